@@ -1,0 +1,158 @@
+"""One strict decoder: plain mappings to frozen dataclasses, and back.
+
+Used for composed configuration, for proposals that a model wrote and for records read from the ledger.
+It refuses unknown and missing keys, wrong types (a bool is no int, an int is no str) and floats that are not
+finite. It never imports, evaluates or formats what it reads.
+"""
+
+import dataclasses
+import json
+import math
+import types
+import typing
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, NoReturn, TypeVar
+
+from configs.errors import BadInput
+
+T = TypeVar("T")
+
+
+def parse(kind: type[T], value: object, where: str = "") -> T:
+    """Return `value` (a mapping) as the dataclass `kind`; raise BadInput naming the field that is wrong."""
+    if not isinstance(value, Mapping):
+        _refuse(where or kind.__name__, value, "a mapping of fields")
+    known = _fields(kind)
+    for key in value:
+        if key not in known:
+            _refuse(_join(where, str(key)), value[key], f"one of the known keys: {', '.join(sorted(known))}", "unknown key ")
+    found: dict[str, Any] = {}
+    for name, (hint, required) in known.items():
+        if name in value:
+            found[name] = _convert(hint, value[name], _join(where, name))
+        elif required:
+            raise BadInput(f"{_join(where, name)} is missing; it should be {_words(hint)}")
+    return _make(kind, found, where)
+
+
+def plain(value: Any) -> Any:
+    """Return a dataclass tree as dicts, lists and scalars, ready for canonical JSON."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    return value
+
+
+def strict_json(text: str | bytes, limit: int = 65_536) -> Any:
+    """Parse JSON from an untrusted author: no duplicate keys, NaN or Infinity, at most `limit` bytes."""
+    size = len(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text)
+    if size > limit:
+        raise BadInput(f"the text has {size} bytes; at most {limit} are read")
+    try:
+        return json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_float=_finite)
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"the text is not strict JSON: {str(error)[:200]}; send one JSON object") from None
+
+
+def need(ok: bool, where: str, value: object, right: str) -> None:
+    """Raise BadInput unless `ok`; `right` says what would be right."""
+    if not ok:
+        _refuse(where, value, right)
+
+
+def _refuse(where: str, value: object, right: str, what: str = "") -> NoReturn:
+    shown = repr(value)
+    shown = shown if len(shown) <= 80 else shown[:77] + "..."
+    raise BadInput(f"{what}{where} is {shown}; it should be {right}")
+
+
+def _make(kind: type[T], found: dict[str, Any], where: str) -> T:
+    try:
+        return kind(**found)
+    except BadInput as error:
+        raise BadInput(_join(where, str(error))) from None
+
+
+@cache
+def _fields(kind: type) -> dict[str, tuple[Any, bool]]:
+    hints = typing.get_type_hints(kind)
+    missing = dataclasses.MISSING
+    return {
+        f.name: (hints[f.name], f.default is missing and f.default_factory is missing)
+        for f in dataclasses.fields(kind)
+        if f.init
+    }
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in args:
+            return None
+        return _convert(next(a for a in args if a is not type(None)), value, where)
+    if origin is typing.Literal:
+        if value not in args or type(value) is not type(args[0]):
+            _refuse(where, value, f"one of {', '.join(map(str, args))}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            _refuse(where, value, "a list")
+        if len(args) == 2 and args[1] is Ellipsis:
+            return tuple(_convert(args[0], v, f"{where}[{i}]") for i, v in enumerate(value))
+        if len(value) != len(args):
+            _refuse(where, value, f"a list of {len(args)} values")
+        return tuple(_convert(a, v, f"{where}[{i}]") for i, (a, v) in enumerate(zip(args, value, strict=True)))
+    if origin in (dict, Mapping) or origin is typing.get_origin(Mapping[str, int]):
+        if not isinstance(value, Mapping):
+            _refuse(where, value, "a mapping")
+        return {_convert(args[0], k, where): _convert(args[1], v, _join(where, str(k))) for k, v in value.items()}
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return parse(hint, value, where)
+    return _scalar(hint, value, where)
+
+
+def _scalar(hint: Any, value: Any, where: str) -> Any:
+    if hint is Any:
+        return value
+    if hint is float and type(value) in (int, float):
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if not math.isfinite(number):
+            _refuse(where, value, "a finite number")
+        return number
+    if type(value) is not hint:
+        _refuse(where, value, _words(hint))
+    return value
+
+
+def _words(hint: Any) -> str:
+    names = {int: "a whole number", float: "a finite number", str: "text", bool: "true or false"}
+    return names.get(hint, f"a {getattr(hint, '__name__', str(hint))}")
+
+
+def _join(where: str, name: str) -> str:
+    return f"{where}.{name}" if where else name
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return result
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is not finite")
+    return number

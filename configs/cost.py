@@ -1,0 +1,54 @@
+"""Planned compute: the deterministic figure that is known before a job runs.
+
+    steps = planned_cpu_us / (overhead_us(depth) + flops_per_step / flops_per_us)
+
+The constants are measured per task by `tests/bench/measure_tasks.py` and pinned in the task's YAML; steps are
+computed on the trusted side and given to the job. FLOPs alone are not equal compute on nets this small.
+"""
+
+from dataclasses import dataclass
+
+from configs.build import need
+from configs.recipe import Recipe
+from configs.tokens import Layout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """Constants of the cost formula on the reference machine."""
+
+    base_us: float
+    "CPU-microseconds of one step without any block (data, embedding, optimiser, loop)"
+    block_us: float
+    "CPU-microseconds that each block adds to a step, size apart"
+    flops_per_us: float
+    "floating-point operations per CPU-microsecond that the nets reach"
+
+    def __post_init__(self) -> None:
+        for name in ("base_us", "block_us", "flops_per_us"):
+            need(getattr(self, name) > 0, name, getattr(self, name), "above 0")
+
+
+def parameters(recipe: Recipe, lay: Layout) -> int:
+    """Return the number of weights of the net that `models/net.py` builds: embeddings (token, position), blocks
+    (attention 4w^2, MLP 8w^2, two RMSNorm gains), final gain; the output shares the token embedding."""
+    w, length = recipe.width, len(lay.order)
+    return lay.vocabulary * w + length * w + recipe.depth * (12 * w * w + 2 * w) + w
+
+
+def flops_per_step(recipe: Recipe, lay: Layout) -> int:
+    """Return forward plus backward FLOPs of one step: 6 per weight and token, and attention's 12 w T per token
+    and block (Kaplan et al. 2020, section 2.1)."""
+    w, length = recipe.width, len(lay.order) - 1
+    per_token = 6 * (12 * w * w * recipe.depth + lay.vocabulary * w) + 12 * w * length * recipe.depth
+    return per_token * length * recipe.batch_size
+
+
+def step_us(recipe: Recipe, lay: Layout, cost: Cost) -> float:
+    """Return the planned CPU-microseconds of one training step."""
+    return cost.base_us + cost.block_us * recipe.depth + flops_per_step(recipe, lay) / cost.flops_per_us
+
+
+def steps(recipe: Recipe, lay: Layout, cost: Cost, planned_cpu_us: int) -> int:
+    """Return how many steps `planned_cpu_us` buys; at least one."""
+    return max(1, int(planned_cpu_us / step_us(recipe, lay, cost)))

@@ -1,0 +1,43 @@
+"""The exception tree. Every error of ours is one sentence: what was wrong, the value, what would be right."""
+
+
+class HeirloopError(Exception):
+    """Base of all errors that a user may see. `exit_code` is what the command line returns."""
+
+    exit_code = 1
+
+
+class BadInput(HeirloopError):
+    """Configuration, proposal or argument that breaks its schema."""
+
+    exit_code = 2
+
+
+class NeedsHuman(HeirloopError):
+    """A gate has no decision that allows the next step."""
+
+    exit_code = 3
+
+
+class BudgetExhausted(HeirloopError):
+    """A reservation would pass a limit; nothing was reserved."""
+
+    exit_code = 4
+
+
+class Stopped(HeirloopError):
+    """The study was paused or stopped by a person or a signal."""
+
+    exit_code = 5
+
+
+class VerificationFailed(HeirloopError):
+    """Recorded bytes do not prove what they should."""
+
+    exit_code = 6
+
+
+class NoBox(HeirloopError):
+    """No usable box on this machine; there is no unsandboxed retry."""
+
+    exit_code = 7

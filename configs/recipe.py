@@ -1,0 +1,92 @@
+"""The recipe: the typed training configuration of one successor, and the range of each knob.
+
+`KNOBS` is the whole search space; a recipe outside it is refused with one sentence.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from configs.build import need
+
+LEARNING_RATES = (0.0001, 0.03)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """One successor's training configuration. The defaults are the baseline: what a newcomer would write."""
+
+    learning_rate: float = 0.001
+    "peak AdamW step size; 1e-4 to 3e-2, log scale"
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    "decay of the learning rate after warm-up, to zero at the last step"
+    warmup: float = 0.0
+    "share of the steps spent in linear warm-up; 0 to 0.3"
+    weight_decay: float = 0.01
+    "decoupled weight decay; 0 to 1"
+    beta1: float = 0.9
+    "AdamW first-moment decay; 0.5 to 0.99"
+    beta2: float = 0.999
+    "AdamW second-moment decay; 0.9 to 0.9999"
+    batch_size: Literal[16, 32, 64, 128, 256, 512] = 64
+    "examples per step"
+    width: Literal[16, 32, 48, 64, 96, 128] = 64
+    "residual stream width"
+    depth: Literal[1, 2, 3, 4] = 2
+    "transformer blocks"
+    heads: Literal[1, 2, 4, 8] = 4
+    "attention heads; divides width"
+    dropout: float = 0.0
+    "dropout probability on each residual branch; 0 to 0.5"
+    loss: Literal["all", "answer"] = "all"
+    "tokens that the loss counts: every next token, or the answer's alone"
+    answer_order: Literal["plain", "reversed"] = "plain"
+    "answer digits most significant first (plain) or last (reversed)"
+    operand_order: Literal["plain", "reversed", "interleaved"] = "plain"
+    "order of the question's digits (pixels): as written, backwards, or operands interleaved (pixels by column)"
+    curriculum: float = 0.0
+    "share of the steps during which easy examples come first, growing to all; 0 to 0.8"
+    gradient_clip: float = 0.0
+    "largest gradient norm; 0 switches clipping off; at most 10"
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in RANGES.items():
+            value = getattr(self, name)
+            need(low <= value <= high, name, value, f"between {low} and {high}")
+        need(self.width % self.heads == 0, "heads", self.heads, f"a divisor of width {self.width}")
+
+
+RANGES: dict[str, tuple[float, float]] = {
+    "learning_rate": LEARNING_RATES,
+    "warmup": (0.0, 0.3),
+    "weight_decay": (0.0, 1.0),
+    "beta1": (0.5, 0.99),
+    "beta2": (0.9, 0.9999),
+    "dropout": (0.0, 0.5),
+    "curriculum": (0.0, 0.8),
+    "gradient_clip": (0.0, 10.0),
+}
+
+GRID: dict[str, tuple[Any, ...]] = {
+    "learning_rate": (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.03),
+    "schedule": ("constant", "linear", "cosine"),
+    "warmup": (0.0, 0.02, 0.05, 0.1, 0.2, 0.3),
+    "weight_decay": (0.0, 0.001, 0.01, 0.03, 0.1, 0.3, 1.0),
+    "beta1": (0.5, 0.8, 0.9, 0.95, 0.99),
+    "beta2": (0.9, 0.95, 0.98, 0.99, 0.999, 0.9999),
+    "batch_size": (16, 32, 64, 128, 256, 512),
+    "width": (16, 32, 48, 64, 96, 128),
+    "depth": (1, 2, 3, 4),
+    "heads": (1, 2, 4, 8),
+    "dropout": (0.0, 0.05, 0.1, 0.2, 0.3, 0.5),
+    "loss": ("all", "answer"),
+    "answer_order": ("plain", "reversed"),
+    "operand_order": ("plain", "reversed", "interleaved"),
+    "curriculum": (0.0, 0.1, 0.2, 0.4, 0.8),
+    "gradient_clip": (0.0, 0.1, 0.3, 1.0, 3.0, 10.0),
+}
+"""The values that proposers draw from, one tuple per knob, in order of size."""
+
+
+def knobs() -> tuple[str, ...]:
+    """Return the names of all knobs, in the order of the recipe."""
+    return tuple(f.name for f in fields(Recipe))

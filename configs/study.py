@@ -1,0 +1,305 @@
+"""What a human decides before a study: the typed form of every Hydra group.
+
+Hydra composes plain values from the YAML files beside this module; `configs.build.parse` turns them once into
+these records. Unknown keys, wrong types and numbers outside their range are refused by name.
+"""
+
+import re
+from dataclasses import dataclass, field
+from typing import Literal
+
+from configs.build import need
+from configs.cost import Cost
+from configs.job import Limits
+from configs.recipe import Recipe
+from configs.records import Amount
+from configs.tokens import Task
+
+Rule = Literal["mandate", "approve", "deny"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """The shape of the experiment."""
+
+    name: str
+    "folder under runs/; letters, digits, dot, dash, underscore"
+    seed: int = 1
+    "seed of the proposers; replicate seeds come from the study secret instead"
+    arms: tuple[str, ...] = ()
+    "proposers that run side by side; empty: the one of group `proposer`"
+    repeats: int = 1
+    "independent campaigns per arm"
+    generations: int = 3
+    "generations per campaign, the baseline not counted"
+    proposals: int = 4
+    "proposals per generation"
+    confirm_replicates: int = 4
+    "paired replicates of one confirmation on gate; at least 4"
+    final_replicates: int = 4
+    "paired replicates of the closing look at gate (champion against baseline); 0 leaves it out"
+
+    def __post_init__(self) -> None:
+        need(bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", self.name)), "name", self.name, "a plain folder name")
+        need(0 <= self.seed < 2**53, "seed", self.seed, "a whole number from 0")
+        need(len(set(self.arms)) == len(self.arms), "arms", self.arms, "a list without repetition")
+        need(1 <= self.repeats <= 1000, "repeats", self.repeats, "between 1 and 1000")
+        need(1 <= self.generations <= 10_000, "generations", self.generations, "between 1 and 10000")
+        need(1 <= self.proposals <= 1000, "proposals", self.proposals, "between 1 and 1000")
+        need(4 <= self.confirm_replicates <= 1000, "confirm_replicates", self.confirm_replicates, "between 4 and 1000")
+        final = self.final_replicates
+        need(final == 0 or 4 <= final <= 1000, "final_replicates", final, "0, or between 4 and 1000")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskSetup:
+    """One task with its compute and its measured constants (docs/tasks.md)."""
+
+    name: Literal["addition", "modular", "digits"]
+    "token format"
+    digits: int = 3
+    "addition: digits per operand"
+    modulus: int = 97
+    "modular: p"
+    levels: int = 5
+    "digits: grey levels of a pixel"
+    train_items: int = 20_000
+    "items in one training file"
+    held_out: int = 500
+    "items per held-out split"
+    planned_cpu_us: int
+    "planned CPU-microseconds of one training"
+    cost: Cost
+    "constants of the cost formula, measured by tests/bench/measure_tasks.py"
+    seed_deviation: float
+    "standard deviation of exact match over seeds, measured; floor of every standard error"
+    baseline: Recipe
+    "what a newcomer would write; the first champion"
+
+    def __post_init__(self) -> None:
+        need(1_000 <= self.planned_cpu_us <= 10**12, "planned_cpu_us", self.planned_cpu_us, "between 1000 and 10^12")
+        need(0 < self.seed_deviation < 1, "seed_deviation", self.seed_deviation, "between 0 and 1")
+        self.format()
+
+    def format(self) -> Task:
+        """Return the token format alone, as it goes into a box."""
+        names = ("name", "digits", "modulus", "levels", "train_items", "held_out")
+        return Task(**{name: getattr(self, name) for name in names})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Constraint:
+    """A condition that an accepted successor must meet besides the primary metric."""
+
+    metric: Literal["token_accuracy", "log_odds", "parameters", "measured_cpu_us"]
+    "a field of the scores"
+    at_least: float | None = None
+    "smallest allowed mean over replicates"
+    at_most: float | None = None
+    "largest allowed mean over replicates"
+
+    def __post_init__(self) -> None:
+        one = (self.at_least is None) != (self.at_most is None)
+        need(one, "at_least/at_most", (self.at_least, self.at_most), "exactly one of the two")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """What counts as better. Set by a human, pinned in the study root."""
+
+    metric: Literal["exact_match"] = "exact_match"
+    "primary metric, larger is better; the one with a measured seed deviation"
+    minimum_effect: float = 0.0
+    "the lower bound of the gain must exceed this; in units of the metric"
+    level: float = 0.05
+    "false accepts per campaign; divided by the campaign's planned confirmations"
+    constraints: tuple[Constraint, ...] = ()
+    "conditions besides"
+
+    def __post_init__(self) -> None:
+        need(0 <= self.minimum_effect < 1, "minimum_effect", self.minimum_effect, "from 0 to below 1")
+        need(0 < self.level <= 0.5, "level", self.level, "above 0, at most 0.5")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What may be spent. Hard, cumulative, in integers."""
+
+    cpu_seconds: int
+    "CPU-seconds of the whole study"
+    wall_seconds: int
+    "wall seconds of jobs, added up over parallel jobs"
+    jobs: int
+    "executions inside a box"
+    output_mib: int
+    "MiB collected and printed"
+    tokens: int = 0
+    "tokens of outside models"
+    money_micros: int = 0
+    "millionths of the study's currency"
+    shares: dict[str, float] = field(default_factory=dict)
+    "largest share of the CPU-seconds for a sub-account (propose, train, predict, evaluate); missing: 1"
+    train: Limits = field(default_factory=Limits)
+    "hard limits of one train job"
+    predict: Limits = field(default_factory=Limits)
+    "hard limits of one predict job"
+
+    def __post_init__(self) -> None:
+        for name in ("cpu_seconds", "wall_seconds", "jobs", "output_mib"):
+            value = getattr(self, name)
+            need(0 < value <= 10**9, name, value, "a whole number from 1 to 10^9")
+        for name in ("tokens", "money_micros"):
+            need(0 <= getattr(self, name) < 2**53, name, getattr(self, name), "a whole number from 0")
+        for name, share in self.shares.items():
+            need(name in ("propose", "train", "predict", "evaluate"), "shares", name, "propose, train, predict or evaluate")
+            need(0 < share <= 1, f"shares.{name}", share, "above 0, at most 1")
+
+    def amount(self) -> Amount:
+        """Return the study's limit as an Amount."""
+        return Amount(
+            cpu_us=self.cpu_seconds * 1_000_000,
+            wall_us=self.wall_seconds * 1_000_000,
+            jobs=self.jobs,
+            output_bytes=self.output_mib * 2**20,
+            tokens=self.tokens,
+            money_micros=self.money_micros,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caps:
+    """What a mandate may cover."""
+
+    classes: tuple[str, ...]
+    "change classes, exact names"
+    jobs: int
+    "executions"
+    cpu_seconds: int
+    "CPU-seconds"
+    hours: int
+    "life from the signature on"
+
+    def __post_init__(self) -> None:
+        known = ("recipe", "patch", "structural", "proposer", "promote")
+        for name in self.classes:
+            need(name in known, "classes", name, f"one of {', '.join(known)}")
+        for name in ("jobs", "cpu_seconds", "hours"):
+            need(0 < getattr(self, name) <= 10**9, name, getattr(self, name), "a whole number above 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gates:
+    """What gates take as a decision."""
+
+    unattended: Caps | None = None
+    "caps of a mandate that was given without a person at a terminal; null: none is taken"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """One rule per change class; what is not named is denied."""
+
+    recipe: Rule = "deny"
+    "a changed training configuration"
+    patch: Rule = "deny"
+    "edited train.py"
+    structural: Rule = "deny"
+    "edited net.py"
+    proposer: Rule = "deny"
+    "edited propose.py"
+    promote: Rule = "deny"
+    "a new champion"
+    deploy: Rule = "deny"
+    "weights leave the study"
+    amend: Rule = "deny"
+    "another objective, budget, gate or reviewer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Autonomy:
+    """The stage of autonomy: who decides on which class."""
+
+    stage: Literal["assisted", "bounded", "autonomous"]
+    "name of the stage"
+    humans: str
+    "what humans still control, in one sentence"
+    rules: Rules
+    "mandate: a standing approval is enough; approve: a decision on this very plan; deny: never"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposer:
+    """Settings of the proposers."""
+
+    name: str
+    "proposer of a study that names no arms"
+    mutations: int = 3
+    "local: the most knobs that one proposal changes"
+
+    def __post_init__(self) -> None:
+        need(1 <= self.mutations <= 16, "mutations", self.mutations, "between 1 and 16")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Box:
+    """Where jobs run."""
+
+    kind: Literal["auto", "namespace", "docker"] = "auto"
+    "auto: namespace where it works, else docker; never none"
+    warm: bool = True
+    "keep a process that has imported torch inside the box and fork each job from it"
+    parallel: int = 2
+    "jobs at a time, one core each"
+    image: str = "heirloop-box"
+    "docker: name or digest of the image"
+
+    def __post_init__(self) -> None:
+        need(1 <= self.parallel <= 256, "parallel", self.parallel, "between 1 and 256")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tracker:
+    """A mirror of the ledger for people who live in wandb. Never read back."""
+
+    kind: Literal["none", "wandb"] = "none"
+    "none, or wandb if it is installed"
+    mode: Literal["offline", "online"] = "offline"
+    "offline writes files into the run; online needs a login of the trusted side"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """A whole study, as composed."""
+
+    study: Study
+    "shape"
+    task: TaskSetup
+    "what is learned"
+    objective: Objective
+    "what counts"
+    budget: Budget
+    "what may be spent"
+    gates: Gates
+    "what gates take"
+    autonomy: Autonomy
+    "who decides"
+    proposer: Proposer
+    "how changes are proposed"
+    box: Box
+    "where jobs run"
+    tracker: Tracker
+    "where it is mirrored"
+    runs: str = "runs"
+    "folder that holds the runs"
+
+    def __post_init__(self) -> None:
+        for name in ("train", "predict"):
+            limits: Limits = getattr(self.budget, name)
+            total = self.budget.cpu_seconds * 1_000_000
+            need(limits.cpu_us <= total, f"budget.{name}.cpu_us", limits.cpu_us, f"at most the study's {total}")
+        least = self.task.planned_cpu_us
+        need(self.budget.train.cpu_us >= least, "budget.train.cpu_us", self.budget.train.cpu_us, f"at least the plan's {least}")
+
+    def arms(self) -> tuple[str, ...]:
+        """Return the arms of the study."""
+        return self.study.arms or (self.proposer.name,)

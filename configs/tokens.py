@@ -1,0 +1,94 @@
+"""Token formats: how an item of a task becomes a row of small integers.
+
+An item is stored in *canonical* order, one uint8 token a column: question, separator, answer. A recipe may
+reorder the columns (operands, answer); it never changes what they hold, so a layout is a permutation and the
+trusted side reads predictions back in canonical order. Standard library only.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from configs.build import need
+from configs.recipe import Recipe
+
+PLUS, EQUALS = 0, 1
+"""Tokens 0 and 1 are '+' and '=' in every task; values start at 2."""
+FIRST_VALUE = 2
+PIXEL_SIDE = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What is learned, as tokens, and how much data there is."""
+
+    name: Literal["addition", "modular", "digits"]
+    "addition of n-digit numbers, a+b mod p, or scikit-learn's 8x8 handwriting"
+    digits: int = 3
+    "addition only: digits per operand; 1 to 6"
+    modulus: int = 97
+    "modular only: p; 3 to 251"
+    levels: int = 5
+    "digits only: grey levels that a pixel is quantised to; 2 to 17"
+    train_items: int = 20_000
+    "items in a training file; drawn per replicate"
+    held_out: int = 500
+    "items in each of the splits feedback, gate and sealed"
+
+    def __post_init__(self) -> None:
+        need(1 <= self.digits <= 6, "digits", self.digits, "between 1 and 6")
+        need(3 <= self.modulus <= 251, "modulus", self.modulus, "between 3 and 251")
+        need(2 <= self.levels <= 17, "levels", self.levels, "between 2 and 17")
+        need(1 <= self.train_items <= 1_000_000, "train_items", self.train_items, "between 1 and 1000000")
+        need(20 <= self.held_out <= 20_000, "held_out", self.held_out, "between 20 and 20000")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """Column order of one task under one recipe."""
+
+    vocabulary: int
+    "number of distinct tokens"
+    question: int
+    "columns before the answer, separator included"
+    answer: int
+    "columns of the answer"
+    order: tuple[int, ...]
+    "order[i] is the canonical column that stands at position i; a permutation of question + answer columns"
+
+
+def layout(task: Task, recipe: Recipe) -> Layout:
+    """Return the column order of `task` under `recipe`. Question columns stay before answer columns."""
+    if task.name == "addition":
+        n = task.digits
+        question = _operands(n, recipe.operand_order) + [2 * n + 1]
+        vocabulary, answer = FIRST_VALUE + 10, n + 1
+    elif task.name == "modular":
+        question = [2, 1, 0, 3] if recipe.operand_order == "reversed" else [0, 1, 2, 3]
+        if recipe.operand_order == "interleaved":
+            question = [0, 2, 1, 3]
+        vocabulary, answer = FIRST_VALUE + task.modulus, 1
+    else:
+        question = _pixels(recipe.operand_order) + [PIXEL_SIDE**2]
+        vocabulary, answer = FIRST_VALUE + max(task.levels, 10), 1
+    tail = list(range(len(question), len(question) + answer))
+    if recipe.answer_order == "reversed":
+        tail.reverse()
+    return Layout(vocabulary=vocabulary, question=len(question), answer=answer, order=tuple(question + tail))
+
+
+def _operands(n: int, order: str) -> list[int]:
+    a, b, plus = list(range(n)), list(range(n + 1, 2 * n + 1)), [n]
+    if order == "reversed":
+        return a[::-1] + plus + b[::-1]
+    if order == "interleaved":
+        return [column for pair in zip(a, b, strict=True) for column in pair] + plus
+    return a + plus + b
+
+
+def _pixels(order: str) -> list[int]:
+    raster = list(range(PIXEL_SIDE**2))
+    if order == "reversed":
+        return raster[::-1]
+    if order == "interleaved":
+        return [row * PIXEL_SIDE + column for column in range(PIXEL_SIDE) for row in range(PIXEL_SIDE)]
+    return raster

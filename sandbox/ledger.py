@@ -1,0 +1,160 @@
+"""The ledger: an append-only, hash-chained, signed record in SQLite (WAL, synchronous FULL).
+
+Each row holds the exact canonical bytes that were hashed, so nothing stands outside the hash. Balances, grants
+and other derived rows change in the same transaction as the entries that explain them. Signed checkpoints go
+to a second file, and a third outside the run, so that a cut tail is found. It refuses to open what does not verify.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from sqlalchemy.exc import DatabaseError
+
+from configs.errors import VerificationFailed
+from configs.records import Entry
+from sandbox.canonical import canonical, digest
+
+GENESIS = "0" * 64
+META = sa.MetaData()
+ENTRIES = sa.Table(
+    "entries",
+    META,
+    sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("hash", sa.String(64), nullable=False),
+    sa.Column("bytes", sa.LargeBinary, nullable=False),
+)
+
+
+class Transaction:
+    """Entries and derived rows that are written together or not at all."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self.connection = connection
+        last = connection.execute(sa.select(ENTRIES.c.sequence, ENTRIES.c.hash).order_by(ENTRIES.c.sequence.desc()).limit(1)).first()
+        self._sequence, self._head = (last.sequence, last.hash) if last else (0, GENESIS)
+
+    def append(self, kind: str, body: dict[str, Any]) -> Entry:
+        """Append one entry; `body` must be canonical JSON material."""
+        fields = {
+            "sequence": self._sequence + 1,
+            "previous": self._head,
+            "kind": kind,
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "monotonic_us": time.monotonic_ns() // 1000,
+            "body": body,
+        }
+        data = canonical(fields)
+        self._sequence, self._head = self._sequence + 1, digest(data)
+        self.connection.execute(ENTRIES.insert().values(sequence=self._sequence, hash=self._head, bytes=data))
+        return Entry(**json.loads(data), hash=self._head)
+
+
+class Ledger:
+    """One study's record. Opening checks the whole chain."""
+
+    def __init__(self, url: str, *, create: bool) -> None:
+        self._engine = sa.create_engine(url, connect_args={"timeout": 60} if url.startswith("sqlite") else {})
+        if url.startswith("sqlite"):
+            sa.event.listen(self._engine, "connect", _sqlite_pragmas)
+            sa.event.listen(self._engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+        self._cache: list[Entry] = []
+        try:
+            if create:
+                META.create_all(self._engine)
+            self.entries()
+        except DatabaseError as error:
+            raise VerificationFailed(f"the ledger cannot be read ({error.orig}); restore it from a copy of the run") from None
+
+    @classmethod
+    def file(cls, path: Path, *, create: bool = False) -> "Ledger":
+        """Open the ledger of a run; a missing one is refused unless it may be created."""
+        if not create and not path.is_file():
+            raise VerificationFailed(f"there is no ledger at {path}; name a run folder that holds ledger.sqlite")
+        return cls(f"sqlite:///{path}", create=create)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """Yield a write transaction that excludes every other writer."""
+        with self._engine.begin() as connection:
+            yield Transaction(connection)
+
+    def append(self, kind: str, body: dict[str, Any]) -> Entry:
+        """Append one entry in a transaction of its own."""
+        with self.transaction() as txn:
+            return txn.append(kind, body)
+
+    def entries(self) -> list[Entry]:
+        """Return all entries, reading and checking only what is new since the last call."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(
+                sa.select(ENTRIES).where(ENTRIES.c.sequence > len(self._cache)).order_by(ENTRIES.c.sequence)
+            ).all()
+        fresh = list(self._cache)
+        for row in rows:
+            fresh.append(_checked(row.sequence, row.hash, row.bytes, fresh[-1].hash if fresh else GENESIS, len(fresh) + 1))
+        self._cache = fresh
+        return fresh
+
+    def read(self, query: Callable[[sa.Connection], Any]) -> Any:
+        """Run a read on one connection."""
+        with self._engine.connect() as connection:
+            return query(connection)
+
+    def close(self) -> None:
+        """Release the file."""
+        self._engine.dispose()
+
+
+def checkpoint(ledger: Ledger, key: Ed25519PrivateKey, places: tuple[Path, ...]) -> None:
+    """Append a signed head (sequence, head hash, count) to each place."""
+    entries = ledger.entries()
+    head = {"sequence": entries[-1].sequence, "head": entries[-1].hash, "count": len(entries), "study": entries[0].hash}
+    line = canonical({**head, "signature": key.sign(b"heirloop-checkpoint:" + canonical(head)).hex()})
+    for place in places:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with place.open("ab") as file:
+            file.write(line + b"\n")
+
+
+def check_checkpoints(entries: list[Entry], public: str, place: Path) -> int:
+    """Check every signed head of a file against the entries; return their number.
+
+    Raises VerificationFailed for a bad signature, another history, or entries that are missing at the end.
+    """
+    key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(public))
+    lines = place.read_bytes().splitlines() if place.is_file() else []
+    for number, line in enumerate(lines, 1):
+        try:
+            head = json.loads(line)
+            signature = bytes.fromhex(head.pop("signature"))
+            key.verify(signature, b"heirloop-checkpoint:" + canonical(head))
+        except Exception:
+            raise VerificationFailed(f"checkpoint {number} of {place.name} is not signed by this study") from None
+        at = head["sequence"]
+        if at > len(entries):
+            raise VerificationFailed(f"entries {len(entries) + 1} to {at} are missing: checkpoint {number} signed {at} entries")
+        if entries[at - 1].hash != head["head"] or entries[0].hash != head["study"]:
+            raise VerificationFailed(f"entry {at} is not the one that checkpoint {number} signed")
+    return len(lines)
+
+
+def _checked(sequence: int, name: str, data: bytes, previous: str, expected: int) -> Entry:
+    if digest(data) != name:
+        raise VerificationFailed(f"entry {sequence} has wrong bytes: they do not match its hash")
+    fields = json.loads(data)
+    if sequence != expected or fields["sequence"] != expected or fields["previous"] != previous:
+        raise VerificationFailed(f"entry {expected} is missing or out of order: the chain breaks there")
+    return Entry(**fields, hash=name)
+
+
+def _sqlite_pragmas(connection: Any, _record: object) -> None:
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=60000"):
+        connection.execute(f"PRAGMA {pragma}")

@@ -1,0 +1,73 @@
+"""The content-addressed store: bytes by their sha256. Refuses bytes that do not match their name.
+
+A bundle is a manifest (canonical JSON, name -> digest), itself a blob.
+"""
+
+import os
+import re
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+from configs.build import strict_json
+from configs.errors import VerificationFailed
+from sandbox.canonical import canonical, digest
+
+NAME = re.compile(r"(models/|configs/)?[a-z_]{1,40}\.(py|json|safetensors)")
+
+
+class Store:
+    """Files under `root`, named store/ab/cdef…; written once, read with a check."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def put(self, data: bytes) -> str:
+        """Store bytes and return their digest; the file appears whole or not at all."""
+        name = digest(data)
+        path = self._path(name)
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = path.with_name(f".{secrets.token_hex(8)}")
+            with part.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        return name
+
+    def get(self, name: str) -> bytes:
+        """Return the bytes of a digest; raise VerificationFailed if they are missing or changed."""
+        try:
+            data = self._path(name).read_bytes()
+        except OSError:
+            raise VerificationFailed(f"store file {name[:12]} is missing; restore it from a copy of the run") from None
+        if digest(data) != name:
+            raise VerificationFailed(f"store file {name[:12]} has wrong bytes; restore it from a copy of the run")
+        return data
+
+    def put_bundle(self, files: Mapping[str, bytes]) -> str:
+        """Store files and their manifest; return the manifest's digest."""
+        return self.put(canonical({name: self.put(data) for name, data in files.items()}))
+
+    def get_bundle(self, name: str) -> dict[str, bytes]:
+        """Return the files of a manifest, each checked; names outside the allowed form are refused."""
+        manifest = strict_json(self.get(name), limit=1_000_000)
+        for file in manifest:
+            if not NAME.fullmatch(file):
+                raise VerificationFailed(f"bundle {name[:12]} names the file {file!r}, which no bundle may hold")
+        return {file: self.get(blob) for file, blob in manifest.items()}
+
+    def stage(self, bundle: str, extra: Mapping[str, bytes], folder: Path) -> None:
+        """Write a bundle and further files into an empty folder, readable for the box."""
+        folder.mkdir(mode=0o755)
+        for name, data in {**self.get_bundle(bundle), **extra}.items():
+            path = folder / name
+            path.parent.mkdir(mode=0o755, exist_ok=True)
+            path.write_bytes(data)
+            path.chmod(0o644)
+
+    def _path(self, name: str) -> Path:
+        if not re.fullmatch(r"[0-9a-f]{64}", name):
+            raise VerificationFailed(f"{name[:80]!r} is no digest; it should be 64 hex digits")
+        return self.root / name[:2] / name[2:]
