@@ -1,9 +1,10 @@
 """Planned compute: the deterministic figure that is known before a job runs.
 
-    steps = planned_cpu_us / (overhead_us(depth) + flops_per_step / flops_per_us)
+    steps = planned_cpu_us / (overhead_us(depth) + flops_per_step / flops_per_us + elements_per_step / elements_per_us)
 
 The constants are measured per task by `tests/bench/measure_tasks.py` and pinned in the task's YAML; steps are
-computed on the trusted side and given to the job. FLOPs alone are not equal compute on nets this small.
+computed on the trusted side and given to the job. FLOPs alone are not equal compute on nets this small: most time goes
+into calls (the overhead) and into element-wise work on activations and attention maps (the last term).
 """
 
 from dataclasses import dataclass
@@ -22,10 +23,12 @@ class Cost:
     block_us: float
     "CPU-microseconds that each block adds to a step, size apart"
     flops_per_us: float
-    "floating-point operations per CPU-microsecond that the nets reach"
+    "floating-point operations per CPU-microsecond that the matrix products reach"
+    elements_per_us: float
+    "activation elements per CPU-microsecond that the element-wise work reaches"
 
     def __post_init__(self) -> None:
-        for name in ("base_us", "block_us", "flops_per_us"):
+        for name in ("base_us", "block_us", "flops_per_us", "elements_per_us"):
             need(getattr(self, name) > 0, name, getattr(self, name), "above 0")
 
 
@@ -44,9 +47,19 @@ def flops_per_step(recipe: Recipe, lay: Layout) -> int:
     return per_token * length * recipe.batch_size
 
 
+def elements_per_step(recipe: Recipe, lay: Layout) -> int:
+    """Return activation elements of one step: per token and block 12 widths (norms, qkv, MLP) and 3 attention rows per
+    head, one width twice and the logits besides."""
+    w, length = recipe.width, len(lay.order) - 1
+    per_token = recipe.depth * (12 * w + 3 * recipe.heads * length) + 2 * w + lay.vocabulary
+    return per_token * length * recipe.batch_size
+
+
 def step_us(recipe: Recipe, lay: Layout, cost: Cost) -> float:
     """Return the planned CPU-microseconds of one training step."""
-    return cost.base_us + cost.block_us * recipe.depth + flops_per_step(recipe, lay) / cost.flops_per_us
+    overhead = cost.base_us + cost.block_us * recipe.depth
+    products = flops_per_step(recipe, lay) / cost.flops_per_us
+    return overhead + products + elements_per_step(recipe, lay) / cost.elements_per_us
 
 
 def steps(recipe: Recipe, lay: Layout, cost: Cost, planned_cpu_us: int) -> int:

@@ -1,0 +1,1 @@
+"""What counts: held-out items, scores, verdicts. Pure functions over records; answers never leave this side."""

@@ -1,0 +1,134 @@
+"""One control group per job: aggregate CPU, memory and processes, read and killed from outside.
+
+Works on cgroup v1 (several trees) and v2 (one tree, delegated); where neither is writable, `create` returns None and
+the caller charges the bound instead. A group is removed last, after everything in it is gone.
+"""
+
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+
+from configs.job import Limits
+
+V1 = ("cpuacct", "cpu", "memory", "pids")
+
+
+class Group:
+    """The control group of one job."""
+
+    def __init__(self, folders: dict[str, Path], version: int) -> None:
+        self._folders, self._version = folders, version
+
+    @property
+    def procs(self) -> list[str]:
+        """Files that a process writes its pid into to join."""
+        return [str(folder / "cgroup.procs") for folder in sorted(set(self._folders.values()))]
+
+    def add(self, pid: int) -> None:
+        """Move a process into the group."""
+        for path in self.procs:
+            Path(path).write_text(str(pid))
+
+    def cpu_us(self) -> int:
+        """Return the CPU-microseconds of all processes, gone ones included."""
+        if self._version == 1:
+            return int((self._folders["cpuacct"] / "cpuacct.usage").read_text()) // 1000
+        return _counter(self._folders["all"] / "cpu.stat", "usage_usec")
+
+    def peak_bytes(self) -> int:
+        """Return the largest memory seen."""
+        name = "memory.max_usage_in_bytes" if self._version == 1 else "memory.peak"
+        with contextlib.suppress(OSError):
+            return int((self._folders.get("memory") or self._folders["all"]).joinpath(name).read_text())
+        return 0
+
+    def breach(self) -> str:
+        """Return `memory` after an OOM kill, `processes` after a denied fork, else an empty string."""
+        folder = self._folders
+        if self._version == 1:
+            if _counter(folder["memory"] / "memory.oom_control", "oom_kill"):
+                return "memory"
+            return "processes" if _counter(folder["pids"] / "pids.events", "max") else ""
+        if _counter(folder["all"] / "memory.events", "oom_kill"):
+            return "memory"
+        return "processes" if _counter(folder["all"] / "pids.events", "max") else ""
+
+    def kill(self) -> bool:
+        """Kill everything in the group; return whether it is empty within two seconds."""
+        deadline = time.monotonic() + 2
+        while time.monotonic() < deadline:
+            pids = Path(self.procs[0]).read_text().split()
+            if not pids:
+                return True
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
+            time.sleep(0.001)
+        return False
+
+    def remove(self) -> None:
+        """Remove the group's folders, trying again while the kernel still holds a dying process."""
+        for folder in set(self._folders.values()):
+            for _ in range(200):
+                try:
+                    folder.rmdir()
+                    break
+                except FileNotFoundError:
+                    break
+                except OSError:
+                    time.sleep(0.005)
+
+
+def create(name: str, limits: Limits, root: Path = Path("/sys/fs/cgroup")) -> Group | None:
+    """Make a group with the limits set, or return None where no control group is writable."""
+    try:
+        return _create_v2(name, limits, root) if (root / "cgroup.controllers").exists() else _create_v1(name, limits, root)
+    except OSError:
+        return None
+
+
+def available(root: Path = Path("/sys/fs/cgroup")) -> bool:
+    """Tell whether a group can be made here."""
+    group = create(f"probe-{os.getpid()}", Limits(), root)
+    if group:
+        group.remove()
+    return group is not None
+
+
+def _create_v1(name: str, limits: Limits, root: Path) -> Group:
+    folders = {c: (root / c / "heirloop" / name) for c in V1}
+    for folder in folders.values():
+        folder.mkdir(parents=True)
+    (folders["memory"] / "memory.limit_in_bytes").write_text(str(limits.memory_bytes))
+    swap = folders["memory"] / "memory.memsw.limit_in_bytes"
+    if swap.exists():
+        swap.write_text(str(limits.memory_bytes))
+    (folders["pids"] / "pids.max").write_text(str(limits.processes))
+    (folders["cpu"] / "cpu.cfs_quota_us").write_text("100000")
+    return Group(folders, 1)
+
+
+def _create_v2(name: str, limits: Limits, root: Path) -> Group:
+    own = Path("/proc/self/cgroup").read_text().strip().rpartition("::")[2].lstrip("/")
+    base = (root / own).parent / "heirloop" if own else root / "heirloop"
+    folder = base / name
+    base.mkdir(exist_ok=True)
+    for place in (base.parent, base):
+        (place / "cgroup.subtree_control").write_text("+cpu +memory +pids")
+    folder.mkdir()
+    (folder / "memory.max").write_text(str(limits.memory_bytes))
+    with contextlib.suppress(OSError):
+        (folder / "memory.swap.max").write_text("0")
+    (folder / "pids.max").write_text(str(limits.processes))
+    (folder / "cpu.max").write_text("100000 100000")
+    return Group({"all": folder}, 2)
+
+
+def _counter(path: Path, name: str) -> int:
+    for line in path.read_text().splitlines():
+        key, _, value = line.partition(" ")
+        if key == name:
+            return int(value)
+    return 0

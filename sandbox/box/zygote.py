@@ -1,0 +1,223 @@
+"""The process inside a namespace box that has imported torch and forks each job into namespaces of its own.
+
+Standard library only; runs as `python -I -S zygote.py CONTROL_FD SITE`. It holds no secret, serves one study and one role,
+and never loads a byte of a bundle: that happens in the fork, after the namespaces, limits and capabilities are set.
+
+Three processes: this one; C1, the job's collector, in the job's mount, net and ipc namespaces but outside its pid
+namespace; C2, pid 1 of the job, which runs models.<role>.main(IN, OUT). When C2 ends the kernel kills whatever it started,
+and only then does C1 read the outputs.
+"""
+
+import array
+import ctypes
+import importlib
+import json
+import os
+import resource
+import signal
+import socket
+import stat
+import struct
+import sys
+import traceback
+from pathlib import Path
+
+NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET = 0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000
+RDONLY, NOSUID, NODEV, REMOUNT, BIND, REC, PRIVATE = 1, 2, 4, 32, 4096, 16384, 1 << 18
+PRELOAD = ("numpy", "torch", "safetensors", "safetensors.numpy", "safetensors.torch", "torch.nn.functional", "torch.optim")
+SHARED = ("opt", "usr", "lib", "lib64", "etc", "dev")
+ROOT = "/tmp/root"
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def call(code: int, what: str) -> None:
+    if code != 0:
+        raise OSError(ctypes.get_errno(), f"{what}: {os.strerror(ctypes.get_errno())}")
+
+
+def mount(source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
+    call(libc.mount(source.encode(), target.encode(), kind and kind.encode(), flags, data and data.encode()), f"mount {target}")
+
+
+def receive(link: socket.socket, size: int) -> bytes:
+    parts = bytearray()
+    while len(parts) < size:
+        part = link.recv(min(1 << 20, size - len(parts)))
+        if not part:
+            raise EOFError
+        parts += part
+    return bytes(parts)
+
+
+def isolate(uid: int, gid: int) -> None:
+    """Enter new namespaces; the ids stay what they were."""
+    call(libc.unshare(NEWUSER | NEWNS | NEWPID | NEWIPC | NEWNET | NEWUTS | NEWCGROUP), "unshare")
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
+    Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
+
+
+def build_root(told: dict, link: socket.socket) -> None:
+    """Make the job's own root: shared read-only parts, its own bundle, sized tmpfs to write to."""
+    size = f"size={told['disk_bytes']},mode=755,nr_inodes=4096"
+    mount("none", "/", None, REC | PRIVATE)
+    os.makedirs(ROOT, exist_ok=True)
+    mount("tmpfs", ROOT, "tmpfs", NOSUID | NODEV, "size=1m,mode=755")
+    for name in SHARED:
+        source, target = f"/{name}", f"{ROOT}/{name}"
+        if os.path.islink(source):
+            os.symlink(os.readlink(source), target)
+        elif os.path.isdir(source):
+            os.mkdir(target)
+            mount(source, target, None, BIND | REC)
+    for name in ("in", "out", "tmp", "proc", "dev/shm"):
+        os.makedirs(f"{ROOT}/{name}", exist_ok=True)
+        if name != "proc":
+            mount("tmpfs", f"{ROOT}/{name}", "tmpfs", NOSUID | NODEV, size)
+    for name, length in told["files"]:
+        path = Path(f"{ROOT}/in") / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(receive(link, length))
+    mount("none", f"{ROOT}/in", None, REMOUNT | RDONLY | NOSUID | NODEV | BIND)
+
+
+def enter_root() -> None:
+    """As pid 1 of the job: mount /proc while the outer one is still there, then leave the outer root for good."""
+    mount("proc", f"{ROOT}/proc", "proc", NOSUID | NODEV)
+    os.chdir(ROOT)
+    call(libc.syscall(155 if os.uname().machine == "x86_64" else 41, b".", b"."), "pivot_root")
+    call(libc.umount2(b".", 2), "umount")
+    os.chdir("/")
+    mount("none", "/", None, REMOUNT | RDONLY | NOSUID | NODEV | BIND)
+
+
+def confine(told: dict) -> None:
+    """Limits per process as a backstop, no capability left, no new privileges."""
+    for what, most in (
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_NOFILE, 256),
+        (resource.RLIMIT_FSIZE, told["disk_bytes"]),
+        (resource.RLIMIT_DATA, told["memory_bytes"]),
+        (resource.RLIMIT_NPROC, told["processes"] + 8),
+        (resource.RLIMIT_CPU, told["cpu_us"] // 1_000_000 + 2),
+    ):
+        resource.setrlimit(what, (most, most))
+    for capability in range(64):
+        libc.prctl(24, capability, 0, 0, 0)
+    call(libc.prctl(38, 1, 0, 0, 0), "no_new_privs")
+    header, nothing = struct.pack("=Ii", 0x20080522, 0), bytes(24)
+    call(libc.capset(header, nothing), "capset")
+
+
+def job(told: dict, site: str, log: int) -> int:
+    """Run the bundle's code; return the exit code."""
+    os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.closerange(3, 4096)
+    sys.stdout, sys.stderr = open(1, "w", buffering=1, closefd=False), open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
+    os.environ.clear()
+    os.environ.update(HOME="/tmp", PATH="", LC_ALL="C.UTF-8", OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
+    sys.path.insert(0, "/in")
+    sys.argv = ["heirloop"]
+    try:
+        importlib.import_module(f"models.{told['role']}").main(Path("/in"), Path("/out"))
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    finally:
+        sys.stdout.flush()
+    return 0
+
+
+def collect(told: dict, link: socket.socket, status: int) -> None:
+    """Send the allow-listed outputs: regular files with one link, none larger than allowed."""
+    refused, files = "", []
+    for name, most in told["outputs"].items():
+        try:
+            fd = os.open(f"/out/{name}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            refused = refused or f"{name} is a link or cannot be opened"
+            continue
+        facts = os.fstat(fd)
+        if not stat.S_ISREG(facts.st_mode) or facts.st_nlink != 1:
+            refused = refused or f"{name} is not a regular file with one link"
+        elif facts.st_size > most:
+            refused = refused or f"{name} has {facts.st_size} bytes; at most {most} are taken"
+        else:
+            with open(fd, "rb", closefd=False) as file:
+                files.append((name, file.read(most)))
+        os.close(fd)
+    header = json.dumps({"exit": status, "refused": refused, "files": [[n, len(d)] for n, d in files]}).encode()
+    link.sendall(struct.pack(">I", len(header)) + header + b"".join(d for _, d in files))
+
+
+def serve(link: socket.socket, log: int, site: str) -> None:
+    """C1: one job from its bytes to its outputs."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    libc.prctl(1, signal.SIGKILL, 0, 0, 0)
+    uid, gid = os.getuid(), os.getgid()
+    link.sendall(b"C")
+    told = json.loads(receive(link, struct.unpack(">I", receive(link, 4))[0]))
+    isolate(uid, gid)
+    build_root(told, link)
+    ready, done = os.pipe()
+    child = os.fork()
+    if child == 0:
+        libc.prctl(1, signal.SIGKILL, 0, 0, 0)
+        code = 1
+        try:
+            enter_root()
+            confine(told)
+            os.write(done, b"!")
+            code = job(told, site, log)
+        except BaseException:
+            os.write(log, traceback.format_exc().encode())
+        finally:
+            os._exit(code & 0xFF)
+    os.close(done)
+    os.close(log)
+    if not os.read(ready, 1):
+        os._exit(3)
+    os.chdir("/")
+    _, status = os.waitpid(child, 0)
+    collect(told, link, os.waitstatus_to_exitcode(status))
+
+
+def main() -> None:
+    """Import by name, say so, then fork once per request until the control socket closes."""
+    control = socket.socket(fileno=int(sys.argv[1]))
+    site = sys.argv[2]
+    sys.path.append(site)
+    for name in PRELOAD:
+        importlib.import_module(name)
+    sys.modules["torch"].set_num_threads(1)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    control.sendall(b"Z")
+    while True:
+        message, ancillary, _, _ = control.recvmsg(1, socket.CMSG_SPACE(8))
+        if not message:
+            return
+        fds = array.array("i")
+        for _, _, data in ancillary:
+            fds.frombytes(data)
+        if os.fork() == 0:
+            code = 3
+            try:
+                control.close()
+                serve(socket.socket(fileno=fds[0]), fds[1], site)
+                code = 0
+            except BaseException:
+                os.write(fds[1], traceback.format_exc().encode())
+            finally:
+                os._exit(code)
+        for fd in fds:
+            os.close(fd)
+
+
+if __name__ == "__main__":
+    main()

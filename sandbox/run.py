@@ -1,0 +1,133 @@
+"""The one door: `run(sandbox, job, grant)` is the only way to compute.
+
+It checks the grant against the recorded plan and the bytes, reserves the worst case, executes in a box, settles the
+measured use and records. There is no unsandboxed retry.
+"""
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from configs.build import parse, plain
+from configs.errors import VerificationFailed
+from configs.job import Outcome
+from configs.records import Amount, Entry, Grant, Job, JobResult, Plan
+from sandbox import budget, gate
+from sandbox.box.base import Box, Execution
+from sandbox.canonical import canonical, digest
+from sandbox.ledger import Ledger
+from sandbox.store import Store
+
+OUTPUTS = {
+    "train": {"weights.safetensors": 16_000_000, "claims.json": 10_000},
+    "predict": {"predictions.safetensors": 16_000_000},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sandbox:
+    """What the door needs: where facts go, where bytes lie, where jobs run."""
+
+    ledger: Ledger
+    "the study's record"
+    store: Store
+    "bundles and outputs"
+    box: Box
+    "the isolated place"
+    spool: Path
+    "folder for staged bundles"
+
+
+def worst_case(job: Job) -> Amount:
+    """Return what is reserved for a job: its hard limits."""
+    limits = job.limits
+    return Amount(cpu_us=limits.cpu_us, wall_us=limits.wall_us, jobs=1, output_bytes=limits.output_bytes)
+
+
+def accounts(grant: Grant) -> tuple[str, ...]:
+    """Return the accounts that pay: root, the sub-account of the role, and the mandate."""
+    sub = {"train": "train", "predict": "predict"}.get(grant.role, "evaluate")
+    return ("root", sub, gate.account(grant.authority))
+
+
+def run(sandbox: Sandbox, job: Job, grant: Grant, cpu: int | None = None) -> JobResult:
+    """Execute one granted job and return its result.
+
+    Raises VerificationFailed (grant, plan or bytes do not match), BudgetExhausted (nothing was reserved).
+    """
+    _check(sandbox, job, grant)
+    key = digest(job)
+    reserved, payers = worst_case(job), accounts(grant)
+    folder = Path(tempfile.mkdtemp(prefix="job-", dir=sandbox.spool))
+    folder.chmod(0o755)
+    try:
+        extra = {"job.json": canonical(job.order), **{i.name: sandbox.store.get(i.digest) for i in job.inputs}}
+        sandbox.store.stage(job.bundle, extra, folder / "in")
+        with sandbox.ledger.transaction() as txn:
+            gate.consume(txn, grant)
+            budget.reserve(txn, grant.nonce, payers, reserved)
+            txn.append("start", {"grant": plain(grant), "job": plain(job), "digest": key})
+        outcome = _execute(sandbox, job, folder / "in", grant, cpu)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    outputs = {name: sandbox.store.put(data) for name, data in sorted(outcome.files.items())}
+    result = _result(outcome, outputs, sandbox.store.put(outcome.log), sandbox.box.kind)
+    with sandbox.ledger.transaction() as txn:
+        budget.settle(txn, grant.nonce, payers, reserved, result.charged)
+        txn.append("job", {"nonce": grant.nonce, "plan": job.plan, "role": job.role, "index": job.index,
+                           "digest": key, "result": plain(result)})  # fmt: skip
+    return result
+
+
+def reconcile(ledger: Ledger) -> int:
+    """Charge every reservation whose job has no result (a crash): the reservation stands as spent."""
+    entries = ledger.entries()
+    done = {e.body["nonce"] for e in entries if e.kind == "job"}
+    lost = [e for e in entries if e.kind == "start" and e.body["grant"]["nonce"] not in done]
+    for entry in lost:
+        grant, job = parse(Grant, entry.body["grant"]), parse(Job, entry.body["job"])
+        amount = worst_case(job)
+        result = JobResult(status="box", detail="lost: the trusted process ended before the job did", charged=amount,
+                           startup_cpu_us=0, charged_by="reservation", peak_bytes=0, outputs={}, log="", box="")  # fmt: skip
+        with ledger.transaction() as txn:
+            budget.settle(txn, grant.nonce, accounts(grant), amount, amount)
+            txn.append("job", {"nonce": grant.nonce, "plan": job.plan, "role": job.role, "index": job.index,
+                               "digest": entry.body["digest"], "result": plain(result)})  # fmt: skip
+    return len(lost)
+
+
+def _check(sandbox: Sandbox, job: Job, grant: Grant) -> None:
+    plan = recorded_plan(sandbox.ledger.entries(), grant.plan)
+    own = plan.bundle if job.role in ("train", "predict") else plan.reference
+    same = (job.plan, job.role, job.index) == (grant.plan, grant.role, grant.index)
+    if not same or job.bundle != own or job.order.steps > _steps(plan, job):
+        raise VerificationFailed(f"the job is not the one that the grant for plan {grant.plan[:12]} allows; nothing ran")
+
+
+def _steps(plan: Plan, job: Job) -> int:
+    return plan.steps if job.role in ("train", "predict") else job.order.steps
+
+
+def recorded_plan(entries: list[Entry], name: str) -> Plan:
+    """Return the recorded plan of a digest, its bytes checked against it."""
+    for entry in entries:
+        if entry.kind == "plan" and entry.body["digest"] == name:
+            if digest(entry.body["plan"]) != name:
+                raise VerificationFailed(f"plan {name[:12]} does not match its digest; nothing ran")
+            return gate.body_plan(entry.body)
+    raise VerificationFailed(f"plan {name[:12]} is not in the ledger; nothing ran")
+
+
+def _execute(sandbox: Sandbox, job: Job, folder: Path, grant: Grant, cpu: int | None) -> Outcome:
+    execution = Execution(bundle=folder, role=job.order.role, limits=job.limits, outputs=OUTPUTS[job.order.role],
+                          cpu=cpu, key=grant.nonce[:12])  # fmt: skip
+    return sandbox.box.run(execution)
+
+
+def _result(outcome: Outcome, outputs: dict[str, str], log: str, box: str) -> JobResult:
+    size = sum(map(len, outcome.files.values())) + outcome.log_total
+    charged = Amount(cpu_us=outcome.cpu_us, wall_us=outcome.wall_us, jobs=1, output_bytes=size)
+    return JobResult(status=outcome.status, detail=outcome.detail, charged=charged, startup_cpu_us=outcome.startup_cpu_us,
+                     charged_by=outcome.charged_by, peak_bytes=outcome.peak_bytes, outputs=outputs, log=log, box=box)  # fmt: skip
+

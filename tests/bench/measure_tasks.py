@@ -1,0 +1,158 @@
+"""Measure a task: constants of the cost formula, baseline, reference, and the distribution of random recipes.
+
+    .venv/bin/python tests/bench/measure_tasks.py data              items for the trainings (needs scikit-learn)
+    .box/bin/python  tests/bench/measure_tasks.py constants TASK    CPU time per step over sizes, and the fit
+    .box/bin/python  tests/bench/measure_tasks.py random TASK 200   random recipes; baseline and reference over seeds
+    .venv/bin/python tests/bench/measure_tasks.py figure            docs/figures/tasks.svg and a table
+
+Resumable: every training is a line of docs/figures/tasks-TASK.jsonl. CPU time is the training process's.
+"""
+
+import dataclasses
+import json
+import random
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from configs import cost as costs  # noqa: E402
+from configs.build import parse, plain  # noqa: E402
+from configs.job import Order  # noqa: E402
+from configs.recipe import GRID, Recipe  # noqa: E402
+from configs.tokens import Task, layout  # noqa: E402
+
+TASKS = {
+    "addition": (Task(name="addition", digits=2, held_out=400), 2_000_000),
+    "modular": (Task(name="modular", modulus=31, held_out=60), 2_000_000),
+    "digits": (Task(name="digits", held_out=200), 2_000_000),
+}
+SECRET = b"task measurement, not a study's!"
+FIGURES = ROOT / "docs" / "figures"
+SEEDS = 8
+
+
+def data_file(name: str) -> Path:
+    return ROOT / "build" / f"task-{name}.npz"
+
+
+def data() -> None:
+    from evals import data as items
+
+    for name, (task, _) in TASKS.items():
+        splits = items.held_out(task, SECRET)
+        data_file(name).parent.mkdir(exist_ok=True)
+        np.savez(data_file(name), gate=splits["gate"], **{f"train{i}": items.draw_train(task, SECRET, i) for i in range(SEEDS)})
+
+
+def train_and_score(name: str, recipe: Recipe, seed: int, steps: int) -> dict:
+    import torch
+
+    from models.train import train
+
+    torch.set_num_threads(1)
+    task, _ = TASKS[name]
+    lay, files = layout(task, recipe), np.load(data_file(name))
+    order = Order(role="train", task=task, recipe=recipe, seed=seed, steps=steps)
+    items = torch.from_numpy(files[f"train{seed % SEEDS}"])
+    started = time.process_time()
+    net, _ = train(order, items)
+    used = time.process_time() - started
+    rows = torch.from_numpy(files["gate"])[:, list(lay.order)].long()
+    asked = rows.clone()
+    net.eval()
+    with torch.no_grad():
+        for i in range(lay.question, lay.question + lay.answer):
+            asked[:, i] = net(asked[:, :i])[:, -1].argmax(-1)
+    right = (asked[:, lay.question :] == rows[:, lay.question :]).all(1).float().mean().item()
+    return {"cpu_us": int(used * 1e6), "exact_match": round(right, 4)}
+
+
+def random_recipe(rng: random.Random) -> Recipe:
+    while True:
+        knobs = {name: rng.choice(values) for name, values in GRID.items()}
+        if knobs["width"] % knobs["heads"] == 0:
+            return Recipe(**knobs)
+
+
+def constants(name: str) -> None:
+    """CPU per step of random recipes, least of three runs; non-negative relative least squares, then a safety factor."""
+    rng, rows, used = random.Random(5), [], []
+    task, _ = TASKS[name]
+    train_and_score(name, Recipe(), 0, 20)
+    for _ in range(60):
+        recipe = random_recipe(rng)
+        lay = layout(task, recipe)
+        used.append(min(train_and_score(name, recipe, 0, 24)["cpu_us"] for _ in range(3)) / 24)
+        rows.append([1.0, recipe.depth, costs.flops_per_step(recipe, lay), costs.elements_per_step(recipe, lay)])
+    x, y = np.array(rows), np.array(used)
+    solved = np.array([100.0, 100.0, 1e-5, 1e-5])
+    a, target = x / y[:, None], np.ones(len(y))
+    for _ in range(20_000):  # multiplicative updates keep every constant above zero (Lee and Seung 1999)
+        solved *= (a.T @ target) / (a.T @ (a @ solved))
+    solved *= np.quantile(y / (x @ solved), 0.75)
+    ratio = y / (x @ solved)
+    found = {"base_us": round(solved[0], 1), "block_us": round(solved[1], 1),
+             "flops_per_us": round(min(1 / solved[2], 1e9), 1), "elements_per_us": round(min(1 / solved[3], 1e9), 1)}  # fmt: skip
+    quantiles = {str(q): round(float(np.quantile(ratio, q)), 3) for q in (0, 0.1, 0.5, 0.9, 1)}
+    print(json.dumps({"task": name, "constants": found, "measured / planned": quantiles}), flush=True)
+    (FIGURES / f"cost-{name}.json").write_text(json.dumps({"constants": found, "ratio": quantiles}, indent=1) + "\n")
+
+
+def measure(name: str, count: int) -> None:
+    path = FIGURES / f"tasks-{name}.jsonl"
+    done = {(r["kind"], r["number"]) for r in map(json.loads, path.read_text().splitlines())} if path.exists() else set()
+    task, planned = TASKS[name]
+    cost = parse(costs.Cost, json.loads((FIGURES / f"cost-{name}.json").read_text())["constants"])
+    rng = random.Random(11)
+    work = [("random", i, random_recipe(rng)) for i in range(count)]
+    reference = ROOT / "evals" / "reference" / f"{name}.json"
+    if reference.exists():
+        work = [("reference", i, parse(Recipe, json.loads(reference.read_text()))) for i in range(SEEDS)] + work
+    work = [("baseline", i, Recipe()) for i in range(SEEDS)] + work
+    for kind, number, recipe in work:
+        if (kind, number) in done:
+            continue
+        steps = costs.steps(recipe, layout(task, recipe), cost, planned)
+        row = train_and_score(name, recipe, number, steps)
+        changed = {f.name: getattr(recipe, f.name) for f in dataclasses.fields(recipe)} if kind == "random" else {}
+        with path.open("a") as file:
+            file.write(json.dumps({"kind": kind, "number": number, "steps": steps, **row, "recipe": plain(changed)}) + "\n")
+
+
+def figure() -> None:
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "heirloop"
+    import matplotlib.pyplot as plt
+
+    names = [n for n in TASKS if (FIGURES / f"tasks-{n}.jsonl").exists()]
+    drawing, axes = plt.subplots(1, len(names), figsize=(4 * len(names), 3.2), squeeze=False, constrained_layout=True)
+    print("| task | n | median | 90 % | best | within 0.02 of reference | baseline mean (sd) | reference mean (sd) | CPU / plan, median (90 %) |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for axis, name in zip(axes[0], names, strict=True):
+        rows = [json.loads(line) for line in (FIGURES / f"tasks-{name}.jsonl").read_text().splitlines()]
+        scores = {k: np.array([r["exact_match"] for r in rows if r["kind"] == k]) for k in ("random", "baseline", "reference")}
+        pace = np.array([r["cpu_us"] for r in rows]) / TASKS[name][1]
+        axis.hist(scores["random"], bins=np.linspace(0, 1, 21), color="#56b4e9", edgecolor="white")
+        for kind, colour, style in (("baseline", "#d55e00", "--"), ("reference", "#009e73", "-")):
+            if len(scores[kind]):
+                axis.axvline(scores[kind].mean(), color=colour, linestyle=style, label=f"{kind}, mean of {len(scores[kind])}")
+        axis.set(title=f"{name}, {TASKS[name][1] / 1e6:g} CPU-s", xlabel="exact match on held-out items", ylabel="random recipes")
+        axis.legend(fontsize=8)
+        r, b, f = scores["random"], scores["baseline"], scores["reference"]
+        near = f"{np.mean(r >= f.mean() - 0.02):.3f}" if len(f) else "-"
+        ref = f"{f.mean():.3f} ({f.std(ddof=1):.3f})" if len(f) else "-"
+        print(f"| {name} | {len(r)} | {np.median(r):.3f} | {np.quantile(r, 0.9):.3f} | {r.max():.3f} | {near} | "
+              f"{b.mean():.3f} ({b.std(ddof=1):.3f}) | {ref} | {np.median(pace):.2f} ({np.quantile(pace, 0.9):.2f}) |")  # fmt: skip
+    drawing.savefig(FIGURES / "tasks.svg", metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    verb, *rest = sys.argv[1:]
+    {"data": data, "figure": figure, "constants": constants, "random": lambda n, c="200": measure(n, int(c))}[verb](*rest)
