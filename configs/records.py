@@ -128,6 +128,8 @@ class Plan:
     "digest of the bundle that stands beside it in paired jobs; empty where there is none"
     reference_recipe: Recipe | None
     "recipe of that bundle"
+    reference_steps: int
+    "training steps of that recipe at the same planned compute; 0 where there is none"
     objective: str
     "digest of the objective that it will be judged by"
     steps: int

@@ -6,6 +6,7 @@ to a second file, and a third outside the run, so that a cut tail is found. It r
 """
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -65,6 +66,7 @@ class Ledger:
             sa.event.listen(self._engine, "connect", _sqlite_pragmas)
             sa.event.listen(self._engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
         self._cache: list[Entry] = []
+        self._lock = threading.Lock()
         try:
             if create:
                 META.create_all(self._engine)
@@ -92,15 +94,16 @@ class Ledger:
 
     def entries(self) -> list[Entry]:
         """Return all entries, reading and checking only what is new since the last call."""
-        with self._engine.connect() as connection:
-            rows = connection.execute(
-                sa.select(ENTRIES).where(ENTRIES.c.sequence > len(self._cache)).order_by(ENTRIES.c.sequence)
-            ).all()
-        fresh = list(self._cache)
-        for row in rows:
-            fresh.append(_checked(row.sequence, row.hash, row.bytes, fresh[-1].hash if fresh else GENESIS, len(fresh) + 1))
-        self._cache = fresh
-        return fresh
+        with self._lock:
+            with self._engine.connect() as connection:
+                rows = connection.execute(
+                    sa.select(ENTRIES).where(ENTRIES.c.sequence > len(self._cache)).order_by(ENTRIES.c.sequence)
+                ).all()
+            fresh = list(self._cache)
+            for row in rows:
+                fresh.append(_checked(row.sequence, row.hash, row.bytes, fresh[-1].hash if fresh else GENESIS, len(fresh) + 1))
+            self._cache = fresh
+            return fresh
 
     def read(self, query: Callable[[sa.Connection], Any]) -> Any:
         """Run a read on one connection."""

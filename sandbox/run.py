@@ -4,10 +4,7 @@ It checks the grant against the recorded plan and the bytes, reserves the worst 
 measured use and records. There is no unsandboxed retry.
 """
 
-import shutil
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
 from configs.build import parse, plain
 from configs.errors import VerificationFailed
@@ -35,8 +32,6 @@ class Sandbox:
     "bundles and outputs"
     box: Box
     "the isolated place"
-    spool: Path
-    "folder for staged bundles"
 
 
 def worst_case(job: Job) -> Amount:
@@ -59,18 +54,16 @@ def run(sandbox: Sandbox, job: Job, grant: Grant, cpu: int | None = None) -> Job
     _check(sandbox, job, grant)
     key = digest(job)
     reserved, payers = worst_case(job), accounts(grant)
-    folder = Path(tempfile.mkdtemp(prefix="job-", dir=sandbox.spool))
-    folder.chmod(0o755)
-    try:
-        extra = {"job.json": canonical(job.order), **{i.name: sandbox.store.get(i.digest) for i in job.inputs}}
-        sandbox.store.stage(job.bundle, extra, folder / "in")
-        with sandbox.ledger.transaction() as txn:
-            gate.consume(txn, grant)
-            budget.reserve(txn, grant.nonce, payers, reserved)
-            txn.append("start", {"grant": plain(grant), "job": plain(job), "digest": key})
-        outcome = _execute(sandbox, job, folder / "in", grant, cpu)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    files = sandbox.store.get_bundle(job.bundle)
+    files |= {"job.json": canonical(job.order), **{i.name: sandbox.store.get(i.digest) for i in job.inputs}}
+    with sandbox.ledger.transaction() as txn:
+        gate.consume(txn, grant)
+        budget.reserve(txn, grant.nonce, payers, reserved)
+        txn.append("start", {"grant": plain(grant), "job": plain(job), "digest": key})
+    outcome = sandbox.box.run(
+        Execution(role=job.order.role, files=files, limits=job.limits, outputs=OUTPUTS[job.order.role], cpu=cpu,
+                  key=grant.nonce[:12])  # fmt: skip
+    )
     outputs = {name: sandbox.store.put(data) for name, data in sorted(outcome.files.items())}
     result = _result(outcome, outputs, sandbox.store.put(outcome.log), sandbox.box.kind)
     with sandbox.ledger.transaction() as txn:
@@ -99,14 +92,11 @@ def reconcile(ledger: Ledger) -> int:
 
 def _check(sandbox: Sandbox, job: Job, grant: Grant) -> None:
     plan = recorded_plan(sandbox.ledger.entries(), grant.plan)
-    own = plan.bundle if job.role in ("train", "predict") else plan.reference
+    own = job.role in ("train", "predict")
+    allowed = (plan.bundle, plan.recipe, plan.steps) if own else (plan.reference, plan.reference_recipe, plan.reference_steps)
     same = (job.plan, job.role, job.index) == (grant.plan, grant.role, grant.index)
-    if not same or job.bundle != own or job.order.steps > _steps(plan, job):
+    if not same or (job.bundle, job.order.recipe, job.order.steps) != allowed:
         raise VerificationFailed(f"the job is not the one that the grant for plan {grant.plan[:12]} allows; nothing ran")
-
-
-def _steps(plan: Plan, job: Job) -> int:
-    return plan.steps if job.role in ("train", "predict") else job.order.steps
 
 
 def recorded_plan(entries: list[Entry], name: str) -> Plan:
@@ -117,12 +107,6 @@ def recorded_plan(entries: list[Entry], name: str) -> Plan:
                 raise VerificationFailed(f"plan {name[:12]} does not match its digest; nothing ran")
             return gate.body_plan(entry.body)
     raise VerificationFailed(f"plan {name[:12]} is not in the ledger; nothing ran")
-
-
-def _execute(sandbox: Sandbox, job: Job, folder: Path, grant: Grant, cpu: int | None) -> Outcome:
-    execution = Execution(bundle=folder, role=job.order.role, limits=job.limits, outputs=OUTPUTS[job.order.role],
-                          cpu=cpu, key=grant.nonce[:12])  # fmt: skip
-    return sandbox.box.run(execution)
 
 
 def _result(outcome: Outcome, outputs: dict[str, str], log: str, box: str) -> JobResult:

@@ -58,15 +58,6 @@ class Store:
                 raise VerificationFailed(f"bundle {name[:12]} names the file {file!r}, which no bundle may hold")
         return {file: self.get(blob) for file, blob in manifest.items()}
 
-    def stage(self, bundle: str, extra: Mapping[str, bytes], folder: Path) -> None:
-        """Write a bundle and further files into an empty folder, readable for the box."""
-        folder.mkdir(mode=0o755)
-        for name, data in {**self.get_bundle(bundle), **extra}.items():
-            path = folder / name
-            path.parent.mkdir(mode=0o755, exist_ok=True)
-            path.write_bytes(data)
-            path.chmod(0o644)
-
     def _path(self, name: str) -> Path:
         if not re.fullmatch(r"[0-9a-f]{64}", name):
             raise VerificationFailed(f"{name[:80]!r} is no digest; it should be 64 hex digits")

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from configs.build import plain
 from configs.errors import BadInput, NoBox
-from configs.job import Limits, Outcome
+from configs.job import Limits, Outcome, Status
 from sandbox.box import cgroup
 from sandbox.box.base import Execution, pack, unpack
 
@@ -204,7 +204,7 @@ class Watch:
             charged_by="cgroup" if self._group else "bound", files=files, log=bytes(self._log), log_total=self._printed,
         )  # fmt: skip
 
-    def _judge(self, breach: str):  # type: ignore[no-untyped-def]
+    def _judge(self, breach: str) -> tuple[Status, str, dict[str, bytes]]:
         if breach:
             return "limit", breach, {}
         try:

@@ -1,0 +1,63 @@
+"""The judge: paired scores and an objective in, a verdict out, criterion by criterion.
+
+Rule: paired one-sided t bound at `level / planned confirmations` (Bonferroni), standard error never below the task's
+measured seed deviation x sqrt(2/n). It accepts only what is proven: a missing or non-finite number never passes.
+"""
+
+import math
+from collections.abc import Sequence
+
+from scipy.stats import t as student
+
+from configs.records import Answer, Criterion, Scores, Verdict
+from configs.study import Objective
+
+LEAST_REPLICATES = 4
+
+
+def judge(
+    candidate: Sequence[Scores | None],
+    champion: Sequence[Scores | None],
+    objective: Objective,
+    *,
+    confirmations: int,
+    seed_deviation: float,
+    over_budget: bool,
+) -> Verdict:
+    """Return the verdict on paired replicates: candidate[i] and champion[i] share a seed; None is a failed replicate."""
+    pairs = [(c, b) for c, b in zip(candidate, champion, strict=True) if c is not None and b is not None]
+    gains = [getattr(c, objective.metric) - getattr(b, objective.metric) for c, b in pairs]
+    level = objective.level / max(1, confirmations)
+    complete = len(gains) == len(candidate) >= LEAST_REPLICATES and all(map(math.isfinite, gains))
+    mean, low, high = interval(gains, level, seed_deviation) if complete else (None, None, None)
+    proven = low is not None and low > objective.minimum_effect
+    criteria = [
+        _criterion("replicates", complete, float(len(gains)), float(max(LEAST_REPLICATES, len(candidate))), "pairs that counted"),
+        _criterion(objective.metric, proven, low, objective.minimum_effect, "lower bound of the gain against the minimum effect"),
+        _criterion("planned compute", not over_budget, None, 1.25, "charge of each training against 1.25 x its plan"),
+    ]
+    for constraint in objective.constraints:
+        values = [float(getattr(c, constraint.metric)) for c, _ in pairs]
+        value = sum(values) / len(values) if values else math.nan
+        bound = constraint.at_least if constraint.at_least is not None else constraint.at_most
+        assert bound is not None
+        held = value >= bound if constraint.at_least is not None else value <= bound
+        criteria.append(_criterion(constraint.metric, complete and held, value, bound, "constraint"))
+    answer: Answer = "accept" if all(c.passed for c in criteria) else "reject"
+    if answer == "reject" and all(c.passed for c in criteria if c.name != objective.metric):
+        answer = "inconclusive" if high is not None and high > objective.minimum_effect else "reject"
+    return Verdict(answer=answer, criteria=tuple(criteria), gain=mean, low=low, high=high, level=level, replicates=len(gains))
+
+
+def interval(gains: Sequence[float], level: float, seed_deviation: float) -> tuple[float, float, float]:
+    """Return (mean, lower, upper) one-sided t bounds of paired gains at `level` each; n >= 2."""
+    n = len(gains)
+    mean = sum(gains) / n
+    sample = math.sqrt(sum((g - mean) ** 2 for g in gains) / (n - 1) / n)
+    reach = float(student.ppf(1 - level, n - 1)) * max(sample, seed_deviation * math.sqrt(2 / n))
+    return mean, mean - reach, mean + reach
+
+
+def _criterion(name: str, passed: bool, value: float | None, bound: float, text: str) -> Criterion:
+    finite = value if value is not None and math.isfinite(value) else None
+    return Criterion(name=name, passed=passed, value=finite, bound=bound, text=text)

@@ -1,0 +1,100 @@
+"""Lineage and population, derived from the ledger by folding its entries. Holds no fact of its own."""
+
+import threading
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from configs.build import parse
+from configs.records import Entry, Grant, JobResult, Plan, Scores, Verdict
+from sandbox.gate import body_plan
+from sandbox.ledger import Ledger
+
+Slot = tuple[str, str, int]
+Campaign = tuple[str, int]
+
+
+@dataclass(slots=True)
+class Facts:
+    """What has happened so far; `fold` adds what is new."""
+
+    plans: dict[str, Plan] = field(default_factory=dict)
+    "plan digest -> plan, in order"
+    at: dict[tuple[str, int, int, int], str] = field(default_factory=dict)
+    "(arm, repeat, generation, index) -> plan digest, or the reason why the proposal was invalid after a `!`"
+    grants: dict[Slot, Grant] = field(default_factory=dict)
+    "(plan, role, index) -> latest grant"
+    started: set[str] = field(default_factory=set)
+    "nonces of grants that were consumed"
+    results: dict[Slot, tuple[JobResult, int]] = field(default_factory=dict)
+    "(plan, role, index) -> latest result and its ledger sequence"
+    scores: dict[Slot, Scores | None] = field(default_factory=dict)
+    "(plan, predict role, index) -> scores, None for a failed replicate"
+    failures: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    "plan -> reasons of failed replicates"
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    "plan -> verdict"
+    champions: dict[Campaign, list[str]] = field(default_factory=lambda: defaultdict(list))
+    "(arm, repeat) -> plan digests that were champion, in order"
+    data: dict[tuple[str, int], tuple[str, int]] = field(default_factory=dict)
+    "(plan, replicate) -> digest of its training file, ledger sequence"
+    looks: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    "split -> how often it was asked"
+    ended: set[Campaign] = field(default_factory=set)
+    "campaigns that reached their end"
+    closed: bool = False
+    "whether the study ended"
+
+    def fold(self, entry: Entry) -> None:
+        """Add one entry."""
+        body, kind = entry.body, entry.kind
+        if kind == "plan":
+            plan = body_plan(body)
+            self.plans[body["digest"]] = plan
+            self.at[plan.arm, plan.repeat, plan.generation, plan.index] = body["digest"]
+        elif kind == "invalid":
+            self.at[body["arm"], body["repeat"], body["generation"], body["index"]] = "!" + body["reason"]
+        elif kind == "grant":
+            grant = parse(Grant, body["grant"])
+            self.grants[grant.plan, grant.role, grant.index] = grant
+        elif kind == "start":
+            self.started.add(body["grant"]["nonce"])
+        elif kind == "job":
+            self.results[body["plan"], body["role"], body["index"]] = (parse(JobResult, body["result"]), entry.sequence)
+        elif kind == "score":
+            found = parse(Scores, body["scores"]) if body["scores"] else None
+            self.scores[body["plan"], body["role"], body["index"]] = found
+            if found is None:
+                self.failures[body["plan"]].append(body["reason"])
+        elif kind == "verdict":
+            self.verdicts[body["plan"]] = parse(Verdict, body["verdict"])
+        elif kind == "champion":
+            self.champions[body["arm"], body["repeat"]].append(body["plan"])
+        elif kind == "data":
+            self.data[body["plan"], body["index"]] = (body["digest"], entry.sequence)
+        elif kind == "look":
+            self.looks[body["split"]] += 1
+        elif kind == "campaign-end":
+            self.ended.add((body["arm"], body["repeat"]))
+        elif kind == "end":
+            self.closed = True
+
+    def recipes(self, campaign: Campaign) -> list[tuple[Plan, Scores | None]]:
+        """Return a campaign's plans with their screening scores, in order."""
+        mine = ((name, plan) for name, plan in self.plans.items() if (plan.arm, plan.repeat) == campaign)
+        return [(plan, self.scores.get((name, "predict", 0))) for name, plan in mine if plan.purpose != "final"]
+
+
+class Archive:
+    """Facts that follow a ledger; safe to read from several threads."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger, self._facts, self._seen, self._lock = ledger, Facts(), 0, threading.Lock()
+
+    def facts(self) -> Facts:
+        """Return the facts, brought up to the ledger's head."""
+        with self._lock:
+            entries = self._ledger.entries()
+            for entry in entries[self._seen :]:
+                self._facts.fold(entry)
+            self._seen = len(entries)
+            return self._facts

@@ -1,0 +1,254 @@
+"""The command line. Each verb imports what it needs when it is called, so that `--help` answers at once.
+
+Exit codes: 0 done, 2 bad input, 3 waiting for a human, 4 budget exhausted, 5 paused or stopped, 6 verification failed,
+7 no usable box.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from configs.errors import HeirloopError, NeedsHuman
+
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """A sandboxed closed-loop improvement testbed."""
+
+
+def main() -> None:
+    """Run the command line; one sentence and an exit code for every error of ours."""
+    try:
+        cli(standalone_mode=False)
+    except HeirloopError as error:
+        click.echo(f"heirloop: {error}", err=True)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except click.Abort:
+        sys.exit(5)
+
+
+@cli.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+@click.pass_context
+def run(context: click.Context) -> None:
+    """Run a study: heirloop run study=quickstart [group=choice] [field=value] [-m]."""
+    from loop.main import entry
+
+    entry(context.args)
+
+
+@cli.group()
+def mandate() -> None:
+    """Standing approvals with caps."""
+
+
+@mandate.command("grant", context_settings={"ignore_unknown_options": True})
+@click.option("--unattended", is_flag=True, help="Without a person at a terminal, within the study's fixed caps.")
+@click.option("--key", help="Reviewer's key that signs.")
+@click.option("--classes", default="recipe,promote", show_default=True, help="Change classes, comma-separated.")
+@click.option("--jobs", default=260, show_default=True)
+@click.option("--cpu-seconds", default=900, show_default=True)
+@click.option("--hours", default=24, show_default=True)
+@click.argument("overrides", nargs=-1)
+def grant(unattended: bool, key: str | None, classes: str, jobs: int, cpu_seconds: int, hours: int, overrides: tuple[str, ...]) -> None:
+    """Print a standing approval in full and sign it, for the study that OVERRIDES compose."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from configs.build import plain
+    from configs.errors import BadInput
+    from configs.study import Caps
+    from loop.main import composed
+    from sandbox import keys
+    from sandbox.canonical import digest
+    from sandbox.gate import new_mandate
+
+    config = composed(overrides)
+    if unattended:
+        if config.gates.unattended is None:
+            raise BadInput("gates.unattended is null; this study takes no unattended mandate, sign one with --key")
+        signer, kind, reviewer, caps = Ed25519PrivateKey.generate(), "unattended", "unattended", config.gates.unattended
+    else:
+        if not sys.stdin.isatty():
+            raise NeedsHuman("a mandate is signed by a person at a terminal; run this there, or use --unattended")
+        if not key:
+            raise BadInput("--key is missing; name a reviewer's key (`heirloop keys list`)")
+        caps = Caps(classes=tuple(classes.split(",")), jobs=jobs, cpu_seconds=cpu_seconds, hours=hours)
+        signer = keys.open_key(key, click.prompt("passphrase", hide_input=True))
+        kind = next(k["kind"] for k in keys.public_keys() if k["name"] == key)
+        reviewer = key
+    made = new_mandate(config, caps, kind, reviewer, keys.public_hex(signer))
+    click.echo(json.dumps(plain(made), indent=2))
+    if not unattended:
+        name = digest(made)
+        if click.prompt(f"digest {name}\ntype its first six characters to sign") != name[:6]:
+            raise NeedsHuman("the characters do not match; nothing was signed")
+    envelope = keys.sign(plain(made), signer, "mandate")
+    folder = keys.home() / "mandates"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = folder / f"{config.study.name}-{digest(envelope)[:16]}.json"
+    path.write_bytes(envelope)
+    click.echo(f"signed ({kind}): {path}")
+
+
+@cli.group("keys")
+def keys_group() -> None:
+    """Reviewers' keys."""
+
+
+@keys_group.command("new")
+@click.argument("name")
+@click.option("--kind", default="person", show_default=True, help="person, simulated or external.")
+def keys_new(name: str, kind: str) -> None:
+    """Make an encrypted key in your own folder."""
+    from sandbox import keys
+
+    if not sys.stdin.isatty():
+        raise NeedsHuman("a key is made by a person at a terminal, who types its passphrase; run this there")
+    half = keys.new_key(name, kind, click.prompt("passphrase", hide_input=True, confirmation_prompt=True))
+    click.echo(f"{half['name']} ({half['kind']}): {half['public']}")
+
+
+@keys_group.command("list")
+@AS_JSON
+def keys_list(as_json: bool) -> None:
+    """List public halves."""
+    from sandbox import keys
+
+    _print([[k["name"], k["kind"], k["public"]] for k in keys.public_keys()], ["name", "kind", "public"], as_json)
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@AS_JSON
+def status(folder: Path, as_json: bool) -> None:
+    """Show where a run stands."""
+    s = _summary(folder)
+    root = s["accounts"]["root"]
+    rows = [["finished", s["finished"]], ["tier", s["tier"]], ["entries", s["entries"]], ["plans", sum(len(g["plans"]) for g in s["generations"])],
+            ["CPU-seconds", f"{root['cpu_us']['spent'] / 1e6:.1f} of {root['cpu_us']['limit'] / 1e6:.0f}"],
+            ["champion", s["champion"]["plan"][:12]], ["decided by", ", ".join(s["decided_by"])]]  # fmt: skip
+    _print(rows, ["what", "value"], as_json)
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@AS_JSON
+def plans(folder: Path, as_json: bool) -> None:
+    """List the plans of a run."""
+    rows = [[p["id"][:12], g["arm"], g["index"], p["change"]["class"], p["verdict"], p["scores"].get("feedback", {}).get("exact_match")]
+            for g in _summary(folder)["generations"] for p in g["plans"]]  # fmt: skip
+    _print(rows, ["plan", "arm", "generation", "class", "verdict", "feedback"], as_json)
+
+
+@cli.command()
+@click.argument("plan")
+@click.option("--run", "folder", type=click.Path(path_type=Path), default=Path("runs/quickstart"), show_default=True)
+@AS_JSON
+def show(plan: str, folder: Path, as_json: bool) -> None:
+    """Show one plan in full."""
+    from configs.build import plain
+
+    facts = _facts(folder)
+    name = _one(facts.plans, plan)
+    whole = {"digest": name, **plain(facts.plans[name])}
+    verdict = facts.verdicts.get(name)
+    whole["verdict"] = verdict.answer if verdict else None
+    whole["criteria"] = [[c.name, c.passed] for c in verdict.criteria] if verdict else []
+    whole["failures"] = list(facts.failures.get(name, []))
+    _print([[k, json.dumps(v)] for k, v in whole.items()], ["field", "value"], as_json)
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@AS_JSON
+def verify(folder: Path, as_json: bool) -> None:
+    """Recompute a run from its bytes."""
+    from loop.verify import verify as check
+
+    _print([[k, v] for k, v in check(folder).items()], ["checked", "count"], as_json)
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+def report(folder: Path) -> None:
+    """Write report.html and summary.json again from the ledger."""
+    from loop.archive import Archive
+    from loop.report import write
+    from loop.summary import summary
+    from sandbox.canonical import canonical
+    from sandbox.ledger import Ledger
+
+    ledger = Ledger.file(folder / "ledger.sqlite")
+    facts = Archive(ledger).facts()
+    (folder / "summary.json").write_bytes(canonical(summary(ledger, facts)))
+    write(ledger, facts, folder / "report.html")
+    click.echo(str(folder / "report.html"))
+
+
+@cli.command()
+@AS_JSON
+def doctor(as_json: bool) -> None:
+    """Start the box of this machine, run one job in it, and tell the tier."""
+    from configs.job import Limits
+    from loop.plan import ROOT
+    from sandbox.box.base import Execution
+    from sandbox.box.namespace import NamespaceBox
+
+    box = NamespaceBox(ROOT / ".box", warm=False)
+    code = b"def main(i, o):\n    print(sorted(__import__('os').listdir('/')))\n"
+    started = time.monotonic()
+    outcome = box.run(Execution(role="train", files={"models/__init__.py": b"", "models/train.py": code}, limits=Limits(), outputs={}))
+    box.close()
+    rows = [["namespace", box.tier, outcome.status, outcome.detail, f"{time.monotonic() - started:.1f} s", f"CPU by {outcome.charged_by}"]]
+    _print(rows, ["box", "tier", "status", "detail", "cold start", "charge"], as_json)
+    if outcome.status != "ok":
+        from configs.errors import NoBox
+
+        raise NoBox(outcome.detail)
+
+
+def _facts(folder: Path) -> Any:
+    from loop.archive import Archive
+    from sandbox.ledger import Ledger
+
+    return Archive(Ledger.file(folder / "ledger.sqlite")).facts()
+
+
+def _summary(folder: Path) -> dict[str, Any]:
+    from loop.archive import Archive
+    from loop.summary import summary
+    from sandbox.ledger import Ledger
+
+    ledger = Ledger.file(folder / "ledger.sqlite")
+    return summary(ledger, Archive(ledger).facts())
+
+
+def _one(known: Any, prefix: str) -> str:
+    from configs.errors import BadInput
+
+    found = [name for name in known if name.startswith(prefix)]
+    if len(found) != 1:
+        raise BadInput(f"PLAN is {prefix!r}; it should begin exactly one plan's digest, {len(found)} match (`heirloop plans RUN`)")
+    return found[0]
+
+
+def _print(rows: list[list[Any]], head: list[str], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps([dict(zip(head, row, strict=True)) for row in rows]))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*head)
+    for row in rows:
+        table.add_row(*(Text("".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in str(v))) for v in row))
+    Console().print(table)

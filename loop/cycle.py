@@ -1,0 +1,177 @@
+"""One generation, one way: propose, gate, run, score, judge, choose, promote. The picture of DESIGN as code."""
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from configs.build import parse, plain, strict_json
+from configs.errors import BadInput
+from configs.recipe import Recipe
+from configs.records import ChangeClass, Plan, Proposal, Scores, Verdict
+from evals.judge import judge
+from loop.choose import choose
+from loop.measure import over_budget, replicate
+from loop.plan import change, make, source
+from loop.propose import PROPOSERS, Scene
+from loop.study import Running, charge_proposer
+from sandbox.canonical import digest
+
+Say = Callable[[str], None]
+_BUNDLES = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """One arm of one repeat."""
+
+    running: Running
+    arm: str
+    repeat: int
+    cpu: int | None
+    say: Say
+
+    def run(self) -> None:
+        """Baseline, generations, closing look."""
+        self.baseline()
+        for number in range(1, self.running.config.study.generations + 1):
+            self.generation(number)
+        self.final()
+
+    def generation(self, number: int) -> None:
+        """Take the loop round once."""
+        study = self.running.config.study
+        plans = [name for i in range(study.proposals) if (name := self.propose(number, i))]
+        screened = [(name, self.plan(name), self.screen(name)) for name in plans]
+        best = choose(screened)
+        if best is not None and self.confirm(best).answer == "accept":
+            self.promote(best)
+        self.say(f"generation {number}: {self.told(best)}")
+        self.running.checkpoint()
+
+    def baseline(self) -> None:
+        """Generation 0: the recipe that people gave, unchanged, is the first champion."""
+        recipe = self.running.config.task.baseline
+        proposal = Proposal(hypothesis="the recipe that people gave", knobs={})
+        name = self.record((0, 0), "baseline", "", recipe, "recipe", recipe, self.bundle(source()), None, proposal)
+        self.screen(name)
+        if not self.champions():
+            self.running.ledger.append("champion", {"arm": self.arm, "repeat": self.repeat, "plan": name, "generation": 0})
+
+    def propose(self, generation: int, index: int) -> str | None:
+        """Ask the arm's proposer once; return the plan's digest, None for an invalid proposal (recorded, charged)."""
+        place = (self.arm, self.repeat, generation, index)
+        known = self.running.archive.facts().at.get(place)
+        if known is not None:
+            return None if known.startswith("!") else known
+        champion, started = self.champions()[-1], time.thread_time()
+        text = PROPOSERS[self.arm](self.scene(generation, index))
+        charge_proposer(self.running, f"propose:{place}", int((time.thread_time() - started) * 1e6))
+        parent = self.plan(champion)
+        try:
+            proposal = parse(Proposal, strict_json(text))
+            files = self.running.sandbox.store.get_bundle(parent.bundle)
+            risk, recipe, edited = change(parent.recipe, files, proposal)
+        except BadInput as error:
+            reason = {"arm": self.arm, "repeat": self.repeat, "generation": generation, "index": index, "reason": str(error)[:300]}
+            self.running.ledger.append("invalid", reason)
+            return None
+        reference = (parent.bundle, parent.recipe)
+        return self.record((generation, index), "candidate", champion, parent.recipe, risk, recipe,
+                           self.bundle(edited), reference, proposal)  # fmt: skip
+
+    def screen(self, name: str) -> Scores | None:
+        """One replicate on feedback, after the gate."""
+        self.admit(name)
+        return replicate(self.running, name, 0, "feedback", self.cpu)
+
+    def confirm(self, name: str) -> Verdict:
+        """Paired fresh replicates of candidate and champion on gate; one counted look."""
+        study, first = self.running.config.study, 1
+        if self.plan(name).purpose == "final":
+            first = 0
+        known = self.running.archive.facts().verdicts.get(name)
+        if known is not None:
+            return known
+        count = study.final_replicates if first == 0 else study.confirm_replicates
+        pairs = [
+            (replicate(self.running, name, i + first, "gate", self.cpu),
+             replicate(self.running, name, i, "gate", self.cpu, champion=True))
+            for i in range(count)
+        ]  # fmt: skip
+        verdict = judge(
+            [c for c, _ in pairs], [b for _, b in pairs], self.running.config.objective, confirmations=study.generations,
+            seed_deviation=self.running.config.task.seed_deviation, over_budget=over_budget(self.running, name),
+        )  # fmt: skip
+        with self.running.ledger.transaction() as txn:
+            txn.append("look", {"split": "gate", "plan": name})
+            txn.append("verdict", {"plan": name, "verdict": plain(verdict)})
+        return verdict
+
+    def promote(self, name: str) -> None:
+        """Pass the promotion gate; the successor becomes champion."""
+        if name not in self.champions():
+            self.running.gate.promote(name)
+            self.running.ledger.append("champion", {"arm": self.arm, "repeat": self.repeat, "plan": name,
+                                                    "generation": self.plan(name).generation})  # fmt: skip
+
+    def final(self) -> None:
+        """The study's own counted look at gate: champion against baseline on fresh seeds."""
+        first, last = self.champions()[0], self.champions()[-1]
+        if self.running.config.study.final_replicates and last != first:
+            best, base = self.plan(last), self.plan(first)
+            name = self.record((self.running.config.study.generations + 1, 0), "final", last, best.recipe, "recipe", best.recipe,
+                               best.bundle, (base.bundle, base.recipe), Proposal(hypothesis="closing look", knobs={}))  # fmt: skip
+            self.admit(name)
+            self.confirm(name)
+        if (self.arm, self.repeat) not in self.running.archive.facts().ended:
+            self.running.ledger.append("campaign-end", {"arm": self.arm, "repeat": self.repeat})
+
+    def admit(self, name: str) -> None:
+        """Pass the plan's gate once."""
+        plan = self.plan(name)
+        if (name, plan.jobs[0].role, 0) not in self.running.archive.facts().grants:
+            self.running.gate.grant(name, plan)
+
+    def record(self, where: tuple[int, int], purpose: str, parent: str, parent_recipe: Recipe, risk: ChangeClass,
+               recipe: Recipe, bundle: str, reference: tuple[str, Recipe] | None, proposal: Proposal) -> str:  # fmt: skip
+        """Record a plan once and return its digest."""
+        plan = make(self.running.config, study=self.running.root, place=(self.arm, self.repeat, *where), purpose=purpose,
+                    parent=parent, parent_recipe=parent_recipe, risk=risk, recipe=recipe, bundle=bundle,
+                    reference=reference, proposal=proposal)  # fmt: skip
+        name = digest(plan)
+        if name not in self.running.archive.facts().plans:
+            self.running.ledger.append("plan", {"digest": name, "plan": plain(plan)})
+        return name
+
+    def scene(self, generation: int, index: int) -> Scene:
+        """Return what the proposer is shown: recipes and rounded feedback scores of its own campaign."""
+        config = self.running.config
+        rows = self.running.archive.facts().recipes((self.arm, self.repeat))
+        history = [(plan.recipe, round(s.exact_match, 2) if s else None) for plan, s in rows]
+        rng = random.Random(f"{config.study.seed}:{self.arm}:{self.repeat}:{generation}:{index}")
+        champion = self.plan(self.champions()[-1]).recipe
+        return Scene(champion=champion, history=history, mutations=config.proposer.mutations, rng=rng)
+
+    def champions(self) -> list[str]:
+        """Return the plans that were champion, in order."""
+        return self.running.archive.facts().champions[self.arm, self.repeat]
+
+    def plan(self, name: str) -> Plan:
+        """Return a recorded plan."""
+        return self.running.archive.facts().plans[name]
+
+    def bundle(self, files: dict[str, bytes]) -> str:
+        """Store a bundle."""
+        with _BUNDLES:
+            return self.running.sandbox.store.put_bundle(files)
+
+    def told(self, best: str | None) -> str:
+        """Return one line on the generation for people: rounded feedback, and the verdict."""
+        facts = self.running.archive.facts()
+        if best is None:
+            return "no candidate finished its training"
+        scores = facts.scores[best, "predict", 0]
+        shown = f"{scores.exact_match:.2f}" if scores else "-"
+        return f"best candidate {best[:8]} has {shown} on feedback; {facts.verdicts[best].answer}"

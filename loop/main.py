@@ -1,0 +1,173 @@
+"""`heirloop run`: compose a configuration with Hydra, check it once, run the study to its end or to what stops it."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from configs.build import parse
+from configs.errors import BadInput, HeirloopError, Stopped
+from configs.study import Config
+from loop import track
+from loop.cycle import Campaign
+from loop.plan import ROOT
+from loop.propose import PROPOSERS
+from loop.report import write
+from loop.study import Running, open_study
+from loop.summary import summary
+from sandbox.canonical import canonical
+
+
+def check(composed: DictConfig) -> Config:
+    """Return composed values as the typed configuration; raise BadInput naming the field that is wrong."""
+    try:
+        config = parse(Config, OmegaConf.to_object(composed))
+    except OmegaConfBaseException as error:
+        raise BadInput(str(error).splitlines()[0]) from None
+    for name in config.arms():
+        if name not in PROPOSERS:
+            raise BadInput(f"study.arms names {name!r}; it should be one of {', '.join(PROPOSERS)}")
+    return config
+
+
+def composed(overrides: Sequence[str]) -> Config:
+    """Compose a configuration from overrides, without running anything."""
+    try:
+        with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+            return check(compose("config", list(overrides)))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise BadInput(_one_line(error)) from None
+
+
+def entry(overrides: Sequence[str]) -> None:
+    """Run with Hydra's own command line (`-m` sweeps included)."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    sys.argv = ["heirloop run", *overrides]
+    try:
+        hydra.main(version_base="1.3", config_path="../configs", config_name="config")(lambda c: execute(check(c)))()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise BadInput(_one_line(error)) from None
+
+
+def execute(config: Config) -> dict[str, Any]:
+    """Run a study; return its summary. Raises what stops it; everything recorded stays."""
+    running = open_study(config)
+    mirror = track.make(config.tracker, config.study.name, str(running.folder))
+    view = View(running)
+    started = time.monotonic()
+    _on_signals(running)
+    try:
+        campaigns = [Campaign(running, arm, repeat, None, view.say) for repeat in range(config.study.repeats) for arm in config.arms()]
+        _side_by_side(running, campaigns)
+        if not running.archive.facts().closed:
+            running.ledger.append("end", {"reason": "every campaign ended"})
+    except HeirloopError as error:
+        running.ledger.append("pause", {"reason": str(error)[:300], "exit_code": error.exit_code})
+        raise
+    finally:
+        running.sandbox.box.close()
+        running.ledger.append("session", {"wall_seconds": round(time.monotonic() - started, 3)})
+        running.checkpoint()
+        result = _publish(running)
+        for row in result["generations"]:
+            best = [p["scores"]["feedback"]["exact_match"] for p in row["plans"] if "feedback" in p["scores"]]
+            if best:
+                mirror.log({"generation": row["index"], f"{row['arm']}/best feedback": max(best)})
+        mirror.close()
+    view.table(result)
+    return result
+
+
+def _side_by_side(running: Running, campaigns: list[Campaign]) -> None:
+    """Run campaigns in as many threads as jobs may run at a time, a core each; the first error stops the others."""
+    from dataclasses import replace
+
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [None]
+    free = [cores[i % len(cores)] for i in range(running.config.box.parallel)]
+    lock = threading.Lock()
+
+    def one(campaign: Campaign) -> None:
+        with lock:
+            core = free.pop()
+        try:
+            replace(campaign, cpu=core).run()
+        except BaseException:
+            running.stopped = True
+            raise
+        finally:
+            with lock:
+                free.append(core)
+
+    with ThreadPoolExecutor(running.config.box.parallel) as pool:
+        errors = [e for f in [pool.submit(one, c) for c in campaigns] if (e := f.exception())]
+    for error in sorted(errors, key=lambda e: isinstance(e, Stopped)):
+        raise error
+
+
+def _on_signals(running: Running) -> None:
+    def stop(_number: int, _frame: object) -> None:
+        running.stopped = True
+        running.sandbox.box.stop()
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, stop)
+
+
+def _publish(running: Running) -> dict[str, Any]:
+    facts = running.archive.facts()
+    result = summary(running.ledger, facts)
+    (running.folder / "summary.json").write_bytes(canonical(result))
+    write(running.ledger, facts, running.folder / "report.html")
+    return result
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+    return text[:400]
+
+
+class View:
+    """What a person sees while it runs: plain lines, with the budget beside them; a rich table at the end."""
+
+    def __init__(self, running: Running) -> None:
+        self._running, self._lock = running, threading.Lock()
+
+    def say(self, text: str) -> None:
+        """Print one line: who, what, jobs, budget left."""
+        from rich.console import Console
+
+        from sandbox.budget import balances
+
+        root = self._running.ledger.read(balances)["root"]
+        left = (root["cpu_us"]["limit"] - root["cpu_us"]["spent"]) / 1e6
+        with self._lock:
+            Console(highlight=False, markup=False).print(f"{text}  [{root['jobs']['spent']} jobs, {left:.0f} CPU-s left]")
+
+    def table(self, s: dict[str, Any]) -> None:
+        """Print the closing table and where the report lies."""
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table("arm", "baseline", "champion", "held-out gain (interval)", title=f"study {s['study']}")
+        for a in s["arms"]:
+            gate = a["gate"]
+            gain = f"{gate['gain']:+.3f} ({gate['low']:+.3f} to {gate['high']:+.3f})" if gate and gate["gain"] is not None else "no change accepted"
+            table.add_row(a["arm"], str(a["feedback"]["baseline"]), str(a["feedback"]["champion"]), gain)
+        console, root = Console(highlight=False), s["accounts"]["root"]
+        console.print(table)
+        console.print(f"spent {root['cpu_us']['spent'] / 1e6:.0f} of {root['cpu_us']['limit'] / 1e6:.0f} CPU-s, "
+                      f"{root['jobs']['spent']} of {root['jobs']['limit']} jobs; {s['entries']} entries; "
+                      f"decided by: {', '.join(s['decided_by'])}")  # fmt: skip
+        print(f"report: {Path(self._running.folder) / 'report.html'}")

@@ -1,0 +1,119 @@
+"""Measure a plan: train replicates and ask them held-out questions, through the one door. Every step is resumable."""
+
+from safetensors.numpy import save
+
+from configs.build import plain
+from configs.errors import Stopped
+from configs.job import Order
+from configs.recipe import Recipe
+from configs.records import Grant, Input, Job, JobResult, Plan, PlanRole, Scores, Split
+from evals.data import draw_train, replicate_seed
+from evals.score import inspect_weights, score
+from loop.study import Running
+from sandbox.run import run
+
+OVER_BUDGET = 1.25
+"""A training charged more than this times its plan (at the pace of the campaign's baseline) cannot be accepted."""
+
+
+def replicate(r: Running, name: str, index: int, split: Split, cpu: int | None, champion: bool = False) -> Scores | None:
+    """Train replicate `index` of a plan (or of the champion beside it) and score it on a split; None if it failed."""
+    plan = r.archive.facts().plans[name]
+    train_role: PlanRole = "champion-train" if champion else "train"
+    predict_role: PlanRole = "champion-predict" if champion else "predict"
+    facts = r.archive.facts()
+    if (name, predict_role, index) in facts.scores:
+        return facts.scores[name, predict_role, index]
+    result, sequence = _job(r, _order(r, name, plan, train_role, index), (_data(r, name, seed_number(plan, index, champion)),), name, train_role, index, cpu)
+    reason, recipe = _failure(result, "weights.safetensors"), _recipe(plan, champion)
+    weights = result.outputs.get("weights.safetensors", "")
+    if not reason:
+        reason = inspect_weights(r.sandbox.store.get(weights), r.config.task.format(), recipe)
+    scores: Scores | str = reason
+    if not reason:
+        asked = r.asked[split]
+        inputs = (
+            Input(name="weights.safetensors", digest=weights, sequence=sequence),
+            Input(name="questions.safetensors", digest=asked[0], sequence=asked[1]),
+        )
+        predicted, _ = _job(r, _order(r, name, plan, predict_role, index), inputs, name, predict_role, index, cpu)
+        scores = _failure(predicted, "predictions.safetensors")
+        if not scores:
+            data = r.sandbox.store.get(predicted.outputs["predictions.safetensors"])
+            used = result.charged.cpu_us - result.startup_cpu_us
+            scores = score(data, r.splits[split], r.config.task.format(), recipe, split, plan.planned_cpu_us, used)
+    found = None if isinstance(scores, str) else scores
+    body = {"plan": name, "role": predict_role, "index": index, "scores": plain(found), "reason": "" if found else scores}
+    r.ledger.append("score", body)
+    return found
+
+
+def over_budget(r: Running, name: str) -> bool:
+    """Tell whether a training of the plan was charged more than 1.25 x its plan at the baseline's measured pace."""
+    facts = r.archive.facts()
+    plan = facts.plans[name]
+    first = facts.champions[plan.arm, plan.repeat][0]
+    pace = max([1.0, *(_used(x) / plan.planned_cpu_us for (p, role, _), (x, _) in facts.results.items() if p == first and role == "train")])
+    mine = [_used(x) for (p, role, _), (x, _) in facts.results.items() if p == name and role == "train"]
+    return any(used > OVER_BUDGET * plan.planned_cpu_us * pace for used in mine)
+
+
+def _used(result: JobResult) -> int:
+    return result.charged.cpu_us - result.startup_cpu_us
+
+
+def _recipe(plan: Plan, champion: bool) -> Recipe:
+    recipe = plan.reference_recipe if champion else plan.recipe
+    assert recipe is not None
+    return recipe
+
+
+def seed_number(plan: Plan, index: int, champion: bool) -> int:
+    """Return which of the plan's seeds a job uses: pairs share one, and a screening seed never confirms."""
+    return index + 1 if champion and plan.purpose == "candidate" else index
+
+
+def _order(r: Running, name: str, plan: Plan, role: PlanRole, index: int) -> Order:
+    champion = role.startswith("champion")
+    return Order(
+        role="train" if role.endswith("train") else "predict",
+        task=r.config.task.format(),
+        recipe=_recipe(plan, champion),
+        seed=replicate_seed(r.secret, name, seed_number(plan, index, champion)),
+        steps=plan.reference_steps if champion else plan.steps,
+    )
+
+
+def _data(r: Running, name: str, index: int) -> Input:
+    facts = r.archive.facts()
+    if (name, index) not in facts.data:
+        items = draw_train(r.config.task.format(), r.secret, replicate_seed(r.secret, name, index))
+        entry = r.ledger.append("data", {"plan": name, "index": index, "digest": r.sandbox.store.put(save({"items": items}))})
+        return Input(name="data.safetensors", digest=entry.body["digest"], sequence=entry.sequence)
+    digest, sequence = facts.data[name, index]
+    return Input(name="data.safetensors", digest=digest, sequence=sequence)
+
+
+def _job(r: Running, order: Order, inputs: tuple[Input, ...], name: str, role: PlanRole, index: int, cpu: int | None) -> tuple[JobResult, int]:
+    """Run a job once, however often this is called; a job that the box lost is granted anew, at most three times."""
+    plan = r.archive.facts().plans[name]
+    limits = r.config.budget.train if order.role == "train" else r.config.budget.predict
+    bundle = plan.reference if role.startswith("champion") else plan.bundle
+    job = Job(plan=name, role=role, index=index, bundle=bundle, order=order, inputs=inputs, limits=limits)
+    while True:
+        facts = r.archive.facts()
+        found = facts.results.get((name, role, index))
+        if found and found[0].status != "box":
+            return found
+        if r.stopped:
+            raise Stopped("the study was stopped; the same command goes on where it was")
+        grant: Grant = facts.grants[name, role, index]
+        if grant.nonce in facts.started:
+            grant = r.gate.regrant(grant)
+        run(r.sandbox, job, grant, cpu)
+
+
+def _failure(result: JobResult, output: str) -> str:
+    if result.status != "ok":
+        return f"{result.status}: {result.detail}"
+    return "" if output in result.outputs else f"program: it wrote no {output}"

@@ -1,0 +1,88 @@
+"""A change becomes a plan and a bundle. Edits are applied as text; nothing proposed is imported or run here."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from configs.build import parse, plain
+from configs.cost import steps
+from configs.errors import BadInput
+from configs.job import Limits
+from configs.recipe import Recipe
+from configs.records import Amount, ChangeClass, Edit, JobCount, Plan, Proposal
+from configs.study import Config
+from configs.tokens import layout
+from sandbox.canonical import digest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def source() -> dict[str, bytes]:
+    """Return the pristine bundle: models/*.py and configs/*.py of this checkout."""
+    return {
+        str(path.relative_to(ROOT)): path.read_bytes()
+        for folder in ("models", "configs")
+        for path in sorted((ROOT / folder).glob("*.py"))
+    }
+
+
+def change(parent: Recipe, files: Mapping[str, bytes], proposal: Proposal) -> tuple[ChangeClass, Recipe, dict[str, bytes]]:
+    """Return (class, recipe, bundle files) of a proposal on a parent; raise BadInput if it cannot be applied."""
+    recipe = parse(Recipe, {**plain(parent), **proposal.knobs}, "knobs")
+    edited = dict(files)
+    for number, edit in enumerate(proposal.edits):
+        edited[edit.file] = _apply(edited[edit.file], edit, number)
+    touched = {name for name in edited if edited[name] != files[name]}
+    if recipe == parent and not touched:
+        raise BadInput("the proposal changes nothing; change a knob or a source line")
+    risk: ChangeClass = "structural" if "models/net.py" in touched else "patch" if touched else "recipe"
+    return risk, recipe, edited
+
+
+def _apply(data: bytes, edit: Edit, number: int) -> bytes:
+    text = data.decode()
+    if text.count(edit.search) != 1:
+        raise BadInput(f"edits[{number}].search occurs {text.count(edit.search)} times in {edit.file}; it should occur once")
+    return text.replace(edit.search, edit.replace).encode()
+
+
+def make(
+    config: Config,
+    *,
+    study: str,
+    place: tuple[str, int, int, int],
+    purpose: str,
+    parent: str,
+    parent_recipe: Recipe,
+    risk: ChangeClass,
+    recipe: Recipe,
+    bundle: str,
+    reference: tuple[str, Recipe] | None,
+    proposal: Proposal,
+) -> Plan:
+    """Return the exact plan; `place` is (arm, repeat, generation, index), `reference` what is measured beside it."""
+    arm, repeat, generation, index = place
+    pairs = {"baseline": 0, "candidate": config.study.confirm_replicates, "final": config.study.final_replicates}[purpose]
+    own = pairs + (purpose != "final")
+    counts = (("train", own), ("predict", own), ("champion-train", pairs), ("champion-predict", pairs))
+    jobs = tuple(JobCount(role=role, count=count) for role, count in counts if count)  # type: ignore[arg-type]
+    task, compute = config.task.format(), config.task.planned_cpu_us
+    before, after = plain(parent_recipe), plain(recipe)
+    return Plan(
+        study=study, arm=arm, repeat=repeat, generation=generation, index=index, purpose=purpose,  # type: ignore[arg-type]
+        parent=parent, change_class=risk, changed={k: v for k, v in after.items() if v != before[k]}, recipe=recipe,
+        hypothesis=proposal.hypothesis, predicted_gain=proposal.predicted_gain, bundle=bundle,
+        reference=reference[0] if reference else "", reference_recipe=reference[1] if reference else None,
+        reference_steps=steps(reference[1], layout(task, reference[1]), config.task.cost, compute) if reference else 0,
+        objective=digest(config.objective), steps=steps(recipe, layout(task, recipe), config.task.cost, compute),
+        planned_cpu_us=compute, jobs=jobs, requested=requested(config, jobs),
+    )  # fmt: skip
+
+
+def requested(config: Config, jobs: tuple[JobCount, ...]) -> Amount:
+    """Return the worst case of all jobs together."""
+    total = Amount()
+    for job in jobs:
+        limits: Limits = config.budget.train if job.role.endswith("train") else config.budget.predict
+        total += Amount(cpu_us=limits.cpu_us * job.count, wall_us=limits.wall_us * job.count, jobs=job.count,
+                        output_bytes=limits.output_bytes * job.count)  # fmt: skip
+    return total

@@ -1,0 +1,64 @@
+"""Proposers that run on the trusted side: `random` and `local`. Each writes strict JSON, like any other proposer.
+
+What a proposer may see: the champion's recipe and the recipes and rounded feedback scores of its own campaign.
+"""
+
+import json
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from configs.build import plain
+from configs.errors import BadInput
+from configs.recipe import GRID, Recipe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """All that a proposer is shown."""
+
+    champion: Recipe
+    "recipe to improve"
+    history: Sequence[tuple[Recipe, float | None]]
+    "the campaign's trials: recipe, feedback score rounded to two digits, None where it failed"
+    mutations: int
+    "the most knobs that one local proposal changes"
+    rng: random.Random
+    "seeded by study seed, arm, repeat, generation and index"
+
+
+def propose_random(scene: Scene) -> str:
+    """Draw every knob uniformly from its grid."""
+    return _proposal(scene.champion, _draw(scene.rng, dict(GRID)), "uniform draw from the grid")
+
+
+def propose_local(scene: Scene) -> str:
+    """Change one to `mutations` knobs of the champion to other grid values; never a recipe that was tried."""
+    tried = [recipe for recipe, _ in scene.history]
+    recipe = scene.champion
+    for _ in range(200):
+        names = scene.rng.sample(sorted(GRID), scene.rng.randint(1, scene.mutations))
+        fixed = {k: (v,) for k, v in plain(scene.champion).items()}
+        recipe = _draw(scene.rng, fixed | {name: GRID[name] for name in names})
+        if recipe not in tried:
+            break
+    return _proposal(scene.champion, recipe, "a step from the champion's recipe")
+
+
+def _draw(rng: random.Random, choices: dict[str, tuple[Any, ...]]) -> Recipe:
+    for _ in range(1000):
+        try:
+            return Recipe(**{name: rng.choice(values) for name, values in choices.items()})
+        except BadInput:
+            continue
+    raise AssertionError("no valid recipe in a thousand draws")
+
+
+def _proposal(champion: Recipe, recipe: Recipe, hypothesis: str) -> str:
+    before = plain(champion)
+    knobs = {name: value for name, value in plain(recipe).items() if value != before[name]}
+    return json.dumps({"hypothesis": hypothesis, "knobs": knobs, "predicted_gain": None, "edits": []})
+
+
+PROPOSERS: dict[str, Callable[[Scene], str]] = {"local": propose_local, "random": propose_random}

@@ -1,0 +1,157 @@
+"""Open a study or go on with it: ledger, secret, store, box and gate, tied together by the study root."""
+
+import fcntl
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from safetensors.numpy import save
+
+from configs.build import parse, plain
+from configs.errors import BadInput, NoBox, Stopped, VerificationFailed
+from configs.records import Amount
+from configs.study import Config
+from evals.data import Items, held_out, questions
+from loop.archive import Archive
+from loop.plan import ROOT, source
+from sandbox import budget, keys
+from sandbox.box.base import Box
+from sandbox.canonical import digest
+from sandbox.gate import Gate, decided
+from sandbox.ledger import Ledger, checkpoint
+from sandbox.run import Sandbox, reconcile
+from sandbox.store import Store
+
+
+@dataclass(slots=True, kw_only=True)
+class Running:
+    """An open study."""
+
+    config: Config
+    folder: Path
+    root: str
+    secret: bytes
+    sandbox: Sandbox
+    gate: Gate
+    archive: Archive
+    splits: dict[str, Items]
+    asked: dict[str, tuple[str, int]]
+    stopped: bool = False
+
+    @property
+    def ledger(self) -> Ledger:
+        """The study's ledger."""
+        return self.sandbox.ledger
+
+    def checkpoint(self) -> None:
+        """Sign the ledger's head, in the run and outside it."""
+        checkpoint(self.ledger, signer(self.secret), places(self.folder, self.root))
+
+
+def open_study(config: Config, box: Box | None = None) -> Running:
+    """Open or resume the study of a configuration; raises BadInput, VerificationFailed, NoBox."""
+    folder = Path(config.runs) / config.study.name
+    path = folder / "ledger.sqlite"
+    fresh = not path.exists()
+    if fresh and folder.exists() and any(p.name != "lock" for p in folder.iterdir()):
+        raise VerificationFailed(f"{folder} holds a run whose ledger is missing; restore it or choose another study.name")
+    box = box or make_box(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    _lock(folder)
+    ledger = Ledger.file(path, create=fresh)
+    if fresh or not ledger.entries():
+        _begin(ledger, config, box)
+    first = ledger.entries()[0]
+    root, body = first.hash, first.body
+    if body["decided"] != decided(config):
+        raise BadInput(f"study.name is {config.study.name!r}, and {folder} holds a study with other settings; choose another name")
+    secret = keys.load_secret(body["secret"])
+    store = Store(folder / "store")
+    splits = held_out(config.task.format(), secret)
+    asked = _questions(ledger, store, config, splits)
+    gate = Gate(ledger, config)
+    reconcile(ledger)
+    for envelope in sorted((keys.home() / "mandates").glob(f"{config.study.name}-*.json")):
+        gate.admit(envelope.read_bytes(), body["reviewers"])
+    sandbox = Sandbox(ledger=ledger, store=store, box=box)
+    return Running(config=config, folder=folder, root=root, secret=secret, sandbox=sandbox, gate=gate,
+                   archive=Archive(ledger), splits=splits, asked=asked)  # fmt: skip
+
+
+def make_box(config: Config) -> Box:
+    """Return the box that the configuration names; raise NoBox where it does not work."""
+    from sandbox.box.namespace import NamespaceBox
+
+    if config.box.kind == "docker":
+        raise NoBox("box.kind is docker; this version has the namespace box only, set box=namespace")
+    return NamespaceBox(ROOT / ".box", warm=config.box.warm)
+
+
+def signer(secret: bytes) -> Ed25519PrivateKey:
+    """Return the study's checkpoint key, derived from its secret."""
+    return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(digest(b"heirloop checkpoint key:" + secret)))
+
+
+def places(folder: Path, root: str) -> tuple[Path, Path]:
+    """Return where signed heads go: the run, and the user's folder outside it."""
+    return folder / "checkpoints.jsonl", keys.home() / "checkpoints" / f"{root}.jsonl"
+
+
+def read_config(ledger: Ledger) -> Config:
+    """Return the configuration that a ledger's study root pins."""
+    entries = ledger.entries()
+    if not entries or entries[0].kind != "study":
+        raise VerificationFailed("the ledger does not begin with a study root; it is not a run of Heirloop")
+    return parse(Config, entries[0].body["config"])
+
+
+def _begin(ledger: Ledger, config: Config, box: Box) -> None:
+    secret = keys.new_secret()
+    body: dict[str, Any] = {
+        "config": plain(config),
+        "decided": decided(config),
+        "secret": digest(secret),
+        "checkpoint_key": keys.public_hex(signer(secret)),
+        "reviewers": keys.public_keys(),
+        "source": {name: digest(data) for name, data in source().items()},
+        "box": box.kind,
+        "tier": box.tier,
+        "python": platform.python_version(),
+        "machine": {"cpus": os.cpu_count(), "arch": platform.machine()},
+    }
+    with ledger.transaction() as txn:
+        txn.append("study", body)
+        budget.open_study(txn, config.budget)
+
+
+def _questions(ledger: Ledger, store: Store, config: Config, splits: dict[str, Items]) -> dict[str, tuple[str, int]]:
+    found = {e.body["split"]: (e.body["digest"], e.sequence) for e in ledger.entries() if e.kind == "questions"}
+    for split, items in splits.items():
+        data = save({"questions": questions(config.task.format(), items).copy()})
+        if split not in found:
+            entry = ledger.append("questions", {"split": split, "digest": store.put(data), "items": len(items)})
+            found[split] = (entry.body["digest"], entry.sequence)
+    return found
+
+
+def charge_proposer(running: Running, key: str, cpu_us: int) -> None:
+    """Charge the trusted side's own CPU for one proposal."""
+    held, used = Amount(cpu_us=max(cpu_us, 100_000)), Amount(cpu_us=cpu_us)
+    with running.ledger.transaction() as txn:
+        budget.reserve(txn, key, ("root", "propose"), held)
+        budget.settle(txn, key, ("root", "propose"), held, used)
+
+
+_LOCKS: list[Any] = []
+
+
+def _lock(folder: Path) -> None:
+    file = (folder / "lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise Stopped(f"{folder} is being run by another process; wait for it or stop it") from None
+    _LOCKS.append(file)

@@ -1,0 +1,105 @@
+"""The contract for programs: summary.json, made from the ledger alone. Scores name their split; before a counted
+closing look only rounded feedback scores appear."""
+
+from typing import Any
+
+from configs.build import plain
+from configs.records import Plan, Scores
+from loop.archive import Facts
+from loop.study import read_config
+from sandbox.budget import balances
+from sandbox.ledger import Ledger
+
+
+def summary(ledger: Ledger, facts: Facts) -> dict[str, Any]:
+    """Return the summary of a finished or running study."""
+    config, entries = read_config(ledger), ledger.entries()
+    best = champion(facts)
+    base = next((n for n, p in facts.plans.items() if p.purpose == "baseline"), "")
+    generations: dict[tuple[str, int, int], list[dict[str, Any]]] = {}
+    for name, plan in facts.plans.items():
+        generations.setdefault((plan.arm, plan.repeat, plan.generation), []).append(row(facts, name, plan))
+    kinds = sorted({e.body["kind"] for e in entries if e.kind == "decision"})
+    starts = [e for e in entries if e.kind == "start"]
+    return {
+        "study": config.study.name,
+        "root": entries[0].hash,
+        "tier": entries[0].body["tier"],
+        "box": entries[0].body["box"],
+        "decided_by": kinds,
+        "finished": facts.closed,
+        "baseline": {"plan": base, "recipe": plain(facts.plans[base].recipe) if base else {}, "scores": shown(facts, base, final=True)},
+        "champion": {
+            "plan": best,
+            "arm": facts.plans[best].arm if best else "",
+            "generation": facts.plans[best].generation if best else 0,
+            "recipe": plain(facts.plans[best].recipe) if best else {},
+            "scores": shown(facts, best, final=True),
+        },
+        "arms": [arm(facts, campaign) for campaign in sorted(facts.champions)],
+        "generations": [
+            {"index": g, "arm": a, "repeat": r, "plans": plans} for (a, r, g), plans in sorted(generations.items())
+        ],
+        "accounts": ledger.read(balances),
+        "looks": dict(facts.looks),
+        "entries": len(entries),
+        "wall_seconds": sum(e.body["wall_seconds"] for e in entries if e.kind == "session"),
+        "jobs": len(starts),
+    }
+
+
+def champion(facts: Facts) -> str:
+    """Return the champion of the study: the latest champion with the best rounded feedback score."""
+    last = [names[-1] for names in facts.champions.values() if names]
+    return max(last, key=lambda n: (_feedback(facts, n) or 0.0, facts.plans[n].generation), default="")
+
+
+def arm(facts: Facts, campaign: tuple[str, int]) -> dict[str, Any]:
+    """Return how one campaign ended: its champion, and the closing look at gate if there was one."""
+    names = facts.champions[campaign]
+    final = next((n for n, p in facts.plans.items() if p.purpose == "final" and (p.arm, p.repeat) == campaign), "")
+    verdict = facts.verdicts.get(final)
+    return {
+        "arm": campaign[0],
+        "repeat": campaign[1],
+        "champion": names[-1],
+        "accepted": len(names) - 1,
+        "feedback": {"baseline": _feedback(facts, names[0]), "champion": _feedback(facts, names[-1])},
+        "gate": None if verdict is None else {"gain": verdict.gain, "low": verdict.low, "high": verdict.high,
+                                              "level": verdict.level, "answer": verdict.answer},  # fmt: skip
+    }
+
+
+def row(facts: Facts, name: str, plan: Plan) -> dict[str, Any]:
+    """Return one plan for tables: id, change, verdict, scores that may be shown."""
+    verdict = facts.verdicts.get(name)
+    answer = verdict.answer if verdict else "failed" if facts.failures.get(name) else "screened"
+    if plan.purpose == "baseline":
+        answer = "baseline"
+    return {"id": name, "purpose": plan.purpose, "change": {"class": plan.change_class, "knobs": plan.changed},
+            "computable": plan.change_class in ("patch", "structural"), "verdict": answer,
+            "scores": shown(facts, name), "failures": list(facts.failures.get(name, []))}  # fmt: skip
+
+
+def shown(facts: Facts, name: str, final: bool = False) -> dict[str, Any]:
+    """Return the scores of a plan that may be shown: rounded feedback; gate only from a closing look."""
+    result: dict[str, Any] = {}
+    if (value := _feedback(facts, name)) is not None:
+        result["feedback"] = {"exact_match": value}
+    if final:
+        for other, plan in facts.plans.items():
+            if plan.purpose == "final" and plan.parent == name:
+                result["gate"] = _mean(facts, other, "predict")
+            elif plan.purpose == "final" and facts.champions[plan.arm, plan.repeat][0] == name:
+                result["gate"] = _mean(facts, other, "champion-predict")
+    return result
+
+
+def _mean(facts: Facts, name: str, role: str) -> dict[str, float]:
+    found: list[Scores] = [s for (p, r, _), s in facts.scores.items() if (p, r) == (name, role) and s]
+    return {"exact_match": sum(s.exact_match for s in found) / len(found), "replicates": len(found)} if found else {}
+
+
+def _feedback(facts: Facts, name: str) -> float | None:
+    scores = facts.scores.get((name, "predict", 0))
+    return round(scores.exact_match, 2) if scores and scores.split == "feedback" else None

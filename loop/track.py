@@ -1,0 +1,56 @@
+"""Trackers: a mirror of the ledger for people, never read back. `none` does nothing; wandb is optional, offline by default."""
+
+import os
+from typing import Any, Protocol
+
+from configs.errors import BadInput
+from configs.study import Tracker
+
+
+class Track(Protocol):
+    """Where rounded, shown scores are mirrored."""
+
+    def log(self, row: dict[str, Any]) -> None:
+        """Mirror one row."""
+        ...
+
+    def close(self) -> None:
+        """Finish."""
+        ...
+
+
+class Null:
+    """The tracker that does nothing."""
+
+    def log(self, row: dict[str, Any]) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class Wandb:
+    """A wandb run inside the study's folder, in the trusted parent only."""
+
+    def __init__(self, config: Tracker, study: str, folder: str) -> None:
+        for name in [n for n in os.environ if n.startswith("WANDB_") and n != "WANDB_API_KEY"]:
+            del os.environ[name]
+        os.environ.update(WANDB_ERROR_REPORTING="false", WANDB_SILENT="true")
+        try:
+            import wandb
+        except ImportError:
+            raise BadInput("tracker.kind is 'wandb', and wandb is not installed; `pip install heirloop[trusted]` or tracker=none") from None
+        self._run = wandb.init(project="heirloop", name=study, dir=folder, mode=config.mode)
+
+    def log(self, row: dict[str, Any]) -> None:
+        """Mirror one row."""
+        self._run.log(row)
+
+    def close(self) -> None:
+        """Finish."""
+        self._run.finish()
+
+
+def make(config: Tracker, study: str, folder: str) -> Track:
+    """Return the tracker that the configuration names."""
+    return Wandb(config, study, folder) if config.kind == "wandb" else Null()

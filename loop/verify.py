@@ -1,0 +1,83 @@
+"""`heirloop verify`: recompute everything from bytes. Raises VerificationFailed and names the entry."""
+
+from pathlib import Path
+from typing import Any
+
+from configs.build import plain
+from configs.errors import VerificationFailed
+from configs.records import JobResult, Scores
+from evals.data import held_out
+from evals.score import score
+from loop.archive import Archive, Facts
+from loop.study import places, read_config
+from sandbox import keys
+from sandbox.budget import balances, replay
+from sandbox.canonical import digest
+from sandbox.ledger import Ledger, check_checkpoints
+from sandbox.store import Store
+
+
+def verify(folder: Path) -> dict[str, Any]:
+    """Check chain, signed heads, balances, plans, grants, stored bytes and, with the secret at hand, every score."""
+    ledger = Ledger.file(folder / "ledger.sqlite")
+    entries = ledger.entries()
+    read_config(ledger)
+    first = entries[0]
+    heads = [check_checkpoints(entries, first.body["checkpoint_key"], place) for place in places(folder, first.hash)]
+    if max(heads) == 0 and any(e.kind == "champion" for e in entries):
+        raise VerificationFailed("no signed checkpoint was found in the run or outside it; the tail cannot be trusted")
+    if ledger.read(balances) != replay(entries):
+        raise VerificationFailed("the accounts do not match the entries; the entries are the authority")
+    store, granted, consumed = Store(folder / "store"), set(), set()
+    for entry in entries:
+        body = entry.body
+        if entry.kind == "plan" and digest(body["plan"]) != body["digest"]:
+            raise VerificationFailed(f"entry {entry.sequence}: the plan does not match its digest")
+        if entry.kind == "mandate" and digest(body["envelope"].encode()) != body["digest"]:
+            raise VerificationFailed(f"entry {entry.sequence}: the mandate does not match its digest")
+        if entry.kind == "grant":
+            granted.add(digest(body["grant"]))
+        if entry.kind == "start":
+            name = digest(body["grant"])
+            if name not in granted or name in consumed:
+                raise VerificationFailed(f"entry {entry.sequence}: a job began without a grant of its own")
+            consumed.add(name)
+            if digest(body["job"]) != body["digest"]:
+                raise VerificationFailed(f"entry {entry.sequence}: the job does not match its digest")
+        for blob in _blobs(entry.kind, body):
+            store.get(blob)
+    facts = Archive(ledger).facts()
+    for plan in facts.plans.values():
+        store.get_bundle(plan.bundle)
+    scores = _scores(store, facts, ledger)
+    return {"entries": len(entries), "checkpoints": heads, "plans": len(facts.plans), "jobs": len(consumed), "scores": scores}
+
+
+def _blobs(kind: str, body: dict[str, Any]) -> list[str]:
+    if kind == "job":
+        return [d for d in [*body["result"]["outputs"].values(), body["result"]["log"]] if d]
+    return [body["digest"]] if kind in ("data", "questions") else []
+
+
+def _scores(store: Store, facts: Facts, ledger: Ledger) -> int:
+    config = read_config(ledger)
+    try:
+        secret = keys.load_secret(ledger.entries()[0].body["secret"])
+    except VerificationFailed:
+        return 0
+    task, splits, count = config.task.format(), held_out(config.task.format(), secret), 0
+    for (name, role, index), found in facts.scores.items():
+        if not isinstance(found, Scores):
+            continue
+        result: JobResult = facts.results[name, role, index][0]
+        plan = facts.plans[name]
+        recipe = plan.reference_recipe if role.startswith("champion") else plan.recipe
+        assert recipe is not None
+        data = store.get(result.outputs["predictions.safetensors"])
+        again = score(data, splits[found.split], task, recipe, found.split, found.planned_cpu_us, found.measured_cpu_us)
+        if isinstance(again, str) or plain(again) != plain(found):
+            raise VerificationFailed(f"the score of plan {name[:12]}, {role} {index}, is not what its predictions give")
+        count += 1
+    return count
+
+
