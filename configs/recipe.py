@@ -67,22 +67,22 @@ RANGES: dict[str, tuple[float, float]] = {
 }
 
 GRID: dict[str, tuple[Any, ...]] = {
-    "learning_rate": (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.03),
+    "learning_rate": (0.0003, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02),
     "schedule": ("constant", "linear", "cosine"),
     "warmup": (0.0, 0.02, 0.05, 0.1, 0.2, 0.3),
-    "weight_decay": (0.0, 0.001, 0.01, 0.03, 0.1, 0.3, 1.0),
+    "weight_decay": (0.0, 0.001, 0.01, 0.03, 0.1, 0.3),
     "beta1": (0.5, 0.8, 0.9, 0.95, 0.99),
     "beta2": (0.9, 0.95, 0.98, 0.99, 0.999, 0.9999),
-    "batch_size": (16, 32, 64, 128, 256, 512),
-    "width": (16, 32, 48, 64, 96, 128),
-    "depth": (1, 2, 3, 4),
+    "batch_size": (16, 32, 64, 128, 256),
+    "width": (16, 32, 48, 64, 96),
+    "depth": (1, 2, 3),
     "heads": (1, 2, 4, 8),
-    "dropout": (0.0, 0.05, 0.1, 0.2, 0.3, 0.5),
+    "dropout": (0.0, 0.05, 0.1, 0.2),
     "loss": ("all", "answer"),
     "answer_order": ("plain", "reversed"),
     "operand_order": ("plain", "reversed", "interleaved"),
-    "curriculum": (0.0, 0.1, 0.2, 0.4, 0.8),
-    "gradient_clip": (0.0, 0.1, 0.3, 1.0, 3.0, 10.0),
+    "curriculum": (0.0, 0.1, 0.2, 0.4),
+    "gradient_clip": (0.0, 0.3, 1.0, 3.0),
 }
 """The values that proposers draw from, one tuple per knob, in order of size."""
 

@@ -47,7 +47,7 @@ class Campaign:
         best = choose(screened)
         if best is not None and self.confirm(best).answer == "accept":
             self.promote(best)
-        self.say(f"generation {number}: {self.told(best)}")
+        self.say(f"{self.arm}, generation {number}: {self.told(best)}")
         self.running.checkpoint()
 
     def baseline(self) -> None:

@@ -54,10 +54,21 @@ def entry(overrides: Sequence[str]) -> None:
     """Run with Hydra's own command line (`-m` sweeps included)."""
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.argv = ["heirloop run", *overrides]
+    failed: list[HeirloopError] = []
+
+    def task(composed: DictConfig) -> None:
+        try:
+            if not failed:
+                execute(check(composed))
+        except HeirloopError as error:  # kept from Hydra, which would print a heading of its own
+            failed.append(error)
+
     try:
-        hydra.main(version_base="1.3", config_path="../configs", config_name="config")(lambda c: execute(check(c)))()
+        hydra.main(version_base="1.3", config_path="../configs", config_name="config")(task)()
     except (HydraException, OmegaConfBaseException) as error:
         raise BadInput(_one_line(error)) from None
+    if failed:
+        raise failed[0]
 
 
 def execute(config: Config) -> dict[str, Any]:
@@ -146,14 +157,12 @@ class View:
 
     def say(self, text: str) -> None:
         """Print one line: who, what, jobs, budget left."""
-        from rich.console import Console
-
         from sandbox.budget import balances
 
         root = self._running.ledger.read(balances)["root"]
         left = (root["cpu_us"]["limit"] - root["cpu_us"]["spent"]) / 1e6
         with self._lock:
-            Console(highlight=False, markup=False).print(f"{text}  [{root['jobs']['spent']} jobs, {left:.0f} CPU-s left]")
+            print(f"{text}  ({root['jobs']['spent']} jobs, {left:.0f} CPU-s left)", flush=True)
 
     def table(self, s: dict[str, Any]) -> None:
         """Print the closing table and where the report lies."""

@@ -40,19 +40,22 @@ def propose_local(scene: Scene) -> str:
     for _ in range(200):
         names = scene.rng.sample(sorted(GRID), scene.rng.randint(1, scene.mutations))
         fixed = {k: (v,) for k, v in plain(scene.champion).items()}
-        recipe = _draw(scene.rng, fixed | {name: GRID[name] for name in names})
+        other = {name: tuple(v for v in GRID[name] if (v,) != fixed[name]) for name in names}
+        recipe = _draw(scene.rng, fixed, other)
         if recipe not in tried:
             break
     return _proposal(scene.champion, recipe, "a step from the champion's recipe")
 
 
-def _draw(rng: random.Random, choices: dict[str, tuple[Any, ...]]) -> Recipe:
+def _draw(rng: random.Random, choices: dict[str, tuple[Any, ...]], other: dict[str, tuple[Any, ...]] | None = None) -> Recipe:
+    """Draw until the knobs fit together; a step that cannot fit (heads and width) falls back to one head."""
+    choices = choices | (other or {})
     for _ in range(1000):
         try:
             return Recipe(**{name: rng.choice(values) for name, values in choices.items()})
         except BadInput:
             continue
-    raise AssertionError("no valid recipe in a thousand draws")
+    return _draw(rng, choices | {"heads": (1,)})
 
 
 def _proposal(champion: Recipe, recipe: Recipe, hypothesis: str) -> str:

@@ -52,10 +52,12 @@ def scores_figure(s: dict[str, Any]) -> str:
                     best = p["scores"]["feedback"]["exact_match"]
             if values:
                 line.append((g["index"], best))
-        axis.plot(*zip(*line, strict=True), color=colour, label=f"{name}: champion", marker=".") if line else None
+        if line:
+            axis.plot(*zip(*line, strict=True), color=colour, label=f"{name}: champion", marker=".")
     axis.set(xlabel="generation", ylabel="exact match on feedback (share)", ylim=(-0.02, 1.02))
     axis.xaxis.get_major_locator().set_params(integer=True)
-    axis.legend(loc="upper left", fontsize=8)
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(loc="upper left", fontsize=8)
     return _svg(figure)
 
 

@@ -1,0 +1,34 @@
+# make demo: a whole study.  make test: every test that this machine supports.  PIP_ARGS= is passed to pip.
+PYTHON ?= python3
+PIP_ARGS ?=
+RUN = runs/quickstart
+
+.PHONY: setup demo test check bench
+setup: .venv/ready .box/ready
+
+.venv/ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -m venv .venv || { echo "the venv module is missing; on Debian: apt install python3-venv"; exit 1; }
+	.venv/bin/python -m pip install -q $(PIP_ARGS) -c constraints.txt -e '.[all]'
+	@touch $@
+
+.box/ready: constraints.txt .venv/ready
+	@$(PYTHON) -m venv --without-pip .box
+	.venv/bin/python -m pip --python .box/bin/python install -q $(PIP_ARGS) -c constraints.txt torch==2.13.0 numpy safetensors
+	@touch $@
+
+demo: setup
+	@test -e $(RUN)/ledger.sqlite || .venv/bin/heirloop mandate grant --unattended study=quickstart
+	.venv/bin/heirloop run study=quickstart
+
+test: setup
+	.venv/bin/python -m pytest -n 2 tests
+
+check: setup
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	$(MAKE) test
+
+bench: setup
+	.venv/bin/python tests/bench/bench.py

@@ -1,0 +1,58 @@
+import math
+
+import pytest
+
+from configs.build import parse, plain, strict_json
+from configs.errors import BadInput
+from configs.recipe import GRID, Recipe, knobs
+from configs.records import Amount, Proposal
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"a": 1, "a": 2}', "twice"),
+        ('{"a": NaN}', "not a number"),
+        ('{"a": Infinity}', "not a number"),
+        ('{"a": 1e999}', "not finite"),
+        ("[" * 100_000, "strict JSON"),
+        ('"' + "x" * 10_000_000 + '"', "bytes"),
+    ],
+)
+def test_hostile_json_is_refused(text, words):
+    with pytest.raises(BadInput, match=words):
+        strict_json(text, limit=200_000)
+
+
+@pytest.mark.parametrize(
+    ("knob", "value"),
+    [("learning_rate", -1.0), ("learning_rate", math.nan), ("learning_rate", 10**400), ("depth", 2.0), ("depth", True),
+     ("schedule", "cubic"), ("speed", 1), ("dropout", "0.1"), ("width", 17)],
+)  # fmt: skip
+def test_a_wrong_knob_is_named_with_its_value(knob, value):
+    with pytest.raises(BadInput, match=knob):
+        parse(Recipe, {**plain(Recipe()), knob: value})
+
+
+def test_heads_must_divide_width():
+    with pytest.raises(BadInput, match="divisor of width 20"):
+        Recipe(width=20, heads=8)  # type: ignore[arg-type]
+
+
+def test_grid_values_are_inside_the_ranges():
+    assert set(GRID) == set(knobs())
+    for name, values in GRID.items():
+        for value in values:
+            heads = {"heads": 1} if name != "heads" else {}
+            assert getattr(parse(Recipe, {**plain(Recipe()), **heads, name: value}), name) == value
+
+
+@pytest.mark.parametrize("amount", [-1, True, 1.0, 2**53])
+def test_amounts_are_whole_and_bounded(amount):
+    with pytest.raises(BadInput):
+        Amount(cpu_us=amount)
+
+
+def test_a_proposal_with_an_unknown_field_is_refused():
+    with pytest.raises(BadInput, match="_target_"):
+        parse(Proposal, {"hypothesis": "", "knobs": {}, "_target_": "os.system"})

@@ -1,0 +1,31 @@
+"""Every test has a home folder of its own; nothing touches the user's keys."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HEIRLOOP_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture(scope="session")
+def box_env() -> Path:
+    return ROOT / ".box"
+
+
+def need_box(make):
+    """Make a box, or skip with the reason; in CI a missing box is a failure."""
+    from configs.errors import NoBox
+
+    try:
+        return make()
+    except NoBox as error:
+        if os.environ.get("HEIRLOOP_REQUIRE_BOX"):
+            raise
+        pytest.skip(str(error))

@@ -1,0 +1,41 @@
+"""Design rules as tests: the trusted side never loads torch, and the folders resolve to the checkout."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+TRUSTED = [
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for folder in ("configs", "evals", "sandbox", "loop")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+    if path.name not in ("__init__.py", "launch.py", "zygote.py")
+]
+
+
+@pytest.mark.parametrize("folder", ["configs", "evals", "sandbox", "loop"])
+def test_trusted_modules_never_load_torch_and_come_from_the_checkout(folder):
+    names = [name for name in TRUSTED if name.startswith(folder)]
+    assert names
+    code = f"import sys, importlib\nfor n in {names}: print(importlib.import_module(n).__file__)\nprint('torch' in sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd="/", check=True).stdout.split()
+    assert out[-1] == "False"
+    assert all(Path(line).is_relative_to(ROOT) for line in out[:-1])
+
+
+def test_the_torch_rule_can_fail():
+    code = "import sys, types; sys.modules['torch'] = types.ModuleType('torch'); print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "True"
+
+
+def test_configs_need_only_the_standard_library():
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import configs.study, configs.records, configs.job; print('ok')"
+    out = subprocess.run([sys.executable, "-I", "-S", "-c", code, str(ROOT)], capture_output=True, text=True)
+    assert out.stdout.strip() == "ok", out.stderr
+
+
+def test_no_yaml_instantiates_anything():
+    for path in (ROOT / "configs").rglob("*.yaml"):
+        assert "_target_" not in path.read_text() and "oc.env" not in path.read_text(), path
