@@ -23,7 +23,7 @@ def parse(kind: type[T], value: object, where: str = "") -> T:
     """Return `value` (a mapping) as the dataclass `kind`; raise BadInput naming the field that is wrong."""
     if not isinstance(value, Mapping):
         _refuse(where or kind.__name__, value, "a mapping of fields")
-    known = _fields(kind)
+    known = _fields(kind)  # type: ignore[arg-type]
     for key in value:
         if key not in known:
             _refuse(_join(where, str(key)), value[key], f"one of the known keys: {', '.join(sorted(known))}", "unknown key ")

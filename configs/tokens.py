@@ -60,7 +60,7 @@ def layout(task: Task, recipe: Recipe) -> Layout:
     """Return the column order of `task` under `recipe`. Question columns stay before answer columns."""
     if task.name == "addition":
         n = task.digits
-        question = _operands(n, recipe.operand_order) + [2 * n + 1]
+        question = [*_operands(n, recipe.operand_order), 2 * n + 1]
         vocabulary, answer = FIRST_VALUE + 10, n + 1
     elif task.name == "modular":
         question = [2, 1, 0, 3] if recipe.operand_order == "reversed" else [0, 1, 2, 3]
@@ -68,7 +68,7 @@ def layout(task: Task, recipe: Recipe) -> Layout:
             question = [0, 2, 1, 3]
         vocabulary, answer = FIRST_VALUE + task.modulus, 1
     else:
-        question = _pixels(recipe.operand_order) + [PIXEL_SIDE**2]
+        question = [*_pixels(recipe.operand_order), PIXEL_SIDE ** 2]
         vocabulary, answer = FIRST_VALUE + max(task.levels, 10), 1
     tail = list(range(len(question), len(question) + answer))
     if recipe.answer_order == "reversed":

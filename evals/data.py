@@ -84,7 +84,7 @@ def _universe_size(task: Task) -> int:
 
 
 def _canonical_numbers(task: Task) -> NDArray[np.int64]:
-    """Numbers of the items that may be held out: for sums a random-looking half, so that (a, b) and (b, a) never split."""
+    """Numbers of the items that may be held out: for sums a half of the pairs, so that (a, b) and (b, a) never split."""
     if task.name == "digits":
         _, first = np.unique(questions(task, _images(task.levels)), axis=0, return_index=True)
         return np.sort(first).astype(np.int64)
@@ -111,7 +111,8 @@ def _rows(task: Task, numbers: NDArray[np.int64]) -> Items:
     a, b = np.divmod(numbers, _side(task))
     plus, equals = np.full((len(a), 1), PLUS), np.full((len(a), 1), EQUALS)
     if task.name == "modular":
-        columns = [a[:, None] + FIRST_VALUE, plus, b[:, None] + FIRST_VALUE, equals, (a + b)[:, None] % task.modulus + FIRST_VALUE]
+        left, right, total = (n[:, None] + FIRST_VALUE for n in (a, b, (a + b) % task.modulus))
+        columns = [left, plus, right, equals, total]
     else:
         n = task.digits
         columns = [_digits(a, n), plus, _digits(b, n), equals, _digits(a + b, n + 1)]

@@ -234,7 +234,7 @@ def _summary(folder: Path) -> dict[str, Any]:
 def _one(known: Any, prefix: str) -> str:
     from configs.errors import BadInput
 
-    found = [name for name in known if name.startswith(prefix)]
+    found: list[str] = [name for name in known if name.startswith(prefix)]
     if len(found) != 1:
         raise BadInput(f"PLAN is {prefix!r}; it should begin exactly one plan's digest, {len(found)} match (`heirloop plans RUN`)")
     return found[0]

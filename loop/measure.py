@@ -24,7 +24,8 @@ def replicate(r: Running, name: str, index: int, split: Split, cpu: int | None, 
     facts = r.archive.facts()
     if (name, predict_role, index) in facts.scores:
         return facts.scores[name, predict_role, index]
-    result, sequence = _job(r, _order(r, name, plan, train_role, index), (_data(r, name, seed_number(plan, index, champion)),), name, train_role, index, cpu)
+    order, data = _order(r, name, plan, train_role, index), _data(r, name, seed_number(plan, index, champion))
+    result, sequence = _job(r, order, (data,), name, train_role, index, cpu)
     reason, recipe = _failure(result, "weights.safetensors"), _recipe(plan, champion)
     weights = result.outputs.get("weights.safetensors", "")
     if not reason:
@@ -39,9 +40,9 @@ def replicate(r: Running, name: str, index: int, split: Split, cpu: int | None, 
         predicted, _ = _job(r, _order(r, name, plan, predict_role, index), inputs, name, predict_role, index, cpu)
         scores = _failure(predicted, "predictions.safetensors")
         if not scores:
-            data = r.sandbox.store.get(predicted.outputs["predictions.safetensors"])
+            said = r.sandbox.store.get(predicted.outputs["predictions.safetensors"])
             used = result.charged.cpu_us - result.startup_cpu_us
-            scores = score(data, r.splits[split], r.config.task.format(), recipe, split, plan.planned_cpu_us, used)
+            scores = score(said, r.splits[split], r.config.task.format(), recipe, split, plan.planned_cpu_us, used)
     found = None if isinstance(scores, str) else scores
     body = {"plan": name, "role": predict_role, "index": index, "scores": plain(found), "reason": "" if found else scores}
     r.ledger.append("score", body)

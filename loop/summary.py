@@ -66,14 +66,14 @@ def arm(facts: Facts, campaign: tuple[str, int]) -> dict[str, Any]:
         "accepted": len(names) - 1,
         "feedback": {"baseline": _feedback(facts, names[0]), "champion": _feedback(facts, names[-1])},
         "gate": None if verdict is None else {"gain": verdict.gain, "low": verdict.low, "high": verdict.high,
-                                              "level": verdict.level, "answer": verdict.answer},  # fmt: skip
+                                              "level": verdict.level, "answer": verdict.answer},
     }
 
 
 def row(facts: Facts, name: str, plan: Plan) -> dict[str, Any]:
     """Return one plan for tables: id, change, verdict, scores that may be shown."""
     verdict = facts.verdicts.get(name)
-    answer = verdict.answer if verdict else "failed" if facts.failures.get(name) else "screened"
+    answer: str = verdict.answer if verdict else "failed" if facts.failures.get(name) else "screened"
     if plan.purpose == "baseline":
         answer = "baseline"
     return {"id": name, "purpose": plan.purpose, "change": {"class": plan.change_class, "knobs": plan.changed},

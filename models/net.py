@@ -1,7 +1,8 @@
 """A decoder-only transformer over tokens: RMSNorm before each branch, causal attention, GELU MLP, tied output.
 
 Init: token embedding N(0, 0.02), position embedding N(0, 0.02), linear maps N(0, 1/sqrt(fan_in)), maps that write into
-the residual stream scaled by 1/sqrt(2 depth) more (GPT-2), gains 1. Letters: B batch, T tokens, D width, H heads, V vocabulary.
+the residual stream scaled by 1/sqrt(2 depth) more (GPT-2), gains 1. `configs.cost.parameters` counts the weights.
+Letters: B batch, T tokens, D width, H heads, V vocabulary.
 """
 
 import torch
@@ -27,12 +28,11 @@ class Block(nn.Module):
             self.out.weight *= (2 * depth) ** -0.5
             self.down.weight *= (2 * depth) ** -0.5
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:  # x (B, T, D), mask (T, T)
+    def forward(self, x: Tensor) -> Tensor:  # (B, T, D) -> (B, T, D)
         B, T, D = x.shape
         q, k, v = self.qkv(self.norm1(x)).view(B, T, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
-        a = (q @ k.transpose(-2, -1) * (D // self.heads) ** -0.5 + mask).softmax(-1)  # (B, H, T, T)
-        y = self.out((a @ v).transpose(1, 2).reshape(B, T, D))
-        x = x + F.dropout(y, self.dropout, self.training)
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)  # (B, H, T, D/H)
+        x = x + F.dropout(self.out(y.transpose(1, 2).reshape(B, T, D)), self.dropout, self.training)
         return x + F.dropout(self.down(F.gelu(self.up(self.norm2(x)))), self.dropout, self.training)
 
 
@@ -46,11 +46,10 @@ class Net(nn.Module):
         self.norm = nn.RMSNorm(D, eps=1e-6)
         nn.init.normal_(self.token.weight, std=0.02)
         nn.init.normal_(self.position.weight, std=0.02)
-        self.register_buffer("mask", torch.full((T, T), float("-inf")).triu(1), persistent=False)
 
     def forward(self, tokens: Tensor) -> Tensor:  # (B, T) -> logits (B, T, V)
         T = tokens.shape[1]
         x = self.token(tokens) + self.position.weight[:T]
         for block in self.blocks:
-            x = block(x, self.mask[:T, :T])
+            x = block(x)
         return self.norm(x) @ self.token.weight.T

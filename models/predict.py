@@ -1,19 +1,39 @@
 """Predict with a pristine net: weights and questions in, answer tokens and probabilities out. No answers come near.
 
 Reads IN/job.json, IN/weights.safetensors, IN/questions.safetensors (`questions`, uint8 (N, question), canonical order);
-writes OUT/predictions.safetensors: `tokens` uint8 (N, answer) and `probabilities` float32 (N, answer, vocabulary), both in
-canonical column order, decoded greedily and conditioned on the net's own tokens. Refuses weights that do not fit the net.
+writes OUT/predictions.safetensors: `tokens` uint8 (N, answer) and `probabilities` float32 (N, answer, vocabulary), both
+in canonical column order, decoded greedily and conditioned on the net's own tokens. Refuses weights whose names, shapes
+or type are not the net's.
 """
 
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from configs.build import parse, strict_json
+from configs.errors import BadInput
 from configs.job import Order
 from configs.tokens import layout
 from models.net import Net
+
+
+def fit(net: Net, path: Path) -> None:
+    """Load weights into the net; raise BadInput unless names, shapes and type are exactly the net's."""
+    try:
+        found = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise BadInput(f"{path.name} is unreadable: {str(error)[:120]}; it should be a safetensors file") from None
+    wanted = net.state_dict()
+    if found.keys() != wanted.keys():
+        odd = ", ".join(sorted(found.keys() ^ wanted.keys()))[:120]
+        raise BadInput(f"{path.name} lacks or adds the names {odd}; it should have the net's {len(wanted)}")
+    for name, want in wanted.items():
+        have, right = (f"{t.dtype} {list(t.shape)}" for t in (found[name], want))
+        if have != right:
+            raise BadInput(f"{path.name}: {name} is {have}; it should be {right}")
+    net.load_state_dict(found)
 
 
 @torch.no_grad()
@@ -23,7 +43,7 @@ def main(source: Path, target: Path) -> None:
     order = parse(Order, strict_json((source / "job.json").read_bytes()))
     lay = layout(order.task, order.recipe)
     net = Net(order.recipe, lay).eval()
-    net.load_state_dict(load_file(source / "weights.safetensors"), strict=True)
+    fit(net, source / "weights.safetensors")
     questions = load_file(source / "questions.safetensors")["questions"].long()
     N, Q, A = len(questions), lay.question, lay.answer
     tokens = torch.zeros(N, Q + A, dtype=torch.long)

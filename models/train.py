@@ -1,8 +1,9 @@
 """Train one successor: data and recipe in, weights and claims out. The one file that a model may patch.
 
-`python models/train.py IN OUT` reads IN/job.json (what to do), IN/data.safetensors (`items`, uint8 (N, columns), canonical
-order, shuffled on the trusted side), takes exactly the ordered number of steps, and writes OUT/weights.safetensors, then
-OUT/claims.json. One thread; the same bundle, seed, CPU type and torch build give the same bytes.
+`python -m models.train IN OUT` (in the folder that holds models/ and configs/) reads IN/job.json and IN/data.safetensors
+(`items`, uint8 (N, columns), canonical order, shuffled on the trusted side), takes exactly the ordered number of steps,
+and writes OUT/weights.safetensors, then OUT/claims.json. One thread; the same bundle, seed, CPU type and torch build give
+the same bytes. It refuses a job file that breaks its schema.
 """
 
 import json
@@ -19,7 +20,7 @@ from torch import Tensor
 from configs.build import parse, strict_json
 from configs.job import Order
 from configs.recipe import Recipe
-from configs.tokens import Layout, layout
+from configs.tokens import FIRST_VALUE, Layout, Task, layout
 from models.net import Net
 
 
@@ -39,9 +40,14 @@ def rate(recipe: Recipe, step: int, steps: int) -> float:
 
 
 # region: order
-def easy_first(items: Tensor) -> Tensor:
-    """Order of difficulty for the curriculum: the sum of an item's value tokens (small numbers, little ink, first)."""
-    return items.long().sum(1).argsort(stable=True)
+def easy_first(items: Tensor, task: Task) -> Tensor:
+    """Rows, easy ones first: sums by carries, then by digit sum; modular sums by size; images by ink."""
+    values = (items.long() - FIRST_VALUE).clamp(min=0)  # (N, columns); '+' and '=' count nothing
+    if task.name != "addition":
+        return values[:, :-1].sum(1).argsort(stable=True)
+    digits = values[:, : -(task.digits + 1)].sum(1)
+    carries = (digits - values[:, -(task.digits + 1) :].sum(1)) // 9  # each carry turns ten into one
+    return (carries * 1000 + digits).argsort(stable=True)
 
 
 def draw(recipe: Recipe, ranked: Tensor, step: int, steps: int, generator: torch.Generator) -> Tensor:
@@ -62,22 +68,30 @@ def loss_of(logits: Tensor, tokens: Tensor, recipe: Recipe, lay: Layout) -> Tens
 
 
 # region: update
-def optimiser(net: Net, recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov and Hutter 2019); gains are not decayed."""
-    matrices = [p for p in net.parameters() if p.ndim > 1]
-    gains = [p for p in net.parameters() if p.ndim == 1]
-    groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": gains, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(recipe.beta1, recipe.beta2), fused=True)
+class AdamW:
+    """AdamW (Loshchilov and Hutter 2019), one fused call per group; gains are not decayed. `torch.optim` is left out: its
+    first use imports the compiler, a CPU-second that every training would be charged for."""
 
+    def __init__(self, net: Net, recipe: Recipe) -> None:
+        self.betas, self.clip = (recipe.beta1, recipe.beta2), recipe.gradient_clip
+        self.all, self.groups = list(net.parameters()), []
+        for chosen, decay in ((lambda p: p.ndim > 1, recipe.weight_decay), (lambda p: p.ndim == 1, 0.0)):
+            weights = [p for p in self.all if chosen(p)]
+            first, second = ([torch.zeros_like(p) for p in weights] for _ in range(2))
+            self.groups.append((weights, first, second, [torch.zeros(()) for _ in weights], decay))
 
-def update(net: Net, opt: torch.optim.Optimizer, recipe: Recipe, lr: float) -> None:
-    """One step of the optimiser at a learning rate, with the gradient clipped if the recipe says so."""
-    if recipe.gradient_clip > 0:
-        torch.nn.utils.clip_grad_norm_(net.parameters(), recipe.gradient_clip)
-    for group in opt.param_groups:
-        group["lr"] = lr
-    opt.step()
-    opt.zero_grad(set_to_none=True)
+    @torch.no_grad()
+    def step(self, rate: float) -> None:
+        if self.clip > 0:
+            torch.nn.utils.clip_grad_norm_(self.all, self.clip)
+        for weights, first, second, steps, decay in self.groups:
+            torch._foreach_add_(steps, 1)
+            torch._fused_adamw_(
+                weights, [p.grad for p in weights], first, second, [], steps, lr=rate, beta1=self.betas[0],
+                beta2=self.betas[1], weight_decay=decay, eps=1e-8, amsgrad=False, maximize=False,
+            )  # fmt: skip
+        for p in self.all:
+            p.grad = None
 # endregion
 
 
@@ -87,15 +101,15 @@ def train(order: Order, items: Tensor) -> tuple[Net, float]:
     torch.manual_seed(order.seed)
     generator = torch.Generator().manual_seed(order.seed)
     net = Net(recipe, lay).train()
-    opt = optimiser(net, recipe)
+    adam = AdamW(net, recipe)
     tokens = items[:, list(lay.order)].long()  # (N, T)
-    ranked = easy_first(items)
+    ranked = easy_first(items, order.task)
     loss = torch.zeros(())
     for step in range(order.steps):
         batch = tokens[draw(recipe, ranked, step, order.steps, generator)]
         loss = loss_of(net(batch[:, :-1]), batch, recipe, lay)
         loss.backward()
-        update(net, opt, recipe, rate(recipe, step, order.steps))
+        adam.step(rate(recipe, step, order.steps))
     return net, loss.item()
 
 
@@ -113,5 +127,4 @@ def main(source: Path, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     main(Path(sys.argv[1]), Path(sys.argv[2]))

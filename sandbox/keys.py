@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import VerificationError
-from securesystemslib.signer import CryptoSigner, SSlibKey
+from securesystemslib.signer import CryptoSigner, SSlibKey  # type: ignore[attr-defined]
 
 from configs.build import need, strict_json
 from configs.errors import BadInput, VerificationFailed
@@ -86,7 +86,7 @@ def verify(envelope: bytes, public: str, kind: str) -> dict[str, Any]:
         found = Envelope.from_dict(strict_json(envelope))
         raw = bytes.fromhex(public)
         pem = ser.load_der_public_key(bytes.fromhex("302a300506032b6570032100") + raw)
-        key = SSlibKey.from_crypto(pem)  # type: ignore[arg-type]
+        key = SSlibKey.from_crypto(pem)
         if found.payload_type != f"application/vnd.heirloop.{kind}+json":
             raise VerificationFailed(f"the envelope is a {found.payload_type!r}; it should be a {kind}")
         for signature in found.signatures.values():

@@ -39,7 +39,8 @@ class Transaction:
     def __init__(self, connection: sa.Connection) -> None:
         self.connection = connection
         last = connection.execute(sa.select(ENTRIES.c.sequence, ENTRIES.c.hash).order_by(ENTRIES.c.sequence.desc()).limit(1)).first()
-        self._sequence, self._head = (last.sequence, last.hash) if last else (0, GENESIS)
+        self._sequence: int = last.sequence if last else 0
+        self._head: str = last.hash if last else GENESIS
 
     def append(self, kind: str, body: dict[str, Any]) -> Entry:
         """Append one entry; `body` must be canonical JSON material."""

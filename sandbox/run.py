@@ -62,7 +62,7 @@ def run(sandbox: Sandbox, job: Job, grant: Grant, cpu: int | None = None) -> Job
         txn.append("start", {"grant": plain(grant), "job": plain(job), "digest": key})
     outcome = sandbox.box.run(
         Execution(role=job.order.role, files=files, limits=job.limits, outputs=OUTPUTS[job.order.role], cpu=cpu,
-                  key=grant.nonce[:12])  # fmt: skip
+                  key=grant.nonce[:12])
     )
     outputs = {name: sandbox.store.put(data) for name, data in sorted(outcome.files.items())}
     result = _result(outcome, outputs, sandbox.store.put(outcome.log), sandbox.box.kind)

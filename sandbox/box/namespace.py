@@ -58,9 +58,11 @@ class Zygote:
             ready = False
         self.wall_us = int((time.monotonic() - started) * 1e6)
         if not ready:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.kill()
+            told_why = self.process.stderr.read(2000).decode(errors="replace") if self.process.stderr else ""
             self.close()
-            assert self.process.stderr
-            raise NoBox(_remedy(self.process.stderr.read(2000).decode(errors="replace")))
+            raise NoBox(_remedy(told_why))
 
     def startup_us(self) -> int:
         """Return the CPU of the start (or its wall, the bound), once."""
@@ -77,6 +79,8 @@ class Zygote:
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
         self.process.wait()
+        if self.process.stderr:
+            self.process.stderr.close()
         if self.group:
             self.group.remove()
 
@@ -185,11 +189,11 @@ class Watch:
         most = sum(self._execution.outputs.values()) + 70_000
         breach, open_link = "", True
         while open_link and not breach:
-            readable, writable, _ = select.select([link, log], [link] if sent else [], [], POLL_SECONDS)
+            readable, writable, _ = select.select([link.fileno(), log], [link.fileno()] if sent else [], [], POLL_SECONDS)
             if writable:
                 with contextlib.suppress(BlockingIOError):
                     sent = sent[link.send(sent[: 1 << 18]) :]
-            if link in readable:
+            if link.fileno() in readable:
                 open_link = self._read(link)
             self._drain(log)
             breach = self._breach() or ("output" if len(self._stream) > most else "")

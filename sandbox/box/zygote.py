@@ -21,6 +21,7 @@ import struct
 import sys
 import traceback
 from pathlib import Path
+from typing import Any
 
 NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET = 0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000
 RDONLY, NOSUID, NODEV, REMOUNT, BIND, REC, PRIVATE = 1, 2, 4, 32, 4096, 16384, 1 << 18
@@ -57,7 +58,7 @@ def isolate(uid: int, gid: int) -> None:
     Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
 
 
-def build_root(told: dict, link: socket.socket) -> None:
+def build_root(told: dict[str, Any], link: socket.socket) -> None:
     """Make the job's own root: shared read-only parts, its own bundle, sized tmpfs to write to."""
     size = f"size={told['disk_bytes']},mode=755,nr_inodes=4096"
     mount("none", "/", None, REC | PRIVATE)
@@ -91,7 +92,7 @@ def enter_root() -> None:
     mount("none", "/", None, REMOUNT | RDONLY | NOSUID | NODEV | BIND)
 
 
-def confine(told: dict) -> None:
+def confine(told: dict[str, Any]) -> None:
     """Limits per process as a backstop, no capability left, no new privileges."""
     for what, most in (
         (resource.RLIMIT_CORE, 0),
@@ -109,7 +110,7 @@ def confine(told: dict) -> None:
     call(libc.capset(header, nothing), "capset")
 
 
-def job(told: dict, site: str, log: int) -> int:
+def job(told: dict[str, Any], site: str, log: int) -> int:
     """Run the bundle's code; return the exit code."""
     os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
     os.dup2(log, 1)
@@ -132,7 +133,7 @@ def job(told: dict, site: str, log: int) -> int:
     return 0
 
 
-def collect(told: dict, link: socket.socket, status: int) -> None:
+def collect(told: dict[str, Any], link: socket.socket, status: int) -> None:
     """Send the allow-listed outputs: regular files with one link, none larger than allowed."""
     refused, files = "", []
     for name, most in told["outputs"].items():

@@ -1,0 +1,146 @@
+import itertools
+import multiprocessing
+import sqlite3
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from configs.errors import BudgetExhausted, VerificationFailed
+from configs.records import Amount
+from configs.study import Budget
+from sandbox import budget, keys
+from sandbox.ledger import Ledger, check_checkpoints, checkpoint
+from sandbox.store import Store
+
+KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
+
+
+def fill(path, count=5):
+    ledger = Ledger.file(path, create=True)
+    for number in range(count):
+        ledger.append("note", {"number": number, "text": "line\nbreak \x1b[31m"})
+    return ledger
+
+
+def test_entries_chain_and_survive_reopening(tmp_path):
+    fill(tmp_path / "l.sqlite").close()
+    entries = Ledger.file(tmp_path / "l.sqlite").entries()
+    assert [e.sequence for e in entries] == [1, 2, 3, 4, 5]
+    assert all(b.previous == a.hash for a, b in itertools.pairwise(entries))
+
+
+@pytest.mark.parametrize(
+    ("sql", "words"),
+    [
+        ("update entries set bytes = replace(bytes, '\"number\":2', '\"number\":7') where sequence = 3", "entry 3"),
+        ("update entries set hash = '00' where sequence = 2", "entry 2"),
+        ("delete from entries where sequence = 2", "entry 2"),
+        ("update entries set sequence = 9 where sequence = 5", "entry 5"),
+        ("delete from entries where sequence = 1", "entry 1"),
+    ],
+)
+def test_a_changed_ledger_does_not_open(tmp_path, sql, words):
+    fill(tmp_path / "l.sqlite").close()
+    with sqlite3.connect(tmp_path / "l.sqlite") as connection:
+        assert connection.execute(sql).rowcount == 1
+    with pytest.raises(VerificationFailed, match=words):
+        Ledger.file(tmp_path / "l.sqlite")
+
+
+def test_every_byte_of_an_entry_is_inside_its_hash(tmp_path):
+    fill(tmp_path / "l.sqlite", 1).close()
+    with sqlite3.connect(tmp_path / "l.sqlite") as connection:
+        (data,) = connection.execute("select bytes from entries").fetchone()
+        for place in range(len(data)):
+            changed = bytes([*data[:place], data[place] ^ 1, *data[place + 1 :]])
+            connection.execute("update entries set bytes = ?", (changed,))
+            connection.commit()
+            with pytest.raises(VerificationFailed):
+                Ledger.file(tmp_path / "l.sqlite")
+
+
+def test_a_cut_tail_is_found_by_the_signed_head_and_only_by_it(tmp_path):
+    ledger, heads = fill(tmp_path / "l.sqlite"), tmp_path / "heads.jsonl"
+    checkpoint(ledger, KEY, (heads,))
+    public = keys.public_hex(KEY)
+    assert check_checkpoints(ledger.entries(), public, heads) == 1
+    ledger.close()
+    with sqlite3.connect(tmp_path / "l.sqlite") as connection:
+        connection.execute("delete from entries where sequence > 3")
+    cut = Ledger.file(tmp_path / "l.sqlite").entries()
+    assert len(cut) == 3
+    with pytest.raises(VerificationFailed, match="entries 4 to 5 are missing"):
+        check_checkpoints(cut, public, heads)
+    heads.write_text(heads.read_text().replace('"count":5', '"count":3'))
+    with pytest.raises(VerificationFailed, match="not signed"):
+        check_checkpoints(cut, public, heads)
+
+
+def test_missing_and_corrupt_files_are_refused(tmp_path):
+    with pytest.raises(VerificationFailed, match="no ledger"):
+        Ledger.file(tmp_path / "none.sqlite")
+    (tmp_path / "bad.sqlite").write_bytes(b"not a database at all" * 100)
+    with pytest.raises(VerificationFailed, match="cannot be read"):
+        Ledger.file(tmp_path / "bad.sqlite")
+
+
+def test_the_store_refuses_wrong_bytes(tmp_path):
+    store = Store(tmp_path)
+    name = store.put(b"right")
+    assert store.get(name) == b"right"
+    (tmp_path / name[:2] / name[2:]).write_bytes(b"wrong")
+    with pytest.raises(VerificationFailed, match="wrong bytes"):
+        store.get(name)
+    with pytest.raises(VerificationFailed, match="no digest"):
+        store.get("../../etc/passwd")
+    bad = store.put(b'{"../evil.py":"' + store.put(b"x").encode() + b'"}')
+    with pytest.raises(VerificationFailed, match="no bundle may hold"):
+        store.get_bundle(bad)
+
+
+def accounts(tmp_path, jobs=10):
+    ledger = Ledger.file(tmp_path / "b.sqlite", create=True)
+    with ledger.transaction() as txn:
+        budget.open_study(txn, Budget(cpu_seconds=100, wall_seconds=100, jobs=jobs, output_mib=1))
+    return ledger
+
+
+def test_a_refused_reservation_reserves_nothing(tmp_path):
+    ledger = accounts(tmp_path)
+    with pytest.raises(BudgetExhausted, match="cpu_us left"), ledger.transaction() as txn:
+        budget.reserve(txn, "a", ("root", "train"), Amount(jobs=1, cpu_us=100_000_001))
+    assert ledger.read(budget.balances)["root"]["jobs"]["reserved"] == 0
+    assert ledger.read(budget.balances) == budget.replay(ledger.entries())
+
+
+def test_balances_equal_their_replay(tmp_path):
+    ledger = accounts(tmp_path)
+    held, used = Amount(cpu_us=50, jobs=1), Amount(cpu_us=70, jobs=1)
+    with ledger.transaction() as txn:
+        budget.reserve(txn, "a", ("root", "train"), held)
+    with ledger.transaction() as txn:
+        budget.settle(txn, "a", ("root", "train"), held, used)
+    root = ledger.read(budget.balances)["root"]
+    assert root["cpu_us"] == {"limit": 100_000_000, "reserved": 0, "spent": 70}
+    assert ledger.read(budget.balances) == budget.replay(ledger.entries())
+
+
+def hammer(path, count):
+    ledger = Ledger.file(path)
+    for _ in range(count):
+        try:
+            with ledger.transaction() as txn:
+                budget.reserve(txn, "h", ("root", "train"), Amount(jobs=1))
+        except BudgetExhausted:
+            pass
+
+
+def test_parallel_workers_cannot_pass_a_limit_together(tmp_path):
+    ledger = accounts(tmp_path, jobs=50)
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=hammer, args=(tmp_path / "b.sqlite", 30)) for _ in range(4)]
+    [w.start() for w in workers]
+    [w.join() for w in workers]
+    assert all(w.exitcode == 0 for w in workers)
+    assert ledger.read(budget.balances)["root"]["jobs"]["reserved"] == 50
+    assert len([e for e in ledger.entries() if e.kind == "reserve"]) == 50
