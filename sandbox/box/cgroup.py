@@ -59,7 +59,10 @@ class Group:
         """Kill everything in the group; return whether it is empty within two seconds."""
         deadline = time.monotonic() + 2
         while time.monotonic() < deadline:
-            pids = Path(self.procs[0]).read_text().split()
+            try:
+                pids = Path(self.procs[0]).read_text().split()
+            except FileNotFoundError:
+                return True
             if not pids:
                 return True
             for pid in pids:

@@ -19,6 +19,7 @@ import sys
 import sysconfig
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -100,6 +101,7 @@ class NamespaceBox:
         self._free: dict[tuple[str, int | None], list[Zygote]] = {}
         self._live: set[tuple[int, cgroup.Group | None]] = set()
         self._lock, self._stopped = threading.Lock(), False
+        self._spawner = ThreadPoolExecutor(1, "box")  # die-with-parent follows the starting thread, so one thread starts all
 
     def run(self, execution: Execution) -> Outcome:
         """Execute once; see `Box.run`."""
@@ -110,7 +112,7 @@ class NamespaceBox:
             idle = self._free.get(name, [])
             zygote = idle.pop() if idle else None
         try:
-            zygote = zygote or Zygote(self._env, execution.cpu, f"{os.getpid()}-{os.urandom(4).hex()}")
+            zygote = zygote or self._spawn(execution.cpu)
         except NoBox as error:
             return _failed(str(error))
         outcome = self._job(zygote, execution)
@@ -137,6 +139,10 @@ class NamespaceBox:
                 for zygote in zygotes:
                     zygote.close()
             self._free.clear()
+        self._spawner.shutdown()
+
+    def _spawn(self, cpu: int | None) -> Zygote:
+        return self._spawner.submit(Zygote, self._env, cpu, f"{os.getpid()}-{os.urandom(4).hex()}").result()
 
     def _job(self, zygote: Zygote, execution: Execution) -> Outcome:
         startup = zygote.startup_us()
