@@ -153,5 +153,6 @@ def _lock(folder: Path) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
+        file.close()
         raise Stopped(f"{folder} is being run by another process; wait for it or stop it") from None
     _LOCKS.append(file)

@@ -1,0 +1,329 @@
+"""Whole studies on a box that computes nothing: order, gates, budgets, resumption, tampering. No torch, no clock."""
+
+import json
+import sqlite3
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from fakes import FakeBox, outcome
+from safetensors.numpy import save
+
+from configs.build import parse, plain
+from configs.cost import parameters
+from configs.errors import BadInput, BudgetExhausted, HeirloopError, NeedsHuman, Stopped, VerificationFailed
+from configs.job import Order
+from configs.records import Grant, Job
+from configs.study import Caps
+from configs.tokens import layout
+from loop import cycle, main, study
+from loop.verify import verify
+from sandbox import keys
+from sandbox.gate import new_mandate
+from sandbox.ledger import Ledger
+from sandbox.run import run
+
+SMALL = ["task.held_out=100", "task.train_items=500", "study.generations=2", "study.proposals=2", "study.arms=[local]", "study.name=t"]
+
+
+@pytest.fixture
+def go(monkeypatch):
+    """Run a study on a given box; locks are released afterwards, as the end of a process would."""
+
+    def release():
+        for lock in study._LOCKS:
+            lock.close()
+        study._LOCKS.clear()
+
+    def start(cfg, box, act=main.execute):
+        monkeypatch.setattr(study, "make_box", lambda _: box)
+        try:
+            return act(cfg)
+        finally:
+            release()
+
+    yield start
+    release()
+
+
+def config(tmp_path, *overrides):
+    return main.composed([*SMALL, f"runs={tmp_path}/runs", *overrides])
+
+
+def mandate(cfg, *, caps=None, hours_ago=0, kind="unattended"):
+    key = Ed25519PrivateKey.generate()
+    made = plain(new_mandate(cfg, caps or cfg.gates.unattended, kind, kind, keys.public_hex(key)))
+    made["issued"] -= hours_ago * 3600
+    made["expires"] -= hours_ago * 3600
+    return put_mandate(cfg, keys.sign(made, key, "mandate"))
+
+
+def put_mandate(cfg, envelope):
+    folder = keys.home() / "mandates"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{cfg.study.name}-x.json").write_bytes(envelope)
+    return envelope
+
+
+def better(order):
+    """Anything of another depth, width or batch than the baseline's is far better."""
+    return 0.1 if (order.recipe.depth, order.recipe.batch_size, order.recipe.width) == (2, 64, 64) else 0.95
+
+
+def entries(cfg):
+    return Ledger.file(Path(cfg.runs) / cfg.study.name / "ledger.sqlite").entries()
+
+
+def test_a_study_runs_to_its_end_and_verifies(tmp_path, go):
+    cfg = config(tmp_path, "study.generations=6")
+    mandate(cfg)
+    result = go(cfg, FakeBox(better))
+    assert result["finished"] and result["decided_by"] == ["unattended"]
+    arm = result["arms"][0]
+    assert arm["accepted"] >= 1 and arm["gate"]["low"] > 0
+    assert result["champion"]["scores"]["gate"]["exact_match"] > result["baseline"]["scores"]["gate"]["exact_match"] + 0.5
+    counted = verify(tmp_path / "runs" / "t")
+    assert counted["scores"] > 0 and counted["checkpoints"][0] == counted["checkpoints"][1] > 0
+    page = (tmp_path / "runs" / "t" / "report.html").read_text()
+    assert "unattended" in page and "<script" not in page and "src=" not in page
+    root, facts = result["accounts"]["root"], entries(cfg)
+    assert root["jobs"]["spent"] == len([e for e in facts if e.kind == "start"]) and root["cpu_us"]["reserved"] == 0
+    jobs = [e.body["job"] for e in facts if e.kind == "start"]
+    final = {e.body["digest"] for e in facts if e.kind == "plan" and e.body["plan"]["purpose"] == "final"}
+    beside = {(j["plan"], j["order"]["seed"]) for j in jobs if j["role"] == "champion-train"}
+    own = {(j["plan"], j["order"]["seed"]) for j in jobs if j["role"] == "train" and (j["index"] > 0 or j["plan"] in final)}
+    assert beside and beside <= own  # pairs share their seed, and no screening seed confirms
+
+
+def test_a_null_study_accepts_nothing(tmp_path, go):
+    cfg = config(tmp_path)
+    mandate(cfg)
+    result = go(cfg, FakeBox(lambda order: 0.5))
+    assert result["arms"][0]["accepted"] == 0 and result["finished"]
+
+
+def test_without_a_mandate_nothing_runs(tmp_path, go):
+    box = FakeBox(better)
+    with pytest.raises(NeedsHuman, match="heirloop mandate grant study=t"):
+        go(config(tmp_path), box)
+    assert box.ran == []
+
+
+@pytest.mark.parametrize("bad", ["expired", "caps", "other study", "forged", "unpinned person", "junk"])
+def test_a_bad_mandate_is_an_incident_and_opens_nothing(tmp_path, go, bad):
+    cfg, box = config(tmp_path), FakeBox(better)
+    if bad == "expired":
+        mandate(cfg, hours_ago=25)
+    elif bad == "caps":
+        mandate(cfg, caps=Caps(classes=("recipe", "patch"), jobs=10, cpu_seconds=10, hours=1))
+    elif bad == "other study":
+        mandate(config(tmp_path, "budget.jobs=261"))
+    elif bad == "unpinned person":
+        mandate(cfg, kind="person")
+    elif bad == "junk":
+        put_mandate(cfg, b"{")
+    else:
+        forged = json.loads(mandate(cfg))
+        forged["signatures"][0]["sig"] = forged["signatures"][0]["sig"][::-1]
+        put_mandate(cfg, json.dumps(forged).encode())
+    with pytest.raises(NeedsHuman):
+        go(cfg, box)
+    assert box.ran == [] and [e.body["kind"] for e in entries(cfg) if e.kind == "incident"] == ["refused mandate"]
+
+
+@pytest.mark.parametrize("stage", ["assisted", "bounded"])
+def test_what_a_stage_reserves_for_people_waits_for_them(tmp_path, go, stage):
+    cfg = config(tmp_path, f"autonomy={stage}", "study.generations=6")
+    mandate(cfg)
+    with pytest.raises(NeedsHuman, match="approve"):
+        go(cfg, FakeBox(better))
+    assert len([e for e in entries(cfg) if e.kind == "champion"]) <= 1
+
+
+def test_a_person_s_pinned_key_is_taken_and_run_opens_no_key(tmp_path, go):
+    keys.new_key("ada", "person", "correct horse")
+    cfg = config(tmp_path, "gates=attended")
+    key = keys.open_key("ada", "correct horse")
+    caps = Caps(classes=("recipe", "promote"), jobs=200, cpu_seconds=800, hours=1)
+    made = new_mandate(cfg, caps, "person", "ada", keys.public_hex(key))
+    put_mandate(cfg, keys.sign(plain(made), key, "mandate"))
+    opened, watching = [], [True]
+    sys.addaudithook(lambda event, args: opened.append(str(args[0])) if watching[0] and event == "open" else None)
+    result = go(cfg, FakeBox(better))
+    watching[0] = False
+    assert result["decided_by"] == ["person"]
+    assert any(name.endswith(".pub.json") for name in opened) and not [name for name in opened if name.endswith(".key")]
+    assert (keys.home() / "keys" / "ada.key").stat().st_mode & 0o777 == 0o600
+    with pytest.raises(BadInput, match="passphrase"):
+        keys.open_key("ada", "wrong horse")
+
+
+@pytest.mark.parametrize("where", ["mandate", "study"])
+def test_a_job_cap_stops_the_study_at_the_cap(tmp_path, go, where):
+    cfg = config(tmp_path, *(["budget.jobs=7"] if where == "study" else []))
+    mandate(cfg, caps=Caps(classes=("recipe", "promote"), jobs=7 if where == "mandate" else 99, cpu_seconds=900, hours=1))
+    box = FakeBox(better)
+    with pytest.raises(BudgetExhausted):
+        go(cfg, box)
+    assert len(box.ran) == 7 and entries(cfg)[-1].kind == "session"
+
+
+class Killed(BaseException):
+    """Stands for a process that ends at once."""
+
+
+@pytest.mark.parametrize("after", [0, 1, 2, 5, 9, 14])
+def test_killed_anywhere_it_goes_on_where_it_was(tmp_path, go, after):
+    cfg, calls = config(tmp_path), []
+    mandate(cfg)
+
+    def dies(execution):
+        calls.append(execution)
+        if len(calls) == after + 1:
+            raise Killed
+
+    with pytest.raises(Killed):
+        go(cfg, FakeBox(better, dies))
+    before = [e.hash for e in entries(cfg)]
+    result, facts = go(cfg, FakeBox(better)), entries(cfg)
+    assert [e.hash for e in facts][: len(before)] == before and result["finished"]
+    results = [(e.body["plan"], e.body["role"], e.body["index"], e.body["result"]) for e in facts if e.kind == "job"]
+    done = [r[:3] for r in results if r[3]["status"] == "ok"]
+    lost = [r[3] for r in results if r[3]["status"] == "box"]
+    assert len(done) == len(set(done)) and [r["charged_by"] for r in lost] == ["reservation"]
+    again = go(cfg, FakeBox(lambda order: 1 / 0))
+    assert again["champion"] == result["champion"] and again["jobs"] == result["jobs"]
+
+
+@pytest.mark.parametrize(
+    ("made", "reason"),
+    [(outcome("program", "exit 1"), "program: exit 1"), (outcome("limit", "memory"), "limit: memory"),
+     (outcome(), "program: it wrote no weights.safetensors"), (outcome(files={"weights.safetensors": b"junk"}), "malformed"),
+     (None, "NaN")],
+)  # fmt: skip
+def test_a_failed_training_is_recorded_charged_and_the_loop_goes_on(tmp_path, go, made, reason):
+    cfg = config(tmp_path)
+    mandate(cfg)
+
+    def script(execution):
+        order = parse(Order, json.loads(execution.files["job.json"]))
+        if execution.role != "train" or order.recipe == cfg.task.baseline:
+            return None
+        bad = np.full(parameters(order.recipe, layout(order.task, order.recipe)), np.nan, np.float32)
+        return made or outcome(files={"weights.safetensors": save({"w": bad})})
+
+    result = go(cfg, FakeBox(better, script))
+    failed = [f for g in result["generations"] for p in g["plans"] for f in p["failures"]]
+    assert result["finished"] and len(failed) == 4 and all(reason in f for f in failed)
+    assert result["accounts"]["train"]["jobs"]["spent"] == 5
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"hypothesis": "a", "hypothesis": "b", "knobs": {}}', '{"hypothesis": "a", "knobs": {"depth": NaN}}', "x" * 10_000_000,
+     '{"hypothesis": "a", "knobs": {"speed": 3}}', '{"hypothesis": "a", "knobs": {}}', "[]",
+     '{"hypothesis": "a", "knobs": {}, "edits": [{"file": "models/train.py", "search": "not there", "replace": ""}]}'],
+    ids=["duplicate key", "NaN", "10 MB", "unknown knob", "no change", "no object", "edit without a place"],
+)  # fmt: skip
+def test_a_bad_proposal_is_recorded_and_the_loop_goes_on(tmp_path, go, monkeypatch, text):
+    monkeypatch.setitem(cycle.PROPOSERS, "local", lambda scene: text)
+    cfg = config(tmp_path)
+    mandate(cfg)
+    result = go(cfg, FakeBox(better))
+    reasons = [e.body["reason"] for e in entries(cfg) if e.kind == "invalid"]
+    assert len(reasons) == 4 and result["finished"] and all(len(r) <= 300 for r in reasons)
+    assert len([e for e in entries(cfg) if e.kind == "settle" and "propose" in e.body["accounts"]]) == 4
+
+
+def test_a_patch_is_text_needs_its_own_class_and_is_escaped(tmp_path, go, monkeypatch):
+    edit = {"file": "models/train.py", "search": "first = lay.question - 1", "replace": "first = lay.question - 2"}
+    monkeypatch.setitem(cycle.PROPOSERS, "local", lambda scene: json.dumps({"hypothesis": "<script>", "knobs": {}, "edits": [edit]}))
+    cfg = config(tmp_path)
+    mandate(cfg)
+    with pytest.raises(NeedsHuman, match="patch"):  # the unattended mandate does not cover code
+        go(cfg, FakeBox(better))
+    assert [e.body["plan"] for e in entries(cfg) if e.kind == "plan"][-1]["change_class"] == "patch"
+    assert "<script" not in (tmp_path / "runs" / "t" / "report.html").read_text()
+
+
+def test_the_door_refuses_changed_jobs_and_used_grants(tmp_path, go):
+    cfg, box = config(tmp_path), FakeBox(better)
+    mandate(cfg)
+    go(cfg, box)
+    ran = len(box.ran)
+
+    def attack(cfg):
+        running = study.open_study(cfg)
+        start = next(e for e in running.ledger.entries() if e.kind == "start")
+        grant, job = parse(Grant, start.body["grant"]), parse(Job, start.body["job"])
+        for bad_job, bad_grant in (
+            (job, grant),
+            (job, replace(grant, nonce="0" * 32)),
+            (replace(job, index=1), grant),
+            (replace(job, bundle=running.sandbox.store.put(b"{}")), grant),
+            (replace(job, order=replace(job.order, steps=job.order.steps + 1)), grant),
+        ):
+            with pytest.raises(VerificationFailed):
+                run(running.sandbox, bad_job, bad_grant)
+
+    go(cfg, box, attack)
+    assert len(box.ran) == ran
+
+
+def test_two_processes_do_not_run_one_study(tmp_path, go):
+    cfg = config(tmp_path)
+
+    def twice(cfg):
+        study.open_study(cfg)
+        study.open_study(cfg)
+
+    with pytest.raises(Stopped, match="another process"):
+        go(cfg, FakeBox(better), twice)
+
+
+def test_other_settings_under_the_same_name_are_refused(tmp_path, go):
+    cfg = config(tmp_path)
+    mandate(cfg)
+    go(cfg, FakeBox(better))
+    with pytest.raises(BadInput, match="other settings"):
+        go(config(tmp_path, "budget.jobs=99"), FakeBox(better))
+
+
+@pytest.mark.parametrize("damage", ["score", "blob", "balance", "tail", "ledger gone"])
+def test_verify_finds_what_was_damaged(tmp_path, go, monkeypatch, damage):
+    cfg, folder = config(tmp_path), tmp_path / "runs" / "t"
+    mandate(cfg)
+    go(cfg, FakeBox(better))
+    verify(folder)
+    with sqlite3.connect(folder / "ledger.sqlite") as connection:
+        if damage == "balance":
+            connection.execute("update accounts set spent = spent - 1 where name = 'root' and resource = 'cpu_us'")
+        if damage == "tail":
+            connection.execute("delete from entries where sequence > 40")
+            (folder / "checkpoints.jsonl").unlink()  # the copy outside the run still tells
+    if damage == "blob":
+        next(p for p in (folder / "store").rglob("*") if p.is_file()).write_bytes(b"other")
+    if damage == "ledger gone":
+        (folder / "ledger.sqlite").unlink()
+    if damage == "score":
+        monkeypatch.setattr("loop.verify.score", lambda *a: "another score")
+    with pytest.raises(HeirloopError) as error:
+        verify(folder)
+    assert error.value.exit_code == 6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [(["run", "study.bogus=1"], 2, "bogus"), (["run", "budget.jobs=-1"], 2, "budget.jobs is -1"), (["verify", "nowhere"], 6, "no ledger"),
+     (["status", "nowhere"], 6, "no ledger"), (["keys", "new", "bob"], 3, "terminal"), (["mandate", "grant"], 3, "terminal"),
+     (["nonsense"], 2, "nonsense"), (["mandate", "grant", "--unattended"], 0, "")],
+)  # fmt: skip
+def test_the_command_line_answers_in_one_sentence_with_its_exit_code(tmp_path, arguments, code, words):
+    command = [sys.executable, "-c", "from loop.cli import main; main()", *arguments]
+    out = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd=tmp_path)
+    assert out.returncode == code and words in out.stderr and "Traceback" not in out.stderr, out
+    assert not (tmp_path / "runs").exists()

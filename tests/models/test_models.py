@@ -1,0 +1,129 @@
+"""Net, train and predict, run in the box environment (torch is not in this one), from a bundle as a box has it."""
+
+import json
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from configs.build import plain
+from configs.cost import parameters
+from configs.job import Order
+from configs.recipe import Recipe
+from configs.tokens import Task, layout
+from evals.data import questions
+from tests.conftest import ROOT
+
+TASK = Task(name="addition", digits=1, train_items=100)
+SMALL = {"width": 32, "depth": 1, "batch_size": 32, "learning_rate": 0.01, "schedule": "linear", "loss": "answer"}
+
+
+def table():
+    """Every sum of two digits, in canonical tokens."""
+    a, b = np.divmod(np.arange(100), 10)
+    c = a + b
+    return np.stack([a + 2, 0 * a, b + 2, 0 * a + 1, c // 10 + 2, c % 10 + 2], axis=1).astype(np.uint8)
+
+
+@pytest.fixture
+def bundle(tmp_path, box_env):
+    """Make a bundle folder, and a function that runs code or a module in it with the box's Python."""
+    source = tmp_path / "in"
+    for folder in ("models", "configs"):
+        (source / folder).mkdir(parents=True)
+        for file in (ROOT / folder).glob("*.py"):
+            shutil.copy(file, source / folder)
+    save_file({"items": table()}, source / "data.safetensors")
+    save_file({"questions": questions(TASK, table())}, source / "questions.safetensors")
+
+    def run(*arguments, fails=False):
+        command = [box_env / "bin" / "python", *map(str, arguments)]
+        done = subprocess.run(command, cwd=source, capture_output=True, text=True, timeout=120)
+        assert (done.returncode != 0) == fails, done.stderr
+        return done.stderr if fails else done.stdout
+
+    run.source = source
+    return run
+
+
+def job(bundle, recipe, role="train", steps=30, seed=1):
+    order = Order(role=role, task=TASK, recipe=recipe, seed=seed, steps=steps)
+    (bundle.source / "job.json").write_text(json.dumps(plain(order)))
+
+
+def train(bundle, name, recipe, **kwargs):
+    job(bundle, recipe, **kwargs)
+    out = bundle.source.parent / name
+    out.mkdir()
+    bundle("-m", "models.train", ".", out)
+    return out
+
+
+def test_the_net_has_the_parameters_that_the_cost_formula_counts(bundle):
+    recipes = [Recipe(), Recipe(width=16, depth=4, heads=1), Recipe(width=96, depth=3, heads=8)]
+    tasks = [Task(name="addition"), Task(name="modular"), Task(name="digits")]
+    orders = [Order(role="train", task=t, recipe=r, seed=1, steps=1) for r in recipes for t in tasks]
+    code = """if True:
+        import json, sys
+        from configs.build import parse
+        from configs.job import Order
+        from configs.tokens import layout
+        from models.net import Net
+        for order in (parse(Order, o) for o in json.loads(sys.argv[1])):
+            print(sum(p.numel() for p in Net(order.recipe, layout(order.task, order.recipe)).parameters()))
+    """
+    counted = bundle("-c", code, json.dumps(plain(orders))).split()
+    assert [int(n) for n in counted] == [parameters(o.recipe, layout(o.task, o.recipe)) for o in orders]
+
+
+def test_the_same_bundle_and_seed_give_the_same_bytes(bundle):
+    recipe = Recipe(dropout=0.1, curriculum=0.4, gradient_clip=1.0, warmup=0.1, weight_decay=0.1)
+    first, second = (train(bundle, name, recipe) for name in ("a", "b"))
+    other = train(bundle, "c", recipe, seed=2)
+    weights = [(out / "weights.safetensors").read_bytes() for out in (first, second, other)]
+    assert weights[0] == weights[1] != weights[2]
+    claims = json.loads((first / "claims.json").read_text())
+    assert claims["steps"] == 30 and set(claims) == {"steps", "final_loss", "seconds"}
+    assert all(t.dtype == np.float32 for t in load_file(first / "weights.safetensors").values())
+
+
+@pytest.mark.parametrize("spoil", ["name", "shape", "type", "junk"])
+def test_predict_refuses_weights_that_are_not_the_nets(bundle, spoil):
+    recipe = Recipe(**SMALL)
+    path = train(bundle, "out", recipe, steps=1) / "weights.safetensors"
+    weights = load_file(path)
+    if spoil == "name":
+        weights["extra"] = np.zeros(1, np.float32)
+    if spoil == "shape":
+        weights["norm.weight"] = weights["norm.weight"][:-1]
+    if spoil == "type":
+        weights["norm.weight"] = weights["norm.weight"].astype(np.float64)
+    save_file(weights, bundle.source / "weights.safetensors")
+    if spoil == "junk":
+        (bundle.source / "weights.safetensors").write_bytes(b"junk")
+    job(bundle, recipe, role="predict")
+    said = bundle("-c", "from pathlib import Path; import models.predict; models.predict.main(Path('.'), Path('.'))", fails=True)
+    assert re.search(r"BadInput: weights.safetensors.*it should (be|have)", said.splitlines()[-1])
+
+
+def test_easy_sums_come_first(bundle):
+    code = """if True:
+        from configs.tokens import Task
+        from models.train import easy_first
+        from safetensors.torch import load_file
+        items = load_file("data.safetensors")["items"]
+        rows = items[easy_first(items, Task(name="addition", digits=1))].tolist()
+        print([int(row[0] + row[2] - 4 > 9) for row in rows] == [0] * 55 + [1] * 45, rows[0][:3])
+    """
+    assert bundle("-c", code).strip() == "True [2, 0, 2]"
+
+
+def test_the_patchable_file_marks_its_regions():
+    lines = (ROOT / "models" / "train.py").read_text().splitlines()
+    marks = [line for line in lines if line.startswith(("# region", "# endregion"))]
+    assert len(lines) <= 250
+    assert marks[1::2] == ["# endregion"] * 4
+    assert sorted(marks[::2]) == [f"# region: {name}" for name in ("loss", "order", "schedule", "update")]
