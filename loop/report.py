@@ -11,8 +11,10 @@ from sandbox.ledger import Ledger
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:62rem;margin:auto;padding:0 1rem;color:#1a1a1a;background:#fff}
-table{border-collapse:collapse;margin:1rem 0;display:block;overflow-x:auto}td,th{padding:.3rem .7rem;border-bottom:1px solid #ddd;text-align:left}
-td.n{text-align:right;font-variant-numeric:tabular-nums}code{font-size:.9em}svg{max-width:100%;height:auto}.warn{background:#fff4d6;padding:.5rem 1rem}"""
+table{border-collapse:collapse;margin:1rem 0;display:block;overflow-x:auto}
+td,th{padding:.3rem .7rem;border-bottom:1px solid #ddd;text-align:left}
+td.n{text-align:right;font-variant-numeric:tabular-nums}
+code{font-size:.9em}svg{max-width:100%;height:auto}.warn{background:#fff4d6;padding:.5rem 1rem}"""
 
 
 def write(ledger: Ledger, facts: Facts, path: Path) -> None:
