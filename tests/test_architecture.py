@@ -25,11 +25,6 @@ def test_trusted_modules_never_load_torch_and_come_from_the_checkout(folder):
     assert all(Path(line).is_relative_to(ROOT) for line in out[:-1])
 
 
-def test_the_torch_rule_can_fail():
-    code = "import sys, types; sys.modules['torch'] = types.ModuleType('torch'); print('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "True"
-
-
 def test_configs_need_only_the_standard_library():
     code = "import sys; sys.path.insert(0, sys.argv[1]); import configs.study, configs.records, configs.job; print('ok')"
     out = subprocess.run([sys.executable, "-I", "-S", "-c", code, str(ROOT)], capture_output=True, text=True)
