@@ -194,6 +194,17 @@ def report(folder: Path) -> None:
 
 
 @cli.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("plan")
+@AS_JSON
+def replay(folder: Path, plan: str, as_json: bool) -> None:
+    """Retrain a plan's first replicate from its bundle and compare bytes."""
+    from loop.main import replay as again
+
+    _print([[k, v] for k, v in again(folder, plan).items()], ["what", "value"], as_json)
+
+
+@cli.command()
 @AS_JSON
 def doctor(as_json: bool) -> None:
     """Start the box of this machine, run one job in it, and tell the tier."""

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,18 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from configs.build import parse
-from configs.errors import BadInput, HeirloopError, Stopped
+from configs.errors import BadInput, HeirloopError, Stopped, VerificationFailed
 from configs.study import Config
 from loop import track
 from loop.cycle import Campaign
 from loop.plan import ROOT
 from loop.propose import PROPOSERS
 from loop.report import write
-from loop.study import Running, open_study
+from loop.study import Running, open_study, read_config
 from loop.summary import summary
 from sandbox.canonical import canonical
+from sandbox.ledger import Ledger
+from sandbox.run import replay as replay_job
 
 
 def check(composed: DictConfig) -> Config:
@@ -100,10 +103,37 @@ def execute(config: Config) -> dict[str, Any]:
     return result
 
 
+def replay(folder: Path, prefix: str) -> dict[str, Any]:
+    """Retrain a plan's first replicate from its bundle and compare the weights' bytes; raises VerificationFailed."""
+    config = read_config(Ledger.file(folder / "ledger.sqlite"))
+    running = open_study(config_at(config, folder))
+    try:
+        starts = [e for e in running.ledger.entries() if e.kind == "start" and e.body["job"]["role"] == "train"]
+        mine = [e for e in starts if e.body["job"]["plan"].startswith(prefix)]
+        if len({e.body["job"]["plan"] for e in mine}) != 1:
+            raise BadInput(f"PLAN is {prefix!r}; it should begin the digest of exactly one trained plan (`heirloop plans RUN`)")
+        job = mine[0].body["job"]
+        recorded = running.archive.facts().results[job["plan"], "train", job["index"]][0]
+        again = replay_job(running.sandbox, mine[0])
+    finally:
+        running.sandbox.box.close()
+        running.checkpoint()
+    before, after = (r.outputs.get("weights.safetensors", "") for r in (recorded, again))
+    if before != after or not after:
+        raise VerificationFailed(
+            f"the weights differ: recorded {before[:12] or 'none'}, replayed {after[:12] or again.detail}; "
+            f"same bytes need the same CPU type and torch build"
+        )
+    return {"plan": job["plan"], "index": job["index"], "weights": after, "same": True, "cpu_seconds": again.charged.cpu_us / 1e6}
+
+
+def config_at(config: Config, folder: Path) -> Config:
+    """Return a recorded configuration for the folder where its run lies now."""
+    return replace(config, runs=str(folder.resolve().parent))
+
+
 def _side_by_side(running: Running, campaigns: list[Campaign]) -> None:
     """Run campaigns in as many threads as jobs may run at a time, a core each; the first error stops the others."""
-    from dataclasses import replace
-
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [None]
     free = [cores[i % len(cores)] for i in range(running.config.box.parallel)]
     lock = threading.Lock()

@@ -73,6 +73,30 @@ def run(sandbox: Sandbox, job: Job, grant: Grant, cpu: int | None = None) -> Job
     return result
 
 
+def replay(sandbox: Sandbox, start: Entry) -> JobResult:
+    """Execute a recorded job once more for a person who asks, from its recorded bytes; it decides nothing.
+
+    Reserved from root and evaluate, so that replays cannot pass the budget; raises BudgetExhausted, VerificationFailed.
+    """
+    job, payers = parse(Job, start.body["job"]), ("root", "evaluate")
+    if digest(job) != start.body["digest"]:
+        raise VerificationFailed(f"entry {start.sequence}: the job does not match its digest; nothing ran")
+    files = sandbox.store.get_bundle(job.bundle)
+    files |= {"job.json": canonical(job.order), **{i.name: sandbox.store.get(i.digest) for i in job.inputs}}
+    key, reserved = f"replay:{start.sequence}:{len(sandbox.ledger.entries())}", worst_case(job)
+    with sandbox.ledger.transaction() as txn:
+        budget.reserve(txn, key, payers, reserved)
+    outcome = sandbox.box.run(
+        Execution(role=job.order.role, files=files, limits=job.limits, outputs=OUTPUTS[job.order.role], key="replay")
+    )
+    outputs = {name: digest(data) for name, data in sorted(outcome.files.items())}
+    result = _result(outcome, outputs, digest(outcome.log), sandbox.box.kind)
+    with sandbox.ledger.transaction() as txn:
+        budget.settle(txn, key, payers, reserved, result.charged)
+        txn.append("replay", {"of": start.sequence, "digest": start.body["digest"], "result": plain(result)})
+    return result
+
+
 def reconcile(ledger: Ledger) -> int:
     """Charge every reservation whose job has no result (a crash): the reservation stands as spent."""
     entries = ledger.entries()

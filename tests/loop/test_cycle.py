@@ -274,6 +274,21 @@ def test_the_door_refuses_changed_jobs_and_used_grants(tmp_path, go):
     assert len(box.ran) == ran
 
 
+def test_replay_gives_the_same_bytes_or_says_that_it_does_not(tmp_path, go):
+    cfg, folder = config(tmp_path), tmp_path / "runs" / "t"
+    mandate(cfg)
+    name = go(cfg, FakeBox(better))["baseline"]["plan"]
+    spent = [e for e in entries(cfg) if e.kind == "settle"]
+    assert go(cfg, FakeBox(better), lambda _: main.replay(folder, name[:8]))["same"]
+    assert len([e for e in entries(cfg) if e.kind == "settle"]) == len(spent) + 1  # charged
+    verify(folder)
+    other = FakeBox(better, lambda execution: outcome(files={"weights.safetensors": b"other"}))
+    with pytest.raises(VerificationFailed, match="the weights differ"):
+        go(cfg, other, lambda _: main.replay(folder, name[:8]))
+    with pytest.raises(BadInput, match="exactly one"):
+        go(cfg, other, lambda _: main.replay(folder, "nothing"))
+
+
 def test_two_processes_do_not_run_one_study(tmp_path, go):
     cfg = config(tmp_path)
 
