@@ -58,13 +58,13 @@ def draw_train(task: Task, secret: bytes, seed: int) -> Items:
 
 
 def questions(task: Task, items: Items) -> Items:
-    """Return the question columns, separator included."""
-    return items[:, : _question(task)]
+    """Return the question columns, separator included; a contiguous copy, for safetensors writes views wrongly."""
+    return items[:, : _question(task)].copy()
 
 
 def answers(task: Task, items: Items) -> Items:
-    """Return the answer columns."""
-    return items[:, _question(task) :]
+    """Return the answer columns, a contiguous copy."""
+    return items[:, _question(task) :].copy()
 
 
 def _question(task: Task) -> int:
@@ -116,7 +116,7 @@ def _rows(task: Task, numbers: NDArray[np.int64]) -> Items:
     else:
         n = task.digits
         columns = [_digits(a, n), plus, _digits(b, n), equals, _digits(a + b, n + 1)]
-    return np.concatenate(columns, axis=1).astype(np.uint8)
+    return np.concatenate(columns, axis=1).astype(np.uint8, order="C")
 
 
 def _digits(numbers: NDArray[np.int64], n: int) -> NDArray[np.int64]:
@@ -130,4 +130,4 @@ def _images(levels: int) -> Items:
     data = load_digits()
     pixels = np.minimum(data.data * levels / 17, levels - 1).astype(np.int64) + FIRST_VALUE
     columns = [pixels, np.full((len(pixels), 1), EQUALS), data.target[:, None] + FIRST_VALUE]
-    return np.concatenate(columns, axis=1).astype(np.uint8)
+    return np.concatenate(columns, axis=1).astype(np.uint8, order="C")

@@ -8,7 +8,8 @@
 Resumable: every training is a line of docs/figures/tasks-TASK.jsonl, every timing one of cost-TASK.jsonl. CPU time is the training process's.
 """
 
-import dataclasses
+import ast
+import hashlib
 import json
 import random
 import sys
@@ -34,6 +35,7 @@ TASKS = {
 SECRET = b"task measurement, not a study's!"
 FIGURES = ROOT / "docs" / "figures"
 SEEDS = 8
+KINDS = ("random", "baseline", "reference")
 
 
 def data_file(name: str) -> Path:
@@ -46,7 +48,8 @@ def data() -> None:
     for name, (task, _) in TASKS.items():
         splits = items.held_out(task, SECRET)
         data_file(name).parent.mkdir(exist_ok=True)
-        np.savez(data_file(name), gate=splits["gate"], **{f"train{i}": items.draw_train(task, SECRET, i) for i in range(SEEDS)})
+        files = {f"train{i}": items.draw_train(task, SECRET, i) for i in range(SEEDS)}
+        np.savez(data_file(name), gate=splits["gate"], **files)
 
 
 def train_and_score(name: str, recipe: Recipe, seed: int, steps: int) -> dict:
@@ -109,12 +112,13 @@ def constants(name: str, count: str = "80") -> None:
         recipe = random_recipe(rng)
         if i >= done:
             with path.open("a") as file:
-                file.write(json.dumps({"step_us": round(step_us(task, recipe, items), 1), "recipe": plain(recipe)}) + "\n")
+                row = {"step_us": round(step_us(task, recipe, items), 1), "recipe": plain(recipe)}
+                file.write(json.dumps(row) + "\n")
     fit(name)
 
 
 def fit(name: str) -> None:
-    """Non-negative least squares on relative error, then scaled so that nine in ten recipes are within their plan x 1.1."""
+    """Non-negative least squares on relative error, scaled up if more than one recipe in ten passes 1.1 x its plan."""
     rows = [json.loads(line) for line in (FIGURES / f"cost-{name}.jsonl").read_text().splitlines()]
     x, y = [], np.array([row["step_us"] for row in rows])
     for row in rows:
@@ -139,25 +143,60 @@ def fit(name: str) -> None:
     (FIGURES / f"cost-{name}.json").write_text(json.dumps({"constants": found, "ratio": quantiles}, indent=1) + "\n")
 
 
-def measure(name: str, count: int) -> None:
-    path = FIGURES / f"tasks-{name}.jsonl"
-    done = {(r["kind"], r["number"]) for r in map(json.loads, path.read_text().splitlines())} if path.exists() else set()
+def pinned(name: str) -> costs.Cost:
+    return parse(costs.Cost, json.loads((FIGURES / f"cost-{name}.json").read_text())["constants"])
+
+
+def stamp(name: str) -> str:
+    """Digest of all that decides a score: code without comments, task, compute, constants, grid. Other rows are stale."""
+    files = ("models/net.py", "models/train.py", "configs/tokens.py", "configs/cost.py")
+    code = [ast.dump(ast.parse((ROOT / file).read_text())) for file in files]
+    told = [*code, repr(TASKS[name]), repr(pinned(name)), repr(GRID), repr(Recipe())]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:12]
+
+
+def rows_of(name: str) -> list[dict]:
+    """Rows measured with today's code and, for the reference, with today's recipe."""
+    path, current = FIGURES / f"tasks-{name}.jsonl", stamp(name)
+    reference = plain(parse(Recipe, json.loads(reference_file(name).read_text())))
+    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    rows = [r for r in rows if r.get("stamp") == current]
+    return [r for r in rows if r["kind"] != "reference" or r["recipe"] == reference]
+
+
+def reference_file(name: str) -> Path:
+    return ROOT / "evals" / "reference" / f"{name}.json"
+
+
+def measure(name: str, count: str = "200") -> None:
+    """Train baseline and reference over seeds, then random recipes; each training is a line of tasks-TASK.jsonl."""
+    path, current, cost = FIGURES / f"tasks-{name}.jsonl", stamp(name), pinned(name)
+    done = {(r["kind"], r["number"]) for r in rows_of(name)}
     task, planned = TASKS[name]
-    cost = parse(costs.Cost, json.loads((FIGURES / f"cost-{name}.json").read_text())["constants"])
     rng = random.Random(11)
-    work = [("random", i, random_recipe(rng)) for i in range(count)]
-    reference = ROOT / "evals" / "reference" / f"{name}.json"
-    if reference.exists():
-        work = [("reference", i, parse(Recipe, json.loads(reference.read_text()))) for i in range(SEEDS)] + work
-    work = [("baseline", i, Recipe()) for i in range(SEEDS)] + work
+    work = [("random", i, random_recipe(rng)) for i in range(int(count))]
+    reference = parse(Recipe, json.loads(reference_file(name).read_text()))
+    work = [(kind, i, r) for kind, r in (("baseline", Recipe()), ("reference", reference)) for i in range(SEEDS)] + work
     for kind, number, recipe in work:
         if (kind, number) in done:
             continue
         steps = costs.steps(recipe, layout(task, recipe), cost, planned)
-        row = train_and_score(name, recipe, number, steps)
-        changed = {f.name: getattr(recipe, f.name) for f in dataclasses.fields(recipe)} if kind == "random" else {}
+        row = {"kind": kind, "number": number, "steps": steps, **train_and_score(name, recipe, number, steps)}
         with path.open("a") as file:
-            file.write(json.dumps({"kind": kind, "number": number, "steps": steps, **row, "recipe": plain(changed)}) + "\n")
+            file.write(json.dumps(row | {"stamp": current, "recipe": plain(recipe)}) + "\n")
+
+
+def summary(name: str) -> str:
+    """One line of the table in docs/tasks.md."""
+    rows, plan = rows_of(name), TASKS[name][1]
+    r, b, f = (np.array([x["exact_match"] for x in rows if x["kind"] == k]) for k in KINDS)
+    pace = np.array([x["cpu_us"] for x in rows]) / plan
+    near, over = int((r >= f.mean() - 0.02).sum()), int((pace > 1.25).sum())
+    low, middle, high = np.quantile(r, [0.25, 0.5, 0.9])
+    parts = [name, f"{plan / 1e6:g}", len(r), f"{low:.3f}", f"{middle:.3f}", f"{high:.3f}", f"{r.max():.3f}"]
+    parts += [f"{near} ({near / len(r):.1%})", f"{b.mean():.3f} ({b.std(ddof=1):.4f})", f"{f.mean():.3f} ({f.std(ddof=1):.4f})"]
+    parts += [f"{np.median(pace):.2f}", f"{np.quantile(pace, 0.9):.2f}", f"{over} of {len(pace)}"]
+    return "| " + " | ".join(map(str, parts)) + " |"
 
 
 def figure() -> None:
@@ -167,29 +206,23 @@ def figure() -> None:
     matplotlib.rcParams["svg.hashsalt"] = "heirloop"
     import matplotlib.pyplot as plt
 
-    files = {n: FIGURES / f"tasks-{n}.jsonl" for n in TASKS}
-    names = [n for n, path in files.items() if path.exists() and '"random"' in path.read_text()]
+    names = [n for n in TASKS if (FIGURES / f"cost-{n}.json").exists() and len(rows_of(n)) > 2 * SEEDS]
     drawing, axes = plt.subplots(1, len(names), figsize=(4 * len(names), 3.2), squeeze=False, constrained_layout=True)
-    print("| task | n | median | 90 % | best | within 0.02 of reference | baseline mean (sd) | reference mean (sd) | CPU / plan, median (90 %) |")
-    print("|---|---|---|---|---|---|---|---|---|")
     for axis, name in zip(axes[0], names, strict=True):
-        rows = [json.loads(line) for line in (FIGURES / f"tasks-{name}.jsonl").read_text().splitlines()]
-        scores = {k: np.array([r["exact_match"] for r in rows if r["kind"] == k]) for k in ("random", "baseline", "reference")}
-        pace = np.array([r["cpu_us"] for r in rows]) / TASKS[name][1]
+        rows = rows_of(name)
+        scores = {k: np.array([x["exact_match"] for x in rows if x["kind"] == k]) for k in KINDS}
         axis.hist(scores["random"], bins=np.linspace(0, 1, 21), color="#56b4e9", edgecolor="white")
         for kind, colour, style in (("baseline", "#d55e00", "--"), ("reference", "#009e73", "-")):
-            if len(scores[kind]):
-                axis.axvline(scores[kind].mean(), color=colour, linestyle=style, label=f"{kind}, mean of {len(scores[kind])}")
-        axis.set(title=f"{name}, {TASKS[name][1] / 1e6:g} CPU-s", xlabel="exact match on held-out items", ylabel="random recipes")
+            label = f"{kind}, mean of {len(scores[kind])}"
+            axis.axvline(scores[kind].mean(), color=colour, linestyle=style, label=label)
+        title = f"{name}, {TASKS[name][1] / 1e6:g} CPU-s, n = {len(scores['random'])}"
+        axis.set(title=title, xlabel="exact match on held-out items", ylabel="random recipes")
         axis.legend(fontsize=8)
-        r, b, f = scores["random"], scores["baseline"], scores["reference"]
-        near = f"{np.mean(r >= f.mean() - 0.02):.3f}" if len(f) else "-"
-        ref = f"{f.mean():.3f} ({f.std(ddof=1):.3f})" if len(f) else "-"
-        print(f"| {name} | {len(r)} | {np.median(r):.3f} | {np.quantile(r, 0.9):.3f} | {r.max():.3f} | {near} | "
-              f"{b.mean():.3f} ({b.std(ddof=1):.3f}) | {ref} | {np.median(pace):.2f} ({np.quantile(pace, 0.9):.2f}) |")  # fmt: skip
+        print(summary(name))
     drawing.savefig(FIGURES / "tasks.svg", metadata={"Date": None})
 
 
 if __name__ == "__main__":
     verb, *rest = sys.argv[1:]
-    {"data": data, "figure": figure, "constants": constants, "random": lambda n, c="200": measure(n, int(c)), "fit": fit}[verb](*rest)
+    verbs = {"data": data, "figure": figure, "constants": constants, "fit": fit, "random": measure}
+    verbs[verb](*rest)

@@ -59,3 +59,11 @@ def test_draws_are_determined_by_secret_and_seed():
     assert (draw_train(task, b"a" * 32, 1) == draw_train(task, b"a" * 32, 1)).all()
     assert (draw_train(task, b"a" * 32, 1) != draw_train(task, b"a" * 32, 2)).any()
     assert replicate_seed(b"a", "p", 0) != replicate_seed(b"b", "p", 0) != replicate_seed(b"a", "p", 1)
+
+
+@pytest.mark.parametrize("task", TASKS, ids=str)
+def test_rows_are_contiguous_because_safetensors_writes_views_wrongly(task):
+    rows = draw_train(task, b"a" * 32, 1)
+    kept = [rows, questions(task, rows), answers(task, rows), *held_out(task, b"a" * 32).values()]
+    assert all(array.flags.c_contiguous and array.dtype == np.uint8 for array in kept)
+    assert (np.concatenate([questions(task, rows), answers(task, rows)], axis=1) == rows).all()

@@ -12,9 +12,9 @@ from safetensors.numpy import load_file, save_file
 from configs.build import plain
 from configs.cost import parameters
 from configs.job import Order
-from configs.recipe import Recipe
+from configs.recipe import GRID, Recipe
 from configs.tokens import Task, layout
-from evals.data import questions
+from evals.data import answers, questions
 from tests.conftest import ROOT
 
 TASK = Task(name="addition", digits=1, train_items=100)
@@ -37,7 +37,7 @@ def bundle(tmp_path, box_env):
         for file in (ROOT / folder).glob("*.py"):
             shutil.copy(file, source / folder)
     save_file({"items": table()}, source / "data.safetensors")
-    save_file({"questions": questions(TASK, table())}, source / "questions.safetensors")
+    save_file({"questions": questions(TASK, table()).copy()}, source / "questions.safetensors")
 
     def run(*arguments, fails=False):
         command = [box_env / "bin" / "python", *map(str, arguments)]
@@ -88,6 +88,46 @@ def test_the_same_bundle_and_seed_give_the_same_bytes(bundle):
     claims = json.loads((first / "claims.json").read_text())
     assert claims["steps"] == 30 and set(claims) == {"steps", "final_loss", "seconds"}
     assert all(t.dtype == np.float32 for t in load_file(first / "weights.safetensors").values())
+
+
+def test_every_knob_changes_the_weights(bundle):
+    base = Recipe(curriculum=0.2, gradient_clip=0.3, warmup=0.1, schedule="linear", dropout=0.1)
+    recipes = {"base": plain(base)}
+    for knob, values in GRID.items():
+        value = next(v for v in reversed(values) if v != getattr(base, knob))
+        recipes[knob] = plain(base) | {knob: value}
+    code = """if True:
+        import json, sys, hashlib, torch
+        from configs.build import parse
+        from configs.job import Order
+        from models.train import train
+        from safetensors.torch import load_file
+        torch.set_num_threads(1)
+        told, recipes = json.loads(sys.argv[1]), json.loads(sys.argv[2])
+        items = load_file("data.safetensors")["items"]
+        for name, recipe in recipes.items():
+            net, _ = train(parse(Order, told | {"recipe": recipe}), items)
+            print(name, hashlib.sha256(b"".join(p.detach().numpy().tobytes() for p in net.parameters())).hexdigest())
+    """
+    told = plain(Order(role="train", task=TASK, recipe=base, seed=1, steps=20))
+    found = dict(line.split() for line in bundle("-c", code, json.dumps(told), json.dumps(recipes)).splitlines())
+    assert len(found) == len(GRID) + 1
+    assert not [name for name, digest in found.items() if name != "base" and digest == found["base"]]
+
+
+@pytest.mark.parametrize("operands, answer", [("plain", "plain"), ("interleaved", "reversed"), ("reversed", "plain")])
+def test_predictions_stand_in_canonical_order(bundle, operands, answer):
+    """A net that has memorised the table answers it, whatever its column order."""
+    recipe = Recipe(**SMALL, operand_order=operands, answer_order=answer)
+    out = train(bundle, "out", recipe, steps=500)
+    shutil.copy(out / "weights.safetensors", bundle.source)
+    job(bundle, recipe, role="predict")
+    bundle("-c", f"from pathlib import Path; import models.predict; models.predict.main(Path('.'), Path({str(out)!r}))")
+    found = load_file(out / "predictions.safetensors")
+    assert found["tokens"].dtype == np.uint8 and found["tokens"].shape == (100, 2)
+    assert (found["tokens"] == answers(TASK, table())).mean() > 0.9
+    assert found["probabilities"].shape == (100, 2, 12) and np.allclose(found["probabilities"].sum(-1), 1, atol=1e-4)
+    assert (found["probabilities"].argmax(-1) == found["tokens"]).all()
 
 
 @pytest.mark.parametrize("spoil", ["name", "shape", "type", "junk"])
