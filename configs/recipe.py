@@ -15,7 +15,7 @@ LEARNING_RATES = (0.0001, 0.03)
 class Recipe:
     """One successor's training configuration. The defaults are the baseline: what a newcomer would write."""
 
-    learning_rate: float = 0.001
+    learning_rate: float = 0.0003
     "peak AdamW step size; 1e-4 to 3e-2, log scale"
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     "decay of the learning rate after warm-up, to zero at the last step"

@@ -13,6 +13,8 @@ from configs.records import Answer, Criterion, Scores, Verdict
 from configs.study import Objective
 
 LEAST_REPLICATES = 4
+OVER_BUDGET = 1.25
+"""Trainings charged more than this times their plan are over budget and cannot be accepted."""
 
 
 def judge(
@@ -22,9 +24,12 @@ def judge(
     *,
     confirmations: int,
     seed_deviation: float,
-    over_budget: bool,
+    compute: float,
 ) -> Verdict:
-    """Return the verdict on paired replicates: candidate[i] and champion[i] share a seed; None is a failed replicate."""
+    """Return the verdict on paired replicates: candidate[i] and champion[i] share a seed; None is a failed replicate.
+
+    `compute` is the charge of the candidate's trainings over their plan, at the machine's pace; above OVER_BUDGET is `over budget`.
+    """
     pairs = [(c, b) for c, b in zip(candidate, champion, strict=True) if c is not None and b is not None]
     gains = [getattr(c, objective.metric) - getattr(b, objective.metric) for c, b in pairs]
     level = objective.level / max(1, confirmations)
@@ -34,7 +39,7 @@ def judge(
     criteria = [
         _criterion("replicates", complete, float(len(gains)), float(max(LEAST_REPLICATES, len(candidate))), "pairs that counted"),
         _criterion(objective.metric, proven, low, objective.minimum_effect, "lower bound of the gain against the minimum effect"),
-        _criterion("planned compute", not over_budget, None, 1.25, "charge of each training against 1.25 x its plan"),
+        _criterion("planned compute", compute <= OVER_BUDGET, compute, OVER_BUDGET, "charge of the trainings over their plan, at the machine's pace"),
     ]
     for constraint in objective.constraints:
         values = [float(getattr(c, constraint.metric)) for c, _ in pairs]

@@ -204,26 +204,53 @@ def replay(folder: Path, plan: str, as_json: bool) -> None:
     _print([[k, v] for k, v in again(folder, plan).items()], ["what", "value"], as_json)
 
 
+@cli.group()
+def image() -> None:
+    """The image of the Docker box."""
+
+
+@image.command("build")
+@click.option("--offline", is_flag=True, help="From debootstrap and the box environment, without an image registry.")
+@click.option("--index", default="", help="A further package index, for a CPU or CUDA torch.")
+@click.option("--name", default="heirloop-box", show_default=True)
+def image_build(offline: bool, index: str, name: str) -> None:
+    """Build the image that box=docker runs."""
+    from loop.plan import ROOT
+    from sandbox.box.image import build
+
+    click.echo(f"{name}: {build(name, ROOT, offline=offline, index=index)}")
+
+
 @cli.command()
 @AS_JSON
 def doctor(as_json: bool) -> None:
-    """Start the box of this machine, run one job in it, and tell the tier."""
+    """Run one job in each box that works here, and tell the tier; exit 7 if none does."""
+    from collections.abc import Callable
+
+    from configs.errors import NoBox
     from configs.job import Limits
     from loop.plan import ROOT
-    from sandbox.box.base import Execution
+    from sandbox.box.base import Box, Execution
+    from sandbox.box.docker import DockerBox
     from sandbox.box.namespace import NamespaceBox
 
-    box = NamespaceBox(ROOT / ".box", warm=False)
-    code = b"def main(i, o):\n    print(sorted(__import__('os').listdir('/')))\n"
-    started = time.monotonic()
-    outcome = box.run(Execution(role="train", files={"models/__init__.py": b"", "models/train.py": code}, limits=Limits(), outputs={}))
-    box.close()
-    rows = [["namespace", box.tier, outcome.status, outcome.detail, f"{time.monotonic() - started:.1f} s", f"CPU by {outcome.charged_by}"]]
-    _print(rows, ["box", "tier", "status", "detail", "cold start", "charge"], as_json)
-    if outcome.status != "ok":
-        from configs.errors import NoBox
-
-        raise NoBox(outcome.detail)
+    code = b"def main(i, o):\n    import torch\n    (o / 'claims.json').write_bytes(b'{}')\n"
+    files = {"models/__init__.py": b"", "models/train.py": code, "job.json": b"{}"}
+    makes: dict[str, Callable[[], Box]] = {"namespace": lambda: NamespaceBox(ROOT / ".box", warm=False), "docker": lambda: DockerBox("heirloop-box")}
+    rows: list[list[Any]] = []
+    for name, make in makes.items():
+        started = time.monotonic()
+        try:
+            box = make()
+            outcome = box.run(Execution(role="train", files=files, limits=Limits(), outputs={"claims.json": 10}))
+            box.close()
+            works, charge, said = outcome.status == "ok", outcome.charged_by, outcome.detail
+            rows.append([name, works, box.tier if works else "", said, round(time.monotonic() - started, 1), charge])
+        except NoBox as error:
+            rows.append([name, False, "", str(error), None, ""])
+    _print(rows, ["box", "works", "tier", "detail", "cold start, s", "CPU by"], as_json)
+    if not any(row[1] for row in rows):
+        raise NoBox("no box works here; the table says why and names the remedy")
 
 
 def _facts(folder: Path) -> Any:

@@ -12,7 +12,7 @@ from configs.recipe import Recipe
 from configs.records import ChangeClass, Plan, Proposal, Scores, Verdict
 from evals.judge import judge
 from loop.choose import choose
-from loop.measure import over_budget, replicate
+from loop.measure import compute_ratio, replicate
 from loop.plan import change, make, source
 from loop.propose import PROPOSERS, Scene
 from loop.study import Running, charge_proposer
@@ -102,7 +102,7 @@ class Campaign:
         ]  # fmt: skip
         verdict = judge(
             [c for c, _ in pairs], [b for _, b in pairs], self.running.config.objective, confirmations=study.generations,
-            seed_deviation=self.running.config.task.seed_deviation, over_budget=over_budget(self.running, name),
+            seed_deviation=self.running.config.task.seed_deviation, compute=compute_ratio(self.running, name),
         )  # fmt: skip
         with self.running.ledger.transaction() as txn:
             txn.append("look", {"split": "gate", "plan": name})

@@ -1,5 +1,7 @@
 """Measure a plan: train replicates and ask them held-out questions, through the one door. Every step is resumable."""
 
+import math
+
 from safetensors.numpy import save
 
 from configs.build import plain
@@ -11,9 +13,6 @@ from evals.data import draw_train, replicate_seed
 from evals.score import inspect_weights, score
 from loop.study import Running
 from sandbox.run import run
-
-OVER_BUDGET = 1.25
-"""A training charged more than this times its plan (at the pace of the campaign's baseline) cannot be accepted."""
 
 
 def replicate(r: Running, name: str, index: int, split: Split, cpu: int | None, champion: bool = False) -> Scores | None:
@@ -49,14 +48,24 @@ def replicate(r: Running, name: str, index: int, split: Split, cpu: int | None, 
     return found
 
 
-def over_budget(r: Running, name: str) -> bool:
-    """Tell whether a training of the plan was charged more than 1.25 x its plan at the baseline's measured pace."""
+def compute_ratio(r: Running, name: str) -> float:
+    """Return the mean charge of a plan's confirming trainings over their plan, at the pace of the machine.
+
+    The pace is what the champion beside it was charged at the same time over what its own plan and ratio foresee (the
+    baseline's ratio is 1), and never below 1. So a busy or slower machine changes nothing, and a line of patches cannot
+    add to its compute step by step. Not a number, which never passes, where a charge is missing.
+    """
     facts = r.archive.facts()
     plan = facts.plans[name]
-    first = facts.champions[plan.arm, plan.repeat][0]
-    pace = max([1.0, *(_used(x) / plan.planned_cpu_us for (p, role, _), (x, _) in facts.results.items() if p == first and role == "train")])
-    mine = [_used(x) for (p, role, _), (x, _) in facts.results.items() if p == name and role == "train"]
-    return any(used > OVER_BUDGET * plan.planned_cpu_us * pace for used in mine)
+    verdict = facts.verdicts.get(plan.parent) if plan.purpose == "candidate" else None
+    beside = next((c.value for c in verdict.criteria if c.name == "planned compute" and c.value), 1.0) if verdict else 1.0
+    mine, theirs = ([_used(x) for (p, role, index), (x, _) in facts.results.items()
+                     if (p, role) == (name, wanted) and index >= (role == "train" and plan.purpose == "candidate")]
+                    for wanted in ("train", "champion-train"))  # fmt: skip
+    if not mine or not theirs:
+        return math.nan
+    pace = max(1.0, sum(theirs) / len(theirs) / plan.planned_cpu_us / beside)
+    return sum(mine) / len(mine) / plan.planned_cpu_us / pace
 
 
 def _used(result: JobResult) -> int:

@@ -82,12 +82,23 @@ def open_study(config: Config, box: Box | None = None) -> Running:
 
 
 def make_box(config: Config) -> Box:
-    """Return the box that the configuration names; raise NoBox where it does not work."""
+    """Return the box that the configuration names; `auto` is the namespace box, else Docker. Raises NoBox, with both reasons."""
+    from sandbox.box.docker import DockerBox
     from sandbox.box.namespace import NamespaceBox
 
     if config.box.kind == "docker":
-        raise NoBox("box.kind is docker; this version has the namespace box only, set box=namespace")
-    return NamespaceBox(ROOT / ".box", warm=config.box.warm)
+        return DockerBox(config.box.image)
+    try:
+        box = NamespaceBox(ROOT / ".box", warm=config.box.warm)
+        box.prove()
+        return box
+    except NoBox as error:
+        if config.box.kind == "namespace":
+            raise
+        try:
+            return DockerBox(config.box.image)
+        except NoBox as other:
+            raise NoBox(f"{error}; and {other}") from None
 
 
 def signer(secret: bytes) -> Ed25519PrivateKey:

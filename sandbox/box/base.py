@@ -54,6 +54,12 @@ class Box(Protocol):
         ...
 
 
+def failed(detail: str, cpu_us: int = 0) -> Outcome:
+    """Return the outcome of a box that could not run the program, charged what its start used."""
+    return Outcome(status="box", detail=detail, cpu_us=cpu_us, startup_cpu_us=cpu_us, wall_us=0, peak_bytes=0,
+                   charged_by="bound", files={}, log=b"", log_total=0)  # fmt: skip
+
+
 def pack(request: Mapping[str, object], files: Mapping[str, bytes]) -> bytes:
     """Return the bytes that tell the inside what to run: header with file sizes, then the files."""
     header = json.dumps({**request, "files": [[name, len(data)] for name, data in files.items()]}).encode()

@@ -46,23 +46,41 @@ class Group:
 
     def breach(self) -> str:
         """Return `memory` after an OOM kill, `processes` after a denied fork, else an empty string."""
-        folder = self._folders
-        if self._version == 1:
-            if _counter(folder["memory"] / "memory.oom_control", "oom_kill"):
-                return "memory"
-            return "processes" if _counter(folder["pids"] / "pids.events", "max") else ""
-        if _counter(folder["all"] / "memory.events", "oom_kill"):
+        memory = ("memory", "memory.oom_control") if self._version == 1 else ("all", "memory.events")
+        if self._total(*memory, "oom_kill"):
             return "memory"
-        return "processes" if _counter(folder["all"] / "pids.events", "max") else ""
+        return "processes" if self._total("pids" if self._version == 1 else "all", "pids.events", "max") else ""
+
+    def _total(self, tree: str, file: str, key: str) -> int:
+        """Add a counter up over the group and the groups below it (v1 counts an event where it happened alone)."""
+        found = 0
+        for path in self._folders[tree].rglob(file):
+            with contextlib.suppress(OSError):  # a container's own group goes with the container
+                found += _counter(path, key)
+        return found
+
+    def allow_memory(self, more: int) -> None:
+        """Set the memory limit to what is used now and `more` bytes."""
+        folder = self._folders.get("memory") or self._folders["all"]
+        now, limits = ("memory.usage_in_bytes", ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes")) if self._version == 1 else (
+            "memory.current", ("memory.max",))  # fmt: skip
+        most = int((folder / now).read_text()) + more
+        for name in limits:
+            if (folder / name).exists():
+                (folder / name).write_text(str(most))
 
     def kill(self) -> bool:
-        """Kill everything in the group; return whether it is empty within two seconds."""
+        """Kill everything in the group and below; return whether it is empty within two seconds."""
         deadline = time.monotonic() + 2
         while time.monotonic() < deadline:
             try:
-                pids = Path(self.procs[0]).read_text().split()
+                pids = [pid for path in Path(self.procs[0]).parent.rglob("cgroup.procs") for pid in path.read_text().split()]
             except FileNotFoundError:
-                return True
+                if not Path(self.procs[0]).exists():
+                    return True
+                continue
+            except OSError:
+                continue
             if not pids:
                 return True
             for pid in pids:

@@ -6,11 +6,9 @@ user namespaces; without a writable control group the pinned core x wall is char
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import platform
-import select
 import signal
 import socket
 import struct
@@ -20,20 +18,18 @@ import sysconfig
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
-from configs.build import plain
-from configs.errors import BadInput, NoBox
-from configs.job import Limits, Outcome, Status
+from configs.errors import NoBox
+from configs.job import Limits, Outcome
 from sandbox.box import cgroup
-from sandbox.box.base import Execution, pack, unpack
+from sandbox.box.base import Execution, failed
+from sandbox.box.watch import watch
 
 HERE = Path(__file__).parent
 UNPRIVILEGED = 65534
 START = Limits(cpu_us=60_000_000, wall_us=120_000_000, memory_bytes=2_000_000_000, processes=128)
 """Limits of the process that imports torch; its CPU is charged to its first job."""
-POLL_SECONDS = 0.01
 
 
 class Zygote:
@@ -103,10 +99,18 @@ class NamespaceBox:
         self._lock, self._stopped = threading.Lock(), False
         self._spawner = ThreadPoolExecutor(1, "box")  # die-with-parent follows the starting thread, so one thread starts all
 
+    def prove(self) -> None:
+        """Start a process inside and keep it for the first job if warm; raise NoBox where user namespaces are closed."""
+        zygote = self._spawn(None)
+        if self._warm:
+            self._free.setdefault(("train", None), []).append(zygote)
+        else:
+            zygote.close()
+
     def run(self, execution: Execution) -> Outcome:
         """Execute once; see `Box.run`."""
         if self._stopped:
-            return _failed("stopped before it began")
+            return failed("stopped before it began")
         name = (execution.role, execution.cpu)
         with self._lock:
             idle = self._free.get(name, [])
@@ -114,7 +118,7 @@ class NamespaceBox:
         try:
             zygote = zygote or self._spawn(execution.cpu)
         except NoBox as error:
-            return _failed(str(error))
+            return failed(str(error))
         outcome = self._job(zygote, execution)
         if self._warm and outcome.status != "box" and not self._stopped:
             with self._lock:
@@ -163,10 +167,9 @@ class NamespaceBox:
                 group.add(pid)
             with self._lock:
                 self._live.add((pid, group))
-            watch = Watch(execution, group, pid, started)
-            return watch.outcome(ours, log, startup)
+            return watch(execution, Pair(ours, log), group, lambda: _kill(pid, group), started=started, startup_us=startup)
         except (OSError, IndexError) as error:
-            return replace(_failed(f"the box failed: {error}"), cpu_us=startup, startup_cpu_us=startup)
+            return failed(f"the box failed: {error}", startup)
         finally:
             with self._lock:
                 self._live.discard((pid, group))
@@ -178,80 +181,29 @@ class NamespaceBox:
             os.close(log)
 
 
-class Watch:
-    """Sends one job its bytes, watches its limits, reads what it gives back."""
+class Pair:
+    """The job's two streams: its socket and the pipe that it prints into."""
 
-    def __init__(self, execution: Execution, group: cgroup.Group | None, pid: int, started: float) -> None:
-        self._execution, self._limits, self._group, self._pid = execution, execution.limits, group, pid
-        self._started, self._log, self._printed, self._stream = started, bytearray(), 0, bytearray()
-
-    def outcome(self, link: socket.socket, log: int, startup: int) -> Outcome:
-        """Run the watch to its end and return the outcome."""
-        limits = self._limits
-        request = {**plain(limits), "role": self._execution.role, "outputs": dict(self._execution.outputs)}
-        sent = memoryview(pack(request, self._execution.files))
+    def __init__(self, link: socket.socket, log: int) -> None:
+        self.sender, self._log = link, log
         link.setblocking(False)
-        fcntl.fcntl(log, fcntl.F_SETFL, os.O_NONBLOCK)
-        most = sum(self._execution.outputs.values()) + 70_000
-        breach, open_link = "", True
-        while open_link and not breach:
-            readable, writable, _ = select.select([link.fileno(), log], [link.fileno()] if sent else [], [], POLL_SECONDS)
-            if writable:
-                with contextlib.suppress(BlockingIOError):
-                    sent = sent[link.send(sent[: 1 << 18]) :]
-            if link.fileno() in readable:
-                open_link = self._read(link)
-            self._drain(log)
-            breach = self._breach() or ("output" if len(self._stream) > most else "")
-        _kill(self._pid, self._group)
-        wall = int((time.monotonic() - self._started) * 1e6)
-        breach = breach or (self._group.breach() if self._group else "")
-        self._drain(log)
-        cpu, peak = (self._group.cpu_us(), self._group.peak_bytes()) if self._group else (wall, 0)
-        status, detail, files = self._judge(breach)
-        return Outcome(
-            status=status, detail=detail, cpu_us=cpu + startup, startup_cpu_us=startup, wall_us=wall, peak_bytes=peak,
-            charged_by="cgroup" if self._group else "bound", files=files, log=bytes(self._log), log_total=self._printed,
-        )  # fmt: skip
+        os.set_blocking(log, False)
+        self.fds = [link.fileno(), log]
 
-    def _judge(self, breach: str) -> tuple[Status, str, dict[str, bytes]]:
-        if breach:
-            return "limit", breach, {}
-        try:
-            failure, files = unpack(bytes(self._stream), self._execution.outputs)
-        except BadInput as error:
-            text = self._log.decode(errors="replace").strip().splitlines()
-            return "program", f"it ended without a collector's report ({text[-1][:120] if text else error})", {}
-        return ("program", failure, {}) if failure else ("ok", "exit 0", files)
-
-    def _breach(self) -> str:
-        limits, wall = self._limits, (time.monotonic() - self._started) * 1e6
-        if wall > limits.wall_us:
-            return "wall"
-        if self._printed > limits.output_bytes:
-            return "output"
-        if self._group is None:
-            return "cpu" if wall > limits.cpu_us else ""
-        return "cpu" if self._group.cpu_us() > limits.cpu_us else self._group.breach()
-
-    def _read(self, link: socket.socket) -> bool:
-        try:
-            part = link.recv(1 << 20)
-        except (BlockingIOError, ConnectionResetError) as error:
-            return isinstance(error, BlockingIOError)
-        self._stream += part
-        return bool(part)
-
-    def _drain(self, log: int) -> None:
-        for _ in range(64):
-            try:
-                part = os.read(log, 1 << 16)
-            except BlockingIOError:
-                return
-            if not part:
-                return
-            self._printed += len(part)
-            self._log += part[: max(0, self._limits.log_bytes - len(self._log))]
+    def read(self) -> tuple[bytes, bytes, bool]:
+        """Return what is there; see `Channel.read`."""
+        stream, alive = b"", True
+        with contextlib.suppress(BlockingIOError):
+            with contextlib.suppress(ConnectionResetError):
+                stream = self.sender.recv(1 << 20)
+            alive = bool(stream)
+        printed = []
+        with contextlib.suppress(BlockingIOError):
+            for _ in range(64):
+                printed.append(os.read(self._log, 1 << 16))
+                if not printed[-1]:
+                    break
+        return stream, b"".join(printed), alive
 
 
 def command(box_env: Path, control: int, cpu: int | None, procs: list[str]) -> dict[str, object]:
@@ -300,11 +252,6 @@ def _kill(pid: int, group: cgroup.Group | None) -> None:
             os.kill(int(child), signal.SIGKILL)
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-
-
-def _failed(detail: str) -> Outcome:
-    return Outcome(status="box", detail=detail, cpu_us=0, startup_cpu_us=0, wall_us=0, peak_bytes=0,
-                   charged_by="bound", files={}, log=b"", log_total=0)  # fmt: skip
 
 
 def _remedy(text: str) -> str:

@@ -1,6 +1,7 @@
 """The process inside a namespace box that has imported torch and forks each job into namespaces of its own.
 
-Standard library only; runs as `python -I -S zygote.py CONTROL_FD SITE`. It holds no secret, serves one study and one role,
+Standard library only; runs as `python -I -S zygote.py CONTROL_FD SITE`, or in a container, for one job that the container
+itself isolates, as `zygote.py once SITE`. It holds no secret, serves one study and one role,
 and never loads a byte of a bundle: that happens in the fork, after the namespaces, limits and capabilities are set.
 
 Three processes: this one; C1, the job's collector, in the job's mount, net and ipc namespaces but outside its pid
@@ -9,6 +10,7 @@ and only then does C1 read the outputs.
 """
 
 import array
+import contextlib
 import ctypes
 import importlib
 import json
@@ -20,6 +22,7 @@ import stat
 import struct
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +43,19 @@ def mount(source: str, target: str, kind: str | None, flags: int, data: str | No
     call(libc.mount(source.encode(), target.encode(), kind and kind.encode(), flags, data and data.encode()), f"mount {target}")
 
 
-def receive(link: socket.socket, size: int) -> bytes:
+def receive(read: Callable[[int], bytes], size: int) -> bytes:
     parts = bytearray()
     while len(parts) < size:
-        part = link.recv(min(1 << 20, size - len(parts)))
+        part = read(min(1 << 20, size - len(parts)))
         if not part:
             raise EOFError
         parts += part
     return bytes(parts)
+
+
+def request(read: Callable[[int], bytes]) -> dict[str, Any]:
+    """Return the trusted side's header: limits, role, outputs, files."""
+    return dict(json.loads(receive(read, struct.unpack(">I", receive(read, 4))[0])))
 
 
 def isolate(uid: int, gid: int) -> None:
@@ -78,7 +86,7 @@ def build_root(told: dict[str, Any], link: socket.socket) -> None:
     for name, length in told["files"]:
         path = Path(f"{ROOT}/in") / name
         path.parent.mkdir(exist_ok=True)
-        path.write_bytes(receive(link, length))
+        path.write_bytes(receive(link.recv, length))
     mount("none", f"{ROOT}/in", None, REMOUNT | RDONLY | NOSUID | NODEV | BIND)
 
 
@@ -99,7 +107,6 @@ def confine(told: dict[str, Any]) -> None:
         (resource.RLIMIT_NOFILE, 256),
         (resource.RLIMIT_FSIZE, told["disk_bytes"]),
         (resource.RLIMIT_DATA, told["memory_bytes"]),
-        (resource.RLIMIT_NPROC, told["processes"] + 8),
         (resource.RLIMIT_CPU, told["cpu_us"] // 1_000_000 + 2),
     ):
         resource.setrlimit(what, (most, most))
@@ -133,8 +140,8 @@ def job(told: dict[str, Any], site: str, log: int) -> int:
     return 0
 
 
-def collect(told: dict[str, Any], link: socket.socket, status: int) -> None:
-    """Send the allow-listed outputs: regular files with one link, none larger than allowed."""
+def collect(told: dict[str, Any], status: int) -> bytes:
+    """Return the stream of allow-listed outputs: regular files with one link, none larger than allowed."""
     refused, files = "", []
     for name, most in told["outputs"].items():
         try:
@@ -154,7 +161,7 @@ def collect(told: dict[str, Any], link: socket.socket, status: int) -> None:
                 files.append((name, file.read(most)))
         os.close(fd)
     header = json.dumps({"exit": status, "refused": refused, "files": [[n, len(d)] for n, d in files]}).encode()
-    link.sendall(struct.pack(">I", len(header)) + header + b"".join(d for _, d in files))
+    return struct.pack(">I", len(header)) + header + b"".join(d for _, d in files)
 
 
 def serve(link: socket.socket, log: int, site: str) -> None:
@@ -163,7 +170,7 @@ def serve(link: socket.socket, log: int, site: str) -> None:
     libc.prctl(1, signal.SIGKILL, 0, 0, 0)
     uid, gid = os.getuid(), os.getgid()
     link.sendall(b"C")
-    told = json.loads(receive(link, struct.unpack(">I", receive(link, 4))[0]))
+    told = request(link.recv)
     isolate(uid, gid)
     build_root(told, link)
     ready, done = os.pipe()
@@ -174,6 +181,7 @@ def serve(link: socket.socket, log: int, site: str) -> None:
         try:
             enter_root()
             confine(told)
+            resource.setrlimit(resource.RLIMIT_NPROC, (told["processes"] + 8, told["processes"] + 8))
             os.write(done, b"!")
             code = job(told, site, log)
         except BaseException:
@@ -186,17 +194,48 @@ def serve(link: socket.socket, log: int, site: str) -> None:
         os._exit(3)
     os.chdir("/")
     _, status = os.waitpid(child, 0)
-    collect(told, link, os.waitstatus_to_exitcode(status))
+    link.sendall(collect(told, os.waitstatus_to_exitcode(status)))
+
+
+def once(site: str) -> None:
+    """In a container of its own, as pid 1: run one job from stdin, kill what it left, write its outputs to stdout."""
+    preload(site)
+    call(libc.prctl(4, 0, 0, 0, 0), "undumpable")  # the job, of the same user, can neither trace this process nor open its files
+    os.write(1, b"Z")
+    told = request(lambda size: os.read(0, size))
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            libc.prctl(4, 1, 0, 0, 0)
+            confine(told)
+            code = job(told, site, 2)
+        except BaseException:
+            os.write(2, traceback.format_exc().encode())
+        finally:
+            os._exit(code & 0xFF)
+    _, status = os.waitpid(child, 0)
+    with contextlib.suppress(ProcessLookupError, ChildProcessError):
+        while True:
+            os.kill(-1, signal.SIGKILL)
+            os.waitpid(-1, 0)
+    with open(1, "wb", closefd=False) as stream:
+        stream.write(collect(told, os.waitstatus_to_exitcode(status)))
+
+
+def preload(site: str) -> None:
+    """Import the libraries that every job needs; nothing of any bundle."""
+    sys.path.append(site)
+    for name in PRELOAD:
+        importlib.import_module(name)
+    sys.modules["torch"].set_num_threads(1)
 
 
 def main() -> None:
     """Import by name, say so, then fork once per request until the control socket closes."""
     control = socket.socket(fileno=int(sys.argv[1]))
     site = sys.argv[2]
-    sys.path.append(site)
-    for name in PRELOAD:
-        importlib.import_module(name)
-    sys.modules["torch"].set_num_threads(1)
+    preload(site)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     control.sendall(b"Z")
     while True:
@@ -221,4 +260,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    once(sys.argv[2]) if sys.argv[1] == "once" else main()

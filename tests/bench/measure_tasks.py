@@ -28,9 +28,9 @@ from configs.recipe import GRID, Recipe  # noqa: E402
 from configs.tokens import Task, layout  # noqa: E402
 
 TASKS = {
-    "addition": (Task(name="addition", digits=2, held_out=400), 2_000_000),
-    "modular": (Task(name="modular", modulus=31, held_out=60), 2_000_000),
-    "digits": (Task(name="digits", held_out=200), 2_000_000),
+    "addition": (Task(name="addition", digits=2, held_out=400), 2_500_000),
+    "modular": (Task(name="modular", modulus=31, held_out=60), 2_500_000),
+    "digits": (Task(name="digits", held_out=200), 2_500_000),
 }
 SECRET = b"task measurement, not a study's!"
 FIGURES = ROOT / "docs" / "figures"

@@ -20,7 +20,7 @@ def scores(*values):
 
 
 def verdict(candidate, champion, objective=Objective(), **kw):  # noqa: B008
-    kw = {"confirmations": 3, "seed_deviation": 0.05, "over_budget": False, **kw}
+    kw = {"confirmations": 3, "seed_deviation": 0.05, "compute": 1.0, **kw}
     return judge(candidate, champion, objective, **kw)
 
 
@@ -46,7 +46,9 @@ def test_identical_gains_do_not_make_a_zero_error():
 
 def test_over_budget_and_broken_constraints_are_rejected():
     good, base = scores(0.9, 0.9, 0.95, 0.9), scores(0.1, 0.1, 0.1, 0.1)
-    assert verdict(good, base, over_budget=True).answer == "reject"
+    assert verdict(good, base, compute=1.25).answer == "accept"
+    assert verdict(good, base, compute=1.2501).answer == "reject"
+    assert verdict(good, base, compute=math.nan).answer == "reject"
     assert verdict(good, base, Objective(constraints=(Constraint(metric="parameters", at_most=5.0),))).answer == "reject"
     assert verdict(good, base, Objective(constraints=(Constraint(metric="parameters", at_most=50.0),))).answer == "accept"
 
