@@ -27,6 +27,7 @@ from loop.propose import PROPOSERS
 from loop.report import write
 from loop.study import Running, open_study, read_config
 from loop.summary import summary
+from loop.verify import verify
 from sandbox.canonical import canonical
 from sandbox.ledger import Ledger
 from sandbox.run import replay as replay_job
@@ -78,12 +79,12 @@ def execute(config: Config) -> dict[str, Any]:
     """Run a study; return its summary. Raises what stops it; everything recorded stays."""
     running = open_study(config)
     mirror = track.make(config.tracker, config.study.name, str(running.folder))
-    view = View(running)
     started = time.monotonic()
     _on_signals(running)
     try:
-        campaigns = [Campaign(running, arm, repeat, None, view.say) for repeat in range(config.study.repeats) for arm in config.arms()]
-        _side_by_side(running, campaigns)
+        with View(running) as view:
+            campaigns = [Campaign(running, arm, repeat, None, view.say) for repeat in range(config.study.repeats) for arm in config.arms()]
+            _side_by_side(running, campaigns)
         if not running.archive.facts().closed:
             running.ledger.append("end", {"reason": "every campaign ended"})
     except HeirloopError as error:
@@ -174,29 +175,76 @@ def _publish(running: Running) -> dict[str, Any]:
     return result
 
 
+def _left(root: dict[str, dict[str, int]]) -> float:
+    return (root["cpu_us"]["limit"] - root["cpu_us"]["spent"]) / 1e6
+
+
 def _one_line(error: BaseException) -> str:
     text = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
     return text[:400]
 
 
 class View:
-    """What a person sees while it runs: plain lines, with the budget beside them; a rich table at the end."""
+    """What a person sees while it runs: a live picture on a terminal, plain lines elsewhere; a table at the end."""
 
     def __init__(self, running: Running) -> None:
-        self._running, self._lock = running, threading.Lock()
+        from rich.console import Console
+        from rich.live import Live
+
+        self._running, self._lock, self._started = running, threading.Lock(), time.monotonic()
+        self.console = Console(highlight=False)
+        self._live = Live(get_renderable=self.picture, console=self.console, refresh_per_second=2, transient=True)
+
+    def __enter__(self) -> "View":
+        if self.console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
 
     def say(self, text: str) -> None:
         """Print one line: who, what, jobs, budget left."""
+        root = self._root()
+        with self._lock:
+            self.console.print(f"{text}  ({root['jobs']['spent']} jobs, {_left(root):.0f} CPU-s left)", markup=False, soft_wrap=True)
+
+    def picture(self) -> Any:
+        """Return the live picture: a line per campaign, then jobs, budget and time."""
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        config, facts, root = self._running.config, self._running.archive.facts(), self._root()
+        title = f"study {config.study.name}"
+        table = Table("campaign", "generation", "proposals", "screened", "best on feedback", "champion on feedback", title=title)
+        plans, scores = list(facts.plans.items()), dict(facts.scores)
+        for campaign, champions in sorted(facts.champions.copy().items()):
+            mine = [(name, p) for name, p in plans if (p.arm, p.repeat) == campaign and p.purpose != "final"]
+            found = {name: s.exact_match for name, _ in mine if (s := scores.get((name, "predict", 0)))}
+            generation = max(p.generation for _, p in mine)
+            now = [name for name, p in mine if p.generation == generation]
+            table.add_row(
+                f"{campaign[0]} {campaign[1]}", f"{generation} of {config.study.generations}", f"{len(now)} of {config.study.proposals}",
+                str(sum(name in found for name in now)), f"{max(found.values(), default=0):.2f}", f"{found.get(champions[-1], 0):.2f}",
+            )  # fmt: skip
+        spent = root["cpu_us"]["limit"] / 1e6 - _left(root)
+        bar = ProgressBar(total=root["cpu_us"]["limit"] / 1e6, completed=spent, width=40)
+        seconds = int(time.monotonic() - self._started)
+        line = (f"{_left(root):.0f} CPU-s left of {root['cpu_us']['limit'] / 1e6:.0f}; jobs: {root['jobs']['spent']} done, "
+                f"{root['jobs']['reserved']} now; {seconds // 60}:{seconds % 60:02}")  # fmt: skip
+        below = Table.grid(padding=(0, 1))
+        below.add_row(bar, Text(line))
+        return Group(table, below)
+
+    def _root(self) -> dict[str, dict[str, int]]:
         from sandbox.budget import balances
 
-        root = self._running.ledger.read(balances)["root"]
-        left = (root["cpu_us"]["limit"] - root["cpu_us"]["spent"]) / 1e6
-        with self._lock:
-            print(f"{text}  ({root['jobs']['spent']} jobs, {left:.0f} CPU-s left)", flush=True)
+        return dict(self._running.ledger.read(balances)["root"])
 
     def table(self, s: dict[str, Any]) -> None:
         """Print the closing table and where the report lies."""
-        from rich.console import Console
         from rich.table import Table
 
         table = Table("arm", "baseline", "champion", "held-out gain (interval)", title=f"study {s['study']}")
@@ -204,9 +252,9 @@ class View:
             gate = a["gate"]
             gain = f"{gate['gain']:+.3f} ({gate['low']:+.3f} to {gate['high']:+.3f})" if gate and gate["gain"] is not None else "no change accepted"
             table.add_row(a["arm"], str(a["feedback"]["baseline"]), str(a["feedback"]["champion"]), gain)
-        console, root = Console(highlight=False), s["accounts"]["root"]
+        console, root = self.console, s["accounts"]["root"]
         console.print(table)
         console.print(f"spent {root['cpu_us']['spent'] / 1e6:.0f} of {root['cpu_us']['limit'] / 1e6:.0f} CPU-s, "
-                      f"{root['jobs']['spent']} of {root['jobs']['limit']} jobs; {s['entries']} entries; "
+                      f"{root['jobs']['spent']} of {root['jobs']['limit']} jobs; {verify(self._running.folder)['entries']} entries verified; "
                       f"decided by: {', '.join(s['decided_by'])}")  # fmt: skip
         print(f"report: {Path(self._running.folder) / 'report.html'}")

@@ -17,8 +17,11 @@ class FakeBox:
 
     kind, tier = "fake", "C"
 
-    def __init__(self, quality: Callable[[Order], float], script: Callable[[Execution], Outcome | None] = lambda e: None):
-        self.quality, self.script, self.ran, self.stopped = quality, script, [], False
+    def __init__(
+        self, quality: Callable[[Order], float], script: Callable[[Execution], Outcome | None] = lambda e: None,
+        cpu_us: Callable[[Order], int] = lambda order: 100_000,
+    ):  # fmt: skip
+        self.quality, self.script, self.cpu_us, self.ran, self.stopped = quality, script, cpu_us, [], False
 
     def run(self, execution: Execution) -> Outcome:
         self.ran.append(execution)
@@ -28,7 +31,7 @@ class FakeBox:
         lay, rng = layout(order.task, order.recipe), np.random.default_rng(order.seed)
         if order.role == "train":
             weights = rng.standard_normal(parameters(order.recipe, lay)).astype(np.float32)
-            return outcome(files={"weights.safetensors": save({"w": weights}), "claims.json": b"{}"})
+            return outcome(cpu_us=self.cpu_us(order), files={"weights.safetensors": save({"w": weights}), "claims.json": b"{}"})
         asked = load(execution.files["questions.safetensors"])["questions"].astype(int) - 2
         n = order.task.digits
         powers = 10 ** np.arange(n)[::-1]

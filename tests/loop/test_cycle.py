@@ -106,6 +106,22 @@ def test_a_null_study_accepts_nothing(tmp_path, go):
     assert result["arms"][0]["accepted"] == 0 and result["finished"]
 
 
+@pytest.mark.parametrize(("factors", "passed"), [((1, 1.2, 1.2), [True, True]), ((1, 1.3, 1.0), [False, True]), ((1, 1.2, 1.44), [True, False])])
+def test_compute_is_judged_at_the_pace_of_the_machine_and_does_not_creep(tmp_path, go, factors, passed):
+    """Factors of baseline, generation 1 and 2 on a machine at 1.6 x the plan; 1.44 is 1.2 x a champion that had 1.2 itself."""
+    cfg, seen = config(tmp_path), []
+
+    def cpu_us(order):
+        if order.recipe not in seen:
+            seen.append(order.recipe)
+        return int(cfg.task.planned_cpu_us * 1.6 * factors[(seen.index(order.recipe) + 1) // 2])
+
+    mandate(cfg)
+    go(cfg, FakeBox(better, cpu_us=cpu_us))
+    verdicts = [e.body["verdict"]["criteria"] for e in entries(cfg) if e.kind == "verdict"]
+    assert [c["passed"] for v in verdicts for c in v if c["name"] == "planned compute"][:2] == passed
+
+
 def test_without_a_mandate_nothing_runs(tmp_path, go):
     box = FakeBox(better)
     with pytest.raises(NeedsHuman, match="heirloop mandate grant study=t"):
