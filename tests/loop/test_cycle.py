@@ -1,6 +1,8 @@
 """Whole studies on a box that computes nothing: order, gates, budgets, resumption, tampering. No torch, no clock."""
 
 import json
+import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -358,3 +360,41 @@ def test_the_command_line_answers_in_one_sentence_with_its_exit_code(tmp_path, a
     out = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd=tmp_path)
     assert out.returncode == code and words in out.stderr and "Traceback" not in out.stderr, out
     assert not (tmp_path / "runs").exists()
+
+
+def test_sigterm_stops_with_exit_5_and_the_same_command_goes_on(tmp_path, go):
+    cfg = config(tmp_path)
+    mandate(cfg)
+
+    def stopping(execution):
+        if len(box.ran) == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return None
+
+    box, before = FakeBox(better, stopping), signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(Stopped) as stopped:
+            go(cfg, box)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    assert stopped.value.exit_code == 5 and box.stopped and len(box.ran) == 5
+    assert [e.kind for e in entries(cfg)][-2:] == ["pause", "session"] and entries(cfg)[-2].body["exit_code"] == 5
+    assert go(cfg, FakeBox(better))["finished"]
+
+
+def test_wandb_mirrors_shown_scores_offline(tmp_path, go, monkeypatch):
+    wandb = pytest.importorskip("wandb")
+    seen, real = [], wandb.init
+
+    def init(**kw):
+        run = real(**kw)
+        monkeypatch.setattr(run, "log", seen.append)
+        return run
+
+    monkeypatch.setattr(wandb, "init", init)
+    cfg = config(tmp_path, "tracker=wandb")
+    mandate(cfg)
+    result = go(cfg, FakeBox(better))
+    assert {row["generation"] for row in seen} == {0, 1, 2} and all(row["local/best feedback"] <= 1 for row in seen)
+    assert list((tmp_path / "runs" / "t" / "wandb").glob("offline-run-*")) and result["finished"]
