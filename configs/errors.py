@@ -19,6 +19,10 @@ class NeedsHuman(HeirloopError):
     exit_code = 3
 
 
+class Denied(NeedsHuman):
+    """A reviewer said no to this plan; where the loop can go on without it, it does."""
+
+
 class BudgetExhausted(HeirloopError):
     """A reservation would pass a limit; nothing was reserved."""
 

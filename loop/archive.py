@@ -33,6 +33,8 @@ class Facts:
     "plan -> reasons of failed replicates"
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     "plan -> verdict"
+    denied: set[tuple[str, str]] = field(default_factory=set)
+    "(plan, class) that a reviewer said no to"
     champions: dict[Campaign, list[str]] = field(default_factory=lambda: defaultdict(list))
     "(arm, repeat) -> plan digests that were champion, in order"
     data: dict[tuple[str, int], tuple[str, int]] = field(default_factory=dict)
@@ -67,6 +69,9 @@ class Facts:
                 self.failures[body["plan"]].append(body["reason"])
         elif kind == "verdict":
             self.verdicts[body["plan"]] = parse(Verdict, body["verdict"])
+        elif kind == "decision":
+            if not body["allow"]:
+                self.denied.add((body["plan"], body["class"]))
         elif kind == "champion":
             self.champions[body["arm"], body["repeat"]].append(body["plan"])
         elif kind == "data":

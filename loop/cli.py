@@ -98,6 +98,46 @@ def grant(unattended: bool, key: str | None, classes: str, jobs: int, cpu_second
     click.echo(f"signed ({kind}): {path}")
 
 
+@cli.command()
+@click.argument("plan")
+@click.option("--run", "folder", type=click.Path(path_type=Path), default=Path("runs/quickstart"), show_default=True)
+@click.option("--key", required=True, help="Reviewer's key that signs.")
+@click.option("--deny", is_flag=True, help="Say no.")
+@click.option("--promote", is_flag=True, help="Decide on the promotion of the plan's successor, not on running the plan.")
+@click.option("--reason", default="", help="Why; recorded.")
+@click.option("--hours", default=24, show_default=True, help="Life of the decision.")
+def approve(plan: str, folder: Path, key: str, deny: bool, promote: bool, reason: str, hours: int) -> None:
+    """Print a plan in full and sign a decision on exactly these bytes; the next `heirloop run` takes it."""
+    from configs.build import need, plain
+    from configs.errors import BadInput
+    from loop.study import read_config
+    from sandbox import keys
+    from sandbox.canonical import digest
+    from sandbox.gate import new_approval
+    from sandbox.ledger import Ledger
+
+    need(0 < hours <= 24 * 365, "--hours", hours, "a whole number from 1 to 8760")
+    if not sys.stdin.isatty():
+        raise NeedsHuman("a decision is signed by a person at a terminal; run this there")
+    ledger, facts = Ledger.file(folder / "ledger.sqlite"), _facts(folder)
+    name, root = _one(facts.plans, plan), ledger.entries()[0].hash
+    half = next((k for k in keys.public_keys() if k["name"] == key), None)
+    if half is None:
+        raise BadInput(f"there is no key {key!r}; `heirloop keys list` shows those of this user")
+    whole = facts.plans[name]
+    one = new_approval(root, read_config(ledger), name, whole, "promote" if promote else whole.change_class,
+                       "deny" if deny else "approve", reason, hours, half)  # fmt: skip
+    _print([[k, json.dumps(v)] for k, v in plain(whole).items()], ["field", "value"], as_json=False)
+    if click.prompt(f"{one.answer} {one.change_class} of plan {name}\ntype the plan's first six characters to sign") != name[:6]:
+        raise NeedsHuman("the characters do not match; nothing was signed")
+    envelope = keys.sign(plain(one), keys.open_key(key, click.prompt("passphrase", hide_input=True)), "approval")
+    place = keys.home() / "approvals" / root
+    place.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = place / f"{digest(envelope)[:16]}.json"
+    path.write_bytes(envelope)
+    click.echo(f"signed ({one.kind}): {path}")
+
+
 @cli.group("keys")
 def keys_group() -> None:
     """Reviewers' keys."""

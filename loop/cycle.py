@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from configs.build import parse, plain, strict_json
-from configs.errors import BadInput
+from configs.errors import BadInput, Denied
 from configs.recipe import Recipe
 from configs.records import ChangeClass, Plan, Proposal, Scores, Verdict
 from evals.judge import judge
@@ -43,9 +43,9 @@ class Campaign:
         """Take the loop round once."""
         study = self.running.config.study
         plans = [name for i in range(study.proposals) if (name := self.propose(number, i))]
-        screened = [(name, self.plan(name), self.screen(name)) for name in plans]
+        screened = [(name, self.plan(name), self.screen(name)) for name in plans if not self.denied(name)]
         best = choose(screened)
-        if best is not None and self.confirm(best).answer == "accept":
+        if best is not None and self.confirm(best).answer == "accept" and not self.denied(best, "promote"):
             self.promote(best)
         self.say(f"{self.arm}, generation {number}: {self.told(best)}")
         self.running.checkpoint()
@@ -108,6 +108,21 @@ class Campaign:
             txn.append("look", {"split": "gate", "plan": name})
             txn.append("verdict", {"plan": name, "verdict": plain(verdict)})
         return verdict
+
+    def denied(self, name: str, change_class: str = "") -> bool:
+        """Tell whether a reviewer said no to this plan, or to its promotion; recorded once."""
+        what = change_class or self.plan(name).change_class
+        facts = self.running.archive.facts()
+        if (name, what) in facts.denied:
+            return True
+        if name in facts.champions[self.arm, self.repeat] or (not change_class and any(plan == name for plan, _, _ in facts.grants)):
+            return False
+        try:
+            self.running.gate.authority(name, what)
+        except Denied as error:
+            self.running.ledger.append("decision", {"plan": name, "class": what, "allow": False, "reason": str(error)})
+            return True
+        return False
 
     def promote(self, name: str) -> None:
         """Pass the promotion gate; the successor becomes champion."""

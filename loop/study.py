@@ -76,9 +76,12 @@ def open_study(config: Config, box: Box | None = None) -> Running:
     reconcile(ledger)
     for envelope in sorted((keys.home() / "mandates").glob(f"{config.study.name}-*.json")):
         gate.admit(envelope.read_bytes(), body["reviewers"])
+    archive = Archive(ledger)
+    for envelope in sorted((keys.home() / "approvals" / root).glob("*.json")):
+        gate.admit(envelope.read_bytes(), body["reviewers"], root, archive.facts().plans)
     sandbox = Sandbox(ledger=ledger, store=store, box=box)
     return Running(config=config, folder=folder, root=root, secret=secret, sandbox=sandbox, gate=gate,
-                   archive=Archive(ledger), splits=splits, asked=asked)  # fmt: skip
+                   archive=archive, splits=splits, asked=asked)  # fmt: skip
 
 
 def make_box(config: Config) -> Box:

@@ -19,7 +19,7 @@ def summary(ledger: Ledger, facts: Facts) -> dict[str, Any]:
     generations: dict[tuple[str, int, int], list[dict[str, Any]]] = {}
     for name, plan in facts.plans.items():
         generations.setdefault((plan.arm, plan.repeat, plan.generation), []).append(row(facts, name, plan))
-    kinds = sorted({e.body["kind"] for e in entries if e.kind == "decision"})
+    kinds = sorted({e.body["kind"] for e in entries if e.kind == "decision" and e.body["allow"]})
     starts = [e for e in entries if e.kind == "start"]
     return {
         "study": config.study.name,
@@ -76,6 +76,10 @@ def row(facts: Facts, name: str, plan: Plan) -> dict[str, Any]:
     answer: str = verdict.answer if verdict else "failed" if facts.failures.get(name) else "screened"
     if plan.purpose == "baseline":
         answer = "baseline"
+    if (name, plan.change_class) in facts.denied:
+        answer = "denied"
+    elif not any(issued == name for issued, _, _ in facts.grants):
+        answer = "waiting"
     return {"id": name, "purpose": plan.purpose, "change": {"class": plan.change_class, "knobs": plan.changed},
             "computable": plan.change_class in ("patch", "structural"), "verdict": answer,
             "scores": shown(facts, name), "failures": list(facts.failures.get(name, []))}  # fmt: skip

@@ -28,14 +28,19 @@ def verify(folder: Path) -> dict[str, Any]:
         raise VerificationFailed("no signed checkpoint was found in the run or outside it; the tail cannot be trusted")
     if ledger.read(balances) != replay(entries):
         raise VerificationFailed("the accounts do not match the entries; the entries are the authority")
-    store, granted, consumed = Store(folder / "store"), set(), set()
+    store, granted, consumed, authorities = Store(folder / "store"), set(), set(), set()
     for entry in entries:
         body = entry.body
         if entry.kind == "plan" and digest(body["plan"]) != body["digest"]:
             raise VerificationFailed(f"entry {entry.sequence}: the plan does not match its digest")
-        if entry.kind == "mandate" and digest(body["envelope"].encode()) != body["digest"]:
-            raise VerificationFailed(f"entry {entry.sequence}: the mandate does not match its digest")
+        if entry.kind in ("mandate", "approval"):
+            signed = keys.verify(body["envelope"].encode(), body[entry.kind]["public"], entry.kind)
+            if digest(body["envelope"].encode()) != body["digest"] or signed != body[entry.kind]:
+                raise VerificationFailed(f"entry {entry.sequence}: the {entry.kind} does not match what was signed")
+            authorities.add(body["digest"])
         if entry.kind == "grant":
+            if body["grant"]["authority"] not in authorities:
+                raise VerificationFailed(f"entry {entry.sequence}: the grant rests on no recorded mandate or approval")
             granted.add(digest(body["grant"]))
         if entry.kind == "start":
             name = digest(body["grant"])

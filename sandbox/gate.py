@@ -8,13 +8,13 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
 from configs.build import parse, plain
-from configs.errors import BadInput, NeedsHuman, VerificationFailed
-from configs.records import CLASSES, Grant, Plan
+from configs.errors import BadInput, Denied, NeedsHuman, VerificationFailed
+from configs.records import CLASSES, Amount, Grant, Plan
 from configs.study import Caps, Config
 from sandbox import budget, keys
 from sandbox.canonical import digest
@@ -47,6 +47,44 @@ class Mandate:
     "unix seconds"
     kind: str
     "person, simulated, external, or unattended (given without a person at a terminal, never counted as human)"
+    reviewer: str
+    "name of the signer"
+    public: str
+    "public key of the signer, hex"
+    nonce: str
+    "random"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    """A decision of one reviewer on one exact plan: everything that was shown, signed."""
+
+    study: str
+    "digest of the study root"
+    plan: str
+    "plan digest: another byte is another plan"
+    change_class: str
+    "class that is decided on: the plan's own, or promote"
+    objective: str
+    "digest of the objective that the plan is judged by"
+    requested: Amount
+    "worst case of all its jobs; the approval's account"
+    parent: str
+    "champion that it starts from"
+    generation: int
+    "its depth"
+    policy: str
+    "digest of the settings that people decided"
+    answer: Literal["approve", "deny"]
+    "what was decided"
+    reason: str
+    "why, in the reviewer's words"
+    issued: int
+    "unix seconds"
+    expires: int
+    "unix seconds"
+    kind: str
+    "person, simulated or external"
     reviewer: str
     "name of the signer"
     public: str
@@ -92,52 +130,103 @@ def check_mandate(envelope: bytes, config: Config, reviewers: list[dict[str, str
     return mandate
 
 
+def new_approval(root: str, config: Config, name: str, plan: Plan, change_class: str, answer: Literal["approve", "deny"],
+                 reason: str, hours: int, half: Mapping[str, str]) -> Approval:  # fmt: skip
+    """Return an unsigned decision on a recorded plan; `half` is the reviewer's public half."""
+    now = int(time.time())
+    return Approval(study=root, plan=name, change_class=change_class, objective=plan.objective, requested=plan.requested,
+                    parent=plan.parent, generation=plan.generation, policy=decided(config), answer=answer, reason=reason[:2000],
+                    issued=now, expires=now + hours * 3600, kind=half["kind"], reviewer=half["name"], public=half["public"],
+                    nonce=secrets.token_hex(16))  # fmt: skip
+
+
+def check_approval(envelope: bytes, root: str, config: Config, plans: Mapping[str, Plan], reviewers: list[dict[str, str]]) -> Approval:
+    """Return the decision of an envelope if it is on a recorded plan of this study, whole and in time; else raise VerificationFailed."""
+    try:
+        claimed = parse(Approval, keys.payload_unchecked(envelope))
+    except BadInput as error:
+        raise VerificationFailed(f"the approval is malformed: {error}") from None
+    one = parse(Approval, keys.verify(envelope, claimed.public, "approval"))
+    if {"name": one.reviewer, "kind": one.kind, "public": one.public} not in reviewers:
+        raise VerificationFailed(f"the approval is signed by {one.reviewer!r}, whose key the study root does not pin")
+    plan = plans.get(one.plan)
+    if one.study != root or plan is None:
+        raise VerificationFailed("the approval is for a plan that this study does not have")
+    shown = (one.objective, one.requested, one.parent, one.generation, one.policy)
+    if shown != (plan.objective, plan.requested, plan.parent, plan.generation, decided(config)):
+        raise VerificationFailed("the approval shows other facts than the plan has")
+    if one.change_class not in (plan.change_class, "promote"):
+        raise VerificationFailed(f"the approval is for class {one.change_class!r}; the plan is of class {plan.change_class!r}")
+    if not one.issued - 300 <= time.time() < one.expires:
+        raise VerificationFailed("the approval has expired; give a new one")
+    return one
+
+
 class Gate:
     """Decides on plans of one study by its rules and the decisions that were given to it."""
 
     def __init__(self, ledger: Ledger, config: Config) -> None:
         self._ledger, self._config = ledger, config
         self._mandates: dict[str, Mandate] = {}
+        self._approvals: dict[str, Approval] = {}
 
-    def admit(self, envelope: bytes, reviewers: list[dict[str, str]]) -> None:
-        """Take a mandate if it is valid; what is not is recorded as an incident and changes nothing."""
-        name = digest(envelope)
-        seen = {e.body.get("digest"): e for e in self._ledger.entries() if e.kind in ("mandate", "incident")}
+    def admit(self, envelope: bytes, reviewers: list[dict[str, str]], root: str = "", plans: Mapping[str, Plan] | None = None) -> None:
+        """Take a mandate or, given the study's plans, an approval; an invalid one is recorded as an incident and changes nothing."""
+        name, kind = digest(envelope), "mandate" if plans is None else "approval"
+        seen = {e.body.get("digest"): e for e in self._ledger.entries() if e.kind in ("mandate", "approval", "incident")}
         try:
-            mandate = check_mandate(envelope, self._config, reviewers)
+            given = (
+                check_mandate(envelope, self._config, reviewers) if plans is None
+                else check_approval(envelope, root, self._config, plans, reviewers)
+            )  # fmt: skip
         except VerificationFailed as error:
             if name not in seen:
-                self._ledger.append("incident", {"kind": "refused mandate", "digest": name, "reason": str(error)})
+                self._ledger.append("incident", {"kind": f"refused {kind}", "digest": name, "reason": str(error)})
             return
+        total = self._config.budget.amount()
         if name not in seen:
             with self._ledger.transaction() as txn:
-                txn.append("mandate", {"digest": name, "envelope": envelope.decode(), "mandate": plain(mandate)})
-                budget.open_mandate(txn, account(name), mandate.caps, self._config.budget.amount())
-        self._mandates[name] = mandate
+                txn.append(kind, {"digest": name, "envelope": envelope.decode(), kind: plain(given)})
+                if isinstance(given, Mandate):
+                    budget.open_mandate(txn, account(name), given.caps, total)
+                else:
+                    budget.open_account(txn, account(name), given.requested)
+        if isinstance(given, Mandate):
+            self._mandates[name] = given
+        else:
+            self._approvals[name] = given
 
-    def authority(self, change_class: str) -> str:
-        """Return the digest of a mandate that covers a class now, or raise NeedsHuman."""
+    def authority(self, plan: str, change_class: str) -> str:
+        """Return the digest of the decision that lets a plan pass now: a mandate or an approval of it; or raise NeedsHuman."""
         rule = getattr(self._config.autonomy.rules, change_class, "deny") if change_class in CLASSES else "deny"
+        now, study = time.time(), self._config.study.name
         if rule == "mandate":
             for name, mandate in self._mandates.items():
-                if change_class in mandate.caps.classes and time.time() < mandate.expires:
+                if change_class in mandate.caps.classes and now < mandate.expires:
                     return name
-        study = self._config.study.name
-        what = "is denied by" if rule == "deny" else f"waits for a decision ({rule}) under"
-        remedy = "" if rule != "mandate" else f"; `heirloop mandate grant study={study}` gives a mandate"
-        raise NeedsHuman(f"class {change_class} {what} the rules of autonomy stage {self._config.autonomy.stage}{remedy}")
+        if rule == "approve":
+            mine = {n: a for n, a in self._approvals.items() if (a.plan, a.change_class) == (plan, change_class) and now < a.expires}
+            if any(one.answer == "deny" for one in mine.values()):
+                raise Denied(f"plan {plan[:12]} was denied by {', '.join(a.reviewer for a in mine.values() if a.answer == 'deny')}")
+            if mine:
+                return next(iter(mine))
+            what = "" if change_class != "promote" else " --promote"
+            raise NeedsHuman(f"plan {plan[:12]} ({change_class}) waits for a decision; `heirloop approve {plan[:12]}{what} "
+                             f"--run {self._config.runs}/{study} --key NAME` gives one")  # fmt: skip
+        why = "is denied by" if rule == "deny" else "waits for a mandate under"
+        remedy = "" if rule == "deny" else f"; `heirloop mandate grant study={study}` gives a mandate"
+        raise NeedsHuman(f"class {change_class} {why} the rules of autonomy stage {self._config.autonomy.stage}{remedy}")
 
     def grant(self, name: str, plan: Plan) -> dict[tuple[str, int], Grant]:
-        """Decide on a plan and issue one grant per (role, index); raise NeedsHuman if no decision allows it."""
-        authority = self.authority(plan.change_class)
+        """Decide on a plan and issue one grant per (role, index); raise NeedsHuman or Denied if no decision allows it."""
+        authority = self.authority(name, plan.change_class)
         grants = [
             Grant(plan=name, role=job.role, index=i, attempt=0, authority=authority, nonce=secrets.token_hex(16))
             for job in plan.jobs
             for i in range(job.count)
         ]
         with self._ledger.transaction() as txn:
-            txn.append("decision", {"plan": name, "class": plan.change_class, "allow": True, "authority": authority,
-                                    "kind": self._mandates[authority].kind})  # fmt: skip
+            txn.append("decision", self._decision(name, plan.change_class, authority))
             for one in grants:
                 self._issue(txn, one)
         return {(g.role, g.index): g for g in grants}
@@ -153,9 +242,11 @@ class Gate:
 
     def promote(self, name: str) -> None:
         """Decide on the promotion of a plan's successor and record it."""
-        authority = self.authority("promote")
-        self._ledger.append("decision", {"plan": name, "class": "promote", "allow": True, "authority": authority,
-                                         "kind": self._mandates[authority].kind})  # fmt: skip
+        self._ledger.append("decision", self._decision(name, "promote", self.authority(name, "promote")))
+
+    def _decision(self, plan: str, change_class: str, authority: str) -> dict[str, Any]:
+        given = self._mandates.get(authority) or self._approvals[authority]
+        return {"plan": plan, "class": change_class, "allow": True, "authority": authority, "kind": given.kind}
 
     def _issue(self, txn: Transaction, grant: Grant) -> None:
         txn.append("grant", {"grant": plain(grant)})
@@ -176,9 +267,9 @@ def slot(grant: Grant) -> str:
     return f"{grant.plan}:{grant.role}:{grant.index}:{grant.attempt}"
 
 
-def account(mandate: str) -> str:
-    """Return the account name of a mandate."""
-    return f"mandate:{mandate[:16]}"
+def account(authority: str) -> str:
+    """Return the account name of a mandate or an approval."""
+    return f"grant:{authority[:16]}"
 
 
 def body_plan(body: Mapping[str, Any]) -> Plan:

@@ -98,7 +98,12 @@ class DockerBox:
         if not hasattr(self._local, "api"):
             import docker
 
-            self._local.api = docker.from_env(timeout=30).api
+            probe = docker.from_env(version="1.41", timeout=30).api  # a version given: the SDK then asks nothing yet, and can be closed
+            try:
+                version = probe.version(api_version=False)["ApiVersion"]
+            finally:
+                probe.close()
+            self._local.api = docker.from_env(version=version, timeout=30).api
         return self._local.api
 
     def _create(self, name: str, folder: Path, execution: Execution, most: Limits, group: cgroup.Group | None) -> str:

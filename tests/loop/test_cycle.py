@@ -19,13 +19,15 @@ from configs.build import parse, plain
 from configs.cost import parameters
 from configs.errors import BadInput, BudgetExhausted, HeirloopError, NeedsHuman, Stopped, VerificationFailed
 from configs.job import Order
-from configs.records import Grant, Job
+from configs.records import Amount, Grant, Job
 from configs.study import Caps
 from configs.tokens import layout
-from loop import cycle, main, study
+from loop import cli, cycle, main, study
+from loop.archive import Archive
 from loop.verify import verify
 from sandbox import keys
-from sandbox.gate import new_mandate
+from sandbox.canonical import digest
+from sandbox.gate import new_approval, new_mandate
 from sandbox.ledger import Ledger
 from sandbox.run import run
 
@@ -178,6 +180,69 @@ def test_a_person_s_pinned_key_is_taken_and_run_opens_no_key(tmp_path, go):
     assert (keys.home() / "keys" / "ada.key").stat().st_mode & 0o777 == 0o600
     with pytest.raises(BadInput, match="passphrase"):
         keys.open_key("ada", "wrong horse")
+
+
+def approve(cfg, plan, what, answer="approve", key="ada", changes=None):
+    """Sign a decision on a recorded plan and put it where `heirloop run` looks."""
+    ledger = Ledger.file(Path(cfg.runs) / cfg.study.name / "ledger.sqlite")
+    whole, root = Archive(ledger).facts().plans[plan], ledger.entries()[0].hash
+    half = next(k for k in keys.public_keys() if k["name"] == key)
+    made = plain(new_approval(root, cfg, plan, whole, what, answer, "", 1, half)) | (changes or {})
+    envelope = keys.sign(made, keys.open_key(key, "correct horse"), "approval")
+    folder = keys.home() / "approvals" / root
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{digest(envelope)[:16]}.json").write_bytes(envelope)
+
+
+def waiting(cfg):
+    return [p["id"] for g in cli._summary(Path(cfg.runs) / cfg.study.name)["generations"] for p in g["plans"] if p["verdict"] == "waiting"]
+
+
+def test_a_person_decides_on_each_plan_and_promotion(tmp_path, go):
+    keys.new_key("ada", "person", "correct horse")
+    cfg, ran, denied = config(tmp_path, "autonomy=assisted", "gates=attended"), [], []
+    for _ in range(20):
+        box = FakeBox(better)
+        try:
+            result = go(cfg, box)
+            break
+        except NeedsHuman as error:
+            ran.append(len(box.ran))
+            if "--promote" in str(error):
+                plan = str(error).split()[1]
+                approve(cfg, next(p for p in Archive(Ledger.file(tmp_path / "runs/t/ledger.sqlite")).facts().plans if p.startswith(plan)), "promote")
+            for number, name in enumerate(waiting(cfg)):
+                answer = "deny" if number == 1 else "approve"
+                denied += [name] if number == 1 else []
+                approve(cfg, name, "recipe", answer)
+    assert ran[0] == 0 and result["finished"] and result["decided_by"] == ["person"] and denied
+    facts = entries(cfg)
+    assert not {e.body["job"]["plan"] for e in facts if e.kind == "start"} & set(denied)
+    assert {e.body["plan"] for e in facts if e.kind == "decision" and not e.body["allow"]} == set(denied)
+    verify(tmp_path / "runs" / "t")
+
+
+@pytest.mark.parametrize("bad", ["other plan", "expired", "more compute", "other class", "unpinned key", "forged", "old policy"])
+def test_an_approval_of_anything_else_opens_nothing(tmp_path, go, bad):
+    keys.new_key("ada", "person", "correct horse")
+    cfg, box = config(tmp_path, "autonomy=assisted"), FakeBox(better)
+    with pytest.raises(NeedsHuman):
+        go(cfg, box)
+    (plan,) = waiting(cfg)
+    keys.new_key("eve", "person", "correct horse")
+    changes = {
+        "other plan": {"plan": "0" * 64}, "expired": {"issued": 1, "expires": 2}, "old policy": {"policy": "0" * 64},
+        "more compute": {"requested": plain(Amount(cpu_us=1))},
+    }.get(bad, {})  # fmt: skip
+    approve(cfg, plan, "patch" if bad == "other class" else "recipe", key="eve" if bad == "unpinned key" else "ada", changes=changes)
+    if bad == "forged":
+        (path,) = (keys.home() / "approvals").rglob("*.json")
+        envelope = json.loads(path.read_bytes())
+        envelope["signatures"][0]["sig"] = envelope["signatures"][0]["sig"][::-1]
+        path.write_text(json.dumps(envelope))
+    with pytest.raises(NeedsHuman):
+        go(cfg, box)
+    assert box.ran == [] and [e.body["kind"] for e in entries(cfg) if e.kind == "incident"] == ["refused approval"]
 
 
 @pytest.mark.parametrize("where", ["mandate", "study"])
@@ -352,7 +417,8 @@ def test_verify_finds_what_was_damaged(tmp_path, go, monkeypatch, damage):
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [(["run", "study.bogus=1"], 2, "bogus"), (["run", "budget.jobs=-1"], 2, "budget.jobs is -1"), (["verify", "nowhere"], 6, "no ledger"),
-     (["status", "nowhere"], 6, "no ledger"), (["keys", "new", "bob"], 3, "terminal"), (["mandate", "grant"], 3, "terminal"),
+     (["status", "nowhere"], 6, "no ledger"), (["keys", "new", "bob"], 3, "terminal"), (["approve", "x", "--key", "bob"], 3, "terminal"),
+     (["mandate", "grant"], 3, "terminal"),
      (["nonsense"], 2, "nonsense"), (["mandate", "grant", "--unattended"], 0, "")],
 )  # fmt: skip
 def test_the_command_line_answers_in_one_sentence_with_its_exit_code(tmp_path, arguments, code, words):
