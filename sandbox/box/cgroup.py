@@ -131,8 +131,8 @@ def _create_v1(name: str, limits: Limits, root: Path) -> Group:
     return Group(folders, 1)
 
 
-def _create_v2(name: str, limits: Limits, root: Path) -> Group:
-    own = Path("/proc/self/cgroup").read_text().strip().rpartition("::")[2].lstrip("/")
+def _create_v2(name: str, limits: Limits, root: Path, told: Path = Path("/proc/self/cgroup")) -> Group:
+    own = told.read_text().strip().rpartition("::")[2].lstrip("/")
     base = (root / own).parent / "heirloop" if own else root / "heirloop"
     folder = base / name
     base.mkdir(exist_ok=True)
