@@ -251,7 +251,11 @@ class Box:
     parallel: int = 2
     "jobs at a time, one core each"
     image: str = "heirloop-box"
-    "docker: name or digest of the image"
+    "docker: name or digest of the image; its digest is pinned in the study root"
+    runtime: str = ""
+    "docker: a runtime of the engine, runsc for gVisor; empty: the engine's default"
+    tier: Literal["", "A", "B", "C"] = ""
+    "the least tier that the study takes (docs/threat-model.md); empty: any"
 
     def __post_init__(self) -> None:
         need(1 <= self.parallel <= 256, "parallel", self.parallel, "between 1 and 256")

@@ -68,6 +68,8 @@ def open_study(config: Config, box: Box | None = None) -> Running:
     root, body = first.hash, first.body
     if body["decided"] != decided(config):
         raise BadInput(f"study.name is {config.study.name!r}, and {folder} holds a study with other settings; choose another name")
+    if body["image"] and box.kind == "docker" and getattr(box, "image", "") != body["image"]:
+        raise VerificationFailed(f"the study pins image {body['image'][:19]} and box.image is another; name the pinned digest in box.image")
     secret = keys.load_secret(body["secret"])
     store = Store(folder / "store")
     splits = held_out(config.task.format(), secret)
@@ -85,12 +87,30 @@ def open_study(config: Config, box: Box | None = None) -> Running:
 
 
 def make_box(config: Config) -> Box:
-    """Return the box that the configuration names; `auto` is the namespace box, else Docker. Raises NoBox, with both reasons."""
+    """Return the box that the configuration names; `auto` is the namespace box, else Docker. Raises NoBox, with both reasons.
+
+    A box below the tier that the study demands is refused with the remedy.
+    """
+    box = _box(config)
+    if config.box.tier and box.tier > config.box.tier:
+        box.close()
+        remedy = {
+            "A": "install gVisor, name it in the engine's daemon.json and set box=docker box.runtime=runsc",
+            "B": "run as root, or have a control group delegated (`systemd-run --user --scope -p Delegate=yes`)",
+        }[config.box.tier]
+        raise NoBox(f"the study demands tier {config.box.tier} and the {box.kind} box here is tier {box.tier}; {remedy}")
+    return box
+
+
+def _box(config: Config) -> Box:
     from sandbox.box.docker import DockerBox
     from sandbox.box.namespace import NamespaceBox
 
+    def docker() -> Box:
+        return DockerBox(config.box.image, runtime=config.box.runtime, warm=config.box.warm)
+
     if config.box.kind == "docker":
-        return DockerBox(config.box.image)
+        return docker()
     try:
         box = NamespaceBox(ROOT / ".box", warm=config.box.warm)
         box.prove()
@@ -99,7 +119,7 @@ def make_box(config: Config) -> Box:
         if config.box.kind == "namespace":
             raise
         try:
-            return DockerBox(config.box.image)
+            return docker()
         except NoBox as other:
             raise NoBox(f"{error}; and {other}") from None
 
@@ -133,6 +153,7 @@ def _begin(ledger: Ledger, config: Config, box: Box) -> None:
         "source": {name: digest(data) for name, data in source().items()},
         "box": box.kind,
         "tier": box.tier,
+        "image": getattr(box, "image", ""),
         "python": platform.python_version(),
         "machine": {"cpus": os.cpu_count(), "arch": platform.machine()},
     }

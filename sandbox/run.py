@@ -51,7 +51,7 @@ def run(sandbox: Sandbox, job: Job, grant: Grant, cpu: int | None = None) -> Job
 
     Raises VerificationFailed (grant, plan or bytes do not match), BudgetExhausted (nothing was reserved).
     """
-    _check(sandbox, job, grant)
+    plan = _check(sandbox, job, grant)
     key = digest(job)
     reserved, payers = worst_case(job), accounts(grant)
     files = sandbox.store.get_bundle(job.bundle)
@@ -62,7 +62,7 @@ def run(sandbox: Sandbox, job: Job, grant: Grant, cpu: int | None = None) -> Job
         txn.append("start", {"grant": plain(grant), "job": plain(job), "digest": key})
     outcome = sandbox.box.run(
         Execution(role=job.order.role, files=files, limits=job.limits, outputs=OUTPUTS[job.order.role], cpu=cpu,
-                  key=grant.nonce[:12])
+                  key=grant.nonce[:12], study=plan.study)
     )
     outputs = {name: sandbox.store.put(data) for name, data in sorted(outcome.files.items())}
     result = _result(outcome, outputs, sandbox.store.put(outcome.log), sandbox.box.kind)
@@ -114,13 +114,14 @@ def reconcile(ledger: Ledger) -> int:
     return len(lost)
 
 
-def _check(sandbox: Sandbox, job: Job, grant: Grant) -> None:
+def _check(sandbox: Sandbox, job: Job, grant: Grant) -> Plan:
     plan = recorded_plan(sandbox.ledger.entries(), grant.plan)
     own = job.role in ("train", "predict")
     allowed = (plan.bundle, plan.recipe, plan.steps) if own else (plan.reference, plan.reference_recipe, plan.reference_steps)
     same = (job.plan, job.role, job.index) == (grant.plan, grant.role, grant.index)
     if not same or (job.bundle, job.order.recipe, job.order.steps) != allowed:
         raise VerificationFailed(f"the job is not the one that the grant for plan {grant.plan[:12]} allows; nothing ran")
+    return plan
 
 
 def recorded_plan(entries: list[Entry], name: str) -> Plan:

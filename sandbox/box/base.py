@@ -31,6 +31,8 @@ class Execution:
     "core to pin to; None: any"
     key: str = "job"
     "short identifier, for control groups and labels"
+    study: str = ""
+    "digest of the study root, for labels"
 
 
 class Box(Protocol):

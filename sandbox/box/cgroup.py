@@ -7,6 +7,7 @@ the caller charges the bound instead. A group is removed last, after everything 
 import contextlib
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -94,6 +95,8 @@ class Group:
         for folder in set(self._folders.values()):
             for _ in range(200):
                 try:
+                    for below in sorted((p for p in folder.rglob("*") if p.is_dir()), reverse=True):
+                        below.rmdir()
                     folder.rmdir()
                     break
                 except FileNotFoundError:
@@ -112,10 +115,28 @@ def create(name: str, limits: Limits, root: Path = Path("/sys/fs/cgroup")) -> Gr
 
 def available(root: Path = Path("/sys/fs/cgroup")) -> bool:
     """Tell whether a group can be made here."""
-    group = create(f"probe-{os.getpid()}", Limits(), root)
+    group = create(f"{os.getpid()}-probe-{threading.get_ident()}", Limits(), root)
     if group:
         group.remove()
     return group is not None
+
+
+def sweep(root: Path = Path("/sys/fs/cgroup")) -> int:
+    """Kill and remove the groups of runs whose process is gone (names begin with its pid); return how many there were."""
+    found: dict[str, dict[str, Path]] = {}
+    version = 2 if (root / "cgroup.controllers").exists() else 1
+    with contextlib.suppress(OSError):
+        for tree in V1 if version == 1 else ("all",):
+            base = root / tree / "heirloop" if version == 1 else _base_v2(root)
+            for folder in base.iterdir() if base.is_dir() else ():
+                owner = folder.name.partition("-")[0]
+                if folder.is_dir() and owner.isdigit() and not Path(f"/proc/{owner}").exists():
+                    found.setdefault(folder.name, {})[tree] = folder
+    for folders in found.values():
+        group = Group(folders, version)
+        group.kill()
+        group.remove()
+    return len(found)
 
 
 def _create_v1(name: str, limits: Limits, root: Path) -> Group:
@@ -132,8 +153,7 @@ def _create_v1(name: str, limits: Limits, root: Path) -> Group:
 
 
 def _create_v2(name: str, limits: Limits, root: Path, told: Path = Path("/proc/self/cgroup")) -> Group:
-    own = told.read_text().strip().rpartition("::")[2].lstrip("/")
-    base = (root / own).parent / "heirloop" if own else root / "heirloop"
+    base = _base_v2(root, told)
     folder = base / name
     base.mkdir(exist_ok=True)
     for place in (base.parent, base):
@@ -145,6 +165,12 @@ def _create_v2(name: str, limits: Limits, root: Path, told: Path = Path("/proc/s
     (folder / "pids.max").write_text(str(limits.processes))
     (folder / "cpu.max").write_text("100000 100000")
     return Group({"all": folder}, 2)
+
+
+def _base_v2(root: Path, told: Path = Path("/proc/self/cgroup")) -> Path:
+    """Return the folder of our groups: beside the leaf that this process sits in."""
+    own = told.read_text().strip().rpartition("::")[2].lstrip("/")
+    return (root / own).parent / "heirloop" if own else root / "heirloop"
 
 
 def _counter(path: Path, name: str) -> int:

@@ -1,12 +1,14 @@
 """The Docker box: one container per job over the engine's own API, limits and the kill from outside.
 
-No network, read-only root, a plain user, no capability, no new privileges, sized tmpfs, no log driver. The bundle is a
-read-only bind mount made at creation; outputs come out as a capped stream. The engine's socket is root on its host: it
-stays on the trusted side. Docker shares the host's kernel. Where the host can read control groups the charge is theirs,
-else one core x wall (tier C).
+No network, read-only root, a plain user, no capability, no new privileges, our own system call list, sized tmpfs, no log
+driver. The bundle is a read-only bind mount made at creation; outputs come out as a capped stream. Warm, the next container
+starts and imports torch behind the current job and waits for one job, once. The engine's socket is root on its host: it stays
+on the trusted side. Docker shares the host's kernel (`box.runtime=runsc` does not). Where the host can read control groups
+the charge is theirs, else one core x wall (tier C).
 """
 
 import contextlib
+import json
 import os
 import shutil
 import socket
@@ -15,12 +17,13 @@ import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from configs.errors import NoBox
 from configs.job import Limits, Outcome
-from sandbox.box import cgroup
+from sandbox.box import cgroup, seccomp
 from sandbox.box.base import Execution, failed
 from sandbox.box.watch import watch
 
@@ -28,7 +31,67 @@ INSIDE = (Path(__file__).parent / "zygote.py").read_text()
 START_SECONDS = 60
 START_BYTES = 1_000_000_000
 """Memory that a container may use besides its job's limit, for the interpreter and torch."""
-LABEL = "heirloop.job"
+STUDY, OWNER = "heirloop.study", "heirloop.owner"
+"""Labels: study root, and the pid of the process that started the container with its start time. The container's name ends in the job."""
+
+
+class Container:
+    """One started container that has imported torch and waits for its job."""
+
+    def __init__(self, api: Any, image: str, runtime: str, execution: Execution, groups: bool) -> None:
+        self._api, limits, name = api, execution.limits, f"{os.getpid()}-d-{os.urandom(6).hex()}"
+        most = Limits(memory_bytes=limits.memory_bytes + START_BYTES, processes=limits.processes + 1)
+        self.group = cgroup.create(name, most) if groups else None
+        self.folder, self.ident, self.started = Path(tempfile.mkdtemp(prefix="heirloop-")), "", time.monotonic()
+        self.attached: Any = None
+        try:
+            self.folder.chmod(0o755)
+            self.ident = self._create(name, image, runtime, execution, most)
+            self.attached = api.attach_socket(self.ident, params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
+            link = getattr(self.attached, "_sock", self.attached)
+            api.start(self.ident)
+            self.frames = Frames(link)
+            early = self.frames.ready(time.monotonic() + START_SECONDS)
+            if early is not None:
+                raise NoBox(f"the container does not start: {early[:200] or 'it said nothing'}")
+            self.startup_us = self.group.cpu_us() if self.group else int((time.monotonic() - self.started) * 1e6)
+        except BaseException:
+            self.remove(api)
+            raise
+
+    def remove(self, api: Any) -> None:
+        """Kill the container and remove everything of it."""
+        if self.attached is not None:
+            getattr(self.attached, "_sock", self.attached).close()
+            self.attached.close()
+        if self.group:
+            self.group.kill()
+        if self.ident:
+            with contextlib.suppress(Exception):
+                api.remove_container(self.ident, force=True, v=True)
+        if self.group:
+            self.group.kill()
+            self.group.remove()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _create(self, name: str, image: str, runtime: str, execution: Execution, most: Limits) -> str:
+        api = self._api
+        size = f"size={execution.limits.disk_bytes},nr_inodes=4096,nosuid,nodev,mode=755,uid=1000,gid=1000"
+        host = api.create_host_config(
+            network_mode="none", read_only=True, cap_drop=["ALL"], ipc_mode="private", runtime=runtime or None,
+            security_opt=["no-new-privileges:true", f"seccomp={json.dumps(seccomp.profile())}"],
+            mem_limit=most.memory_bytes, memswap_limit=most.memory_bytes, pids_limit=most.processes,
+            cpu_period=100_000, cpu_quota=100_000, cpuset_cpus=None if execution.cpu is None else str(execution.cpu),
+            ulimits=[{"Name": "nofile", "Soft": 256, "Hard": 256}, {"Name": "core", "Soft": 0, "Hard": 0}],
+            binds={str(self.folder): {"bind": "/in", "mode": "ro"}}, tmpfs={at: size for at in ("/tmp", "/out", "/dev/shm")},
+            log_config={"Type": "none"}, cgroup_parent=f"/heirloop/{name}" if self.group else None,
+        )  # fmt: skip
+        made = api.create_container(
+            image, ["python3", "-I", "-S", "-c", INSIDE, "once", "/opt/box"], name=f"heirloop-{name}", user="1000:1000",
+            hostname="box", stdin_open=True, tty=False, network_disabled=True, host_config=host, working_dir="/",
+            labels={STUDY: execution.study, OWNER: owner(os.getpid())}, environment={"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+        )  # fmt: skip
+        return str(made["Id"])
 
 
 class DockerBox:
@@ -36,8 +99,10 @@ class DockerBox:
 
     kind = "docker"
 
-    def __init__(self, image: str) -> None:
-        self._local, self._live, self._lock, self._stopped = threading.local(), {}, threading.Lock(), False  # type: ignore[var-annotated]
+    def __init__(self, image: str, *, runtime: str = "", warm: bool = False) -> None:
+        self._local, self._lock, self._stopped, self._warm, self._runtime = threading.local(), threading.Lock(), False, warm, runtime
+        self._live: dict[str, cgroup.Group | None] = {}
+        self._waiting: dict[tuple[object, ...], list[Container]] = {}
         try:
             info = self._api().info()
             self.image = str(self._api().inspect_image(image)["Id"])
@@ -47,40 +112,43 @@ class DockerBox:
             if getattr(getattr(error, "response", None), "status_code", 0) == 404:
                 raise NoBox(f"the Docker engine has no image {image!r}; `heirloop image build` makes it") from None
             raise NoBox(f"no Docker engine answers ({type(error).__name__}); start it (`sudo systemctl start docker`)") from None
+        if runtime and runtime not in info.get("Runtimes", {}):
+            raise NoBox(f"box.runtime is {runtime!r}; the engine knows {', '.join(sorted(info.get('Runtimes', {})))}")
         self._groups = info.get("CgroupDriver") == "cgroupfs" and sys.platform == "linux" and cgroup.available()
-        self.tier = "B" if self._groups else "C"
+        self.tier = ("A" if runtime == "runsc" else "B") if self._groups else "C"
+        self._spawner = ThreadPoolExecutor(1, "containers")
+        self.sweep()
 
     def run(self, execution: Execution) -> Outcome:
         """Execute once; see `Box.run`."""
         if self._stopped:
             return failed("stopped before it began")
-        name = f"d-{execution.key}-{os.urandom(4).hex()}"
-        most = Limits(memory_bytes=execution.limits.memory_bytes + START_BYTES, processes=execution.limits.processes + 1)
-        group = cgroup.create(name, most) if self._groups else None
-        folder = Path(tempfile.mkdtemp(prefix="heirloop-"))
-        ident, started = "", time.monotonic()
+        began = time.monotonic()
+        limits = execution.limits
+        kind = (execution.study, execution.cpu, limits.memory_bytes, limits.processes, limits.disk_bytes)
+        with self._lock:
+            waiting = self._waiting.get(kind, [])
+            container = waiting.pop() if waiting else None
         try:
-            for file, data in execution.files.items():
-                (folder / file).parent.mkdir(exist_ok=True)
-                (folder / file).write_bytes(data)
-            folder.chmod(0o755)
-            ident = self._create(name, folder, execution, most, group)
-            with self._lock:
-                self._live[ident] = group
-            return self._job(ident, execution, group, started)
+            container = container or Container(self._api(), self.image, self._runtime, execution, self._groups)
         except Exception as error:  # the engine's own errors have no common type
-            used = group.cpu_us() if group else int((time.monotonic() - started) * 1e6)
+            return failed(f"the engine failed: {str(error)[:200]}", int((time.monotonic() - began) * 1e6))
+        if self._warm:
+            self._spawner.submit(self._prepare, kind, execution)
+        with self._lock:
+            self._live[container.ident] = container.group
+        try:
+            return self._job(container, execution)
+        except Exception as error:
+            used = container.group.cpu_us() if container.group else int((time.monotonic() - container.started) * 1e6)
             return failed(f"the engine failed: {str(error)[:200]}", used)
         finally:
             with self._lock:
-                self._live.pop(ident, None)
-            if ident:
-                with contextlib.suppress(Exception):
-                    self._api().remove_container(ident, force=True, v=True)
-            if group:
-                group.kill()
-                group.remove()
-            shutil.rmtree(folder, ignore_errors=True)
+                self._live.pop(container.ident, None)
+            if self._warm and not self._stopped:  # it is dead already; clearing away need not hold up the next job
+                self._spawner.submit(lambda: container.remove(self._api()))
+            else:
+                container.remove(self._api())
 
     def stop(self) -> None:
         """Kill every live job and refuse new ones."""
@@ -93,6 +161,37 @@ class DockerBox:
     def close(self) -> None:
         """Kill everything."""
         self.stop()
+        self._spawner.shutdown()
+        for containers in self._waiting.values():
+            for container in containers:
+                container.remove(self._api())
+        self._waiting.clear()
+
+    def sweep(self) -> int:
+        """Kill and remove containers whose process is gone (a crash); return how many. Their reservation stands as charged."""
+        api, gone = self._api(), 0
+        for found in api.containers(all=True, filters={"label": OWNER}):
+            told = found["Labels"][OWNER]
+            pid = told.partition("-")[0]
+            if not pid.isdigit() or owner(int(pid)) != told:
+                gone += 1
+                with contextlib.suppress(Exception):
+                    api.remove_container(found["Id"], force=True, v=True)
+                for mount in found.get("Mounts", ()):
+                    if Path(mount.get("Source", "")).name.startswith("heirloop-"):
+                        shutil.rmtree(mount["Source"], ignore_errors=True)
+        cgroup.sweep()
+        return gone
+
+    def _prepare(self, kind: tuple[object, ...], execution: Execution) -> None:
+        """Keep one container ready for the next job of this kind."""
+        with self._lock:
+            if self._stopped or self._waiting.get(kind):
+                return
+        with contextlib.suppress(Exception):  # the next job then starts its own, and says why it cannot
+            made = Container(self._api(), self.image, self._runtime, execution, self._groups)
+            with self._lock:
+                self._waiting.setdefault(kind, []).append(made)
 
     def _api(self) -> Any:
         if not hasattr(self._local, "api"):
@@ -106,49 +205,41 @@ class DockerBox:
             self._local.api = docker.from_env(version=version, timeout=30).api
         return self._local.api
 
-    def _create(self, name: str, folder: Path, execution: Execution, most: Limits, group: cgroup.Group | None) -> str:
-        api, size = self._api(), f"size={execution.limits.disk_bytes},nr_inodes=4096,nosuid,nodev,mode=755,uid=1000,gid=1000"
-        host = api.create_host_config(
-            network_mode="none", read_only=True, cap_drop=["ALL"], security_opt=["no-new-privileges:true"],
-            mem_limit=most.memory_bytes, memswap_limit=most.memory_bytes, pids_limit=most.processes,
-            cpu_period=100_000, cpu_quota=100_000, cpuset_cpus=None if execution.cpu is None else str(execution.cpu),
-            binds={str(folder): {"bind": "/in", "mode": "ro"}}, tmpfs={at: size for at in ("/tmp", "/out", "/dev/shm")},
-            log_config={"Type": "none"}, cgroup_parent=f"/heirloop/{name}" if group else None, ipc_mode="private",
-        )  # fmt: skip
-        made = api.create_container(
-            self.image, ["python3", "-I", "-S", "-c", INSIDE, "once", "/opt/box"], name=f"heirloop-{name}", user="1000:1000",
-            hostname="box", stdin_open=True, tty=False, network_disabled=True, labels={LABEL: execution.key}, host_config=host,
-            environment={"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}, working_dir="/",
-        )  # fmt: skip
-        return str(made["Id"])
-
-    def _job(self, ident: str, execution: Execution, group: cgroup.Group | None, started: float) -> Outcome:
-        api = self._api()
-        attached = api.attach_socket(ident, params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
-        link = getattr(attached, "_sock", attached)
-        try:
-            api.start(ident)
-            frames = Frames(link)
-            early = frames.ready(time.monotonic() + START_SECONDS)
-            if early is not None:
-                return failed(f"the container does not start: {early[:200] or 'it said nothing'}", group.cpu_us() if group else 0)
-            startup = group.cpu_us() if group else int((time.monotonic() - started) * 1e6)
-            if group:
-                group.allow_memory(execution.limits.memory_bytes)
-            begun = time.monotonic()
-            return watch(execution, frames, group, lambda: self._kill(ident, group), started=begun, startup_us=startup,
-                         in_group_us=startup if group else 0, send_files=False)  # fmt: skip
-        finally:
-            attached.close()
-            link.close()
+    def _job(self, container: Container, execution: Execution) -> Outcome:
+        group = container.group
+        for file, data in execution.files.items():
+            (container.folder / file).parent.mkdir(exist_ok=True)
+            (container.folder / file).write_bytes(data)
+        with contextlib.suppress(Exception):
+            self._api().rename(container.ident, f"heirloop-{execution.key}-{container.ident[:12]}")
+        if group:
+            group.allow_memory(execution.limits.memory_bytes)
+        outcome = watch(execution, container.frames, group, lambda: self._kill(container.ident, group), started=time.monotonic(),
+                        startup_us=container.startup_us, in_group_us=container.startup_us if group else 0, send_files=False)  # fmt: skip
+        if outcome.status == "program" and "collector" in outcome.detail:
+            self._api().ping()  # raises where the engine is gone: then the box failed, not the program
+        return outcome
 
     def _kill(self, ident: str, group: cgroup.Group | None) -> None:
-        if group:
-            group.kill()
+        if group and group.kill():
+            return
         with contextlib.suppress(Exception):
             self._api().kill(ident)
         with contextlib.suppress(Exception):
             self._api().wait(ident, timeout=10)
+
+
+def owner(pid: int) -> str:
+    """Return a process's pid and start time, so that a pid that came round again is told apart; empty for a process that is gone."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return ""
+    except PermissionError:
+        pass
+    with contextlib.suppress(OSError):
+        return f"{pid}-{Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[19]}"
+    return f"{pid}-"  # no /proc on this host
 
 
 class Frames:

@@ -36,7 +36,7 @@ class Zygote:
     """One started process inside a box."""
 
     def __init__(self, box_env: Path, cpu: int | None, key: str) -> None:
-        self.group = cgroup.create(f"z-{key}", START)
+        self.group = cgroup.create(f"{os.getpid()}-z-{key}", START)
         self.charged = False
         self.control, theirs = socket.socketpair()
         os.set_inheritable(theirs.fileno(), True)
@@ -93,6 +93,7 @@ class NamespaceBox:
         if not (box_env / "bin" / "python").exists():
             raise NoBox(f"there is no box environment at {box_env}; `make setup` makes it")
         self.tier = "B" if cgroup.available() else "C"
+        cgroup.sweep()
         self._env, self._warm = box_env, warm
         self._free: dict[tuple[str, int | None], list[Zygote]] = {}
         self._live: set[tuple[int, cgroup.Group | None]] = set()
@@ -146,11 +147,11 @@ class NamespaceBox:
         self._spawner.shutdown()
 
     def _spawn(self, cpu: int | None) -> Zygote:
-        return self._spawner.submit(Zygote, self._env, cpu, f"{os.getpid()}-{os.urandom(4).hex()}").result()
+        return self._spawner.submit(Zygote, self._env, cpu, os.urandom(4).hex()).result()
 
     def _job(self, zygote: Zygote, execution: Execution) -> Outcome:
         startup = zygote.startup_us()
-        group = cgroup.create(f"j-{execution.key}-{os.urandom(4).hex()}", execution.limits)
+        group = cgroup.create(f"{os.getpid()}-j-{execution.key}-{os.urandom(4).hex()}", execution.limits)
         ours, theirs = socket.socketpair()
         log, log_end = os.pipe()
         started = time.monotonic()

@@ -13,6 +13,7 @@ from typing import Protocol
 from configs.build import plain
 from configs.errors import BadInput
 from configs.job import Limits, Outcome, Status
+from sandbox.box import seccomp
 from sandbox.box.base import Execution, pack, unpack
 from sandbox.box.cgroup import Group
 
@@ -42,7 +43,7 @@ def watch(
     Without `send_files` only the request is sent: the files are in place.
     """
     limits = execution.limits
-    request = {**plain(limits), "role": execution.role, "outputs": dict(execution.outputs)}
+    request = {**plain(limits), "role": execution.role, "outputs": dict(execution.outputs), "seccomp": seccomp.program().hex()}
     sent = memoryview(pack(request, execution.files if send_files else {}))
     most = sum(execution.outputs.values()) + 70_000
     stream, log, printed, breach, alive = bytearray(), bytearray(), 0, "", True

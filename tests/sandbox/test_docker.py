@@ -36,7 +36,7 @@ def test_auto_takes_the_namespace_box_else_docker_else_says_both_reasons(no_engi
         study.make_box(main.composed(["box=auto"]))
     with pytest.raises(NoBox, match=r"^user namespaces are closed$"):
         study.make_box(main.composed(["box=namespace"]))
-    monkeypatch.setattr(DockerBox, "__init__", lambda self, image: setattr(self, "image", image))
+    monkeypatch.setattr(DockerBox, "__init__", lambda self, image, **_: setattr(self, "image", image))
     made = study.make_box(main.composed(["box=auto", "box.image=x"]))
     assert (made.kind, made.image) == ("docker", "x")
 
