@@ -6,7 +6,9 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
+from configs.build import strict_json
 from configs.cost import parameters
+from configs.errors import BadInput
 from configs.recipe import Recipe
 from configs.records import Scores, Split
 from configs.tokens import Task, layout
@@ -14,10 +16,13 @@ from evals.data import Items, answers
 
 
 def inspect_weights(data: bytes, task: Task, recipe: Recipe) -> str:
-    """Return why weights are refused (malformed, not float32, wrong size, not finite), or an empty string."""
+    """Return why weights are refused (malformed, metadata, not float32, wrong size, not finite), or an empty string."""
     try:
+        size = int.from_bytes(data[:8], "little")
+        if "__metadata__" in strict_json(data[8 : 8 + min(size, 200_000)], limit=100_000):
+            return "weights.safetensors holds metadata; tensors alone are taken"
         tensors = load(data)
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+    except (BadInput, SafetensorError, ValueError, KeyError, TypeError) as error:
         return f"weights.safetensors is malformed: {str(error)[:120]}"
     expected = parameters(recipe, layout(task, recipe))
     count = sum(tensor.size for tensor in tensors.values())

@@ -262,6 +262,28 @@ def image_build(offline: bool, index: str, name: str) -> None:
 
 
 @cli.command()
+@click.option("--box", "kind", type=click.Choice(["namespace", "docker"]), default="namespace", show_default=True)
+@click.option("--mode", type=click.Choice(["cold", "warm"]), default="warm", show_default=True)
+@click.option("--only", default="", help="One row of the catalogue with its relatives, such as S06.")
+@AS_JSON
+def attack(kind: str, mode: str, only: str, as_json: bool) -> None:
+    """Try the attack catalogue against a box on this machine; exit 6 if anything got through."""
+    from configs.errors import VerificationFailed
+    from loop.attack import attack as act
+    from loop.plan import ROOT
+    from sandbox.box.docker import DockerBox
+    from sandbox.box.namespace import NamespaceBox
+
+    warm = mode == "warm"
+    rows = act(lambda: NamespaceBox(ROOT / ".box", warm=warm) if kind == "namespace" else DockerBox("heirloop-box", warm=warm), mode, only)
+    head = list(rows[0]) if as_json else ["id", "what", "stopped", "by", "expected", "seconds", "overuse", "incident", "host_intact", "said"]
+    _print([[row[name] for name in head] for row in rows], head, as_json)
+    through = [row["id"] for row in rows if not row["stopped"]]
+    if through:
+        raise VerificationFailed(f"not stopped as expected in the {kind} box, {mode}: {', '.join(through)}")
+
+
+@cli.command()
 @AS_JSON
 def doctor(as_json: bool) -> None:
     """Run one job in each box that works here, and tell the tier; exit 7 if none does."""

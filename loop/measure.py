@@ -28,7 +28,7 @@ def replicate(r: Running, name: str, index: int, split: Split, cpu: int | None, 
     reason, recipe = _failure(result, "weights.safetensors"), _recipe(plan, champion)
     weights = result.outputs.get("weights.safetensors", "")
     if not reason:
-        reason = inspect_weights(r.sandbox.store.get(weights), r.config.task.format(), recipe)
+        reason = inspect_weights(r.sandbox.store.get(weights), r.config.task.format(), recipe) or _copied(r, weights, order.seed)
     scores: Scores | str = reason
     if not reason:
         asked = r.asked[split]
@@ -121,6 +121,17 @@ def _job(r: Running, order: Order, inputs: tuple[Input, ...], name: str, role: P
         if grant.nonce in facts.started:
             grant = r.gate.regrant(grant)
         run(r.sandbox, job, grant, cpu)
+
+
+def _copied(r: Running, weights: str, seed: int) -> str:
+    """Return why weights are refused if a training under another seed gave the same bytes: they were not trained here."""
+    for entry in r.ledger.entries():
+        if entry.kind == "start" and entry.body["job"]["role"].endswith("train") and entry.body["job"]["order"]["seed"] != seed:
+            job = entry.body["job"]
+            found = r.archive.facts().results.get((job["plan"], job["role"], job["index"]))
+            if found and found[0].outputs.get("weights.safetensors") == weights:
+                return f"the weights equal those of plan {job['plan'][:12]}, trained under another seed"
+    return ""
 
 
 def _failure(result: JobResult, output: str) -> str:

@@ -68,8 +68,10 @@ def run(sandbox: Sandbox, job: Job, grant: Grant, cpu: int | None = None) -> Job
     result = _result(outcome, outputs, sandbox.store.put(outcome.log), sandbox.box.kind)
     with sandbox.ledger.transaction() as txn:
         budget.settle(txn, grant.nonce, payers, reserved, result.charged)
-        txn.append("job", {"nonce": grant.nonce, "plan": job.plan, "role": job.role, "index": job.index,
-                           "digest": key, "result": plain(result)})  # fmt: skip
+        entry = txn.append("job", {"nonce": grant.nonce, "plan": job.plan, "role": job.role, "index": job.index,
+                                   "digest": key, "result": plain(result)})  # fmt: skip
+        if result.status == "limit" or (result.status == "program" and result.detail.split()[0] in OUTPUTS[job.order.role]):
+            txn.append("incident", {"kind": f"{result.status}: {result.detail}", "plan": job.plan, "job": entry.sequence})
     return result
 
 

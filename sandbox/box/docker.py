@@ -91,7 +91,25 @@ class Container:
             hostname="box", stdin_open=True, tty=False, network_disabled=True, host_config=host, working_dir="/",
             labels={STUDY: execution.study, OWNER: owner(os.getpid())}, environment={"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
         )  # fmt: skip
+        wrong = refusal(api.inspect_container(made["Id"])["HostConfig"], str(self.folder))
+        if wrong:
+            api.remove_container(made["Id"], force=True)
+            raise NoBox(f"the engine made another container than asked for, refused: {wrong}")
         return str(made["Id"])
+
+
+def refusal(host: dict[str, Any], folder: str) -> str:
+    """Return what a container's settings hold that no job may have (privileges, host namespaces, mounts), or an empty string."""
+    right = {"Privileged": False, "ReadonlyRootfs": True, "NetworkMode": "none", "PidMode": "", "UTSMode": "", "UsernsMode": "",
+             "CapDrop": ["ALL"], "Binds": [f"{folder}:/in:ro"]}  # fmt: skip
+    empty = ("CapAdd", "Devices", "DeviceRequests", "Mounts", "VolumesFrom", "PortBindings", "Links", "GroupAdd", "DeviceCgroupRules")
+    for name, value in right.items():
+        if host.get(name) != value:
+            return f"{name} is {host.get(name)!r}"
+    for name in empty:
+        if host.get(name):
+            return f"{name} is {host[name]!r}"
+    return "" if host.get("IpcMode") in ("private", "none") else f"IpcMode is {host.get('IpcMode')!r}"
 
 
 class DockerBox:
