@@ -25,13 +25,15 @@ class Limits:
     "processes and threads"
     disk_bytes: int = 64_000_000
     "size of each tmpfs that the job can write"
+    files: int = 4096
+    "files and folders in each tmpfs that the job can write"
     output_bytes: int = 16_000_000
     "bytes of all collected files together, and of everything printed; more ends the job"
     log_bytes: int = 65_536
     "bytes of printed text that are kept; the rest is read and dropped"
 
     def __post_init__(self) -> None:
-        for name in ("cpu_us", "wall_us", "memory_bytes", "processes", "disk_bytes", "output_bytes", "log_bytes"):
+        for name in ("cpu_us", "wall_us", "memory_bytes", "processes", "disk_bytes", "files", "output_bytes", "log_bytes"):
             value = getattr(self, name)
             need(0 < value < 2**53, name, value, "a whole number above 0")
 

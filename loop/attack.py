@@ -269,7 +269,7 @@ def _crash(s: Suite) -> str:
     name, _ = s.plan({"models/train.py": b"def main(i, o): pass"})
     job, grant = s.job(name, "train"), s.running.archive.facts().grants[name, "train", 0]
     spent = s.running.ledger.read(budget.balances)["root"]["cpu_us"]["spent"]
-    real, s.running.sandbox.box.run = s.running.sandbox.box.run, _die  # type: ignore[method-assign]
+    real, s.running.sandbox.box.run = s.running.sandbox.box.run, _die  # type: ignore[assignment, method-assign]
     with contextlib.suppress(InterruptedError):
         run(s.running.sandbox, job, grant)
     s.running.sandbox.box.run = real  # type: ignore[method-assign]
@@ -319,7 +319,7 @@ def _no_box(_: Suite) -> str:
 def _specifications(_: Suite) -> str:
     good: dict[str, Any] = {"Privileged": False, "ReadonlyRootfs": True, "NetworkMode": "none", "PidMode": "", "UTSMode": "", "UsernsMode": "",
                             "CapDrop": ["ALL"], "Binds": ["/b:/in:ro"], "IpcMode": "private"}  # fmt: skip
-    bad = ({"Privileged": True}, {"PidMode": "host"}, {"NetworkMode": "host"}, {"IpcMode": "host"}, {"CapAdd": ["SYS_ADMIN"]}, {"CapDrop": []},
+    bad: tuple[dict[str, Any], ...] = ({"Privileged": True}, {"PidMode": "host"}, {"NetworkMode": "host"}, {"IpcMode": "host"}, {"CapAdd": ["SYS_ADMIN"]}, {"CapDrop": []},
            {"Binds": ["/b:/in:ro", "/var/run/docker.sock:/s"]}, {"Binds": ["/b:/in:rw"]}, {"Devices": [{"PathOnHost": "/dev/mem"}]},
            {"Mounts": [{"Source": "/"}]}, {"ReadonlyRootfs": False})  # fmt: skip
     if refusal(good, "/b"):
@@ -347,7 +347,7 @@ def _blind(s: Suite) -> str:
             raise OSError("no reading")
         return real(group)
 
-    cgroup.Group.cpu_us = fails  # type: ignore[method-assign]
+    cgroup.Group.cpu_us = fails  # type: ignore[assignment, method-assign]
     try:
         name, _ = s.plan({"models/train.py": b"import time\ndef main(i, o): time.sleep(4)"})
         result = run(s.running.sandbox, s.job(name, "train"), s.running.archive.facts().grants[name, "train", 0])

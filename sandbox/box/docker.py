@@ -76,7 +76,7 @@ class Container:
 
     def _create(self, name: str, image: str, runtime: str, execution: Execution, most: Limits) -> str:
         api = self._api
-        size = f"size={execution.limits.disk_bytes},nr_inodes=4096,nosuid,nodev,mode=755,uid=1000,gid=1000"
+        size = f"size={execution.limits.disk_bytes},nr_inodes={execution.limits.files},nosuid,nodev,mode=755,uid=1000,gid=1000"
         host = api.create_host_config(
             network_mode="none", read_only=True, cap_drop=["ALL"], ipc_mode="private", runtime=runtime or None,
             security_opt=["no-new-privileges:true", f"seccomp={json.dumps(seccomp.profile())}"],
@@ -142,8 +142,7 @@ class DockerBox:
         if self._stopped:
             return failed("stopped before it began")
         began = time.monotonic()
-        limits = execution.limits
-        kind = (execution.study, execution.cpu, limits.memory_bytes, limits.processes, limits.disk_bytes)
+        kind = (execution.study, execution.cpu, execution.limits)
         with self._lock:
             waiting = self._waiting.get(kind, [])
             container = waiting.pop() if waiting else None

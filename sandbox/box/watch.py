@@ -18,6 +18,8 @@ from sandbox.box.base import Execution, pack, unpack
 from sandbox.box.cgroup import Group
 
 POLL_SECONDS = 0.01
+HEADER_BYTES = 70_000
+"most of the stream that is not a file's bytes"
 
 
 class Channel(Protocol):
@@ -43,9 +45,11 @@ def watch(
     Without `send_files` only the request is sent: the files are in place.
     """
     limits = execution.limits
-    request = {**plain(limits), "role": execution.role, "outputs": dict(execution.outputs), "seccomp": seccomp.program().hex()}
+    data = limits.memory_bytes * (2 if group else 1)  # per process, beyond what the interpreter holds; a group's own limit comes first
+    request = {**plain(limits), "role": execution.role, "outputs": dict(execution.outputs), "seccomp": seccomp.program().hex(), "data_bytes": data,
+               "files_most": limits.files}  # fmt: skip
     sent = memoryview(pack(request, execution.files if send_files else {}))
-    most = sum(execution.outputs.values()) + 70_000
+    most = min(limits.output_bytes, sum(execution.outputs.values())) + HEADER_BYTES
     stream, log, printed, breach, alive = bytearray(), bytearray(), 0, "", True
 
     def used() -> int:
@@ -71,6 +75,7 @@ def watch(
     wall = int((time.monotonic() - started) * 1e6)
     breach = breach or (group.breach() if group else "")
     take()
+    breach = breach or ("output" if printed + len(stream) > limits.output_bytes + HEADER_BYTES else "")
     cpu, peak = used(), group.peak_bytes() if group else 0
     status, detail, files = _judge(breach, bytes(stream), bytes(log), execution)
     return Outcome(

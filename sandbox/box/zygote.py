@@ -15,6 +15,7 @@ import ctypes
 import importlib
 import json
 import os
+import re
 import resource
 import signal
 import socket
@@ -68,7 +69,7 @@ def isolate(uid: int, gid: int) -> None:
 
 def build_root(told: dict[str, Any], link: socket.socket) -> None:
     """Make the job's own root: shared read-only parts, its own bundle, sized tmpfs to write to."""
-    size = f"size={told['disk_bytes']},mode=755,nr_inodes=4096"
+    size = f"size={told['disk_bytes']},mode=755,nr_inodes={told['files_most']}"
     mount("none", "/", None, REC | PRIVATE)
     os.makedirs(ROOT, exist_ok=True)
     mount("tmpfs", ROOT, "tmpfs", NOSUID | NODEV, "size=1m,mode=755")
@@ -102,11 +103,13 @@ def enter_root() -> None:
 
 def confine(told: dict[str, Any]) -> None:
     """Limits per process as a backstop, no capability left, no new privileges."""
+    held = re.search(r"VmData:\s+(\d+)", Path("/proc/self/status").read_text())
+    data = told["data_bytes"] + (int(held[1]) * 1024 if held else 0)
     for what, most in (
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NOFILE, 256),
         (resource.RLIMIT_FSIZE, told["disk_bytes"]),
-        (resource.RLIMIT_DATA, told["memory_bytes"]),
+        (resource.RLIMIT_DATA, data),
         (resource.RLIMIT_CPU, told["cpu_us"] // 1_000_000 + 2),
     ):
         resource.setrlimit(what, (most, most))
