@@ -317,11 +317,15 @@ def _no_box(_: Suite) -> str:
 
 
 def _specifications(_: Suite) -> str:
-    good: dict[str, Any] = {"Privileged": False, "ReadonlyRootfs": True, "NetworkMode": "none", "PidMode": "", "UTSMode": "", "UsernsMode": "",
-                            "CapDrop": ["ALL"], "Binds": ["/b:/in:ro"], "IpcMode": "private"}  # fmt: skip
-    bad: tuple[dict[str, Any], ...] = ({"Privileged": True}, {"PidMode": "host"}, {"NetworkMode": "host"}, {"IpcMode": "host"}, {"CapAdd": ["SYS_ADMIN"]}, {"CapDrop": []},
-           {"Binds": ["/b:/in:ro", "/var/run/docker.sock:/s"]}, {"Binds": ["/b:/in:rw"]}, {"Devices": [{"PathOnHost": "/dev/mem"}]},
-           {"Mounts": [{"Source": "/"}]}, {"ReadonlyRootfs": False})  # fmt: skip
+    good: dict[str, Any] = {
+        "Privileged": False, "ReadonlyRootfs": True, "NetworkMode": "none", "PidMode": "", "UTSMode": "", "UsernsMode": "",
+        "CapDrop": ["ALL"], "Binds": ["/b:/in:ro"], "IpcMode": "private",
+    }  # fmt: skip
+    bad: tuple[dict[str, Any], ...] = (
+        {"Privileged": True}, {"PidMode": "host"}, {"NetworkMode": "host"}, {"IpcMode": "host"}, {"CapAdd": ["SYS_ADMIN"]}, {"CapDrop": []},
+        {"Binds": ["/b:/in:ro", "/var/run/docker.sock:/s"]}, {"Binds": ["/b:/in:rw"]}, {"Devices": [{"PathOnHost": "/dev/mem"}]},
+        {"Mounts": [{"Source": "/"}]}, {"ReadonlyRootfs": False},
+    )  # fmt: skip
     if refusal(good, "/b"):
         return f"the right one: {refusal(good, '/b')}"
     return "refused" if all(refusal(good | one, "/b") for one in bad) else "got through"

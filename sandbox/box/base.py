@@ -56,9 +56,9 @@ class Box(Protocol):
         ...
 
 
-def failed(detail: str, cpu_us: int = 0) -> Outcome:
-    """Return the outcome of a box that could not run the program, charged what its start used."""
-    return Outcome(status="box", detail=detail, cpu_us=cpu_us, startup_cpu_us=cpu_us, wall_us=0, peak_bytes=0,
+def failed(detail: str, startup_us: int = 0, used_us: int = 0) -> Outcome:
+    """Return the outcome of a box that could not run the program, charged what its start and the program used (or may have)."""
+    return Outcome(status="box", detail=detail, cpu_us=startup_us + used_us, startup_cpu_us=startup_us, wall_us=0, peak_bytes=0,
                    charged_by="bound", files={}, log=b"", log_total=0)  # fmt: skip
 
 

@@ -156,9 +156,8 @@ class DockerBox:
             self._live[container.ident] = container.group
         try:
             return self._job(container, execution)
-        except Exception as error:
-            used = container.group.cpu_us() if container.group else int((time.monotonic() - container.started) * 1e6)
-            return failed(f"the engine failed: {str(error)[:200]}", used)
+        except Exception as error:  # what it used is not known, so its limit is charged
+            return failed(f"the engine failed: {str(error)[:200]}", container.startup_us, execution.limits.cpu_us)
         finally:
             with self._lock:
                 self._live.pop(container.ident, None)

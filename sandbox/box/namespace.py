@@ -169,8 +169,8 @@ class NamespaceBox:
             with self._lock:
                 self._live.add((pid, group))
             return watch(execution, Pair(ours, log), group, lambda: _kill(pid, group), started=started, startup_us=startup)
-        except (OSError, IndexError) as error:
-            return failed(f"the box failed: {error}", startup)
+        except (OSError, IndexError) as error:  # what it used is not known, so its limit is charged
+            return failed(f"the box failed: {error}", startup, execution.limits.cpu_us)
         finally:
             with self._lock:
                 self._live.discard((pid, group))
