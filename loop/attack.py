@@ -115,12 +115,12 @@ def host() -> Iterator[Host]:
                     server.shutdown(socket.SHUT_RDWR)
 
 
-def survivors() -> list[int]:
+def survivors(name: str = SURVIVOR) -> list[int]:
     """Return the processes of an attack that still live."""
     found = []
     for path in Path("/proc").glob("[0-9]*/comm"):
         with contextlib.suppress(OSError):
-            if path.read_text().strip() == SURVIVOR:
+            if path.read_text().strip() == name:
                 found.append(int(path.parent.name))
     return found
 

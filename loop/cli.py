@@ -284,34 +284,35 @@ def attack(kind: str, mode: str, only: str, as_json: bool) -> None:
 
 
 @cli.command()
+@click.option("--box", "kind", type=click.Choice(["namespace", "docker"]), default=None, help="One box; both if left out.")
+@click.option("--runtime", default="", help="Runtime of the Docker box, such as runsc.")
 @AS_JSON
-def doctor(as_json: bool) -> None:
-    """Run one job in each box that works here, and tell the tier; exit 7 if none does."""
+def doctor(kind: str | None, runtime: str, as_json: bool) -> None:
+    """Try every promise of each box on this machine, and tell the tier; exit 6 if a promise fails, 7 if no box works."""
     from collections.abc import Callable
 
-    from configs.errors import NoBox
-    from configs.job import Limits
+    from configs.errors import NoBox, VerificationFailed
+    from loop.doctor import doctor as examine
     from loop.plan import ROOT
-    from sandbox.box.base import Box, Execution
+    from sandbox.box.base import Box
     from sandbox.box.docker import DockerBox
     from sandbox.box.namespace import NamespaceBox
 
-    code = b"def main(i, o):\n    import torch\n    (o / 'claims.json').write_bytes(b'{}')\n"
-    files = {"models/__init__.py": b"", "models/train.py": code, "job.json": b"{}"}
-    makes: dict[str, Callable[[], Box]] = {"namespace": lambda: NamespaceBox(ROOT / ".box", warm=False), "docker": lambda: DockerBox("heirloop-box")}
-    rows: list[list[Any]] = []
-    for name, make in makes.items():
-        started = time.monotonic()
-        try:
-            box = make()
-            outcome = box.run(Execution(role="train", files=files, limits=Limits(), outputs={"claims.json": 10}))
-            box.close()
-            works, charge, said = outcome.status == "ok", outcome.charged_by, outcome.detail
-            rows.append([name, works, box.tier if works else "", said, round(time.monotonic() - started, 1), charge])
-        except NoBox as error:
-            rows.append([name, False, "", str(error), None, ""])
-    _print(rows, ["box", "works", "tier", "detail", "cold start, s", "CPU by"], as_json)
-    if not any(row[1] for row in rows):
+    makes: dict[str, Callable[[], Box]] = {
+        "namespace": lambda: NamespaceBox(ROOT / ".box"), "docker": lambda: DockerBox("heirloop-box", runtime=runtime, warm=True),
+    }  # fmt: skip
+    rows, tiers = examine({name: make for name, make in makes.items() if kind in (None, name)}, ROOT)
+    best = min(tiers.values(), default="")
+    if as_json:
+        click.echo(json.dumps({"rows": rows, "tiers": tiers, "tier": best}))
+    else:
+        head = ["box", "probe", "promised", "proved", "figure"]
+        _print([["yes" if row[name] is True else "NO" if row[name] is False else row[name] for name in head] for row in rows], head, False)
+        click.echo(f"tier: {best or 'none'}" + "".join(f"; {name} {tier}" for name, tier in tiers.items()))
+    failed = [f"{row['box']} {row['probe']}" for row in rows if not row["proved"] and row["probe"] != "start"]
+    if failed:
+        raise VerificationFailed(f"promises that do not hold here: {', '.join(failed)}")
+    if not tiers:
         raise NoBox("no box works here; the table says why and names the remedy")
 
 
