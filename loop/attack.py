@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ from sandbox.box.namespace import NamespaceBox
 from sandbox.canonical import digest
 from sandbox.gate import Gate, new_mandate
 from sandbox.ledger import Ledger, check_checkpoints, checkpoint
-from sandbox.run import reconcile, run
+from sandbox.run import OUTPUTS, reconcile, run
 
 SETTINGS = (
     "study.name=attack", "autonomy=autonomous", "gates=unattended", "gates.unattended.classes=[recipe,patch,promote]",
@@ -50,7 +51,6 @@ SETTINGS = (
         ("disk_bytes", 8_000_000), ("output_bytes", 4_000_000))),
 )  # fmt: skip
 """One set of small limits for every attack."""
-SURVIVOR = "hl-survivor"
 
 
 @dataclass(slots=True)
@@ -61,17 +61,20 @@ class Host:
     port: int
     name: str
     secret: str
+    mark: str
+    "name that the processes of these attacks give themselves"
     reached: list[str]
     process: subprocess.Popen[bytes]
 
     def intact(self) -> bool:
         """Tell whether nothing was reached, changed or left behind."""
         alive, files = self.process.poll() is None, sorted(p.name for p in self.folder.iterdir())
-        return alive and not self.reached and files == ["canary", "socket"] and not survivors()
+        return alive and not self.reached and files == ["canary", "socket"] and not survivors(self.mark)
 
     def told(self, program: str, root: Path) -> str:
         """Return a program with the places that it attacks."""
-        places = {"PORT": str(self.port), "NAME": self.name, "SOCK": str(self.folder / "socket"), "FILE": str(self.folder / "canary"),
+        places = {"PORT": str(self.port), "NAME": self.name, "MARK": self.mark, "SOCK": str(self.folder / "socket"),
+                  "FILE": str(self.folder / "canary"), "PID": str(self.process.pid),
                   "ROOT": str(root), "HOME": str(keys.home())}  # fmt: skip
         for name, value in places.items():
             program = program.replace(f"@{name}@", value)
@@ -105,7 +108,7 @@ def host() -> Iterator[Host]:
         process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
         os.environ["HEIRLOOP_CANARY"] = secret
         try:
-            yield Host(folder, listener.getsockname()[1], f"hl-{secret}", secret, reached, process)
+            yield Host(folder, listener.getsockname()[1], f"hl-{secret}", secret, f"hl-{secret[:8]}", reached, process)
         finally:
             os.environ.pop("HEIRLOOP_CANARY", None)
             process.kill()
@@ -115,7 +118,7 @@ def host() -> Iterator[Host]:
                     server.shutdown(socket.SHUT_RDWR)
 
 
-def survivors(name: str = SURVIVOR) -> list[int]:
+def survivors(name: str) -> list[int]:
     """Return the processes of an attack that still live."""
     found = []
     for path in Path("/proc").glob("[0-9]*/comm"):
@@ -176,14 +179,16 @@ class Suite:
         started, before = time.monotonic(), len(self.running.ledger.entries())
         overuse, said, leaked = 0.0, "", False
         if attack.program():
-            result = self.send(attack.program(), attack.role)
+            with ThreadPoolExecutor(1) as pool:
+                other = pool.submit(self.send, text(attack.beside), "train") if attack.beside else None
+                result = self.send(attack.program(), attack.role)
             said, leaked = self.judge(attack, result)
             used = result.charged.cpu_us - result.startup_cpu_us
             overuse = max(0.0, (used - self.running.config.budget.train.cpu_us) / 1e6) if result.charged_by == "cgroup" else 0.0
-            if attack.again:
-                later = self.send(text(attack.again), "train")
-                _, again = self.judge(attack, later)
-                leaked, said = leaked or again, said if later.status == "ok" else f"the next job: {later.status}: {later.detail}"
+            if attack.again or other:
+                second = other.result() if other else self.send(text(attack.again), "train")
+                told, through = self.judge(attack, second)
+                leaked, said = leaked or through, said if told == "ok: exit 0" else f"the other job: {told}"
         else:
             said = DOOR[attack.id](self)
         expected = re.search(attack.after or attack.expect, said) is not None
@@ -203,6 +208,7 @@ class Suite:
         through = [line for line in log.splitlines() if line.startswith("THROUGH")]
         every = log.encode() + b"".join(out.values())
         leaked = bool(through) or self.host.secret.encode() in every or b"recipe" in out.get("weights.safetensors", b"")
+        leaked = leaked or bool(out.keys() - OUTPUTS[attack.role].keys())
         if result.charged_by == "cgroup" and attack.id == "B06" and result.charged.cpu_us - result.startup_cpu_us < 1_000_000:
             leaked = True
         said = f"{result.status}: {result.detail}"
@@ -386,20 +392,29 @@ DOOR: dict[str, Callable[[Suite], str]] = {
 """Attacks that no box sees: they are tried at the door itself."""
 
 
-def attack(make_box: Callable[[], Box], mode: str, only: str = "") -> list[dict[str, Any]]:
-    """Try the catalogue (or one row and its relatives) in a fresh box and study; return the rows."""
-    chosen = [a for a in ATTACKS if a.id.startswith(only)]
-    if not chosen:
-        raise BadInput(f"--only is {only!r}; it should be one of {', '.join(a.id for a in ATTACKS)}")
-    box = make_box()
-    home = os.environ.get("HEIRLOOP_HOME")
+@contextlib.contextmanager
+def suite(make_box: Callable[[], Box]) -> Iterator[Suite]:
+    """Open a throw-away study in a fresh box beside the canaries, under a home folder of its own."""
+    box, home = make_box(), os.environ.get("HEIRLOOP_HOME")
     with tempfile.TemporaryDirectory(prefix="hl-attack-") as folder, host() as canaries:
         os.environ["HEIRLOOP_HOME"] = f"{folder}/home"
         try:
-            suite = Suite(box, Path(folder) / "runs", canaries)
-            return [suite.attempt(one) | {"mode": mode} for one in chosen]
+            yield Suite(box, Path(folder) / "runs", canaries)
         finally:
             box.close()
             os.environ.pop("HEIRLOOP_HOME")
             if home is not None:
                 os.environ["HEIRLOOP_HOME"] = home
+
+
+def attack(make_box: Callable[[], Box], mode: str, only: str = "", tell: Callable[[dict[str, Any]], object] = id) -> list[dict[str, Any]]:
+    """Try the catalogue (or one row and its relatives) in a fresh box and study; tell each row as it comes, return all."""
+    chosen = [a for a in ATTACKS if a.id.startswith(only)]
+    if not chosen:
+        raise BadInput(f"--only is {only!r}; it should be one of {', '.join(a.id for a in ATTACKS)}")
+    with suite(make_box) as tried:
+        rows = []
+        for one in chosen:
+            rows.append(tried.attempt(one) | {"mode": mode})
+            tell(rows[-1])
+        return rows

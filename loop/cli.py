@@ -6,7 +6,6 @@ Exit codes: 0 done, 2 bad input, 3 waiting for a human, 4 budget exhausted, 5 pa
 
 import json
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -274,10 +273,14 @@ def attack(kind: str, mode: str, only: str, as_json: bool) -> None:
     from sandbox.box.docker import DockerBox
     from sandbox.box.namespace import NamespaceBox
 
-    warm = mode == "warm"
-    rows = act(lambda: NamespaceBox(ROOT / ".box", warm=warm) if kind == "namespace" else DockerBox("heirloop-box", warm=warm), mode, only)
-    head = list(rows[0]) if as_json else ["id", "what", "stopped", "by", "expected", "seconds", "overuse", "incident", "host_intact", "said"]
-    _print([[row[name] for name in head] for row in rows], head, as_json)
+    warm, shown = mode == "warm", sys.stderr.isatty()
+    rows = act(lambda: NamespaceBox(ROOT / ".box", warm=warm) if kind == "namespace" else DockerBox("heirloop-box", warm=warm), mode, only,
+               lambda row: click.echo(f"\r{row['id']:5}", err=True, nl=False) if shown else None)  # fmt: skip
+    if as_json:
+        click.echo(json.dumps(rows))
+    else:
+        head = ["id", "what", "stopped", "by", "seconds", "overuse", "said"]
+        _print([[_yes(row[name]) for name in head] for row in rows], head, False)
     through = [row["id"] for row in rows if not row["stopped"]]
     if through:
         raise VerificationFailed(f"not stopped as expected in the {kind} box, {mode}: {', '.join(through)}")
@@ -307,7 +310,7 @@ def doctor(kind: str | None, runtime: str, as_json: bool) -> None:
         click.echo(json.dumps({"rows": rows, "tiers": tiers, "tier": best}))
     else:
         head = ["box", "probe", "promised", "proved", "figure"]
-        _print([["yes" if row[name] is True else "NO" if row[name] is False else row[name] for name in head] for row in rows], head, False)
+        _print([[_yes(row[name]) for name in head] for row in rows], head, False)
         click.echo(f"tier: {best or 'none'}" + "".join(f"; {name} {tier}" for name, tier in tiers.items()))
     failed = [f"{row['box']} {row['probe']}" for row in rows if not row["proved"] and row["probe"] != "start"]
     if failed:
@@ -339,6 +342,10 @@ def _one(known: Any, prefix: str) -> str:
     if len(found) != 1:
         raise BadInput(f"PLAN is {prefix!r}; it should begin exactly one plan's digest, {len(found)} match (`heirloop plans RUN`)")
     return found[0]
+
+
+def _yes(value: Any) -> Any:
+    return {True: "yes", False: "NO"}[value] if isinstance(value, bool) else value
 
 
 def _print(rows: list[list[Any]], head: list[str], as_json: bool) -> None:

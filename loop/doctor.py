@@ -13,7 +13,7 @@ from typing import Any
 from configs.errors import NoBox
 from configs.job import Limits, Outcome
 from evals.attacks.table import text
-from loop.attack import SURVIVOR, Host, host, survivors
+from loop.attack import Host, host, survivors
 from sandbox.box.base import Box, Execution
 
 LIMITS = Limits(cpu_us=10_000_000, wall_us=15_000_000, memory_bytes=200_000_000, processes=40, disk_bytes=8_000_000,
@@ -92,10 +92,10 @@ def probes(tier: str) -> tuple[Probe, ...]:
 
 def examine(box: Box, canaries: Host, root: Path) -> list[dict[str, Any]]:
     """Try every promise of a box; return rows {box, probe, promised, proved, figure}."""
-    marked = f"{SURVIVOR}-{box.kind[:2]}"
+    marked = f"{canaries.mark}-{box.kind[0]}"
 
     def send(program: str, most: Limits) -> Outcome:
-        code = program.replace(SURVIVOR, marked).encode()
+        code = program.replace(canaries.mark, marked).encode()
         return box.run(Execution(role="train", files={"models/__init__.py": b"", "models/train.py": code, "job.json": b"{}"},
                                  limits=most, outputs={}, key="doctor", study="doctor"))  # fmt: skip
 

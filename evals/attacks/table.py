@@ -34,6 +34,8 @@ class Attack:
     "which job carries it"
     again: str = ""
     "a second program that runs afterwards in the same box and must find nothing"
+    beside: str = ""
+    "a second program that runs at the same time in the same box and must end well"
 
     def program(self) -> str:
         """Return the hostile program; empty for an attack at the door."""
@@ -71,7 +73,7 @@ ATTACKS: tuple[Attack, ...] = (
     Attack(id="S06e", what="output is a folder or a device", by="collector", defence="regular files",
            expect="program: .* not a regular file", incident=True),
     Attack(id="S06f", what="other names, other folders", by="collector", defence="allow-listed names"),
-    Attack(id="S07", what="swap the output while it is collected", by="collector", defence="all processes gone first",
+    Attack(id="S07", what="swap the output while it is collected", by="collector", defence="no links followed",
            expect="(ok: exit 0|program: .* (is a link|not a regular file))"),
     Attack(id="S08", what="a zip bomb as weights", by="evaluator", defence="strict header", after="malformed"),
     Attack(id="S09", what="network and DNS", by="box", defence="no network"),
@@ -89,7 +91,9 @@ ATTACKS: tuple[Attack, ...] = (
     Attack(id="S21", what="leave something for the next job", by="box", defence="fresh tmpfs", again="S21"),
     Attack(id="S22", what="push keys into a terminal", by="box", defence="no terminal"),
     Attack(id="S24", what="no box: run anyway", by="box", defence="no unsandboxed retry", expect="there is no box environment"),
-    Attack(id="W01", what="poison the zygote and the next job", by="box", defence="a fork of its own", again="W02"),
+    Attack(id="W01", what="poison the zygote and the next job", by="box", defence="fresh tmpfs", again="W02"),
+    Attack(id="W03", what="attack a job that runs beside", by="box", defence="fresh tmpfs", beside="W03b"),
+    Attack(id="W04", what="attack the zygote", by="box", defence="own process namespace", again="W02"),
     Attack(id="B01", what="split the budget over sub-accounts", by="budget", defence="root account", expect="account root has"),
     Attack(id="B03", what="crash before settlement", by="budget", defence="the reservation stands", expect="charged in full"),
     Attack(id="B04", what="negative, NaN, huge, bool amounts", by="budget", defence="whole numbers", expect="whole number"),
@@ -116,7 +120,7 @@ ATTACKS: tuple[Attack, ...] = (
     Attack(id="E12", what="code in metadata", by="evaluator", defence="strict header", after="holds metadata"),
     Attack(id="E13", what="NaN weights", by="evaluator", defence="finite weights", after="NaN"),
     Attack(id="E13b", what="a shape of 16 exabytes", by="evaluator", defence="strict header", after="malformed"),
-    Attack(id="E13c", what="duplicate keys in the header", by="evaluator", defence="strict header", after="malformed|holds"),
+    Attack(id="E13c", what="duplicate keys in the header", by="evaluator", defence="strict header", after="malformed"),
     Attack(id="E13d", what="a file beyond its cap", by="collector", defence="size caps", incident=True,
            expect="program: .* bytes; at most|limit: output"),
     Attack(id="E16", what="change the training data", by="box", defence=READ_ONLY),

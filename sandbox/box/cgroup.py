@@ -54,10 +54,11 @@ class Group:
 
     def _total(self, tree: str, file: str, key: str) -> int:
         """Add a counter up over the group and the groups below it (v1 counts an event where it happened alone)."""
-        found = 0
-        for path in self._folders[tree].rglob(file):
-            with contextlib.suppress(OSError):  # a container's own group goes with the container
-                found += _counter(path, key)
+        found = _counter(self._folders[tree] / file, key)
+        for folder, _, _ in os.walk(self._folders[tree]):
+            if folder != str(self._folders[tree]):
+                with contextlib.suppress(OSError):  # a container's own group goes with the container
+                    found += _counter(Path(folder, file), key)
         return found
 
     def allow_memory(self, more: int) -> None:
@@ -75,7 +76,8 @@ class Group:
         deadline = time.monotonic() + 2
         while time.monotonic() < deadline:
             try:
-                pids = [pid for path in Path(self.procs[0]).parent.rglob("cgroup.procs") for pid in path.read_text().split()]
+                folders = [folder for folder, _, _ in os.walk(Path(self.procs[0]).parent)]
+                pids = [pid for folder in folders for pid in Path(folder, "cgroup.procs").read_text().split()]
             except FileNotFoundError:
                 if not Path(self.procs[0]).exists():
                     return True
@@ -94,15 +96,12 @@ class Group:
         """Remove the group's folders, trying again while the kernel still holds a dying process."""
         for folder in set(self._folders.values()):
             for _ in range(200):
-                try:
-                    for below in sorted((p for p in folder.rglob("*") if p.is_dir()), reverse=True):
-                        below.rmdir()
-                    folder.rmdir()
+                for below, _, _ in os.walk(folder, topdown=False):
+                    with contextlib.suppress(OSError):
+                        os.rmdir(below)
+                if not folder.exists():
                     break
-                except FileNotFoundError:
-                    break
-                except OSError:
-                    time.sleep(0.005)
+                time.sleep(0.005)
 
 
 def create(name: str, limits: Limits, root: Path = Path("/sys/fs/cgroup")) -> Group | None:

@@ -102,7 +102,9 @@ def enter_root() -> None:
 
 
 def confine(told: dict[str, Any]) -> None:
-    """Limits per process as a backstop, no capability left, no new privileges."""
+    """First to go when memory ends; limits per process as a backstop, no capability left, no new privileges."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
     held = re.search(r"VmData:\s+(\d+)", Path("/proc/self/status").read_text())
     data = told["data_bytes"] + (int(held[1]) * 1024 if held else 0)
     for what, most in (

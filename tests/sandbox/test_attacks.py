@@ -1,0 +1,560 @@
+"""The attack catalogue against both real boxes, and its ablations: with one defence taken away the same program gets through.
+
+A defence in depth is taken away as a whole: where several layers stop a program (say the network namespace, the system call
+list and Landlock), the ablation lists them all. Nothing outside this file can take one away.
+"""
+
+import contextlib
+import gzip
+import io
+import json
+import math
+import os
+import pickle
+import re
+import resource
+import shutil
+import tempfile
+import time
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from conftest import ROOT, need_box
+
+import evals.score
+import sandbox.run
+from configs.records import Amount
+from evals.attacks.table import ATTACKS, PAYLOADS
+from loop import attack, measure
+from sandbox import gate, keys
+from sandbox.box import cgroup, docker, namespace, watch
+from sandbox.box.docker import DockerBox
+from sandbox.box.namespace import NamespaceBox
+from sandbox.store import Store
+
+ROWS = {one.id: one for one in ATTACKS}
+MAKE = {
+    "namespace": lambda mode: NamespaceBox(ROOT / ".box", warm=mode == "warm"),
+    "docker": lambda mode: DockerBox("heirloop-box", warm=mode == "warm"),
+}
+
+
+@pytest.mark.parametrize(("kind", "mode"), [("namespace", "cold"), ("namespace", "warm"), ("docker", "cold"), ("docker", "warm")])
+def test_every_attack_is_stopped_by_what_should_stop_it(kind, mode):
+    box = need_box(lambda: MAKE[kind](mode), kind)
+    skipped = ("S02", "S02b", "S01", "S01b") if box.tier == "C" else ()  # bounds over several processes need a control group
+    with attack.suite(lambda: box) as suite:
+        rows = [suite.attempt(one) for one in ATTACKS if one.id not in skipped]
+    assert [(row["id"], row["said"], row["host_intact"]) for row in rows if not row["stopped"]] == []
+    assert all(row["by"] == row["expected"] == ROWS[row["id"]].by for row in rows)
+    assert max(row["overuse"] for row in rows) < 2.0  # the benchmark holds the figure; a busy machine holds the test
+
+
+def test_every_program_belongs_to_a_row_and_every_row_has_an_ablation():
+    known = {*ROWS, *(one.again for one in ATTACKS), *(one.beside for one in ATTACKS), "prelude", "constant", "D01", "D02"}
+    assert {path.stem for path in PAYLOADS.glob("*.txt")} <= known
+    assert all(one.program() or one.id in attack.DOOR for one in ATTACKS)
+    assert set(HOLES) == set(ROWS)
+
+
+class Hole:
+    """Takes defences away, for one test."""
+
+    def __init__(self, patch, folder, kind):
+        self.patch, self.folder, self.kind, self.zygote = patch, folder, kind, (namespace.HERE / "zygote.py").read_text()
+        self.launch, self.host_config, self.made, self.raw = (namespace.HERE / "launch.py").read_text(), {}, {}, {}
+        self.command, self.after, self.seccomp = [], [], True
+
+    def edit(self, *pairs):
+        """Change the source of the process inside."""
+        for old, new in pairs:
+            assert old in self.zygote, f"the ablation is out of date: {old}"
+            self.zygote = self.zygote.replace(old, new)
+
+    def groups(self, **limits):
+        """Change the limits of control groups."""
+        real = cgroup.create
+        self.patch.setattr(cgroup, "create", lambda name, most, *a: real(name, replace(most, **limits), *a))
+        self.patch.setattr(cgroup.Group, "allow_memory", lambda *_: None)
+
+    def no_filter(self):
+        """Take the system call list and Landlock away."""
+        self.edit(("    filter_calls(bytes.fromhex(told[\"seccomp\"]))\n", ""), ("    landlock()\n", ""))
+        self.seccomp = False
+
+    def no_landlock(self):
+        self.edit(("    landlock()\n", ""))
+
+    def apply(self):
+        """Put the changed sources and settings in place."""
+        for name, source in (("zygote.py", self.zygote), ("launch.py", self.launch)):
+            (self.folder / name).write_text(source)
+        self.folder.chmod(0o755)
+        self.patch.setattr(namespace, "HERE", self.folder)
+        self.patch.setattr(docker, "INSIDE", self.zygote)
+        real = namespace.command
+
+        def command(*arguments):
+            told = real(*arguments)
+            for change in self.command:
+                told["argv"] = change(told["argv"])
+            return told
+
+        self.patch.setattr(namespace, "command", command)
+        self.patch.setattr(docker, "refusal", lambda *_: "")
+        self.patch.setattr(Container, "_create", lambda container, *arguments: self._create(container, *arguments))
+
+    def _create(self, container, name, image, runtime, execution, most):
+        api, hole = container._api, self
+
+        class Changed:
+            def create_host_config(self, **given):
+                if not hole.seccomp:
+                    given["security_opt"] = [*(o for o in given["security_opt"] if not o.startswith("seccomp")), "seccomp=unconfined"]
+                for key, value in hole.host_config.items():
+                    given[key] = value(given[key]) if callable(value) else value
+                return {**api.create_host_config(**given), **hole.raw}
+
+            def create_container(self, *arguments, **given):
+                return api.create_container(*arguments, **given | hole.made)
+
+            def __getattr__(self, what):
+                return getattr(api, what)
+
+        container._api = Changed()
+        try:
+            return CREATE(container, name, image, runtime, execution, most)
+        finally:
+            container._api = api
+
+
+Container, CREATE = docker.Container, docker.Container._create
+FSIZE = ("        (resource.RLIMIT_FSIZE, told[\"disk_bytes\"]),\n", "")
+DATA = ("        (resource.RLIMIT_DATA, data),\n", "")
+NPROC = ("resource.setrlimit(resource.RLIMIT_NPROC, (told[\"processes\"] + 8, told[\"processes\"] + 8))", "pass")
+SIZE = ("size = f\"size={told['disk_bytes']},mode=755,nr_inodes={told['files_most']}\"", 'size = "mode=755"')
+IN_READ_ONLY = ('    mount("none", f"{ROOT}/in", None, REMOUNT | RDONLY | NOSUID | NODEV | BIND)\n', "")
+ROOT_READ_ONLY = ('    mount("none", "/", None, REMOUNT | RDONLY | NOSUID | NODEV | BIND)\n', "")
+NOFOLLOW = (" | os.O_NOFOLLOW", "")
+REGULAR, ONE_LINK = ("not stat.S_ISREG(facts.st_mode) or ", ""), (" or facts.st_nlink != 1", "")
+PIDS = (("NEWNS | NEWPID |", "NEWNS |"),
+        ('mount("proc", f"{ROOT}/proc", "proc", NOSUID | NODEV)', 'mount("/proc", f"{ROOT}/proc", None, BIND | REC)'))  # fmt: skip
+OUT = {at: "mode=755,uid=1000,gid=1000" for at in ("/tmp", "/out", "/dev/shm")}
+HOLES: dict = {}
+
+
+def hole(*ids, boxes=("namespace", "docker"), seen="got through", mode="warm", tries=1, program=""):
+    """Name the rows that an ablation is for, and what shows that the program got through."""
+
+    def keep(act):
+        HOLES.update({one: (act, boxes, seen, mode, tries, program) for one in ids})
+        return act
+
+    return keep
+
+
+@hole("S01", "S01b")
+def no_process_limit(h):
+    h.groups(processes=10_000)
+    h.edit(NPROC, DATA)  # the second bounds the stacks of threads
+    h.host_config["pids_limit"] = -1
+
+
+@hole("S02", "S02b")
+def no_memory_limit(h):
+    h.groups(memory_bytes=8_000_000_000)
+    h.edit(DATA)
+    h.host_config |= {"mem_limit": 8_000_000_000, "memswap_limit": 8_000_000_000}
+
+
+@hole("S03", "S04", "S04b")
+def no_sized_tmpfs(h):
+    h.edit(SIZE, FSIZE)
+    h.groups(memory_bytes=8_000_000_000)
+    h.host_config |= {"tmpfs": OUT, "mem_limit": 8_000_000_000, "memswap_limit": 8_000_000_000}
+
+
+@hole("S04c")
+def no_file_size_limit(h):
+    h.edit(FSIZE)
+
+
+@hole("S04d")
+def writable_root(h):
+    h.edit(ROOT_READ_ONLY) if h.kind == "namespace" else h.made.update(user="0:0")
+    h.no_landlock()
+    h.host_config["read_only"] = False
+
+
+@hole("S05", "S05b", seen="limit: (cpu|wall)")
+def no_output_limit(h):
+    real = watch._breach
+    h.patch.setattr(watch, "_breach", lambda limits, *a: real(replace(limits, output_bytes=1 << 50), *a))
+
+
+@hole("S06", seen="^ok")
+def links_followed(h):
+    h.edit(NOFOLLOW)
+
+
+@hole("S07", seen="^ok", tries=20)
+def links_followed_in_a_race(h):
+    h.edit(NOFOLLOW)
+
+
+@hole("S06b", seen="^ok")
+def hard_links_taken(h):
+    h.edit(ONE_LINK)
+
+
+@hole("S06c", seen="^ok")
+def any_file_taken(h):
+    h.edit(REGULAR)
+
+
+@hole("S06d", seen="^ok")
+def unopened_files_pass(h):
+    h.edit(('refused = refused or f"{name} is a link or cannot be opened"', "pass"))
+
+
+@hole("S06e", seen="without a collector's report")
+def folders_reach_the_collector(h):
+    h.edit(REGULAR, (" facts.st_nlink != 1", " False"))
+
+
+@hole("S06f", seen="^ok")
+def every_name_taken(h):
+    h.edit(('in told["outputs"].items():', 'in {n: 10**6 for n in os.listdir("/out") if os.path.isfile(f"/out/{n}")}.items():'))
+    h.patch.setattr(watch, "unpack", lambda stream, _: UNPACK(stream, {"..secret": 10**6}))
+
+
+UNPACK = watch.unpack
+
+
+@hole("S08", seen="holds 125")
+def weights_unzipped(h):
+    trusting(h, lambda data: {"w": np.frombuffer(gzip.decompress(data), np.float32)})
+
+
+@hole("E01", "E01b", seen="intact=False")
+def weights_unpickled(h):
+    def load(data):
+        if data[:2] == b"PK":
+            box = zipfile.ZipFile(io.BytesIO(data))
+            data = box.read(next(name for name in box.namelist() if name.endswith("data.pkl")))
+        found = pickle.loads(data)
+        for file in found.values() if isinstance(found, dict) else [found]:
+            file.close()
+        return {}
+
+    trusting(h, load)
+
+
+@hole("E12", "E13c", seen="holds 1 weights")
+def header_unread(h):
+    trusting(h, lambda data: {"w": np.zeros(1, np.float32)})
+
+
+@hole("E13", seen="^ intact")
+def infinite_weights_taken(h):
+    h.patch.setattr(evals.score.np, "isfinite", lambda x: np.ones_like(x, bool))
+
+
+@hole("E13b", seen="holds 16000000000000000000 weights")
+def shapes_believed(h):
+    def load(data):
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        return {k: SimpleNamespace(size=math.prod(v["shape"]), dtype=np.float32) for k, v in header.items()}
+
+    trusting(h, load)
+
+
+def trusting(h, load):
+    h.patch.setattr(evals.score, "strict_json", lambda *_, **__: {})
+    h.patch.setattr(evals.score, "load", load)
+
+
+@hole("E13d", seen="^ok")
+def no_output_caps(h):
+    for place, real in ((namespace, watch.watch), (docker, watch.watch)):
+        def wide(execution, *a, real=real, **k):
+            return real(replace(execution, limits=replace(execution.limits, output_bytes=1 << 40)), *a, **k)
+
+        h.patch.setattr(place, "watch", wide)
+
+
+@hole("S09", "S11", seen="got through.*intact=False")
+def shared_network(h):
+    h.edit((" | NEWNET | NEWUTS", " | NEWUTS"))
+    h.no_filter()
+    h.command.append(lambda argv: [argv[0], argv[1], "--share-net", *argv[2:]])
+    h.host_config["network_mode"] = "host"
+    h.made["network_disabled"] = False
+
+
+@hole("S10", "E07")
+def host_files_mounted(h):
+    place = tempfile.mkdtemp(prefix="hl-", dir="/var/tmp")
+    h.after.append(lambda: shutil.rmtree(place))
+    os.chmod(place, 0o755)
+    h.patch.setattr(tempfile, "tempdir", place)
+    h.no_filter()
+    h.edit(('"lib64", "etc", "dev")', '"lib64", "etc", "dev", "var")'))
+    h.command.append(lambda argv: [*argv[:1], "--ro-bind", place, place, *argv[1:]])
+    h.host_config["binds"] = lambda given: given | {place: {"bind": place, "mode": "ro"}}
+
+
+@hole("S12", "S13", "B13")
+def no_system_call_list(h):
+    h.no_filter()
+
+
+@hole("S18")
+def no_system_call_list_for_namespaces(h):
+    h.no_filter()
+
+
+@hole("S14", boxes=("namespace",))
+def shared_processes(h):
+    h.no_landlock()
+    h.edit(*PIDS)
+
+
+@hole("W04", boxes=("namespace",), seen="got through|the other job: box")
+def shared_processes_unfiltered(h):
+    h.no_filter()
+    h.edit(*PIDS)
+
+
+@hole("S15")
+def descriptors_kept(h):
+    h.edit(("    os.closerange(3, 4096)\n", ""))
+    if h.kind == "docker":
+        h.edit(("child = os.fork()\n    if child == 0:\n        code = 1\n        try:\n            libc.prctl(4, 1",
+                "os.dup(1)\n    child = os.fork()\n    if child == 0:\n        code = 1\n        try:\n            libc.prctl(4, 1"))  # fmt: skip
+
+
+@hole("S16")
+def environment_kept(h):
+    h.edit(("    os.environ.clear()\n", ""))
+    h.command.append(lambda argv: [a for a in argv if a != "--clearenv"])
+    h.launch = h.launch.replace('told["argv"], {})', 'told["argv"], os.environ)')
+    real = namespace.subprocess.Popen
+    h.patch.setattr(namespace.subprocess, "Popen", lambda *a, **k: real(*a, **{n: v for n, v in k.items() if n != "env"}))
+    h.late = lambda: h.made.update(environment=dict(os.environ))
+
+
+@hole("S17")
+def core_dumps(h):
+    if resource.getrlimit(resource.RLIMIT_CORE)[1] == 0:
+        pytest.skip("this shell forbids core dumps itself")
+    h.edit(("        (resource.RLIMIT_CORE, 0),\n", ""))
+    h.host_config["ulimits"] = [{"Name": "core", "Soft": 1 << 20, "Hard": 1 << 20}]
+
+
+@hole("S19")
+def control_groups_writable(h):
+    h.no_filter()
+    h.edit(("        libc.prctl(24, capability, 0, 0, 0)\n", "        pass\n"), ('    call(libc.capset(header, nothing), "capset")\n', ""))
+    h.raw |= {"MaskedPaths": [], "ReadonlyPaths": []}
+    h.made["user"] = "0:0"
+
+
+@hole("S20", boxes=("namespace",))
+def specification_unchecked(h):
+    h.patch.setattr(attack, "refusal", lambda *_: "")
+
+
+@hole("S21", "W01", "W03", tries=3)
+def shared_tmp(h):
+    place = tempfile.mkdtemp(prefix="hl-", dir="/var/tmp")
+    h.after.append(lambda: shutil.rmtree(place))
+    os.chmod(place, 0o777)
+    h.edit(('        if name != "proc":\n',
+            '        if name == "tmp":\n            mount("/tmp", f"{ROOT}/tmp", None, BIND)\n        elif name != "proc":\n'))  # fmt: skip
+    h.command.append(lambda argv: [*argv[: argv.index("--size")], "--bind", place, "/tmp", *argv[argv.index("--size") + 4 :]])
+    h.host_config |= {
+        "binds": lambda given: given | {place: {"bind": "/tmp", "mode": "rw"}},
+        "tmpfs": lambda given: {at: size for at, size in given.items() if at != "/tmp"},
+    }
+
+
+@hole("S22")
+def a_terminal(h):
+    h.no_landlock()
+    h.edit(('os.dup2(os.open("/dev/null", os.O_RDONLY), 0)', "os.dup2(os.openpty()[0], 0)"))
+
+
+@hole("S24", boxes=("namespace",))
+def run_without_a_box(h):
+    h.patch.setattr(attack, "NamespaceBox", lambda *_: "an unsandboxed run")
+
+
+@hole("B01", boxes=("namespace",))
+def root_account_unchecked(h):
+    real = attack.budget.reserve
+    h.patch.setattr(attack.budget, "reserve", lambda txn, key, names, amount: real(txn, key, [n for n in names if n != "root"], amount))
+
+
+@hole("B03", boxes=("namespace",), seen="charged 0")
+def reservations_dropped(h):
+    h.patch.setattr(attack, "reconcile", lambda _: None)
+
+
+@hole("A02", "A20", boxes=("namespace",))
+def grants_not_consumed(h):
+    h.patch.setattr(sandbox.run.gate, "consume", lambda *_: None)
+
+
+@hole("B04", boxes=("namespace",))
+def amounts_unchecked(h):
+    h.patch.setattr(Amount, "__post_init__", lambda _: None)
+
+
+@hole("B05", "B07", "B11", seen="limit: wall|signal")
+def cpu_unwatched(h):
+    real = watch._breach
+    h.patch.setattr(watch, "_breach", lambda limits, *a: real(replace(limits, cpu_us=1 << 50), *a))
+
+
+@hole("B06", seen="^ok")
+def cpu_of_children_uncharged(h):
+    h.patch.setattr(cgroup.Group, "cpu_us", lambda _: 0)
+
+
+@hole("B08", seen="intact=False")
+def nothing_killed(h):
+    kept = []
+    h.after.append(lambda: [real(box, box._api) for box in kept])
+    real = Container.remove
+    h.patch.setattr(Container, "remove", lambda container, api: kept.append(container))
+    h.patch.setattr(DockerBox, "_kill", lambda *_: None)
+    h.patch.setattr(namespace, "_kill", lambda *_: None)
+    h.edit(*PIDS)
+    if h.kind == "docker":
+        h.edit(("            os.kill(-1, signal.SIGKILL)\n            os.waitpid(-1, 0)\n", "            break\n"),
+               ("        stream.write(collect(told, os.waitstatus_to_exitcode(status)))\n",
+                "        stream.write(collect(told, os.waitstatus_to_exitcode(status)))\n    signal.pause()\n"))  # fmt: skip
+    else:
+        real_kill = cgroup.Group.kill
+        h.after.append(lambda: [real_kill(group) for group in groups])
+        groups = []
+        h.patch.setattr(cgroup.Group, "kill", lambda group: groups.append(group))
+
+
+@hole("B08b", "B09", seen="without a collector's report")
+def wall_unwatched(h):
+    real, began = watch._breach, []
+
+    def blind(limits, started, *a):
+        began.append(time.monotonic())
+        if time.monotonic() - started > 8:  # the test ends it, three seconds late
+            h.box.stop()
+        return real(replace(limits, wall_us=1 << 50), started, *a)
+
+    h.patch.setattr(watch, "_breach", blind)
+
+
+@hole("B10", boxes=("namespace",))
+def heads_unchecked(h):
+    h.patch.setattr(attack, "check_checkpoints", lambda *_: None)
+
+
+@hole("B14", boxes=("namespace",), seen="^ok")
+def unknown_runs_on(h):
+    class Deaf:
+        def __init__(self, group):
+            self.group = group
+
+        def __getattr__(self, name):
+            return getattr(self.group, name)
+
+        def cpu_us(self):
+            with contextlib.suppress(OSError):
+                return self.group.cpu_us()
+            return 0
+
+    real = watch.watch
+    h.patch.setattr(namespace, "watch", lambda execution, channel, group, kill, **k: real(execution, channel, group and Deaf(group), kill, **k))
+
+
+@hole("B15")
+def a_device(h):
+    device = ["--dev-bind", "/dev/null", "/dev/hl-device"]
+    h.command.append(lambda argv: [*argv[: argv.index("--remount-ro")], *device, *argv[argv.index("--remount-ro") :]])
+    h.host_config["devices"] = ["/dev/null:/dev/hl-device:rwm"]
+
+
+@hole("E02", "E03", "A19", boxes=("namespace",))
+def proposals_believed(h):
+    h.patch.setattr(attack, "strict_json", lambda given: given)
+    h.patch.setattr(attack, "parse", lambda _, given: given)
+    h.patch.setattr(attack, "change", lambda *_: "a plan")
+
+
+@hole("E04", "E16")
+def inputs_writable(h):
+    h.edit(IN_READ_ONLY)
+    h.no_landlock()
+    h.made["user"] = "0:0"
+    h.host_config["binds"] = lambda given: {at: {**what, "mode": "rw"} for at, what in given.items()}
+
+
+@hole("E05")
+def answers_inside(h):
+    h.edit(("    sys.argv = [\"heirloop\"]\n", "    sys.argv = [\"heirloop\"]\n    answers = [1, 2, 3]\n"))
+
+
+@hole("E06", boxes=("namespace",), seen="exact_match")
+def scores_believed(h):
+    h.patch.setattr(attack, "score", lambda *_: {"exact_match": 1.0})
+
+
+@hole("E11", boxes=("namespace",), seen="^program: exit 1; program: exit 1 ")
+def copies_taken(h):
+    h.patch.setattr(measure, "_copied", lambda *_: "")
+
+
+@hole("A01", boxes=("namespace",))
+def bytes_unchecked(h):
+    h.patch.setattr(Store, "get", lambda store, name: store._path(name).read_bytes())
+
+
+@hole("A03", "A04", boxes=("namespace",), seen="^mandate|None|nothing")
+def mandates_unchecked(h):
+    h.patch.setattr(gate, "check_mandate", lambda envelope, *_: gate.parse(gate.Mandate, keys.payload_unchecked(envelope)))
+
+
+CASES = [(kind, one) for one, (_, boxes, *_) in HOLES.items() for kind in boxes]
+
+
+@pytest.mark.parametrize(("kind", "one"), CASES, ids=[f"{kind}-{one}" for kind, one in CASES])
+def test_without_its_defence_the_attack_gets_through(kind, one, monkeypatch, tmp_path):
+    act, _, seen, mode, tries, _ = HOLES[one]
+    box = need_box(lambda: MAKE[kind]("cold"), kind)
+    if box.tier == "C" and one in ("S01", "S01b", "S02", "S02b", "B06", "B14"):
+        pytest.skip("no writable control group: the tier does not promise it")
+    box.close()
+    with tempfile.TemporaryDirectory(prefix="hl-hole-") as folder:
+        h = Hole(monkeypatch, Path(folder), kind)
+        act(h)
+        h.apply()
+        try:
+            said, stopped = "", True
+            with attack.suite(lambda: MAKE[kind](mode)) as suite:
+                h.box = suite.box
+                getattr(h, "late", lambda: None)()
+                for _ in range(tries):
+                    row = suite.attempt(ROWS[one])
+                    said, stopped = f"{row['said']} intact={row['host_intact']}", row["stopped"]
+                    if not stopped and re.search(seen, said):
+                        break
+            assert not stopped and re.search(seen, said), said
+        finally:
+            monkeypatch.undo()
+            for clear in h.after:
+                clear()
