@@ -138,7 +138,7 @@ class Budget:
     money_micros: int = 0
     "millionths of the study's currency"
     shares: dict[str, float] = field(default_factory=dict)
-    "largest share of the CPU-seconds for a sub-account (propose, train, predict, evaluate); missing: 1"
+    "largest share of the CPU-seconds for a sub-account (propose, train, predict, evaluate, or each arm); missing: 1"
     train: Limits = field(default_factory=Limits)
     "hard limits of one train job"
     predict: Limits = field(default_factory=Limits)
@@ -151,7 +151,7 @@ class Budget:
         for name in ("tokens", "money_micros"):
             need(0 <= getattr(self, name) < 2**53, name, getattr(self, name), "a whole number from 0")
         for name, share in self.shares.items():
-            need(name in ("propose", "train", "predict", "evaluate"), "shares", name, "propose, train, predict or evaluate")
+            need(name in ("propose", "train", "predict", "evaluate", "arm"), "shares", name, "propose, train, predict, evaluate or arm")
             need(0 < share <= 1, f"shares.{name}", share, "above 0, at most 1")
 
     def amount(self) -> Amount:

@@ -147,7 +147,8 @@ class Suite:
         """Record and grant a plan whose bundle holds these files."""
         r, self.count = self.running, self.count + 1
         recipe, bundle = r.config.task.baseline, r.sandbox.store.put_bundle(source() | files)
-        plan = make(r.config, study=r.root, place=("attack", 0, 0, self.count), purpose=purpose, parent="", parent_recipe=recipe, risk="patch",
+        place = (r.config.arms()[0], 0, 0, self.count)
+        plan = make(r.config, study=r.root, place=place, purpose=purpose, parent="", parent_recipe=recipe, risk="patch",
                     recipe=recipe, bundle=bundle, reference=None if purpose == "baseline" else (bundle, recipe),
                     proposal=Proposal(hypothesis="an attack", knobs={}))  # fmt: skip
         name = digest(plan)

@@ -67,7 +67,7 @@ class Campaign:
             return None if known.startswith("!") else known
         champion, started = self.champions()[-1], time.thread_time()
         text = PROPOSERS[self.arm](self.scene(generation, index))
-        charge_proposer(self.running, f"propose:{place}", int((time.thread_time() - started) * 1e6))
+        charge_proposer(self.running, self.arm, f"propose:{place}", int((time.thread_time() - started) * 1e6))
         parent = self.plan(champion)
         try:
             proposal = parse(Proposal, strict_json(text))

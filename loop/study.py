@@ -159,7 +159,7 @@ def _begin(ledger: Ledger, config: Config, box: Box) -> None:
     }
     with ledger.transaction() as txn:
         txn.append("study", body)
-        budget.open_study(txn, config.budget)
+        budget.open_study(txn, config.budget, config.arms())
 
 
 def _questions(ledger: Ledger, store: Store, config: Config, splits: dict[str, Items]) -> dict[str, tuple[str, int]]:
@@ -172,12 +172,12 @@ def _questions(ledger: Ledger, store: Store, config: Config, splits: dict[str, I
     return found
 
 
-def charge_proposer(running: Running, key: str, cpu_us: int) -> None:
-    """Charge the trusted side's own CPU for one proposal."""
-    held, used = Amount(cpu_us=max(cpu_us, 100_000)), Amount(cpu_us=cpu_us)
+def charge_proposer(running: Running, arm: str, key: str, cpu_us: int) -> None:
+    """Charge the trusted side's own CPU for one proposal to its arm."""
+    held, used, payers = Amount(cpu_us=max(cpu_us, 100_000)), Amount(cpu_us=cpu_us), ("root", "propose", budget.arm_account(arm))
     with running.ledger.transaction() as txn:
-        budget.reserve(txn, key, ("root", "propose"), held)
-        budget.settle(txn, key, ("root", "propose"), held, used)
+        budget.reserve(txn, key, payers, held)
+        budget.settle(txn, key, payers, held, used)
 
 
 _LOCKS: list[Any] = []

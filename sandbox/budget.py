@@ -27,13 +27,20 @@ BALANCES = sa.Table(
 Balances = dict[str, dict[str, dict[str, int]]]
 
 
-def open_study(txn: Transaction, budget: Budget) -> None:
-    """Open the root account and its sub-accounts; children only sub-reserve."""
+def open_study(txn: Transaction, budget: Budget, arms: Iterable[str] = ()) -> None:
+    """Open the root account and its sub-accounts, by stage and by arm; children only sub-reserve."""
     total = budget.amount()
     open_account(txn, "root", total)
     for name in ACCOUNTS:
         share = budget.shares.get(name, 1.0)
         open_account(txn, name, Amount(**{**plain(total), "cpu_us": int(total.cpu_us * share)}))
+    for arm in arms:
+        open_account(txn, arm_account(arm), Amount(**{**plain(total), "cpu_us": int(total.cpu_us * budget.shares.get("arm", 1.0))}))
+
+
+def arm_account(arm: str) -> str:
+    """Return the account of an arm: it pays for whatever its proposals cost, hostile successors in evaluation too."""
+    return f"arm {arm}"
 
 
 def open_mandate(txn: Transaction, name: str, caps: Caps, total: Amount) -> None:

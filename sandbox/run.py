@@ -40,10 +40,10 @@ def worst_case(job: Job) -> Amount:
     return Amount(cpu_us=limits.cpu_us, wall_us=limits.wall_us, jobs=1, output_bytes=limits.output_bytes)
 
 
-def accounts(grant: Grant) -> tuple[str, ...]:
-    """Return the accounts that pay: root, the sub-account of the role, and the mandate."""
+def accounts(grant: Grant, plan: Plan) -> tuple[str, ...]:
+    """Return the accounts that pay: root, the stage, the arm that proposed it, and the decision that allowed it."""
     sub = {"train": "train", "predict": "predict"}.get(grant.role, "evaluate")
-    return ("root", sub, gate.account(grant.authority))
+    return ("root", sub, budget.arm_account(plan.arm), gate.account(grant.authority))
 
 
 def run(sandbox: Sandbox, job: Job, grant: Grant, cpu: int | None = None) -> JobResult:
@@ -53,7 +53,7 @@ def run(sandbox: Sandbox, job: Job, grant: Grant, cpu: int | None = None) -> Job
     """
     plan = _check(sandbox, job, grant)
     key = digest(job)
-    reserved, payers = worst_case(job), accounts(grant)
+    reserved, payers = worst_case(job), accounts(grant, plan)
     files = sandbox.store.get_bundle(job.bundle)
     files |= {"job.json": canonical(job.order), **{i.name: sandbox.store.get(i.digest) for i in job.inputs}}
     with sandbox.ledger.transaction() as txn:
@@ -106,11 +106,11 @@ def reconcile(ledger: Ledger) -> int:
     lost = [e for e in entries if e.kind == "start" and e.body["grant"]["nonce"] not in done]
     for entry in lost:
         grant, job = parse(Grant, entry.body["grant"]), parse(Job, entry.body["job"])
-        amount = worst_case(job)
+        amount, payers = worst_case(job), accounts(grant, recorded_plan(entries, grant.plan))
         result = JobResult(status="box", detail="lost: the trusted process ended before the job did", charged=amount,
                            startup_cpu_us=0, charged_by="reservation", peak_bytes=0, outputs={}, log="", box="")  # fmt: skip
         with ledger.transaction() as txn:
-            budget.settle(txn, grant.nonce, accounts(grant), amount, amount)
+            budget.settle(txn, grant.nonce, payers, amount, amount)
             txn.append("job", {"nonce": grant.nonce, "plan": job.plan, "role": job.role, "index": job.index,
                                "digest": entry.body["digest"], "result": plain(result)})  # fmt: skip
     return len(lost)

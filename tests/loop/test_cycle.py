@@ -305,6 +305,22 @@ def test_a_failed_training_is_recorded_charged_and_the_loop_goes_on(tmp_path, go
     assert result["accounts"]["train"]["jobs"]["spent"] == 5
 
 
+def test_a_successor_that_is_slow_in_evaluation_is_paid_by_its_arm(tmp_path, go):
+    cfg = config(tmp_path, "study.arms=[local,random]", "study.final_replicates=0")
+    mandate(cfg)
+
+    def script(execution):
+        slow = parse(Order, json.loads(execution.files["job.json"])).recipe != cfg.task.baseline and execution.role == "predict"
+        return outcome("limit", "cpu", cpu_us=cfg.budget.predict.cpu_us) if slow else None
+
+    result, facts = go(cfg, FakeBox(lambda order: 0.5, script)), entries(cfg)
+    arms = {e.body["digest"]: e.body["plan"]["arm"] for e in facts if e.kind == "plan"}
+    for arm in ("local", "random"):
+        jobs = [e.body["result"]["charged"]["cpu_us"] for e in facts if e.kind == "job" and arms[e.body["plan"]] == arm]
+        asked = [e.body["spent"]["cpu_us"] for e in facts if e.kind == "settle" and {"propose", f"arm {arm}"} <= set(e.body["accounts"])]
+        assert result["accounts"][f"arm {arm}"]["cpu_us"]["spent"] == sum(jobs) + sum(asked) > 4 * cfg.budget.predict.cpu_us
+
+
 @pytest.mark.parametrize(
     "text",
     ['{"hypothesis": "a", "hypothesis": "b", "knobs": {}}', '{"hypothesis": "a", "knobs": {"depth": NaN}}', "x" * 10_000_000,

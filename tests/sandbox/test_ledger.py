@@ -1,12 +1,15 @@
 import itertools
 import multiprocessing
+import os
+import random
 import sqlite3
+import time
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from configs.errors import BudgetExhausted, VerificationFailed
-from configs.records import Amount
+from configs.records import RESOURCES, Amount
 from configs.study import Budget
 from sandbox import budget, keys
 from sandbox.ledger import Ledger, check_checkpoints, checkpoint
@@ -125,22 +128,94 @@ def test_balances_equal_their_replay(tmp_path):
     assert ledger.read(budget.balances) == budget.replay(ledger.entries())
 
 
-def hammer(path, count):
-    ledger = Ledger.file(path)
-    for _ in range(count):
+def hammer(path, tries, slot, careless):
+    """Reserve and settle until killed; count the tries. Careless: look first, then take, in two transactions."""
+    ledger, chance = Ledger.file(path), random.Random(os.urandom(8))
+    while True:
+        payers, held = ("root", "train"), Amount(cpu_us=100, jobs=1)
         try:
-            with ledger.transaction() as txn:
-                budget.reserve(txn, "h", ("root", "train"), Amount(jobs=1))
+            if careless:
+                root = ledger.read(budget.balances)["root"]["cpu_us"]
+                if root["limit"] - root["spent"] - root["reserved"] >= held.cpu_us:
+                    with ledger.transaction() as txn:
+                        txn.connection.execute(budget.BALANCES.update().where(budget.BALANCES.c.resource == "cpu_us")
+                                               .values(reserved=budget.BALANCES.c.reserved + held.cpu_us))  # fmt: skip
+            else:
+                with ledger.transaction() as txn:
+                    budget.reserve(txn, str(slot), payers, held)
+                if chance.random() < 0.8:  # else it is never settled, as after a crash
+                    with ledger.transaction() as txn:
+                        budget.settle(txn, str(slot), payers, held, Amount(cpu_us=chance.randrange(40, 101), jobs=1))
         except BudgetExhausted:
             pass
+        tries[slot] += 1
 
 
-def test_parallel_workers_cannot_pass_a_limit_together(tmp_path):
-    ledger = accounts(tmp_path, jobs=50)
-    context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=hammer, args=(tmp_path / "b.sqlite", 30)) for _ in range(4)]
-    [w.start() for w in workers]
-    [w.join() for w in workers]
-    assert all(w.exitcode == 0 for w in workers)
-    assert ledger.read(budget.balances)["root"]["jobs"]["reserved"] == 50
-    assert len([e for e in ledger.entries() if e.kind == "reserve"]) == 50
+def hammered(path, workers, wanted, careless=False):
+    """Run workers, kill one at random again and again, until so many tries are made; return how many were killed."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["sandbox.budget", "sandbox.ledger"])
+    tries, killed = context.Array("q", workers, lock=False), 0
+
+    def start(slot):
+        process = context.Process(target=hammer, args=(path, tries, slot, careless), daemon=True)
+        process.start()
+        return process
+
+    live = [start(slot) for slot in range(workers)]
+    while sum(tries) < wanted:
+        time.sleep(random.uniform(0.05, 0.4))
+        slot = random.randrange(workers)
+        assert live[slot].is_alive(), "a worker ended by itself"
+        live[slot].kill()
+        live[slot].join()
+        live[slot], killed = start(slot), killed + 1
+    for process in live:
+        process.kill()
+        process.join()
+    return killed
+
+
+def test_sixteen_processes_and_kills_cannot_pass_a_limit_together(tmp_path):
+    limit = 300_000
+    ledger = Ledger.file(tmp_path / "b.sqlite", create=True)
+    with ledger.transaction() as txn:
+        for name in ("root", "train"):
+            budget.open_account(txn, name, Amount(cpu_us=limit, jobs=1_000_000))
+    ledger.close()
+    killed = hammered(tmp_path / "b.sqlite", 16, 10_000)
+    ledger = Ledger.file(tmp_path / "b.sqlite")  # the chain holds after every kill
+    entries, root, free = ledger.entries(), ledger.read(budget.balances)["root"]["cpu_us"], limit
+    assert killed >= 5 and len([e for e in entries if e.kind == "reserve"]) > 3_000
+    for entry in entries:  # at every moment, not at the end alone
+        free -= entry.body["amount"]["cpu_us"] if entry.kind == "reserve" else 0
+        free += entry.body["released"]["cpu_us"] - entry.body["spent"]["cpu_us"] if entry.kind == "settle" else 0
+        assert free >= 0
+    assert limit - 100 < root["spent"] + root["reserved"] <= limit
+    assert ledger.read(budget.balances) == budget.replay(entries)
+
+
+def test_looking_before_taking_in_two_transactions_passes_the_limit(tmp_path):
+    """The same hammer on a careless account: it shows that the test above can fail."""
+    ledger = accounts(tmp_path, jobs=1000)
+    with ledger.transaction() as txn:
+        txn.connection.execute(budget.BALANCES.update().where(budget.BALANCES.c.resource == "cpu_us").values(limit=2_000))
+    ledger.close()
+    for _ in range(20):
+        hammered(tmp_path / "b.sqlite", 8, 200, careless=True)
+        root = Ledger.file(tmp_path / "b.sqlite").read(budget.balances)["root"]["cpu_us"]
+        if root["reserved"] > root["limit"]:
+            return
+        with Ledger.file(tmp_path / "b.sqlite").transaction() as txn:
+            txn.connection.execute(budget.BALANCES.update().values(reserved=0))
+    raise AssertionError("eight careless workers never passed the limit")
+
+
+@pytest.mark.parametrize("resource", RESOURCES)
+def test_every_resource_has_a_hard_limit(tmp_path, resource):
+    ledger = Ledger.file(tmp_path / "b.sqlite", create=True)
+    with ledger.transaction() as txn:
+        budget.open_account(txn, "root", Amount(**dict.fromkeys(RESOURCES, 10)))
+        budget.reserve(txn, "a", ("root",), Amount(**{resource: 10}))
+    with pytest.raises(BudgetExhausted, match=f"0 {resource} left"), ledger.transaction() as txn:
+        budget.reserve(txn, "b", ("root",), Amount(**{resource: 1}))
