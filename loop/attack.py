@@ -119,11 +119,12 @@ def host() -> Iterator[Host]:
 
 
 def survivors(name: str) -> list[int]:
-    """Return the processes of an attack that still live."""
+    """Return the processes of an attack that still live (a dead one that nobody has waited for does not)."""
     found = []
-    for path in Path("/proc").glob("[0-9]*/comm"):
+    for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            if path.read_text().strip() == name:
+            before, _, after = path.read_text().rpartition(") ")
+            if before.partition(" (")[2] == name and after[0] not in "ZX":
                 found.append(int(path.parent.name))
     return found
 

@@ -170,8 +170,9 @@ def keys_list(as_json: bool) -> None:
 def status(folder: Path, as_json: bool) -> None:
     """Show where a run stands."""
     s = _summary(folder)
-    root = s["accounts"]["root"]
-    rows = [["finished", s["finished"]], ["tier", s["tier"]], ["entries", s["entries"]], ["plans", sum(len(g["plans"]) for g in s["generations"])],
+    root, proof = s["accounts"]["root"], f"proved {s['proved']}" if s["proved"] else "heirloop doctor was not run before it"
+    rows = [["finished", s["finished"]], ["tier", f"{s['tier']}, {proof}"], ["entries", s["entries"]],
+            ["plans", sum(len(g["plans"]) for g in s["generations"])],
             ["CPU-seconds", f"{root['cpu_us']['spent'] / 1e6:.1f} of {root['cpu_us']['limit'] / 1e6:.0f}"],
             ["champion", s["champion"]["plan"][:12]], ["decided by", ", ".join(s["decided_by"])]]  # fmt: skip
     _print(rows, ["what", "value"], as_json)
@@ -249,15 +250,16 @@ def image() -> None:
 
 
 @image.command("build")
-@click.option("--offline", is_flag=True, help="From debootstrap and the box environment, without an image registry.")
+@click.option("--offline", is_flag=True, help="From debootstrap and wheels, without an image registry.")
 @click.option("--index", default="", help="A further package index, for a CPU or CUDA torch.")
+@click.option("--gpu", default="", help="A torch build for a GPU, such as cu126; needs an index that has it.")
 @click.option("--name", default="heirloop-box", show_default=True)
-def image_build(offline: bool, index: str, name: str) -> None:
+def image_build(offline: bool, index: str, gpu: str, name: str) -> None:
     """Build the image that box=docker runs."""
     from loop.plan import ROOT
     from sandbox.box.image import build
 
-    click.echo(f"{name}: {build(name, ROOT, offline=offline, index=index)}")
+    click.echo(f"{name}: {build(name, ROOT, offline=offline, index=index, gpu=gpu)}")
 
 
 @cli.command()
@@ -297,6 +299,7 @@ def doctor(kind: str | None, runtime: str, as_json: bool) -> None:
     from configs.errors import NoBox, VerificationFailed
     from loop.doctor import doctor as examine
     from loop.plan import ROOT
+    from loop.study import remember
     from sandbox.box.base import Box
     from sandbox.box.docker import DockerBox
     from sandbox.box.namespace import NamespaceBox
@@ -305,6 +308,7 @@ def doctor(kind: str | None, runtime: str, as_json: bool) -> None:
         "namespace": lambda: NamespaceBox(ROOT / ".box"), "docker": lambda: DockerBox("heirloop-box", runtime=runtime, warm=True),
     }  # fmt: skip
     rows, tiers = examine({name: make for name, make in makes.items() if kind in (None, name)}, ROOT)
+    remember(tiers)
     best = min(tiers.values(), default="")
     if as_json:
         click.echo(json.dumps({"rows": rows, "tiers": tiers, "tier": best}))

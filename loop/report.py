@@ -27,10 +27,11 @@ def page(ledger: Ledger, facts: Facts) -> str:
     s = summary(ledger, facts)
     unattended = "unattended" in s["decided_by"]
     warn = "<p class=warn>Decisions rest on an <b>unattended</b> mandate: no person decided on a plan.</p>" if unattended else ""
+    proof = f"proved by heirloop doctor on {s['proved']}" if s["proved"] else "heirloop doctor was not run before it"
     parts = [
         f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
         f"<title>Heirloop: {_e(s['study'])}</title><style>{STYLE}</style><h1>Study {_e(s['study'])}</h1>",
-        f"<p>Tier {_e(s['tier'])} ({_e(s['box'])} box), {s['entries']} ledger entries, {s['jobs']} jobs, "
+        f"<p>Tier {_e(s['tier'])} ({_e(s['box'])} box, {_e(proof)}), {s['entries']} ledger entries, {s['jobs']} jobs, "
         f"{s['wall_seconds']:.0f} s; gate was looked at {s['looks'].get('gate', 0)} times.</p>{warn}",
         "<h2>What came out</h2>", _arms(s), "<h2>Score per generation</h2>", scores_figure(s),
         "<p>Feedback scores rest on one replicate each and are rounded; a line follows the champion.</p>",

@@ -1,8 +1,11 @@
 """Open a study or go on with it: ledger, secret, store, box and gate, tied together by the study root."""
 
 import fcntl
+import json
 import os
 import platform
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +13,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from safetensors.numpy import save
 
-from configs.build import parse, plain
+from configs.build import parse, plain, strict_json
 from configs.errors import BadInput, NoBox, Stopped, VerificationFailed
 from configs.records import Amount
 from configs.study import Config
@@ -142,6 +145,26 @@ def read_config(ledger: Ledger) -> Config:
     return parse(Config, entries[0].body["config"])
 
 
+def remember(tiers: Mapping[str, str]) -> None:
+    """Keep what was proved, so that the next study root can say so."""
+    keys.home().mkdir(parents=True, exist_ok=True)
+    known = {"machine": _machine(), "day": time.strftime("%Y-%m-%d", time.gmtime()), "tiers": dict(tiers)}
+    (keys.home() / "doctor.json").write_text(json.dumps(known))
+
+
+def proved(box: Box) -> str:
+    """Return the day on which the doctor proved this box's tier on this machine, or an empty string."""
+    try:
+        known = strict_json((keys.home() / "doctor.json").read_bytes())
+        return str(known["day"]) if (known["machine"], known["tiers"].get(box.kind)) == (_machine(), box.tier) else ""
+    except (OSError, BadInput, KeyError, AttributeError):
+        return ""
+
+
+def _machine() -> str:
+    return " ".join((platform.node(), platform.release(), platform.machine(), platform.python_version()))
+
+
 def _begin(ledger: Ledger, config: Config, box: Box) -> None:
     secret = keys.new_secret()
     body: dict[str, Any] = {
@@ -153,6 +176,7 @@ def _begin(ledger: Ledger, config: Config, box: Box) -> None:
         "source": {name: digest(data) for name, data in source().items()},
         "box": box.kind,
         "tier": box.tier,
+        "proved": proved(box),
         "image": getattr(box, "image", ""),
         "python": platform.python_version(),
         "machine": {"cpus": os.cpu_count(), "arch": platform.machine()},

@@ -25,6 +25,7 @@ def summary(ledger: Ledger, facts: Facts) -> dict[str, Any]:
         "study": config.study.name,
         "root": entries[0].hash,
         "tier": entries[0].body["tier"],
+        "proved": entries[0].body["proved"],
         "box": entries[0].body["box"],
         "decided_by": kinds,
         "finished": facts.closed,
@@ -74,6 +75,8 @@ def row(facts: Facts, name: str, plan: Plan) -> dict[str, Any]:
     """Return one plan for tables: id, change, verdict, scores that may be shown."""
     verdict = facts.verdicts.get(name)
     answer: str = verdict.answer if verdict else "failed" if facts.failures.get(name) else "screened"
+    if verdict and any(c.name == "planned compute" and not c.passed for c in verdict.criteria):
+        answer = "over budget"
     if plan.purpose == "baseline":
         answer = "baseline"
     if (name, plan.change_class) in facts.denied:

@@ -155,7 +155,7 @@ class NamespaceBox:
         ours, theirs = socket.socketpair()
         log, log_end = os.pipe()
         started = time.monotonic()
-        pid = 0
+        pid, live = 0, (0, group)
         try:
             ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
             ours.settimeout(20)
@@ -167,13 +167,15 @@ class NamespaceBox:
             if group:
                 group.add(pid)
             with self._lock:
-                self._live.add((pid, group))
-            return watch(execution, Pair(ours, log), group, lambda: _kill(pid, group), started=started, startup_us=startup)
+                self._live.add(live := (pid, group))
+            outcome = watch(execution, Pair(ours, log), group, lambda: _kill(pid, group), started=started, startup_us=startup)
+            pid = 0  # it is gone; its number may come round again
+            return outcome
         except (OSError, IndexError) as error:  # what it used is not known, so its limit is charged
             return failed(f"the box failed: {error}", startup, execution.limits.cpu_us)
         finally:
             with self._lock:
-                self._live.discard((pid, group))
+                self._live.discard(live)
             if pid:
                 _kill(pid, group)
             if group:
@@ -244,15 +246,26 @@ def command(box_env: Path, control: int, cpu: int | None, procs: list[str]) -> d
 
 
 def _kill(pid: int, group: cgroup.Group | None) -> None:
-    """Kill a job: everything in its group, else its collector and the init of its pid namespace."""
+    """Kill a job and wait until it is gone: everything in its group, else the init of its pid namespace (dead last) and its collector."""
     if group:
         group.kill()
         return
+    pids = [pid]
     with contextlib.suppress(OSError):
-        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            os.kill(int(child), signal.SIGKILL)
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+        pids += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    for one in reversed(pids):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(one, signal.SIGKILL)
+    deadline = time.monotonic() + 2
+    while any(map(_lives, pids)) and time.monotonic() < deadline:
+        time.sleep(0.001)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] not in "ZX"
+    except OSError:
+        return False
 
 
 def _remedy(text: str) -> str:

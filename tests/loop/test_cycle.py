@@ -121,7 +121,9 @@ def test_compute_is_judged_at_the_pace_of_the_machine_and_does_not_creep(tmp_pat
         return int(cfg.task.planned_cpu_us * 1.6 * factors[(seen.index(order.recipe) + 1) // 2])
 
     mandate(cfg)
-    go(cfg, FakeBox(better, cpu_us=cpu_us))
+    result = go(cfg, FakeBox(better, cpu_us=cpu_us))
+    answers = [p["verdict"] for g in result["generations"] for p in g["plans"]]
+    assert ("over budget" in answers) is (False in passed)
     verdicts = [e.body["verdict"]["criteria"] for e in entries(cfg) if e.kind == "verdict"]
     assert [c["passed"] for v in verdicts for c in v if c["name"] == "planned compute"][:2] == passed
 

@@ -1,0 +1,107 @@
+"""The doctor proves what holds, finds what does not, and says it in one sentence."""
+
+import json
+import time
+
+import pytest
+from click.testing import CliRunner
+from conftest import ROOT, need_box
+from fakes import FakeBox, outcome
+
+from configs.errors import NoBox
+from evals.attacks.table import ATTACKS
+from loop import cli, doctor, study
+from sandbox.box import cgroup, namespace
+from sandbox.box.docker import DockerBox
+from sandbox.box.namespace import NamespaceBox
+
+MAKE = {"namespace": lambda: NamespaceBox(ROOT / ".box"), "docker": lambda: DockerBox("heirloop-box", warm=True)}
+
+
+@pytest.mark.parametrize("kind", MAKE)
+def test_every_promise_is_proved_with_a_figure(kind):
+    need_box(MAKE[kind], kind).close()
+    rows, tiers = doctor.doctor({kind: MAKE[kind]}, ROOT)
+    assert [(row["probe"], row["figure"]) for row in rows if not row["proved"]] == []
+    assert tiers[kind] in ("A", "B", "C") and all(row["figure"] for row in rows)
+    assert len(rows) == 1 + len(doctor.DENIALS) + len(doctor.probes(tiers[kind]))
+    packages = next(row["figure"] for row in rows if row["probe"] == "D01")
+    assert "torch" in packages and "sqlalchemy" not in packages.lower()
+
+
+def test_probes_are_attacks_of_the_catalogue():
+    known = {one.id for one in ATTACKS} | {"D01", "D02"}
+    assert {*doctor.DENIALS, *(p.id for tier in "ABC" for p in doctor.probes(tier))} <= known
+
+
+def test_a_missing_defence_is_found_and_opens_no_tier(monkeypatch, tmp_path):
+    need_box(MAKE["namespace"]).close()
+    source = (namespace.HERE / "zygote.py").read_text()
+    for name in ("zygote.py", "launch.py"):
+        (tmp_path / name).write_text((namespace.HERE / name).read_text())
+    (tmp_path / "zygote.py").write_text(source.replace('    filter_calls(bytes.fromhex(told["seccomp"]))\n', ""))
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    monkeypatch.setattr(namespace, "HERE", tmp_path)
+    real = cgroup.create
+    monkeypatch.setattr(cgroup, "create", lambda name, limits, *a: real(name, doctor.replace(limits, memory_bytes=8_000_000_000), *a))
+    rows, tiers = doctor.doctor({"namespace": MAKE["namespace"]}, ROOT)
+    wrong = {row["probe"] for row in rows if not row["proved"]}
+    assert {"S12", "S13"} <= wrong and tiers == {}
+    assert ("S02" in wrong) or not cgroup.available()
+
+
+def test_tier_c_promises_less_and_says_so(monkeypatch):
+    need_box(MAKE["namespace"]).close()
+    monkeypatch.setattr(cgroup, "create", lambda *_: None)
+    rows, tiers = doctor.doctor({"namespace": MAKE["namespace"]}, ROOT)
+    assert [(row["probe"], row["figure"]) for row in rows if not row["proved"]] == [] and tiers == {"namespace": "C"}
+    assert any("no limit over several" in row["promised"] for row in rows)
+    assert next(row["figure"] for row in rows if row["probe"] == "B06").endswith("charged (bound), 1.2 s burnt")
+
+
+class TestCommand:
+    def run(self, monkeypatch, box, *arguments):
+        def make(*_, **__):
+            if isinstance(box, Exception):
+                raise box
+            return box
+
+        monkeypatch.setattr(namespace, "NamespaceBox", make)
+        with pytest.raises(SystemExit) as left:
+            monkeypatch.setattr("sys.argv", ["heirloop", "doctor", "--box", "namespace", *arguments])
+            cli.main()
+        return left.value.code
+
+    def test_no_box_is_exit_7_with_the_remedy(self, monkeypatch, capsys):
+        assert self.run(monkeypatch, NoBox("user namespaces are closed; do this"), "--json") == 7
+        told = json.loads(capsys.readouterr().out)
+        assert told["tier"] == "" and told["rows"][0] | {"figure": ""} == {
+            "box": "namespace", "probe": "start", "promised": "a job runs", "proved": False, "figure": ""}  # fmt: skip
+        assert told["rows"][0]["figure"] == "user namespaces are closed; do this"
+
+    def test_a_box_that_holds_nothing_is_exit_6_and_proves_no_study(self, monkeypatch, capsys):
+        box = FakeBox(lambda order: 1.0, lambda execution: outcome())
+        assert self.run(monkeypatch, box) == 6
+        assert "promises that do not hold here: fake E07" in capsys.readouterr().err
+        assert study.proved(box) == ""
+
+    def test_a_broken_box_is_one_row(self, monkeypatch, capsys):
+        box = FakeBox(lambda order: 1.0, lambda execution: outcome("box", "the engine failed"))
+        assert self.run(monkeypatch, box, "--json") == 7
+        assert [row["figure"] for row in json.loads(capsys.readouterr().out)["rows"]] == ["the engine failed"]
+
+
+def test_what_was_proved_stands_in_the_next_study_root_of_this_machine_alone(monkeypatch):
+    box = FakeBox(lambda order: 1.0)
+    study.remember({"fake": "C", "docker": "B"})
+    assert study.proved(box) == time.strftime("%Y-%m-%d", time.gmtime())
+    box.tier = "B"
+    assert study.proved(box) == ""
+    box.tier = "C"
+    monkeypatch.setattr(study, "_machine", lambda: "another")
+    assert study.proved(box) == ""
+
+
+def test_help_names_the_command():
+    assert "Try every promise of each box" in CliRunner().invoke(cli.cli, ["doctor", "--help"]).output
