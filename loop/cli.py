@@ -4,6 +4,7 @@ Exit codes: 0 done, 2 bad input, 3 waiting for a human, 4 budget exhausted, 5 pa
 7 no usable box.
 """
 
+import errno
 import json
 import sys
 from pathlib import Path
@@ -31,6 +32,13 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(2)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise
+        from sandbox.ledger import FULL
+
+        click.echo(f"heirloop: {FULL}", err=True)
+        sys.exit(5)
     except click.Abort:
         sys.exit(5)
 

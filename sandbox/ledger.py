@@ -18,11 +18,12 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from sqlalchemy.exc import DatabaseError
 
-from configs.errors import VerificationFailed
+from configs.errors import Stopped, VerificationFailed
 from configs.records import Entry
 from sandbox.canonical import canonical, digest
 
 GENESIS = "0" * 64
+FULL = "the disk that holds the run is full or failing; free some space, and the same command goes on where it was"
 META = sa.MetaData()
 ENTRIES = sa.Table(
     "entries",
@@ -84,9 +85,14 @@ class Ledger:
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
-        """Yield a write transaction that excludes every other writer."""
-        with self._engine.begin() as connection:
-            yield Transaction(connection)
+        """Yield a write transaction that excludes every other writer; raise Stopped, with nothing written, on a full disk."""
+        try:
+            with self._engine.begin() as connection:
+                yield Transaction(connection)
+        except DatabaseError as error:
+            if "full" in str(error.orig) or "disk I/O" in str(error.orig):
+                raise Stopped(FULL) from None
+            raise
 
     def append(self, kind: str, body: dict[str, Any]) -> Entry:
         """Append one entry in a transaction of its own."""

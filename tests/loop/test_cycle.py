@@ -482,3 +482,27 @@ def test_wandb_mirrors_shown_scores_offline(tmp_path, go, monkeypatch):
     result = go(cfg, FakeBox(better))
     assert {row["generation"] for row in seen} == {0, 1, 2} and all(row["local/best feedback"] <= 1 for row in seen)
     assert list((tmp_path / "runs" / "t" / "wandb").glob("offline-run-*")) and result["finished"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a small disk can be mounted by root alone")
+@pytest.mark.parametrize("room", [220, 300, 420, 700, 1100])
+def test_a_full_disk_stops_the_loop_and_loses_nothing_recorded(tmp_path, go, room):
+    """The disk of the run has `room` KiB: it fills up somewhere in the study. With more room the same command goes on."""
+    cfg = config(tmp_path)
+    mandate(cfg)
+    (tmp_path / "runs").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={room}k", "tmpfs", tmp_path / "runs"], check=True)
+    try:
+        with pytest.raises((Stopped, OSError)) as full:
+            go(cfg, FakeBox(lambda order: 0.5))
+        assert "full" in str(full.value) or full.value.errno == 28
+        before = Ledger.file(tmp_path / "runs/t/ledger.sqlite").entries() if (tmp_path / "runs/t/ledger.sqlite").exists() else []
+        subprocess.run(["mount", "-o", "remount,size=64m", tmp_path / "runs"], check=True)
+        if before:
+            result = go(cfg, FakeBox(lambda order: 0.5))
+            after = entries(cfg)
+            assert [e.hash for e in after[: len(before)]] == [e.hash for e in before] and result["finished"]
+            assert result["accounts"]["root"]["cpu_us"]["reserved"] == 0
+            verify(tmp_path / "runs/t")
+    finally:
+        subprocess.run(["umount", "-l", tmp_path / "runs"], check=True)
