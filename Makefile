@@ -30,5 +30,10 @@ check: setup
 	.venv/bin/lint-imports
 	$(MAKE) test
 
-bench: setup
+.bench/ready:
+	@$(PYTHON) -m venv .bench
+	.bench/bin/python -m pip install -q $(PIP_ARGS) openevolve==0.4.1
+	@touch $@
+
+bench: setup .bench/ready
 	.venv/bin/python tests/bench/bench.py

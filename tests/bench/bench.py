@@ -7,13 +7,17 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from configs.errors import NoBox  # noqa: E402
 from configs.job import Limits  # noqa: E402
+from sandbox.box import docker, namespace, watch  # noqa: E402
 from sandbox.box.base import Box, Execution  # noqa: E402
 from sandbox.box.docker import DockerBox  # noqa: E402
 from sandbox.box.namespace import NamespaceBox  # noqa: E402
@@ -22,16 +26,150 @@ PROGRAM = b"def main(i, o):\n    import torch\n    (o / 'weights.safetensors').w
 
 
 def overhead(box: Box, count: int, warm: bool = False) -> float:
-    """Median seconds from call to collected outputs of a program that trains nothing."""
+    """Median seconds from call to collected outputs of a candidate that trains nothing.
+
+    Warm in Docker, each call waits until the next container stands ready: its start hides behind a job that is longer than it.
+    """
     found = []
-    files = {"models/__init__.py": b"", "models/train.py": PROGRAM, "job.json": b"{}"}
     for _ in range(count + warm):
         started = time.perf_counter()
-        outcome = box.run(Execution(role="train", files=files, limits=Limits(), outputs={"weights.safetensors": 200_000}))
+        outcome = box.run(candidate(PROGRAM))
         found.append(time.perf_counter() - started)
         assert outcome.status == "ok", outcome
+        while warm and isinstance(box, DockerBox) and not any(box._waiting.values()):
+            time.sleep(0.01)
     box.close()
     return statistics.median(found[warm:])
+
+
+def candidate(program: bytes, limits: Limits = Limits()) -> Execution:  # noqa: B008
+    """A bundle of one program."""
+    files = {"models/__init__.py": b"", "models/train.py": program, "job.json": b"{}"}
+    return Execution(role="train", files=files, limits=limits, outputs={"weights.safetensors": 200_000})
+
+
+HELD = b"""
+import os, sys, time
+def main(i, o):
+    held = bytearray(os.urandom(1 << 20)) * %d
+    print(time.monotonic(), flush=True)
+    %s
+"""
+LIMITS = Limits(cpu_us=30_000_000, wall_us=60_000_000, memory_bytes=2_000_000_000, processes=40)
+KILLS = {
+    "CPU": (replace(LIMITS, cpu_us=2_500_000), HELD % (1000, b"while True: pass")),
+    "wall": (replace(LIMITS, wall_us=4_000_000), HELD % (1000, b"time.sleep(60)")),
+    "memory": (replace(LIMITS, memory_bytes=1_100_000_000), HELD % (1, b"""parts = []
+    while True:
+        parts.append(bytearray(b"x") * 2_000_000)
+        os.write(1, (str(time.monotonic()) + "\\n").encode())""")),
+    "denied fork": (LIMITS, HELD % (900, b"""while True:
+        os.write(1, (str(time.monotonic()) + "\\n").encode())
+        try:
+            if os.fork() == 0: time.sleep(60)
+        except OSError: time.sleep(60)""")),
+}  # fmt: skip
+"""limit: what to send; each holds about 1 GiB when it is killed"""
+
+
+def kills(box: Box, count: int) -> dict[str, float]:
+    """Worst seconds, by limit, from the trigger to the last process gone.
+
+    The trigger is the moment that the program printed last (memory, fork), the deadline (wall), or the CPU used beyond the limit
+    on one core (CPU).
+    """
+    ended, worst, real = [0.0], dict[str, float](), watch.watch
+
+    def timed(execution: Execution, channel: Any, group: Any, kill: Any, **rest: Any) -> Any:
+        def then() -> None:
+            kill()
+            ended[0] = time.monotonic()
+
+        return real(execution, channel, group, then, **rest)
+
+    module: Any = docker if isinstance(box, DockerBox) else namespace
+    module.watch = timed
+    for name, (limits, program) in KILLS.items():
+        for _ in range(count):
+            outcome = box.run(candidate(program, limits))
+            wanted = {"denied fork": "processes"}.get(name, name.lower())
+            assert (outcome.status, outcome.detail) == ("limit", wanted), (name, outcome.detail, outcome.log[-300:])
+            if name == "wall":
+                took = (outcome.wall_us - limits.wall_us) / 1e6
+            elif name == "CPU":
+                took = (outcome.cpu_us - outcome.startup_cpu_us - limits.cpu_us) / 1e6
+            else:
+                took = ended[0] - float(outcome.log.split()[-1])
+            worst[name] = max(worst.get(name, 0.0), took)
+    module.watch = real
+    return worst
+
+
+def overuse(box: Box, count: int) -> float:
+    """Worst CPU-seconds beyond a limit of 1 s, eight processes burning."""
+    program = b"import os\ndef main(i, o):\n    for _ in range(3): os.fork()\n    while True: pass\n"
+    found = [box.run(candidate(program, replace(LIMITS, cpu_us=1_000_000))) for _ in range(count)]
+    assert all(o.detail == "cpu" for o in found)
+    return max((o.cpu_us - o.startup_cpu_us) / 1e6 - 1 for o in found)
+
+
+FLOOD = r"""
+import resource, sys
+sys.path[:0] = [sys.argv[1], sys.argv[1] + "/tests/bench"]
+import bench
+made = {"namespace": lambda: bench.NamespaceBox(bench.ROOT / ".box"), "docker": lambda: bench.DockerBox("heirloop-box")}[sys.argv[2]]()
+flood = b"import os\ndef main(i, o):\n    part = b'x' * 1_000_000\n    for _ in range(1000): os.write(1, part)\n"
+done = made.run(bench.candidate(flood, bench.replace(bench.LIMITS, output_bytes=2_000_000_000)))
+assert done.status == "ok" and done.log_total > 900_000_000, (done.status, done.detail, done.log_total)
+made.close()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+def flooded(kind: str) -> float:
+    """Largest resident MiB of the trusted process that drains 1 GB of a job's output."""
+    done = subprocess.run([sys.executable, "-c", FLOOD, str(ROOT), kind], check=True, capture_output=True, text=True)
+    return float(done.stdout)
+
+
+OPENEVOLVE = """
+import asyncio, logging, statistics, sys, tempfile, time
+from openevolve.config import EvaluatorConfig
+from openevolve.evaluator import Evaluator
+logging.disable(logging.CRITICAL)
+EVALUATION = '''
+import importlib.util, pathlib, tempfile
+def evaluate(path):
+    spec = importlib.util.spec_from_file_location("candidate", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with tempfile.TemporaryDirectory() as folder:
+        module.main(None, pathlib.Path(folder))
+        return {"combined_score": float((pathlib.Path(folder) / "weights.safetensors").stat().st_size)}
+'''
+with tempfile.NamedTemporaryFile("w", suffix=".py") as file:
+    file.write(EVALUATION)
+    file.flush()
+    evaluator, found = Evaluator(EvaluatorConfig(cascade_evaluation=False), file.name), []
+    for number in range(31):
+        started = time.perf_counter()
+        scores = asyncio.run(evaluator.evaluate_program(sys.argv[1], str(number)))
+        found.append(time.perf_counter() - started)
+        assert scores["combined_score"] == 100_000, scores
+print(statistics.median(found[1:]))
+"""
+"""OpenEvolve's evaluator in its default form: the candidate runs in the evaluator's own process, torch loaded, without any limit."""
+
+
+def openevolve() -> float | None:
+    """Median seconds that OpenEvolve's evaluator takes for the same candidate; None where it is not installed."""
+    python = ROOT / ".bench/bin/python"
+    if not python.exists():
+        return None
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / ".box/lib" / version / "site-packages")}
+    done = subprocess.run([str(python), "-c", OPENEVOLVE, PROGRAM.decode()], check=True, capture_output=True, text=True, env=environment)
+    return float(done.stdout)
 
 
 def command(*arguments: str, count: int = 5) -> float:
@@ -127,30 +265,50 @@ def proportional(pid: int) -> float:
 
 def main() -> None:
     """Measure, print, write."""
-    with tempfile.NamedTemporaryFile("w", suffix=".py") as script:
-        script.write("import torch, numpy, safetensors.torch\n")
-        script.flush()
-        plain = command(str(ROOT / ".box/bin/python"), script.name)
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder) / "train.py"
+        script.write_bytes(PROGRAM + b"import pathlib, sys\nmain(None, pathlib.Path(sys.argv[1]))\n")
+        plain = command(str(ROOT / ".box/bin/python"), str(script), folder)
     python = str(ROOT / ".venv/bin/python")
     nothing = command(python, "-c", "pass")
-    rows = [
-        ("overhead per candidate, cold", overhead(NamespaceBox(ROOT / ".box", warm=False), 5), "plain python that imports torch", plain),
-        ("overhead per candidate, warm", overhead(NamespaceBox(ROOT / ".box"), 30, warm=True), "plain python that imports torch", plain),
-        ("heirloop --help", command(str(ROOT / ".venv/bin/heirloop"), "--help"), "python -c pass", nothing),
-        ("import configs, sandbox", command(python, "-c", "import configs, sandbox"), "python -c pass", nothing),
-        ("import sandbox.run", command(python, "-c", "import sandbox.run"), "python -c pass", nothing),
-    ]
-    try:
-        rows.insert(2, ("overhead per candidate, Docker cold", overhead(DockerBox("heirloop-box"), 5), "plain python that imports torch", plain))
-    except NoBox as error:
-        print(f"no Docker row: {error}")
-    table: list[dict[str, object]] = [{"name": n, "value": round(v, 4), "unit": "s", "against": a, "ratio": round(v / b, 3)} for n, v, a, b in rows]
+    table: list[dict[str, object]] = []
+
+    def add(name: str, value: float, unit: str, against: str, reference: float) -> None:
+        table.append({"name": name, "value": round(value, 4), "unit": unit, "against": against, "ratio": round(value / reference, 3)})
+        print(f"{name:54} {value:9.3f} {unit:8} {value / reference:7.2f} x {against}", flush=True)
+
+    add("the candidate by python train.py", plain, "s", "itself", plain)
+    peer = openevolve()
+    if peer is None:
+        print("no OpenEvolve row: make bench installs it in .bench")
+    else:
+        add("the candidate by OpenEvolve's evaluator, no limits", peer, "s", "python train.py", plain)
+    boxes: dict[str, tuple[Callable[[bool], Box], float, float]] = {
+        "namespace": (lambda warm: NamespaceBox(ROOT / ".box", warm=warm), 0.05, 0.1),
+        "Docker": (lambda warm: DockerBox("heirloop-box", warm=warm), 0.3, 0.5),
+    }
+    for name, (make, target, late) in boxes.items():
+        try:
+            make(False).close()
+        except NoBox as error:
+            print(f"no {name} rows: {error}")
+            continue
+        add(f"overhead per candidate, {name}, cold", overhead(make(False), 5), "s", "python train.py", plain)
+        warm = overhead(make(True), 30 if name == "namespace" else 10, warm=True)
+        add(f"overhead per candidate, {name}, warm", warm, "s", "python train.py", plain)
+        add(f"overhead per candidate, {name}, warm", warm, "s", f"the target, {target} s", target)
+        box = make(True)
+        for what, seconds in kills(box, 3).items():
+            add(f"{what} limit to last process gone, {name}, worst", seconds, "s", f"the target, {late} s", late)
+        add(f"CPU beyond the limit, {name}, worst", overuse(box, 5), "CPU-s", "the target, 0.1 s x 1 core", 0.1)
+        box.close()
+        add(f"resident while a job prints 1 GB, {name}", flooded(name.lower()), "MiB", "the target, 100 MB", 1e8 / 2**20)
+    add("heirloop --help", command(str(ROOT / ".venv/bin/heirloop"), "--help"), "s", "python -c pass", nothing)
+    add("import configs, sandbox", command(python, "-c", "import configs, sandbox"), "s", "python -c pass", nothing)
+    add("import sandbox.run", command(python, "-c", "import sandbox.run"), "s", "python -c pass", nothing)
     bare, ours = steps_per_second()
-    table.append({"name": "models/train.py", "value": round(ours, 1), "unit": "steps/s", "against": "bare loop", "ratio": round(ours / bare, 3)})
-    whole = resident()
-    table.append({"name": "resident, whole study", "value": round(whole), "unit": "MiB", "against": "1.5 GiB", "ratio": round(whole / 1536, 3)})
-    for row in table:
-        print(f"{row['name']:32} {row['value']:9.3f} {row['unit']:8} {row['ratio']:7.2f} x {row['against']}")
+    add("models/train.py", ours, "steps/s", "bare loop", bare)
+    add("resident, whole study", resident(), "MiB", "the target, 1.5 GiB", 1536)
     (ROOT / "bench.json").write_text(json.dumps(table, indent=1) + "\n")
 
 
