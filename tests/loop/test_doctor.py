@@ -1,7 +1,12 @@
 """The doctor proves what holds, finds what does not, and says it in one sentence."""
 
 import json
+import os
+import subprocess
+import sys
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -105,3 +110,38 @@ def test_what_was_proved_stands_in_the_next_study_root_of_this_machine_alone(mon
 
 def test_help_names_the_command():
     assert "Try every promise of each box" in CliRunner().invoke(cli.cli, ["doctor", "--help"]).output
+
+
+ORDINARY = """
+import json, sys
+from pathlib import Path
+from loop.doctor import doctor
+from sandbox.box.namespace import NamespaceBox
+print(json.dumps(doctor({"namespace": lambda: NamespaceBox(Path(sys.argv[1]))}, Path(sys.argv[2]))))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="whoever runs this is an ordinary user already")
+def test_an_ordinary_user_has_tier_c_and_every_promise_of_it(tmp_path_factory):
+    """The same box, started by uid 65534 with the system's Python, without any writable control group."""
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    python, packages = Path(f"/usr/bin/{version}"), ROOT / ".venv/lib" / version / "site-packages"
+    ordinary = {"user": 65534, "group": 65534, "extra_groups": []}
+    seen = subprocess.run(["/bin/ls", packages / "click", ROOT / ".box/lib" / version / "site-packages"], capture_output=True, **ordinary)
+    if not python.exists() or seen.returncode != 0:
+        pytest.skip(f"needs {python} and a checkout that an ordinary user can read")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "box/bin").mkdir(parents=True)
+        (folder / "box/lib").symlink_to(ROOT / ".box/lib")
+        (folder / "box/bin/python").symlink_to(python)
+        os.chown(folder, 65534, 65534)
+        environment = {"PYTHONPATH": f"{ROOT}:{packages}", "HEIRLOOP_HOME": f"{folder}/home", "TMPDIR": str(folder)}
+        done = subprocess.run([python, "-c", ORDINARY, folder / "box", ROOT], capture_output=True, text=True, env=environment, cwd="/", **ordinary)
+    try:
+        rows, tiers = json.loads(done.stdout)
+    except ValueError:
+        raise AssertionError(done.stderr[-2000:]) from None
+    if tiers == {} and "user namespaces are closed" in rows[0]["figure"]:
+        pytest.skip(rows[0]["figure"])
+    assert [(row["probe"], row["figure"]) for row in rows if not row["proved"]] == [] and tiers == {"namespace": "C"}
