@@ -137,6 +137,7 @@ def hammer(path, tries, slot, careless):
             if careless:
                 root = ledger.read(budget.balances)["root"]["cpu_us"]
                 if root["limit"] - root["spent"] - root["reserved"] >= held.cpu_us:
+                    time.sleep(0.02)  # what others take meanwhile is not seen
                     with ledger.transaction() as txn:
                         txn.connection.execute(budget.BALANCES.update().where(budget.BALANCES.c.resource == "cpu_us")
                                                .values(reserved=budget.BALANCES.c.reserved + held.cpu_us))  # fmt: skip
