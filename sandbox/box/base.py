@@ -68,6 +68,16 @@ def pack(request: Mapping[str, object], files: Mapping[str, bytes]) -> bytes:
     return struct.pack(">I", len(header)) + header + b"".join(files.values())
 
 
+def whole(stream: bytes | bytearray) -> bool:
+    """Tell whether a collector's stream is there to its last byte, so that nobody need wait for the box to fold itself up."""
+    if len(stream) < 4 or len(stream) < (start := 4 + struct.unpack(">I", stream[:4])[0]):
+        return False
+    try:
+        return len(stream) >= start + sum(length for _, length in strict_json(bytes(stream[4:start]))["files"])
+    except (BadInput, KeyError, TypeError, ValueError):
+        return False
+
+
 def unpack(stream: bytes, allowed: Mapping[str, int]) -> tuple[str, dict[str, bytes]]:
     """Return (failure, files) of an untrusted stream; failure is empty after exit code 0.
 

@@ -72,7 +72,10 @@ class Group:
                 (folder / name).write_text(str(most))
 
     def kill(self) -> bool:
-        """Kill everything in the group and below; return whether it is empty within two seconds."""
+        """Kill everything in the group and below, on every core; return whether it is empty within two seconds."""
+        quota, none = ("cpu.cfs_quota_us", "-1") if self._version == 1 else ("cpu.max", "max 100000")
+        with contextlib.suppress(OSError):  # the dead give their memory back under the quota too
+            (self._folders.get("cpu") or self._folders["all"]).joinpath(quota).write_text(none)
         deadline = time.monotonic() + 2
         while time.monotonic() < deadline:
             try:

@@ -14,10 +14,10 @@ from configs.build import plain
 from configs.errors import BadInput
 from configs.job import Limits, Outcome, Status
 from sandbox.box import seccomp
-from sandbox.box.base import Execution, pack, unpack
+from sandbox.box.base import Execution, pack, unpack, whole
 from sandbox.box.cgroup import Group
 
-POLL_SECONDS = 0.01
+POLL_SECONDS = 0.005
 HEADER_BYTES = 70_000
 "most of the stream that is not a file's bytes"
 
@@ -69,7 +69,7 @@ def watch(
             with contextlib.suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
                 sent = sent[channel.sender.send(sent[: 1 << 18]) :]
         if readable:
-            alive = take()
+            alive = take() and not whole(stream)
         breach = _breach(limits, started, printed, used(), group) or ("output" if len(stream) > most else "")
     kill()
     wall = int((time.monotonic() - started) * 1e6)
