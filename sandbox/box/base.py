@@ -73,7 +73,7 @@ def whole(stream: bytes | bytearray) -> bool:
     if len(stream) < 4 or len(stream) < (start := 4 + struct.unpack(">I", stream[:4])[0]):
         return False
     try:
-        return len(stream) >= start + sum(int(length) for _, length in strict_json(bytes(stream[4:start]))["files"])
+        return bool(len(stream) >= start + sum(length for _, length in strict_json(bytes(stream[4:start]))["files"]))
     except (BadInput, KeyError, TypeError, ValueError):
         return False
 
