@@ -29,7 +29,7 @@ import evals.score
 import sandbox.run
 from configs.records import Amount
 from evals.attacks.table import ATTACKS, PAYLOADS
-from loop import attack, measure
+from loop import attack, cli, measure
 from sandbox import gate, keys
 from sandbox.box import cgroup, docker, namespace, watch
 from sandbox.box.docker import DockerBox
@@ -59,6 +59,27 @@ def test_every_program_belongs_to_a_row_and_every_row_has_an_ablation():
     assert {path.stem for path in PAYLOADS.glob("*.txt")} <= known
     assert all(one.program() or one.id in attack.DOOR for one in ATTACKS)
     assert set(HOLES) == set(ROWS)
+
+
+def test_the_command_prints_rows_and_says_what_got_through(monkeypatch, capsys):
+    need_box(lambda: MAKE["namespace"]("cold")).close()
+
+    def command(*arguments):
+        monkeypatch.setattr("sys.argv", ["heirloop", "attack", *arguments])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+            raise SystemExit(0)
+        return left.value.code, capsys.readouterr()
+
+    code, said = command("--only", "B04", "--json")
+    row = json.loads(said.out)[0]
+    assert code == 0 and (row["id"], row["box"], row["mode"], row["stopped"], row["by"], row["host_intact"]) == (
+        "B04", "namespace", "warm", True, "budget", True)  # fmt: skip
+    assert {"expected", "seconds", "overuse", "incident"} <= set(row)
+    assert command("--only", "Z99")[0] == 2
+    monkeypatch.setattr(Amount, "__post_init__", lambda _: None)
+    code, said = command("--only", "B04")
+    assert code == 6 and "NO" in said.out and "not stopped as expected in the namespace box, warm: B04" in said.err
 
 
 class Hole:
