@@ -188,11 +188,53 @@ class Caps:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Quorum:
+    """Who must say yes to a plan of a class whose rule is `approve`. Silence is never a yes."""
+
+    of: int = 1
+    "distinct people; two keys of one person count once"
+    reviewers: tuple[str, ...] = ()
+    "names of the keys that count; empty: every pinned one"
+    role: Literal["", "person", "external", "simulated"] = ""
+    "kind of reviewer that counts; empty: any"
+    wait_seconds: int = 0
+    "cooling-off: time from the last yes that was needed until the plan may run"
+
+    def __post_init__(self) -> None:
+        need(1 <= self.of <= 100, "of", self.of, "between 1 and 100")
+        need(0 <= self.wait_seconds <= 10**7, "wait_seconds", self.wait_seconds, "between 0 and 10^7")
+        need(len(set(self.reviewers)) == len(self.reviewers), "reviewers", self.reviewers, "a list without repetition")
+        need(not self.reviewers or self.of <= len(self.reviewers), "of", self.of, "at most the number of reviewers")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quorums:
+    """One quorum per change class; null: one yes of any pinned reviewer."""
+
+    recipe: Quorum | None = None
+    "a changed training configuration"
+    patch: Quorum | None = None
+    "edited train.py"
+    structural: Quorum | None = None
+    "edited net.py"
+    proposer: Quorum | None = None
+    "edited propose.py"
+    promote: Quorum | None = None
+    "a new champion"
+    deploy: Quorum | None = None
+    "weights leave the study"
+    amend: Quorum | None = None
+    "another objective, budget, gate or reviewer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Gates:
     """What gates take as a decision."""
 
     unattended: Caps | None = None
     "caps of a mandate that was given without a person at a terminal; null: none is taken"
+    approve: Quorums = field(default_factory=Quorums)
+    "who must say yes, per change class"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -105,16 +105,26 @@ def grant(unattended: bool, key: str | None, classes: str, jobs: int, cpu_second
     click.echo(f"signed ({kind}): {path}")
 
 
-@cli.command()
-@click.argument("plan")
-@click.option("--run", "folder", type=click.Path(path_type=Path), default=Path("runs/quickstart"), show_default=True)
-@click.option("--key", required=True, help="Reviewer's key that signs.")
-@click.option("--deny", is_flag=True, help="Say no.")
-@click.option("--promote", is_flag=True, help="Decide on the promotion of the plan's successor, not on running the plan.")
-@click.option("--reason", default="", help="Why; recorded.")
-@click.option("--hours", default=24, show_default=True, help="Life of the decision.")
-def approve(plan: str, folder: Path, key: str, deny: bool, promote: bool, reason: str, hours: int) -> None:
-    """Print a plan in full and sign a decision on exactly these bytes; the next `heirloop run` takes it."""
+def _decision(name: str, text: str) -> None:
+    """Add one verb that signs a decision."""
+
+    @cli.command(name, help=text)
+    @click.argument("plan")
+    @click.option("--run", "folder", type=click.Path(path_type=Path), default=Path("runs/quickstart"), show_default=True)
+    @click.option("--key", required=True, help="Reviewer's key that signs.")
+    @click.option("--promote", is_flag=True, help="Decide on the promotion of the plan's successor, not on running the plan.")
+    @click.option("--reason", default="", help="Why; recorded. deny and escalate need one.")
+    @click.option("--hours", default=24, show_default=True, help="Life of the decision.")
+    def verb(plan: str, folder: Path, key: str, promote: bool, reason: str, hours: int) -> None:
+        _sign(name, plan, folder, key, promote, reason, hours)
+
+
+_decision("approve", "Print a plan in full and sign a yes to exactly these bytes; the next `heirloop run` takes it.")
+_decision("deny", "Print a plan in full and sign a no; the loop goes on without it.")
+_decision("escalate", "Print a plan in full and sign that an external reviewer must say yes besides.")
+
+
+def _sign(answer: Any, plan: str, folder: Path, key: str, promote: bool, reason: str, hours: int) -> None:
     from configs.build import need, plain
     from configs.errors import BadInput
     from loop.study import read_config
@@ -124,6 +134,7 @@ def approve(plan: str, folder: Path, key: str, deny: bool, promote: bool, reason
     from sandbox.ledger import Ledger
 
     need(0 < hours <= 24 * 365, "--hours", hours, "a whole number from 1 to 8760")
+    need(answer == "approve" or bool(reason.strip()), "--reason", reason, "a sentence that says why")
     if not sys.stdin.isatty():
         raise NeedsHuman("a decision is signed by a person at a terminal; run this there")
     ledger, facts = Ledger.file(folder / "ledger.sqlite"), _facts(folder)
@@ -133,7 +144,7 @@ def approve(plan: str, folder: Path, key: str, deny: bool, promote: bool, reason
         raise BadInput(f"there is no key {key!r}; `heirloop keys list` shows those of this user")
     whole = facts.plans[name]
     one = new_approval(root, read_config(ledger), name, whole, "promote" if promote else whole.change_class,
-                       "deny" if deny else "approve", reason, hours, half)  # fmt: skip
+                       answer, reason, hours, half)  # fmt: skip
     _print([[k, json.dumps(v)] for k, v in plain(whole).items()], ["field", "value"], as_json=False)
     if click.prompt(f"{one.answer} {one.change_class} of plan {name}\ntype the plan's first six characters to sign") != name[:6]:
         raise NeedsHuman("the characters do not match; nothing was signed")
@@ -145,6 +156,25 @@ def approve(plan: str, folder: Path, key: str, deny: bool, promote: bool, reason
     click.echo(f"signed ({one.kind}): {path}")
 
 
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path), default=Path("runs/quickstart"))
+@AS_JSON
+def pending(folder: Path, as_json: bool) -> None:
+    """List the plans that wait for a decision, with the proposer's claim."""
+    facts = _facts(folder)
+    waiting = {p["id"]: "" for g in _summary(folder)["generations"] for p in g["plans"] if p["verdict"] == "waiting"}
+    champions = {name for names in facts.champions.values() for name in names}
+    waiting |= {name: "promote" for name, verdict in facts.verdicts.items()
+                if verdict.answer == "accept" and facts.plans[name].purpose == "candidate" and name not in champions
+                and (name, "promote") not in facts.denied}  # fmt: skip
+    rows = []
+    for name, what in waiting.items():
+        plan = facts.plans[name]
+        rows.append([name if as_json else name[:12], plan.arm, plan.generation, what or plan.change_class, json.dumps(plan.changed),
+                     plan.predicted_gain, plan.hypothesis])  # fmt: skip
+    _print(rows, ["plan", "arm", "generation", "class", "change", "claimed gain", "claimed reason"], as_json)
+
+
 @cli.group("keys")
 def keys_group() -> None:
     """Reviewers' keys."""
@@ -153,13 +183,14 @@ def keys_group() -> None:
 @keys_group.command("new")
 @click.argument("name")
 @click.option("--kind", default="person", show_default=True, help="person, simulated or external.")
-def keys_new(name: str, kind: str) -> None:
+@click.option("--person", default="", help="Who holds it, if not named as the key; all keys of one person count once.")
+def keys_new(name: str, kind: str, person: str) -> None:
     """Make an encrypted key in your own folder."""
     from sandbox import keys
 
     if not sys.stdin.isatty():
         raise NeedsHuman("a key is made by a person at a terminal, who types its passphrase; run this there")
-    half = keys.new_key(name, kind, click.prompt("passphrase", hide_input=True, confirmation_prompt=True))
+    half = keys.new_key(name, kind, click.prompt("passphrase", hide_input=True, confirmation_prompt=True), person)
     click.echo(f"{half['name']} ({half['kind']}): {half['public']}")
 
 
@@ -169,7 +200,18 @@ def keys_list(as_json: bool) -> None:
     """List public halves."""
     from sandbox import keys
 
-    _print([[k["name"], k["kind"], k["public"]] for k in keys.public_keys()], ["name", "kind", "public"], as_json)
+    dead = keys.revoked()
+    rows = [[k["name"], k["kind"], k["person"], k["public"], k["public"] in dead] for k in keys.public_keys()]
+    _print([[*row[:-1], row[-1] if as_json else _yes(row[-1])] for row in rows], ["name", "kind", "person", "public", "revoked"], as_json)
+
+
+@keys_group.command("revoke")
+@click.argument("name")
+def keys_revoke(name: str) -> None:
+    """Let what a key signed and was not used yet die."""
+    from sandbox import keys
+
+    click.echo(f"revoked: {name} ({keys.revoke(name)})")
 
 
 @cli.command()

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from configs.build import parse, plain
 from configs.errors import BadInput, Denied, NeedsHuman, VerificationFailed
 from configs.records import CLASSES, Amount, Grant, Plan
-from configs.study import Caps, Config
+from configs.study import Caps, Config, Quorum
 from sandbox import budget, keys
 from sandbox.canonical import digest
 from sandbox.ledger import META, Ledger, Transaction
@@ -75,8 +75,8 @@ class Approval:
     "its depth"
     policy: str
     "digest of the settings that people decided"
-    answer: Literal["approve", "deny"]
-    "what was decided"
+    answer: Literal["approve", "deny", "escalate"]
+    "what was decided; escalate: nothing is done until an external reviewer says yes besides"
     reason: str
     "why, in the reviewer's words"
     issued: int
@@ -121,7 +121,7 @@ def check_mandate(envelope: bytes, config: Config, reviewers: list[dict[str, str
         )
         if not inside or mandate.expires > mandate.issued + mandate.caps.hours * 3600:
             raise VerificationFailed("the unattended mandate passes the study's fixed caps; none beyond them is taken")
-    elif {"name": mandate.reviewer, "kind": mandate.kind, "public": mandate.public} not in reviewers:
+    elif not pinned(mandate, reviewers):
         raise VerificationFailed(f"the mandate is signed by {mandate.reviewer!r}, whose key the study root does not pin")
     if mandate.study != config.study.name or mandate.config != decided(config):
         raise VerificationFailed("the mandate was given for other settings; grant it for these")
@@ -130,7 +130,13 @@ def check_mandate(envelope: bytes, config: Config, reviewers: list[dict[str, str
     return mandate
 
 
-def new_approval(root: str, config: Config, name: str, plan: Plan, change_class: str, answer: Literal["approve", "deny"],
+def pinned(given: "Mandate | Approval", reviewers: list[dict[str, str]]) -> str:
+    """Return the person whose key the study root pins for the signer of a decision, or an empty string."""
+    signer = (given.reviewer, given.kind, given.public)
+    return next((r["person"] for r in reviewers if (r["name"], r["kind"], r["public"]) == signer), "")
+
+
+def new_approval(root: str, config: Config, name: str, plan: Plan, change_class: str, answer: Literal["approve", "deny", "escalate"],
                  reason: str, hours: int, half: Mapping[str, str]) -> Approval:  # fmt: skip
     """Return an unsigned decision on a recorded plan; `half` is the reviewer's public half."""
     now = int(time.time())
@@ -147,7 +153,7 @@ def check_approval(envelope: bytes, root: str, config: Config, plans: Mapping[st
     except BadInput as error:
         raise VerificationFailed(f"the approval is malformed: {error}") from None
     one = parse(Approval, keys.verify(envelope, claimed.public, "approval"))
-    if {"name": one.reviewer, "kind": one.kind, "public": one.public} not in reviewers:
+    if not pinned(one, reviewers):
         raise VerificationFailed(f"the approval is signed by {one.reviewer!r}, whose key the study root does not pin")
     plan = plans.get(one.plan)
     if one.study != root or plan is None:
@@ -169,10 +175,12 @@ class Gate:
         self._ledger, self._config = ledger, config
         self._mandates: dict[str, Mandate] = {}
         self._approvals: dict[str, Approval] = {}
+        self._reviewers: list[dict[str, str]] = []
 
     def admit(self, envelope: bytes, reviewers: list[dict[str, str]], root: str = "", plans: Mapping[str, Plan] | None = None) -> None:
         """Take a mandate or, given the study's plans, an approval; an invalid one is recorded as an incident and changes nothing."""
         name, kind = digest(envelope), "mandate" if plans is None else "approval"
+        self._reviewers = reviewers
         seen = {e.body.get("digest"): e for e in self._ledger.entries() if e.kind in ("mandate", "approval", "incident")}
         try:
             given = (
@@ -201,21 +209,41 @@ class Gate:
         rule = getattr(self._config.autonomy.rules, change_class, "deny") if change_class in CLASSES else "deny"
         now, study = time.time(), self._config.study.name
         if rule == "mandate":
+            dead = keys.revoked()
             for name, mandate in self._mandates.items():
-                if change_class in mandate.caps.classes and now < mandate.expires:
+                if change_class in mandate.caps.classes and now < mandate.expires and mandate.public not in dead:
                     return name
         if rule == "approve":
-            mine = {n: a for n, a in self._approvals.items() if (a.plan, a.change_class) == (plan, change_class) and now < a.expires}
-            if any(one.answer == "deny" for one in mine.values()):
-                raise Denied(f"plan {plan[:12]} was denied by {', '.join(a.reviewer for a in mine.values() if a.answer == 'deny')}")
-            if mine:
-                return next(iter(mine))
-            what = "" if change_class != "promote" else " --promote"
-            raise NeedsHuman(f"plan {plan[:12]} ({change_class}) waits for a decision; `heirloop approve {plan[:12]}{what} "
-                             f"--run {self._config.runs}/{study} --key NAME` gives one")  # fmt: skip
+            return self._quorum(plan, change_class, now)[0]
         why = "is denied by" if rule == "deny" else "waits for a mandate under"
         remedy = "" if rule == "deny" else f"; `heirloop mandate grant study={study}` gives a mandate"
         raise NeedsHuman(f"class {change_class} {why} the rules of autonomy stage {self._config.autonomy.stage}{remedy}")
+
+    def _quorum(self, plan: str, change_class: str, now: float) -> list[str]:
+        """Return the digests of the decisions that make up the quorum, first come first; or raise Denied or NeedsHuman."""
+        wanted, dead = getattr(self._config.gates.approve, change_class) or Quorum(), keys.revoked()
+        valid = {n: a for n, a in self._approvals.items() if now < a.expires and a.public not in dead}
+        mine = {n: a for n, a in valid.items() if (a.plan, a.change_class) == (plan, change_class)}
+        no = sorted(a.reviewer for a in mine.values() if a.answer == "deny")
+        if no:
+            raise Denied(f"plan {plan[:12]} was denied by {', '.join(no)}")
+        escalated = any(a.answer == "escalate" for a in mine.values())
+        yes: dict[str, tuple[int, str]] = {}
+        for name, one in sorted(mine.items(), key=lambda item: item[1].issued):
+            counts = one.reviewer in (wanted.reviewers or (one.reviewer,)) and one.kind == (wanted.role or one.kind)
+            if one.answer == "approve" and (counts or (escalated and one.kind == "external")):
+                yes.setdefault(pinned(one, self._reviewers), (one.issued, name))
+        kinds = {mine[name].kind for _, name in yes.values()}
+        what = "" if change_class != "promote" else " --promote"
+        asks = f"`heirloop approve {plan[:12]}{what} --run {self._config.runs}/{self._config.study.name} --key NAME` gives one"
+        if len(yes) < wanted.of or (escalated and "external" not in kinds):
+            who = " or ".join(wanted.reviewers) or f"{wanted.role or 'pinned'} reviewers"
+            short = f"{len(yes)} of {wanted.of} decisions of {who}" + (", escalated to an external reviewer" if escalated else "")
+            raise NeedsHuman(f"plan {plan[:12]} ({change_class}) waits for a decision, has {short}; {asks}")
+        ready = max(issued for issued, _ in yes.values()) + wanted.wait_seconds
+        if now < ready:
+            raise NeedsHuman(f"plan {plan[:12]} ({change_class}) is approved and waits {int(ready - now) + 1} s more, the gate's cooling-off")
+        return [name for _, name in yes.values()]
 
     def grant(self, name: str, plan: Plan) -> dict[tuple[str, int], Grant]:
         """Decide on a plan and issue one grant per (role, index); raise NeedsHuman or Denied if no decision allows it."""
@@ -245,8 +273,13 @@ class Gate:
         self._ledger.append("decision", self._decision(name, "promote", self.authority(name, "promote")))
 
     def _decision(self, plan: str, change_class: str, authority: str) -> dict[str, Any]:
-        given = self._mandates.get(authority) or self._approvals[authority]
-        return {"plan": plan, "class": change_class, "allow": True, "authority": authority, "kind": given.kind}
+        if authority in self._mandates:
+            by, kind = [authority], self._mandates[authority].kind
+        else:  # a simulated yes in the quorum makes the whole decision simulated
+            by = self._quorum(plan, change_class, time.time())
+            found = {self._approvals[name].kind for name in by}
+            kind = next(kind for kind in ("simulated", "external", "person") if kind in found)
+        return {"plan": plan, "class": change_class, "allow": True, "authority": authority, "kind": kind, "by": by}
 
     def _issue(self, txn: Transaction, grant: Grant) -> None:
         txn.append("grant", {"grant": plain(grant)})

@@ -30,10 +30,17 @@ def home() -> Path:
     return Path(os.environ.get("HEIRLOOP_HOME") or Path.home() / ".config" / "heirloop")
 
 
-def new_key(name: str, kind: str, passphrase: str) -> dict[str, str]:
-    """Make a reviewer's key; write the encrypted private half (0600) and the public half; return the public half."""
+def new_key(name: str, kind: str, passphrase: str, person: str = "") -> dict[str, str]:
+    """Make a reviewer's key; write the encrypted private half (0600) and the public half; return the public half.
+
+    `person` is who holds it, the name if left out: all keys of a person are of one kind and count once.
+    """
+    person = person or name
     need(bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}", name)), "name", name, "up to 32 letters, digits, - or _")
     need(kind in KINDS, "kind", kind, f"one of {', '.join(KINDS)}")
+    need(bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}", person)), "person", person, "up to 32 letters, digits, - or _")
+    other = next((k for k in public_keys() if k["person"] == person and k["kind"] != kind), None)
+    need(other is None, "kind", kind, f"{other['kind'] if other else ''}, as {person}'s other keys")
     need(len(passphrase) >= 8, "passphrase", f"{len(passphrase)} characters", "at least 8 characters")
     folder = home() / "keys"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -44,7 +51,7 @@ def new_key(name: str, kind: str, passphrase: str) -> dict[str, str]:
         ser.Encoding.PEM, ser.PrivateFormat.PKCS8, ser.BestAvailableEncryption(passphrase.encode())
     )
     _write_secret(folder / f"{name}.key", secret)
-    half = {"name": name, "kind": kind, "public": public_hex(private)}
+    half = {"name": name, "kind": kind, "person": person, "public": public_hex(private)}
     (folder / f"{name}.pub.json").write_bytes(canonical(half))
     return half
 
@@ -66,6 +73,20 @@ def open_key(name: str, passphrase: str) -> Ed25519PrivateKey:
 def public_keys() -> list[dict[str, str]]:
     """Return the public halves in the user's folder; private files are not opened."""
     return [json.loads(path.read_bytes()) for path in sorted((home() / "keys").glob("*.pub.json"))]
+
+
+def revoke(name: str) -> str:
+    """Mark a key as revoked: what it signed and is not used yet dies. Return its public half."""
+    half = next((k for k in public_keys() if k["name"] == name), None)
+    if half is None:
+        raise BadInput(f"there is no key {name!r}; `heirloop keys list` shows those of this user")
+    (home() / "keys" / f"{name}.revoked").write_text(half["public"])
+    return half["public"]
+
+
+def revoked() -> set[str]:
+    """Return the public halves that were revoked."""
+    return {path.read_text().strip() for path in (home() / "keys").glob("*.revoked")}
 
 
 def public_hex(key: Ed25519PrivateKey) -> str:

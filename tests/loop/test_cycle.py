@@ -224,6 +224,59 @@ def test_a_person_decides_on_each_plan_and_promotion(tmp_path, go):
     verify(tmp_path / "runs" / "t")
 
 
+PEOPLE = {"ada": ("person", ""), "ada2": ("person", "ada"), "bob": ("person", ""), "eve": ("external", ""), "bot": ("simulated", "")}
+
+
+@pytest.mark.parametrize(
+    ("quorum", "given", "runs", "kind"),
+    [
+        ("{of: 2}", ["ada"], False, ""),
+        ("{of: 2}", ["ada", "bob"], True, "person"),
+        ("{of: 2}", ["ada", "ada2"], False, ""),  # one person
+        ("{of: 2}", ["ada", "bot"], True, "simulated"),  # never counted as human
+        ("{of: 1, role: person}", ["bot"], False, ""),
+        ("{of: 1, role: external}", ["ada", "bob"], False, ""),
+        ("{of: 1, role: external}", ["eve"], True, "external"),
+        ("{of: 1, reviewers: [bob]}", ["ada"], False, ""),
+        ("{of: 1, reviewers: [bob]}", ["bob"], True, "person"),
+        ("{of: 1}", ["ada", "bob:escalate"], False, ""),
+        ("{of: 1}", ["ada", "bob:escalate", "eve"], True, "external"),
+        ("{of: 1, role: person}", ["bob:escalate", "ada", "eve"], True, "external"),
+        ("{of: 2}", ["ada", "bob", "eve:deny"], False, "denied"),
+        ("{of: 1, wait_seconds: 3000}", ["ada"], False, "cooling-off"),
+        ("{of: 1}", ["ada:approve:revoked"], False, ""),
+        ("{of: 1}", [], False, ""),  # silence
+    ],
+)
+def test_a_quorum_is_distinct_people_of_the_right_kind(tmp_path, go, quorum, given, runs, kind):
+    for name, (of, person) in PEOPLE.items():
+        keys.new_key(name, of, "correct horse", person)
+    cfg, box = config(tmp_path, "autonomy=assisted", "gates=attended", f"gates.approve.recipe={quorum}", "study.proposals=1"), FakeBox(better)
+    with pytest.raises(NeedsHuman):
+        go(cfg, box)
+    (plan,) = waiting(cfg)
+    for one in given:
+        name, answer, state = (one + "::").split(":")[:3]
+        approve(cfg, plan, "recipe", answer or "approve", key=name)
+        if state:
+            keys.revoke(name)
+    with pytest.raises(NeedsHuman, match={"denied": "denied by eve", "cooling-off": "cooling-off"}.get(kind, "waits for a decision")):
+        go(cfg, box)
+    decided = [e.body for e in entries(cfg) if e.kind == "decision" and e.body["plan"] == plan and e.body["allow"]]
+    assert bool(box.ran) is runs and [d["kind"] for d in decided] == ([kind] if runs else [])
+
+
+def test_a_person_is_of_one_kind_and_a_quorum_of_nobody_is_refused(tmp_path):
+    keys.new_key("ada", "person", "correct horse")
+    with pytest.raises(BadInput, match="person, as ada's other keys"):
+        keys.new_key("ada-bot", "simulated", "correct horse", "ada")
+    for bad in ("recipe={of: 0}", "recipe={of: 2, reviewers: [ada]}", "recipes={of: 1}", "recipe={role: boss}", "recipe={off: 1}"):
+        with pytest.raises(BadInput):
+            config(tmp_path, f"gates.approve.{bad}")
+    with pytest.raises(BadInput, match="no key 'bob'"):
+        keys.revoke("bob")
+
+
 @pytest.mark.parametrize("bad", ["other plan", "expired", "more compute", "other class", "unpinned key", "forged", "old policy"])
 def test_an_approval_of_anything_else_opens_nothing(tmp_path, go, bad):
     keys.new_key("ada", "person", "correct horse")
