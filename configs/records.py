@@ -100,6 +100,8 @@ class Plan:
 
     study: str
     "digest of the study root"
+    version: int
+    "version of the study root: 1, and one more per amendment"
     arm: str
     "variant of the loop"
     repeat: int

@@ -178,12 +178,16 @@ class Caps:
     "CPU-seconds"
     hours: int
     "life from the signature on"
+    drift: int = 40
+    "changed knobs + changed source lines against the last plan that a person approved (or the baseline); beyond it a plan needs approval"
+    per_hour: int = 1000
+    "plans and promotions that it lets pass in an hour; beyond it they need approval"
 
     def __post_init__(self) -> None:
         known = ("recipe", "patch", "structural", "proposer", "promote")
         for name in self.classes:
             need(name in known, "classes", name, f"one of {', '.join(known)}")
-        for name in ("jobs", "cpu_seconds", "hours"):
+        for name in ("jobs", "cpu_seconds", "hours", "drift", "per_hour"):
             need(0 < getattr(self, name) <= 10**9, name, getattr(self, name), "a whole number above 0")
 
 
@@ -228,6 +232,28 @@ class Quorums:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tripwires:
+    """What pauses a study by itself and opens an incident. null: not watched."""
+
+    spent_share: float | None = None
+    "share of the study's CPU-seconds"
+    incidents: int | None = None
+    "incidents since the study began or was last resumed"
+    accepted_per_hour: int | None = None
+    "promotions within an hour"
+    score_jump: float | None = None
+    "rise of a candidate's feedback score over the best before it in its campaign"
+
+    def __post_init__(self) -> None:
+        for name in ("spent_share", "score_jump"):
+            value = getattr(self, name)
+            need(value is None or 0 < value <= 1, name, value, "above 0, at most 1, or null")
+        for name in ("incidents", "accepted_per_hour"):
+            value = getattr(self, name)
+            need(value is None or 0 < value <= 10**6, name, value, "a whole number above 0, or null")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Gates:
     """What gates take as a decision."""
 
@@ -235,6 +261,29 @@ class Gates:
     "caps of a mandate that was given without a person at a terminal; null: none is taken"
     approve: Quorums = field(default_factory=Quorums)
     "who must say yes, per change class"
+    resume: Quorum | None = None
+    "who must say yes before a stopped or paused study goes on; null: one yes of any pinned reviewer"
+    expire_hours: int = 24
+    "a request that is not decided by then is denied"
+    requests_per_hour: int = 60
+    "requests that the study may put to people in an hour; what is beyond is denied"
+    pending_per_arm: int = 20
+    "requests of one arm that may wait at a time; what is beyond is denied"
+    patience_seconds: int = 0
+    "how long a run waits for people before it ends with exit code 3 (or 5 when paused); waiting spends nothing"
+    canaries: float = 0.0
+    "share of the requests that are followed by a canary and its benign twin, which can never run (docs/gates.md)"
+    counterparty: str = ""
+    "a pinned reviewer outside who is called about every incident too; empty: none"
+    tripwires: Tripwires = field(default_factory=Tripwires)
+    "what pauses the study by itself"
+
+    def __post_init__(self) -> None:
+        need(1 <= self.expire_hours <= 24 * 365, "expire_hours", self.expire_hours, "between 1 and 8760")
+        for name in ("requests_per_hour", "pending_per_arm"):
+            need(1 <= getattr(self, name) <= 10**6, name, getattr(self, name), "between 1 and 10^6")
+        need(0 <= self.patience_seconds <= 10**8, "patience_seconds", self.patience_seconds, "between 0 and 10^8")
+        need(0 <= self.canaries <= 1, "canaries", self.canaries, "between 0 and 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,6 +316,33 @@ class Autonomy:
     "what humans still control, in one sentence"
     rules: Rules
     "mandate: a standing approval is enough; approve: a decision on this very plan; deny: never"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reviewer:
+    """A scripted stand-in for people, so that studies and gate tests run unattended. Always signed as `simulated`."""
+
+    policy: Literal["people", "approve-all", "deny-all", "by-file", "fatigue"]
+    "people: none; by-file: the answers of `file`; fatigue: a reviewer that tires, by the figures below"
+    file: str = ""
+    "by-file: JSON object from change class (or the start of a plan's digest) to approve, deny or escalate; anything else is denied"
+    hit_rate: float = 0.9
+    "fatigue: probability of denying a canary, at the first decision"
+    false_alarm_rate: float = 0.05
+    "fatigue: probability of denying anything else"
+    decay: float = 0.01
+    "fatigue: the hit rate falls as exp(-decay x decisions so far)"
+    delay_seconds: float = 30.0
+    "fatigue: median of the log-normal time looked at a request; recorded, not waited"
+    delay_spread: float = 1.0
+    "fatigue: its standard deviation, in log units"
+
+    def __post_init__(self) -> None:
+        need((self.policy == "by-file") == bool(self.file), "file", self.file, "a path with policy by-file, else empty")
+        for name in ("hit_rate", "false_alarm_rate"):
+            need(0 <= getattr(self, name) <= 1, name, getattr(self, name), "between 0 and 1")
+        for name in ("decay", "delay_seconds", "delay_spread"):
+            need(0 <= getattr(self, name) <= 10**6, name, getattr(self, name), "between 0 and 10^6")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -329,6 +405,8 @@ class Config:
     "what gates take"
     autonomy: Autonomy
     "who decides"
+    reviewer: Reviewer
+    "a scripted reviewer, or people alone"
     proposer: Proposer
     "how changes are proposed"
     box: Box

@@ -74,6 +74,11 @@ class Facts:
                 self.denied.add((body["plan"], body["class"]))
         elif kind == "champion":
             self.champions[body["arm"], body["repeat"]].append(body["plan"])
+        elif kind == "recall":
+            for names in self.champions.values():
+                names[:] = [name for name in names if name not in body["plans"]]
+        elif kind == "amended":
+            self._reopen()
         elif kind == "data":
             self.data[body["plan"], body["index"]] = (body["digest"], entry.sequence)
         elif kind == "look":
@@ -82,6 +87,16 @@ class Facts:
             self.ended.add((body["arm"], body["repeat"]))
         elif kind == "end":
             self.closed = True
+
+    def _reopen(self) -> None:
+        """After an amendment every campaign does its unfinished generation anew: old plans were for another study root."""
+        last: dict[Campaign, int] = {}
+        for plan in self.plans.values():
+            last[plan.arm, plan.repeat] = max(plan.generation, last.get((plan.arm, plan.repeat), 0))
+        kept = {name for names in self.champions.values() for name in names}
+        for place, name in list(self.at.items()):
+            if place[2] == last.get(place[:2]) and name not in kept and place[:2] not in self.ended:
+                del self.at[place]
 
     def recipes(self, campaign: Campaign) -> list[tuple[Plan, Scores | None]]:
         """Return a campaign's plans with their screening scores, in order."""

@@ -44,10 +44,11 @@ from sandbox.run import OUTPUTS, reconcile, run
 
 SETTINGS = (
     "study.name=attack", "autonomy=autonomous", "gates=unattended", "gates.unattended.classes=[recipe,patch,promote]",
-    "gates.unattended.jobs=1000", "gates.unattended.cpu_seconds=3000", "budget.jobs=1000", "budget.cpu_seconds=3000",
+    "gates.unattended.jobs=1000", "gates.unattended.drift=1000000", "gates.unattended.per_hour=1000000",
+    "gates.unattended.cpu_seconds=3000", "budget.jobs=1000", "budget.cpu_seconds=3000",
     "budget.wall_seconds=20000", "budget.output_mib=2000", "task.train_items=500", "task.held_out=50", "task.planned_cpu_us=1000000",
     *(f"budget.{role}.{name}={value}" for role in ("train", "predict") for name, value in (
-        ("cpu_us", 2_000_000), ("wall_us", 5_000_000), ("memory_bytes", 200_000_000), ("processes", 40),
+        ("cpu_us", 2_000_000), ("wall_us", 10_000_000), ("memory_bytes", 200_000_000), ("processes", 40),
         ("disk_bytes", 8_000_000), ("output_bytes", 4_000_000))),
 )  # fmt: skip
 """One set of small limits for every attack."""
@@ -149,12 +150,12 @@ class Suite:
         r, self.count = self.running, self.count + 1
         recipe, bundle = r.config.task.baseline, r.sandbox.store.put_bundle(source() | files)
         place = (r.config.arms()[0], 0, 0, self.count)
-        plan = make(r.config, study=r.root, place=place, purpose=purpose, parent="", parent_recipe=recipe, risk="patch",
+        plan = make(r.config, study=r.root, version=1, place=place, purpose=purpose, parent="", parent_recipe=recipe, risk="patch",
                     recipe=recipe, bundle=bundle, reference=None if purpose == "baseline" else (bundle, recipe),
                     proposal=Proposal(hypothesis="an attack", knobs={}))  # fmt: skip
         name = digest(plan)
         r.ledger.append("plan", {"digest": name, "plan": plain(plan)})
-        r.gate.grant(name, plan)
+        r.gate.grant(name)
         return name, plan
 
     def job(self, name: str, role: str) -> Job:
@@ -251,10 +252,10 @@ def _replay_grant(s: Suite) -> str:
 
 
 def _incidents(s: Suite, envelope: bytes) -> str:
-    gate = Gate(s.running.ledger, s.running.config)
+    gate = Gate(s.running.ledger, s.running.sandbox.store)
     before = len(s.running.ledger.entries())
-    gate.admit(envelope, s.running.ledger.entries()[0].body["reviewers"])
-    return "; ".join(str(e.body.get("kind")) for e in s.running.ledger.entries()[before:]) or "nothing"
+    gate.admit(envelope, "mandate")
+    return "; ".join(str(e.body.get("title")) for e in s.running.ledger.entries()[before:]) or "nothing"
 
 
 def _signed(s: Suite, **changes: Any) -> bytes:

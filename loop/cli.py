@@ -73,11 +73,14 @@ def grant(unattended: bool, key: str | None, classes: str, jobs: int, cpu_second
     from configs.errors import BadInput
     from configs.study import Caps
     from loop.main import composed
+    from loop.people import open_gate
     from sandbox import keys
     from sandbox.canonical import digest
     from sandbox.gate import new_mandate
 
     config = composed(overrides)
+    run = Path(config.runs) / config.study.name
+    version = open_gate(run).rules.version if (run / "ledger.sqlite").exists() else 1
     if unattended:
         if config.gates.unattended is None:
             raise BadInput("gates.unattended is null; this study takes no unattended mandate, sign one with --key")
@@ -91,7 +94,7 @@ def grant(unattended: bool, key: str | None, classes: str, jobs: int, cpu_second
         signer = keys.open_key(key, click.prompt("passphrase", hide_input=True))
         kind = next(k["kind"] for k in keys.public_keys() if k["name"] == key)
         reviewer = key
-    made = new_mandate(config, caps, kind, reviewer, keys.public_hex(signer))
+    made = new_mandate(config, caps, kind, reviewer, keys.public_hex(signer), version)
     click.echo(json.dumps(plain(made), indent=2))
     if not unattended:
         name = digest(made)
@@ -112,67 +115,310 @@ def _decision(name: str, text: str) -> None:
     @click.argument("plan")
     @click.option("--run", "folder", type=click.Path(path_type=Path), default=Path("runs/quickstart"), show_default=True)
     @click.option("--key", required=True, help="Reviewer's key that signs.")
-    @click.option("--promote", is_flag=True, help="Decide on the promotion of the plan's successor, not on running the plan.")
+    @click.option("--as", "change_class", default="", help="Class of the act, where it is not the plan's own: promote or deploy.")
     @click.option("--reason", default="", help="Why; recorded. deny and escalate need one.")
     @click.option("--hours", default=24, show_default=True, help="Life of the decision.")
-    def verb(plan: str, folder: Path, key: str, promote: bool, reason: str, hours: int) -> None:
-        _sign(name, plan, folder, key, promote, reason, hours)
+    @click.option("--out", type=click.Path(path_type=Path), help="Write the signed decision to this file for `heirloop decide`, here or elsewhere.")
+    def verb(plan: str, folder: Path, key: str, change_class: str, reason: str, hours: int, out: Path | None) -> None:
+        _sign(name, plan, folder, key, change_class, reason, hours, out)
 
 
-_decision("approve", "Print a plan in full and sign a yes to exactly these bytes; the next `heirloop run` takes it.")
+_decision("approve", "Print a plan in full and sign a yes to exactly these bytes.")
 _decision("deny", "Print a plan in full and sign a no; the loop goes on without it.")
 _decision("escalate", "Print a plan in full and sign that an external reviewer must say yes besides.")
 
 
-def _sign(answer: Any, plan: str, folder: Path, key: str, promote: bool, reason: str, hours: int) -> None:
+def _sign(answer: Any, plan: str, folder: Path, key: str, change_class: str, reason: str, hours: int, out: Path | None) -> None:
+    import time
+
     from configs.build import need, plain
     from configs.errors import BadInput
-    from loop.study import read_config
+    from loop.people import facts_of, open_gate, subject_of
     from sandbox import keys
     from sandbox.canonical import digest
     from sandbox.gate import new_approval
-    from sandbox.ledger import Ledger
 
     need(0 < hours <= 24 * 365, "--hours", hours, "a whole number from 1 to 8760")
     need(answer == "approve" or bool(reason.strip()), "--reason", reason, "a sentence that says why")
     if not sys.stdin.isatty():
-        raise NeedsHuman("a decision is signed by a person at a terminal; run this there")
-    ledger, facts = Ledger.file(folder / "ledger.sqlite"), _facts(folder)
-    name, root = _one(facts.plans, plan), ledger.entries()[0].hash
+        raise NeedsHuman("a decision is signed by a person at a terminal; run this there, or hand in a signed file with `heirloop decide`")
+    gate = open_gate(folder)
+    subject = subject_of(gate, plan)
+    what = change_class or subject.classes[0]
+    need(what in subject.classes, "--as", what, f"one of {', '.join(subject.classes)}")
     half = next((k for k in keys.public_keys() if k["name"] == key), None)
     if half is None:
         raise BadInput(f"there is no key {key!r}; `heirloop keys list` shows those of this user")
-    whole = facts.plans[name]
-    one = new_approval(root, read_config(ledger), name, whole, "promote" if promote else whole.change_class,
-                       answer, reason, hours, half)  # fmt: skip
-    _print([[k, json.dumps(v)] for k, v in plain(whole).items()], ["field", "value"], as_json=False)
-    if click.prompt(f"{one.answer} {one.change_class} of plan {name}\ntype the plan's first six characters to sign") != name[:6]:
+    seen = int(time.time())
+    _print([[k, v] for k, v in facts_of(gate, subject).items()], ["field", "value"], as_json=False)
+    name = subject.digest
+    if click.prompt(f"{answer} {what} of {name}\ntype its first six characters to sign") != name[:6]:
         raise NeedsHuman("the characters do not match; nothing was signed")
+    looked = int((time.time() - seen) * 1000)
+    one = new_approval(gate.rules, subject, what, answer, reason, hours, half, seen, looked)
     envelope = keys.sign(plain(one), keys.open_key(key, click.prompt("passphrase", hide_input=True)), "approval")
-    place = keys.home() / "approvals" / root
-    place.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = place / f"{digest(envelope)[:16]}.json"
-    path.write_bytes(envelope)
-    click.echo(f"signed ({one.kind}): {path}")
+    if out:
+        out.write_bytes(envelope)
+        click.echo(f"signed ({one.kind}): {out}; `heirloop decide {out} --run {folder}` hands it in")
+        return
+    _hand_in(gate, envelope)
+    click.echo(f"signed and recorded ({one.kind}): {digest(envelope)[:16]}")
+
+
+def _hand_in(gate: Any, envelope: bytes) -> None:
+    from configs.errors import VerificationFailed
+
+    refused = gate.admit(envelope, "approval")
+    if refused:
+        raise VerificationFailed(refused)
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--run", "folder", type=click.Path(path_type=Path), default=Path("runs/quickstart"), show_default=True)
+def decide(file: Path, folder: Path) -> None:
+    """Hand in a decision that was signed elsewhere, on a machine without network for instance."""
+    from configs.errors import BadInput
+    from loop.people import open_gate
+
+    try:
+        envelope = file.read_bytes()[:1_000_000]
+    except OSError as error:
+        raise BadInput(f"FILE is {str(file)!r}; it cannot be read ({error.strerror})") from None
+    _hand_in(open_gate(folder), envelope)
+    click.echo("recorded")
 
 
 @cli.command()
 @click.argument("folder", type=click.Path(path_type=Path), default=Path("runs/quickstart"))
 @AS_JSON
 def pending(folder: Path, as_json: bool) -> None:
-    """List the plans that wait for a decision, with the proposer's claim."""
-    facts = _facts(folder)
-    waiting = {p["id"]: "" for g in _summary(folder)["generations"] for p in g["plans"] if p["verdict"] == "waiting"}
-    champions = {name for names in facts.champions.values() for name in names}
-    waiting |= {name: "promote" for name, verdict in facts.verdicts.items()
-                if verdict.answer == "accept" and facts.plans[name].purpose == "candidate" and name not in champions
-                and (name, "promote") not in facts.denied}  # fmt: skip
-    rows = []
-    for name, what in waiting.items():
-        plan = facts.plans[name]
-        rows.append([name if as_json else name[:12], plan.arm, plan.generation, what or plan.change_class, json.dumps(plan.changed),
-                     plan.predicted_gain, plan.hypothesis])  # fmt: skip
-    _print(rows, ["plan", "arm", "generation", "class", "change", "claimed gain", "claimed reason"], as_json)
+    """List what waits for a decision, with the proposer's claim."""
+    from loop.people import open_gate, plan_of
+
+    gate, rows = open_gate(folder), []
+    for one in gate.pending():
+        plan = plan_of(gate, one.subject)
+        left = max(0, int(one.expires - gate.now()) // 60)
+        claim = [json.dumps(plan.changed), plan.predicted_gain, plan.hypothesis] if plan else ["", None, ""]
+        rows.append([one.subject if as_json else one.subject[:12], one.arm, one.change_class, left, *claim])
+    _print(rows, ["plan", "arm", "class", "minutes left", "change", "claimed gain", "claimed reason"], as_json)
+
+
+def _who() -> str:
+    import getpass
+
+    return f"user {getpass.getuser()}"
+
+
+FOLDER = click.argument("folder", type=click.Path(path_type=Path))
+WHY = click.option("--why", default="", help="Why; recorded.")
+
+
+@cli.command()
+@FOLDER
+@WHY
+@AS_JSON
+def stop(folder: Path, why: str, as_json: bool) -> None:
+    """Kill every job of a run and let nothing start, even if its loop hangs or is dead."""
+    from sandbox.control import stop as act
+
+    _print([[k, v] for k, v in act(folder, _who(), why).items()], ["what", "value"], as_json)
+
+
+@cli.command()
+@FOLDER
+@WHY
+def pause(folder: Path, why: str) -> None:
+    """Let jobs end and start none."""
+    from loop.people import open_gate
+    from sandbox.control import order
+
+    order(open_gate(folder).ledger, "pause", _who(), why)
+    click.echo("paused: running jobs end, none starts")
+
+
+@cli.command()
+@FOLDER
+@click.argument("per_hour", type=int)
+@WHY
+def slow(folder: Path, per_hour: int, why: str) -> None:
+    """Start at most PER_HOUR jobs in any hour."""
+    from loop.people import open_gate
+    from sandbox.control import order
+
+    order(open_gate(folder).ledger, "slow", _who(), why, per_hour)
+    click.echo(f"slowed: {per_hour} jobs an hour")
+
+
+@cli.command()
+@FOLDER
+def resume(folder: Path) -> None:
+    """Let a stopped, paused or slowed run go on, if the reviewers that the study names said so."""
+    from loop.people import resume as act
+
+    found = act(folder, _who())
+    click.echo("resumed" + (f" by {len(found['decisions'])} signed decisions" if found["decisions"] else ", unsigned: the study names no reviewer"))
+
+
+@cli.command()
+@FOLDER
+@AS_JSON
+def drill(folder: Path, as_json: bool) -> None:
+    """Stop a running study for practice, measure how long its jobs lived on, and let it go on."""
+    from sandbox.control import drill as act
+
+    _print([[k, v] for k, v in act(folder, _who()).items()], ["what", "value"], as_json)
+
+
+@cli.command()
+@FOLDER
+def deploy(folder: Path) -> None:
+    """Copy the champion's weights and card to RUN/deployed, once people decided on it (class deploy)."""
+    from loop.people import deploy as act
+
+    found = act(folder)
+    click.echo(f"deployed {found['plan'][:12]} ({found['kind']}): {found['folder']}")
+
+
+@cli.command()
+@FOLDER
+def rollback(folder: Path) -> None:
+    """Deploy what was deployed before; it takes a decision of its own."""
+    from loop.people import rollback as act
+
+    found = act(folder)
+    click.echo(f"rolled back to {found['plan'][:12]} ({found['kind']}): {found['folder']}")
+
+
+@cli.command()
+@FOLDER
+@click.argument("plan")
+@click.option("--why", required=True, help="Why; recorded.")
+def recall(folder: Path, plan: str, why: str) -> None:
+    """Quarantine a successor and its descendants: neither parent nor champion any more."""
+    from loop.people import recall as act
+
+    click.echo(f"quarantined: {', '.join(name[:12] for name in act(folder, plan, _who(), why))}")
+
+
+@cli.command()
+@FOLDER
+@click.argument("changes", nargs=-1)
+@click.option("--why", default="", help="Why; recorded.")
+@click.option("--reviewers", "repin", is_flag=True, help="Pin this user's keys as they are now.")
+@click.option("--apply", "apply", default="", help="Open the version that people decided on; the digest's beginning.")
+def amend(folder: Path, changes: tuple[str, ...], why: str, repin: bool, apply: str) -> None:
+    """Propose another objective, budget, gates or reviewers (FIELD=VALUE ...), or apply what people decided."""
+    from loop.people import amend as propose
+    from loop.people import apply_amendment
+
+    if apply:
+        click.echo(f"the study root is at version {apply_amendment(folder, apply)}; older grants and mandates are dead")
+        return
+    name = propose(folder, changes, _who(), why, repin)
+    click.echo(f"proposed {name[:12]}; `heirloop approve {name[:12]} --run {folder} --key NAME`, then `heirloop amend {folder} --apply {name[:12]}`")
+
+
+@cli.command()
+@click.argument("folders", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option("--since", default="", help="UTC time, as in the ledger.")
+@click.option("--until", default="", help="UTC time.")
+def compute(folders: tuple[Path, ...], since: str, until: str) -> None:
+    """Print the signed compute statement of runs: total, peak, per class and account."""
+    from loop.people import sign_compute
+
+    click.echo(sign_compute(folders, since, until).decode())
+
+
+@cli.group("incident")
+def incident_group() -> None:
+    """What was violated, nearly was, or could be."""
+
+
+@incident_group.command("list")
+@FOLDER
+@AS_JSON
+def incident_list(folder: Path, as_json: bool) -> None:
+    """List a run's incidents."""
+    rows = [[i.id, i.kind, i.severity, i.detected_at, i.detector, i.title, i.notification_due_at] for i in _incidents(folder).values()]
+    _print(rows, ["id", "kind", "severity", "detected", "detector", "title", "notice due"], as_json)
+
+
+@incident_group.command("show")
+@FOLDER
+@click.argument("name")
+@AS_JSON
+def incident_show(folder: Path, name: str, as_json: bool) -> None:
+    """Show one incident in full, as last amended."""
+    from configs.build import plain
+
+    _print([[k, json.dumps(v)] for k, v in plain(_incident(folder, name)).items()], ["field", "value"], as_json)
+
+
+@incident_group.command("amend")
+@FOLDER
+@click.argument("name")
+@click.argument("changes", nargs=-1, required=True)
+def incident_amend(folder: Path, name: str, changes: tuple[str, ...]) -> None:
+    """Add to an incident: FIELD=VALUE ...; what was written before stays."""
+    from configs.errors import BadInput
+    from sandbox.incident import amend
+    from sandbox.ledger import Ledger
+
+    if bad := next((c for c in changes if "=" not in c), ""):
+        raise BadInput(f"CHANGES holds {bad!r}; it should be field=value")
+    told: dict[str, Any] = dict(c.split("=", 1) for c in changes)
+    if "internal_use" in told:
+        told["internal_use"] = told["internal_use"] == "true"
+    one = amend(Ledger.file(folder / "ledger.sqlite"), name, told, _who())
+    click.echo(f"{one.id}: amended" + (f"; notice is due {one.notification_due_at}" if one.notification_due_at else ""))
+
+
+@incident_group.command("export")
+@FOLDER
+@click.argument("name")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("."), show_default=True, help="Folder for NAME.json and NAME.html.")
+def incident_export(folder: Path, name: str, out: Path) -> None:
+    """Write one incident as JSON and as a page."""
+    from loop.people import export_incident
+
+    data, page = export_incident(folder, name)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / f"{name}.json").write_bytes(data)
+    (out / f"{name}.html").write_text(page)
+    click.echo(f"{out / name}.json, {out / name}.html")
+
+
+@incident_group.command("report")
+@FOLDER
+@click.argument("title")
+@click.option("--kind", default="hazard", show_default=True)
+@click.option("--severity", default="low", show_default=True)
+def incident_report(folder: Path, title: str, kind: str, severity: str) -> None:
+    """Open an incident by hand."""
+    from sandbox.incident import report as act
+    from sandbox.ledger import Ledger
+
+    with Ledger.file(folder / "ledger.sqlite").transaction() as txn:
+        entry = act(txn, title, kind=kind, severity=severity, detector="a person", reporter=_who())
+    click.echo(entry.body["id"])
+
+
+def _incidents(folder: Path) -> Any:
+    from sandbox.incident import latest
+    from sandbox.ledger import Ledger
+
+    return {name: one for name, (one, _) in latest(Ledger.file(folder / "ledger.sqlite").entries()).items()}
+
+
+def _incident(folder: Path, name: str) -> Any:
+    from configs.errors import BadInput
+
+    known = _incidents(folder)
+    if name not in known:
+        raise BadInput(f"NAME is {name!r}; this run has {', '.join(known) or 'no incidents'}")
+    return known[name]
 
 
 @cli.group("keys")
@@ -410,7 +656,9 @@ def _print(rows: list[list[Any]], head: list[str], as_json: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*head)
+    table = Table()
+    for name in head:
+        table.add_column(name, overflow="fold")  # nothing is cut
     for row in rows:
         table.add_row(*(Text("".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in str(v))) for v in row))
     Console().print(table)

@@ -1,5 +1,6 @@
 """One generation, one way: propose, gate, run, score, judge, choose, promote. The picture of DESIGN as code."""
 
+import contextlib
 import random
 import threading
 import time
@@ -7,10 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from configs.build import parse, plain, strict_json
-from configs.errors import BadInput, Denied
+from configs.errors import BadInput, Denied, NeedsHuman
 from configs.recipe import Recipe
 from configs.records import ChangeClass, Plan, Proposal, Scores, Verdict
 from evals.judge import judge
+from loop import reviewer
 from loop.choose import choose
 from loop.measure import compute_ratio, replicate
 from loop.plan import change, make, source
@@ -43,9 +45,11 @@ class Campaign:
         """Take the loop round once."""
         study = self.running.config.study
         plans = [name for i in range(study.proposals) if (name := self.propose(number, i))]
-        screened = [(name, self.plan(name), self.screen(name)) for name in plans if not self.denied(name)]
+        for name in plans:  # people see all that they are asked at once
+            self.ask(name, self.plan(name).change_class)
+        screened = [(name, self.plan(name), self.screen(name)) for name in plans if self.allowed(name)]
         best = choose(screened)
-        if best is not None and self.confirm(best).answer == "accept" and not self.denied(best, "promote"):
+        if best is not None and self.confirm(best).answer == "accept" and self.allowed(best, "promote"):
             self.promote(best)
         self.say(f"{self.arm}, generation {number}: {self.told(best)}")
         self.running.checkpoint()
@@ -55,6 +59,8 @@ class Campaign:
         recipe = self.running.config.task.baseline
         proposal = Proposal(hypothesis="the recipe that people gave", knobs={})
         name = self.record((0, 0), "baseline", "", recipe, "recipe", recipe, self.bundle(source()), None, proposal)
+        if not self.allowed(name):
+            raise Denied(f"without a baseline nothing can be proposed: {self.running.gate.refresh().refused[name, 'recipe']}")
         self.screen(name)
         if not self.champions():
             self.running.ledger.append("champion", {"arm": self.arm, "repeat": self.repeat, "plan": name, "generation": 0})
@@ -109,25 +115,44 @@ class Campaign:
             txn.append("verdict", {"plan": name, "verdict": plain(verdict)})
         return verdict
 
-    def denied(self, name: str, change_class: str = "") -> bool:
-        """Tell whether a reviewer said no to this plan, or to its promotion; recorded once."""
-        what = change_class or self.plan(name).change_class
-        facts = self.running.archive.facts()
-        if (name, what) in facts.denied:
-            return True
-        if name in facts.champions[self.arm, self.repeat] or (not change_class and any(plan == name for plan, _, _ in facts.grants)):
-            return False
+    def ask(self, name: str, change_class: str) -> None:
+        """Put a plan to people if its gate waits for them; a canary may follow it."""
         try:
-            self.running.gate.authority(name, what)
-        except Denied as error:
-            self.running.ledger.append("decision", {"plan": name, "class": what, "allow": False, "reason": str(error)})
+            self.running.gate.authority(name, change_class)
+        except Denied:
+            return
+        except NeedsHuman:
+            with contextlib.suppress(Denied):
+                if self.running.gate.request(name, change_class):
+                    reviewer.probe(self.running, name, change_class)
+
+    def allowed(self, name: str, change_class: str = "") -> bool:
+        """Tell whether the gate lets a plan (or its promotion) pass, waiting for people as long as the study's patience; a no is recorded."""
+        what, facts = change_class or self.plan(name).change_class, self.running.archive.facts()
+        if name in self.running.gate.refresh().recalled:
+            return False
+        if name in self.champions() or (not change_class and any(plan == name for plan, _, _ in facts.grants)):
             return True
-        return False
+        until = time.monotonic() + self.running.config.gates.patience_seconds
+        while True:
+            try:
+                self.running.gate.authority(name, what)
+                return True
+            except Denied as error:
+                self.running.gate.refuse(name, what, str(error))
+                return False
+            except NeedsHuman:
+                self.ask(name, what)
+                if reviewer.answer(self.running):
+                    continue
+                if time.monotonic() >= until or self.running.stopped:
+                    raise
+                time.sleep(0.2)
 
     def promote(self, name: str) -> None:
         """Pass the promotion gate; the successor becomes champion."""
         if name not in self.champions():
-            self.running.gate.promote(name)
+            self.running.gate.decide(name, "promote")
             self.running.ledger.append("champion", {"arm": self.arm, "repeat": self.repeat, "plan": name,
                                                     "generation": self.plan(name).generation})  # fmt: skip
 
@@ -138,8 +163,9 @@ class Campaign:
             best, base = self.plan(last), self.plan(first)
             name = self.record((self.running.config.study.generations + 1, 0), "final", last, best.recipe, "recipe", best.recipe,
                                best.bundle, (base.bundle, base.recipe), Proposal(hypothesis="closing look", knobs={}))  # fmt: skip
-            self.admit(name)
-            self.confirm(name)
+            if self.allowed(name):
+                self.admit(name)
+                self.confirm(name)
         if (self.arm, self.repeat) not in self.running.archive.facts().ended:
             self.running.ledger.append("campaign-end", {"arm": self.arm, "repeat": self.repeat})
 
@@ -147,12 +173,13 @@ class Campaign:
         """Pass the plan's gate once."""
         plan = self.plan(name)
         if (name, plan.jobs[0].role, 0) not in self.running.archive.facts().grants:
-            self.running.gate.grant(name, plan)
+            self.running.gate.grant(name)
 
     def record(self, where: tuple[int, int], purpose: str, parent: str, parent_recipe: Recipe, risk: ChangeClass,
                recipe: Recipe, bundle: str, reference: tuple[str, Recipe] | None, proposal: Proposal) -> str:  # fmt: skip
         """Record a plan once and return its digest."""
-        plan = make(self.running.config, study=self.running.root, place=(self.arm, self.repeat, *where), purpose=purpose,
+        plan = make(self.running.config, study=self.running.root, version=self.running.gate.rules.version,
+                    place=(self.arm, self.repeat, *where), purpose=purpose,
                     parent=parent, parent_recipe=parent_recipe, risk=risk, recipe=recipe, bundle=bundle,
                     reference=reference, proposal=proposal)  # fmt: skip
         name = digest(plan)
@@ -171,7 +198,7 @@ class Campaign:
 
     def champions(self) -> list[str]:
         """Return the plans that were champion, in order."""
-        return self.running.archive.facts().champions[self.arm, self.repeat]
+        return self.running.archive.facts().champions.get((self.arm, self.repeat), [])
 
     def plan(self, name: str) -> Plan:
         """Return a recorded plan."""

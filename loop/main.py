@@ -5,8 +5,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from loop.report import write
 from loop.study import Running, open_study, read_config
 from loop.summary import summary
 from loop.verify import verify
+from sandbox import control
 from sandbox.canonical import canonical
 from sandbox.ledger import Ledger
 from sandbox.run import replay as replay_job
@@ -78,11 +80,14 @@ def entry(overrides: Sequence[str]) -> None:
 def execute(config: Config) -> dict[str, Any]:
     """Run a study; return its summary. Raises what stops it; everything recorded stays."""
     running = open_study(config)
+    if (running.folder / "STOP").exists() or running.gate.refresh().halt == "stop":
+        running.sandbox.box.close()
+        raise Stopped(f"the study is stopped; `heirloop resume {running.folder}` lets it go on")
     mirror = track.make(config.tracker, config.study.name, str(running.folder))
     started = time.monotonic()
     _on_signals(running)
     try:
-        with View(running) as view:
+        with View(running) as view, _watched(running):
             campaigns = [Campaign(running, arm, repeat, None, view.say) for repeat in range(config.study.repeats) for arm in config.arms()]
             _side_by_side(running, campaigns)
         if not running.archive.facts().closed:
@@ -158,13 +163,41 @@ def _side_by_side(running: Running, campaigns: list[Campaign]) -> None:
 
 
 def _on_signals(running: Running) -> None:
-    def stop(_number: int, _frame: object) -> None:
+    """Ctrl-C ends the process and the same command goes on; SIGTERM is an order to stop, which people must lift."""
+
+    def end(number: int, _frame: object) -> None:
+        running.ordered = "SIGTERM" if number == signal.SIGTERM else running.ordered
         running.stopped = True
         running.sandbox.box.stop()
 
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, stop)
+            signal.signal(number, end)
+
+
+@contextmanager
+def _watched(running: Running) -> Iterator[None]:
+    """Obey orders from outside while the loop is busy: a file named STOP, `heirloop stop`, SIGTERM."""
+    done = threading.Event()
+
+    def watch() -> None:
+        gate, file = running.gate, running.folder / "STOP"
+        while not done.wait(0.1):
+            if file.exists() and gate.refresh().halt != "stop":
+                control.order(running.ledger, "stop", "file STOP", file.read_text(errors="replace")[:2000])
+            if gate.refresh().halt == "stop" and not running.stopped:
+                running.stopped = True
+                running.sandbox.box.stop()
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        if running.ordered:
+            control.order(running.ledger, "stop", f"signal {running.ordered}", "")
 
 
 def _publish(running: Running) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from configs.records import Grant, Input, Job, JobResult, Plan, PlanRole, Scores
 from evals.data import draw_train, replicate_seed
 from evals.score import inspect_weights, score
 from loop.study import Running
-from sandbox.run import run
+from sandbox.gate import Halted
+from sandbox.run import KILLED, run
 
 
 def replicate(r: Running, name: str, index: int, split: Split, cpu: int | None, champion: bool = False) -> Scores | None:
@@ -119,8 +120,12 @@ def _job(r: Running, order: Order, inputs: tuple[Input, ...], name: str, role: P
             raise Stopped("the study was stopped; the same command goes on where it was")
         grant: Grant = facts.grants[name, role, index]
         if grant.nonce in facts.started:
-            grant = r.gate.regrant(grant)
-        run(r.sandbox, job, grant, cpu)
+            grant = r.gate.regrant(grant, counted=found is None or not found[0].detail.startswith(KILLED))
+        r.watch()
+        try:
+            run(r.sandbox, job, grant, cpu)
+        except Halted as held:
+            r.wait(held)
 
 
 def _copied(r: Running, weights: str, seed: int) -> str:

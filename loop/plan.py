@@ -49,6 +49,7 @@ def make(
     config: Config,
     *,
     study: str,
+    version: int,
     place: tuple[str, int, int, int],
     purpose: str,
     parent: str,
@@ -68,7 +69,7 @@ def make(
     task, compute = config.task.format(), config.task.planned_cpu_us
     before, after = plain(parent_recipe), plain(recipe)
     return Plan(
-        study=study, arm=arm, repeat=repeat, generation=generation, index=index, purpose=purpose,  # type: ignore[arg-type]
+        study=study, version=version, arm=arm, repeat=repeat, generation=generation, index=index, purpose=purpose,  # type: ignore[arg-type]
         parent=parent, change_class=risk, changed={k: v for k, v in after.items() if v != before[k]}, recipe=recipe,
         hypothesis=proposal.hypothesis, predicted_gain=proposal.predicted_gain, bundle=bundle,
         reference=reference[0] if reference else "", reference_recipe=reference[1] if reference else None,

@@ -6,27 +6,31 @@ import os
 import platform
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from safetensors.numpy import save
 
-from configs.build import parse, plain, strict_json
+from configs.build import plain, strict_json
 from configs.errors import BadInput, NoBox, Stopped, VerificationFailed
 from configs.records import Amount
 from configs.study import Config
 from evals.data import Items, held_out, questions
 from loop.archive import Archive
 from loop.plan import ROOT, source
-from sandbox import budget, keys
+from sandbox import budget, control, keys
 from sandbox.box.base import Box
+from sandbox.box.docker import owner
 from sandbox.canonical import digest
-from sandbox.gate import Gate, decided
+from sandbox.gate import HOUR, Gate, Halted, decided, policy
 from sandbox.ledger import Ledger, checkpoint
 from sandbox.run import Sandbox, reconcile
 from sandbox.store import Store
+
+SCRIPTED = "scripted"
+"""Name and person of the scripted reviewer's key."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -38,16 +42,38 @@ class Running:
     root: str
     secret: bytes
     sandbox: Sandbox
-    gate: Gate
     archive: Archive
     splits: dict[str, Items]
     asked: dict[str, tuple[str, int]]
     stopped: bool = False
+    ordered: str = ""
 
     @property
     def ledger(self) -> Ledger:
         """The study's ledger."""
         return self.sandbox.ledger
+
+    @property
+    def gate(self) -> Gate:
+        """The study's gate."""
+        return self.sandbox.gate
+
+    def watch(self) -> None:
+        """Pause the study if one of its tripwires is touched."""
+        if any(plain(self.config.gates.tripwires).values()):
+            spent = self.ledger.read(budget.balances)["root"]["cpu_us"]
+            control.trip(self.gate, self.ledger.entries(), spent["spent"] / spent["limit"])
+
+    def wait(self, held: Halted) -> None:
+        """Wait while people hold the study, as long as its patience; a stop, or the end of the patience, is raised."""
+        patience = {"drill": 60, "slow": 2 * HOUR, "stop": 0}.get(held.how, self.config.gates.patience_seconds)
+        until = time.monotonic() + patience
+        while held.how == "slow" or self.gate.refresh().halt:
+            if self.stopped or time.monotonic() >= until or self.gate.halt == "stop":
+                raise held
+            time.sleep(0.05)
+            if held.how == "slow" and self.gate.refresh().room():
+                return
 
     def checkpoint(self) -> None:
         """Sign the ledger's head, in the run and outside it."""
@@ -67,9 +93,11 @@ def open_study(config: Config, box: Box | None = None) -> Running:
     ledger = Ledger.file(path, create=fresh)
     if fresh or not ledger.entries():
         _begin(ledger, config, box)
-    first = ledger.entries()[0]
-    root, body = first.hash, first.body
-    if body["decided"] != decided(config):
+    body, rules = ledger.entries()[0].body, policy(ledger.entries())
+    root = rules.root
+    if rules.version > 1 and body["decided"] == decided(config):  # people amended it since: the study root in force counts
+        config = replace(rules.config, runs=config.runs, box=config.box, tracker=config.tracker)
+    if rules.decided != decided(config):
         raise BadInput(f"study.name is {config.study.name!r}, and {folder} holds a study with other settings; choose another name")
     if body["image"] and box.kind == "docker" and getattr(box, "image", "") != body["image"]:
         raise VerificationFailed(f"the study pins image {body['image'][:19]} and box.image is another; name the pinned digest in box.image")
@@ -77,16 +105,13 @@ def open_study(config: Config, box: Box | None = None) -> Running:
     store = Store(folder / "store")
     splits = held_out(config.task.format(), secret)
     asked = _questions(ledger, store, config, splits)
-    gate = Gate(ledger, config)
+    gate = Gate(ledger, store)
     reconcile(ledger)
     for envelope in sorted((keys.home() / "mandates").glob(f"{config.study.name}-*.json")):
-        gate.admit(envelope.read_bytes(), body["reviewers"])
-    archive = Archive(ledger)
-    for envelope in sorted((keys.home() / "approvals" / root).glob("*.json")):
-        gate.admit(envelope.read_bytes(), body["reviewers"], root, archive.facts().plans)
-    sandbox = Sandbox(ledger=ledger, store=store, box=box)
-    return Running(config=config, folder=folder, root=root, secret=secret, sandbox=sandbox, gate=gate,
-                   archive=archive, splits=splits, asked=asked)  # fmt: skip
+        gate.admit(envelope.read_bytes(), "mandate")
+    sandbox = Sandbox(ledger=ledger, store=store, box=box, gate=gate)
+    return Running(config=config, folder=folder, root=root, secret=secret, sandbox=sandbox, archive=Archive(ledger),
+                   splits=splits, asked=asked)  # fmt: skip
 
 
 def make_box(config: Config) -> Box:
@@ -138,11 +163,8 @@ def places(folder: Path, root: str) -> tuple[Path, Path]:
 
 
 def read_config(ledger: Ledger) -> Config:
-    """Return the configuration that a ledger's study root pins."""
-    entries = ledger.entries()
-    if not entries or entries[0].kind != "study":
-        raise VerificationFailed("the ledger does not begin with a study root; it is not a run of Heirloop")
-    return parse(Config, entries[0].body["config"])
+    """Return the configuration that a ledger's study root pins, as amended."""
+    return policy(ledger.entries()).config
 
 
 def remember(tiers: Mapping[str, str]) -> None:
@@ -172,7 +194,7 @@ def _begin(ledger: Ledger, config: Config, box: Box) -> None:
         "decided": decided(config),
         "secret": digest(secret),
         "checkpoint_key": keys.public_hex(signer(secret)),
-        "reviewers": keys.public_keys(),
+        "reviewers": pinned(config, secret),
         "source": {name: digest(data) for name, data in source().items()},
         "box": box.kind,
         "tier": box.tier,
@@ -184,6 +206,20 @@ def _begin(ledger: Ledger, config: Config, box: Box) -> None:
     with ledger.transaction() as txn:
         txn.append("study", body)
         budget.open_study(txn, config.budget, config.arms())
+
+
+def pinned(config: Config, secret: bytes) -> list[dict[str, str]]:
+    """Return the public halves that a study root pins: this user's keys that are not revoked, and the scripted reviewer's."""
+    dead = keys.revoked()
+    halves = [half for half in keys.public_keys() if half["public"] not in dead]
+    if config.reviewer.policy != "people":
+        halves.append({"name": SCRIPTED, "kind": "simulated", "person": SCRIPTED, "public": keys.public_hex(scripted_key(secret))})
+    return halves
+
+
+def scripted_key(secret: bytes) -> Ed25519PrivateKey:
+    """Return the key of the study's scripted reviewer; what it signs is always marked as simulated."""
+    return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(digest(b"heirloop scripted reviewer:" + secret)))
 
 
 def _questions(ledger: Ledger, store: Store, config: Config, splits: dict[str, Items]) -> dict[str, tuple[str, int]]:
@@ -208,10 +244,13 @@ _LOCKS: list[Any] = []
 
 
 def _lock(folder: Path) -> None:
-    file = (folder / "lock").open("w")
+    file = (folder / "lock").open("a+")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         file.close()
         raise Stopped(f"{folder} is being run by another process; wait for it or stop it") from None
+    file.truncate(0)
+    file.write(owner(os.getpid()))
+    file.flush()
     _LOCKS.append(file)

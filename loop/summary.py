@@ -1,13 +1,19 @@
 """The contract for programs: summary.json, made from the ledger alone. Scores name their split; before a counted
 closing look only rounded feedback scores appear."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from configs.build import plain
-from configs.records import Plan, Scores
+from configs.errors import VerificationFailed
+from configs.records import Entry, Plan, Scores
+from evals.oversight import cost, detection
 from loop.archive import Facts
+from loop.reviewer import is_canary
 from loop.study import read_config
+from sandbox import keys
 from sandbox.budget import balances
+from sandbox.gate import policy
 from sandbox.ledger import Ledger
 
 
@@ -43,10 +49,52 @@ def summary(ledger: Ledger, facts: Facts) -> dict[str, Any]:
         ],
         "accounts": ledger.read(balances),
         "looks": dict(facts.looks),
+        "oversight": oversight(ledger),
         "entries": len(entries),
         "wall_seconds": sum(e.body["wall_seconds"] for e in entries if e.kind == "session"),
         "jobs": len(starts),
     }
+
+
+def oversight(ledger: Ledger) -> dict[str, Any]:
+    """Return what deciding cost and caught: signed decisions, human minutes, queue delay, shares by mandate, canaries (with the secret at hand)."""
+    entries = ledger.entries()
+    asked = {(e.body["plan"], e.body["class"]): e.body["at"] for e in entries if e.kind == "request"}
+    signed = [e.body["approval"] for e in entries if e.kind == "approval"]
+    told = [{"kind": a["kind"], "looked_ms": a["looked_ms"], "asked": asked.get((a["plan"], a["change_class"]), a["seen"]), "seen": a["seen"],
+             "decided": a["issued"]} for a in signed]  # fmt: skip
+    made = [e.body for e in entries if e.kind == "decision"]
+    allowed = [b for b in made if b["allow"]]
+    classes: dict[str, dict[str, int]] = {}
+    for body in made:
+        how = body["how"] if body["allow"] else "refused"
+        row = classes.setdefault(body["class"], {"mandate": 0, "approval": 0, "refused": 0})
+        row[how] += 1
+
+    def share(found: Iterable[bool]) -> float:
+        return round(sum(found) / len(allowed), 3) if allowed else 0.0
+
+    return {
+        **cost(told),
+        "by_class": classes,
+        "share_by_mandate": share(b["how"] == "mandate" for b in allowed),
+        "share_unattended": share(b["kind"] == "unattended" for b in allowed),
+        "canaries": _canaries(entries, {a["plan"]: a["answer"] for a in signed}),
+        "drills_ms": [e.body["milliseconds"] for e in entries if e.kind == "drill"],
+        "incidents": sum(e.kind == "incident" for e in entries),
+    }
+
+
+def _canaries(entries: list[Entry], answers: dict[str, str]) -> dict[str, Any] | None:
+    probes = [e.body for e in entries if e.kind == "probe" and e.body["digest"] in answers]
+    try:
+        secret = keys.load_secret(entries[0].body["secret"])
+    except VerificationFailed:
+        return None
+    counts = {True: [0, 0], False: [0, 0]}  # canary or twin -> stopped, passed
+    for probe in probes:
+        counts[is_canary(secret, probe["digest"], probe["commitment"])][answers[probe["digest"]] == "approve"] += 1
+    return {**detection(*counts[True], *counts[False]), "declared": policy(entries).config.gates.canaries}
 
 
 def champion(facts: Facts) -> str:

@@ -38,6 +38,10 @@ def verify(folder: Path) -> dict[str, Any]:
             if digest(body["envelope"].encode()) != body["digest"] or signed != body[entry.kind]:
                 raise VerificationFailed(f"entry {entry.sequence}: the {entry.kind} does not match what was signed")
             authorities.add(body["digest"])
+        if entry.kind == "decision" and body["allow"] and not set(body["by"]) <= authorities:
+            raise VerificationFailed(f"entry {entry.sequence}: the decision rests on no recorded mandate or approval")
+        if entry.kind == "amended" and not set(body["by"]) <= authorities:
+            raise VerificationFailed(f"entry {entry.sequence}: the amendment rests on no recorded approval")
         if entry.kind == "grant":
             if body["grant"]["authority"] not in authorities:
                 raise VerificationFailed(f"entry {entry.sequence}: the grant rests on no recorded mandate or approval")

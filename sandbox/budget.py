@@ -56,6 +56,19 @@ def open_account(txn: Transaction, name: str, limit: Amount) -> None:
     txn.connection.execute(BALANCES.insert(), rows)
 
 
+def amend(txn: Transaction, budget: Budget, arms: Iterable[str] = ()) -> None:
+    """Set new limits for the accounts of the study; what was spent and reserved stays."""
+    total = budget.amount()
+    limits = {"root": total}
+    shares = {name: budget.shares.get(name, 1.0) for name in ACCOUNTS} | {arm_account(arm): budget.shares.get("arm", 1.0) for arm in arms}
+    limits |= {name: Amount(**{**plain(total), "cpu_us": int(total.cpu_us * share)}) for name, share in shares.items()}
+    for name, limit in limits.items():
+        txn.append("limit", {"name": name, "limit": plain(limit)})
+        for r in RESOURCES:
+            row = (BALANCES.c.name == name) & (BALANCES.c.resource == r)
+            txn.connection.execute(BALANCES.update().where(row).values(limit=getattr(limit, r)))
+
+
 def reserve(txn: Transaction, key: str, accounts: Iterable[str], amount: Amount) -> None:
     """Reserve the worst case on every account, or raise BudgetExhausted with nothing reserved."""
     names = tuple(accounts)
@@ -103,6 +116,9 @@ def replay(entries: Iterable[Entry]) -> Balances:
         if entry.kind == "account":
             limit = parse(Amount, body["limit"])
             result[body["name"]] = {r: {"limit": getattr(limit, r), "reserved": 0, "spent": 0} for r in RESOURCES}
+        elif entry.kind == "limit":
+            for r in RESOURCES:
+                result[body["name"]][r]["limit"] = body["limit"][r]
         elif entry.kind in ("reserve", "settle"):
             for name in body["accounts"]:
                 for r in RESOURCES:

@@ -1,24 +1,30 @@
 """Gates: a plan runs only with grants, and grants come only from a decision that its class's rule takes.
 
-Unknown class, no rule, no mandate, expiry: all mean no. A grant is consumed once, in the transaction that
-reserves its budget. Approvals and mandates are DSSE envelopes.
+Unknown class, no rule, no mandate, silence, expiry: all mean no. A grant is consumed once, in the transaction that
+reserves its budget, and what it rests on is checked again there. Approvals and mandates are DSSE envelopes; their
+signatures are checked whenever the gate reads them, also from the ledger, which is its only memory.
 """
 
+import difflib
 import secrets
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
 import sqlalchemy as sa
 
 from configs.build import parse, plain
-from configs.errors import BadInput, Denied, NeedsHuman, VerificationFailed
-from configs.records import CLASSES, Amount, Grant, Plan
+from configs.errors import BadInput, Denied, NeedsHuman, Stopped, VerificationFailed
+from configs.recipe import Recipe
+from configs.records import CLASSES, Amount, ChangeClass, Entry, Grant, Plan
 from configs.study import Caps, Config, Quorum
-from sandbox import budget, keys
+from sandbox import budget, incident, keys
 from sandbox.canonical import digest
 from sandbox.ledger import META, Ledger, Transaction
+from sandbox.store import Store
 
 GRANTS = sa.Table(
     "nonces",
@@ -29,6 +35,9 @@ GRANTS = sa.Table(
 )
 ATTEMPTS = 3
 """How often a job that the box lost may be granted anew."""
+HOUR = 3600
+Answer = Literal["approve", "deny", "escalate"]
+Act = ChangeClass | Literal["resume"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,10 +46,12 @@ class Mandate:
 
     study: str
     "name of the study"
+    version: int
+    "version of the study root that it was given for; an amendment ends it"
     config: str
-    "digest of what was decided: study, task, objective, budget, gates, autonomy, proposer"
+    "digest of what was decided: study, task, objective, budget, gates, autonomy, reviewer, proposer"
     caps: Caps
-    "classes, jobs, CPU-seconds, hours"
+    "classes, jobs, CPU-seconds, hours, drift, plans per hour"
     issued: int
     "unix seconds"
     expires: int
@@ -57,14 +68,16 @@ class Mandate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approval:
-    """A decision of one reviewer on one exact plan: everything that was shown, signed."""
+    """A decision of one reviewer on one exact subject: everything that was shown, signed."""
 
     study: str
     "digest of the study root"
+    version: int
+    "version of the study root"
     plan: str
-    "plan digest: another byte is another plan"
+    "digest of what is decided on (a plan, an amendment, a stop): another byte is another subject"
     change_class: str
-    "class that is decided on: the plan's own, or promote"
+    "class that is decided on: the plan's own, promote, deploy, amend, or resume"
     objective: str
     "digest of the objective that the plan is judged by"
     requested: Amount
@@ -75,10 +88,14 @@ class Approval:
     "its depth"
     policy: str
     "digest of the settings that people decided"
-    answer: Literal["approve", "deny", "escalate"]
+    answer: Answer
     "what was decided; escalate: nothing is done until an external reviewer says yes besides"
     reason: str
     "why, in the reviewer's words"
+    seen: int
+    "unix seconds at which the reviewer first saw it"
+    looked_ms: int
+    "milliseconds for which it was in view"
     issued: int
     "unix seconds"
     expires: int
@@ -93,198 +110,503 @@ class Approval:
     "random"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """The study root as it stands now: what people decided, by whom, and how often that was amended."""
+
+    root: str
+    "digest of the study root, the name of the study for good"
+    version: int
+    "1, and one more per amendment"
+    config: Config
+    "the configuration in force"
+    reviewers: tuple[dict[str, str], ...]
+    "pinned public halves: name, kind, person, public"
+    decided: str
+    "digest of the configuration's decided part"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What can be decided on, as the ledger records it."""
+
+    digest: str
+    "its digest"
+    classes: tuple[str, ...]
+    "classes of decision that it can get"
+    objective: str
+    "digest of the objective"
+    requested: Amount
+    "worst case"
+    parent: str
+    "champion that a plan starts from"
+    generation: int
+    "depth of a plan; number of an amendment"
+    arm: str = ""
+    "who asks; empty: a person"
+    version: int = 1
+    "version of the study root under which it was recorded"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One question that waits for people."""
+
+    subject: str
+    "digest"
+    change_class: str
+    "class of decision"
+    arm: str
+    "who asks"
+    at: float
+    "unix seconds"
+    expires: float
+    "unix seconds; then it is denied"
+    sequence: int
+    "ledger entry"
+
+
 def decided(config: Config) -> str:
     """Return the digest of everything people decided; where it runs and is mirrored is not part of it."""
     whole = plain(config)
-    return digest({name: whole[name] for name in ("study", "task", "objective", "budget", "gates", "autonomy", "proposer")})
+    names = ("study", "task", "objective", "budget", "gates", "autonomy", "reviewer", "proposer")
+    return digest({name: whole[name] for name in names})
 
 
-def new_mandate(config: Config, caps: Caps, kind: str, reviewer: str, public: str) -> Mandate:
+def policy(entries: list[Entry]) -> Policy:
+    """Return the study root in force; raises VerificationFailed where there is none."""
+    if not entries or entries[0].kind != "study":
+        raise VerificationFailed("the ledger does not begin with a study root; it is not a run of Heirloop")
+    roots = [e for e in entries if e.kind in ("study", "amended")]
+    body = roots[-1].body
+    return Policy(root=entries[0].hash, version=len(roots), config=parse(Config, body["config"]),
+                  reviewers=tuple(body["reviewers"]), decided=body["decided"])  # fmt: skip
+
+
+def new_mandate(config: Config, caps: Caps, kind: str, reviewer: str, public: str, version: int = 1) -> Mandate:
     """Return an unsigned mandate that starts now."""
     now = int(time.time())
-    expires = now + caps.hours * 3600
-    return Mandate(study=config.study.name, config=decided(config), caps=caps, issued=now, expires=expires,
+    expires = now + caps.hours * HOUR
+    return Mandate(study=config.study.name, version=version, config=decided(config), caps=caps, issued=now, expires=expires,
                    kind=kind, reviewer=reviewer, public=public, nonce=secrets.token_hex(16))  # fmt: skip
 
 
-def check_mandate(envelope: bytes, config: Config, reviewers: list[dict[str, str]]) -> Mandate:
-    """Return the mandate of an envelope if this study takes it; raise VerificationFailed with the reason."""
-    try:
-        claimed = parse(Mandate, keys.payload_unchecked(envelope))
-    except BadInput as error:
-        raise VerificationFailed(f"the mandate is malformed: {error}") from None
-    mandate = parse(Mandate, keys.verify(envelope, claimed.public, "mandate"))
-    if mandate.kind == "unattended":
-        most = config.gates.unattended
-        inside = most is not None and set(mandate.caps.classes) <= set(most.classes) and all(
-            getattr(mandate.caps, name) <= getattr(most, name) for name in ("jobs", "cpu_seconds", "hours")
-        )
-        if not inside or mandate.expires > mandate.issued + mandate.caps.hours * 3600:
-            raise VerificationFailed("the unattended mandate passes the study's fixed caps; none beyond them is taken")
-    elif not pinned(mandate, reviewers):
-        raise VerificationFailed(f"the mandate is signed by {mandate.reviewer!r}, whose key the study root does not pin")
-    if mandate.study != config.study.name or mandate.config != decided(config):
-        raise VerificationFailed("the mandate was given for other settings; grant it for these")
-    if not mandate.issued - 300 <= time.time() < mandate.expires:
-        raise VerificationFailed("the mandate has expired; grant a new one")
-    return mandate
-
-
-def pinned(given: "Mandate | Approval", reviewers: list[dict[str, str]]) -> str:
-    """Return the person whose key the study root pins for the signer of a decision, or an empty string."""
-    signer = (given.reviewer, given.kind, given.public)
-    return next((r["person"] for r in reviewers if (r["name"], r["kind"], r["public"]) == signer), "")
-
-
-def new_approval(root: str, config: Config, name: str, plan: Plan, change_class: str, answer: Literal["approve", "deny", "escalate"],
-                 reason: str, hours: int, half: Mapping[str, str]) -> Approval:  # fmt: skip
-    """Return an unsigned decision on a recorded plan; `half` is the reviewer's public half."""
+def new_approval(rules: Policy, subject: Subject, change_class: str, answer: Answer, reason: str, hours: int,
+                 half: Mapping[str, str], seen: int = 0, looked_ms: int = 0) -> Approval:  # fmt: skip
+    """Return an unsigned decision on a recorded subject; `half` is the reviewer's public half."""
     now = int(time.time())
-    return Approval(study=root, plan=name, change_class=change_class, objective=plan.objective, requested=plan.requested,
-                    parent=plan.parent, generation=plan.generation, policy=decided(config), answer=answer, reason=reason[:2000],
-                    issued=now, expires=now + hours * 3600, kind=half["kind"], reviewer=half["name"], public=half["public"],
-                    nonce=secrets.token_hex(16))  # fmt: skip
+    return Approval(study=rules.root, version=rules.version, plan=subject.digest, change_class=change_class, objective=subject.objective,
+                    requested=subject.requested, parent=subject.parent, generation=subject.generation, policy=rules.decided,
+                    answer=answer, reason=reason[:2000], seen=seen or now, looked_ms=looked_ms, issued=now, expires=now + hours * HOUR,
+                    kind=half["kind"], reviewer=half["name"], public=half["public"], nonce=secrets.token_hex(16))  # fmt: skip
 
 
-def check_approval(envelope: bytes, root: str, config: Config, plans: Mapping[str, Plan], reviewers: list[dict[str, str]]) -> Approval:
-    """Return the decision of an envelope if it is on a recorded plan of this study, whole and in time; else raise VerificationFailed."""
-    try:
-        claimed = parse(Approval, keys.payload_unchecked(envelope))
-    except BadInput as error:
-        raise VerificationFailed(f"the approval is malformed: {error}") from None
-    one = parse(Approval, keys.verify(envelope, claimed.public, "approval"))
-    if not pinned(one, reviewers):
-        raise VerificationFailed(f"the approval is signed by {one.reviewer!r}, whose key the study root does not pin")
-    plan = plans.get(one.plan)
-    if one.study != root or plan is None:
-        raise VerificationFailed("the approval is for a plan that this study does not have")
-    shown = (one.objective, one.requested, one.parent, one.generation, one.policy)
-    if shown != (plan.objective, plan.requested, plan.parent, plan.generation, decided(config)):
-        raise VerificationFailed("the approval shows other facts than the plan has")
-    if one.change_class not in (plan.change_class, "promote"):
-        raise VerificationFailed(f"the approval is for class {one.change_class!r}; the plan is of class {plan.change_class!r}")
-    if not one.issued - 300 <= time.time() < one.expires:
-        raise VerificationFailed("the approval has expired; give a new one")
-    return one
+def distance(store: Store, one: tuple[str, Recipe], other: tuple[str, Recipe]) -> int:
+    """Return changed knobs + changed source lines between two (bundle, recipe)."""
+    a, b = plain(one[1]), plain(other[1])
+    total: int = sum(a[name] != b[name] for name in a)
+    if one[0] != other[0]:
+        before, after = store.get_bundle(one[0]), store.get_bundle(other[0])
+        for name in sorted(before.keys() | after.keys()):
+            old, new = (files.get(name, b"").decode(errors="replace").splitlines() for files in (before, after))
+            total += sum(line[:2] in ("+ ", "- ") for line in difflib.ndiff(old, new)) if old != new else 0
+    return total
 
 
 class Gate:
-    """Decides on plans of one study by its rules and the decisions that were given to it."""
+    """Decides by the rules of one study and the decisions given to it; its memory is the ledger."""
 
-    def __init__(self, ledger: Ledger, config: Config) -> None:
-        self._ledger, self._config = ledger, config
-        self._mandates: dict[str, Mandate] = {}
-        self._approvals: dict[str, Approval] = {}
-        self._reviewers: list[dict[str, str]] = []
+    def __init__(self, ledger: Ledger, store: Store) -> None:
+        self.ledger, self._store, self._folded = ledger, store, 0
+        self._lock = threading.RLock()
+        self.plans: dict[str, Plan] = {}
+        self.mandates: dict[str, Mandate] = {}
+        self.approvals: dict[str, Approval] = {}
+        self.subjects: dict[str, Subject] = {}
+        self.requests: dict[tuple[str, str], Request] = {}
+        self.decisions: list[tuple[dict[str, Any], float]] = []
+        self.refused: dict[tuple[str, str], str] = {}
+        self.recalled: set[str] = set()
+        self.rules: Policy = policy(ledger.entries())
+        self.halt, self.halted, self.per_hour = "", "", 0
+        self.starts: list[float] = []
+        self._used: set[str] = set()
+        self._done: dict[tuple[str, str], int] = {}
 
-    def admit(self, envelope: bytes, reviewers: list[dict[str, str]], root: str = "", plans: Mapping[str, Plan] | None = None) -> None:
-        """Take a mandate or, given the study's plans, an approval; an invalid one is recorded as an incident and changes nothing."""
-        name, kind = digest(envelope), "mandate" if plans is None else "approval"
-        self._reviewers = reviewers
-        seen = {e.body.get("digest"): e for e in self._ledger.entries() if e.kind in ("mandate", "approval", "incident")}
-        try:
-            given = (
-                check_mandate(envelope, self._config, reviewers) if plans is None
-                else check_approval(envelope, root, self._config, plans, reviewers)
+    def refresh(self, entries: list[Entry] | None = None) -> "Gate":
+        """Read what is new in the ledger."""
+        with self._lock:
+            entries = entries if entries is not None else self.ledger.entries()
+            for entry in entries[self._folded :]:
+                self._fold(entry)
+            self._folded = max(self._folded, len(entries))
+        return self
+
+    def _fold(self, entry: Entry) -> None:
+        body, kind = entry.body, entry.kind
+        if kind == "amended":
+            self.rules = policy(self.ledger.entries()[: entry.sequence])
+        elif kind in ("plan", "probe"):
+            plan = body_plan(body)
+            classes: tuple[str, ...] = (plan.change_class, "promote", "deploy")
+            if kind == "plan":  # a probe can be decided on and nothing else
+                self.plans[body["digest"]] = plan
+                if plan.parent in self.recalled:
+                    self.recalled.add(body["digest"])
+            self.subjects[body["digest"]] = Subject(
+                digest=body["digest"], classes=classes, objective=plan.objective, requested=plan.requested, parent=plan.parent,
+                generation=plan.generation, arm=plan.arm, version=plan.version,
             )  # fmt: skip
+        elif kind == "amendment":
+            self.subjects[body["digest"]] = Subject(digest=body["digest"], classes=("amend",), objective=body["objective"], requested=Amount(),
+                                                    parent=self.rules.decided, generation=body["version"], version=self.rules.version)  # fmt: skip
+        elif kind == "mandate":
+            self.mandates[body["digest"]] = parse(Mandate, keys.verify(body["envelope"].encode(), body["mandate"]["public"], "mandate"))
+        elif kind == "approval":
+            self.approvals[body["digest"]] = parse(Approval, keys.verify(body["envelope"].encode(), body["approval"]["public"], "approval"))
+        elif kind == "request":
+            at = body["at"]
+            self.requests[body["plan"], body["class"]] = Request(subject=body["plan"], change_class=body["class"], arm=body["arm"], at=at,
+                                                                 expires=body["expires"], sequence=entry.sequence)  # fmt: skip
+        elif kind == "decision":
+            self.decisions.append((body, unix(entry)))
+            self._done[body["plan"], body["class"]] = entry.sequence
+            self._used |= set(body.get("by", ())) if body["allow"] else set()
+            if not body["allow"]:
+                self.refused[body["plan"], body["class"]] = body["reason"]
+        elif kind == "recall":
+            self.recalled |= set(body["plans"])
+        elif kind == "start":
+            self.starts.append(unix(entry))
+        elif kind == "control":
+            self._control(entry)
+
+    def _control(self, entry: Entry) -> None:
+        what = entry.body["what"]
+        if what == "slow":
+            self.per_hour, self.halted = entry.body["per_hour"], self.halted or entry.hash
+        elif what == "resume":
+            self.halt, self.halted, self.per_hour = "", "", 0
+        elif what == "drill-end":
+            self.halt, self.halted = ("", "") if self.halt == "drill" else (self.halt, self.halted)
+        elif self.halt != "stop":  # a stop is not turned into a pause
+            self.halt, self.halted = what, entry.hash
+        if what in ("stop", "pause", "slow"):
+            self.subjects[entry.hash] = Subject(digest=entry.hash, classes=("resume",), objective=digest(self.rules.config.objective),
+                                                requested=Amount(), parent="", generation=0, version=self.rules.version)  # fmt: skip
+
+    # Admission: signed bytes become entries.
+
+    def admit(self, envelope: bytes, kind: Literal["mandate", "approval"]) -> str:
+        """Take a signed decision; return why it is refused, or nothing. A refusal is an incident, recorded once, and changes nothing."""
+        name = digest(envelope)
+        self.refresh()
+        try:
+            given: Mandate | Approval = self._mandate(envelope) if kind == "mandate" else self._approval(envelope)
         except VerificationFailed as error:
-            if name not in seen:
-                self._ledger.append("incident", {"kind": f"refused {kind}", "digest": name, "reason": str(error)})
-            return
-        total = self._config.budget.amount()
-        if name not in seen:
-            with self._ledger.transaction() as txn:
+            with self.ledger.transaction() as txn:
+                seen = any(e.kind == "incident" and name in e.body["artifacts"] for e in txn.entries())
+                known = any(e.kind == kind and e.body["digest"] == name for e in txn.entries())
+                if not seen and not known:
+                    incident.report(txn, f"refused {kind}", severity="medium", detector="gate", artifacts=(name,), containment=str(error),
+                                    harm_potential="a plan could have run that nobody decided on")  # fmt: skip
+            return str(error)
+        with self.ledger.transaction() as txn:
+            if not any(e.kind == kind and e.body["digest"] == name for e in txn.entries()):
                 txn.append(kind, {"digest": name, "envelope": envelope.decode(), kind: plain(given)})
                 if isinstance(given, Mandate):
-                    budget.open_mandate(txn, account(name), given.caps, total)
-                else:
+                    budget.open_mandate(txn, account(name), given.caps, self.rules.config.budget.amount())
+                elif given.change_class == self.subjects[given.plan].classes[0]:
                     budget.open_account(txn, account(name), given.requested)
-        if isinstance(given, Mandate):
-            self._mandates[name] = given
-        else:
-            self._approvals[name] = given
+        self.refresh()
+        return ""
 
-    def authority(self, plan: str, change_class: str) -> str:
-        """Return the digest of the decision that lets a plan pass now: a mandate or an approval of it; or raise NeedsHuman."""
-        rule = getattr(self._config.autonomy.rules, change_class, "deny") if change_class in CLASSES else "deny"
-        now, study = time.time(), self._config.study.name
+    def _mandate(self, envelope: bytes) -> Mandate:
+        try:
+            claimed = parse(Mandate, keys.payload_unchecked(envelope))
+        except BadInput as error:
+            raise VerificationFailed(f"the mandate is malformed: {error}") from None
+        mandate, config = parse(Mandate, keys.verify(envelope, claimed.public, "mandate")), self.rules.config
+        if mandate.kind == "unattended":
+            most = config.gates.unattended
+            inside = most is not None and set(mandate.caps.classes) <= set(most.classes) and all(
+                getattr(mandate.caps, name) <= getattr(most, name) for name in ("jobs", "cpu_seconds", "hours", "drift", "per_hour")
+            )
+            if not inside or mandate.expires > mandate.issued + mandate.caps.hours * HOUR:
+                raise VerificationFailed("the unattended mandate passes the study's fixed caps; none beyond them is taken")
+        elif not self.pinned(mandate):
+            raise VerificationFailed(f"the mandate is signed by {mandate.reviewer!r}, whose key the study root does not pin")
+        if (mandate.study, mandate.config, mandate.version) != (config.study.name, self.rules.decided, self.rules.version):
+            raise VerificationFailed("the mandate was given for other settings; grant it for these")
+        if not mandate.issued - 300 <= self.now() < mandate.expires:
+            raise VerificationFailed("the mandate has expired; grant a new one")
+        return mandate
+
+    def _approval(self, envelope: bytes) -> Approval:
+        try:
+            claimed = parse(Approval, keys.payload_unchecked(envelope))
+        except BadInput as error:
+            raise VerificationFailed(f"the approval is malformed: {error}") from None
+        one = parse(Approval, keys.verify(envelope, claimed.public, "approval"))
+        if not self.pinned(one):
+            raise VerificationFailed(f"the approval is signed by {one.reviewer!r}, whose key the study root does not pin")
+        if one.public in keys.revoked():
+            raise VerificationFailed(f"the approval is signed by {one.reviewer!r}, whose key was revoked")
+        self._same_world(one)
+        if not one.issued - 300 <= self.now() < one.expires:
+            raise VerificationFailed("the approval has expired; give a new one")
+        return one
+
+    def _same_world(self, one: Approval) -> None:
+        """Raise VerificationFailed unless a decision was given on this subject of this study as both stand now."""
+        subject = self.subjects.get(one.plan)
+        if one.study != self.rules.root or subject is None:
+            raise VerificationFailed("the approval is for a plan that this study does not have")
+        shown = (one.objective, one.requested, one.parent, one.generation, one.policy, one.version)
+        if shown != (subject.objective, subject.requested, subject.parent, subject.generation, self.rules.decided, self.rules.version):
+            raise VerificationFailed("the approval shows other facts than the plan has")
+        if one.change_class not in subject.classes:
+            raise VerificationFailed(f"the approval is for class {one.change_class!r}; the plan is of class {subject.classes[0]!r}")
+
+    def pinned(self, given: Mandate | Approval) -> str:
+        """Return the person whose key the study root pins for the signer of a decision, or an empty string."""
+        signer = (given.reviewer, given.kind, given.public)
+        return next((r["person"] for r in self.rules.reviewers if (r["name"], r["kind"], r["public"]) == signer), "")
+
+    def now(self) -> float:
+        """Return unix seconds, never before the ledger's last entry."""
+        return max(time.time(), unix(self.ledger.entries()[-1]))
+
+    # Decision: rules and what was admitted become a yes or a no.
+
+    def authority(self, subject: str, change_class: str) -> tuple[str, ...]:
+        """Return the digests of the decisions that let a subject pass now: one mandate, or the approvals of a quorum.
+
+        Raises NeedsHuman where people must decide first, Denied where they said no or did not answer in time.
+        """
+        self.refresh()
+        stage, now = self.rules.config.autonomy, self.now()
+        rule = "approve" if change_class == "resume" else getattr(stage.rules, change_class, "deny") if change_class in CLASSES else "deny"
+        if (subject, change_class) in self.refused:
+            raise Denied(self.refused[subject, change_class])
+        if subject in self.recalled:
+            raise Denied(f"plan {subject[:12]} is quarantined: it or an ancestor was recalled")
+        if rule == "deny":
+            raise NeedsHuman(f"class {change_class} is denied by the rules of autonomy stage {stage.stage}")
+        found = self.subjects.get(subject)
+        if found is None or change_class not in found.classes or found.version != self.rules.version:
+            raise Denied(f"{subject[:12]} ({change_class}) is not of this study as it stands now")
+        uncovered = ""
         if rule == "mandate":
             dead = keys.revoked()
-            for name, mandate in self._mandates.items():
-                if change_class in mandate.caps.classes and now < mandate.expires and mandate.public not in dead:
-                    return name
-        if rule == "approve":
-            return self._quorum(plan, change_class, now)[0]
-        why = "is denied by" if rule == "deny" else "waits for a mandate under"
-        remedy = "" if rule == "deny" else f"; `heirloop mandate grant study={study}` gives a mandate"
-        raise NeedsHuman(f"class {change_class} {why} the rules of autonomy stage {self._config.autonomy.stage}{remedy}")
+            live = {n: m for n, m in self.mandates.items() if self._lives(m, now, dead) and change_class in m.caps.classes}
+            for name, mandate in live.items():
+                uncovered = self._uncovered(name, mandate, subject, change_class, now)
+                if not uncovered:
+                    return (name,)
+            uncovered = uncovered or f"waits for a mandate; `heirloop mandate grant study={self.rules.config.study.name}` gives a mandate"
+        return self._quorum(subject, change_class, now, uncovered)
 
-    def _quorum(self, plan: str, change_class: str, now: float) -> list[str]:
+    def _lives(self, given: Mandate | Approval, now: float, dead: set[str]) -> bool:
+        """Tell whether a decision still stands: in time, key not revoked, given under the study root in force."""
+        config = given.config if isinstance(given, Mandate) else given.policy
+        return now < given.expires and given.public not in dead and (config, given.version) == (self.rules.decided, self.rules.version)
+
+    def _uncovered(self, name: str, mandate: Mandate, subject: str, change_class: str, now: float) -> str:
+        """Return why a live mandate does not cover this plan: too far from what a person approved, or too many in an hour."""
+        passed = sum(at > now - HOUR and body.get("authority") == name for body, at in self.decisions)
+        if passed >= mandate.caps.per_hour:
+            return f"is beyond the mandate's {mandate.caps.per_hour} plans an hour"
+        drift = 0 if change_class == "promote" else self.drift(subject)
+        beyond = f"has drifted {drift} changes from what a person approved, the mandate covers {mandate.caps.drift}"
+        return beyond if drift > mandate.caps.drift else ""
+
+    def drift(self, name: str) -> int:
+        """Return how far a plan's full bundle and recipe are from the last plan of its campaign that a person approved, or the baseline."""
+        return distance(self._store, *((p.bundle, p.recipe) for p in (self.plans[self.approved_before(name)], self.plans[name])))
+
+    def approved_before(self, name: str) -> str:
+        """Return the last plan of a plan's campaign that a person approved before it, else the baseline. Looking at it changes nothing."""
+        plan = self.plans[name]
+        human = {body["plan"] for body, _ in self.decisions if body["how"] == "approval" and body["kind"] in ("person", "external")}
+        mine = [n for n, p in self.plans.items() if (p.arm, p.repeat) == (plan.arm, plan.repeat)]
+        return next((n for n in reversed(mine[: mine.index(name)]) if n in human), mine[0])
+
+    def _quorum(self, subject: str, change_class: str, now: float, uncovered: str = "") -> tuple[str, ...]:
         """Return the digests of the decisions that make up the quorum, first come first; or raise Denied or NeedsHuman."""
-        wanted, dead = getattr(self._config.gates.approve, change_class) or Quorum(), keys.revoked()
-        valid = {n: a for n, a in self._approvals.items() if now < a.expires and a.public not in dead}
-        mine = {n: a for n, a in valid.items() if (a.plan, a.change_class) == (plan, change_class)}
+        gates, dead = self.rules.config.gates, keys.revoked()
+        wanted = (gates.resume if change_class == "resume" else getattr(gates.approve, change_class)) or Quorum()
+        mine = {n: a for n, a in self.approvals.items()
+                if (a.plan, a.change_class) == (subject, change_class) and n not in self._used and self._lives(a, now, dead)}  # fmt: skip
         no = sorted(a.reviewer for a in mine.values() if a.answer == "deny")
         if no:
-            raise Denied(f"plan {plan[:12]} was denied by {', '.join(no)}")
+            raise Denied(f"plan {subject[:12]} was denied by {', '.join(no)}")
         escalated = any(a.answer == "escalate" for a in mine.values())
         yes: dict[str, tuple[int, str]] = {}
         for name, one in sorted(mine.items(), key=lambda item: item[1].issued):
             counts = one.reviewer in (wanted.reviewers or (one.reviewer,)) and one.kind == (wanted.role or one.kind)
             if one.answer == "approve" and (counts or (escalated and one.kind == "external")):
-                yes.setdefault(pinned(one, self._reviewers), (one.issued, name))
+                yes.setdefault(self.pinned(one), (one.issued, name))
         kinds = {mine[name].kind for _, name in yes.values()}
-        what = "" if change_class != "promote" else " --promote"
-        asks = f"`heirloop approve {plan[:12]}{what} --run {self._config.runs}/{self._config.study.name} --key NAME` gives one"
+        asked = self.requests.get((subject, change_class))
         if len(yes) < wanted.of or (escalated and "external" not in kinds):
+            if asked and now >= asked.expires:
+                raise Denied(f"plan {subject[:12]} ({change_class}) was not decided on in time")
             who = " or ".join(wanted.reviewers) or f"{wanted.role or 'pinned'} reviewers"
             short = f"{len(yes)} of {wanted.of} decisions of {who}" + (", escalated to an external reviewer" if escalated else "")
-            raise NeedsHuman(f"plan {plan[:12]} ({change_class}) waits for a decision, has {short}; {asks}")
+            what = f" --as {change_class}" if change_class in ("promote", "deploy", "amend", "resume") else ""
+            run = f"{self.rules.config.runs}/{self.rules.config.study.name}"
+            raise NeedsHuman(f"plan {subject[:12]} ({change_class}) {uncovered or 'waits for a decision'}, has {short}; "
+                             f"`heirloop approve {subject[:12]}{what} --run {run} --key NAME` gives one")  # fmt: skip
         ready = max(issued for issued, _ in yes.values()) + wanted.wait_seconds
         if now < ready:
-            raise NeedsHuman(f"plan {plan[:12]} ({change_class}) is approved and waits {int(ready - now) + 1} s more, the gate's cooling-off")
-        return [name for _, name in yes.values()]
+            raise NeedsHuman(f"plan {subject[:12]} ({change_class}) is approved and waits {int(ready - now) + 1} s more, the gate's cooling-off")
+        return tuple(name for _, name in yes.values())
 
-    def grant(self, name: str, plan: Plan) -> dict[tuple[str, int], Grant]:
-        """Decide on a plan and issue one grant per (role, index); raise NeedsHuman or Denied if no decision allows it."""
-        authority = self.authority(name, plan.change_class)
-        grants = [
-            Grant(plan=name, role=job.role, index=i, attempt=0, authority=authority, nonce=secrets.token_hex(16))
-            for job in plan.jobs
-            for i in range(job.count)
-        ]
-        with self._ledger.transaction() as txn:
-            txn.append("decision", self._decision(name, plan.change_class, authority))
+    def request(self, subject: str, change_class: str) -> bool:
+        """Put a question to people, once; return whether it is new. Raises Denied where a cap refuses it: people then see one line."""
+        self.refresh()
+        known = self.requests.get((subject, change_class))
+        if known and known.sequence > self._done.get((subject, change_class), 0):
+            return False
+        gates, arm = self.rules.config.gates, self.subjects[subject].arm
+        with self.ledger.transaction() as txn:
+            self.refresh(txn.entries())
+            now = txn.now().timestamp()
+            why = ""
+            if arm and sum(r.at > now - HOUR for r in self.requests.values()) >= gates.requests_per_hour:
+                why = f"more than {gates.requests_per_hour} requests an hour"
+            elif arm and sum(r.arm == arm for r in self.pending(now)) >= gates.pending_per_arm:
+                why = f"more than {gates.pending_per_arm} requests of arm {arm} waiting"
+            if not why:
+                expires = int(now) + gates.expire_hours * HOUR
+                txn.append("request", {"plan": subject, "class": change_class, "arm": arm, "at": int(now), "expires": expires})
+                return True
+            txn.append("decision", refusal(subject, change_class, why))
+            flood = [e for e in txn.entries() if e.kind == "incident" and e.body["title"].startswith("request flood")]
+            if not flood or unix(flood[-1]) < now - HOUR:
+                incident.report(txn, f"request flood: {why}", detector="gate", plan=subject, containment="refused by the cap",
+                                harm_potential="tired reviewers approve what they do not read")  # fmt: skip
+        raise Denied(f"plan {subject[:12]} was refused: {why}")
+
+    def pending(self, now: float | None = None) -> list[Request]:
+        """Return the questions that wait for people, oldest first."""
+        if now is None:
+            now = self.refresh().now()
+        return [r for (subject, what), r in self.requests.items()
+                if r.sequence > self._done.get((subject, what), 0) and now < r.expires
+                and self.subjects[subject].version == self.rules.version and not self._settled(subject, what, now)]  # fmt: skip
+
+    def _settled(self, subject: str, change_class: str, now: float) -> bool:
+        """Tell whether people have said all that a request needs, though the loop may not have read it yet."""
+        try:
+            self._quorum(subject, change_class, now)
+        except Denied:
+            return True
+        except NeedsHuman as error:
+            return "cooling-off" in str(error)
+        return True
+
+    def refuse(self, subject: str, change_class: str, reason: str) -> None:
+        """Record a no, once."""
+        with self.ledger.transaction() as txn:
+            self.refresh(txn.entries())
+            if (subject, change_class) not in self.refused:
+                txn.append("decision", refusal(subject, change_class, reason))
+
+    def decide(self, subject: str, change_class: str) -> dict[str, Any]:
+        """Decide on an act that needs no job (promote, deploy, amend, resume), record it and use its decisions up."""
+        body = self._decision(subject, change_class, self.authority(subject, change_class))
+        self.ledger.append("decision", body)
+        self.refresh()
+        return body
+
+    def _decision(self, subject: str, change_class: str, by: tuple[str, ...]) -> dict[str, Any]:
+        found = {(self.mandates.get(name) or self.approvals[name]).kind for name in by}  # a simulated yes makes the whole decision simulated
+        kind = next(kind for kind in ("unattended", "simulated", "external", "person") if kind in found)
+        how = "mandate" if by[0] in self.mandates else "approval"
+        return {"plan": subject, "class": change_class, "allow": True, "authority": by[0], "kind": kind, "how": how, "by": list(by), "reason": ""}
+
+    # Grants: a yes becomes single-use permissions.
+
+    def grant(self, name: str) -> dict[tuple[str, int], Grant]:
+        """Decide on a recorded plan and issue one grant per (role, index) that has none; raises NeedsHuman or Denied."""
+        self.refresh()
+        plan = self.plans.get(name)
+        if plan is None:
+            raise Denied(f"{name[:12]} is no recorded plan; nothing of it can run")
+        by = self.authority(name, plan.change_class)
+        with self.ledger.transaction() as txn:
+            taken = {row.slot for row in txn.connection.execute(sa.select(GRANTS.c.slot).where(GRANTS.c.slot.startswith(f"{name}:")))}
+            grants = [
+                Grant(plan=name, role=job.role, index=i, attempt=0, authority=by[0], nonce=secrets.token_hex(16))
+                for job in plan.jobs
+                for i in range(job.count)
+            ]
+            txn.append("decision", self._decision(name, plan.change_class, by))
             for one in grants:
-                self._issue(txn, one)
+                if slot(one) not in taken:
+                    self._issue(txn, one)
         return {(g.role, g.index): g for g in grants}
 
-    def regrant(self, lost: Grant) -> Grant:
-        """Issue a grant for one more attempt at a job that the box lost; raise NeedsHuman after three."""
-        if lost.attempt + 1 >= ATTEMPTS:
+    def regrant(self, lost: Grant, counted: bool = True) -> Grant:
+        """Issue a grant for one more attempt at a job that the box lost; raise NeedsHuman after three that count."""
+        if counted and lost.attempt + 1 >= ATTEMPTS:
             raise NeedsHuman(f"job {lost.role} {lost.index} of plan {lost.plan[:12]} was lost {ATTEMPTS} times by the box")
         again = Grant(**{**plain(lost), "attempt": lost.attempt + 1, "nonce": secrets.token_hex(16)})
-        with self._ledger.transaction() as txn:
+        with self.ledger.transaction() as txn:
             self._issue(txn, again)
         return again
-
-    def promote(self, name: str) -> None:
-        """Decide on the promotion of a plan's successor and record it."""
-        self._ledger.append("decision", self._decision(name, "promote", self.authority(name, "promote")))
-
-    def _decision(self, plan: str, change_class: str, authority: str) -> dict[str, Any]:
-        if authority in self._mandates:
-            by, kind = [authority], self._mandates[authority].kind
-        else:  # a simulated yes in the quorum makes the whole decision simulated
-            by = self._quorum(plan, change_class, time.time())
-            found = {self._approvals[name].kind for name in by}
-            kind = next(kind for kind in ("simulated", "external", "person") if kind in found)
-        return {"plan": plan, "class": change_class, "allow": True, "authority": authority, "kind": kind, "by": by}
 
     def _issue(self, txn: Transaction, grant: Grant) -> None:
         txn.append("grant", {"grant": plain(grant)})
         row = {"nonce": grant.nonce, "slot": slot(grant), "consumed": False}
         txn.connection.execute(GRANTS.insert().values(**row))
+
+    def launch(self, txn: Transaction, grant: Grant) -> None:
+        """Check, in the transaction that reserves, that what a grant rests on still holds; then use the grant up.
+
+        Raises Stopped (halted or slowed), NeedsHuman (a decision expired, was revoked or denied since), Denied (recalled),
+        VerificationFailed (never issued, altered, used, or of another version of the study).
+        """
+        self.refresh(txn.entries())
+        now, plan = txn.now().timestamp(), self.plans[grant.plan]
+        if self.halt:
+            raise Halted(f"the study is halted ({self.halt}); `heirloop resume RUN` lets it go on", self.halt)
+        if not self.room(now):
+            raise Halted(f"the study is slowed to {self.per_hour} jobs an hour", "slow")
+        if {grant.plan, plan.parent} & self.recalled:
+            raise Denied(f"plan {grant.plan[:12]} is quarantined: it or an ancestor was recalled; nothing ran")
+        if plan.objective != digest(self.rules.config.objective):
+            raise VerificationFailed(f"plan {grant.plan[:12]} was made for another objective; nothing ran")
+        wanted = [body for body, _ in self.decisions if (body["plan"], body["class"]) == (grant.plan, plan.change_class) and body["allow"]]
+        if not wanted or wanted[-1]["authority"] != grant.authority:
+            raise VerificationFailed(f"the grant for plan {grant.plan[:12]} rests on no decision; nothing ran")
+        dead = keys.revoked()
+        for name in wanted[-1]["by"]:
+            if not self._lives(self.mandates.get(name) or self.approvals[name], now, dead):
+                raise NeedsHuman(f"what plan {grant.plan[:12]} was granted on has expired or was revoked; decide on it again")
+        said = [a for a in self.approvals.values() if (a.plan, a.change_class) == (grant.plan, plan.change_class) and a.answer == "deny"]
+        if said:
+            raise Denied(f"plan {grant.plan[:12]} was denied by {said[0].reviewer} after it was granted; nothing ran")
+        consume(txn, grant)
+
+    def room(self, now: float | None = None) -> bool:
+        """Tell whether a slowed study may start one more job in this hour."""
+        since = (self.now() if now is None else now) - HOUR
+        return not self.per_hour or sum(at > since for at in self.starts) < self.per_hour
+
+    def end_grants(self, txn: Transaction) -> int:
+        """Let every grant that is not used die; return how many there were. Their plans need a new decision."""
+        return txn.connection.execute(GRANTS.delete().where(GRANTS.c.consumed.is_(False))).rowcount
+
+
+class Halted(Stopped):
+    """A person, a tripwire or a drill holds the study; `how` is stop, pause, drill or slow."""
+
+    def __init__(self, text: str, how: str) -> None:
+        super().__init__(text)
+        self.how = how
 
 
 def consume(txn: Transaction, grant: Grant) -> None:
@@ -295,6 +617,11 @@ def consume(txn: Transaction, grant: Grant) -> None:
         raise VerificationFailed(f"the grant for {grant.role} {grant.index} of plan {grant.plan[:12]} is not valid or was used")
 
 
+def refusal(subject: str, change_class: str, reason: str) -> dict[str, Any]:
+    """Return the body of a decision that says no."""
+    return {"plan": subject, "class": change_class, "allow": False, "reason": reason, "kind": "", "how": "", "by": [], "authority": ""}
+
+
 def slot(grant: Grant) -> str:
     """Return the one place that a grant stands for."""
     return f"{grant.plan}:{grant.role}:{grant.index}:{grant.attempt}"
@@ -303,6 +630,11 @@ def slot(grant: Grant) -> str:
 def account(authority: str) -> str:
     """Return the account name of a mandate or an approval."""
     return f"grant:{authority[:16]}"
+
+
+def unix(entry: Entry) -> float:
+    """Return the time of an entry in unix seconds."""
+    return datetime.fromisoformat(entry.time).timestamp()
 
 
 def body_plan(body: Mapping[str, Any]) -> Plan:

@@ -15,7 +15,7 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from securesystemslib.dsse import Envelope
-from securesystemslib.exceptions import VerificationError
+from securesystemslib.exceptions import UnverifiedSignatureError, VerificationError
 from securesystemslib.signer import CryptoSigner, SSlibKey  # type: ignore[attr-defined]
 
 from configs.build import need, strict_json
@@ -36,6 +36,7 @@ def new_key(name: str, kind: str, passphrase: str, person: str = "") -> dict[str
     `person` is who holds it, the name if left out: all keys of a person are of one kind and count once.
     """
     person = person or name
+    need("scripted" not in (name, person), "name", name, "another name; the scripted reviewer has that one")
     need(bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}", name)), "name", name, "up to 32 letters, digits, - or _")
     need(kind in KINDS, "kind", kind, f"one of {', '.join(KINDS)}")
     need(bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}", person)), "person", person, "up to 32 letters, digits, - or _")
@@ -116,7 +117,7 @@ def verify(envelope: bytes, public: str, kind: str) -> dict[str, Any]:
             if canonical(payload) != found.payload:
                 raise VerificationFailed("the signed payload is not canonical JSON")
             return dict(payload)
-    except (BadInput, ValueError, KeyError, TypeError, VerificationError) as error:
+    except (BadInput, ValueError, KeyError, TypeError, UnverifiedSignatureError, VerificationError) as error:
         raise VerificationFailed(f"the {kind} is not signed by the key that it names: {type(error).__name__}") from None
     raise VerificationFailed(f"the {kind} carries no signature")
 

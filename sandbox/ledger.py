@@ -37,11 +37,21 @@ ENTRIES = sa.Table(
 class Transaction:
     """Entries and derived rows that are written together or not at all."""
 
-    def __init__(self, connection: sa.Connection) -> None:
-        self.connection = connection
-        last = connection.execute(sa.select(ENTRIES.c.sequence, ENTRIES.c.hash).order_by(ENTRIES.c.sequence.desc()).limit(1)).first()
+    def __init__(self, connection: sa.Connection, ledger: "Ledger") -> None:
+        self.connection, self._ledger, self._own = connection, ledger, list[Entry]()
+        last = connection.execute(sa.select(ENTRIES).order_by(ENTRIES.c.sequence.desc()).limit(1)).first()
         self._sequence: int = last.sequence if last else 0
+        self._before = self._sequence
         self._head: str = last.hash if last else GENESIS
+        self._time = datetime.fromisoformat(json.loads(last.bytes)["time"]) if last else datetime.min.replace(tzinfo=UTC)
+
+    def entries(self) -> list[Entry]:
+        """Return all entries up to now, this transaction's own included; nobody else can add one meanwhile."""
+        return self._ledger.entries_by(self.connection, self._before) + self._own
+
+    def now(self) -> datetime:
+        """Return the wall clock, never before the last entry: a clock that is set back changes no order and reopens nothing."""
+        return max(datetime.now(UTC), self._time)
 
     def append(self, kind: str, body: dict[str, Any]) -> Entry:
         """Append one entry; `body` must be canonical JSON material."""
@@ -49,24 +59,25 @@ class Transaction:
             "sequence": self._sequence + 1,
             "previous": self._head,
             "kind": kind,
-            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "time": self.now().isoformat(timespec="milliseconds"),
             "monotonic_us": time.monotonic_ns() // 1000,
             "body": body,
         }
         data = canonical(fields)
         self._sequence, self._head = self._sequence + 1, digest(data)
         self.connection.execute(ENTRIES.insert().values(sequence=self._sequence, hash=self._head, bytes=data))
-        return Entry(**json.loads(data), hash=self._head)
+        self._own.append(entry := Entry(**json.loads(data), hash=self._head))
+        return entry
 
 
 class Ledger:
     """One study's record. Opening checks the whole chain."""
 
-    def __init__(self, url: str, *, create: bool) -> None:
-        self._engine = sa.create_engine(url, connect_args={"timeout": 60} if url.startswith("sqlite") else {})
+    def __init__(self, url: str, *, create: bool, timeout: int = 60) -> None:
+        self._engine = sa.create_engine(url, connect_args={"timeout": timeout} if url.startswith("sqlite") else {})
         if url.startswith("sqlite"):
             sa.event.listen(self._engine, "connect", _sqlite_pragmas)
-            sa.event.listen(self._engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+            sa.event.listen(self._engine, "begin", _sqlite_begin)
         self._cache: list[Entry] = []
         self._lock = threading.Lock()
         try:
@@ -77,21 +88,23 @@ class Ledger:
             raise VerificationFailed(f"the ledger cannot be read ({error.orig}); restore it from a copy of the run") from None
 
     @classmethod
-    def file(cls, path: Path, *, create: bool = False) -> "Ledger":
-        """Open the ledger of a run; a missing one is refused unless it may be created."""
+    def file(cls, path: Path, *, create: bool = False, timeout: int = 60) -> "Ledger":
+        """Open the ledger of a run; a missing one is refused unless it may be created. A writer waits `timeout` seconds for its turn."""
         if not create and not path.is_file():
             raise VerificationFailed(f"there is no ledger at {path}; name a run folder that holds ledger.sqlite")
-        return cls(f"sqlite:///{path}", create=create)
+        return cls(f"sqlite:///{path}", create=create, timeout=timeout)
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
         """Yield a write transaction that excludes every other writer; raise Stopped, with nothing written, on a full disk."""
         try:
-            with self._engine.begin() as connection:
-                yield Transaction(connection)
+            with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
+                yield Transaction(connection, self)
         except DatabaseError as error:
             if "full" in str(error.orig) or "disk I/O" in str(error.orig):
                 raise Stopped(FULL) from None
+            if "locked" in str(error.orig):
+                raise Stopped("another process holds the run's ledger and does not let go; `heirloop stop RUN` ends it") from None
             raise
 
     def append(self, kind: str, body: dict[str, Any]) -> Entry:
@@ -101,13 +114,15 @@ class Ledger:
 
     def entries(self) -> list[Entry]:
         """Return all entries, reading and checking only what is new since the last call."""
+        with self._engine.connect() as connection:
+            return self.entries_by(connection)
+
+    def entries_by(self, connection: sa.Connection, upto: int = 2**53) -> list[Entry]:
+        """Return the entries to sequence `upto`, which are committed, reading with this connection."""
         with self._lock:
-            with self._engine.connect() as connection:
-                rows = connection.execute(
-                    sa.select(ENTRIES).where(ENTRIES.c.sequence > len(self._cache)).order_by(ENTRIES.c.sequence)
-                ).all()
+            new = (ENTRIES.c.sequence > len(self._cache)) & (ENTRIES.c.sequence <= upto)
             fresh = list(self._cache)
-            for row in rows:
+            for row in connection.execute(sa.select(ENTRIES).where(new).order_by(ENTRIES.c.sequence)):
                 fresh.append(_checked(row.sequence, row.hash, row.bytes, fresh[-1].hash if fresh else GENESIS, len(fresh) + 1))
             self._cache = fresh
             return fresh
@@ -164,7 +179,11 @@ def _checked(sequence: int, name: str, data: bytes, previous: str, expected: int
     return Entry(**fields, hash=name)
 
 
+def _sqlite_begin(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN")
+
+
 def _sqlite_pragmas(connection: Any, _record: object) -> None:
     connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=60000"):
+    for pragma in ("journal_mode=WAL", "synchronous=FULL"):
         connection.execute(f"PRAGMA {pragma}")

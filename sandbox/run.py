@@ -4,18 +4,20 @@ It checks the grant against the recorded plan and the bytes, reserves the worst 
 measured use and records. There is no unsandboxed retry.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from configs.build import parse, plain
-from configs.errors import VerificationFailed
+from configs.errors import BudgetExhausted, VerificationFailed
 from configs.job import Outcome
 from configs.records import Amount, Entry, Grant, Job, JobResult, Plan
-from sandbox import budget, gate
+from sandbox import budget, gate, incident
 from sandbox.box.base import Box, Execution
 from sandbox.canonical import canonical, digest
 from sandbox.ledger import Ledger
 from sandbox.store import Store
 
+KILLED = "killed"
+"""How the detail of a job begins that people killed: it is granted anew and not counted as lost."""
 OUTPUTS = {
     "train": {"weights.safetensors": 16_000_000, "claims.json": 10_000},
     "predict": {"predictions.safetensors": 16_000_000},
@@ -32,6 +34,8 @@ class Sandbox:
     "bundles and outputs"
     box: Box
     "the isolated place"
+    gate: gate.Gate
+    "what every launch rests on"
 
 
 def worst_case(job: Job) -> Amount:
@@ -49,21 +53,30 @@ def accounts(grant: Grant, plan: Plan) -> tuple[str, ...]:
 def run(sandbox: Sandbox, job: Job, grant: Grant, cpu: int | None = None) -> JobResult:
     """Execute one granted job and return its result.
 
-    Raises VerificationFailed (grant, plan or bytes do not match), BudgetExhausted (nothing was reserved).
+    Raises VerificationFailed (grant, plan or bytes do not match), BudgetExhausted (nothing was reserved), NeedsHuman (what
+    the grant rests on ended), Halted (a person or a tripwire holds the study).
     """
     plan = _check(sandbox, job, grant)
     key = digest(job)
     reserved, payers = worst_case(job), accounts(grant, plan)
     files = sandbox.store.get_bundle(job.bundle)
     files |= {"job.json": canonical(job.order), **{i.name: sandbox.store.get(i.digest) for i in job.inputs}}
-    with sandbox.ledger.transaction() as txn:
-        gate.consume(txn, grant)
-        budget.reserve(txn, grant.nonce, payers, reserved)
-        txn.append("start", {"grant": plain(grant), "job": plain(job), "digest": key})
+    try:
+        with sandbox.ledger.transaction() as txn:
+            sandbox.gate.launch(txn, grant)
+            budget.reserve(txn, grant.nonce, payers, reserved)
+            txn.append("start", {"grant": plain(grant), "job": plain(job), "digest": key})
+    except (BudgetExhausted, VerificationFailed) as error:
+        with sandbox.ledger.transaction() as txn:
+            incident.report(txn, f"launch refused: {type(error).__name__}", detector="door", plan=job.plan, containment=str(error)[:300],
+                            harm_potential="compute that nobody granted")  # fmt: skip
+        raise
     outcome = sandbox.box.run(
         Execution(role=job.order.role, files=files, limits=job.limits, outputs=OUTPUTS[job.order.role], cpu=cpu,
                   key=grant.nonce[:12], study=plan.study)
     )
+    if outcome.status == "program" and (halt := sandbox.gate.refresh().halt) in ("stop", "drill"):
+        outcome = replace(outcome, status="box", detail=f"{KILLED} by a {halt}", files={})
     outputs = {name: sandbox.store.put(data) for name, data in sorted(outcome.files.items())}
     result = _result(outcome, outputs, sandbox.store.put(outcome.log), sandbox.box.kind)
     with sandbox.ledger.transaction() as txn:
@@ -71,7 +84,8 @@ def run(sandbox: Sandbox, job: Job, grant: Grant, cpu: int | None = None) -> Job
         entry = txn.append("job", {"nonce": grant.nonce, "plan": job.plan, "role": job.role, "index": job.index,
                                    "digest": key, "result": plain(result)})  # fmt: skip
         if result.status == "limit" or (result.status == "program" and result.detail.split()[0] in OUTPUTS[job.order.role]):
-            txn.append("incident", {"kind": f"{result.status}: {result.detail}", "plan": job.plan, "job": entry.sequence})
+            incident.report(txn, f"{result.status}: {result.detail}", detector="door", plan=job.plan, artifacts=(job.bundle,),
+                            chain=(entry.sequence,), containment="the job was killed and gave nothing out")  # fmt: skip
     return result
 
 

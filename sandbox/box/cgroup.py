@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from configs.job import Limits
@@ -71,6 +72,12 @@ class Group:
             if (folder / name).exists():
                 (folder / name).write_text(str(most))
 
+    def held(self) -> bool:
+        """Tell whether anything runs in the group or below."""
+        with contextlib.suppress(OSError):
+            return any(Path(folder, "cgroup.procs").read_text().strip() for folder, _, _ in os.walk(Path(self.procs[0]).parent))
+        return False
+
     def kill(self) -> bool:
         """Kill everything in the group and below, on every core; return whether it is empty within two seconds."""
         quota, none = ("cpu.cfs_quota_us", "-1") if self._version == 1 else ("cpu.max", "max 100000")
@@ -125,6 +132,22 @@ def available(root: Path = Path("/sys/fs/cgroup")) -> bool:
 
 def sweep(root: Path = Path("/sys/fs/cgroup")) -> int:
     """Kill and remove the groups of runs whose process is gone (names begin with its pid); return how many there were."""
+    found = _groups(root, lambda owner: not Path(f"/proc/{owner}").exists())
+    for group in found:
+        group.kill()
+        group.remove()
+    return len(found)
+
+
+def kill_of(pid: int, root: Path = Path("/sys/fs/cgroup")) -> int:
+    """Kill what runs in the groups of a process that still lives (or hangs); return how many groups held something."""
+    found = [group for group in _groups(root, lambda owner: owner == pid) if group.held()]
+    for group in found:
+        group.kill()
+    return len(found)
+
+
+def _groups(root: Path, wanted: Callable[[int], bool]) -> list[Group]:
     found: dict[str, dict[str, Path]] = {}
     version = 2 if (root / "cgroup.controllers").exists() else 1
     with contextlib.suppress(OSError):
@@ -132,13 +155,9 @@ def sweep(root: Path = Path("/sys/fs/cgroup")) -> int:
             base = root / tree / "heirloop" if version == 1 else _base_v2(root)
             for folder in base.iterdir() if base.is_dir() else ():
                 owner = folder.name.partition("-")[0]
-                if folder.is_dir() and owner.isdigit() and not Path(f"/proc/{owner}").exists():
+                if folder.is_dir() and owner.isdigit() and wanted(int(owner)):
                     found.setdefault(folder.name, {})[tree] = folder
-    for folders in found.values():
-        group = Group(folders, version)
-        group.kill()
-        group.remove()
-    return len(found)
+    return [Group(folders, version) for folders in found.values()]
 
 
 def _create_v1(name: str, limits: Limits, root: Path) -> Group:

@@ -116,12 +116,15 @@ class NamespaceBox:
         with self._lock:
             idle = self._free.get(name, [])
             zygote = idle.pop() if idle else None
+        if zygote and zygote.process.poll() is not None:  # killed from outside
+            zygote.close()
+            zygote = None
         try:
             zygote = zygote or self._spawn(execution.cpu)
         except NoBox as error:
             return failed(str(error))
         outcome = self._job(zygote, execution)
-        if self._warm and outcome.status != "box" and not self._stopped:
+        if self._warm and outcome.status != "box" and not self._stopped and zygote.process.poll() is None:
             with self._lock:
                 self._free.setdefault(name, []).append(zygote)
         else:

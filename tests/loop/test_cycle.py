@@ -22,11 +22,10 @@ from configs.job import Order
 from configs.records import Amount, Grant, Job
 from configs.study import Caps
 from configs.tokens import layout
-from loop import cli, cycle, main, study
+from loop import cli, cycle, main, people, study
 from loop.archive import Archive
 from loop.verify import verify
 from sandbox import keys
-from sandbox.canonical import digest
 from sandbox.gate import new_approval, new_mandate
 from sandbox.ledger import Ledger
 from sandbox.run import run
@@ -154,7 +153,7 @@ def test_a_bad_mandate_is_an_incident_and_opens_nothing(tmp_path, go, bad):
         put_mandate(cfg, json.dumps(forged).encode())
     with pytest.raises(NeedsHuman):
         go(cfg, box)
-    assert box.ran == [] and [e.body["kind"] for e in entries(cfg) if e.kind == "incident"] == ["refused mandate"]
+    assert box.ran == [] and [e.body["title"] for e in entries(cfg) if e.kind == "incident"] == ["refused mandate"]
 
 
 @pytest.mark.parametrize("stage", ["assisted", "bounded"])
@@ -184,16 +183,15 @@ def test_a_person_s_pinned_key_is_taken_and_run_opens_no_key(tmp_path, go):
         keys.open_key("ada", "wrong horse")
 
 
-def approve(cfg, plan, what, answer="approve", key="ada", changes=None):
-    """Sign a decision on a recorded plan and put it where `heirloop run` looks."""
-    ledger = Ledger.file(Path(cfg.runs) / cfg.study.name / "ledger.sqlite")
-    whole, root = Archive(ledger).facts().plans[plan], ledger.entries()[0].hash
-    half = next(k for k in keys.public_keys() if k["name"] == key)
-    made = plain(new_approval(root, cfg, plan, whole, what, answer, "", 1, half)) | (changes or {})
-    envelope = keys.sign(made, keys.open_key(key, "correct horse"), "approval")
-    folder = keys.home() / "approvals" / root
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{digest(envelope)[:16]}.json").write_bytes(envelope)
+def gate_of(cfg):
+    return people.open_gate(Path(cfg.runs) / cfg.study.name)
+
+
+def approve(cfg, plan, what, answer="approve", key="ada", changes=None, mangle=lambda envelope: envelope):
+    """Sign a decision on a recorded subject and hand it in; return why it was refused, or nothing."""
+    gate, half = gate_of(cfg), next(k for k in keys.public_keys() if k["name"] == key)
+    made = plain(new_approval(gate.rules, gate.subjects[plan], what, answer, "", 1, half)) | (changes or {})
+    return gate.admit(mangle(keys.sign(made, keys.open_key(key, "correct horse"), "approval")), "approval")
 
 
 def waiting(cfg):
@@ -210,7 +208,7 @@ def test_a_person_decides_on_each_plan_and_promotion(tmp_path, go):
             break
         except NeedsHuman as error:
             ran.append(len(box.ran))
-            if "--promote" in str(error):
+            if "--as promote" in str(error):
                 plan = str(error).split()[1]
                 approve(cfg, next(p for p in Archive(Ledger.file(tmp_path / "runs/t/ledger.sqlite")).facts().plans if p.startswith(plan)), "promote")
             for number, name in enumerate(waiting(cfg)):
@@ -289,15 +287,16 @@ def test_an_approval_of_anything_else_opens_nothing(tmp_path, go, bad):
         "other plan": {"plan": "0" * 64}, "expired": {"issued": 1, "expires": 2}, "old policy": {"policy": "0" * 64},
         "more compute": {"requested": plain(Amount(cpu_us=1))},
     }.get(bad, {})  # fmt: skip
-    approve(cfg, plan, "patch" if bad == "other class" else "recipe", key="eve" if bad == "unpinned key" else "ada", changes=changes)
-    if bad == "forged":
-        (path,) = (keys.home() / "approvals").rglob("*.json")
-        envelope = json.loads(path.read_bytes())
-        envelope["signatures"][0]["sig"] = envelope["signatures"][0]["sig"][::-1]
-        path.write_text(json.dumps(envelope))
+    def forge(envelope):
+        found = json.loads(envelope)
+        found["signatures"][0]["sig"] = found["signatures"][0]["sig"][::-1]
+        return json.dumps(found).encode()
+
+    key, what = "eve" if bad == "unpinned key" else "ada", "patch" if bad == "other class" else "recipe"
+    assert approve(cfg, plan, what, key=key, changes=changes, mangle=forge if bad == "forged" else lambda e: e)
     with pytest.raises(NeedsHuman):
         go(cfg, box)
-    assert box.ran == [] and [e.body["kind"] for e in entries(cfg) if e.kind == "incident"] == ["refused approval"]
+    assert box.ran == [] and [e.body["title"] for e in entries(cfg) if e.kind == "incident"] == ["refused approval"]
 
 
 @pytest.mark.parametrize("where", ["mandate", "study"])
@@ -499,13 +498,14 @@ def test_the_command_line_answers_in_one_sentence_with_its_exit_code(tmp_path, a
     assert not (tmp_path / "runs").exists()
 
 
-def test_sigterm_stops_with_exit_5_and_the_same_command_goes_on(tmp_path, go):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_sigterm_stops_with_exit_5_and_people_must_resume_and_ctrl_c_needs_nobody(tmp_path, go, number):
     cfg = config(tmp_path)
     mandate(cfg)
 
     def stopping(execution):
         if len(box.ran) == 5:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
         return None
 
     box, before = FakeBox(better, stopping), signal.getsignal(signal.SIGTERM)
@@ -516,7 +516,12 @@ def test_sigterm_stops_with_exit_5_and_the_same_command_goes_on(tmp_path, go):
         signal.signal(signal.SIGTERM, before)
         signal.signal(signal.SIGINT, signal.default_int_handler)
     assert stopped.value.exit_code == 5 and box.stopped and len(box.ran) == 5
-    assert [e.kind for e in entries(cfg)][-2:] == ["pause", "session"] and entries(cfg)[-2].body["exit_code"] == 5
+    written = [e for e in entries(cfg) if e.kind in ("pause", "session", "control")]
+    assert [e.kind for e in written] == ["control", "pause", "session"][number == signal.SIGINT :] and written[-2].body["exit_code"] == 5
+    if number == signal.SIGTERM:
+        with pytest.raises(Stopped, match="heirloop resume"):
+            go(cfg, FakeBox(better))
+        people.resume(tmp_path / "runs" / "t", "ada")
     assert go(cfg, FakeBox(better))["finished"]
 
 

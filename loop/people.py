@@ -1,0 +1,245 @@
+"""What people do to a run from outside its loop: look, decide, resume, deploy, roll back, recall, amend, account for compute."""
+
+import html
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from configs.build import parse, plain
+from configs.errors import BadInput, Stopped
+from configs.records import Plan
+from configs.study import Config
+from loop.archive import Archive
+from loop.study import SCRIPTED, signer
+from loop.summary import champion, shown
+from sandbox import budget, control, incident, keys
+from sandbox.canonical import canonical, digest
+from sandbox.gate import Gate, Subject, body_plan, decided
+from sandbox.ledger import Ledger
+from sandbox.store import Store
+
+SHOWN_BYTES = 200_000
+"""A plan of more canonical bytes than this is not shown, and so cannot be approved."""
+
+
+def open_gate(folder: Path) -> Gate:
+    """Return the gate of a run, read from its ledger; raises VerificationFailed where there is none."""
+    return Gate(Ledger.file(folder / "ledger.sqlite"), Store(folder / "store")).refresh()
+
+
+def subject_of(gate: Gate, prefix: str) -> Subject:
+    """Return the one subject whose digest begins with `prefix`; raises BadInput otherwise."""
+    found = [one for name, one in gate.subjects.items() if prefix and name.startswith(prefix)]
+    if len(found) != 1:
+        raise BadInput(f"PLAN is {prefix!r}; it should begin exactly one digest, {len(found)} match (`heirloop pending RUN`)")
+    return found[0]
+
+
+def body_of(gate: Gate, name: str) -> dict[str, Any]:
+    """Return the recorded body that a subject's digest is the digest of."""
+    for entry in gate.ledger.entries():
+        if entry.kind in ("plan", "probe") and entry.body["digest"] == name:
+            return dict(entry.body["plan"])
+        if entry.kind == "amendment" and entry.body["digest"] == name:
+            return dict(entry.body["amendment"])
+        if entry.kind == "control" and entry.hash == name:
+            return dict(entry.body)
+    raise BadInput(f"{name[:12]} is not in the ledger")
+
+
+def plan_of(gate: Gate, name: str) -> Plan | None:
+    """Return the plan that people are shown for a subject, None where it is no plan."""
+    body = body_of(gate, name)
+    return body_plan({"plan": body}) if "bundle" in body else None
+
+
+def facts_of(gate: Gate, subject: Subject) -> dict[str, str]:
+    """Return what a reviewer is shown of a subject, from the same bytes that its digest is taken of, nothing left out.
+
+    Raises BadInput for a subject too large to be read: it cannot be approved.
+    """
+    whole = body_of(gate, subject.digest)
+    data = canonical(whole)
+    if len(data) > SHOWN_BYTES:
+        raise BadInput(f"{subject.digest[:12]} has {len(data)} bytes, more than the {SHOWN_BYTES} that people are shown; deny it")
+    rows = {name: canonical(value).decode() for name, value in whole.items()}
+    left = gate.ledger.read(_left)
+    rows |= {"bytes": str(len(data)), "requested": canonical(plain(subject.requested)).decode(), "left in the budget": canonical(left).decode()}
+    if subject.digest in gate.plans:
+        rows |= {"distance to the last plan that a person approved": f"{gate.drift(subject.digest)} changes"}
+    return rows
+
+
+def _left(connection: Any) -> dict[str, int]:
+    return {name: cell["limit"] - cell["spent"] - cell["reserved"] for name, cell in budget.balances(connection)["root"].items()}
+
+
+def resume(folder: Path, who: str) -> dict[str, Any]:
+    """Let a stopped, paused or slowed study go on if the reviewers that it names say so; raises NeedsHuman until they do.
+
+    A study that pins no reviewer is resumed by whoever can run this, and the entry says that nobody signed.
+    """
+    gate = open_gate(folder)
+    if not gate.halted:
+        raise BadInput(f"{folder} is neither stopped, paused nor slowed; there is nothing to resume")
+    by: list[str] = []
+    if any(one["name"] != SCRIPTED for one in gate.rules.reviewers):
+        gate.request(gate.halted, "resume")
+        by = gate.decide(gate.halted, "resume")["by"]
+    (folder / "STOP").unlink(missing_ok=True)
+    control.order(gate.ledger, "resume", who, "signed by the reviewers" if by else "unsigned: the study names no reviewer")
+    return {"resumed": True, "decisions": by}
+
+
+def deploy(folder: Path, plan: str = "") -> dict[str, Any]:
+    """Copy a champion's weights and card to `deployed/`, under a decision of class deploy that is used up by it.
+
+    Raises NeedsHuman until people decided. `plan` empty: the study's champion; a former deployment is rolled back to by its plan.
+    """
+    gate, archive = open_gate(folder), Archive(Ledger.file(folder / "ledger.sqlite"))
+    facts = archive.facts()
+    name = plan or champion(facts)
+    if not any(name in names for names in facts.champions.values()):
+        raise BadInput(f"{name[:12] or 'nothing'} is no champion of this study; only champions are deployed")
+    gate.request(name, "deploy")
+    said = gate.decide(name, "deploy")
+    weights = facts.results[name, "train", 0][0].outputs["weights.safetensors"]
+    one = facts.plans[name]
+    card = canonical({"study": gate.rules.root, "plan": name, "weights": weights, "recipe": plain(one.recipe), "objective": one.objective,
+                      "scores": shown(facts, name), "decided_by": said["kind"], "decisions": said["by"]})  # fmt: skip
+    target = folder / "deployed"
+    target.mkdir(exist_ok=True)
+    for file, data in (("weights.safetensors", Store(folder / "store").get(weights)), ("card.json", card)):
+        (target / f".{file}").write_bytes(data)
+        (target / f".{file}").replace(target / file)
+    gate.ledger.append("deploy", {"plan": name, "weights": weights, "card": digest(card), "by": said["by"]})
+    return {"plan": name, "folder": str(target), "kind": said["kind"]}
+
+
+def rollback(folder: Path) -> dict[str, Any]:
+    """Deploy what was deployed before; it takes a decision of its own, as deploying does."""
+    told = [e.body["plan"] for e in Ledger.file(folder / "ledger.sqlite").entries() if e.kind == "deploy"]
+    gone = open_gate(folder).recalled
+    before = [name for name in told if name != told[-1] and name not in gone]
+    if not before:
+        raise BadInput(f"{folder} has no earlier deployment to roll back to")
+    return deploy(folder, before[-1])
+
+
+def recall(folder: Path, prefix: str, who: str, why: str) -> list[str]:
+    """Quarantine a successor and its descendants: they can be neither parent nor champion, and leave `deployed/`. Returns their plans."""
+    gate = open_gate(folder)
+    name = subject_of(gate, prefix).digest
+    if name not in gate.plans or gate.plans[name].purpose == "baseline":
+        raise BadInput(f"PLAN is {prefix!r}; it should be a successor, and not the baseline that people gave")
+    found = [name]
+    for other, plan in gate.plans.items():  # a parent is always recorded before its children
+        if plan.parent in found:
+            found.append(other)
+    with gate.ledger.transaction() as txn:
+        first = txn.append("recall", {"plan": name, "plans": found, "who": who, "why": why})
+        incident.report(txn, f"recalled by a person: {why[:100]}", kind="incident", severity="medium", detector="a person", reporter=who, plan=name,
+                        chain=(first.sequence,), containment=f"{len(found)} plans quarantined")  # fmt: skip
+    deployed = [e.body["plan"] for e in gate.ledger.entries() if e.kind == "deploy"]
+    if deployed and deployed[-1] in found:
+        (folder / "deployed" / "weights.safetensors").unlink(missing_ok=True)
+        (folder / "deployed" / "card.json").write_bytes(canonical({"plan": deployed[-1], "recalled": why}))
+    return found
+
+
+AMENDABLE = ("objective", "budget", "gates", "autonomy", "reviewer")
+
+
+def amend(folder: Path, overrides: Sequence[str], who: str, why: str, repin: bool = False) -> str:
+    """Propose another objective, budget, gates, autonomy or set of reviewers; return the digest that people decide on."""
+    from omegaconf import OmegaConf
+
+    gate = open_gate(folder)
+    whole = OmegaConf.create(plain(gate.rules.config))
+    for one in overrides:
+        if one.partition(".")[0].partition("=")[0] not in AMENDABLE or "=" not in one:
+            raise BadInput(f"CHANGES holds {one!r}; it should be field=value under {', '.join(AMENDABLE)}")
+        key, _, value = one.partition("=")
+        OmegaConf.update(whole, key, OmegaConf.from_dotlist([f"v={value}"]).v)
+    config = parse(Config, OmegaConf.to_object(whole))
+    reviewers = list(gate.rules.reviewers)
+    if repin:
+        reviewers = [one for one in reviewers if one["name"] == SCRIPTED] + [k for k in keys.public_keys() if k["public"] not in keys.revoked()]
+    if decided(config) == gate.rules.decided and reviewers == list(gate.rules.reviewers):
+        raise BadInput("the amendment changes nothing; name a field that differs")
+    body = {"version": gate.rules.version + 1, "config": plain(config), "decided": decided(config), "reviewers": reviewers, "who": who, "why": why,
+            "changes": list(overrides)}  # fmt: skip
+    name = digest(body)
+    if name not in gate.subjects:
+        gate.ledger.append("amendment", {"digest": name, "version": body["version"], "objective": digest(config.objective), "amendment": body})
+        gate.refresh().request(name, "amend")
+    return name
+
+
+def apply_amendment(folder: Path, prefix: str) -> int:
+    """Open the new version of the study root that people decided on; old grants die. Returns the version; raises NeedsHuman before that."""
+    if control.holder(folder):
+        raise Stopped(f"{folder} is running; stop or pause it first, an amendment ends its grants")
+    gate = open_gate(folder)
+    name = subject_of(gate, prefix).digest
+    body = body_of(gate, name)
+    said = gate.decide(name, "amend")
+    config = parse(Config, body["config"])
+    with gate.ledger.transaction() as txn:
+        txn.append("amended", {**{key: body[key] for key in ("version", "config", "decided", "reviewers")}, "amendment": name, "by": said["by"]})
+        budget.amend(txn, config.budget, config.arms())
+        gate.end_grants(txn)
+    return int(body["version"])
+
+
+def compute(folders: Sequence[Path], since: str = "", until: str = "") -> dict[str, Any]:
+    """Return what a period's compute was, over runs: total, peak, per class and per account, for somebody outside."""
+    runs = []
+    for folder in folders:
+        gate = open_gate(folder)
+        entries = [e for e in gate.ledger.entries() if (since or e.time) <= e.time and e.time <= (until or e.time)]
+        jobs = [e for e in entries if e.kind == "job"]
+        classes: dict[str, int] = {}
+        hours: dict[str, int] = {}
+        for e in jobs:
+            used, plan = e.body["result"]["charged"]["cpu_us"], gate.plans[e.body["plan"]]
+            classes[plan.change_class] = classes.get(plan.change_class, 0) + used
+            hours[e.time[:13]] = hours.get(e.time[:13], 0) + used
+        accounts: dict[str, int] = {}
+        for e in (e for e in entries if e.kind == "settle"):
+            for account in e.body["accounts"]:
+                accounts[account] = accounts.get(account, 0) + e.body["spent"]["cpu_us"]
+        runs.append({"study": gate.rules.root, "name": gate.rules.config.study.name, "entries": len(entries), "jobs": len(jobs),
+                     "cpu_us": accounts.get("root", 0), "peak_hour_cpu_us": max(hours.values(), default=0),
+                     "peak_bytes": max((e.body["result"]["peak_bytes"] for e in jobs), default=0), "by_class": classes, "by_account": accounts,
+                     "head": gate.ledger.entries()[-1].hash})  # fmt: skip
+    return {"since": since, "until": until, "cpu_us": sum(r["cpu_us"] for r in runs), "jobs": sum(r["jobs"] for r in runs), "runs": runs}
+
+
+def sign_compute(folders: Sequence[Path], since: str = "", until: str = "") -> bytes:
+    """Return the compute statement signed by the first run's checkpoint key, whose public half its study root holds."""
+    first = Ledger.file(folders[0] / "ledger.sqlite").entries()[0].body
+    return keys.sign(compute(folders, since, until), signer(keys.load_secret(first["secret"])), "compute")
+
+
+def export_incident(folder: Path, name: str) -> tuple[bytes, str]:
+    """Return an incident as JSON (every version, and the entries of its chain) and as a page of HTML that stands alone."""
+    entries = Ledger.file(folder / "ledger.sqlite").entries()
+    versions = [e.body for e in entries if e.kind in ("incident", "incident-amended") and e.body["id"] == name]
+    if not versions:
+        raise BadInput(f"NAME is {name!r}; `heirloop incident list {folder}` names those of this run")
+    told = [e for e in entries if e.sequence in versions[-1]["chain"]]
+    chain = [{"sequence": e.sequence, "kind": e.kind, "time": e.time, "hash": e.hash, "body": e.body} for e in told]
+    rows = "".join(f"<tr><th>{field.replace('_', ' ')}</th><td>{visible(value)}</td></tr>" for field, value in versions[-1].items())
+    events = "".join(f"<tr><th>{one['sequence']} {visible(one['kind'])}</th><td>{one['time']}<br>{visible(one['body'])}</td></tr>" for one in chain)
+    page = (f"<!doctype html><meta charset=utf-8><title>Incident {name}</title><style>body{{font:15px/1.4 sans-serif;max-width:48em;margin:2em auto}}"
+            f"th{{text-align:left;vertical-align:top;padding-right:1em;white-space:nowrap}}td{{overflow-wrap:anywhere}}</style>"
+            f"<h1>Incident {name}</h1><table>{rows}</table><h2>Chain of events</h2><table>{events}</table><p>{len(versions)} version(s); "
+            f"the newest is shown, the ledger keeps all.</p>")  # fmt: skip
+    return canonical({"versions": versions, "chain": chain}), page
+
+
+def visible(value: Any) -> str:
+    """Return any value as HTML text in which nothing is markup and what does not print is a code point."""
+    text = value if isinstance(value, str) else canonical(value).decode()
+    return html.escape("".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text))

@@ -1,0 +1,191 @@
+"""Stop, pause, slow, resume and drill: orders to a study from outside its loop, which hold even while the loop hangs or is dead.
+
+An order is a ledger entry that every launch reads in the transaction that reserves, so nothing new starts after it; and the kill
+goes past the loop to what its jobs run in: control groups, bubblewrap processes, containers.
+"""
+
+import contextlib
+import fcntl
+import os
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal
+
+from configs.build import need
+from configs.errors import Stopped
+from configs.records import Entry
+from sandbox import incident
+from sandbox.box import cgroup
+from sandbox.box.docker import STUDY, owner
+from sandbox.gate import HOUR, Gate, unix
+from sandbox.ledger import Ledger
+from sandbox.run import reconcile
+
+Order = Literal["stop", "pause", "slow", "resume", "drill", "drill-end"]
+GRACE_SECONDS = 5.0
+"""How long a stopped loop may take to close its ledger before it is killed too."""
+
+
+def order(ledger: Ledger, what: Order, who: str, why: str, per_hour: int = 0) -> Entry:
+    """Record an order; from then on no launch passes that it forbids."""
+    need(what != "slow" or 0 < per_hour <= 10**6, "per_hour", per_hour, "jobs per hour, at least 1")
+    return ledger.append("control", {"what": what, "who": who[:100], "why": why[:2000], "per_hour": per_hour})
+
+
+def stop(folder: Path, who: str, why: str) -> dict[str, Any]:
+    """Stop a study: nothing is reserved any more, every job is killed, the loop ends or is ended, lost readings are charged.
+
+    Works while the loop hangs (even holding the ledger) and on what it left behind when it died. Returns seconds until no job
+    was left, how many were killed, and whether the loop had to be killed.
+    """
+    started, pid, forced = time.monotonic(), holder(folder), False
+    study = Ledger.file(folder / "ledger.sqlite").entries()[0].hash
+    killed = kill_jobs(pid, study)
+    try:
+        order(Ledger.file(folder / "ledger.sqlite", timeout=2), "stop", who, why)
+    except Stopped:  # a loop that hangs inside a transaction
+        forced = _end(pid)
+        order(Ledger.file(folder / "ledger.sqlite"), "stop", who, why)
+    killed += kill_jobs(pid, study)
+    seconds = time.monotonic() - started
+    deadline = time.monotonic() + GRACE_SECONDS
+    while pid and not forced and holder(folder) == pid:
+        killed += kill_jobs(pid, study)
+        if time.monotonic() > deadline:
+            forced = _end(pid)
+        time.sleep(0.05)
+    lost = reconcile(Ledger.file(folder / "ledger.sqlite"))
+    return {"seconds": round(seconds, 3), "killed": killed, "loop_killed": forced, "charged_in_full": lost}
+
+
+def drill(folder: Path, who: str) -> dict[str, Any]:
+    """Stop a running study for practice, measure the time until no job is left, record it, and let the study go on."""
+    pid = holder(folder)
+    if not pid:
+        raise Stopped(f"{folder} is not running; a drill stops a running study")
+    ledger = Ledger.file(folder / "ledger.sqlite")
+    study = ledger.entries()[0].hash
+    jobs, started = _open(ledger.entries()), time.monotonic()
+    order(ledger, "drill", who, "a drill")
+    killed, deadline = 0, started + 30
+    while True:
+        killed += kill_jobs(pid, study)
+        if not _open(ledger.entries()) or time.monotonic() > deadline:
+            break
+        time.sleep(0.005)
+    left, seconds = _open(ledger.entries()), time.monotonic() - started
+    ledger.append("drill", {"who": who, "jobs": jobs, "left": left, "milliseconds": int(seconds * 1000)})
+    order(ledger, "drill-end", who, "the drill is over")
+    return {"jobs": jobs, "left": left, "seconds": round(seconds, 3), "killed": killed}
+
+
+def kill_jobs(pid: int, study: str) -> int:
+    """Kill everything that runs jobs of a study: of the loop process `pid` (0: none), and containers that carry the study's label."""
+    count = cgroup.kill_of(pid) if pid else 0
+    for child in _boxes(pid):
+        with contextlib.suppress(OSError):
+            os.kill(child, signal.SIGKILL)
+            count += 1
+    return count + _containers(study)
+
+
+def holder(folder: Path) -> int:
+    """Return the pid of the process that runs a study (and so holds its lock), 0 if none does."""
+    with contextlib.suppress(OSError, ValueError), (folder / "lock").open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return int(file.read().partition("-")[0])
+    return 0
+
+
+def tripped(gate: Gate, entries: list[Entry], spent_share: float) -> str:
+    """Return which tripwire of the study is touched now, or nothing; counts begin anew when people resume."""
+    wires = gate.rules.config.gates.tripwires
+    since = max((e.sequence for e in entries if e.kind == "control" and e.body["what"] == "resume"), default=0)
+    now, told = unix(entries[-1]), [e.body["why"] for e in entries if e.kind == "control" and e.body["who"] == "tripwire"]
+    incidents = sum(e.kind == "incident" and e.sequence > since and e.body["detector"] != "tripwire" for e in entries)
+    accepted = sum(e.kind == "champion" and e.body["generation"] > 0 and e.sequence > since and unix(e) > now - HOUR for e in entries)
+    found = [
+        f"{wires.spent_share:.0%} of the CPU-seconds are spent" if wires.spent_share and spent_share >= wires.spent_share else "",
+        f"{incidents} incidents" if wires.incidents and incidents >= wires.incidents else "",
+        f"{accepted} successors accepted within an hour" if wires.accepted_per_hour and accepted >= wires.accepted_per_hour else "",
+        _jump(gate, entries[since:], wires.score_jump) if wires.score_jump else "",
+    ]
+    return next((one for one in found if one and not (one == found[0] and one in told)), "")
+
+
+def trip(gate: Gate, entries: list[Entry], spent_share: float) -> str:
+    """Pause the study and open an incident if a tripwire is touched; return which."""
+    why = tripped(gate, entries, spent_share)
+    if why and not gate.refresh().halt:
+        with gate.ledger.transaction() as txn:
+            first = txn.append("control", {"what": "pause", "who": "tripwire", "why": why, "per_hour": 0})
+            incident.report(txn, f"tripwire: {why}", kind="hazard", severity="medium", detector="tripwire", chain=(first.sequence,),
+                            containment="the study is paused until people resume it")  # fmt: skip
+    return why
+
+
+def _jump(gate: Gate, entries: list[Entry], most: float) -> str:
+    best: dict[tuple[str, int], float] = {}
+    for entry in entries:
+        plan = gate.plans.get(entry.body.get("plan", "")) if entry.kind == "score" else None
+        if plan is None or not entry.body["scores"] or entry.body["scores"]["split"] != "feedback":
+            continue
+        value, campaign = entry.body["scores"]["exact_match"], (plan.arm, plan.repeat)
+        if campaign in best and value - best[campaign] > most:
+            return f"the feedback score of plan {entry.body['plan'][:12]} rose by {value - best[campaign]:.2f}"
+        best[campaign] = max(value, best.get(campaign, 0.0))
+    return ""
+
+
+def _open(entries: list[Entry]) -> int:
+    done = {e.body["nonce"] for e in entries if e.kind == "job"}
+    return sum(e.kind == "start" and e.body["grant"]["nonce"] not in done for e in entries)
+
+
+def _end(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + 5
+    while not _dead(pid) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return True
+
+
+def _dead(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] in "ZX"
+    except OSError:
+        return not owner(pid)
+
+
+def _boxes(pid: int) -> Iterator[int]:
+    """Yield the children of a loop process that are boxes; what is in them dies with them."""
+    for task in Path(f"/proc/{pid}/task").glob("*/children") if pid else ():
+        with contextlib.suppress(OSError):
+            for child in map(int, task.read_text().split()):
+                told = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
+                if any(word.endswith((b"/bwrap", b"/launch.py")) for word in told[:5]):
+                    yield child
+
+
+def _containers(study: str) -> int:
+    with contextlib.suppress(Exception):  # no engine, no containers
+        import docker
+
+        api = docker.from_env(version="1.41", timeout=10).api
+        found = [c["Id"] for c in api.containers(filters={"label": f"{STUDY}={study}"})]
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda ident: _kill_one(api, ident), found))
+        api.close()
+        return len(found)
+    return 0
+
+
+def _kill_one(api: Any, ident: str) -> None:
+    with contextlib.suppress(Exception):
+        api.kill(ident)

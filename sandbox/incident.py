@@ -1,0 +1,116 @@
+"""Incidents: what is recorded when something was violated, nearly was, or could be; an amendment adds, it never rewrites.
+
+The fields answer California SB 53 (critical safety incidents) and EU AI Act Article 73 (serious incidents);
+docs/incidents.md maps them one by one.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from configs.build import parse, plain
+from configs.errors import BadInput
+from configs.records import Entry
+from sandbox.ledger import Ledger, Transaction
+
+Harm = Literal["none", "other", "death", "infrastructure", "imminent"]
+DUE_HOURS: dict[Harm, int | None] = {"none": None, "other": 15 * 24, "death": 10 * 24, "infrastructure": 2 * 24, "imminent": 24}
+"""Hours from detection to the earliest notice that either law asks for, by harm that did occur or is imminent.
+
+other: SB 53 section 22757.13(c)(1) and Art. 73(2), 15 days; death: Art. 73(4), 10 days; infrastructure: Art. 73(3), a
+widespread infringement or disruption of critical infrastructure, 2 days; imminent: SB 53 section 22757.13(c)(2), risk of
+death or serious injury, 24 hours.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident:
+    """One incident as it was recorded. What is not known yet is empty, and added by an amendment."""
+
+    id: str
+    "I-1, I-2 ... within the study; an amendment carries the id that it adds to"
+    title: str
+    "what happened, in a clause"
+    kind: Literal["incident", "near miss", "hazard"]
+    "incident: a promise broke; near miss: something tried and was stopped; hazard: it could happen"
+    severity: Literal["low", "medium", "high", "critical"]
+    "how bad it is or could have been"
+    detected_at: str
+    "UTC"
+    occurred_start: str
+    "UTC"
+    occurred_end: str
+    "UTC; empty while it lasts"
+    detector: str
+    "part that saw it: gate, door, judge, tripwire, or a person"
+    study: str
+    "digest of the study root"
+    plan: str = ""
+    "digest of the plan concerned"
+    artifacts: tuple[str, ...] = ()
+    "digests of bytes concerned"
+    chain: tuple[int, ...] = ()
+    "ledger entries that tell how it came about, in order"
+    harm_actual: Harm = "none"
+    "harm that did occur, by the classes of the two laws"
+    harm_potential: str = ""
+    "what it could have done"
+    root_cause: str = ""
+    "why it could happen"
+    containment: str = ""
+    "what stopped it"
+    corrective_action: str = ""
+    "what was changed so that it does not happen again"
+    reporter: str = ""
+    "who reported it: heirloop, or a person's name"
+    internal_use: bool = True
+    "whether it comes from internal use alone (SB 53)"
+    amended_from: int = 0
+    "ledger entry of the version that this one adds to; 0: none"
+    notification_due_at: str = ""
+    "UTC; empty where no law asks for notice"
+
+
+FREE = ("title", "kind", "severity", "occurred_start", "occurred_end", "harm_actual", "harm_potential", "root_cause", "containment",
+        "corrective_action", "internal_use")  # fmt: skip
+"""What an amendment may add or correct."""
+
+
+def report(txn: Transaction, title: str, **known: Any) -> Entry:
+    """Record an incident in a transaction; its id counts up, times left out are now."""
+    number = 1 + sum(e.kind == "incident" for e in txn.entries())
+    now = txn.now().isoformat(timespec="seconds")
+    study = txn.entries()[0].hash
+    body = {"kind": "near miss", "severity": "low", "detector": "heirloop", "reporter": "heirloop", "detected_at": now, "occurred_start": now,
+            "occurred_end": now, **known, "id": f"I-{number}", "title": title, "study": study, "amended_from": 0}  # fmt: skip
+    return txn.append("incident", _body(body))
+
+
+def amend(ledger: Ledger, name: str, changes: dict[str, Any], reporter: str) -> Incident:
+    """Add a version of an incident; the versions before stay. Raises BadInput for an unknown id or field."""
+    for field in changes:
+        if field not in FREE:
+            raise BadInput(f"field is {field!r}; an amendment sets one of {', '.join(FREE)}")
+    with ledger.transaction() as txn:
+        old, sequence = latest(txn.entries()).get(name, (None, 0))
+        if old is None:
+            raise BadInput(f"incident is {name!r}; `heirloop incident list` names those of this run")
+        entry = txn.append("incident-amended", _body({**plain(old), **changes, "reporter": reporter, "amended_from": sequence}))
+    return parse(Incident, entry.body)
+
+
+def latest(entries: Iterable[Entry]) -> dict[str, tuple[Incident, int]]:
+    """Return id -> (newest version, its ledger entry), in order of opening."""
+    found: dict[str, tuple[Incident, int]] = {}
+    for entry in entries:
+        if entry.kind in ("incident", "incident-amended"):
+            found[entry.body["id"]] = (parse(Incident, entry.body), entry.sequence)
+    return found
+
+
+def _body(fields: dict[str, Any]) -> dict[str, Any]:
+    one = parse(Incident, {**fields, "notification_due_at": ""})
+    hours = DUE_HOURS[one.harm_actual]
+    due = "" if hours is None else (datetime.fromisoformat(one.detected_at) + timedelta(hours=hours)).isoformat(timespec="seconds")
+    return {**plain(one), "notification_due_at": due}

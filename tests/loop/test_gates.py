@@ -1,0 +1,315 @@
+"""What a gate does over time: requests, expiry, caps, drift, the check at launch, scripted reviewers, canaries."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fakes import FakeBox
+from test_cycle import approve, better, config, entries, gate_of, go, mandate, waiting
+
+from configs.build import plain
+from configs.errors import BadInput, Denied, NeedsHuman, VerificationFailed
+from configs.recipe import Recipe
+from configs.records import Proposal
+from evals.oversight import PAIRS, cost, detection
+from loop import cli, cycle, people, reviewer, study
+from loop.verify import verify
+from sandbox import gate as gates
+from sandbox import incident, keys, ledger
+from sandbox.canonical import digest
+
+__all__ = ["go"]
+HUMAN = ["autonomy=assisted", "gates=attended"]
+SCRIPT = [*HUMAN, "reviewer=scripted"]
+
+
+def said(cfg, kind="decision"):
+    return [e.body for e in entries(cfg) if e.kind == kind]
+
+
+def test_silence_is_a_no_when_the_request_expires(tmp_path, go, monkeypatch):
+    keys.new_key("ada", "person", "correct horse")
+    cfg, box = config(tmp_path, *HUMAN), FakeBox(better)
+    with pytest.raises(NeedsHuman):
+        go(cfg, box)
+    (plan,) = waiting(cfg)
+    (asked,) = said(cfg, "request")
+    assert asked["expires"] - asked["at"] == 24 * 3600 and [r.subject for r in gate_of(cfg).pending()] == [plan]
+    monkeypatch.setattr(gates.Gate, "now", lambda _: asked["expires"] + 1.0)
+    with pytest.raises(Denied, match="not decided on in time"):
+        go(cfg, box)
+    assert box.ran == [] and gate_of(cfg).pending() == [] and [d["allow"] for d in said(cfg)] == [False]
+
+
+def test_a_clock_that_is_set_back_reopens_nothing(tmp_path, go, monkeypatch):
+    cfg = config(tmp_path)
+    mandate(cfg)
+    go(cfg, FakeBox(better))
+    before = entries(cfg)[-1].time
+
+    class Old(ledger.datetime):
+        @classmethod
+        def now(cls, zone):
+            return cls(2001, 1, 1, tzinfo=zone)
+
+    monkeypatch.setattr(ledger, "datetime", Old)
+    monkeypatch.setattr(gates.time, "time", lambda: 1.0)
+    gate = gate_of(cfg)
+    gate.ledger.append("note", {})
+    assert entries(cfg)[-1].time == before and gate.now() == gates.unix(entries(cfg)[-1])
+
+
+@pytest.mark.parametrize(("cap", "words"), [("requests_per_hour=5", "5 requests an hour"), ("pending_per_arm=3", "3 requests of arm local waiting")])
+def test_a_flood_is_refused_by_the_cap_and_people_see_one_line(tmp_path, go, cap, words):
+    cfg = config(tmp_path, *SCRIPT, f"gates.{cap}", "study.proposals=6", "study.generations=1")
+    result = go(cfg, FakeBox(better))
+    refused = [d["reason"] for d in said(cfg) if not d["allow"]]
+    assert refused and all(words in r for r in refused) and result["finished"]
+    assert [i["title"].split(":")[0] for i in said(cfg, "incident")] == ["request flood"]
+    started = {e.body["job"]["plan"] for e in entries(cfg) if e.kind == "start"}
+    assert not started & {d["plan"] for d in said(cfg) if not d["allow"]}
+
+
+def patches(monkeypatch, lines):
+    """Let the proposer add `lines` harmless lines to train.py, a proposal."""
+    count = iter(range(10**6))
+
+    def propose(scene):
+        n = next(count)
+        text = "".join(f"_X{n}_{i} = {i}\n" for i in range(lines))
+        edit = {"file": "models/train.py", "search": "def main(", "replace": f"{text}\n\ndef main("}
+        return json.dumps({"hypothesis": "one more constant", "knobs": {}, "edits": [edit]})
+
+    monkeypatch.setitem(cycle.PROPOSERS, "local", propose)
+
+
+@pytest.mark.parametrize("enforced", [True, False])
+def test_many_small_changes_reach_the_drift_limit_and_then_a_person_is_asked(tmp_path, go, monkeypatch, enforced):
+    """A14, with its ablation: champion after champion, each one line from its parent, and each further from what people approved."""
+    keys.new_key("ada", "person", "correct horse")
+    classes = "[recipe,patch,promote]"
+    cfg = config(tmp_path, "autonomy=autonomous", f"gates.unattended.classes={classes}", "gates.unattended.drift=3", "study.generations=6",
+                 "study.proposals=1", "task.seed_deviation=0.001", "study.final_replicates=0")  # fmt: skip
+    mandate(cfg)
+    patches(monkeypatch, 1)
+    if not enforced:
+        monkeypatch.setattr(gates.Gate, "drift", lambda *_: 0)
+    grow = {}
+
+    def quality(order):
+        return min(0.99, 0.1 + 0.15 * grow.setdefault(order.seed, len(champions())))
+
+    def champions():
+        path = Path(cfg.runs) / "t" / "ledger.sqlite"
+        return [e for e in entries(cfg) if e.kind == "champion"] if path.exists() else []
+
+    monkeypatch.setattr(cycle, "judge", lambda *a, **k: accept(real_judge(*a, **k)))
+    if not enforced:
+        go(cfg, FakeBox(quality))
+        assert len(champions()) == 7
+        return
+    with pytest.raises(NeedsHuman, match="has drifted"):
+        go(cfg, FakeBox(quality))
+    reached = len(champions())
+    assert 1 < reached < 7
+    (request,) = gate_of(cfg).pending()
+    gate_of(cfg).drift(request.subject)  # looking does not reset it
+    with pytest.raises(NeedsHuman, match="has drifted"):
+        go(cfg, FakeBox(quality))
+    assert not approve(cfg, request.subject, "patch")
+    with pytest.raises(NeedsHuman, match="has drifted"):
+        go(cfg, FakeBox(quality))
+    assert len(champions()) > reached  # the approved plan is the new base
+
+
+real_judge = cycle.judge
+
+
+def accept(verdict):
+    return replace(verdict, answer="accept")
+
+
+def test_a_mandate_lets_only_so_many_plans_pass_in_an_hour(tmp_path, go):
+    cfg = config(tmp_path, "gates.unattended.per_hour=4")
+    mandate(cfg)
+    with pytest.raises(NeedsHuman, match="4 plans an hour"):
+        go(cfg, FakeBox(better))
+    assert len([d for d in said(cfg) if d["allow"]]) == 4
+
+
+@pytest.mark.parametrize("change", ["revoked", "denied", "expired", "nothing"])
+def test_what_a_grant_rests_on_is_checked_again_at_launch(tmp_path, go, monkeypatch, change):
+    """A04: the world changes between the grant and the launch."""
+    keys.new_key("ada", "person", "correct horse")
+    keys.new_key("bob", "person", "correct horse")
+    cfg = config(tmp_path, *HUMAN)
+    with pytest.raises(NeedsHuman):
+        go(cfg, FakeBox(better))
+    (plan,) = waiting(cfg)
+    approve(cfg, plan, "recipe")
+    real = gates.Gate.grant
+
+    def grant(gate, name):
+        found = real(gate, name)
+        if change == "revoked":
+            keys.revoke("ada")
+        if change == "denied":
+            approve(cfg, plan, "recipe", "deny", key="bob")
+        if change == "expired":
+            monkeypatch.setattr(gates.Gate, "_lives", lambda *_: False)
+        return found
+
+    monkeypatch.setattr(gates.Gate, "grant", grant)
+    box = FakeBox(better)
+    words = {"revoked": "expired or was revoked", "expired": "expired or was revoked", "denied": "denied by bob", "nothing": "waits for a decision"}
+    with pytest.raises(NeedsHuman, match=words[change]):
+        go(cfg, box)
+    assert bool(box.ran) is (change == "nothing")
+
+
+def test_a_terminal_shows_every_character_and_a_decided_request_waits_no_more(tmp_path, go, capsys):
+    keys.new_key("ada", "person", "correct horse")
+    cfg = config(tmp_path, *HUMAN)
+    with pytest.raises(NeedsHuman):
+        go(cfg, FakeBox(better))
+    gate = gate_of(cfg)
+    (asked,) = gate.pending()
+    rows = people.facts_of(gate, gate.subjects[asked.subject])
+    cli._print([[k, v] for k, v in rows.items()], ["field", "value"], as_json=False)
+    shown = capsys.readouterr().out
+    cells = ["".join(c.strip() for c in line.split("│")[2:3]) for line in shown.splitlines()]
+    assert "…" not in shown and rows["recipe"].replace(" ", "") in "".join(cells).replace(" ", "")
+    approve(cfg, asked.subject, "recipe")
+    assert gate_of(cfg).pending() == []
+
+
+FIELDS = [f for f in gates.Approval.__slots__ if f not in ("answer", "reason", "seen", "looked_ms", "expires", "nonce")]
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_decision_that_shows_another_fact_opens_nothing(tmp_path, go, field):
+    keys.new_key("ada", "person", "correct horse")
+    keys.new_key("eve", "external", "correct horse")
+    cfg = config(tmp_path, *HUMAN)
+    with pytest.raises(NeedsHuman):
+        go(cfg, FakeBox(better))
+    (plan,) = waiting(cfg)
+    other = {"version": 2, "change_class": "patch", "requested": {"cpu_us": 1}, "generation": 1, "issued": 2**40, "kind": "external",
+             "reviewer": "eve", "public": "0" * 64}.get(field, "0" * 64)  # fmt: skip
+    assert approve(cfg, plan, "recipe", changes={field: other})
+    with pytest.raises(NeedsHuman, match="0 of 1"):
+        go(cfg, FakeBox(better))
+
+
+@pytest.mark.parametrize("policy", ["approve-all", "deny-all", "by-file", "fatigue"])
+def test_a_scripted_reviewer_runs_a_study_and_is_never_counted_as_human(tmp_path, go, monkeypatch, policy):
+    (tmp_path / "answers.json").write_text(json.dumps({"recipe": "approve", "promote": "deny"}))
+    chosen = {
+        "by-file": ["reviewer=by-file", f"reviewer.file={tmp_path}/answers.json"],
+        "fatigue": ["reviewer=fatigue", "reviewer.hit_rate=1", "reviewer.false_alarm_rate=0"],
+    }.get(policy, ["reviewer=scripted", f"reviewer.policy={policy}"])
+    cfg = config(tmp_path, *HUMAN, *chosen)
+    monkeypatch.setattr(cycle, "judge", lambda *a, **k: accept(real_judge(*a, **k)))
+    if policy == "deny-all":
+        with pytest.raises(Denied, match="scripted"):
+            go(cfg, FakeBox(better))
+        return
+    result = go(cfg, FakeBox(better))
+    assert result["finished"] and result["decided_by"] == ["simulated"]
+    assert {d["kind"] for d in said(cfg) if d["allow"]} == {"simulated"}
+    assert (result["arms"][0]["accepted"] > 0) is (policy != "by-file")
+    verify(tmp_path / "runs" / "t")
+
+
+def test_a_scripted_reviewer_s_file_is_checked(tmp_path):
+    (tmp_path / "a.json").write_text('{"recipe": "yes"}')
+    with pytest.raises(BadInput, match="approve, deny or escalate"):
+        reviewer.answers(str(tmp_path / "a.json"))
+    with pytest.raises(BadInput, match="cannot be read"):
+        reviewer.answers(str(tmp_path / "b.json"))
+    with pytest.raises(BadInput, match="scripted"):
+        keys.new_key("scripted", "person", "correct horse")
+
+
+def test_canaries_and_twins_come_in_pairs_that_look_alike_and_can_never_run(tmp_path, go):
+    cfg = config(tmp_path, *SCRIPT, "gates.canaries=1", "reviewer=fatigue", "reviewer.hit_rate=1", "reviewer.decay=0", "reviewer.false_alarm_rate=0")
+    go(cfg, FakeBox(better))
+    probes = said(cfg, "probe")
+    secret = keys.load_secret(entries(cfg)[0].body["secret"])
+    canaries = {p["digest"] for p in probes if reviewer.is_canary(secret, p["digest"], p["commitment"])}
+    assert canaries and 2 * len(canaries) == len(probes)
+    told = {b["approval"]["plan"]: b["approval"]["answer"] for b in said(cfg, "approval")}
+    assert {told[p["digest"]] for p in probes if p["digest"] in canaries} == {"deny"}
+    assert {told[p["digest"]] for p in probes if p["digest"] not in canaries} == {"approve"}
+    gate = gate_of(cfg)
+    for probe in probes:
+        with pytest.raises(Denied, match="no recorded plan"):
+            gate.grant(probe["digest"])
+    assert not {p["digest"] for p in probes} & {e.body["job"]["plan"] for e in entries(cfg) if e.kind == "start"}
+    verify(tmp_path / "runs" / "t")
+
+
+def test_pairs_are_matched_in_class_size_and_wording():
+    for pairs in PAIRS.values():
+        for canary, twin, text in pairs:
+            sizes = [len(json.dumps(one)) for one in (canary, twin)]
+            assert len(canary) == len(twin) and max(sizes) - min(sizes) <= 12 and text and canary != twin
+            assert plain(Proposal(hypothesis=text, knobs={}))
+            for knobs in (canary, twin) if pairs is PAIRS["recipe"] else ():
+                assert plain(replace(Recipe(), **{k: json.loads(v) for k, v in knobs.items()}))
+
+
+def test_detection_gives_d_prime_from_counts_and_never_a_miss_share_alone():
+    blind = detection(10, 10, 10, 10)
+    assert blind["d_prime"][0] == 0 and blind["d_prime"][1] < 0 < blind["d_prime"][2]
+    sharp = detection(50, 0, 0, 50)
+    assert sharp["d_prime"][1] > 2 and abs(sharp["criterion"][0]) < 0.01
+    assert detection(3, 1, 0, 0)["d_prime"] is None and detection(3, 1, 0, 0)["misses"] == 1
+    lax = detection(20, 30, 1, 49)
+    assert lax["criterion"][0] > 0.5
+
+
+def test_cost_counts_people_alone():
+    one = {"kind": "person", "looked_ms": 90_000, "asked": 10, "seen": 20, "decided": 100}
+    found = cost([one, {**one, "kind": "simulated"}, {**one, "kind": "external", "decided": 50}])
+    assert found == {"signed": 3, "human": 2, "simulated": 1, "human_minutes": 3.0, "queue_seconds": {"median": 90, "largest": 90}}
+    assert cost([])["queue_seconds"] is None
+
+
+@pytest.mark.parametrize(("harm", "hours"), [("none", None), ("other", 360), ("death", 240), ("infrastructure", 48), ("imminent", 24)])
+def test_an_incident_counts_up_says_when_notice_is_due_and_is_only_ever_added_to(tmp_path, go, harm, hours):
+    cfg = config(tmp_path)
+    mandate(cfg)
+    go(cfg, FakeBox(better))
+    book = gate_of(cfg).ledger
+    with book.transaction() as txn:
+        incident.report(txn, "one", detector="test")
+        second = incident.report(txn, "two", detected_at="2026-01-01T00:00:00+00:00", harm_actual=harm)
+    assert second.body["id"] == "I-2"
+    due = second.body["notification_due_at"]
+    day = ledger.datetime.fromisoformat(second.body["detected_at"])
+    assert (due == "") if hours is None else (ledger.datetime.fromisoformat(due) - day).total_seconds() == hours * 3600
+    with pytest.raises(BadInput, match="amendment sets one of"):
+        incident.amend(book, "I-2", {"detected_at": "x"}, "ada")
+    with pytest.raises(BadInput, match="'I-9'"):
+        incident.amend(book, "I-9", {"root_cause": "x"}, "ada")
+    changed = incident.amend(book, "I-2", {"root_cause": "a bug", "kind": "incident"}, "ada")
+    assert (changed.amended_from, changed.root_cause, changed.reporter) == (second.sequence, "a bug", "ada")
+    assert [e.body["root_cause"] for e in book.entries() if e.body.get("id") == "I-2"] == ["", "a bug"]
+    assert incident.latest(book.entries())["I-2"][0] == changed
+
+
+def test_a_signed_decision_in_the_ledger_is_checked_whenever_it_is_read(tmp_path, go, monkeypatch):
+    keys.new_key("ada", "person", "correct horse")
+    cfg = config(tmp_path, *HUMAN)
+    with pytest.raises(NeedsHuman):
+        go(cfg, FakeBox(better))
+    (plan,) = waiting(cfg)
+    approve(cfg, plan, "recipe", "deny")
+    (body,) = said(cfg, "approval")
+    forged = {**body, "digest": digest(b"x"), "envelope": body["envelope"].replace('"sig":"', '"sig":"0')}
+    gate_of(cfg).ledger.append("approval", forged)
+    with pytest.raises(VerificationFailed):
+        gate_of(cfg)
+    assert study.SCRIPTED not in {r["name"] for r in entries(cfg)[0].body["reviewers"]}

@@ -1,0 +1,240 @@
+"""What people do from outside: deploy, roll back, recall, amend, resume with a quorum, tripwires, the compute statement."""
+
+import contextlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from fakes import FakeBox
+from test_cycle import approve, better, config, entries, gate_of, go, mandate
+from test_gates import accept, real_judge, said
+
+from configs.build import plain
+from configs.errors import BadInput, BudgetExhausted, Denied, NeedsHuman, Stopped, VerificationFailed
+from loop import cycle, people
+from loop.study import Running
+from loop.verify import verify
+from sandbox import control, gate, keys
+from sandbox.canonical import digest
+from sandbox.gate import new_mandate
+
+__all__ = ["go"]
+
+
+@pytest.fixture
+def done(tmp_path, go, monkeypatch):
+    """A finished study in which every generation accepts, and two people's keys; its configuration and folder."""
+    keys.new_key("ada", "person", "correct horse")
+    keys.new_key("bob", "person", "correct horse")
+    monkeypatch.setattr(cycle, "judge", lambda *a, **k: accept(real_judge(*a, **k)))
+    cfg = config(tmp_path, "study.generations=3")
+    mandate(cfg)
+    go(cfg, FakeBox(better))
+    return cfg, tmp_path / "runs" / "t"
+
+
+def champions(cfg):
+    return [e.body["plan"] for e in entries(cfg) if e.kind == "champion"]
+
+
+def test_a_champion_is_deployed_by_a_decision_of_its_own_and_rolled_back_by_another(done):
+    cfg, folder = done
+    with pytest.raises(NeedsHuman, match="--as deploy"):
+        people.deploy(folder)
+    assert not (folder / "deployed").exists()
+    with pytest.raises(BadInput, match="no earlier deployment"):
+        people.rollback(folder)
+    (asked,) = gate_of(cfg).pending()
+    first, second = asked.subject, next(n for n in champions(cfg) if n != asked.subject)
+    assert not approve(cfg, first, "deploy")
+    found = people.deploy(folder)
+    card = json.loads((folder / "deployed" / "card.json").read_bytes())
+    assert card["plan"] == first and found["kind"] == "person"
+    assert digest((folder / "deployed" / "weights.safetensors").read_bytes()) == card["weights"]
+    with pytest.raises(NeedsHuman):  # used up
+        people.deploy(folder)
+    assert not approve(cfg, second, "deploy")
+    people.deploy(folder, second)
+    with pytest.raises(NeedsHuman):
+        people.rollback(folder)
+    assert not approve(cfg, first, "deploy")
+    assert people.rollback(folder)["plan"] == first and len(said(cfg, "deploy")) == 3
+    verify(folder)
+
+
+def test_no_mandate_covers_deployment(done):
+    cfg, folder = done
+    with pytest.raises(BadInput, match="classes"):
+        replace(cfg.gates.unattended, classes=("deploy",))
+    with pytest.raises(BadInput, match="no champion"):
+        people.deploy(folder, "0" * 64)
+
+
+@pytest.mark.parametrize("enforced", [True, False])
+def test_a_recalled_successor_and_its_descendants_are_neither_parent_nor_champion(done, go, monkeypatch, enforced):
+    """U10, with its ablation."""
+    cfg, folder = done
+    second = champions(cfg)[1]
+    with pytest.raises(BadInput, match="not the baseline"):
+        people.recall(folder, champions(cfg)[0], "ada", "x")
+    found = people.recall(folder, second, "ada", "it cheats")
+    facts = gate_of(cfg)
+    assert set(champions(cfg)[1:]) <= set(found) and facts.recalled == set(found)
+    last = champions(cfg)[-1]
+    if not enforced:
+        real = gate.Gate._fold
+        monkeypatch.setattr(gate.Gate, "_fold", lambda self, entry: None if entry.kind == "recall" else real(self, entry))
+        assert gate_of(cfg).authority(last, "promote")
+        return
+    with pytest.raises(BadInput, match="no champion"):
+        people.deploy(folder, last)
+    with pytest.raises(Denied, match="quarantined"):
+        facts.authority(last, "promote")
+    assert [i["title"] for i in said(cfg, "incident")] == ["recalled by a person: it cheats"]
+    verify(folder)
+
+
+def test_an_amendment_needs_its_own_decision_opens_a_version_and_ends_old_grants_and_mandates(tmp_path, go):
+    keys.new_key("ada", "person", "correct horse")
+    cfg = config(tmp_path, "gates.unattended.jobs=9")
+    folder = tmp_path / "runs" / "t"
+    mandate(cfg)
+    with pytest.raises(BudgetExhausted):
+        go(cfg, FakeBox(better))
+    for bad in ("study.generations=9", "budget.jobs", "task.digits=2"):
+        with pytest.raises(BadInput, match="under objective"):
+            people.amend(folder, [bad], "ada", "")
+    with pytest.raises(BadInput, match="changes nothing"):
+        people.amend(folder, [f"budget.jobs={cfg.budget.jobs}"], "ada", "")
+    name = people.amend(folder, ["gates.unattended.jobs=200", "budget.jobs=300"], "ada", "more room")
+    with pytest.raises(NeedsHuman, match="--as amend"):
+        people.apply_amendment(folder, name)
+    assert not approve(cfg, name, "amend")
+    assert people.apply_amendment(folder, name) == 2
+    old = gate_of(cfg)
+    assert old.rules.version == 2 and old.rules.config.budget.jobs == 300
+    with pytest.raises(NeedsHuman, match="mandate"):  # the old one died
+        go(cfg, FakeBox(better))
+    made = json.loads(json.dumps(said(cfg, "mandate")[0]["mandate"]))
+    assert old.admit(keys.sign({**made, "config": old.rules.decided}, keys.open_key("ada", "correct horse"), "mandate"), "mandate")
+    (keys.home() / "mandates" / "t-x.json").unlink()
+    key = Ed25519PrivateKey.generate()
+    most = old.rules.config.gates.unattended
+    fresh = new_mandate(old.rules.config, most, "unattended", "unattended", keys.public_hex(key), version=2)
+    (keys.home() / "mandates" / "t-y.json").write_bytes(keys.sign(plain(fresh), key, "mandate"))
+    result = go(cfg, FakeBox(better))
+    assert result["finished"] and result["accounts"]["root"]["jobs"]["limit"] == 300
+    verify(folder)
+
+
+def test_resume_needs_the_reviewers_that_the_study_names(done):
+    cfg, folder = done
+    with pytest.raises(BadInput, match="nothing to resume"):
+        people.resume(folder, "ada")
+    control.order(gate_of(cfg).ledger, "pause", "ada", "lunch")
+    with pytest.raises(NeedsHuman, match="--as resume"):
+        people.resume(folder, "ada")
+    halted = gate_of(cfg).halted
+    assert not approve(cfg, halted, "resume")
+    assert len(people.resume(folder, "ada")["decisions"]) == 1 and gate_of(cfg).halt == ""
+    control.order(gate_of(cfg).ledger, "stop", "ada", "again")
+    with pytest.raises(NeedsHuman):  # yesterday's yes is for yesterday's stop
+        people.resume(folder, "ada")
+
+
+WIRES = {
+    "spent_share=0.01": "of the CPU-seconds are spent",
+    "incidents=1": "1 incidents",
+    "accepted_per_hour=1": "1 successors accepted",
+    "score_jump=0.1": "rose by",
+}
+
+
+@pytest.mark.parametrize("wire", [*WIRES, ""])
+def test_a_tripwire_pauses_by_itself_and_opens_an_incident(tmp_path, go, monkeypatch, wire):
+    monkeypatch.setattr(cycle, "judge", lambda *a, **k: accept(real_judge(*a, **k)))
+    cfg = config(tmp_path, "study.generations=6", "study.proposals=3", *([f"gates.tripwires.{wire}"] if wire else []))
+    mandate(cfg)
+    if wire == "incidents=1":
+        (keys.home() / "mandates" / "t-bad.json").write_bytes(b"{}")
+    if not wire:
+        assert go(cfg, FakeBox(better))["finished"]
+        return
+    with pytest.raises(Stopped, match="halted"):
+        go(cfg, FakeBox(better))
+    paused = [c for c in said(cfg, "control") if c["who"] == "tripwire"]
+    assert len(paused) == 1 and WIRES[wire] in paused[0]["why"]
+    assert said(cfg, "incident")[-1]["detector"] == "tripwire"
+    ran = len(said(cfg, "start"))
+    with pytest.raises(Stopped):
+        go(cfg, FakeBox(better))
+    assert len(said(cfg, "start")) == ran
+    people.resume(tmp_path / "runs" / "t", "ada")
+    with contextlib.suppress(Stopped):
+        go(cfg, FakeBox(better))
+    assert len(said(cfg, "start")) > ran  # it does not trip again on what people have seen
+
+
+def test_a_slowed_study_starts_no_more_than_it_may(tmp_path, go):
+    cfg = config(tmp_path)
+    mandate(cfg)
+    book = []
+
+    def order(execution):
+        if not book:
+            book.append(1)
+            control.order(gate_of(cfg).ledger, "slow", "ada", "", per_hour=4)
+        return None
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped, match="slowed to 4"):
+        patch.setattr(Running, "wait", lambda _, held: (_ for _ in ()).throw(held))
+        go(cfg, FakeBox(better, order))
+    assert len(said(cfg, "start")) == 4
+
+
+def test_the_compute_statement_is_signed_and_adds_up(done):
+    cfg, folder = done
+    envelope = people.sign_compute([folder])
+    told = keys.verify(envelope, entries(cfg)[0].body["checkpoint_key"], "compute")
+    (run,) = told["runs"]
+    spent = gate_of(cfg).ledger.read(lambda c: people.budget.balances(c))["root"]["cpu_us"]["spent"]
+    assert told["cpu_us"] == run["cpu_us"] == spent == run["by_account"]["root"]
+    assert sum(run["by_class"].values()) + run["by_account"]["propose"] == spent and run["peak_hour_cpu_us"] > 0
+    assert people.compute([folder], since="2999")["cpu_us"] == 0
+    with pytest.raises(VerificationFailed):
+        keys.verify(envelope.replace(b'"sig":"', b'"sig":"00'), entries(cfg)[0].body["checkpoint_key"], "compute")
+
+
+def test_the_summary_says_what_oversight_cost_and_caught(tmp_path, go):
+    fatigue = ["reviewer=fatigue", "reviewer.hit_rate=1", "reviewer.decay=0", "reviewer.false_alarm_rate=0", "gates.canaries=1"]
+    cfg = config(tmp_path, "autonomy=assisted", "gates=attended", *fatigue)
+    found = go(cfg, FakeBox(better))["oversight"]
+    assert found["signed"] == found["simulated"] > 0 and found["human"] == 0 and found["human_minutes"] == 0
+    assert found["by_class"]["recipe"]["approval"] > 0 and found["share_by_mandate"] == found["share_unattended"] == 0
+    seen = found["canaries"]
+    assert seen["hits"] == seen["passes"] > 0 and seen["misses"] == seen["false_alarms"] == 0 and seen["d_prime"][0] > 1
+    assert seen["declared"] == 1 and found["drills_ms"] == []
+
+
+def test_an_incident_is_exported_as_json_and_as_a_page_that_escapes_everything(done, tmp_path):
+    cfg, folder = done
+    people.recall(folder, champions(cfg)[1], "ada", "<script>alert(1)</script>\x1b[2J")
+    data, page = people.export_incident(folder, "I-1")
+    assert json.loads(data)["versions"][0]["id"] == "I-1" and json.loads(data)["chain"][0]["kind"] == "recall"
+    assert "<script>" not in page and "&lt;script&gt;" in page and "\x1b" not in page and "\\u001b" in page
+    with pytest.raises(BadInput, match="I-9"):
+        people.export_incident(folder, "I-9")
+
+
+def test_what_is_too_large_to_be_read_cannot_be_approved(done, monkeypatch):
+    """A11."""
+    cfg, folder = done
+    one = people.open_gate(folder)
+    subject = one.subjects[champions(cfg)[1]]
+    assert people.facts_of(one, subject)["bytes"].isdigit()
+    monkeypatch.setattr(people, "SHOWN_BYTES", 100)
+    with pytest.raises(BadInput, match="more than the 100"):
+        people.facts_of(one, subject)
+    assert Path(folder).exists()
