@@ -164,7 +164,7 @@ def amend(folder: Path, overrides: Sequence[str], who: str, why: str, repin: boo
     config = parse(Config, OmegaConf.to_object(whole))
     reviewers = list(gate.rules.reviewers)
     if repin:
-        reviewers = [one for one in reviewers if one["name"] == SCRIPTED] + [k for k in keys.public_keys() if k["public"] not in keys.revoked()]
+        reviewers = [one for one in reviewers if one["name"] == SCRIPTED] + keys.reviewers()
     if decided(config) == gate.rules.decided and reviewers == list(gate.rules.reviewers):
         raise BadInput("the amendment changes nothing; name a field that differs")
     body = {"version": gate.rules.version + 1, "config": plain(config), "decided": decided(config), "reviewers": reviewers, "who": who, "why": why,

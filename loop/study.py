@@ -210,8 +210,7 @@ def _begin(ledger: Ledger, config: Config, box: Box) -> None:
 
 def pinned(config: Config, secret: bytes) -> list[dict[str, str]]:
     """Return the public halves that a study root pins: this user's keys that are not revoked, and the scripted reviewer's."""
-    dead = keys.revoked()
-    halves = [half for half in keys.public_keys() if half["public"] not in dead]
+    halves = keys.reviewers()
     if config.reviewer.policy != "people":
         halves.append({"name": SCRIPTED, "kind": "simulated", "person": SCRIPTED, "public": keys.public_hex(scripted_key(secret))})
     return halves

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import secrets
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,10 @@ from configs.build import need, strict_json
 from configs.errors import BadInput, VerificationFailed
 from sandbox.canonical import canonical, digest
 
-KINDS = ("person", "simulated", "external")
+KINDS = ("person", "simulated", "external", "auditor")
+"""An auditor reads everything and decides nothing: no study root pins such a key, so no gate takes what it signs."""
+INVITE_SECONDS = 24 * 3600
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 
 
 def home() -> Path:
@@ -35,26 +39,70 @@ def new_key(name: str, kind: str, passphrase: str, person: str = "") -> dict[str
 
     `person` is who holds it, the name if left out: all keys of a person are of one kind and count once.
     """
-    person = person or name
-    need("scripted" not in (name, person), "name", name, "another name; the scripted reviewer has that one")
-    need(bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}", name)), "name", name, "up to 32 letters, digits, - or _")
-    need(kind in KINDS, "kind", kind, f"one of {', '.join(KINDS)}")
-    need(bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}", person)), "person", person, "up to 32 letters, digits, - or _")
-    other = next((k for k in public_keys() if k["person"] == person and k["kind"] != kind), None)
-    need(other is None, "kind", kind, f"{other['kind'] if other else ''}, as {person}'s other keys")
     need(len(passphrase) >= 8, "passphrase", f"{len(passphrase)} characters", "at least 8 characters")
-    folder = home() / "keys"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if (folder / f"{name}.key").exists():
-        raise BadInput(f"name is {name!r}; a key of that name exists, choose another")
+    folder = _checked(name, kind, person or name)
     private = Ed25519PrivateKey.generate()
     secret = private.private_bytes(
         ser.Encoding.PEM, ser.PrivateFormat.PKCS8, ser.BestAvailableEncryption(passphrase.encode())
     )
     _write_secret(folder / f"{name}.key", secret)
-    half = {"name": name, "kind": kind, "person": person, "public": public_hex(private)}
+    return _record(folder, name, kind, person or name, public_hex(private))
+
+
+def _record(folder: Path, name: str, kind: str, person: str, public: str) -> dict[str, str]:
+    half = {"name": name, "kind": kind, "person": person, "public": public}
     (folder / f"{name}.pub.json").write_bytes(canonical(half))
     return half
+
+
+def _checked(name: str, kind: str, person: str) -> Path:
+    """Return the folder of keys if a new one may have these facts; raises BadInput otherwise."""
+    need("scripted" not in (name, person), "name", name, "another name; the scripted reviewer has that one")
+    for field, value in (("name", name), ("person", person)):
+        need(bool(NAME.fullmatch(value)), field, value, "up to 32 letters, digits, - or _")
+    need(kind in KINDS, "kind", kind, f"one of {', '.join(KINDS)}")
+    other = next((k for k in public_keys() if k["person"] == person and k["kind"] != kind), None)
+    need(other is None, "kind", kind, f"{other['kind'] if other else ''}, as {person}'s other keys")
+    folder = home() / "keys"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    need(not any((folder / f"{name}.{end}").exists() for end in ("key", "pub.json", "revoked")), "name", name, "a name that no key has had")
+    return folder
+
+
+def add(name: str, kind: str, person: str, public: str) -> dict[str, str]:
+    """Take the public half of a key whose private half is elsewhere; return it. No key can be taken twice, so none holds two kinds."""
+    need(bool(re.fullmatch(r"[0-9a-f]{64}", public)), "public", public, "64 hexadecimal digits, the raw ed25519 public key")
+    other = next((k["name"] for k in public_keys() if k["public"] == public), "")
+    need(not other, "public", public, f"a key that is not known yet; {other} holds this one")
+    return _record(_checked(name, kind, person), name, kind, person, public)
+
+
+def invite(name: str, kind: str, person: str = "") -> str:
+    """Return a code with which one browser may enrol a key of this name and kind within a day; only its hash is kept."""
+    _checked(name, kind, person or name)
+    code, folder = secrets.token_hex(8), home() / "invites"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    told = {"name": name, "kind": kind, "person": person or name, "until": int(time.time()) + INVITE_SECONDS}
+    _write_secret(folder / digest(code.encode()), canonical(told))
+    return code
+
+
+def enrol(envelope: bytes) -> dict[str, str]:
+    """Take the public half of a key made elsewhere, by an envelope that it signed over an invitation's code; return it.
+
+    Raises VerificationFailed for a bad signature, and for a code that was never given, is used or has expired.
+    """
+    claimed = payload_unchecked(envelope)
+    said = verify(envelope, str(claimed.get("public")), "enrol")
+    path = home() / "invites" / digest(str(said.get("code")).strip().encode())
+    try:
+        told = json.loads(path.read_bytes())
+    except OSError:
+        raise VerificationFailed("there is no such invitation; `heirloop keys invite NAME` gives a code, good for one key") from None
+    path.unlink(missing_ok=True)
+    if time.time() > told["until"]:
+        raise VerificationFailed("the invitation has expired; ask for another")
+    return add(told["name"], told["kind"], told["person"], said["public"])
 
 
 def open_key(name: str, passphrase: str) -> Ed25519PrivateKey:
@@ -74,6 +122,12 @@ def open_key(name: str, passphrase: str) -> Ed25519PrivateKey:
 def public_keys() -> list[dict[str, str]]:
     """Return the public halves in the user's folder; private files are not opened."""
     return [json.loads(path.read_bytes()) for path in sorted((home() / "keys").glob("*.pub.json"))]
+
+
+def reviewers() -> list[dict[str, str]]:
+    """Return the public halves that a study root may pin: not revoked, and no auditor's."""
+    dead = revoked()
+    return [half for half in public_keys() if half["public"] not in dead and half["kind"] != "auditor"]
 
 
 def revoke(name: str) -> str:
