@@ -133,7 +133,8 @@ def _sign(answer: Any, plan: str, folder: Path, key: str, change_class: str, rea
 
     from configs.build import need, plain
     from configs.errors import BadInput
-    from loop.people import facts_of, open_gate, subject_of
+    from loop.people import open_gate, subject_of
+    from loop.shown import facts, rows
     from sandbox import keys
     from sandbox.canonical import digest
     from sandbox.gate import new_approval
@@ -150,7 +151,8 @@ def _sign(answer: Any, plan: str, folder: Path, key: str, change_class: str, rea
     if half is None:
         raise BadInput(f"there is no key {key!r}; `heirloop keys list` shows those of this user")
     seen = int(time.time())
-    _print([[k, v] for k, v in facts_of(gate, subject).items()], ["field", "value"], as_json=False)
+    for label, text in rows(facts(gate, subject, what)):
+        click.echo(f"{label}: {text}" if "\n" not in text else f"{label}:\n{text}")
     name = subject.digest
     if click.prompt(f"{answer} {what} of {name}\ntype its first six characters to sign") != name[:6]:
         raise NeedsHuman("the characters do not match; nothing was signed")
@@ -656,9 +658,11 @@ def _print(rows: list[list[Any]], head: list[str], as_json: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from loop.text import visible
+
     table = Table()
     for name in head:
         table.add_column(name, overflow="fold")  # nothing is cut
     for row in rows:
-        table.add_row(*(Text("".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in str(v))) for v in row))
+        table.add_row(*(Text(visible(str(v))) for v in row))
     Console().print(table)

@@ -10,6 +10,7 @@ from configs.errors import BadInput, Stopped
 from configs.records import Plan
 from configs.study import Config
 from loop.archive import Archive
+from loop.shown import body_of, visible
 from loop.study import SCRIPTED, signer
 from loop.summary import champion, shown
 from sandbox import budget, control, incident, keys
@@ -17,9 +18,6 @@ from sandbox.canonical import canonical, digest
 from sandbox.gate import Gate, Subject, body_plan, decided
 from sandbox.ledger import Ledger
 from sandbox.store import Store
-
-SHOWN_BYTES = 200_000
-"""A plan of more canonical bytes than this is not shown, and so cannot be approved."""
 
 
 def open_gate(folder: Path) -> Gate:
@@ -35,43 +33,10 @@ def subject_of(gate: Gate, prefix: str) -> Subject:
     return found[0]
 
 
-def body_of(gate: Gate, name: str) -> dict[str, Any]:
-    """Return the recorded body that a subject's digest is the digest of."""
-    for entry in gate.ledger.entries():
-        if entry.kind in ("plan", "probe") and entry.body["digest"] == name:
-            return dict(entry.body["plan"])
-        if entry.kind == "amendment" and entry.body["digest"] == name:
-            return dict(entry.body["amendment"])
-        if entry.kind == "control" and entry.hash == name:
-            return dict(entry.body)
-    raise BadInput(f"{name[:12]} is not in the ledger")
-
-
 def plan_of(gate: Gate, name: str) -> Plan | None:
     """Return the plan that people are shown for a subject, None where it is no plan."""
     body = body_of(gate, name)
     return body_plan({"plan": body}) if "bundle" in body else None
-
-
-def facts_of(gate: Gate, subject: Subject) -> dict[str, str]:
-    """Return what a reviewer is shown of a subject, from the same bytes that its digest is taken of, nothing left out.
-
-    Raises BadInput for a subject too large to be read: it cannot be approved.
-    """
-    whole = body_of(gate, subject.digest)
-    data = canonical(whole)
-    if len(data) > SHOWN_BYTES:
-        raise BadInput(f"{subject.digest[:12]} has {len(data)} bytes, more than the {SHOWN_BYTES} that people are shown; deny it")
-    rows = {name: canonical(value).decode() for name, value in whole.items()}
-    left = gate.ledger.read(_left)
-    rows |= {"bytes": str(len(data)), "requested": canonical(plain(subject.requested)).decode(), "left in the budget": canonical(left).decode()}
-    if subject.digest in gate.plans:
-        rows |= {"distance to the last plan that a person approved": f"{gate.drift(subject.digest)} changes"}
-    return rows
-
-
-def _left(connection: Any) -> dict[str, int]:
-    return {name: cell["limit"] - cell["spent"] - cell["reserved"] for name, cell in budget.balances(connection)["root"].items()}
 
 
 def resume(folder: Path, who: str) -> dict[str, Any]:
@@ -230,8 +195,8 @@ def export_incident(folder: Path, name: str) -> tuple[bytes, str]:
         raise BadInput(f"NAME is {name!r}; `heirloop incident list {folder}` names those of this run")
     told = [e for e in entries if e.sequence in versions[-1]["chain"]]
     chain = [{"sequence": e.sequence, "kind": e.kind, "time": e.time, "hash": e.hash, "body": e.body} for e in told]
-    rows = "".join(f"<tr><th>{field.replace('_', ' ')}</th><td>{visible(value)}</td></tr>" for field, value in versions[-1].items())
-    events = "".join(f"<tr><th>{one['sequence']} {visible(one['kind'])}</th><td>{one['time']}<br>{visible(one['body'])}</td></tr>" for one in chain)
+    rows = "".join(f"<tr><th>{field.replace('_', ' ')}</th><td>{_cell(value)}</td></tr>" for field, value in versions[-1].items())
+    events = "".join(f"<tr><th>{one['sequence']} {_cell(one['kind'])}</th><td>{one['time']}<br>{_cell(one['body'])}</td></tr>" for one in chain)
     page = (f"<!doctype html><meta charset=utf-8><title>Incident {name}</title><style>body{{font:15px/1.4 sans-serif;max-width:48em;margin:2em auto}}"
             f"th{{text-align:left;vertical-align:top;padding-right:1em;white-space:nowrap}}td{{overflow-wrap:anywhere}}</style>"
             f"<h1>Incident {name}</h1><table>{rows}</table><h2>Chain of events</h2><table>{events}</table><p>{len(versions)} version(s); "
@@ -239,7 +204,6 @@ def export_incident(folder: Path, name: str) -> tuple[bytes, str]:
     return canonical({"versions": versions, "chain": chain}), page
 
 
-def visible(value: Any) -> str:
+def _cell(value: Any) -> str:
     """Return any value as HTML text in which nothing is markup and what does not print is a code point."""
-    text = value if isinstance(value, str) else canonical(value).decode()
-    return html.escape("".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text))
+    return html.escape(visible(value if isinstance(value, str) else canonical(value).decode()))

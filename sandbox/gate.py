@@ -217,9 +217,10 @@ class Gate:
     """Decides by the rules of one study and the decisions given to it; its memory is the ledger."""
 
     def __init__(self, ledger: Ledger, store: Store) -> None:
-        self.ledger, self._store, self._folded = ledger, store, 0
+        self.ledger, self.store, self._folded = ledger, store, 0
         self._lock = threading.RLock()
         self.plans: dict[str, Plan] = {}
+        self.probes: dict[str, Plan] = {}
         self.mandates: dict[str, Mandate] = {}
         self.approvals: dict[str, Approval] = {}
         self.subjects: dict[str, Subject] = {}
@@ -249,10 +250,9 @@ class Gate:
         elif kind in ("plan", "probe"):
             plan = body_plan(body)
             classes: tuple[str, ...] = (plan.change_class, "promote", "deploy")
-            if kind == "plan":  # a probe can be decided on and nothing else
-                self.plans[body["digest"]] = plan
-                if plan.parent in self.recalled:
-                    self.recalled.add(body["digest"])
+            (self.plans if kind == "plan" else self.probes)[body["digest"]] = plan  # a probe can be decided on and nothing else
+            if kind == "plan" and plan.parent in self.recalled:
+                self.recalled.add(body["digest"])
             self.subjects[body["digest"]] = Subject(
                 digest=body["digest"], classes=classes, objective=plan.objective, requested=plan.requested, parent=plan.parent,
                 generation=plan.generation, arm=plan.arm, version=plan.version,
@@ -398,9 +398,9 @@ class Gate:
             raise Denied(f"{subject[:12]} ({change_class}) is not of this study as it stands now")
         uncovered = ""
         if rule == "mandate":
-            dead = keys.revoked()
-            live = {n: m for n, m in self.mandates.items() if self._lives(m, now, dead) and change_class in m.caps.classes}
-            for name, mandate in live.items():
+            for name, mandate in self.live_mandates(now).items():
+                if change_class not in mandate.caps.classes:
+                    continue
                 uncovered = self._uncovered(name, mandate, subject, change_class, now)
                 if not uncovered:
                     return (name,)
@@ -411,6 +411,11 @@ class Gate:
         """Tell whether a decision still stands: in time, key not revoked, given under the study root in force."""
         config = given.config if isinstance(given, Mandate) else given.policy
         return now < given.expires and given.public not in dead and (config, given.version) == (self.rules.decided, self.rules.version)
+
+    def live_mandates(self, now: float | None = None) -> dict[str, Mandate]:
+        """Return the mandates that stand now, by digest."""
+        at, dead = self.now() if now is None else now, keys.revoked()
+        return {name: one for name, one in self.mandates.items() if self._lives(one, at, dead)}
 
     def _uncovered(self, name: str, mandate: Mandate, subject: str, change_class: str, now: float) -> str:
         """Return why a live mandate does not cover this plan: too far from what a person approved, or too many in an hour."""
@@ -423,19 +428,28 @@ class Gate:
 
     def drift(self, name: str) -> int:
         """Return how far a plan's full bundle and recipe are from the last plan of its campaign that a person approved, or the baseline."""
-        return distance(self._store, *((p.bundle, p.recipe) for p in (self.plans[self.approved_before(name)], self.plans[name])))
+        last, plan = self.plans[self.approved_before(name)], self.plans.get(name) or self.probes[name]
+        return distance(self.store, (last.bundle, last.recipe), (plan.bundle, plan.recipe))
 
     def approved_before(self, name: str) -> str:
-        """Return the last plan of a plan's campaign that a person approved before it, else the baseline. Looking at it changes nothing."""
-        plan = self.plans[name]
+        """Return the last plan of a plan's campaign that a person approved before it, else the baseline. Looking at it changes nothing.
+
+        A probe is shown what the plan in whose place it stands is shown.
+        """
+        plan = self.plans.get(name) or self.probes[name]
         human = {body["plan"] for body, _ in self.decisions if body["how"] == "approval" and body["kind"] in ("person", "external")}
         mine = [n for n, p in self.plans.items() if (p.arm, p.repeat) == (plan.arm, plan.repeat)]
-        return next((n for n in reversed(mine[: mine.index(name)]) if n in human), mine[0])
+        here = name if name in self.plans else next(n for n in reversed(mine) if _place(self.plans[n]) == _place(plan))
+        return next((n for n in reversed(mine[: mine.index(here)]) if n in human), mine[0])
+
+    def wanted(self, change_class: str) -> Quorum:
+        """Return whose yes a class of decision needs."""
+        gates = self.rules.config.gates
+        return (gates.resume if change_class == "resume" else getattr(gates.approve, change_class)) or Quorum()
 
     def _quorum(self, subject: str, change_class: str, now: float, uncovered: str = "") -> tuple[str, ...]:
         """Return the digests of the decisions that make up the quorum, first come first; or raise Denied or NeedsHuman."""
-        gates, dead = self.rules.config.gates, keys.revoked()
-        wanted = (gates.resume if change_class == "resume" else getattr(gates.approve, change_class)) or Quorum()
+        dead, wanted = keys.revoked(), self.wanted(change_class)
         mine = {n: a for n, a in self.approvals.items()
                 if (a.plan, a.change_class) == (subject, change_class) and n not in self._used and self._lives(a, now, dead)}  # fmt: skip
         no = sorted(a.reviewer for a in mine.values() if a.answer == "deny")
@@ -620,6 +634,10 @@ def consume(txn: Transaction, grant: Grant) -> None:
 def refusal(subject: str, change_class: str, reason: str) -> dict[str, Any]:
     """Return the body of a decision that says no."""
     return {"plan": subject, "class": change_class, "allow": False, "reason": reason, "kind": "", "how": "", "by": [], "authority": ""}
+
+
+def _place(plan: Plan) -> tuple[int, int]:
+    return plan.generation, plan.index
 
 
 def slot(grant: Grant) -> str:
