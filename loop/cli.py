@@ -22,6 +22,11 @@ def cli() -> None:
     """A sandboxed closed-loop improvement testbed."""
 
 
+def at_terminal() -> bool:
+    """Tell whether a person can be asked: signing takes a terminal, never a pipe."""
+    return sys.stdin.isatty()
+
+
 def main() -> None:
     """Run the command line; one sentence and an exit code for every error of ours."""
     try:
@@ -86,7 +91,7 @@ def grant(unattended: bool, key: str | None, classes: str, jobs: int, cpu_second
             raise BadInput("gates.unattended is null; this study takes no unattended mandate, sign one with --key")
         signer, kind, reviewer, caps = Ed25519PrivateKey.generate(), "unattended", "unattended", config.gates.unattended
     else:
-        if not sys.stdin.isatty():
+        if not at_terminal():
             raise NeedsHuman("a mandate is signed by a person at a terminal; run this there, or use --unattended")
         if not key:
             raise BadInput("--key is missing; name a reviewer's key (`heirloop keys list`)")
@@ -116,7 +121,7 @@ def _decision(name: str, text: str) -> None:
     @click.option("--run", "folder", type=click.Path(path_type=Path), default=Path("runs/quickstart"), show_default=True)
     @click.option("--key", required=True, help="Reviewer's key that signs.")
     @click.option("--as", "change_class", default="", help="Class of the act, where it is not the plan's own: promote or deploy.")
-    @click.option("--reason", default="", help="Why; recorded. deny and escalate need one.")
+    @click.option("--reason", default="", help="Why; signed and recorded.")
     @click.option("--hours", default=24, show_default=True, help="Life of the decision.")
     @click.option("--out", type=click.Path(path_type=Path), help="Write the signed decision to this file for `heirloop decide`, here or elsewhere.")
     def verb(plan: str, folder: Path, key: str, change_class: str, reason: str, hours: int, out: Path | None) -> None:
@@ -129,42 +134,67 @@ _decision("escalate", "Print a plan in full and sign that an external reviewer m
 
 
 def _sign(answer: Any, plan: str, folder: Path, key: str, change_class: str, reason: str, hours: int, out: Path | None) -> None:
-    import time
-
-    from configs.build import need, plain
-    from configs.errors import BadInput
+    from configs.build import need
     from loop.people import open_gate, subject_of
-    from loop.shown import facts, rows
-    from sandbox import keys
-    from sandbox.canonical import digest
+    from loop.shown import TooLarge, facts, rows
     from sandbox.gate import new_approval
 
     need(0 < hours <= 24 * 365, "--hours", hours, "a whole number from 1 to 8760")
-    need(answer == "approve" or bool(reason.strip()), "--reason", reason, "a sentence that says why")
-    if not sys.stdin.isatty():
-        raise NeedsHuman("a decision is signed by a person at a terminal; run this there, or hand in a signed file with `heirloop decide`")
+    half = _signer(key, answer, reason)
     gate = open_gate(folder)
     subject = subject_of(gate, plan)
     what = change_class or subject.classes[0]
     need(what in subject.classes, "--as", what, f"one of {', '.join(subject.classes)}")
+    try:
+        shown = rows(facts(gate, subject, what))
+    except TooLarge as error:
+        if answer == "approve":
+            raise
+        shown = [("too large", str(error))]
+    envelope = _asked(new_approval(gate.rules, subject, what, answer, reason, hours, half), shown)
+    if out:
+        _write_signed(out, envelope, folder)
+    else:
+        _hand_in(gate, envelope)
+        click.echo(f"signed and recorded ({half['kind']})")
+
+
+def _signer(key: str, answer: Any, reason: str) -> dict[str, str]:
+    """Return the public half of the key that will sign; only a person at a terminal signs, with a reason."""
+    from configs.build import need
+    from configs.errors import BadInput
+    from sandbox import keys
+
+    need(answer in ("approve", "deny", "escalate"), "--answer", answer, "approve, deny or escalate")
+    need(bool(reason.strip()), "--reason", reason, "a sentence that says why")
+    if not at_terminal():
+        raise NeedsHuman("a decision is signed by a person at a terminal; run this there, or hand in a signed file with `heirloop decide`")
     half = next((k for k in keys.public_keys() if k["name"] == key), None)
     if half is None:
         raise BadInput(f"there is no key {key!r}; `heirloop keys list` shows those of this user")
+    return half
+
+
+def _asked(one: Any, shown: list[tuple[str, str]]) -> bytes:
+    """Print a subject whole, ask for the beginning of its digest and the passphrase, and return the signed decision."""
+    import time
+    from dataclasses import replace
+
+    from configs.build import plain
+    from sandbox import keys
+
     seen = int(time.time())
-    for label, text in rows(facts(gate, subject, what)):
+    for label, text in shown:
         click.echo(f"{label}: {text}" if "\n" not in text else f"{label}:\n{text}")
-    name = subject.digest
-    if click.prompt(f"{answer} {what} of {name}\ntype its first six characters to sign") != name[:6]:
+    if click.prompt(f"{one.answer} {one.change_class} of {one.plan}\ntype its first six characters to sign") != one.plan[:6]:
         raise NeedsHuman("the characters do not match; nothing was signed")
-    looked = int((time.time() - seen) * 1000)
-    one = new_approval(gate.rules, subject, what, answer, reason, hours, half, seen, looked)
-    envelope = keys.sign(plain(one), keys.open_key(key, click.prompt("passphrase", hide_input=True)), "approval")
-    if out:
-        out.write_bytes(envelope)
-        click.echo(f"signed ({one.kind}): {out}; `heirloop decide {out} --run {folder}` hands it in")
-        return
-    _hand_in(gate, envelope)
-    click.echo(f"signed and recorded ({one.kind}): {digest(envelope)[:16]}")
+    one = replace(one, seen=seen, looked_ms=int((time.time() - seen) * 1000))
+    return keys.sign(plain(one), keys.open_key(one.reviewer, click.prompt("passphrase", hide_input=True)), "approval")
+
+
+def _write_signed(out: Path, envelope: bytes, folder: Path) -> None:
+    out.write_bytes(envelope)
+    click.echo(f"signed: {out}; `heirloop decide {out} --run {folder}` hands it in")
 
 
 def _hand_in(gate: Any, envelope: bytes) -> None:
@@ -178,17 +208,53 @@ def _hand_in(gate: Any, envelope: bytes) -> None:
 @cli.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--run", "folder", type=click.Path(path_type=Path), default=Path("runs/quickstart"), show_default=True)
-def decide(file: Path, folder: Path) -> None:
-    """Hand in a decision that was signed elsewhere, on a machine without network for instance."""
+@click.option("--key", default="", help="For a request: reviewer's key that signs.")
+@click.option("--answer", default="", help="For a request: approve, deny or escalate.")
+@click.option("--reason", default="", help="For a request: why; recorded.")
+@click.option("--out", type=click.Path(path_type=Path), help="For a request: where the signed decision goes.")
+def decide(file: Path, folder: Path, key: str, answer: str, reason: str, out: Path | None) -> None:
+    """Hand in a decision that was signed elsewhere, or sign a request that came as a file, on a machine without network for instance."""
+    import secrets
+    import time
+    from dataclasses import replace
+
     from configs.errors import BadInput
-    from loop.people import open_gate
+    from loop.people import open_gate, read_request
 
     try:
-        envelope = file.read_bytes()[:1_000_000]
+        data = file.read_bytes()[:4_000_001]
     except OSError as error:
         raise BadInput(f"FILE is {str(file)!r}; it cannot be read ({error.strerror})") from None
-    _hand_in(open_gate(folder), envelope)
-    click.echo("recorded")
+    found = read_request(data)
+    if found is None:
+        _hand_in(open_gate(folder), data)
+        click.echo("recorded")
+        return
+    draft, shown = found
+    half, now = _signer(key, answer, reason), int(time.time())
+    one = replace(draft, answer=answer, reason=reason, issued=now, expires=now + draft.expires - draft.issued, nonce=secrets.token_hex(16),  # type: ignore[arg-type]
+                  kind=half["kind"], reviewer=half["name"], public=half["public"])  # fmt: skip
+    _write_signed(out or file.with_suffix(".signed.json"), _asked(one, shown), folder)
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path), default=Path("runs"))
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; off loopback TLS is required.")
+@click.option("--port", default=8321, show_default=True)
+@click.option("--name", "names", multiple=True, help="A further host name that the inbox answers to.")
+@click.option("--certificate", type=click.Path(path_type=Path), help="TLS certificate chain, PEM.")
+@click.option("--certificate-key", type=click.Path(path_type=Path), help="TLS private key, PEM.")
+def inbox(folder: Path, host: str, port: int, names: tuple[str, ...], certificate: Path | None, certificate_key: Path | None) -> None:
+    """Serve the web inbox of a run, or of a folder of runs: read, decide, watch, stop."""
+    from configs.errors import BadInput
+
+    try:
+        from loop.inbox.app import serve
+    except ImportError as error:
+        raise BadInput(f"the inbox needs {error.name}; `pip install 'heirloop[web]'` brings it") from None
+    scheme = "https" if certificate else "http"
+    click.echo(f"inbox: {scheme}://{host}:{port}  (Ctrl-C ends it; `heirloop keys invite NAME` lets a browser enrol a key)")
+    serve(folder, host, port, names, certificate, certificate_key)
 
 
 @cli.command()
@@ -436,10 +502,52 @@ def keys_new(name: str, kind: str, person: str) -> None:
     """Make an encrypted key in your own folder."""
     from sandbox import keys
 
-    if not sys.stdin.isatty():
+    if not at_terminal():
         raise NeedsHuman("a key is made by a person at a terminal, who types its passphrase; run this there")
     half = keys.new_key(name, kind, click.prompt("passphrase", hide_input=True, confirmation_prompt=True), person)
     click.echo(f"{half['name']} ({half['kind']}): {half['public']}")
+
+
+@keys_group.command("invite")
+@click.argument("name")
+@click.option("--kind", default="person", show_default=True, help="person, simulated, external or auditor.")
+@click.option("--person", default="", help="Who will hold it, if not named as the key.")
+def keys_invite(name: str, kind: str, person: str) -> None:
+    """Print a code with which one browser may make and enrol a key of this name, within a day."""
+    from sandbox import keys
+
+    if not at_terminal():
+        raise NeedsHuman("an invitation is given by a person at a terminal; run this there")
+    click.echo(keys.invite(name, kind, person))
+
+
+@keys_group.command("add")
+@click.argument("name")
+@click.argument("public")
+@click.option("--kind", default="person", show_default=True, help="person, simulated, external or auditor.")
+@click.option("--person", default="", help="Who holds it, if not named as the key.")
+def keys_add(name: str, public: str, kind: str, person: str) -> None:
+    """Take the PUBLIC half (hex) of a key that somebody made elsewhere."""
+    from sandbox import keys
+
+    if not at_terminal():
+        raise NeedsHuman("a key is taken by a person at a terminal; run this there")
+    half = keys.add(name, kind, person or name, public)
+    click.echo(f"{half['name']} ({half['kind']}): {half['public']}")
+
+
+@keys_group.command("sign-in")
+@click.argument("name")
+@click.argument("nonce")
+@click.option("--origin", required=True, help="Address of the inbox, as the browser shows it: http://127.0.0.1:8321")
+def keys_sign_in(name: str, nonce: str, origin: str) -> None:
+    """Sign an inbox's challenge with a key of this folder, for a browser that cannot; prints what to paste there."""
+    from sandbox import keys
+
+    if not at_terminal():
+        raise NeedsHuman("a challenge is signed by a person at a terminal; run this there")
+    key = keys.open_key(name, click.prompt("passphrase", hide_input=True))
+    click.echo(keys.sign({"nonce": nonce, "origin": origin.rstrip("/"), "public": keys.public_hex(key)}, key, "sign-in").decode())
 
 
 @keys_group.command("list")
@@ -506,12 +614,13 @@ def show(plan: str, folder: Path, as_json: bool) -> None:
 
 @cli.command()
 @click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--heads", type=click.Path(path_type=Path), help="A copy of the signed heads that somebody kept elsewhere, an auditor for instance.")
 @AS_JSON
-def verify(folder: Path, as_json: bool) -> None:
+def verify(folder: Path, heads: Path | None, as_json: bool) -> None:
     """Recompute a run from its bytes."""
     from loop.verify import verify as check
 
-    _print([[k, v] for k, v in check(folder).items()], ["checked", "count"], as_json)
+    _print([[k, v] for k, v in check(folder, heads).items()], ["checked", "count"], as_json)
 
 
 @cli.command()

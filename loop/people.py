@@ -5,17 +5,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from configs.build import parse, plain
-from configs.errors import BadInput, Stopped
+from configs.build import parse, plain, strict_json
+from configs.errors import BadInput, Stopped, VerificationFailed
 from configs.records import Plan
 from configs.study import Config
 from loop.archive import Archive
-from loop.shown import body_of, visible
+from loop.shown import body_of, facts, rows, visible
 from loop.study import SCRIPTED, signer
 from loop.summary import champion, shown
 from sandbox import budget, control, incident, keys
 from sandbox.canonical import canonical, digest
-from sandbox.gate import Gate, Subject, body_plan, decided
+from sandbox.gate import Approval, Gate, Subject, body_plan, decided, new_approval
 from sandbox.ledger import Ledger
 from sandbox.store import Store
 
@@ -37,6 +37,35 @@ def plan_of(gate: Gate, name: str) -> Plan | None:
     """Return the plan that people are shown for a subject, None where it is no plan."""
     body = body_of(gate, name)
     return body_plan({"plan": body}) if "bundle" in body else None
+
+
+def request_file(gate: Gate, name: str, change_class: str = "") -> bytes:
+    """Return a request as a file for `heirloop decide` on another machine: what is shown, all bytes, and the decision to fill in.
+
+    Raises BadInput for what is too large to be read. The digest covers the bytes; the differences shown are this machine's word.
+    """
+    subject = gate.subjects[name]
+    found = facts(gate, subject, change_class)
+    nobody = {"kind": "", "name": "", "public": ""}
+    draft = new_approval(gate.rules, subject, found.change_class, "deny", "", gate.rules.config.gates.expire_hours, nobody)
+    return canonical({"request": draft, "canonical": found.canonical_raw, "shown": rows(found)})
+
+
+def read_request(data: bytes) -> tuple[Approval, list[tuple[str, str]]] | None:
+    """Return (decision to fill in, what is to be shown) of a request file, None for another file.
+
+    Raises VerificationFailed where the digest that would be signed is not that of the bytes shown.
+    """
+    told = strict_json(data, 4_000_000)
+    if not isinstance(told, dict) or "request" not in told:
+        return None
+    try:
+        draft, text, shown = parse(Approval, told["request"]), str(told["canonical"]), [(str(a), str(b)) for a, b in told["shown"]]
+    except (BadInput, KeyError, TypeError, ValueError) as error:
+        raise VerificationFailed(f"the request file is malformed: {error}") from None
+    if digest(text.encode()) != draft.plan:
+        raise VerificationFailed("the request file shows other bytes than the digest that would be signed; ask for another")
+    return draft, [*((a, b) for a, b in shown if a != "all bytes"), ("all bytes", visible(text))]
 
 
 def resume(folder: Path, who: str) -> dict[str, Any]:

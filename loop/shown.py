@@ -185,9 +185,13 @@ def facts(gate: Gate, subject: Subject, change_class: str = "") -> Facts:
     return _flagged(gate, found, plan)
 
 
+class TooLarge(BadInput):
+    """A subject of more bytes than people are shown: it can be denied or escalated, never approved."""
+
+
 def _small(name: str, size: int) -> None:
     if size > SHOWN_BYTES:
-        raise BadInput(f"{name[:12]} has {size} bytes, more than the {SHOWN_BYTES} that people are shown; deny it")
+        raise TooLarge(f"{name[:12]} has {size} bytes, more than the {SHOWN_BYTES} that people are shown; deny it")
 
 
 def _of_plan(gate: Gate, name: str, plan: Plan) -> dict[str, Any]:
@@ -311,4 +315,4 @@ def _files(name: str, files: tuple[FileDiff, ...]) -> list[tuple[str, str]]:
     return [(name, "\n".join(visible(line) for line in (one.file_raw, *one.lines_raw))) for one in files]
 
 
-__all__ = ["SHOWN_BYTES", "Ancestor", "Facts", "FileDiff", "Said", "body_of", "confusables", "diff", "facts", "hidden", "rows", "visible"]
+__all__ = ["SHOWN_BYTES", "Ancestor", "Facts", "FileDiff", "Said", "TooLarge", "body_of", "confusables", "diff", "facts", "hidden", "rows", "visible"]

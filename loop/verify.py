@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.build import plain
-from configs.errors import VerificationFailed
+from configs.errors import BadInput, VerificationFailed
 from configs.records import JobResult, Scores
 from evals.data import held_out
 from evals.score import score
@@ -17,13 +17,15 @@ from sandbox.ledger import Ledger, check_checkpoints
 from sandbox.store import Store
 
 
-def verify(folder: Path) -> dict[str, Any]:
+def verify(folder: Path, kept: Path | None = None) -> dict[str, Any]:
     """Check chain, signed heads, balances, plans, grants, stored bytes and, with the secret at hand, every score."""
     ledger = Ledger.file(folder / "ledger.sqlite")
     entries = ledger.entries()
     read_config(ledger)
     first = entries[0]
-    heads = [check_checkpoints(entries, first.body["checkpoint_key"], place) for place in places(folder, first.hash)]
+    if kept and not kept.is_file():
+        raise BadInput(f"--heads is {str(kept)!r}; it should be a file of signed heads, one JSON object a line")
+    heads = [check_checkpoints(entries, first.body["checkpoint_key"], place) for place in (*places(folder, first.hash), *([kept] if kept else []))]
     if max(heads) == 0 and any(e.kind == "champion" for e in entries):
         raise VerificationFailed("no signed checkpoint was found in the run or outside it; the tail cannot be trusted")
     if ledger.read(balances) != replay(entries):

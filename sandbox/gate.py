@@ -355,6 +355,9 @@ class Gate:
         self._same_world(one)
         if not one.issued - 300 <= self.now() < one.expires:
             raise VerificationFailed("the approval has expired; give a new one")
+        asked = self.requests.get((one.plan, one.change_class))
+        if asked and self.now() >= asked.expires:
+            raise VerificationFailed("the request was not decided on in time and is denied; silence is a no, and a late yes does not change it")
         return one
 
     def _same_world(self, one: Approval) -> None:

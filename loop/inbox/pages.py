@@ -9,6 +9,7 @@ from typing import Any
 
 from configs.build import plain
 from configs.errors import BadInput, HeirloopError
+from configs.records import Entry
 from configs.study import Config
 from loop.archive import Archive
 from loop.inbox.door import Session
@@ -92,15 +93,15 @@ class Run:
     def facts(self, name: str, change_class: str) -> Facts:
         """Return one subject whole; raises BadInput for one that is unknown or too large to be read."""
         gate = self.fresh()
-        if name not in gate.subjects:
-            raise BadInput(f"{name[:12]!r} is nothing that this run asks about")
         return facts(gate, gate.subjects[name], change_class)
 
     def draft(self, name: str, change_class: str, session: Session) -> dict[str, Any]:
         """Return the decision that the browser fills in and signs; only answer, reason, times and nonce are its own."""
         gate, half = self.fresh(), {"name": session.name, "kind": session.kind, "public": session.public}
-        subject = gate.subjects[name]
-        whole: dict[str, Any] = plain(new_approval(gate.rules, subject, change_class or subject.classes[0], "deny", "", self.config.gates.expire_hours, half))
+        if name not in gate.subjects:
+            raise BadInput(f"{name[:12]!r} is nothing that this run asks about")
+        subject, hours = gate.subjects[name], self.config.gates.expire_hours
+        whole: dict[str, Any] = plain(new_approval(gate.rules, subject, change_class or subject.classes[0], "deny", "", hours, half))
         return whole
 
     def pins(self, session: Session) -> bool:
@@ -122,14 +123,16 @@ class Run:
         gate = self.fresh()
         entries = gate.ledger.entries()
         told = summary(gate.ledger, self.archive.facts())
-        done = {e.body["nonce"] for e in entries if e.kind == "job"}
-        now = time.time()
-        jobs = [Job(plan=e.body["grant"]["plan"], arm=gate.plans[e.body["grant"]["plan"]].arm, role=e.body["job"]["role"], seconds=max(0, int(now - unix(e))))
-                for e in entries if e.kind == "start" and e.body["grant"]["nonce"] not in done]  # fmt: skip
         orders = [{"time": e.time, **e.body} for e in entries if e.kind == "control"][-10:]
-        return {"state": self.state(), "running": bool(control.holder(self.folder)), "halt": gate.halt, "halted": gate.halted, "slowed": gate.per_hour,
-                "jobs": jobs, "accounts": gate.ledger.read(balances), "summary": told, "incidents": list(reversed(incident.latest(entries).values())),
-                "pending": len(self.rows()), "orders": list(reversed(orders)), "sequence": entries[-1].sequence, "at": entries[-1].time}  # fmt: skip
+        return {"state": self.state(), "running": bool(control.holder(self.folder)), "halt": gate.halt, "halted": gate.halted,
+                "slowed": gate.per_hour, "jobs": self._jobs(entries), "accounts": gate.ledger.read(balances), "summary": told,
+                "incidents": list(reversed(incident.latest(entries).values())), "pending": len(self.rows()),
+                "orders": list(reversed(orders)), "sequence": entries[-1].sequence, "at": entries[-1].time}  # fmt: skip
+
+    def _jobs(self, entries: list[Entry]) -> list[Job]:
+        done, now = {e.body["nonce"] for e in entries if e.kind == "job"}, time.time()
+        open_now = [(e, e.body["grant"]["plan"]) for e in entries if e.kind == "start" and e.body["grant"]["nonce"] not in done]
+        return [Job(plan=name, arm=self.gate.plans[name].arm, role=e.body["job"]["role"], seconds=max(0, int(now - unix(e)))) for e, name in open_now]
 
     def head(self) -> int:
         """Return the sequence of the last entry."""

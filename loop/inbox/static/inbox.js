@@ -169,6 +169,7 @@ async function decision() {
     const told = { ...draft, answer, reason, seen, looked_ms: time(), issued: now, expires: now + (draft.expires - draft.issued), nonce };
     $("sign-what").textContent = `${answer} · ${draft.change_class} · ${digest.slice(0, 12)}`;
     $("bytes").textContent = shown(canonical(told));
+    say("");
     $("sign").showModal();
   }; });
   $("sign-cancel").onclick = () => $("sign").close();
