@@ -200,7 +200,7 @@ class Quorum:
     reviewers: tuple[str, ...] = ()
     "names of the keys that count; empty: every pinned one"
     role: Literal["", "person", "external", "simulated"] = ""
-    "kind of reviewer that counts; empty: any"
+    "kind of reviewer that counts; empty: any, a simulated one only if `reviewers` names it or the study has a scripted reviewer"
     wait_seconds: int = 0
     "cooling-off: time from the last yes that was needed until the plan may run"
 

@@ -105,7 +105,7 @@ def open_study(config: Config, box: Box | None = None) -> Running:
     store = Store(folder / "store")
     splits = held_out(config.task.format(), secret)
     asked = _questions(ledger, store, config, splits)
-    gate = Gate(ledger, store)
+    gate = Gate(ledger, store).refresh()
     reconcile(ledger)
     for envelope in sorted((keys.home() / "mandates").glob(f"{config.study.name}-*.json")):
         gate.admit(envelope.read_bytes(), "mandate")

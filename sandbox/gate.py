@@ -9,8 +9,9 @@ import difflib
 import secrets
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -36,6 +37,12 @@ GRANTS = sa.Table(
 ATTEMPTS = 3
 """How often a job that the box lost may be granted anew."""
 HOUR = 3600
+HUMAN = ("person", "external")
+"""Kinds of reviewer whose approval is a person's."""
+COVERED: dict[str, set[str]] = {"recipe": set(), "patch": {"models/train.py"}}
+"""Files that a plan of a class may change against its parent; a class that is not named may change any."""
+REFUSALS_PER_HOUR = 20
+"""Refused decisions that are recorded one by one in an hour; what is beyond is refused in the same way, under one line."""
 Answer = Literal["approve", "deny", "escalate"]
 Act = ChangeClass | Literal["resume"]
 
@@ -144,6 +151,8 @@ class Subject:
     "depth of a plan; number of an amendment"
     arm: str = ""
     "who asks; empty: a person"
+    by: str = ""
+    "person who asks, for an amendment; neither it nor a key of the arm's name counts towards the quorum"
     version: int = 1
     "version of the study root under which it was recorded"
 
@@ -202,14 +211,16 @@ def new_approval(rules: Policy, subject: Subject, change_class: str, answer: Ans
 
 
 def distance(store: Store, one: tuple[str, Recipe], other: tuple[str, Recipe]) -> int:
-    """Return changed knobs + changed source lines between two (bundle, recipe)."""
+    """Return changed knobs + changed source lines between two (bundle, recipe); lines of long files are compared in linear time."""
     a, b = plain(one[1]), plain(other[1])
     total: int = sum(a[name] != b[name] for name in a)
     if one[0] != other[0]:
         before, after = store.get_bundle(one[0]), store.get_bundle(other[0])
         for name in sorted(before.keys() | after.keys()):
             old, new = (files.get(name, b"").decode(errors="replace").splitlines() for files in (before, after))
-            total += sum(line[:2] in ("+ ", "- ") for line in difflib.ndiff(old, new)) if old != new else 0
+            if old != new:
+                codes = difflib.SequenceMatcher(None, old, new).get_opcodes()
+                total += sum(b - a + d - c for what, a, b, c, d in codes if what != "equal")
     return total
 
 
@@ -219,6 +230,13 @@ class Gate:
     def __init__(self, ledger: Ledger, store: Store) -> None:
         self.ledger, self.store, self._folded = ledger, store, 0
         self._lock = threading.RLock()
+        self.champions: set[str] = set()
+        self._asked: dict[str, dict[tuple[str, str], Request]] = {}
+        self._asks: deque[float] = deque()
+        self._given: dict[tuple[str, str], dict[str, Approval]] = {}
+        self._floods: dict[str, float] = {}
+        self._seen: set[str] = set()
+        self._refusals: deque[float] = deque()
         self.plans: dict[str, Plan] = {}
         self.probes: dict[str, Plan] = {}
         self.mandates: dict[str, Mandate] = {}
@@ -228,25 +246,28 @@ class Gate:
         self.decisions: list[tuple[dict[str, Any], float]] = []
         self.refused: dict[tuple[str, str], str] = {}
         self.recalled: set[str] = set()
-        self.rules: Policy = policy(ledger.entries())
+        self.rules: Policy = policy(ledger.entries()[:1])
         self.halt, self.halted, self.per_hour = "", "", 0
         self.starts: list[float] = []
         self._used: set[str] = set()
         self._done: dict[tuple[str, str], int] = {}
 
-    def refresh(self, entries: list[Entry] | None = None) -> "Gate":
-        """Read what is new in the ledger."""
+    def refresh(self, txn: Transaction | None = None) -> "Gate":
+        """Read what is new in the ledger, and nothing else; within a transaction, what it holds."""
         with self._lock:
-            entries = entries if entries is not None else self.ledger.entries()
-            for entry in entries[self._folded :]:
-                self._fold(entry)
-            self._folded = max(self._folded, len(entries))
+            for entry in (txn or self.ledger).since(self._folded):
+                self.fold(entry)
         return self
 
-    def _fold(self, entry: Entry) -> None:
+    def fold(self, entry: Entry) -> None:
+        """Add the next entry. Raises VerificationFailed for one whose signature or digest is wrong."""
         body, kind = entry.body, entry.kind
+        self._folded = entry.sequence
+        if kind in ("plan", "probe", "amendment") and digest(body["amendment" if kind == "amendment" else "plan"]) != body["digest"]:
+            raise VerificationFailed(f"entry {entry.sequence}: the {kind} does not match its digest; nothing is decided on it")
         if kind == "amended":
-            self.rules = policy(self.ledger.entries()[: entry.sequence])
+            self.rules = replace(self.rules, version=self.rules.version + 1, config=parse(Config, body["config"]),
+                                 reviewers=tuple(body["reviewers"]), decided=body["decided"])  # fmt: skip
         elif kind in ("plan", "probe"):
             plan = body_plan(body)
             classes: tuple[str, ...] = (plan.change_class, "promote", "deploy")
@@ -259,23 +280,38 @@ class Gate:
             )  # fmt: skip
         elif kind == "amendment":
             self.subjects[body["digest"]] = Subject(digest=body["digest"], classes=("amend",), objective=body["objective"], requested=Amount(),
-                                                    parent=self.rules.decided, generation=body["version"], version=self.rules.version)  # fmt: skip
+                                                    parent=self.rules.decided, generation=body["version"], version=self.rules.version,
+                                                    by=str(body["amendment"]["who"]).removeprefix("user "))  # fmt: skip
         elif kind == "mandate":
             self.mandates[body["digest"]] = parse(Mandate, keys.verify(body["envelope"].encode(), body["mandate"]["public"], "mandate"))
         elif kind == "approval":
-            self.approvals[body["digest"]] = parse(Approval, keys.verify(body["envelope"].encode(), body["approval"]["public"], "approval"))
+            one = parse(Approval, keys.verify(body["envelope"].encode(), body["approval"]["public"], "approval"))
+            self.approvals[body["digest"]] = one
+            self._given.setdefault((one.plan, one.change_class), {})[body["digest"]] = one
         elif kind == "request":
-            at = body["at"]
-            self.requests[body["plan"], body["class"]] = Request(subject=body["plan"], change_class=body["class"], arm=body["arm"], at=at,
-                                                                 expires=body["expires"], sequence=entry.sequence)  # fmt: skip
+            asked = Request(subject=body["plan"], change_class=body["class"], arm=body["arm"], at=body["at"], expires=body["expires"],
+                            sequence=entry.sequence)  # fmt: skip
+            self.requests[body["plan"], body["class"]] = asked
+            self._asked.setdefault(asked.arm, {})[body["plan"], body["class"]] = asked
+            self._asks.append(asked.at)
         elif kind == "decision":
             self.decisions.append((body, unix(entry)))
             self._done[body["plan"], body["class"]] = entry.sequence
+            for waiting in self._asked.values():
+                waiting.pop((body["plan"], body["class"]), None)
             self._used |= set(body.get("by", ())) if body["allow"] else set()
             if not body["allow"]:
                 self.refused[body["plan"], body["class"]] = body["reason"]
         elif kind == "recall":
             self.recalled |= set(body["plans"])
+        elif kind == "champion":
+            self.champions.add(body["plan"])
+        elif kind == "incident":
+            self._seen.update(body["artifacts"])
+            if "flood" in body["title"]:
+                self._floods[body["title"].partition(":")[0]] = unix(entry)
+            if body["title"].startswith("refused "):
+                self._refusals.append(unix(entry))
         elif kind == "start":
             self.starts.append(unix(entry))
         elif kind == "control":
@@ -286,7 +322,8 @@ class Gate:
         if what == "slow":
             self.per_hour, self.halted = entry.body["per_hour"], self.halted or entry.hash
         elif what == "resume":
-            self.halt, self.halted, self.per_hour = "", "", 0
+            if self.may_resume():
+                self.halt, self.halted, self.per_hour = "", "", 0
         elif what == "drill-end":
             self.halt, self.halted = ("", "") if self.halt == "drill" else (self.halt, self.halted)
         elif self.halt != "stop":  # a stop is not turned into a pause
@@ -294,6 +331,15 @@ class Gate:
         if what in ("stop", "pause", "slow"):
             self.subjects[entry.hash] = Subject(digest=entry.hash, classes=("resume",), objective=digest(self.rules.config.objective),
                                                 requested=Amount(), parent="", generation=0, version=self.rules.version)  # fmt: skip
+
+    def named(self) -> bool:
+        """Tell whether the study root pins anybody but simulated reviewers."""
+        return any(one["kind"] != "simulated" for one in self.rules.reviewers)
+
+    def may_resume(self) -> bool:
+        """Tell whether a resume holds: the reviewers that the study names said yes to going on after this very halt, or it names none."""
+        yes = (body for body, _ in reversed(self.decisions) if (body["plan"], body["class"]) == (self.halted, "resume"))
+        return not self.named() or any(body["allow"] for body in yes)
 
     # Admission: signed bytes become entries.
 
@@ -304,15 +350,11 @@ class Gate:
         try:
             given: Mandate | Approval = self._mandate(envelope) if kind == "mandate" else self._approval(envelope)
         except VerificationFailed as error:
-            with self.ledger.transaction() as txn:
-                seen = any(e.kind == "incident" and name in e.body["artifacts"] for e in txn.entries())
-                known = any(e.kind == kind and e.body["digest"] == name for e in txn.entries())
-                if not seen and not known:
-                    incident.report(txn, f"refused {kind}", severity="medium", detector="gate", artifacts=(name,), containment=str(error),
-                                    harm_potential="a plan could have run that nobody decided on")  # fmt: skip
+            self._refused(name, kind, str(error))
             return str(error)
         with self.ledger.transaction() as txn:
-            if not any(e.kind == kind and e.body["digest"] == name for e in txn.entries()):
+            self.refresh(txn)
+            if name not in self.mandates and name not in self.approvals:
                 txn.append(kind, {"digest": name, "envelope": envelope.decode(), kind: plain(given)})
                 if isinstance(given, Mandate):
                     budget.open_mandate(txn, account(name), given.caps, self.rules.config.budget.amount())
@@ -320,6 +362,20 @@ class Gate:
                     budget.open_account(txn, account(name), given.requested)
         self.refresh()
         return ""
+
+    def _refused(self, name: str, kind: str, why: str) -> None:
+        """Record a refused decision once; beyond the cap of an hour one line stands for all."""
+        with self.ledger.transaction() as txn:
+            self.refresh(txn)
+            if name in self._seen or name in self.mandates or name in self.approvals:
+                return
+            since = txn.now().timestamp() - HOUR
+            if _recent(self._refusals, since) < REFUSALS_PER_HOUR:
+                incident.report(txn, f"refused {kind}", severity="medium", detector="gate", artifacts=(name,), containment=why,
+                                harm_potential="a plan could have run that nobody decided on")  # fmt: skip
+            elif self._floods.get("decision flood", 0) <= since:
+                incident.report(txn, f"decision flood: more than {REFUSALS_PER_HOUR} refused in an hour", severity="high", detector="gate",
+                                artifacts=(name,), containment=why, harm_potential="tired reviewers approve what they do not read")  # fmt: skip
 
     def _mandate(self, envelope: bytes) -> Mandate:
         try:
@@ -378,7 +434,7 @@ class Gate:
 
     def now(self) -> float:
         """Return unix seconds, never before the ledger's last entry."""
-        return max(time.time(), unix(self.ledger.entries()[-1]))
+        return max(time.time(), self.ledger.last().timestamp())
 
     # Decision: rules and what was admitted become a yes or a no.
 
@@ -440,7 +496,7 @@ class Gate:
         A probe is shown what the plan in whose place it stands is shown.
         """
         plan = self.plans.get(name) or self.probes[name]
-        human = {body["plan"] for body, _ in self.decisions if body["how"] == "approval" and body["kind"] in ("person", "external")}
+        human = {body["plan"] for body, _ in self.decisions if body["how"] == "approval" and body["kind"] in HUMAN}
         mine = [n for n, p in self.plans.items() if (p.arm, p.repeat) == (plan.arm, plan.repeat)]
         here = name if name in self.plans else next(n for n in reversed(mine) if _place(self.plans[n]) == _place(plan))
         return next((n for n in reversed(mine[: mine.index(here)]) if n in human), mine[0])
@@ -453,16 +509,16 @@ class Gate:
     def _quorum(self, subject: str, change_class: str, now: float, uncovered: str = "") -> tuple[str, ...]:
         """Return the digests of the decisions that make up the quorum, first come first; or raise Denied or NeedsHuman."""
         dead, wanted = keys.revoked(), self.wanted(change_class)
-        mine = {n: a for n, a in self.approvals.items()
-                if (a.plan, a.change_class) == (subject, change_class) and n not in self._used and self._lives(a, now, dead)}  # fmt: skip
+        given = self._given.get((subject, change_class), {})
+        mine = {n: a for n, a in given.items() if n not in self._used and self._lives(a, now, dead)}
         no = sorted(a.reviewer for a in mine.values() if a.answer == "deny")
         if no:
             raise Denied(f"plan {subject[:12]} was denied by {', '.join(no)}")
         escalated = any(a.answer == "escalate" for a in mine.values())
         yes: dict[str, tuple[int, str]] = {}
         for name, one in sorted(mine.items(), key=lambda item: item[1].issued):
-            counts = one.reviewer in (wanted.reviewers or (one.reviewer,)) and one.kind == (wanted.role or one.kind)
-            if one.answer == "approve" and (counts or (escalated and one.kind == "external")):
+            counts = self._counts(one, wanted) or (escalated and one.kind == "external")
+            if one.answer == "approve" and counts and not self._own(one):
                 yes.setdefault(self.pinned(one), (one.issued, name))
         kinds = {mine[name].kind for _, name in yes.values()}
         asked = self.requests.get((subject, change_class))
@@ -480,37 +536,53 @@ class Gate:
             raise NeedsHuman(f"plan {subject[:12]} ({change_class}) is approved and waits {int(ready - now) + 1} s more, the gate's cooling-off")
         return tuple(name for _, name in yes.values())
 
+    def _counts(self, one: Approval, wanted: Quorum) -> bool:
+        """Tell whether a yes is of somebody whom the quorum names. A simulated one never stands in for a person unless the study says so."""
+        named = one.reviewer in (wanted.reviewers or (one.reviewer,)) and one.kind == (wanted.role or one.kind)
+        declared = wanted.role == "simulated" or one.reviewer in wanted.reviewers or self.rules.config.reviewer.policy != "people"
+        return named and (one.kind in HUMAN or declared)
+
+    def _own(self, one: Approval) -> bool:
+        """Tell whether somebody decides on what they asked for themselves."""
+        subject = self.subjects[one.plan]
+        return bool({self.pinned(one), one.reviewer} & ({subject.arm, subject.by} - {""}))
+
     def request(self, subject: str, change_class: str) -> bool:
         """Put a question to people, once; return whether it is new. Raises Denied where a cap refuses it: people then see one line."""
         self.refresh()
         known = self.requests.get((subject, change_class))
         if known and known.sequence > self._done.get((subject, change_class), 0):
             return False
-        gates, arm = self.rules.config.gates, self.subjects[subject].arm
+        arm = self.subjects[subject].arm
         with self.ledger.transaction() as txn:
-            self.refresh(txn.entries())
+            self.refresh(txn)
             now = txn.now().timestamp()
-            why = ""
-            if arm and sum(r.at > now - HOUR for r in self.requests.values()) >= gates.requests_per_hour:
-                why = f"more than {gates.requests_per_hour} requests an hour"
-            elif arm and sum(r.arm == arm for r in self.pending(now)) >= gates.pending_per_arm:
-                why = f"more than {gates.pending_per_arm} requests of arm {arm} waiting"
+            why = self._over(arm, now)
             if not why:
-                expires = int(now) + gates.expire_hours * HOUR
+                expires = int(now) + self.rules.config.gates.expire_hours * HOUR
                 txn.append("request", {"plan": subject, "class": change_class, "arm": arm, "at": int(now), "expires": expires})
                 return True
             txn.append("decision", refusal(subject, change_class, why))
-            flood = [e for e in txn.entries() if e.kind == "incident" and e.body["title"].startswith("request flood")]
-            if not flood or unix(flood[-1]) < now - HOUR:
+            if self._floods.get("request flood", 0) <= now - HOUR:
                 incident.report(txn, f"request flood: {why}", detector="gate", plan=subject, containment="refused by the cap",
                                 harm_potential="tired reviewers approve what they do not read")  # fmt: skip
         raise Denied(f"plan {subject[:12]} was refused: {why}")
 
-    def pending(self, now: float | None = None) -> list[Request]:
+    def _over(self, arm: str, now: float) -> str:
+        """Return which cap one more request of an arm would pass, or nothing. What people ask for is not capped."""
+        gates = self.rules.config.gates
+        if arm and _recent(self._asks, now - HOUR) >= gates.requests_per_hour:
+            return f"more than {gates.requests_per_hour} requests an hour"
+        waiting = self._asked.get(arm, {})
+        if arm and len(waiting) >= gates.pending_per_arm and len(self.pending(now, waiting)) >= gates.pending_per_arm:
+            return f"more than {gates.pending_per_arm} requests of arm {arm} waiting"
+        return ""
+
+    def pending(self, now: float | None = None, among: Mapping[tuple[str, str], Request] | None = None) -> list[Request]:
         """Return the questions that wait for people, oldest first."""
         if now is None:
             now = self.refresh().now()
-        return [r for (subject, what), r in self.requests.items()
+        return [r for (subject, what), r in (self.requests if among is None else among).items()
                 if r.sequence > self._done.get((subject, what), 0) and now < r.expires
                 and self.subjects[subject].version == self.rules.version and not self._settled(subject, what, now)]  # fmt: skip
 
@@ -527,14 +599,16 @@ class Gate:
     def refuse(self, subject: str, change_class: str, reason: str) -> None:
         """Record a no, once."""
         with self.ledger.transaction() as txn:
-            self.refresh(txn.entries())
+            self.refresh(txn)
             if (subject, change_class) not in self.refused:
                 txn.append("decision", refusal(subject, change_class, reason))
 
     def decide(self, subject: str, change_class: str) -> dict[str, Any]:
         """Decide on an act that needs no job (promote, deploy, amend, resume), record it and use its decisions up."""
-        body = self._decision(subject, change_class, self.authority(subject, change_class))
-        self.ledger.append("decision", body)
+        with self.ledger.transaction() as txn:  # what the decision rests on cannot change before it is written
+            self.refresh(txn)
+            body = self._decision(subject, change_class, self.authority(subject, change_class))
+            txn.append("decision", body)
         self.refresh()
         return body
 
@@ -548,12 +622,13 @@ class Gate:
 
     def grant(self, name: str) -> dict[tuple[str, int], Grant]:
         """Decide on a recorded plan and issue one grant per (role, index) that has none; raises NeedsHuman or Denied."""
-        self.refresh()
-        plan = self.plans.get(name)
-        if plan is None:
-            raise Denied(f"{name[:12]} is no recorded plan; nothing of it can run")
-        by = self.authority(name, plan.change_class)
         with self.ledger.transaction() as txn:
+            self.refresh(txn)
+            plan = self.plans.get(name)
+            if plan is None:
+                raise Denied(f"{name[:12]} is no recorded plan; nothing of it can run")
+            self.sound(plan, name)
+            by = self.authority(name, plan.change_class)
             taken = {row.slot for row in txn.connection.execute(sa.select(GRANTS.c.slot).where(GRANTS.c.slot.startswith(f"{name}:")))}
             grants = [
                 Grant(plan=name, role=job.role, index=i, attempt=0, authority=by[0], nonce=secrets.token_hex(16))
@@ -565,6 +640,17 @@ class Gate:
                 if slot(one) not in taken:
                     self._issue(txn, one)
         return {(g.role, g.index): g for g in grants}
+
+    def sound(self, plan: Plan, name: str) -> None:
+        """Raise Denied unless a plan's parent is a champion that stands, and it changes only files that its class covers."""
+        parent = self.plans.get(plan.parent)
+        if plan.parent and (plan.parent not in self.champions or parent is None):
+            raise Denied(f"plan {name[:12]} starts from {plan.parent[:12]}, which is no champion of this study")
+        if parent and plan.change_class in COVERED and plan.bundle != parent.bundle:
+            before, after = self.store.get_bundle(parent.bundle), self.store.get_bundle(plan.bundle)
+            beyond = {f for f in before.keys() | after.keys() if before.get(f) != after.get(f)} - COVERED[plan.change_class]
+            if beyond:
+                raise Denied(f"plan {name[:12]} changes {', '.join(sorted(beyond))}, which its class {plan.change_class} does not cover")
 
     def regrant(self, lost: Grant, counted: bool = True) -> Grant:
         """Issue a grant for one more attempt at a job that the box lost; raise NeedsHuman after three that count."""
@@ -586,8 +672,13 @@ class Gate:
         Raises Stopped (halted or slowed), NeedsHuman (a decision expired, was revoked or denied since), Denied (recalled),
         VerificationFailed (never issued, altered, used, or of another version of the study).
         """
-        self.refresh(txn.entries())
-        now, plan = txn.now().timestamp(), self.plans[grant.plan]
+        self.refresh(txn)
+        self.ready(grant, txn.now().timestamp())
+        consume(txn, grant)
+
+    def ready(self, grant: Grant, now: float) -> None:
+        """Raise as `launch` does unless a job of this grant may start at `now`."""
+        plan = self.plans[grant.plan]
         if self.halt:
             raise Halted(f"the study is halted ({self.halt}); `heirloop resume RUN` lets it go on", self.halt)
         if not self.room(now):
@@ -596,6 +687,8 @@ class Gate:
             raise Denied(f"plan {grant.plan[:12]} is quarantined: it or an ancestor was recalled; nothing ran")
         if plan.objective != digest(self.rules.config.objective):
             raise VerificationFailed(f"plan {grant.plan[:12]} was made for another objective; nothing ran")
+        if plan.version != self.rules.version:
+            raise VerificationFailed(f"plan {grant.plan[:12]} is of version {plan.version}, the study of {self.rules.version}; nothing ran")
         wanted = [body for body, _ in self.decisions if (body["plan"], body["class"]) == (grant.plan, plan.change_class) and body["allow"]]
         if not wanted or wanted[-1]["authority"] != grant.authority:
             raise VerificationFailed(f"the grant for plan {grant.plan[:12]} rests on no decision; nothing ran")
@@ -603,10 +696,9 @@ class Gate:
         for name in wanted[-1]["by"]:
             if not self._lives(self.mandates.get(name) or self.approvals[name], now, dead):
                 raise NeedsHuman(f"what plan {grant.plan[:12]} was granted on has expired or was revoked; decide on it again")
-        said = [a for a in self.approvals.values() if (a.plan, a.change_class) == (grant.plan, plan.change_class) and a.answer == "deny"]
+        said = [a for a in self._given.get((grant.plan, plan.change_class), {}).values() if a.answer == "deny"]
         if said:
             raise Denied(f"plan {grant.plan[:12]} was denied by {said[0].reviewer} after it was granted; nothing ran")
-        consume(txn, grant)
 
     def room(self, now: float | None = None) -> bool:
         """Tell whether a slowed study may start one more job in this hour."""
@@ -637,6 +729,13 @@ def consume(txn: Transaction, grant: Grant) -> None:
 def refusal(subject: str, change_class: str, reason: str) -> dict[str, Any]:
     """Return the body of a decision that says no."""
     return {"plan": subject, "class": change_class, "allow": False, "reason": reason, "kind": "", "how": "", "by": [], "authority": ""}
+
+
+def _recent(times: deque[float], since: float) -> int:
+    """Return how many of the times, oldest first, lie after `since`; older ones are dropped for good."""
+    while times and times[0] <= since:
+        times.popleft()
+    return len(times)
 
 
 def _place(plan: Plan) -> tuple[int, int]:

@@ -49,6 +49,10 @@ class Transaction:
         """Return all entries up to now, this transaction's own included; nobody else can add one meanwhile."""
         return self._ledger.entries_by(self.connection, self._before) + self._own
 
+    def since(self, sequence: int) -> list[Entry]:
+        """Return the entries after `sequence`, without this transaction's own; costs what they cost."""
+        return self._ledger.since(sequence, self.connection, self._before)
+
     def now(self) -> datetime:
         """Return the wall clock, never before the last entry: a clock that is set back changes no order and reopens nothing."""
         return max(datetime.now(UTC), self._time)
@@ -120,12 +124,27 @@ class Ledger:
     def entries_by(self, connection: sa.Connection, upto: int = 2**53) -> list[Entry]:
         """Return the entries to sequence `upto`, which are committed, reading with this connection."""
         with self._lock:
-            new = (ENTRIES.c.sequence > len(self._cache)) & (ENTRIES.c.sequence <= upto)
-            fresh = list(self._cache)
-            for row in connection.execute(sa.select(ENTRIES).where(new).order_by(ENTRIES.c.sequence)):
-                fresh.append(_checked(row.sequence, row.hash, row.bytes, fresh[-1].hash if fresh else GENESIS, len(fresh) + 1))
-            self._cache = fresh
-            return fresh
+            self._read_new(connection, upto)
+            return list(self._cache)
+
+    def _read_new(self, connection: sa.Connection, upto: int) -> None:
+        new = (ENTRIES.c.sequence > len(self._cache)) & (ENTRIES.c.sequence <= upto)
+        for row in connection.execute(sa.select(ENTRIES).where(new).order_by(ENTRIES.c.sequence)):
+            previous, expected = (self._cache[-1].hash if self._cache else GENESIS), len(self._cache) + 1
+            self._cache.append(_checked(row.sequence, row.hash, row.bytes, previous, expected))
+
+    def since(self, sequence: int, connection: sa.Connection | None = None, upto: int = 2**53) -> list[Entry]:
+        """Return the committed entries after `sequence`; costs what they cost, however long the ledger is."""
+        if connection is None:
+            with self._engine.connect() as own:
+                return self.since(sequence, own)
+        with self._lock:
+            self._read_new(connection, upto)
+            return self._cache[sequence:]
+
+    def last(self) -> datetime:
+        """Return the time of the last entry that was read."""
+        return datetime.fromisoformat(self._cache[-1].time)
 
     def read(self, query: Callable[[sa.Connection], Any]) -> Any:
         """Run a read on one connection."""

@@ -231,7 +231,9 @@ PEOPLE = {"ada": ("person", ""), "ada2": ("person", "ada"), "bob": ("person", ""
         ("{of: 2}", ["ada"], False, ""),
         ("{of: 2}", ["ada", "bob"], True, "person"),
         ("{of: 2}", ["ada", "ada2"], False, ""),  # one person
-        ("{of: 2}", ["ada", "bot"], True, "simulated"),  # never counted as human
+        ("{of: 2}", ["ada", "bot"], False, ""),  # advice is no vote
+        ("{of: 2, reviewers: [ada, bot]}", ["ada", "bot"], True, "simulated"),  # never counted as human
+        ("{of: 1, role: simulated}", ["bot"], True, "simulated"),
         ("{of: 1, role: person}", ["bot"], False, ""),
         ("{of: 1, role: external}", ["ada", "bob"], False, ""),
         ("{of: 1, role: external}", ["eve"], True, "external"),

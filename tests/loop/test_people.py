@@ -83,8 +83,8 @@ def test_a_recalled_successor_and_its_descendants_are_neither_parent_nor_champio
     assert set(champions(cfg)[1:]) <= set(found) and facts.recalled == set(found)
     last = champions(cfg)[-1]
     if not enforced:
-        real = gate.Gate._fold
-        monkeypatch.setattr(gate.Gate, "_fold", lambda self, entry: None if entry.kind == "recall" else real(self, entry))
+        real = gate.Gate.fold
+        monkeypatch.setattr(gate.Gate, "fold", lambda self, entry: None if entry.kind == "recall" else real(self, entry))
         assert gate_of(cfg).authority(last, "promote")
         return
     with pytest.raises(BadInput, match="no champion"):
@@ -107,7 +107,7 @@ def test_an_amendment_needs_its_own_decision_opens_a_version_and_ends_old_grants
             people.amend(folder, [bad], "ada", "")
     with pytest.raises(BadInput, match="changes nothing"):
         people.amend(folder, [f"budget.jobs={cfg.budget.jobs}"], "ada", "")
-    name = people.amend(folder, ["gates.unattended.jobs=200", "budget.jobs=300"], "ada", "more room")
+    name = people.amend(folder, ["gates.unattended.jobs=200", "budget.jobs=300"], "user bob", "more room")
     with pytest.raises(NeedsHuman, match="--as amend"):
         people.apply_amendment(folder, name)
     assert not approve(cfg, name, "amend")
