@@ -28,11 +28,13 @@ from loop.propose import PROPOSERS
 from loop.report import write
 from loop.study import Running, open_study, read_config
 from loop.summary import summary
-from loop.verify import verify
+from loop.verify import checked, record
 from sandbox import control
 from sandbox.canonical import canonical
+from sandbox.gate import Gate
 from sandbox.ledger import Ledger
 from sandbox.run import replay as replay_job
+from sandbox.send import Caller
 
 
 def check(composed: DictConfig) -> Config:
@@ -87,12 +89,14 @@ def execute(config: Config) -> dict[str, Any]:
     started = time.monotonic()
     _on_signals(running)
     try:
-        with View(running) as view, _watched(running):
+        with View(running) as view, _watched(running), Caller(Gate(running.ledger, running.sandbox.store), running.folder).calling():
             campaigns = [Campaign(running, arm, repeat, None, view.say) for repeat in range(config.study.repeats) for arm in config.arms()]
             _side_by_side(running, campaigns)
         if not running.archive.facts().closed:
             running.ledger.append("end", {"reason": "every campaign ended"})
     except HeirloopError as error:
+        if isinstance(error, VerificationFailed):
+            record(running.folder, str(error))
         running.ledger.append("pause", {"reason": str(error)[:300], "exit_code": error.exit_code})
         raise
     finally:
@@ -288,6 +292,6 @@ class View:
         console, root = self.console, s["accounts"]["root"]
         console.print(table)
         console.print(f"spent {root['cpu_us']['spent'] / 1e6:.0f} of {root['cpu_us']['limit'] / 1e6:.0f} CPU-s, "
-                      f"{root['jobs']['spent']} of {root['jobs']['limit']} jobs; {verify(self._running.folder)['entries']} entries verified; "
+                      f"{root['jobs']['spent']} of {root['jobs']['limit']} jobs; {checked(self._running.folder)['entries']} entries verified; "
                       f"decided by: {', '.join(s['decided_by'])}")  # fmt: skip
         print(f"report: {Path(self._running.folder) / 'report.html'}")
