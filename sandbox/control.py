@@ -25,6 +25,8 @@ from sandbox.ledger import Ledger
 from sandbox.run import reconcile
 
 Order = Literal["stop", "pause", "slow", "resume", "drill", "drill-end"]
+TURN_SECONDS = 0.5
+"""How long a stop waits for its turn to write before it kills first and writes then."""
 GRACE_SECONDS = 5.0
 """How long a stopped loop may take to close its ledger before it is killed too."""
 
@@ -41,14 +43,18 @@ def stop(folder: Path, who: str, why: str) -> dict[str, Any]:
     Works while the loop hangs (even holding the ledger) and on what it left behind when it died. Returns seconds until no job
     was left, how many were killed, and whether the loop had to be killed.
     """
-    started, pid, forced = time.monotonic(), holder(folder), False
-    study = Ledger.file(folder / "ledger.sqlite").entries()[0].hash
-    killed = kill_jobs(pid, study)
-    try:
-        order(Ledger.file(folder / "ledger.sqlite", timeout=2), "stop", who, why)
-    except Stopped:  # a loop that hangs inside a transaction
-        forced = _end(pid)
-        order(Ledger.file(folder / "ledger.sqlite"), "stop", who, why)
+    started, pid, forced, killed = time.monotonic(), holder(folder), False, 0
+    path = folder / "ledger.sqlite"
+    study = Ledger.file(path).entries()[0].hash
+    try:  # the order first, so that what is killed is recorded as killed by it, and nothing starts in between
+        order(Ledger.file(path, timeout=TURN_SECONDS), "stop", who, why)
+    except Stopped:  # a slow disk, or a loop that hangs inside a transaction
+        killed = kill_jobs(pid, study)
+        try:
+            order(Ledger.file(path, timeout=4 * TURN_SECONDS), "stop", who, why)
+        except Stopped:
+            forced = _end(pid)
+            order(Ledger.file(path), "stop", who, why)
     killed += kill_jobs(pid, study)
     seconds = time.monotonic() - started
     deadline = time.monotonic() + GRACE_SECONDS

@@ -77,7 +77,7 @@ class Transaction:
 class Ledger:
     """One study's record. Opening checks the whole chain."""
 
-    def __init__(self, url: str, *, create: bool, timeout: int = 60) -> None:
+    def __init__(self, url: str, *, create: bool, timeout: float = 60) -> None:
         self._engine = sa.create_engine(url, connect_args={"timeout": timeout} if url.startswith("sqlite") else {})
         if url.startswith("sqlite"):
             sa.event.listen(self._engine, "connect", _sqlite_pragmas)
@@ -92,7 +92,7 @@ class Ledger:
             raise VerificationFailed(f"the ledger cannot be read ({error.orig}); restore it from a copy of the run") from None
 
     @classmethod
-    def file(cls, path: Path, *, create: bool = False, timeout: int = 60) -> "Ledger":
+    def file(cls, path: Path, *, create: bool = False, timeout: float = 60) -> "Ledger":
         """Open the ledger of a run; a missing one is refused unless it may be created. A writer waits `timeout` seconds for its turn."""
         if not create and not path.is_file():
             raise VerificationFailed(f"there is no ledger at {path}; name a run folder that holds ledger.sqlite")

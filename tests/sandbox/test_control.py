@@ -1,5 +1,6 @@
 """Orders from outside a loop that runs, hangs, or is dead: real jobs in a real box, killed and counted."""
 
+import contextlib
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, need_box
+from web import Person, chromium, served
 
 from loop import people
 from sandbox import control, keys
@@ -58,7 +60,7 @@ def start(tmp_path):
         process.communicate()
 
 
-def wait(done, seconds=90):
+def wait(done, seconds=240):
     deadline = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < deadline, "it did not happen"
@@ -107,6 +109,29 @@ def test_a_stop_kills_every_job_and_nothing_starts_after_it(start, how):
     assert again.returncode == 5 and "heirloop resume" in again.stderr and len(kinds(folder, "start")) == before
     assert people.resume(folder, "ada")["resumed"] and not (folder / "STOP").exists()
     assert people.open_gate(folder).halt == ""
+
+
+def test_a_person_watches_a_run_in_the_browser_and_stops_it_there(start):
+    with chromium() as browser, contextlib.ExitStack() as stack:
+        keys.new_key("ada", "person", "correct horse")
+        folder, process = start()
+        address = stack.enter_context(served(folder.parent))
+        ada = Person(browser, address)
+        ada.open_file(keys.home() / "keys" / "ada.key", "correct horse")
+        ada.page.wait_for_url(address + "/")
+        page = ada.goto("/runs/t")
+        ada.says("running", ".state")
+        assert page.locator("#live tbody tr", has_text="train").count() >= 2  # jobs now
+        before = kinds(folder, "start")
+        control.order(people.open_gate(folder).ledger, "slow", "bob", "a look", per_hour=900)
+        ada.says("slowed to 900 jobs an hour", "#live")  # the page follows without being loaded again
+        page.get_by_label("Why").fill("smoke in the room")
+        page.get_by_role("button", name="Stop").click()
+        ada.says("stopped", ".state")
+        wait(lambda: process.poll() is not None)
+        assert live(process.pid) == [] and kinds(folder, "start") == before
+        (stop,) = [c for c in kinds(folder) if c["what"] == "stop"]
+        assert (stop["who"], stop["why"]) == ("ada (person, inbox)", "smoke in the room") and ada.wrong == []
 
 
 def test_a_stop_works_on_what_a_dead_loop_left_and_charges_it(start):
