@@ -213,18 +213,23 @@ def _hand_in(gate: Any, envelope: bytes) -> None:
 @click.option("--reason", default="", help="For a request: why; recorded.")
 @click.option("--out", type=click.Path(path_type=Path), help="For a request: where the signed decision goes.")
 def decide(file: Path, folder: Path, key: str, answer: str, reason: str, out: Path | None) -> None:
-    """Hand in a decision that was signed elsewhere, or sign a request that came as a file, on a machine without network for instance."""
+    """Hand in a decision or an acknowledgement that was signed elsewhere, or sign a request that came as a file, on a machine without network for instance."""
     import secrets
     import time
     from dataclasses import replace
 
     from configs.errors import BadInput
     from loop.people import open_gate, read_request
+    from sandbox.notice import is_acknowledgement, take
 
     try:
         data = file.read_bytes()[:4_000_001]
     except OSError as error:
         raise BadInput(f"FILE is {str(file)!r}; it cannot be read ({error.strerror})") from None
+    if is_acknowledgement(data):
+        body = take(open_gate(folder), data)
+        click.echo(f"acknowledged, {body['delay_seconds']:.0f} s after the delivery; it decides nothing")
+        return
     found = read_request(data)
     if found is None:
         _hand_in(open_gate(folder), data)
@@ -255,6 +260,45 @@ def inbox(folder: Path, host: str, port: int, names: tuple[str, ...], certificat
     scheme = "https" if certificate else "http"
     click.echo(f"inbox: {scheme}://{host}:{port}  (Ctrl-C ends it; `heirloop keys invite NAME` lets a browser enrol a key)")
     serve(folder, host, port, names, certificate, certificate_key)
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@AS_JSON
+def notify(folder: Path, as_json: bool) -> None:
+    """Send what people should have been told by now, where no loop runs that does it."""
+    from loop.people import open_gate
+    from sandbox.send import Caller
+
+    caller, rows = Caller(open_gate(folder), folder), list[dict[str, Any]]()
+    while now := caller.deliver():
+        rows += now
+    head = ["what", "to", "scheme", "attempt", "ok", "error", "digest"]
+    _print([[row[name] if as_json else _yes(row[name]) for name in head] for row in rows], head, as_json)
+
+
+@cli.command()
+@click.argument("digest")
+@click.option("--run", "folder", type=click.Path(path_type=Path), default=Path("runs/quickstart"), show_default=True)
+@click.option("--study", default="", help="Study of the message, where the run is elsewhere.")
+@click.option("--entry", default="", help="Entry of the message, where the run is elsewhere.")
+@click.option("--key", required=True, help="Receiver's key that signs.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write it to this file for `heirloop decide`, here or elsewhere.")
+def acknowledge(digest: str, folder: Path, study: str, entry: str, key: str, out: Path | None) -> None:
+    """Sign that the notice DIGEST arrived. It decides nothing."""
+    from loop.people import acknowledgement, open_gate
+    from sandbox import keys
+    from sandbox.notice import take
+
+    if not sys.stdin.isatty():
+        raise NeedsHuman("an acknowledgement is signed by a person at a terminal, who types the passphrase; run this there")
+    one = acknowledgement(None if study else open_gate(folder), digest, study, entry, key)
+    envelope = keys.sign(one, keys.open_key(key, click.prompt("passphrase", hide_input=True)), "acknowledgement")
+    if out:
+        out.write_bytes(envelope)
+        click.echo(f"signed: {out}; `heirloop decide {out} --run RUN` hands it in")
+        return
+    click.echo(f"acknowledged, {take(open_gate(folder), envelope)['delay_seconds']:.0f} s after the delivery; it decides nothing")
 
 
 @cli.command()
@@ -389,14 +433,26 @@ def amend(folder: Path, changes: tuple[str, ...], why: str, repin: bool, apply: 
 
 
 @cli.command()
-@click.argument("folders", type=click.Path(path_type=Path), nargs=-1, required=True)
-@click.option("--since", default="", help="UTC time, as in the ledger.")
+@click.argument("folders", type=click.Path(path_type=Path), nargs=-1)
+@click.option("--since", default="", help="UTC time, such as 2026-01-31T00:00.")
 @click.option("--until", default="", help="UTC time.")
-def compute(folders: tuple[Path, ...], since: str, until: str) -> None:
-    """Print the signed compute statement of runs: total, peak, per class and account."""
-    from loop.people import sign_compute
+@click.option("--check", "file", type=click.Path(path_type=Path), help="Check a statement instead, with nothing but --public.")
+@click.option("--public", default="", help="Public key that must have signed it, hex; the study root has it as checkpoint_key.")
+def compute(folders: tuple[Path, ...], since: str, until: str, file: Path | None, public: str) -> None:
+    """Print the signed compute statement of runs (total, peaks, per class and account) and record it, or check one."""
+    from configs.errors import BadInput
+    from loop.compute import check, publish
 
-    click.echo(sign_compute(folders, since, until).decode())
+    if file:
+        try:
+            envelope = file.read_bytes()
+        except OSError as error:
+            raise BadInput(f"--check is {str(file)!r}; it cannot be read ({error.strerror})") from None
+        click.echo(json.dumps(check(envelope.strip(), public), indent=2))
+        return
+    if not folders:
+        raise BadInput("FOLDERS is empty; name runs, or --check FILE --public HEX")
+    click.echo(publish(folders, since, until).decode())
 
 
 @cli.group("incident")
@@ -555,10 +611,29 @@ def keys_sign_in(name: str, nonce: str, origin: str) -> None:
 def keys_list(as_json: bool) -> None:
     """List public halves."""
     from sandbox import keys
+    from sandbox.send import Addresses
 
-    dead = keys.revoked()
-    rows = [[k["name"], k["kind"], k["person"], k["public"], k["public"] in dead] for k in keys.public_keys()]
-    _print([[*row[:-1], row[-1] if as_json else _yes(row[-1])] for row in rows], ["name", "kind", "person", "public", "revoked"], as_json)
+    dead, book = keys.revoked(), Addresses()
+    rows = [[k["name"], k["kind"], k["person"], k["public"], book.shown(k["name"]), k["public"] in dead] for k in keys.public_keys()]
+    head = ["name", "kind", "person", "public", "called at", "revoked"]
+    _print([[*row[:-1], row[-1] if as_json else _yes(row[-1])] for row in rows], head, as_json)
+
+
+@keys_group.command("address")
+@click.argument("name")
+@click.argument("url", default="")
+@click.option("--remove", is_flag=True, help="Forget it.")
+def keys_address(name: str, url: str, remove: bool) -> None:
+    """Say where reviewer NAME is called: an apprise URL (mailto://, slack://, json:// ...). Without URL it is asked for and not echoed."""
+    from sandbox.send import Addresses
+
+    if not url and not remove:
+        if not sys.stdin.isatty():
+            raise NeedsHuman("URL is missing; give it, or run this at a terminal and type it there")
+        url = click.prompt("URL", hide_input=True)
+    book = Addresses()
+    book.set(name, "" if remove else url)
+    click.echo(f"{name}: forgotten" if remove else f"{name}: {book.shown(name)}")
 
 
 @keys_group.command("revoke")

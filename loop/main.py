@@ -31,8 +31,10 @@ from loop.summary import summary
 from loop.verify import verify
 from sandbox import control
 from sandbox.canonical import canonical
+from sandbox.gate import Gate
 from sandbox.ledger import Ledger
 from sandbox.run import replay as replay_job
+from sandbox.send import Caller
 
 
 def check(composed: DictConfig) -> Config:
@@ -87,7 +89,7 @@ def execute(config: Config) -> dict[str, Any]:
     started = time.monotonic()
     _on_signals(running)
     try:
-        with View(running) as view, _watched(running):
+        with View(running) as view, _watched(running), Caller(Gate(running.ledger, running.sandbox.store), running.folder).calling():
             campaigns = [Campaign(running, arm, repeat, None, view.say) for repeat in range(config.study.repeats) for arm in config.arms()]
             _side_by_side(running, campaigns)
         if not running.archive.facts().closed:

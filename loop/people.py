@@ -1,4 +1,4 @@
-"""What people do to a run from outside its loop: look, decide, resume, deploy, roll back, recall, amend, account for compute."""
+"""What people do to a run from outside its loop: look, decide, resume, deploy, roll back, recall, amend, acknowledge, export."""
 
 import html
 from collections.abc import Sequence
@@ -11,12 +11,13 @@ from configs.records import Plan
 from configs.study import Config
 from loop.archive import Archive
 from loop.shown import body_of, facts, rows, visible
-from loop.study import SCRIPTED, signer
+from loop.study import SCRIPTED, need_counterparty
 from loop.summary import champion, shown
 from sandbox import budget, control, incident, keys
 from sandbox.canonical import canonical, digest
 from sandbox.gate import Approval, Gate, Subject, body_plan, decided, new_approval
 from sandbox.ledger import Ledger
+from sandbox.notice import acknowledge
 from sandbox.store import Store
 
 
@@ -159,6 +160,7 @@ def amend(folder: Path, overrides: Sequence[str], who: str, why: str, repin: boo
     reviewers = list(gate.rules.reviewers)
     if repin:
         reviewers = [one for one in reviewers if one["name"] == SCRIPTED] + keys.reviewers()
+    need_counterparty(config, reviewers)
     if decided(config) == gate.rules.decided and reviewers == list(gate.rules.reviewers):
         raise BadInput("the amendment changes nothing; name a field that differs")
     body = {"version": gate.rules.version + 1, "config": plain(config), "decided": decided(config), "reviewers": reviewers, "who": who, "why": why,
@@ -186,34 +188,18 @@ def apply_amendment(folder: Path, prefix: str) -> int:
     return int(body["version"])
 
 
-def compute(folders: Sequence[Path], since: str = "", until: str = "") -> dict[str, Any]:
-    """Return what a period's compute was, over runs: total, peak, per class and per account, for somebody outside."""
-    runs = []
-    for folder in folders:
-        gate = open_gate(folder)
-        entries = [e for e in gate.ledger.entries() if (since or e.time) <= e.time and e.time <= (until or e.time)]
-        jobs = [e for e in entries if e.kind == "job"]
-        classes: dict[str, int] = {}
-        hours: dict[str, int] = {}
-        for e in jobs:
-            used, plan = e.body["result"]["charged"]["cpu_us"], gate.plans[e.body["plan"]]
-            classes[plan.change_class] = classes.get(plan.change_class, 0) + used
-            hours[e.time[:13]] = hours.get(e.time[:13], 0) + used
-        accounts: dict[str, int] = {}
-        for e in (e for e in entries if e.kind == "settle"):
-            for account in e.body["accounts"]:
-                accounts[account] = accounts.get(account, 0) + e.body["spent"]["cpu_us"]
-        runs.append({"study": gate.rules.root, "name": gate.rules.config.study.name, "entries": len(entries), "jobs": len(jobs),
-                     "cpu_us": accounts.get("root", 0), "peak_hour_cpu_us": max(hours.values(), default=0),
-                     "peak_bytes": max((e.body["result"]["peak_bytes"] for e in jobs), default=0), "by_class": classes, "by_account": accounts,
-                     "head": gate.ledger.entries()[-1].hash})  # fmt: skip
-    return {"since": since, "until": until, "cpu_us": sum(r["cpu_us"] for r in runs), "jobs": sum(r["jobs"] for r in runs), "runs": runs}
-
-
-def sign_compute(folders: Sequence[Path], since: str = "", until: str = "") -> bytes:
-    """Return the compute statement signed by the first run's checkpoint key, whose public half its study root holds."""
-    first = Ledger.file(folders[0] / "ledger.sqlite").entries()[0].body
-    return keys.sign(compute(folders, since, until), signer(keys.load_secret(first["secret"])), "compute")
+def acknowledgement(gate: Gate | None, prefix: str, study: str, entry: str, key: str) -> dict[str, Any]:
+    """Return an unsigned acknowledgement of a notice: of one that the run sent, or (no gate) of a message's own three digests."""
+    half = next((k for k in keys.public_keys() if k["name"] == key), None)
+    if half is None:
+        raise BadInput(f"there is no key {key!r}; `heirloop keys list` shows those of this user")
+    if gate is None:
+        return plain(acknowledge(study, entry, prefix, half))  # type: ignore[no-any-return]
+    found = {(e.body["digest"], e.body["about"]) for e in gate.ledger.entries() if e.kind == "notice" and e.body["digest"].startswith(prefix)}
+    if len(found) != 1 or not prefix:
+        raise BadInput(f"DIGEST is {prefix!r}; it should begin exactly one notice's digest, {len(found)} match")
+    ((name, about),) = found
+    return plain(acknowledge(gate.rules.root, about, name, half))  # type: ignore[no-any-return]
 
 
 def export_incident(folder: Path, name: str) -> tuple[bytes, str]:

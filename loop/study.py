@@ -5,7 +5,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from safetensors.numpy import save
 
-from configs.build import plain, strict_json
+from configs.build import need, plain, strict_json
 from configs.errors import BadInput, NoBox, Stopped, VerificationFailed
 from configs.records import Amount
 from configs.study import Config
@@ -213,7 +213,14 @@ def pinned(config: Config, secret: bytes) -> list[dict[str, str]]:
     halves = keys.reviewers()
     if config.reviewer.policy != "people":
         halves.append({"name": SCRIPTED, "kind": "simulated", "person": SCRIPTED, "public": keys.public_hex(scripted_key(secret))})
+    need_counterparty(config, halves)
     return halves
+
+
+def need_counterparty(config: Config, halves: Sequence[Mapping[str, str]]) -> None:
+    """Raise BadInput where the counterparty that gates name is no pinned external reviewer."""
+    name, outside = config.gates.counterparty, [half["name"] for half in halves if half["kind"] == "external"]
+    need(not name or name in outside, "gates.counterparty", name, f"a pinned external reviewer ({', '.join(outside) or 'none here'}), or empty")
 
 
 def scripted_key(secret: bytes) -> Ed25519PrivateKey:

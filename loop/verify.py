@@ -40,6 +40,8 @@ def verify(folder: Path, kept: Path | None = None) -> dict[str, Any]:
             if digest(body["envelope"].encode()) != body["digest"] or signed != body[entry.kind]:
                 raise VerificationFailed(f"entry {entry.sequence}: the {entry.kind} does not match what was signed")
             authorities.add(body["digest"])
+        if entry.kind == "acknowledgement" and keys.verify(body["envelope"].encode(), body[entry.kind]["public"], entry.kind) != body[entry.kind]:
+            raise VerificationFailed(f"entry {entry.sequence}: the acknowledgement does not match what was signed")
         if entry.kind == "decision" and body["allow"] and not set(body["by"]) <= authorities:
             raise VerificationFailed(f"entry {entry.sequence}: the decision rests on no recorded mandate or approval")
         if entry.kind == "amended" and not set(body["by"]) <= authorities:

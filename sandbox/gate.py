@@ -586,6 +586,14 @@ class Gate:
                 if r.sequence > self._done.get((subject, what), 0) and now < r.expires
                 and self.subjects[subject].version == self.rules.version and not self._settled(subject, what, now)]  # fmt: skip
 
+    def expired(self, now: float) -> list[Request]:
+        """Return the questions that nobody decided on in time, oldest first."""
+        def answered(r: Request) -> bool:
+            return any((b["plan"], b["class"]) == (r.subject, r.change_class) and r.at <= at < r.expires for b, at in self.decisions)
+
+        return [r for r in self.requests.values()
+                if now >= r.expires and not answered(r) and not self._settled(r.subject, r.change_class, r.expires - 1)]  # fmt: skip
+
     def _settled(self, subject: str, change_class: str, now: float) -> bool:
         """Tell whether people have said all that a request needs, though the loop may not have read it yet."""
         try:

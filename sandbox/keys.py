@@ -156,10 +156,10 @@ def sign(payload: dict[str, Any], key: Ed25519PrivateKey, kind: str) -> bytes:
     return canonical(envelope.to_dict())
 
 
-def verify(envelope: bytes, public: str, kind: str) -> dict[str, Any]:
-    """Return the payload of an envelope signed by `public` (hex); raise VerificationFailed otherwise."""
+def verify(envelope: bytes, public: str, kind: str, limit: int = 65_536) -> dict[str, Any]:
+    """Return the payload of an envelope of at most `limit` bytes signed by `public` (hex); raise VerificationFailed otherwise."""
     try:
-        found = Envelope.from_dict(strict_json(envelope))
+        found = Envelope.from_dict(strict_json(envelope, limit))
         raw = bytes.fromhex(public)
         pem = ser.load_der_public_key(bytes.fromhex("302a300506032b6570032100") + raw)
         key = SSlibKey.from_crypto(pem)
@@ -167,7 +167,7 @@ def verify(envelope: bytes, public: str, kind: str) -> dict[str, Any]:
             raise VerificationFailed(f"the envelope is a {found.payload_type!r}; it should be a {kind}")
         for signature in found.signatures.values():
             key.verify_signature(signature, found.pae())
-            payload = strict_json(found.payload)
+            payload = strict_json(found.payload, limit)
             if canonical(payload) != found.payload:
                 raise VerificationFailed("the signed payload is not canonical JSON")
             return dict(payload)

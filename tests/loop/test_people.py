@@ -11,7 +11,7 @@ from test_cycle import approve, better, config, entries, gate_of, go, mandate
 from test_gates import accept, real_judge, said
 
 from configs.build import plain
-from configs.errors import BadInput, BudgetExhausted, Denied, NeedsHuman, Stopped, VerificationFailed
+from configs.errors import BadInput, BudgetExhausted, Denied, NeedsHuman, Stopped
 from loop import cycle, people
 from loop.study import Running
 from loop.verify import verify
@@ -191,19 +191,6 @@ def test_a_slowed_study_starts_no_more_than_it_may(tmp_path, go):
         patch.setattr(Running, "wait", lambda _, held: (_ for _ in ()).throw(held))
         go(cfg, FakeBox(better, order))
     assert len(said(cfg, "start")) == 4
-
-
-def test_the_compute_statement_is_signed_and_adds_up(done):
-    cfg, folder = done
-    envelope = people.sign_compute([folder])
-    told = keys.verify(envelope, entries(cfg)[0].body["checkpoint_key"], "compute")
-    (run,) = told["runs"]
-    spent = gate_of(cfg).ledger.read(lambda c: people.budget.balances(c))["root"]["cpu_us"]["spent"]
-    assert told["cpu_us"] == run["cpu_us"] == spent == run["by_account"]["root"]
-    assert sum(run["by_class"].values()) + run["by_account"]["propose"] == spent and run["peak_hour_cpu_us"] > 0
-    assert people.compute([folder], since="2999")["cpu_us"] == 0
-    with pytest.raises(VerificationFailed):
-        keys.verify(envelope.replace(b'"sig":"', b'"sig":"00'), entries(cfg)[0].body["checkpoint_key"], "compute")
 
 
 def test_the_summary_says_what_oversight_cost_and_caught(tmp_path, go):
