@@ -28,7 +28,7 @@ from loop.propose import PROPOSERS
 from loop.report import write
 from loop.study import Running, open_study, read_config
 from loop.summary import summary
-from loop.verify import verify
+from loop.verify import checked, record
 from sandbox import control
 from sandbox.canonical import canonical
 from sandbox.gate import Gate
@@ -95,6 +95,8 @@ def execute(config: Config) -> dict[str, Any]:
         if not running.archive.facts().closed:
             running.ledger.append("end", {"reason": "every campaign ended"})
     except HeirloopError as error:
+        if isinstance(error, VerificationFailed):
+            record(running.folder, str(error))
         running.ledger.append("pause", {"reason": str(error)[:300], "exit_code": error.exit_code})
         raise
     finally:
@@ -290,6 +292,6 @@ class View:
         console, root = self.console, s["accounts"]["root"]
         console.print(table)
         console.print(f"spent {root['cpu_us']['spent'] / 1e6:.0f} of {root['cpu_us']['limit'] / 1e6:.0f} CPU-s, "
-                      f"{root['jobs']['spent']} of {root['jobs']['limit']} jobs; {verify(self._running.folder)['entries']} entries verified; "
+                      f"{root['jobs']['spent']} of {root['jobs']['limit']} jobs; {checked(self._running.folder)['entries']} entries verified; "
                       f"decided by: {', '.join(s['decided_by'])}")  # fmt: skip
         print(f"report: {Path(self._running.folder) / 'report.html'}")

@@ -1,24 +1,51 @@
-"""`heirloop verify`: recompute everything from bytes. Raises VerificationFailed and names the entry."""
+"""`heirloop verify`: recompute everything from bytes. Raises VerificationFailed and names the entry.
 
+A failure is an incident of the run, unless the chain or its signed heads are what fails: to write on would then cover up what was cut.
+"""
+
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.exc import DatabaseError
+
 from configs.build import plain
-from configs.errors import BadInput, VerificationFailed
+from configs.errors import BadInput, Stopped, VerificationFailed
 from configs.records import JobResult, Scores
 from evals.data import held_out
 from evals.score import score
 from loop.archive import Archive, Facts
 from loop.study import places, read_config
-from sandbox import keys
+from sandbox import incident, keys
 from sandbox.budget import balances, replay
 from sandbox.canonical import digest
 from sandbox.ledger import Ledger, check_checkpoints
 from sandbox.store import Store
 
 
-def verify(folder: Path, kept: Path | None = None) -> dict[str, Any]:
-    """Check chain, signed heads, balances, plans, grants, stored bytes and, with the secret at hand, every score."""
+def checked(folder: Path, kept: Path | None = None) -> dict[str, Any]:
+    """Verify a run, and record in it that it failed."""
+    try:
+        return verify(folder, kept)
+    except VerificationFailed as error:
+        where = record(folder, str(error), kept)
+        raise VerificationFailed(f"{error}; {where or 'not recorded in the run, whose record may itself be what fails'}") from None
+
+
+def record(folder: Path, why: str, kept: Path | None = None) -> str:
+    """Open an incident for a failed verification, once per reason; return where it stands, or nothing where the record must not be written on."""
+    with suppress(VerificationFailed, DatabaseError, Stopped):
+        ledger, _ = _heads(folder, kept)
+        with ledger.transaction() as txn:
+            known = [e.body for e in txn.entries() if e.kind == "incident" and why[:300] in (e.body["root_cause"][:300], e.body["containment"])]
+            made = known or [incident.report(txn, "failed verification", kind="incident", severity="high", detector="verify", root_cause=why,
+                                             harm_potential="what is concluded from this run may be wrong").body]  # fmt: skip
+            return f"recorded as {made[0]['id']}"
+    return ""
+
+
+def _heads(folder: Path, kept: Path | None) -> tuple[Ledger, list[int]]:
+    """Open a ledger whose chain and signed heads hold; return it and how many heads each place has."""
     ledger = Ledger.file(folder / "ledger.sqlite")
     entries = ledger.entries()
     read_config(ledger)
@@ -28,6 +55,13 @@ def verify(folder: Path, kept: Path | None = None) -> dict[str, Any]:
     heads = [check_checkpoints(entries, first.body["checkpoint_key"], place) for place in (*places(folder, first.hash), *([kept] if kept else []))]
     if max(heads) == 0 and any(e.kind == "champion" for e in entries):
         raise VerificationFailed("no signed checkpoint was found in the run or outside it; the tail cannot be trusted")
+    return ledger, heads
+
+
+def verify(folder: Path, kept: Path | None = None) -> dict[str, Any]:
+    """Check chain, signed heads, balances, plans, grants, stored bytes and, with the secret at hand, every score. Writes nothing."""
+    ledger, heads = _heads(folder, kept)
+    entries = ledger.entries()
     if ledger.read(balances) != replay(entries):
         raise VerificationFailed("the accounts do not match the entries; the entries are the authority")
     store, granted, consumed, authorities = Store(folder / "store"), set(), set(), set()

@@ -56,12 +56,12 @@ def run(sandbox: Sandbox, job: Job, grant: Grant, cpu: int | None = None) -> Job
     Raises VerificationFailed (grant, plan or bytes do not match), BudgetExhausted (nothing was reserved), NeedsHuman (what
     the grant rests on ended), Halted (a person or a tripwire holds the study).
     """
-    plan = _check(sandbox, job, grant)
     key = digest(job)
-    reserved, payers = worst_case(job), accounts(grant, plan)
-    files = sandbox.store.get_bundle(job.bundle)
-    files |= {"job.json": canonical(job.order), **{i.name: sandbox.store.get(i.digest) for i in job.inputs}}
     try:
+        plan = _check(sandbox, job, grant)
+        reserved, payers = worst_case(job), accounts(grant, plan)
+        files = sandbox.store.get_bundle(job.bundle)
+        files |= {"job.json": canonical(job.order), **{i.name: sandbox.store.get(i.digest) for i in job.inputs}}
         with sandbox.ledger.transaction() as txn:
             sandbox.gate.launch(txn, grant)
             budget.reserve(txn, grant.nonce, payers, reserved)

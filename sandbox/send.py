@@ -96,7 +96,7 @@ class Caller:
 
     def __init__(self, gate: Gate, folder: Path) -> None:
         self._gate, self._folder, self._hanging = gate, folder, dict[str, threading.Thread]()
-        self._seen, self._looked, self._end = 0, 0.0, math.inf
+        self._seen, self._looked, self._end, self._over = 0, 0.0, math.inf, threading.Event()
 
     def deliver(self, now: float | None = None, seconds: float = SEND_SECONDS) -> list[dict[str, Any]]:
         """Try what is due, at most one message per address, and record each attempt; return what was recorded."""
@@ -138,12 +138,12 @@ class Caller:
             yield
         finally:
             self._end = time.monotonic() + CLOSE_SECONDS
+            self._over.set()
             thread.join(CLOSE_SECONDS + 1)
 
     def _work(self) -> None:
         with suppress(HeirloopError, OSError):  # a full disk stops the loop by itself; what was not sent is due when it goes on
-            while self._end == math.inf:
-                time.sleep(0.2)
+            while not self._over.wait(0.2):
                 count = len(self._gate.ledger.entries())
                 if count != self._seen or time.monotonic() > self._looked + 10:
                     self._seen, self._looked = count, time.monotonic()

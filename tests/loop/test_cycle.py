@@ -24,7 +24,7 @@ from configs.study import Caps
 from configs.tokens import layout
 from loop import cli, cycle, main, people, study
 from loop.archive import Archive
-from loop.verify import verify
+from loop.verify import checked, verify
 from sandbox import keys
 from sandbox.gate import new_approval, new_mandate
 from sandbox.ledger import Ledger
@@ -422,11 +422,30 @@ def test_the_door_refuses_changed_jobs_and_used_grants(tmp_path, go):
             (replace(job, bundle=running.sandbox.store.put(b"{}")), grant),
             (replace(job, order=replace(job.order, steps=job.order.steps + 1)), grant),
         ):
+            before = sum(e.kind == "incident" for e in running.ledger.entries())
             with pytest.raises(VerificationFailed):
                 run(running.sandbox, bad_job, bad_grant)
+            assert sum(e.kind == "incident" for e in running.ledger.entries()) == before + 1
 
     go(cfg, box, attack)
     assert len(box.ran) == ran
+
+
+def test_damaged_bytes_in_a_run_are_an_incident_and_nothing_runs(tmp_path, go):
+    cfg = config(tmp_path)
+    mandate(cfg)
+    ran = []
+
+    def damage(execution):
+        ran.append(execution)
+        for path in (tmp_path / "runs" / "t" / "store").rglob("*"):
+            if path.is_file():
+                path.write_bytes(b"other")
+        return None
+
+    with pytest.raises(VerificationFailed, match="wrong bytes"):
+        go(cfg, FakeBox(better, damage))
+    assert len(ran) == 1 and {e.body["detector"] for e in entries(cfg) if e.kind == "incident"} >= {"verify"}
 
 
 def test_replay_gives_the_same_bytes_or_says_that_it_does_not(tmp_path, go):
@@ -484,6 +503,18 @@ def test_verify_finds_what_was_damaged(tmp_path, go, monkeypatch, damage):
     with pytest.raises(HeirloopError) as error:
         verify(folder)
     assert error.value.exit_code == 6
+    if damage in ("tail", "ledger gone"):  # writing on would cover up what was cut
+        count = len(entries(cfg)) if damage == "tail" else 0
+        with pytest.raises(VerificationFailed, match="not recorded"):
+            checked(folder)
+        assert damage == "ledger gone" or len(entries(cfg)) == count
+        return
+    before = len(entries(cfg))
+    for _ in range(2):
+        with pytest.raises(VerificationFailed, match="recorded as I-1"):
+            checked(folder)
+    (found,) = entries(cfg)[before:]
+    assert (found.kind, found.body["detector"], found.body["root_cause"]) == ("incident", "verify", str(error.value))
 
 
 @pytest.mark.parametrize(
