@@ -220,6 +220,20 @@ def test_a_scripted_reviewer_runs_a_study_and_is_never_counted_as_human(tmp_path
     verify(tmp_path / "runs" / "t")
 
 
+def test_an_answer_that_another_campaign_got_is_seen(tmp_path, go, monkeypatch):
+    """Two campaigns ask at once, one gets both answers: the other looks again before it gives up."""
+    real = reviewer.answer
+    monkeypatch.setattr(reviewer, "answer", lambda running: real(running) and 0)
+    assert go(config(tmp_path, *SCRIPT), FakeBox(better))["finished"]
+
+
+def test_a_cap_that_refuses_a_promotion_is_a_no_and_the_loop_goes_on(tmp_path, go, monkeypatch):
+    monkeypatch.setattr(cycle, "judge", lambda *a, **k: accept(real_judge(*a, **k)))
+    cfg = config(tmp_path, *SCRIPT, "gates.requests_per_hour=3", "study.proposals=2")
+    assert go(cfg, FakeBox(better))["finished"]
+    assert next(d["class"] for d in said(cfg) if not d["allow"]) == "promote"
+
+
 def test_a_scripted_reviewer_s_file_is_checked(tmp_path):
     (tmp_path / "a.json").write_text('{"recipe": "yes"}')
     with pytest.raises(BadInput, match="approve, deny or escalate"):
