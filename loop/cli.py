@@ -213,7 +213,7 @@ def _hand_in(gate: Any, envelope: bytes) -> None:
 @click.option("--reason", default="", help="For a request: why; recorded.")
 @click.option("--out", type=click.Path(path_type=Path), help="For a request: where the signed decision goes.")
 def decide(file: Path, folder: Path, key: str, answer: str, reason: str, out: Path | None) -> None:
-    """Hand in a decision or an acknowledgement that was signed elsewhere, or sign a request that came as a file, on a machine without network for instance."""
+    """Hand in a decision or an acknowledgement that was signed elsewhere, or sign a request that came as a file, on a machine without network."""
     import secrets
     import time
     from dataclasses import replace

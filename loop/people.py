@@ -10,7 +10,7 @@ from configs.records import Plan
 from configs.study import Config
 from loop.archive import Archive
 from loop.report import incident_page
-from loop.shown import body_of, facts, rows
+from loop.shown import body_of, facts, rows, visible
 from loop.study import SCRIPTED, need_counterparty
 from loop.summary import champion, shown
 from sandbox import budget, control, incident, keys

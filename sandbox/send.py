@@ -75,8 +75,7 @@ class Addresses:
 
 def due(gate: Gate, now: float, known: Addresses) -> Iterator[tuple[Notice, str, int]]:
     """Yield (notice, name, attempt from 1) for everything that should be sent now."""
-    entries = gate.ledger.entries()
-    gate.refresh(entries)
+    entries = gate.refresh().ledger.entries()
     tried: dict[tuple[str, str], list[dict[str, Any]]] = {}
     recent: dict[str, int] = {}
     for body in (e.body for e in entries if e.kind == "notice"):
