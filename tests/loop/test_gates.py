@@ -11,9 +11,10 @@ from test_cycle import approve, better, config, entries, gate_of, go, mandate, w
 from configs.build import plain
 from configs.errors import BadInput, Denied, NeedsHuman, VerificationFailed
 from configs.recipe import Recipe
-from configs.records import Proposal
+from configs.records import Edit, Proposal
 from evals.oversight import PAIRS, cost, detection
 from loop import cli, cycle, reviewer, study
+from loop.plan import change
 from loop.verify import verify
 from sandbox import gate as gates
 from sandbox import incident, keys, ledger
@@ -128,6 +129,14 @@ real_judge = cycle.judge
 
 def accept(verdict):
     return replace(verdict, answer="accept")
+
+
+def test_a_plan_has_the_highest_class_of_its_edits():
+    files = {"models/train.py": b"a = 1\n", "models/net.py": b"b = 1\n"}
+    edits = [Edit(file=file, search="= 1", replace="= 2") for file in files]
+    for told, risk in (([], "recipe"), (edits[:1], "patch"), (edits[1:], "structural"), (edits, "structural"), (edits[::-1], "structural")):
+        proposal = Proposal(hypothesis="it is only a recipe", knobs={"depth": 3}, edits=tuple(told))
+        assert change(Recipe(), files, proposal)[0] == risk
 
 
 def test_a_mandate_lets_only_so_many_plans_pass_in_an_hour(tmp_path, go):
