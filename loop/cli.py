@@ -262,17 +262,35 @@ def inbox(folder: Path, host: str, port: int, names: tuple[str, ...], certificat
     serve(folder, host, port, names, certificate, certificate_key)
 
 
+def _tell(folder: Path) -> None:
+    """Call people about what a command has just done, for a moment; the loop or `heirloop notify` tries again what fails."""
+    from contextlib import suppress
+
+    from configs.errors import HeirloopError
+    from loop.people import open_gate
+    from sandbox.send import CLOSE_SECONDS, Caller
+
+    with suppress(HeirloopError, OSError):
+        Caller(open_gate(folder), folder).deliver(seconds=CLOSE_SECONDS)
+
+
 @cli.command()
 @click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--watch", is_flag=True, help="Go on until it is interrupted.")
 @AS_JSON
-def notify(folder: Path, as_json: bool) -> None:
+def notify(folder: Path, watch: bool, as_json: bool) -> None:
     """Send what people should have been told by now, where no loop runs that does it."""
+    import time
+
     from loop.people import open_gate
     from sandbox.send import Caller
 
     caller, rows = Caller(open_gate(folder), folder), list[dict[str, Any]]()
-    while now := caller.deliver():
+    while (now := caller.deliver()) or watch:
         rows += now
+        for row in now if watch else ():
+            click.echo(f"{row['what']} to {row['to']}: {row['error'] or 'sent'}")
+        time.sleep(0 if now else 2)
     head = ["what", "to", "scheme", "attempt", "ok", "error", "digest"]
     _print([[row[name] if as_json else _yes(row[name]) for name in head] for row in rows], head, as_json)
 
@@ -336,6 +354,7 @@ def stop(folder: Path, why: str, as_json: bool) -> None:
     from sandbox.control import stop as act
 
     _print([[k, v] for k, v in act(folder, _who(), why).items()], ["what", "value"], as_json)
+    _tell(folder)
 
 
 @cli.command()
@@ -348,6 +367,7 @@ def pause(folder: Path, why: str) -> None:
 
     order(open_gate(folder).ledger, "pause", _who(), why)
     click.echo("paused: running jobs end, none starts")
+    _tell(folder)
 
 
 @cli.command()
@@ -453,6 +473,8 @@ def compute(folders: tuple[Path, ...], since: str, until: str, file: Path | None
     if not folders:
         raise BadInput("FOLDERS is empty; name runs, or --check FILE --public HEX")
     click.echo(publish(folders, since, until).decode())
+    for folder in folders:
+        _tell(folder)
 
 
 @cli.group("incident")
@@ -497,6 +519,7 @@ def incident_amend(folder: Path, name: str, changes: tuple[str, ...]) -> None:
         told["internal_use"] = told["internal_use"] == "true"
     one = amend(Ledger.file(folder / "ledger.sqlite"), name, told, _who())
     click.echo(f"{one.id}: amended" + (f"; notice is due {one.notification_due_at}" if one.notification_due_at else ""))
+    _tell(folder)
 
 
 @incident_group.command("export")
@@ -527,6 +550,7 @@ def incident_report(folder: Path, title: str, kind: str, severity: str) -> None:
     with Ledger.file(folder / "ledger.sqlite").transaction() as txn:
         entry = act(txn, title, kind=kind, severity=severity, detector="a person", reporter=_who())
     click.echo(entry.body["id"])
+    _tell(folder)
 
 
 def _incidents(folder: Path) -> Any:
