@@ -213,7 +213,7 @@ def _hand_in(gate: Any, envelope: bytes) -> None:
 @click.option("--reason", default="", help="For a request: why; recorded.")
 @click.option("--out", type=click.Path(path_type=Path), help="For a request: where the signed decision goes.")
 def decide(file: Path, folder: Path, key: str, answer: str, reason: str, out: Path | None) -> None:
-    """Hand in what was signed elsewhere (a decision, an acknowledgement), or sign a request that came as a file."""
+    """Hand in a decision or an acknowledgement that was signed elsewhere, or sign a request that came as a file, on a machine without network."""
     import secrets
     import time
     from dataclasses import replace
@@ -227,8 +227,8 @@ def decide(file: Path, folder: Path, key: str, answer: str, reason: str, out: Pa
     except OSError as error:
         raise BadInput(f"FILE is {str(file)!r}; it cannot be read ({error.strerror})") from None
     if is_acknowledgement(data):
-        told = take(open_gate(folder), data)
-        click.echo(f"acknowledged, {told['delay_seconds']:.0f} s after the delivery; it decides nothing")
+        body = take(open_gate(folder), data)
+        click.echo(f"acknowledged, {body['delay_seconds']:.0f} s after the delivery; it decides nothing")
         return
     found = read_request(data)
     if found is None:
@@ -260,6 +260,63 @@ def inbox(folder: Path, host: str, port: int, names: tuple[str, ...], certificat
     scheme = "https" if certificate else "http"
     click.echo(f"inbox: {scheme}://{host}:{port}  (Ctrl-C ends it; `heirloop keys invite NAME` lets a browser enrol a key)")
     serve(folder, host, port, names, certificate, certificate_key)
+
+
+def _tell(folder: Path) -> None:
+    """Call people about what a command has just done, for a moment; the loop or `heirloop notify` tries again what fails."""
+    from contextlib import suppress
+
+    from configs.errors import HeirloopError
+    from loop.people import open_gate
+    from sandbox.send import CLOSE_SECONDS, Caller
+
+    with suppress(HeirloopError, OSError):
+        Caller(open_gate(folder), folder).deliver(seconds=CLOSE_SECONDS)
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--watch", is_flag=True, help="Go on until it is interrupted.")
+@AS_JSON
+def notify(folder: Path, watch: bool, as_json: bool) -> None:
+    """Send what people should have been told by now, where no loop runs that does it."""
+    import time
+
+    from loop.people import open_gate
+    from sandbox.send import Caller
+
+    caller, rows = Caller(open_gate(folder), folder), list[dict[str, Any]]()
+    while (now := caller.deliver()) or watch:
+        rows += now
+        for row in now if watch else ():
+            click.echo(f"{row['what']} to {row['to']}: {row['error'] or 'sent'}")
+        time.sleep(0 if now else 2)
+    head = ["what", "to", "scheme", "attempt", "ok", "error", "digest"]
+    _print([[row[name] if as_json else _yes(row[name]) for name in head] for row in rows], head, as_json)
+
+
+@cli.command()
+@click.argument("digest")
+@click.option("--run", "folder", type=click.Path(path_type=Path), default=Path("runs/quickstart"), show_default=True)
+@click.option("--study", default="", help="Study of the message, where the run is elsewhere.")
+@click.option("--entry", default="", help="Entry of the message, where the run is elsewhere.")
+@click.option("--key", required=True, help="Receiver's key that signs.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write it to this file for `heirloop decide`, here or elsewhere.")
+def acknowledge(digest: str, folder: Path, study: str, entry: str, key: str, out: Path | None) -> None:
+    """Sign that the notice DIGEST arrived. It decides nothing."""
+    from loop.people import acknowledgement, open_gate
+    from sandbox import keys
+    from sandbox.notice import take
+
+    if not at_terminal():
+        raise NeedsHuman("an acknowledgement is signed by a person at a terminal, who types the passphrase; run this there")
+    one = acknowledgement(None if study else open_gate(folder), digest, study, entry, key)
+    envelope = keys.sign(one, keys.open_key(key, click.prompt("passphrase", hide_input=True)), "acknowledgement")
+    if out:
+        out.write_bytes(envelope)
+        click.echo(f"signed: {out}; `heirloop decide {out} --run RUN` hands it in")
+        return
+    click.echo(f"acknowledged, {take(open_gate(folder), envelope)['delay_seconds']:.0f} s after the delivery; it decides nothing")
 
 
 @cli.command()
@@ -336,6 +393,7 @@ def stop(folder: Path, why: str, as_json: bool) -> None:
     from sandbox.control import stop as act
 
     _print([[k, v] for k, v in act(folder, _who(), why).items()], ["what", "value"], as_json)
+    _tell(folder)
 
 
 @cli.command()
@@ -348,6 +406,7 @@ def pause(folder: Path, why: str) -> None:
 
     order(open_gate(folder).ledger, "pause", _who(), why)
     click.echo("paused: running jobs end, none starts")
+    _tell(folder)
 
 
 @cli.command()
@@ -453,6 +512,8 @@ def compute(folders: tuple[Path, ...], since: str, until: str, file: Path | None
     if not folders:
         raise BadInput("FOLDERS is empty; name runs, or --check FILE --public HEX")
     click.echo(publish(folders, since, until).decode())
+    for folder in folders:
+        _tell(folder)
 
 
 @cli.group("incident")
@@ -497,6 +558,7 @@ def incident_amend(folder: Path, name: str, changes: tuple[str, ...]) -> None:
         told["internal_use"] = told["internal_use"] == "true"
     one = amend(Ledger.file(folder / "ledger.sqlite"), name, told, _who())
     click.echo(f"{one.id}: amended" + (f"; notice is due {one.notification_due_at}" if one.notification_due_at else ""))
+    _tell(folder)
 
 
 @incident_group.command("export")
@@ -527,6 +589,7 @@ def incident_report(folder: Path, title: str, kind: str, severity: str) -> None:
     with Ledger.file(folder / "ledger.sqlite").transaction() as txn:
         entry = act(txn, title, kind=kind, severity=severity, detector="a person", reporter=_who())
     click.echo(entry.body["id"])
+    _tell(folder)
 
 
 def _incidents(folder: Path) -> Any:

@@ -133,7 +133,7 @@ class Campaign:
             return False
         if name in self.champions() or (not change_class and any(plan == name for plan, _, _ in facts.grants)):
             return True
-        until = time.monotonic() + self.running.config.gates.patience_seconds
+        until, first = time.monotonic() + self.running.config.gates.patience_seconds, True
         while True:
             try:
                 self.running.gate.authority(name, what)
@@ -143,7 +143,8 @@ class Campaign:
                 return False
             except NeedsHuman:
                 self.ask(name, what)
-                if reviewer.answer(self.running):
+                if reviewer.answer(self.running) or first:  # asking may have hit a cap, another campaign may have got the answer: look again
+                    first = False
                     continue
                 if time.monotonic() >= until or self.running.stopped:
                     raise

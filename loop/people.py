@@ -1,6 +1,5 @@
 """What people do to a run from outside its loop: look, decide, resume, deploy, roll back, recall, amend, acknowledge, export."""
 
-import html
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from configs.errors import BadInput, Stopped, VerificationFailed
 from configs.records import Plan
 from configs.study import Config
 from loop.archive import Archive
+from loop.report import incident_page
 from loop.shown import body_of, facts, rows, visible
 from loop.study import SCRIPTED, need_counterparty
 from loop.summary import champion, shown
@@ -210,15 +210,4 @@ def export_incident(folder: Path, name: str) -> tuple[bytes, str]:
         raise BadInput(f"NAME is {name!r}; `heirloop incident list {folder}` names those of this run")
     told = [e for e in entries if e.sequence in versions[-1]["chain"]]
     chain = [{"sequence": e.sequence, "kind": e.kind, "time": e.time, "hash": e.hash, "body": e.body} for e in told]
-    rows = "".join(f"<tr><th>{field.replace('_', ' ')}</th><td>{_cell(value)}</td></tr>" for field, value in versions[-1].items())
-    events = "".join(f"<tr><th>{one['sequence']} {_cell(one['kind'])}</th><td>{one['time']}<br>{_cell(one['body'])}</td></tr>" for one in chain)
-    page = (f"<!doctype html><meta charset=utf-8><title>Incident {name}</title><style>body{{font:15px/1.4 sans-serif;max-width:48em;margin:2em auto}}"
-            f"th{{text-align:left;vertical-align:top;padding-right:1em;white-space:nowrap}}td{{overflow-wrap:anywhere}}</style>"
-            f"<h1>Incident {name}</h1><table>{rows}</table><h2>Chain of events</h2><table>{events}</table><p>{len(versions)} version(s); "
-            f"the newest is shown, the ledger keeps all.</p>")  # fmt: skip
-    return canonical({"versions": versions, "chain": chain}), page
-
-
-def _cell(value: Any) -> str:
-    """Return any value as HTML text in which nothing is markup and what does not print is a code point."""
-    return html.escape(visible(value if isinstance(value, str) else canonical(value).decode()))
+    return canonical({"versions": versions, "chain": chain}), incident_page(versions, chain)

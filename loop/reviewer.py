@@ -8,6 +8,7 @@ import hmac
 import json
 import math
 import random
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from sandbox import keys
 from sandbox.canonical import digest
 from sandbox.gate import Answer, Request, new_approval
 
+_ONE = threading.Lock()
 
 def probe(running: Running, name: str, change_class: str) -> None:
     """Put a canary and its twin among the waiting requests, as often as the study declares."""
@@ -45,7 +47,12 @@ def is_canary(secret: bytes, subject: str, commitment: str) -> bool:
 
 
 def answer(running: Running) -> int:
-    """Let the scripted reviewer decide on everything that waits; return how many decisions it gave."""
+    """Let the scripted reviewer decide on everything that waits, one campaign at a time; return how many decisions it gave."""
+    with _ONE:
+        return _answer(running)
+
+
+def _answer(running: Running) -> int:
     config = running.config.reviewer
     if config.policy == "people":
         return 0

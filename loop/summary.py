@@ -61,15 +61,17 @@ def oversight(ledger: Ledger) -> dict[str, Any]:
     entries = ledger.entries()
     asked = {(e.body["plan"], e.body["class"]): e.body["at"] for e in entries if e.kind == "request"}
     signed = [e.body["approval"] for e in entries if e.kind == "approval"]
-    told = [{"kind": a["kind"], "looked_ms": a["looked_ms"], "asked": asked.get((a["plan"], a["change_class"]), a["seen"]), "seen": a["seen"],
-             "decided": a["issued"]} for a in signed]  # fmt: skip
+    told = [{"plan": a["plan"], "class": a["change_class"], "answer": a["answer"], "reviewer": a["reviewer"], "kind": a["kind"],
+             "asked": asked.get((a["plan"], a["change_class"]), a["seen"]), "seen": a["seen"], "decided": a["issued"],
+             "looked_ms": a["looked_ms"]} for a in signed]  # fmt: skip
     made = [e.body for e in entries if e.kind == "decision"]
     allowed = [b for b in made if b["allow"]]
     classes: dict[str, dict[str, int]] = {}
     for body in made:
-        how = body["how"] if body["allow"] else "refused"
-        row = classes.setdefault(body["class"], {"mandate": 0, "approval": 0, "refused": 0})
-        row[how] += 1
+        row = classes.setdefault(body["class"], dict.fromkeys(("mandate", "approval", "refused", "person", "external", "simulated", "unattended"), 0))
+        row[body["how"] if body["allow"] else "refused"] += 1
+        if body["allow"]:
+            row[body["kind"]] += 1
 
     def share(found: Iterable[bool]) -> float:
         return round(sum(found) / len(allowed), 3) if allowed else 0.0
@@ -82,6 +84,22 @@ def oversight(ledger: Ledger) -> dict[str, Any]:
         "canaries": _canaries(entries, {a["plan"]: a["answer"] for a in signed}),
         "drills_ms": [e.body["milliseconds"] for e in entries if e.kind == "drill"],
         "incidents": sum(e.kind == "incident" for e in entries),
+        "notices": _notices(entries),
+        "decisions": told,
+    }
+
+
+def _notices(entries: list[Entry]) -> dict[str, Any]:
+    """Return how many notices reached their receiver, how many did not so far, and how long receivers took to acknowledge."""
+    tried = [e.body for e in entries if e.kind == "notice"]
+    reached = {(b["digest"], b["to"]) for b in tried if b["ok"]}
+    delays = sorted(e.body["delay_seconds"] for e in entries if e.kind == "acknowledgement")
+    return {
+        "delivered": len(reached),
+        "undelivered": len({(b["digest"], b["to"]) for b in tried} - reached),
+        "failed_attempts": sum(not b["ok"] for b in tried),
+        "acknowledged": len(delays),
+        "acknowledged_seconds": {"median": delays[len(delays) // 2], "largest": delays[-1]} if delays else None,
     }
 
 

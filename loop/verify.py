@@ -28,14 +28,14 @@ def checked(folder: Path, kept: Path | None = None) -> dict[str, Any]:
     try:
         return verify(folder, kept)
     except VerificationFailed as error:
-        where = record(folder, str(error))
+        where = record(folder, str(error), kept)
         raise VerificationFailed(f"{error}; {where or 'not recorded in the run, whose record may itself be what fails'}") from None
 
 
-def record(folder: Path, why: str) -> str:
+def record(folder: Path, why: str, kept: Path | None = None) -> str:
     """Open an incident for a failed verification, once per reason; return where it stands, or nothing where the record must not be written on."""
     with suppress(VerificationFailed, DatabaseError, Stopped):
-        ledger, _ = _heads(folder)
+        ledger, _ = _heads(folder, kept)
         with ledger.transaction() as txn:
             known = [e.body for e in txn.entries() if e.kind == "incident" and why[:300] in (e.body["root_cause"][:300], e.body["containment"])]
             made = known or [incident.report(txn, "failed verification", kind="incident", severity="high", detector="verify", root_cause=why,
@@ -44,7 +44,7 @@ def record(folder: Path, why: str) -> str:
     return ""
 
 
-def _heads(folder: Path, kept: Path | None = None) -> tuple[Ledger, list[int]]:
+def _heads(folder: Path, kept: Path | None) -> tuple[Ledger, list[int]]:
     """Open a ledger whose chain and signed heads hold; return it and how many heads each place has."""
     ledger = Ledger.file(folder / "ledger.sqlite")
     entries = ledger.entries()

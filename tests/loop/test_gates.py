@@ -11,9 +11,10 @@ from test_cycle import approve, better, config, entries, gate_of, go, mandate, w
 from configs.build import plain
 from configs.errors import BadInput, Denied, NeedsHuman, VerificationFailed
 from configs.recipe import Recipe
-from configs.records import Proposal
+from configs.records import Edit, Proposal
 from evals.oversight import PAIRS, cost, detection
 from loop import cli, cycle, reviewer, study
+from loop.plan import change
 from loop.verify import verify
 from sandbox import gate as gates
 from sandbox import incident, keys, ledger
@@ -130,6 +131,14 @@ def accept(verdict):
     return replace(verdict, answer="accept")
 
 
+def test_a_plan_has_the_highest_class_of_its_edits():
+    files = {"models/train.py": b"a = 1\n", "models/net.py": b"b = 1\n"}
+    edits = [Edit(file=file, search="= 1", replace="= 2") for file in files]
+    for told, risk in (([], "recipe"), (edits[:1], "patch"), (edits[1:], "structural"), (edits, "structural"), (edits[::-1], "structural")):
+        proposal = Proposal(hypothesis="it is only a recipe", knobs={"depth": 3}, edits=tuple(told))
+        assert change(Recipe(), files, proposal)[0] == risk
+
+
 def test_a_mandate_lets_only_so_many_plans_pass_in_an_hour(tmp_path, go):
     cfg = config(tmp_path, "gates.unattended.per_hour=4")
     mandate(cfg)
@@ -218,6 +227,20 @@ def test_a_scripted_reviewer_runs_a_study_and_is_never_counted_as_human(tmp_path
     assert {d["kind"] for d in said(cfg) if d["allow"]} == {"simulated"}
     assert (result["arms"][0]["accepted"] > 0) is (policy != "by-file")
     verify(tmp_path / "runs" / "t")
+
+
+def test_an_answer_that_another_campaign_got_is_seen(tmp_path, go, monkeypatch):
+    """Two campaigns ask at once, one gets both answers: the other looks again before it gives up."""
+    real = reviewer.answer
+    monkeypatch.setattr(reviewer, "answer", lambda running: real(running) and 0)
+    assert go(config(tmp_path, *SCRIPT), FakeBox(better))["finished"]
+
+
+def test_a_cap_that_refuses_a_promotion_is_a_no_and_the_loop_goes_on(tmp_path, go, monkeypatch):
+    monkeypatch.setattr(cycle, "judge", lambda *a, **k: accept(real_judge(*a, **k)))
+    cfg = config(tmp_path, *SCRIPT, "gates.requests_per_hour=3", "study.proposals=2")
+    assert go(cfg, FakeBox(better))["finished"]
+    assert next(d["class"] for d in said(cfg) if not d["allow"]) == "promote"
 
 
 def test_a_scripted_reviewer_s_file_is_checked(tmp_path):

@@ -263,6 +263,19 @@ def test_a_revoked_reviewer_is_told_nothing(asked, receive):
     assert call(cfg, folder) == [] and ada.got == []
 
 
+@pytest.mark.parametrize("verb", [["pause"], ["incident", "report", "smoke"], ["compute"], ["notify"]])
+def test_a_command_calls_people_about_what_it_did_and_a_dead_receiver_does_not_fail_it(asked, receive, verb):
+    cfg, folder = asked
+    eve = receive()
+    Addresses().set("ada", "json://127.0.0.1:9/x")
+    Addresses().set("eve", eve.url)
+    arguments = [verb[0], str(folder)] if len(verb) == 1 else [*verb[:2], str(folder), *verb[2:]]
+    run = CliRunner().invoke(cli.cli, arguments)
+    assert run.exit_code == 0, run.output
+    what = {"pause": "order", "incident": "incident", "compute": "compute", "notify": "request"}[verb[0]]
+    assert [m["title"] for m in eve.got] == [f"Heirloop: {what}"] and any(not r["ok"] for r in said(cfg, "notice") if r["to"] == "ada")
+
+
 @contextmanager
 def told(cfg, folder, receive, name="eve"):
     """Deliver the waiting request to a receiver; yield the message's digests: notice, entry, study."""

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -12,10 +12,11 @@ from test_gates import accept, real_judge, said
 
 from configs.build import plain
 from configs.errors import BadInput, BudgetExhausted, Denied, NeedsHuman, Stopped
-from loop import cycle, people
+from loop import cycle, people, report, summary
+from loop.report import PARTS
 from loop.study import Running
 from loop.verify import verify
-from sandbox import control, gate, keys
+from sandbox import control, gate, incident, keys
 from sandbox.canonical import digest
 from sandbox.gate import new_mandate
 
@@ -202,13 +203,41 @@ def test_the_summary_says_what_oversight_cost_and_caught(tmp_path, go):
     seen = found["canaries"]
     assert seen["hits"] == seen["passes"] > 0 and seen["misses"] == seen["false_alarms"] == 0 and seen["d_prime"][0] > 1
     assert seen["declared"] == 1 and found["drills_ms"] == []
+    assert found["by_class"]["recipe"]["simulated"] == found["by_class"]["recipe"]["approval"] and found["by_class"]["recipe"]["person"] == 0
+    assert len(found["decisions"]) == found["signed"] and set(found["decisions"][0]) == {"plan", "class", "answer", "reviewer", "kind", "asked",
+                                                                                       "seen", "decided", "looked_ms"}  # fmt: skip
+    page = (tmp_path / "runs" / "t" / "report.html").read_text()
+    for words in ("<h2>Oversight</h2>", "human minutes", "queue delay", "unattended mandate", "misses", "false blocks", "criterion (95 %)", "drills"):
+        assert words in page, words
+    assert f"{seen['d_prime'][0]:.2f} ({seen['d_prime'][1]:.2f} to {seen['d_prime'][2]:.2f})" in page and "miss share" not in page
+
+
+def test_the_report_says_how_long_people_took_and_never_shows_misses_without_false_blocks(done, tmp_path):
+    cfg, folder = done
+    with pytest.raises(NeedsHuman):
+        people.deploy(folder)
+    assert not approve(cfg, champions(cfg)[-1], "deploy", changes={"looked_ms": 90_000})
+    book = gate_of(cfg).ledger
+    told = report.oversight(summary.oversight(book))
+    assert "<td>human minutes</td><td>1.5</td>" in told and "no person decided" not in told
+    assert "declared no canaries" in told and "misses" not in told
+    keys.home().joinpath("secrets").rename(tmp_path / "away")
+    assert "only where the study secret is at hand" in report.oversight(summary.oversight(book))
 
 
 def test_an_incident_is_exported_as_json_and_as_a_page_that_escapes_everything(done, tmp_path):
     cfg, folder = done
     people.recall(folder, champions(cfg)[1], "ada", "<script>alert(1)</script>\x1b[2J")
+    assert "no harm occurred" in people.export_incident(folder, "I-1")[1]
+    incident.amend(gate_of(cfg).ledger, "I-1", {"root_cause": "<b>a</b>\u202e bug\nin two lines", "harm_actual": "death"}, "<i>bob")
     data, page = people.export_incident(folder, "I-1")
-    assert json.loads(data)["versions"][0]["id"] == "I-1" and json.loads(data)["chain"][0]["kind"] == "recall"
-    assert "<script>" not in page and "&lt;script&gt;" in page and "\x1b" not in page and "⟨U+001B⟩" in page
+    told = json.loads(data)
+    assert [v["root_cause"] for v in told["versions"]] == ["", "<b>a</b>\u202e bug\nin two lines"] and told["chain"][0]["kind"] == "recall"
+    for raw in ("<script>", "<b>a", "<i>bob", "\x1b", "\u202e"):
+        assert raw not in page
+    assert "&lt;script&gt;" in page and "⟨U+001B⟩" in page and "&lt;b&gt;a&lt;/b&gt;⟨U+202E⟩ bug\nin two lines" in page
+    assert f"due by <b>{told['versions'][1]['notification_due_at']}" in page and "version 2<br>&lt;i&gt;bob" in page
+    shown = [f.name for f in fields(incident.Incident)]
+    assert sorted(f for part in PARTS.values() for f in part) == sorted(set(shown) - {"id"})  # no field is left out
     with pytest.raises(BadInput, match="I-9"):
         people.export_incident(folder, "I-9")

@@ -1,0 +1,63 @@
+"""Documents that make claims: every field, figure and test that they name is there."""
+
+import ast
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from test_architecture import ROOT
+
+from sandbox.incident import DUE_HOURS, Incident
+from sandbox.send import BACKOFF_SECONDS, PER_HOUR
+
+INCIDENTS = (ROOT / "docs" / "incidents.md").read_text()
+GATES = (ROOT / "docs" / "gates.md").read_text()
+AISVS = [*(f"9.1.{i}" for i in range(1, 4)), *(f"9.2.{i}" for i in range(1, 11)), "9.4.4", *(f"9.6.{i}" for i in range(1, 4))]
+"""Items of OWASP AISVS 1.0, chapter C9, that docs/gates.md answers."""
+
+
+def rows(text, head):
+    """Return the rows of the table below a heading, as lists of cells."""
+    part = text.split(f"\n## {head}\n")[1].split("\n## ")[0]
+    lines = [line for line in part.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if not set(line) <= set("|- ")]
+
+
+def named_in(path: Path) -> set[str]:
+    return {node.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}
+
+
+def test_every_field_of_an_incident_has_a_row_and_every_row_names_a_field():
+    found = [row[0].strip("`") for row in rows(INCIDENTS, "Field by field")[1:]]
+    assert found == [f.name for f in fields(Incident)]
+    assert all(len(row) == 4 and row[3] for row in rows(INCIDENTS, "Field by field"))
+
+
+def test_the_hours_in_the_document_are_those_of_the_code():
+    found = {row[0].strip("`"): None if row[1] == "none" else int(row[1]) for row in rows(INCIDENTS, "When notice is due")[1:]}
+    assert found == DUE_HOURS
+
+
+def test_every_item_of_the_checklist_has_a_row_with_a_test_or_says_that_it_is_not_met():
+    table = rows(GATES, "OWASP AISVS, chapter C9")[1:]
+    assert [row[0] for row in table] == AISVS
+    for row in table:
+        assert "::test_" in row[3] or row[2].startswith("Not met"), row[0]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs").glob("*.md")), ids=lambda p: p.name)
+def test_every_test_that_a_document_names_exists(path):
+    for file, name in re.findall(r"`?(tests/[\w/]+\.py)::(\w+)", path.read_text()):
+        assert name in named_in(ROOT / file), f"{path.name} names {file}::{name}"
+
+
+def test_the_figures_of_calls_are_those_of_the_code():
+    assert f"{len(BACKOFF_SECONDS)} attempts" in GATES and f"{PER_HOUR} an hour" in GATES
+
+
+def test_the_ledger_s_document_names_every_kind_of_entry():
+    code = "".join(path.read_text() for folder in ("sandbox", "loop") for path in (ROOT / folder).rglob("*.py"))
+    written = set(re.findall(r'\.append\("([a-z-]+)"', code)) | {"approval", "mandate"}
+    named = set((ROOT / "docs" / "ledger.md").read_text().split("Kinds: `")[1].split("`")[0].split())
+    assert written == named
