@@ -86,7 +86,7 @@ def grant(unattended: bool, key: str | None, classes: str, jobs: int, cpu_second
             raise BadInput("gates.unattended is null; this study takes no unattended mandate, sign one with --key")
         signer, kind, reviewer, caps = Ed25519PrivateKey.generate(), "unattended", "unattended", config.gates.unattended
     else:
-        if not sys.stdin.isatty():
+        if not _terminal():
             raise NeedsHuman("a mandate is signed by a person at a terminal; run this there, or use --unattended")
         if not key:
             raise BadInput("--key is missing; name a reviewer's key (`heirloop keys list`)")
@@ -97,9 +97,7 @@ def grant(unattended: bool, key: str | None, classes: str, jobs: int, cpu_second
     made = new_mandate(config, caps, kind, reviewer, keys.public_hex(signer), version)
     click.echo(json.dumps(plain(made), indent=2))
     if not unattended:
-        name = digest(made)
-        if click.prompt(f"digest {name}\ntype its first six characters to sign") != name[:6]:
-            raise NeedsHuman("the characters do not match; nothing was signed")
+        _confirmed(f"digest {digest(made)}", digest(made))
     envelope = keys.sign(plain(made), signer, "mandate")
     folder = keys.home() / "mandates"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -141,7 +139,7 @@ def _sign(answer: Any, plan: str, folder: Path, key: str, change_class: str, rea
 
     need(0 < hours <= 24 * 365, "--hours", hours, "a whole number from 1 to 8760")
     need(answer == "approve" or bool(reason.strip()), "--reason", reason, "a sentence that says why")
-    if not sys.stdin.isatty():
+    if not _terminal():
         raise NeedsHuman("a decision is signed by a person at a terminal; run this there, or hand in a signed file with `heirloop decide`")
     gate = open_gate(folder)
     subject = subject_of(gate, plan)
@@ -154,8 +152,7 @@ def _sign(answer: Any, plan: str, folder: Path, key: str, change_class: str, rea
     for label, text in rows(facts(gate, subject, what)):
         click.echo(f"{label}: {text}" if "\n" not in text else f"{label}:\n{text}")
     name = subject.digest
-    if click.prompt(f"{answer} {what} of {name}\ntype its first six characters to sign") != name[:6]:
-        raise NeedsHuman("the characters do not match; nothing was signed")
+    _confirmed(f"{answer} {what} of {name}", name)
     looked = int((time.time() - seen) * 1000)
     one = new_approval(gate.rules, subject, what, answer, reason, hours, half, seen, looked)
     envelope = keys.sign(plain(one), keys.open_key(key, click.prompt("passphrase", hide_input=True)), "approval")
@@ -165,6 +162,17 @@ def _sign(answer: Any, plan: str, folder: Path, key: str, change_class: str, rea
         return
     _hand_in(gate, envelope)
     click.echo(f"signed and recorded ({one.kind}): {digest(envelope)[:16]}")
+
+
+def _terminal() -> bool:
+    """Tell whether a person can type here; a pipe, a file and the end of input cannot."""
+    return sys.stdin.isatty()
+
+
+def _confirmed(what: str, name: str) -> None:
+    """Raise NeedsHuman unless the first six characters of a digest are typed; nothing stands in for them."""
+    if click.prompt(f"{what}\ntype its first six characters to sign") != name[:6]:
+        raise NeedsHuman("the characters do not match; nothing was signed")
 
 
 def _hand_in(gate: Any, envelope: bytes) -> None:
@@ -436,7 +444,7 @@ def keys_new(name: str, kind: str, person: str) -> None:
     """Make an encrypted key in your own folder."""
     from sandbox import keys
 
-    if not sys.stdin.isatty():
+    if not _terminal():
         raise NeedsHuman("a key is made by a person at a terminal, who types its passphrase; run this there")
     half = keys.new_key(name, kind, click.prompt("passphrase", hide_input=True, confirmation_prompt=True), person)
     click.echo(f"{half['name']} ({half['kind']}): {half['public']}")

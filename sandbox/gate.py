@@ -265,7 +265,7 @@ class Gate:
         """Add the next entry. Raises VerificationFailed for one whose signature or digest is wrong."""
         body, kind = entry.body, entry.kind
         self._folded = entry.sequence
-        if kind in ("plan", "probe", "amendment") and digest(body["amendment" if kind == "amendment" else "plan"]) != body["digest"]:
+        if kind in ("plan", "probe", "amendment") and not matches(kind, body):
             raise VerificationFailed(f"entry {entry.sequence}: the {kind} does not match its digest; nothing is decided on it")
         if kind == "amended":
             self.rules = replace(self.rules, version=self.rules.version + 1, config=parse(Config, body["config"]),
@@ -733,6 +733,11 @@ def consume(txn: Transaction, grant: Grant) -> None:
     done = txn.connection.execute(GRANTS.update().where(live).values(consumed=True))
     if done.rowcount != 1:
         raise VerificationFailed(f"the grant for {grant.role} {grant.index} of plan {grant.plan[:12]} is not valid or was used")
+
+
+def matches(kind: str, body: Mapping[str, Any]) -> bool:
+    """Tell whether a recorded plan, probe or amendment is the one that its digest names."""
+    return bool(digest(body["amendment" if kind == "amendment" else "plan"]) == body["digest"])
 
 
 def refusal(subject: str, change_class: str, reason: str) -> dict[str, Any]:
