@@ -48,12 +48,14 @@ def plain(value: Any) -> Any:
 
 
 def strict_json(text: str | bytes, limit: int = 65_536) -> Any:
-    """Parse JSON from an untrusted author: no duplicate keys, NaN or Infinity, at most `limit` bytes."""
+    """Parse JSON from an untrusted author: no duplicate keys, NaN, Infinity or lone surrogates, at most `limit` bytes."""
     size = len(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text)
     if size > limit:
         raise BadInput(f"the text has {size} bytes; at most {limit} are read")
     try:
-        return json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_float=_finite)
+        found = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_float=_finite)
+        json.dumps(found, ensure_ascii=False).encode()  # a lone surrogate has no bytes, so no digest
+        return found
     except (ValueError, RecursionError) as error:
         raise BadInput(f"the text is not strict JSON: {str(error)[:200]}; send one JSON object") from None
 

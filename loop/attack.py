@@ -23,12 +23,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from safetensors.numpy import save
 
 from configs.build import parse, plain, strict_json
-from configs.errors import BadInput, BudgetExhausted, HeirloopError, NoBox, VerificationFailed
+from configs.errors import BadInput, BudgetExhausted, NoBox, VerificationFailed
 from configs.job import Order
 from configs.records import Amount, Input, Job, JobResult, Plan, Proposal
 from evals.attacks.table import ATTACKS, Attack, text
 from evals.data import draw_train
 from evals.score import inspect_weights, score
+from loop.attack_court import Court, instead, refused
+from loop.attack_gate import GATE
+from loop.attack_ledger import LEDGER
 from loop.main import composed
 from loop.measure import replicate
 from loop.plan import change, make, source
@@ -143,7 +146,16 @@ class Suite:
         place.mkdir(parents=True, exist_ok=True)
         made = new_mandate(config, most, "unattended", "attack", keys.public_hex(key))
         (place / "attack-1.json").write_bytes(keys.sign(plain(made), key, "mandate"))
-        self.running, self.count = open_study(config, box), 0
+        self.running, self.count, self.courts = open_study(config, box), 0, list[Court]()
+
+    def court(self, *changes: str, **given: Any) -> Court:
+        """Open a study of its own, whose gate people hold; `changes` replace its settings."""
+        names = ("gates", "autonomy", "study")
+        limits = tuple(one for one in SETTINGS if one.partition("=")[0].partition(".")[0] not in names)
+        own = ("gates=attended", "autonomy=assisted", f"study.name=court{os.urandom(6).hex()}", "study.arms=[local]",
+               f"runs={self.running.config.runs}")  # fmt: skip
+        self.courts.append(Court(tuple(instead((*limits, *own), *changes)), self.box, **given))
+        return self.courts[-1]
 
     def plan(self, files: dict[str, bytes], purpose: str = "baseline") -> tuple[str, Plan]:
         """Record and grant a plan whose bundle holds these files."""
@@ -180,6 +192,7 @@ class Suite:
     def attempt(self, attack: Attack) -> dict[str, Any]:
         """Try one attack; return its row: what stopped it, and whether that is what should have."""
         started, before = time.monotonic(), len(self.running.ledger.entries())
+        self.courts.clear()
         overuse, said, leaked = 0.0, "", False
         if attack.program():
             with ThreadPoolExecutor(1) as pool:
@@ -195,7 +208,8 @@ class Suite:
         else:
             said = DOOR[attack.id](self)
         expected = re.search(attack.after or attack.expect, said) is not None
-        incident = any(e.kind == "incident" for e in self.running.ledger.entries()[before:])
+        entries = [*self.running.ledger.entries()[before:], *(e for court in self.courts for e in court.running.ledger.entries())]
+        incident = any(e.kind == "incident" for e in entries)
         intact = self.host.intact()
         stopped = expected and intact and not leaked and incident >= attack.incident
         return {"id": attack.id, "box": self.box.kind, "mode": "", "stopped": stopped, "by": attack.by if stopped else "nobody",
@@ -221,14 +235,6 @@ class Suite:
                 inspect_weights(weights, task, r.config.task.baseline))  # fmt: skip
             said = str(found)
         return (f"{said}; got through: {through[0][:100]}" if through else said), leaked
-
-
-def refused(act: Callable[[], object], *kinds: type[HeirloopError]) -> str:
-    """Return the refusal of an act, or what it did instead."""
-    try:
-        return f"got through: {act()!r}"
-    except kinds as error:
-        return str(error)
 
 
 def _swap_bundle(s: Suite) -> str:
@@ -391,6 +397,8 @@ DOOR: dict[str, Callable[[Suite], str]] = {
     "E11": _copied,
     "S20": _specifications,
     "S24": _no_box,
+    **GATE,
+    **LEDGER,
 }  # fmt: skip
 """Attacks that no box sees: they are tried at the door itself."""
 

@@ -22,11 +22,6 @@ def cli() -> None:
     """A sandboxed closed-loop improvement testbed."""
 
 
-def at_terminal() -> bool:
-    """Tell whether a person can be asked: signing takes a terminal, never a pipe."""
-    return sys.stdin.isatty()
-
-
 def main() -> None:
     """Run the command line; one sentence and an exit code for every error of ours."""
     try:
@@ -91,7 +86,7 @@ def grant(unattended: bool, key: str | None, classes: str, jobs: int, cpu_second
             raise BadInput("gates.unattended is null; this study takes no unattended mandate, sign one with --key")
         signer, kind, reviewer, caps = Ed25519PrivateKey.generate(), "unattended", "unattended", config.gates.unattended
     else:
-        if not at_terminal():
+        if not _terminal():
             raise NeedsHuman("a mandate is signed by a person at a terminal; run this there, or use --unattended")
         if not key:
             raise BadInput("--key is missing; name a reviewer's key (`heirloop keys list`)")
@@ -102,9 +97,7 @@ def grant(unattended: bool, key: str | None, classes: str, jobs: int, cpu_second
     made = new_mandate(config, caps, kind, reviewer, keys.public_hex(signer), version)
     click.echo(json.dumps(plain(made), indent=2))
     if not unattended:
-        name = digest(made)
-        if click.prompt(f"digest {name}\ntype its first six characters to sign") != name[:6]:
-            raise NeedsHuman("the characters do not match; nothing was signed")
+        _confirmed(f"digest {digest(made)}", digest(made))
     envelope = keys.sign(plain(made), signer, "mandate")
     folder = keys.home() / "mandates"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -167,7 +160,7 @@ def _signer(key: str, answer: Any, reason: str) -> dict[str, str]:
 
     need(answer in ("approve", "deny", "escalate"), "--answer", answer, "approve, deny or escalate")
     need(bool(reason.strip()), "--reason", reason, "a sentence that says why")
-    if not at_terminal():
+    if not _terminal():
         raise NeedsHuman("a decision is signed by a person at a terminal; run this there, or hand in a signed file with `heirloop decide`")
     half = next((k for k in keys.public_keys() if k["name"] == key), None)
     if half is None:
@@ -186,8 +179,7 @@ def _asked(one: Any, shown: list[tuple[str, str]]) -> bytes:
     seen = int(time.time())
     for label, text in shown:
         click.echo(f"{label}: {text}" if "\n" not in text else f"{label}:\n{text}")
-    if click.prompt(f"{one.answer} {one.change_class} of {one.plan}\ntype its first six characters to sign") != one.plan[:6]:
-        raise NeedsHuman("the characters do not match; nothing was signed")
+    _confirmed(f"{one.answer} {one.change_class} of {one.plan}", one.plan)
     one = replace(one, seen=seen, looked_ms=int((time.time() - seen) * 1000))
     return keys.sign(plain(one), keys.open_key(one.reviewer, click.prompt("passphrase", hide_input=True)), "approval")
 
@@ -195,6 +187,17 @@ def _asked(one: Any, shown: list[tuple[str, str]]) -> bytes:
 def _write_signed(out: Path, envelope: bytes, folder: Path) -> None:
     out.write_bytes(envelope)
     click.echo(f"signed: {out}; `heirloop decide {out} --run {folder}` hands it in")
+
+
+def _terminal() -> bool:
+    """Tell whether a person can type here; a pipe, a file and the end of input cannot."""
+    return sys.stdin.isatty()
+
+
+def _confirmed(what: str, name: str) -> None:
+    """Raise NeedsHuman unless the first six characters of a digest are typed; nothing stands in for them."""
+    if click.prompt(f"{what}\ntype its first six characters to sign") != name[:6]:
+        raise NeedsHuman("the characters do not match; nothing was signed")
 
 
 def _hand_in(gate: Any, envelope: bytes) -> None:
@@ -308,46 +311,7 @@ def acknowledge(digest: str, folder: Path, study: str, entry: str, key: str, out
     from sandbox import keys
     from sandbox.notice import take
 
-    if not at_terminal():
-        raise NeedsHuman("an acknowledgement is signed by a person at a terminal, who types the passphrase; run this there")
-    one = acknowledgement(None if study else open_gate(folder), digest, study, entry, key)
-    envelope = keys.sign(one, keys.open_key(key, click.prompt("passphrase", hide_input=True)), "acknowledgement")
-    if out:
-        out.write_bytes(envelope)
-        click.echo(f"signed: {out}; `heirloop decide {out} --run RUN` hands it in")
-        return
-    click.echo(f"acknowledged, {take(open_gate(folder), envelope)['delay_seconds']:.0f} s after the delivery; it decides nothing")
-
-
-@cli.command()
-@click.argument("folder", type=click.Path(path_type=Path))
-@AS_JSON
-def notify(folder: Path, as_json: bool) -> None:
-    """Send what people should have been told by now, where no loop runs that does it."""
-    from loop.people import open_gate
-    from sandbox.send import Caller
-
-    caller, rows = Caller(open_gate(folder), folder), list[dict[str, Any]]()
-    while now := caller.deliver():
-        rows += now
-    head = ["what", "to", "scheme", "attempt", "ok", "error", "digest"]
-    _print([[row[name] if as_json else _yes(row[name]) for name in head] for row in rows], head, as_json)
-
-
-@cli.command()
-@click.argument("digest")
-@click.option("--run", "folder", type=click.Path(path_type=Path), default=Path("runs/quickstart"), show_default=True)
-@click.option("--study", default="", help="Study of the message, where the run is elsewhere.")
-@click.option("--entry", default="", help="Entry of the message, where the run is elsewhere.")
-@click.option("--key", required=True, help="Receiver's key that signs.")
-@click.option("--out", type=click.Path(path_type=Path), help="Write it to this file for `heirloop decide`, here or elsewhere.")
-def acknowledge(digest: str, folder: Path, study: str, entry: str, key: str, out: Path | None) -> None:
-    """Sign that the notice DIGEST arrived. It decides nothing."""
-    from loop.people import acknowledgement, open_gate
-    from sandbox import keys
-    from sandbox.notice import take
-
-    if not at_terminal():
+    if not _terminal():
         raise NeedsHuman("an acknowledgement is signed by a person at a terminal, who types the passphrase; run this there")
     one = acknowledgement(None if study else open_gate(folder), digest, study, entry, key)
     envelope = keys.sign(one, keys.open_key(key, click.prompt("passphrase", hide_input=True)), "acknowledgement")
@@ -621,7 +585,7 @@ def keys_new(name: str, kind: str, person: str) -> None:
     """Make an encrypted key in your own folder."""
     from sandbox import keys
 
-    if not at_terminal():
+    if not _terminal():
         raise NeedsHuman("a key is made by a person at a terminal, who types its passphrase; run this there")
     half = keys.new_key(name, kind, click.prompt("passphrase", hide_input=True, confirmation_prompt=True), person)
     click.echo(f"{half['name']} ({half['kind']}): {half['public']}")
@@ -635,7 +599,7 @@ def keys_invite(name: str, kind: str, person: str) -> None:
     """Print a code with which one browser may make and enrol a key of this name, within a day."""
     from sandbox import keys
 
-    if not at_terminal():
+    if not _terminal():
         raise NeedsHuman("an invitation is given by a person at a terminal; run this there")
     click.echo(keys.invite(name, kind, person))
 
@@ -649,7 +613,7 @@ def keys_add(name: str, public: str, kind: str, person: str) -> None:
     """Take the PUBLIC half (hex) of a key that somebody made elsewhere."""
     from sandbox import keys
 
-    if not at_terminal():
+    if not _terminal():
         raise NeedsHuman("a key is taken by a person at a terminal; run this there")
     half = keys.add(name, kind, person or name, public)
     click.echo(f"{half['name']} ({half['kind']}): {half['public']}")
@@ -663,7 +627,7 @@ def keys_sign_in(name: str, nonce: str, origin: str) -> None:
     """Sign an inbox's challenge with a key of this folder, for a browser that cannot; prints what to paste there."""
     from sandbox import keys
 
-    if not at_terminal():
+    if not _terminal():
         raise NeedsHuman("a challenge is signed by a person at a terminal; run this there")
     key = keys.open_key(name, click.prompt("passphrase", hide_input=True))
     click.echo(keys.sign({"nonce": nonce, "origin": origin.rstrip("/"), "public": keys.public_hex(key)}, key, "sign-in").decode())
@@ -691,7 +655,7 @@ def keys_address(name: str, url: str, remove: bool) -> None:
     from sandbox.send import Addresses
 
     if not url and not remove:
-        if not at_terminal():
+        if not _terminal():
             raise NeedsHuman("URL is missing; give it, or run this at a terminal and type it there")
         url = click.prompt("URL", hide_input=True)
     book = Addresses()

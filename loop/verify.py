@@ -9,16 +9,16 @@ from typing import Any
 
 from sqlalchemy.exc import DatabaseError
 
-from configs.build import plain
+from configs.build import plain, strict_json
 from configs.errors import BadInput, Stopped, VerificationFailed
-from configs.records import JobResult, Scores
+from configs.records import Entry, JobResult, Scores
 from evals.data import held_out
 from evals.score import score
 from loop.archive import Archive, Facts
+from loop.rederive import rederive
 from loop.study import places, read_config
 from sandbox import incident, keys
 from sandbox.budget import balances, replay
-from sandbox.canonical import digest
 from sandbox.ledger import Ledger, check_checkpoints
 from sandbox.store import Store
 
@@ -35,7 +35,7 @@ def checked(folder: Path, kept: Path | None = None) -> dict[str, Any]:
 def record(folder: Path, why: str, kept: Path | None = None) -> str:
     """Open an incident for a failed verification, once per reason; return where it stands, or nothing where the record must not be written on."""
     with suppress(VerificationFailed, DatabaseError, Stopped):
-        ledger, _ = _heads(folder, kept)
+        ledger, _ = _opened(folder, kept)
         with ledger.transaction() as txn:
             known = [e.body for e in txn.entries() if e.kind == "incident" and why[:300] in (e.body["root_cause"][:300], e.body["containment"])]
             made = known or [incident.report(txn, "failed verification", kind="incident", severity="high", detector="verify", root_cause=why,
@@ -44,60 +44,75 @@ def record(folder: Path, why: str, kept: Path | None = None) -> str:
     return ""
 
 
-def _heads(folder: Path, kept: Path | None) -> tuple[Ledger, list[int]]:
-    """Open a ledger whose chain and signed heads hold; return it and how many heads each place has."""
+def _opened(folder: Path, kept: Path | None) -> tuple[Ledger, list[list[int]]]:
+    """Open a ledger whose chain and signed heads hold; return it and the sequences that each place signed."""
     ledger = Ledger.file(folder / "ledger.sqlite")
-    entries = ledger.entries()
     read_config(ledger)
-    first = entries[0]
+    entries = ledger.entries()
     if kept and not kept.is_file():
         raise BadInput(f"--heads is {str(kept)!r}; it should be a file of signed heads, one JSON object a line")
-    heads = [check_checkpoints(entries, first.body["checkpoint_key"], place) for place in (*places(folder, first.hash), *([kept] if kept else []))]
-    if max(heads) == 0 and any(e.kind == "champion" for e in entries):
-        raise VerificationFailed("no signed checkpoint was found in the run or outside it; the tail cannot be trusted")
-    return ledger, heads
+    key = entries[0].body["checkpoint_key"]
+    return ledger, _heads(folder, entries, key) + ([check_checkpoints(entries, key, kept)] if kept else [])
 
 
 def verify(folder: Path, kept: Path | None = None) -> dict[str, Any]:
-    """Check chain, signed heads, balances, plans, grants, stored bytes and, with the secret at hand, every score. Writes nothing."""
-    ledger, heads = _heads(folder, kept)
-    entries = ledger.entries()
-    if ledger.read(balances) != replay(entries):
+    """Check chain, signed heads, balances, every decision by the rules of its time, stored bytes and, with the secret at hand, every score.
+
+    `kept` is somebody's own copy of the signed heads. Writes nothing.
+    """
+    ledger, heads = _opened(folder, kept)
+    entries, store = ledger.entries(), Store(folder / "store")
+    _ended(folder, entries, max((max(h, default=0) for h in heads), default=0))
+    limits, found = rederive(ledger, store), replay(entries)
+    if ledger.read(balances) != found:
         raise VerificationFailed("the accounts do not match the entries; the entries are the authority")
-    store, granted, consumed, authorities = Store(folder / "store"), set(), set(), set()
+    for name, cells in found.items():
+        if {r: cell["limit"] for r, cell in cells.items()} != plain(limits.get(name)):
+            raise VerificationFailed(f"the account {name} has a limit that nobody decided on")
     for entry in entries:
-        body = entry.body
-        if entry.kind == "plan" and digest(body["plan"]) != body["digest"]:
-            raise VerificationFailed(f"entry {entry.sequence}: the plan does not match its digest")
-        if entry.kind in ("mandate", "approval"):
-            signed = keys.verify(body["envelope"].encode(), body[entry.kind]["public"], entry.kind)
-            if digest(body["envelope"].encode()) != body["digest"] or signed != body[entry.kind]:
-                raise VerificationFailed(f"entry {entry.sequence}: the {entry.kind} does not match what was signed")
-            authorities.add(body["digest"])
-        if entry.kind == "acknowledgement" and keys.verify(body["envelope"].encode(), body[entry.kind]["public"], entry.kind) != body[entry.kind]:
+        said = entry.body[entry.kind] if entry.kind == "acknowledgement" else None
+        if said and keys.verify(entry.body["envelope"].encode(), said["public"], entry.kind) != said:
             raise VerificationFailed(f"entry {entry.sequence}: the acknowledgement does not match what was signed")
-        if entry.kind == "decision" and body["allow"] and not set(body["by"]) <= authorities:
-            raise VerificationFailed(f"entry {entry.sequence}: the decision rests on no recorded mandate or approval")
-        if entry.kind == "amended" and not set(body["by"]) <= authorities:
-            raise VerificationFailed(f"entry {entry.sequence}: the amendment rests on no recorded approval")
-        if entry.kind == "grant":
-            if body["grant"]["authority"] not in authorities:
-                raise VerificationFailed(f"entry {entry.sequence}: the grant rests on no recorded mandate or approval")
-            granted.add(digest(body["grant"]))
-        if entry.kind == "start":
-            name = digest(body["grant"])
-            if name not in granted or name in consumed:
-                raise VerificationFailed(f"entry {entry.sequence}: a job began without a grant of its own")
-            consumed.add(name)
-            if digest(body["job"]) != body["digest"]:
-                raise VerificationFailed(f"entry {entry.sequence}: the job does not match its digest")
-        for blob in _blobs(entry.kind, body):
+        for blob in _blobs(entry.kind, entry.body):
             store.get(blob)
     facts = Archive(ledger).facts()
     for plan in facts.plans.values():
         store.get_bundle(plan.bundle)
-    scores = _scores(store, facts, ledger)
-    return {"entries": len(entries), "checkpoints": heads, "plans": len(facts.plans), "jobs": len(consumed), "scores": scores}
+    scores, jobs = _scores(store, facts, ledger), sum(e.kind == "start" for e in entries)
+    return {"entries": len(entries), "checkpoints": [len(h) for h in heads], "plans": len(facts.plans), "jobs": jobs, "scores": scores}
+
+
+def _heads(folder: Path, entries: list[Entry], key: str) -> list[list[int]]:
+    """Return the sequences that each place signed; raises where one tells another history or lacks heads that the other has."""
+    where = places(folder, entries[0].hash)
+    heads = [check_checkpoints(entries, key, place) for place in where]
+    if not any(heads) and any(e.kind == "champion" for e in entries):
+        raise VerificationFailed("no signed checkpoint was found in the run or outside it; the tail cannot be trusted")
+    inside, outside = heads
+    if not (outside or where[1].is_file() or (keys.home() / "secrets" / entries[0].body["secret"]).is_file()):
+        return heads  # a copy of the run, on a machine that is not its holder's
+    for mine, other, place in ((inside, outside, where[0]), (outside, inside, where[1])):
+        if len(other) > 1 and max(mine, default=0) < other[-2]:  # a crash between the two writes leaves one behind by one
+            raise VerificationFailed(f"{place} lacks checkpoints after entry {max(mine, default=0)}; the other place signed entry {other[-1]}")
+    return heads
+
+
+def _ended(folder: Path, entries: list[Entry], signed: int) -> None:
+    """Raise VerificationFailed where the run says more than its ledger: finished without an end, or an end that nobody signed."""
+    end = max((e.sequence for e in entries if e.kind == "end"), default=0)
+    if end > signed:
+        raise VerificationFailed(f"entry {end} ends the study and no signed checkpoint covers it; run the study once more to sign its end")
+    try:
+        told = strict_json((folder / "summary.json").read_bytes(), limit=100_000_000)
+        finished, count = bool(told["finished"]), int(told["entries"])
+    except FileNotFoundError:
+        return
+    except (BadInput, KeyError, TypeError, ValueError):
+        raise VerificationFailed("summary.json is no summary; `heirloop report RUN` writes it again") from None
+    if count > len(entries):
+        raise VerificationFailed(f"entries {len(entries) + 1} to {count} are missing: summary.json counts {count}")
+    if finished and not end:
+        raise VerificationFailed("summary.json says that the study is finished, and the ledger has no end")
 
 
 def _blobs(kind: str, body: dict[str, Any]) -> list[str]:

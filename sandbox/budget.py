@@ -29,13 +29,16 @@ Balances = dict[str, dict[str, dict[str, int]]]
 
 def open_study(txn: Transaction, budget: Budget, arms: Iterable[str] = ()) -> None:
     """Open the root account and its sub-accounts, by stage and by arm; children only sub-reserve."""
+    for name, limit in study_limits(budget, arms).items():
+        open_account(txn, name, limit)
+
+
+def study_limits(budget: Budget, arms: Iterable[str] = ()) -> dict[str, Amount]:
+    """Return the limit of every account of a study: root, stages, arms."""
     total = budget.amount()
-    open_account(txn, "root", total)
-    for name in ACCOUNTS:
-        share = budget.shares.get(name, 1.0)
-        open_account(txn, name, Amount(**{**plain(total), "cpu_us": int(total.cpu_us * share)}))
-    for arm in arms:
-        open_account(txn, arm_account(arm), Amount(**{**plain(total), "cpu_us": int(total.cpu_us * budget.shares.get("arm", 1.0))}))
+    shares = {"root": 1.0} | {name: budget.shares.get(name, 1.0) for name in ACCOUNTS}
+    shares |= {arm_account(arm): budget.shares.get("arm", 1.0) for arm in arms}
+    return {name: Amount(**{**plain(total), "cpu_us": int(total.cpu_us * share)}) for name, share in shares.items()}
 
 
 def arm_account(arm: str) -> str:
@@ -45,8 +48,12 @@ def arm_account(arm: str) -> str:
 
 def open_mandate(txn: Transaction, name: str, caps: Caps, total: Amount) -> None:
     """Open the account of a mandate; what it does not cap is capped by the study."""
-    capped = {**plain(total), "jobs": caps.jobs, "cpu_us": caps.cpu_seconds * 1_000_000}
-    open_account(txn, name, Amount(**capped))
+    open_account(txn, name, mandate_limit(caps, total))
+
+
+def mandate_limit(caps: Caps, total: Amount) -> Amount:
+    """Return the limit of a mandate's account."""
+    return Amount(**{**plain(total), "jobs": caps.jobs, "cpu_us": caps.cpu_seconds * 1_000_000})
 
 
 def open_account(txn: Transaction, name: str, limit: Amount) -> None:
@@ -58,11 +65,7 @@ def open_account(txn: Transaction, name: str, limit: Amount) -> None:
 
 def amend(txn: Transaction, budget: Budget, arms: Iterable[str] = ()) -> None:
     """Set new limits for the accounts of the study; what was spent and reserved stays."""
-    total = budget.amount()
-    limits = {"root": total}
-    shares = {name: budget.shares.get(name, 1.0) for name in ACCOUNTS} | {arm_account(arm): budget.shares.get("arm", 1.0) for arm in arms}
-    limits |= {name: Amount(**{**plain(total), "cpu_us": int(total.cpu_us * share)}) for name, share in shares.items()}
-    for name, limit in limits.items():
+    for name, limit in study_limits(budget, arms).items():
         txn.append("limit", {"name": name, "limit": plain(limit)})
         for r in RESOURCES:
             row = (BALANCES.c.name == name) & (BALANCES.c.resource == r)

@@ -231,6 +231,8 @@ class Gate:
         self.ledger, self.store, self._folded = ledger, store, 0
         self._lock = threading.RLock()
         self.champions: set[str] = set()
+        self.human: set[str] = set()
+        self._passed: dict[str, deque[float]] = {}
         self._asked: dict[str, dict[tuple[str, str], Request]] = {}
         self._asks: deque[float] = deque()
         self._given: dict[tuple[str, str], dict[str, Approval]] = {}
@@ -263,7 +265,7 @@ class Gate:
         """Add the next entry. Raises VerificationFailed for one whose signature or digest is wrong."""
         body, kind = entry.body, entry.kind
         self._folded = entry.sequence
-        if kind in ("plan", "probe", "amendment") and digest(body["amendment" if kind == "amendment" else "plan"]) != body["digest"]:
+        if kind in ("plan", "probe", "amendment") and not matches(kind, body):
             raise VerificationFailed(f"entry {entry.sequence}: the {kind} does not match its digest; nothing is decided on it")
         if kind == "amended":
             self.rules = replace(self.rules, version=self.rules.version + 1, config=parse(Config, body["config"]),
@@ -300,6 +302,10 @@ class Gate:
             for waiting in self._asked.values():
                 waiting.pop((body["plan"], body["class"]), None)
             self._used |= set(body.get("by", ())) if body["allow"] else set()
+            if body["allow"] and body["how"] == "mandate":
+                self._passed.setdefault(body["authority"], deque()).append(unix(entry))
+            elif body["allow"] and body["kind"] in HUMAN:
+                self.human.add(body["plan"])
             if not body["allow"]:
                 self.refused[body["plan"], body["class"]] = body["reason"]
         elif kind == "recall":
@@ -348,7 +354,7 @@ class Gate:
         name = digest(envelope)
         self.refresh()
         try:
-            given: Mandate | Approval = self._mandate(envelope) if kind == "mandate" else self._approval(envelope)
+            given: Mandate | Approval = self.check_mandate(envelope) if kind == "mandate" else self.check_approval(envelope)
         except VerificationFailed as error:
             self._refused(name, kind, str(error))
             return str(error)
@@ -377,7 +383,8 @@ class Gate:
                 incident.report(txn, f"decision flood: more than {REFUSALS_PER_HOUR} refused in an hour", severity="high", detector="gate",
                                 artifacts=(name,), containment=why, harm_potential="tired reviewers approve what they do not read")  # fmt: skip
 
-    def _mandate(self, envelope: bytes) -> Mandate:
+    def check_mandate(self, envelope: bytes) -> Mandate:
+        """Return a mandate that the study takes now; raises VerificationFailed."""
         try:
             claimed = parse(Mandate, keys.payload_unchecked(envelope))
         except BadInput as error:
@@ -398,7 +405,8 @@ class Gate:
             raise VerificationFailed("the mandate has expired; grant a new one")
         return mandate
 
-    def _approval(self, envelope: bytes) -> Approval:
+    def check_approval(self, envelope: bytes) -> Approval:
+        """Return a decision that the study takes now; raises VerificationFailed."""
         try:
             claimed = parse(Approval, keys.payload_unchecked(envelope))
         except BadInput as error:
@@ -406,7 +414,7 @@ class Gate:
         one = parse(Approval, keys.verify(envelope, claimed.public, "approval"))
         if not self.pinned(one):
             raise VerificationFailed(f"the approval is signed by {one.reviewer!r}, whose key the study root does not pin")
-        if one.public in keys.revoked():
+        if one.public in self.dead():
             raise VerificationFailed(f"the approval is signed by {one.reviewer!r}, whose key was revoked")
         self._same_world(one)
         if not one.issued - 300 <= self.now() < one.expires:
@@ -431,6 +439,10 @@ class Gate:
         """Return the person whose key the study root pins for the signer of a decision, or an empty string."""
         signer = (given.reviewer, given.kind, given.public)
         return next((r["person"] for r in self.rules.reviewers if (r["name"], r["kind"], r["public"]) == signer), "")
+
+    def dead(self) -> set[str]:
+        """Return the public keys that are revoked now."""
+        return keys.revoked()
 
     def now(self) -> float:
         """Return unix seconds, never before the ledger's last entry."""
@@ -473,12 +485,12 @@ class Gate:
 
     def live_mandates(self, now: float | None = None) -> dict[str, Mandate]:
         """Return the mandates that stand now, by digest."""
-        at, dead = self.now() if now is None else now, keys.revoked()
+        at, dead = self.now() if now is None else now, self.dead()
         return {name: one for name, one in self.mandates.items() if self._lives(one, at, dead)}
 
     def _uncovered(self, name: str, mandate: Mandate, subject: str, change_class: str, now: float) -> str:
         """Return why a live mandate does not cover this plan: too far from what a person approved, or too many in an hour."""
-        passed = sum(at > now - HOUR and body.get("authority") == name for body, at in self.decisions)
+        passed = _recent(self._passed.get(name, deque()), now - HOUR)
         if passed >= mandate.caps.per_hour:
             return f"is beyond the mandate's {mandate.caps.per_hour} plans an hour"
         drift = 0 if change_class == "promote" else self.drift(subject)
@@ -496,10 +508,9 @@ class Gate:
         A probe is shown what the plan in whose place it stands is shown.
         """
         plan = self.plans.get(name) or self.probes[name]
-        human = {body["plan"] for body, _ in self.decisions if body["how"] == "approval" and body["kind"] in HUMAN}
         mine = [n for n, p in self.plans.items() if (p.arm, p.repeat) == (plan.arm, plan.repeat)]
         here = name if name in self.plans else next(n for n in reversed(mine) if _place(self.plans[n]) == _place(plan))
-        return next((n for n in reversed(mine[: mine.index(here)]) if n in human), mine[0])
+        return next((n for n in reversed(mine[: mine.index(here)]) if n in self.human), mine[0])
 
     def wanted(self, change_class: str) -> Quorum:
         """Return whose yes a class of decision needs."""
@@ -508,7 +519,7 @@ class Gate:
 
     def _quorum(self, subject: str, change_class: str, now: float, uncovered: str = "") -> tuple[str, ...]:
         """Return the digests of the decisions that make up the quorum, first come first; or raise Denied or NeedsHuman."""
-        dead, wanted = keys.revoked(), self.wanted(change_class)
+        dead, wanted = self.dead(), self.wanted(change_class)
         given = self._given.get((subject, change_class), {})
         mine = {n: a for n, a in given.items() if n not in self._used and self._lives(a, now, dead)}
         no = sorted(a.reviewer for a in mine.values() if a.answer == "deny")
@@ -615,12 +626,13 @@ class Gate:
         """Decide on an act that needs no job (promote, deploy, amend, resume), record it and use its decisions up."""
         with self.ledger.transaction() as txn:  # what the decision rests on cannot change before it is written
             self.refresh(txn)
-            body = self._decision(subject, change_class, self.authority(subject, change_class))
+            body = self.decision(subject, change_class, self.authority(subject, change_class))
             txn.append("decision", body)
         self.refresh()
         return body
 
-    def _decision(self, subject: str, change_class: str, by: tuple[str, ...]) -> dict[str, Any]:
+    def decision(self, subject: str, change_class: str, by: tuple[str, ...]) -> dict[str, Any]:
+        """Return the body of a decision that says yes and rests on these mandates or approvals."""
         found = {(self.mandates.get(name) or self.approvals[name]).kind for name in by}  # a simulated yes makes the whole decision simulated
         kind = next(kind for kind in ("unattended", "simulated", "external", "person") if kind in found)
         how = "mandate" if by[0] in self.mandates else "approval"
@@ -643,7 +655,7 @@ class Gate:
                 for job in plan.jobs
                 for i in range(job.count)
             ]
-            txn.append("decision", self._decision(name, plan.change_class, by))
+            txn.append("decision", self.decision(name, plan.change_class, by))
             for one in grants:
                 if slot(one) not in taken:
                     self._issue(txn, one)
@@ -700,7 +712,7 @@ class Gate:
         wanted = [body for body, _ in self.decisions if (body["plan"], body["class"]) == (grant.plan, plan.change_class) and body["allow"]]
         if not wanted or wanted[-1]["authority"] != grant.authority:
             raise VerificationFailed(f"the grant for plan {grant.plan[:12]} rests on no decision; nothing ran")
-        dead = keys.revoked()
+        dead = self.dead()
         for name in wanted[-1]["by"]:
             if not self._lives(self.mandates.get(name) or self.approvals[name], now, dead):
                 raise NeedsHuman(f"what plan {grant.plan[:12]} was granted on has expired or was revoked; decide on it again")
@@ -732,6 +744,11 @@ def consume(txn: Transaction, grant: Grant) -> None:
     done = txn.connection.execute(GRANTS.update().where(live).values(consumed=True))
     if done.rowcount != 1:
         raise VerificationFailed(f"the grant for {grant.role} {grant.index} of plan {grant.plan[:12]} is not valid or was used")
+
+
+def matches(kind: str, body: Mapping[str, Any]) -> bool:
+    """Tell whether a recorded plan, probe or amendment is the one that its digest names."""
+    return bool(digest(body["amendment" if kind == "amendment" else "plan"]) == body["digest"])
 
 
 def refusal(subject: str, change_class: str, reason: str) -> dict[str, Any]:

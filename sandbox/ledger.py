@@ -167,13 +167,13 @@ def checkpoint(ledger: Ledger, key: Ed25519PrivateKey, places: tuple[Path, ...])
             file.write(line + b"\n")
 
 
-def check_checkpoints(entries: list[Entry], public: str, place: Path) -> int:
-    """Check every signed head of a file against the entries; return their number.
+def check_checkpoints(entries: list[Entry], public: str, place: Path) -> list[int]:
+    """Check every signed head of a file against the entries; return their sequences.
 
     Raises VerificationFailed for a bad signature, another history, or entries that are missing at the end.
     """
     key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(public))
-    lines = place.read_bytes().splitlines() if place.is_file() else []
+    lines, found = place.read_bytes().splitlines() if place.is_file() else [], list[int]()
     for number, line in enumerate(lines, 1):
         try:
             head = json.loads(line)
@@ -186,7 +186,10 @@ def check_checkpoints(entries: list[Entry], public: str, place: Path) -> int:
             raise VerificationFailed(f"entries {len(entries) + 1} to {at} are missing: checkpoint {number} signed {at} entries")
         if entries[at - 1].hash != head["head"] or entries[0].hash != head["study"]:
             raise VerificationFailed(f"entry {at} is not the one that checkpoint {number} signed")
-    return len(lines)
+        if (head["count"], sorted(head)) != (at, ["count", "head", "sequence", "study"]) or at < (found or [1])[-1]:
+            raise VerificationFailed(f"checkpoint {number} of {place.name} counts {head['count']} entries to entry {at}, after {found[-1:]}")
+        found.append(at)
+    return found
 
 
 def _checked(sequence: int, name: str, data: bytes, previous: str, expected: int) -> Entry:

@@ -132,12 +132,17 @@ def reconcile(ledger: Ledger) -> int:
 
 def _check(sandbox: Sandbox, job: Job, grant: Grant) -> Plan:
     plan = recorded_plan(sandbox.ledger.entries(), grant.plan)
-    own = job.role in ("train", "predict")
-    allowed = (plan.bundle, plan.recipe, plan.steps) if own else (plan.reference, plan.reference_recipe, plan.reference_steps)
-    same = (job.plan, job.role, job.index) == (grant.plan, grant.role, grant.index)
-    if not same or (job.bundle, job.order.recipe, job.order.steps) != allowed:
+    if not allowed(plan, job, grant):
         raise VerificationFailed(f"the job is not the one that the grant for plan {grant.plan[:12]} allows; nothing ran")
     return plan
+
+
+def allowed(plan: Plan, job: Job, grant: Grant) -> bool:
+    """Tell whether a job is the one that a grant of this plan allows."""
+    own = job.role in ("train", "predict")
+    exact = (plan.bundle, plan.recipe, plan.steps) if own else (plan.reference, plan.reference_recipe, plan.reference_steps)
+    same = (job.plan, job.role, job.index) == (grant.plan, grant.role, grant.index)
+    return same and (job.bundle, job.order.recipe, job.order.steps) == exact
 
 
 def recorded_plan(entries: list[Entry], name: str) -> Plan:

@@ -290,7 +290,7 @@ def terminal(monkeypatch, answers):
     """Let the terminal's prompts be answered."""
     told = iter(answers)
     monkeypatch.setattr(cli.click, "prompt", lambda *a, **k: next(told))
-    monkeypatch.setattr(cli, "at_terminal", lambda: True)
+    monkeypatch.setattr(cli, "_terminal", lambda: True)
 
 
 def test_it_reads_on_a_phone_and_works_by_keyboard(study, runs, people_of):

@@ -18,6 +18,7 @@ import tempfile
 import time
 import zipfile
 from dataclasses import replace
+from datetime import UTC
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -27,10 +28,12 @@ from conftest import ROOT, need_box
 
 import evals.score
 import sandbox.run
-from configs.records import Amount
+from configs.records import Amount, Entry
+from configs.study import Caps
 from evals.attacks.table import ATTACKS, PAYLOADS
-from loop import attack, cli, measure
-from sandbox import gate, keys
+from loop import attack, attack_gate, attack_ledger, cli, measure, people, shown, study, text, verify
+from sandbox import budget, gate, keys
+from sandbox import ledger as book
 from sandbox.box import cgroup, docker, namespace, watch
 from sandbox.box.docker import DockerBox
 from sandbox.box.namespace import NamespaceBox
@@ -548,6 +551,80 @@ def bytes_unchecked(h):
 @hole("A03", "A04", boxes=("namespace",), seen="^mandate|None|nothing")
 def mandates_unchecked(h):
     h.patch.setattr(gate.Gate, "_mandate", lambda _, envelope: gate.parse(gate.Mandate, keys.payload_unchecked(envelope)))
+
+
+ONE = ("namespace",)
+
+
+def patched(ids, seen, *pairs):
+    """Name an ablation that replaces functions: (place, name, what stands there instead)."""
+    hole(*ids, boxes=ONE, seen=seen)(lambda h: [h.patch.setattr(place, name, instead) for place, name, instead in pairs])
+
+
+def same(text, lines=False):
+    return text
+
+
+def unversioned(self, entry):
+    """Take an amendment without another version or another digest of what was decided."""
+    before = self.rules
+    FOLD(self, entry)
+    if entry.kind == "amended":
+        self.rules = replace(self.rules, version=before.version, decided=before.decided)
+
+
+FOLD, PINNED, DEAD, FILE = gate.Gate.fold, gate.Gate.pinned, gate.Gate.ready, shown._file
+UNSIGNED = [(keys, "verify", lambda envelope, *_: keys.payload_unchecked(envelope))]
+patched(("A05", "A15c", "A17b"), "got through", (gate.Gate, "pinned", lambda _, given: given.reviewer))
+patched(("A05b", "A05c", "A05d", "U04"), "got through", *UNSIGNED)
+patched(("A06", "A06c"), "got through", (gate.Gate, "_own", lambda *_: False))
+patched(("A06b",), "got through", (gate.Gate, "pinned", lambda self, given: PINNED(self, given) and given.reviewer))
+patched(("A07", "A07b"), "got through", (gate.Gate, "_quorum", lambda *_: ("silence",)))
+patched(("A07c",), "got through", (attack_gate, "composed", lambda _: "a study"))
+patched(("A08",), "got through", (cli, "_terminal", lambda: True))
+patched(("A08b",), "got through", (cli, "_confirmed", lambda *_: None))
+patched(("A09", "A09b", "A10", "A10b"), "printed raw", (shown, "visible", same))
+patched(("A09c",), "printed raw", (text, "visible", same))
+patched(("A10c",), "not named", (shown, "confusables", lambda _: ()))
+patched(("A10d",), "out of sight", (shown, "visible", same))
+patched(("A15b",), "forges a line", (shown, "visible", same))
+patched(("A10e",), "markup acts", (people.html, "escape", same))
+patched(("A11",), "got through", (shown, "SHOWN_BYTES", 1 << 40))
+patched(("A11b",), "is cut", (shown, "_file", lambda *a: (lambda one: replace(one, lines_raw=one.lines_raw[:200]))(FILE(*a))))
+patched(("A12",), "got through.*hostile", (gate, "matches", lambda *_: True))
+patched(("A12b",), "got through", (gate.Gate, "_same_world", lambda *_: None))
+patched(("A13", "A13c"), "got through: 60 wait", (gate.Gate, "_over", lambda *_: ""))
+patched(("A13b",), "got through: people see 60", (gate, "REFUSALS_PER_HOUR", 10**9))
+patched(("A14",), "got through", (gate.Gate, "drift", lambda *_: 0))
+patched(("A14b",), "got through", (gate, "HUMAN", ("person", "external", "simulated")))
+patched(("A15",), "got through", (gate.Gate, "_counts", lambda *_: True))
+patched(("A16",), "got through", (Caps, "__post_init__", lambda _: None))
+patched(("A16b",), "got through", (gate.Gate, "_quorum", lambda *_: ("any",)), (gate.Gate, "_same_world", lambda *_: None))
+patched(("A16c", "U10b"), "got through", (gate.Gate, "sound", lambda *_: None))
+patched(("A17", "E15"), "got through", (study, "decided", lambda _: "0" * 64))
+patched(("A17c",), "got through", (verify, "rederive", lambda ledger, _: accounts(ledger)))
+patched(("A18", "A18b"), "got through", (gate.Gate, "fold", unversioned))
+patched(("A18c",), "got through", (gate.Gate, "fold", unversioned), (gate.Gate, "end_grants", lambda *_: 0))
+patched(("E15b", "U08"), "got through", (gate.Gate, "ready", lambda *_: None))
+patched(("E15c",), "got through", (gate.Gate, "decide", lambda *_: {"by": []}))
+patched(("U01", "U02"), "got through", (book, "_checked", lambda number, name, data, *_: Entry(**json.loads(data), hash=name)),
+        (verify, "rederive", lambda ledger, _: accounts(ledger)), (verify, "check_checkpoints", lambda *_: [1 << 40]))  # fmt: skip
+patched(("U01b",), "got through", (attack_ledger, "verify", lambda _: "an empty ledger"))
+patched(("U01c",), "got through", (verify, "_ended", lambda *_: None))
+patched(("U03",), "got through|unescaped", (attack_ledger, "strict_json", json.loads))
+patched(("U04b",), "got through", (book.Ed25519PublicKey, "from_public_bytes", lambda _: SimpleNamespace(verify=lambda *_: None)))
+patched(("U05",), "got through", (verify, "check_checkpoints", lambda entries, *_: [len(entries)]))
+patched(("U05b",), "got through", (verify, "_heads", lambda *_: [[1 << 40]]))
+patched(("U06",), "got through", (book.Transaction, "now", lambda _: book.datetime.now(UTC)), (gate.Gate, "now", lambda _: 1.0))
+patched(("U07",), "got through", (verify, "_ended", lambda *_: None))
+patched(("U08b",), "got through", (gate.Gate, "may_resume", lambda _: True))
+patched(("U09",), "charged in full: 0", (attack_ledger, "reconcile", lambda _: 0))
+patched(("U10",), "got through", (gate.Gate, "fold", lambda self, entry: None if entry.kind == "recall" else FOLD(self, entry)))
+
+
+def accounts(ledger):
+    """Return the limits that a ledger's entries claim."""
+    return {name: Amount(**{r: cell["limit"] for r, cell in cells.items()}) for name, cells in budget.replay(ledger.entries()).items()}
 
 
 CASES = [(kind, one) for one, (_, boxes, *_) in HOLES.items() for kind in boxes]
