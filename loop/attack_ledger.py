@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from datetime import datetime, tzinfo
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from configs.build import parse, strict_json
@@ -17,7 +18,7 @@ from loop.attack_court import Court, refused
 from loop.study import places, signer
 from loop.summary import summary
 from loop.verify import verify
-from sandbox import control, keys, ledger
+from sandbox import control, gate, keys, ledger
 from sandbox.budget import BALANCES
 from sandbox.canonical import canonical, digest
 from sandbox.gate import Gate
@@ -185,13 +186,13 @@ def _clock(s: "Suite") -> str:
     """Turn the clock back; order, expiry and the record must not follow it."""
     c = s.court()
     name, before = c.plan(), c.running.ledger.entries()[-1].time
-    kept, clock = datetime, vars(ledger)
-    clock["datetime"] = _Earlier
+    kept, clock, past = (datetime, vars(gate)["time"]), vars(ledger), _Earlier.now().timestamp()
+    clock["datetime"], vars(gate)["time"] = _Earlier, SimpleNamespace(time=lambda: past)
     try:
         c.running.ledger.append("note", {})
-        expired = c.admit(c.sign(name, issued=1, expires=1000))
+        expired = c.admit(c.sign(name, issued=int(past), expires=int(past) + 1000))
     finally:
-        clock["datetime"] = kept
+        clock["datetime"], vars(gate)["time"] = kept
     after = c.running.ledger.entries()[-1].time
     if after < before or "expired" not in expired:
         return f"got through: {after} follows {before}; {refused(lambda: verify(c.folder), VerificationFailed)}"

@@ -31,7 +31,11 @@ class Replay(Gate):
         self.running: set[str] = set()
         self.limits: dict[str, Amount] = {}
         self.amendments: dict[str, dict[str, Any]] = {}
-        self.accepted: set[str] = set()
+        self.verdicts: dict[str, str] = {}
+        self.reserved: dict[str, tuple[list[str], Any]] = {}
+        self.started: set[str] = set()
+        self.accounts: set[str] = set()
+        self.ended = False
 
     def refresh(self, txn: Transaction | None = None) -> "Replay":
         """Read nothing: entries are added one by one."""
@@ -81,6 +85,7 @@ def _study(r: Replay, body: dict[str, Any]) -> None:
 def _plan(r: Replay, body: dict[str, Any]) -> None:
     whole = body["plan"]
     need(digest(whole) == body["digest"], "the plan does not match its digest")
+    need(body["digest"] not in r.plans, "the plan was recorded before")
     need((whole["study"], whole["version"]) == (r.rules.root, r.rules.version), "the plan is for another study or version of it")
     need(whole["objective"] == digest(r.rules.config.objective), "the plan was made for another objective")
 
@@ -90,12 +95,14 @@ def _amendment(r: Replay, body: dict[str, Any]) -> None:
 
 
 def _mandate(r: Replay, body: dict[str, Any]) -> None:
+    need(body["digest"] not in r.mandates, "the mandate was recorded before")
     given = r.check_mandate(body["envelope"].encode())
     need((digest(body["envelope"].encode()), plain(given)) == (body["digest"], body["mandate"]), "the mandate does not match what was signed")
     r.limits[account(body["digest"])] = budget.mandate_limit(given.caps, r.rules.config.budget.amount())
 
 
 def _approval(r: Replay, body: dict[str, Any]) -> None:
+    need(body["digest"] not in r.approvals, "the approval was recorded before")
     given = r.check_approval(body["envelope"].encode())
     need((digest(body["envelope"].encode()), plain(given)) == (body["digest"], body["approval"]), "the approval does not match what was signed")
     if given.change_class == r.subjects[given.plan].classes[0]:
@@ -107,6 +114,7 @@ def _decision(r: Replay, body: dict[str, Any]) -> None:
         return
     name, what = body["plan"], body["class"]
     if name in r.plans and what == r.plans[name].change_class:
+        need((name, what) not in r.open, "the plan was let pass before")
         r.sound(r.plans[name], name)
     need(r.decision(name, what, r.authority(name, what)) == body, "the rules in force gave another decision")
     r.open.setdefault((name, what), []).append(body)
@@ -128,9 +136,10 @@ def _start(r: Replay, body: dict[str, Any]) -> None:
     grant, job = parse(Grant, body["grant"]), parse(Job, body["job"])
     need(r.granted.get(grant.nonce) == grant and grant.nonce not in r.running, "a job began without a grant of its own")
     need(digest(job) == body["digest"], "the job does not match its digest")
-    need(allowed(r.plans[grant.plan], job, grant), "the job is not the one that its grant allows")
+    need(allowed(r.plans[grant.plan], job, grant, r.rules.config), "the job is not the one that its grant allows")
     r.ready(grant, r.at)
     r.running.add(grant.nonce)
+    r.started.add(grant.nonce)
 
 
 def _job(r: Replay, body: dict[str, Any]) -> None:
@@ -140,8 +149,8 @@ def _job(r: Replay, body: dict[str, Any]) -> None:
 
 
 def _verdict(r: Replay, body: dict[str, Any]) -> None:
-    if body["verdict"]["answer"] == "accept":
-        r.accepted.add(body["plan"])
+    need(body["plan"] not in r.verdicts, "the plan has a verdict")
+    r.verdicts[body["plan"]] = body["verdict"]["answer"]
 
 
 def _champion(r: Replay, body: dict[str, Any]) -> None:
@@ -150,7 +159,26 @@ def _champion(r: Replay, body: dict[str, Any]) -> None:
         need(r.open.get((body["plan"], plan.change_class)), "the baseline was not let pass")
         return
     r.spend(body["plan"], "promote")
-    need(body["plan"] in r.accepted, "the plan has no verdict that accepts it")
+    need(r.verdicts.get(body["plan"]) == "accept", "the plan has no verdict that accepts it")
+
+
+def _reserve(r: Replay, body: dict[str, Any]) -> None:
+    need(body["key"] not in r.reserved and body["key"] not in r.started, "that was reserved before")
+    r.reserved[body["key"]] = (body["accounts"], body["amount"])
+
+
+def _settle(r: Replay, body: dict[str, Any]) -> None:
+    need(r.reserved.pop(body["key"], None) == (body["accounts"], body["released"]), "it settles what was not reserved")
+
+
+def _account(r: Replay, body: dict[str, Any]) -> None:
+    need(body["name"] not in r.accounts, "the account was opened before")
+    r.accounts.add(body["name"])
+
+
+def _end(r: Replay, body: dict[str, Any]) -> None:
+    need(not r.ended, "the study ended before")
+    r.ended = True
 
 
 def _deploy(r: Replay, body: dict[str, Any]) -> None:
@@ -175,7 +203,7 @@ def _control(r: Replay, body: dict[str, Any]) -> None:
 CHECKS: dict[str, Callable[[Replay, dict[str, Any]], None]] = {
     "study": _study, "plan": _plan, "amendment": _amendment, "mandate": _mandate, "approval": _approval, "decision": _decision, "grant": _grant,
     "start": _start, "job": _job, "verdict": _verdict, "champion": _champion, "deploy": _deploy, "amended": _amended, "limit": _limit,
-    "control": _control,
+    "control": _control, "reserve": _reserve, "settle": _settle, "account": _account, "end": _end,
 }  # fmt: skip
 """What is asked of an entry of each kind before it counts."""
 

@@ -64,8 +64,10 @@ def verify(folder: Path, kept: Path | None = None) -> dict[str, Any]:
     entries, store = ledger.entries(), Store(folder / "store")
     _ended(folder, entries, max((max(h, default=0) for h in heads), default=0))
     limits, found = rederive(ledger, store), replay(entries)
-    if ledger.read(balances) != found:
-        raise VerificationFailed("the accounts do not match the entries; the entries are the authority")
+    rows = ledger.read(balances)
+    for name in (n for n in {**rows, **found} if rows.get(n) != found.get(n)):
+        last = max((e.sequence for e in entries if name in (e.body.get("name"), *e.body.get("accounts", ()))), default=0)
+        raise VerificationFailed(f"the account {name} does not match the entries up to entry {last}; the entries are the authority")
     for name, cells in found.items():
         if {r: cell["limit"] for r, cell in cells.items()} != plain(limits.get(name)):
             raise VerificationFailed(f"the account {name} has a limit that nobody decided on")

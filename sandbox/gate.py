@@ -607,6 +607,8 @@ class Gate:
 
     def _settled(self, subject: str, change_class: str, now: float) -> bool:
         """Tell whether people have said all that a request needs, though the loop may not have read it yet."""
+        if not self._given.get((subject, change_class)):
+            return False
         try:
             self._quorum(subject, change_class, now)
         except Denied:

@@ -178,7 +178,7 @@ def check_checkpoints(entries: list[Entry], public: str, place: Path) -> list[in
         try:
             head = json.loads(line)
             signature = bytes.fromhex(head.pop("signature"))
-            key.verify(signature, b"heirloop-checkpoint:" + canonical(head))
+            _signed(key, signature, head)
         except Exception:
             raise VerificationFailed(f"checkpoint {number} of {place.name} is not signed by this study") from None
         at = head["sequence"]
@@ -190,6 +190,11 @@ def check_checkpoints(entries: list[Entry], public: str, place: Path) -> list[in
             raise VerificationFailed(f"checkpoint {number} of {place.name} counts {head['count']} entries to entry {at}, after {found[-1:]}")
         found.append(at)
     return found
+
+
+def _signed(key: Ed25519PublicKey, signature: bytes, head: dict[str, Any]) -> None:
+    """Raise unless a signature is one of this head and was given for a head, not for anything else."""
+    key.verify(signature, b"heirloop-checkpoint:" + canonical(head))
 
 
 def _checked(sequence: int, name: str, data: bytes, previous: str, expected: int) -> Entry:

@@ -10,6 +10,7 @@ from configs.build import parse, plain
 from configs.errors import BudgetExhausted, VerificationFailed
 from configs.job import Outcome
 from configs.records import Amount, Entry, Grant, Job, JobResult, Plan
+from configs.study import Config
 from sandbox import budget, gate, incident
 from sandbox.box.base import Box, Execution
 from sandbox.canonical import canonical, digest
@@ -132,17 +133,20 @@ def reconcile(ledger: Ledger) -> int:
 
 def _check(sandbox: Sandbox, job: Job, grant: Grant) -> Plan:
     plan = recorded_plan(sandbox.ledger.entries(), grant.plan)
-    if not allowed(plan, job, grant):
+    if not allowed(plan, job, grant, sandbox.gate.refresh().rules.config):
         raise VerificationFailed(f"the job is not the one that the grant for plan {grant.plan[:12]} allows; nothing ran")
     return plan
 
 
-def allowed(plan: Plan, job: Job, grant: Grant) -> bool:
-    """Tell whether a job is the one that a grant of this plan allows."""
+def allowed(plan: Plan, job: Job, grant: Grant, config: Config) -> bool:
+    """Tell whether a job is the one that a grant of this plan allows, with the study's task and hard limits."""
     own = job.role in ("train", "predict")
     exact = (plan.bundle, plan.recipe, plan.steps) if own else (plan.reference, plan.reference_recipe, plan.reference_steps)
     same = (job.plan, job.role, job.index) == (grant.plan, grant.role, grant.index)
-    return same and (job.bundle, job.order.recipe, job.order.steps) == exact
+    trains = job.role.endswith("train")
+    role, limits = ("train", config.budget.train) if trains else ("predict", config.budget.predict)
+    fixed = (job.order.role, job.limits, job.order.task) == (role, limits, config.task.format())
+    return same and fixed and (job.bundle, job.order.recipe, job.order.steps) == exact
 
 
 def recorded_plan(entries: list[Entry], name: str) -> Plan:

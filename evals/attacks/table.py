@@ -187,7 +187,7 @@ ATTACKS += (
     Attack(id="E15b", what="a plan for another objective", by="gate", defence="objective checked at launch", expect="another objective; nothing ran"),
     Attack(id="E15c", what="an amendment of the objective that nobody decided on", by="gate", defence="amendments need a decision",
            expect="has 0 of 1"),
-    Attack(id="U01", what="edit, delete, reorder, cut, repeat entries", by="ledger", defence="chain and signed heads", expect="entr"),
+    Attack(id="U01", what="edit, delete, reorder, cut, repeat entries", by="ledger", defence="chain and signed heads", expect="^entr"),
     Attack(id="U01b", what="delete the whole ledger", by="ledger", defence="missing is no ledger", expect="no ledger|does not begin"),
     Attack(id="U01c", what="cut the end of a finished study and its heads", by="ledger", defence="an end is demanded", expect="are missing"),
     Attack(id="U02", what="change any field and mend its hash", by="ledger", defence="chain and signed heads", expect=r"entry \d"),

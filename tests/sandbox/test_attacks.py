@@ -573,13 +573,18 @@ def unversioned(self, entry):
         self.rules = replace(self.rules, version=before.version, decided=before.decided)
 
 
-FOLD, PINNED, DEAD, FILE = gate.Gate.fold, gate.Gate.pinned, gate.Gate.ready, shown._file
+def anything(self, subject, *rest):
+    """Let every plan but the baseline pass without a decision."""
+    return QUORUM(self, subject, *rest) if self.plans[subject].purpose == "baseline" else ("silence",)
+
+
+FOLD, PINNED, QUORUM, FILE = gate.Gate.fold, gate.Gate.pinned, gate.Gate._quorum, shown._file
 UNSIGNED = [(keys, "verify", lambda envelope, *_: keys.payload_unchecked(envelope))]
 patched(("A05", "A15c", "A17b"), "got through", (gate.Gate, "pinned", lambda _, given: given.reviewer))
 patched(("A05b", "A05c", "A05d", "U04"), "got through", *UNSIGNED)
 patched(("A06", "A06c"), "got through", (gate.Gate, "_own", lambda *_: False))
 patched(("A06b",), "got through", (gate.Gate, "pinned", lambda self, given: PINNED(self, given) and given.reviewer))
-patched(("A07", "A07b"), "got through", (gate.Gate, "_quorum", lambda *_: ("silence",)))
+patched(("A07", "A07b"), "got through", (gate.Gate, "_quorum", anything))
 patched(("A07c",), "got through", (attack_gate, "composed", lambda _: "a study"))
 patched(("A08",), "got through", (cli, "_terminal", lambda: True))
 patched(("A08b",), "got through", (cli, "_confirmed", lambda *_: None))
@@ -599,7 +604,7 @@ patched(("A14",), "got through", (gate.Gate, "drift", lambda *_: 0))
 patched(("A14b",), "got through", (gate, "HUMAN", ("person", "external", "simulated")))
 patched(("A15",), "got through", (gate.Gate, "_counts", lambda *_: True))
 patched(("A16",), "got through", (Caps, "__post_init__", lambda _: None))
-patched(("A16b",), "got through", (gate.Gate, "_quorum", lambda *_: ("any",)), (gate.Gate, "_same_world", lambda *_: None))
+patched(("A16b",), "got through", (gate.Gate, "_quorum", anything), (gate.Gate, "_same_world", lambda *_: None))
 patched(("A16c", "U10b"), "got through", (gate.Gate, "sound", lambda *_: None))
 patched(("A17", "E15"), "got through", (study, "decided", lambda _: "0" * 64))
 patched(("A17c",), "got through", (verify, "rederive", lambda ledger, _: accounts(ledger)))
@@ -611,11 +616,11 @@ patched(("U01", "U02"), "got through", (book, "_checked", lambda number, name, d
         (verify, "rederive", lambda ledger, _: accounts(ledger)), (verify, "check_checkpoints", lambda *_: [1 << 40]))  # fmt: skip
 patched(("U01b",), "got through", (attack_ledger, "verify", lambda _: "an empty ledger"))
 patched(("U01c",), "got through", (verify, "_ended", lambda *_: None))
-patched(("U03",), "got through|unescaped", (attack_ledger, "strict_json", json.loads))
-patched(("U04b",), "got through", (book.Ed25519PublicKey, "from_public_bytes", lambda _: SimpleNamespace(verify=lambda *_: None)))
+patched(("U03",), "got through", (attack_ledger, "strict_json", lambda t: json.loads(t if isinstance(t, str) else t.decode(errors="replace"))))
+patched(("U04b",), "got through", (book, "_signed", lambda *_: None))
 patched(("U05",), "got through", (verify, "check_checkpoints", lambda entries, *_: [len(entries)]))
 patched(("U05b",), "got through", (verify, "_heads", lambda *_: [[1 << 40]]))
-patched(("U06",), "got through", (book.Transaction, "now", lambda _: book.datetime.now(UTC)), (gate.Gate, "now", lambda _: 1.0))
+patched(("U06",), "got through", (book.Transaction, "now", lambda _: book.datetime.now(UTC)), (gate.Gate, "now", lambda _: gate.time.time()))
 patched(("U07",), "got through", (verify, "_ended", lambda *_: None))
 patched(("U08b",), "got through", (gate.Gate, "may_resume", lambda _: True))
 patched(("U09",), "charged in full: 0", (attack_ledger, "reconcile", lambda _: 0))
