@@ -22,7 +22,7 @@ from configs.job import Order
 from configs.records import Amount, Grant, Job
 from configs.study import Caps
 from configs.tokens import layout
-from loop import cli, cycle, main, people, study
+from loop import cli, cycle, main, measure, people, study
 from loop.archive import Archive
 from loop.verify import checked, verify
 from sandbox import keys
@@ -431,21 +431,23 @@ def test_the_door_refuses_changed_jobs_and_used_grants(tmp_path, go):
     assert len(box.ran) == ran
 
 
-def test_damaged_bytes_in_a_run_are_an_incident_and_nothing_runs(tmp_path, go):
-    cfg = config(tmp_path)
+@pytest.mark.parametrize("detector", ["door", "verify"])
+def test_damaged_bytes_in_a_run_are_an_incident_and_nothing_more_runs(tmp_path, go, monkeypatch, detector):
+    """Bytes damaged while a job runs: the door sees it at the next launch; after it: the loop when it reads what came out."""
+    cfg, real, ran = config(tmp_path), measure.run, []
     mandate(cfg)
-    ran = []
 
-    def damage(execution):
+    def damage(execution=None):
         ran.append(execution)
         for path in (tmp_path / "runs" / "t" / "store").rglob("*"):
             if path.is_file():
                 path.write_bytes(b"other")
-        return None
 
+    if detector == "verify":
+        monkeypatch.setattr(measure, "run", lambda *rest: (real(*rest), damage())[0])
     with pytest.raises(VerificationFailed, match="wrong bytes"):
-        go(cfg, FakeBox(better, damage))
-    assert len(ran) == 1 and {e.body["detector"] for e in entries(cfg) if e.kind == "incident"} >= {"verify"}
+        go(cfg, FakeBox(better, damage if detector == "door" else lambda _: None))
+    assert len(ran) == 1 and [e.body["detector"] for e in entries(cfg) if e.kind == "incident"] == [detector]
 
 
 def test_replay_gives_the_same_bytes_or_says_that_it_does_not(tmp_path, go):
@@ -520,7 +522,7 @@ def test_verify_finds_what_was_damaged(tmp_path, go, monkeypatch, damage):
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [(["run", "study.bogus=1"], 2, "bogus"), (["run", "budget.jobs=-1"], 2, "budget.jobs is -1"), (["verify", "nowhere"], 6, "no ledger"),
-     (["status", "nowhere"], 6, "no ledger"), (["keys", "new", "bob"], 3, "terminal"), (["approve", "x", "--key", "bob"], 3, "terminal"),
+     (["status", "nowhere"], 6, "no ledger"), (["keys", "new", "bob"], 3, "terminal"), (["approve", "x", "--key", "bob", "--reason=y"], 3, "terminal"),
      (["mandate", "grant"], 3, "terminal"),
      (["nonsense"], 2, "nonsense"), (["mandate", "grant", "--unattended"], 0, "")],
 )  # fmt: skip
