@@ -260,8 +260,6 @@ def inbox(folder: Path, host: str, port: int, names: tuple[str, ...], certificat
         from loop.inbox.app import serve
     except ImportError as error:
         raise BadInput(f"the inbox needs {error.name}; `pip install 'heirloop[web]'` brings it") from None
-    scheme = "https" if certificate else "http"
-    click.echo(f"inbox: {scheme}://{host}:{port}  (Ctrl-C ends it; `heirloop keys invite NAME` lets a browser enrol a key)")
     serve(folder, host, port, names, certificate, certificate_key)
 
 

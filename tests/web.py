@@ -95,6 +95,11 @@ class Person:
             self.says(".")
         return page.locator("#notice").inner_text()
 
+    def shot(self, name, full=True):
+        """Keep a picture for the documents where HEIRLOOP_SHOTS names a folder."""
+        if os.environ.get("HEIRLOOP_SHOTS"):
+            self.page.screenshot(path=f"{os.environ['HEIRLOOP_SHOTS']}/{name}.png", full_page=full)
+
     def says(self, pattern, place="#notice"):
         """Wait until a place of the page says something."""
         from playwright.sync_api import expect

@@ -95,7 +95,10 @@ def serve(folder: Path, host: str, port: int, names: tuple[str, ...], certificat
     import uvicorn
 
     need(host in LOOPBACK or bool(certificate and key), "--host", host, "a loopback address, or any with --certificate and --certificate-key (TLS)")
-    uvicorn.run(make_app(folder, (*LOOPBACK, host, *names)), host=host, port=port, access_log=False, log_level="warning", server_header=False,
+    app = make_app(folder, (*LOOPBACK, host, *names))
+    scheme = "https" if certificate else "http"
+    print(f"inbox: {scheme}://{host}:{port}  (Ctrl-C ends it; `heirloop keys invite NAME` lets a browser enrol a key)", flush=True)
+    uvicorn.run(app, host=host, port=port, access_log=False, log_level="warning", server_header=False,
                 ssl_certfile=certificate, ssl_keyfile=key)  # fmt: skip
 
 

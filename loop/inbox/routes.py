@@ -171,7 +171,8 @@ def subject(request: Request, session: Reader, found: Its, name: str, act: str =
 def request_file(session: Reader, found: Its, name: str, act: str = "") -> Response:
     """Give a request as a file."""
     found.facts(name, act)
-    return _file(people.request_file(found.fresh(), name, act), f"request-{name[:12]}.json")
+    data = people.request_file(found.fresh(), name, act)
+    return Response(data, media_type="application/json", headers={"Content-Disposition": f'attachment; filename="request-{name[:12]}.json"'})
 
 
 @router.post("/runs/{run}/plan/{name}")
@@ -229,24 +230,14 @@ def _hand_in(gate: Gate, envelope: bytes, name: str, typed: str, offline: bool) 
 
 
 async def _events(request: Request, run: Run, allowed: Callable[[], bool]) -> AsyncIterator[str]:
-    """Tell the page, within half a second, that the ledger grew."""
-    seen = 0
+    """Tell the page, within half a second, that the ledger grew or that the run began or ended."""
+    seen: tuple[int, str] = (0, "")
     while allowed() and not await request.is_disconnected():
-        head = await asyncio.to_thread(run.head)
-        if head != seen:
-            seen = head
-            yield f"event: changed\ndata: {head}\n\n"
+        now = await asyncio.to_thread(lambda: (run.head(), run.state()))
+        if now != seen:
+            seen = now
+            yield f"event: changed\ndata: {now[0]}\n\n"
         await asyncio.sleep(0.5)
-
-
-def _file(data: bytes, name: str) -> Response:
-    return Response(data, media_type="application/json", headers={"Content-Disposition": f'attachment; filename="{name}"'})
-
-
-def _amount(value: int, name: str) -> str:
-    """Return an amount in the unit that people read."""
-    scale = {"cpu_us": 1e6, "wall_us": 1e6, "output_bytes": 2**20, "money_micros": 1e6}.get(name)
-    return f"{value / scale:,.1f}" if scale else f"{value:,}"
 
 
 def wants_json(request: Request) -> bool:

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fakes import FakeBox
-from test_cycle import approve, better, config, entries, gate_of, go
+from test_cycle import approve, better, config, entries, gate_of, go, mandate
 from web import Person, chromium, served
 
 from configs.build import plain
@@ -135,8 +135,10 @@ def test_a_hostile_plan_is_shown_as_text_and_nothing_of_it_acts(study, runs, peo
         page = ada.page
         page.wait_for_url(address + "/")
         listed = page.content()
+        ada.shot("inbox-list")
         read(page, asked_of(cfg))
         ada.says("took the digest", "#checked")
+        ada.shot("inbox-plan")
         whole, text = page.content() + listed, page.locator("main").inner_text()
         assert not set(whole) & set("\x1b\u202e\u200b\u2066\u0440") - {"\u0440"} and "⟨U+202E⟩" in text and "⟨U+001B⟩" in text
         assert "U+0440 looks like p" in text and "⟨U+0020 × 301⟩" in text and "⟨U+27E8⟩U+0041⟩" in text
@@ -145,6 +147,28 @@ def test_a_hostile_plan_is_shown_as_text_and_nothing_of_it_acts(study, runs, peo
         page.evaluate("document.getElementById('canonical').textContent += ' '")  # another byte is another plan
         with pytest.raises(Exception, match="Do not sign"):
             page.evaluate(f"checkShown('{asked_of(cfg)}')")
+
+
+def test_a_run_s_page_follows_it_without_being_loaded_again(tmp_path, runs, go, people_of, monkeypatch):
+    keys.new_key("ada", "person", "correct horse")
+    cfg = config(tmp_path, "study.arms=[local,random]", "study.generations=3", "study.proposals=4")
+    with pytest.raises(NeedsHuman):
+        go(cfg, FakeBox(better))
+    with served(runs) as address:
+        ada = people_of(address)
+        ada.open_file(keys.home() / "keys" / "ada.key", "correct horse")
+        ada.page.wait_for_url(address + "/")
+        ada.goto("/runs/t")
+        ada.says("not running", ".state")
+        ada.page.evaluate("window.here = true")
+        mandate(cfg)
+        go(cfg, FakeBox(lambda order: min(0.97, better(order) * (0.4 + order.recipe.depth / 6 + order.recipe.width / 400))))
+        ada.says("finished", ".state")
+        assert ada.page.evaluate("window.here") and ada.page.locator("#live tbody tr", has_text="random").count() >= 1
+        ada.page.wait_for_timeout(2500)  # for the figures, drawn at most every two seconds
+        ada.shot("inbox-run")
+        natural = ada.page.evaluate("[...document.querySelectorAll('img')].map((i) => i.complete && i.naturalWidth > 100)")
+        assert natural == [True, True]
 
 
 def test_a_plan_too_large_to_be_read_can_be_denied_and_not_approved(study, runs, people_of, monkeypatch):
