@@ -522,8 +522,8 @@ def test_verify_finds_what_was_damaged(tmp_path, go, monkeypatch, damage):
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [(["run", "study.bogus=1"], 2, "bogus"), (["run", "budget.jobs=-1"], 2, "budget.jobs is -1"), (["verify", "nowhere"], 6, "no ledger"),
-     (["status", "nowhere"], 6, "no ledger"), (["keys", "new", "bob"], 3, "terminal"), (["approve", "x", "--key", "bob", "--reason=y"], 3, "terminal"),
-     (["mandate", "grant"], 3, "terminal"),
+     (["status", "nowhere"], 6, "no ledger"), (["keys", "new", "bob"], 3, "terminal"),
+     (["approve", "x", "--key", "bob", "--reason", "y"], 3, "terminal"), (["mandate", "grant"], 3, "terminal"),
      (["nonsense"], 2, "nonsense"), (["mandate", "grant", "--unattended"], 0, "")],
 )  # fmt: skip
 def test_the_command_line_answers_in_one_sentence_with_its_exit_code(tmp_path, arguments, code, words):
