@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fakes import FakeBox, outcome
 from safetensors.numpy import save
@@ -512,6 +513,8 @@ def test_verify_finds_what_was_damaged(tmp_path, go, monkeypatch, damage):
         assert damage == "ledger gone" or len(entries(cfg)) == count
         return
     before = len(entries(cfg))
+    assert isinstance(CliRunner().invoke(cli.cli, ["verify", str(folder), "--read-only"]).exception, VerificationFailed)
+    assert len(entries(cfg)) == before
     for _ in range(2):
         with pytest.raises(VerificationFailed, match="recorded as I-1"):
             checked(folder)

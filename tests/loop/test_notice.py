@@ -136,6 +136,28 @@ def test_what_goes_out_is_digests_and_a_fixed_line_whatever_a_model_or_a_person_
     verify(folder)
 
 
+def test_with_titles_in_messages_an_attacker_s_text_would_go_out(asked, receive, monkeypatch):
+    """Ablation of the fixed line: what the test above would see."""
+    cfg, folder = asked
+    ada, real = receive(), notice._of_entry
+    Addresses().set("ada", ada.url)
+    monkeypatch.setattr(notice, "_of_entry", lambda root, e: (made := real(root, e)) and replace(made, text=e.body.get("title", made.text)))
+    with gate_of(cfg).ledger.transaction() as txn:
+        incident.report(txn, HOSTILE)
+    call(cfg, folder)
+    assert "evil" in ada.got[0]["message"] and not BODY.fullmatch(ada.got[0]["message"])
+
+
+def test_without_the_record_of_what_was_sent_it_would_go_out_twice(asked, receive, monkeypatch):
+    cfg, folder = asked
+    ada = receive()
+    Addresses().set("ada", ada.url)
+    monkeypatch.setattr(type(gate_of(cfg).ledger), "append", lambda *_: None)
+    for _ in range(2):
+        assert Caller(gate_of(cfg), folder).deliver()
+    assert len(ada.got) == 2
+
+
 def test_a_resumed_run_sends_nothing_twice_and_no_notice_opens_or_closes_a_gate(asked, receive, go):
     cfg, folder = asked
     ada = receive()

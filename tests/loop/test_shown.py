@@ -231,7 +231,7 @@ def test_the_terminal_prints_the_whole_difference_escaped_before_it_asks(tmp_pat
     with runner.isolation() as (out, *_):
         monkeypatch.setattr(cli.sys, "stdin", type("T", (), {"isatty": lambda _: True})())
         with pytest.raises(NeedsHuman, match="do not match"):
-            cli._sign("approve", plan, tmp_path / "runs" / "t", "ada", "", "", 24, None)
+            cli._sign("approve", plan, tmp_path / "runs" / "t", "ada", "", "a reason", 24, None)
         text = out.getvalue().decode()
     assert all(f"+_X0_{i} = {i}\n" in text for i in range(250)) or all(f"+_X1_{i} = {i}\n" in text for i in range(250))
     assert parse(Plan, shown.body_of(gate_of(cfg), plan)).change_class == "patch" and plan in text
