@@ -171,19 +171,30 @@ def test_a_run_s_page_follows_it_without_being_loaded_again(tmp_path, runs, go, 
         assert natural == [True, True]
 
 
-def test_a_plan_too_large_to_be_read_can_be_denied_and_not_approved(study, runs, people_of, monkeypatch):
-    """A11: a megabyte of padding."""
-    monkeypatch.setattr("loop.shown.SHOWN_BYTES", 1000)
+def put(cfg, *changes):
+    """Record plans like the one that waits, each with a change, and ask people about them; return their digests."""
+    gate = gate_of(cfg)
+    one = next(e.body["plan"] for e in entries(cfg) if e.kind == "plan" and e.body["digest"] == gate.pending()[0].subject)
+    with gate.ledger.transaction() as txn:
+        for n, change in enumerate(changes):
+            txn.append("plan", {"digest": digest(one | change), "plan": one | change})
+            txn.append("request", {"plan": digest(one | change), "class": "patch", "arm": "local", "at": 1, "expires": 2**40 + n})
+    return [digest(one | change) for change in changes]
+
+
+def test_a_plan_with_a_megabyte_of_padding_can_be_denied_and_not_approved(study, runs, people_of):
+    """A11."""
     cfg, _ = study()
-    name = asked_of(cfg)
+    (name,) = put(cfg, {"hypothesis": " " * 2**20 + "and then it calls home"})
     with served(runs) as address:
         ada = people_of(address)
         ada.open_file(keys.home() / "keys" / "ada.key", "correct horse")
         ada.page.wait_for_url(address + "/")
+        assert "calls home" in ada.page.locator("main").inner_text()  # counted, not cut
         read(ada.page, name)
         assert "Too large" in ada.page.locator("h1").inner_text() and ada.page.get_by_role("button", name="Approve").count() == 0
         assert "Recorded: deny" in ada.decide("deny", "I cannot read it")
-        assert given(cfg, "ada")[-1]["approval"]["answer"] == "deny" and gate_of(cfg).pending() == []
+        assert given(cfg, "ada")[-1]["approval"]["answer"] == "deny" and name not in {r.subject for r in gate_of(cfg).pending()}
 
 
 @pytest.mark.parametrize("answer", ["deny", "escalate"])
@@ -463,14 +474,7 @@ def test_a_thousand_waiting_plans_are_read_a_page_at_a_time_with_flat_memory(cli
     """What one page costs does not grow with what waits: rows are made for one page alone, and nothing is kept per view."""
     http, door, cfg = client
     signed_in(http, door)
-    gate = gate_of(cfg)
-    name = asked_of(cfg)
-    plan = next(e.body["plan"] for e in entries(cfg) if e.kind == "plan" and e.body["digest"] == name)
-    with gate.ledger.transaction() as txn:
-        for n in range(1000):
-            one = plan | {"hypothesis": f"idea {n}"}
-            txn.append("plan", {"digest": digest(one), "plan": one})
-            txn.append("request", {"plan": digest(one), "class": "patch", "arm": "local", "at": 1, "expires": 2**40 + n})
+    put(cfg, *({"hypothesis": f"idea {n}"} for n in range(1000)))
     made = []
     real = pages.Run.row
     monkeypatch.setattr(pages.Run, "row", lambda run, one: made.append(one) or real(run, one))

@@ -1,0 +1,92 @@
+"""`make bench`, the gates: an inbox with a thousand waiting plans, a drill of eight jobs. Prints figures; no figure is a test."""
+
+import os
+import resource
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / name) for name in (".", "tests", "tests/loop", "tests/sandbox")]
+
+
+def inbox(folder: Path) -> None:
+    """A page of the list with 1,000 waiting plans, over HTTP: milliseconds, and what two hundred views add to the memory."""
+    import httpx
+    from fakes import FakeBox
+    from test_cycle import SMALL
+    from web import served
+
+    from configs.errors import NeedsHuman
+    from loop import main, study
+    from loop.people import open_gate
+    from sandbox import keys
+    from sandbox.canonical import digest
+
+    keys.new_key("ada", "person", "correct horse")
+    study.make_box = lambda _: FakeBox(lambda order: 0.1)
+    try:
+        main.execute(main.composed([*SMALL, f"runs={folder}", "autonomy=assisted", "gates=attended"]))
+    except NeedsHuman:
+        gate = open_gate(folder / "t")
+    plan = next(e.body["plan"] for e in gate.ledger.entries() if e.kind == "plan")
+    with gate.ledger.transaction() as txn:
+        for n in range(1000):
+            one = plan | {"hypothesis": f"idea {n}"}
+            txn.append("plan", {"digest": digest(one), "plan": one})
+            txn.append("request", {"plan": digest(one), "class": "recipe", "arm": "local", "at": 1, "expires": 2**40 + n})
+    with served(folder) as address, httpx.Client(base_url=address, headers={"origin": address}) as http:
+        key = keys.open_key("ada", "correct horse")
+        nonce = http.get("/enter").text.partition('data-nonce="')[2][:32]
+        said = {"nonce": nonce, "origin": address, "public": keys.public_hex(key)}
+        assert http.post("/enter", data={"envelope": keys.sign(said, key, "sign-in").decode()}).status_code == 303
+        plain = [took(lambda: http.get("/static/inbox.css")) for _ in range(20)]
+        first, times = took(lambda: http.get("/")), [took(lambda at=at: http.get(f"/?at={at % 20}")) for at in range(40)]
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        for at in range(200):
+            http.get(f"/?at={at % 20}")
+        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    middle, base = statistics.median(times), statistics.median(plain)
+    print(f"inbox, a page of 1,000 waiting: first {first * 1e3:.0f} ms, median {middle * 1e3:.0f} ms, worst {max(times) * 1e3:.0f} ms (target 300 ms), "
+          f"{middle / base:.0f}x a static file; 200 more views add {grown:.1f} MiB to the peak")  # fmt: skip
+
+
+def took(act) -> float:
+    started = time.perf_counter()
+    assert act().status_code == 200
+    return time.perf_counter() - started
+
+
+def drill(folder: Path) -> None:
+    """Stop eight running jobs for practice, five times: seconds from the order until no job is left."""
+    from test_control import HEIRLOOP, LONG, SLEEPS, live
+
+    from sandbox import control
+
+    settings = [*LONG, "study.repeats=8", "box.parallel=8", "box=namespace", f"runs={folder}"]
+    subprocess.run([*HEIRLOOP, "mandate", "grant", "--unattended", *settings], check=True, capture_output=True, cwd=ROOT)
+    process = subprocess.Popen([sys.executable, "-c", SLEEPS, "run", *settings], stdout=subprocess.DEVNULL, cwd=ROOT, start_new_session=True)
+    found = []
+    try:
+        for _ in range(2):  # a job is granted anew three times at most
+            while len(live(process.pid)) < 8:
+                assert process.poll() is None, "the study ended"
+                time.sleep(0.1)
+            told = control.drill(folder / "t", "bench")
+            assert (told["jobs"], told["left"]) == (8, 0), told
+            found.append(told["seconds"])
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    print(f"drill of 8 jobs until none is left: {', '.join(f'{s * 1e3:.0f}' for s in found)} ms (target 1000 ms)")
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as name:
+        os.environ["HEIRLOOP_HOME"] = f"{name}/home"
+        inbox(Path(name) / "inbox")
+        drill(Path(name) / "drill")
