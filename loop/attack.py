@@ -29,7 +29,7 @@ from configs.records import Amount, Input, Job, JobResult, Plan, Proposal
 from evals.attacks.table import ATTACKS, Attack, text
 from evals.data import draw_train
 from evals.score import inspect_weights, score
-from loop.attack_court import Court, instead, refused
+from loop.attack_court import Court, instead, refused, release
 from loop.attack_gate import GATE
 from loop.attack_ledger import LEDGER
 from loop.main import composed
@@ -413,6 +413,7 @@ def suite(make_box: Callable[[], Box]) -> Iterator[Suite]:
             yield Suite(box, Path(folder) / "runs", canaries)
         finally:
             box.close()
+            release(folder)
             os.environ.pop("HEIRLOOP_HOME")
             if home is not None:
                 os.environ["HEIRLOOP_HOME"] = home

@@ -35,6 +35,13 @@ def instead(settings: tuple[str, ...], *changes: str) -> list[str]:
     return [one for one in settings if one.partition("=")[0] not in names] + list(changes)
 
 
+def release(folder: str) -> None:
+    """Let go of the locks of every study in a folder."""
+    for lock in [one for one in _LOCKS if one.name.startswith(f"{folder}/")]:
+        lock.close()
+        _LOCKS.remove(lock)
+
+
 class Court:
     """One such study, with its baseline approved and champion."""
 
@@ -87,9 +94,7 @@ class Court:
 
     def free(self) -> None:
         """Let go of the study's lock, as the end of its process would."""
-        for lock in [one for one in _LOCKS if one.name == str(self.folder / "lock")]:
-            lock.close()
-            _LOCKS.remove(lock)
+        release(str(self.folder))
 
     def admit(self, *envelopes: bytes) -> str:
         """Hand decisions in; return what was said of each."""
