@@ -51,7 +51,7 @@ def inbox(folder: Path) -> None:
             http.get(f"/?at={at % 20}")
         grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     middle, base = statistics.median(times), statistics.median(plain)
-    print(f"inbox, a page of 1,000 waiting: first {first * 1e3:.0f} ms, median {middle * 1e3:.0f} ms, worst {max(times) * 1e3:.0f} ms (target 300 ms), "
+    print(f"inbox, a page of 1,000 waiting: first {first * 1e3:.0f}, median {middle * 1e3:.0f}, worst {max(times) * 1e3:.0f} ms (target 300 ms), "
           f"{middle / base:.0f}x a static file; 200 more views add {grown:.1f} MiB to the peak")  # fmt: skip
 
 
