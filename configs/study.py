@@ -11,6 +11,7 @@ from typing import Literal
 from configs.build import need
 from configs.cost import Cost
 from configs.job import Limits
+from configs.objective import Objective
 from configs.recipe import Recipe
 from configs.records import Amount
 from configs.tokens import Task
@@ -85,40 +86,6 @@ class TaskSetup:
         """Return the token format alone, as it goes into a box."""
         names = ("name", "digits", "modulus", "levels", "train_items", "held_out")
         return Task(**{name: getattr(self, name) for name in names})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Constraint:
-    """A condition that an accepted successor must meet besides the primary metric."""
-
-    metric: Literal["token_accuracy", "log_odds", "parameters", "measured_cpu_us"]
-    "a field of the scores"
-    at_least: float | None = None
-    "smallest allowed mean over replicates"
-    at_most: float | None = None
-    "largest allowed mean over replicates"
-
-    def __post_init__(self) -> None:
-        one = (self.at_least is None) != (self.at_most is None)
-        need(one, "at_least/at_most", (self.at_least, self.at_most), "exactly one of the two")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Objective:
-    """What counts as better. Set by a human, pinned in the study root."""
-
-    metric: Literal["exact_match"] = "exact_match"
-    "primary metric, larger is better; the one with a measured seed deviation"
-    minimum_effect: float = 0.0
-    "the lower bound of the gain must exceed this; in units of the metric"
-    level: float = 0.05
-    "false accepts per campaign; divided by the campaign's planned confirmations"
-    constraints: tuple[Constraint, ...] = ()
-    "conditions besides"
-
-    def __post_init__(self) -> None:
-        need(0 <= self.minimum_effect < 1, "minimum_effect", self.minimum_effect, "from 0 to below 1")
-        need(0 < self.level <= 0.5, "level", self.level, "above 0, at most 0.5")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from scipy.stats import t as student
 
+from configs.objective import Objective
 from configs.records import Answer, Criterion, Scores, Verdict
-from configs.study import Objective
 
 LEAST_REPLICATES = 4
 OVER_BUDGET = 1.25
@@ -32,7 +32,7 @@ def judge(
     """
     pairs = [(c, b) for c, b in zip(candidate, champion, strict=True) if c is not None and b is not None]
     gains = [getattr(c, objective.metric) - getattr(b, objective.metric) for c, b in pairs]
-    level = objective.level / max(1, confirmations)
+    level = objective.alpha / max(1, confirmations)
     complete = len(gains) == len(candidate) >= LEAST_REPLICATES and all(map(math.isfinite, gains))
     mean, low, high = interval(gains, level, seed_deviation) if complete else (None, None, None)
     proven = low is not None and low > objective.minimum_effect

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
+from configs.objective import Constraint, Objective
 from configs.records import Scores
-from configs.study import Constraint, Objective
 from configs.tokens import Task
 from evals.data import answers, held_out
 from evals.judge import interval, judge
