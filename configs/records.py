@@ -3,7 +3,7 @@
 An `Amount` is integers in named units; an entry of the ledger is stored as canonical bytes and read back here.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from configs.build import need
@@ -238,6 +238,14 @@ class Scores:
     "planned compute of the training"
     measured_cpu_us: int
     "charge of the training, start-up excluded"
+    inference_cpu_us: int = 0
+    "charge of the predict job, start-up excluded"
+    nll: float | None = None
+    "mean nats per right answer token, each conditioned on the net's own tokens before it"
+    calibration_error: float | None = None
+    "expected calibration error of whole answers, 15 bins of equal width"
+    slices: dict[str, float] = field(default_factory=dict)
+    "exact match per slice of the task; a slice without items is left out"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,6 +68,10 @@ class TaskSetup:
     "items in one training file"
     held_out: int = 500
     "items per held-out split"
+    train_digits: int = 0
+    "addition: digits of the operands in training and splits; fewer than `digits` opens the slice `longer`; 0: all"
+    hold_carries: bool = False
+    "addition: keep sums in which every column carries out of training; they are the slice `carries` in any case"
     planned_cpu_us: int
     "planned CPU-microseconds of one training"
     cost: Cost
@@ -84,7 +88,7 @@ class TaskSetup:
 
     def format(self) -> Task:
         """Return the token format alone, as it goes into a box."""
-        names = ("name", "digits", "modulus", "levels", "train_items", "held_out")
+        names = ("name", "digits", "modulus", "levels", "train_items", "held_out", "train_digits", "hold_carries")
         return Task(**{name: getattr(self, name) for name in names})
 
 

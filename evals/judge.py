@@ -11,6 +11,7 @@ from scipy.stats import t as student
 
 from configs.objective import Objective
 from configs.records import Answer, Criterion, Scores, Verdict
+from evals.metrics import holds, primary
 
 LEAST_REPLICATES = 4
 OVER_BUDGET = 1.25
@@ -31,7 +32,7 @@ def judge(
     `compute` is the charge of the candidate's trainings over their plan, at the machine's pace; above OVER_BUDGET is `over budget`.
     """
     pairs = [(c, b) for c, b in zip(candidate, champion, strict=True) if c is not None and b is not None]
-    gains = [getattr(c, objective.metric) - getattr(b, objective.metric) for c, b in pairs]
+    gains = [primary(objective, c) - primary(objective, b) for c, b in pairs]
     level = objective.alpha / max(1, confirmations)
     complete = len(gains) == len(candidate) >= LEAST_REPLICATES and all(map(math.isfinite, gains))
     mean, low, high = interval(gains, level, seed_deviation) if complete else (None, None, None)
@@ -41,13 +42,9 @@ def judge(
         _criterion(objective.metric, proven, low, objective.minimum_effect, "lower bound of the gain against the minimum effect"),
         _criterion("planned compute", compute <= OVER_BUDGET, compute, OVER_BUDGET, "charge of the trainings over their plan, at the machine's pace"),
     ]
-    for constraint in objective.constraints:
-        values = [float(getattr(c, constraint.metric)) for c, _ in pairs]
-        value = sum(values) / len(values) if values else math.nan
-        bound = constraint.at_least if constraint.at_least is not None else constraint.at_most
-        assert bound is not None
-        held = value >= bound if constraint.at_least is not None else value <= bound
-        criteria.append(_criterion(constraint.metric, complete and held, value, bound, "constraint"))
+    for condition in (*objective.secondary, *objective.constraints):
+        held, value, bound = holds(condition, pairs, objective)
+        criteria.append(_criterion(condition.text(), complete and held, value, bound, "mean over pairs"))
     answer: Answer = "accept" if all(c.passed for c in criteria) else "reject"
     if answer == "reject" and all(c.passed for c in criteria if c.name != objective.metric):
         answer = "inconclusive" if high is not None and high > objective.minimum_effect else "reject"
