@@ -10,13 +10,14 @@ from configs.build import need
 from configs.job import Limits, Order
 from configs.recipe import Recipe
 
-ChangeClass = Literal["recipe", "patch", "structural", "proposer", "promote", "deploy", "amend"]
-CLASSES: tuple[ChangeClass, ...] = ("recipe", "patch", "structural", "proposer", "promote", "deploy", "amend")
+ChangeClass = Literal["recipe", "patch", "structural", "proposer", "promote", "deploy", "unseal", "amend"]
+CLASSES: tuple[ChangeClass, ...] = ("recipe", "patch", "structural", "proposer", "promote", "deploy", "unseal", "amend")
 PlanRole = Literal["train", "predict", "champion-train", "champion-predict"]
-Purpose = Literal["baseline", "candidate", "final"]
+Purpose = Literal["baseline", "candidate", "final", "unseal"]
 Split = Literal["feedback", "gate", "sealed"]
 Answer = Literal["accept", "reject", "inconclusive"]
 ACCOUNTS = ("propose", "train", "predict", "evaluate")
+SPLITS: tuple[Split, ...] = ("feedback", "gate", "sealed")
 COMPUTED_TASKS = ("addition", "modular")
 "tasks whose answers code could compute: gains of patch and structural plans there are flagged `computable`"
 
@@ -37,6 +38,8 @@ class Amount:
     "tokens of outside models"
     money_micros: int = 0
     "millionths of the study's currency"
+    looks: int = 0
+    "scores that were computed on a held-out split and told to somebody: one per plan and split"
 
     def __post_init__(self) -> None:
         for name in RESOURCES:
@@ -111,7 +114,7 @@ class Plan:
     index: int
     "number of the proposal within its generation"
     purpose: Purpose
-    "baseline: first champion; candidate: a proposal; final: champion against baseline, nothing changes"
+    "baseline: first champion; candidate: a proposal; final, unseal: champion against baseline on gate, on sealed"
     parent: str
     "plan digest of the champion that it starts from; empty for the baseline"
     change_class: ChangeClass

@@ -93,6 +93,22 @@ class TaskSetup:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Looks:
+    """How often each held-out split may be looked at in a study: an account like any other."""
+
+    feedback: int = 500
+    "plans whose score goes to a proposer, in steps (objective.feedback)"
+    gate: int = 50
+    "confirmations and closing looks, of which the verdict leaves"
+    sealed: int = 3
+    "openings by `heirloop unseal`"
+
+    def __post_init__(self) -> None:
+        for name in ("feedback", "gate", "sealed"):
+            need(0 <= getattr(self, name) <= 10**9, name, getattr(self, name), "a whole number from 0 to 10^9")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
     """What may be spent. Hard, cumulative, in integers."""
 
@@ -108,6 +124,8 @@ class Budget:
     "tokens of outside models"
     money_micros: int = 0
     "millionths of the study's currency"
+    looks: Looks = field(default_factory=Looks)
+    "looks at each held-out split"
     shares: dict[str, float] = field(default_factory=dict)
     "largest share of the CPU-seconds for a sub-account (propose, train, predict, evaluate, or each arm); missing: 1"
     train: Limits = field(default_factory=Limits)
@@ -134,6 +152,7 @@ class Budget:
             output_bytes=self.output_mib * 2**20,
             tokens=self.tokens,
             money_micros=self.money_micros,
+            looks=self.looks.feedback + self.looks.gate + self.looks.sealed,
         )
 
 
@@ -198,6 +217,8 @@ class Quorums:
     "a new champion"
     deploy: Quorum | None = None
     "weights leave the study"
+    unseal: Quorum | None = None
+    "a look at the sealed split"
     amend: Quorum | None = None
     "another objective, budget, gate or reviewer"
 
@@ -273,8 +294,13 @@ class Rules:
     "a new champion"
     deploy: Rule = "deny"
     "weights leave the study"
+    unseal: Rule = "deny"
+    "a look at the sealed split; never by mandate"
     amend: Rule = "deny"
     "another objective, budget, gate or reviewer"
+
+    def __post_init__(self) -> None:
+        need(self.unseal != "mandate", "unseal", self.unseal, "approve or deny: every opening is signed for itself")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -394,6 +420,43 @@ class Config:
             need(limits.cpu_us <= total, f"budget.{name}.cpu_us", limits.cpu_us, f"at most the study's {total}")
         least = self.task.planned_cpu_us
         need(self.budget.train.cpu_us >= least, "budget.train.cpu_us", self.budget.train.cpu_us, f"at least the plan's {least}")
+        self._measurable()
+        self._affordable()
+
+    def _measurable(self) -> None:
+        """Refuse an objective whose noise nobody measured, or that names what the task does not have."""
+        known = (self.objective.metric, self.objective.scale) == ("exact_match", "raw") or self.objective.deviation is not None
+        need(known, "objective.deviation", None, f"the standard deviation over seeds of {self.objective.metric}, {self.objective.scale}")
+        names = self.task.format().slices()
+        for one in (*self.objective.secondary, *self.objective.constraints):
+            need(not one.slice or one.slice in names, "objective slice", one.slice, f"one of task {self.task.name}: {', '.join(names)}")
+
+    def _affordable(self) -> None:
+        """Refuse a study that plans more looks, confirmations or replicates than its budget or objective holds."""
+        study, looks, planned = self.study, self.budget.looks, self.objective.confirmations
+        need(planned is None or planned >= study.generations, "objective.confirmations", planned, f"at least study.generations {study.generations}")
+        campaigns = len(self.arms()) * study.repeats
+        for split, each in (("feedback", self.trials()), ("gate", study.generations + (study.final_replicates > 0))):
+            held = getattr(looks, split)
+            need(held >= campaigns * each, f"budget.looks.{split}", held, f"at least the {campaigns * each} looks that the study plans")
+        most = max(study.confirm_replicates, study.final_replicates)
+        jobs, cpu = 4 * most + 2, 2 * most * self.task.planned_cpu_us
+        what = f"for one confirmation with {most} replicates"
+        need(self.budget.jobs >= jobs, "budget.jobs", self.budget.jobs, f"at least {jobs}, {what}")
+        seconds = -(-cpu // 1_000_000)
+        need(self.budget.cpu_seconds >= seconds, "budget.cpu_seconds", self.budget.cpu_seconds, f"at least {seconds}, {what}")
+
+    def trials(self) -> int:
+        """Return how many scores a campaign plans to tell its proposer, the baseline's included."""
+        return 1 + self.study.generations * self.study.proposals
+
+    def confirmations(self) -> int:
+        """Return how many confirmations of a campaign share alpha."""
+        return self.objective.confirmations or self.study.generations
+
+    def deviation(self) -> float:
+        """Return the standard deviation over seeds of the primary metric on its scale."""
+        return self.objective.deviation or self.task.seed_deviation
 
     def arms(self) -> tuple[str, ...]:
         """Return the arms of the study."""

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.errors import BadInput
+from configs.records import SPLITS
 from configs.tokens import EQUALS, FIRST_VALUE, PIXEL_SIDE, PLUS, Task
 
 Items = NDArray[np.uint8]
-SPLITS = ("feedback", "gate", "sealed")
 
 
 def replicate_seed(secret: bytes, plan: str, index: int) -> int:

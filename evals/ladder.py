@@ -25,8 +25,8 @@ DIGITS = 2
 class Told:
     """All that a proposer learns of one trial."""
 
-    outcome: Literal["first", "better", "not better", "failed", "scored"]
-    "scored: with the rule off, where every score is told"
+    outcome: Literal["first", "better", "not better", "failed", "scored", "waiting"]
+    "scored: with the rule off, where every score is told; waiting: not measured yet"
     score: float | None
     "the objective's primary metric on its scale, larger is better, rounded; None unless first, better or scored"
 

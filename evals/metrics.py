@@ -37,6 +37,11 @@ def primary(objective: Objective, scores: Scores) -> float:
     return value if objective.direction == "up" else -value
 
 
+def rounded(objective: Objective, scores: Scores) -> float:
+    """Return the primary metric in its own units, rounded to two digits as people are shown it."""
+    return round(measured(scores, objective.metric, weights=objective.weights), 2)
+
+
 def holds(condition: Constraint, pairs: Pairs, objective: Objective) -> tuple[bool, float, float]:
     """Return (whether it holds, the value, the bound) of a condition over (candidate, champion) pairs."""
     if condition.metric == "spread":

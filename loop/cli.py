@@ -418,6 +418,16 @@ def deploy(folder: Path) -> None:
 
 @cli.command()
 @FOLDER
+@AS_JSON
+def unseal(folder: Path, as_json: bool) -> None:
+    """Open the sealed split for the champion against the baseline, once a reviewer signed it (class unseal); every opening counts."""
+    from loop.unseal import unseal as act
+
+    _print([[k, v] for k, v in act(folder).items()], ["what", "value"], as_json)
+
+
+@cli.command()
+@FOLDER
 def rollback(folder: Path) -> None:
     """Deploy what was deployed before; it takes a decision of its own."""
     from loop.people import rollback as act
@@ -691,9 +701,9 @@ def status(folder: Path, as_json: bool) -> None:
 @AS_JSON
 def plans(folder: Path, as_json: bool) -> None:
     """List the plans of a run."""
-    rows = [[p["id"][:12], g["arm"], g["index"], p["change"]["class"], p["verdict"], p["scores"].get("feedback", {}).get("exact_match")]
+    rows = [[p["id"][:12], g["arm"], g["index"], p["change"]["class"], p["verdict"], p["shown"], p["computable"]]
             for g in _summary(folder)["generations"] for p in g["plans"]]  # fmt: skip
-    _print(rows, ["plan", "arm", "generation", "class", "verdict", "feedback"], as_json)
+    _print(rows, ["plan", "arm", "generation", "class", "verdict", "feedback", "computable"], as_json)
 
 
 @cli.command()
@@ -701,15 +711,23 @@ def plans(folder: Path, as_json: bool) -> None:
 @click.option("--run", "folder", type=click.Path(path_type=Path), default=Path("runs/quickstart"), show_default=True)
 @AS_JSON
 def show(plan: str, folder: Path, as_json: bool) -> None:
-    """Show one plan in full."""
+    """Show one plan in full, with the distance of its first weights to every other that is stored."""
     from configs.build import plain
+    from loop.archive import Archive
+    from loop.measure import distances
+    from loop.people import open_gate
+    from sandbox.ledger import Ledger
+    from sandbox.store import Store
 
-    facts = _facts(folder)
+    ledger = Ledger.file(folder / "ledger.sqlite")
+    facts = Archive(ledger).facts()
     name = _one(facts.plans, plan)
     whole = {"digest": name, **plain(facts.plans[name])}
     verdict = facts.verdicts.get(name)
     whole["verdict"] = verdict.answer if verdict else None
     whole["criteria"] = [[c.name, c.passed] for c in verdict.criteria] if verdict else []
+    whole["computable"] = open_gate(folder).computable(facts.plans[name])
+    whole["distances"] = distances(ledger, Store(folder / "store"), facts, name)
     whole["failures"] = list(facts.failures.get(name, []))
     _print([[k, json.dumps(v)] for k, v in whole.items()], ["field", "value"], as_json)
 

@@ -17,7 +17,9 @@ from evals.score import distance, flat, inspect_weights, score
 from loop.archive import Facts
 from loop.study import Running
 from sandbox.gate import Halted
+from sandbox.ledger import Ledger
 from sandbox.run import KILLED, run
+from sandbox.store import Store
 
 COPY = 0.01
 """Weights nearer than this to others (0: the same, 1: strangers) count as their copy; noise that keeps a score is about this large."""
@@ -167,6 +169,18 @@ def trained(entries: list[Entry], facts: Facts, seed: int) -> Iterator[tuple[str
             found = facts.results.get((job["plan"], job["role"], job["index"]))
             if found and "weights.safetensors" in found[0].outputs:
                 yield job["plan"], found[0].outputs["weights.safetensors"]
+
+
+def distances(ledger: Ledger, store: Store, facts: Facts, name: str) -> list[tuple[str, float | None]]:
+    """Return (plan, distance) of a plan's first weights to every stored weights of another training, nearest first; None: another size."""
+    starts = (e.body["job"] for e in ledger.entries() if e.kind == "start" and e.body["job"]["plan"] == name)
+    for job in starts:
+        found = facts.results.get((name, "train", job["index"])) if job["role"] == "train" else None
+        if found and "weights.safetensors" in found[0].outputs:
+            mine = flat(store.get(found[0].outputs["weights.safetensors"]))
+            rows = [(plan, distance(mine, flat(store.get(blob)))) for plan, blob in trained(ledger.entries(), facts, job["order"]["seed"])]
+            return sorted(((plan, d if d is None else round(d, 4)) for plan, d in rows), key=lambda row: (row[1] is None, row[1] or 0.0))
+    return []
 
 
 def _copied(nearest: dict[str, Any]) -> str:

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from configs.records import SPLITS
 from configs.tokens import Task
-from evals.data import SPLITS, answers, draw_train, held_out, overlap, questions, replicate_seed, slices
+from evals.data import answers, draw_train, held_out, overlap, questions, replicate_seed, slices
 
 TASKS = [Task(name="addition", digits=2, held_out=400), Task(name="addition", digits=3, held_out=300),
          Task(name="modular", modulus=31, held_out=60), Task(name="digits", held_out=200)]  # fmt: skip
