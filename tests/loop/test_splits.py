@@ -124,7 +124,7 @@ def test_nothing_of_gate_leaves_but_the_verdict_before_the_closing_look(tmp_path
     monkeypatch.setattr("loop.track.Null.log", lambda _, row: rows.append(row))
     if not closed:
         monkeypatch.setattr("loop.summary.rounded", lambda objective, scores: GATE)
-    monkeypatch.setattr("loop.main.verify", lambda folder: {"entries": 0})  # it would find the marked scores
+    monkeypatch.setattr("loop.main.checked", lambda folder: {"entries": 0})  # it would find the marked scores
     cfg, folder = config(tmp_path, "study.final_replicates=0"), tmp_path / "runs" / "t"
     mandate(cfg)
     go(cfg, FakeBox(better))
