@@ -84,11 +84,16 @@ def overlap(task: Task, train: Items, out: Items) -> int:
 
 def _carries(task: Task, items: Items, rng: np.random.Generator) -> Items:
     if not task.hold_carries:
-        return items[_every_column_carries(task, *_operands(task, items))]
+        return _fixed(items[_every_column_carries(task, *_operands(task, items))], len(items) // 8)
     side = _side(task)
     numbers = rng.integers(0, side * side, 40 * len(items) * 2 ** (task.train_digits or task.digits))
     found = numbers[_every_column_carries(task, *np.divmod(numbers, side))]
     return _rows(task, np.unique(found)[rng.permutation(len(np.unique(found)))[: len(items)]])
+
+
+def _fixed(rows: Items, count: int) -> Items:
+    """Return `count` rows, repeated where there are fewer: every split asks equally many questions, so that their number names none."""
+    return np.resize(rows, (count, rows.shape[1])) if len(rows) else rows
 
 
 def _longer(task: Task, items: Items, rng: np.random.Generator) -> Items:
@@ -101,7 +106,8 @@ def _other_modulus(task: Task, items: Items, rng: np.random.Generator) -> Items:
     other = task.modulus - 2
     a, b = _operands(task, items)
     keep = (a < other) & (b < other)
-    return np.concatenate([questions(task, items[keep]), ((a + b)[keep, None] % other + FIRST_VALUE).astype(np.uint8)], axis=1)
+    rows = np.concatenate([questions(task, items[keep]), ((a + b)[keep, None] % other + FIRST_VALUE).astype(np.uint8)], axis=1)
+    return _fixed(rows, len(items) // 2)
 
 
 def _shifted(task: Task, items: Items, rng: np.random.Generator) -> Items:

@@ -55,15 +55,17 @@ def inspect_weights(data: bytes, task: Task, recipe: Recipe) -> str:
     return ""
 
 
-def flat(data: bytes) -> Array:
-    """Return inspected weights as one vector, tensors in the order of their names."""
-    found = load(data)
+def flat(data: bytes) -> Array | None:
+    """Return weights as one vector, tensors in the order of their names; None for a file that is no weights (it may be hostile)."""
+    found = tensors(data, "weights.safetensors")
+    if isinstance(found, str) or not found or any(t.dtype != np.float32 or not np.isfinite(t).all() for t in found.values()):
+        return None
     return np.concatenate([found[name].astype(np.float64).ravel() for name in sorted(found)])
 
 
-def distance(one: Array, other: Array) -> float | None:
+def distance(one: Array | None, other: Array | None) -> float | None:
     """Return |a - b| / sqrt(|a|^2 + |b|^2): 0 for a copy, about 1 for independent weights; None where the sizes differ."""
-    if one.shape != other.shape:
+    if one is None or other is None or one.shape != other.shape:
         return None
     size = math.sqrt(float(one @ one + other @ other))
     return float(np.linalg.norm(one - other)) / size if size else 0.0

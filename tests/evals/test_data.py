@@ -96,7 +96,7 @@ def test_carries_are_sums_in_which_every_column_carries_and_are_never_trained_on
     items = held_out(task, b"a" * 32)["feedback"]
     part = slices(task, b"a" * 32, "feedback", items)["carries"]
     a, b, total = numbers(task, part)
-    assert len(part) > 30 and ((a % 10 + b % 10 > 9) & (a + b > 99)).all() and (a + b == total).all()
+    assert len(part) >= 30 and ((a % 10 + b % 10 > 9) & (a + b > 99)).all() and (a + b == total).all()
     a, b, _ = numbers(task, np.concatenate([draw_train(task, b"a" * 32, 1), *held_out(task, b"a" * 32).values()]))
     assert ((a % 10 + b % 10 > 9) & (a + b > 99)).any() != hold
 
