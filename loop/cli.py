@@ -701,9 +701,10 @@ def status(folder: Path, as_json: bool) -> None:
 @AS_JSON
 def plans(folder: Path, as_json: bool) -> None:
     """List the plans of a run."""
-    rows = [[p["id"][:12], g["arm"], g["index"], p["change"]["class"], p["verdict"], p["shown"], p["computable"]]
+    rows = [[p["id"][:12], g["arm"], g["index"], p["change"]["class"], p["verdict"], p["shown"],
+             p["computable"] if as_json else "computable" * p["computable"]]
             for g in _summary(folder)["generations"] for p in g["plans"]]  # fmt: skip
-    _print(rows, ["plan", "arm", "generation", "class", "verdict", "feedback", "computable"], as_json)
+    _print(rows, ["plan", "arm", "generation", "class", "verdict", "feedback", "computable" if as_json else "flag"], as_json)
 
 
 @cli.command()
