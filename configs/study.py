@@ -34,8 +34,8 @@ class Study:
     "generations per campaign, the baseline not counted"
     proposals: int = 4
     "proposals per generation"
-    confirm_replicates: int = 4
-    "paired replicates of one confirmation on gate; at least 4"
+    confirm_replicates: int = 12
+    "most paired replicates of one confirmation on gate; the rule stops earlier where it can"
     final_replicates: int = 4
     "paired replicates of the closing look at gate (champion against baseline); 0 leaves it out"
 
@@ -46,7 +46,7 @@ class Study:
         need(1 <= self.repeats <= 1000, "repeats", self.repeats, "between 1 and 1000")
         need(1 <= self.generations <= 10_000, "generations", self.generations, "between 1 and 10000")
         need(1 <= self.proposals <= 1000, "proposals", self.proposals, "between 1 and 1000")
-        need(4 <= self.confirm_replicates <= 1000, "confirm_replicates", self.confirm_replicates, "between 4 and 1000")
+        need(1 <= self.confirm_replicates <= 1000, "confirm_replicates", self.confirm_replicates, "between 1 and 1000")
         final = self.final_replicates
         need(final == 0 or 4 <= final <= 1000, "final_replicates", final, "0, or between 4 and 1000")
 
@@ -113,12 +113,17 @@ class Objective:
     "the lower bound of the gain must exceed this; in units of the metric"
     level: float = 0.05
     "false accepts per campaign; divided by the campaign's planned confirmations"
+    acceptance: Literal["greedy", "paired_t", "group_sequential", "sign_flip", "betting", "t_mixture"] = "group_sequential"
+    "rule that accepts (docs/judging.md)"
+    first_look: int = 4
+    "pairs before the rule is asked for the first time"
     constraints: tuple[Constraint, ...] = ()
     "conditions besides"
 
     def __post_init__(self) -> None:
         need(0 <= self.minimum_effect < 1, "minimum_effect", self.minimum_effect, "from 0 to below 1")
         need(0 < self.level <= 0.5, "level", self.level, "above 0, at most 0.5")
+        need(1 <= self.first_look <= 1000, "first_look", self.first_look, "between 1 and 1000")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,181 @@
+"""Acceptance rules by name: all paired gains so far in, a decision out. One vectorised evidence per rule serves judge and calibration.
+
+A gain is candidate minus champion on one seed, null: true gain <= effect. Which null each rule controls, and by which theorem, stands in
+docs/judging.md. Each gives a bound on a p-value after every pair, and the bound that is asked for after every pair; refuses what is not finite.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammaln, hyp1f1
+from scipy.stats import norm
+from scipy.stats import t as student
+
+from configs.build import need
+
+Gains = NDArray[np.float64]
+MOST_PATTERNS = 20
+"""group_sequential counts 2^n sign patterns; this many pairs are the most."""
+_TIE = 1e-9
+"""Sums this close to zero are ties, which count against the candidate: floats must not decide."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What a rule says about the gains so far."""
+
+    answer: Literal["accept", "reject", "inconclusive", "continue"]
+    "reject: stopped with no gain above the effect seen; inconclusive: stopped, seen but not proven; continue: another pair is wanted"
+    evidence: float
+    "bound on the p-value against `true gain <= effect`; for an e-process 1/e"
+    text: str
+    "one clause for people"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """An acceptance rule: evidence and what is asked of it, vectorised over campaigns; calling it decides on one."""
+
+    name: str
+    "its name in RULES"
+    evidence: Callable[[Gains, float, float], Gains]
+    "(gains above the effect (P, n), effect, deviation) -> bound on p after each pair (P, n), above 1 where evidence speaks against"
+    asked: Callable[[float, int], Gains]
+    "(level, most) -> the bound that accepts after each pair (most,); negative where the rule does not look"
+    fastest: float
+    "least factor by which one pair can change the evidence: once too far, it stops; 0: no such factor"
+
+    def __call__(self, gains: Sequence[float], *, level: float, effect: float, deviation: float, most: int) -> Decision:
+        """Decide at `level` on all paired gains so far; `deviation` is one run's measured seed deviation, `most` the planned most pairs.
+
+        Raises BadInput for gains that are not finite and for more pairs than planned."""
+        x = np.asarray(gains, float)
+        need(0 < len(x) <= most, "gains", len(x), f"between 1 and the planned most of {most} pairs")
+        need(bool(np.isfinite(x).all()), "gains", list(gains), "finite numbers")
+        n, asked = len(x), self.asked(level, most)
+        p = float(self.evidence((x - effect)[None, :], effect, deviation)[0, -1])
+        told = f"{self.name}: p <= {min(p, 1.0):.2g} after {n} of at most {most} pairs"
+        if p <= asked[n - 1]:
+            return Decision(answer="accept", evidence=min(p, 1.0), text=f"{told}, {asked[n - 1]:.2g} asked")
+        if self.hope(p, n, asked):
+            return Decision(answer="continue", evidence=min(p, 1.0), text=told)
+        seen = float(x.mean()) > effect
+        return Decision(answer="inconclusive" if seen else "reject", evidence=min(p, 1.0), text=f"{told}, no longer in reach of level {level:.2g}")
+
+    def hope(self, p: float, n: int, asked: Gains) -> bool:
+        """Tell whether any later look could still accept: the evidence falls by at most `fastest` a pair."""
+        later = np.arange(1, len(asked) - n + 1)
+        return bool((p * self.fastest**later <= asked[n:]).any())
+
+
+def _greedy(x: Gains, effect: float, deviation: float) -> Gains:
+    """Keep if better: the first pair alone, no error control at all."""
+    return np.where(np.cumsum(x, axis=1) > 0, 0.0, 1.0)
+
+
+def _student(x: Gains, effect: float, deviation: float) -> Gains:
+    """One-sided t test (Student 1908), standard error never below the task's measured deviation x sqrt(2/n)."""
+    mean, error, n = _moments(x, deviation)
+    p = np.ones_like(x)
+    p[:, 1:] = student.sf((mean / error)[:, 1:], n[1:] - 1)
+    return p
+
+
+def _mixture(x: Gains, effect: float, deviation: float) -> Gains:
+    """1/e of the t mixture: half-normal prior of deviation 2 on the standardised gain (Lai 1976; Grunwald, de Heide and Koolen 2024)."""
+    mean, error, n = _moments(x, deviation)
+    t = mean / error
+    u, e = t / np.sqrt(np.maximum(n - 1, 1) + t * t), np.zeros_like(x)
+    twist = np.sqrt(2) * np.exp(gammaln((n + 1) / 2) - gammaln(n / 2))
+    for delta in 2 * norm.ppf(0.5 + (np.arange(16) + 0.5) / 32):
+        y = np.sqrt(n) * delta * u
+        ratio = hyp1f1(n / 2, 0.5, y * y / 2) + twist * y * hyp1f1((n + 1) / 2, 1.5, y * y / 2)
+        e += np.exp(-n * delta**2 / 2) * np.maximum(ratio, 0) / 16
+    return np.where(n > 1, 1 / np.maximum(e, 1e-300), 1.0)
+
+
+def _patterns(x: Gains, effect: float, deviation: float) -> Gains:
+    """Share of the 2^n sign patterns whose sum is at least the observed one (Fisher 1935; Pitman 1937): exact under symmetry.
+
+    A pattern counts if the gains that it flips sum to at most zero. More gain never raises it, so a true gain below the effect is covered.
+    """
+    shares, sums = np.ones_like(x), np.zeros((len(x), 1))
+    for n in range(x.shape[1]):
+        sums = np.concatenate([sums, sums + x[:, n : n + 1]], axis=1)
+        shares[:, n] = (sums <= _TIE).mean(axis=1)
+    return shares
+
+
+def _flips(x: Gains, effect: float, deviation: float) -> Gains:
+    """1/e of prod(1 + tanh(c x / s)), mixed over c: fair under symmetry (de la Pena 1999; Ramdas et al. 2020), s from deviation and past gains."""
+    past = np.cumsum(np.square(x), axis=1) - np.square(x)
+    scale = np.sqrt((2 * deviation**2 + past) / np.arange(1, x.shape[1] + 1))
+    logs = [np.cumsum(np.log(2) - np.logaddexp(0, -2 * c * x / scale), axis=1) for c in (0.25, 0.5, 1.0, 2.0, 4.0)]
+    return _one_over(np.logaddexp.reduce(logs, axis=0) - np.log(len(logs)))
+
+
+def _betting(x: Gains, effect: float, deviation: float) -> Gains:
+    """1/e of prod(1 + b x), mixed over bets b (Waudby-Smith and Ramdas 2024): fair for gains in [-1 - effect, 1] of mean zero, any shape.
+
+    A gain above the effect is at least -1 - effect, so bets up to 1 / (1 + effect) never lose more than there is.
+    """
+    logs = [np.cumsum(np.log1p(b * x), axis=1) for b in np.linspace(0.05, 0.99, 12) / (1 + effect)]
+    return _one_over(np.logaddexp.reduce(logs, axis=0) - np.log(len(logs)))
+
+
+def _one_over(log_e: Gains) -> Gains:
+    return np.exp(np.minimum(-log_e, 700.0))
+
+
+def _moments(x: Gains, deviation: float) -> tuple[Gains, Gains, Gains]:
+    """Running mean and standard error (P, n), the latter never below deviation x sqrt(2/n), and n."""
+    n = np.arange(1.0, x.shape[1] + 1)
+    mean = np.cumsum(x, axis=1) / n
+    spread = np.maximum(np.cumsum(np.square(x), axis=1) - n * np.square(mean), 0) / np.maximum(n - 1, 1)
+    return mean, np.sqrt(np.maximum(spread, 2 * deviation**2) / n), n
+
+
+def _first(level: float, most: int) -> Gains:
+    return np.where(np.arange(most) == 0, 0.5, -1.0)
+
+
+def _last(level: float, most: int) -> Gains:
+    return np.where(np.arange(most) == most - 1, level, -1.0)
+
+
+def _any_time(level: float, most: int) -> Gains:
+    return np.full(most, level)
+
+
+@cache
+def _spent(level: float, most: int) -> Gains:
+    """Spend `level` over looks along Pocock's curve level x ln(1 + (e - 1) n / most) (Lan and DeMets 1983).
+
+    A look gets what the curve has released and no look has used, rounded down to whole patterns; the shares add up to at most `level`.
+    """
+    need(most <= MOST_PATTERNS, "confirm_replicates", most, f"at most {MOST_PATTERNS} with group_sequential; sign_flip has no such limit")
+    asked, used = np.full(most, -1.0), 0.0
+    for n in range(1, most + 1):
+        patterns = int((level * np.log1p((np.e - 1) * n / most) - used) * 2**n + 1e-6)
+        if patterns:
+            asked[n - 1] = patterns / 2**n
+            used += patterns / 2**n
+    return asked
+
+
+RULES: dict[str, Rule] = {
+    rule.name: rule
+    for rule in (
+        Rule(name="greedy", evidence=_greedy, asked=_first, fastest=1.0),
+        Rule(name="paired_t", evidence=_student, asked=_last, fastest=0.0),
+        Rule(name="group_sequential", evidence=_patterns, asked=_spent, fastest=0.5),
+        Rule(name="sign_flip", evidence=_flips, asked=_any_time, fastest=0.5),
+        Rule(name="betting", evidence=_betting, asked=_any_time, fastest=0.5),
+        Rule(name="t_mixture", evidence=_mixture, asked=_any_time, fastest=0.0),
+    )
+}
+"""Acceptance rules by the name that `objective.acceptance` takes."""
