@@ -6,12 +6,14 @@ a missing, non-finite or tied number never passes.
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from scipy.stats import t as student
 
 from configs.records import Answer, Criterion, Scores, Verdict
 from configs.study import Objective
+from evals.beside import beside
 from evals.rules import RULES, Decision, Rule
 
 __all__ = ["OVER_BUDGET", "RULES", "Decision", "Rule", "interval", "judge", "least", "spend"]
@@ -58,8 +60,9 @@ def judge(
     held = all(c.passed for c in criteria if c.name != objective.metric)
     answer: Answer = decision.answer if held or decision.answer != "accept" else "reject"
     mean, low, high = interval(gains, level, seed_deviation) if complete and len(gains) > 1 else (_mean(gains), None, None)
-    return Verdict(answer=answer, criteria=tuple(criteria), gain=mean, low=low, high=high, level=level, replicates=len(gains),
-                   rule=objective.acceptance, evidence=decision.evidence if complete else None)  # fmt: skip
+    verdict = Verdict(answer=answer, criteria=tuple(criteria), gain=mean, low=low, high=high, level=level, replicates=len(gains),
+                      rule=objective.acceptance, evidence=decision.evidence if complete else None)  # fmt: skip
+    return verdict if answer != "accept" else _with_cautions(verdict, gains, objective, seed_deviation, most)
 
 
 def least(objective: Objective, level: float, most: int) -> int | None:
@@ -89,6 +92,13 @@ def _decide(gains: Sequence[float], objective: Objective, level: float, deviatio
     if len(gains) < min(objective.first_look, most):
         return Decision(answer="continue", evidence=1.0, text=f"first look after {objective.first_look} pairs")
     return RULES[objective.acceptance](gains, level=level, effect=objective.minimum_effect, deviation=deviation, most=most)
+
+
+def _with_cautions(verdict: Verdict, gains: Sequence[float], objective: Objective, deviation: float, most: int) -> Verdict:
+    found = beside(gains, rule=objective.acceptance, level=verdict.level, effect=objective.minimum_effect, deviation=deviation, most=most,
+                   first_look=objective.first_look)  # fmt: skip
+    return replace(verdict, corrected=found.corrected, corrected_low=found.low, corrected_high=found.high, hidden=found.hidden,
+                   bounded=found.bounded)  # fmt: skip
 
 
 def _missing(mine: Sequence[float]) -> Decision:

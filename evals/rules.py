@@ -47,7 +47,9 @@ class Rule:
     asked: Callable[[float, int], Gains]
     "(level, most) -> the bound that accepts after each pair (most,); negative where the rule does not look"
     fastest: float
-    "least factor by which one pair can change the evidence: once too far, it stops; 0: no such factor"
+    "the least factor that one more pair can multiply the evidence by; 0: no such factor"
+    scale_free: bool = False
+    "whether gains in another unit give the same evidence"
 
     def __call__(self, gains: Sequence[float], *, level: float, effect: float, deviation: float, most: int) -> Decision:
         """Decide at `level` on all paired gains so far; `deviation` is one run's measured seed deviation, `most` the planned most pairs.
@@ -61,19 +63,32 @@ class Rule:
         told = f"{self.name}: p <= {min(p, 1.0):.2g} after {n} of at most {most} pairs"
         if p <= asked[n - 1]:
             return Decision(answer="accept", evidence=min(p, 1.0), text=f"{told}, {asked[n - 1]:.2g} asked")
-        if self.hope(p, n, asked):
+        if p <= self.reach(asked)[n - 1]:
             return Decision(answer="continue", evidence=min(p, 1.0), text=told)
         seen = float(x.mean()) > effect
         return Decision(answer="inconclusive" if seen else "reject", evidence=min(p, 1.0), text=f"{told}, no longer in reach of level {level:.2g}")
 
-    def hope(self, p: float, n: int, asked: Gains) -> bool:
-        """Tell whether any later look could still accept: the evidence falls by at most `fastest` a pair."""
-        later = np.arange(1, len(asked) - n + 1)
-        return bool((p * self.fastest**later <= asked[n:]).any())
+    def reach(self, asked: Gains) -> Gains:
+        """Return the worst evidence after each pair (most,) from which a later look could still accept; negative where none could."""
+        most = len(asked)
+        if not self.fastest:
+            return np.array([np.inf if (asked[n:] >= 0).any() else -1.0 for n in range(1, most + 1)])
+        return np.array([max(asked[n:] / self.fastest ** np.arange(1, most - n + 1), default=-1.0) for n in range(1, most + 1)])
+
+    def play(self, gains: Gains, *, level: float, effect: float, deviation: float,
+             first_look: int = 1) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:  # fmt: skip
+        """Return what the judge would do on many confirmations at once, gains (P, most): accepted (P,) and pairs used (P,)."""
+        asked = self.asked(level, gains.shape[1])
+        chunks = np.array_split(gains - effect, max(1, len(gains) * 2 ** min(gains.shape[1], MOST_PATTERNS) // 2**22))
+        p = np.concatenate([self.evidence(chunk, effect, deviation) for chunk in chunks])
+        over = (p <= asked) | ~(p <= self.reach(asked))
+        over[:, : min(first_look, over.shape[1]) - 1] = False
+        pairs = np.where(over.any(axis=1), over.argmax(axis=1), over.shape[1] - 1)
+        return (p <= asked)[np.arange(len(p)), pairs], pairs + 1
 
 
 def _greedy(x: Gains, effect: float, deviation: float) -> Gains:
-    """Keep if better: the first pair alone, no error control at all."""
+    """Keep if better: whatever the first look shows, no error control at all."""
     return np.where(np.cumsum(x, axis=1) > 0, 0.0, 1.0)
 
 
@@ -140,7 +155,7 @@ def _moments(x: Gains, deviation: float) -> tuple[Gains, Gains, Gains]:
 
 
 def _first(level: float, most: int) -> Gains:
-    return np.where(np.arange(most) == 0, 0.5, -1.0)
+    return np.full(most, 0.5)
 
 
 def _last(level: float, most: int) -> Gains:
@@ -172,7 +187,7 @@ RULES: dict[str, Rule] = {
     for rule in (
         Rule(name="greedy", evidence=_greedy, asked=_first, fastest=1.0),
         Rule(name="paired_t", evidence=_student, asked=_last, fastest=0.0),
-        Rule(name="group_sequential", evidence=_patterns, asked=_spent, fastest=0.5),
+        Rule(name="group_sequential", evidence=_patterns, asked=_spent, fastest=0.5, scale_free=True),
         Rule(name="sign_flip", evidence=_flips, asked=_any_time, fastest=0.5),
         Rule(name="betting", evidence=_betting, asked=_any_time, fastest=0.5),
         Rule(name="t_mixture", evidence=_mixture, asked=_any_time, fastest=0.0),
