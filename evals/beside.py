@@ -14,10 +14,8 @@ from scipy.stats import t as student
 
 from evals.rules import RULES, Gains
 
-FAILS = 0.1
-"""Null b: share of runs in which the candidate fails."""
-STEADY, WORKS, FAILED = 0.85, 0.94, 0.04
-"""Null b: the champion's level, the candidate's, and the candidate's where it fails; equal means."""
+FAILING = (0.94,) * 9 + (0.04,)
+"""Null b: scores of a candidate that fails one run in ten; the champion beside it is steady at their mean, 0.85."""
 _DRIFTS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.5)
 _CERTAIN = 5.0
 """Gains of more standard deviations than this are accepted for certain: there is nothing to correct."""
@@ -64,16 +62,16 @@ def beside(gains: Sequence[float], *, rule: str, level: float, effect: float, de
 
 @cache
 def hidden(rule: str, level: float, effect: float, deviation: float, most: int, first_look: int) -> float:
-    """Return the simulated rate (4,000 confirmations) at which a rule accepts null b at the effect."""
-    mine, theirs = failing(np.random.default_rng(7), (4000, most))
+    """Return the simulated rate (2,000 confirmations) at which a rule accepts null b at the effect."""
+    mine, theirs = failing(np.random.default_rng(7), (2000, most))
     accepted, _ = RULES[rule].play(mine - theirs + effect, level=level, effect=effect, deviation=deviation, first_look=first_look)
     return float(accepted.mean())
 
 
-def failing(rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[Gains, Gains]:
-    """Return (candidate, champion) scores of null b: equal mean, jitter 0.01, and one candidate's run in ten fails."""
+def failing(rng: np.random.Generator, shape: tuple[int, ...], sample: Sequence[float] = FAILING) -> tuple[Gains, Gains]:
+    """Return (candidate, champion) scores of null b: the candidate draws from `sample`, the champion is steady at its mean; jitter 0.01."""
     jitter = 0.01 * rng.standard_normal((2, *shape))
-    return np.where(rng.random(shape) < FAILS, FAILED, WORKS) + jitter[0], STEADY + jitter[1]
+    return rng.choice(np.asarray(sample, float), shape) + jitter[0], float(np.mean(sample)) + jitter[1]
 
 
 def _corrected(x: Gains, spread: float, rule: str, level: float, effect: float, deviation: float, most: int,
@@ -106,7 +104,7 @@ def _chance(pool: _Accepted, drifts: Gains, mean: float) -> Gains:
 def _pool(rule: str, level: float, effect: float, deviation: float, most: int, first_look: int, unit: float) -> _Accepted:
     """Draw confirmations under several drifts and keep those that the rule accepts."""
     rng = np.random.default_rng(11)
-    x = np.concatenate([drift + rng.standard_normal((1500, most)) for drift in _DRIFTS])
+    x = np.concatenate([drift + rng.standard_normal((800, most)) for drift in _DRIFTS])
     accepted, pairs = RULES[rule].play((x + effect) * unit, level=level, effect=effect * unit, deviation=deviation * unit, first_look=first_look)
     kept: NDArray[np.bool_] = accepted & (pairs > 2)
     x, n = x[kept], pairs[kept].astype(float)

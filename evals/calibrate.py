@@ -1,7 +1,7 @@
 """How often each acceptance rule keeps what is worth nothing, and how often it sees what is there: simulated campaigns on measured seed noise.
 
-Nulls: (a) the same recipe under independent seeds; (b) equal mean, unequal shape: a candidate that fails one run in ten against a
-steady champion; (c) a true gain equal to the minimum effect. Pure functions of scores and a seed; refuses nothing but an empty sample.
+Nulls: (a) the same recipe under independent seeds; (b) equal mean, unequal shape: a candidate with this noise against a champion that is
+steady at its mean; (c) a true gain equal to the minimum effect. Pure functions of scores and a seed; refuses nothing but an empty sample.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,7 +48,7 @@ class Campaigns:
 
 
 def calibrate(rule: str, null: str, scores: Sequence[float], plan: Campaigns, seed: int = 1) -> dict[str, Any]:
-    """Return one row: campaigns, false_keep_rate, upper (one-sided 95 % bound), fake_gain (score units per campaign), power, replicates.
+    """Return one row: campaigns, false_keep_rate, upper (one-sided 95 % bound), fake_gain (score units per campaign), power (null a), replicates.
 
     `scores` is one recipe's measured scores, drawn with replacement. Screening uses other seeds, so it changes no gain on gate and is not
     simulated, except for greedy, which knows nothing else: the champion's single score is carried forward and every better one is kept.
@@ -62,7 +62,7 @@ def calibrate(rule: str, null: str, scores: Sequence[float], plan: Campaigns, se
         kept, fake, pairs = _confirmed(rule, null, sample, rng, plan, bar)
     told = {"campaigns": plan.campaigns, "false_keep_rate": float(kept.mean()), "upper": upper(int(kept.sum()), plan.campaigns),
             "fake_gain": float(fake.mean()), "replicates": pairs}  # fmt: skip
-    return told | {"power": power(rule, sample, plan, rng)[0]}
+    return told | {"power": power(rule, sample, plan, rng)[0] if null == "a" else None}
 
 
 def minimum(sample: Gains) -> float:
@@ -73,7 +73,7 @@ def minimum(sample: Gains) -> float:
 def draw(null: str, sample: Gains, rng: np.random.Generator, shape: tuple[int, ...], bar: float) -> tuple[Gains, Gains]:
     """Return (candidate, champion) scores under a null, each of `shape`; the true gain is `bar`, the minimum effect."""
     if null == "b":
-        return failing(rng, shape)
+        return failing(rng, shape, tuple(sample))
     return rng.choice(sample, shape) + bar, rng.choice(sample, shape)
 
 
@@ -115,17 +115,14 @@ def power(rule: str, sample: Gains, plan: Campaigns, rng: np.random.Generator, c
     return float(accepted.mean()), float(pairs.mean())
 
 
-def pooled(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return one row over kinds of noise, each with the same number of campaigns, with each kind's rate and the bound of the worst."""
-    total = sum(row["campaigns"] for row in rows.values())
-    wrong = sum(round(row["false_keep_rate"] * row["campaigns"]) for row in rows.values())
-    seen = [row["power"] for row in rows.values() if row["power"] is not None]
-
-    def mean(name: str) -> float:
-        return float(np.mean([row[name] for row in rows.values()]))
-
-    return {"campaigns": total, "false_keep_rate": wrong / total, "upper": upper(wrong, total), "fake_gain": mean("fake_gain"),
-            "power": float(np.mean(seen)) if seen else None, "replicates": mean("replicates"),
+def pooled(rows: Mapping[str, Mapping[str, Any]], counted: Sequence[str]) -> dict[str, Any]:
+    """Return one row over the counted kinds of noise (each with as many campaigns), with every kind's own rate, bound and power beside it."""
+    chosen = [rows[kind] for kind in counted]
+    total, wrong = sum(r["campaigns"] for r in chosen), sum(round(r["false_keep_rate"] * r["campaigns"]) for r in chosen)
+    seen = [r["power"] for r in chosen if r["power"] is not None]
+    fake, pairs = (float(np.mean([r[name] for r in chosen])) for name in ("fake_gain", "replicates"))
+    return {"campaigns": total, "false_keep_rate": wrong / total, "upper": upper(wrong, total), "fake_gain": fake,
+            "power": float(np.mean(seen)) if seen else None, "replicates": pairs,
             "by_noise": {kind: {name: row[name] for name in ("false_keep_rate", "upper", "power")} for kind, row in rows.items()}}  # fmt: skip
 
 

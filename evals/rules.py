@@ -168,14 +168,16 @@ def _any_time(level: float, most: int) -> Gains:
 
 @cache
 def _spent(level: float, most: int) -> Gains:
-    """Spend `level` over looks along Pocock's curve level x ln(1 + (e - 1) n / most) (Lan and DeMets 1983).
+    """Spend `level` over few looks (Lan and DeMets 1983): half as soon as one pattern in 2^n fits into it, a fifth midway, the rest at `most`.
 
-    A look gets what the curve has released and no look has used, rounded down to whole patterns; the shares add up to at most `level`.
+    A look gets whole patterns and leaves the remainder to the next; the shares add up to at most `level`. Many looks would each cost.
     """
     need(most <= MOST_PATTERNS, "confirm_replicates", most, f"at most {MOST_PATTERNS} with group_sequential; sign_flip has no such limit")
     asked, used = np.full(most, -1.0), 0.0
-    for n in range(1, most + 1):
-        patterns = int((level * np.log1p((np.e - 1) * n / most) - used) * 2**n + 1e-6)
+    first = next((n for n in range(1, most) if 2.0**-n <= level / 2), most)
+    middle = (first + most) // 2 if most - first >= 6 else most
+    for n, released in {first: 0.5, middle: 0.7, most: 1.0}.items():
+        patterns = int((level * released - used) * 2**n + 1e-9)
         if patterns:
             asked[n - 1] = patterns / 2**n
             used += patterns / 2**n

@@ -227,4 +227,6 @@ class Campaign:
             return "no candidate finished its training"
         scores = facts.scores[best, "predict", 0]
         shown = f"{scores.exact_match:.2f}" if scores else "-"
-        return f"best candidate {best[:8]} has {shown} on feedback; {facts.verdicts[best].answer}"
+        verdict = facts.verdicts[best]
+        beside = "" if verdict.hidden is None else f" (by a rule that also accepts {verdict.hidden:.0%} of those that hide a failure in ten runs)"
+        return f"best candidate {best[:8]} has {shown} on feedback; {verdict.answer}{beside}"

@@ -151,7 +151,7 @@ def row(facts: Facts, name: str, plan: Plan) -> dict[str, Any]:
         answer = "waiting"
     return {"id": name, "purpose": plan.purpose, "change": {"class": plan.change_class, "knobs": plan.changed},
             "computable": plan.change_class in ("patch", "structural"), "verdict": answer,
-            "scores": shown(facts, name), "failures": list(facts.failures.get(name, []))}  # fmt: skip
+            "hidden": verdict.hidden if verdict else None, "scores": shown(facts, name), "failures": list(facts.failures.get(name, []))}  # fmt: skip
 
 
 def shown(facts: Facts, name: str, final: bool = False) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def test_alpha_is_split_over_the_planned_confirmations_and_not_re_earned():
 
 
 def test_a_rule_that_could_never_accept_is_found_before_the_study():
-    assert least(Objective(), 0.005, 12) == 9 and least(Objective(), 0.005, 7) is None
+    assert least(Objective(), 0.005, 12) == 9 and least(Objective(), 0.005, 8) == 8 and least(Objective(), 0.005, 7) is None
     assert least(Objective(acceptance="betting"), 0.005, 12) == 10
     with pytest.raises(BadInput, match="at most 20 with group_sequential"):
         least(Objective(), 0.005, 30)
