@@ -10,6 +10,7 @@ from typing import Literal
 from configs.build import need
 
 Primary = Literal["exact_match", "token_accuracy", "log_odds", "nll", "calibration_error", "robustness", "weighted"]
+Rule = Literal["greedy", "paired_t", "group_sequential", "sign_flip", "betting", "t_mixture"]
 COSTS = ("parameters", "inference_cpu_us", "measured_cpu_us")
 
 
@@ -94,6 +95,10 @@ class Objective:
     "probability of any false accept in a campaign (one arm of one repeat)"
     confirmations: int | None = None
     "confirmations that a campaign plans, which share alpha; null: one per generation"
+    acceptance: Rule = "group_sequential"
+    "rule that accepts (docs/judging.md); betting needs gains between -1 and 1"
+    first_look: int = 4
+    "pairs before the rule is asked for the first time"
     power: float = 0.8
     "power to plan for (`heirloop power`)"
     feedback: Literal["ladder", "rounded"] = "ladder"
@@ -115,8 +120,14 @@ class Objective:
         need(0 < self.alpha <= 0.5, "alpha", self.alpha, "above 0, at most 0.5")
         need(self.confirmations is None or 1 <= self.confirmations <= 10_000, "confirmations", self.confirmations, "null, or between 1 and 10000")
         need(self.alpha < self.power < 1, "power", self.power, f"above alpha ({self.alpha:g}) and below 1")
+        need(1 <= self.first_look <= 1000, "first_look", self.first_look, "between 1 and 1000")
+        need(self.acceptance != "betting" or self.bounded(), "acceptance", self.acceptance, "another rule: betting is for shares on the raw scale")
         self._weights()
         self._conditions()
+
+    def bounded(self) -> bool:
+        """Tell whether gains lie between -1 and 1, as betting needs."""
+        return METRICS[self.metric].share and self.scale == "raw"
 
     def _weights(self) -> None:
         need(bool(self.weights) == (self.metric == "weighted"), "weights", self.weights, "given with metric weighted, and only there")
@@ -152,5 +163,5 @@ def objective_text(one: Objective) -> list[str]:
         *(f"Secondary: {c.text()}." for c in one.secondary),
         *(f"Constraint: {c.text()}." for c in one.constraints),
         f"A campaign accepts anything worthless with probability at most {one.alpha:g}, shared by its planned confirmations ({planned}).",
-        f"Planned for power {one.power:g}; proposers are told {told}.",
+        f"Accepted by rule {one.acceptance}, first asked after {one.first_look} pairs. Planned for power {one.power:g}; proposers are told {told}.",
     ]

@@ -15,7 +15,8 @@ CLASSES: tuple[ChangeClass, ...] = ("recipe", "patch", "structural", "proposer",
 PlanRole = Literal["train", "predict", "champion-train", "champion-predict"]
 Purpose = Literal["baseline", "candidate", "final", "unseal"]
 Split = Literal["feedback", "gate", "sealed"]
-Answer = Literal["accept", "reject", "inconclusive"]
+Answer = Literal["accept", "reject", "inconclusive", "continue"]
+"continue: another pair is wanted; never recorded"
 ACCOUNTS = ("propose", "train", "predict", "evaluate")
 SPLITS: tuple[Split, ...] = ("feedback", "gate", "sealed")
 COMPUTED_TASKS = ("addition", "modular")
@@ -285,6 +286,20 @@ class Verdict:
     "one-sided level that was used"
     replicates: int
     "pairs that counted"
+    rule: str = ""
+    "acceptance rule"
+    evidence: float | None = None
+    "bound on the p-value against `true gain <= minimum effect`; null where a number is missing"
+    corrected: float | None = None
+    "accept: gain without the winner's curse, median-unbiased given the accept (docs/judging.md)"
+    corrected_low: float | None = None
+    "lower end of its 90 % interval"
+    corrected_high: float | None = None
+    "upper end"
+    hidden: float | None = None
+    "accept: measured rate at which this rule accepts a candidate of equal mean that fails one run in ten (null b)"
+    bounded: float | None = None
+    "accept: p-value bound of the same gains by betting, which no shape of noise fools"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,8 +35,8 @@ class Study:
     "generations per campaign, the baseline not counted"
     proposals: int = 4
     "proposals per generation"
-    confirm_replicates: int = 4
-    "paired replicates of one confirmation on gate; at least 4"
+    confirm_replicates: int = 12
+    "most paired replicates of one confirmation on gate; the rule stops earlier where it can"
     final_replicates: int = 4
     "paired replicates of the closing look at gate (champion against baseline); 0 leaves it out"
 
@@ -47,7 +47,7 @@ class Study:
         need(1 <= self.repeats <= 1000, "repeats", self.repeats, "between 1 and 1000")
         need(1 <= self.generations <= 10_000, "generations", self.generations, "between 1 and 10000")
         need(1 <= self.proposals <= 1000, "proposals", self.proposals, "between 1 and 1000")
-        need(4 <= self.confirm_replicates <= 1000, "confirm_replicates", self.confirm_replicates, "between 4 and 1000")
+        need(1 <= self.confirm_replicates <= 1000, "confirm_replicates", self.confirm_replicates, "between 1 and 1000")
         final = self.final_replicates
         need(final == 0 or 4 <= final <= 1000, "final_replicates", final, "0, or between 4 and 1000")
 

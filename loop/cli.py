@@ -61,7 +61,7 @@ def mandate() -> None:
 @click.option("--unattended", is_flag=True, help="Without a person at a terminal, within the study's fixed caps.")
 @click.option("--key", help="Reviewer's key that signs.")
 @click.option("--classes", default="recipe,promote", show_default=True, help="Change classes, comma-separated.")
-@click.option("--jobs", default=260, show_default=True)
+@click.option("--jobs", default=320, show_default=True)
 @click.option("--cpu-seconds", default=900, show_default=True)
 @click.option("--hours", default=24, show_default=True)
 @click.argument("overrides", nargs=-1)
@@ -851,6 +851,45 @@ def doctor(kind: str | None, runtime: str, as_json: bool) -> None:
         raise VerificationFailed(f"promises that do not hold here: {', '.join(failed)}")
     if not tiers:
         raise NoBox("no box works here; the table says why and names the remedy")
+
+
+@cli.command()
+@click.argument("task", default="addition")
+@click.option("--null", type=click.Choice(["real", "simulated"]), default="simulated", show_default=True,
+              help="real: candidates that differ from the champion in seed alone, trained here; simulated: campaigns drawn from those scores.")
+@click.option("--unattended", is_flag=True, help="Sign the unattended mandate that the trainings need.")
+@AS_JSON
+def calibrate(task: str, null: str, unattended: bool, as_json: bool) -> None:
+    """Measure how often each acceptance rule keeps noise; goes on where it was interrupted."""
+    from loop.calibrate import calibrate as act
+
+    shown = sys.stderr.isatty()
+    found = act(task, null, unattended=unattended, say=lambda text: click.echo(f"\r{text:40}", err=True, nl=False) if shown else None)
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    head = ["null", "campaigns", "false_keep_rate", "upper", "fake_gain", "power", "replicates"]
+    rows = [[name, *(_short(row[key]) for key in head)] for name, one in found["rules"].items() for row in (one, *one.get("others", {}).values())]
+    _print(rows, ["rule", *(name.replace("_", " ") for name in head)], False)
+    click.echo(f"alpha {found['alpha']:g}; noise of " + ", ".join(f"{k} (n {n}, deviation {sd:g})" for k, (n, sd) in found["noise"].items()))
+
+
+@cli.command()
+@click.option("--gain", required=True, type=float, help="True gain to see, in units of the metric.")
+@click.option("--target", default=0.8, show_default=True, help="Probability of seeing it.")
+@click.option("--deviation", type=float, help="Seed deviation of one run; default: the task's.")
+@click.argument("overrides", nargs=-1)
+@AS_JSON
+def power(gain: float, target: float, deviation: float | None, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Tell how many replicates, CPU-seconds and campaigns a question needs, in the study that OVERRIDES compose."""
+    from loop.calibrate import power as act
+
+    rows = act(overrides, gain=gain, target=target, deviation=deviation)
+    _print([list(row.values()) if as_json else [_short(v) for v in row.values()] for row in rows], list(rows[0]), as_json)
+
+
+def _short(value: Any) -> Any:
+    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else value
 
 
 def _facts(folder: Path) -> Any:

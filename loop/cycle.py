@@ -11,7 +11,7 @@ from configs.build import parse, plain, strict_json
 from configs.errors import BadInput, Denied, NeedsHuman
 from configs.recipe import Recipe
 from configs.records import ChangeClass, Plan, Proposal, Scores, Verdict
-from evals.judge import judge
+from evals.judge import judge, spend
 from evals.ladder import Told, told
 from evals.metrics import rounded
 from loop import reviewer
@@ -97,26 +97,36 @@ class Campaign:
         return replicate(self.running, name, 0, "feedback", self.cpu)
 
     def confirm(self, name: str) -> Verdict:
-        """Paired fresh replicates of candidate and champion on gate; one counted look."""
-        study, first = self.running.config.study, 1
-        if self.plan(name).purpose == "final":
-            first = 0
+        """Paired fresh replicates of candidate and champion on gate, one more until the rule decides; one counted look."""
         known = self.running.archive.facts().verdicts.get(name)
         if known is not None:
             return known
-        count = study.final_replicates if first == 0 else study.confirm_replicates
+        study, final = self.running.config.study, self.plan(name).purpose == "final"
+        most, level = study.final_replicates if final else study.confirm_replicates, self.level(name)
         look(self.running.ledger, "gate", name)
-        pairs = [
-            (replicate(self.running, name, i + first, "gate", self.cpu),
-             replicate(self.running, name, i, "gate", self.cpu, champion=True))
-            for i in range(count)
-        ]  # fmt: skip
-        verdict = judge(
-            [c for c, _ in pairs], [b for _, b in pairs], self.running.config.objective, confirmations=self.running.config.confirmations(),
-            seed_deviation=self.running.config.deviation(), compute=compute_ratio(self.running, name),
-        )  # fmt: skip
+        mine: list[Scores | None] = []
+        theirs: list[Scores | None] = []
+        answer = "continue"
+        while answer == "continue":
+            index = len(mine)
+            mine.append(replicate(self.running, name, index + (not final), "gate", self.cpu))
+            theirs.append(replicate(self.running, name, index, "gate", self.cpu, champion=True))
+            if final and index + 1 < most:  # the closing look estimates; it does not stop early
+                continue
+            verdict = judge(mine, theirs, self.running.config.objective, level=level, seed_deviation=self.running.config.deviation(),
+                            compute=compute_ratio(self.running, name), most=most)  # fmt: skip
+            answer = verdict.answer
         self.running.ledger.append("verdict", {"plan": name, "verdict": plain(verdict)})
         return verdict
+
+    def level(self, name: str) -> float:
+        """Return the share of the campaign's alpha that a confirmation gets; the closing look promotes nothing and takes one like it."""
+        facts, config = self.running.archive.facts(), self.running.config
+        if self.plan(name).purpose == "final":
+            return spend(config.objective.alpha, config.confirmations(), ())
+        done = [v.level for other, v in facts.verdicts.items() if (p := facts.plans[other]).purpose == "candidate"
+                and (p.arm, p.repeat) == (self.arm, self.repeat)]  # fmt: skip
+        return spend(config.objective.alpha, config.confirmations(), done)
 
     def ask(self, name: str, change_class: str) -> None:
         """Put a plan to people if its gate waits for them; a canary may follow it."""
@@ -224,4 +234,6 @@ class Campaign:
             return "no candidate finished its training"
         scores = facts.scores[best, "predict", 0]
         shown = rounded(self.running.config.objective, scores) if scores else "-"
-        return f"best candidate {best[:8]} has {shown} on feedback; {facts.verdicts[best].answer}"
+        verdict = facts.verdicts[best]
+        beside = "" if verdict.hidden is None else f" (by a rule that also accepts {verdict.hidden:.0%} of those that hide a failure in ten runs)"
+        return f"best candidate {best[:8]} has {shown} on feedback; {verdict.answer}{beside}"

@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from configs.build import parse
 from configs.errors import BadInput, HeirloopError, Stopped, VerificationFailed
 from configs.study import Config
+from evals.judge import least, spend
 from evals.metrics import rounded
 from loop import track
 from loop.cycle import Campaign
@@ -47,6 +48,10 @@ def check(composed: DictConfig) -> Config:
     for name in config.arms():
         if name not in PROPOSERS:
             raise BadInput(f"study.arms names {name!r}; it should be one of {', '.join(PROPOSERS)}")
+    rule, most, level = config.objective.acceptance, config.study.confirm_replicates, spend(config.objective.alpha, config.confirmations(), ())
+    if least(config.objective, level, most) is None:
+        raise BadInput(f"study.confirm_replicates is {most}; {rule} at level {level:.2g} ({config.objective.alpha:g} over {config.confirmations()} "
+                       f"confirmations) cannot accept within so few pairs, `heirloop power` tells how many it needs")  # fmt: skip
     return config
 
 

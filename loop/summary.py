@@ -178,6 +178,7 @@ def row(facts: Facts, name: str, plan: Plan, config: Config) -> dict[str, Any]:
         answer = "waiting"
     return {"id": name, "purpose": plan.purpose, "change": {"class": plan.change_class, "knobs": plan.changed},
             "computable": computable(config.task.name, plan, facts.plans), "verdict": answer, "shown": _feedback(facts, name, config.objective),
+            "hidden": verdict.hidden if verdict else None,
             "scores": shown(facts, name, config.objective), "failures": list(facts.failures.get(name, []))}  # fmt: skip
 
 

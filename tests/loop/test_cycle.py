@@ -522,7 +522,8 @@ def test_verify_finds_what_was_damaged(tmp_path, go, monkeypatch, damage):
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [(["run", "study.bogus=1"], 2, "bogus"), (["run", "budget.jobs=-1"], 2, "budget.jobs is -1"), (["verify", "nowhere"], 6, "no ledger"),
-     (["status", "nowhere"], 6, "no ledger"), (["keys", "new", "bob"], 3, "terminal"), (["approve", "x", "--key", "bob", "--reason=y"], 3, "terminal"),
+     (["status", "nowhere"], 6, "no ledger"), (["keys", "new", "bob"], 3, "terminal"),
+     (["approve", "x", "--key", "bob", "--reason=y"], 3, "terminal"),
      (["mandate", "grant"], 3, "terminal"),
      (["nonsense"], 2, "nonsense"), (["mandate", "grant", "--unattended"], 0, "")],
 )  # fmt: skip
@@ -599,3 +600,18 @@ def test_a_full_disk_stops_the_loop_and_loses_nothing_recorded(tmp_path, go, roo
             verify(tmp_path / "runs/t")
     finally:
         subprocess.run(["umount", "-l", tmp_path / "runs"], check=True)
+
+
+def test_a_study_whose_rule_could_never_accept_does_not_open(tmp_path):
+    with pytest.raises(BadInput, match=r"study.confirm_replicates is 6; group_sequential at level 0.0083 .* cannot accept"):
+        config(tmp_path, "study.generations=6", "study.confirm_replicates=6")
+
+
+def test_confirmations_share_alpha_and_stop_as_soon_as_they_are_decided(tmp_path, go):
+    cfg = config(tmp_path, "study.generations=6", "study.final_replicates=0")
+    mandate(cfg)
+    go(cfg, FakeBox(better))
+    verdicts = [e.body["verdict"] for e in entries(cfg) if e.kind == "verdict"]
+    assert sum(v["level"] for v in verdicts) == pytest.approx(0.05) and {v["rule"] for v in verdicts} == {"group_sequential"}
+    pairs = {v["answer"]: v["replicates"] for v in verdicts}
+    assert pairs["accept"] >= 7 and pairs["reject"] < 12  # seven pairs are the fewest at 0.05 / 6; a hopeless candidate gets no twelfth
