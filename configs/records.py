@@ -3,20 +3,22 @@
 An `Amount` is integers in named units; an entry of the ledger is stored as canonical bytes and read back here.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from configs.build import need
 from configs.job import Limits, Order
 from configs.recipe import Recipe
 
-ChangeClass = Literal["recipe", "patch", "structural", "proposer", "promote", "deploy", "amend"]
-CLASSES: tuple[ChangeClass, ...] = ("recipe", "patch", "structural", "proposer", "promote", "deploy", "amend")
+ChangeClass = Literal["recipe", "patch", "structural", "proposer", "promote", "deploy", "unseal", "amend"]
+CLASSES: tuple[ChangeClass, ...] = ("recipe", "patch", "structural", "proposer", "promote", "deploy", "unseal", "amend")
 PlanRole = Literal["train", "predict", "champion-train", "champion-predict"]
-Purpose = Literal["baseline", "candidate", "final"]
+Purpose = Literal["baseline", "candidate", "final", "unseal"]
 Split = Literal["feedback", "gate", "sealed"]
-Answer = Literal["accept", "reject", "inconclusive"]
+Answer = Literal["accept", "reject", "inconclusive", "continue"]
+"continue: another pair is wanted; never recorded"
 ACCOUNTS = ("propose", "train", "predict", "evaluate")
+SPLITS: tuple[Split, ...] = ("feedback", "gate", "sealed")
 COMPUTED_TASKS = ("addition", "modular")
 "tasks whose answers code could compute: gains of patch and structural plans there are flagged `computable`"
 
@@ -37,6 +39,8 @@ class Amount:
     "tokens of outside models"
     money_micros: int = 0
     "millionths of the study's currency"
+    looks: int = 0
+    "scores that were computed on a held-out split and told to somebody: one per plan and split"
 
     def __post_init__(self) -> None:
         for name in RESOURCES:
@@ -111,7 +115,7 @@ class Plan:
     index: int
     "number of the proposal within its generation"
     purpose: Purpose
-    "baseline: first champion; candidate: a proposal; final: champion against baseline, nothing changes"
+    "baseline: first champion; candidate: a proposal; final, unseal: champion against baseline on gate, on sealed"
     parent: str
     "plan digest of the champion that it starts from; empty for the baseline"
     change_class: ChangeClass
@@ -238,6 +242,14 @@ class Scores:
     "planned compute of the training"
     measured_cpu_us: int
     "charge of the training, start-up excluded"
+    inference_cpu_us: int = 0
+    "charge of the predict job, start-up excluded"
+    nll: float | None = None
+    "mean nats per right answer token, each conditioned on the net's own tokens before it"
+    calibration_error: float | None = None
+    "expected calibration error of whole answers, 15 bins of equal width"
+    slices: dict[str, float] = field(default_factory=dict)
+    "exact match per slice of the task; a slice without items is left out"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,6 +286,20 @@ class Verdict:
     "one-sided level that was used"
     replicates: int
     "pairs that counted"
+    rule: str = ""
+    "acceptance rule"
+    evidence: float | None = None
+    "bound on the p-value against `true gain <= minimum effect`; null where a number is missing"
+    corrected: float | None = None
+    "accept: gain without the winner's curse, median-unbiased given the accept (docs/judging.md)"
+    corrected_low: float | None = None
+    "lower end of its 90 % interval"
+    corrected_high: float | None = None
+    "upper end"
+    hidden: float | None = None
+    "accept: measured rate at which this rule accepts a candidate of equal mean that fails one run in ten (null b)"
+    bounded: float | None = None
+    "accept: p-value bound of the same gains by betting, which no shape of noise fools"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from typing import Literal
 from configs.build import need
 from configs.cost import Cost
 from configs.job import Limits
+from configs.objective import Objective
 from configs.recipe import Recipe
 from configs.records import Amount
 from configs.tokens import Task
@@ -34,8 +35,8 @@ class Study:
     "generations per campaign, the baseline not counted"
     proposals: int = 4
     "proposals per generation"
-    confirm_replicates: int = 4
-    "paired replicates of one confirmation on gate; at least 4"
+    confirm_replicates: int = 12
+    "most paired replicates of one confirmation on gate; the rule stops earlier where it can"
     final_replicates: int = 4
     "paired replicates of the closing look at gate (champion against baseline); 0 leaves it out"
 
@@ -46,7 +47,7 @@ class Study:
         need(1 <= self.repeats <= 1000, "repeats", self.repeats, "between 1 and 1000")
         need(1 <= self.generations <= 10_000, "generations", self.generations, "between 1 and 10000")
         need(1 <= self.proposals <= 1000, "proposals", self.proposals, "between 1 and 1000")
-        need(4 <= self.confirm_replicates <= 1000, "confirm_replicates", self.confirm_replicates, "between 4 and 1000")
+        need(1 <= self.confirm_replicates <= 1000, "confirm_replicates", self.confirm_replicates, "between 1 and 1000")
         final = self.final_replicates
         need(final == 0 or 4 <= final <= 1000, "final_replicates", final, "0, or between 4 and 1000")
 
@@ -67,6 +68,10 @@ class TaskSetup:
     "items in one training file"
     held_out: int = 500
     "items per held-out split"
+    train_digits: int = 0
+    "addition: digits of the operands in training and splits; fewer than `digits` opens the slice `longer`; 0: all"
+    hold_carries: bool = False
+    "addition: keep sums in which every column carries out of training; they are the slice `carries` in any case"
     planned_cpu_us: int
     "planned CPU-microseconds of one training"
     cost: Cost
@@ -83,42 +88,24 @@ class TaskSetup:
 
     def format(self) -> Task:
         """Return the token format alone, as it goes into a box."""
-        names = ("name", "digits", "modulus", "levels", "train_items", "held_out")
+        names = ("name", "digits", "modulus", "levels", "train_items", "held_out", "train_digits", "hold_carries")
         return Task(**{name: getattr(self, name) for name in names})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Constraint:
-    """A condition that an accepted successor must meet besides the primary metric."""
+class Looks:
+    """How often each held-out split may be looked at in a study: an account like any other."""
 
-    metric: Literal["token_accuracy", "log_odds", "parameters", "measured_cpu_us"]
-    "a field of the scores"
-    at_least: float | None = None
-    "smallest allowed mean over replicates"
-    at_most: float | None = None
-    "largest allowed mean over replicates"
-
-    def __post_init__(self) -> None:
-        one = (self.at_least is None) != (self.at_most is None)
-        need(one, "at_least/at_most", (self.at_least, self.at_most), "exactly one of the two")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Objective:
-    """What counts as better. Set by a human, pinned in the study root."""
-
-    metric: Literal["exact_match"] = "exact_match"
-    "primary metric, larger is better; the one with a measured seed deviation"
-    minimum_effect: float = 0.0
-    "the lower bound of the gain must exceed this; in units of the metric"
-    level: float = 0.05
-    "false accepts per campaign; divided by the campaign's planned confirmations"
-    constraints: tuple[Constraint, ...] = ()
-    "conditions besides"
+    feedback: int = 500
+    "plans whose score goes to a proposer, in steps (objective.feedback)"
+    gate: int = 50
+    "confirmations and closing looks, of which the verdict leaves"
+    sealed: int = 3
+    "openings by `heirloop unseal`"
 
     def __post_init__(self) -> None:
-        need(0 <= self.minimum_effect < 1, "minimum_effect", self.minimum_effect, "from 0 to below 1")
-        need(0 < self.level <= 0.5, "level", self.level, "above 0, at most 0.5")
+        for name in ("feedback", "gate", "sealed"):
+            need(0 <= getattr(self, name) <= 10**9, name, getattr(self, name), "a whole number from 0 to 10^9")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +124,8 @@ class Budget:
     "tokens of outside models"
     money_micros: int = 0
     "millionths of the study's currency"
+    looks: Looks = field(default_factory=Looks)
+    "looks at each held-out split"
     shares: dict[str, float] = field(default_factory=dict)
     "largest share of the CPU-seconds for a sub-account (propose, train, predict, evaluate, or each arm); missing: 1"
     train: Limits = field(default_factory=Limits)
@@ -163,6 +152,7 @@ class Budget:
             output_bytes=self.output_mib * 2**20,
             tokens=self.tokens,
             money_micros=self.money_micros,
+            looks=self.looks.feedback + self.looks.gate + self.looks.sealed,
         )
 
 
@@ -227,6 +217,8 @@ class Quorums:
     "a new champion"
     deploy: Quorum | None = None
     "weights leave the study"
+    unseal: Quorum | None = None
+    "a look at the sealed split"
     amend: Quorum | None = None
     "another objective, budget, gate or reviewer"
 
@@ -302,8 +294,13 @@ class Rules:
     "a new champion"
     deploy: Rule = "deny"
     "weights leave the study"
+    unseal: Rule = "deny"
+    "a look at the sealed split; never by mandate"
     amend: Rule = "deny"
     "another objective, budget, gate or reviewer"
+
+    def __post_init__(self) -> None:
+        need(self.unseal != "mandate", "unseal", self.unseal, "approve or deny: every opening is signed for itself")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -423,6 +420,43 @@ class Config:
             need(limits.cpu_us <= total, f"budget.{name}.cpu_us", limits.cpu_us, f"at most the study's {total}")
         least = self.task.planned_cpu_us
         need(self.budget.train.cpu_us >= least, "budget.train.cpu_us", self.budget.train.cpu_us, f"at least the plan's {least}")
+        self._measurable()
+        self._affordable()
+
+    def _measurable(self) -> None:
+        """Refuse an objective whose noise nobody measured, or that names what the task does not have."""
+        known = (self.objective.metric, self.objective.scale) == ("exact_match", "raw") or self.objective.deviation is not None
+        need(known, "objective.deviation", None, f"the standard deviation over seeds of {self.objective.metric}, {self.objective.scale}")
+        names = self.task.format().slices()
+        for one in (*self.objective.secondary, *self.objective.constraints):
+            need(not one.slice or one.slice in names, "objective slice", one.slice, f"one of task {self.task.name}: {', '.join(names)}")
+
+    def _affordable(self) -> None:
+        """Refuse a study that plans more looks, confirmations or replicates than its budget or objective holds."""
+        study, looks, planned = self.study, self.budget.looks, self.objective.confirmations
+        need(planned is None or planned >= study.generations, "objective.confirmations", planned, f"at least study.generations {study.generations}")
+        campaigns = len(self.arms()) * study.repeats
+        for split, each in (("feedback", self.trials()), ("gate", study.generations + (study.final_replicates > 0))):
+            held = getattr(looks, split)
+            need(held >= campaigns * each, f"budget.looks.{split}", held, f"at least the {campaigns * each} looks that the study plans")
+        most = max(study.confirm_replicates, study.final_replicates)
+        jobs, cpu = 4 * most + 2, 2 * most * self.task.planned_cpu_us
+        what = f"for one confirmation with {most} replicates"
+        need(self.budget.jobs >= jobs, "budget.jobs", self.budget.jobs, f"at least {jobs}, {what}")
+        seconds = -(-cpu // 1_000_000)
+        need(self.budget.cpu_seconds >= seconds, "budget.cpu_seconds", self.budget.cpu_seconds, f"at least {seconds}, {what}")
+
+    def trials(self) -> int:
+        """Return how many scores a campaign plans to tell its proposer, the baseline's included."""
+        return 1 + self.study.generations * self.study.proposals
+
+    def confirmations(self) -> int:
+        """Return how many confirmations of a campaign share alpha."""
+        return self.objective.confirmations or self.study.generations
+
+    def deviation(self) -> float:
+        """Return the standard deviation over seeds of the primary metric on its scale."""
+        return self.objective.deviation or self.task.seed_deviation
 
     def arms(self) -> tuple[str, ...]:
         """Return the arms of the study."""

@@ -33,6 +33,10 @@ class Task:
     "items in a training file; drawn per replicate"
     held_out: int = 500
     "items in each of the splits feedback, gate and sealed"
+    train_digits: int = 0
+    "addition only: digits of the operands in training and splits; fewer than `digits` opens the slice `longer`; 0: all"
+    hold_carries: bool = False
+    "addition only: sums in which every column carries are kept out of training and splits, and stand in slice `carries` alone"
 
     def __post_init__(self) -> None:
         need(1 <= self.digits <= 6, "digits", self.digits, "between 1 and 6")
@@ -40,6 +44,14 @@ class Task:
         need(2 <= self.levels <= 17, "levels", self.levels, "between 2 and 17")
         need(1 <= self.train_items <= 1_000_000, "train_items", self.train_items, "between 1 and 1000000")
         need(20 <= self.held_out <= 20_000, "held_out", self.held_out, "between 20 and 20000")
+        need(0 <= self.train_digits <= self.digits, "train_digits", self.train_digits, f"between 0 and digits ({self.digits})")
+        need(self.name == "addition" or not (self.train_digits or self.hold_carries), "train_digits/hold_carries", self.name, "task addition")
+
+    def slices(self) -> tuple[str, ...]:
+        """Return the names of the task's slices (evals/data.py says what they hold)."""
+        if self.name == "addition":
+            return ("carries", "longer") if 0 < self.train_digits < self.digits else ("carries",)
+        return ("other_modulus",) if self.name == "modular" else ("shifted", "noised")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Task items: held-out splits from the study secret, and a training file per replicate that excludes them.
+"""Task items: held-out splits from the study secret with their slices, and a training file per replicate that excludes them.
 
 An item is a row of uint8 tokens in canonical order (configs/tokens.py). Every random choice comes from
 HMAC-SHA256(secret, label). Refuses tasks whose held-out items would leave no training data.
@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.errors import BadInput
+from configs.records import SPLITS
 from configs.tokens import EQUALS, FIRST_VALUE, PIXEL_SIDE, PLUS, Task
 
 Items = NDArray[np.uint8]
-SPLITS = ("feedback", "gate", "sealed")
 
 
 def replicate_seed(secret: bytes, plan: str, index: int) -> int:
@@ -25,10 +25,12 @@ def replicate_seed(secret: bytes, plan: str, index: int) -> int:
 
 def held_out(task: Task, secret: bytes) -> dict[str, Items]:
     """Return feedback, gate and sealed: uint8 (held_out, columns) each, answers included, disjoint."""
-    universe = _universe_size(task)
-    if universe < 4 * task.held_out:
-        raise BadInput(f"task.held_out is {task.held_out}; it should be at most {universe // 4} for this task")
-    chosen = _rng(secret, "held-out").permutation(_canonical_numbers(task))[: 3 * task.held_out]
+    numbers = _canonical_numbers(task)
+    if task.hold_carries:
+        numbers = numbers[~_every_column_carries(task, *np.divmod(numbers, _side(task)))]
+    if len(numbers) < 4 * task.held_out:
+        raise BadInput(f"task.held_out is {task.held_out}; it should be at most {len(numbers) // 4} for this task")
+    chosen = _rng(secret, "held-out").permutation(numbers)[: 3 * task.held_out]
     rows = _rows(task, chosen)
     return {name: rows[i * task.held_out : (i + 1) * task.held_out] for i, name in enumerate(SPLITS)}
 
@@ -53,8 +55,83 @@ def draw_train(task: Task, secret: bytes, seed: int) -> Items:
         left = np.setdiff1d(np.arange(side * side), banned_numbers)
         half = _rng(secret, "half").permutation(left)[: (side * side) // 2]
         return _rows(task, rng.permutation(half)[: task.train_items])
-    numbers = rng.integers(0, side * side, task.train_items + 4 * len(banned_numbers) + 64)
+    numbers = rng.integers(0, side * side, task.train_items * (4 if task.hold_carries else 1) + 4 * len(banned_numbers) + 64)
+    if task.hold_carries:
+        numbers = numbers[~_every_column_carries(task, *np.divmod(numbers, side))]
     return _rows(task, numbers[~np.isin(numbers, banned_numbers)][: task.train_items])
+
+
+def slices(task: Task, secret: bytes, split: str, items: Items) -> dict[str, Items]:
+    """Return the named slices of a split, items with answers: what is asked besides, and scored apart.
+
+    addition: `carries` (every column carries: those of the split, or with hold_carries as many that training never saw), `longer`
+    (an operand has more digits than any in training). modular: `other_modulus` (operands below p - 2, answers modulo p - 2; the
+    format does not name the modulus, so a net of p is right where nothing wraps). digits: `shifted` (one pixel to the right),
+    `noised` (6 of 64 pixels at random).
+    """
+    rng = _rng(secret, f"slices:{split}")
+    return {name: SLICES[name](task, items, rng) for name in task.slices()}
+
+
+def overlap(task: Task, train: Items, out: Items) -> int:
+    """Return how many rows of a training file ask what held-out items ask; sums count in both operand orders."""
+    banned = {row.tobytes() for row in questions(task, out)}
+    if task.name != "digits":
+        a, b = _operands(task, out)
+        banned |= {row.tobytes() for row in questions(task, _sums(task, b, a))}
+    return sum(row.tobytes() in banned for row in questions(task, train))
+
+
+def _carries(task: Task, items: Items, rng: np.random.Generator) -> Items:
+    if not task.hold_carries:
+        return _fixed(items[_every_column_carries(task, *_operands(task, items))], len(items) // 8)
+    side = _side(task)
+    numbers = rng.integers(0, side * side, 40 * len(items) * 2 ** (task.train_digits or task.digits))
+    found = numbers[_every_column_carries(task, *np.divmod(numbers, side))]
+    return _rows(task, np.unique(found)[rng.permutation(len(np.unique(found)))[: len(items)]])
+
+
+def _fixed(rows: Items, count: int) -> Items:
+    """Return `count` rows, repeated where there are fewer: every split asks equally many questions, so that their number names none."""
+    return np.resize(rows, (count, rows.shape[1])) if len(rows) else rows
+
+
+def _longer(task: Task, items: Items, rng: np.random.Generator) -> Items:
+    a, b = rng.integers(0, 10**task.digits, (2, 20 * len(items)))
+    keep = np.flatnonzero(np.maximum(a, b) >= _side(task))[: len(items)]
+    return _sums(task, a[keep], b[keep])
+
+
+def _other_modulus(task: Task, items: Items, rng: np.random.Generator) -> Items:
+    other = task.modulus - 2
+    a, b = _operands(task, items)
+    keep = (a < other) & (b < other)
+    rows = np.concatenate([questions(task, items[keep]), ((a + b)[keep, None] % other + FIRST_VALUE).astype(np.uint8)], axis=1)
+    return _fixed(rows, len(items) // 2)
+
+
+def _shifted(task: Task, items: Items, rng: np.random.Generator) -> Items:
+    moved = items.copy()
+    pixels = items[:, : PIXEL_SIDE**2].reshape(-1, PIXEL_SIDE, PIXEL_SIDE)
+    moved[:, : PIXEL_SIDE**2] = np.pad(pixels, ((0, 0), (0, 0), (1, 0)), constant_values=FIRST_VALUE)[:, :, :-1].reshape(len(items), -1)
+    return moved
+
+
+def _noised(task: Task, items: Items, rng: np.random.Generator) -> Items:
+    noisy = items.copy()
+    where = np.argsort(rng.random((len(items), PIXEL_SIDE**2)), axis=1)[:, :6]
+    noisy[np.arange(len(items))[:, None], where] = rng.integers(0, task.levels, where.shape) + FIRST_VALUE
+    return noisy
+
+
+SLICES = {"carries": _carries, "longer": _longer, "other_modulus": _other_modulus, "shifted": _shifted, "noised": _noised}
+"""How each slice is made from a split's items."""
+
+
+def _every_column_carries(task: Task, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell for each sum whether each of the columns that its operands may fill carries into the next."""
+    powers = 10 ** np.arange(1, (task.train_digits or task.digits) + 1)
+    return np.asarray((a[:, None] % powers + b[:, None] % powers >= powers).all(axis=1))
 
 
 def questions(task: Task, items: Items) -> Items:
@@ -76,11 +153,7 @@ def _rng(secret: bytes, label: str) -> np.random.Generator:
 
 
 def _side(task: Task) -> int:
-    return 10**task.digits if task.name == "addition" else task.modulus
-
-
-def _universe_size(task: Task) -> int:
-    return len(_images(task.levels)) if task.name == "digits" else _side(task) * (_side(task) + 1) // 2
+    return 10 ** (task.train_digits or task.digits) if task.name == "addition" else task.modulus
 
 
 def _canonical_numbers(task: Task) -> NDArray[np.int64]:
@@ -108,7 +181,10 @@ def _operands(task: Task, rows: Items) -> tuple[NDArray[np.int64], NDArray[np.in
 def _rows(task: Task, numbers: NDArray[np.int64]) -> Items:
     if task.name == "digits":
         return _images(task.levels)[numbers]
-    a, b = np.divmod(numbers, _side(task))
+    return _sums(task, *np.divmod(numbers, _side(task)))
+
+
+def _sums(task: Task, a: NDArray[np.int64], b: NDArray[np.int64]) -> Items:
     plus, equals = np.full((len(a), 1), PLUS), np.full((len(a), 1), EQUALS)
     if task.name == "modular":
         left, right, total = (n[:, None] + FIRST_VALUE for n in (a, b, (a + b) % task.modulus))

@@ -1,20 +1,35 @@
-"""The judge: paired scores and an objective in, a verdict out, criterion by criterion.
+"""The judge: paired scores and an objective in, a verdict out, criterion by criterion. Called after each added pair; it may ask for another.
 
-Rule: paired one-sided t bound at `level / planned confirmations` (Bonferroni), standard error never below the task's
-measured seed deviation x sqrt(2/n). It accepts only what is proven: a missing or non-finite number never passes.
+The acceptance rule (evals/rules.py) runs at this confirmation's share of the campaign's alpha. It accepts only what is proven:
+a missing, non-finite or tied number never passes.
 """
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
+import numpy as np
 from scipy.stats import t as student
 
+from configs.objective import Objective
 from configs.records import Answer, Criterion, Scores, Verdict
-from configs.study import Objective
+from evals.beside import beside
+from evals.metrics import holds, primary
+from evals.rules import RULES, Decision, Rule
 
-LEAST_REPLICATES = 4
+__all__ = ["OVER_BUDGET", "RULES", "Decision", "Rule", "interval", "judge", "least", "spend"]
 OVER_BUDGET = 1.25
 """Trainings charged more than this times their plan are over budget and cannot be accepted."""
+
+
+def spend(alpha: float, planned: int, spent: Sequence[float]) -> float:
+    """Return the level of the next confirmation: what is left of `alpha` over the planned confirmations that are left.
+
+    `spent` holds the levels of those done, accepted or not. A skipped confirmation gives nothing back, a plan that was extended
+    shares what is left, and one beyond the plan gets 0, at which no rule accepts.
+    """
+    left = planned - len(spent)
+    return max(0.0, alpha - math.fsum(spent)) / left if left > 0 else 0.0
 
 
 def judge(
@@ -22,45 +37,92 @@ def judge(
     champion: Sequence[Scores | None],
     objective: Objective,
     *,
-    confirmations: int,
+    level: float,
     seed_deviation: float,
     compute: float,
+    most: int = 0,
 ) -> Verdict:
     """Return the verdict on paired replicates: candidate[i] and champion[i] share a seed; None is a failed replicate.
 
-    `compute` is the charge of the candidate's trainings over their plan, at the machine's pace; above OVER_BUDGET is `over budget`.
+    `level` is this confirmation's (`spend`), `most` the planned most pairs (0: these are all). Answers `continue` below `most` while a
+    later pair could still decide. `compute` is the charge of the candidate's trainings over their plan, at the machine's pace.
+    A candidate without a finite score is rejected; without one of the champion nothing is known: inconclusive.
     """
-    pairs = [(c, b) for c, b in zip(candidate, champion, strict=True) if c is not None and b is not None]
-    gains = [getattr(c, objective.metric) - getattr(b, objective.metric) for c, b in pairs]
-    level = objective.level / max(1, confirmations)
-    complete = len(gains) == len(candidate) >= LEAST_REPLICATES and all(map(math.isfinite, gains))
-    mean, low, high = interval(gains, level, seed_deviation) if complete else (None, None, None)
-    proven = low is not None and low > objective.minimum_effect
+    mine, theirs = ([_value(s, objective) for s in side] for side in (candidate, champion))
+    gains = [c - b for c, b in zip(mine, theirs, strict=True) if math.isfinite(c - b)]
+    most, complete = max(most, len(mine)), len(gains) == len(mine)
+    decision = _decide(gains, objective, level, seed_deviation, most) if complete else _missing(mine)
     criteria = [
-        _criterion("replicates", complete, float(len(gains)), float(max(LEAST_REPLICATES, len(candidate))), "pairs that counted"),
-        _criterion(objective.metric, proven, low, objective.minimum_effect, "lower bound of the gain against the minimum effect"),
+        _criterion("replicates", complete, float(len(gains)), float(len(mine)), "pairs that counted"),
+        _criterion(objective.metric, decision.answer == "accept", _mean(gains), objective.minimum_effect, decision.text),
         _criterion("planned compute", compute <= OVER_BUDGET, compute, OVER_BUDGET, "charge of the trainings over their plan, at the machine's pace"),
+        *_conditions(list(zip(candidate, champion, strict=True)), objective, complete),
     ]
-    for constraint in objective.constraints:
-        values = [float(getattr(c, constraint.metric)) for c, _ in pairs]
-        value = sum(values) / len(values) if values else math.nan
-        bound = constraint.at_least if constraint.at_least is not None else constraint.at_most
-        assert bound is not None
-        held = value >= bound if constraint.at_least is not None else value <= bound
-        criteria.append(_criterion(constraint.metric, complete and held, value, bound, "constraint"))
-    answer: Answer = "accept" if all(c.passed for c in criteria) else "reject"
-    if answer == "reject" and all(c.passed for c in criteria if c.name != objective.metric):
-        answer = "inconclusive" if high is not None and high > objective.minimum_effect else "reject"
-    return Verdict(answer=answer, criteria=tuple(criteria), gain=mean, low=low, high=high, level=level, replicates=len(gains))
+    held = all(c.passed for c in criteria if c.name != objective.metric)
+    answer: Answer = decision.answer if held or decision.answer != "accept" else "reject"
+    mean, low, high = interval(gains, level, seed_deviation) if complete and len(gains) > 1 else (_mean(gains), None, None)
+    verdict = Verdict(answer=answer, criteria=tuple(criteria), gain=mean, low=low, high=high, level=level, replicates=len(gains),
+                      rule=objective.acceptance, evidence=decision.evidence if complete else None)  # fmt: skip
+    return verdict if answer != "accept" else _with_cautions(verdict, gains, objective, seed_deviation, most)
 
 
-def interval(gains: Sequence[float], level: float, seed_deviation: float) -> tuple[float, float, float]:
-    """Return (mean, lower, upper) one-sided t bounds of paired gains at `level` each; n >= 2."""
+def least(objective: Objective, level: float, most: int) -> int | None:
+    """Return after how many pairs the rule can accept at the earliest, given the largest gains; None: never within `most`."""
+    rule = RULES[objective.acceptance]
+    asked = rule.asked(level, most)
+    best = rule.evidence(np.full((1, most), (1.0 if objective.bounded() else 1e6) - objective.minimum_effect), objective.minimum_effect, 1e-3)[0]
+    found = [n for n in range(min(objective.first_look, most), most + 1) if best[n - 1] <= asked[n - 1]]
+    return found[0] if found else None
+
+
+def interval(gains: Sequence[float], level: float, seed_deviation: float) -> tuple[float, float | None, float | None]:
+    """Return (mean, lower, upper) one-sided t bounds of paired gains at `level` each, blind to stopping and selection; n >= 2.
+
+    Standard error never below `seed_deviation` x sqrt(2/n). No bounds at level 0.
+    """
     n = len(gains)
     mean = sum(gains) / n
+    if level <= 0:
+        return mean, None, None
     sample = math.sqrt(sum((g - mean) ** 2 for g in gains) / (n - 1) / n)
     reach = float(student.ppf(1 - level, n - 1)) * max(sample, seed_deviation * math.sqrt(2 / n))
     return mean, mean - reach, mean + reach
+
+
+def _decide(gains: Sequence[float], objective: Objective, level: float, deviation: float, most: int) -> Decision:
+    if len(gains) < min(objective.first_look, most):
+        return Decision(answer="continue", evidence=1.0, text=f"first look after {objective.first_look} pairs")
+    return RULES[objective.acceptance](gains, level=level, effect=objective.minimum_effect, deviation=deviation, most=most)
+
+
+def _with_cautions(verdict: Verdict, gains: Sequence[float], objective: Objective, deviation: float, most: int) -> Verdict:
+    found = beside(gains, rule=objective.acceptance, level=verdict.level, effect=objective.minimum_effect, deviation=deviation, most=most,
+                   first_look=objective.first_look)  # fmt: skip
+    known = objective.bounded()  # null b and betting are about shares
+    return replace(verdict, corrected=found.corrected, corrected_low=found.low, corrected_high=found.high,
+                   hidden=found.hidden if known else None, bounded=found.bounded if known else None)  # fmt: skip
+
+
+def _missing(mine: Sequence[float]) -> Decision:
+    failed = not all(map(math.isfinite, mine))
+    who = "candidate" if failed else "champion"
+    return Decision(answer="reject" if failed else "inconclusive", evidence=1.0, text=f"a replicate of the {who} gave no finite score")
+
+
+def _conditions(pairs: Sequence[tuple[Scores | None, Scores | None]], objective: Objective, complete: bool) -> list[Criterion]:
+    both, found = [(c, b) for c, b in pairs if c is not None and b is not None], []
+    for condition in (*objective.secondary, *objective.constraints):
+        held, value, bound = holds(condition, both, objective)
+        found.append(_criterion(condition.text(), complete and held, value, bound, "mean over pairs"))
+    return found
+
+
+def _value(scores: Scores | None, objective: Objective) -> float:
+    return math.nan if scores is None else primary(objective, scores)
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
 
 
 def _criterion(name: str, passed: bool, value: float | None, bound: float, text: str) -> Criterion:

@@ -3,6 +3,7 @@
 import threading
 from collections import defaultdict
 from dataclasses import dataclass, field
+from typing import Any
 
 from configs.build import parse
 from configs.records import Entry, Grant, JobResult, Plan, Scores, Verdict
@@ -40,7 +41,9 @@ class Facts:
     data: dict[tuple[str, int], tuple[str, int]] = field(default_factory=dict)
     "(plan, replicate) -> digest of its training file, ledger sequence"
     looks: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    "split -> how often it was asked"
+    "split -> looks at it"
+    openings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    "plan -> what an opening of sealed showed"
     ended: set[Campaign] = field(default_factory=set)
     "campaigns that reached their end"
     closed: bool = False
@@ -83,6 +86,8 @@ class Facts:
             self.data[body["plan"], body["index"]] = (body["digest"], entry.sequence)
         elif kind == "look":
             self.looks[body["split"]] += 1
+        elif kind == "opening":
+            self.openings[body["plan"]] = body
         elif kind == "campaign-end":
             self.ended.add((body["arm"], body["repeat"]))
         elif kind == "end":
@@ -98,10 +103,10 @@ class Facts:
             if place[2] == last.get(place[:2]) and name not in kept and place[:2] not in self.ended:
                 del self.at[place]
 
-    def recipes(self, campaign: Campaign) -> list[tuple[Plan, Scores | None]]:
-        """Return a campaign's plans with their screening scores, in order."""
-        mine = ((name, plan) for name, plan in self.plans.items() if (plan.arm, plan.repeat) == campaign)
-        return [(plan, self.scores.get((name, "predict", 0))) for name, plan in mine if plan.purpose != "final"]
+    def trials(self, campaign: Campaign) -> dict[str, Plan]:
+        """Return a campaign's baseline and candidates by digest, in order."""
+        mine = {name: plan for name, plan in self.plans.items() if (plan.arm, plan.repeat) == campaign}
+        return {name: plan for name, plan in mine.items() if plan.purpose in ("baseline", "candidate")}
 
 
 class Archive:

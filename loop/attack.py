@@ -32,6 +32,7 @@ from evals.score import inspect_weights, score
 from loop.attack_court import Court, instead, refused, release
 from loop.attack_gate import GATE
 from loop.attack_ledger import LEDGER
+from loop.attack_score import JUDGED
 from loop.main import composed
 from loop.measure import replicate
 from loop.plan import change, make, source
@@ -399,6 +400,7 @@ DOOR: dict[str, Callable[[Suite], str]] = {
     "S24": _no_box,
     **GATE,
     **LEDGER,
+    **JUDGED,
 }  # fmt: skip
 """Attacks that no box sees: they are tried at the door itself."""
 

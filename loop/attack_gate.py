@@ -391,11 +391,11 @@ def _other_objective(s: "Suite") -> str:
 
 def _unapproved_objective(s: "Suite") -> str:
     c = s.court()
-    name = people.amend(c.folder, ["objective.minimum_effect=0", "objective.level=0.5"], "user carol", "quite harmless")
+    name = people.amend(c.folder, ["objective.minimum_effect=0", "objective.alpha=0.5"], "user carol", "quite harmless")
     told = dict(shown.rows(shown.facts(c.gate, c.gate.subjects[name])))
     c.free()
     said = refused(lambda: people.apply_amendment(c.folder, name), NeedsHuman)
-    return said if "objective.level: 0.05 -> 0.5" in told["changes"] else "got through: the change is not shown"
+    return said if "objective.alpha: 0.05 -> 0.5" in told["changes"] else "got through: the change is not shown"
 
 
 def _recalled_parent(s: "Suite") -> str:
@@ -456,7 +456,7 @@ GATE: dict[str, Callable[["Suite"], str]] = {
     "A15": _advice, "A15b": _claims, "A15c": _as_person, "A16": _patterns, "A16b": _near_classes, "A16c": _class_lie,
     "A17": _other_settings("gates.pending_per_arm=999", "autonomy=autonomous", "budget.jobs=9999", "reviewer=scripted"), "A17b": _late_key,
     "A18": _old_approval, "A18b": _old_mandate, "A18c": _old_grant,
-    "E15": _other_settings("objective.level=0.5", "objective.minimum_effect=0.001"), "E15b": _other_objective, "E15c": _unapproved_objective,
+    "E15": _other_settings("objective.alpha=0.5", "objective.minimum_effect=0.001"), "E15b": _other_objective, "E15c": _unapproved_objective,
     "U08": _stopped, "U08b": _own_resume, "U10": _recalled_parent, "U10b": _rejected_parent,
 }  # fmt: skip
 """Attacks on gates and displays."""

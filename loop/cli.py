@@ -61,7 +61,7 @@ def mandate() -> None:
 @click.option("--unattended", is_flag=True, help="Without a person at a terminal, within the study's fixed caps.")
 @click.option("--key", help="Reviewer's key that signs.")
 @click.option("--classes", default="recipe,promote", show_default=True, help="Change classes, comma-separated.")
-@click.option("--jobs", default=260, show_default=True)
+@click.option("--jobs", default=320, show_default=True)
 @click.option("--cpu-seconds", default=900, show_default=True)
 @click.option("--hours", default=24, show_default=True)
 @click.argument("overrides", nargs=-1)
@@ -416,6 +416,16 @@ def deploy(folder: Path) -> None:
 
 @cli.command()
 @FOLDER
+@AS_JSON
+def unseal(folder: Path, as_json: bool) -> None:
+    """Open the sealed split for the champion against the baseline, once a reviewer signed it (class unseal); every opening counts."""
+    from loop.unseal import unseal as act
+
+    _print([[k, v] for k, v in act(folder).items()], ["what", "value"], as_json)
+
+
+@cli.command()
+@FOLDER
 def rollback(folder: Path) -> None:
     """Deploy what was deployed before; it takes a decision of its own."""
     from loop.people import rollback as act
@@ -689,9 +699,10 @@ def status(folder: Path, as_json: bool) -> None:
 @AS_JSON
 def plans(folder: Path, as_json: bool) -> None:
     """List the plans of a run."""
-    rows = [[p["id"][:12], g["arm"], g["index"], p["change"]["class"], p["verdict"], p["scores"].get("feedback", {}).get("exact_match")]
+    rows = [[p["id"][:12], g["arm"], g["index"], p["change"]["class"], p["verdict"], p["shown"],
+             p["computable"] if as_json else "computable" * p["computable"]]
             for g in _summary(folder)["generations"] for p in g["plans"]]  # fmt: skip
-    _print(rows, ["plan", "arm", "generation", "class", "verdict", "feedback"], as_json)
+    _print(rows, ["plan", "arm", "generation", "class", "verdict", "feedback", "computable" if as_json else "flag"], as_json)
 
 
 @cli.command()
@@ -699,15 +710,23 @@ def plans(folder: Path, as_json: bool) -> None:
 @click.option("--run", "folder", type=click.Path(path_type=Path), default=Path("runs/quickstart"), show_default=True)
 @AS_JSON
 def show(plan: str, folder: Path, as_json: bool) -> None:
-    """Show one plan in full."""
+    """Show one plan in full, with the distance of its first weights to every other that is stored."""
     from configs.build import plain
+    from loop.archive import Archive
+    from loop.measure import distances
+    from loop.people import open_gate
+    from sandbox.ledger import Ledger
+    from sandbox.store import Store
 
-    facts = _facts(folder)
+    ledger = Ledger.file(folder / "ledger.sqlite")
+    facts = Archive(ledger).facts()
     name = _one(facts.plans, plan)
     whole = {"digest": name, **plain(facts.plans[name])}
     verdict = facts.verdicts.get(name)
     whole["verdict"] = verdict.answer if verdict else None
     whole["criteria"] = [[c.name, c.passed] for c in verdict.criteria] if verdict else []
+    whole["computable"] = open_gate(folder).computable(facts.plans[name])
+    whole["distances"] = distances(ledger, Store(folder / "store"), facts, name)
     whole["failures"] = list(facts.failures.get(name, []))
     _print([[k, json.dumps(v)] for k, v in whole.items()], ["field", "value"], as_json)
 
@@ -830,6 +849,45 @@ def doctor(kind: str | None, runtime: str, as_json: bool) -> None:
         raise VerificationFailed(f"promises that do not hold here: {', '.join(failed)}")
     if not tiers:
         raise NoBox("no box works here; the table says why and names the remedy")
+
+
+@cli.command()
+@click.argument("task", default="addition")
+@click.option("--null", type=click.Choice(["real", "simulated"]), default="simulated", show_default=True,
+              help="real: candidates that differ from the champion in seed alone, trained here; simulated: campaigns drawn from those scores.")
+@click.option("--unattended", is_flag=True, help="Sign the unattended mandate that the trainings need.")
+@AS_JSON
+def calibrate(task: str, null: str, unattended: bool, as_json: bool) -> None:
+    """Measure how often each acceptance rule keeps noise; goes on where it was interrupted."""
+    from loop.calibrate import calibrate as act
+
+    shown = sys.stderr.isatty()
+    found = act(task, null, unattended=unattended, say=lambda text: click.echo(f"\r{text:40}", err=True, nl=False) if shown else None)
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    head = ["null", "campaigns", "false_keep_rate", "upper", "fake_gain", "power", "replicates"]
+    rows = [[name, *(_short(row[key]) for key in head)] for name, one in found["rules"].items() for row in (one, *one.get("others", {}).values())]
+    _print(rows, ["rule", *(name.replace("_", " ") for name in head)], False)
+    click.echo(f"alpha {found['alpha']:g}; noise of " + ", ".join(f"{k} (n {n}, deviation {sd:g})" for k, (n, sd) in found["noise"].items()))
+
+
+@cli.command()
+@click.option("--gain", required=True, type=float, help="True gain to see, in units of the metric.")
+@click.option("--target", default=0.8, show_default=True, help="Probability of seeing it.")
+@click.option("--deviation", type=float, help="Seed deviation of one run; default: the task's.")
+@click.argument("overrides", nargs=-1)
+@AS_JSON
+def power(gain: float, target: float, deviation: float | None, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Tell how many replicates, CPU-seconds and campaigns a question needs, in the study that OVERRIDES compose."""
+    from loop.calibrate import power as act
+
+    rows = act(overrides, gain=gain, target=target, deviation=deviation)
+    _print([list(row.values()) if as_json else [_short(v) for v in row.values()] for row in rows], list(rows[0]), as_json)
+
+
+def _short(value: Any) -> Any:
+    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else value
 
 
 def _facts(folder: Path) -> Any:

@@ -11,13 +11,16 @@ from configs.build import parse, plain, strict_json
 from configs.errors import BadInput, Denied, NeedsHuman
 from configs.recipe import Recipe
 from configs.records import ChangeClass, Plan, Proposal, Scores, Verdict
-from evals.judge import judge
+from evals.judge import judge, spend
+from evals.ladder import Told, told
+from evals.metrics import rounded
 from loop import reviewer
 from loop.choose import choose
 from loop.measure import compute_ratio, replicate
 from loop.plan import change, make, source
 from loop.propose import PROPOSERS, Scene
 from loop.study import Running, charge_proposer
+from sandbox.budget import look
 from sandbox.canonical import digest
 
 Say = Callable[[str], None]
@@ -48,7 +51,7 @@ class Campaign:
         for name in plans:  # people see all that they are asked at once
             self.ask(name, self.plan(name).change_class)
         screened = [(name, self.plan(name), self.screen(name)) for name in plans if self.allowed(name)]
-        best = choose(screened)
+        best = choose(screened, self.running.config.objective)
         if best is not None and self.confirm(best).answer == "accept" and self.allowed(best, "promote"):
             self.promote(best)
         self.say(f"{self.arm}, generation {number}: {self.told(best)}")
@@ -88,32 +91,42 @@ class Campaign:
                            self.bundle(edited), reference, proposal)  # fmt: skip
 
     def screen(self, name: str) -> Scores | None:
-        """One replicate on feedback, after the gate."""
+        """One replicate on feedback, after the gate; one counted look."""
         self.admit(name)
+        look(self.running.ledger, "feedback", name)
         return replicate(self.running, name, 0, "feedback", self.cpu)
 
     def confirm(self, name: str) -> Verdict:
-        """Paired fresh replicates of candidate and champion on gate; one counted look."""
-        study, first = self.running.config.study, 1
-        if self.plan(name).purpose == "final":
-            first = 0
+        """Paired fresh replicates of candidate and champion on gate, one more until the rule decides; one counted look."""
         known = self.running.archive.facts().verdicts.get(name)
         if known is not None:
             return known
-        count = study.final_replicates if first == 0 else study.confirm_replicates
-        pairs = [
-            (replicate(self.running, name, i + first, "gate", self.cpu),
-             replicate(self.running, name, i, "gate", self.cpu, champion=True))
-            for i in range(count)
-        ]  # fmt: skip
-        verdict = judge(
-            [c for c, _ in pairs], [b for _, b in pairs], self.running.config.objective, confirmations=study.generations,
-            seed_deviation=self.running.config.task.seed_deviation, compute=compute_ratio(self.running, name),
-        )  # fmt: skip
-        with self.running.ledger.transaction() as txn:
-            txn.append("look", {"split": "gate", "plan": name})
-            txn.append("verdict", {"plan": name, "verdict": plain(verdict)})
+        study, final = self.running.config.study, self.plan(name).purpose == "final"
+        most, level = study.final_replicates if final else study.confirm_replicates, self.level(name)
+        look(self.running.ledger, "gate", name)
+        mine: list[Scores | None] = []
+        theirs: list[Scores | None] = []
+        answer = "continue"
+        while answer == "continue":
+            index = len(mine)
+            mine.append(replicate(self.running, name, index + (not final), "gate", self.cpu))
+            theirs.append(replicate(self.running, name, index, "gate", self.cpu, champion=True))
+            if final and index + 1 < most:  # the closing look estimates; it does not stop early
+                continue
+            verdict = judge(mine, theirs, self.running.config.objective, level=level, seed_deviation=self.running.config.deviation(),
+                            compute=compute_ratio(self.running, name), most=most)  # fmt: skip
+            answer = verdict.answer
+        self.running.ledger.append("verdict", {"plan": name, "verdict": plain(verdict)})
         return verdict
+
+    def level(self, name: str) -> float:
+        """Return the share of the campaign's alpha that a confirmation gets; the closing look promotes nothing and takes one like it."""
+        facts, config = self.running.archive.facts(), self.running.config
+        if self.plan(name).purpose == "final":
+            return spend(config.objective.alpha, config.confirmations(), ())
+        done = [v.level for other, v in facts.verdicts.items() if (p := facts.plans[other]).purpose == "candidate"
+                and (p.arm, p.repeat) == (self.arm, self.repeat)]  # fmt: skip
+        return spend(config.objective.alpha, config.confirmations(), done)
 
     def ask(self, name: str, change_class: str) -> None:
         """Put a plan to people if its gate waits for them; a canary may follow it."""
@@ -189,10 +202,14 @@ class Campaign:
         return name
 
     def scene(self, generation: int, index: int) -> Scene:
-        """Return what the proposer is shown: recipes and rounded feedback scores of its own campaign."""
+        """Return what the proposer is shown: recipes of its own campaign, and what is told of their feedback scores."""
         config = self.running.config
-        rows = self.running.archive.facts().recipes((self.arm, self.repeat))
-        history = [(plan.recipe, round(s.exact_match, 2) if s else None) for plan, s in rows]
+        facts = self.running.archive.facts()
+        trials = facts.trials((self.arm, self.repeat))
+        measured = {name: facts.scores[name, "predict", 0] for name in trials if (name, "predict", 0) in facts.scores}
+        said = told(list(measured.values()), config.objective, looks=config.trials(), deviation=config.deviation())
+        known = dict(zip(measured, said, strict=True))
+        history = [(plan.recipe, known.get(name, Told(outcome="waiting", score=None))) for name, plan in trials.items()]
         rng = random.Random(f"{config.study.seed}:{self.arm}:{self.repeat}:{generation}:{index}")
         champion = self.plan(self.champions()[-1]).recipe
         return Scene(champion=champion, history=history, mutations=config.proposer.mutations, rng=rng)
@@ -216,5 +233,7 @@ class Campaign:
         if best is None:
             return "no candidate finished its training"
         scores = facts.scores[best, "predict", 0]
-        shown = f"{scores.exact_match:.2f}" if scores else "-"
-        return f"best candidate {best[:8]} has {shown} on feedback; {facts.verdicts[best].answer}"
+        shown = rounded(self.running.config.objective, scores) if scores else "-"
+        verdict = facts.verdicts[best]
+        beside = "" if verdict.hidden is None else f" (by a rule that also accepts {verdict.hidden:.0%} of those that hide a failure in ten runs)"
+        return f"best candidate {best[:8]} has {shown} on feedback; {verdict.answer}{beside}"

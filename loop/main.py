@@ -21,6 +21,8 @@ from omegaconf.errors import OmegaConfBaseException
 from configs.build import parse
 from configs.errors import BadInput, HeirloopError, Stopped, VerificationFailed
 from configs.study import Config
+from evals.judge import least, spend
+from evals.metrics import rounded
 from loop import track
 from loop.cycle import Campaign
 from loop.plan import ROOT
@@ -46,6 +48,10 @@ def check(composed: DictConfig) -> Config:
     for name in config.arms():
         if name not in PROPOSERS:
             raise BadInput(f"study.arms names {name!r}; it should be one of {', '.join(PROPOSERS)}")
+    rule, most, level = config.objective.acceptance, config.study.confirm_replicates, spend(config.objective.alpha, config.confirmations(), ())
+    if least(config.objective, level, most) is None:
+        raise BadInput(f"study.confirm_replicates is {most}; {rule} at level {level:.2g} ({config.objective.alpha:g} over {config.confirmations()} "
+                       f"confirmations) cannot accept within so few pairs, `heirloop power` tells how many it needs")  # fmt: skip
     return config
 
 
@@ -103,11 +109,12 @@ def execute(config: Config) -> dict[str, Any]:
         running.sandbox.box.close()
         running.ledger.append("session", {"wall_seconds": round(time.monotonic() - started, 3)})
         running.checkpoint()
-        result = _publish(running)
+        result = publish(running)
         for row in result["generations"]:
-            best = [p["scores"]["feedback"]["exact_match"] for p in row["plans"] if "feedback" in p["scores"]]
-            if best:
-                mirror.log({"generation": row["index"], f"{row['arm']}/best feedback": max(best)})
+            told = [p["shown"] for p in row["plans"] if p["shown"] is not None]
+            if told:
+                best = max(told) if config.objective.direction == "up" else min(told)
+                mirror.log({"generation": row["index"], f"{row['arm']}/best feedback": best})
         mirror.close()
     view.table(result)
     return result
@@ -204,7 +211,8 @@ def _watched(running: Running) -> Iterator[None]:
             control.order(running.ledger, "stop", f"signal {running.ordered}", "")
 
 
-def _publish(running: Running) -> dict[str, Any]:
+def publish(running: Running) -> dict[str, Any]:
+    """Write summary.json and report.html anew from the ledger; return the summary."""
     facts = running.archive.facts()
     result = summary(running.ledger, facts)
     (running.folder / "summary.json").write_bytes(canonical(result))
@@ -256,15 +264,15 @@ class View:
         config, facts, root = self._running.config, self._running.archive.facts(), self._root()
         title = f"study {config.study.name}"
         table = Table("campaign", "generation", "proposals", "screened", "best on feedback", "champion on feedback", title=title)
-        plans, scores = list(facts.plans.items()), dict(facts.scores)
+        plans, scores, best = list(facts.plans.items()), dict(facts.scores), max if config.objective.direction == "up" else min
         for campaign, champions in sorted(facts.champions.copy().items()):
-            mine = [(name, p) for name, p in plans if (p.arm, p.repeat) == campaign and p.purpose != "final"]
-            found = {name: s.exact_match for name, _ in mine if (s := scores.get((name, "predict", 0)))}
+            mine = [(name, p) for name, p in plans if (p.arm, p.repeat) == campaign and p.purpose in ("baseline", "candidate")]
+            found = {name: rounded(config.objective, s) for name, _ in mine if (s := scores.get((name, "predict", 0)))}
             generation = max(p.generation for _, p in mine)
             now = [name for name, p in mine if p.generation == generation]
             table.add_row(
                 f"{campaign[0]} {campaign[1]}", f"{generation} of {config.study.generations}", f"{len(now)} of {config.study.proposals}",
-                str(sum(name in found for name in now)), f"{max(found.values(), default=0):.2f}", f"{found.get(champions[-1], 0):.2f}",
+                str(sum(name in found for name in now)), f"{best(found.values(), default=0):.2f}", f"{found.get(champions[-1], 0):.2f}",
             )  # fmt: skip
         spent = root["cpu_us"]["limit"] / 1e6 - _left(root)
         bar = ProgressBar(total=root["cpu_us"]["limit"] / 1e6, completed=spent, width=40)
@@ -288,6 +296,7 @@ class View:
         for a in s["arms"]:
             gate = a["gate"]
             gain = f"{gate['gain']:+.3f} ({gate['low']:+.3f} to {gate['high']:+.3f})" if gate and gate["gain"] is not None else "no change accepted"
+            gain += ", computable" if a["computable"] else ""
             table.add_row(a["arm"], str(a["feedback"]["baseline"]), str(a["feedback"]["champion"]), gain)
         console, root = self.console, s["accounts"]["root"]
         console.print(table)

@@ -1,19 +1,28 @@
 """Measure a plan: train replicates and ask them held-out questions, through the one door. Every step is resumable."""
 
 import math
+from collections.abc import Iterator
+from typing import Any
 
-from safetensors.numpy import save
+import numpy as np
+from safetensors.numpy import load, save
 
 from configs.build import plain
-from configs.errors import Stopped
+from configs.errors import Stopped, VerificationFailed
 from configs.job import Order
 from configs.recipe import Recipe
-from configs.records import Grant, Input, Job, JobResult, Plan, PlanRole, Scores, Split
-from evals.data import draw_train, replicate_seed
-from evals.score import inspect_weights, score
+from configs.records import Entry, Grant, Input, Job, JobResult, Plan, PlanRole, Scores, Split
+from evals.data import draw_train, overlap, replicate_seed
+from evals.score import distance, flat, inspect_weights, score
+from loop.archive import Facts
 from loop.study import Running
 from sandbox.gate import Halted
+from sandbox.ledger import Ledger
 from sandbox.run import KILLED, run
+from sandbox.store import Store
+
+COPY = 0.01
+"""Weights nearer than this to others (0: the same, 1: strangers) count as their copy; noise that keeps a score is about this large."""
 
 
 def replicate(r: Running, name: str, index: int, split: Split, cpu: int | None, champion: bool = False) -> Scores | None:
@@ -27,26 +36,34 @@ def replicate(r: Running, name: str, index: int, split: Split, cpu: int | None, 
     order, data = _order(r, name, plan, train_role, index), _data(r, name, seed_number(plan, index, champion))
     result, sequence = _job(r, order, (data,), name, train_role, index, cpu)
     reason, recipe = _failure(result, "weights.safetensors"), _recipe(plan, champion)
-    weights = result.outputs.get("weights.safetensors", "")
+    weights, nearest = result.outputs.get("weights.safetensors", ""), None
     if not reason:
-        reason = inspect_weights(r.sandbox.store.get(weights), r.config.task.format(), recipe) or _copied(r, weights, order.seed)
-    scores: Scores | str = reason
+        reason = inspect_weights(r.sandbox.store.get(weights), r.config.task.format(), recipe)
     if not reason:
-        asked = r.asked[split]
-        inputs = (
-            Input(name="weights.safetensors", digest=weights, sequence=sequence),
-            Input(name="questions.safetensors", digest=asked[0], sequence=asked[1]),
-        )
-        predicted, _ = _job(r, _order(r, name, plan, predict_role, index), inputs, name, predict_role, index, cpu)
-        scores = _failure(predicted, "predictions.safetensors")
-        if not scores:
-            said = r.sandbox.store.get(predicted.outputs["predictions.safetensors"])
-            used = result.charged.cpu_us - result.startup_cpu_us
-            scores = score(said, r.splits[split], r.config.task.format(), recipe, split, plan.planned_cpu_us, used)
+        nearest = _nearest(r, weights, order.seed)
+        reason = _copied(nearest)
+    scores = reason or _predict(r, name, predict_role, index, cpu, (split, weights, sequence), _used(result))
     found = None if isinstance(scores, str) else scores
-    body = {"plan": name, "role": predict_role, "index": index, "scores": plain(found), "reason": "" if found else scores}
+    body = {"plan": name, "role": predict_role, "index": index, "scores": plain(found), "reason": "" if found else scores, "nearest": nearest}
     r.ledger.append("score", body)
     return found
+
+
+def _predict(r: Running, name: str, role: PlanRole, index: int, cpu: int | None, given: tuple[Split, str, int], used: int) -> Scores | str:
+    """Let trained weights answer the questions of a split; return their scores, or why there are none."""
+    split, weights, sequence = given
+    plan, asked = r.archive.facts().plans[name], r.asked[split]
+    inputs = (
+        Input(name="weights.safetensors", digest=weights, sequence=sequence),
+        Input(name="questions.safetensors", digest=asked[0], sequence=asked[1]),
+    )
+    order = _order(r, name, plan, role, index)
+    predicted, _ = _job(r, order, inputs, name, role, index, cpu)
+    reason = _failure(predicted, "predictions.safetensors")
+    if reason:
+        return reason
+    said = r.sandbox.store.get(predicted.outputs["predictions.safetensors"])
+    return score(said, r.splits[split], r.config.task.format(), order.recipe, split, plan.planned_cpu_us, used, _used(predicted), r.slices[split])
 
 
 def compute_ratio(r: Running, name: str) -> float:
@@ -96,13 +113,18 @@ def _order(r: Running, name: str, plan: Plan, role: PlanRole, index: int) -> Ord
 
 
 def _data(r: Running, name: str, index: int) -> Input:
-    facts = r.archive.facts()
+    """Return a replicate's training file, drawn once; raise VerificationFailed if it asks what a held-out item asks."""
+    facts, task = r.archive.facts(), r.config.task.format()
     if (name, index) not in facts.data:
-        items = draw_train(r.config.task.format(), r.secret, replicate_seed(r.secret, name, index))
+        items = draw_train(task, r.secret, replicate_seed(r.secret, name, index))
         entry = r.ledger.append("data", {"plan": name, "index": index, "digest": r.sandbox.store.put(save({"items": items}))})
-        return Input(name="data.safetensors", digest=entry.body["digest"], sequence=entry.sequence)
-    digest, sequence = facts.data[name, index]
-    return Input(name="data.safetensors", digest=digest, sequence=sequence)
+        blob, sequence = entry.body["digest"], entry.sequence
+    else:
+        blob, sequence = facts.data[name, index]
+        items = load(r.sandbox.store.get(blob))["items"]
+    if found := overlap(task, items, np.concatenate(list(r.splits.values()))):
+        raise VerificationFailed(f"the training file of plan {name[:12]}, replicate {index} holds {found} held-out items; nothing ran")
+    return Input(name="data.safetensors", digest=blob, sequence=sequence)
 
 
 def _job(r: Running, order: Order, inputs: tuple[Input, ...], name: str, role: PlanRole, index: int, cpu: int | None) -> tuple[JobResult, int]:
@@ -128,15 +150,44 @@ def _job(r: Running, order: Order, inputs: tuple[Input, ...], name: str, role: P
             r.wait(held)
 
 
-def _copied(r: Running, weights: str, seed: int) -> str:
-    """Return why weights are refused if a training under another seed gave the same bytes: they were not trained here."""
-    for entry in r.ledger.entries():
+def _nearest(r: Running, weights: str, seed: int) -> dict[str, Any]:
+    """Return how many weights in the store came from trainings under another seed, and the nearest of them by `distance`."""
+    mine, least = flat(r.sandbox.store.get(weights)), {"compared": 0, "plan": "", "distance": None}
+    for plan, other in trained(r.ledger.entries(), r.archive.facts(), seed):
+        apart = 0.0 if other == weights else distance(mine, flat(r.sandbox.store.get(other)))
+        least["compared"] += 1  # type: ignore[operator]
+        if apart is not None and (least["distance"] is None or apart < least["distance"]):  # type: ignore[operator]
+            least |= {"plan": plan, "distance": round(apart, 4)}
+    return least
+
+
+def trained(entries: list[Entry], facts: Facts, seed: int) -> Iterator[tuple[str, str]]:
+    """Yield (plan, weights) of every training under another seed that gave weights out."""
+    for entry in entries:
         if entry.kind == "start" and entry.body["job"]["role"].endswith("train") and entry.body["job"]["order"]["seed"] != seed:
             job = entry.body["job"]
-            found = r.archive.facts().results.get((job["plan"], job["role"], job["index"]))
-            if found and found[0].outputs.get("weights.safetensors") == weights:
-                return f"the weights equal those of plan {job['plan'][:12]}, trained under another seed"
-    return ""
+            found = facts.results.get((job["plan"], job["role"], job["index"]))
+            if found and "weights.safetensors" in found[0].outputs:
+                yield job["plan"], found[0].outputs["weights.safetensors"]
+
+
+def distances(ledger: Ledger, store: Store, facts: Facts, name: str) -> list[tuple[str, float | None]]:
+    """Return (plan, distance) of a plan's first weights to every stored weights of another training, nearest first; None: another size."""
+    starts = (e.body["job"] for e in ledger.entries() if e.kind == "start" and e.body["job"]["plan"] == name)
+    for job in starts:
+        found = facts.results.get((name, "train", job["index"])) if job["role"] == "train" else None
+        if found and "weights.safetensors" in found[0].outputs:
+            mine = flat(store.get(found[0].outputs["weights.safetensors"]))
+            rows = [(plan, distance(mine, flat(store.get(blob)))) for plan, blob in trained(ledger.entries(), facts, job["order"]["seed"])]
+            return sorted(((plan, d if d is None else round(d, 4)) for plan, d in rows), key=lambda row: (row[1] is None, row[1] or 0.0))
+    return []
+
+
+def _copied(nearest: dict[str, Any]) -> str:
+    """Return why weights are refused that equal others but for noise: they were not trained here."""
+    if nearest["distance"] is None or nearest["distance"] >= COPY:
+        return ""
+    return f"the weights equal those of plan {nearest['plan'][:12]}, trained under another seed (distance {nearest['distance']:g})"
 
 
 def _failure(result: JobResult, output: str) -> str:

@@ -93,7 +93,7 @@ def deploy(folder: Path, plan: str = "") -> dict[str, Any]:
     """
     gate, archive = open_gate(folder), Archive(Ledger.file(folder / "ledger.sqlite"))
     facts = archive.facts()
-    name = plan or champion(facts)
+    name = plan or champion(facts, gate.rules.config.objective)
     if not any(name in names for names in facts.champions.values()):
         raise BadInput(f"{name[:12] or 'nothing'} is no champion of this study; only champions are deployed")
     gate.request(name, "deploy")
@@ -101,7 +101,8 @@ def deploy(folder: Path, plan: str = "") -> dict[str, Any]:
     weights = facts.results[name, "train", 0][0].outputs["weights.safetensors"]
     one = facts.plans[name]
     card = canonical({"study": gate.rules.root, "plan": name, "weights": weights, "recipe": plain(one.recipe), "objective": one.objective,
-                      "scores": shown(facts, name), "decided_by": said["kind"], "decisions": said["by"]})  # fmt: skip
+                      "scores": shown(facts, name, gate.rules.config.objective), "computable": gate.computable(one),
+                      "decided_by": said["kind"], "decisions": said["by"]})  # fmt: skip
     target = folder / "deployed"
     target.mkdir(exist_ok=True)
     for file, data in (("weights.safetensors", Store(folder / "store").get(weights)), ("card.json", card)):

@@ -13,6 +13,10 @@ from configs.study import Config
 from configs.tokens import layout
 from sandbox.canonical import digest
 
+LOOKS = {"baseline": 1, "candidate": 2, "final": 1, "unseal": 1}
+"""Looks at held-out splits that a plan asks for: a candidate is screened on feedback and may be confirmed on gate."""
+SPARE = {True: (JobCount(role="train", count=1), JobCount(role="predict", count=1)), False: ()}
+"""What an opening of sealed asks for besides, so that being killed once does not cost its signature."""
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -62,8 +66,9 @@ def make(
 ) -> Plan:
     """Return the exact plan; `place` is (arm, repeat, generation, index), `reference` what is measured beside it."""
     arm, repeat, generation, index = place
-    pairs = {"baseline": 0, "candidate": config.study.confirm_replicates, "final": config.study.final_replicates}[purpose]
-    own = pairs + (purpose != "final")
+    closing = config.study.final_replicates
+    pairs = {"baseline": 0, "candidate": config.study.confirm_replicates, "final": closing, "unseal": closing or 4}[purpose]
+    own = pairs + (purpose in ("baseline", "candidate"))
     counts = (("train", own), ("predict", own), ("champion-train", pairs), ("champion-predict", pairs))
     jobs = tuple(JobCount(role=role, count=count) for role, count in counts if count)  # type: ignore[arg-type]
     task, compute = config.task.format(), config.task.planned_cpu_us
@@ -75,7 +80,7 @@ def make(
         reference=reference[0] if reference else "", reference_recipe=reference[1] if reference else None,
         reference_steps=steps(reference[1], layout(task, reference[1]), config.task.cost, compute) if reference else 0,
         objective=digest(config.objective), steps=steps(recipe, layout(task, recipe), config.task.cost, compute),
-        planned_cpu_us=compute, jobs=jobs, requested=requested(config, jobs),
+        planned_cpu_us=compute, jobs=jobs, requested=requested(config, jobs + SPARE[purpose == "unseal"]) + Amount(looks=LOOKS[purpose]),
     )  # fmt: skip
 
 

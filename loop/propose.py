@@ -1,6 +1,6 @@
 """Proposers that run on the trusted side: `random` and `local`. Each writes strict JSON, like any other proposer.
 
-What a proposer may see: the champion's recipe and the recipes and rounded feedback scores of its own campaign.
+What a proposer may see: the champion's recipe, and of its own campaign's trials the recipes and what the Ladder tells of them.
 """
 
 import json
@@ -12,6 +12,7 @@ from typing import Any
 from configs.build import plain
 from configs.errors import BadInput
 from configs.recipe import GRID, Recipe
+from evals.ladder import Told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,8 +21,8 @@ class Scene:
 
     champion: Recipe
     "recipe to improve"
-    history: Sequence[tuple[Recipe, float | None]]
-    "the campaign's trials: recipe, feedback score rounded to two digits, None where it failed"
+    history: Sequence[tuple[Recipe, Told]]
+    "the campaign's trials: recipe, and what is told of its feedback score (evals/ladder.py); no time, no exit code, no log"
     mutations: int
     "the most knobs that one local proposal changes"
     rng: random.Random

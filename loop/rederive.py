@@ -185,6 +185,10 @@ def _deploy(r: Replay, body: dict[str, Any]) -> None:
     need(r.spend(body["plan"], "deploy")["by"] == body["by"], "it names other decisions than those that it rests on")
 
 
+def _look(r: Replay, body: dict[str, Any]) -> None:
+    need(body["split"] != "sealed" or r.open.get((body["plan"], "unseal")), "sealed was opened, and nobody decided on it")
+
+
 def _amended(r: Replay, body: dict[str, Any]) -> None:
     told = r.amendments[body["amendment"]]
     need(r.spend(body["amendment"], "amend")["by"] == body["by"], "it names other decisions than those that it rests on")
@@ -203,7 +207,7 @@ def _control(r: Replay, body: dict[str, Any]) -> None:
 CHECKS: dict[str, Callable[[Replay, dict[str, Any]], None]] = {
     "study": _study, "plan": _plan, "amendment": _amendment, "mandate": _mandate, "approval": _approval, "decision": _decision, "grant": _grant,
     "start": _start, "job": _job, "verdict": _verdict, "champion": _champion, "deploy": _deploy, "amended": _amended, "limit": _limit,
-    "control": _control, "reserve": _reserve, "settle": _settle, "account": _account, "end": _end,
+    "control": _control, "reserve": _reserve, "settle": _settle, "account": _account, "end": _end, "look": _look,
 }  # fmt: skip
 """What is asked of an entry of each kind before it counts."""
 

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from configs.objective import METRICS
 from loop.archive import Facts
 from loop.summary import summary
 from loop.text import visible
@@ -40,8 +41,10 @@ def page(ledger: Ledger, facts: Facts) -> str:
         f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
         f"<title>Heirloop: {_e(s['study'])}</title><style>{STYLE}</style><h1>Study {_e(s['study'])}</h1>",
         f"<p>Tier {_e(s['tier'])} ({_e(s['box'])} box, {_e(proof)}), {s['entries']} ledger entries, {s['jobs']} jobs, "
-        f"{s['wall_seconds']:.0f} s; gate was looked at {s['looks'].get('gate', 0)} times.</p>{warn}",
-        "<h2>What came out</h2>", _arms(s), "<h2>Score per generation</h2>", scores_figure(s),
+        f"{s['wall_seconds']:.0f} s.</p>{warn}",
+        "<h2>Objective</h2>", "<ul>", *(f"<li>{_e(one)}</li>" for one in s["objective"]["text"]), "</ul>",
+        "<h2>What came out</h2>", _arms(s), _closing(s),
+        "<h2>Looks at held-out data</h2>", _looks(s), "<h2>Score per generation</h2>", scores_figure(s),
         "<p>Feedback scores rest on one replicate each and are rounded; a line follows the champion.</p>",
         "<h2>Budget</h2>", burn_figure(ledger, s), _accounts(s), "<h2>Oversight</h2>", oversight(s["oversight"]), "<h2>Plans</h2>", _plans(s),
         f"<p>Study root <code>{_e(s['root'])}</code>. <code>heirloop verify</code> recomputes this from bytes.</p></html>",
@@ -55,17 +58,18 @@ def scores_figure(s: dict[str, Any]) -> str:
     for number, name in enumerate(sorted({g["arm"] for g in s["generations"]})):
         colour, best, line = COLOURS[number % len(COLOURS)], None, []
         for g in (g for g in s["generations"] if g["arm"] == name and g["repeat"] == 0):
-            plans = [p for p in g["plans"] if "feedback" in p["scores"]]
-            values = [p["scores"]["feedback"]["exact_match"] for p in plans]
+            plans = [p for p in g["plans"] if p["shown"] is not None]
+            values = [p["shown"] for p in plans]
             axis.plot([g["index"] + 0.06 * number] * len(values), values, "o", color=colour, alpha=0.45, markersize=4)
             for p in plans:
                 if p["verdict"] in ("accept", "baseline"):
-                    best = p["scores"]["feedback"]["exact_match"]
+                    best = p["shown"]
             if values:
                 line.append((g["index"], best))
         if line:
             axis.plot(*zip(*line, strict=True), color=colour, label=f"{name}: champion", marker=".")
-    axis.set(xlabel="generation", ylabel="exact match on feedback (share)", ylim=(-0.02, 1.02))
+    metric = s["objective"]["metric"]
+    axis.set(xlabel="generation", ylabel=f"{metric.replace('_', ' ')} on feedback", ylim=(-0.02, 1.02) if METRICS[metric].share else None)
     axis.xaxis.get_major_locator().set_params(integer=True)
     if axis.get_legend_handles_labels()[0]:
         axis.legend(loc="upper left", fontsize=8)
@@ -195,13 +199,44 @@ def _arms(s: dict[str, Any]) -> str:
         gate = a["gate"]
         gain = f"{gate['gain']:+.3f} ({gate['low']:+.3f} to {gate['high']:+.3f})" if gate and gate["gain"] is not None else "no change accepted"
         feedback = a["feedback"]
-        rows.append([a["arm"], a["repeat"], a["accepted"], feedback["baseline"], feedback["champion"], gain])
-    return _table(["arm", "repeat", "accepted", "baseline, feedback", "champion, feedback", "held-out gain on gate (interval)"], rows)
+        claims = f"{a['skill']['rank_correlation']} ({a['skill']['claims']})" if a["skill"]["claims"] else "no claims"
+        rows.append([a["arm"], a["repeat"], a["accepted"], feedback["baseline"], feedback["champion"], gain, _flag(a), claims])
+    head = ["arm", "repeat", "accepted", "baseline, feedback", "champion, feedback", "held-out gain on gate (interval)", "flag",
+            "claims against gains, rank correlation (claims)"]  # fmt: skip
+    return _table(head, rows)
+
+
+def _flag(row: dict[str, Any]) -> str:
+    return "computable" if row["computable"] else ""
+
+
+def _closing(s: dict[str, Any]) -> str:
+    """Return the table of every metric of the closing looks at gate, baseline beside champion; nothing before there was one."""
+    sides = [s[who]["scores"].get("gate") for who in ("baseline", "champion")]
+    if not all(sides):
+        return ""
+    names = [n for n in METRICS if n in sides[0] and n in sides[1]]
+    rows = [[n, METRICS[n].text, *(f"{side[n]:.4g}" for side in sides)] for n in names]
+    rows += [[f"slice {n}", "exact match", *(f"{side['slices'][n]:.4g}" for side in sides)] for n in sides[0]["slices"] if n in sides[1]["slices"]]
+    return "<h3>Closing look at gate</h3>" + _table(["metric", "what it is", "baseline", "champion"], rows)
+
+
+def _looks(s: dict[str, Any]) -> str:
+    rows: list[list[Any]] = [[split, one["spent"], one["limit"]] for split, one in s["looks"].items()]
+    opened = [[number, o["plan"][:12], o["champion"][:12], o["metric"], _effect(o), o["replicates"], _flag(o)]
+              for number, o in enumerate(s["openings"], 1)]  # fmt: skip
+    told = f"<p>Sealed was opened {s['looks']['sealed']['spent']} times.</p>"
+    head = ["opening", "plan", "champion", "metric", "gain over the baseline on sealed (95 %)", "pairs", "flag"]
+    return _table(["split", "looks", "limit"], rows) + told + (_table(head, opened) if opened else "")
+
+
+def _effect(o: dict[str, Any]) -> str:
+    return "incomplete" if o["gain"] is None else f"{o['gain']:+.3f} ({o['low']:+.3f} to {o['high']:+.3f})"
 
 
 def _accounts(s: dict[str, Any]) -> str:
     rows = [[name, f"{a['cpu_us']['spent'] / 1e6:.1f}", f"{a['cpu_us']['limit'] / 1e6:.0f}", a["jobs"]["spent"], a["jobs"]["limit"]]
-            for name, a in s["accounts"].items()]  # fmt: skip
+            for name, a in s["accounts"].items() if not name.startswith("look ")]  # fmt: skip
     head, own = ["account", "CPU-seconds spent", "limit", "jobs", "limit"], [row for row in rows if not str(row[0]).startswith("grant:")]
     rest = [row for row in rows if row not in own]
     more = f"<details><summary>Accounts of {len(rest)} mandates and approvals</summary>{_table(head, rest)}</details>" if rest else ""
@@ -212,10 +247,9 @@ def _plans(s: dict[str, Any]) -> str:
     rows = []
     for g in s["generations"]:
         for p in g["plans"]:
-            score = p["scores"].get("feedback", {}).get("exact_match", "")
             knobs = ", ".join(f"{k}={v}" for k, v in p["change"]["knobs"].items()) or p["purpose"]
-            rows.append([g["arm"], g["index"], p["id"][:8], knobs, score, p["verdict"], "; ".join(p["failures"])])
-    return _table(["arm", "generation", "plan", "change", "feedback", "verdict", "failures"], rows)
+            rows.append([g["arm"], g["index"], p["id"][:8], knobs, p["shown"], p["verdict"], _flag(p), "; ".join(p["failures"])])
+    return _table(["arm", "generation", "plan", "change", "feedback", "verdict", "flag", "failures"], rows)
 
 
 def _table(head: list[str], rows: list[list[Any]]) -> str:

@@ -12,7 +12,8 @@ from typing import Any
 
 from configs.build import parse, plain
 from configs.errors import BadInput, VerificationFailed
-from configs.records import COMPUTED_TASKS, Plan
+from configs.objective import Objective, objective_text
+from configs.records import Plan
 from configs.study import Quorum
 from loop.text import confusables, hidden, visible
 from sandbox import budget
@@ -111,8 +112,10 @@ class Facts:
     "source against that plan"
     drift: int
     "changed knobs + changed source lines against that plan"
+    objective: tuple[str, ...]
+    "the objective that it is judged by, in sentences"
     objective_raw: str
-    "the objective that it is judged by, as JSON"
+    "the same as JSON"
     expires: float | None
     "unix seconds at which the request is denied by itself; None where nobody asked"
     seconds_left: int | None
@@ -175,10 +178,10 @@ def facts(gate: Gate, subject: Subject, change_class: str = "") -> Facts:
     quorum = gate.wanted(what)
     diffs = [line for one in (*made["parent_diff"], *made["approved_diff"]) for line in one.lines_raw]
     _small(subject.digest, len(data) + sum(len(line.encode(errors="surrogateescape")) for line in diffs))
-    text = data.decode()
+    text, judged = data.decode(), _objective(gate, whole)
     found = Facts(
         digest=digest(data), change_class=what, canonical_raw=text, size=len(data), flags=(), requested=plain(subject.requested), remaining=left,
-        objective_raw=canonical(_objective(gate, whole)).decode(), expires=asked.expires if asked else None,
+        objective=tuple(objective_text(judged)), objective_raw=canonical(judged).decode(), expires=asked.expires if asked else None,
         seconds_left=max(0, int(asked.expires - gate.now())) if asked else None, decisions=_said(gate, subject.digest, what),
         quorum=quorum.of, quorum_of=_who(quorum), wait_seconds=quorum.wait_seconds, **made,
     )  # fmt: skip
@@ -241,8 +244,8 @@ def _lineage(gate: Gate, plan: Plan) -> tuple[Ancestor, ...]:
     return tuple(found)
 
 
-def _objective(gate: Gate, whole: dict[str, Any]) -> Any:
-    return whole["config"]["objective"] if "config" in whole else gate.rules.config.objective
+def _objective(gate: Gate, whole: dict[str, Any]) -> Objective:
+    return parse(Objective, whole["config"]["objective"]) if "config" in whole else gate.rules.config.objective
 
 
 def _said(gate: Gate, name: str, change_class: str) -> tuple[Said, ...]:
@@ -271,8 +274,7 @@ def _risks(gate: Gate, found: Facts, plan: Plan | None) -> Iterable[str]:
     yield "structural: predictions come from its own net.py, not from the trusted copy" if plan.change_class == "structural" else ""
     beyond = set(files) - {"recipe": set(), "patch": {"models/train.py"}}.get(plan.change_class, set(files))
     yield f"changes files that its class {plan.change_class} does not cover: {', '.join(sorted(beyond))}" if beyond else ""
-    computable = plan.change_class in ("patch", "structural") and gate.rules.config.task.name in COMPUTED_TASKS
-    yield "computable: code could compute the answers of this task, so a gain proves little" if computable else ""
+    yield "computable: code could compute the answers of this task, so a gain proves little" if gate.computable(plan) else ""
     caps = [m.caps.drift for m in gate.live_mandates().values() if plan.change_class in m.caps.classes]
     yield f"has drifted {found.drift} changes, beyond the mandate's {max(caps)}" if caps and found.drift > max(caps) else ""
     denied = {name: gate.plans[name] for name, _ in gate.refused if name in gate.plans and name != found.digest}
@@ -299,7 +301,7 @@ def rows(found: Facts) -> list[tuple[str, str]]:
     told += [("claimed by the proposer, not checked: gain", str(found.predicted_gain))] if found.proposer else []
     told += [("claimed by the proposer, not checked: reason" if found.proposer else "reason given", found.hypothesis_raw)]
     told += [(f"asks for {name}", f"{asked}, left {found.remaining[name]}") for name, asked in found.requested.items()]
-    told += [("judged by", found.objective_raw)]
+    told += [("judged by", text) for text in (*found.objective, found.objective_raw)]
     told += [(f"parent, generation {one.generation}", f"{one.plan} {one.change_class} {one.changed_raw} {one.decided}") for one in found.lineage]
     told += [("changes", f"{name}: {before or 'nothing'} -> {after or 'nothing'}") for name, before, after in found.settings_raw]
     told += [("last approved by a person", f"{found.approved}, {found.drift} changes away")] if found.approved else []

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from safetensors.numpy import save
 
@@ -17,7 +18,7 @@ from configs.build import need, plain, strict_json
 from configs.errors import BadInput, BudgetExhausted, NoBox, Stopped, VerificationFailed
 from configs.records import Amount
 from configs.study import Config
-from evals.data import Items, held_out, questions
+from evals.data import Items, held_out, questions, slices
 from loop.archive import Archive
 from loop.plan import ROOT, source
 from sandbox import budget, control, incident, keys
@@ -44,6 +45,7 @@ class Running:
     sandbox: Sandbox
     archive: Archive
     splits: dict[str, Items]
+    slices: dict[str, dict[str, Items]]
     asked: dict[str, tuple[str, int]]
     stopped: bool = False
     ordered: str = ""
@@ -104,14 +106,15 @@ def open_study(config: Config, box: Box | None = None) -> Running:
     secret = keys.load_secret(body["secret"])
     store = Store(folder / "store")
     splits = held_out(config.task.format(), secret)
-    asked = _questions(ledger, store, config, splits)
+    parts = {split: slices(config.task.format(), secret, split, items) for split, items in splits.items()}
+    asked = _questions(ledger, store, config, {split: np.concatenate([items, *parts[split].values()]) for split, items in splits.items()})
     gate = Gate(ledger, store).refresh()
     reconcile(ledger)
     for envelope in sorted((keys.home() / "mandates").glob(f"{config.study.name}-*.json")):
         gate.admit(envelope.read_bytes(), "mandate")
     sandbox = Sandbox(ledger=ledger, store=store, box=box, gate=gate)
     return Running(config=config, folder=folder, root=root, secret=secret, sandbox=sandbox, archive=Archive(ledger),
-                   splits=splits, asked=asked)  # fmt: skip
+                   splits=splits, slices=parts, asked=asked)  # fmt: skip
 
 
 def make_box(config: Config) -> Box:
@@ -231,7 +234,7 @@ def scripted_key(secret: bytes) -> Ed25519PrivateKey:
 def _questions(ledger: Ledger, store: Store, config: Config, splits: dict[str, Items]) -> dict[str, tuple[str, int]]:
     found = {e.body["split"]: (e.body["digest"], e.sequence) for e in ledger.entries() if e.kind == "questions"}
     for split, items in splits.items():
-        data = save({"questions": questions(config.task.format(), items).copy()})
+        data = save({"questions": questions(config.task.format(), items)})
         if split not in found:
             entry = ledger.append("questions", {"split": split, "digest": store.put(data), "items": len(items)})
             found[split] = (entry.body["digest"], entry.sequence)

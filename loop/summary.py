@@ -1,30 +1,34 @@
 """The contract for programs: summary.json, made from the ledger alone. Scores name their split; before a counted
 closing look only rounded feedback scores appear."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
 from configs.build import plain
 from configs.errors import VerificationFailed
-from configs.records import Entry, Plan, Scores
+from configs.objective import METRICS, Objective, objective_text
+from configs.records import SPLITS, Entry, Plan, Scores
+from configs.study import Config
+from evals.metrics import measured, primary, rounded, skill, spread
 from evals.oversight import cost, detection
 from loop.archive import Facts
 from loop.reviewer import is_canary
 from loop.study import read_config
 from sandbox import keys
-from sandbox.budget import balances
-from sandbox.gate import policy
+from sandbox.budget import balances, look_account
+from sandbox.gate import computable, policy
 from sandbox.ledger import Ledger
 
 
 def summary(ledger: Ledger, facts: Facts) -> dict[str, Any]:
     """Return the summary of a finished or running study."""
-    config, entries = read_config(ledger), ledger.entries()
-    best = champion(facts)
+    config, entries, accounts = read_config(ledger), ledger.entries(), ledger.read(balances)
+    objective, best = config.objective, champion(facts, config.objective)
     base = next((n for n, p in facts.plans.items() if p.purpose == "baseline"), "")
     generations: dict[tuple[str, int, int], list[dict[str, Any]]] = {}
     for name, plan in facts.plans.items():
-        generations.setdefault((plan.arm, plan.repeat, plan.generation), []).append(row(facts, name, plan))
+        generations.setdefault((plan.arm, plan.repeat, plan.generation), []).append(row(facts, name, plan, config))
     kinds = sorted({e.body["kind"] for e in entries if e.kind == "decision" and e.body["allow"]})
     starts = [e for e in entries if e.kind == "start"]
     return {
@@ -35,25 +39,29 @@ def summary(ledger: Ledger, facts: Facts) -> dict[str, Any]:
         "box": entries[0].body["box"],
         "decided_by": kinds,
         "finished": facts.closed,
-        "baseline": {"plan": base, "recipe": plain(facts.plans[base].recipe) if base else {}, "scores": shown(facts, base, final=True)},
+        "objective": {"metric": objective.metric, "text": objective_text(objective)},
+        "baseline": {"plan": base, "recipe": plain(facts.plans[base].recipe) if base else {},
+                     "scores": shown(facts, base, objective, final=True)},
         "champion": {
             "plan": best,
             "arm": facts.plans[best].arm if best else "",
             "generation": facts.plans[best].generation if best else 0,
             "recipe": plain(facts.plans[best].recipe) if best else {},
-            "scores": shown(facts, best, final=True),
+            "computable": computable(config.task.name, facts.plans[best], facts.plans) if best else False,
+            "scores": shown(facts, best, objective, final=True),
         },
-        "arms": [arm(facts, campaign) for campaign in sorted(facts.champions)],
+        "arms": [arm(facts, campaign, config) for campaign in sorted(facts.champions)],
         "generations": [
             {"index": g, "arm": a, "repeat": r, "plans": plans} for (a, r, g), plans in sorted(generations.items())
         ],
-        "accounts": ledger.read(balances),
-        "looks": dict(facts.looks),
+        "accounts": accounts,
+        "looks": {split: {k: accounts[look_account(split)]["looks"][k] for k in ("spent", "limit")} for split in SPLITS},
+        "openings": list(facts.openings.values()),
         "oversight": oversight(ledger),
         "entries": len(entries),
         "wall_seconds": sum(e.body["wall_seconds"] for e in entries if e.kind == "session"),
         "jobs": len(starts),
-    }
+    }  # fmt: skip
 
 
 def oversight(ledger: Ledger) -> dict[str, Any]:
@@ -115,29 +123,46 @@ def _canaries(entries: list[Entry], answers: dict[str, str]) -> dict[str, Any] |
     return {**detection(*counts[True], *counts[False]), "declared": policy(entries).config.gates.canaries}
 
 
-def champion(facts: Facts) -> str:
+def champion(facts: Facts, objective: Objective) -> str:
     """Return the champion of the study: the latest champion with the best rounded feedback score."""
     last = [names[-1] for names in facts.champions.values() if names]
-    return max(last, key=lambda n: (_feedback(facts, n) or 0.0, facts.plans[n].generation), default="")
+    sign = 1 if objective.direction == "up" else -1
+
+    def rank(name: str) -> tuple[float, int]:
+        value = _feedback(facts, name, objective)
+        return (-math.inf if value is None else sign * value), facts.plans[name].generation
+
+    return max(last, key=rank, default="")
 
 
-def arm(facts: Facts, campaign: tuple[str, int]) -> dict[str, Any]:
+def arm(facts: Facts, campaign: tuple[str, int], config: Config) -> dict[str, Any]:
     """Return how one campaign ended: its champion, and the closing look at gate if there was one."""
-    names = facts.champions[campaign]
+    names, objective = facts.champions[campaign], config.objective
     final = next((n for n, p in facts.plans.items() if p.purpose == "final" and (p.arm, p.repeat) == campaign), "")
     verdict = facts.verdicts.get(final)
     return {
         "arm": campaign[0],
         "repeat": campaign[1],
         "champion": names[-1],
+        "computable": computable(config.task.name, facts.plans[names[-1]], facts.plans),
         "accepted": len(names) - 1,
-        "feedback": {"baseline": _feedback(facts, names[0]), "champion": _feedback(facts, names[-1])},
+        "feedback": {"baseline": _feedback(facts, names[0], objective), "champion": _feedback(facts, names[-1], objective)},
+        "skill": _skill(facts, campaign, objective),
         "gate": None if verdict is None else {"gain": verdict.gain, "low": verdict.low, "high": verdict.high,
                                               "level": verdict.level, "answer": verdict.answer},
     }
 
 
-def row(facts: Facts, name: str, plan: Plan) -> dict[str, Any]:
+def _skill(facts: Facts, campaign: tuple[str, int], objective: Objective) -> dict[str, Any]:
+    """Return how a proposer's claims rank against what feedback showed: its predicted gains and the gains over each parent's score."""
+    pairs = [(plan.predicted_gain, primary(objective, mine) - primary(objective, before)) for name, plan in facts.trials(campaign).items()
+             if plan.predicted_gain is not None and (mine := facts.scores.get((name, "predict", 0)))
+             and (before := facts.scores.get((plan.parent, "predict", 0)))]  # fmt: skip
+    found = skill([claimed for claimed, _ in pairs], [gain for _, gain in pairs])
+    return {"claims": len(pairs), "rank_correlation": None if found is None else round(found, 2)}
+
+
+def row(facts: Facts, name: str, plan: Plan, config: Config) -> dict[str, Any]:
     """Return one plan for tables: id, change, verdict, scores that may be shown."""
     verdict = facts.verdicts.get(name)
     answer: str = verdict.answer if verdict else "failed" if facts.failures.get(name) else "screened"
@@ -145,34 +170,48 @@ def row(facts: Facts, name: str, plan: Plan) -> dict[str, Any]:
         answer = "over budget"
     if plan.purpose == "baseline":
         answer = "baseline"
+    if plan.purpose == "unseal":
+        answer = "opened" if name in facts.openings else "opening"
     if (name, plan.change_class) in facts.denied:
         answer = "denied"
     elif not any(issued == name for issued, _, _ in facts.grants):
         answer = "waiting"
     return {"id": name, "purpose": plan.purpose, "change": {"class": plan.change_class, "knobs": plan.changed},
-            "computable": plan.change_class in ("patch", "structural"), "verdict": answer,
-            "scores": shown(facts, name), "failures": list(facts.failures.get(name, []))}  # fmt: skip
+            "computable": computable(config.task.name, plan, facts.plans), "verdict": answer, "shown": _feedback(facts, name, config.objective),
+            "hidden": verdict.hidden if verdict else None,
+            "scores": shown(facts, name, config.objective), "failures": list(facts.failures.get(name, []))}  # fmt: skip
 
 
-def shown(facts: Facts, name: str, final: bool = False) -> dict[str, Any]:
-    """Return the scores of a plan that may be shown: rounded feedback; gate only from a closing look."""
+def shown(facts: Facts, name: str, objective: Objective, final: bool = False) -> dict[str, Any]:
+    """Return the scores of a plan that may be shown, by split and metric: rounded feedback; gate only from a closing look."""
     result: dict[str, Any] = {}
-    if (value := _feedback(facts, name)) is not None:
-        result["feedback"] = {"exact_match": value}
+    if (value := _feedback(facts, name, objective)) is not None:
+        result["feedback"] = {objective.metric: value}
     if final:
         for other, plan in facts.plans.items():
             if plan.purpose == "final" and plan.parent == name:
-                result["gate"] = _mean(facts, other, "predict")
+                result["gate"] = _closing(facts, other, "predict", objective)
             elif plan.purpose == "final" and facts.champions[plan.arm, plan.repeat][0] == name:
-                result["gate"] = _mean(facts, other, "champion-predict")
+                result["gate"] = _closing(facts, other, "champion-predict", objective)
     return result
 
 
-def _mean(facts: Facts, name: str, role: str) -> dict[str, float]:
+def _closing(facts: Facts, name: str, role: str, objective: Objective) -> dict[str, Any]:
+    """Return every metric's mean over the replicates of a closing look, each slice, and the primary metric's spread over seeds."""
     found: list[Scores] = [s for (p, r, _), s in facts.scores.items() if (p, r) == (name, role) and s]
-    return {"exact_match": sum(s.exact_match for s in found) / len(found), "replicates": len(found)} if found else {}
+    if not found:
+        return {}
+    names = [n for n in METRICS if n not in ("weighted", "spread")] + ([objective.metric] if objective.metric == "weighted" else [])
+    means = {n: sum(measured(s, n, weights=objective.weights) for s in found) / len(found) for n in names}
+    parts = {n: sum(s.slices.get(n, math.nan) for s in found) / len(found) for n in found[0].slices}
+    wide = spread([primary(objective, s) for s in found])
+    kept = {n: v for n, v in {**means, "spread": wide}.items() if math.isfinite(v)}
+    return {**kept, "slices": {n: v for n, v in parts.items() if math.isfinite(v)}, "replicates": len(found)}
 
 
-def _feedback(facts: Facts, name: str) -> float | None:
+def _feedback(facts: Facts, name: str, objective: Objective) -> float | None:
     scores = facts.scores.get((name, "predict", 0))
-    return round(scores.exact_match, 2) if scores and scores.split == "feedback" else None
+    if scores is None or scores.split != "feedback":
+        return None
+    value = rounded(objective, scores)
+    return value if math.isfinite(value) else None

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DatabaseError
 from configs.build import plain, strict_json
 from configs.errors import BadInput, Stopped, VerificationFailed
 from configs.records import Entry, JobResult, Scores
-from evals.data import held_out
+from evals.data import held_out, slices
 from evals.score import score
 from loop.archive import Archive, Facts
 from loop.rederive import rederive
@@ -130,6 +130,7 @@ def _scores(store: Store, facts: Facts, ledger: Ledger) -> int:
     except VerificationFailed:
         return 0
     task, splits, count = config.task.format(), held_out(config.task.format(), secret), 0
+    parts = {split: slices(task, secret, split, items) for split, items in splits.items()}
     for (name, role, index), found in facts.scores.items():
         if not isinstance(found, Scores):
             continue
@@ -138,7 +139,8 @@ def _scores(store: Store, facts: Facts, ledger: Ledger) -> int:
         recipe = plan.reference_recipe if role.startswith("champion") else plan.recipe
         assert recipe is not None
         data = store.get(result.outputs["predictions.safetensors"])
-        again = score(data, splits[found.split], task, recipe, found.split, found.planned_cpu_us, found.measured_cpu_us)
+        again = score(data, splits[found.split], task, recipe, found.split, found.planned_cpu_us, found.measured_cpu_us,
+                      found.inference_cpu_us, parts[found.split])  # fmt: skip
         if isinstance(again, str) or plain(again) != plain(found):
             raise VerificationFailed(f"the score of plan {name[:12]}, {role} {index}, is not what its predictions give")
         count += 1

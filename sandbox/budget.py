@@ -6,14 +6,15 @@ stands as spent.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import sqlalchemy as sa
 
 from configs.build import parse, plain
 from configs.errors import BudgetExhausted
-from configs.records import ACCOUNTS, RESOURCES, Amount, Entry
+from configs.records import ACCOUNTS, RESOURCES, SPLITS, Amount, Entry
 from configs.study import Budget, Caps
-from sandbox.ledger import META, Transaction
+from sandbox.ledger import META, Ledger, Transaction
 
 BALANCES = sa.Table(
     "accounts",
@@ -28,17 +29,33 @@ Balances = dict[str, dict[str, dict[str, int]]]
 
 
 def open_study(txn: Transaction, budget: Budget, arms: Iterable[str] = ()) -> None:
-    """Open the root account and its sub-accounts, by stage and by arm; children only sub-reserve."""
+    """Open the root account and its sub-accounts, by stage, arm and held-out split; children only sub-reserve."""
     for name, limit in study_limits(budget, arms).items():
         open_account(txn, name, limit)
 
 
 def study_limits(budget: Budget, arms: Iterable[str] = ()) -> dict[str, Amount]:
-    """Return the limit of every account of a study: root, stages, arms."""
+    """Return the limit of every account of a study: root, stages, arms, held-out splits."""
     total = budget.amount()
-    shares = {"root": 1.0} | {name: budget.shares.get(name, 1.0) for name in ACCOUNTS}
-    shares |= {arm_account(arm): budget.shares.get("arm", 1.0) for arm in arms}
-    return {name: Amount(**{**plain(total), "cpu_us": int(total.cpu_us * share)}) for name, share in shares.items()}
+    shares = {name: budget.shares.get(name, 1.0) for name in ACCOUNTS} | {arm_account(arm): budget.shares.get("arm", 1.0) for arm in arms}
+    looks = {look_account(split): Amount(looks=getattr(budget.looks, split)) for split in SPLITS}
+    return {"root": total, **{name: replace(total, cpu_us=int(total.cpu_us * share)) for name, share in shares.items()}, **looks}
+
+
+def look_account(split: str) -> str:
+    """Return the account that pays for looks at a held-out split."""
+    return f"look {split}"
+
+
+def look(ledger: Ledger, split: str, plan: str) -> None:
+    """Charge and record one look of a plan at a held-out split, once; raise BudgetExhausted where all are spent: it then does not happen."""
+    payers, one = ("root", look_account(split)), Amount(looks=1)
+    with ledger.transaction() as txn:
+        if any(e.kind == "look" and (e.body["split"], e.body["plan"]) == (split, plan) for e in txn.entries()):
+            return
+        reserve(txn, f"look:{split}:{plan}", payers, one)
+        settle(txn, f"look:{split}:{plan}", payers, one, one)
+        txn.append("look", {"split": split, "plan": plan})
 
 
 def arm_account(arm: str) -> str:
@@ -118,14 +135,13 @@ def replay(entries: Iterable[Entry]) -> Balances:
         body = entry.body
         if entry.kind == "account":
             limit = parse(Amount, body["limit"])
-            result[body["name"]] = {r: {"limit": getattr(limit, r), "reserved": 0, "spent": 0} for r in RESOURCES}
+            result[body["name"]] = {r: {"limit": getattr(limit, r), "reserved": 0, "spent": 0} for r in body["limit"]}
         elif entry.kind == "limit":
-            for r in RESOURCES:
+            for r in body["limit"]:
                 result[body["name"]][r]["limit"] = body["limit"][r]
         elif entry.kind in ("reserve", "settle"):
             for name in body["accounts"]:
-                for r in RESOURCES:
-                    cell = result[name][r]
+                for r, cell in result[name].items():
                     if entry.kind == "reserve":
                         cell["reserved"] += body["amount"][r]
                     else:

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from configs.build import parse, plain
 from configs.errors import BadInput, Denied, NeedsHuman, Stopped, VerificationFailed
 from configs.recipe import Recipe
-from configs.records import CLASSES, Amount, ChangeClass, Entry, Grant, Plan
+from configs.records import CLASSES, COMPUTED_TASKS, Amount, ChangeClass, Entry, Grant, Plan
 from configs.study import Caps, Config, Quorum
 from sandbox import budget, incident, keys
 from sandbox.canonical import digest
@@ -39,7 +39,7 @@ ATTEMPTS = 3
 HOUR = 3600
 HUMAN = ("person", "external")
 """Kinds of reviewer whose approval is a person's."""
-COVERED: dict[str, set[str]] = {"recipe": set(), "patch": {"models/train.py"}}
+COVERED: dict[str, set[str]] = {"recipe": set(), "unseal": set(), "patch": {"models/train.py"}}
 """Files that a plan of a class may change against its parent; a class that is not named may change any."""
 REFUSALS_PER_HOUR = 20
 """Refused decisions that are recorded one by one in an hour; what is beyond is refused in the same way, under one line."""
@@ -272,7 +272,7 @@ class Gate:
                                  reviewers=tuple(body["reviewers"]), decided=body["decided"])  # fmt: skip
         elif kind in ("plan", "probe"):
             plan = body_plan(body)
-            classes: tuple[str, ...] = (plan.change_class, "promote", "deploy")
+            classes: tuple[str, ...] = (plan.change_class,) if plan.purpose == "unseal" else (plan.change_class, "promote", "deploy")
             (self.plans if kind == "plan" else self.probes)[body["digest"]] = plan  # a probe can be decided on and nothing else
             if kind == "plan" and plan.parent in self.recalled:
                 self.recalled.add(body["digest"])
@@ -468,7 +468,9 @@ class Gate:
         if found is None or change_class not in found.classes or found.version != self.rules.version:
             raise Denied(f"{subject[:12]} ({change_class}) is not of this study as it stands now")
         uncovered = ""
-        if rule == "mandate":
+        if rule == "mandate" and change_class == "promote" and self.computable(self.plans[subject]):
+            uncovered = "is computable (code could compute the answers of this task), which no mandate promotes"
+        elif rule == "mandate":
             for name, mandate in self.live_mandates(now).items():
                 if change_class not in mandate.caps.classes:
                     continue
@@ -496,6 +498,10 @@ class Gate:
         drift = 0 if change_class == "promote" else self.drift(subject)
         beyond = f"has drifted {drift} changes from what a person approved, the mandate covers {mandate.caps.drift}"
         return beyond if drift > mandate.caps.drift else ""
+
+    def computable(self, plan: Plan) -> bool:
+        """Tell whether a gain of this plan is flagged `computable`."""
+        return computable(self.rules.config.task.name, plan, self.plans)
 
     def drift(self, name: str) -> int:
         """Return how far a plan's full bundle and recipe are from the last plan of its campaign that a person approved, or the baseline."""
@@ -763,6 +769,13 @@ def _recent(times: deque[float], since: float) -> int:
     while times and times[0] <= since:
         times.popleft()
     return len(times)
+
+
+def computable(task: str, plan: Plan, plans: Mapping[str, Plan]) -> bool:
+    """Tell whether code that a model wrote, in this plan or an ancestor, could compute the answers of the task instead of learning them."""
+    campaign = (plan.arm, plan.repeat)
+    pristine = next((p.bundle for p in plans.values() if p.purpose == "baseline" and (p.arm, p.repeat) == campaign), plan.bundle)
+    return task in COMPUTED_TASKS and (plan.change_class in ("patch", "structural") or plan.bundle != pristine)
 
 
 def _place(plan: Plan) -> tuple[int, int]:

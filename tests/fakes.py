@@ -38,13 +38,20 @@ class FakeBox:
         sums = asked[:, :n] @ powers + asked[:, n + 1 : 2 * n + 1] @ powers
         tokens = (sums[:, None] // 10 ** np.arange(n + 1)[::-1] % 10 + 2).astype(np.uint8)
         tokens[rng.random(len(tokens)) > self.quality(order), 0] = 0
-        return outcome(files={"predictions.safetensors": save({"tokens": tokens})})
+        return outcome(files={"predictions.safetensors": predictions(tokens, lay.vocabulary)})
 
     def stop(self) -> None:
         self.stopped = True
 
     def close(self) -> None:
         pass
+
+
+def predictions(tokens, vocabulary, sure=0.9) -> bytes:
+    """Predictions of these tokens, each with the same probability."""
+    rest = np.full((*tokens.shape, vocabulary), (1 - sure) / (vocabulary - 1), np.float32)
+    np.put_along_axis(rest, tokens[:, :, None].astype(np.int64), np.float32(sure), axis=2)
+    return save({"tokens": tokens, "probabilities": rest})
 
 
 def outcome(status="ok", detail="exit 0", cpu_us=100_000, files=None) -> Outcome:

@@ -208,3 +208,21 @@ ATTACKS += (
     Attack(id="U10", what="start from a recalled successor", by="gate", defence="quarantine", expect="is quarantined"),
     Attack(id="U10b", what="start from a plan that was never accepted", by="gate", defence="parents are champions", expect="which is no champion"),
 )  # fmt: skip
+
+# Judging: tried at the door, on the functions that score and tell.
+ATTACKS += (
+    Attack(id="E08", what="climb the noise of feedback in 500 queries", by="evaluator", defence="Ladder", expect=r"climbed 0\.0 "),
+    Attack(id="E09", what="NaN, infinity, negative or unnormalised probabilities", by="evaluator", defence="strict predictions",
+           expect="^probabilities of predictions are not finite"),
+    Attack(id="E09b", what="predictions for another task", by="evaluator", defence="strict predictions", expect="should be uint8"),
+    Attack(id="E10", what="a patch that fixes its seed and its data", by="evaluator", defence="near weights under other seeds", expect="equal"),
+    Attack(id="E10b", what="a patch that fixes its seed", by="evaluator", defence="a training file per replicate", expect="^4 of 4"),
+    Attack(id="E11b", what="known weights with a little noise", by="evaluator", defence="near weights under other seeds", expect="equal"),
+    Attack(id="E13e", what="a giant header, duplicate keys in predictions", by="evaluator", defence="strict header",
+           expect="malformed.*malformed"),
+    Attack(id="E14", what="signal by time, size or dropped digits", by="evaluator", defence="Ladder", expect="told alike"),
+    Attack(id="E16b", what="held-out items in the training data", by="evaluator", defence="overlap check", expect="held-out items; nothing ran"),
+    Attack(id="E16c", what="a look-up table as a model", by="evaluator", defence="held-out items are never trained on", expect=r"right on 0\.00"),
+    Attack(id="E16d", what="promote code that could compute the answers", by="gate", defence="computable flag", expect="is computable"),
+    Attack(id="E17", what="tell from the job which split is asked", by="evaluator", defence="splits look alike", expect="look alike"),
+)  # fmt: skip

@@ -31,7 +31,7 @@ HEADERS = {
 SCRIPT = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 """What must not stand in a block of JSON inside a page."""
 RESOURCES = {"cpu_us": "CPU-seconds", "wall_us": "wall seconds of jobs", "jobs": "jobs", "output_bytes": "output, MiB", "tokens": "tokens",
-             "money_micros": "money"}  # fmt: skip
+             "money_micros": "money", "looks": "looks at held-out data"}  # fmt: skip
 STATUS: dict[type[HeirloopError], int] = {BadInput: 400, NeedsHuman: 409, Stopped: 409, VerificationFailed: 422}
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
 

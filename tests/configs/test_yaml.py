@@ -14,6 +14,13 @@ def test_every_yaml_composes(choice):
     assert composed([choice]).study.name
 
 
+def test_an_objective_with_everything_composes():
+    found = composed(["objective.metric=nll", "objective.direction=down", "objective.deviation=0.2", "task.digits=3", "task.train_digits=2",
+                      "objective.secondary=[{metric: exact_match, at_least: 0.5}]", "objective.confirmations=5",
+                      "objective.constraints=[{slice: longer, no_loss: 0.1}, {metric: parameters, at_most: 90000}]"])  # fmt: skip
+    assert found.deviation() == 0.2 and found.confirmations() == 5 and found.objective.constraints[1].metric == "parameters"
+
+
 @pytest.mark.parametrize(
     ("override", "words"),
     [
@@ -21,12 +28,23 @@ def test_every_yaml_composes(choice):
         ("+study.bogus=1", "study.bogus"),
         ("budget.jobs=-3", "budget.jobs is -3"),
         ("budget.cpu_seconds=1.5", "budget.cpu_seconds is 1.5"),
-        ("objective.level=.nan", "objective.level"),
-        ("objective.level=.inf", "objective.level"),
+        ("objective.alpha=.nan", "objective.alpha"),
+        ("objective.alpha=.inf", "objective.alpha"),
         ("study.arms=[local,magic]", "magic"),
         ("task=nothing", "nothing"),
         ("study.name=../up", "study.name"),
         ("task.baseline.depth=two", "task.baseline.depth"),
+        ("budget.looks.feedback=25", "budget.looks.feedback is 25; it should be at least the 26 looks that the study plans"),
+        ("budget.looks.gate=7", "budget.looks.gate is 7; it should be at least the 8 looks"),
+        ("budget.looks.sealed=-1", "budget.looks.sealed is -1"),
+        ("study.confirm_replicates=900", "it should be at least 3602, for one confirmation with 900 replicates"),
+        ("budget.jobs=17", "budget.jobs is 17; it should be at least"),
+        ("objective.confirmations=2", "objective.confirmations is 2; it should be at least study.generations 3"),
+        ("objective.scale=log_odds", "objective.deviation is None; it should be the standard deviation over seeds of exact_match, log_odds"),
+        ("objective.constraints=[{slice: longer, no_loss: 0.1}]", "objective slice is 'longer'; it should be one of task addition: carries"),
+        ("objective.constraints=[{slice: shifted, no_loss: 0.1}]", "one of task addition: carries"),
+        ("objective.metric=beauty", "objective.metric is 'beauty'"),
+        ("task.train_digits=3", "train_digits is 3; it should be between 0 and digits (2)"),
     ],
 )
 def test_bad_configuration_is_one_sentence_that_names_the_field(override, words):

@@ -3,16 +3,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from safetensors.numpy import save
 
+from configs.errors import BadInput
+from configs.objective import Constraint, Objective
 from configs.records import Scores
-from configs.study import Constraint, Objective
-from configs.tokens import Task
-from evals.data import answers, held_out
-from evals.judge import interval, judge
-from evals.score import score
+from evals.judge import interval, judge, least, spend
+from evals.rules import RULES
 
 ONE = Scores(split="gate", items=400, exact_match=0.5, token_accuracy=0.8, log_odds=0.0, parameters=10, planned_cpu_us=1, measured_cpu_us=1)
+LEVEL = 0.05 / 3
 
 
 def scores(*values):
@@ -20,61 +19,84 @@ def scores(*values):
 
 
 def verdict(candidate, champion, objective=Objective(), **kw):  # noqa: B008
-    kw = {"confirmations": 3, "seed_deviation": 0.05, "compute": 1.0, **kw}
-    return judge(candidate, champion, objective, **kw)
+    return judge(candidate, champion, objective, **{"level": LEVEL, "seed_deviation": 0.05, "compute": 1.0, **kw})
+
+
+GOOD, BASE = scores(*np.linspace(0.9, 0.97, 8)), scores(*np.linspace(0.1, 0.15, 8))
 
 
 def test_a_clear_gain_is_accepted_and_its_interval_told():
-    v = verdict(scores(0.9, 0.92, 0.95, 0.91), scores(0.1, 0.15, 0.1, 0.12))
-    assert v.answer == "accept" and v.low > 0.5
+    v = verdict(GOOD, BASE)
+    assert v.answer == "accept" and v.low > 0.5 and v.rule == "group_sequential" and v.evidence <= LEVEL
 
 
-@pytest.mark.parametrize("bad", [None, math.nan, math.inf])
-def test_a_missing_or_non_finite_number_never_passes(bad):
-    assert verdict(scores(0.9, 0.9, 0.9, bad), scores(0.1, 0.1, 0.1, 0.1)).answer == "reject"
+def test_pairs_are_added_until_the_rule_decides():
+    answers = [verdict(GOOD[:n], BASE[:n], most=8).answer for n in range(1, 8)]
+    assert answers == ["continue"] * 6 + ["accept"]
+    assert verdict(BASE[:4], GOOD[:4], most=8).answer == "reject"  # no look can accept any more: no pair is wasted
+    mixed = verdict(scores(0.2, 0.0, 0.2, 0.0), scores(0.1, 0.1, 0.0, 0.1), most=6)
+    assert mixed.answer == "inconclusive" and mixed.gain > 0
 
 
-def test_fewer_than_four_pairs_never_pass():
-    assert verdict(scores(0.9, 0.9, 0.9), scores(0.1, 0.1, 0.1)).answer == "reject"
+def test_no_rule_is_asked_before_the_first_look():
+    eager = Objective(acceptance="greedy", first_look=3)
+    assert [verdict(GOOD[:n], BASE[:n], eager, most=8).answer for n in (1, 2)] == ["continue"] * 2
+    assert verdict(GOOD[:1], BASE[:1], replace(eager, first_look=1), most=8).answer == "accept"
 
 
-def test_identical_gains_do_not_make_a_zero_error():
-    same = verdict(scores(0.2, 0.2, 0.2, 0.2), scores(0.1, 0.1, 0.1, 0.1))
-    assert same.answer == "inconclusive"
-    assert verdict(scores(0.2, 0.2, 0.2, 0.2), scores(0.1, 0.1, 0.1, 0.1), seed_deviation=1e-6).answer == "accept"
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("bad", [None, math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("most", [4, 8, 12])
+def test_a_missing_or_non_finite_number_never_passes(rule, bad, most):
+    objective, other = Objective(acceptance=rule), scores(*[0.1] * 4)
+    v = verdict(scores(0.9, 0.9, 0.9, bad), other, objective, most=most)
+    assert v.answer == "reject" and v.evidence is None
+    assert verdict(scores(*[0.9] * 4), scores(0.1, 0.1, 0.1, bad), objective, most=most).answer == "inconclusive"
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_ties_and_a_champion_at_its_ceiling_are_never_accepted(rule):
+    objective = Objective(acceptance=rule, first_look=1)
+    for n in range(1, 13):
+        assert verdict(scores(*[0.5] * n), scores(*[0.5] * n), objective, most=12).answer != "accept"
+        assert verdict(scores(*[1.0] * n), scores(*[1.0] * n), objective, most=12).answer != "accept"
+    assert verdict(scores(*[0.5] * 12), scores(*[0.5] * 12), objective).answer == "reject"
+
+
+@pytest.mark.parametrize("rule", ["paired_t", "t_mixture"])
+def test_identical_gains_do_not_make_a_zero_error(rule):
+    few = scores(*[0.2] * 4), scores(*[0.1] * 4)
+    assert verdict(*few, Objective(acceptance=rule)).answer == "inconclusive"
+    assert verdict(*few, Objective(acceptance=rule), seed_deviation=1e-9).answer == "accept"  # the floor is what holds it
 
 
 def test_over_budget_and_broken_constraints_are_rejected():
-    good, base = scores(0.9, 0.9, 0.95, 0.9), scores(0.1, 0.1, 0.1, 0.1)
-    assert verdict(good, base, compute=1.25).answer == "accept"
-    assert verdict(good, base, compute=1.2501).answer == "reject"
-    assert verdict(good, base, compute=math.nan).answer == "reject"
-    assert verdict(good, base, Objective(constraints=(Constraint(metric="parameters", at_most=5.0),))).answer == "reject"
-    assert verdict(good, base, Objective(constraints=(Constraint(metric="parameters", at_most=50.0),))).answer == "accept"
+    assert verdict(GOOD, BASE, compute=1.25).answer == "accept"
+    assert verdict(GOOD, BASE, compute=1.2501).answer == "reject"
+    assert verdict(GOOD, BASE, compute=math.nan).answer == "reject"
+    assert verdict(GOOD, BASE, Objective(constraints=(Constraint(metric="parameters", at_most=5.0),))).answer == "reject"
+    assert verdict(GOOD, BASE, Objective(constraints=(Constraint(metric="parameters", at_most=50.0),))).answer == "accept"
+    assert verdict(GOOD[:2], BASE[:2], compute=9.0, most=8).answer == "continue"  # the pace is judged on what was proven
 
 
-def test_the_level_is_split_over_planned_confirmations():
-    low_one = interval([0.1, 0.2, 0.15, 0.12], 0.05, 0.01)[1]
-    low_ten = interval([0.1, 0.2, 0.15, 0.12], 0.005, 0.01)[1]
-    assert low_ten < low_one
+def test_alpha_is_split_over_the_planned_confirmations_and_not_re_earned():
+    assert spend(0.05, 10, []) == pytest.approx(0.005)
+    assert spend(0.05, 10, [0.005] * 9) == pytest.approx(0.005)
+    assert spend(0.05, 10, [0.005] * 10) == 0
+    levels = [0.005] * 5  # an amendment doubles the plan after five: the rest shares what is left
+    while len(levels) < 20:
+        levels.append(spend(0.05, 20, levels))
+    assert math.fsum(levels) == pytest.approx(0.05) and levels[-1] == pytest.approx(0.025 / 15)
+    assert verdict(GOOD, BASE, level=0.0).answer != "accept"
 
 
-def test_false_accepts_on_a_null_stay_at_the_level():
-    rng, n = np.random.default_rng(3), 3000
-    draws = rng.normal(0.5, 0.05, (n, 2, 4))
-    accepted = sum(verdict(scores(*d[0]), scores(*d[1]), confirmations=1).answer == "accept" for d in draws)
-    assert accepted / n < 0.06
+def test_a_rule_that_could_never_accept_is_found_before_the_study():
+    assert least(Objective(), 0.005, 12) == 9 and least(Objective(), 0.005, 8) == 8 and least(Objective(), 0.005, 7) is None
+    assert least(Objective(acceptance="betting"), 0.005, 12) == 10
+    with pytest.raises(BadInput, match="at most 20 with group_sequential"):
+        least(Objective(), 0.005, 30)
+    assert least(Objective(acceptance="sign_flip"), 0.005, 30) is not None
 
 
-def test_scores_come_from_predictions_alone():
-    task = Task(name="addition", digits=2, held_out=400)
-    items = held_out(task, b"s" * 32)["gate"]
-    right = answers(task, items).copy()
-    from configs.recipe import Recipe
-
-    perfect = score(save({"tokens": right}), items, task, Recipe(), "gate", 1, 1)
-    assert perfect.exact_match == 1 and math.isfinite(perfect.log_odds)
-    right[:100, 0] = 0
-    assert score(save({"tokens": right}), items, task, Recipe(), "gate", 1, 1).exact_match == 0.75
-    for bad in (b"junk", save({"tokens": right[:5]}), save({"tokens": right.astype(np.float32)}), save({"other": right})):
-        assert isinstance(score(bad, items, task, Recipe(), "gate", 1, 1), str)
+def test_the_naive_interval_is_wider_at_a_smaller_level():
+    assert interval([0.1, 0.2, 0.15, 0.12], 0.005, 0.01)[1] < interval([0.1, 0.2, 0.15, 0.12], 0.05, 0.01)[1]

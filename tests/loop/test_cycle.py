@@ -304,12 +304,12 @@ def test_an_approval_of_anything_else_opens_nothing(tmp_path, go, bad):
 
 @pytest.mark.parametrize("where", ["mandate", "study"])
 def test_a_job_cap_stops_the_study_at_the_cap(tmp_path, go, where):
-    cfg = config(tmp_path, *(["budget.jobs=7"] if where == "study" else []))
+    cfg = config(tmp_path, *(["budget.jobs=20"] if where == "study" else []))
     mandate(cfg, caps=Caps(classes=("recipe", "promote"), jobs=7 if where == "mandate" else 99, cpu_seconds=900, hours=1))
     box = FakeBox(better)
     with pytest.raises(BudgetExhausted):
         go(cfg, box)
-    assert len(box.ran) == 7 and entries(cfg)[-1].kind == "session"
+    assert len(box.ran) == (7 if where == "mandate" else 20) and entries(cfg)[-1].kind == "session"
 
 
 class Killed(BaseException):
@@ -603,3 +603,18 @@ def test_a_full_disk_stops_the_loop_and_loses_nothing_recorded(tmp_path, go, roo
             verify(tmp_path / "runs/t")
     finally:
         subprocess.run(["umount", "-l", tmp_path / "runs"], check=True)
+
+
+def test_a_study_whose_rule_could_never_accept_does_not_open(tmp_path):
+    with pytest.raises(BadInput, match=r"study.confirm_replicates is 6; group_sequential at level 0.0083 .* cannot accept"):
+        config(tmp_path, "study.generations=6", "study.confirm_replicates=6")
+
+
+def test_confirmations_share_alpha_and_stop_as_soon_as_they_are_decided(tmp_path, go):
+    cfg = config(tmp_path, "study.generations=6", "study.final_replicates=0")
+    mandate(cfg)
+    go(cfg, FakeBox(better))
+    verdicts = [e.body["verdict"] for e in entries(cfg) if e.kind == "verdict"]
+    assert sum(v["level"] for v in verdicts) == pytest.approx(0.05) and {v["rule"] for v in verdicts} == {"group_sequential"}
+    pairs = {v["answer"]: v["replicates"] for v in verdicts}
+    assert pairs["accept"] >= 7 and pairs["reject"] < 12  # seven pairs are the fewest at 0.05 / 6; a hopeless candidate gets no twelfth

@@ -206,10 +206,10 @@ def test_a_canary_is_shown_as_a_plan_would_be(tmp_path, go, monkeypatch):
 def test_an_amendment_shows_every_field_that_changes_and_an_order_its_own_bytes(asked, tmp_path):
     """E15: another objective is shown, field by field, from the bytes that are signed."""
     folder = tmp_path / "runs" / "t"
-    name = people.amend(folder, ["objective.level=0.5", "budget.jobs=300"], "eve", "quite harmless\u202e")
+    name = people.amend(folder, ["objective.alpha=0.5", "budget.jobs=300"], "eve", "quite harmless\u202e")
     gate = gate_of(asked)
     found = shown.facts(gate, gate.subjects[name])
-    assert ("config.objective.level", "0.05", "0.5") in found.settings_raw and '"level":0.5' in found.objective_raw
+    assert ("config.objective.alpha", "0.05", "0.5") in found.settings_raw and '"alpha":0.5' in found.objective_raw
     assert len(found.settings_raw) == 2 and "⟨U+202E⟩" in dict(shown.rows(found))["reason given"]
     entry = gate.ledger.append("control", {"what": "pause", "who": "ada", "why": "tea", "per_hour": 0})
     order = shown.facts(gate.refresh(), gate.subjects[entry.hash])

@@ -13,8 +13,10 @@ from configs.build import plain
 from configs.cost import parameters
 from configs.job import Order
 from configs.recipe import GRID, Recipe
+from configs.records import Scores
 from configs.tokens import Task, layout
 from evals.data import answers, questions
+from evals.score import score
 from tests.conftest import ROOT
 
 TASK = Task(name="addition", digits=1, train_items=100)
@@ -127,7 +129,9 @@ def test_predictions_stand_in_canonical_order(bundle, operands, answer):
     assert found["tokens"].dtype == np.uint8 and found["tokens"].shape == (100, 2)
     assert (found["tokens"] == answers(TASK, table())).mean() > 0.9
     assert found["probabilities"].shape == (100, 2, 12) and np.allclose(found["probabilities"].sum(-1), 1, atol=1e-4)
-    assert (found["probabilities"].argmax(-1) == found["tokens"]).all()
+    assert (found["probabilities"].argmax(-1) == found["tokens"]).all() and found["probabilities"].dtype == np.float32
+    scored = score((out / "predictions.safetensors").read_bytes(), table(), TASK, recipe, "gate", 1, 1)
+    assert isinstance(scored, Scores) and scored.nll < 1 and 0 <= scored.calibration_error < 0.5
 
 
 @pytest.mark.parametrize("spoil", ["name", "shape", "type", "junk"])

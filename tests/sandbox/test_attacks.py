@@ -30,8 +30,9 @@ import evals.score
 import sandbox.run
 from configs.records import Amount, Entry
 from configs.study import Caps
+from evals import ladder
 from evals.attacks.table import ATTACKS, PAYLOADS
-from loop import attack, attack_gate, attack_ledger, cli, measure, report, shown, study, text, verify
+from loop import attack, attack_gate, attack_ledger, attack_score, cli, measure, report, shown, study, text, verify
 from sandbox import budget, gate, keys
 from sandbox import ledger as book
 from sandbox.box import cgroup, docker, namespace, watch
@@ -58,7 +59,7 @@ def test_every_attack_is_stopped_by_what_should_stop_it(kind, mode):
 
 
 def test_every_program_belongs_to_a_row_and_every_row_has_an_ablation():
-    known = {*ROWS, *(one.again for one in ATTACKS), *(one.beside for one in ATTACKS), "prelude", "constant", "D01", "D02"}
+    known = {*ROWS, *(one.again for one in ATTACKS), *(one.beside for one in ATTACKS), "prelude", "constant", "seeded", "near", "D01", "D02"}
     assert {path.stem for path in PAYLOADS.glob("*.txt")} <= known
     assert all(one.program() or one.id in attack.DOOR for one in ATTACKS)
     assert set(HOLES) == set(ROWS)
@@ -630,6 +631,62 @@ patched(("U10",), "got through", (gate.Gate, "fold", lambda self, entry: None if
 def accounts(ledger):
     """Return the limits that a ledger's entries claim."""
     return {name: Amount(**{r: cell["limit"] for r, cell in cells.items()}) for name, cells in budget.replay(ledger.entries()).items()}
+
+
+# Judging.
+
+
+@hole("E08", "E14", boxes=("namespace",), seen=r"climbed [1-9]|different answers")
+def every_score_told(h):
+    h.patch.setattr(ladder, "ladder", lambda values, items, **_: [ladder.Told(outcome="scored", score=value) for value in values])
+
+
+@hole("E09", boxes=("namespace",))
+def probabilities_believed(h):
+    h.patch.setattr(evals.score, "_read", lambda data, _: (lambda t: (t["tokens"], np.nan_to_num(t["probabilities"])))(evals.score.load(data)))
+
+
+@hole("E09b", boxes=("namespace",))
+def another_task_scored(h):
+    h.patch.setattr(evals.score, "_read", lambda data, shape: (np.zeros(shape[:2], np.uint8), np.ones(shape)))
+
+
+@hole("E10", "E11b", boxes=("namespace",), seen="^program: exit 1; program: exit 1 ")
+def near_copies_taken(h):
+    h.patch.setattr(measure, "COPY", -1.0)
+
+
+@hole("E10b", boxes=("namespace",), seen="^1 of 4")
+def one_training_file(h):
+    real = measure.draw_train
+    h.patch.setattr(measure, "draw_train", lambda task, secret, _: real(task, secret, 1))
+
+
+@hole("E13e", boxes=("namespace",))
+def headers_unread(h):
+    h.patch.setattr(evals.score, "tensors", lambda data, _: dict(evals.score.load(data)))
+
+
+@hole("E16b", boxes=("namespace",))
+def overlap_uncounted(h):
+    h.patch.setattr(measure, "overlap", lambda *_: 0)
+
+
+@hole("E16c", boxes=("namespace",), seen=r"right on 1\.00")
+def held_out_items_trained_on(h):
+    real = attack_score.draw_train
+    h.patch.setattr(attack_score, "draw_train",
+                    lambda task, secret, seed: np.concatenate([real(task, secret, seed), *attack_score.held_out(task, secret).values()]))  # fmt: skip
+
+
+@hole("E16d", boxes=("namespace",))
+def computable_unflagged(h):
+    h.patch.setattr(gate.Gate, "computable", lambda *_: False)
+
+
+@hole("E17", boxes=("namespace",))
+def splits_of_different_size(h):
+    h.patch.setattr(study, "slices", lambda task, secret, split, items: {split: items[: len(split)]})
 
 
 CASES = [(kind, one) for one, (_, boxes, *_) in HOLES.items() for kind in boxes]

@@ -1,0 +1,79 @@
+"""What scores say under an objective: the primary metric on its scale, and whether a condition holds.
+
+A number that is missing or not finite comes out as NaN, and a condition on NaN never holds.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from configs.objective import METRICS, Constraint, Objective
+from configs.records import Scores
+
+Pairs = Sequence[tuple[Scores, Scores]]
+
+
+def measured(scores: Scores, metric: str, slice: str = "", weights: Mapping[str, float] | None = None) -> float:
+    """Return one metric of one replicate in its own units; NaN where the scores do not hold it."""
+    if slice:
+        return scores.slices.get(slice, math.nan)
+    if metric == "robustness":
+        return min(scores.slices.values(), default=math.nan)
+    if metric == "weighted":
+        good = {m: measured(scores, m) for m in weights or {}}
+        return sum(w * (good[m] if METRICS[m].better == "up" else 1 - good[m]) for m, w in (weights or {}).items()) if weights else math.nan
+    value = getattr(scores, metric)
+    return math.nan if value is None else float(value)
+
+
+def primary(objective: Objective, scores: Scores) -> float:
+    """Return the primary metric on the objective's scale, turned so that larger is better.
+
+    On the log-odds scale a share s of n items becomes ln((sn + 1/2) / (n - sn + 1/2)), finite at 0 and 1.
+    """
+    value = measured(scores, objective.metric, weights=objective.weights)
+    if objective.scale == "log_odds":
+        count = value * scores.items
+        value = math.log((count + 0.5) / (scores.items - count + 0.5)) if 0 <= value <= 1 else math.nan
+    return value if objective.direction == "up" else -value
+
+
+def rounded(objective: Objective, scores: Scores) -> float:
+    """Return the primary metric in its own units, rounded to two digits as people are shown it."""
+    return round(measured(scores, objective.metric, weights=objective.weights), 2)
+
+
+def holds(condition: Constraint, pairs: Pairs, objective: Objective) -> tuple[bool, float, float]:
+    """Return (whether it holds, the value, the bound) of a condition over (candidate, champion) pairs."""
+    if condition.metric == "spread":
+        value = spread([primary(objective, candidate) for candidate, _ in pairs])
+    else:
+        mine, theirs = ([measured(pair[side], condition.metric, condition.slice) for pair in pairs] for side in (0, 1))
+        value = _mean(mine)
+        if condition.no_loss is not None:
+            sign = 1 if METRICS[condition.metric].better == "up" else -1
+            value = sign * (_mean(mine) - _mean(theirs))
+            return value >= -condition.no_loss, value, -condition.no_loss
+    bound = condition.at_least if condition.at_least is not None else condition.at_most
+    assert bound is not None
+    return (value >= bound if condition.at_least is not None else value <= bound), value, bound
+
+
+def spread(values: Sequence[float]) -> float:
+    """Return the sample standard deviation over seeds; NaN for fewer than two."""
+    if len(values) < 2:
+        return math.nan
+    mean = _mean(values)
+    return math.sqrt(sum((v - mean) ** 2 for v in values) / (len(values) - 1))
+
+
+def skill(predicted: Sequence[float], found: Sequence[float]) -> float | None:
+    """Return Spearman's rank correlation of predicted and measured gains, mean ranks for ties; None below 3 pairs or without variance."""
+    from scipy.stats import spearmanr
+
+    if len(predicted) < 3 or len(set(predicted)) == 1 or len(set(found)) == 1:
+        return None
+    return float(spearmanr(predicted, found).statistic)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else math.nan

@@ -1,0 +1,78 @@
+"""Calibration on a box that computes nothing: resumable trainings through the door, rows that are kept, what a question needs."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+from fakes import FakeBox
+from test_cycle import go  # noqa: F401
+
+from configs.errors import BadInput, NeedsHuman
+from evals.calibrate import Campaigns
+from evals.rules import RULES
+from loop import calibrate, cli
+
+FEW = {"baseline": 8, "reference": 4, "slow": 8, "bimodal": 24}
+QUICK = Campaigns(campaigns=20, confirmations=2, most=8)
+
+
+def noisy(order):
+    return 0.9 if order.seed % 3 else 0.1
+
+
+@pytest.fixture
+def scores(tmp_path, go, monkeypatch):  # noqa: F811
+    """Measure noise on a fake box; returns how often the box ran."""
+    monkeypatch.setattr(calibrate, "composed", lambda o, real=calibrate.composed: real([*o, f"runs={tmp_path}/runs", "task.train_items=500"]))
+
+    def start(box, **kw):
+        return go(None, box, lambda _: calibrate.measure("addition", tmp_path / "noise-addition.jsonl", **{"runs": FEW, "unattended": True, **kw}))
+
+    return start
+
+
+def test_noise_is_measured_through_the_door_and_goes_on_where_it_was(tmp_path, scores):
+    with pytest.raises(NeedsHuman):
+        scores(FakeBox(noisy), unattended=False)
+    box = FakeBox(noisy)
+    rows = scores(box)
+    assert len(rows) == sum(FEW.values()) and len(box.ran) == 2 * len(rows)
+    assert len({(r["kind"], r["number"]) for r in rows}) == len(rows)
+    seeds = [json.loads(e.files["job.json"])["seed"] for e in box.ran if e.role == "train"]
+    assert len(set(seeds)) == len(seeds)  # null a: no two runs share a seed
+    again = FakeBox(noisy)
+    assert scores(again) == rows and not again.ran
+    head, *lines = (tmp_path / "noise-addition.jsonl").read_text().splitlines()
+    assert json.loads(head)["command"] == "heirloop calibrate addition --null real --unattended" and len(lines) == len(rows)
+
+
+def test_simulated_rows_are_kept_and_made_again_when_the_scores_change(tmp_path, scores, monkeypatch):
+    with pytest.raises(BadInput, match="was not measured yet; run `heirloop calibrate addition --null real"):
+        calibrate.calibrate("addition", "simulated", unattended=False, folder=tmp_path)
+    scores(FakeBox(noisy))
+    found = calibrate.calibrate("addition", "simulated", unattended=False, folder=tmp_path, plan=QUICK)
+    assert set(found) == {"alpha", "task", "noise", "rules"} and set(found["rules"]) == set(RULES)
+    wanted = {"null", "campaigns", "false_keep_rate", "upper", "fake_gain", "power", "replicates"}
+    assert all(wanted <= set(row) and set(row["others"]) == {"b", "c"} for row in found["rules"].values())
+    assert found["rules"]["greedy"]["false_keep_rate"] > 0.3 > found["rules"]["group_sequential"]["false_keep_rate"]
+    monkeypatch.setattr(calibrate, "calibrate_row", lambda *a: pytest.fail("a kept row was made again"))
+    assert calibrate.calibrate("addition", "simulated", unattended=False, folder=tmp_path, plan=QUICK) == found
+    with (tmp_path / "noise-addition.jsonl").open("a") as file:
+        file.write(json.dumps({"kind": "slow", "number": 99, "exact_match": 0.5, "cpu_us": 1}) + "\n")
+    with pytest.raises(pytest.fail.Exception):
+        calibrate.calibrate("addition", "simulated", unattended=False, folder=tmp_path, plan=QUICK)
+
+
+def test_the_real_null_uses_every_score_once(tmp_path, scores, monkeypatch):
+    scores(FakeBox(noisy))
+    monkeypatch.setattr(calibrate, "RUNS", FEW)
+    found = calibrate.calibrate("addition", "real", unattended=False, folder=tmp_path, plan=QUICK)
+    row = found["rules"]["group_sequential"]
+    assert row["trainings"] == sum(FEW.values()) and row["null"] == "a" and row["confirmations"] * row["replicates"] * 2 <= row["trainings"]
+
+
+def test_power_tells_what_a_question_needs_and_a_larger_gain_needs_less():
+    few, many = (json.loads(CliRunner().invoke(cli.cli, ["power", "--gain", g, "--json"], catch_exceptions=False).output)[0] for g in ("0.4", "0.2"))
+    assert few["most pairs"] <= many["most pairs"] and few["likely"] < many["likely"] and few["campaigns per arm"] < many["campaigns per arm"]
+    with pytest.raises(BadInput, match="a gain above 0"):
+        calibrate.power([], gain=0.0, target=0.8)

@@ -1,0 +1,261 @@
+"""What leaves each held-out split: steps from feedback, a verdict from gate, nothing from sealed before a signature; every look counted."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import FakeBox
+from safetensors.numpy import load, save
+from test_cycle import approve, better, config, entries, gate_of, go, mandate
+
+from configs.errors import BadInput, BudgetExhausted, Denied, NeedsHuman, VerificationFailed
+from evals.judge import judge as real_judge
+from loop import cli, cycle, measure, shown
+from loop.propose import PROPOSERS
+from loop.unseal import unseal
+from loop.verify import verify
+from sandbox import budget, gate, keys
+
+__all__ = ["go"]
+PATCH = {"file": "models/train.py", "search": "first = lay.question - 1", "replace": "first = lay.question - 2"}
+
+
+@pytest.fixture
+def finished(tmp_path, go, monkeypatch):
+    """A finished study with a champion, one reviewer's key, and a way to open sealed."""
+    keys.new_key("ada", "person", "correct horse")
+    monkeypatch.setattr(cycle, "judge", lambda *a, **k: replace(real_judge(*a, **k), answer="accept"))
+    monkeypatch.setitem(cycle.PROPOSERS, "local", lambda scene: '{"hypothesis": "a", "knobs": {"batch_size": 128}}')
+    cfg = config(tmp_path, "budget.looks.sealed=2", "study.generations=1", "study.proposals=1")
+    mandate(cfg)
+    go(cfg, FakeBox(better))
+    return cfg, lambda: go(cfg, FakeBox(better), lambda _: unseal(tmp_path / "runs" / "t"))
+
+
+def sign(cfg, answer="approve"):
+    (asked,) = gate_of(cfg).pending()
+    assert asked.change_class == "unseal"
+    assert not approve(cfg, asked.subject, "unseal", answer)
+    return asked.subject
+
+
+def counted(cfg, split):
+    return cli._summary(Path(cfg.runs) / "t")["looks"][split]
+
+
+def test_sealed_opens_by_a_signature_each_time_and_every_opening_is_counted(tmp_path, finished):
+    cfg, attempt = finished
+    folder = tmp_path / "runs" / "t"
+    with pytest.raises(NeedsHuman, match="unseal"):
+        attempt()
+    assert counted(cfg, "sealed") == {"spent": 0, "limit": 2} and not [e for e in entries(cfg) if e.kind == "opening"]
+    first = sign(cfg)
+    found = attempt()
+    assert found["plan"] == first and found["gain"] > 0.5 and found["replicates"] == 4 and not found["computable"]
+    with pytest.raises(NeedsHuman):  # the signature is used up: another opening is another plan
+        attempt()
+    second = sign(cfg)
+    attempt()
+    result = cli._summary(folder)
+    assert second != first and [o["plan"] for o in result["openings"]] == [first, second] and counted(cfg, "sealed")["spent"] == 2
+    assert "Sealed was opened 2 times" in (folder / "report.html").read_text()
+    with pytest.raises(BudgetExhausted, match="2 of 2 looks at sealed are spent"):
+        attempt()
+    splits = {e.body["scores"]["split"] for e in entries(cfg) if e.kind == "score" and e.body["plan"] in (first, second)}
+    assert splits == {"sealed"} and verify(folder)["scores"] > 16
+
+
+def test_a_denied_opening_shows_nothing_and_no_mandate_opens(tmp_path, finished):
+    cfg, attempt = finished
+    with pytest.raises(NeedsHuman):
+        attempt()
+    sign(cfg, "deny")
+    with pytest.raises(Denied, match="denied by ada"):
+        attempt()
+    assert counted(cfg, "sealed")["spent"] == 0
+    with pytest.raises(BadInput, match="classes is 'unseal'"):
+        replace(cfg.gates.unattended, classes=("unseal",))
+    with pytest.raises(BadInput, match="every opening is signed"):
+        config(tmp_path, "autonomy.rules.unseal=mandate")
+
+
+def test_a_killed_opening_goes_on_without_a_second_look(tmp_path, go, finished):
+    cfg, attempt = finished
+    with pytest.raises(NeedsHuman):
+        attempt()
+    sign(cfg)
+    box = FakeBox(better, lambda execution: (_ for _ in ()).throw(KeyboardInterrupt) if len(box.ran) == 5 else None)
+    with pytest.raises(KeyboardInterrupt):
+        go(cfg, box, lambda _: unseal(tmp_path / "runs" / "t"))
+    assert counted(cfg, "sealed")["spent"] == 1
+    assert attempt()["replicates"] == 4 and counted(cfg, "sealed")["spent"] == 1
+
+
+def test_a_study_without_an_end_or_a_champion_is_not_opened(tmp_path, go):
+    cfg = config(tmp_path, "study.generations=1", "study.proposals=1")
+    with pytest.raises(NeedsHuman):
+        go(cfg, FakeBox(better))
+    with pytest.raises(BadInput, match="did not end"):
+        go(cfg, FakeBox(better), lambda _: unseal(tmp_path / "runs" / "t"))
+    mandate(cfg)
+    go(cfg, FakeBox(lambda order: 0.5))
+    with pytest.raises(BadInput, match="no champion beside its baseline"):
+        go(cfg, FakeBox(better), lambda _: unseal(tmp_path / "runs" / "t"))
+
+
+GATE, FEEDBACK = 0.76543, 0.23456
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_nothing_of_gate_leaves_but_the_verdict_before_the_closing_look(tmp_path, go, monkeypatch, closed):
+    """With the ablation: a summary that shows what it should not is found."""
+    scenes, rows = [], []
+    real = measure.score
+
+    def marked(data, items, task, recipe, split, *more):
+        found = real(data, items, task, recipe, split, *more)
+        return replace(found, exact_match=GATE if split == "gate" else FEEDBACK, nll=GATE, calibration_error=GATE)
+
+    monkeypatch.setattr(measure, "score", marked)
+    monkeypatch.setitem(cycle.PROPOSERS, "local", lambda scene: scenes.append(scene) or PROPOSERS["random"](scene))
+    monkeypatch.setattr("loop.track.Null.log", lambda _, row: rows.append(row))
+    if not closed:
+        monkeypatch.setattr("loop.summary.rounded", lambda objective, scores: GATE)
+    monkeypatch.setattr("loop.main.checked", lambda folder: {"entries": 0})  # it would find the marked scores
+    cfg, folder = config(tmp_path, "study.final_replicates=0"), tmp_path / "runs" / "t"
+    mandate(cfg)
+    go(cfg, FakeBox(better))
+    named = gate_of(cfg)
+    inbox = [shown.rows(shown.facts(named, subject)) for subject in named.subjects.values()]
+    told = [(folder / "summary.json").read_text(), (folder / "report.html").read_text(), repr(rows), repr(scenes), repr(inbox)]
+    assert bool(re.search(r"\.7654|[:>=]0\.77[,}<)]", " ".join(told))) is not closed
+    assert (":0.23," in told[0]) is closed and "0.2345" not in " ".join(told) and any(e.kind == "verdict" for e in entries(cfg))
+
+
+def test_a_proposer_is_told_steps_beyond_noise_and_nothing_else(tmp_path, go, monkeypatch):
+    scenes = []
+    monkeypatch.setitem(cycle.PROPOSERS, "local", lambda scene: scenes.append(scene) or PROPOSERS["random"](scene))
+    cfg = config(tmp_path)
+    mandate(cfg)
+    go(cfg, FakeBox(lambda order: 0.45 + 0.1 * (order.seed % 2)))  # noise between 0.45 and 0.55
+    assert {one.outcome for scene in scenes for _, one in scene.history} == {"first", "not better", "waiting"}
+    assert len({one.score for scene in scenes for _, one in scene.history}) == 2  # the baseline's, and none
+
+
+def test_looks_are_charged_like_compute_and_refused_when_spent(tmp_path, go, monkeypatch):
+    cfg = config(tmp_path)
+    mandate(cfg)
+    result = go(cfg, FakeBox(better))
+    facts = entries(cfg)
+    assert result["looks"]["feedback"]["spent"] == 5 == sum(e.kind == "look" and e.body["split"] == "feedback" for e in facts)
+    assert result["looks"]["gate"]["spent"] == sum(e.kind == "verdict" for e in facts)
+    assert result["accounts"]["root"]["looks"]["spent"] == sum(e.kind == "look" for e in facts)
+    ledger = gate_of(cfg).ledger
+    for number in range(50 - result["looks"]["gate"]["spent"]):
+        budget.look(ledger, "gate", f"another {number}")
+    budget.look(ledger, "gate", "another 0")  # the same look twice is one
+    with pytest.raises(BudgetExhausted, match="account look gate has 0 looks left"):
+        budget.look(ledger, "gate", "one more")
+    assert counted(cfg, "gate") == {"spent": 50, "limit": 50}
+    verify(tmp_path / "runs" / "t")
+
+
+@pytest.mark.parametrize("task_flag", [True, False])
+def test_computable_gains_are_flagged_in_every_table_and_no_mandate_promotes_them(tmp_path, go, monkeypatch, task_flag):
+    proposals = iter([{"knobs": {}, "edits": [PATCH]}, {"knobs": {"depth": 3}, "edits": []}] * 4)
+    monkeypatch.setitem(cycle.PROPOSERS, "local", lambda scene: json.dumps({"hypothesis": "code", **next(proposals)}))
+    monkeypatch.setattr(cycle, "judge", lambda *a, **k: replace(real_judge(*a, **k), answer="accept"))
+    if not task_flag:  # the ablation, and what holds for a task that code cannot compute
+        monkeypatch.setattr(gate, "COMPUTED_TASKS", ())
+    cfg = config(tmp_path, "gates.unattended.classes=[recipe,patch,promote]", "study.proposals=1", "study.generations=2")
+    mandate(cfg)
+    if not task_flag:
+        result = go(cfg, FakeBox(better))
+        assert not any(p["computable"] for g in result["generations"] for p in g["plans"]) and not result["champion"]["computable"]
+        return
+    keys.new_key("ada", "person", "correct horse")
+    cfg = config(tmp_path, "gates.unattended.classes=[recipe,patch,promote]", "study.proposals=1", "study.generations=2", "study.name=c")
+    mandate(cfg)
+    for _ in range(2):  # the patch, and a recipe on top of its code
+        with pytest.raises(NeedsHuman, match=r"\(promote\) is computable"):
+            go(cfg, FakeBox(better))
+        named = gate_of(cfg)
+        (asked,) = named.pending()
+        assert named.computable(named.plans[asked.subject])
+        assert not approve(cfg, asked.subject, "promote")
+    result = go(cfg, FakeBox(better))
+    flags = {p["purpose"]: p["computable"] for g in result["generations"] for p in g["plans"]}
+    assert flags == {"baseline": False, "candidate": True, "final": True}
+    assert result["champion"]["computable"] and result["arms"][0]["computable"]
+    assert (tmp_path / "runs" / "c" / "report.html").read_text().count("<td>computable</td>") == 4
+
+
+def test_training_data_with_held_out_items_do_not_run(tmp_path, go, monkeypatch):
+    cfg, box = config(tmp_path), FakeBox(better)
+    mandate(cfg)
+    real = measure.draw_train
+    monkeypatch.setattr(measure, "draw_train", lambda task, secret, seed: np.concatenate([real(task, secret, seed), measure_items(task, secret)]))
+    with pytest.raises(VerificationFailed, match="holds 3 held-out items; nothing ran"):
+        go(cfg, box)
+    assert box.ran == []
+
+
+def measure_items(task, secret):
+    from evals.data import held_out
+
+    return held_out(task, secret)["sealed"][:3]
+
+
+def test_weights_that_equal_others_but_for_noise_are_refused_and_distances_are_told(tmp_path, go):
+    cfg, first = config(tmp_path, "study.generations=1", "study.proposals=1"), []
+
+    def copies(execution):
+        if execution.role != "train":
+            return None
+        made = FakeBox(better).run(execution)
+        mine = load(made.files["weights.safetensors"])["w"]
+        first.append(mine)
+        near = first[0][: len(mine)] + np.float32(1e-4) * mine if len(first) == 3 and len(mine) <= len(first[0]) else mine
+        return replace(made, files={**made.files, "weights.safetensors": save({"w": near})})
+
+    mandate(cfg)
+    proposals = json.dumps({"hypothesis": "a", "knobs": {"batch_size": 128}})
+    PROPOSERS_LOCAL, PROPOSERS["local"] = PROPOSERS["local"], lambda scene: proposals
+    try:
+        result = go(cfg, FakeBox(better, copies))
+    finally:
+        PROPOSERS["local"] = PROPOSERS_LOCAL
+    plan = next(p for g in result["generations"] for p in g["plans"] if p["purpose"] == "candidate")
+    assert any("trained under another seed (distance 0.000" in f for f in plan["failures"]), plan
+    told = [e.body["nearest"] for e in entries(cfg) if e.kind == "score"]
+    assert told[0] == {"compared": 0, "plan": "", "distance": None} and told[1]["compared"] == 1 and told[1]["distance"] > 0.9
+    facts = cli._facts(tmp_path / "runs" / "t")
+    rows = measure.distances(gate_of(cfg).ledger, gate_of(cfg).store, facts, plan["id"])
+    assert len(rows) == 9 and rows == sorted(rows, key=lambda row: row[1])
+
+
+def test_the_objective_stands_in_sentences_on_every_gate(tmp_path, go):
+    keys.new_key("ada", "person", "correct horse")
+    cfg = config(tmp_path, "autonomy=assisted", "gates=attended", "objective.minimum_effect=0.02")
+    with pytest.raises(NeedsHuman):
+        go(cfg, FakeBox(better))
+    named = gate_of(cfg)
+    found = shown.facts(named, next(iter(named.subjects.values())))
+    assert any("by more than 0.02" in text for _, text in shown.rows(found)) and len(found.objective) >= 4
+
+
+def test_a_proposer_s_claims_are_ranked_against_what_feedback_showed(tmp_path, go, monkeypatch):
+    made = iter([(0.1, 1), (0.2, 3), (0.3, 4), (0.0, 1)])
+
+    def claim(scene):
+        gain, depth = next(made)
+        return json.dumps({"hypothesis": "a", "knobs": {"depth": depth, "warmup": gain / 10}, "predicted_gain": gain})
+
+    monkeypatch.setitem(cycle.PROPOSERS, "local", claim)
+    cfg = config(tmp_path, "study.generations=1", "study.proposals=3")
+    mandate(cfg)
+    result = go(cfg, FakeBox(lambda order: 0.2 * order.recipe.depth))
+    assert result["arms"][0]["skill"] == {"claims": 3, "rank_correlation": 1.0}
