@@ -3,6 +3,8 @@
 Every answer carries a strict Content-Security-Policy; a POST from another page, to another host name or too large is not looked at.
 """
 
+import socket
+import ssl
 from pathlib import Path
 
 from fastapi import FastAPI, Request
@@ -91,15 +93,23 @@ async def _failed(request: Request, error: Exception) -> Response:
 
 
 def serve(folder: Path, host: str, port: int, names: tuple[str, ...], certificate: Path | None, key: Path | None) -> None:
-    """Serve the inbox until it is interrupted; raises BadInput off loopback without TLS."""
+    """Serve the inbox until it is interrupted; raises BadInput off loopback without TLS, for a bad certificate, for an address that cannot be had."""
     import uvicorn
 
     need(host in LOOPBACK or bool(certificate and key), "--host", host, "a loopback address, or any with --certificate and --certificate-key (TLS)")
     app = make_app(folder, (*LOOPBACK, host, *names))
+    try:
+        if certificate:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+        place = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except ssl.SSLError as error:
+        raise BadInput(f"--certificate is {str(certificate)!r}; it should be a PEM chain that fits --certificate-key ({error.reason})") from None
+    except (OSError, OverflowError) as error:
+        raise BadInput(f"the inbox cannot be served on {host}:{port} ({error}); choose another --port, or files that can be read") from None
     scheme = "https" if certificate else "http"
-    print(f"inbox: {scheme}://{host}:{port}  (Ctrl-C ends it; `heirloop keys invite NAME` lets a browser enrol a key)", flush=True)
-    uvicorn.run(app, host=host, port=port, access_log=False, log_level="warning", server_header=False,
-                ssl_certfile=certificate, ssl_keyfile=key)  # fmt: skip
+    print(f"inbox: {scheme}://{host}:{place.getsockname()[1]}  (Ctrl-C ends it; `heirloop keys invite NAME` lets a browser enrol a key)", flush=True)
+    config = uvicorn.Config(app, access_log=False, log_level="warning", server_header=False, ssl_certfile=certificate, ssl_keyfile=key)
+    uvicorn.Server(config).run(sockets=[place])
 
 
 def _refused(request: Request) -> str:

@@ -4,6 +4,7 @@ import base64
 import contextlib
 import json
 import re
+import socket
 import sqlite3
 import tracemalloc
 
@@ -495,6 +496,13 @@ def test_a_thousand_waiting_plans_are_read_a_page_at_a_time_with_flat_memory(cli
 def test_off_loopback_tls_is_required(runs):
     with pytest.raises(BadInput, match="TLS"):
         inbox.serve(runs, "0.0.0.0", 1, (), None, None)
+    with pytest.raises(BadInput, match="cannot be served"):
+        inbox.serve(runs, "0.0.0.0", 0, (), runs / "no.pem", runs / "no.pem")
+    (runs / "bad.pem").write_text("bad")
+    with pytest.raises(BadInput, match="PEM chain"):
+        inbox.serve(runs, "0.0.0.0", 0, (), runs / "bad.pem", runs / "bad.pem")
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(BadInput, match="in use"):
+        inbox.serve(runs, "127.0.0.1", taken.getsockname()[1], (), None, None)
     with pytest.raises(BadInput, match="a run, or a folder"):
         inbox.make_app(runs / "none")
 
