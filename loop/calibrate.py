@@ -145,20 +145,22 @@ def _row(rule: str, null: str, kind: str, sample: Sequence[float], plan: Campaig
     return dict(known)
 
 
-def power(overrides: Sequence[str], *, gain: float, target: float, deviation: float | None = None, folder: Path = FIGURES) -> list[dict[str, Any]]:
-    """Return what it takes to see a true `gain` (in score units) with probability `target` in the study that overrides compose, per kind of noise.
+def power(overrides: Sequence[str], *, gain: float, target: float | None = None, deviation: float | None = None,
+          folder: Path = FIGURES) -> list[dict[str, Any]]:  # fmt: skip
+    """Return what it takes to see a true `gain` with probability `target` (default: the objective's power) in the study that overrides compose, per kind of noise.
 
     Noise: normal at `deviation` (default the task's), and each recipe measured. CPU-seconds are planned ones, both sides trained.
     """
     config = composed(overrides)
+    target = config.objective.power if target is None else target
     need(0 < gain <= 1 and 0 < target < 1, "--gain/--target", (gain, target), "a gain above 0, at most 1, and a probability between 0 and 1")
     study, objective, task = config.study, config.objective, config.task
-    spread = deviation or task.seed_deviation
+    spread = deviation or config.deviation()
     samples = {"normal": np.random.default_rng(1).normal(0.5, spread, 2000)}
     if (folder / f"noise-{task.name}.jsonl").exists():
         samples |= {kind: np.array(s) for kind, s in noise(task.name, folder).items()}
-    plan = Campaigns(confirmations=study.generations, alpha=objective.alpha, most=study.confirm_replicates, first_look=objective.first_look,
-                     deviation=task.seed_deviation)  # fmt: skip
+    plan = Campaigns(confirmations=config.confirmations(), alpha=objective.alpha, most=study.confirm_replicates, first_look=objective.first_look,
+                     deviation=config.deviation())  # fmt: skip
     return [_question(kind, sample, config, plan, gain, target) for kind, sample in samples.items()]
 
 

@@ -874,11 +874,11 @@ def calibrate(task: str, null: str, unattended: bool, as_json: bool) -> None:
 
 @cli.command()
 @click.option("--gain", required=True, type=float, help="True gain to see, in units of the metric.")
-@click.option("--target", default=0.8, show_default=True, help="Probability of seeing it.")
+@click.option("--target", type=float, default=None, help="Probability of seeing it; default: objective.power.")
 @click.option("--deviation", type=float, help="Seed deviation of one run; default: the task's.")
 @click.argument("overrides", nargs=-1)
 @AS_JSON
-def power(gain: float, target: float, deviation: float | None, overrides: tuple[str, ...], as_json: bool) -> None:
+def power(gain: float, target: float | None, deviation: float | None, overrides: tuple[str, ...], as_json: bool) -> None:
     """Tell how many replicates, CPU-seconds and campaigns a question needs, in the study that OVERRIDES compose."""
     from loop.calibrate import power as act
 
