@@ -65,7 +65,7 @@ def test_simulated_rows_are_kept_and_made_again_when_the_scores_change(tmp_path,
 
 def test_the_real_null_uses_every_score_once(tmp_path, scores, monkeypatch):
     scores(FakeBox(noisy))
-    monkeypatch.setattr(calibrate, "RUNS", FEW)
+    monkeypatch.setattr(calibrate, "ENOUGH", sum(FEW.values()))
     found = calibrate.calibrate("addition", "real", unattended=False, folder=tmp_path, plan=QUICK)
     row = found["rules"]["group_sequential"]
     assert row["trainings"] == sum(FEW.values()) and row["null"] == "a" and row["confirmations"] * row["replicates"] * 2 <= row["trainings"]
