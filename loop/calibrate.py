@@ -149,7 +149,9 @@ def _row(rule: str, null: str, kind: str, sample: Sequence[float], plan: Campaig
 
 def power(overrides: Sequence[str], *, gain: float, target: float | None = None, deviation: float | None = None,
           folder: Path = FIGURES) -> list[dict[str, Any]]:  # fmt: skip
-    """Return what it takes to see a true `gain` with probability `target` (default: the objective's power) in the study that overrides compose, per kind of noise.
+    """Return what it takes to see a true `gain` with probability `target` in the study that overrides compose, per kind of noise.
+
+    `target` is the objective's power if left out.
 
     Noise: normal at `deviation` (default the task's), and each recipe measured. CPU-seconds are planned ones, both sides trained.
     """
