@@ -12,7 +12,7 @@ import click
 from configs.build import plain
 from configs.errors import BadInput, Denied, HeirloopError, NeedsHuman, VerificationFailed
 from configs.study import Caps
-from loop import cli, people, shown
+from loop import desk, people, shown, terminal
 from loop.attack_court import PASSPHRASE, Court, instead, refused
 from loop.main import composed
 from loop.study import open_study
@@ -128,7 +128,7 @@ def _keyboard(terminal: bool, *texts: str) -> Callable[["Suite"], str]:
 
         def sign(text: str) -> None:
             with _typing(text.replace("@DIGEST@", name[:6]), terminal):
-                cli._sign("approve", name, c.folder, "ada", "", "looks right", 24, None)
+                desk.sign("approve", name, c.folder, "ada", "", "looks right", 24, None)
 
         for text in texts:
             try:
@@ -165,7 +165,7 @@ def _display(points: str, code: bool = False) -> Callable[["Suite"], str]:
 def _tables(s: "Suite") -> str:
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
-        cli._print([["\x1b[2Jsafe", "\u202egpj.exe\u200b"]], ["plan", "text"], as_json=False)
+        terminal.table([["\x1b[2Jsafe", "\u202egpj.exe\u200b"]], ["plan", "text"], as_json=False)
     raw = [one for one in "\x1b[2J\u202e\u200b" if one in out.getvalue() and not one.isascii()] + ["\x1b"] * ("\x1b[2J" in out.getvalue())
     return f"got through: U+{ord(raw[0]):04X} is printed raw" if raw else "shown as code points"
 

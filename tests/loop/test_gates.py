@@ -13,7 +13,7 @@ from configs.errors import BadInput, Denied, NeedsHuman, VerificationFailed
 from configs.recipe import Recipe
 from configs.records import Edit, Proposal
 from evals.oversight import PAIRS, cost, detection
-from loop import cli, cycle, reviewer, study
+from loop import cycle, reviewer, study, terminal
 from loop.plan import change
 from loop.verify import verify
 from sandbox import gate as gates
@@ -184,7 +184,7 @@ def test_a_terminal_shows_every_character_and_a_decided_request_waits_no_more(tm
         go(cfg, FakeBox(better))
     gate = gate_of(cfg)
     (asked,) = gate.pending()
-    cli._print([[asked.subject, "a\u202eb " * 100]], ["plan", "text"], as_json=False)
+    terminal.table([[asked.subject, "a\u202eb " * 100]], ["plan", "text"], as_json=False)
     shown = capsys.readouterr().out
     assert "…" not in shown and "".join(shown.split()).count("U+202E") == 100
     approve(cfg, asked.subject, "recipe")

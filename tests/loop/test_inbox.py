@@ -17,7 +17,7 @@ from web import Person, chromium, served
 
 from configs.build import plain
 from configs.errors import BadInput, NeedsHuman, VerificationFailed
-from loop import cli, cycle, people
+from loop import cli, cycle, people, terminal
 from loop.verify import verify
 from sandbox import gate as gates
 from sandbox import keys
@@ -295,7 +295,7 @@ def test_without_a_browser_that_signs_the_request_goes_elsewhere_as_a_file(study
         ada = people_of(address, java_script_enabled=False)
         page = ada.goto("/enter")
         nonce = re.search(r'data-nonce="([0-9a-f]+)"', page.content())[1]
-        terminal(monkeypatch, ["correct horse"])
+        typing(monkeypatch, ["correct horse"])
         answered = CliRunner().invoke(cli.cli, ["keys", "sign-in", "ada", nonce, "--origin", address])
         page.get_by_text("Without a browser that can sign").click()
         page.get_by_label("Signed answer").fill(answered.output.strip().splitlines()[-1])
@@ -306,9 +306,9 @@ def test_without_a_browser_that_signs_the_request_goes_elsewhere_as_a_file(study
             page.get_by_role("link", name="request as a file").click()
         got.value.save_as(file)
         command = ["decide", str(file), "--key", "ada", "--answer", "approve", "--reason", "read on paper", "--out", str(out)]
-        terminal(monkeypatch, ["000000"])
+        typing(monkeypatch, ["000000"])
         assert isinstance(CliRunner().invoke(cli.cli, command).exception, NeedsHuman) and not out.exists()
-        terminal(monkeypatch, [name[:6], "correct horse"])
+        typing(monkeypatch, [name[:6], "correct horse"])
         told = CliRunner().invoke(cli.cli, command)
         assert told.exit_code == 0 and "⟨U+202E⟩" in told.output and "\u202e" not in told.output and "\x1b" not in told.output
         page.get_by_label("Signed decision").set_input_files(out)
@@ -322,11 +322,11 @@ def test_without_a_browser_that_signs_the_request_goes_elsewhere_as_a_file(study
     assert people.read_request(out.read_bytes()) is None
 
 
-def terminal(monkeypatch, answers):
+def typing(monkeypatch, answers):
     """Let the terminal's prompts be answered."""
     told = iter(answers)
     monkeypatch.setattr(cli.click, "prompt", lambda *a, **k: next(told))
-    monkeypatch.setattr(cli, "_terminal", lambda: True)
+    monkeypatch.setattr(terminal, "at_terminal", lambda: True)
 
 
 def test_it_reads_on_a_phone_and_works_by_keyboard(study, runs, people_of):

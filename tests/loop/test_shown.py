@@ -15,7 +15,7 @@ from test_people import champions
 from configs.build import parse, plain
 from configs.errors import BadInput, NeedsHuman, VerificationFailed
 from configs.records import Plan
-from loop import cli, cycle, people, reviewer, shown
+from loop import cli, cycle, desk, people, reviewer, shown
 from loop.text import confusables, hidden, visible
 from sandbox import keys
 from sandbox.canonical import canonical, digest
@@ -231,7 +231,7 @@ def test_the_terminal_prints_the_whole_difference_escaped_before_it_asks(tmp_pat
     with runner.isolation() as (out, *_):
         monkeypatch.setattr(cli.sys, "stdin", type("T", (), {"isatty": lambda _: True})())
         with pytest.raises(NeedsHuman, match="do not match"):
-            cli._sign("approve", plan, tmp_path / "runs" / "t", "ada", "", "a reason", 24, None)
+            desk.sign("approve", plan, tmp_path / "runs" / "t", "ada", "", "a reason", 24, None)
         text = out.getvalue().decode()
     assert all(f"+_X0_{i} = {i}\n" in text for i in range(250)) or all(f"+_X1_{i} = {i}\n" in text for i in range(250))
     assert parse(Plan, shown.body_of(gate_of(cfg), plan)).change_class == "patch" and plan in text

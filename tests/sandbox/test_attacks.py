@@ -32,7 +32,7 @@ from configs.records import Amount, Entry
 from configs.study import Caps
 from evals import ladder
 from evals.attacks.table import ATTACKS, PAYLOADS
-from loop import attack, attack_gate, attack_ledger, attack_score, cli, measure, report, shown, study, text, verify
+from loop import attack, attack_gate, attack_ledger, attack_score, cli, measure, report, shown, study, terminal, text, verify
 from sandbox import budget, gate, keys
 from sandbox import ledger as book
 from sandbox.box import cgroup, docker, namespace, watch
@@ -587,8 +587,8 @@ patched(("A06", "A06c"), "got through", (gate.Gate, "_own", lambda *_: False))
 patched(("A06b",), "got through", (gate.Gate, "pinned", lambda self, given: PINNED(self, given) and given.reviewer))
 patched(("A07", "A07b"), "got through", (gate.Gate, "_quorum", anything))
 patched(("A07c",), "got through", (attack_gate, "composed", lambda _: "a study"))
-patched(("A08",), "got through", (cli, "_terminal", lambda: True))
-patched(("A08b",), "got through", (cli, "_confirmed", lambda *_: None))
+patched(("A08",), "got through", (terminal, "at_terminal", lambda: True))
+patched(("A08b",), "got through", (terminal, "confirmed", lambda *_: None))
 patched(("A09", "A09b", "A10", "A10b"), "printed raw", (shown, "visible", same))
 patched(("A09c",), "printed raw", (text, "visible", same))
 patched(("A10c",), "not named", (shown, "confusables", lambda _: ()))

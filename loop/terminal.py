@@ -1,0 +1,73 @@
+"""What the verbs of the command line share: the group, a table in which nothing is cut, questions that only a person at a terminal can answer."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from configs.errors import NeedsHuman
+
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+FOLDER = click.argument("folder", type=click.Path(path_type=Path))
+WHY = click.option("--why", default="", help="Why; recorded.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """A sandboxed closed-loop improvement testbed."""
+
+
+def at_terminal() -> bool:
+    """Tell whether a person can type here; a pipe, a file and the end of input cannot."""
+    return sys.stdin.isatty()
+
+
+def confirmed(what: str, name: str) -> None:
+    """Raise NeedsHuman unless the first six characters of a digest are typed; nothing stands in for them."""
+    if click.prompt(f"{what}\ntype its first six characters to sign") != name[:6]:
+        raise NeedsHuman("the characters do not match; nothing was signed")
+
+
+def who() -> str:
+    """Return the name that an order from this terminal is recorded under."""
+    import getpass
+
+    return f"user {getpass.getuser()}"
+
+
+def call_people(folder: Path) -> None:
+    """Call people about what a command has just done, for a moment; the loop or `heirloop notify` tries again what fails."""
+    from contextlib import suppress
+
+    from configs.errors import HeirloopError
+    from loop.people import open_gate
+    from sandbox.send import CLOSE_SECONDS, Caller
+
+    with suppress(HeirloopError, OSError):
+        Caller(open_gate(folder), folder).deliver(seconds=CLOSE_SECONDS)
+
+
+def yes(value: Any) -> Any:
+    """Return a truth value as a word, anything else as it is."""
+    return {True: "yes", False: "NO"}[value] if isinstance(value, bool) else value
+
+
+def table(rows: list[list[Any]], head: list[str], as_json: bool) -> None:
+    """Print rows as a table in which every character is visible and none is cut, or as JSON objects."""
+    if as_json:
+        click.echo(json.dumps([dict(zip(head, row, strict=True)) for row in rows]))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from loop.text import visible
+
+    drawn = Table()
+    for name in head:
+        drawn.add_column(name, overflow="fold")  # nothing is cut
+    for row in rows:
+        drawn.add_row(*(Text(visible(str(v))) for v in row))
+    Console().print(drawn)
