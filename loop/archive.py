@@ -7,7 +7,7 @@ from typing import Any
 
 from configs.build import parse
 from configs.records import Entry, Grant, JobResult, Plan, Scores, Verdict
-from sandbox.gate import body_plan
+from sandbox.decision import body_plan
 from sandbox.ledger import Ledger
 
 Slot = tuple[str, str, int]

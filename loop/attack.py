@@ -42,7 +42,8 @@ from sandbox.box.base import Box
 from sandbox.box.docker import refusal
 from sandbox.box.namespace import NamespaceBox
 from sandbox.canonical import digest
-from sandbox.gate import Gate, new_mandate
+from sandbox.decision import new_mandate
+from sandbox.gate import Gate
 from sandbox.ledger import Ledger, check_checkpoints, checkpoint
 from sandbox.run import OUTPUTS, reconcile, run
 

@@ -13,7 +13,8 @@ from loop.study import _LOCKS, Running, open_study
 from sandbox import keys
 from sandbox.box.base import Box
 from sandbox.canonical import digest
-from sandbox.gate import Gate, new_approval, new_mandate
+from sandbox.decision import new_approval, new_mandate
+from sandbox.gate import Gate
 
 PASSPHRASE = "correct horse battery"
 PEOPLE = {"ada": ("person", ""), "ada2": ("person", "ada"), "bob": ("person", ""), "eve": ("external", ""), "bot": ("simulated", ""),

@@ -18,7 +18,7 @@ from loop.main import composed
 from loop.study import open_study
 from sandbox import control, keys
 from sandbox.canonical import digest
-from sandbox.gate import new_mandate
+from sandbox.decision import new_mandate
 
 if TYPE_CHECKING:
     from loop.attack import Suite

@@ -33,7 +33,7 @@ from loop.plan import ROOT, make, requested, source
 from loop.study import Running, open_study
 from sandbox import keys
 from sandbox.canonical import digest
-from sandbox.gate import new_mandate
+from sandbox.decision import new_mandate
 
 FIGURES = ROOT / "docs" / "figures"
 RUNS = {"baseline": 60, "reference": 16, "slow": 60, "bimodal": 80}

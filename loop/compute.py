@@ -16,7 +16,7 @@ from configs.records import Amount, Entry
 from loop.study import signer
 from sandbox import keys
 from sandbox.canonical import digest
-from sandbox.gate import body_plan, policy
+from sandbox.decision import body_plan, policy
 from sandbox.ledger import Ledger
 
 MOST_BYTES = 8_000_000

@@ -35,7 +35,7 @@ def grant(unattended: bool, key: str | None, classes: str, jobs: int, cpu_second
     from loop.people import open_gate
     from sandbox import keys
     from sandbox.canonical import digest
-    from sandbox.gate import new_mandate
+    from sandbox.decision import new_mandate
 
     config = composed(overrides)
     run = Path(config.runs) / config.study.name
@@ -89,7 +89,7 @@ def sign(answer: Any, plan: str, folder: Path, key: str, change_class: str, reas
     from configs.build import need
     from loop.people import open_gate, subject_of
     from loop.shown import TooLarge, facts, rows
-    from sandbox.gate import new_approval
+    from sandbox.decision import new_approval
 
     need(0 < hours <= 24 * 365, "--hours", hours, "a whole number from 1 to 8760")
     half = _signer(key, answer, reason)

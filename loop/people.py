@@ -15,7 +15,8 @@ from loop.study import SCRIPTED, need_counterparty
 from loop.summary import champion, shown
 from sandbox import budget, control, incident, keys
 from sandbox.canonical import canonical, digest
-from sandbox.gate import Approval, Gate, Subject, body_plan, decided, new_approval
+from sandbox.decision import Approval, Subject, body_plan, decided, new_approval
+from sandbox.gate import Gate
 from sandbox.ledger import Ledger
 from sandbox.notice import acknowledge
 from sandbox.store import Store

@@ -13,7 +13,8 @@ from configs.errors import HeirloopError, VerificationFailed
 from configs.records import Amount, Entry, Grant, Job
 from sandbox import budget
 from sandbox.canonical import digest
-from sandbox.gate import Gate, account, slot, unix
+from sandbox.decision import unix
+from sandbox.gate import Gate, account, slot
 from sandbox.ledger import Ledger, Transaction
 from sandbox.run import allowed
 from sandbox.store import Store

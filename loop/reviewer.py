@@ -19,7 +19,7 @@ from evals.oversight import PAIRS
 from loop.study import SCRIPTED, Running, scripted_key
 from sandbox import keys
 from sandbox.canonical import digest
-from sandbox.gate import Answer, Request, new_approval
+from sandbox.decision import Answer, Request, new_approval
 
 _ONE = threading.Lock()
 

@@ -18,7 +18,8 @@ from configs.study import Quorum
 from loop.text import confusables, hidden, visible
 from sandbox import budget
 from sandbox.canonical import canonical, digest
-from sandbox.gate import Gate, Subject
+from sandbox.decision import Subject
+from sandbox.gate import Gate
 from sandbox.store import Store
 
 SHOWN_BYTES = 200_000

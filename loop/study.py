@@ -25,7 +25,8 @@ from sandbox import budget, control, incident, keys
 from sandbox.box.base import Box
 from sandbox.box.docker import owner
 from sandbox.canonical import digest
-from sandbox.gate import HOUR, Gate, Halted, decided, policy
+from sandbox.decision import HOUR, decided, policy
+from sandbox.gate import Gate, Halted
 from sandbox.ledger import Ledger, checkpoint
 from sandbox.run import Sandbox, reconcile
 from sandbox.store import Store

@@ -17,7 +17,8 @@ from loop.reviewer import is_canary
 from loop.study import read_config
 from sandbox import keys
 from sandbox.budget import balances, look_account
-from sandbox.gate import computable, policy
+from sandbox.decision import policy
+from sandbox.gate import computable
 from sandbox.ledger import Ledger
 
 

@@ -20,7 +20,8 @@ from configs.records import Entry
 from sandbox import incident
 from sandbox.box import cgroup
 from sandbox.box.docker import STUDY, owner
-from sandbox.gate import HOUR, Gate, unix
+from sandbox.decision import HOUR, unix
+from sandbox.gate import Gate
 from sandbox.ledger import Ledger
 from sandbox.run import reconcile
 

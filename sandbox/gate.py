@@ -5,25 +5,23 @@ reserves its budget, and what it rests on is checked again there. Approvals and 
 signatures are checked whenever the gate reads them, also from the ledger, which is its only memory.
 """
 
-import difflib
 import secrets
 import threading
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 from typing import Any, Literal
 
 import sqlalchemy as sa
 
 from configs.build import parse, plain
 from configs.errors import BadInput, Denied, NeedsHuman, Stopped, VerificationFailed
-from configs.recipe import Recipe
-from configs.records import CLASSES, COMPUTED_TASKS, Amount, ChangeClass, Entry, Grant, Plan
-from configs.study import Caps, Config, Quorum
+from configs.records import CLASSES, COMPUTED_TASKS, Amount, Entry, Grant, Plan
+from configs.study import Config, Quorum
 from sandbox import budget, incident, keys
 from sandbox.canonical import digest
+from sandbox.decision import HOUR, Approval, Mandate, Policy, Request, Subject, body_plan, distance, policy, unix
 from sandbox.ledger import META, Ledger, Transaction
 from sandbox.store import Store
 
@@ -36,194 +34,12 @@ GRANTS = sa.Table(
 )
 ATTEMPTS = 3
 """How often a job that the box lost may be granted anew."""
-HOUR = 3600
 HUMAN = ("person", "external")
 """Kinds of reviewer whose approval is a person's."""
 COVERED: dict[str, set[str]] = {"recipe": set(), "unseal": set(), "patch": {"models/train.py"}}
 """Files that a plan of a class may change against its parent; a class that is not named may change any."""
 REFUSALS_PER_HOUR = 20
 """Refused decisions that are recorded one by one in an hour; what is beyond is refused in the same way, under one line."""
-Answer = Literal["approve", "deny", "escalate"]
-Act = ChangeClass | Literal["resume"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mandate:
-    """A standing approval for classes of plans of one study, with caps and an expiry."""
-
-    study: str
-    "name of the study"
-    version: int
-    "version of the study root that it was given for; an amendment ends it"
-    config: str
-    "digest of what was decided: study, task, objective, budget, gates, autonomy, reviewer, proposer"
-    caps: Caps
-    "classes, jobs, CPU-seconds, hours, drift, plans per hour"
-    issued: int
-    "unix seconds"
-    expires: int
-    "unix seconds"
-    kind: str
-    "person, simulated, external, or unattended (given without a person at a terminal, never counted as human)"
-    reviewer: str
-    "name of the signer"
-    public: str
-    "public key of the signer, hex"
-    nonce: str
-    "random"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Approval:
-    """A decision of one reviewer on one exact subject: everything that was shown, signed."""
-
-    study: str
-    "digest of the study root"
-    version: int
-    "version of the study root"
-    plan: str
-    "digest of what is decided on (a plan, an amendment, a stop): another byte is another subject"
-    change_class: str
-    "class that is decided on: the plan's own, promote, deploy, amend, or resume"
-    objective: str
-    "digest of the objective that the plan is judged by"
-    requested: Amount
-    "worst case of all its jobs; the approval's account"
-    parent: str
-    "champion that it starts from"
-    generation: int
-    "its depth"
-    policy: str
-    "digest of the settings that people decided"
-    answer: Answer
-    "what was decided; escalate: nothing is done until an external reviewer says yes besides"
-    reason: str
-    "why, in the reviewer's words"
-    seen: int
-    "unix seconds at which the reviewer first saw it"
-    looked_ms: int
-    "milliseconds for which it was in view"
-    issued: int
-    "unix seconds"
-    expires: int
-    "unix seconds"
-    kind: str
-    "person, simulated or external"
-    reviewer: str
-    "name of the signer"
-    public: str
-    "public key of the signer, hex"
-    nonce: str
-    "random"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
-    """The study root as it stands now: what people decided, by whom, and how often that was amended."""
-
-    root: str
-    "digest of the study root, the name of the study for good"
-    version: int
-    "1, and one more per amendment"
-    config: Config
-    "the configuration in force"
-    reviewers: tuple[dict[str, str], ...]
-    "pinned public halves: name, kind, person, public"
-    decided: str
-    "digest of the configuration's decided part"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    """What can be decided on, as the ledger records it."""
-
-    digest: str
-    "its digest"
-    classes: tuple[str, ...]
-    "classes of decision that it can get"
-    objective: str
-    "digest of the objective"
-    requested: Amount
-    "worst case"
-    parent: str
-    "champion that a plan starts from"
-    generation: int
-    "depth of a plan; number of an amendment"
-    arm: str = ""
-    "who asks; empty: a person"
-    by: str = ""
-    "person who asks, for an amendment; neither it nor a key of the arm's name counts towards the quorum"
-    version: int = 1
-    "version of the study root under which it was recorded"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """One question that waits for people."""
-
-    subject: str
-    "digest"
-    change_class: str
-    "class of decision"
-    arm: str
-    "who asks"
-    at: float
-    "unix seconds"
-    expires: float
-    "unix seconds; then it is denied"
-    sequence: int
-    "ledger entry"
-
-
-def decided(config: Config) -> str:
-    """Return the digest of everything people decided; where it runs and is mirrored is not part of it."""
-    whole = plain(config)
-    names = ("study", "task", "objective", "budget", "gates", "autonomy", "reviewer", "proposer")
-    return digest({name: whole[name] for name in names})
-
-
-def policy(entries: list[Entry]) -> Policy:
-    """Return the study root in force; raises VerificationFailed where there is none."""
-    if not entries or entries[0].kind != "study":
-        raise VerificationFailed("the ledger does not begin with a study root; it is not a run of Heirloop")
-    roots = [e for e in entries if e.kind in ("study", "amended")]
-    body = roots[-1].body
-    return Policy(root=entries[0].hash, version=len(roots), config=parse(Config, body["config"]),
-                  reviewers=tuple(body["reviewers"]), decided=body["decided"])  # fmt: skip
-
-
-def new_mandate(config: Config, caps: Caps, kind: str, reviewer: str, public: str, version: int = 1) -> Mandate:
-    """Return an unsigned mandate that starts now."""
-    now = int(time.time())
-    expires = now + caps.hours * HOUR
-    return Mandate(study=config.study.name, version=version, config=decided(config), caps=caps, issued=now, expires=expires,
-                   kind=kind, reviewer=reviewer, public=public, nonce=secrets.token_hex(16))  # fmt: skip
-
-
-def new_approval(rules: Policy, subject: Subject, change_class: str, answer: Answer, reason: str, hours: int,
-                 half: Mapping[str, str], seen: int = 0, looked_ms: int = 0) -> Approval:  # fmt: skip
-    """Return an unsigned decision on a recorded subject; `half` is the reviewer's public half."""
-    now = int(time.time())
-    return Approval(study=rules.root, version=rules.version, plan=subject.digest, change_class=change_class, objective=subject.objective,
-                    requested=subject.requested, parent=subject.parent, generation=subject.generation, policy=rules.decided,
-                    answer=answer, reason=reason[:2000], seen=seen or now, looked_ms=looked_ms, issued=now, expires=now + hours * HOUR,
-                    kind=half["kind"], reviewer=half["name"], public=half["public"], nonce=secrets.token_hex(16))  # fmt: skip
-
-
-def distance(store: Store, one: tuple[str, Recipe], other: tuple[str, Recipe]) -> int:
-    """Return changed knobs + changed source lines between two (bundle, recipe); lines of long files are compared in linear time."""
-    a, b = plain(one[1]), plain(other[1])
-    total: int = sum(a[name] != b[name] for name in a)
-    if one[0] != other[0]:
-        before, after = store.get_bundle(one[0]), store.get_bundle(other[0])
-        for name in sorted(before.keys() | after.keys()):
-            old, new = (files.get(name, b"").decode(errors="replace").splitlines() for files in (before, after))
-            if old != new:
-                codes = difflib.SequenceMatcher(None, old, new).get_opcodes()
-                total += sum(b - a + d - c for what, a, b, c, d in codes if what != "equal")
-    return total
-
-
 class Gate:
     """Decides by the rules of one study and the decisions given to it; its memory is the ledger."""
 
@@ -790,13 +606,3 @@ def slot(grant: Grant) -> str:
 def account(authority: str) -> str:
     """Return the account name of a mandate or an approval."""
     return f"grant:{authority[:16]}"
-
-
-def unix(entry: Entry) -> float:
-    """Return the time of an entry in unix seconds."""
-    return datetime.fromisoformat(entry.time).timestamp()
-
-
-def body_plan(body: Mapping[str, Any]) -> Plan:
-    """Return the plan of a ledger entry."""
-    return parse(Plan, body["plan"])

@@ -17,7 +17,8 @@ from configs.errors import BadInput, VerificationFailed
 from configs.records import CLASSES, Entry
 from sandbox import keys
 from sandbox.canonical import digest
-from sandbox.gate import Gate, unix
+from sandbox.decision import unix
+from sandbox.gate import Gate
 from sandbox.incident import Incident
 
 URGENCY = ("order", "incident", "compute", "request", "expiry")

@@ -14,6 +14,7 @@ from configs.study import Config
 from sandbox import budget, gate, incident
 from sandbox.box.base import Box, Execution
 from sandbox.canonical import canonical, digest
+from sandbox.decision import body_plan
 from sandbox.ledger import Ledger
 from sandbox.store import Store
 
@@ -155,7 +156,7 @@ def recorded_plan(entries: list[Entry], name: str) -> Plan:
         if entry.kind == "plan" and entry.body["digest"] == name:
             if digest(entry.body["plan"]) != name:
                 raise VerificationFailed(f"plan {name[:12]} does not match its digest; nothing ran")
-            return gate.body_plan(entry.body)
+            return body_plan(entry.body)
     raise VerificationFailed(f"plan {name[:12]} is not in the ledger; nothing ran")
 
 

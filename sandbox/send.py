@@ -24,7 +24,8 @@ from configs.build import need, strict_json
 from configs.errors import BadInput, HeirloopError
 from sandbox import keys
 from sandbox.canonical import digest
-from sandbox.gate import HOUR, Gate
+from sandbox.decision import HOUR
+from sandbox.gate import Gate
 from sandbox.notice import Notice, receivers, told
 
 BACKOFF_SECONDS = (0, 30, 120, 600, 3600)

@@ -19,7 +19,8 @@ from loop.shown import Facts, facts
 from loop.summary import summary
 from sandbox import control, incident
 from sandbox.budget import balances
-from sandbox.gate import Gate, Request, new_approval, unix
+from sandbox.decision import Request, new_approval, unix
+from sandbox.gate import Gate
 
 PAGE = 50
 """Pending requests on one page."""

@@ -17,7 +17,7 @@ from loop.verify import verify
 from sandbox import keys
 from sandbox.budget import balances
 from sandbox.canonical import canonical, digest
-from sandbox.gate import unix
+from sandbox.decision import unix
 
 __all__ = ["go"]
 

@@ -27,7 +27,7 @@ from loop import cli, cycle, main, measure, people, study
 from loop.archive import Archive
 from loop.verify import checked, verify
 from sandbox import keys
-from sandbox.gate import new_approval, new_mandate
+from sandbox.decision import new_approval, new_mandate
 from sandbox.ledger import Ledger
 from sandbox.run import run
 

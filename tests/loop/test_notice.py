@@ -21,7 +21,7 @@ from loop import cli, compute, cycle, people, study
 from loop.verify import verify
 from sandbox import control, incident, keys, notice, send
 from sandbox.canonical import digest
-from sandbox.gate import new_approval, unix
+from sandbox.decision import new_approval, unix
 from sandbox.send import BACKOFF_SECONDS, Addresses, Caller
 
 __all__ = ["go"]

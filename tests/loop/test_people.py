@@ -18,7 +18,7 @@ from loop.study import Running
 from loop.verify import verify
 from sandbox import control, gate, incident, keys
 from sandbox.canonical import digest
-from sandbox.gate import new_mandate
+from sandbox.decision import new_mandate
 
 __all__ = ["go"]
 
