@@ -126,7 +126,8 @@ class Campaign:
             return spend(config.objective.alpha, config.confirmations(), ())
         done = [v.level for other, v in facts.verdicts.items() if (p := facts.plans[other]).purpose == "candidate"
                 and (p.arm, p.repeat) == (self.arm, self.repeat)]  # fmt: skip
-        return spend(config.objective.alpha, config.confirmations(), done)
+        left = config.study.generations - self.plan(name).generation + 1  # a generation done anew after an amendment shares what is left
+        return spend(config.objective.alpha, max(config.confirmations(), len(done) + left), done)
 
     def ask(self, name: str, change_class: str) -> None:
         """Put a plan to people if its gate waits for them; a canary may follow it."""

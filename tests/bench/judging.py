@@ -65,12 +65,12 @@ def tables(found, real) -> None:
         told = [f"{rule['fake_gain']:.4f}", f"{rule['by_noise']['normal']['power']:.3f}", f"{rule['power']:.3f}", f"{rule['replicates']:.1f}"]
         print("| " + " | ".join([f"`{name}`", *cells, *told]) + " |")
     for name, rule in found["rules"].items():
-        nulls = (rule, rule["others"]["c"])
-        by = [f"{k} {r['false_keep_rate']:.4f}" for null in nulls for k, r in null["by_noise"].items()]
-        print(name, "; ".join(by), "| b:", "; ".join(f"{k} {r['false_keep_rate']:.4f}" for k, r in rule["others"]["b"]["by_noise"].items()))
+        for null in COLOURS:
+            row = rule if null == "a" else rule["others"][null]
+            print(name, null, "; ".join(f"{kind} {one['false_keep_rate']:.4f}" for kind, one in row["by_noise"].items()))
     for name, row in real["rules"].items():
-        cells = (row["confirmations"], row["false_accepts"], f"{row['upper_accept']:.3f}", f"{row['replicates']:.1f}", row["campaigns"])
-        print(f"| `{name}` | " + " | ".join(map(str, cells)) + " |")
+        told = [row["confirmations"], row["false_accepts"], f"{row['upper_accept']:.3f}", f"{row['replicates']:.1f}", row["campaigns"]]
+        print("| " + " | ".join([f"`{name}`", *map(str, told)]) + " |")
 
 
 def main(task: str = "addition", png: str = "") -> None:

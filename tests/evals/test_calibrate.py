@@ -1,4 +1,6 @@
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -56,3 +58,12 @@ def test_what_a_question_needs():
     assert most is not None and 8 <= most <= 12 and used <= most and idle <= most
     assert pairs_needed("betting", np.array(NORMAL), 0.02, Campaigns(), 0.8)[0] is None
     assert campaigns_needed(0.1, 0.1, 0.05, 0.8) == 8
+
+
+def test_the_recorded_calibration_meets_the_targets_that_the_document_states():
+    figures = Path(__file__).resolve().parents[2] / "docs" / "figures"
+    assert len((figures / "noise-addition.jsonl").read_text().splitlines()) > 200
+    rows = [json.loads(line) for line in (figures / "calibration-addition.jsonl").read_text().splitlines()]
+    mine = [r for r in rows if r["rule"] == "group_sequential" and r["null"] in "ac"]
+    assert len(mine) == 10 and all(r["campaigns"] == 2000 and r["false_keep_rate"] <= 0.05 for r in mine)
+    assert all(r["power"] is None or r["power"] >= 0.8 for r in mine if r["null"] == "a")

@@ -304,12 +304,12 @@ def test_an_approval_of_anything_else_opens_nothing(tmp_path, go, bad):
 
 @pytest.mark.parametrize("where", ["mandate", "study"])
 def test_a_job_cap_stops_the_study_at_the_cap(tmp_path, go, where):
-    cfg = config(tmp_path, *(["budget.jobs=20"] if where == "study" else []))
+    cfg = config(tmp_path, *(["budget.jobs=40"] if where == "study" else []))
     mandate(cfg, caps=Caps(classes=("recipe", "promote"), jobs=7 if where == "mandate" else 99, cpu_seconds=900, hours=1))
     box = FakeBox(better)
     with pytest.raises(BudgetExhausted):
         go(cfg, box)
-    assert len(box.ran) == (7 if where == "mandate" else 20) and entries(cfg)[-1].kind == "session"
+    assert len(box.ran) == (7 if where == "mandate" else 40) and entries(cfg)[-1].kind == "session"
 
 
 class Killed(BaseException):
@@ -618,3 +618,19 @@ def test_confirmations_share_alpha_and_stop_as_soon_as_they_are_decided(tmp_path
     assert sum(v["level"] for v in verdicts) == pytest.approx(0.05) and {v["rule"] for v in verdicts} == {"group_sequential"}
     pairs = {v["answer"]: v["replicates"] for v in verdicts}
     assert pairs["accept"] >= 7 and pairs["reject"] < 12  # seven pairs are the fewest at 0.05 / 6; a hopeless candidate gets no twelfth
+
+
+def test_a_generation_done_anew_shares_what_is_left_of_alpha(tmp_path, go, monkeypatch):
+    cfg, levels = config(tmp_path, "study.generations=2", "study.final_replicates=0"), []
+    mandate(cfg)
+
+    def twice(self, number, real=cycle.Campaign.generation):
+        real(self, number)
+        if number == 1:
+            facts = self.running.archive.facts()
+            name = next(n for n in facts.verdicts if facts.plans[n].generation == 1)
+            levels.extend([facts.verdicts[name].level, self.level(name)])
+
+    monkeypatch.setattr(cycle.Campaign, "generation", twice)
+    go(cfg, FakeBox(better))
+    assert levels == pytest.approx([0.025, 0.0125])
