@@ -261,15 +261,17 @@ def acknowledge(digest: str, folder: Path, study: str, entry: str, key: str, out
 @AS_JSON
 def pending(folder: Path, as_json: bool) -> None:
     """List what waits for a decision, with the proposer's claim."""
-    from loop.people import open_gate, plan_of
+    from loop.people import open_gate
 
     gate, rows = open_gate(folder), []
     for one in gate.pending():
-        plan = plan_of(gate, one.subject)
+        plan = gate.plans.get(one.subject) or gate.probes.get(one.subject)
         left = max(0, int(one.expires - gate.now()) // 60)
         claim = [json.dumps(plan.changed), plan.predicted_gain, plan.hypothesis] if plan else ["", None, ""]
         rows.append([one.subject if as_json else one.subject[:12], one.arm, one.change_class, left, *claim])
     terminal.table(rows, ["plan", "arm", "class", "minutes left", "change", "claimed gain", "claimed reason"], as_json)
+    if gate.rules.config.gates.canaries and not as_json:
+        click.echo("some requests of this study are canaries: they test the gate and can never run")
 
 
 @cli.group("keys")

@@ -6,7 +6,6 @@ from typing import Any
 
 from configs.build import parse, plain, strict_json
 from configs.errors import BadInput, Stopped, VerificationFailed
-from configs.records import Plan
 from configs.study import Config
 from loop.archive import Archive
 from loop.report import incident_page
@@ -15,7 +14,7 @@ from loop.study import SCRIPTED, need_counterparty
 from loop.summary import champion, shown
 from sandbox import budget, control, incident, keys
 from sandbox.canonical import canonical, digest
-from sandbox.decision import Approval, Subject, body_plan, decided, new_approval
+from sandbox.decision import Approval, Subject, decided, new_approval
 from sandbox.gate import Gate
 from sandbox.ledger import Ledger
 from sandbox.notice import acknowledge
@@ -33,12 +32,6 @@ def subject_of(gate: Gate, prefix: str) -> Subject:
     if len(found) != 1:
         raise BadInput(f"PLAN is {prefix!r}; it should begin exactly one digest, {len(found)} match (`heirloop pending RUN`)")
     return found[0]
-
-
-def plan_of(gate: Gate, name: str) -> Plan | None:
-    """Return the plan that people are shown for a subject, None where it is no plan."""
-    body = body_of(gate, name)
-    return body_plan({"plan": body}) if "bundle" in body else None
 
 
 def request_file(gate: Gate, name: str, change_class: str = "") -> bytes:
