@@ -72,7 +72,7 @@ def _decision(name: str, text: str) -> None:
     @click.argument("plan")
     @click.option("--run", "folder", type=click.Path(path_type=Path), default=Path("runs/quickstart"), show_default=True)
     @click.option("--key", required=True, help="Reviewer's key that signs.")
-    @click.option("--as", "change_class", default="", help="Class of the act, where it is not the plan's own: promote or deploy.")
+    @click.option("--as", "change_class", default="", help="Class of the act, where it is not the plan's own, such as promote, deploy, unseal.")
     @click.option("--reason", default="", help="Why; signed and recorded.")
     @click.option("--hours", default=24, show_default=True, help="Life of the decision.")
     @click.option("--out", type=click.Path(path_type=Path), help="Write the signed decision to this file for `heirloop decide`, here or elsewhere.")
@@ -87,7 +87,7 @@ _decision("escalate", "Print a plan in full and sign that an external reviewer m
 
 def sign(answer: Any, plan: str, folder: Path, key: str, change_class: str, reason: str, hours: int, out: Path | None) -> None:
     from configs.build import need
-    from loop.people import open_gate, subject_of
+    from loop.people import hand_in, open_gate, subject_of
     from loop.shown import TooLarge, facts, rows
     from sandbox.decision import new_approval
 
@@ -107,7 +107,7 @@ def sign(answer: Any, plan: str, folder: Path, key: str, change_class: str, reas
     if out:
         _write_signed(out, envelope, folder)
     else:
-        _hand_in(gate, envelope)
+        hand_in(gate, envelope)
         click.echo(f"signed and recorded ({half['kind']})")
 
 
@@ -148,14 +148,6 @@ def _write_signed(out: Path, envelope: bytes, folder: Path) -> None:
     click.echo(f"signed: {out}; `heirloop decide {out} --run {folder}` hands it in")
 
 
-def _hand_in(gate: Any, envelope: bytes) -> None:
-    from configs.errors import VerificationFailed
-
-    refused = gate.admit(envelope, "approval")
-    if refused:
-        raise VerificationFailed(refused)
-
-
 @cli.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--run", "folder", type=click.Path(path_type=Path), default=Path("runs/quickstart"), show_default=True)
@@ -170,7 +162,9 @@ def decide(file: Path, folder: Path, key: str, answer: str, reason: str, out: Pa
     from dataclasses import replace
 
     from configs.errors import BadInput
-    from loop.people import open_gate, read_request
+    from loop.people import hand_in, open_gate, read_request
+    from sandbox.decision import HOUR
+    from sandbox.gate import LONGEST_HOURS
     from sandbox.notice import is_acknowledgement, take
 
     try:
@@ -183,12 +177,13 @@ def decide(file: Path, folder: Path, key: str, answer: str, reason: str, out: Pa
         return
     found = read_request(data)
     if found is None:
-        _hand_in(open_gate(folder), data)
+        hand_in(open_gate(folder), data.strip())
         click.echo("recorded")
         return
     draft, shown = found
     half, now = _signer(key, answer, reason), int(time.time())
-    one = replace(draft, answer=answer, reason=reason, issued=now, expires=now + draft.expires - draft.issued, nonce=secrets.token_hex(16),  # type: ignore[arg-type]
+    life = min(max(0, draft.expires - draft.issued), LONGEST_HOURS * HOUR)  # the file's word
+    one = replace(draft, answer=answer, reason=reason, issued=now, expires=now + life, nonce=secrets.token_hex(16),  # type: ignore[arg-type]
                   kind=half["kind"], reviewer=half["name"], public=half["public"])  # fmt: skip
     _write_signed(out or file.with_suffix(".signed.json"), _asked(one, shown), folder)
 
@@ -207,7 +202,7 @@ def inbox(folder: Path, host: str, port: int, names: tuple[str, ...], certificat
     try:
         from loop.inbox.app import serve
     except ImportError as error:
-        raise BadInput(f"the inbox needs {error.name}; `pip install 'heirloop[web]'` brings it") from None
+        raise BadInput(f"the inbox needs {error.name}; `pip install -e '.[web]'` in the checkout brings it") from None
     serve(folder, host, port, names, certificate, certificate_key)
 
 

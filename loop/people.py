@@ -58,9 +58,27 @@ def read_request(data: bytes) -> tuple[Approval, list[tuple[str, str]]] | None:
         draft, text, shown = parse(Approval, told["request"]), str(told["canonical"]), [(str(a), str(b)) for a, b in told["shown"]]
     except (BadInput, KeyError, TypeError, ValueError) as error:
         raise VerificationFailed(f"the request file is malformed: {error}") from None
+    if not all(_seen(part) for row in shown for part in row):
+        raise VerificationFailed("the request file holds characters that do not show themselves; do not sign it")
     if digest(text.encode()) != draft.plan:
         raise VerificationFailed("the request file shows other bytes than the digest that would be signed; ask for another")
     return draft, [*((a, b) for a, b in shown if a != "all bytes"), ("all bytes", visible(text))]
+
+
+def _seen(text: str) -> bool:
+    """Tell whether a text is already visible, its escapes apart."""
+    bare = text.replace("\u27e8", "").replace("\u27e9", "")
+    return visible(bare, lines=True) == bare
+
+
+def hand_in(gate: Gate, envelope: bytes) -> None:
+    """Give a signed decision to the gate; raises VerificationFailed where it is refused, BadInput for a yes to what nobody can read whole."""
+    said = keys.payload_unchecked(envelope)
+    if said.get("answer") == "approve" and (subject := gate.refresh().subjects.get(str(said.get("plan")))):
+        facts(gate, subject, str(said.get("change_class")))
+    refused = gate.admit(envelope, "approval")
+    if refused:
+        raise VerificationFailed(refused)
 
 
 def resume(folder: Path, who: str) -> dict[str, Any]:
@@ -74,9 +92,15 @@ def resume(folder: Path, who: str) -> dict[str, Any]:
     by: list[str] = []
     if gate.named():
         gate.request(gate.halted, "resume")
-        by = gate.decide(gate.halted, "resume")["by"]
+    with gate.ledger.transaction() as txn:  # no newer stop can come between the decision and what rests on it
+        gate.refresh(txn)
+        if gate.named():
+            said = gate.decision(gate.halted, "resume", gate.authority(gate.halted, "resume"))
+            txn.append("decision", said)
+            by = said["by"]
+        why = "signed by the reviewers" if by else "unsigned: the study names no reviewer"
+        txn.append("control", {"what": "resume", "who": who, "why": why, "per_hour": 0})
     (folder / "STOP").unlink(missing_ok=True)
-    control.order(gate.ledger, "resume", who, "signed by the reviewers" if by else "unsigned: the study names no reviewer")
     return {"resumed": True, "decisions": by}
 
 

@@ -203,6 +203,7 @@ def _limit(r: Replay, body: dict[str, Any]) -> None:
 
 def _control(r: Replay, body: dict[str, Any]) -> None:
     need(body["what"] != "resume" or r.may_resume(), "the study went on without the reviewers that it names")
+    need(body["what"] != "drill" or r.drillable(), "a drill on a study that people hold")
 
 
 CHECKS: dict[str, Callable[[Replay, dict[str, Any]], None]] = {

@@ -32,9 +32,13 @@ def confirmed(what: str, name: str) -> None:
 
 def who() -> str:
     """Return the name that an order from this terminal is recorded under."""
-    import getpass
+    import os
+    import pwd
 
-    return f"user {getpass.getuser()}"
+    try:  # the system's word, not the environment's
+        return f"user {pwd.getpwuid(os.getuid()).pw_name}"
+    except KeyError:
+        return f"user {os.getuid()}"
 
 
 def call_people(folder: Path) -> None:

@@ -103,5 +103,5 @@ def _library() -> Any:
     try:
         from confusable_homoglyphs import confusables as library
     except ImportError:
-        raise BadInput("the library confusable-homoglyphs is not installed; it should be (`pip install 'heirloop[web]'`)") from None
+        raise BadInput("the library confusable-homoglyphs is not installed; it should be (`pip install -e '.[web]'`)") from None
     return library

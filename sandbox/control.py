@@ -24,6 +24,7 @@ from sandbox.decision import HOUR, unix
 from sandbox.gate import Gate
 from sandbox.ledger import Ledger
 from sandbox.run import reconcile
+from sandbox.store import Store
 
 Order = Literal["stop", "pause", "slow", "resume", "drill", "drill-end"]
 TURN_SECONDS = 0.5
@@ -74,6 +75,8 @@ def drill(folder: Path, who: str) -> dict[str, Any]:
     if not pid:
         raise Stopped(f"{folder} is not running; a drill stops a running study")
     ledger = Ledger.file(folder / "ledger.sqlite")
+    if not Gate(ledger, Store(folder / "store")).refresh().drillable():
+        raise Stopped(f"{folder} is held or slowed by people; a drill stops a study that runs freely")
     study = ledger.entries()[0].hash
     jobs, started = _open(ledger.entries()), time.monotonic()
     order(ledger, "drill", who, "a drill")

@@ -15,12 +15,12 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from configs.build import parse, plain
+from configs.build import parse, plain, strict_json
 from configs.errors import BadInput, Denied, NeedsHuman, Stopped, VerificationFailed
 from configs.records import CLASSES, COMPUTED_TASKS, Amount, Entry, Grant, Plan
 from configs.study import Config, Quorum
 from sandbox import budget, incident, keys
-from sandbox.canonical import digest
+from sandbox.canonical import canonical, digest
 from sandbox.decision import HOUR, Approval, Mandate, Policy, Request, Subject, body_plan, distance, policy, unix
 from sandbox.ledger import META, Ledger, Transaction
 from sandbox.store import Store
@@ -39,6 +39,10 @@ HUMAN = ("person", "external")
 COVERED: dict[str, set[str]] = {"recipe": set(), "unseal": set(), "patch": {"models/train.py"}}
 """Files that a plan of a class may change against its parent; a class that is not named may change any."""
 REFUSALS_PER_HOUR = 20
+LONGEST_HOURS = 24 * 365
+"""The longest life of a decision on one subject."""
+MOST_BYTES = 1_000_000
+"""The largest envelope that is read."""
 """Refused decisions that are recorded one by one in an hour; what is beyond is refused in the same way, under one line."""
 class Gate:
     """Decides by the rules of one study and the decisions given to it; its memory is the ledger."""
@@ -67,6 +71,7 @@ class Gate:
         self.rules: Policy = policy(ledger.entries()[:1])
         self.halt, self.halted, self.per_hour = "", "", 0
         self.starts: list[float] = []
+        self._at: dict[str, float] = {}
         self._used: set[str] = set()
         self._done: dict[tuple[str, str], int] = {}
 
@@ -104,7 +109,7 @@ class Gate:
             self.mandates[body["digest"]] = parse(Mandate, keys.verify(body["envelope"].encode(), body["mandate"]["public"], "mandate"))
         elif kind == "approval":
             one = parse(Approval, keys.verify(body["envelope"].encode(), body["approval"]["public"], "approval"))
-            self.approvals[body["digest"]] = one
+            self.approvals[body["digest"]], self._at[body["digest"]] = one, unix(entry)
             self._given.setdefault((one.plan, one.change_class), {})[body["digest"]] = one
         elif kind == "request":
             asked = Request(subject=body["plan"], change_class=body["class"], arm=body["arm"], at=body["at"], expires=body["expires"],
@@ -148,11 +153,17 @@ class Gate:
                 self.halt, self.halted, self.per_hour = "", "", 0
         elif what == "drill-end":
             self.halt, self.halted = ("", "") if self.halt == "drill" else (self.halt, self.halted)
-        elif self.halt != "stop":  # a stop is not turned into a pause
+        elif what == "drill":
+            self.halt, self.halted = ("drill", entry.hash) if self.drillable() else (self.halt, self.halted)
+        elif self.halt != "stop" or what == "stop":  # a stop is not turned into a pause, and a newer one needs a newer yes
             self.halt, self.halted = what, entry.hash
         if what in ("stop", "pause", "slow"):
             self.subjects[entry.hash] = Subject(digest=entry.hash, classes=("resume",), objective=digest(self.rules.config.objective),
                                                 requested=Amount(), parent="", generation=0, version=self.rules.version)  # fmt: skip
+
+    def drillable(self) -> bool:
+        """Tell whether nobody holds the study: the end of a drill must not lift what only the reviewers may lift."""
+        return not self.halt and not self.per_hour
 
     def named(self) -> bool:
         """Tell whether the study root pins anybody but simulated reviewers."""
@@ -169,6 +180,8 @@ class Gate:
         """Take a signed decision; return why it is refused, or nothing. A refusal is an incident, recorded once, and changes nothing."""
         name = digest(envelope)
         self.refresh()
+        if name in self.mandates or name in self.approvals:
+            return ""
         try:
             given: Mandate | Approval = self.check_mandate(envelope) if kind == "mandate" else self.check_approval(envelope)
         except VerificationFailed as error:
@@ -206,12 +219,13 @@ class Gate:
         except BadInput as error:
             raise VerificationFailed(f"the mandate is malformed: {error}") from None
         mandate, config = parse(Mandate, keys.verify(envelope, claimed.public, "mandate")), self.rules.config
+        self._once(envelope, mandate, self.mandates)
         if mandate.kind == "unattended":
             most = config.gates.unattended
             inside = most is not None and set(mandate.caps.classes) <= set(most.classes) and all(
                 getattr(mandate.caps, name) <= getattr(most, name) for name in ("jobs", "cpu_seconds", "hours", "drift", "per_hour")
             )
-            if not inside or mandate.expires > mandate.issued + mandate.caps.hours * HOUR:
+            if not inside:
                 raise VerificationFailed("the unattended mandate passes the study's fixed caps; none beyond them is taken")
         elif not self.pinned(mandate):
             raise VerificationFailed(f"the mandate is signed by {mandate.reviewer!r}, whose key the study root does not pin")
@@ -219,6 +233,8 @@ class Gate:
             raise VerificationFailed("the mandate was given for other settings; grant it for these")
         if not mandate.issued - 300 <= self.now() < mandate.expires:
             raise VerificationFailed("the mandate has expired; grant a new one")
+        if mandate.expires > mandate.issued + mandate.caps.hours * HOUR:
+            raise VerificationFailed("the mandate lives longer than its caps say; grant a new one")
         return mandate
 
     def check_approval(self, envelope: bytes) -> Approval:
@@ -228,6 +244,7 @@ class Gate:
         except BadInput as error:
             raise VerificationFailed(f"the approval is malformed: {error}") from None
         one = parse(Approval, keys.verify(envelope, claimed.public, "approval"))
+        self._once(envelope, one, self.approvals)
         if not self.pinned(one):
             raise VerificationFailed(f"the approval is signed by {one.reviewer!r}, whose key the study root does not pin")
         if one.public in self.dead():
@@ -235,10 +252,19 @@ class Gate:
         self._same_world(one)
         if not one.issued - 300 <= self.now() < one.expires:
             raise VerificationFailed("the approval has expired; give a new one")
+        if one.expires > one.issued + LONGEST_HOURS * HOUR:
+            raise VerificationFailed(f"the approval lives longer than {LONGEST_HOURS} hours; give a shorter one")
         asked = self.requests.get((one.plan, one.change_class))
         if asked and self.now() >= asked.expires:
             raise VerificationFailed("the request was not decided on in time and is denied; silence is a no, and a late yes does not change it")
         return one
+
+    def _once(self, envelope: bytes, one: Mandate | Approval, known: Mapping[str, Mandate | Approval]) -> None:
+        """Raise VerificationFailed where the same decision comes in other bytes: its single use must not begin anew."""
+        if canonical(strict_json(envelope, MOST_BYTES)) != envelope:
+            raise VerificationFailed("the envelope is not canonical JSON")
+        if any((other.public, other.nonce) == (one.public, one.nonce) for other in known.values()):
+            raise VerificationFailed("this decision was handed in before, in other bytes")
 
     def _same_world(self, one: Approval) -> None:
         """Raise VerificationFailed unless a decision was given on this subject of this study as both stand now."""
@@ -347,27 +373,31 @@ class Gate:
         no = sorted(a.reviewer for a in mine.values() if a.answer == "deny")
         if no:
             raise Denied(f"plan {subject[:12]} was denied by {', '.join(no)}")
-        escalated = any(a.answer == "escalate" for a in mine.values())
-        yes: dict[str, tuple[int, str]] = {}
-        for name, one in sorted(mine.items(), key=lambda item: item[1].issued):
-            counts = self._counts(one, wanted) or (escalated and one.kind == "external")
-            if one.answer == "approve" and counts and not self._own(one):
-                yes.setdefault(self.pinned(one), (one.issued, name))
-        kinds = {mine[name].kind for _, name in yes.values()}
+        raised = {self.pinned(a) for a in mine.values() if a.answer == "escalate"}
+        yes: dict[str, str] = {}
+        outside: dict[str, str] = {}  # of externals besides, where somebody else escalated
+        for name, one in mine.items():  # in the order in which they were handed in
+            if one.answer != "approve" or self._own(one):
+                continue
+            if self._counts(one, wanted):
+                yes.setdefault(self.pinned(one), name)
+            if raised and one.kind == "external" and self.pinned(one) not in raised:
+                outside.setdefault(self.pinned(one), name)
         asked = self.requests.get((subject, change_class))
-        if len(yes) < wanted.of or (escalated and "external" not in kinds):
+        if len(yes) < wanted.of or (raised and not outside):
             if asked and now >= asked.expires:
                 raise Denied(f"plan {subject[:12]} ({change_class}) was not decided on in time")
             who = " or ".join(wanted.reviewers) or f"{wanted.role or 'pinned'} reviewers"
-            short = f"{len(yes)} of {wanted.of} decisions of {who}" + (", escalated to an external reviewer" if escalated else "")
+            short = f"{len(yes)} of {wanted.of} decisions of {who}" + (", escalated to an external reviewer" if raised else "")
             what = f" --as {change_class}" if change_class in ("promote", "deploy", "amend", "resume") else ""
             run = f"{self.rules.config.runs}/{self.rules.config.study.name}"
             raise NeedsHuman(f"plan {subject[:12]} ({change_class}) {uncovered or 'waits for a decision'}, has {short}; "
                              f"`heirloop approve {subject[:12]}{what} --run {run} --key NAME` gives one")  # fmt: skip
-        ready = max(issued for issued, _ in yes.values()) + wanted.wait_seconds
+        by = tuple(dict.fromkeys((*yes.values(), *outside.values())))
+        ready = max(self._at[name] for name in by) + wanted.wait_seconds  # by the ledger's clock, not the signer's
         if now < ready:
             raise NeedsHuman(f"plan {subject[:12]} ({change_class}) is approved and waits {int(ready - now) + 1} s more, the gate's cooling-off")
-        return tuple(name for _, name in yes.values())
+        return by
 
     def _counts(self, one: Approval, wanted: Quorum) -> bool:
         """Tell whether a yes is of somebody whom the quorum names. A simulated one never stands in for a person unless the study says so."""

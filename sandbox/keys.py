@@ -171,7 +171,7 @@ def verify(envelope: bytes, public: str, kind: str, limit: int = 65_536) -> dict
             if canonical(payload) != found.payload:
                 raise VerificationFailed("the signed payload is not canonical JSON")
             return dict(payload)
-    except (BadInput, ValueError, KeyError, TypeError, UnverifiedSignatureError, VerificationError) as error:
+    except (BadInput, ValueError, KeyError, TypeError, AttributeError, UnverifiedSignatureError, VerificationError) as error:
         raise VerificationFailed(f"the {kind} is not signed by the key that it names: {type(error).__name__}") from None
     raise VerificationFailed(f"the {kind} carries no signature")
 
@@ -180,7 +180,7 @@ def payload_unchecked(envelope: bytes) -> dict[str, Any]:
     """Return a payload before its signature is checked: only to learn which key it names."""
     try:
         return dict(strict_json(Envelope.from_dict(strict_json(envelope)).payload))
-    except (BadInput, ValueError, KeyError, TypeError) as error:
+    except (BadInput, ValueError, KeyError, TypeError, AttributeError) as error:
         raise VerificationFailed(f"this is no signed envelope: {type(error).__name__}") from None
 
 

@@ -80,6 +80,8 @@ class _Guard:
 
 
 async def _to_door(request: Request, _: Exception) -> Response:
+    if wants_json(request):
+        return JSONResponse({"error": "you are signed out; nothing was recorded"}, status_code=401)
     if request.headers.get("hx-request"):
         return Response(status_code=204, headers={"HX-Redirect": "/enter"})
     return RedirectResponse("/enter", status_code=303)
@@ -116,11 +118,13 @@ def _refused(request: Request) -> str:
     """Return why a request is not even looked at: another origin's POST, or a body too large or of unknown length."""
     if request.method not in ("GET", "HEAD", "POST"):
         return "only GET and POST are answered"
+    if request.url.path == "/enter" and request.headers.get("sec-fetch-site") == "cross-site" and request.headers.get("sec-fetch-mode") != "navigate":
+        return "another page asks for a challenge"
     if request.method == "POST":
         if request.headers.get("origin") != origin(request):
             return "the request comes from another page"
         size = request.headers.get("content-length", "")
-        if not size.isdigit() or int(size) > BODY_BYTES:
+        if "transfer-encoding" in request.headers or not size.isdigit() or int(size) > BODY_BYTES:
             return f"the body should say its length, at most {BODY_BYTES} bytes"
     return ""
 

@@ -15,8 +15,8 @@ from sandbox import keys
 
 CHALLENGE_SECONDS = 120
 SESSION_SECONDS = 12 * 3600
-MOST = 1000
-"""Open challenges and sessions that are kept; the oldest go first, so that a flood cannot fill the memory."""
+OWN = 20
+"""Sessions that one key may have open; its own oldest go first, nobody else's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,21 +46,32 @@ class Session:
 
 
 class Door:
-    """Challenges that were given and sessions that are open."""
+    """Challenges that were answered and sessions that are open."""
 
     def __init__(self) -> None:
-        self._given: OrderedDict[str, float] = OrderedDict()
+        self._key = secrets.token_bytes(32)
+        self._answered: dict[str, float] = {}
         self._open: OrderedDict[str, Session] = OrderedDict()
         self._lock = threading.Lock()
 
     def challenge(self) -> str:
-        """Return a fresh nonce, good for one sign-in within two minutes."""
-        nonce = secrets.token_hex(16)
+        """Return a fresh nonce, good for one sign-in within two minutes. None is kept, so asking for many pushes out nobody's."""
+        stamp = f"{int(time.monotonic()):012x}{secrets.token_hex(8)}"
+        return stamp + self._mark(stamp)
+
+    def _mark(self, stamp: str) -> str:
+        return hmac.new(self._key, stamp.encode(), "sha256").hexdigest()[:32]
+
+    def _fresh(self, nonce: str) -> bool:
+        """Tell whether a nonce is this door's, young and not answered yet; then it is answered."""
+        stamp, mark, now = nonce[:28], nonce[28:], time.monotonic()
+        if not same(mark, self._mark(stamp)) or now - int(stamp[:12], 16) > CHALLENGE_SECONDS:
+            return False
         with self._lock:
-            self._given[nonce] = time.monotonic() + CHALLENGE_SECONDS
-            while len(self._given) > MOST:
-                self._given.popitem(last=False)
-        return nonce
+            self._answered = {one: until for one, until in self._answered.items() if until > now}
+            known = nonce in self._answered
+            self._answered[nonce] = now + 2 * CHALLENGE_SECONDS
+        return not known
 
     def enter(self, envelope: bytes, origin: str) -> str:
         """Return the secret of a new session for a signed challenge; raises VerificationFailed.
@@ -72,16 +83,15 @@ class Door:
         if half is None or half["public"] in keys.revoked():
             raise VerificationFailed("this key is not known here, or was revoked; `heirloop keys invite NAME` lets a browser enrol one")
         said = keys.verify(envelope, half["public"], "sign-in")
-        with self._lock:
-            good = self._given.pop(str(said.get("nonce")), 0) > time.monotonic()
-        if not good or said.get("origin") != origin:
+        if said.get("origin") != origin or not self._fresh(str(said.get("nonce"))):
             raise VerificationFailed("the challenge is not this page's, was answered, or is older than two minutes; reload the page")
         secret = secrets.token_urlsafe(32)
         with self._lock:
             self._open[secret] = Session(name=half["name"], kind=half["kind"], public=half["public"], token=secrets.token_hex(16),
                                          until=time.monotonic() + SESSION_SECONDS)  # fmt: skip
-            while len(self._open) > MOST:
-                self._open.popitem(last=False)
+            mine = [one for one, session in self._open.items() if session.public == half["public"]]
+            for one in mine[:-OWN]:
+                del self._open[one]
         return secret
 
     def session(self, secret: str | None) -> Session | None:

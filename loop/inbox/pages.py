@@ -94,6 +94,8 @@ class Run:
     def facts(self, name: str, change_class: str) -> Facts:
         """Return one subject whole; raises BadInput for one that is unknown or too large to be read."""
         gate = self.fresh()
+        if name not in gate.subjects:
+            raise BadInput(f"{name[:12]!r} is nothing that this run asks about")
         return facts(gate, gate.subjects[name], change_class)
 
     def draft(self, name: str, change_class: str, session: Session) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Nothing here decides: a signed envelope goes to the gate, which checks it as it 
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any
 
@@ -179,7 +180,7 @@ def request_file(session: Reader, found: Its, name: str, act: str = "") -> Respo
 def decided(request: Request, session: Decider, found: Its, name: str, typed: Annotated[str, Form()] = "", envelope: Annotated[str, Form()] = "",
             file: UploadFile | None = None) -> Response:  # fmt: skip
     """Take a signed decision."""
-    answer = _hand_in(found.fresh(), file.file.read(BODY_BYTES) if file else envelope.encode(), name, typed, bool(file))
+    answer = _hand_in(found.fresh(), file.file.read(BODY_BYTES).strip() if file else envelope.encode(), name, typed, bool(file))
     return JSONResponse({"recorded": answer}) if wants_json(request) else RedirectResponse(f"/runs/{found.name}", status_code=303)
 
 
@@ -213,7 +214,7 @@ def heads(session: Reader, found: Its) -> Response:
 def hashes(session: Reader, found: Its, at: str = "") -> Response:
     """Tell the hash of each entry that is asked for."""
     entries = found.gate.ledger.entries()
-    wanted = [int(n) for n in at.split(",")[:10_000] if n.isdigit()]
+    wanted = [int(n) for n in at.split(",")[:10_000] if re.fullmatch("[0-9]{1,15}", n)]
     return JSONResponse({n: entries[n - 1].hash if 0 < n <= len(entries) else "" for n in wanted})
 
 
@@ -223,9 +224,7 @@ def _hand_in(gate: Gate, envelope: bytes, name: str, typed: str, offline: bool) 
     need(said.get("plan") == name, "the decision", said.get("plan"), f"on {name}, which this page shows")
     need(bool(str(said.get("reason", "")).strip()), "reason", said.get("reason"), "a sentence that says why")
     need(offline or said.get("answer") != "approve" or typed == name[:6], "the typed characters", typed, f"{name[:6]}, the digest's first six")
-    refused = gate.admit(envelope, "approval")
-    if refused:
-        raise VerificationFailed(refused)
+    people.hand_in(gate, envelope)
     return str(said["answer"])
 
 

@@ -41,7 +41,7 @@ def inbox(folder: Path) -> None:
             txn.append("request", {"plan": digest(one), "class": "recipe", "arm": "local", "at": 1, "expires": 2**40 + n})
     with served(folder) as address, httpx.Client(base_url=address, headers={"origin": address}) as http:
         key = keys.open_key("ada", "correct horse")
-        nonce = http.get("/enter").text.partition('data-nonce="')[2][:32]
+        nonce = http.get("/enter").text.partition('data-nonce="')[2].partition('"')[0]
         said = {"nonce": nonce, "origin": address, "public": keys.public_hex(key)}
         assert http.post("/enter", data={"envelope": keys.sign(said, key, "sign-in").decode()}).status_code == 303
         plain = [took(lambda: http.get("/static/inbox.css")) for _ in range(20)]

@@ -1,5 +1,6 @@
 """What a gate does over time: requests, expiry, caps, drift, the check at launch, scripted reviewers, canaries."""
 
+import base64
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -335,3 +336,55 @@ def test_a_signed_decision_in_the_ledger_is_checked_whenever_it_is_read(tmp_path
     with pytest.raises(VerificationFailed):
         gate_of(cfg)
     assert study.SCRIPTED not in {r["name"] for r in entries(cfg)[0].body["reviewers"]}
+
+
+def asked(tmp_path, go, *extra):
+    """A study that waits for people about its baseline, its people ada, bob and the external eve; configuration and plan."""
+    for name, kind in (("ada", "person"), ("bob", "person"), ("eve", "external")):
+        keys.new_key(name, kind, "correct horse")
+    cfg = config(tmp_path, *HUMAN, *extra)
+    with pytest.raises(NeedsHuman):
+        go(cfg, FakeBox(better))
+    return cfg, waiting(cfg)[0]
+
+
+def test_an_external_reviewer_is_needed_besides_the_quorum_and_never_instead_of_it(tmp_path, go):
+    cfg, plan = asked(tmp_path, go, "gates.approve.recipe={of: 1, reviewers: [ada]}")
+    assert not approve(cfg, plan, "recipe", "escalate", key="eve") and not approve(cfg, plan, "recipe", key="eve")
+    with pytest.raises(NeedsHuman, match="0 of 1"):
+        gate_of(cfg).authority(plan, "recipe")
+    assert not approve(cfg, plan, "recipe", key="ada")
+    with pytest.raises(NeedsHuman, match="escalated"):  # who escalated is not who answers it
+        gate_of(cfg).authority(plan, "recipe")
+
+
+def test_an_escalation_by_one_is_answered_by_the_quorum_and_an_external_reviewer(tmp_path, go):
+    cfg, plan = asked(tmp_path, go, "gates.approve.recipe={of: 1, reviewers: [ada]}")
+    assert not approve(cfg, plan, "recipe", "escalate", key="bob") and not approve(cfg, plan, "recipe", key="ada")
+    with pytest.raises(NeedsHuman, match="escalated"):
+        gate_of(cfg).authority(plan, "recipe")
+    assert not approve(cfg, plan, "recipe", key="eve")
+    assert len(gate_of(cfg).authority(plan, "recipe")) == 2
+
+
+@pytest.mark.parametrize("mangle", [lambda e: e + b" ", lambda e: e.replace(b'{"payload"', b'{ "payload"'), lambda e: e.replace(b'"keyid":"', b'"keyid":"0')])
+def test_one_decision_is_one_decision_however_its_bytes_are_dressed(tmp_path, go, mangle):
+    cfg, plan = asked(tmp_path, go)
+    sent = []
+    assert not approve(cfg, plan, "recipe", mangle=lambda e: sent.append(e) or e)
+    before = len(gate_of(cfg).approvals)
+    assert gate_of(cfg).admit(sent[0], "approval") == "" and gate_of(cfg).admit(mangle(sent[0]), "approval")
+    assert len(gate_of(cfg).approvals) == before
+    body = json.loads(base64.b64decode(json.loads(sent[0])["payload"]))
+    assert "handed in before" in gate_of(cfg).admit(keys.sign(body | {"reason": "x"}, keys.open_key("ada", "correct horse"), "approval"), "approval")
+
+
+def test_cooling_off_runs_by_the_ledger_s_clock_and_no_decision_lives_for_ever(tmp_path, go, monkeypatch):
+    cfg, plan = asked(tmp_path, go, "gates.approve.recipe={of: 1, wait_seconds: 600}")
+    now = int(gate_of(cfg).now())
+    assert "lives longer" in approve(cfg, plan, "recipe", changes={"expires": now + 24 * 366 * 3600})
+    assert not approve(cfg, plan, "recipe", changes={"issued": now - 7200, "expires": now + 7200})
+    with pytest.raises(NeedsHuman, match="cooling-off"):
+        gate_of(cfg).authority(plan, "recipe")
+    monkeypatch.setattr(gates.Gate, "now", lambda _: now + 660.0)
+    assert gate_of(cfg).authority(plan, "recipe")

@@ -320,6 +320,10 @@ def test_without_a_browser_that_signs_the_request_goes_elsewhere_as_a_file(study
     with pytest.raises(VerificationFailed, match="other bytes"):
         people.read_request(json.dumps(forged).encode())
     assert people.read_request(out.read_bytes()) is None
+    hidden = json.loads(file.read_bytes())
+    hidden["shown"].append(["digest", "\x1b[8mhidden\x1b[2J"])
+    with pytest.raises(VerificationFailed, match="do not show themselves"):
+        people.read_request(json.dumps(hidden).encode())
 
 
 def typing(monkeypatch, answers):
@@ -432,9 +436,42 @@ def test_a_form_needs_the_session_s_token_and_the_digest_typed(client):
     for what in ("stop", "pause", "slow", "resume"):
         assert http.post("/runs/t/order", data={"token": "x", "what": what, "per_hour": 5}, headers=ORIGIN).status_code == 422
     assert not [e for e in entries(cfg) if e.kind == "control"]
+    big = ORIGIN | {"transfer-encoding": "chunked", "content-length": "10"}
+    assert http.post("/enter", content=b"x", headers=big).status_code == 403
     assert post().json() == {"recorded": "approve"} and len(given(cfg, "ada")) == 2
     keys.revoke("ada")  # a session ends with its key
+    lost = post()
+    assert lost.status_code == 401 and "nothing was recorded" in lost.json()["error"]  # and no page takes a redirect for a receipt
     assert http.get("/").headers["location"] == "/enter"
+
+
+def test_nobody_keeps_others_from_signing_in_and_a_key_has_twenty_sessions(client):
+    http, door, _ = client
+    mine = door.challenge()
+    for _ in range(3000):
+        door.challenge()
+    assert signed_in(http, door, nonce=mine).status_code == 303
+    for _ in range(30):
+        signed_in(http, door)
+    assert len(door._open) == 20
+    cross = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}
+    assert http.get("/enter", headers=cross).status_code == 403
+    assert http.get("/enter", headers=cross | {"sec-fetch-mode": "navigate"}).status_code == 200
+
+
+JUNK = ['{"payload":1,"payloadType":"x","signatures":[]}', "[]", "1", '{"payload":"e30=","payloadType":"x","signatures":[{"keyid":1,"sig":""}]}']
+
+
+@pytest.mark.parametrize("body", JUNK)
+def test_a_malformed_envelope_is_refused_in_a_sentence(client, body):
+    http, door, cfg = client
+    assert http.post("/enter", data={"envelope": body}, headers=ORIGIN).status_code == 422
+    assert http.post("/enrol", data={"envelope": body}, headers=ORIGIN).status_code == 422
+    signed_in(http, door)
+    session = next(iter(door._open.values()))
+    told = {"token": session.token, "typed": "", "envelope": body}
+    assert http.post(f"/runs/t/plan/{asked_of(cfg)}", data=told, headers=ORIGIN).status_code in (400, 422)
+    assert http.get("/runs/t/request/none.json").status_code == 400 and http.get("/runs/t/hashes?at=²").json() == {}
 
 
 def test_orders_from_the_page_are_recorded_under_who_gave_them(client):
@@ -460,7 +497,7 @@ def test_a_plan_s_page_and_live_page_and_figures_name_only_what_may_be_shown(cli
     http, door, cfg = client
     signed_in(http, door)
     live = http.get("/runs/t").text
-    assert "not running" in live and "CPU-s" in live and "What" not in live[:0]
+    assert "not running" in live and "CPU-s" in live
     for name in ("scores", "budget"):
         answer = http.get(f"/runs/t/figure/{name}.svg")
         assert answer.headers["content-type"] == "image/svg+xml" and answer.text.startswith("<svg")

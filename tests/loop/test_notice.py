@@ -210,7 +210,7 @@ def test_a_hanging_receiver_holds_up_neither_the_others_nor_the_loop(asked, rece
     eve = receive()
     Addresses().set("eve", eve.url)
     caller = Caller(gate_of(cfg), folder)
-    found = caller.deliver(seconds=1)
+    found = caller.deliver(seconds=5)
     assert {r["to"]: (r["ok"], r["error"]) for r in found} == {"ada": (False, "timeout"), "eve": (True, "")}
     later = gate_of(cfg).now() + BACKOFF_SECONDS[1]
     assert caller.deliver(later, 1) == []  # no second thread while the first one hangs

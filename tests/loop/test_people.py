@@ -144,6 +144,25 @@ def test_resume_needs_the_reviewers_that_the_study_names(done):
         people.resume(folder, "ada")
 
 
+def test_a_drill_lifts_nothing_that_people_hold_and_an_older_yes_does_not_lift_a_newer_stop(done, monkeypatch):
+    cfg, folder = done
+    control.order(gate_of(cfg).ledger, "pause", "tripwire", "odd")
+    monkeypatch.setattr(control, "holder", lambda _: 1)
+    with pytest.raises(Stopped, match="held or slowed"):
+        control.drill(folder, "ada")
+    assert gate_of(cfg).halt == "pause"
+    book = gate_of(cfg).ledger
+    control.order(book, "drill", "mallory", "")
+    control.order(book, "drill-end", "mallory", "")
+    assert gate_of(cfg).halt == "pause"  # also where it stands in the record
+    control.order(book, "stop", "ada", "one")
+    assert not approve(cfg, gate_of(cfg).halted, "resume")
+    control.order(book, "stop", "bob", "two")
+    with pytest.raises(NeedsHuman, match="--as resume"):
+        people.resume(folder, "ada")
+    assert gate_of(cfg).halt == "stop"
+
+
 WIRES = {
     "spent_share=0.01": "of the CPU-seconds are spent",
     "incidents=1": "1 incidents",

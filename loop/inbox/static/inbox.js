@@ -55,8 +55,7 @@ async function post(path, fields) {
     if (!answer.ok) throw new Error(told.error || answer.statusText);
     return told;
   }
-  if (!answer.ok) throw new Error(await answer.text());
-  return answer;
+  throw new Error(answer.ok ? "The server did not say that anything was recorded. Sign in again." : await answer.text());
 }
 
 // A key file as `heirloop keys new` writes it: PKCS #8 under PBES2 with PBKDF2-HMAC-SHA-256 and AES-256-CBC.
