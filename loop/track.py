@@ -39,7 +39,7 @@ class Wandb:
         try:
             import wandb
         except ImportError:
-            raise BadInput("tracker.kind is 'wandb', and wandb is not installed; `pip install -e '.[trusted]'` in the checkout or tracker=none") from None
+            raise BadInput("tracker.kind is 'wandb', and wandb is not installed; `pip install -e '.[trusted]'` or tracker=none") from None
         self._run = wandb.init(project="heirloop", name=study, dir=folder, mode=config.mode)
 
     def log(self, row: dict[str, Any]) -> None:

@@ -367,7 +367,10 @@ def test_an_escalation_by_one_is_answered_by_the_quorum_and_an_external_reviewer
     assert len(gate_of(cfg).authority(plan, "recipe")) == 2
 
 
-@pytest.mark.parametrize("mangle", [lambda e: e + b" ", lambda e: e.replace(b'{"payload"', b'{ "payload"'), lambda e: e.replace(b'"keyid":"', b'"keyid":"0')])
+DRESSED = [lambda e: e + b" ", lambda e: e.replace(b'{"payload"', b'{ "payload"'), lambda e: e.replace(b'"keyid":"', b'"keyid":"0')]
+
+
+@pytest.mark.parametrize("mangle", DRESSED)
 def test_one_decision_is_one_decision_however_its_bytes_are_dressed(tmp_path, go, mangle):
     cfg, plan = asked(tmp_path, go)
     sent = []
