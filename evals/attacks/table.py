@@ -114,7 +114,7 @@ ATTACKS: tuple[Attack, ...] = (
     Attack(id="E03", what="YAML tags and includes in a proposal", by="gate", defence="strict JSON", expect="not strict JSON"),
     Attack(id="E04", what="sitecustomize, .pth, conftest", by="box", defence=READ_ONLY),
     Attack(id="E05", what="walk memory for answers", by="box", defence="trusted code stays outside"),
-    Attack(id="E06", what="fake metrics", by="evaluator", defence="scores from predictions", after="malformed", role="predict"),
+    Attack(id="E06", what="fake metrics", by="evaluator", defence="scores from predictions", after="predictions hold nothing", role="predict"),
     Attack(id="E07", what="look for held-out data", by="box", defence="nothing of the host mounted"),
     Attack(id="E11", what="copy known weights, hard-coded seed", by="evaluator", defence="equal weights under other seeds", expect="equal"),
     Attack(id="E12", what="code in metadata", by="evaluator", defence="strict header", after="holds metadata"),

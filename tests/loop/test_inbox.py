@@ -22,6 +22,7 @@ from loop.verify import verify
 from sandbox import gate as gates
 from sandbox import keys
 from sandbox.canonical import digest
+from sandbox.decision import new_approval
 from sandbox.ledger import check_checkpoints
 
 pytest.importorskip("fastapi")
@@ -425,7 +426,7 @@ def test_a_form_needs_the_session_s_token_and_the_digest_typed(client):
     gate, half = gate_of(cfg), next(k for k in keys.public_keys() if k["name"] == "ada")
 
     def post(token=session.token, typed=name[:6], at=name, reason="fine", answer="approve"):
-        one = gates.new_approval(gate.rules, gate.subjects[name], "patch", answer, reason, 1, half)
+        one = new_approval(gate.rules, gate.subjects[name], "patch", answer, reason, 1, half)
         envelope = keys.sign(plain(one), keys.open_key("ada", "correct horse"), "approval").decode()
         told = {"token": token, "typed": typed, "envelope": envelope}
         return http.post(f"/runs/t/plan/{at}", data=told, headers=ORIGIN | {"accept": "application/json"})

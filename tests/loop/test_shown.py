@@ -181,7 +181,7 @@ def test_risk_flags_come_from_the_bytes_and_not_from_what_the_proposer_calls_the
     assert "class recipe does not cover: models/train.py" in flags("x = 3\n")
     assert "class patch does not cover: models/net.py" in flags("x = 4\n", file="models/net.py", change_class="patch")
     assert "structural: predictions" in flags("x = 5\n", file="models/net.py", change_class="structural")
-    assert "asks for more than is left of jobs" in flags(requested=replace(gate.plans[name].requested, jobs=10**6))
+    assert re.search("asks for more than is left of [a-z_, ]*jobs", flags(requested=replace(gate.plans[name].requested, jobs=10**6)))
     assert "U+202E" in flags("x = '\u202e'\n", change_class="patch") and "U+200B" in flags(hypothesis="a\u200bb")
     assert "look-alikes: pаss: U+0430 looks like a" in flags(hypothesis="pаss")
     assert "large" in flags("y = 1\n" * 300, change_class="patch") and "drifted" in flags("z = 1\n" * 60)
