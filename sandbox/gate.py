@@ -250,13 +250,13 @@ class Gate:
         if one.public in self.dead():
             raise VerificationFailed(f"the approval is signed by {one.reviewer!r}, whose key was revoked")
         self._same_world(one)
+        asked = self.requests.get((one.plan, one.change_class))
+        if asked and self.now() >= asked.expires:
+            raise VerificationFailed("the request was not decided on in time and is denied; silence is a no, and a late yes does not change it")
         if not one.issued - 300 <= self.now() < one.expires:
             raise VerificationFailed("the approval has expired; give a new one")
         if one.expires > one.issued + LONGEST_HOURS * HOUR:
             raise VerificationFailed(f"the approval lives longer than {LONGEST_HOURS} hours; give a shorter one")
-        asked = self.requests.get((one.plan, one.change_class))
-        if asked and self.now() >= asked.expires:
-            raise VerificationFailed("the request was not decided on in time and is denied; silence is a no, and a late yes does not change it")
         return one
 
     def _once(self, envelope: bytes, one: Mandate | Approval, known: Mapping[str, Mandate | Approval]) -> None:
