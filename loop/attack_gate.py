@@ -17,7 +17,7 @@ from loop.attack_court import PASSPHRASE, Court, instead, refused
 from loop.main import composed
 from loop.study import open_study
 from sandbox import control, keys
-from sandbox.canonical import digest
+from sandbox.canonical import canonical, digest
 from sandbox.decision import new_mandate
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def _unsigned(s: "Suite") -> str:
     c = s.court()
     name = c.plan()
     envelope = json.loads(c.sign(name, "ada"))
-    return c.decide(name, json.dumps({**envelope, "signatures": []}).encode())
+    return c.decide(name, canonical({**envelope, "signatures": []}))
 
 
 def _written(s: "Suite") -> str:
