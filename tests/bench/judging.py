@@ -11,6 +11,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from evals.beside import beside  # noqa: E402
 from evals.calibrate import Campaigns  # noqa: E402
 from evals.rules import RULES  # noqa: E402
 from loop.calibrate import FIGURES, calibrate, noise  # noqa: E402
@@ -73,6 +74,25 @@ def tables(found, real) -> None:
         print("| " + " | ".join([f"`{name}`", *map(str, told)]) + " |")
 
 
+def curse(accepts: int = 120, paired: float = 0.0877 * 2**0.5) -> None:
+    """Print how well an accepted gain is corrected: default rule, level 0.005, 12 pairs; gains in standard deviations of a paired gain."""
+    known = {"rule": "group_sequential", "level": 0.005, "effect": 0.0, "deviation": 0.0877, "most": 12, "first_look": 4}
+    for true in (0.3, 0.7, 1.0, 1.5, 2.12):
+        cells = []
+        for kind in ("normal", "bimodal"):
+            rng = np.random.default_rng(7)
+            noise = rng.standard_normal((12_000, 12)) if kind == "normal" else np.subtract(*rng.choice([1.0, 1.0, 0.1], (2, 12_000, 12))) / 0.6
+            x = paired * (true + noise)
+            kept, pairs = RULES["group_sequential"].play(x, level=0.005, effect=0.0, deviation=0.0877, first_look=4)
+            rows = [row[:n] for row, n in zip(x[kept][:accepts], pairs[kept][:accepts], strict=True)]
+            found = [(row.mean() / paired, one) for row in rows if (one := beside(row, **known)).corrected is not None]
+            raw = np.median([m for m, _ in found]) - true
+            right = np.median([one.corrected for _, one in found]) / paired - true
+            covers = np.mean([one.low <= true * paired <= one.high for _, one in found])
+            cells += [f"{kept.mean():.1%}", f"{len(found)}", f"{raw:+.2f}", f"{right:+.2f}", f"{covers:.2f}"]
+        print(f"| {true} | " + " | ".join(cells) + " |")
+
+
 def main(task: str = "addition", png: str = "") -> None:
     import matplotlib
 
@@ -84,6 +104,7 @@ def main(task: str = "addition", png: str = "") -> None:
     scores(axes[0], noise(task))
     found = calibrate(task, "simulated", unattended=False)
     tables(found, calibrate(task, "real", unattended=False))
+    curse()
     rates(axes[1], found["rules"])
     powers(axes[2])
     figure.savefig(FIGURES / "judging.svg", metadata={"Date": None})
