@@ -69,6 +69,8 @@ class TaskSetup:
     "modular: p"
     levels: int = 5
     "digits: grey levels of a pixel"
+    side: Literal[8, 4] = 8
+    "digits: pixels a side"
     train_items: int = 20_000
     "items in one training file"
     held_out: int = 500
@@ -96,7 +98,7 @@ class TaskSetup:
 
     def format(self) -> Task:
         """Return the token format alone, as it goes into a box."""
-        names = ("name", "digits", "modulus", "levels", "train_items", "held_out", "train_digits", "hold_carries", "notebook")
+        names = ("name", "digits", "modulus", "levels", "side", "train_items", "held_out", "train_digits", "hold_carries", "notebook")
         return Task(**{name: getattr(self, name) for name in names})
 
 
