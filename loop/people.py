@@ -202,7 +202,7 @@ def apply_amendment(folder: Path, prefix: str) -> int:
     config = parse(Config, body["config"])
     with gate.ledger.transaction() as txn:
         txn.append("amended", {**{key: body[key] for key in ("version", "config", "decided", "reviewers")}, "amendment": name, "by": said["by"]})
-        budget.amend(txn, config.budget, config.arms())
+        budget.amend(txn, config.budget, config.payers())
         gate.end_grants(txn)
     return int(body["version"])
 

@@ -120,7 +120,9 @@ def _ended(folder: Path, entries: list[Entry], signed: int) -> None:
 def _blobs(kind: str, body: dict[str, Any]) -> list[str]:
     if kind == "job":
         return [d for d in [*body["result"]["outputs"].values(), body["result"]["log"]] if d]
-    return [body["digest"]] if kind in ("data", "questions") else []
+    if kind == "plan":
+        return [d for d in (body["plan"].get("proposal"),) if d]
+    return [body["digest"]] if kind in ("data", "questions", "notebook", "history") else [body["proposal"]] if kind == "invalid" else []
 
 
 def _scores(store: Store, facts: Facts, ledger: Ledger) -> int:

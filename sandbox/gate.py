@@ -36,8 +36,10 @@ ATTEMPTS = 3
 """How often a job that the box lost may be granted anew."""
 HUMAN = ("person", "external")
 """Kinds of reviewer whose approval is a person's."""
-COVERED: dict[str, set[str]] = {"recipe": set(), "unseal": set(), "patch": {"models/train.py"}}
+COVERED: dict[str, set[str]] = {"recipe": set(), "unseal": set(), "patch": {"models/train.py"}, "propose": {"program"}}
 """Files that a plan of a class may change against its parent; a class that is not named may change any."""
+ACTS = ("start", "propose", "unseal")
+"""Purposes of plans that nothing is promoted or deployed from."""
 REFUSALS_PER_HOUR = 20
 LONGEST_HOURS = 24 * 365
 """The longest life of a decision on one subject."""
@@ -93,7 +95,7 @@ class Gate:
                                  reviewers=tuple(body["reviewers"]), decided=body["decided"])  # fmt: skip
         elif kind in ("plan", "probe"):
             plan = body_plan(body)
-            classes: tuple[str, ...] = (plan.change_class,) if plan.purpose == "unseal" else (plan.change_class, "promote", "deploy")
+            classes: tuple[str, ...] = (plan.change_class,) if plan.purpose in ACTS else (plan.change_class, "promote", "deploy")
             (self.plans if kind == "plan" else self.probes)[body["digest"]] = plan  # a probe can be decided on and nothing else
             if kind == "plan" and plan.parent in self.recalled:
                 self.recalled.add(body["digest"])
