@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     import libcst as cst
 
 
+WHERE = {"loss", "order", "schedule", "update"}
+"""Regions that operators change; how a net learns from its notebook is not among them."""
+
+
 def mutate(text: str, rng: Random, *, others: Sequence[str] = (), most: int = 3) -> tuple[str, tuple[str, ...]]:
     """Return a program changed by one to `most` operators and what each did; `others` are programs to take whole regions from.
 
@@ -44,7 +48,7 @@ def _apply(text: str, name: str, rng: Random) -> tuple[str, str] | None:
     """Apply one operator to one region; return the text and what was done, None where there is nothing to change."""
     import libcst as cst
 
-    bodies = regions(text)
+    bodies = {where: body for where, body in regions(text).items() if where in WHERE}
     if not bodies:
         return None
     where = rng.choice(sorted(bodies))
@@ -60,7 +64,7 @@ def _apply(text: str, name: str, rng: Random) -> tuple[str, str] | None:
 
 def _graft(text: str, other: str, rng: Random) -> tuple[str, str] | None:
     mine, theirs = regions(text), regions(other)
-    names = sorted(name for name in mine.keys() & theirs.keys() if mine[name] != theirs[name])
+    names = sorted(name for name in mine.keys() & theirs.keys() & WHERE if mine[name] != theirs[name])
     if not names:
         return None
     where = rng.choice(names)
