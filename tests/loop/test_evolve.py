@@ -2,24 +2,29 @@
 
 import random
 
+import numpy as np
 import pytest
-from fakes import FakeBox
+from fakes import FakeBox, outcome, predictions
+from safetensors.numpy import load, save
 
-from configs.build import parse, plain, strict_json
+from configs.build import parse, strict_json
+from configs.cost import parameters
 from configs.history import History, Trial
-from configs.recipe import GRID, Recipe, grid
+from configs.job import Order
+from configs.recipe import Recipe, grid
 from configs.records import Proposal
 from configs.study import Evolve, Proposer
+from configs.tokens import layout
+from evals.data import _images
 from loop import evolve, patch
-from loop.ideas import IDEAS
 from loop.mutate import mutate
 from loop.plan import change
 from loop.scene import Scene
+from loop.verify import verify
 from tests.conftest import ROOT
 from tests.loop.test_cycle import config, entries, go, mandate  # noqa: F401
 
 TRAIN = (ROOT / "models" / "train.py").read_text()
-FILES = {"models/train.py": TRAIN.encode()}
 
 
 def child(seed: int) -> str:
@@ -106,7 +111,7 @@ def test_what_is_no_news_is_drawn_again():
     """The ablation is the bound: at the least one, the same stream repeats an earlier program."""
     seen = {}
     for seed in range(60):
-        _, recipe, text, _ = proposed(scene([trial()], seed=seed, knobs=0.0, edits=1))
+        _, _, text, _ = proposed(scene([trial()], seed=seed, knobs=0.0, edits=1))
         seen.setdefault(text, seed)
     text, seed = next(iter(seen.items()))
     trials, sources = [trial(), trial("s1", outcome="failed")], {"s0": TRAIN, "s1": text}
@@ -141,7 +146,7 @@ def test_hostile_text_in_the_history_gives_a_proposal_or_a_refusal_never_a_crash
 @pytest.mark.parametrize("given", [scene(), scene(sources={}), scene([trial("gone")], {}), scene(source="gone"),
                                    scene([trial(outcome="failed")] * 9, source="gone")], ids=range(5))  # fmt: skip
 def test_an_empty_archive_gives_a_valid_proposal(given):
-    risk, recipe, text, _ = proposed(given)
+    _, recipe, text, _ = proposed(given)
     assert (recipe, text) != (Recipe(), TRAIN)
 
 
@@ -152,24 +157,41 @@ def test_a_grid_without_choice_still_ends():
     assert proposed(given)[0] == "patch"
 
 
-def test_a_study_evolves_programs_verifies_and_takes_edits_into_its_champion(tmp_path, go):  # noqa: F811
-    """On a box where a program is better the more of it was changed: accepted patches, parents that are not pristine, nothing crashes."""
-    from loop.verify import verify
+class ProgramBox(FakeBox):
+    """A box in which a program is the better the more of it was changed; its weights carry how much, as real ones carry what was learned."""
 
-    def quality(execution):
-        return None
+    def __init__(self):
+        super().__init__(lambda order: 0.0, script=self.learned)
+        images = _images(5)
+        self.right = dict(zip(map(bytes, images[:, :-1]), images[:, -1], strict=True))
 
-    cfg = config(tmp_path, "gates=programs", "proposer=evolve", "study.arms=[evolve]", "study.generations=3", "study.proposals=4",
-                 "objective.feedback=rounded", "autonomy=autonomous")  # fmt: skip
+    def learned(self, execution):
+        order = parse(Order, strict_json(execution.files["job.json"]))
+        lay, rng = layout(order.task, order.recipe), np.random.default_rng(order.seed)
+        if order.role == "train":
+            far = patch.apart(patch.grams(execution.files["models/train.py"].decode()), patch.grams(TRAIN))
+            weights = rng.standard_normal(parameters(order.recipe, lay)).astype(np.float32)
+            weights[0] = min(0.95, 0.2 + far / 300)
+            return outcome(files={"weights.safetensors": save({"w": weights}), "claims.json": b"{}"})
+        asked = load(execution.files["questions.safetensors"])["questions"]
+        tokens = np.array([[self.right.get(bytes(row), 2)] for row in asked], np.uint8)
+        tokens[rng.random(len(tokens)) > load(execution.files["weights.safetensors"])["w"][0]] = 0
+        return outcome(files={"predictions.safetensors": predictions(tokens, lay.vocabulary)})
+
+
+def test_a_study_evolves_programs_promotes_edited_ones_and_verifies(tmp_path, go):  # noqa: F811
+    cfg = config(tmp_path, "gates=programs", "proposer=evolve", "study.arms=[evolve]", "study.generations=4", "study.proposals=3",
+                 "objective.feedback=rounded", "box.parallel=1", "objective.confirmations=4", "study.confirm_replicates=8",
+                 "budget.jobs=1000", "gates.unattended.jobs=1000", "task=digits")  # fmt: skip
     mandate(cfg)
-    box = FakeBox(lambda order: 0.1, script=quality)
-    result = go(cfg, box)
-    plans = [e.body["plan"] for e in entries(cfg) if e.kind == "plan" and e.body["plan"]["purpose"] == "candidate"]
-    assert result["finished"] and len(plans) == 12 and {p["change_class"] for p in plans} == {"patch"}
-    assert any("idea: " in p["hypothesis"] for p in plans) and len({p["bundle"] for p in plans}) > 8
-    charged = [e.body for e in entries(cfg) if e.kind == "settle" and "propose" in str(e.body)]
-    assert charged and verify(tmp_path / "runs" / "t")["scores"] > 0
-
-
-def test_every_idea_names_a_function_of_the_pristine_program():
-    assert all(f"def {one.function}(" in TRAIN for one in IDEAS.values()) and len(GRID) > 10 and plain(Recipe())
+    result = go(cfg, ProgramBox())
+    facts = entries(cfg)
+    plans = {e.body["digest"]: e.body["plan"] for e in facts if e.kind == "plan"}
+    offered = [p for p in plans.values() if p["purpose"] == "candidate"]
+    promoted = [plans[e.body["plan"]] for e in facts if e.kind == "champion"][1:]
+    assert result["finished"] and len(offered) == 12 and {p["change_class"] for p in offered} == {"patch"}
+    assert promoted and len({p["bundle"] for p in offered}) == 12
+    later = [p for p in offered if p["generation"] > promoted[0]["generation"]]
+    assert all(p["parent"] != offered[0]["parent"] for p in later)  # edits of an edited champion
+    assert [e.body["spent"]["cpu_us"] for e in facts if e.kind == "settle" and "propose" in e.body["accounts"]]
+    assert verify(tmp_path / "runs" / "t")["scores"] > 0
