@@ -369,7 +369,7 @@ class Evolve:
     explore: float = 0.3
     "probability that the parent is any elite; otherwise the better its rank, the likelier"
     knobs: float = 0.5
-    "probability that a proposal changes a knob of the parent's recipe, too"
+    "probability that a proposal changes knobs of the parent's recipe, too"
     novelty: int = 4
     "a program of the same recipe that differs from an earlier one in fewer token threes is drawn again; one changed token makes about 6"
     edits: int = 3
@@ -389,7 +389,7 @@ class Proposer:
     name: str
     "proposer of a study that names no arms"
     mutations: int = 3
-    "local: the most knobs that one proposal changes"
+    "local, evolve: the most knobs that one proposal changes"
     evolve: Evolve = field(default_factory=Evolve)
     "evolve: its program database"
     hostile_share: float = 0.5

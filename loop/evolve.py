@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from random import Random
 
 from configs.build import plain
 from configs.errors import BadInput
@@ -20,7 +19,7 @@ from configs.recipe import Recipe
 from loop.mutate import mutate
 from loop.patch import apart, check, edits, grams
 from loop.rivals import propose_local
-from loop.scene import Scene, proposal
+from loop.scene import Scene, draw, proposal
 
 ATTEMPTS = 20
 """Children that are drawn until one is new; after them a step in the recipe is proposed."""
@@ -131,22 +130,19 @@ def _child(scene: Scene, parent: Parent, inspirations: Sequence[Parent]) -> tupl
     except BadInput:
         text, said = parent.source, ()
     if rng.random() < settings.knobs or not said:
-        recipe, words = _step(scene, recipe, rng)
+        recipe, words = _step(scene, recipe)
         said += words
     return (text, recipe, said) if said else None
 
 
-def _step(scene: Scene, recipe: Recipe, rng: Random) -> tuple[Recipe, tuple[str, ...]]:
-    """Change one knob to another value of the grid; a value that does not fit the other knobs leaves the recipe as it is."""
-    name = rng.choice(sorted(scene.history.grid))
-    values = [value for value in scene.history.grid[name] if value != getattr(recipe, name)]
-    if not values:
-        return recipe, ()
-    value = rng.choice(values)
-    try:
-        return Recipe(**{**plain(recipe), name: value}), (f"{name} becomes {value}",)
-    except BadInput:
-        return recipe, ()
+def _step(scene: Scene, recipe: Recipe) -> tuple[Recipe, tuple[str, ...]]:
+    """Change one to `mutations` knobs to other values of the grid, as `local` does; what cannot be changed leaves the recipe as it is."""
+    grid, before = scene.history.grid, plain(recipe)
+    open_knobs = sorted(name for name, values in grid.items() if any(v != before[name] for v in values))
+    names = scene.rng.sample(open_knobs, min(len(open_knobs), scene.rng.randint(1, scene.settings.mutations)))
+    found = draw(scene.rng, recipe, {name: tuple(v for v in grid[name] if v != before[name]) for name in names})
+    after = plain(found)
+    return found, tuple(f"{name} becomes {after[name]}" for name in after if after[name] != before[name])
 
 
 def novel(text: str, recipe: Recipe, trials: Sequence[Trial], sources: Mapping[str, str], bound: int) -> bool:
