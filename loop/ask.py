@@ -17,7 +17,8 @@ from configs.records import JobCount, Plan, Proposal
 from evals.ladder import Told, told
 from loop.archive import Facts
 from loop.measure import proposed
-from loop.propose import Scene, proposer
+from loop.propose import proposer
+from loop.scene import Scene
 from loop.study import charge_proposer
 from sandbox.canonical import canonical
 

@@ -25,7 +25,7 @@ from loop.ask import ask, history_of
 from loop.choose import choose
 from loop.measure import compute_ratio, replicate
 from loop.plan import change, make, source
-from loop.propose import draw
+from loop.scene import draw
 from loop.study import Running
 from sandbox.budget import look
 from sandbox.canonical import digest

@@ -122,7 +122,9 @@ def _blobs(kind: str, body: dict[str, Any]) -> list[str]:
         return [d for d in [*body["result"]["outputs"].values(), body["result"]["log"]] if d]
     if kind == "plan":
         return [d for d in (body["plan"].get("proposal"),) if d]
-    return [body["digest"]] if kind in ("data", "questions", "notebook", "history") else [body["proposal"]] if kind == "invalid" else []
+    if kind == "invalid":  # an empty answer has no bytes
+        return [d for d in (body.get("proposal"),) if d]
+    return [body["digest"]] if kind in ("data", "questions", "notebook", "history") else []
 
 
 def _scores(store: Store, facts: Facts, ledger: Ledger) -> int:
