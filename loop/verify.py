@@ -122,6 +122,10 @@ def _blobs(kind: str, body: dict[str, Any]) -> list[str]:
         return [d for d in [*body["result"]["outputs"].values(), body["result"]["log"]] if d]
     if kind == "plan":
         return [d for d in (body["plan"].get("proposal"),) if d]
+    if kind == "answer":
+        return [d for d in (body["answer"]["text"],) if d]
+    if kind == "call":
+        return [body["call"]["body"]]
     return [body["digest"]] if kind in ("data", "questions", "notebook", "history") else [body["proposal"]] if kind == "invalid" else []
 
 
