@@ -32,6 +32,7 @@ from loop.study import Running, open_study, read_config
 from loop.summary import summary
 from loop.verify import checked, record
 from sandbox import control
+from sandbox.call import key
 from sandbox.canonical import canonical
 from sandbox.gate import Gate
 from sandbox.ledger import Ledger
@@ -105,6 +106,8 @@ def entry(overrides: Sequence[str]) -> None:
 
 def execute(config: Config) -> dict[str, Any]:
     """Run a study; return its summary. Raises what stops it; everything recorded stays."""
+    if config.proposer.llm and any(proposer(arm).where == "outside" for arm in config.arms()):
+        key(config.proposer.llm)  # before anything is written: a key that is missing, or that stands where its variable's name should
     running = open_study(config)
     if (running.folder / "STOP").exists() or running.gate.refresh().halt == "stop":
         running.sandbox.box.close()

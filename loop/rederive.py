@@ -36,6 +36,8 @@ class Replay(Gate):
         self.verdicts: dict[str, str] = {}
         self.reserved: dict[str, tuple[list[str], Any]] = {}
         self.started: set[str] = set()
+        self.spent: dict[str, Any] = {}
+        self.calls: dict[str, tuple[str, int, str]] = {}
         self.accounts: set[str] = set()
         self.ended = False
 
@@ -161,11 +163,14 @@ def _call(r: Replay, body: dict[str, Any]) -> None:
     r.ready(grant, r.at)
     r.running.add(grant.nonce)
     r.started.add(grant.nonce)
+    r.calls[grant.nonce] = (request.plan, request.index, body["digest"])
 
 
 def _answer(r: Replay, body: dict[str, Any]) -> None:
     _job(r, body)
     answer = parse(Answer, body["answer"])
+    need(r.calls.pop(body["nonce"], None) == (body["plan"], body["index"], body["digest"]), "it answers another question")
+    need(r.spent.pop(body["nonce"], None) == plain(answer.charged), "what it charges was not settled")
     need(bool(answer.text) == (answer.status in ("ok", "breach")), f"an answer with status {answer.status} and text {answer.text[:12]!r}")
 
 
@@ -190,6 +195,8 @@ def _reserve(r: Replay, body: dict[str, Any]) -> None:
 
 def _settle(r: Replay, body: dict[str, Any]) -> None:
     need(r.reserved.pop(body["key"], None) == (body["accounts"], body["released"]), "it settles what was not reserved")
+    if body["key"] in r.calls:
+        r.spent[body["key"]] = body["spent"]
 
 
 def _account(r: Replay, body: dict[str, Any]) -> None:

@@ -42,11 +42,13 @@ def send(data: bytes, status=200, **headers) -> Reply:
 
 
 def completion(content, usage=(100, 20), finish="stop", **more) -> bytes:
-    """A chat completion; without usage where it is None."""
+    """A chat completion; usage is (question, answer), None for none, or whatever else is to stand there."""
     body = {"id": "x", "object": "chat.completion", "model": "stub",
             "choices": [{"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": finish}], **more}  # fmt: skip
+    if isinstance(usage, tuple):
+        usage = {"prompt_tokens": usage[0], "completion_tokens": usage[1], "total_tokens": sum(usage)}
     if usage is not None:
-        body["usage"] = {"prompt_tokens": usage[0], "completion_tokens": usage[1], "total_tokens": sum(usage)}
+        body["usage"] = usage
     return json.dumps(body).encode()
 
 
