@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from configs.build import need
+from configs.call import Endpoint
 from configs.cost import Cost
 from configs.job import Limits
 from configs.objective import Objective
@@ -396,6 +397,8 @@ class Proposer:
     "evolve: its program database"
     hostile_share: float = 0.5
     "hostile: share of the proposals that are attacks; the others are those of `local`"
+    llm: Endpoint | None = None
+    "llm: the outside model that is asked, and what one question may cost; null: none"
 
     def __post_init__(self) -> None:
         need(1 <= self.mutations <= 16, "mutations", self.mutations, "between 1 and 16")
