@@ -56,8 +56,12 @@ class Study:
 class TaskSetup:
     """One task with its compute and its measured constants (docs/tasks.md)."""
 
-    name: Literal["addition", "modular", "digits"]
-    "token format"
+    name: Literal["addition", "modular", "digits", "custom"]
+    "token format; custom: that of `file`"
+    file: str = ""
+    "custom: a Python file of at most 50 lines that yields the items (docs/plugs.md); trusted code of a person, run outside every box"
+    file_digest: str = ""
+    "sha256 of that file; filled in when the study is composed, and pinned by it"
     digits: int = 3
     "addition: digits per operand"
     modulus: int = 97
@@ -72,6 +76,14 @@ class TaskSetup:
     "addition: digits of the operands in training and splits; fewer than `digits` opens the slice `longer`; 0: all"
     hold_carries: bool = False
     "addition: keep sums in which every column carries out of training; they are the slice `carries` in any case"
+    question: int = 0
+    "custom: columns of a question; filled in from the file, like the next three"
+    answer: int = 0
+    "custom: columns of an answer"
+    values: int = 0
+    "custom: distinct values of a column"
+    items: str = ""
+    "custom: digest of all items"
     planned_cpu_us: int
     "planned CPU-microseconds of one training"
     cost: Cost
@@ -84,11 +96,14 @@ class TaskSetup:
     def __post_init__(self) -> None:
         need(1_000 <= self.planned_cpu_us <= 10**12, "planned_cpu_us", self.planned_cpu_us, "between 1000 and 10^12")
         need(0 < self.seed_deviation < 1, "seed_deviation", self.seed_deviation, "between 0 and 1")
+        own = bool(self.file) == bool(self.file_digest) == (self.name == "custom")
+        need(own, "file", self.file, "a path with task custom, and empty with any other")
         self.format()
 
     def format(self) -> Task:
         """Return the token format alone, as it goes into a box."""
-        names = ("name", "digits", "modulus", "levels", "train_items", "held_out", "train_digits", "hold_carries")
+        names = ("name", "digits", "modulus", "levels", "train_items", "held_out", "train_digits", "hold_carries",
+                 "question", "answer", "values", "items")  # fmt: skip
         return Task(**{name: getattr(self, name) for name in names})
 
 
@@ -269,6 +284,10 @@ class Gates:
     "a pinned reviewer outside who is called about every incident too; empty: none"
     tripwires: Tripwires = field(default_factory=Tripwires)
     "what pauses the study by itself"
+    file: str = ""
+    "a Python file of at most 50 lines whose `gate` may add a no to every decision on a plan (docs/plugs.md); empty: none"
+    file_digest: str = ""
+    "sha256 of that file; filled in when the study is composed, and pinned by it"
 
     def __post_init__(self) -> None:
         need(1 <= self.expire_hours <= 24 * 365, "expire_hours", self.expire_hours, "between 1 and 8760")
@@ -276,6 +295,7 @@ class Gates:
             need(1 <= getattr(self, name) <= 10**6, name, getattr(self, name), "between 1 and 10^6")
         need(0 <= self.patience_seconds <= 10**8, "patience_seconds", self.patience_seconds, "between 0 and 10^8")
         need(0 <= self.canaries <= 1, "canaries", self.canaries, "between 0 and 1")
+        need(bool(self.file) == bool(self.file_digest), "file_digest", self.file_digest, "the digest of `file`, and empty without one")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -445,6 +465,11 @@ class Config:
         need(self.budget.jobs >= jobs, "budget.jobs", self.budget.jobs, f"at least {jobs}, {what}")
         seconds = -(-cpu // 1_000_000)
         need(self.budget.cpu_seconds >= seconds, "budget.cpu_seconds", self.budget.cpu_seconds, f"at least {seconds}, {what}")
+
+    def files(self) -> dict[str, tuple[str, str]]:
+        """Return the people's own files that the study names: field -> (path, digest)."""
+        named = {"task.file": (self.task.file, self.task.file_digest), "gates.file": (self.gates.file, self.gates.file_digest)}
+        return {field: found for field, found in named.items() if found[0]}
 
     def trials(self) -> int:
         """Return how many scores a campaign plans to tell its proposer, the baseline's included."""

@@ -23,7 +23,7 @@ from configs.errors import BadInput, HeirloopError, Stopped, VerificationFailed
 from configs.study import Config
 from evals.judge import least, spend
 from evals.metrics import rounded
-from loop import track
+from loop import own, track
 from loop.cycle import Campaign
 from loop.plan import ROOT
 from loop.propose import PROPOSERS
@@ -42,7 +42,7 @@ from sandbox.send import Caller
 def check(composed: DictConfig) -> Config:
     """Return composed values as the typed configuration; raise BadInput naming the field that is wrong."""
     try:
-        config = parse(Config, OmegaConf.to_object(composed))
+        config = parse(Config, own.named(OmegaConf.to_object(composed)))
     except OmegaConfBaseException as error:
         raise BadInput(str(error).splitlines()[0]) from None
     for name in config.arms():

@@ -7,6 +7,7 @@ from typing import Any
 from configs.build import parse, plain, strict_json
 from configs.errors import BadInput, Stopped, VerificationFailed
 from configs.study import Config
+from loop import own
 from loop.archive import Archive
 from loop.report import incident_page
 from loop.shown import body_of, facts, rows, visible
@@ -175,7 +176,10 @@ def amend(folder: Path, overrides: Sequence[str], who: str, why: str, repin: boo
             raise BadInput(f"CHANGES holds {one!r}; it should be field=value under {', '.join(AMENDABLE)}")
         key, _, value = one.partition("=")
         OmegaConf.update(whole, key, OmegaConf.from_dotlist([f"v={value}"]).v)
-    config = parse(Config, OmegaConf.to_object(whole))
+        if key in ("gates", "gates.file"):
+            OmegaConf.update(whole, "gates.file_digest", "")
+    config = parse(Config, own.named(OmegaConf.to_object(whole)))
+    own.load(config, gate.store)
     reviewers = list(gate.rules.reviewers)
     if repin:
         reviewers = [one for one in reviewers if one["name"] == SCRIPTED] + keys.reviewers()

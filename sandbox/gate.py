@@ -19,7 +19,7 @@ from configs.build import parse, plain, strict_json
 from configs.errors import BadInput, Denied, NeedsHuman, Stopped, VerificationFailed
 from configs.records import CLASSES, COMPUTED_TASKS, Amount, Entry, Grant, Plan
 from configs.study import Config, Quorum
-from sandbox import budget, incident, keys
+from sandbox import budget, incident, keys, own
 from sandbox.canonical import canonical, digest
 from sandbox.decision import HOUR, Approval, Mandate, Policy, Request, Subject, body_plan, distance, policy, unix
 from sandbox.ledger import META, Ledger, Transaction
@@ -74,6 +74,7 @@ class Gate:
         self._at: dict[str, float] = {}
         self._used: set[str] = set()
         self._done: dict[tuple[str, str], int] = {}
+        self._own_said: dict[tuple[str, str, str], str] = {}
 
     def refresh(self, txn: Transaction | None = None) -> "Gate":
         """Read what is new in the ledger, and nothing else; within a transaction, what it holds."""
@@ -309,6 +310,8 @@ class Gate:
         found = self.subjects.get(subject)
         if found is None or change_class not in found.classes or found.version != self.rules.version:
             raise Denied(f"{subject[:12]} ({change_class}) is not of this study as it stands now")
+        if no := self.own_refusal(subject, change_class):
+            raise Denied(f"plan {subject[:12]} ({change_class}) was refused by the study's own gate: {no}")
         uncovered = ""
         if rule == "mandate" and change_class == "promote" and self.computable(self.plans[subject]):
             uncovered = "is computable (code could compute the answers of this task), which no mandate promotes"
@@ -321,6 +324,19 @@ class Gate:
                     return (name,)
             uncovered = uncovered or f"waits for a mandate; `heirloop mandate grant study={self.rules.config.study.name}` gives a mandate"
         return self._quorum(subject, change_class, now, uncovered)
+
+    def own_refusal(self, subject: str, change_class: str) -> str:
+        """Return why the study's own gate (gates.file) says no to a plan, or nothing. It can add a no and never a yes; no answer is a no.
+
+        It is not asked about amendments, orders and canaries, so that people can always take it out again.
+        """
+        pin, plan = self.rules.config.gates.file_digest, self.plans.get(subject)
+        if not pin or plan is None:
+            return ""
+        known = (pin, subject, change_class)
+        if known not in self._own_said:
+            self._own_said[known] = own.refusal(pin, plain(plan), change_class)
+        return self._own_said[known]
 
     def _lives(self, given: Mandate | Approval, now: float, dead: set[str]) -> bool:
         """Tell whether a decision still stands: in time, key not revoked, given under the study root in force."""
