@@ -17,6 +17,8 @@ from configs.records import Amount
 from configs.tokens import Task
 
 Rule = Literal["mandate", "approve", "deny"]
+START = "start"
+"""The arm of the trials that every arm starts from; each is a repeat of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +33,8 @@ class Study:
     "proposers that run side by side; empty: the one of group `proposer`"
     repeats: int = 1
     "independent campaigns per arm"
+    start_trials: int = 0
+    "random trials of the notebook that every arm starts from, made once and charged to the study; at least 16 where weights propose"
     generations: int = 3
     "generations per campaign, the baseline not counted"
     proposals: int = 4
@@ -43,8 +47,9 @@ class Study:
     def __post_init__(self) -> None:
         need(bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", self.name)), "name", self.name, "a plain folder name")
         need(0 <= self.seed < 2**53, "seed", self.seed, "a whole number from 0")
-        need(len(set(self.arms)) == len(self.arms), "arms", self.arms, "a list without repetition")
+        need(len(set(self.arms)) == len(self.arms) and START not in self.arms, "arms", self.arms, f"a list without repetition and without {START!r}")
         need(1 <= self.repeats <= 1000, "repeats", self.repeats, "between 1 and 1000")
+        need(0 <= self.start_trials <= 10_000, "start_trials", self.start_trials, "between 0 and 10000")
         need(1 <= self.generations <= 10_000, "generations", self.generations, "between 1 and 10000")
         need(1 <= self.proposals <= 1000, "proposals", self.proposals, "between 1 and 1000")
         need(1 <= self.confirm_replicates <= 1000, "confirm_replicates", self.confirm_replicates, "between 1 and 1000")
@@ -84,6 +89,8 @@ class TaskSetup:
     "custom: distinct values of a column"
     items: str = ""
     "custom: digest of all items"
+    notebook: bool = False
+    "whether nets also have the tokens of the notebook; needed where weights propose (arm `self`)"
     planned_cpu_us: int
     "planned CPU-microseconds of one training"
     cost: Cost
@@ -95,6 +102,7 @@ class TaskSetup:
 
     def __post_init__(self) -> None:
         need(1_000 <= self.planned_cpu_us <= 10**12, "planned_cpu_us", self.planned_cpu_us, "between 1000 and 10^12")
+        need(self.notebook or not self.baseline.notebook, "baseline.notebook", self.baseline.notebook, "0 where task.notebook is false")
         need(0 < self.seed_deviation < 1, "seed_deviation", self.seed_deviation, "between 0 and 1")
         own = bool(self.file) == bool(self.file_digest) == (self.name == "custom")
         need(own, "file", self.file, "a path with task custom, and empty with any other")
@@ -102,7 +110,7 @@ class TaskSetup:
 
     def format(self) -> Task:
         """Return the token format alone, as it goes into a box."""
-        names = ("name", "digits", "modulus", "levels", "train_items", "held_out", "train_digits", "hold_carries",
+        names = ("name", "digits", "modulus", "levels", "train_items", "held_out", "train_digits", "hold_carries", "notebook",
                  "question", "answer", "values", "items")  # fmt: skip
         return Task(**{name: getattr(self, name) for name in names})
 
@@ -147,6 +155,8 @@ class Budget:
     "hard limits of one train job"
     predict: Limits = field(default_factory=Limits)
     "hard limits of one predict job"
+    propose: Limits = field(default_factory=Limits)
+    "hard limits of one propose job"
 
     def __post_init__(self) -> None:
         for name in ("cpu_seconds", "wall_seconds", "jobs", "output_mib"):
@@ -189,7 +199,7 @@ class Caps:
     "plans and promotions that it lets pass in an hour; beyond it they need approval"
 
     def __post_init__(self) -> None:
-        known = ("recipe", "patch", "structural", "proposer", "promote")
+        known = ("recipe", "patch", "structural", "proposer", "propose", "promote")
         for name in self.classes:
             need(name in known, "classes", name, f"one of {', '.join(known)}")
         for name in ("jobs", "cpu_seconds", "hours", "drift", "per_hour"):
@@ -228,6 +238,8 @@ class Quorums:
     "edited net.py"
     proposer: Quorum | None = None
     "edited propose.py"
+    propose: Quorum | None = None
+    "asking weights, a program in a box or an outside model for proposals"
     promote: Quorum | None = None
     "a new champion"
     deploy: Quorum | None = None
@@ -310,6 +322,8 @@ class Rules:
     "edited net.py"
     proposer: Rule = "deny"
     "edited propose.py"
+    propose: Rule = "deny"
+    "asking weights, a program in a box or an outside model for proposals"
     promote: Rule = "deny"
     "a new champion"
     deploy: Rule = "deny"
@@ -370,9 +384,27 @@ class Proposer:
     "proposer of a study that names no arms"
     mutations: int = 3
     "local: the most knobs that one proposal changes"
+    program: str = ""
+    "command: an executable, or a Python script, that runs in a box: history as a JSON line in, a proposal a line out (docs/proposers.md)"
+    program_digest: str = ""
+    "sha256 of that file; filled in when the study is composed, and pinned by it"
+    file: str = ""
+    "command: instead of a program, a Python file of one's own of at most 50 lines, run in the same way (docs/plugs.md)"
+    file_digest: str = ""
+    "sha256 of that file; filled in likewise"
+    replay: str = ""
+    "replay: folder of the run whose proposals are made again"
+    replay_arm: str = ""
+    "replay: arm of that run"
+    replay_digest: str = ""
+    "digest of the list of those proposals; filled in likewise"
 
     def __post_init__(self) -> None:
         need(1 <= self.mutations <= 16, "mutations", self.mutations, "between 1 and 16")
+        need(not (self.program and self.file), "program/file", (self.program, self.file), "one of the two")
+        for name in ("program", "file", "replay"):
+            pin = getattr(self, f"{name}_digest")
+            need(bool(getattr(self, name)) == bool(pin), f"{name}_digest", pin, f"the digest of `{name}`, and empty without one")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -434,7 +466,7 @@ class Config:
     "folder that holds the runs"
 
     def __post_init__(self) -> None:
-        for name in ("train", "predict"):
+        for name in ("train", "predict", "propose"):
             limits: Limits = getattr(self.budget, name)
             total = self.budget.cpu_seconds * 1_000_000
             need(limits.cpu_us <= total, f"budget.{name}.cpu_us", limits.cpu_us, f"at most the study's {total}")
@@ -456,9 +488,10 @@ class Config:
         study, looks, planned = self.study, self.budget.looks, self.objective.confirmations
         need(planned is None or planned >= study.generations, "objective.confirmations", planned, f"at least study.generations {study.generations}")
         campaigns = len(self.arms()) * study.repeats
-        for split, each in (("feedback", self.trials()), ("gate", study.generations + (study.final_replicates > 0))):
-            held = getattr(looks, split)
-            need(held >= campaigns * each, f"budget.looks.{split}", held, f"at least the {campaigns * each} looks that the study plans")
+        for split, each, start in (("feedback", self.trials() - study.start_trials, study.start_trials),
+                                   ("gate", study.generations + (study.final_replicates > 0), 0)):  # fmt: skip
+            held, wanted = getattr(looks, split), campaigns * each + start
+            need(held >= wanted, f"budget.looks.{split}", held, f"at least the {wanted} looks that the study plans")
         most = max(study.confirm_replicates, study.final_replicates)
         jobs, cpu = 4 * most + 2, 2 * most * self.task.planned_cpu_us
         what = f"for one confirmation with {most} replicates"
@@ -468,12 +501,14 @@ class Config:
 
     def files(self) -> dict[str, tuple[str, str]]:
         """Return the people's own files that the study names: field -> (path, digest)."""
-        named = {"task.file": (self.task.file, self.task.file_digest), "gates.file": (self.gates.file, self.gates.file_digest)}
+        mine = self.proposer
+        named = {"task.file": (self.task.file, self.task.file_digest), "gates.file": (self.gates.file, self.gates.file_digest),
+                 "proposer.file": (mine.file, mine.file_digest), "proposer.program": (mine.program, mine.program_digest)}  # fmt: skip
         return {field: found for field, found in named.items() if found[0]}
 
     def trials(self) -> int:
-        """Return how many scores a campaign plans to tell its proposer, the baseline's included."""
-        return 1 + self.study.generations * self.study.proposals
+        """Return how many scores a campaign plans to tell its proposer, those of the start and the baseline included."""
+        return self.study.start_trials + 1 + self.study.generations * self.study.proposals
 
     def confirmations(self) -> int:
         """Return how many confirmations of a campaign share alpha."""
@@ -486,3 +521,7 @@ class Config:
     def arms(self) -> tuple[str, ...]:
         """Return the arms of the study."""
         return self.study.arms or (self.proposer.name,)
+
+    def payers(self) -> tuple[str, ...]:
+        """Return the arms that have an account: those of the study, and the start that all share."""
+        return (*self.arms(), *((START,) if self.study.start_trials else ()))

@@ -2,19 +2,50 @@
 
 An item is stored in *canonical* order, one uint8 token a column: question, separator, answer. A recipe may
 reorder the columns (operands, answer); it never changes what they hold, so a layout is a permutation and the
-trusted side reads predictions back in canonical order. Standard library only.
+trusted side reads predictions back in canonical order. A net that proposes has one more document format, the notebook: past
+trials as outcome and knob-value pairs. Standard library only.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from configs.build import need
-from configs.recipe import Recipe
+from configs.recipe import GRID, Recipe
 
 PLUS, EQUALS = 0, 1
 """Tokens 0 and 1 are '+' and '=' in every task; values start at 2."""
 FIRST_VALUE = 2
 PIXEL_SIDE = 8
+BUCKETS = 4
+"""Outcomes in a notebook: quarters of the trials by rank, 0 the worst."""
+ASK = BUCKETS
+"""Notebook token that stands where the outcome is asked for."""
+FIRST_PAIR = ASK + 1
+PAIRS: dict[str, int] = {name: FIRST_PAIR + sum(map(len, list(GRID.values())[:i])) for i, name in enumerate(GRID)}
+"""First token of each knob's values: one token says knob and value."""
+NOTEBOOK = FIRST_PAIR + sum(map(len, GRID.values()))
+GROUPS: tuple[int, ...] = (0,) * BUCKETS + (1,) + tuple(i + 2 for i, values in enumerate(GRID.values()) for _ in values)
+"""Group of each notebook token: outcomes, ASK, then a group per knob."""
+DOCUMENT = len(GRID) + 2
+"""Tokens of a notebook document: outcome or ASK, a pair per knob, outcome."""
+
+
+def pairs(recipe: Recipe) -> list[int]:
+    """Return a recipe's pair tokens in the order of the grid; a value off the grid counts as the nearest."""
+    return [PAIRS[name] + _nearest(values, getattr(recipe, name)) for name, values in GRID.items()]
+
+
+def unpaired(tokens: Sequence[int]) -> dict[str, Any]:
+    """Return the knob values that pair tokens say, in any order."""
+    known = {first + i: (name, value) for name, first in PAIRS.items() for i, value in enumerate(GRID[name])}
+    return dict(known[token] for token in tokens)
+
+
+def _nearest(values: tuple[Any, ...], value: Any) -> int:
+    if value in values:
+        return values.index(value)
+    return min(range(len(values)), key=lambda i: abs(float(values[i]) - float(value)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +76,8 @@ class Task:
     "custom only: distinct values of a column; 2 to 250"
     items: str = ""
     "custom only: digest of all items that the file yields"
+    notebook: bool = False
+    "whether the net also has the tokens of the notebook, so that it can learn from past trials and propose"
 
     def __post_init__(self) -> None:
         need(1 <= self.digits <= 6, "digits", self.digits, "between 1 and 6")
@@ -74,13 +107,20 @@ class Layout:
     """Column order of one task under one recipe."""
 
     vocabulary: int
-    "number of distinct tokens"
+    "number of distinct tokens of the task"
+    notebook: int
+    "number of tokens of the notebook, which follow those of the task; 0: none"
     question: int
     "columns before the answer, separator included"
     answer: int
     "columns of the answer"
     order: tuple[int, ...]
     "order[i] is the canonical column that stands at position i; a permutation of question + answer columns"
+
+
+def document(lay: Layout) -> Layout:
+    """Return the layout of a notebook's documents, in which every column but the first is to be told."""
+    return Layout(vocabulary=lay.notebook, notebook=0, question=1, answer=DOCUMENT - 1, order=tuple(range(DOCUMENT)))
 
 
 def layout(task: Task, recipe: Recipe) -> Layout:
@@ -103,7 +143,8 @@ def layout(task: Task, recipe: Recipe) -> Layout:
     tail = list(range(len(question), len(question) + answer))
     if recipe.answer_order == "reversed":
         tail.reverse()
-    return Layout(vocabulary=vocabulary, question=len(question), answer=answer, order=tuple(question + tail))
+    extra = NOTEBOOK if task.notebook else 0
+    return Layout(vocabulary=vocabulary, notebook=extra, question=len(question), answer=answer, order=tuple(question + tail))
 
 
 def _operands(n: int, order: str) -> list[int]:

@@ -12,7 +12,7 @@ from typing import Any
 from safetensors.numpy import load
 
 from configs.build import need, plain
-from configs.recipe import GRID, Recipe
+from configs.recipe import Recipe, grid
 from configs.study import Config
 from evals import task as asked
 from evals.data import Items
@@ -62,7 +62,7 @@ def settings(task: str, trainings: int, recipes: int, overrides: Sequence[str]) 
 def _draws(count: int) -> list[Recipe]:
     rng, found = random.Random(1), list[Recipe]()
     while len(found) < count:
-        knobs = {name: rng.choice(values) for name, values in GRID.items()}
+        knobs = {name: rng.choice(values) for name, values in grid(False).items()}
         found += [Recipe(**knobs)] if knobs["width"] % knobs["heads"] == 0 else []
     return found
 

@@ -20,13 +20,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from configs.build import parse
 from configs.errors import BadInput, HeirloopError, Stopped, VerificationFailed
-from configs.study import Config
+from configs.study import START, Config
 from evals.judge import least, spend
 from evals.metrics import rounded
 from loop import own, track
 from loop.cycle import Campaign
 from loop.plan import ROOT
-from loop.propose import PROPOSERS
+from loop.propose import ARMS, proposer
 from loop.report import write
 from loop.study import Running, open_study, read_config
 from loop.summary import summary
@@ -38,6 +38,9 @@ from sandbox.ledger import Ledger
 from sandbox.run import replay as replay_job
 from sandbox.send import Caller
 
+LEAST = 16
+"""Trials that a notebook starts with at least; from fewer, weights that propose collapse onto one corner (docs/proposers.md)."""
+
 
 def check(composed: DictConfig) -> Config:
     """Return composed values as the typed configuration; raise BadInput naming the field that is wrong."""
@@ -46,8 +49,11 @@ def check(composed: DictConfig) -> Config:
     except OmegaConfBaseException as error:
         raise BadInput(str(error).splitlines()[0]) from None
     for name in config.arms():
-        if name not in PROPOSERS:
-            raise BadInput(f"study.arms names {name!r}; it should be one of {', '.join(PROPOSERS)}")
+        if ARMS.get(name, name) == "notebook" and not (config.task.notebook and config.study.start_trials >= LEAST):
+            raise BadInput(f"arm {name} proposes from a notebook; it needs task.notebook=true and study.start_trials of at least {LEAST}")
+        wanted = proposer(name).needs
+        if wanted and not any(getattr(config.proposer, one) for one in wanted):
+            raise BadInput(f"arm {name} needs a setting; give {' or '.join(f'proposer.{one}' for one in wanted)}")
     rule, most, level = config.objective.acceptance, config.study.confirm_replicates, spend(config.objective.alpha, config.confirmations(), ())
     if least(config.objective, level, most) is None:
         raise BadInput(f"study.confirm_replicates is {most}; {rule} at level {level:.2g} ({config.objective.alpha:g} over {config.confirmations()} "
@@ -97,6 +103,7 @@ def execute(config: Config) -> dict[str, Any]:
     try:
         with View(running) as view, _watched(running), Caller(Gate(running.ledger, running.sandbox.store), running.folder).calling():
             campaigns = [Campaign(running, arm, repeat, None, view.say) for repeat in range(config.study.repeats) for arm in config.arms()]
+            _side_by_side(running, [Campaign(running, START, i, None, view.say) for i in range(config.study.start_trials)])
             _side_by_side(running, campaigns)
         if not running.archive.facts().closed:
             running.ledger.append("end", {"reason": "every campaign ended"})

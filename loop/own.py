@@ -1,15 +1,17 @@
 """People's own files in a study: named and pinned when it is composed, unchanged when it is opened, in the store to be shown at its gates."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from configs.errors import VerificationFailed
+from configs.errors import BadInput, VerificationFailed
 from configs.study import Config, TaskSetup
 from evals.data import OWN
 from sandbox import own
 from sandbox.canonical import canonical, digest
+from sandbox.ledger import Ledger
 from sandbox.store import Store
 
 
@@ -18,10 +20,10 @@ def named(composed: Any) -> Any:
 
     Raises BadInput for a file that is none, VerificationFailed for one that is not the pinned one.
     """
-    for group in ("task", "gates"):
+    for group, field, read in NAMED:
         found = composed.get(group) if isinstance(composed, dict) else None
-        if isinstance(found, dict) and isinstance(found.get("file"), str) and found["file"]:
-            _pin(found, f"{group}.file")
+        if isinstance(found, dict) and isinstance(found.get(field), str) and found[field]:
+            _pin(found, group, field, read)
             if group == "task":
                 found |= _sizes(found["file_digest"], found)
     return composed
@@ -50,14 +52,36 @@ def task_items(task: TaskSetup) -> None:
         _sizes(task.file_digest, {"items": task.items})
 
 
-def _pin(found: dict[str, Any], field: str) -> None:
-    pinned = found.get("file_digest")
-    if pinned and own.known(str(pinned)) and not Path(found["file"]).exists():
+def recorded(folder: str, arm: str) -> dict[str, str]:
+    """Return a run's proposals of one arm: `repeat:generation:index` -> digest of the text in its store; raises BadInput where there are none."""
+    found: dict[str, str] = {}
+    for entry in Ledger.file(Path(folder) / "ledger.sqlite").entries():
+        body = entry.body["plan"] if entry.kind == "plan" else entry.body if entry.kind == "invalid" else {}
+        if body.get("arm") == arm and body.get("purpose", "candidate") == "candidate":
+            found[f"{body['repeat']}:{body['generation']}:{body['index']}"] = body["proposal"]
+    if not found:
+        raise BadInput(f"proposer.replay is {folder!r}, in which arm {arm!r} proposed nothing; name a run and one of its arms (proposer.replay_arm)")
+    return found
+
+
+NAMED: tuple[tuple[str, str, Callable[[dict[str, Any], str], str]], ...] = (
+    ("task", "file", lambda found, where: own.name(found["file"], where)),
+    ("gates", "file", lambda found, where: own.name(found["file"], where)),
+    ("proposer", "file", lambda found, where: own.name(found["file"], where)),
+    ("proposer", "program", lambda found, where: own.keep(own.read(found["program"], where, own.PROGRAM_BYTES))),
+    ("proposer", "replay", lambda found, where: digest(recorded(found["replay"], str(found.get("replay_arm", ""))))),
+)
+"""(group, field, how its digest is found) of everything that a study names by its path."""
+
+
+def _pin(found: dict[str, Any], group: str, field: str, read: Callable[[dict[str, Any], str], str]) -> None:
+    pinned = found.get(f"{field}_digest")
+    if pinned and own.known(str(pinned)) and not Path(found[field]).exists():
         return  # the kept copy is what runs
-    now = own.name(found["file"], field)
+    now = read(found, f"{group}.{field}")
     if pinned and now != pinned:
-        raise VerificationFailed(f"{field} {found['file']} is {now[:12]} and {str(pinned)[:12]} is pinned; restore the file, or pin this one")
-    found["file_digest"] = now
+        raise VerificationFailed(f"{group}.{field} {found[field]} is {now[:12]} and {str(pinned)[:12]} is pinned; restore it, or pin this one")
+    found[f"{field}_digest"] = now
 
 
 def _sizes(pin: str, pinned: dict[str, Any]) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def _nothing(r: Replay, body: dict[str, Any]) -> None:
 
 
 def _study(r: Replay, body: dict[str, Any]) -> None:
-    r.limits |= budget.study_limits(r.rules.config.budget, r.rules.config.arms())
+    r.limits |= budget.study_limits(r.rules.config.budget, r.rules.config.payers())
 
 
 def _plan(r: Replay, body: dict[str, Any]) -> None:
@@ -202,7 +202,7 @@ def _amended(r: Replay, body: dict[str, Any]) -> None:
 
 
 def _limit(r: Replay, body: dict[str, Any]) -> None:
-    r.limits |= budget.study_limits(r.rules.config.budget, r.rules.config.arms())
+    r.limits |= budget.study_limits(r.rules.config.budget, r.rules.config.payers())
 
 
 def _control(r: Replay, body: dict[str, Any]) -> None:

@@ -202,10 +202,11 @@ def _small(name: str, size: int) -> None:
 
 def _of_plan(gate: Gate, name: str, plan: Plan) -> dict[str, Any]:
     parent, approved = gate.plans.get(plan.parent), gate.approved_before(name)
-    last, store = gate.plans[approved], gate.store
+    last, store, by = gate.plans[approved], gate.store, gate.subjects[name].by
     before = plain(parent.recipe) if parent else {}
     return {
-        "what": "plan", "proposer": plan.arm, "hypothesis_raw": plan.hypothesis, "predicted_gain": plan.predicted_gain,
+        "what": "plan", "proposer": plan.arm + (f", handed in by {by}" if by else ""),
+        "hypothesis_raw": plan.hypothesis, "predicted_gain": plan.predicted_gain,
         "lineage": _lineage(gate, plan), "settings_raw": differing(before, plain(plan.recipe)),
         "parent_diff": diff(store, parent.bundle, plan.bundle) if parent else (),
         "approved": approved, "approved_settings_raw": differing(plain(last.recipe), plain(plan.recipe)),

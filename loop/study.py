@@ -212,7 +212,7 @@ def _begin(ledger: Ledger, config: Config, box: Box) -> None:
     }
     with ledger.transaction() as txn:
         txn.append("study", body)
-        budget.open_study(txn, config.budget, config.arms())
+        budget.open_study(txn, config.budget, config.payers())
 
 
 def pinned(config: Config, secret: bytes) -> list[dict[str, str]]:

@@ -124,7 +124,9 @@ def _blobs(kind: str, body: dict[str, Any]) -> list[str]:
         return [d for d in [*body["result"]["outputs"].values(), body["result"]["log"]] if d]
     if kind in ("study", "amended"):
         return [pin for _, pin in parse(Config, body["config"]).files().values()]
-    return [body["digest"]] if kind in ("data", "questions") else []
+    if kind in ("plan", "invalid"):
+        return [d for d in ((body["plan"] if kind == "plan" else body).get("proposal"),) if d]
+    return [body["digest"]] if kind in ("data", "questions", "notebook", "history", "handed") else []
 
 
 def _scores(store: Store, facts: Facts, ledger: Ledger) -> int:

@@ -36,8 +36,10 @@ ATTEMPTS = 3
 """How often a job that the box lost may be granted anew."""
 HUMAN = ("person", "external")
 """Kinds of reviewer whose approval is a person's."""
-COVERED: dict[str, set[str]] = {"recipe": set(), "unseal": set(), "patch": {"models/train.py"}}
+COVERED: dict[str, set[str]] = {"recipe": set(), "unseal": set(), "patch": {"models/train.py"}, "propose": {"program"}}
 """Files that a plan of a class may change against its parent; a class that is not named may change any."""
+ACTS = ("start", "propose", "unseal")
+"""Purposes of plans that nothing is promoted or deployed from."""
 REFUSALS_PER_HOUR = 20
 LONGEST_HOURS = 24 * 365
 """The longest life of a decision on one subject."""
@@ -75,6 +77,7 @@ class Gate:
         self._used: set[str] = set()
         self._done: dict[tuple[str, str], int] = {}
         self._own_said: dict[tuple[str, str, str], str] = {}
+        self._handed: dict[tuple[str, int, str], str] = {}
 
     def refresh(self, txn: Transaction | None = None) -> "Gate":
         """Read what is new in the ledger, and nothing else; within a transaction, what it holds."""
@@ -94,14 +97,17 @@ class Gate:
                                  reviewers=tuple(body["reviewers"]), decided=body["decided"])  # fmt: skip
         elif kind in ("plan", "probe"):
             plan = body_plan(body)
-            classes: tuple[str, ...] = (plan.change_class,) if plan.purpose == "unseal" else (plan.change_class, "promote", "deploy")
+            classes: tuple[str, ...] = (plan.change_class,) if plan.purpose in ACTS else (plan.change_class, "promote", "deploy")
             (self.plans if kind == "plan" else self.probes)[body["digest"]] = plan  # a probe can be decided on and nothing else
             if kind == "plan" and plan.parent in self.recalled:
                 self.recalled.add(body["digest"])
             self.subjects[body["digest"]] = Subject(
                 digest=body["digest"], classes=classes, objective=plan.objective, requested=plan.requested, parent=plan.parent,
                 generation=plan.generation, arm=plan.arm, version=plan.version,
+                by=self._handed.get((plan.arm, plan.repeat, plan.proposal), ""),
             )  # fmt: skip
+        elif kind == "handed":
+            self._handed[body["arm"], body["repeat"], body["digest"]] = str(body["by"])
         elif kind == "amendment":
             self.subjects[body["digest"]] = Subject(digest=body["digest"], classes=("amend",), objective=body["objective"], requested=Amount(),
                                                     parent=self.rules.decided, generation=body["version"], version=self.rules.version,
@@ -536,6 +542,10 @@ class Gate:
         parent = self.plans.get(plan.parent)
         if plan.parent and (plan.parent not in self.champions or parent is None):
             raise Denied(f"plan {name[:12]} starts from {plan.parent[:12]}, which is no champion of this study")
+        program = self.store.get_bundle(plan.bundle).get("program") if plan.purpose == "propose" else None
+        mine = self.rules.config.proposer
+        if program is not None and digest(program) not in {mine.program_digest, mine.file_digest}:
+            raise Denied(f"plan {name[:12]} brings along a program that the study does not name")
         if parent and plan.change_class in COVERED and plan.bundle != parent.bundle:
             before, after = self.store.get_bundle(parent.bundle), self.store.get_bundle(plan.bundle)
             beyond = {f for f in before.keys() | after.keys() if before.get(f) != after.get(f)} - COVERED[plan.change_class]

@@ -1,8 +1,8 @@
-"""What a person plugs in: one Python file of their own for a task, a proposer or a gate, named by a study and pinned by its digest.
+"""What people plug in: a Python file of their own for a task, a proposer or a gate, or a program that proposes, pinned by its digest.
 
 Naming a file copies it to the user's own folder. A task or gate is run here from such a copy alone, never from one that a run brought
 along, in a child process without environment, with hard limits on time, memory and output and none to write files. Beyond that it has
-this user's rights: it is trusted code of a person. (A proposer's file runs in a box.) Refuses more than 50 lines and what is no UTF-8.
+this user's rights: it is trusted code of a person. (What proposes runs in a box.) Refuses files of more than 50 lines and what is no UTF-8.
 """
 
 import os
@@ -16,7 +16,7 @@ from configs.errors import BadInput, VerificationFailed
 from sandbox import keys
 from sandbox.canonical import canonical, digest
 
-MOST_LINES, MOST_BYTES = 50, 8_000
+MOST_LINES, MOST_BYTES, PROGRAM_BYTES = 50, 8_000, 4_000_000
 MEMORY_BYTES = 4 * 2**30
 TASK_SECONDS, GATE_SECONDS = 60, 2
 """CPU-seconds of one call; it is killed after five times as many by the clock."""
@@ -47,13 +47,18 @@ while data:
 
 
 def name(path: str, where: str) -> str:
-    """Name a file: copy it to the user's folder and return its digest. Raises BadInput; `where` is the field that names it."""
+    """Name a Python file: copy it to the user's folder and return its digest. Raises BadInput; `where` is the field that names it."""
     data = read(path, where, MOST_BYTES)
     try:
         lines = len(data.decode().splitlines())
     except UnicodeDecodeError:
         raise BadInput(f"{where} is {path!r}, which is no UTF-8; it should be a Python file") from None
     need(lines <= MOST_LINES, where, f"{path}, {lines} lines", f"a Python file of at most {MOST_LINES} lines")
+    return keep(data)
+
+
+def keep(data: bytes) -> str:
+    """Copy bytes to the user's folder of named files and return their digest."""
     kept = _kept(digest(data))
     if not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

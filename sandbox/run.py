@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from configs.build import parse, plain
 from configs.errors import BudgetExhausted, VerificationFailed
 from configs.job import Outcome
-from configs.records import Amount, Entry, Grant, Job, JobResult, Plan
+from configs.records import Amount, Entry, Grant, Job, JobResult, Plan, stage
 from configs.study import Config
 from sandbox import budget, gate, incident
 from sandbox.box.base import Box, Execution
@@ -23,6 +23,7 @@ KILLED = "killed"
 OUTPUTS = {
     "train": {"weights.safetensors": 16_000_000, "claims.json": 10_000},
     "predict": {"predictions.safetensors": 16_000_000},
+    "propose": {"proposals.jsonl": 1_000_000},
 }
 
 
@@ -48,7 +49,7 @@ def worst_case(job: Job) -> Amount:
 
 def accounts(grant: Grant, plan: Plan) -> tuple[str, ...]:
     """Return the accounts that pay: root, the stage, the arm that proposed it, and the decision that allowed it."""
-    sub = {"train": "train", "predict": "predict"}.get(grant.role, "evaluate")
+    sub = "propose" if plan.purpose == "propose" else {"train": "train", "predict": "predict"}.get(grant.role, "evaluate")
     return ("root", sub, budget.arm_account(plan.arm), gate.account(grant.authority))
 
 
@@ -141,12 +142,11 @@ def _check(sandbox: Sandbox, job: Job, grant: Grant) -> Plan:
 
 def allowed(plan: Plan, job: Job, grant: Grant, config: Config) -> bool:
     """Tell whether a job is the one that a grant of this plan allows, with the study's task and hard limits."""
-    own = job.role in ("train", "predict")
+    own = not job.role.startswith("champion")
     exact = (plan.bundle, plan.recipe, plan.steps) if own else (plan.reference, plan.reference_recipe, plan.reference_steps)
     same = (job.plan, job.role, job.index) == (grant.plan, grant.role, grant.index)
-    trains = job.role.endswith("train")
-    role, limits = ("train", config.budget.train) if trains else ("predict", config.budget.predict)
-    fixed = (job.order.role, job.limits, job.order.task) == (role, limits, config.task.format())
+    role = stage(job.role)
+    fixed = (job.order.role, job.limits, job.order.task) == (role, getattr(config.budget, role), config.task.format())
     return same and fixed and (job.bundle, job.order.recipe, job.order.steps) == exact
 
 
