@@ -89,9 +89,10 @@ def read(answer: str, source: str) -> str:
     need(isinstance(inside, list) and all(isinstance(e, dict) for e in inside), "edits", inside, "a list of edits")
     edits = [{"file": FILE, **e} for e in inside] + [{"file": FILE, "search": s, "replace": r} for s, r in blocks]
     found["edits"] = edits
-    need(bool(edits or found["knobs"]), "the answer", "without knobs and edits", "a proposal that changes something")
     whole = json.dumps(found)
-    within_regions(source, parse(Proposal, strict_json(whole)).edits)
+    proposal = parse(Proposal, strict_json(whole))
+    need(bool(proposal.edits or proposal.knobs), "the answer", "without knobs and edits", "a proposal that changes something")
+    within_regions(source, proposal.edits)
     return whole
 
 

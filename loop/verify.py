@@ -124,11 +124,11 @@ def _blobs(kind: str, body: dict[str, Any]) -> list[str]:
         return [d for d in [*body["result"]["outputs"].values(), body["result"]["log"]] if d]
     if kind == "plan":
         return [d for d in (body["plan"].get("proposal"),) if d]
-    if kind == "answer":
-        return [d for d in (body["answer"]["text"],) if d]
+    if kind in ("answer", "invalid"):
+        return [d for d in (body["proposal"] if kind == "invalid" else body["answer"]["text"],) if d]
     if kind == "call":
         return [body["call"]["body"]]
-    return [body["digest"]] if kind in ("data", "questions", "notebook", "history") else [body["proposal"]] if kind == "invalid" else []
+    return [body["digest"]] if kind in ("data", "questions", "notebook", "history") else []
 
 
 def _proposals(store: Store, facts: Facts) -> None:
