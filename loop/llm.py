@@ -17,13 +17,12 @@ from configs.errors import BadInput, Paused, Stopped
 from configs.history import History, Trial
 from configs.recipe import RANGES, Recipe
 from configs.records import Edit, Proposal
+from loop.patch import FILE, check, regions
 from loop.study import Running
 from sandbox.call import call, question
 from sandbox.canonical import digest
 from sandbox.gate import Halted
 
-FILE = "models/train.py"
-MARK = re.compile(r"^[ \t]*#[ \t]*(?:region\b.*|endregion\b.*)$", re.MULTILINE)
 STARTS = 50
 """How many places of an answer are tried as the begin of its JSON object; what is beyond is not read."""
 SHOWN = 12
@@ -53,30 +52,17 @@ class Unusable(BadInput):
         self.text = text
 
 
-def regions(source: str) -> dict[str, tuple[int, int]]:
-    """Return the marked regions of a source file: name -> (start, end) of the text between its marks."""
-    found, name, start, at = dict[str, tuple[int, int]](), "", 0, 0
-    for line in source.split("\n"):
-        if line.startswith("# region: "):
-            name, start = line[10:].strip(), at + len(line) + 1
-        elif line.rstrip() == "# endregion" and name:
-            found[name], name = (start, at), ""
-        at += len(line) + 1
-    return found
-
-
 def within_regions(source: str, edits: Sequence[Edit]) -> str:
-    """Return a source with edits applied in turn; raises BadInput for one that is not unique, leaves a region or touches a mark."""
-    marks = MARK.findall(source)
+    """Return a source with edits applied in turn; raises BadInput for one that is not unique, and for what leaves the regions or is no Python."""
+    text = source
     for number, edit in enumerate(edits):
         need(edit.file == FILE, f"edits[{number}].file", edit.file, FILE)
-        count, at = source.count(edit.search), source.find(edit.search)
+        count = text.count(edit.search)
         need(count == 1, f"edits[{number}].search", edit.search, f"text that occurs once in {FILE}; it occurs {count} times")
-        inside = [name for name, (start, end) in regions(source).items() if start <= at and at + len(edit.search) <= end]
-        need(bool(inside), f"edits[{number}].search", edit.search, f"inside one of the marked regions: {', '.join(regions(source))}")
-        source = source.replace(edit.search, edit.replace)
-        need(MARK.findall(source) == marks, f"edits[{number}].replace", edit.replace, "text that leaves the region marks as they are")
-    return source
+        text = text.replace(edit.search, edit.replace)
+    if edits:
+        check(source, text)
+    return text
 
 
 def read(answer: str, source: str) -> str:
@@ -219,8 +205,8 @@ def _optional(endpoint: Endpoint, history: History, source: str) -> list[tuple[s
     failed = [t for t in history.trials if t.failure][-FAILURES:]
     errors = [json.dumps({"changed": _changed(history, t), "error": t.failure}) for t in reversed(failed)]
     trials = [json.dumps(_trial(history, t)) for t in chosen(history.trials)]
-    spans = regions(source) if endpoint.edits else {}
-    parts = [(f"region {name} of {FILE}", [source[start:end].rstrip("\n")]) for name, (start, end) in spans.items()]
+    bodies = regions(source) if endpoint.edits else {}
+    parts = [(f"region {name} of {FILE}", [body.rstrip("\n")]) for name, body in bodies.items()]
     return [("the last failures", errors), ("trials, the best first", trials[:4]), *parts, ("more trials", trials[4:])]
 
 

@@ -17,7 +17,8 @@ from configs.history import History, Trial
 from configs.recipe import Recipe, grid
 from configs.records import Proposal
 from loop import ask, llm, rederive
-from loop.llm import chosen, prompt, read, regions
+from loop.llm import chosen, prompt, read
+from loop.patch import regions
 from loop.verify import verify
 from sandbox import call as door
 from sandbox.canonical import digest
@@ -91,11 +92,12 @@ def test_each_try_has_a_grant_of_its_own_and_is_charged(tmp_path, go):
     (propose(), "changes something"), (propose(depth=2), "changes nothing"),
     (say('{"hypothesis": "x", "knobs": {"depth": 1}, "reward": 1}'), "reward"),
     (say('{"hypothesis": "x", "knobs": {"depth": 1, "depth": 3}}'), "twice"),
-    (say(PATCH.replace("    warm = int(recipe.warmup * steps)", "def main(")), "inside one of the marked regions"),
+    (say("<<<<<<< SEARCH\nimport sys\n=======\nimport sys, os\n>>>>>>> REPLACE"), "outside its marked regions"),
     (say(PATCH.replace("    warm = int(recipe.warmup * steps)", "return recipe.learning_rate")), "occurs 4 times"),
-    (say(PATCH.replace("steps) + 10", "steps)\n# endregion\nimport os")), "region marks"),
+    (say(PATCH.replace("steps) + 10", "steps)\n# endregion\n# region: more")), "outside its marked regions"),
+    (say(PATCH.replace("steps) + 10", "steps")), "does not compile"),
 ], ids=["refusing", "refusing in a field", "malformed", "huge", "unknown knob", "out of range", "wrong type", "empty", "no change", "unknown key",
-        "a key twice", "outside a region", "not unique", "closing a region"])  # fmt: skip
+        "a key twice", "outside a region", "not unique", "closing a region", "no Python"])  # fmt: skip
 def test_an_unusable_answer_is_a_recorded_charged_invalid_proposal(tmp_path, go, reply, words):
     cfg, server = run(tmp_path, go, [reply], "study.generations=1", "study.proposals=2")
     invalid = kinds(cfg, "invalid")
@@ -303,7 +305,7 @@ def test_a_question_shows_objective_knobs_regions_the_best_and_diverse_trials_an
     rules, text = shown(prompt(ENDPOINT, history(*trials), SOURCE, "Better means: more.", (2, 1, 4), 7))
     assert "SEARCH" in rules and "Better means: more." in text and "proposal 2 of 4 of generation 2" in text
     assert all(f'"knob": "{name}"' in text for name in grid(False))
-    assert all(SOURCE[start:end].rstrip("\n") in text for start, end in regions(SOURCE).values()) and set(regions(SOURCE)) >= {"schedule", "loss"}
+    assert all(body.rstrip("\n") in text for body in regions(SOURCE).values()) and set(regions(SOURCE)) >= {"schedule", "loss"}
     assert '"score": 0.29' in text and "cpu 4" in text and "cpu 2" in text and "cpu 1" not in text
     assert len(chosen(trials)) == llm.SHOWN and chosen(trials)[0].score == 0.29 and any(t.failure for t in chosen(trials))
 
