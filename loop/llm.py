@@ -140,11 +140,23 @@ def _objects(text: str) -> Iterator[str]:
         try:
             found, end = decoder.raw_decode(text, at)
         except (ValueError, RecursionError):
-            at += 1
+            at = _beyond(text, at)
             continue
         if isinstance(found, dict):
             yield text[at:end]
         at = end
+
+
+def _beyond(text: str, at: int) -> int:
+    """Return where to look on after a brace that begins no whole object: behind a broken one, so that no part of it counts as a proposal."""
+    if not re.match(r'\{\s*"', text[at : at + 200]):
+        return at + 1
+    depth = 0
+    for found in re.finditer(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[{}]', text[at:], re.DOTALL):  # an open string ends with the text, so that this is linear
+        depth += {"{": 1, "}": -1}.get(found[0], 0)
+        if depth == 0:
+            return at + found.end()
+    return len(text)
 
 
 def schema(grid: dict[str, tuple[Any, ...]]) -> dict[str, Any]:
@@ -195,7 +207,7 @@ def _knobs(history: History) -> str:
     def values(name: str, choices: Sequence[Any]) -> str:
         return "{:g} to {:g}".format(*RANGES[name]) if name in RANGES else ", ".join(json.dumps(v) for v in choices)
 
-    rows = [f"{name}: now {json.dumps(now[name])}; {values(name, choices)}" for name, choices in history.grid.items()]
+    rows = [f"{json.dumps({name: now[name]})} now; {values(name, choices)}" for name, choices in history.grid.items()]
     return "KNOBS (width must be divisible by heads)\n" + "\n".join(rows)
 
 

@@ -304,7 +304,7 @@ def test_a_question_shows_objective_knobs_regions_the_best_and_diverse_trials_an
     trials += [trial(failure=f"limit: cpu {i}", depth=3) for i in range(5)]
     rules, text = shown(prompt(ENDPOINT, history(*trials), SOURCE, "Better means: more.", (2, 1, 4), 7))
     assert "SEARCH" in rules and "Better means: more." in text and "proposal 2 of 4 of generation 2" in text
-    assert all(f"\n{name}: now " in text for name in grid(False))
+    assert all(f'\n{{"{name}": ' in text for name in grid(False))
     assert all(body.rstrip("\n") in text for body in regions(SOURCE).values()) and set(regions(SOURCE)) >= {"schedule", "loss"}
     assert '"score": 0.29' in text and "cpu 4" in text and "cpu 2" in text and "cpu 1" not in text
     assert len(chosen(trials)) == llm.SHOWN and chosen(trials)[0].score == 0.29 and any(t.failure for t in chosen(trials))
@@ -352,8 +352,10 @@ def test_the_form_of_an_answer_is_forgiven(answer):
     '{"knobs": {}, "edits": [{"search": "a", "replace": "", "exec": "x"}]}', "<<<<<<< SEARCH\na", "<<<<<<< SEARCH\n=======\nx\n>>>>>>> REPLACE",
     '{"a":' * 100_000, "{" * 100_000, "<think>" * 30_000, '{"hypothesis": "' + "h" * 70_000 + '", "knobs": {"depth": 1}}', "[" * 100_000,
     '{"knobs": {"depth": ' + "9" * 5000 + "}}",
+    '{"' + '\\"' * 100_000,
+    '{"hypothesis": "cut off", "knobs": {"depth": 1}, "predic', '{"hypothesis": "broken", "not that": {"depth": 1}, "knobs": }',
     '{"hypothesis": 5, "knobs": {"depth": 1}}', '{"knobs": {"depth": 1}, "predicted_gain": "much"}',
-], ids=range(20))  # fmt: skip
+], ids=range(23))  # fmt: skip
 def test_the_content_of_an_answer_is_not(answer):
     with pytest.raises(BadInput):
         read(answer, SOURCE)
