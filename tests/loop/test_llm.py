@@ -70,7 +70,8 @@ def test_a_study_is_proposed_by_an_outside_model_charged_by_its_usage_and_verifi
     payers = [b["accounts"] for b in kinds(cfg, "settle") if b["spent"]["tokens"]]
     assert all(p[:3] == ["root", "propose", "arm llm"] and p[3].startswith("grant:") for p in payers)
     assert [p["jobs"] for p in plans(cfg, "propose")] == [[{"role": "ask", "count": 2}]] * 2
-    assert plans(cfg, "propose")[0]["requested"]["tokens"] >= 2 * 3 * 24_000
+    first = plans(cfg, "propose")[0]  # what people see at the gate
+    assert first["requested"]["tokens"] >= 2 * 3 * 24_000 and first["hypothesis"] == f"asks the outside model default at {server.url} for 2 proposals"
     assert [p["changed"] for p in plans(cfg, "candidate")][:2] == [{"depth": 1}, {"width": 96}] and all(p["asked"] for p in plans(cfg, "candidate"))
 
 
