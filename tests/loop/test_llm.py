@@ -12,7 +12,7 @@ from test_tamper import Edited, fails, rewritten, second
 
 from configs.build import parse, strict_json
 from configs.call import Endpoint
-from configs.errors import BadInput, BudgetExhausted, NeedsHuman, Paused, VerificationFailed
+from configs.errors import BadInput, BudgetExhausted, NeedsHuman, Paused, Stopped, VerificationFailed
 from configs.history import History, Trial
 from configs.recipe import Recipe, grid
 from configs.records import Proposal
@@ -21,6 +21,8 @@ from loop.llm import chosen, prompt, read
 from loop.patch import regions
 from loop.verify import verify
 from sandbox import call as door
+from sandbox import control
+from sandbox import gate as gates
 from sandbox.canonical import digest
 from sandbox.ledger import Ledger
 from sandbox.store import Store
@@ -182,6 +184,23 @@ def test_a_recorded_answer_is_not_asked_again_and_a_lost_one_is_charged_and_aske
     lost = kinds(cfg, "answer")[1]["answer"]
     assert lost["charged"]["tokens"] > 1500 and lost["charged_by"] == "reservation"
     assert verify(tmp_path / "runs" / "t")
+
+
+@pytest.mark.parametrize("enforced", [True, False])
+def test_a_study_that_people_hold_asks_nothing_and_one_that_asked_all_the_same_does_not_verify(tmp_path, go, monkeypatch, enforced):
+    """The pause comes while the first question is answered; the ablation takes the check at the door away."""
+    def pausing(handler):
+        control.order(Ledger.file(tmp_path / "runs" / "t" / "ledger.sqlite"), "pause", "ada", "wait")
+        propose(depth=1)(handler)
+
+    if not enforced:
+        monkeypatch.setattr(gates.Gate, "launch", lambda self, txn, grant: (self.refresh(txn), gates.consume(txn, grant)))
+    with stub(pausing, propose(width=96)) as server:
+        cfg = outside(tmp_path, server.url, "study.generations=1")
+        mandate(cfg)
+        with pytest.raises(Stopped if enforced else VerificationFailed, match="halted"):
+            go(cfg, FakeBox(better))
+        assert len(server.asked) == (1 if enforced else 2)
 
 
 def test_a_budget_ends_before_the_question_that_would_pass_it(tmp_path, go):
