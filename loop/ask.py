@@ -165,7 +165,7 @@ def _question_plan(c: Campaign, generation: int) -> str:
     best, model = c.plan(parent), c.running.config.proposer.llm
     assert model is not None
     return c.record((generation, 0), "propose", parent, best.recipe, "propose", best.recipe, best.bundle, None,
-                    Proposal(hypothesis=f"asks the outside model {model.model} for {study.proposals} proposals", knobs={}),
+                    Proposal(hypothesis=f"asks the outside model {model.model} at {model.url} for {study.proposals} proposals", knobs={}),
                     jobs=(JobCount(role="ask", count=study.proposals),))  # fmt: skip
 
 
