@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from configs.build import need
+from configs.call import Endpoint
 from configs.cost import Cost
 from configs.job import Limits
 from configs.objective import Objective
@@ -69,6 +70,8 @@ class TaskSetup:
     "modular: p"
     levels: int = 5
     "digits: grey levels of a pixel"
+    side: Literal[8, 4] = 8
+    "digits: pixels a side"
     train_items: int = 20_000
     "items in one training file"
     held_out: int = 500
@@ -96,7 +99,7 @@ class TaskSetup:
 
     def format(self) -> Task:
         """Return the token format alone, as it goes into a box."""
-        names = ("name", "digits", "modulus", "levels", "train_items", "held_out", "train_digits", "hold_carries", "notebook")
+        names = ("name", "digits", "modulus", "levels", "side", "train_items", "held_out", "train_digits", "hold_carries", "notebook")
         return Task(**{name: getattr(self, name) for name in names})
 
 
@@ -394,6 +397,8 @@ class Proposer:
     "evolve: its program database"
     hostile_share: float = 0.5
     "hostile: share of the proposals that are attacks; the others are those of `local`"
+    llm: Endpoint | None = None
+    "llm: the outside model that is asked, and what one question may cost; null: none"
 
     def __post_init__(self) -> None:
         need(1 <= self.mutations <= 16, "mutations", self.mutations, "between 1 and 16")

@@ -106,7 +106,7 @@ class Campaign:
             need(self.running.config.task.notebook or not recipe.notebook, "knobs.notebook", recipe.notebook, "0 in a study without a notebook")
         except BadInput as error:
             reason = {"arm": self.arm, "repeat": self.repeat, "generation": generation, "index": index, "reason": str(error)[:300]}
-            self.running.ledger.append("invalid", {**reason, "proposal": self.kept(text)})
+            self.running.ledger.append("invalid", {**reason, "proposal": self.kept(text or getattr(error, "text", ""))})
             return None
         reference = (parent.bundle, parent.recipe)
         return self.record((generation, index), "candidate", champion, parent.recipe, risk, recipe,

@@ -39,6 +39,8 @@ PROPOSERS: dict[str, Proposer] = {
     "tpe": Proposer(where="trusted", write=propose_tpe, sees="own campaign's recipes and rounded feedback scores", costs="its own CPU time"),
     "notebook": Proposer(where="box", sees=HISTORY, costs="one training of the champion on the notebook and one propose job a generation, "
                                                           "and the notebook's share of every training"),
+    "llm": Proposer(where="outside", sees=HISTORY + ", errors of failed trainings, the marked regions of the champion's train.py",
+                    costs="tokens, money, wall and CPU of each question, retries included"),
 }  # fmt: skip
 ARMS: dict[str, str] = {"self": "notebook"}
 """Arms whose name is not their proposer's: `self`, in which the champion proposes its own successor."""
