@@ -26,6 +26,8 @@ class Proposer:
     "what is charged for it, in one clause"
     write: Callable[[Scene], str] | None = None
     "trusted: returns the text of one proposal (configs.records.Proposal)"
+    evolves: bool = False
+    "outside: the model improves a program of evolve's database, shown beside others, in place of the champion"
 
 
 HISTORY = "own campaign's recipes, rounded feedback scores and verdicts"
@@ -41,6 +43,8 @@ PROPOSERS: dict[str, Proposer] = {
                                                           "and the notebook's share of every training"),
     "llm": Proposer(where="outside", sees=HISTORY + ", errors of failed trainings, the marked regions of the champion's train.py",
                     costs="tokens, money, wall and CPU of each question, retries included"),
+    "evolve-llm": Proposer(where="outside", evolves=True, sees=PROGRAMS + ", errors of failed trainings",
+                           costs="tokens, money, wall and CPU of each question, retries included"),
 }  # fmt: skip
 ARMS: dict[str, str] = {"self": "notebook"}
 """Arms whose name is not their proposer's: `self`, in which the champion proposes its own successor."""
