@@ -21,8 +21,8 @@ Answer = Literal["accept", "reject", "inconclusive", "continue"]
 "continue: another pair is wanted; never recorded"
 ACCOUNTS = ("propose", "train", "predict", "evaluate")
 SPLITS: tuple[Split, ...] = ("feedback", "gate", "sealed")
-COMPUTED_TASKS = ("addition", "modular")
-"tasks whose answers code could compute: gains of patch and structural plans there are flagged `computable`"
+COMPUTED_TASKS = ("addition", "modular", "custom")
+"tasks whose answers code could compute (an own task's too, as far as we know): gains of patch and structural plans there are flagged `computable`"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,8 +62,12 @@ class Study:
 class TaskSetup:
     """One task with its compute and its measured constants (docs/tasks.md)."""
 
-    name: Literal["addition", "modular", "digits"]
-    "token format"
+    name: Literal["addition", "modular", "digits", "custom"]
+    "token format; custom: that of `file`"
+    file: str = ""
+    "custom: a Python file of at most 50 lines that yields the items (docs/plugs.md); trusted code of a person, run outside every box"
+    file_digest: str = ""
+    "sha256 of that file; filled in when the study is composed, and pinned by it"
     digits: int = 3
     "addition: digits per operand"
     modulus: int = 97
@@ -80,6 +84,14 @@ class TaskSetup:
     "addition: digits of the operands in training and splits; fewer than `digits` opens the slice `longer`; 0: all"
     hold_carries: bool = False
     "addition: keep sums in which every column carries out of training; they are the slice `carries` in any case"
+    question: int = 0
+    "custom: columns of a question; filled in from the file, like the next three"
+    answer: int = 0
+    "custom: columns of an answer"
+    values: int = 0
+    "custom: distinct values of a column"
+    items: str = ""
+    "custom: digest of all items"
     notebook: bool = False
     "whether nets also have the tokens of the notebook; needed where weights propose (arm `self`)"
     planned_cpu_us: int
@@ -95,11 +107,14 @@ class TaskSetup:
         need(1_000 <= self.planned_cpu_us <= 10**12, "planned_cpu_us", self.planned_cpu_us, "between 1000 and 10^12")
         need(self.notebook or not self.baseline.notebook, "baseline.notebook", self.baseline.notebook, "0 where task.notebook is false")
         need(0 < self.seed_deviation < 1, "seed_deviation", self.seed_deviation, "between 0 and 1")
+        own = bool(self.file) == bool(self.file_digest) == (self.name == "custom")
+        need(own, "file", self.file, "a path with task custom, and empty with any other")
         self.format()
 
     def format(self) -> Task:
         """Return the token format alone, as it goes into a box."""
-        names = ("name", "digits", "modulus", "levels", "side", "train_items", "held_out", "train_digits", "hold_carries", "notebook")
+        names = ("name", "digits", "modulus", "levels", "side", "train_items", "held_out", "train_digits", "hold_carries", "notebook",
+                 "question", "answer", "values", "items")  # fmt: skip
         return Task(**{name: getattr(self, name) for name in names})
 
 
@@ -284,6 +299,10 @@ class Gates:
     "a pinned reviewer outside who is called about every incident too; empty: none"
     tripwires: Tripwires = field(default_factory=Tripwires)
     "what pauses the study by itself"
+    file: str = ""
+    "a Python file of at most 50 lines whose `gate` may add a no to every decision on a plan (docs/plugs.md); empty: none"
+    file_digest: str = ""
+    "sha256 of that file; filled in when the study is composed, and pinned by it"
 
     def __post_init__(self) -> None:
         need(1 <= self.expire_hours <= 24 * 365, "expire_hours", self.expire_hours, "between 1 and 8760")
@@ -291,6 +310,7 @@ class Gates:
             need(1 <= getattr(self, name) <= 10**6, name, getattr(self, name), "between 1 and 10^6")
         need(0 <= self.patience_seconds <= 10**8, "patience_seconds", self.patience_seconds, "between 0 and 10^8")
         need(0 <= self.canaries <= 1, "canaries", self.canaries, "between 0 and 1")
+        need(bool(self.file) == bool(self.file_digest), "file_digest", self.file_digest, "the digest of `file`, and empty without one")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -399,10 +419,28 @@ class Proposer:
     "hostile: share of the proposals that are attacks; the others are those of `local`"
     llm: Endpoint | None = None
     "llm: the outside model that is asked, and what one question may cost; null: none"
+    program: str = ""
+    "command: an executable, or a Python script, that runs in a box: history as a JSON line in, a proposal a line out (docs/proposers.md)"
+    program_digest: str = ""
+    "sha256 of that file; filled in when the study is composed, and pinned by it"
+    file: str = ""
+    "command: instead of a program, a Python file of one's own of at most 50 lines, run in the same way (docs/plugs.md)"
+    file_digest: str = ""
+    "sha256 of that file; filled in likewise"
+    replay: str = ""
+    "replay: folder of the run whose proposals are made again"
+    replay_arm: str = ""
+    "replay: arm of that run"
+    replay_digest: str = ""
+    "digest of the list of those proposals; filled in likewise"
 
     def __post_init__(self) -> None:
         need(1 <= self.mutations <= 16, "mutations", self.mutations, "between 1 and 16")
         need(0 <= self.hostile_share <= 1, "hostile_share", self.hostile_share, "between 0 and 1")
+        need(not (self.program and self.file), "program/file", (self.program, self.file), "one of the two")
+        for name in ("program", "file", "replay"):
+            pin = getattr(self, f"{name}_digest")
+            need(bool(getattr(self, name)) == bool(pin), f"{name}_digest", pin, f"the digest of `{name}`, and empty without one")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -496,6 +534,13 @@ class Config:
         need(self.budget.jobs >= jobs, "budget.jobs", self.budget.jobs, f"at least {jobs}, {what}")
         seconds = -(-cpu // 1_000_000)
         need(self.budget.cpu_seconds >= seconds, "budget.cpu_seconds", self.budget.cpu_seconds, f"at least {seconds}, {what}")
+
+    def files(self) -> dict[str, tuple[str, str]]:
+        """Return the people's own files that the study names: field -> (path, digest)."""
+        mine = self.proposer
+        named = {"task.file": (self.task.file, self.task.file_digest), "gates.file": (self.gates.file, self.gates.file_digest),
+                 "proposer.file": (mine.file, mine.file_digest), "proposer.program": (mine.program, mine.program_digest)}  # fmt: skip
+        return {field: found for field, found in named.items() if found[0]}
 
     def trials(self) -> int:
         """Return how many scores a campaign plans to tell its proposer, those of the start and the baseline included."""

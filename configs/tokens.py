@@ -51,8 +51,8 @@ def _nearest(values: tuple[Any, ...], value: Any) -> int:
 class Task:
     """What is learned, as tokens, and how much data there is."""
 
-    name: Literal["addition", "modular", "digits"]
-    "addition of n-digit numbers, a+b mod p, or scikit-learn's handwriting"
+    name: Literal["addition", "modular", "digits", "custom"]
+    "addition of n-digit numbers, a+b mod p, scikit-learn's handwriting, or what a person's own file yields"
     digits: int = 3
     "addition only: digits per operand; 1 to 6"
     modulus: int = 97
@@ -69,6 +69,14 @@ class Task:
     "addition only: digits of the operands in training and splits; fewer than `digits` opens the slice `longer`; 0: all"
     hold_carries: bool = False
     "addition only: sums in which every column carries are kept out of training and splits, and stand in slice `carries` alone"
+    question: int = 0
+    "custom only: columns of a question, the separator that follows them not counted; 1 to 128"
+    answer: int = 0
+    "custom only: columns of an answer; 1 to 16"
+    values: int = 0
+    "custom only: distinct values of a column; 2 to 250"
+    items: str = ""
+    "custom only: digest of all items that the file yields"
     notebook: bool = False
     "whether the net also has the tokens of the notebook, so that it can learn from past trials and propose"
 
@@ -80,11 +88,18 @@ class Task:
         need(20 <= self.held_out <= 20_000, "held_out", self.held_out, "between 20 and 20000")
         need(0 <= self.train_digits <= self.digits, "train_digits", self.train_digits, f"between 0 and digits ({self.digits})")
         need(self.name == "addition" or not (self.train_digits or self.hold_carries), "train_digits/hold_carries", self.name, "task addition")
+        sizes = (self.question, self.answer, self.values)
+        given = (self.name == "custom") == any(sizes) == bool(self.items)
+        need(given, "question/answer/values/items", (*sizes, self.items), "given with task custom, and only there")
+        for name, least, most in (("question", 1, 128), ("answer", 1, 16), ("values", 2, 250)) if self.name == "custom" else ():
+            need(least <= getattr(self, name) <= most, name, getattr(self, name), f"between {least} and {most}")
 
     def slices(self) -> tuple[str, ...]:
         """Return the names of the task's slices (evals/data.py says what they hold)."""
         if self.name == "addition":
             return ("carries", "longer") if 0 < self.train_digits < self.digits else ("carries",)
+        if self.name == "custom":
+            return ()
         return ("other_modulus",) if self.name == "modular" else ("shifted", "noised")
 
 
@@ -120,6 +135,9 @@ def layout(task: Task, recipe: Recipe) -> Layout:
         if recipe.operand_order == "interleaved":
             question = [0, 2, 1, 3]
         vocabulary, answer = FIRST_VALUE + task.modulus, 1
+    elif task.name == "custom":
+        question = [*_columns(task.question, recipe.operand_order), task.question]
+        vocabulary, answer = FIRST_VALUE + task.values, task.answer
     else:
         question = [*_pixels(task.side, recipe.operand_order), task.side**2]
         vocabulary, answer = FIRST_VALUE + max(task.levels, 10), 1
@@ -137,6 +155,13 @@ def _operands(n: int, order: str) -> list[int]:
     if order == "interleaved":
         return [column for pair in zip(a, b, strict=True) for column in pair] + plus
     return a + plus + b
+
+
+def _columns(n: int, order: str) -> list[int]:
+    half = (n + 1) // 2
+    if order == "interleaved":
+        return [column for i in range(half) for column in (i, half + i) if column < n]
+    return list(range(n))[:: -1 if order == "reversed" else 1]
 
 
 def _pixels(side: int, order: str) -> list[int]:

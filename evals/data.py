@@ -15,6 +15,10 @@ from configs.records import SPLITS
 from configs.tokens import EQUALS, FIRST_VALUE, PLUS, Task
 
 Items = NDArray[np.uint8]
+TABLES = ("digits", "custom")
+"""Tasks whose items are a fixed table, not numbers."""
+OWN: dict[str, Items] = {}
+"""Values of people's own tasks, uint8 (N, question + answer), by their digest; loop/own.py puts them here."""
 
 
 def replicate_seed(secret: bytes, plan: str, index: int) -> int:
@@ -38,16 +42,16 @@ def held_out(task: Task, secret: bytes) -> dict[str, Items]:
 def draw_train(task: Task, secret: bytes, seed: int) -> Items:
     """Return one replicate's training file: uint8 (N, columns), sample and order from `seed`.
 
-    Held-out items are excluded, for sums in both operand orders, for images with every duplicate. `modular` trains on
+    Held-out items are excluded, for sums in both operand orders, for images and own items with every duplicate. `modular` trains on
     half of what is left, chosen once per study, so that its complement does not name the held-out items.
     """
     rng = _rng(secret, f"train:{seed}")
     out = np.concatenate(list(held_out(task, secret).values()))
-    if task.name == "digits":
+    if task.name in TABLES:
         banned = {row.tobytes() for row in questions(task, out)}
-        images = _images(task.levels, task.side)
-        keep = np.array([row.tobytes() not in banned for row in questions(task, images)])
-        return rng.permutation(images[keep])[: task.train_items]
+        whole = table(task)
+        keep = np.array([row.tobytes() not in banned for row in questions(task, whole)])
+        return rng.permutation(whole[keep])[: task.train_items]
     side = _side(task)
     a, b = _operands(task, out)
     banned_numbers = np.unique(np.concatenate([a * side + b, b * side + a]))
@@ -76,7 +80,7 @@ def slices(task: Task, secret: bytes, split: str, items: Items) -> dict[str, Ite
 def overlap(task: Task, train: Items, out: Items) -> int:
     """Return how many rows of a training file ask what held-out items ask; sums count in both operand orders."""
     banned = {row.tobytes() for row in questions(task, out)}
-    if task.name != "digits":
+    if task.name not in TABLES:
         a, b = _operands(task, out)
         banned |= {row.tobytes() for row in questions(task, _sums(task, b, a))}
     return sum(row.tobytes() in banned for row in questions(task, train))
@@ -145,7 +149,7 @@ def answers(task: Task, items: Items) -> Items:
 
 
 def _question(task: Task) -> int:
-    return {"addition": 2 * task.digits + 2, "modular": 4, "digits": task.side**2 + 1}[task.name]
+    return {"addition": 2 * task.digits + 2, "modular": 4, "digits": task.side**2 + 1, "custom": task.question + 1}[task.name]
 
 
 def _rng(secret: bytes, label: str) -> np.random.Generator:
@@ -158,8 +162,8 @@ def _side(task: Task) -> int:
 
 def _canonical_numbers(task: Task) -> NDArray[np.int64]:
     """Numbers of the items that may be held out: for sums a half of the pairs, so that (a, b) and (b, a) never split."""
-    if task.name == "digits":
-        _, first = np.unique(questions(task, _images(task.levels, task.side)), axis=0, return_index=True)
+    if task.name in TABLES:
+        _, first = np.unique(questions(task, table(task)), axis=0, return_index=True)
         return np.sort(first).astype(np.int64)
     side = _side(task)
     if side <= 1000:
@@ -179,8 +183,8 @@ def _operands(task: Task, rows: Items) -> tuple[NDArray[np.int64], NDArray[np.in
 
 
 def _rows(task: Task, numbers: NDArray[np.int64]) -> Items:
-    if task.name == "digits":
-        return _images(task.levels, task.side)[numbers]
+    if task.name in TABLES:
+        return table(task)[numbers]
     return _sums(task, *np.divmod(numbers, _side(task)))
 
 
@@ -197,6 +201,17 @@ def _sums(task: Task, a: NDArray[np.int64], b: NDArray[np.int64]) -> Items:
 
 def _digits(numbers: NDArray[np.int64], n: int) -> NDArray[np.int64]:
     return numbers[:, None] // 10 ** np.arange(n)[::-1] % 10 + FIRST_VALUE
+
+
+def table(task: Task) -> Items:
+    """Return every item of a task whose items are a table; raise BadInput for an own task that was not read here."""
+    if task.name == "digits":
+        return _images(task.levels, task.side)
+    if task.items not in OWN:
+        raise BadInput(f"the items {task.items[:12]} of task custom are not at hand; name the task's file in task.file")
+    values = OWN[task.items].astype(np.int64) + FIRST_VALUE
+    columns = [values[:, : task.question], np.full((len(values), 1), EQUALS), values[:, task.question :]]
+    return np.concatenate(columns, axis=1).astype(np.uint8, order="C")
 
 
 @cache

@@ -37,6 +37,12 @@ class Facts:
     "(plan, predict role, index) -> scores, None for a failed replicate"
     failures: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     "plan -> reasons of failed replicates"
+    handed: dict[Campaign, list[str]] = field(default_factory=lambda: defaultdict(list))
+    "(arm, repeat) -> digests of the proposals that people handed in, in order"
+    taken: dict[Campaign, list[str]] = field(default_factory=lambda: defaultdict(list))
+    "(arm, repeat) -> digests of the texts that became plans or invalid proposals"
+    spent: set[Campaign] = field(default_factory=set)
+    "campaigns whose recorded proposals are used up"
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     "plan -> verdict"
     denied: set[tuple[str, str]] = field(default_factory=set)
@@ -66,8 +72,14 @@ class Facts:
                 self.asks[plan.arm, plan.repeat, plan.generation] = body["digest"]
             else:
                 self.at[plan.arm, plan.repeat, plan.generation, plan.index] = body["digest"]
+                self.taken[plan.arm, plan.repeat].append(plan.proposal)
         elif kind == "invalid":
             self.at[body["arm"], body["repeat"], body["generation"], body["index"]] = "!" + body["reason"]
+            self.taken[body["arm"], body["repeat"]].append(body["proposal"])
+        elif kind == "handed":
+            self.handed[body["arm"], body["repeat"]].append(body["digest"])
+        elif kind == "used-up":
+            self.spent.add((body["arm"], body["repeat"]))
         elif kind == "grant":
             grant = parse(Grant, body["grant"])
             self.grants[grant.plan, grant.role, grant.index] = grant

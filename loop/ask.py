@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from configs.errors import BadInput
+from configs.errors import BadInput, HeirloopError, NeedsHuman, VerificationFailed
 from configs.history import History, Trial
 from configs.objective import objective_text
 from configs.recipe import grid
@@ -21,10 +23,12 @@ from loop.archive import Facts
 from loop.evolve import rebased, shown
 from loop.llm import Unusable, answered, prompt, read
 from loop.measure import proposed
+from loop.own import recorded
 from loop.propose import proposer
 from loop.scene import Scene
 from loop.study import charge_proposer
-from sandbox.canonical import canonical
+from sandbox.canonical import canonical, digest
+from sandbox.store import Store
 
 if TYPE_CHECKING:
     from loop.cycle import Campaign
@@ -59,7 +63,7 @@ def _charged(c: Campaign, generation: int, index: int) -> Iterator[None]:
 
 
 def _in_box(c: Campaign, generation: int, index: int) -> tuple[str, str]:
-    """Let the champion's weights write, in a box: all proposals of a generation at once."""
+    """Let the champion's weights or the study's own program write, in a box: all proposals of a generation at once."""
     name = _passed(c, c.running.archive.facts().asks.get((c.arm, c.repeat, generation)) or _plan(c, generation))
     lines = proposed(c.running, name, c.cpu)
     if isinstance(lines, str) or index >= len(lines):
@@ -95,17 +99,61 @@ def _passed(c: Campaign, name: str) -> str:
     return name
 
 
-WAYS: dict[str, Callable[[Campaign, int, int], tuple[str, str]]] = {"trusted": _written, "box": _in_box, "outside": _outside}
+def _by_people(c: Campaign, generation: int, index: int) -> tuple[str, str]:
+    """Take the next proposal that people handed in; wait for it as long as the study's patience, then raise NeedsHuman."""
+    until = time.monotonic() + c.running.config.gates.patience_seconds
+    while True:
+        facts = c.running.archive.facts()
+        left = Counter(facts.handed[c.arm, c.repeat]) - Counter(facts.taken[c.arm, c.repeat])
+        waiting = next((name for name in facts.handed[c.arm, c.repeat] if left[name]), "")
+        if waiting:
+            return c.running.sandbox.store.get(waiting).decode(), ""
+        if time.monotonic() >= until or c.running.stopped:
+            place = f"proposal {index + 1} of {c.running.config.study.proposals} of generation {generation}"
+            repeat = f" --repeat {c.repeat}" if c.repeat else ""
+            raise NeedsHuman(f"arm {c.arm} waits for people's {place}; `heirloop propose {c.running.folder} FILE --arm {c.arm}{repeat}` hands one in")
+        time.sleep(0.2)
+
+
+def _from_record(c: Campaign, generation: int, index: int) -> tuple[str, str]:
+    """Make the proposal of a recorded run that stands in the same place; raise UsedUp where there is none, VerificationFailed for another record."""
+    settings = c.running.config.proposer
+    known = recorded(settings.replay, settings.replay_arm)
+    if digest(known) != settings.replay_digest:
+        raise VerificationFailed(f"proposer.replay {settings.replay} holds other proposals than those that the study pins; restore it")
+    place = f"{c.repeat}:{generation}:{index}"
+    if place not in known:
+        raise UsedUp(f"{settings.replay}, arm {settings.replay_arm}, recorded {len(known)} proposals and none for repeat {c.repeat}, generation "
+                     f"{generation}, number {index + 1}")  # fmt: skip
+    if not known[place]:
+        raise BadInput("the recorded run has no text here: its proposer wrote none")
+    return Store(Path(settings.replay) / "store").get(known[place]).decode(errors="surrogatepass"), ""
+
+
+class UsedUp(HeirloopError):
+    """A recorded run has no more proposals; the campaign ends with what it has."""
+
+
+WAYS: dict[str, Callable[[Campaign, int, int], tuple[str, str]]] = {
+    "trusted": _written, "box": _in_box, "outside": _outside, "people": _by_people, "record": _from_record,
+}  # fmt: skip
 """One way per place where proposals are written (loop.propose.Proposer.where)."""
 
 
 def _plan(c: Campaign, generation: int) -> str:
-    """Record the propose plan of a generation and what it is shown; the champion is trained anew where its notebook has grown."""
-    parent = c.champions()[-1]
-    best, book, study = c.plan(parent), c.notebook(), c.running.config.study
+    """Record the propose plan of a generation and what it is shown; the champion is trained anew where its notebook has grown.
+
+    A study's own program goes into the bundle instead, and the champion's weights stay out.
+    """
+    parent, own = c.champions()[-1], proposer(c.arm).program
+    best, book, config = c.plan(parent), "" if own else c.notebook(), c.running.config
+    study, bundle = config.study, best.bundle
+    if own:
+        program = c.running.sandbox.store.get(config.proposer.program_digest or config.proposer.file_digest)
+        bundle = c.bundle({**c.running.sandbox.store.get_bundle(best.bundle), "program": program})
     jobs = (JobCount(role="train", count=1),) if book and book != best.notebook else ()
-    name = c.record((generation, 0), "propose", parent, best.recipe, "propose", best.recipe, best.bundle, None,
-                    Proposal(hypothesis=f"asks the champion for {study.proposals} proposals", knobs={}),
+    name = c.record((generation, 0), "propose", parent, best.recipe, "propose", best.recipe, bundle, None,
+                    Proposal(hypothesis=f"asks {'the program' if own else 'the champion'} for {study.proposals} proposals", knobs={}),
                     notebook=book, jobs=(*jobs, JobCount(role="propose", count=1)))  # fmt: skip
     if name not in c.running.archive.facts().shown:
         seen = c.running.sandbox.store.put(canonical(history_of(c, study.proposals)))

@@ -21,7 +21,7 @@ from configs.tokens import BUCKETS, pairs
 from evals.judge import judge, spend
 from evals.metrics import rounded
 from loop import reviewer
-from loop.ask import ask, history_of
+from loop.ask import UsedUp, ask, history_of
 from loop.choose import choose
 from loop.measure import compute_ratio, replicate
 from loop.plan import change, make, source
@@ -51,6 +51,8 @@ class Campaign:
             return
         self.baseline()
         for number in range(1, self.running.config.study.generations + 1):
+            if (self.arm, self.repeat) in self.running.archive.facts().spent:
+                break
             self.generation(number)
         self.final()
 
@@ -96,6 +98,8 @@ class Campaign:
         known = self.running.archive.facts().at.get(place)
         if known is not None:
             return None if known.startswith("!") else known
+        if place[:2] in self.running.archive.facts().spent:
+            return None
         champion, text = self.champions()[-1], ""
         parent = self.plan(champion)
         try:
@@ -104,6 +108,9 @@ class Campaign:
             files = self.running.sandbox.store.get_bundle(parent.bundle)
             risk, recipe, edited = change(parent.recipe, files, proposal)
             need(self.running.config.task.notebook or not recipe.notebook, "knobs.notebook", recipe.notebook, "0 in a study without a notebook")
+        except UsedUp as error:
+            self.running.ledger.append("used-up", {"arm": self.arm, "repeat": self.repeat, "reason": str(error)[:300]})
+            return None
         except BadInput as error:
             reason = {"arm": self.arm, "repeat": self.repeat, "generation": generation, "index": index, "reason": str(error)[:300]}
             self.running.ledger.append("invalid", {**reason, "proposal": self.kept(text or getattr(error, "text", ""))})

@@ -23,7 +23,7 @@ from configs.errors import BadInput, HeirloopError, Paused, Stopped, Verificatio
 from configs.study import START, Config
 from evals.judge import least, spend
 from evals.metrics import rounded
-from loop import track
+from loop import own, track
 from loop.cycle import Campaign
 from loop.plan import ROOT
 from loop.propose import ARMS, proposer
@@ -46,13 +46,15 @@ LEAST = 16
 def check(composed: DictConfig) -> Config:
     """Return composed values as the typed configuration; raise BadInput naming the field that is wrong."""
     try:
-        config = parse(Config, OmegaConf.to_object(composed))
+        config = parse(Config, own.named(OmegaConf.to_object(composed)))
     except OmegaConfBaseException as error:
         raise BadInput(str(error).splitlines()[0]) from None
     for name in config.arms():
         if ARMS.get(name, name) == "notebook" and not (config.task.notebook and config.study.start_trials >= LEAST):
             raise BadInput(f"arm {name} proposes from a notebook; it needs task.notebook=true and study.start_trials of at least {LEAST}")
-        proposer(name)
+        wanted = proposer(name).needs
+        if wanted and not any(getattr(config.proposer, one) for one in wanted):
+            raise BadInput(f"arm {name} needs a setting; give {' or '.join(f'proposer.{one}' for one in wanted)}")
     _outside(config)
     rule, most, level = config.objective.acceptance, config.study.confirm_replicates, spend(config.objective.alpha, config.confirmations(), ())
     if least(config.objective, level, most) is None:

@@ -28,6 +28,10 @@ class Proposer:
     "trusted: returns the text of one proposal (configs.records.Proposal)"
     evolves: bool = False
     "outside: the model improves a program of evolve's database, shown beside others, in place of the champion"
+    needs: tuple[str, ...] = ()
+    "settings of group `proposer` of which one must be given"
+    program: bool = False
+    "box: the study's own program writes, not the champion's weights"
 
 
 HISTORY = "own campaign's recipes, rounded feedback scores and verdicts"
@@ -45,6 +49,9 @@ PROPOSERS: dict[str, Proposer] = {
                     costs="tokens, money, wall and CPU of each question, retries included"),
     "evolve-llm": Proposer(where="outside", evolves=True, sees=PROGRAMS + ", errors of failed trainings",
                            costs="tokens, money, wall and CPU of each question, retries included"),
+    "command": Proposer(where="box", program=True, needs=("program", "file"), sees=HISTORY, costs="one propose job a generation"),
+    "human": Proposer(where="people", sees="all that people see of the run", costs="nothing of the budget; people's time"),
+    "replay": Proposer(where="record", needs=("replay",), sees="nothing: it makes the proposals of a recorded run again", costs="nothing"),
 }  # fmt: skip
 ARMS: dict[str, str] = {"self": "notebook"}
 """Arms whose name is not their proposer's: `self`, in which the champion proposes its own successor."""

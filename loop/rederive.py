@@ -2,7 +2,7 @@
 
 A ledger that was written by something else than the gate, with whole hashes, does not pass: a decision that the rules did not
 allow, a grant beyond its plan, a start without one or while halted, a champion, deployment or amendment that nobody decided on.
-What cannot be known afterwards is left out: whether a key was revoked at the time.
+What cannot be known afterwards is left out: whether a key was revoked at the time, and what an own gate says whose file was never named here.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from configs.build import parse, plain
 from configs.call import Answer, Call
 from configs.errors import HeirloopError, VerificationFailed
 from configs.records import Amount, Entry, Grant, Job
-from sandbox import budget, call
+from sandbox import budget, call, own
 from sandbox.canonical import digest
 from sandbox.decision import unix
 from sandbox.gate import Gate, account, slot
@@ -52,6 +52,10 @@ class Replay(Gate):
     def dead(self) -> set[str]:
         """Return no key: when one was revoked is not in the ledger."""
         return set()
+
+    def own_refusal(self, subject: str, change_class: str) -> str:
+        """Ask the study's own gate again, where this user named its file; code that a run brings along is not run."""
+        return super().own_refusal(subject, change_class) if own.known(self.rules.config.gates.file_digest) else ""
 
     def step(self, entry: Entry) -> None:
         """Check one entry against all before it and add it; raises VerificationFailed, which names it."""

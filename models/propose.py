@@ -2,11 +2,15 @@
 
 Reads IN/job.json, IN/weights.safetensors and IN/history.json (`configs.history.History`); writes OUT/proposals.jsonl, one
 proposal a line. Decoding is constrained to the recipe's grid and never repeats a trial. Weights that never read a notebook
-answer all the same: near uniform draws.
+answer all the same: near uniform draws. Where the bundle holds a `program`, that writes instead: it gets the history as one line of JSON
+on its input and prints a proposal a line; anything but exit code 0 is a failure.
 """
 
 import json
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +83,24 @@ def propose(net: Net, history: History, seed: int) -> list[dict[str, Any]]:
     return result
 
 
+def command(program: Path, history: bytes, target: Path) -> None:
+    """Run a program in a folder of its own with the history on its input; what has no interpreter line and is no binary is Python."""
+    own = Path("/tmp/program")
+    own.write_bytes(program.read_bytes())
+    own.chmod(0o700)
+    python = [] if own.read_bytes()[:4] == b"\x7fELF" or own.read_bytes()[:2] == b"#!" else [sys.executable, "-B"]
+    with (target / "proposals.jsonl").open("wb") as out:
+        env = {**os.environ, "PATH": "/usr/bin:/bin", "PYTHONPATH": os.pathsep.join(sys.path)}
+        code = subprocess.run([*python, str(own)], input=history + b"\n", stdout=out, env=env, cwd="/tmp").returncode
+    if code:
+        raise SystemExit(code if code > 0 else 1)
+
+
 def main(source: Path, target: Path) -> None:
-    """Load, draw, write."""
+    """Load, draw, write; or let a program do it."""
+    if (source / "program").exists():
+        command(source / "program", (source / "history.json").read_bytes(), target)
+        return
     torch.set_num_threads(1)
     order = parse(Order, strict_json((source / "job.json").read_bytes()))
     history = parse(History, strict_json((source / "history.json").read_bytes(), limit=16_000_000))
