@@ -176,10 +176,21 @@ def shown(scene: Scene) -> tuple[History, str, tuple[Parent, ...]]:
 
 def rebased(scene: Scene, history: History, source: str, text: str) -> str:
     """Return a proposal on a parent (recipe and program of `shown`) as one on the champion; raises BadInput unless it passes the cascade."""
-    made = parse(Proposal, strict_json(text))
-    _, recipe, files = change(history.champion, {FILE: source.encode()}, made)
-    child, before = files[FILE].decode(), scene.sources[scene.history.champion_source]
+    before = scene.sources[scene.history.champion_source]
+    recipe, child = applied(history.champion, source, text)
     check(before, child)
     if not novel(child, recipe, scene.history.trials, scene.sources, scene.settings.evolve.novelty):
         raise BadInput("the program is no news: a trial of this recipe had it, but for layout, comments or the third digit of a number")
-    return proposal(scene.history.champion, recipe, made.hypothesis, made.predicted_gain, edits(before, child))
+    return moved(scene.history.champion, before, recipe, child, text)
+
+
+def applied(recipe: Recipe, source: str, text: str) -> tuple[Recipe, str]:
+    """Return the recipe and the program that a proposal makes of a parent's; raises BadInput if it cannot be applied."""
+    _, found, files = change(recipe, {FILE: source.encode()}, parse(Proposal, strict_json(text)))
+    return found, files[FILE].decode()
+
+
+def moved(champion: Recipe, before: str, recipe: Recipe, child: str, text: str) -> str:
+    """Return the proposal that makes a child of the champion's recipe and program, in the words of the proposal `text`."""
+    made = parse(Proposal, strict_json(text))
+    return proposal(champion, recipe, made.hypothesis, made.predicted_gain, edits(before, child))

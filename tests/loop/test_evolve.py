@@ -12,7 +12,7 @@ from stub_model import say, stub
 from configs.build import parse, strict_json
 from configs.call import Endpoint
 from configs.cost import parameters
-from configs.errors import BadInput
+from configs.errors import BadInput, VerificationFailed
 from configs.history import History, Trial
 from configs.job import Order
 from configs.recipe import Recipe, grid
@@ -21,7 +21,7 @@ from configs.study import Evolve, Proposer
 from configs.tokens import layout
 from evals.data import _images
 from loop import evolve, patch
-from loop.llm import prompt
+from loop.llm import prompt, read
 from loop.mutate import mutate
 from loop.plan import change
 from loop.scene import Scene
@@ -230,7 +230,7 @@ def test_a_model_improves_a_program_of_the_database_and_its_answer_becomes_edits
         evolve.shown(scene(sources={}))
 
 
-def test_a_study_evolves_by_an_outside_models_answers(tmp_path, go):  # noqa: F811
+def test_a_study_evolves_by_an_outside_models_answers(tmp_path, go, monkeypatch):  # noqa: F811
     text = """{"hypothesis": "idea %d", "knobs": {}}
 <<<<<<< SEARCH
 # region: update
@@ -238,7 +238,7 @@ def test_a_study_evolves_by_an_outside_models_answers(tmp_path, go):  # noqa: F8
 # region: update
 IDLE = %d
 >>>>>>> REPLACE"""
-    inside = text.replace("# region: update", "    warm = int(recipe.warmup * steps)").replace("IDLE", "    warm = warm + 0 *")
+    inside = text.replace("# region: update", "    warm = int(recipe.warmup * steps)").replace("IDLE =", "    warm = warm + 0 *")
     replies = [say(inside % (1, 11)), say(inside % (1, 11)), say("no"), say(text % (2, 12)), *[say(inside % (n, n)) for n in range(20, 24)]]
     with stub(*replies) as server:
         cfg = config(tmp_path, "proposer=llm", "study.arms=[evolve-llm]", f"proposer.llm.url={server.url}", "gates=programs", "study.proposals=4",
@@ -251,3 +251,6 @@ IDLE = %d
     assert "no news" in reasons[0] and "no JSON object" in reasons[1] and "region" in reasons[2]
     assert len([e for e in facts if e.kind == "plan" and e.body["plan"]["change_class"] == "patch"]) >= 5
     assert verify(tmp_path / "runs" / "t")["scores"] > 0
+    monkeypatch.setattr("loop.verify.read", lambda text, source: read(text.replace("idea", "another idea"), source))
+    with pytest.raises(VerificationFailed, match="not what the stored answer says"):  # what was proposed is derived from the answer again
+        verify(tmp_path / "runs" / "t")
