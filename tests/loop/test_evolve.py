@@ -22,6 +22,7 @@ from configs.tokens import layout
 from evals.data import _images
 from loop import evolve, patch
 from loop.llm import prompt, read
+from loop.main import composed
 from loop.mutate import mutate
 from loop.plan import change
 from loop.scene import Scene
@@ -254,3 +255,13 @@ IDLE = %d
     monkeypatch.setattr("loop.verify.read", lambda text, source: read(text.replace("idea", "another idea"), source))
     with pytest.raises(VerificationFailed, match="not what the stored answer says"):  # what was proposed is derived from the answer again
         verify(tmp_path / "runs" / "t")
+
+
+def test_the_study_brings_its_task_and_its_gate_and_a_persons_choice_still_wins():
+    found = composed(["study=evolve"])
+    assert (found.task.name, found.proposer.name, found.arms()) == ("digits", "evolve", ("evolve", "random"))
+    assert found.gates.unattended and "patch" in found.gates.unattended.classes
+    chosen = composed(["study=evolve", "gates=attended", "task=addition", "objective.feedback=ladder", "proposer=tpe"])
+    assert chosen.gates.unattended is None and (chosen.task.name, chosen.objective.feedback) == ("addition", "ladder")
+    with pytest.raises(BadInput, match="explore is 1.5"):
+        composed(["study=evolve", "proposer.evolve.explore=1.5"])
