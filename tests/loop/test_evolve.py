@@ -263,5 +263,5 @@ def test_the_study_brings_its_task_and_its_gate_and_a_persons_choice_still_wins(
     assert found.gates.unattended and "patch" in found.gates.unattended.classes
     chosen = composed(["study=evolve", "gates=attended", "task=addition", "objective.feedback=ladder", "proposer=tpe"])
     assert chosen.gates.unattended is None and (chosen.task.name, chosen.objective.feedback) == ("addition", "ladder")
-    with pytest.raises(BadInput, match="explore is 1.5"):
+    with pytest.raises(BadInput, match=r"explore is 1\.5"):
         composed(["study=evolve", "proposer.evolve.explore=1.5"])
