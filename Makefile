@@ -46,3 +46,4 @@ check: setup
 bench: setup .bench/ready
 	.venv/bin/python tests/bench/bench.py
 	.venv/bin/python tests/bench/gates.py
+	.venv/bin/python tests/bench/peer.py

@@ -170,13 +170,15 @@ def schema(grid: dict[str, tuple[Any, ...]]) -> dict[str, Any]:
     return {"type": "object", "additionalProperties": False, "required": list(fields), "properties": fields}
 
 
-def prompt(endpoint: Endpoint, history: History, source: str, about: str, number: tuple[int, int, int], seed: int) -> bytes:
+def prompt(endpoint: Endpoint, history: History, source: str, about: str, number: tuple[int, int, int], seed: int,
+           others: Sequence[tuple[str, str]] = ()) -> bytes:  # fmt: skip
     """Return the bytes of one question: objective, knobs, the parent's regions, trials and errors, cut to the endpoint's `prompt_bytes`.
 
-    `about` is the objective in words, `number` (generation, index, how many are asked for). Raises BadInput where not even the fixed part fits.
+    `about` is the objective in words, `number` (generation, index, how many are asked for), `others` further programs
+    to learn from (what is told of one, its models/train.py). Raises BadInput where not even the fixed part fits.
     """
     fixed = [f"OBJECTIVE\n{about[:1500]}", _knobs(history), _ask(number)]
-    optional = _optional(endpoint, history, source)
+    optional = _optional(endpoint, history, source, others)
     told = RULES + ("\n" + PATCHES if endpoint.edits else "")
 
     def whole(parts: list[str]) -> bytes:
@@ -217,14 +219,21 @@ def _ask(number: tuple[int, int, int]) -> str:
             "time: be different from them and from every trial. Answer with the JSON object first, such as\n" + EXAMPLE)  # fmt: skip
 
 
-def _optional(endpoint: Endpoint, history: History, source: str) -> list[tuple[str, list[str]]]:
+def _optional(endpoint: Endpoint, history: History, source: str, others: Sequence[tuple[str, str]]) -> list[tuple[str, list[str]]]:
     """Return (heading, lines) of what is shown as far as it fits, the most useful first."""
     failed = [t for t in history.trials if t.failure][-FAILURES:]
     errors = [json.dumps({"changed": _changed(history, t), "error": t.failure}) for t in reversed(failed)]
     trials = [json.dumps(_trial(history, t)) for t in chosen(history.trials)]
     bodies = regions(source) if endpoint.edits else {}
     parts = [(f"region {name} of {FILE}", [body.rstrip("\n")]) for name, body in bodies.items()]
+    parts += [part for told, text in others for part in _other(told, text, source)] if endpoint.edits else []
     return [("the last failures", errors), ("trials, the best first", trials[:4]), *parts, ("more trials", trials[4:])]
+
+
+def _other(told: str, text: str, source: str) -> list[tuple[str, list[str]]]:
+    """Return the regions in which another program differs from the parent."""
+    mine = set(regions(source).values())
+    return [(f"region {name} of another program, {told}", [body.rstrip("\n")]) for name, body in regions(text).items() if body not in mine]
 
 
 def _trial(history: History, trial: Trial) -> dict[str, Any]:
