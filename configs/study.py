@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from configs.build import need
+from configs.call import Endpoint
 from configs.cost import Cost
 from configs.job import Limits
 from configs.objective import Objective
@@ -73,6 +74,8 @@ class TaskSetup:
     "modular: p"
     levels: int = 5
     "digits: grey levels of a pixel"
+    side: Literal[8, 4] = 8
+    "digits: pixels a side"
     train_items: int = 20_000
     "items in one training file"
     held_out: int = 500
@@ -110,7 +113,7 @@ class TaskSetup:
 
     def format(self) -> Task:
         """Return the token format alone, as it goes into a box."""
-        names = ("name", "digits", "modulus", "levels", "train_items", "held_out", "train_digits", "hold_carries", "notebook",
+        names = ("name", "digits", "modulus", "levels", "side", "train_items", "held_out", "train_digits", "hold_carries", "notebook",
                  "question", "answer", "values", "items")  # fmt: skip
         return Task(**{name: getattr(self, name) for name in names})
 
@@ -377,13 +380,45 @@ class Reviewer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Evolve:
+    """The program database of `evolve` (docs/proposers.md)."""
+
+    islands: int = 3
+    "populations that evolve side by side; proposals go round them"
+    migration: int = 12
+    "trials between two migrations, in which each island's best goes to the next"
+    inspirations: int = 2
+    "programs beside the parent that a proposal may take regions from"
+    explore: float = 0.3
+    "probability that the parent is any elite; otherwise the better its rank, the likelier"
+    knobs: float = 0.5
+    "probability that a proposal changes knobs of the parent's recipe, too"
+    novelty: int = 4
+    "a program of the same recipe that differs from an earlier one in fewer token threes is drawn again; one changed token makes about 6"
+    edits: int = 3
+    "the most operators that one proposal applies"
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("islands", 1, 100), ("migration", 1, 10**6), ("inspirations", 0, 20), ("novelty", 1, 10**4), ("edits", 1, 20)):
+            need(low <= getattr(self, name) <= high, name, getattr(self, name), f"between {low} and {high}")
+        for name in ("explore", "knobs"):
+            need(0 <= getattr(self, name) <= 1, name, getattr(self, name), "between 0 and 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Proposer:
     """Settings of the proposers."""
 
     name: str
     "proposer of a study that names no arms"
     mutations: int = 3
-    "local: the most knobs that one proposal changes"
+    "local, evolve: the most knobs that one proposal changes"
+    evolve: Evolve = field(default_factory=Evolve)
+    "evolve: its program database"
+    hostile_share: float = 0.5
+    "hostile: share of the proposals that are attacks; the others are those of `local`"
+    llm: Endpoint | None = None
+    "llm: the outside model that is asked, and what one question may cost; null: none"
     program: str = ""
     "command: an executable, or a Python script, that runs in a box: history as a JSON line in, a proposal a line out (docs/proposers.md)"
     program_digest: str = ""
@@ -401,6 +436,7 @@ class Proposer:
 
     def __post_init__(self) -> None:
         need(1 <= self.mutations <= 16, "mutations", self.mutations, "between 1 and 16")
+        need(0 <= self.hostile_share <= 1, "hostile_share", self.hostile_share, "between 0 and 1")
         need(not (self.program and self.file), "program/file", (self.program, self.file), "one of the two")
         for name in ("program", "file", "replay"):
             pin = getattr(self, f"{name}_digest")

@@ -16,7 +16,6 @@ from configs.recipe import GRID, Recipe
 PLUS, EQUALS = 0, 1
 """Tokens 0 and 1 are '+' and '=' in every task; values start at 2."""
 FIRST_VALUE = 2
-PIXEL_SIDE = 8
 BUCKETS = 4
 """Outcomes in a notebook: quarters of the trials by rank, 0 the worst."""
 ASK = BUCKETS
@@ -53,13 +52,15 @@ class Task:
     """What is learned, as tokens, and how much data there is."""
 
     name: Literal["addition", "modular", "digits", "custom"]
-    "addition of n-digit numbers, a+b mod p, scikit-learn's 8x8 handwriting, or what a person's own file yields"
+    "addition of n-digit numbers, a+b mod p, scikit-learn's handwriting, or what a person's own file yields"
     digits: int = 3
     "addition only: digits per operand; 1 to 6"
     modulus: int = 97
     "modular only: p; 3 to 251"
     levels: int = 5
     "digits only: grey levels that a pixel is quantised to; 2 to 17"
+    side: Literal[8, 4] = 8
+    "digits only: pixels a side; 4 averages blocks of four, so that a training costs a quarter"
     train_items: int = 20_000
     "items in a training file; drawn per replicate"
     held_out: int = 500
@@ -138,7 +139,7 @@ def layout(task: Task, recipe: Recipe) -> Layout:
         question = [*_columns(task.question, recipe.operand_order), task.question]
         vocabulary, answer = FIRST_VALUE + task.values, task.answer
     else:
-        question = [*_pixels(recipe.operand_order), PIXEL_SIDE ** 2]
+        question = [*_pixels(task.side, recipe.operand_order), task.side**2]
         vocabulary, answer = FIRST_VALUE + max(task.levels, 10), 1
     tail = list(range(len(question), len(question) + answer))
     if recipe.answer_order == "reversed":
@@ -163,10 +164,10 @@ def _columns(n: int, order: str) -> list[int]:
     return list(range(n))[:: -1 if order == "reversed" else 1]
 
 
-def _pixels(order: str) -> list[int]:
-    raster = list(range(PIXEL_SIDE**2))
+def _pixels(side: int, order: str) -> list[int]:
+    raster = list(range(side**2))
     if order == "reversed":
         return raster[::-1]
     if order == "interleaved":
-        return [row * PIXEL_SIDE + column for column in range(PIXEL_SIDE) for row in range(PIXEL_SIDE)]
+        return [row * side + column for column in range(side) for row in range(side)]
     return raster

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from configs.errors import BadInput
 from configs.records import SPLITS
-from configs.tokens import EQUALS, FIRST_VALUE, PIXEL_SIDE, PLUS, Task
+from configs.tokens import EQUALS, FIRST_VALUE, PLUS, Task
 
 Items = NDArray[np.uint8]
 TABLES = ("digits", "custom")
@@ -71,7 +71,7 @@ def slices(task: Task, secret: bytes, split: str, items: Items) -> dict[str, Ite
     addition: `carries` (every column carries: those of the split, or with hold_carries as many that training never saw), `longer`
     (an operand has more digits than any in training). modular: `other_modulus` (operands below p - 2, answers modulo p - 2; the
     format does not name the modulus, so a net of p is right where nothing wraps). digits: `shifted` (one pixel to the right),
-    `noised` (6 of 64 pixels at random).
+    `noised` (6 of 64 pixels, or 2 of 16, at random).
     """
     rng = _rng(secret, f"slices:{split}")
     return {name: SLICES[name](task, items, rng) for name in task.slices()}
@@ -116,14 +116,14 @@ def _other_modulus(task: Task, items: Items, rng: np.random.Generator) -> Items:
 
 def _shifted(task: Task, items: Items, rng: np.random.Generator) -> Items:
     moved = items.copy()
-    pixels = items[:, : PIXEL_SIDE**2].reshape(-1, PIXEL_SIDE, PIXEL_SIDE)
-    moved[:, : PIXEL_SIDE**2] = np.pad(pixels, ((0, 0), (0, 0), (1, 0)), constant_values=FIRST_VALUE)[:, :, :-1].reshape(len(items), -1)
+    pixels = items[:, : task.side**2].reshape(-1, task.side, task.side)
+    moved[:, : task.side**2] = np.pad(pixels, ((0, 0), (0, 0), (1, 0)), constant_values=FIRST_VALUE)[:, :, :-1].reshape(len(items), -1)
     return moved
 
 
 def _noised(task: Task, items: Items, rng: np.random.Generator) -> Items:
     noisy = items.copy()
-    where = np.argsort(rng.random((len(items), PIXEL_SIDE**2)), axis=1)[:, :6]
+    where = np.argsort(rng.random((len(items), task.side**2)), axis=1)[:, : 6 if task.side == 8 else 2]
     noisy[np.arange(len(items))[:, None], where] = rng.integers(0, task.levels, where.shape) + FIRST_VALUE
     return noisy
 
@@ -149,7 +149,7 @@ def answers(task: Task, items: Items) -> Items:
 
 
 def _question(task: Task) -> int:
-    return {"addition": 2 * task.digits + 2, "modular": 4, "digits": PIXEL_SIDE**2 + 1, "custom": task.question + 1}[task.name]
+    return {"addition": 2 * task.digits + 2, "modular": 4, "digits": task.side**2 + 1, "custom": task.question + 1}[task.name]
 
 
 def _rng(secret: bytes, label: str) -> np.random.Generator:
@@ -206,7 +206,7 @@ def _digits(numbers: NDArray[np.int64], n: int) -> NDArray[np.int64]:
 def table(task: Task) -> Items:
     """Return every item of a task whose items are a table; raise BadInput for an own task that was not read here."""
     if task.name == "digits":
-        return _images(task.levels)
+        return _images(task.levels, task.side)
     if task.items not in OWN:
         raise BadInput(f"the items {task.items[:12]} of task custom are not at hand; name the task's file in task.file")
     values = OWN[task.items].astype(np.int64) + FIRST_VALUE
@@ -215,10 +215,11 @@ def table(task: Task) -> Items:
 
 
 @cache
-def _images(levels: int) -> Items:
+def _images(levels: int, side: int) -> Items:
     from sklearn.datasets import load_digits
 
     data = load_digits()
-    pixels = np.minimum(data.data * levels / 17, levels - 1).astype(np.int64) + FIRST_VALUE
+    whole = data.images.reshape(-1, side, 8 // side, side, 8 // side).mean(axis=(2, 4)).reshape(-1, side**2)
+    pixels = np.minimum(whole * levels / 17, levels - 1).astype(np.int64) + FIRST_VALUE
     columns = [pixels, np.full((len(pixels), 1), EQUALS), data.target[:, None] + FIRST_VALUE]
     return np.concatenate(columns, axis=1).astype(np.uint8, order="C")

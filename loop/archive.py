@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from configs.build import parse
+from configs.call import Answer
 from configs.records import Entry, Grant, JobResult, Plan, Scores, Verdict
 from sandbox.decision import body_plan
 from sandbox.ledger import Ledger
@@ -30,6 +31,8 @@ class Facts:
     "nonces of grants that were consumed"
     results: dict[Slot, tuple[JobResult, int]] = field(default_factory=dict)
     "(plan, role, index) -> latest result and its ledger sequence"
+    answers: dict[tuple[str, int], Answer] = field(default_factory=dict)
+    "(propose plan, index) -> latest answer of an outside model"
     scores: dict[Slot, Scores | None] = field(default_factory=dict)
     "(plan, predict role, index) -> scores, None for a failed replicate"
     failures: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
@@ -80,8 +83,10 @@ class Facts:
         elif kind == "grant":
             grant = parse(Grant, body["grant"])
             self.grants[grant.plan, grant.role, grant.index] = grant
-        elif kind == "start":
+        elif kind in ("start", "call"):
             self.started.add(body["grant"]["nonce"])
+        elif kind == "answer":
+            self.answers[body["plan"], body["index"]] = parse(Answer, body["answer"])
         elif kind == "job":
             self.results[body["plan"], body["role"], body["index"]] = (parse(JobResult, body["result"]), entry.sequence)
         elif kind == "score":

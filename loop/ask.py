@@ -8,19 +8,23 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from configs.errors import BadInput, HeirloopError, NeedsHuman, VerificationFailed
 from configs.history import History, Trial
+from configs.objective import objective_text
 from configs.recipe import grid
 from configs.records import JobCount, Plan, Proposal
 from evals.ladder import Told, told
 from loop.archive import Facts
+from loop.llm import Unusable, answered, prompt, read
 from loop.measure import proposed
 from loop.own import recorded
-from loop.propose import Scene, proposer
+from loop.propose import proposer
+from loop.scene import Scene
 from loop.study import charge_proposer
 from sandbox.canonical import canonical, digest
 from sandbox.store import Store
@@ -42,9 +46,16 @@ def _written(c: Campaign, generation: int, index: int) -> tuple[str, str]:
     """Let a program on the trusted side write, and charge it its CPU time."""
     scene, write = scene_of(c, generation, index), proposer(c.arm).write
     assert write is not None
+    with _charged(c, generation, index):
+        return write(scene), ""
+
+
+@contextmanager
+def _charged(c: Campaign, generation: int, index: int) -> Iterator[None]:
+    """Charge the trusted side's own CPU time to the arm, whatever comes of it."""
     started = time.thread_time()
     try:
-        return write(scene), ""
+        yield
     finally:
         place = (c.arm, c.repeat, generation, index)
         charge_proposer(c.running, c.arm, f"propose:{place}", int((time.thread_time() - started) * 1e6))
@@ -52,14 +63,38 @@ def _written(c: Campaign, generation: int, index: int) -> tuple[str, str]:
 
 def _in_box(c: Campaign, generation: int, index: int) -> tuple[str, str]:
     """Let the champion's weights or the study's own program write, in a box: all proposals of a generation at once."""
-    name = c.running.archive.facts().asks.get((c.arm, c.repeat, generation)) or _plan(c, generation)
-    if not c.allowed(name):
-        raise BadInput(f"asking for proposals was refused: {c.running.gate.refresh().refused.get((name, 'propose'), 'quarantined')}")
-    c.admit(name)
+    name = _passed(c, c.running.archive.facts().asks.get((c.arm, c.repeat, generation)) or _plan(c, generation))
     lines = proposed(c.running, name, c.cpu)
     if isinstance(lines, str) or index >= len(lines):
         raise BadInput(lines if isinstance(lines, str) else f"{len(lines)} proposals were written and number {index + 1} was wanted")
     return lines[index], name
+
+
+def _outside(c: Campaign, generation: int, index: int) -> tuple[str, str]:
+    """Ask an outside model one question, and read its answer as one proposal."""
+    config, endpoint = c.running.config, c.running.config.proposer.llm
+    assert endpoint is not None
+    name = _passed(c, c.running.archive.facts().asks.get((c.arm, c.repeat, generation)) or _question_plan(c, generation))
+    with _charged(c, generation, index):
+        scene = scene_of(c, generation, index)
+        source = scene.sources[scene.history.champion_source]
+        about = "\n".join([f"The task is {config.task.name}.", *objective_text(config.objective)])
+        number = (generation, index, config.study.proposals)
+        data = prompt(endpoint, scene.history, source, about, number, scene.rng.getrandbits(31))
+    text = answered(c.running, name, index, data)
+    try:
+        with _charged(c, generation, index):
+            return read(text, source), name
+    except BadInput as error:
+        raise Unusable(str(error), text) from None
+
+
+def _passed(c: Campaign, name: str) -> str:
+    """Return a propose plan that has passed its gate."""
+    if not c.allowed(name):
+        raise BadInput(f"asking for proposals was refused: {c.running.gate.refresh().refused.get((name, 'propose'), 'quarantined')}")
+    c.admit(name)
+    return name
 
 
 def _by_people(c: Campaign, generation: int, index: int) -> tuple[str, str]:
@@ -97,7 +132,9 @@ class UsedUp(HeirloopError):
     """A recorded run has no more proposals; the campaign ends with what it has."""
 
 
-WAYS: dict[str, Callable[[Campaign, int, int], tuple[str, str]]] = {"trusted": _written, "box": _in_box, "people": _by_people, "record": _from_record}
+WAYS: dict[str, Callable[[Campaign, int, int], tuple[str, str]]] = {
+    "trusted": _written, "box": _in_box, "outside": _outside, "people": _by_people, "record": _from_record,
+}  # fmt: skip
 """One way per place where proposals are written (loop.propose.Proposer.where)."""
 
 
@@ -120,6 +157,16 @@ def _plan(c: Campaign, generation: int) -> str:
         seen = c.running.sandbox.store.put(canonical(history_of(c, study.proposals)))
         c.running.ledger.append("history", {"plan": name, "digest": seen})
     return name
+
+
+def _question_plan(c: Campaign, generation: int) -> str:
+    """Record the plan of a generation's questions to an outside model, one for each proposal."""
+    parent, study = c.champions()[-1], c.running.config.study
+    best, model = c.plan(parent), c.running.config.proposer.llm
+    assert model is not None
+    return c.record((generation, 0), "propose", parent, best.recipe, "propose", best.recipe, best.bundle, None,
+                    Proposal(hypothesis=f"asks the outside model {model.model} for {study.proposals} proposals", knobs={}),
+                    jobs=(JobCount(role="ask", count=study.proposals),))  # fmt: skip
 
 
 def scene_of(c: Campaign, generation: int, index: int) -> Scene:

@@ -25,7 +25,7 @@ from loop.ask import UsedUp, ask, history_of
 from loop.choose import choose
 from loop.measure import compute_ratio, replicate
 from loop.plan import change, make, source
-from loop.propose import draw
+from loop.scene import draw
 from loop.study import Running
 from sandbox.budget import look
 from sandbox.canonical import digest
@@ -113,7 +113,7 @@ class Campaign:
             return None
         except BadInput as error:
             reason = {"arm": self.arm, "repeat": self.repeat, "generation": generation, "index": index, "reason": str(error)[:300]}
-            self.running.ledger.append("invalid", {**reason, "proposal": self.kept(text)})
+            self.running.ledger.append("invalid", {**reason, "proposal": self.kept(text or getattr(error, "text", ""))})
             return None
         reference = (parent.bundle, parent.recipe)
         return self.record((generation, index), "candidate", champion, parent.recipe, risk, recipe,

@@ -18,8 +18,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from configs.build import parse
-from configs.errors import BadInput, HeirloopError, Stopped, VerificationFailed
+from configs.build import need, parse
+from configs.errors import BadInput, HeirloopError, Paused, Stopped, VerificationFailed
 from configs.study import START, Config
 from evals.judge import least, spend
 from evals.metrics import rounded
@@ -32,6 +32,7 @@ from loop.study import Running, open_study, read_config
 from loop.summary import summary
 from loop.verify import checked, record
 from sandbox import control
+from sandbox.call import key
 from sandbox.canonical import canonical
 from sandbox.gate import Gate
 from sandbox.ledger import Ledger
@@ -54,11 +55,25 @@ def check(composed: DictConfig) -> Config:
         wanted = proposer(name).needs
         if wanted and not any(getattr(config.proposer, one) for one in wanted):
             raise BadInput(f"arm {name} needs a setting; give {' or '.join(f'proposer.{one}' for one in wanted)}")
+    _outside(config)
     rule, most, level = config.objective.acceptance, config.study.confirm_replicates, spend(config.objective.alpha, config.confirmations(), ())
     if least(config.objective, level, most) is None:
         raise BadInput(f"study.confirm_replicates is {most}; {rule} at level {level:.2g} ({config.objective.alpha:g} over {config.confirmations()} "
                        f"confirmations) cannot accept within so few pairs, `heirloop power` tells how many it needs")  # fmt: skip
     return config
+
+
+def _outside(config: Config) -> None:
+    """Refuse an arm that asks an outside model without one, or without a budget for one question."""
+    if not any(proposer(arm).where == "outside" for arm in config.arms()):
+        return
+    model = config.proposer.llm
+    need(model is not None, "proposer.llm", None, "an endpoint; proposer=llm gives one")
+    assert model is not None
+    least = model.worst(model.prompt_bytes)
+    for name in ("tokens", "money_micros"):
+        held, wanted = getattr(config.budget, name), getattr(least, name)
+        need(held >= wanted, f"budget.{name}", held, f"at least {wanted}, the worst case of one question")
 
 
 def composed(overrides: Sequence[str]) -> Config:
@@ -93,6 +108,8 @@ def entry(overrides: Sequence[str]) -> None:
 
 def execute(config: Config) -> dict[str, Any]:
     """Run a study; return its summary. Raises what stops it; everything recorded stays."""
+    if config.proposer.llm and any(proposer(arm).where == "outside" for arm in config.arms()):
+        key(config.proposer.llm)  # before anything is written: a key that is missing, or that stands where its variable's name should
     running = open_study(config)
     if (running.folder / "STOP").exists() or running.gate.refresh().halt == "stop":
         running.sandbox.box.close()
@@ -157,7 +174,7 @@ def config_at(config: Config, folder: Path) -> Config:
 
 
 def _side_by_side(running: Running, campaigns: list[Campaign]) -> None:
-    """Run campaigns in as many threads as jobs may run at a time, a core each; the first error stops the others."""
+    """Run campaigns in as many threads as jobs may run at a time, a core each; the first error stops the others, a paused arm does not."""
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [None]
     free = [cores[i % len(cores)] for i in range(running.config.box.parallel)]
     lock = threading.Lock()
@@ -167,6 +184,8 @@ def _side_by_side(running: Running, campaigns: list[Campaign]) -> None:
             core = free.pop()
         try:
             replace(campaign, cpu=core).run()
+        except Paused:
+            raise
         except BaseException:
             running.stopped = True
             raise

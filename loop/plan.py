@@ -95,6 +95,10 @@ def requested(config: Config, jobs: tuple[JobCount, ...]) -> Amount:
     """Return the worst case of all jobs together."""
     total = Amount()
     for job in jobs:
+        if job.role == "ask":
+            assert config.proposer.llm is not None
+            total = sum([config.proposer.llm.worst(config.proposer.llm.prompt_bytes)] * job.count * config.proposer.llm.tries, total)
+            continue
         limits: Limits = getattr(config.budget, stage(job.role))
         total += Amount(cpu_us=limits.cpu_us * job.count, wall_us=limits.wall_us * job.count, jobs=job.count,
                         output_bytes=limits.output_bytes * job.count)  # fmt: skip

@@ -9,14 +9,15 @@ from collections.abc import Callable
 from typing import Any
 
 from configs.build import parse, plain
+from configs.call import Answer, Call
 from configs.errors import HeirloopError, VerificationFailed
 from configs.records import Amount, Entry, Grant, Job
-from sandbox import budget, own
+from sandbox import budget, call, own
 from sandbox.canonical import digest
 from sandbox.decision import unix
 from sandbox.gate import Gate, account, slot
 from sandbox.ledger import Ledger, Transaction
-from sandbox.run import allowed
+from sandbox.run import accounts, allowed
 from sandbox.store import Store
 
 
@@ -35,6 +36,8 @@ class Replay(Gate):
         self.verdicts: dict[str, str] = {}
         self.reserved: dict[str, tuple[list[str], Any]] = {}
         self.started: set[str] = set()
+        self.spent: dict[str, Any] = {}
+        self.calls: dict[str, tuple[str, int, str]] = {}
         self.accounts: set[str] = set()
         self.ended = False
 
@@ -153,6 +156,28 @@ def _job(r: Replay, body: dict[str, Any]) -> None:
     r.running.discard(body["nonce"])
 
 
+def _call(r: Replay, body: dict[str, Any]) -> None:
+    grant, request = parse(Grant, body["grant"]), parse(Call, body["call"])
+    need(r.granted.get(grant.nonce) == grant and grant.nonce not in r.running, "an outside model was asked without a grant of its own")
+    need(digest(request) == body["digest"], "the question does not match its digest")
+    plan = r.plans[grant.plan]
+    need(call.allowed(plan, request, grant, r.rules.config), "the question is not the one that its grant allows")
+    need(call.exact(request, r.store.get(request.body)), "the stored question is not one of this endpoint")
+    need(r.reserved.get(grant.nonce) == (list(accounts(grant, plan)), plain(request.worst())), "its worst case was not reserved")
+    r.ready(grant, r.at)
+    r.running.add(grant.nonce)
+    r.started.add(grant.nonce)
+    r.calls[grant.nonce] = (request.plan, request.index, body["digest"])
+
+
+def _answer(r: Replay, body: dict[str, Any]) -> None:
+    _job(r, body)
+    answer = parse(Answer, body["answer"])
+    need(r.calls.pop(body["nonce"], None) == (body["plan"], body["index"], body["digest"]), "it answers another question")
+    need(r.spent.pop(body["nonce"], None) == plain(answer.charged), "what it charges was not settled")
+    need(bool(answer.text) == (answer.status in ("ok", "breach")), f"an answer with status {answer.status} and text {answer.text[:12]!r}")
+
+
 def _verdict(r: Replay, body: dict[str, Any]) -> None:
     need(body["plan"] not in r.verdicts, "the plan has a verdict")
     r.verdicts[body["plan"]] = body["verdict"]["answer"]
@@ -174,6 +199,8 @@ def _reserve(r: Replay, body: dict[str, Any]) -> None:
 
 def _settle(r: Replay, body: dict[str, Any]) -> None:
     need(r.reserved.pop(body["key"], None) == (body["accounts"], body["released"]), "it settles what was not reserved")
+    if body["key"] in r.calls:
+        r.spent[body["key"]] = body["spent"]
 
 
 def _account(r: Replay, body: dict[str, Any]) -> None:
@@ -212,8 +239,9 @@ def _control(r: Replay, body: dict[str, Any]) -> None:
 
 CHECKS: dict[str, Callable[[Replay, dict[str, Any]], None]] = {
     "study": _study, "plan": _plan, "amendment": _amendment, "mandate": _mandate, "approval": _approval, "decision": _decision, "grant": _grant,
-    "start": _start, "job": _job, "verdict": _verdict, "champion": _champion, "deploy": _deploy, "amended": _amended, "limit": _limit,
-    "control": _control, "reserve": _reserve, "settle": _settle, "account": _account, "end": _end, "look": _look,
+    "start": _start, "job": _job, "call": _call, "answer": _answer, "verdict": _verdict, "champion": _champion, "deploy": _deploy,
+    "amended": _amended, "limit": _limit, "control": _control, "reserve": _reserve, "settle": _settle, "account": _account,
+    "end": _end, "look": _look,
 }  # fmt: skip
 """What is asked of an entry of each kind before it counts."""
 

@@ -146,7 +146,7 @@ class Gate:
                 self._floods[body["title"].partition(":")[0]] = unix(entry)
             if body["title"].startswith("refused "):
                 self._refusals.append(unix(entry))
-        elif kind == "start":
+        elif kind in ("start", "call"):
             self.starts.append(unix(entry))
         elif kind == "control":
             self._control(entry)

@@ -7,6 +7,7 @@ measured use and records. There is no unsandboxed retry.
 from dataclasses import dataclass, replace
 
 from configs.build import parse, plain
+from configs.call import Answer, Call
 from configs.errors import BudgetExhausted, VerificationFailed
 from configs.job import Outcome
 from configs.records import Amount, Entry, Grant, Job, JobResult, Plan, stage
@@ -117,9 +118,9 @@ def replay(sandbox: Sandbox, start: Entry) -> JobResult:
 
 
 def reconcile(ledger: Ledger) -> int:
-    """Charge every reservation whose job has no result (a crash): the reservation stands as spent."""
+    """Charge every reservation whose job or call has no result (a crash): the reservation stands as spent."""
     entries = ledger.entries()
-    done = {e.body["nonce"] for e in entries if e.kind == "job"}
+    done = {e.body["nonce"] for e in entries if e.kind in ("job", "answer")}
     lost = [e for e in entries if e.kind == "start" and e.body["grant"]["nonce"] not in done]
     for entry in lost:
         grant, job = parse(Grant, entry.body["grant"]), parse(Job, entry.body["job"])
@@ -130,7 +131,16 @@ def reconcile(ledger: Ledger) -> int:
             budget.settle(txn, grant.nonce, payers, amount, amount)
             txn.append("job", {"nonce": grant.nonce, "plan": job.plan, "role": job.role, "index": job.index,
                                "digest": entry.body["digest"], "result": plain(result)})  # fmt: skip
-    return len(lost)
+    asked = [e for e in entries if e.kind == "call" and e.body["grant"]["nonce"] not in done]
+    for entry in asked:
+        grant, request = parse(Grant, entry.body["grant"]), parse(Call, entry.body["call"])
+        amount, payers = request.worst(), accounts(grant, recorded_plan(entries, grant.plan))
+        answer = Answer(status="lost", detail="the trusted process ended before the answer came", charged=amount, charged_by="reservation")
+        with ledger.transaction() as txn:
+            budget.settle(txn, grant.nonce, payers, amount, amount)
+            txn.append("answer", {"nonce": grant.nonce, "plan": request.plan, "index": request.index, "digest": entry.body["digest"],
+                                  "answer": plain(answer)})  # fmt: skip
+    return len(lost) + len(asked)
 
 
 def _check(sandbox: Sandbox, job: Job, grant: Grant) -> Plan:
