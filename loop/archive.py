@@ -132,8 +132,8 @@ class Facts:
 
     def trials(self, campaign: Campaign) -> dict[str, Plan]:
         """Return the trials of the start and a campaign's baseline and candidates by digest, in order."""
-        first = sorted((plan.repeat, name) for name, plan in self.plans.items() if plan.purpose == "start")
-        mine = {name: plan for name, plan in self.plans.items() if (plan.arm, plan.repeat) == campaign}
+        first = sorted((plan.repeat, name) for name, plan in list(self.plans.items()) if plan.purpose == "start")
+        mine = {name: plan for name, plan in list(self.plans.items()) if (plan.arm, plan.repeat) == campaign}
         own = {name: plan for name, plan in mine.items() if plan.purpose in ("baseline", "candidate")}
         return {name: self.plans[name] for _, name in first} | own
 

@@ -180,16 +180,21 @@ def scene_of(c: Campaign, generation: int, index: int) -> Scene:
 
 def history_of(c: Campaign, count: int) -> History:
     """Return all that a campaign's proposer may see: recipes, what is told of their feedback scores, own verdicts, failures of trainings."""
+    trials, champion = trials_of(c), c.champions()[-1]
+    best = c.plan(champion)
+    return History(champion=best.recipe, champion_source=best.bundle, champion_score=trials[champion].score, trials=tuple(trials.values()),
+                   count=count, grid=grid(c.running.config.task.notebook))  # fmt: skip
+
+
+def trials_of(c: Campaign) -> dict[str, Trial]:
+    """Return the trials of the start and of a campaign, as its proposer is told of them, by plan."""
     config, facts = c.running.config, c.running.archive.facts()
     plans = facts.trials((c.arm, c.repeat))
     measured = {name: facts.scores[name, "predict", 0] for name in plans if (name, "predict", 0) in facts.scores}
     said = told(list(measured.values()), config.objective, looks=config.trials(), deviation=config.deviation())
     known = dict(zip(measured, said, strict=True))
     waits = Told(outcome="waiting", score=None)
-    trials = tuple(_trial(facts, name, plan, known.get(name, waits)) for name, plan in plans.items())
-    champion = c.champions()[-1]
-    return History(champion=c.plan(champion).recipe, champion_source=c.plan(champion).bundle, trials=trials, count=count,
-                   champion_score=known.get(champion, waits).score, grid=grid(config.task.notebook))  # fmt: skip
+    return {name: _trial(facts, name, plan, known.get(name, waits)) for name, plan in plans.items()}
 
 
 def _trial(facts: Facts, name: str, plan: Plan, told: Told) -> Trial:

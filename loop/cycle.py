@@ -21,7 +21,7 @@ from configs.tokens import BUCKETS, pairs
 from evals.judge import judge, spend
 from evals.metrics import rounded
 from loop import reviewer
-from loop.ask import UsedUp, ask, history_of
+from loop.ask import UsedUp, ask, trials_of
 from loop.choose import choose
 from loop.measure import compute_ratio, replicate
 from loop.plan import change, make, source
@@ -241,7 +241,7 @@ class Campaign:
             rng = random.Random(f"{config.study.seed}:{START}")
             rows = [[rng.randrange(BUCKETS), *pairs(draw(rng, config.task.baseline, grid(True)))] for _ in range(config.study.start_trials)]
         else:
-            rows = notebook(history_of(self, 1).trials)
+            rows = notebook(tuple(trials_of(self).values()))
         blob = self.running.sandbox.store.put(save({"trials": np.array(rows, np.uint8)}))
         with _BUNDLES:
             if blob not in facts.shown:
