@@ -9,12 +9,13 @@ import sys
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fakes import FakeBox, outcome, predictions
 from safetensors.numpy import load
 from test_architecture import ROOT
-from test_cycle import better, config, entries, go, mandate
+from test_cycle import approve, better, config, entries, go, mandate, put_mandate
 
-from configs.build import parse, strict_json
+from configs.build import parse, plain, strict_json
 from configs.errors import BadInput, Denied, NeedsHuman, VerificationFailed
 from configs.job import Order
 from configs.tokens import layout
@@ -24,6 +25,7 @@ from loop.shown import facts, rows
 from loop.verify import verify
 from sandbox import gate as gates
 from sandbox import keys, own
+from sandbox.decision import new_mandate
 
 __all__ = ["go"]
 EXAMPLES = ROOT / "docs" / "examples"
@@ -170,6 +172,24 @@ def test_an_amendment_that_names_another_gate_pins_and_shows_it(tmp_path, go):
     gate = open_gate(folder)
     found = facts(gate, gate.subjects[name])
     assert [row[0] for row in found.own_raw] == ["gates.file"] and "MOST_WIDTH" in found.own_raw[0][3]
+
+
+def test_people_can_take_out_a_gate_that_says_no_to_everything(tmp_path, go):
+    keys.new_key("ada", "person", "correct horse")
+    cfg = config(tmp_path, f"gates.file={own_gate(tmp_path, 'return plan[0]')}")
+    mandate(cfg)
+    with pytest.raises(Denied):
+        go(cfg, FakeBox(better))
+    folder = tmp_path / "runs" / "t"
+    name = people.amend(folder, ["gates.file="], "user somebody", "it is broken")
+    assert not approve(cfg, name, "amend")
+    people.apply_amendment(folder, name)
+    assert open_gate(folder).rules.config.files() == {}
+    key = Ed25519PrivateKey.generate()
+    now = open_gate(folder).rules.config
+    put_mandate(now, keys.sign(plain(new_mandate(now, now.gates.unattended, "unattended", "unattended", keys.public_hex(key), 2)), key, "mandate"))
+    assert go(cfg, FakeBox(better))["finished"]
+    verify(folder)
 
 
 def commands(path):
