@@ -17,8 +17,8 @@ from sandbox.box.namespace import NamespaceBox
 from sandbox.canonical import canonical
 from sandbox.run import OUTPUTS
 
-HISTORY = History(champion=Recipe(), champion_source="", champion_score=0.5, grid=grid(False), count=3,
-                  trials=(Trial(recipe=Recipe(), outcome="first", score=0.5), Trial(recipe=Recipe(depth=3), outcome="better", score=0.6)))  # fmt: skip
+TRIALS = (Trial(recipe=Recipe(), outcome="first", score=0.5), Trial(recipe=Recipe(depth=3), outcome="better", score=0.6))
+HISTORY = History(champion=Recipe(), champion_source="", champion_score=0.5, grid=grid(False), count=3, trials=TRIALS)
 
 
 @pytest.fixture(scope="module", params=["namespace", "docker"])
