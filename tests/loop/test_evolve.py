@@ -234,12 +234,12 @@ def test_a_model_improves_a_program_of_the_database_and_its_answer_becomes_edits
 def test_a_study_evolves_by_an_outside_models_answers(tmp_path, go, monkeypatch):  # noqa: F811
     text = """{"hypothesis": "idea %d", "knobs": {}}
 <<<<<<< SEARCH
-# region: update
+import math
 =======
-# region: update
+import math
 IDLE = %d
 >>>>>>> REPLACE"""
-    inside = text.replace("# region: update", "    warm = int(recipe.warmup * steps)").replace("IDLE =", "    warm = warm + 0 *")
+    inside = text.replace("import math", "    warm = int(recipe.warmup * steps)").replace("IDLE =", "    warm = warm + 0 *")
     replies = [say(inside % (1, 11)), say(inside % (1, 11)), say("no"), say(text % (2, 12)), *[say(inside % (n, n)) for n in range(20, 24)]]
     with stub(*replies) as server:
         cfg = config(tmp_path, "proposer=llm", "study.arms=[evolve-llm]", f"proposer.llm.url={server.url}", "gates=programs", "study.proposals=4",

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -102,16 +103,17 @@ def test_every_knob_changes_the_weights(bundle):
         import json, sys, hashlib, torch
         from configs.build import parse
         from configs.job import Order
+        from configs.tokens import pairs
         from models.train import train
         from safetensors.torch import load_file
         torch.set_num_threads(1)
         told, recipes = json.loads(sys.argv[1]), json.loads(sys.argv[2])
         items = load_file("data.safetensors")["items"]
         for name, recipe in recipes.items():
-            net, _ = train(parse(Order, told | {"recipe": recipe}), items)
+            net, _ = train(parse(Order, told | {"recipe": recipe}), items, torch.tensor([[3, *pairs(parse(Order, told).recipe)]]))
             print(name, hashlib.sha256(b"".join(p.detach().numpy().tobytes() for p in net.parameters())).hexdigest())
     """
-    told = plain(Order(role="train", task=TASK, recipe=base, seed=1, steps=20))
+    told = plain(Order(role="train", task=replace(TASK, notebook=True), recipe=base, seed=1, steps=20))
     found = dict(line.split() for line in bundle("-c", code, json.dumps(told), json.dumps(recipes)).splitlines())
     assert len(found) == len(GRID) + 1
     assert not [name for name, digest in found.items() if name != "base" and digest == found["base"]]
@@ -169,5 +171,5 @@ def test_the_patchable_file_marks_its_regions():
     lines = (ROOT / "models" / "train.py").read_text().splitlines()
     marks = [line for line in lines if line.startswith(("# region", "# endregion"))]
     assert len(lines) <= 250
-    assert marks[1::2] == ["# endregion"] * 4
-    assert sorted(marks[::2]) == [f"# region: {name}" for name in ("loss", "order", "schedule", "update")]
+    assert marks[1::2] == ["# endregion"] * 5
+    assert sorted(marks[::2]) == [f"# region: {name}" for name in ("loss", "notebook", "order", "schedule", "update")]
