@@ -254,6 +254,28 @@ def power(gain: float, target: float | None, deviation: float | None, overrides:
     terminal.table([list(row.values()) if as_json else [_short(v) for v in row.values()] for row in rows], list(rows[0]), as_json)
 
 
+@cli.command()
+@click.option("--world", "worlds", multiple=True, help="A planted world, or the path of a file that defines WORLD; all if left out.")
+@click.option("--studies", default=200, show_default=True, help="Studies drawn from each world.")
+@AS_JSON
+def validate(worlds: tuple[str, ...], studies: int, as_json: bool) -> None:
+    """Prove the instruments on worlds whose truth is known; exit 6 if an interval or a word does not hold."""
+    from configs.build import plain
+    from configs.errors import VerificationFailed
+    from loop.validate import failures
+    from loop.validate import validate as act
+
+    shown = sys.stderr.isatty()
+    rows, called = act(worlds, studies, lambda name: click.echo(f"\r{name:40}", err=True, nl=False) if shown else None)
+    if as_json:
+        click.echo(json.dumps({"instruments": plain(rows), "words": plain(called)}))
+    else:
+        terminal.table([[_short(v) for v in plain(r).values()] for r in rows if r.truth is not None], list(plain(rows[0])), False)
+        terminal.table([[c.world, c.word, terminal.yes(c.true), c.called, c.n] for c in called], ["world", "word", "true", "said", "studies"], False)
+    if found := failures(rows, called):
+        raise VerificationFailed("; ".join(found))
+
+
 def _short(value: Any) -> Any:
     return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else value
 
