@@ -11,7 +11,7 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import curve_fit
+from scipy.optimize import least_squares
 
 from configs.build import need
 from evals.arms import UNIT, Curve, common, difference, paired
@@ -170,8 +170,8 @@ def rate_ratio(bits: Mapping[str, Curve], references: Sequence[str]) -> tuple[Fi
 GROWTH: dict[str, tuple[Callable[..., Floats], tuple[float, ...]]] = {
     "none": (lambda x, a: a + 0 * x, (0.0,)),
     "linear": (lambda x, a, b: a + b * x, (0.0, 1.0)),
-    "exponential": (lambda x, a, b, c: a + b * np.expm1(np.clip(c * x, -50, 50)), (0.0, 0.5, 1.0)),
-    "saturating": (lambda x, a, b, c: a - b * np.expm1(np.clip(-c * x, -50, 50)), (0.0, 1.0, 3.0)),
+    "exponential": (lambda x, a, b, c: a + b * np.expm1(np.clip(abs(c) * x, 0, 50)), (0.0, 0.5, 1.0)),
+    "saturating": (lambda x, a, b, c: a - b * np.expm1(-np.clip(abs(c) * x, 0, 50)), (0.0, 1.0, 3.0)),
     "power": (lambda x, a, b, c: a + b * np.power(np.clip(x, 1e-9, None), np.clip(c, 0.05, 5)), (0.0, 1.0, 0.7)),
 }
 """Growth model -> (curve over the fraction of generations, start of the fit)."""
@@ -205,10 +205,7 @@ def growth(values: ArrayLike) -> Growth:
 
 
 def _fit(model: Callable[..., Floats], start: tuple[float, ...], x: Floats, y: Floats) -> NDArray[np.float64]:
-    try:
-        return np.asarray(curve_fit(model, x, y, p0=start, maxfev=2000)[0])
-    except RuntimeError:  # no convergence: the model does no better than its start
-        return np.asarray(start)
+    return np.asarray(least_squares(lambda p: model(x, *p) - y, start, method="lm", max_nfev=2000).x)
 
 
 def _aicc(rest: Floats, parameters: int) -> float:

@@ -17,7 +17,7 @@ from configs.build import need
 from evals.amplify import Skill, compute_equivalent, effects, gain_ratio, rate_ratio
 from evals.arms import Curve, difference, gain
 from evals.claims import WORDS, Study, words
-from evals.closure import STAGES, Actor, Event, automation, provenance, run_length, self_closure
+from evals.closure import STAGES, Actor, Event, automation, elasticities, provenance, run_length, self_closure
 from evals.intervals import LEVEL, Figure, Floats, missing
 from evals.loss import Held, PlanFact, Rung, efficiency, promised, retention
 
@@ -81,6 +81,8 @@ class Law:
     "chance that a person, not a rule, decides at propose, approve, accept, promote"
     proposer: Actor = "lineage"
     "who proposes in the self arm"
+    elastic: Mapping[str, float] = field(default_factory=lambda: {"compute": 0.6, "proposals": 0.2, "replicates": 0.1, "reviewer speed": 0.0})
+    "factor -> per cent of gain per per cent of it"
     gap: float = 10.0
     "distance of the last champions' scores from the ceiling, in seed deviations"
     words: frozenset[str] = frozenset()
@@ -125,8 +127,11 @@ def _draw(law: Law, rng: np.random.Generator) -> tuple[Study, Mapping[str, Figur
     plans, acts = _plans(law, rng), int(rng.poisson(law.human * 4 * GENERATIONS * REPEATS))
     study = Study(arms=arms, skills=_proposers(law, rng), events=_events(law, rng), plans=plans, held=_held(law, rng, arms["self"]),
                   ceiling=1.0, deviation=0.1, scores=tuple(1.0 - 0.1 * law.gap + 0.02 * rng.standard_normal(REPEATS)))  # fmt: skip
+    closing = arms["self"].value[:, -1]
+    raised = {name: closing * (1 + 0.25 * by) + 0.05 * rng.standard_normal(REPEATS) for name, by in law.elastic.items()}
     bits = {name: replace(c, value=4 * c.value) for name, c in arms.items()}  # a doubling of compute is worth a quarter of a log-odd
-    return study, {"generations per live human act": run_length(GENERATIONS * REPEATS, acts),
+    return study, {**{f"elasticity of {name}": figure for name, figure in elasticities(closing, raised).items()},
+                   "generations per live human act": run_length(GENERATIONS * REPEATS, acts),
                    "compute-equivalent gain": _equivalent(law, rng, arms["self"]),
                    "rate ratio": rate_ratio(bits, [a for a in ("random", "local", "tpe") if a in bits])[0]}  # fmt: skip
 
@@ -212,7 +217,8 @@ def _truth(law: Law) -> dict[str, float]:
         "automation of accept": 1 - law.human, "provenance": float(law.proposer == "lineage"), **_plan_truth(law),
     }  # fmt: skip
     if total["self"] > 0:
-        found |= {"kappa": 1 - total["scrambled"] / total["self"], "gain ratio": (total["self"] - half) / half, "loss in transfer": 1 - law.kept}
+        found |= {"kappa": 1 - total["scrambled"] / total["self"], "gain ratio": (total["self"] - half) / half, "loss in transfer": 1 - law.kept,
+                  **{f"elasticity of {name}": by for name, by in law.elastic.items()}}  # fmt: skip
     if law.human:
         found["generations per live human act"] = 1 / (4 * law.human)
     if not law.search and total["self"] > 0:
@@ -244,7 +250,8 @@ WORLDS: dict[str, World] = {law.name: world(law) for law in (
     Law(name="lossy", kept=0.5, decay=0.9, words=frozenset({"lossy"})),
     Law(name="saturating", decay=0.7, step=0.5, gap=0.5),
     Law(name="hacking", hack=0.6),
-    Law(name="human-bottlenecked", mechanism=0.15, human=0.7, words=frozenset({"amplifying"})),
+    Law(name="human-bottlenecked", mechanism=0.15, human=0.7, words=frozenset({"amplifying"}),
+        elastic={"compute": 0.1, "proposals": 0.1, "replicates": 0.0, "reviewer speed": 0.8}),
     Law(name="fixed-search", search=True, proposer="fixed program", skill=dict.fromkeys(("self", "frozen", "refit", "scrambled", "random"), 1.0)),
     replace(_SEES_MORE, name="data-only"),
     Law(name="cron", skill=dict.fromkeys(Law(name="").skill, 1.0), proposer="fixed program"),
@@ -321,7 +328,7 @@ def validate(one: World, studies: int, seed: int = 1) -> tuple[list[Row], list[C
         for name, figure in instruments(study, beside).items():
             figures.setdefault(name, []).append(figure)
         for word, said in words(study).items():
-            counts[word] += said
+            counts[word] += int(said)
     rows = [_row(one, name, found) for name, found in figures.items()]
     return rows, [Called(world=one.name, word=w, true=w in one.words, called=counts[w], n=studies) for w in WORDS]
 
