@@ -7,11 +7,11 @@ computed on the trusted side and given to the job. FLOPs alone are not equal com
 into calls (the overhead) and into element-wise work on activations and attention maps (the last term).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from configs.build import need
 from configs.recipe import Recipe
-from configs.tokens import Layout
+from configs.tokens import DOCUMENT, Layout, document
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +35,8 @@ class Cost:
 def parameters(recipe: Recipe, lay: Layout) -> int:
     """Return the number of weights of the net that `models/net.py` builds: embeddings (token, position), blocks
     (attention 4w^2, MLP 8w^2, two RMSNorm gains), final gain; the output shares the token embedding."""
-    w, length = recipe.width, len(lay.order)
-    return lay.vocabulary * w + length * w + recipe.depth * (12 * w * w + 2 * w) + w
+    w, length = recipe.width, max(len(lay.order), DOCUMENT if lay.notebook else 0)
+    return (lay.vocabulary + lay.notebook) * w + length * w + recipe.depth * (12 * w * w + 2 * w) + w
 
 
 def flops_per_step(recipe: Recipe, lay: Layout) -> int:
@@ -56,7 +56,10 @@ def elements_per_step(recipe: Recipe, lay: Layout) -> int:
 
 
 def step_us(recipe: Recipe, lay: Layout, cost: Cost) -> float:
-    """Return the planned CPU-microseconds of one training step."""
+    """Return the planned CPU-microseconds of one training step; the notebook's share of the steps reads its documents."""
+    if lay.notebook and recipe.notebook:
+        own = step_us(recipe, document(lay), cost)
+        return recipe.notebook * own + (1 - recipe.notebook) * step_us(recipe, replace(lay, notebook=0), cost)
     overhead = cost.base_us + cost.block_us * recipe.depth
     products = flops_per_step(recipe, lay) / cost.flops_per_us
     return overhead + products + elements_per_step(recipe, lay) / cost.elements_per_us

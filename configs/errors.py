@@ -35,6 +35,10 @@ class Stopped(HeirloopError):
     exit_code = 5
 
 
+class Paused(Stopped):
+    """One arm cannot go on, such as one whose outside model does not answer; the other arms do."""
+
+
 class VerificationFailed(HeirloopError):
     """Recorded bytes do not prove what they should."""
 

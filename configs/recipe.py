@@ -47,6 +47,8 @@ class Recipe:
     "share of the steps during which easy examples come first, growing to all; 0 to 0.8"
     gradient_clip: float = 0.0
     "largest gradient norm; 0 switches clipping off; at most 10"
+    notebook: float = 0.0
+    "share of the steps that learn from the notebook, the record of past trials, instead of the task; 0 to 0.5"
 
     def __post_init__(self) -> None:
         for name, (low, high) in RANGES.items():
@@ -64,6 +66,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "dropout": (0.0, 0.5),
     "curriculum": (0.0, 0.8),
     "gradient_clip": (0.0, 10.0),
+    "notebook": (0.0, 0.5),
 }
 
 GRID: dict[str, tuple[Any, ...]] = {
@@ -83,8 +86,14 @@ GRID: dict[str, tuple[Any, ...]] = {
     "operand_order": ("plain", "reversed", "interleaved"),
     "curriculum": (0.0, 0.1, 0.2, 0.4),
     "gradient_clip": (0.0, 0.3, 1.0, 3.0),
+    "notebook": (0.0, 0.05, 0.1, 0.2, 0.3),
 }
 """The values that proposers draw from, one tuple per knob, in order of size."""
+
+
+def grid(notebook: bool) -> dict[str, tuple[Any, ...]]:
+    """Return the values that a study's proposers draw from: without a notebook its share is no knob and stays 0."""
+    return {name: values for name, values in GRID.items() if notebook or name != "notebook"}
 
 
 def knobs() -> tuple[str, ...]:

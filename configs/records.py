@@ -7,20 +7,22 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from configs.build import need
-from configs.job import Limits, Order
+from configs.job import Limits, Order, Role
 from configs.recipe import Recipe
 
-ChangeClass = Literal["recipe", "patch", "structural", "proposer", "promote", "deploy", "unseal", "amend"]
-CLASSES: tuple[ChangeClass, ...] = ("recipe", "patch", "structural", "proposer", "promote", "deploy", "unseal", "amend")
-PlanRole = Literal["train", "predict", "champion-train", "champion-predict"]
-Purpose = Literal["baseline", "candidate", "final", "unseal"]
+ChangeClass = Literal["recipe", "patch", "structural", "proposer", "propose", "promote", "deploy", "unseal", "amend"]
+"by risk: what a proposal alters; then acts: propose (asking for proposals), promote, deploy, unseal, amend"
+CLASSES: tuple[ChangeClass, ...] = ("recipe", "patch", "structural", "proposer", "propose", "promote", "deploy", "unseal", "amend")
+PlanRole = Literal["train", "predict", "champion-train", "champion-predict", "propose", "ask"]
+"propose: a job in a box that writes proposals; ask: one call of an outside model"
+Purpose = Literal["start", "baseline", "candidate", "propose", "final", "unseal"]
 Split = Literal["feedback", "gate", "sealed"]
 Answer = Literal["accept", "reject", "inconclusive", "continue"]
 "continue: another pair is wanted; never recorded"
 ACCOUNTS = ("propose", "train", "predict", "evaluate")
 SPLITS: tuple[Split, ...] = ("feedback", "gate", "sealed")
-COMPUTED_TASKS = ("addition", "modular")
-"tasks whose answers code could compute: gains of patch and structural plans there are flagged `computable`"
+COMPUTED_TASKS = ("addition", "modular", "custom")
+"tasks whose answers code could compute (an own task's too, as far as we know): gains of patch and structural plans there are flagged `computable`"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +60,8 @@ RESOURCES: tuple[str, ...] = tuple(f.name for f in fields(Amount))
 class Edit:
     """One textual edit of a source file: `search` must occur exactly once and becomes `replace`."""
 
-    file: Literal["models/train.py", "models/net.py"]
-    "the file; train.py makes the plan a patch, net.py makes it structural"
+    file: Literal["models/train.py", "models/net.py", "models/propose.py"]
+    "the file; train.py makes the plan a patch, net.py structural, propose.py of class proposer"
     search: str
     "text that occurs exactly once in the parent's file"
     replace: str
@@ -98,6 +100,11 @@ class JobCount:
     "number of jobs"
 
 
+def stage(role: PlanRole) -> Role:
+    """Return what a job of a role does in the box."""
+    return "train" if role.endswith("train") else "predict" if role.endswith("predict") else "propose"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """One proposal made exact. Its digest is what gates decide on; a changed byte is another plan."""
@@ -115,7 +122,8 @@ class Plan:
     index: int
     "number of the proposal within its generation"
     purpose: Purpose
-    "baseline: first champion; candidate: a proposal; final, unseal: champion against baseline on gate, on sealed"
+    """start: a trial of the notebook that every arm starts from; baseline: first champion; candidate: a proposal; propose: its jobs write
+    the proposals of a generation; final, unseal: champion against baseline on gate, on sealed"""
     parent: str
     "plan digest of the champion that it starts from; empty for the baseline"
     change_class: ChangeClass
@@ -146,6 +154,12 @@ class Plan:
     "counts and roles of its jobs"
     requested: Amount
     "the worst case of all its jobs together"
+    notebook: str = ""
+    "digest of the notebook that its trainings learn from besides the task; empty: none"
+    asked: str = ""
+    "digest of the propose plan whose jobs wrote it; empty: a program on the trusted side, people or a record"
+    proposal: str = ""
+    "digest of the proposer's own text; empty where nobody proposed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

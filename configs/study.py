@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from configs.build import need
+from configs.call import Endpoint
 from configs.cost import Cost
 from configs.job import Limits
 from configs.objective import Objective
@@ -17,6 +18,8 @@ from configs.records import Amount
 from configs.tokens import Task
 
 Rule = Literal["mandate", "approve", "deny"]
+START = "start"
+"""The arm of the trials that every arm starts from; each is a repeat of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +34,8 @@ class Study:
     "proposers that run side by side; empty: the one of group `proposer`"
     repeats: int = 1
     "independent campaigns per arm"
+    start_trials: int = 0
+    "random trials of the notebook that every arm starts from, made once and charged to the study; at least 16 where weights propose"
     generations: int = 3
     "generations per campaign, the baseline not counted"
     proposals: int = 4
@@ -43,8 +48,9 @@ class Study:
     def __post_init__(self) -> None:
         need(bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", self.name)), "name", self.name, "a plain folder name")
         need(0 <= self.seed < 2**53, "seed", self.seed, "a whole number from 0")
-        need(len(set(self.arms)) == len(self.arms), "arms", self.arms, "a list without repetition")
+        need(len(set(self.arms)) == len(self.arms) and START not in self.arms, "arms", self.arms, f"a list without repetition and without {START!r}")
         need(1 <= self.repeats <= 1000, "repeats", self.repeats, "between 1 and 1000")
+        need(0 <= self.start_trials <= 10_000, "start_trials", self.start_trials, "between 0 and 10000")
         need(1 <= self.generations <= 10_000, "generations", self.generations, "between 1 and 10000")
         need(1 <= self.proposals <= 1000, "proposals", self.proposals, "between 1 and 1000")
         need(1 <= self.confirm_replicates <= 1000, "confirm_replicates", self.confirm_replicates, "between 1 and 1000")
@@ -56,14 +62,20 @@ class Study:
 class TaskSetup:
     """One task with its compute and its measured constants (docs/tasks.md)."""
 
-    name: Literal["addition", "modular", "digits"]
-    "token format"
+    name: Literal["addition", "modular", "digits", "custom"]
+    "token format; custom: that of `file`"
+    file: str = ""
+    "custom: a Python file of at most 50 lines that yields the items (docs/plugs.md); trusted code of a person, run outside every box"
+    file_digest: str = ""
+    "sha256 of that file; filled in when the study is composed, and pinned by it"
     digits: int = 3
     "addition: digits per operand"
     modulus: int = 97
     "modular: p"
     levels: int = 5
     "digits: grey levels of a pixel"
+    side: Literal[8, 4] = 8
+    "digits: pixels a side"
     train_items: int = 20_000
     "items in one training file"
     held_out: int = 500
@@ -72,6 +84,16 @@ class TaskSetup:
     "addition: digits of the operands in training and splits; fewer than `digits` opens the slice `longer`; 0: all"
     hold_carries: bool = False
     "addition: keep sums in which every column carries out of training; they are the slice `carries` in any case"
+    question: int = 0
+    "custom: columns of a question; filled in from the file, like the next three"
+    answer: int = 0
+    "custom: columns of an answer"
+    values: int = 0
+    "custom: distinct values of a column"
+    items: str = ""
+    "custom: digest of all items"
+    notebook: bool = False
+    "whether nets also have the tokens of the notebook; needed where weights propose (arm `self`)"
     planned_cpu_us: int
     "planned CPU-microseconds of one training"
     cost: Cost
@@ -83,12 +105,16 @@ class TaskSetup:
 
     def __post_init__(self) -> None:
         need(1_000 <= self.planned_cpu_us <= 10**12, "planned_cpu_us", self.planned_cpu_us, "between 1000 and 10^12")
+        need(self.notebook or not self.baseline.notebook, "baseline.notebook", self.baseline.notebook, "0 where task.notebook is false")
         need(0 < self.seed_deviation < 1, "seed_deviation", self.seed_deviation, "between 0 and 1")
+        own = bool(self.file) == bool(self.file_digest) == (self.name == "custom")
+        need(own, "file", self.file, "a path with task custom, and empty with any other")
         self.format()
 
     def format(self) -> Task:
         """Return the token format alone, as it goes into a box."""
-        names = ("name", "digits", "modulus", "levels", "train_items", "held_out", "train_digits", "hold_carries")
+        names = ("name", "digits", "modulus", "levels", "side", "train_items", "held_out", "train_digits", "hold_carries", "notebook",
+                 "question", "answer", "values", "items")  # fmt: skip
         return Task(**{name: getattr(self, name) for name in names})
 
 
@@ -132,6 +158,8 @@ class Budget:
     "hard limits of one train job"
     predict: Limits = field(default_factory=Limits)
     "hard limits of one predict job"
+    propose: Limits = field(default_factory=Limits)
+    "hard limits of one propose job"
 
     def __post_init__(self) -> None:
         for name in ("cpu_seconds", "wall_seconds", "jobs", "output_mib"):
@@ -174,7 +202,7 @@ class Caps:
     "plans and promotions that it lets pass in an hour; beyond it they need approval"
 
     def __post_init__(self) -> None:
-        known = ("recipe", "patch", "structural", "proposer", "promote")
+        known = ("recipe", "patch", "structural", "proposer", "propose", "promote")
         for name in self.classes:
             need(name in known, "classes", name, f"one of {', '.join(known)}")
         for name in ("jobs", "cpu_seconds", "hours", "drift", "per_hour"):
@@ -213,6 +241,8 @@ class Quorums:
     "edited net.py"
     proposer: Quorum | None = None
     "edited propose.py"
+    propose: Quorum | None = None
+    "asking weights, a program in a box or an outside model for proposals"
     promote: Quorum | None = None
     "a new champion"
     deploy: Quorum | None = None
@@ -269,6 +299,10 @@ class Gates:
     "a pinned reviewer outside who is called about every incident too; empty: none"
     tripwires: Tripwires = field(default_factory=Tripwires)
     "what pauses the study by itself"
+    file: str = ""
+    "a Python file of at most 50 lines whose `gate` may add a no to every decision on a plan (docs/plugs.md); empty: none"
+    file_digest: str = ""
+    "sha256 of that file; filled in when the study is composed, and pinned by it"
 
     def __post_init__(self) -> None:
         need(1 <= self.expire_hours <= 24 * 365, "expire_hours", self.expire_hours, "between 1 and 8760")
@@ -276,6 +310,7 @@ class Gates:
             need(1 <= getattr(self, name) <= 10**6, name, getattr(self, name), "between 1 and 10^6")
         need(0 <= self.patience_seconds <= 10**8, "patience_seconds", self.patience_seconds, "between 0 and 10^8")
         need(0 <= self.canaries <= 1, "canaries", self.canaries, "between 0 and 1")
+        need(bool(self.file) == bool(self.file_digest), "file_digest", self.file_digest, "the digest of `file`, and empty without one")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,6 +325,8 @@ class Rules:
     "edited net.py"
     proposer: Rule = "deny"
     "edited propose.py"
+    propose: Rule = "deny"
+    "asking weights, a program in a box or an outside model for proposals"
     promote: Rule = "deny"
     "a new champion"
     deploy: Rule = "deny"
@@ -343,16 +380,67 @@ class Reviewer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Evolve:
+    """The program database of `evolve` (docs/proposers.md)."""
+
+    islands: int = 3
+    "populations that evolve side by side; proposals go round them"
+    migration: int = 12
+    "trials between two migrations, in which each island's best goes to the next"
+    inspirations: int = 2
+    "programs beside the parent that a proposal may take regions from"
+    explore: float = 0.3
+    "probability that the parent is any elite; otherwise the better its rank, the likelier"
+    knobs: float = 0.5
+    "probability that a proposal changes knobs of the parent's recipe, too"
+    novelty: int = 4
+    "a program of the same recipe that differs from an earlier one in fewer token threes is drawn again; one changed token makes about 6"
+    edits: int = 3
+    "the most operators that one proposal applies"
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("islands", 1, 100), ("migration", 1, 10**6), ("inspirations", 0, 20), ("novelty", 1, 10**4), ("edits", 1, 20)):
+            need(low <= getattr(self, name) <= high, name, getattr(self, name), f"between {low} and {high}")
+        for name in ("explore", "knobs"):
+            need(0 <= getattr(self, name) <= 1, name, getattr(self, name), "between 0 and 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Proposer:
     """Settings of the proposers."""
 
     name: str
     "proposer of a study that names no arms"
     mutations: int = 3
-    "local: the most knobs that one proposal changes"
+    "local, evolve: the most knobs that one proposal changes"
+    evolve: Evolve = field(default_factory=Evolve)
+    "evolve: its program database"
+    hostile_share: float = 0.5
+    "hostile: share of the proposals that are attacks; the others are those of `local`"
+    llm: Endpoint | None = None
+    "llm: the outside model that is asked, and what one question may cost; null: none"
+    program: str = ""
+    "command: an executable, or a Python script, that runs in a box: history as a JSON line in, a proposal a line out (docs/proposers.md)"
+    program_digest: str = ""
+    "sha256 of that file; filled in when the study is composed, and pinned by it"
+    file: str = ""
+    "command: instead of a program, a Python file of one's own of at most 50 lines, run in the same way (docs/plugs.md)"
+    file_digest: str = ""
+    "sha256 of that file; filled in likewise"
+    replay: str = ""
+    "replay: folder of the run whose proposals are made again"
+    replay_arm: str = ""
+    "replay: arm of that run"
+    replay_digest: str = ""
+    "digest of the list of those proposals; filled in likewise"
 
     def __post_init__(self) -> None:
         need(1 <= self.mutations <= 16, "mutations", self.mutations, "between 1 and 16")
+        need(0 <= self.hostile_share <= 1, "hostile_share", self.hostile_share, "between 0 and 1")
+        need(not (self.program and self.file), "program/file", (self.program, self.file), "one of the two")
+        for name in ("program", "file", "replay"):
+            pin = getattr(self, f"{name}_digest")
+            need(bool(getattr(self, name)) == bool(pin), f"{name}_digest", pin, f"the digest of `{name}`, and empty without one")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -414,7 +502,7 @@ class Config:
     "folder that holds the runs"
 
     def __post_init__(self) -> None:
-        for name in ("train", "predict"):
+        for name in ("train", "predict", "propose"):
             limits: Limits = getattr(self.budget, name)
             total = self.budget.cpu_seconds * 1_000_000
             need(limits.cpu_us <= total, f"budget.{name}.cpu_us", limits.cpu_us, f"at most the study's {total}")
@@ -436,9 +524,10 @@ class Config:
         study, looks, planned = self.study, self.budget.looks, self.objective.confirmations
         need(planned is None or planned >= study.generations, "objective.confirmations", planned, f"at least study.generations {study.generations}")
         campaigns = len(self.arms()) * study.repeats
-        for split, each in (("feedback", self.trials()), ("gate", study.generations + (study.final_replicates > 0))):
-            held = getattr(looks, split)
-            need(held >= campaigns * each, f"budget.looks.{split}", held, f"at least the {campaigns * each} looks that the study plans")
+        for split, each, start in (("feedback", self.trials() - study.start_trials, study.start_trials),
+                                   ("gate", study.generations + (study.final_replicates > 0), 0)):  # fmt: skip
+            held, wanted = getattr(looks, split), campaigns * each + start
+            need(held >= wanted, f"budget.looks.{split}", held, f"at least the {wanted} looks that the study plans")
         most = max(study.confirm_replicates, study.final_replicates)
         jobs, cpu = 4 * most + 2, 2 * most * self.task.planned_cpu_us
         what = f"for one confirmation with {most} replicates"
@@ -446,9 +535,16 @@ class Config:
         seconds = -(-cpu // 1_000_000)
         need(self.budget.cpu_seconds >= seconds, "budget.cpu_seconds", self.budget.cpu_seconds, f"at least {seconds}, {what}")
 
+    def files(self) -> dict[str, tuple[str, str]]:
+        """Return the people's own files that the study names: field -> (path, digest)."""
+        mine = self.proposer
+        named = {"task.file": (self.task.file, self.task.file_digest), "gates.file": (self.gates.file, self.gates.file_digest),
+                 "proposer.file": (mine.file, mine.file_digest), "proposer.program": (mine.program, mine.program_digest)}  # fmt: skip
+        return {field: found for field, found in named.items() if found[0]}
+
     def trials(self) -> int:
-        """Return how many scores a campaign plans to tell its proposer, the baseline's included."""
-        return 1 + self.study.generations * self.study.proposals
+        """Return how many scores a campaign plans to tell its proposer, those of the start and the baseline included."""
+        return self.study.start_trials + 1 + self.study.generations * self.study.proposals
 
     def confirmations(self) -> int:
         """Return how many confirmations of a campaign share alpha."""
@@ -461,3 +557,7 @@ class Config:
     def arms(self) -> tuple[str, ...]:
         """Return the arms of the study."""
         return self.study.arms or (self.proposer.name,)
+
+    def payers(self) -> tuple[str, ...]:
+        """Return the arms that have an account: those of the study, and the start that all share."""
+        return (*self.arms(), *((START,) if self.study.start_trials else ()))

@@ -2,33 +2,65 @@
 
 An item is stored in *canonical* order, one uint8 token a column: question, separator, answer. A recipe may
 reorder the columns (operands, answer); it never changes what they hold, so a layout is a permutation and the
-trusted side reads predictions back in canonical order. Standard library only.
+trusted side reads predictions back in canonical order. A net that proposes has one more document format, the notebook: past
+trials as outcome and knob-value pairs. Standard library only.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from configs.build import need
-from configs.recipe import Recipe
+from configs.recipe import GRID, Recipe
 
 PLUS, EQUALS = 0, 1
 """Tokens 0 and 1 are '+' and '=' in every task; values start at 2."""
 FIRST_VALUE = 2
-PIXEL_SIDE = 8
+BUCKETS = 4
+"""Outcomes in a notebook: quarters of the trials by rank, 0 the worst."""
+ASK = BUCKETS
+"""Notebook token that stands where the outcome is asked for."""
+FIRST_PAIR = ASK + 1
+PAIRS: dict[str, int] = {name: FIRST_PAIR + sum(map(len, list(GRID.values())[:i])) for i, name in enumerate(GRID)}
+"""First token of each knob's values: one token says knob and value."""
+NOTEBOOK = FIRST_PAIR + sum(map(len, GRID.values()))
+GROUPS: tuple[int, ...] = (0,) * BUCKETS + (1,) + tuple(i + 2 for i, values in enumerate(GRID.values()) for _ in values)
+"""Group of each notebook token: outcomes, ASK, then a group per knob."""
+DOCUMENT = len(GRID) + 2
+"""Tokens of a notebook document: outcome or ASK, a pair per knob, outcome."""
+
+
+def pairs(recipe: Recipe) -> list[int]:
+    """Return a recipe's pair tokens in the order of the grid; a value off the grid counts as the nearest."""
+    return [PAIRS[name] + _nearest(values, getattr(recipe, name)) for name, values in GRID.items()]
+
+
+def unpaired(tokens: Sequence[int]) -> dict[str, Any]:
+    """Return the knob values that pair tokens say, in any order."""
+    known = {first + i: (name, value) for name, first in PAIRS.items() for i, value in enumerate(GRID[name])}
+    return dict(known[token] for token in tokens)
+
+
+def _nearest(values: tuple[Any, ...], value: Any) -> int:
+    if value in values:
+        return values.index(value)
+    return min(range(len(values)), key=lambda i: abs(float(values[i]) - float(value)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """What is learned, as tokens, and how much data there is."""
 
-    name: Literal["addition", "modular", "digits"]
-    "addition of n-digit numbers, a+b mod p, or scikit-learn's 8x8 handwriting"
+    name: Literal["addition", "modular", "digits", "custom"]
+    "addition of n-digit numbers, a+b mod p, scikit-learn's handwriting, or what a person's own file yields"
     digits: int = 3
     "addition only: digits per operand; 1 to 6"
     modulus: int = 97
     "modular only: p; 3 to 251"
     levels: int = 5
     "digits only: grey levels that a pixel is quantised to; 2 to 17"
+    side: Literal[8, 4] = 8
+    "digits only: pixels a side; 4 averages blocks of four, so that a training costs a quarter"
     train_items: int = 20_000
     "items in a training file; drawn per replicate"
     held_out: int = 500
@@ -37,6 +69,16 @@ class Task:
     "addition only: digits of the operands in training and splits; fewer than `digits` opens the slice `longer`; 0: all"
     hold_carries: bool = False
     "addition only: sums in which every column carries are kept out of training and splits, and stand in slice `carries` alone"
+    question: int = 0
+    "custom only: columns of a question, the separator that follows them not counted; 1 to 128"
+    answer: int = 0
+    "custom only: columns of an answer; 1 to 16"
+    values: int = 0
+    "custom only: distinct values of a column; 2 to 250"
+    items: str = ""
+    "custom only: digest of all items that the file yields"
+    notebook: bool = False
+    "whether the net also has the tokens of the notebook, so that it can learn from past trials and propose"
 
     def __post_init__(self) -> None:
         need(1 <= self.digits <= 6, "digits", self.digits, "between 1 and 6")
@@ -46,11 +88,18 @@ class Task:
         need(20 <= self.held_out <= 20_000, "held_out", self.held_out, "between 20 and 20000")
         need(0 <= self.train_digits <= self.digits, "train_digits", self.train_digits, f"between 0 and digits ({self.digits})")
         need(self.name == "addition" or not (self.train_digits or self.hold_carries), "train_digits/hold_carries", self.name, "task addition")
+        sizes = (self.question, self.answer, self.values)
+        given = (self.name == "custom") == any(sizes) == bool(self.items)
+        need(given, "question/answer/values/items", (*sizes, self.items), "given with task custom, and only there")
+        for name, least, most in (("question", 1, 128), ("answer", 1, 16), ("values", 2, 250)) if self.name == "custom" else ():
+            need(least <= getattr(self, name) <= most, name, getattr(self, name), f"between {least} and {most}")
 
     def slices(self) -> tuple[str, ...]:
         """Return the names of the task's slices (evals/data.py says what they hold)."""
         if self.name == "addition":
             return ("carries", "longer") if 0 < self.train_digits < self.digits else ("carries",)
+        if self.name == "custom":
+            return ()
         return ("other_modulus",) if self.name == "modular" else ("shifted", "noised")
 
 
@@ -59,13 +108,20 @@ class Layout:
     """Column order of one task under one recipe."""
 
     vocabulary: int
-    "number of distinct tokens"
+    "number of distinct tokens of the task"
+    notebook: int
+    "number of tokens of the notebook, which follow those of the task; 0: none"
     question: int
     "columns before the answer, separator included"
     answer: int
     "columns of the answer"
     order: tuple[int, ...]
     "order[i] is the canonical column that stands at position i; a permutation of question + answer columns"
+
+
+def document(lay: Layout) -> Layout:
+    """Return the layout of a notebook's documents, in which every column but the first is to be told."""
+    return Layout(vocabulary=lay.notebook, notebook=0, question=1, answer=DOCUMENT - 1, order=tuple(range(DOCUMENT)))
 
 
 def layout(task: Task, recipe: Recipe) -> Layout:
@@ -79,13 +135,17 @@ def layout(task: Task, recipe: Recipe) -> Layout:
         if recipe.operand_order == "interleaved":
             question = [0, 2, 1, 3]
         vocabulary, answer = FIRST_VALUE + task.modulus, 1
+    elif task.name == "custom":
+        question = [*_columns(task.question, recipe.operand_order), task.question]
+        vocabulary, answer = FIRST_VALUE + task.values, task.answer
     else:
-        question = [*_pixels(recipe.operand_order), PIXEL_SIDE ** 2]
+        question = [*_pixels(task.side, recipe.operand_order), task.side**2]
         vocabulary, answer = FIRST_VALUE + max(task.levels, 10), 1
     tail = list(range(len(question), len(question) + answer))
     if recipe.answer_order == "reversed":
         tail.reverse()
-    return Layout(vocabulary=vocabulary, question=len(question), answer=answer, order=tuple(question + tail))
+    extra = NOTEBOOK if task.notebook else 0
+    return Layout(vocabulary=vocabulary, notebook=extra, question=len(question), answer=answer, order=tuple(question + tail))
 
 
 def _operands(n: int, order: str) -> list[int]:
@@ -97,10 +157,17 @@ def _operands(n: int, order: str) -> list[int]:
     return a + plus + b
 
 
-def _pixels(order: str) -> list[int]:
-    raster = list(range(PIXEL_SIDE**2))
+def _columns(n: int, order: str) -> list[int]:
+    half = (n + 1) // 2
+    if order == "interleaved":
+        return [column for i in range(half) for column in (i, half + i) if column < n]
+    return list(range(n))[:: -1 if order == "reversed" else 1]
+
+
+def _pixels(side: int, order: str) -> list[int]:
+    raster = list(range(side**2))
     if order == "reversed":
         return raster[::-1]
     if order == "interleaved":
-        return [row * PIXEL_SIDE + column for column in range(PIXEL_SIDE) for row in range(PIXEL_SIDE)]
+        return [row * side + column for column in range(side) for row in range(side)]
     return raster

@@ -12,9 +12,13 @@ from numpy.typing import NDArray
 
 from configs.errors import BadInput
 from configs.records import SPLITS
-from configs.tokens import EQUALS, FIRST_VALUE, PIXEL_SIDE, PLUS, Task
+from configs.tokens import EQUALS, FIRST_VALUE, PLUS, Task
 
 Items = NDArray[np.uint8]
+TABLES = ("digits", "custom")
+"""Tasks whose items are a fixed table, not numbers."""
+OWN: dict[str, Items] = {}
+"""Values of people's own tasks, uint8 (N, question + answer), by their digest; loop/own.py puts them here."""
 
 
 def replicate_seed(secret: bytes, plan: str, index: int) -> int:
@@ -38,16 +42,16 @@ def held_out(task: Task, secret: bytes) -> dict[str, Items]:
 def draw_train(task: Task, secret: bytes, seed: int) -> Items:
     """Return one replicate's training file: uint8 (N, columns), sample and order from `seed`.
 
-    Held-out items are excluded, for sums in both operand orders, for images with every duplicate. `modular` trains on
+    Held-out items are excluded, for sums in both operand orders, for images and own items with every duplicate. `modular` trains on
     half of what is left, chosen once per study, so that its complement does not name the held-out items.
     """
     rng = _rng(secret, f"train:{seed}")
     out = np.concatenate(list(held_out(task, secret).values()))
-    if task.name == "digits":
+    if task.name in TABLES:
         banned = {row.tobytes() for row in questions(task, out)}
-        images = _images(task.levels)
-        keep = np.array([row.tobytes() not in banned for row in questions(task, images)])
-        return rng.permutation(images[keep])[: task.train_items]
+        whole = table(task)
+        keep = np.array([row.tobytes() not in banned for row in questions(task, whole)])
+        return rng.permutation(whole[keep])[: task.train_items]
     side = _side(task)
     a, b = _operands(task, out)
     banned_numbers = np.unique(np.concatenate([a * side + b, b * side + a]))
@@ -67,7 +71,7 @@ def slices(task: Task, secret: bytes, split: str, items: Items) -> dict[str, Ite
     addition: `carries` (every column carries: those of the split, or with hold_carries as many that training never saw), `longer`
     (an operand has more digits than any in training). modular: `other_modulus` (operands below p - 2, answers modulo p - 2; the
     format does not name the modulus, so a net of p is right where nothing wraps). digits: `shifted` (one pixel to the right),
-    `noised` (6 of 64 pixels at random).
+    `noised` (6 of 64 pixels, or 2 of 16, at random).
     """
     rng = _rng(secret, f"slices:{split}")
     return {name: SLICES[name](task, items, rng) for name in task.slices()}
@@ -76,7 +80,7 @@ def slices(task: Task, secret: bytes, split: str, items: Items) -> dict[str, Ite
 def overlap(task: Task, train: Items, out: Items) -> int:
     """Return how many rows of a training file ask what held-out items ask; sums count in both operand orders."""
     banned = {row.tobytes() for row in questions(task, out)}
-    if task.name != "digits":
+    if task.name not in TABLES:
         a, b = _operands(task, out)
         banned |= {row.tobytes() for row in questions(task, _sums(task, b, a))}
     return sum(row.tobytes() in banned for row in questions(task, train))
@@ -112,14 +116,14 @@ def _other_modulus(task: Task, items: Items, rng: np.random.Generator) -> Items:
 
 def _shifted(task: Task, items: Items, rng: np.random.Generator) -> Items:
     moved = items.copy()
-    pixels = items[:, : PIXEL_SIDE**2].reshape(-1, PIXEL_SIDE, PIXEL_SIDE)
-    moved[:, : PIXEL_SIDE**2] = np.pad(pixels, ((0, 0), (0, 0), (1, 0)), constant_values=FIRST_VALUE)[:, :, :-1].reshape(len(items), -1)
+    pixels = items[:, : task.side**2].reshape(-1, task.side, task.side)
+    moved[:, : task.side**2] = np.pad(pixels, ((0, 0), (0, 0), (1, 0)), constant_values=FIRST_VALUE)[:, :, :-1].reshape(len(items), -1)
     return moved
 
 
 def _noised(task: Task, items: Items, rng: np.random.Generator) -> Items:
     noisy = items.copy()
-    where = np.argsort(rng.random((len(items), PIXEL_SIDE**2)), axis=1)[:, :6]
+    where = np.argsort(rng.random((len(items), task.side**2)), axis=1)[:, : 6 if task.side == 8 else 2]
     noisy[np.arange(len(items))[:, None], where] = rng.integers(0, task.levels, where.shape) + FIRST_VALUE
     return noisy
 
@@ -145,7 +149,7 @@ def answers(task: Task, items: Items) -> Items:
 
 
 def _question(task: Task) -> int:
-    return {"addition": 2 * task.digits + 2, "modular": 4, "digits": PIXEL_SIDE**2 + 1}[task.name]
+    return {"addition": 2 * task.digits + 2, "modular": 4, "digits": task.side**2 + 1, "custom": task.question + 1}[task.name]
 
 
 def _rng(secret: bytes, label: str) -> np.random.Generator:
@@ -158,8 +162,8 @@ def _side(task: Task) -> int:
 
 def _canonical_numbers(task: Task) -> NDArray[np.int64]:
     """Numbers of the items that may be held out: for sums a half of the pairs, so that (a, b) and (b, a) never split."""
-    if task.name == "digits":
-        _, first = np.unique(questions(task, _images(task.levels)), axis=0, return_index=True)
+    if task.name in TABLES:
+        _, first = np.unique(questions(task, table(task)), axis=0, return_index=True)
         return np.sort(first).astype(np.int64)
     side = _side(task)
     if side <= 1000:
@@ -179,8 +183,8 @@ def _operands(task: Task, rows: Items) -> tuple[NDArray[np.int64], NDArray[np.in
 
 
 def _rows(task: Task, numbers: NDArray[np.int64]) -> Items:
-    if task.name == "digits":
-        return _images(task.levels)[numbers]
+    if task.name in TABLES:
+        return table(task)[numbers]
     return _sums(task, *np.divmod(numbers, _side(task)))
 
 
@@ -199,11 +203,23 @@ def _digits(numbers: NDArray[np.int64], n: int) -> NDArray[np.int64]:
     return numbers[:, None] // 10 ** np.arange(n)[::-1] % 10 + FIRST_VALUE
 
 
+def table(task: Task) -> Items:
+    """Return every item of a task whose items are a table; raise BadInput for an own task that was not read here."""
+    if task.name == "digits":
+        return _images(task.levels, task.side)
+    if task.items not in OWN:
+        raise BadInput(f"the items {task.items[:12]} of task custom are not at hand; name the task's file in task.file")
+    values = OWN[task.items].astype(np.int64) + FIRST_VALUE
+    columns = [values[:, : task.question], np.full((len(values), 1), EQUALS), values[:, task.question :]]
+    return np.concatenate(columns, axis=1).astype(np.uint8, order="C")
+
+
 @cache
-def _images(levels: int) -> Items:
+def _images(levels: int, side: int) -> Items:
     from sklearn.datasets import load_digits
 
     data = load_digits()
-    pixels = np.minimum(data.data * levels / 17, levels - 1).astype(np.int64) + FIRST_VALUE
+    whole = data.images.reshape(-1, side, 8 // side, side, 8 // side).mean(axis=(2, 4)).reshape(-1, side**2)
+    pixels = np.minimum(whole * levels / 17, levels - 1).astype(np.int64) + FIRST_VALUE
     columns = [pixels, np.full((len(pixels), 1), EQUALS), data.target[:, None] + FIRST_VALUE]
     return np.concatenate(columns, axis=1).astype(np.uint8, order="C")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from configs.build import parse
+from configs.call import Answer
 from configs.records import Entry, Grant, JobResult, Plan, Scores, Verdict
 from sandbox.decision import body_plan
 from sandbox.ledger import Ledger
@@ -22,16 +23,26 @@ class Facts:
     "plan digest -> plan, in order"
     at: dict[tuple[str, int, int, int], str] = field(default_factory=dict)
     "(arm, repeat, generation, index) -> plan digest, or the reason why the proposal was invalid after a `!`"
+    asks: dict[tuple[str, int, int], str] = field(default_factory=dict)
+    "(arm, repeat, generation) -> digest of the propose plan whose jobs write its proposals"
     grants: dict[Slot, Grant] = field(default_factory=dict)
     "(plan, role, index) -> latest grant"
     started: set[str] = field(default_factory=set)
     "nonces of grants that were consumed"
     results: dict[Slot, tuple[JobResult, int]] = field(default_factory=dict)
     "(plan, role, index) -> latest result and its ledger sequence"
+    answers: dict[tuple[str, int], Answer] = field(default_factory=dict)
+    "(propose plan, index) -> latest answer of an outside model"
     scores: dict[Slot, Scores | None] = field(default_factory=dict)
     "(plan, predict role, index) -> scores, None for a failed replicate"
     failures: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     "plan -> reasons of failed replicates"
+    handed: dict[Campaign, list[str]] = field(default_factory=lambda: defaultdict(list))
+    "(arm, repeat) -> digests of the proposals that people handed in, in order"
+    taken: dict[Campaign, list[str]] = field(default_factory=lambda: defaultdict(list))
+    "(arm, repeat) -> digests of the texts that became plans or invalid proposals"
+    spent: set[Campaign] = field(default_factory=set)
+    "campaigns whose recorded proposals are used up"
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     "plan -> verdict"
     denied: set[tuple[str, str]] = field(default_factory=set)
@@ -40,6 +51,8 @@ class Facts:
     "(arm, repeat) -> plan digests that were champion, in order"
     data: dict[tuple[str, int], tuple[str, int]] = field(default_factory=dict)
     "(plan, replicate) -> digest of its training file, ledger sequence"
+    shown: dict[str, tuple[str, int]] = field(default_factory=dict)
+    "digest of a notebook, or propose plan -> digest of what it is shown, ledger sequence"
     looks: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     "split -> looks at it"
     openings: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -55,14 +68,25 @@ class Facts:
         if kind == "plan":
             plan = body_plan(body)
             self.plans[body["digest"]] = plan
-            self.at[plan.arm, plan.repeat, plan.generation, plan.index] = body["digest"]
+            if plan.purpose == "propose":
+                self.asks[plan.arm, plan.repeat, plan.generation] = body["digest"]
+            else:
+                self.at[plan.arm, plan.repeat, plan.generation, plan.index] = body["digest"]
+                self.taken[plan.arm, plan.repeat].append(plan.proposal)
         elif kind == "invalid":
             self.at[body["arm"], body["repeat"], body["generation"], body["index"]] = "!" + body["reason"]
+            self.taken[body["arm"], body["repeat"]].append(body["proposal"])
+        elif kind == "handed":
+            self.handed[body["arm"], body["repeat"]].append(body["digest"])
+        elif kind == "used-up":
+            self.spent.add((body["arm"], body["repeat"]))
         elif kind == "grant":
             grant = parse(Grant, body["grant"])
             self.grants[grant.plan, grant.role, grant.index] = grant
-        elif kind == "start":
+        elif kind in ("start", "call"):
             self.started.add(body["grant"]["nonce"])
+        elif kind == "answer":
+            self.answers[body["plan"], body["index"]] = parse(Answer, body["answer"])
         elif kind == "job":
             self.results[body["plan"], body["role"], body["index"]] = (parse(JobResult, body["result"]), entry.sequence)
         elif kind == "score":
@@ -84,6 +108,8 @@ class Facts:
             self._reopen()
         elif kind == "data":
             self.data[body["plan"], body["index"]] = (body["digest"], entry.sequence)
+        elif kind in ("notebook", "history"):
+            self.shown[body["digest" if kind == "notebook" else "plan"]] = (body["digest"], entry.sequence)
         elif kind == "look":
             self.looks[body["split"]] += 1
         elif kind == "opening":
@@ -102,11 +128,14 @@ class Facts:
         for place, name in list(self.at.items()):
             if place[2] == last.get(place[:2]) and name not in kept and place[:2] not in self.ended:
                 del self.at[place]
+                self.asks.pop(place[:3], None)
 
     def trials(self, campaign: Campaign) -> dict[str, Plan]:
-        """Return a campaign's baseline and candidates by digest, in order."""
-        mine = {name: plan for name, plan in self.plans.items() if (plan.arm, plan.repeat) == campaign}
-        return {name: plan for name, plan in mine.items() if plan.purpose in ("baseline", "candidate")}
+        """Return the trials of the start and a campaign's baseline and candidates by digest, in order."""
+        first = sorted((plan.repeat, name) for name, plan in list(self.plans.items()) if plan.purpose == "start")
+        mine = {name: plan for name, plan in list(self.plans.items()) if (plan.arm, plan.repeat) == campaign}
+        own = {name: plan for name, plan in mine.items() if plan.purpose in ("baseline", "candidate")}
+        return {name: self.plans[name] for _, name in first} | own
 
 
 class Archive:

@@ -7,6 +7,7 @@ Refuses to train without a mandate. `heirloop calibrate` and `heirloop power` ca
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -67,22 +68,34 @@ def measure(task: str, out: Path, *, unattended: bool, runs: Mapping[str, int] =
     `unattended` signs the mandate that it needs; raises NeedsHuman where none was given, BudgetExhausted where the study's end is reached.
     """
     config = settings(task, runs)
+    with opened(config, recipes(config), runs, unattended) as (running, names):
+        train(running, names, runs, say, lambda: _write(running, names, out))
+    return _write(running, names, out)
+
+
+@contextmanager
+def opened(config: Config, chosen: Mapping[str, Recipe], counts: Mapping[str, int], unattended: bool) -> Iterator[tuple[Running, dict[str, str]]]:
+    """Open a study of trainings alone; yield it and the plan of each recipe, granted for its count."""
     if unattended:
         _sign(config)
     running = open_study(config)
     try:
-        names = {kind: _plan(running, number, kind, recipe, runs[kind]) for number, (kind, recipe) in enumerate(recipes(config).items())}
-        wanted = sorted(((kind, i) for kind in names for i in range(runs[kind])), key=lambda slot: slot[1] / runs[slot[0]])  # all kinds grow alike
-        with ThreadPoolExecutor(config.box.parallel) as pool:
-            for done, _ in enumerate(pool.map(lambda slot: _one(running, names[slot[0]], slot[1]), wanted), 1):
-                say(f"{done} of {len(wanted)} trainings")
-                if done % 10 == 0:
-                    _write(running, names, out)
+        yield running, {kind: _plan(running, number, kind, recipe, counts[kind]) for number, (kind, recipe) in enumerate(chosen.items())}
     finally:
         running.stopped = True
         running.sandbox.box.close()
         running.checkpoint()
-    return _write(running, names, out)
+
+
+def train(running: Running, names: Mapping[str, str], wanted: Mapping[str, int], say: Callable[[str], None],
+          write: Callable[[], object] = lambda: None) -> None:  # fmt: skip
+    """Train and score what is missing of `wanted` replicates of each recipe, side by side; all kinds grow alike."""
+    slots = sorted(((kind, i) for kind in wanted for i in range(wanted[kind])), key=lambda slot: slot[1] / wanted[slot[0]])
+    with ThreadPoolExecutor(running.config.box.parallel) as pool:
+        for done, _ in enumerate(pool.map(lambda slot: _one(running, names[slot[0]], slot[1]), slots), 1):
+            say(f"{done} of {len(slots)} trainings")
+            if done % 10 == 0:
+                write()
 
 
 def calibrate(task: str, null: str, *, unattended: bool, folder: Path = FIGURES, plan: Campaigns | None = None,
@@ -211,7 +224,7 @@ def _record(running: Running, campaign: Campaign, number: int, kind: str, recipe
 
 
 def _write(running: Running, names: Mapping[str, str], out: Path) -> list[dict[str, Any]]:
-    rows = list(_rows(running, names))
+    rows = list(scored(running, names))
     command = f"heirloop calibrate {running.config.task.name} --null real --unattended"
     head = {"command": command, "study": running.root, "recipes": {kind: plain(r) for kind, r in recipes(running.config).items()}}
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -219,7 +232,8 @@ def _write(running: Running, names: Mapping[str, str], out: Path) -> list[dict[s
     return rows
 
 
-def _rows(running: Running, names: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+def scored(running: Running, names: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """Yield {kind, number, exact_match, cpu_us} of every replicate that was trained and scored."""
     facts = running.archive.facts()
     kinds = {name: kind for kind, name in names.items()}
     for (name, role, index), scores in sorted(facts.scores.items(), key=lambda item: (item[0][0], item[0][2])):

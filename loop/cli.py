@@ -13,10 +13,10 @@ from typing import Any
 import click
 
 from configs.errors import HeirloopError
-from loop import desk, orders, terminal
+from loop import desk, orders, plug, terminal
 from loop.terminal import AS_JSON, cli
 
-__all__ = ["cli", "desk", "main", "orders"]
+__all__ = ["cli", "desk", "main", "orders", "plug"]
 
 def main() -> None:
     """Run the command line; one sentence and an exit code for every error of ours."""

@@ -70,7 +70,7 @@ def _run(entries: list[Entry], part: list[Entry]) -> dict[str, Any]:
     rules, root = policy(entries), entries[0].body
     settled = [e.body for e in part if e.kind == "settle"]
     classes = {e.body["digest"]: body_plan(e.body).change_class for e in entries if e.kind == "plan"}
-    of_nonce = {e.body["grant"]["nonce"]: classes[e.body["grant"]["plan"]] for e in entries if e.kind == "start"}
+    of_nonce = {e.body["grant"]["nonce"]: classes[e.body["grant"]["plan"]] for e in entries if e.kind in ("start", "call")}
     by_class: dict[str, list[dict[str, int]]] = {}
     by_account: dict[str, list[dict[str, int]]] = {}
     for body in settled:

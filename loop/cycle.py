@@ -6,20 +6,27 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from configs.build import parse, plain, strict_json
+import numpy as np
+from safetensors.numpy import save
+
+from configs.build import need, parse, plain, strict_json
 from configs.errors import BadInput, Denied, NeedsHuman
-from configs.recipe import Recipe
+from configs.history import notebook
+from configs.recipe import Recipe, grid
 from configs.records import ChangeClass, Plan, Proposal, Scores, Verdict
+from configs.study import START
+from configs.tokens import BUCKETS, pairs
 from evals.judge import judge, spend
-from evals.ladder import Told, told
 from evals.metrics import rounded
 from loop import reviewer
+from loop.ask import UsedUp, ask, trials_of
 from loop.choose import choose
 from loop.measure import compute_ratio, replicate
 from loop.plan import change, make, source
-from loop.propose import PROPOSERS, Scene
-from loop.study import Running, charge_proposer
+from loop.scene import draw
+from loop.study import Running
 from sandbox.budget import look
 from sandbox.canonical import digest
 
@@ -39,8 +46,13 @@ class Campaign:
 
     def run(self) -> None:
         """Baseline, generations, closing look."""
+        if self.arm == START:
+            self.start()
+            return
         self.baseline()
         for number in range(1, self.running.config.study.generations + 1):
+            if (self.arm, self.repeat) in self.running.archive.facts().spent:
+                break
             self.generation(number)
         self.final()
 
@@ -57,11 +69,23 @@ class Campaign:
         self.say(f"{self.arm}, generation {number}: {self.told(best)}")
         self.running.checkpoint()
 
+    def start(self) -> None:
+        """One trial of the notebook that every arm starts from: a uniform draw from the grid, screened on feedback."""
+        config = self.running.config
+        base = config.task.baseline
+        recipe = draw(random.Random(f"{config.study.seed}:{START}:{self.repeat}"), base, grid(config.task.notebook))
+        name = self.record((0, 0), "start", "", base, "recipe", recipe, self.bundle(source()), None,
+                           Proposal(hypothesis="uniform draw for the notebook that every arm starts from", knobs={}),
+                           notebook=self.notebook())  # fmt: skip
+        self.ask(name, "recipe")
+        if self.allowed(name):
+            self.screen(name)
+
     def baseline(self) -> None:
         """Generation 0: the recipe that people gave, unchanged, is the first champion."""
         recipe = self.running.config.task.baseline
         proposal = Proposal(hypothesis="the recipe that people gave", knobs={})
-        name = self.record((0, 0), "baseline", "", recipe, "recipe", recipe, self.bundle(source()), None, proposal)
+        name = self.record((0, 0), "baseline", "", recipe, "recipe", recipe, self.bundle(source()), None, proposal, notebook=self.notebook())
         if not self.allowed(name):
             raise Denied(f"without a baseline nothing can be proposed: {self.running.gate.refresh().refused[name, 'recipe']}")
         self.screen(name)
@@ -74,21 +98,26 @@ class Campaign:
         known = self.running.archive.facts().at.get(place)
         if known is not None:
             return None if known.startswith("!") else known
-        champion, started = self.champions()[-1], time.thread_time()
-        text = PROPOSERS[self.arm](self.scene(generation, index))
-        charge_proposer(self.running, self.arm, f"propose:{place}", int((time.thread_time() - started) * 1e6))
+        if place[:2] in self.running.archive.facts().spent:
+            return None
+        champion, text = self.champions()[-1], ""
         parent = self.plan(champion)
         try:
+            text, asked = ask(self, generation, index)
             proposal = parse(Proposal, strict_json(text))
             files = self.running.sandbox.store.get_bundle(parent.bundle)
             risk, recipe, edited = change(parent.recipe, files, proposal)
+            need(self.running.config.task.notebook or not recipe.notebook, "knobs.notebook", recipe.notebook, "0 in a study without a notebook")
+        except UsedUp as error:
+            self.running.ledger.append("used-up", {"arm": self.arm, "repeat": self.repeat, "reason": str(error)[:300]})
+            return None
         except BadInput as error:
             reason = {"arm": self.arm, "repeat": self.repeat, "generation": generation, "index": index, "reason": str(error)[:300]}
-            self.running.ledger.append("invalid", reason)
+            self.running.ledger.append("invalid", {**reason, "proposal": self.kept(text or getattr(error, "text", ""))})
             return None
         reference = (parent.bundle, parent.recipe)
         return self.record((generation, index), "candidate", champion, parent.recipe, risk, recipe,
-                           self.bundle(edited), reference, proposal)  # fmt: skip
+                           self.bundle(edited), reference, proposal, notebook=self.notebook(), asked=asked, text=self.kept(text))  # fmt: skip
 
     def screen(self, name: str) -> Scores | None:
         """One replicate on feedback, after the gate; one counted look."""
@@ -177,7 +206,8 @@ class Campaign:
         if self.running.config.study.final_replicates and last != first:
             best, base = self.plan(last), self.plan(first)
             name = self.record((self.running.config.study.generations + 1, 0), "final", last, best.recipe, "recipe", best.recipe,
-                               best.bundle, (base.bundle, base.recipe), Proposal(hypothesis="closing look", knobs={}))  # fmt: skip
+                               best.bundle, (base.bundle, base.recipe), Proposal(hypothesis="closing look", knobs={}),
+                               notebook=best.notebook)  # fmt: skip
             if self.allowed(name):
                 self.admit(name)
                 self.confirm(name)
@@ -191,29 +221,37 @@ class Campaign:
             self.running.gate.grant(name)
 
     def record(self, where: tuple[int, int], purpose: str, parent: str, parent_recipe: Recipe, risk: ChangeClass,
-               recipe: Recipe, bundle: str, reference: tuple[str, Recipe] | None, proposal: Proposal) -> str:  # fmt: skip
+               recipe: Recipe, bundle: str, reference: tuple[str, Recipe] | None, proposal: Proposal, **more: Any) -> str:  # fmt: skip
         """Record a plan once and return its digest."""
         plan = make(self.running.config, study=self.running.root, version=self.running.gate.rules.version,
                     place=(self.arm, self.repeat, *where), purpose=purpose,
                     parent=parent, parent_recipe=parent_recipe, risk=risk, recipe=recipe, bundle=bundle,
-                    reference=reference, proposal=proposal)  # fmt: skip
+                    reference=reference, proposal=proposal, **more)  # fmt: skip
         name = digest(plan)
         if name not in self.running.archive.facts().plans:
             self.running.ledger.append("plan", {"digest": name, "plan": plain(plan)})
         return name
 
-    def scene(self, generation: int, index: int) -> Scene:
-        """Return what the proposer is shown: recipes of its own campaign, and what is told of their feedback scores."""
-        config = self.running.config
-        facts = self.running.archive.facts()
-        trials = facts.trials((self.arm, self.repeat))
-        measured = {name: facts.scores[name, "predict", 0] for name in trials if (name, "predict", 0) in facts.scores}
-        said = told(list(measured.values()), config.objective, looks=config.trials(), deviation=config.deviation())
-        known = dict(zip(measured, said, strict=True))
-        history = [(plan.recipe, known.get(name, Told(outcome="waiting", score=None))) for name, plan in trials.items()]
-        rng = random.Random(f"{config.study.seed}:{self.arm}:{self.repeat}:{generation}:{index}")
-        champion = self.plan(self.champions()[-1]).recipe
-        return Scene(champion=champion, history=history, mutations=config.proposer.mutations, rng=rng)
+    def notebook(self) -> str:
+        """Return the digest of the notebook as it stands, recorded; empty where the study has none."""
+        config, facts = self.running.config, self.running.archive.facts()
+        if not config.task.notebook:
+            return ""
+        if self.arm == START:  # its trials learn from rows of chance, so that the share costs and disturbs what it will
+            rng = random.Random(f"{config.study.seed}:{START}")
+            rows = [[rng.randrange(BUCKETS), *pairs(draw(rng, config.task.baseline, grid(True)))] for _ in range(config.study.start_trials)]
+        else:
+            rows = notebook(tuple(trials_of(self).values()))
+        blob = self.running.sandbox.store.put(save({"trials": np.array(rows, np.uint8)}))
+        with _BUNDLES:
+            if blob not in facts.shown:
+                self.running.ledger.append("notebook", {"digest": blob, "trials": len(rows)})
+                self.running.archive.facts()
+        return blob
+
+    def kept(self, text: str) -> str:
+        """Store a proposer's own text; return its digest, nothing for no text."""
+        return self.running.sandbox.store.put(text.encode(errors="surrogatepass")) if text else ""
 
     def champions(self) -> list[str]:
         """Return the plans that were champion, in order."""

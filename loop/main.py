@@ -18,41 +18,62 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from configs.build import parse
-from configs.errors import BadInput, HeirloopError, Stopped, VerificationFailed
-from configs.study import Config
+from configs.build import need, parse
+from configs.errors import BadInput, HeirloopError, Paused, Stopped, VerificationFailed
+from configs.study import START, Config
 from evals.judge import least, spend
 from evals.metrics import rounded
-from loop import track
+from loop import own, track
 from loop.cycle import Campaign
 from loop.plan import ROOT
-from loop.propose import PROPOSERS
+from loop.propose import ARMS, proposer
 from loop.report import write
 from loop.study import Running, open_study, read_config
 from loop.summary import summary
 from loop.verify import checked, record
 from sandbox import control
+from sandbox.call import key
 from sandbox.canonical import canonical
 from sandbox.gate import Gate
 from sandbox.ledger import Ledger
 from sandbox.run import replay as replay_job
 from sandbox.send import Caller
 
+LEAST = 16
+"""Trials that a notebook starts with at least; from fewer, weights that propose collapse onto one corner (docs/proposers.md)."""
+
 
 def check(composed: DictConfig) -> Config:
     """Return composed values as the typed configuration; raise BadInput naming the field that is wrong."""
     try:
-        config = parse(Config, OmegaConf.to_object(composed))
+        config = parse(Config, own.named(OmegaConf.to_object(composed)))
     except OmegaConfBaseException as error:
         raise BadInput(str(error).splitlines()[0]) from None
     for name in config.arms():
-        if name not in PROPOSERS:
-            raise BadInput(f"study.arms names {name!r}; it should be one of {', '.join(PROPOSERS)}")
+        if ARMS.get(name, name) == "notebook" and not (config.task.notebook and config.study.start_trials >= LEAST):
+            raise BadInput(f"arm {name} proposes from a notebook; it needs task.notebook=true and study.start_trials of at least {LEAST}")
+        wanted = proposer(name).needs
+        if wanted and not any(getattr(config.proposer, one) for one in wanted):
+            raise BadInput(f"arm {name} needs a setting; give {' or '.join(f'proposer.{one}' for one in wanted)}")
+    _outside(config)
     rule, most, level = config.objective.acceptance, config.study.confirm_replicates, spend(config.objective.alpha, config.confirmations(), ())
     if least(config.objective, level, most) is None:
         raise BadInput(f"study.confirm_replicates is {most}; {rule} at level {level:.2g} ({config.objective.alpha:g} over {config.confirmations()} "
                        f"confirmations) cannot accept within so few pairs, `heirloop power` tells how many it needs")  # fmt: skip
     return config
+
+
+def _outside(config: Config) -> None:
+    """Refuse an arm that asks an outside model without one, or without a budget for one question."""
+    if not any(proposer(arm).where == "outside" for arm in config.arms()):
+        return
+    model = config.proposer.llm
+    need(model is not None, "proposer.llm", None, "an endpoint; proposer=llm gives one")
+    assert model is not None
+    least = model.worst(model.prompt_bytes)
+    for name in ("tokens", "money_micros"):
+        held, wanted = getattr(config.budget, name), getattr(least, name)
+        need(held >= wanted, f"budget.{name}", held, f"at least {wanted}, the worst case of one question")
 
 
 def composed(overrides: Sequence[str]) -> Config:
@@ -87,6 +108,8 @@ def entry(overrides: Sequence[str]) -> None:
 
 def execute(config: Config) -> dict[str, Any]:
     """Run a study; return its summary. Raises what stops it; everything recorded stays."""
+    if config.proposer.llm and any(proposer(arm).where == "outside" for arm in config.arms()):
+        key(config.proposer.llm)  # before anything is written: a key that is missing, or that stands where its variable's name should
     running = open_study(config)
     if (running.folder / "STOP").exists() or running.gate.refresh().halt == "stop":
         running.sandbox.box.close()
@@ -97,6 +120,7 @@ def execute(config: Config) -> dict[str, Any]:
     try:
         with View(running) as view, _watched(running), Caller(Gate(running.ledger, running.sandbox.store), running.folder).calling():
             campaigns = [Campaign(running, arm, repeat, None, view.say) for repeat in range(config.study.repeats) for arm in config.arms()]
+            _side_by_side(running, [Campaign(running, START, i, None, view.say) for i in range(config.study.start_trials)])
             _side_by_side(running, campaigns)
         if not running.archive.facts().closed:
             running.ledger.append("end", {"reason": "every campaign ended"})
@@ -150,7 +174,7 @@ def config_at(config: Config, folder: Path) -> Config:
 
 
 def _side_by_side(running: Running, campaigns: list[Campaign]) -> None:
-    """Run campaigns in as many threads as jobs may run at a time, a core each; the first error stops the others."""
+    """Run campaigns in as many threads as jobs may run at a time, a core each; the first error stops the others, a paused arm does not."""
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [None]
     free = [cores[i % len(cores)] for i in range(running.config.box.parallel)]
     lock = threading.Lock()
@@ -160,6 +184,8 @@ def _side_by_side(running: Running, campaigns: list[Campaign]) -> None:
             core = free.pop()
         try:
             replace(campaign, cpu=core).run()
+        except Paused:
+            raise
         except BaseException:
             running.stopped = True
             raise

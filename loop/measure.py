@@ -11,7 +11,7 @@ from configs.build import plain
 from configs.errors import Stopped, VerificationFailed
 from configs.job import Order
 from configs.recipe import Recipe
-from configs.records import Entry, Grant, Input, Job, JobResult, Plan, PlanRole, Scores, Split
+from configs.records import Entry, Grant, Input, Job, JobResult, Plan, PlanRole, Scores, Split, stage
 from evals.data import draw_train, overlap, replicate_seed
 from evals.score import distance, flat, inspect_weights, score
 from loop.archive import Facts
@@ -33,20 +33,52 @@ def replicate(r: Running, name: str, index: int, split: Split, cpu: int | None, 
     facts = r.archive.facts()
     if (name, predict_role, index) in facts.scores:
         return facts.scores[name, predict_role, index]
-    order, data = _order(r, name, plan, train_role, index), _data(r, name, seed_number(plan, index, champion))
-    result, sequence = _job(r, order, (data,), name, train_role, index, cpu)
-    reason, recipe = _failure(result, "weights.safetensors"), _recipe(plan, champion)
+    result, sequence, reason = trained(r, name, train_role, index, cpu)
     weights, nearest = result.outputs.get("weights.safetensors", ""), None
     if not reason:
-        reason = inspect_weights(r.sandbox.store.get(weights), r.config.task.format(), recipe)
-    if not reason:
-        nearest = _nearest(r, weights, order.seed)
+        nearest = _nearest(r, weights, replicate_seed(r.secret, name, seed_number(plan, index, champion)))
         reason = _copied(nearest)
     scores = reason or _predict(r, name, predict_role, index, cpu, (split, weights, sequence), _used(result))
     found = None if isinstance(scores, str) else scores
     body = {"plan": name, "role": predict_role, "index": index, "scores": plain(found), "reason": "" if found else scores, "nearest": nearest}
     r.ledger.append("score", body)
     return found
+
+
+def trained(r: Running, name: str, role: PlanRole, index: int, cpu: int | None) -> tuple[JobResult, int, str]:
+    """Train once and return the result, its ledger sequence, and why its weights are no good, or nothing."""
+    plan, champion = r.archive.facts().plans[name], role.startswith("champion")
+    inputs = (_data(r, name, seed_number(plan, index, champion)), *_notebook(r, plan))
+    result, sequence = _job(r, _order(r, name, plan, role, index), inputs, name, role, index, cpu)
+    reason = _failure(result, "weights.safetensors")
+    if not reason:
+        found = r.sandbox.store.get(result.outputs["weights.safetensors"])
+        reason = inspect_weights(found, r.config.task.format(), _recipe(plan, champion))
+    return result, sequence, reason
+
+
+def proposed(r: Running, name: str, cpu: int | None) -> list[str] | str:
+    """Let a propose plan's job write its proposals; return their texts in order, or why there are none."""
+    facts, inputs = r.archive.facts(), []
+    plan = facts.plans[name]
+    if plan.notebook:
+        source = plan.parent if all(job.role != "train" for job in plan.jobs) else name
+        result, sequence, reason = trained(r, source, "train", 0, cpu)
+        if reason:
+            return f"the weights that should propose are no good: {reason}"
+        inputs.append(Input(name="weights.safetensors", digest=result.outputs["weights.safetensors"], sequence=sequence))
+    shown = facts.shown[name]
+    inputs.append(Input(name="history.json", digest=shown[0], sequence=shown[1]))
+    wrote, _ = _job(r, _order(r, name, plan, "propose", 0), tuple(inputs), name, "propose", 0, cpu)
+    reason = _failure(wrote, "proposals.jsonl")
+    return reason or r.sandbox.store.get(wrote.outputs["proposals.jsonl"]).decode(errors="replace").splitlines()
+
+
+def _notebook(r: Running, plan: Plan) -> tuple[Input, ...]:
+    """Return the notebook that a plan's trainings learn from, if it has one."""
+    if not plan.notebook:
+        return ()
+    return (Input(name="notebook.safetensors", digest=plan.notebook, sequence=r.archive.facts().shown[plan.notebook][1]),)
 
 
 def _predict(r: Running, name: str, role: PlanRole, index: int, cpu: int | None, given: tuple[Split, str, int], used: int) -> Scores | str:
@@ -104,7 +136,7 @@ def seed_number(plan: Plan, index: int, champion: bool) -> int:
 def _order(r: Running, name: str, plan: Plan, role: PlanRole, index: int) -> Order:
     champion = role.startswith("champion")
     return Order(
-        role="train" if role.endswith("train") else "predict",
+        role=stage(role),
         task=r.config.task.format(),
         recipe=_recipe(plan, champion),
         seed=replicate_seed(r.secret, name, seed_number(plan, index, champion)),
@@ -130,7 +162,7 @@ def _data(r: Running, name: str, index: int) -> Input:
 def _job(r: Running, order: Order, inputs: tuple[Input, ...], name: str, role: PlanRole, index: int, cpu: int | None) -> tuple[JobResult, int]:
     """Run a job once, however often this is called; a job that the box lost is granted anew, at most three times."""
     plan = r.archive.facts().plans[name]
-    limits = r.config.budget.train if order.role == "train" else r.config.budget.predict
+    limits = getattr(r.config.budget, order.role)
     bundle = plan.reference if role.startswith("champion") else plan.bundle
     job = Job(plan=name, role=role, index=index, bundle=bundle, order=order, inputs=inputs, limits=limits)
     while True:
@@ -153,7 +185,7 @@ def _job(r: Running, order: Order, inputs: tuple[Input, ...], name: str, role: P
 def _nearest(r: Running, weights: str, seed: int) -> dict[str, Any]:
     """Return how many weights in the store came from trainings under another seed, and the nearest of them by `distance`."""
     mine, least = flat(r.sandbox.store.get(weights)), {"compared": 0, "plan": "", "distance": None}
-    for plan, other in trained(r.ledger.entries(), r.archive.facts(), seed):
+    for plan, other in trainings(r.ledger.entries(), r.archive.facts(), seed):
         apart = 0.0 if other == weights else distance(mine, flat(r.sandbox.store.get(other)))
         least["compared"] += 1  # type: ignore[operator]
         if apart is not None and (least["distance"] is None or apart < least["distance"]):  # type: ignore[operator]
@@ -161,7 +193,7 @@ def _nearest(r: Running, weights: str, seed: int) -> dict[str, Any]:
     return least
 
 
-def trained(entries: list[Entry], facts: Facts, seed: int) -> Iterator[tuple[str, str]]:
+def trainings(entries: list[Entry], facts: Facts, seed: int) -> Iterator[tuple[str, str]]:
     """Yield (plan, weights) of every training under another seed that gave weights out."""
     for entry in entries:
         if entry.kind == "start" and entry.body["job"]["role"].endswith("train") and entry.body["job"]["order"]["seed"] != seed:
@@ -178,7 +210,7 @@ def distances(ledger: Ledger, store: Store, facts: Facts, name: str) -> list[tup
         found = facts.results.get((name, "train", job["index"])) if job["role"] == "train" else None
         if found and "weights.safetensors" in found[0].outputs:
             mine = flat(store.get(found[0].outputs["weights.safetensors"]))
-            rows = [(plan, distance(mine, flat(store.get(blob)))) for plan, blob in trained(ledger.entries(), facts, job["order"]["seed"])]
+            rows = [(plan, distance(mine, flat(store.get(blob)))) for plan, blob in trainings(ledger.entries(), facts, job["order"]["seed"])]
             return sorted(((plan, d if d is None else round(d, 4)) for plan, d in rows), key=lambda row: (row[1] is None, row[1] or 0.0))
     return []
 

@@ -4,10 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from configs.build import parse, plain, strict_json
+from configs.build import need, parse, plain, strict_json
 from configs.errors import BadInput, Stopped, VerificationFailed
+from configs.records import Proposal
 from configs.study import Config
+from loop import own
 from loop.archive import Archive
+from loop.plan import change, source
+from loop.propose import proposer
 from loop.report import incident_page
 from loop.shown import body_of, facts, rows, visible
 from loop.study import SCRIPTED, need_counterparty
@@ -161,6 +165,29 @@ def recall(folder: Path, prefix: str, who: str, why: str) -> list[str]:
     return found
 
 
+def propose(folder: Path, text: str, arm: str, repeat: int, who: str, by: str) -> str:
+    """Hand in a proposal of an arm in which people propose; return its digest. `by` is the name that does not count towards its quorum.
+
+    Raises BadInput for another arm, for one that the campaign's champion could not take, and for more than the study can use.
+    """
+    gate, facts = open_gate(folder), Archive(Ledger.file(folder / "ledger.sqlite")).facts()
+    config = gate.rules.config
+    arms = [name for name in config.arms() if proposer(name).where == "people"]
+    need(arm in arms, "--arm", arm, f"an arm in which people propose ({', '.join(arms) or 'this study has none'})")
+    need(0 <= repeat < config.study.repeats, "--repeat", repeat, f"below study.repeats, {config.study.repeats}")
+    most, known = config.study.generations * config.study.proposals, facts.handed[arm, repeat]
+    need(len(known) - len(facts.taken[arm, repeat]) < most, "FILE", f"number {len(known) + 1}", f"one of the {most} that the campaign can use")
+    text = text.strip()
+    given = parse(Proposal, strict_json(text))
+    champions = facts.champions.get((arm, repeat), [])
+    best = facts.plans[champions[-1]] if champions else None
+    files = gate.store.get_bundle(best.bundle) if best else source()
+    change(best.recipe if best else config.task.baseline, files, given)
+    name = gate.store.put(text.encode())
+    gate.ledger.append("handed", {"arm": arm, "repeat": repeat, "digest": name, "who": who, "by": by})
+    return name
+
+
 AMENDABLE = ("objective", "budget", "gates", "autonomy", "reviewer")
 
 
@@ -175,7 +202,10 @@ def amend(folder: Path, overrides: Sequence[str], who: str, why: str, repin: boo
             raise BadInput(f"CHANGES holds {one!r}; it should be field=value under {', '.join(AMENDABLE)}")
         key, _, value = one.partition("=")
         OmegaConf.update(whole, key, OmegaConf.from_dotlist([f"v={value}"]).v)
-    config = parse(Config, OmegaConf.to_object(whole))
+        if key in ("gates", "gates.file"):
+            OmegaConf.update(whole, "gates.file_digest", "")
+    config = parse(Config, own.named(OmegaConf.to_object(whole)))
+    own.load(config, gate.store)
     reviewers = list(gate.rules.reviewers)
     if repin:
         reviewers = [one for one in reviewers if one["name"] == SCRIPTED] + keys.reviewers()
@@ -202,7 +232,7 @@ def apply_amendment(folder: Path, prefix: str) -> int:
     config = parse(Config, body["config"])
     with gate.ledger.transaction() as txn:
         txn.append("amended", {**{key: body[key] for key in ("version", "config", "decided", "reviewers")}, "amendment": name, "by": said["by"]})
-        budget.amend(txn, config.budget, config.arms())
+        budget.amend(txn, config.budget, config.payers())
         gate.end_grants(txn)
     return int(body["version"])
 

@@ -8,12 +8,12 @@ from configs.cost import steps
 from configs.errors import BadInput
 from configs.job import Limits
 from configs.recipe import Recipe
-from configs.records import Amount, ChangeClass, Edit, JobCount, Plan, Proposal
+from configs.records import Amount, ChangeClass, Edit, JobCount, Plan, Proposal, stage
 from configs.study import Config
 from configs.tokens import layout
 from sandbox.canonical import digest
 
-LOOKS = {"baseline": 1, "candidate": 2, "final": 1, "unseal": 1}
+LOOKS = {"start": 1, "baseline": 1, "candidate": 2, "propose": 0, "final": 1, "unseal": 1}
 """Looks at held-out splits that a plan asks for: a candidate is screened on feedback and may be confirmed on gate."""
 SPARE = {True: (JobCount(role="train", count=1), JobCount(role="predict", count=1)), False: ()}
 """What an opening of sealed asks for besides, so that being killed once does not cost its signature."""
@@ -38,8 +38,9 @@ def change(parent: Recipe, files: Mapping[str, bytes], proposal: Proposal) -> tu
     touched = {name for name in edited if edited[name] != files[name]}
     if recipe == parent and not touched:
         raise BadInput("the proposal changes nothing; change a knob or a source line")
-    risk: ChangeClass = "structural" if "models/net.py" in touched else "patch" if touched else "recipe"
-    return risk, recipe, edited
+    files_of = (("models/propose.py", "proposer"), ("models/net.py", "structural"), ("models/train.py", "patch"))
+    risk = next((name for file, name in files_of if file in touched), "recipe")
+    return risk, recipe, edited  # type: ignore[return-value]
 
 
 def _apply(data: bytes, edit: Edit, number: int) -> bytes:
@@ -63,14 +64,19 @@ def make(
     bundle: str,
     reference: tuple[str, Recipe] | None,
     proposal: Proposal,
+    notebook: str = "",
+    asked: str = "",
+    text: str = "",
+    jobs: tuple[JobCount, ...] = (),
 ) -> Plan:
-    """Return the exact plan; `place` is (arm, repeat, generation, index), `reference` what is measured beside it."""
+    """Return the exact plan; `place` is (arm, repeat, generation, index), `reference` what is measured beside it, `text` the stored
+    proposal, `jobs` those of a propose plan."""
     arm, repeat, generation, index = place
     closing = config.study.final_replicates
-    pairs = {"baseline": 0, "candidate": config.study.confirm_replicates, "final": closing, "unseal": closing or 4}[purpose]
-    own = pairs + (purpose in ("baseline", "candidate"))
+    pairs = {"start": 0, "baseline": 0, "propose": 0, "candidate": config.study.confirm_replicates, "final": closing, "unseal": closing or 4}[purpose]
+    own = pairs + (purpose in ("start", "baseline", "candidate"))
     counts = (("train", own), ("predict", own), ("champion-train", pairs), ("champion-predict", pairs))
-    jobs = tuple(JobCount(role=role, count=count) for role, count in counts if count)  # type: ignore[arg-type]
+    jobs = jobs or tuple(JobCount(role=role, count=count) for role, count in counts if count)  # type: ignore[arg-type]
     task, compute = config.task.format(), config.task.planned_cpu_us
     before, after = plain(parent_recipe), plain(recipe)
     return Plan(
@@ -81,6 +87,7 @@ def make(
         reference_steps=steps(reference[1], layout(task, reference[1]), config.task.cost, compute) if reference else 0,
         objective=digest(config.objective), steps=steps(recipe, layout(task, recipe), config.task.cost, compute),
         planned_cpu_us=compute, jobs=jobs, requested=requested(config, jobs + SPARE[purpose == "unseal"]) + Amount(looks=LOOKS[purpose]),
+        notebook=notebook, asked=asked, proposal=text,
     )  # fmt: skip
 
 
@@ -88,7 +95,11 @@ def requested(config: Config, jobs: tuple[JobCount, ...]) -> Amount:
     """Return the worst case of all jobs together."""
     total = Amount()
     for job in jobs:
-        limits: Limits = config.budget.train if job.role.endswith("train") else config.budget.predict
+        if job.role == "ask":
+            assert config.proposer.llm is not None
+            total = sum([config.proposer.llm.worst(config.proposer.llm.prompt_bytes)] * job.count * config.proposer.llm.tries, total)
+            continue
+        limits: Limits = getattr(config.budget, stage(job.role))
         total += Amount(cpu_us=limits.cpu_us * job.count, wall_us=limits.wall_us * job.count, jobs=job.count,
                         output_bytes=limits.output_bytes * job.count)  # fmt: skip
     return total

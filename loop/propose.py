@@ -1,68 +1,61 @@
-"""Proposers that run on the trusted side: `random` and `local`. Each writes strict JSON, like any other proposer.
+"""Proposers: functions from a history to one strict-JSON proposal. Whatever it is, its output is data and its compute is charged.
 
-What a proposer may see: the champion's recipe, and of its own campaign's trials the recipes and what the Ladder tells of them.
+Programs on the trusted side are charged their own CPU time. `heirloop proposers` lists all.
 """
 
-import json
-import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
-from configs.build import plain
 from configs.errors import BadInput
-from configs.recipe import GRID, Recipe
-from evals.ladder import Told
+from loop.evolve import propose_evolve
+from loop.hostile import propose_hostile
+from loop.rivals import propose_local, propose_random, propose_tpe
+from loop.scene import Scene
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
-    """All that a proposer is shown."""
+class Proposer:
+    """One way to get proposals."""
 
-    champion: Recipe
-    "recipe to improve"
-    history: Sequence[tuple[Recipe, Told]]
-    "the campaign's trials: recipe, and what is told of its feedback score (evals/ladder.py); no time, no exit code, no log"
-    mutations: int
-    "the most knobs that one local proposal changes"
-    rng: random.Random
-    "seeded by study seed, arm, repeat, generation and index"
-
-
-def propose_random(scene: Scene) -> str:
-    """Draw every knob uniformly from its grid."""
-    return _proposal(scene.champion, _draw(scene.rng, dict(GRID)), "uniform draw from the grid")
-
-
-def propose_local(scene: Scene) -> str:
-    """Change one to `mutations` knobs of the champion to other grid values; never a recipe that was tried."""
-    tried = [recipe for recipe, _ in scene.history]
-    recipe = scene.champion
-    for _ in range(200):
-        names = scene.rng.sample(sorted(GRID), scene.rng.randint(1, scene.mutations))
-        fixed = {k: (v,) for k, v in plain(scene.champion).items()}
-        other = {name: tuple(v for v in GRID[name] if (v,) != fixed[name]) for name in names}
-        recipe = _draw(scene.rng, fixed, other)
-        if recipe not in tried:
-            break
-    return _proposal(scene.champion, recipe, "a step from the champion's recipe")
+    where: Literal["trusted", "box", "outside", "people", "record"]
+    "who writes: a program on the trusted side, a job in a box, an outside model, people, or a recorded run"
+    sees: str
+    "what it may see, in one clause"
+    costs: str
+    "what is charged for it, in one clause"
+    write: Callable[[Scene], str] | None = None
+    "trusted: returns the text of one proposal (configs.records.Proposal)"
+    needs: tuple[str, ...] = ()
+    "settings of group `proposer` of which one must be given"
+    program: bool = False
+    "box: the study's own program writes, not the champion's weights"
 
 
-def _draw(rng: random.Random, choices: dict[str, tuple[Any, ...]], other: dict[str, tuple[Any, ...]] | None = None) -> Recipe:
-    """Draw until the knobs fit together; a step that cannot fit (heads and width) falls back to one head."""
-    choices = choices | (other or {})
-    for _ in range(1000):
-        try:
-            return Recipe(**{name: rng.choice(values) for name, values in choices.items()})
-        except BadInput:
-            continue
-    return _draw(rng, choices | {"heads": (1,)})
+HISTORY = "own campaign's recipes, rounded feedback scores and verdicts"
+PROGRAMS = "own campaign's programs, recipes, rounded feedback scores and verdicts"
+PROPOSERS: dict[str, Proposer] = {
+    "evolve": Proposer(where="trusted", write=propose_evolve, sees=PROGRAMS, costs="its own CPU time"),
+    "hostile": Proposer(where="trusted", write=propose_hostile, sees="the champion's recipe, recipes tried, the champion's program",
+                        costs="its own CPU time, and what its attacks are charged before they are stopped"),
+    "local": Proposer(where="trusted", write=propose_local, sees="the champion's recipe, recipes tried", costs="its own CPU time"),
+    "random": Proposer(where="trusted", write=propose_random, sees="the champion's recipe", costs="its own CPU time"),
+    "tpe": Proposer(where="trusted", write=propose_tpe, sees="own campaign's recipes and rounded feedback scores", costs="its own CPU time"),
+    "notebook": Proposer(where="box", sees=HISTORY, costs="one training of the champion on the notebook and one propose job a generation, "
+                                                          "and the notebook's share of every training"),
+    "llm": Proposer(where="outside", sees=HISTORY + ", errors of failed trainings, the marked regions of the champion's train.py",
+                    costs="tokens, money, wall and CPU of each question, retries included"),
+    "command": Proposer(where="box", program=True, needs=("program", "file"), sees=HISTORY, costs="one propose job a generation"),
+    "human": Proposer(where="people", sees="all that people see of the run", costs="nothing of the budget; people's time"),
+    "replay": Proposer(where="record", needs=("replay",), sees="nothing: it makes the proposals of a recorded run again", costs="nothing"),
+}  # fmt: skip
+ARMS: dict[str, str] = {"self": "notebook"}
+"""Arms whose name is not their proposer's: `self`, in which the champion proposes its own successor."""
 
 
-def _proposal(champion: Recipe, recipe: Recipe, hypothesis: str) -> str:
-    before = plain(champion)
-    knobs = {name: value for name, value in plain(recipe).items() if value != before[name]}
-    return json.dumps({"hypothesis": hypothesis, "knobs": knobs, "predicted_gain": None, "edits": []})
-
-
-PROPOSERS: dict[str, Callable[[Scene], str]] = {"local": propose_local, "random": propose_random}
+def proposer(arm: str) -> Proposer:
+    """Return the proposer of an arm; raise BadInput for an unknown one."""
+    name = ARMS.get(arm, arm)
+    if name not in PROPOSERS:
+        raise BadInput(f"study.arms names {arm!r}; it should be one of {', '.join((*ARMS, *PROPOSERS))}")
+    return PROPOSERS[name]

@@ -2,21 +2,22 @@
 
 A ledger that was written by something else than the gate, with whole hashes, does not pass: a decision that the rules did not
 allow, a grant beyond its plan, a start without one or while halted, a champion, deployment or amendment that nobody decided on.
-What cannot be known afterwards is left out: whether a key was revoked at the time.
+What cannot be known afterwards is left out: whether a key was revoked at the time, and what an own gate says whose file was never named here.
 """
 
 from collections.abc import Callable
 from typing import Any
 
 from configs.build import parse, plain
+from configs.call import Answer, Call
 from configs.errors import HeirloopError, VerificationFailed
 from configs.records import Amount, Entry, Grant, Job
-from sandbox import budget
+from sandbox import budget, call, own
 from sandbox.canonical import digest
 from sandbox.decision import unix
 from sandbox.gate import Gate, account, slot
 from sandbox.ledger import Ledger, Transaction
-from sandbox.run import allowed
+from sandbox.run import accounts, allowed
 from sandbox.store import Store
 
 
@@ -35,6 +36,8 @@ class Replay(Gate):
         self.verdicts: dict[str, str] = {}
         self.reserved: dict[str, tuple[list[str], Any]] = {}
         self.started: set[str] = set()
+        self.spent: dict[str, Any] = {}
+        self.calls: dict[str, tuple[str, int, str]] = {}
         self.accounts: set[str] = set()
         self.ended = False
 
@@ -49,6 +52,10 @@ class Replay(Gate):
     def dead(self) -> set[str]:
         """Return no key: when one was revoked is not in the ledger."""
         return set()
+
+    def own_refusal(self, subject: str, change_class: str) -> str:
+        """Ask the study's own gate again, where this user named its file; code that a run brings along is not run."""
+        return super().own_refusal(subject, change_class) if own.known(self.rules.config.gates.file_digest) else ""
 
     def step(self, entry: Entry) -> None:
         """Check one entry against all before it and add it; raises VerificationFailed, which names it."""
@@ -80,7 +87,7 @@ def _nothing(r: Replay, body: dict[str, Any]) -> None:
 
 
 def _study(r: Replay, body: dict[str, Any]) -> None:
-    r.limits |= budget.study_limits(r.rules.config.budget, r.rules.config.arms())
+    r.limits |= budget.study_limits(r.rules.config.budget, r.rules.config.payers())
 
 
 def _plan(r: Replay, body: dict[str, Any]) -> None:
@@ -149,6 +156,28 @@ def _job(r: Replay, body: dict[str, Any]) -> None:
     r.running.discard(body["nonce"])
 
 
+def _call(r: Replay, body: dict[str, Any]) -> None:
+    grant, request = parse(Grant, body["grant"]), parse(Call, body["call"])
+    need(r.granted.get(grant.nonce) == grant and grant.nonce not in r.running, "an outside model was asked without a grant of its own")
+    need(digest(request) == body["digest"], "the question does not match its digest")
+    plan = r.plans[grant.plan]
+    need(call.allowed(plan, request, grant, r.rules.config), "the question is not the one that its grant allows")
+    need(call.exact(request, r.store.get(request.body)), "the stored question is not one of this endpoint")
+    need(r.reserved.get(grant.nonce) == (list(accounts(grant, plan)), plain(request.worst())), "its worst case was not reserved")
+    r.ready(grant, r.at)
+    r.running.add(grant.nonce)
+    r.started.add(grant.nonce)
+    r.calls[grant.nonce] = (request.plan, request.index, body["digest"])
+
+
+def _answer(r: Replay, body: dict[str, Any]) -> None:
+    _job(r, body)
+    answer = parse(Answer, body["answer"])
+    need(r.calls.pop(body["nonce"], None) == (body["plan"], body["index"], body["digest"]), "it answers another question")
+    need(r.spent.pop(body["nonce"], None) == plain(answer.charged), "what it charges was not settled")
+    need(bool(answer.text) == (answer.status in ("ok", "breach")), f"an answer with status {answer.status} and text {answer.text[:12]!r}")
+
+
 def _verdict(r: Replay, body: dict[str, Any]) -> None:
     need(body["plan"] not in r.verdicts, "the plan has a verdict")
     r.verdicts[body["plan"]] = body["verdict"]["answer"]
@@ -170,6 +199,8 @@ def _reserve(r: Replay, body: dict[str, Any]) -> None:
 
 def _settle(r: Replay, body: dict[str, Any]) -> None:
     need(r.reserved.pop(body["key"], None) == (body["accounts"], body["released"]), "it settles what was not reserved")
+    if body["key"] in r.calls:
+        r.spent[body["key"]] = body["spent"]
 
 
 def _account(r: Replay, body: dict[str, Any]) -> None:
@@ -198,7 +229,7 @@ def _amended(r: Replay, body: dict[str, Any]) -> None:
 
 
 def _limit(r: Replay, body: dict[str, Any]) -> None:
-    r.limits |= budget.study_limits(r.rules.config.budget, r.rules.config.arms())
+    r.limits |= budget.study_limits(r.rules.config.budget, r.rules.config.payers())
 
 
 def _control(r: Replay, body: dict[str, Any]) -> None:
@@ -208,8 +239,9 @@ def _control(r: Replay, body: dict[str, Any]) -> None:
 
 CHECKS: dict[str, Callable[[Replay, dict[str, Any]], None]] = {
     "study": _study, "plan": _plan, "amendment": _amendment, "mandate": _mandate, "approval": _approval, "decision": _decision, "grant": _grant,
-    "start": _start, "job": _job, "verdict": _verdict, "champion": _champion, "deploy": _deploy, "amended": _amended, "limit": _limit,
-    "control": _control, "reserve": _reserve, "settle": _settle, "account": _account, "end": _end, "look": _look,
+    "start": _start, "job": _job, "call": _call, "answer": _answer, "verdict": _verdict, "champion": _champion, "deploy": _deploy,
+    "amended": _amended, "limit": _limit, "control": _control, "reserve": _reserve, "settle": _settle, "account": _account,
+    "end": _end, "look": _look,
 }  # fmt: skip
 """What is asked of an entry of each kind before it counts."""
 

@@ -10,9 +10,12 @@ from typing import Any
 
 from configs.objective import METRICS
 from loop.archive import Facts
+from loop.shown import own_files
+from loop.study import read_config
 from loop.summary import summary
 from loop.text import visible
 from sandbox.ledger import Ledger
+from sandbox.store import Store
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:62rem;margin:auto;padding:0 1rem;color:#1a1a1a;background:#fff}
@@ -28,11 +31,12 @@ th,td{vertical-align:top}th{font-weight:600}.fields{display:table;width:100%}.fi
 
 def write(ledger: Ledger, facts: Facts, path: Path) -> None:
     """Write the report of a study."""
-    path.write_text(page(ledger, facts), encoding="utf-8")
+    own = own_files(Store(path.parent / "store"), read_config(ledger))
+    path.write_text(page(ledger, facts, own), encoding="utf-8")
 
 
-def page(ledger: Ledger, facts: Facts) -> str:
-    """Return the report as one HTML page."""
+def page(ledger: Ledger, facts: Facts, own: tuple[tuple[str, str, str, str], ...] = ()) -> str:
+    """Return the report as one HTML page; `own` is the code of the people's own files that the study names (loop/shown.py)."""
     s = summary(ledger, facts)
     unattended = "unattended" in s["decided_by"]
     warn = "<p class=warn>Decisions rest on an <b>unattended</b> mandate: no person decided on a plan.</p>" if unattended else ""
@@ -47,6 +51,8 @@ def page(ledger: Ledger, facts: Facts) -> str:
         "<h2>Looks at held-out data</h2>", _looks(s), "<h2>Score per generation</h2>", scores_figure(s),
         "<p>Feedback scores rest on one replicate each and are rounded; a line follows the champion.</p>",
         "<h2>Budget</h2>", burn_figure(ledger, s), _accounts(s), "<h2>Oversight</h2>", oversight(s["oversight"]), "<h2>Plans</h2>", _plans(s),
+        *(f"<h2>The study's own {_e(field)}</h2><p>{_e(path)}, pinned as <code>{_e(pin)}</code>: trusted code of a person.</p>"
+          f"<pre>{_e(code, True)}</pre>" for field, path, pin, code in own),
         f"<p>Study root <code>{_e(s['root'])}</code>. <code>heirloop verify</code> recomputes this from bytes.</p></html>",
     ]  # fmt: skip
     return "\n".join(parts)

@@ -12,11 +12,11 @@ from typing import Any
 
 from configs.build import parse, plain
 from configs.errors import BadInput, VerificationFailed
-from configs.objective import Objective, objective_text
+from configs.objective import objective_text
 from configs.records import Plan
-from configs.study import Quorum
+from configs.study import Config, Quorum
 from loop.text import confusables, hidden, visible
-from sandbox import budget
+from sandbox import budget, own
 from sandbox.canonical import canonical, digest
 from sandbox.decision import Subject
 from sandbox.gate import Gate
@@ -129,6 +129,8 @@ class Facts:
     "whose yes counts"
     wait_seconds: int
     "cooling-off after the last yes"
+    own_raw: tuple[tuple[str, str, str, str], ...]
+    "(field, path, digest, code) of the people's own files that the study names: code that is trusted, not the proposer's"
 
 
 def diff(store: Store, before: str | None, after: str) -> tuple[FileDiff, ...]:
@@ -179,12 +181,12 @@ def facts(gate: Gate, subject: Subject, change_class: str = "") -> Facts:
     quorum = gate.wanted(what)
     diffs = [line for one in (*made["parent_diff"], *made["approved_diff"]) for line in one.lines_raw]
     _small(subject.digest, len(data) + sum(len(line.encode(errors="surrogateescape")) for line in diffs))
-    text, judged = data.decode(), _objective(gate, whole)
+    text, judged = data.decode(), _config(gate, whole).objective
     found = Facts(
         digest=digest(data), change_class=what, canonical_raw=text, size=len(data), flags=(), requested=plain(subject.requested), remaining=left,
         objective=tuple(objective_text(judged)), objective_raw=canonical(judged).decode(), expires=asked.expires if asked else None,
         seconds_left=max(0, int(asked.expires - gate.now())) if asked else None, decisions=_said(gate, subject.digest, what),
-        quorum=quorum.of, quorum_of=_who(quorum), wait_seconds=quorum.wait_seconds, **made,
+        quorum=quorum.of, quorum_of=_who(quorum), wait_seconds=quorum.wait_seconds, own_raw=own_files(gate.store, _config(gate, whole)), **made,
     )  # fmt: skip
     return _flagged(gate, found, plan)
 
@@ -200,10 +202,11 @@ def _small(name: str, size: int) -> None:
 
 def _of_plan(gate: Gate, name: str, plan: Plan) -> dict[str, Any]:
     parent, approved = gate.plans.get(plan.parent), gate.approved_before(name)
-    last, store = gate.plans[approved], gate.store
+    last, store, by = gate.plans[approved], gate.store, gate.subjects[name].by
     before = plain(parent.recipe) if parent else {}
     return {
-        "what": "plan", "proposer": plan.arm, "hypothesis_raw": plan.hypothesis, "predicted_gain": plan.predicted_gain,
+        "what": "plan", "proposer": plan.arm + (f", handed in by {by}" if by else ""),
+        "hypothesis_raw": plan.hypothesis, "predicted_gain": plan.predicted_gain,
         "lineage": _lineage(gate, plan), "settings_raw": differing(before, plain(plan.recipe)),
         "parent_diff": diff(store, parent.bundle, plan.bundle) if parent else (),
         "approved": approved, "approved_settings_raw": differing(plain(last.recipe), plain(plan.recipe)),
@@ -245,8 +248,13 @@ def _lineage(gate: Gate, plan: Plan) -> tuple[Ancestor, ...]:
     return tuple(found)
 
 
-def _objective(gate: Gate, whole: dict[str, Any]) -> Objective:
-    return parse(Objective, whole["config"]["objective"]) if "config" in whole else gate.rules.config.objective
+def own_files(store: Store, config: Config) -> tuple[tuple[str, str, str, str], ...]:
+    """Return (field, path, digest, code) of the people's own files that a study names, the code as it was stored when they were named."""
+    return tuple((field, path, pin, store.get(pin).decode()) for field, (path, pin) in config.files().items())
+
+
+def _config(gate: Gate, whole: dict[str, Any]) -> Config:
+    return parse(Config, whole["config"]) if "config" in whole else gate.rules.config
 
 
 def _said(gate: Gate, name: str, change_class: str) -> tuple[Said, ...]:
@@ -270,6 +278,9 @@ def _risks(gate: Gate, found: Facts, plan: Plan | None) -> Iterable[str]:
     if plan is None:
         yield "changes what people decided: every unused grant and older mandate dies" if found.what == "amendment" else ""
         return
+    known = own.known(gate.rules.config.gates.file_digest)
+    said = gate.own_refusal(found.digest, found.change_class) if known else ""
+    yield f"the study's own gate says no: {said}" if said else ""
     files = sorted({one.file_raw for one in found.parent_diff})
     yield f"changes code: {', '.join(files)}" if files else ""
     yield "structural: predictions come from its own net.py, not from the trusted copy" if plan.change_class == "structural" else ""
@@ -311,7 +322,8 @@ def rows(found: Facts) -> list[tuple[str, str]]:
     told += [("needs", f"{found.quorum} of {found.quorum_of}" + (f", then {found.wait_seconds} s" if found.wait_seconds else ""))]
     told += [("seconds left", "nobody asked" if found.seconds_left is None else str(found.seconds_left))]
     told += [("all bytes", found.canonical_raw)]
-    return [(name, visible(text)) for name, text in told] + _files("changes", found.parent_diff) + _files("against that", found.approved_diff)
+    mine = [(f"the study's own {field} {path}, trusted code", f"{pin}\n{visible(code, lines=True)}") for field, path, pin, code in found.own_raw]
+    return [(name, visible(text)) for name, text in told] + mine + _files("changes", found.parent_diff) + _files("against that", found.approved_diff)
 
 
 def _files(name: str, files: tuple[FileDiff, ...]) -> list[tuple[str, str]]:

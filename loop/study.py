@@ -19,6 +19,7 @@ from configs.errors import BadInput, BudgetExhausted, NoBox, Stopped, Verificati
 from configs.records import Amount
 from configs.study import Config
 from evals.data import Items, held_out, questions, slices
+from loop import own
 from loop.archive import Archive
 from loop.plan import ROOT, source
 from sandbox import budget, control, incident, keys
@@ -100,12 +101,14 @@ def open_study(config: Config, box: Box | None = None) -> Running:
     root = rules.root
     if rules.version > 1 and body["decided"] == decided(config):  # people amended it since: the study root in force counts
         config = replace(rules.config, runs=config.runs, box=config.box, tracker=config.tracker)
+    own.unchanged(rules.config, config)
     if rules.decided != decided(config):
         raise BadInput(f"study.name is {config.study.name!r}, and {folder} holds a study with other settings; choose another name")
     if body["image"] and box.kind == "docker" and getattr(box, "image", "") != body["image"]:
         raise VerificationFailed(f"the study pins image {body['image'][:19]} and box.image is another; name the pinned digest in box.image")
     secret = keys.load_secret(body["secret"])
     store = Store(folder / "store")
+    own.load(config, store)
     splits = held_out(config.task.format(), secret)
     parts = {split: slices(config.task.format(), secret, split, items) for split, items in splits.items()}
     asked = _questions(ledger, store, config, {split: np.concatenate([items, *parts[split].values()]) for split, items in splits.items()})
@@ -209,7 +212,7 @@ def _begin(ledger: Ledger, config: Config, box: Box) -> None:
     }
     with ledger.transaction() as txn:
         txn.append("study", body)
-        budget.open_study(txn, config.budget, config.arms())
+        budget.open_study(txn, config.budget, config.payers())
 
 
 def pinned(config: Config, secret: bytes) -> list[dict[str, str]]:

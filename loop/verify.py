@@ -9,15 +9,18 @@ from typing import Any
 
 from sqlalchemy.exc import DatabaseError
 
-from configs.build import plain, strict_json
+from configs.build import parse, plain, strict_json
 from configs.errors import BadInput, Stopped, VerificationFailed
 from configs.records import Entry, JobResult, Scores
+from configs.study import Config
 from evals.data import held_out, slices
 from evals.score import score
 from loop.archive import Archive, Facts
+from loop.llm import read
+from loop.own import task_items
 from loop.rederive import rederive
 from loop.study import places, read_config
-from sandbox import incident, keys
+from sandbox import incident, keys, own
 from sandbox.budget import balances, replay
 from sandbox.ledger import Ledger, check_checkpoints
 from sandbox.store import Store
@@ -80,6 +83,7 @@ def verify(folder: Path, kept: Path | None = None) -> dict[str, Any]:
     facts = Archive(ledger).facts()
     for plan in facts.plans.values():
         store.get_bundle(plan.bundle)
+    _proposals(store, facts)
     scores, jobs = _scores(store, facts, ledger), sum(e.kind == "start" for e in entries)
     return {"entries": len(entries), "checkpoints": [len(h) for h in heads], "plans": len(facts.plans), "jobs": jobs, "scores": scores}
 
@@ -120,7 +124,26 @@ def _ended(folder: Path, entries: list[Entry], signed: int) -> None:
 def _blobs(kind: str, body: dict[str, Any]) -> list[str]:
     if kind == "job":
         return [d for d in [*body["result"]["outputs"].values(), body["result"]["log"]] if d]
-    return [body["digest"]] if kind in ("data", "questions") else []
+    if kind in ("study", "amended"):
+        return [pin for _, pin in parse(Config, body["config"]).files().values()]
+    if kind in ("plan", "invalid"):  # an empty answer has no bytes
+        return [d for d in ((body["plan"] if kind == "plan" else body).get("proposal"),) if d]
+    if kind == "answer":
+        return [d for d in (body["answer"]["text"],) if d]
+    if kind == "call":
+        return [body["call"]["body"]]
+    return [body["digest"]] if kind in ("data", "questions", "notebook", "history", "handed") else []
+
+
+def _proposals(store: Store, facts: Facts) -> None:
+    """Read every stored answer of an outside model once more, without the model: it must give the proposal that its plan was made from."""
+    for name, plan in facts.plans.items():
+        answer = facts.answers.get((plan.asked, plan.index)) if plan.purpose == "candidate" else None
+        if answer is not None:
+            source = store.get_bundle(facts.plans[plan.parent].bundle)["models/train.py"].decode()
+            again = read(store.get(answer.text).decode(), source).encode() if answer.text else b""
+            if again != store.get(plan.proposal):
+                raise VerificationFailed(f"the proposal of plan {name[:12]} is not what the stored answer says")
 
 
 def _scores(store: Store, facts: Facts, ledger: Ledger) -> int:
@@ -129,6 +152,9 @@ def _scores(store: Store, facts: Facts, ledger: Ledger) -> int:
         secret = keys.load_secret(ledger.entries()[0].body["secret"])
     except VerificationFailed:
         return 0
+    if config.task.file and not own.known(config.task.file_digest):
+        return 0
+    task_items(config.task)
     task, splits, count = config.task.format(), held_out(config.task.format(), secret), 0
     parts = {split: slices(task, secret, split, items) for split, items in splits.items()}
     for (name, role, index), found in facts.scores.items():

@@ -2,6 +2,7 @@
 
 Init: token embedding N(0, 0.02), position embedding N(0, 0.02), linear maps N(0, 1/sqrt(fan_in)), maps that write into
 the residual stream scaled by 1/sqrt(2 depth) more (GPT-2), gains 1. `configs.cost.parameters` counts the weights.
+One net has the tokens of the task and, where it proposes, those of the notebook behind them; each document is of one kind.
 Letters: B batch, T tokens, D width, H heads, V vocabulary.
 """
 
@@ -10,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from configs.recipe import Recipe
-from configs.tokens import Layout
+from configs.tokens import DOCUMENT, Layout
 
 
 class Block(nn.Module):
@@ -39,17 +40,19 @@ class Block(nn.Module):
 class Net(nn.Module):
     def __init__(self, recipe: Recipe, lay: Layout) -> None:
         super().__init__()
-        D, T = recipe.width, len(lay.order)
-        self.token = nn.Embedding(lay.vocabulary, D)
+        D, T = recipe.width, max(len(lay.order), DOCUMENT if lay.notebook else 0)
+        self.vocabulary = lay.vocabulary
+        self.token = nn.Embedding(lay.vocabulary + lay.notebook, D)
         self.position = nn.Embedding(T, D)
         self.blocks = nn.ModuleList(Block(D, recipe.heads, recipe.depth, recipe.dropout) for _ in range(recipe.depth))
         self.norm = nn.RMSNorm(D, eps=1e-6)
         nn.init.normal_(self.token.weight, std=0.02)
         nn.init.normal_(self.position.weight, std=0.02)
 
-    def forward(self, tokens: Tensor) -> Tensor:  # (B, T) -> logits (B, T, V)
+    def forward(self, tokens: Tensor, notebook: bool = False) -> Tensor:  # (B, T) -> logits (B, T, V), of the task's tokens or the notebook's
         T = tokens.shape[1]
         x = self.token(tokens) + self.position.weight[:T]
         for block in self.blocks:
             x = block(x)
-        return self.norm(x) @ self.token.weight.T
+        head = self.token.weight[self.vocabulary :] if notebook else self.token.weight[: self.vocabulary]
+        return self.norm(x) @ head.T

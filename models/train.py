@@ -1,7 +1,8 @@
 """Train one successor: data and recipe in, weights and claims out. The one file that a model may patch.
 
 `python -m models.train IN OUT` (in the folder that holds models/ and configs/) reads IN/job.json and IN/data.safetensors
-(`items`, uint8 (N, columns), canonical order, shuffled on the trusted side), takes exactly the ordered number of steps,
+(`items`, uint8 (N, columns), canonical order, shuffled on the trusted side) and, where it learns to propose, IN/notebook.safetensors
+(`trials`, uint8 (N, 1 + knobs): outcome, then a pair token per knob), takes exactly the ordered number of steps,
 and writes OUT/weights.safetensors, then OUT/claims.json. One thread; the same bundle, seed, CPU type and torch build give
 the same bytes. It refuses a job file that breaks its schema.
 """
@@ -20,7 +21,7 @@ from torch import Tensor
 from configs.build import parse, strict_json
 from configs.job import Order
 from configs.recipe import Recipe
-from configs.tokens import FIRST_VALUE, Layout, Task, layout
+from configs.tokens import ASK, FIRST_VALUE, GROUPS, Layout, Task, layout
 from models.net import Net
 
 
@@ -67,6 +68,27 @@ def loss_of(logits: Tensor, tokens: Tensor, recipe: Recipe, lay: Layout) -> Tens
 # endregion
 
 
+# region: notebook
+SAME = torch.tensor(GROUPS)[:, None] == torch.tensor(GROUPS)
+"""(N, N): which notebook tokens can stand in each other's place, so that the net need not learn what decoding enforces."""
+
+
+def documents(recipe: Recipe, trials: Tensor, generator: torch.Generator) -> Tensor:
+    """One batch of the notebook: rows of `trials` (outcome, pairs) as outcome or ASK, the pairs in random order, outcome."""
+    rows = trials[torch.randint(len(trials), (recipe.batch_size,), generator=generator)]
+    order = torch.rand(rows.shape[0], rows.shape[1] - 1, generator=generator).argsort(1)
+    outcome = rows[:, :1]
+    first = torch.where(torch.rand(outcome.shape, generator=generator) < 0.5, outcome, ASK)
+    return torch.cat([first, rows[:, 1:].gather(1, order), outcome], dim=1)
+
+
+def notebook_loss(net: Net, rows: Tensor) -> Tensor:
+    """Mean cross-entropy of each next notebook token among those of its own group: rows (B, T) without the task's offset."""
+    logits = net(rows[:, :-1] + net.vocabulary, notebook=True)
+    return F.cross_entropy(logits.masked_fill(~SAME[rows[:, 1:]], -math.inf).flatten(0, 1), rows[:, 1:].flatten())
+# endregion
+
+
 # region: update
 class AdamW:
     """AdamW (Loshchilov and Hutter 2019), one fused call per group; gains are not decayed. `torch.optim` is left out: its
@@ -95,8 +117,8 @@ class AdamW:
 # endregion
 
 
-def train(order: Order, items: Tensor) -> tuple[Net, float]:
-    """Run the ordered steps; return the net and its last loss."""
+def train(order: Order, items: Tensor, trials: Tensor | None = None) -> tuple[Net, float]:
+    """Run the ordered steps, a share of them on the notebook's trials; return the net and its last loss."""
     recipe, lay = order.recipe, layout(order.task, order.recipe)
     torch.manual_seed(order.seed)
     generator = torch.Generator().manual_seed(order.seed)
@@ -106,8 +128,11 @@ def train(order: Order, items: Tensor) -> tuple[Net, float]:
     ranked = easy_first(items, order.task)
     loss = torch.zeros(())
     for step in range(order.steps):
-        batch = tokens[draw(recipe, ranked, step, order.steps, generator)]
-        loss = loss_of(net(batch[:, :-1]), batch, recipe, lay)
+        if trials is not None and recipe.notebook > torch.rand((), generator=generator):
+            loss = notebook_loss(net, documents(recipe, trials, generator))
+        else:
+            batch = tokens[draw(recipe, ranked, step, order.steps, generator)]
+            loss = loss_of(net(batch[:, :-1]), batch, recipe, lay)
         loss.backward()
         adam.step(rate(recipe, step, order.steps))
     return net, loss.item()
@@ -116,10 +141,12 @@ def train(order: Order, items: Tensor) -> tuple[Net, float]:
 def main(source: Path, target: Path) -> None:
     """Read the bundle, train, write weights and claims."""
     torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
+    torch.set_deterministic_debug_mode("error")  # as use_deterministic_algorithms, which imports the compiler, a CPU-second
     order = parse(Order, strict_json((source / "job.json").read_bytes()))
     started = time.perf_counter()
-    net, loss = train(order, load_file(source / "data.safetensors")["items"])
+    book = source / "notebook.safetensors"
+    trials = load_file(book)["trials"].long() if book.exists() else None
+    net, loss = train(order, load_file(source / "data.safetensors")["items"], trials)
     seconds = time.perf_counter() - started
     save_file({name: value.contiguous() for name, value in net.state_dict().items()}, target / "weights.safetensors")
     claims = {"steps": order.steps, "final_loss": loss if math.isfinite(loss) else None, "seconds": round(seconds, 3)}

@@ -129,7 +129,7 @@ class Subject:
     arm: str = ""
     "who asks; empty: a person"
     by: str = ""
-    "person who asks, for an amendment; neither it nor a key of the arm's name counts towards the quorum"
+    "person who asks, for an amendment and for what people propose; neither it nor a key of the arm's name counts towards the quorum"
     version: int = 1
     "version of the study root under which it was recorded"
 

@@ -19,7 +19,7 @@ from configs.build import parse, plain, strict_json
 from configs.errors import BadInput, Denied, NeedsHuman, Stopped, VerificationFailed
 from configs.records import CLASSES, COMPUTED_TASKS, Amount, Entry, Grant, Plan
 from configs.study import Config, Quorum
-from sandbox import budget, incident, keys
+from sandbox import budget, incident, keys, own
 from sandbox.canonical import canonical, digest
 from sandbox.decision import HOUR, Approval, Mandate, Policy, Request, Subject, body_plan, distance, policy, unix
 from sandbox.ledger import META, Ledger, Transaction
@@ -36,8 +36,10 @@ ATTEMPTS = 3
 """How often a job that the box lost may be granted anew."""
 HUMAN = ("person", "external")
 """Kinds of reviewer whose approval is a person's."""
-COVERED: dict[str, set[str]] = {"recipe": set(), "unseal": set(), "patch": {"models/train.py"}}
+COVERED: dict[str, set[str]] = {"recipe": set(), "unseal": set(), "patch": {"models/train.py"}, "propose": {"program"}}
 """Files that a plan of a class may change against its parent; a class that is not named may change any."""
+ACTS = ("start", "propose", "unseal")
+"""Purposes of plans that nothing is promoted or deployed from."""
 REFUSALS_PER_HOUR = 20
 LONGEST_HOURS = 24 * 365
 """The longest life of a decision on one subject."""
@@ -74,6 +76,8 @@ class Gate:
         self._at: dict[str, float] = {}
         self._used: set[str] = set()
         self._done: dict[tuple[str, str], int] = {}
+        self._own_said: dict[tuple[str, str, str], str] = {}
+        self._handed: dict[tuple[str, int, str], str] = {}
 
     def refresh(self, txn: Transaction | None = None) -> "Gate":
         """Read what is new in the ledger, and nothing else; within a transaction, what it holds."""
@@ -93,14 +97,17 @@ class Gate:
                                  reviewers=tuple(body["reviewers"]), decided=body["decided"])  # fmt: skip
         elif kind in ("plan", "probe"):
             plan = body_plan(body)
-            classes: tuple[str, ...] = (plan.change_class,) if plan.purpose == "unseal" else (plan.change_class, "promote", "deploy")
+            classes: tuple[str, ...] = (plan.change_class,) if plan.purpose in ACTS else (plan.change_class, "promote", "deploy")
             (self.plans if kind == "plan" else self.probes)[body["digest"]] = plan  # a probe can be decided on and nothing else
             if kind == "plan" and plan.parent in self.recalled:
                 self.recalled.add(body["digest"])
             self.subjects[body["digest"]] = Subject(
                 digest=body["digest"], classes=classes, objective=plan.objective, requested=plan.requested, parent=plan.parent,
                 generation=plan.generation, arm=plan.arm, version=plan.version,
+                by=self._handed.get((plan.arm, plan.repeat, plan.proposal), ""),
             )  # fmt: skip
+        elif kind == "handed":
+            self._handed[body["arm"], body["repeat"], body["digest"]] = str(body["by"])
         elif kind == "amendment":
             self.subjects[body["digest"]] = Subject(digest=body["digest"], classes=("amend",), objective=body["objective"], requested=Amount(),
                                                     parent=self.rules.decided, generation=body["version"], version=self.rules.version,
@@ -139,7 +146,7 @@ class Gate:
                 self._floods[body["title"].partition(":")[0]] = unix(entry)
             if body["title"].startswith("refused "):
                 self._refusals.append(unix(entry))
-        elif kind == "start":
+        elif kind in ("start", "call"):
             self.starts.append(unix(entry))
         elif kind == "control":
             self._control(entry)
@@ -309,6 +316,8 @@ class Gate:
         found = self.subjects.get(subject)
         if found is None or change_class not in found.classes or found.version != self.rules.version:
             raise Denied(f"{subject[:12]} ({change_class}) is not of this study as it stands now")
+        if no := self.own_refusal(subject, change_class):
+            raise Denied(f"plan {subject[:12]} ({change_class}) was refused by the study's own gate: {no}")
         uncovered = ""
         if rule == "mandate" and change_class == "promote" and self.computable(self.plans[subject]):
             uncovered = "is computable (code could compute the answers of this task), which no mandate promotes"
@@ -321,6 +330,19 @@ class Gate:
                     return (name,)
             uncovered = uncovered or f"waits for a mandate; `heirloop mandate grant study={self.rules.config.study.name}` gives a mandate"
         return self._quorum(subject, change_class, now, uncovered)
+
+    def own_refusal(self, subject: str, change_class: str) -> str:
+        """Return why the study's own gate (gates.file) says no to a plan, or nothing. It can add a no and never a yes; no answer is a no.
+
+        It is not asked about amendments, orders and canaries, so that people can always take it out again.
+        """
+        pin, plan = self.rules.config.gates.file_digest, self.plans.get(subject)
+        if not pin or plan is None:
+            return ""
+        known = (pin, subject, change_class)
+        if known not in self._own_said:
+            self._own_said[known] = own.refusal(pin, plain(plan), change_class)
+        return self._own_said[known]
 
     def _lives(self, given: Mandate | Approval, now: float, dead: set[str]) -> bool:
         """Tell whether a decision still stands: in time, key not revoked, given under the study root in force."""
@@ -520,6 +542,10 @@ class Gate:
         parent = self.plans.get(plan.parent)
         if plan.parent and (plan.parent not in self.champions or parent is None):
             raise Denied(f"plan {name[:12]} starts from {plan.parent[:12]}, which is no champion of this study")
+        program = self.store.get_bundle(plan.bundle).get("program") if plan.purpose == "propose" else None
+        mine = self.rules.config.proposer
+        if program is not None and digest(program) not in {mine.program_digest, mine.file_digest}:
+            raise Denied(f"plan {name[:12]} brings along a program that the study does not name")
         if parent and plan.change_class in COVERED and plan.bundle != parent.bundle:
             before, after = self.store.get_bundle(parent.bundle), self.store.get_bundle(plan.bundle)
             beyond = {f for f in before.keys() | after.keys() if before.get(f) != after.get(f)} - COVERED[plan.change_class]

@@ -7,9 +7,10 @@ measured use and records. There is no unsandboxed retry.
 from dataclasses import dataclass, replace
 
 from configs.build import parse, plain
+from configs.call import Answer, Call
 from configs.errors import BudgetExhausted, VerificationFailed
 from configs.job import Outcome
-from configs.records import Amount, Entry, Grant, Job, JobResult, Plan
+from configs.records import Amount, Entry, Grant, Job, JobResult, Plan, stage
 from configs.study import Config
 from sandbox import budget, gate, incident
 from sandbox.box.base import Box, Execution
@@ -23,6 +24,7 @@ KILLED = "killed"
 OUTPUTS = {
     "train": {"weights.safetensors": 16_000_000, "claims.json": 10_000},
     "predict": {"predictions.safetensors": 16_000_000},
+    "propose": {"proposals.jsonl": 1_000_000},
 }
 
 
@@ -48,7 +50,7 @@ def worst_case(job: Job) -> Amount:
 
 def accounts(grant: Grant, plan: Plan) -> tuple[str, ...]:
     """Return the accounts that pay: root, the stage, the arm that proposed it, and the decision that allowed it."""
-    sub = {"train": "train", "predict": "predict"}.get(grant.role, "evaluate")
+    sub = "propose" if plan.purpose == "propose" else {"train": "train", "predict": "predict"}.get(grant.role, "evaluate")
     return ("root", sub, budget.arm_account(plan.arm), gate.account(grant.authority))
 
 
@@ -116,9 +118,9 @@ def replay(sandbox: Sandbox, start: Entry) -> JobResult:
 
 
 def reconcile(ledger: Ledger) -> int:
-    """Charge every reservation whose job has no result (a crash): the reservation stands as spent."""
+    """Charge every reservation whose job or call has no result (a crash): the reservation stands as spent."""
     entries = ledger.entries()
-    done = {e.body["nonce"] for e in entries if e.kind == "job"}
+    done = {e.body["nonce"] for e in entries if e.kind in ("job", "answer")}
     lost = [e for e in entries if e.kind == "start" and e.body["grant"]["nonce"] not in done]
     for entry in lost:
         grant, job = parse(Grant, entry.body["grant"]), parse(Job, entry.body["job"])
@@ -129,7 +131,16 @@ def reconcile(ledger: Ledger) -> int:
             budget.settle(txn, grant.nonce, payers, amount, amount)
             txn.append("job", {"nonce": grant.nonce, "plan": job.plan, "role": job.role, "index": job.index,
                                "digest": entry.body["digest"], "result": plain(result)})  # fmt: skip
-    return len(lost)
+    asked = [e for e in entries if e.kind == "call" and e.body["grant"]["nonce"] not in done]
+    for entry in asked:
+        grant, request = parse(Grant, entry.body["grant"]), parse(Call, entry.body["call"])
+        amount, payers = request.worst(), accounts(grant, recorded_plan(entries, grant.plan))
+        answer = Answer(status="lost", detail="the trusted process ended before the answer came", charged=amount, charged_by="reservation")
+        with ledger.transaction() as txn:
+            budget.settle(txn, grant.nonce, payers, amount, amount)
+            txn.append("answer", {"nonce": grant.nonce, "plan": request.plan, "index": request.index, "digest": entry.body["digest"],
+                                  "answer": plain(answer)})  # fmt: skip
+    return len(lost) + len(asked)
 
 
 def _check(sandbox: Sandbox, job: Job, grant: Grant) -> Plan:
@@ -141,12 +152,11 @@ def _check(sandbox: Sandbox, job: Job, grant: Grant) -> Plan:
 
 def allowed(plan: Plan, job: Job, grant: Grant, config: Config) -> bool:
     """Tell whether a job is the one that a grant of this plan allows, with the study's task and hard limits."""
-    own = job.role in ("train", "predict")
+    own = not job.role.startswith("champion")
     exact = (plan.bundle, plan.recipe, plan.steps) if own else (plan.reference, plan.reference_recipe, plan.reference_steps)
     same = (job.plan, job.role, job.index) == (grant.plan, grant.role, grant.index)
-    trains = job.role.endswith("train")
-    role, limits = ("train", config.budget.train) if trains else ("predict", config.budget.predict)
-    fixed = (job.order.role, job.limits, job.order.task) == (role, limits, config.task.format())
+    role = stage(job.role)
+    fixed = (job.order.role, job.limits, job.order.task) == (role, getattr(config.budget, role), config.task.format())
     return same and fixed and (job.bundle, job.order.recipe, job.order.steps) == exact
 
 

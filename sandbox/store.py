@@ -13,7 +13,7 @@ from configs.build import strict_json
 from configs.errors import VerificationFailed
 from sandbox.canonical import canonical, digest
 
-NAME = re.compile(r"(models/|configs/)?[a-z_]{1,40}\.(py|json|safetensors)")
+NAME = re.compile(r"(models/|configs/)?[a-z_]{1,40}\.(py|json|safetensors)|program")
 
 
 class Store:

@@ -14,6 +14,7 @@ from configs.study import Config
 from loop.archive import Archive
 from loop.inbox.door import Session
 from loop.people import open_gate
+from loop.propose import proposer
 from loop.report import burn_figure, scores_figure
 from loop.shown import Facts, facts
 from loop.summary import summary
@@ -75,6 +76,11 @@ class Run:
     def config(self) -> Config:
         """The configuration in force."""
         return self.gate.rules.config
+
+    @property
+    def by_hand(self) -> list[str]:
+        """The arms in which people propose."""
+        return [arm for arm in self.config.arms() if proposer(arm).where == "people"]
 
     def fresh(self) -> Gate:
         """Return the gate, brought up to the ledger's head."""

@@ -12,8 +12,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Form, Request, UploadFile
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
 
-from configs.build import need
+from configs.build import need, strict_json
 from configs.errors import BadInput, NeedsHuman, VerificationFailed
+from configs.recipe import grid
 from loop import people
 from loop.inbox.door import Door, Session, same
 from loop.inbox.pages import PAGE, Run, Runs
@@ -198,6 +199,23 @@ def order(session: Decider, found: Its, what: Annotated[str, Form()], why: Annot
             return RedirectResponse(f"/runs/{found.name}/plan/{found.fresh().halted}?act=resume", status_code=303)
     else:
         control.order(found.gate.ledger, "pause" if what == "pause" else "slow", session.who, why, per_hour)
+    return RedirectResponse(f"/runs/{found.name}", status_code=303)
+
+
+@router.get("/runs/{run}/propose")
+def proposal(request: Request, session: Reader, found: Its) -> Response:
+    """Show the form by which people propose."""
+    return page(request, "propose.html", session, run=found, knobs=grid(found.config.task.notebook), arms=found.by_hand)
+
+
+@router.post("/runs/{run}/propose")
+def proposed(request: Request, session: Decider, found: Its, arm: Annotated[str, Form()], hypothesis: Annotated[str, Form()] = "",
+             knobs: Annotated[str, Form()] = "", gain: Annotated[str, Form()] = "", edits: Annotated[str, Form()] = "",
+             repeat: Annotated[int, Form()] = 0) -> Response:  # fmt: skip
+    """Take a proposal of a person; it is recorded with the name of the key that signed in."""
+    told = {"hypothesis": hypothesis, "knobs": strict_json(knobs or "{}"), "predicted_gain": strict_json(gain or "null"),
+            "edits": strict_json(edits or "[]")}  # fmt: skip
+    people.propose(found.folder, json.dumps(told), arm, repeat, session.who, session.name)
     return RedirectResponse(f"/runs/{found.name}", status_code=303)
 
 

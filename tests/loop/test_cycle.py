@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from fakes import FakeBox, outcome
+from fakes import FakeBox, outcome, written
 from safetensors.numpy import save
 
 from configs.build import parse, plain
@@ -25,13 +25,14 @@ from configs.study import Caps
 from configs.tokens import layout
 from loop import cli, cycle, main, measure, people, study
 from loop.archive import Archive
+from loop.propose import PROPOSERS
 from loop.verify import checked, verify
 from sandbox import keys
 from sandbox.decision import new_approval, new_mandate
 from sandbox.ledger import Ledger
 from sandbox.run import run
 
-SMALL = ["task.held_out=100", "task.train_items=500", "study.generations=2", "study.proposals=2", "study.arms=[local]", "study.name=t"]
+SMALL = ["task.held_out=100", "task.train_items=500", "study.generations=2", "study.proposals=2", "study.arms=[local]", "study.confirm_replicates=8", "study.name=t"]
 
 
 @pytest.fixture
@@ -386,7 +387,7 @@ def test_a_successor_that_is_slow_in_evaluation_is_paid_by_its_arm(tmp_path, go)
     ids=["duplicate key", "NaN", "10 MB", "unknown knob", "no change", "no object", "edit without a place"],
 )  # fmt: skip
 def test_a_bad_proposal_is_recorded_and_the_loop_goes_on(tmp_path, go, monkeypatch, text):
-    monkeypatch.setitem(cycle.PROPOSERS, "local", lambda scene: text)
+    monkeypatch.setitem(PROPOSERS, "local", written(lambda scene: text))
     cfg = config(tmp_path)
     mandate(cfg)
     result = go(cfg, FakeBox(better))
@@ -397,7 +398,7 @@ def test_a_bad_proposal_is_recorded_and_the_loop_goes_on(tmp_path, go, monkeypat
 
 def test_a_patch_is_text_needs_its_own_class_and_is_escaped(tmp_path, go, monkeypatch):
     edit = {"file": "models/train.py", "search": "first = lay.question - 1", "replace": "first = lay.question - 2"}
-    monkeypatch.setitem(cycle.PROPOSERS, "local", lambda scene: json.dumps({"hypothesis": "<script>", "knobs": {}, "edits": [edit]}))
+    monkeypatch.setitem(PROPOSERS, "local", written(lambda scene: json.dumps({"hypothesis": "<script>", "knobs": {}, "edits": [edit]})))
     cfg = config(tmp_path)
     mandate(cfg)
     with pytest.raises(NeedsHuman, match="patch"):  # the unattended mandate does not cover code

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fakes import FakeBox
+from fakes import FakeBox, written
 from test_cycle import approve, better, config, entries, gate_of, go, mandate, waiting
 
 from configs.build import plain
@@ -16,6 +16,7 @@ from configs.records import Edit, Proposal
 from evals.oversight import PAIRS, cost, detection
 from loop import cycle, reviewer, study, terminal
 from loop.plan import change
+from loop.propose import PROPOSERS
 from loop.verify import verify
 from sandbox import gate as gates
 from sandbox import incident, keys, ledger
@@ -83,7 +84,7 @@ def patches(monkeypatch, lines):
         edit = {"file": "models/train.py", "search": "def main(", "replace": f"{text}\n\ndef main("}
         return json.dumps({"hypothesis": "one more constant", "knobs": {}, "edits": [edit]})
 
-    monkeypatch.setitem(cycle.PROPOSERS, "local", propose)
+    monkeypatch.setitem(PROPOSERS, "local", written(propose))
 
 
 @pytest.mark.parametrize("enforced", [True, False])

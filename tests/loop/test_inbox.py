@@ -11,13 +11,14 @@ import tracemalloc
 import pytest
 from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from fakes import FakeBox
+from fakes import FakeBox, written
 from test_cycle import approve, better, config, entries, gate_of, go, mandate
 from web import Person, chromium, served
 
 from configs.build import plain
 from configs.errors import BadInput, NeedsHuman, VerificationFailed
-from loop import cli, cycle, people, terminal
+from loop import cli, people, terminal
+from loop.propose import PROPOSERS
 from loop.verify import verify
 from sandbox import gate as gates
 from sandbox import keys
@@ -44,7 +45,7 @@ def hostile(scene):
 @pytest.fixture
 def study(tmp_path, go, monkeypatch):
     """A study of a hostile proposer that waits for people, with a baseline that ada approved; its configuration and folder."""
-    monkeypatch.setitem(cycle.PROPOSERS, "local", hostile)
+    monkeypatch.setitem(PROPOSERS, "local", written(hostile))
 
     def begin(*extra, box=None):
         keys.new_key("ada", "person", "correct horse")

@@ -11,13 +11,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from click.testing import CliRunner
-from fakes import FakeBox
+from fakes import FakeBox, written
 from test_cycle import approve, better, config, entries, gate_of, go, mandate, waiting
 from test_gates import HUMAN, said
 
 from configs.build import plain
 from configs.errors import BadInput, NeedsHuman, VerificationFailed
-from loop import cli, compute, cycle, people, study
+from loop import cli, compute, people, study
+from loop.propose import PROPOSERS
 from loop.verify import verify
 from sandbox import control, incident, keys, notice, send
 from sandbox.canonical import digest
@@ -92,7 +93,7 @@ def asked(tmp_path, go, monkeypatch):
         go(cfg, FakeBox(better))
     approve(cfg, waiting(cfg)[0], "recipe")
     proposal = json.dumps({"hypothesis": HOSTILE, "knobs": {"depth": 3}, "predicted_gain": 0.5})
-    monkeypatch.setitem(cycle.PROPOSERS, "local", lambda scene: proposal)
+    monkeypatch.setitem(PROPOSERS, "local", written(lambda scene: proposal))
     with pytest.raises(NeedsHuman):
         go(cfg, FakeBox(better))
     return cfg, tmp_path / "runs" / "t"

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import FakeBox
+from fakes import FakeBox, written
 from safetensors.numpy import load, save
 from test_cycle import approve, better, config, entries, gate_of, go, mandate
 
 from configs.errors import BadInput, BudgetExhausted, Denied, NeedsHuman, VerificationFailed
 from evals.judge import judge as real_judge
 from loop import cli, cycle, measure, shown
-from loop.propose import PROPOSERS
+from loop.propose import PROPOSERS, propose_random
 from loop.unseal import unseal
 from loop.verify import verify
 from sandbox import budget, gate, keys
@@ -28,7 +28,7 @@ def finished(tmp_path, go, monkeypatch):
     """A finished study with a champion, one reviewer's key, and a way to open sealed."""
     keys.new_key("ada", "person", "correct horse")
     monkeypatch.setattr(cycle, "judge", lambda *a, **k: replace(real_judge(*a, **k), answer="accept"))
-    monkeypatch.setitem(cycle.PROPOSERS, "local", lambda scene: '{"hypothesis": "a", "knobs": {"batch_size": 128}}')
+    monkeypatch.setitem(PROPOSERS, "local", written(lambda scene: '{"hypothesis": "a", "knobs": {"batch_size": 128}}'))
     cfg = config(tmp_path, "budget.looks.sealed=2", "study.generations=1", "study.proposals=1")
     mandate(cfg)
     go(cfg, FakeBox(better))
@@ -120,7 +120,7 @@ def test_nothing_of_gate_leaves_but_the_verdict_before_the_closing_look(tmp_path
         return replace(found, exact_match=GATE if split == "gate" else FEEDBACK, nll=GATE, calibration_error=GATE)
 
     monkeypatch.setattr(measure, "score", marked)
-    monkeypatch.setitem(cycle.PROPOSERS, "local", lambda scene: scenes.append(scene) or PROPOSERS["random"](scene))
+    monkeypatch.setitem(PROPOSERS, "local", written(lambda scene: scenes.append(scene) or propose_random(scene)))
     monkeypatch.setattr("loop.track.Null.log", lambda _, row: rows.append(row))
     if not closed:
         monkeypatch.setattr("loop.summary.rounded", lambda objective, scores: GATE)
@@ -137,12 +137,12 @@ def test_nothing_of_gate_leaves_but_the_verdict_before_the_closing_look(tmp_path
 
 def test_a_proposer_is_told_steps_beyond_noise_and_nothing_else(tmp_path, go, monkeypatch):
     scenes = []
-    monkeypatch.setitem(cycle.PROPOSERS, "local", lambda scene: scenes.append(scene) or PROPOSERS["random"](scene))
+    monkeypatch.setitem(PROPOSERS, "local", written(lambda scene: scenes.append(scene) or propose_random(scene)))
     cfg = config(tmp_path)
     mandate(cfg)
     go(cfg, FakeBox(lambda order: 0.48 + 0.04 * (order.seed % 2)))  # noise between 0.48 and 0.52
-    assert {one.outcome for scene in scenes for _, one in scene.history} == {"first", "not better", "waiting"}
-    assert len({one.score for scene in scenes for _, one in scene.history}) == 2  # the baseline's, and none
+    assert {one.outcome for scene in scenes for one in scene.history.trials} == {"first", "not better", "waiting"}
+    assert len({one.score for scene in scenes for one in scene.history.trials}) == 2  # the baseline's, and none
 
 
 def test_looks_are_charged_like_compute_and_refused_when_spent(tmp_path, go, monkeypatch):
@@ -166,7 +166,7 @@ def test_looks_are_charged_like_compute_and_refused_when_spent(tmp_path, go, mon
 @pytest.mark.parametrize("task_flag", [True, False])
 def test_computable_gains_are_flagged_in_every_table_and_no_mandate_promotes_them(tmp_path, go, monkeypatch, task_flag):
     proposals = iter([{"knobs": {}, "edits": [PATCH]}, {"knobs": {"depth": 3}, "edits": []}] * 4)
-    monkeypatch.setitem(cycle.PROPOSERS, "local", lambda scene: json.dumps({"hypothesis": "code", **next(proposals)}))
+    monkeypatch.setitem(PROPOSERS, "local", written(lambda scene: json.dumps({"hypothesis": "code", **next(proposals)})))
     monkeypatch.setattr(cycle, "judge", lambda *a, **k: replace(real_judge(*a, **k), answer="accept"))
     if not task_flag:  # the ablation, and what holds for a task that code cannot compute
         monkeypatch.setattr(gate, "COMPUTED_TASKS", ())
@@ -223,7 +223,7 @@ def test_weights_that_equal_others_but_for_noise_are_refused_and_distances_are_t
 
     mandate(cfg)
     proposals = json.dumps({"hypothesis": "a", "knobs": {"batch_size": 128}})
-    PROPOSERS_LOCAL, PROPOSERS["local"] = PROPOSERS["local"], lambda scene: proposals
+    PROPOSERS_LOCAL, PROPOSERS["local"] = PROPOSERS["local"], written(lambda scene: proposals)
     try:
         result = go(cfg, FakeBox(better, copies))
     finally:
@@ -255,7 +255,7 @@ def test_a_proposer_s_claims_are_ranked_against_what_feedback_showed(tmp_path, g
         gain, depth = next(made)
         return json.dumps({"hypothesis": "a", "knobs": {"depth": depth, "warmup": gain / 10}, "predicted_gain": gain})
 
-    monkeypatch.setitem(cycle.PROPOSERS, "local", claim)
+    monkeypatch.setitem(PROPOSERS, "local", written(claim))
     cfg = config(tmp_path, "study.generations=1", "study.proposals=3")
     mandate(cfg)
     result = go(cfg, FakeBox(lambda order: (0.0, 0.05, 0.3, 0.6, 0.98)[min(order.recipe.depth, 4)]))

@@ -1,0 +1,72 @@
+"""What a proposer may see: the champion's recipe and its own campaign's trials, and nothing else. It crosses into the box as JSON."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from configs.build import need
+from configs.recipe import Recipe
+from configs.tokens import BUCKETS, pairs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One trial as a proposer is told of it."""
+
+    recipe: Recipe
+    "what was trained"
+    outcome: Literal["first", "better", "not better", "failed", "scored", "waiting"]
+    "what is told of its feedback score (evals/ladder.py); waiting: not measured yet"
+    score: float | None = None
+    "rounded feedback score in the objective's metric, larger is better; None unless first, better or scored"
+    verdict: Literal["", "accept", "reject", "inconclusive"] = ""
+    "the campaign's own verdict on it, empty where it was not confirmed"
+    source: str = ""
+    "digest of its bundle"
+    failure: str = ""
+    "why its training failed, at most 300 characters; empty otherwise"
+
+    def __post_init__(self) -> None:
+        need(len(self.failure) <= 300, "failure", self.failure, "at most 300 characters")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """All that a proposer is shown."""
+
+    champion: Recipe
+    "recipe to improve"
+    champion_source: str
+    "digest of the champion's bundle"
+    champion_score: float | None
+    "what is told of its feedback score"
+    trials: tuple[Trial, ...]
+    "the notebook that every arm starts from, then the campaign's own trials, in order"
+    grid: dict[str, tuple[Any, ...]]
+    "values that each knob may take, in order of size; a knob that is left out stays as it is"
+    count: int
+    "proposals wanted"
+
+    def __post_init__(self) -> None:
+        need(1 <= self.count <= 1000, "count", self.count, "between 1 and 1000")
+
+
+def buckets(trials: Sequence[Trial]) -> list[int]:
+    """Return the outcome token of each trial: its quarter by rank of what is told, 0 the worst; ties share the middle of their ranks.
+
+    A failed trial is among the worst; one that is told as `not better` lies under all that are told with a score. What waits is no outcome: -1.
+    """
+    known = [i for i, t in enumerate(trials) if t.outcome != "waiting"]
+    values = {i: trials[i].score if trials[i].score is not None else float("-inf") for i in known}
+    result = [-1] * len(trials)
+    for i in known:
+        below = sum(values[j] < values[i] for j in known)  # type: ignore[operator]
+        same = sum(values[j] == values[i] for j in known)
+        share = (below + (same - 1) / 2) / len(known)
+        result[i] = 0 if trials[i].score is None else min(BUCKETS - 1, int(share * BUCKETS))
+    return result
+
+
+def notebook(trials: Sequence[Trial]) -> list[list[int]]:
+    """Return the rows of a notebook, (1 + knobs) tokens each: outcome, then a pair token per knob; one row a trial with an outcome."""
+    return [[bucket, *pairs(t.recipe)] for bucket, t in zip(buckets(trials), trials, strict=True) if bucket >= 0]

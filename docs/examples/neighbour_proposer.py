@@ -1,0 +1,35 @@
+"""A proposer of one's own: it runs in a box, reads one line of JSON and prints one proposal a line.
+
+    heirloop run study=single proposer=command proposer.file=docs/examples/neighbour_proposer.py study.name=neighbour
+
+It moves one knob of the best trial to a neighbouring value of its grid, and never proposes a recipe twice.
+"""
+
+import json
+import random
+import sys
+
+history = json.loads(sys.stdin.readline())
+champion, grid = history["champion"], history["grid"]
+told = [trial for trial in history["trials"] if trial["score"] is not None]
+best = max(told, key=lambda trial: trial["score"])["recipe"] if told else champion
+tried = [champion] + [trial["recipe"] for trial in history["trials"]]
+rng = random.Random(len(tried))
+
+
+def neighbours(recipe):
+    """Every recipe that differs from this one in one step of one knob, and whose heads divide its width."""
+    for knob, values in grid.items():
+        at = min(range(len(values)), key=lambda i: (values[i] != recipe[knob], i))
+        for near in (at - 1, at + 1):
+            if 0 <= near < len(values):
+                other = {**recipe, knob: values[near]}
+                if other["width"] % other["heads"] == 0:
+                    yield knob, other
+
+
+steps = [(knob, other) for knob, other in neighbours(best) if other not in tried]
+rng.shuffle(steps)
+for knob, other in steps[: history["count"]]:
+    changed = {name: value for name, value in other.items() if value != champion[name]}
+    print(json.dumps({"hypothesis": f"one step of {knob}", "knobs": changed}))

@@ -1,0 +1,206 @@
+"""How proposals are got: written by a program on the trusted side, or asked of weights in a box by way of a propose plan.
+
+A propose plan is decided on, paid for and recorded like any other; one stands for all proposals of a generation.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from configs.errors import BadInput, HeirloopError, NeedsHuman, VerificationFailed
+from configs.history import History, Trial
+from configs.objective import objective_text
+from configs.recipe import grid
+from configs.records import JobCount, Plan, Proposal
+from evals.ladder import Told, told
+from loop.archive import Facts
+from loop.llm import Unusable, answered, prompt, read
+from loop.measure import proposed
+from loop.own import recorded
+from loop.propose import proposer
+from loop.scene import Scene
+from loop.study import charge_proposer
+from sandbox.canonical import canonical, digest
+from sandbox.store import Store
+
+if TYPE_CHECKING:
+    from loop.cycle import Campaign
+
+MOST = 70_000
+"""Characters of a proposal that are kept; longer ones are refused as too long."""
+
+
+def ask(c: Campaign, generation: int, index: int) -> tuple[str, str]:
+    """Return the text of one proposal and the digest of the propose plan that it comes from, if any; raise BadInput where there is none."""
+    text, asked = WAYS[proposer(c.arm).where](c, generation, index)
+    return text[:MOST], asked
+
+
+def _written(c: Campaign, generation: int, index: int) -> tuple[str, str]:
+    """Let a program on the trusted side write, and charge it its CPU time."""
+    scene, write = scene_of(c, generation, index), proposer(c.arm).write
+    assert write is not None
+    with _charged(c, generation, index):
+        return write(scene), ""
+
+
+@contextmanager
+def _charged(c: Campaign, generation: int, index: int) -> Iterator[None]:
+    """Charge the trusted side's own CPU time to the arm, whatever comes of it."""
+    started = time.thread_time()
+    try:
+        yield
+    finally:
+        place = (c.arm, c.repeat, generation, index)
+        charge_proposer(c.running, c.arm, f"propose:{place}", int((time.thread_time() - started) * 1e6))
+
+
+def _in_box(c: Campaign, generation: int, index: int) -> tuple[str, str]:
+    """Let the champion's weights or the study's own program write, in a box: all proposals of a generation at once."""
+    name = _passed(c, c.running.archive.facts().asks.get((c.arm, c.repeat, generation)) or _plan(c, generation))
+    lines = proposed(c.running, name, c.cpu)
+    if isinstance(lines, str) or index >= len(lines):
+        raise BadInput(lines if isinstance(lines, str) else f"{len(lines)} proposals were written and number {index + 1} was wanted")
+    return lines[index], name
+
+
+def _outside(c: Campaign, generation: int, index: int) -> tuple[str, str]:
+    """Ask an outside model one question, and read its answer as one proposal."""
+    config, endpoint = c.running.config, c.running.config.proposer.llm
+    assert endpoint is not None
+    name = _passed(c, c.running.archive.facts().asks.get((c.arm, c.repeat, generation)) or _question_plan(c, generation))
+    with _charged(c, generation, index):
+        scene = scene_of(c, generation, index)
+        source = scene.sources[scene.history.champion_source]
+        about = "\n".join([f"The task is {config.task.name}.", *objective_text(config.objective)])
+        number = (generation, index, config.study.proposals)
+        data = prompt(endpoint, scene.history, source, about, number, scene.rng.getrandbits(31))
+    text = answered(c.running, name, index, data)
+    try:
+        with _charged(c, generation, index):
+            return read(text, source), name
+    except BadInput as error:
+        raise Unusable(str(error), text) from None
+
+
+def _passed(c: Campaign, name: str) -> str:
+    """Return a propose plan that has passed its gate."""
+    if not c.allowed(name):
+        raise BadInput(f"asking for proposals was refused: {c.running.gate.refresh().refused.get((name, 'propose'), 'quarantined')}")
+    c.admit(name)
+    return name
+
+
+def _by_people(c: Campaign, generation: int, index: int) -> tuple[str, str]:
+    """Take the next proposal that people handed in; wait for it as long as the study's patience, then raise NeedsHuman."""
+    until = time.monotonic() + c.running.config.gates.patience_seconds
+    while True:
+        facts = c.running.archive.facts()
+        left = Counter(facts.handed[c.arm, c.repeat]) - Counter(facts.taken[c.arm, c.repeat])
+        waiting = next((name for name in facts.handed[c.arm, c.repeat] if left[name]), "")
+        if waiting:
+            return c.running.sandbox.store.get(waiting).decode(), ""
+        if time.monotonic() >= until or c.running.stopped:
+            place = f"proposal {index + 1} of {c.running.config.study.proposals} of generation {generation}"
+            repeat = f" --repeat {c.repeat}" if c.repeat else ""
+            raise NeedsHuman(f"arm {c.arm} waits for people's {place}; `heirloop propose {c.running.folder} FILE --arm {c.arm}{repeat}` hands one in")
+        time.sleep(0.2)
+
+
+def _from_record(c: Campaign, generation: int, index: int) -> tuple[str, str]:
+    """Make the proposal of a recorded run that stands in the same place; raise UsedUp where there is none, VerificationFailed for another record."""
+    settings = c.running.config.proposer
+    known = recorded(settings.replay, settings.replay_arm)
+    if digest(known) != settings.replay_digest:
+        raise VerificationFailed(f"proposer.replay {settings.replay} holds other proposals than those that the study pins; restore it")
+    place = f"{c.repeat}:{generation}:{index}"
+    if place not in known:
+        raise UsedUp(f"{settings.replay}, arm {settings.replay_arm}, recorded {len(known)} proposals and none for repeat {c.repeat}, generation "
+                     f"{generation}, number {index + 1}")  # fmt: skip
+    if not known[place]:
+        raise BadInput("the recorded run has no text here: its proposer wrote none")
+    return Store(Path(settings.replay) / "store").get(known[place]).decode(errors="surrogatepass"), ""
+
+
+class UsedUp(HeirloopError):
+    """A recorded run has no more proposals; the campaign ends with what it has."""
+
+
+WAYS: dict[str, Callable[[Campaign, int, int], tuple[str, str]]] = {
+    "trusted": _written, "box": _in_box, "outside": _outside, "people": _by_people, "record": _from_record,
+}  # fmt: skip
+"""One way per place where proposals are written (loop.propose.Proposer.where)."""
+
+
+def _plan(c: Campaign, generation: int) -> str:
+    """Record the propose plan of a generation and what it is shown; the champion is trained anew where its notebook has grown.
+
+    A study's own program goes into the bundle instead, and the champion's weights stay out.
+    """
+    parent, own = c.champions()[-1], proposer(c.arm).program
+    best, book, config = c.plan(parent), "" if own else c.notebook(), c.running.config
+    study, bundle = config.study, best.bundle
+    if own:
+        program = c.running.sandbox.store.get(config.proposer.program_digest or config.proposer.file_digest)
+        bundle = c.bundle({**c.running.sandbox.store.get_bundle(best.bundle), "program": program})
+    jobs = (JobCount(role="train", count=1),) if book and book != best.notebook else ()
+    name = c.record((generation, 0), "propose", parent, best.recipe, "propose", best.recipe, bundle, None,
+                    Proposal(hypothesis=f"asks {'the program' if own else 'the champion'} for {study.proposals} proposals", knobs={}),
+                    notebook=book, jobs=(*jobs, JobCount(role="propose", count=1)))  # fmt: skip
+    if name not in c.running.archive.facts().shown:
+        seen = c.running.sandbox.store.put(canonical(history_of(c, study.proposals)))
+        c.running.ledger.append("history", {"plan": name, "digest": seen})
+    return name
+
+
+def _question_plan(c: Campaign, generation: int) -> str:
+    """Record the plan of a generation's questions to an outside model, one for each proposal."""
+    parent, study = c.champions()[-1], c.running.config.study
+    best, model = c.plan(parent), c.running.config.proposer.llm
+    assert model is not None
+    return c.record((generation, 0), "propose", parent, best.recipe, "propose", best.recipe, best.bundle, None,
+                    Proposal(hypothesis=f"asks the outside model {model.model} for {study.proposals} proposals", knobs={}),
+                    jobs=(JobCount(role="ask", count=study.proposals),))  # fmt: skip
+
+
+def scene_of(c: Campaign, generation: int, index: int) -> Scene:
+    """Return what a program on the trusted side is shown."""
+    history, config = history_of(c, 1), c.running.config
+    store, bundles = c.running.sandbox.store, {history.champion_source, *(t.source for t in history.trials)}
+    sources = {name: store.get_bundle(name)["models/train.py"].decode() for name in bundles}
+    rng = random.Random(f"{config.study.seed}:{c.arm}:{c.repeat}:{generation}:{index}")
+    return Scene(history=history, sources=sources, settings=config.proposer, rng=rng, generation=generation, index=index)
+
+
+def history_of(c: Campaign, count: int) -> History:
+    """Return all that a campaign's proposer may see: recipes, what is told of their feedback scores, own verdicts, failures of trainings."""
+    trials, champion = trials_of(c), c.champions()[-1]
+    best = c.plan(champion)
+    return History(champion=best.recipe, champion_source=best.bundle, champion_score=trials[champion].score, trials=tuple(trials.values()),
+                   count=count, grid=grid(c.running.config.task.notebook))  # fmt: skip
+
+
+def trials_of(c: Campaign) -> dict[str, Trial]:
+    """Return the trials of the start and of a campaign, as its proposer is told of them, by plan."""
+    config, facts = c.running.config, c.running.archive.facts()
+    plans = facts.trials((c.arm, c.repeat))
+    measured = {name: facts.scores[name, "predict", 0] for name in plans if (name, "predict", 0) in facts.scores}
+    said = told(list(measured.values()), config.objective, looks=config.trials(), deviation=config.deviation())
+    known = dict(zip(measured, said, strict=True))
+    waits = Told(outcome="waiting", score=None)
+    return {name: _trial(facts, name, plan, known.get(name, waits)) for name, plan in plans.items()}
+
+
+def _trial(facts: Facts, name: str, plan: Plan, told: Told) -> Trial:
+    verdict = facts.verdicts.get(name)
+    answer = verdict.answer if verdict and verdict.answer != "continue" else ""
+    result = facts.results.get((name, "train", 0))
+    failed = result is not None and result[0].status != "ok"
+    return Trial(recipe=plan.recipe, outcome=told.outcome, score=told.score, verdict=answer, source=plan.bundle,
+                 failure=f"{result[0].status}: {result[0].detail}"[:300] if result and failed else "")  # fmt: skip

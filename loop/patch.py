@@ -1,0 +1,95 @@
+"""What a change of models/train.py is as text: cheap checks, edits from one text to another, and how far apart two programs are.
+
+Nothing here runs a program: a text is compiled (parsed, never executed), and only then may a syntax tree be made of it: libcst's parser
+overflows its stack on a chain of 20,000 attributes, which would end the trusted process. It refuses text that is too long, does not
+compile, or differs from its parent outside the marked regions.
+"""
+
+import difflib
+import re
+import tokenize
+import warnings
+from collections import Counter
+from io import StringIO
+
+from configs.errors import BadInput
+
+FILE = "models/train.py"
+MOST_CHARACTERS = 60_000
+"""A longer program is neither read nor proposed."""
+MOST_EDITS = 12
+"""More hunks than this become one edit."""
+REGION = re.compile(r"^# region: ([a-z]+)\n(.*?)^# endregion$", re.MULTILINE | re.DOTALL)
+_LAYOUT = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.ENCODING, tokenize.ENDMARKER)
+
+
+def refuse(text: str) -> None:
+    """Raise BadInput unless a program is short and compiles; it is not run."""
+    if len(text) > MOST_CHARACTERS:
+        raise BadInput(f"{FILE} would have {len(text)} characters; at most {MOST_CHARACTERS} are read")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compile(text, FILE, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
+        raise BadInput(f"{FILE} does not compile: {str(error)[:200]!r}; it should be Python") from None
+
+
+def regions(text: str) -> dict[str, str]:
+    """Return the bodies of the marked regions by name; of two with one name the first."""
+    return {name: body for name, body in reversed(REGION.findall(text))}
+
+
+def check(parent: str, child: str) -> None:
+    """Take the cheap stages of the cascade: raise BadInput unless a child compiles and differs from its parent in marked regions alone."""
+    refuse(child)
+    if REGION.sub(r"\1", parent) != REGION.sub(r"\1", child):
+        raise BadInput(f"{FILE} changed outside its marked regions; a patch may change what stands between `# region:` and `# endregion`")
+
+
+def edits(before: str, after: str) -> list[dict[str, str]]:
+    """Return edits (file, search, replace) that make `after` of `before`; each search occurs once in the text that it meets, in order."""
+    old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
+    codes = [c for c in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes() if c[0] != "equal"]
+    hunks = [(i1, i2, new[j1:j2]) for _, i1, i2, j1, j2 in codes]
+    if len(hunks) > MOST_EDITS:
+        hunks = [(codes[0][1], codes[-1][2], new[codes[0][3] : codes[-1][4]])]
+    found = []
+    for first, last, put in reversed(hunks):  # from the end, so that the line numbers before it stay true
+        low, high = _unique(old, first, last)
+        found.append({"file": FILE, "search": "".join(old[low:high]), "replace": "".join([*old[low:first], *put, *old[last:high]])})
+        old[first:last] = put
+    return found
+
+
+def _unique(lines: list[str], low: int, high: int) -> tuple[int, int]:
+    """Widen a span of lines until its text occurs once."""
+    text = "".join(lines)
+    while True:
+        part = "".join(lines[low:high])
+        if (part and text.count(part) == 1) or (low, high) == (0, len(lines)):
+            return low, high
+        low, high = max(0, low - 1), min(len(lines), high + 1)
+
+
+def grams(text: str) -> Counter[tuple[str, ...]]:
+    """Return the normalised tokens of a program, in threes: no comments, docstrings or layout, numbers at two digits."""
+    try:
+        tokens = [_normal(t) for t in tokenize.generate_tokens(StringIO(text).readline) if t.type not in _LAYOUT and not t.string.startswith('"""')]
+    except (tokenize.TokenError, SyntaxError, ValueError):
+        tokens = text.split()
+    return Counter(zip(tokens, tokens[1:], tokens[2:], strict=False))
+
+
+def _normal(token: tokenize.TokenInfo) -> str:
+    if token.type == tokenize.INDENT:
+        return "in"
+    try:
+        return f"{float(token.string):.2g}" if token.type == tokenize.NUMBER else token.string
+    except ValueError:
+        return token.string
+
+
+def apart(one: Counter[tuple[str, ...]], other: Counter[tuple[str, ...]]) -> int:
+    """Return how many token threes two programs do not share; 0 for the same program, about 6 for one changed token."""
+    return sum(((one - other) + (other - one)).values())

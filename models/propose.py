@@ -1,0 +1,110 @@
+"""Propose with the weights that were trained: the notebook is asked for a good outcome, and what it writes is the next recipe.
+
+Reads IN/job.json, IN/weights.safetensors and IN/history.json (`configs.history.History`); writes OUT/proposals.jsonl, one
+proposal a line. Decoding is constrained to the recipe's grid and never repeats a trial. Weights that never read a notebook
+answer all the same: near uniform draws. Where the bundle holds a `program`, that writes instead: it gets the history as one line of JSON
+on its input and prints a proposal a line; anything but exit code 0 is a failure.
+"""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from configs.build import parse, plain, strict_json
+from configs.history import History, buckets
+from configs.job import Order
+from configs.tokens import ASK, BUCKETS, GROUPS, PAIRS, layout, pairs, unpaired
+from models.net import Net
+from models.predict import fit
+
+DRAFTS = 64
+"""Recipes that are drawn for one proposal, of which the best by the net's own prediction is proposed."""
+TEMPERATURE = 1.0
+"""Of the draws; 1: as the net believes."""
+
+
+@torch.no_grad()
+def write(net: Net, outcome: int, count: int, fixed: dict[str, Any], generator: torch.Generator) -> Tensor:
+    """Draw `count` recipes (count, knobs) given an outcome: knobs in random order, each among its own values; `fixed` knobs are kept."""
+    groups = torch.tensor(GROUPS)
+    order = torch.rand(count, len(PAIRS), generator=generator).argsort(1) + 2  # the group of the knob that stands at each position
+    rows = torch.full((count, 1), outcome)
+    for column in range(len(PAIRS)):
+        logits = net(rows + net.vocabulary, notebook=True)[:, -1] / TEMPERATURE
+        open_ = groups == order[:, column : column + 1]
+        rows = torch.cat([rows, torch.multinomial(logits.masked_fill(~open_, -math.inf).softmax(-1), 1, generator=generator)], dim=1)
+        for name, token in fixed.items():
+            here = order[:, column] == groups[PAIRS[name]]
+            rows[here, -1] = token
+    return rows[:, 1:]
+
+
+@torch.no_grad()
+def foresee(net: Net, drafts: Tensor) -> Tensor:
+    """Return the probability of each outcome, (N, BUCKETS), that the net gives to recipes (N, knobs)."""
+    rows = torch.cat([torch.full((len(drafts), 1), ASK), drafts], dim=1)
+    return net(rows + net.vocabulary, notebook=True)[:, -1, :BUCKETS].softmax(-1)
+
+
+def worth(history: History) -> Tensor:
+    """Return the mean told score of each outcome, (BUCKETS,); one without a score counts as the least."""
+    told = [(b, t.score) for b, t in zip(buckets(history.trials), history.trials, strict=True) if b >= 0 and t.score is not None]
+    least = min((score for _, score in told), default=0.0)
+    each = [[score for b, score in told if b == bucket] for bucket in range(BUCKETS)]
+    return torch.tensor([sum(found) / len(found) if found else least for found in each])
+
+
+def propose(net: Net, history: History, seed: int) -> list[dict[str, Any]]:
+    """Return the proposals: mostly asked for the best outcome, every fourth for the one below; each foretold best among its drafts."""
+    generator = torch.Generator().manual_seed(seed)
+    values, before = worth(history), history.champion_score
+    fixed = {name: token for name, token in zip(PAIRS, pairs(history.champion), strict=True) if name not in history.grid}
+    tried = {tuple(sorted(pairs(t.recipe))) for t in history.trials} | {tuple(sorted(pairs(history.champion)))}
+    result = []
+    for number in range(history.count):
+        outcome = BUCKETS - 1 - (number % 4 == 3)
+        drafts = write(net, outcome, DRAFTS, fixed, generator)
+        foretold = foresee(net, drafts) @ values
+        fresh = [i for i in foretold.argsort(descending=True, stable=True).tolist() if tuple(sorted(drafts[i].tolist())) not in tried]
+        if not fresh:
+            continue
+        tried.add(tuple(sorted(drafts[fresh[0]].tolist())))
+        recipe, now = plain(history.champion), unpaired(drafts[fresh[0]].tolist())
+        gain = None if before is None else round(foretold[fresh[0]].item() - before, 4)
+        result.append({"hypothesis": f"written by the champion's weights, asked for outcome {outcome} of {BUCKETS - 1}", "predicted_gain": gain,
+                       "knobs": {name: value for name, value in now.items() if value != recipe[name]}, "edits": []})  # fmt: skip
+    return result
+
+
+def command(program: Path, history: bytes, target: Path) -> None:
+    """Run a program in a folder of its own with the history on its input; what has no interpreter line and is no binary is Python."""
+    own = Path("/tmp/program")
+    own.write_bytes(program.read_bytes())
+    own.chmod(0o700)
+    python = [] if own.read_bytes()[:4] == b"\x7fELF" or own.read_bytes()[:2] == b"#!" else [sys.executable, "-B"]
+    with (target / "proposals.jsonl").open("wb") as out:
+        env = {**os.environ, "PATH": "/usr/bin:/bin", "PYTHONPATH": os.pathsep.join(sys.path)}
+        code = subprocess.run([*python, str(own)], input=history + b"\n", stdout=out, env=env, cwd="/tmp").returncode
+    if code:
+        raise SystemExit(code if code > 0 else 1)
+
+
+def main(source: Path, target: Path) -> None:
+    """Load, draw, write; or let a program do it."""
+    if (source / "program").exists():
+        command(source / "program", (source / "history.json").read_bytes(), target)
+        return
+    torch.set_num_threads(1)
+    order = parse(Order, strict_json((source / "job.json").read_bytes()))
+    history = parse(History, strict_json((source / "history.json").read_bytes(), limit=16_000_000))
+    net = Net(order.recipe, layout(order.task, order.recipe)).eval()
+    fit(net, source / "weights.safetensors")
+    lines = [json.dumps(one) for one in propose(net, history, order.seed)]
+    (target / "proposals.jsonl").write_text("\n".join(lines))

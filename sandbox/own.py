@@ -1,0 +1,141 @@
+"""What people plug in: a Python file of their own for a task, a proposer or a gate, or a program that proposes, pinned by its digest.
+
+Naming a file copies it to the user's own folder. A task or gate is run here from such a copy alone, never from one that a run brought
+along, in a child process without environment, with hard limits on time, memory and output and none to write files. Beyond that it has
+this user's rights: it is trusted code of a person. (What proposes runs in a box.) Refuses files of more than 50 lines and what is no UTF-8.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from configs.build import need, strict_json
+from configs.errors import BadInput, VerificationFailed
+from sandbox import keys
+from sandbox.canonical import canonical, digest
+
+MOST_LINES, MOST_BYTES, PROGRAM_BYTES = 50, 8_000, 4_000_000
+MEMORY_BYTES = 4 * 2**30
+TASK_SECONDS, GATE_SECONDS = 60, 2
+"""CPU-seconds of one call; it is killed after five times as many by the clock."""
+REASON = 300
+"""Characters of a reason that are kept."""
+CHILD = """
+import json, os, resource, sys
+told = json.loads(sys.stdin.buffer.read())
+out, _ = os.dup(1), os.dup2(2, 1)
+for what, most in ((resource.RLIMIT_CPU, told["seconds"]), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_AS, told["memory"])):
+    resource.setrlimit(what, (most, most))
+space = {"__name__": "own"}
+exec(compile(told["code"], "own file", "exec"), space)
+found = space[told["function"]](*told["given"])
+if told["function"] == "items":
+    import numpy
+    rows = numpy.asarray(found)
+    if rows.ndim != 2 or rows.dtype.kind not in "iu" or rows.size and not 0 <= rows.min() <= rows.max() < 256:
+        raise SystemExit(f"items() gives {rows.dtype} {rows.shape}, it should give whole numbers from 0 in rows and columns")
+    head = {"rows": len(rows), "columns": rows.shape[1], **{name: space[name.upper()] for name in ("question", "answer", "values")}}
+    data = json.dumps(head).encode() + b"\\n" + rows.astype("uint8").tobytes()
+else:
+    data = json.dumps(found).encode()
+while data:
+    data = data[os.write(out, data):]
+"""
+"""What the child runs: the person's file, then its function; prints go to the error stream."""
+
+
+def name(path: str, where: str) -> str:
+    """Name a Python file: copy it to the user's folder and return its digest. Raises BadInput; `where` is the field that names it."""
+    data = read(path, where, MOST_BYTES)
+    try:
+        lines = len(data.decode().splitlines())
+    except UnicodeDecodeError:
+        raise BadInput(f"{where} is {path!r}, which is no UTF-8; it should be a Python file") from None
+    need(lines <= MOST_LINES, where, f"{path}, {lines} lines", f"a Python file of at most {MOST_LINES} lines")
+    return keep(data)
+
+
+def keep(data: bytes) -> str:
+    """Copy bytes to the user's folder of named files and return their digest."""
+    kept = _kept(digest(data))
+    if not kept.exists():
+        kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        part = kept.with_name(f".{os.getpid()}")
+        part.write_bytes(data)
+        part.replace(kept)
+    return digest(data)
+
+
+def read(path: str, where: str, most: int) -> bytes:
+    """Return the bytes of a file that a study names; raises BadInput for one that cannot be read or has more than `most`."""
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(most + 1)
+    except OSError as error:
+        raise BadInput(f"{where} is {path!r}; it cannot be read ({error.strerror})") from None
+    need(0 < len(data) <= most, where, path, f"a file of 1 to {most} bytes")
+    return data
+
+
+def known(pin: str) -> bool:
+    """Tell whether this user named a file of this digest."""
+    return bool(pin) and _kept(pin).is_file()
+
+
+def items(pin: str) -> tuple[dict[str, int], bytes]:
+    """Return ({rows, columns, question, answer, values}, values row by row) of an own task; raises BadInput with what it did wrong."""
+    found = _call(pin, "items", [], TASK_SECONDS, 256_000_000)
+    if isinstance(found, str):
+        raise BadInput(f"task.file failed: {found}")
+    head, _, data = found.partition(b"\n")
+    sizes = strict_json(head)
+    need(all(type(v) is int for v in sizes.values()), "QUESTION/ANSWER/VALUES of task.file", sizes, "whole numbers")
+    need(sizes["columns"] == sizes["question"] + sizes["answer"], "columns of items() of task.file", sizes["columns"], "QUESTION + ANSWER")
+    most = max(data, default=None)
+    need(most is not None and most < sizes["values"], "largest value of items() of task.file", most, f"below VALUES, {sizes['values']}")
+    return sizes, data
+
+
+def refusal(pin: str, plan: dict[str, Any], change_class: str) -> str:
+    """Return why an own gate says no to a plan, or an empty string. An error, no answer in time or another kind of answer is a no."""
+    found = _call(pin, "gate", [plan, change_class], GATE_SECONDS, 65_536)
+    if isinstance(found, str):
+        return f"gates.file gave no answer: {found}"[:REASON]
+    try:
+        said = strict_json(found)
+    except BadInput:
+        said = None
+    return said[:REASON] if isinstance(said, str) else "gates.file gave no text; it should return a reason, or an empty text for nothing to say"
+
+
+def _call(pin: str, function: str, given: list[Any], seconds: int, most: int) -> bytes | str:
+    """Run one function of a named file in a child; return what it wrote, or why there is nothing."""
+    told = {"code": code(pin).decode(), "function": function, "given": given, "seconds": seconds, "memory": MEMORY_BYTES}
+    quiet = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    command = [sys.executable, "-I", "-c", CHILD]
+    try:
+        done = subprocess.run(command, input=canonical(told), capture_output=True, timeout=5 * seconds, env=quiet, cwd="/")
+    except subprocess.TimeoutExpired:
+        return f"it took more than {5 * seconds} s"
+    if done.returncode:
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        return f"it was ended by signal {-done.returncode}" if done.returncode < 0 else (lines or [f"exit {done.returncode}"])[-1][:REASON]
+    return done.stdout if len(done.stdout) <= most else f"it gave out {len(done.stdout)} bytes, more than {most}"
+
+
+def code(pin: str) -> bytes:
+    """Return the kept copy of a named file; raises VerificationFailed where there is none."""
+    try:
+        data = _kept(pin).read_bytes()
+    except OSError:
+        raise VerificationFailed(f"the file {pin[:12]} was never named here, and code that a run brings along is not run") from None
+    if digest(data) != pin:
+        raise VerificationFailed(f"the kept copy of the file {pin[:12]} was changed; name the file again")
+    return data
+
+
+def _kept(pin: str) -> Path:
+    need(len(pin) == 64 and pin.isalnum(), "the digest of a file", pin, "64 hexadecimal digits")
+    return keys.home() / "own" / pin

@@ -1,0 +1,197 @@
+"""The program database of `evolve`: islands, grid, migration, novelty, and that no history stops it. Whole studies on a box that computes nothing."""
+
+import random
+
+import numpy as np
+import pytest
+from fakes import FakeBox, outcome, predictions
+from safetensors.numpy import load, save
+
+from configs.build import parse, strict_json
+from configs.cost import parameters
+from configs.history import History, Trial
+from configs.job import Order
+from configs.recipe import Recipe, grid
+from configs.records import Proposal
+from configs.study import Evolve, Proposer
+from configs.tokens import layout
+from evals.data import _images
+from loop import evolve, patch
+from loop.mutate import mutate
+from loop.plan import change
+from loop.scene import Scene
+from loop.verify import verify
+from tests.conftest import ROOT
+from tests.loop.test_cycle import config, entries, go, mandate  # noqa: F401
+
+TRAIN = (ROOT / "models" / "train.py").read_text()
+
+
+def child(seed: int) -> str:
+    return mutate(TRAIN, random.Random(seed))[0]
+
+
+def trial(source="s0", score=0.5, outcome="scored", verdict="", **knobs) -> Trial:
+    return Trial(recipe=Recipe(**knobs), outcome=outcome, score=score if outcome == "scored" else None, verdict=verdict, source=source)
+
+
+def scene(trials=(), sources=None, champion=Recipe(), source="s0", seed=1, score=0.5, **settings) -> Scene:  # noqa: B008
+    history = History(champion=champion, champion_source=source, champion_score=score, trials=tuple(trials), grid=grid(False), count=1)
+    sources = {"s0": TRAIN} if sources is None else sources
+    return Scene(history=history, sources=sources, settings=Proposer(name="evolve", evolve=Evolve(**settings)),
+                 rng=random.Random(seed), generation=1, index=0)  # fmt: skip
+
+
+def proposed(given: Scene):
+    """Return (class, recipe, text) of what is proposed, taken in as the loop does."""
+    made = parse(Proposal, strict_json(evolve.propose_evolve(given)))
+    before = given.sources.get(given.history.champion_source, TRAIN)
+    risk, recipe, files = change(given.history.champion, {"models/train.py": before.encode()}, made)
+    return risk, recipe, files["models/train.py"].decode(), made
+
+
+def test_a_proposal_edits_the_champions_program_into_a_child_and_says_what_was_done():
+    given = [proposed(scene([trial()], seed=seed)) for seed in range(40)]
+    assert all(risk == "patch" for risk, *_ in given)
+    assert len({text for _, _, text, _ in given}) > 25
+    assert {recipe == Recipe() for _, recipe, *_ in given} == {True, False}  # knobs now and then
+    assert all("parent: the champion" in made.hypothesis for *_, made in given)
+    for _, _, text, _ in given:
+        patch.check(TRAIN, text)
+
+
+def test_a_parent_that_is_not_champion_is_reached_by_edits_of_the_champions_text():
+    other = child(7)
+    trials = [trial(), trial("s1", 0.9, depth=1), trial("s1", 0.8)]
+    found = set()
+    for seed in range(30):
+        given = scene(trials, {"s0": TRAIN, "s1": other}, seed=seed, islands=1, explore=1.0)
+        _, _, text, made = proposed(given)
+        if "parent: score" in made.hypothesis:
+            found.add(patch.apart(patch.grams(text), patch.grams(other)) < patch.apart(patch.grams(text), patch.grams(TRAIN)))
+    assert True in found
+
+
+def test_the_grid_keeps_the_best_of_each_cell_and_the_champion_whatever_its_score():
+    far = TRAIN.replace("# region: loss\n", "# region: loss\n" + "".join(f"x{i} = {i}\n" for i in range(40)))
+    trials = [trial(score=0.3, width=96, heads=1), trial(score=0.6, width=96, heads=2), trial("s1", 0.1), trial(score=0.9)]
+    (island,) = evolve.database(scene(trials, {"s0": TRAIN, "s1": far}, score=0.2, islands=1))
+    kept = {(one.score, one.champion) for one in island.values()}
+    assert kept == {(0.6, False), (0.1, False), (0.2, True)}
+
+
+def test_a_score_that_is_not_told_ranks_below_every_told_one_and_a_failure_is_no_member():
+    trials = [trial(outcome="not better"), trial(score=0.01), trial("s1", outcome="failed"), trial("s2", outcome="waiting"), trial("gone", 1.0)]
+    found = evolve.database(scene(trials, {"s0": TRAIN, "s1": child(1), "s2": child(2)}, source="none", islands=1))
+    assert [one.score for one in found[0].values()] == [0.01]
+
+
+def test_trials_go_round_the_islands_and_migration_brings_each_best_to_the_next():
+    trials = [trial(score=i / 10, width=w, heads=1) for i, w in enumerate((16, 32, 96))]
+    apart = evolve.database(scene(trials, source="none", islands=3, migration=100))
+    assert [[one.score for one in island.values()] for island in apart] == [[0.0], [0.1], [0.2]]
+    trials.append(trial(score=0.05, width=16, heads=2))
+    met = evolve.database(scene(trials, source="none", islands=3, migration=3))
+    assert [sorted(one.score for one in island.values()) for island in met] == [[0.05, 0.2], [0.0, 0.1], [0.1, 0.2]]
+    accepted = [*trials[:3], trial(score=0.4, depth=4, verdict="accept")]
+    assert all(0.4 in {one.score for one in island.values()} for island in evolve.database(scene(accepted, source="none", islands=3)))
+
+
+def test_the_better_a_program_the_likelier_it_is_parent_unless_exploring():
+    trials = [trial(score=s, width=w, heads=1) for s, w in ((0.1, 16), (0.2, 32), (0.9, 96))]
+
+    def share(explore):
+        drawn = [scene(trials, source="none", islands=1, seed=s, explore=explore) for s in range(200)]
+        return sum(evolve.select(one, evolve.database(one))[0].score == 0.9 for one in drawn) / 200
+
+    assert share(0.0) > 0.5 > 0.42 > share(1.0) > 0.2
+
+
+def test_what_is_no_news_is_drawn_again():
+    """The ablation is the bound: at the least one, the same stream repeats an earlier program."""
+    seen = {}
+    for seed in range(60):
+        _, _, text, _ = proposed(scene([trial()], seed=seed, knobs=0.0, edits=1))
+        seen.setdefault(text, seed)
+    text, seed = next(iter(seen.items()))
+    trials, sources = [trial(), trial("s1", outcome="failed")], {"s0": TRAIN, "s1": text}
+    assert not evolve.novel(text, Recipe(), trials, sources, 4)
+    assert not evolve.novel(text + "# a comment\n", Recipe(), trials, sources, 4)
+    assert evolve.novel(text, Recipe(depth=1), trials, sources, 4)
+    again = scene([trial(), *[trial("s1", outcome="failed")] * 3], sources, seed=seed, knobs=0.0, edits=1)
+    assert proposed(again)[2] != text
+
+
+HOSTILE = {
+    "deep": "x = a" + ".b" * 20_000,
+    "no Python": "\x1b[2J\u202e <<<>>> \ud7ff" * 50,
+    "empty": "",
+    "no regions": "def main(i, o):\n    pass\n",
+    "long": "# region: loss\n" + "x = 1\n" * 20_000 + "# endregion\n",
+    "unclosed": TRAIN.replace("# endregion", "#"),
+    "same region twice": TRAIN.replace("# region: order", "# region: loss"),
+    "carriage returns": TRAIN.replace("\n", "\r\n"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_text_in_the_history_gives_a_proposal_or_a_refusal_never_a_crash(name):
+    for source in ("s0", "s1"):  # the champion is pristine, then hostile itself
+        for seed in range(5):
+            given = scene([trial(), trial("s1", 0.9, depth=1)], {"s0": TRAIN, "s1": HOSTILE[name]}, source=source, seed=seed, islands=1)
+            risk, recipe, text, _ = proposed(given)
+            assert risk in ("recipe", "patch") and (recipe != Recipe() or text != TRAIN)
+
+
+@pytest.mark.parametrize("given", [scene(), scene(sources={}), scene([trial("gone")], {}), scene(source="gone"),
+                                   scene([trial(outcome="failed")] * 9, source="gone")], ids=range(5))  # fmt: skip
+def test_an_empty_archive_gives_a_valid_proposal(given):
+    _, recipe, text, _ = proposed(given)
+    assert (recipe, text) != (Recipe(), TRAIN)
+
+
+def test_a_grid_without_choice_still_ends():
+    history = History(champion=Recipe(), champion_source="s0", champion_score=None, trials=(trial(),), grid={"depth": (2,)}, count=1)
+    made = scene([trial()])
+    given = Scene(history=history, sources={"s0": TRAIN}, settings=made.settings, rng=made.rng, generation=1, index=0)
+    assert proposed(given)[0] == "patch"
+
+
+class ProgramBox(FakeBox):
+    """A box in which a program is the better the more of it was changed; its weights carry how much, as real ones carry what was learned."""
+
+    def __init__(self):
+        super().__init__(lambda order: 0.0, script=self.learned)
+        images = _images(5)
+        self.right = dict(zip(map(bytes, images[:, :-1]), images[:, -1], strict=True))
+
+    def learned(self, execution):
+        order = parse(Order, strict_json(execution.files["job.json"]))
+        lay, rng = layout(order.task, order.recipe), np.random.default_rng(order.seed)
+        if order.role == "train":
+            far = patch.apart(patch.grams(execution.files["models/train.py"].decode()), patch.grams(TRAIN))
+            weights = rng.standard_normal(parameters(order.recipe, lay)).astype(np.float32)
+            weights[0] = min(0.95, 0.2 + far / 300)
+            return outcome(files={"weights.safetensors": save({"w": weights}), "claims.json": b"{}"})
+        asked = load(execution.files["questions.safetensors"])["questions"]
+        tokens = np.array([[self.right.get(bytes(row), 2)] for row in asked], np.uint8)
+        tokens[rng.random(len(tokens)) > load(execution.files["weights.safetensors"])["w"][0]] = 0
+        return outcome(files={"predictions.safetensors": predictions(tokens, lay.vocabulary)})
+
+
+def test_a_study_evolves_programs_promotes_edited_ones_and_verifies(tmp_path, go):  # noqa: F811
+    cfg = config(tmp_path, "gates=programs", "proposer=evolve", "study.arms=[evolve]", "study.generations=4", "study.proposals=3",
+                 "objective.feedback=rounded", "box.parallel=1", "objective.confirmations=4", "study.confirm_replicates=8",
+                 "budget.jobs=1000", "gates.unattended.jobs=1000", "task=digits")  # fmt: skip
+    mandate(cfg)
+    result = go(cfg, ProgramBox())
+    facts = entries(cfg)
+    plans = {e.body["digest"]: e.body["plan"] for e in facts if e.kind == "plan"}
+    offered = [p for p in plans.values() if p["purpose"] == "candidate"]
+    promoted = [plans[e.body["plan"]] for e in facts if e.kind == "champion"][1:]
+    assert result["finished"] and len(offered) == 12 and {p["change_class"] for p in offered} == {"patch"}
+    assert promoted and len({p["bundle"] for p in offered}) == 12
+    later = [p for p in offered if p["generation"] > promoted[0]["generation"]]
+    assert all(p["parent"] != offered[0]["parent"] for p in later)  # edits of an edited champion
+    assert [e.body["spent"]["cpu_us"] for e in facts if e.kind == "settle" and "propose" in e.body["accounts"]]
+    assert verify(tmp_path / "runs" / "t")["scores"] > 0

@@ -1,0 +1,184 @@
+"""Studies with people's own files: a task, and a gate that can only add a no."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from fakes import FakeBox, outcome, predictions
+from safetensors.numpy import load
+from test_architecture import ROOT
+from test_cycle import better, config, entries, go, mandate
+
+from configs.build import parse, strict_json
+from configs.errors import BadInput, Denied, NeedsHuman, VerificationFailed
+from configs.job import Order
+from configs.tokens import layout
+from loop import cli, people
+from loop.people import open_gate
+from loop.shown import facts, rows
+from loop.verify import verify
+from sandbox import gate as gates
+from sandbox import keys, own
+
+__all__ = ["go"]
+EXAMPLES = ROOT / "docs" / "examples"
+SORT, SIZE = EXAMPLES / "sort_task.py", EXAMPLES / "size_gate.py"
+
+
+def sorter(execution):
+    """Predictions of sorted digits for the example task, right half of the time with the baseline, else mostly."""
+    order = parse(Order, strict_json(execution.files["job.json"]))
+    if order.role != "predict":
+        return None
+    asked = load(execution.files["questions.safetensors"])["questions"]
+    tokens, rng = np.sort(asked[:, :-1], axis=1), np.random.default_rng(order.seed)
+    tokens[rng.random(len(tokens)) > better(order), 0] = 0
+    return outcome(files={"predictions.safetensors": predictions(tokens, layout(order.task, order.recipe).vocabulary)})
+
+
+def own_gate(tmp_path, body):
+    path = tmp_path / "gate.py"
+    path.write_text(f"def gate(plan, change_class):\n    {body}\n")
+    return path
+
+
+def test_a_study_of_the_example_task_runs_to_its_end_and_verifies(tmp_path, go):
+    cfg = config(tmp_path, "task=custom", f"task.file={SORT}", "study.generations=4")
+    mandate(cfg)
+    result = go(cfg, FakeBox(better, sorter))
+    assert result["finished"] and result["arms"][0]["accepted"] >= 1
+    assert verify(tmp_path / "runs" / "t")["scores"] > 0
+    page = (tmp_path / "runs" / "t" / "report.html").read_text()
+    assert cfg.task.file_digest in page and "itertools.product" in page
+
+
+def test_a_task_file_that_changed_or_gives_other_items_stops_the_study(tmp_path, go):
+    path = tmp_path / "task.py"
+    path.write_text(SORT.read_text())
+    cfg = config(tmp_path, "task=custom", f"task.file={path}")
+    mandate(cfg)
+    go(cfg, FakeBox(better, sorter))
+    path.write_text(SORT.read_text().replace("VALUES = 8", "VALUES = 9"))
+    with pytest.raises(VerificationFailed, match=r"task\.file .* changed since the study began"):
+        go(config(tmp_path, "task=custom", f"task.file={path}"), FakeBox(better, sorter))
+    path.unlink()
+    assert verify(tmp_path / "runs" / "t")["scores"] > 0  # the kept copy is what counts
+    with pytest.raises(BadInput, match="cannot be read"):
+        config(tmp_path, "task=custom", f"task.file={path}")
+
+
+def test_a_task_that_draws_its_items_anew_is_refused(tmp_path):
+    path = tmp_path / "task.py"
+    path.write_text("import random\nQUESTION, ANSWER, VALUES = 3, 1, 9\n"
+                    "def items(): return [[random.randrange(9) for _ in range(4)] for _ in range(500)]\n")  # fmt: skip
+    first = config(tmp_path, "task=custom", f"task.file={path}").task
+    with pytest.raises(VerificationFailed, match="other items"):
+        config(tmp_path, "task=custom", f"task.file={path}", f"++task.items={first.items}")
+
+
+def test_custom_without_a_file_and_a_file_without_custom_are_refused(tmp_path):
+    with pytest.raises(BadInput, match="file"):
+        config(tmp_path, "task=custom")
+    with pytest.raises(BadInput, match="file"):
+        config(tmp_path, f"+task.file={SORT}")
+
+
+def test_a_file_that_is_pinned_beforehand_must_be_the_pinned_one(tmp_path):
+    with pytest.raises(VerificationFailed, match="is pinned"):
+        config(tmp_path, f"gates.file={SIZE}", f"gates.file_digest={'0' * 64}")
+
+
+def test_the_example_gate_adds_its_no_and_the_study_goes_on(tmp_path, go):
+    cfg = config(tmp_path, f"gates.file={SIZE}", "study.arms=[random]", "study.proposals=4")
+    mandate(cfg)
+    box = FakeBox(better)
+    assert go(cfg, box)["finished"]
+    widths = {parse(Order, strict_json(e.files["job.json"])).recipe.width for e in box.ran}
+    assert max(widths) <= 64
+    said = [e.body for e in entries(cfg) if e.kind == "decision" and not e.body["allow"]]
+    wide = [e.body["digest"] for e in entries(cfg) if e.kind == "plan" and e.body["plan"]["recipe"]["width"] > 64]
+    assert wide and {b["plan"] for b in said} == set(wide) and all("the study's own gate: a net of width 96" in b["reason"] for b in said)
+    verify(tmp_path / "runs" / "t")
+
+
+def test_without_the_gate_the_same_study_trains_wide_nets(tmp_path, go):
+    cfg = config(tmp_path, "study.arms=[random]", "study.proposals=4")
+    mandate(cfg)
+    box = FakeBox(better)
+    go(cfg, box)
+    assert max(parse(Order, strict_json(e.files["job.json"])).recipe.width for e in box.ran) > 64
+
+
+def test_a_gate_that_says_no_to_everything_or_breaks_lets_nothing_start(tmp_path, go):
+    cfg = config(tmp_path, f"gates.file={own_gate(tmp_path, 'return plan[0]')}")
+    mandate(cfg)
+    box = FakeBox(better)
+    with pytest.raises(Denied, match="gave no answer: KeyError"):
+        go(cfg, box)
+    assert box.ran == []
+
+
+def test_a_gate_can_never_add_a_yes(tmp_path, go):
+    cfg = config(tmp_path, f"gates.file={own_gate(tmp_path, 'return str()')}", "autonomy.rules.recipe=deny")
+    with pytest.raises(NeedsHuman, match="denied by the rules"):
+        go(cfg, FakeBox(better))
+
+
+def test_a_yes_that_the_own_gate_refuses_does_not_verify(tmp_path, go, monkeypatch):
+    """The ablation: a loop whose gate does not ask it lets wide nets train, and the record shows it."""
+    cfg = config(tmp_path, f"gates.file={SIZE}", "study.arms=[random]", "study.proposals=4")
+    mandate(cfg)
+    with monkeypatch.context() as patch:
+        patch.setattr(gates.Gate, "own_refusal", lambda *_: "")
+        go(cfg, FakeBox(better))
+    with pytest.raises(VerificationFailed, match="the study's own gate: a net of width 96"):
+        verify(tmp_path / "runs" / "t")
+
+
+def test_code_that_a_run_brings_along_is_never_run_by_who_verifies_it(tmp_path, go, monkeypatch):
+    cfg = config(tmp_path, f"gates.file={SIZE}", "task=custom", f"task.file={SORT}")
+    mandate(cfg)
+    go(cfg, FakeBox(better, sorter))
+    for path in (keys.home() / "own").iterdir():
+        path.unlink()
+    monkeypatch.setattr(own, "_call", lambda *_: pytest.fail("it ran"))
+    assert verify(tmp_path / "runs" / "t")["scores"] == 0
+
+
+def test_people_see_the_code_of_the_study_s_own_files(tmp_path, go):
+    cfg = config(tmp_path, f"gates.file={SIZE}", "autonomy=assisted", "study.arms=[random]")
+    with pytest.raises(NeedsHuman, match="waits for a decision"):
+        go(cfg, FakeBox(better))
+    gate = open_gate(tmp_path / "runs" / "t")
+    name = next(iter(gate.subjects))
+    shown = "\n".join(text for _, text in rows(facts(gate, gate.subjects[name])))
+    assert cfg.gates.file_digest in shown and "MOST_WIDTH = 64" in shown
+    assert "MOST_WIDTH" in (tmp_path / "runs" / "t" / "report.html").read_text()
+
+
+def test_an_amendment_that_names_another_gate_pins_and_shows_it(tmp_path, go):
+    cfg = config(tmp_path, "autonomy=assisted")
+    with pytest.raises(NeedsHuman, match="waits for a decision"):
+        go(cfg, FakeBox(better))
+    folder = tmp_path / "runs" / "t"
+    name = people.amend(folder, [f"gates.file={SIZE}"], "user a", "smaller nets")
+    gate = open_gate(folder)
+    found = facts(gate, gate.subjects[name])
+    assert [row[0] for row in found.own_raw] == ["gates.file"] and "MOST_WIDTH" in found.own_raw[0][3]
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda p: p.name)
+def test_every_example_has_at_most_50_lines(path):
+    assert len(path.read_text().splitlines()) <= own.MOST_LINES
+
+
+def test_task_check_prints_rows_and_fails_what_fails(tmp_path, go, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, passed in (("task.seed_deviation=0.05", True), ("task.seed_deviation=0.0001", False)):
+        args = ["task", "check", str(SORT), name, "--unattended", "--json"]
+        done = go(None, FakeBox(better, sorter), lambda _, a=args: CliRunner().invoke(cli.cli, a))
+        found = json.loads(done.output)
+        assert [row["check"] for row in found["rows"]] == ["exclusion", "inputs", "repeats", "chance", "leakage", "noise", "headroom"]
+        assert all(row["passed"] for row in found["rows"]) == passed and (done.exception is None) == passed
+        assert verify(tmp_path / found["run"])["scores"] == 8 + 12 + 4

@@ -1,0 +1,121 @@
+"""Rivals: `tpe` learns from what is told and repeats nothing; `hostile` tries the gates in a whole study, and each attack is a recorded outcome."""
+
+import random
+from collections import Counter
+
+import pytest
+from fakes import FakeBox
+
+from configs.build import parse, plain, strict_json
+from configs.errors import BadInput
+from configs.history import History, Trial
+from configs.recipe import GRID, Recipe, grid
+from configs.records import Proposal
+from configs.study import Proposer
+from loop import hostile, rivals
+from loop.plan import change, source
+from loop.scene import Scene, draw
+from loop.verify import verify
+from tests.loop.test_cycle import config, entries, go, mandate  # noqa: F401
+
+
+def scene(trials=(), seed=1, champion=Recipe(), **settings) -> Scene:  # noqa: B008
+    history = History(champion=champion, champion_source="s0", champion_score=None, trials=tuple(trials), grid=grid(False), count=1)
+    files = {"s0": source()["models/train.py"].decode()}
+    return Scene(history=history, sources=files, settings=Proposer(name="x", **settings), rng=random.Random(seed), generation=1, index=0)
+
+
+def recipe_of(text: str) -> Recipe:
+    return change(Recipe(), source(), parse(Proposal, strict_json(text)))[1]
+
+
+def past(seed: int, score, count=40, outcome="scored"):
+    """Trials of uniform draws, with the score that `score` gives a recipe."""
+    rng = random.Random(seed)
+    recipes = [draw(rng, Recipe(), grid(False)) for _ in range(count)]
+    return [Trial(recipe=one, outcome=outcome, score=score(one) if outcome == "scored" else None, source="s0") for one in recipes]
+
+
+def good(recipe: Recipe) -> float:
+    """What is good here: a high learning rate, the loss on the answer, little dropout."""
+    return round(GRID["learning_rate"].index(recipe.learning_rate) / 7 + (recipe.loss == "answer") + (recipe.dropout < 0.1), 2)
+
+
+def mean_good(write, trials) -> float:
+    return sum(good(recipe_of(write(scene(trials, seed=s)))) for s in range(30)) / 30
+
+
+def test_tpe_learns_from_scores_where_random_does_not():
+    trials = past(1, good)
+    assert mean_good(rivals.propose_tpe, trials) > mean_good(rivals.propose_random, trials) + 0.5
+    blind = past(1, lambda recipe: 0.5)
+    assert mean_good(rivals.propose_tpe, blind) < mean_good(rivals.propose_tpe, trials) - 0.4
+
+
+def test_tpe_learns_from_what_the_ladder_tells_alone():
+    """Two scores are told, the others are `not better`: what is told is better than they are."""
+    best = sorted(past(2, good), key=lambda t: t.score)
+    told = [Trial(recipe=t.recipe, outcome="not better", source="s0") for t in best[:-6]] + best[-6:]
+    assert mean_good(rivals.propose_tpe, told) > mean_good(rivals.propose_random, told) + 0.3
+
+
+def test_tpe_is_a_function_of_the_history_and_the_seed_and_repeats_no_trial():
+    trials = past(3, good)
+    assert rivals.propose_tpe(scene(trials)) == rivals.propose_tpe(scene(trials))
+    tried = {t.recipe for t in trials}
+    for seed in range(20):
+        found = recipe_of(rivals.propose_tpe(scene(trials, seed=seed)))
+        assert found not in tried
+        trials.append(Trial(recipe=found, outcome="waiting", source="s0"))
+        tried.add(found)
+
+
+@pytest.mark.parametrize("trials", [
+    [], past(1, good, 1), past(1, good, 20, "failed"), past(1, good, 20, "waiting"), past(1, good, 20, "not better"),
+    [Trial(recipe=Recipe(batch_size=512, learning_rate=0.00012, weight_decay=0.9), outcome="scored", score=0.1, source="s0")] * 12,
+], ids=["no trial", "one", "all failed", "all waiting", "none told", "off the grid"])  # fmt: skip
+def test_tpe_proposes_from_any_history(trials):
+    assert recipe_of(rivals.propose_tpe(scene(trials))) != Recipe()
+
+
+FINE = {"A09 terminal escapes", "A10 bidi and zero width", "A10 markup", "A11 padding", "A15 a word to the reviewer", "U03 a forged line", "repeat",
+        "program", "program, again", "A16 another class"}  # fmt: skip
+"""Attacks that are well-formed: they must be stopped, or shown for what they are, later."""
+
+
+@pytest.mark.parametrize("name", sorted(hostile.KINDS))
+def test_every_attack_text_is_refused_as_text_or_is_a_wellformed_plan(name):
+    given = scene(past(1, good, 3), champion=Recipe())
+    try:
+        risk, _, files = change(Recipe(), source(), parse(Proposal, strict_json(hostile.KINDS[name](given))))
+    except BadInput as error:
+        assert name not in FINE and len(str(error)) < 700
+        return
+    assert name in FINE
+    assert risk == {"program": "patch", "program, again": "patch", "A16 another class": "structural"}.get(name, "recipe")
+    if risk == "patch":
+        assert "def attempt(name, act)" in files["models/train.py"].decode()
+
+
+def test_the_share_of_attacks_is_the_set_one():
+    def share(of):
+        texts = [hostile.propose_hostile(scene(seed=s, hostile_share=of)) for s in range(300)]
+        return sum('"a step from the champion\'s recipe"' not in text for text in texts) / 300
+
+    assert share(0.0) == 0.0 and share(1.0) == 1.0 and 0.2 < share(0.3) < 0.4
+
+
+def test_a_hostile_arm_ends_its_study_with_every_attack_recorded(tmp_path, go):  # noqa: F811
+    cfg = config(tmp_path, "proposer=hostile", "study.arms=[hostile]", "study.generations=6", "study.proposals=8", "proposer.hostile_share=0.9",
+                 "budget.jobs=2000", "gates.unattended.jobs=2000", "reviewer=scripted", "reviewer.policy=deny-all")  # fmt: skip
+    mandate(cfg)
+    result = go(cfg, FakeBox(lambda order: 0.1))
+    facts = entries(cfg)
+    invalid = [e.body for e in facts if e.kind == "invalid"]
+    plans = {e.body["digest"]: e.body["plan"] for e in facts if e.kind == "plan" and e.body["plan"]["purpose"] == "candidate"}
+    kinds = Counter(p["change_class"] for p in plans.values())
+    assert result["finished"] and len(invalid) + len(plans) == 48 and len(invalid) > 15 and kinds["patch"] and kinds["recipe"]
+    granted = {e.body["grant"]["plan"] for e in facts if e.kind == "grant"}
+    assert not [n for n in granted if plans.get(n, {}).get("change_class") in ("patch", "structural")]  # the caps cover recipes, people deny
+    assert all(one["proposal"] or "0 bytes" in one["reason"] or "not strict JSON" in one["reason"] for one in invalid)
+    assert verify(tmp_path / "runs" / "t")["scores"] > 0 and plain(cfg.gates.unattended)["classes"]
