@@ -13,11 +13,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evals.arms import UNIT
 from evals.closure import Actor
 from evals.intervals import Figure, Floats, bootstrap, mean, missing, pairs, ratio, reach, share, told
 
 Fate = Literal["invalid", "refused", "crashed", "over budget", "superseded", "no effect", "inconclusive", "accepted"]
+UNIT = "the objective's unit"
 FATES: tuple[Fate, ...] = ("invalid", "refused", "crashed", "over budget", "superseded", "no effect", "inconclusive", "accepted")
 """In the order in which a plan can end; superseded: another plan of its generation was confirmed; no effect: rejected on gate"""
 Rung = Literal["feedback", "gate", "closing", "sealed", "shifted", "large"]

@@ -276,6 +276,20 @@ def validate(worlds: tuple[str, ...], studies: int, as_json: bool) -> None:
         raise VerificationFailed("; ".join(found))
 
 
+@cli.command()
+@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
+@AS_JSON
+def instruments(folders: tuple[Path, ...], as_json: bool) -> None:
+    """Measure runs of one study, seeds as repeats: closure, amplification, loss (docs/instruments.md); gains only of studies that ended."""
+    from loop.instruments import flat, measure
+
+    found = measure(folders)
+    if as_json:
+        click.echo(json.dumps(found))
+    else:
+        terminal.table([[name, *map(_short, row)] for name, row in flat(found)], ["instrument", "value", "low", "high", "n", "unit", "reads"], False)
+
+
 def _short(value: Any) -> Any:
     return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else value
 
