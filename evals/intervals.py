@@ -114,19 +114,38 @@ def bootstrap(statistic: Callable[[Floats], Floats], n: int, unit: str, *, neutr
 
 
 def ratio(top: ArrayLike, bottom: ArrayLike, unit: str, *, neutral: float | None = 1.0) -> Figure:
-    """Return mean(top) / mean(bottom) of paired repeats (R,) with its set after Fieller (1954); unbounded means `cannot tell`."""
+    """Return mean(top) / mean(bottom) of paired repeats (R,) with its set after Fieller (1954); unbounded means `cannot tell`.
+
+    Each end reaches as far as Student's t or, where that is further, the studentized bootstrap of top - end x bottom: for skew, as in `mean`.
+    """
     a, b = pairs(top, bottom)
     n = len(a)
     if n < 2:
         return missing("not measured", unit, n)
-    cover = np.cov(a, b) / n * reach(n) ** 2
-    up, down = float(a.mean()), float(b.mean())
-    square, half, rest = down**2 - cover[1, 1], up * down - cover[0, 1], up**2 - cover[0, 0]
-    value = up / down if down else None
-    if square <= 0:
+    a, b = (a, b) if b.mean() >= 0 else (-a, -b)
+    value, first = float(a.mean()) / float(b.mean()) if b.any() else None, _fieller(a, b, reach(n))
+    if first is None:
         return Figure(value=value, n=n, unit=unit, word="cannot tell")
+    ends = [_fieller(a, b, max(reach(n), _skewed(a - end * b, side))) for side, end in enumerate(first)]
+    low, high = (None if found is None else found[side] for side, found in enumerate(ends))
+    return told(Figure(value=value, low=low, high=high, n=n, unit=unit), neutral)
+
+
+def _fieller(a: Floats, b: Floats, far: float) -> tuple[float, float] | None:
+    """Return the ratios at which mean(a - ratio x b) lies `far` standard errors from 0; None where they enclose no interval."""
+    cover, up, down = np.cov(a, b) / len(a) * far**2, float(a.mean()), float(b.mean())
+    square, half, rest = down**2 - cover[1, 1], up * down - cover[0, 1], up**2 - cover[0, 0]
+    if square <= 0:
+        return None
     root = math.sqrt(max(half**2 - square * rest, 0.0))
-    return told(Figure(value=value, low=(half - root) / square, high=(half + root) / square, n=n, unit=unit), neutral)
+    return float(half - root) / square, float(half + root) / square
+
+
+def _skewed(x: Floats, side: int) -> float:
+    """Return how many standard errors the resampled t reaches against the end of a ratio: its upper point for the lower end."""
+    error = float(x.std(ddof=1)) / math.sqrt(len(x))
+    low, high = _studentized(x, float(x.mean()), error) if error > 0 else (0.0, 0.0)
+    return -low if side else high
 
 
 def told(figure: Figure, neutral: float | None) -> Figure:
