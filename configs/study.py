@@ -420,7 +420,7 @@ class Proposer:
     llm: Endpoint | None = None
     "llm: the outside model that is asked, and what one question may cost; null: none"
     program: str = ""
-    "command: an executable, or a Python script, that runs in a box: history as a JSON line in, a proposal a line out (docs/proposers.md)"
+    "command: a binary or a Python script that proposes in a box: history as a line of JSON in, a proposal a line out (docs/proposers.md)"
     program_digest: str = ""
     "sha256 of that file; filled in when the study is composed, and pinned by it"
     file: str = ""

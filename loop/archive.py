@@ -72,10 +72,10 @@ class Facts:
                 self.asks[plan.arm, plan.repeat, plan.generation] = body["digest"]
             else:
                 self.at[plan.arm, plan.repeat, plan.generation, plan.index] = body["digest"]
-                self.taken[plan.arm, plan.repeat].append(plan.proposal)
+                self.taken[plan.arm, plan.repeat] += [plan.proposal] if plan.proposal else []
         elif kind == "invalid":
             self.at[body["arm"], body["repeat"], body["generation"], body["index"]] = "!" + body["reason"]
-            self.taken[body["arm"], body["repeat"]].append(body["proposal"])
+            self.taken[body["arm"], body["repeat"]] += [body["proposal"]] if body["proposal"] else []
         elif kind == "handed":
             self.handed[body["arm"], body["repeat"]].append(body["digest"])
         elif kind == "used-up":

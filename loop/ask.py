@@ -20,6 +20,7 @@ from configs.recipe import grid
 from configs.records import JobCount, Plan, Proposal
 from evals.ladder import Told, told
 from loop.archive import Facts
+from loop.evolve import rebased, shown
 from loop.llm import Unusable, answered, prompt, read
 from loop.measure import proposed
 from loop.own import recorded
@@ -76,15 +77,16 @@ def _outside(c: Campaign, generation: int, index: int) -> tuple[str, str]:
     assert endpoint is not None
     name = _passed(c, c.running.archive.facts().asks.get((c.arm, c.repeat, generation)) or _question_plan(c, generation))
     with _charged(c, generation, index):
-        scene = scene_of(c, generation, index)
-        source = scene.sources[scene.history.champion_source]
+        scene, evolving = scene_of(c, generation, index), proposer(c.arm).evolves
+        history, source, others = shown(scene) if evolving else (scene.history, scene.sources[scene.history.champion_source], ())
         about = "\n".join([f"The task is {config.task.name}.", *objective_text(config.objective)])
         number = (generation, index, config.study.proposals)
-        data = prompt(endpoint, scene.history, source, about, number, scene.rng.getrandbits(31))
+        data = prompt(endpoint, history, source, about, number, scene.rng.getrandbits(31), [(one.told(), one.source) for one in others])
     text = answered(c.running, name, index, data)
     try:
         with _charged(c, generation, index):
-            return read(text, source), name
+            found = read(text, source)
+            return rebased(scene, history, source, found) if evolving else found, name
     except BadInput as error:
         raise Unusable(str(error), text) from None
 
@@ -165,7 +167,7 @@ def _question_plan(c: Campaign, generation: int) -> str:
     best, model = c.plan(parent), c.running.config.proposer.llm
     assert model is not None
     return c.record((generation, 0), "propose", parent, best.recipe, "propose", best.recipe, best.bundle, None,
-                    Proposal(hypothesis=f"asks the outside model {model.model} for {study.proposals} proposals", knobs={}),
+                    Proposal(hypothesis=f"asks the outside model {model.model} at {model.url} for {study.proposals} proposals", knobs={}),
                     jobs=(JobCount(role="ask", count=study.proposals),))  # fmt: skip
 
 

@@ -1,23 +1,26 @@
 """Proposer `evolve`: programs evolve, not only knobs; AlphaEvolve's loop at toy scale (Novikov et al. 2025), without any model.
 
 A database of past programs is rebuilt from the history at each call: islands with migration, each a MAP-Elites grid (Mouret and Clune 2015)
-over size of the change and size of the net. A parent and inspirations are drawn from one island, operators (loop/mutate.py) change the
-parent's models/train.py, and what is no news is drawn again. The cascade: a text must compile and keep to the marked regions, then the
-loop screens it on feedback, then confirms it. It executes nothing, and where no program can be read it takes a step in the recipe instead.
+over size of the change and size of the net. A parent and inspirations are drawn from one island; operators (loop/mutate.py), or in
+`evolve-llm` a model (loop/llm.py), change the parent's models/train.py; what is no news is drawn again. The cascade: a text must compile
+and keep to the marked regions, then the loop screens it on feedback, then confirms it. Nothing is executed here, and where no program can
+be read `evolve` takes a step in the recipe instead.
 """
 
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from configs.build import plain
+from configs.build import parse, plain, strict_json
 from configs.errors import BadInput
-from configs.history import Trial
+from configs.history import History, Trial
 from configs.recipe import Recipe
+from configs.records import Proposal
 from loop.mutate import mutate
-from loop.patch import apart, check, edits, grams
+from loop.patch import FILE, apart, check, edits, grams
+from loop.plan import change
 from loop.rivals import propose_local
 from loop.scene import Scene, draw, proposal
 
@@ -30,8 +33,10 @@ Cell = tuple[int, int]
 class Parent:
     """One program of the database."""
 
+    digest: str
+    "digest of the bundle"
     source: str
-    "text of models/train.py"
+    "text of its models/train.py"
     recipe: Recipe
     "the recipe that it was trained with"
     score: float | None
@@ -42,6 +47,10 @@ class Parent:
     def worth(self) -> tuple[bool, float]:
         """Return what it is ranked by: the champion first, then by score; untold scores come last."""
         return self.champion, -math.inf if self.score is None else self.score
+
+    def told(self) -> str:
+        """Return what is told of it, in words."""
+        return "the champion" if self.champion else f"score {'not told' if self.score is None else f'{self.score:g}'}"
 
 
 @lru_cache(maxsize=1024)
@@ -64,13 +73,14 @@ def database(scene: Scene) -> list[dict[Cell, Parent]]:
             _migrate(found, first)
         if trial.outcome in ("failed", "waiting") or trial.source not in scene.sources:
             continue
-        one = Parent(source=scene.sources[trial.source], recipe=trial.recipe, score=trial.score)
+        one = Parent(digest=trial.source, source=scene.sources[trial.source], recipe=trial.recipe, score=trial.score)
         for island in found if trial.verdict == "accept" else [found[number % len(found)]]:
             _keep(island, one, first)
     if history.champion_source in scene.sources:
-        text, score = scene.sources[history.champion_source], history.champion_score
+        best = Parent(digest=history.champion_source, source=scene.sources[history.champion_source], recipe=history.champion,
+                      score=history.champion_score, champion=True)  # fmt: skip
         for island in found:
-            _keep(island, Parent(source=text, recipe=history.champion, score=score, champion=True), first)
+            _keep(island, best, first)
     return found
 
 
@@ -115,7 +125,7 @@ def propose_evolve(scene: Scene) -> str:
             check(before, text)
         except BadInput:
             continue
-        about = f"{'; '.join(said)} (parent: {_about(drawn[0])})"
+        about = f"{'; '.join(said)} (parent: {drawn[0].told()})"
         return proposal(history.champion, recipe, about[:2000], edits=edits(before, text))
     return propose_local(scene)
 
@@ -151,5 +161,36 @@ def novel(text: str, recipe: Recipe, trials: Sequence[Trial], sources: Mapping[s
     return all(apart(_grams(text), _grams(other)) >= bound for other in same)
 
 
-def _about(one: Parent) -> str:
-    return "the champion" if one.champion else f"score {'not told' if one.score is None else f'{one.score:g}'}"
+def shown(scene: Scene) -> tuple[History, str, tuple[Parent, ...]]:
+    """Draw what a model is to improve: the history with a parent in the champion's place, its program, and inspirations.
+
+    Raises BadInput where the champion's program is not known.
+    """
+    history = scene.history
+    drawn = select(scene, database(scene))
+    if drawn is None or history.champion_source not in scene.sources:
+        raise BadInput("no program of the history is known; evolve-llm needs the champion's models/train.py")
+    parent, others = drawn
+    return replace(history, champion=parent.recipe, champion_source=parent.digest, champion_score=parent.score), parent.source, others
+
+
+def rebased(scene: Scene, history: History, source: str, text: str) -> str:
+    """Return a proposal on a parent (recipe and program of `shown`) as one on the champion; raises BadInput unless it passes the cascade."""
+    before = scene.sources[scene.history.champion_source]
+    recipe, child = applied(history.champion, source, text)
+    check(before, child)
+    if not novel(child, recipe, scene.history.trials, scene.sources, scene.settings.evolve.novelty):
+        raise BadInput("the program is no news: a trial of this recipe had it, but for layout, comments or the third digit of a number")
+    return moved(scene.history.champion, before, recipe, child, text)
+
+
+def applied(recipe: Recipe, source: str, text: str) -> tuple[Recipe, str]:
+    """Return the recipe and the program that a proposal makes of a parent's; raises BadInput if it cannot be applied."""
+    _, found, files = change(recipe, {FILE: source.encode()}, parse(Proposal, strict_json(text)))
+    return found, files[FILE].decode()
+
+
+def moved(champion: Recipe, before: str, recipe: Recipe, child: str, text: str) -> str:
+    """Return the proposal that makes a child of the champion's recipe and program, in the words of the proposal `text`."""
+    made = parse(Proposal, strict_json(text))
+    return proposal(champion, recipe, made.hypothesis, made.predicted_gain, edits(before, child))

@@ -5,6 +5,7 @@ a parent that does not compile (loop/patch.py) or has no marked region.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -53,13 +54,19 @@ def _apply(text: str, name: str, rng: Random) -> tuple[str, str] | None:
         return None
     where = rng.choice(sorted(bodies))
     try:
-        tree = cst.parse_module(bodies[where])
-        found = OPERATORS[name](tree, rng)
+        found = OPERATORS[name](_tree(bodies[where]), rng)
     except (cst.ParserSyntaxError, cst.CSTValidationError, RecursionError):
         return None
     if found is None:
         return None
     return _put(text, where, found[0].code), f"{found[1]} in {where}"
+
+
+@lru_cache(maxsize=256)
+def _tree(body: str) -> "cst.Module":
+    import libcst as cst
+
+    return cst.parse_module(body)
 
 
 def _graft(text: str, other: str, rng: Random) -> tuple[str, str] | None:

@@ -201,7 +201,7 @@ def amend(folder: Path, overrides: Sequence[str], who: str, why: str, repin: boo
         if one.partition(".")[0].partition("=")[0] not in AMENDABLE or "=" not in one:
             raise BadInput(f"CHANGES holds {one!r}; it should be field=value under {', '.join(AMENDABLE)}")
         key, _, value = one.partition("=")
-        OmegaConf.update(whole, key, OmegaConf.from_dotlist([f"v={value}"]).v)
+        OmegaConf.update(whole, key, OmegaConf.from_dotlist([f"v={value}"]).v if value else "")
         if key in ("gates", "gates.file"):
             OmegaConf.update(whole, "gates.file_digest", "")
     config = parse(Config, own.named(OmegaConf.to_object(whole)))

@@ -26,6 +26,8 @@ class Proposer:
     "what is charged for it, in one clause"
     write: Callable[[Scene], str] | None = None
     "trusted: returns the text of one proposal (configs.records.Proposal)"
+    evolves: bool = False
+    "outside: the model improves a program of evolve's database, shown beside others, in place of the champion"
     needs: tuple[str, ...] = ()
     "settings of group `proposer` of which one must be given"
     program: bool = False
@@ -45,6 +47,8 @@ PROPOSERS: dict[str, Proposer] = {
                                                           "and the notebook's share of every training"),
     "llm": Proposer(where="outside", sees=HISTORY + ", errors of failed trainings, the marked regions of the champion's train.py",
                     costs="tokens, money, wall and CPU of each question, retries included"),
+    "evolve-llm": Proposer(where="outside", evolves=True, sees=PROGRAMS + ", errors of failed trainings",
+                           costs="tokens, money, wall and CPU of each question, retries included"),
     "command": Proposer(where="box", program=True, needs=("program", "file"), sees=HISTORY, costs="one propose job a generation"),
     "human": Proposer(where="people", sees="all that people see of the run", costs="nothing of the budget; people's time"),
     "replay": Proposer(where="record", needs=("replay",), sees="nothing: it makes the proposals of a recorded run again", costs="nothing"),

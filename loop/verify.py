@@ -3,6 +3,7 @@
 A failure is an incident of the run, unless the chain or its signed heads are what fails: to write on would then cover up what was cut.
 """
 
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,15 @@ from sqlalchemy.exc import DatabaseError
 
 from configs.build import parse, plain, strict_json
 from configs.errors import BadInput, Stopped, VerificationFailed
-from configs.records import Entry, JobResult, Scores
+from configs.records import Entry, JobResult, Plan, Scores
 from configs.study import Config
 from evals.data import held_out, slices
 from evals.score import score
 from loop.archive import Archive, Facts
+from loop.evolve import applied, moved
 from loop.llm import read
 from loop.own import task_items
+from loop.propose import proposer
 from loop.rederive import rederive
 from loop.study import places, read_config
 from sandbox import incident, keys, own
@@ -140,10 +143,32 @@ def _proposals(store: Store, facts: Facts) -> None:
     for name, plan in facts.plans.items():
         answer = facts.answers.get((plan.asked, plan.index)) if plan.purpose == "candidate" else None
         if answer is not None:
-            source = store.get_bundle(facts.plans[plan.parent].bundle)["models/train.py"].decode()
-            again = read(store.get(answer.text).decode(), source).encode() if answer.text else b""
-            if again != store.get(plan.proposal):
+            read_again = _evolved if proposer(plan.arm).evolves else _read
+            if store.get(plan.proposal) not in read_again(store, facts, plan, store.get(answer.text).decode() if answer.text else ""):
                 raise VerificationFailed(f"the proposal of plan {name[:12]} is not what the stored answer says")
+
+
+def _read(store: Store, facts: Facts, plan: Plan, text: str) -> list[bytes]:
+    source = _program(store, facts.plans[plan.parent])
+    return [read(text, source).encode() if text else b""]
+
+
+def _program(store: Store, plan: Plan) -> str:
+    return store.get(strict_json(store.get(plan.bundle))["models/train.py"]).decode()
+
+
+def _evolved(store: Store, facts: Facts, plan: Plan, text: str) -> Iterator[bytes]:
+    """Yield the proposals that an answer gives on an earlier program of the campaign, where it makes the plan's program and recipe of it."""
+    program, best = _program(store, plan), facts.plans[plan.parent]
+    before = _program(store, best)
+    for parent in facts.trials((plan.arm, plan.repeat)).values():
+        if (parent.generation, parent.index) >= (plan.generation, plan.index) and parent.purpose == "candidate":
+            continue
+        with suppress(BadInput):
+            source = _program(store, parent)
+            found = read(text, source)
+            if applied(parent.recipe, source, found) == (plan.recipe, program):
+                yield moved(best.recipe, before, plan.recipe, program, found).encode()
 
 
 def _scores(store: Store, facts: Facts, ledger: Ledger) -> int:

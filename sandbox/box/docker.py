@@ -83,7 +83,7 @@ class Container:
             mem_limit=most.memory_bytes, memswap_limit=most.memory_bytes, pids_limit=most.processes,
             cpu_period=100_000, cpu_quota=100_000, cpuset_cpus=None if execution.cpu is None else str(execution.cpu),
             ulimits=[{"Name": "nofile", "Soft": 256, "Hard": 256}, {"Name": "core", "Soft": 0, "Hard": 0}],
-            binds={str(self.folder): {"bind": "/in", "mode": "ro"}}, tmpfs={at: size for at in ("/tmp", "/out", "/dev/shm")},
+            binds={str(self.folder): {"bind": "/in", "mode": "ro"}}, tmpfs={"/tmp": f"{size},exec", "/out": size, "/dev/shm": size},
             log_config={"Type": "none"}, cgroup_parent=f"/heirloop/{name}" if self.group else None,
         )  # fmt: skip
         made = api.create_container(

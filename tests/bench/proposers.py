@@ -205,7 +205,7 @@ def shown(values: list[float]) -> str:
 def figure() -> None:
     rows = [json.loads(line) for line in (FIGURES / "proposers.jsonl").read_text().splitlines()]
     by = {arm: {r["run"]: r for r in rows if r["arm"] == arm} for arm in ARMS}
-    print("| arm | verified gain on gate | minus random, paired | accepts | CPU-s | proposing, with the notebook's share | ms each | invalid | twice |")
+    print("| arm | verified gain on gate | minus random, paired | accepts | CPU-s | proposing, with notebook share | ms each | invalid | twice |")
     for arm, found in by.items():
         spent = [sum(r["cpu_us"].values()) for r in found.values()]
         ask_share = sum(r["cpu_us"]["propose"] for r in found.values()) / sum(spent)

@@ -1,14 +1,18 @@
 """The program database of `evolve`: islands, grid, migration, novelty, and that no history stops it. Whole studies on a box that computes nothing."""
 
+import json
 import random
 
 import numpy as np
 import pytest
 from fakes import FakeBox, outcome, predictions
 from safetensors.numpy import load, save
+from stub_model import say, stub
 
 from configs.build import parse, strict_json
+from configs.call import Endpoint
 from configs.cost import parameters
+from configs.errors import BadInput, VerificationFailed
 from configs.history import History, Trial
 from configs.job import Order
 from configs.recipe import Recipe, grid
@@ -17,6 +21,8 @@ from configs.study import Evolve, Proposer
 from configs.tokens import layout
 from evals.data import _images
 from loop import evolve, patch
+from loop.llm import prompt, read
+from loop.main import composed
 from loop.mutate import mutate
 from loop.plan import change
 from loop.scene import Scene
@@ -162,7 +168,7 @@ class ProgramBox(FakeBox):
 
     def __init__(self):
         super().__init__(lambda order: 0.0, script=self.learned)
-        images = _images(5)
+        images = _images(5, 8)
         self.right = dict(zip(map(bytes, images[:, :-1]), images[:, -1], strict=True))
 
     def learned(self, execution):
@@ -195,3 +201,67 @@ def test_a_study_evolves_programs_promotes_edited_ones_and_verifies(tmp_path, go
     assert all(p["parent"] != offered[0]["parent"] for p in later)  # edits of an edited champion
     assert [e.body["spent"]["cpu_us"] for e in facts if e.kind == "settle" and "propose" in e.body["accounts"]]
     assert verify(tmp_path / "runs" / "t")["scores"] > 0
+
+
+def test_a_model_improves_a_program_of_the_database_and_its_answer_becomes_edits_of_the_champion():
+    other = child(7)
+    trials = [trial(), trial("s1", 0.9, depth=1)]
+    for seed in range(40):
+        given = scene(trials, {"s0": TRAIN, "s1": other}, seed=seed, islands=1, explore=1.0)
+        history, source, others = evolve.shown(given)
+        if source == other:
+            break
+    assert (history.champion, history.champion_source, history.champion_score) == (Recipe(depth=1), "s1", 0.9)
+    assert [one.source for one in others] == [TRAIN] and history.trials == given.history.trials
+    endpoint = Endpoint(url="http://127.0.0.1:1/v1", model="stub")
+    asked = prompt(endpoint, history, source, "o", (1, 0, 1), 7, [(one.told(), one.source) for one in others]).decode()
+    assert "of another program, the champion" in asked and "region update of models/train.py" in asked
+    made = {"hypothesis": "h", "knobs": {"width": 32}, "edits": [{"file": patch.FILE, "search": "eps=1e-8", "replace": "eps=1e-6"}]}
+    found = parse(Proposal, strict_json(evolve.rebased(given, history, source, json.dumps(made))))
+    _, recipe, files = change(Recipe(), {patch.FILE: TRAIN.encode()}, found)
+    assert files[patch.FILE].decode() == other.replace("eps=1e-8", "eps=1e-6") and recipe == Recipe(depth=1, width=32)
+    for wrong, why in (({"edits": [], "knobs": {"depth": 1, "dropout": 0.0}}, "changes nothing"), ({"knobs": {"depth": 2}, "edits": []}, None),
+                       ({"edits": [{**made["edits"][0], "replace": "eps=1e-8, "}], "knobs": {}}, "no news|compile"),
+                       ({"edits": [{**made["edits"][0], "search": "import math\n", "replace": ""}]}, "outside its marked regions"),
+                       ({"edits": [{**made["edits"][0], "replace": "eps=("}]}, "does not compile")):  # fmt: skip
+        if why:
+            with pytest.raises(BadInput, match=why):
+                evolve.rebased(given, history, source, json.dumps(made | wrong))
+    with pytest.raises(BadInput, match="no program"):
+        evolve.shown(scene(sources={}))
+
+
+def test_a_study_evolves_by_an_outside_models_answers(tmp_path, go, monkeypatch):  # noqa: F811
+    text = """{"hypothesis": "idea %d", "knobs": {}}
+<<<<<<< SEARCH
+# region: update
+=======
+# region: update
+IDLE = %d
+>>>>>>> REPLACE"""
+    inside = text.replace("# region: update", "    warm = int(recipe.warmup * steps)").replace("IDLE =", "    warm = warm + 0 *")
+    replies = [say(inside % (1, 11)), say(inside % (1, 11)), say("no"), say(text % (2, 12)), *[say(inside % (n, n)) for n in range(20, 24)]]
+    with stub(*replies) as server:
+        cfg = config(tmp_path, "proposer=llm", "study.arms=[evolve-llm]", f"proposer.llm.url={server.url}", "gates=programs", "study.proposals=4",
+                     "budget.tokens=10000000", "budget.money_micros=10000000", "task=digits", "+proposer.evolve.islands=1")  # fmt: skip
+        mandate(cfg)
+        result = go(cfg, ProgramBox())
+    facts = entries(cfg)
+    reasons = [e.body["reason"] for e in facts if e.kind == "invalid"]
+    assert result["finished"] and len(reasons) == 3, reasons
+    assert "no news" in reasons[0] and "no JSON object" in reasons[1] and "region" in reasons[2]
+    assert len([e for e in facts if e.kind == "plan" and e.body["plan"]["change_class"] == "patch"]) >= 5
+    assert verify(tmp_path / "runs" / "t")["scores"] > 0
+    monkeypatch.setattr("loop.verify.read", lambda text, source: read(text.replace("idea", "another idea"), source))
+    with pytest.raises(VerificationFailed, match="not what the stored answer says"):  # what was proposed is derived from the answer again
+        verify(tmp_path / "runs" / "t")
+
+
+def test_the_study_brings_its_task_and_its_gate_and_a_persons_choice_still_wins():
+    found = composed(["study=evolve"])
+    assert (found.task.name, found.proposer.name, found.arms()) == ("digits", "evolve", ("evolve", "random"))
+    assert found.gates.unattended and "patch" in found.gates.unattended.classes
+    chosen = composed(["study=evolve", "gates=attended", "task=addition", "objective.feedback=ladder", "proposer=tpe"])
+    assert chosen.gates.unattended is None and (chosen.task.name, chosen.objective.feedback) == ("addition", "ladder")
+    with pytest.raises(BadInput, match=r"explore is 1\.5"):
+        composed(["study=evolve", "proposer.evolve.explore=1.5"])

@@ -447,6 +447,35 @@ def test_a_form_needs_the_session_s_token_and_the_digest_typed(client):
     assert http.get("/").headers["location"] == "/enter"
 
 
+def test_the_form_of_an_arm_of_people_becomes_their_proposal_under_the_name_of_their_key(tmp_path, go, runs):
+    keys.new_key("ada", "person", "correct horse")
+    cfg = config(tmp_path, "study.arms=[human]", "proposer=human", "study.proposals=1", "study.generations=1")
+    mandate(cfg)
+    with pytest.raises(NeedsHuman):
+        go(cfg, FakeBox(better))
+    made = inbox.make_app(runs, (*inbox.LOOPBACK, "testserver"))
+    with TestClient(made, follow_redirects=False) as http:
+        signed_in(http, made.state.door)
+        token = next(iter(made.state.door._open.values())).token
+        shown = http.get("/runs/t/propose").text
+        assert "gradient_clip" in shown and 'href="/runs/t/propose"' in http.get("/runs/t").text
+
+        def post(**changes):
+            told = {"token": token, "arm": "human", "hypothesis": "<b>wider</b>", "knobs": '{"width": 96}', "gain": "0.1", "edits": "[]"}
+            return http.post("/runs/t/propose", data=told | changes, headers=ORIGIN).status_code
+
+        bad = ("{", '{"magic": 1}', "{}")
+        for wrong in ({"token": "x"}, {"arm": "local"}, {"gain": "much"}, {"repeat": "-1"}, *({"knobs": one} for one in bad)):
+            assert post(**wrong) in (400, 422), wrong
+        assert not [e for e in entries(cfg) if e.kind == "handed"]
+        assert post() == 303
+    (said,) = [e.body for e in entries(cfg) if e.kind == "handed"]
+    assert (said["who"], said["by"]) == ("ada (person, inbox)", "ada")
+    assert go(cfg, FakeBox(better))["finished"]
+    plans = [e.body["plan"] for e in entries(cfg) if e.kind == "plan"]
+    assert [(p["hypothesis"], p["predicted_gain"]) for p in plans if p["purpose"] == "candidate"] == [("<b>wider</b>", 0.1)]
+
+
 def test_nobody_keeps_others_from_signing_in_and_a_key_has_twenty_sessions(client):
     http, door, _ = client
     mine = door.challenge()

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from fakes import FakeBox
+from fakes import FakeBox, outcome
 from stub_model import completion, echo_key, endless, propose, say, send, stub
 from test_architecture import ROOT
 from test_cycle import better, config, entries, go, mandate
@@ -12,14 +12,18 @@ from test_tamper import Edited, fails, rewritten, second
 
 from configs.build import parse, strict_json
 from configs.call import Endpoint
-from configs.errors import BadInput, BudgetExhausted, NeedsHuman, Paused, VerificationFailed
+from configs.errors import BadInput, BudgetExhausted, NeedsHuman, Paused, Stopped, VerificationFailed
 from configs.history import History, Trial
 from configs.recipe import Recipe, grid
 from configs.records import Proposal
 from loop import ask, llm, rederive
-from loop.llm import chosen, prompt, read, regions
+from loop.llm import chosen, prompt, read
+from loop.patch import regions
 from loop.verify import verify
 from sandbox import call as door
+from sandbox import control
+from sandbox import gate as gates
+from sandbox.canonical import digest
 from sandbox.ledger import Ledger
 from sandbox.store import Store
 
@@ -68,7 +72,8 @@ def test_a_study_is_proposed_by_an_outside_model_charged_by_its_usage_and_verifi
     payers = [b["accounts"] for b in kinds(cfg, "settle") if b["spent"]["tokens"]]
     assert all(p[:3] == ["root", "propose", "arm llm"] and p[3].startswith("grant:") for p in payers)
     assert [p["jobs"] for p in plans(cfg, "propose")] == [[{"role": "ask", "count": 2}]] * 2
-    assert plans(cfg, "propose")[0]["requested"]["tokens"] >= 2 * 3 * 24_000
+    first = plans(cfg, "propose")[0]  # what people see at the gate
+    assert first["requested"]["tokens"] >= 2 * 3 * 24_000 and first["hypothesis"] == f"asks the outside model default at {server.url} for 2 proposals"
     assert [p["changed"] for p in plans(cfg, "candidate")][:2] == [{"depth": 1}, {"width": 96}] and all(p["asked"] for p in plans(cfg, "candidate"))
 
 
@@ -88,28 +93,27 @@ def test_each_try_has_a_grant_of_its_own_and_is_charged(tmp_path, go):
     (send(b"<html>"), "unusable"), (endless, "unusable"),
     (propose(learning_rat=0.1), "learning_rat"), (propose(learning_rate=7.0), "learning_rate"), (propose(depth="2"), "depth"),
     (propose(), "changes something"), (propose(depth=2), "changes nothing"),
-    (say('{"hypothesis": "x", "knobs": {}, "reward": 1}'), "reward"),
+    (say('{"hypothesis": "x", "knobs": {"depth": 1}, "reward": 1}'), "reward"),
     (say('{"hypothesis": "x", "knobs": {"depth": 1, "depth": 3}}'), "twice"),
-    (say(PATCH.replace("    warm = int(recipe.warmup * steps)", "def main(")), "inside one of the marked regions"),
+    (say("<<<<<<< SEARCH\nimport sys\n=======\nimport sys, os\n>>>>>>> REPLACE"), "outside its marked regions"),
     (say(PATCH.replace("    warm = int(recipe.warmup * steps)", "return recipe.learning_rate")), "occurs 4 times"),
-    (say(PATCH.replace("steps) + 10", "steps)\n# endregion\nimport os")), "region marks"),
+    (say(PATCH.replace("steps) + 10", "steps)\n# endregion\n# region: more")), "outside its marked regions"),
+    (say(PATCH.replace("steps) + 10", "steps")), "does not compile"),
 ], ids=["refusing", "refusing in a field", "malformed", "huge", "unknown knob", "out of range", "wrong type", "empty", "no change", "unknown key",
-        "a key twice", "outside a region", "not unique", "closing a region"])  # fmt: skip
+        "a key twice", "outside a region", "not unique", "closing a region", "no Python"])  # fmt: skip
 def test_an_unusable_answer_is_a_recorded_charged_invalid_proposal(tmp_path, go, reply, words):
     cfg, server = run(tmp_path, go, [reply], "study.generations=1", "study.proposals=2")
     invalid = kinds(cfg, "invalid")
     assert len(invalid) == len(server.asked) == 2 and plans(cfg, "candidate") == []
     assert all(words in b["reason"] for b in invalid), invalid[0]["reason"]
     assert sum(b["spent"]["tokens"] for b in kinds(cfg, "settle")) >= 240
-    folder = tmp_path / "runs" / "t" / "store"
-    texts = [(folder / b["proposal"][:2] / b["proposal"][2:]).read_bytes() for b in invalid]
-    answers = [b["answer"]["text"] for b in kinds(cfg, "answer")]
-    assert all(text for text in texts) or not any(answers) or words.startswith("no JSON")  # what the model wrote is kept
+    wrote = [b["answer"]["text"] not in ("", digest(b"")) for b in kinds(cfg, "answer")]
+    assert [bool(b["proposal"]) for b in invalid] == wrote  # what the model wrote is kept
 
 
 def test_a_patch_is_a_plan_of_class_patch_whose_source_changes_in_its_region_alone(tmp_path, go):
     cfg, _ = run(tmp_path, go, [say("Here you go.\n" + PATCH)], "study.generations=1", "study.proposals=1",
-                 "gates.unattended.classes=[recipe,propose,patch,promote]")  # fmt: skip
+                 "gates.unattended.classes=[recipe,propose,patch,promote]", box=FakeBox(lambda order: 0.5))  # fmt: skip
     (plan,) = plans(cfg, "candidate")
     assert plan["change_class"] == "patch" and plan["changed"] == {"depth": 1} and plan["predicted_gain"] == 0.1
     files = Store(tmp_path / "runs" / "t" / "store").get_bundle(plan["bundle"])
@@ -133,14 +137,17 @@ def test_a_dead_endpoint_pauses_its_arm_with_one_line_and_the_others_go_on(tmp_p
     with pytest.raises(Paused) as error:
         go(cfg, FakeBox(better))
     said = str(error.value)
-    assert error.value.exit_code == 5 and said == f"{url} gives no answer (no connection; 3 tries); mend it, and the same command goes on where it was"
+    assert said == f"{url} gives no answer (no connection; 3 tries); mend it, and the same command goes on where it was"
+    assert error.value.exit_code == 5
     assert [b["arm"] for b in kinds(cfg, "campaign-end")] == ["local"] and kinds(cfg, "pause")[-1]["reason"] == said
     assert sum(b["spent"]["tokens"] for b in kinds(cfg, "settle")) == 0 and len(kinds(cfg, "call")) == 3  # nothing was sent, nothing is charged
     assert verify(tmp_path / "runs" / "t")
 
 
-@pytest.mark.parametrize(("reply", "status", "tries"), [(send(b"", 401), "refused", 1), (send(b"", 302, Location="http://127.0.0.1:1/"), "redirect", 1),
-                                                        (say("{}", usage=(10**9, 1)), "breach", 1), (send(b"", 500), "busy", 3)])  # fmt: skip
+@pytest.mark.parametrize(("reply", "status", "tries"), [
+    (send(b"", 401), "refused", 1), (send(b"", 302, Location="http://127.0.0.1:1/"), "redirect", 1), (say("{}", usage=(10**9, 1)), "breach", 1),
+    (send(b"", 500), "busy", 3),
+])  # fmt: skip
 def test_an_endpoint_that_fails_pauses_the_arm_and_goes_on_when_mended(tmp_path, go, reply, status, tries):
     with stub(reply) as server:
         cfg = outside(tmp_path, server.url, "study.generations=1")
@@ -177,6 +184,23 @@ def test_a_recorded_answer_is_not_asked_again_and_a_lost_one_is_charged_and_aske
     lost = kinds(cfg, "answer")[1]["answer"]
     assert lost["charged"]["tokens"] > 1500 and lost["charged_by"] == "reservation"
     assert verify(tmp_path / "runs" / "t")
+
+
+@pytest.mark.parametrize("enforced", [True, False])
+def test_a_study_that_people_hold_asks_nothing_and_one_that_asked_all_the_same_does_not_verify(tmp_path, go, monkeypatch, enforced):
+    """The pause comes while the first question is answered; the ablation takes the check at the door away."""
+    def pausing(handler):
+        control.order(Ledger.file(tmp_path / "runs" / "t" / "ledger.sqlite"), "pause", "ada", "wait")
+        propose(depth=1)(handler)
+
+    if not enforced:
+        monkeypatch.setattr(gates.Gate, "launch", lambda self, txn, grant: (self.refresh(txn), gates.consume(txn, grant)))
+    with stub(pausing, propose(width=96)) as server:
+        cfg = outside(tmp_path, server.url, "study.generations=1")
+        mandate(cfg)
+        with pytest.raises(Stopped if enforced else VerificationFailed, match="halted"):
+            go(cfg, FakeBox(better))
+        assert len(server.asked) == (1 if enforced else 2)
 
 
 def test_a_budget_ends_before_the_question_that_would_pass_it(tmp_path, go):
@@ -234,8 +258,9 @@ def test_without_the_key_s_variable_the_study_does_not_begin(tmp_path, go, monke
 
 @pytest.fixture
 def asked(tmp_path, go):
-    """The folder of a finished run in which one question was asked and answered."""
-    run(tmp_path, go, [propose(depth=1)], "study.generations=1", "study.proposals=1", "study.final_replicates=0")
+    """The folder of a finished run in which one question was asked and answered, and the training that it led to failed: a short ledger."""
+    box = FakeBox(better, lambda e: outcome(status="program", detail="exit 1") if b'"depth":1' in e.files["job.json"] else None)
+    run(tmp_path, go, [propose(depth=1)], "study.generations=1", "study.proposals=1", "study.final_replicates=0", box=box)
     return tmp_path / "runs" / "t"
 
 
@@ -243,10 +268,11 @@ def test_a_call_s_every_field_is_derived_again(asked):
     """Each leaf of a question and of what was charged for its answer, changed and with whole hashes, fails and is named."""
     entries = Ledger.file(asked / "ledger.sqlite").entries()
     call, answer = (next(e for e in entries if e.kind == kind) for kind in ("call", "answer"))
-    paths = [(call, path) for path in leaves(call.body)] + [(answer, path) for path in leaves(answer.body) if path[-1] not in ("detail", "finish", "charged_by")]
+    free = ("detail", "finish", "charged_by")
+    paths = [(call, path) for path in leaves(call.body)] + [(answer, path) for path in leaves(answer.body) if path[-1] not in free]
     assert len(paths) > 35
     for entry, path in paths:
-        fails(rewritten(asked, entries, entry.sequence, mutated(entry.body, path)), f"entry {entry.sequence} |store file")
+        fails(rewritten(asked, entries, entry.sequence, mutated(entry.body, path)), f"entry {entry.sequence} |store file|no digest")
     verify(rewritten(asked, entries, call.sequence, call.body))
 
 
@@ -294,11 +320,12 @@ def shown(data):
 
 
 def test_a_question_shows_objective_knobs_regions_the_best_and_diverse_trials_and_the_last_errors():
-    trials = [trial(0.1 + i / 100, learning_rate=0.001 + i / 10_000) for i in range(20)] + [trial(failure=f"limit: cpu {i}", depth=3) for i in range(5)]
+    trials = [trial(round(0.1 + i / 100, 2), learning_rate=0.001 + i / 10_000) for i in range(20)]
+    trials += [trial(failure=f"limit: cpu {i}", depth=3) for i in range(5)]
     rules, text = shown(prompt(ENDPOINT, history(*trials), SOURCE, "Better means: more.", (2, 1, 4), 7))
     assert "SEARCH" in rules and "Better means: more." in text and "proposal 2 of 4 of generation 2" in text
-    assert all(f'"knob": "{name}"' in text for name in grid(False))
-    assert all(SOURCE[start:end].rstrip("\n") in text for start, end in regions(SOURCE).values()) and set(regions(SOURCE)) >= {"schedule", "loss"}
+    assert all(f'\n{{"{name}": ' in text for name in grid(False))
+    assert all(body.rstrip("\n") in text for body in regions(SOURCE).values()) and set(regions(SOURCE)) >= {"schedule", "loss"}
     assert '"score": 0.29' in text and "cpu 4" in text and "cpu 2" in text and "cpu 1" not in text
     assert len(chosen(trials)) == llm.SHOWN and chosen(trials)[0].score == 0.29 and any(t.failure for t in chosen(trials))
 
@@ -330,7 +357,7 @@ OBJECT = '{"hypothesis": "h", "knobs": {"depth": 1}, "predicted_gain": null}'
 
 
 @pytest.mark.parametrize("answer", [
-    OBJECT, f"Sure!\n```json\n{OBJECT}\n```\nDone {{really}}.", f"<think>{{\"knobs\": {{\"depth\": 3}}}}</think>{OBJECT}", OBJECT.replace("\n", "\r\n"),
+    OBJECT, f"Sure!\n```json\n{OBJECT}\n```\nDone {{really}}.", f"<think>{{\"knobs\": {{\"depth\": 3}}}}</think>{OBJECT}", f"\r\n{OBJECT}\r\n",
     '{"depth": 1}', '{"knobs": {"depth": 1}}', '{"knobs": [{"name": "depth", "value": 1}], "hypothesis": "h", "edits": []}', f"{{bad}} {OBJECT}",
     f'{{"hypothesis": "a draft", "knobs": {{"depth": 3}}}} no, better: {OBJECT}',
 ], ids=range(9))  # fmt: skip
@@ -339,12 +366,16 @@ def test_the_form_of_an_answer_is_forgiven(answer):
 
 
 @pytest.mark.parametrize("answer", [
-    "", "no", "{'knobs': {'depth': 1}}", '{"knobs": {"depth": NaN}}', '{"knobs": "depth"}', '{"knobs": [["depth", 1]]}', '{"knobs": {"depth": 1}, "edits": 5}',
-    '{"knobs": [{"name": "depth", "value": 1}, {"name": "depth", "value": 2}]}', '{"knobs": {}, "edits": [{"file": "models/net.py", "search": "a", "replace": ""}]}',
+    "", "no", "{'knobs': {'depth': 1}}", '{"knobs": {"depth": NaN}}', '{"knobs": "depth"}', '{"knobs": [["depth", 1]]}',
+    '{"knobs": {"depth": 1}, "edits": 5}', '{"knobs": [{"name": "depth", "value": 1}, {"name": "depth", "value": 2}]}',
+    '{"knobs": {}, "edits": [{"file": "models/net.py", "search": "a", "replace": ""}]}',
     '{"knobs": {}, "edits": [{"search": "a", "replace": "", "exec": "x"}]}', "<<<<<<< SEARCH\na", "<<<<<<< SEARCH\n=======\nx\n>>>>>>> REPLACE",
-    '{"a":' * 100_000, "{" * 100_000, "<think>" * 30_000, '{"hypothesis": "' + "h" * 70_000 + '", "knobs": {"depth": 1}}', "[" * 100_000, '{"knobs": {"depth": ' + "9" * 5000 + "}}",
+    '{"a":' * 100_000, "{" * 100_000, "<think>" * 30_000, '{"hypothesis": "' + "h" * 70_000 + '", "knobs": {"depth": 1}}', "[" * 100_000,
+    '{"knobs": {"depth": ' + "9" * 5000 + "}}",
+    '{"' + '\\"' * 100_000,
+    '{"hypothesis": "cut off", "knobs": {"depth": 1}, "predic', '{"hypothesis": "broken", "not that": {"depth": 1}, "knobs": }',
     '{"hypothesis": 5, "knobs": {"depth": 1}}', '{"knobs": {"depth": 1}, "predicted_gain": "much"}',
-], ids=range(20))  # fmt: skip
+], ids=range(23))  # fmt: skip
 def test_the_content_of_an_answer_is_not(answer):
     with pytest.raises(BadInput):
         read(answer, SOURCE)

@@ -118,11 +118,12 @@ def test_every_idea_and_every_call_finds_its_place_trains_and_matters(tmp_path, 
         ("x = 1\n", "nothing that an operator"),
         ("", "nothing that an operator"),
         ("# region: loss\n# endregion\n", "nothing that an operator"),
-        ("# region: loss\nx = a" + ".b" * 1500 + "\n# endregion\n", "nothing that an operator"),
+        ("# region: loss\nx = a" + ".b" * 900 + "\n# endregion\n", "nested 904 deep"),
+        ("# region: loss\nif 1: pass\n" + "elif 1: pass\n" * 200 + "# endregion\n", "nested 203 deep"),
         ("# region: loss\nif 1:\n# endregion\n    pass\n", "nothing that an operator"),
         (TRAIN.replace("# endregion", ""), "nothing that an operator"),
     ],
-    ids=range(12),
+    ids=range(13),
 )  # fmt: skip
 def test_a_hostile_or_regionless_parent_is_refused_in_one_sentence(text, why):
     with pytest.raises(BadInput, match=why):
@@ -130,9 +131,18 @@ def test_a_hostile_or_regionless_parent_is_refused_in_one_sentence(text, why):
 
 
 def test_the_parser_is_kept_from_what_would_end_its_process():
-    """The ablation: without `refuse`, the first hostile text above kills the process that parses it."""
-    code = "import sys, libcst; libcst.parse_module(sys.stdin.read())"
-    done = subprocess.run([sys.executable, "-c", code], input="x = a" + ".b" * 20_000, text=True, capture_output=True)
+    """The ablation: without `refuse`, such a text kills the process that parses it (here in a thread with less stack, so that it takes no minute)."""
+    code = """
+import resource, sys, threading, libcst
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+threading.stack_size(262_144)
+one = threading.Thread(target=libcst.parse_module, args=(sys.stdin.read(),))
+one.start(); one.join()
+"""
+    text = "x = a" + ".b" * 1500
+    with pytest.raises(BadInput, match="nested"):
+        patch.refuse(text)
+    done = subprocess.run([sys.executable, "-c", code], input=text, text=True, capture_output=True)
     assert done.returncode < 0  # a signal, no exception
 
 
@@ -148,6 +158,8 @@ def test_a_patch_outside_the_regions_is_refused():
 
 @pytest.mark.parametrize(("before", "after"), [
     ("a\na\na\n", "a\nb\na\n"), ("a\nb\n", "b\n"), ("a\nb\n", "a\nb\nc\n"), ("a\n", "x\n"), ("b\na\nb\n", "b\na\nb\nb\n"), ("a\rb\x0cc", "a\rc"),
+    ("a\n", "a\na\n"), ("a\nb\na\nb\n", "a\nb\n"),
+    ("x\n" * 9000 + "y\n", "z\n" + "x\n" * 9000), ("y\n" + "x\n" * 5000 + "y\n", "x\n" * 5003),
     ("".join(f"{i}\n" for i in range(60)), "".join(f"{i}{'!' * (i % 3 == 0)}\n" for i in range(60))),
 ])  # fmt: skip
 def test_edits_lead_from_any_text_to_any_other(before, after):

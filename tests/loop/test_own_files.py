@@ -1,29 +1,35 @@
 """Studies with people's own files: a task, and a gate that can only add a no."""
 
+import ast
 import json
+import shlex
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fakes import FakeBox, outcome, predictions
 from safetensors.numpy import load
 from test_architecture import ROOT
-from test_cycle import better, config, entries, go, mandate
+from test_cycle import approve, better, config, entries, go, mandate, put_mandate
 
-from configs.build import parse, strict_json
+from configs.build import parse, plain, strict_json
 from configs.errors import BadInput, Denied, NeedsHuman, VerificationFailed
 from configs.job import Order
 from configs.tokens import layout
-from loop import cli, people
+from loop import cli, main, people
 from loop.people import open_gate
 from loop.shown import facts, rows
 from loop.verify import verify
 from sandbox import gate as gates
 from sandbox import keys, own
+from sandbox.decision import new_mandate
 
 __all__ = ["go"]
 EXAMPLES = ROOT / "docs" / "examples"
-SORT, SIZE = EXAMPLES / "sort_task.py", EXAMPLES / "size_gate.py"
+SORT, SIZE, NEIGHBOUR = (EXAMPLES / name for name in ("sort_task.py", "size_gate.py", "neighbour_proposer.py"))
 
 
 def sorter(execution):
@@ -168,9 +174,56 @@ def test_an_amendment_that_names_another_gate_pins_and_shows_it(tmp_path, go):
     assert [row[0] for row in found.own_raw] == ["gates.file"] and "MOST_WIDTH" in found.own_raw[0][3]
 
 
-@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda p: p.name)
-def test_every_example_has_at_most_50_lines(path):
+def test_people_can_take_out_a_gate_that_says_no_to_everything(tmp_path, go):
+    keys.new_key("ada", "person", "correct horse")
+    cfg = config(tmp_path, f"gates.file={own_gate(tmp_path, 'return plan[0]')}")
+    mandate(cfg)
+    with pytest.raises(Denied):
+        go(cfg, FakeBox(better))
+    folder = tmp_path / "runs" / "t"
+    name = people.amend(folder, ["gates.file="], "user somebody", "it is broken")
+    assert not approve(cfg, name, "amend")
+    people.apply_amendment(folder, name)
+    assert open_gate(folder).rules.config.files() == {}
+    key = Ed25519PrivateKey.generate()
+    now = open_gate(folder).rules.config
+    put_mandate(now, keys.sign(plain(new_mandate(now, now.gates.unattended, "unattended", "unattended", keys.public_hex(key), 2)), key, "mandate"))
+    assert go(cfg, FakeBox(better))["finished"]
+    verify(folder)
+
+
+def commands(path):
+    """The commands that an example's docstring tells, word by word."""
+    lines = ast.get_docstring(ast.parse(path.read_text())).splitlines()
+    return [shlex.split(line)[1:] for line in lines if line.strip().startswith("heirloop ")]
+
+
+@pytest.mark.parametrize("path", [SORT, SIZE, NEIGHBOUR], ids=lambda p: p.name)
+def test_every_example_is_one_small_file_whose_commands_do_what_they_say(tmp_path, go, monkeypatch, path):
+    """Word by word, from the checkout, in a box that computes nothing; tests/sandbox/test_program.py runs the proposer in real ones."""
     assert len(path.read_text().splitlines()) <= own.MOST_LINES
+    monkeypatch.chdir(ROOT)
+    told = commands(path)
+    assert told
+
+    def script(execution):
+        if execution.role == "propose":
+            done = subprocess.run([sys.executable, str(path)], input=execution.files["history.json"] + b"\n", capture_output=True, check=True)
+            return outcome(files={"proposals.jsonl": done.stdout})
+        return sorter(execution) if path == SORT else None
+
+    for number, words in enumerate(told):
+        runs = f"runs={tmp_path}/runs{number}"
+        if words[0] == "task":
+            done = go(None, FakeBox(better, script), lambda _, w=words, r=runs: CliRunner().invoke(cli.cli, [*w, r]))
+            assert done.exception is None and "exclusion" in done.output
+            continue
+        assert words[0] == "run"
+        cfg = main.composed([*words[1:], runs])
+        mandate(cfg)
+        result = go(cfg, FakeBox(better, script))
+        assert result["finished"] and not [e for e in entries(cfg) if e.kind == "invalid"]
+        verify(tmp_path / f"runs{number}" / cfg.study.name)
 
 
 def test_task_check_prints_rows_and_fails_what_fails(tmp_path, go, monkeypatch):

@@ -1,6 +1,7 @@
 """Rivals: `tpe` learns from what is told and repeats nothing; `hostile` tries the gates in a whole study, and each attack is a recorded outcome."""
 
 import random
+import re
 from collections import Counter
 
 import pytest
@@ -12,10 +13,14 @@ from configs.history import History, Trial
 from configs.recipe import GRID, Recipe, grid
 from configs.records import Proposal
 from configs.study import Proposer
+from evals.attacks.table import ATTACKS
 from loop import hostile, rivals
 from loop.plan import change, source
 from loop.scene import Scene, draw
 from loop.verify import verify
+from sandbox.box.namespace import NamespaceBox
+from sandbox.store import Store
+from tests.conftest import need_box
 from tests.loop.test_cycle import config, entries, go, mandate  # noqa: F401
 
 
@@ -119,3 +124,29 @@ def test_a_hostile_arm_ends_its_study_with_every_attack_recorded(tmp_path, go): 
     assert not [n for n in granted if plans.get(n, {}).get("change_class") in ("patch", "structural")]  # the caps cover recipes, people deny
     assert all(one["proposal"] or "0 bytes" in one["reason"] or "not strict JSON" in one["reason"] for one in invalid)
     assert verify(tmp_path / "runs" / "t")["scores"] > 0 and plain(cfg.gates.unattended)["classes"]
+
+
+def test_hostile_programs_are_stopped_in_a_real_box_and_the_study_goes_on(tmp_path, go, box_env):  # noqa: F811
+    """A mandate that covers patches lets every program run; the box, the evaluator and the judge are what is left."""
+    limits = [f"budget.{role}.{name}={value}" for role in ("train", "predict", "propose") for name, value in (
+        ("cpu_us", 4_000_000), ("wall_us", 8_000_000), ("memory_bytes", 600_000_000), ("processes", 40), ("disk_bytes", 8_000_000))]  # fmt: skip
+    cfg = config(tmp_path, "proposer=hostile", "study.arms=[hostile]", "study.generations=1", "study.proposals=6", "proposer.hostile_share=1.0",
+                 "gates=programs", "gates.unattended.drift=5000", "task.planned_cpu_us=300000", "study.seed=658", "reviewer=scripted",
+                 "reviewer.policy=deny-all", *limits)  # fmt: skip
+    box = need_box(lambda: NamespaceBox(box_env, warm=True))
+    mandate(cfg)
+    try:
+        assert go(cfg, box)["finished"]
+    finally:
+        box.close()
+    facts = entries(cfg)
+    plans = {e.body["digest"]: e.body["plan"] for e in facts if e.kind == "plan" and e.body["plan"]["purpose"] == "candidate"}
+    ran = {e.body["plan"]: e.body["result"] for e in facts if e.kind == "job" and e.body["role"] == "train" and e.body["plan"] in plans}
+    table, store = {one.id: one for one in ATTACKS}, Store(tmp_path / "runs" / "t" / "store")
+    programs = {plans[name]["hypothesis"].split()[1]: found for name, found in ran.items() if plans[name]["change_class"] == "patch"}
+    assert sorted(programs) == ["S04b", "S05", "S12"]  # 100,000 files, an endless line, forbidden calls
+    for name, found in programs.items():
+        assert re.search(table[name].expect, f"{found['status']}: {found['detail']}"), (name, found)
+        assert b"THROUGH" not in store.get(found["log"]), name
+    assert len([e for e in facts if e.kind == "champion"]) == 1 and len([e for e in facts if e.kind == "incident"]) >= 1
+    assert verify(tmp_path / "runs" / "t")["scores"] > 0
