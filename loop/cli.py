@@ -81,7 +81,7 @@ def show(plan: str, folder: Path, as_json: bool) -> None:
     """Show one plan in full, with the distance of its first weights to every other that is stored."""
     from configs.build import plain
     from loop.archive import Archive
-    from loop.measure import distances
+    from loop.nearest import distances
     from loop.people import open_gate
     from sandbox.ledger import Ledger
     from sandbox.store import Store
