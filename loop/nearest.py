@@ -22,7 +22,7 @@ from sandbox.store import Store
 
 WIDTH = 64
 """Numbers in a sketch; the relative error of a distance is about sqrt(2 / WIDTH)."""
-SHORTLIST = 8
+SHORTLIST = 3
 """Weights that are compared in full."""
 
 

@@ -1,11 +1,12 @@
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from configs.errors import BadInput, VerificationFailed
-from evals.planted import Called, Row
+from evals.planted import WORLDS, Called, Row
 from loop import cli
 from loop.validate import failures, find
 
@@ -58,3 +59,14 @@ def test_what_rests_on_few_studies_is_shown_and_not_judged():
     assert failures([row], [said]) == []
     found = failures([replace(row, n=200)], [replace(said, called=11, n=200)])
     assert found == ["i covers 0.000 of 200 on w", "lossy is said wrongly in 11 of 200 studies of w"]
+
+
+def test_the_world_in_the_document_runs_as_it_stands(tmp_path):
+    text = (Path(__file__).resolve().parents[2] / "docs" / "instruments.md").read_text()
+    (tmp_path / "mine.py").write_text(text.split("```python\n")[1].split("```")[0])
+    assert find(str(tmp_path / "mine.py")).words == {"amplifying", "self-closed"}
+
+
+def test_every_planted_world_has_its_row_in_the_document():
+    text = (Path(__file__).resolve().parents[2] / "docs" / "instruments.md").read_text()
+    assert all(f"`{name}`" in text for name in WORLDS)
