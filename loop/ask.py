@@ -141,7 +141,7 @@ WAYS: dict[str, Callable[[Campaign, int, int], tuple[str, str]]] = {
 
 
 def _plan(c: Campaign, generation: int) -> str:
-    """Record the propose plan of a generation and what it is shown; the champion is trained anew where its notebook has grown.
+    """Record the propose plan of a generation and what it is shown: the champion's weights read the notebook as it stands, then write.
 
     A study's own program goes into the bundle instead, and the champion's weights stay out.
     """
@@ -151,10 +151,9 @@ def _plan(c: Campaign, generation: int) -> str:
     if own:
         program = c.running.sandbox.store.get(config.proposer.program_digest or config.proposer.file_digest)
         bundle = c.bundle({**c.running.sandbox.store.get_bundle(best.bundle), "program": program})
-    jobs = (JobCount(role="train", count=1),) if book and book != best.notebook else ()
     name = c.record((generation, 0), "propose", parent, best.recipe, "propose", best.recipe, bundle, None,
                     Proposal(hypothesis=f"asks {'the program' if own else 'the champion'} for {study.proposals} proposals", knobs={}),
-                    notebook=book, jobs=(*jobs, JobCount(role="propose", count=1)))  # fmt: skip
+                    notebook=book, jobs=(JobCount(role="propose", count=1),))  # fmt: skip
     if name not in c.running.archive.facts().shown:
         seen = c.running.sandbox.store.put(canonical(history_of(c, study.proposals)))
         c.running.ledger.append("history", {"plan": name, "digest": seen})

@@ -58,8 +58,7 @@ def proposed(r: Running, name: str, cpu: int | None) -> list[str] | str:
     facts, inputs = r.archive.facts(), []
     plan = facts.plans[name]
     if plan.notebook:
-        source = plan.parent if all(job.role != "train" for job in plan.jobs) else name
-        result, sequence, reason = trained(r, source, "train", 0, cpu)
+        result, sequence, reason = trained(r, plan.parent, "train", 0, cpu)  # the weights that were screened, as they lie in the store
         if reason:
             return f"the weights that should propose are no good: {reason}"
         inputs.append(Input(name="weights.safetensors", digest=result.outputs["weights.safetensors"], sequence=sequence))

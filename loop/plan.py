@@ -10,7 +10,7 @@ from configs.job import Limits
 from configs.recipe import Recipe
 from configs.records import Amount, ChangeClass, Edit, JobCount, Plan, Proposal, stage
 from configs.study import Config
-from configs.tokens import layout
+from configs.tokens import document, layout
 from sandbox.canonical import digest
 
 LOOKS = {"start": 1, "baseline": 1, "candidate": 2, "propose": 0, "final": 1, "unseal": 1}
@@ -78,14 +78,15 @@ def make(
     counts = (("train", own), ("predict", own), ("champion-train", pairs), ("champion-predict", pairs))
     jobs = jobs or tuple(JobCount(role=role, count=count) for role, count in counts if count)  # type: ignore[arg-type]
     task, compute = config.task.format(), config.task.planned_cpu_us
-    before, after = plain(parent_recipe), plain(recipe)
+    before, after, lay = plain(parent_recipe), plain(recipe), layout(task, recipe)
+    read = document(lay) if purpose == "propose" and notebook else lay  # weights that propose read the notebook for one training's compute
     return Plan(
         study=study, version=version, arm=arm, repeat=repeat, generation=generation, index=index, purpose=purpose,  # type: ignore[arg-type]
         parent=parent, change_class=risk, changed={k: v for k, v in after.items() if v != before[k]}, recipe=recipe,
         hypothesis=proposal.hypothesis, predicted_gain=proposal.predicted_gain, bundle=bundle,
         reference=reference[0] if reference else "", reference_recipe=reference[1] if reference else None,
         reference_steps=steps(reference[1], layout(task, reference[1]), config.task.cost, compute) if reference else 0,
-        objective=digest(config.objective), steps=steps(recipe, layout(task, recipe), config.task.cost, compute),
+        objective=digest(config.objective), steps=steps(recipe, read, config.task.cost, compute),
         planned_cpu_us=compute, jobs=jobs, requested=requested(config, jobs + SPARE[purpose == "unseal"]) + Amount(looks=LOOKS[purpose]),
         notebook=notebook, asked=asked, proposal=text,
     )  # fmt: skip

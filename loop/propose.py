@@ -43,7 +43,7 @@ PROPOSERS: dict[str, Proposer] = {
     "local": Proposer(where="trusted", write=propose_local, sees="the champion's recipe, recipes tried", costs="its own CPU time"),
     "random": Proposer(where="trusted", write=propose_random, sees="the champion's recipe", costs="its own CPU time"),
     "tpe": Proposer(where="trusted", write=propose_tpe, sees="own campaign's recipes and rounded feedback scores", costs="its own CPU time"),
-    "notebook": Proposer(where="box", sees=HISTORY, costs="one training of the champion on the notebook and one propose job a generation, "
+    "notebook": Proposer(where="box", sees=HISTORY, costs="one propose job a generation, which reads the notebook for one training's compute, "
                                                           "and the notebook's share of every training"),
     "llm": Proposer(where="outside", sees=HISTORY + ", errors of failed trainings, the marked regions of the champion's train.py",
                     costs="tokens, money, wall and CPU of each question, retries included"),

@@ -1,8 +1,8 @@
-"""Propose with the weights that were trained: the notebook is asked for a good outcome, and what it writes is the next recipe.
+"""Propose with the weights that were trained: they read the notebook as it stands, are asked for a good outcome, and write the next recipe.
 
 Reads IN/job.json, IN/weights.safetensors and IN/history.json (`configs.history.History`); writes OUT/proposals.jsonl, one
-proposal a line. Decoding is constrained to the recipe's grid and never repeats a trial. Weights that never read a notebook
-answer all the same: near uniform draws. Where the bundle holds a `program`, that writes instead: it gets the history as one line of JSON
+proposal a line. Reading is training by their own recipe for the ordered steps. Decoding is constrained to the recipe's grid and never
+repeats a trial. Where the bundle holds a `program`, that writes instead: it gets the history as one line of JSON
 on its input and prints a proposal a line; anything but exit code 0 is a failure.
 """
 
@@ -18,16 +18,28 @@ import torch
 from torch import Tensor
 
 from configs.build import parse, plain, strict_json
-from configs.history import History, buckets
+from configs.history import History, buckets, notebook
 from configs.job import Order
+from configs.recipe import Recipe
 from configs.tokens import ASK, BUCKETS, GROUPS, PAIRS, layout, pairs, unpaired
 from models.net import Net
 from models.predict import fit
+from models.train import AdamW, documents, notebook_loss, rate
 
 DRAFTS = 64
 """Recipes that are drawn for one proposal, of which the best by the net's own prediction is proposed."""
 TEMPERATURE = 1.0
 """Of the draws; 1: as the net believes."""
+
+
+def read(net: Net, recipe: Recipe, history: History, seed: int, steps: int) -> None:
+    """Train the weights on the notebook as it stands now, by their own recipe, for the ordered steps."""
+    trials, generator, adam = torch.tensor(notebook(history.trials)), torch.Generator().manual_seed(seed), AdamW(net, recipe)
+    net.train()
+    for step in range(steps if len(trials) else 0):
+        notebook_loss(net, documents(recipe, trials, generator)).backward()
+        adam.step(rate(recipe, step, steps))
+    net.eval()
 
 
 @torch.no_grad()
@@ -101,14 +113,17 @@ def command(program: Path, history: bytes, target: Path) -> None:
 
 
 def main(source: Path, target: Path) -> None:
-    """Load, draw, write; or let a program do it."""
+    """Load, read, draw, write; or let a program do it."""
     if (source / "program").exists():
         command(source / "program", (source / "history.json").read_bytes(), target)
         return
     torch.set_num_threads(1)
     order = parse(Order, strict_json((source / "job.json").read_bytes()))
     history = parse(History, strict_json((source / "history.json").read_bytes(), limit=16_000_000))
-    net = Net(order.recipe, layout(order.task, order.recipe)).eval()
+    torch.set_deterministic_debug_mode("error")
+    torch.manual_seed(order.seed)
+    net = Net(order.recipe, layout(order.task, order.recipe))
     fit(net, source / "weights.safetensors")
+    read(net, order.recipe, history, order.seed, order.steps)
     lines = [json.dumps(one) for one in propose(net, history, order.seed)]
     (target / "proposals.jsonl").write_text("\n".join(lines))

@@ -142,7 +142,7 @@ def skill() -> None:
 
     from configs.cost import steps
     from configs.job import Order
-    from configs.tokens import layout
+    from configs.tokens import document, layout
     from models import propose
     from models.train import train
 
@@ -154,8 +154,12 @@ def skill() -> None:
     done = {(r["seed"], r["who"], r["parent"]) for r in map(json.loads, path.read_text().splitlines())} if path.exists() else set()
 
     def learned(recipe: Recipe, history: History, seed: int, untrained: bool = False):
-        order = Order(role="train", task=task, recipe=recipe, seed=seed, steps=0 if untrained else steps(recipe, layout(task, recipe), cost, planned))
-        return train(order, torch.from_numpy(files[f"train{seed % 8}"]), torch.tensor(notebook(history.trials)))[0].eval()
+        """Weights as a study makes them: trained on the task and the first notebook, then they read the notebook as it stands."""
+        lay = layout(task, recipe)
+        order = Order(role="train", task=task, recipe=recipe, seed=seed, steps=0 if untrained else steps(recipe, lay, cost, planned))
+        net = train(order, torch.from_numpy(files[f"train{seed % 8}"]), torch.tensor(notebook(first.trials)))[0]
+        propose.read(net, recipe, history, seed, 0 if untrained else steps(recipe, document(lay), cost, planned))
+        return net.eval()
 
     def measured(recipe: Recipe, seed: int) -> float:
         """Gate score of one training; as in the study, a recipe's notebook share is spent on the notebook."""

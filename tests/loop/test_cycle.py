@@ -32,7 +32,8 @@ from sandbox.decision import new_approval, new_mandate
 from sandbox.ledger import Ledger
 from sandbox.run import run
 
-SMALL = ["task.held_out=100", "task.train_items=500", "study.generations=2", "study.proposals=2", "study.arms=[local]", "study.confirm_replicates=8", "study.name=t"]
+SMALL = ["task.held_out=100", "task.train_items=500", "study.generations=2", "study.proposals=2", "study.arms=[local]",
+         "study.confirm_replicates=8", "study.name=t"]  # fmt: skip
 
 
 @pytest.fixture
