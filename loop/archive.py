@@ -147,8 +147,7 @@ class Archive:
     def facts(self) -> Facts:
         """Return the facts, brought up to the ledger's head."""
         with self._lock:
-            entries = self._ledger.entries()
-            for entry in entries[self._seen :]:
+            for entry in self._ledger.since(self._seen):
                 self._facts.fold(entry)
-            self._seen = len(entries)
+                self._seen = entry.sequence
             return self._facts

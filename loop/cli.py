@@ -81,7 +81,7 @@ def show(plan: str, folder: Path, as_json: bool) -> None:
     """Show one plan in full, with the distance of its first weights to every other that is stored."""
     from configs.build import plain
     from loop.archive import Archive
-    from loop.measure import distances
+    from loop.nearest import distances
     from loop.people import open_gate
     from sandbox.ledger import Ledger
     from sandbox.store import Store
@@ -252,6 +252,42 @@ def power(gain: float, target: float | None, deviation: float | None, overrides:
 
     rows = act(overrides, gain=gain, target=target, deviation=deviation)
     terminal.table([list(row.values()) if as_json else [_short(v) for v in row.values()] for row in rows], list(rows[0]), as_json)
+
+
+@cli.command()
+@click.option("--world", "worlds", multiple=True, help="A planted world, or the path of a file that defines WORLD; all if left out.")
+@click.option("--studies", default=200, show_default=True, help="Studies drawn from each world.")
+@AS_JSON
+def validate(worlds: tuple[str, ...], studies: int, as_json: bool) -> None:
+    """Prove the instruments on worlds whose truth is known; exit 6 if an interval or a word does not hold."""
+    from configs.build import plain
+    from configs.errors import VerificationFailed
+    from loop.validate import failures
+    from loop.validate import validate as act
+
+    shown = sys.stderr.isatty()
+    rows, called = act(worlds, studies, lambda name: click.echo(f"\r{name:40}", err=True, nl=False) if shown else None)
+    if as_json:
+        click.echo(json.dumps({"instruments": plain(rows), "words": plain(called)}))
+    else:
+        terminal.table([[_short(v) for v in plain(r).values()] for r in rows if r.truth is not None], list(plain(rows[0])), False)
+        terminal.table([[c.world, c.word, terminal.yes(c.true), c.called, c.n] for c in called], ["world", "word", "true", "said", "studies"], False)
+    if found := failures(rows, called):
+        raise VerificationFailed("; ".join(found))
+
+
+@cli.command()
+@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
+@AS_JSON
+def instruments(folders: tuple[Path, ...], as_json: bool) -> None:
+    """Measure runs of one study, seeds as repeats: closure, amplification, loss (docs/instruments.md); gains only of studies that ended."""
+    from loop.instruments import flat, measure
+
+    found = measure(folders)
+    if as_json:
+        click.echo(json.dumps(found))
+    else:
+        terminal.table([[name, *map(_short, row)] for name, row in flat(found)], ["instrument", "value", "low", "high", "n", "unit", "reads"], False)
 
 
 def _short(value: Any) -> Any:

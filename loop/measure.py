@@ -1,7 +1,6 @@
 """Measure a plan: train replicates and ask them held-out questions, through the one door. Every step is resumable."""
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,15 +10,12 @@ from configs.build import plain
 from configs.errors import Stopped, VerificationFailed
 from configs.job import Order
 from configs.recipe import Recipe
-from configs.records import Entry, Grant, Input, Job, JobResult, Plan, PlanRole, Scores, Split, stage
+from configs.records import Grant, Input, Job, JobResult, Plan, PlanRole, Scores, Split, stage
 from evals.data import draw_train, overlap, replicate_seed
-from evals.score import distance, flat, inspect_weights, score
-from loop.archive import Facts
+from evals.score import inspect_weights, score
 from loop.study import Running
 from sandbox.gate import Halted
-from sandbox.ledger import Ledger
 from sandbox.run import KILLED, run
-from sandbox.store import Store
 
 COPY = 0.01
 """Weights nearer than this to others (0: the same, 1: strangers) count as their copy; noise that keeps a score is about this large."""
@@ -36,7 +32,7 @@ def replicate(r: Running, name: str, index: int, split: Split, cpu: int | None, 
     result, sequence, reason = trained(r, name, train_role, index, cpu)
     weights, nearest = result.outputs.get("weights.safetensors", ""), None
     if not reason:
-        nearest = _nearest(r, weights, replicate_seed(r.secret, name, seed_number(plan, index, champion)))
+        nearest = r.nearest.find(weights, replicate_seed(r.secret, name, seed_number(plan, index, champion)))
         reason = _copied(nearest)
     scores = reason or _predict(r, name, predict_role, index, cpu, (split, weights, sequence), _used(result))
     found = None if isinstance(scores, str) else scores
@@ -179,39 +175,6 @@ def _job(r: Running, order: Order, inputs: tuple[Input, ...], name: str, role: P
             run(r.sandbox, job, grant, cpu)
         except Halted as held:
             r.wait(held)
-
-
-def _nearest(r: Running, weights: str, seed: int) -> dict[str, Any]:
-    """Return how many weights in the store came from trainings under another seed, and the nearest of them by `distance`."""
-    mine, least = flat(r.sandbox.store.get(weights)), {"compared": 0, "plan": "", "distance": None}
-    for plan, other in trainings(r.ledger.entries(), r.archive.facts(), seed):
-        apart = 0.0 if other == weights else distance(mine, flat(r.sandbox.store.get(other)))
-        least["compared"] += 1  # type: ignore[operator]
-        if apart is not None and (least["distance"] is None or apart < least["distance"]):  # type: ignore[operator]
-            least |= {"plan": plan, "distance": round(apart, 4)}
-    return least
-
-
-def trainings(entries: list[Entry], facts: Facts, seed: int) -> Iterator[tuple[str, str]]:
-    """Yield (plan, weights) of every training under another seed that gave weights out."""
-    for entry in entries:
-        if entry.kind == "start" and entry.body["job"]["role"].endswith("train") and entry.body["job"]["order"]["seed"] != seed:
-            job = entry.body["job"]
-            found = facts.results.get((job["plan"], job["role"], job["index"]))
-            if found and "weights.safetensors" in found[0].outputs:
-                yield job["plan"], found[0].outputs["weights.safetensors"]
-
-
-def distances(ledger: Ledger, store: Store, facts: Facts, name: str) -> list[tuple[str, float | None]]:
-    """Return (plan, distance) of a plan's first weights to every stored weights of another training, nearest first; None: another size."""
-    starts = (e.body["job"] for e in ledger.entries() if e.kind == "start" and e.body["job"]["plan"] == name)
-    for job in starts:
-        found = facts.results.get((name, "train", job["index"])) if job["role"] == "train" else None
-        if found and "weights.safetensors" in found[0].outputs:
-            mine = flat(store.get(found[0].outputs["weights.safetensors"]))
-            rows = [(plan, distance(mine, flat(store.get(blob)))) for plan, blob in trainings(ledger.entries(), facts, job["order"]["seed"])]
-            return sorted(((plan, d if d is None else round(d, 4)) for plan, d in rows), key=lambda row: (row[1] is None, row[1] or 0.0))
-    return []
 
 
 def _copied(nearest: dict[str, Any]) -> str:

@@ -21,6 +21,7 @@ from configs.study import Config
 from evals.data import Items, held_out, questions, slices
 from loop import own
 from loop.archive import Archive
+from loop.nearest import Nearest
 from loop.plan import ROOT, source
 from sandbox import budget, control, incident, keys
 from sandbox.box.base import Box
@@ -49,6 +50,7 @@ class Running:
     splits: dict[str, Items]
     slices: dict[str, dict[str, Items]]
     asked: dict[str, tuple[str, int]]
+    nearest: Nearest
     stopped: bool = False
     ordered: str = ""
 
@@ -118,7 +120,7 @@ def open_study(config: Config, box: Box | None = None) -> Running:
         gate.admit(envelope.read_bytes(), "mandate")
     sandbox = Sandbox(ledger=ledger, store=store, box=box, gate=gate)
     return Running(config=config, folder=folder, root=root, secret=secret, sandbox=sandbox, archive=Archive(ledger),
-                   splits=splits, slices=parts, asked=asked)  # fmt: skip
+                   splits=splits, slices=parts, asked=asked, nearest=Nearest(ledger, store, secret))  # fmt: skip
 
 
 def make_box(config: Config) -> Box:

@@ -14,6 +14,7 @@ from test_cycle import approve, better, config, entries, gate_of, go, mandate
 from configs.errors import BadInput, BudgetExhausted, Denied, NeedsHuman, VerificationFailed
 from evals.judge import judge as real_judge
 from loop import cli, cycle, measure, shown
+from loop.nearest import distances
 from loop.propose import PROPOSERS, propose_random
 from loop.unseal import unseal
 from loop.verify import verify
@@ -233,7 +234,7 @@ def test_weights_that_equal_others_but_for_noise_are_refused_and_distances_are_t
     told = [e.body["nearest"] for e in entries(cfg) if e.kind == "score"]
     assert told[0] == {"compared": 0, "plan": "", "distance": None} and told[1]["compared"] == 1 and told[1]["distance"] > 0.9
     facts = cli._facts(tmp_path / "runs" / "t")
-    rows = measure.distances(gate_of(cfg).ledger, gate_of(cfg).store, facts, plan["id"])
+    rows = distances(gate_of(cfg).ledger, gate_of(cfg).store, facts, plan["id"])
     others = sum(e.kind == "job" and e.body["role"].endswith("train") for e in entries(cfg)) - 1
     assert len(rows) == others and rows == sorted(rows, key=lambda row: row[1])
 

@@ -1,0 +1,226 @@
+"""Whether the loop amplifies: does the newer proposer propose better, and is it the successor's skill or only its longer history?
+
+A falling gain per generation is ordinary diminishing returns, and a twin that sees more data beats a frozen one without being a better
+proposer: neither alone says anything here. Definitions and sources: docs/instruments.md. Pure functions over records and repeats.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import least_squares
+
+from configs.build import need
+from evals.arms import UNIT, Curve, common, difference, paired
+from evals.intervals import Figure, Floats, bootstrap, capped, mean, missing, monotone, ratio, resampled
+
+MOST_BITS = 6
+"""Compute-equivalent gains beyond the reference curve are told as more than this many bits, or as more than its own end where that is less."""
+FEWEST_BUDGETS, FEWEST_SEEDS, FEWEST_GENERATIONS = 6, 10, 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skill:
+    """Q(theta(recipe, history)): mean verified gain of k proposals on the fixed parents, gate split, fresh seeds, equal compute."""
+
+    repeat: int
+    "repeat; the same number shares parents and seeds"
+    recipe: int
+    "generation whose recipe trained the proposer"
+    history: int
+    "generation up to which its history goes"
+    scrambled: bool
+    "whether outcomes were permuted before training"
+    value: float
+    "log-odds per proposal; NaN where it could not be measured"
+
+
+def effects(skills: Sequence[Skill], *, ceiling: float | None = None, deviation: float = 0.0, scores: ArrayLike = ()) -> dict[str, Figure]:
+    """Return self, data and placebo effect from Q at the first and the last generation; each paired over repeats.
+
+    self = Q(r_T, h_T) - Q(r_0, h_T); data = Q(r_0, h_T) - Q(r_0, h_0); placebo = Q(r_T, h_T) - Q(r_T, permuted h_T).
+    `scores` are the last champions', on the scale of `ceiling`: within one seed `deviation` of it nothing can be told.
+    """
+    last = max((s.recipe for s in skills), default=0)
+    cells = {"both": (last, last, False), "old recipe": (0, last, False), "old": (0, 0, False), "permuted": (last, last, True)}
+    table = {(s.recipe, s.history, s.scrambled, s.repeat): s.value for s in skills}
+    repeats = sorted({s.repeat for s in skills})
+    column = {name: np.array([table.get((*cell, r), math.nan) for r in repeats]) for name, cell in cells.items()}
+    asked = {"self": ("both", "old recipe"), "data": ("old recipe", "old"), "placebo": ("both", "permuted")}
+    found = {name: mean(column[a] - column[b], f"{UNIT} per proposal") if last else missing("not measured") for name, (a, b) in asked.items()}
+    return {name: capped(figure, scores, ceiling, deviation) for name, figure in found.items()}
+
+
+def amplifying(found: Mapping[str, Figure], arms: Mapping[str, Curve]) -> bool:
+    """Tell whether the self effect's lower bound is above 0 and the self arm gained more than `refit`, which reads the same history."""
+    return found["self"].over(0.0) and difference(arms, "self", "refit").over(0.0)
+
+
+def gain_ratio(arms: Mapping[str, Curve], arm: str, cpu_us: float | None = None) -> Figure:
+    """Return rho = G(second half of the spent plan) / G(first half), Fieller set; unbounded means `cannot tell`, neutral is 1."""
+    if arm not in arms:
+        return missing("not measured", "ratio")
+    at = common(arms) if cpu_us is None else cpu_us
+    half, whole = arms[arm].at(at / 2), arms[arm].at(at)
+    return ratio(whole - half, half, "ratio")
+
+
+def decline(arms: Mapping[str, Curve]) -> str:
+    """Return how the self arm's gain ratio reads beside `refit` and `random` from the same start, at equal spent plan.
+
+    Compares the ratios, paired over repeats, by bootstrap; below 1 alone is ordinary.
+    """
+    mine = gain_ratio(arms, "self")
+    references = [name for name in ("refit", "random") if name in arms]
+    if mine.value is None or len(references) < 2:
+        return "not measured"
+    readings = [_relative(arms, name) for name in references]
+    if all(r == "slower" for r in readings):
+        return "falls faster than its references"
+    if all(r == "faster" for r in readings):
+        return "falls less than its references" if mine.value < 1 else "grows more than its references"
+    return "ordinary diminishing returns" if mine.value < 1 else "cannot tell"
+
+
+def _relative(arms: Mapping[str, Curve], name: str) -> str:
+    at = common(arms)
+    (half, theirs), (whole, whole_theirs) = (paired(arms, "self", name, part) for part in (at / 2, at))
+
+    def gap(w: Floats) -> Floats:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(w @ (whole - half) / (w @ half) - w @ (whole_theirs - theirs) / (w @ theirs))
+
+    found = bootstrap(gap, len(half), "difference of ratios")
+    return "cannot tell" if found.word or found.value is None else "faster" if found.value > 0 else "slower"
+
+
+def compute_equivalent(budgets: ArrayLike, scores: ArrayLike, used_us: float, reached: ArrayLike) -> Figure:
+    """Return log2 CEG = log2(C_ref(s) / C_used): how many doublings of the reference's compute the reached score is worth.
+
+    `budgets` (M,) in CPU-microseconds, `scores` (M, seeds) of the reference there, `reached` (R,) scores after `used_us`. C_ref is the inverse
+    of the monotone fit (Robertson 1988), linear in log2 between budgets. Outside the measured range: the end, and `above` or `below`. Bootstrap
+    over seeds and repeats. Raises BadInput for fewer than 6 budgets or 10 seeds.
+    """
+    bits, reference, mine = np.log2(np.asarray(budgets, float)), np.asarray(scores, float), np.asarray(reached, float)
+    need(len(bits) >= FEWEST_BUDGETS and reference.shape[1] >= FEWEST_SEEDS, "reference curve", reference.shape, "6 budgets by 10 seeds or more")
+    need(bool((np.diff(bits) > 0).all()), "budgets", list(bits), "in ascending order")
+    seeds, n, used = reference.shape[1], len(mine), math.log2(used_us)
+
+    def bits_at(weights: Floats) -> Floats:
+        picks = _picks(len(bits), seeds) if len(weights) > 1 else np.ones((1, len(bits), seeds))
+        return _inverse(bits, monotone(np.einsum("bms,ms->bm", picks, reference) / seeds), weights @ mine / n) - used
+
+    found = bootstrap(bits_at, n, "doublings", neutral=0.0)
+    fit = monotone(reference.mean(axis=1)[None, :])[0]
+    end = min(float(bits[-1]) - used, MOST_BITS) if float(mine.mean()) >= fit[-1] else float(bits[0]) - used
+    if fit[0] < mine.mean() < fit[-1]:
+        return found
+    over = float(mine.mean()) >= fit[-1]
+    return Figure(value=end, low=end if over else None, high=None if over else end, n=n, unit="doublings", word="above" if over else "below")
+
+
+@cache
+def _picks(budgets: int, seeds: int) -> Floats:
+    """Return how often each seed of each budget stands in each bootstrap sample: (draws, budgets, seeds)."""
+    draws = len(resampled(seeds))
+    return np.random.default_rng(23).multinomial(seeds, np.full(seeds, 1 / seeds), size=(draws, budgets)).astype(float)
+
+
+def _inverse(bits: Floats, fit: Floats, wanted: Floats) -> Floats:
+    """Return for each row of the fit (B, M) where it reaches `wanted` (B,): linear between budgets, the middle of a flat piece, else its end."""
+    low, high = (fit < wanted[:, None]).sum(axis=1), (fit <= wanted[:, None]).sum(axis=1)
+    rows = np.arange(len(fit))
+    left, right = np.clip(low - 1, 0, len(bits) - 1), np.clip(high, 0, len(bits) - 1)
+    rise = fit[rows, right] - fit[rows, left]
+    part = np.where(rise > 0, (wanted - fit[rows, left]) / np.where(rise > 0, rise, 1.0), 0.5)
+    return np.asarray(bits[left] + np.clip(part, 0.0, 1.0) * (bits[right] - bits[left]))
+
+
+def rounds_against_one(arms: Mapping[str, Curve]) -> Figure:
+    """Return the gain of K rounds minus that of one round with the whole compute, at equal spent plan."""
+    return difference(arms, "self", "one_shot")
+
+
+def slopes(curve: Curve) -> Floats:
+    """Return each repeat's least-squares slope (R,) of value against spent CPU-seconds; NaN where fewer than two points are known."""
+    known = np.isfinite(curve.spent) & np.isfinite(curve.value)
+    x, y = np.where(known, curve.spent / 1e6, 0.0), np.where(known, curve.value, 0.0)
+    away = np.where(known, x - (x.sum(axis=1) / np.maximum(known.sum(axis=1), 1))[:, None], 0.0)
+    square = (away**2).sum(axis=1)
+    return np.asarray(np.where(square > 0, (away * y).sum(axis=1) / np.where(square > 0, square, 1.0), np.nan))
+
+
+def rate_ratio(bits: Mapping[str, Curve], references: Sequence[str]) -> tuple[Figure, str]:
+    """Return (R, strongest reference): slope of log2 CEG per CPU-second of self over that of the strongest reference arm.
+
+    The lower end is the least over all references, since which is strongest is itself read off the data. R >= 2 here does not correspond to a
+    lab's threshold.
+    """
+    rates = {name: slopes(bits[name]) for name in ("self", *references) if name in bits}
+    known = [name for name in references if name in rates]
+    if "self" not in rates or not known:
+        return missing("not measured", "ratio"), ""
+    strongest = max(known, key=lambda name: float(np.nanmean(rates[name])))
+    return ratio(rates["self"], rates[strongest], "ratio"), strongest
+
+
+GROWTH: dict[str, tuple[Callable[..., Floats], tuple[float, ...]]] = {
+    "none": (lambda x, a: a + 0 * x, (0.0,)),
+    "linear": (lambda x, a, b: a + b * x, (0.0, 1.0)),
+    "exponential": (lambda x, a, b, c: a + b * np.expm1(np.clip(abs(c) * x, 0, 50)), (0.0, 0.5, 1.0)),
+    "saturating": (lambda x, a, b, c: a - b * np.expm1(-np.clip(abs(c) * x, 0, 50)), (0.0, 1.0, 3.0)),
+    "power": (lambda x, a, b, c: a + b * np.power(np.clip(x, 1e-9, None), np.clip(c, 0.05, 5)), (0.0, 1.0, 0.7)),
+}
+"""Growth model -> (curve over the fraction of generations, start of the fit)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Growth:
+    """Growth models of one mean curve."""
+
+    weights: dict[str, float]
+    "Akaike weight of each model; empty below 20 generations"
+    best: str
+    "the best model, or `cannot tell` where the second is within 4 units of AICc"
+    more: int | None
+    "generations more at which the two best are expected to lie 10 units apart; None: not within ten times as many, or nothing to tell apart"
+
+
+def growth(values: ArrayLike) -> Growth:
+    """Return growth models of a mean gain curve (G,) by AICc (Hurvich and Tsai 1989); nothing is fitted below 20 generations."""
+    y = np.asarray(values, float)
+    if len(y) < FEWEST_GENERATIONS or not np.isfinite(y).all():
+        return Growth(weights={}, best="cannot tell", more=None)
+    x, scale = np.arange(1, len(y) + 1) / len(y), float(np.ptp(y)) or 1.0
+    fits = {name: _fit(model, start, x, y / scale) for name, (model, start) in GROWTH.items()}
+    score = {name: _aicc(y / scale - GROWTH[name][0](x, *found), len(found)) for name, found in fits.items()}
+    weights = {name: math.exp(-(s - min(score.values())) / 2) for name, s in score.items()}
+    first, second = sorted(score, key=score.__getitem__)[:2]
+    close = score[second] - score[first] < 4
+    return Growth(weights={name: w / sum(weights.values()) for name, w in weights.items()}, best="cannot tell" if close else first,
+                  more=_more(first, second, fits, x, y / scale))  # fmt: skip
+
+
+def _fit(model: Callable[..., Floats], start: tuple[float, ...], x: Floats, y: Floats) -> NDArray[np.float64]:
+    return np.asarray(least_squares(lambda p: model(x, *p) - y, start, method="lm", max_nfev=2000).x)
+
+
+def _aicc(rest: Floats, parameters: int) -> float:
+    n, k = len(rest), parameters + 1
+    return n * math.log(max(float(np.mean(rest**2)), 1e-12)) + 2 * k + 2 * k * (k + 1) / (n - k - 1)
+
+
+def _more(first: str, second: str, fits: Mapping[str, NDArray[np.float64]], x: Floats, y: Floats) -> int | None:
+    """Extrapolate the best model without noise, fit the second to it, and look when their gap outgrows the noise."""
+    noise = max(float(np.mean((y - GROWTH[first][0](x, *fits[first])) ** 2)), 1e-12)
+    n = len(x)
+    for total in np.unique(np.geomspace(n, 10 * n, 24).astype(int)):
+        longer = np.arange(1, total + 1) / n
+        truth = GROWTH[first][0](longer, *fits[first])
+        rival = GROWTH[second][0](longer, *_fit(GROWTH[second][0], tuple(fits[second]), longer, truth))
+        if total * math.log1p(float(np.mean((truth - rival) ** 2)) / noise) > 10:
+            return int(total - n)
+    return None

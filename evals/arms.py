@@ -1,0 +1,108 @@
+"""Arms on common random numbers: what each arm had verifiably gained at which spent plan, repeat by repeat.
+
+An arm's gain is its champion's verified gain over the baseline on an unbounded scale (log-odds, log-likelihood or bits of compute): accuracy has a
+ceiling, which fakes a slowdown. Arms are compared at equal spent plan, never at equal numbers of candidates. Refuses ragged curves.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from configs.build import need
+from evals.intervals import Figure, Floats, mean, missing
+
+ARMS: dict[str, str] = {
+    "self": "the champion proposes",
+    "frozen": "generation 0's weights and history for ever",
+    "refit": "a proposer trained each generation with generation 0's recipe on the same growing history",
+    "scrambled": "the champion's recipe and history, outcomes permuted before training",
+    "no_carry": "each generation starts from the baseline",
+    "one_shot": "one round with the whole compute",
+    "random": "uniform draws",
+    "local": "steps from the champion's recipe",
+    "tpe": "tree-structured Parzen estimator",
+    "scripted": "a person's list of recipes",
+}
+"""Name -> who proposes."""
+UNIT = "log-odds"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gain:
+    """Where one campaign stood after one generation."""
+
+    arm: str
+    "arm of ARMS, or any other name"
+    repeat: int
+    "repeat; the same number shares its random numbers between arms"
+    generation: int
+    "generation, from 1"
+    planned_cpu_us: int
+    "planned compute that the campaign had spent: propose, train, predict, evaluate"
+    value: float
+    "verified gain of the champion over the baseline; NaN where it was not measured"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """One arm: row r is repeat `repeats[r]`, column g its generation g + 1."""
+
+    repeats: tuple[int, ...]
+    "numbers of the repeats, ascending"
+    spent: NDArray[np.float64]
+    "planned CPU-microseconds spent (R, G), growing along a row"
+    value: NDArray[np.float64]
+    "verified gain (R, G)"
+
+    def at(self, cpu_us: float) -> Floats:
+        """Return the gain (R,) that stood when `cpu_us` were spent; 0 before the first generation's end."""
+        done = (self.spent <= cpu_us).sum(axis=1)
+        start = np.concatenate([np.zeros((len(self.value), 1)), self.value], axis=1)
+        return np.asarray(start[np.arange(len(start)), done])
+
+
+def curves(gains: Iterable[Gain]) -> dict[str, Curve]:
+    """Return arm -> curve; repeats that are shorter than the arm's longest are filled up with NaN gains that cost nothing more."""
+    found: dict[str, dict[int, list[Gain]]] = {}
+    for gain in gains:
+        found.setdefault(gain.arm, {}).setdefault(gain.repeat, []).append(gain)
+    return {arm: _curve(rows) for arm, rows in found.items()}
+
+
+def _curve(rows: Mapping[int, list[Gain]]) -> Curve:
+    length = max(map(len, rows.values()))
+    spent, value = np.full((len(rows), length), np.inf), np.full((len(rows), length), np.nan)
+    for r, repeat in enumerate(sorted(rows)):
+        row = sorted(rows[repeat], key=lambda gain: gain.generation)
+        spent[r, : len(row)], value[r, : len(row)] = [g.planned_cpu_us for g in row], [g.value for g in row]
+    need(bool((np.diff(spent, axis=1)[np.isfinite(spent[:, 1:])] >= 0).all()), "planned_cpu_us", "falling", "spent plan that never falls")
+    return Curve(repeats=tuple(sorted(rows)), spent=spent, value=value)
+
+
+def common(arms: Mapping[str, Curve], names: Iterable[str] = ()) -> float:
+    """Return the most plan that every repeat of the named arms (default: all) has spent: where they can be compared."""
+    chosen = [arms[name] for name in (names or arms) if name in arms]
+    return min((float(np.where(np.isfinite(c.spent), c.spent, -np.inf).max(axis=1).min()) for c in chosen), default=0.0)
+
+
+def paired(arms: Mapping[str, Curve], one: str, other: str, cpu_us: float | None = None) -> tuple[Floats, Floats]:
+    """Return both arms' gains (R,) at equal spent plan, for the repeats that both have."""
+    at = common(arms, (one, other)) if cpu_us is None else cpu_us
+    both = sorted(set(arms[one].repeats) & set(arms[other].repeats))
+    picks = [[arms[name].repeats.index(r) for r in both] for name in (one, other)]
+    return arms[one].at(at)[picks[0]], arms[other].at(at)[picks[1]]
+
+
+def gain(arms: Mapping[str, Curve], arm: str, cpu_us: float | None = None) -> Figure:
+    """Return an arm's mean verified gain over its repeats."""
+    return mean(arms[arm].at(common(arms, (arm,)) if cpu_us is None else cpu_us), UNIT) if arm in arms else missing("not measured", UNIT)
+
+
+def difference(arms: Mapping[str, Curve], one: str, other: str, cpu_us: float | None = None) -> Figure:
+    """Return the mean gain of one arm minus the other's at equal spent plan; `not measured` where a twin is missing."""
+    if one not in arms or other not in arms:
+        return missing("not measured", UNIT)
+    mine, theirs = paired(arms, one, other, cpu_us)
+    return mean(mine - theirs, UNIT)

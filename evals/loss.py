@@ -1,0 +1,244 @@
+"""What is lost on the way from a proposal to a gain that holds: funnel, promise, retention, efficiency, duplicates.
+
+Every part is signed and in the objective's unit, and the parts add up. Loss by selection (feedback to gate, winner's curse) happens in every
+honest loop and is told apart from loss in transfer, which alone makes a loop lossy. Definitions: docs/instruments.md. Pure functions.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from evals.closure import Actor
+from evals.intervals import Figure, Floats, bootstrap, mean, missing, pairs, ratio, reach, share, told
+
+Fate = Literal["invalid", "refused", "crashed", "over budget", "superseded", "no effect", "inconclusive", "accepted"]
+UNIT = "the objective's unit"
+FATES: tuple[Fate, ...] = ("invalid", "refused", "crashed", "over budget", "superseded", "no effect", "inconclusive", "accepted")
+"""In the order in which a plan can end; superseded: another plan of its generation was confirmed; no effect: rejected on gate"""
+Rung = Literal["feedback", "gate", "closing", "sealed", "shifted", "large"]
+RUNGS: tuple[Rung, ...] = ("feedback", "gate", "closing", "sealed", "shifted", "large")
+"""feedback and gate: sums over accepted plans, both selected on; closing: champion against baseline on gate, fresh seeds; sealed; shifted: out of
+distribution; large: at 4 x the compute. The order is the order in which they are told."""
+TRANSFER: tuple[Rung, ...] = ("closing", "sealed", "shifted", "large")
+"""Rungs on seeds that selected nothing: only what is lost between these is loss in transfer."""
+PARTS = ("over-claim", "proxy gap", "winner's curse", "verified gain")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanFact:
+    """What became of one proposal."""
+
+    plan: str
+    "digest; for an invalid proposal any name"
+    repeat: int
+    "repeat of the campaign"
+    generation: int
+    "generation, from 1"
+    fate: Fate
+    "how it ended"
+    cpu_us: int = 0
+    "compute of its jobs, CPU-microseconds"
+    around_cpu_us: int = 0
+    "compute of proposing and of oversight for it"
+    promised: float | None = None
+    "the proposer's predicted gain, in the objective's unit; None: it predicted nothing"
+    feedback: float | None = None
+    "gain on feedback that it was chosen by"
+    gate: float | None = None
+    "mean paired gain on gate"
+    corrected: float | None = None
+    "gain without the winner's curse: on fresh seeds, or conditional on the accept"
+    author: Actor = "fixed program"
+    "who proposed"
+    replicates: int = 0
+    "paired replicates of its decision"
+    parallel: int = 1
+    "proposals of its generation"
+    duplicate: bool = False
+    "whether its recipe and source equal an earlier plan's of the campaign"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """Gain of one campaign on one rung."""
+
+    repeat: int
+    "repeat of the campaign"
+    rung: Rung
+    "where it was measured"
+    value: float
+    "gain, in the objective's unit; NaN where it was not measured"
+
+
+def funnel(plans: Sequence[PlanFact]) -> list[dict[str, float | str]]:
+    """Return one row per fate: plans, their share, their compute in CPU-seconds."""
+    rows = list[dict[str, float | str]]()
+    for fate in FATES:
+        mine = [p for p in plans if p.fate == fate]
+        rows.append({"fate": fate, "plans": len(mine), "share": len(mine) / max(1, len(plans)), "cpu_seconds": sum(p.cpu_us for p in mine) / 1e6})
+    return rows
+
+
+def priors(plans: Iterable[PlanFact]) -> dict[str, float]:
+    """Return for each plan that predicted nothing its calibrated prior: the mean gate gain of its arm's earlier generations, 0 without any.
+
+    Plans that ended before they were measured on gate count as a gain of 0 there, as the promise's first bin does.
+    """
+    listed, found, past = sorted(plans, key=lambda p: p.generation), dict[str, float](), list[float]()
+    for generation in sorted({p.generation for p in listed}):
+        now = [p for p in listed if p.generation == generation]
+        found |= {p.plan: float(np.mean(past)) if past else 0.0 for p in now if p.promised is None}
+        past += [p.gate if p.gate is not None else 0.0 for p in now]
+    return found
+
+
+def promise(plans: Sequence[PlanFact]) -> list[dict[str, float | str]]:
+    """Return per plan its promise in bins that add up to it: a fate for what was not accepted; over-claim, proxy gap, winner's curse, verified gain.
+
+    over-claim = promised - feedback; proxy gap = feedback - gate; winner's curse = gate - corrected; verified gain = corrected. Each signed. A plan
+    that predicted nothing stands with its prior, `prior` 1. An accept that misses a number keeps it whole in the bin before the gap.
+    """
+    assumed, rows = priors(plans), list[dict[str, float | str]]()
+    for p in plans:
+        amount = assumed[p.plan] if p.promised is None else p.promised
+        row: dict[str, float | str] = {"plan": p.plan, "repeat": p.repeat, "promised": amount, "prior": int(p.promised is None)}
+        bins: dict[str, float] = _parts(p, amount) if p.fate == "accepted" else {p.fate: amount}
+        rows.append({**row, **dict.fromkeys((*FATES[:-1], *PARTS), 0.0), **bins})
+    return rows
+
+
+def _parts(plan: PlanFact, promised: float) -> dict[str, float]:
+    known = [promised]
+    for value in (plan.feedback, plan.gate, plan.corrected):
+        if value is None:
+            break
+        known.append(value)
+    parts = {name: a - b for name, (a, b) in zip(PARTS, pairwise(known), strict=False)}
+    return parts | {PARTS[len(known) - 1]: known[-1]}
+
+
+def promised(plans: Sequence[PlanFact]) -> dict[str, Figure]:
+    """Return per bin the mean over repeats of its sum, in the objective's unit; the bins' values add up to that of `promised`."""
+    rows, repeats = promise(plans), sorted({p.repeat for p in plans})
+    at, names = {r: i for i, r in enumerate(repeats)}, ("promised", *FATES[:-1], *PARTS)
+    sums = {name: np.zeros(len(repeats)) for name in names}
+    for row in rows:
+        for name in names:
+            sums[name][at[int(row["repeat"])]] += float(row[name])
+    return {name: mean(values, f"{UNIT} per campaign") for name, values in sums.items()}
+
+
+def calibration(plans: Sequence[PlanFact]) -> tuple[list[tuple[float, float]], Figure]:
+    """Return (promised, verified) of each accepted plan that predicted something, and the slope of verified on promised; 1 is calibrated.
+
+    Interval: least squares with plans of a repeat kept together (CR1 variance, Liang and Zeger 1986; t with repeats - 1 degrees).
+    """
+    known = [(p.repeat, p.promised, p.corrected) for p in plans if p.fate == "accepted" and p.promised is not None and p.corrected is not None]
+    repeat, x, y = (np.array([row[i] for row in known], float) for i in range(3))
+    points, groups = list(zip(x.tolist(), y.tolist(), strict=True)), np.unique(repeat)
+    if len(groups) < 3 or np.ptp(x) == 0:
+        return points, missing("not measured", "ratio", len(points))
+    away = x - x.mean()
+    slope = float(away @ y / (away @ away))
+    rest = away * (y - y.mean() - slope * away)
+    meat = sum(float(rest[repeat == g].sum()) ** 2 for g in groups) * len(groups) / (len(groups) - 1)
+    half = reach(len(groups)) * math.sqrt(meat) / float(away @ away)
+    return points, told(Figure(value=slope, low=slope - half, high=slope + half, n=len(groups), unit="ratio"), 1.0)
+
+
+def rungs(held: Iterable[Held]) -> dict[str, Floats]:
+    """Return rung -> gains (R,) over the repeats in ascending order, NaN where a campaign was not measured there."""
+    listed = list(held)
+    repeats = sorted({h.repeat for h in listed})
+    table = {(h.rung, h.repeat): h.value for h in listed}
+    return {rung: np.array([table.get((rung, r), math.nan) for r in repeats]) for rung in RUNGS if any(h.rung == rung for h in listed)}
+
+
+def retention(held: Iterable[Held]) -> dict[str, Figure]:
+    """Return rho_i of each step between rungs, `loss` = 1 - their product, and `loss in transfer` over the unselected rungs alone.
+
+    rho_i = sum of gains on rung i + 1 over that on rung i, paired over repeats, Fieller; signed, may exceed 1 or be negative. A rung that was
+    not measured is left out, and its steps are `not measured`; `undefined` where the rung before shows no gain.
+    """
+    found, known = dict[str, Figure](), rungs(held)
+    for a, b in pairwise(RUNGS):
+        found[f"{a} to {b}"] = _kept(known, a, b)
+    told_rungs = [r for r in RUNGS if r in known]
+    transfer = [r for r in TRANSFER if r in known]
+    for name, chain in (("loss", told_rungs), ("loss in transfer", transfer)):
+        found[name] = _lost(known, chain)
+    return found
+
+
+def _kept(known: Mapping[str, Floats], a: str, b: str) -> Figure:
+    if a not in known or b not in known:
+        return missing("not measured", "share kept")
+    before, after = pairs(known[a], known[b])
+    if not mean(before, UNIT).over(0.0):
+        return missing("undefined", "share kept", len(before))
+    return ratio(after, before, "share kept")
+
+
+def _lost(known: Mapping[str, Floats], chain: Sequence[str]) -> Figure:
+    """Return 1 - last / first of a chain of rungs: what the product of its steps leaves."""
+    if len(chain) < 2:
+        return missing("not measured", "share lost")
+    first, last = pairs(known[chain[0]], known[chain[-1]])
+    if not mean(first, UNIT).over(0.0):
+        return missing("undefined", "share lost", len(first))
+    return ratio(first - last, first, "share lost", neutral=0.0)
+
+
+def efficiency(plans: Sequence[PlanFact], generations: int, *, around: bool = True) -> dict[str, Figure]:
+    """Return E = g y / c and its log change per generation between the halves: E, smaller, harder, costlier, and noisier beside them.
+
+    g mean verified gain per accept, y accepts per plan, c CPU-seconds per plan, with proposing and oversight (`around`) or without. E changes by
+    -(smaller + harder + costlier); noisier is the log change of replicates per decision, a part of costlier. Bootstrap over repeats.
+    `not exercised` where a half has no accepted gain.
+    """
+    repeats = sorted({p.repeat for p in plans})
+    table = np.zeros((2, 6, len(repeats)))  # half; gain, accepts, plans, CPU, replicates, decisions; repeat
+    for p in plans:
+        column = table[int(2 * p.generation > generations), :, repeats.index(p.repeat)]
+        accepted = p.fate == "accepted" and p.corrected is not None
+        column += (p.corrected or 0.0 if accepted else 0.0, accepted, 1, (p.cpu_us + around * p.around_cpu_us) / 1e6, p.replicates, p.replicates > 0)
+    unit = "log change per generation"
+    logs: dict[str, Callable[[Floats], Floats]] = {
+        "smaller": lambda s: -np.log(s[0] / s[1]), "harder": lambda s: -np.log(s[1] / s[2]), "costlier": lambda s: np.log(s[3] / s[2]),
+        "noisier": lambda s: np.log(s[4] / s[5]), "E": lambda s: np.log(s[0] / s[3]),
+    }  # fmt: skip
+    if (table.sum(axis=2)[:, :4] <= 0).any():
+        return {name: missing("not exercised", unit, len(repeats)) for name in logs}
+
+    def change(name: str, weights: Floats) -> Floats:
+        early, late = (half @ weights.T for half in table)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray((logs[name](late) - logs[name](early)) / (generations / 2))
+
+    return {name: bootstrap(lambda w, name=name: change(name, w), len(repeats), unit) for name in logs}  # type: ignore[misc]
+
+
+def yield_now(plans: Sequence[PlanFact], *, around: bool = True) -> Figure:
+    """Return E itself: verified gain per CPU-second of all plans, with proposing and oversight (`around`) or without."""
+    repeats = sorted({p.repeat for p in plans})
+    gained = [sum(p.corrected or 0.0 for p in plans if p.repeat == r and p.fate == "accepted") for r in repeats]
+    spent = [sum(p.cpu_us + around * p.around_cpu_us for p in plans if p.repeat == r) / 1e6 for r in repeats]
+    return ratio(gained, spent, f"{UNIT} per CPU-second", neutral=0.0)
+
+
+def duplicates(plans: Sequence[PlanFact]) -> dict[int, Figure]:
+    """Return number of parallel proposals -> share of plans that repeat an earlier one (exact interval)."""
+    widths = sorted({p.parallel for p in plans})
+    return {w: share(sum(p.duplicate for p in plans if p.parallel == w), sum(p.parallel == w for p in plans)) for w in widths}
+
+
+def over_generations(values: ArrayLike, unit: str) -> Figure:
+    """Return the mean over repeats of each repeat's least-squares slope of (R, G) values per generation."""
+    y = np.asarray(values, float)
+    x = np.arange(y.shape[1]) - (y.shape[1] - 1) / 2
+    return mean((y @ x) / float(x @ x), f"{unit} per generation")

@@ -1,0 +1,68 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from configs.errors import BadInput
+from evals.claims import CLOSING, Sign, conditions, warning, words
+from evals.closure import STAGES, Event
+from evals.planted import GENERATIONS, WORLDS
+
+SIGN = Sign(repeats=6, automation={"propose": 0.9, "deploy": 0.5}, cpu_seconds=1e-6)
+
+
+def study(name="compounding", seed=3):
+    return WORLDS[name].draw(np.random.default_rng(seed))[0]
+
+
+@pytest.mark.parametrize("missing", ["self", "scrambled", "refit"])
+def test_a_missing_twin_is_never_self_closed(missing):
+    whole = study()
+    assert words(whole)["self-closed"]
+    assert not words(replace(whole, arms={name: c for name, c in whole.arms.items() if name != missing}))["self-closed"]
+
+
+@pytest.mark.parametrize("stage", CLOSING)
+def test_a_stage_that_people_release_or_nobody_exercised_is_never_self_closed(stage):
+    whole = study()
+    without = [e for e in whole.events if e.stage != stage]
+    assert not words(replace(whole, events=without))["self-closed"]
+    assert not words(replace(whole, events=[*without, Event(stage=stage, actor="person", cpu_us=1, decisions=50)]))["self-closed"]
+
+
+def test_gain_that_a_program_proposed_is_never_self_closed():
+    whole = study()
+    assert not words(replace(whole, plans=[replace(p, author="fixed program") for p in whole.plans]))["self-closed"]
+
+
+def test_the_three_conditions_each_have_their_line_and_interval():
+    lines = conditions(study(), GENERATIONS)
+    assert [line["condition"] for line in lines] == ["closed", "amplifies", "keeps its efficiency"]
+    assert [line["reads"] for line in lines] == ["self-closed", "amplifying", "keeps its efficiency"]
+    assert all(line["figure"].low < line["figure"].value < line["figure"].high for line in lines)
+    assert [line["reads"] for line in conditions(study("lossy"), GENERATIONS)][:2] == ["not shown", "not shown"]
+
+
+def test_the_sign_is_crossed_only_if_every_part_is():
+    whole = study()
+    assert warning(SIGN, whole.skills, 0.1, whole.events)["sign"] == "crossed"
+    assert warning(SIGN, study("linear").skills, 0.1, whole.events)["sign"] == "not crossed"
+    assert warning(replace(SIGN, cpu_seconds=1e9), whole.skills, 0.1, whole.events)["sign"] == "not crossed"
+
+
+def test_an_unexercised_part_is_not_evaluable_and_never_not_crossed():
+    whole = study()
+    found = warning(SIGN, whole.skills, 0.1, [e for e in whole.events if e.stage != "deploy"])
+    assert found["automation of deploy"] == "not evaluable" == found["sign"] and found["self effect"] == "crossed"
+    assert set(warning(SIGN, [], 0.1, []).values()) == {"not evaluable"}
+
+
+def test_compute_that_people_released_is_not_the_loop_s():
+    whole = study()
+    by_people = [Event(stage=s, actor="person", cpu_us=10**9, decisions=9) for s in STAGES]
+    assert warning(SIGN, whole.skills, 0.1, by_people)["compute"] == "not crossed"
+
+
+def test_a_sign_without_deployment_is_refused():
+    with pytest.raises(BadInput, match="includes deploy"):
+        Sign(repeats=1, automation={"train": 0.5}, cpu_seconds=1)

@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.optimize import isotonic_regression
+from scipy.stats import binom
+
+from configs.errors import BadInput
+from evals.intervals import FEWEST, bootstrap, capped, mean, missing, monotone, pairs, per_event, ratio, share, told
+
+NOISE = {
+    "normal": (lambda rng, n: rng.standard_normal(n), 0.0),
+    "heavy": (lambda rng, n: rng.standard_t(3, n), 0.0),
+    "skewed": (lambda rng, n: rng.exponential(size=n), 1.0),
+}
+
+
+@pytest.mark.parametrize("kind", NOISE)
+def test_a_mean_s_interval_covers_at_ten_repeats(kind):
+    draw, truth = NOISE[kind]
+    rng, studies = np.random.default_rng(5), 400
+    held = sum((f := mean(draw(rng, FEWEST), "x")).low <= truth <= f.high for _ in range(studies))
+    assert binom.ppf(0.001, studies, 0.95) <= held
+
+
+def test_the_plain_percentile_bootstrap_does_not_cover_skewed_repeats():
+    """Why a mean takes the wider of Student and the studentized bootstrap."""
+    rng, held = np.random.default_rng(5), 0
+    for _ in range(400):
+        x = rng.exponential(size=FEWEST)
+        drawn = np.sort(rng.choice(x, (1000, FEWEST)).mean(axis=1))
+        held += drawn[25] <= 1.0 <= drawn[974]
+    assert held < binom.ppf(0.001, 400, 0.95)
+
+
+def test_an_interval_that_holds_the_neutral_value_cannot_tell():
+    assert mean([-1.0, 1.0] * 6, "x").word == "cannot tell"
+    assert mean([1.0, 1.1] * 6, "x").word == "" and mean([1.0, 1.1] * 6, "x").over(0.9)
+    assert mean([1.0, 1.1] * 6, "x", neutral=None).word == ""
+
+
+def test_few_repeats_decide_nothing_whatever_they_show():
+    few = mean([1.0, 1.1, 1.05] * 3, "x")
+    assert few.n == 9 and few.word == "cannot tell" and few.low is not None and not few.over(0.0)
+    assert mean([1.0], "x").low is None and mean([], "x").word == "not measured"
+
+
+def test_a_repeat_that_misses_a_number_leaves_both_sides():
+    one, other = pairs([1.0, float("nan"), 3.0], [1.0, 2.0, float("inf")])
+    assert one.tolist() == [1.0] and other.tolist() == [1.0]
+    with pytest.raises(BadInput, match="as many values in each"):
+        pairs([1.0], [1.0, 2.0])
+
+
+def test_fieller_s_set_is_unbounded_where_the_denominator_may_be_zero():
+    rng = np.random.default_rng(0)
+    assert ratio(rng.standard_normal(12), rng.standard_normal(12), "x").word == "cannot tell"
+    assert ratio(rng.standard_normal(12), rng.standard_normal(12), "x").low is None
+    sharp = ratio(2 + 0.01 * rng.standard_normal(12), 1 + 0.01 * rng.standard_normal(12), "x")
+    assert sharp.low < 2 < sharp.high and sharp.over(1.9)
+
+
+def test_the_bootstrap_covers_a_ratio_of_sums():
+    rng, held = np.random.default_rng(2), 0
+    for _ in range(300):
+        a, b = 2 + 0.5 * rng.standard_normal(12), 4 + 0.5 * rng.standard_normal(12)
+        figure = bootstrap(lambda w, a=a, b=b: w @ a / (w @ b), 12, "x")
+        held += figure.low <= 0.5 <= figure.high
+    assert binom.ppf(0.001, 300, 0.95) <= held
+
+
+def test_bootstrap_draws_without_a_value_open_the_interval():
+    x = np.array([0.0] * 11 + [1.0])
+    with np.errstate(divide="ignore"):
+        figure = bootstrap(lambda w: np.log(w @ x), 12, "x")
+    assert figure.low is None and figure.word == "cannot tell"
+
+
+def test_zero_events_in_n_are_at_least_a_third_of_n():
+    figure = per_event(300, 0, "generations")
+    assert figure.value is None and figure.word == "at least" and figure.low == pytest.approx(300 / 3, rel=0.002)
+    five = per_event(100, 5, "generations")
+    assert (five.low, five.value, five.high) == (pytest.approx(100 / 11.668, rel=1e-3), 20, pytest.approx(100 / 1.6235, rel=1e-3))  # Garwood 1936
+    assert per_event(0, 0, "x").word == "not exercised"
+
+
+def test_a_share_is_clopper_and_pearson_s_and_zero_of_zero_is_not_exercised():
+    assert share(0, 59).high == pytest.approx(0.0606, abs=1e-3) and share(59, 59).low == pytest.approx(1 - 0.0606, abs=1e-3)
+    assert share(0, 0).value is None and share(0, 0).word == "not exercised"
+    with pytest.raises(BadInput):
+        share(2, 1)
+
+
+def test_near_the_ceiling_nothing_can_be_told():
+    clear = mean([1.0, 1.1] * 6, "x")
+    assert capped(clear, [2.95] * 12, 3.0, 0.1).word == "cannot tell"
+    assert capped(clear, [2.85] * 12, 3.0, 0.1) == clear == capped(clear, [], None, 0.1)
+
+
+def test_a_missing_figure_is_never_over_anything():
+    assert not missing("not measured").over(-1e9) and told(missing(""), 0.0).word == "cannot tell"
+
+
+@given(st.lists(st.floats(-100, 100), min_size=1, max_size=9))
+def test_the_monotone_fit_is_scipy_s(values):
+    assert monotone(np.array([values]))[0] == pytest.approx(isotonic_regression(values).x, abs=1e-9)

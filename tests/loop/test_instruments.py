@@ -1,0 +1,110 @@
+"""The instruments on ledgers: whole studies on a box that computes nothing, read back as records and figures."""
+
+import json
+import math
+
+import pytest
+from click.testing import CliRunner
+from fakes import FakeBox
+from test_cycle import better, config, go, mandate, put_mandate  # noqa: F401
+
+from configs.build import plain
+from configs.errors import BadInput
+from evals.loss import FATES, PARTS
+from loop import cli
+from loop.instruments import flat, measure, records
+from sandbox import keys
+from sandbox.decision import new_mandate
+from sandbox.ledger import Ledger
+
+
+def play(tmp_path, go, name="t", *more, quality=better):  # noqa: F811
+    cfg = config(tmp_path, f"study.name={name}", "study.generations=4", "study.arms=[local, random]", *more)
+    mandate(cfg)
+    go(cfg, FakeBox(quality))
+    return tmp_path / "runs" / name
+
+
+def test_the_gain_of_a_campaign_is_its_closing_look_and_its_plan_is_what_was_planned(tmp_path, go):  # noqa: F811
+    folder = play(tmp_path, go)
+    found = records([folder])
+    last = {g.arm: g for g in found.gains if g.generation == 4}
+    told = json.loads((folder / "summary.json").read_text())
+    gate = {arm["arm"]: arm["gate"]["gain"] for arm in told["arms"]}
+    assert last["local"].value > 3 and 0.5 < gate["local"] < 1  # log-odds, not the share that the verdict holds
+    closing = {h.rung: h.value for h in found.held["local"]}
+    assert closing["closing"] == pytest.approx(gate["local"]) and "sealed" not in closing
+    spent = [g.planned_cpu_us for g in found.gains if g.arm == "local"]
+    trainings = sum(e.kind == "start" and e.body["job"]["role"].endswith("train") for e in Ledger.file(folder / "ledger.sqlite").entries())
+    planned = found.config.task.planned_cpu_us
+    assert spent == sorted(spent) and spent[0] >= 3 * planned and sum(g.planned_cpu_us for g in last.values()) <= (trainings + 20) * planned
+
+
+def test_every_proposal_is_in_the_funnel_once_and_the_promise_adds_up(tmp_path, go):  # noqa: F811
+    arm = measure([play(tmp_path, go)])["arms"]["local"]
+    assert sum(row["plans"] for row in arm["funnel"]) == 8 and next(r["plans"] for r in arm["funnel"] if r["fate"] == "accepted") >= 1
+    parts = math.fsum(arm["promise"][name]["value"] for name in (*FATES[:-1], *PARTS))
+    assert parts == pytest.approx(arm["promise"]["promised"]["value"])
+
+
+def test_a_study_that_accepts_nothing_gained_exactly_nothing(tmp_path, go):  # noqa: F811
+    folder = play(tmp_path, go, quality=lambda order: 0.5)
+    found = records([folder])
+    assert {g.value for g in found.gains} == {0.0}
+    assert measure([folder])["arms"]["local"]["human cost"]["minutes"]["word"] == "undefined"
+
+
+def test_a_mandate_that_nobody_signed_is_an_unattended_rule_and_a_program_no_lineage(tmp_path, go):  # noqa: F811
+    found = records([play(tmp_path, go)])
+    actors = {(e.stage, e.actor) for e in found.events["local"]}
+    assert ("approve", "unattended rule") in actors and ("propose", "fixed program") in actors and ("set budget", "person") in actors
+    assert not any(actor in ("lineage", "standing rule") for _, actor in actors)
+
+
+def test_a_mandate_that_a_person_signed_is_a_standing_rule(tmp_path, go):  # noqa: F811
+    cfg = config(tmp_path)
+    keys.new_key("ada", "person", "correct horse")
+    key = keys.open_key("ada", "correct horse")
+    put_mandate(cfg, keys.sign(plain(new_mandate(cfg, cfg.gates.unattended, "person", "ada", keys.public_hex(key))), key, "mandate"))
+    go(cfg, FakeBox(better))
+    found = records([tmp_path / "runs" / "t"])
+    assert {e.actor for e in found.events["local"] if e.stage == "approve"} == {"standing rule"} and found.effort.mandates == 1
+
+
+def test_runs_of_one_study_are_repeats_and_runs_of_another_are_refused(tmp_path, go):  # noqa: F811
+    folders = [play(tmp_path, go, f"seed-{i}", f"study.seed={i}") for i in (1, 2)]
+    found = measure(folders)
+    assert found["arms"]["local"]["gain"]["n"] == 2 and found["arms"]["local"]["gain"]["word"] == "cannot tell"
+    assert found["between"]["kappa"]["word"] == "not measured" == found["between"]["self effect"]["word"]
+    other = play(tmp_path, go, "other", "task.planned_cpu_us=2000000")
+    with pytest.raises(BadInput, match="has another task or objective"):
+        measure([folders[0], other])
+
+
+def test_before_the_end_of_a_study_nothing_of_gate_is_told(tmp_path, go):  # noqa: F811
+    folder = play(tmp_path, go)
+    whole = records([folder])
+    assert any(p.gate is not None for p in whole.plans["local"])
+    book = Ledger.file(folder / "ledger.sqlite")
+    end = next(e.sequence for e in book.entries() if e.kind == "end")
+    book.close()
+    cut(folder / "ledger.sqlite", end)
+    running = records([folder])
+    assert running.gains == () and not running.held["local"] and all(p.gate is None and p.corrected is None for p in running.plans["local"])
+    assert len(running.plans["local"]) == len(whole.plans["local"])
+
+
+def cut(path, sequence):
+    import sqlite3
+
+    with sqlite3.connect(path) as db:
+        db.execute("delete from entries where sequence >= ?", (sequence,))
+
+
+def test_the_verb_prints_every_figure_of_the_table_and_json(tmp_path, go):  # noqa: F811
+    folder = play(tmp_path, go)
+    found = json.loads(CliRunner().invoke(cli.cli, ["instruments", str(folder), "--json"], catch_exceptions=False).output)
+    rows = dict(flat(found))
+    assert rows["arms, local, funnel, accepted"][0] >= 1 and rows["between, kappa"][-1] == "not measured"
+    output = CliRunner().invoke(cli.cli, ["instruments", str(folder)], catch_exceptions=False).output
+    assert "cannot tell" in output and "cron" in output

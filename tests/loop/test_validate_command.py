@@ -1,0 +1,72 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from configs.errors import BadInput, VerificationFailed
+from evals.planted import WORLDS, Called, Row
+from loop import cli
+from loop.validate import failures, find
+
+OWN = """
+from dataclasses import replace
+from evals.planted import Law, world
+WORLD = replace(world(Law(name="mine", step=0.4)), words=frozenset({words}))
+"""
+
+
+def call(*args):
+    return CliRunner().invoke(cli.cli, ["validate", *args], catch_exceptions=False)
+
+
+def test_the_verb_tells_truth_mean_coverage_and_who_was_called_what():
+    found = json.loads(call("--world", "lossy", "--world", "cron", "--studies", "12", "--json").output)
+    assert {row["world"] for row in found["instruments"]} == {"lossy", "cron"}
+    assert set(found["instruments"][0]) == {"world", "instrument", "truth", "mean", "coverage", "n"}
+    lossy = next(row for row in found["words"] if (row["world"], row["word"]) == ("lossy", "lossy"))
+    assert lossy == {"world": "lossy", "word": "lossy", "true": True, "called": 12, "n": 12}
+
+
+def test_a_world_of_one_s_own_is_a_file(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(OWN.format(words="()"))
+    output = call("--world", str(path), "--studies", "5").output
+    assert "mine" in output and "kappa" in output
+    path.write_text("WORLD = 3\n")
+    with pytest.raises(BadInput, match=r"WORLD of .* is 3; it should be a World"):
+        find(str(path))
+
+
+def test_an_unknown_world_lists_the_known_ones():
+    with pytest.raises(BadInput, match="it should be one of null, linear, compounding"):
+        find("nowhere")
+    with pytest.raises(BadInput, match="between 1 and 100000"):
+        call("--world", "cron", "--studies", "0")
+
+
+def test_a_world_whose_truth_is_stated_wrongly_fails(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(OWN.format(words="()") + 'WORLD = replace(WORLD, truth={**WORLD.truth, "kappa": 0.2})\n')
+    with pytest.raises(VerificationFailed, match=r"kappa covers 0\.000 of 200 on mine"):
+        call("--world", str(path))
+
+
+def test_what_rests_on_few_studies_is_shown_and_not_judged():
+    row = Row(world="w", instrument="i", truth=0.0, mean=1.0, coverage=0.0, n=199)
+    said = Called(world="w", word="lossy", true=False, called=9, n=100)
+    assert failures([row], [said]) == []
+    found = failures([replace(row, n=200)], [replace(said, called=11, n=200)])
+    assert found == ["i covers 0.000 of 200 on w", "lossy is said wrongly in 11 of 200 studies of w"]
+
+
+def test_the_world_in_the_document_runs_as_it_stands(tmp_path):
+    text = (Path(__file__).resolve().parents[2] / "docs" / "instruments.md").read_text()
+    (tmp_path / "mine.py").write_text(text.split("```python\n")[1].split("```")[0])
+    assert find(str(tmp_path / "mine.py")).words == {"amplifying", "self-closed"}
+
+
+def test_every_planted_world_has_its_row_in_the_document():
+    text = (Path(__file__).resolve().parents[2] / "docs" / "instruments.md").read_text()
+    assert all(f"`{name}`" in text for name in WORLDS)
