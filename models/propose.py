@@ -28,8 +28,8 @@ from models.train import AdamW, documents, notebook_loss, rate
 
 DRAFTS = 64
 """Recipes that are drawn for one proposal, of which the best by the net's own prediction is proposed."""
-TEMPERATURE = 1.0
-"""Of the draws; 1: as the net believes."""
+TEMPERATURES = (1.0, 2.0, 4.0, 16.0)
+"""Of the draws, in turn while all of them repeat trials; 1: as the net believes, 16: near uniform."""
 
 
 def read(net: Net, recipe: Recipe, history: History, seed: int, steps: int) -> None:
@@ -43,13 +43,13 @@ def read(net: Net, recipe: Recipe, history: History, seed: int, steps: int) -> N
 
 
 @torch.no_grad()
-def write(net: Net, outcome: int, count: int, fixed: dict[str, Any], generator: torch.Generator) -> Tensor:
-    """Draw `count` recipes (count, knobs) given an outcome: knobs in random order, each among its own values; `fixed` knobs are kept."""
+def write(net: Net, outcome: int, fixed: dict[str, Any], generator: torch.Generator, temperature: float) -> Tensor:
+    """Draw recipes (DRAFTS, knobs) given an outcome: knobs in random order, each among its own values; `fixed` knobs are kept."""
     groups = torch.tensor(GROUPS)
-    order = torch.rand(count, len(PAIRS), generator=generator).argsort(1) + 2  # the group of the knob that stands at each position
-    rows = torch.full((count, 1), outcome)
+    order = torch.rand(DRAFTS, len(PAIRS), generator=generator).argsort(1) + 2  # the group of the knob that stands at each position
+    rows = torch.full((DRAFTS, 1), outcome)
     for column in range(len(PAIRS)):
-        logits = net(rows + net.vocabulary, notebook=True)[:, -1] / TEMPERATURE
+        logits = net(rows + net.vocabulary, notebook=True)[:, -1] / temperature
         open_ = groups == order[:, column : column + 1]
         rows = torch.cat([rows, torch.multinomial(logits.masked_fill(~open_, -math.inf).softmax(-1), 1, generator=generator)], dim=1)
         for name, token in fixed.items():
@@ -82,10 +82,14 @@ def propose(net: Net, history: History, seed: int) -> list[dict[str, Any]]:
     result = []
     for number in range(history.count):
         outcome = BUCKETS - 1 - (number % 4 == 3)
-        drafts = write(net, outcome, DRAFTS, fixed, generator)
-        foretold = foresee(net, drafts) @ values
-        fresh = [i for i in foretold.argsort(descending=True, stable=True).tolist() if tuple(sorted(drafts[i].tolist())) not in tried]
-        if not fresh:
+        for temperature in TEMPERATURES:
+            drafts = write(net, outcome, fixed, generator, temperature)
+            foretold = foresee(net, drafts) @ values
+            ranked = foretold.argsort(descending=True, stable=True).tolist()
+            fresh = [i for i in ranked if tuple(sorted(drafts[i].tolist())) not in tried]
+            if fresh:
+                break
+        else:
             continue
         tried.add(tuple(sorted(drafts[fresh[0]].tolist())))
         recipe, now = plain(history.champion), unpaired(drafts[fresh[0]].tolist())
