@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from safetensors.numpy import save
 
 from configs.build import need, plain, strict_json
-from configs.errors import BadInput, BudgetExhausted, NoBox, Stopped, VerificationFailed
+from configs.errors import BadInput, NoBox, Stopped, VerificationFailed
 from configs.records import Amount
 from configs.study import Config
 from evals.data import Items, held_out, questions, slices
@@ -250,15 +250,9 @@ def _questions(ledger: Ledger, store: Store, config: Config, splits: dict[str, I
 def charge_proposer(running: Running, arm: str, key: str, cpu_us: int) -> None:
     """Charge the trusted side's own CPU for one proposal to its arm."""
     held, used, payers = Amount(cpu_us=max(cpu_us, 100_000)), Amount(cpu_us=cpu_us), ("root", "propose", budget.arm_account(arm))
-    try:
-        with running.ledger.transaction() as txn:
-            budget.reserve(txn, key, payers, held)
-            budget.settle(txn, key, payers, held, used)
-    except BudgetExhausted as error:
-        with running.ledger.transaction() as txn:
-            incident.report(txn, "proposal refused: BudgetExhausted", detector="door", containment=str(error)[:300],
-                            harm_potential="compute that nobody granted")  # fmt: skip
-        raise
+    with incident.refusals(running.ledger, "proposal", "compute that nobody granted"), running.ledger.transaction() as txn:
+        budget.reserve(txn, key, payers, held)
+        budget.settle(txn, key, payers, held, used)
 
 
 _LOCKS: list[Any] = []

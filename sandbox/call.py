@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from configs.build import plain, strict_json
 from configs.call import Answer, Call, CallStatus, Endpoint
-from configs.errors import BadInput, BudgetExhausted, VerificationFailed
+from configs.errors import BadInput, VerificationFailed
 from configs.records import Amount, Grant, Plan
 from configs.study import Config
 from sandbox import budget, incident
@@ -51,7 +51,7 @@ def call(sandbox: Sandbox, request: Call, grant: Grant, stopped: Callable[[], bo
     grant rests on ended), Halted (a person or a tripwire holds the study), BadInput (the key's variable is not set).
     """
     secret, name = key(request.endpoint), digest(request)
-    try:
+    with incident.refusals(sandbox.ledger, "call", "money and tokens that nobody granted", request.plan):
         plan = recorded_plan(sandbox.ledger.entries(), grant.plan)
         body = sandbox.store.get(request.body)
         if not (allowed(plan, request, grant, sandbox.gate.refresh().rules.config) and exact(request, body)):
@@ -61,11 +61,6 @@ def call(sandbox: Sandbox, request: Call, grant: Grant, stopped: Callable[[], bo
             sandbox.gate.launch(txn, grant)
             budget.reserve(txn, grant.nonce, payers, reserved)
             txn.append("call", {"grant": plain(grant), "call": plain(request), "digest": name})
-    except (BudgetExhausted, VerificationFailed) as error:
-        with sandbox.ledger.transaction() as txn:
-            incident.report(txn, f"call refused: {type(error).__name__}", detector="door", plan=request.plan, containment=str(error)[:300],
-                            harm_potential="money and tokens that nobody granted")  # fmt: skip
-        raise
     wall, cpu = time.monotonic_ns(), time.thread_time_ns()
     heard = ask(request.endpoint, body, secret, lambda: stopped() or sandbox.gate.refresh().halt in ("stop", "drill"))
     used = Amount(cpu_us=(time.thread_time_ns() - cpu) // 1000, wall_us=(time.monotonic_ns() - wall) // 1000, output_bytes=len(heard.data))

@@ -4,13 +4,14 @@ The fields answer California SB 53 (critical safety incidents) and EU AI Act Art
 docs/incidents.md maps them one by one.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from configs.build import parse, plain
-from configs.errors import BadInput
+from configs.errors import BadInput, BudgetExhausted, VerificationFailed
 from configs.records import Entry
 from sandbox.ledger import Ledger, Transaction
 
@@ -85,6 +86,17 @@ def report(txn: Transaction, title: str, **known: Any) -> Entry:
     body = {"kind": "near miss", "severity": "low", "detector": "heirloop", "reporter": "heirloop", "detected_at": now, "occurred_start": now,
             "occurred_end": now, **known, "id": f"I-{number}", "title": title, "study": study, "amended_from": 0}  # fmt: skip
     return txn.append("incident", _body(body))
+
+
+@contextmanager
+def refusals(ledger: Ledger, what: str, harm: str, plan: str = "") -> Iterator[None]:
+    """Record a refusal at the door as a near miss, and let it go on: what was asked passes a budget or is not what was granted."""
+    try:
+        yield
+    except (BudgetExhausted, VerificationFailed) as error:
+        with ledger.transaction() as txn:
+            report(txn, f"{what} refused: {type(error).__name__}", detector="door", plan=plan, containment=str(error)[:300], harm_potential=harm)
+        raise
 
 
 def amend(ledger: Ledger, name: str, changes: dict[str, Any], reporter: str) -> Incident:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from configs.build import parse, plain
 from configs.call import Answer, Call
-from configs.errors import BudgetExhausted, VerificationFailed
+from configs.errors import VerificationFailed
 from configs.job import Outcome
 from configs.records import Amount, Entry, Grant, Job, JobResult, Plan, stage
 from configs.study import Config
@@ -61,7 +61,7 @@ def run(sandbox: Sandbox, job: Job, grant: Grant, cpu: int | None = None) -> Job
     the grant rests on ended), Halted (a person or a tripwire holds the study).
     """
     key = digest(job)
-    try:
+    with incident.refusals(sandbox.ledger, "launch", "compute that nobody granted", job.plan):
         plan = _check(sandbox, job, grant)
         reserved, payers = worst_case(job), accounts(grant, plan)
         files = sandbox.store.get_bundle(job.bundle)
@@ -70,11 +70,6 @@ def run(sandbox: Sandbox, job: Job, grant: Grant, cpu: int | None = None) -> Job
             sandbox.gate.launch(txn, grant)
             budget.reserve(txn, grant.nonce, payers, reserved)
             txn.append("start", {"grant": plain(grant), "job": plain(job), "digest": key})
-    except (BudgetExhausted, VerificationFailed) as error:
-        with sandbox.ledger.transaction() as txn:
-            incident.report(txn, f"launch refused: {type(error).__name__}", detector="door", plan=job.plan, containment=str(error)[:300],
-                            harm_potential="compute that nobody granted")  # fmt: skip
-        raise
     outcome = sandbox.box.run(
         Execution(role=job.order.role, files=files, limits=job.limits, outputs=OUTPUTS[job.order.role], cpu=cpu,
                   key=grant.nonce[:12], study=plan.study)

@@ -5,6 +5,8 @@
     .venv/bin/python tests/bench/proposers.py ask        histories and the proposals of programs, for `skill`
     .box/bin/python  tests/bench/proposers.py skill      trains weights on those histories, lets them propose, trains what they propose; resumable
     .venv/bin/python tests/bench/proposers.py figure     tables, docs/figures/proposers.svg and skill.svg
+    .box/bin/python  tests/bench/proposers.py reading    what weights propose by how long they read, on the trials of tasks-fast.jsonl; resumable
+    .venv/bin/python tests/bench/proposers.py latency    thread time of one proposal of each program on the trusted side
 
 Gains are on gate: the closing look, the champion against the baseline on fresh paired seeds; a campaign that accepted nothing gained 0.
 `skill` asks on fixed parents and scores one training per proposal on gate; nothing here touches `sealed`.
@@ -14,7 +16,9 @@ import json
 import random
 import subprocess
 import sys
+import time
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -135,41 +139,118 @@ def ask() -> None:
     print(len(told), "runs")
 
 
-def skill() -> None:
-    """Train weights on recorded histories, let them propose on fixed parents, and train each proposal once: a line of skill.jsonl each."""
-    import measure_tasks
-    import torch
+class World:
+    """Task `fast` outside the loop: trainings, weights that read, one score on gate."""
 
-    from configs.cost import steps
-    from configs.job import Order
-    from configs.tokens import document, layout
-    from models import propose
-    from models.train import train
+    def __init__(self) -> None:
+        import measure_tasks
+        import torch
 
-    torch.set_num_threads(1)
-    torch.set_deterministic_debug_mode("error")
-    plain_task, planned = measure_tasks.TASKS["fast"]
-    task, cost = replace(plain_task, notebook=True), measure_tasks.pinned("fast")
-    files, path = np.load(measure_tasks.data_file("fast")), FIGURES / "skill.jsonl"
-    done = {(r["seed"], r["who"], r["parent"]) for r in map(json.loads, path.read_text().splitlines())} if path.exists() else set()
+        torch.set_num_threads(1)
+        torch.set_deterministic_debug_mode("error")
+        plain_task, self.planned = measure_tasks.TASKS["fast"]
+        self.task, self.cost = replace(plain_task, notebook=True), measure_tasks.pinned("fast")
+        self.files = np.load(measure_tasks.data_file("fast"))
 
-    def learned(recipe: Recipe, history: History, seed: int, untrained: bool = False):
-        """Weights as a study makes them: trained on the task and the first notebook, then they read the notebook as it stands."""
-        lay = layout(task, recipe)
-        order = Order(role="train", task=task, recipe=recipe, seed=seed, steps=0 if untrained else steps(recipe, lay, cost, planned))
-        net = train(order, torch.from_numpy(files[f"train{seed % 8}"]), torch.tensor(notebook(first.trials)))[0]
-        propose.read(net, recipe, history, seed, 0 if untrained else steps(recipe, document(lay), cost, planned))
-        return net.eval()
+    def steps(self, recipe: Recipe, reading: bool = False) -> int:
+        from configs.cost import steps
+        from configs.tokens import document, layout
 
-    def measured(recipe: Recipe, seed: int) -> float:
-        """Gate score of one training; as in the study, a recipe's notebook share is spent on the notebook."""
-        book = torch.tensor(notebook(first.trials))
-        order = Order(role="train", task=task, recipe=recipe, seed=seed, steps=steps(recipe, lay := layout(task, recipe), cost, planned))
-        net = train(order, torch.from_numpy(files[f"train{seed % 8}"]), book)[0].eval()
-        rows = torch.from_numpy(files["gate"])[:, list(lay.order)].long()
+        lay = layout(self.task, recipe)
+        return steps(recipe, document(lay) if reading else lay, self.cost, self.planned)
+
+    def train(self, recipe: Recipe, book: History, seed: int, steps: int):
+        import torch
+
+        from configs.job import Order
+        from models.train import train
+
+        order = Order(role="train", task=self.task, recipe=recipe, seed=seed, steps=steps)
+        return train(order, torch.from_numpy(self.files[f"train{seed % 8}"]), torch.tensor(notebook(book.trials)))[0].eval()
+
+    def measured(self, recipe: Recipe, book: History, seed: int) -> float:
+        """Gate score of one training; as in a study, a recipe's notebook share is spent on the notebook."""
+        import torch
+
+        from configs.tokens import layout
+
+        net, lay = self.train(recipe, book, seed, self.steps(recipe)), layout(self.task, recipe)
+        rows = torch.from_numpy(self.files["gate"])[:, list(lay.order)].long()
         with torch.no_grad():
             return (net(rows[:, : lay.question])[:, -1].argmax(-1) == rows[:, -1]).float().mean().item()
 
+
+def reading(seeds: str = "10") -> None:
+    """Weights trained on the task and a notebook read it for some steps, then propose four recipes that are trained once each."""
+    from measure_tasks import BASELINE, reference_file
+
+    from configs.history import Trial
+    from configs.recipe import grid
+    from models import propose
+
+    world, path = World(), FIGURES / "reading.jsonl"
+    pool = [r for r in map(json.loads, (FIGURES / "tasks-fast.jsonl").read_text().splitlines()) if r["kind"] == "random"]
+    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    done = {(r["seed"], r["trials"], r["recipe"], r["steps"]) for r in rows}
+    recipes = {"baseline": BASELINE["fast"], "reference": parse(Recipe, json.loads(reference_file("fast").read_text()))}
+    for seed, count, (name, plain_recipe), steps in product(range(1, int(seeds) + 1), (8, 16, 48), recipes.items(), (0, 100, 300)):
+        if (seed, count, name, steps) in done:
+            continue
+        recipe, drawn = replace(plain_recipe, notebook=0.2), random.Random(seed).sample(pool, count)
+        trials = tuple(Trial(recipe=parse(Recipe, r["recipe"]), outcome="scored", score=round(r["exact_match"], 2)) for r in drawn)
+        told = History(champion=recipe, champion_source="", champion_score=None, trials=trials, grid=grid(False), count=K)
+        net = world.train(recipe, told, seed, world.steps(recipe))
+        propose.read(net, recipe, told, seed, steps)
+        made = [parse(Recipe, {**plain(recipe), **p["knobs"], "notebook": 0.0}) for p in propose.propose(net, told, seed)]
+        row = {"seed": seed, "trials": count, "recipe": name, "steps": steps, "pool": round(float(np.mean([r["exact_match"] for r in drawn])), 4),
+               "scores": [round(world.measured(r, told, 1000 * seed + i), 4) for i, r in enumerate(made)]}  # fmt: skip
+        rows.append(row)
+        with path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+    print("| trials | recipe of the weights | steps read | mean score of what is proposed | minus its trials' mean |")
+    for count, name, steps in product((8, 16, 48), recipes, (0, 100, 300)):
+        mine = [r for r in rows if (r["trials"], r["recipe"], r["steps"]) == (count, name, steps)]
+        score = [float(np.mean(r["scores"])) for r in mine]
+        print(f"| {count} | {name} | {steps} | {shown(score)} | {shown([s - r['pool'] for s, r in zip(score, mine, strict=True)])} |")
+
+
+def latency() -> None:
+    """Thread time of one proposal, median of eleven after a first; half of the trials have a program of their own."""
+    from configs.history import Trial
+    from configs.recipe import grid
+    from configs.study import Proposer
+    from loop.plan import source
+    from loop.propose import PROPOSERS
+    from loop.rivals import propose_random
+    from loop.scene import Scene
+
+    text, rng = source()["models/train.py"].decode(), random.Random(1)
+    print("| trials | " + " | ".join(programs := ("local", "tpe", "evolve")) + " |")
+    for count in (0, 16, 100, 400):
+        base = History(champion=Recipe(), champion_source="s", champion_score=0.2, trials=(), grid=grid(True), count=1)
+        one = Scene(history=base, sources={"s": text}, settings=Proposer(name="random"), rng=rng, generation=1, index=0)
+        made = [parse(Recipe, {**plain(Recipe()), **json.loads(propose_random(one))["knobs"]}) for _ in range(count)]
+        own = {f"p{i}": text.replace("share = 1.0", f"share = {1 + i}.0") for i in range(0, count, 2)}
+        trials = tuple(Trial(recipe=r, outcome="scored", score=round(rng.random(), 2), source="s" if i % 2 else f"p{i}") for i, r in enumerate(made))
+        cells = []
+        for program in programs:
+            used = []
+            for index in range(12):
+                scene = Scene(history=replace(base, trials=trials), sources={"s": text, **own}, settings=Proposer(name=program),
+                              rng=random.Random(index), generation=1, index=index)  # fmt: skip
+                started = time.thread_time()
+                PROPOSERS[program].write(scene)
+                used.append(time.thread_time() - started)
+            cells.append(f"{1000 * float(np.median(used[1:])):.1f} ms")
+        print(f"| {count} | " + " | ".join(cells) + " |")
+
+
+def skill() -> None:
+    """Train weights on recorded histories, let them propose on fixed parents, and train each proposal once: a line of skill.jsonl each."""
+    from models import propose
+
+    world, path = World(), FIGURES / "skill.jsonl"
+    done = {(r["seed"], r["who"], r["parent"]) for r in map(json.loads, path.read_text().splitlines())} if path.exists() else set()
     for told in json.loads((RUNS / "skill.json").read_text()):
         seed, parents = told["seed"], [parse(Recipe, p) for p in told["parents"]]
         histories = {int(g): parse(History, h) for g, h in told["histories"].items()}
@@ -178,18 +259,19 @@ def skill() -> None:
         makers |= {f"generation 0 on history {g}": (first.champion, h, False) for g, h in histories.items() if g != min(histories)}
         makers["random weights"] = (last.champion, last, True)
         for number, parent in enumerate(parents):
-            base = [measured(parent, 1000 * seed + i) for i in range(3)]
+            base = [world.measured(parent, first, 1000 * seed + i) for i in range(3)]
             for who in (*makers, "random", "local", "tpe"):
                 if (seed, who, number) in done:
                     continue
-                if who in makers:
+                if who in makers:  # weights as a study makes them: trained on the task and the first notebook, then they read the one that stands
                     recipe, history, untrained = makers[who]
-                    net = learned(recipe, history, seed, untrained)
+                    net = world.train(recipe, first, seed, 0 if untrained else world.steps(recipe))
+                    propose.read(net, recipe, history, seed, 0 if untrained else world.steps(recipe, reading=True))
                     asked = replace(history, champion=parent, champion_score=None, count=K)
                     made = [parse(Recipe, {**plain(parent), **p["knobs"]}) for p in propose.propose(net, asked, seed)]
                 else:
                     made = [parse(Recipe, r) for r in told["programs"][f"{who}:{number}"]]
-                gains = [round(measured(r, 1000 * seed + 10 + i) - sum(base) / len(base), 4) for i, r in enumerate(made)]
+                gains = [round(world.measured(r, first, 1000 * seed + 10 + i) - sum(base) / len(base), 4) for i, r in enumerate(made)]
                 row = {"seed": seed, "who": who, "parent": number, "base": round(sum(base) / len(base), 4), "gains": gains}
                 with path.open("a") as file:
                     file.write(json.dumps(row) + "\n")
@@ -300,4 +382,4 @@ def draw_skill() -> None:
 
 if __name__ == "__main__":
     verb, *rest = sys.argv[1:]
-    {"run": run, "collect": collect, "ask": ask, "skill": skill, "figure": figure}[verb](*rest)
+    {"run": run, "collect": collect, "ask": ask, "skill": skill, "figure": figure, "reading": reading, "latency": latency}[verb](*rest)

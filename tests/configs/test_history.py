@@ -28,7 +28,7 @@ def test_ties_share_the_middle_of_their_ranks():
 
 def test_a_notebook_has_a_row_per_trial_with_an_outcome():
     rows = notebook([trial(0.1, depth=1), trial(0.9, depth=3), trial(outcome="waiting")])
-    assert [len(row) for row in rows] == [1 + len(GRID)] * 2 and DOCUMENT == len(GRID) + 2
+    assert [len(row) for row in rows] == [1 + len(GRID)] * 2 and len(GRID) + 2 == DOCUMENT
     assert [unpaired(row[1:])["depth"] for row in rows] == [1, 3] and rows[0][0] < rows[1][0]
 
 
