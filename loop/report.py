@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.objective import METRICS
+from configs.study import START
 from loop.archive import Facts
 from loop.shown import own_files
 from loop.study import read_config
@@ -63,14 +64,15 @@ def scores_figure(s: dict[str, Any]) -> str:
     figure, axis = _figure()
     for number, name in enumerate(sorted({g["arm"] for g in s["generations"]})):
         colour, best, line = COLOURS[number % len(COLOURS)], None, []
-        for g in (g for g in s["generations"] if g["arm"] == name and g["repeat"] == 0):
+        for g in (g for g in s["generations"] if g["arm"] == name and (g["repeat"] == 0 or name == START)):
             plans = [p for p in g["plans"] if p["shown"] is not None]
             values = [p["shown"] for p in plans]
-            axis.plot([g["index"] + 0.06 * number] * len(values), values, "o", color=colour, alpha=0.45, markersize=4)
+            axis.plot([g["index"] + 0.06 * number] * len(values), values, "o", color=colour, alpha=0.45, markersize=4,
+                      label=f"{name}: trials" if name == START and not g["repeat"] else None)  # fmt: skip
             for p in plans:
                 if p["verdict"] in ("accept", "baseline"):
                     best = p["shown"]
-            if values:
+            if values and name != START:  # its trials have no champion
                 line.append((g["index"], best))
         if line:
             axis.plot(*zip(*line, strict=True), color=colour, label=f"{name}: champion", marker=".")

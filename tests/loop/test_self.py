@@ -72,6 +72,12 @@ def test_every_arm_starts_from_one_notebook_that_the_study_pays_for(tmp_path, go
     assert len(books) == 1 and "" not in books  # both baselines learn from the same notebook
 
 
+def test_the_report_draws_the_start_as_trials_and_the_arms_by_their_champion(tmp_path, go):
+    study(tmp_path, go)
+    page = (tmp_path / "runs" / "t" / "report.html").read_text()
+    assert page.count("<!-- start: trials -->") == 1 and "start: champion" not in page and page.count("<!-- self: champion -->") == 1
+
+
 def test_a_proposer_sees_the_start_and_its_own_campaign_and_no_other(tmp_path, go):
     _, asked, facts = study(tmp_path, go)
     mine = {digest(p.recipe) for p in facts.plans.values() if p.arm in ("self", "start")}
