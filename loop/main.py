@@ -26,7 +26,7 @@ from evals.metrics import rounded
 from loop import own, track
 from loop.cycle import Campaign
 from loop.plan import ROOT
-from loop.propose import ARMS, proposer
+from loop.propose import proposer, variant
 from loop.report import write
 from loop.study import Running, open_study, read_config
 from loop.summary import summary
@@ -50,7 +50,7 @@ def check(composed: DictConfig) -> Config:
     except OmegaConfBaseException as error:
         raise BadInput(str(error).splitlines()[0]) from None
     for name in config.arms():
-        if ARMS.get(name, name) == "notebook" and not (config.task.notebook and config.study.start_trials >= LEAST):
+        if variant(name).proposer == "notebook" and not (config.task.notebook and config.study.start_trials >= LEAST):
             raise BadInput(f"arm {name} proposes from a notebook; it needs task.notebook=true and study.start_trials of at least {LEAST}")
         wanted = proposer(name).needs
         if wanted and not any(getattr(config.proposer, one) for one in wanted):
