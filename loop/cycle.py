@@ -15,7 +15,7 @@ from configs.build import need, parse, plain, strict_json
 from configs.errors import BadInput, Denied, NeedsHuman
 from configs.history import notebook
 from configs.recipe import Recipe, grid
-from configs.records import ChangeClass, Plan, Proposal, Scores, Verdict
+from configs.records import ChangeClass, Plan, Proposal, Scores, Split, Verdict
 from configs.study import START
 from configs.tokens import BUCKETS, pairs
 from evals.judge import judge, spend
@@ -122,7 +122,7 @@ class Campaign:
     def screen(self, name: str) -> Scores | None:
         """One replicate on feedback, after the gate; one counted look."""
         self.admit(name)
-        look(self.running.ledger, "feedback", name)
+        self.look("feedback", name)
         return replicate(self.running, name, 0, "feedback", self.cpu)
 
     def confirm(self, name: str) -> Verdict:
@@ -132,7 +132,7 @@ class Campaign:
             return known
         study, final = self.running.config.study, self.plan(name).purpose == "final"
         most, level = study.final_replicates if final else study.confirm_replicates, self.level(name)
-        look(self.running.ledger, "gate", name)
+        self.look("gate", name)
         mine: list[Scores | None] = []
         theirs: list[Scores | None] = []
         answer = "continue"
@@ -148,13 +148,16 @@ class Campaign:
         self.running.ledger.append("verdict", {"plan": name, "verdict": plain(verdict)})
         return verdict
 
+    def look(self, split: Split, name: str) -> None:
+        """Charge one look of a plan at a split, once."""
+        look(self.running.ledger, split, name, self.running.archive.facts().recorded[name])
+
     def level(self, name: str) -> float:
         """Return the share of the campaign's alpha that a confirmation gets; the closing look promotes nothing and takes one like it."""
         facts, config = self.running.archive.facts(), self.running.config
         if self.plan(name).purpose == "final":
             return spend(config.objective.alpha, config.confirmations(), ())
-        done = [v.level for other, v in facts.verdicts.items() if (p := facts.plans[other]).purpose == "candidate"
-                and (p.arm, p.repeat) == (self.arm, self.repeat)]  # fmt: skip
+        done = facts.levels[self.arm, self.repeat]
         left = config.study.generations - self.plan(name).generation + 1  # a generation done anew after an amendment shares what is left
         return spend(config.objective.alpha, max(config.confirmations(), len(done) + left), done)
 
@@ -174,7 +177,7 @@ class Campaign:
         what, facts = change_class or self.plan(name).change_class, self.running.archive.facts()
         if name in self.running.gate.refresh().recalled:
             return False
-        if name in self.champions() or (not change_class and any(plan == name for plan, _, _ in facts.grants)):
+        if name in self.champions() or (not change_class and name in facts.granted):
             return True
         until, first = time.monotonic() + self.running.config.gates.patience_seconds, True
         while True:

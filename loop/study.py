@@ -51,6 +51,7 @@ class Running:
     slices: dict[str, dict[str, Items]]
     asked: dict[str, tuple[str, int]]
     nearest: Nearest
+    wires: control.Wires
     stopped: bool = False
     ordered: str = ""
 
@@ -68,7 +69,7 @@ class Running:
         """Pause the study if one of its tripwires is touched."""
         if any(plain(self.config.gates.tripwires).values()):
             spent = self.ledger.read(budget.balances)["root"]["cpu_us"]
-            control.trip(self.gate, self.ledger.entries(), spent["spent"] / spent["limit"])
+            self.wires.trip(spent["spent"] / spent["limit"])
 
     def wait(self, held: Halted) -> None:
         """Wait while people hold the study, as long as its patience; a stop, or the end of the patience, is raised."""
@@ -120,7 +121,8 @@ def open_study(config: Config, box: Box | None = None) -> Running:
         gate.admit(envelope.read_bytes(), "mandate")
     sandbox = Sandbox(ledger=ledger, store=store, box=box, gate=gate)
     return Running(config=config, folder=folder, root=root, secret=secret, sandbox=sandbox, archive=Archive(ledger),
-                   splits=splits, slices=parts, asked=asked, nearest=Nearest(ledger, store, secret))  # fmt: skip
+                   splits=splits, slices=parts, asked=asked, nearest=Nearest(ledger, store, secret),
+                   wires=control.Wires(gate))  # fmt: skip
 
 
 def make_box(config: Config) -> Box:
