@@ -19,6 +19,7 @@ from configs.objective import objective_text
 from configs.recipe import grid
 from configs.records import JobCount, Plan, Proposal
 from evals.ladder import Told, told
+from loop import planted
 from loop.archive import Facts
 from loop.evolve import rebased, shown
 from loop.llm import Unusable, answered, prompt, read
@@ -45,9 +46,10 @@ def ask(c: Campaign, generation: int, index: int) -> tuple[str, str]:
 
 def _written(c: Campaign, generation: int, index: int) -> tuple[str, str]:
     """Let a program on the trusted side write, and charge it its CPU time."""
-    scene, write = scene_of(c, generation, index), proposer(c.arm).write
-    assert write is not None
+    scene, write, config = scene_of(c, generation, index), proposer(c.arm).write, c.running.config
     with _charged(c, generation, index):
+        if write is None or (planted.simulated(config) and not planted.law(config).search):
+            return planted.write(config, c.arm, scene), ""
         return write(scene), ""
 
 
@@ -58,8 +60,8 @@ def _charged(c: Campaign, generation: int, index: int) -> Iterator[None]:
     try:
         yield
     finally:
-        place = (c.arm, c.repeat, generation, index)
-        charge_proposer(c.running, c.arm, f"propose:{place}", int((time.thread_time() - started) * 1e6))
+        place, used = (c.arm, c.repeat, generation, index), int((time.thread_time() - started) * 1e6)
+        charge_proposer(c.running, c.arm, f"propose:{place}", planted.PROPOSE_US if planted.simulated(c.running.config) else used)
 
 
 def _in_box(c: Campaign, generation: int, index: int) -> tuple[str, str]:

@@ -23,7 +23,7 @@ from configs.errors import BadInput, HeirloopError, Paused, Stopped, Verificatio
 from configs.study import START, Config
 from evals.judge import least, spend
 from evals.metrics import rounded
-from loop import own, track
+from loop import own, planted, track
 from loop.cycle import Campaign
 from loop.plan import ROOT
 from loop.propose import ARMS, proposer
@@ -55,6 +55,7 @@ def check(composed: DictConfig) -> Config:
         wanted = proposer(name).needs
         if wanted and not any(getattr(config.proposer, one) for one in wanted):
             raise BadInput(f"arm {name} needs a setting; give {' or '.join(f'proposer.{one}' for one in wanted)}")
+    planted.check(config)
     _outside(config)
     rule, most, level = config.objective.acceptance, config.study.confirm_replicates, spend(config.objective.alpha, config.confirmations(), ())
     if least(config.objective, level, most) is None:

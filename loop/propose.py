@@ -41,6 +41,7 @@ PROPOSERS: dict[str, Proposer] = {
     "hostile": Proposer(where="trusted", write=propose_hostile, sees="the champion's recipe, recipes tried, the champion's program",
                         costs="its own CPU time, and what its attacks are charged before they are stopped"),
     "local": Proposer(where="trusted", write=propose_local, sees="the champion's recipe, recipes tried", costs="its own CPU time"),
+    "planted": Proposer(where="trusted", sees="the champion's recipe", costs="a fixed sum of simulated CPU; task planted alone"),
     "random": Proposer(where="trusted", write=propose_random, sees="the champion's recipe", costs="its own CPU time"),
     "tpe": Proposer(where="trusted", write=propose_tpe, sees="own campaign's recipes and rounded feedback scores", costs="its own CPU time"),
     "notebook": Proposer(where="box", sees=HISTORY, costs="one propose job a generation, which reads the notebook for one training's compute, "

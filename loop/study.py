@@ -19,7 +19,7 @@ from configs.errors import BadInput, NoBox, Stopped, VerificationFailed
 from configs.records import Amount
 from configs.study import Config
 from evals.data import Items, held_out, questions, slices
-from loop import own
+from loop import own, planted
 from loop.archive import Archive
 from loop.nearest import Nearest
 from loop.plan import ROOT, source
@@ -115,6 +115,8 @@ def open_study(config: Config, box: Box | None = None) -> Running:
     splits = held_out(config.task.format(), secret)
     parts = {split: slices(config.task.format(), secret, split, items) for split, items in splits.items()}
     asked = _questions(ledger, store, config, {split: np.concatenate([items, *parts[split].values()]) for split, items in splits.items()})
+    if isinstance(box, planted.Planted):
+        box.learn(asked)
     gate = Gate(ledger, store).refresh()
     reconcile(ledger)
     for envelope in sorted((keys.home() / "mandates").glob(f"{config.study.name}-*.json")):
@@ -142,6 +144,8 @@ def make_box(config: Config) -> Box:
 
 
 def _box(config: Config) -> Box:
+    if planted.simulated(config):
+        return planted.Planted(config)
     from sandbox.box.docker import DockerBox
     from sandbox.box.namespace import NamespaceBox
 
