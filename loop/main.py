@@ -46,7 +46,10 @@ LEAST = 16
 def check(composed: DictConfig) -> Config:
     """Return composed values as the typed configuration; raise BadInput naming the field that is wrong."""
     try:
-        config = parse(Config, own.named(OmegaConf.to_object(composed)))
+        raw = own.named(OmegaConf.to_object(composed))
+        if raw["task"].get("world", "") is None:  # YAML reads the name of world `null` as nothing
+            raw["task"]["world"] = "null"
+        config = parse(Config, raw)
     except OmegaConfBaseException as error:
         raise BadInput(str(error).splitlines()[0]) from None
     for name in config.arms():

@@ -97,7 +97,8 @@ def open_study(config: Config, box: Box | None = None) -> Running:
     box = box or make_box(config)
     folder.mkdir(parents=True, exist_ok=True)
     _lock(folder)
-    ledger = Ledger.file(path, create=fresh)
+    lasting = not planted.simulated(config)
+    ledger = Ledger.file(path, create=fresh, durable=lasting)
     if fresh or not ledger.entries():
         _begin(ledger, config, box)
     body, rules = ledger.entries()[0].body, policy(ledger.entries())
@@ -110,7 +111,7 @@ def open_study(config: Config, box: Box | None = None) -> Running:
     if body["image"] and box.kind == "docker" and getattr(box, "image", "") != body["image"]:
         raise VerificationFailed(f"the study pins image {body['image'][:19]} and box.image is another; name the pinned digest in box.image")
     secret = keys.load_secret(body["secret"])
-    store = Store(folder / "store")
+    store = Store(folder / "store", durable=lasting)
     own.load(config, store)
     splits = held_out(config.task.format(), secret)
     parts = {split: slices(config.task.format(), secret, split, items) for split, items in splits.items()}

@@ -43,7 +43,7 @@ class Transaction:
     """Entries and derived rows that are written together or not at all."""
 
     def __init__(self, connection: sa.Connection, ledger: "Ledger") -> None:
-        self.connection, self._ledger, self.own = connection, ledger, list[Entry]()
+        self.connection, self._ledger, self.own, self._rows = connection, ledger, list[Entry](), list[dict[str, Any]]()
         last = ledger.head(connection)
         self._before = self._sequence = last.sequence if last else 0
         self._head: str = last.hash if last else GENESIS
@@ -73,25 +73,31 @@ class Transaction:
         }
         data = canonical(fields)
         self._sequence, self._head = self._sequence + 1, digest(data)
-        self.connection.execute(ADD, {"sequence": self._sequence, "hash": self._head, "bytes": data})
+        self._rows.append({"sequence": self._sequence, "hash": self._head, "bytes": data})
         self.own.append(entry := Entry(**json.loads(data), hash=self._head))
         return entry
+
+
+    def flush(self) -> None:
+        """Write what was appended; the transaction's end calls it."""
+        if self._rows:
+            self.connection.execute(ADD, self._rows)
+            self._rows = []
 
 
 class Ledger:
     """One study's record. Opening checks the whole chain."""
 
-    def __init__(self, url: str, *, create: bool, timeout: float = 60) -> None:
+    def __init__(self, url: str, *, create: bool, timeout: float = 60, durable: bool = True) -> None:
         self._engine = sa.create_engine(url, connect_args={"timeout": timeout} if url.startswith("sqlite") else {})
         if url.startswith("sqlite"):
-            sa.event.listen(self._engine, "connect", _sqlite_pragmas)
+            sa.event.listen(self._engine, "connect", _sqlite_pragmas if durable else _sqlite_swift)
             sa.event.listen(self._engine, "begin", _sqlite_begin)
         self._recent: list[Entry] = []
         self._last: Entry | None = None
         self._root = ""
         self._lock = threading.Lock()
         self._watch: sqlite3.Connection | None = None
-        self._version = -1
         try:
             if create:
                 META.create_all(self._engine)
@@ -102,11 +108,14 @@ class Ledger:
             raise VerificationFailed(f"the ledger cannot be read ({error.orig}); restore it from a copy of the run") from None
 
     @classmethod
-    def file(cls, path: Path, *, create: bool = False, timeout: float = 60) -> "Ledger":
-        """Open the ledger of a run; a missing one is refused unless it may be created. A writer waits `timeout` seconds for its turn."""
+    def file(cls, path: Path, *, create: bool = False, timeout: float = 60, durable: bool = True) -> "Ledger":
+        """Open the ledger of a run; a missing one is refused unless it may be created. A writer waits `timeout` seconds for its turn.
+
+        What is not `durable` outlives the process, killed at any instant, and not a loss of power: for studies that spend nothing.
+        """
         if not create and not path.is_file():
             raise VerificationFailed(f"there is no ledger at {path}; name a run folder that holds ledger.sqlite")
-        return cls(f"sqlite:///{path}", create=create, timeout=timeout)
+        return cls(f"sqlite:///{path}", create=create, timeout=timeout, durable=durable)
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -115,6 +124,7 @@ class Ledger:
             with self._engine.connect().execution_options(writes=True) as connection:
                 with connection.begin():
                     yield (txn := Transaction(connection, self))
+                    txn.flush()
                 with self._lock:  # what it wrote is committed: nobody else has to read it
                     if txn.own and (self._last.sequence if self._last else 0) == txn.own[0].sequence - 1:
                         self._add(txn.own)
@@ -149,27 +159,30 @@ class Ledger:
 
     def since(self, sequence: int, connection: sa.Connection | None = None, upto: int = 2**53) -> list[Entry]:
         """Return the committed entries after `sequence`; costs what they cost, however long the ledger is."""
-        if connection is None:
-            if not self._news() and self._last and self._last.sequence <= sequence:
-                return []
-            with self._engine.connect() as own:
-                return self.since(sequence, own)
         with self._lock:
-            self._read_new(connection, upto)
-            self._reach(sequence, connection)
-            found = self._recent[max(0, sequence + 1 - self._recent[0].sequence):] if self._recent else []
-            if len(self._recent) > 2 * KEPT:
-                del self._recent[:-KEPT]
-            return found
+            if not self._news() and self._recent and sequence + 1 >= self._recent[0].sequence:
+                return self._after(sequence)
+            if connection is not None:
+                return self._read_after(sequence, connection, upto)
+            with self._engine.connect() as own:
+                return self._read_after(sequence, own, upto)
 
     def _news(self) -> bool:
-        """Tell whether anybody may have written since the last call."""
-        if self._watch is None:
+        """Tell whether there may be committed entries that are not in memory."""
+        if self._watch is None or self._last is None:
             return True
-        with self._lock:
-            version = int(self._watch.execute("PRAGMA data_version").fetchone()[0])
-            self._version, before = version, self._version
-            return version != before
+        return bool(self._watch.execute("SELECT max(sequence) FROM entries").fetchone()[0] != self._last.sequence)
+
+    def _read_after(self, sequence: int, connection: sa.Connection, upto: int) -> list[Entry]:
+        self._read_new(connection, upto)
+        self._reach(sequence, connection)
+        return self._after(sequence)
+
+    def _after(self, sequence: int) -> list[Entry]:
+        found = self._recent[max(0, sequence + 1 - self._recent[0].sequence):] if self._recent else []
+        if len(self._recent) > 2 * KEPT:
+            del self._recent[:-KEPT]
+        return found
 
     def _read_new(self, connection: sa.Connection, upto: int) -> None:
         first = self._last.sequence + 1 if self._last else 1
@@ -281,3 +294,8 @@ def _sqlite_pragmas(connection: Any, _record: object) -> None:
     connection.isolation_level = None
     for pragma in ("journal_mode=WAL", "synchronous=FULL"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _sqlite_swift(connection: Any, record: object) -> None:
+    _sqlite_pragmas(connection, record)
+    connection.execute("PRAGMA synchronous=OFF")
