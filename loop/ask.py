@@ -183,9 +183,9 @@ def scene_of(c: Campaign, generation: int, index: int) -> Scene:
 
 def history_of(c: Campaign, count: int) -> History:
     """Return all that a campaign's proposer may see: recipes, what is told of their feedback scores, own verdicts, failures of trainings."""
-    trials, champion = trials_of(c), c.champions()[-1]
-    best = c.plan(champion)
-    return History(champion=best.recipe, champion_source=best.bundle, champion_score=trials[champion].score, trials=tuple(trials.values()),
+    trials, champion = {} if proposer(c.arm).blind else trials_of(c), c.champions()[-1]
+    best, score = c.plan(champion), trials[champion].score if trials else None
+    return History(champion=best.recipe, champion_source=best.bundle, champion_score=score, trials=tuple(trials.values()),
                    count=count, grid=grid(c.running.config.task.notebook))  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from configs.study import START
 from configs.tokens import BUCKETS, pairs
 from evals.judge import judge, spend
 from evals.metrics import rounded
-from loop import reviewer
+from loop import planted, reviewer
 from loop.ask import UsedUp, ask, trials_of
 from loop.choose import choose
 from loop.measure import compute_ratio, replicate
@@ -74,7 +74,7 @@ class Campaign:
         config = self.running.config
         base = config.task.baseline
         recipe = draw(random.Random(f"{config.study.seed}:{START}:{self.repeat}"), base, grid(config.task.notebook))
-        name = self.record((0, 0), "start", "", base, "recipe", recipe, self.bundle(source()), None,
+        name = self.record((0, 0), "start", "", base, "recipe", recipe, self.pristine(), None,
                            Proposal(hypothesis="uniform draw for the notebook that every arm starts from", knobs={}),
                            notebook=self.notebook())  # fmt: skip
         self.ask(name, "recipe")
@@ -85,7 +85,7 @@ class Campaign:
         """Generation 0: the recipe that people gave, unchanged, is the first champion."""
         recipe = self.running.config.task.baseline
         proposal = Proposal(hypothesis="the recipe that people gave", knobs={})
-        name = self.record((0, 0), "baseline", "", recipe, "recipe", recipe, self.bundle(source()), None, proposal, notebook=self.notebook())
+        name = self.record((0, 0), "baseline", "", recipe, "recipe", recipe, self.pristine(), None, proposal, notebook=self.notebook())
         if not self.allowed(name):
             raise Denied(f"without a baseline nothing can be proposed: {self.running.gate.refresh().refused[name, 'recipe']}")
         self.screen(name)
@@ -268,6 +268,10 @@ class Campaign:
         """Store a bundle."""
         with _BUNDLES:
             return self.running.sandbox.store.put_bundle(files)
+
+    def pristine(self) -> str:
+        """Store the bundle that people gave."""
+        return self.bundle(planted.SOURCE if planted.simulated(self.running.config) else source())
 
     def told(self, best: str | None) -> str:
         """Return one line on the generation for people: rounded feedback, and the verdict."""

@@ -11,12 +11,15 @@ from configs.records import SPLITS, Split
 from configs.study import Config
 from evals.planted import LAWS, Law
 from evals.simulate import World, predict, propose, train, written
+from loop.propose import proposer
 from loop.scene import Scene
 from sandbox.box.planted import SIMULATED, PlantedBox
 from sandbox.canonical import digest
 
 PREDICT_US, PROPOSE_US = 10_000, 100_000
 """What a simulated prediction and a proposal are charged; a training is charged its plan."""
+SOURCE = {"models/train.py": b"# Simulated: nothing of it runs.\n"}
+"""The bundle of a simulated study."""
 WITHHELD = {
     "human-bottlenecked": "a decision of no person is marked as simulated, so that no simulation can stand for people",
     "correlated arms": "a training's noise comes from its own plan's seed, which no other arm shares",
@@ -34,6 +37,10 @@ def check(config: Config) -> None:
     if simulated(config):
         world = config.task.world
         need(world not in WITHHELD, "task.world", world, f"another world: {WITHHELD.get(world)}")
+        for arm in config.arms():
+            named = proposer(arm)
+            writes = (named.where == "trusted" and arm not in ("evolve", "hostile")) or (named.where == "box" and not named.program)
+            need(writes, "study.arms", arm, "planted, random, local, tpe or an arm whose weights propose, in a simulated study")
         need(world in LAWS, "task.world", world, f"one of {', '.join(name for name in LAWS if name not in WITHHELD)}")
 
 

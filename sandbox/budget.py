@@ -97,8 +97,8 @@ def amend(txn: Transaction, budget: Budget, arms: Iterable[str] = ()) -> None:
 def reserve(txn: Transaction, key: str, accounts: Iterable[str], amount: Amount) -> None:
     """Reserve the worst case on every account, or raise BudgetExhausted with nothing reserved."""
     names = tuple(dict.fromkeys(accounts))
-    rows = len(names) * len(RESOURCES)
-    if txn.connection.execute(_statement(RESERVE, len(names)), {**_bound(names, a=amount), "rows": rows}).rowcount != rows:
+    rows, asked = len(names) * len(RESOURCES), _some(amount)
+    if txn.connection.execute(_statement(RESERVE, len(names), asked), {**_bound(names, asked, a=amount), "rows": rows}).rowcount != rows:
         raise BudgetExhausted(_short(txn, names, amount))
     txn.append("reserve", {"key": key, "accounts": list(names), "amount": plain(amount)})
 
@@ -106,28 +106,30 @@ def reserve(txn: Transaction, key: str, accounts: Iterable[str], amount: Amount)
 def settle(txn: Transaction, key: str, accounts: Iterable[str], reserved: Amount, spent: Amount) -> None:
     """Replace a reservation by what was used; use above the reservation is charged all the same."""
     names = tuple(dict.fromkeys(accounts))
-    txn.connection.execute(_statement(SETTLE, len(names)), _bound(names, a=reserved, b=spent))
+    moved = _some(reserved + spent)
+    txn.connection.execute(_statement(SETTLE, len(names), moved), _bound(names, moved, a=reserved, b=spent))
     txn.append("settle", {"key": key, "accounts": list(names), "released": plain(reserved), "spent": plain(spent)})
 
 
-def _of_row(letter: str) -> str:
-    """Return the SQL of what an amount holds of a row's resource."""
-    return "(CASE resource " + " ".join(f"WHEN '{r}' THEN CAST(:{letter}_{r} AS BIGINT)" for r in RESOURCES) + " END)"
+FREE = 'name IN ({names}) AND "limit" - spent - reserved >= {a}'
+RESERVE = f"UPDATE accounts SET reserved = reserved + {{a}} WHERE {FREE} AND (SELECT count(*) FROM accounts WHERE {FREE}) = :rows"
+SETTLE = "UPDATE accounts SET reserved = reserved - {a}, spent = spent + {b} WHERE name IN ({names})"
 
 
-FREE = f'name IN ({{names}}) AND "limit" - spent - reserved >= {_of_row("a")}'
-RESERVE = f"UPDATE accounts SET reserved = reserved + {_of_row('a')} WHERE {FREE} AND (SELECT count(*) FROM accounts WHERE {FREE}) = :rows"
-SETTLE = f"UPDATE accounts SET reserved = reserved - {_of_row('a')}, spent = spent + {_of_row('b')} WHERE name IN ({{names}})"
+def _some(amount: Amount) -> tuple[str, ...]:
+    return tuple(r for r in RESOURCES if getattr(amount, r)) or RESOURCES[:1]
 
 
 @cache
-def _statement(text: str, names: int) -> sa.TextClause:
-    return sa.text(text.format(names=", ".join(f":n{i}" for i in range(names))))
+def _statement(text: str, names: int, resources: tuple[str, ...]) -> sa.TextClause:
+    """Return a statement for so many accounts, in which `a` and `b` stand for what two amounts hold of a row's resource."""
+    of_row = {x: "(CASE resource " + " ".join(f"WHEN '{r}' THEN CAST(:{x}_{r} AS BIGINT)" for r in resources) + " ELSE 0 END)" for x in "ab"}
+    return sa.text(text.format(names=", ".join(f":n{i}" for i in range(names)), **of_row))
 
 
-def _bound(names: Sequence[str], **amounts: Amount) -> dict[str, Any]:
+def _bound(names: Sequence[str], resources: Sequence[str], **amounts: Amount) -> dict[str, Any]:
     return {**{f"n{i}": name for i, name in enumerate(names)},
-            **{f"{letter}_{r}": getattr(amount, r) for letter, amount in amounts.items() for r in RESOURCES}}  # fmt: skip
+            **{f"{letter}_{r}": getattr(amount, r) for letter, amount in amounts.items() for r in resources}}  # fmt: skip
 
 
 def _short(txn: Transaction, names: Sequence[str], amount: Amount) -> str:

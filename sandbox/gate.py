@@ -33,6 +33,9 @@ GRANTS = sa.Table(
     sa.Column("slot", sa.String(140), unique=True, nullable=False),
     sa.Column("consumed", sa.Boolean, nullable=False, default=False),
 )
+ISSUE = sa.text("INSERT INTO nonces (nonce, slot, consumed) VALUES (:nonce, :slot, :no)")
+TAKEN = sa.text("SELECT slot FROM nonces WHERE slot >= :first AND slot < :last")
+CONSUME = sa.text("UPDATE nonces SET consumed = :yes WHERE nonce = :nonce AND slot = :slot AND consumed = :no")
 ATTEMPTS = 3
 """How often a job that the box lost may be granted anew."""
 HUMAN = ("person", "external")
@@ -543,7 +546,7 @@ class Gate:
                 raise Denied(f"{name[:12]} is no recorded plan; nothing of it can run")
             self.sound(plan, name)
             by = self.authority(name, plan.change_class)
-            taken = {row.slot for row in txn.connection.execute(sa.select(GRANTS.c.slot).where(GRANTS.c.slot.startswith(f"{name}:")))}
+            taken = {row.slot for row in txn.connection.execute(TAKEN, {"first": f"{name}:", "last": f"{name};"})}
             grants = [
                 Grant(plan=name, role=job.role, index=i, attempt=0, authority=by[0], nonce=secrets.token_hex(16))
                 for job in plan.jobs
@@ -581,8 +584,7 @@ class Gate:
 
     def _issue(self, txn: Transaction, grant: Grant) -> None:
         txn.append("grant", {"grant": plain(grant)})
-        row = {"nonce": grant.nonce, "slot": slot(grant), "consumed": False}
-        txn.connection.execute(GRANTS.insert().values(**row))
+        txn.connection.execute(ISSUE, {"nonce": grant.nonce, "slot": slot(grant), "no": False})
 
     def launch(self, txn: Transaction, grant: Grant) -> None:
         """Check, in the transaction that reserves, that what a grant rests on still holds; then use the grant up.
@@ -638,8 +640,7 @@ class Halted(Stopped):
 
 def consume(txn: Transaction, grant: Grant) -> None:
     """Use a grant up, once; raise VerificationFailed for one that was never issued, was altered or is used."""
-    live = (GRANTS.c.nonce == grant.nonce) & (GRANTS.c.slot == slot(grant)) & GRANTS.c.consumed.is_(False)
-    done = txn.connection.execute(GRANTS.update().where(live).values(consumed=True))
+    done = txn.connection.execute(CONSUME, {"nonce": grant.nonce, "slot": slot(grant), "yes": True, "no": False})
     if done.rowcount != 1:
         raise VerificationFailed(f"the grant for {grant.role} {grant.index} of plan {grant.plan[:12]} is not valid or was used")
 
