@@ -21,7 +21,7 @@ Answer = Literal["accept", "reject", "inconclusive", "continue"]
 "continue: another pair is wanted; never recorded"
 ACCOUNTS = ("propose", "train", "predict", "evaluate")
 SPLITS: tuple[Split, ...] = ("feedback", "gate", "sealed")
-COMPUTED_TASKS = ("addition", "modular", "custom")
+COMPUTED_TASKS = ("addition", "modular", "custom", "planted")
 "tasks whose answers code could compute (an own task's too, as far as we know): gains of patch and structural plans there are flagged `computable`"
 
 
@@ -225,8 +225,8 @@ class JobResult:
     "what was charged"
     startup_cpu_us: int
     "part of the CPU charged before any byte of the bundle ran"
-    charged_by: Literal["cgroup", "bound", "reservation"]
-    "kernel counter, provable upper bound, or the whole reservation"
+    charged_by: Literal["cgroup", "bound", "reservation", "plan"]
+    "kernel counter, provable upper bound, the whole reservation, or the plan of a job that was simulated"
     peak_bytes: int
     "largest memory the kernel saw; 0 if unread"
     outputs: dict[str, str]

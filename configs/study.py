@@ -107,8 +107,10 @@ def _more(count: int, raised: bool) -> int:
 class TaskSetup:
     """One task with its compute and its measured constants (docs/tasks.md)."""
 
-    name: Literal["addition", "modular", "digits", "custom"]
-    "token format; custom: that of `file`"
+    name: Literal["addition", "modular", "digits", "custom", "planted"]
+    "token format; custom: that of `file`; planted: none, trainings and weights are simulated by the law of `world` (docs/instruments.md)"
+    world: str = ""
+    "planted: the world whose law holds, one of evals/planted.py"
     file: str = ""
     "custom: a Python file of at most 50 lines that yields the items (docs/plugs.md); trusted code of a person, run outside every box"
     file_digest: str = ""
@@ -154,6 +156,7 @@ class TaskSetup:
         need(0 < self.seed_deviation < 1, "seed_deviation", self.seed_deviation, "between 0 and 1")
         own = bool(self.file) == bool(self.file_digest) == (self.name == "custom")
         need(own, "file", self.file, "a path with task custom, and empty with any other")
+        need(bool(self.world) == (self.name == "planted"), "world", self.world, "a planted world with task planted, and empty with any other")
         self.format()
 
     def format(self) -> Task:
@@ -494,8 +497,8 @@ class Proposer:
 class Box:
     """Where jobs run."""
 
-    kind: Literal["auto", "namespace", "docker"] = "auto"
-    "auto: namespace where it works, else docker; never none"
+    kind: Literal["auto", "namespace", "docker", "planted"] = "auto"
+    "auto: namespace where it works, else docker; never none; planted: no box, for task planted alone, where nothing is run"
     warm: bool = True
     "keep a process that has imported torch inside the box and fork each job from it"
     parallel: int = 2
@@ -553,6 +556,8 @@ class Config:
             limits: Limits = getattr(self.budget, name)
             total = self.budget.cpu_seconds * 1_000_000
             need(limits.cpu_us <= total, f"budget.{name}.cpu_us", limits.cpu_us, f"at most the study's {total}")
+        simulated = (self.task.name == "planted", self.box.kind == "planted")
+        need(simulated[0] == simulated[1], "box.kind", self.box.kind, "planted with task planted, and a real box with any other")
         least = self.task.planned_cpu_us
         least = max(least * (LARGER if self.study.larger_replicates else 1), *map(self.compute, self.arms()))
         need(self.budget.train.cpu_us >= least, "budget.train.cpu_us", self.budget.train.cpu_us, f"at least the plan's {least}")

@@ -9,7 +9,7 @@ import json
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from configs.objective import objective_text
 from configs.recipe import grid
 from configs.records import JobCount, Plan, Proposal
 from evals.ladder import Told, told
+from loop import planted
 from loop.archive import Facts
 from loop.evolve import rebased, shown
 from loop.llm import Unusable, answered, prompt, read
@@ -47,9 +48,10 @@ def ask(c: Campaign, generation: int, index: int) -> tuple[str, str]:
 
 def _written(c: Campaign, generation: int, index: int) -> tuple[str, str]:
     """Let a program on the trusted side write, and charge it its CPU time."""
-    scene, write = scene_of(c, generation, index), proposer(c.arm).write
-    assert write is not None
+    scene, write, config = scene_of(c, generation, index), proposer(c.arm).write, c.running.config
     with _charged(c, generation, index):
+        if write is None or (planted.simulated(config) and not planted.law(config).search):
+            return planted.write(config, c.arm, scene), ""
         return write(scene), ""
 
 
@@ -60,8 +62,8 @@ def _charged(c: Campaign, generation: int, index: int) -> Iterator[None]:
     try:
         yield
     finally:
-        place = (c.arm, c.repeat, generation, index)
-        charge_proposer(c.running, c.arm, f"propose:{place}", int((time.thread_time() - started) * 1e6))
+        place, used = (c.arm, c.repeat, generation, index), int((time.thread_time() - started) * 1e6)
+        charge_proposer(c.running, c.arm, f"propose:{place}", planted.PROPOSE_US if planted.simulated(c.running.config) else used)
 
 
 def _in_box(c: Campaign, generation: int, index: int) -> tuple[str, str]:
@@ -196,25 +198,26 @@ def scene_of(c: Campaign, generation: int, index: int) -> Scene:
 
 def history_of(c: Campaign, count: int) -> History:
     """Return all that a campaign's proposer may see: recipes, what is told of their feedback scores, own verdicts, failures of trainings."""
-    trials, champion, shown = trials_of(c), c.parent(), seen(c)
-    best = c.plan(champion)
-    return History(champion=best.recipe, champion_source=best.bundle, champion_score=trials[champion].score, trials=tuple(shown.values()),
+    trials, champion = {} if proposer(c.arm).blind else trials_of(c), c.parent()
+    shown, best = seen(c, trials), c.plan(champion)
+    score = trials[champion].score if trials else None
+    return History(champion=best.recipe, champion_source=best.bundle, champion_score=score, trials=tuple(shown.values()),
                    barred=tuple(t.recipe for name, t in trials.items() if name not in shown), count=count,
                    grid=grid(c.running.config.task.notebook))  # fmt: skip
 
 
-def seen(c: Campaign, how: str = "") -> dict[str, Trial]:
-    """Return the trials that an arm's variant (or `how`) shows and learns from: all, those before generation 1, or all with outcomes permuted."""
-    trials, facts, how = trials_of(c), c.running.archive.facts(), how or variant(c.arm).history
+def seen(c: Campaign, trials: Mapping[str, Trial], how: str = "") -> dict[str, Trial]:
+    """Return what an arm's variant (or `how`) shows of trials and learns from: all, those before generation 1, or all with outcomes permuted."""
+    facts, how = c.running.archive.facts(), how or variant(c.arm).history
     if how == "first":
         return {name: t for name, t in trials.items() if facts.plans[name].purpose != "candidate"}
     if how == "scrambled":
         known = [name for name, t in trials.items() if t.outcome != "waiting"]
         given = [trials[name] for name in known]
         random.Random(f"scrambled:{c.running.config.study.seed}:{c.repeat}:{len(known)}").shuffle(given)
-        trials |= {name: replace(trials[name], outcome=t.outcome, score=t.score, verdict=t.verdict, failure=t.failure)
-                   for name, t in zip(known, given, strict=True)}  # fmt: skip
-    return trials
+        return {**trials, **{name: replace(trials[name], outcome=t.outcome, score=t.score, verdict=t.verdict, failure=t.failure)
+                   for name, t in zip(known, given, strict=True)}}  # fmt: skip
+    return dict(trials)
 
 
 def trials_of(c: Campaign) -> dict[str, Trial]:

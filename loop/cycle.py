@@ -15,13 +15,13 @@ from configs.build import need, parse, plain, strict_json
 from configs.errors import BadInput, Denied, NeedsHuman
 from configs.history import notebook
 from configs.recipe import Recipe, grid
-from configs.records import ChangeClass, Plan, Proposal, Scores, Verdict
+from configs.records import ChangeClass, Plan, Proposal, Scores, Split, Verdict
 from configs.study import LARGER, START
 from configs.tokens import BUCKETS, pairs
 from evals.judge import judge, spend
 from evals.metrics import rounded
-from loop import reviewer
-from loop.ask import UsedUp, ask, seen
+from loop import planted, reviewer
+from loop.ask import UsedUp, ask, seen, trials_of
 from loop.choose import choose
 from loop.measure import compute_ratio, replicate
 from loop.plan import change, make, source
@@ -77,7 +77,7 @@ class Campaign:
         config = self.running.config
         base = config.task.baseline
         recipe = draw(random.Random(f"{config.study.seed}:{START}:{self.repeat}"), base, grid(config.task.notebook))
-        name = self.record((0, 0), "start", "", base, "recipe", recipe, self.bundle(source()), None,
+        name = self.record((0, 0), "start", "", base, "recipe", recipe, self.pristine(), None,
                            Proposal(hypothesis="uniform draw for the notebook that every arm starts from", knobs={}),
                            notebook=self.notebook())  # fmt: skip
         self.ask(name, "recipe")
@@ -88,7 +88,7 @@ class Campaign:
         """Generation 0: the recipe that people gave, unchanged, is the first champion."""
         recipe = self.running.config.task.baseline
         proposal = Proposal(hypothesis="the recipe that people gave", knobs={})
-        name = self.record((0, 0), "baseline", "", recipe, "recipe", recipe, self.bundle(source()), None, proposal, notebook=self.notebook())
+        name = self.record((0, 0), "baseline", "", recipe, "recipe", recipe, self.pristine(), None, proposal, notebook=self.notebook())
         if not self.allowed(name):
             raise Denied(f"without a baseline nothing can be proposed: {self.running.gate.refresh().refused[name, 'recipe']}")
         self.screen(name)
@@ -129,7 +129,7 @@ class Campaign:
     def screen(self, name: str) -> Scores | None:
         """One replicate on feedback, after the gate; one counted look."""
         self.admit(name)
-        look(self.running.ledger, "feedback", name)
+        self.look("feedback", name)
         return replicate(self.running, name, 0, "feedback", self.cpu)
 
     def confirm(self, name: str) -> Verdict:
@@ -140,7 +140,7 @@ class Campaign:
         study, purpose = self.running.config.study, self.plan(name).purpose
         final, level = purpose != "candidate", self.level(name)
         most = {"final": study.final_replicates, "larger": study.larger_replicates}.get(purpose) or study.replicates(self.arm)
-        look(self.running.ledger, "gate", name)
+        self.look("gate", name)
         mine: list[Scores | None] = []
         theirs: list[Scores | None] = []
         answer = "continue"
@@ -156,14 +156,17 @@ class Campaign:
         self.running.ledger.append("verdict", {"plan": name, "verdict": plain(verdict)})
         return verdict
 
+    def look(self, split: Split, name: str) -> None:
+        """Charge one look of a plan at a split, once."""
+        look(self.running.ledger, split, name, self.running.archive.facts().recorded[name])
+
     def level(self, name: str) -> float:
         """Return the share of the campaign's alpha that a confirmation gets; the closing look promotes nothing and takes one like it."""
         facts, config = self.running.archive.facts(), self.running.config
         planned = config.confirmations(self.arm)
         if self.plan(name).purpose != "candidate":
             return spend(config.objective.alpha, planned, ())
-        done = [v.level for other, v in facts.verdicts.items() if (p := facts.plans[other]).purpose == "candidate"
-                and (p.arm, p.repeat) == (self.arm, self.repeat)]  # fmt: skip
+        done = facts.levels[self.arm, self.repeat]
         left = self.shape()[0] - self.plan(name).generation + 1  # a generation done anew after an amendment shares what is left
         return spend(config.objective.alpha, max(planned, len(done) + left), done)
 
@@ -183,7 +186,7 @@ class Campaign:
         what, facts = change_class or self.plan(name).change_class, self.running.archive.facts()
         if name in self.running.gate.refresh().recalled:
             return False
-        if name in self.champions() or (not change_class and any(plan == name for plan, _, _ in facts.grants)):
+        if name in self.champions() or (not change_class and name in facts.granted):
             return True
         until, first = time.monotonic() + self.running.config.gates.patience_seconds, True
         while True:
@@ -233,10 +236,12 @@ class Campaign:
     def affords(self, generation: int) -> bool:
         """Tell whether the campaign's planned compute holds the worst case of a generation beside all earlier ones, whatever a machine charged."""
         study, facts = self.running.config.study, self.running.archive.facts()
+        if not study.plan_trainings:
+            return True
         spent = sum(role in ("train", "champion-train", "propose") for (name, role, _) in facts.results
                     if (p := facts.plans[name]).generation < generation and (p.arm, p.repeat) == (self.arm, self.repeat)
                     and p.purpose in ("baseline", "candidate", "propose"))  # fmt: skip
-        return not study.allowance(self.arm) or spent + study.worst(self.arm) <= study.allowance(self.arm)
+        return spent + study.worst(self.arm) <= study.allowance(self.arm)
 
     def parent(self) -> str:
         """Return the plan that proposals change: the champion, or the baseline where nothing is carried on."""
@@ -269,7 +274,7 @@ class Campaign:
             rng = random.Random(f"{config.study.seed}:{START}")
             rows = [[rng.randrange(BUCKETS), *pairs(draw(rng, config.task.baseline, grid(True)))] for _ in range(config.study.start_trials)]
         else:
-            rows = notebook(tuple(seen(self, how).values()))
+            rows = notebook(tuple(seen(self, trials_of(self), how).values()))
         blob = self.running.sandbox.store.put(save({"trials": np.array(rows, np.uint8)}))
         with _BUNDLES:
             if blob not in facts.shown:
@@ -293,6 +298,10 @@ class Campaign:
         """Store a bundle."""
         with _BUNDLES:
             return self.running.sandbox.store.put_bundle(files)
+
+    def pristine(self) -> str:
+        """Store the bundle that people gave."""
+        return self.bundle(planted.SOURCE if planted.simulated(self.running.config) else source())
 
     def told(self, best: str | None) -> str:
         """Return one line on the generation for people: rounded feedback, and the verdict."""

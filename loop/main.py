@@ -23,7 +23,7 @@ from configs.errors import BadInput, HeirloopError, Paused, Stopped, Verificatio
 from configs.study import START, Config
 from evals.judge import least, spend
 from evals.metrics import rounded
-from loop import own, track
+from loop import own, planted, track
 from loop.cycle import Campaign
 from loop.plan import ROOT
 from loop.propose import proposer, variant
@@ -46,7 +46,10 @@ LEAST = 16
 def check(composed: DictConfig) -> Config:
     """Return composed values as the typed configuration; raise BadInput naming the field that is wrong."""
     try:
-        config = parse(Config, own.named(OmegaConf.to_object(composed)))
+        raw = own.named(OmegaConf.to_object(composed))
+        if raw["task"].get("world", "") is None:  # YAML reads the name of world `null` as nothing
+            raw["task"]["world"] = "null"
+        config = parse(Config, raw)
     except OmegaConfBaseException as error:
         raise BadInput(str(error).splitlines()[0]) from None
     for name in config.arms():
@@ -55,6 +58,7 @@ def check(composed: DictConfig) -> Config:
         wanted = proposer(name).needs
         if wanted and not any(getattr(config.proposer, one) for one in wanted):
             raise BadInput(f"arm {name} needs a setting; give {' or '.join(f'proposer.{one}' for one in wanted)}")
+    planted.check(config)
     _outside(config)
     rule, most, level = config.objective.acceptance, config.study.confirm_replicates, spend(config.objective.alpha, config.confirmations(), ())
     if least(config.objective, level, most) is None:

@@ -31,6 +31,8 @@ class Proposer:
     "outside: the model improves a program of evolve's database, shown beside others, in place of the champion"
     needs: tuple[str, ...] = ()
     "settings of group `proposer` of which one must be given"
+    blind: bool = False
+    "trusted: it sees the champion's recipe alone, and no trial is looked up for it"
     program: bool = False
     "box: the study's own program writes, not the champion's weights"
 
@@ -42,7 +44,8 @@ PROPOSERS: dict[str, Proposer] = {
     "hostile": Proposer(where="trusted", write=propose_hostile, sees="the champion's recipe, recipes tried, the champion's program",
                         costs="its own CPU time, and what its attacks are charged before they are stopped"),
     "local": Proposer(where="trusted", write=propose_local, sees="the champion's recipe, recipes tried", costs="its own CPU time"),
-    "random": Proposer(where="trusted", write=propose_random, sees="the champion's recipe", costs="its own CPU time"),
+    "planted": Proposer(where="trusted", blind=True, sees="the champion's recipe", costs="a fixed sum of simulated CPU; task planted alone"),
+    "random": Proposer(where="trusted", write=propose_random, blind=True, sees="the champion's recipe", costs="its own CPU time"),
     "scripted": Proposer(where="script", needs=("script",), sees="nothing: it is a person's list", costs="nothing of the budget; people's time"),
     "tpe": Proposer(where="trusted", write=propose_tpe, sees="own campaign's recipes and rounded feedback scores", costs="its own CPU time"),
     "notebook": Proposer(where="box", sees=HISTORY, costs="one propose job a generation, which reads the notebook for one training's compute, "

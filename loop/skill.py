@@ -13,11 +13,10 @@ from configs.errors import BadInput
 from configs.history import History
 from configs.recipe import grid
 from configs.records import JobCount, Proposal
-from loop.ask import seen, show
+from loop.ask import seen, show, trials_of
 from loop.measure import proposed, replicate
 from loop.plan import change
 from loop.propose import CELLS
-from sandbox.budget import look
 
 if TYPE_CHECKING:
     from loop.cycle import Campaign
@@ -37,7 +36,7 @@ def skill(c: Campaign, place: int, cell: str) -> None:
         name = _plan(c, place, index, asked, lines)
         if name and c.allowed(name):
             c.admit(name)
-            look(c.running.ledger, "gate", name)
+            c.look("gate", name)
             replicate(c.running, name, 0, "gate", c.cpu)
             replicate(c.running, name, 0, "gate", c.cpu, champion=True)
 
@@ -49,7 +48,7 @@ def _asked(c: Campaign, place: int, cell: str) -> str:
         return known
     count, base = c.running.config.study.skill_proposals, c.plan(c.champions()[0])
     parent = c.champions()[0 if CELLS[cell].weights == "first" else -1]
-    best, shown = c.plan(parent), tuple(seen(c, CELLS[cell].history).values())
+    best, shown = c.plan(parent), tuple(seen(c, trials_of(c), CELLS[cell].history).values())
     name = c.record((place, 0), "propose", parent, best.recipe, "propose", best.recipe, best.bundle, (best.bundle, best.recipe),
                     Proposal(hypothesis=f"measures skill, cell {cell}: {count} proposals on the baseline", knobs={}),
                     notebook=c.notebook(CELLS[cell].history), jobs=JOBS)  # fmt: skip
