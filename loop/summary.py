@@ -130,7 +130,7 @@ def champion(facts: Facts, objective: Objective) -> str:
     sign = 1 if objective.direction == "up" else -1
 
     def rank(name: str) -> tuple[float, int]:
-        value = _feedback(facts, name, objective)
+        value = feedback(facts, name, objective)
         return (-math.inf if value is None else sign * value), facts.plans[name].generation
 
     return max(last, key=rank, default="")
@@ -147,7 +147,7 @@ def arm(facts: Facts, campaign: tuple[str, int], config: Config) -> dict[str, An
         "champion": names[-1],
         "computable": computable(config.task.name, facts.plans[names[-1]], facts.plans),
         "accepted": len(names) - 1,
-        "feedback": {"baseline": _feedback(facts, names[0], objective), "champion": _feedback(facts, names[-1], objective)},
+        "feedback": {"baseline": feedback(facts, names[0], objective), "champion": feedback(facts, names[-1], objective)},
         "skill": _skill(facts, campaign, objective),
         "gate": None if verdict is None else {"gain": verdict.gain, "low": verdict.low, "high": verdict.high,
                                               "level": verdict.level, "answer": verdict.answer},
@@ -178,7 +178,7 @@ def row(facts: Facts, name: str, plan: Plan, config: Config) -> dict[str, Any]:
     elif not any(issued == name for issued, _, _ in facts.grants):
         answer = "waiting"
     return {"id": name, "purpose": plan.purpose, "change": {"class": plan.change_class, "knobs": plan.changed},
-            "computable": computable(config.task.name, plan, facts.plans), "verdict": answer, "shown": _feedback(facts, name, config.objective),
+            "computable": computable(config.task.name, plan, facts.plans), "verdict": answer, "shown": feedback(facts, name, config.objective),
             "hidden": verdict.hidden if verdict else None,
             "scores": shown(facts, name, config.objective), "failures": list(facts.failures.get(name, []))}  # fmt: skip
 
@@ -186,7 +186,7 @@ def row(facts: Facts, name: str, plan: Plan, config: Config) -> dict[str, Any]:
 def shown(facts: Facts, name: str, objective: Objective, final: bool = False) -> dict[str, Any]:
     """Return the scores of a plan that may be shown, by split and metric: rounded feedback; gate only from a closing look."""
     result: dict[str, Any] = {}
-    if (value := _feedback(facts, name, objective)) is not None:
+    if (value := feedback(facts, name, objective)) is not None:
         result["feedback"] = {objective.metric: value}
     if final:
         for other, plan in facts.plans.items():
@@ -210,7 +210,8 @@ def _closing(facts: Facts, name: str, role: str, objective: Objective) -> dict[s
     return {**kept, "slices": {n: v for n, v in parts.items() if math.isfinite(v)}, "replicates": len(found)}
 
 
-def _feedback(facts: Facts, name: str, objective: Objective) -> float | None:
+def feedback(facts: Facts, name: str, objective: Objective) -> float | None:
+    """Return a plan's score on feedback, rounded as people are shown it; None without one."""
     scores = facts.scores.get((name, "predict", 0))
     if scores is None or scores.split != "feedback":
         return None

@@ -1,0 +1,232 @@
+"""The report's figures: a table's rows as inline SVG, text as text, colours that follow the page's light or dark.
+
+Arms differ in colour, marker and line style together, so that none is told by colour alone (palette: Okabe and Ito 2008).
+"""
+
+import io
+import itertools
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from configs.study import START
+from evals.closure import STAGES, WITHHELD
+from evals.loss import FATES, RUNGS
+from loop.report.shape import Table
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
+LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))
+DOTS = 1500
+"""Trials that are drawn; of more every k-th."""
+LANES = 10
+"""Campaigns in a lineage; of more the first repeat of each arm."""
+Rows = Sequence[tuple[Any, ...]]
+
+
+def draw(tables: Sequence[Table], metric: str = "score") -> str:
+    """Return a figure of the first table as SVG, or nothing where it has nothing to show; a second table holds its trials."""
+    name, rows = tables[0].name, tables[0].rows
+    made = FIGURES[name](rows, *(one.rows for one in tables[1:]), metric) if name == "scores" else FIGURES[name](rows)
+    return "" if made is None else _svg(made, name)
+
+
+def _scores(rows: Rows, trials: Rows, metric: str) -> Any:
+    if not rows and not trials:
+        return None
+    figure, axis = _figure()
+    arms = sorted({r[0] for r in (*rows, *trials)})
+    step = -(-len(trials) // DOTS) or 1
+    for at, arm in enumerate(arms):
+        mine = [r for r in trials if r[0] == arm][::step]
+        axis.plot([r[2] + _beside(at, arms) for r in mine], [r[3] for r in mine], MARKERS[at % 10], color=_colour(at), alpha=0.35, markersize=3,
+                  markeredgewidth=0, label=f"{arm}: trials" if arm == START else None)  # fmt: skip
+        _line(axis, at, arms, [(r[1], *r[2:5]) for r in rows if r[0] == arm], f"{arm}: champion")
+    axis.set(xlabel="generation", ylabel=f"{metric.replace('_', ' ')} on feedback")
+    values = [r[3] for r in trials] + [r[2] for r in rows]
+    if values and 0 <= min(values) and max(values) <= 1:
+        axis.set_ylim(-0.03, 1.03)
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    return _legend(figure, axis)
+
+
+def _gains(rows: Rows) -> Any:
+    figure, axis = _figure()
+    arms = sorted({r[0] for r in rows})
+    for at, arm in enumerate(arms):
+        _line(axis, at, [arm], [(0.0, 0.0, None, None), *(r[1:5] for r in rows if r[0] == arm)], arm)
+    axis.axhline(0, color="#808080", linewidth=0.8)
+    axis.set(xlabel="planned compute, CPU-seconds", ylabel="verified gain, log-odds")
+    return _legend(figure, axis)
+
+
+def _line(axis: Any, at: int, arms: Sequence[str], points: Rows, label: str) -> None:
+    """Draw (x, mean, low, high) as a line with its intervals."""
+    if not points:
+        return
+    x = [p[0] + _beside(at, arms) for p in points]
+    axis.plot(x, [p[1] for p in points], color=_colour(at), marker=MARKERS[at % 10], linestyle=LINES[at % 6], markersize=5, linewidth=1.6, label=label)
+    for place, p in zip(x, points, strict=True):
+        if p[2] is not None and p[3] is not None:
+            axis.plot([place, place], [p[2], p[3]], color=_colour(at), linewidth=1, solid_capstyle="butt")
+
+
+def _burn(rows: Rows) -> Any:
+    figure, axis = _figure(2.6)
+    for at, (run, mine) in enumerate(itertools.groupby(rows, key=lambda r: r[0])):
+        line = [r[1:] for r in mine]
+        axis.plot(*zip(*line, strict=True), color=_colour(at), linestyle=LINES[at % 6], label=run)
+    axis.set(xlabel="ledger entry", ylabel="CPU-seconds left", ylim=(0, None))
+    return _legend(figure, axis) if len({r[0] for r in rows}) > 1 else figure
+
+
+def _lineage(rows: Rows) -> Any:
+    lanes = list(dict.fromkeys((r[0], r[1]) for r in rows))
+    if len(lanes) > LANES:
+        lanes = list({arm: (arm, repeat) for arm, repeat in reversed(lanes)}.values())[::-1][:LANES]
+    figure, axis = _figure(0.9 + 0.62 * len(lanes))
+    for lane, key in enumerate(lanes):
+        mine = [r for r in rows if (r[0], r[1]) == key]
+        _tree(axis, lane, mine)
+    axis.set(xlabel="generation", yticks=range(len(lanes)), yticklabels=[f"{arm}, {repeat}" for arm, repeat in lanes], ylim=(len(lanes) - 0.4, -0.6))
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.spines["left"].set_visible(False)
+    axis.tick_params(axis="y", length=0)
+    for kind, style in NODES.items():
+        axis.plot([], [], linestyle="", label=kind, **style)
+    return _legend(figure, axis, columns=4)
+
+
+NODES: dict[str, dict[str, Any]] = {
+    "accepted": {"marker": "o", "color": COLOURS[0], "markersize": 6},
+    "confirmed, not accepted": {"marker": "s", "color": COLOURS[1], "markersize": 4, "fillstyle": "none"},
+    "ended before": {"marker": ".", "color": "#808080", "markersize": 3},
+}
+
+
+def _node(fate: str) -> str:
+    return {"baseline": "accepted", "accepted": "accepted", "no effect": "confirmed, not accepted", "inconclusive": "confirmed, not accepted",
+            "over budget": "confirmed, not accepted", "accepted, not promoted": "confirmed, not accepted"}.get(fate, "ended before")  # fmt: skip
+
+
+def _tree(axis: Any, lane: int, rows: Rows) -> None:
+    """Draw one campaign: champions on the lane, what was tried fanned out below it, each tied to its parent."""
+    at: dict[str, tuple[float, float]] = {}
+    for generation, group in itertools.groupby(sorted(rows, key=lambda r: (r[2], _node(r[5]) != "accepted")), key=lambda r: r[2]):
+        found = list(group)
+        low = [r for r in found if _node(r[5]) != "accepted"]
+        for r in found:
+            at[r[3]] = (generation, lane if _node(r[5]) == "accepted" else lane + 0.16 + 0.42 * (low.index(r) + 1) / (len(low) + 1))
+    for r in rows:
+        if r[4] in at:
+            (x0, y0), (x1, y1), kept = at[r[4]], at[r[3]], _node(r[5]) == "accepted"
+            axis.plot([x0, x1], [y0, y1], color=COLOURS[0] if kept else "#808080", linewidth=1.8 if kept else 0.4, alpha=1 if kept else 0.6, zorder=1)
+    for kind, style in NODES.items():
+        places = [at[r[3]] for r in rows if _node(r[5]) == kind]
+        if places:
+            axis.plot(*zip(*places, strict=True), linestyle="", zorder=2, **style)
+
+
+def _funnel(rows: Rows) -> Any:
+    return _dots([(r[0], r[1], r[3], None, None) for r in rows if r[2]], FATES, "share of the arm's proposals", (-0.03, 1.03))
+
+
+def _rungs(rows: Rows) -> Any:
+    return _dots([(r[0], r[1], *r[2:5]) for r in rows], RUNGS, "gain, the objective's unit", None)
+
+
+def _automation(rows: Rows) -> Any:
+    return _dots([(r[0], r[1], *r[2:5]) for r in rows], (*STAGES, *WITHHELD), "1 - share of compute that people released", (-0.03, 1.03))
+
+
+def _dots(rows: Rows, names: Sequence[str], label: str, limits: tuple[float, float] | None) -> Any:
+    """Draw (arm, name, value, low, high) as dots on one line a name, arms beside one another."""
+    shown = [r for r in rows if r[2] is not None]
+    if not shown:
+        return None
+    arms, found = list(dict.fromkeys(r[0] for r in shown)), [n for n in names if any(r[1] == n for r in shown)]
+    figure, axis = _figure(0.9 + len(found) * (0.16 + 0.09 * len(arms)))
+    for at, arm in enumerate(arms):
+        mine = [r for r in shown if r[0] == arm]
+        y = [found.index(r[1]) + 0.7 * ((at + 0.5) / len(arms) - 0.5) for r in mine]
+        for place, r in zip(y, mine, strict=True):
+            if r[3] is not None and r[4] is not None:
+                axis.plot([r[3], r[4]], [place, place], color=_colour(at), linewidth=1.2, solid_capstyle="butt")
+        axis.plot([r[2] for r in mine], y, MARKERS[at % 10], color=_colour(at), markersize=4.5, label=arm)
+    for line in range(len(found) - 1):
+        axis.axhline(line + 0.5, color="#808080", linewidth=0.3)
+    axis.set(xlabel=label, yticks=range(len(found)), yticklabels=found, ylim=(len(found) - 0.5, -0.5), xlim=limits)
+    axis.tick_params(axis="y", length=0)
+    if limits is None:
+        axis.axvline(0, color="#808080", linewidth=0.8)
+    return _legend(figure, axis)
+
+
+def _calibration(rows: Rows) -> Any:
+    figure, axis = _figure(3.4)
+    ends = [f(v for r in rows for v in r[2:4]) for f in (min, max)]
+    for at, arm in enumerate(sorted({r[0] for r in rows})):
+        mine = [r for r in rows if r[0] == arm]
+        axis.plot([r[2] for r in mine], [r[3] for r in mine], MARKERS[at % 10], color=_colour(at), alpha=0.8, markersize=5, label=arm)
+    axis.plot(ends, ends, "--", color="#808080", linewidth=1, label="promised = verified")
+    axis.set(xlabel="promised gain, the objective's unit", ylabel="verified gain")
+    return _legend(figure, axis)
+
+
+FIGURES: dict[str, Callable[..., Any]] = {
+    "scores": _scores, "gains": _gains, "lineage": _lineage, "burn": _burn, "funnel": _funnel, "rungs": _rungs, "automation": _automation,
+    "calibration": _calibration,
+}  # fmt: skip
+"""Table -> how it is drawn."""
+
+
+def _colour(at: int) -> str:
+    return COLOURS[at % len(COLOURS)]
+
+
+def _beside(at: int, arms: Sequence[str]) -> float:
+    """Return how far an arm's points stand beside the generation's number, so that none covers another."""
+    return 0.36 * ((at + 0.5) / len(arms) - 0.5) if len(arms) > 1 else 0.0
+
+
+def _figure(height: float = 3.0) -> Any:
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams.update({"svg.hashsalt": "heirloop", "svg.fonttype": "none", "axes.spines.top": False, "axes.spines.right": False, "font.size": 9,
+                                "path.simplify": True})  # fmt: skip
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(figsize=(5.6, height), constrained_layout=True)
+
+
+def _legend(figure: Any, axis: Any, columns: int = 3) -> Any:
+    """Put the legend below the axes, where it covers nothing."""
+    handles, labels = axis.get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=8, frameon=False)
+    return figure
+
+
+def _svg(figure: Any, name: str) -> str:
+    import matplotlib.pyplot as plt
+
+    out = io.StringIO()
+    figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    plt.close(figure)
+    text = out.getvalue()[out.getvalue().index("<svg") :]
+    for pattern, to in SVG:
+        text = pattern.sub(to, text)
+    return text.replace("<svg ", f'<svg role="img" class="{name}" ', 1)
+
+
+SVG: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"<metadata>.*?</metadata>\s*", re.DOTALL), ""),
+    (re.compile(r"<!--.*?-->\s*", re.DOTALL), ""),
+    (re.compile(r'<g id="[a-z]\w*?_\w*">'), "<g>"),
+    (re.compile(r"\n\s*"), "\n"),
+    (re.compile(r"#000000"), "currentColor"),
+    (re.compile(r"(#[0-9a-f]{6})\b(?=[;\"'])"), lambda found: f"var(--{found[1][1:]}, {found[1]})"),  # type: ignore[arg-type]
+    (re.compile(r"font: ([\d.]+)px [^;\"]*"), r"font: \1px system-ui, sans-serif"),
+)
+"""What makes a figure small and lets it follow the page: no names that repeat, no comments, colours by the page's own names."""
