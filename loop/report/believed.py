@@ -9,11 +9,11 @@ from loop.report.shape import Line, Table, table
 from loop.report.study import Told
 
 MISSING: dict[str, str] = {
-    "cannot tell": "cannot tell: the interval holds the neutral value or is unbounded, there are fewer than 10 repeats, or a score is at its ceiling",
-    "not measured": "not measured: the twin, the rung or the reference is missing",
-    "not exercised": "not exercised: the stage had no events, or a half of the study no accept",
-    "undefined": "undefined: the denominator is no proven gain",
-    "not evaluable": "not evaluable: a part was not exercised",
+    "cannot tell": "the interval holds the neutral value or is unbounded, there are fewer than 10 repeats, or a score is at its ceiling",
+    "not measured": "the twin, the rung or the reference is missing",
+    "not exercised": "the stage had no events, or a half of the study no accept",
+    "undefined": "the denominator is no proven gain",
+    "not evaluable": "a part was not exercised",
 }  # fmt: skip
 """Word -> what it says, as docs/instruments.md has it."""
 TABLED = ("automation", "stages", "funnel", "promise", "beside")
@@ -26,13 +26,22 @@ def believed(told: Told, index: Index, name: str) -> tuple[tuple[list[Line], lis
     holds = [one for one in figures if one[1][5] in ("", "at least", "above", "below")]
     fails = [one for one in figures if one not in holds]
     yes, no = list(_holds(told, index)), list(_fails(told, index))
-    for word, text in MISSING.items():
-        named = [what for what, row, _ in fails if row[5] == word]
-        no += [Line(text=f"{text[0].upper()}{text[1:]}: {'; '.join(named)}.", ledger=index.of("study"))] if named else []
+    no += [Line(text=f"{word}: {text}.") for word, text in MISSING.items() if any(row[5] == word for _, row, _ in fails)]
     if not yes and not holds:
         yes = [Line(text="Nothing: no figure of this study has an interval that decides anything.", ledger=index.of("study"))]
-    made = [table("figures", [(what, *row) for what, row, _ in part], [at for _, _, at in part], name) for part in (holds, fails)]
-    return (yes, made[:1]), (no, made[1:])
+    made = [table("figures", [(what, *row) for what, row, _ in part if row[0] is not None or row[1] is not None],
+                  [at for _, row, at in part if row[0] is not None or row[1] is not None], name) for part in (holds, fails)]  # fmt: skip
+    return (yes, made[:1]), (no, [made[1], table("missing", _bare(told, fails), "", name)])
+
+
+def _bare(told: Told, fails: list[tuple[str, tuple[Any, ...], str]]) -> Iterator[tuple[str, str, str]]:
+    """Yield (figure, word, arms) of figures that have neither value nor bound."""
+    found, arms = dict[tuple[str, str], list[str]](), told.figures["arms"]
+    for what, row, _ in fails:
+        if row[0] is None and row[1] is None:
+            arm, _, part = what.partition(", ")
+            found.setdefault((part, row[5]) if arm in arms and part else (what, row[5]), []).append(arm)
+    yield from ((part, word, "all arms" if len(of) == len(arms) > 1 else ", ".join(of) if of[0] in arms else "the study") for (part, word), of in found.items())
 
 
 def _figures(found: dict[str, Any], at: str = "") -> Iterator[tuple[str, dict[str, Any]]]:

@@ -24,25 +24,30 @@ LANES = 10
 Rows = Sequence[tuple[Any, ...]]
 
 
-def draw(tables: Sequence[Table], metric: str = "score") -> str:
+def draw(tables: Sequence[Table]) -> str:
     """Return a figure of the first table as SVG, or nothing where it has nothing to show; a second table holds its trials."""
-    name, rows = tables[0].name, tables[0].rows
-    made = FIGURES[name](rows, *(one.rows for one in tables[1:]), metric) if name == "scores" else FIGURES[name](rows)
-    return "" if made is None else _svg(made, name)
+    first = tables[0]
+    made = FIGURES[first.name](first.unit.replace("_", " "), *(one.rows for one in tables))
+    return "" if made is None else _svg(made, first.name)
 
 
-def _scores(rows: Rows, trials: Rows, metric: str) -> Any:
+def _arms(*tables: Rows) -> list[str]:
+    """Return the arms in the order of their colours, which is the same in every figure: by name, the common start and what stands beside last."""
+    return sorted({r[0] for rows in tables for r in rows}, key=lambda arm: (arm.startswith("beside: "), arm == START, arm))
+
+
+def _scores(unit: str, rows: Rows, trials: Rows = ()) -> Any:
     if not rows and not trials:
         return None
     figure, axis = _figure()
-    arms = sorted({r[0] for r in (*rows, *trials)})
+    arms = _arms(rows, trials)
     step = -(-len(trials) // DOTS) or 1
     for at, arm in enumerate(arms):
         mine = [r for r in trials if r[0] == arm][::step]
         axis.plot([r[2] + _beside(at, arms) for r in mine], [r[3] for r in mine], MARKERS[at % 10], color=_colour(at), alpha=0.35, markersize=3,
                   markeredgewidth=0, label=f"{arm}: trials" if arm == START else None)  # fmt: skip
         _line(axis, at, arms, [(r[1], *r[2:5]) for r in rows if r[0] == arm], f"{arm}: champion")
-    axis.set(xlabel="generation", ylabel=f"{metric.replace('_', ' ')} on feedback")
+    axis.set(xlabel="generation", ylabel=f"{unit} on feedback")
     values = [r[3] for r in trials] + [r[2] for r in rows]
     if values and 0 <= min(values) and max(values) <= 1:
         axis.set_ylim(-0.03, 1.03)
@@ -50,13 +55,12 @@ def _scores(rows: Rows, trials: Rows, metric: str) -> Any:
     return _legend(figure, axis)
 
 
-def _gains(rows: Rows) -> Any:
+def _gains(unit: str, rows: Rows) -> Any:
     figure, axis = _figure()
-    arms = sorted({r[0] for r in rows})
-    for at, arm in enumerate(arms):
+    for at, arm in enumerate(_arms(rows)):
         _line(axis, at, [arm], [(0.0, 0.0, None, None), *(r[1:5] for r in rows if r[0] == arm)], arm)
     axis.axhline(0, color="#808080", linewidth=0.8)
-    axis.set(xlabel="planned compute, CPU-seconds", ylabel="verified gain, log-odds")
+    axis.set(xlabel="planned compute, CPU-seconds", ylabel=f"verified gain, {unit}")
     return _legend(figure, axis)
 
 
@@ -71,7 +75,7 @@ def _line(axis: Any, at: int, arms: Sequence[str], points: Rows, label: str) -> 
             axis.plot([place, place], [p[2], p[3]], color=_colour(at), linewidth=1, solid_capstyle="butt")
 
 
-def _burn(rows: Rows) -> Any:
+def _burn(_unit: str, rows: Rows) -> Any:
     figure, axis = _figure(2.6)
     for at, (run, mine) in enumerate(itertools.groupby(rows, key=lambda r: r[0])):
         line = [r[1:] for r in mine]
@@ -80,7 +84,7 @@ def _burn(rows: Rows) -> Any:
     return _legend(figure, axis) if len({r[0] for r in rows}) > 1 else figure
 
 
-def _lineage(rows: Rows) -> Any:
+def _lineage(_unit: str, rows: Rows) -> Any:
     lanes = list(dict.fromkeys((r[0], r[1]) for r in rows))
     if len(lanes) > LANES:
         lanes = list({arm: (arm, repeat) for arm, repeat in reversed(lanes)}.values())[::-1][:LANES]
@@ -88,7 +92,7 @@ def _lineage(rows: Rows) -> Any:
     for lane, key in enumerate(lanes):
         mine = [r for r in rows if (r[0], r[1]) == key]
         _tree(axis, lane, mine)
-    axis.set(xlabel="generation", yticks=range(len(lanes)), yticklabels=[f"{arm}, {repeat}" for arm, repeat in lanes], ylim=(len(lanes) - 0.4, -0.6))
+    axis.set(xlabel="generation", yticks=range(len(lanes)), yticklabels=[f"{arm}, {repeat}" if len({r for _, r in lanes}) > 1 else arm for arm, repeat in lanes], ylim=(len(lanes) - 0.4, -0.6))
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.spines["left"].set_visible(False)
     axis.tick_params(axis="y", length=0)
@@ -127,15 +131,15 @@ def _tree(axis: Any, lane: int, rows: Rows) -> None:
             axis.plot(*zip(*places, strict=True), linestyle="", zorder=2, **style)
 
 
-def _funnel(rows: Rows) -> Any:
+def _funnel(_unit: str, rows: Rows) -> Any:
     return _dots([(r[0], r[1], r[3], None, None) for r in rows if r[2]], FATES, "share of the arm's proposals", (-0.03, 1.03))
 
 
-def _rungs(rows: Rows) -> Any:
-    return _dots([(r[0], r[1], *r[2:5]) for r in rows], RUNGS, "gain, the objective's unit", None)
+def _rungs(unit: str, rows: Rows) -> Any:
+    return _dots([(r[0], r[1], *r[2:5]) for r in rows], RUNGS, f"gain, {unit}", None)
 
 
-def _automation(rows: Rows) -> Any:
+def _automation(_unit: str, rows: Rows) -> Any:
     return _dots([(r[0], r[1], *r[2:5]) for r in rows], (*STAGES, *WITHHELD), "1 - share of compute that people released", (-0.03, 1.03))
 
 
@@ -144,8 +148,8 @@ def _dots(rows: Rows, names: Sequence[str], label: str, limits: tuple[float, flo
     shown = [r for r in rows if r[2] is not None]
     if not shown:
         return None
-    arms, found = list(dict.fromkeys(r[0] for r in shown)), [n for n in names if any(r[1] == n for r in shown)]
-    figure, axis = _figure(0.9 + len(found) * (0.16 + 0.09 * len(arms)))
+    arms, found = _arms(shown), [n for n in names if any(r[1] == n for r in shown)]
+    figure, axis = _figure(0.9 + len(found) * (0.14 + 0.055 * len(arms)))
     for at, arm in enumerate(arms):
         mine = [r for r in shown if r[0] == arm]
         y = [found.index(r[1]) + 0.7 * ((at + 0.5) / len(arms) - 0.5) for r in mine]
@@ -162,14 +166,14 @@ def _dots(rows: Rows, names: Sequence[str], label: str, limits: tuple[float, flo
     return _legend(figure, axis)
 
 
-def _calibration(rows: Rows) -> Any:
+def _calibration(unit: str, rows: Rows) -> Any:
     figure, axis = _figure(3.4)
     ends = [f(v for r in rows for v in r[2:4]) for f in (min, max)]
-    for at, arm in enumerate(sorted({r[0] for r in rows})):
+    for at, arm in enumerate(_arms(rows)):
         mine = [r for r in rows if r[0] == arm]
         axis.plot([r[2] for r in mine], [r[3] for r in mine], MARKERS[at % 10], color=_colour(at), alpha=0.8, markersize=5, label=arm)
     axis.plot(ends, ends, "--", color="#808080", linewidth=1, label="promised = verified")
-    axis.set(xlabel="promised gain, the objective's unit", ylabel="verified gain")
+    axis.set(xlabel=f"promised gain, {unit}", ylabel="verified gain")
     return _legend(figure, axis)
 
 

@@ -28,26 +28,36 @@ def happened(told: Told, index: Index, name: str) -> tuple[list[Line], list[Tabl
     if not told.closed:
         lines.append(Line(text="The study has not ended: of the held-out data only rounded feedback scores are told.", ledger=index.of("study"), warn=True))
 
-    def by_arm(what: str, rows: Rows, of: str) -> Table:
+    def by_arm(what: str, rows: Rows, of: str, unit: str = "") -> Table:
         kept = list(rows)
-        return table(what, kept, [index.of(f"{of} of {row[0]}") for row in kept], name)
+        return table(what, kept, [index.of(f"{of} of {row[0]}") for row in kept], name, unit=unit)
+
+    goal, told_in = told.config.objective, unit(told)
 
     return lines, [
-        by_arm("arms", _campaigns(told), "verdicts"), by_arm("scores", _scores(told), "scores"), by_arm("trials", _trials(told), "scores"),
-        by_arm("gains", _gains(told), "verdicts"), _closing(told, index, name), _lineage(told, index, name), _burn(told, index, name),
+        by_arm("arms", _campaigns(told), "verdicts"), by_arm("scores", _scores(told), "scores", goal.metric),
+        by_arm("trials", _trials(told), "scores", goal.metric),
+        by_arm("gains", _gains(told), "verdicts", "log-odds" if METRICS[goal.metric].share else told_in), _closing(told, index, name), _lineage(told, index, name), _burn(told, index, name),
         _accounts(told, index, name), by_arm("funnel", _listed(told, "funnel", ("fate", "plans", "share", "cpu_seconds")), "plans"),
-        by_arm("promise", _named(told, "promise", lambda one: bool(one["value"] or one["low"] or one["high"])), "plans"),
-        by_arm("rungs", _rungs(told), "verdicts"), by_arm("retention", _named(told, "retention"), "verdicts"),
+        by_arm("promise", _named(told, "promise", lambda one: bool(one["value"] or one["low"] or one["high"])), "plans", told_in),
+        by_arm("rungs", _rungs(told), "verdicts", told_in), by_arm("retention", _named(told, "retention"), "verdicts"),
         by_arm("automation", _automation(told), "decisions"),
-        by_arm("stages", _listed(told, "stages", ("stage", "who", "controlled by")), "decisions"),
-        by_arm("efficiency", _named(told, "efficiency"), "plans"), by_arm("calibration", _promised(told), "verdicts"),
+        by_arm("stages", _stages(told), "decisions"),
+        by_arm("efficiency", _named(told, "efficiency"), "plans"), by_arm("calibration", _promised(told), "verdicts", told_in),
         *oversight(told, index, name), *_looks(told, index, name), incidents(told, index, name), _plans(told, index, name),
     ]  # fmt: skip
 
 
+def unit(told: Read) -> str:
+    """Return the objective's unit in words."""
+    goal = told.config.objective
+    return f"log-odds of {goal.metric}" if goal.scale == "log_odds" else goal.metric
+
+
 def live(told: Read, what: str) -> list[Table]:
     """Return the tables of figure `scores` or `burn` of a run that goes on."""
-    return [_burn(told, None, "")] if what == "burn" else [table("scores", _scores(told), ""), table("trials", _trials(told), "")]
+    metric = told.config.objective.metric
+    return [_burn(told, None, "")] if what == "burn" else [table("scores", _scores(told), "", unit=metric), table("trials", _trials(told), "", unit=metric)]
 
 
 def interval(one: Mapping[str, Any] | Figure) -> tuple[Any, ...]:
@@ -67,6 +77,11 @@ def _pace(told: Told) -> str:
 
 def _listed(told: Told, what: str, keys: tuple[str, ...]) -> Iterator[tuple[Any, ...]]:
     yield from ((arm, *(row[k] for k in keys)) for arm, found in told.figures["arms"].items() for row in found[what])
+
+
+def _stages(told: Told) -> Iterator[tuple[Any, ...]]:
+    yield from _listed(told, "stages", ("stage", "who", "controlled by"))
+    yield from ((arm, "stage of development", found["stage"], "") for arm, found in told.figures["arms"].items())
 
 
 def _named(told: Told, what: str, keep: Callable[[Any], bool] = lambda one: True) -> Iterator[tuple[Any, ...]]:
@@ -107,7 +122,7 @@ def _scores(told: Read) -> Iterator[tuple[Any, ...]]:
     last: dict[tuple[int, str, int], int] = {}
     for at, run in enumerate(told.runs):
         for arm, repeat, generation, _ in run.facts.at:
-            last[at, arm, repeat] = max(generation, last.get((at, arm, repeat), 0))
+            last[at, arm, repeat] = min(max(generation, last.get((at, arm, repeat), 0)), run.config.study.generations)
     for at, run, arm, repeat in _each(told):
         facts, best = run.facts, None
         then = {facts.plans[plan].generation: feedback(facts, plan, run.config.objective) for plan in facts.champions[arm, repeat]}

@@ -50,4 +50,4 @@ def _write(found: Report, folder: Path) -> None:
 
 def figure(ledger: Ledger, facts: Facts, told: dict[str, Any], name: str) -> str:
     """Return the figure `scores` or `burn` of a run that goes on, as SVG; `told` is its summary."""
-    return draw(live(study.live(ledger, facts, told), name), told["objective"]["metric"])
+    return draw(live(study.live(ledger, facts, told), name))

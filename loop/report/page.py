@@ -15,7 +15,7 @@ ROWS = 300
 """Rows of a table on the page; report.json holds all."""
 CSV_ROWS = 3000
 """Rows of a figure's CSV on the page."""
-FOLDED = frozenset({"accounts", "signed", "plans", "promise", "efficiency", "stages", "closing", "figures"})
+FOLDED = frozenset({"accounts", "signed", "plans", "promise", "efficiency", "stages", "retention", "task", "missing", "deviations", "arms", "incidents"})
 """Tables that stand folded where they are long."""
 STYLE = """:root{--fg:#1a1a1a;--bg:#fff;--line:#d5d5d5;--dim:#595959;--warn:#fff4d6;--link:#0b5394}
 @media (prefers-color-scheme:dark){:root{--fg:#e6e6e6;--bg:#16181c;--line:#3a3d44;--dim:#a8a8a8;--warn:#43381a;--link:#8ab4f8;
@@ -25,7 +25,7 @@ h1{line-height:1.2;overflow-wrap:anywhere}h2{margin-top:2.5rem;border-bottom:2px
 p{overflow-wrap:anywhere}a{color:var(--link)}td a,p a.l{color:inherit;text-decoration:underline dotted;text-underline-offset:3px}
 .wide{overflow-x:auto;margin:.5rem 0}table{border-collapse:collapse;font-size:.9rem}
 td,th{padding:.25rem .6rem .25rem 0;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
-th{font-weight:600;color:var(--dim)}td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}td{overflow-wrap:anywhere;min-width:3rem;max-width:28rem}
+th{font-weight:600;color:var(--dim)}td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}td{overflow-wrap:break-word;max-width:28rem}p a.l{font-size:.75em;color:var(--dim)}
 code,pre{font-size:.85em;overflow-wrap:anywhere}pre{white-space:pre-wrap;border-left:3px solid var(--line);padding-left:.7rem}
 svg{display:block;width:100%;max-width:42rem;height:auto}.warn{background:var(--warn);padding:.5rem .8rem;border-radius:4px}
 .note{color:var(--dim);font-size:.9rem;margin:.3rem 0}summary{cursor:pointer;margin:.4rem 0}nav a{margin-right:1rem;white-space:nowrap}
@@ -36,7 +36,7 @@ svg{display:block;width:100%;max-width:42rem;height:auto}.warn{background:var(--
 def page(report: Report) -> str:
     """Return a report as one HTML page."""
     named = [one for one in report.sections if one.lines or one.tables]
-    links = "".join(f"<a href='#{one.name}'>{SECTIONS[one.name]}</a>" for one in named) + "<a href='#ledger'>Ledger entries</a>"
+    links = " ".join(f"<a href='#{one.name}'>{SECTIONS[one.name]}</a>" for one in named) + " <a href='#ledger'>Ledger entries</a>"
     return "\n".join([
         head(f"Heirloop: {report.title}", STYLE), f"<h1>{e(report.title)}</h1><nav>{links}</nav>", *(_section(one) for one in named),
         "<h2 id=ledger>Ledger entries</h2><p class=note>What each number rests on: entries of the ledger by sequence, kind and the start of their hash. "
@@ -81,8 +81,7 @@ def _table(one: Table, trials: Table | None = None) -> str:
         return title + note + "".join(f"<p>{e(field)}: {e(path)}, pinned as <code>{e(pin)}</code></p><pre>{e(code, True)}</pre>" for field, path, pin, code in one.rows)
     if one.name in FIGURES and (made := draw([one, trials] if trials else [one])):
         words = {r[-1] for r in one.rows if r[-1] and isinstance(r[-1], str)} if one.columns[-1] == "reads" else set()
-        rows = _rows(one) if words or one.name == "funnel" else ""
-        more = f"<details><summary>Table</summary>{rows}</details>" if rows else ""
+        more = f"<details><summary>Table</summary>{_rows(one)}</details>" if words or one.name == "funnel" else ""
         return f"<figure style='margin:0'>{title}{made}{note}{more}{''.join(_csv(t) for t in (one, trials) if t)}</figure>"
     rows = _rows(one)
     folded = one.name in FOLDED and len(one.rows) > 12
@@ -92,13 +91,29 @@ def _table(one: Table, trials: Table | None = None) -> str:
 def _rows(one: Table) -> str:
     """Return rows as HTML: value, low and high in one cell; each number leads to the entries that it rests on."""
     heads, joined = list(one.columns), one.columns.index("low") - 1 if "low" in one.columns else None
-    rows = [(row, at) for row, at in zip(one.rows, one.ledger, strict=True)]
+    rows, only = _split(one)
     kept = _chosen(one, rows)
     if joined is not None:
         heads[joined : joined + 3] = [f"{'figure' if heads[joined] == 'value' else heads[joined]} (interval)"]
+    told = "".join(f"<p class=note>{e(text)}</p>" for text in only)
     body = "".join(f"<tr>{''.join(_cell(v, at) for v in _joined(row, joined))}</tr>" for row, at in kept)
     more = f"<p class=note>{len(kept)} of {len(rows)} rows; the others are in report.json.</p>" if len(kept) < len(rows) else ""
-    return f"<div class=wide><table><tr>{''.join(f'<th>{e(h)}</th>' for h in heads)}</tr>{body}</table></div>{more}"
+    return (f"<div class=wide><table><tr>{''.join(f'<th>{e(h)}</th>' for h in heads)}</tr>{body}</table></div>" if body else "") + more + told
+
+
+def _split(one: Table) -> tuple[list[tuple[tuple[Any, ...], str]], list[str]]:
+    """Return the rows that have a number, with their entries, and sentences that name the others by the word which stands for them."""
+    rows = list(zip(one.rows, one.ledger, strict=True))
+    if one.columns[-1] != "reads":
+        return rows, []
+    at, bare = one.columns.index("value"), dict[tuple[str, str], list[str]]()
+    for row, _ in rows:
+        if row[at] is None and row[at + 1] is None:
+            bare.setdefault((row[-1], row[at - 1]), []).append(row[0])
+    arms, words = len({row[0] for row in one.rows}), dict[str, list[str]]()
+    for (word, part), of in bare.items():
+        words.setdefault(word, []).append(part + ("" if at < 2 else " (all)" if len(of) == arms else f" ({', '.join(of)})"))
+    return [r for r in rows if r[0][at] is not None or r[0][at + 1] is not None], [f"{word}: {'; '.join(parts)}" for word, parts in words.items()]
 
 
 def _chosen(one: Table, rows: Sequence[tuple[tuple[Any, ...], str]]) -> Sequence[tuple[tuple[Any, ...], str]]:
@@ -155,8 +170,10 @@ def _evidence(report: Report) -> str:
     kept = [(name, one) for name, one in report.evidence.items() if not name.startswith("plan ")]
     plans = [(name, one) for name, one in report.evidence.items() if name.startswith("plan ")]
     used = set(_linked(report))
-    rows = "".join(_cited(name, one) for name, one in kept) + "".join(_cited(name, one) for name, one in plans if name in used)
-    return f"<dl>{rows}</dl>"
+    rows = f"<dl>{''.join(_cited(name, one) for name, one in kept)}</dl>"
+    if used:
+        rows += f"<details><summary>{len(used)} plans</summary><dl>{''.join(_cited(n, one) for n, one in plans if n in used)}</dl></details>"
+    return rows
 
 
 def _linked(report: Report) -> Iterable[str]:

@@ -47,12 +47,12 @@ TABLES: dict[str, Kind] = {
                    note="Line: the champion's score, mean over repeats, with its 95 % interval (none below 2 repeats). Dots: every trial. Scores rest "
                         "on one training each and are rounded; what is best among many is luckier than it is good."),
     "trials": Kind(title="Trials", columns=("arm", "repeat", "generation", "feedback")),
-    "gains": Kind(title="Verified gain at equal planned compute", columns=("arm", "planned CPU-seconds", "gain, log-odds", "low", "high", "repeats"),
+    "gains": Kind(title="Verified gain at equal planned compute", columns=("arm", "planned CPU-seconds", "gain", "low", "high", "repeats"),
                   figure=True, note="Gain on gate over the baseline, without the winner's curse; the last point is the closing look on fresh seeds. Bars: "
                   "95 % interval over repeats (none below 2)."),
     "closing": Kind(title="Closing look at gate", columns=("metric", "what it is", "baseline", "champion")),
     "lineage": Kind(title="Lineage", columns=("arm", "repeat", "generation", "plan", "parent", "fate", "feedback"), figure=True,
-                    note="Each line is a champion's descent; a dot that is filled was accepted, an open one was tried and ended there."),
+                    note="A line a campaign, from the baseline on: champions lie on the line, below it what was tried, tied to its parent."),
     "burn": Kind(title="Budget burn-down", columns=("run", "ledger entry", "CPU-seconds left"), figure=True, note="What the study's root account had left."),
     "accounts": Kind(title="Accounts", columns=("account", "CPU-seconds spent", "limit", "jobs", "limit of jobs")),
     "funnel": Kind(title="Funnel", columns=("arm", "fate", "plans", "share", "CPU-seconds"), figure=True,
@@ -60,7 +60,7 @@ TABLES: dict[str, Kind] = {
     "promise": Kind(title="Promise", columns=("arm", "part", *INTERVAL), note="A rejected plan's promise falls whole into its fate; an accepted one's "
                     "= over-claim + proxy gap + winner's curse + verified gain. Parts that are 0 in every repeat are left out. A plan that predicted "
                     "nothing stands with the mean gain of earlier generations."),
-    "rungs": Kind(title="Gain per rung", columns=("arm", "rung", "gain, the objective's unit", "low", "high", "repeats"), figure=True,
+    "rungs": Kind(title="Gain per rung", columns=("arm", "rung", "gain", "low", "high", "repeats"), figure=True,
                   note="Accepted gains on feedback and on gate, both selected on; then champion against baseline on fresh seeds (closing), and on sealed."),
     "retention": Kind(title="Retention", columns=("arm", "step", *INTERVAL), note="Share of the gain that the next rung still shows; loss = 1 - product."),
     "automation": Kind(title="Automation per stage", columns=("arm", "stage", *INTERVAL), figure=True, note="1 - the share of compute that people "
@@ -69,7 +69,7 @@ TABLES: dict[str, Kind] = {
     "efficiency": Kind(title="Efficiency", columns=("arm", "part", *INTERVAL), note="E = gain per accept x accepts per plan / CPU per plan; its change is "
                        "-(smaller + harder + costlier), noisier is a part of costlier."),
     "calibration": Kind(title="Promised against verified", columns=("arm", "plan", "promised", "verified"), figure=True,
-                        note="Accepted plans whose proposer predicted a gain, in the objective's unit. On the dashed line a promise is kept."),
+                        note="Accepted plans whose proposer predicted a gain. On the dashed line a promise is kept."),
     "decisions": Kind(title="Decisions by class", columns=("class", "mandate", "approval", "refused", "person", "external", "simulated", "unattended")),
     "oversight": Kind(title="Oversight", columns=("what", "measured")),
     "signed": Kind(title="Signed decisions", columns=("plan", "class", "answer", "reviewer", "kind", "seconds since asked", "seconds looked")),
@@ -81,6 +81,7 @@ TABLES: dict[str, Kind] = {
     "incidents": Kind(title="Incidents", columns=("id", "title", "kind", "severity", "detector", "detected at", "versions")),
     "plans": Kind(title="Plans", columns=("arm", "repeat", "generation", "plan", "change", "feedback", "verdict", "flag", "failures")),
     "figures": Kind(title="Figures", columns=("what", *INTERVAL)),
+    "missing": Kind(title="Figures that are only a word", columns=("figure", "reads", "of")),
     "deviations": Kind(title="Deviations from what was registered", columns=("when", "what", "who", "why")),
 }  # fmt: skip
 """Table -> its columns. The one list of them: report.json, the page and docs/report.md follow it."""
@@ -106,6 +107,8 @@ class Table:
     "a name of the table list"
     study: str = ""
     "the study that it is of, where the page tells of several"
+    unit: str = ""
+    "unit of the columns that are in the objective's unit; empty: none is"
     columns: tuple[str, ...]
     "names of the columns, with units"
     rows: tuple[tuple[Any, ...], ...]
@@ -158,10 +161,11 @@ class Report:
     "study -> what `heirloop instruments --json` prints (docs/instruments.md)"
 
 
-def table(name: str, rows: Iterable[Sequence[Any]], ledger: str | Iterable[str], study: str = "", columns: Sequence[str] = ()) -> Table:
+def table(name: str, rows: Iterable[Sequence[Any]], ledger: str | Iterable[str], study: str = "", columns: Sequence[str] = (),
+          unit: str = "") -> Table:  # fmt: skip
     """Return a table of the list; numbers that are not finite become null. `ledger`: one name for all rows, or one per row."""
     kept = tuple(tuple(None if isinstance(v, float) and not math.isfinite(v) else v for v in row) for row in rows)
     named = (ledger,) * len(kept) if isinstance(ledger, str) else tuple(ledger)
     heads = tuple(columns) or TABLES[name].columns
     assert len(named) == len(kept) and all(len(row) == len(heads) for row in kept), name
-    return Table(name=name, study=study, columns=heads, rows=kept, ledger=named)
+    return Table(name=name, study=study, unit=unit, columns=heads, rows=kept, ledger=named)

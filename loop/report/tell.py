@@ -56,7 +56,7 @@ def _sections(told: Told, index: Index, name: str) -> dict[str, tuple[list[Line]
 def _asked(told: Told, index: Index, name: str) -> tuple[list[Line], list[Table]]:
     root, config = index.of("study"), told.config
     shape = [(f"{group}.{f.name}", _short(getattr(part, f.name))) for group, part in (("study", config.study), ("task", config.task))
-             for f in fields(part) if f.name not in ("name", "seed", "cost", "baseline") and getattr(part, f.name) not in ("", ())]  # fmt: skip
+             for f in fields(part) if f.name not in ("name", "seed", "cost", "baseline") and (group == "study" or getattr(part, f.name) != f.default)]  # fmt: skip
     lines = [Line(text=one, ledger=root) for one in told.summaries[0]["objective"]["text"]]
     runs = [(told.name, folder.name, run.config.study.seed, _state(told, at), f"{s['tier']}{', proved ' + s['proved'] if s['proved'] else ', not proved'}",
              s["entries"], s["jobs"], round(s["wall_seconds"], 1), s["root"][:12])
@@ -81,7 +81,7 @@ def _budget(told: Told) -> Iterator[tuple[Any, ...]]:
 
 
 def _short(value: Any) -> Any:
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value) if isinstance(value, bool) else value
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else ("yes" if value else "no") if isinstance(value, bool) else value
 
 
 def _allowed(told: Told, index: Index, name: str) -> tuple[list[Line], list[Table]]:
@@ -119,7 +119,7 @@ def _methods(told: Told, index: Index, name: str) -> tuple[list[Line], list[Tabl
     spent = [{split: s["looks"][split] for split in ("feedback", "gate", "sealed")} for s in told.summaries]
     looks = "; ".join(f"{split} {sum(one[split]['spent'] for one in spent)} of {sum(one[split]['limit'] for one in spent)}" for split in spent[0])
     text = (
-        f"Arms {', '.join(config.arms())}, {len(runs) * study.repeats} repeats each ({len(runs)} runs of {study.repeats}, seeds {seeds}); {study.generations} "
+        f"Arms: {', '.join(config.arms())}. Repeats of each: {len(runs) * study.repeats}, in {len(runs)} runs of {study.repeats}, seeds {seeds}. {study.generations} "
         f"generations of {study.proposals} proposals on task {config.task.name}, {config.task.planned_cpu_us / 1e6:g} planned CPU-seconds a training"
         f"{f', from a common start of {study.start_trials} random trials' if study.start_trials else ''}. "
         f"Every proposal is trained once and scored on feedback; the best of a generation is confirmed on gate in pairs with the champion under shared seeds, "
