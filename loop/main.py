@@ -29,11 +29,9 @@ from loop.plan import ROOT
 from loop.propose import ARMS, proposer
 from loop.report import make
 from loop.study import Running, open_study, read_config
-from loop.summary import summary
 from loop.verify import checked, record
 from sandbox import control
 from sandbox.call import key
-from sandbox.canonical import canonical
 from sandbox.gate import Gate
 from sandbox.ledger import Ledger
 from sandbox.run import replay as replay_job

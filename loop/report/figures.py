@@ -24,40 +24,44 @@ LANES = 10
 Rows = Sequence[tuple[Any, ...]]
 
 
-def draw(tables: Sequence[Table]) -> str:
-    """Return a figure of the first table as SVG, or nothing where it has nothing to show; a second table holds its trials."""
+def draw(tables: Sequence[Table], arms: Sequence[str] = ()) -> str:
+    """Return a figure of the first table as SVG, or nothing where it has nothing to show; a second table holds its trials.
+
+    `arms`: all arms of the study, so that each keeps its colour and marker in every figure.
+    """
     first = tables[0]
-    made = FIGURES[first.name](first.unit.replace("_", " "), *(one.rows for one in tables))
+    known = [*arms, *sorted({r[0] for one in tables for r in one.rows} - set(arms), key=lambda arm: (arm.startswith("beside: "), arm == START, arm))]
+    made = FIGURES[first.name](first.unit.replace("_", " "), known, *(one.rows for one in tables))
     return "" if made is None else _svg(made, first.name)
 
 
-def _arms(*tables: Rows) -> list[str]:
-    """Return the arms in the order of their colours, which is the same in every figure: by name, the common start and what stands beside last."""
-    return sorted({r[0] for rows in tables for r in rows}, key=lambda arm: (arm.startswith("beside: "), arm == START, arm))
+def _shown(arms: Sequence[str], *tables: Rows) -> list[tuple[int, str]]:
+    """Return (number, arm) of the arms that have rows."""
+    having = {r[0] for rows in tables for r in rows}
+    return [(at, arm) for at, arm in enumerate(arms) if arm in having]
 
 
-def _scores(unit: str, rows: Rows, trials: Rows = ()) -> Any:
+def _scores(unit: str, arms: Sequence[str], rows: Rows, trials: Rows = ()) -> Any:
     if not rows and not trials:
         return None
     figure, axis = _figure()
-    arms = _arms(rows, trials)
     step = -(-len(trials) // DOTS) or 1
-    for at, arm in enumerate(arms):
+    for at, arm in _shown(arms, rows, trials):
         mine = [r for r in trials if r[0] == arm][::step]
-        axis.plot([r[2] + _beside(at, arms) for r in mine], [r[3] for r in mine], MARKERS[at % 10], color=_colour(at), alpha=0.35, markersize=3,
+        axis.plot([r[2] + _beside(at, arms) for r in mine], [r[3] for r in mine], MARKERS[at % 10], color=_colour(at), alpha=0.5, markersize=3.5,
                   markeredgewidth=0, label=f"{arm}: trials" if arm == START else None)  # fmt: skip
         _line(axis, at, arms, [(r[1], *r[2:5]) for r in rows if r[0] == arm], f"{arm}: champion")
     axis.set(xlabel="generation", ylabel=f"{unit} on feedback")
     values = [r[3] for r in trials] + [r[2] for r in rows]
-    if values and 0 <= min(values) and max(values) <= 1:
+    if values and min(values) >= 0 and max(values) <= 1:
         axis.set_ylim(-0.03, 1.03)
     axis.xaxis.get_major_locator().set_params(integer=True)
     return _legend(figure, axis)
 
 
-def _gains(unit: str, rows: Rows) -> Any:
+def _gains(unit: str, arms: Sequence[str], rows: Rows) -> Any:
     figure, axis = _figure()
-    for at, arm in enumerate(_arms(rows)):
+    for at, arm in _shown(arms, rows):
         _line(axis, at, [arm], [(0.0, 0.0, None, None), *(r[1:5] for r in rows if r[0] == arm)], arm)
     axis.axhline(0, color="#808080", linewidth=0.8)
     axis.set(xlabel="planned compute, CPU-seconds", ylabel=f"verified gain, {unit}")
@@ -75,7 +79,7 @@ def _line(axis: Any, at: int, arms: Sequence[str], points: Rows, label: str) -> 
             axis.plot([place, place], [p[2], p[3]], color=_colour(at), linewidth=1, solid_capstyle="butt")
 
 
-def _burn(_unit: str, rows: Rows) -> Any:
+def _burn(_unit: str, _arms: Sequence[str], rows: Rows) -> Any:
     figure, axis = _figure(2.6)
     for at, (run, mine) in enumerate(itertools.groupby(rows, key=lambda r: r[0])):
         line = [r[1:] for r in mine]
@@ -84,7 +88,7 @@ def _burn(_unit: str, rows: Rows) -> Any:
     return _legend(figure, axis) if len({r[0] for r in rows}) > 1 else figure
 
 
-def _lineage(_unit: str, rows: Rows) -> Any:
+def _lineage(_unit: str, _arms: Sequence[str], rows: Rows) -> Any:
     lanes = list(dict.fromkeys((r[0], r[1]) for r in rows))
     if len(lanes) > LANES:
         lanes = list({arm: (arm, repeat) for arm, repeat in reversed(lanes)}.values())[::-1][:LANES]
@@ -131,34 +135,34 @@ def _tree(axis: Any, lane: int, rows: Rows) -> None:
             axis.plot(*zip(*places, strict=True), linestyle="", zorder=2, **style)
 
 
-def _funnel(_unit: str, rows: Rows) -> Any:
-    return _dots([(r[0], r[1], r[3], None, None) for r in rows if r[2]], FATES, "share of the arm's proposals", (-0.03, 1.03))
+def _funnel(_unit: str, arms: Sequence[str], rows: Rows) -> Any:
+    return _dots(arms, [(r[0], r[1], r[3], None, None) for r in rows if r[2]], FATES, "share of the arm's proposals", (-0.03, 1.03))
 
 
-def _rungs(unit: str, rows: Rows) -> Any:
-    return _dots([(r[0], r[1], *r[2:5]) for r in rows], RUNGS, f"gain, {unit}", None)
+def _rungs(unit: str, arms: Sequence[str], rows: Rows) -> Any:
+    return _dots(arms, [(r[0], r[1], *r[2:5]) for r in rows], RUNGS, f"gain, {unit}", None)
 
 
-def _automation(_unit: str, rows: Rows) -> Any:
-    return _dots([(r[0], r[1], *r[2:5]) for r in rows], (*STAGES, *WITHHELD), "1 - share of compute that people released", (-0.03, 1.03))
+def _automation(_unit: str, arms: Sequence[str], rows: Rows) -> Any:
+    return _dots(arms, [(r[0], r[1], *r[2:5]) for r in rows], (*STAGES, *WITHHELD), "1 - share of compute that people released", (-0.03, 1.03))
 
 
-def _dots(rows: Rows, names: Sequence[str], label: str, limits: tuple[float, float] | None) -> Any:
+def _dots(arms: Sequence[str], rows: Rows, names: Sequence[str], label: str, limits: tuple[float, float] | None) -> Any:
     """Draw (arm, name, value, low, high) as dots on one line a name, arms beside one another."""
     shown = [r for r in rows if r[2] is not None]
     if not shown:
         return None
-    arms, found = _arms(shown), [n for n in names if any(r[1] == n for r in shown)]
-    figure, axis = _figure(0.9 + len(found) * (0.14 + 0.055 * len(arms)))
-    for at, arm in enumerate(arms):
+    lines, found = _shown(arms, shown), [n for n in names if any(r[1] == n for r in shown)]
+    figure, axis = _figure(0.9 + len(found) * (0.14 + 0.055 * len(lines)))
+    for line, (at, arm) in enumerate(lines):
         mine = [r for r in shown if r[0] == arm]
-        y = [found.index(r[1]) + 0.7 * ((at + 0.5) / len(arms) - 0.5) for r in mine]
+        y = [found.index(r[1]) + 0.7 * ((line + 0.5) / len(lines) - 0.5) for r in mine]
         for place, r in zip(y, mine, strict=True):
             if r[3] is not None and r[4] is not None:
                 axis.plot([r[3], r[4]], [place, place], color=_colour(at), linewidth=1.2, solid_capstyle="butt")
         axis.plot([r[2] for r in mine], y, MARKERS[at % 10], color=_colour(at), markersize=4.5, label=arm)
-    for line in range(len(found) - 1):
-        axis.axhline(line + 0.5, color="#808080", linewidth=0.3)
+    for below in range(len(found) - 1):
+        axis.axhline(below + 0.5, color="#808080", linewidth=0.3)
     axis.set(xlabel=label, yticks=range(len(found)), yticklabels=found, ylim=(len(found) - 0.5, -0.5), xlim=limits)
     axis.tick_params(axis="y", length=0)
     if limits is None:
@@ -166,10 +170,10 @@ def _dots(rows: Rows, names: Sequence[str], label: str, limits: tuple[float, flo
     return _legend(figure, axis)
 
 
-def _calibration(unit: str, rows: Rows) -> Any:
+def _calibration(unit: str, arms: Sequence[str], rows: Rows) -> Any:
     figure, axis = _figure(3.4)
     ends = [f(v for r in rows for v in r[2:4]) for f in (min, max)]
-    for at, arm in enumerate(_arms(rows)):
+    for at, arm in _shown(arms, rows):
         mine = [r for r in rows if r[0] == arm]
         axis.plot([r[2] for r in mine], [r[3] for r in mine], MARKERS[at % 10], color=_colour(at), alpha=0.8, markersize=5, label=arm)
     axis.plot(ends, ends, "--", color="#808080", linewidth=1, label="promised = verified")
@@ -193,7 +197,7 @@ def _beside(at: int, arms: Sequence[str]) -> float:
     return 0.36 * ((at + 0.5) / len(arms) - 0.5) if len(arms) > 1 else 0.0
 
 
-def _figure(height: float = 3.0) -> Any:
+def _figure(height: float = 2.8) -> Any:
     import matplotlib
 
     matplotlib.use("svg")
@@ -201,7 +205,7 @@ def _figure(height: float = 3.0) -> Any:
                                 "path.simplify": True})  # fmt: skip
     import matplotlib.pyplot as plt
 
-    return plt.subplots(figsize=(5.6, height), constrained_layout=True)
+    return plt.subplots(figsize=(4.9, height), constrained_layout=True)
 
 
 def _legend(figure: Any, axis: Any, columns: int = 3) -> Any:

@@ -25,9 +25,9 @@ h1{line-height:1.2;overflow-wrap:anywhere}h2{margin-top:2.5rem;border-bottom:2px
 p{overflow-wrap:anywhere}a{color:var(--link)}td a,p a.l{color:inherit;text-decoration:underline dotted;text-underline-offset:3px}
 .wide{overflow-x:auto;margin:.5rem 0}table{border-collapse:collapse;font-size:.9rem}
 td,th{padding:.25rem .6rem .25rem 0;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
-th{font-weight:600;color:var(--dim)}td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}td{overflow-wrap:break-word;max-width:28rem}p a.l{font-size:.75em;color:var(--dim)}
+th{font-weight:600;color:var(--dim)}td.t{min-width:9rem}td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}td{overflow-wrap:break-word;max-width:28rem}p a.l{font-size:.75em;color:var(--dim)}
 code,pre{font-size:.85em;overflow-wrap:anywhere}pre{white-space:pre-wrap;border-left:3px solid var(--line);padding-left:.7rem}
-svg{display:block;width:100%;max-width:42rem;height:auto}.warn{background:var(--warn);padding:.5rem .8rem;border-radius:4px}
+svg{display:block;width:100%;max-width:38rem;height:auto}.warn{background:var(--warn);padding:.5rem .8rem;border-radius:4px}
 .note{color:var(--dim);font-size:.9rem;margin:.3rem 0}summary{cursor:pointer;margin:.4rem 0}nav a{margin-right:1rem;white-space:nowrap}
 @media print{body{font-size:11px;max-width:none;padding:0}nav,.csv{display:none}h2,h3{break-after:avoid}figure,tr{break-inside:avoid}
 .wide{overflow:visible}table{font-size:10px}svg{max-width:15cm}a{color:inherit;text-decoration:none}}"""
@@ -59,7 +59,8 @@ def e(value: object, lines: bool = False) -> str:
 def _section(one: Section) -> str:
     shown = [t for t in one.tables if t.name != "trials"]
     trials = {t.study: t for t in one.tables if t.name == "trials"}
-    parts = [_table(t, trials.get(t.study) if t.name == "scores" else None) for t in shown]
+    arms = {t.study: sorted({row[0] for row in t.rows}) for t in one.tables if t.name == "arms"}
+    parts = [_table(t, arms.get(t.study, []), trials.get(t.study) if t.name == "scores" else None) for t in shown]
     return "\n".join([f"<h2 id={one.name}>{SECTIONS[one.name]}</h2>", *map(_line, one.lines), *parts])
 
 
@@ -73,13 +74,13 @@ def anchor(name: str) -> str:
     return "e-" + urllib.parse.quote(name, safe="").replace("%", "_")
 
 
-def _table(one: Table, trials: Table | None = None) -> str:
+def _table(one: Table, arms: Sequence[str], trials: Table | None = None) -> str:
     kind = TABLES[one.name]
     title = f"<h3>{e(kind.title)}{f': {e(one.study)}' if one.study else ''}</h3>"
     note = f"<p class=note>{e(kind.note)}</p>" if kind.note else ""
     if one.name == "files":
         return title + note + "".join(f"<p>{e(field)}: {e(path)}, pinned as <code>{e(pin)}</code></p><pre>{e(code, True)}</pre>" for field, path, pin, code in one.rows)
-    if one.name in FIGURES and (made := draw([one, trials] if trials else [one])):
+    if one.name in FIGURES and (made := draw([one, trials] if trials else [one], arms)):
         words = {r[-1] for r in one.rows if r[-1] and isinstance(r[-1], str)} if one.columns[-1] == "reads" else set()
         more = f"<details><summary>Table</summary>{_rows(one)}</details>" if words or one.name == "funnel" else ""
         return f"<figure style='margin:0'>{title}{made}{note}{more}{''.join(_csv(t) for t in (one, trials) if t)}</figure>"
@@ -138,7 +139,7 @@ def _cell(value: Any, at: str) -> str:
     if value is None or value == "":
         return "<td></td>"
     if isinstance(value, bool) or not isinstance(value, int | float | Number):
-        return f"<td>{e(value)}</td>"
+        return f"<td{' class=t' if len(str(value)) > 20 else ''}>{e(value)}</td>"
     text = e(value if isinstance(value, str) else number(value))
     return f"<td class=n><a href='#{anchor(at)}'>{text}</a></td>" if at else f"<td class=n>{text}</td>"
 
