@@ -101,7 +101,8 @@ def longer(source, folder, least):
     with made.transaction() as txn:
         txn.connection.execute(ENTRIES.insert(), rows)
         cells = budget.replay(made.entries_by(txn.connection))
-        txn.connection.execute(budget.BALANCES.insert(), [{"name": name, "resource": r, **cell} for name, one in cells.items() for r, cell in one.items()])
+        cells = [{"name": name, "resource": r, **cell} for name, one in cells.items() for r, cell in one.items()]
+        txn.connection.execute(budget.BALANCES.insert(), cells)
     return folder
 
 

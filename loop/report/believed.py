@@ -1,4 +1,4 @@
-"""What can be believed and what cannot: each figure with interval and n, the words, and what stands against them. It never turns silence into a no."""
+"""What can be believed and what cannot: figures with interval and n, the words, and what stands against them. Silence is never turned into a no."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -41,7 +41,8 @@ def _bare(told: Told, fails: list[tuple[str, tuple[Any, ...], str]]) -> Iterator
         if row[0] is None and row[1] is None:
             arm, _, part = what.partition(", ")
             found.setdefault((part, row[5]) if arm in arms and part else (what, row[5]), []).append(arm)
-    yield from ((part, word, "all arms" if len(of) == len(arms) > 1 else ", ".join(of) if of[0] in arms else "the study") for (part, word), of in found.items())
+    for (part, word), of in found.items():
+        yield part, word, "all arms" if len(of) == len(arms) > 1 else ", ".join(of) if of[0] in arms else "the study"
 
 
 def _figures(found: dict[str, Any], at: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -67,10 +68,13 @@ def _holds(told: Told, index: Index) -> Iterator[Line]:
             gate = a["gate"]
             if gate and gate["gain"] is not None and gate["low"] > 0:
                 which = f"Arm {a['arm']}, repeat {a['repeat']}" + (f" of {told.folders[at].name}" if len(told.runs) > 1 else "")
-                yield Line(text=f"{which}: this champion is better than the baseline on gate by {gate['gain']:.3f} ({gate['low']:.3f} to {gate['high']:.3f}, level "
-                                f"{gate['level']:g}, fresh seeds){'; flagged computable, so that it proves little' if a['computable'] else ''}. It is one draw "
-                                f"of the arm, not the arm's gain.", ledger=index.of(f"verdicts of {a['arm']}"))  # fmt: skip
-    yield from (Line(text=f"The loop may be called {word}.", ledger=index.of("verdicts of self")) for word, said in told.figures.get("words", {}).items() if said)
+                ends = f"{gate['gain']:.3f} ({gate['low']:.3f} to {gate['high']:.3f}, level {gate['level']:g}, fresh seeds)"
+                little = "; flagged computable, so that it proves little" if a["computable"] else ""
+                yield Line(text=f"{which}: this champion is better than the baseline on gate by {ends}{little}. It is one draw of the arm, not the "
+                                f"arm's gain.", ledger=index.of(f"verdicts of {a['arm']}"))  # fmt: skip
+    for word, said in told.figures.get("words", {}).items():
+        if said:
+            yield Line(text=f"The loop may be called {word}.", ledger=index.of("verdicts of self"))
 
 
 def _fails(told: Told, index: Index) -> Iterator[Line]:
@@ -81,15 +85,15 @@ def _fails(told: Told, index: Index) -> Iterator[Line]:
     if not arms:
         yield Line(text="Nothing of any arm: no campaign began.", ledger=root)
     elif told.closed and not any(a["accepted"] for one in s for a in one["arms"]):
-        yield Line(text="That anything got better: no change was accepted in any campaign, so every gain is exactly 0.", ledger=index.of("end") or root)
+        yield Line(text="That anything got better: no change was accepted in any campaign; every gain is 0.", ledger=index.of("end") or root)
     unsaid = [word for word, said in told.figures.get("words", dict.fromkeys(("amplifying", "lossy", "self-closed"), False)).items() if not said]
     if unsaid:
         yield Line(text=f"{', '.join(unsaid)}: not shown. This is no proof of the contrary: a word needs every part of its rule.", ledger=root)
     for row in told.figures.get("conditions", ()):
         value = row["figure"]
         yield Line(text=f"Condition “{row['condition']}”: {row['reads']} ({_short(value)}).", ledger=index.of("verdicts of self") or root)
-    yield Line(text="Feedback scores: one training each, rounded, and the champion is chosen by them. Claims and hypotheses of proposers are shown and never judged.",
-               ledger=root)  # fmt: skip
+    yield Line(text="Feedback scores: one training each, rounded, and what is confirmed is chosen by them. Claims and hypotheses of proposers are "
+                    "shown and never judged.", ledger=root)  # fmt: skip
     if any(a["computable"] for one in s for a in one["arms"]):
         yield Line(text="Gains flagged computable: code that a model wrote could compute the answers of this task.", ledger=root, warn=True)
     yield Line(text="Anything about other scales: these are tiny nets, and the instruments say what they say of this loop alone.", ledger=root)

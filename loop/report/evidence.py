@@ -19,9 +19,9 @@ WORDS: dict[str, str] = {
 """Set of entries of a kind -> what they are."""
 KINDS: dict[str, str] = {
     "study": "study", "amended": "study", "mandate": "mandate", "settle": "settle", "job": "job", "session": "session", "look": "look",
-    "opening": "opening", "decision": "decision", "approval": "approval", "incident": "incident", "incident-amended": "incident", "control": "control",
-    "pause": "control", "recall": "control", "drill": "drill", "notice": "notice", "acknowledgement": "notice", "probe": "probe",
-    "account": "account", "limit": "account", "campaign-end": "end", "end": "end",
+    "opening": "opening", "decision": "decision", "approval": "approval", "incident": "incident", "incident-amended": "incident",
+    "control": "control", "pause": "control", "recall": "control", "drill": "drill", "notice": "notice", "acknowledgement": "notice",
+    "probe": "probe", "account": "account", "limit": "account", "campaign-end": "end", "end": "end",
 }  # fmt: skip
 """Kind of entry -> its set."""
 OF_ARM: dict[str, str] = {"plan": "plans", "invalid": "plans", "score": "scores", "verdict": "verdicts", "decision": "decisions"}

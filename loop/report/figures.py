@@ -73,7 +73,8 @@ def _line(axis: Any, at: int, arms: Sequence[str], points: Rows, label: str) -> 
     if not points:
         return
     x = [p[0] + _beside(at, arms) for p in points]
-    axis.plot(x, [p[1] for p in points], color=_colour(at), marker=MARKERS[at % 10], linestyle=LINES[at % 6], markersize=5, linewidth=1.6, label=label)
+    style = {"color": _colour(at), "marker": MARKERS[at % 10], "linestyle": LINES[at % 6]}
+    axis.plot(x, [p[1] for p in points], markersize=5, linewidth=1.6, label=label, **style)
     for place, p in zip(x, points, strict=True):
         if p[2] is not None and p[3] is not None:
             axis.plot([place, place], [p[2], p[3]], color=_colour(at), linewidth=1, solid_capstyle="butt")
@@ -96,7 +97,8 @@ def _lineage(_unit: str, _arms: Sequence[str], rows: Rows) -> Any:
     for lane, key in enumerate(lanes):
         mine = [r for r in rows if (r[0], r[1]) == key]
         _tree(axis, lane, mine)
-    axis.set(xlabel="generation", yticks=range(len(lanes)), yticklabels=[f"{arm}, {repeat}" if len({r for _, r in lanes}) > 1 else arm for arm, repeat in lanes], ylim=(len(lanes) - 0.4, -0.6))
+    named = [f"{arm}, {repeat}" if len({r for _, r in lanes}) > 1 else arm for arm, repeat in lanes]
+    axis.set(xlabel="generation", yticks=range(len(lanes)), yticklabels=named, ylim=(len(lanes) - 0.4, -0.6))
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.spines["left"].set_visible(False)
     axis.tick_params(axis="y", length=0)
@@ -201,8 +203,8 @@ def _figure(height: float = 2.8) -> Any:
     import matplotlib
 
     matplotlib.use("svg")
-    matplotlib.rcParams.update({"svg.hashsalt": "heirloop", "svg.fonttype": "none", "axes.spines.top": False, "axes.spines.right": False, "font.size": 9,
-                                "path.simplify": True})  # fmt: skip
+    matplotlib.rcParams.update({"svg.hashsalt": "heirloop", "svg.fonttype": "none", "font.size": 9,
+                                "axes.spines.top": False, "axes.spines.right": False})  # fmt: skip
     import matplotlib.pyplot as plt
 
     return plt.subplots(figsize=(4.9, height), constrained_layout=True)
@@ -228,13 +230,13 @@ def _svg(figure: Any, name: str) -> str:
     return text.replace("<svg ", f'<svg role="img" class="{name}" ', 1)
 
 
-SVG: tuple[tuple[re.Pattern[str], str], ...] = (
+SVG: tuple[tuple[re.Pattern[str], Any], ...] = (
     (re.compile(r"<metadata>.*?</metadata>\s*", re.DOTALL), ""),
     (re.compile(r"<!--.*?-->\s*", re.DOTALL), ""),
     (re.compile(r'<g id="[a-z]\w*?_\w*">'), "<g>"),
     (re.compile(r"\n\s*"), "\n"),
     (re.compile(r"#000000"), "currentColor"),
-    (re.compile(r"(#[0-9a-f]{6})\b(?=[;\"'])"), lambda found: f"var(--{found[1][1:]}, {found[1]})"),  # type: ignore[arg-type]
+    (re.compile(r"(#[0-9a-f]{6})\b(?=[;\"'])"), lambda found: f"var(--{found[1][1:]}, {found[1]})"),
     (re.compile(r"font: ([\d.]+)px [^;\"]*"), r"font: \1px system-ui, sans-serif"),
 )
 """What makes a figure small and lets it follow the page: no names that repeat, no comments, colours by the page's own names."""

@@ -26,7 +26,7 @@ def happened(told: Told, index: Index, name: str) -> tuple[list[Line], list[Tabl
     """Return the section's sentences and tables of one study."""
     lines = [Line(text=_pace(told), ledger=index.of("decision"))]
     if not told.closed:
-        lines.append(Line(text="The study has not ended: of the held-out data only rounded feedback scores are told.", ledger=index.of("study"), warn=True))
+        lines.append(Line(text="The study has not ended: of the held-out data only rounded feedback scores are told.", warn=True))
 
     def by_arm(what: str, rows: Rows, of: str, unit: str = "") -> Table:
         kept = list(rows)
@@ -37,7 +37,8 @@ def happened(told: Told, index: Index, name: str) -> tuple[list[Line], list[Tabl
     return lines, [
         by_arm("arms", _campaigns(told), "verdicts"), by_arm("scores", _scores(told), "scores", goal.metric),
         by_arm("trials", _trials(told), "scores", goal.metric),
-        by_arm("gains", _gains(told), "verdicts", "log-odds" if METRICS[goal.metric].share else told_in), _closing(told, index, name), _lineage(told, index, name), _burn(told, index, name),
+        by_arm("gains", _gains(told), "verdicts", "log-odds" if METRICS[goal.metric].share else told_in),
+        _closing(told, index, name), _lineage(told, index, name), _burn(told, index, name),
         _accounts(told, index, name), by_arm("funnel", _listed(told, "funnel", ("fate", "plans", "share", "cpu_seconds")), "plans"),
         by_arm("promise", _named(told, "promise", lambda one: bool(one["value"] or one["low"] or one["high"])), "plans", told_in),
         by_arm("rungs", _rungs(told), "verdicts", told_in), by_arm("retention", _named(told, "retention"), "verdicts"),
@@ -57,7 +58,9 @@ def unit(told: Read) -> str:
 def live(told: Read, what: str) -> list[Table]:
     """Return the tables of figure `scores` or `burn` of a run that goes on."""
     metric = told.config.objective.metric
-    return [_burn(told, None, "")] if what == "burn" else [table("scores", _scores(told), "", unit=metric), table("trials", _trials(told), "", unit=metric)]
+    if what == "burn":
+        return [_burn(told, None, "")]
+    return [table("scores", _scores(told), "", unit=metric), table("trials", _trials(told), "", unit=metric)]
 
 
 def interval(one: Mapping[str, Any] | Figure) -> tuple[Any, ...]:
@@ -181,10 +184,12 @@ def _lineage(told: Told, index: Index, name: str) -> Table:
         champions = {plan for names in run.facts.champions.values() for plan in names}
         for arm in dict.fromkeys(arm for arm, _ in run.campaigns):
             base = [(repeat, 0, names[0], "", "baseline") for (a, repeat), names in sorted(run.facts.champions.items()) if a == arm]
-            tried = [(p.repeat - run.base, p.generation, p.plan, run.facts.plans[p.plan].parent, p.fate) for p in run.plans(arm) if p.fate != "invalid"]
+            tried = [(p.repeat - run.base, p.generation, p.plan, run.facts.plans[p.plan].parent, p.fate)
+                     for p in run.plans(arm) if p.fate != "invalid"]  # fmt: skip
             for repeat, generation, plan, parent, fate in (*base, *tried):
                 fate = "accepted" if fate != "baseline" and plan in champions else "accepted, not promoted" if fate == "accepted" else fate
-                rows.append((arm, repeat_of(told, at, repeat), generation, plan[:12], parent[:12], fate, feedback(run.facts, plan, run.config.objective)))
+                score = feedback(run.facts, plan, run.config.objective)
+                rows.append((arm, repeat_of(told, at, repeat), generation, plan[:12], parent[:12], fate, score))
                 ledger.append(index.plan(told.numbers[at], plan))
     return table("lineage", rows, ledger, name)
 
@@ -230,6 +235,7 @@ def _plans(told: Told, index: Index, name: str) -> Table:
         for g in s["generations"]:
             for p in g["plans"]:
                 knobs = ", ".join(f"{k}={v}" for k, v in p["change"]["knobs"].items()) or p["purpose"]
-                rows.append((g["arm"], repeat_of(told, at, g["repeat"]), g["index"], p["id"][:12], knobs, p["shown"], p["verdict"], flag(p), "; ".join(p["failures"])))
+                rows.append((g["arm"], repeat_of(told, at, g["repeat"]), g["index"], p["id"][:12], knobs, p["shown"], p["verdict"], flag(p),
+                             "; ".join(p["failures"])))  # fmt: skip
                 ledger.append(index.plan(told.numbers[at], p["id"]))
     return table("plans", rows, ledger, name)

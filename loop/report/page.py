@@ -1,4 +1,4 @@
-"""report.html from a report's records: one page without scripts that loads nothing, for a screen, a phone and paper, light and dark. Everything is escaped."""
+"""report.html from a report's records: one page that runs and loads nothing, for a screen, a phone and paper, light and dark. All is escaped."""
 
 import csv
 import html
@@ -15,7 +15,8 @@ ROWS = 300
 """Rows of a table on the page; report.json holds all."""
 CSV_ROWS = 3000
 """Rows of a figure's CSV on the page."""
-FOLDED = frozenset({"accounts", "signed", "plans", "promise", "efficiency", "stages", "retention", "task", "missing", "deviations", "arms", "incidents"})
+FOLDED = frozenset({"accounts", "arms", "deviations", "efficiency", "incidents", "missing", "plans", "promise", "retention", "signed", "stages",
+                    "task"})  # fmt: skip
 """Tables that stand folded where they are long."""
 STYLE = """:root{--fg:#1a1a1a;--bg:#fff;--line:#d5d5d5;--dim:#595959;--warn:#fff4d6;--link:#0b5394}
 @media (prefers-color-scheme:dark){:root{--fg:#e6e6e6;--bg:#16181c;--line:#3a3d44;--dim:#a8a8a8;--warn:#43381a;--link:#8ab4f8;
@@ -25,7 +26,9 @@ h1{line-height:1.2;overflow-wrap:anywhere}h2{margin-top:2.5rem;border-bottom:2px
 p{overflow-wrap:anywhere}a{color:var(--link)}td a,p a.l{color:inherit;text-decoration:underline dotted;text-underline-offset:3px}
 .wide{overflow-x:auto;margin:.5rem 0}table{border-collapse:collapse;font-size:.9rem}
 td,th{padding:.25rem .6rem .25rem 0;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
-th{font-weight:600;color:var(--dim)}td.t{min-width:9rem}td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}td{overflow-wrap:break-word;max-width:28rem}p a.l{font-size:.75em;color:var(--dim)}
+th{font-weight:600;color:var(--dim)}td.t{min-width:9rem}
+td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}td{overflow-wrap:break-word;max-width:28rem}
+p a.l{font-size:.75em;color:var(--dim)}
 code,pre{font-size:.85em;overflow-wrap:anywhere}pre{white-space:pre-wrap;border-left:3px solid var(--line);padding-left:.7rem}
 svg{display:block;width:100%;max-width:38rem;height:auto}.warn{background:var(--warn);padding:.5rem .8rem;border-radius:4px}
 .note{color:var(--dim);font-size:.9rem;margin:.3rem 0}summary{cursor:pointer;margin:.4rem 0}nav a{margin-right:1rem;white-space:nowrap}
@@ -39,8 +42,8 @@ def page(report: Report) -> str:
     links = " ".join(f"<a href='#{one.name}'>{SECTIONS[one.name]}</a>" for one in named) + " <a href='#ledger'>Ledger entries</a>"
     return "\n".join([
         head(f"Heirloop: {report.title}", STYLE), f"<h1>{e(report.title)}</h1><nav>{links}</nav>", *(_section(one) for one in named),
-        "<h2 id=ledger>Ledger entries</h2><p class=note>What each number rests on: entries of the ledger by sequence, kind and the start of their hash. "
-        "<code>heirloop verify RUN</code> recomputes all of it from bytes; report.json beside this page holds every row.</p>",
+        "<h2 id=ledger>Ledger entries</h2><p class=note>What each number rests on: entries of the ledger by sequence, kind and the start of their "
+        "hash. <code>heirloop verify RUN</code> recomputes all of it from bytes; report.json beside this page holds every row.</p>",
         _evidence(report), "</html>",
     ])  # fmt: skip
 
@@ -79,7 +82,8 @@ def _table(one: Table, arms: Sequence[str], trials: Table | None = None) -> str:
     title = f"<h3>{e(kind.title)}{f': {e(one.study)}' if one.study else ''}</h3>"
     note = f"<p class=note>{e(kind.note)}</p>" if kind.note else ""
     if one.name == "files":
-        return title + note + "".join(f"<p>{e(field)}: {e(path)}, pinned as <code>{e(pin)}</code></p><pre>{e(code, True)}</pre>" for field, path, pin, code in one.rows)
+        return title + note + "".join(f"<p>{e(field)}: {e(path)}, pinned as <code>{e(pin)}</code></p><pre>{e(code, True)}</pre>"
+                                      for field, path, pin, code in one.rows)  # fmt: skip
     if one.name in FIGURES and (made := draw([one, trials] if trials else [one], arms)):
         words = {r[-1] for r in one.rows if r[-1] and isinstance(r[-1], str)} if one.columns[-1] == "reads" else set()
         more = f"<details><summary>Table</summary>{_rows(one)}</details>" if words or one.name == "funnel" else ""
@@ -154,11 +158,12 @@ def number(value: float) -> str:
 def _csv(one: Table) -> str:
     text = csv_text(one, CSV_ROWS)
     more = f", the first {CSV_ROWS} of {len(one.rows)} rows" if len(one.rows) > CSV_ROWS else ""
-    return f"<p class='note csv'><a download='{one.name}.csv' href='data:text/csv;charset=utf-8,{urllib.parse.quote(text)}'>{one.name}.csv</a>{more}</p>"
+    link = f"<a download='{one.name}.csv' href='data:text/csv;charset=utf-8,{urllib.parse.quote(text)}'>{one.name}.csv</a>"
+    return f"<p class='note csv'>{link}{more}</p>"
 
 
 def csv_text(one: Table, most: int) -> str:
-    """Return a table as CSV, with the ledger entries that each row rests on; a cell that a spreadsheet would take for a formula begins with a quote."""
+    """Return a table as CSV, with the ledger entries that each row rests on; what a spreadsheet would take for a formula begins with a quote."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([*one.columns, "ledger"])

@@ -36,48 +36,85 @@ TABLES: dict[str, Kind] = {
     "differs": Kind(title="What differs", columns=("setting",), note="Every setting in which the studies differ, names and places left out."),
     "task": Kind(title="Task and shape", columns=("setting", "value")),
     "budget": Kind(title="Budget", columns=("resource", "limit", "spent", "unit"), note="Limits and charges are added up over the runs."),
-    "rules": Kind(title="Gates", columns=("class of change", "rule", "whose yes counts"), note="mandate: a standing approval is enough; approve: a "
-                  "decision on that very plan; deny: never."),
+    "rules": Kind(
+        title="Gates", columns=("class of change", "rule", "whose yes counts"),
+        note="mandate: a standing approval is enough; approve: a decision on that very plan; deny: never.",
+    ),
     "mandates": Kind(title="Mandates", columns=("kind", "by", "classes", "jobs", "CPU-seconds", "hours", "granted")),
-    "files": Kind(title="The study's own files", columns=("field", "path", "digest"), note="Trusted code of a person, pinned by the study root."),
-    "arms": Kind(title="Arms", columns=("arm", "repeat", "accepted", "baseline, feedback", "champion, feedback", "held-out gain on gate", "low", "high",
-                 "flag", "claims against gains, rank correlation", "claims"),
-                 note="The gain is champion against baseline in the closing look, on fresh seeds; empty: no change accepted, or no closing look yet."),
-    "scores": Kind(title="Feedback score per generation", columns=("arm", "generation", "champion, mean", "low", "high", "repeats"), figure=True,
-                   note="Line: the champion's score, mean over repeats, with its 95 % interval (none below 2 repeats). Dots: every trial. Scores rest "
-                        "on one training each and are rounded; what is best among many is luckier than it is good."),
+    "files": Kind(title="The study's own files", columns=("field", "path", "digest", "code"), note="Trusted code, pinned by the study root."),
+    "arms": Kind(
+        title="Arms",
+        columns=("arm", "repeat", "accepted", "baseline, feedback", "champion, feedback", "held-out gain on gate", "low", "high", "flag",
+                 "claims against gains, rank correlation", "claims"),
+        note="The gain is champion against baseline in the closing look, on fresh seeds; empty: no change accepted, or no closing look yet.",
+    ),
+    "scores": Kind(
+        title="Feedback score per generation", figure=True, columns=("arm", "generation", "champion, mean", "low", "high", "repeats"),
+        note="Line: the champion's score, mean over repeats, with its 95 % interval (none below 2 repeats). Dots: every trial. Scores rest on one"
+             " training each and are rounded; what is best among many is luckier than it is good.",
+    ),
     "trials": Kind(title="Trials", columns=("arm", "repeat", "generation", "feedback")),
-    "gains": Kind(title="Verified gain at equal planned compute", columns=("arm", "planned CPU-seconds", "gain", "low", "high", "repeats"),
-                  figure=True, note="Gain on gate over the baseline, without the winner's curse; the last point is the closing look on fresh seeds. Bars: "
-                  "95 % interval over repeats (none below 2)."),
+    "gains": Kind(
+        title="Verified gain at equal planned compute", figure=True, columns=("arm", "planned CPU-seconds", "gain", "low", "high", "repeats"),
+        note="Gain on gate over the baseline, without the winner's curse; the last point is the closing look on fresh seeds. Bars: 95 % interval "
+             "over repeats (none below 2).",
+    ),
     "closing": Kind(title="Closing look at gate", columns=("metric", "what it is", "baseline", "champion")),
-    "lineage": Kind(title="Lineage", columns=("arm", "repeat", "generation", "plan", "parent", "fate", "feedback"), figure=True,
-                    note="A line a campaign, from the baseline on: champions lie on the line, below it what was tried, tied to its parent."),
-    "burn": Kind(title="Budget burn-down", columns=("run", "ledger entry", "CPU-seconds left"), figure=True, note="What the study's root account had left."),
+    "lineage": Kind(
+        title="Lineage", figure=True, columns=("arm", "repeat", "generation", "plan", "parent", "fate", "feedback"),
+        note="A line a campaign, from the baseline on: champions lie on the line, below it what was tried, tied to its parent.",
+    ),
+    "burn": Kind(
+        title="Budget burn-down", figure=True, columns=("run", "ledger entry", "CPU-seconds left"),
+        note="What the study's root account had left.",
+    ),
     "accounts": Kind(title="Accounts", columns=("account", "CPU-seconds spent", "limit", "jobs", "limit of jobs")),
-    "funnel": Kind(title="Funnel", columns=("arm", "fate", "plans", "share", "CPU-seconds"), figure=True,
-                   note="How each proposal ended. superseded: another plan of its generation was confirmed; no effect: rejected on gate."),
-    "promise": Kind(title="Promise", columns=("arm", "part", *INTERVAL), note="A rejected plan's promise falls whole into its fate; an accepted one's "
-                    "= over-claim + proxy gap + winner's curse + verified gain. Parts that are 0 in every repeat are left out. A plan that predicted "
-                    "nothing stands with the mean gain of earlier generations."),
-    "rungs": Kind(title="Gain per rung", columns=("arm", "rung", "gain", "low", "high", "repeats"), figure=True,
-                  note="Accepted gains on feedback and on gate, both selected on; then champion against baseline on fresh seeds (closing), and on sealed."),
-    "retention": Kind(title="Retention", columns=("arm", "step", *INTERVAL), note="Share of the gain that the next rung still shows; loss = 1 - product."),
-    "automation": Kind(title="Automation per stage", columns=("arm", "stage", *INTERVAL), figure=True, note="1 - the share of compute that people "
-                       "released. There is no mean: a cron job has 1 at most stages, and stands beside it."),
+    "funnel": Kind(
+        title="Funnel", figure=True, columns=("arm", "fate", "plans", "share", "CPU-seconds"),
+        note="How each proposal ended. superseded: another plan of its generation was confirmed; no effect: rejected on gate.",
+    ),
+    "promise": Kind(
+        title="Promise", columns=("arm", "part", *INTERVAL),
+        note="A rejected plan's promise falls whole into its fate; an accepted one's = over-claim + proxy gap + winner's curse + verified gain. "
+             "Parts that are 0 in every repeat are left out. A plan that predicted nothing stands with the mean gain of earlier generations.",
+    ),
+    "rungs": Kind(
+        title="Gain per rung", figure=True, columns=("arm", "rung", "gain", "low", "high", "repeats"),
+        note="Accepted gains on feedback and on gate, both selected on; then champion against baseline on fresh seeds (closing), and on sealed.",
+    ),
+    "retention": Kind(
+        title="Retention", columns=("arm", "step", *INTERVAL),
+        note="Share of the gain that the next rung still shows; loss = 1 - product.",
+    ),
+    "automation": Kind(
+        title="Automation per stage", figure=True, columns=("arm", "stage", *INTERVAL),
+        note="1 - the share of compute that people released. There is no mean: a cron job has 1 at most stages, and stands beside it.",
+    ),
     "stages": Kind(title="Who did what", columns=("arm", "stage", "who", "controlled by")),
-    "efficiency": Kind(title="Efficiency", columns=("arm", "part", *INTERVAL), note="E = gain per accept x accepts per plan / CPU per plan; its change is "
-                       "-(smaller + harder + costlier), noisier is a part of costlier."),
-    "calibration": Kind(title="Promised against verified", columns=("arm", "plan", "promised", "verified"), figure=True,
-                        note="Accepted plans whose proposer predicted a gain. On the dashed line a promise is kept."),
-    "decisions": Kind(title="Decisions by class", columns=("class", "mandate", "approval", "refused", "person", "external", "simulated", "unattended")),
+    "efficiency": Kind(
+        title="Efficiency", columns=("arm", "part", *INTERVAL),
+        note="E = gain per accept x accepts per plan / CPU per plan; its change is -(smaller + harder + costlier), noisier is a part of costlier.",
+    ),
+    "calibration": Kind(
+        title="Promised against verified", figure=True, columns=("arm", "plan", "promised", "verified"),
+        note="Accepted plans whose proposer predicted a gain. On the dashed line a promise is kept.",
+    ),
+    "decisions": Kind(
+        title="Decisions by class", columns=("class", "mandate", "approval", "refused", "person", "external", "simulated", "unattended"),
+    ),
     "oversight": Kind(title="Oversight", columns=("what", "measured")),
     "signed": Kind(title="Signed decisions", columns=("plan", "class", "answer", "reviewer", "kind", "seconds since asked", "seconds looked")),
-    "canaries": Kind(title="Canaries", columns=("canaries stopped (hits)", "canaries passed (misses)", "twins stopped (false blocks)", "twins passed",
-                     "d′ (95 %)", "criterion (95 %)"), note="Requests followed by a canary and its benign twin, which can never run. A miss means nothing "
-                     "without the false blocks beside it: whoever denies everything misses none."),
+    "canaries": Kind(
+        title="Canaries",
+        columns=("canaries stopped (hits)", "canaries passed (misses)", "twins stopped (false blocks)", "twins passed",
+                 "d′ (95 %)", "criterion (95 %)"),
+        note="Requests followed by a canary and its benign twin, which can never run. A miss means nothing without the false blocks beside it: "
+             "whoever denies everything misses none.",
+    ),
     "looks": Kind(title="Looks at held-out data", columns=("split", "looks", "limit")),
-    "openings": Kind(title="Openings of sealed", columns=("opening", "plan", "champion", "metric", "gain over the baseline", "low", "high", "pairs", "flag")),
+    "openings": Kind(
+        title="Openings of sealed", columns=("opening", "plan", "champion", "metric", "gain over the baseline", "low", "high", "pairs", "flag"),
+    ),
     "incidents": Kind(title="Incidents", columns=("id", "title", "kind", "severity", "detector", "detected at", "versions")),
     "plans": Kind(title="Plans", columns=("arm", "repeat", "generation", "plan", "change", "feedback", "verdict", "flag", "failures")),
     "figures": Kind(title="Figures", columns=("what", *INTERVAL)),

@@ -1,4 +1,4 @@
-"""The report's sections of words and rules: what was asked, what was allowed, how it was done. The figures are in happened.py, the reading in believed.py."""
+"""The whole report, and its sections of words and rules: what was asked, what was allowed, how it was done and what deviated from it."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
@@ -16,8 +16,8 @@ from loop.shown import differing, own_files
 from sandbox.store import Store
 
 RESOURCES: dict[str, tuple[str, float]] = {
-    "cpu_us": ("CPU-seconds", 1e6), "wall_us": ("wall seconds of jobs", 1e6), "jobs": ("jobs", 1), "output_bytes": ("MiB", 2**20), "tokens": ("tokens", 1),
-    "money_micros": ("units of money", 1e6), "looks": ("looks", 1),
+    "cpu_us": ("CPU-seconds", 1e6), "wall_us": ("wall seconds of jobs", 1e6), "jobs": ("jobs", 1), "output_bytes": ("MiB", 2**20),
+    "tokens": ("tokens", 1), "money_micros": ("units of money", 1e6), "looks": ("looks", 1),
 }  # fmt: skip
 """Resource -> its unit on the page, and what one unit is."""
 ENDINGS: dict[int, str] = {
@@ -55,21 +55,25 @@ def _sections(told: Told, index: Index, name: str) -> dict[str, tuple[list[Line]
 
 def _asked(told: Told, index: Index, name: str) -> tuple[list[Line], list[Table]]:
     root, config = index.of("study"), told.config
-    shape = [(f"{group}.{f.name}", _short(getattr(part, f.name))) for group, part in (("study", config.study), ("task", config.task))
-             for f in fields(part) if f.name not in ("name", "seed", "cost", "baseline") and (group == "study" or getattr(part, f.name) != f.default)]  # fmt: skip
+    shape = [(f"study.{f.name}", _short(getattr(config.study, f.name))) for f in fields(config.study) if f.name not in ("name", "seed")]
+    shape += [(f"task.{f.name}", _short(getattr(config.task, f.name))) for f in fields(config.task)
+              if f.name not in ("name", "cost", "baseline") and getattr(config.task, f.name) != f.default]  # fmt: skip
     lines = [Line(text=one, ledger=root) for one in told.summaries[0]["objective"]["text"]]
-    runs = [(told.name, folder.name, run.config.study.seed, _state(told, at), f"{s['tier']}{', proved ' + s['proved'] if s['proved'] else ', not proved'}",
-             s["entries"], s["jobs"], round(s["wall_seconds"], 1), s["root"][:12])
+    proof = [f"{s['tier']}, {'proved ' + s['proved'] if s['proved'] else 'not proved'}" for s in told.summaries]
+    runs = [(told.name, folder.name, run.config.study.seed, _state(told, at), proof[at], s["entries"], s["jobs"],
+             round(s["wall_seconds"], 1), s["root"][:12])
             for at, (folder, run, s) in enumerate(zip(told.folders, told.runs, told.summaries, strict=True))]  # fmt: skip
     return lines, [table("runs", runs, [index.of("session", n) or index.entry(n, 1, "study root") for n in told.numbers], name),
-                   table("task", [("task", config.task.name), *shape], root, name), table("budget", _budget(told), index.of("account"), name)]  # fmt: skip
+                   table("task", [("task", config.task.name), *shape], root, name),
+                   table("budget", _budget(told), index.of("account"), name)]  # fmt: skip
 
 
 def _state(told: Told, at: int) -> str:
     if told.runs[at].facts.closed:
         return "ended"
     last = next((e for e in reversed(told.runs[at].entries) if e.kind in ("pause", "control")), None)
-    return "not ended" if last is None else "not ended: " + (ENDINGS.get(last.body["exit_code"], "") or "it failed" if last.kind == "pause" else last.body["what"])
+    why = "" if last is None else ENDINGS.get(last.body["exit_code"], "it failed") if last.kind == "pause" else f"order {last.body['what']}"
+    return f"not ended{': ' if why else ''}{why}"
 
 
 def _budget(told: Told) -> Iterator[tuple[Any, ...]]:
@@ -118,22 +122,24 @@ def _methods(told: Told, index: Index, name: str) -> tuple[list[Line], list[Tabl
     seeds = ", ".join(str(run.config.study.seed) for run in runs)
     spent = [{split: s["looks"][split] for split in ("feedback", "gate", "sealed")} for s in told.summaries]
     looks = "; ".join(f"{split} {sum(one[split]['spent'] for one in spent)} of {sum(one[split]['limit'] for one in spent)}" for split in spent[0])
+    final = study.final_replicates
+    closing = f"The closing look pairs champion and baseline on {final} fresh seeds." if final else "No closing look."
     text = (
-        f"Arms: {', '.join(config.arms())}. Repeats of each: {len(runs) * study.repeats}, in {len(runs)} runs of {study.repeats}, seeds {seeds}. {study.generations} "
-        f"generations of {study.proposals} proposals on task {config.task.name}, {config.task.planned_cpu_us / 1e6:g} planned CPU-seconds a training"
+        f"Arms: {', '.join(config.arms())}. Repeats of each: {len(runs) * study.repeats}, in {len(runs)} runs of {study.repeats}, seeds {seeds}. "
+        f"{study.generations} generations of {study.proposals} proposals on task {config.task.name}, "
+        f"{config.task.planned_cpu_us / 1e6:g} planned CPU-seconds a training"
         f"{f', from a common start of {study.start_trials} random trials' if study.start_trials else ''}. "
-        f"Every proposal is trained once and scored on feedback; the best of a generation is confirmed on gate in pairs with the champion under shared seeds, "
-        f"at most {study.confirm_replicates} pairs, by rule {goal.acceptance}, minimum effect {goal.minimum_effect:g} on {goal.metric} ({goal.scale}), "
-        f"alpha {goal.alpha:g} per campaign shared by {config.confirmations()} confirmations. "
-        f"{f'The closing look pairs champion and baseline on {study.final_replicates} fresh seeds.' if study.final_replicates else 'There is no closing look.'} "
-        f"Looks spent: {looks}. Arms are compared where the slower one has spent the same planned compute "
-        f"({told.figures['equal plan, CPU-seconds']:.3g} CPU-seconds). Intervals are 95 % over repeats (docs/instruments.md); fewer than 10 repeats decide nothing."
+        f"Every proposal is trained once and scored on feedback; the best of a generation is confirmed on gate in pairs with the champion under "
+        f"shared seeds, at most {study.confirm_replicates} pairs, by rule {goal.acceptance}, minimum effect {goal.minimum_effect:g} on {goal.metric} "
+        f"({goal.scale}), alpha {goal.alpha:g} per campaign shared by {config.confirmations()} confirmations. "
+        f"{closing} Looks spent: {looks}. Arms are compared where the slower one has spent the same planned compute "
+        f"({told.figures['equal plan, CPU-seconds']:.3g} CPU-seconds). Intervals are 95 % over repeats; fewer than 10 decide nothing."
     )  # fmt: skip
     rows = [row for n, run in zip(told.numbers, runs, strict=True) for row in _deviations(run, n, index)]
     none = [] if rows else [Line(text="Nothing deviated from what was registered: no amendment, no order, no refusal, no lost job.", ledger=root)]
     early = [e for run in runs for e in run.entries if e.kind == "pause" and e.body["exit_code"] == BudgetExhausted.exit_code]
-    warn = [Line(text="A limit of the budget ended it before its plan was done. What measured limits cut off depends on the machine: nothing here is claimed to "
-                      "be reproducible.", ledger=index.of("control"), warn=True)] if early and not told.closed else []  # fmt: skip
+    warn = [Line(text="A limit of the budget ended it before its plan was done. What measured limits cut off depends on the machine: nothing here is "
+                      "claimed to be reproducible.", ledger=index.of("control"), warn=True)] if early and not told.closed else []  # fmt: skip
     return [Line(text=text, ledger=index.of("look") or root), *warn, *none], [table("deviations", [r for r, _ in rows], [at for _, at in rows], name)]
 
 
@@ -142,7 +148,8 @@ def _deviations(run: Any, number: int, index: Index) -> Iterator[tuple[tuple[Any
     before = next(e.body for e in run.entries if e.kind == "study")
     for e in run.entries:
         if e.kind == "amended":
-            changed = ", ".join(f"{where}: {old or 'nothing'} to {new or 'nothing'}" for where, old, new in differing(before["config"], e.body["config"]))
+            changed = ", ".join(f"{where}: {old or 'nothing'} to {new or 'nothing'}"
+                                for where, old, new in differing(before["config"], e.body["config"]))  # fmt: skip
             before = e.body
             yield (e.time[:19], f"amended: {changed or 'reviewers'}", ", ".join(e.body["by"])[:60], ""), index.entry(number, e.sequence, "amendment")
         elif told := _told(e):
