@@ -75,9 +75,16 @@ def _line(axis: Any, at: int, arms: Sequence[str], points: Rows, label: str) -> 
     x = [p[0] + _beside(at, arms) for p in points]
     style = {"color": _colour(at), "marker": MARKERS[at % 10], "linestyle": LINES[at % 6]}
     axis.plot(x, [p[1] for p in points], markersize=5, linewidth=1.6, label=label, **style)
-    for place, p in zip(x, points, strict=True):
-        if p[2] is not None and p[3] is not None:
-            axis.plot([place, place], [p[2], p[3]], color=_colour(at), linewidth=1, solid_capstyle="butt")
+    _segments(axis, [((place, p[2]), (place, p[3])) for place, p in zip(x, points, strict=True) if p[2] is not None and p[3] is not None],
+              color=_colour(at), linewidth=1)  # fmt: skip
+
+
+def _segments(axis: Any, ends: Sequence[tuple[tuple[float, float], tuple[float, float]]], **style: Any) -> None:
+    """Draw many lines as one."""
+    gap = (float("nan"), float("nan"))
+    points = [point for pair in ends for point in (*pair, gap)]
+    if points:
+        axis.plot(*zip(*points, strict=True), solid_capstyle="butt", **style)
 
 
 def _burn(_unit: str, _arms: Sequence[str], rows: Rows) -> Any:
@@ -127,10 +134,9 @@ def _tree(axis: Any, lane: int, rows: Rows) -> None:
         low = [r for r in found if _node(r[5]) != "accepted"]
         for r in found:
             at[r[3]] = (generation, lane if _node(r[5]) == "accepted" else lane + 0.16 + 0.42 * (low.index(r) + 1) / (len(low) + 1))
-    for r in rows:
-        if r[4] in at:
-            (x0, y0), (x1, y1), kept = at[r[4]], at[r[3]], _node(r[5]) == "accepted"
-            axis.plot([x0, x1], [y0, y1], color=COLOURS[0] if kept else "#808080", linewidth=1.8 if kept else 0.4, alpha=1 if kept else 0.6, zorder=1)
+    for kept, style in ((False, {"color": "#808080", "linewidth": 0.4, "alpha": 0.6}), (True, {"color": COLOURS[0], "linewidth": 1.8})):
+        edges = [(at[r[4]], at[r[3]]) for r in rows if r[4] in at and (_node(r[5]) == "accepted") is kept]
+        _segments(axis, edges, zorder=1, **style)
     for kind, style in NODES.items():
         places = [at[r[3]] for r in rows if _node(r[5]) == kind]
         if places:
@@ -159,9 +165,8 @@ def _dots(arms: Sequence[str], rows: Rows, names: Sequence[str], label: str, lim
     for line, (at, arm) in enumerate(lines):
         mine = [r for r in shown if r[0] == arm]
         y = [found.index(r[1]) + 0.7 * ((line + 0.5) / len(lines) - 0.5) for r in mine]
-        for place, r in zip(y, mine, strict=True):
-            if r[3] is not None and r[4] is not None:
-                axis.plot([r[3], r[4]], [place, place], color=_colour(at), linewidth=1.2, solid_capstyle="butt")
+        _segments(axis, [((r[3], place), (r[4], place)) for place, r in zip(y, mine, strict=True) if r[3] is not None and r[4] is not None],
+                  color=_colour(at), linewidth=1.2)  # fmt: skip
         axis.plot([r[2] for r in mine], y, MARKERS[at % 10], color=_colour(at), markersize=4.5, label=arm)
     for below in range(len(found) - 1):
         axis.axhline(below + 0.5, color="#808080", linewidth=0.3)
@@ -201,13 +206,12 @@ def _beside(at: int, arms: Sequence[str]) -> float:
 
 def _figure(height: float = 2.8) -> Any:
     import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("svg")
     matplotlib.rcParams.update({"svg.hashsalt": "heirloop", "svg.fonttype": "none", "font.size": 9,
                                 "axes.spines.top": False, "axes.spines.right": False})  # fmt: skip
-    import matplotlib.pyplot as plt
-
-    return plt.subplots(figsize=(4.9, height), constrained_layout=True)
+    figure = Figure(figsize=(4.9, height), layout="constrained")
+    return figure, figure.subplots()
 
 
 def _legend(figure: Any, axis: Any, columns: int = 3) -> Any:
@@ -219,11 +223,8 @@ def _legend(figure: Any, axis: Any, columns: int = 3) -> Any:
 
 
 def _svg(figure: Any, name: str) -> str:
-    import matplotlib.pyplot as plt
-
     out = io.StringIO()
     figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    plt.close(figure)
     text = out.getvalue()[out.getvalue().index("<svg") :]
     for pattern, to in SVG:
         text = pattern.sub(to, text)

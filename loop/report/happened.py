@@ -24,7 +24,9 @@ Rows = Iterable[tuple[Any, ...]]
 
 def happened(told: Told, index: Index, name: str) -> tuple[list[Line], list[Table]]:
     """Return the section's sentences and tables of one study."""
-    lines = [Line(text=_pace(told), ledger=index.of("decision"))]
+    opened = sum(s["looks"]["sealed"]["spent"] for s in told.summaries)
+    lines = [Line(text=_pace(told), ledger=index.of("decision")),
+             Line(text=f"Sealed was opened {opened} times.", ledger=index.of("opening") or index.of("account"))]  # fmt: skip
     if not told.closed:
         lines.append(Line(text="The study has not ended: of the held-out data only rounded feedback scores are told.", warn=True))
 
