@@ -30,6 +30,7 @@ th{font-weight:600;color:var(--dim)}td.t{min-width:9rem}
 td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}td{overflow-wrap:break-word;max-width:28rem}
 p a.l{font-size:.75em;color:var(--dim)}
 code,pre{font-size:.85em;overflow-wrap:anywhere}pre{white-space:pre-wrap;border-left:3px solid var(--line);padding-left:.7rem}
+svg text{fill:currentColor}
 svg{display:block;width:100%;max-width:38rem;height:auto}.warn{background:var(--warn);padding:.5rem .8rem;border-radius:4px}
 .note{color:var(--dim);font-size:.9rem;margin:.3rem 0}summary{cursor:pointer;margin:.4rem 0}nav a{margin-right:1rem;white-space:nowrap}
 @media print{body{font-size:11px;max-width:none;padding:0}nav,.csv{display:none}h2,h3{break-after:avoid}figure,tr{break-inside:avoid}
