@@ -58,7 +58,7 @@ def _figures(found: dict[str, Any], at: str = "") -> Iterator[tuple[str, dict[st
 
 
 def _rests(what: str, index: Index) -> str:
-    return index.of(f"verdicts of {what.split(',')[0]}") or index.of("end") or index.of("study")
+    return index.arm(what.split(",")[0], "verdicts")
 
 
 def _holds(told: Told, index: Index) -> Iterator[Line]:

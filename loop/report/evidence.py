@@ -59,6 +59,10 @@ class Index:
         found = [] if name in self.cited and whole else [at for at in self._sets.get(name, ()) if whole or at[0] == run]
         return self._cite(name if whole else f"{name}, run {run}", WORDS.get(name, name), found)
 
+    def arm(self, arm: str, what: str) -> str:
+        """Cite an arm's plans, scores, verdicts or decisions; where it has none, what shows that it has none."""
+        return self.of(f"{what} of {arm}") or self.of(f"plans of {arm}") or self.of("study")
+
     def plan(self, run: int, name: str) -> str:
         """Cite what is recorded of one plan: the plan, its decisions, scores and verdict."""
         return self._cite(f"plan {run}:{name[:12]}", f"plan {name[:12]}", self._plans.get(f"{run}:{name}", []))

@@ -32,7 +32,7 @@ def happened(told: Told, index: Index, name: str) -> tuple[list[Line], list[Tabl
 
     def by_arm(what: str, rows: Rows, of: str, unit: str = "") -> Table:
         kept = list(rows)
-        return table(what, kept, [index.of(f"{of} of {row[0]}") for row in kept], name, unit=unit)
+        return table(what, kept, ["" if row[0].startswith("beside: ") else index.arm(row[0], of) for row in kept], name, unit=unit)
 
     goal, told_in = told.config.objective, unit(told)
 

@@ -102,6 +102,8 @@ def _rows(one: Table) -> str:
     if joined is not None:
         heads[joined : joined + 3] = [f"{'figure' if heads[joined] == 'value' else heads[joined]} (interval)"]
     told = "".join(f"<p class=note>{e(text)}</p>" for text in only)
+    if one.name == "oversight":
+        kept = [((what, Number(measured)), at) for (what, measured), at in kept]
     body = "".join(f"<tr>{''.join(_cell(v, at) for v in _joined(row, joined))}</tr>" for row, at in kept)
     more = f"<p class=note>{len(kept)} of {len(rows)} rows; the others are in report.json.</p>" if len(kept) < len(rows) else ""
     return (f"<div class=wide><table><tr>{''.join(f'<th>{e(h)}</th>' for h in heads)}</tr>{body}</table></div>" if body else "") + more + told
