@@ -27,13 +27,11 @@ from loop import own, planted, track
 from loop.cycle import Campaign
 from loop.plan import ROOT
 from loop.propose import proposer, variant
-from loop.report import write
+from loop.report import make
 from loop.study import Running, open_study, read_config
-from loop.summary import summary
 from loop.verify import checked, record
 from sandbox import control
 from sandbox.call import key
-from sandbox.canonical import canonical
 from sandbox.gate import Gate
 from sandbox.ledger import Ledger
 from sandbox.run import replay as replay_job
@@ -137,7 +135,7 @@ def execute(config: Config) -> dict[str, Any]:
         running.sandbox.box.close()
         running.ledger.append("session", {"wall_seconds": round(time.monotonic() - started, 3)})
         running.checkpoint()
-        result = publish(running)
+        result = make.publish(running.ledger, running.archive.facts(), running.folder)
         for row in result["generations"]:
             told = [p["shown"] for p in row["plans"] if p["shown"] is not None]
             if told:
@@ -239,15 +237,6 @@ def _watched(running: Running) -> Iterator[None]:
         thread.join()
         if running.ordered:
             control.order(running.ledger, "stop", f"signal {running.ordered}", "")
-
-
-def publish(running: Running) -> dict[str, Any]:
-    """Write summary.json and report.html anew from the ledger; return the summary."""
-    facts = running.archive.facts()
-    result = summary(running.ledger, facts)
-    (running.folder / "summary.json").write_bytes(canonical(result))
-    write(running.ledger, facts, running.folder / "report.html")
-    return result
 
 
 def _left(root: dict[str, dict[str, int]]) -> float:
