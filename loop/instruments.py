@@ -5,6 +5,7 @@ funnel, its automation and its human cost alone. It refuses runs whose task or o
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -62,11 +63,15 @@ class Records:
 
 def records(folders: Sequence[Path]) -> Records:
     """Return the records of runs of one study; raises BadInput where task or objective differ, VerificationFailed for a broken ledger."""
-    read = [_Run(number * BETWEEN, Ledger.file(folder / "ledger.sqlite")) for number, folder in enumerate(folders)]
+    return _records([(str(folder), Ledger.file(folder / "ledger.sqlite")) for folder in folders])
+
+
+def _records(named: Sequence[tuple[str, Ledger]]) -> Records:
+    read = [_Run(number * BETWEEN, ledger) for number, (_, ledger) in enumerate(named)]
     first = read[0].config
-    for run, folder in zip(read, folders, strict=True):
+    for run, (name, _) in zip(read, named, strict=True):
         if (run.config.task, run.config.objective) != (first.task, first.objective):
-            raise BadInput(f"{folder} has another task or objective than {folders[0]}; its gains have another unit, compare runs of one study")
+            raise BadInput(f"{name} has another task or objective than {named[0][0]}; its gains have another unit, compare runs of one study")
     arms = sorted({arm for run in read for arm, _ in run.campaigns})
     each = [oversight(run.ledger) for run in read]
     return Records(
@@ -95,6 +100,22 @@ class _Run:
         share = METRICS[objective.metric].share
         self.unbounded = replace(objective, scale="log_odds") if share else objective
         self.spent = _spent(self.facts, self.entries)
+        self.cpu_us: dict[str, int] = defaultdict(int)
+        for (name, _, _), (result, _) in self.facts.results.items():
+            self.cpu_us[name] += result.charged.cpu_us
+        self.sides: dict[str, dict[str, dict[int, Scores]]] = defaultdict(lambda: {"predict": {}, "champion-predict": {}})
+        for (name, role, index), scores in self.facts.scores.items():
+            if scores and scores.split == "gate" and role in ("predict", "champion-predict"):
+                final = self.facts.plans[name].purpose == "final"
+                self.sides[name][role][index - (role == "predict" and not final)] = scores
+        self.finals: dict[tuple[str, int], str] = {}
+        self.accepted: dict[tuple[str, int, int], list[str]] = defaultdict(list)
+        kept = {name for names in self.facts.champions.values() for name in names}
+        for name, p in self.facts.plans.items():
+            if p.purpose == "final":
+                self.finals[p.arm, p.repeat] = name
+            elif p.purpose == "candidate" and name in kept:
+                self.accepted[p.arm, p.repeat, p.generation].append(name)
 
     def gains(self) -> Iterator[Gain]:
         """The corrected gains of accepted plans, added up; the last generation of a finished campaign stands with the closing look on fresh seeds."""
@@ -102,13 +123,9 @@ class _Run:
             last, total, spent = self.config.study.generations, 0.0, 0
             for generation in range(1, last + 1):
                 spent += self.spent.get((arm, repeat, generation), 0) + (self.spent.get((arm, repeat, 0), 0) if generation == 1 else 0)
-                total += math.fsum(self._gained(n) for n, p in self._candidates(arm, repeat)
-                                   if p.generation == generation and n in self.facts.champions[arm, repeat])  # fmt: skip
+                total += math.fsum(self._gained(n) for n in self.accepted[arm, repeat, generation])
                 value = total if generation < last else self._closing(arm, repeat, self.unbounded)
                 yield Gain(arm=arm, repeat=self.base + repeat, generation=generation, planned_cpu_us=spent, value=value)
-
-    def _candidates(self, arm: str, repeat: int) -> list[tuple[str, Plan]]:
-        return [(n, p) for n, p in self.facts.plans.items() if p.purpose == "candidate" and (p.arm, p.repeat) == (arm, repeat)]
 
     def _gained(self, name: str) -> float:
         """Return a plan's gain on the unbounded scale, shrunk as its verdict's gain was by the winner's-curse correction."""
@@ -118,11 +135,7 @@ class _Run:
 
     def _paired(self, name: str, objective: Objective) -> float:
         """Return the mean paired gain of a plan's replicates on gate; NaN without any."""
-        sides: dict[str, dict[int, Scores]] = {"predict": {}, "champion-predict": {}}
-        final = self.facts.plans[name].purpose == "final"
-        for (plan, role, index), scores in self.facts.scores.items():
-            if plan == name and scores and scores.split == "gate" and role in sides:
-                sides[role][index - (role == "predict" and not final)] = scores
+        sides = self.sides[name]
         both = [primary(objective, sides["predict"][i]) - primary(objective, sides["champion-predict"][i])
                 for i in sides["predict"].keys() & sides["champion-predict"].keys()]  # fmt: skip
         return sum(both) / len(both) if both else math.nan
@@ -131,20 +144,23 @@ class _Run:
         """Return champion against baseline in the closing look; 0 where the baseline is champion still."""
         if len(set(self.facts.champions[arm, repeat])) == 1:
             return 0.0
-        final = [n for n, p in self.facts.plans.items() if p.purpose == "final" and (p.arm, p.repeat) == (arm, repeat)]
-        return self._paired(final[-1], objective) if final else math.nan
+        final = self.finals.get((arm, repeat))
+        return self._paired(final, objective) if final else math.nan
 
     def held(self, arm: str) -> Iterator[Held]:
         """Accepted plans on feedback and gate, the closing look, and what an opening of sealed showed."""
+        by_repeat: dict[int, list[PlanFact]] = defaultdict(list)
+        for fact in self.plans(arm) if self.facts.closed else ():
+            by_repeat[fact.repeat] += [fact] if fact.fate == "accepted" else []
+        opened = [(self.facts.plans[name], body["gain"]) for name, body in reversed(self.facts.openings.items())]
+        first = {(plan.arm, plan.repeat): gained for plan, gained in opened}
         for _, repeat in [key for key in self.campaigns if key[0] == arm and self.facts.closed]:
-            number, accepted = self.base + repeat, [p for p in self.plans(arm) if p.repeat == self.base + repeat and p.fate == "accepted"]
+            number, accepted = self.base + repeat, by_repeat[self.base + repeat]
             yield Held(repeat=number, rung="feedback", value=math.fsum(_known(p.feedback) for p in accepted))
             yield Held(repeat=number, rung="gate", value=math.fsum(_known(p.gate) for p in accepted))
             yield Held(repeat=number, rung="closing", value=self._closing(arm, repeat, self.config.objective))
-            opened = [body["gain"] for name, body in self.facts.openings.items()
-                      if (self.facts.plans[name].arm, self.facts.plans[name].repeat) == (arm, repeat)]  # fmt: skip
-            if opened:
-                yield Held(repeat=number, rung="sealed", value=_known(opened[0]))
+            if (arm, repeat) in first:
+                yield Held(repeat=number, rung="sealed", value=_known(first[arm, repeat]))
 
     def plans(self, arm: str) -> Iterator[PlanFact]:
         """Every proposal of an arm, invalid ones included."""
@@ -167,8 +183,7 @@ class _Run:
         objective = self.config.objective
         mine, before = (self.facts.scores.get((n, "predict", 0)) for n in (name, plan.parent))
         shown = primary(objective, mine) - primary(objective, before) if mine and before else None
-        cpu = sum(result.charged.cpu_us for (n, _, _), (result, _) in self.facts.results.items() if n == name)
-        return PlanFact(plan=name, fate=self._fate(name, plan), cpu_us=cpu, promised=plan.predicted_gain, feedback=shown,
+        return PlanFact(plan=name, fate=self._fate(name, plan), cpu_us=self.cpu_us[name], promised=plan.predicted_gain, feedback=shown,
                         gate=verdict.gain if verdict else None, corrected=verdict.corrected if verdict else None,
                         replicates=verdict.replicates if verdict else 0, **more)  # fmt: skip
 
@@ -250,13 +265,18 @@ def _spent(facts: Facts, entries: Sequence[Entry]) -> dict[tuple[str, int, int],
 
 def measure(folders: Sequence[Path]) -> dict[str, Any]:
     """Return every instrument that the runs can answer: per arm, between arms, words; what they cannot says why."""
-    found = records(folders)
+    return measure_of([(str(folder), Ledger.file(folder / "ledger.sqlite")) for folder in folders])
+
+
+def measure_of(named: Sequence[tuple[str, Ledger]]) -> dict[str, Any]:
+    """Return the same of ledgers, each with the name that a refusal calls it by."""
+    found = _records(named)
     arms, generations = curves(found.gains), found.config.study.generations
     at = common(arms)
     acts = sum(found.effort.decisions)
     lived = len({(g.arm, g.repeat) for g in found.gains}) * generations
     told = {
-        "study": found.config.study.name, "runs": len(folders), "equal plan, CPU-seconds": at / 1e6,
+        "study": found.config.study.name, "runs": len(named), "equal plan, CPU-seconds": at / 1e6,
         "arms": {arm: _arm(found, arms, arm, at) for arm in found.plans},
         "between": {"kappa": self_closure(arms, at),
                     **{f"self minus {other}": difference(arms, "self", other, at) for other in ARMS if other != "self"},
