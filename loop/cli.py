@@ -107,7 +107,7 @@ def show(plan: str, folder: Path, as_json: bool) -> None:
 def verify(folder: Path, heads: Path | None, read_only: bool, as_json: bool) -> None:
     """Recompute a run, or an export of runs, from its bytes; a failure is an incident of the run, where its record still holds."""
     if (folder / "manifest.json").is_file() and not (folder / "ledger.sqlite").exists():
-        from loop.export import verify_export
+        from loop.export_verify import verify_export
 
         terminal.table([[k, v] for k, v in verify_export(folder, heads).items()], ["checked", "count"], as_json)
         return

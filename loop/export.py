@@ -1,39 +1,34 @@
-"""`heirloop export RUN... --to DIR`, and `heirloop verify DIR` on what it wrote, without the runs.
+"""`heirloop export RUN... --to DIR`: runs as tidy tables, CSV and Parquet, beside what proves them (`loop/export_verify.py`).
 
-An export is tidy tables (CSV and Parquet) beside what proves them: each ledger's entries, its signed heads, the public key that the study root pins.
-Verification recomputes chain, heads and every table from the entries alone, then holds every file against the manifest, which the study's key signs
-where its secret is at hand. Stored bytes, seeds and the secret are never in it. It refuses a folder that holds something, a run whose
-record is broken, and the same run twice. Whoever holds a study's key can sign another history.
+What proves them: each ledger's entries, its signed heads, the public key that its study root pins, and a manifest of every file, which the study's
+key signs where its secret is at hand. Every table is made from the entries as the export carries them, so that nothing can be in a table that is
+closed there. Stored bytes, seeds and the secret are never in it. It refuses a folder that holds something, a run whose record is broken, and the
+same run twice.
 """
 
 import csv
 import io
-import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 from configs.errors import BadInput, VerificationFailed
 from loop import tabulate
 from loop.cite import version
-from loop.redact import WHY, Carried, lines, read, redacted
+from loop.redact import WHY, Carried, lines, redacted
 from loop.study import places, signer
 from loop.tables import TABLES, Redaction, cells, columns, dictionary
 from loop.verify import blobs, ended, opened
 from sandbox import keys
 from sandbox.canonical import canonical, digest
-from sandbox.ledger import check_checkpoints
+from sandbox.ledger import Ledger
 
 FORMAT = 1
 DOMAIN = b"heirloop-export:"
-FIELDS = ["files", "format", "made_by", "signatures", "studies"]
-NEAR = 1e-6
-"""Relative difference that a figure of the instruments may have where it is computed again: another machine's arithmetic differs in the last bits."""
+GATE = ("replicates_count", "gain_metric", "gain_low_metric", "gain_high_metric", "level_p", "evidence_p", "corrected_gain_metric",
+        "corrected_low_metric", "corrected_high_metric")  # fmt: skip
+"""Columns of plans that a mirror does not get: of gate only the answer leaves a study for places outside it."""
 README = """# An export of Heirloop
 One row an observation; `dictionary.csv` says what each column means, `redactions.csv` what was left out and why.
 An empty cell is a missing value. Text is shown as data: made visible, clipped, never to be run.
@@ -65,10 +60,10 @@ def export(folders: Sequence[Path], to: Path, parquet: bool = True) -> dict[str,
             raise BadInput(f"{folder} is the study {root[:12]} once more; name each run once")
         parts[root] = part
     tables = tabulated({root: part.carried for root, part in parts.items()})
-    files = {f"{name}.csv": _csv(name, rows) for name, rows in tables.items()} | {"README.md": README.encode()}
+    files = {f"{name}.csv": csv_bytes(name, rows) for name, rows in tables.items()} | {"README.md": README.encode()}
     files |= {f"{name}.parquet": write(name, rows) for name, rows in tables.items()} if write else {}
     for root, part in parts.items():
-        files |= {_named("entries", root): part.entries, _named("heads", root): part.heads}
+        files |= {named("entries", root): part.entries, named("heads", root): part.heads}
     to.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
         (to / name).write_bytes(data)
@@ -76,7 +71,8 @@ def export(folders: Sequence[Path], to: Path, parquet: bool = True) -> dict[str,
     return {"studies": len(parts), "files": len(files) + 1, **{name: len(rows) for name, rows in tables.items()}}
 
 
-def _named(what: str, root: str) -> str:
+def named(what: str, root: str) -> str:
+    """Return the name of a run's file."""
     return f"{what}-{root[:16]}.jsonl"
 
 
@@ -87,7 +83,7 @@ def _part(folder: Path) -> tuple[str, Part]:
     entries = ledger.entries()  # after the heads: a run that goes on meanwhile must not be behind them
     ended(folder, entries, max((max(h, default=0) for h in signed), default=0))
     carried = redacted(entries)
-    return root, Part(carried=carried, entries=b"".join(line + b"\n" for line in lines(ledger, carried)), heads=heads)
+    return root, Part(carried=carried, entries=lines(ledger, carried), heads=heads)
 
 
 def _manifest(parts: Mapping[str, Part], files: Mapping[str, bytes]) -> bytes:
@@ -103,8 +99,8 @@ def _manifest(parts: Mapping[str, Part], files: Mapping[str, bytes]) -> bytes:
     return canonical({**told, "signatures": signed})
 
 
-def tabulated(runs: Mapping[str, Carried]) -> dict[str, list[Any]]:
-    """Return every table of runs, by study root: name -> rows."""
+def tabulated(runs: Mapping[str, Carried]) -> dict[str, list[list[Any]]]:
+    """Return every table of runs, by study root: name -> rows of cells."""
     found: dict[str, list[Any]] = {name: [] for name in TABLES}
     for carried in runs.values():
         entries, facts = carried.entries, carried.facts()
@@ -118,11 +114,22 @@ def tabulated(runs: Mapping[str, Carried]) -> dict[str, list[Any]]:
         found["redactions"] += _left_out(root, carried)
     found["redactions"] += tabulate.clipped(found)
     found["dictionary"] += dictionary()
+    return {name: [cells(row) for row in rows] for name, rows in found.items()}
+
+
+def mirrored(ledger: Ledger) -> dict[str, tuple[list[str], list[list[Any]]]]:
+    """Return plans, decisions and instruments of an ended study for a tracker: name -> (columns, rows), without gate figures of single plans."""
+    found = {}
+    tables = tabulated({"": redacted(ledger.entries())})
+    for name in ("plans", "decisions", "instruments"):
+        head = list(columns(TABLES[name]))
+        kept = [i for i, column in enumerate(head) if name != "plans" or column not in GATE]
+        found[name] = ([head[i] for i in kept], [[row[i] for i in kept] for row in tables[name]])
     return found
 
 
 def _left_out(root: str, carried: Carried) -> Iterator[Redaction]:
-    where, kinds = _named("entries", root), {e.sequence: e.kind for e in carried.entries}
+    where, kinds = named("entries", root), {e.sequence: e.kind for e in carried.entries}
     counts: dict[tuple[str, str], int] = {}
     for sequence, why in carried.closed.items():
         counts[why, kinds[sequence]] = counts.get((why, kinds[sequence]), 0) + 1
@@ -135,12 +142,13 @@ def _left_out(root: str, carried: Carried) -> Iterator[Redaction]:
                     why="its hash alone is in the study root")  # fmt: skip
 
 
-def _csv(name: str, rows: Sequence[Any]) -> bytes:
+def csv_bytes(name: str, rows: Sequence[Sequence[Any]]) -> bytes:
+    """Return a table as CSV: UTF-8, one head line, lines end in a line feed, an empty cell is a missing value."""
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(columns(TABLES[name]))
     for row in rows:
-        writer.writerow([{True: "true", False: "false"}[v] if isinstance(v, bool) else v for v in cells(row)])
+        writer.writerow([{True: "true", False: "false"}[v] if isinstance(v, bool) else v for v in row])
     return out.getvalue().encode()
 
 
@@ -153,136 +161,13 @@ def _parquet() -> Any:
         raise BadInput("Parquet needs pyarrow, which is not installed; `pip install -e '.[export]'`, or --csv-only") from None
     kinds = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
-    def write(name: str, rows: Sequence[Any]) -> bytes:
+    def write(name: str, rows: Sequence[Sequence[Any]]) -> bytes:
         meanings = {c.column: c.meaning for c in dictionary() if c.table == name}
         schema = pa.schema([pa.field(column, kinds[kind], empty, {"meaning": meanings[column]})
                             for column, (kind, empty) in columns(TABLES[name]).items()])  # fmt: skip
-        values = list(zip(*(cells(row) for row in rows), strict=True)) or [()] * len(schema)
+        values = list(zip(*rows, strict=True)) or [()] * len(schema)
         out = io.BytesIO()
         parquet.write_table(pa.table([list(column) for column in values], schema=schema), out)
         return out.getvalue()
 
     return write
-
-
-def verify_export(folder: Path, kept: Path | None = None) -> dict[str, Any]:
-    """Check an export from its own bytes; raises VerificationFailed, which names the file. `kept` is somebody's own copy of one study's heads."""
-    told, signed = _read_manifest(folder)
-    runs, heads = {root: _run(folder, root) for root in told["studies"]}, 0
-    for root, carried in runs.items():
-        heads += _signed_heads(folder, root, carried, kept if len(runs) == 1 else None)
-    if kept and len(runs) != 1:
-        raise BadInput(f"--heads is {str(kept)!r} and the export holds {len(runs)} studies; it needs an export of one")
-    tables = tabulated(runs)
-    for name, rows in tables.items():
-        _same(folder, name, rows)
-    read_back = _read_back(folder, tables, [f for f in told["files"] if f.endswith(".parquet")])
-    closed = sum(len(carried.closed) for carried in runs.values())
-    return {"studies": len(runs), "entries": sum(len(carried.entries) for carried in runs.values()), "closed entries": closed,
-            "signed heads": heads, "files": len(told["files"]) + 1, "tables": len(tables), "Parquet read back": read_back,
-            "signed by": f"{signed} of {len(runs)}"}  # fmt: skip
-
-
-def _read_manifest(folder: Path) -> tuple[dict[str, Any], int]:
-    """Return the manifest, each file held against it, and how many studies signed it."""
-    data = (folder / "manifest.json").read_bytes()
-    try:
-        told = json.loads(data)
-        signatures, unsigned = told["signatures"], {k: v for k, v in told.items() if k != "signatures"}
-        whole = canonical(told) == data and set(signatures) <= set(told["studies"]) and sorted(told) == FIELDS
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        whole = False
-    if not whole:
-        raise VerificationFailed("manifest.json is not as it was written")
-    if told["format"] != FORMAT:
-        raise BadInput(f"manifest.json has format {told['format']!r}, made by {told['made_by']!r}; this version reads format {FORMAT}")
-    found = {str(p.relative_to(folder)) for p in folder.rglob("*") if not p.is_dir() or p.is_symlink()} - {"manifest.json"}
-    for name in sorted(found ^ set(told["files"])):
-        raise VerificationFailed(f"{name} is {'not in manifest.json' if name in found else 'missing'}")
-    for name, expected in told["files"].items():
-        if (folder / name).is_symlink() or digest((folder / name).read_bytes()) != expected:
-            raise VerificationFailed(f"{name} is not the file that manifest.json names: its bytes have another digest")
-    for root, signature in signatures.items():
-        _manifest_signed(_run(folder, root), signature, canonical(unsigned))
-    return told, len(signatures)
-
-
-def _manifest_signed(carried: Carried, signature: Any, data: bytes) -> None:
-    try:
-        public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(carried.entries[0].body["checkpoint_key"]))
-        public.verify(bytes.fromhex(signature), DOMAIN + data)
-    except (InvalidSignature, ValueError, TypeError):
-        raise VerificationFailed(f"manifest.json is not signed by the study {carried.entries[0].hash[:12]}") from None
-
-
-def _run(folder: Path, root: str) -> Carried:
-    name = _named("entries", root)
-    try:
-        carried = read((folder / name).read_bytes())
-    except OSError:
-        raise VerificationFailed(f"{name} is missing") from None
-    except VerificationFailed as error:
-        raise VerificationFailed(f"{name}: {error}") from None
-    if not carried.entries or carried.entries[0].hash != root or carried.entries[0].kind != "study":
-        raise VerificationFailed(f"{name}: entry 1 is not the study root {root[:12]} that manifest.json names")
-    return carried
-
-
-def _signed_heads(folder: Path, root: str, carried: Carried, kept: Path | None) -> int:
-    """Check the signed heads of one run against its entries; return how many there are."""
-    name, entries, key = _named("heads", root), carried.entries, carried.entries[0].body["checkpoint_key"]
-    try:
-        found = check_checkpoints(entries, key, folder / name)
-        if kept:
-            check_checkpoints(entries, key, kept)
-    except VerificationFailed as error:
-        raise VerificationFailed(f"{name} and {_named('entries', root)} do not agree: {error}") from None
-    end = max((e.sequence for e in entries if e.kind in ("end", "champion")), default=0)
-    if end > 0 and not found:
-        raise VerificationFailed(f"{name} holds no signed head; the tail of {_named('entries', root)} cannot be trusted")
-    closing = max((e.sequence for e in entries if e.kind == "end"), default=0)
-    if closing > max(found, default=0):
-        raise VerificationFailed(f"{name} holds no signed head over entry {closing}, which ends the study")
-    return len(found)
-
-
-def _same(folder: Path, name: str, rows: Sequence[Any]) -> None:
-    """Raise VerificationFailed where a table is not what the entries give."""
-    again, found = _csv(name, rows), (folder / f"{name}.csv").read_bytes()
-    if again == found:
-        return
-    mine, theirs = (list(csv.reader(io.StringIO(data.decode(errors="replace"), newline=""))) for data in (again, found))
-    near = name == "instruments" and [len(row) for row in mine] == [len(row) for row in theirs]
-    if not (near and all(_near(a, b) for one, other in zip(mine, theirs, strict=True) for a, b in zip(one, other, strict=True))):
-        row = next((i for i, (a, b) in enumerate(zip(mine, theirs, strict=False)) if a != b), min(len(mine), len(theirs)))
-        raise VerificationFailed(f"{name}.csv is not what the entries give: row {row} differs")
-
-
-def _near(one: str, other: str) -> bool:
-    try:
-        return one == other or math.isclose(float(one), float(other), rel_tol=NEAR, abs_tol=1e-12)
-    except ValueError:
-        return False
-
-
-def _read_back(folder: Path, tables: Mapping[str, Sequence[Any]], files: Sequence[str]) -> str:
-    """Compare Parquet files with the tables, value by value; return how many, or why not."""
-    if not files:
-        return "none in the export"
-    try:
-        from pyarrow import ArrowException, parquet
-    except ImportError:
-        return "not read: pyarrow is not installed; held against the manifest alone"
-    for name, rows in tables.items():
-        try:
-            found = parquet.read_table(folder / f"{name}.parquet")
-            same = found.column_names == list(columns(TABLES[name])) and all(
-                all(_near(str(a), str(b)) if name == "instruments" else a == b for a, b in zip(column, mine, strict=True))
-                for column, mine in zip(found.to_pydict().values(), zip(*map(cells, rows), strict=True), strict=bool(rows)))  # fmt: skip
-        except (ArrowException, OSError, ValueError):
-            same = False
-        if not same:
-            raise VerificationFailed(f"{name}.parquet is not what the entries give")
-    return f"{len(files)} of {len(files)}"
-
-

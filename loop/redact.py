@@ -8,7 +8,7 @@ can confirm the guess.
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -109,12 +109,16 @@ def _without(body: Mapping[str, Any], why: str, objective: Objective) -> dict[st
     return {**{k: v for k, v in body.items() if k != "nearest"}, "scores": {"split": split, **told}}
 
 
-def lines(ledger: Ledger, carried: Carried) -> Iterator[bytes]:
-    """Yield the lines of `entries.jsonl`: the ledger's own bytes, or the canonical bytes of a closed entry."""
-    stored = ledger.read(lambda c: c.execute(sa.select(ENTRIES.c.bytes).order_by(ENTRIES.c.sequence).limit(len(carried.entries))).scalars().all())
-    for entry, data in zip(carried.entries, stored, strict=True):
-        why = carried.closed.get(entry.sequence)
-        yield _closed(entry, why) if why else bytes(data)
+def lines(ledger: Ledger, carried: Carried) -> bytes:
+    """Return `entries.jsonl`: line by line the ledger's own bytes, or the canonical bytes of a closed entry."""
+
+    def told(connection: sa.Connection) -> bytes:
+        stored = connection.execute(sa.select(ENTRIES.c.bytes).order_by(ENTRIES.c.sequence).limit(len(carried.entries))).scalars()
+        closed = carried.closed
+        return b"".join((_closed(e, closed[e.sequence]) if e.sequence in closed else bytes(data)) + b"\n"
+                        for e, data in zip(carried.entries, stored, strict=True))  # fmt: skip
+
+    return bytes(ledger.read(told))
 
 
 def _closed(entry: Entry, why: str) -> bytes:
