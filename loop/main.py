@@ -25,6 +25,7 @@ from evals.judge import least, spend
 from evals.metrics import rounded
 from loop import own, planted, track
 from loop.cycle import Campaign
+from loop.export import mirrored
 from loop.plan import ROOT
 from loop.propose import proposer, variant
 from loop.report import make
@@ -141,6 +142,8 @@ def execute(config: Config) -> dict[str, Any]:
             if told:
                 best = max(told) if config.objective.direction == "up" else min(told)
                 mirror.log({"generation": row["index"], f"{row['arm']}/best feedback": best})
+        if running.archive.facts().closed:
+            mirror.tables(lambda: mirrored(running.ledger))
         mirror.close()
     view.table(result)
     return result
