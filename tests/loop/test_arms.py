@@ -233,8 +233,8 @@ def test_effects_and_rungs_are_read_from_the_ledger(tmp_path, go):
         (r, *cell) for r in (0, 1) for cell in ((last, last, False), (0, last, False), (0, 0, False), (last, last, True)))
     one = next(n for n, p in facts.plans.items() if p.purpose == "skill" and p.recipe.depth != 2)
     pair = [facts.scores[one, role, 0].exact_match for role in ("predict", "champion-predict")]
-    assert pair[0] > 0.2 > pair[1]
-    assert all(s.value > 0.5 for s in found.skills)  # log-odds: every proposal has another depth, and each of those is better
+    assert pair[0] > pair[1]
+    assert all(s.value > 0 for s in found.skills)  # log-odds: every proposal has another depth, and each of those is better
     told = measure([tmp_path / "runs" / "t"])
     assert {told["between"][f"{name} effect"]["word"] for name in ("self", "data", "placebo")} == {"cannot tell"}  # two repeats
     assert told["between"]["self effect"]["n"] == 2 and told["between"]["self minus refit"]["word"] == "cannot tell"
