@@ -70,6 +70,12 @@ class Facts:
     "campaigns that reached their end"
     closed: bool = False
     "whether the study ended"
+    lean: bool = False
+    "whether grants, results and confirming scores of finished generations are forgotten: a loop that goes on asks for none of them"
+    crowned: set[str] = field(default_factory=set)
+    "plans that were champion"
+    whole: dict[Campaign, list[str]] = field(default_factory=lambda: defaultdict(list))
+    "lean: (arm, repeat) -> candidates and propose plans of which nothing is forgotten"
 
     def fold(self, entry: Entry) -> None:
         """Add one entry."""
@@ -78,6 +84,9 @@ class Facts:
             plan = body_plan(body)
             self.plans[body["digest"]], self.recorded[body["digest"]] = plan, entry.sequence
             self.proposed[plan.arm, plan.repeat].append(body["digest"])
+            if self.lean and plan.purpose in ("candidate", "propose"):
+                self._forget(plan)
+                self.whole[plan.arm, plan.repeat].append(body["digest"])
             if plan.purpose == "propose":
                 self.asks[plan.arm, plan.repeat, plan.generation] = body["digest"]
             else:
@@ -115,6 +124,7 @@ class Facts:
                 self.denied.add((body["plan"], body["class"]))
         elif kind == "champion":
             self.champions[body["arm"], body["repeat"]].append(body["plan"])
+            self.crowned.add(body["plan"])
         elif kind == "recall":
             for names in self.champions.values():
                 names[:] = [name for name in names if name not in body["plans"]]
@@ -132,6 +142,23 @@ class Facts:
             self.ended.add((body["arm"], body["repeat"]))
         elif kind == "end":
             self.closed = True
+
+    def _forget(self, plan: Plan) -> None:
+        """Forget what only the generations before a plan's needed; screening scores, failures and the weights of champions stay."""
+        mine = self.whole[plan.arm, plan.repeat]
+        for name in [name for name in mine if self.plans[name].generation < plan.generation]:
+            mine.remove(name)
+            for job in self.plans[name].jobs:
+                for index in range(job.count):
+                    slot = (name, job.role, index)
+                    if grant := self.grants.pop(slot, None):
+                        self.started.discard(grant.nonce)
+                    first = (job.role, index) == ("train", 0)
+                    if not (first and (name in self.crowned or (slot in self.results and self.results[slot][0].status != "ok"))):
+                        self.results.pop(slot, None)
+                    if (job.role, index) != ("predict", 0):
+                        self.scores.pop(slot, None)
+                    self.data.pop((name, index), None)
 
     def _reopen(self) -> None:
         """After an amendment every campaign does its unfinished generation anew: old plans were for another study root."""
@@ -154,8 +181,8 @@ class Facts:
 class Archive:
     """Facts that follow a ledger; safe to read from several threads."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger, self._facts, self._seen, self._lock = ledger, Facts(), 0, threading.Lock()
+    def __init__(self, ledger: Ledger, lean: bool = False) -> None:
+        self._ledger, self._facts, self._seen, self._lock = ledger, Facts(lean=lean), 0, threading.Lock()
 
     def facts(self) -> Facts:
         """Return the facts, brought up to the ledger's head."""

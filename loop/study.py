@@ -87,8 +87,8 @@ class Running:
         checkpoint(self.ledger, signer(self.secret), places(self.folder, self.root))
 
 
-def open_study(config: Config, box: Box | None = None) -> Running:
-    """Open or resume the study of a configuration; raises BadInput, VerificationFailed, NoBox."""
+def open_study(config: Config, box: Box | None = None, lean: bool = False) -> Running:
+    """Open or resume the study of a configuration, its facts `lean` (loop/archive.py); raises BadInput, VerificationFailed, NoBox."""
     folder = Path(config.runs) / config.study.name
     path = folder / "ledger.sqlite"
     fresh = not path.exists()
@@ -123,7 +123,7 @@ def open_study(config: Config, box: Box | None = None) -> Running:
     for envelope in sorted((keys.home() / "mandates").glob(f"{config.study.name}-*.json")):
         gate.admit(envelope.read_bytes(), "mandate")
     sandbox = Sandbox(ledger=ledger, store=store, box=box, gate=gate)
-    return Running(config=config, folder=folder, root=root, secret=secret, sandbox=sandbox, archive=Archive(ledger),
+    return Running(config=config, folder=folder, root=root, secret=secret, sandbox=sandbox, archive=Archive(ledger, lean),
                    splits=splits, slices=parts, asked=asked, nearest=Nearest(ledger, store, secret),
                    wires=control.Wires(gate))  # fmt: skip
 

@@ -175,7 +175,7 @@ def row(facts: Facts, name: str, plan: Plan, config: Config) -> dict[str, Any]:
         answer = "opened" if name in facts.openings else "opening"
     if (name, plan.change_class) in facts.denied:
         answer = "denied"
-    elif not any(issued == name for issued, _, _ in facts.grants):
+    elif name not in facts.granted:
         answer = "waiting"
     return {"id": name, "purpose": plan.purpose, "change": {"class": plan.change_class, "knobs": plan.changed},
             "computable": computable(config.task.name, plan, facts.plans), "verdict": answer, "shown": _feedback(facts, name, config.objective),

@@ -35,7 +35,7 @@ ENTRIES = sa.Table(
 )
 READ = sa.text("SELECT sequence, hash, bytes FROM entries WHERE sequence BETWEEN :first AND :last ORDER BY sequence")
 ADD = sa.text("INSERT INTO entries (sequence, hash, bytes) VALUES (:sequence, :hash, :bytes)")
-KEPT = 4096
+KEPT = 1024
 """Entries that a ledger keeps in memory while a study runs on; older ones are read again, and checked again, where somebody asks."""
 
 
