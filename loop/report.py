@@ -15,6 +15,7 @@ from loop.shown import own_files
 from loop.study import read_config
 from loop.summary import summary
 from loop.text import visible
+from sandbox.box.planted import SIMULATED
 from sandbox.ledger import Ledger
 from sandbox.store import Store
 
@@ -41,6 +42,8 @@ def page(ledger: Ledger, facts: Facts, own: tuple[tuple[str, str, str, str], ...
     s = summary(ledger, facts)
     unattended = "unattended" in s["decided_by"]
     warn = "<p class=warn>Decisions rest on an <b>unattended</b> mandate: no person decided on a plan.</p>" if unattended else ""
+    warn += ("<p class=warn>This study is <b>simulated</b>: trainer and proposers follow the law of a planted world, and nothing was trained.</p>"
+             if s["box"] == SIMULATED else "")  # fmt: skip
     proof = f"proved by heirloop doctor on {s['proved']}" if s["proved"] else "heirloop doctor was not run before it"
     parts = [
         f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
