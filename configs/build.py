@@ -46,7 +46,7 @@ def _careful(kind: type[T], value: object, where: str) -> T:
 def plain(value: Any) -> Any:
     """Return a dataclass tree as dicts, lists and scalars, ready for canonical JSON."""
     kind = type(value)
-    if kind in _SCALARS:
+    if kind in _AS_IS:
         return value
     if names := _names(kind):  # type: ignore[arg-type]
         return {name: plain(getattr(value, name)) for name in names}
@@ -57,7 +57,7 @@ def plain(value: Any) -> Any:
     return value
 
 
-_SCALARS = frozenset({str, int, float, bool, type(None)})
+_AS_IS = frozenset({str, int, float, bool, type(None)})
 
 
 @cache
@@ -148,7 +148,9 @@ def _only(kind: type, value: Any) -> Any:
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if hint in _SCALARS:
+        return _scalar(hint, value, where)
+    origin, args = _parts(hint)
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in args:
             return None
@@ -172,6 +174,14 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return parse(hint, value, where)
     return _scalar(hint, value, where)
+
+
+_SCALARS = frozenset({int, float, str, bool})
+
+
+@cache
+def _parts(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    return typing.get_origin(hint), typing.get_args(hint)
 
 
 def _scalar(hint: Any, value: Any, where: str) -> Any:

@@ -15,7 +15,7 @@ ChangeClass = Literal["recipe", "patch", "structural", "proposer", "propose", "p
 CLASSES: tuple[ChangeClass, ...] = ("recipe", "patch", "structural", "proposer", "propose", "promote", "deploy", "unseal", "amend")
 PlanRole = Literal["train", "predict", "champion-train", "champion-predict", "propose", "ask"]
 "propose: a job in a box that writes proposals; ask: one call of an outside model"
-Purpose = Literal["start", "baseline", "candidate", "propose", "final", "unseal"]
+Purpose = Literal["start", "baseline", "candidate", "propose", "final", "larger", "skill", "unseal"]
 Split = Literal["feedback", "gate", "sealed"]
 Answer = Literal["accept", "reject", "inconclusive", "continue"]
 "continue: another pair is wanted; never recorded"
@@ -123,7 +123,8 @@ class Plan:
     "number of the proposal within its generation"
     purpose: Purpose
     """start: a trial of the notebook that every arm starts from; baseline: first champion; candidate: a proposal; propose: its jobs write
-    the proposals of a generation; final, unseal: champion against baseline on gate, on sealed"""
+    the proposals of a generation; final, larger, unseal: champion against baseline on gate, there at four times the compute, on sealed; skill:
+    one proposal of a measure of skill against the baseline, on gate; it can never become champion"""
     parent: str
     "plan digest of the champion that it starts from; empty for the baseline"
     change_class: ChangeClass

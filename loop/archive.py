@@ -1,7 +1,7 @@
 """Lineage and population, derived from the ledger by folding its entries. Holds no fact of its own."""
 
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +38,8 @@ class Facts:
     "nonces of grants that were consumed"
     results: dict[Slot, tuple[JobResult, int]] = field(default_factory=dict)
     "(plan, role, index) -> latest result and its ledger sequence"
+    trainings: dict[Campaign, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
+    "(arm, repeat) -> trainings and propose jobs of each generation"
     answers: dict[tuple[str, int], Answer] = field(default_factory=dict)
     "(propose plan, index) -> latest answer of an outside model"
     scores: dict[Slot, Scores | None] = field(default_factory=dict)
@@ -85,7 +87,8 @@ class Facts:
             self.plans[body["digest"]], self.recorded[body["digest"]] = plan, entry.sequence
             self.proposed[plan.arm, plan.repeat].append(body["digest"])
             if self.lean and plan.purpose in ("candidate", "propose"):
-                self._forget(plan)
+                if plan.purpose == "candidate":  # the measures after the last generation look back, and propose plans begin no generation
+                    self._forget(plan)
                 self.whole[plan.arm, plan.repeat].append(body["digest"])
             if plan.purpose == "propose":
                 self.asks[plan.arm, plan.repeat, plan.generation] = body["digest"]
@@ -108,6 +111,7 @@ class Facts:
         elif kind == "answer":
             self.answers[body["plan"], body["index"]] = parse(Answer, body["answer"])
         elif kind == "job":
+            self._count(body)
             self.results[body["plan"], body["role"], body["index"]] = (parse(JobResult, body["result"]), entry.sequence)
         elif kind == "score":
             found = parse(Scores, body["scores"]) if body["scores"] else None
@@ -142,6 +146,12 @@ class Facts:
             self.ended.add((body["arm"], body["repeat"]))
         elif kind == "end":
             self.closed = True
+
+    def _count(self, body: dict[str, Any]) -> None:
+        plan = self.plans[body["plan"]]
+        counts = body["role"] in ("train", "champion-train", "propose") and plan.purpose in ("baseline", "candidate", "propose")
+        if counts and (body["plan"], body["role"], body["index"]) not in self.results:
+            self.trainings[plan.arm, plan.repeat][plan.generation] += 1
 
     def _forget(self, plan: Plan) -> None:
         """Forget what only the generations before a plan's needed; screening scores, failures and the weights of champions stay."""

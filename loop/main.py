@@ -25,15 +25,14 @@ from evals.judge import least, spend
 from evals.metrics import rounded
 from loop import own, planted, track
 from loop.cycle import Campaign
+from loop.export import mirrored
 from loop.plan import ROOT
-from loop.propose import ARMS, proposer
-from loop.report import write
+from loop.propose import proposer, variant
+from loop.report import make
 from loop.study import Running, open_study, read_config
-from loop.summary import summary
 from loop.verify import checked, record
 from sandbox import control
 from sandbox.call import key
-from sandbox.canonical import canonical
 from sandbox.gate import Gate
 from sandbox.ledger import Ledger
 from sandbox.run import replay as replay_job
@@ -53,7 +52,7 @@ def check(composed: DictConfig) -> Config:
     except OmegaConfBaseException as error:
         raise BadInput(str(error).splitlines()[0]) from None
     for name in config.arms():
-        if ARMS.get(name, name) == "notebook" and not (config.task.notebook and config.study.start_trials >= LEAST):
+        if variant(name).proposer == "notebook" and not (config.task.notebook and config.study.start_trials >= LEAST):
             raise BadInput(f"arm {name} proposes from a notebook; it needs task.notebook=true and study.start_trials of at least {LEAST}")
         wanted = proposer(name).needs
         if wanted and not any(getattr(config.proposer, one) for one in wanted):
@@ -137,12 +136,14 @@ def execute(config: Config) -> dict[str, Any]:
         running.sandbox.box.close()
         running.ledger.append("session", {"wall_seconds": round(time.monotonic() - started, 3)})
         running.checkpoint()
-        result = publish(running)
+        result = make.publish(running.ledger, running.archive.facts(), running.folder)
         for row in result["generations"]:
             told = [p["shown"] for p in row["plans"] if p["shown"] is not None]
             if told:
                 best = max(told) if config.objective.direction == "up" else min(told)
                 mirror.log({"generation": row["index"], f"{row['arm']}/best feedback": best})
+        if running.archive.facts().closed:
+            mirror.tables(lambda: mirrored(running.ledger))
         mirror.close()
     view.table(result)
     return result
@@ -239,15 +240,6 @@ def _watched(running: Running) -> Iterator[None]:
         thread.join()
         if running.ordered:
             control.order(running.ledger, "stop", f"signal {running.ordered}", "")
-
-
-def publish(running: Running) -> dict[str, Any]:
-    """Write summary.json and report.html anew from the ledger; return the summary."""
-    facts = running.archive.facts()
-    result = summary(running.ledger, facts)
-    (running.folder / "summary.json").write_bytes(canonical(result))
-    write(running.ledger, facts, running.folder / "report.html")
-    return result
 
 
 def _left(root: dict[str, dict[str, int]]) -> float:

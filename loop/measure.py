@@ -58,8 +58,8 @@ def proposed(r: Running, name: str, cpu: int | None) -> list[str] | str:
     """Let a propose plan's job write its proposals; return their texts in order, or why there are none."""
     facts, inputs = r.archive.facts(), []
     plan = facts.plans[name]
-    if plan.notebook:
-        result, sequence, reason = trained(r, plan.parent, "train", 0, cpu)  # the weights that were screened, as they lie in the store
+    if plan.notebook:  # the weights that were screened, as they lie in the store; or, in a measure of skill, those trained for it
+        result, sequence, reason = trained(r, name, "champion-train", 0, cpu) if plan.reference else trained(r, plan.parent, "train", 0, cpu)
         if reason:
             return f"the weights that should propose are no good: {reason}"
         inputs.append(Input(name="weights.safetensors", digest=result.outputs["weights.safetensors"], sequence=sequence))

@@ -16,8 +16,9 @@ from evals.judge import interval
 from evals.metrics import measured, primary, spread
 from loop.archive import Facts
 from loop.cycle import Campaign
-from loop.main import config_at, publish
+from loop.main import config_at
 from loop.measure import replicate
+from loop.report.make import publish
 from loop.study import Running, open_study, read_config
 from loop.summary import champion
 from sandbox.budget import balances, look, look_account
@@ -40,7 +41,7 @@ def unseal(folder: Path) -> dict[str, Any]:
     finally:
         running.sandbox.box.close()
         running.checkpoint()
-        publish(running)
+        publish(running.ledger, running.archive.facts(), running.folder)
 
 
 def _plan(running: Running) -> str:

@@ -42,7 +42,7 @@ HUMAN = ("person", "external")
 """Kinds of reviewer whose approval is a person's."""
 COVERED: dict[str, set[str]] = {"recipe": set(), "unseal": set(), "patch": {"models/train.py"}, "propose": {"program"}}
 """Files that a plan of a class may change against its parent; a class that is not named may change any."""
-ACTS = ("start", "propose", "unseal")
+ACTS = ("start", "propose", "skill", "unseal")
 """Purposes of plans that nothing is promoted or deployed from."""
 REFUSALS_PER_HOUR = 20
 LONGEST_HOURS = 24 * 365

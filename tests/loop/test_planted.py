@@ -20,8 +20,9 @@ from loop.verify import verify
 from sandbox.box.base import Execution
 from sandbox.canonical import canonical
 from sandbox.ledger import Ledger
-from test_cycle import go, mandate  # noqa: F401
+from test_cycle import go, mandate
 
+__all__ = ["go"]
 SMALL = ["study=planted", "study.name=t", "study.generations=3", "study.repeats=10", "study.confirm_replicates=6", "study.final_replicates=4",
          "objective.acceptance=paired_t", "objective.alpha=0.3"]  # fmt: skip
 
@@ -75,7 +76,7 @@ def test_a_simulated_box_and_a_real_task_are_refused_together(settings):
 
 @pytest.mark.parametrize("world", [*WITHHELD, "nowhere"])
 def test_a_world_that_the_loop_cannot_express_is_refused_with_the_reason(tmp_path, world):
-    with pytest.raises(BadInput, match="a decision of no person|its own plan's seed|one of null, linear"):
+    with pytest.raises(BadInput, match=r"a decision of no person|its own plan's seed|one of null, linear"):
         config(tmp_path, f"'{world}'")
 
 
@@ -92,7 +93,7 @@ def test_a_study_that_demands_a_tier_takes_no_simulated_box(tmp_path):
         run(cfg)
 
 
-def test_the_door_refuses_a_real_box_for_a_simulated_task_and_a_simulated_box_for_a_real_one(tmp_path, go):  # noqa: F811
+def test_the_door_refuses_a_real_box_for_a_simulated_task_and_a_simulated_box_for_a_real_one(tmp_path, go):
     box = FakeBox(lambda order: 0.5)
     cfg = config(tmp_path, "linear", "study.repeats=1")
     mandate(cfg)

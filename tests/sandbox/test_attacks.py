@@ -32,7 +32,8 @@ from configs.records import Amount, Entry
 from configs.study import Caps
 from evals import ladder
 from evals.attacks.table import ATTACKS, PAYLOADS
-from loop import attack, attack_gate, attack_ledger, attack_score, cli, measure, report, shown, study, terminal, text, verify
+from loop import attack, attack_gate, attack_ledger, attack_score, cli, measure, shown, study, terminal, text, verify
+from loop.report import page
 from sandbox import budget, gate, keys
 from sandbox import ledger as book
 from sandbox.box import cgroup, docker, namespace, watch
@@ -594,7 +595,7 @@ patched(("A09c",), "printed raw", (text, "visible", same))
 patched(("A10c",), "not named", (shown, "confusables", lambda _: ()))
 patched(("A10d",), "out of sight", (shown, "visible", same))
 patched(("A15b",), "forges a line", (shown, "visible", same))
-patched(("A10e",), "markup acts", (report.html, "escape", same))
+patched(("A10e",), "markup acts", (page.html, "escape", same))
 patched(("A11",), "got through", (shown, "SHOWN_BYTES", 1 << 40))
 patched(("A11b",), "is cut", (shown, "_file", lambda *a: (lambda one: replace(one, lines_raw=one.lines_raw[:200]))(FILE(*a))))
 patched(("A12",), "got through.*hostile", (gate, "matches", lambda *_: True))
@@ -616,13 +617,13 @@ patched(("E15c",), "got through", (gate.Gate, "decide", lambda *_: {"by": []}))
 patched(("U01", "U02"), "got through", (book, "_checked", lambda number, name, data, *_: Entry(**json.loads(data), hash=name)),
         (verify, "rederive", lambda ledger, _: accounts(ledger)), (verify, "check_checkpoints", lambda *_: [1 << 40]))  # fmt: skip
 patched(("U01b",), "got through", (attack_ledger, "verify", lambda _: "an empty ledger"))
-patched(("U01c",), "got through", (verify, "_ended", lambda *_: None))
+patched(("U01c",), "got through", (verify, "ended", lambda *_: None))
 patched(("U03",), "got through", (attack_ledger, "strict_json", lambda t: json.loads(t if isinstance(t, str) else t.decode(errors="replace"))))
 patched(("U04b",), "got through", (book, "_signed", lambda *_: None))
 patched(("U05",), "got through", (verify, "check_checkpoints", lambda entries, *_: [len(entries)]))
 patched(("U05b",), "got through", (verify, "_heads", lambda *_: [[1 << 40]]))
 patched(("U06",), "got through", (book.Transaction, "now", lambda _: book.datetime.now(UTC)), (gate.Gate, "now", lambda _: gate.time.time()))
-patched(("U07",), "got through", (verify, "_ended", lambda *_: None))
+patched(("U07",), "got through", (verify, "ended", lambda *_: None))
 patched(("U08b",), "got through", (gate.Gate, "may_resume", lambda _: True))
 patched(("U09",), "charged in full: 0", (attack_ledger, "reconcile", lambda _: 0))
 patched(("U10",), "got through", (gate.Gate, "fold", lambda self, entry: None if entry.kind == "recall" else FOLD(self, entry)))
