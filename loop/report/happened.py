@@ -10,7 +10,7 @@ from configs.study import START
 from evals.arms import curves
 from evals.intervals import Figure, mean
 from evals.loss import calibration, rungs
-from loop.instruments import Run
+from loop.records import Run
 from loop.report.evidence import Index
 from loop.report.oversight import incidents, oversight
 from loop.report.shape import Line, Table, table
