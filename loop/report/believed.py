@@ -16,13 +16,13 @@ MISSING: dict[str, str] = {
     "not evaluable": "a part was not exercised",
 }  # fmt: skip
 """Word -> what it says, as docs/instruments.md has it."""
-TABLED = ("automation", "stages", "funnel", "promise", "beside")
+TABLED = ("automation", "stages", "funnel", "promise", "beside", "efficiency")
 """Parts of the instruments that have a table of their own."""
 
 
 def believed(told: Told, index: Index, name: str) -> tuple[tuple[list[Line], list[Table]], tuple[list[Line], list[Table]]]:
     """Return the sections `believed` and `unbelieved` of one study."""
-    figures = [(what, interval(one), _rests(what, index)) for what, one in _figures(told.figures)]
+    figures = [(what, interval(told, one), _rests(what, index)) for what, one in _figures(told.figures)]
     holds = [one for one in figures if one[1][5] in ("", "at least", "above", "below")]
     fails = [one for one in figures if one not in holds]
     yes, no = list(_holds(told, index)), list(_fails(told, index))

@@ -32,7 +32,7 @@ class Kind:
 
 
 TABLES: dict[str, Kind] = {
-    "runs": Kind(title="Runs", columns=("study", "run", "seed", "state", "tier", "entries", "jobs", "wall seconds", "root")),
+    "runs": Kind(title="Runs", columns=("study", "number", "run", "seed", "state", "tier", "entries", "jobs", "wall seconds", "root")),
     "differs": Kind(title="What differs", columns=("setting",), note="Every setting in which the studies differ, names and places left out."),
     "task": Kind(title="Task and shape", columns=("setting", "value")),
     "budget": Kind(title="Budget", columns=("resource", "limit", "spent", "unit"), note="Limits and charges are added up over the runs."),

@@ -180,14 +180,14 @@ def test_a_study_that_has_not_ended_tells_rounded_feedback_and_nothing_of_gate(d
     for name in ("gains", "rungs", "closing", "calibration", "promise"):
         assert not rows(found, name), name
     assert rows(found, "scores") and rows(found, "funnel") and all(r[3] == round(r[3], 2) for r in rows(found, "trials"))
-    assert "has not ended" in text(found, "happened") and "No gain" in text(found, "unbelieved") and rows(found, "runs")[0][3] == "not ended"
+    assert "has not ended" in text(found, "happened") and "No gain" in text(found, "unbelieved") and rows(found, "runs")[0][4] == "not ended"
 
 
 def test_a_study_in_which_nothing_began_is_told_as_empty(done):
     cut(done, "plan")
     make.again(done)
     found = told(done)
-    assert "no campaign began" in text(found, "unbelieved") and not rows(found, "scores") and rows(found, "runs")[0][3] == "not ended"
+    assert "no campaign began" in text(found, "unbelieved") and not rows(found, "scores") and rows(found, "runs")[0][4] == "not ended"
     assert "<svg" not in (done / "report.html").read_text()
 
 
