@@ -83,7 +83,7 @@ def _fails(told: Told, index: Index) -> Iterator[Line]:
         yield Line(text="No gain: the study has not ended, and scores on gate stay closed until then.", ledger=root, warn=True)
     arms = told.figures["arms"]
     if not arms:
-        yield Line(text="Nothing of any arm: no campaign began.", ledger=root)
+        yield Line(text="Nothing of any arm: no campaign has begun.", ledger=root)
     elif told.closed and not any(a["accepted"] for one in s for a in one["arms"]):
         yield Line(text="That anything got better: no change was accepted in any campaign; every gain is 0.", ledger=index.of("end") or root)
     unsaid = [word for word, said in told.figures.get("words", dict.fromkeys(("amplifying", "lossy", "self-closed"), False)).items() if not said]

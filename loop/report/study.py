@@ -1,5 +1,6 @@
 """Runs as the report reads them: those that differ in seed and name alone are repeats of one study. Each ledger is read once."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +86,16 @@ def _studies(folders: Sequence[Path], runs: Sequence[Run], summaries: Sequence[d
 def _told(name: str, numbers: Sequence[int], folders: Sequence[Path], runs: Sequence[Run], summaries: Sequence[dict[str, Any]]) -> Told:
     found = gather([runs[n] for n in numbers])
     return Told(name=name, numbers=tuple(numbers), runs=tuple(runs[n] for n in numbers), folders=tuple(folders[n] for n in numbers),
-                summaries=tuple(summaries[n] for n in numbers), records=found, figures=measured(found))  # fmt: skip
+                summaries=tuple(summaries[n] for n in numbers), records=found, figures=finite(measured(found)))  # fmt: skip
+
+
+def finite(value: Any) -> Any:
+    """Return plain JSON with null for each number that is none."""
+    if isinstance(value, dict):
+        return {name: finite(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _name(names: Sequence[str], at: int) -> str:
