@@ -94,7 +94,7 @@ def _named(told: Told, what: str, keep: Callable[[Any], bool] = lambda one: True
 
 def _automation(told: Told) -> Iterator[tuple[Any, ...]]:
     yield from _named(told, "automation")
-    for other, vector in told.figures["beside"].items():
+    for other, vector in told.figures["beside"].items() if told.figures["arms"] else ():
         yield from ((f"beside: {other}", stage, *interval(told, one)) for stage, one in vector.items())
 
 

@@ -1,7 +1,7 @@
 """Runs as the report reads them: those that differ in seed and name alone are repeats of one study. Each ledger is read once."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,8 @@ from configs.errors import BadInput
 from configs.study import Config
 from loop.archive import Facts
 from loop.instruments import Records, Run, gather, measured
-from loop.shown import differing
 from loop.summary import summary
-from sandbox.canonical import digest
+from sandbox.canonical import canonical, digest
 from sandbox.ledger import Ledger
 
 ALONE = ("study.name", "study.seed", "runs", "tracker.kind", "tracker.mode")
@@ -116,6 +115,15 @@ def settings(config: Config) -> dict[str, Any]:
 
 def differs(studies: Sequence[Told]) -> list[tuple[str, ...]]:
     """Return (setting, value in each study as JSON) of every setting in which two studies differ."""
-    flat: list[Mapping[str, str]] = [{name: value for name, _, value in differing({}, settings(told.config))} for told in studies]
+    flat = [dict(_leaves(settings(told.config))) for told in studies]
     names = sorted({name for values in flat for name in values})
     return [(name, *(values.get(name, "") for values in flat)) for name in names if len({values.get(name, "") for values in flat}) > 1]
+
+
+def _leaves(tree: Any, where: str = "") -> Iterator[tuple[str, str]]:
+    """Yield (path, value as JSON) of every leaf."""
+    if isinstance(tree, dict) and tree:
+        for name, value in tree.items():
+            yield from _leaves(value, f"{where}.{name}" if where else name)
+    else:
+        yield where, canonical(tree).decode()
