@@ -105,7 +105,12 @@ def show(plan: str, folder: Path, as_json: bool) -> None:
 @click.option("--read-only", is_flag=True, help="Record nothing in the run where it fails, as for somebody else's copy.")
 @AS_JSON
 def verify(folder: Path, heads: Path | None, read_only: bool, as_json: bool) -> None:
-    """Recompute a run from its bytes; a failure is an incident of it, where its record still holds."""
+    """Recompute a run, or an export of runs, from its bytes; a failure is an incident of the run, where its record still holds."""
+    if (folder / "manifest.json").is_file() and not (folder / "ledger.sqlite").exists():
+        from loop.export_verify import verify_export
+
+        terminal.table([[k, v] for k, v in verify_export(folder, heads).items()], ["checked", "count"], as_json)
+        return
     from loop.verify import checked
     from loop.verify import verify as check
 
@@ -292,6 +297,27 @@ def instruments(folders: tuple[Path, ...], as_json: bool) -> None:
         click.echo(json.dumps(found))
     else:
         terminal.table([[name, *map(_short, row)] for name, row in flat(found)], ["instrument", "value", "low", "high", "n", "unit", "reads"], False)
+
+
+@cli.command()
+@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--to", required=True, type=click.Path(path_type=Path), help="A new or empty folder.")
+@click.option("--csv-only", is_flag=True, help="No Parquet.")
+@AS_JSON
+def export(folders: tuple[Path, ...], to: Path, csv_only: bool, as_json: bool) -> None:
+    """Write runs as tidy tables that `heirloop verify DIR` checks without the runs (docs/export.md)."""
+    from loop.export import export as act
+
+    terminal.table([[k, v] for k, v in act(folders, to, not csv_only).items()], ["what", "count"], as_json)
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+def cite(folder: Path) -> None:
+    """Print BibTeX of the software and of a run's study."""
+    from loop.cite import cite as act
+
+    click.echo(act(folder), nl=False)
 
 
 def _short(value: Any) -> Any:

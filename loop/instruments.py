@@ -62,10 +62,15 @@ class Records:
 
 def records(folders: Sequence[Path]) -> Records:
     """Return the records of runs of one study; raises BadInput where task or objective differ, VerificationFailed for a broken ledger."""
-    read = [Run(number, Ledger.file(folder / "ledger.sqlite")) for number, folder in enumerate(folders)]
-    for run, folder in zip(read, folders, strict=True):
+    return records_of([(str(folder), Ledger.file(folder / "ledger.sqlite")) for folder in folders])
+
+
+def records_of(named: Sequence[tuple[str, Ledger]]) -> Records:
+    """Return the same of ledgers, each with the name that a refusal calls it by."""
+    read = [Run(number, ledger) for number, (_, ledger) in enumerate(named)]
+    for run, (name, _) in zip(read, named, strict=True):
         if (run.config.task, run.config.objective) != (read[0].config.task, read[0].config.objective):
-            raise BadInput(f"{folder} has another task or objective than {folders[0]}; its gains have another unit, compare runs of one study")
+            raise BadInput(f"{name} has another task or objective than {named[0][0]}; its gains have another unit, compare runs of one study")
     return gather(read)
 
 
@@ -277,6 +282,11 @@ def _spent(facts: Facts, entries: Sequence[Entry]) -> dict[tuple[str, int, int],
 def measure(folders: Sequence[Path]) -> dict[str, Any]:
     """Return every instrument that the runs can answer: per arm, between arms, words; what they cannot says why."""
     return measured(records(folders))
+
+
+def measure_of(named: Sequence[tuple[str, Ledger]]) -> dict[str, Any]:
+    """Return the same of ledgers, each with the name that a refusal calls it by."""
+    return measured(records_of(named))
 
 
 def measured(found: Records) -> dict[str, Any]:

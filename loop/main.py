@@ -23,10 +23,11 @@ from configs.errors import BadInput, HeirloopError, Paused, Stopped, Verificatio
 from configs.study import START, Config
 from evals.judge import least, spend
 from evals.metrics import rounded
-from loop import own, track
+from loop import own, planted, track
 from loop.cycle import Campaign
+from loop.export import mirrored
 from loop.plan import ROOT
-from loop.propose import ARMS, proposer
+from loop.propose import proposer, variant
 from loop.report import make
 from loop.study import Running, open_study, read_config
 from loop.verify import checked, record
@@ -44,15 +45,19 @@ LEAST = 16
 def check(composed: DictConfig) -> Config:
     """Return composed values as the typed configuration; raise BadInput naming the field that is wrong."""
     try:
-        config = parse(Config, own.named(OmegaConf.to_object(composed)))
+        raw = own.named(OmegaConf.to_object(composed))
+        if raw["task"].get("world", "") is None:  # YAML reads the name of world `null` as nothing
+            raw["task"]["world"] = "null"
+        config = parse(Config, raw)
     except OmegaConfBaseException as error:
         raise BadInput(str(error).splitlines()[0]) from None
     for name in config.arms():
-        if ARMS.get(name, name) == "notebook" and not (config.task.notebook and config.study.start_trials >= LEAST):
+        if variant(name).proposer == "notebook" and not (config.task.notebook and config.study.start_trials >= LEAST):
             raise BadInput(f"arm {name} proposes from a notebook; it needs task.notebook=true and study.start_trials of at least {LEAST}")
         wanted = proposer(name).needs
         if wanted and not any(getattr(config.proposer, one) for one in wanted):
             raise BadInput(f"arm {name} needs a setting; give {' or '.join(f'proposer.{one}' for one in wanted)}")
+    planted.check(config)
     _outside(config)
     rule, most, level = config.objective.acceptance, config.study.confirm_replicates, spend(config.objective.alpha, config.confirmations(), ())
     if least(config.objective, level, most) is None:
@@ -137,6 +142,8 @@ def execute(config: Config) -> dict[str, Any]:
             if told:
                 best = max(told) if config.objective.direction == "up" else min(told)
                 mirror.log({"generation": row["index"], f"{row['arm']}/best feedback": best})
+        if running.archive.facts().closed:
+            mirror.tables(lambda: mirrored(running.ledger))
         mirror.close()
     view.table(result)
     return result

@@ -172,6 +172,8 @@ def row(facts: Facts, name: str, plan: Plan, config: Config, granted: Set[str], 
         answer = "over budget"
     if plan.purpose == "baseline":
         answer = "baseline"
+    if plan.purpose == "skill" and answer == "screened":
+        answer = "measured"
     if plan.purpose == "unseal":
         answer = "opened" if name in facts.openings else "opening"
     if (name, plan.change_class) in facts.denied:

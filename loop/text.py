@@ -25,6 +25,8 @@ def visible(text: str, lines: bool = False) -> str:
     One to one, so that two texts never look the same; a literal ⟨ is escaped too. Runs of blanks are counted, nothing is cut.
     `lines`: line feeds stay, for text of several lines; else they are escaped as well.
     """
+    if text.isascii() and text.isprintable() and " " * (RUN + 1) not in text:
+        return text  # what nearly every text is
     found, marks, kept = [], 2, "\n" if lines else ""
     for match in re.finditer(r"(.)\1*", text, re.DOTALL):
         char, count = match[1], len(match[0])

@@ -36,7 +36,7 @@ def unseal(folder: Path) -> dict[str, Any]:
         if not _campaign(running, name).allowed(name):
             raise Denied(f"opening {name[:12]} was refused: {running.gate.refresh().refused[name, 'unseal']}")
         _campaign(running, name).admit(name)
-        look(running.ledger, "sealed", name)
+        look(running.ledger, "sealed", name, running.archive.facts().recorded[name])
         return _open(running, name)
     finally:
         running.sandbox.box.close()

@@ -41,7 +41,7 @@ def checked(folder: Path, kept: Path | None = None) -> dict[str, Any]:
 def record(folder: Path, why: str, kept: Path | None = None) -> str:
     """Open an incident for a failed verification, once per reason; return where it stands, or nothing where the record must not be written on."""
     with suppress(VerificationFailed, DatabaseError, Stopped):
-        ledger, _ = _opened(folder, kept)
+        ledger, _ = opened(folder, kept)
         with ledger.transaction() as txn:
             known = [e.body for e in txn.entries() if e.kind == "incident" and why[:300] in (e.body["root_cause"][:300], e.body["containment"])]
             made = known or [incident.report(txn, "failed verification", kind="incident", severity="high", detector="verify", root_cause=why,
@@ -50,7 +50,7 @@ def record(folder: Path, why: str, kept: Path | None = None) -> str:
     return ""
 
 
-def _opened(folder: Path, kept: Path | None) -> tuple[Ledger, list[list[int]]]:
+def opened(folder: Path, kept: Path | None) -> tuple[Ledger, list[list[int]]]:
     """Open a ledger whose chain and signed heads hold; return it and the sequences that each place signed."""
     ledger = Ledger.file(folder / "ledger.sqlite")
     read_config(ledger)
@@ -66,9 +66,9 @@ def verify(folder: Path, kept: Path | None = None) -> dict[str, Any]:
 
     `kept` is somebody's own copy of the signed heads. Writes nothing.
     """
-    ledger, heads = _opened(folder, kept)
+    ledger, heads = opened(folder, kept)
     entries, store = ledger.entries(), Store(folder / "store")
-    _ended(folder, entries, max((max(h, default=0) for h in heads), default=0))
+    ended(folder, entries, max((max(h, default=0) for h in heads), default=0))
     limits, found = rederive(ledger, store), replay(entries)
     rows = ledger.read(balances)
     for name in (n for n in {**rows, **found} if rows.get(n) != found.get(n)):
@@ -81,7 +81,7 @@ def verify(folder: Path, kept: Path | None = None) -> dict[str, Any]:
         said = entry.body[entry.kind] if entry.kind == "acknowledgement" else None
         if said and keys.verify(entry.body["envelope"].encode(), said["public"], entry.kind) != said:
             raise VerificationFailed(f"entry {entry.sequence}: the acknowledgement does not match what was signed")
-        for blob in _blobs(entry.kind, entry.body):
+        for blob in blobs(entry.kind, entry.body):
             store.get(blob)
     facts = Archive(ledger).facts()
     for plan in facts.plans.values():
@@ -106,7 +106,7 @@ def _heads(folder: Path, entries: list[Entry], key: str) -> list[list[int]]:
     return heads
 
 
-def _ended(folder: Path, entries: list[Entry], signed: int) -> None:
+def ended(folder: Path, entries: list[Entry], signed: int) -> None:
     """Raise VerificationFailed where the run says more than its ledger: finished without an end, or an end that nobody signed."""
     end = max((e.sequence for e in entries if e.kind == "end"), default=0)
     if end > signed:
@@ -124,7 +124,8 @@ def _ended(folder: Path, entries: list[Entry], signed: int) -> None:
         raise VerificationFailed("summary.json says that the study is finished, and the ledger has no end")
 
 
-def _blobs(kind: str, body: dict[str, Any]) -> list[str]:
+def blobs(kind: str, body: dict[str, Any]) -> list[str]:
+    """Return the digests of the stored bytes that an entry names."""
     if kind == "job":
         return [d for d in [*body["result"]["outputs"].values(), body["result"]["log"]] if d]
     if kind in ("study", "amended"):

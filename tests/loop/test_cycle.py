@@ -579,7 +579,14 @@ def test_wandb_mirrors_shown_scores_offline(tmp_path, go, monkeypatch):
     cfg = config(tmp_path, "tracker=wandb")
     mandate(cfg)
     result = go(cfg, FakeBox(better))
+    tables = seen.pop()
     assert {row["generation"] for row in seen} == {0, 1, 2} and all(row["local/best feedback"] <= 1 for row in seen)
+    assert sorted(tables) == ["decisions", "instruments", "plans"] and all(isinstance(table, wandb.Table) for table in tables.values())
+    plans = [dict(zip(tables["plans"].columns, row, strict=True)) for row in tables["plans"].data]
+    assert len(plans) == len([e for e in entries(cfg) if e.kind == "plan"]) and {p["verdict"] for p in plans} > {None}
+    assert not any("gain" in column for column in tables["plans"].columns if column != "predicted_gain_metric")  # of gate the answer alone
+    assert len(tables["decisions"].data) == len([e for e in entries(cfg) if e.kind == "decision"])
+    assert "arms, local, gain" in tables["instruments"].get_column("instrument")
     assert list((tmp_path / "runs" / "t" / "wandb").glob("offline-run-*")) and result["finished"]
 
 
