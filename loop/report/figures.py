@@ -161,7 +161,7 @@ def _dots(arms: Sequence[str], rows: Rows, names: Sequence[str], label: str, lim
     if not shown:
         return None
     lines, found = _shown(arms, shown), [n for n in names if any(r[1] == n for r in shown)]
-    figure, axis = _figure(0.9 + len(found) * (0.14 + 0.055 * len(lines)))
+    figure, axis = _figure(0.9 + len(found) * (0.12 + 0.085 * len(lines)))
     for line, (at, arm) in enumerate(lines):
         mine = [r for r in shown if r[0] == arm]
         y = [found.index(r[1]) + 0.7 * ((line + 0.5) / len(lines) - 0.5) for r in mine]

@@ -93,7 +93,7 @@ def _table(one: Table, arms: Sequence[str], trials: Table | None = None) -> str:
         more = f"<details><summary>Table</summary>{_rows(one)}</details>" if words or one.name == "funnel" else ""
         return f"<figure style='margin:0'>{title}{made}{note}{more}{''.join(_csv(t) for t in (one, trials) if t)}</figure>"
     rows = _rows(one)
-    folded = (one.name in FOLDED and len(one.rows) > 12) or (one.name == "oversight" and bool(one.study))
+    folded = len(one.rows) > (12 if one.name in FOLDED else 30) or (one.name == "oversight" and bool(one.study))
     return title + note + (f"<details><summary>{len(one.rows)} rows</summary>{rows}</details>" if folded else rows)
 
 
