@@ -72,8 +72,8 @@ def _holds(told: Told, index: Index) -> Iterator[Line]:
     else:
         for arm in sorted({a["arm"] for _, a in better}):
             mine, all_ = (sum(a["arm"] == arm for _, a in part) for part in (better, ended))
-            yield Line(text=f"Arm {arm}: in {mine} of {all_} campaigns the champion is better than the baseline on gate, on fresh seeds, each with an "
-                            f"interval above 0 (table Arms).", ledger=index.of(f"verdicts of {arm}"))  # fmt: skip
+            yield Line(text=f"Arm {arm}: in {mine} of {all_} campaigns the champion is better than the baseline on gate, on fresh seeds, each with "
+                            f"an interval above 0 (table Arms).", ledger=index.of(f"verdicts of {arm}"))  # fmt: skip
     for word, said in told.figures.get("words", {}).items():
         if said:
             yield Line(text=f"The loop may be called {word}.", ledger=index.of("verdicts of self"))
@@ -103,7 +103,8 @@ def _fails(told: Told, index: Index) -> Iterator[Line]:
         value = row["figure"]
         yield Line(text=f"Condition “{row['condition']}”: {row['reads']} ({_short(value)}).", ledger=index.of("verdicts of self") or root)
     if "self" in arms:
-        yield Line(text=f"Gain ratio of self beside refit and random: {told.figures['between']['gain ratio reads']}.", ledger=index.arm("self", "verdicts"))
+        reads = told.figures["between"]["gain ratio reads"]
+        yield Line(text=f"Gain ratio of self beside refit and random: {reads}.", ledger=index.arm("self", "verdicts"))
     yield Line(text="Feedback scores: one training each, rounded, and what is confirmed is chosen by them. Claims and hypotheses of proposers are "
                     "shown and never judged.", ledger=root)  # fmt: skip
     if any(a["computable"] for one in s for a in one["arms"]):
