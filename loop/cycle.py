@@ -27,7 +27,7 @@ from loop.measure import compute_ratio, replicate
 from loop.plan import change, make, source
 from loop.propose import CELLS, variant
 from loop.scene import draw
-from loop.skill import skill
+from loop.skill import place, skill
 from loop.study import Running
 from sandbox.budget import look
 from sandbox.canonical import digest
@@ -225,7 +225,7 @@ class Campaign:
                     self.confirm(name)
         if self.arm == "self" and study.skill_proposals:
             for number, cell in enumerate(CELLS):
-                skill(self, study.generations + len(LOOKED) + 1 + number, cell)
+                skill(self, place(study, number), cell)
         if (self.arm, self.repeat) not in self.running.archive.facts().ended:
             self.running.ledger.append("campaign-end", {"arm": self.arm, "repeat": self.repeat})
 

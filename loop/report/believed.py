@@ -33,7 +33,9 @@ def believed(told: Told, index: Index, name: str) -> tuple[tuple[list[Line], lis
         yes = [Line(text="Nothing: no figure of this study has an interval that decides anything.", ledger=index.of("study"))]
     made = [table("figures", [(what, *row) for what, row, _ in part if row[0] is not None or row[1] is not None],
                   [at for _, row, at in part if row[0] is not None or row[1] is not None], name) for part in (holds, fails)]  # fmt: skip
-    return (yes, made[:1]), (no, [made[1], table("missing", _bare(told, fails), "", name)])
+    sign = told.figures.get("warning sign", {}) if told.config.study.warning else {}
+    return (yes, made[:1]), (no, [made[1], table("missing", _bare(told, fails), "", name),
+                                  table("sign", sign.items(), index.arm("self", "decisions"), name)])  # fmt: skip
 
 
 def _bare(told: Told, fails: list[tuple[str, tuple[Any, ...], str]]) -> Iterator[tuple[str, str, str]]:

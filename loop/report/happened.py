@@ -10,7 +10,7 @@ from configs.study import START
 from evals.arms import curves
 from evals.intervals import mean
 from evals.loss import UNIT, calibration, rungs
-from loop.instruments import Run
+from loop.records import Run
 from loop.report.evidence import Index
 from loop.report.oversight import incidents, oversight
 from loop.report.shape import Line, Table, table
@@ -160,7 +160,8 @@ def _rungs(told: Told) -> Iterator[tuple[Any, ...]]:
     for arm, held in told.records.held.items():
         for rung, values in rungs(held).items():
             one = mean(values, "", neutral=None)
-            yield arm, rung, one.value, one.low, one.high, one.n
+            if one.value is not None:
+                yield arm, rung, one.value, one.low, one.high, one.n
 
 
 def _promised(told: Told) -> Iterator[tuple[Any, ...]]:

@@ -119,6 +119,7 @@ TABLES: dict[str, Kind] = {
     "plans": Kind(title="Plans", columns=("arm", "repeat", "generation", "plan", "change", "feedback", "verdict", "flag", "failures")),
     "figures": Kind(title="Figures", columns=("what", *INTERVAL)),
     "missing": Kind(title="Figures that are only a word", columns=("figure", "reads", "of")),
+    "sign": Kind(title="Warning sign", columns=("part", "reads"), note="Registered before the first generation; every part must be crossed."),
     "deviations": Kind(title="Deviations from what was registered", columns=("when", "what", "who", "why")),
 }  # fmt: skip
 """Table -> its columns. The one list of them: report.json, the page and docs/report.md follow it."""

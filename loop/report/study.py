@@ -10,7 +10,8 @@ from configs.build import plain
 from configs.errors import BadInput
 from configs.study import Config
 from loop.archive import Facts
-from loop.instruments import Records, Run, gather, measured
+from loop.instruments import measured
+from loop.records import Records, Run, gather
 from loop.summary import summary
 from sandbox.canonical import canonical, digest
 from sandbox.ledger import Ledger
