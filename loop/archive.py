@@ -2,6 +2,7 @@
 
 import threading
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -186,6 +187,14 @@ class Facts:
         first = [name for key in sorted(key for key in list(self.proposed) if key[0] == START) for name in list(self.proposed[key])]
         own = [name for name in list(self.proposed.get(campaign, ())) if self.plans[name].purpose in ("baseline", "candidate")]
         return {name: self.plans[name] for name in dict.fromkeys((*first, *own))}
+
+
+def folded(entries: Iterable[Entry]) -> Facts:
+    """Return the facts of entries that are at hand: a whole ledger is then read once."""
+    found = Facts()
+    for entry in entries:
+        found.fold(entry)
+    return found
 
 
 class Archive:

@@ -20,12 +20,12 @@ from evals.arms import Gain
 from evals.closure import Actor, Effort, Event, Stage
 from evals.loss import Fate, Held, PlanFact
 from evals.metrics import primary
-from loop.archive import Archive, Facts
+from loop.archive import Facts, folded
 from loop.propose import CELLS, proposer, variant
 from loop.skill import place
-from loop.study import read_config
 from loop.summary import oversight
 from sandbox.canonical import digest
+from sandbox.decision import policy
 from sandbox.ledger import Ledger
 
 BETWEEN = 1000
@@ -83,7 +83,7 @@ def gather(read: Sequence["Run"]) -> Records:
     """Return the records of ledgers that were read; task and objective are the same in all."""
     first = read[0].config
     arms = sorted({arm for run in read for arm, _ in run.campaigns})
-    each = [oversight(run.ledger) for run in read]
+    each = [oversight(run.entries) for run in read]
     return Records(
         config=first,
         gains=tuple(g for run in read for g in run.gains()),
@@ -106,8 +106,8 @@ class Run:
     def __init__(self, number: int, ledger: Ledger, facts: Facts | None = None) -> None:
         self.base, self.ledger = number * BETWEEN, ledger
         self.entries: list[Entry] = ledger.entries()
-        self.facts: Facts = facts or Archive(ledger).facts()
-        self.config: Config = read_config(ledger)
+        self.facts: Facts = facts or folded(self.entries)
+        self.config: Config = policy(self.entries).config
         self.campaigns = [key for key in sorted(self.facts.champions) if key[0] != START]
         objective = self.config.objective
         share = METRICS[objective.metric].share

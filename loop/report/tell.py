@@ -61,7 +61,7 @@ def _asked(told: Told, index: Index, name: str) -> tuple[list[Line], list[Table]
               if f.name not in ("name", "cost", "baseline") and getattr(config.task, f.name) != f.default]  # fmt: skip
     lines = [Line(text=one, ledger=root) for one in told.summaries[0]["objective"]["text"]]
     proof = [f"{s['tier']}, {'proved ' + s['proved'] if s['proved'] else 'not proved'}" for s in told.summaries]
-    runs = [(told.name, folder.name, run.config.study.seed, _state(told, at), proof[at], s["entries"], s["jobs"],
+    runs = [(told.name, told.numbers[at], folder.name, run.config.study.seed, _state(told, at), proof[at], s["entries"], s["jobs"],
              round(s["wall_seconds"], 1), s["root"][:12])
             for at, (folder, run, s) in enumerate(zip(told.folders, told.runs, told.summaries, strict=True))]  # fmt: skip
     return lines, [table("runs", runs, [index.of("session", n) or index.entry(n, 1, "study root") for n in told.numbers], name),
