@@ -54,8 +54,8 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     try:
         data = (folder / "manifest.json").read_bytes()
         told = json.loads(data)
-        whole = canonical(told) == data and sorted(told) == FIELDS and all(HEX.fullmatch(root) for root in told["studies"]) and bool(dict(told["files"]))
-        whole = whole and set(told["signatures"]) <= set(told["studies"]) and len(set(told["studies"])) == len(told["studies"])
+        whole = canonical(told) == data and sorted(told) == FIELDS and bool(dict(told["files"]))
+        whole = whole and all(HEX.fullmatch(root) for root in told["studies"]) and set(told["signatures"]) <= set(told["studies"]) and len(set(told["studies"])) == len(told["studies"])
     except FileNotFoundError:
         raise VerificationFailed("manifest.json is missing; the export was not finished, or was cut") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
