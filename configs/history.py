@@ -46,6 +46,8 @@ class History:
     "values that each knob may take, in order of size; a knob that is left out stays as it is"
     count: int
     "proposals wanted"
+    barred: tuple[Recipe, ...] = ()
+    "recipes tried whose outcome is not shown (arms frozen, no_carry); weights do not write them again"
 
     def __post_init__(self) -> None:
         need(1 <= self.count <= 1000, "count", self.count, "between 1 and 1000")

@@ -70,8 +70,8 @@ class Outcome:
     "wall microseconds from the start order to the last process gone"
     peak_bytes: int
     "largest memory seen by the kernel; 0 where no counter is readable"
-    charged_by: Literal["cgroup", "bound"]
-    "cgroup: read from the kernel; bound: pinned CPUs x wall, the provable upper bound"
+    charged_by: Literal["cgroup", "bound", "plan"]
+    "cgroup: read from the kernel; bound: pinned CPUs x wall, the provable upper bound; plan: simulated, nothing was computed"
     files: dict[str, bytes]
     "collected outputs by allow-listed name; untrusted bytes"
     log: bytes

@@ -15,13 +15,13 @@ ChangeClass = Literal["recipe", "patch", "structural", "proposer", "propose", "p
 CLASSES: tuple[ChangeClass, ...] = ("recipe", "patch", "structural", "proposer", "propose", "promote", "deploy", "unseal", "amend")
 PlanRole = Literal["train", "predict", "champion-train", "champion-predict", "propose", "ask"]
 "propose: a job in a box that writes proposals; ask: one call of an outside model"
-Purpose = Literal["start", "baseline", "candidate", "propose", "final", "unseal"]
+Purpose = Literal["start", "baseline", "candidate", "propose", "final", "larger", "skill", "unseal"]
 Split = Literal["feedback", "gate", "sealed"]
 Answer = Literal["accept", "reject", "inconclusive", "continue"]
 "continue: another pair is wanted; never recorded"
 ACCOUNTS = ("propose", "train", "predict", "evaluate")
 SPLITS: tuple[Split, ...] = ("feedback", "gate", "sealed")
-COMPUTED_TASKS = ("addition", "modular", "custom")
+COMPUTED_TASKS = ("addition", "modular", "custom", "planted")
 "tasks whose answers code could compute (an own task's too, as far as we know): gains of patch and structural plans there are flagged `computable`"
 
 
@@ -123,7 +123,8 @@ class Plan:
     "number of the proposal within its generation"
     purpose: Purpose
     """start: a trial of the notebook that every arm starts from; baseline: first champion; candidate: a proposal; propose: its jobs write
-    the proposals of a generation; final, unseal: champion against baseline on gate, on sealed"""
+    the proposals of a generation; final, larger, unseal: champion against baseline on gate, there at four times the compute, on sealed; skill:
+    one proposal of a measure of skill against the baseline, on gate; it can never become champion"""
     parent: str
     "plan digest of the champion that it starts from; empty for the baseline"
     change_class: ChangeClass
@@ -224,8 +225,8 @@ class JobResult:
     "what was charged"
     startup_cpu_us: int
     "part of the CPU charged before any byte of the bundle ran"
-    charged_by: Literal["cgroup", "bound", "reservation"]
-    "kernel counter, provable upper bound, or the whole reservation"
+    charged_by: Literal["cgroup", "bound", "reservation", "plan"]
+    "kernel counter, provable upper bound, the whole reservation, or the plan of a job that was simulated"
     peak_bytes: int
     "largest memory the kernel saw; 0 if unread"
     outputs: dict[str, str]

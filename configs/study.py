@@ -6,7 +6,7 @@ these records. Unknown keys, wrong types and numbers outside their range are ref
 
 import re
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from configs.build import need
 from configs.call import Endpoint
@@ -20,6 +20,14 @@ from configs.tokens import Task
 Rule = Literal["mandate", "approve", "deny"]
 START = "start"
 """The arm of the trials that every arm starts from; each is a repeat of it."""
+ONE_SHOT = "one_shot"
+"""The arm that spends the compute of all generations in one."""
+MORE = {"more_compute": "compute", "more_proposals": "proposals", "more_replicates": "replicates"}
+"""Arms that are `self` with a quarter more of one thing, for elasticities: name -> what."""
+SKILLS = 4
+"""Measures of skill at the end of a campaign of arm self (loop/cycle.py)."""
+LARGER = 4
+"""Planned compute of a training of the larger look, as a multiple."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +52,13 @@ class Study:
     "most paired replicates of one confirmation on gate; the rule stops earlier where it can"
     final_replicates: int = 4
     "paired replicates of the closing look at gate (champion against baseline); 0 leaves it out"
+    larger_replicates: int = 0
+    "paired replicates of the same look with four times the planned compute a training; 0 leaves it out"
+    skill_proposals: int = 0
+    "proposals that the last weights of arm self write on the baseline, each measured on gate once, and as many of three twins; 0 leaves it out"
+    plan_trainings: int = 0
+    """planned compute of a campaign in trainings: those that screen and confirm, and reading the notebook counts as one; a generation whose
+    worst case would pass it is not begun; 0: the generations alone bound it"""
 
     def __post_init__(self) -> None:
         need(bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", self.name)), "name", self.name, "a plain folder name")
@@ -54,16 +69,48 @@ class Study:
         need(1 <= self.generations <= 10_000, "generations", self.generations, "between 1 and 10000")
         need(1 <= self.proposals <= 1000, "proposals", self.proposals, "between 1 and 1000")
         need(1 <= self.confirm_replicates <= 1000, "confirm_replicates", self.confirm_replicates, "between 1 and 1000")
-        final = self.final_replicates
-        need(final == 0 or 4 <= final <= 1000, "final_replicates", final, "0, or between 4 and 1000")
+        for name in ("final_replicates", "larger_replicates"):
+            count = getattr(self, name)
+            need(count == 0 or 4 <= count <= 1000, name, count, "0, or between 4 and 1000")
+        need(0 <= self.skill_proposals <= 100, "skill_proposals", self.skill_proposals, "between 0 and 100")
+        least = 1 + self.worst("")
+        need(self.plan_trainings == 0 or least <= self.plan_trainings <= 10**6, "plan_trainings", self.plan_trainings,
+             f"0, or at least {least}: the baseline and the worst case of one generation")
+
+    def rounds(self, arm: str = "") -> tuple[int, int]:
+        """Return (generations, proposals of each) of an arm; `one_shot` spends all that its round does not confirm with on proposals."""
+        if arm == ONE_SHOT:
+            fit = self.plan_trainings - 2 - 2 * self.confirm_replicates
+            return 1, min(1000, fit if self.plan_trainings else self.generations * self.proposals)
+        return self.generations, _more(self.proposals, MORE.get(arm) == "proposals")
+
+    def replicates(self, arm: str) -> int:
+        """Return the most paired replicates of one confirmation of an arm."""
+        return _more(self.confirm_replicates, MORE.get(arm) == "replicates")
+
+    def worst(self, arm: str) -> int:
+        """Return the most trainings of one generation of an arm, reading the notebook counted as one."""
+        return 1 + self.rounds(arm)[1] + 2 * self.replicates(arm)
+
+    def allowance(self, arm: str) -> int:
+        """Return the planned compute of a campaign in trainings, 0 where generations alone bound it; an arm with more of one thing gets it on top."""
+        extra = self.worst(arm) - self.worst("") if arm in MORE else 0
+        return self.plan_trainings and self.plan_trainings + self.plan_trainings * extra // self.worst("")
+
+
+def _more(count: int, raised: bool) -> int:
+    """Return a count, or a quarter more of it, rounded up."""
+    return -(-5 * count // 4) if raised else count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskSetup:
     """One task with its compute and its measured constants (docs/tasks.md)."""
 
-    name: Literal["addition", "modular", "digits", "custom"]
-    "token format; custom: that of `file`"
+    name: Literal["addition", "modular", "digits", "custom", "planted"]
+    "token format; custom: that of `file`; planted: none, trainings and weights are simulated by the law of `world` (docs/instruments.md)"
+    world: str = ""
+    "planted: the world whose law holds, one of evals/planted.py"
     file: str = ""
     "custom: a Python file of at most 50 lines that yields the items (docs/plugs.md); trusted code of a person, run outside every box"
     file_digest: str = ""
@@ -109,6 +156,7 @@ class TaskSetup:
         need(0 < self.seed_deviation < 1, "seed_deviation", self.seed_deviation, "between 0 and 1")
         own = bool(self.file) == bool(self.file_digest) == (self.name == "custom")
         need(own, "file", self.file, "a path with task custom, and empty with any other")
+        need(bool(self.world) == (self.name == "planted"), "world", self.world, "a planted world with task planted, and empty with any other")
         self.format()
 
     def format(self) -> Task:
@@ -413,6 +461,8 @@ class Proposer:
     "proposer of a study that names no arms"
     mutations: int = 3
     "local, evolve: the most knobs that one proposal changes"
+    script: tuple[dict[str, Any], ...] = ()
+    "scripted: a person's list of changes, knobs and their values, one proposal each in order; used up, the campaign ends"
     evolve: Evolve = field(default_factory=Evolve)
     "evolve: its program database"
     hostile_share: float = 0.5
@@ -447,8 +497,8 @@ class Proposer:
 class Box:
     """Where jobs run."""
 
-    kind: Literal["auto", "namespace", "docker"] = "auto"
-    "auto: namespace where it works, else docker; never none"
+    kind: Literal["auto", "namespace", "docker", "planted"] = "auto"
+    "auto: namespace where it works, else docker; never none; planted: no box, for task planted alone, where nothing is run"
     warm: bool = True
     "keep a process that has imported torch inside the box and fork each job from it"
     parallel: int = 2
@@ -506,7 +556,10 @@ class Config:
             limits: Limits = getattr(self.budget, name)
             total = self.budget.cpu_seconds * 1_000_000
             need(limits.cpu_us <= total, f"budget.{name}.cpu_us", limits.cpu_us, f"at most the study's {total}")
+        simulated = (self.task.name == "planted", self.box.kind == "planted")
+        need(simulated[0] == simulated[1], "box.kind", self.box.kind, "planted with task planted, and a real box with any other")
         least = self.task.planned_cpu_us
+        least = max(least * (LARGER if self.study.larger_replicates else 1), *map(self.compute, self.arms()))
         need(self.budget.train.cpu_us >= least, "budget.train.cpu_us", self.budget.train.cpu_us, f"at least the plan's {least}")
         self._measurable()
         self._affordable()
@@ -523,12 +576,13 @@ class Config:
         """Refuse a study that plans more looks, confirmations or replicates than its budget or objective holds."""
         study, looks, planned = self.study, self.budget.looks, self.objective.confirmations
         need(planned is None or planned >= study.generations, "objective.confirmations", planned, f"at least study.generations {study.generations}")
-        campaigns = len(self.arms()) * study.repeats
-        for split, each, start in (("feedback", self.trials() - study.start_trials, study.start_trials),
-                                   ("gate", study.generations + (study.final_replicates > 0), 0)):  # fmt: skip
-            held, wanted = getattr(looks, split), campaigns * each + start
+        closing = (study.final_replicates > 0) + (study.larger_replicates > 0)
+        shown = sum(self.trials(arm) - study.start_trials for arm in self.arms())
+        asked = sum(study.rounds(arm)[0] + closing + (arm == "self") * SKILLS * study.skill_proposals for arm in self.arms())
+        for split, each, start in (("feedback", shown, study.start_trials), ("gate", asked, 0)):
+            held, wanted = getattr(looks, split), study.repeats * each + start
             need(held >= wanted, f"budget.looks.{split}", held, f"at least the {wanted} looks that the study plans")
-        most = max(study.confirm_replicates, study.final_replicates)
+        most = max(study.confirm_replicates, study.final_replicates, study.larger_replicates)
         jobs, cpu = 4 * most + 2, 2 * most * self.task.planned_cpu_us
         what = f"for one confirmation with {most} replicates"
         need(self.budget.jobs >= jobs, "budget.jobs", self.budget.jobs, f"at least {jobs}, {what}")
@@ -542,13 +596,18 @@ class Config:
                  "proposer.file": (mine.file, mine.file_digest), "proposer.program": (mine.program, mine.program_digest)}  # fmt: skip
         return {field: found for field, found in named.items() if found[0]}
 
-    def trials(self) -> int:
-        """Return how many scores a campaign plans to tell its proposer, those of the start and the baseline included."""
-        return self.study.start_trials + 1 + self.study.generations * self.study.proposals
+    def compute(self, arm: str) -> int:
+        """Return the planned CPU-microseconds of one training of an arm."""
+        return _more(self.task.planned_cpu_us, MORE.get(arm) == "compute")
 
-    def confirmations(self) -> int:
+    def trials(self, arm: str) -> int:
+        """Return how many scores a campaign of an arm plans to tell its proposer, those of the start and the baseline included."""
+        generations, proposals = self.study.rounds(arm)
+        return self.study.start_trials + 1 + generations * proposals
+
+    def confirmations(self, arm: str = "") -> int:
         """Return how many confirmations of a campaign share alpha."""
-        return self.objective.confirmations or self.study.generations
+        return self.objective.confirmations or self.study.rounds(arm)[0]
 
     def deviation(self) -> float:
         """Return the standard deviation over seeds of the primary metric on its scale."""

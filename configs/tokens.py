@@ -16,6 +16,10 @@ from configs.recipe import GRID, Recipe
 PLUS, EQUALS = 0, 1
 """Tokens 0 and 1 are '+' and '=' in every task; values start at 2."""
 FIRST_VALUE = 2
+COPIED, COPIED_VALUES = 6, 4
+"""planted: columns of a question and their values; the answer is the first column."""
+SIMULATED_WEIGHTS = 16
+"""planted: numbers in a file of weights, whatever the recipe."""
 BUCKETS = 4
 """Outcomes in a notebook: quarters of the trials by rank, 0 the worst."""
 ASK = BUCKETS
@@ -51,8 +55,8 @@ def _nearest(values: tuple[Any, ...], value: Any) -> int:
 class Task:
     """What is learned, as tokens, and how much data there is."""
 
-    name: Literal["addition", "modular", "digits", "custom"]
-    "addition of n-digit numbers, a+b mod p, scikit-learn's handwriting, or what a person's own file yields"
+    name: Literal["addition", "modular", "digits", "custom", "planted"]
+    "addition of n-digit numbers, a+b mod p, scikit-learn's handwriting, what a person's own file yields, or a simulation that trains nothing"
     digits: int = 3
     "addition only: digits per operand; 1 to 6"
     modulus: int = 97
@@ -98,7 +102,7 @@ class Task:
         """Return the names of the task's slices (evals/data.py says what they hold)."""
         if self.name == "addition":
             return ("carries", "longer") if 0 < self.train_digits < self.digits else ("carries",)
-        if self.name == "custom":
+        if self.name in ("custom", "planted"):
             return ()
         return ("other_modulus",) if self.name == "modular" else ("shifted", "noised")
 
@@ -135,6 +139,9 @@ def layout(task: Task, recipe: Recipe) -> Layout:
         if recipe.operand_order == "interleaved":
             question = [0, 2, 1, 3]
         vocabulary, answer = FIRST_VALUE + task.modulus, 1
+    elif task.name == "planted":
+        question = list(range(COPIED + 1))
+        vocabulary, answer = FIRST_VALUE + COPIED_VALUES, 1
     elif task.name == "custom":
         question = [*_columns(task.question, recipe.operand_order), task.question]
         vocabulary, answer = FIRST_VALUE + task.values, task.answer

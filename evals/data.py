@@ -5,17 +5,17 @@ HMAC-SHA256(secret, label). Refuses tasks whose held-out items would leave no tr
 """
 
 import hmac
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from configs.errors import BadInput
 from configs.records import SPLITS
-from configs.tokens import EQUALS, FIRST_VALUE, PLUS, Task
+from configs.tokens import COPIED, COPIED_VALUES, EQUALS, FIRST_VALUE, PLUS, Task
 
 Items = NDArray[np.uint8]
-TABLES = ("digits", "custom")
+TABLES = ("digits", "custom", "planted")
 """Tasks whose items are a fixed table, not numbers."""
 OWN: dict[str, Items] = {}
 """Values of people's own tasks, uint8 (N, question + answer), by their digest; loop/own.py puts them here."""
@@ -46,12 +46,9 @@ def draw_train(task: Task, secret: bytes, seed: int) -> Items:
     half of what is left, chosen once per study, so that its complement does not name the held-out items.
     """
     rng = _rng(secret, f"train:{seed}")
-    out = np.concatenate(list(held_out(task, secret).values()))
     if task.name in TABLES:
-        banned = {row.tobytes() for row in questions(task, out)}
-        whole = table(task)
-        keep = np.array([row.tobytes() not in banned for row in questions(task, whole)])
-        return rng.permutation(whole[keep])[: task.train_items]
+        return rng.permutation(_left(task, secret))[: task.train_items]
+    out = np.concatenate(list(held_out(task, secret).values()))
     side = _side(task)
     a, b = _operands(task, out)
     banned_numbers = np.unique(np.concatenate([a * side + b, b * side + a]))
@@ -63,6 +60,14 @@ def draw_train(task: Task, secret: bytes, seed: int) -> Items:
     if task.hold_carries:
         numbers = numbers[~_every_column_carries(task, *np.divmod(numbers, side))]
     return _rows(task, numbers[~np.isin(numbers, banned_numbers)][: task.train_items])
+
+
+@lru_cache(maxsize=4)
+def _left(task: Task, secret: bytes) -> Items:
+    """Return the items of a table whose question no held-out item asks."""
+    banned = {row.tobytes() for row in questions(task, np.concatenate(list(held_out(task, secret).values())))}
+    whole = table(task)
+    return np.asarray(whole[np.array([row.tobytes() not in banned for row in questions(task, whole)])])
 
 
 def slices(task: Task, secret: bytes, split: str, items: Items) -> dict[str, Items]:
@@ -149,7 +154,7 @@ def answers(task: Task, items: Items) -> Items:
 
 
 def _question(task: Task) -> int:
-    return {"addition": 2 * task.digits + 2, "modular": 4, "digits": task.side**2 + 1, "custom": task.question + 1}[task.name]
+    return {"planted": COPIED + 1, "addition": 2 * task.digits + 2, "modular": 4, "digits": task.side**2 + 1, "custom": task.question + 1}[task.name]
 
 
 def _rng(secret: bytes, label: str) -> np.random.Generator:
@@ -207,11 +212,21 @@ def table(task: Task) -> Items:
     """Return every item of a task whose items are a table; raise BadInput for an own task that was not read here."""
     if task.name == "digits":
         return _images(task.levels, task.side)
+    if task.name == "planted":
+        return _copies()
     if task.items not in OWN:
         raise BadInput(f"the items {task.items[:12]} of task custom are not at hand; name the task's file in task.file")
     values = OWN[task.items].astype(np.int64) + FIRST_VALUE
     columns = [values[:, : task.question], np.full((len(values), 1), EQUALS), values[:, task.question :]]
     return np.concatenate(columns, axis=1).astype(np.uint8, order="C")
+
+
+@cache
+def _copies() -> Items:
+    """Every question of the simulated task, and its first column once more as the answer."""
+    numbers = np.arange(COPIED_VALUES**COPIED)
+    asked = numbers[:, None] // COPIED_VALUES ** np.arange(COPIED) % COPIED_VALUES + FIRST_VALUE
+    return np.concatenate([asked, np.full((len(asked), 1), EQUALS), asked[:, :1]], axis=1).astype(np.uint8, order="C")
 
 
 @cache

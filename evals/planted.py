@@ -243,7 +243,7 @@ def _plan_truth(law: Law) -> dict[str, float]:
 
 _CLOSED = frozenset({"amplifying", "self-closed"})
 _SEES_MORE = Law(name="", data=0.12, skill={**Law(name="").skill, "scrambled": 0.3})
-WORLDS: dict[str, World] = {law.name: world(law) for law in (
+LAWS: dict[str, Law] = {law.name: law for law in (
     Law(name="null", step=0.0),
     Law(name="linear"),
     Law(name="compounding", mechanism=0.15, data=0.05, words=_CLOSED),
@@ -260,6 +260,8 @@ WORLDS: dict[str, World] = {law.name: world(law) for law in (
     Law(name="rare jumps", tails="jumps"),
     Law(name="correlated arms", mirrored=True, shared=0.0),
 )}  # fmt: skip
+"""Name -> law."""
+WORLDS: dict[str, World] = {name: world(law) for name, law in LAWS.items()}
 """Name -> world."""
 
 

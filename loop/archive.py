@@ -8,6 +8,7 @@ from typing import Any
 from configs.build import parse
 from configs.call import Answer
 from configs.records import Entry, Grant, JobResult, Plan, Scores, Verdict
+from configs.study import START
 from sandbox.decision import body_plan
 from sandbox.ledger import Ledger
 
@@ -21,12 +22,18 @@ class Facts:
 
     plans: dict[str, Plan] = field(default_factory=dict)
     "plan digest -> plan, in order"
+    recorded: dict[str, int] = field(default_factory=dict)
+    "plan digest -> ledger sequence of its plan"
+    proposed: dict[Campaign, list[str]] = field(default_factory=lambda: defaultdict(list))
+    "(arm, repeat) -> digests of its plans, in order; arm `start`: the trials that all arms start from"
     at: dict[tuple[str, int, int, int], str] = field(default_factory=dict)
     "(arm, repeat, generation, index) -> plan digest, or the reason why the proposal was invalid after a `!`"
     asks: dict[tuple[str, int, int], str] = field(default_factory=dict)
     "(arm, repeat, generation) -> digest of the propose plan whose jobs write its proposals"
     grants: dict[Slot, Grant] = field(default_factory=dict)
     "(plan, role, index) -> latest grant"
+    granted: set[str] = field(default_factory=set)
+    "plans that have a grant"
     started: set[str] = field(default_factory=set)
     "nonces of grants that were consumed"
     results: dict[Slot, tuple[JobResult, int]] = field(default_factory=dict)
@@ -45,6 +52,8 @@ class Facts:
     "campaigns whose recorded proposals are used up"
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     "plan -> verdict"
+    levels: dict[Campaign, list[float]] = field(default_factory=lambda: defaultdict(list))
+    "(arm, repeat) -> levels that its confirmations of candidates have used, in order"
     denied: set[tuple[str, str]] = field(default_factory=set)
     "(plan, class) that a reviewer said no to"
     champions: dict[Campaign, list[str]] = field(default_factory=lambda: defaultdict(list))
@@ -67,7 +76,8 @@ class Facts:
         body, kind = entry.body, entry.kind
         if kind == "plan":
             plan = body_plan(body)
-            self.plans[body["digest"]] = plan
+            self.plans[body["digest"]], self.recorded[body["digest"]] = plan, entry.sequence
+            self.proposed[plan.arm, plan.repeat].append(body["digest"])
             if plan.purpose == "propose":
                 self.asks[plan.arm, plan.repeat, plan.generation] = body["digest"]
             else:
@@ -83,6 +93,7 @@ class Facts:
         elif kind == "grant":
             grant = parse(Grant, body["grant"])
             self.grants[grant.plan, grant.role, grant.index] = grant
+            self.granted.add(grant.plan)
         elif kind in ("start", "call"):
             self.started.add(body["grant"]["nonce"])
         elif kind == "answer":
@@ -95,7 +106,10 @@ class Facts:
             if found is None:
                 self.failures[body["plan"]].append(body["reason"])
         elif kind == "verdict":
-            self.verdicts[body["plan"]] = parse(Verdict, body["verdict"])
+            self.verdicts[body["plan"]] = verdict = parse(Verdict, body["verdict"])
+            plan = self.plans[body["plan"]]
+            if plan.purpose == "candidate":
+                self.levels[plan.arm, plan.repeat].append(verdict.level)
         elif kind == "decision":
             if not body["allow"]:
                 self.denied.add((body["plan"], body["class"]))
@@ -132,10 +146,9 @@ class Facts:
 
     def trials(self, campaign: Campaign) -> dict[str, Plan]:
         """Return the trials of the start and a campaign's baseline and candidates by digest, in order."""
-        first = sorted((plan.repeat, name) for name, plan in list(self.plans.items()) if plan.purpose == "start")
-        mine = {name: plan for name, plan in list(self.plans.items()) if (plan.arm, plan.repeat) == campaign}
-        own = {name: plan for name, plan in mine.items() if plan.purpose in ("baseline", "candidate")}
-        return {name: self.plans[name] for _, name in first} | own
+        first = [name for key in sorted(key for key in list(self.proposed) if key[0] == START) for name in list(self.proposed[key])]
+        own = [name for name in list(self.proposed.get(campaign, ())) if self.plans[name].purpose in ("baseline", "candidate")]
+        return {name: self.plans[name] for name in dict.fromkeys((*first, *own))}
 
 
 class Archive:

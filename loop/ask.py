@@ -5,11 +5,13 @@ A propose plan is decided on, paid for and recorded like any other; one stands f
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,12 +21,13 @@ from configs.objective import objective_text
 from configs.recipe import grid
 from configs.records import JobCount, Plan, Proposal
 from evals.ladder import Told, told
+from loop import planted
 from loop.archive import Facts
 from loop.evolve import rebased, shown
 from loop.llm import Unusable, answered, prompt, read
 from loop.measure import proposed
 from loop.own import recorded
-from loop.propose import proposer
+from loop.propose import proposer, variant
 from loop.scene import Scene
 from loop.study import charge_proposer
 from sandbox.canonical import canonical, digest
@@ -45,9 +48,10 @@ def ask(c: Campaign, generation: int, index: int) -> tuple[str, str]:
 
 def _written(c: Campaign, generation: int, index: int) -> tuple[str, str]:
     """Let a program on the trusted side write, and charge it its CPU time."""
-    scene, write = scene_of(c, generation, index), proposer(c.arm).write
-    assert write is not None
+    scene, write, config = scene_of(c, generation, index), proposer(c.arm).write, c.running.config
     with _charged(c, generation, index):
+        if write is None or (planted.simulated(config) and not planted.law(config).search):
+            return planted.write(config, c.arm, scene), ""
         return write(scene), ""
 
 
@@ -58,8 +62,8 @@ def _charged(c: Campaign, generation: int, index: int) -> Iterator[None]:
     try:
         yield
     finally:
-        place = (c.arm, c.repeat, generation, index)
-        charge_proposer(c.running, c.arm, f"propose:{place}", int((time.thread_time() - started) * 1e6))
+        place, used = (c.arm, c.repeat, generation, index), int((time.thread_time() - started) * 1e6)
+        charge_proposer(c.running, c.arm, f"propose:{place}", planted.PROPOSE_US if planted.simulated(c.running.config) else used)
 
 
 def _in_box(c: Campaign, generation: int, index: int) -> tuple[str, str]:
@@ -80,7 +84,7 @@ def _outside(c: Campaign, generation: int, index: int) -> tuple[str, str]:
         scene, evolving = scene_of(c, generation, index), proposer(c.arm).evolves
         history, source, others = shown(scene) if evolving else (scene.history, scene.sources[scene.history.champion_source], ())
         about = "\n".join([f"The task is {config.task.name}.", *objective_text(config.objective)])
-        number = (generation, index, config.study.proposals)
+        number = (generation, index, c.shape()[1])
         data = prompt(endpoint, history, source, about, number, scene.rng.getrandbits(31), [(one.told(), one.source) for one in others])
     text = answered(c.running, name, index, data)
     try:
@@ -109,7 +113,7 @@ def _by_people(c: Campaign, generation: int, index: int) -> tuple[str, str]:
         if waiting:
             return c.running.sandbox.store.get(waiting).decode(), ""
         if time.monotonic() >= until or c.running.stopped:
-            place = f"proposal {index + 1} of {c.running.config.study.proposals} of generation {generation}"
+            place = f"proposal {index + 1} of {c.shape()[1]} of generation {generation}"
             repeat = f" --repeat {c.repeat}" if c.repeat else ""
             raise NeedsHuman(f"arm {c.arm} waits for people's {place}; `heirloop propose {c.running.folder} FILE --arm {c.arm}{repeat}` hands one in")
         time.sleep(0.2)
@@ -130,12 +134,20 @@ def _from_record(c: Campaign, generation: int, index: int) -> tuple[str, str]:
     return Store(Path(settings.replay) / "store").get(known[place]).decode(errors="surrogatepass"), ""
 
 
+def _from_script(c: Campaign, generation: int, index: int) -> tuple[str, str]:
+    """Make the next proposal of a person's list; raise UsedUp at its end."""
+    script, number = c.running.config.proposer.script, (generation - 1) * c.shape()[1] + index
+    if number >= len(script):
+        raise UsedUp(f"proposer.script lists {len(script)} changes, and all were proposed")
+    return json.dumps({"hypothesis": f"number {number + 1} of a person's list", "knobs": script[number]}), ""
+
+
 class UsedUp(HeirloopError):
-    """A recorded run has no more proposals; the campaign ends with what it has."""
+    """A recorded run or a person's list has no more proposals; the campaign ends with what it has."""
 
 
 WAYS: dict[str, Callable[[Campaign, int, int], tuple[str, str]]] = {
-    "trusted": _written, "box": _in_box, "outside": _outside, "people": _by_people, "record": _from_record,
+    "trusted": _written, "box": _in_box, "outside": _outside, "people": _by_people, "script": _from_script, "record": _from_record,
 }  # fmt: skip
 """One way per place where proposals are written (loop.propose.Proposer.where)."""
 
@@ -145,29 +157,34 @@ def _plan(c: Campaign, generation: int) -> str:
 
     A study's own program goes into the bundle instead, and the champion's weights stay out.
     """
-    parent, own = c.champions()[-1], proposer(c.arm).program
+    own, count = proposer(c.arm).program, c.shape()[1]
+    parent = c.champions()[0 if variant(c.arm).weights == "first" else -1]
     best, book, config = c.plan(parent), "" if own else c.notebook(), c.running.config
-    study, bundle = config.study, best.bundle
+    bundle = best.bundle
     if own:
         program = c.running.sandbox.store.get(config.proposer.program_digest or config.proposer.file_digest)
         bundle = c.bundle({**c.running.sandbox.store.get_bundle(best.bundle), "program": program})
     name = c.record((generation, 0), "propose", parent, best.recipe, "propose", best.recipe, bundle, None,
-                    Proposal(hypothesis=f"asks {'the program' if own else 'the champion'} for {study.proposals} proposals", knobs={}),
+                    Proposal(hypothesis=f"asks {'the program' if own else 'the champion'} for {count} proposals", knobs={}),
                     notebook=book, jobs=(JobCount(role="propose", count=1),))  # fmt: skip
-    if name not in c.running.archive.facts().shown:
-        seen = c.running.sandbox.store.put(canonical(history_of(c, study.proposals)))
-        c.running.ledger.append("history", {"plan": name, "digest": seen})
+    show(c, name, history_of(c, count))
     return name
+
+
+def show(c: Campaign, name: str, history: History) -> None:
+    """Record once what a propose plan is shown."""
+    if name not in c.running.archive.facts().shown:
+        c.running.ledger.append("history", {"plan": name, "digest": c.running.sandbox.store.put(canonical(history))})
 
 
 def _question_plan(c: Campaign, generation: int) -> str:
     """Record the plan of a generation's questions to an outside model, one for each proposal."""
-    parent, study = c.champions()[-1], c.running.config.study
+    parent, count = c.parent(), c.shape()[1]
     best, model = c.plan(parent), c.running.config.proposer.llm
     assert model is not None
     return c.record((generation, 0), "propose", parent, best.recipe, "propose", best.recipe, best.bundle, None,
-                    Proposal(hypothesis=f"asks the outside model {model.model} at {model.url} for {study.proposals} proposals", knobs={}),
-                    jobs=(JobCount(role="ask", count=study.proposals),))  # fmt: skip
+                    Proposal(hypothesis=f"asks the outside model {model.model} at {model.url} for {count} proposals", knobs={}),
+                    jobs=(JobCount(role="ask", count=count),))  # fmt: skip
 
 
 def scene_of(c: Campaign, generation: int, index: int) -> Scene:
@@ -181,10 +198,26 @@ def scene_of(c: Campaign, generation: int, index: int) -> Scene:
 
 def history_of(c: Campaign, count: int) -> History:
     """Return all that a campaign's proposer may see: recipes, what is told of their feedback scores, own verdicts, failures of trainings."""
-    trials, champion = trials_of(c), c.champions()[-1]
-    best = c.plan(champion)
-    return History(champion=best.recipe, champion_source=best.bundle, champion_score=trials[champion].score, trials=tuple(trials.values()),
-                   count=count, grid=grid(c.running.config.task.notebook))  # fmt: skip
+    trials, champion = {} if proposer(c.arm).blind else trials_of(c), c.parent()
+    shown, best = seen(c, trials), c.plan(champion)
+    score = trials[champion].score if trials else None
+    return History(champion=best.recipe, champion_source=best.bundle, champion_score=score, trials=tuple(shown.values()),
+                   barred=tuple(t.recipe for name, t in trials.items() if name not in shown), count=count,
+                   grid=grid(c.running.config.task.notebook))  # fmt: skip
+
+
+def seen(c: Campaign, trials: Mapping[str, Trial], how: str = "") -> dict[str, Trial]:
+    """Return what an arm's variant (or `how`) shows of trials and learns from: all, those before generation 1, or all with outcomes permuted."""
+    facts, how = c.running.archive.facts(), how or variant(c.arm).history
+    if how == "first":
+        return {name: t for name, t in trials.items() if facts.plans[name].purpose != "candidate"}
+    if how == "scrambled":
+        known = [name for name, t in trials.items() if t.outcome != "waiting"]
+        given = [trials[name] for name in known]
+        random.Random(f"scrambled:{c.running.config.study.seed}:{c.repeat}:{len(known)}").shuffle(given)
+        return {**trials, **{name: replace(trials[name], outcome=t.outcome, score=t.score, verdict=t.verdict, failure=t.failure)
+                   for name, t in zip(known, given, strict=True)}}  # fmt: skip
+    return dict(trials)
 
 
 def trials_of(c: Campaign) -> dict[str, Trial]:
@@ -192,7 +225,7 @@ def trials_of(c: Campaign) -> dict[str, Trial]:
     config, facts = c.running.config, c.running.archive.facts()
     plans = facts.trials((c.arm, c.repeat))
     measured = {name: facts.scores[name, "predict", 0] for name in plans if (name, "predict", 0) in facts.scores}
-    said = told(list(measured.values()), config.objective, looks=config.trials(), deviation=config.deviation())
+    said = told(list(measured.values()), config.objective, looks=config.trials(c.arm), deviation=config.deviation())
     known = dict(zip(measured, said, strict=True))
     waits = Told(outcome="waiting", score=None)
     return {name: _trial(facts, name, plan, known.get(name, waits)) for name, plan in plans.items()}

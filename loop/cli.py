@@ -120,18 +120,22 @@ def verify(folder: Path, heads: Path | None, read_only: bool, as_json: bool) -> 
 @cli.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 def report(folder: Path) -> None:
-    """Write report.html and summary.json again from the ledger."""
-    from loop.archive import Archive
-    from loop.report import write
-    from loop.summary import summary
-    from sandbox.canonical import canonical
-    from sandbox.ledger import Ledger
+    """Write report.html, report.json and summary.json again from the ledger."""
+    from loop.report.make import again
 
-    ledger = Ledger.file(folder / "ledger.sqlite")
-    facts = Archive(ledger).facts()
-    (folder / "summary.json").write_bytes(canonical(summary(ledger, facts)))
-    write(ledger, facts, folder / "report.html")
+    again(folder)
     click.echo(str(folder / "report.html"))
+
+
+@cli.command()
+@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--to", default="build/compare", show_default=True, type=click.Path(path_type=Path), help="Folder for report.html and report.json.")
+def compare(folders: tuple[Path, ...], to: Path) -> None:
+    """Write one report of several runs: seeds of one study are its repeats, different studies stand side by side."""
+    from loop.report.make import compare as act
+
+    found = act(folders, to)
+    click.echo(f"{to / 'report.html'}: {len(folders)} runs of {len(found.studies)} studies")
 
 
 @cli.command()

@@ -15,23 +15,27 @@ from configs.build import need, parse, plain, strict_json
 from configs.errors import BadInput, Denied, NeedsHuman
 from configs.history import notebook
 from configs.recipe import Recipe, grid
-from configs.records import ChangeClass, Plan, Proposal, Scores, Verdict
-from configs.study import START
+from configs.records import ChangeClass, Plan, Proposal, Scores, Split, Verdict
+from configs.study import LARGER, START
 from configs.tokens import BUCKETS, pairs
 from evals.judge import judge, spend
 from evals.metrics import rounded
-from loop import reviewer
-from loop.ask import UsedUp, ask, trials_of
+from loop import planted, reviewer
+from loop.ask import UsedUp, ask, seen, trials_of
 from loop.choose import choose
 from loop.measure import compute_ratio, replicate
 from loop.plan import change, make, source
+from loop.propose import CELLS, variant
 from loop.scene import draw
+from loop.skill import skill
 from loop.study import Running
 from sandbox.budget import look
 from sandbox.canonical import digest
 
 Say = Callable[[str], None]
 _BUNDLES = threading.Lock()
+LOOKED = {"final": "closing look", "larger": f"closing look at {LARGER} times the planned compute"}
+"""Purpose of a closing look -> what it says it is for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +54,15 @@ class Campaign:
             self.start()
             return
         self.baseline()
-        for number in range(1, self.running.config.study.generations + 1):
-            if (self.arm, self.repeat) in self.running.archive.facts().spent:
+        for number in range(1, self.shape()[0] + 1):
+            if (self.arm, self.repeat) in self.running.archive.facts().spent or not self.affords(number):
                 break
             self.generation(number)
         self.final()
 
     def generation(self, number: int) -> None:
         """Take the loop round once."""
-        study = self.running.config.study
-        plans = [name for i in range(study.proposals) if (name := self.propose(number, i))]
+        plans = [name for i in range(self.shape()[1]) if (name := self.propose(number, i))]
         for name in plans:  # people see all that they are asked at once
             self.ask(name, self.plan(name).change_class)
         screened = [(name, self.plan(name), self.screen(name)) for name in plans if self.allowed(name)]
@@ -74,7 +77,7 @@ class Campaign:
         config = self.running.config
         base = config.task.baseline
         recipe = draw(random.Random(f"{config.study.seed}:{START}:{self.repeat}"), base, grid(config.task.notebook))
-        name = self.record((0, 0), "start", "", base, "recipe", recipe, self.bundle(source()), None,
+        name = self.record((0, 0), "start", "", base, "recipe", recipe, self.pristine(), None,
                            Proposal(hypothesis="uniform draw for the notebook that every arm starts from", knobs={}),
                            notebook=self.notebook())  # fmt: skip
         self.ask(name, "recipe")
@@ -85,7 +88,7 @@ class Campaign:
         """Generation 0: the recipe that people gave, unchanged, is the first champion."""
         recipe = self.running.config.task.baseline
         proposal = Proposal(hypothesis="the recipe that people gave", knobs={})
-        name = self.record((0, 0), "baseline", "", recipe, "recipe", recipe, self.bundle(source()), None, proposal, notebook=self.notebook())
+        name = self.record((0, 0), "baseline", "", recipe, "recipe", recipe, self.pristine(), None, proposal, notebook=self.notebook())
         if not self.allowed(name):
             raise Denied(f"without a baseline nothing can be proposed: {self.running.gate.refresh().refused[name, 'recipe']}")
         self.screen(name)
@@ -100,7 +103,7 @@ class Campaign:
             return None if known.startswith("!") else known
         if place[:2] in self.running.archive.facts().spent:
             return None
-        champion, text = self.champions()[-1], ""
+        champion, text = self.parent(), ""
         parent = self.plan(champion)
         try:
             text, asked = ask(self, generation, index)
@@ -112,17 +115,21 @@ class Campaign:
             self.running.ledger.append("used-up", {"arm": self.arm, "repeat": self.repeat, "reason": str(error)[:300]})
             return None
         except BadInput as error:
-            reason = {"arm": self.arm, "repeat": self.repeat, "generation": generation, "index": index, "reason": str(error)[:300]}
-            self.running.ledger.append("invalid", {**reason, "proposal": self.kept(text or getattr(error, "text", ""))})
+            self.invalid(place, error, text or getattr(error, "text", ""))
             return None
         reference = (parent.bundle, parent.recipe)
         return self.record((generation, index), "candidate", champion, parent.recipe, risk, recipe,
                            self.bundle(edited), reference, proposal, notebook=self.notebook(), asked=asked, text=self.kept(text))  # fmt: skip
 
+    def invalid(self, place: tuple[str, int, int, int], error: BadInput, text: str) -> None:
+        """Record a proposal that cannot become a plan."""
+        where = dict(zip(("arm", "repeat", "generation", "index"), place, strict=True))
+        self.running.ledger.append("invalid", {**where, "reason": str(error)[:300], "proposal": self.kept(text)})
+
     def screen(self, name: str) -> Scores | None:
         """One replicate on feedback, after the gate; one counted look."""
         self.admit(name)
-        look(self.running.ledger, "feedback", name)
+        self.look("feedback", name)
         return replicate(self.running, name, 0, "feedback", self.cpu)
 
     def confirm(self, name: str) -> Verdict:
@@ -130,9 +137,10 @@ class Campaign:
         known = self.running.archive.facts().verdicts.get(name)
         if known is not None:
             return known
-        study, final = self.running.config.study, self.plan(name).purpose == "final"
-        most, level = study.final_replicates if final else study.confirm_replicates, self.level(name)
-        look(self.running.ledger, "gate", name)
+        study, purpose = self.running.config.study, self.plan(name).purpose
+        final, level = purpose != "candidate", self.level(name)
+        most = {"final": study.final_replicates, "larger": study.larger_replicates}.get(purpose) or study.replicates(self.arm)
+        self.look("gate", name)
         mine: list[Scores | None] = []
         theirs: list[Scores | None] = []
         answer = "continue"
@@ -148,15 +156,19 @@ class Campaign:
         self.running.ledger.append("verdict", {"plan": name, "verdict": plain(verdict)})
         return verdict
 
+    def look(self, split: Split, name: str) -> None:
+        """Charge one look of a plan at a split, once."""
+        look(self.running.ledger, split, name, self.running.archive.facts().recorded[name])
+
     def level(self, name: str) -> float:
         """Return the share of the campaign's alpha that a confirmation gets; the closing look promotes nothing and takes one like it."""
         facts, config = self.running.archive.facts(), self.running.config
-        if self.plan(name).purpose == "final":
-            return spend(config.objective.alpha, config.confirmations(), ())
-        done = [v.level for other, v in facts.verdicts.items() if (p := facts.plans[other]).purpose == "candidate"
-                and (p.arm, p.repeat) == (self.arm, self.repeat)]  # fmt: skip
-        left = config.study.generations - self.plan(name).generation + 1  # a generation done anew after an amendment shares what is left
-        return spend(config.objective.alpha, max(config.confirmations(), len(done) + left), done)
+        planned = config.confirmations(self.arm)
+        if self.plan(name).purpose != "candidate":
+            return spend(config.objective.alpha, planned, ())
+        done = facts.levels[self.arm, self.repeat]
+        left = self.shape()[0] - self.plan(name).generation + 1  # a generation done anew after an amendment shares what is left
+        return spend(config.objective.alpha, max(planned, len(done) + left), done)
 
     def ask(self, name: str, change_class: str) -> None:
         """Put a plan to people if its gate waits for them; a canary may follow it."""
@@ -174,7 +186,7 @@ class Campaign:
         what, facts = change_class or self.plan(name).change_class, self.running.archive.facts()
         if name in self.running.gate.refresh().recalled:
             return False
-        if name in self.champions() or (not change_class and any(plan == name for plan, _, _ in facts.grants)):
+        if name in self.champions() or (not change_class and name in facts.granted):
             return True
         until, first = time.monotonic() + self.running.config.gates.patience_seconds, True
         while True:
@@ -201,18 +213,39 @@ class Campaign:
                                                     "generation": self.plan(name).generation})  # fmt: skip
 
     def final(self) -> None:
-        """The study's own counted look at gate: champion against baseline on fresh seeds."""
-        first, last = self.champions()[0], self.champions()[-1]
-        if self.running.config.study.final_replicates and last != first:
-            best, base = self.plan(last), self.plan(first)
-            name = self.record((self.running.config.study.generations + 1, 0), "final", last, best.recipe, "recipe", best.recipe,
-                               best.bundle, (base.bundle, base.recipe), Proposal(hypothesis="closing look", knobs={}),
-                               notebook=best.notebook)  # fmt: skip
-            if self.allowed(name):
-                self.admit(name)
-                self.confirm(name)
+        """The study's own counted looks at gate: champion against baseline on fresh seeds, also at more compute; then the last weights' skill."""
+        study, last = self.running.config.study, self.champions()[-1]
+        for after, (purpose, count) in enumerate((("final", study.final_replicates), ("larger", study.larger_replicates)), 1):
+            if count and last != self.champions()[0]:
+                best, base = self.plan(last), self.plan(self.champions()[0])
+                name = self.record((study.generations + after, 0), purpose, last, best.recipe, "recipe", best.recipe, best.bundle,
+                                   (base.bundle, base.recipe), Proposal(hypothesis=LOOKED[purpose], knobs={}), notebook=best.notebook)  # fmt: skip
+                if self.allowed(name):
+                    self.admit(name)
+                    self.confirm(name)
+        if self.arm == "self" and study.skill_proposals:
+            for number, cell in enumerate(CELLS):
+                skill(self, study.generations + len(LOOKED) + 1 + number, cell)
         if (self.arm, self.repeat) not in self.running.archive.facts().ended:
             self.running.ledger.append("campaign-end", {"arm": self.arm, "repeat": self.repeat})
+
+    def shape(self) -> tuple[int, int]:
+        """Return the most generations of the campaign, and the proposals of each."""
+        return self.running.config.study.rounds(self.arm)
+
+    def affords(self, generation: int) -> bool:
+        """Tell whether the campaign's planned compute holds the worst case of a generation beside all earlier ones, whatever a machine charged."""
+        study, facts = self.running.config.study, self.running.archive.facts()
+        if not study.plan_trainings:
+            return True
+        spent = sum(role in ("train", "champion-train", "propose") for (name, role, _) in facts.results
+                    if (p := facts.plans[name]).generation < generation and (p.arm, p.repeat) == (self.arm, self.repeat)
+                    and p.purpose in ("baseline", "candidate", "propose"))  # fmt: skip
+        return spent + study.worst(self.arm) <= study.allowance(self.arm)
+
+    def parent(self) -> str:
+        """Return the plan that proposals change: the champion, or the baseline where nothing is carried on."""
+        return self.champions()[-1 if variant(self.arm).carry else 0]
 
     def admit(self, name: str) -> None:
         """Pass the plan's gate once."""
@@ -232,8 +265,8 @@ class Campaign:
             self.running.ledger.append("plan", {"digest": name, "plan": plain(plan)})
         return name
 
-    def notebook(self) -> str:
-        """Return the digest of the notebook as it stands, recorded; empty where the study has none."""
+    def notebook(self, how: str = "") -> str:
+        """Return the digest of the notebook as it stands (`how`: shown otherwise than in this arm), recorded; empty where the study has none."""
         config, facts = self.running.config, self.running.archive.facts()
         if not config.task.notebook:
             return ""
@@ -241,7 +274,7 @@ class Campaign:
             rng = random.Random(f"{config.study.seed}:{START}")
             rows = [[rng.randrange(BUCKETS), *pairs(draw(rng, config.task.baseline, grid(True)))] for _ in range(config.study.start_trials)]
         else:
-            rows = notebook(tuple(trials_of(self).values()))
+            rows = notebook(tuple(seen(self, trials_of(self), how).values()))
         blob = self.running.sandbox.store.put(save({"trials": np.array(rows, np.uint8)}))
         with _BUNDLES:
             if blob not in facts.shown:
@@ -265,6 +298,10 @@ class Campaign:
         """Store a bundle."""
         with _BUNDLES:
             return self.running.sandbox.store.put_bundle(files)
+
+    def pristine(self) -> str:
+        """Store the bundle that people gave."""
+        return self.bundle(planted.SOURCE if planted.simulated(self.running.config) else source())
 
     def told(self, best: str | None) -> str:
         """Return one line on the generation for people: rounded feedback, and the verdict."""

@@ -5,7 +5,6 @@ funnel, its automation and its human cost alone. It refuses runs whose task or o
 """
 
 import math
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -63,15 +62,21 @@ class Records:
 
 def records(folders: Sequence[Path]) -> Records:
     """Return the records of runs of one study; raises BadInput where task or objective differ, VerificationFailed for a broken ledger."""
-    return _records([(str(folder), Ledger.file(folder / "ledger.sqlite")) for folder in folders])
+    return records_of([(str(folder), Ledger.file(folder / "ledger.sqlite")) for folder in folders])
 
 
-def _records(named: Sequence[tuple[str, Ledger]]) -> Records:
-    read = [_Run(number * BETWEEN, ledger) for number, (_, ledger) in enumerate(named)]
-    first = read[0].config
+def records_of(named: Sequence[tuple[str, Ledger]]) -> Records:
+    """Return the same of ledgers, each with the name that a refusal calls it by."""
+    read = [Run(number, ledger) for number, (_, ledger) in enumerate(named)]
     for run, (name, _) in zip(read, named, strict=True):
-        if (run.config.task, run.config.objective) != (first.task, first.objective):
+        if (run.config.task, run.config.objective) != (read[0].config.task, read[0].config.objective):
             raise BadInput(f"{name} has another task or objective than {named[0][0]}; its gains have another unit, compare runs of one study")
+    return gather(read)
+
+
+def gather(read: Sequence["Run"]) -> Records:
+    """Return the records of ledgers that were read; task and objective are the same in all."""
+    first = read[0].config
     arms = sorted({arm for run in read for arm, _ in run.campaigns})
     each = [oversight(run.ledger) for run in read]
     return Records(
@@ -87,43 +92,37 @@ def _records(named: Sequence[tuple[str, Ledger]]) -> Records:
     )  # fmt: skip
 
 
-class _Run:
-    """One ledger, read once."""
+class Run:
+    """One ledger, read once; its repeats are numbered from `number` x BETWEEN."""
 
-    def __init__(self, base: int, ledger: Ledger) -> None:
-        self.base, self.ledger = base, ledger
+    def __init__(self, number: int, ledger: Ledger, facts: Facts | None = None) -> None:
+        self.base, self.ledger = number * BETWEEN, ledger
         self.entries: list[Entry] = ledger.entries()
-        self.facts: Facts = Archive(ledger).facts()
+        self.facts: Facts = facts or Archive(ledger).facts()
         self.config: Config = read_config(ledger)
         self.campaigns = [key for key in sorted(self.facts.champions) if key[0] != START]
         objective = self.config.objective
         share = METRICS[objective.metric].share
         self.unbounded = replace(objective, scale="log_odds") if share else objective
         self.spent = _spent(self.facts, self.entries)
-        self.cpu_us: dict[str, int] = defaultdict(int)
-        for (name, _, _), (result, _) in self.facts.results.items():
-            self.cpu_us[name] += result.charged.cpu_us
-        self.sides: dict[str, dict[str, dict[int, Scores]]] = defaultdict(lambda: {"predict": {}, "champion-predict": {}})
-        for (name, role, index), scores in self.facts.scores.items():
-            if scores and scores.split == "gate" and role in ("predict", "champion-predict"):
-                final = self.facts.plans[name].purpose == "final"
-                self.sides[name][role][index - (role == "predict" and not final)] = scores
+        self.scored, self.cpu_us = _by_plan(self.facts)
+        self.candidates: dict[tuple[str, int, int], list[str]] = {}
         self.finals: dict[tuple[str, int], str] = {}
-        self.accepted: dict[tuple[str, int, int], list[str]] = defaultdict(list)
-        kept = {name for names in self.facts.champions.values() for name in names}
-        for name, p in self.facts.plans.items():
-            if p.purpose == "final":
-                self.finals[p.arm, p.repeat] = name
-            elif p.purpose == "candidate" and name in kept:
-                self.accepted[p.arm, p.repeat, p.generation].append(name)
+        for name, plan in self.facts.plans.items():
+            if plan.purpose == "candidate":
+                self.candidates.setdefault((plan.arm, plan.repeat, plan.generation), []).append(name)
+            elif plan.purpose == "final":
+                self.finals[plan.arm, plan.repeat] = name
+        self.decided = [e for e in self.entries if e.kind in ("decision", "verdict")]
+        self._plans: dict[str, list[PlanFact]] = {}
 
     def gains(self) -> Iterator[Gain]:
         """The corrected gains of accepted plans, added up; the last generation of a finished campaign stands with the closing look on fresh seeds."""
         for arm, repeat in self.campaigns if self.facts.closed else ():
-            last, total, spent = self.config.study.generations, 0.0, 0
+            last, total, spent, kept = self.config.study.generations, 0.0, 0, set(self.facts.champions[arm, repeat])
             for generation in range(1, last + 1):
                 spent += self.spent.get((arm, repeat, generation), 0) + (self.spent.get((arm, repeat, 0), 0) if generation == 1 else 0)
-                total += math.fsum(self._gained(n) for n in self.accepted[arm, repeat, generation])
+                total += math.fsum(self._gained(n) for n in self.candidates.get((arm, repeat, generation), ()) if n in kept)
                 value = total if generation < last else self._closing(arm, repeat, self.unbounded)
                 yield Gain(arm=arm, repeat=self.base + repeat, generation=generation, planned_cpu_us=spent, value=value)
 
@@ -135,7 +134,11 @@ class _Run:
 
     def _paired(self, name: str, objective: Objective) -> float:
         """Return the mean paired gain of a plan's replicates on gate; NaN without any."""
-        sides = self.sides[name]
+        sides: dict[str, dict[int, Scores]] = {"predict": {}, "champion-predict": {}}
+        final = self.facts.plans[name].purpose == "final"
+        for role, index, scores in self.scored.get(name, ()):
+            if scores.split == "gate" and role in sides:
+                sides[role][index - (role == "predict" and not final)] = scores
         both = [primary(objective, sides["predict"][i]) - primary(objective, sides["champion-predict"][i])
                 for i in sides["predict"].keys() & sides["champion-predict"].keys()]  # fmt: skip
         return sum(both) / len(both) if both else math.nan
@@ -149,21 +152,23 @@ class _Run:
 
     def held(self, arm: str) -> Iterator[Held]:
         """Accepted plans on feedback and gate, the closing look, and what an opening of sealed showed."""
-        by_repeat: dict[int, list[PlanFact]] = defaultdict(list)
-        for fact in self.plans(arm) if self.facts.closed else ():
-            by_repeat[fact.repeat] += [fact] if fact.fate == "accepted" else []
-        opened = [(self.facts.plans[name], body["gain"]) for name, body in reversed(self.facts.openings.items())]
-        first = {(plan.arm, plan.repeat): gained for plan, gained in opened}
         for _, repeat in [key for key in self.campaigns if key[0] == arm and self.facts.closed]:
-            number, accepted = self.base + repeat, by_repeat[self.base + repeat]
+            number, accepted = self.base + repeat, [p for p in self.plans(arm) if p.repeat == self.base + repeat and p.fate == "accepted"]
             yield Held(repeat=number, rung="feedback", value=math.fsum(_known(p.feedback) for p in accepted))
             yield Held(repeat=number, rung="gate", value=math.fsum(_known(p.gate) for p in accepted))
             yield Held(repeat=number, rung="closing", value=self._closing(arm, repeat, self.config.objective))
-            if (arm, repeat) in first:
-                yield Held(repeat=number, rung="sealed", value=_known(first[arm, repeat]))
+            opened = [body["gain"] for name, body in self.facts.openings.items()
+                      if (self.facts.plans[name].arm, self.facts.plans[name].repeat) == (arm, repeat)]  # fmt: skip
+            if opened:
+                yield Held(repeat=number, rung="sealed", value=_known(opened[0]))
 
-    def plans(self, arm: str) -> Iterator[PlanFact]:
+    def plans(self, arm: str) -> list[PlanFact]:
         """Every proposal of an arm, invalid ones included."""
+        if arm not in self._plans:
+            self._plans[arm] = list(self._told(arm))
+        return self._plans[arm]
+
+    def _told(self, arm: str) -> Iterator[PlanFact]:
         seen, parallel = set[str](), self.config.study.proposals
         for (a, repeat, generation, index), name in self.facts.at.items():
             if a != arm or (not name.startswith("!") and self.facts.plans[name].purpose != "candidate"):
@@ -182,8 +187,8 @@ class _Run:
         verdict = self.facts.verdicts.get(name) if self.facts.closed else None
         objective = self.config.objective
         mine, before = (self.facts.scores.get((n, "predict", 0)) for n in (name, plan.parent))
-        shown = primary(objective, mine) - primary(objective, before) if mine and before else None
-        return PlanFact(plan=name, fate=self._fate(name, plan), cpu_us=self.cpu_us[name], promised=plan.predicted_gain, feedback=shown,
+        shown = primary(objective, mine) - primary(objective, before) if mine and before and self.facts.closed else None
+        return PlanFact(plan=name, fate=self._fate(name, plan), cpu_us=self.cpu_us.get(name, 0), promised=plan.predicted_gain, feedback=shown,
                         gate=verdict.gain if verdict else None, corrected=verdict.corrected if verdict else None,
                         replicates=verdict.replicates if verdict else 0, **more)  # fmt: skip
 
@@ -204,9 +209,9 @@ class _Run:
         total = self.config.budget.amount().cpu_us
         yield from (Event(stage=stage, actor="person", cpu_us=total, repeat=self.base) for stage in SET)
         writer = _writer(arm)
-        for entry in self.entries:
+        for entry in self.decided:
             body = entry.body
-            plan = self.facts.plans.get(str(body.get("plan"))) if entry.kind in ("decision", "verdict") else None
+            plan = self.facts.plans.get(str(body.get("plan")))
             if entry.kind == "decision" and body["class"] == "amend" and body["allow"]:
                 yield Event(stage="amend", actor=_decider(body), cpu_us=total, repeat=self.base)
             if plan is None or plan.arm != arm or plan.purpose not in ("candidate", "propose"):
@@ -220,6 +225,17 @@ class _Run:
                     yield Event(stage="propose", actor=writer, **released)
                     yield Event(stage="train", actor="fixed program", **released)
                     yield Event(stage="evaluate", actor="fixed program", **released)
+
+
+def _by_plan(facts: Facts) -> tuple[dict[str, list[tuple[str, int, Scores]]], dict[str, int]]:
+    """Return each plan's scores as (role, index, scores), and what its jobs were charged, in CPU-microseconds."""
+    scored, cpu = dict[str, list[tuple[str, int, Scores]]](), dict[str, int]()
+    for (name, role, index), scores in facts.scores.items():
+        if scores:
+            scored.setdefault(name, []).append((role, index, scores))
+    for (name, _, _), (result, _) in facts.results.items():
+        cpu[name] = cpu.get(name, 0) + result.charged.cpu_us
+    return scored, cpu
 
 
 def _known(value: float | None) -> float:
@@ -265,18 +281,22 @@ def _spent(facts: Facts, entries: Sequence[Entry]) -> dict[tuple[str, int, int],
 
 def measure(folders: Sequence[Path]) -> dict[str, Any]:
     """Return every instrument that the runs can answer: per arm, between arms, words; what they cannot says why."""
-    return measure_of([(str(folder), Ledger.file(folder / "ledger.sqlite")) for folder in folders])
+    return measured(records(folders))
 
 
 def measure_of(named: Sequence[tuple[str, Ledger]]) -> dict[str, Any]:
     """Return the same of ledgers, each with the name that a refusal calls it by."""
-    found = _records(named)
+    return measured(records_of(named))
+
+
+def measured(found: Records) -> dict[str, Any]:
+    """Return every instrument that records can answer, as plain JSON."""
     arms, generations = curves(found.gains), found.config.study.generations
     at = common(arms)
     acts = sum(found.effort.decisions)
     lived = len({(g.arm, g.repeat) for g in found.gains}) * generations
     told = {
-        "study": found.config.study.name, "runs": len(named), "equal plan, CPU-seconds": at / 1e6,
+        "study": found.config.study.name, "runs": len(found.effort.decisions), "equal plan, CPU-seconds": at / 1e6,
         "arms": {arm: _arm(found, arms, arm, at) for arm in found.plans},
         "between": {"kappa": self_closure(arms, at),
                     **{f"self minus {other}": difference(arms, "self", other, at) for other in ARMS if other != "self"},
@@ -302,7 +322,7 @@ def _arm(found: Records, arms: Mapping[str, Curve], arm: str, at: float) -> dict
     return {
         "gain": gain(arms, arm, at), "gain ratio": gain_ratio(arms, arm, at), "automation": vector, "stage": autonomy(vector),
         "stages": stage_table(found.events[arm], "not measured"), "provenance": provenance([p.author for p in plans if p.fate == "accepted"]),
-        "human cost": human_cost(own, gains) if own else {}, "funnel": funnel(plans), "promise": promised(plans),
+        "human cost": human_cost(own, gains) if own else {}, "funnel": funnel(plans), "promise": promised(plans) if arm in arms else {},
         "calibration": calibration(plans)[1],
         "retention": retention(found.held[arm]), "efficiency": efficiency(plans, generations), "yield": yield_now(plans),
         "duplicates": duplicates(plans),

@@ -23,18 +23,16 @@ from configs.errors import BadInput, HeirloopError, Paused, Stopped, Verificatio
 from configs.study import START, Config
 from evals.judge import least, spend
 from evals.metrics import rounded
-from loop import own, track
+from loop import own, planted, track
 from loop.cycle import Campaign
 from loop.export import mirrored
 from loop.plan import ROOT
-from loop.propose import ARMS, proposer
-from loop.report import write
+from loop.propose import proposer, variant
+from loop.report import make
 from loop.study import Running, open_study, read_config
-from loop.summary import summary
 from loop.verify import checked, record
 from sandbox import control
 from sandbox.call import key
-from sandbox.canonical import canonical
 from sandbox.gate import Gate
 from sandbox.ledger import Ledger
 from sandbox.run import replay as replay_job
@@ -47,15 +45,19 @@ LEAST = 16
 def check(composed: DictConfig) -> Config:
     """Return composed values as the typed configuration; raise BadInput naming the field that is wrong."""
     try:
-        config = parse(Config, own.named(OmegaConf.to_object(composed)))
+        raw = own.named(OmegaConf.to_object(composed))
+        if raw["task"].get("world", "") is None:  # YAML reads the name of world `null` as nothing
+            raw["task"]["world"] = "null"
+        config = parse(Config, raw)
     except OmegaConfBaseException as error:
         raise BadInput(str(error).splitlines()[0]) from None
     for name in config.arms():
-        if ARMS.get(name, name) == "notebook" and not (config.task.notebook and config.study.start_trials >= LEAST):
+        if variant(name).proposer == "notebook" and not (config.task.notebook and config.study.start_trials >= LEAST):
             raise BadInput(f"arm {name} proposes from a notebook; it needs task.notebook=true and study.start_trials of at least {LEAST}")
         wanted = proposer(name).needs
         if wanted and not any(getattr(config.proposer, one) for one in wanted):
             raise BadInput(f"arm {name} needs a setting; give {' or '.join(f'proposer.{one}' for one in wanted)}")
+    planted.check(config)
     _outside(config)
     rule, most, level = config.objective.acceptance, config.study.confirm_replicates, spend(config.objective.alpha, config.confirmations(), ())
     if least(config.objective, level, most) is None:
@@ -134,7 +136,7 @@ def execute(config: Config) -> dict[str, Any]:
         running.sandbox.box.close()
         running.ledger.append("session", {"wall_seconds": round(time.monotonic() - started, 3)})
         running.checkpoint()
-        result = publish(running)
+        result = make.publish(running.ledger, running.archive.facts(), running.folder)
         for row in result["generations"]:
             told = [p["shown"] for p in row["plans"] if p["shown"] is not None]
             if told:
@@ -238,15 +240,6 @@ def _watched(running: Running) -> Iterator[None]:
         thread.join()
         if running.ordered:
             control.order(running.ledger, "stop", f"signal {running.ordered}", "")
-
-
-def publish(running: Running) -> dict[str, Any]:
-    """Write summary.json and report.html anew from the ledger; return the summary."""
-    facts = running.archive.facts()
-    result = summary(running.ledger, facts)
-    (running.folder / "summary.json").write_bytes(canonical(result))
-    write(running.ledger, facts, running.folder / "report.html")
-    return result
 
 
 def _left(root: dict[str, dict[str, int]]) -> float:

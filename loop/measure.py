@@ -17,6 +17,7 @@ from loop.study import Running
 from sandbox.gate import Halted
 from sandbox.run import KILLED, run
 
+_TRAINED: tuple[PlanRole, ...] = ("train", "champion-train")
 COPY = 0.01
 """Weights nearer than this to others (0: the same, 1: strangers) count as their copy; noise that keeps a score is about this large."""
 
@@ -57,8 +58,8 @@ def proposed(r: Running, name: str, cpu: int | None) -> list[str] | str:
     """Let a propose plan's job write its proposals; return their texts in order, or why there are none."""
     facts, inputs = r.archive.facts(), []
     plan = facts.plans[name]
-    if plan.notebook:
-        result, sequence, reason = trained(r, plan.parent, "train", 0, cpu)  # the weights that were screened, as they lie in the store
+    if plan.notebook:  # the weights that were screened, as they lie in the store; or, in a measure of skill, those trained for it
+        result, sequence, reason = trained(r, name, "champion-train", 0, cpu) if plan.reference else trained(r, plan.parent, "train", 0, cpu)
         if reason:
             return f"the weights that should propose are no good: {reason}"
         inputs.append(Input(name="weights.safetensors", digest=result.outputs["weights.safetensors"], sequence=sequence))
@@ -104,9 +105,10 @@ def compute_ratio(r: Running, name: str) -> float:
     plan = facts.plans[name]
     verdict = facts.verdicts.get(plan.parent) if plan.purpose == "candidate" else None
     beside = next((c.value for c in verdict.criteria if c.name == "planned compute" and c.value), 1.0) if verdict else 1.0
-    mine, theirs = ([_used(x) for (p, role, index), (x, _) in facts.results.items()
-                     if (p, role) == (name, wanted) and index >= (role == "train" and plan.purpose == "candidate")]
-                    for wanted in ("train", "champion-train"))  # fmt: skip
+    counts = {job.role: job.count for job in plan.jobs}
+    mine, theirs = ([_used(found[0]) for index in range(role == "train" and plan.purpose == "candidate", counts.get(role, 0))
+                     if (found := facts.results.get((name, role, index)))]
+                    for role in _TRAINED)  # fmt: skip
     if not mine or not theirs:
         return math.nan
     pace = max(1.0, sum(theirs) / len(theirs) / plan.planned_cpu_us / beside)

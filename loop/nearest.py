@@ -35,10 +35,12 @@ class Nearest:
         self._count = Counter[int]()
         "seed -> trainings that gave weights out"
         self._seeds = dict[tuple[str, str, int], int]()
-        self._known = dict[int, list[tuple[str, str, int]]]()
-        "number of weights -> plan, digest and seed of each training"
+        self._known = dict[int, list[tuple[str, str]]]()
+        "number of weights -> plan and digest of each training"
         self._sketches = dict[int, NDArray[np.float64]]()
-        "number of weights -> sketches, the row of each training; more rows than are used"
+        "number of weights -> the row of each training: its sketch and its squared length; more rows than are used"
+        self._rows_of = dict[tuple[int, int], list[int]]()
+        "(number of weights, seed) -> rows of its trainings"
         self._hashes = dict[int, tuple[NDArray[np.int64], Array]]()
 
     def find(self, weights: str, seed: int) -> dict[str, Any]:
@@ -50,20 +52,22 @@ class Nearest:
             compared = self._count.total() - self._count[seed]
             rows = self._known.get(size, []) if mine is not None else []
             best: tuple[float, str] | None = None
-            for at in self._near(mine, rows, seed):
-                plan, other, _ = rows[at]
+            for at in self._near(mine, len(rows), seed):
+                plan, other = rows[at]
                 apart = 0.0 if other == weights else distance(mine, flat(self._store.get(other)))
                 if apart is not None and (best is None or apart < best[0]):
                     best = apart, plan
         return {"compared": compared, "plan": best[1] if best else "", "distance": round(best[0], 4) if best else None}
 
-    def _near(self, mine: Array | None, rows: list[tuple[str, str, int]], seed: int) -> list[int]:
+    def _near(self, mine: Array | None, count: int, seed: int) -> list[int]:
         """Return the rows of the nearest few by sketch, in the order of the ledger."""
-        if mine is None or not rows:
+        if mine is None or not count:
             return []
-        other = np.array([s != seed for _, _, s in rows])
-        apart = np.where(other, ((self._sketches[len(mine)][: len(rows)] - self._sketch(mine)) ** 2).sum(axis=1), np.inf)
-        return sorted(int(i) for i in np.argsort(apart, kind="stable")[:SHORTLIST] if other[i])
+        table, sketch = self._sketches[len(mine)][:count], self._sketch(mine)
+        apart = table[:, WIDTH] - 2 * (table[:, :WIDTH] @ sketch)  # the squared distance, less the same for every row
+        apart[self._rows_of.get((len(mine), seed), [])] = np.inf
+        few = np.argpartition(apart, SHORTLIST)[:SHORTLIST] if count > SHORTLIST else np.arange(count)
+        return sorted(int(i) for i in few if np.isfinite(apart[i]))
 
     def _follow(self) -> None:
         for entry in self._ledger.since(self._seen):
@@ -80,12 +84,14 @@ class Nearest:
         size = 0 if found is None else len(found)
         rows = self._known.setdefault(size, [])
         if found is not None:
-            table = self._sketches.get(size, np.zeros((0, WIDTH)))
+            table = self._sketches.get(size, np.zeros((0, WIDTH + 1), np.float64))
             if len(rows) == len(table):
-                table = np.concatenate([table, np.zeros((max(16, len(table)), WIDTH))])
-            table[len(rows)] = self._sketch(found)
+                table = np.concatenate([table, np.zeros((max(16, len(table)), WIDTH + 1), np.float64)])
+            sketch = self._sketch(found)
+            table[len(rows)] = np.append(sketch, sketch @ sketch)
             self._sketches[size] = table
-        rows.append((plan, weights, seed))
+            self._rows_of.setdefault((size, seed), []).append(len(rows))
+        rows.append((plan, weights))
         self._count[seed] += 1
 
     def _sketch(self, vector: Array) -> Array:

@@ -12,7 +12,7 @@ from loop import own
 from loop.archive import Archive
 from loop.plan import change, source
 from loop.propose import proposer
-from loop.report import incident_page
+from loop.report.incident import incident_page
 from loop.shown import body_of, facts, rows, visible
 from loop.study import SCRIPTED, need_counterparty
 from loop.summary import champion, shown

@@ -9,11 +9,11 @@ from configs.errors import BadInput
 from configs.job import Limits
 from configs.recipe import Recipe
 from configs.records import Amount, ChangeClass, Edit, JobCount, Plan, Proposal, stage
-from configs.study import Config
+from configs.study import LARGER, Config
 from configs.tokens import document, layout
 from sandbox.canonical import digest
 
-LOOKS = {"start": 1, "baseline": 1, "candidate": 2, "propose": 0, "final": 1, "unseal": 1}
+LOOKS = {"start": 1, "baseline": 1, "candidate": 2, "propose": 0, "final": 1, "larger": 1, "skill": 1, "unseal": 1}
 """Looks at held-out splits that a plan asks for: a candidate is screened on feedback and may be confirmed on gate."""
 SPARE = {True: (JobCount(role="train", count=1), JobCount(role="predict", count=1)), False: ()}
 """What an opening of sealed asks for besides, so that being killed once does not cost its signature."""
@@ -73,11 +73,12 @@ def make(
     proposal, `jobs` those of a propose plan."""
     arm, repeat, generation, index = place
     closing = config.study.final_replicates
-    pairs = {"start": 0, "baseline": 0, "propose": 0, "candidate": config.study.confirm_replicates, "final": closing, "unseal": closing or 4}[purpose]
+    pairs = {"candidate": config.study.replicates(arm), "final": closing, "larger": config.study.larger_replicates, "skill": 1,
+             "unseal": closing or 4}.get(purpose, 0)  # fmt: skip
     own = pairs + (purpose in ("start", "baseline", "candidate"))
     counts = (("train", own), ("predict", own), ("champion-train", pairs), ("champion-predict", pairs))
     jobs = jobs or tuple(JobCount(role=role, count=count) for role, count in counts if count)  # type: ignore[arg-type]
-    task, compute = config.task.format(), config.task.planned_cpu_us
+    task, compute = config.task.format(), config.compute(arm) * (LARGER if purpose == "larger" else 1)
     before, after, lay = plain(parent_recipe), plain(recipe), layout(task, recipe)
     read = document(lay) if purpose == "propose" and notebook else lay  # weights that propose read the notebook for one training's compute
     return Plan(

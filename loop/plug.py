@@ -16,8 +16,8 @@ def proposers(as_json: bool) -> None:
     """List every proposer with what it may see and what it costs."""
     from loop.propose import ARMS, PROPOSERS
 
-    arms = {name: arm for arm, name in ARMS.items()}
-    rows = [[name, arms.get(name, name), one.where, one.sees, one.costs, " or ".join(f"proposer.{setting}" for setting in one.needs)]
+    arms = {name: ", ".join(arm for arm, one in ARMS.items() if one.proposer == name) or name for name in PROPOSERS}
+    rows = [[name, arms[name], one.where, one.sees, one.costs, " or ".join(f"proposer.{setting}" for setting in one.needs)]
             for name, one in PROPOSERS.items()]  # fmt: skip
     terminal.table(rows, ["proposer", "arm", "where", "sees", "costs", "needs"], as_json)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from configs.errors import BadInput
+from configs.study import MORE, ONE_SHOT
 from loop.evolve import propose_evolve
 from loop.hostile import propose_hostile
 from loop.rivals import propose_local, propose_random, propose_tpe
@@ -18,8 +19,8 @@ from loop.scene import Scene
 class Proposer:
     """One way to get proposals."""
 
-    where: Literal["trusted", "box", "outside", "people", "record"]
-    "who writes: a program on the trusted side, a job in a box, an outside model, people, or a recorded run"
+    where: Literal["trusted", "box", "outside", "people", "script", "record"]
+    "who writes: a program on the trusted side, a job in a box, an outside model, people, a person's list, or a recorded run"
     sees: str
     "what it may see, in one clause"
     costs: str
@@ -30,6 +31,8 @@ class Proposer:
     "outside: the model improves a program of evolve's database, shown beside others, in place of the champion"
     needs: tuple[str, ...] = ()
     "settings of group `proposer` of which one must be given"
+    blind: bool = False
+    "trusted: it sees the champion's recipe alone, and no trial is looked up for it"
     program: bool = False
     "box: the study's own program writes, not the champion's weights"
 
@@ -41,7 +44,9 @@ PROPOSERS: dict[str, Proposer] = {
     "hostile": Proposer(where="trusted", write=propose_hostile, sees="the champion's recipe, recipes tried, the champion's program",
                         costs="its own CPU time, and what its attacks are charged before they are stopped"),
     "local": Proposer(where="trusted", write=propose_local, sees="the champion's recipe, recipes tried", costs="its own CPU time"),
-    "random": Proposer(where="trusted", write=propose_random, sees="the champion's recipe", costs="its own CPU time"),
+    "planted": Proposer(where="trusted", blind=True, sees="the champion's recipe", costs="a fixed sum of simulated CPU; task planted alone"),
+    "random": Proposer(where="trusted", write=propose_random, blind=True, sees="the champion's recipe", costs="its own CPU time"),
+    "scripted": Proposer(where="script", needs=("script",), sees="nothing: it is a person's list", costs="nothing of the budget; people's time"),
     "tpe": Proposer(where="trusted", write=propose_tpe, sees="own campaign's recipes and rounded feedback scores", costs="its own CPU time"),
     "notebook": Proposer(where="box", sees=HISTORY, costs="one propose job a generation, which reads the notebook for one training's compute, "
                                                           "and the notebook's share of every training"),
@@ -53,13 +58,45 @@ PROPOSERS: dict[str, Proposer] = {
     "human": Proposer(where="people", sees="all that people see of the run", costs="nothing of the budget; people's time"),
     "replay": Proposer(where="record", needs=("replay",), sees="nothing: it makes the proposals of a recorded run again", costs="nothing"),
 }  # fmt: skip
-ARMS: dict[str, str] = {"self": "notebook"}
-"""Arms whose name is not their proposer's: `self`, in which the champion proposes its own successor."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """One variant of the loop."""
+
+    proposer: str
+    "key of PROPOSERS"
+    weights: Literal["champion", "first"] = "champion"
+    "box: whose weights propose and whose recipe reads the notebook; first: generation 0's"
+    history: Literal["growing", "first", "scrambled"] = "growing"
+    "what is shown and learned from; first: the start and the baseline for ever; scrambled: outcomes permuted among the trials"
+    carry: bool = True
+    "whether a generation starts from the last champion; else from the baseline"
+
+
+ARMS: dict[str, Arm] = {
+    "self": Arm(proposer="notebook"),
+    "frozen": Arm(proposer="notebook", weights="first", history="first"),
+    "refit": Arm(proposer="notebook", weights="first"),
+    "scrambled": Arm(proposer="notebook", history="scrambled"),
+    "no_carry": Arm(proposer="notebook", weights="first", history="first", carry=False),
+    ONE_SHOT: Arm(proposer="notebook"),
+    **{name: Arm(proposer="notebook") for name in MORE},
+}
+"""Arms whose name is not their proposer's. `self` is the loop closed on itself; the others differ from it in one thing (docs/instruments.md);
+`one_shot` and those of MORE in the compute of a round (configs.study.Study.rounds)."""
+CELLS: dict[str, Arm] = {name: ARMS[name] for name in ("self", "refit", "frozen", "scrambled")}
+"""What is measured of the last weights' skill: theirs, generation 0's recipe on the same history, on its own, and on permuted outcomes."""
+
+
+def variant(arm: str) -> Arm:
+    """Return the variant that an arm is; a proposer's name is the plain loop with it. Raises BadInput for an unknown one."""
+    found = ARMS.get(arm) or Arm(proposer=arm)
+    if found.proposer not in PROPOSERS:
+        raise BadInput(f"study.arms names {arm!r}; it should be one of {', '.join((*ARMS, *PROPOSERS))}")
+    return found
 
 
 def proposer(arm: str) -> Proposer:
     """Return the proposer of an arm; raise BadInput for an unknown one."""
-    name = ARMS.get(arm, arm)
-    if name not in PROPOSERS:
-        raise BadInput(f"study.arms names {arm!r}; it should be one of {', '.join((*ARMS, *PROPOSERS))}")
-    return PROPOSERS[name]
+    return PROPOSERS[variant(arm).proposer]

@@ -19,7 +19,7 @@ from configs.errors import BadInput, NoBox, Stopped, VerificationFailed
 from configs.records import Amount
 from configs.study import Config
 from evals.data import Items, held_out, questions, slices
-from loop import own
+from loop import own, planted
 from loop.archive import Archive
 from loop.nearest import Nearest
 from loop.plan import ROOT, source
@@ -51,6 +51,7 @@ class Running:
     slices: dict[str, dict[str, Items]]
     asked: dict[str, tuple[str, int]]
     nearest: Nearest
+    wires: control.Wires
     stopped: bool = False
     ordered: str = ""
 
@@ -68,7 +69,7 @@ class Running:
         """Pause the study if one of its tripwires is touched."""
         if any(plain(self.config.gates.tripwires).values()):
             spent = self.ledger.read(budget.balances)["root"]["cpu_us"]
-            control.trip(self.gate, self.ledger.entries(), spent["spent"] / spent["limit"])
+            self.wires.trip(spent["spent"] / spent["limit"])
 
     def wait(self, held: Halted) -> None:
         """Wait while people hold the study, as long as its patience; a stop, or the end of the patience, is raised."""
@@ -96,7 +97,8 @@ def open_study(config: Config, box: Box | None = None) -> Running:
     box = box or make_box(config)
     folder.mkdir(parents=True, exist_ok=True)
     _lock(folder)
-    ledger = Ledger.file(path, create=fresh)
+    lasting = not planted.simulated(config)
+    ledger = Ledger.file(path, create=fresh, durable=lasting)
     if fresh or not ledger.entries():
         _begin(ledger, config, box)
     body, rules = ledger.entries()[0].body, policy(ledger.entries())
@@ -109,18 +111,21 @@ def open_study(config: Config, box: Box | None = None) -> Running:
     if body["image"] and box.kind == "docker" and getattr(box, "image", "") != body["image"]:
         raise VerificationFailed(f"the study pins image {body['image'][:19]} and box.image is another; name the pinned digest in box.image")
     secret = keys.load_secret(body["secret"])
-    store = Store(folder / "store")
+    store = Store(folder / "store", durable=lasting)
     own.load(config, store)
     splits = held_out(config.task.format(), secret)
     parts = {split: slices(config.task.format(), secret, split, items) for split, items in splits.items()}
     asked = _questions(ledger, store, config, {split: np.concatenate([items, *parts[split].values()]) for split, items in splits.items()})
+    if isinstance(box, planted.Planted):
+        box.learn(asked)
     gate = Gate(ledger, store).refresh()
     reconcile(ledger)
     for envelope in sorted((keys.home() / "mandates").glob(f"{config.study.name}-*.json")):
         gate.admit(envelope.read_bytes(), "mandate")
     sandbox = Sandbox(ledger=ledger, store=store, box=box, gate=gate)
     return Running(config=config, folder=folder, root=root, secret=secret, sandbox=sandbox, archive=Archive(ledger),
-                   splits=splits, slices=parts, asked=asked, nearest=Nearest(ledger, store, secret))  # fmt: skip
+                   splits=splits, slices=parts, asked=asked, nearest=Nearest(ledger, store, secret),
+                   wires=control.Wires(gate))  # fmt: skip
 
 
 def make_box(config: Config) -> Box:
@@ -140,6 +145,8 @@ def make_box(config: Config) -> Box:
 
 
 def _box(config: Config) -> Box:
+    if planted.simulated(config):
+        return planted.Planted(config)
     from sandbox.box.docker import DockerBox
     from sandbox.box.namespace import NamespaceBox
 

@@ -2,7 +2,7 @@
 closing look only rounded feedback scores appear."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 from configs.build import plain
@@ -27,9 +27,10 @@ def summary(ledger: Ledger, facts: Facts) -> dict[str, Any]:
     config, entries, accounts = read_config(ledger), ledger.entries(), ledger.read(balances)
     objective, best = config.objective, champion(facts, config.objective)
     base = next((n for n, p in facts.plans.items() if p.purpose == "baseline"), "")
+    granted, firsts = {issued for issued, _, _ in facts.grants}, {n: p for n, p in facts.plans.items() if p.purpose == "baseline"}
     generations: dict[tuple[str, int, int], list[dict[str, Any]]] = {}
     for name, plan in facts.plans.items():
-        generations.setdefault((plan.arm, plan.repeat, plan.generation), []).append(row(facts, name, plan, config))
+        generations.setdefault((plan.arm, plan.repeat, plan.generation), []).append(row(facts, name, plan, config, granted, firsts))
     kinds = sorted({e.body["kind"] for e in entries if e.kind == "decision" and e.body["allow"]})
     starts = [e for e in entries if e.kind == "start"]
     return {
@@ -130,7 +131,7 @@ def champion(facts: Facts, objective: Objective) -> str:
     sign = 1 if objective.direction == "up" else -1
 
     def rank(name: str) -> tuple[float, int]:
-        value = _feedback(facts, name, objective)
+        value = feedback(facts, name, objective)
         return (-math.inf if value is None else sign * value), facts.plans[name].generation
 
     return max(last, key=rank, default="")
@@ -147,7 +148,7 @@ def arm(facts: Facts, campaign: tuple[str, int], config: Config) -> dict[str, An
         "champion": names[-1],
         "computable": computable(config.task.name, facts.plans[names[-1]], facts.plans),
         "accepted": len(names) - 1,
-        "feedback": {"baseline": _feedback(facts, names[0], objective), "champion": _feedback(facts, names[-1], objective)},
+        "feedback": {"baseline": feedback(facts, names[0], objective), "champion": feedback(facts, names[-1], objective)},
         "skill": _skill(facts, campaign, objective),
         "gate": None if verdict is None else {"gain": verdict.gain, "low": verdict.low, "high": verdict.high,
                                               "level": verdict.level, "answer": verdict.answer},
@@ -163,22 +164,24 @@ def _skill(facts: Facts, campaign: tuple[str, int], objective: Objective) -> dic
     return {"claims": len(pairs), "rank_correlation": None if found is None else round(found, 2)}
 
 
-def row(facts: Facts, name: str, plan: Plan, config: Config) -> dict[str, Any]:
-    """Return one plan for tables: id, change, verdict, scores that may be shown."""
+def row(facts: Facts, name: str, plan: Plan, config: Config, granted: Set[str], firsts: Mapping[str, Plan]) -> dict[str, Any]:
+    """Return one plan for tables: id, change, verdict, scores that may be shown. `granted`: plans that got a grant; `firsts`: the baselines."""
     verdict = facts.verdicts.get(name)
     answer: str = verdict.answer if verdict else "failed" if facts.failures.get(name) else "screened"
     if verdict and any(c.name == "planned compute" and not c.passed for c in verdict.criteria):
         answer = "over budget"
     if plan.purpose == "baseline":
         answer = "baseline"
+    if plan.purpose == "skill" and answer == "screened":
+        answer = "measured"
     if plan.purpose == "unseal":
         answer = "opened" if name in facts.openings else "opening"
     if (name, plan.change_class) in facts.denied:
         answer = "denied"
-    elif not any(issued == name for issued, _, _ in facts.grants):
+    elif name not in granted:
         answer = "waiting"
     return {"id": name, "purpose": plan.purpose, "change": {"class": plan.change_class, "knobs": plan.changed},
-            "computable": computable(config.task.name, plan, facts.plans), "verdict": answer, "shown": _feedback(facts, name, config.objective),
+            "computable": computable(config.task.name, plan, firsts), "verdict": answer, "shown": feedback(facts, name, config.objective),
             "hidden": verdict.hidden if verdict else None,
             "scores": shown(facts, name, config.objective), "failures": list(facts.failures.get(name, []))}  # fmt: skip
 
@@ -186,7 +189,7 @@ def row(facts: Facts, name: str, plan: Plan, config: Config) -> dict[str, Any]:
 def shown(facts: Facts, name: str, objective: Objective, final: bool = False) -> dict[str, Any]:
     """Return the scores of a plan that may be shown, by split and metric: rounded feedback; gate only from a closing look."""
     result: dict[str, Any] = {}
-    if (value := _feedback(facts, name, objective)) is not None:
+    if (value := feedback(facts, name, objective)) is not None:
         result["feedback"] = {objective.metric: value}
     if final:
         for other, plan in facts.plans.items():
@@ -210,7 +213,8 @@ def _closing(facts: Facts, name: str, role: str, objective: Objective) -> dict[s
     return {**kept, "slices": {n: v for n, v in parts.items() if math.isfinite(v)}, "replicates": len(found)}
 
 
-def _feedback(facts: Facts, name: str, objective: Objective) -> float | None:
+def feedback(facts: Facts, name: str, objective: Objective) -> float | None:
+    """Return a plan's score on feedback, rounded as people are shown it; None without one."""
     scores = facts.scores.get((name, "predict", 0))
     if scores is None or scores.split != "feedback":
         return None

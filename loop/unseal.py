@@ -16,8 +16,9 @@ from evals.judge import interval
 from evals.metrics import measured, primary, spread
 from loop.archive import Facts
 from loop.cycle import Campaign
-from loop.main import config_at, publish
+from loop.main import config_at
 from loop.measure import replicate
+from loop.report.make import publish
 from loop.study import Running, open_study, read_config
 from loop.summary import champion
 from sandbox.budget import balances, look, look_account
@@ -35,12 +36,12 @@ def unseal(folder: Path) -> dict[str, Any]:
         if not _campaign(running, name).allowed(name):
             raise Denied(f"opening {name[:12]} was refused: {running.gate.refresh().refused[name, 'unseal']}")
         _campaign(running, name).admit(name)
-        look(running.ledger, "sealed", name)
+        look(running.ledger, "sealed", name, running.archive.facts().recorded[name])
         return _open(running, name)
     finally:
         running.sandbox.box.close()
         running.checkpoint()
-        publish(running)
+        publish(running.ledger, running.archive.facts(), running.folder)
 
 
 def _plan(running: Running) -> str:

@@ -78,7 +78,7 @@ def propose(net: Net, history: History, seed: int) -> list[dict[str, Any]]:
     generator = torch.Generator().manual_seed(seed)
     values, before = worth(history), history.champion_score
     fixed = {name: token for name, token in zip(PAIRS, pairs(history.champion), strict=True) if name not in history.grid}
-    tried = {tuple(sorted(pairs(t.recipe))) for t in history.trials} | {tuple(sorted(pairs(history.champion)))}
+    tried = {tuple(sorted(pairs(recipe))) for recipe in (history.champion, *history.barred, *(t.recipe for t in history.trials))}
     result = []
     for number in range(history.count):
         outcome = BUCKETS - 1 - (number % 4 == 3)

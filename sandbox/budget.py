@@ -1,12 +1,14 @@
 """Hard, cumulative budgets: reserve the worst case, settle the measured use, in the ledger's own transactions.
 
 Balances are derived rows; `replay` recomputes them from entries. `spent + reserved + asked <= limit` is one SQL
-statement per account, so parallel workers cannot pass a limit together. A reservation that is never settled
+statement for all accounts that pay, so parallel workers cannot pass a limit together. A reservation that is never settled
 stands as spent.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import cache
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -47,11 +49,14 @@ def look_account(split: str) -> str:
     return f"look {split}"
 
 
-def look(ledger: Ledger, split: str, plan: str) -> None:
-    """Charge and record one look of a plan at a held-out split, once; raise BudgetExhausted where all are spent: it then does not happen."""
+def look(ledger: Ledger, split: str, plan: str, after: int = 0) -> None:
+    """Charge and record one look of a plan at a held-out split, once; raise BudgetExhausted where all are spent: it then does not happen.
+
+    `after` is the ledger entry that recorded the plan: no look of it lies before, so that a look costs the same however long the ledger is.
+    """
     payers, one = ("root", look_account(split)), Amount(looks=1)
     with ledger.transaction() as txn:
-        if any(e.kind == "look" and (e.body["split"], e.body["plan"]) == (split, plan) for e in txn.entries()):
+        if any(e.kind == "look" and (e.body["split"], e.body["plan"]) == (split, plan) for e in txn.since(after)):
             return
         reserve(txn, f"look:{split}:{plan}", payers, one)
         settle(txn, f"look:{split}:{plan}", payers, one, one)
@@ -91,32 +96,51 @@ def amend(txn: Transaction, budget: Budget, arms: Iterable[str] = ()) -> None:
 
 def reserve(txn: Transaction, key: str, accounts: Iterable[str], amount: Amount) -> None:
     """Reserve the worst case on every account, or raise BudgetExhausted with nothing reserved."""
-    names = tuple(accounts)
-    for name in names:
-        for resource in RESOURCES:
-            asked = getattr(amount, resource)
-            row = (BALANCES.c.name == name) & (BALANCES.c.resource == resource)
-            free = BALANCES.c.limit - BALANCES.c.spent - BALANCES.c.reserved
-            done = txn.connection.execute(
-                BALANCES.update().where(row & (free >= asked)).values(reserved=BALANCES.c.reserved + asked)
-            )
-            if done.rowcount != 1:
-                left = txn.connection.execute(sa.select(free).where(row)).scalar() or 0
-                raise BudgetExhausted(f"account {name} has {left} {resource} left; the job needs {asked} reserved")
+    names = tuple(dict.fromkeys(accounts))
+    rows, asked = len(names) * len(RESOURCES), _some(amount)
+    if txn.connection.execute(_statement(RESERVE, len(names), asked), {**_bound(names, asked, a=amount), "rows": rows}).rowcount != rows:
+        raise BudgetExhausted(_short(txn, names, amount))
     txn.append("reserve", {"key": key, "accounts": list(names), "amount": plain(amount)})
 
 
 def settle(txn: Transaction, key: str, accounts: Iterable[str], reserved: Amount, spent: Amount) -> None:
     """Replace a reservation by what was used; use above the reservation is charged all the same."""
-    names = tuple(accounts)
+    names = tuple(dict.fromkeys(accounts))
+    moved = _some(reserved + spent)
+    txn.connection.execute(_statement(SETTLE, len(names), moved), _bound(names, moved, a=reserved, b=spent))
+    txn.append("settle", {"key": key, "accounts": list(names), "released": plain(reserved), "spent": plain(spent)})
+
+
+FREE = 'name IN ({names}) AND "limit" - spent - reserved >= {a}'
+RESERVE = f"UPDATE accounts SET reserved = reserved + {{a}} WHERE {FREE} AND (SELECT count(*) FROM accounts WHERE {FREE}) = :rows"
+SETTLE = "UPDATE accounts SET reserved = reserved - {a}, spent = spent + {b} WHERE name IN ({names})"
+
+
+def _some(amount: Amount) -> tuple[str, ...]:
+    return tuple(r for r in RESOURCES if getattr(amount, r)) or RESOURCES[:1]
+
+
+@cache
+def _statement(text: str, names: int, resources: tuple[str, ...]) -> sa.TextClause:
+    """Return a statement for so many accounts, in which `a` and `b` stand for what two amounts hold of a row's resource."""
+    of_row = {x: "(CASE resource " + " ".join(f"WHEN '{r}' THEN CAST(:{x}_{r} AS BIGINT)" for r in resources) + " ELSE 0 END)" for x in "ab"}
+    return sa.text(text.format(names=", ".join(f":n{i}" for i in range(names)), **of_row))
+
+
+def _bound(names: Sequence[str], resources: Sequence[str], **amounts: Amount) -> dict[str, Any]:
+    return {**{f"n{i}": name for i, name in enumerate(names)},
+            **{f"{letter}_{r}": getattr(amount, r) for letter, amount in amounts.items() for r in resources}}  # fmt: skip
+
+
+def _short(txn: Transaction, names: Sequence[str], amount: Amount) -> str:
+    """Return which account has too little of what."""
+    held = balances(txn.connection)
     for name in names:
         for resource in RESOURCES:
-            held, used = getattr(reserved, resource), getattr(spent, resource)
-            if held or used:
-                row = (BALANCES.c.name == name) & (BALANCES.c.resource == resource)
-                values = {"reserved": BALANCES.c.reserved - held, "spent": BALANCES.c.spent + used}
-                txn.connection.execute(BALANCES.update().where(row).values(**values))
-    txn.append("settle", {"key": key, "accounts": list(names), "released": plain(reserved), "spent": plain(spent)})
+            cell, asked = held.get(name, {}).get(resource, {"limit": 0, "spent": 0, "reserved": 0}), getattr(amount, resource)
+            if (left := cell["limit"] - cell["spent"] - cell["reserved"]) < asked or name not in held:
+                return f"account {name} has {left} {resource} left; the job needs {asked} reserved"
+    return f"accounts {', '.join(names)} have too little left"
 
 
 def balances(connection: sa.Connection) -> Balances:

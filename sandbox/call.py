@@ -24,7 +24,7 @@ from configs.records import Amount, Grant, Plan
 from configs.study import Config
 from sandbox import budget, incident
 from sandbox.canonical import canonical, digest
-from sandbox.run import Sandbox, accounts, recorded_plan
+from sandbox.run import Sandbox, accounts, granted_plan
 
 CONNECT_SECONDS = 10.0
 """How long a connection may take to come about."""
@@ -52,7 +52,7 @@ def call(sandbox: Sandbox, request: Call, grant: Grant, stopped: Callable[[], bo
     """
     secret, name = key(request.endpoint), digest(request)
     with incident.refusals(sandbox.ledger, "call", "money and tokens that nobody granted", request.plan):
-        plan = recorded_plan(sandbox.ledger.entries(), grant.plan)
+        plan = granted_plan(sandbox.gate, grant)
         body = sandbox.store.get(request.body)
         if not (allowed(plan, request, grant, sandbox.gate.refresh().rules.config) and exact(request, body)):
             raise VerificationFailed(f"the question is not the one that the grant for plan {grant.plan[:12]} allows; nothing was asked")

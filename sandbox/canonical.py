@@ -1,18 +1,63 @@
-"""Canonical bytes and digests: RFC 8785 JSON, sha256 in hex."""
+"""Canonical bytes and digests: RFC 8785 JSON, sha256 in hex.
+
+The standard library's encoder writes the same bytes for all but a few values (floats that ECMAScript writes otherwise, characters beyond the
+basic plane); those go to the reference implementation, and so does whatever is to be refused.
+"""
 
 import hashlib
+import json
 from typing import Any
 
 import rfc8785
 
 from configs.build import plain
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), check_circular=False, allow_nan=False)
+_ASTRAL = 0xF0
+"""First byte from which on UTF-8 holds a character whose place among sorted keys differs by UTF-16."""
+
+
+class _OtherwiseError(Exception):
+    """A value that the standard library writes in other bytes, or not at all."""
+
 
 def canonical(value: Any) -> bytes:
     """Return the RFC 8785 bytes of a record or plain value; floats must be finite, integers below 2^53."""
-    return rfc8785.dumps(plain(value))
+    whole = plain(value)
+    try:
+        data = _ENCODER.encode(_same(whole)).encode()
+        if data.isascii() or max(data) < _ASTRAL:
+            return data
+    except (_OtherwiseError, UnicodeEncodeError):
+        pass
+    return rfc8785.dumps(whole)
 
 
 def digest(value: Any) -> str:
     """Return sha256 (hex) of bytes as they are, or of the canonical bytes of anything else."""
     return hashlib.sha256(value if isinstance(value, bytes) else canonical(value)).hexdigest()
+
+
+def _same(value: Any) -> Any:
+    """Return a plain value that the encoder writes as RFC 8785 does; raise _OtherwiseError where it would not."""
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
+        return value
+    if kind is int and -(2**53) < value < 2**53:
+        return value
+    if kind is float and (size := abs(value)) < 1e15:
+        if value.is_integer():
+            return int(value)
+        if size >= 1e-4 or size < 1e-9:  # shortest digits, and no exponent of one digit: Python and ECMAScript agree
+            return value
+    if kind is dict:
+        return {_key(k): _same(v) for k, v in value.items()}
+    if kind is list:
+        return [_same(v) for v in value]
+    raise _OtherwiseError
+
+
+def _key(name: Any) -> str:
+    if type(name) is not str:
+        raise _OtherwiseError
+    return name

@@ -6,9 +6,12 @@ goes past the loop to what its jobs run in: control groups, bubblewrap processes
 
 import contextlib
 import fcntl
+import math
 import os
 import signal
+import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -112,44 +115,64 @@ def holder(folder: Path) -> int:
     return 0
 
 
-def tripped(gate: Gate, entries: list[Entry], spent_share: float) -> str:
-    """Return which tripwire of the study is touched now, or nothing; counts begin anew when people resume."""
-    wires = gate.rules.config.gates.tripwires
-    since = max((e.sequence for e in entries if e.kind == "control" and e.body["what"] == "resume"), default=0)
-    now, told = unix(entries[-1]), [e.body["why"] for e in entries if e.kind == "control" and e.body["who"] == "tripwire"]
-    incidents = sum(e.kind == "incident" and e.sequence > since and e.body["detector"] != "tripwire" for e in entries)
-    accepted = sum(e.kind == "champion" and e.body["generation"] > 0 and e.sequence > since and unix(e) > now - HOUR for e in entries)
-    found = [
-        f"{wires.spent_share:.0%} of the CPU-seconds are spent" if wires.spent_share and spent_share >= wires.spent_share else "",
-        f"{incidents} incidents" if wires.incidents and incidents >= wires.incidents else "",
-        f"{accepted} successors accepted within an hour" if wires.accepted_per_hour and accepted >= wires.accepted_per_hour else "",
-        _jump(gate, entries[since:], wires.score_jump) if wires.score_jump else "",
-    ]
-    return next((one for one in found if one and not (one == found[0] and one in told)), "")
+class Wires:
+    """What the tripwires of a study count, following its ledger; counts begin anew when people resume. Safe to use from several threads."""
 
+    def __init__(self, gate: Gate) -> None:
+        self._gate, self._seen, self._lock = gate, 0, threading.Lock()
+        self._told = set[str]()
+        self._anew()
 
-def trip(gate: Gate, entries: list[Entry], spent_share: float) -> str:
-    """Pause the study and open an incident if a tripwire is touched; return which."""
-    why = tripped(gate, entries, spent_share)
-    if why and not gate.refresh().halt:
-        with gate.ledger.transaction() as txn:
-            first = txn.append("control", {"what": "pause", "who": "tripwire", "why": why, "per_hour": 0})
-            incident.report(txn, f"tripwire: {why}", kind="hazard", severity="medium", detector="tripwire", chain=(first.sequence,),
-                            containment="the study is paused until people resume it")  # fmt: skip
-    return why
+    def _anew(self) -> None:
+        self._incidents = 0
+        self._accepted = deque[float]()
+        self._best = dict[tuple[str, int], float]()
+        self._jumps = list[tuple[float, str]]()
 
+    def _fold(self, entry: Entry) -> None:
+        body, kind = entry.body, entry.kind
+        if kind == "control" and body["what"] == "resume":
+            self._anew()
+        if kind == "control" and body["who"] == "tripwire":
+            self._told.add(body["why"])
+        elif kind == "incident":
+            self._incidents += body["detector"] != "tripwire"
+        elif kind == "champion" and body["generation"] > 0:
+            self._accepted.append(unix(entry))
+        elif kind == "score" and body["scores"] and body["scores"]["split"] == "feedback" and (plan := self._gate.plans.get(body["plan"])):
+            value, campaign = body["scores"]["exact_match"], (plan.arm, plan.repeat)
+            if value > self._best.get(campaign, math.inf):
+                rise = value - self._best[campaign]
+                self._jumps.append((rise, f"the feedback score of plan {body['plan'][:12]} rose by {rise:.2f}"))
+            self._best[campaign] = max(value, self._best.get(campaign, 0.0))
 
-def _jump(gate: Gate, entries: list[Entry], most: float) -> str:
-    best: dict[tuple[str, int], float] = {}
-    for entry in entries:
-        plan = gate.plans.get(entry.body.get("plan", "")) if entry.kind == "score" else None
-        if plan is None or not entry.body["scores"] or entry.body["scores"]["split"] != "feedback":
-            continue
-        value, campaign = entry.body["scores"]["exact_match"], (plan.arm, plan.repeat)
-        if campaign in best and value - best[campaign] > most:
-            return f"the feedback score of plan {entry.body['plan'][:12]} rose by {value - best[campaign]:.2f}"
-        best[campaign] = max(value, best.get(campaign, 0.0))
-    return ""
+    def touched(self, spent_share: float) -> str:
+        """Return which tripwire of the study is touched now, or nothing; costs what is new in the ledger."""
+        wires, last = self._gate.refresh().rules.config.gates.tripwires, self._gate.ledger.last().timestamp()
+        with self._lock:
+            for entry in self._gate.ledger.since(self._seen):
+                self._fold(entry)
+                self._seen = entry.sequence
+            while self._accepted and self._accepted[0] <= last - HOUR:
+                self._accepted.popleft()
+            incidents, accepted, most = self._incidents, len(self._accepted), wires.score_jump
+            found = [
+                f"{wires.spent_share:.0%} of the CPU-seconds are spent" if wires.spent_share and spent_share >= wires.spent_share else "",
+                f"{incidents} incidents" if wires.incidents and incidents >= wires.incidents else "",
+                f"{accepted} successors accepted within an hour" if wires.accepted_per_hour and accepted >= wires.accepted_per_hour else "",
+                next((text for rise, text in self._jumps if rise > most), "") if most else "",
+            ]
+            return next((one for one in found if one and not (one == found[0] and one in self._told)), "")
+
+    def trip(self, spent_share: float) -> str:
+        """Pause the study and open an incident if a tripwire is touched; return which."""
+        gate, why = self._gate, self.touched(spent_share)
+        if why and not gate.refresh().halt:
+            with gate.ledger.transaction() as txn:
+                first = txn.append("control", {"what": "pause", "who": "tripwire", "why": why, "per_hour": 0})
+                incident.report(txn, f"tripwire: {why}", kind="hazard", severity="medium", detector="tripwire", chain=(first.sequence,),
+                                containment="the study is paused until people resume it")  # fmt: skip
+        return why
 
 
 def _open(entries: list[Entry]) -> int:

@@ -8,6 +8,7 @@ signatures are checked whenever the gate reads them, also from the ledger, which
 import secrets
 import threading
 import time
+from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
@@ -32,13 +33,16 @@ GRANTS = sa.Table(
     sa.Column("slot", sa.String(140), unique=True, nullable=False),
     sa.Column("consumed", sa.Boolean, nullable=False, default=False),
 )
+ISSUE = sa.text("INSERT INTO nonces (nonce, slot, consumed) VALUES (:nonce, :slot, :no)")
+TAKEN = sa.text("SELECT slot FROM nonces WHERE slot >= :first AND slot < :last")
+CONSUME = sa.text("UPDATE nonces SET consumed = :yes WHERE nonce = :nonce AND slot = :slot AND consumed = :no")
 ATTEMPTS = 3
 """How often a job that the box lost may be granted anew."""
 HUMAN = ("person", "external")
 """Kinds of reviewer whose approval is a person's."""
 COVERED: dict[str, set[str]] = {"recipe": set(), "unseal": set(), "patch": {"models/train.py"}, "propose": {"program"}}
 """Files that a plan of a class may change against its parent; a class that is not named may change any."""
-ACTS = ("start", "propose", "unseal")
+ACTS = ("start", "propose", "skill", "unseal")
 """Purposes of plans that nothing is promoted or deployed from."""
 REFUSALS_PER_HOUR = 20
 LONGEST_HOURS = 24 * 365
@@ -68,6 +72,10 @@ class Gate:
         self.subjects: dict[str, Subject] = {}
         self.requests: dict[tuple[str, str], Request] = {}
         self.decisions: list[tuple[dict[str, Any], float]] = []
+        self._yes: dict[tuple[str, str], dict[str, Any]] = {}
+        self._mine: dict[tuple[str, int], list[str]] = {}
+        self._number: dict[str, int] = {}
+        self._approved: dict[tuple[str, int], list[int]] = {}
         self.refused: dict[tuple[str, str], str] = {}
         self.recalled: set[str] = set()
         self.rules: Policy = policy(ledger.entries()[:1])
@@ -99,6 +107,10 @@ class Gate:
             plan = body_plan(body)
             classes: tuple[str, ...] = (plan.change_class,) if plan.purpose in ACTS else (plan.change_class, "promote", "deploy")
             (self.plans if kind == "plan" else self.probes)[body["digest"]] = plan  # a probe can be decided on and nothing else
+            if kind == "plan":
+                mine = self._mine.setdefault((plan.arm, plan.repeat), [])
+                self._number[body["digest"]] = len(mine)
+                mine.append(body["digest"])
             if kind == "plan" and plan.parent in self.recalled:
                 self.recalled.add(body["digest"])
             self.subjects[body["digest"]] = Subject(
@@ -129,11 +141,13 @@ class Gate:
             self._done[body["plan"], body["class"]] = entry.sequence
             for waiting in self._asked.values():
                 waiting.pop((body["plan"], body["class"]), None)
+            if body["allow"]:
+                self._yes[body["plan"], body["class"]] = body
             self._used |= set(body.get("by", ())) if body["allow"] else set()
             if body["allow"] and body["how"] == "mandate":
                 self._passed.setdefault(body["authority"], deque()).append(unix(entry))
             elif body["allow"] and body["kind"] in HUMAN:
-                self.human.add(body["plan"])
+                self._person(body["plan"])
             if not body["allow"]:
                 self.refused[body["plan"], body["class"]] = body["reason"]
         elif kind == "recall":
@@ -150,6 +164,12 @@ class Gate:
             self.starts.append(unix(entry))
         elif kind == "control":
             self._control(entry)
+
+    def _person(self, name: str) -> None:
+        """Keep that a person approved a subject, and for a plan where it stands in its campaign."""
+        if name not in self.human and (plan := self.plans.get(name)):
+            insort(self._approved.setdefault((plan.arm, plan.repeat), []), self._number[name])
+        self.human.add(name)
 
     def _control(self, entry: Entry) -> None:
         what = entry.body["what"]
@@ -378,9 +398,10 @@ class Gate:
         A probe is shown what the plan in whose place it stands is shown.
         """
         plan = self.plans.get(name) or self.probes[name]
-        mine = [n for n, p in self.plans.items() if (p.arm, p.repeat) == (plan.arm, plan.repeat)]
+        mine, approved = self._mine[plan.arm, plan.repeat], self._approved.get((plan.arm, plan.repeat), [])
         here = name if name in self.plans else next(n for n in reversed(mine) if _place(self.plans[n]) == _place(plan))
-        return next((n for n in reversed(mine[: mine.index(here)]) if n in self.human), mine[0])
+        before = bisect_left(approved, self._number[here])
+        return mine[approved[before - 1]] if before else mine[0]
 
     def wanted(self, change_class: str) -> Quorum:
         """Return whose yes a class of decision needs."""
@@ -525,7 +546,7 @@ class Gate:
                 raise Denied(f"{name[:12]} is no recorded plan; nothing of it can run")
             self.sound(plan, name)
             by = self.authority(name, plan.change_class)
-            taken = {row.slot for row in txn.connection.execute(sa.select(GRANTS.c.slot).where(GRANTS.c.slot.startswith(f"{name}:")))}
+            taken = {row.slot for row in txn.connection.execute(TAKEN, {"first": f"{name}:", "last": f"{name};"})}
             grants = [
                 Grant(plan=name, role=job.role, index=i, attempt=0, authority=by[0], nonce=secrets.token_hex(16))
                 for job in plan.jobs
@@ -563,8 +584,7 @@ class Gate:
 
     def _issue(self, txn: Transaction, grant: Grant) -> None:
         txn.append("grant", {"grant": plain(grant)})
-        row = {"nonce": grant.nonce, "slot": slot(grant), "consumed": False}
-        txn.connection.execute(GRANTS.insert().values(**row))
+        txn.connection.execute(ISSUE, {"nonce": grant.nonce, "slot": slot(grant), "no": False})
 
     def launch(self, txn: Transaction, grant: Grant) -> None:
         """Check, in the transaction that reserves, that what a grant rests on still holds; then use the grant up.
@@ -589,11 +609,11 @@ class Gate:
             raise VerificationFailed(f"plan {grant.plan[:12]} was made for another objective; nothing ran")
         if plan.version != self.rules.version:
             raise VerificationFailed(f"plan {grant.plan[:12]} is of version {plan.version}, the study of {self.rules.version}; nothing ran")
-        wanted = [body for body, _ in self.decisions if (body["plan"], body["class"]) == (grant.plan, plan.change_class) and body["allow"]]
-        if not wanted or wanted[-1]["authority"] != grant.authority:
+        wanted = self._yes.get((grant.plan, plan.change_class))
+        if wanted is None or wanted["authority"] != grant.authority:
             raise VerificationFailed(f"the grant for plan {grant.plan[:12]} rests on no decision; nothing ran")
         dead = self.dead()
-        for name in wanted[-1]["by"]:
+        for name in wanted["by"]:
             if not self._lives(self.mandates.get(name) or self.approvals[name], now, dead):
                 raise NeedsHuman(f"what plan {grant.plan[:12]} was granted on has expired or was revoked; decide on it again")
         said = [a for a in self._given.get((grant.plan, plan.change_class), {}).values() if a.answer == "deny"]
@@ -620,8 +640,7 @@ class Halted(Stopped):
 
 def consume(txn: Transaction, grant: Grant) -> None:
     """Use a grant up, once; raise VerificationFailed for one that was never issued, was altered or is used."""
-    live = (GRANTS.c.nonce == grant.nonce) & (GRANTS.c.slot == slot(grant)) & GRANTS.c.consumed.is_(False)
-    done = txn.connection.execute(GRANTS.update().where(live).values(consumed=True))
+    done = txn.connection.execute(CONSUME, {"nonce": grant.nonce, "slot": slot(grant), "yes": True, "no": False})
     if done.rowcount != 1:
         raise VerificationFailed(f"the grant for {grant.role} {grant.index} of plan {grant.plan[:12]} is not valid or was used")
 

@@ -6,12 +6,14 @@ to a second file, and a third outside the run, so that a cut tail is found. It r
 """
 
 import json
+import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from sys import intern
 from typing import Any
 
 import sqlalchemy as sa
@@ -32,22 +34,25 @@ ENTRIES = sa.Table(
     sa.Column("hash", sa.String(64), nullable=False),
     sa.Column("bytes", sa.LargeBinary, nullable=False),
 )
+READ = sa.text("SELECT sequence, hash, bytes FROM entries WHERE sequence BETWEEN :first AND :last ORDER BY sequence")
+ADD = sa.text("INSERT INTO entries (sequence, hash, bytes) VALUES (:sequence, :hash, :bytes)")
+KEPT = 4096
+"""Entries that a ledger keeps in memory while a study runs on; older ones are read again, and checked again, where somebody asks."""
 
 
 class Transaction:
     """Entries and derived rows that are written together or not at all."""
 
     def __init__(self, connection: sa.Connection, ledger: "Ledger") -> None:
-        self.connection, self._ledger, self._own = connection, ledger, list[Entry]()
-        last = connection.execute(sa.select(ENTRIES).order_by(ENTRIES.c.sequence.desc()).limit(1)).first()
-        self._sequence: int = last.sequence if last else 0
-        self._before = self._sequence
+        self.connection, self._ledger, self.own, self._rows = connection, ledger, list[Entry](), list[dict[str, Any]]()
+        last = ledger.head(connection)
+        self._before = self._sequence = last.sequence if last else 0
         self._head: str = last.hash if last else GENESIS
-        self._time = datetime.fromisoformat(json.loads(last.bytes)["time"]) if last else datetime.min.replace(tzinfo=UTC)
+        self._time = datetime.fromisoformat(last.time) if last else datetime.min.replace(tzinfo=UTC)
 
     def entries(self) -> list[Entry]:
         """Return all entries up to now, this transaction's own included; nobody else can add one meanwhile."""
-        return self._ledger.entries_by(self.connection, self._before) + self._own
+        return self._ledger.entries_by(self.connection, self._before) + self.own
 
     def since(self, sequence: int) -> list[Entry]:
         """Return the entries after `sequence`, without this transaction's own; costs what they cost."""
@@ -69,41 +74,61 @@ class Transaction:
         }
         data = canonical(fields)
         self._sequence, self._head = self._sequence + 1, digest(data)
-        self.connection.execute(ENTRIES.insert().values(sequence=self._sequence, hash=self._head, bytes=data))
-        self._own.append(entry := Entry(**json.loads(data), hash=self._head))
+        self._rows.append({"sequence": self._sequence, "hash": self._head, "bytes": data})
+        self.own.append(entry := Entry(**json.loads(data), hash=self._head))
         return entry
+
+
+    def flush(self) -> None:
+        """Write what was appended; the transaction's end calls it."""
+        if self._rows:
+            self.connection.execute(ADD, self._rows)
+            self._rows = []
 
 
 class Ledger:
     """One study's record. Opening checks the whole chain."""
 
-    def __init__(self, url: str, *, create: bool, timeout: float = 60) -> None:
+    def __init__(self, url: str, *, create: bool, timeout: float = 60, durable: bool = True) -> None:
         self._engine = sa.create_engine(url, connect_args={"timeout": timeout} if url.startswith("sqlite") else {})
         if url.startswith("sqlite"):
-            sa.event.listen(self._engine, "connect", _sqlite_pragmas)
+            sa.event.listen(self._engine, "connect", _sqlite_pragmas if durable else _sqlite_swift)
             sa.event.listen(self._engine, "begin", _sqlite_begin)
-        self._cache: list[Entry] = []
+        self._recent: list[Entry] = []
+        self._last: Entry | None = None
+        self._root = ""
         self._lock = threading.Lock()
+        self._watch: sqlite3.Connection | None = None
         try:
             if create:
                 META.create_all(self._engine)
             self.entries()
+            if url.startswith("sqlite"):
+                self._watch = sqlite3.connect(str(self._engine.url.database), check_same_thread=False)
         except DatabaseError as error:
             raise VerificationFailed(f"the ledger cannot be read ({error.orig}); restore it from a copy of the run") from None
 
     @classmethod
-    def file(cls, path: Path, *, create: bool = False, timeout: float = 60) -> "Ledger":
-        """Open the ledger of a run; a missing one is refused unless it may be created. A writer waits `timeout` seconds for its turn."""
+    def file(cls, path: Path, *, create: bool = False, timeout: float = 60, durable: bool = True) -> "Ledger":
+        """Open the ledger of a run; a missing one is refused unless it may be created. A writer waits `timeout` seconds for its turn.
+
+        What is not `durable` outlives the process, killed at any instant, and not a loss of power: for studies that spend nothing.
+        """
         if not create and not path.is_file():
             raise VerificationFailed(f"there is no ledger at {path}; name a run folder that holds ledger.sqlite")
-        return cls(f"sqlite:///{path}", create=create, timeout=timeout)
+        return cls(f"sqlite:///{path}", create=create, timeout=timeout, durable=durable)
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
         """Yield a write transaction that excludes every other writer; raise Stopped, with nothing written, on a full disk."""
         try:
-            with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
-                yield Transaction(connection, self)
+            with self._engine.connect().execution_options(writes=True) as connection:
+                with connection.begin():
+                    yield (txn := Transaction(connection, self))
+                    txn.flush()
+                with self._lock:  # what it wrote is committed: nobody else has to read it
+                    if txn.own and (self._last.sequence if self._last else 0) == txn.own[0].sequence - 1:
+                        self._add(txn.own)
         except DatabaseError as error:
             if "full" in str(error.orig) or "disk I/O" in str(error.orig):
                 raise Stopped(FULL) from None
@@ -125,26 +150,70 @@ class Ledger:
         """Return the entries to sequence `upto`, which are committed, reading with this connection."""
         with self._lock:
             self._read_new(connection, upto)
-            return list(self._cache)
+            self._reach(0, connection)
+            return list(self._recent)
 
-    def _read_new(self, connection: sa.Connection, upto: int) -> None:
-        new = (ENTRIES.c.sequence > len(self._cache)) & (ENTRIES.c.sequence <= upto)
-        for row in connection.execute(sa.select(ENTRIES).where(new).order_by(ENTRIES.c.sequence)):
-            previous, expected = (self._cache[-1].hash if self._cache else GENESIS), len(self._cache) + 1
-            self._cache.append(_checked(row.sequence, row.hash, row.bytes, previous, expected))
+    def head(self, connection: sa.Connection | None = None) -> Entry | None:
+        """Return the last committed entry; costs what is new."""
+        self.since(2**53, connection)
+        return self._last
 
     def since(self, sequence: int, connection: sa.Connection | None = None, upto: int = 2**53) -> list[Entry]:
         """Return the committed entries after `sequence`; costs what they cost, however long the ledger is."""
-        if connection is None:
-            with self._engine.connect() as own:
-                return self.since(sequence, own)
         with self._lock:
-            self._read_new(connection, upto)
-            return self._cache[sequence:]
+            if not self._news() and self._recent and sequence + 1 >= self._recent[0].sequence:
+                return self._after(sequence)
+            if connection is not None:
+                return self._read_after(sequence, connection, upto)
+            with self._engine.connect() as own:
+                return self._read_after(sequence, own, upto)
+
+    def _news(self) -> bool:
+        """Tell whether there may be committed entries that are not in memory."""
+        if self._watch is None or self._last is None:
+            return True
+        return bool(self._watch.execute("SELECT max(sequence) FROM entries").fetchone()[0] != self._last.sequence)
+
+    def _read_after(self, sequence: int, connection: sa.Connection, upto: int) -> list[Entry]:
+        self._read_new(connection, upto)
+        self._reach(sequence, connection)
+        return self._after(sequence)
+
+    def _after(self, sequence: int) -> list[Entry]:
+        found = self._recent[max(0, sequence + 1 - self._recent[0].sequence):] if self._recent else []
+        if len(self._recent) > 2 * KEPT:
+            del self._recent[:-KEPT]
+        return found
+
+    def _read_new(self, connection: sa.Connection, upto: int) -> None:
+        first = self._last.sequence + 1 if self._last else 1
+        self._add(_chained(self._rows(connection, first, upto), self._last))
+
+    def _reach(self, sequence: int, connection: sa.Connection) -> None:
+        """Bring back the entries after `sequence`, which are no longer in memory; what comes must lead to what is."""
+        first = self._recent[0].sequence if self._recent else 0
+        if sequence + 1 < first:
+            back = _chained(self._rows(connection, 1, first - 1), None)
+            if not back or back[-1].hash != self._recent[0].previous:
+                raise VerificationFailed(f"entry {first - 1} is not the one that was read before: the chain breaks there")
+            self._recent = back + self._recent
+
+    def _add(self, entries: list[Entry]) -> None:
+        self._root = self._root or (entries[0].hash if entries else "")
+        self._recent += entries
+        self._last = entries[-1] if entries else self._last
+
+    def _rows(self, connection: sa.Connection, first: int, last: int) -> Iterable[Any]:
+        return connection.execute(READ, {"first": first, "last": last})
 
     def last(self) -> datetime:
         """Return the time of the last entry that was read."""
-        return datetime.fromisoformat(self._cache[-1].time)
+        assert self._last
+        return datetime.fromisoformat(self._last.time)
+
+    def root(self) -> str:
+        """Return the hash of the first entry, the study root."""
+        return self._root
 
     def read(self, query: Callable[[sa.Connection], Any]) -> Any:
         """Run a read on one connection."""
@@ -154,12 +223,15 @@ class Ledger:
     def close(self) -> None:
         """Release the file."""
         self._engine.dispose()
+        if self._watch:
+            self._watch.close()
 
 
 def checkpoint(ledger: Ledger, key: Ed25519PrivateKey, places: tuple[Path, ...]) -> None:
     """Append a signed head (sequence, head hash, count) to each place."""
-    entries = ledger.entries()
-    head = {"sequence": entries[-1].sequence, "head": entries[-1].hash, "count": len(entries), "study": entries[0].hash}
+    last = ledger.head()
+    assert last
+    head = {"sequence": last.sequence, "head": last.hash, "count": last.sequence, "study": ledger.root()}
     line = canonical({**head, "signature": key.sign(b"heirloop-checkpoint:" + canonical(head)).hex()})
     for place in places:
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -197,13 +269,27 @@ def _signed(key: Ed25519PublicKey, signature: bytes, head: dict[str, Any]) -> No
     key.verify(signature, b"heirloop-checkpoint:" + canonical(head))
 
 
+def _chained(rows: Iterable[Any], last: Entry | None) -> list[Entry]:
+    """Return rows as entries, each checked and each the next of the one before."""
+    found = list[Entry]()
+    for row in rows:
+        previous, expected = (last.hash, last.sequence + 1) if last else (GENESIS, 1)
+        found.append(last := _checked(row.sequence, row.hash, row.bytes, previous, expected))
+    return found
+
+
 def _checked(sequence: int, name: str, data: bytes, previous: str, expected: int) -> Entry:
     if digest(data) != name:
         raise VerificationFailed(f"entry {sequence} has wrong bytes: they do not match its hash")
-    fields = json.loads(data)
+    fields = json.loads(data.decode(), object_pairs_hook=_shared)
     if sequence != expected or fields["sequence"] != expected or fields["previous"] != previous:
         raise VerificationFailed(f"entry {expected} is missing or out of order: the chain breaks there")
     return Entry(**fields, hash=name)
+
+
+def _shared(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object whose names are the same strings in all entries: a third of what a long ledger would hold in memory."""
+    return {intern(name): value for name, value in pairs}
 
 
 def _sqlite_begin(connection: sa.Connection) -> None:
@@ -214,3 +300,8 @@ def _sqlite_pragmas(connection: Any, _record: object) -> None:
     connection.isolation_level = None
     for pragma in ("journal_mode=WAL", "synchronous=FULL"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _sqlite_swift(connection: Any, record: object) -> None:
+    _sqlite_pragmas(connection, record)
+    connection.execute("PRAGMA synchronous=OFF")

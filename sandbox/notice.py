@@ -21,6 +21,8 @@ from sandbox.decision import unix
 from sandbox.gate import Gate
 from sandbox.incident import Incident
 
+TOLD = ("control", "incident", "incident-amended", "compute", "request", "notice")
+"""Kinds of entry that notices are made from."""
 URGENCY = ("order", "incident", "compute", "request", "expiry")
 """Kinds of notice, in the order in which they are sent."""
 
@@ -72,12 +74,13 @@ class Acknowledgement:
 def told(gate: Gate, entries: list[Entry], now: float) -> list[Notice]:
     """Return what people should have been told by now, the most urgent kind first."""
     found = [made for e in entries if (made := _of_entry(gate.rules.root, e))]
+    asked = {e.sequence: e.hash for e in entries if e.kind == "request"}
     for request in gate.pending(now):
         until = datetime.fromtimestamp(request.expires, UTC).isoformat(timespec="minutes")
-        found.append(Notice(study=gate.rules.root, what="request", about=entries[request.sequence - 1].hash, subject=request.subject,
+        found.append(Notice(study=gate.rules.root, what="request", about=asked[request.sequence], subject=request.subject,
                             text=f"a decision of class {_class(request.change_class)} is asked for until {until}"))  # fmt: skip
     for request in gate.expired(now):
-        found.append(Notice(study=gate.rules.root, what="expiry", about=entries[request.sequence - 1].hash, subject=request.subject,
+        found.append(Notice(study=gate.rules.root, what="expiry", about=asked[request.sequence], subject=request.subject,
                             text=f"a request of class {_class(request.change_class)} was not decided on in time, which means no"))  # fmt: skip
     return sorted(found, key=lambda n: URGENCY.index(n.what))
 

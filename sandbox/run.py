@@ -14,6 +14,7 @@ from configs.records import Amount, Entry, Grant, Job, JobResult, Plan, stage
 from configs.study import Config
 from sandbox import budget, gate, incident
 from sandbox.box.base import Box, Execution
+from sandbox.box.planted import SIMULATED
 from sandbox.canonical import canonical, digest
 from sandbox.decision import body_plan
 from sandbox.ledger import Ledger
@@ -139,9 +140,19 @@ def reconcile(ledger: Ledger) -> int:
 
 
 def _check(sandbox: Sandbox, job: Job, grant: Grant) -> Plan:
-    plan = recorded_plan(sandbox.ledger.entries(), grant.plan)
+    plan = granted_plan(sandbox.gate, grant)
+    if (sandbox.box.kind == SIMULATED) != (job.order.task.name == SIMULATED):
+        raise VerificationFailed(f"a {sandbox.box.kind} box and task {job.order.task.name} do not go together; nothing ran")
     if not allowed(plan, job, grant, sandbox.gate.refresh().rules.config):
         raise VerificationFailed(f"the job is not the one that the grant for plan {grant.plan[:12]} allows; nothing ran")
+    return plan
+
+
+def granted_plan(rules: gate.Gate, grant: Grant) -> Plan:
+    """Return the recorded plan of a grant, whose bytes the gate checked against its digest when it read them; raises VerificationFailed."""
+    plan = rules.refresh().plans.get(grant.plan)
+    if plan is None:
+        raise VerificationFailed(f"plan {grant.plan[:12]} is not in the ledger; nothing ran")
     return plan
 
 

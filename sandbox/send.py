@@ -22,11 +22,12 @@ from typing import Any
 
 from configs.build import need, strict_json
 from configs.errors import BadInput, HeirloopError
+from configs.records import Entry
 from sandbox import keys
 from sandbox.canonical import digest
 from sandbox.decision import HOUR
 from sandbox.gate import Gate
-from sandbox.notice import Notice, receivers, told
+from sandbox.notice import TOLD, Notice, receivers, told
 
 BACKOFF_SECONDS = (0, 30, 120, 600, 3600)
 """Wait before each attempt; after the last one a delivery is given up."""
@@ -74,9 +75,9 @@ class Addresses:
         (folder / ".addresses").replace(folder / "addresses.json")
 
 
-def due(gate: Gate, now: float, known: Addresses) -> Iterator[tuple[Notice, str, int]]:
-    """Yield (notice, name, attempt from 1) for everything that should be sent now."""
-    entries = gate.refresh().ledger.entries()
+def due(gate: Gate, now: float, known: Addresses, entries: list[Entry] | None = None) -> Iterator[tuple[Notice, str, int]]:
+    """Yield (notice, name, attempt from 1) for everything that should be sent now; `entries` are those of TOLD kinds, None: looked up."""
+    entries = gate.refresh().ledger.entries() if entries is None else entries
     tried: dict[tuple[str, str], list[dict[str, Any]]] = {}
     recent: dict[str, int] = {}
     for body in (e.body for e in entries if e.kind == "notice"):
@@ -97,6 +98,7 @@ class Caller:
     def __init__(self, gate: Gate, folder: Path) -> None:
         self._gate, self._folder, self._hanging = gate, folder, dict[str, threading.Thread]()
         self._seen, self._looked, self._end, self._over = 0, 0.0, math.inf, threading.Event()
+        self._read, self._kept = 0, list[Entry]()
 
     def deliver(self, now: float | None = None, seconds: float = SEND_SECONDS) -> list[dict[str, Any]]:
         """Try what is due, at most one message per address, and record each attempt; return what was recorded."""
@@ -108,7 +110,10 @@ class Caller:
 
     def _attempt(self, now: float, known: Addresses, seconds: float) -> list[dict[str, Any]]:
         first: dict[str, tuple[Notice, int]] = {}
-        for notice, name, attempt in due(self._gate, now, known):
+        for entry in self._gate.refresh().ledger.since(self._read):
+            self._read = entry.sequence
+            self._kept += [entry] if entry.kind in TOLD else []
+        for notice, name, attempt in due(self._gate, now, known, self._kept):
             if name not in first and not (name in self._hanging and self._hanging[name].is_alive()):
                 first[name] = (notice, attempt)
         said: dict[str, str] = {}
@@ -144,7 +149,8 @@ class Caller:
     def _work(self) -> None:
         with suppress(HeirloopError, OSError):  # a full disk stops the loop by itself; what was not sent is due when it goes on
             while not self._over.wait(0.2):
-                count = len(self._gate.ledger.entries())
+                head = self._gate.ledger.head()
+                count = head.sequence if head else 0
                 if count != self._seen or time.monotonic() > self._looked + 10:
                     self._seen, self._looked = count, time.monotonic()
                     self.deliver()

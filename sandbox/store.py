@@ -19,8 +19,8 @@ NAME = re.compile(r"(models/|configs/)?[a-z_]{1,40}\.(py|json|safetensors)|progr
 class Store:
     """Files under `root`, named store/ab/cdef…; written once, read with a check."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, durable: bool = True) -> None:
+        self.root, self._durable = root, durable
 
     def put(self, data: bytes) -> str:
         """Store bytes and return their digest; the file appears whole or not at all."""
@@ -33,7 +33,8 @@ class Store:
                 with part.open("wb") as file:
                     file.write(data)
                     file.flush()
-                    os.fsync(file.fileno())
+                    if self._durable:
+                        os.fsync(file.fileno())
                 part.replace(path)
             except OSError:
                 part.unlink(missing_ok=True)

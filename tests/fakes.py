@@ -1,5 +1,7 @@
 """Small real objects in place of slow ones."""
 
+import json
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -10,7 +12,10 @@ from configs.cost import parameters
 from configs.job import Order, Outcome
 from configs.tokens import layout
 from loop.propose import Proposer
+from sandbox import budget
 from sandbox.box.base import Execution
+from sandbox.canonical import canonical, digest
+from sandbox.ledger import ENTRIES, GENESIS, Ledger
 
 
 class FakeBox:
@@ -63,3 +68,56 @@ def outcome(status="ok", detail="exit 0", cpu_us=100_000, files=None) -> Outcome
 def written(write) -> Proposer:
     """A proposer of the trusted side that writes what a function says."""
     return Proposer(where="trusted", sees="", costs="", write=write)
+
+
+def longer(source, folder, least):
+    """Write a ledger of at least so many entries: a finished study's campaigns again and again as further repeats, one valid chain.
+
+    Plans keep what they are but their repeat, and have their true digests; the budget grows with the repeats.
+    """
+    old = Ledger.file(source / "ledger.sqlite").entries()
+    first = next(i for i, e in enumerate(old) if e.kind == "plan" and e.body["plan"]["purpose"] != "start")
+    last = next(i for i, e in enumerate(old) if e.kind == "end")
+    repeats = -(-(least - len(old)) // (last - first)) + 1
+    bodies = [(e.kind, e.body) for e in old[:first]]
+    for repeat in range(repeats):
+        bodies += _as_repeat(old[first:last], repeat)
+    bodies += [(e.kind, e.body) for e in old[last:]]
+    folder.mkdir(parents=True)
+    made = Ledger.file(folder / "ledger.sqlite", create=True)
+    previous, rows = GENESIS, []
+    for number, (kind, body) in enumerate(bodies, 1):
+        if number == 1:
+            body = json.loads(json.dumps(body))
+            body["config"]["study"]["repeats"] = repeats
+            spend = body["config"]["budget"]
+            spend |= {name: spend[name] * repeats for name in ("cpu_seconds", "wall_seconds", "jobs", "output_mib")}
+            spend["looks"] = {split: count * repeats for split, count in spend["looks"].items()}
+        elif kind == "account":
+            body = body | {"limit": {name: value * repeats for name, value in body["limit"].items()}}
+        data = canonical({"sequence": number, "previous": previous, "kind": kind, "time": old[0].time, "monotonic_us": number, "body": body})
+        previous = digest(data)
+        rows.append({"sequence": number, "hash": previous, "bytes": data})
+    with made.transaction() as txn:
+        txn.connection.execute(ENTRIES.insert(), rows)
+        cells = budget.replay(made.entries_by(txn.connection))
+        cells = [{"name": name, "resource": r, **cell} for name, one in cells.items() for r, cell in one.items()]
+        txn.connection.execute(budget.BALANCES.insert(), cells)
+    return folder
+
+
+def _as_repeat(entries, repeat):
+    """Yield the entries of campaigns as those of another repeat: digests of plans and nonces are new, and told alike wherever they stand."""
+    new = {}
+    for e in entries:
+        text = re.sub(r"[0-9a-f]{64}", lambda found: new.get(found[0], found[0]), json.dumps(e.body))
+        text = re.sub(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])", lambda found: f"{repeat:08x}{found[0][8:]}", text)
+        body = json.loads(text)
+        if e.kind == "plan":
+            body["plan"]["repeat"] = repeat
+            new[e.body["digest"]] = body["digest"] = digest(body["plan"])
+        elif "repeat" in body:
+            body["repeat"] = repeat
+        elif str(body.get("key", "")).startswith("propose:("):
+            body["key"] = re.sub(r"(?<=', )\d+", str(repeat), body["key"], count=1)
+        yield e.kind, body

@@ -15,7 +15,7 @@ from loop.archive import Archive
 from loop.inbox.door import Session
 from loop.people import open_gate
 from loop.propose import proposer
-from loop.report import burn_figure, scores_figure
+from loop.report.make import figure
 from loop.shown import Facts, facts
 from loop.summary import summary
 from sandbox import control, incident
@@ -153,7 +153,7 @@ class Run:
         if drawn[1] != head and time.monotonic() - drawn[0] > FIGURE_SECONDS:
             with _DRAWING:  # the plotting library is not made for threads
                 told = summary(self.gate.ledger, self.archive.facts())
-                made = scores_figure(told) if name == "scores" else burn_figure(self.gate.ledger, told)
+                made = figure(self.gate.ledger, self.archive.facts(), told, "scores" if name == "scores" else "burn")
             drawn = self._figures[name] = (time.monotonic(), head, made)
         return drawn[2]
 

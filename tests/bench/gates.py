@@ -1,4 +1,7 @@
-"""`make bench`, the gates: an inbox with a thousand waiting plans, a drill of eight jobs. Prints figures; no figure is a test."""
+"""`make bench`, the gates: an inbox with a thousand waiting plans, a drill of eight jobs, the report of a long ledger. No figure is a test.
+
+`gates.py report [ENTRIES]` measures the report alone.
+"""
 
 import os
 import resource
@@ -85,8 +88,50 @@ def drill(folder: Path) -> None:
     print(f"drill of 8 jobs until none is left: {', '.join(f'{s * 1e3:.0f}' for s in found)} ms (target 1000 ms)")
 
 
+OPEN = "import sys; from pathlib import Path; from sandbox.ledger import Ledger; Ledger.file(Path(sys.argv[1]) / 'ledger.sqlite')"
+
+
+def report(folder: Path, least: int = 100_000) -> None:
+    """Report a ledger of so many entries in a process of its own: seconds, CPU-seconds, largest resident memory, bytes of the page."""
+    spent([sys.executable, __file__, "long", str(folder), str(least)])  # not here: a child begins with what its parent holds
+    long = folder / "long"
+    _, opened, _ = spent([sys.executable, "-c", OPEN, str(long)])
+    seconds, cpu, most = spent([str(ROOT / ".venv/bin/heirloop"), "report", str(long)])
+    sizes = ", ".join(f"{name} {(long / name).stat().st_size / 1e6:.2f} MB" for name in ("ledger.sqlite", "report.html", "report.json"))
+    print(f"report of at least {least} entries: {seconds:.1f} s (target 10 s), {cpu:.1f} CPU-s, {cpu / opened:.1f}x opening the ledger ({opened:.1f} "
+          f"CPU-s), {most:.0f} MiB resident (target 477 MiB = 500 MB); {sizes}")  # fmt: skip
+
+
+def long(folder: Path, least: int) -> None:
+    """Write a ledger of so many entries."""
+    from fakes import FakeBox, longer
+    from test_cycle import SMALL, better, config, mandate
+
+    from loop import main, study
+
+    cfg = config(folder, *SMALL[:2], "study.generations=6", "study.proposals=4", "study.arms=[local, random]")
+    mandate(cfg)
+    study.make_box = lambda _: FakeBox(better)
+    main.execute(cfg)
+    longer(folder / "runs" / "t", folder / "long", least)
+
+
+def spent(command: list[str]) -> tuple[float, float, float]:
+    """Run a command; return wall seconds, CPU-seconds and its largest resident MiB."""
+    started, process = time.perf_counter(), subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=ROOT)
+    _, status, used = os.wait4(process.pid, 0)
+    assert status == 0, command
+    return time.perf_counter() - started, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+
+
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["long"]:
+        sys.exit(long(Path(sys.argv[2]), int(sys.argv[3])))
     with tempfile.TemporaryDirectory() as name:
         os.environ["HEIRLOOP_HOME"] = f"{name}/home"
-        inbox(Path(name) / "inbox")
-        drill(Path(name) / "drill")
+        if sys.argv[1:2] == ["report"]:
+            report(Path(name), *map(int, sys.argv[2:3]))
+        else:
+            inbox(Path(name) / "inbox")
+            drill(Path(name) / "drill")
+            report(Path(name) / "report")

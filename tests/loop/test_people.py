@@ -12,8 +12,9 @@ from test_gates import accept, real_judge, said
 
 from configs.build import plain
 from configs.errors import BadInput, BudgetExhausted, Denied, NeedsHuman, Stopped
-from loop import cycle, people, report, summary
-from loop.report import PARTS
+from loop import cycle, people, summary
+from loop.report.incident import PARTS
+from loop.report.oversight import canaries, measures
 from loop.study import Running
 from loop.verify import verify
 from sandbox import control, gate, incident, keys
@@ -226,7 +227,7 @@ def test_the_summary_says_what_oversight_cost_and_caught(tmp_path, go):
     assert len(found["decisions"]) == found["signed"] and set(found["decisions"][0]) == {"plan", "class", "answer", "reviewer", "kind", "asked",
                                                                                        "seen", "decided", "looked_ms"}  # fmt: skip
     page = (tmp_path / "runs" / "t" / "report.html").read_text()
-    for words in ("<h2>Oversight</h2>", "human minutes", "queue delay", "unattended mandate", "misses", "false blocks", "criterion (95 %)", "drills"):
+    for words in ("<h3>Oversight</h3>", "human minutes", "queue delay", "unattended mandate", "misses", "false blocks", "criterion (95 %)", "drills"):
         assert words in page, words
     assert f"{seen['d_prime'][0]:.2f} ({seen['d_prime'][1]:.2f} to {seen['d_prime'][2]:.2f})" in page and "miss share" not in page
 
@@ -237,11 +238,11 @@ def test_the_report_says_how_long_people_took_and_never_shows_misses_without_fal
         people.deploy(folder)
     assert not approve(cfg, champions(cfg)[-1], "deploy", changes={"looked_ms": 90_000})
     book = gate_of(cfg).ledger
-    told = report.oversight(summary.oversight(book))
-    assert "<td>human minutes</td><td>1.5</td>" in told and "no person decided" not in told
-    assert "declared no canaries" in told and "misses" not in told
+    told = dict(measures(summary.oversight(book)))
+    assert told["human minutes"] == "1.5" and "no person decided" not in told.values()
+    assert "declared no canaries" in told["canaries"] and canaries(summary.oversight(book)["canaries"]) == []
     keys.home().joinpath("secrets").rename(tmp_path / "away")
-    assert "only where the study secret is at hand" in report.oversight(summary.oversight(book))
+    assert "only where the study secret is at hand" in dict(measures(summary.oversight(book)))["canaries"]
 
 
 def test_an_incident_is_exported_as_json_and_as_a_page_that_escapes_everything(done, tmp_path):

@@ -13,7 +13,7 @@ from configs.errors import BadInput, NeedsHuman, VerificationFailed
 from loop import ask as asking
 from loop import cli, people
 from loop.plan import source
-from loop.propose import ARMS, PROPOSERS
+from loop.propose import ARMS, PROPOSERS, proposer, variant
 from loop.shown import facts, rows
 from loop.verify import verify
 from sandbox import gate as gates
@@ -295,13 +295,13 @@ def test_a_record_that_grew_since_it_was_pinned_is_refused(tmp_path, go):
 def test_the_list_names_every_proposer_with_what_it_sees_and_costs():
     found = json.loads(CliRunner().invoke(cli.cli, ["proposers", "--json"]).output)
     assert [row["proposer"] for row in found] == list(PROPOSERS) and all(row["sees"] and row["costs"] and row["where"] for row in found)
-    assert {row["arm"] for row in found} >= set(ARMS)
+    assert {arm for row in found for arm in row["arm"].split(", ")} >= set(ARMS)
     shown = CliRunner().invoke(cli.cli, ["proposers"]).output
     assert all(name in shown for name in PROPOSERS)
 
 
-TOGETHER = [arm for arm in (*ARMS, *PROPOSERS) if PROPOSERS[ARMS.get(arm, arm)].where != "outside" and arm != "notebook"]
-"""Every arm that needs no outside model (tests/loop/test_llm.py has that one); `self` is the notebook's."""
+TOGETHER = [arm for arm in (*ARMS, *PROPOSERS) if proposer(arm).where != "outside" and arm != "notebook"]
+"""Every arm that needs no outside model (tests/loop/test_llm.py has that one); `self` and its twins are the notebook's."""
 STUDIES = [*([arm] if arm == "random" else [arm, "random"] for arm in TOGETHER), TOGETHER]
 
 
@@ -313,7 +313,8 @@ def test_every_proposer_runs_beside_the_others(tmp_path, go, arms):
         recorded(tmp_path, go, "study.generations=1", "study.proposals=1")
         more += [f"+proposer.replay={tmp_path}/runs/first", "+proposer.replay_arm=random"]
     more += [f"+proposer.file={NEIGHBOUR}"] if "command" in arms else []
-    more += ["task.notebook=true", "study.start_trials=16"] if "self" in arms else []
+    more += ["task.notebook=true", "study.start_trials=16"] if any(variant(arm).proposer == "notebook" for arm in arms) else []
+    more += ["+proposer.script=[{depth: 3}]"] if "scripted" in arms else []
     cfg = config(tmp_path, *more)
     mandate(cfg)
     box = FakeBox(better, writes(text()))

@@ -75,7 +75,7 @@ def test_every_arm_starts_from_one_notebook_that_the_study_pays_for(tmp_path, go
 def test_the_report_draws_the_start_as_trials_and_the_arms_by_their_champion(tmp_path, go):
     study(tmp_path, go)
     page = (tmp_path / "runs" / "t" / "report.html").read_text()
-    assert page.count("<!-- start: trials -->") == 1 and "start: champion" not in page and page.count("<!-- self: champion -->") == 1
+    assert page.count(">start: trials<") == 1 and "start: champion" not in page and page.count(">self: champion<") == 1
 
 
 def test_a_proposer_sees_the_start_and_its_own_campaign_and_no_other(tmp_path, go):

@@ -32,7 +32,8 @@ from configs.records import Amount, Entry
 from configs.study import Caps
 from evals import ladder
 from evals.attacks.table import ATTACKS, PAYLOADS
-from loop import attack, attack_gate, attack_ledger, attack_score, cli, measure, report, shown, study, terminal, text, verify
+from loop import attack, attack_gate, attack_ledger, attack_score, cli, measure, shown, study, terminal, text, verify
+from loop.report import page
 from sandbox import budget, gate, keys
 from sandbox import ledger as book
 from sandbox.box import cgroup, docker, namespace, watch
@@ -594,7 +595,7 @@ patched(("A09c",), "printed raw", (text, "visible", same))
 patched(("A10c",), "not named", (shown, "confusables", lambda _: ()))
 patched(("A10d",), "out of sight", (shown, "visible", same))
 patched(("A15b",), "forges a line", (shown, "visible", same))
-patched(("A10e",), "markup acts", (report.html, "escape", same))
+patched(("A10e",), "markup acts", (page.html, "escape", same))
 patched(("A11",), "got through", (shown, "SHOWN_BYTES", 1 << 40))
 patched(("A11b",), "is cut", (shown, "_file", lambda *a: (lambda one: replace(one, lines_raw=one.lines_raw[:200]))(FILE(*a))))
 patched(("A12",), "got through.*hostile", (gate, "matches", lambda *_: True))

@@ -1,0 +1,111 @@
+"""Runs as the report reads them: those that differ in seed and name alone are repeats of one study. Each ledger is read once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from configs.build import plain
+from configs.errors import BadInput
+from configs.study import Config
+from loop.archive import Facts
+from loop.instruments import Records, Run, gather, measured
+from loop.shown import differing
+from loop.summary import summary
+from sandbox.canonical import digest
+from sandbox.ledger import Ledger
+
+ALONE = ("study.name", "study.seed", "runs", "tracker.kind", "tracker.mode")
+"""Settings in which repeats of one study may differ."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """One study: its runs as they were read."""
+
+    name: str
+    "what the page calls it"
+    numbers: tuple[int, ...]
+    "numbers of its runs among all"
+    runs: tuple[Run, ...]
+    "the ledgers"
+    folders: tuple[Path, ...]
+    "where they lie"
+    summaries: tuple[dict[str, Any], ...]
+    "summary.json of each"
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force, of the first run."""
+        return self.runs[0].config
+
+    @property
+    def closed(self) -> bool:
+        """Whether every run ended, so that gate may be told."""
+        return all(run.facts.closed for run in self.runs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told(Read):
+    """One study, measured."""
+
+    records: Records
+    "what the instruments read"
+    figures: dict[str, Any]
+    "what the instruments say"
+
+
+def one(folder: Path, ledger: Ledger, facts: Facts, told: dict[str, Any]) -> list[Told]:
+    """Return a run that is open already; `told` is its summary."""
+    return _studies([folder], [Run(0, ledger, facts)], [told])
+
+
+def live(ledger: Ledger, facts: Facts, told: dict[str, Any]) -> Read:
+    """Return a run that goes on, without measuring it."""
+    run = Run(0, ledger, facts)
+    return Read(name=told["study"], numbers=(0,), runs=(run,), folders=(Path(told["study"]),), summaries=(told,))
+
+
+def read(folders: Sequence[Path]) -> list[Told]:
+    """Read runs; raises BadInput for a run named twice, VerificationFailed for a folder without a ledger or with a broken one."""
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise BadInput(f"RUN is {', '.join(map(str, folders))}; it should name each run once")
+    runs = [Run(number, Ledger.file(folder / "ledger.sqlite")) for number, folder in enumerate(folders)]
+    return _studies(folders, runs, [summary(run.ledger, run.facts) for run in runs])
+
+
+def _studies(folders: Sequence[Path], runs: Sequence[Run], summaries: Sequence[dict[str, Any]]) -> list[Told]:
+    groups: dict[str, list[int]] = {}
+    for number, run in enumerate(runs):
+        groups.setdefault(digest(settings(run.config)), []).append(number)
+    names = [runs[numbers[0]].config.study.name for numbers in groups.values()]
+    return [_told(_name(names, at), numbers, folders, runs, summaries) for at, numbers in enumerate(groups.values())]
+
+
+def _told(name: str, numbers: Sequence[int], folders: Sequence[Path], runs: Sequence[Run], summaries: Sequence[dict[str, Any]]) -> Told:
+    found = gather([runs[n] for n in numbers])
+    return Told(name=name, numbers=tuple(numbers), runs=tuple(runs[n] for n in numbers), folders=tuple(folders[n] for n in numbers),
+                summaries=tuple(summaries[n] for n in numbers), records=found, figures=measured(found))  # fmt: skip
+
+
+def _name(names: Sequence[str], at: int) -> str:
+    return names[at] if names.count(names[at]) == 1 else f"{names[at]} ({at + 1})"
+
+
+def settings(config: Config) -> dict[str, Any]:
+    """Return a configuration without what may differ between repeats of one study."""
+    found: dict[str, Any] = plain(config)
+    for path in ALONE:
+        group, _, field = path.partition(".")
+        if field:
+            del found[group][field]
+        else:
+            del found[group]
+    return found
+
+
+def differs(studies: Sequence[Told]) -> list[tuple[str, ...]]:
+    """Return (setting, value in each study as JSON) of every setting in which two studies differ."""
+    flat: list[Mapping[str, str]] = [{name: value for name, _, value in differing({}, settings(told.config))} for told in studies]
+    names = sorted({name for values in flat for name in values})
+    return [(name, *(values.get(name, "") for values in flat)) for name in names if len({values.get(name, "") for values in flat}) > 1]

@@ -1,0 +1,76 @@
+"""How well weights propose, measured in the loop: train them anew on a history, let them read it, and measure each of their proposals on gate.
+
+Q(theta(r, h)) of docs/instruments.md for the cells of loop.propose.CELLS, on one fixed parent, the baseline, with fresh seeds. Its plans pass the
+gate and are paid like any other; none of them can become champion.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from configs.build import parse, strict_json
+from configs.errors import BadInput
+from configs.history import History
+from configs.recipe import grid
+from configs.records import JobCount, Proposal
+from loop.ask import seen, show, trials_of
+from loop.measure import proposed, replicate
+from loop.plan import change
+from loop.propose import CELLS
+
+if TYPE_CHECKING:
+    from loop.cycle import Campaign
+
+JOBS = (JobCount(role="champion-train", count=1), JobCount(role="propose", count=1))
+"""Of a measure's propose plan: the weights that propose are its reference's."""
+
+
+def skill(c: Campaign, place: int, cell: str) -> None:
+    """Measure one cell under generation number `place`: one propose plan, then a plan for each proposal; what was done already is kept."""
+    asked = _asked(c, place, cell)
+    if not c.allowed(asked):
+        return
+    c.admit(asked)
+    lines = proposed(c.running, asked, c.cpu)
+    for index in range(c.running.config.study.skill_proposals):
+        name = _plan(c, place, index, asked, lines)
+        if name and c.allowed(name):
+            c.admit(name)
+            c.look("gate", name)
+            replicate(c.running, name, 0, "gate", c.cpu)
+            replicate(c.running, name, 0, "gate", c.cpu, champion=True)
+
+
+def _asked(c: Campaign, place: int, cell: str) -> str:
+    """Record the propose plan of a cell: it trains the cell's weights by the cell's recipe, which then read the cell's history and write."""
+    known = c.running.archive.facts().asks.get((c.arm, c.repeat, place))
+    if known:
+        return known
+    count, base = c.running.config.study.skill_proposals, c.plan(c.champions()[0])
+    parent = c.champions()[0 if CELLS[cell].weights == "first" else -1]
+    best, shown = c.plan(parent), tuple(seen(c, trials_of(c), CELLS[cell].history).values())
+    name = c.record((place, 0), "propose", parent, best.recipe, "propose", best.recipe, best.bundle, (best.bundle, best.recipe),
+                    Proposal(hypothesis=f"measures skill, cell {cell}: {count} proposals on the baseline", knobs={}),
+                    notebook=c.notebook(CELLS[cell].history), jobs=JOBS)  # fmt: skip
+    show(c, name, History(champion=base.recipe, champion_source=base.bundle, champion_score=None, trials=shown, count=count, grid=grid(True)))
+    return name
+
+
+def _plan(c: Campaign, place: int, index: int, asked: str, lines: list[str] | str) -> str:
+    """Record the plan that measures one proposal against the baseline; an unusable one is a recorded invalid proposal, and no plan."""
+    at = (c.arm, c.repeat, place, index)
+    known = c.running.archive.facts().at.get(at)
+    if known is not None:
+        return "" if known.startswith("!") else known
+    parent = c.champions()[0]
+    base, text = c.plan(parent), "" if isinstance(lines, str) or index >= len(lines) else lines[index]
+    try:
+        if not text:
+            raise BadInput(lines if isinstance(lines, str) else f"{len(lines)} proposals were written and number {index + 1} was wanted")
+        proposal = parse(Proposal, strict_json(text))
+        risk, recipe, files = change(base.recipe, c.running.sandbox.store.get_bundle(base.bundle), proposal)
+    except BadInput as error:
+        c.invalid(at, error, text)
+        return ""
+    return c.record((place, index), "skill", parent, base.recipe, risk, recipe, c.bundle(files), (base.bundle, base.recipe), proposal,
+                    notebook=base.notebook, asked=asked, text=c.kept(text))  # fmt: skip

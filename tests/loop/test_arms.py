@@ -1,0 +1,217 @@
+"""Arms that differ from `self` in one thing, equal planned compute, and the measures after the last generation. On a box that computes nothing."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import FakeBox, outcome
+from safetensors.numpy import load
+from test_cycle import better, config, entries, gate_of, go, mandate
+
+from configs.build import parse, strict_json
+from configs.errors import BadInput, Denied
+from configs.history import History
+from configs.records import Amount
+from configs.study import MORE, SKILLS
+from loop import cli
+from loop.propose import CELLS
+from loop.verify import verify
+from sandbox.canonical import digest
+
+__all__ = ["go"]
+MANY = ["task.notebook=true", "study.start_trials=16", "budget.jobs=4000", "gates.unattended.jobs=4000", "budget.cpu_seconds=4000",
+        "gates.unattended.cpu_seconds=4000", "budget.looks.feedback=2000", "budget.looks.gate=500"]  # fmt: skip
+DEPTHS = [1, 3, 4, 1, 3, 4]
+
+
+def lines(count, start=0):
+    """So many proposals that all differ from each other and from the baseline."""
+    knobs = [{"depth": DEPTHS[i % 6], "dropout": 0.01 * (1 + i % 9)} for i in range(start, start + count)]
+    return [json.dumps({"hypothesis": "h", "knobs": one}) for one in knobs]
+
+
+def writing(execution):
+    """Propose jobs that write as many proposals as they are asked for; everything else is the fake box's own."""
+    if execution.role != "propose":
+        return None
+    history = seen(execution)
+    return outcome(files={"proposals.jsonl": "\n".join(lines(history.count, len(history.trials) + len(history.barred))).encode()})
+
+
+def seen(execution):
+    return parse(History, strict_json(execution.files["history.json"], limit=10**7))
+
+
+def study(tmp_path, go, arms, *more, quality=better):
+    cfg = config(tmp_path, *MANY, f"study.arms=[{arms}]", *more)
+    mandate(cfg)
+    box = FakeBox(quality, writing)
+    assert go(cfg, box)["finished"]
+    verify(tmp_path / "runs" / "t")
+    return cfg, [e for e in box.ran if e.role == "propose"], cli._facts(tmp_path / "runs" / "t")
+
+
+def told(history):
+    return [(t.outcome, t.score) for t in history.trials]
+
+
+def weights_of(facts, name):
+    return facts.results[name, "train", 0][0].outputs["weights.safetensors"]
+
+
+@pytest.mark.parametrize(("arm", "shown"), [("frozen", [17, 17, 17]), ("refit", [17, 19, 21])])
+def test_generation_zero_proposes_for_ever_from_its_own_history_or_the_growing_one(tmp_path, go, arm, shown):
+    _, asked, facts = study(tmp_path, go, arm, "study.generations=3")
+    champions = facts.champions[arm, 0]
+    assert len(champions) > 1, "an arm that promotes nothing would pass for any other"
+    assert {digest(e.files["weights.safetensors"]) for e in asked} == {weights_of(facts, champions[0])}
+    assert {facts.plans[n].recipe for n in facts.asks.values()} == {facts.plans[champions[0]].recipe}  # generation 0's recipe reads
+    assert [len(seen(e).trials) for e in asked] == shown
+    assert [len(seen(e).barred) for e in asked] == ([0, 2, 4] if arm == "frozen" else [0, 0, 0])
+
+
+def test_scrambled_outcomes_are_the_same_outcomes_under_other_recipes(tmp_path, go):
+    _, asked, _ = study(tmp_path, go, "scrambled,self")
+    one, other = [h for h in map(seen, asked) if len(h.trials) == 17]  # generation 1 of either arm
+    assert [t.recipe for t in one.trials] == [t.recipe for t in other.trials]
+    assert Counter(told(one)) == Counter(told(other)) and told(one) != told(other)
+
+
+def test_scrambled_weights_learn_from_scrambled_notebooks_too(tmp_path, go):
+    cfg, _, facts = study(tmp_path, go, "scrambled,self", quality=lambda order: 0.1 + 0.8 * (order.recipe.depth == 3))
+    books = {arm: next(p.notebook for p in facts.plans.values() if (p.arm, p.purpose) == (arm, "baseline")) for arm in ("scrambled", "self")}
+    rows = {arm: load((Path(cfg.runs) / "t" / "store" / b[:2] / b[2:]).read_bytes())["trials"] for arm, b in books.items()}
+    assert (rows["self"][:, 1:] == rows["scrambled"][:, 1:]).all() and (rows["self"][:, 0] != rows["scrambled"][:, 0]).any()
+    assert sorted(rows["self"][:, 0]) == sorted(rows["scrambled"][:, 0])
+
+
+def test_no_carry_starts_every_generation_from_the_baseline(tmp_path, go):
+    _, _, facts = study(tmp_path, go, "no_carry,self", "study.generations=3")
+    parents = {arm: [p.parent for p in facts.plans.values() if (p.arm, p.purpose) == (arm, "candidate")] for arm in ("no_carry", "self")}
+    assert len(facts.champions["no_carry", 0]) > 1 and set(parents["no_carry"]) == {facts.champions["no_carry", 0][0]}
+    assert len(set(parents["self"])) > 1
+
+
+def test_one_shot_is_one_round_with_the_proposals_of_all(tmp_path, go):
+    _, asked, facts = study(tmp_path, go, "one_shot", "study.generations=3")
+    written = [p for p in facts.plans.values() if p.purpose == "candidate"]
+    assert len(asked) == 1 and seen(asked[0]).count == 6 and {p.generation for p in written} == {1} and len(written) == 6
+    verdict = next(v for n, v in facts.verdicts.items() if facts.plans[n].purpose == "candidate")
+    assert verdict.level == pytest.approx(0.05)  # its one confirmation has all of alpha
+
+
+def trainings(facts, arm):
+    """Trainings and readings of a campaign up to its last generation."""
+    return sum(role in ("train", "champion-train", "propose") for (n, role, _) in facts.results
+               if facts.plans[n].arm == arm and facts.plans[n].purpose in ("baseline", "candidate", "propose"))  # fmt: skip
+
+
+def test_arms_end_at_equal_planned_compute_whatever_a_generation_cost(tmp_path, go):
+    cfg, _, facts = study(tmp_path, go, "self,random,one_shot", "study.generations=8", "study.plan_trainings=50", quality=lambda order: 0.5)
+    worst = 1 + 2 + 2 * 8
+    for arm in ("self", "random"):
+        assert 50 - worst < trainings(facts, arm) <= 50, arm
+    assert trainings(facts, "one_shot") <= 50 and cfg.study.rounds("one_shot") == (1, 50 - 2 - 16)
+    last = {arm: max(p.generation for p in facts.plans.values() if p.arm == arm and p.purpose == "candidate") for arm in ("self", "random")}
+    assert last["random"] >= last["self"] and last["self"] < 8  # who does not read has more candidates
+
+
+def test_a_plan_too_small_for_one_generation_is_refused(tmp_path):
+    with pytest.raises(BadInput, match=r"plan_trainings is 19; it should be 0, or at least 20"):
+        config(tmp_path, *MANY, "study.plan_trainings=19")
+
+
+def test_twins_get_a_quarter_more_of_one_thing(tmp_path, go):
+    cfg, _, facts = study(tmp_path, go, ",".join(("self", *MORE)), "study.generations=1", "study.proposals=4")
+    of = {arm: [p for p in facts.plans.values() if (p.arm, p.purpose) == (arm, "candidate")] for arm in ("self", *MORE)}
+    assert {arm: len(plans) for arm, plans in of.items()} == {"self": 4, "more_compute": 4, "more_proposals": 5, "more_replicates": 4}
+    planned = cfg.task.planned_cpu_us
+    assert {of[arm][0].planned_cpu_us for arm in MORE} == {planned, planned * 5 // 4} and of["more_compute"][0].planned_cpu_us == planned * 5 // 4
+    assert of["more_compute"][0].steps > next(p.steps for p in of["self"] if p.recipe == of["more_compute"][0].recipe)
+    most = {arm: next(j.count for j in plans[0].jobs if j.role == "champion-train") for arm, plans in of.items()}
+    assert most == {"self": 8, "more_compute": 8, "more_proposals": 8, "more_replicates": 10}
+
+
+def test_a_person_s_list_is_proposed_in_order_and_ends_the_campaign(tmp_path, go):
+    script = "proposer.script=[{depth: 1}, {width: 96}, {depth: 77}]"
+    cfg, _, facts = study(tmp_path, go, "scripted", "study.generations=5", "proposer=scripted", script)
+    assert [p.changed for p in facts.plans.values() if p.purpose == "candidate"] == [{"depth": 1}, {"width": 96}]
+    kinds = [e.kind for e in entries(cfg)]
+    assert kinds.count("invalid") == 1 and kinds.count("used-up") == 1 and "end" in kinds
+
+
+def test_an_empty_list_is_refused(tmp_path):
+    with pytest.raises(BadInput, match=r"arm scripted needs a setting; give proposer\.script"):
+        config(tmp_path, "proposer=scripted", "study.arms=[scripted]")
+
+
+def measured(tmp_path, go, *more):
+    return study(tmp_path, go, "self", "study.skill_proposals=3", *more)
+
+
+def test_skill_trains_each_cell_anew_and_measures_its_proposals_on_the_baseline(tmp_path, go):
+    _, asked, facts = measured(tmp_path, go)
+    cells, champions = asked[-SKILLS:], facts.champions["self", 0]
+    assert len(champions) > 1 and len({digest(e.files["weights.safetensors"]) for e in cells}) == SKILLS
+    assert not {digest(e.files["weights.safetensors"]) for e in cells} & {weights_of(facts, n) for n in champions}  # nobody's screened weights
+    recipes = [facts.plans[facts.asks["self", 0, g]].reference_recipe for g in sorted(g for _, _, g in facts.asks)[-SKILLS:]]
+    first, last = facts.plans[champions[0]].recipe, facts.plans[champions[-1]].recipe
+    assert recipes == [last, first, first, last] and list(CELLS) == ["self", "refit", "frozen", "scrambled"]
+    shown = [seen(e) for e in cells]
+    assert [len(h.trials) for h in shown] == [21, 21, 17, 21] and {h.champion for h in shown} == {first}
+    assert told(shown[0]) == told(shown[1]) != told(shown[3]) and Counter(told(shown[0])) == Counter(told(shown[3]))
+    plans = [(n, p) for n, p in facts.plans.items() if p.purpose == "skill"]
+    assert len(plans) == 3 * SKILLS and {p.reference_recipe for _, p in plans} == {first} and {p.parent for _, p in plans} == {champions[0]}
+    assert all(facts.scores[n, role, 0].split == "gate" for n, _ in plans for role in ("predict", "champion-predict"))
+    assert facts.looks["gate"] == 2 + 1 + 3 * SKILLS  # two confirmations, the closing look, and one for each
+
+
+def test_nothing_that_measures_skill_can_become_champion(tmp_path, go):
+    cfg, _, facts = measured(tmp_path, go)
+    name = next(n for n, p in facts.plans.items() if p.purpose == "skill")
+    with pytest.raises(Denied):
+        gate_of(cfg).decide(name, "promote")
+
+
+def test_a_killed_measure_of_skill_goes_on_where_it_was(tmp_path, go):
+    cfg = config(tmp_path, *MANY, "study.arms=[self]", "study.skill_proposals=2")
+    mandate(cfg)
+    whole = FakeBox(better, writing)
+    calls = []
+
+    def breaking(execution):
+        calls.append(execution.role)
+        if calls.count("propose") == 4 and execution.role == "train":  # in the second cell
+            raise RuntimeError("the power went")
+        return writing(execution)
+
+    with pytest.raises(RuntimeError, match="power"):
+        go(cfg, FakeBox(better, breaking))
+    before = len(entries(cfg))
+    assert go(cfg, whole)["finished"]
+    assert sum(e.role == "propose" for e in whole.ran) == 2 and len(entries(cfg)) > before  # two cells were done and are not done again
+    verify(tmp_path / "runs" / "t")
+
+
+def test_a_larger_look_trains_both_sides_with_four_times_the_compute(tmp_path, go):
+    cfg, _, facts = study(tmp_path, go, "self", "study.larger_replicates=4")
+    found = [(n, p) for n, p in facts.plans.items() if p.purpose == "larger"]
+    assert len(found) == 1 and found[0][1].planned_cpu_us == 4 * cfg.task.planned_cpu_us
+    closing = next(p for p in facts.plans.values() if p.purpose == "final")
+    assert found[0][1].steps > 3 * closing.steps and found[0][1].reference_steps > 3 * closing.reference_steps
+    assert facts.verdicts[found[0][0]].replicates == 4
+    assert not any(found[0][0] in names for names in facts.champions.values())
+
+
+def test_four_times_the_compute_needs_room_in_the_limit_of_a_training(tmp_path):
+    with pytest.raises(BadInput, match=r"budget\.train\.cpu_us"):
+        config(tmp_path, *MANY, "study.larger_replicates=4", "budget.train.cpu_us=4000000", "task.planned_cpu_us=3000000")
+
+
+def test_measures_cost_nothing_of_the_campaigns_plan_and_are_paid_by_the_study(tmp_path, go):
+    _, _, facts = measured(tmp_path, go)
+    paid = sum((r.charged for (n, _, _), (r, _) in facts.results.items() if facts.plans[n].purpose == "skill"), Amount())
+    assert paid.jobs == 3 * SKILLS * 4
+    assert np.isfinite(trainings(facts, "self"))

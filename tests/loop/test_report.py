@@ -1,0 +1,304 @@
+"""The report and the comparison of runs: what they hold, that they stand alone, that nothing in them acts, and what they cost on a long ledger."""
+
+import ast
+import inspect
+import itertools
+import json
+import re
+import sqlite3
+import textwrap
+from dataclasses import fields
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from fakes import FakeBox, longer, written
+from test_cycle import better, config, go, mandate  # noqa: F401
+
+from configs.build import parse
+from configs.errors import BadInput, VerificationFailed
+from loop import cli
+from loop.propose import PROPOSERS
+from loop.report import make, shape, study
+from loop.report.figures import FIGURES
+from loop.report.page import csv_text, number, page
+from loop.report.shape import SECTIONS, TABLES, Cited, Line, Report, Section, Table, table
+from loop.report.tell import report
+from sandbox import control
+from sandbox.ledger import Ledger
+
+DOC = Path(__file__).parents[2] / "docs" / "report.md"
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>'\"]]>&amp;\x1b[2J\u202e=cmd|' /C calc'!A0"
+
+
+def play(tmp_path, go, name="t", *more, quality=better):  # noqa: F811
+    cfg = config(tmp_path, f"study.name={name}", "study.generations=2", "study.arms=[local, random]", *more)
+    mandate(cfg)
+    go(cfg, FakeBox(quality))
+    return tmp_path / "runs" / name
+
+
+def cut(folder, kind):
+    """Take the first entry of a kind and all that follow it from a ledger."""
+    book = Ledger.file(folder / "ledger.sqlite")
+    at = next(e.sequence for e in book.entries() if e.kind == kind)
+    book.close()
+    with sqlite3.connect(folder / "ledger.sqlite") as db:
+        db.execute("delete from entries where sequence >= ?", (at,))
+
+
+def told(folder):
+    """report.json, read back through its own records."""
+    return parse(Report, json.loads((folder / "report.json").read_text()))
+
+
+def rows(found, name, study=""):
+    return [row for s in found.sections for t in s.tables if (t.name, t.study) == (name, study) for row in t.rows]
+
+
+def text(found, section):
+    return " ".join(one.text for s in found.sections if s.name == section for one in s.lines)
+
+
+class Tags(HTMLParser):
+    """What a browser would make of a page."""
+
+    def __init__(self, source):
+        super().__init__()
+        self.seen, self.ids, self.links, self.loads = set(), [], [], []
+        self.feed(source)
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.add(tag)
+        for name, value in attrs:
+            assert not name.startswith("on"), (tag, name)
+            if name == "id":
+                self.ids.append(value)
+            elif name in ("href", "xlink:href") and value.startswith("#"):
+                self.links.append(value[1:])
+            elif name in ("href", "xlink:href", "src", "srcset", "action", "data", "poster", "background"):
+                self.loads.append(value)
+
+
+@pytest.fixture
+def done(tmp_path, go):  # noqa: F811
+    return play(tmp_path, go)
+
+
+def test_the_page_stands_alone_and_every_number_leads_to_ledger_entries(done):
+    source = (done / "report.html").read_text()
+    tags = Tags(source)
+    assert not tags.seen & {"script", "link", "img", "iframe", "object", "embed", "form", "base"} and "svg" in tags.seen
+    assert {one.partition(":")[0] for one in tags.loads} == {"data"} and not re.search(r"url\((?!#)|@import", source)
+    assert set(tags.links) <= set(tags.ids) and len(tags.links) > 100
+    bare = re.findall(r"<tr>(?:(?!</tr>).)*?<td class=n>(?!<a )", source)  # numbers without entries: what stands beside is no run
+    assert bare and all("beside: " in one for one in bare)
+    assert len(source) < 3_000_000 and "prefers-color-scheme:dark" in source and "@media print" in source
+
+
+def test_every_section_is_there_and_every_figure_has_its_data_beside_it(done):
+    source, found = (done / "report.html").read_text(), told(done)
+    assert [s.name for s in found.sections] == list(SECTIONS) and all(f"<h2 id={name}>{title}</h2>" in source for name, title in SECTIONS.items())
+    names = {t.name for s in found.sections for t in s.tables}
+    assert {"scores", "gains", "lineage", "burn", "funnel", "rungs", "automation", "stages", "decisions", "arms", "looks", "rules", "budget"} <= names
+    drawn = {name for name in FIGURES if f'class="{name}"' in source}
+    assert drawn == set(FIGURES) - {"calibration"}  # no proposer of these arms predicts a gain
+    assert all(f"download='{name}.csv'" in source for name in drawn)
+    assert source.count("<svg ") == len(drawn) and source.count("<text") > 50  # text stays text
+
+
+def test_report_json_is_what_its_records_say_and_holds_what_the_page_shows(done):
+    found, book = told(done), Ledger.file(done / "ledger.sqlite").entries()
+    assert found.version == shape.VERSION and found.studies == ("t",) and found.instruments["t"]["runs"] == 1
+    for section in found.sections:
+        for one in section.tables:
+            assert one.columns == TABLES[one.name].columns and len(one.ledger) == len(one.rows) and all(len(r) == len(one.columns) for r in one.rows)
+            assert all(at in found.evidence for at in one.ledger if at), one.name
+        assert all(one.ledger in found.evidence for one in section.lines if one.ledger)
+    for one in found.evidence.values():
+        assert one.entries >= 1 and all(1 <= a <= b <= len(book) and run == 0 for run, a, b in one.spans)
+        assert all((book[at - 1].kind, book[at - 1].hash[:12]) == (kind, pin) for _, at, kind, pin in one.listed)
+    accepted = next(r for r in rows(found, "plans") if r[6] == "accept")
+    cited = {kind for s in found.sections for t in s.tables if t.name == "plans" for r, at in zip(t.rows, t.ledger, strict=True) if r == accepted
+             for _, _, kind, _ in found.evidence[at].listed}  # fmt: skip
+    assert {"plan", "score", "verdict", "decision"} <= cited
+    broken = json.loads((done / "report.json").read_text()) | {"extra": 1}
+    with pytest.raises(BadInput, match="unknown key extra"):
+        parse(Report, broken)
+
+
+def test_numbers_are_the_ledger_s(done):
+    found, whole = told(done), json.loads((done / "summary.json").read_text())
+    assert {r[0]: r[5:8] for r in rows(found, "arms")} == {a["arm"]: (a["gate"]["gain"], a["gate"]["low"], a["gate"]["high"]) for a in whole["arms"]}
+    root = whole["accounts"]["root"]["cpu_us"]
+    assert rows(found, "burn")[-1][2] == pytest.approx((root["limit"] - root["spent"]) / 1e6)
+    assert sum(r[2] for r in rows(found, "funnel")) == 2 * 2 * 2
+    champions = {r[0]: r[2] for r in rows(found, "scores") if r[1] == 2}
+    assert champions == {a["arm"]: a["feedback"]["champion"] for a in whole["arms"]}
+    assert "alpha 0.05" in text(found, "methods") and "Nothing deviated" in text(found, "methods")
+    assert "unattended mandate" in text(found, "allowed") and "is better than the baseline on gate" in text(found, "believed")
+
+
+def test_what_is_not_known_is_said_in_words_and_never_as_a_number(done):
+    found = told(done)
+    missing = {(r[0], r[1]) for r in rows(found, "missing")}
+    assert ("kappa", "not measured") in missing and ("self effect", "not measured") in missing
+    assert all(r[2] == "cannot tell" or r[-1] for r in rows(found, "retention"))
+    assert "amplifying, lossy, self-closed: not shown" in text(found, "unbelieved") and "may be called" not in text(found, "believed")
+    assert not {r[0] for r in rows(found, "figures") if r[1] is None and r[2] is None}
+
+
+@pytest.mark.parametrize("honest", [True, False])
+def test_what_a_model_wrote_is_text_on_the_page_and_in_its_csv(tmp_path, go, monkeypatch, honest):  # noqa: F811
+    """With its ablation: without the escape the page holds a script."""
+    made = json.dumps({"hypothesis": HOSTILE, "knobs": {"learning_rate": 0.004}, "predicted_gain": 0.1})
+    monkeypatch.setitem(PROPOSERS, "local", written(lambda scene: made))
+    folder = play(tmp_path, go)
+    book = Ledger.file(folder / "ledger.sqlite")
+    control.order(book, "pause", HOSTILE, HOSTILE)
+    if not honest:
+        monkeypatch.setattr("loop.report.page.html.escape", lambda value: value)
+    make.again(folder)
+    source = (folder / "report.html").read_text()
+    assert bool({"script", "img"} & Tags(source).seen if honest else "<script>" in source) is not honest
+    assert "\x1b" not in source and "\u202e" not in source and ("&lt;script&gt;" in source) is honest
+    assert HOSTILE in rows(told(folder), "deviations")[0][3]
+
+
+def test_a_cell_that_a_spreadsheet_would_run_is_quoted():
+    made = table("deviations", [("", "=1+1", "@x", "plain")], "")
+    assert csv_text(made, 10).splitlines()[1] == ",'=1+1,'@x,plain,"
+
+
+def test_a_study_that_has_not_ended_tells_rounded_feedback_and_nothing_of_gate(done):
+    whole = told(done)
+    cut(done, "end")
+    make.again(done)
+    found = told(done)
+    assert any(r[5] is not None for r in rows(whole, "arms")) and not any(r[5] is not None for r in rows(found, "arms"))
+    for name in ("gains", "rungs", "closing", "calibration", "promise"):
+        assert not rows(found, name), name
+    assert rows(found, "scores") and rows(found, "funnel") and all(r[3] == round(r[3], 2) for r in rows(found, "trials"))
+    assert "has not ended" in text(found, "happened") and "No gain" in text(found, "unbelieved") and rows(found, "runs")[0][3] == "not ended"
+
+
+def test_a_study_in_which_nothing_began_is_told_as_empty(done):
+    cut(done, "plan")
+    make.again(done)
+    found = told(done)
+    assert "no campaign began" in text(found, "unbelieved") and not rows(found, "scores") and rows(found, "runs")[0][3] == "not ended"
+    assert "<svg" not in (done / "report.html").read_text()
+
+
+def test_a_study_without_an_accept_gained_nothing_and_says_so(tmp_path, go):  # noqa: F811
+    found = told(play(tmp_path, go, quality=lambda order: 0.5))
+    assert "no change was accepted in any campaign" in text(found, "unbelieved") and "Nothing:" not in text(found, "unbelieved")
+    assert {r[2] for r in rows(found, "gains")} == {0.0} and not any(r[5] is not None for r in rows(found, "arms"))
+
+
+def test_what_deviated_is_told_with_its_entry(done):
+    book = Ledger.file(done / "ledger.sqlite")
+    control.order(book, "pause", "ada", "tea")
+    book.append("pause", {"reason": "a reservation passes the limit", "exit_code": 4})
+    make.again(done)
+    found = told(done)
+    assert [r[1:] for r in rows(found, "deviations")] == [
+        ("order: pause", "ada", "tea"), ("interrupted: a limit of the budget ended it", "", "a reservation passes the limit")]  # fmt: skip
+    assert "Nothing deviated" not in text(found, "methods")
+    cut(done, "end")
+    Ledger.file(done / "ledger.sqlite").append("pause", {"reason": "spent", "exit_code": 4})
+    make.again(done)
+    assert "nothing here is claimed to be reproducible" in text(told(done), "methods")
+
+
+def test_seeds_of_one_study_are_compared_as_repeats_with_intervals(tmp_path, go):  # noqa: F811
+    folders = [play(tmp_path, go, f"seed-{i}", f"study.seed={i}") for i in (1, 2, 3)]
+    done = CliRunner().invoke(cli.cli, ["compare", *map(str, folders), "--to", str(tmp_path / "out")], catch_exceptions=False)
+    found = told(tmp_path / "out")
+    assert done.exit_code == 0 and "3 runs of 1 studies" in done.output and found.studies == ("seed-1",) and not rows(found, "differs")
+    assert len(rows(found, "runs")) == 3 and {r[5] for r in rows(found, "scores")} == {3} and any(r[3] is not None for r in rows(found, "scores"))
+    assert found.instruments["seed-1"]["arms"]["local"]["gain"]["n"] == 3
+    assert {run for one in found.evidence.values() for run, _, _ in one.spans} == {0, 1, 2}
+    tags = Tags((tmp_path / "out" / "report.html").read_text())
+    assert set(tags.links) <= set(tags.ids)
+
+
+def test_different_studies_stand_side_by_side_and_what_differs_is_named(tmp_path, go):  # noqa: F811
+    one, two = play(tmp_path, go), play(tmp_path, go, "other", "task.planned_cpu_us=2000000", "study.arms=[tpe]")
+    found = make.compare([one, two], tmp_path / "out")
+    assert found.studies == ("t", "other") and found.title == "2 studies side by side"
+    differs = {r[0]: r[1:] for r in rows(found, "differs")}
+    assert differs["study.arms"] == ('["local","random"]', '["tpe"]') and "task.planned_cpu_us" in differs and "study.name" not in differs
+    assert {r[0] for r in rows(found, "funnel", "t")} == {"local", "random"} and {r[0] for r in rows(found, "funnel", "other")} == {"tpe"}
+    source = (tmp_path / "out" / "report.html").read_text()
+    assert "Funnel: other" in source and set(Tags(source).links) <= set(Tags(source).ids)
+
+
+def test_what_cannot_be_compared_or_reported_is_refused(done, tmp_path):
+    missing = tmp_path / "nowhere"
+    for verb in ("report", "compare"):
+        with pytest.raises(VerificationFailed, match="there is no ledger"):
+            CliRunner().invoke(cli.cli, [verb, str(missing)], catch_exceptions=False, standalone_mode=False)
+    with pytest.raises(BadInput, match="name each run once"):
+        make.compare([done, done], tmp_path / "out")
+    with pytest.raises(BadInput, match="a run, whose own report would be lost"):
+        make.compare([done], done)
+    with sqlite3.connect(done / "ledger.sqlite") as db:
+        db.execute("update entries set bytes = replace(bytes, 'study', 'studx') where sequence = 1")
+    with pytest.raises(VerificationFailed, match="entry 1 has wrong bytes"):
+        make.again(done)
+
+
+def test_a_long_ledger_is_read_once_and_its_page_stays_small(done, tmp_path, monkeypatch):
+    """The entries are handed out as often however long the ledger is, so never once per plan, arm or campaign."""
+    lengths, counts, sizes = [], [], []
+    for factor in (4, 16):
+        folder = longer(done, tmp_path / f"long-{factor}", factor * len(Ledger.file(done / "ledger.sqlite").entries()))
+        handed, real = list[int](), Ledger.entries_by
+
+        def counted(self, *a, real=real, handed=handed):
+            found = real(self, *a)
+            handed.append(len(found))
+            return found
+
+        monkeypatch.setattr(Ledger, "entries_by", counted)
+        make.again(folder)
+        monkeypatch.setattr(Ledger, "entries_by", real)
+        lengths.append(max(handed))
+        counts.append(len(handed))
+        sizes.append((folder / "report.html").stat().st_size)
+    assert lengths[1] > 3 * lengths[0] and counts[0] == counts[1] <= 12 and sizes[1] < 3_000_000
+    found = told(tmp_path / "long-16")
+    assert sum(a[2] for a in rows(found, "funnel")) > 10 * sum(a[2] for a in rows(told(done), "funnel"))
+
+
+def test_numbers_are_written_as_people_read_them():
+    assert [number(v) for v in (3, 3.0, 0.123456, 1234.5678, 123456.7, -0.5)] == ["3", "3", "0.1235", "1235", "123457", "-0.5"]
+
+
+def test_a_page_is_made_of_its_records_alone(done):
+    assert page(told(done)) == (done / "report.html").read_text()
+    assert page(report(study.read([done]))) == (done / "report.html").read_text()
+
+
+def strings(kind):
+    """Return field -> the string below it in the source."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0].body
+    return {a.target.id: b.value.value for a, b in itertools.pairwise(body) if isinstance(a, ast.AnnAssign) and isinstance(b, ast.Expr)}
+
+
+def reference():
+    """The part of docs/report.md that follows from the code."""
+    parts = []
+    for kind in (Report, Section, Line, Table, Cited):
+        kinds, meant = inspect.get_annotations(kind), strings(kind)
+        told = {f.name: inspect.formatannotation(kinds[f.name]).replace("loop.report.shape.", "").replace("typing.", "") for f in fields(kind)}
+        lines = [f"| `{name}` | `{one}` | {meant[name]} |" for name, one in told.items()]
+        parts.append(f"**{kind.__name__}**\n\n| field | type | meaning |\n|---|---|---|\n" + "\n".join(lines))
+    lines = [f"| `{name}` | {k.title}{' (figure)' if k.figure else ''} | {'; '.join(k.columns)} |" for name, k in TABLES.items()]
+    return "\n\n".join(parts) + "\n\n| table | title | columns |\n|---|---|---|\n" + "\n".join(lines)
+
+
+def test_the_documents_state_the_shape_that_the_code_has():
+    assert reference() in DOC.read_text(), f"docs/report.md should hold:\n{reference()}"
