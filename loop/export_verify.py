@@ -54,8 +54,9 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     try:
         data = (folder / "manifest.json").read_bytes()
         told = json.loads(data)
-        whole = canonical(told) == data and sorted(told) == FIELDS and bool(dict(told["files"]))
-        whole = whole and all(HEX.fullmatch(root) for root in told["studies"]) and set(told["signatures"]) <= set(told["studies"]) and len(set(told["studies"])) == len(told["studies"])
+        roots, files, signatures = list(told["studies"]), dict(told["files"]), dict(told["signatures"])
+        whole = canonical(told) == data and sorted(told) == FIELDS and bool(roots and files) and set(signatures) <= set(roots)
+        whole = whole and len(set(roots)) == len(roots) and all(HEX.fullmatch(root) for root in roots)
     except FileNotFoundError:
         raise VerificationFailed("manifest.json is missing; the export was not finished, or was cut") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
