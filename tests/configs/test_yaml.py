@@ -53,3 +53,12 @@ def test_bad_configuration_is_one_sentence_that_names_the_field(override, words)
     with pytest.raises(BadInput) as error:
         composed([override])
     assert words in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("given", "name"), [
+    (["study=lossy-v1"], "lossy-v1"), (["study=lossy-v1-short"], "lossy-v1-short"), (["study=closure-v1", "autonomy=assisted"], "closure-v1-assisted"),
+    (["study=closure-v1-short", "autonomy=bounded"], "closure-v1-short-bounded"), (["study=nulls-v1"], "nulls-v1-group_sequential"),
+    (["study=nulls-v1", "objective.acceptance=greedy"], "nulls-v1-greedy"),
+])  # fmt: skip
+def test_the_named_studies_compose_and_can_pay_for_what_they_plan(given, name):
+    assert composed(given).study.name == name
