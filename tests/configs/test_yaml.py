@@ -56,7 +56,8 @@ def test_bad_configuration_is_one_sentence_that_names_the_field(override, words)
 
 
 @pytest.mark.parametrize(("given", "name"), [
-    (["study=lossy-v1"], "lossy-v1"), (["study=lossy-v1-short"], "lossy-v1-short"), (["study=closure-v1", "autonomy=assisted"], "closure-v1-assisted"),
+    (["study=lossy-v1"], "lossy-v1"), (["study=lossy-v1-short"], "lossy-v1-short"),
+    (["study=closure-v1", "autonomy=assisted"], "closure-v1-assisted"),
     (["study=closure-v1-short", "autonomy=bounded"], "closure-v1-short-bounded"), (["study=nulls-v1"], "nulls-v1-group_sequential"),
     (["study=nulls-v1", "objective.acceptance=greedy"], "nulls-v1-greedy"),
 ])  # fmt: skip
