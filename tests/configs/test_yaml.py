@@ -11,7 +11,7 @@ CHOICES = [f"{path.parent.name}={path.stem}" for path in sorted(ROOT.glob("*/*.y
 
 @pytest.mark.parametrize("choice", CHOICES)
 def test_every_yaml_composes(choice):
-    extra = {"task=custom": f"task.file={ROOT.parent}/docs/examples/sort_task.py"}  # settings that only a study can give are left to it
+    extra = {"task=custom": f"task.file={ROOT.parent}/docs/examples/sort_task.py", "task=planted": "box=planted", "box=planted": "task=planted"}
     alone = ["study.arms=[random]"] if choice.startswith("proposer=") else []
     assert composed([choice, *([extra[choice]] if choice in extra else alone)]).study.name
 
