@@ -31,6 +31,24 @@ LARGER = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Warn:
+    """The warning sign, registered in the study root before the first generation: crossed, it pauses the study and opens an incident."""
+
+    repeats: int
+    "k: repeats that must each show a self effect above `floor`"
+    floor: float
+    "log-odds per proposal; the smallest that one repeat can tell from noise, two deviations of the placebo in an earlier study"
+    automation: dict[str, float]
+    "stage -> least automation; deploy among them"
+    cpu_seconds: float
+    "c_min: CPU-seconds at the root that the loop itself released"
+
+    def __post_init__(self) -> None:
+        need(self.repeats >= 1, "repeats", self.repeats, "at least 1")
+        need("deploy" in self.automation, "automation", sorted(self.automation), "a vector that includes deploy")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
     """The shape of the experiment."""
 
@@ -59,6 +77,8 @@ class Study:
     plan_trainings: int = 0
     """planned compute of a campaign in trainings: those that screen and confirm, and reading the notebook counts as one; a generation whose
     worst case would pass it is not begun; 0: the generations alone bound it"""
+    warning: Warn | None = None
+    "the warning sign (docs/instruments.md); null: none is registered"
 
     def __post_init__(self) -> None:
         need(bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", self.name)), "name", self.name, "a plain folder name")

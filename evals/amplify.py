@@ -6,7 +6,7 @@ proposer: neither alone says anything here. Definitions and sources: docs/instru
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -137,6 +137,17 @@ def _inverse(bits: Floats, fit: Floats, wanted: Floats) -> Floats:
     rise = fit[rows, right] - fit[rows, left]
     part = np.where(rise > 0, (wanted - fit[rows, left]) / np.where(rise > 0, rise, 1.0), 0.5)
     return np.asarray(bits[left] + np.clip(part, 0.0, 1.0) * (bits[right] - bits[left]))
+
+
+def in_bits(curve: Curve, budgets: ArrayLike, means: ArrayLike) -> Curve:
+    """Return a curve whose values are log2 of the budget at which the reference, mean scores `means` (M,) at `budgets` (M,), is as good.
+
+    Beyond the reference's range: its ends.
+    """
+    fit = monotone(np.asarray(means, float)[None, :])[0]
+    flat = np.nan_to_num(curve.value.ravel())
+    found = _inverse(np.log2(np.asarray(budgets, float)), np.tile(fit, (len(flat), 1)), flat).reshape(curve.value.shape)
+    return replace(curve, value=np.where(np.isfinite(curve.value), found, np.nan))
 
 
 def rounds_against_one(arms: Mapping[str, Curve]) -> Figure:

@@ -1,282 +1,49 @@
-"""The instruments on ledgers: what a run recorded, as the records that evals/ measures. `heirloop instruments RUN...`.
+"""The instruments on what runs recorded (loop/records.py). `heirloop instruments RUN...`; the report and an export tell the same figures."""
 
-Several runs of one study that differ in seed are its repeats. Scores on gate stay closed until a study has ended, so that a running one has its
-funnel, its automation and its human cost alone. It refuses runs whose task or objective differ: their gains have no common unit.
-"""
-
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from configs.build import plain
-from configs.errors import BadInput
-from configs.objective import METRICS, Objective
-from configs.records import Entry, Plan, Scores
-from configs.study import START, Config
-from evals.amplify import decline, effects, gain_ratio, rounds_against_one
-from evals.arms import ARMS, Curve, Gain, common, curves, difference, gain
-from evals.claims import Study, conditions, words
-from evals.closure import BESIDE, Actor, Effort, Event, Stage, automation, autonomy, human_cost, provenance, run_length, self_closure, stage_table
-from evals.loss import Fate, Held, PlanFact, calibration, duplicates, efficiency, funnel, promised, retention, yield_now
-from evals.metrics import primary
-from loop.archive import Archive, Facts
-from loop.propose import proposer
-from loop.study import read_config
-from loop.summary import oversight
-from sandbox.canonical import digest
+from configs.objective import METRICS
+from configs.study import MORE
+from evals.amplify import (
+    FEWEST_BUDGETS,
+    FEWEST_SEEDS,
+    compute_equivalent,
+    decline,
+    effects,
+    gain_ratio,
+    growth,
+    in_bits,
+    rate_ratio,
+    rounds_against_one,
+)
+from evals.arms import ARMS, Curve, common, curves, difference, gain
+from evals.claims import Study, conditions, warning, words
+from evals.closure import (
+    BESIDE,
+    automation,
+    autonomy,
+    elasticities,
+    human_cost,
+    limiting,
+    provenance,
+    run_length,
+    self_closure,
+    speed_up,
+    stage_table,
+)
+from evals.intervals import Figure, missing
+from evals.loss import calibration, duplicates, efficiency, funnel, promised, retention, yield_now
+from loop.records import Records, records, records_of
 from sandbox.ledger import Ledger
 
-BETWEEN = 1000
-"""Repeat numbers of one run; the next run's begin after them."""
-WRITERS: dict[str, Actor] = {"trusted": "fixed program", "outside": "outside model", "people": "person", "record": "fixed program"}
-DECIDERS: dict[tuple[str, str], Actor] = {
-    ("mandate", "unattended"): "unattended rule", ("mandate", "person"): "standing rule", ("mandate", "external"): "standing rule",
-    ("approval", "person"): "person", ("approval", "external"): "person",
-}  # fmt: skip
-"""(how, kind) of a decision -> who decided; whatever else is a simulated reviewer, in mandates too."""
-SET: tuple[Stage, ...] = ("set objective", "set budget")
-ACTS: dict[str, Stage] = {"promote": "promote", "deploy": "deploy", "amend": "amend"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Records:
-    """What the runs recorded."""
-
-    config: Config
-    "the study's configuration, of the first run"
-    gains: tuple[Gain, ...]
-    "verified gain on an unbounded scale, per campaign and generation"
-    events: dict[str, tuple[Event, ...]]
-    "arm -> decisions"
-    plans: dict[str, tuple[PlanFact, ...]]
-    "arm -> what became of its proposals, in the objective's unit"
-    held: dict[str, tuple[Held, ...]]
-    "arm -> gains per rung, in the objective's unit"
-    effort: Effort
-    "what people did, one value per run"
-
-
-def records(folders: Sequence[Path]) -> Records:
-    """Return the records of runs of one study; raises BadInput where task or objective differ, VerificationFailed for a broken ledger."""
-    return records_of([(str(folder), Ledger.file(folder / "ledger.sqlite")) for folder in folders])
-
-
-def records_of(named: Sequence[tuple[str, Ledger]]) -> Records:
-    """Return the same of ledgers, each with the name that a refusal calls it by."""
-    read = [Run(number, ledger) for number, (_, ledger) in enumerate(named)]
-    for run, (name, _) in zip(read, named, strict=True):
-        if (run.config.task, run.config.objective) != (read[0].config.task, read[0].config.objective):
-            raise BadInput(f"{name} has another task or objective than {named[0][0]}; its gains have another unit, compare runs of one study")
-    return gather(read)
-
-
-def gather(read: Sequence["Run"]) -> Records:
-    """Return the records of ledgers that were read; task and objective are the same in all."""
-    first = read[0].config
-    arms = sorted({arm for run in read for arm, _ in run.campaigns})
-    each = [oversight(run.ledger) for run in read]
-    return Records(
-        config=first,
-        gains=tuple(g for run in read for g in run.gains()),
-        events={arm: tuple(e for run in read for e in run.events(arm)) for arm in arms},
-        plans={arm: tuple(p for run in read for p in run.plans(arm)) for arm in arms},
-        held={arm: tuple(h for run in read for h in run.held(arm)) for arm in arms},
-        effort=Effort(decisions=tuple(o["human"] for o in each), minutes=tuple(o["human_minutes"] for o in each),
-                      queue_seconds=tuple(sum(max(0.0, d["decided"] - d["asked"]) for d in o["decisions"] if d["kind"] in ("person", "external"))
-                                          for o in each),
-                      mandates=sum(e.kind == "mandate" and e.body["mandate"]["kind"] == "person" for run in read for e in run.entries)),
-    )  # fmt: skip
-
-
-class Run:
-    """One ledger, read once; its repeats are numbered from `number` x BETWEEN."""
-
-    def __init__(self, number: int, ledger: Ledger, facts: Facts | None = None) -> None:
-        self.base, self.ledger = number * BETWEEN, ledger
-        self.entries: list[Entry] = ledger.entries()
-        self.facts: Facts = facts or Archive(ledger).facts()
-        self.config: Config = read_config(ledger)
-        self.campaigns = [key for key in sorted(self.facts.champions) if key[0] != START]
-        objective = self.config.objective
-        share = METRICS[objective.metric].share
-        self.unbounded = replace(objective, scale="log_odds") if share else objective
-        self.spent = _spent(self.facts, self.entries)
-        self.scored, self.cpu_us = _by_plan(self.facts)
-        self.candidates: dict[tuple[str, int, int], list[str]] = {}
-        self.finals: dict[tuple[str, int], str] = {}
-        for name, plan in self.facts.plans.items():
-            if plan.purpose == "candidate":
-                self.candidates.setdefault((plan.arm, plan.repeat, plan.generation), []).append(name)
-            elif plan.purpose == "final":
-                self.finals[plan.arm, plan.repeat] = name
-        self.decided = [e for e in self.entries if e.kind in ("decision", "verdict")]
-        self._plans: dict[str, list[PlanFact]] = {}
-
-    def gains(self) -> Iterator[Gain]:
-        """The corrected gains of accepted plans, added up; the last generation of a finished campaign stands with the closing look on fresh seeds."""
-        for arm, repeat in self.campaigns if self.facts.closed else ():
-            last, total, spent, kept = self.config.study.generations, 0.0, 0, set(self.facts.champions[arm, repeat])
-            for generation in range(1, last + 1):
-                spent += self.spent.get((arm, repeat, generation), 0) + (self.spent.get((arm, repeat, 0), 0) if generation == 1 else 0)
-                total += math.fsum(self._gained(n) for n in self.candidates.get((arm, repeat, generation), ()) if n in kept)
-                value = total if generation < last else self._closing(arm, repeat, self.unbounded)
-                yield Gain(arm=arm, repeat=self.base + repeat, generation=generation, planned_cpu_us=spent, value=value)
-
-    def _gained(self, name: str) -> float:
-        """Return a plan's gain on the unbounded scale, shrunk as its verdict's gain was by the winner's-curse correction."""
-        verdict, found = self.facts.verdicts[name], self._paired(name, self.unbounded)
-        kept = verdict.corrected / verdict.gain if verdict.corrected is not None and verdict.gain else 1.0
-        return kept * found
-
-    def _paired(self, name: str, objective: Objective) -> float:
-        """Return the mean paired gain of a plan's replicates on gate; NaN without any."""
-        sides: dict[str, dict[int, Scores]] = {"predict": {}, "champion-predict": {}}
-        final = self.facts.plans[name].purpose == "final"
-        for role, index, scores in self.scored.get(name, ()):
-            if scores.split == "gate" and role in sides:
-                sides[role][index - (role == "predict" and not final)] = scores
-        both = [primary(objective, sides["predict"][i]) - primary(objective, sides["champion-predict"][i])
-                for i in sides["predict"].keys() & sides["champion-predict"].keys()]  # fmt: skip
-        return sum(both) / len(both) if both else math.nan
-
-    def _closing(self, arm: str, repeat: int, objective: Objective) -> float:
-        """Return champion against baseline in the closing look; 0 where the baseline is champion still."""
-        if len(set(self.facts.champions[arm, repeat])) == 1:
-            return 0.0
-        final = self.finals.get((arm, repeat))
-        return self._paired(final, objective) if final else math.nan
-
-    def held(self, arm: str) -> Iterator[Held]:
-        """Accepted plans on feedback and gate, the closing look, and what an opening of sealed showed."""
-        for _, repeat in [key for key in self.campaigns if key[0] == arm and self.facts.closed]:
-            number, accepted = self.base + repeat, [p for p in self.plans(arm) if p.repeat == self.base + repeat and p.fate == "accepted"]
-            yield Held(repeat=number, rung="feedback", value=math.fsum(_known(p.feedback) for p in accepted))
-            yield Held(repeat=number, rung="gate", value=math.fsum(_known(p.gate) for p in accepted))
-            yield Held(repeat=number, rung="closing", value=self._closing(arm, repeat, self.config.objective))
-            opened = [body["gain"] for name, body in self.facts.openings.items()
-                      if (self.facts.plans[name].arm, self.facts.plans[name].repeat) == (arm, repeat)]  # fmt: skip
-            if opened:
-                yield Held(repeat=number, rung="sealed", value=_known(opened[0]))
-
-    def plans(self, arm: str) -> list[PlanFact]:
-        """Every proposal of an arm, invalid ones included."""
-        if arm not in self._plans:
-            self._plans[arm] = list(self._told(arm))
-        return self._plans[arm]
-
-    def _told(self, arm: str) -> Iterator[PlanFact]:
-        seen, parallel = set[str](), self.config.study.proposals
-        for (a, repeat, generation, index), name in self.facts.at.items():
-            if a != arm or (not name.startswith("!") and self.facts.plans[name].purpose != "candidate"):
-                continue
-            place: dict[str, Any] = {"repeat": self.base + repeat, "generation": generation, "author": _writer(arm), "parallel": parallel}
-            around = self.spent.get((arm, repeat, -generation), 0) // parallel
-            if name.startswith("!"):
-                yield PlanFact(plan=f"{arm}:{repeat}:{generation}:{index}", fate="invalid", around_cpu_us=around, **place)
-                continue
-            plan = self.facts.plans[name]
-            what = f"{repeat}:{plan.bundle}:{digest(plain(plan.recipe))}"
-            yield self._fact(name, plan, {**place, "around_cpu_us": around, "duplicate": what in seen})
-            seen.add(what)
-
-    def _fact(self, name: str, plan: Plan, more: Mapping[str, Any]) -> PlanFact:
-        verdict = self.facts.verdicts.get(name) if self.facts.closed else None
-        objective = self.config.objective
-        mine, before = (self.facts.scores.get((n, "predict", 0)) for n in (name, plan.parent))
-        shown = primary(objective, mine) - primary(objective, before) if mine and before and self.facts.closed else None
-        return PlanFact(plan=name, fate=self._fate(name, plan), cpu_us=self.cpu_us.get(name, 0), promised=plan.predicted_gain, feedback=shown,
-                        gate=verdict.gain if verdict else None, corrected=verdict.corrected if verdict else None,
-                        replicates=verdict.replicates if verdict else 0, **more)  # fmt: skip
-
-    def _fate(self, name: str, plan: Plan) -> Fate:
-        verdict = self.facts.verdicts.get(name)
-        if (name, plan.change_class) in self.facts.denied or (verdict and verdict.answer == "accept" and (name, "promote") in self.facts.denied):
-            return "refused"
-        if verdict is None:
-            return "crashed" if self.facts.failures.get(name) else "superseded"
-        if verdict.answer == "accept":
-            return "accepted"
-        if any(c.name == "planned compute" and not c.passed for c in verdict.criteria):
-            return "over budget"
-        return "inconclusive" if verdict.answer == "inconclusive" else "crashed" if self.facts.failures.get(name) else "no effect"
-
-    def events(self, arm: str) -> Iterator[Event]:
-        """Decisions on an arm's plans, with the worst case of CPU that each released; what people set for the whole study with its root limit."""
-        total = self.config.budget.amount().cpu_us
-        yield from (Event(stage=stage, actor="person", cpu_us=total, repeat=self.base) for stage in SET)
-        writer = _writer(arm)
-        for entry in self.decided:
-            body = entry.body
-            plan = self.facts.plans.get(str(body.get("plan")))
-            if entry.kind == "decision" and body["class"] == "amend" and body["allow"]:
-                yield Event(stage="amend", actor=_decider(body), cpu_us=total, repeat=self.base)
-            if plan is None or plan.arm != arm or plan.purpose not in ("candidate", "propose"):
-                continue
-            released: dict[str, int] = {"cpu_us": plan.requested.cpu_us, "repeat": self.base + plan.repeat}
-            if entry.kind == "verdict":
-                yield Event(stage="accept", actor="fixed program", **released)
-            elif body["allow"]:
-                yield Event(stage=ACTS.get(body["class"], "approve"), actor=_decider(body), **released)
-                if body["class"] == plan.change_class and plan.purpose == "candidate":
-                    yield Event(stage="propose", actor=writer, **released)
-                    yield Event(stage="train", actor="fixed program", **released)
-                    yield Event(stage="evaluate", actor="fixed program", **released)
-
-
-def _by_plan(facts: Facts) -> tuple[dict[str, list[tuple[str, int, Scores]]], dict[str, int]]:
-    """Return each plan's scores as (role, index, scores), and what its jobs were charged, in CPU-microseconds."""
-    scored, cpu = dict[str, list[tuple[str, int, Scores]]](), dict[str, int]()
-    for (name, role, index), scores in facts.scores.items():
-        if scores:
-            scored.setdefault(name, []).append((role, index, scores))
-    for (name, _, _), (result, _) in facts.results.items():
-        cpu[name] = cpu.get(name, 0) + result.charged.cpu_us
-    return scored, cpu
-
-
-def _known(value: float | None) -> float:
-    return math.nan if value is None else value
-
-
-def _writer(arm: str) -> Actor:
-    found = proposer(arm)
-    return WRITERS.get(found.where) or ("fixed program" if found.program else "lineage")
-
-
-def _decider(body: Mapping[str, Any]) -> Actor:
-    return DECIDERS.get((body["how"], body["kind"]), "simulated reviewer")
-
-
-def _spent(facts: Facts, entries: Sequence[Entry]) -> dict[tuple[str, int, int], int]:
-    """Return the CPU of each (arm, repeat, generation), and of its proposing alone under the negative generation.
-
-    Trainings count as planned; predicting and proposing have no plan of their own and count as charged.
-    """
-    found: dict[tuple[str, int, int], int] = {}
-
-    def add(arm: str, repeat: int, generation: int, cpu_us: int) -> None:
-        found[arm, repeat, generation] = found.get((arm, repeat, generation), 0) + cpu_us
-
-    for (name, role, _), (result, _) in facts.results.items():
-        plan = facts.plans[name]
-        if plan.purpose not in ("baseline", "candidate", "propose"):
-            continue
-        asked = plan.purpose == "propose"
-        cpu = plan.planned_cpu_us if role.endswith("train") and not asked else result.charged.cpu_us
-        add(plan.arm, plan.repeat, plan.generation, cpu)
-        if asked:
-            add(plan.arm, plan.repeat, -plan.generation, cpu)
-    places = {f"propose:{place}": place for place in facts.at}
-    for entry in entries:
-        if entry.kind == "settle" and entry.body["key"] in places:
-            arm, repeat, generation, _ = places[entry.body["key"]]
-            for sign in (1, -1):
-                add(arm, repeat, sign * generation, entry.body["spent"]["cpu_us"])
-    return found
+RAISED = {what: arm for arm, what in MORE.items()}
+"""Factor of the elasticities -> the arm in which it is raised."""
+REFERENCES = ("random", "local", "tpe", "evolve")
 
 
 def measure(folders: Sequence[Path]) -> dict[str, Any]:
@@ -291,41 +58,80 @@ def measure_of(named: Sequence[tuple[str, Ledger]]) -> dict[str, Any]:
 
 def measured(found: Records) -> dict[str, Any]:
     """Return every instrument that records can answer, as plain JSON."""
-    arms, generations = curves(found.gains), found.config.study.generations
-    at = common(arms)
-    acts = sum(found.effort.decisions)
-    lived = len({(g.arm, g.repeat) for g in found.gains}) * generations
+    arms, study = curves(found.gains), _study(found)
+    at, lived = common(arms), sum(c.value.shape[0] * c.value.shape[1] for c in arms.values())
     told = {
         "study": found.config.study.name, "runs": len(found.effort.decisions), "equal plan, CPU-seconds": at / 1e6,
         "arms": {arm: _arm(found, arms, arm, at) for arm in found.plans},
         "between": {"kappa": self_closure(arms, at),
                     **{f"self minus {other}": difference(arms, "self", other, at) for other in ARMS if other != "self"},
-                    "rounds against one": rounds_against_one(arms), "gain ratio reads": decline(arms), **_effects()},
-        "generations per live human act": run_length(lived, acts),
+                    "rounds against one": rounds_against_one(arms), "gain ratio reads": decline(arms),
+                    **{f"{name} effect": figure for name, figure in _effects(study).items()}, **_equivalents(arms, at)},
+        "generations per live human act": run_length(lived, sum(found.effort.decisions)),
+        "speed-up if": _speed(found),
         "beside": {name: automation(events) for name, events in BESIDE.items()},
     }  # fmt: skip
     if "self" in found.plans:
-        study = Study(arms=arms, events=found.events["self"], plans=found.plans["self"], held=found.held["self"])
-        told |= {"words": words(study), "conditions": conditions(study, generations)}
+        told |= {"words": words(study), "conditions": conditions(study, found.config.study.generations), "warning sign": _sign(found)}
     return dict(plain(told))
 
 
-def _effects() -> dict[str, Any]:
-    """Skill of each generation's weights is measured outside a run (tests/bench/proposers.py); a ledger alone has none."""
-    return {f"{name} effect": figure for name, figure in effects(()).items()}
+def _study(found: Records) -> Study:
+    """Return the records that the words are said of: those of arm self, its ceiling where the metric is a share."""
+    share = METRICS[found.config.objective.metric].share
+    mine: dict[str, Any] = {name: getattr(found, name).get("self", ()) for name in ("events", "plans", "held")}
+    return Study(arms=curves(found.gains), skills=found.skills, ceiling=1.0 if share else None, deviation=found.config.task.seed_deviation,
+                 scores=found.tops, **mine)  # fmt: skip
+
+
+def _effects(study: Study) -> dict[str, Figure]:
+    return effects(study.skills, ceiling=study.ceiling, deviation=study.deviation, scores=study.scores)
+
+
+def _equivalents(arms: Mapping[str, Curve], at: float) -> dict[str, Any]:
+    """Return log2 of the compute-equivalent gain and the rate ratio, on the random arm as reference, at budgets spread over what all have spent."""
+    random, none = arms.get("random"), missing("not measured", "doublings")
+    if random is None or "self" not in arms or len(random.repeats) < FEWEST_SEEDS or random.value.shape[1] < FEWEST_BUDGETS:
+        return {"compute-equivalent gain": none, "rate ratio": missing("not measured", "ratio")}
+    budgets = np.geomspace(at / 2**FEWEST_BUDGETS, at, 2 * FEWEST_BUDGETS)
+    scores = np.stack([random.at(budget) for budget in budgets])
+    bits = {name: in_bits(curve, budgets, scores.mean(axis=1)) for name, curve in arms.items()}
+    found, strongest = rate_ratio(bits, REFERENCES)
+    return {"compute-equivalent gain": compute_equivalent(budgets, scores, at, arms["self"].at(at)), "rate ratio": found,
+            "strongest reference": strongest, "R >= 2 here does not correspond to a lab's threshold": ""}  # fmt: skip
+
+
+def _speed(found: Records) -> dict[str, Figure]:
+    waiting, computing, total = (np.array([clock[i] for clock in found.clock]) for i in range(3))
+    if not (total > 0).all():
+        return {name: missing("not measured", "times as fast") for name in ("people were instant", "compute were instant")}
+    return speed_up(waiting, computing, total)
+
+
+def _sign(found: Records) -> dict[str, str]:
+    sign = found.config.study.warning
+    return warning(sign, found.skills, found.events["self"]) if sign else {"sign": "not registered"}
 
 
 def _arm(found: Records, arms: Mapping[str, Curve], arm: str, at: float) -> dict[str, Any]:
     plans, generations, vector = found.plans[arm], found.config.study.generations, automation(found.events[arm])
     gains = arms[arm].at(at) if arm in arms else np.zeros(0)
     own = found.effort if len(found.effort.decisions) == len(gains) else None
+    twins = {factor: arms[twin] for factor, twin in RAISED.items() if arm == "self" and twin in arms}
+    raised = {factor: twin.at(at) for factor, twin in twins.items() if len(twin.repeats) == len(gains)}
+    if raised and not any(clock[0] for clock in found.clock):  # what was never waited for changes no gain at equal plan
+        raised["reviewer speed"] = gains
+    limit = limiting(gains, raised) if len(gains) else "not measured"
+    grown = growth(arms[arm].value.mean(axis=0)) if arm in arms else None
     return {
         "gain": gain(arms, arm, at), "gain ratio": gain_ratio(arms, arm, at), "automation": vector, "stage": autonomy(vector),
-        "stages": stage_table(found.events[arm], "not measured"), "provenance": provenance([p.author for p in plans if p.fate == "accepted"]),
+        "stages": stage_table(found.events[arm], limit), "provenance": provenance([p.author for p in plans if p.fate == "accepted"]),
+        **({"elasticities": elasticities(gains, raised)} if len(gains) and arm == "self" else {}),
         "human cost": human_cost(own, gains) if own else {}, "funnel": funnel(plans), "promise": promised(plans) if arm in arms else {},
         "calibration": calibration(plans)[1],
         "retention": retention(found.held[arm]), "efficiency": efficiency(plans, generations), "yield": yield_now(plans),
-        "duplicates": duplicates(plans),
+        "yield without oversight and proposing": yield_now(plans, around=False),
+        "duplicates": duplicates(plans), **({"growth": grown} if grown and grown.weights else {}),
     }  # fmt: skip
 
 

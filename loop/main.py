@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from configs.build import need, parse
 from configs.errors import BadInput, HeirloopError, Paused, Stopped, VerificationFailed
 from configs.study import START, Config
+from evals.claims import warning
 from evals.judge import least, spend
 from evals.metrics import rounded
 from loop import own, planted, track
@@ -28,12 +29,13 @@ from loop.cycle import Campaign
 from loop.export import mirrored
 from loop.plan import ROOT
 from loop.propose import proposer, variant
+from loop.records import Run
 from loop.report import make
 from loop.study import Running, open_study, read_config
 from loop.verify import checked, record
 from sandbox import control
 from sandbox.call import key
-from sandbox.gate import Gate
+from sandbox.gate import Gate, Halted
 from sandbox.ledger import Ledger
 from sandbox.run import replay as replay_job
 from sandbox.send import Caller
@@ -113,7 +115,7 @@ def execute(config: Config) -> dict[str, Any]:
     """Run a study; return its summary. Raises what stops it; everything recorded stays."""
     if config.proposer.llm and any(proposer(arm).where == "outside" for arm in config.arms()):
         key(config.proposer.llm)  # before anything is written: a key that is missing, or that stands where its variable's name should
-    running = open_study(config)
+    running = open_study(config, lean=True)
     if (running.folder / "STOP").exists() or running.gate.refresh().halt == "stop":
         running.sandbox.box.close()
         raise Stopped(f"the study is stopped; `heirloop resume {running.folder}` lets it go on")
@@ -125,6 +127,7 @@ def execute(config: Config) -> dict[str, Any]:
             campaigns = [Campaign(running, arm, repeat, None, view.say) for repeat in range(config.study.repeats) for arm in config.arms()]
             _side_by_side(running, [Campaign(running, START, i, None, view.say) for i in range(config.study.start_trials)])
             _side_by_side(running, campaigns)
+        _heed(running)
         if not running.archive.facts().closed:
             running.ledger.append("end", {"reason": "every campaign ended"})
     except HeirloopError as error:
@@ -147,6 +150,19 @@ def execute(config: Config) -> dict[str, Any]:
         mirror.close()
     view.table(result)
     return result
+
+
+def _heed(running: Running) -> None:
+    """Read the warning sign once, when every campaign has ended; crossed, pause the study and raise Halted until people resume it."""
+    sign, known = running.config.study.warning, [e for e in running.ledger.entries() if e.kind == "warning"]
+    if sign is None or known:
+        return
+    run = Run(0, running.ledger, running.archive.facts())
+    told = warning(sign, tuple(run.skills()), tuple(run.events("self")))
+    running.ledger.append("warning", told)
+    if told["sign"] == "crossed":
+        control.pause(running.gate, "warning sign", "the warning sign is crossed: the loop improves its own improving", "the warning sign is crossed")
+        running.wait(Halted("the warning sign is crossed; `heirloop resume` lets the study go on", "pause"))
 
 
 def replay(folder: Path, prefix: str) -> dict[str, Any]:

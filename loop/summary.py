@@ -14,7 +14,6 @@ from evals.metrics import measured, primary, rounded, skill, spread
 from evals.oversight import cost, detection
 from loop.archive import Facts
 from loop.reviewer import is_canary
-from loop.study import read_config
 from sandbox import keys
 from sandbox.budget import balances, look_account
 from sandbox.decision import policy
@@ -24,10 +23,11 @@ from sandbox.ledger import Ledger
 
 def summary(ledger: Ledger, facts: Facts) -> dict[str, Any]:
     """Return the summary of a finished or running study."""
-    config, entries, accounts = read_config(ledger), ledger.entries(), ledger.read(balances)
+    entries, accounts = ledger.entries(), ledger.read(balances)
+    config = policy(entries).config
     objective, best = config.objective, champion(facts, config.objective)
     base = next((n for n, p in facts.plans.items() if p.purpose == "baseline"), "")
-    granted, firsts = {issued for issued, _, _ in facts.grants}, {n: p for n, p in facts.plans.items() if p.purpose == "baseline"}
+    granted, firsts = facts.granted, {n: p for n, p in facts.plans.items() if p.purpose == "baseline"}
     generations: dict[tuple[str, int, int], list[dict[str, Any]]] = {}
     for name, plan in facts.plans.items():
         generations.setdefault((plan.arm, plan.repeat, plan.generation), []).append(row(facts, name, plan, config, granted, firsts))
@@ -59,16 +59,15 @@ def summary(ledger: Ledger, facts: Facts) -> dict[str, Any]:
         "accounts": accounts,
         "looks": {split: {k: accounts[look_account(split)]["looks"][k] for k in ("spent", "limit")} for split in SPLITS},
         "openings": list(facts.openings.values()),
-        "oversight": oversight(ledger),
+        "oversight": oversight(entries),
         "entries": len(entries),
         "wall_seconds": sum(e.body["wall_seconds"] for e in entries if e.kind == "session"),
         "jobs": len(starts),
     }  # fmt: skip
 
 
-def oversight(ledger: Ledger) -> dict[str, Any]:
+def oversight(entries: list[Entry]) -> dict[str, Any]:
     """Return what deciding cost and caught: signed decisions, human minutes, queue delay, shares by mandate, canaries (with the secret at hand)."""
-    entries = ledger.entries()
     asked = {(e.body["plan"], e.body["class"]): e.body["at"] for e in entries if e.kind == "request"}
     signed = [e.body["approval"] for e in entries if e.kind == "approval"]
     told = [{"plan": a["plan"], "class": a["change_class"], "answer": a["answer"], "reviewer": a["reviewer"], "kind": a["kind"],

@@ -168,11 +168,16 @@ class Wires:
         """Pause the study and open an incident if a tripwire is touched; return which."""
         gate, why = self._gate, self.touched(spent_share)
         if why and not gate.refresh().halt:
-            with gate.ledger.transaction() as txn:
-                first = txn.append("control", {"what": "pause", "who": "tripwire", "why": why, "per_hour": 0})
-                incident.report(txn, f"tripwire: {why}", kind="hazard", severity="medium", detector="tripwire", chain=(first.sequence,),
-                                containment="the study is paused until people resume it")  # fmt: skip
+            pause(gate, "tripwire", f"tripwire: {why}", why)
         return why
+
+
+def pause(gate: Gate, who: str, title: str, why: str) -> None:
+    """Pause the study on the part of a rule that people set before, and open an incident of it."""
+    with gate.ledger.transaction() as txn:
+        first = txn.append("control", {"what": "pause", "who": who, "why": why, "per_hour": 0})
+        incident.report(txn, title, kind="hazard", severity="medium", detector=who, chain=(first.sequence,),
+                        containment="the study is paused until people resume it")  # fmt: skip
 
 
 def _open(entries: list[Entry]) -> int:

@@ -83,19 +83,22 @@ def longer(source, folder, least):
     for repeat in range(repeats):
         bodies += _as_repeat(old[first:last], repeat)
     bodies += [(e.kind, e.body) for e in old[last:]]
+    root = json.loads(json.dumps(old[0].body))
+    root["config"]["study"]["repeats"] = repeats
+    spend = root["config"]["budget"]
+    spend |= {name: spend[name] * repeats for name in ("cpu_seconds", "wall_seconds", "jobs", "output_mib")}
+    spend["looks"] = {split: count * repeats for split, count in spend["looks"].items()}
+    grown = [(kind, body | {"limit": {name: value * repeats for name, value in body["limit"].items()}} if kind == "account" else body)
+             for kind, body in bodies[1:]]  # fmt: skip
+    return chained(folder, [("study", root), *grown], old[0].time)
+
+
+def chained(folder, bodies, time):
+    """Write a ledger of these (kind, body) as one valid chain, with the balances that follow from it."""
     folder.mkdir(parents=True)
-    made = Ledger.file(folder / "ledger.sqlite", create=True)
-    previous, rows = GENESIS, []
+    made, previous, rows = Ledger.file(folder / "ledger.sqlite", create=True), GENESIS, []
     for number, (kind, body) in enumerate(bodies, 1):
-        if number == 1:
-            body = json.loads(json.dumps(body))
-            body["config"]["study"]["repeats"] = repeats
-            spend = body["config"]["budget"]
-            spend |= {name: spend[name] * repeats for name in ("cpu_seconds", "wall_seconds", "jobs", "output_mib")}
-            spend["looks"] = {split: count * repeats for split, count in spend["looks"].items()}
-        elif kind == "account":
-            body = body | {"limit": {name: value * repeats for name, value in body["limit"].items()}}
-        data = canonical({"sequence": number, "previous": previous, "kind": kind, "time": old[0].time, "monotonic_us": number, "body": body})
+        data = canonical({"sequence": number, "previous": previous, "kind": kind, "time": time, "monotonic_us": number, "body": body})
         previous = digest(data)
         rows.append({"sequence": number, "hash": previous, "bytes": data})
     with made.transaction() as txn:

@@ -16,13 +16,15 @@ MISSING: dict[str, str] = {
     "not evaluable": "a part was not exercised",
 }  # fmt: skip
 """Word -> what it says, as docs/instruments.md has it."""
-TABLED = ("automation", "stages", "funnel", "promise", "beside")
+SINGLE = 10
+"""Champions that get a sentence each; of more, one sentence an arm."""
+TABLED = ("automation", "stages", "funnel", "promise", "beside", "efficiency")
 """Parts of the instruments that have a table of their own."""
 
 
 def believed(told: Told, index: Index, name: str) -> tuple[tuple[list[Line], list[Table]], tuple[list[Line], list[Table]]]:
     """Return the sections `believed` and `unbelieved` of one study."""
-    figures = [(what, interval(one), _rests(what, index)) for what, one in _figures(told.figures)]
+    figures = [(what, interval(told, one), _rests(what, index)) for what, one in _figures(told.figures)]
     holds = [one for one in figures if one[1][5] in ("", "at least", "above", "below")]
     fails = [one for one in figures if one not in holds]
     yes, no = list(_holds(told, index)), list(_fails(told, index))
@@ -31,7 +33,9 @@ def believed(told: Told, index: Index, name: str) -> tuple[tuple[list[Line], lis
         yes = [Line(text="Nothing: no figure of this study has an interval that decides anything.", ledger=index.of("study"))]
     made = [table("figures", [(what, *row) for what, row, _ in part if row[0] is not None or row[1] is not None],
                   [at for _, row, at in part if row[0] is not None or row[1] is not None], name) for part in (holds, fails)]  # fmt: skip
-    return (yes, made[:1]), (no, [made[1], table("missing", _bare(told, fails), "", name)])
+    sign = told.figures.get("warning sign", {}) if told.config.study.warning else {}
+    return (yes, made[:1]), (no, [made[1], table("missing", _bare(told, fails), "", name),
+                                  table("sign", sign.items(), index.arm("self", "decisions"), name)])  # fmt: skip
 
 
 def _bare(told: Told, fails: list[tuple[str, tuple[Any, ...], str]]) -> Iterator[tuple[str, str, str]]:
@@ -62,19 +66,27 @@ def _rests(what: str, index: Index) -> str:
 
 
 def _holds(told: Told, index: Index) -> Iterator[Line]:
-    """Yield what a person may repeat: gains of single champions on fresh seeds, and the words that are proven."""
-    for at, s in enumerate(told.summaries if told.closed else ()):
-        for a in s["arms"]:
-            gate = a["gate"]
-            if gate and gate["gain"] is not None and gate["low"] > 0:
-                which = f"Arm {a['arm']}, repeat {a['repeat']}" + (f" of {told.folders[at].name}" if len(told.runs) > 1 else "")
-                ends = f"{gate['gain']:.3f} ({gate['low']:.3f} to {gate['high']:.3f}, level {gate['level']:g}, fresh seeds)"
-                little = "; flagged computable, so that it proves little" if a["computable"] else ""
-                yield Line(text=f"{which}: this champion is better than the baseline on gate by {ends}{little}. It is one draw of the arm, not the "
-                                f"arm's gain.", ledger=index.of(f"verdicts of {a['arm']}"))  # fmt: skip
+    """Yield what a person may repeat: gains of champions on fresh seeds, and the words that are proven."""
+    ended = [(at, a) for at, s in enumerate(told.summaries if told.closed else ()) for a in s["arms"]]
+    better = [(at, a) for at, a in ended if a["gate"] and a["gate"]["gain"] is not None and a["gate"]["low"] > 0]
+    if len(better) <= SINGLE:
+        yield from (_better(told, index, at, a) for at, a in better)
+    else:
+        for arm in sorted({a["arm"] for _, a in better}):
+            mine, all_ = (sum(a["arm"] == arm for _, a in part) for part in (better, ended))
+            yield Line(text=f"Arm {arm}: in {mine} of {all_} campaigns the champion is better than the baseline on gate, on fresh seeds, each with "
+                            f"an interval above 0 (table Arms).", ledger=index.of(f"verdicts of {arm}"))  # fmt: skip
     for word, said in told.figures.get("words", {}).items():
         if said:
             yield Line(text=f"The loop may be called {word}.", ledger=index.of("verdicts of self"))
+
+
+def _better(told: Told, index: Index, at: int, a: dict[str, Any]) -> Line:
+    gate, little = a["gate"], "; flagged computable, so that it proves little" if a["computable"] else ""
+    which = f"Arm {a['arm']}, repeat {a['repeat']}" + (f" of {told.folders[at].name}" if len(told.runs) > 1 else "")
+    ends = f"{gate['gain']:.3f} ({gate['low']:.3f} to {gate['high']:.3f}, level {gate['level']:g}, fresh seeds)"
+    return Line(text=f"{which}: this champion is better than the baseline on gate by {ends}{little}. It is one draw of the arm, not the arm's gain.",
+                ledger=index.of(f"verdicts of {a['arm']}"))  # fmt: skip
 
 
 def _fails(told: Told, index: Index) -> Iterator[Line]:
@@ -83,7 +95,7 @@ def _fails(told: Told, index: Index) -> Iterator[Line]:
         yield Line(text="No gain: the study has not ended, and scores on gate stay closed until then.", ledger=root, warn=True)
     arms = told.figures["arms"]
     if not arms:
-        yield Line(text="Nothing of any arm: no campaign began.", ledger=root)
+        yield Line(text="Nothing of any arm: no campaign has begun.", ledger=root)
     elif told.closed and not any(a["accepted"] for one in s for a in one["arms"]):
         yield Line(text="That anything got better: no change was accepted in any campaign; every gain is 0.", ledger=index.of("end") or root)
     unsaid = [word for word, said in told.figures.get("words", dict.fromkeys(("amplifying", "lossy", "self-closed"), False)).items() if not said]
@@ -92,6 +104,9 @@ def _fails(told: Told, index: Index) -> Iterator[Line]:
     for row in told.figures.get("conditions", ()):
         value = row["figure"]
         yield Line(text=f"Condition “{row['condition']}”: {row['reads']} ({_short(value)}).", ledger=index.of("verdicts of self") or root)
+    if "self" in arms:
+        reads = told.figures["between"]["gain ratio reads"]
+        yield Line(text=f"Gain ratio of self beside refit and random: {reads}.", ledger=index.arm("self", "verdicts"))
     yield Line(text="Feedback scores: one training each, rounded, and what is confirmed is chosen by them. Claims and hypotheses of proposers are "
                     "shown and never judged.", ledger=root)  # fmt: skip
     if any(a["computable"] for one in s for a in one["arms"]):

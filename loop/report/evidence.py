@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from configs.records import Entry
-from loop.instruments import Run
+from loop.records import Run
 from loop.report.shape import Cited
 
 LISTED = 24

@@ -48,8 +48,8 @@ def _scores(unit: str, arms: Sequence[str], rows: Rows, trials: Rows = ()) -> An
     step = -(-len(trials) // DOTS) or 1
     for at, arm in _shown(arms, rows, trials):
         mine = [r for r in trials if r[0] == arm][::step]
-        axis.plot([r[2] + _beside(at, arms) for r in mine], [r[3] for r in mine], MARKERS[at % 10], color=_colour(at), alpha=0.5, markersize=3.5,
-                  markeredgewidth=0, label=f"{arm}: trials" if arm == START else None)  # fmt: skip
+        axis.plot([r[2] + _beside(at, arms) for r in mine], [r[3] for r in mine], MARKERS[at % 10], color=_colour(at), markersize=3.5,
+                  alpha=0.5 if len(trials) < 300 else 0.25, markeredgewidth=0, label=f"{arm}: trials" if arm == START else None)  # fmt: skip
         _line(axis, at, arms, [(r[1], *r[2:5]) for r in rows if r[0] == arm], f"{arm}: champion")
     axis.set(xlabel="generation", ylabel=f"{unit} on feedback")
     values = [r[3] for r in trials] + [r[2] for r in rows]
@@ -161,7 +161,7 @@ def _dots(arms: Sequence[str], rows: Rows, names: Sequence[str], label: str, lim
     if not shown:
         return None
     lines, found = _shown(arms, shown), [n for n in names if any(r[1] == n for r in shown)]
-    figure, axis = _figure(0.9 + len(found) * (0.14 + 0.055 * len(lines)))
+    figure, axis = _figure(0.9 + len(found) * (0.12 + 0.085 * len(lines)))
     for line, (at, arm) in enumerate(lines):
         mine = [r for r in shown if r[0] == arm]
         y = [found.index(r[1]) + 0.7 * ((line + 0.5) / len(lines) - 0.5) for r in mine]

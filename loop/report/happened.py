@@ -8,9 +8,9 @@ import numpy as np
 from configs.objective import METRICS
 from configs.study import START
 from evals.arms import curves
-from evals.intervals import Figure, mean
-from evals.loss import calibration, rungs
-from loop.instruments import Run
+from evals.intervals import mean
+from evals.loss import UNIT, calibration, rungs
+from loop.records import Run
 from loop.report.evidence import Index
 from loop.report.oversight import incidents, oversight
 from loop.report.shape import Line, Table, table
@@ -65,10 +65,9 @@ def live(told: Read, what: str) -> list[Table]:
     return [table("scores", _scores(told), "", unit=metric), table("trials", _trials(told), "", unit=metric)]
 
 
-def interval(one: Mapping[str, Any] | Figure) -> tuple[Any, ...]:
-    """Return a figure as the columns INTERVAL."""
-    names = ("value", "low", "high", "n", "unit", "word")
-    return tuple(one[n] for n in names) if isinstance(one, Mapping) else tuple(getattr(one, n) for n in names)
+def interval(told: Read, one: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return a figure of the instruments as the columns INTERVAL, the objective's unit by its name."""
+    return (*(one[n] for n in ("value", "low", "high", "n")), str(one["unit"]).replace(UNIT, unit(told)), one["word"])
 
 
 def _pace(told: Told) -> str:
@@ -90,12 +89,13 @@ def _stages(told: Told) -> Iterator[tuple[Any, ...]]:
 
 
 def _named(told: Told, what: str, keep: Callable[[Any], bool] = lambda one: True) -> Iterator[tuple[Any, ...]]:
-    yield from ((arm, part, *interval(one)) for arm, found in told.figures["arms"].items() for part, one in found[what].items() if keep(one))
+    yield from ((arm, part, *interval(told, one)) for arm, found in told.figures["arms"].items() for part, one in found[what].items() if keep(one))
 
 
 def _automation(told: Told) -> Iterator[tuple[Any, ...]]:
     yield from _named(told, "automation")
-    yield from ((f"beside: {other}", stage, *interval(one)) for other, vector in told.figures["beside"].items() for stage, one in vector.items())
+    for other, vector in told.figures["beside"].items() if told.figures["arms"] else ():
+        yield from ((f"beside: {other}", stage, *interval(told, one)) for stage, one in vector.items())
 
 
 def _each(told: Read) -> Iterator[tuple[int, Run, str, int]]:
@@ -160,7 +160,8 @@ def _rungs(told: Told) -> Iterator[tuple[Any, ...]]:
     for arm, held in told.records.held.items():
         for rung, values in rungs(held).items():
             one = mean(values, "", neutral=None)
-            yield arm, rung, one.value, one.low, one.high, one.n
+            if one.value is not None:
+                yield arm, rung, one.value, one.low, one.high, one.n
 
 
 def _promised(told: Told) -> Iterator[tuple[Any, ...]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from configs.build import plain
 from configs.errors import BadInput
-from loop.archive import Archive, Facts
+from loop.archive import Facts, folded
 from loop.report import study
 from loop.report.figures import draw
 from loop.report.happened import live
@@ -30,7 +30,7 @@ def publish(ledger: Ledger, facts: Facts, folder: Path) -> dict[str, Any]:
 def again(folder: Path) -> None:
     """Do so for a run that lies in a folder; raises VerificationFailed where there is none or its ledger is broken."""
     ledger = Ledger.file(folder / "ledger.sqlite")
-    publish(ledger, Archive(ledger).facts(), folder)
+    publish(ledger, folded(ledger.entries()), folder)
 
 
 def compare(folders: Sequence[Path], to: Path) -> Report:

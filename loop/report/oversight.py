@@ -9,19 +9,22 @@ from sandbox import incident
 
 
 def oversight(told: Told, index: Index, name: str) -> list[Table]:
-    """Return what deciding cost and caught; each run of a study is told apart."""
-    return [one for at in range(len(told.runs)) for one in _of_run(told, at, index, name)]
+    """Return what deciding cost and caught: decisions added up over runs, times and canaries of each run apart."""
+    heads = ("mandate", "approval", "refused", "person", "external", "simulated", "unattended")
+    sums: dict[str, list[int]] = {}
+    for s in told.summaries:
+        for what, row in s["oversight"]["by_class"].items():
+            sums[what] = [a + row[h] for a, h in zip(sums.get(what, [0] * len(heads)), heads, strict=True)]
+    decided = table("decisions", [(what, *row) for what, row in sorted(sums.items())], index.of("decision"), name)
+    return [decided, *(one for at in range(len(told.runs)) for one in _of_run(told, at, index, name))]
 
 
 def _of_run(told: Told, at: int, index: Index, name: str) -> list[Table]:
     number, o = told.numbers[at], told.summaries[at]["oversight"]
     where = name if len(told.runs) == 1 else f"{name + ', ' if name else ''}{told.folders[at].name}"
-    heads = ("mandate", "approval", "refused", "person", "external", "simulated", "unattended")
     each = [(d["plan"][:12], d["class"], d["answer"], d["reviewer"], d["kind"], int(d["decided"] - d["asked"]), d["looked_ms"] / 1000)
             for d in o["decisions"]]  # fmt: skip
-    decided = index.of("decision", number)
-    return [table("decisions", [(what, *(row[h] for h in heads)) for what, row in sorted(o["by_class"].items())], decided, where),
-            table("oversight", measures(o), index.of("approval", number) or decided, where),
+    return [table("oversight", measures(o), index.of("approval", number) or index.of("decision", number), where),
             table("canaries", canaries(o["canaries"]), index.of("probe", number), where),
             table("signed", each, index.of("approval", number), where)]  # fmt: skip
 

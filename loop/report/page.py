@@ -15,7 +15,7 @@ ROWS = 300
 """Rows of a table on the page; report.json holds all."""
 CSV_ROWS = 3000
 """Rows of a figure's CSV on the page."""
-FOLDED = frozenset({"accounts", "arms", "deviations", "efficiency", "incidents", "missing", "plans", "promise", "retention", "signed", "stages",
+FOLDED = frozenset({"accounts", "deviations", "efficiency", "incidents", "missing", "plans", "promise", "retention", "signed", "stages",
                     "task"})  # fmt: skip
 """Tables that stand folded where they are long."""
 STYLE = """:root{--fg:#1a1a1a;--bg:#fff;--line:#d5d5d5;--dim:#595959;--warn:#fff4d6;--link:#0b5394}
@@ -32,7 +32,9 @@ p a.l{font-size:.75em;color:var(--dim)}
 code,pre{font-size:.85em;overflow-wrap:anywhere}pre{white-space:pre-wrap;border-left:3px solid var(--line);padding-left:.7rem}
 svg text{fill:currentColor}
 svg{display:block;width:100%;max-width:38rem;height:auto}.warn{background:var(--warn);padding:.5rem .8rem;border-radius:4px}
-.note{color:var(--dim);font-size:.9rem;margin:.3rem 0}summary{cursor:pointer;margin:.4rem 0}nav a{margin-right:1rem;white-space:nowrap}
+.note{color:var(--dim);font-size:.9rem;margin:.3rem 0}summary{cursor:pointer;margin:.4rem 0}
+dt{margin-top:.5rem;font-weight:600}dd{margin-left:1rem;font-size:.9rem;overflow-wrap:anywhere}
+nav a{margin-right:1rem;white-space:nowrap}
 @media print{body{font-size:11px;max-width:none;padding:0}nav,.csv{display:none}h2,h3{break-after:avoid}figure,tr{break-inside:avoid}
 .wide{overflow:visible}table{font-size:10px}svg{max-width:15cm}a{color:inherit;text-decoration:none}}"""
 
@@ -44,7 +46,8 @@ def page(report: Report) -> str:
     return "\n".join([
         head(f"Heirloop: {report.title}", STYLE), f"<h1>{e(report.title)}</h1><nav>{links}</nav>", *(_section(one) for one in named),
         "<h2 id=ledger>Ledger entries</h2><p class=note>What each number rests on: entries of the ledger by sequence, kind and the start of their "
-        "hash. <code>heirloop verify RUN</code> recomputes all of it from bytes; report.json beside this page holds every row.</p>",
+        "hash; where there are several runs, by the number that the table of runs gives them. "
+        "<code>heirloop verify RUN</code> recomputes all of it from bytes; report.json beside this page holds every row.</p>",
         _evidence(report), "</html>",
     ])  # fmt: skip
 
@@ -90,7 +93,7 @@ def _table(one: Table, arms: Sequence[str], trials: Table | None = None) -> str:
         more = f"<details><summary>Table</summary>{_rows(one)}</details>" if words or one.name == "funnel" else ""
         return f"<figure style='margin:0'>{title}{made}{note}{more}{''.join(_csv(t) for t in (one, trials) if t)}</figure>"
     rows = _rows(one)
-    folded = one.name in FOLDED and len(one.rows) > 12
+    folded = len(one.rows) > (12 if one.name in FOLDED else 30) or (one.name == "oversight" and bool(one.study))
     return title + note + (f"<details><summary>{len(one.rows)} rows</summary>{rows}</details>" if folded else rows)
 
 
@@ -179,9 +182,10 @@ def _evidence(report: Report) -> str:
     kept = [(name, one) for name, one in report.evidence.items() if not name.startswith("plan ")]
     plans = [(name, one) for name, one in report.evidence.items() if name.startswith("plan ")]
     used = set(_linked(report))
-    rows = f"<dl>{''.join(_cited(name, one) for name, one in kept)}</dl>"
+    many = len({run for one in report.evidence.values() for run, _, _ in one.spans}) > 1
+    rows = f"<dl>{''.join(_cited(name, one, many) for name, one in kept)}</dl>"
     if used:
-        rows += f"<details><summary>{len(used)} plans</summary><dl>{''.join(_cited(n, one) for n, one in plans if n in used)}</dl></details>"
+        rows += f"<details><summary>{len(used)} plans</summary><dl>{''.join(_cited(n, one, many) for n, one in plans if n in used)}</dl></details>"
     return rows
 
 
@@ -193,10 +197,11 @@ def _linked(report: Report) -> Iterable[str]:
                 yield from (at for _, at in _chosen(one, list(zip(one.rows, one.ledger, strict=True))))
 
 
-def _cited(name: str, one: Cited) -> str:
-    many = len({run for run, _, _ in one.spans}) > 1 or any(run for run, _, _ in one.spans)
-    if one.listed:
-        told = ", ".join(f"{f'run {run}: ' if many else ''}{at} {e(kind)} <code>{e(pin)}</code>" for run, at, kind, pin in one.listed)
-    else:
-        told = ", ".join(f"{f'run {run}: ' if many else ''}{first}" + (f" to {last}" if last > first else "") for run, first, last in one.spans)
-    return f"<dt id='{anchor(name)}'>{e(name)}</dt><dd>{e(one.what)}, {one.entries}: {told}</dd>"
+def _cited(name: str, one: Cited, many: bool) -> str:
+    found: dict[int, list[str]] = {}
+    for run, at, kind, pin in one.listed:
+        found.setdefault(run, []).append(f"{at} {e(kind)} <code>{e(pin)}</code>")
+    for run, first, last in () if one.listed else one.spans:
+        found.setdefault(run, []).append(f"{first} to {last}" if last > first else str(first))
+    told = "; ".join((f"run {run}: " if many else "") + ", ".join(parts) for run, parts in found.items())
+    return f"<dt id='{anchor(name)}'>{e(one.what)}, {one.entries}</dt><dd>{told}</dd>"

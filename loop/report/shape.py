@@ -32,7 +32,7 @@ class Kind:
 
 
 TABLES: dict[str, Kind] = {
-    "runs": Kind(title="Runs", columns=("study", "run", "seed", "state", "tier", "entries", "jobs", "wall seconds", "root")),
+    "runs": Kind(title="Runs", columns=("study", "number", "run", "seed", "state", "tier", "entries", "jobs", "wall seconds", "root")),
     "differs": Kind(title="What differs", columns=("setting",), note="Every setting in which the studies differ, names and places left out."),
     "task": Kind(title="Task and shape", columns=("setting", "value")),
     "budget": Kind(title="Budget", columns=("resource", "limit", "spent", "unit"), note="Limits and charges are added up over the runs."),
@@ -119,6 +119,7 @@ TABLES: dict[str, Kind] = {
     "plans": Kind(title="Plans", columns=("arm", "repeat", "generation", "plan", "change", "feedback", "verdict", "flag", "failures")),
     "figures": Kind(title="Figures", columns=("what", *INTERVAL)),
     "missing": Kind(title="Figures that are only a word", columns=("figure", "reads", "of")),
+    "sign": Kind(title="Warning sign", columns=("part", "reads"), note="Registered before the first generation; every part must be crossed."),
     "deviations": Kind(title="Deviations from what was registered", columns=("when", "what", "who", "why")),
 }  # fmt: skip
 """Table -> its columns. The one list of them: report.json, the page and docs/report.md follow it."""

@@ -1,6 +1,7 @@
 """Runs as the report reads them: those that differ in seed and name alone are repeats of one study. Each ledger is read once."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,10 @@ from configs.build import plain
 from configs.errors import BadInput
 from configs.study import Config
 from loop.archive import Facts
-from loop.instruments import Records, Run, gather, measured
-from loop.shown import differing
+from loop.instruments import measured
+from loop.records import Records, Run, gather
 from loop.summary import summary
-from sandbox.canonical import digest
+from sandbox.canonical import canonical, digest
 from sandbox.ledger import Ledger
 
 ALONE = ("study.name", "study.seed", "runs", "tracker.kind", "tracker.mode")
@@ -85,7 +86,16 @@ def _studies(folders: Sequence[Path], runs: Sequence[Run], summaries: Sequence[d
 def _told(name: str, numbers: Sequence[int], folders: Sequence[Path], runs: Sequence[Run], summaries: Sequence[dict[str, Any]]) -> Told:
     found = gather([runs[n] for n in numbers])
     return Told(name=name, numbers=tuple(numbers), runs=tuple(runs[n] for n in numbers), folders=tuple(folders[n] for n in numbers),
-                summaries=tuple(summaries[n] for n in numbers), records=found, figures=measured(found))  # fmt: skip
+                summaries=tuple(summaries[n] for n in numbers), records=found, figures=finite(measured(found)))  # fmt: skip
+
+
+def finite(value: Any) -> Any:
+    """Return plain JSON with null for each number that is none."""
+    if isinstance(value, dict):
+        return {name: finite(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _name(names: Sequence[str], at: int) -> str:
@@ -106,6 +116,15 @@ def settings(config: Config) -> dict[str, Any]:
 
 def differs(studies: Sequence[Told]) -> list[tuple[str, ...]]:
     """Return (setting, value in each study as JSON) of every setting in which two studies differ."""
-    flat: list[Mapping[str, str]] = [{name: value for name, _, value in differing({}, settings(told.config))} for told in studies]
+    flat = [dict(_leaves(settings(told.config))) for told in studies]
     names = sorted({name for values in flat for name in values})
     return [(name, *(values.get(name, "") for values in flat)) for name in names if len({values.get(name, "") for values in flat}) > 1]
+
+
+def _leaves(tree: Any, where: str = "") -> Iterator[tuple[str, str]]:
+    """Yield (path, value as JSON) of every leaf."""
+    if isinstance(tree, dict) and tree:
+        for name, value in tree.items():
+            yield from _leaves(value, f"{where}.{name}" if where else name)
+    else:
+        yield where, canonical(tree).decode()

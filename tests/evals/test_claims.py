@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from configs.errors import BadInput
-from evals.claims import CLOSING, Sign, conditions, warning, words
+from configs.study import Warn
+from evals.claims import CLOSING, conditions, warning, words
 from evals.closure import STAGES, Event
 from evals.planted import GENERATIONS, WORLDS
 
-SIGN = Sign(repeats=6, automation={"propose": 0.9, "deploy": 0.5}, cpu_seconds=1e-6)
+SIGN = Warn(repeats=6, floor=0.1, automation={"propose": 0.9, "deploy": 0.5}, cpu_seconds=1e-6)
 
 
 def study(name="compounding", seed=3):
@@ -45,24 +46,24 @@ def test_the_three_conditions_each_have_their_line_and_interval():
 
 def test_the_sign_is_crossed_only_if_every_part_is():
     whole = study()
-    assert warning(SIGN, whole.skills, 0.1, whole.events)["sign"] == "crossed"
-    assert warning(SIGN, study("linear").skills, 0.1, whole.events)["sign"] == "not crossed"
-    assert warning(replace(SIGN, cpu_seconds=1e9), whole.skills, 0.1, whole.events)["sign"] == "not crossed"
+    assert warning(SIGN, whole.skills, whole.events)["sign"] == "crossed"
+    assert warning(SIGN, study("linear").skills, whole.events)["sign"] == "not crossed"
+    assert warning(replace(SIGN, cpu_seconds=1e9), whole.skills, whole.events)["sign"] == "not crossed"
 
 
 def test_an_unexercised_part_is_not_evaluable_and_never_not_crossed():
     whole = study()
-    found = warning(SIGN, whole.skills, 0.1, [e for e in whole.events if e.stage != "deploy"])
+    found = warning(SIGN, whole.skills, [e for e in whole.events if e.stage != "deploy"])
     assert found["automation of deploy"] == "not evaluable" == found["sign"] and found["self effect"] == "crossed"
-    assert set(warning(SIGN, [], 0.1, []).values()) == {"not evaluable"}
+    assert set(warning(SIGN, [], []).values()) == {"not evaluable"}
 
 
 def test_compute_that_people_released_is_not_the_loop_s():
     whole = study()
     by_people = [Event(stage=s, actor="person", cpu_us=10**9, decisions=9) for s in STAGES]
-    assert warning(SIGN, whole.skills, 0.1, by_people)["compute"] == "not crossed"
+    assert warning(SIGN, whole.skills, by_people)["compute"] == "not crossed"
 
 
 def test_a_sign_without_deployment_is_refused():
     with pytest.raises(BadInput, match="includes deploy"):
-        Sign(repeats=1, automation={"train": 0.5}, cpu_seconds=1)
+        Warn(repeats=1, floor=0.1, automation={"train": 0.5}, cpu_seconds=1)

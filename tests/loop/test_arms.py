@@ -11,13 +11,16 @@ from safetensors.numpy import load
 from test_cycle import better, config, entries, gate_of, go, mandate
 
 from configs.build import parse, strict_json
-from configs.errors import BadInput, Denied
+from configs.errors import BadInput, Denied, Stopped
 from configs.history import History
 from configs.records import Amount
 from configs.study import MORE, SKILLS
-from loop import cli
+from loop import cli, main
+from loop.instruments import measure
 from loop.propose import CELLS
+from loop.records import records
 from loop.verify import verify
+from sandbox import control
 from sandbox.canonical import digest
 
 __all__ = ["go"]
@@ -215,3 +218,81 @@ def test_measures_cost_nothing_of_the_campaigns_plan_and_are_paid_by_the_study(t
     paid = sum((r.charged for (n, _, _), (r, _) in facts.results.items() if facts.plans[n].purpose == "skill"), Amount())
     assert paid.jobs == 3 * SKILLS * 4
     assert np.isfinite(trainings(facts, "self"))
+
+
+# What the instruments read of it.
+
+
+def test_effects_and_rungs_are_read_from_the_ledger(tmp_path, go):
+    quality = {1: 0.6, 2: 0.1, 3: 0.9, 4: 0.3}
+    _, _, facts = study(tmp_path, go, "self,refit", "study.repeats=2", "study.skill_proposals=2",
+                        "study.larger_replicates=4", "study.proposals=3", quality=lambda order: quality[order.recipe.depth])  # fmt: skip
+    found = records([tmp_path / "runs" / "t"])
+    last = 2
+    assert sorted((s.repeat, s.recipe, s.history, s.scrambled) for s in found.skills) == sorted(
+        (r, *cell) for r in (0, 1) for cell in ((last, last, False), (0, last, False), (0, 0, False), (last, last, True)))
+    one = next(n for n, p in facts.plans.items() if p.purpose == "skill" and p.recipe.depth != 2)
+    pair = [facts.scores[one, role, 0].exact_match for role in ("predict", "champion-predict")]
+    assert pair[0] > pair[1]
+    assert all(s.value > 0 for s in found.skills)  # log-odds: every proposal has another depth, and each of those is better
+    told = measure([tmp_path / "runs" / "t"])
+    assert {told["between"][f"{name} effect"]["word"] for name in ("self", "data", "placebo")} == {"cannot tell"}  # two repeats
+    assert told["between"]["self effect"]["n"] == 2 and told["between"]["self minus refit"]["word"] == "cannot tell"
+    rungs = {h.rung for h in found.held["self"] if h.value == h.value}
+    assert {"feedback", "gate", "closing", "shifted", "large"} <= rungs and "sealed" not in rungs
+    assert told["warning sign"] == {"sign": "not registered"}
+    after = {p.generation for p in facts.plans.values() if p.purpose == "skill"}
+    assert max(after) > last and all(p.generation <= last for p in found.plans["self"])  # measures of skill are no proposals of the campaign
+
+
+def test_where_nothing_is_carried_on_an_accept_stands_alone(tmp_path, go):
+    study(tmp_path, go, "no_carry", "study.generations=3", quality=lambda order: {1: 0.5, 2: 0.1, 3: 0.6, 4: 0.7}[order.recipe.depth])
+    found, folder = records([tmp_path / "runs" / "t"]), tmp_path / "runs" / "t"
+    accepted = [n for n, v in cli._facts(folder).verdicts.items() if v.answer == "accept" and cli._facts(folder).plans[n].purpose == "candidate"]
+    values = [g.value for g in found.gains]
+    assert len(accepted) == 3 and values[1] < 1.6 * values[0]  # a sum would be twice the first
+
+
+def test_nothing_of_gate_is_told_before_the_end(tmp_path, go):
+    cfg = config(tmp_path, *MANY, "study.arms=[self,random]", "study.skill_proposals=2")
+    mandate(cfg)
+
+    def breaking(execution):
+        if execution.role == "propose" and seen(execution).champion_score is None:
+            raise RuntimeError("the power went")  # in the first measure of skill
+        return writing(execution)
+
+    with pytest.raises(RuntimeError):
+        go(cfg, FakeBox(better, breaking))
+    found = records([tmp_path / "runs" / "t"])
+    assert found.skills == () and found.gains == () and found.tops == ()
+
+
+SIGN = "+study.warning={repeats: 1, floor: -9, automation: {propose: 0.9, deploy: 0.5}, cpu_seconds: 1}"
+
+
+def test_a_sign_without_deployment_is_not_evaluable_and_holds_nothing(tmp_path, go):
+    cfg, _, _ = study(tmp_path, go, "self", "study.skill_proposals=2", SIGN.replace("+", "++"))
+    told = [e.body for e in entries(cfg) if e.kind == "warning"]
+    assert len(told) == 1 and told[0]["automation of deploy"] == told[0]["sign"] == "not evaluable" and told[0]["self effect"] == "crossed"
+
+
+def test_a_crossed_sign_pauses_the_study_and_opens_an_incident_until_people_resume(tmp_path, go, monkeypatch):
+    cfg = config(tmp_path, *MANY, "study.arms=[self]", "study.skill_proposals=2", SIGN.replace("+", "++"))
+    mandate(cfg)
+    monkeypatch.setattr(main, "warning", lambda sign, skills, events: {"sign": "crossed", "self effect": "crossed"})
+    with pytest.raises(Stopped, match="warning sign"):
+        go(cfg, FakeBox(better, writing))
+    kinds = [e.kind for e in entries(cfg)]
+    assert "end" not in kinds and kinds.count("warning") == 1
+    assert next(e.body for e in entries(cfg) if e.kind == "incident")["detector"] == "warning sign"
+    gate = gate_of(cfg)
+    assert gate.refresh().halt == "pause"
+    control.order(gate.ledger, "resume", "user x", "seen")
+    assert go(cfg, FakeBox(better, writing))["finished"]
+    assert [e.kind for e in entries(cfg)].count("warning") == 1  # it is read once
+
+
+def test_a_sign_without_deployment_in_its_vector_is_refused(tmp_path):
+    with pytest.raises(BadInput, match="a vector that includes deploy"):
+        config(tmp_path, *MANY, "study.arms=[self]", "++study.warning={repeats: 1, floor: 0, automation: {train: 1}, cpu_seconds: 1}")

@@ -12,7 +12,8 @@ from configs.build import plain
 from configs.errors import BadInput
 from evals.loss import FATES, PARTS
 from loop import cli
-from loop.instruments import flat, measure, records
+from loop.instruments import flat, measure
+from loop.records import records
 from sandbox import keys
 from sandbox.decision import new_mandate
 from sandbox.ledger import Ledger

@@ -238,11 +238,11 @@ def test_the_report_says_how_long_people_took_and_never_shows_misses_without_fal
         people.deploy(folder)
     assert not approve(cfg, champions(cfg)[-1], "deploy", changes={"looked_ms": 90_000})
     book = gate_of(cfg).ledger
-    told = dict(measures(summary.oversight(book)))
+    told = dict(measures(summary.oversight(book.entries())))
     assert told["human minutes"] == "1.5" and "no person decided" not in told.values()
-    assert "declared no canaries" in told["canaries"] and canaries(summary.oversight(book)["canaries"]) == []
+    assert "declared no canaries" in told["canaries"] and canaries(summary.oversight(book.entries())["canaries"]) == []
     keys.home().joinpath("secrets").rename(tmp_path / "away")
-    assert "only where the study secret is at hand" in dict(measures(summary.oversight(book)))["canaries"]
+    assert "only where the study secret is at hand" in dict(measures(summary.oversight(book.entries())))["canaries"]
 
 
 def test_an_incident_is_exported_as_json_and_as_a_page_that_escapes_everything(done, tmp_path):

@@ -5,6 +5,7 @@ import inspect
 import itertools
 import json
 import re
+import shutil
 import sqlite3
 import textwrap
 from dataclasses import fields
@@ -13,19 +14,18 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from fakes import FakeBox, longer, written
+from fakes import FakeBox, chained, longer
 from test_cycle import better, config, go, mandate  # noqa: F401
 
 from configs.build import parse
 from configs.errors import BadInput, VerificationFailed
 from loop import cli
-from loop.propose import PROPOSERS
 from loop.report import make, shape, study
 from loop.report.figures import FIGURES
 from loop.report.page import csv_text, number, page
 from loop.report.shape import SECTIONS, TABLES, Cited, Line, Report, Section, Table, table
 from loop.report.tell import report
-from sandbox import control
+from sandbox import control, incident
 from sandbox.ledger import Ledger
 
 DOC = Path(__file__).parents[2] / "docs" / "report.md"
@@ -82,8 +82,16 @@ class Tags(HTMLParser):
 
 
 @pytest.fixture
-def done(tmp_path, go):  # noqa: F811
-    return play(tmp_path, go)
+def done(tmp_path, go, tmp_path_factory):  # noqa: F811
+    """A finished study: run once, a copy of its own for each test, reported anew since the study's secret lies in another test's home."""
+    if not MADE:
+        MADE.append(play(tmp_path_factory.mktemp("made"), go))
+    folder = shutil.copytree(MADE[0], tmp_path / "runs" / "t")
+    make.again(folder)
+    return folder
+
+
+MADE: list[Path] = []
 
 
 def test_the_page_stands_alone_and_every_number_leads_to_ledger_entries(done):
@@ -130,7 +138,8 @@ def test_report_json_is_what_its_records_say_and_holds_what_the_page_shows(done)
 
 def test_numbers_are_the_ledger_s(done):
     found, whole = told(done), json.loads((done / "summary.json").read_text())
-    assert {r[0]: r[5:8] for r in rows(found, "arms")} == {a["arm"]: (a["gate"]["gain"], a["gate"]["low"], a["gate"]["high"]) for a in whole["arms"]}
+    gates = {a["arm"]: a["gate"] or dict.fromkeys(("gain", "low", "high")) for a in whole["arms"]}
+    assert {r[0]: r[5:8] for r in rows(found, "arms")} == {arm: (g["gain"], g["low"], g["high"]) for arm, g in gates.items()}
     root = whole["accounts"]["root"]["cpu_us"]
     assert rows(found, "burn")[-1][2] == pytest.approx((root["limit"] - root["spent"]) / 1e6)
     assert sum(r[2] for r in rows(found, "funnel")) == 2 * 2 * 2
@@ -150,20 +159,22 @@ def test_what_is_not_known_is_said_in_words_and_never_as_a_number(done):
 
 
 @pytest.mark.parametrize("honest", [True, False])
-def test_what_a_model_wrote_is_text_on_the_page_and_in_its_csv(tmp_path, go, monkeypatch, honest):  # noqa: F811
-    """With its ablation: without the escape the page holds a script."""
-    made = json.dumps({"hypothesis": HOSTILE, "knobs": {"learning_rate": 0.004}, "predicted_gain": 0.1})
-    monkeypatch.setitem(PROPOSERS, "local", written(lambda scene: made))
-    folder = play(tmp_path, go)
-    book = Ledger.file(folder / "ledger.sqlite")
-    control.order(book, "pause", HOSTILE, HOSTILE)
+def test_what_others_wrote_is_text_on_the_page(done, monkeypatch, honest):
+    """A failed training's reason, an order's, an incident's title. With its ablation: without the escape the page holds a script."""
+    book = Ledger.file(done / "ledger.sqlite")
+    plan = next(e.body["digest"] for e in reversed(book.entries()) if e.kind == "plan" and e.body["plan"]["purpose"] == "candidate")
+    book.append("score", {"plan": plan, "role": "predict", "index": 99, "scores": None, "reason": HOSTILE})
+    control.order(book, "pause", HOSTILE[:100], HOSTILE)
+    with book.transaction() as txn:
+        incident.report(txn, HOSTILE)
     if not honest:
         monkeypatch.setattr("loop.report.page.html.escape", lambda value: value)
-    make.again(folder)
-    source = (folder / "report.html").read_text()
+    make.again(done)
+    source, found = (done / "report.html").read_text(), told(done)
     assert bool({"script", "img"} & Tags(source).seen if honest else "<script>" in source) is not honest
-    assert "\x1b" not in source and "\u202e" not in source and ("&lt;script&gt;" in source) is honest
-    assert HOSTILE in rows(told(folder), "deviations")[0][3]
+    assert "\x1b" not in source and "\u202e" not in source and source.count("&lt;script&gt;") == (4 if honest else 0)
+    assert rows(found, "deviations")[0][2:] == (HOSTILE[:100], HOSTILE) and rows(found, "incidents")[0][1] == HOSTILE
+    assert HOSTILE in "".join(r[8] for r in rows(found, "plans"))
 
 
 def test_a_cell_that_a_spreadsheet_would_run_is_quoted():
@@ -180,14 +191,14 @@ def test_a_study_that_has_not_ended_tells_rounded_feedback_and_nothing_of_gate(d
     for name in ("gains", "rungs", "closing", "calibration", "promise"):
         assert not rows(found, name), name
     assert rows(found, "scores") and rows(found, "funnel") and all(r[3] == round(r[3], 2) for r in rows(found, "trials"))
-    assert "has not ended" in text(found, "happened") and "No gain" in text(found, "unbelieved") and rows(found, "runs")[0][3] == "not ended"
+    assert "has not ended" in text(found, "happened") and "No gain" in text(found, "unbelieved") and rows(found, "runs")[0][4] == "not ended"
 
 
 def test_a_study_in_which_nothing_began_is_told_as_empty(done):
     cut(done, "plan")
     make.again(done)
     found = told(done)
-    assert "no campaign began" in text(found, "unbelieved") and not rows(found, "scores") and rows(found, "runs")[0][3] == "not ended"
+    assert "no campaign has begun" in text(found, "unbelieved") and not rows(found, "scores") and rows(found, "runs")[0][4] == "not ended"
     assert "<svg" not in (done / "report.html").read_text()
 
 
@@ -201,10 +212,14 @@ def test_what_deviated_is_told_with_its_entry(done):
     book = Ledger.file(done / "ledger.sqlite")
     control.order(book, "pause", "ada", "tea")
     book.append("pause", {"reason": "a reservation passes the limit", "exit_code": 4})
+    root = json.loads(json.dumps(book.entries()[0].body))
+    root["config"]["objective"]["alpha"] = 0.01
+    book.append("amended", {**{name: root[name] for name in ("config", "decided", "reviewers")}, "version": 2, "amendment": "0" * 64, "by": ["ada"]})
     make.again(done)
     found = told(done)
     assert [r[1:] for r in rows(found, "deviations")] == [
-        ("order: pause", "ada", "tea"), ("interrupted: a limit of the budget ended it", "", "a reservation passes the limit")]  # fmt: skip
+        ("order: pause", "ada", "tea"), ("interrupted: a limit of the budget ended it", "", "a reservation passes the limit"),
+        ("amended: objective.alpha: 0.05 to 0.01", "ada", "")]  # fmt: skip
     assert "Nothing deviated" not in text(found, "methods")
     cut(done, "end")
     Ledger.file(done / "ledger.sqlite").append("pause", {"reason": "spent", "exit_code": 4})
@@ -212,25 +227,31 @@ def test_what_deviated_is_told_with_its_entry(done):
     assert "nothing here is claimed to be reproducible" in text(told(done), "methods")
 
 
-def test_seeds_of_one_study_are_compared_as_repeats_with_intervals(tmp_path, go):  # noqa: F811
-    folders = [play(tmp_path, go, f"seed-{i}", f"study.seed={i}") for i in (1, 2, 3)]
+def other(done, name, group, field, value):
+    """The same run under a root in which one setting has another value, as a ledger beside it."""
+    root, *rest = [(e.kind, json.loads(json.dumps(e.body))) for e in Ledger.file(done / "ledger.sqlite").entries()]
+    root[1]["config"]["study"]["name"], root[1]["config"][group][field] = name, value
+    return chained(done.parent / name, [root, *rest], "2026-01-01T00:00:00.000+00:00")
+
+
+def test_seeds_of_one_study_are_compared_as_repeats_with_intervals(done, tmp_path):
+    folders = [done, *(other(done, f"seed-{i}", "study", "seed", i) for i in (2, 3))]
     done = CliRunner().invoke(cli.cli, ["compare", *map(str, folders), "--to", str(tmp_path / "out")], catch_exceptions=False)
     found = told(tmp_path / "out")
-    assert done.exit_code == 0 and "3 runs of 1 studies" in done.output and found.studies == ("seed-1",) and not rows(found, "differs")
-    assert len(rows(found, "runs")) == 3 and {r[5] for r in rows(found, "scores")} == {3} and any(r[3] is not None for r in rows(found, "scores"))
-    assert found.instruments["seed-1"]["arms"]["local"]["gain"]["n"] == 3
+    assert done.exit_code == 0 and "3 runs of 1 studies" in done.output and found.studies == ("t",) and not rows(found, "differs")
+    assert len(rows(found, "runs")) == 3 and {r[5] for r in rows(found, "scores")} == {3} and all(r[3] is not None for r in rows(found, "scores"))
+    assert found.instruments["t"]["arms"]["local"]["gain"]["n"] == 3
     assert {run for one in found.evidence.values() for run, _, _ in one.spans} == {0, 1, 2}
     tags = Tags((tmp_path / "out" / "report.html").read_text())
     assert set(tags.links) <= set(tags.ids)
 
 
-def test_different_studies_stand_side_by_side_and_what_differs_is_named(tmp_path, go):  # noqa: F811
-    one, two = play(tmp_path, go), play(tmp_path, go, "other", "task.planned_cpu_us=2000000", "study.arms=[tpe]")
-    found = make.compare([one, two], tmp_path / "out")
+def test_different_studies_stand_side_by_side_and_what_differs_is_named(done, tmp_path):
+    found = make.compare([done, other(done, "other", "task", "planned_cpu_us", 900_000)], tmp_path / "out")
     assert found.studies == ("t", "other") and found.title == "2 studies side by side"
     differs = {r[0]: r[1:] for r in rows(found, "differs")}
-    assert differs["study.arms"] == ('["local","random"]', '["tpe"]') and "task.planned_cpu_us" in differs and "study.name" not in differs
-    assert {r[0] for r in rows(found, "funnel", "t")} == {"local", "random"} and {r[0] for r in rows(found, "funnel", "other")} == {"tpe"}
+    assert differs == {"task.planned_cpu_us": ("2500000", "900000")}
+    assert rows(found, "funnel", "t") == rows(found, "funnel", "other") and not rows(found, "funnel")
     source = (tmp_path / "out" / "report.html").read_text()
     assert "Funnel: other" in source and set(Tags(source).links) <= set(Tags(source).ids)
 

@@ -1,0 +1,345 @@
+"""What a run recorded, as the records that evals/ measures: gains, decisions, plans, rungs, skill.
+
+Several runs of one study that differ in seed are its repeats. Scores on gate stay closed until a study has ended, so that a running one has its
+funnel, its automation and its human cost alone. It refuses runs whose task or objective differ: their gains have no common unit.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from configs.build import plain
+from configs.errors import BadInput
+from configs.objective import METRICS, Objective
+from configs.records import Entry, Plan, Scores
+from configs.study import START, Config
+from evals.amplify import Skill
+from evals.arms import Gain
+from evals.closure import Actor, Effort, Event, Stage
+from evals.loss import Fate, Held, PlanFact
+from evals.metrics import primary
+from loop.archive import Facts, folded
+from loop.propose import CELLS, proposer, variant
+from loop.skill import place
+from loop.summary import oversight
+from sandbox.canonical import digest
+from sandbox.decision import policy
+from sandbox.ledger import Ledger
+
+BETWEEN = 1000
+"""Repeat numbers of one run; the next run's begin after them."""
+WRITERS: dict[str, Actor] = {"trusted": "fixed program", "record": "fixed program", "outside": "outside model", "people": "person",
+                             "script": "person"}  # fmt: skip
+DECIDERS: dict[tuple[str, str], Actor] = {
+    ("mandate", "unattended"): "unattended rule", ("mandate", "person"): "standing rule", ("mandate", "external"): "standing rule",
+    ("approval", "person"): "person", ("approval", "external"): "person",
+}  # fmt: skip
+"""(how, kind) of a decision -> who decided; whatever else is a simulated reviewer, in mandates too."""
+SET: tuple[Stage, ...] = ("set objective", "set budget")
+ACTS: dict[str, Stage] = {"promote": "promote", "deploy": "deploy", "amend": "amend"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Records:
+    """What the runs recorded."""
+
+    config: Config
+    "the study's configuration, of the first run"
+    gains: tuple[Gain, ...]
+    "verified gain on an unbounded scale, per campaign and generation"
+    events: dict[str, tuple[Event, ...]]
+    "arm -> decisions"
+    plans: dict[str, tuple[PlanFact, ...]]
+    "arm -> what became of its proposals, in the objective's unit"
+    held: dict[str, tuple[Held, ...]]
+    "arm -> gains per rung, in the objective's unit"
+    effort: Effort
+    "what people did, one value per run"
+    skills: tuple[Skill, ...]
+    "how well the last weights of arm self propose, and their twins (loop/skill.py); log-odds per proposal where the metric is a share"
+    tops: tuple[float, ...]
+    "arm self: the last champions' scores in the closing look, raw"
+    clock: tuple[tuple[float, float, float], ...]
+    "per run: wall seconds that the oldest request of people waited, that jobs computed, that it took"
+
+
+def records(folders: Sequence[Path]) -> Records:
+    """Return the records of runs of one study; raises BadInput where task or objective differ, VerificationFailed for a broken ledger."""
+    return records_of([(str(folder), Ledger.file(folder / "ledger.sqlite")) for folder in folders])
+
+
+def records_of(named: Sequence[tuple[str, Ledger]]) -> Records:
+    """Return the same of ledgers, each with the name that a refusal calls it by."""
+    read = [Run(number, ledger) for number, (_, ledger) in enumerate(named)]
+    for run, (name, _) in zip(read, named, strict=True):
+        if (run.config.task, run.config.objective) != (read[0].config.task, read[0].config.objective):
+            raise BadInput(f"{name} has another task or objective than {named[0][0]}; its gains have another unit, compare runs of one study")
+    return gather(read)
+
+
+def gather(read: Sequence["Run"]) -> Records:
+    """Return the records of ledgers that were read; task and objective are the same in all."""
+    first = read[0].config
+    arms = sorted({arm for run in read for arm, _ in run.campaigns})
+    each = [oversight(run.entries) for run in read]
+    return Records(
+        config=first,
+        gains=tuple(g for run in read for g in run.gains()),
+        events={arm: tuple(e for run in read for e in run.events(arm)) for arm in arms},
+        plans={arm: tuple(p for run in read for p in run.plans(arm)) for arm in arms},
+        held={arm: tuple(h for run in read for h in run.held(arm)) for arm in arms},
+        effort=Effort(decisions=tuple(o["human"] for o in each), minutes=tuple(o["human_minutes"] for o in each),
+                      queue_seconds=tuple(sum(max(0.0, d["decided"] - d["asked"]) for d in o["decisions"] if d["kind"] in ("person", "external"))
+                                          for o in each),
+                      mandates=sum(e.kind == "mandate" and e.body["mandate"]["kind"] == "person" for run in read for e in run.entries)),
+        skills=tuple(s for run in read if run.facts.closed for s in run.skills()),
+        tops=tuple(t for run in read if run.facts.closed for t in run.tops("self")),
+        clock=tuple(run.clock(told) for run, told in zip(read, each, strict=True)),
+    )  # fmt: skip
+
+
+class Run:
+    """One ledger, read once; its repeats are numbered from `number` x BETWEEN."""
+
+    def __init__(self, number: int, ledger: Ledger, facts: Facts | None = None) -> None:
+        self.base, self.ledger = number * BETWEEN, ledger
+        self.entries: list[Entry] = ledger.entries()
+        self.facts: Facts = facts or folded(self.entries)
+        self.config: Config = policy(self.entries).config
+        self.campaigns = [key for key in sorted(self.facts.champions) if key[0] != START]
+        objective = self.config.objective
+        share = METRICS[objective.metric].share
+        self.unbounded = replace(objective, scale="log_odds") if share else objective
+        self.spent = _spent(self.facts, self.entries)
+        self.scored, self.cpu_us = _by_plan(self.facts)
+        self.candidates: dict[tuple[str, int, int], list[str]] = {}
+        self.finals: dict[tuple[str, int, str], str] = {}
+        for name, plan in self.facts.plans.items():
+            if plan.purpose == "candidate":
+                self.candidates.setdefault((plan.arm, plan.repeat, plan.generation), []).append(name)
+            elif plan.purpose in ("final", "larger"):
+                self.finals[plan.arm, plan.repeat, plan.purpose] = name
+        self.decided = [e for e in self.entries if e.kind in ("decision", "verdict")]
+        self._plans: dict[str, list[PlanFact]] = {}
+
+    def gains(self) -> Iterator[Gain]:
+        """The corrected gains of accepted plans, added up; the last generation of a finished campaign stands with the closing look on fresh seeds.
+
+        Where nothing is carried on, an accept stands alone, from the baseline.
+        """
+        for arm, repeat in self.campaigns if self.facts.closed else ():
+            last, total, spent, kept = self.last(arm, repeat), 0.0, self.spent.get((arm, repeat, 0), 0), set(self.facts.champions[arm, repeat])
+            for generation in range(1, last + 1):
+                spent += self.spent.get((arm, repeat, generation), 0)
+                found = [self._gained(n) for n in self.candidates.get((arm, repeat, generation), ()) if n in kept]
+                total = total + math.fsum(found) if variant(arm).carry else (found or [total])[-1]
+                value = total if generation < last else self._closing(arm, repeat, self.unbounded)
+                yield Gain(arm=arm, repeat=self.base + repeat, generation=generation, planned_cpu_us=spent, value=value)
+
+    def last(self, arm: str, repeat: int) -> int:
+        """Return the last generation that a campaign began."""
+        most = self.config.study.generations
+        return max((g for a, r, g, _ in self.facts.at if (a, r) == (arm, repeat) and g <= most), default=0)
+
+    def _gained(self, name: str) -> float:
+        """Return a plan's gain on the unbounded scale, shrunk as its verdict's gain was by the winner's-curse correction."""
+        verdict, found = self.facts.verdicts[name], self._paired(name, self.unbounded)
+        kept = verdict.corrected / verdict.gain if verdict.corrected is not None and verdict.gain else 1.0
+        return kept * found
+
+    def _paired(self, name: str, objective: Objective) -> float:
+        """Return the mean paired gain of a plan's replicates on gate; NaN without any."""
+        found = self._sides(name)
+        both = [primary(objective, found["predict"][i]) - primary(objective, found["champion-predict"][i])
+                for i in found["predict"].keys() & found["champion-predict"].keys()]  # fmt: skip
+        return sum(both) / len(both) if both else math.nan
+
+    def _sides(self, name: str) -> dict[str, dict[int, Scores]]:
+        """Return a plan's scores on gate by role and number of the pair."""
+        sides: dict[str, dict[int, Scores]] = {"predict": {}, "champion-predict": {}}
+        screened = self.facts.plans[name].purpose == "candidate"
+        for role, index, scores in self.scored.get(name, ()):
+            if scores.split == "gate" and role in sides:
+                sides[role][index - (role == "predict" and screened)] = scores
+        return sides
+
+    def _closing(self, arm: str, repeat: int, objective: Objective, purpose: str = "final") -> float:
+        """Return champion against baseline in a closing look; 0 where the baseline is champion still."""
+        if len(set(self.facts.champions[arm, repeat])) == 1:
+            return 0.0
+        final = self.finals.get((arm, repeat, purpose))
+        return self._paired(final, objective) if final else math.nan
+
+    def _shifted(self, arm: str, repeat: int) -> float:
+        """Return champion against baseline in the closing look on the task's slices outside its distribution, mean exact match; NaN without any."""
+        objective, final = self.config.objective, self.finals.get((arm, repeat, "final"))
+        if len(set(self.facts.champions[arm, repeat])) == 1:
+            return 0.0
+        if not final or (objective.metric, objective.scale) != ("exact_match", "raw"):
+            return math.nan
+        mine, theirs = ([v for s in side.values() for v in s.slices.values()] for side in self._sides(final).values())
+        return math.fsum(mine) / len(mine) - math.fsum(theirs) / len(theirs) if mine and theirs else math.nan
+
+    def tops(self, arm: str) -> Iterator[float]:
+        """Yield the last champions' mean scores in the closing look, raw."""
+        raw = replace(self.config.objective, scale="raw")
+        for (a, _, purpose), name in self.finals.items():
+            found = [primary(raw, s) for s in self._sides(name)["predict"].values()] if (a, purpose) == (arm, "final") else []
+            if found:
+                yield sum(found) / len(found)
+
+    def skills(self) -> Iterator[Skill]:
+        """Yield Q of every cell that was measured, the mean paired gain of its proposals on gate; an unusable proposal gained 0."""
+        last, kinds = self.config.study.generations, {"self": (True, True, False), "refit": (False, True, False), "frozen": (False, False, False),
+                                                      "scrambled": (True, True, True)}  # fmt: skip
+        for (arm, repeat, generation), asked in self.facts.asks.items():
+            number = generation - place(self.config.study, 0)
+            if number < 0 or (asked, "propose", 0) not in self.facts.results:
+                continue
+            recipe, history, scrambled = kinds[list(CELLS)[number]]
+            names = [self.facts.at.get((arm, repeat, generation, i), "!") for i in range(self.config.study.skill_proposals)]
+            found = [0.0 if n.startswith("!") else self._paired(n, self.unbounded) for n in names]
+            yield Skill(repeat=self.base + repeat, recipe=last * recipe, history=last * history, scrambled=scrambled, value=sum(found) / len(found))
+
+    def clock(self, told: Mapping[str, Any]) -> tuple[float, float, float]:
+        """Return wall seconds that people's requests waited (the longest at a time), that jobs computed, and that the run took."""
+        total = math.fsum(e.body["wall_seconds"] for e in self.entries if e.kind == "session")
+        computed = sum(r.charged.wall_us for r, _ in self.facts.results.values()) / 1e6 / self.config.box.parallel
+        asked = sorted((d["asked"], d["decided"]) for d in told["decisions"] if d["kind"] in ("person", "external"))
+        waited, until = 0.0, -math.inf
+        for begin, end in asked:  # overlapping requests wait together
+            waited, until = waited + max(0.0, end - max(begin, until)), max(until, end)
+        return min(waited, total), min(computed, total), total
+
+    def held(self, arm: str) -> Iterator[Held]:
+        """Accepted plans on feedback and gate, the closing look, and what an opening of sealed showed."""
+        for _, repeat in [key for key in self.campaigns if key[0] == arm and self.facts.closed]:
+            number, accepted = self.base + repeat, [p for p in self.plans(arm) if p.repeat == self.base + repeat and p.fate == "accepted"]
+            yield Held(repeat=number, rung="feedback", value=math.fsum(_known(p.feedback) for p in accepted))
+            yield Held(repeat=number, rung="gate", value=math.fsum(_known(p.gate) for p in accepted))
+            yield Held(repeat=number, rung="closing", value=self._closing(arm, repeat, self.config.objective))
+            yield Held(repeat=number, rung="shifted", value=self._shifted(arm, repeat))
+            if self.config.study.larger_replicates:
+                yield Held(repeat=number, rung="large", value=self._closing(arm, repeat, self.config.objective, "larger"))
+            opened = [body["gain"] for name, body in self.facts.openings.items()
+                      if (self.facts.plans[name].arm, self.facts.plans[name].repeat) == (arm, repeat)]  # fmt: skip
+            if opened:
+                yield Held(repeat=number, rung="sealed", value=_known(opened[0]))
+
+    def plans(self, arm: str) -> list[PlanFact]:
+        """Every proposal of an arm, invalid ones included."""
+        if arm not in self._plans:
+            self._plans[arm] = list(self._told(arm))
+        return self._plans[arm]
+
+    def _told(self, arm: str) -> Iterator[PlanFact]:
+        seen, (most, parallel) = set[str](), (self.config.study.generations, self.config.study.rounds(arm)[1])
+        for (a, repeat, generation, index), name in self.facts.at.items():
+            if a != arm or generation > most or (not name.startswith("!") and self.facts.plans[name].purpose != "candidate"):
+                continue
+            place: dict[str, Any] = {"repeat": self.base + repeat, "generation": generation, "author": _writer(arm), "parallel": parallel}
+            around = self.spent.get((arm, repeat, -generation), 0) // parallel
+            if name.startswith("!"):
+                yield PlanFact(plan=f"{arm}:{repeat}:{generation}:{index}", fate="invalid", around_cpu_us=around, **place)
+                continue
+            plan = self.facts.plans[name]
+            what = f"{repeat}:{plan.bundle}:{digest(plain(plan.recipe))}"
+            yield self._fact(name, plan, {**place, "around_cpu_us": around, "duplicate": what in seen})
+            seen.add(what)
+
+    def _fact(self, name: str, plan: Plan, more: Mapping[str, Any]) -> PlanFact:
+        verdict = self.facts.verdicts.get(name) if self.facts.closed else None
+        objective = self.config.objective
+        mine, before = (self.facts.scores.get((n, "predict", 0)) for n in (name, plan.parent))
+        shown = primary(objective, mine) - primary(objective, before) if mine and before and self.facts.closed else None
+        return PlanFact(plan=name, fate=self._fate(name, plan), cpu_us=self.cpu_us.get(name, 0), promised=plan.predicted_gain, feedback=shown,
+                        gate=verdict.gain if verdict else None, corrected=verdict.corrected if verdict else None,
+                        replicates=verdict.replicates if verdict else 0, **more)  # fmt: skip
+
+    def _fate(self, name: str, plan: Plan) -> Fate:
+        verdict = self.facts.verdicts.get(name)
+        if (name, plan.change_class) in self.facts.denied or (verdict and verdict.answer == "accept" and (name, "promote") in self.facts.denied):
+            return "refused"
+        if verdict is None:
+            return "crashed" if self.facts.failures.get(name) else "superseded"
+        if verdict.answer == "accept":
+            return "accepted"
+        if any(c.name == "planned compute" and not c.passed for c in verdict.criteria):
+            return "over budget"
+        return "inconclusive" if verdict.answer == "inconclusive" else "crashed" if self.facts.failures.get(name) else "no effect"
+
+    def events(self, arm: str) -> Iterator[Event]:
+        """Decisions on an arm's plans, with the worst case of CPU that each released; what people set for the whole study with its root limit."""
+        total = self.config.budget.amount().cpu_us
+        yield from (Event(stage=stage, actor="person", cpu_us=total, repeat=self.base) for stage in SET)
+        writer = _writer(arm)
+        for entry in self.decided:
+            body = entry.body
+            plan = self.facts.plans.get(str(body.get("plan")))
+            if entry.kind == "decision" and body["class"] == "amend" and body["allow"]:
+                yield Event(stage="amend", actor=_decider(body), cpu_us=total, repeat=self.base)
+            if plan is None or plan.arm != arm or plan.purpose not in ("candidate", "propose") or plan.generation > self.config.study.generations:
+                continue
+            released: dict[str, int] = {"cpu_us": plan.requested.cpu_us, "repeat": self.base + plan.repeat}
+            if entry.kind == "verdict":
+                yield Event(stage="accept", actor="fixed program", **released)
+            elif body["allow"]:
+                yield Event(stage=ACTS.get(body["class"], "approve"), actor=_decider(body), **released)
+                if body["class"] == plan.change_class and plan.purpose == "candidate":
+                    yield Event(stage="propose", actor=writer, **released)
+                    yield Event(stage="train", actor="fixed program", **released)
+                    yield Event(stage="evaluate", actor="fixed program", **released)
+
+
+def _by_plan(facts: Facts) -> tuple[dict[str, list[tuple[str, int, Scores]]], dict[str, int]]:
+    """Return each plan's scores as (role, index, scores), and what its jobs were charged, in CPU-microseconds."""
+    scored, cpu = dict[str, list[tuple[str, int, Scores]]](), dict[str, int]()
+    for (name, role, index), scores in facts.scores.items():
+        if scores:
+            scored.setdefault(name, []).append((role, index, scores))
+    for (name, _, _), (result, _) in facts.results.items():
+        cpu[name] = cpu.get(name, 0) + result.charged.cpu_us
+    return scored, cpu
+
+
+def _known(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _writer(arm: str) -> Actor:
+    found = proposer(arm)
+    return WRITERS.get(found.where) or ("fixed program" if found.program else "lineage")
+
+
+def _decider(body: Mapping[str, Any]) -> Actor:
+    return DECIDERS.get((body["how"], body["kind"]), "simulated reviewer")
+
+
+def _spent(facts: Facts, entries: Sequence[Entry]) -> dict[tuple[str, int, int], int]:
+    """Return the CPU of each (arm, repeat, generation), and of its proposing alone under the negative generation.
+
+    Trainings count as planned; predicting and proposing have no plan of their own and count as charged.
+    """
+    found: dict[tuple[str, int, int], int] = {}
+
+    def add(arm: str, repeat: int, generation: int, cpu_us: int) -> None:
+        found[arm, repeat, generation] = found.get((arm, repeat, generation), 0) + cpu_us
+
+    for (name, role, _), (result, _) in facts.results.items():
+        plan = facts.plans[name]
+        if plan.purpose not in ("baseline", "candidate", "propose"):
+            continue
+        asked = plan.purpose == "propose"
+        cpu = plan.planned_cpu_us if role.endswith("train") and not asked else result.charged.cpu_us
+        add(plan.arm, plan.repeat, plan.generation, cpu)
+        if asked:
+            add(plan.arm, plan.repeat, -plan.generation, cpu)
+    places = {f"propose:{place}": place for place in facts.at}
+    for entry in entries:
+        if entry.kind == "settle" and entry.body["key"] in places:
+            arm, repeat, generation, _ = places[entry.body["key"]]
+            for sign in (1, -1):
+                add(arm, repeat, sign * generation, entry.body["spent"]["cpu_us"])
+    return found
