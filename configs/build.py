@@ -22,7 +22,7 @@ T = TypeVar("T")
 def parse(kind: type[T], value: object, where: str = "") -> T:
     """Return `value` (a mapping) as the dataclass `kind`; raise BadInput naming the field that is wrong."""
     try:
-        return _reader(kind)(value)  # type: ignore[no-any-return]
+        return _reader(kind)(value)  # type: ignore[no-any-return, arg-type]
     except Exception:  # whatever it is, the careful way below says what is wrong, and where
         return _careful(kind, value, where)
 
@@ -46,9 +46,9 @@ def _careful(kind: type[T], value: object, where: str) -> T:
 def plain(value: Any) -> Any:
     """Return a dataclass tree as dicts, lists and scalars, ready for canonical JSON."""
     kind = type(value)
-    if kind in _SCALARS:
+    if kind in _AS_IS:
         return value
-    if names := _names(kind):
+    if names := _names(kind):  # type: ignore[arg-type]
         return {name: plain(getattr(value, name)) for name in names}
     if isinstance(value, Mapping):
         return {str(k): plain(v) for k, v in value.items()}
@@ -57,7 +57,7 @@ def plain(value: Any) -> Any:
     return value
 
 
-_SCALARS = frozenset({str, int, float, bool, type(None)})
+_AS_IS = frozenset({str, int, float, bool, type(None)})
 
 
 @cache
@@ -113,13 +113,14 @@ def _reader(hint: Any) -> Callable[[Any], Any]:
     """Return the quick way to read a value of this type: it takes what `_convert` takes, or less, and fails without saying why."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if dataclasses.is_dataclass(hint):
+        make: Callable[..., Any] = hint  # type: ignore[assignment]
         fields = {name: (_reader(kind), required) for name, (kind, required) in _fields(hint).items()}  # type: ignore[arg-type]
         needed = {name for name, (_, required) in fields.items() if required}
 
         def record(value: Any) -> Any:
             if type(value) is not dict or not needed <= value.keys():
                 raise ValueError
-            return hint(**{name: fields[name][0](v) for name, v in value.items()})
+            return make(**{name: fields[name][0](v) for name, v in value.items()})
 
         return record
     if origin in (typing.Union, types.UnionType) and type(None) in args and len(args) == 2:

@@ -1,7 +1,7 @@
 """Lineage and population, derived from the ledger by folding its entries. Holds no fact of its own."""
 
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,6 +39,8 @@ class Facts:
     "nonces of grants that were consumed"
     results: dict[Slot, tuple[JobResult, int]] = field(default_factory=dict)
     "(plan, role, index) -> latest result and its ledger sequence"
+    trainings: dict[Campaign, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
+    "(arm, repeat) -> trainings and propose jobs of each generation"
     answers: dict[tuple[str, int], Answer] = field(default_factory=dict)
     "(propose plan, index) -> latest answer of an outside model"
     scores: dict[Slot, Scores | None] = field(default_factory=dict)
@@ -71,6 +73,12 @@ class Facts:
     "campaigns that reached their end"
     closed: bool = False
     "whether the study ended"
+    lean: bool = False
+    "whether grants, results and confirming scores of finished generations are forgotten: a loop that goes on asks for none of them"
+    crowned: set[str] = field(default_factory=set)
+    "plans that were champion"
+    whole: dict[Campaign, list[str]] = field(default_factory=lambda: defaultdict(list))
+    "lean: (arm, repeat) -> candidates and propose plans of which nothing is forgotten"
 
     def fold(self, entry: Entry) -> None:
         """Add one entry."""
@@ -79,6 +87,10 @@ class Facts:
             plan = body_plan(body)
             self.plans[body["digest"]], self.recorded[body["digest"]] = plan, entry.sequence
             self.proposed[plan.arm, plan.repeat].append(body["digest"])
+            if self.lean and plan.purpose in ("candidate", "propose"):
+                if plan.purpose == "candidate":  # the measures after the last generation look back, and propose plans begin no generation
+                    self._forget(plan)
+                self.whole[plan.arm, plan.repeat].append(body["digest"])
             if plan.purpose == "propose":
                 self.asks[plan.arm, plan.repeat, plan.generation] = body["digest"]
             else:
@@ -100,6 +112,7 @@ class Facts:
         elif kind == "answer":
             self.answers[body["plan"], body["index"]] = parse(Answer, body["answer"])
         elif kind == "job":
+            self._count(body)
             self.results[body["plan"], body["role"], body["index"]] = (parse(JobResult, body["result"]), entry.sequence)
         elif kind == "score":
             found = parse(Scores, body["scores"]) if body["scores"] else None
@@ -116,6 +129,7 @@ class Facts:
                 self.denied.add((body["plan"], body["class"]))
         elif kind == "champion":
             self.champions[body["arm"], body["repeat"]].append(body["plan"])
+            self.crowned.add(body["plan"])
         elif kind == "recall":
             for names in self.champions.values():
                 names[:] = [name for name in names if name not in body["plans"]]
@@ -133,6 +147,29 @@ class Facts:
             self.ended.add((body["arm"], body["repeat"]))
         elif kind == "end":
             self.closed = True
+
+    def _count(self, body: dict[str, Any]) -> None:
+        plan = self.plans[body["plan"]]
+        counts = body["role"] in ("train", "champion-train", "propose") and plan.purpose in ("baseline", "candidate", "propose")
+        if counts and (body["plan"], body["role"], body["index"]) not in self.results:
+            self.trainings[plan.arm, plan.repeat][plan.generation] += 1
+
+    def _forget(self, plan: Plan) -> None:
+        """Forget what only the generations before a plan's needed; screening scores, failures and the weights of champions stay."""
+        mine = self.whole[plan.arm, plan.repeat]
+        for name in [name for name in mine if self.plans[name].generation < plan.generation]:
+            mine.remove(name)
+            for job in self.plans[name].jobs:
+                for index in range(job.count):
+                    slot = (name, job.role, index)
+                    if grant := self.grants.pop(slot, None):
+                        self.started.discard(grant.nonce)
+                    first = (job.role, index) == ("train", 0)
+                    if not (first and (name in self.crowned or (slot in self.results and self.results[slot][0].status != "ok"))):
+                        self.results.pop(slot, None)
+                    if (job.role, index) != ("predict", 0):
+                        self.scores.pop(slot, None)
+                    self.data.pop((name, index), None)
 
     def _reopen(self) -> None:
         """After an amendment every campaign does its unfinished generation anew: old plans were for another study root."""
@@ -163,8 +200,8 @@ def folded(entries: Iterable[Entry]) -> Facts:
 class Archive:
     """Facts that follow a ledger; safe to read from several threads."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger, self._facts, self._seen, self._lock = ledger, Facts(), 0, threading.Lock()
+    def __init__(self, ledger: Ledger, lean: bool = False) -> None:
+        self._ledger, self._facts, self._seen, self._lock = ledger, Facts(lean=lean), 0, threading.Lock()
 
     def facts(self) -> Facts:
         """Return the facts, brought up to the ledger's head."""

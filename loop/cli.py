@@ -106,7 +106,7 @@ def show(plan: str, folder: Path, as_json: bool) -> None:
 @AS_JSON
 def verify(folder: Path, heads: Path | None, read_only: bool, as_json: bool) -> None:
     """Recompute a run, or an export of runs, from its bytes; a failure is an incident of the run, where its record still holds."""
-    if (folder / "manifest.json").is_file() and not (folder / "ledger.sqlite").exists():
+    if not (folder / "ledger.sqlite").exists() and ((folder / "manifest.json").exists() or any(folder.glob("entries-*.jsonl"))):
         from loop.export_verify import verify_export
 
         terminal.table([[k, v] for k, v in verify_export(folder, heads).items()], ["checked", "count"], as_json)

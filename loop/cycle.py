@@ -54,11 +54,18 @@ class Campaign:
             self.start()
             return
         self.baseline()
-        for number in range(1, self.shape()[0] + 1):
+        for number in range(self.reached(), self.shape()[0] + 1):
             if (self.arm, self.repeat) in self.running.archive.facts().spent or not self.affords(number):
                 break
             self.generation(number)
         self.final()
+
+    def reached(self) -> int:
+        """Return the generation to go on with: the last that has a proposal; those before it are over."""
+        facts = self.running.archive.facts()
+        proposed = [place[2] for place, name in list(facts.at.items()) if place[:2] == (self.arm, self.repeat)
+                    and (name.startswith("!") or facts.plans[name].purpose == "candidate")]  # fmt: skip
+        return max([1, *proposed])
 
     def generation(self, number: int) -> None:
         """Take the loop round once."""
@@ -238,9 +245,7 @@ class Campaign:
         study, facts = self.running.config.study, self.running.archive.facts()
         if not study.plan_trainings:
             return True
-        spent = sum(role in ("train", "champion-train", "propose") for (name, role, _) in facts.results
-                    if (p := facts.plans[name]).generation < generation and (p.arm, p.repeat) == (self.arm, self.repeat)
-                    and p.purpose in ("baseline", "candidate", "propose"))  # fmt: skip
+        spent = sum(count for at, count in facts.trainings[self.arm, self.repeat].items() if at < generation)
         return spent + study.worst(self.arm) <= study.allowance(self.arm)
 
     def parent(self) -> str:
@@ -249,8 +254,7 @@ class Campaign:
 
     def admit(self, name: str) -> None:
         """Pass the plan's gate once."""
-        plan = self.plan(name)
-        if (name, plan.jobs[0].role, 0) not in self.running.archive.facts().grants:
+        if name not in self.running.archive.facts().granted:
             self.running.gate.grant(name)
 
     def record(self, where: tuple[int, int], purpose: str, parent: str, parent_recipe: Recipe, risk: ChangeClass,

@@ -8,6 +8,7 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from sandbox.canonical import canonical, digest
 from sandbox.ledger import check_checkpoints
 
 FIELDS = ["files", "format", "made_by", "signatures", "studies"]
+HEX = re.compile("[0-9a-f]{64}")
 NEAR = 1e-6
 """Relative difference that a figure of the instruments may have where it is computed again: another machine's arithmetic differs in the last bits."""
 
@@ -49,23 +51,35 @@ def verify_export(folder: Path, kept: Path | None = None) -> dict[str, Any]:
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
     """Return the manifest, each file held against it."""
-    data = (folder / "manifest.json").read_bytes()
     try:
+        data = (folder / "manifest.json").read_bytes()
         told = json.loads(data)
-        whole = canonical(told) == data and set(told["signatures"]) <= set(told["studies"]) and sorted(told) == FIELDS
+        roots, files, signatures = list(told["studies"]), dict(told["files"]), dict(told["signatures"])
+        whole = canonical(told) == data and sorted(told) == FIELDS and bool(roots and files) and set(signatures) <= set(roots)
+        whole = whole and len(set(roots)) == len(roots) and all(HEX.fullmatch(root) for root in roots)
+    except FileNotFoundError:
+        raise VerificationFailed("manifest.json is missing; the export was not finished, or was cut") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         whole = False
     if not whole:
         raise VerificationFailed("manifest.json is not as it was written")
     if told["format"] != FORMAT:
         raise BadInput(f"manifest.json has format {told['format']!r}, made by {told['made_by']!r}; this version reads format {FORMAT}")
+    _files(folder, told)
+    return dict(told)
+
+
+def _files(folder: Path, told: Mapping[str, Any]) -> None:
+    """Hold the files that are there against the manifest, and the manifest against those that an export has."""
     found = {str(p.relative_to(folder)) for p in folder.rglob("*") if not p.is_dir() or p.is_symlink()} - {"manifest.json"}
     for name in sorted(found ^ set(told["files"])):
         raise VerificationFailed(f"{name} is {'not in manifest.json' if name in found else 'missing'}")
+    tables = {f"{name}.{end}" for name in TABLES for end in ("csv", "parquet") if end == "csv" or any(f.endswith(".parquet") for f in found)}
+    for name in sorted(found ^ {"README.md", *tables, *(named(what, root) for what in ("entries", "heads") for root in told["studies"])}):
+        raise VerificationFailed(f"{name} is {'no file of an export' if name in found else 'missing'}")
     for name, expected in told["files"].items():
         if (folder / name).is_symlink() or digest((folder / name).read_bytes()) != expected:
             raise VerificationFailed(f"{name} is not the file that manifest.json names: its bytes have another digest")
-    return dict(told)
 
 
 def _manifest_signed(carried: Carried, signature: Any, data: bytes) -> None:
@@ -80,8 +94,6 @@ def _run(folder: Path, root: str) -> Carried:
     name = named("entries", root)
     try:
         carried = read((folder / name).read_bytes())
-    except OSError:
-        raise VerificationFailed(f"{name} is missing") from None
     except VerificationFailed as error:
         raise VerificationFailed(f"{name}: {error}") from None
     if not carried.entries or carried.entries[0].hash != root or carried.entries[0].kind != "study":

@@ -115,7 +115,7 @@ def execute(config: Config) -> dict[str, Any]:
     """Run a study; return its summary. Raises what stops it; everything recorded stays."""
     if config.proposer.llm and any(proposer(arm).where == "outside" for arm in config.arms()):
         key(config.proposer.llm)  # before anything is written: a key that is missing, or that stands where its variable's name should
-    running = open_study(config)
+    running = open_study(config, lean=True)
     if (running.folder / "STOP").exists() or running.gate.refresh().halt == "stop":
         running.sandbox.box.close()
         raise Stopped(f"the study is stopped; `heirloop resume {running.folder}` lets it go on")

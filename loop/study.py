@@ -26,7 +26,7 @@ from loop.plan import ROOT, source
 from sandbox import budget, control, incident, keys
 from sandbox.box.base import Box
 from sandbox.box.docker import owner
-from sandbox.canonical import digest
+from sandbox.canonical import canonical, digest
 from sandbox.decision import HOUR, decided, policy
 from sandbox.gate import Gate, Halted
 from sandbox.ledger import Ledger, checkpoint
@@ -87,8 +87,8 @@ class Running:
         checkpoint(self.ledger, signer(self.secret), places(self.folder, self.root))
 
 
-def open_study(config: Config, box: Box | None = None) -> Running:
-    """Open or resume the study of a configuration; raises BadInput, VerificationFailed, NoBox."""
+def open_study(config: Config, box: Box | None = None, lean: bool = False) -> Running:
+    """Open or resume the study of a configuration, its facts `lean` (loop/archive.py); raises BadInput, VerificationFailed, NoBox."""
     folder = Path(config.runs) / config.study.name
     path = folder / "ledger.sqlite"
     fresh = not path.exists()
@@ -123,7 +123,7 @@ def open_study(config: Config, box: Box | None = None) -> Running:
     for envelope in sorted((keys.home() / "mandates").glob(f"{config.study.name}-*.json")):
         gate.admit(envelope.read_bytes(), "mandate")
     sandbox = Sandbox(ledger=ledger, store=store, box=box, gate=gate)
-    return Running(config=config, folder=folder, root=root, secret=secret, sandbox=sandbox, archive=Archive(ledger),
+    return Running(config=config, folder=folder, root=root, secret=secret, sandbox=sandbox, archive=Archive(ledger, lean),
                    splits=splits, slices=parts, asked=asked, nearest=Nearest(ledger, store, secret),
                    wires=control.Wires(gate))  # fmt: skip
 
@@ -139,6 +139,7 @@ def make_box(config: Config) -> Box:
         remedy = {
             "A": "install gVisor, name it in the engine's daemon.json and set box=docker box.runtime=runsc",
             "B": "run as root, or have a control group delegated (`systemd-run --user --scope -p Delegate=yes`)",
+            "C": "name a task that is trained, which a simulated one is not",
         }[config.box.tier]
         raise NoBox(f"the study demands tier {config.box.tier} and the {box.kind} box here is tier {box.tier}; {remedy}")
     return box
@@ -204,7 +205,8 @@ def _machine() -> str:
 
 
 def _begin(ledger: Ledger, config: Config, box: Box) -> None:
-    secret = keys.new_secret()
+    simulated = planted.simulated(config)
+    secret = keys.plain_secret(canonical({"study": config.study, "task": config.task})) if simulated else keys.new_secret()
     body: dict[str, Any] = {
         "config": plain(config),
         "decided": decided(config),
@@ -217,10 +219,12 @@ def _begin(ledger: Ledger, config: Config, box: Box) -> None:
         "proved": proved(box),
         "image": getattr(box, "image", ""),
         "python": platform.python_version(),
-        "machine": {"cpus": os.cpu_count(), "arch": platform.machine()},
+        "machine": {} if simulated else {"cpus": os.cpu_count(), "arch": platform.machine()},
     }
     with ledger.transaction() as txn:
-        txn.append("study", body)
+        root = txn.append("study", body, timeless=simulated)
+        if simulated:  # the same study that ran here before and is gone had the same root
+            places(Path(config.runs) / config.study.name, root.hash)[1].unlink(missing_ok=True)
         budget.open_study(txn, config.budget, config.payers())
 
 

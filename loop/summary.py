@@ -27,7 +27,7 @@ def summary(ledger: Ledger, facts: Facts) -> dict[str, Any]:
     config = policy(entries).config
     objective, best = config.objective, champion(facts, config.objective)
     base = next((n for n, p in facts.plans.items() if p.purpose == "baseline"), "")
-    granted, firsts = {issued for issued, _, _ in facts.grants}, {n: p for n, p in facts.plans.items() if p.purpose == "baseline"}
+    granted, firsts = facts.granted, {n: p for n, p in facts.plans.items() if p.purpose == "baseline"}
     generations: dict[tuple[str, int, int], list[dict[str, Any]]] = {}
     for name, plan in facts.plans.items():
         generations.setdefault((plan.arm, plan.repeat, plan.generation), []).append(row(facts, name, plan, config, granted, firsts))

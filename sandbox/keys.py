@@ -193,6 +193,15 @@ def new_secret() -> bytes:
     return secret
 
 
+def plain_secret(data: bytes) -> bytes:
+    """Return a secret that anybody can work out, kept like any other: for simulated studies, which hold nothing back and repeat themselves."""
+    secret, folder = bytes.fromhex(digest(b"heirloop simulated study:" + data)), home() / "secrets"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not (folder / digest(secret)).is_file():
+        _write_secret(folder / digest(secret), secret)
+    return secret
+
+
 def load_secret(name: str) -> bytes:
     """Return the study secret whose hash is `name`."""
     path = home() / "secrets" / name

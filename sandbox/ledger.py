@@ -24,6 +24,8 @@ from configs.errors import Stopped, VerificationFailed
 from configs.records import Entry
 from sandbox.canonical import canonical, digest
 
+EPOCH = "1970-01-01T00:00:00.000+00:00"
+"""Time of an entry that hangs on no clock."""
 GENESIS = "0" * 64
 FULL = "the disk that holds the run is full or failing; free some space, and the same command goes on where it was"
 META = sa.MetaData()
@@ -36,7 +38,7 @@ ENTRIES = sa.Table(
 )
 READ = sa.text("SELECT sequence, hash, bytes FROM entries WHERE sequence BETWEEN :first AND :last ORDER BY sequence")
 ADD = sa.text("INSERT INTO entries (sequence, hash, bytes) VALUES (:sequence, :hash, :bytes)")
-KEPT = 4096
+KEPT = 1024
 """Entries that a ledger keeps in memory while a study runs on; older ones are read again, and checked again, where somebody asks."""
 
 
@@ -62,9 +64,9 @@ class Transaction:
         """Return the wall clock, never before the last entry: a clock that is set back changes no order and reopens nothing."""
         return max(datetime.now(UTC), self._time)
 
-    def append(self, kind: str, body: dict[str, Any]) -> Entry:
-        """Append one entry; `body` must be canonical JSON material."""
-        fields = {
+    def append(self, kind: str, body: dict[str, Any], timeless: bool = False) -> Entry:
+        """Append one entry; `body` must be canonical JSON material. A `timeless` one hangs on no clock: the root of a simulated study."""
+        fields: dict[str, Any] = {
             "sequence": self._sequence + 1,
             "previous": self._head,
             "kind": kind,
@@ -72,6 +74,7 @@ class Transaction:
             "monotonic_us": time.monotonic_ns() // 1000,
             "body": body,
         }
+        fields |= {"time": EPOCH, "monotonic_us": 0} if timeless else {}
         data = canonical(fields)
         self._sequence, self._head = self._sequence + 1, digest(data)
         self._rows.append({"sequence": self._sequence, "hash": self._head, "bytes": data})

@@ -13,6 +13,7 @@ from loop.report.happened import happened
 from loop.report.shape import Line, Report, Section, Table, table
 from loop.report.study import Told, differs
 from loop.shown import differing, own_files
+from sandbox.box.planted import SIMULATED
 from sandbox.store import Store
 
 RESOURCES: dict[str, tuple[str, float]] = {
@@ -96,6 +97,9 @@ def _allowed(told: Told, index: Index, name: str) -> tuple[list[Line], list[Tabl
              Line(text=f"Tier {s['tier']} ({s['box']} box, {proof}).", ledger=root, warn=not s["proved"]),
              Line(text=f"Reviewer: {config.reviewer.policy}. Canaries: {config.gates.canaries:.0%} of the requests. Tripwires: "
                        f"{', '.join(f'{k} {v}' for k, v in wires.items()) or 'none'}.", ledger=root)]  # fmt: skip
+    if any(one["box"] == SIMULATED for one in told.summaries):
+        lines.append(Line(text="This study is simulated: trainer and proposers follow the law of a planted world, and nothing was trained.",
+                          ledger=root, warn=True))  # fmt: skip
     if any("unattended" in one["decided_by"] for one in told.summaries):
         lines.append(Line(text="Decisions rest on an unattended mandate: no person decided on a plan.", ledger=index.of("mandate"), warn=True))
     rules = [(each, rule, _quorum(config, each) if rule == "approve" else "") for each, rule in plain(config.autonomy.rules).items()]

@@ -1,6 +1,6 @@
 """`make bench`, the gates: an inbox with a thousand waiting plans, a drill of eight jobs, the report of a long ledger. No figure is a test.
 
-`gates.py report [ENTRIES]` measures the report alone.
+`gates.py report [ENTRIES]` measures the report alone; `gates.py scale [GENERATIONS...]` what a generation costs in short and in long runs.
 """
 
 import os
@@ -116,6 +116,44 @@ def long(folder: Path, least: int) -> None:
     longer(folder / "runs" / "t", folder / "long", least)
 
 
+LEAST = ["study=planted", "study.name=t", "task.world='null'", "task.held_out=20", "study.arms=[planted]", "study.repeats=1", "study.proposals=1",
+         "study.confirm_replicates=1", "study.final_replicates=0", "objective.acceptance=greedy", "objective.first_look=1"]  # fmt: skip
+"""The least generation that trains: a screening, and one pair of a confirmation; three trainings and three predictions, simulated."""
+CAPS = [f"{name}=1000000" for name in ("budget.jobs", "gates.unattended.jobs", "gates.unattended.per_hour", "gates.unattended.drift")]
+CAPS += [f"{name}=100000000" for name in ("budget.cpu_seconds", "budget.wall_seconds", "gates.unattended.cpu_seconds", "budget.output_mib",
+                                          "budget.looks.feedback", "budget.looks.gate")]  # fmt: skip
+
+
+def scale(folder: Path, sizes: list[int]) -> None:
+    """Run planted campaigns of several lengths, each in a process of its own: per generation CPU and wall milliseconds, entries, memory."""
+    first: list[float] = []
+    for size in sizes:
+        command = [sys.executable, __file__, "campaign", str(folder / str(size)), str(size)]
+        done = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, "HEIRLOOP_HOME": f"{folder}/{size}/home"})
+        cpu, wall, entries, most = map(float, done.stdout.split()[-4:])
+        each = cpu / size * 1e3
+        first = first or [each, most]
+        print(f"{size} generations: {cpu:.0f} CPU-s, {wall:.0f} s (target 60 s for 10,000), {entries / size:.1f} entries a generation (target 10); "
+              f"{each:.1f} CPU-ms a generation, {each / first[0]:.2f}x the first row's, {each / (entries / size):.2f} an entry; "
+              f"{most:.0f} MiB at most, {most / first[1]:.2f}x the first row's", flush=True)  # fmt: skip
+
+
+def campaign(folder: Path, generations: int) -> None:
+    """Run one planted campaign to its end and print CPU-seconds, seconds, entries and the largest resident MiB."""
+    from test_planted import loop_alone
+
+    from loop import main
+    from sandbox.ledger import Ledger
+
+    cfg = main.composed([*LEAST, *CAPS, f"study.generations={generations}", f"runs={folder}/runs"])
+    cpu, wall = time.process_time(), time.perf_counter()
+    done = loop_alone(cfg)
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    last = Ledger.file(done / "ledger.sqlite").head()
+    print(cpu, wall, last.sequence if last else 0, most)
+
+
 def spent(command: list[str]) -> tuple[float, float, float]:
     """Run a command; return wall seconds, CPU-seconds and its largest resident MiB."""
     started, process = time.perf_counter(), subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=ROOT)
@@ -125,12 +163,16 @@ def spent(command: list[str]) -> tuple[float, float, float]:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["campaign"]:
+        sys.exit(campaign(Path(sys.argv[2]), int(sys.argv[3])))
     if sys.argv[1:2] == ["long"]:
         sys.exit(long(Path(sys.argv[2]), int(sys.argv[3])))
     with tempfile.TemporaryDirectory() as name:
         os.environ["HEIRLOOP_HOME"] = f"{name}/home"
         if sys.argv[1:2] == ["report"]:
             report(Path(name), *map(int, sys.argv[2:3]))
+        elif sys.argv[1:2] == ["scale"]:
+            scale(Path(name), [int(size) for size in sys.argv[2:]] or [1000, 3000, 10_000])
         else:
             inbox(Path(name) / "inbox")
             drill(Path(name) / "drill")

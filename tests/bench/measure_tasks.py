@@ -3,6 +3,8 @@
     .venv/bin/python tests/bench/measure_tasks.py data              items for the trainings (needs scikit-learn)
     .box/bin/python  tests/bench/measure_tasks.py constants TASK    CPU time per step over sizes, and the fit
     .box/bin/python  tests/bench/measure_tasks.py random TASK 200   random recipes; baseline and reference over seeds
+    .box/bin/python  tests/bench/measure_tasks.py again TASK 6      trains recorded rows once more; where all repeat, rows keep counting after
+                                                                    a change of code that computes the same
     .venv/bin/python tests/bench/measure_tasks.py figure            docs/figures/tasks.svg and a table
 
 Resumable: every training is a line of docs/figures/tasks-TASK.jsonl, every timing one of cost-TASK.jsonl. CPU time is the training process's.
@@ -188,6 +190,23 @@ def measure(name: str, count: str = "200") -> None:
             file.write(json.dumps(row | {"stamp": current, "recipe": plain(recipe)}) + "\n")
 
 
+def again(name: str, count: str = "6") -> None:
+    """Train recorded rows once more, spread over all; stamp every row with today's code if steps and scores repeat exactly, else say which differ."""
+    path, cost = FIGURES / f"tasks-{name}.jsonl", pinned(name)
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    reference = plain(parse(Recipe, json.loads(reference_file(name).read_text())))
+    newest = {r["stamp"] for r in rows if r["kind"] == "reference" and {**plain(Recipe()), **r["recipe"]} == reference}
+    kept = [r for r in rows if r["stamp"] in newest]
+    for row in (kept[i] for i in np.linspace(0, len(kept) - 1, int(count)).astype(int)):
+        recipe = parse(Recipe, row["recipe"])
+        steps = costs.steps(recipe, layout(TASKS[name][0], recipe), cost, TASKS[name][1])
+        found = train_and_score(name, recipe, row["number"], steps)["exact_match"]
+        if (steps, found) != (row["steps"], row["exact_match"]):
+            raise SystemExit(f"{row['kind']} {row['number']} gave {row['exact_match']} in {row['steps']} steps, now {found} in {steps}; measure anew")
+    path.write_text("".join(json.dumps(r | {"stamp": stamp(name), "recipe": plain(parse(Recipe, r["recipe"]))}) + "\n" for r in kept))
+    print(f"{name}: {count} of {len(kept)} rows repeat exactly; all are stamped {stamp(name)}")
+
+
 def summary(name: str) -> str:
     """One line of the table in docs/tasks.md."""
     rows, plan = rows_of(name), TASKS[name][1]
@@ -226,5 +245,5 @@ def figure() -> None:
 
 if __name__ == "__main__":
     verb, *rest = sys.argv[1:]
-    verbs = {"data": data, "figure": figure, "constants": constants, "fit": fit, "random": measure}
+    verbs = {"data": data, "figure": figure, "constants": constants, "fit": fit, "random": measure, "again": again}
     verbs[verb](*rest)

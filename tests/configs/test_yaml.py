@@ -11,7 +11,7 @@ CHOICES = [f"{path.parent.name}={path.stem}" for path in sorted(ROOT.glob("*/*.y
 
 @pytest.mark.parametrize("choice", CHOICES)
 def test_every_yaml_composes(choice):
-    extra = {"task=custom": f"task.file={ROOT.parent}/docs/examples/sort_task.py"}  # settings that only a study can give are left to it
+    extra = {"task=custom": f"task.file={ROOT.parent}/docs/examples/sort_task.py", "task=planted": "box=planted", "box=planted": "task=planted"}
     alone = ["study.arms=[random]"] if choice.startswith("proposer=") else []
     assert composed([choice, *([extra[choice]] if choice in extra else alone)]).study.name
 
@@ -53,3 +53,13 @@ def test_bad_configuration_is_one_sentence_that_names_the_field(override, words)
     with pytest.raises(BadInput) as error:
         composed([override])
     assert words in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("given", "name"), [
+    (["study=lossy-v1"], "lossy-v1"), (["study=lossy-v1-short"], "lossy-v1-short"),
+    (["study=closure-v1", "autonomy=assisted"], "closure-v1-assisted"),
+    (["study=closure-v1-short", "autonomy=bounded"], "closure-v1-short-bounded"), (["study=nulls-v1"], "nulls-v1-group_sequential"),
+    (["study=nulls-v1", "objective.acceptance=greedy"], "nulls-v1-greedy"),
+])  # fmt: skip
+def test_the_named_studies_compose_and_can_pay_for_what_they_plan(given, name):
+    assert composed(given).study.name == name

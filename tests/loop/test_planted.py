@@ -1,0 +1,196 @@
+"""The whole loop on worlds whose law is known: nothing is trained, everything else is real."""
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from fakes import FakeBox
+from scipy.stats import binom
+from test_cycle import go, mandate
+
+from configs.errors import BadInput, NoBox, VerificationFailed
+from configs.job import Limits
+from configs.study import START
+from evals.planted import CLAIM, LAWS
+from evals.simulate import worth
+from loop import main, study
+from loop.archive import Archive
+from loop.cycle import Campaign
+from loop.instruments import measure
+from loop.planted import WITHHELD, Planted
+from loop.unseal import unseal
+from loop.verify import verify
+from sandbox.box.base import Execution
+from sandbox.canonical import canonical
+from sandbox.ledger import Ledger
+
+__all__ = ["go"]
+SMALL = ["study=planted", "study.name=t", "study.generations=3", "study.repeats=10", "study.confirm_replicates=6", "study.final_replicates=4",
+         "objective.acceptance=paired_t", "objective.alpha=0.3"]  # fmt: skip
+
+
+def config(tmp_path, world, *overrides):
+    return main.composed([*SMALL, f"task.world={world}", f"runs={tmp_path}/runs", *overrides])
+
+
+def released(act):
+    """Do something, and release the locks as the end of a process would."""
+    try:
+        return act()
+    finally:
+        for lock in study._LOCKS:
+            lock.close()
+        study._LOCKS.clear()
+
+
+def run(cfg):
+    mandate(cfg)
+    return released(lambda: main.execute(cfg))
+
+
+def loop_alone(cfg):
+    """Run a study's campaigns to their end, without the report and the verification that `heirloop run` ends with; return its folder."""
+    mandate(cfg)
+
+    def act():
+        running = study.open_study(cfg, lean=True)
+        for arm, repeats in ((START, cfg.study.start_trials), *((arm, cfg.study.repeats) for arm in cfg.arms())):
+            for repeat in range(repeats):
+                Campaign(running, arm, repeat, None, lambda _: None).run()
+        running.ledger.append("end", {"reason": "every campaign ended"})
+        running.checkpoint()
+        return running.folder
+
+    return released(act)
+
+
+def facts(tmp_path):
+    return Archive(Ledger.file(tmp_path / "runs" / "t" / "ledger.sqlite")).facts()
+
+
+def test_a_simulated_study_runs_through_the_real_loop_says_so_and_verifies(tmp_path):
+    cfg = config(tmp_path, "linear", "study.repeats=1")
+    result = run(cfg)
+    assert result["finished"] and (result["tier"], result["box"]) == ("simulated", "planted")
+    assert "simulated" in (tmp_path / "runs/t/report.html").read_text().lower()
+    counted = verify(tmp_path / "runs/t")
+    assert counted["scores"] == counted["jobs"] / 2 > 30
+    charged = {r.charged_by for r, _ in facts(tmp_path).results.values()}
+    assert charged == {"plan"}
+
+
+def test_the_same_simulated_study_gives_the_same_plans_scores_and_verdicts(tmp_path):
+    cfg, seen = config(tmp_path, "linear", "study.repeats=2", "study.arms=[planted,random]"), []
+    for _ in range(2):
+        run(cfg)
+        found = facts(tmp_path)
+        seen.append((found.plans, found.scores, found.verdicts, found.champions))
+        shutil.rmtree(tmp_path / "runs" / "t")
+    assert seen[0] == seen[1] and len(seen[0][0]) > 10
+
+
+@pytest.mark.parametrize("settings", [["task=planted", "box=auto"], ["task=planted", "box=namespace"], ["box=planted"], ["task=fast", "box=planted"]])
+def test_a_simulated_box_and_a_real_task_are_refused_together(settings):
+    with pytest.raises(BadInput, match=r"box\.kind"):
+        main.composed(settings)
+
+
+@pytest.mark.parametrize("world", [*WITHHELD, "nowhere"])
+def test_a_world_that_the_loop_cannot_express_is_refused_with_the_reason(tmp_path, world):
+    with pytest.raises(BadInput, match=r"a decision of no person|its own plan's seed|one of null, linear"):
+        config(tmp_path, f"'{world}'")
+
+
+@pytest.mark.parametrize("arm", ["evolve", "llm", "hostile", "human"])
+def test_an_arm_that_needs_more_than_a_law_is_refused(tmp_path, arm):
+    with pytest.raises(BadInput, match=f"study.arms is '{arm}'|arm {arm} needs"):
+        config(tmp_path, "linear", f"study.arms=[{arm}]")
+
+
+def test_a_study_that_demands_a_tier_takes_no_simulated_box(tmp_path):
+    cfg = config(tmp_path, "linear")
+    cfg = replace(cfg, box=replace(cfg.box, tier="C"))
+    with pytest.raises(NoBox, match="demands tier C"):
+        run(cfg)
+
+
+def test_the_door_refuses_a_real_box_for_a_simulated_task_and_a_simulated_box_for_a_real_one(tmp_path, go):
+    box = FakeBox(lambda order: 0.5)
+    cfg = config(tmp_path, "linear", "study.repeats=1")
+    mandate(cfg)
+    with pytest.raises(VerificationFailed, match="a fake box and task planted"):
+        go(cfg, box)
+    assert box.ran == []
+    real = main.composed(["study.name=u", f"runs={tmp_path}/runs", "task.held_out=100"])
+    mandate(real)
+    with pytest.raises(VerificationFailed, match="a planted box and task addition"):
+        go(real, Planted(cfg))
+
+
+def test_the_simulated_box_itself_answers_no_job_of_another_task(tmp_path):
+    real = main.composed(["study.name=u", f"runs={tmp_path}/runs"])
+    order = {"role": "train", "task": real.task.format(), "recipe": real.task.baseline, "seed": 1, "steps": 1}
+    asked = Execution(role="train", files={"job.json": canonical(order)}, limits=Limits(), outputs={})
+    done = Planted(config(tmp_path, "linear")).run(asked)
+    assert (done.status, done.files) == ("box", {}) and "task addition" in done.detail
+
+
+WORTH = ["study.generations=2", "study.confirm_replicates=4", "study.final_replicates=4", "objective.alpha=0.3"]
+SELF = ["task.notebook=true", "study.start_trials=16"]
+
+
+def studies(tmp_path, world, count, *overrides):
+    """So many studies of a world, each measured; and the true gain of each campaign's last champion, which its recipe says."""
+    measured, true = [], {}
+    for seed in range(count):
+        cfg = config(tmp_path, world, *WORTH, f"study.name=s{seed}", f"study.seed={seed}", *overrides)
+        folder = loop_alone(cfg)
+        found = Archive(Ledger.file(folder / "ledger.sqlite")).facts()
+        for (arm, _), names in found.champions.items():
+            first, last = (worth(LAWS[world], found.plans[name].recipe) for name in (names[0], names[-1]))
+            true.setdefault(arm, []).append((last - first, len(names) - 1))
+        measured.append(measure([folder]))
+    return measured, {arm: np.mean(rows, axis=0) for arm, rows in true.items()}
+
+
+def test_instruments_recover_what_the_worlds_hold_from_the_ledgers_of_the_real_loop(tmp_path):
+    """Gain and over-claim of arms in four worlds: misses of 95 % intervals stay within the binomial bound of one in 1,000."""
+    held = list[bool]()
+    worlds = (("linear", "planted", []), ("hacking", "planted", []), ("saturating", "planted", []), ("compounding", "self", SELF))
+    for world, arms, more in worlds:
+        measured, true = studies(tmp_path / world, world, 2, f"study.arms=[{arms}]", *more)
+        for one in measured:
+            found = one["arms"][arms]
+            gained, accepts = true[arms]
+            claim = (CLAIM - LAWS[world].hack) * accepts
+            held += [f["low"] <= t <= f["high"] for f, t in ((found["gain"], gained), (found["promise"]["over-claim"], claim))]
+            assert found["automation"]["accept"]["value"] == 1 and found["provenance"]["value"] == float(arms == "self")
+        assert accepts > 1  # the gate lets most of these gains pass
+    assert len(held) == 16 and sum(held) >= binom.ppf(0.001, len(held), 0.95)
+
+
+def test_a_world_without_gains_gives_none_though_a_lax_gate_keeps_noise(tmp_path):
+    measured, true = studies(tmp_path, "null", 2, "study.arms=[planted]", "objective.alpha=0.5")
+    assert list(true["planted"][:1]) == [0.0] and true["planted"][1] > 0.1  # the gate lets noise pass
+    for one in measured:
+        gain = one["arms"]["planted"]["gain"]
+        assert gain["low"] <= 0 <= gain["high"] and gain["word"] == "cannot tell"
+        assert not any(one.get("words", {}).values())
+
+
+def test_scrambled_outcomes_lose_the_gain_that_self_has_and_kappa_says_so(tmp_path):
+    (one,), true = studies(tmp_path, "compounding", 1, "study.arms=[self,frozen,refit,scrambled]", *SELF)
+    kappa = one["between"]["kappa"]
+    assert kappa["low"] <= 1 - true["scrambled"][0] / true["self"][0] <= kappa["high"] and kappa["low"] > 0
+    assert min(true["self"][0], true["refit"][0], true["frozen"][0]) > true["scrambled"][0]
+
+
+def test_what_is_gone_on_sealed_is_found_by_openings_of_the_real_loop(tmp_path):
+    folders = []
+    for seed in range(10):
+        cfg = config(tmp_path, "lossy", *WORTH, f"study.name=s{seed}", f"study.seed={seed}", "study.repeats=1", "reviewer=scripted")
+        folders.append(loop_alone(cfg))
+        released(lambda: unseal(folders[-1]))
+    lost = measure(folders)["arms"]["planted"]["retention"]["loss in transfer"]
+    assert lost["low"] <= 1 - LAWS["lossy"].kept <= lost["high"] and lost["low"] > 0
