@@ -252,6 +252,8 @@ def test_different_studies_stand_side_by_side_and_what_differs_is_named(done, tm
     differs = {r[0]: r[1:] for r in rows(found, "differs")}
     assert differs == {"task.planned_cpu_us": ("2500000", "900000")}
     assert rows(found, "funnel", "t") == rows(found, "funnel", "other") and not rows(found, "funnel")
+    asked, methods = text(found, "asked"), text(found, "methods")
+    assert asked.count("Better means") == 1 and "t: Better" not in asked and methods.count("t: Arms: ") == methods.count("other: Arms: ") == 1
     source = (tmp_path / "out" / "report.html").read_text()
     assert "Funnel: other" in source and set(Tags(source).links) <= set(Tags(source).ids)
 
