@@ -138,7 +138,7 @@ def _fieller(a: Floats, b: Floats, far: float) -> tuple[float, float] | None:
     if square <= 0:
         return None
     root = math.sqrt(max(half**2 - square * rest, 0.0))
-    return float(half - root) / square, float(half + root) / square
+    return float((half - root) / square), float((half + root) / square)
 
 
 def _skewed(x: Floats, side: int) -> float:

@@ -35,7 +35,7 @@ def believed(told: Told, index: Index, name: str) -> tuple[tuple[list[Line], lis
                   [at for _, row, at in part if row[0] is not None or row[1] is not None], name) for part in (holds, fails)]  # fmt: skip
     sign = told.figures.get("warning sign", {}) if told.config.study.warning else {}
     return (yes, made[:1]), (no, [made[1], table("missing", _bare(told, fails), "", name),
-                                  table("sign", sign.items(), index.arm("self", "decisions"), name)])  # fmt: skip
+                                  table("sign", sign.items(), index.of("warning") or index.of("study"), name)])  # fmt: skip
 
 
 def _bare(told: Told, fails: list[tuple[str, tuple[Any, ...], str]]) -> Iterator[tuple[str, str, str]]:

@@ -15,6 +15,7 @@ WORDS: dict[str, str] = {
     "opening": "openings of sealed", "decision": "decisions", "approval": "signed decisions", "incident": "incidents and their amendments",
     "control": "orders, pauses and recalls", "drill": "drills", "notice": "notices and acknowledgements", "probe": "canaries and twins",
     "account": "accounts and limits", "end": "ends of campaigns and study",
+    "warning": "readings of the warning sign",
 }  # fmt: skip
 """Set of entries of a kind -> what they are."""
 KINDS: dict[str, str] = {
@@ -22,6 +23,7 @@ KINDS: dict[str, str] = {
     "opening": "opening", "decision": "decision", "approval": "approval", "incident": "incident", "incident-amended": "incident",
     "control": "control", "pause": "control", "recall": "control", "drill": "drill", "notice": "notice", "acknowledgement": "notice",
     "probe": "probe", "account": "account", "limit": "account", "campaign-end": "end", "end": "end",
+    "warning": "warning",
 }  # fmt: skip
 """Kind of entry -> its set."""
 OF_ARM: dict[str, str] = {"plan": "plans", "invalid": "plans", "score": "scores", "verdict": "verdicts", "decision": "decisions"}

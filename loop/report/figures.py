@@ -19,6 +19,10 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))
 DOTS = 1500
 """Trials that are drawn; of more every k-th."""
+POINTS = 150
+"""Points of a line."""
+NODES_DRAWN = 1500
+"""Proposals in a lineage beside the accepted ones; of more every k-th."""
 LANES = 10
 """Campaigns in a lineage; of more the first repeat of each arm."""
 Rows = Sequence[tuple[Any, ...]]
@@ -69,9 +73,10 @@ def _gains(unit: str, arms: Sequence[str], rows: Rows) -> Any:
 
 
 def _line(axis: Any, at: int, arms: Sequence[str], points: Rows, label: str) -> None:
-    """Draw (x, mean, low, high) as a line with its intervals."""
+    """Draw (x, mean, low, high) as a line with its intervals; of many points every k-th and the last."""
     if not points:
         return
+    points = [*points[:: -(-len(points) // POINTS)], *points[-1:]] if len(points) > POINTS else points
     x = [p[0] + _beside(at, arms) for p in points]
     style = {"color": _colour(at), "marker": MARKERS[at % 10], "linestyle": LINES[at % 6]}
     axis.plot(x, [p[1] for p in points], markersize=5, linewidth=1.6, label=label, **style)
@@ -103,7 +108,9 @@ def _lineage(_unit: str, _arms: Sequence[str], rows: Rows) -> Any:
     figure, axis = _figure(0.9 + 0.62 * len(lanes))
     for lane, key in enumerate(lanes):
         mine = [r for r in rows if (r[0], r[1]) == key]
-        _tree(axis, lane, mine)
+        rest = [r for r in mine if _node(r[5]) != "accepted"]
+        step = -(-len(rest) * len(lanes) // NODES_DRAWN) or 1
+        _tree(axis, lane, [*(r for r in mine if _node(r[5]) == "accepted"), *rest[::step]])
     named = [f"{arm}, {repeat}" if len({r for _, r in lanes}) > 1 else arm for arm, repeat in lanes]
     axis.set(xlabel="generation", yticks=range(len(lanes)), yticklabels=named, ylim=(len(lanes) - 0.4, -0.6))
     axis.xaxis.get_major_locator().set_params(integer=True)

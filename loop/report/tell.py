@@ -1,7 +1,8 @@
 """The whole report, and its sections of words and rules: what was asked, what was allowed, how it was done and what deviated from it."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from configs.build import plain
@@ -31,7 +32,7 @@ def report(studies: Sequence[Told]) -> Report:
     """Return the whole report of one or more studies."""
     index = Index([run for _, run in sorted((n, run) for told in studies for n, run in zip(told.numbers, told.runs, strict=True))])
     many = len(studies) > 1
-    made: dict[str, tuple[list[Line], list[Table]]] = {}
+    made: dict[str, tuple[list[tuple[str, Line]], list[Table]]] = {}
     if many:
         heads = ("setting", *(told.name for told in studies))
         made["asked"] = ([], [table("differs", differs(studies), index.of("study"), columns=heads)])
@@ -39,13 +40,24 @@ def report(studies: Sequence[Told]) -> Report:
         name = told.name if many else ""
         for section, (lines, tables) in _sections(told, index, name).items():
             kept = made.setdefault(section, ([], []))
-            kept[0].extend(lines if not many else [Line(text=f"{name}: {one.text}", ledger=one.ledger, warn=one.warn) for one in lines])
+            kept[0].extend((name, one) for one in lines)
             kept[1].extend(tables)
     title = f"Study {studies[0].name}" if not many and len(studies[0].runs) == 1 else (
         f"Study {studies[0].name}, {len(studies[0].runs)} runs" if not many else f"{len(studies)} studies side by side")  # fmt: skip
-    sections = tuple(Section(name=name, lines=tuple(lines), tables=tuple(t for t in tables if t.rows)) for name, (lines, tables) in made.items())
+    sections = tuple(Section(name=name, lines=tuple(_once(lines, len(studies))),
+                             tables=tuple(t for t in tables if t.rows)) for name, (lines, tables) in made.items())
     return Report(title=title, studies=tuple(told.name for told in studies), sections=sections, evidence=index.cited,
                   instruments={told.name: told.figures for told in studies})  # fmt: skip
+
+
+def _once(lines: Sequence[tuple[str, Line]], studies: int) -> Iterator[Line]:
+    """Yield each sentence with its study's name; one that is true of all of several studies once and without."""
+    count = Counter(one.text for _, one in lines)
+    for at, (name, one) in enumerate(lines):
+        if count[one.text] < studies or studies == 1:
+            yield replace(one, text=f"{name}: {one.text}" if name else one.text)
+        elif one.text not in {earlier.text for _, earlier in lines[:at]}:
+            yield one
 
 
 def _sections(told: Told, index: Index, name: str) -> dict[str, tuple[list[Line], list[Table]]]:

@@ -104,3 +104,11 @@ def test_a_missing_figure_is_never_over_anything():
 @given(st.lists(st.floats(-100, 100), min_size=1, max_size=9))
 def test_the_monotone_fit_is_scipy_s(values):
     assert monotone(np.array([values]))[0] == pytest.approx(isotonic_regression(values).x, abs=1e-9)
+
+
+def test_every_figure_and_what_is_decided_by_it_is_plain_json():
+    rng = np.random.default_rng(1)
+    a, b = rng.normal(2, 0.1, 12), rng.normal(1, 0.1, 12)
+    made = [ratio(a, b, ""), mean(a, ""), bootstrap(lambda w: w @ a / w.sum(axis=1), 12, ""), share(3, 9), per_event(9, 3, "")]
+    for one in made:
+        assert {type(v) for v in (one.value, one.low, one.high)} == {float} and type(one.over(0.0)) is bool

@@ -21,7 +21,7 @@ from configs.build import parse
 from configs.errors import BadInput, VerificationFailed
 from loop import cli
 from loop.report import make, shape, study
-from loop.report.figures import FIGURES
+from loop.report.figures import FIGURES, draw
 from loop.report.page import csv_text, number, page
 from loop.report.shape import SECTIONS, TABLES, Cited, Line, Report, Section, Table, table
 from loop.report.tell import report
@@ -252,6 +252,8 @@ def test_different_studies_stand_side_by_side_and_what_differs_is_named(done, tm
     differs = {r[0]: r[1:] for r in rows(found, "differs")}
     assert differs == {"task.planned_cpu_us": ("2500000", "900000")}
     assert rows(found, "funnel", "t") == rows(found, "funnel", "other") and not rows(found, "funnel")
+    asked, methods = text(found, "asked"), text(found, "methods")
+    assert asked.count("Better means") == 1 and "t: Better" not in asked and methods.count("t: Arms: ") == methods.count("other: Arms: ") == 1
     source = (tmp_path / "out" / "report.html").read_text()
     assert "Funnel: other" in source and set(Tags(source).links) <= set(Tags(source).ids)
 
@@ -292,6 +294,14 @@ def test_a_long_ledger_is_read_once_and_its_page_stays_small(done, tmp_path, mon
     assert lengths[1] > 3 * lengths[0] and counts[0] == counts[1] <= 12 and sizes[1] < 3_000_000
     found = told(tmp_path / "long-16")
     assert sum(a[2] for a in rows(found, "funnel")) > 10 * sum(a[2] for a in rows(told(done), "funnel"))
+
+
+@pytest.mark.parametrize("name", ["scores", "gains", "lineage"])
+def test_a_figure_of_ten_thousand_generations_stays_small(name):
+    made = {"scores": [("a", g, 0.5, 0.4, 0.6, 10) for g in range(10_000)], "gains": [("a", float(g), 0.5, 0.4, 0.6, 10) for g in range(10_000)],
+            "lineage": [("a", 0, g, f"p{g}", f"p{g - 1}", "accepted" if g % 100 == 0 else "no effect", 0.5) for g in range(10_000)]}  # fmt: skip
+    drawn = draw([table(name, made[name], "", unit="exact_match")])
+    assert 5_000 < len(drawn) < 300_000
 
 
 def test_numbers_are_written_as_people_read_them():
