@@ -79,11 +79,14 @@ def test_a_proposal_with_an_unknown_field_is_refused():
         parse(Proposal, {"hypothesis": "", "knobs": {}, "_target_": "os.system"})
 
 
-@pytest.mark.parametrize("value", [
-    {"role": "train", "files": 1}, {"role": "train"}, {"role": 1}, {"role": []}, {"role": "train", "more": {"a": 1.0}}, {"role": "train", "more": {"a": True}},
-    {"role": "train", "rate": float("nan")}, {"role": "train", "rate": 10**400}, {"role": "train", "rate": 3}, {"role": "train", "names": ["a", 1]},
-    {"role": "train", "names": ("a",)}, {"role": "train", "inner": {"role": "predict"}}, {"role": "train", "inner": {"role": "x"}}, {"x": 1}, [], None,
-])  # fmt: skip
+TRAIN = {"role": "train"}
+READ = [TRAIN, {}, {"role": 1}, {"role": []}, {"x": 1}, [], None, *(TRAIN | more for more in (
+    {"files": 1}, {"files": None}, {"files": True}, {"more": {"a": 1.0}}, {"more": {"a": True}}, {"more": {1: 1.0}}, {"rate": float("nan")},
+    {"rate": 10**400}, {"rate": 3}, {"names": ["a", 1]}, {"names": ("a",)}, {"anything": [{}]}, {"inner": {"role": "predict"}},
+    {"inner": {"role": "x"}}, {"inner": None}, {"other": 1}))]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", READ, ids=repr)
 def test_reading_quickly_takes_what_reading_carefully_takes_and_no_more(value):
     def said(read):
         try:
