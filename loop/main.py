@@ -25,6 +25,7 @@ from evals.claims import warning
 from evals.judge import least, spend
 from evals.metrics import rounded
 from loop import own, planted, track
+from loop.archive import Archive
 from loop.cycle import Campaign
 from loop.export import mirrored
 from loop.plan import ROOT
@@ -139,7 +140,7 @@ def execute(config: Config) -> dict[str, Any]:
         running.sandbox.box.close()
         running.ledger.append("session", {"wall_seconds": round(time.monotonic() - started, 3)})
         running.checkpoint()
-        result = make.publish(running.ledger, running.archive.facts(), running.folder)
+        result = make.publish(running.ledger, Archive(running.ledger).facts(), running.folder)  # whole facts: the loop's own are lean
         for row in result["generations"]:
             told = [p["shown"] for p in row["plans"] if p["shown"] is not None]
             if told:
@@ -157,7 +158,7 @@ def _heed(running: Running) -> None:
     sign, known = running.config.study.warning, [e for e in running.ledger.entries() if e.kind == "warning"]
     if sign is None or known:
         return
-    run = Run(0, running.ledger, running.archive.facts())
+    run = Run(0, running.ledger)
     told = warning(sign, tuple(run.skills()), tuple(run.events("self")))
     running.ledger.append("warning", told)
     if told["sign"] == "crossed":

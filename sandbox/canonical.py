@@ -10,7 +10,7 @@ from typing import Any
 
 import rfc8785
 
-from configs.build import plain
+from configs.build import field_names, plain
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), check_circular=False, allow_nan=False)
 _ASTRAL = 0xF0
@@ -23,14 +23,13 @@ class _OtherwiseError(Exception):
 
 def canonical(value: Any) -> bytes:
     """Return the RFC 8785 bytes of a record or plain value; floats must be finite, integers below 2^53."""
-    whole = plain(value)
     try:
-        data = _ENCODER.encode(_same(whole)).encode()
+        data = _ENCODER.encode(_same(value)).encode()
         if data.isascii() or max(data) < _ASTRAL:
             return data
     except (_OtherwiseError, UnicodeEncodeError):
         pass
-    return rfc8785.dumps(whole)
+    return rfc8785.dumps(plain(value))
 
 
 def digest(value: Any) -> str:
@@ -39,7 +38,7 @@ def digest(value: Any) -> str:
 
 
 def _same(value: Any) -> Any:
-    """Return a plain value that the encoder writes as RFC 8785 does; raise _OtherwiseError where it would not."""
+    """Return `plain(value)` where the encoder writes it as RFC 8785 does; raise _OtherwiseError where it would not."""
     kind = type(value)
     if kind is str or kind is bool or value is None:
         return value
@@ -50,14 +49,10 @@ def _same(value: Any) -> Any:
             return int(value)
         if size >= 1e-4 or size < 1e-9:  # shortest digits, and no exponent of one digit: Python and ECMAScript agree
             return value
-    if kind is dict:
-        return {_key(k): _same(v) for k, v in value.items()}
-    if kind is list:
+    if kind is dict and all(type(k) is str for k in value):
+        return {k: _same(v) for k, v in value.items()}
+    if kind is list or kind is tuple:
         return [_same(v) for v in value]
+    if names := field_names(kind):  # type: ignore[arg-type]
+        return {name: _same(getattr(value, name)) for name in names}
     raise _OtherwiseError
-
-
-def _key(name: Any) -> str:
-    if type(name) is not str:
-        raise _OtherwiseError
-    return name

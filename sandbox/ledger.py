@@ -10,7 +10,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from sys import intern
@@ -175,7 +175,9 @@ class Ledger:
         """Tell whether there may be committed entries that are not in memory."""
         if self._watch is None or self._last is None:
             return True
-        return bool(self._watch.execute("SELECT max(sequence) FROM entries").fetchone()[0] != self._last.sequence)
+        with suppress(sqlite3.Error):  # the reading that follows says what is wrong
+            return bool(self._watch.execute("SELECT max(sequence) FROM entries").fetchone()[0] != self._last.sequence)
+        return True
 
     def _read_after(self, sequence: int, connection: sa.Connection, upto: int) -> list[Entry]:
         self._read_new(connection, upto)

@@ -1,11 +1,32 @@
 import math
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import pytest
 
+from configs import build
 from configs.build import parse, plain, strict_json
 from configs.errors import BadInput
 from configs.recipe import GRID, Recipe, knobs
 from configs.records import Amount, Proposal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inner:
+    role: Literal["train", "predict"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quick:
+    """A field of each kind that records have."""
+
+    role: Literal["train", "predict"]
+    rate: float = 0.0
+    files: int | None = None
+    names: tuple[str, ...] = ()
+    more: dict[str, float] = field(default_factory=dict)
+    anything: Any = None
+    inner: Inner | None = None
 
 
 @pytest.mark.parametrize(
@@ -56,3 +77,21 @@ def test_amounts_are_whole_and_bounded(amount):
 def test_a_proposal_with_an_unknown_field_is_refused():
     with pytest.raises(BadInput, match="_target_"):
         parse(Proposal, {"hypothesis": "", "knobs": {}, "_target_": "os.system"})
+
+
+TRAIN = {"role": "train"}
+READ = [TRAIN, {}, {"role": 1}, {"role": []}, {"x": 1}, [], None, *(TRAIN | more for more in (
+    {"files": 1}, {"files": None}, {"files": True}, {"more": {"a": 1.0}}, {"more": {"a": True}}, {"more": {1: 1.0}}, {"rate": float("nan")},
+    {"rate": 10**400}, {"rate": 3}, {"names": ["a", 1]}, {"names": ("a",)}, {"anything": [{}]}, {"inner": {"role": "predict"}},
+    {"inner": {"role": "x"}}, {"inner": None}, {"other": 1}))]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", READ, ids=repr)
+def test_reading_quickly_takes_what_reading_carefully_takes_and_no_more(value):
+    def said(read):
+        try:
+            return read()
+        except BadInput as error:
+            return str(error)
+
+    assert said(lambda: build.parse(Quick, value)) == said(lambda: build._careful(Quick, value, ""))

@@ -1,5 +1,10 @@
+from fakes import FakeBox
+from test_cycle import better, config, go, mandate
+
 from loop.archive import Archive, Facts
 from sandbox.ledger import Ledger
+
+__all__ = ["go"]
 
 
 def test_each_entry_is_folded_once_and_the_ledger_is_never_read_whole_again(tmp_path, monkeypatch):
@@ -12,3 +17,20 @@ def test_each_entry_is_folded_once_and_the_ledger_is_never_read_whole_again(tmp_
         ledger.append("campaign-end", {"arm": "local", "repeat": number})
         assert len(archive.facts().ended) == number and len(archive.facts().ended) == number
     assert folded == [1, 2, 3, 4, 5]
+
+
+def test_a_lean_archive_keeps_of_finished_generations_what_a_loop_still_asks_for(tmp_path, go):
+    cfg = config(tmp_path, "study.generations=4")
+    mandate(cfg)
+    go(cfg, FakeBox(better))
+    ledger = Ledger.file(tmp_path / "runs" / "t" / "ledger.sqlite")
+    whole, lean = Archive(ledger).facts(), Archive(ledger, lean=True).facts()
+    assert (lean.plans, lean.verdicts, lean.champions, lean.at, lean.granted) == (
+        whole.plans, whole.verdicts, whole.champions, whole.at, whole.granted)  # fmt: skip
+    old = {name for name, plan in whole.plans.items() if plan.purpose == "candidate" and plan.generation < 4}
+    assert not any(name in old for name, _, _ in lean.grants) and any(name in old for name, _, _ in whole.grants)
+    assert {slot for slot in lean.results if slot[0] in old} == {(name, "train", 0) for name in old & whole.crowned}
+    assert {slot for slot in lean.scores if slot[0] in old} == {slot for slot in whole.scores if slot[0] in old and slot[1:] == ("predict", 0)}
+    assert {slot: found for slot, found in whole.results.items() if slot[0] not in old} == {
+        slot: found for slot, found in lean.results.items() if slot[0] not in old}  # fmt: skip
+    assert lean.trainings == whole.trainings

@@ -220,3 +220,40 @@ def test_every_resource_has_a_hard_limit(tmp_path, resource):
         budget.reserve(txn, "a", ("root",), Amount(**{resource: 10}))
     with pytest.raises(BudgetExhausted, match=f"0 {resource} left"), ledger.transaction() as txn:
         budget.reserve(txn, "b", ("root",), Amount(**{resource: 1}))
+
+
+def test_entries_that_left_memory_are_read_and_checked_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("sandbox.ledger.KEPT", 4)
+    ledger = fill(tmp_path / "l.sqlite", 30)
+    for number in range(3):
+        ledger.append("more", {"number": number})
+        assert [e.sequence for e in ledger.since(29 + number)] == [*range(30 + number, 32 + number)]
+    assert len(ledger._recent) <= 9
+    assert [e.sequence for e in ledger.since(20)] == [*range(21, 34)] and [e.sequence for e in ledger.entries()] == [*range(1, 34)]
+    ledger.append("last", {})
+    ledger.since(33)
+    assert len(ledger._recent) <= 9
+    with sqlite3.connect(tmp_path / "l.sqlite") as connection:
+        connection.execute("update entries set bytes = replace(bytes, '\"number\":2', '\"number\":7') where sequence = 3")
+    with pytest.raises(VerificationFailed, match="entry 3"):
+        ledger.entries()
+
+
+def test_what_another_process_writes_is_seen_at_once(tmp_path):
+    mine = fill(tmp_path / "l.sqlite", 3)
+    other = Ledger.file(tmp_path / "l.sqlite")
+    other.append("theirs", {})
+    assert [e.kind for e in mine.since(3)] == ["theirs"] and mine.append("mine", {}).sequence == 5 and other.head().sequence == 5
+
+
+def test_a_refused_reservation_changes_no_account_though_its_transaction_goes_on(tmp_path):
+    ledger = Ledger.file(tmp_path / "l.sqlite", create=True)
+    with ledger.transaction() as txn:
+        budget.open_account(txn, "root", Amount(cpu_us=100, jobs=1))
+        budget.open_account(txn, "train", Amount(cpu_us=10, jobs=1))
+    with ledger.transaction() as txn:
+        with pytest.raises(BudgetExhausted, match="account train has 10 cpu_us left; the job needs 50"):
+            budget.reserve(txn, "k", ("root", "train"), Amount(cpu_us=50))
+        with pytest.raises(BudgetExhausted, match="account nobody has 0 cpu_us left"):
+            budget.reserve(txn, "k", ("root", "nobody"), Amount(cpu_us=5))
+    assert all(cell["reserved"] == 0 for account in ledger.read(budget.balances).values() for cell in account.values())
