@@ -213,7 +213,7 @@ def _begin(ledger: Ledger, config: Config, box: Box) -> None:
         "secret": digest(secret),
         "checkpoint_key": keys.public_hex(signer(secret)),
         "reviewers": pinned(config, secret),
-        "source": {name: digest(data) for name, data in source().items()},
+        "source": {name: digest(data) for name, data in (planted.SOURCE if simulated else source()).items()},
         "box": box.kind,
         "tier": box.tier,
         "proved": proved(box),

