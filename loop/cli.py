@@ -296,7 +296,8 @@ def instruments(folders: tuple[Path, ...], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found))
     else:
-        terminal.table([[name, *map(_short, row)] for name, row in flat(found)], ["instrument", "value", "low", "high", "n", "unit", "reads"], False)
+        rows = [[name, f"{_short(value)}{_ends(low, high)}", _short(n), word or unit] for name, (value, low, high, n, unit, word) in flat(found)]
+        terminal.table(rows, ["instrument", "value (95 %)", "n", "unit, or what it reads"], False)
 
 
 @cli.command()
@@ -318,6 +319,10 @@ def cite(folder: Path) -> None:
     from loop.cite import cite as act
 
     click.echo(act(folder), nl=False)
+
+
+def _ends(low: float | None, high: float | None) -> str:
+    return "" if low is None and high is None else f" ({_short(low) or '-'} to {_short(high) or '-'})"
 
 
 def _short(value: Any) -> Any:

@@ -323,6 +323,12 @@ def generation_means(found: dict) -> dict[int, dict[str, float]]:
     return result
 
 
+def champion_shares(row: dict, generations: list[int]) -> list[float]:
+    """The notebook's share in the champion's recipe at the baseline and after each generation."""
+    accepted = sorted(generation for generation, _ in row["corrected"])
+    return [row["notebook"][sum(a <= g for a in accepted)] for g in (0, *generations)]
+
+
 def plotter():
     import matplotlib
 
@@ -335,7 +341,7 @@ def plotter():
 
 def draw_rivals(levels: dict, by: dict) -> None:
     plt = plotter()
-    drawing, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), constrained_layout=True)
+    drawing, (left, right, share) = plt.subplots(1, 3, figsize=(13, 4.1), constrained_layout=True, width_ratios=(4, 3, 3))
     for i, (arm, found) in enumerate(levels.items()):
         at = sorted(found)
         bars = np.array([interval(list(found[g].values())) for g in at])
@@ -344,9 +350,15 @@ def draw_rivals(levels: dict, by: dict) -> None:
         mean, low, high = interval([r["gain"] for r in by[arm].values()])
         right.errorbar([i], [mean], [[mean - low], [high - mean]], color=COLOURS[arm], marker="o", capsize=4)
     left.set(title="what is proposed", xlabel="generation", ylabel="exact match on feedback, mean of 4 proposals", xticks=at)
-    left.legend(fontsize=8, ncols=2)
+    left.set_ylim(0, None)
+    left.legend(fontsize=8, ncols=3, loc="lower left")
     right.set(title="what is verified", ylabel="gain on gate over the baseline, exact match", xticks=range(len(by)), xticklabels=list(by))
     right.axhline(0, color="#cccccc", lw=0.8, zorder=0)
+    shares = np.array([champion_shares(row, at) for row in by["self"].values()])
+    share.plot([0, *at], shares.T, color=COLOURS["self"], alpha=0.25, lw=1)
+    share.plot([0, *at], shares.mean(axis=0), color=COLOURS["self"], marker="o", ms=4, label="mean; thin: a seed each")
+    share.set(title="notebook's share, champions of self", xlabel="generation", ylabel="share of the training's steps", xticks=[0, *at])
+    share.legend(fontsize=8)
     drawing.suptitle(f"task fast, {len(by['random'])} seeds, means with 95 % bootstrap intervals", fontsize=10)
     drawing.savefig(FIGURES / "proposers.svg", metadata={"Date": None})
 
