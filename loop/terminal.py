@@ -58,6 +58,10 @@ def yes(value: Any) -> Any:
     return {True: "yes", False: "NO"}[value] if isinstance(value, bool) else value
 
 
+WIDE = 150
+"""Columns of a table that goes to a file or a pipe."""
+
+
 def table(rows: list[list[Any]], head: list[str], as_json: bool) -> None:
     """Print rows as a table in which every character is visible and none is cut, or as JSON objects."""
     if as_json:
@@ -74,4 +78,4 @@ def table(rows: list[list[Any]], head: list[str], as_json: bool) -> None:
         drawn.add_column(name, overflow="fold")  # nothing is cut
     for row in rows:
         drawn.add_row(*(Text(visible(str(v))) for v in row))
-    Console().print(drawn)
+    Console(width=None if sys.stdout.isatty() else WIDE).print(drawn)

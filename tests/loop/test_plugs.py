@@ -300,15 +300,15 @@ def test_the_list_names_every_proposer_with_what_it_sees_and_costs():
     assert all(name in shown for name in PROPOSERS)
 
 
-TOGETHER = [arm for arm in (*ARMS, *PROPOSERS) if proposer(arm).where != "outside" and arm != "notebook"]
-"""Every arm that needs no outside model (tests/loop/test_llm.py has that one); `self` and its twins are the notebook's."""
+TOGETHER = [arm for arm in (*ARMS, *PROPOSERS) if proposer(arm).where != "outside" and arm not in ("notebook", "planted")]
+"""Every arm that needs no outside model (tests/loop/test_llm.py has that one) and no planted world (test_simulated.py); `self` and its twins are the notebook's."""
 STUDIES = [*([arm] if arm == "random" else [arm, "random"] for arm in TOGETHER), TOGETHER]
 
 
 @pytest.mark.parametrize("arms", STUDIES, ids="-".join)
 def test_every_proposer_runs_beside_the_others(tmp_path, go, arms):
     more = ["study.generations=1", "study.proposals=1", f"study.arms=[{','.join(arms)}]", "study.confirm_replicates=8", "study.final_replicates=0",
-            "budget.jobs=1000", "reviewer=scripted"]  # fmt: skip
+            "budget.jobs=2000", "gates.unattended.jobs=2000", "reviewer=scripted"]  # fmt: skip
     if "replay" in arms:
         recorded(tmp_path, go, "study.generations=1", "study.proposals=1")
         more += [f"+proposer.replay={tmp_path}/runs/first", "+proposer.replay_arm=random"]
@@ -324,5 +324,5 @@ def test_every_proposer_runs_beside_the_others(tmp_path, go, arms):
         assert hand(tmp_path, cfg, text()).exit_code == 0
     assert go(cfg, box)["finished"]
     assert {p["arm"] for p in candidates(cfg)} | {b["arm"] for b in kinds(cfg, "invalid")} == set(arms)
-    assert {b["arm"] for b in kinds(cfg, "invalid")} <= {"hostile"}
+    assert {b["arm"] for b in kinds(cfg, "invalid")} <= {"hostile", "more_proposals"}  # the latter asks for two and gets one
     verify(tmp_path / "runs" / "t")
