@@ -175,9 +175,11 @@ class Run:
     def _shifted(self, arm: str, repeat: int) -> float:
         """Return champion against baseline in the closing look on the task's slices outside its distribution, mean exact match; NaN without any."""
         objective, final = self.config.objective, self.finals.get((arm, repeat, "final"))
+        if (objective.metric, objective.scale) != ("exact_match", "raw") or not self.config.task.format().slices():
+            return math.nan
         if len(set(self.facts.champions[arm, repeat])) == 1:
             return 0.0
-        if not final or (objective.metric, objective.scale) != ("exact_match", "raw"):
+        if not final:
             return math.nan
         mine, theirs = ([v for s in side.values() for v in s.slices.values()] for side in self._sides(final).values())
         return math.fsum(mine) / len(mine) - math.fsum(theirs) / len(theirs) if mine and theirs else math.nan
@@ -220,7 +222,8 @@ class Run:
             yield Held(repeat=number, rung="feedback", value=math.fsum(_known(p.feedback) for p in accepted))
             yield Held(repeat=number, rung="gate", value=math.fsum(_known(p.gate) for p in accepted))
             yield Held(repeat=number, rung="closing", value=self._closing(arm, repeat, self.config.objective))
-            yield Held(repeat=number, rung="shifted", value=self._shifted(arm, repeat))
+            if math.isfinite(shifted := self._shifted(arm, repeat)):
+                yield Held(repeat=number, rung="shifted", value=shifted)
             if self.config.study.larger_replicates:
                 yield Held(repeat=number, rung="large", value=self._closing(arm, repeat, self.config.objective, "larger"))
             opened = [body["gain"] for name, body in self.facts.openings.items()

@@ -115,7 +115,7 @@ def _rows(one: Table) -> str:
 def _split(one: Table) -> tuple[list[tuple[tuple[Any, ...], str]], list[str]]:
     """Return the rows that have a number, with their entries, and sentences that name the others by the word which stands for them."""
     rows = list(zip(one.rows, one.ledger, strict=True))
-    if one.columns[-1] != "reads":
+    if one.columns[-1] != "reads" or "value" not in one.columns:
         return rows, []
     at, bare = one.columns.index("value"), dict[tuple[str, str], list[str]]()
     for row, _ in rows:

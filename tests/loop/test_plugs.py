@@ -301,7 +301,7 @@ def test_the_list_names_every_proposer_with_what_it_sees_and_costs():
 
 
 TOGETHER = [arm for arm in (*ARMS, *PROPOSERS) if proposer(arm).where != "outside" and arm not in ("notebook", "planted")]
-"""Every arm that needs no outside model (tests/loop/test_llm.py has that one) and no planted world (test_simulated.py); `self` and its twins are the notebook's."""
+"""Every arm that needs no outside model (test_llm.py has that one) and no planted world (test_simulated.py)."""
 STUDIES = [*([arm] if arm == "random" else [arm, "random"] for arm in TOGETHER), TOGETHER]
 
 
