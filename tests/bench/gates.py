@@ -140,7 +140,7 @@ def scale(folder: Path, sizes: list[int]) -> None:
 
 def campaign(folder: Path, generations: int) -> None:
     """Run one planted campaign to its end and print CPU-seconds, seconds, entries and the largest resident MiB."""
-    from test_planted import loop_alone
+    from test_simulated import loop_alone
 
     from loop import main
     from sandbox.ledger import Ledger
