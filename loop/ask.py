@@ -69,10 +69,14 @@ def _charged(c: Campaign, generation: int, index: int) -> Iterator[None]:
 def _in_box(c: Campaign, generation: int, index: int) -> tuple[str, str]:
     """Let the champion's weights or the study's own program write, in a box: all proposals of a generation at once."""
     name = _passed(c, c.running.archive.facts().asks.get((c.arm, c.repeat, generation)) or _plan(c, generation))
-    lines = proposed(c.running, name, c.cpu)
+    return line(proposed(c.running, name, c.cpu), index), name
+
+
+def line(lines: list[str] | str, index: int) -> str:
+    """Return the text of one proposal of what a propose job wrote; raise BadInput where there is none, with why."""
     if isinstance(lines, str) or index >= len(lines):
         raise BadInput(lines if isinstance(lines, str) else f"{len(lines)} proposals were written and number {index + 1} was wanted")
-    return lines[index], name
+    return lines[index]
 
 
 def _outside(c: Campaign, generation: int, index: int) -> tuple[str, str]:

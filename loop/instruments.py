@@ -98,7 +98,7 @@ def _equivalents(arms: Mapping[str, Curve], at: float) -> dict[str, Any]:
     bits = {name: in_bits(curve, budgets, scores.mean(axis=1)) for name, curve in arms.items()}
     found, strongest = rate_ratio(bits, REFERENCES)
     return {"compute-equivalent gain": compute_equivalent(budgets, scores, at, arms["self"].at(at)), "rate ratio": found,
-            "strongest reference": strongest, "R >= 2 here does not correspond to a lab's threshold": ""}  # fmt: skip
+            "strongest reference": strongest, "rate ratio means": "R >= 2 here does not correspond to a lab's threshold"}  # fmt: skip
 
 
 def _speed(found: Records) -> dict[str, Figure]:

@@ -14,13 +14,14 @@ from configs.history import History
 from configs.recipe import grid
 from configs.records import JobCount, Proposal
 from configs.study import Study
-from loop.ask import seen, show, trials_of
+from loop.ask import line, seen, show, trials_of
 from loop.measure import proposed, replicate
 from loop.plan import change
 from loop.propose import CELLS
 
 if TYPE_CHECKING:
     from loop.cycle import Campaign
+
 
 def place(study: Study, number: int) -> int:
     """Return the generation number under which the cell of that number is recorded: after the closing looks."""
@@ -69,10 +70,9 @@ def _plan(c: Campaign, at: int, index: int, asked: str, lines: list[str] | str) 
     if known is not None:
         return "" if known.startswith("!") else known
     parent = c.champions()[0]
-    base, text = c.plan(parent), "" if isinstance(lines, str) or index >= len(lines) else lines[index]
+    base, text = c.plan(parent), ""
     try:
-        if not text:
-            raise BadInput(lines if isinstance(lines, str) else f"{len(lines)} proposals were written and number {index + 1} was wanted")
+        text = line(lines, index)
         proposal = parse(Proposal, strict_json(text))
         risk, recipe, files = change(base.recipe, c.running.sandbox.store.get_bundle(base.bundle), proposal)
     except BadInput as error:

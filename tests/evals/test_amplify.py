@@ -2,11 +2,17 @@ import numpy as np
 import pytest
 
 from configs.errors import BadInput
-from evals.amplify import Skill, amplifying, compute_equivalent, decline, effects, gain_ratio, growth, rate_ratio, rounds_against_one, slopes
+from evals.amplify import Skill, amplifying, compute_equivalent, decline, effects, gain_ratio, growth, in_bits, rate_ratio, rounds_against_one, slopes
 from evals.arms import Curve
 
-RNG = np.random.default_rng(0)
+RNG = np.random.default_rng()
 BUDGETS = 2.0 ** np.arange(7)
+
+
+@pytest.fixture(autouse=True)
+def _seeded(monkeypatch):
+    """Each test draws from its own start, whatever ran before it."""
+    monkeypatch.setattr(__name__ + ".RNG", np.random.default_rng(0))
 
 
 def arm(*means, repeats=12, noise=0.02):
@@ -106,8 +112,9 @@ def test_rounds_are_held_against_one_shot_at_equal_plan():
                                              ("saturating", lambda x: 3 * (1 - np.exp(-0.15 * x)))])  # fmt: skip
 def test_a_clear_law_of_growth_is_recognised(kind, curve):
     x = np.arange(1, 41)
-    found = growth(curve(x) + 0.01 * RNG.standard_normal(40))
-    assert found.weights[kind] == max(found.weights.values()) and found.best in (kind, "cannot tell")
+    found = [growth(curve(x) + 0.01 * RNG.standard_normal(40)) for _ in range(20)]  # one draw may favour a richer model
+    assert sum(one.weights[kind] == max(one.weights.values()) for one in found) >= 14
+    assert sum(one.best in (kind, "cannot tell") for one in found) >= 19
 
 
 def test_growth_is_not_fitted_to_few_generations():
@@ -118,3 +125,11 @@ def test_noise_that_hides_the_law_says_how_many_generations_more_would_tell():
     x = np.arange(1, 25)
     found = growth(0.1 * x + 0.001 * x**2 + 0.05 * np.random.default_rng(2).standard_normal(24))
     assert found.best == "cannot tell" and found.more is not None and 0 < found.more < 240
+
+
+def test_a_curve_in_bits_says_at_which_budget_the_reference_is_as_good():
+    spent = np.array([[1.0, 2.0, 3.0]])
+    mine = Curve(repeats=(0,), spent=spent, value=np.array([[1.5, 9.0, np.nan]]))
+    found = in_bits(mine, [2.0, 4.0, 8.0], [1.0, 2.0, 3.0])
+    assert found.value[0, 0] == pytest.approx(1.5)  # half way between 2 and 4, in log2
+    assert found.value[0, 1] == 3.0 and np.isnan(found.value[0, 2])  # beyond the reference: its end; unknown stays unknown

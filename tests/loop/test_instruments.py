@@ -3,6 +3,7 @@
 import json
 import math
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from fakes import FakeBox
@@ -10,9 +11,10 @@ from test_cycle import better, config, go, mandate, put_mandate  # noqa: F401
 
 from configs.build import plain
 from configs.errors import BadInput
+from evals.arms import Curve
 from evals.loss import FATES, PARTS
 from loop import cli
-from loop.instruments import flat, measure
+from loop.instruments import _equivalents, flat, measure
 from loop.records import records
 from sandbox import keys
 from sandbox.decision import new_mandate
@@ -109,3 +111,22 @@ def test_the_verb_prints_every_figure_of_the_table_and_json(tmp_path, go):  # no
     assert rows["arms, local, funnel, accepted"][0] >= 1 and rows["between, kappa"][-1] == "not measured"
     output = CliRunner().invoke(cli.cli, ["instruments", str(folder)], catch_exceptions=False).output
     assert "cannot tell" in output and "cron" in output
+
+
+def steady(rate, repeats=12):
+    """An arm that gains `rate` a generation of one CPU-second, eight generations long."""
+    spent = np.tile(1e6 * np.arange(1.0, 9.0), (repeats, 1))
+    noise = 0.01 * np.random.default_rng(3).standard_normal((repeats, 8))
+    return Curve(repeats=tuple(range(repeats)), spent=spent, value=rate * spent / 1e6 + noise)
+
+
+def test_an_arm_that_gains_half_as_fast_as_chance_is_worth_half_the_compute():
+    found = _equivalents({"self": steady(0.5), "random": steady(1.0)}, 8e6)
+    told = found["compute-equivalent gain"]
+    assert told.value == pytest.approx(-1, abs=0.4) and told.high < 0 and found["strongest reference"] == "random"
+
+
+def test_a_reference_of_few_seeds_or_budgets_measures_nothing():
+    few = {"self": steady(1.0, 9), "random": steady(1.0, 9)}
+    for arms in (few, {"self": steady(1.0)}):
+        assert {figure.word for figure in _equivalents(arms, 8e6).values()} == {"not measured"}
