@@ -54,7 +54,7 @@ class Effort:
     queue_seconds: tuple[float, ...]
     "seconds that requests waited for them (R,)"
     setup_minutes: float = 0.0
-    "minutes before the first generation: objective, budget, mandates"
+    "minutes from the first signature or the study root, whichever came first, to the first job; at most so long did people set up"
     mandates: int = 0
     "standing rules signed; each stands for the decisions that it replaced"
 
@@ -104,10 +104,11 @@ def run_length(generations: int, live_acts: int) -> Figure:
     return per_event(generations, live_acts, "generations per live human act")
 
 
-def amortised(generations: int, effort: Effort) -> dict[str, float | None]:
-    """Return set-up minutes and mandates per generation; None without a generation."""
-    per = {"set-up minutes per generation": effort.setup_minutes, "mandates per generation": float(effort.mandates)}
-    return {name: value / generations if generations else None for name, value in per.items()}
+def amortised(generations: int, effort: Effort) -> dict[str, Figure]:
+    """Return set-up minutes and mandates per generation: what run length hides, since both were given before it began to count."""
+    per = {"set-up minutes": effort.setup_minutes, "mandates": float(effort.mandates)}
+    return {name: Figure(value=value / generations, n=generations, unit=f"{name} per generation") if generations
+            else missing("not exercised", f"{name} per generation") for name, value in per.items()}  # fmt: skip
 
 
 def self_closure(arms: Mapping[str, Curve], cpu_us: float | None = None) -> Figure:

@@ -25,6 +25,7 @@ from evals.arms import ARMS, Curve, common, curves, difference, gain
 from evals.claims import Study, conditions, warning, words
 from evals.closure import (
     BESIDE,
+    amortised,
     automation,
     autonomy,
     elasticities,
@@ -59,7 +60,7 @@ def measure_of(named: Sequence[tuple[str, Ledger]]) -> dict[str, Any]:
 def measured(found: Records) -> dict[str, Any]:
     """Return every instrument that records can answer, as plain JSON."""
     arms, study = curves(found.gains), _study(found)
-    at, lived = common(arms), sum(c.value.shape[0] * c.value.shape[1] for c in arms.values())
+    at, lived = common(arms), sum(int(np.isfinite(c.spent).sum()) for c in arms.values())
     told = {
         "study": found.config.study.name, "runs": len(found.effort.decisions), "equal plan, CPU-seconds": at / 1e6,
         "arms": {arm: _arm(found, arms, arm, at) for arm in found.plans},
@@ -68,6 +69,7 @@ def measured(found: Records) -> dict[str, Any]:
                     "rounds against one": rounds_against_one(arms), "gain ratio reads": decline(arms),
                     **{f"{name} effect": figure for name, figure in _effects(study).items()}, **_equivalents(arms, at)},
         "generations per live human act": run_length(lived, sum(found.effort.decisions)),
+        "given before": amortised(lived, found.effort),
         "speed-up if": _speed(found),
         "beside": {name: automation(events) for name, events in BESIDE.items()},
     }  # fmt: skip
@@ -116,18 +118,20 @@ def _sign(found: Records) -> dict[str, str]:
 def _arm(found: Records, arms: Mapping[str, Curve], arm: str, at: float) -> dict[str, Any]:
     plans, generations, vector = found.plans[arm], found.config.study.generations, automation(found.events[arm])
     gains = arms[arm].at(at) if arm in arms else np.zeros(0)
-    own = found.effort if len(found.effort.decisions) == len(gains) else None
+    own = found.efforts[arm]
     twins = {factor: arms[twin] for factor, twin in RAISED.items() if arm == "self" and twin in arms}
     raised = {factor: twin.at(at) for factor, twin in twins.items() if len(twin.repeats) == len(gains)}
     if raised and not any(clock[0] for clock in found.clock):  # what was never waited for changes no gain at equal plan
         raised["reviewer speed"] = gains
     limit = limiting(gains, raised) if len(gains) else "not measured"
-    grown = growth(arms[arm].value.mean(axis=0)) if arm in arms else None
+    whole = arms[arm].value[:, np.isfinite(arms[arm].spent).all(axis=0)] if arm in arms else np.zeros((0, 0))  # generations that every repeat reached
+    grown = growth(whole.mean(axis=0)) if arm in arms else None
     return {
         "gain": gain(arms, arm, at), "gain ratio": gain_ratio(arms, arm, at), "automation": vector, "stage": autonomy(vector),
         "stages": stage_table(found.events[arm], limit), "provenance": provenance([p.author for p in plans if p.fate == "accepted"]),
         **({"elasticities": elasticities(gains, raised)} if len(gains) and arm == "self" else {}),
-        "human cost": human_cost(own, gains) if own else {}, "funnel": funnel(plans), "promise": promised(plans) if arm in arms else {},
+        "human cost": human_cost(own, gains) if len(own.decisions) == len(gains) else {},
+        "funnel": funnel(plans), "promise": promised(plans) if arm in arms else {},
         "calibration": calibration(plans)[1],
         "retention": retention(found.held[arm]), "efficiency": efficiency(plans, generations), "yield": yield_now(plans),
         "yield without oversight and proposing": yield_now(plans, around=False),

@@ -25,7 +25,7 @@ from loop.propose import CELLS, proposer, variant
 from loop.skill import place
 from loop.summary import oversight
 from sandbox.canonical import digest
-from sandbox.decision import policy
+from sandbox.decision import policy, unix
 from sandbox.ledger import Ledger
 
 BETWEEN = 1000
@@ -57,6 +57,8 @@ class Records:
     "arm -> gains per rung, in the objective's unit"
     effort: Effort
     "what people did, one value per run"
+    efforts: dict[str, Effort]
+    "arm -> what people did on its own plans, one value per repeat in ascending order; the start that arms share is nobody's"
     skills: tuple[Skill, ...]
     "how well the last weights of arm self propose, and their twins (loop/skill.py); log-odds per proposal where the metric is a share"
     tops: tuple[float, ...]
@@ -90,10 +92,9 @@ def gather(read: Sequence["Run"]) -> Records:
         events={arm: tuple(e for run in read for e in run.events(arm)) for arm in arms},
         plans={arm: tuple(p for run in read for p in run.plans(arm)) for arm in arms},
         held={arm: tuple(h for run in read for h in run.held(arm)) for arm in arms},
-        effort=Effort(decisions=tuple(o["human"] for o in each), minutes=tuple(o["human_minutes"] for o in each),
-                      queue_seconds=tuple(sum(max(0.0, d["decided"] - d["asked"]) for d in o["decisions"] if d["kind"] in ("person", "external"))
-                                          for o in each),
+        effort=_effort([_live(o) for o in each], setup_minutes=math.fsum(run.setup_minutes() for run in read),
                       mandates=sum(e.kind == "mandate" and e.body["mandate"]["kind"] == "person" for run in read for e in run.entries)),
+        efforts={arm: _effort([mine for run, o in zip(read, each, strict=True) for mine in run.decided_on(arm, _live(o))]) for arm in arms},
         skills=tuple(s for run in read if run.facts.closed for s in run.skills()),
         tops=tuple(t for run in read if run.facts.closed for t in run.tops("self")),
         clock=tuple(run.clock(told) for run, told in zip(read, each, strict=True)),
@@ -205,11 +206,26 @@ class Run:
             found = [0.0 if n.startswith("!") else self._paired(n, self.unbounded) for n in names]
             yield Skill(repeat=self.base + repeat, recipe=last * recipe, history=last * history, scrambled=scrambled, value=sum(found) / len(found))
 
+    def setup_minutes(self) -> float:
+        """Return minutes from the first signed mandate or the study root, whichever came first, to the first job; 0 before that."""
+        first = next((e for e in self.entries if e.kind == "start"), None)
+        signed = [e.body["mandate"]["issued"] for e in self.entries if e.kind == "mandate"]
+        return max(0.0, unix(first) - min([unix(self.entries[0]), *signed])) / 60 if first else 0.0
+
+    def decided_on(self, arm: str, live: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+        """Return the decisions of people on plans of an arm, one list per repeat in ascending order."""
+        found: dict[int, list[Mapping[str, Any]]] = {repeat: [] for a, repeat in self.campaigns if a == arm}
+        for one in live:
+            plan = self.facts.plans.get(one["plan"])
+            if plan and plan.arm == arm and plan.repeat in found:
+                found[plan.repeat].append(one)
+        return list(found.values())
+
     def clock(self, told: Mapping[str, Any]) -> tuple[float, float, float]:
         """Return wall seconds that people's requests waited (the longest at a time), that jobs computed, and that the run took."""
         total = math.fsum(e.body["wall_seconds"] for e in self.entries if e.kind == "session")
         computed = sum(r.charged.wall_us for r, _ in self.facts.results.values()) / 1e6 / self.config.box.parallel
-        asked = sorted((d["asked"], d["decided"]) for d in told["decisions"] if d["kind"] in ("person", "external"))
+        asked = sorted((d["asked"], d["decided"]) for d in _live(told))
         waited, until = 0.0, -math.inf
         for begin, end in asked:  # overlapping requests wait together
             waited, until = waited + max(0.0, end - max(begin, until)), max(until, end)
@@ -305,6 +321,17 @@ def _by_plan(facts: Facts) -> tuple[dict[str, list[tuple[str, int, Scores]]], di
     for (name, _, _), (result, _) in facts.results.items():
         cpu[name] = cpu.get(name, 0) + result.charged.cpu_us
     return scored, cpu
+
+
+def _live(told: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the decisions of a summary's oversight that a person took."""
+    return [d for d in told["decisions"] if d["kind"] in ("person", "external")]
+
+
+def _effort(live: Sequence[Sequence[Mapping[str, Any]]], **more: Any) -> Effort:
+    """Return what people did, of their decisions in as many groups as it shall have values."""
+    return Effort(decisions=tuple(map(len, live)), minutes=tuple(sum(d["looked_ms"] for d in group) / 60_000 for group in live),
+                  queue_seconds=tuple(math.fsum(max(0.0, d["decided"] - d["asked"]) for d in group) for group in live), **more)  # fmt: skip
 
 
 def _known(value: float | None) -> float:

@@ -147,13 +147,13 @@ def _trials(told: Read) -> Iterator[tuple[Any, ...]]:
 
 
 def _gains(told: Told) -> Iterator[tuple[Any, ...]]:
-    """Yield each arm's mean verified gain where its slowest repeat had spent so much; generation by generation."""
+    """Yield each arm's mean verified gain and mean spent plan, generation by generation, over the repeats that reached it."""
     for arm, curve in curves(told.records.gains).items():
         for column in range(curve.spent.shape[1]):
-            values = curve.value[:, column][np.isfinite(curve.value[:, column])]
-            if len(values):
-                one = mean(values, "", neutral=None)
-                yield arm, float(curve.spent[:, column].mean()) / 1e6, one.value, one.low, one.high, len(values)
+            reached = np.isfinite(curve.value[:, column])
+            if reached.any():
+                one = mean(curve.value[reached, column], "", neutral=None)
+                yield arm, float(curve.spent[reached, column].mean()) / 1e6, one.value, one.low, one.high, int(reached.sum())
 
 
 def _rungs(told: Told) -> Iterator[tuple[Any, ...]]:

@@ -95,6 +95,10 @@ TABLES: dict[str, Kind] = {
         title="Efficiency", columns=("arm", "part", *INTERVAL),
         note="E = gain per accept x accepts per plan / CPU per plan; its change is -(smaller + harder + costlier), noisier is a part of costlier.",
     ),
+    "budgets": Kind(
+        title="Efficiency by budget", columns=("study", "times the smallest", "planned CPU-seconds a campaign", "arm", "counted", *INTERVAL),
+        note="Verified gain per CPU-second of all plans, with proposing and oversight counted or not; studies of one task and objective alone.",
+    ),
     "calibration": Kind(
         title="Promised against verified", figure=True, columns=("arm", "plan", "promised", "verified"),
         note="Accepted plans whose proposer predicted a gain. On the dashed line a promise is kept.",

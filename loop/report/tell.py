@@ -10,7 +10,7 @@ from configs.errors import BudgetExhausted, VerificationFailed
 from configs.records import Entry
 from loop.report.believed import believed
 from loop.report.evidence import Index
-from loop.report.happened import happened
+from loop.report.happened import happened, interval
 from loop.report.shape import Line, Report, Section, Table, table
 from loop.report.study import Told, differs
 from loop.shown import differing, own_files
@@ -42,12 +42,26 @@ def report(studies: Sequence[Told]) -> Report:
             kept = made.setdefault(section, ([], []))
             kept[0].extend((name, one) for one in lines)
             kept[1].extend(tables)
+    if many:
+        made["happened"][1].append(table("budgets", _budgets(studies), index.of("settle")))
     title = f"Study {studies[0].name}" if not many and len(studies[0].runs) == 1 else (
         f"Study {studies[0].name}, {len(studies[0].runs)} runs" if not many else f"{len(studies)} studies side by side")  # fmt: skip
     sections = tuple(Section(name=name, lines=tuple(_once(lines, len(studies))),
                              tables=tuple(t for t in tables if t.rows)) for name, (lines, tables) in made.items())
     return Report(title=title, studies=tuple(told.name for told in studies), sections=sections, evidence=index.cited,
                   instruments={told.name: told.figures for told in studies})  # fmt: skip
+
+
+def _budgets(studies: Sequence[Told]) -> Iterator[tuple[Any, ...]]:
+    """Yield E of every arm, studies by what a campaign had spent; nothing where gains have no common unit or budgets do not differ."""
+    spent = {told.name: told.figures["equal plan, CPU-seconds"] for told in studies if told.closed}
+    if len(set(spent.values())) < 2 or not min(spent.values()) or any(
+            (told.config.task, told.config.objective) != (studies[0].config.task, studies[0].config.objective) for told in studies):  # fmt: skip
+        return
+    for told in sorted((told for told in studies if told.closed), key=lambda told: spent[told.name]):
+        for arm, found in told.figures["arms"].items():
+            for counted, name in (("everything", "yield"), ("without proposing and oversight", "yield without oversight and proposing")):
+                yield (told.name, round(spent[told.name] / min(spent.values()), 2), spent[told.name], arm, counted, *interval(told, found[name]))
 
 
 def _once(lines: Sequence[tuple[str, Line]], studies: int) -> Iterator[Line]:

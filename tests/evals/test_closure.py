@@ -69,7 +69,7 @@ def test_run_length_without_a_human_act_is_a_bound():
     assert run_length(90, 0).low == pytest.approx(30.04, abs=0.01) and run_length(90, 0).value is None
     assert run_length(90, 9).value == 10
     effort = Effort(decisions=(), minutes=(), queue_seconds=(), setup_minutes=9, mandates=3)
-    assert amortised(90, effort)["set-up minutes per generation"] == 0.1 and amortised(0, effort)["mandates per generation"] is None
+    assert amortised(90, effort)["set-up minutes"].value == 0.1 and amortised(0, effort)["mandates"].word == "not exercised"
 
 
 def test_kappa_is_the_share_that_hangs_on_the_loop_s_own_outcomes():

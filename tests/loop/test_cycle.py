@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,9 +27,10 @@ from configs.tokens import layout
 from loop import cli, cycle, main, measure, people, study
 from loop.archive import Archive
 from loop.propose import PROPOSERS
+from loop.records import records
 from loop.verify import checked, verify
 from sandbox import keys
-from sandbox.decision import new_approval, new_mandate
+from sandbox.decision import new_approval, new_mandate, unix
 from sandbox.ledger import Ledger
 from sandbox.run import run
 
@@ -223,6 +225,12 @@ def test_a_person_decides_on_each_plan_and_promotion(tmp_path, go):
     assert not {e.body["job"]["plan"] for e in facts if e.kind == "start"} & set(denied)
     assert {e.body["plan"] for e in facts if e.kind == "decision" and not e.body["allow"]} == set(denied)
     verify(tmp_path / "runs" / "t")
+    told, plans = records([tmp_path / "runs" / "t"]), Archive(Ledger.file(tmp_path / "runs/t/ledger.sqlite")).facts().plans
+    signed = Counter(plans[e.body["approval"]["plan"]].arm for e in facts if e.kind == "approval")
+    assert {arm: one.decisions for arm, one in told.efforts.items()} == {arm: (signed[arm],) for arm in told.efforts}
+    assert told.effort.decisions == (signed.total(),) and all(sum(one.decisions) > 2 for one in told.efforts.values())
+    begun, first = unix(facts[0]), next(unix(e) for e in facts if e.kind == "start")
+    assert told.effort.setup_minutes == pytest.approx((first - begun) / 60) and told.effort.setup_minutes > 0
 
 
 PEOPLE = {"ada": ("person", ""), "ada2": ("person", "ada"), "bob": ("person", ""), "eve": ("external", ""), "bot": ("simulated", "")}

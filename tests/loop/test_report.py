@@ -8,7 +8,7 @@ import re
 import shutil
 import sqlite3
 import textwrap
-from dataclasses import fields
+from dataclasses import fields, replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -19,7 +19,9 @@ from test_cycle import better, config, go, mandate  # noqa: F401
 
 from configs.build import parse
 from configs.errors import BadInput, VerificationFailed
+from evals.arms import Gain
 from loop import cli
+from loop.instruments import measured
 from loop.report import make, shape, study
 from loop.report.figures import FIGURES, draw
 from loop.report.page import csv_text, number, page
@@ -256,6 +258,27 @@ def test_different_studies_stand_side_by_side_and_what_differs_is_named(done, tm
     assert asked.count("Better means") == 1 and "t: Better" not in asked and methods.count("t: Arms: ") == methods.count("other: Arms: ") == 1
     source = (tmp_path / "out" / "report.html").read_text()
     assert "Funnel: other" in source and set(Tags(source).links) <= set(Tags(source).ids)
+
+
+def test_campaigns_that_end_after_unequal_generations_are_drawn_over_those_that_went_on(done):
+    whole = study.read([done])[0]
+    gains = tuple(Gain(arm="local", repeat=r, generation=g, planned_cpu_us=g * 10**6, value=g + r)
+                  for r, last in ((0, 2), (1, 3)) for g in range(1, last + 1))  # fmt: skip
+    found = report([replace(whole, records=replace(whole.records, gains=gains))])
+    assert [(r[1], r[2], r[5]) for r in rows(found, "gains")] == [(1.0, 1.5, 2), (2.0, 2.5, 2), (3.0, 4.0, 1)]
+    assert "Verified gain at equal planned compute" in page(found)
+    assert measured(replace(whole.records, gains=gains))["given before"]["mandates"]["n"] == 5  # generations that were lived
+
+
+def test_efficiency_stands_by_budget_where_gains_have_one_unit(done, tmp_path, go):  # noqa: F811
+    short, longer = (play(tmp_path, go, name, "study.repeats=2", f"study.generations={n}") for name, n in (("short", 2), ("longer", 4)))
+    found = rows(make.compare([longer, short], tmp_path / "out"), "budgets")
+    assert [r[0] for r in found] == ["short"] * 4 + ["longer"] * 4 and {r[1] for r in found[:4]} == {1.0} and 1.2 < found[4][1] == found[7][1]
+    assert {(r[3], r[4]) for r in found} == {(a, c) for a in ("local", "random") for c in ("everything", "without proposing and oversight")}
+    told = study.read([longer])[0].figures["arms"]
+    for arm, key, row in (("local", "yield", found[4]), ("local", "yield without oversight and proposing", found[5])):
+        assert row[5] == told[arm][key]["value"] > 0
+    assert not rows(make.compare([done, other(done, "other", "task", "planned_cpu_us", 900_000)], tmp_path / "out"), "budgets")
 
 
 def test_what_cannot_be_compared_or_reported_is_refused(done, tmp_path):
