@@ -43,6 +43,8 @@ class Gain:
     "planned compute that the campaign had spent: propose, train, predict, evaluate"
     value: float
     "verified gain of the champion over the baseline; NaN where it was not measured"
+    allotted_cpu_us: int = 0
+    "planned compute that the campaign was given; what it had gained when no further generation fitted stands there; 0: generations alone end it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +57,12 @@ class Curve:
     "planned CPU-microseconds spent (R, G), growing along a row"
     value: NDArray[np.float64]
     "verified gain (R, G)"
+    allotted: float = 0.0
+    "planned CPU-microseconds that each campaign was given; 0: generations alone end it"
+
+    def ends(self) -> Floats:
+        """Return the gain (R,) that stood at the end of each campaign."""
+        return self.at(float(np.finfo(float).max))
 
     def at(self, cpu_us: float) -> Floats:
         """Return the gain (R,) that stood when `cpu_us` were spent; 0 before the first generation's end."""
@@ -78,13 +86,21 @@ def _curve(rows: Mapping[int, list[Gain]]) -> Curve:
         row = sorted(rows[repeat], key=lambda gain: gain.generation)
         spent[r, : len(row)], value[r, : len(row)] = [g.planned_cpu_us for g in row], [g.value for g in row]
     need(bool((np.diff(spent, axis=1)[np.isfinite(spent[:, 1:])] >= 0).all()), "planned_cpu_us", "falling", "spent plan that never falls")
-    return Curve(repeats=tuple(sorted(rows)), spent=spent, value=value)
+    allotted = {gain.allotted_cpu_us for row in rows.values() for gain in row}
+    return Curve(repeats=tuple(sorted(rows)), spent=spent, value=value, allotted=allotted.pop() if len(allotted) == 1 else 0.0)
 
 
 def common(arms: Mapping[str, Curve], names: Iterable[str] = ()) -> float:
-    """Return the most plan that every repeat of the named arms (default: all) has spent: where they can be compared."""
+    """Return where the named arms (default: all) can be compared: the plan that all were given, else the most that every repeat has spent.
+
+    A plan that was given counts as used where its rest held no whole generation, and where a charge outran the plan.
+    """
     chosen = [arms[name] for name in (names or arms) if name in arms]
-    return min((float(np.where(np.isfinite(c.spent), c.spent, -np.inf).max(axis=1).min()) for c in chosen), default=0.0)
+    spent = [np.where(np.isfinite(c.spent), c.spent, -np.inf).max(axis=1) for c in chosen]
+    given = {c.allotted for c in chosen}
+    if len(given) == 1 and max(given):
+        return max(max(given), *(float(s.max()) for s in spent))
+    return min((float(s.min()) for s in spent), default=0.0)
 
 
 def paired(arms: Mapping[str, Curve], one: str, other: str, cpu_us: float | None = None) -> tuple[Floats, Floats]:

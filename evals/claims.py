@@ -86,7 +86,8 @@ def warning(sign: Warn, skills: Sequence[Skill], events: Sequence[Event]) -> dic
     """
     last = max((s.recipe for s in skills), default=0)
     value = {(s.recipe, s.history, s.repeat): s.value for s in skills if not s.scrambled}
-    found = [value[last, last, r] - value[0, last, r] for r in sorted({s.repeat for s in skills}) if {(last, last, r), (0, last, r)} <= set(value)]
+    pairs = [value[last, last, r] - value[0, last, r] for r in sorted({s.repeat for s in skills}) if {(last, last, r), (0, last, r)} <= set(value)]
+    found = [effect for effect in pairs if np.isfinite(effect)]
     vector = automation(events)
     own = sum(e.cpu_us for e in events if e.actor not in ("person", "simulated reviewer")) / 1e6
     parts = {

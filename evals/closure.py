@@ -5,7 +5,7 @@ Definitions, units and sources: docs/instruments.md. Pure functions over records
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -66,6 +66,11 @@ def automation(events: Iterable[Event]) -> dict[str, Figure]:
     """
     listed = list(events)
     return {stage: _automated([e for e in listed if e.stage == stage]) for stage in (*STAGES, *WITHHELD)}
+
+
+def stood_in(events: Iterable[Event]) -> tuple[Event, ...]:
+    """Return the decisions as if simulated reviewers, who stand in for people, had been people."""
+    return tuple(replace(e, actor="person") if e.actor == "simulated reviewer" else e for e in events)
 
 
 def _automated(events: Sequence[Event]) -> Figure:
@@ -188,12 +193,12 @@ def stage_table(events: Iterable[Event], limit: str) -> list[dict[str, str]]:
 def autonomy(vector: Mapping[str, Figure]) -> str:
     """Return which stage of development a vector shows: assisted, bounded or autonomous; `not exercised` where nothing was trained.
 
-    assisted: people release most of the training or of the accepting; autonomous: people release less than half of every stage to deployment,
+    assisted: people release most of what is approved, trained or accepted; autonomous: people release less than half of every stage to deployment,
     which must have been exercised; bounded: what lies between.
     """
     values = {stage: vector[stage].value for stage in STAGES}
     if values["train"] is None or values["accept"] is None:
         return "not exercised"
-    if min(values["train"], values["accept"]) < 0.5:
+    if min(v for v in (values["approve"], values["train"], values["accept"]) if v is not None) < 0.5:
         return "assisted"
     return "autonomous" if all((values[s] or 0.0) > 0.5 for s in ("propose", "train", "evaluate", "accept", "promote", "deploy")) else "bounded"

@@ -121,7 +121,7 @@ def ratio(top: ArrayLike, bottom: ArrayLike, unit: str, *, neutral: float | None
     a, b = pairs(top, bottom)
     n = len(a)
     if n < 2:
-        return missing("not measured", unit, n)
+        return Figure(value=float(a[0] / b[0]) if n and b[0] else None, n=n, unit=unit, word="cannot tell" if n else "not measured")
     a, b = (a, b) if b.mean() >= 0 else (-a, -b)
     value, first = float(a.mean()) / float(b.mean()) if b.any() else None, _fieller(a, b, reach(n))
     if first is None:

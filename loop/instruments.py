@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from configs.build import plain
 from configs.objective import METRICS
@@ -25,6 +26,8 @@ from evals.arms import ARMS, Curve, common, curves, difference, gain
 from evals.claims import Study, conditions, warning, words
 from evals.closure import (
     BESIDE,
+    Effort,
+    Event,
     amortised,
     automation,
     autonomy,
@@ -36,6 +39,7 @@ from evals.closure import (
     self_closure,
     speed_up,
     stage_table,
+    stood_in,
 )
 from evals.intervals import Figure, missing
 from evals.loss import calibration, duplicates, efficiency, funnel, promised, retention, yield_now
@@ -59,17 +63,20 @@ def measure_of(named: Sequence[tuple[str, Ledger]]) -> dict[str, Any]:
 
 def measured(found: Records) -> dict[str, Any]:
     """Return every instrument that records can answer, as plain JSON."""
-    arms, study = curves(found.gains), _study(found)
-    at, lived = common(arms), sum(int(np.isfinite(c.spent).sum()) for c in arms.values())
+    all_arms = curves(found.gains)
+    arms = {arm: curve for arm, curve in all_arms.items() if arm not in MORE}  # the others have more to spend
+    study = _study(found, arms)
+    at, lived = common(arms), sum(int(np.isfinite(c.spent).sum()) for c in all_arms.values())
     told = {
         "study": found.config.study.name, "runs": len(found.effort.decisions), "equal plan, CPU-seconds": at / 1e6,
-        "arms": {arm: _arm(found, arms, arm, at) for arm in found.plans},
+        "arms": {arm: _arm(found, all_arms, arm, common(all_arms, (arm,)) if arm in MORE else at) for arm in found.plans},
         "between": {"kappa": self_closure(arms, at),
                     **{f"self minus {other}": difference(arms, "self", other, at) for other in ARMS if other != "self"},
                     "rounds against one": rounds_against_one(arms), "gain ratio reads": decline(arms),
                     **{f"{name} effect": figure for name, figure in _effects(study).items()}, **_equivalents(arms, at)},
         "generations per live human act": run_length(lived, sum(found.effort.decisions)),
         "given before": amortised(lived, found.effort),
+        **_acts(found, lived),
         "speed-up if": _speed(found),
         "beside": {name: automation(events) for name, events in BESIDE.items()},
     }  # fmt: skip
@@ -78,11 +85,11 @@ def measured(found: Records) -> dict[str, Any]:
     return dict(plain(told))
 
 
-def _study(found: Records) -> Study:
+def _study(found: Records, arms: Mapping[str, Curve]) -> Study:
     """Return the records that the words are said of: those of arm self, its ceiling where the metric is a share."""
     share = METRICS[found.config.objective.metric].share
     mine: dict[str, Any] = {name: getattr(found, name).get("self", ()) for name in ("events", "plans", "held")}
-    return Study(arms=curves(found.gains), skills=found.skills, ceiling=1.0 if share else None, deviation=found.config.task.seed_deviation,
+    return Study(arms=arms, skills=found.skills, ceiling=1.0 if share else None, deviation=found.config.task.seed_deviation,
                  scores=found.tops, **mine)  # fmt: skip
 
 
@@ -103,6 +110,11 @@ def _equivalents(arms: Mapping[str, Curve], at: float) -> dict[str, Any]:
             "strongest reference": strongest, "rate ratio means": "R >= 2 here does not correspond to a lab's threshold"}  # fmt: skip
 
 
+def _acts(found: Records, lived: int) -> dict[str, Figure]:
+    acts = sum(sum(one.decisions) for one in found.simulated.values())
+    return {"generations per act of simulated reviewers": run_length(lived, acts)} if acts else {}
+
+
 def _speed(found: Records) -> dict[str, Figure]:
     waiting, computing, total = (np.array([clock[i] for clock in found.clock]) for i in range(3))
     if not (total > 0).all():
@@ -120,16 +132,19 @@ def _arm(found: Records, arms: Mapping[str, Curve], arm: str, at: float) -> dict
     gains = arms[arm].at(at) if arm in arms else np.zeros(0)
     own = found.efforts[arm]
     twins = {factor: arms[twin] for factor, twin in RAISED.items() if arm == "self" and twin in arms}
-    raised = {factor: twin.at(at) for factor, twin in twins.items() if len(twin.repeats) == len(gains)}
+    ends = arms[arm].ends() if arm in arms else gains
+    raised = {factor: twin.ends() for factor, twin in twins.items() if len(twin.repeats) == len(ends)}
     if raised and not any(clock[0] for clock in found.clock):  # what was never waited for changes no gain at equal plan
-        raised["reviewer speed"] = gains
-    limit = limiting(gains, raised) if len(gains) else "not measured"
+        raised["reviewer speed"] = ends
+    limit = limiting(ends, raised) if len(ends) else "not measured"
     whole = arms[arm].value[:, np.isfinite(arms[arm].spent).all(axis=0)] if arm in arms else np.zeros((0, 0))  # generations that every repeat reached
+    stand_in = stood_in(found.events[arm])
     grown = growth(whole.mean(axis=0)) if arm in arms else None
     return {
         "gain": gain(arms, arm, at), "gain ratio": gain_ratio(arms, arm, at), "automation": vector, "stage": autonomy(vector),
         "stages": stage_table(found.events[arm], limit), "provenance": provenance([p.author for p in plans if p.fate == "accepted"]),
-        **({"elasticities": elasticities(gains, raised)} if len(gains) and arm == "self" else {}),
+        **({"elasticities": elasticities(ends, raised)} if len(ends) and arm == "self" else {}),
+        **({"were reviewers people": _stand_in(stand_in, found.simulated[arm], gains, limit)} if stand_in != found.events[arm] else {}),
         "human cost": human_cost(own, gains) if len(own.decisions) == len(gains) else {},
         "funnel": funnel(plans), "promise": promised(plans) if arm in arms else {},
         "calibration": calibration(plans)[1],
@@ -137,6 +152,13 @@ def _arm(found: Records, arms: Mapping[str, Curve], arm: str, at: float) -> dict
         "yield without oversight and proposing": yield_now(plans, around=False),
         "duplicates": duplicates(plans), **({"growth": grown} if grown and grown.weights else {}),
     }  # fmt: skip
+
+
+def _stand_in(events: Sequence[Event], effort: Effort, gains: ArrayLike, limit: str) -> dict[str, Any]:
+    """Return what simulated reviewers stood in for: closure and cost as if they had been people."""
+    vector = automation(events)
+    return {"automation": vector, "stage": autonomy(vector), "stages": stage_table(events, limit),
+            "human cost": human_cost(effort, gains) if len(effort.decisions) == np.size(gains) else {}}  # fmt: skip
 
 
 def flat(found: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, list[Any]]]:

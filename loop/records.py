@@ -37,6 +37,7 @@ DECIDERS: dict[tuple[str, str], Actor] = {
     ("approval", "person"): "person", ("approval", "external"): "person",
 }  # fmt: skip
 """(how, kind) of a decision -> who decided; whatever else is a simulated reviewer, in mandates too."""
+SIMULATED = ("simulated",)
 SET: tuple[Stage, ...] = ("set objective", "set budget")
 ACTS: dict[str, Stage] = {"promote": "promote", "deploy": "deploy", "amend": "amend"}
 
@@ -59,6 +60,8 @@ class Records:
     "what people did, one value per run"
     efforts: dict[str, Effort]
     "arm -> what people did on its own plans, one value per repeat in ascending order; the start that arms share is nobody's"
+    simulated: dict[str, Effort]
+    "the same of simulated reviewers, whose minutes are drawn and not waited for"
     skills: tuple[Skill, ...]
     "how well the last weights of arm self propose, and their twins (loop/skill.py); log-odds per proposal where the metric is a share"
     tops: tuple[float, ...]
@@ -94,7 +97,8 @@ def gather(read: Sequence["Run"]) -> Records:
         held={arm: tuple(h for run in read for h in run.held(arm)) for arm in arms},
         effort=_effort([_live(o) for o in each], setup_minutes=math.fsum(run.setup_minutes() for run in read),
                       mandates=sum(e.kind == "mandate" and e.body["mandate"]["kind"] == "person" for run in read for e in run.entries)),
-        efforts={arm: _effort([mine for run, o in zip(read, each, strict=True) for mine in run.decided_on(arm, _live(o))]) for arm in arms},
+        efforts={arm: _effort([d for run, o in zip(read, each, strict=True) for d in run.decided_on(arm, _live(o))]) for arm in arms},
+        simulated={arm: _effort([d for run, o in zip(read, each, strict=True) for d in run.decided_on(arm, _live(o, SIMULATED))]) for arm in arms},
         skills=tuple(s for run in read if run.facts.closed for s in run.skills()),
         tops=tuple(t for run in read if run.facts.closed for t in run.tops("self")),
         clock=tuple(run.clock(told) for run, told in zip(read, each, strict=True)),
@@ -131,13 +135,14 @@ class Run:
         Where nothing is carried on, an accept stands alone, from the baseline.
         """
         for arm, repeat in self.campaigns if self.facts.closed else ():
+            given = self.config.study.allowance(arm) * self.config.compute(arm)
             last, total, spent, kept = self.last(arm, repeat), 0.0, self.spent.get((arm, repeat, 0), 0), set(self.facts.champions[arm, repeat])
             for generation in range(1, last + 1):
                 spent += self.spent.get((arm, repeat, generation), 0)
                 found = [self._gained(n) for n in self.candidates.get((arm, repeat, generation), ()) if n in kept]
                 total = total + math.fsum(found) if variant(arm).carry else (found or [total])[-1]
                 value = total if generation < last else self._closing(arm, repeat, self.unbounded)
-                yield Gain(arm=arm, repeat=self.base + repeat, generation=generation, planned_cpu_us=spent, value=value)
+                yield Gain(arm=arm, repeat=self.base + repeat, generation=generation, planned_cpu_us=spent, value=value, allotted_cpu_us=given)
 
     def last(self, arm: str, repeat: int) -> int:
         """Return the last generation that a campaign began."""
@@ -194,7 +199,10 @@ class Run:
                 yield sum(found) / len(found)
 
     def skills(self) -> Iterator[Skill]:
-        """Yield Q of every cell that was measured, the mean paired gain of its proposals on gate; an unusable proposal gained 0."""
+        """Yield Q of every cell that was measured: the mean paired gain of its proposals on gate.
+
+        A proposal that is unusable or whose own job failed gained 0; one that reviewers refused says nothing of the weights and is left out.
+        """
         last, kinds = self.config.study.generations, {"self": (True, True, False), "refit": (False, True, False), "frozen": (False, False, False),
                                                       "scrambled": (True, True, True)}  # fmt: skip
         for (arm, repeat, generation), asked in self.facts.asks.items():
@@ -203,8 +211,15 @@ class Run:
                 continue
             recipe, history, scrambled = kinds[list(CELLS)[number]]
             names = [self.facts.at.get((arm, repeat, generation, i), "!") for i in range(self.config.study.skill_proposals)]
-            found = [0.0 if n.startswith("!") else self._paired(n, self.unbounded) for n in names]
-            yield Skill(repeat=self.base + repeat, recipe=last * recipe, history=last * history, scrambled=scrambled, value=sum(found) / len(found))
+            found = [v for v in map(self._worth, names) if math.isfinite(v)]
+            yield Skill(repeat=self.base + repeat, recipe=last * recipe, history=last * history, scrambled=scrambled,
+                        value=math.fsum(found) / len(found) if found else math.nan)  # fmt: skip
+
+    def _worth(self, name: str) -> float:
+        if name.startswith("!") or any(self.facts.results[at][0].status != "ok" for at in ((name, "train", 0), (name, "predict", 0))
+                                       if at in self.facts.results):  # fmt: skip
+            return 0.0
+        return self._paired(name, self.unbounded)
 
     def setup_minutes(self) -> float:
         """Return minutes from the first signed mandate or the study root, whichever came first, to the first job; 0 before that."""
@@ -323,9 +338,9 @@ def _by_plan(facts: Facts) -> tuple[dict[str, list[tuple[str, int, Scores]]], di
     return scored, cpu
 
 
-def _live(told: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the decisions of a summary's oversight that a person took."""
-    return [d for d in told["decisions"] if d["kind"] in ("person", "external")]
+def _live(told: Mapping[str, Any], kinds: tuple[str, ...] = ("person", "external")) -> list[dict[str, Any]]:
+    """Return the decisions of a summary's oversight that people took, or whoever is of these kinds."""
+    return [d for d in told["decisions"] if d["kind"] in kinds]
 
 
 def _effort(live: Sequence[Sequence[Mapping[str, Any]]], **more: Any) -> Effort:

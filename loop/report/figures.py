@@ -159,7 +159,9 @@ def _rungs(unit: str, arms: Sequence[str], rows: Rows) -> Any:
 
 
 def _automation(_unit: str, arms: Sequence[str], rows: Rows) -> Any:
-    return _dots(arms, [(r[0], r[1], *r[2:5]) for r in rows], (*STAGES, *WITHHELD), "1 - share of compute that people released", (-0.03, 1.03))
+    others = dict.fromkeys(r[0] for r in rows if r[0] not in arms and not r[0].startswith("beside: "))
+    label = "1 - share of compute that people released"
+    return _dots([*arms, *others], [(r[0], r[1], *r[2:5]) for r in rows], (*STAGES, *WITHHELD), label, (-0.03, 1.03))
 
 
 def _dots(arms: Sequence[str], rows: Rows, names: Sequence[str], label: str, limits: tuple[float, float] | None) -> Any:

@@ -19,6 +19,8 @@ from loop.summary import feedback
 
 BURN_POINTS = 400
 """Points of a burn-down; it is straight between two of them."""
+STOOD_IN = "were reviewers people"
+"""Of an arm: what its figures would be, had the simulated reviewers who decided been people."""
 Rows = Iterable[tuple[Any, ...]]
 
 
@@ -32,7 +34,7 @@ def happened(told: Told, index: Index, name: str) -> tuple[list[Line], list[Tabl
 
     def by_arm(what: str, rows: Rows, of: str, unit: str = "") -> Table:
         kept = list(rows)
-        return table(what, kept, ["" if row[0].startswith("beside: ") else index.arm(row[0], of) for row in kept], name, unit=unit)
+        return table(what, kept, ["" if row[0].startswith("beside: ") else index.arm(row[0].split(",")[0], of) for row in kept], name, unit=unit)
 
     goal, told_in = told.config.objective, unit(told)
 
@@ -86,6 +88,8 @@ def _listed(told: Told, what: str, keys: tuple[str, ...]) -> Iterator[tuple[Any,
 def _stages(told: Told) -> Iterator[tuple[Any, ...]]:
     yield from _listed(told, "stages", ("stage", "who", "controlled by"))
     yield from ((arm, "stage of development", found["stage"], "") for arm, found in told.figures["arms"].items())
+    yield from ((arm, f"stage of development, {STOOD_IN}", found[STOOD_IN]["stage"], "") for arm, found in told.figures["arms"].items()
+                if STOOD_IN in found)  # fmt: skip
 
 
 def _named(told: Told, what: str, keep: Callable[[Any], bool] = lambda one: True) -> Iterator[tuple[Any, ...]]:
@@ -94,6 +98,8 @@ def _named(told: Told, what: str, keep: Callable[[Any], bool] = lambda one: True
 
 def _automation(told: Told) -> Iterator[tuple[Any, ...]]:
     yield from _named(told, "automation")
+    yield from ((f"{arm}, {STOOD_IN}", stage, *interval(told, one)) for arm, found in told.figures["arms"].items() if STOOD_IN in found
+                for stage, one in found[STOOD_IN]["automation"].items())  # fmt: skip
     for other, vector in told.figures["beside"].items() if told.figures["arms"] else ():
         yield from ((f"beside: {other}", stage, *interval(told, one)) for stage, one in vector.items())
 

@@ -88,7 +88,8 @@ TABLES: dict[str, Kind] = {
     ),
     "automation": Kind(
         title="Automation per stage", figure=True, columns=("arm", "stage", *INTERVAL),
-        note="1 - the share of compute that people released. There is no mean: a cron job has 1 at most stages, and stands beside it.",
+        note="1 - the share of compute that people released. There is no mean: a cron job has 1 at most stages, and stands beside it. A simulated "
+             "reviewer is no person; what the vector would be, had they been people, is told apart.",
     ),
     "stages": Kind(title="Who did what", columns=("arm", "stage", "who", "controlled by")),
     "efficiency": Kind(

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -31,6 +32,17 @@ def test_only_repeats_that_both_arms_have_are_paired():
 def test_a_repeat_that_ended_early_bounds_where_arms_are_compared():
     arms = curves([*rows("self", [1.0, 2.0]), Gain(arm="self", repeat=12, generation=1, planned_cpu_us=10, value=1.0)])
     assert common(arms) == 10 and gain(arms, "self").value == 1.0
+
+
+def test_campaigns_of_one_plan_are_compared_when_it_is_used_whatever_its_rest_could_not_hold():
+    def given(arm, values, cost, plan):
+        return [replace(g, allotted_cpu_us=plan) for g in rows(arm, values, cost)]
+
+    arms = curves([*given("self", [1.0, 2.0], 40, 100), *given("random", [0.5, 1.0, 1.5], 30, 100)])
+    assert common(arms) == 100 and difference(arms, "self", "random").value == 0.5  # at 80, all that self spent, random stood at 1.0
+    assert common(curves([*given("self", [1.0], 104, 100)])) == 104  # a charge beyond the plan is no reason to forget the generation
+    assert common(curves([*given("self", [1.0, 2.0], 40, 100), *given("more", [1.0], 90, 125)])) == 80
+    assert set(arms["random"].ends()) == {1.5}
 
 
 def test_a_missing_twin_is_not_measured_and_a_missing_gain_is_left_out():

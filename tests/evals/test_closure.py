@@ -22,6 +22,7 @@ from evals.closure import (
     self_closure,
     speed_up,
     stage_table,
+    stood_in,
 )
 
 RNG = np.random.default_rng(0)
@@ -63,6 +64,7 @@ def test_a_simulated_reviewer_is_no_person_and_no_lineage():
     events = [Event(stage="accept", actor="simulated reviewer", cpu_us=1, decisions=50)]
     assert automation(events)["accept"].value == 1.0 and actors(events)["accept"]["simulated reviewer"] == 1.0
     assert provenance(["simulated reviewer", "lineage"]).value == 0.5
+    assert automation(stood_in(events))["accept"].value == 0.0 and stood_in([Event(stage="train", actor="lineage", cpu_us=1)])[0].actor == "lineage"
 
 
 def test_run_length_without_a_human_act_is_a_bound():
@@ -97,6 +99,8 @@ def test_human_cost_per_gain_is_undefined_without_gain():
 def test_instant_people_speed_up_by_amdahl_s_law():
     found = speed_up(near(75.0), near(20.0), [100.0] * 12)
     assert found["people were instant"].value == pytest.approx(4, rel=0.01) and found["compute were instant"].value == pytest.approx(1.25, rel=0.01)
+    once = speed_up([75.0], [20.0], [100.0])["people were instant"]
+    assert once.value == 4.0 and (once.low, once.word) == (None, "cannot tell")
     with pytest.raises(BadInput, match="no more than the campaign took"):
         speed_up([101.0], [1.0], [100.0])
 
@@ -115,7 +119,8 @@ def test_the_stage_of_development_follows_from_who_released_what():
     def vector(**people):
         return automation([Event(stage=s, actor="person" if people.get(s) else "unattended rule", cpu_us=1, decisions=20) for s in STAGES])
 
-    assert autonomy(vector(train=1)) == "assisted" and autonomy(vector(deploy=1)) == "bounded" and autonomy(vector()) == "autonomous"
+    assert {autonomy(vector(**{stage: 1})) for stage in ("approve", "train", "accept")} == {"assisted"}
+    assert autonomy(vector(deploy=1)) == "bounded" and autonomy(vector()) == "autonomous"
     assert autonomy(automation([])) == "not exercised"
     without = automation([Event(stage=s, actor="lineage", cpu_us=1) for s in STAGES if s != "deploy"])
     assert autonomy(without) == "bounded"  # a deployment that nobody tried is not an automated one

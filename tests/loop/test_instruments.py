@@ -74,6 +74,23 @@ def test_a_mandate_that_a_person_signed_is_a_standing_rule(tmp_path, go):  # noq
     assert {e.actor for e in found.events["local"] if e.stage == "approve"} == {"standing rule"} and found.effort.mandates == 1
 
 
+def test_a_simulated_reviewer_is_no_person_and_what_it_stands_in_for_is_told_apart(tmp_path, go):  # noqa: F811
+    cfg = config(tmp_path, "autonomy=assisted", "gates=attended", "reviewer=fatigue", "study.generations=4", "reviewer.false_alarm_rate=0")
+    go(cfg, FakeBox(better))
+    found, told = records([tmp_path / "runs" / "t"]), measure([tmp_path / "runs" / "t"])
+    arm = told["arms"]["local"]
+    assert arm["automation"]["train"]["value"] == arm["automation"]["promote"]["value"] == 1 and arm["stage"] == "bounded"
+    other = arm["were reviewers people"]
+    assert other["automation"]["approve"]["value"] == other["automation"]["promote"]["value"] == 0 and other["stage"] == "assisted"
+    acts = found.simulated["local"].decisions
+    assert sum(found.efforts["local"].decisions) == 0 < acts[0] and found.simulated["local"].minutes[0] > 0
+    all_acts = sum(sum(one.decisions) for one in found.simulated.values())
+    assert told["generations per act of simulated reviewers"]["value"] == pytest.approx(4 / all_acts)
+    report = json.loads((tmp_path / "runs" / "t" / "report.json").read_text())
+    rows = [r for s in report["sections"] for t in s["tables"] if t["name"] == "automation" for r in t["rows"]]
+    assert [r[2] for r in rows if r[:2] == ["local, were reviewers people", "approve"]] == [0]
+
+
 def test_runs_of_one_study_are_repeats_and_runs_of_another_are_refused(tmp_path, go):  # noqa: F811
     folders = [play(tmp_path, go, f"seed-{i}", f"study.seed={i}") for i in (1, 2)]
     found = measure(folders)

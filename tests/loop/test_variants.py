@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,15 @@ from configs.errors import BadInput, Denied, Stopped
 from configs.history import History
 from configs.records import Amount
 from configs.study import MORE, SKILLS
-from loop import cli, main
+from loop import cli, instruments, main
 from loop.instruments import measure
 from loop.propose import CELLS
-from loop.records import records
+from loop.records import Run, records
+from loop.skill import place
 from loop.verify import verify
 from sandbox import control
 from sandbox.canonical import digest
+from sandbox.ledger import Ledger
 
 __all__ = ["go"]
 MANY = ["task.notebook=true", "study.start_trials=16", "budget.jobs=4000", "gates.unattended.jobs=4000", "budget.cpu_seconds=4000",
@@ -243,6 +246,44 @@ def test_effects_and_rungs_are_read_from_the_ledger(tmp_path, go):
     assert told["warning sign"] == {"sign": "not registered"}
     after = {p.generation for p in facts.plans.values() if p.purpose == "skill"}
     assert max(after) > last and all(p.generation <= last for p in found.plans["self"])  # measures of skill are no proposals of the campaign
+
+
+def test_a_proposal_that_failed_gained_nothing_and_one_that_reviewers_refused_says_nothing(tmp_path, go):
+    quality = {1: 0.6, 2: 0.1, 3: 0.9, 4: 0.3}
+    study(tmp_path, go, "self", "study.skill_proposals=3", quality=lambda order: quality[order.recipe.depth])
+    run = Run(0, Ledger.file(tmp_path / "runs" / "t" / "ledger.sqlite"))
+    plans = [run.facts.at["self", 0, place(run.config.study, 0), i] for i in range(3)]
+    each = [run._paired(n, run.unbounded) for n in plans]
+    assert next(run.skills()).value == pytest.approx(sum(each) / 3) and each[0] != pytest.approx(sum(each) / 3)
+    failed = run.facts.results[plans[0], "train", 0]
+    run.facts.results[plans[0], "train", 0] = (replace(failed[0], status="crashed"), failed[1])
+    assert next(run.skills()).value == pytest.approx(sum(each[1:]) / 3)
+    run.scored.pop(plans[0])
+    for role in ("train", "predict", "champion-train", "champion-predict"):
+        del run.facts.results[plans[0], role, 0]
+    assert next(run.skills()).value == pytest.approx(sum(each[1:]) / 2)
+
+
+def test_what_stood_when_the_plan_was_used_is_the_gain_of_every_campaign(tmp_path, go):
+    cfg, _, _ = study(tmp_path, go, "self,random", "study.generations=8", "study.plan_trainings=50", "study.repeats=2")
+    found, told = records([tmp_path / "runs" / "t"]), measure([tmp_path / "runs" / "t"])
+    assert told["equal plan, CPU-seconds"] >= 50 * cfg.task.planned_cpu_us / 1e6
+    for arm in ("self", "random"):
+        closing = [[g.value for g in found.gains if (g.arm, g.repeat) == (arm, r)][-1] for r in (0, 1)]
+        assert told["arms"][arm]["gain"]["value"] == pytest.approx(sum(closing) / 2) and min(closing) > 0
+
+
+def test_an_elasticity_compares_the_ends_of_campaigns_of_which_one_had_more(tmp_path, go, monkeypatch):
+    arms = ",".join(("self", *MORE))
+    study(tmp_path, go, arms, "study.generations=8", "study.plan_trainings=60", "study.repeats=2")
+    given: list[tuple[float, dict[str, float]]] = []
+    monkeypatch.setattr(instruments, "elasticities", lambda base, raised: given.append((base.mean(), {k: v.mean() for k, v in raised.items()})))
+    found, told = records([tmp_path / "runs" / "t"]), measure([tmp_path / "runs" / "t"])["arms"]
+    ends = {arm: sum([g.value for g in found.gains if (g.arm, g.repeat) == (arm, r)][-1] for r in (0, 1)) / 2 for arm in ("self", *MORE)}
+    (base, raised), *more = given
+    assert not more and base == pytest.approx(ends["self"]) == pytest.approx(raised.pop("reviewer speed"))  # nobody was waited for
+    assert raised == {factor: pytest.approx(ends[arm]) for arm, factor in MORE.items()} and len({base, *raised.values()}) == 4
+    assert {arm: told[arm]["gain"]["value"] for arm in ends} == {arm: pytest.approx(v) for arm, v in ends.items()}
 
 
 def test_where_nothing_is_carried_on_an_accept_stands_alone(tmp_path, go):
