@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from configs.errors import BadInput
 from loop import terminal
 from loop.terminal import AS_JSON, FOLDER, WHY, cli
 
@@ -80,12 +81,17 @@ def deploy(folder: Path) -> None:
 
 @cli.command()
 @FOLDER
+@click.option("--arm", default="", help="Open it for this arm's champion and not for the study's.")
+@click.option("--repeat", type=click.IntRange(0), help="Repeat of that arm, from 0; without it the first.")
 @AS_JSON
-def unseal(folder: Path, as_json: bool) -> None:
+def unseal(folder: Path, arm: str, repeat: int | None, as_json: bool) -> None:
     """Open the sealed split for the champion against the baseline, once a reviewer signed it (class unseal); every opening counts."""
     from loop.unseal import unseal as act
 
-    terminal.table([[k, v] for k, v in act(folder).items()], ["what", "value"], as_json)
+    if repeat is not None and not arm:
+        raise BadInput("--repeat is given without --arm; name both")
+    found = act(folder, (arm, repeat or 0) if arm else None)
+    terminal.table([[k, v] for k, v in found.items()], ["what", "value"], as_json)
 
 
 @cli.command()

@@ -257,10 +257,11 @@ class Run:
                 yield Held(repeat=number, rung="shifted", value=shifted)
             if self.config.study.larger_replicates:
                 yield Held(repeat=number, rung="large", value=self._closing(arm, repeat, self.config.objective, "larger"))
-            opened = [body["gain"] for name, body in self.facts.openings.items()
-                      if (self.facts.plans[name].arm, self.facts.plans[name].repeat) == (arm, repeat)]  # fmt: skip
-            if opened:
-                yield Held(repeat=number, rung="sealed", value=_known(opened[0]))
+            subjects = [(self.facts.plans[name], body["gain"]) for name, body in self.facts.openings.items()]
+            opened = [(plan.repeat, gain) for plan, gain in subjects if plan.arm == arm]
+            mine = [gain for at, gain in opened if at == repeat]
+            if mine or (opened and len(set(self.facts.champions[arm, repeat])) == 1):  # there is nothing to open where the baseline is champion still
+                yield Held(repeat=number, rung="sealed", value=_known(mine[0]) if mine else 0.0)
 
     def plans(self, arm: str) -> list[PlanFact]:
         """Every proposal of an arm, invalid ones included."""

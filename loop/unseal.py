@@ -1,4 +1,4 @@
-"""`heirloop unseal RUN`: open the sealed split for the study's champion against its baseline, once a reviewer signed it.
+"""`heirloop unseal RUN`: open the sealed split for the study's champion, or a campaign's, against its baseline, once a reviewer signed it.
 
 Each opening is a plan of its own class, which no mandate covers: its own approval, fresh replicates of both, one look of the
 account `look sealed`, one entry, counted in every later report. Refuses a study that did not end, one without a champion beside its
@@ -28,11 +28,14 @@ LEVEL = 0.025
 """Each end of the interval that an opening reports: 95 % in all, for this one opening."""
 
 
-def unseal(folder: Path) -> dict[str, Any]:
-    """Open sealed; return the entry's body. Raises NeedsHuman until people decided, Denied, BudgetExhausted, BadInput."""
+def unseal(folder: Path, campaign: tuple[str, int] | None = None) -> dict[str, Any]:
+    """Open sealed for the champion of a campaign (arm, repeat), of the study where none is named; return the entry's body.
+
+    Raises NeedsHuman until people decided, Denied, BudgetExhausted, BadInput.
+    """
     running = open_study(config_at(read_config(Ledger.file(folder / "ledger.sqlite")), folder))
     try:
-        name = _plan(running)
+        name = _plan(running, campaign)
         if not _campaign(running, name).allowed(name):
             raise Denied(f"opening {name[:12]} was refused: {running.gate.refresh().refused[name, 'unseal']}")
         _campaign(running, name).admit(name)
@@ -44,27 +47,30 @@ def unseal(folder: Path) -> dict[str, Any]:
         publish(running.ledger, running.archive.facts(), running.folder)
 
 
-def _plan(running: Running) -> str:
-    """Return the opening that is under way, or record the next one."""
+def _plan(running: Running, campaign: tuple[str, int] | None) -> str:
+    """Return the opening that is under way, of that campaign where one is named, or record the next one."""
     facts = running.archive.facts()
     mine = [name for name, plan in facts.plans.items() if plan.purpose == "unseal"]
     refused = running.gate.refresh().refused
     for name in mine:
-        if name not in facts.openings and (name, "unseal") not in refused and facts.plans[name].version == running.gate.rules.version:
+        ours = campaign in (None, (facts.plans[name].arm, facts.plans[name].repeat))
+        if ours and name not in facts.openings and (name, "unseal") not in refused and facts.plans[name].version == running.gate.rules.version:
             return name
-    best = _subject(running, facts)
+    best = _subject(running, facts, campaign)
     plan = facts.plans[best]
     base = facts.plans[facts.champions[plan.arm, plan.repeat][0]]
-    campaign = Campaign(running, plan.arm, plan.repeat, None, lambda _: None)
+    of = Campaign(running, plan.arm, plan.repeat, None, lambda _: None)
     where = (running.config.study.generations + 1, 1 + len(mine))
-    return campaign.record(where, "unseal", best, plan.recipe, "unseal", plan.recipe, plan.bundle, (base.bundle, base.recipe),
+    return of.record(where, "unseal", best, plan.recipe, "unseal", plan.recipe, plan.bundle, (base.bundle, base.recipe),
                            Proposal(hypothesis=f"opening {len(mine) + 1} of sealed", knobs={}))  # fmt: skip
 
 
-def _subject(running: Running, facts: Facts) -> str:
+def _subject(running: Running, facts: Facts, campaign: tuple[str, int] | None) -> str:
     if not facts.closed:
         raise BadInput(f"{running.folder} did not end; sealed is opened after every campaign of the study")
-    best = champion(facts, running.config.objective)
+    if campaign and campaign not in facts.champions:
+        raise BadInput(f"{running.folder} has no campaign of arm {campaign[0]!r}, repeat {campaign[1]}; `heirloop show` lists them")
+    best = facts.champions[campaign][-1] if campaign else champion(facts, running.config.objective)
     if facts.plans[best].generation == 0:
         raise BadInput(f"{running.folder} has no champion beside its baseline; there is nothing to open sealed for")
     left = running.ledger.read(balances)[look_account("sealed")]["looks"]

@@ -16,6 +16,7 @@ from evals.loss import FATES, PARTS
 from loop import cli
 from loop.instruments import _equivalents, flat, measure
 from loop.records import records
+from loop.unseal import unseal
 from sandbox import keys
 from sandbox.decision import new_mandate
 from sandbox.ledger import Ledger
@@ -89,6 +90,26 @@ def test_a_simulated_reviewer_is_no_person_and_what_it_stands_in_for_is_told_apa
     report = json.loads((tmp_path / "runs" / "t" / "report.json").read_text())
     rows = [r for s in report["sections"] for t in s["tables"] if t["name"] == "automation" for r in t["rows"]]
     assert [r[2] for r in rows if r[:2] == ["local, were reviewers people", "approve"]] == [0]
+
+
+def test_sealed_is_a_rung_where_it_was_opened_for_the_campaigns_of_an_arm(tmp_path, go):  # noqa: F811
+    cfg = config(tmp_path, "reviewer=scripted", "study.repeats=4", "study.generations=1", "study.arms=[local, random]", "study.proposals=1")
+    mandate(cfg)
+    go(cfg, FakeBox(lambda order: 0.1 + 0.8 * (order.recipe.depth != 2)))
+    folder, facts = tmp_path / "runs" / "t", cli._facts(tmp_path / "runs" / "t")
+    better_ones = [r for r in range(4) if len(facts.champions["random", r]) > 1]
+    assert 0 < len(better_ones) < 4, "the baseline has to be champion still in some campaign"
+    found = {r: go(cfg, FakeBox(better), lambda _, r=r: unseal(folder, ("random", r)))["gain"] for r in better_ones}
+    held = {h.repeat: h.value for h in records([folder]).held["random"] if h.rung == "sealed"}
+    assert held == {r: found.get(r, 0.0) for r in range(4)} and min(found.values()) > 0.5
+    assert not [h for h in records([folder]).held["local"] if h.rung == "sealed"]
+    unchanged = next(r for r in range(4) if r not in better_ones)
+    with pytest.raises(BadInput, match="no champion beside its baseline"):
+        go(cfg, FakeBox(better), lambda _: unseal(folder, ("random", unchanged)))
+    with pytest.raises(BadInput, match=r"no campaign of arm 'tpe', repeat 0"):
+        go(cfg, FakeBox(better), lambda _: unseal(folder, ("tpe", 0)))
+    with pytest.raises(BadInput, match="--repeat is given without --arm"):
+        CliRunner().invoke(cli.cli, ["unseal", str(folder), "--repeat", "1"], catch_exceptions=False, standalone_mode=False)
 
 
 def test_runs_of_one_study_are_repeats_and_runs_of_another_are_refused(tmp_path, go):  # noqa: F811
