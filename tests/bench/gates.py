@@ -1,6 +1,7 @@
-"""`make bench`, the gates: an inbox with a thousand waiting plans, a drill of eight jobs, the report of a long ledger. No figure is a test.
+"""`make bench`, the gates: an inbox with a thousand waiting plans, a drill of eight jobs, report and export of a long ledger. No figure is a test.
 
-`gates.py report [ENTRIES]` measures the report alone; `gates.py scale [GENERATIONS...]` what a generation costs in short and in long runs.
+`gates.py report [ENTRIES]` measures report, export and its verification alone; `gates.py scale [GENERATIONS...]` what a generation costs in short and
+in long runs.
 """
 
 import os
@@ -100,6 +101,9 @@ def report(folder: Path, least: int = 100_000) -> None:
     sizes = ", ".join(f"{name} {(long / name).stat().st_size / 1e6:.2f} MB" for name in ("ledger.sqlite", "report.html", "report.json"))
     print(f"report of at least {least} entries: {seconds:.1f} s (target 10 s), {cpu:.1f} CPU-s, {cpu / opened:.1f}x opening the ledger ({opened:.1f} "
           f"CPU-s), {most:.0f} MiB resident (target 477 MiB = 500 MB); {sizes}")  # fmt: skip
+    for what, more in (("export", ["--csv-only", "--to", str(folder / "export")]), ("verify", [])):
+        seconds, cpu, most = spent([str(ROOT / ".venv/bin/heirloop"), what, str(long if more else folder / "export"), *more])
+        print(f"{what} of the same: {seconds:.1f} s, {cpu:.1f} CPU-s, {cpu / opened:.1f}x opening the ledger, {most:.0f} MiB resident")
 
 
 def long(folder: Path, least: int) -> None:
@@ -108,12 +112,16 @@ def long(folder: Path, least: int) -> None:
     from test_cycle import SMALL, better, config, mandate
 
     from loop import main, study
+    from sandbox import keys
+    from sandbox.ledger import Ledger, checkpoint
 
     cfg = config(folder, *SMALL[:2], "study.generations=6", "study.proposals=4", "study.arms=[local, random]")
     mandate(cfg)
     study.make_box = lambda _: FakeBox(better)
     main.execute(cfg)
-    longer(folder / "runs" / "t", folder / "long", least)
+    book = Ledger.file(longer(folder / "runs" / "t", folder / "long", least) / "ledger.sqlite")
+    first = next(iter(book.entries()))
+    checkpoint(book, study.signer(keys.load_secret(first.body["secret"])), study.places(folder / "long", first.hash))
 
 
 LEAST = ["study=planted", "study.name=t", "task.world='null'", "task.held_out=20", "study.arms=[planted]", "study.repeats=1", "study.proposals=1",
