@@ -1,8 +1,9 @@
 """Which stored weights are nearest to new ones: a copy of another training's weights, noise added, is no training.
 
 Every training is read once and kept as a short sketch of its weights (Charikar, Chen and Farach-Colton 2002), under signs that only the study's
-secret gives; the few nearest by sketch are then compared in full. So a training costs the same however many there were. The sketch's relative
-error is about 1/6: it may miss which of two strangers is nearer, and never a copy.
+secret gives. Sums of the sketch's numbers are a coarser sketch: all rows are ranked by it, the best of them by the sketch, and the few nearest are then
+compared in full. So a training costs about the same however many there were. The sketch's relative error is about 1/6, the coarse one's 1/2: they may
+miss which of two strangers is nearer, and never a copy.
 """
 
 import threading
@@ -22,6 +23,8 @@ from sandbox.store import Store
 
 WIDTH = 64
 """Numbers in a sketch; the relative error of a distance is about sqrt(2 / WIDTH)."""
+COARSE, RANKED = 8, 256
+"""Numbers in a coarse sketch, and how many rows it leaves to the sketch."""
 SHORTLIST = 3
 """Weights that are compared in full."""
 
@@ -39,6 +42,8 @@ class Nearest:
         "number of weights -> plan and digest of each training"
         self._sketches = dict[int, NDArray[np.float64]]()
         "number of weights -> the row of each training: its sketch and its squared length; more rows than are used"
+        self._coarse = dict[int, NDArray[np.float32]]()
+        "the same of coarse sketches"
         self._rows_of = dict[tuple[int, int], list[int]]()
         "(number of weights, seed) -> rows of its trainings"
         self._hashes = dict[int, tuple[NDArray[np.int64], Array]]()
@@ -63,11 +68,12 @@ class Nearest:
         """Return the rows of the nearest few by sketch, in the order of the ledger."""
         if mine is None or not count:
             return []
-        table, sketch = self._sketches[len(mine)][:count], self._sketch(mine)
-        apart = table[:, WIDTH] - 2 * (table[:, :WIDTH] @ sketch)  # the squared distance, less the same for every row
+        sketch = self._sketch(mine)
+        apart = _apart(self._coarse[len(mine)][:count], _coarse(sketch))
         apart[self._rows_of.get((len(mine), seed), [])] = np.inf
-        few = np.argpartition(apart, SHORTLIST)[:SHORTLIST] if count > SHORTLIST else np.arange(count)
-        return sorted(int(i) for i in few if np.isfinite(apart[i]))
+        ranked = _least(apart, RANKED)
+        few = ranked[_least(_apart(self._sketches[len(mine)][ranked], sketch), SHORTLIST)]
+        return sorted(map(int, few))
 
     def _follow(self) -> None:
         for entry in self._ledger.since(self._seen):
@@ -84,12 +90,9 @@ class Nearest:
         size = 0 if found is None else len(found)
         rows = self._known.setdefault(size, [])
         if found is not None:
-            table = self._sketches.get(size, np.zeros((0, WIDTH + 1), np.float64))
-            if len(rows) == len(table):
-                table = np.concatenate([table, np.zeros((max(16, len(table)), WIDTH + 1), np.float64)])
             sketch = self._sketch(found)
-            table[len(rows)] = np.append(sketch, sketch @ sketch)
-            self._sketches[size] = table
+            self._sketches[size] = _put(self._sketches.get(size), len(rows), sketch)
+            self._coarse[size] = _put(self._coarse.get(size), len(rows), _coarse(sketch))
             self._rows_of.setdefault((size, seed), []).append(len(rows))
         rows.append((plan, weights))
         self._count[seed] += 1
@@ -101,6 +104,30 @@ class Nearest:
             self._hashes[len(vector)] = rng.integers(0, WIDTH, len(vector)), rng.choice([-1.0, 1.0], len(vector))
         group, sign = self._hashes[len(vector)]
         return np.bincount(group, weights=sign * vector, minlength=WIDTH).astype(np.float64)
+
+
+def _coarse(sketch: Array) -> NDArray[np.float32]:
+    """Return the sketch of fewer groups that sums of its groups are."""
+    return np.asarray(sketch.reshape(COARSE, -1).sum(axis=1), np.float32)
+
+
+def _put(table: NDArray[Any] | None, row: int, sketch: NDArray[Any]) -> NDArray[Any]:
+    """Return a table that has a sketch and its squared length in a row; it doubles where it is full."""
+    table = np.zeros((16, len(sketch) + 1), sketch.dtype) if table is None else table
+    table = np.concatenate([table, np.zeros_like(table)]) if row == len(table) else table
+    table[row] = np.append(sketch, sketch @ sketch)
+    return table
+
+
+def _apart(table: NDArray[Any], sketch: NDArray[Any]) -> NDArray[Any]:
+    """Return the squared distance of every row, less the same number for all."""
+    return np.asarray(table @ np.append(-2 * sketch, 1).astype(table.dtype))
+
+
+def _least(apart: NDArray[Any], count: int) -> NDArray[np.int64]:
+    """Return the places of so many smallest finite values."""
+    few = np.argpartition(apart, count)[:count] if len(apart) > count else np.arange(len(apart))
+    return np.asarray(few[np.isfinite(apart[few])])
 
 
 def trainings(entries: list[Entry], facts: Facts, seed: int) -> Iterator[tuple[str, str]]:

@@ -71,7 +71,12 @@ class Records:
 
 
 def records(folders: Sequence[Path]) -> Records:
-    """Return the records of runs of one study; raises BadInput where task or objective differ, VerificationFailed for a broken ledger."""
+    """Return the records of runs of one study.
+
+    Raises BadInput where task or objective differ or a run is named twice, VerificationFailed for a broken ledger.
+    """
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise BadInput(f"RUN is {', '.join(map(str, folders))}; it should name each run once")
     return records_of([(str(folder), Ledger.file(folder / "ledger.sqlite")) for folder in folders])
 
 

@@ -120,6 +120,8 @@ def test_runs_of_one_study_are_repeats_and_runs_of_another_are_refused(tmp_path,
     other = play(tmp_path, go, "other", "task.planned_cpu_us=2000000")
     with pytest.raises(BadInput, match="has another task or objective"):
         measure([folders[0], other])
+    with pytest.raises(BadInput, match="name each run once"):
+        measure([folders[0], folders[0]])
 
 
 def test_before_the_end_of_a_study_nothing_of_gate_is_told(tmp_path, go):  # noqa: F811

@@ -1,0 +1,130 @@
+"""Results of the named studies: archives of their exports, figures, tables of their instruments, and the claims that are read off them.
+
+    .venv/bin/heirloop mandate grant --unattended study=NAME && .venv/bin/heirloop run study=NAME     the same command goes on where it was
+    .venv/bin/python tests/bench/studies.py unseal RUN ARM...         opens sealed for each campaign of these arms that has a champion; resumable
+    .venv/bin/python tests/bench/studies.py collect NAME RUN...       docs/studies/NAME.tar.xz, a verified export; figures NAME-*.svg
+    .venv/bin/python tests/bench/studies.py table NAME [PART...]      rows of its instruments whose name holds a part, as Markdown
+    .venv/bin/python tests/bench/studies.py claims [write]            the values in docs/studies/claims.md against the archives; or writes them
+
+An archive is checked alone: `tar -xJf docs/studies/NAME.tar.xz -C build && heirloop verify build/NAME`.
+"""
+
+import csv
+import io
+import lzma
+import re
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+STUDIES = ROOT / "docs" / "studies"
+HEIRLOOP = str(ROOT / ".venv" / "bin" / "heirloop")
+FIGURES = ("gains", "rungs", "automation", "funnel")
+
+
+def unseal(run: str, *arms: str) -> None:
+    from loop.cli import _facts
+
+    facts = _facts(Path(run))
+    opened = {(facts.plans[name].arm, facts.plans[name].repeat) for name in facts.openings}
+    for (arm, repeat), champions in sorted(facts.champions.items()):
+        if arm in arms and len(set(champions)) > 1 and (arm, repeat) not in opened:
+            subprocess.run([HEIRLOOP, "unseal", run, "--arm", arm, "--repeat", str(repeat)], check=True, stdout=subprocess.DEVNULL)
+            print(f"opened {arm}, {repeat}", flush=True)
+
+
+def collect(name: str, *runs: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / name
+        subprocess.run([HEIRLOOP, "export", *runs, "--csv-only", "--to", str(made)], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([HEIRLOOP, "verify", str(made)], check=True)
+        data = io.BytesIO()
+        with tarfile.open(fileobj=data, mode="w") as archive:
+            for path in sorted(made.iterdir()):
+                info = archive.gettarinfo(path, f"{name}/{path.name}")
+                info.mtime, info.uid, info.gid, info.uname, info.gname = 0, 0, 0, "", ""
+                with path.open("rb") as file:
+                    archive.addfile(info, file)
+        (STUDIES / f"{name}.tar.xz").write_bytes(lzma.compress(data.getvalue(), preset=9))
+        subprocess.run([HEIRLOOP, "compare", *runs, "--to", f"{folder}/page"], check=True, stdout=subprocess.DEVNULL)
+        figures(name, Path(folder) / "page" / "report.json")
+
+
+def figures(name: str, page: Path) -> None:
+    """Write the report's figures as files of their own, white behind them, since a file does not know the page's colours."""
+    from configs.build import parse, strict_json
+    from loop.report.figures import draw
+    from loop.report.shape import Report
+
+    found = parse(Report, strict_json(page.read_bytes(), limit=10**9))
+    tables = [t for s in found.sections for t in s.tables if t.name in FIGURES]
+    arms = list(dict.fromkeys(r[0] for s in found.sections for t in s.tables if t.name == "arms" for r in t.rows))
+    for one in tables:
+        drawn = draw([one], arms)
+        if drawn:
+            at = f"{name}-{one.name}" if len(found.studies) == 1 else f"{name}-{one.name}-{one.study.rsplit('-', 1)[-1]}"
+            (STUDIES / f"{at}.svg").write_text(re.sub("currentColor", "#202020", drawn), encoding="utf-8")
+
+
+def instruments(name: str) -> list[dict[str, str]]:
+    """Return the rows of an archive's instruments.csv."""
+    with tarfile.open(STUDIES / f"{name}.tar.xz") as archive:
+        file = archive.extractfile(f"{name}/instruments.csv")
+        assert file
+        return list(csv.DictReader(io.TextIOWrapper(file, encoding="utf-8")))
+
+
+def told(row: dict[str, str]) -> str:
+    """Return a row's figure as the pages write it: value (low to high), or the word."""
+    def short(text: str) -> str:
+        try:
+            return f"{float(text):.3g}"
+        except ValueError:
+            return text
+
+    ends = f" ({short(row['low']) or 'unbounded'} to {short(row['high']) or 'unbounded'})" if row["low"] or row["high"] else ""
+    return f"{short(row['value'])}{ends}{', ' if row['value'] and row['reads'] else ''}{row['reads']}".strip()
+
+
+def table(name: str, *parts: str) -> None:
+    print("| instrument | value (95 %) | n | unit |\n|---|---|---|---|")
+    for row in instruments(name):
+        if all(part in row["instrument"] for part in parts[:1]) and (len(parts) < 2 or any(p in row["instrument"] for p in parts[1:])):
+            print(f"| {row['instrument']} | {told(row)} | {row['n_count']} | {row['unit']} |")
+
+
+CLAIM = re.compile(r"^\| (?P<claim>[^|]+) \| (?P<value>[^|]*) \| (?P<n>[^|]*) \| `(?P<study>[a-z0-9-]+)`(?P<group> [0-9]+)?: `(?P<row>[^`]+)` \|")
+
+
+def claims(how: str = "") -> None:
+    """Hold every claim's value against its archive; with `write` fill them in."""
+    path, wrong, kept = STUDIES / "claims.md", 0, dict[str, list[dict[str, str]]]()
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines):
+        said = CLAIM.match(line)
+        if not said:
+            continue
+        rows = kept.setdefault(said["study"], instruments(said["study"]))
+        (row,) = [r for r in rows if r["instrument"] == said["row"] and r["group"] == (said["group"] or "1").strip()]
+        right = (told(row), row["n_count"])
+        if right != (said["value"].strip(), said["n"].strip()):
+            wrong += 1
+            print(f"{said['claim']}: {said['value'].strip()}, n {said['n'].strip()}; the archive has {right[0]}, n {right[1]}")
+            rest = line.split("|")
+            lines[number] = "|".join([*rest[:2], f" {right[0]} ", f" {right[1]} ", *rest[4:]])
+    if how == "write":
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    elif wrong:
+        sys.exit(f"{wrong} claims do not hold")
+
+
+if __name__ == "__main__":
+    verbs = {f.__name__: f for f in (unseal, collect, table, claims)}
+    if sys.argv[1:2] == [] or sys.argv[1] not in verbs:
+        sys.exit(__doc__)
+    verbs[sys.argv[1]](*sys.argv[2:])
