@@ -1,9 +1,9 @@
 """Which stored weights are nearest to new ones: a copy of another training's weights, noise added, is no training.
 
 Every training is read once and kept as a short sketch of its weights (Charikar, Chen and Farach-Colton 2002), under signs that only the study's
-secret gives. Sums of the sketch's numbers are a coarser sketch: all rows are ranked by it, the best of them by the sketch, and the few nearest are then
-compared in full. So a training costs about the same however many there were. The sketch's relative error is about 1/6, the coarse one's 1/2: they may
-miss which of two strangers is nearer, and never a copy.
+secret gives. Sums of the sketch's numbers are a coarser sketch: all rows are ranked by it, the best of them by the sketch, and the few nearest
+are then compared in full. So a training costs about the same however many there were. The sketch's relative error is about 1/6, the coarse one's
+1/2: they may miss which of two strangers is nearer, and never a copy.
 """
 
 import threading
