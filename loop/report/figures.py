@@ -23,6 +23,8 @@ POINTS = 150
 """Points of a line."""
 NODES_DRAWN = 1500
 """Proposals in a lineage beside the accepted ones; of more every k-th."""
+LEGEND = 75
+"""Characters of the page's font that a line of a legend holds, key and gap of an entry counted as five."""
 LANES = 10
 """Campaigns in a lineage; of more the first repeat of each arm."""
 Rows = Sequence[tuple[Any, ...]]
@@ -159,9 +161,7 @@ def _rungs(unit: str, arms: Sequence[str], rows: Rows) -> Any:
 
 
 def _automation(_unit: str, arms: Sequence[str], rows: Rows) -> Any:
-    others = dict.fromkeys(r[0] for r in rows if r[0] not in arms and not r[0].startswith("beside: "))
-    label = "1 - share of compute that people released"
-    return _dots([*arms, *others], [(r[0], r[1], *r[2:5]) for r in rows], (*STAGES, *WITHHELD), label, (-0.03, 1.03))
+    return _dots(arms, [(r[0], r[1], *r[2:5]) for r in rows], (*STAGES, *WITHHELD), "1 - share of compute that people released", (-0.03, 1.03))
 
 
 def _dots(arms: Sequence[str], rows: Rows, names: Sequence[str], label: str, limits: tuple[float, float] | None) -> Any:
@@ -227,6 +227,7 @@ def _legend(figure: Any, axis: Any, columns: int = 3) -> Any:
     """Put the legend below the axes, where it covers nothing."""
     handles, labels = axis.get_legend_handles_labels()
     if handles:
+        columns = min(columns, max(1, LEGEND // (max(map(len, labels)) + 5)))
         figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=8, frameon=False)
     return figure
 
