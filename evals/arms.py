@@ -85,7 +85,7 @@ def _curve(rows: Mapping[int, list[Gain]]) -> Curve:
     for r, repeat in enumerate(sorted(rows)):
         row = sorted(rows[repeat], key=lambda gain: gain.generation)
         spent[r, : len(row)], value[r, : len(row)] = [g.planned_cpu_us for g in row], [g.value for g in row]
-    need(bool((np.diff(spent, axis=1)[np.isfinite(spent[:, 1:])] >= 0).all()), "planned_cpu_us", "falling", "spent plan that never falls")
+    need(bool((spent[:, 1:] >= spent[:, :-1]).all()), "planned_cpu_us", "falling", "spent plan that never falls")
     allotted = {gain.allotted_cpu_us for row in rows.values() for gain in row}
     return Curve(repeats=tuple(sorted(rows)), spent=spent, value=value, allotted=allotted.pop() if len(allotted) == 1 else 0.0)
 

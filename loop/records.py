@@ -252,9 +252,13 @@ class Run:
         return min(waited, total), min(computed, total), total
 
     def held(self, arm: str) -> Iterator[Held]:
-        """Accepted plans on feedback and gate, the closing look, and what an opening of sealed showed."""
+        """Accepted plans on feedback and gate, the closing look, and what an opening of sealed showed.
+
+        Where nothing is carried on, accepted plans are alternatives: the last one alone stands on feedback and gate.
+        """
         for _, repeat in [key for key in self.campaigns if key[0] == arm and self.facts.closed]:
             number, accepted = self.base + repeat, [p for p in self.plans(arm) if p.repeat == self.base + repeat and p.fate == "accepted"]
+            accepted = accepted if variant(arm).carry else sorted(accepted, key=lambda p: p.generation)[-1:]
             yield Held(repeat=number, rung="feedback", value=math.fsum(_known(p.feedback) for p in accepted))
             yield Held(repeat=number, rung="gate", value=math.fsum(_known(p.gate) for p in accepted))
             yield Held(repeat=number, rung="closing", value=self._closing(arm, repeat, self.config.objective))

@@ -292,6 +292,8 @@ def test_where_nothing_is_carried_on_an_accept_stands_alone(tmp_path, go):
     accepted = [n for n, v in cli._facts(folder).verdicts.items() if v.answer == "accept" and cli._facts(folder).plans[n].purpose == "candidate"]
     values = [g.value for g in found.gains]
     assert len(accepted) == 3 and values[1] < 1.6 * values[0]  # a sum would be twice the first
+    held, last = {h.rung: h.value for h in found.held["no_carry"]}, max(found.plans["no_carry"], key=lambda p: (p.generation, p.fate == "accepted"))
+    assert held["gate"] == pytest.approx(last.gate) and held["gate"] == pytest.approx(held["closing"], abs=0.2)
 
 
 def test_nothing_of_gate_is_told_before_the_end(tmp_path, go):
