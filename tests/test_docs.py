@@ -62,3 +62,20 @@ def test_the_ledger_s_document_names_every_kind_of_entry():
     written = set(re.findall(r'\.append\("([a-z-]+)"', code)) | {"approval", "mandate"}
     named = set((ROOT / "docs" / "ledger.md").read_text().split("Kinds: `")[1].split("`")[0].split())
     assert written == named
+
+
+def test_every_claim_is_what_the_archive_of_its_study_holds(monkeypatch, tmp_path, capsys):
+    monkeypatch.syspath_prepend(ROOT / "tests" / "bench")
+    import studies
+
+    studies.claims()  # leaves with the claims that do not hold
+    text = (ROOT / "docs" / "studies" / "claims.md").read_text()
+    told = [line for line in text.splitlines() if studies.CLAIM.match(line)]
+    assert len(told) > 10 and len(told) == sum("`: `" in line for line in text.splitlines())
+    for name in ("claims.md", *{studies.CLAIM.match(line)["study"] + ".tar.xz" for line in told}):
+        (tmp_path / name).write_bytes((ROOT / "docs" / "studies" / name).read_bytes())
+    (tmp_path / "claims.md").write_text(text.replace(studies.CLAIM.match(told[0])["value"], "0.1 (0 to 1)"))
+    monkeypatch.setattr(studies, "STUDIES", tmp_path)
+    with pytest.raises(SystemExit, match="claims do not hold"):
+        studies.claims()
+    assert "the archive has" in capsys.readouterr().out

@@ -68,7 +68,9 @@ def _scores(unit: str, arms: Sequence[str], rows: Rows, trials: Rows = ()) -> An
 def _gains(unit: str, arms: Sequence[str], rows: Rows) -> Any:
     figure, axis = _figure()
     for at, arm in _shown(arms, rows):
-        _line(axis, at, [arm], [(0.0, 0.0, None, None), *(r[1:5] for r in rows if r[0] == arm)], arm)
+        mine = [r for r in rows if r[0] == arm]
+        aside = _beside(at, arms) * min(r[1] for r in mine)
+        _line(axis, at, [arm], [(0.0, 0.0, None, None), *((r[1] + aside, *r[2:5]) for r in mine)], arm)
     axis.axhline(0, color="#808080", linewidth=0.8)
     axis.set(xlabel="planned compute, CPU-seconds", ylabel=f"verified gain, {unit}")
     return _legend(figure, axis)

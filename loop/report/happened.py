@@ -3,11 +3,9 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-import numpy as np
-
 from configs.objective import METRICS
-from configs.study import START
-from evals.arms import curves
+from configs.study import MORE, START
+from evals.arms import common, curves
 from evals.intervals import mean
 from evals.loss import UNIT, calibration, rungs
 from loop.records import Run
@@ -21,6 +19,8 @@ BURN_POINTS = 400
 """Points of a burn-down; it is straight between two of them."""
 STOOD_IN = "were reviewers people"
 """Of an arm: what its figures would be, had the simulated reviewers who decided been people."""
+BUDGETS = 12
+"""Budgets at which gains are drawn."""
 Rows = Iterable[tuple[Any, ...]]
 
 
@@ -153,13 +153,14 @@ def _trials(told: Read) -> Iterator[tuple[Any, ...]]:
 
 
 def _gains(told: Told) -> Iterator[tuple[Any, ...]]:
-    """Yield each arm's mean verified gain and mean spent plan, generation by generation, over the repeats that reached it."""
-    for arm, curve in curves(told.records.gains).items():
-        for column in range(curve.spent.shape[1]):
-            reached = np.isfinite(curve.value[:, column])
-            if reached.any():
-                one = mean(curve.value[reached, column], "", neutral=None)
-                yield arm, float(curve.spent[reached, column].mean()) / 1e6, one.value, one.low, one.high, int(reached.sum())
+    """Yield each arm's mean verified gain at the same budgets for all, up to the equal plan, every repeat counted at each."""
+    arms = curves(told.records.gains)
+    most = {arm: told.figures["equal plan, CPU-seconds"] if arm not in MORE else common(arms, (arm,)) / 1e6 for arm in arms}
+    for arm, curve in arms.items():
+        for step in range(1, BUDGETS + 1):
+            one = mean(curve.at(most[arm] * 1e6 * step / BUDGETS), "", neutral=None)
+            if one.value is not None:
+                yield arm, most[arm] * step / BUDGETS, one.value, one.low, one.high, one.n
 
 
 def _rungs(told: Told) -> Iterator[tuple[Any, ...]]:

@@ -56,8 +56,8 @@ TABLES: dict[str, Kind] = {
     "trials": Kind(title="Trials", columns=("arm", "repeat", "generation", "feedback")),
     "gains": Kind(
         title="Verified gain at equal planned compute", figure=True, columns=("arm", "planned CPU-seconds", "gain", "low", "high", "repeats"),
-        note="Gain on gate over the baseline, without the winner's curse; the last point is the closing look on fresh seeds. Bars: 95 % interval "
-             "over repeats (none below 2).",
+        note="Gain on gate over the baseline, without the winner's curse; where a campaign has ended, its closing look on fresh seeds. Bars: 95 % "
+             "interval over repeats (none below 2), arms set side by side at each budget.",
     ),
     "closing": Kind(title="Closing look at gate", columns=("metric", "what it is", "baseline", "champion")),
     "lineage": Kind(

@@ -4,6 +4,7 @@
     .venv/bin/python tests/bench/studies.py unseal RUN ARM...         opens sealed for each campaign of these arms that has a champion; resumable
     .venv/bin/python tests/bench/studies.py collect NAME RUN...       docs/studies/NAME.tar.xz, a verified export; figures NAME-*.svg
     .venv/bin/python tests/bench/studies.py table NAME [PART...]      rows of its instruments whose name holds a part, as Markdown
+    .venv/bin/python tests/bench/studies.py levels NAME ARM...        what champion and baseline score in the closing looks
     .venv/bin/python tests/bench/studies.py claims [write]            the values in docs/studies/claims.md against the archives; or writes them
 
 An archive is checked alone: `tar -xJf docs/studies/NAME.tar.xz -C build && heirloop verify build/NAME`.
@@ -12,7 +13,9 @@ An archive is checked alone: `tar -xJf docs/studies/NAME.tar.xz -C build && heir
 import csv
 import io
 import lzma
+import math
 import re
+import statistics
 import subprocess
 import sys
 import tarfile
@@ -71,12 +74,37 @@ def figures(name: str, page: Path) -> None:
             (STUDIES / f"{at}.svg").write_text(re.sub("currentColor", "#202020", drawn), encoding="utf-8")
 
 
-def instruments(name: str) -> list[dict[str, str]]:
-    """Return the rows of an archive's instruments.csv."""
+def rows(name: str, table: str) -> list[dict[str, str]]:
+    """Return the rows of a table of an archive."""
     with tarfile.open(STUDIES / f"{name}.tar.xz") as archive:
-        file = archive.extractfile(f"{name}/instruments.csv")
+        file = archive.extractfile(f"{name}/{table}.csv")
         assert file
         return list(csv.DictReader(io.TextIOWrapper(file, encoding="utf-8")))
+
+
+def levels(name: str, *arms: str) -> None:
+    """Mean scores of champion and baseline in the closing looks, and the mean gain of pairs on log-odds: how much of a loss is the ceiling's."""
+    plans = {p["plan"]: p for p in rows(name, "plans") if p["purpose"] in ("final", "larger") and p["arm"] in arms}
+    found: dict[tuple[str, str, str], dict[str, list[float]]] = {}
+    for r in rows(name, "replicates"):
+        if r["plan"] in plans and r["split"] == "gate":
+            plan = plans[r["plan"]]
+            mine = found.setdefault((plan["arm"], plan["purpose"], plan["repeat"]), {})
+            mine.setdefault(r["role"], []).append(float(r["exact_match_share"]))
+    for arm, purpose in dict.fromkeys(key[:2] for key in found):
+        sides = [[statistics.mean(v[role]) for key, v in found.items() if key[:2] == (arm, purpose)] for role in ("predict", "champion-predict")]
+        odds = [statistics.mean(map(odd, side)) for side in sides]
+        print(f"{arm}, {purpose}: champion {statistics.mean(sides[0]):.3f}, baseline {statistics.mean(sides[1]):.3f}, gain "
+              f"{statistics.mean(sides[0]) - statistics.mean(sides[1]):.3f}; log-odds of the campaigns' means {odds[0] - odds[1]:.2f}")  # fmt: skip
+
+
+def odd(share: float) -> float:
+    return math.log(share / (1 - share))
+
+
+def instruments(name: str) -> list[dict[str, str]]:
+    """Return the rows of an archive's instruments.csv."""
+    return rows(name, "instruments")
 
 
 def told(row: dict[str, str]) -> str:
@@ -124,7 +152,7 @@ def claims(how: str = "") -> None:
 
 
 if __name__ == "__main__":
-    verbs = {f.__name__: f for f in (unseal, collect, table, claims)}
+    verbs = {f.__name__: f for f in (unseal, collect, table, levels, claims)}
     if sys.argv[1:2] == [] or sys.argv[1] not in verbs:
         sys.exit(__doc__)
     verbs[sys.argv[1]](*sys.argv[2:])

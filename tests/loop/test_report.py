@@ -260,14 +260,17 @@ def test_different_studies_stand_side_by_side_and_what_differs_is_named(done, tm
     assert "Funnel: other" in source and set(Tags(source).links) <= set(Tags(source).ids)
 
 
-def test_campaigns_that_end_after_unequal_generations_are_drawn_over_those_that_went_on(done):
+def test_gains_are_drawn_at_the_same_budgets_over_all_repeats(done):
     whole = study.read([done])[0]
-    gains = tuple(Gain(arm="local", repeat=r, generation=g, planned_cpu_us=g * 10**6, value=g + r)
+    gains = tuple(Gain(arm="local", repeat=r, generation=g, planned_cpu_us=g * 10**6, value=g + r, allotted_cpu_us=4 * 10**6)
                   for r, last in ((0, 2), (1, 3)) for g in range(1, last + 1))  # fmt: skip
-    found = report([replace(whole, records=replace(whole.records, gains=gains))])
-    assert [(r[1], r[2], r[5]) for r in rows(found, "gains")] == [(1.0, 1.5, 2), (2.0, 2.5, 2), (3.0, 4.0, 1)]
+    records = replace(whole.records, gains=gains)
+    found = report([replace(whole, records=records, figures=study.finite(measured(records)))])
+    drawn = {r[1]: r[2:] for r in rows(found, "gains")}
+    assert [drawn[at][0] for at in (1.0, 2.0, 3.0, 4.0)] == [1.5, 2.5, 3.0, 3.0]  # who ended early stands where it ended
+    assert {r[3] for r in drawn.values()} == {2} and drawn[min(drawn)][0] == 0
     assert "Verified gain at equal planned compute" in page(found)
-    assert measured(replace(whole.records, gains=gains))["given before"]["mandates"]["n"] == 5  # generations that were lived
+    assert measured(records)["given before"]["mandates"]["n"] == 5  # generations that were lived
 
 
 def test_efficiency_stands_by_budget_where_gains_have_one_unit(done, tmp_path, go):  # noqa: F811
