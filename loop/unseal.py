@@ -62,14 +62,14 @@ def _plan(running: Running, campaign: tuple[str, int] | None) -> str:
     of = Campaign(running, plan.arm, plan.repeat, None, lambda _: None)
     where = (running.config.study.generations + 1, 1 + len(mine))
     return of.record(where, "unseal", best, plan.recipe, "unseal", plan.recipe, plan.bundle, (base.bundle, base.recipe),
-                           Proposal(hypothesis=f"opening {len(mine) + 1} of sealed", knobs={}))  # fmt: skip
+                     Proposal(hypothesis=f"opening {len(mine) + 1} of sealed", knobs={}))  # fmt: skip
 
 
 def _subject(running: Running, facts: Facts, campaign: tuple[str, int] | None) -> str:
     if not facts.closed:
         raise BadInput(f"{running.folder} did not end; sealed is opened after every campaign of the study")
     if campaign and campaign not in facts.champions:
-        raise BadInput(f"{running.folder} has no campaign of arm {campaign[0]!r}, repeat {campaign[1]}; `heirloop show` lists them")
+        raise BadInput(f"{running.folder} has no campaign of arm {campaign[0]!r}, repeat {campaign[1]}; `heirloop plans` lists them")
     best = facts.champions[campaign][-1] if campaign else champion(facts, running.config.objective)
     if facts.plans[best].generation == 0:
         raise BadInput(f"{running.folder} has no champion beside its baseline; there is nothing to open sealed for")
