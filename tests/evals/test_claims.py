@@ -49,6 +49,8 @@ def test_the_sign_is_crossed_only_if_every_part_is():
     assert warning(SIGN, whole.skills, whole.events)["sign"] == "crossed"
     assert warning(SIGN, study("linear").skills, whole.events)["sign"] == "not crossed"
     assert warning(replace(SIGN, cpu_seconds=1e9), whole.skills, whole.events)["sign"] == "not crossed"
+    unmeasured = tuple(replace(s, value=float("nan")) for s in whole.skills)
+    assert warning(SIGN, unmeasured, whole.events)["self effect"] == "not evaluable"
 
 
 def test_an_unexercised_part_is_not_evaluable_and_never_not_crossed():
