@@ -172,9 +172,9 @@ def elasticities(base: ArrayLike, raised: Mapping[str, ArrayLike]) -> dict[str, 
 def limiting(base: ArrayLike, raised: Mapping[str, ArrayLike]) -> str:
     """Return the factor with the largest elasticity if its raise gains more than every other measured one's, each interval clear of zero.
 
-    Else `cannot tell`; `not measured` while fewer than all factors have a twin run.
+    Else `cannot tell`; `not measured` while fewer than all factors have a twin run with a gain in some repeat.
     """
-    if set(raised) != set(FACTORS):
+    if set(raised) != set(FACTORS) or not all(np.isfinite(np.asarray(values, float)).any() for values in raised.values()):
         return "not measured"
     first, *others = sorted(FACTORS, key=lambda name: -float(np.nanmean(np.asarray(raised[name], float))))
     best = np.asarray(raised[first], float)

@@ -112,6 +112,8 @@ def test_the_limiting_factor_is_the_largest_elasticity_and_only_when_it_is_clear
     assert elasticities(base, raised)["reviewer speed"].value == pytest.approx(0.8, abs=0.02)
     assert limiting(base, raised | {"compute": base * 1.2 + near(0.0)}) == "cannot tell"
     assert limiting(base, {"compute": base}) == "not measured"
+    assert limiting(base, raised | {"compute": base * np.nan}) == "not measured"
+    assert limiting(base * np.nan, raised) == "cannot tell"
     assert elasticities(base, {})["compute"].word == "not measured" and elasticities([-1.0, 1.0] * 6, raised)["compute"].word == "undefined"
 
 
