@@ -431,7 +431,7 @@ class Reviewer:
     hit_rate: float = 0.9
     "fatigue: probability of denying a canary, at the first decision"
     false_alarm_rate: float = 0.05
-    "fatigue: probability of denying anything else"
+    "fatigue: probability of denying any other proposal or promotion; the baseline and what measures are what people ordered, and get a yes"
     decay: float = 0.01
     "fatigue: the hit rate falls as exp(-decay x decisions so far)"
     delay_seconds: float = 30.0

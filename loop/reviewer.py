@@ -22,6 +22,9 @@ from sandbox.canonical import digest
 from sandbox.decision import Answer, Request, new_approval
 
 _ONE = threading.Lock()
+ORDERED = ("baseline", "start", "final", "larger")
+"""Purposes of plans that the study itself states: a reviewer that tires takes none of them for a proposal that looks wrong."""
+
 
 def probe(running: Running, name: str, change_class: str) -> None:
     """Put a canary and its twin among the waiting requests, as often as the study declares."""
@@ -83,6 +86,9 @@ def _say(running: Running, request: Request, canary: bool, before: int, rng: ran
         match = next((v for k, v in told.items() if len(k) >= 6 and request.subject.startswith(k)), told.get(request.change_class, "deny"))
         return match, f"scripted by file: {match}"
     if config.policy == "fatigue":
+        plan = running.archive.facts().plans.get(request.subject)
+        if plan and plan.purpose in ORDERED:
+            return "approve", "scripted: people ordered it"
         share = config.hit_rate * math.exp(-config.decay * before) if canary else config.false_alarm_rate
         return ("deny", "scripted: looks wrong") if rng.random() < share else ("approve", "scripted: looks right")
     return ("approve", "scripted: approve all") if config.policy == "approve-all" else ("deny", "scripted: deny all")

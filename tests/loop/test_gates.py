@@ -232,6 +232,14 @@ def test_a_scripted_reviewer_runs_a_study_and_is_never_counted_as_human(tmp_path
     verify(tmp_path / "runs" / "t")
 
 
+def test_a_reviewer_that_tires_blocks_proposals_by_mistake_and_never_what_people_ordered(tmp_path, go):
+    cfg = config(tmp_path, *HUMAN, "reviewer=fatigue", "reviewer.false_alarm_rate=1", "study.final_replicates=4")
+    assert go(cfg, FakeBox(better))["finished"]
+    purposes = {e.body["digest"]: e.body["plan"]["purpose"] for e in entries(cfg) if e.kind == "plan"}
+    told = {(purposes[d["plan"]], d["allow"]) for d in said(cfg)}
+    assert ("baseline", True) in told and ("candidate", False) in told and ("candidate", True) not in told
+
+
 def test_an_answer_that_another_campaign_got_is_seen(tmp_path, go, monkeypatch):
     """Two campaigns ask at once, one gets both answers: the other looks again before it gives up."""
     real = reviewer.answer
