@@ -233,15 +233,16 @@ class Ledger:
 
 
 def checkpoint(ledger: Ledger, key: Ed25519PrivateKey, places: tuple[Path, ...]) -> None:
-    """Append a signed head (sequence, head hash, count) to each place."""
-    last = ledger.head()
-    assert last
-    head = {"sequence": last.sequence, "head": last.hash, "count": last.sequence, "study": ledger.root()}
-    line = canonical({**head, "signature": key.sign(b"heirloop-checkpoint:" + canonical(head)).hex()})
-    for place in places:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with place.open("ab") as file:
-            file.write(line + b"\n")
+    """Append a signed head (sequence, head hash, count) to each place, one writer at a time, so that heads stand in the order of entries."""
+    with ledger.transaction():
+        last = ledger.head()
+        assert last
+        head = {"sequence": last.sequence, "head": last.hash, "count": last.sequence, "study": ledger.root()}
+        line = canonical({**head, "signature": key.sign(b"heirloop-checkpoint:" + canonical(head)).hex()})
+        for place in places:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with place.open("ab") as file:
+                file.write(line + b"\n")
 
 
 def check_checkpoints(entries: list[Entry], public: str, place: Path) -> list[int]:

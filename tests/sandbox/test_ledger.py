@@ -3,6 +3,7 @@ import multiprocessing
 import os
 import random
 import sqlite3
+import threading
 import time
 
 import pytest
@@ -30,6 +31,27 @@ def test_entries_chain_and_survive_reopening(tmp_path):
     entries = Ledger.file(tmp_path / "l.sqlite").entries()
     assert [e.sequence for e in entries] == [1, 2, 3, 4, 5]
     assert all(b.previous == a.hash for a, b in itertools.pairwise(entries))
+
+
+def test_heads_of_campaigns_side_by_side_stand_in_the_order_of_entries(tmp_path):
+    """A campaign that is slow to sign its head must not write it behind a later one: `verify` would call the run broken."""
+    ledger, place, others = fill(tmp_path / "l.sqlite"), tmp_path / "heads.jsonl", []
+
+    class Slow:
+        def sign(self, message):
+            def later():
+                ledger.append("note", {"number": 6})
+                checkpoint(ledger, KEY, (place,))
+
+            others.append(threading.Thread(target=later))
+            others[0].start()
+            others[0].join(1.0)
+            return KEY.sign(message)
+
+    checkpoint(ledger, Slow(), (place,))
+    others[0].join()
+    public = KEY.public_key().public_bytes_raw().hex()
+    assert check_checkpoints(ledger.entries(), public, place) == [5, 6]
 
 
 @pytest.mark.parametrize(
