@@ -15,11 +15,13 @@ from scipy.optimize import least_squares
 
 from configs.build import need
 from evals.arms import UNIT, Curve, common, difference, paired
-from evals.intervals import Figure, Floats, bootstrap, capped, mean, missing, monotone, ratio, resampled
+from evals.intervals import Figure, Floats, bootstrap, capped, mean, missing, monotone, percentiles, ratio, resampled, told
 
 MOST_BITS = 6
 """Compute-equivalent gains beyond the reference curve are told as more than this many bits, or as more than its own end where that is less."""
 FEWEST_BUDGETS, FEWEST_SEEDS, FEWEST_GENERATIONS = 6, 10, 20
+STEPS = 12
+"""Budgets at which slopes are read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +73,7 @@ def gain_ratio(arms: Mapping[str, Curve], arm: str, cpu_us: float | None = None)
 def decline(arms: Mapping[str, Curve]) -> str:
     """Return how the self arm's gain ratio reads beside `refit` and `random` from the same start, at equal spent plan.
 
-    Compares the ratios, paired over repeats, by bootstrap; below 1 alone is ordinary.
+    Compares the ratios, paired over repeats, by bootstrap; an interval below 1 alone is ordinary.
     """
     mine = gain_ratio(arms, "self")
     references = [name for name in ("refit", "random") if name in arms]
@@ -82,7 +84,7 @@ def decline(arms: Mapping[str, Curve]) -> str:
         return "falls faster than its references"
     if all(r == "faster" for r in readings):
         return "falls less than its references" if mine.value < 1 else "grows more than its references"
-    return "ordinary diminishing returns" if mine.value < 1 else "cannot tell"
+    return "ordinary diminishing returns" if not mine.word and mine.value < 1 else "cannot tell"
 
 
 def _relative(arms: Mapping[str, Curve], name: str) -> str:
@@ -97,57 +99,72 @@ def _relative(arms: Mapping[str, Curve], name: str) -> str:
     return "cannot tell" if found.word or found.value is None else "faster" if found.value > 0 else "slower"
 
 
-def compute_equivalent(budgets: ArrayLike, scores: ArrayLike, used_us: float, reached: ArrayLike) -> Figure:
-    """Return log2 CEG = log2(C_ref(s) / C_used): how many doublings of the reference's compute the reached score is worth.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """What a reference reached with how much compute, on the scale of gains; its prefixes are its smaller budgets."""
 
-    `budgets` (M,) in CPU-microseconds, `scores` (M, seeds) of the reference there, `reached` (R,) scores after `used_us`. C_ref is the inverse
-    of the monotone fit (Robertson 1988), linear in log2 between budgets. Outside the measured range: the end, and `above` or `below`. Bootstrap
-    over seeds and repeats. Raises BadInput for fewer than 6 budgets or 10 seeds.
+    budgets: Floats
+    "CPU-microseconds (M,), ascending"
+    scores: Floats
+    "(M, seeds); a seed is the same campaign at every budget"
+    paired: bool = False
+    "whether its seeds are the repeats of the arms that are read off it, in the same order"
+
+    def __post_init__(self) -> None:
+        """Refuse a curve of fewer than 6 budgets by 10 seeds, or of budgets that do not ascend."""
+        need(len(self.budgets) >= FEWEST_BUDGETS and self.scores.shape[1] >= FEWEST_SEEDS, "reference curve", self.scores.shape,
+             "6 budgets by 10 seeds or more")  # fmt: skip
+        need(bool((np.diff(self.budgets) > 0).all()), "budgets", list(self.budgets), "in ascending order")
+
+    def fit(self, weights: Floats) -> Floats:
+        """Return the monotone fit (draws, M) of its means for weights (draws, R) over repeats; seeds of its own are resampled beside them."""
+        seeds = self.scores.shape[1]
+        own = weights if self.paired else np.ones((1, seeds)) if len(weights) == 1 else _picks(seeds)
+        return monotone(own @ self.scores.T / own.sum(axis=1, keepdims=True))
+
+    def bits(self, fit: Floats, reached: Floats) -> Floats:
+        """Return log2 of the compute (draws,) at which a fit (draws, M) reaches scores (draws,); infinite beyond it."""
+        return _inverse(np.log2(self.budgets), fit, reached)
+
+
+def compute_equivalent(reference: Reference, used_us: float, reached: ArrayLike) -> Figure:
+    """Return log2 CEG = log2(C_ref(s) / C_used): how many doublings of the reference's compute the mean of `reached` (R,) after `used_us` is worth.
+
+    C_ref is the inverse of the monotone fit (Robertson 1988), linear in log2 between budgets. `above` or `below` where the whole interval
+    lies outside the measured range, or beyond 6: the value is its end. Bootstrap over repeats and the reference's seeds.
     """
-    bits, reference, mine = np.log2(np.asarray(budgets, float)), np.asarray(scores, float), np.asarray(reached, float)
-    need(len(bits) >= FEWEST_BUDGETS and reference.shape[1] >= FEWEST_SEEDS, "reference curve", reference.shape, "6 budgets by 10 seeds or more")
-    need(bool((np.diff(bits) > 0).all()), "budgets", list(bits), "in ascending order")
-    seeds, n, used = reference.shape[1], len(mine), math.log2(used_us)
+    mine, used = np.asarray(reached, float), math.log2(used_us)
+    n, ends = len(mine), (math.log2(reference.budgets[0]) - used, min(math.log2(reference.budgets[-1]) - used, MOST_BITS))
 
     def bits_at(weights: Floats) -> Floats:
-        picks = _picks(len(bits), seeds) if len(weights) > 1 else np.ones((1, len(bits), seeds))
-        return _inverse(bits, monotone(np.einsum("bms,ms->bm", picks, reference) / seeds), weights @ mine / n) - used
+        found = reference.bits(reference.fit(weights), weights @ mine / n) - used
+        return np.where(found > MOST_BITS, math.inf, found)
 
-    found = bootstrap(bits_at, n, "doublings", neutral=0.0)
-    fit = monotone(reference.mean(axis=1)[None, :])[0]
-    end = min(float(bits[-1]) - used, MOST_BITS) if float(mine.mean()) >= fit[-1] else float(bits[0]) - used
-    if fit[0] < mine.mean() < fit[-1]:
-        return found
-    over = float(mine.mean()) >= fit[-1]
-    return Figure(value=end, low=end if over else None, high=None if over else end, n=n, unit="doublings", word="above" if over else "below")
+    if n < 2:
+        return missing("not measured", "doublings", n)
+    value, (low, high) = float(bits_at(np.ones((1, n)))[0]), percentiles(bits_at(resampled(n)), n)
+    if min(low, value) == math.inf or max(high, value) == -math.inf:
+        end, over = (ends[1], True) if value > 0 else (ends[0], False)
+        return Figure(value=end, low=end if over else None, high=None if over else end, n=n, unit="doublings", word="above" if over else "below")
+    return told(Figure(value=float(np.clip(value, *ends)), low=low if math.isfinite(low) else None, high=high if math.isfinite(high) else None,
+                       n=n, unit="doublings"), 0.0)  # fmt: skip
 
 
 @cache
-def _picks(budgets: int, seeds: int) -> Floats:
-    """Return how often each seed of each budget stands in each bootstrap sample: (draws, budgets, seeds)."""
-    draws = len(resampled(seeds))
-    return np.random.default_rng(23).multinomial(seeds, np.full(seeds, 1 / seeds), size=(draws, budgets)).astype(float)
+def _picks(seeds: int) -> Floats:
+    """Return how often each seed of the reference stands in each bootstrap sample: (draws, seeds)."""
+    return np.random.default_rng(23).multinomial(seeds, np.full(seeds, 1 / seeds), size=len(resampled(seeds))).astype(float)
 
 
 def _inverse(bits: Floats, fit: Floats, wanted: Floats) -> Floats:
-    """Return for each row of the fit (B, M) where it reaches `wanted` (B,): linear between budgets, the middle of a flat piece, else its end."""
+    """Return for each row of the fit (B, M) where it reaches `wanted` (B,): linear between the budgets below and above it; infinite beyond them."""
     low, high = (fit < wanted[:, None]).sum(axis=1), (fit <= wanted[:, None]).sum(axis=1)
     rows = np.arange(len(fit))
     left, right = np.clip(low - 1, 0, len(bits) - 1), np.clip(high, 0, len(bits) - 1)
     rise = fit[rows, right] - fit[rows, left]
     part = np.where(rise > 0, (wanted - fit[rows, left]) / np.where(rise > 0, rise, 1.0), 0.5)
-    return np.asarray(bits[left] + np.clip(part, 0.0, 1.0) * (bits[right] - bits[left]))
-
-
-def in_bits(curve: Curve, budgets: ArrayLike, means: ArrayLike) -> Curve:
-    """Return a curve whose values are log2 of the budget at which the reference, mean scores `means` (M,) at `budgets` (M,), is as good.
-
-    Beyond the reference's range: its ends.
-    """
-    fit = monotone(np.asarray(means, float)[None, :])[0]
-    flat = np.nan_to_num(curve.value.ravel())
-    found = _inverse(np.log2(np.asarray(budgets, float)), np.tile(fit, (len(flat), 1)), flat).reshape(curve.value.shape)
-    return replace(curve, value=np.where(np.isfinite(curve.value), found, np.nan))
+    found = bits[left] + np.clip(part, 0.0, 1.0) * (bits[right] - bits[left])
+    return np.asarray(np.where(low == len(bits), math.inf, np.where(high == 0, -math.inf, found)))
 
 
 def rounds_against_one(arms: Mapping[str, Curve]) -> Figure:
@@ -155,27 +172,42 @@ def rounds_against_one(arms: Mapping[str, Curve]) -> Figure:
     return difference(arms, "self", "one_shot")
 
 
-def slopes(curve: Curve) -> Floats:
-    """Return each repeat's least-squares slope (R,) of value against spent CPU-seconds; NaN where fewer than two points are known."""
-    known = np.isfinite(curve.spent) & np.isfinite(curve.value)
-    x, y = np.where(known, curve.spent / 1e6, 0.0), np.where(known, curve.value, 0.0)
-    away = np.where(known, x - (x.sum(axis=1) / np.maximum(known.sum(axis=1), 1))[:, None], 0.0)
-    square = (away**2).sum(axis=1)
-    return np.asarray(np.where(square > 0, (away * y).sum(axis=1) / np.where(square > 0, square, 1.0), np.nan))
+def rate_ratio(arms: Mapping[str, Curve], references: Sequence[str], reference: Reference) -> tuple[Figure, str]:
+    """Return (R, strongest): slope of log2 C_ref(s) per CPU-second of self over that of the reference arm with the largest.
 
-
-def rate_ratio(bits: Mapping[str, Curve], references: Sequence[str]) -> tuple[Figure, str]:
-    """Return (R, strongest reference): slope of log2 CEG per CPU-second of self over that of the strongest reference arm.
-
-    The lower end is the least over all references, since which is strongest is itself read off the data. R >= 2 here does not correspond to a
-    lab's threshold.
+    s is the mean gain at budgets spread evenly from where each arm's first generation has ended, as far as all of them stay within what the
+    reference measured: a faster arm leaves it early, and a clipped slope would read as slower. `cannot tell` with fewer than 3 budgets left. The
+    interval spans those of all references that cannot be told from the strongest. R >= 2 here does not correspond to a lab's threshold.
     """
-    rates = {name: slopes(bits[name]) for name in ("self", *references) if name in bits}
-    known = [name for name in references if name in rates]
-    if "self" not in rates or not known:
+    known = [name for name in references if name in arms]
+    if "self" not in arms or not known:
         return missing("not measured", "ratio"), ""
-    strongest = max(known, key=lambda name: float(np.nanmean(rates[name])))
-    return ratio(rates["self"], rates[strongest], "ratio"), strongest
+    chosen = {name: arms[name] for name in ("self", *known)}
+    repeats = sorted(set.intersection(*(set(c.repeats) for c in chosen.values())))
+    budgets = np.linspace(max(float(c.spent[:, 0].max()) for c in chosen.values()), common(chosen), STEPS)
+    gains = {name: np.stack([c.between(b)[[c.repeats.index(r) for r in repeats]] for b in budgets]) for name, c in chosen.items()}
+    fit = reference.fit(np.ones((1, len(repeats))))
+    use = np.flatnonzero([all(math.isfinite(reference.bits(fit, g[i : i + 1].mean(axis=1))[0]) for g in gains.values()) for i in range(STEPS)])
+    if len(use) < 3:
+        return missing("cannot tell", "ratio", len(repeats)), ""
+    away, ends = (budgets[use] - budgets[use].mean()) / 1e6, np.log2(reference.budgets[[0, -1]])
+
+    def slope(name: str, weights: Floats) -> Floats:
+        fit, means = reference.fit(weights), weights @ gains[name][use].T / len(repeats)
+        return np.asarray(np.stack([np.clip(reference.bits(fit, m), *ends) for m in means.T], axis=1) @ away / (away @ away))
+
+    drawn = {name: (slope(name, np.ones((1, len(repeats)))), slope(name, resampled(len(repeats)))) for name in chosen}
+
+    def over(name: str) -> Figure:
+        whole, many = (np.where(theirs > 0, mine / np.where(theirs > 0, theirs, 1.0), math.nan)
+                       for mine, theirs in zip(drawn["self"], drawn[name], strict=True))  # fmt: skip
+        return bootstrap(lambda w: whole if len(w) == 1 else many, len(repeats), "ratio", neutral=1.0)
+
+    strongest = max(known, key=lambda name: float(drawn[name][0][0]))
+    tied = [over(name) for name in known if percentiles(drawn[strongest][1] - drawn[name][1], len(repeats))[0] <= 0]
+    open_ = any(one.low is None or one.high is None for one in tied)
+    span = (None, None) if open_ else (min(one.low or 0.0 for one in tied), max(one.high or 0.0 for one in tied))
+    return told(replace(over(strongest), low=span[0], high=span[1], word=""), 1.0), strongest
 
 
 GROWTH: dict[str, tuple[Callable[..., Floats], tuple[float, ...]]] = {

@@ -70,6 +70,11 @@ class Curve:
         start = np.concatenate([np.zeros((len(self.value), 1)), self.value], axis=1)
         return np.asarray(start[np.arange(len(start)), done])
 
+    def between(self, cpu_us: float) -> Floats:
+        """Return the gain (R,) on the straight lines between ends of generations: what a rate is read off, without the steps' own slope."""
+        rows = [(s[np.isfinite(s)], v[np.isfinite(s)]) for s, v in zip(self.spent, self.value, strict=True)]
+        return np.array([np.interp(cpu_us, [0.0, *s], [0.0, *v]) for s, v in rows])
+
 
 def curves(gains: Iterable[Gain]) -> dict[str, Curve]:
     """Return arm -> curve; repeats that are shorter than the arm's longest are filled up with NaN gains that cost nothing more."""

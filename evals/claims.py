@@ -54,7 +54,7 @@ def words(study: Study) -> dict[str, bool]:
     found = effects(study.skills, ceiling=study.ceiling, deviation=study.deviation, scores=study.scores)
     return {
         "amplifying": amplifying(found, study.arms),
-        "lossy": retention(study.held)["loss in transfer"].over(0.0),
+        "lossy": retention(study.held, ceiling=study.ceiling, deviation=study.deviation)["loss in transfer"].over(0.0),
         "self-closed": self_closed(study.arms, study.events, [p.author for p in study.plans if p.fate == "accepted"]),
     }
 
@@ -66,10 +66,10 @@ def self_closed(arms: Mapping[str, Curve], events: Sequence[Event], authors: Seq
     return caused and provenance(authors).over(0.5) and all(vector[stage].over(0.5) for stage in CLOSING)
 
 
-def conditions(study: Study, generations: int) -> list[dict[str, Figure | str]]:
+def conditions(study: Study) -> list[dict[str, Figure | str]]:
     """Return Lambert's three conditions, one line each: the loop is closed, it amplifies, it keeps its efficiency."""
     found = effects(study.skills, ceiling=study.ceiling, deviation=study.deviation, scores=study.scores)
-    change = efficiency(study.plans, generations)["E"]
+    change = efficiency(study.plans)["E"]
     kept = change.word or ("keeps its efficiency" if (change.value or 0.0) > 0 else "loses efficiency")
     said = words(study)
     return [
@@ -82,18 +82,21 @@ def conditions(study: Study, generations: int) -> list[dict[str, Figure | str]]:
 def warning(sign: Warn, skills: Sequence[Skill], events: Sequence[Event]) -> dict[str, str]:
     """Return each part and `sign`: crossed, not crossed, or `not evaluable` where a part was not exercised.
 
-    A repeat counts if its own self effect exceeds the registered floor. Released by the loop: every actor but person and simulated reviewer.
+    A repeat counts if its own self effect, measured on gate, exceeds the registered floor; fewer measured repeats than must count evaluate nothing.
+    Compute is what plans were charged that neither a person nor a simulated reviewer let start.
     """
     last = max((s.recipe for s in skills), default=0)
     value = {(s.recipe, s.history, s.repeat): s.value for s in skills if not s.scrambled}
     pairs = [value[last, last, r] - value[0, last, r] for r in sorted({s.repeat for s in skills}) if {(last, last, r), (0, last, r)} <= set(value)]
     found = [effect for effect in pairs if np.isfinite(effect)]
     vector = automation(events)
-    own = sum(e.cpu_us for e in events if e.actor not in ("person", "simulated reviewer")) / 1e6
+    charged = [e for e in events if e.charged_us]
+    own = sum(e.charged_us for e in charged if e.actor not in ("person", "simulated reviewer")) / 1e6
+    enough = last > 0 and len(found) >= sign.repeats
     parts = {
-        "self effect": "not evaluable" if not last or not found else _crossed(int(np.sum(np.array(found) > sign.floor)) >= sign.repeats),
+        "self effect": _crossed(int(np.sum(np.array(found) > sign.floor)) >= sign.repeats) if enough else "not evaluable",
         **{f"automation of {stage}": _stage(vector[stage], bound) for stage, bound in sign.automation.items()},
-        "compute": "not evaluable" if not events else _crossed(own >= sign.cpu_seconds),
+        "compute": _crossed(own >= sign.cpu_seconds) if charged else "not evaluable",
     }
     whole = "not evaluable" if "not evaluable" in parts.values() else _crossed(all(v == "crossed" for v in parts.values()))
     return {**parts, "sign": whole}

@@ -41,6 +41,8 @@ class Event:
     "repeat of the campaign"
     decisions: int = 1
     "how many"
+    charged_us: int = 0
+    "CPU-microseconds that the plan's jobs were charged; told once a plan, by the decision that let them start"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +50,7 @@ class Effort:
     """What people did for a study, repeat by repeat."""
 
     decisions: tuple[int, ...]
-    "live decisions of people (R,)"
+    "live decisions of people on plans (R,)"
     minutes: tuple[float, ...]
     "minutes that they looked (R,)"
     queue_seconds: tuple[float, ...]
@@ -62,7 +64,8 @@ class Effort:
 def automation(events: Iterable[Event]) -> dict[str, Figure]:
     """Return A_s = 1 - C_s(person) / C_s for every stage, the withheld ones included; C is the compute that decisions released.
 
-    Interval over repeats by bootstrap; where all repeats agree (nobody or everybody), the exact binomial one over decisions.
+    Interval over repeats by bootstrap; where all repeats agree (nobody or everybody), the exact binomial one over decisions; `cannot tell` of a
+    single repeat in which both people and others decided.
     """
     listed = list(events)
     return {stage: _automated([e for e in listed if e.stage == stage]) for stage in (*STAGES, *WITHHELD)}
@@ -79,9 +82,11 @@ def _automated(events: Sequence[Event]) -> Figure:
     human = np.array([sum(e.cpu_us for e in events if e.repeat == r and e.actor == "person") for r in repeats], float)
     if not whole.sum():
         return missing("not exercised", "share of compute")
-    if human.sum() in (0.0, whole.sum()) or len(repeats) < 2:
+    if human.sum() in (0.0, whole.sum()):
         total, by_people = sum(e.decisions for e in events), sum(e.decisions for e in events if e.actor == "person")
         return share(total - by_people, total, "share of compute")
+    if len(repeats) < 2:
+        return Figure(value=float(1 - human.sum() / whole.sum()), n=1, unit="share of compute", word="cannot tell")
     return bootstrap(lambda w: 1 - w @ human / np.maximum(w @ whole, 1), len(repeats), "share of compute", neutral=None)
 
 
@@ -152,10 +157,11 @@ def speed_up(waiting: ArrayLike, computing: ArrayLike, total: ArrayLike) -> dict
     return {name: ratio(whole, whole - np.asarray(part, float), "times as fast", neutral=1.0) for name, part in sides.items()}
 
 
-def elasticities(base: ArrayLike, raised: Mapping[str, ArrayLike]) -> dict[str, Figure]:
-    """Return for each factor (G(+25 %) - G) / (0.25 G) from paired repeats (R,): per cent of gain per per cent of the factor.
+def elasticities(base: ArrayLike, raised: Mapping[str, ArrayLike], by: Mapping[str, float] = {}) -> dict[str, Figure]:
+    """Return for each factor (G(raised) - G) / ((raise - 1) G) from paired repeats (R,): per cent of gain per per cent of the factor.
 
-    A factor without a twin run is `not measured`; without gain it is `undefined`.
+    `by` is the factor by which a limit was really raised where whole numbers allowed no RAISE. A factor without a twin run is `not measured`;
+    without gain it is `undefined`.
     """
     if not mean(base, UNIT).over(0.0):
         return {name: missing("undefined", "% per %") for name in FACTORS}
@@ -165,7 +171,7 @@ def elasticities(base: ArrayLike, raised: Mapping[str, ArrayLike]) -> dict[str, 
             found[name] = missing("not measured", "% per %")
             continue
         low, high = pairs(base, raised[name])
-        found[name] = ratio((high - low) / (RAISE - 1), low, "% per %", neutral=0.0)
+        found[name] = ratio((high - low) / (by.get(name, RAISE) - 1), low, "% per %", neutral=0.0)
     return found
 
 

@@ -107,10 +107,16 @@ def bootstrap(statistic: Callable[[Floats], Floats], n: int, unit: str, *, neutr
     if n < 2:
         return missing("not measured", unit, n)
     value, drawn = float(statistic(np.ones((1, n)))[0]), np.asarray(statistic(resampled(n)))
-    tail = float(norm.cdf(-math.sqrt(n / (n - 1)) * reach(n)))
-    ends = (np.quantile(np.where(np.isfinite(drawn), drawn, sign * math.inf), q, method="nearest") for sign, q in ((-1, tail), (1, 1 - tail)))
-    low, high = (float(e) if math.isfinite(e) else None for e in ends)
+    found = [percentiles(np.where(np.isfinite(drawn), drawn, sign * math.inf), n)[side] for side, sign in enumerate((-1, 1))]
+    low, high = (end if math.isfinite(end) else None for end in found)
     return told(Figure(value=value if math.isfinite(value) else None, low=low, high=high, n=n, unit=unit), neutral)
+
+
+def percentiles(drawn: Floats, n: int) -> tuple[float, float]:
+    """Return the ends of the percentile interval of resampled values (draws,) of n repeats, widened for small n (Hesterberg 2015, section 4.5)."""
+    tail = float(norm.cdf(-math.sqrt(n / (n - 1)) * reach(n)))
+    low, high = (float(np.quantile(drawn, q, method="nearest")) for q in (tail, 1 - tail))
+    return low, high
 
 
 def ratio(top: ArrayLike, bottom: ArrayLike, unit: str, *, neutral: float | None = 1.0) -> Figure:

@@ -1,7 +1,8 @@
 """What is lost on the way from a proposal to a gain that holds: funnel, promise, retention, efficiency, duplicates.
 
-Every part is signed and in the objective's unit, and the parts add up. Loss by selection (feedback to gate, winner's curse) happens in every
-honest loop and is told apart from loss in transfer, which alone makes a loop lossy. Definitions: docs/instruments.md. Pure functions.
+Every part is signed and the parts add up: promises in the objective's unit, what is kept and what a gain costs on the unbounded scale of gains.
+Loss by selection (feedback to gate, winner's curse) happens in every honest loop and is told apart from loss in transfer, which alone makes a loop
+lossy. Definitions: docs/instruments.md. Pure functions.
 """
 
 import math
@@ -13,8 +14,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from evals import arms
 from evals.closure import Actor
-from evals.intervals import Figure, Floats, bootstrap, mean, missing, pairs, ratio, reach, share, told
+from evals.intervals import Figure, Floats, bootstrap, capped, mean, missing, pairs, ratio, reach, share, told
 
 Fate = Literal["invalid", "refused", "crashed", "over budget", "superseded", "no effect", "inconclusive", "accepted"]
 UNIT = "the objective's unit"
@@ -44,7 +46,7 @@ class PlanFact:
     cpu_us: int = 0
     "compute of its jobs, CPU-microseconds"
     around_cpu_us: int = 0
-    "compute of proposing and of oversight for it"
+    "compute of proposing it, its share where one reading of the notebook wrote several"
     promised: float | None = None
     "the proposer's predicted gain, in the objective's unit; None: it predicted nothing"
     feedback: float | None = None
@@ -53,6 +55,8 @@ class PlanFact:
     "mean paired gain on gate"
     corrected: float | None = None
     "gain without the winner's curse: on fresh seeds, or conditional on the accept"
+    gained: float | None = None
+    "the same on the unbounded scale on which arms are compared"
     author: Actor = "fixed program"
     "who proposed"
     replicates: int = 0
@@ -72,7 +76,9 @@ class Held:
     rung: Rung
     "where it was measured"
     value: float
-    "gain, in the objective's unit; NaN where it was not measured"
+    "gain, on an unbounded scale; NaN where it was not measured"
+    score: float = math.nan
+    "the champion's raw mean score there, for the ceiling; NaN where none is known"
 
 
 def funnel(plans: Sequence[PlanFact]) -> list[dict[str, float | str]]:
@@ -159,19 +165,27 @@ def rungs(held: Iterable[Held]) -> dict[str, Floats]:
     return {rung: np.array([table.get((rung, r), math.nan) for r in repeats]) for rung in RUNGS if any(h.rung == rung for h in listed)}
 
 
-def retention(held: Iterable[Held]) -> dict[str, Figure]:
+def retention(held: Iterable[Held], *, ceiling: float | None = None, deviation: float = 0.0) -> dict[str, Figure]:
     """Return rho_i of each step between rungs, `loss` = 1 - their product, and `loss in transfer` over the unselected rungs alone.
 
     rho_i = sum of gains on rung i + 1 over that on rung i, paired over repeats, Fieller; signed, may exceed 1 or be negative. A rung that was
-    not measured is left out, and its steps are `not measured`; `undefined` where the rung before shows no gain.
+    not measured is left out, and its steps are `not measured`; `undefined` where the rung before shows no gain; `cannot tell` where champions
+    score within one seed `deviation` of the `ceiling` on a rung that the figure rests on.
     """
-    found, known = dict[str, Figure](), rungs(held)
+    listed = list(held)
+    found, known = dict[str, Figure](), rungs(listed)
+    top = {rung: [h.score for h in listed if h.rung == rung and math.isfinite(h.score)] for rung in known}
+
+    def under(figure: Figure, *chain: Rung) -> Figure:
+        for rung in chain:
+            figure = capped(figure, top.get(rung, ()), ceiling, deviation)
+        return figure
+
     for a, b in pairwise(RUNGS):
-        found[f"{a} to {b}"] = _kept(known, a, b)
-    told_rungs = [r for r in RUNGS if r in known]
-    transfer = [r for r in TRANSFER if r in known]
-    for name, chain in (("loss", told_rungs), ("loss in transfer", transfer)):
-        found[name] = _lost(known, chain)
+        found[f"{a} to {b}"] = under(_kept(known, a, b), a, b)
+    for name, order in (("loss", RUNGS), ("loss in transfer", TRANSFER)):
+        chain = [r for r in order if r in known]
+        found[name] = under(_lost(known, chain), *chain)
     return found
 
 
@@ -194,41 +208,49 @@ def _lost(known: Mapping[str, Floats], chain: Sequence[str]) -> Figure:
     return ratio(first - last, first, "share lost", neutral=0.0)
 
 
-def efficiency(plans: Sequence[PlanFact], generations: int, *, around: bool = True) -> dict[str, Figure]:
+def efficiency(plans: Sequence[PlanFact], *, around: bool = True) -> dict[str, Figure]:
     """Return E = g y / c and its log change per generation between the halves: E, smaller, harder, costlier, and noisier beside them.
 
-    g mean verified gain per accept, y accepts per plan, c CPU-seconds per plan, with proposing and oversight (`around`) or without. E changes by
-    -(smaller + harder + costlier); noisier is the log change of replicates per decision, a part of costlier. Bootstrap over repeats.
-    `not exercised` where a half has no accepted gain.
+    g mean verified gain per accept, y accepts per plan, c CPU-seconds per plan, with proposing (`around`) or without. A campaign is halved at its own
+    last generation, and the halves lie half of its generations apart. E changes by -(smaller + harder + costlier); noisier is the log change of
+    replicates per decision, a part of costlier. Bootstrap over repeats. `not exercised` where a half has no accepted gain.
     """
     repeats = sorted({p.repeat for p in plans})
+    lived = np.array([max(p.generation for p in plans if p.repeat == r) for r in repeats], float)
     table = np.zeros((2, 6, len(repeats)))  # half; gain, accepts, plans, CPU, replicates, decisions; repeat
     for p in plans:
-        column = table[int(2 * p.generation > generations), :, repeats.index(p.repeat)]
-        accepted = p.fate == "accepted" and p.corrected is not None
-        column += (p.corrected or 0.0 if accepted else 0.0, accepted, 1, (p.cpu_us + around * p.around_cpu_us) / 1e6, p.replicates, p.replicates > 0)
+        r = repeats.index(p.repeat)
+        accepted = p.fate == "accepted" and p.gained is not None
+        table[int(2 * p.generation > lived[r]), :, r] += (
+            p.gained or 0.0 if accepted else 0.0, accepted, 1, (p.cpu_us + around * p.around_cpu_us) / 1e6, p.replicates, p.replicates > 0,
+        )  # fmt: skip
     unit = "log change per generation"
     logs: dict[str, Callable[[Floats], Floats]] = {
         "smaller": lambda s: -np.log(s[0] / s[1]), "harder": lambda s: -np.log(s[1] / s[2]), "costlier": lambda s: np.log(s[3] / s[2]),
         "noisier": lambda s: np.log(s[4] / s[5]), "E": lambda s: np.log(s[0] / s[3]),
     }  # fmt: skip
     if (table.sum(axis=2)[:, :4] <= 0).any():
-        return {name: missing("not exercised", unit, len(repeats)) for name in logs}
+        return {name: missing("not exercised" if repeats else "not measured", unit, len(repeats)) for name in logs}
 
     def change(name: str, weights: Floats) -> Floats:
         early, late = (half @ weights.T for half in table)
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray((logs[name](late) - logs[name](early)) / (generations / 2))
+            return np.asarray((logs[name](late) - logs[name](early)) / (weights @ lived / weights.sum(axis=1) / 2))
 
     return {name: bootstrap(lambda w, name=name: change(name, w), len(repeats), unit) for name in logs}  # type: ignore[misc]
 
 
 def yield_now(plans: Sequence[PlanFact], *, around: bool = True) -> Figure:
-    """Return E itself: verified gain per CPU-second of all plans, with proposing and oversight (`around`) or without."""
+    """Return E itself: verified gain per CPU-second of all plans, with proposing (`around`) or without."""
     repeats = sorted({p.repeat for p in plans})
-    gained = [sum(p.corrected or 0.0 for p in plans if p.repeat == r and p.fate == "accepted") for r in repeats]
+    gained = [sum(p.gained or 0.0 for p in plans if p.repeat == r and p.fate == "accepted") for r in repeats]
     spent = [sum(p.cpu_us + around * p.around_cpu_us for p in plans if p.repeat == r) / 1e6 for r in repeats]
-    return ratio(gained, spent, f"{UNIT} per CPU-second", neutral=0.0)
+    return ratio(gained, spent, f"{arms.UNIT} per CPU-second", neutral=0.0)
+
+
+def assumed(plans: Sequence[PlanFact]) -> Figure:
+    """Return the share of plans whose proposer promised nothing, so that their promise is a prior."""
+    return share(sum(p.promised is None for p in plans), len(plans), "share of plans")
 
 
 def duplicates(plans: Sequence[PlanFact]) -> dict[int, Figure]:

@@ -14,20 +14,22 @@ from scipy.integrate import quad
 from scipy.stats import binom, norm
 
 from configs.build import need
-from evals.amplify import Skill, compute_equivalent, effects, gain_ratio, rate_ratio
+from evals.amplify import STEPS, Reference, Skill, compute_equivalent, effects, gain_ratio, rate_ratio, rounds_against_one
 from evals.arms import Curve, difference, gain
 from evals.claims import WORDS, Study, words
 from evals.closure import STAGES, Actor, Event, automation, elasticities, provenance, run_length, self_closure
 from evals.intervals import LEVEL, Figure, Floats, missing
-from evals.loss import Held, PlanFact, Rung, efficiency, promised, retention
+from evals.loss import Held, PlanFact, Rung, efficiency, promised, retention, yield_now
 
 WRONG = 0.05
 """Most studies of any world that may be called by a word that is not true of it."""
 GENERATIONS, REPEATS, PARALLEL = 8, 12, 4
 ROUND_US = 60_000_000
 """Planned compute of one generation, in every arm."""
-REFERENCE_BITS, SEEDS = np.arange(24.0, 31.0), 10
-"""Budgets of the measured reference curve, log2 of CPU-microseconds."""
+REFERENCE_BITS, SEEDS, PER_BIT = np.arange(16.0, 48.0, 4.0), 10, 0.25
+"""Budgets of the measured reference curve, log2 of CPU-microseconds; its seeds; what a doubling of compute is worth there, in log-odds."""
+USED_BITS = 24.0
+"""Compute with which the self arm reached its end, for the compute-equivalent gain."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +59,7 @@ class Law:
     shared: float = 0.1
     "deviation that all arms of a repeat share: common random numbers"
     skill: Mapping[str, float] = field(default_factory=lambda: {"self": 1.0, "frozen": 1.0, "refit": 1.0, "scrambled": 0.4, "random": 0.4,
-                                                                "local": 0.6, "tpe": 0.8})  # fmt: skip
+                                                                "local": 0.6, "tpe": 0.8, "one_shot": 0.7})  # fmt: skip
     "arm -> skill in the first generation"
     mechanism: float = 0.0
     "skill that each newer recipe of its own adds to self"
@@ -129,11 +131,12 @@ def _draw(law: Law, rng: np.random.Generator) -> tuple[Study, Mapping[str, Figur
                   ceiling=1.0, deviation=0.1, scores=tuple(1.0 - 0.1 * law.gap + 0.02 * rng.standard_normal(REPEATS)))  # fmt: skip
     closing = arms["self"].value[:, -1]
     raised = {name: closing * (1 + 0.25 * by) + 0.05 * rng.standard_normal(REPEATS) for name, by in law.elastic.items()}
-    bits = {name: replace(c, value=4 * c.value) for name, c in arms.items()}  # a doubling of compute is worth a quarter of a log-odd
+    reference = _reference(rng)
+    found = rate_ratio(arms, RATED, reference)[0] if not law.search else missing("not measured", "ratio")
+    worth = compute_equivalent(reference, 2**USED_BITS, LEVEL_AT_USED + closing) if not law.search else missing("not measured", "doublings")
     return study, {**{f"elasticity of {name}": figure for name, figure in elasticities(closing, raised).items()},
                    "generations per live human act": run_length(GENERATIONS * REPEATS, acts),
-                   "compute-equivalent gain": _equivalent(law, rng, arms["self"]),
-                   "rate ratio": rate_ratio(bits, [a for a in ("random", "local", "tpe") if a in bits])[0]}  # fmt: skip
+                   "compute-equivalent gain": worth, "rate ratio": found}  # fmt: skip
 
 
 def _arms(law: Law, rng: np.random.Generator) -> dict[str, Curve]:
@@ -166,13 +169,15 @@ def _events(law: Law, rng: np.random.Generator) -> list[Event]:
     for stage in STAGES:
         by_people = rng.binomial(GENERATIONS, law.human, REPEATS) if stage in ("propose", "approve", "accept", "promote") else np.zeros(REPEATS, int)
         rule: Actor = law.proposer if stage == "propose" else "fixed program" if stage in ("train", "evaluate") else "unattended rule"
-        found += [Event(stage=stage, actor="person", cpu_us=int(k) * 1000, repeat=r, decisions=int(k)) for r, k in enumerate(by_people) if k]
-        found += [Event(stage=stage, actor=rule, cpu_us=int(GENERATIONS - k) * 1000, repeat=r, decisions=int(GENERATIONS - k))
-                  for r, k in enumerate(by_people) if k < GENERATIONS]  # fmt: skip
+        for r, k in enumerate(map(int, by_people)):
+            sides: tuple[tuple[Actor, int], ...] = (("person", k), (rule, GENERATIONS - k))
+            for actor, many in sides:
+                charged = many * 1000 * (stage == "approve")
+                found += [Event(stage=stage, actor=actor, cpu_us=many * 1000, repeat=r, decisions=many, charged_us=charged)] if many else []
     return found
 
 
-PLAN_SPREAD, PLAN_NOISE, PLAN_BAR, CLAIM = 0.2, 0.1, 0.15, 0.3
+PLAN_SPREAD, PLAN_NOISE, PLAN_BAR, CLAIM, AROUND = 0.2, 0.1, 0.15, 0.3, 0.05
 """True gains of plans, noise of each of their measurements, what gate asks, and what proposers promise beyond the mean."""
 
 
@@ -185,25 +190,34 @@ def _plans(law: Law, rng: np.random.Generator) -> list[PlanFact]:
     shape, means = (REPEATS, GENERATIONS), _plan_means(law)
     true = means + PLAN_SPREAD * rng.standard_normal(shape)
     promise, feedback, gate, fresh = (true + shift + PLAN_NOISE * rng.standard_normal(shape) for shift in (CLAIM, law.hack, 0.0, 0.0))
-    return [PlanFact(plan=f"{r}.{g}", repeat=r, generation=g + 1, fate="accepted" if gate[r, g] > PLAN_BAR else "no effect", cpu_us=ROUND_US,
-                     around_cpu_us=ROUND_US // 20, promised=float(promise[r, g]), feedback=float(feedback[r, g]), gate=float(gate[r, g]),
-                     corrected=float(fresh[r, g]), author=law.proposer, replicates=6)
+    paid, pairs = ROUND_US * (1 + 0.1 * rng.uniform(-1, 1, shape)), rng.integers(4, 9, shape)
+    return [PlanFact(plan=f"{r}.{g}", repeat=r, generation=g + 1, fate="accepted" if gate[r, g] > PLAN_BAR else "no effect", cpu_us=int(paid[r, g]),
+                     around_cpu_us=int(AROUND * ROUND_US), promised=float(promise[r, g]), feedback=float(feedback[r, g]), gate=float(gate[r, g]),
+                     corrected=float(fresh[r, g]), gained=float(fresh[r, g]), author=law.proposer, replicates=int(pairs[r, g]))
             for r in range(REPEATS) for g in range(GENERATIONS)]  # fmt: skip
+
+
+SHOWN, CHOSEN = 0.4, 0.2
+"""What accepted plans show too much on feedback and on gate, since both chose them."""
 
 
 def _held(law: Law, rng: np.random.Generator, mine: Curve) -> list[Held]:
     closing = mine.value[:, -1]
-    means: dict[Rung, Floats] = {"feedback": closing + 3 * law.hack + 0.4, "gate": closing + 0.2, "closing": closing, "sealed": law.kept * closing}
+    means: dict[Rung, Floats] = {"feedback": closing + SHOWN + 3 * law.hack, "gate": closing + CHOSEN, "closing": closing,
+                                 "sealed": law.kept * closing}  # fmt: skip
     return [Held(repeat=r, rung=rung, value=float(v)) for rung, column in means.items()
             for r, v in enumerate(column + 0.1 * rng.standard_normal(REPEATS))]  # fmt: skip
 
 
-def _equivalent(law: Law, rng: np.random.Generator, mine: Curve) -> Figure:
-    if law.search:
-        return missing("not measured", "doublings")
-    budgets = 2.0**REFERENCE_BITS
-    scores = 0.25 * (REFERENCE_BITS - REFERENCE_BITS[0])[:, None] + 0.1 * rng.standard_normal((len(budgets), SEEDS))
-    return compute_equivalent(budgets, scores, budgets[1], 0.25 + 0.3 * mine.value[:, -1])
+RATED = ("random", "local", "tpe")
+"""Arms that the rate ratio is taken against."""
+LEVEL_AT_USED = PER_BIT * (USED_BITS - REFERENCE_BITS[0])
+
+
+def _reference(rng: np.random.Generator) -> Reference:
+    """Return a measured reference curve, linear in log2 of compute."""
+    means = PER_BIT * (REFERENCE_BITS - REFERENCE_BITS[0])
+    return Reference(budgets=2.0**REFERENCE_BITS, scores=means[:, None] + 0.05 * rng.standard_normal((len(means), SEEDS)))
 
 
 def _truth(law: Law) -> dict[str, float]:
@@ -213,17 +227,23 @@ def _truth(law: Law) -> dict[str, float]:
     half = float(mean["self"][GENERATIONS // 2 - 1])
     found = {
         "gain of self": total["self"], "self minus refit": total["self"] - total["refit"], "self minus random": total["self"] - total["random"],
+        **({"rounds against one": total["self"] - total["one_shot"]} if "one_shot" in total else {}),
         "self effect": law.step * law.mechanism * last, "data effect": law.step * law.data * last,
+        "placebo effect": law.step * (law.mechanism + law.data) * last + law.step * (law.skill["self"] - law.skill["scrambled"]) * (not law.search),
         "automation of accept": 1 - law.human, "provenance": float(law.proposer == "lineage"), **_plan_truth(law),
     }  # fmt: skip
     if total["self"] > 0:
+        feedback, gate = (total["self"] + by for by in (SHOWN + 3 * law.hack, CHOSEN))
         found |= {"kappa": 1 - total["scrambled"] / total["self"], "gain ratio": (total["self"] - half) / half, "loss in transfer": 1 - law.kept,
+                  "feedback to gate": gate / feedback, "gate to closing": total["self"] / gate, "closing to sealed": law.kept,
+                  "loss": 1 - law.kept * total["self"] / feedback,
                   **{f"elasticity of {name}": by for name, by in law.elastic.items()}}  # fmt: skip
     if law.human:
         found["generations per live human act"] = 1 / (4 * law.human)
     if not law.search and total["self"] > 0:
-        slope = {arm: float(np.polyfit(np.arange(GENERATIONS), mean[arm], 1)[0]) for arm in law.skill}
-        found |= {"compute-equivalent gain": 1.2 * total["self"], "rate ratio": slope["self"] / max(slope[a] for a in ("random", "local", "tpe"))}
+        ended = np.linspace(1, GENERATIONS, STEPS)
+        slope = {arm: float(np.polyfit(ended, np.interp(ended, np.arange(1, GENERATIONS + 1), mean[arm]), 1)[0]) for arm in law.skill}
+        found |= {"compute-equivalent gain": total["self"] / PER_BIT, "rate ratio": slope["self"] / max(slope[a] for a in RATED)}
     return found
 
 
@@ -238,7 +258,9 @@ def _plan_truth(law: Law) -> dict[str, float]:
     early, late = ((float(verified[h].sum()), float(chance[h].sum())) for h in halves)
     per = GENERATIONS / 2
     logs = {"smaller": -np.log(late[0] / late[1] * early[1] / early[0]) / per, "harder": -np.log(late[1] / early[1]) / per}
-    return {**{name: float(v.sum()) for name, v in parts.items()}, **{name: float(v) for name, v in logs.items()}}
+    paid = GENERATIONS * ROUND_US * (1 + AROUND) / 1e6
+    return {**{name: float(v.sum()) for name, v in parts.items()}, **{name: float(v) for name, v in logs.items()}, "costlier": 0.0, "noisier": 0.0,
+            "yield": float(verified.sum()) / paid, "yield without oversight and proposing": float(verified.sum()) / paid * (1 + AROUND)}  # fmt: skip
 
 
 _CLOSED = frozenset({"amplifying", "self-closed"})
@@ -268,14 +290,17 @@ WORLDS: dict[str, World] = {name: world(law) for name, law in LAWS.items()}
 def instruments(study: Study, beside: Mapping[str, Figure]) -> dict[str, Figure]:
     """Return every instrument that a world may know the truth of, measured on one study."""
     shown, bins = effects(study.skills), promised(study.plans)
-    kept, change, vector = retention(study.held), efficiency(study.plans, GENERATIONS), automation(study.events)
+    kept, change, vector = retention(study.held), efficiency(study.plans), automation(study.events)
     return {
         "gain of self": gain(study.arms, "self"), "self minus refit": difference(study.arms, "self", "refit"),
-        "self minus random": difference(study.arms, "self", "random"), "self effect": shown["self"], "data effect": shown["data"],
-        "kappa": self_closure(study.arms), "gain ratio": gain_ratio(study.arms, "self"), "loss in transfer": kept["loss in transfer"],
+        "self minus random": difference(study.arms, "self", "random"), "rounds against one": rounds_against_one(study.arms),
+        **{f"{name} effect": shown[name] for name in ("self", "data", "placebo")},
+        "kappa": self_closure(study.arms), "gain ratio": gain_ratio(study.arms, "self"),
+        **{name: kept[name] for name in ("feedback to gate", "gate to closing", "closing to sealed", "loss", "loss in transfer")},
         "automation of accept": vector["accept"], "provenance": provenance([p.author for p in study.plans if p.fate == "accepted"]),
         **{name: bins[name] for name in ("over-claim", "proxy gap", "winner's curse", "verified gain")},
-        **{name: change[name] for name in ("smaller", "harder")}, **beside,
+        **{name: change[name] for name in ("smaller", "harder", "costlier", "noisier")}, "yield": yield_now(study.plans),
+        "yield without oversight and proposing": yield_now(study.plans, around=False), **beside,
     }  # fmt: skip
 
 

@@ -1,11 +1,11 @@
 """What a run recorded, as the records that evals/ measures: gains, decisions, plans, rungs, skill.
 
 Several runs of one study that differ in seed are its repeats. Scores on gate stay closed until a study has ended, so that a running one has its
-funnel, its automation and its human cost alone. It refuses runs whose task or objective differ: their gains have no common unit.
+funnel, its automation and its human cost alone. It refuses runs that differ in any other setting: they are no repeats of one study.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from configs.study import START, Config
 from evals.amplify import Skill
 from evals.arms import Gain
 from evals.closure import Actor, Effort, Event, Stage
-from evals.loss import Fate, Held, PlanFact
+from evals.loss import Fate, Held, PlanFact, Rung
 from evals.metrics import primary
 from loop.archive import Facts, folded
 from loop.propose import CELLS, proposer, variant
@@ -28,6 +28,8 @@ from sandbox.canonical import digest
 from sandbox.decision import policy, unix
 from sandbox.ledger import Ledger
 
+ALONE = ("study.name", "study.seed", "runs", "tracker.kind", "tracker.mode")
+"""Settings in which repeats of one study may differ."""
 BETWEEN = 1000
 """Repeat numbers of one run; the next run's begin after them."""
 WRITERS: dict[str, Actor] = {"trusted": "fixed program", "record": "fixed program", "outside": "outside model", "people": "person",
@@ -38,6 +40,8 @@ DECIDERS: dict[tuple[str, str], Actor] = {
 }  # fmt: skip
 """(how, kind) of a decision -> who decided; whatever else is a simulated reviewer, in mandates too."""
 SIMULATED = ("simulated",)
+RULES = ("tripwire", "warning sign")
+"""Who pauses by a rule that people set before; every other order is a person's."""
 SET: tuple[Stage, ...] = ("set objective", "set budget")
 ACTS: dict[str, Stage] = {"promote": "promote", "deploy": "deploy", "amend": "amend"}
 
@@ -55,17 +59,21 @@ class Records:
     plans: dict[str, tuple[PlanFact, ...]]
     "arm -> what became of its proposals, in the objective's unit"
     held: dict[str, tuple[Held, ...]]
-    "arm -> gains per rung, in the objective's unit"
+    "arm -> gains per rung, on the unbounded scale"
     effort: Effort
     "what people did, one value per run"
     efforts: dict[str, Effort]
     "arm -> what people did on its own plans, one value per repeat in ascending order; the start that arms share is nobody's"
     simulated: dict[str, Effort]
     "the same of simulated reviewers, whose minutes are drawn and not waited for"
+    acts: int
+    "live acts of people: decisions on plans, proposals handed in, orders to stop, pause, slow or resume, recalls"
+    lived: int
+    "generations that all campaigns began"
     skills: tuple[Skill, ...]
     "how well the last weights of arm self propose, and their twins (loop/skill.py); log-odds per proposal where the metric is a share"
-    tops: tuple[float, ...]
-    "arm self: the last champions' scores in the closing look, raw"
+    tops: dict[str, tuple[float, ...]]
+    "arm -> the last champions' scores in the closing look, raw; empty while a study runs"
     clock: tuple[tuple[float, float, float], ...]
     "per run: wall seconds that the oldest request of people waited, that jobs computed, that it took"
 
@@ -73,7 +81,7 @@ class Records:
 def records(folders: Sequence[Path]) -> Records:
     """Return the records of runs of one study.
 
-    Raises BadInput where task or objective differ or a run is named twice, VerificationFailed for a broken ledger.
+    Raises BadInput where settings beyond ALONE differ or a run is named twice, VerificationFailed for a broken ledger.
     """
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise BadInput(f"RUN is {', '.join(map(str, folders))}; it should name each run once")
@@ -84,13 +92,25 @@ def records_of(named: Sequence[tuple[str, Ledger]]) -> Records:
     """Return the same of ledgers, each with the name that a refusal calls it by."""
     read = [Run(number, ledger) for number, (_, ledger) in enumerate(named)]
     for run, (name, _) in zip(read, named, strict=True):
-        if (run.config.task, run.config.objective) != (read[0].config.task, read[0].config.objective):
-            raise BadInput(f"{name} has another task or objective than {named[0][0]}; its gains have another unit, compare runs of one study")
+        if settings(run.config) != settings(read[0].config):
+            raise BadInput(f"{name} has other settings than {named[0][0]} and is no repeat of its study; see them side by side: heirloop compare")
     return gather(read)
 
 
+def settings(config: Config) -> dict[str, Any]:
+    """Return a configuration without what may differ between repeats of one study."""
+    found: dict[str, Any] = plain(config)
+    for path in ALONE:
+        group, _, field = path.partition(".")
+        if field:
+            del found[group][field]
+        else:
+            del found[group]
+    return found
+
+
 def gather(read: Sequence["Run"]) -> Records:
-    """Return the records of ledgers that were read; task and objective are the same in all."""
+    """Return the records of ledgers that were read; the settings are the same in all."""
     first = read[0].config
     arms = sorted({arm for run in read for arm, _ in run.campaigns})
     each = [oversight(run.entries) for run in read]
@@ -104,8 +124,10 @@ def gather(read: Sequence["Run"]) -> Records:
                       mandates=sum(e.kind == "mandate" and e.body["mandate"]["kind"] == "person" for run in read for e in run.entries)),
         efforts={arm: _effort([d for run, o in zip(read, each, strict=True) for d in run.decided_on(arm, _live(o))]) for arm in arms},
         simulated={arm: _effort([d for run, o in zip(read, each, strict=True) for d in run.decided_on(arm, _live(o, SIMULATED))]) for arm in arms},
+        acts=sum(run.acts() + len(_live(o)) for run, o in zip(read, each, strict=True)),
+        lived=sum(run.last(*campaign) for run in read for campaign in run.campaigns),
         skills=tuple(s for run in read if run.facts.closed for s in run.skills()),
-        tops=tuple(t for run in read if run.facts.closed for t in run.tops("self")),
+        tops={arm: tuple(t for run in read if run.facts.closed for t in run.tops(arm)) for arm in arms},
         clock=tuple(run.clock(told) for run, told in zip(read, each, strict=True)),
     )  # fmt: skip
 
@@ -151,7 +173,7 @@ class Run:
 
     def last(self, arm: str, repeat: int) -> int:
         """Return the last generation that a campaign began."""
-        most = self.config.study.generations
+        most: int = self.config.study.generations
         return max((g for a, r, g, _ in self.facts.at if (a, r) == (arm, repeat) and g <= most), default=0)
 
     def _gained(self, name: str) -> float:
@@ -160,19 +182,25 @@ class Run:
         kept = verdict.corrected / verdict.gain if verdict.corrected is not None and verdict.gain else 1.0
         return kept * found
 
-    def _paired(self, name: str, objective: Objective) -> float:
-        """Return the mean paired gain of a plan's replicates on gate; NaN without any."""
-        found = self._sides(name)
+    def _paired(self, name: str, objective: Objective, split: str = "gate") -> float:
+        """Return the mean paired gain of a plan's replicates on a held-out split; NaN without any."""
+        found = self._sides(name, split)
         both = [primary(objective, found["predict"][i]) - primary(objective, found["champion-predict"][i])
                 for i in found["predict"].keys() & found["champion-predict"].keys()]  # fmt: skip
         return sum(both) / len(both) if both else math.nan
 
-    def _sides(self, name: str) -> dict[str, dict[int, Scores]]:
-        """Return a plan's scores on gate by role and number of the pair."""
+    def acts(self) -> int:
+        """Return what people did beside decisions on plans: proposals that they handed in, orders, recalls."""
+        handed = sum(e.kind == "handed" and _writer(e.body["arm"]) == "person" for e in self.entries)
+        ordered = sum(e.kind == "control" and e.body["what"] != "drill-end" and e.body["who"] not in RULES for e in self.entries)
+        return int(handed + ordered + sum(e.kind == "recall" for e in self.entries))
+
+    def _sides(self, name: str, split: str = "gate") -> dict[str, dict[int, Scores]]:
+        """Return a plan's scores on a held-out split by role and number of the pair."""
         sides: dict[str, dict[int, Scores]] = {"predict": {}, "champion-predict": {}}
         screened = self.facts.plans[name].purpose == "candidate"
         for role, index, scores in self.scored.get(name, ()):
-            if scores.split == "gate" and role in sides:
+            if scores.split == split and role in sides:
                 sides[role][index - (role == "predict" and screened)] = scores
         return sides
 
@@ -183,25 +211,30 @@ class Run:
         final = self.finals.get((arm, repeat, purpose))
         return self._paired(final, objective) if final else math.nan
 
-    def _shifted(self, arm: str, repeat: int) -> float:
-        """Return champion against baseline in the closing look on the task's slices outside its distribution, mean exact match; NaN without any."""
-        objective, final = self.config.objective, self.finals.get((arm, repeat, "final"))
-        if (objective.metric, objective.scale) != ("exact_match", "raw") or not self.config.task.format().slices():
-            return math.nan
-        if len(set(self.facts.champions[arm, repeat])) == 1:
-            return 0.0
-        if not final:
-            return math.nan
-        mine, theirs = ([v for s in side.values() for v in s.slices.values()] for side in self._sides(final).values())
-        return math.fsum(mine) / len(mine) - math.fsum(theirs) / len(theirs) if mine and theirs else math.nan
+    def _shifted(self, name: str) -> tuple[float, float]:
+        """Return (gain on the unbounded scale, champion's raw score) of a closing look on the task's slices outside its distribution.
+
+        A score there is the mean exact match of the slices; NaN without any, or for another metric.
+        """
+        if self.config.objective.metric != "exact_match":
+            return math.nan, math.nan
+        sides = [[replace(s, exact_match=math.fsum(s.slices.values()) / len(s.slices)) for s in side.values() if s.slices]
+                 for side in self._sides(name).values()]  # fmt: skip
+        if not all(sides):
+            return math.nan, math.nan
+        mine, theirs = (math.fsum(primary(self.unbounded, s) for s in side) / len(side) for side in sides)
+        return mine - theirs, self._top(sides[0])
+
+    def _top(self, scores: Sequence[Scores]) -> float:
+        """Return the mean raw score; NaN without any."""
+        raw = replace(self.config.objective, scale="raw")
+        return math.fsum(primary(raw, s) for s in scores) / len(scores) if scores else math.nan
 
     def tops(self, arm: str) -> Iterator[float]:
         """Yield the last champions' mean scores in the closing look, raw."""
-        raw = replace(self.config.objective, scale="raw")
-        for (a, _, purpose), name in self.finals.items():
-            found = [primary(raw, s) for s in self._sides(name)["predict"].values()] if (a, purpose) == (arm, "final") else []
-            if found:
-                yield sum(found) / len(found)
+        mine = [name for (a, _, purpose), name in self.finals.items() if (a, purpose) == (arm, "final")]
+        found = (self._top(list(self._sides(name)["predict"].values())) for name in mine)
+        yield from (top for top in found if math.isfinite(top))
 
     def skills(self) -> Iterator[Skill]:
         """Yield Q of every cell that was measured: the mean paired gain of its proposals on gate.
@@ -242,35 +275,55 @@ class Run:
         return list(found.values())
 
     def clock(self, told: Mapping[str, Any]) -> tuple[float, float, float]:
-        """Return wall seconds that people's requests waited (the longest at a time), that jobs computed, and that the run took."""
-        total = math.fsum(e.body["wall_seconds"] for e in self.entries if e.kind == "session")
+        """Return wall seconds that people's requests waited, that jobs computed, and that the study took: sessions, and waits between them."""
+        sessions = [(unix(e) - e.body["wall_seconds"], unix(e)) for e in self.entries if e.kind == "session"]
+        waits = [(float(d["asked"]), float(d["decided"])) for d in _live(told)]
         computed = sum(r.charged.wall_us for r, _ in self.facts.results.values()) / 1e6 / self.config.box.parallel
-        asked = sorted((d["asked"], d["decided"]) for d in _live(told))
-        waited, until = 0.0, -math.inf
-        for begin, end in asked:  # overlapping requests wait together
-            waited, until = waited + max(0.0, end - max(begin, until)), max(until, end)
-        return min(waited, total), min(computed, total), total
+        total = _covered([*sessions, *waits]) if sessions else 0.0
+        return _covered(waits), min(computed, total), total
 
     def held(self, arm: str) -> Iterator[Held]:
-        """Accepted plans on feedback and gate, the closing look, and what an opening of sealed showed.
+        """Accepted plans on feedback and gate, the closing look, and what an opening of sealed showed, on the unbounded scale.
 
-        Where nothing is carried on, accepted plans are alternatives: the last one alone stands on feedback and gate.
+        Where nothing is carried on, accepted plans are alternatives: the last one alone stands on feedback and gate. Where the baseline is champion
+        still, every rung after gate is 0.
         """
+        opened = {(plan.repeat, name): body for name, body in self.facts.openings.items() if (plan := self.facts.plans[name]).arm == arm}
         for _, repeat in [key for key in self.campaigns if key[0] == arm and self.facts.closed]:
-            number, accepted = self.base + repeat, [p for p in self.plans(arm) if p.repeat == self.base + repeat and p.fate == "accepted"]
+            accepted = [p for p in self.plans(arm) if p.repeat == self.base + repeat and p.fate == "accepted"]
             accepted = accepted if variant(arm).carry else sorted(accepted, key=lambda p: p.generation)[-1:]
-            yield Held(repeat=number, rung="feedback", value=math.fsum(_known(p.feedback) for p in accepted))
-            yield Held(repeat=number, rung="gate", value=math.fsum(_known(p.gate) for p in accepted))
-            yield Held(repeat=number, rung="closing", value=self._closing(arm, repeat, self.config.objective))
-            if math.isfinite(shifted := self._shifted(arm, repeat)):
-                yield Held(repeat=number, rung="shifted", value=shifted)
+            found: dict[Rung, tuple[float, float]] = {
+                "feedback": (math.fsum(self._shown(p.plan, self.unbounded) for p in accepted), math.nan),
+                "gate": (math.fsum(self._paired(p.plan, self.unbounded) for p in accepted), math.nan),
+                "closing": self._looked(arm, repeat, "final"),
+            }
+            moved, final = len(set(self.facts.champions[arm, repeat])) > 1, self.finals.get((arm, repeat, "final"))
+            shifted = self._shifted(final) if final else (math.nan, math.nan)
+            if math.isfinite(shifted[0]) if moved else self.config.task.format().slices():
+                found["shifted"] = shifted if moved else (0.0, math.nan)
             if self.config.study.larger_replicates:
-                yield Held(repeat=number, rung="large", value=self._closing(arm, repeat, self.config.objective, "larger"))
-            subjects = [(self.facts.plans[name], body["gain"]) for name, body in self.facts.openings.items()]
-            opened = [(plan.repeat, gain) for plan, gain in subjects if plan.arm == arm]
-            mine = [gain for at, gain in opened if at == repeat]
-            if mine or (opened and len(set(self.facts.champions[arm, repeat])) == 1):  # there is nothing to open where the baseline is champion still
-                yield Held(repeat=number, rung="sealed", value=_known(mine[0]) if mine else 0.0)
+                found["large"] = self._looked(arm, repeat, "larger")
+            mine = [(name, body) for (at, name), body in opened.items() if at == repeat]
+            if mine or (opened and not moved):  # there is nothing to open where the baseline is champion still
+                found["sealed"] = self._opened(*mine[0]) if mine else (0.0, math.nan)
+            yield from (Held(repeat=self.base + repeat, rung=rung, value=value, score=score) for rung, (value, score) in found.items())
+
+    def _looked(self, arm: str, repeat: int, purpose: str) -> tuple[float, float]:
+        """Return (gain on the unbounded scale, champion's raw score) of a closing look."""
+        final = self.finals.get((arm, repeat, purpose))
+        score = self._top(list(self._sides(final)["predict"].values())) if final else math.nan
+        return self._closing(arm, repeat, self.unbounded, purpose), score
+
+    def _opened(self, name: str, body: Mapping[str, Any]) -> tuple[float, float]:
+        """Return the same of an opening of sealed; NaN where a pair is missing."""
+        if body["gain"] is None:
+            return math.nan, math.nan
+        return self._paired(name, self.unbounded, "sealed"), self._top(list(self._sides(name, "sealed")["predict"].values()))
+
+    def _shown(self, name: str, objective: Objective) -> float:
+        """Return a plan's gain on feedback over its parent's one screening score; NaN where one is missing."""
+        mine, before = (self.facts.scores.get((n, "predict", 0)) for n in (name, self.facts.plans[name].parent))
+        return primary(objective, mine) - primary(objective, before) if mine and before else math.nan
 
     def plans(self, arm: str) -> list[PlanFact]:
         """Every proposal of an arm, invalid ones included."""
@@ -295,11 +348,10 @@ class Run:
 
     def _fact(self, name: str, plan: Plan, more: Mapping[str, Any]) -> PlanFact:
         verdict = self.facts.verdicts.get(name) if self.facts.closed else None
-        objective = self.config.objective
-        mine, before = (self.facts.scores.get((n, "predict", 0)) for n in (name, plan.parent))
-        shown = primary(objective, mine) - primary(objective, before) if mine and before and self.facts.closed else None
-        return PlanFact(plan=name, fate=self._fate(name, plan), cpu_us=self.cpu_us.get(name, 0), promised=plan.predicted_gain, feedback=shown,
-                        gate=verdict.gain if verdict else None, corrected=verdict.corrected if verdict else None,
+        shown = self._shown(name, self.config.objective) if self.facts.closed else math.nan
+        gate, corrected, gained = (verdict.gain, verdict.corrected, self._gained(name)) if verdict else (None, None, None)
+        return PlanFact(plan=name, fate=self._fate(name, plan), cpu_us=self.cpu_us.get(name, 0), promised=plan.predicted_gain,
+                        feedback=shown if math.isfinite(shown) else None, gate=gate, corrected=corrected, gained=gained,
                         replicates=verdict.replicates if verdict else 0, **more)  # fmt: skip
 
     def _fate(self, name: str, plan: Plan) -> Fate:
@@ -318,7 +370,7 @@ class Run:
         """Decisions on an arm's plans, with the worst case of CPU that each released; what people set for the whole study with its root limit."""
         total = self.config.budget.amount().cpu_us
         yield from (Event(stage=stage, actor="person", cpu_us=total, repeat=self.base) for stage in SET)
-        writer = _writer(arm)
+        writer, begun = _writer(arm), set[str]()
         for entry in self.decided:
             body = entry.body
             plan = self.facts.plans.get(str(body.get("plan")))
@@ -330,7 +382,10 @@ class Run:
             if entry.kind == "verdict":
                 yield Event(stage="accept", actor="fixed program", **released)
             elif body["allow"]:
-                yield Event(stage=ACTS.get(body["class"], "approve"), actor=_decider(body), **released)
+                starts = body["class"] == plan.change_class and body["plan"] not in begun
+                charged = self.cpu_us.get(body["plan"], 0) if starts else 0
+                begun |= {body["plan"]} if starts else set()
+                yield Event(stage=ACTS.get(body["class"], "approve"), actor=_decider(body), charged_us=charged, **released)
                 if body["class"] == plan.change_class and plan.purpose == "candidate":
                     yield Event(stage="propose", actor=writer, **released)
                     yield Event(stage="train", actor="fixed program", **released)
@@ -359,8 +414,12 @@ def _effort(live: Sequence[Sequence[Mapping[str, Any]]], **more: Any) -> Effort:
                   queue_seconds=tuple(math.fsum(max(0.0, d["decided"] - d["asked"]) for d in group) for group in live), **more)  # fmt: skip
 
 
-def _known(value: float | None) -> float:
-    return math.nan if value is None else value
+def _covered(spans: Iterable[tuple[float, float]]) -> float:
+    """Return the seconds that intervals (begin, end) cover; what overlaps counts once."""
+    total, until = 0.0, -math.inf
+    for begin, end in sorted(spans):
+        total, until = total + max(0.0, end - max(begin, until)), max(until, end)
+    return total
 
 
 def _writer(arm: str) -> Actor:

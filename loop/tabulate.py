@@ -12,6 +12,7 @@ from configs.records import Entry, Plan, Scores
 from evals.metrics import rounded
 from loop.archive import Facts
 from loop.instruments import flat, measure_of
+from loop.records import settings
 from loop.tables import CLIP, Decision, IncidentRow, Instrument, JobRow, Look, PlanRow, Redaction, Replicate, Study, columns, filled, shown
 from sandbox.budget import replay
 from sandbox.canonical import canonical
@@ -141,11 +142,11 @@ def incidents(entries: Sequence[Entry]) -> Iterator[IncidentRow]:
 
 
 def instruments(runs: Mapping[str, Ledger]) -> Iterator[Instrument]:
-    """Yield the figures of runs by study root; those of one task and objective are measured together, as repeats."""
+    """Yield the figures of runs by study root; those that differ in nothing that decides a result are measured together, as repeats."""
     groups: dict[str, list[str]] = {}
     for root, ledger in runs.items():
         config = policy(ledger.entries()).config
-        groups.setdefault(_json([config.task, config.objective]), []).append(root)
+        groups.setdefault(_json(settings(config)), []).append(root)
     for number, roots in enumerate(groups.values(), 1):
         for name, (value, low, high, n, unit, word) in flat(measure_of([(root, runs[root]) for root in roots])):
             told, said = (None, str(value)) if isinstance(value, str | bool) else (value, word)

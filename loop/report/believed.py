@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from loop.instruments import WITHOUT
 from loop.report.evidence import Index
 from loop.report.happened import interval
 from loop.report.shape import Line, Table, table
@@ -18,7 +19,7 @@ MISSING: dict[str, str] = {
 """Word -> what it says, as docs/instruments.md has it."""
 SINGLE = 10
 """Champions that get a sentence each; of more, one sentence an arm."""
-TABLED = ("automation", "stages", "funnel", "promise", "beside", "efficiency")
+TABLED = ("automation", "stages", "funnel", "promise", "beside", "efficiency", "yield", *(f"{e}{WITHOUT}" for e in ("efficiency", "yield")))
 """Parts of the instruments that have a table of their own."""
 
 
@@ -104,6 +105,11 @@ def _fails(told: Told, index: Index) -> Iterator[Line]:
     for row in told.figures.get("conditions", ()):
         value = row["figure"]
         yield Line(text=f"Condition “{row['condition']}”: {row['reads']} ({_short(value)}).", ledger=index.of("verdicts of self") or root)
+    for arm, found in arms.items():
+        if grown := found.get("growth"):
+            more = "no number of generations" if grown["more"] is None else f"{grown['more']} generations more"
+            yield Line(text=f"Arm {arm}: growth of the mean curve reads {grown['best']}; {more} would tell the two best models apart. No forecast.",
+                       ledger=index.of(f"verdicts of {arm}"))  # fmt: skip
     if "self" in arms:
         reads = told.figures["between"]["gain ratio reads"]
         yield Line(text=f"Gain ratio of self beside refit and random: {reads}.", ledger=index.arm("self", "verdicts"))

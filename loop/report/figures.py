@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from configs.study import START
-from evals.closure import STAGES, WITHHELD
+from evals.closure import STAGES
 from evals.loss import FATES, RUNGS
 from loop.report.shape import Table
 
@@ -25,6 +25,8 @@ NODES_DRAWN = 1500
 """Proposals in a lineage beside the accepted ones; of more every k-th."""
 LEGEND = 75
 """Characters of the page's font that a line of a legend holds, key and gap of an entry counted as five."""
+TOGETHER = 4
+"""Arms whose gains are drawn in one panel; more get one each."""
 LANES = 10
 """Campaigns in a lineage; of more the first repeat of each arm."""
 Rows = Sequence[tuple[Any, ...]]
@@ -66,6 +68,8 @@ def _scores(unit: str, arms: Sequence[str], rows: Rows, trials: Rows = ()) -> An
 
 
 def _gains(unit: str, arms: Sequence[str], rows: Rows) -> Any:
+    if len(_shown(arms, rows)) > TOGETHER:
+        return _apart(unit, arms, rows)
     figure, axis = _figure()
     for at, arm in _shown(arms, rows):
         mine = [r for r in rows if r[0] == arm]
@@ -74,6 +78,28 @@ def _gains(unit: str, arms: Sequence[str], rows: Rows) -> Any:
     axis.axhline(0, color="#808080", linewidth=0.8)
     axis.set(xlabel="planned compute, CPU-seconds", ylabel=f"verified gain, {unit}")
     return _legend(figure, axis)
+
+
+def _apart(unit: str, arms: Sequence[str], rows: Rows) -> Any:
+    """Draw each of many arms in a panel of its own, with its intervals, before the others in grey."""
+    shown = _shown(arms, rows)
+    points = {arm: [(0.0, 0.0, None, None), *(r[1:5] for r in rows if r[0] == arm)] for _, arm in shown}
+    down = -(-len(shown) // 3)
+    figure, _ = _figure(0.7 + 1.25 * down)
+    figure.clear()
+    panels = figure.subplots(down, 3, sharex=True, sharey=True, squeeze=False).ravel()
+    for panel, (at, arm) in zip(panels, shown, strict=False):
+        _segments(panel, list(itertools.chain.from_iterable(itertools.pairwise((p[0], p[1]) for p in other) for other in points.values())),
+                  color="#808080", linewidth=0.5, alpha=0.6)  # fmt: skip
+        panel.fill_between(*zip(*((x, low, high) for x, _, low, high in points[arm] if low is not None and high is not None), strict=True),
+                           color=_colour(at), alpha=0.2, linewidth=0)  # fmt: skip
+        panel.plot([p[0] for p in points[arm]], [p[1] for p in points[arm]], color=_colour(at), linewidth=1.8)
+        panel.set_title(arm, fontsize=8.5, loc="left", pad=2)
+    for panel in panels[len(shown) :]:
+        panel.set_axis_off()
+    figure.supxlabel("planned compute, CPU-seconds", fontsize=9)
+    figure.supylabel(f"verified gain, {unit}", fontsize=9)
+    return figure
 
 
 def _line(axis: Any, at: int, arms: Sequence[str], points: Rows, label: str) -> None:
@@ -163,22 +189,26 @@ def _rungs(unit: str, arms: Sequence[str], rows: Rows) -> Any:
 
 
 def _automation(_unit: str, arms: Sequence[str], rows: Rows) -> Any:
-    return _dots(arms, [(r[0], r[1], *r[2:5]) for r in rows], (*STAGES, *WITHHELD), "1 - share of compute that people released", (-0.03, 1.03))
+    return _dots(arms, [(r[0], r[1], *r[2:5]) for r in rows], STAGES, "1 - share of compute that people released", (-0.03, 1.03))
 
 
 def _dots(arms: Sequence[str], rows: Rows, names: Sequence[str], label: str, limits: tuple[float, float] | None) -> Any:
     """Draw (arm, name, value, low, high) as dots on one line a name, arms beside one another."""
-    shown = [r for r in rows if r[2] is not None]
+    shown = [r for r in rows if r[2] is not None and r[1] in names]
     if not shown:
         return None
     lines, found = _shown(arms, shown), [n for n in names if any(r[1] == n for r in shown)]
+    intervals = any(r[3] is not None for r in shown)
     figure, axis = _figure(0.9 + len(found) * (0.12 + 0.085 * len(lines)))
     for line, (at, arm) in enumerate(lines):
         mine = [r for r in shown if r[0] == arm]
         y = [found.index(r[1]) + 0.7 * ((line + 0.5) / len(lines) - 0.5) for r in mine]
         _segments(axis, [((r[3], place), (r[4], place)) for place, r in zip(y, mine, strict=True) if r[3] is not None and r[4] is not None],
                   color=_colour(at), linewidth=1.2)  # fmt: skip
-        axis.plot([r[2] for r in mine], y, MARKERS[at % 10], color=_colour(at), markersize=4.5, label=arm)
+        for sure in (True, False):  # hollow: without an interval
+            part = [(r[2], place) for place, r in zip(y, mine, strict=True) if sure is not (intervals and r[3] is None and r[4] is None)]
+            axis.plot([x for x, _ in part], [place for _, place in part], MARKERS[at % 10], color=_colour(at), markersize=4.5,
+                      fillstyle="full" if sure else "none", linestyle="none", label=arm if sure else None)  # fmt: skip
     for below in range(len(found) - 1):
         axis.axhline(below + 0.5, color="#808080", linewidth=0.3)
     axis.set(xlabel=label, yticks=range(len(found)), yticklabels=found, ylim=(len(found) - 0.5, -0.5), xlim=limits)

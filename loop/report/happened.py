@@ -8,6 +8,7 @@ from configs.study import MORE, START
 from evals.arms import common, curves
 from evals.intervals import mean
 from evals.loss import UNIT, calibration, rungs
+from loop.instruments import WITHOUT
 from loop.records import Run
 from loop.report.evidence import Index
 from loop.report.oversight import incidents, oversight
@@ -37,18 +38,19 @@ def happened(told: Told, index: Index, name: str) -> tuple[list[Line], list[Tabl
         return table(what, kept, ["" if row[0].startswith("beside: ") else index.arm(row[0].split(",")[0], of) for row in kept], name, unit=unit)
 
     goal, told_in = told.config.objective, unit(told)
+    scale = "log-odds" if METRICS[goal.metric].share else told_in
 
     return lines, [
         by_arm("arms", _campaigns(told), "verdicts"), by_arm("scores", _scores(told), "scores", goal.metric),
         by_arm("trials", _trials(told), "scores", goal.metric),
-        by_arm("gains", _gains(told), "verdicts", "log-odds" if METRICS[goal.metric].share else told_in),
+        by_arm("gains", _gains(told), "verdicts", scale),
         _closing(told, index, name), _lineage(told, index, name), _burn(told, index, name),
         _accounts(told, index, name), by_arm("funnel", _listed(told, "funnel", ("fate", "plans", "share", "cpu_seconds")), "plans"),
         by_arm("promise", _named(told, "promise", lambda one: bool(one["value"] or one["low"] or one["high"])), "plans", told_in),
-        by_arm("rungs", _rungs(told), "verdicts", told_in), by_arm("retention", _named(told, "retention"), "verdicts"),
+        by_arm("rungs", _rungs(told), "verdicts", scale), by_arm("retention", _named(told, "retention"), "verdicts"),
         by_arm("automation", _automation(told), "decisions"),
         by_arm("stages", _stages(told), "decisions"),
-        by_arm("efficiency", _named(told, "efficiency"), "plans"), by_arm("calibration", _promised(told), "verdicts", told_in),
+        by_arm("efficiency", _efficiency(told), "plans"), by_arm("calibration", _promised(told), "verdicts", told_in),
         *oversight(told, index, name), *_looks(told, index, name), incidents(told, index, name), _plans(told, index, name),
     ]  # fmt: skip
 
@@ -94,6 +96,13 @@ def _stages(told: Told) -> Iterator[tuple[Any, ...]]:
 
 def _named(told: Told, what: str, keep: Callable[[Any], bool] = lambda one: True) -> Iterator[tuple[Any, ...]]:
     yield from ((arm, part, *interval(told, one)) for arm, found in told.figures["arms"].items() for part, one in found[what].items() if keep(one))
+
+
+def _efficiency(told: Told) -> Iterator[tuple[Any, ...]]:
+    for arm, found in told.figures["arms"].items():
+        for suffix in ("", WITHOUT):
+            rows = {**found[f"efficiency{suffix}"], "gain per CPU-second": found[f"yield{suffix}"]}
+            yield from ((arm, f"{part}{suffix}", *interval(told, one)) for part, one in rows.items())
 
 
 def _automation(told: Told) -> Iterator[tuple[Any, ...]]:

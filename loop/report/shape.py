@@ -80,7 +80,8 @@ TABLES: dict[str, Kind] = {
     ),
     "rungs": Kind(
         title="Gain per rung", figure=True, columns=("arm", "rung", "gain", "low", "high", "repeats"),
-        note="Accepted gains on feedback and on gate, both selected on; then champion against baseline on fresh seeds (closing), and on sealed.",
+        note="Accepted gains on feedback and on gate, both selected on; then champion against baseline on fresh seeds (closing), on sealed, outside "
+             "the training distribution (shifted), and with four times the compute on both sides (large). Hollow: without an interval.",
     ),
     "retention": Kind(
         title="Retention", columns=("arm", "step", *INTERVAL),
@@ -88,13 +89,14 @@ TABLES: dict[str, Kind] = {
     ),
     "automation": Kind(
         title="Automation per stage", figure=True, columns=("arm", "stage", *INTERVAL),
-        note="1 - the share of compute that people released. There is no mean: a cron job has 1 at most stages, and stands beside it. A simulated "
-             "reviewer is no person; what the vector would be, had they been people, is told apart.",
+        note="1 - the share of compute that people released; what only people do stands in the table alone. There is no mean: a cron job has 1 at "
+             "most stages, and stands beside it. A simulated reviewer is no person; what the vector would be, had they been people, is told apart.",
     ),
     "stages": Kind(title="Who did what", columns=("arm", "stage", "who", "controlled by")),
     "efficiency": Kind(
         title="Efficiency", columns=("arm", "part", *INTERVAL),
-        note="E = gain per accept x accepts per plan / CPU per plan; its change is -(smaller + harder + costlier), noisier is a part of costlier.",
+        note="E = gain per accept x accepts per plan / CPU per plan; its change is -(smaller + harder + costlier), noisier is a part of costlier. "
+             "Oversight is charged no CPU: what it costs stands as human cost.",
     ),
     "budgets": Kind(
         title="Efficiency by budget", columns=("study", "times the smallest", "planned CPU-seconds a campaign", "arm", "counted", *INTERVAL),

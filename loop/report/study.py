@@ -6,18 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from configs.build import plain
 from configs.errors import BadInput
 from configs.study import Config
 from loop.archive import Facts
 from loop.instruments import measured
-from loop.records import Records, Run, gather
+from loop.records import Records, Run, gather, settings
 from loop.summary import summary
 from sandbox.canonical import canonical, digest
 from sandbox.ledger import Ledger
-
-ALONE = ("study.name", "study.seed", "runs", "tracker.kind", "tracker.mode")
-"""Settings in which repeats of one study may differ."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,18 +96,6 @@ def finite(value: Any) -> Any:
 
 def _name(names: Sequence[str], at: int) -> str:
     return names[at] if names.count(names[at]) == 1 else f"{names[at]} ({at + 1})"
-
-
-def settings(config: Config) -> dict[str, Any]:
-    """Return a configuration without what may differ between repeats of one study."""
-    found: dict[str, Any] = plain(config)
-    for path in ALONE:
-        group, _, field = path.partition(".")
-        if field:
-            del found[group][field]
-        else:
-            del found[group]
-    return found
 
 
 def differs(studies: Sequence[Told]) -> list[tuple[str, ...]]:

@@ -8,6 +8,7 @@ from typing import Any
 from configs.build import plain
 from configs.errors import BudgetExhausted, VerificationFailed
 from configs.records import Entry
+from loop.instruments import WITHOUT
 from loop.report.believed import believed
 from loop.report.evidence import Index
 from loop.report.happened import happened, interval
@@ -60,7 +61,7 @@ def _budgets(studies: Sequence[Told]) -> Iterator[tuple[Any, ...]]:
         return
     for told in sorted((told for told in studies if told.closed), key=lambda told: spent[told.name]):
         for arm, found in told.figures["arms"].items():
-            for counted, name in (("everything", "yield"), ("without proposing and oversight", "yield without oversight and proposing")):
+            for counted, name in (("everything", "yield"), ("without proposing and oversight", f"yield{WITHOUT}")):
                 yield (told.name, round(spent[told.name] / min(spent.values()), 2), spent[told.name], arm, counted, *interval(told, found[name]))
 
 
@@ -153,6 +154,9 @@ def _methods(told: Told, index: Index, name: str) -> tuple[list[Line], list[Tabl
     spent = [{split: s["looks"][split] for split in ("feedback", "gate", "sealed")} for s in told.summaries]
     looks = "; ".join(f"{split} {sum(one[split]['spent'] for one in spent)} of {sum(one[split]['limit'] for one in spent)}" for split in spent[0])
     final = study.final_replicates
+    tiers = " and ".join(sorted({s["tier"] for s in told.summaries}))
+    compared = (f"Every campaign was given {study.plan_trainings} trainings of planned compute and arms are compared when it is used"
+                if study.plan_trainings else "Arms are compared where the slower one has spent the same planned compute")  # fmt: skip
     closing = f"The closing look pairs champion and baseline on {final} fresh seeds." if final else "No closing look."
     text = (
         f"Arms: {', '.join(config.arms())}. Repeats of each: {len(runs) * study.repeats}, in {len(runs)} runs of {study.repeats}, seeds {seeds}. "
@@ -162,8 +166,8 @@ def _methods(told: Told, index: Index, name: str) -> tuple[list[Line], list[Tabl
         f"Every proposal is trained once and scored on feedback; the best of a generation is confirmed on gate in pairs with the champion under "
         f"shared seeds, at most {study.confirm_replicates} pairs, by rule {goal.acceptance}, minimum effect {goal.minimum_effect:g} on {goal.metric} "
         f"({goal.scale}), alpha {goal.alpha:g} per campaign shared by {config.confirmations()} confirmations. "
-        f"{closing} Looks spent: {looks}. Arms are compared where the slower one has spent the same planned compute "
-        f"({told.figures['equal plan, CPU-seconds']:.3g} CPU-seconds). Intervals are 95 % over repeats; fewer than 10 decide nothing."
+        f"{closing} Looks spent: {looks}. {compared} ({told.figures['equal plan, CPU-seconds']:.3g} CPU-seconds). "
+        f"Jobs ran in a box of tier {tiers}. Intervals are 95 % over repeats; fewer than 10 decide nothing."
     )  # fmt: skip
     rows = [row for n, run in zip(told.numbers, runs, strict=True) for row in _deviations(run, n, index)]
     none = [] if rows else [Line(text="Nothing deviated from what was registered: no amendment, no order, no refusal, no lost job.", ledger=root)]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from configs.errors import BadInput
-from evals.amplify import Skill, amplifying, compute_equivalent, decline, effects, gain_ratio, growth, in_bits, rate_ratio, rounds_against_one, slopes
+from evals.amplify import Reference, Skill, amplifying, compute_equivalent, decline, effects, gain_ratio, growth, rate_ratio, rounds_against_one
 from evals.arms import Curve
 
 RNG = np.random.default_rng()
@@ -61,46 +61,75 @@ def test_a_falling_gain_is_ordinary_unless_it_falls_faster_than_its_references()
     assert decline(arms | {"self": arm(*steep)}) == "falls faster than its references"
     assert decline(arms | {"self": arm(1.0, 2.0, 3.5, 6.0)}) == "grows more than its references"
     assert decline({"self": arm(*falling)}) == "not measured"
+    loud = {name: arm(*falling, noise=1.5) for name in arms}
+    assert gain_ratio(loud, "self").value < 1 and gain_ratio(loud, "self").word == "cannot tell" == decline(loud)
 
 
 def test_no_gain_in_the_first_half_has_no_ratio():
     assert gain_ratio({"self": arm(0.0, 0.0, 0.1, 0.1, noise=0.3)}, "self").word == "cannot tell"
 
 
-def reference(noise=0.02):
-    return np.arange(7)[:, None] * 0.5 + noise * RNG.standard_normal((7, 10))
+def reference(noise=0.02, flat=()):
+    scores = np.arange(7)[:, None] * 0.5 + noise * RNG.standard_normal((7, 10))
+    for i in flat:
+        scores[i] = 1.5 + noise * RNG.standard_normal(10)
+    return Reference(budgets=BUDGETS, scores=scores)
 
 
 def test_a_compute_equivalent_gain_is_read_off_the_measured_curve():
-    figure = compute_equivalent(BUDGETS, reference(), 2.0, 2.25 + 0.02 * RNG.standard_normal(12))
+    figure = compute_equivalent(reference(), 2.0, 2.25 + 0.02 * RNG.standard_normal(12))
     assert figure.value == pytest.approx(4.5 - 1, abs=0.1) and figure.low < 3.5 < figure.high and figure.word == ""
 
 
 def test_beyond_the_curve_it_is_censored():
-    above, below = (compute_equivalent(BUDGETS, reference(), 2.0, [score] * 12) for score in (9.0, -3.0))
+    above, below = (compute_equivalent(reference(), 2.0, [score] * 12) for score in (9.0, -3.0))
     assert (above.word, above.value, above.high) == ("above", 5.0, None) and (below.word, below.value, below.low) == ("below", -1.0, None)
-    assert compute_equivalent(2.0 ** np.arange(10), np.arange(10)[:, None] * np.ones((1, 10)), 1.0, [99.0] * 12).value == 6.0
+    long = Reference(budgets=2.0 ** np.arange(10), scores=np.arange(10)[:, None] * np.ones((1, 10)))
+    assert compute_equivalent(long, 1.0, [99.0] * 12).value == 6.0
+
+
+def test_a_mean_just_beyond_the_curve_cannot_be_told_from_its_end():
+    figure = compute_equivalent(reference(), 2.0, 3.05 + 0.5 * RNG.standard_normal(12))
+    assert figure.word == "cannot tell" and figure.high is None and figure.low < 5
 
 
 def test_a_flat_piece_of_the_curve_widens_the_interval():
-    flat = reference()
-    flat[2:5] = flat[3].mean() + 0.02 * RNG.standard_normal((3, 10))
-    figure = compute_equivalent(BUDGETS, flat, 1.0, float(flat[3].mean()) + 0.02 * RNG.standard_normal(12))
+    figure = compute_equivalent(reference(flat=(2, 3, 4)), 1.0, 1.5 + 0.02 * RNG.standard_normal(12))
     assert figure.high - figure.low > 1
 
 
 @pytest.mark.parametrize("shape", [(5, 10), (7, 9)])
 def test_a_short_reference_curve_is_refused(shape):
     with pytest.raises(BadInput, match="6 budgets by 10 seeds"):
-        compute_equivalent(BUDGETS[: shape[0]], np.zeros(shape), 1.0, [0.0] * 12)
+        Reference(budgets=BUDGETS[: shape[0]], scores=np.zeros(shape))
+    with pytest.raises(BadInput, match="in ascending order"):
+        Reference(budgets=BUDGETS[::-1], scores=np.zeros((7, 10)))
+
+
+def log_linear(first=-9.0, last=9.0):
+    """A reference whose score is log2 of its compute, from one end to the other."""
+    bits = np.linspace(first, last, 8)
+    return Reference(budgets=2.0**bits, scores=bits[:, None] + 0.01 * RNG.standard_normal((8, 10)))
 
 
 def test_the_rate_is_held_against_the_strongest_reference():
-    bits = {"self": arm(1.0, 2.0, 3.0), "random": arm(0.1, 0.2, 0.3), "tpe": arm(0.8, 1.6, 2.4)}
-    figure, strongest = rate_ratio(bits, ["random", "tpe"])
-    assert strongest == "tpe" and figure.value == pytest.approx(1.25, abs=0.05)
-    assert rate_ratio(bits, ["local"])[0].word == "not measured"
-    assert slopes(arm(1.0)).tolist() == pytest.approx([np.nan] * 12, nan_ok=True)
+    arms = {"self": arm(1.0, 2.0, 3.0), "random": arm(0.1, 0.2, 0.3), "tpe": arm(0.8, 1.6, 2.4)}
+    figure, strongest = rate_ratio(arms, ["random", "tpe"], log_linear())
+    assert strongest == "tpe" and figure.value == pytest.approx(1.25, abs=0.05) and 1 < figure.low < figure.value < figure.high
+    assert rate_ratio(arms, ["local"], log_linear())[0].word == "not measured"
+
+
+def test_an_arm_that_outruns_the_measured_reference_is_never_told_to_be_slower():
+    """Slopes of clipped points would say so: the faster the arm, the more of its curve lies beyond the reference."""
+    spent, told = np.arange(1.0, 9.0), []
+    for times in (1.1, 1.3, 1.6, 4, 8):
+        arms = {"self": arm(*(times * spent**0.8)), "random": arm(*spent**0.5)}
+        budgets = 1e6 * np.linspace(1, 8, 12)
+        own = Reference(budgets=budgets, scores=np.stack([arms["random"].between(b) for b in budgets]), paired=True)
+        told.append(rate_ratio(arms, ["random"], own)[0])
+    assert [one.value for one in told[:2]] == pytest.approx([1.6, 1.6], abs=0.15) and told[0].low > 1
+    assert [(one.value, one.word) for one in told[3:]] == [(None, "cannot tell")] * 2
+    assert not any(one.high is not None and one.high < 1 for one in told)
 
 
 def test_rounds_are_held_against_one_shot_at_equal_plan():
@@ -125,11 +154,3 @@ def test_noise_that_hides_the_law_says_how_many_generations_more_would_tell():
     x = np.arange(1, 25)
     found = growth(0.1 * x + 0.001 * x**2 + 0.05 * np.random.default_rng(2).standard_normal(24))
     assert found.best == "cannot tell" and found.more is not None and 0 < found.more < 240
-
-
-def test_a_curve_in_bits_says_at_which_budget_the_reference_is_as_good():
-    spent = np.array([[1.0, 2.0, 3.0]])
-    mine = Curve(repeats=(0,), spent=spent, value=np.array([[1.5, 9.0, np.nan]]))
-    found = in_bits(mine, [2.0, 4.0, 8.0], [1.0, 2.0, 3.0])
-    assert found.value[0, 0] == pytest.approx(1.5)  # half way between 2 and 4, in log2
-    assert found.value[0, 1] == 3.0 and np.isnan(found.value[0, 2])  # beyond the reference: its end; unknown stays unknown

@@ -7,7 +7,7 @@ from configs.errors import BadInput
 from configs.study import Warn
 from evals.claims import CLOSING, conditions, warning, words
 from evals.closure import STAGES, Event
-from evals.planted import GENERATIONS, WORLDS
+from evals.planted import WORLDS
 
 SIGN = Warn(repeats=6, floor=0.1, automation={"propose": 0.9, "deploy": 0.5}, cpu_seconds=1e-6)
 
@@ -37,11 +37,11 @@ def test_gain_that_a_program_proposed_is_never_self_closed():
 
 
 def test_the_three_conditions_each_have_their_line_and_interval():
-    lines = conditions(study(), GENERATIONS)
+    lines = conditions(study())
     assert [line["condition"] for line in lines] == ["closed", "amplifies", "keeps its efficiency"]
     assert [line["reads"] for line in lines] == ["self-closed", "amplifying", "keeps its efficiency"]
     assert all(line["figure"].low < line["figure"].value < line["figure"].high for line in lines)
-    assert [line["reads"] for line in conditions(study("lossy"), GENERATIONS)][:2] == ["not shown", "not shown"]
+    assert [line["reads"] for line in conditions(study("lossy"))][:2] == ["not shown", "not shown"]
 
 
 def test_the_sign_is_crossed_only_if_every_part_is():
@@ -51,6 +51,8 @@ def test_the_sign_is_crossed_only_if_every_part_is():
     assert warning(replace(SIGN, cpu_seconds=1e9), whole.skills, whole.events)["sign"] == "not crossed"
     unmeasured = tuple(replace(s, value=float("nan")) for s in whole.skills)
     assert warning(SIGN, unmeasured, whole.events)["self effect"] == "not evaluable"
+    few = [s for s in whole.skills if s.repeat < SIGN.repeats - 1]
+    assert warning(SIGN, few, whole.events)["self effect"] == "not evaluable"  # five repeats can never be six
 
 
 def test_an_unexercised_part_is_not_evaluable_and_never_not_crossed():
@@ -62,8 +64,16 @@ def test_an_unexercised_part_is_not_evaluable_and_never_not_crossed():
 
 def test_compute_that_people_released_is_not_the_loop_s():
     whole = study()
-    by_people = [Event(stage=s, actor="person", cpu_us=10**9, decisions=9) for s in STAGES]
+    by_people = [Event(stage=s, actor="person", cpu_us=10**9, decisions=9, charged_us=10**9) for s in STAGES]
     assert warning(SIGN, whole.skills, by_people)["compute"] == "not crossed"
+
+
+def test_the_sign_counts_what_was_charged_once_and_not_what_was_reserved():
+    whole, sign = study(), replace(SIGN, cpu_seconds=10)
+    released = [Event(stage=s, actor="unattended rule", cpu_us=10**9, charged_us=9_000_000 * (s == "approve")) for s in STAGES]
+    assert warning(sign, whole.skills, released)["compute"] == "not crossed"
+    assert warning(replace(sign, cpu_seconds=9), whole.skills, released)["compute"] == "crossed"
+    assert warning(sign, whole.skills, [replace(e, charged_us=0) for e in released])["compute"] == "not evaluable"
 
 
 def test_a_sign_without_deployment_is_refused():

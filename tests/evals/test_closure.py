@@ -41,6 +41,8 @@ def test_automation_is_a_share_of_released_compute_and_not_of_decisions():
     events += [Event(stage="accept", actor="unattended rule", cpu_us=10, repeat=r, decisions=9) for r in (0, 1)]
     assert automation(events)["accept"].value == pytest.approx(0.1)
     assert actors(events)["accept"]["person"] == pytest.approx(0.9)
+    once = automation([e for e in events if e.repeat == 0])["accept"]
+    assert once.value == pytest.approx(0.1) and (once.low, once.word) == (None, "cannot tell")
 
 
 def test_a_stage_without_events_is_not_exercised_and_never_automated():
@@ -110,6 +112,7 @@ def test_the_limiting_factor_is_the_largest_elasticity_and_only_when_it_is_clear
     raised = {name: base * 1.01 + near(0.0) for name in FACTORS} | {"reviewer speed": base * 1.2}
     assert limiting(base, raised) == "reviewer speed"
     assert elasticities(base, raised)["reviewer speed"].value == pytest.approx(0.8, abs=0.02)
+    assert elasticities(base, raised, {"reviewer speed": 1.5})["reviewer speed"].value == pytest.approx(0.4, abs=0.02)
     assert limiting(base, raised | {"compute": base * 1.2 + near(0.0)}) == "cannot tell"
     assert limiting(base, {"compute": base}) == "not measured"
     assert limiting(base, raised | {"compute": base * np.nan}) == "not measured"

@@ -31,11 +31,11 @@ ANY_PLAN = st.builds(PlanFact, plan=st.uuids().map(str), repeat=st.integers(0, 3
 
 def accepted(repeat, generation, gained, **more):
     return PlanFact(plan=f"{repeat}.{generation}.{gained}", repeat=repeat, generation=generation, fate="accepted", promised=gained + 0.3,
-                    feedback=gained + 0.2, gate=gained + 0.1, corrected=gained, **more)  # fmt: skip
+                    feedback=gained + 0.2, gate=gained + 0.1, corrected=gained, gained=gained, **more)  # fmt: skip
 
 
-def held(**rungs):
-    return [Held(repeat=r, rung=rung, value=v + 0.01 * RNG.standard_normal()) for rung, v in rungs.items() for r in range(12)]
+def held(score=float("nan"), **rungs):
+    return [Held(repeat=r, rung=rung, value=v + 0.01 * RNG.standard_normal(), score=score) for rung, v in rungs.items() for r in range(12)]
 
 
 @given(st.lists(ANY_PLAN, max_size=12))
@@ -92,6 +92,15 @@ def test_a_gain_that_grows_on_the_way_is_a_negative_loss():
     assert retention(held(closing=1.0, sealed=1.2))["loss in transfer"].high < 0
 
 
+def test_near_the_ceiling_of_a_rung_nothing_is_told_to_be_lost():
+    lost = held(closing=1.0, sealed=0.5)
+    assert retention(lost, ceiling=1.0, deviation=0.05)["loss in transfer"].over(0.4)
+    near = [*held(score=0.5, closing=1.0), *held(score=0.97, sealed=0.5)]
+    found = retention(near, ceiling=1.0, deviation=0.05)
+    assert found["loss in transfer"].word == "cannot tell" == found["closing to sealed"].word
+    assert retention(near)["loss in transfer"].over(0.4)
+
+
 def test_a_rung_that_was_not_measured_says_so_and_without_gain_nothing_is_kept():
     found = retention(held(closing=1.0, sealed=0.5))
     assert found["sealed to shifted"].word == "not measured" == found["feedback to gate"].word and found["loss in transfer"].over(0.4)
@@ -114,7 +123,7 @@ def world(early, late, cost=1, replicates=(4, 4)):
 
 
 def test_efficiency_falls_by_smaller_harder_and_costlier_which_add_up():
-    found = efficiency(world((0.4, 8), (0.2, 4), cost=2, replicates=(4, 8)), 8, around=False)
+    found = efficiency(world((0.4, 8), (0.2, 4), cost=2, replicates=(4, 8)), around=False)
     assert [found[n].value for n in ("smaller", "harder", "costlier", "noisier")] == pytest.approx([np.log(2) / 4] * 4, rel=0.1)
     assert found["E"].value == pytest.approx(-sum(found[n].value for n in ("smaller", "harder", "costlier"))) and found["E"].high < 0
 
@@ -125,8 +134,17 @@ def test_proposing_and_oversight_are_left_out_only_on_request():
 
 
 def test_a_half_without_accepts_has_no_efficiency_to_compare():
-    found = efficiency(world((0.4, 8), (0.4, 0)), 8)
+    found = efficiency(world((0.4, 8), (0.4, 0)))
     assert {f.word for f in found.values()} == {"not exercised"}
+    assert {f.word for f in efficiency([]).values()} == {"not measured"}
+
+
+def test_a_campaign_is_halved_at_its_own_last_generation():
+    """Cut to its first six generations, a world that halves its gain after the third changes by log 2 over three generations, not over four."""
+    plans = [replace(p, gained=p.gained and (0.4 if p.generation <= 3 else 0.2)) for p in world((0.4, 8), (0.4, 8)) if p.generation <= 6]
+    assert efficiency(plans)["smaller"].value == pytest.approx(np.log(2) / 3)
+    mixed = [p for p in plans if p.repeat < 6 or p.generation <= 2 or p.generation in (4, 5)]  # half of the repeats end at the fifth
+    assert efficiency([p for p in mixed if p.repeat >= 6])["smaller"].value == pytest.approx(np.log(2) / 2.5)
 
 
 def test_duplicates_are_told_by_the_number_of_parallel_proposals():

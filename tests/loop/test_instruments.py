@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,14 +13,17 @@ from test_cycle import better, config, go, mandate, put_mandate  # noqa: F401
 from configs.build import plain
 from configs.errors import BadInput
 from evals.arms import Curve
+from evals.closure import Effort
 from evals.loss import FATES, PARTS
 from loop import cli
-from loop.instruments import _equivalents, flat, measure
-from loop.records import records
+from loop.instruments import _equivalents, flat, measure, measured
+from loop.records import Records, Run, records
 from loop.unseal import unseal
-from sandbox import keys
-from sandbox.decision import new_mandate
+from sandbox import control, keys
+from sandbox.decision import new_mandate, unix
 from sandbox.ledger import Ledger
+
+SMALL = ("study.generations=1", "study.arms=[local]", "study.proposals=1")
 
 
 def play(tmp_path, go, name="t", *more, quality=better):  # noqa: F811
@@ -37,7 +41,7 @@ def test_the_gain_of_a_campaign_is_its_closing_look_and_its_plan_is_what_was_pla
     gate = {arm["arm"]: arm["gate"]["gain"] for arm in told["arms"]}
     assert last["local"].value > 3 and 0.5 < gate["local"] < 1  # log-odds, not the share that the verdict holds
     closing = {h.rung: h.value for h in found.held["local"]}
-    assert closing["closing"] == pytest.approx(gate["local"]) and "sealed" not in closing
+    assert closing["closing"] == last["local"].value and "sealed" not in closing  # what is kept is told on the same scale
     spent = [g.planned_cpu_us for g in found.gains if g.arm == "local"]
     trainings = sum(e.kind == "start" and e.body["job"]["role"].endswith("train") for e in Ledger.file(folder / "ledger.sqlite").entries())
     planned = found.config.task.planned_cpu_us
@@ -101,7 +105,8 @@ def test_sealed_is_a_rung_where_it_was_opened_for_the_campaigns_of_an_arm(tmp_pa
     assert 0 < len(better_ones) < 4, "the baseline has to be champion still in some campaign"
     found = {r: go(cfg, FakeBox(better), lambda _, r=r: unseal(folder, ("random", r)))["gain"] for r in better_ones}
     held = {h.repeat: h.value for h in records([folder]).held["random"] if h.rung == "sealed"}
-    assert held == {r: found.get(r, 0.0) for r in range(4)} and min(found.values()) > 0.5
+    assert min(found.values()) > 0.5 and {r for r, gain in held.items() if gain == 0} == set(range(4)) - set(found)
+    assert all(held[r] > found[r] for r in found)  # log-odds, not the share that the opening tells
     assert not [h for h in records([folder]).held["local"] if h.rung == "sealed"]
     unchanged = next(r for r in range(4) if r not in better_ones)
     with pytest.raises(BadInput, match="no champion beside its baseline"):
@@ -118,8 +123,11 @@ def test_runs_of_one_study_are_repeats_and_runs_of_another_are_refused(tmp_path,
     assert found["arms"]["local"]["gain"]["n"] == 2 and found["arms"]["local"]["gain"]["word"] == "cannot tell"
     assert found["between"]["kappa"]["word"] == "not measured" == found["between"]["self effect"]["word"]
     other = play(tmp_path, go, "other", "task.planned_cpu_us=2000000")
-    with pytest.raises(BadInput, match="has another task or objective"):
+    with pytest.raises(BadInput, match="has other settings"):
         measure([folders[0], other])
+    longer = play(tmp_path, go, "longer", "study.proposals=3")
+    with pytest.raises(BadInput, match="has other settings"):
+        measure([folders[0], longer])
     with pytest.raises(BadInput, match="name each run once"):
         measure([folders[0], folders[0]])
 
@@ -133,7 +141,12 @@ def test_before_the_end_of_a_study_nothing_of_gate_is_told(tmp_path, go):  # noq
     book.close()
     cut(folder / "ledger.sqlite", end)
     running = records([folder])
-    assert running.gains == () and not running.held["local"] and all(p.gate is None and p.corrected is None for p in running.plans["local"])
+    assert running.gains == () and not running.held["local"] and not running.tops["local"]
+    assert all(p.gate is None and p.corrected is None and p.gained is None for p in running.plans["local"])
+    told = measured(running)
+    assert told["generations per live human act"]["word"] == "at least" and told["given before"]["mandates"]["n"] == 8  # lived all the same
+    assert {told["arms"]["local"][name]["word"] for name in ("gain", "yield", "spent")} == {"not measured"}
+    assert {one["word"] for one in told["arms"]["local"]["efficiency"].values()} == {"not measured"}
     assert len(running.plans["local"]) == len(whole.plans["local"])
 
 
@@ -160,13 +173,67 @@ def steady(rate, repeats=12):
     return Curve(repeats=tuple(range(repeats)), spent=spent, value=rate * spent / 1e6 + noise)
 
 
-def test_an_arm_that_gains_half_as_fast_as_chance_is_worth_half_the_compute():
-    found = _equivalents({"self": steady(0.5), "random": steady(1.0)}, 8e6)
-    told = found["compute-equivalent gain"]
-    assert told.value == pytest.approx(-1, abs=0.4) and told.high < 0 and found["strongest reference"] == "random"
+@pytest.fixture
+def found(tmp_path):
+    """Records that hold a configuration alone, for what is measured of curves."""
+    nobody = Effort(decisions=(), minutes=(), queue_seconds=())
+    return Records(config=config(tmp_path), gains=(), events={}, plans={}, held={}, effort=nobody, efforts={}, simulated={}, acts=0, lived=0,
+                   skills=(), tops={}, clock=())  # fmt: skip
 
 
-def test_a_reference_of_few_seeds_or_budgets_measures_nothing():
+def test_an_arm_that_gains_half_as_fast_as_chance_is_worth_half_the_compute(found):
+    told = _equivalents(found, {"self": steady(0.5), "random": steady(1.0)}, 8e6)
+    whole = told["compute-equivalent gain"]["the whole plan"]
+    assert whole.value == pytest.approx(-1, abs=0.1) and whole.high < 0 and told["strongest reference"] == "random"
+
+
+def test_an_arm_that_gains_twice_as_fast_is_worth_twice_the_compute_where_the_reference_reaches(found):
+    told = _equivalents(found, {"self": steady(2.0), "random": steady(1.0)}, 8e6)["compute-equivalent gain"]
+    quarter, whole = told["a quarter of the plan"], told["the whole plan"]
+    assert quarter.value == pytest.approx(1, abs=0.1) and quarter.low > 0.8 and quarter.word == ""
+    assert (whole.word, whole.value) == ("above", 0.0)  # the reference ends where the plan does
+
+
+def test_a_reference_of_few_seeds_or_budgets_measures_nothing(found):
     few = {"self": steady(1.0, 9), "random": steady(1.0, 9)}
     for arms in (few, {"self": steady(1.0)}):
-        assert {figure.word for figure in _equivalents(arms, 8e6).values()} == {"not measured"}
+        told = _equivalents(found, arms, 8e6)
+        assert {one.word for one in (told["rate ratio"], *told["compute-equivalent gain"].values())} == {"not measured"}
+
+
+def test_near_the_ceiling_a_comparison_of_arms_tells_nothing(found):
+    arms = {"self": steady(0.5), "random": steady(1.0)}
+    near = replace(found, tops={"self": (0.99,) * 12, "random": (0.4,) * 12})
+    assert _equivalents(near, arms, 8e6)["compute-equivalent gain"]["the whole plan"].word == "cannot tell"
+
+
+def test_what_people_do_beside_decisions_counts_as_their_acts(tmp_path, go):  # noqa: F811
+    folder = play(tmp_path, go, "t", *SMALL)
+    before = records([folder])
+    book = Ledger.file(folder / "ledger.sqlite")
+    control.order(book, "pause", "user ada", "to look")
+    control.order(book, "resume", "user ada", "looked")
+    control.order(book, "pause", "tripwire", "a rule")
+    book.append("handed", {"arm": "human", "repeat": 0, "digest": "0" * 64, "who": "user ada", "by": "ada"})
+    book.close()
+    assert (before.acts, records([folder]).acts) == (0, 3)
+
+
+def test_the_sign_s_compute_is_what_jobs_were_charged(tmp_path, go):  # noqa: F811
+    folder = play(tmp_path, go, "t", *SMALL)
+    events = records([folder]).events["local"]
+    facts = cli._facts(folder)
+    mine = {name for name, plan in facts.plans.items() if (plan.arm, plan.purpose) == ("local", "candidate")}
+    charged = sum(result.charged.cpu_us for (name, _, _), (result, _) in facts.results.items() if name in mine)
+    assert sum(e.charged_us for e in events) == charged > 0
+    assert {e.stage for e in events if e.charged_us} == {"approve"}
+
+
+def test_people_who_decide_between_sessions_are_waited_for(tmp_path, go):  # noqa: F811
+    run = Run(0, Ledger.file(play(tmp_path, go, "t", *SMALL) / "ledger.sqlite"))
+    end = max(unix(e) for e in run.entries if e.kind == "session")
+    told = {"decisions": [{"kind": "person", "asked": end + 10, "decided": end + 40}]}
+    waited, _, total = run.clock(told)
+    own = run.clock({"decisions": []})[2]
+    assert waited == pytest.approx(30) and total == pytest.approx(own + 30)
+

@@ -270,7 +270,6 @@ def test_gains_are_drawn_at_the_same_budgets_over_all_repeats(done):
     assert [drawn[at][0] for at in (1.0, 2.0, 3.0, 4.0)] == [1.5, 2.5, 3.0, 3.0]  # who ended early stands where it ended
     assert {r[3] for r in drawn.values()} == {2} and drawn[min(drawn)][0] == 0
     assert "Verified gain at equal planned compute" in page(found)
-    assert measured(records)["given before"]["mandates"]["n"] == 5  # generations that were lived
 
 
 def test_efficiency_stands_by_budget_where_gains_have_one_unit(done, tmp_path, go):  # noqa: F811
