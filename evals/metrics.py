@@ -32,9 +32,13 @@ def primary(objective: Objective, scores: Scores) -> float:
     """
     value = measured(scores, objective.metric, weights=objective.weights)
     if objective.scale == "log_odds":
-        count = value * scores.items
-        value = math.log((count + 0.5) / (scores.items - count + 0.5)) if 0 <= value <= 1 else math.nan
+        value = log_odds(value, scores.items)
     return value if objective.direction == "up" else -value
+
+
+def log_odds(share: float, items: int) -> float:
+    """Return ln((sn + 1/2) / (n - sn + 1/2)) of a share of n items; NaN outside 0 to 1."""
+    return math.log((share * items + 0.5) / (items - share * items + 0.5)) if 0 <= share <= 1 else math.nan
 
 
 def rounded(objective: Objective, scores: Scores) -> float:

@@ -19,7 +19,7 @@ from evals.amplify import Skill
 from evals.arms import Gain
 from evals.closure import Actor, Effort, Event, Stage
 from evals.loss import Fate, Held, PlanFact, Rung
-from evals.metrics import primary
+from evals.metrics import log_odds, primary
 from loop.archive import Facts, folded
 from loop.propose import CELLS, proposer, variant
 from loop.skill import place
@@ -182,9 +182,9 @@ class Run:
         kept = verdict.corrected / verdict.gain if verdict.corrected is not None and verdict.gain else 1.0
         return kept * found
 
-    def _paired(self, name: str, objective: Objective, split: str = "gate") -> float:
-        """Return the mean paired gain of a plan's replicates on a held-out split; NaN without any."""
-        found = self._sides(name, split)
+    def _paired(self, name: str, objective: Objective) -> float:
+        """Return the mean paired gain of a plan's replicates on gate; NaN without any."""
+        found = self._sides(name)
         both = [primary(objective, found["predict"][i]) - primary(objective, found["champion-predict"][i])
                 for i in found["predict"].keys() & found["champion-predict"].keys()]  # fmt: skip
         return sum(both) / len(both) if both else math.nan
@@ -195,12 +195,12 @@ class Run:
         ordered = sum(e.kind == "control" and e.body["what"] != "drill-end" and e.body["who"] not in RULES for e in self.entries)
         return int(handed + ordered + sum(e.kind == "recall" for e in self.entries))
 
-    def _sides(self, name: str, split: str = "gate") -> dict[str, dict[int, Scores]]:
-        """Return a plan's scores on a held-out split by role and number of the pair."""
+    def _sides(self, name: str) -> dict[str, dict[int, Scores]]:
+        """Return a plan's scores on gate by role and number of the pair."""
         sides: dict[str, dict[int, Scores]] = {"predict": {}, "champion-predict": {}}
         screened = self.facts.plans[name].purpose == "candidate"
         for role, index, scores in self.scored.get(name, ()):
-            if scores.split == split and role in sides:
+            if scores.split == "gate" and role in sides:
                 sides[role][index - (role == "predict" and screened)] = scores
         return sides
 
@@ -303,9 +303,9 @@ class Run:
                 found["shifted"] = shifted if moved else (0.0, math.nan)
             if self.config.study.larger_replicates:
                 found["large"] = self._looked(arm, repeat, "larger")
-            mine = [(name, body) for (at, name), body in opened.items() if at == repeat]
+            mine = [body for (at, _), body in opened.items() if at == repeat]
             if mine or (opened and not moved):  # there is nothing to open where the baseline is champion still
-                found["sealed"] = self._opened(*mine[0]) if mine else (0.0, math.nan)
+                found["sealed"] = self._opened(mine[0]) if mine else (0.0, math.nan)
             yield from (Held(repeat=self.base + repeat, rung=rung, value=value, score=score) for rung, (value, score) in found.items())
 
     def _looked(self, arm: str, repeat: int, purpose: str) -> tuple[float, float]:
@@ -314,11 +314,15 @@ class Run:
         score = self._top(list(self._sides(final)["predict"].values())) if final else math.nan
         return self._closing(arm, repeat, self.unbounded, purpose), score
 
-    def _opened(self, name: str, body: Mapping[str, Any]) -> tuple[float, float]:
-        """Return the same of an opening of sealed; NaN where a pair is missing."""
+    def _opened(self, body: Mapping[str, Any]) -> tuple[float, float]:
+        """Return the same of an opening of sealed, by the means that it tells, since its scores never leave the run; NaN where a pair is missing."""
         if body["gain"] is None:
             return math.nan, math.nan
-        return self._paired(name, self.unbounded, "sealed"), self._top(list(self._sides(name, "sealed")["predict"].values()))
+        if self.unbounded == self.config.objective:
+            return body["gain"], body["champion_mean"]
+        items = next((s.items for s in self.facts.scores.values() if s), 0)  # all held-out splits have as many
+        mine, theirs = (log_odds(body[side], items) for side in ("champion_mean", "baseline_mean"))
+        return (mine - theirs) * (1 if self.config.objective.direction == "up" else -1), body["champion_mean"]
 
     def _shown(self, name: str, objective: Objective) -> float:
         """Return a plan's gain on feedback over its parent's one screening score; NaN where one is missing."""
