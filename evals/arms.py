@@ -71,7 +71,7 @@ class Curve:
         return np.asarray(start[np.arange(len(start)), done])
 
     def between(self, cpu_us: float) -> Floats:
-        """Return the gain (R,) on the straight lines between ends of generations: what a rate is read off, without the steps' own slope."""
+        """Return the gain (R,) on the straight lines between ends of generations: what rates and a reference are read off."""
         rows = [(s[np.isfinite(s)], v[np.isfinite(s)]) for s, v in zip(self.spent, self.value, strict=True)]
         return np.array([np.interp(cpu_us, [0.0, *s], [0.0, *v]) for s, v in rows])
 

@@ -12,8 +12,8 @@ import numpy as np
 from configs.study import Warn
 from evals.amplify import Skill, amplifying, effects
 from evals.arms import Curve, difference
-from evals.closure import Actor, Event, automation, provenance, self_closure
-from evals.intervals import Figure
+from evals.closure import Event, automation, provenance, self_closure
+from evals.intervals import Figure, capped
 from evals.loss import Held, PlanFact, efficiency, retention
 
 Said = Literal["yes", "cannot tell", "not measured", "not evaluable"]
@@ -55,15 +55,19 @@ def words(study: Study) -> dict[str, bool]:
     return {
         "amplifying": amplifying(found, study.arms),
         "lossy": retention(study.held, ceiling=study.ceiling, deviation=study.deviation)["loss in transfer"].over(0.0),
-        "self-closed": self_closed(study.arms, study.events, [p.author for p in study.plans if p.fate == "accepted"]),
+        "self-closed": self_closed(study),
     }
 
 
-def self_closed(arms: Mapping[str, Curve], events: Sequence[Event], authors: Sequence[Actor]) -> bool:
+def self_closed(study: Study) -> bool:
     """Tell whether every part of `self-closed` is proven."""
-    vector = automation(events)
-    caused = self_closure(arms).over(0.0) and difference(arms, "self", "refit").over(0.0)
+    vector, authors = automation(study.events), [p.author for p in study.plans if p.fate == "accepted"]
+    caused = _kappa(study).over(0.0) and difference(study.arms, "self", "refit").over(0.0)
     return caused and provenance(authors).over(0.5) and all(vector[stage].over(0.5) for stage in CLOSING)
+
+
+def _kappa(study: Study) -> Figure:
+    return capped(self_closure(study.arms), study.scores, study.ceiling, study.deviation)
 
 
 def conditions(study: Study) -> list[dict[str, Figure | str]]:
@@ -73,7 +77,7 @@ def conditions(study: Study) -> list[dict[str, Figure | str]]:
     kept = change.word or ("keeps its efficiency" if (change.value or 0.0) > 0 else "loses efficiency")
     said = words(study)
     return [
-        {"condition": "closed", "figure": self_closure(study.arms), "reads": "self-closed" if said["self-closed"] else "not shown"},
+        {"condition": "closed", "figure": _kappa(study), "reads": "self-closed" if said["self-closed"] else "not shown"},
         {"condition": "amplifies", "figure": found["self"], "reads": "amplifying" if said["amplifying"] else "not shown"},
         {"condition": "keeps its efficiency", "figure": change, "reads": kept},
     ]

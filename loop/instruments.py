@@ -134,7 +134,7 @@ def _equivalents(found: Records, arms: Mapping[str, Curve], at: float) -> dict[s
     budgets = np.linspace(float(random.spent[:, 0].max()), at, STEPS)
     reference = Reference(budgets=budgets, scores=np.stack([random.between(budget) for budget in budgets]), paired=True)
     ratio, strongest = rate_ratio(arms, REFERENCES, reference)
-    return {"compute-equivalent gain": {part: _under(found, compute_equivalent(reference, at * of, mine.at(at * of)), "self", "random")
+    return {"compute-equivalent gain": {part: _under(found, compute_equivalent(reference, at * of, mine.between(at * of)), "self", "random")
                                         for part, of in PARTS.items()},
             "rate ratio": _under(found, ratio, "self", "random"), "strongest reference": strongest or "cannot tell",
             "rate ratio means": "R >= 2 here does not correspond to a lab's threshold"}  # fmt: skip

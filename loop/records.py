@@ -177,10 +177,20 @@ class Run:
         return max((g for a, r, g, _ in self.facts.at if (a, r) == (arm, repeat) and g <= most), default=0)
 
     def _gained(self, name: str) -> float:
-        """Return a plan's gain on the unbounded scale, shrunk as its verdict's gain was by the winner's-curse correction."""
+        """Return a plan's gain on the unbounded scale, moved by as much as its verdict's gain was by the winner's-curse correction.
+
+        A share's correction counts on log-odds by their slope there, 1 / (p (1 - p)) at the pairs' mean share p.
+        """
         verdict, found = self.facts.verdicts[name], self._paired(name, self.unbounded)
-        kept = verdict.corrected / verdict.gain if verdict.corrected is not None and verdict.gain else 1.0
-        return kept * found
+        if verdict.corrected is None or verdict.gain is None:
+            return found
+        shift = verdict.corrected - verdict.gain
+        if not shift or self.unbounded == self.config.objective:
+            return found + shift
+        scores = [s for side in self._sides(name).values() for s in side.values()]
+        p, least = self._top(scores), 0.5 / scores[0].items
+        p = min(max(p if self.config.objective.direction == "up" else -p, least), 1 - least)
+        return found + shift / (p * (1 - p))
 
     def _paired(self, name: str, objective: Objective) -> float:
         """Return the mean paired gain of a plan's replicates on gate; NaN without any."""

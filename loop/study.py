@@ -33,7 +33,7 @@ from sandbox.ledger import Ledger, checkpoint
 from sandbox.run import Sandbox, reconcile
 from sandbox.store import Store
 
-SCRIPTED = "scripted"
+SCRIPTED = keys.STAND_IN
 """Name and person of the scripted reviewer's key."""
 
 

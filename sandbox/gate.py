@@ -449,9 +449,9 @@ class Gate:
         return named and (one.kind in HUMAN or declared)
 
     def _own(self, one: Approval) -> bool:
-        """Tell whether somebody decides on what they asked for themselves."""
+        """Tell whether somebody decides on what they asked for themselves; the stand-in asks for nothing, whatever an arm is called."""
         subject = self.subjects[one.plan]
-        return bool({self.pinned(one), one.reviewer} & ({subject.arm, subject.by} - {""}))
+        return bool({self.pinned(one), one.reviewer} & ({subject.arm, subject.by} - {"", keys.STAND_IN}))
 
     def request(self, subject: str, change_class: str) -> bool:
         """Put a question to people, once; return whether it is new. Raises Denied where a cap refuses it: people then see one line."""

@@ -25,6 +25,8 @@ from sandbox.canonical import canonical, digest
 
 KINDS = ("person", "simulated", "external", "auditor")
 """An auditor reads everything and decides nothing: no study root pins such a key, so no gate takes what it signs."""
+STAND_IN = "scripted"
+"""Name and person of the scripted reviewer's key, which nobody else can take."""
 INVITE_SECONDS = 24 * 3600
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 
@@ -57,7 +59,7 @@ def _record(folder: Path, name: str, kind: str, person: str, public: str) -> dic
 
 def _checked(name: str, kind: str, person: str) -> Path:
     """Return the folder of keys if a new one may have these facts; raises BadInput otherwise."""
-    need("scripted" not in (name, person), "name", name, "another name; the scripted reviewer has that one")
+    need(STAND_IN not in (name, person), "name", name, "another name; the scripted reviewer has that one")
     for field, value in (("name", name), ("person", person)):
         need(bool(NAME.fullmatch(value)), field, value, "up to 32 letters, digits, - or _")
     need(kind in KINDS, "kind", kind, f"one of {', '.join(KINDS)}")

@@ -91,8 +91,8 @@ def _apart(unit: str, arms: Sequence[str], rows: Rows) -> Any:
     for panel, (at, arm) in zip(panels, shown, strict=False):
         _segments(panel, list(itertools.chain.from_iterable(itertools.pairwise((p[0], p[1]) for p in other) for other in points.values())),
                   color="#808080", linewidth=0.5, alpha=0.6)  # fmt: skip
-        panel.fill_between(*zip(*((x, low, high) for x, _, low, high in points[arm] if low is not None and high is not None), strict=True),
-                           color=_colour(at), alpha=0.2, linewidth=0)  # fmt: skip
+        if within := [(x, low, high) for x, _, low, high in points[arm] if low is not None and high is not None]:
+            panel.fill_between(*zip(*within, strict=True), color=_colour(at), alpha=0.2, linewidth=0)
         panel.plot([p[0] for p in points[arm]], [p[1] for p in points[arm]], color=_colour(at), linewidth=1.8)
         panel.set_title(arm, fontsize=8.5, loc="left", pad=2)
     for panel in panels[len(shown) :]:

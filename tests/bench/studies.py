@@ -7,7 +7,7 @@
     .venv/bin/python tests/bench/studies.py levels NAME ARM...        what champion and baseline score in the closing looks
     .venv/bin/python tests/bench/studies.py claims [write]            the values in docs/studies/claims.md against the archives; or writes them
 
-An archive is checked alone: `tar -xJf docs/studies/NAME.tar.xz -C build && heirloop verify build/NAME`.
+An archive is checked alone: `mkdir -p build && tar -xJf docs/studies/NAME.tar.xz -C build && heirloop verify build/NAME`.
 """
 
 import csv

@@ -36,6 +36,11 @@ def test_gain_that_a_program_proposed_is_never_self_closed():
     assert not words(replace(whole, plans=[replace(p, author="fixed program") for p in whole.plans]))["self-closed"]
 
 
+def test_within_one_deviation_of_the_ceiling_nothing_is_self_closed():
+    near = replace(study(), scores=(0.99,) * 12)
+    assert words(near) == dict.fromkeys(words(near), False) and conditions(near)[0]["figure"].word == "cannot tell"
+
+
 def test_the_three_conditions_each_have_their_line_and_interval():
     lines = conditions(study())
     assert [line["condition"] for line in lines] == ["closed", "amplifies", "keeps its efficiency"]

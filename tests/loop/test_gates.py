@@ -240,6 +240,11 @@ def test_a_reviewer_that_tires_blocks_proposals_by_mistake_and_never_what_people
     assert ("baseline", True) in told and ("candidate", False) in told and ("candidate", True) not in told
 
 
+def test_the_stand_in_decides_on_the_arm_whose_name_it_happens_to_share(tmp_path, go):
+    cfg = config(tmp_path, *SCRIPT, "study.arms=[scripted]", "+proposer.script=[{depth: 3}]")
+    assert cfg.arms() == ("scripted",) and go(cfg, FakeBox(better))["decided_by"] == ["simulated"]
+
+
 def test_an_answer_that_another_campaign_got_is_seen(tmp_path, go, monkeypatch):
     """Two campaigns ask at once, one gets both answers: the other looks again before it gives up."""
     real = reviewer.answer

@@ -237,3 +237,16 @@ def test_people_who_decide_between_sessions_are_waited_for(tmp_path, go):  # noq
     own = run.clock({"decisions": []})[2]
     assert waited == pytest.approx(30) and total == pytest.approx(own + 30)
 
+
+
+def test_a_gain_of_almost_nothing_is_corrected_by_almost_nothing(tmp_path, go):  # noqa: F811
+    """A ratio of corrected to measured gain would divide by it: greedy rules accept gains of 1e-17."""
+    run = Run(0, Ledger.file(play(tmp_path, go, "t", *SMALL) / "ledger.sqlite"))
+    name = next(iter(run.facts.verdicts))
+    found, known = run._paired(name, run.unbounded), run.facts.verdicts[name]
+    run.facts.verdicts[name] = replace(known, gain=1e-17, corrected=1e-3)
+    assert 0 < run._gained(name) - found < 0.1
+    run.facts.verdicts[name] = replace(known, gain=0.3, corrected=0.2)
+    scores = [s.exact_match for side in run._sides(name).values() for s in side.values()]
+    p = sum(scores) / len(scores)
+    assert run._gained(name) == pytest.approx(found - 0.1 / (p * (1 - p)))

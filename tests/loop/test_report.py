@@ -329,6 +329,13 @@ def test_a_figure_of_ten_thousand_generations_stays_small(name):
     assert 5_000 < len(drawn) < 300_000
 
 
+@pytest.mark.parametrize("interval", [(None, None), (0.2, 0.8)])
+def test_gains_of_many_arms_are_drawn_in_a_panel_each(interval):
+    rows = [(arm, float(x), 0.5, *interval, 10) for arm in "abcdefg" for x in (1, 2, 3)]
+    few, many = (draw([table("gains", rows[:n], "", unit="log-odds")]) for n in (12, 21))
+    assert few.count("<clipPath ") == 1 and many.count("<clipPath ") == 7 and all(f">{arm}<" in many for arm in "abcdefg")
+
+
 def test_numbers_are_written_as_people_read_them():
     assert [number(v) for v in (3, 3.0, 0.123456, 1234.5678, 123456.7, -0.5)] == ["3", "3", "0.1235", "1235", "123457", "-0.5"]
 
