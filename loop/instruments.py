@@ -107,7 +107,9 @@ def _under(found: Records, figure: Figure, *arms: str) -> Figure:
 
 
 def _ceiling(found: Records) -> float | None:
-    return 1.0 if METRICS[found.config.objective.metric].share else None
+    """Return the best score that a share can show, turned as scores are so that larger is better."""
+    objective = found.config.objective
+    return (1.0 if objective.direction == "up" else 0.0) if METRICS[objective.metric].share else None
 
 
 def _study(found: Records, arms: Mapping[str, Curve]) -> Study:

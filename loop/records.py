@@ -309,7 +309,7 @@ class Run:
             }
             moved, final = len(set(self.facts.champions[arm, repeat])) > 1, self.finals.get((arm, repeat, "final"))
             shifted = self._shifted(final) if final else (math.nan, math.nan)
-            if math.isfinite(shifted[0]) if moved else self.config.task.format().slices():
+            if math.isfinite(shifted[0]) if moved else self.config.objective.metric == "exact_match" and self.config.task.format().slices():
                 found["shifted"] = shifted if moved else (0.0, math.nan)
             if self.config.study.larger_replicates:
                 found["large"] = self._looked(arm, repeat, "larger")
@@ -328,11 +328,12 @@ class Run:
         """Return the same of an opening of sealed, by the means that it tells, since its scores never leave the run; NaN where a pair is missing."""
         if body["gain"] is None:
             return math.nan, math.nan
+        sign = 1 if self.config.objective.direction == "up" else -1
         if self.unbounded == self.config.objective:
-            return body["gain"], body["champion_mean"]
+            return body["gain"], sign * body["champion_mean"]
         items = next((s.items for s in self.facts.scores.values() if s), 0)  # all held-out splits have as many
         mine, theirs = (log_odds(body[side], items) for side in ("champion_mean", "baseline_mean"))
-        return (mine - theirs) * (1 if self.config.objective.direction == "up" else -1), body["champion_mean"]
+        return sign * (mine - theirs), sign * body["champion_mean"]
 
     def _shown(self, name: str, objective: Objective) -> float:
         """Return a plan's gain on feedback over its parent's one screening score; NaN where one is missing."""

@@ -5,6 +5,7 @@
     .venv/bin/python tests/bench/studies.py collect NAME RUN...       docs/studies/NAME.tar.xz, a verified export; figures NAME-*.svg
     .venv/bin/python tests/bench/studies.py table NAME [PART...]      rows of its instruments whose name holds a part, as Markdown
     .venv/bin/python tests/bench/studies.py levels NAME ARM...        what champion and baseline score in the closing looks
+    .venv/bin/python tests/bench/studies.py confirmed NAME            per run and arm: what confirmations measured, accepted, and generations lived
     .venv/bin/python tests/bench/studies.py claims [write]            the values in docs/studies/claims.md against the archives; or writes them
 
 An archive is checked alone: `mkdir -p build && tar -xJf docs/studies/NAME.tar.xz -C build && heirloop verify build/NAME`.
@@ -98,6 +99,23 @@ def levels(name: str, *arms: str) -> None:
               f"{statistics.mean(sides[0]) - statistics.mean(sides[1]):.3f}; log-odds of the campaigns' means {odds[0] - odds[1]:.2f}")  # fmt: skip
 
 
+def confirmed(name: str) -> None:
+    """How many confirmations accepted (exact interval), measured exactly nothing, and at most; the spread of single scores; generations lived."""
+    from evals.intervals import share
+
+    plans, scores = rows(name, "plans"), [r for r in rows(name, "replicates") if r["split"] == "gate" and r["role"] == "champion-predict"]
+    for study, arm in dict.fromkeys((p["study"], p["arm"]) for p in plans if p["purpose"] == "candidate"):
+        mine = [p for p in plans if (p["study"], p["arm"], p["purpose"]) == (study, arm, "candidate")]
+        done = [p for p in mine if p["verdict"]]
+        gains = [float(p["gain_metric"]) for p in done if p["gain_metric"]]
+        one = share(sum(p["verdict"] == "accept" for p in done), len(done))
+        lived = sorted(max(int(p["generation"]) for p in mine if p["repeat"] == r) for r in {p["repeat"] for p in mine})
+        print(f"{study[:12]} {arm}: {len(done)} of {len(mine)} confirmed, accepted {one.value:.1%} ({one.low:.1%} to {one.high:.1%}); "
+              f"{sum(abs(g) < 1e-12 for g in gains)} measured 0, the largest {max(map(abs, gains)):.4f}; "
+              f"generations {lived[0]} to {lived[-1]}")  # fmt: skip
+    print(f"deviation of single scores of champions on gate: {statistics.pstdev(float(r['exact_match_share']) for r in scores):.3f}")
+
+
 def odd(share: float) -> float:
     return math.log(share / (1 - share))
 
@@ -152,7 +170,7 @@ def claims(how: str = "") -> None:
 
 
 if __name__ == "__main__":
-    verbs = {f.__name__: f for f in (unseal, collect, table, levels, claims)}
+    verbs = {f.__name__: f for f in (unseal, collect, table, levels, confirmed, claims)}
     if sys.argv[1:2] == [] or sys.argv[1] not in verbs:
         sys.exit(__doc__)
     verbs[sys.argv[1]](*sys.argv[2:])

@@ -16,7 +16,7 @@ from evals.arms import Curve
 from evals.closure import Effort
 from evals.loss import FATES, PARTS
 from loop import cli
-from loop.instruments import _equivalents, flat, measure, measured
+from loop.instruments import _ceiling, _equivalents, flat, measure, measured
 from loop.records import Records, Run, records
 from loop.unseal import unseal
 from sandbox import control, keys
@@ -205,6 +205,13 @@ def test_near_the_ceiling_a_comparison_of_arms_tells_nothing(found):
     arms = {"self": steady(0.5), "random": steady(1.0)}
     near = replace(found, tops={"self": (0.99,) * 12, "random": (0.4,) * 12})
     assert _equivalents(near, arms, 8e6)["compute-equivalent gain"]["the whole plan"].word == "cannot tell"
+
+
+def test_the_ceiling_of_a_share_that_should_fall_is_nought(found):
+    def of(**more):
+        return _ceiling(replace(found, config=replace(found.config, objective=replace(found.config.objective, deviation=0.1, **more))))
+
+    assert (of(), of(metric="calibration_error", direction="down"), of(metric="nll", direction="down")) == (1.0, 0.0, None)
 
 
 def test_what_people_do_beside_decisions_counts_as_their_acts(tmp_path, go):  # noqa: F811
