@@ -14,12 +14,27 @@ from scipy.integrate import quad
 from scipy.stats import binom, norm
 
 from configs.build import need
-from evals.amplify import STEPS, Reference, Skill, compute_equivalent, effects, gain_ratio, rate_ratio, rounds_against_one
+from configs.study import Warn
+from evals.amplify import STEPS, Reference, Skill, compute_equivalent, decline, effects, gain_ratio, growth, rate_ratio, rounds_against_one
 from evals.arms import Curve, difference, gain
-from evals.claims import WORDS, Study, words
-from evals.closure import STAGES, Actor, Event, automation, elasticities, provenance, run_length, self_closure
+from evals.claims import Study, warning, words
+from evals.closure import (
+    STAGES,
+    Actor,
+    Effort,
+    Event,
+    automation,
+    autonomy,
+    elasticities,
+    human_cost,
+    limiting,
+    provenance,
+    run_length,
+    self_closure,
+    speed_up,
+)
 from evals.intervals import LEVEL, Figure, Floats, missing
-from evals.loss import Held, PlanFact, Rung, efficiency, promised, retention, yield_now
+from evals.loss import Held, PlanFact, Rung, calibration, duplicates, efficiency, promised, retention, yield_now
 
 WRONG = 0.05
 """Most studies of any world that may be called by a word that is not true of it."""
@@ -38,8 +53,8 @@ class World:
 
     name: str
     "its name in WORLDS"
-    draw: Callable[[np.random.Generator], tuple[Study, Mapping[str, Figure]]]
-    "rng -> one study, and the instruments that need more than its records (run length, compute-equivalent gain)"
+    draw: Callable[[np.random.Generator], tuple[Study, Mapping[str, Figure | bool]]]
+    "rng -> one study, and what needs more than its records: instruments (run length, human cost), and words with whether they are said (the sign)"
     truth: Mapping[str, float]
     "instrument -> true value; an instrument that has none here is left out, and no coverage is asked of it"
     words: frozenset[str] = frozenset()
@@ -93,7 +108,7 @@ class Law:
 
 def world(law: Law) -> World:
     """Return the world of a law."""
-    return World(name=law.name, draw=lambda rng: _draw(law, rng), truth=_truth(law), words=law.words)
+    return World(name=law.name, draw=lambda rng: _draw(law, rng), truth=_truth(law), words=_words(law))
 
 
 def _skills(law: Law, arm: str) -> Floats:
@@ -124,9 +139,9 @@ def _noise(law: Law, rng: np.random.Generator, shape: tuple[int, ...]) -> Floats
     return rng.standard_normal(shape)
 
 
-def _draw(law: Law, rng: np.random.Generator) -> tuple[Study, Mapping[str, Figure]]:
-    arms = _arms(law, rng)
-    plans, acts = _plans(law, rng), int(rng.poisson(law.human * 4 * GENERATIONS * REPEATS))
+def _draw(law: Law, rng: np.random.Generator) -> tuple[Study, Mapping[str, Figure | bool]]:
+    arms, apart = _arms(law, rng), rng.spawn(1)[0]
+    plans, acts = _plans(law, rng, apart), int(rng.poisson(law.human * 4 * GENERATIONS * REPEATS))
     study = Study(arms=arms, skills=_proposers(law, rng), events=_events(law, rng), plans=plans, held=_held(law, rng, arms["self"]),
                   ceiling=1.0, deviation=0.1, scores=tuple(1.0 - 0.1 * law.gap + 0.02 * rng.standard_normal(REPEATS)))  # fmt: skip
     closing = arms["self"].value[:, -1]
@@ -136,7 +151,66 @@ def _draw(law: Law, rng: np.random.Generator) -> tuple[Study, Mapping[str, Figur
     worth = compute_equivalent(reference, 2**USED_BITS, LEVEL_AT_USED + closing) if not law.search else missing("not measured", "doublings")
     return study, {**{f"elasticity of {name}": figure for name, figure in elasticities(closing, raised).items()},
                    "generations per live human act": run_length(GENERATIONS * REPEATS, acts),
-                   "compute-equivalent gain": worth, "rate ratio": found}  # fmt: skip
+                   "compute-equivalent gain": worth, "rate ratio": found,
+                   **_human(study, closing, apart), **_said(law, study, raised, apart)}  # fmt: skip
+
+
+MINUTES, QUEUE, COMPUTED, ELSE = 2.0, 300.0, 900.0, 300.0
+"""Mean minutes and seconds of waiting per decision of a person; wall seconds a campaign computes, and does neither."""
+
+
+def _human(study: Study, closing: Floats, rng: np.random.Generator) -> dict[str, Figure]:
+    """Return what people cost, and how much sooner a campaign would end without waiting for them, or for compute."""
+    decided = np.array([sum(e.decisions for e in study.events if (e.actor, e.repeat) == ("person", r)) for r in range(REPEATS)])
+    minutes, queue = (mean * rng.gamma(2 * decided + 1e-9) / 2 for mean in (MINUTES, QUEUE))
+    computed, other = (mean * rng.gamma(20, 1 / 20, REPEATS) for mean in (COMPUTED, ELSE))
+    effort = Effort(decisions=tuple(map(int, decided)), minutes=tuple(minutes), queue_seconds=tuple(queue))
+    cost = {f"{name} per gain": figure for name, figure in human_cost(effort, closing).items()}
+    return cost | speed_up(queue, computed, queue + computed + other)
+
+
+SIGN = Warn(repeats=8, floor=0.1, automation={stage: 0.5 for stage in ("propose", "approve", "accept", "promote", "deploy")}, cpu_seconds=0.05)
+"""The warning sign that every planted study registers."""
+LONG = 40
+"""Generations of the curve that growth is read off."""
+
+
+def _said(law: Law, study: Study, raised: Mapping[str, Floats], rng: np.random.Generator) -> dict[str, bool]:
+    """Return what is said beyond the words: the sign, the stage, how the gain ratio reads, what limits, and which law of growth holds."""
+    read, limit = decline(study.arms), limiting(study.arms["self"].value[:, -1], raised)
+    added = law.noise * _noise(law, rng, (REPEATS, LONG)) + law.shared * rng.standard_normal((REPEATS, LONG))
+    mean = _long(law) + (added * (1 + law.drift) ** np.arange(LONG)).mean(axis=0)
+    grown, limits, grows = growth(np.cumsum(mean)).best, _limit(law), _grows(law)
+    return {
+        "sign crossed": warning(SIGN, study.skills, study.events)["sign"] == "crossed", "staged": autonomy(automation(study.events)) == _stage(law),
+        "slower than its references": read == "falls faster than its references",
+        "ahead of its references": read in ("falls less than its references", "grows more than its references"),
+        "limited by its limit": limit == limits, "limited by another": limit not in (limits, "cannot tell"),
+        "grows by its law": grown == grows, "grows by another": bool(grows) and grown not in (grows, "cannot tell"),
+    }  # fmt: skip
+
+
+def _long(law: Law) -> Floats:
+    """Return what LONG generations add to the self arm on average (LONG,)."""
+    g = np.arange(LONG)
+    if law.search:
+        return np.diff([law.step * best_of(PARALLEL * (k + 1)) for k in g], prepend=0.0)
+    return np.asarray(law.step * (law.skill["self"] + (law.mechanism + law.data) * g) * law.decay**g)
+
+
+def _grows(law: Law) -> str:
+    """Return the model of growth that a law follows; empty where it is none of evals/amplify.py. The unbent ones are never named (SURE)."""
+    if law.search or law.mechanism or law.data:
+        return ""
+    return "none" if not law.step else "saturating" if law.decay < 1 else "linear"
+
+
+def _limit(law: Law) -> str:
+    return max(law.elastic, key=law.elastic.__getitem__) if law.step else ""
+
+
+def _stage(law: Law) -> str:
+    return "assisted" if law.human > 0.5 else "autonomous" if not law.human else "bounded"
 
 
 def _arms(law: Law, rng: np.random.Generator) -> dict[str, Curve]:
@@ -186,14 +260,20 @@ def _plan_means(law: Law) -> Floats:
     return np.asarray(law.step * skill * law.decay ** np.arange(GENERATIONS))
 
 
-def _plans(law: Law, rng: np.random.Generator) -> list[PlanFact]:
+WIDTHS, REPEATED = (4, 8), (0.05, 0.15)
+"""Parallel proposals of a generation, in turn, and the share of them that repeats an earlier plan."""
+
+
+def _plans(law: Law, rng: np.random.Generator, apart: np.random.Generator) -> list[PlanFact]:
     shape, means = (REPEATS, GENERATIONS), _plan_means(law)
     true = means + PLAN_SPREAD * rng.standard_normal(shape)
     promise, feedback, gate, fresh = (true + shift + PLAN_NOISE * rng.standard_normal(shape) for shift in (CLAIM, law.hack, 0.0, 0.0))
     paid, pairs = ROUND_US * (1 + 0.1 * rng.uniform(-1, 1, shape)), rng.integers(4, 9, shape)
+    again = apart.random(shape) < np.array(REPEATED)[np.arange(GENERATIONS) % 2]
     return [PlanFact(plan=f"{r}.{g}", repeat=r, generation=g + 1, fate="accepted" if gate[r, g] > PLAN_BAR else "no effect", cpu_us=int(paid[r, g]),
                      around_cpu_us=int(AROUND * ROUND_US), promised=float(promise[r, g]), feedback=float(feedback[r, g]), gate=float(gate[r, g]),
-                     corrected=float(fresh[r, g]), gained=float(fresh[r, g]), author=law.proposer, replicates=int(pairs[r, g]))
+                     corrected=float(fresh[r, g]), gained=float(fresh[r, g]), author=law.proposer, replicates=int(pairs[r, g]),
+                     parallel=WIDTHS[g % 2], duplicate=bool(again[r, g]))
             for r in range(REPEATS) for g in range(GENERATIONS)]  # fmt: skip
 
 
@@ -224,16 +304,20 @@ def _truth(law: Law) -> dict[str, float]:
     """Return the instruments' true values, by the law's own arithmetic."""
     mean = {arm: _means(law, arm) for arm in law.skill}
     total, last = {arm: float(m[-1]) for arm, m in mean.items()}, GENERATIONS - 1
-    half = float(mean["self"][GENERATIONS // 2 - 1])
+    half, waited = float(mean["self"][GENERATIONS // 2 - 1]), GENERATIONS * 4 * law.human * QUEUE
     found = {
         "gain of self": total["self"], "self minus refit": total["self"] - total["refit"], "self minus random": total["self"] - total["random"],
         **({"rounds against one": total["self"] - total["one_shot"]} if "one_shot" in total else {}),
         "self effect": law.step * law.mechanism * last, "data effect": law.step * law.data * last,
         "placebo effect": law.step * (law.mechanism + law.data) * last + law.step * (law.skill["self"] - law.skill["scrambled"]) * (not law.search),
+        "people were instant": 1 + waited / (COMPUTED + ELSE), "compute were instant": 1 + COMPUTED / (waited + ELSE),
+        **{f"duplicates of {width}": by for width, by in zip(WIDTHS, REPEATED, strict=True)},
         "automation of accept": 1 - law.human, "provenance": float(law.proposer == "lineage"), **_plan_truth(law),
     }  # fmt: skip
     if total["self"] > 0:
         feedback, gate = (total["self"] + by for by in (SHOWN + 3 * law.hack, CHOSEN))
+        found |= {f"{name} per gain": GENERATIONS * 4 * law.human * by / total["self"]
+                  for name, by in (("decisions", 1.0), ("minutes", MINUTES), ("queue seconds", QUEUE))}  # fmt: skip
         found |= {"kappa": 1 - total["scrambled"] / total["self"], "gain ratio": (total["self"] - half) / half, "loss in transfer": 1 - law.kept,
                   "feedback to gate": gate / feedback, "gate to closing": total["self"] / gate, "closing to sealed": law.kept,
                   "loss": 1 - law.kept * total["self"] / feedback,
@@ -254,13 +338,24 @@ def _plan_truth(law: Law) -> dict[str, float]:
     chance, push = norm.sf(far), norm.pdf(far)  # P(accept); E[above the mean; accept] = spread x density
     curse, verified = push * PLAN_NOISE**2 / spread, means * chance + push * PLAN_SPREAD**2 / spread
     parts = {"over-claim": (CLAIM - law.hack) * chance, "proxy gap": law.hack * chance - curse, "winner's curse": curse, "verified gain": verified}
+    away = PLAN_SPREAD**2 / spread
+    accepted, within = means + away * push / chance, away**2 * (1 - push / chance * (push / chance - far)) + (PLAN_SPREAD * PLAN_NOISE / spread) ** 2
+    true = float(within @ chance + (accepted - accepted @ chance / chance.sum()) ** 2 @ chance) / float(chance.sum())  # variance among accepts
     halves = [slice(0, GENERATIONS // 2), slice(GENERATIONS // 2, GENERATIONS)]
     early, late = ((float(verified[h].sum()), float(chance[h].sum())) for h in halves)
     per = GENERATIONS / 2
     logs = {"smaller": -np.log(late[0] / late[1] * early[1] / early[0]) / per, "harder": -np.log(late[1] / early[1]) / per}
     paid = GENERATIONS * ROUND_US * (1 + AROUND) / 1e6
     return {**{name: float(v.sum()) for name, v in parts.items()}, **{name: float(v) for name, v in logs.items()}, "costlier": 0.0, "noisier": 0.0,
+            "calibration": true / (true + PLAN_NOISE**2),
             "yield": float(verified.sum()) / paid, "yield without oversight and proposing": float(verified.sum()) / paid * (1 + AROUND)}  # fmt: skip
+
+
+def _words(law: Law) -> frozenset[str]:
+    """Return a law's true words, with those of `_said` that follow from it."""
+    follows = {"staged": True, "sign crossed": law.mechanism > 0 and not law.human, "ahead of its references": law.mechanism > 0,
+               "limited by its limit": law.step > 0, "grows by its law": _grows(law) == "saturating"}  # fmt: skip
+    return law.words | {word for word, true in follows.items() if true}
 
 
 _CLOSED = frozenset({"amplifying", "self-closed"})
@@ -287,7 +382,7 @@ WORLDS: dict[str, World] = {name: world(law) for name, law in LAWS.items()}
 """Name -> world."""
 
 
-def instruments(study: Study, beside: Mapping[str, Figure]) -> dict[str, Figure]:
+def instruments(study: Study, beside: Mapping[str, Figure | bool]) -> dict[str, Figure]:
     """Return every instrument that a world may know the truth of, measured on one study."""
     shown, bins = effects(study.skills), promised(study.plans)
     kept, change, vector = retention(study.held), efficiency(study.plans), automation(study.events)
@@ -300,7 +395,9 @@ def instruments(study: Study, beside: Mapping[str, Figure]) -> dict[str, Figure]
         "automation of accept": vector["accept"], "provenance": provenance([p.author for p in study.plans if p.fate == "accepted"]),
         **{name: bins[name] for name in ("over-claim", "proxy gap", "winner's curse", "verified gain")},
         **{name: change[name] for name in ("smaller", "harder", "costlier", "noisier")}, "yield": yield_now(study.plans),
-        "yield without oversight and proposing": yield_now(study.plans, around=False), **beside,
+        "yield without oversight and proposing": yield_now(study.plans, around=False), "calibration": calibration(study.plans)[1],
+        **{f"duplicates of {width}": figure for width, figure in duplicates(study.plans).items()},
+        **{name: figure for name, figure in beside.items() if isinstance(figure, Figure)},
     }  # fmt: skip
 
 
@@ -333,7 +430,7 @@ class Called:
     world: str
     "name of the world"
     word: str
-    "amplifying, lossy or self-closed"
+    "amplifying, lossy, self-closed, or what else the world's draw says or not"
     true: bool
     "whether it is true there"
     called: int
@@ -349,15 +446,15 @@ class Called:
 def validate(one: World, studies: int, seed: int = 1) -> tuple[list[Row], list[Called]]:
     """Return coverage of every instrument and how often each word was said, over `studies` drawn from a world."""
     need(1 <= studies <= 100_000, "studies", studies, "between 1 and 100000")
-    rng, figures, counts = np.random.default_rng([seed, *one.name.encode()]), dict[str, list[Figure]](), dict.fromkeys(WORDS, 0)
+    rng, figures, counts = np.random.default_rng([seed, *one.name.encode()]), dict[str, list[Figure]](), dict[str, int]()
     for _ in range(studies):
         study, beside = one.draw(rng)
         for name, figure in instruments(study, beside).items():
             figures.setdefault(name, []).append(figure)
-        for word, said in words(study).items():
-            counts[word] += int(said)
+        for word, said in (words(study) | {name: said for name, said in beside.items() if isinstance(said, bool)}).items():
+            counts[word] = counts.get(word, 0) + said
     rows = [_row(one, name, found) for name, found in figures.items()]
-    return rows, [Called(world=one.name, word=w, true=w in one.words, called=counts[w], n=studies) for w in WORDS]
+    return rows, [Called(world=one.name, word=w, true=w in one.words, called=many, n=studies) for w, many in counts.items()]
 
 
 def _row(one: World, name: str, figures: list[Figure]) -> Row:

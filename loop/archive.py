@@ -69,6 +69,8 @@ class Facts:
     "split -> looks at it"
     openings: dict[str, dict[str, Any]] = field(default_factory=dict)
     "plan -> what an opening of sealed showed"
+    probes: dict[str, str] = field(default_factory=dict)
+    "digest of a canary or its twin -> commitment to which it is"
     ended: set[Campaign] = field(default_factory=set)
     "campaigns that reached their end"
     closed: bool = False
@@ -143,6 +145,8 @@ class Facts:
             self.looks[body["split"]] += 1
         elif kind == "opening":
             self.openings[body["plan"]] = body
+        elif kind == "probe":
+            self.probes[body["digest"]] = body["commitment"]
         elif kind == "campaign-end":
             self.ended.add((body["arm"], body["repeat"]))
         elif kind == "end":

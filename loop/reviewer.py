@@ -38,7 +38,7 @@ def probe(running: Running, name: str, change_class: str) -> None:
     for canary in order:
         shown = _shown(running, plan, pair[0] if canary else pair[1], pair[2])
         subject = digest(shown)
-        if any(e.kind == "probe" and e.body["digest"] == subject for e in running.ledger.entries()):
+        if subject in running.archive.facts().probes:
             continue
         running.ledger.append("probe", {"digest": subject, "plan": plain(shown), "commitment": _commitment(running.secret, subject, canary)})
         running.gate.request(subject, shown.change_class)
@@ -59,8 +59,7 @@ def _answer(running: Running) -> int:
     config = running.config.reviewer
     if config.policy == "people":
         return 0
-    probes = {e.body["digest"]: e.body["commitment"] for e in running.ledger.entries() if e.kind == "probe"}
-    gate = running.gate.refresh()
+    gate, probes = running.gate.refresh(), running.archive.facts().probes
     given = sum(a.reviewer == SCRIPTED for a in gate.approvals.values())
     key = scripted_key(running.secret)
     half = {"name": SCRIPTED, "kind": "simulated", "public": keys.public_hex(key)}
