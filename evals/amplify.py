@@ -232,7 +232,7 @@ SURE = 6.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Growth:
-    """Growth models of one mean curve."""
+    """Growth models of a mean curve."""
 
     weights: dict[str, float]
     "Akaike weight of each model; empty below 20 generations"
@@ -243,28 +243,32 @@ class Growth:
 
 
 def growth(values: ArrayLike) -> Growth:
-    """Return growth models of a mean gain curve (G,) by AICc (Hurvich and Tsai 1989); nothing is fitted below 20 generations.
+    """Return growth models of the mean of gain curves (R, G) by AICc (Hurvich and Tsai 1989); nothing is fitted below 20 generations.
 
-    Fitted to what each generation added: a curve adds its noise up, and fitted to itself any wandering reads as a law.
+    Fitted to what each generation added: a curve adds its noise up, and fitted to itself any wandering reads as a law. A generation counts the less
+    the more its repeats differ, beyond the median generation.
     """
-    y = np.diff(np.asarray(values, float), prepend=0.0)
-    if len(y) < FEWEST_GENERATIONS or not np.isfinite(y).all():
+    added = np.diff(np.asarray(values, float), axis=1, prepend=0.0)
+    if added.shape[1] < FEWEST_GENERATIONS or not np.isfinite(added).all() or not len(added):
         return Growth(weights={}, best="cannot tell", more=None)
-    x = np.arange(1, len(y) + 1) / len(y)
-    fits = {name: _fit(name, x, y / (float(np.sqrt(np.mean(y**2))) or 1.0)) for name in GROWTH}
+    y, apart = added.mean(axis=0), added.std(axis=0)
+    apart = np.hypot(apart, np.median(apart))
+    sure = 1 / np.where(apart > 0, apart, 1.0)
+    x, sure = np.arange(1, len(y) + 1) / len(y), sure / (float(np.sqrt(np.mean((sure * y) ** 2))) or 1.0)
+    fits = {name: _fit(name, x, y, sure) for name in GROWTH}
     score = {name: _aicc(left, len(y), GROWTH[name][0]) for name, (left, _, _) in fits.items()}
     weights = {name: math.exp(-(s - min(score.values())) / 2) for name, s in score.items()}
     first, second = sorted(score, key=score.__getitem__)[:2]
     close = score[second] - score[first] < SURE
     return Growth(weights={name: w / sum(weights.values()) for name, w in weights.items()}, best="cannot tell" if close else first,
-                  more=_more(first, second, fits[first], len(y)))  # fmt: skip
+                  more=_more(first, second, fits[first], sure))  # fmt: skip
 
 
-def _fit(name: str, x: Floats, y: Floats) -> tuple[float, int, float]:
-    """Return (mean squared rest, index of the shape, size) of the least squares over a model's shapes."""
-    rises = GROWTH[name][1](x)
-    size = rises @ y / np.maximum((rises**2).sum(axis=1), 1e-300)
-    left = ((y - size[:, None] * rises) ** 2).mean(axis=1)
+def _fit(name: str, x: Floats, y: Floats, sure: Floats) -> tuple[float, int, float]:
+    """Return (mean squared rest, index of the shape, size) of the weighted least squares over a model's shapes."""
+    rises = GROWTH[name][1](x) * sure
+    size = rises @ (y * sure) / np.maximum((rises**2).sum(axis=1), 1e-300)
+    left = ((y * sure - size[:, None] * rises) ** 2).mean(axis=1)
     return float(left.min()), int(left.argmin()), float(size[left.argmin()])
 
 
@@ -273,12 +277,12 @@ def _aicc(left: float, n: int, parameters: int) -> float:
     return n * math.log(max(left, 1e-12)) + 2 * k + 2 * k * (k + 1) / (n - k - 1)
 
 
-def _more(first: str, second: str, fit: tuple[float, int, float], n: int) -> int | None:
-    """Extrapolate the best model without noise, fit the second to it, and look when their gap outgrows the noise."""
-    left, shape, size = fit
+def _more(first: str, second: str, fit: tuple[float, int, float], sure: Floats) -> int | None:
+    """Extrapolate the best model without noise, fit the second to it, and look when their gap outgrows the noise, which stays as it was last."""
+    (left, shape, size), n = fit, len(sure)
     for total in np.unique(np.geomspace(n, 10 * n, 24).astype(int)):
         longer = np.arange(1, total + 1) / n
-        gap = _fit(second, longer, size * GROWTH[first][1](longer)[shape])[0]
+        gap = _fit(second, longer, size * GROWTH[first][1](longer)[shape], np.pad(sure, (0, total - n), mode="edge"))[0]
         if total * math.log1p(gap / max(left, 1e-12)) > 10:
             return int(total - n)
     return None

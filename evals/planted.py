@@ -179,8 +179,8 @@ def _said(law: Law, study: Study, raised: Mapping[str, Floats], rng: np.random.G
     """Return what is said beyond the words: the sign, the stage, how the gain ratio reads, what limits, and which law of growth holds."""
     read, limit = decline(study.arms), limiting(study.arms["self"].value[:, -1], raised)
     added = law.noise * _noise(law, rng, (REPEATS, LONG)) + law.shared * rng.standard_normal((REPEATS, LONG))
-    mean = _long(law) + (added * (1 + law.drift) ** np.arange(LONG)).mean(axis=0)
-    grown, limits, grows = growth(np.cumsum(mean)).best, _limit(law), _grows(law)
+    curves = np.cumsum(_long(law) + added * (1 + law.drift) ** np.arange(LONG), axis=1)
+    grown, limits, grows = growth(curves).best, _limit(law), _grows(law)
     return {
         "sign crossed": warning(SIGN, study.skills, study.events)["sign"] == "crossed", "staged": autonomy(automation(study.events)) == _stage(law),
         "slower than its references": read == "falls faster than its references",

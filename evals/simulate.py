@@ -115,12 +115,12 @@ def _tells(trials: Sequence[Trial]) -> bool:
     return bool(len(known) > 2 and said.std() and outcome.std() and np.corrcoef(said, outcome)[0, 1] > LEARNED)
 
 
-def written(law: Law, arm: str, champion: Recipe, newer: float, seen: float) -> str:
+def written(law: Law, arm: str, champion: Recipe, newer: float, seen: float, push: float = 0.0) -> str:
     """Return the proposal of an arm: the gain of its law, from the champion on, and a claim that is CLAIM more than that.
 
-    `newer` counts the changes that made the proposer, `seen` the generations of history that it has read.
+    `newer` counts the changes that made the proposer, `seen` the generations of history that it has read; `push` is added to the gain.
     """
     able = law.skill.get(arm, law.skill["self"]) + law.mechanism * newer * (arm == "self") + law.data * seen * (arm in ("self", "refit"))
-    gained = law.step * able * law.decay**seen
-    knobs = {"weight_decay": min(1.0, champion.weight_decay + max(gained, LEAST) / REACH), "warmup": min(0.3, (changes(champion) + 1) / COUNTED)}
+    gained = max(law.step * able * law.decay**seen, LEAST) + push
+    knobs = {"weight_decay": min(1.0, max(0.0, champion.weight_decay + gained / REACH)), "warmup": min(0.3, (changes(champion) + 1) / COUNTED)}
     return json.dumps({"hypothesis": f"the law of arm {arm} in world {law.name}", "knobs": knobs, "predicted_gain": gained + CLAIM, "edits": []})

@@ -51,7 +51,7 @@ def _written(c: Campaign, generation: int, index: int) -> tuple[str, str]:
     scene, write, config = scene_of(c, generation, index), proposer(c.arm).write, c.running.config
     with _charged(c, generation, index):
         if write is None or (planted.simulated(config) and not planted.law(config).search):
-            return planted.write(config, c.arm, scene), ""
+            return planted.write(config, c.arm, c.repeat, scene), ""
         return write(scene), ""
 
 

@@ -167,7 +167,7 @@ def _arm(found: Records, arms: Mapping[str, Curve], arm: str, at: float) -> dict
     raised = _raised(found, arms, ends) if arm == "self" else {}
     limit = limiting(ends, raised) if len(ends) else "not measured"
     whole = arms[arm].value[:, np.isfinite(arms[arm].spent).all(axis=0)] if arm in arms else np.zeros((0, 0))  # generations that every repeat reached
-    grown = growth(whole.mean(axis=0)) if arm in arms else None
+    grown = growth(whole) if arm in arms else None
     verified = plans if arm in arms else ()  # while a study runs nobody is told what its accepts gained
     return {
         "gain": gain(arms, arm, at), "spent": _spent(arms[arm]) if arm in arms else missing("not measured", "CPU-seconds of the plan"),

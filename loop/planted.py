@@ -1,9 +1,11 @@
 """Studies of task `planted`: the whole loop on a world whose law is known, with trainer and proposers simulated. Nothing is trained.
 
-Everything else is the real thing: plans, gates, grants, reservations, ledger, judge, report. It refuses worlds that the loop cannot express.
+Everything else is the real thing: plans, gates, grants, reservations, ledger, judge, report. It refuses what a world cannot be held with.
 """
 
 from collections.abc import Mapping
+
+import numpy as np
 
 from configs.build import need
 from configs.job import Order
@@ -20,11 +22,6 @@ PREDICT_US, PROPOSE_US = 10_000, 100_000
 """What a simulated prediction and a proposal are charged; a training is charged its plan."""
 SOURCE = {"models/train.py": b"# Simulated: nothing of it runs.\n"}
 """The bundle of a simulated study."""
-WITHHELD = {
-    "human-bottlenecked": "a decision of no person is marked as simulated, so that no simulation can stand for people",
-    "correlated arms": "a training's noise comes from its own plan's seed, which no other arm shares",
-}
-"""World -> why the real loop cannot express it."""
 
 
 def simulated(config: Config) -> bool:
@@ -33,15 +30,19 @@ def simulated(config: Config) -> bool:
 
 
 def check(config: Config) -> None:
-    """Raise BadInput for a world that is unknown or that the loop cannot express, and for arms that need more than a law."""
+    """Raise BadInput for an unknown world, for arms that need more than a law, and where nobody would stand in for a world's people."""
     if simulated(config):
         world = config.task.world
-        need(world not in WITHHELD, "task.world", world, f"another world: {WITHHELD.get(world)}")
+        need(world in LAWS, "task.world", world, f"one of {', '.join(LAWS)}")
+        waits = config.autonomy.rules.recipe == "approve" and config.reviewer.policy != "people"
+        need(waits or not law(config).human, "autonomy and reviewer", [config.autonomy.stage, config.reviewer.policy],
+             "autonomy=assisted with a reviewer that stands in, reviewer=scripted or fatigue, in a world whose people decide")  # fmt: skip
         for arm in config.arms():
             named = proposer(arm)
             writes = (named.where == "trusted" and arm not in ("evolve", "hostile")) or (named.where == "box" and not named.program)
             need(writes, "study.arms", arm, "planted, random, local, tpe or an arm whose weights propose, in a simulated study")
-        need(world in LAWS, "task.world", world, f"one of {', '.join(name for name in LAWS if name not in WITHHELD)}")
+            need(named.where == "trusted" or not law(config).mirrored, "study.arms", arm,
+                 "planted, random, local or tpe where arms share their noise: a job that proposes has a seed of its own")  # fmt: skip
 
 
 def law(config: Config) -> Law:
@@ -70,7 +71,10 @@ class Planted(PlantedBox):
         return propose(self._world, order, files), PROPOSE_US
 
 
-def write(config: Config, arm: str, scene: Scene) -> str:
-    """Return what an arm's program proposes by its world's law."""
-    champion = scene.history.champion
-    return written(law(config), arm, champion, round(1000 * champion.warmup), scene.generation - 1)
+def write(config: Config, arm: str, repeat: int, scene: Scene) -> str:
+    """Return what an arm's program proposes by its world's law; where arms mirror each other all others get the noise of `planted`, turned."""
+    champion, world, push = scene.history.champion, law(config), 0.0
+    if world.mirrored:
+        drawn = np.random.default_rng([config.study.seed, repeat, scene.generation, scene.index]).standard_normal()
+        push = world.noise * float(drawn) * (1 if arm == "planted" else -1)
+    return written(world, arm, champion, round(1000 * champion.warmup), scene.generation - 1, push)

@@ -13,6 +13,8 @@ from evals.loss import promised, retention
 from evals.planted import GENERATIONS, LAWS, WORLDS, Law, best_of, validate, world
 
 STUDIES = 200
+SHORT = {("compounding", "ahead of its references"), ("human-bottlenecked", "ahead of its references"), ("fixed-search", "limited by its limit")}
+"""Where power is short, and the answer is mostly `cannot tell`."""
 
 
 @cache
@@ -28,7 +30,7 @@ def test_intervals_cover_and_words_are_said_where_they_are_true_and_nowhere_else
     assert len(known) >= 12
     assert [(row.instrument, row.coverage, row.n) for row in known.values() if not row.holds()] == []
     assert [(c.word, c.called) for c in called if not c.true and c.called > 0.05 * STUDIES] == []
-    assert [(c.word, c.called) for c in called if c.true and c.called < (0.1 if c.word == "ahead of its references" else 0.9) * STUDIES] == []
+    assert [(c.word, c.called) for c in called if c.true and c.called < (0.1 if (name, c.word) in SHORT else 0.9) * STUDIES] == []
 
 
 def test_the_issue_s_worlds_are_all_here():
@@ -90,7 +92,7 @@ def test_a_short_study_cannot_tell_and_says_no_word(monkeypatch):
 
     monkeypatch.setattr(planted, "REPEATS", 9)
     _, called = validate(world(Law(name="compounding, nine repeats", mechanism=0.15)), 20)
-    assert {c.called for c in called} == {0}
+    assert {c.called for c in called if c.word not in ("sign crossed", "staged")} == {0}  # those count what happened, as registered
 
 
 def test_the_means_of_the_law_are_those_that_it_draws():

@@ -18,7 +18,7 @@ from loop import main, study
 from loop.archive import Archive
 from loop.cycle import Campaign
 from loop.instruments import measure
-from loop.planted import WITHHELD, Planted
+from loop.planted import Planted
 from loop.unseal import unseal
 from loop.verify import verify
 from sandbox.box.base import Execution
@@ -26,6 +26,7 @@ from sandbox.canonical import canonical
 from sandbox.ledger import Ledger
 
 __all__ = ["go"]
+SELF = ["task.notebook=true", "study.start_trials=16"]
 SMALL = ["study=planted", "study.name=t", "study.generations=3", "study.repeats=10", "study.confirm_replicates=6", "study.final_replicates=4",
          "objective.acceptance=paired_t", "objective.alpha=0.3"]  # fmt: skip
 
@@ -102,10 +103,14 @@ def test_a_simulated_box_and_a_real_task_are_refused_together(settings):
         main.composed(settings)
 
 
-@pytest.mark.parametrize("world", [*WITHHELD, "nowhere"])
-def test_a_world_that_the_loop_cannot_express_is_refused_with_the_reason(tmp_path, world):
-    with pytest.raises(BadInput, match=r"a decision of no person|its own plan's seed|one of null, linear"):
-        config(world)
+@pytest.mark.parametrize(("world", "more", "why"), [
+    ("nowhere", [], "one of null, linear"), ("human-bottlenecked", [], "a reviewer that stands in"),
+    ("human-bottlenecked", ["autonomy=assisted"], "stands in"), ("human-bottlenecked", ["reviewer=scripted"], "autonomy=assisted"),
+    ("correlated arms", ["study.arms=[self]", *SELF], "a seed of its own"),
+])  # fmt: skip
+def test_what_a_world_cannot_be_held_with_is_refused_with_the_reason(tmp_path, world, more, why):
+    with pytest.raises(BadInput, match=why):
+        config(world, *more)
 
 
 @pytest.mark.parametrize("arm", ["evolve", "llm", "hostile", "human"])
@@ -143,7 +148,6 @@ def test_the_simulated_box_itself_answers_no_job_of_another_task(tmp_path):
 
 
 WORTH = ["study.generations=2", "study.confirm_replicates=4", "study.final_replicates=4", "objective.alpha=0.3"]
-SELF = ["task.notebook=true", "study.start_trials=16"]
 
 
 def studies(world, count, *overrides):
@@ -206,3 +210,27 @@ def test_what_is_gone_on_sealed_is_found_by_openings_of_the_real_loop(tmp_path):
         released(lambda: unseal(folders[-1]))
     lost = measure(folders)["arms"]["planted"]["retention"]["loss in transfer"]
     assert near(lost, 1 - LAWS["lossy"].kept) and lost["low"] > 0
+
+
+def test_where_people_decide_closure_and_cost_are_told_as_if_the_stand_in_were_people(tmp_path):
+    """The world's people are a stand-in that gates put before every recipe and promotion; its law is that of `compounding`."""
+    more = ["study.arms=[planted]", "autonomy=assisted", "reviewer=scripted"]
+    (one,), true = studies("human-bottlenecked", 1, *more)
+    arm = one["arms"]["planted"]
+    other = arm["were reviewers people"]
+    assert (arm["automation"]["approve"]["value"], other["automation"]["approve"]["value"], other["stage"]) == (1.0, 0.0, "assisted")
+    assert other["automation"]["propose"]["value"] == 1.0 and near(arm["gain"], true["planted"][0])
+    plans = Archive(Ledger.file(tmp_path / "runs" / "human-bottlenecked0" / "ledger.sqlite")).facts().plans
+    decided = len(plans) / 10 + true["planted"][1]  # recipes of a campaign, the closing look's included, and its promotions
+    assert other["human cost"]["decisions"]["value"] == pytest.approx(decided / arm["gain"]["value"], rel=0.15)
+
+
+def test_noise_that_arms_mirror_leaves_each_arm_its_gain(tmp_path):
+    """What `planted` is pushed up by, `random` is pushed down by, in the same repeat and generation."""
+    (one,), true = studies("correlated arms", 1, "study.arms=[planted,random]", "study.generations=1")
+    plans = Archive(Ledger.file(tmp_path / "runs" / "correlated0" / "ledger.sqlite")).facts().plans.values()
+    first = {(p.arm, p.repeat): worth(LAWS["correlated arms"], p.recipe) for p in plans if p.purpose == "candidate" and p.generation == 1}
+    pushed = np.array([[first[arm, r] for r in range(10)] for arm in ("planted", "random")])
+    assert pushed[1] == pytest.approx(np.maximum(0.0, 0.1 - (pushed[0] - 0.25)), abs=1e-6)  # no worth is below 0
+    assert pushed.std(axis=1).min() > 0.05
+    assert all(near(one["arms"][arm]["gain"], true[arm][0]) for arm in ("planted", "random"))
