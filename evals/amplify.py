@@ -191,16 +191,17 @@ def rate_ratio(arms: Mapping[str, Curve], references: Sequence[str], reference: 
         return missing("cannot tell", "ratio", len(repeats)), ""
     away, ends = (budgets[use] - budgets[use].mean()) / 1e6, np.log2(reference.budgets[[0, -1]])
 
-    def slope(name: str, weights: Floats) -> Floats:
-        fit, means = reference.fit(weights), weights @ gains[name][use].T / len(repeats)
+    def slope(name: str, weights: Floats, fit: Floats) -> Floats:
+        means = weights @ gains[name][use].T / len(repeats)
         return np.asarray(np.stack([np.clip(reference.bits(fit, m), *ends) for m in means.T], axis=1) @ away / (away @ away))
 
-    drawn = {name: (slope(name, np.ones((1, len(repeats)))), slope(name, resampled(len(repeats)))) for name in chosen}
+    many = (resampled(len(repeats)), reference.fit(resampled(len(repeats))))
+    drawn = {name: (slope(name, np.ones((1, len(repeats))), fit), slope(name, *many)) for name in chosen}
 
     def over(name: str) -> Figure:
-        whole, many = (np.where(theirs > 0, mine / np.where(theirs > 0, theirs, 1.0), math.nan)
+        whole, each = (np.where(theirs > 0, mine / np.where(theirs > 0, theirs, 1.0), math.nan)
                        for mine, theirs in zip(drawn["self"], drawn[name], strict=True))  # fmt: skip
-        return bootstrap(lambda w: whole if len(w) == 1 else many, len(repeats), "ratio", neutral=1.0)
+        return bootstrap(lambda w: whole if len(w) == 1 else each, len(repeats), "ratio", neutral=1.0)
 
     strongest = max(known, key=lambda name: float(drawn[name][0][0]))
     tied = [over(name) for name in known if percentiles(drawn[strongest][1] - drawn[name][1], len(repeats))[0] <= 0]
