@@ -1,1 +1,5 @@
 """What happens next: plan, propose, cycle, measure, report. It decides the order and owns no power."""
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: two threads on such short vectors cost twelve times one, and take cores from jobs
