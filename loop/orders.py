@@ -81,16 +81,20 @@ def deploy(folder: Path) -> None:
 
 @cli.command()
 @FOLDER
-@click.option("--arm", default="", help="Open it for this arm's champion and not for the study's.")
-@click.option("--repeat", type=click.IntRange(0), help="Repeat of that arm, from 0; without it the first.")
+@click.option("--arm", default="", help="Open it for this arm's champions and not for the study's: all that have no opening yet.")
+@click.option("--repeat", type=click.IntRange(0), help="This repeat of that arm alone, from 0.")
 @AS_JSON
 def unseal(folder: Path, arm: str, repeat: int | None, as_json: bool) -> None:
     """Open the sealed split for the champion against the baseline, once a reviewer signed it (class unseal); every opening counts."""
     from loop.unseal import unseal as act
+    from loop.unseal import unseal_arm
 
     if repeat is not None and not arm:
         raise BadInput("--repeat is given without --arm; name both")
-    found = act(folder, (arm, repeat or 0) if arm else None)
+    if arm and repeat is None:
+        told = ("repeat", "plan", "champion", "gain", "low", "high", "replicates", "champion_mean", "baseline_mean", "refused")
+        return terminal.table([[one.get(name) for name in told] for one in unseal_arm(folder, arm)], list(told), as_json)
+    found = act(folder, (arm, repeat) if repeat is not None else None)
     terminal.table([[k, v] for k, v in found.items()], ["what", "value"], as_json)
 
 

@@ -1,4 +1,4 @@
-"""`heirloop unseal RUN`: open the sealed split for the study's champion, or a campaign's, against its baseline, once a reviewer signed it.
+"""`heirloop unseal RUN`: open the sealed split for the study's champion, or those of campaigns, against its baseline, once a reviewer signed it.
 
 Each opening is a plan of its own class, which no mandate covers: its own approval, fresh replicates of both, one look of the
 account `look sealed`, one entry, counted in every later report. Refuses a study that did not end, one without a champion beside its
@@ -6,6 +6,8 @@ baseline, and one whose looks are spent. Killed, the same command goes on with t
 """
 
 import contextlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,18 +35,51 @@ def unseal(folder: Path, campaign: tuple[str, int] | None = None) -> dict[str, A
 
     Raises NeedsHuman until people decided, Denied, BudgetExhausted, BadInput.
     """
+    with _opened(folder) as running:
+        return _one(running, campaign)
+
+
+def unseal_arm(folder: Path, arm: str) -> list[dict[str, Any]]:
+    """Open sealed for every campaign of an arm that has a champion beside its baseline and was not asked for yet; return each entry's body.
+
+    A reviewer's no is told in `refused`, and not asked again. Raises NeedsHuman, BudgetExhausted, BadInput.
+    """
+    with _opened(folder) as running:
+        facts = running.archive.facts()
+        changed = {repeat for (of, repeat), names in facts.champions.items() if of == arm and facts.plans[names[-1]].generation}
+        if not changed:
+            raise BadInput(f"no campaign of arm {arm!r} of {folder} has a champion beside its baseline; `heirloop plans` lists them")
+        denied = [name for name, what in running.gate.refresh().refused if what == "unseal"]
+        done = {facts.plans[name].repeat for name in (*facts.openings, *denied) if facts.plans[name].arm == arm}
+        return [{"repeat": repeat, "refused": "", **_answered(running, (arm, repeat))} for repeat in sorted(changed - done)]
+
+
+def _answered(running: Running, campaign: tuple[str, int]) -> dict[str, Any]:
+    try:
+        return _one(running, campaign)
+    except Denied as error:
+        return {"refused": str(error)}
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[Running]:
+    """Open a study that was run, and sign and publish what was added."""
     running = open_study(config_at(read_config(Ledger.file(folder / "ledger.sqlite")), folder))
     try:
-        name = _plan(running, campaign)
-        if not _campaign(running, name).allowed(name):
-            raise Denied(f"opening {name[:12]} was refused: {running.gate.refresh().refused[name, 'unseal']}")
-        _campaign(running, name).admit(name)
-        look(running.ledger, "sealed", name, running.archive.facts().recorded[name])
-        return _open(running, name)
+        yield running
     finally:
         running.sandbox.box.close()
         running.checkpoint()
         publish(running.ledger, running.archive.facts(), running.folder)
+
+
+def _one(running: Running, campaign: tuple[str, int] | None) -> dict[str, Any]:
+    name = _plan(running, campaign)
+    if not _campaign(running, name).allowed(name):
+        raise Denied(f"opening {name[:12]} was refused: {running.gate.refresh().refused[name, 'unseal']}")
+    _campaign(running, name).admit(name)
+    look(running.ledger, "sealed", name, running.archive.facts().recorded[name])
+    return _open(running, name)
 
 
 def _plan(running: Running, campaign: tuple[str, int] | None) -> str:

@@ -1,7 +1,7 @@
 """Results of the named studies: archives of their exports, figures, tables of their instruments, and the claims that are read off them.
 
     .venv/bin/heirloop mandate grant --unattended study=NAME && .venv/bin/heirloop run study=NAME     the same command goes on where it was
-    .venv/bin/python tests/bench/studies.py unseal RUN ARM...         opens sealed for each campaign of these arms that has a champion; resumable
+    .venv/bin/heirloop unseal RUN --arm ARM                           opens sealed for each campaign that has a champion; resumable
     .venv/bin/python tests/bench/studies.py collect NAME RUN...       docs/studies/NAME.tar.xz, a verified export; figures NAME-*.svg
     .venv/bin/python tests/bench/studies.py table NAME [PART...]      rows of its instruments whose name holds a part, as Markdown
     .venv/bin/python tests/bench/studies.py levels NAME ARM...        what champion and baseline score in the closing looks
@@ -29,17 +29,6 @@ sys.path.insert(0, str(ROOT))
 STUDIES = ROOT / "docs" / "studies"
 HEIRLOOP = str(ROOT / ".venv" / "bin" / "heirloop")
 FIGURES = ("gains", "rungs", "automation", "funnel")
-
-
-def unseal(run: str, *arms: str) -> None:
-    from loop.cli import _facts
-
-    facts = _facts(Path(run))
-    opened = {(facts.plans[name].arm, facts.plans[name].repeat) for name in facts.openings}
-    for (arm, repeat), champions in sorted(facts.champions.items()):
-        if arm in arms and len(set(champions)) > 1 and (arm, repeat) not in opened:
-            subprocess.run([HEIRLOOP, "unseal", run, "--arm", arm, "--repeat", str(repeat)], check=True, stdout=subprocess.DEVNULL)
-            print(f"opened {arm}, {repeat}", flush=True)
 
 
 def collect(name: str, *runs: str) -> None:
@@ -170,7 +159,7 @@ def claims(how: str = "") -> None:
 
 
 if __name__ == "__main__":
-    verbs = {f.__name__: f for f in (unseal, collect, table, levels, confirmed, claims)}
+    verbs = {f.__name__: f for f in (collect, table, levels, confirmed, claims)}
     if sys.argv[1:2] == [] or sys.argv[1] not in verbs:
         sys.exit(__doc__)
     verbs[sys.argv[1]](*sys.argv[2:])

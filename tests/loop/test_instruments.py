@@ -18,7 +18,7 @@ from evals.loss import FATES, PARTS
 from loop import cli
 from loop.instruments import _ceiling, _equivalents, flat, measure, measured
 from loop.records import Records, Run, records
-from loop.unseal import unseal
+from loop.unseal import unseal, unseal_arm
 from sandbox import control, keys
 from sandbox.decision import new_mandate, unix
 from sandbox.ledger import Ledger
@@ -103,7 +103,10 @@ def test_sealed_is_a_rung_where_it_was_opened_for_the_campaigns_of_an_arm(tmp_pa
     folder, facts = tmp_path / "runs" / "t", cli._facts(tmp_path / "runs" / "t")
     better_ones = [r for r in range(4) if len(facts.champions["random", r]) > 1]
     assert 0 < len(better_ones) < 4, "the baseline has to be champion still in some campaign"
-    found = {r: go(cfg, FakeBox(better), lambda _, r=r: unseal(folder, ("random", r)))["gain"] for r in better_ones}
+    first = go(cfg, FakeBox(better), lambda _: unseal(folder, ("random", better_ones[0])))["gain"]
+    rest = go(cfg, FakeBox(better), lambda _: unseal_arm(folder, "random"))
+    found = {better_ones[0]: first, **{one["repeat"]: one["gain"] for one in rest}}
+    assert list(found) == better_ones and go(cfg, FakeBox(better), lambda _: unseal_arm(folder, "random")) == []
     held = {h.repeat: h.value for h in records([folder]).held["random"] if h.rung == "sealed"}
     assert min(found.values()) > 0.5 and {r for r, gain in held.items() if gain == 0} == set(range(4)) - set(found)
     assert all(held[r] > found[r] for r in found)  # log-odds, not the share that the opening tells
@@ -111,6 +114,8 @@ def test_sealed_is_a_rung_where_it_was_opened_for_the_campaigns_of_an_arm(tmp_pa
     unchanged = next(r for r in range(4) if r not in better_ones)
     with pytest.raises(BadInput, match="no champion beside its baseline"):
         go(cfg, FakeBox(better), lambda _: unseal(folder, ("random", unchanged)))
+    with pytest.raises(BadInput, match=r"no campaign of arm 'tpe'.* has a champion"):
+        go(cfg, FakeBox(better), lambda _: unseal_arm(folder, "tpe"))
     with pytest.raises(BadInput, match=r"no campaign of arm 'tpe', repeat 0"):
         go(cfg, FakeBox(better), lambda _: unseal(folder, ("tpe", 0)))
     with pytest.raises(BadInput, match="--repeat is given without --arm"):

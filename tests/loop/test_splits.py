@@ -16,7 +16,7 @@ from evals.judge import judge as real_judge
 from loop import cli, cycle, measure, shown
 from loop.nearest import distances
 from loop.propose import PROPOSERS, propose_random
-from loop.unseal import unseal
+from loop.unseal import unseal, unseal_arm
 from loop.verify import verify
 from sandbox import budget, gate, keys
 
@@ -81,6 +81,20 @@ def test_a_denied_opening_shows_nothing_and_no_mandate_opens(tmp_path, finished)
         replace(cfg.gates.unattended, classes=("unseal",))
     with pytest.raises(BadInput, match="every opening is signed"):
         config(tmp_path, "autonomy.rules.unseal=mandate")
+
+
+def test_the_openings_of_an_arm_tell_a_no_and_do_not_ask_again(tmp_path, go, finished):
+    cfg, _ = finished
+
+    def attempt():
+        return go(cfg, FakeBox(better), lambda _: unseal_arm(tmp_path / "runs" / "t", "local"))
+
+    with pytest.raises(NeedsHuman):
+        attempt()
+    sign(cfg, "deny")
+    (one,) = attempt()
+    assert "denied by ada" in one["refused"] and "gain" not in one and counted(cfg, "sealed")["spent"] == 0
+    assert attempt() == [] and not gate_of(cfg).pending()
 
 
 def test_a_killed_opening_goes_on_without_a_second_look(tmp_path, go, finished):
