@@ -92,8 +92,11 @@ def unseal(folder: Path, arm: str, repeat: int | None, as_json: bool) -> None:
     if repeat is not None and not arm:
         raise BadInput("--repeat is given without --arm; name both")
     if arm and repeat is None:
-        told = ("repeat", "plan", "champion", "gain", "low", "high", "replicates", "champion_mean", "baseline_mean", "refused")
-        return terminal.table([[one.get(name) for name in told] for one in unseal_arm(folder, arm)], list(told), as_json)
+        numbers, others = ("gain", "low", "high", "champion_mean", "baseline_mean"), ("repeat", "plan", "champion", "replicates", "refused")
+        opened = [{name: one.get(name) for name in (*others, *numbers)} for one in unseal_arm(folder, arm)]
+        shown = [{**one, "plan": str(one["plan"] or "")[:12], "champion": str(one["champion"] or "")[:12],
+                  **{name: "-" if one[name] is None else f"{one[name]:.3f}" for name in numbers}} for one in opened]  # fmt: skip
+        return terminal.table([list(one.values()) for one in (opened if as_json else shown)], [*others, *numbers], as_json)
     found = act(folder, (arm, repeat) if repeat is not None else None)
     terminal.table([[k, v] for k, v in found.items()], ["what", "value"], as_json)
 
