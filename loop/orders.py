@@ -94,7 +94,7 @@ def unseal(folder: Path, arm: str, repeat: int | None, as_json: bool) -> None:
     if arm and repeat is None:
         numbers, others = ("gain", "low", "high", "champion_mean", "baseline_mean"), ("repeat", "plan", "champion", "replicates", "refused")
         opened = [{name: one.get(name) for name in (*others, *numbers)} for one in unseal_arm(folder, arm)]
-        shown = [{**one, "plan": str(one["plan"] or "")[:12], "champion": str(one["champion"] or "")[:12],
+        shown = [{**one, "plan": str(one["plan"] or "")[:12], "champion": str(one["champion"] or "")[:12], "replicates": one["replicates"] or "-",
                   **{name: "-" if one[name] is None else f"{one[name]:.3f}" for name in numbers}} for one in opened]  # fmt: skip
         return terminal.table([list(one.values()) for one in (opened if as_json else shown)], [*others, *numbers], as_json)
     found = act(folder, (arm, repeat) if repeat is not None else None)
