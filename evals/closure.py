@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from configs.build import need
 from evals.arms import UNIT, Curve, common, paired
-from evals.intervals import Figure, bootstrap, mean, missing, pairs, per_event, ratio, share
+from evals.intervals import Figure, bootstrap, mean, missing, pairs, per_event, proven, ratio, share
 
 Stage = Literal["propose", "approve", "train", "evaluate", "accept", "promote", "deploy", "set objective", "set budget", "amend"]
 STAGES: tuple[Stage, ...] = ("propose", "approve", "train", "evaluate", "accept", "promote", "deploy")
@@ -130,7 +130,7 @@ def self_closure(arms: Mapping[str, Curve], cpu_us: float | None = None) -> Figu
         return missing("not measured", "share of the gain")
     at = common(arms, ("self", "scrambled")) if cpu_us is None else cpu_us
     mine, theirs = paired(arms, "self", "scrambled", at)
-    if not mean(mine, UNIT).over(0.0):
+    if not proven(mine):
         return missing("undefined", "share of the gain", len(mine))
     return ratio(mine - theirs, mine, "share of the gain", neutral=0.0)
 
@@ -143,7 +143,7 @@ def provenance(authors: Sequence[Actor]) -> Figure:
 def human_cost(effort: Effort, gains: ArrayLike) -> dict[str, Figure]:
     """Return what people gave per unit of verified gain (R,): decisions, minutes, seconds that requests waited; `undefined` without gain."""
     told = {"decisions": effort.decisions, "minutes": effort.minutes, "queue seconds": effort.queue_seconds}
-    if not mean(gains, UNIT).over(0.0):
+    if not proven(gains):
         return {name: missing("undefined", f"{name} per {UNIT}") for name in told}
     return {name: ratio(values, gains, f"{name} per {UNIT}", neutral=None) for name, values in told.items()}
 
@@ -163,7 +163,7 @@ def elasticities(base: ArrayLike, raised: Mapping[str, ArrayLike], by: Mapping[s
     `by` is the factor by which a limit was really raised where whole numbers allowed no RAISE. A factor without a twin run is `not measured`;
     without gain it is `undefined`.
     """
-    if not mean(base, UNIT).over(0.0):
+    if not proven(base):
         return {name: missing("undefined", "% per %") for name in FACTORS}
     found = {}
     for name in FACTORS:

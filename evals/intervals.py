@@ -78,6 +78,11 @@ def mean(values: ArrayLike, unit: str, *, neutral: float | None = 0.0) -> Figure
     return told(Figure(value=centre, low=centre - error * max(reach(n), high), high=centre + error * max(reach(n), -low), n=n, unit=unit), neutral)
 
 
+def proven(values: ArrayLike) -> bool:
+    """Tell whether the lower end of the mean's interval lies above 0, so that it can be divided by; a figure on few repeats then says so itself."""
+    return (mean(values, "").low or 0.0) > 0
+
+
 @cache
 def reach(n: int) -> float:
     """Return how many standard errors Student's two-sided interval reaches with n repeats."""

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from evals import arms
 from evals.closure import Actor
-from evals.intervals import Figure, Floats, bootstrap, capped, mean, missing, pairs, ratio, reach, share, told
+from evals.intervals import Figure, Floats, bootstrap, capped, mean, missing, pairs, proven, ratio, reach, share, told
 
 Fate = Literal["invalid", "refused", "crashed", "over budget", "superseded", "no effect", "inconclusive", "accepted"]
 UNIT = "the objective's unit"
@@ -193,7 +193,7 @@ def _kept(known: Mapping[str, Floats], a: str, b: str) -> Figure:
     if a not in known or b not in known:
         return missing("not measured", "share kept")
     before, after = pairs(known[a], known[b])
-    if not mean(before, UNIT).over(0.0):
+    if not proven(before):
         return missing("undefined", "share kept", len(before))
     return ratio(after, before, "share kept")
 
@@ -203,7 +203,7 @@ def _lost(known: Mapping[str, Floats], chain: Sequence[str]) -> Figure:
     if len(chain) < 2:
         return missing("not measured", "share lost")
     first, last = pairs(known[chain[0]], known[chain[-1]])
-    if not mean(first, UNIT).over(0.0):
+    if not proven(first):
         return missing("undefined", "share lost", len(first))
     return ratio(first - last, first, "share lost", neutral=0.0)
 

@@ -90,6 +90,8 @@ def test_kappa_is_undefined_without_gain_and_not_measured_without_a_twin():
     nothing = RNG.standard_normal(12)
     assert self_closure({"self": arm(nothing - nothing.mean()), "scrambled": arm(near(0.5))}).word == "undefined"
     assert self_closure({"self": arm(near(1.0))}).word == "not measured"
+    few = self_closure({"self": arm(near(1.0)[:9]), "scrambled": arm(near(0.5)[:9])})
+    assert few.word == "cannot tell" and few.value == pytest.approx(0.5, abs=0.05)  # a gain on too few repeats is a gain all the same
 
 
 def test_human_cost_per_gain_is_undefined_without_gain():

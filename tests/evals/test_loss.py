@@ -106,6 +106,8 @@ def test_a_rung_that_was_not_measured_says_so_and_without_gain_nothing_is_kept()
     assert found["sealed to shifted"].word == "not measured" == found["feedback to gate"].word and found["loss in transfer"].over(0.4)
     nothing = retention([Held(repeat=r, rung=rung, value=(-1.0) ** r) for rung in ("closing", "sealed") for r in range(12)])
     assert nothing["loss in transfer"].word == "undefined" and retention([])["loss"].word == "not measured"
+    few = retention([h for h in held(closing=1.0, sealed=0.5) if h.repeat < 9])["closing to sealed"]
+    assert few.word == "cannot tell" and few.value == pytest.approx(0.5, abs=0.05)
 
 
 def world(early, late, cost=1, replicates=(4, 4)):
