@@ -15,7 +15,7 @@ from evals.loss import FATES, RUNGS
 from loop.report.shape import Table
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "p", "d", "h", "x")
 LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))
 DOTS = 1500
 """Trials that are drawn; of more every k-th."""
@@ -56,7 +56,7 @@ def _scores(unit: str, arms: Sequence[str], rows: Rows, trials: Rows = ()) -> An
     step = -(-len(trials) // DOTS) or 1
     for at, arm in _shown(arms, rows, trials):
         mine = [r for r in trials if r[0] == arm][::step]
-        axis.plot([r[2] + _beside(at, arms) for r in mine], [r[3] for r in mine], MARKERS[at % 10], color=_colour(at), markersize=3.5,
+        axis.plot([r[2] + _beside(at, arms) for r in mine], [r[3] for r in mine], MARKERS[at % len(MARKERS)], color=_colour(at), markersize=3.5,
                   alpha=0.5 if len(trials) < 300 else 0.25, markeredgewidth=0, label=f"{arm}: trials" if arm == START else None)  # fmt: skip
         _line(axis, at, arms, [(r[1], *r[2:5]) for r in rows if r[0] == arm], f"{arm}: champion")
     axis.set(xlabel="generation", ylabel=f"{unit} on feedback")
@@ -108,7 +108,7 @@ def _line(axis: Any, at: int, arms: Sequence[str], points: Rows, label: str) -> 
         return
     points = [*points[:: -(-len(points) // POINTS)], *points[-1:]] if len(points) > POINTS else points
     x = [p[0] + _beside(at, arms) for p in points]
-    style = {"color": _colour(at), "marker": MARKERS[at % 10], "linestyle": LINES[at % 6]}
+    style = {"color": _colour(at), "marker": MARKERS[at % len(MARKERS)], "linestyle": LINES[at % 6]}
     axis.plot(x, [p[1] for p in points], markersize=5, linewidth=1.6, label=label, **style)
     _segments(axis, [((place, p[2]), (place, p[3])) for place, p in zip(x, points, strict=True) if p[2] is not None and p[3] is not None],
               color=_colour(at), linewidth=1)  # fmt: skip
@@ -207,7 +207,7 @@ def _dots(arms: Sequence[str], rows: Rows, names: Sequence[str], label: str, lim
                   color=_colour(at), linewidth=1.2)  # fmt: skip
         for sure in (True, False):  # hollow: without an interval
             part = [(r[2], place) for place, r in zip(y, mine, strict=True) if sure is not (intervals and r[3] is None and r[4] is None)]
-            axis.plot([x for x, _ in part], [place for _, place in part], MARKERS[at % 10], color=_colour(at), markersize=4.5,
+            axis.plot([x for x, _ in part], [place for _, place in part], MARKERS[at % len(MARKERS)], color=_colour(at), markersize=4.5,
                       fillstyle="full" if sure else "none", linestyle="none", label=arm if sure else None)  # fmt: skip
     for below in range(len(found) - 1):
         axis.axhline(below + 0.5, color="#808080", linewidth=0.3)
@@ -223,7 +223,7 @@ def _calibration(unit: str, arms: Sequence[str], rows: Rows) -> Any:
     ends = [f(v for r in rows for v in r[2:4]) for f in (min, max)]
     for at, arm in _shown(arms, rows):
         mine = [r for r in rows if r[0] == arm]
-        axis.plot([r[2] for r in mine], [r[3] for r in mine], MARKERS[at % 10], color=_colour(at), alpha=0.8, markersize=5, label=arm)
+        axis.plot([r[2] for r in mine], [r[3] for r in mine], MARKERS[at % len(MARKERS)], color=_colour(at), alpha=0.8, markersize=5, label=arm)
     axis.plot(ends, ends, "--", color="#808080", linewidth=1, label="promised = verified")
     axis.set(xlabel=f"promised gain, {unit}", ylabel="verified gain")
     return _legend(figure, axis)
