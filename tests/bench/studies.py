@@ -38,7 +38,7 @@ def collect(name: str, *runs: str) -> None:
         subprocess.run([HEIRLOOP, "verify", str(made)], check=True)
         data = io.BytesIO()
         with tarfile.open(fileobj=data, mode="w") as archive:
-            for path in sorted(made.iterdir()):
+            for path in sorted(made.iterdir(), key=lambda path: path.stat().st_size):  # what is read for a table comes before the ledger
                 info = archive.gettarinfo(path, f"{name}/{path.name}")
                 info.mtime, info.uid, info.gid, info.uname, info.gname = 0, 0, 0, "", ""
                 with path.open("rb") as file:
@@ -67,7 +67,7 @@ def figures(name: str, page: Path) -> None:
 def rows(name: str, table: str) -> list[dict[str, str]]:
     """Return the rows of a table of an archive."""
     with tarfile.open(STUDIES / f"{name}.tar.xz") as archive:
-        file = archive.extractfile(f"{name}/{table}.csv")
+        file = archive.extractfile(next(member for member in archive if member.name == f"{name}/{table}.csv"))
         assert file
         return list(csv.DictReader(io.TextIOWrapper(file, encoding="utf-8")))
 

@@ -64,7 +64,7 @@ def test_what_rests_on_few_studies_is_shown_and_not_judged():
 def test_the_world_in_the_document_runs_as_it_stands(tmp_path):
     text = (Path(__file__).resolve().parents[2] / "docs" / "instruments.md").read_text()
     (tmp_path / "mine.py").write_text(text.split("```python\n")[1].split("```")[0])
-    assert find(str(tmp_path / "mine.py")).words == {"amplifying", "self-closed"}
+    assert find(str(tmp_path / "mine.py")).words >= {"amplifying", "self-closed"}
 
 
 def test_every_planted_world_has_its_row_in_the_document():
