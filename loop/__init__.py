@@ -2,4 +2,4 @@
 
 import os
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: two threads on such short vectors cost twelve times one, and take cores from jobs
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: threads on such short vectors wait for each other, and take cores from jobs
