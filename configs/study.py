@@ -130,7 +130,7 @@ class TaskSetup:
     name: Literal["addition", "modular", "digits", "custom", "planted"]
     "token format; custom: that of `file`; planted: none, trainings and weights are simulated by the law of `world` (docs/instruments.md)"
     world: str = ""
-    "planted: the world whose law holds, one of evals/planted.py"
+    "planted: the world whose law holds, one of evals/law.py"
     file: str = ""
     "custom: a Python file of at most 50 lines that yields the items (docs/plugs.md); trusted code of a person, run outside every box"
     file_digest: str = ""

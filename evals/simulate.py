@@ -22,7 +22,7 @@ from configs.recipe import GRID, Recipe
 from configs.records import SPLITS, Split
 from configs.tokens import FIRST_VALUE, SIMULATED_WEIGHTS, layout
 from evals.intervals import Floats
-from evals.planted import CLAIM, Law
+from evals.law import CLAIM, Law
 
 BASE = -1.5
 """Log-odds of the baseline: few answers are right, so that there is room above."""

@@ -35,8 +35,8 @@ class Nearest:
     def __init__(self, ledger: Ledger, store: Store, secret: bytes) -> None:
         self._ledger, self._store, self._key = ledger, store, int(digest(b"heirloop sketch:" + secret)[:16], 16)
         self._seen, self._lock = 0, threading.Lock()
-        self._count = Counter[int]()
-        "seed -> trainings that gave weights out"
+        self._count, self._total = Counter[int](), 0
+        "seed -> trainings that gave weights out, and all of them"
         self._seeds = dict[tuple[str, str, int], int]()
         self._known = dict[int, list[tuple[str, str]]]()
         "number of weights -> plan and digest of each training"
@@ -54,7 +54,7 @@ class Nearest:
             self._follow()
             mine = flat(self._store.get(weights))
             size = 0 if mine is None else len(mine)
-            compared = self._count.total() - self._count[seed]
+            compared = self._total - self._count[seed]
             rows = self._known.get(size, []) if mine is not None else []
             best: tuple[float, str] | None = None
             for at in self._near(mine, len(rows), seed):
@@ -96,6 +96,7 @@ class Nearest:
             self._rows_of.setdefault((size, seed), []).append(len(rows))
         rows.append((plan, weights))
         self._count[seed] += 1
+        self._total += 1
 
     def _sketch(self, vector: Array) -> Array:
         """Return the sums of `vector` over WIDTH random groups under random signs: squared lengths of differences keep their mean."""

@@ -11,7 +11,7 @@ from configs.build import need
 from configs.job import Order
 from configs.records import SPLITS, Split
 from configs.study import Config
-from evals.planted import LAWS, Law
+from evals.law import LAWS, Law
 from evals.simulate import World, predict, propose, train, written
 from loop.propose import proposer
 from loop.scene import Scene

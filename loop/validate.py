@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from configs.errors import BadInput
-from evals.planted import WORLDS, Called, Row, World
-from evals.planted import validate as on_world
+from evals.planted import WORLDS, World
+from evals.proof import Called, Row
+from evals.proof import validate as on_world
 
 ENOUGH = 200
 """Studies from which on a row that does not hold is a failure."""

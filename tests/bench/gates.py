@@ -180,7 +180,7 @@ if __name__ == "__main__":
         if sys.argv[1:2] == ["report"]:
             report(Path(name), *map(int, sys.argv[2:3]))
         elif sys.argv[1:2] == ["scale"]:
-            scale(Path(name), [int(size) for size in sys.argv[2:]] or [1000, 3000, 10_000])
+            scale(Path(name), [int(size) for size in sys.argv[2:]] or [1000, 3000, 10_000, 1000])  # the last row tells how far the machine drifted
         else:
             inbox(Path(name) / "inbox")
             drill(Path(name) / "drill")

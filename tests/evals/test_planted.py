@@ -9,8 +9,10 @@ from evals.amplify import gain_ratio
 from evals.arms import difference
 from evals.claims import WORDS, words
 from evals.closure import automation, provenance, self_closure
+from evals.law import GENERATIONS, LAWS, Law, best_of
 from evals.loss import promised, retention
-from evals.planted import GENERATIONS, LAWS, WORLDS, Law, best_of, validate, world
+from evals.planted import WORLDS, world
+from evals.proof import validate
 
 STUDIES = 200
 SHORT = {("compounding", "ahead of its references"), ("human-bottlenecked", "ahead of its references"), ("fixed-search", "limited by its limit")}

@@ -12,7 +12,7 @@ from test_cycle import go, mandate
 from configs.errors import BadInput, NoBox, VerificationFailed
 from configs.job import Limits
 from configs.study import START
-from evals.planted import CLAIM, LAWS
+from evals.law import CLAIM, LAWS
 from evals.simulate import worth
 from loop import main, study
 from loop.archive import Archive

@@ -7,13 +7,15 @@ from click.testing import CliRunner
 
 from configs.errors import BadInput, VerificationFailed
 from evals.claims import WORDS
-from evals.planted import WORLDS, Called, Row
+from evals.planted import WORLDS
+from evals.proof import Called, Row
 from loop import cli
 from loop.validate import failures, find
 
 OWN = """
 from dataclasses import replace
-from evals.planted import Law, world
+from evals.law import Law
+from evals.planted import world
 WORLD = replace(world(Law(name="mine", step=0.4)), words=frozenset({words}))
 """
 
