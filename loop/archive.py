@@ -23,8 +23,6 @@ class Facts:
 
     plans: dict[str, Plan] = field(default_factory=dict)
     "plan digest -> plan, in order"
-    recorded: dict[str, int] = field(default_factory=dict)
-    "plan digest -> ledger sequence of its plan"
     proposed: dict[Campaign, list[str]] = field(default_factory=lambda: defaultdict(list))
     "(arm, repeat) -> digests of its plans, in order; arm `start`: the trials that all arms start from"
     at: dict[tuple[str, int, int, int], str] = field(default_factory=dict)
@@ -67,6 +65,8 @@ class Facts:
     "digest of a notebook, or propose plan -> digest of what it is shown, ledger sequence"
     looks: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     "split -> looks at it"
+    looked: set[tuple[str, str]] = field(default_factory=set)
+    "(split, plan) of every look"
     openings: dict[str, dict[str, Any]] = field(default_factory=dict)
     "plan -> what an opening of sealed showed"
     probes: dict[str, str] = field(default_factory=dict)
@@ -87,7 +87,7 @@ class Facts:
         body, kind = entry.body, entry.kind
         if kind == "plan":
             plan = body_plan(body)
-            self.plans[body["digest"]], self.recorded[body["digest"]] = plan, entry.sequence
+            self.plans[body["digest"]] = plan
             self.proposed[plan.arm, plan.repeat].append(body["digest"])
             if self.lean and plan.purpose in ("candidate", "propose"):
                 if plan.purpose == "candidate":  # the measures after the last generation look back, and propose plans begin no generation
@@ -143,6 +143,7 @@ class Facts:
             self.shown[body["digest" if kind == "notebook" else "plan"]] = (body["digest"], entry.sequence)
         elif kind == "look":
             self.looks[body["split"]] += 1
+            self.looked.add((body["split"], body["plan"]))
         elif kind == "opening":
             self.openings[body["plan"]] = body
         elif kind == "probe":
@@ -205,12 +206,14 @@ class Archive:
     """Facts that follow a ledger; safe to read from several threads."""
 
     def __init__(self, ledger: Ledger, lean: bool = False) -> None:
-        self._ledger, self._facts, self._seen, self._lock = ledger, Facts(lean=lean), 0, threading.Lock()
+        self._ledger, self._facts, self._lock = ledger, Facts(lean=lean), threading.Lock()
+        self.seen = 0
+        "ledger sequence to which the facts are folded"
 
     def facts(self) -> Facts:
         """Return the facts, brought up to the ledger's head."""
         with self._lock:
-            for entry in self._ledger.since(self._seen):
+            for entry in self._ledger.since(self.seen):
                 self._facts.fold(entry)
-                self._seen = entry.sequence
+                self.seen = entry.sequence
             return self._facts

@@ -165,7 +165,9 @@ class Campaign:
 
     def look(self, split: Split, name: str) -> None:
         """Charge one look of a plan at a split, once."""
-        look(self.running.ledger, split, name, self.running.archive.facts().recorded[name])
+        facts, after = self.running.archive.facts(), self.running.archive.seen
+        if (split, name) not in facts.looked:
+            look(self.running.ledger, split, name, after)
 
     def level(self, name: str) -> float:
         """Return the share of the campaign's alpha that a confirmation gets; the closing look promotes nothing and takes one like it."""

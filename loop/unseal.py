@@ -23,7 +23,7 @@ from loop.measure import replicate
 from loop.report.make import publish
 from loop.study import Running, open_study, read_config
 from loop.summary import champion
-from sandbox.budget import balances, look, look_account
+from sandbox.budget import balances, look_account
 from sandbox.ledger import Ledger
 
 LEVEL = 0.025
@@ -78,7 +78,7 @@ def _one(running: Running, campaign: tuple[str, int] | None) -> dict[str, Any]:
     if not _campaign(running, name).allowed(name):
         raise Denied(f"opening {name[:12]} was refused: {running.gate.refresh().refused[name, 'unseal']}")
     _campaign(running, name).admit(name)
-    look(running.ledger, "sealed", name, running.archive.facts().recorded[name])
+    _campaign(running, name).look("sealed", name)
     return _open(running, name)
 
 

@@ -52,7 +52,7 @@ def look_account(split: str) -> str:
 def look(ledger: Ledger, split: str, plan: str, after: int = 0) -> None:
     """Charge and record one look of a plan at a held-out split, once; raise BudgetExhausted where all are spent: it then does not happen.
 
-    `after` is the ledger entry that recorded the plan: no look of it lies before, so that a look costs the same however long the ledger is.
+    `after` is the ledger entry to which the caller knows that it has not happened, so that a look costs the same however long the ledger is.
     """
     payers, one = ("root", look_account(split)), Amount(looks=1)
     with ledger.transaction() as txn:
