@@ -107,6 +107,20 @@ def test_a_study_runs_to_its_end_and_verifies(tmp_path, go):
     assert beside and beside <= own  # pairs share their seed, and no screening seed confirms
 
 
+def test_a_look_reads_none_of_the_ledger_again_however_wide_a_generation_is(tmp_path, go, monkeypatch):
+    behind, real = [], cycle.look
+
+    def look(book, split, plan, after):
+        behind.append(book.head().sequence - after)
+        real(book, split, plan, after)
+
+    monkeypatch.setattr(cycle, "look", look)
+    cfg = config(tmp_path, "study.generations=1", "study.proposals=4")
+    mandate(cfg)
+    looks = go(cfg, FakeBox(better))["looks"]
+    assert set(behind) == {0} and len(behind) == looks["feedback"]["spent"] + looks["gate"]["spent"] > 5
+
+
 def test_a_null_study_accepts_nothing(tmp_path, go):
     cfg = config(tmp_path)
     mandate(cfg)
