@@ -118,12 +118,12 @@ def told(row: dict[str, str]) -> str:
     """Return a row's figure as the pages write it: value (low to high), or the word."""
     def short(text: str) -> str:
         try:
-            return f"{float(text):.3g}"
+            return f"{float(text):.3g}" if abs(float(text)) < 1000 else f"{float(text):.0f}"
         except ValueError:
             return text
 
     ends = f" ({short(row['low']) or 'unbounded'} to {short(row['high']) or 'unbounded'})" if row["low"] or row["high"] else ""
-    return f"{short(row['value'])}{ends}{', ' if row['value'] and row['reads'] else ''}{row['reads']}".strip()
+    return f"{short(row['value'])}{ends}{', ' if (row['value'] or ends) and row['reads'] else ''}{row['reads']}".strip()
 
 
 def table(name: str, *parts: str) -> None:
