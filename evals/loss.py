@@ -142,19 +142,23 @@ def promised(plans: Sequence[PlanFact]) -> dict[str, Figure]:
 def calibration(plans: Sequence[PlanFact]) -> tuple[list[tuple[float, float]], Figure]:
     """Return (promised, verified) of each accepted plan that predicted something, and the slope of verified on promised; 1 is calibrated.
 
-    Interval: least squares with plans of a repeat kept together (CR1 variance, Liang and Zeger 1986; t with repeats - 1 degrees).
+    Interval: least squares with plans of a repeat left out together (the jackknife, CR3: Bell and McCaffrey 2002; t with repeats - 1 degrees).
     """
     known = [(p.repeat, p.promised, p.corrected) for p in plans if p.fate == "accepted" and p.promised is not None and p.corrected is not None]
     repeat, x, y = (np.array([row[i] for row in known], float) for i in range(3))
     points, groups = list(zip(x.tolist(), y.tolist(), strict=True)), np.unique(repeat)
     if len(groups) < 3 or np.ptp(x) == 0:
         return points, missing("not measured", "ratio", len(points))
+    slope, without = _slope(x, y), np.array([_slope(x[repeat != g], y[repeat != g]) for g in groups])
+    half = reach(len(groups)) * math.sqrt((1 - 1 / len(groups)) * float(((without - slope) ** 2).sum()))
+    low, high = (slope + side * half if math.isfinite(half) else None for side in (-1, 1))
+    return points, told(Figure(value=slope, low=low, high=high, n=len(groups), unit="ratio"), 1.0)
+
+
+def _slope(x: Floats, y: Floats) -> float:
+    """Return the least-squares slope of y on x; infinite where x does not vary."""
     away = x - x.mean()
-    slope = float(away @ y / (away @ away))
-    rest = away * (y - y.mean() - slope * away)
-    meat = sum(float(rest[repeat == g].sum()) ** 2 for g in groups) * len(groups) / (len(groups) - 1)
-    half = reach(len(groups)) * math.sqrt(meat) / float(away @ away)
-    return points, told(Figure(value=slope, low=slope - half, high=slope + half, n=len(groups), unit="ratio"), 1.0)
+    return float(away @ y / (away @ away)) if np.ptp(x) else math.inf
 
 
 def rungs(held: Iterable[Held]) -> dict[str, Floats]:

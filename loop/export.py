@@ -25,6 +25,8 @@ from sandbox.canonical import canonical, digest
 from sandbox.ledger import Ledger
 
 FORMAT = 1
+INSTRUMENTS = 2
+"""Edition of the instruments' definitions. 2: the interval of `calibration` is a jackknife. An export without one is of edition 1."""
 DOMAIN = b"heirloop-export:"
 GATE = ("replicates_count", "gain_metric", "gain_low_metric", "gain_high_metric", "level_p", "evidence_p", "corrected_gain_metric",
         "corrected_low_metric", "corrected_high_metric")  # fmt: skip
@@ -87,7 +89,7 @@ def _part(folder: Path) -> tuple[str, Part]:
 
 
 def _manifest(parts: Mapping[str, Part], files: Mapping[str, bytes]) -> bytes:
-    told = {"format": FORMAT, "made_by": f"heirloop {version()}", "studies": list(parts),
+    told = {"format": FORMAT, "instruments": INSTRUMENTS, "made_by": f"heirloop {version()}", "studies": list(parts),
             "files": {name: digest(data) for name, data in sorted(files.items())}}  # fmt: skip
     signed = {}
     for root, part in parts.items():

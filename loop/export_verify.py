@@ -17,13 +17,13 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from configs.errors import BadInput, VerificationFailed
-from loop.export import DOMAIN, FORMAT, csv_bytes, named, tabulated
+from loop.export import DOMAIN, FORMAT, INSTRUMENTS, csv_bytes, named, tabulated
 from loop.redact import Carried, read
 from loop.tables import TABLES, columns
 from sandbox.canonical import canonical, digest
 from sandbox.ledger import check_checkpoints
 
-FIELDS = ["files", "format", "made_by", "signatures", "studies"]
+FIELDS = {"files", "format", "made_by", "signatures", "studies"}
 HEX = re.compile("[0-9a-f]{64}")
 NEAR = 1e-6
 """Relative difference that a figure of the instruments may have where it is computed again: another machine's arithmetic differs in the last bits."""
@@ -40,12 +40,13 @@ def verify_export(folder: Path, kept: Path | None = None) -> dict[str, Any]:
     if kept and len(runs) != 1:
         raise BadInput(f"--heads is {str(kept)!r} and the export holds {len(runs)} studies; it needs an export of one")
     tables = tabulated(runs)
+    figures = _earlier(folder, told, tables) if told.get("instruments", 1) < INSTRUMENTS else "computed again"
     for name, rows in tables.items():
         _same(folder, name, rows)
     read_back = _read_back(folder, tables, [f for f in told["files"] if f.endswith(".parquet")])
     closed = sum(len(carried.closed) for carried in runs.values())
     return {"studies": len(runs), "entries": sum(len(carried.entries) for carried in runs.values()), "closed entries": closed,
-            "signed heads": heads, "files": len(told["files"]) + 1, "tables": len(tables), "Parquet read back": read_back,
+            "signed heads": heads, "files": len(told["files"]) + 1, "tables": len(TABLES), "instruments": figures, "Parquet read back": read_back,
             "signed by": f"{len(told['signatures'])} of {len(runs)}"}  # fmt: skip
 
 
@@ -55,7 +56,8 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         data = (folder / "manifest.json").read_bytes()
         told = json.loads(data)
         roots, files, signatures = list(told["studies"]), dict(told["files"]), dict(told["signatures"])
-        whole = canonical(told) == data and sorted(told) == FIELDS and bool(roots and files) and set(signatures) <= set(roots)
+        whole = canonical(told) == data and set(told) - {"instruments"} == FIELDS and bool(roots and files) and set(signatures) <= set(roots)
+        whole = whole and type(told.get("instruments", 1)) is int
         whole = whole and len(set(roots)) == len(roots) and all(HEX.fullmatch(root) for root in roots)
     except FileNotFoundError:
         raise VerificationFailed("manifest.json is missing; the export was not finished, or was cut") from None
@@ -63,8 +65,9 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         whole = False
     if not whole:
         raise VerificationFailed("manifest.json is not as it was written")
-    if told["format"] != FORMAT:
-        raise BadInput(f"manifest.json has format {told['format']!r}, made by {told['made_by']!r}; this version reads format {FORMAT}")
+    if told["format"] != FORMAT or not 1 <= told.get("instruments", 1) <= INSTRUMENTS:
+        raise BadInput(f"manifest.json has format {told['format']!r} and instruments of edition {told.get('instruments', 1)}, made by "
+                       f"{told['made_by']!r}; this version reads format {FORMAT} and editions up to {INSTRUMENTS}")  # fmt: skip
     _files(folder, told)
     return dict(told)
 
@@ -119,14 +122,29 @@ def _signed_heads(folder: Path, root: str, carried: Carried, kept: Path | None) 
     return len(found)
 
 
+def _earlier(folder: Path, told: Mapping[str, Any], tables: dict[str, Any]) -> str:
+    """Take the instruments, defined otherwise then, out of the tables that are compared; return what stands for them and how many differ."""
+    mine, theirs = _cells(csv_bytes("instruments", tables.pop("instruments"))), _cells((folder / "instruments.csv").read_bytes())
+    differ = sum(not _alike(a, b) for a, b in zip(mine, theirs, strict=False)) + abs(len(mine) - len(theirs))
+    known = "signed" if set(told["signatures"]) == set(told["studies"]) else "told, and not signed by every study,"
+    return f"{known} as edition {told.get('instruments', 1)} has them; in edition {INSTRUMENTS} {differ} of {len(theirs) - 1} rows differ"
+
+
+def _cells(data: bytes) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(data.decode(errors="replace"), newline="")))
+
+
+def _alike(mine: Sequence[str], theirs: Sequence[str]) -> bool:
+    return len(mine) == len(theirs) and all(map(_near, mine, theirs))
+
+
 def _same(folder: Path, name: str, rows: Sequence[Sequence[Any]]) -> None:
     """Raise VerificationFailed where a table is not what the entries give."""
     again, found = csv_bytes(name, rows), (folder / f"{name}.csv").read_bytes()
     if again == found:
         return
-    mine, theirs = (list(csv.reader(io.StringIO(data.decode(errors="replace"), newline=""))) for data in (again, found))
-    near = name == "instruments" and [len(row) for row in mine] == [len(row) for row in theirs]
-    if not (near and all(_near(a, b) for one, other in zip(mine, theirs, strict=True) for a, b in zip(one, other, strict=True))):
+    mine, theirs = _cells(again), _cells(found)
+    if not (name == "instruments" and len(mine) == len(theirs) and all(map(_alike, mine, theirs))):
         row = next((i for i, (a, b) in enumerate(zip(mine, theirs, strict=False)) if a != b), min(len(mine), len(theirs)))
         raise VerificationFailed(f"{name}.csv is not what the entries give: row {row} differs")
 

@@ -6,7 +6,7 @@
 import difflib
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -187,13 +187,17 @@ def new_approval(rules: Policy, subject: Subject, change_class: str, answer: Ans
                     kind=half["kind"], reviewer=half["name"], public=half["public"], nonce=secrets.token_hex(16))  # fmt: skip
 
 
-def distance(store: Store, one: tuple[str, Recipe], other: tuple[str, Recipe]) -> int:
-    """Return changed knobs + changed source lines between two (bundle, recipe); lines of long files are compared in linear time."""
+def distance(store: Store, one: tuple[str, Recipe], other: tuple[str, Recipe], pinned: Collection[str] = ()) -> int:
+    """Return changed knobs + changed source lines between two (bundle, recipe); lines of long files are compared in linear time.
+
+    A program whose digest is `pinned` in the study root was decided on with it and counts nothing.
+    """
     a, b = plain(one[1]), plain(other[1])
     total: int = sum(a[name] != b[name] for name in a)
     if one[0] != other[0]:
         before, after = store.get_bundle(one[0]), store.get_bundle(other[0])
-        for name in sorted(before.keys() | after.keys()):
+        own = {"program"} if digest(after.get("program", b"")) in pinned else set()
+        for name in sorted((before.keys() | after.keys()) - own):
             old, new = (files.get(name, b"").decode(errors="replace").splitlines() for files in (before, after))
             if old != new:
                 codes = difflib.SequenceMatcher(None, old, new).get_opcodes()

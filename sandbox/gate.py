@@ -389,8 +389,8 @@ class Gate:
 
     def drift(self, name: str) -> int:
         """Return how far a plan's full bundle and recipe are from the last plan of its campaign that a person approved, or the baseline."""
-        last, plan = self.plans[self.approved_before(name)], self.plans.get(name) or self.probes[name]
-        return distance(self.store, (last.bundle, last.recipe), (plan.bundle, plan.recipe))
+        last, plan, named = self.plans[self.approved_before(name)], self.plans.get(name) or self.probes[name], self.rules.config.proposer
+        return distance(self.store, (last.bundle, last.recipe), (plan.bundle, plan.recipe), (named.program_digest, named.file_digest))
 
     def approved_before(self, name: str) -> str:
         """Return the last plan of a plan's campaign that a person approved before it, else the baseline. Looking at it changes nothing.

@@ -14,7 +14,7 @@ from test_gates import SCRIPT
 
 from configs.errors import BadInput, NeedsHuman, VerificationFailed
 from loop import cli, export_verify, redact
-from loop.export import DOMAIN, export, mirrored
+from loop.export import DOMAIN, INSTRUMENTS, export, mirrored
 from loop.export_verify import verify_export
 from loop.instruments import flat, measure
 from loop.propose import PROPOSERS
@@ -292,6 +292,32 @@ def test_an_export_of_another_format_names_the_version_that_made_it(done):
     told = json.loads((out / "manifest.json").read_bytes())
     (out / "manifest.json").write_bytes(canonical({**told, "format": 2, "made_by": "heirloop 9"}))
     with pytest.raises(BadInput, match="made by 'heirloop 9'; this version reads format 1"):
+        verify_export(out)
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_figures_of_an_earlier_edition_stand_as_they_were_signed(done, signed):
+    folder, out = done
+    told, before = json.loads((out / "manifest.json").read_bytes()), (out / "instruments.csv").read_bytes()
+    data = before.replace(b"log-odds", b"some unit", 1)
+    assert data != before
+    (out / "instruments.csv").write_bytes(data)
+    del told["instruments"], told["signatures"]
+    told["files"] = {n: digest(data) if n == "instruments.csv" else d for n, d in told["files"].items() if not n.endswith(".parquet")}
+    for path in out.glob("*.parquet"):
+        path.unlink()
+    key = signer(keys.load_secret(recorded(folder)[0].body["secret"]))
+    signatures = {told["studies"][0]: key.sign(DOMAIN + canonical(told)).hex()} if signed else {}
+    (out / "manifest.json").write_bytes(canonical({**told, "signatures": signatures}))
+    said = verify_export(out)["instruments"]
+    assert said.startswith("signed as edition 1" if signed else "told, and not signed by every study, as edition 1") and "1 of" in said
+    later = {**told, "instruments": INSTRUMENTS}
+    signatures = {told["studies"][0]: key.sign(DOMAIN + canonical(later)).hex()} if signed else {}
+    (out / "manifest.json").write_bytes(canonical({**later, "signatures": signatures}))
+    with pytest.raises(VerificationFailed, match=r"instruments.csv is not what the entries give: row \d+ differs"):
+        verify_export(out)
+    (out / "manifest.json").write_bytes(canonical({**told, "instruments": INSTRUMENTS + 1, "signatures": {}}))
+    with pytest.raises(BadInput, match="instruments of edition 3"):
         verify_export(out)
 
 

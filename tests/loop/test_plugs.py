@@ -19,6 +19,7 @@ from loop.verify import verify
 from sandbox import gate as gates
 from sandbox import keys
 from sandbox.canonical import digest
+from sandbox.decision import distance
 
 __all__ = ["go"]
 NEIGHBOUR = ROOT / "docs" / "examples" / "neighbour_proposer.py"
@@ -113,6 +114,19 @@ def test_another_program_than_the_pinned_one_is_not_run(tmp_path, go, monkeypatc
     with pytest.raises(NeedsHuman, match="a program that the study does not name"):
         go(cfg, box)
     assert not [e for e in box.ran if e.role == "propose"]
+
+
+@pytest.mark.parametrize("pinned", [True, False])
+def test_a_mandate_s_drift_counts_what_the_loop_changed_and_not_the_program_that_the_study_pins(tmp_path, go, monkeypatch, pinned):
+    if not pinned:
+        monkeypatch.setattr(gates, "distance", lambda store, one, other, _: distance(store, one, other))
+    cfg = config(tmp_path, *COMMAND, "gates.unattended.drift=4", "study.generations=3")
+    mandate(cfg)
+    if pinned:
+        assert go(cfg, FakeBox(better, writes(text(), text(knobs={"depth": 3}))))["finished"]
+        return
+    with pytest.raises(NeedsHuman, match="has drifted 35 changes"):
+        go(cfg, FakeBox(better, writes(text(), text(knobs={"depth": 3}))))
 
 
 def test_a_program_that_changed_since_the_study_began_stops_it(tmp_path, go):
