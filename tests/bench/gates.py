@@ -135,9 +135,10 @@ CAPS += [f"{name}=100000000" for name in ("budget.cpu_seconds", "budget.wall_sec
 def scale(folder: Path, sizes: list[int]) -> None:
     """Run planted campaigns of several lengths, each in a process of its own: per generation CPU and wall milliseconds, entries, memory."""
     first: list[float] = []
-    for size in sizes:
-        command = [sys.executable, __file__, "campaign", str(folder / str(size)), str(size)]
-        done = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, "HEIRLOOP_HOME": f"{folder}/{size}/home"})
+    for number, size in enumerate(sizes):
+        own = folder / str(number)
+        command = [sys.executable, __file__, "campaign", str(own), str(size)]
+        done = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, "HEIRLOOP_HOME": f"{own}/home"})
         cpu, wall, entries, most = map(float, done.stdout.split()[-4:])
         each = cpu / size * 1e3
         first = first or [each, most]
