@@ -278,7 +278,7 @@ def test_another_key_signs_no_manifest_and_a_file_more_or_less_is_found(done):
 
 
 @pytest.mark.parametrize("change", [{"studies": ["../../x"]}, {"studies": []}, {"studies": [1]}, {"files": 3}, {"files": {}}, {"more": 1},
-                                    {"signatures": {"x": "y"}}])  # fmt: skip
+                                    {"instruments": True}, {"signatures": {"x": "y"}}])  # fmt: skip
 def test_a_manifest_that_is_not_one_is_refused_and_leads_nowhere(done, change):
     _, out = done
     told = json.loads((out / "manifest.json").read_bytes())
