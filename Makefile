@@ -26,6 +26,7 @@ test: setup
 
 check: setup
 	.venv/bin/ruff check .
+	.venv/bin/ruff format --check -q .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	$(MAKE) test

@@ -1,8 +1,8 @@
 """One strict decoder: plain mappings to frozen dataclasses, and back.
 
-Used for composed configuration, for proposals that a model wrote and for records read from the ledger.
-It refuses unknown and missing keys, wrong types (a bool is no int, an int is no str) and floats that are not
-finite. It never imports, evaluates or formats what it reads.
+Used for composed configuration, for proposals that a model wrote and for records read from the
+ledger. It refuses unknown and missing keys, wrong types (a bool is no int, an int is no str) and
+floats that are not finite. It never imports, evaluates or formats what it reads.
 """
 
 import dataclasses
@@ -20,7 +20,9 @@ T = TypeVar("T")
 
 
 def parse(kind: type[T], value: object, where: str = "") -> T:
-    """Return `value` (a mapping) as the dataclass `kind`; raise BadInput naming the field that is wrong."""
+    """Return `value` (a mapping) as the dataclass `kind`; raise BadInput naming the field that is
+    wrong.
+    """
     try:
         return _reader(kind)(value)  # type: ignore[no-any-return, arg-type]
     except Exception:  # whatever it is, the careful way below says what is wrong, and where
@@ -33,7 +35,12 @@ def _careful(kind: type[T], value: object, where: str) -> T:
     known = _fields(kind)  # type: ignore[arg-type]
     for key in value:
         if key not in known:
-            _refuse(_join(where, str(key)), value[key], f"one of the known keys: {', '.join(sorted(known))}", "unknown key ")
+            _refuse(
+                _join(where, str(key)),
+                value[key],
+                f"one of the known keys: {', '.join(sorted(known))}",
+                "unknown key ",
+            )
     found: dict[str, Any] = {}
     for name, (hint, required) in known.items():
         if name in value:
@@ -67,16 +74,24 @@ def field_names(kind: type) -> tuple[str, ...]:
 
 
 def strict_json(text: str | bytes, limit: int = 65_536) -> Any:
-    """Parse JSON from an untrusted author: no duplicate keys, NaN, Infinity or lone surrogates, at most `limit` bytes."""
+    """Parse JSON from an untrusted author: no duplicate keys, NaN, Infinity or lone surrogates, at
+    most `limit` bytes.
+    """
     size = len(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text)
     if size > limit:
         raise BadInput(f"the text has {size} bytes; at most {limit} are read")
     try:
-        found = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_float=_finite)
-        json.dumps(found, ensure_ascii=False).encode()  # a lone surrogate has no bytes, so no digest
+        found = json.loads(
+            text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_float=_finite
+        )
+        json.dumps(
+            found, ensure_ascii=False
+        ).encode()  # a lone surrogate has no bytes, so no digest
         return found
     except (ValueError, RecursionError) as error:
-        raise BadInput(f"the text is not strict JSON: {str(error)[:200]}; send one JSON object") from None
+        raise BadInput(
+            f"the text is not strict JSON: {str(error)[:200]}; send one JSON object"
+        ) from None
 
 
 def need(ok: bool, where: str, value: object, right: str) -> None:
@@ -111,11 +126,16 @@ def _fields(kind: type) -> dict[str, tuple[Any, bool]]:
 
 @cache
 def _reader(hint: Any) -> Callable[[Any], Any]:
-    """Return the quick way to read a value of this type: it takes what `_convert` takes, or less, and fails without saying why."""
+    """Return the quick way to read a value of this type: it takes what `_convert` takes, or less,
+    and fails without saying why.
+    """
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if dataclasses.is_dataclass(hint):
         make: Callable[..., Any] = hint  # type: ignore[assignment]
-        fields = {name: (_reader(kind), required) for name, (kind, required) in _fields(hint).items()}  # type: ignore[arg-type]
+        fields = {
+            name: (_reader(kind), required)
+            for name, (kind, required) in _fields(hint).items()  # type: ignore[arg-type]
+        }
         needed = {name for name, (_, required) in fields.items() if required}
 
         def record(value: Any) -> Any:
@@ -136,7 +156,9 @@ def _reader(hint: Any) -> Callable[[Any], Any]:
     if origin is typing.Literal and len({type(a) for a in args}) == 1:
         return lambda value: args[args.index(_only(type(args[0]), value))]
     if hint is float:
-        return lambda value: value if type(value) is float and math.isfinite(value) else float(_only(int, value))
+        return lambda value: (
+            value if type(value) is float and math.isfinite(value) else float(_only(int, value))
+        )
     if hint in (str, int, bool):
         return lambda value: _only(hint, value)
     return lambda value: _convert(hint, value, "")
@@ -167,11 +189,17 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
             return tuple(_convert(args[0], v, f"{where}[{i}]") for i, v in enumerate(value))
         if len(value) != len(args):
             _refuse(where, value, f"a list of {len(args)} values")
-        return tuple(_convert(a, v, f"{where}[{i}]") for i, (a, v) in enumerate(zip(args, value, strict=True)))
+        return tuple(
+            _convert(a, v, f"{where}[{i}]")
+            for i, (a, v) in enumerate(zip(args, value, strict=True))
+        )
     if origin in (dict, Mapping) or origin is typing.get_origin(Mapping[str, int]):
         if not isinstance(value, Mapping):
             _refuse(where, value, "a mapping")
-        return {_convert(args[0], k, where): _convert(args[1], v, _join(where, str(k))) for k, v in value.items()}
+        return {
+            _convert(args[0], k, where): _convert(args[1], v, _join(where, str(k)))
+            for k, v in value.items()
+        }
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return parse(hint, value, where)
     return _scalar(hint, value, where)

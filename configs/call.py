@@ -1,4 +1,6 @@
-"""One question to an outside model: where it goes, what it may cost, and what came back. Refuses an address that could carry a secret."""
+"""One question to an outside model: where it goes, what it may cost, and what came back. Refuses an
+address that could carry a secret.
+"""
 
 import re
 from dataclasses import dataclass
@@ -9,21 +11,31 @@ from configs.build import need
 from configs.records import Amount
 
 TEMPLATE_TOKENS = 256
-"""Tokens that a server may add to a question by its chat template; a token of the question itself is at least one byte of it."""
+"""Tokens that a server may add to a question by its chat template; a token of the question itself
+is at least one byte of it.
+"""
 CALL_CPU_US = 2_000_000
-"""CPU that the trusted side may need to send one question and to read its answer; what it did need is charged."""
+"""CPU that the trusted side may need to send one question and to read its answer; what it did need
+is charged.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """A model behind an OpenAI-compatible address: `url`/chat/completions is asked, and no other."""
+    """A model behind an OpenAI-compatible address: `url`/chat/completions is asked, and no
+    other.
+    """
 
     url: str
-    "base address, such as http://127.0.0.1:8765/v1; it stands in the ledger, so it holds no user, password or query"
+    """base address, such as http://127.0.0.1:8765/v1; it stands in the ledger, so it holds no user,
+    password or query
+    """
     model: str
     "name of the model, as the server knows it"
     key_variable: str = ""
-    "name of the environment variable of the trusted process that holds the key; empty: no key is sent. The key itself stands nowhere"
+    """name of the environment variable of the trusted process that holds the key; empty: no key is
+    sent. The key itself stands nowhere
+    """
     prompt_bytes: int = 24_000
     "most bytes of one question; what the prompt shows of history and source is cut to it"
     answer_tokens: int = 1500
@@ -33,15 +45,21 @@ class Endpoint:
     seconds: int = 120
     "wall seconds of one try, from the connection to the last byte"
     tries: int = 3
-    "tries of one question where the endpoint fails (no connection, too slow, busy); each has a grant of its own and is charged"
+    """tries of one question where the endpoint fails (no connection, too slow, busy); each has a
+    grant of its own and is charged
+    """
     pause_seconds: int = 2
     "wait before the second try; each further one waits twice as long"
     temperature: float = 0.8
     "sampling temperature; 0 to 2"
     structured: Literal["none", "json_object", "json_schema"] = "none"
-    "response_format that is asked for; none: the answer is read from plain text, SEARCH/REPLACE blocks included"
+    """response_format that is asked for; none: the answer is read from plain text, SEARCH/REPLACE
+    blocks included
+    """
     edits: bool = True
-    "whether the model is shown the marked regions of models/train.py and asked for edits of them, besides knobs"
+    """whether the model is shown the marked regions of models/train.py and asked for edits of them,
+    besides knobs
+    """
     limit_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     "name under which the server takes `answer_tokens`"
     prompt_price: int = 0
@@ -53,38 +71,86 @@ class Endpoint:
         self._address()
         need(0 < len(self.model) <= 200, "model", self.model, "1 to 200 characters")
         right = "the NAME of an environment variable (capitals, digits, underscore), never the key"
-        need(bool(re.fullmatch(r"([A-Z_][A-Z0-9_]{0,63})?", self.key_variable)), "key_variable", "(not shown)", right)
-        for name, low, high in (("prompt_bytes", 4000, 10**6), ("answer_tokens", 1, 10**6), ("answer_bytes", 1000, 10**7), ("seconds", 1, 3600),
-                                ("tries", 1, 3), ("pause_seconds", 0, 600), ("temperature", 0, 2), ("prompt_price", 0, 10**12),
-                                ("answer_price", 0, 10**12)):  # fmt: skip
-            need(low <= getattr(self, name) <= high, name, getattr(self, name), f"between {low} and {high}")
+        need(
+            bool(re.fullmatch(r"([A-Z_][A-Z0-9_]{0,63})?", self.key_variable)),
+            "key_variable",
+            "(not shown)",
+            right,
+        )
+        for name, low, high in (
+            ("prompt_bytes", 4000, 10**6),
+            ("answer_tokens", 1, 10**6),
+            ("answer_bytes", 1000, 10**7),
+            ("seconds", 1, 3600),
+            ("tries", 1, 3),
+            ("pause_seconds", 0, 600),
+            ("temperature", 0, 2),
+            ("prompt_price", 0, 10**12),
+            ("answer_price", 0, 10**12),
+        ):
+            need(
+                low <= getattr(self, name) <= high,
+                name,
+                getattr(self, name),
+                f"between {low} and {high}",
+            )
 
     def _address(self) -> None:
         try:
             at = urlsplit(self.url)
-            bare = not (at.username or at.password or at.query or at.fragment) and "@" not in self.url and "?" not in self.url
+            bare = (
+                not (at.username or at.password or at.query or at.fragment)
+                and "@" not in self.url
+                and "?" not in self.url
+            )
             known = at.scheme in ("http", "https") and bool(at.hostname) and (at.port or 1) > 0
         except ValueError:
             known, bare = False, False
-        need(bare, "url", "(not shown)", "an address without user, password, query or fragment: it stands in the ledger")
-        need(known and len(self.url) <= 300, "url", self.url, "an http or https address, such as http://127.0.0.1:8765/v1")
+        need(
+            bare,
+            "url",
+            "(not shown)",
+            "an address without user, password, query or fragment: it stands in the ledger",
+        )
+        need(
+            known and len(self.url) <= 300,
+            "url",
+            self.url,
+            "an http or https address, such as http://127.0.0.1:8765/v1",
+        )
         local = at.hostname in ("127.0.0.1", "::1", "localhost")
-        need(not self.key_variable or at.scheme == "https" or local, "url", self.url, "https where a key is sent to another machine")
+        need(
+            not self.key_variable or at.scheme == "https" or local,
+            "url",
+            self.url,
+            "https where a key is sent to another machine",
+        )
 
     def money(self, prompt_tokens: int, answer_tokens: int) -> int:
         """Return the price of tokens in millionths, rounded up."""
-        return -(-(prompt_tokens * self.prompt_price + answer_tokens * self.answer_price) // 1_000_000)
+        return -(
+            -(prompt_tokens * self.prompt_price + answer_tokens * self.answer_price) // 1_000_000
+        )
 
     def worst(self, size: int) -> Amount:
-        """Return what one try with a question of `size` bytes reserves: the most that it can cost."""
+        """Return what one try with a question of `size` bytes reserves: the most that it can
+        cost.
+        """
         prompt = size + TEMPLATE_TOKENS
-        return Amount(cpu_us=CALL_CPU_US, wall_us=self.seconds * 1_000_000, output_bytes=self.answer_bytes, tokens=prompt + self.answer_tokens,
-                      money_micros=self.money(prompt, self.answer_tokens))  # fmt: skip
+        return Amount(
+            cpu_us=CALL_CPU_US,
+            wall_us=self.seconds * 1_000_000,
+            output_bytes=self.answer_bytes,
+            tokens=prompt + self.answer_tokens,
+            money_micros=self.money(prompt, self.answer_tokens),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One question, bound to the plan that asks, its number, the endpoint and every byte that is sent."""
+    """One question, bound to the plan that asks, its number, the endpoint and every byte that is
+    sent.
+    """
 
     plan: str
     "plan digest"
@@ -102,9 +168,22 @@ class Call:
         return self.endpoint.worst(self.size)
 
 
-CallStatus = Literal["ok", "malformed", "huge", "unreachable", "slow", "busy", "refused", "redirect", "breach", "halted", "lost"]
+CallStatus = Literal[
+    "ok",
+    "malformed",
+    "huge",
+    "unreachable",
+    "slow",
+    "busy",
+    "refused",
+    "redirect",
+    "breach",
+    "halted",
+    "lost",
+]
 RETRIED: tuple[CallStatus, ...] = ("unreachable", "slow", "busy")
-"""The endpoint failed; the same question is asked again, `tries` times in all, then the arm pauses."""
+"""The endpoint failed; the same question is asked again, `tries` times in all, then the arm pauses.
+"""
 UNUSABLE: tuple[CallStatus, ...] = ("malformed", "huge")
 """The endpoint answered with what is no answer: a recorded, charged, invalid proposal."""
 ENDED: tuple[CallStatus, ...] = ("halted", "lost")
@@ -122,7 +201,9 @@ class Answer:
     charged: Amount
     "what was charged"
     charged_by: Literal["usage", "reservation", "nothing"]
-    "usage: tokens by the endpoint's own count; reservation: it gave none, the worst case stands; nothing: no connection came about"
+    """usage: tokens by the endpoint's own count; reservation: it gave none, the worst case stands;
+    nothing: no connection came about
+    """
     text: str = ""
     "digest in the store of the answer's text, the key blotted out; empty where there is none"
     finish: str = ""

@@ -1,10 +1,12 @@
 """Planned compute: the deterministic figure that is known before a job runs.
 
-    steps = planned_cpu_us / (overhead_us(depth) + flops_per_step / flops_per_us + elements_per_step / elements_per_us)
+steps = planned_cpu_us / (overhead_us(depth) + flops_per_step / flops_per_us + elements_per_step /
+elements_per_us)
 
-The constants are measured per task by `tests/bench/measure_tasks.py` and pinned in the task's YAML; steps are
-computed on the trusted side and given to the job. FLOPs alone are not equal compute on nets this small: most time goes
-into calls (the overhead) and into element-wise work on activations and attention maps (the last term).
+The constants are measured per task by `tests/bench/measure_tasks.py` and pinned in the task's YAML;
+steps are computed on the trusted side and given to the job. FLOPs alone are not equal compute on
+nets this small: most time goes into calls (the overhead) and into element-wise work on activations
+and attention maps (the last term).
 """
 
 from dataclasses import dataclass, replace
@@ -33,33 +35,45 @@ class Cost:
 
 
 def parameters(recipe: Recipe, lay: Layout) -> int:
-    """Return the number of weights of the net that `models/net.py` builds: embeddings (token, position), blocks
-    (attention 4w^2, MLP 8w^2, two RMSNorm gains), final gain; the output shares the token embedding."""
+    """Return the number of weights of the net that `models/net.py` builds: embeddings (token,
+    position), blocks (attention 4w^2, MLP 8w^2, two RMSNorm gains), final gain; the output shares
+    the token embedding.
+    """
     w, length = recipe.width, max(len(lay.order), DOCUMENT if lay.notebook else 0)
-    return (lay.vocabulary + lay.notebook) * w + length * w + recipe.depth * (12 * w * w + 2 * w) + w
+    return (
+        (lay.vocabulary + lay.notebook) * w + length * w + recipe.depth * (12 * w * w + 2 * w) + w
+    )
 
 
 def flops_per_step(recipe: Recipe, lay: Layout) -> int:
-    """Return forward plus backward FLOPs of one step: 6 per weight and token, and attention's 12 w T per token
-    and block (Kaplan et al. 2020, section 2.1)."""
+    """Return forward plus backward FLOPs of one step: 6 per weight and token, and attention's 12 w
+    T per token and block (Kaplan et al. 2020, section 2.1).
+    """
     w, length = recipe.width, len(lay.order) - 1
-    per_token = 6 * (12 * w * w * recipe.depth + lay.vocabulary * w) + 12 * w * length * recipe.depth
+    per_token = (
+        6 * (12 * w * w * recipe.depth + lay.vocabulary * w) + 12 * w * length * recipe.depth
+    )
     return per_token * length * recipe.batch_size
 
 
 def elements_per_step(recipe: Recipe, lay: Layout) -> int:
-    """Return activation elements of one step: per token and block 12 widths (norms, qkv, MLP) and 3 attention rows per
-    head, one width twice and the logits besides."""
+    """Return activation elements of one step: per token and block 12 widths (norms, qkv, MLP) and 3
+    attention rows per head, one width twice and the logits besides.
+    """
     w, length = recipe.width, len(lay.order) - 1
     per_token = recipe.depth * (12 * w + 3 * recipe.heads * length) + 2 * w + lay.vocabulary
     return per_token * length * recipe.batch_size
 
 
 def step_us(recipe: Recipe, lay: Layout, cost: Cost) -> float:
-    """Return the planned CPU-microseconds of one training step; the notebook's share of the steps reads its documents."""
+    """Return the planned CPU-microseconds of one training step; the notebook's share of the steps
+    reads its documents.
+    """
     if lay.notebook and recipe.notebook:
         own = step_us(recipe, document(lay), cost)
-        return recipe.notebook * own + (1 - recipe.notebook) * step_us(recipe, replace(lay, notebook=0), cost)
+        return recipe.notebook * own + (1 - recipe.notebook) * step_us(
+            recipe, replace(lay, notebook=0), cost
+        )
     overhead = cost.base_us + cost.block_us * recipe.depth
     products = flops_per_step(recipe, lay) / cost.flops_per_us
     return overhead + products + elements_per_step(recipe, lay) / cost.elements_per_us

@@ -1,4 +1,6 @@
-"""The exception tree. Every error of ours is one sentence: what was wrong, the value, what would be right."""
+"""The exception tree. Every error of ours is one sentence: what was wrong, the value, what would be
+right.
+"""
 
 
 class HeirloopError(Exception):

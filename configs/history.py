@@ -1,4 +1,6 @@
-"""What a proposer may see: the champion's recipe and its own campaign's trials, and nothing else. It crosses into the box as JSON."""
+"""What a proposer may see: the champion's recipe and its own campaign's trials, and nothing else.
+It crosses into the box as JSON.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +20,9 @@ class Trial:
     outcome: Literal["first", "better", "not better", "failed", "scored", "waiting"]
     "what is told of its feedback score (evals/ladder.py); waiting: not measured yet"
     score: float | None = None
-    "rounded feedback score in the objective's metric, larger is better; None unless first, better or scored"
+    """rounded feedback score in the objective's metric, larger is better; None unless first, better
+    or scored
+    """
     verdict: Literal["", "accept", "reject", "inconclusive"] = ""
     "the campaign's own verdict on it, empty where it was not confirmed"
     source: str = ""
@@ -47,16 +51,20 @@ class History:
     count: int
     "proposals wanted"
     barred: tuple[Recipe, ...] = ()
-    "recipes tried whose outcome is not shown (arms frozen, no_carry); weights do not write them again"
+    """recipes tried whose outcome is not shown (arms frozen, no_carry); weights do not write them
+    again
+    """
 
     def __post_init__(self) -> None:
         need(1 <= self.count <= 1000, "count", self.count, "between 1 and 1000")
 
 
 def buckets(trials: Sequence[Trial]) -> list[int]:
-    """Return the outcome token of each trial: its quarter by rank of what is told, 0 the worst; ties share the middle of their ranks.
+    """Return the outcome token of each trial: its quarter by rank of what is told, 0 the worst;
+    ties share the middle of their ranks.
 
-    A failed trial is among the worst; one that is told as `not better` lies under all that are told with a score. What waits is no outcome: -1.
+    A failed trial is among the worst; one that is told as `not better` lies under all that are told
+    with a score. What waits is no outcome: -1.
     """
     known = [i for i, t in enumerate(trials) if t.outcome != "waiting"]
     values = {i: trials[i].score if trials[i].score is not None else float("-inf") for i in known}
@@ -70,5 +78,11 @@ def buckets(trials: Sequence[Trial]) -> list[int]:
 
 
 def notebook(trials: Sequence[Trial]) -> list[list[int]]:
-    """Return the rows of a notebook, (1 + knobs) tokens each: outcome, then a pair token per knob; one row a trial with an outcome."""
-    return [[bucket, *pairs(t.recipe)] for bucket, t in zip(buckets(trials), trials, strict=True) if bucket >= 0]
+    """Return the rows of a notebook, (1 + knobs) tokens each: outcome, then a pair token per knob;
+    one row a trial with an outcome.
+    """
+    return [
+        [bucket, *pairs(t.recipe)]
+        for bucket, t in zip(buckets(trials), trials, strict=True)
+        if bucket >= 0
+    ]

@@ -16,7 +16,9 @@ class Limits:
     """Hard limits of one job, enforced from outside the box."""
 
     cpu_us: int = 30_000_000
-    "CPU-microseconds, all processes of the job together; the job is killed when its cgroup passes it"
+    """CPU-microseconds, all processes of the job together; the job is killed when its cgroup passes
+    it
+    """
     wall_us: int = 60_000_000
     "wall microseconds by the host's monotonic clock"
     memory_bytes: int = 1_500_000_000
@@ -33,7 +35,16 @@ class Limits:
     "bytes of printed text that are kept; the rest is read and dropped"
 
     def __post_init__(self) -> None:
-        for name in ("cpu_us", "wall_us", "memory_bytes", "processes", "disk_bytes", "files", "output_bytes", "log_bytes"):
+        for name in (
+            "cpu_us",
+            "wall_us",
+            "memory_bytes",
+            "processes",
+            "disk_bytes",
+            "files",
+            "output_bytes",
+            "log_bytes",
+        ):
             value = getattr(self, name)
             need(0 < value < 2**53, name, value, "a whole number above 0")
 
@@ -56,12 +67,18 @@ class Order:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a box says of one execution. `status` says who failed: the program, its limit, or the box."""
+    """What a box says of one execution. `status` says who failed: the program, its limit, or the
+    box.
+    """
 
     status: Status
-    "ok: the program ended with 0; program: it failed; limit: it was stopped; box: the box itself failed"
+    """ok: the program ended with 0; program: it failed; limit: it was stopped; box: the box itself
+    failed
+    """
     detail: str
-    "one clause: exit code, or the name of the limit (cpu, wall, memory, processes, output), or the box's error"
+    """one clause: exit code, or the name of the limit (cpu, wall, memory, processes, output), or
+    the box's error
+    """
     cpu_us: int
     "charged CPU-microseconds, start-up included"
     startup_cpu_us: int
@@ -71,7 +88,9 @@ class Outcome:
     peak_bytes: int
     "largest memory seen by the kernel; 0 where no counter is readable"
     charged_by: Literal["cgroup", "bound", "plan"]
-    "cgroup: read from the kernel; bound: pinned CPUs x wall, the provable upper bound; plan: simulated, nothing was computed"
+    """cgroup: read from the kernel; bound: pinned CPUs x wall, the provable upper bound; plan:
+    simulated, nothing was computed
+    """
     files: dict[str, bytes]
     "collected outputs by allow-listed name; untrusted bytes"
     log: bytes

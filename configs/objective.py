@@ -1,7 +1,9 @@
-"""What counts as better, in the form that a person writes: a primary metric, thresholds, constraints, error rate, power.
+"""What counts as better, in the form that a person writes: a primary metric, thresholds,
+constraints, error rate, power.
 
-Refuses objectives that contradict themselves: a direction that the metric does not have, a log-odds of what is no share,
-weights without their metric, bounds that nothing can meet. `objective_text` is what every gate shows of it.
+Refuses objectives that contradict themselves: a direction that the metric does not have, a log-odds
+of what is no share, weights without their metric, bounds that nothing can meet. `objective_text` is
+what every gate shows of it.
 """
 
 from dataclasses import dataclass, field
@@ -9,7 +11,15 @@ from typing import Literal
 
 from configs.build import need
 
-Primary = Literal["exact_match", "token_accuracy", "log_odds", "nll", "calibration_error", "robustness", "weighted"]
+Primary = Literal[
+    "exact_match",
+    "token_accuracy",
+    "log_odds",
+    "nll",
+    "calibration_error",
+    "robustness",
+    "weighted",
+]
 Rule = Literal["greedy", "paired_t", "group_sequential", "sign_flip", "betting", "t_mixture"]
 COSTS = ("parameters", "inference_cpu_us", "measured_cpu_us")
 
@@ -27,17 +37,37 @@ class Metric:
 
 
 METRICS: dict[str, Metric] = {
-    "exact_match": Metric(better="up", share=True, text="share of items whose whole answer is right"),
+    "exact_match": Metric(
+        better="up", share=True, text="share of items whose whole answer is right"
+    ),
     "token_accuracy": Metric(better="up", share=True, text="share of right answer tokens"),
-    "log_odds": Metric(better="up", share=False, text="ln((k + 1/2) / (n - k + 1/2)) of exact match"),
-    "nll": Metric(better="down", share=False, text="nats per right answer token, each conditioned on the net's own tokens before it"),
-    "calibration_error": Metric(better="down", share=True, text="expected calibration error of whole answers, 15 bins"),
+    "log_odds": Metric(
+        better="up", share=False, text="ln((k + 1/2) / (n - k + 1/2)) of exact match"
+    ),
+    "nll": Metric(
+        better="down",
+        share=False,
+        text="nats per right answer token, each conditioned on the net's own tokens before it",
+    ),
+    "calibration_error": Metric(
+        better="down", share=True, text="expected calibration error of whole answers, 15 bins"
+    ),
     "robustness": Metric(better="up", share=True, text="lowest exact match over the task's slices"),
-    "weighted": Metric(better="up", share=True, text="weighted mean of shares; those that should fall count as one minus themselves"),
-    "spread": Metric(better="down", share=False, text="standard deviation of the primary metric over seeds"),
+    "weighted": Metric(
+        better="up",
+        share=True,
+        text="weighted mean of shares; those that should fall count as one minus themselves",
+    ),
+    "spread": Metric(
+        better="down", share=False, text="standard deviation of the primary metric over seeds"
+    ),
     "parameters": Metric(better="down", share=False, text="weights of the net"),
-    "inference_cpu_us": Metric(better="down", share=False, text="CPU-microseconds of one predict job, start-up excluded"),
-    "measured_cpu_us": Metric(better="down", share=False, text="CPU-microseconds of the training, start-up excluded"),
+    "inference_cpu_us": Metric(
+        better="down", share=False, text="CPU-microseconds of one predict job, start-up excluded"
+    ),
+    "measured_cpu_us": Metric(
+        better="down", share=False, text="CPU-microseconds of the training, start-up excluded"
+    ),
 }
 """Every metric by name. `spread` and the costs are for constraints alone."""
 
@@ -60,21 +90,45 @@ class Constraint:
     def __post_init__(self) -> None:
         known = [name for name in METRICS if name != "weighted"]
         need(self.metric in known, "metric", self.metric, f"one of {', '.join(known)}")
-        need(not self.slice or self.metric == "exact_match", "slice", self.slice, f"empty with metric {self.metric}")
+        need(
+            not self.slice or self.metric == "exact_match",
+            "slice",
+            self.slice,
+            f"empty with metric {self.metric}",
+        )
         given = [v for v in (self.at_least, self.at_most, self.no_loss) if v is not None]
-        need(len(given) == 1, "at_least/at_most/no_loss", (self.at_least, self.at_most, self.no_loss), "exactly one of the three")
+        need(
+            len(given) == 1,
+            "at_least/at_most/no_loss",
+            (self.at_least, self.at_most, self.no_loss),
+            "exactly one of the three",
+        )
         need(self.no_loss is None or self.no_loss >= 0, "no_loss", self.no_loss, "from 0")
-        need(self.metric != "spread" or self.no_loss is None, "no_loss", self.no_loss, "null with metric spread, which is no mean over pairs")
+        need(
+            self.metric != "spread" or self.no_loss is None,
+            "no_loss",
+            self.no_loss,
+            "null with metric spread, which is no mean over pairs",
+        )
         if METRICS[self.metric].share and self.no_loss is None:
             floor, value = self.at_least is not None, given[0]
-            need(0 < value <= 1 if floor else 0 <= value < 1, "at_least" if floor else "at_most", value, "a share that can be missed and met")
+            need(
+                0 < value <= 1 if floor else 0 <= value < 1,
+                "at_least" if floor else "at_most",
+                value,
+                "a share that can be missed and met",
+            )
 
     def text(self) -> str:
         """Return the condition as one clause."""
         what = self.metric + (f" on slice {self.slice}" if self.slice else "")
         if self.no_loss is not None:
             return f"{what} loses at most {self.no_loss:g} against the champion"
-        return f"{what} at least {self.at_least:g}" if self.at_least is not None else f"{what} at most {self.at_most:g}"
+        return (
+            f"{what} at least {self.at_least:g}"
+            if self.at_least is not None
+            else f"{what} at most {self.at_most:g}"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,13 +138,17 @@ class Objective:
     metric: Primary = "exact_match"
     "primary metric"
     direction: Literal["up", "down"] = "up"
-    "which way is better; stated so that people read it, and refused where the metric goes the other way"
+    """which way is better; stated so that people read it, and refused where the metric goes the
+    other way
+    """
     scale: Literal["raw", "log_odds"] = "raw"
     "scale on which gains are measured; log_odds is for shares and does not flatten at the ceiling"
     minimum_effect: float = 0.0
     "the gain must exceed this; in units of the metric on its scale"
     deviation: float | None = None
-    "standard deviation over seeds, on this scale; null: the task's measured one, which is of exact_match, raw"
+    """standard deviation over seeds, on this scale; null: the task's measured one, which is of
+    exact_match, raw
+    """
     alpha: float = 0.05
     "probability of any false accept in a campaign (one arm of one repeat)"
     confirmations: int | None = None
@@ -102,7 +160,9 @@ class Objective:
     power: float = 0.8
     "power to plan for (`heirloop power`)"
     feedback: Literal["ladder", "rounded"] = "ladder"
-    "what a proposer is told: ladder releases only steps beyond noise (evals/ladder.py), rounded every score to two digits"
+    """what a proposer is told: ladder releases only steps beyond noise (evals/ladder.py), rounded
+    every score to two digits
+    """
     secondary: tuple[Constraint, ...] = ()
     "secondary metrics with their thresholds"
     constraints: tuple[Constraint, ...] = ()
@@ -112,16 +172,51 @@ class Objective:
 
     def __post_init__(self) -> None:
         kind = METRICS[self.metric]
-        need(self.direction == kind.better, "direction", self.direction, f"{kind.better!r}, the better way for {self.metric}")
-        need(self.scale == "raw" or kind.share, "scale", self.scale, f"'raw': {self.metric} is no share of something")
+        need(
+            self.direction == kind.better,
+            "direction",
+            self.direction,
+            f"{kind.better!r}, the better way for {self.metric}",
+        )
+        need(
+            self.scale == "raw" or kind.share,
+            "scale",
+            self.scale,
+            f"'raw': {self.metric} is no share of something",
+        )
         most = 1.0 if kind.share and self.scale == "raw" else 1e6
-        need(0 <= self.minimum_effect < most, "minimum_effect", self.minimum_effect, f"from 0 to below {most:g}")
-        need(self.deviation is None or 0 < self.deviation < most, "deviation", self.deviation, f"null, or above 0 and below {most:g}")
+        need(
+            0 <= self.minimum_effect < most,
+            "minimum_effect",
+            self.minimum_effect,
+            f"from 0 to below {most:g}",
+        )
+        need(
+            self.deviation is None or 0 < self.deviation < most,
+            "deviation",
+            self.deviation,
+            f"null, or above 0 and below {most:g}",
+        )
         need(0 < self.alpha <= 0.5, "alpha", self.alpha, "above 0, at most 0.5")
-        need(self.confirmations is None or 1 <= self.confirmations <= 10_000, "confirmations", self.confirmations, "null, or between 1 and 10000")
-        need(self.alpha < self.power < 1, "power", self.power, f"above alpha ({self.alpha:g}) and below 1")
+        need(
+            self.confirmations is None or 1 <= self.confirmations <= 10_000,
+            "confirmations",
+            self.confirmations,
+            "null, or between 1 and 10000",
+        )
+        need(
+            self.alpha < self.power < 1,
+            "power",
+            self.power,
+            f"above alpha ({self.alpha:g}) and below 1",
+        )
         need(1 <= self.first_look <= 1000, "first_look", self.first_look, "between 1 and 1000")
-        need(self.acceptance != "betting" or self.bounded(), "acceptance", self.acceptance, "another rule: betting is for shares on the raw scale")
+        need(
+            self.acceptance != "betting" or self.bounded(),
+            "acceptance",
+            self.acceptance,
+            "another rule: betting is for shares on the raw scale",
+        )
         self._weights()
         self._conditions()
 
@@ -130,38 +225,77 @@ class Objective:
         return METRICS[self.metric].share and self.scale == "raw"
 
     def _weights(self) -> None:
-        need(bool(self.weights) == (self.metric == "weighted"), "weights", self.weights, "given with metric weighted, and only there")
+        need(
+            bool(self.weights) == (self.metric == "weighted"),
+            "weights",
+            self.weights,
+            "given with metric weighted, and only there",
+        )
         for name, share in self.weights.items():
             known = [m for m, one in METRICS.items() if one.share and m != "weighted"]
             need(name in known, "weights", name, f"one of {', '.join(known)}")
             need(0 < share <= 1, f"weights.{name}", share, "above 0, at most 1")
         total = sum(self.weights.values())
-        need(not self.weights or abs(total - 1) < 1e-9, "weights", total, "weights that add up to 1")
+        need(
+            not self.weights or abs(total - 1) < 1e-9, "weights", total, "weights that add up to 1"
+        )
 
     def _conditions(self) -> None:
         for one in self.secondary:
-            need(one.metric not in (*COSTS, "spread"), "secondary", one.metric, "a metric of quality; costs and spread stand under constraints")
+            need(
+                one.metric not in (*COSTS, "spread"),
+                "secondary",
+                one.metric,
+                "a metric of quality; costs and spread stand under constraints",
+            )
         bounds: dict[tuple[str, str], list[float | None]] = {}
         for one in (*self.secondary, *self.constraints):
             found = bounds.setdefault((one.metric, one.slice), [None, None])
             for at, value in enumerate((one.at_least, one.at_most)):
-                need(value is None or found[at] is None, one.metric, value, "bounded once from each side")
+                need(
+                    value is None or found[at] is None,
+                    one.metric,
+                    value,
+                    "bounded once from each side",
+                )
                 found[at] = value if value is not None else found[at]
             low, high = found
-            need(low is None or high is None or low <= high, f"{one.metric} at_least", low, f"at most its at_most {high}: nothing meets both")
+            need(
+                low is None or high is None or low <= high,
+                f"{one.metric} at_least",
+                low,
+                f"at most its at_most {high}: nothing meets both",
+            )
 
 
 def objective_text(one: Objective) -> list[str]:
     """Return an objective as the sentences that every gate shows."""
     scale = " on the log-odds scale" if one.scale == "log_odds" else ""
-    mix = " (" + ", ".join(f"{v:g} {k}" for k, v in sorted(one.weights.items())) + ")" if one.weights else ""
+    mix = (
+        " (" + ", ".join(f"{v:g} {k}" for k, v in sorted(one.weights.items())) + ")"
+        if one.weights
+        else ""
+    )
     planned = "one per generation" if one.confirmations is None else str(one.confirmations)
-    told = "only steps beyond noise" if one.feedback == "ladder" else "every score, rounded to two digits"
+    told = (
+        "only steps beyond noise"
+        if one.feedback == "ladder"
+        else "every score, rounded to two digits"
+    )
     return [
-        f"Better means: {one.metric}{mix} goes {one.direction}{scale}, by more than {one.minimum_effect:g}.",
+        (
+            f"Better means: {one.metric}{mix} goes {one.direction}{scale}, by more than"
+            f" {one.minimum_effect:g}."
+        ),
         f"It is the {METRICS[one.metric].text}.",
         *(f"Secondary: {c.text()}." for c in one.secondary),
         *(f"Constraint: {c.text()}." for c in one.constraints),
-        f"A campaign accepts anything worthless with probability at most {one.alpha:g}, shared by its planned confirmations ({planned}).",
-        f"Accepted by rule {one.acceptance}, first asked after {one.first_look} pairs. Planned for power {one.power:g}; proposers are told {told}.",
+        (
+            f"A campaign accepts anything worthless with probability at most {one.alpha:g}, shared"
+            f" by its planned confirmations ({planned})."
+        ),
+        (
+            f"Accepted by rule {one.acceptance}, first asked after {one.first_look} pairs. Planned"
+            f" for power {one.power:g}; proposers are told {told}."
+        ),
     ]

@@ -13,7 +13,9 @@ LEARNING_RATES = (0.0001, 0.03)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """One successor's training configuration. The defaults are the baseline: what a newcomer would write."""
+    """One successor's training configuration. The defaults are the baseline: what a newcomer would
+    write.
+    """
 
     learning_rate: float = 0.0003
     "peak AdamW step size; 1e-4 to 3e-2, log scale"
@@ -42,13 +44,17 @@ class Recipe:
     answer_order: Literal["plain", "reversed"] = "plain"
     "answer digits most significant first (plain) or last (reversed)"
     operand_order: Literal["plain", "reversed", "interleaved"] = "plain"
-    "order of the question's digits (pixels): as written, backwards, or operands interleaved (pixels by column)"
+    """order of the question's digits (pixels): as written, backwards, or operands interleaved
+    (pixels by column)
+    """
     curriculum: float = 0.0
     "share of the steps during which easy examples come first, growing to all; 0 to 0.8"
     gradient_clip: float = 0.0
     "largest gradient norm; 0 switches clipping off; at most 10"
     notebook: float = 0.0
-    "share of the steps that learn from the notebook, the record of past trials, instead of the task; 0 to 0.5"
+    """share of the steps that learn from the notebook, the record of past trials, instead of the
+    task; 0 to 0.5
+    """
 
     def __post_init__(self) -> None:
         for name, (low, high) in RANGES.items():
@@ -92,7 +98,9 @@ GRID: dict[str, tuple[Any, ...]] = {
 
 
 def grid(notebook: bool) -> dict[str, tuple[Any, ...]]:
-    """Return the values that a study's proposers draw from: without a notebook its share is no knob and stays 0."""
+    """Return the values that a study's proposers draw from: without a notebook its share is no knob
+    and stays 0.
+    """
     return {name: values for name, values in GRID.items() if notebook or name != "notebook"}
 
 

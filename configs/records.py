@@ -1,6 +1,7 @@
 """The records that cross a folder. Frozen facts; each is made by one part and read by the next.
 
-An `Amount` is integers in named units; an entry of the ledger is stored as canonical bytes and read back here.
+An `Amount` is integers in named units; an entry of the ledger is stored as canonical bytes and read
+back here.
 """
 
 from dataclasses import dataclass, field, fields
@@ -10,9 +11,23 @@ from configs.build import need
 from configs.job import Limits, Order, Role
 from configs.recipe import Recipe
 
-ChangeClass = Literal["recipe", "patch", "structural", "proposer", "propose", "promote", "deploy", "unseal", "amend"]
-"by risk: what a proposal alters; then acts: propose (asking for proposals), promote, deploy, unseal, amend"
-CLASSES: tuple[ChangeClass, ...] = ("recipe", "patch", "structural", "proposer", "propose", "promote", "deploy", "unseal", "amend")
+ChangeClass = Literal[
+    "recipe", "patch", "structural", "proposer", "propose", "promote", "deploy", "unseal", "amend"
+]
+"""by risk: what a proposal alters; then acts: propose (asking for proposals), promote, deploy,
+unseal, amend
+"""
+CLASSES: tuple[ChangeClass, ...] = (
+    "recipe",
+    "patch",
+    "structural",
+    "proposer",
+    "propose",
+    "promote",
+    "deploy",
+    "unseal",
+    "amend",
+)
 PlanRole = Literal["train", "predict", "champion-train", "champion-predict", "propose", "ask"]
 "propose: a job in a box that writes proposals; ask: one call of an outside model"
 Purpose = Literal["start", "baseline", "candidate", "propose", "final", "larger", "skill", "unseal"]
@@ -22,7 +37,9 @@ Answer = Literal["accept", "reject", "inconclusive", "continue"]
 ACCOUNTS = ("propose", "train", "predict", "evaluate")
 SPLITS: tuple[Split, ...] = ("feedback", "gate", "sealed")
 COMPUTED_TASKS = ("addition", "modular", "custom", "planted")
-"tasks whose answers code could compute (an own task's too, as far as we know): gains of patch and structural plans there are flagged `computable`"
+"""tasks whose answers code could compute (an own task's too, as far as we know): gains of patch and
+structural plans there are flagged `computable`
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +64,12 @@ class Amount:
     def __post_init__(self) -> None:
         for name in RESOURCES:
             value = getattr(self, name)
-            need(type(value) is int and 0 <= value < 2**53, name, value, "a whole number from 0 to 2^53 - 1")
+            need(
+                type(value) is int and 0 <= value < 2**53,
+                name,
+                value,
+                "a whole number from 0 to 2^53 - 1",
+            )
 
     def __add__(self, other: "Amount") -> "Amount":
         return Amount(**{name: getattr(self, name) + getattr(other, name) for name in RESOURCES})
@@ -102,12 +124,16 @@ class JobCount:
 
 def stage(role: PlanRole) -> Role:
     """Return what a job of a role does in the box."""
-    return "train" if role.endswith("train") else "predict" if role.endswith("predict") else "propose"
+    return (
+        "train" if role.endswith("train") else "predict" if role.endswith("predict") else "propose"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """One proposal made exact. Its digest is what gates decide on; a changed byte is another plan."""
+    """One proposal made exact. Its digest is what gates decide on; a changed byte is another
+    plan.
+    """
 
     study: str
     "digest of the study root"
@@ -122,9 +148,11 @@ class Plan:
     index: int
     "number of the proposal within its generation"
     purpose: Purpose
-    """start: a trial of the notebook that every arm starts from; baseline: first champion; candidate: a proposal; propose: its jobs write
-    the proposals of a generation; final, larger, unseal: champion against baseline on gate, there at four times the compute, on sealed; skill:
-    one proposal of a measure of skill against the baseline, on gate; it can never become champion"""
+    """start: a trial of the notebook that every arm starts from; baseline: first champion;
+    candidate: a proposal; propose: its jobs write the proposals of a generation; final, larger,
+    unseal: champion against baseline on gate, there at four times the compute, on sealed; skill:
+    one proposal of a measure of skill against the baseline, on gate; it can never become champion
+    """
     parent: str
     "plan digest of the champion that it starts from; empty for the baseline"
     change_class: ChangeClass
@@ -158,7 +186,9 @@ class Plan:
     notebook: str = ""
     "digest of the notebook that its trainings learn from besides the task; empty: none"
     asked: str = ""
-    "digest of the propose plan whose jobs wrote it; empty: a program on the trusted side, people or a record"
+    """digest of the propose plan whose jobs wrote it; empty: a program on the trusted side, people
+    or a record
+    """
     proposal: str = ""
     "digest of the proposer's own text; empty where nobody proposed"
 
@@ -226,7 +256,9 @@ class JobResult:
     startup_cpu_us: int
     "part of the CPU charged before any byte of the bundle ran"
     charged_by: Literal["cgroup", "bound", "reservation", "plan"]
-    "kernel counter, provable upper bound, the whole reservation, or the plan of a job that was simulated"
+    """kernel counter, provable upper bound, the whole reservation, or the plan of a job that was
+    simulated
+    """
     peak_bytes: int
     "largest memory the kernel saw; 0 if unread"
     outputs: dict[str, str]
@@ -312,7 +344,9 @@ class Verdict:
     corrected_high: float | None = None
     "upper end"
     hidden: float | None = None
-    "accept: measured rate at which this rule accepts a candidate of equal mean that fails one run in ten (null b)"
+    """accept: measured rate at which this rule accepts a candidate of equal mean that fails one run
+    in ten (null b)
+    """
     bounded: float | None = None
     "accept: p-value bound of the same gains by betting, which no shape of noise fools"
 

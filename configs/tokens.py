@@ -1,9 +1,10 @@
 """Token formats: how an item of a task becomes a row of small integers.
 
-An item is stored in *canonical* order, one uint8 token a column: question, separator, answer. A recipe may
-reorder the columns (operands, answer); it never changes what they hold, so a layout is a permutation and the
-trusted side reads predictions back in canonical order. A net that proposes has one more document format, the notebook: past
-trials as outcome and knob-value pairs. Standard library only.
+An item is stored in *canonical* order, one uint8 token a column: question, separator, answer. A
+recipe may reorder the columns (operands, answer); it never changes what they hold, so a layout is a
+permutation and the trusted side reads predictions back in canonical order. A net that proposes has
+one more document format, the notebook: past trials as outcome and knob-value pairs. Standard
+library only.
 """
 
 from collections.abc import Sequence
@@ -25,23 +26,33 @@ BUCKETS = 4
 ASK = BUCKETS
 """Notebook token that stands where the outcome is asked for."""
 FIRST_PAIR = ASK + 1
-PAIRS: dict[str, int] = {name: FIRST_PAIR + sum(map(len, list(GRID.values())[:i])) for i, name in enumerate(GRID)}
+PAIRS: dict[str, int] = {
+    name: FIRST_PAIR + sum(map(len, list(GRID.values())[:i])) for i, name in enumerate(GRID)
+}
 """First token of each knob's values: one token says knob and value."""
 NOTEBOOK = FIRST_PAIR + sum(map(len, GRID.values()))
-GROUPS: tuple[int, ...] = (0,) * BUCKETS + (1,) + tuple(i + 2 for i, values in enumerate(GRID.values()) for _ in values)
+GROUPS: tuple[int, ...] = (
+    (0,) * BUCKETS + (1,) + tuple(i + 2 for i, values in enumerate(GRID.values()) for _ in values)
+)
 """Group of each notebook token: outcomes, ASK, then a group per knob."""
 DOCUMENT = len(GRID) + 2
 """Tokens of a notebook document: outcome or ASK, a pair per knob, outcome."""
 
 
 def pairs(recipe: Recipe) -> list[int]:
-    """Return a recipe's pair tokens in the order of the grid; a value off the grid counts as the nearest."""
+    """Return a recipe's pair tokens in the order of the grid; a value off the grid counts as the
+    nearest.
+    """
     return [PAIRS[name] + _nearest(values, getattr(recipe, name)) for name, values in GRID.items()]
 
 
 def unpaired(tokens: Sequence[int]) -> dict[str, Any]:
     """Return the knob values that pair tokens say, in any order."""
-    known = {first + i: (name, value) for name, first in PAIRS.items() for i, value in enumerate(GRID[name])}
+    known = {
+        first + i: (name, value)
+        for name, first in PAIRS.items()
+        for i, value in enumerate(GRID[name])
+    }
     return dict(known[token] for token in tokens)
 
 
@@ -56,7 +67,9 @@ class Task:
     """What is learned, as tokens, and how much data there is."""
 
     name: Literal["addition", "modular", "digits", "custom", "planted"]
-    "addition of n-digit numbers, a+b mod p, scikit-learn's handwriting, what a person's own file yields, or a simulation that trains nothing"
+    """addition of n-digit numbers, a+b mod p, scikit-learn's handwriting, what a person's own file
+    yields, or a simulation that trains nothing
+    """
     digits: int = 3
     "addition only: digits per operand; 1 to 6"
     modulus: int = 97
@@ -70,9 +83,13 @@ class Task:
     held_out: int = 500
     "items in each of the splits feedback, gate and sealed"
     train_digits: int = 0
-    "addition only: digits of the operands in training and splits; fewer than `digits` opens the slice `longer`; 0: all"
+    """addition only: digits of the operands in training and splits; fewer than `digits` opens the
+    slice `longer`; 0: all
+    """
     hold_carries: bool = False
-    "addition only: sums in which every column carries are kept out of training and splits, and stand in slice `carries` alone"
+    """addition only: sums in which every column carries are kept out of training and splits, and
+    stand in slice `carries` alone
+    """
     question: int = 0
     "custom only: columns of a question, the separator that follows them not counted; 1 to 128"
     answer: int = 0
@@ -82,21 +99,52 @@ class Task:
     items: str = ""
     "custom only: digest of all items that the file yields"
     notebook: bool = False
-    "whether the net also has the tokens of the notebook, so that it can learn from past trials and propose"
+    """whether the net also has the tokens of the notebook, so that it can learn from past trials
+    and propose
+    """
 
     def __post_init__(self) -> None:
         need(1 <= self.digits <= 6, "digits", self.digits, "between 1 and 6")
         need(3 <= self.modulus <= 251, "modulus", self.modulus, "between 3 and 251")
         need(2 <= self.levels <= 17, "levels", self.levels, "between 2 and 17")
-        need(1 <= self.train_items <= 1_000_000, "train_items", self.train_items, "between 1 and 1000000")
+        need(
+            1 <= self.train_items <= 1_000_000,
+            "train_items",
+            self.train_items,
+            "between 1 and 1000000",
+        )
         need(20 <= self.held_out <= 20_000, "held_out", self.held_out, "between 20 and 20000")
-        need(0 <= self.train_digits <= self.digits, "train_digits", self.train_digits, f"between 0 and digits ({self.digits})")
-        need(self.name == "addition" or not (self.train_digits or self.hold_carries), "train_digits/hold_carries", self.name, "task addition")
+        need(
+            0 <= self.train_digits <= self.digits,
+            "train_digits",
+            self.train_digits,
+            f"between 0 and digits ({self.digits})",
+        )
+        need(
+            self.name == "addition" or not (self.train_digits or self.hold_carries),
+            "train_digits/hold_carries",
+            self.name,
+            "task addition",
+        )
         sizes = (self.question, self.answer, self.values)
         given = (self.name == "custom") == any(sizes) == bool(self.items)
-        need(given, "question/answer/values/items", (*sizes, self.items), "given with task custom, and only there")
-        for name, least, most in (("question", 1, 128), ("answer", 1, 16), ("values", 2, 250)) if self.name == "custom" else ():
-            need(least <= getattr(self, name) <= most, name, getattr(self, name), f"between {least} and {most}")
+        need(
+            given,
+            "question/answer/values/items",
+            (*sizes, self.items),
+            "given with task custom, and only there",
+        )
+        for name, least, most in (
+            (("question", 1, 128), ("answer", 1, 16), ("values", 2, 250))
+            if self.name == "custom"
+            else ()
+        ):
+            need(
+                least <= getattr(self, name) <= most,
+                name,
+                getattr(self, name),
+                f"between {least} and {most}",
+            )
 
     def slices(self) -> tuple[str, ...]:
         """Return the names of the task's slices (evals/data.py says what they hold)."""
@@ -120,16 +168,28 @@ class Layout:
     answer: int
     "columns of the answer"
     order: tuple[int, ...]
-    "order[i] is the canonical column that stands at position i; a permutation of question + answer columns"
+    """order[i] is the canonical column that stands at position i; a permutation of question +
+    answer columns
+    """
 
 
 def document(lay: Layout) -> Layout:
-    """Return the layout of a notebook's documents, in which every column but the first is to be told."""
-    return Layout(vocabulary=lay.notebook, notebook=0, question=1, answer=DOCUMENT - 1, order=tuple(range(DOCUMENT)))
+    """Return the layout of a notebook's documents, in which every column but the first is to be
+    told.
+    """
+    return Layout(
+        vocabulary=lay.notebook,
+        notebook=0,
+        question=1,
+        answer=DOCUMENT - 1,
+        order=tuple(range(DOCUMENT)),
+    )
 
 
 def layout(task: Task, recipe: Recipe) -> Layout:
-    """Return the column order of `task` under `recipe`. Question columns stay before answer columns."""
+    """Return the column order of `task` under `recipe`. Question columns stay before answer
+    columns.
+    """
     if task.name == "addition":
         n = task.digits
         question = [*_operands(n, recipe.operand_order), 2 * n + 1]
@@ -152,7 +212,13 @@ def layout(task: Task, recipe: Recipe) -> Layout:
     if recipe.answer_order == "reversed":
         tail.reverse()
     extra = NOTEBOOK if task.notebook else 0
-    return Layout(vocabulary=vocabulary, notebook=extra, question=len(question), answer=answer, order=tuple(question + tail))
+    return Layout(
+        vocabulary=vocabulary,
+        notebook=extra,
+        question=len(question),
+        answer=answer,
+        order=tuple(question + tail),
+    )
 
 
 def _operands(n: int, order: str) -> list[int]:

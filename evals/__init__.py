@@ -1,1 +1,3 @@
-"""What counts: held-out items, scores, verdicts. Pure functions over records; answers never leave this side."""
+"""What counts: held-out items, scores, verdicts. Pure functions over records; answers never leave
+this side.
+"""

@@ -1,7 +1,9 @@
-"""Arms on common random numbers: what each arm had verifiably gained at which spent plan, repeat by repeat.
+"""Arms on common random numbers: what each arm had verifiably gained at which spent plan, repeat by
+repeat.
 
-An arm's gain is its champion's verified gain over the baseline on an unbounded scale (log-odds, log-likelihood or bits of compute): accuracy has a
-ceiling, which fakes a slowdown. Arms are compared at equal spent plan, never at equal numbers of candidates. Refuses ragged curves.
+An arm's gain is its champion's verified gain over the baseline on an unbounded scale (log-odds,
+log-likelihood or bits of compute): accuracy has a ceiling, which fakes a slowdown. Arms are
+compared at equal spent plan, never at equal numbers of candidates. Refuses ragged curves.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,7 +18,9 @@ from evals.intervals import Figure, Floats, mean, missing
 ARMS: dict[str, str] = {
     "self": "the champion proposes",
     "frozen": "generation 0's weights and history for ever",
-    "refit": "a proposer trained each generation with generation 0's recipe on the same growing history",
+    "refit": (
+        "a proposer trained each generation with generation 0's recipe on the same growing history"
+    ),
     "scrambled": "the champion's recipe and history, outcomes permuted before training",
     "no_carry": "each generation starts from the baseline",
     "one_shot": "one round with the whole compute",
@@ -44,7 +48,9 @@ class Gain:
     value: float
     "verified gain of the champion over the baseline; NaN where it was not measured"
     allotted_cpu_us: int = 0
-    "planned compute that the campaign was given; what it had gained when no further generation fitted stands there; 0: generations alone end it"
+    """planned compute that the campaign was given; what it had gained when no further generation
+    fitted stands there; 0: generations alone end it
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,19 +71,28 @@ class Curve:
         return self.at(float(np.finfo(float).max))
 
     def at(self, cpu_us: float) -> Floats:
-        """Return the gain (R,) that stood when `cpu_us` were spent; 0 before the first generation's end."""
+        """Return the gain (R,) that stood when `cpu_us` were spent; 0 before the first generation's
+        end.
+        """
         done = (self.spent <= cpu_us).sum(axis=1)
         start = np.concatenate([np.zeros((len(self.value), 1)), self.value], axis=1)
         return np.asarray(start[np.arange(len(start)), done])
 
     def between(self, cpu_us: float) -> Floats:
-        """Return the gain (R,) on the straight lines between ends of generations: what rates and a reference are read off."""
-        rows = [(s[np.isfinite(s)], v[np.isfinite(s)]) for s, v in zip(self.spent, self.value, strict=True)]
+        """Return the gain (R,) on the straight lines between ends of generations: what rates and a
+        reference are read off.
+        """
+        rows = [
+            (s[np.isfinite(s)], v[np.isfinite(s)])
+            for s, v in zip(self.spent, self.value, strict=True)
+        ]
         return np.array([np.interp(cpu_us, [0.0, *s], [0.0, *v]) for s, v in rows])
 
 
 def curves(gains: Iterable[Gain]) -> dict[str, Curve]:
-    """Return arm -> curve; repeats that are shorter than the arm's longest are filled up with NaN gains that cost nothing more."""
+    """Return arm -> curve; repeats that are shorter than the arm's longest are filled up with NaN
+    gains that cost nothing more.
+    """
     found: dict[str, dict[int, list[Gain]]] = {}
     for gain in gains:
         found.setdefault(gain.arm, {}).setdefault(gain.repeat, []).append(gain)
@@ -89,18 +104,33 @@ def _curve(rows: Mapping[int, list[Gain]]) -> Curve:
     spent, value = np.full((len(rows), length), np.inf), np.full((len(rows), length), np.nan)
     for r, repeat in enumerate(sorted(rows)):
         row = sorted(rows[repeat], key=lambda gain: gain.generation)
-        spent[r, : len(row)], value[r, : len(row)] = [g.planned_cpu_us for g in row], [g.value for g in row]
-    need(bool((spent[:, 1:] >= spent[:, :-1]).all()), "planned_cpu_us", "falling", "spent plan that never falls")
+        spent[r, : len(row)], value[r, : len(row)] = (
+            [g.planned_cpu_us for g in row],
+            [g.value for g in row],
+        )
+    need(
+        bool((spent[:, 1:] >= spent[:, :-1]).all()),
+        "planned_cpu_us",
+        "falling",
+        "spent plan that never falls",
+    )
     allotted = {gain.allotted_cpu_us for row in rows.values() for gain in row}
-    return Curve(repeats=tuple(sorted(rows)), spent=spent, value=value, allotted=allotted.pop() if len(allotted) == 1 else 0.0)
+    return Curve(
+        repeats=tuple(sorted(rows)),
+        spent=spent,
+        value=value,
+        allotted=allotted.pop() if len(allotted) == 1 else 0.0,
+    )
 
 
 def common(arms: Mapping[str, Curve], names: Iterable[str] = ()) -> float:
-    """Return where the named arms (default: all) can be compared: the plan that all were given, else the most that every repeat has spent.
+    """Return where the named arms (default: all) can be compared: the plan that all were given,
+    else the most that every repeat has spent.
 
-    A plan that was given counts as used where its rest held no whole generation, and where a charge outran the plan.
+    A plan that was given counts as used where its rest held no whole generation, and where a charge
+    outran the plan.
     """
-    chosen = [arms[name] for name in (names or arms) if name in arms]
+    chosen = [arms[name] for name in names or arms if name in arms]
     spent = [np.where(np.isfinite(c.spent), c.spent, -np.inf).max(axis=1) for c in chosen]
     given = {c.allotted for c in chosen}
     if len(given) == 1 and max(given):
@@ -108,7 +138,9 @@ def common(arms: Mapping[str, Curve], names: Iterable[str] = ()) -> float:
     return min((float(s.min()) for s in spent), default=0.0)
 
 
-def paired(arms: Mapping[str, Curve], one: str, other: str, cpu_us: float | None = None) -> tuple[Floats, Floats]:
+def paired(
+    arms: Mapping[str, Curve], one: str, other: str, cpu_us: float | None = None
+) -> tuple[Floats, Floats]:
     """Return both arms' gains (R,) at equal spent plan, for the repeats that both have."""
     at = common(arms, (one, other)) if cpu_us is None else cpu_us
     both = sorted(set(arms[one].repeats) & set(arms[other].repeats))
@@ -118,11 +150,19 @@ def paired(arms: Mapping[str, Curve], one: str, other: str, cpu_us: float | None
 
 def gain(arms: Mapping[str, Curve], arm: str, cpu_us: float | None = None) -> Figure:
     """Return an arm's mean verified gain over its repeats."""
-    return mean(arms[arm].at(common(arms, (arm,)) if cpu_us is None else cpu_us), UNIT) if arm in arms else missing("not measured", UNIT)
+    return (
+        mean(arms[arm].at(common(arms, (arm,)) if cpu_us is None else cpu_us), UNIT)
+        if arm in arms
+        else missing("not measured", UNIT)
+    )
 
 
-def difference(arms: Mapping[str, Curve], one: str, other: str, cpu_us: float | None = None) -> Figure:
-    """Return the mean gain of one arm minus the other's at equal spent plan; `not measured` where a twin is missing."""
+def difference(
+    arms: Mapping[str, Curve], one: str, other: str, cpu_us: float | None = None
+) -> Figure:
+    """Return the mean gain of one arm minus the other's at equal spent plan; `not measured` where a
+    twin is missing.
+    """
     if one not in arms or other not in arms:
         return missing("not measured", UNIT)
     mine, theirs = paired(arms, one, other, cpu_us)

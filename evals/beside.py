@@ -1,6 +1,8 @@
-"""What is printed beside an accept: the gain without the winner's curse, the rule's rate on null b, and what betting says of the same gains.
+"""What is printed beside an accept: the gain without the winner's curse, the rule's rate on null b,
+and what betting says of the same gains.
 
-Simulates the judge on normal noise in a fixed stream, so that a ledger replays to the same figures. Takes about a second per rule and level.
+Simulates the judge on normal noise in a fixed stream, so that a ledger replays to the same figures.
+Takes about a second per rule and level.
 """
 
 from collections.abc import Sequence
@@ -15,12 +17,18 @@ from scipy.stats import t as student
 from evals.rules import RULES, Gains
 
 FAILING = (0.94,) * 9 + (0.04,)
-"""Null b: scores of a candidate that fails one run in ten; the champion beside it is steady at their mean, 0.85."""
+"""Null b: scores of a candidate that fails one run in ten; the champion beside it is steady at
+their mean, 0.85.
+"""
 _DRIFTS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.5)
 _CERTAIN = 5.0
-"""Gains of more standard deviations than this are accepted for certain: there is nothing to correct."""
+"""Gains of more standard deviations than this are accepted for certain: there is nothing to
+correct.
+"""
 _GRID = np.linspace(-1.0, 8.0, 181)
-"""True gain above the effect, in standard deviations of a paired gain, over which an interval is sought."""
+"""True gain above the effect, in standard deviations of a paired gain, over which an interval is
+sought.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,20 +36,26 @@ class Beside:
     """Figures beside an accept."""
 
     corrected: float | None
-    "median-unbiased gain given the accept; null where fewer than three pairs, or equal gains, tell no spread"
+    """median-unbiased gain given the accept; null where fewer than three pairs, or equal gains,
+    tell no spread
+    """
     low: float | None
     "lower end of its 90 % interval"
     high: float | None
     "upper end"
     hidden: float
-    "rate at which the rule accepts null b at this level: equal mean, one run in ten fails, champion steady"
+    """rate at which the rule accepts null b at this level: equal mean, one run in ten fails,
+    champion steady
+    """
     bounded: float
     "p-value bound of the same gains by betting, valid for every shape of noise"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Accepted:
-    """Accepted simulated confirmations, in standard deviations of a paired gain above the effect."""
+    """Accepted simulated confirmations, in standard deviations of a paired gain above the
+    effect.
+    """
 
     mean: Gains
     total: Gains
@@ -50,36 +64,76 @@ class _Accepted:
     "density of the drifts that drew them over density without drift"
 
 
-def beside(gains: Sequence[float], *, rule: str, level: float, effect: float, deviation: float, most: int, first_look: int) -> Beside:
+def beside(
+    gains: Sequence[float],
+    *,
+    rule: str,
+    level: float,
+    effect: float,
+    deviation: float,
+    most: int,
+    first_look: int,
+) -> Beside:
     """Return the figures beside an accept of `gains` by a rule (evals/rules.py)."""
     x = np.asarray(gains, float)
     spread = float(x.std(ddof=1)) if len(x) > 2 else 0.0
-    low, corrected, high = _corrected(x, spread, rule, level, effect, deviation, most, first_look) if spread > 1e-9 else (None, None, None)
+    low, corrected, high = (
+        _corrected(x, spread, rule, level, effect, deviation, most, first_look)
+        if spread > 1e-9
+        else (None, None, None)
+    )
     fooled = hidden(rule, level, effect, deviation, most, first_look)
     bounded = float(RULES["betting"].evidence((x - effect)[None, :], effect, deviation)[0, -1])
     return Beside(corrected=corrected, low=low, high=high, hidden=fooled, bounded=min(1.0, bounded))
 
 
 @cache
-def hidden(rule: str, level: float, effect: float, deviation: float, most: int, first_look: int) -> float:
-    """Return the simulated rate (2,000 confirmations) at which a rule accepts null b at the effect."""
+def hidden(
+    rule: str, level: float, effect: float, deviation: float, most: int, first_look: int
+) -> float:
+    """Return the simulated rate (2,000 confirmations) at which a rule accepts null b at the
+    effect.
+    """
     mine, theirs = failing(np.random.default_rng(7), (2000, most))
-    accepted, _ = RULES[rule].play(mine - theirs + effect, level=level, effect=effect, deviation=deviation, first_look=first_look)
+    accepted, _ = RULES[rule].play(
+        mine - theirs + effect,
+        level=level,
+        effect=effect,
+        deviation=deviation,
+        first_look=first_look,
+    )
     return float(accepted.mean())
 
 
-def failing(rng: np.random.Generator, shape: tuple[int, ...], sample: Sequence[float] = FAILING) -> tuple[Gains, Gains]:
-    """Return (candidate, champion) scores of null b: the candidate draws from `sample`, the champion is steady at its mean; jitter 0.01."""
+def failing(
+    rng: np.random.Generator, shape: tuple[int, ...], sample: Sequence[float] = FAILING
+) -> tuple[Gains, Gains]:
+    """Return (candidate, champion) scores of null b: the candidate draws from `sample`, the
+    champion is steady at its mean; jitter 0.01.
+    """
     jitter = 0.01 * rng.standard_normal((2, *shape))
-    return rng.choice(np.asarray(sample, float), shape) + jitter[0], float(np.mean(sample)) + jitter[1]
+    return (
+        rng.choice(np.asarray(sample, float), shape) + jitter[0],
+        float(np.mean(sample)) + jitter[1],
+    )
 
 
-def _corrected(x: Gains, spread: float, rule: str, level: float, effect: float, deviation: float, most: int,
-               first_look: int) -> tuple[float, float, float]:  # fmt: skip
-    """Return (5 %, median, 95 %): the true gains under which an accept with so large a mean gain has these chances.
+def _corrected(
+    x: Gains,
+    spread: float,
+    rule: str,
+    level: float,
+    effect: float,
+    deviation: float,
+    most: int,
+    first_look: int,
+) -> tuple[float, float, float]:
+    """Return (5 %, median, 95 %): the true gains under which an accept with so large a mean gain
+    has these chances.
 
-    Conditional inference after selection (Zhong and Prentice 2008), normal noise, the unknown deviation averaged over spread x sqrt(v / chi2_v).
-    Importance weights reuse one pool of accepts for every true gain. An interval that runs out of the grid ends there.
+    Conditional inference after selection (Zhong and Prentice 2008), normal noise, the unknown
+    deviation averaged over spread x sqrt(v / chi2_v). Importance weights reuse one pool of accepts
+    for every true gain. An interval that runs out of the grid ends there.
     """
     if (float(x.mean()) - effect) / spread > _CERTAIN:
         reach = float(student.ppf(0.95, len(x) - 1)) * spread / np.sqrt(len(x))
@@ -88,7 +142,9 @@ def _corrected(x: Gains, spread: float, rule: str, level: float, effect: float, 
     pool = _pool(rule, level, effect / unit, deviation / unit, most, first_look, unit)
     degrees = len(x) - 1
     ratios = np.sqrt(degrees / chi2.ppf((np.arange(7) + 0.5) / 7, degrees))
-    chance = np.mean([_chance(pool, _GRID / r, (float(x.mean()) - effect) / spread / r) for r in ratios], axis=0)
+    chance = np.mean(
+        [_chance(pool, _GRID / r, (float(x.mean()) - effect) / spread / r) for r in ratios], axis=0
+    )
     ends = np.searchsorted(np.maximum.accumulate(chance), (0.05, 0.5, 0.95))
     low, median, high = (effect + spread * float(_GRID[min(end, len(_GRID) - 1)]) for end in ends)
     return low, median, high
@@ -96,16 +152,33 @@ def _corrected(x: Gains, spread: float, rule: str, level: float, effect: float, 
 
 def _chance(pool: _Accepted, drifts: Gains, mean: float) -> Gains:
     """Return for each drift (D,) the share of its accepts whose mean gain is at least `mean`."""
-    weights = np.exp(drifts[:, None] * pool.total - 0.5 * np.square(drifts)[:, None] * pool.pairs) / pool.mixture
+    weights = (
+        np.exp(drifts[:, None] * pool.total - 0.5 * np.square(drifts)[:, None] * pool.pairs)
+        / pool.mixture
+    )
     return np.asarray((weights * (pool.mean >= mean)).sum(axis=1) / weights.sum(axis=1))
 
 
 @cache
-def _pool(rule: str, level: float, effect: float, deviation: float, most: int, first_look: int, unit: float) -> _Accepted:
+def _pool(
+    rule: str,
+    level: float,
+    effect: float,
+    deviation: float,
+    most: int,
+    first_look: int,
+    unit: float,
+) -> _Accepted:
     """Draw confirmations under several drifts and keep those that the rule accepts."""
     rng = np.random.default_rng(11)
     x = np.concatenate([drift + rng.standard_normal((800, most)) for drift in _DRIFTS])
-    accepted, pairs = RULES[rule].play((x + effect) * unit, level=level, effect=effect * unit, deviation=deviation * unit, first_look=first_look)
+    accepted, pairs = RULES[rule].play(
+        (x + effect) * unit,
+        level=level,
+        effect=effect * unit,
+        deviation=deviation * unit,
+        first_look=first_look,
+    )
     kept: NDArray[np.bool_] = accepted & (pairs > 2)
     x, n = x[kept], pairs[kept].astype(float)
     used = np.arange(most) < n[:, None]

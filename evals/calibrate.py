@@ -1,7 +1,9 @@
-"""How often each acceptance rule keeps what is worth nothing, and how often it sees what is there: simulated campaigns on measured seed noise.
+"""How often each acceptance rule keeps what is worth nothing, and how often it sees what is there:
+simulated campaigns on measured seed noise.
 
-Nulls: (a) the same recipe under independent seeds; (b) equal mean, unequal shape: a candidate with this noise against a champion that is
-steady at its mean; (c) a true gain equal to the minimum effect. Pure functions of scores and a seed; refuses nothing but an empty sample.
+Nulls: (a) the same recipe under independent seeds; (b) equal mean, unequal shape: a candidate with
+this noise against a champion that is steady at its mean; (c) a true gain equal to the minimum
+effect. Pure functions of scores and a seed; refuses nothing but an empty sample.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +24,9 @@ NULLS = ("a", "b", "c")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Campaigns:
-    """The campaigns that are simulated: `candidates` are screened, the best of each generation is confirmed."""
+    """The campaigns that are simulated: `candidates` are screened, the best of each generation is
+    confirmed.
+    """
 
     campaigns: int = 2000
     "campaigns per rule, null and noise"
@@ -47,11 +51,15 @@ class Campaigns:
         return self.alpha / self.confirmations
 
 
-def calibrate(rule: str, null: str, scores: Sequence[float], plan: Campaigns, seed: int = 1) -> dict[str, Any]:
-    """Return one row: campaigns, false_keep_rate, upper (one-sided 95 % bound), fake_gain (score units per campaign), power (null a), replicates.
+def calibrate(
+    rule: str, null: str, scores: Sequence[float], plan: Campaigns, seed: int = 1
+) -> dict[str, Any]:
+    """Return one row: campaigns, false_keep_rate, upper (one-sided 95 % bound), fake_gain (score
+    units per campaign), power (null a), replicates.
 
-    `scores` is one recipe's measured scores, drawn with replacement. Screening uses other seeds, so it changes no gain on gate and is not
-    simulated, except for greedy, which knows nothing else: the champion's single score is carried forward and every better one is kept.
+    `scores` is one recipe's measured scores, drawn with replacement. Screening uses other seeds, so
+    it changes no gain on gate and is not simulated, except for greedy, which knows nothing else:
+    the champion's single score is carried forward and every better one is kept.
     """
     need(len(scores) > 0, "scores", len(scores), "at least one measured score")
     rng, sample = np.random.default_rng([seed, NULLS.index(null)]), np.asarray(scores, float)
@@ -60,8 +68,13 @@ def calibrate(rule: str, null: str, scores: Sequence[float], plan: Campaigns, se
         kept, fake, pairs = _records(null, sample, rng, plan, bar)
     else:
         kept, fake, pairs = _confirmed(rule, null, sample, rng, plan, bar)
-    told = {"campaigns": plan.campaigns, "false_keep_rate": float(kept.mean()), "upper": upper(int(kept.sum()), plan.campaigns),
-            "fake_gain": float(fake.mean()), "replicates": pairs}  # fmt: skip
+    told = {
+        "campaigns": plan.campaigns,
+        "false_keep_rate": float(kept.mean()),
+        "upper": upper(int(kept.sum()), plan.campaigns),
+        "fake_gain": float(fake.mean()),
+        "replicates": pairs,
+    }
     return told | {"power": power(rule, sample, plan, rng)[0] if null == "a" else None}
 
 
@@ -70,26 +83,35 @@ def minimum(sample: Gains) -> float:
     return max(float(sample.std()), 0.02)
 
 
-def draw(null: str, sample: Gains, rng: np.random.Generator, shape: tuple[int, ...], bar: float) -> tuple[Gains, Gains]:
-    """Return (candidate, champion) scores under a null, each of `shape`; the true gain is `bar`, the minimum effect."""
+def draw(
+    null: str, sample: Gains, rng: np.random.Generator, shape: tuple[int, ...], bar: float
+) -> tuple[Gains, Gains]:
+    """Return (candidate, champion) scores under a null, each of `shape`; the true gain is `bar`,
+    the minimum effect.
+    """
     if null == "b":
         return failing(rng, shape, tuple(sample))
     return rng.choice(sample, shape) + bar, rng.choice(sample, shape)
 
 
-def _confirmed(rule: str, null: str, sample: Gains, rng: np.random.Generator, plan: Campaigns,
-               bar: float) -> tuple[NDArray[np.bool_], Gains, float]:  # fmt: skip
+def _confirmed(
+    rule: str, null: str, sample: Gains, rng: np.random.Generator, plan: Campaigns, bar: float
+) -> tuple[NDArray[np.bool_], Gains, float]:
     shape = (plan.campaigns * plan.confirmations, plan.most)
     mine, theirs = draw(null, sample, rng, shape, bar)
     gains = mine - theirs
-    accepted, pairs = RULES[rule].play(gains, level=plan.level, effect=bar, deviation=plan.deviation, first_look=plan.first_look)
+    accepted, pairs = RULES[rule].play(
+        gains, level=plan.level, effect=bar, deviation=plan.deviation, first_look=plan.first_look
+    )
     seen = np.cumsum(gains, axis=1)[np.arange(len(gains)), pairs - 1] / pairs
     by = accepted.reshape(plan.campaigns, plan.confirmations)
     wrong: NDArray[np.bool_] = np.logical_or.reduce(by, axis=1)
     return wrong, (by * (seen - bar).reshape(by.shape)).sum(axis=1), float(pairs.mean())
 
 
-def _records(null: str, sample: Gains, rng: np.random.Generator, plan: Campaigns, bar: float) -> tuple[NDArray[np.bool_], Gains, float]:
+def _records(
+    null: str, sample: Gains, rng: np.random.Generator, plan: Campaigns, bar: float
+) -> tuple[NDArray[np.bool_], Gains, float]:
     mine, theirs = draw(null, sample, rng, (plan.campaigns, plan.candidates), bar)
     champion = theirs[:, 0].copy()
     start = champion.copy()
@@ -101,35 +123,62 @@ def _records(null: str, sample: Gains, rng: np.random.Generator, plan: Campaigns
     return kept, np.where(kept, champion - start - bar, 0.0), 1.0
 
 
-def power(rule: str, sample: Gains, plan: Campaigns, rng: np.random.Generator, confirmations: int = 4000) -> tuple[float | None, float]:
-    """Return (share of confirmations that accept a gain of `plan.effect` seed deviations, mean pairs used); None without any spread.
+def power(
+    rule: str, sample: Gains, plan: Campaigns, rng: np.random.Generator, confirmations: int = 4000
+) -> tuple[float | None, float]:
+    """Return (share of confirmations that accept a gain of `plan.effect` seed deviations, mean
+    pairs used); None without any spread.
 
     The gain is a shift of the same noise, past 1 where it must; greedy is asked on its one pair.
     """
     gain = plan.effect * float(sample.std())
     if gain == 0:
         return None, float(plan.most)
-    gains = rng.choice(sample, (confirmations, plan.most)) + gain - rng.choice(sample, (confirmations, plan.most))
+    gains = (
+        rng.choice(sample, (confirmations, plan.most))
+        + gain
+        - rng.choice(sample, (confirmations, plan.most))
+    )
     first = 1 if rule == "greedy" else plan.first_look
-    accepted, pairs = RULES[rule].play(gains, level=plan.level, effect=0.0, deviation=plan.deviation, first_look=first)
+    accepted, pairs = RULES[rule].play(
+        gains, level=plan.level, effect=0.0, deviation=plan.deviation, first_look=first
+    )
     return float(accepted.mean()), float(pairs.mean())
 
 
 def pooled(rows: Mapping[str, Mapping[str, Any]], counted: Sequence[str]) -> dict[str, Any]:
-    """Return one row over the counted kinds of noise (each with as many campaigns), with every kind's own rate, bound and power beside it."""
+    """Return one row over the counted kinds of noise (each with as many campaigns), with every
+    kind's own rate, bound and power beside it.
+    """
     chosen = [rows[kind] for kind in counted]
-    total, wrong = sum(r["campaigns"] for r in chosen), sum(round(r["false_keep_rate"] * r["campaigns"]) for r in chosen)
+    total, wrong = (
+        sum(r["campaigns"] for r in chosen),
+        sum(round(r["false_keep_rate"] * r["campaigns"]) for r in chosen),
+    )
     seen = [r["power"] for r in chosen if r["power"] is not None]
-    fake, pairs = (float(np.mean([r[name] for r in chosen])) for name in ("fake_gain", "replicates"))
-    return {"campaigns": total, "false_keep_rate": wrong / total, "upper": upper(wrong, total), "fake_gain": fake,
-            "power": float(np.mean(seen)) if seen else None, "replicates": pairs,
-            "by_noise": {kind: {name: row[name] for name in ("false_keep_rate", "upper", "power")} for kind, row in rows.items()}}  # fmt: skip
+    fake, pairs = (
+        float(np.mean([r[name] for r in chosen])) for name in ("fake_gain", "replicates")
+    )
+    return {
+        "campaigns": total,
+        "false_keep_rate": wrong / total,
+        "upper": upper(wrong, total),
+        "fake_gain": fake,
+        "power": float(np.mean(seen)) if seen else None,
+        "replicates": pairs,
+        "by_noise": {
+            kind: {name: row[name] for name in ("false_keep_rate", "upper", "power")}
+            for kind, row in rows.items()
+        },
+    }
 
 
 def real(rule: str, scores: Mapping[str, Sequence[float]], plan: Campaigns) -> dict[str, Any]:
-    """Return the row of null a on real trainings: every score is used once, in the order of its seed number, candidate and champion in turn.
+    """Return the row of null a on real trainings: every score is used once, in the order of its
+    seed number, candidate and champion in turn.
 
-    Confirmations follow one another within a recipe; ten make a campaign, and what is left over counts as confirmations alone.
+    Confirmations follow one another within a recipe; ten make a campaign, and what is left over
+    counts as confirmations alone.
     """
     accepts, pairs, fake = [], 0, 0.0
     first = 1 if rule == "greedy" else plan.first_look
@@ -142,17 +191,30 @@ def real(rule: str, scores: Mapping[str, Sequence[float]], plan: Campaigns) -> d
             accepts.append(told == "accept")
             fake += float(np.mean(gains[:n])) * accepts[-1]
             pairs, gains = pairs + n, gains[n:]
-    tens = [any(accepts[i : i + plan.confirmations]) for i in range(0, len(accepts) - plan.confirmations + 1, plan.confirmations)]
-    return {"campaigns": len(tens), "false_keep_rate": sum(tens) / max(1, len(tens)), "upper": upper(sum(tens), len(tens)),
-            "fake_gain": fake / max(1, len(tens)), "power": None, "replicates": pairs / max(1, len(accepts)),
-            "confirmations": len(accepts), "false_accepts": sum(accepts), "upper_accept": upper(sum(accepts), len(accepts)),
-            "trainings": sum(len(s) for s in scores.values())}  # fmt: skip
+    tens = [
+        any(accepts[i : i + plan.confirmations])
+        for i in range(0, len(accepts) - plan.confirmations + 1, plan.confirmations)
+    ]
+    return {
+        "campaigns": len(tens),
+        "false_keep_rate": sum(tens) / max(1, len(tens)),
+        "upper": upper(sum(tens), len(tens)),
+        "fake_gain": fake / max(1, len(tens)),
+        "power": None,
+        "replicates": pairs / max(1, len(accepts)),
+        "confirmations": len(accepts),
+        "false_accepts": sum(accepts),
+        "upper_accept": upper(sum(accepts), len(accepts)),
+        "trainings": sum(len(s) for s in scores.values()),
+    }
 
 
 def _walk(rule: str, gains: Sequence[float], plan: Campaigns, first: int) -> tuple[str, int]:
     """Return the rule's answer and the pairs that it took; `continue` where the gains ran out."""
     for n in range(first, min(plan.most, len(gains)) + 1):
-        answer = RULES[rule](gains[:n], level=plan.level, effect=0.0, deviation=plan.deviation, most=plan.most).answer
+        answer = RULES[rule](
+            gains[:n], level=plan.level, effect=0.0, deviation=plan.deviation, most=plan.most
+        ).answer
         if answer != "continue":
             break
     return answer, n
@@ -163,8 +225,11 @@ def upper(wrong: int, total: int, chance: float = 0.95) -> float:
     return float(beta.ppf(chance, wrong + 1, total - wrong)) if wrong < total else 1.0
 
 
-def pairs_needed(rule: str, sample: Gains, gain: float, plan: Campaigns, target: float) -> tuple[int | None, float, float]:
-    """Return (fewest most-pairs with at least `target` power for a gain in score units, mean pairs used with it, mean pairs without it).
+def pairs_needed(
+    rule: str, sample: Gains, gain: float, plan: Campaigns, target: float
+) -> tuple[int | None, float, float]:
+    """Return (fewest most-pairs with at least `target` power for a gain in score units, mean pairs
+    used with it, mean pairs without it).
 
     None where no number up to 40 (20 for group_sequential) is enough.
     """
@@ -173,8 +238,13 @@ def pairs_needed(rule: str, sample: Gains, gain: float, plan: Campaigns, target:
     noise = rng.choice(sample, (size, longest)) - rng.choice(sample, (size, longest))
 
     def play(most: int, shift: float) -> tuple[float, float]:
-        accepted, pairs = RULES[rule].play(noise[:, :most] + shift, level=plan.level, effect=0.0, deviation=plan.deviation,
-                                           first_look=min(plan.first_look, most))  # fmt: skip
+        accepted, pairs = RULES[rule].play(
+            noise[:, :most] + shift,
+            level=plan.level,
+            effect=0.0,
+            deviation=plan.deviation,
+            first_look=min(plan.first_look, most),
+        )
         return float(accepted.mean()), float(pairs.mean())
 
     for most in range(1, longest + 1):
@@ -185,7 +255,9 @@ def pairs_needed(rule: str, sample: Gains, gain: float, plan: Campaigns, target:
 
 
 def campaigns_needed(gain: float, deviation: float, alpha: float, target: float) -> int:
-    """Return how many campaigns per arm a paired one-sided t test needs to see `gain` between arms whose difference deviates by `deviation`."""
+    """Return how many campaigns per arm a paired one-sided t test needs to see `gain` between arms
+    whose difference deviates by `deviation`.
+    """
     for n in range(2, 10_000):
         if nct.sf(student.ppf(1 - alpha, n - 1), n - 1, gain / deviation * np.sqrt(n)) >= target:
             return n

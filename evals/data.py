@@ -1,7 +1,8 @@
-"""Task items: held-out splits from the study secret with their slices, and a training file per replicate that excludes them.
+"""Task items: held-out splits from the study secret with their slices, and a training file per
+replicate that excludes them.
 
-An item is a row of uint8 tokens in canonical order (configs/tokens.py). Every random choice comes from
-HMAC-SHA256(secret, label). Refuses tasks whose held-out items would leave no training data.
+An item is a row of uint8 tokens in canonical order (configs/tokens.py). Every random choice comes
+from HMAC-SHA256(secret, label). Refuses tasks whose held-out items would leave no training data.
 """
 
 import hmac
@@ -18,7 +19,9 @@ Items = NDArray[np.uint8]
 TABLES = ("digits", "custom", "planted")
 """Tasks whose items are a fixed table, not numbers."""
 OWN: dict[str, Items] = {}
-"""Values of people's own tasks, uint8 (N, question + answer), by their digest; loop/own.py puts them here."""
+"""Values of people's own tasks, uint8 (N, question + answer), by their digest; loop/own.py puts
+them here.
+"""
 
 
 def replicate_seed(secret: bytes, plan: str, index: int) -> int:
@@ -28,22 +31,30 @@ def replicate_seed(secret: bytes, plan: str, index: int) -> int:
 
 
 def held_out(task: Task, secret: bytes) -> dict[str, Items]:
-    """Return feedback, gate and sealed: uint8 (held_out, columns) each, answers included, disjoint."""
+    """Return feedback, gate and sealed: uint8 (held_out, columns) each, answers included,
+    disjoint.
+    """
     numbers = _canonical_numbers(task)
     if task.hold_carries:
         numbers = numbers[~_every_column_carries(task, *np.divmod(numbers, _side(task)))]
     if len(numbers) < 4 * task.held_out:
-        raise BadInput(f"task.held_out is {task.held_out}; it should be at most {len(numbers) // 4} for this task")
+        raise BadInput(
+            f"task.held_out is {task.held_out}; it should be at most {len(numbers) // 4} for this"
+            " task"
+        )
     chosen = _rng(secret, "held-out").permutation(numbers)[: 3 * task.held_out]
     rows = _rows(task, chosen)
-    return {name: rows[i * task.held_out : (i + 1) * task.held_out] for i, name in enumerate(SPLITS)}
+    return {
+        name: rows[i * task.held_out : (i + 1) * task.held_out] for i, name in enumerate(SPLITS)
+    }
 
 
 def draw_train(task: Task, secret: bytes, seed: int) -> Items:
     """Return one replicate's training file: uint8 (N, columns), sample and order from `seed`.
 
-    Held-out items are excluded, for sums in both operand orders, for images and own items with every duplicate. `modular` trains on
-    half of what is left, chosen once per study, so that its complement does not name the held-out items.
+    Held-out items are excluded, for sums in both operand orders, for images and own items with
+    every duplicate. `modular` trains on half of what is left, chosen once per study, so that its
+    complement does not name the held-out items.
     """
     rng = _rng(secret, f"train:{seed}")
     if task.name in TABLES:
@@ -56,7 +67,11 @@ def draw_train(task: Task, secret: bytes, seed: int) -> Items:
         left = np.setdiff1d(np.arange(side * side), banned_numbers)
         half = _rng(secret, "half").permutation(left)[: (side * side) // 2]
         return _rows(task, rng.permutation(half)[: task.train_items])
-    numbers = rng.integers(0, side * side, task.train_items * (4 if task.hold_carries else 1) + 4 * len(banned_numbers) + 64)
+    numbers = rng.integers(
+        0,
+        side * side,
+        task.train_items * (4 if task.hold_carries else 1) + 4 * len(banned_numbers) + 64,
+    )
     if task.hold_carries:
         numbers = numbers[~_every_column_carries(task, *np.divmod(numbers, side))]
     return _rows(task, numbers[~np.isin(numbers, banned_numbers)][: task.train_items])
@@ -65,25 +80,34 @@ def draw_train(task: Task, secret: bytes, seed: int) -> Items:
 @lru_cache(maxsize=4)
 def _left(task: Task, secret: bytes) -> Items:
     """Return the items of a table whose question no held-out item asks."""
-    banned = {row.tobytes() for row in questions(task, np.concatenate(list(held_out(task, secret).values())))}
+    banned = {
+        row.tobytes()
+        for row in questions(task, np.concatenate(list(held_out(task, secret).values())))
+    }
     whole = table(task)
-    return np.asarray(whole[np.array([row.tobytes() not in banned for row in questions(task, whole)])])
+    return np.asarray(
+        whole[np.array([row.tobytes() not in banned for row in questions(task, whole)])]
+    )
 
 
 def slices(task: Task, secret: bytes, split: str, items: Items) -> dict[str, Items]:
-    """Return the named slices of a split, items with answers: what is asked besides, and scored apart.
+    """Return the named slices of a split, items with answers: what is asked besides, and scored
+    apart.
 
-    addition: `carries` (every column carries: those of the split, or with hold_carries as many that training never saw), `longer`
-    (an operand has more digits than any in training). modular: `other_modulus` (operands below p - 2, answers modulo p - 2; the
-    format does not name the modulus, so a net of p is right where nothing wraps). digits: `shifted` (one pixel to the right),
-    `noised` (6 of 64 pixels, or 2 of 16, at random).
+    addition: `carries` (every column carries: those of the split, or with hold_carries as many that
+    training never saw), `longer` (an operand has more digits than any in training). modular:
+    `other_modulus` (operands below p - 2, answers modulo p - 2; the format does not name the
+    modulus, so a net of p is right where nothing wraps). digits: `shifted` (one pixel to the
+    right), `noised` (6 of 64 pixels, or 2 of 16, at random).
     """
     rng = _rng(secret, f"slices:{split}")
     return {name: SLICES[name](task, items, rng) for name in task.slices()}
 
 
 def overlap(task: Task, train: Items, out: Items) -> int:
-    """Return how many rows of a training file ask what held-out items ask; sums count in both operand orders."""
+    """Return how many rows of a training file ask what held-out items ask; sums count in both
+    operand orders.
+    """
     banned = {row.tobytes() for row in questions(task, out)}
     if task.name not in TABLES:
         a, b = _operands(task, out)
@@ -95,13 +119,17 @@ def _carries(task: Task, items: Items, rng: np.random.Generator) -> Items:
     if not task.hold_carries:
         return _fixed(items[_every_column_carries(task, *_operands(task, items))], len(items) // 8)
     side = _side(task)
-    numbers = rng.integers(0, side * side, 40 * len(items) * 2 ** (task.train_digits or task.digits))
+    numbers = rng.integers(
+        0, side * side, 40 * len(items) * 2 ** (task.train_digits or task.digits)
+    )
     found = numbers[_every_column_carries(task, *np.divmod(numbers, side))]
     return _rows(task, np.unique(found)[rng.permutation(len(np.unique(found)))[: len(items)]])
 
 
 def _fixed(rows: Items, count: int) -> Items:
-    """Return `count` rows, repeated where there are fewer: every split asks equally many questions, so that their number names none."""
+    """Return `count` rows, repeated where there are fewer: every split asks equally many questions,
+    so that their number names none.
+    """
     return np.resize(rows, (count, rows.shape[1])) if len(rows) else rows
 
 
@@ -115,36 +143,60 @@ def _other_modulus(task: Task, items: Items, rng: np.random.Generator) -> Items:
     other = task.modulus - 2
     a, b = _operands(task, items)
     keep = (a < other) & (b < other)
-    rows = np.concatenate([questions(task, items[keep]), ((a + b)[keep, None] % other + FIRST_VALUE).astype(np.uint8)], axis=1)
+    rows = np.concatenate(
+        [
+            questions(task, items[keep]),
+            ((a + b)[keep, None] % other + FIRST_VALUE).astype(np.uint8),
+        ],
+        axis=1,
+    )
     return _fixed(rows, len(items) // 2)
 
 
 def _shifted(task: Task, items: Items, rng: np.random.Generator) -> Items:
     moved = items.copy()
     pixels = items[:, : task.side**2].reshape(-1, task.side, task.side)
-    moved[:, : task.side**2] = np.pad(pixels, ((0, 0), (0, 0), (1, 0)), constant_values=FIRST_VALUE)[:, :, :-1].reshape(len(items), -1)
+    moved[:, : task.side**2] = np.pad(
+        pixels, ((0, 0), (0, 0), (1, 0)), constant_values=FIRST_VALUE
+    )[:, :, :-1].reshape(len(items), -1)
     return moved
 
 
 def _noised(task: Task, items: Items, rng: np.random.Generator) -> Items:
     noisy = items.copy()
-    where = np.argsort(rng.random((len(items), task.side**2)), axis=1)[:, : 6 if task.side == 8 else 2]
-    noisy[np.arange(len(items))[:, None], where] = rng.integers(0, task.levels, where.shape) + FIRST_VALUE
+    where = np.argsort(rng.random((len(items), task.side**2)), axis=1)[
+        :, : 6 if task.side == 8 else 2
+    ]
+    noisy[np.arange(len(items))[:, None], where] = (
+        rng.integers(0, task.levels, where.shape) + FIRST_VALUE
+    )
     return noisy
 
 
-SLICES = {"carries": _carries, "longer": _longer, "other_modulus": _other_modulus, "shifted": _shifted, "noised": _noised}
+SLICES = {
+    "carries": _carries,
+    "longer": _longer,
+    "other_modulus": _other_modulus,
+    "shifted": _shifted,
+    "noised": _noised,
+}
 """How each slice is made from a split's items."""
 
 
-def _every_column_carries(task: Task, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Tell for each sum whether each of the columns that its operands may fill carries into the next."""
+def _every_column_carries(
+    task: Task, a: NDArray[np.int64], b: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Tell for each sum whether each of the columns that its operands may fill carries into the
+    next.
+    """
     powers = 10 ** np.arange(1, (task.train_digits or task.digits) + 1)
     return np.asarray((a[:, None] % powers + b[:, None] % powers >= powers).all(axis=1))
 
 
 def questions(task: Task, items: Items) -> Items:
-    """Return the question columns, separator included; a contiguous copy, for safetensors writes views wrongly."""
+    """Return the question columns, separator included; a contiguous copy, for safetensors writes
+    views wrongly.
+    """
     return items[:, : _question(task)].copy()
 
 
@@ -154,11 +206,19 @@ def answers(task: Task, items: Items) -> Items:
 
 
 def _question(task: Task) -> int:
-    return {"planted": COPIED + 1, "addition": 2 * task.digits + 2, "modular": 4, "digits": task.side**2 + 1, "custom": task.question + 1}[task.name]
+    return {
+        "planted": COPIED + 1,
+        "addition": 2 * task.digits + 2,
+        "modular": 4,
+        "digits": task.side**2 + 1,
+        "custom": task.question + 1,
+    }[task.name]
 
 
 def _rng(secret: bytes, label: str) -> np.random.Generator:
-    return np.random.default_rng(int.from_bytes(hmac.digest(secret, label.encode(), "sha256"), "big"))
+    return np.random.default_rng(
+        int.from_bytes(hmac.digest(secret, label.encode(), "sha256"), "big")
+    )
 
 
 def _side(task: Task) -> int:
@@ -166,14 +226,18 @@ def _side(task: Task) -> int:
 
 
 def _canonical_numbers(task: Task) -> NDArray[np.int64]:
-    """Numbers of the items that may be held out: for sums a half of the pairs, so that (a, b) and (b, a) never split."""
+    """Numbers of the items that may be held out: for sums a half of the pairs, so that (a, b) and
+    (b, a) never split.
+    """
     if task.name in TABLES:
         _, first = np.unique(questions(task, table(task)), axis=0, return_index=True)
         return np.sort(first).astype(np.int64)
     side = _side(task)
     if side <= 1000:
         a, b = np.divmod(np.arange(side * side), side)
-        return np.flatnonzero((a <= b) if task.name == "modular" else ((a < b) == ((a + b) % 2 == 0)) | (a == b))
+        return np.flatnonzero(
+            (a <= b) if task.name == "modular" else ((a < b) == ((a + b) % 2 == 0)) | (a == b)
+        )
     step = np.random.default_rng(0).integers(0, side, (400_000, 2))
     return np.unique(np.minimum(step[:, 0], step[:, 1]) * side + np.maximum(step[:, 0], step[:, 1]))
 
@@ -209,15 +273,24 @@ def _digits(numbers: NDArray[np.int64], n: int) -> NDArray[np.int64]:
 
 
 def table(task: Task) -> Items:
-    """Return every item of a task whose items are a table; raise BadInput for an own task that was not read here."""
+    """Return every item of a task whose items are a table; raise BadInput for an own task that was
+    not read here.
+    """
     if task.name == "digits":
         return _images(task.levels, task.side)
     if task.name == "planted":
         return _copies()
     if task.items not in OWN:
-        raise BadInput(f"the items {task.items[:12]} of task custom are not at hand; name the task's file in task.file")
+        raise BadInput(
+            f"the items {task.items[:12]} of task custom are not at hand; name the task's file in"
+            " task.file"
+        )
     values = OWN[task.items].astype(np.int64) + FIRST_VALUE
-    columns = [values[:, : task.question], np.full((len(values), 1), EQUALS), values[:, task.question :]]
+    columns = [
+        values[:, : task.question],
+        np.full((len(values), 1), EQUALS),
+        values[:, task.question :],
+    ]
     return np.concatenate(columns, axis=1).astype(np.uint8, order="C")
 
 
@@ -226,7 +299,9 @@ def _copies() -> Items:
     """Every question of the simulated task, and its first column once more as the answer."""
     numbers = np.arange(COPIED_VALUES**COPIED)
     asked = numbers[:, None] // COPIED_VALUES ** np.arange(COPIED) % COPIED_VALUES + FIRST_VALUE
-    return np.concatenate([asked, np.full((len(asked), 1), EQUALS), asked[:, :1]], axis=1).astype(np.uint8, order="C")
+    return np.concatenate([asked, np.full((len(asked), 1), EQUALS), asked[:, :1]], axis=1).astype(
+        np.uint8, order="C"
+    )
 
 
 @cache
@@ -234,7 +309,11 @@ def _images(levels: int, side: int) -> Items:
     from sklearn.datasets import load_digits
 
     data = load_digits()
-    whole = data.images.reshape(-1, side, 8 // side, side, 8 // side).mean(axis=(2, 4)).reshape(-1, side**2)
+    whole = (
+        data.images.reshape(-1, side, 8 // side, side, 8 // side)
+        .mean(axis=(2, 4))
+        .reshape(-1, side**2)
+    )
     pixels = np.minimum(whole * levels / 17, levels - 1).astype(np.int64) + FIRST_VALUE
     columns = [pixels, np.full((len(pixels), 1), EQUALS), data.target[:, None] + FIRST_VALUE]
     return np.concatenate(columns, axis=1).astype(np.uint8, order="C")

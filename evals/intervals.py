@@ -1,7 +1,9 @@
-"""What every instrument says its figure with: value, 95 % interval, n, and a word where the figure alone would mislead.
+"""What every instrument says its figure with: value, 95 % interval, n, and a word where the figure
+alone would mislead.
 
-Pure functions over repeats, without a clock or hidden randomness: the bootstrap's weights are one fixed stream. Refuses samples of unequal
-length; a repeat that misses a number is left out of both sides. Fewer than FEWEST repeats say `cannot tell`, whatever they show.
+Pure functions over repeats, without a clock or hidden randomness: the bootstrap's weights are one
+fixed stream. Refuses samples of unequal length; a repeat that misses a number is left out of both
+sides. Fewer than FEWEST repeats say `cannot tell`, whatever they show.
 """
 
 import math
@@ -18,9 +20,21 @@ from scipy.stats import t as student
 from configs.build import need
 
 Floats = NDArray[np.float64]
-Word = Literal["", "cannot tell", "not exercised", "not measured", "undefined", "not evaluable", "at least", "above", "below"]
-"""cannot tell: the interval holds the neutral value, is unbounded, or there are too few repeats or too near a ceiling; at least: nothing was
-counted, the lower end is a bound; above, below: beyond the measured range, the value is its end"""
+Word = Literal[
+    "",
+    "cannot tell",
+    "not exercised",
+    "not measured",
+    "undefined",
+    "not evaluable",
+    "at least",
+    "above",
+    "below",
+]
+"""cannot tell: the interval holds the neutral value, is unbounded, or there are too few repeats or
+too near a ceiling; at least: nothing was counted, the lower end is a bound; above, below: beyond
+the measured range, the value is its end
+"""
 FEWEST = 10
 """Repeats below which no interval decides anything."""
 LEVEL = 0.95
@@ -56,9 +70,16 @@ def missing(word: Word, unit: str = "", n: int = 0) -> Figure:
 
 
 def pairs(*columns: ArrayLike) -> list[Floats]:
-    """Return the columns (R,) without the repeats in which one of them is not finite; raises BadInput for unequal lengths."""
+    """Return the columns (R,) without the repeats in which one of them is not finite; raises
+    BadInput for unequal lengths.
+    """
     found = [np.asarray(c, float) for c in columns]
-    need(len({c.shape for c in found}) == 1 and found[0].ndim == 1, "columns", [c.shape for c in found], "as many values in each, one a repeat")
+    need(
+        len({c.shape for c in found}) == 1 and found[0].ndim == 1,
+        "columns",
+        [c.shape for c in found],
+        "as many values in each, one a repeat",
+    )
     whole = np.logical_and.reduce([np.isfinite(c) for c in found])
     return [c[whole] for c in found]
 
@@ -66,20 +87,37 @@ def pairs(*columns: ArrayLike) -> list[Floats]:
 def mean(values: ArrayLike, unit: str, *, neutral: float | None = 0.0) -> Figure:
     """Return the mean over repeats (R,); give differences of two arms for a paired figure.
 
-    On each side the wider of Student's interval and the studentized bootstrap (Efron and Tibshirani 1993, 12.5), whose resampled deviation is
-    at least a quarter of the sample's: the first covers heavy tails, the second skew. `cannot tell` where it holds `neutral`.
+    On each side the wider of Student's interval and the studentized bootstrap (Efron and Tibshirani
+    1993, 12.5), whose resampled deviation is at least a quarter of the sample's: the first covers
+    heavy tails, the second skew. `cannot tell` where it holds `neutral`.
     """
     (x,) = pairs(values)
     n = len(x)
     if n < 2:
-        return Figure(value=float(x[0]) if n else None, n=n, unit=unit, word="cannot tell" if n else "not measured")
+        return Figure(
+            value=float(x[0]) if n else None,
+            n=n,
+            unit=unit,
+            word="cannot tell" if n else "not measured",
+        )
     centre, error = float(x.mean()), float(x.std(ddof=1)) / math.sqrt(n)
     low, high = _studentized(x, centre, error) if error > 0 else (0.0, 0.0)
-    return told(Figure(value=centre, low=centre - error * max(reach(n), high), high=centre + error * max(reach(n), -low), n=n, unit=unit), neutral)
+    return told(
+        Figure(
+            value=centre,
+            low=centre - error * max(reach(n), high),
+            high=centre + error * max(reach(n), -low),
+            n=n,
+            unit=unit,
+        ),
+        neutral,
+    )
 
 
 def proven(values: ArrayLike) -> bool:
-    """Tell whether the lower end of the mean's interval lies above 0, so that it can be divided by; a figure on few repeats then says so itself."""
+    """Tell whether the lower end of the mean's interval lies above 0, so that it can be divided by;
+    a figure on few repeats then says so itself.
+    """
     return (mean(values, "").low or 0.0) > 0
 
 
@@ -93,57 +131,86 @@ def _studentized(x: Floats, centre: float, error: float) -> tuple[float, float]:
     """Return the 2.5 % and 97.5 % points of the resampled t."""
     n, weights = len(x), resampled(len(x))
     means = weights @ x / n
-    errors = np.sqrt(np.maximum(weights @ (x - centre) ** 2 / n - (means - centre) ** 2, 0.0) / (n - 1))
+    errors = np.sqrt(
+        np.maximum(weights @ (x - centre) ** 2 / n - (means - centre) ** 2, 0.0) / (n - 1)
+    )
     t = np.sort((means - centre) / np.maximum(errors, 0.25 * error))
     return float(t[int(_DRAWS * (1 - LEVEL) / 2)]), float(t[int(_DRAWS * (1 + LEVEL) / 2)])
 
 
 @cache
 def resampled(n: int) -> Floats:
-    """Return how often each of n repeats stands in each bootstrap sample: (draws, n), each row adds up to n."""
-    return np.random.default_rng([17, n]).multinomial(n, np.full(n, 1 / n), size=_DRAWS).astype(float)
+    """Return how often each of n repeats stands in each bootstrap sample: (draws, n), each row adds
+    up to n.
+    """
+    return (
+        np.random.default_rng([17, n]).multinomial(n, np.full(n, 1 / n), size=_DRAWS).astype(float)
+    )
 
 
-def bootstrap(statistic: Callable[[Floats], Floats], n: int, unit: str, *, neutral: float | None = 0.0) -> Figure:
-    """Return a statistic of weights over repeats: `statistic` maps (draws, n) weights to (draws,) values.
+def bootstrap(
+    statistic: Callable[[Floats], Floats], n: int, unit: str, *, neutral: float | None = 0.0
+) -> Figure:
+    """Return a statistic of weights over repeats: `statistic` maps (draws, n) weights to (draws,)
+    values.
 
-    Percentile interval, widened for small n (Hesterberg 2015, section 4.5). Draws that are not finite count as unbounded on both sides.
+    Percentile interval, widened for small n (Hesterberg 2015, section 4.5). Draws that are not
+    finite count as unbounded on both sides.
     """
     if n < 2:
         return missing("not measured", unit, n)
     value, drawn = float(statistic(np.ones((1, n)))[0]), np.asarray(statistic(resampled(n)))
-    found = [percentiles(np.where(np.isfinite(drawn), drawn, sign * math.inf), n)[side] for side, sign in enumerate((-1, 1))]
+    found = [
+        percentiles(np.where(np.isfinite(drawn), drawn, sign * math.inf), n)[side]
+        for side, sign in enumerate((-1, 1))
+    ]
     low, high = (end if math.isfinite(end) else None for end in found)
-    return told(Figure(value=value if math.isfinite(value) else None, low=low, high=high, n=n, unit=unit), neutral)
+    return told(
+        Figure(value=value if math.isfinite(value) else None, low=low, high=high, n=n, unit=unit),
+        neutral,
+    )
 
 
 def percentiles(drawn: Floats, n: int) -> tuple[float, float]:
-    """Return the ends of the percentile interval of resampled values (draws,) of n repeats, widened for small n (Hesterberg 2015, section 4.5)."""
+    """Return the ends of the percentile interval of resampled values (draws,) of n repeats, widened
+    for small n (Hesterberg 2015, section 4.5).
+    """
     tail = float(norm.cdf(-math.sqrt(n / (n - 1)) * reach(n)))
     low, high = (float(np.quantile(drawn, q, method="nearest")) for q in (tail, 1 - tail))
     return low, high
 
 
 def ratio(top: ArrayLike, bottom: ArrayLike, unit: str, *, neutral: float | None = 1.0) -> Figure:
-    """Return mean(top) / mean(bottom) of paired repeats (R,) with its set after Fieller (1954); unbounded means `cannot tell`.
+    """Return mean(top) / mean(bottom) of paired repeats (R,) with its set after Fieller (1954);
+    unbounded means `cannot tell`.
 
-    Each end reaches as far as Student's t or, where that is further, the studentized bootstrap of top - end x bottom: for skew, as in `mean`.
+    Each end reaches as far as Student's t or, where that is further, the studentized bootstrap of
+    top - end x bottom: for skew, as in `mean`.
     """
     a, b = pairs(top, bottom)
     n = len(a)
     if n < 2:
-        return Figure(value=float(a[0] / b[0]) if n and b[0] else None, n=n, unit=unit, word="cannot tell" if n else "not measured")
+        return Figure(
+            value=float(a[0] / b[0]) if n and b[0] else None,
+            n=n,
+            unit=unit,
+            word="cannot tell" if n else "not measured",
+        )
     a, b = (a, b) if b.mean() >= 0 else (-a, -b)
     value, first = float(a.mean()) / float(b.mean()) if b.any() else None, _fieller(a, b, reach(n))
     if first is None:
         return Figure(value=value, n=n, unit=unit, word="cannot tell")
-    ends = [_fieller(a, b, max(reach(n), _skewed(a - end * b, side))) for side, end in enumerate(first)]
+    ends = [
+        _fieller(a, b, max(reach(n), _skewed(a - end * b, side))) for side, end in enumerate(first)
+    ]
     low, high = (None if found is None else found[side] for side, found in enumerate(ends))
     return told(Figure(value=value, low=low, high=high, n=n, unit=unit), neutral)
 
 
 def _fieller(a: Floats, b: Floats, far: float) -> tuple[float, float] | None:
-    """Return the ratios at which mean(a - ratio x b) lies `far` standard errors from 0; None where they enclose no interval."""
+    """Return the ratios at which mean(a - ratio x b) lies `far` standard errors from 0; None where
+    they enclose no interval.
+    """
     cover, up, down = np.cov(a, b) / len(a) * far**2, float(a.mean()), float(b.mean())
     square, half, rest = down**2 - cover[1, 1], up * down - cover[0, 1], up**2 - cover[0, 0]
     if square <= 0:
@@ -153,28 +220,38 @@ def _fieller(a: Floats, b: Floats, far: float) -> tuple[float, float] | None:
 
 
 def _skewed(x: Floats, side: int) -> float:
-    """Return how many standard errors the resampled t reaches against the end of a ratio: its upper point for the lower end."""
+    """Return how many standard errors the resampled t reaches against the end of a ratio: its upper
+    point for the lower end.
+    """
     error = float(x.std(ddof=1)) / math.sqrt(len(x))
     low, high = _studentized(x, float(x.mean()), error) if error > 0 else (0.0, 0.0)
     return -low if side else high
 
 
 def told(figure: Figure, neutral: float | None) -> Figure:
-    """Return the figure with `cannot tell` where it is unbounded, holds the neutral value, or rests on fewer than FEWEST repeats."""
+    """Return the figure with `cannot tell` where it is unbounded, holds the neutral value, or rests
+    on fewer than FEWEST repeats.
+    """
     unbounded = figure.low is None or figure.high is None
-    open_ = unbounded or (neutral is not None and (figure.low or 0.0) <= neutral <= (figure.high or 0.0))
+    open_ = unbounded or (
+        neutral is not None and (figure.low or 0.0) <= neutral <= (figure.high or 0.0)
+    )
     return replace(figure, word="cannot tell") if open_ or figure.n < FEWEST else figure
 
 
 def capped(figure: Figure, scores: ArrayLike, ceiling: float | None, deviation: float) -> Figure:
-    """Return the figure, with `cannot tell` where the mean of `scores` lies within one seed `deviation` of the score's `ceiling`."""
+    """Return the figure, with `cannot tell` where the mean of `scores` lies within one seed
+    `deviation` of the score's `ceiling`.
+    """
     (found,) = pairs(scores)
     near = ceiling is not None and len(found) > 0 and float(found.mean()) >= ceiling - deviation
     return replace(figure, word="cannot tell") if near and not figure.word else figure
 
 
 def share(count: int, total: int, unit: str = "share") -> Figure:
-    """Return count / total with the exact interval (Clopper and Pearson 1934); `not exercised` where total is 0."""
+    """Return count / total with the exact interval (Clopper and Pearson 1934); `not exercised`
+    where total is 0.
+    """
     need(0 <= count <= total, "count", count, f"between 0 and {total}")
     if not total:
         return missing("not exercised", unit)
@@ -185,24 +262,34 @@ def share(count: int, total: int, unit: str = "share") -> Figure:
 
 
 def per_event(exposure: float, events: int, unit: str) -> Figure:
-    """Return exposure per event with the exact Poisson interval (Garwood 1936); without events `at least` -exposure / ln 0.05, about a third."""
+    """Return exposure per event with the exact Poisson interval (Garwood 1936); without events `at
+    least` -exposure / ln 0.05, about a third.
+    """
     need(exposure >= 0 and events >= 0, "exposure, events", (exposure, events), "no less than 0")
     if not exposure:
         return missing("not exercised", unit)
     if not events:
-        return Figure(value=None, low=exposure / -math.log(1 - LEVEL), n=0, unit=unit, word="at least")
+        return Figure(
+            value=None, low=exposure / -math.log(1 - LEVEL), n=0, unit=unit, word="at least"
+        )
     tail = (1 - LEVEL) / 2
     few, many = float(chi2.ppf(tail, 2 * events)) / 2, float(chi2.ppf(1 - tail, 2 * events + 2)) / 2
-    return Figure(value=exposure / events, low=exposure / many, high=exposure / few, n=events, unit=unit)
+    return Figure(
+        value=exposure / events, low=exposure / many, high=exposure / few, n=events, unit=unit
+    )
 
 
 def monotone(means: Floats, weights: Sequence[float] | None = None) -> Floats:
-    """Return the non-decreasing least-squares fit of each row of (B, M): max over starts of min over ends of the means between (Robertson 1988)."""
+    """Return the non-decreasing least-squares fit of each row of (B, M): max over starts of min
+    over ends of the means between (Robertson 1988).
+    """
     sizes = np.ones(means.shape[1]) if weights is None else np.asarray(weights, float)
     sums = np.concatenate([np.zeros((len(means), 1)), np.cumsum(means * sizes, axis=1)], axis=1)
     counts, m = np.concatenate([[0.0], np.cumsum(sizes)]), means.shape[1]
     fit = np.empty_like(means)
     for i in range(m):
-        between = (sums[:, None, i + 1 :] - sums[:, : i + 1, None]) / (counts[None, None, i + 1 :] - counts[None, : i + 1, None])
+        between = (sums[:, None, i + 1 :] - sums[:, : i + 1, None]) / (
+            counts[None, None, i + 1 :] - counts[None, : i + 1, None]
+        )
         fit[:, i] = between.min(axis=2).max(axis=1)
     return fit

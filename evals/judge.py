@@ -1,7 +1,8 @@
-"""The judge: paired scores and an objective in, a verdict out, criterion by criterion. Called after each added pair; it may ask for another.
+"""The judge: paired scores and an objective in, a verdict out, criterion by criterion. Called after
+each added pair; it may ask for another.
 
-The acceptance rule (evals/rules.py) runs at this confirmation's share of the campaign's alpha. It accepts only what is proven:
-a missing, non-finite or tied number never passes.
+The acceptance rule (evals/rules.py) runs at this confirmation's share of the campaign's alpha. It
+accepts only what is proven: a missing, non-finite or tied number never passes.
 """
 
 import math
@@ -23,10 +24,12 @@ OVER_BUDGET = 1.25
 
 
 def spend(alpha: float, planned: int, spent: Sequence[float]) -> float:
-    """Return the level of the next confirmation: what is left of `alpha` over the planned confirmations that are left.
+    """Return the level of the next confirmation: what is left of `alpha` over the planned
+    confirmations that are left.
 
-    `spent` holds the levels of those done, accepted or not. A skipped confirmation gives nothing back, a plan that was extended
-    shares what is left, and one beyond the plan gets 0, at which no rule accepts.
+    `spent` holds the levels of those done, accepted or not. A skipped confirmation gives nothing
+    back, a plan that was extended shares what is left, and one beyond the plan gets 0, at which no
+    rule accepts.
     """
     left = planned - len(spent)
     return max(0.0, alpha - math.fsum(spent)) / left if left > 0 else 0.0
@@ -42,41 +45,87 @@ def judge(
     compute: float,
     most: int = 0,
 ) -> Verdict:
-    """Return the verdict on paired replicates: candidate[i] and champion[i] share a seed; None is a failed replicate.
+    """Return the verdict on paired replicates: candidate[i] and champion[i] share a seed; None is a
+    failed replicate.
 
-    `level` is this confirmation's (`spend`), `most` the planned most pairs (0: these are all). Answers `continue` below `most` while a
-    later pair could still decide. `compute` is the charge of the candidate's trainings over their plan, at the machine's pace.
-    A candidate without a finite score is rejected; without one of the champion nothing is known: inconclusive.
+    `level` is this confirmation's (`spend`), `most` the planned most pairs (0: these are all).
+    Answers `continue` below `most` while a later pair could still decide. `compute` is the charge
+    of the candidate's trainings over their plan, at the machine's pace. A candidate without a
+    finite score is rejected; without one of the champion nothing is known: inconclusive.
     """
     mine, theirs = ([_value(s, objective) for s in side] for side in (candidate, champion))
     gains = [c - b for c, b in zip(mine, theirs, strict=True) if math.isfinite(c - b)]
     most, complete = max(most, len(mine)), len(gains) == len(mine)
-    decision = _decide(gains, objective, level, seed_deviation, most) if complete else _missing(mine)
+    decision = (
+        _decide(gains, objective, level, seed_deviation, most) if complete else _missing(mine)
+    )
     criteria = [
-        _criterion("replicates", complete, float(len(gains)), float(len(mine)), "pairs that counted"),
-        _criterion(objective.metric, decision.answer == "accept", _mean(gains), objective.minimum_effect, decision.text),
-        _criterion("planned compute", compute <= OVER_BUDGET, compute, OVER_BUDGET, "charge of the trainings over their plan, at the machine's pace"),
+        _criterion(
+            "replicates", complete, float(len(gains)), float(len(mine)), "pairs that counted"
+        ),
+        _criterion(
+            objective.metric,
+            decision.answer == "accept",
+            _mean(gains),
+            objective.minimum_effect,
+            decision.text,
+        ),
+        _criterion(
+            "planned compute",
+            compute <= OVER_BUDGET,
+            compute,
+            OVER_BUDGET,
+            "charge of the trainings over their plan, at the machine's pace",
+        ),
         *_conditions(list(zip(candidate, champion, strict=True)), objective, complete),
     ]
     held = all(c.passed for c in criteria if c.name != objective.metric)
     answer: Answer = decision.answer if held or decision.answer != "accept" else "reject"
-    mean, low, high = interval(gains, level, seed_deviation) if complete and len(gains) > 1 else (_mean(gains), None, None)
-    verdict = Verdict(answer=answer, criteria=tuple(criteria), gain=mean, low=low, high=high, level=level, replicates=len(gains),
-                      rule=objective.acceptance, evidence=decision.evidence if complete else None)  # fmt: skip
-    return verdict if answer != "accept" else _with_cautions(verdict, gains, objective, seed_deviation, most)
+    mean, low, high = (
+        interval(gains, level, seed_deviation)
+        if complete and len(gains) > 1
+        else (_mean(gains), None, None)
+    )
+    verdict = Verdict(
+        answer=answer,
+        criteria=tuple(criteria),
+        gain=mean,
+        low=low,
+        high=high,
+        level=level,
+        replicates=len(gains),
+        rule=objective.acceptance,
+        evidence=decision.evidence if complete else None,
+    )
+    return (
+        verdict
+        if answer != "accept"
+        else _with_cautions(verdict, gains, objective, seed_deviation, most)
+    )
 
 
 def least(objective: Objective, level: float, most: int) -> int | None:
-    """Return after how many pairs the rule can accept at the earliest, given the largest gains; None: never within `most`."""
+    """Return after how many pairs the rule can accept at the earliest, given the largest gains;
+    None: never within `most`.
+    """
     rule = RULES[objective.acceptance]
     asked = rule.asked(level, most)
-    best = rule.evidence(np.full((1, most), (1.0 if objective.bounded() else 1e6) - objective.minimum_effect), objective.minimum_effect, 1e-3)[0]
-    found = [n for n in range(min(objective.first_look, most), most + 1) if best[n - 1] <= asked[n - 1]]
+    best = rule.evidence(
+        np.full((1, most), (1.0 if objective.bounded() else 1e6) - objective.minimum_effect),
+        objective.minimum_effect,
+        1e-3,
+    )[0]
+    found = [
+        n for n in range(min(objective.first_look, most), most + 1) if best[n - 1] <= asked[n - 1]
+    ]
     return found[0] if found else None
 
 
-def interval(gains: Sequence[float], level: float, seed_deviation: float) -> tuple[float, float | None, float | None]:
-    """Return (mean, lower, upper) one-sided t bounds of paired gains at `level` each, blind to stopping and selection; n >= 2.
+def interval(
+    gains: Sequence[float], level: float, seed_deviation: float
+) -> tuple[float, float | None, float | None]:
+    """Return (mean, lower, upper) one-sided t bounds of paired gains at `level` each, blind to
+    stopping and selection; n >= 2.
 
     Standard error never below `seed_deviation` x sqrt(2/n). No bounds at level 0.
     """
@@ -89,31 +138,60 @@ def interval(gains: Sequence[float], level: float, seed_deviation: float) -> tup
     return mean, mean - reach, mean + reach
 
 
-def _decide(gains: Sequence[float], objective: Objective, level: float, deviation: float, most: int) -> Decision:
+def _decide(
+    gains: Sequence[float], objective: Objective, level: float, deviation: float, most: int
+) -> Decision:
     if len(gains) < min(objective.first_look, most):
-        return Decision(answer="continue", evidence=1.0, text=f"first look after {objective.first_look} pairs")
-    return RULES[objective.acceptance](gains, level=level, effect=objective.minimum_effect, deviation=deviation, most=most)
+        return Decision(
+            answer="continue", evidence=1.0, text=f"first look after {objective.first_look} pairs"
+        )
+    return RULES[objective.acceptance](
+        gains, level=level, effect=objective.minimum_effect, deviation=deviation, most=most
+    )
 
 
-def _with_cautions(verdict: Verdict, gains: Sequence[float], objective: Objective, deviation: float, most: int) -> Verdict:
-    found = beside(gains, rule=objective.acceptance, level=verdict.level, effect=objective.minimum_effect, deviation=deviation, most=most,
-                   first_look=objective.first_look)  # fmt: skip
+def _with_cautions(
+    verdict: Verdict, gains: Sequence[float], objective: Objective, deviation: float, most: int
+) -> Verdict:
+    found = beside(
+        gains,
+        rule=objective.acceptance,
+        level=verdict.level,
+        effect=objective.minimum_effect,
+        deviation=deviation,
+        most=most,
+        first_look=objective.first_look,
+    )
     known = objective.bounded()  # null b and betting are about shares
-    return replace(verdict, corrected=found.corrected, corrected_low=found.low, corrected_high=found.high,
-                   hidden=found.hidden if known else None, bounded=found.bounded if known else None)  # fmt: skip
+    return replace(
+        verdict,
+        corrected=found.corrected,
+        corrected_low=found.low,
+        corrected_high=found.high,
+        hidden=found.hidden if known else None,
+        bounded=found.bounded if known else None,
+    )
 
 
 def _missing(mine: Sequence[float]) -> Decision:
     failed = not all(map(math.isfinite, mine))
     who = "candidate" if failed else "champion"
-    return Decision(answer="reject" if failed else "inconclusive", evidence=1.0, text=f"a replicate of the {who} gave no finite score")
+    return Decision(
+        answer="reject" if failed else "inconclusive",
+        evidence=1.0,
+        text=f"a replicate of the {who} gave no finite score",
+    )
 
 
-def _conditions(pairs: Sequence[tuple[Scores | None, Scores | None]], objective: Objective, complete: bool) -> list[Criterion]:
+def _conditions(
+    pairs: Sequence[tuple[Scores | None, Scores | None]], objective: Objective, complete: bool
+) -> list[Criterion]:
     both, found = [(c, b) for c, b in pairs if c is not None and b is not None], []
     for condition in (*objective.secondary, *objective.constraints):
         held, value, bound = holds(condition, both, objective)
-        found.append(_criterion(condition.text(), complete and held, value, bound, "mean over pairs"))
+        found.append(
+            _criterion(condition.text(), complete and held, value, bound, "mean over pairs")
+        )
     return found
 
 

@@ -1,8 +1,10 @@
-"""What a proposer is told of its feedback scores: the Ladder (Blum and Hardt 2015), so that repeated queries cannot climb noise.
+"""What a proposer is told of its feedback scores: the Ladder (Blum and Hardt 2015), so that
+repeated queries cannot climb noise.
 
-A trial's score is released only where it beats the last released one by more than its noise would in FAMILY of campaigns with
-the planned number of looks; every other trial is told as `not better`, whatever it scored. As long as no step of noise passes, all
-answers are the same, so that the proposer has learned nothing of the split: the bound holds for queries that adapt, too.
+A trial's score is released only where it beats the last released one by more than its noise would
+in FAMILY of campaigns with the planned number of looks; every other trial is told as `not better`,
+whatever it scored. As long as no step of noise passes, all answers are the same, so that the
+proposer has learned nothing of the split: the bound holds for queries that adapt, too.
 """
 
 import math
@@ -28,23 +30,41 @@ class Told:
     outcome: Literal["first", "better", "not better", "failed", "scored", "waiting"]
     "scored: with the rule off, where every score is told; waiting: not measured yet"
     score: float | None
-    "the objective's primary metric on its scale, larger is better, rounded; None unless first, better or scored"
+    """the objective's primary metric on its scale, larger is better, rounded; None unless first,
+    better or scored
+    """
 
 
-def told(trials: Sequence[Scores | None], objective: Objective, *, looks: int, deviation: float) -> list[Told]:
-    """Return what a campaign's proposer is told of each trial, in order; None is a trial that failed.
+def told(
+    trials: Sequence[Scores | None], objective: Objective, *, looks: int, deviation: float
+) -> list[Told]:
+    """Return what a campaign's proposer is told of each trial, in order; None is a trial that
+    failed.
 
-    `looks` is the number of trials that the campaign plans, `deviation` the standard deviation over seeds of one training.
+    `looks` is the number of trials that the campaign plans, `deviation` the standard deviation over
+    seeds of one training.
     """
     values = [primary(objective, s) if s is not None else math.nan for s in trials]
     if objective.feedback == "rounded":
-        return [_told("scored", v) if math.isfinite(v) else Told(outcome="failed", score=None) for v in values]
+        return [
+            _told("scored", v) if math.isfinite(v) else Told(outcome="failed", score=None)
+            for v in values
+        ]
     share = METRICS[objective.metric].share and objective.scale == "raw"
-    return ladder(values, [s.items if s is not None and share else 0 for s in trials], looks=looks, deviation=deviation)
+    return ladder(
+        values,
+        [s.items if s is not None and share else 0 for s in trials],
+        looks=looks,
+        deviation=deviation,
+    )
 
 
-def ladder(values: Sequence[float], items: Sequence[int], *, looks: int, deviation: float) -> list[Told]:
-    """Return what is told of each value in order; NaN is a failure, `items` the size of each sample (0: no share of items)."""
+def ladder(
+    values: Sequence[float], items: Sequence[int], *, looks: int, deviation: float
+) -> list[Told]:
+    """Return what is told of each value in order; NaN is a failure, `items` the size of each sample
+    (0: no share of items).
+    """
     result, best = list[Told](), math.nan
     margin = NormalDist().inv_cdf(1 - FAMILY / max(looks, 2))
     for value, n in zip(values, items, strict=True):
@@ -61,8 +81,14 @@ def ladder(values: Sequence[float], items: Sequence[int], *, looks: int, deviati
 
 
 def noise(one: float, other: float, items: int, deviation: float) -> float:
-    """Return the standard error of a difference of two trials: seeds of two trainings, and two samples of `items` each."""
-    rates = ((min(max(abs(v), 0.0), 1.0) * items + 0.5) / (items + 1) for v in (one, other)) if items else ()
+    """Return the standard error of a difference of two trials: seeds of two trainings, and two
+    samples of `items` each.
+    """
+    rates = (
+        ((min(max(abs(v), 0.0), 1.0) * items + 0.5) / (items + 1) for v in (one, other))
+        if items
+        else ()
+    )
     return math.sqrt(2 * deviation**2 + sum(p * (1 - p) / items for p in rates))
 
 

@@ -1,4 +1,6 @@
-"""The laws of the planted worlds, and the true value of every instrument and word by their arithmetic alone. Nothing is drawn here."""
+"""The laws of the planted worlds, and the true value of every instrument and word by their
+arithmetic alone. Nothing is drawn here.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -17,17 +19,24 @@ GENERATIONS, REPEATS, PARALLEL = 8, 12, 4
 ROUND_US = 60_000_000
 """Planned compute of one generation, in every arm."""
 REFERENCE_BITS, SEEDS, PER_BIT = np.arange(16.0, 48.0, 4.0), 10, 0.25
-"""Budgets of the measured reference curve, log2 of CPU-microseconds; its seeds; what a doubling of compute is worth there, in log-odds."""
+"""Budgets of the measured reference curve, log2 of CPU-microseconds; its seeds; what a doubling of
+compute is worth there, in log-odds.
+"""
 USED_BITS = 24.0
 """Compute with which the self arm reached its end, for the compute-equivalent gain."""
 MINUTES, QUEUE, COMPUTED, ELSE = 2.0, 300.0, 900.0, 300.0
-"""Mean minutes and seconds of waiting per decision of a person; wall seconds a campaign computes, and does neither."""
+"""Mean minutes and seconds of waiting per decision of a person; wall seconds a campaign computes,
+and does neither.
+"""
 LONG = 40
 """Generations of the curve that growth is read off."""
 PLAN_SPREAD, PLAN_NOISE, PLAN_BAR, CLAIM, AROUND = 0.2, 0.1, 0.15, 0.3, 0.05
-"""True gains of plans, noise of each of their measurements, what gate asks, and what proposers promise beyond the mean."""
+"""True gains of plans, noise of each of their measurements, what gate asks, and what proposers
+promise beyond the mean.
+"""
 WIDTHS, REPEATED = (4, 8), (0.05, 0.15)
-"""Parallel proposals of a generation, in turn, and the share of them that repeats an earlier plan."""
+"""Parallel proposals of a generation, in turn, and the share of them that repeats an earlier plan.
+"""
 SHOWN, CHOSEN = 0.4, 0.2
 """What accepted plans show too much on feedback and on gate, since both chose them."""
 RATED = ("random", "local", "tpe")
@@ -43,7 +52,9 @@ def best_of(draws: int) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Law:
-    """The law of the built-in worlds: each arm's mean gain a generation is step x skill x decay^g, plus noise, in log-odds."""
+    """The law of the built-in worlds: each arm's mean gain a generation is step x skill x decay^g,
+    plus noise, in log-odds.
+    """
 
     name: str
     "name of the world"
@@ -53,8 +64,18 @@ class Law:
     "deviation of one generation's gain, own to each arm"
     shared: float = 0.1
     "deviation that all arms of a repeat share: common random numbers"
-    skill: Mapping[str, float] = field(default_factory=lambda: {"self": 1.0, "frozen": 1.0, "refit": 1.0, "scrambled": 0.4, "random": 0.4,
-                                                                "local": 0.6, "tpe": 0.8, "one_shot": 0.7})  # fmt: skip
+    skill: Mapping[str, float] = field(
+        default_factory=lambda: {
+            "self": 1.0,
+            "frozen": 1.0,
+            "refit": 1.0,
+            "scrambled": 0.4,
+            "random": 0.4,
+            "local": 0.6,
+            "tpe": 0.8,
+            "one_shot": 0.7,
+        }
+    )
     "arm -> skill in the first generation"
     mechanism: float = 0.0
     "skill that each newer recipe of its own adds to self"
@@ -67,7 +88,9 @@ class Law:
     hack: float = 0.0
     "gain that plans show on feedback alone"
     tails: Literal["normal", "heavy", "jumps"] = "normal"
-    "noise: normal, Student t with 3 degrees of freedom, or rare jumps (1 in 10 generations, six deviations)"
+    """noise: normal, Student t with 3 degrees of freedom, or rare jumps (1 in 10 generations, six
+    deviations)
+    """
     drift: float = 0.0
     "growth of the noise's deviation per generation"
     mirrored: bool = False
@@ -78,7 +101,14 @@ class Law:
     "chance that a person, not a rule, decides at propose, approve, accept, promote"
     proposer: Actor = "lineage"
     "who proposes in the self arm"
-    elastic: Mapping[str, float] = field(default_factory=lambda: {"compute": 0.6, "proposals": 0.2, "replicates": 0.1, "reviewer speed": 0.0})
+    elastic: Mapping[str, float] = field(
+        default_factory=lambda: {
+            "compute": 0.6,
+            "proposals": 0.2,
+            "replicates": 0.1,
+            "reviewer speed": 0.0,
+        }
+    )
     "factor -> per cent of gain per per cent of it"
     gap: float = 10.0
     "distance of the last champions' scores from the ceiling, in seed deviations"
@@ -88,13 +118,19 @@ class Law:
     def skills(self, arm: str) -> Floats:
         """Return an arm's skill in each generation (G,)."""
         g = np.arange(GENERATIONS)
-        return self.skill[arm] + self.mechanism * g * (arm == "self") + self.data * g * (arm in ("self", "refit"))
+        return (
+            self.skill[arm]
+            + self.mechanism * g * (arm == "self")
+            + self.data * g * (arm in ("self", "refit"))
+        )
 
     def means(self, arm: str) -> Floats:
         """Return an arm's mean cumulative gain after each generation (G,)."""
         if self.search:
             return np.array([self.step * best_of(PARALLEL * (g + 1)) for g in range(GENERATIONS)])
-        return np.asarray(np.cumsum(self.step * self.skills(arm) * self.decay ** np.arange(GENERATIONS)))
+        return np.asarray(
+            np.cumsum(self.step * self.skills(arm) * self.decay ** np.arange(GENERATIONS))
+        )
 
     def plan_means(self) -> Floats:
         """Return the mean true gain of a plan in each generation (G,)."""
@@ -106,10 +142,14 @@ class Law:
         g = np.arange(LONG)
         if self.search:
             return np.diff([self.step * best_of(PARALLEL * (k + 1)) for k in g], prepend=0.0)
-        return np.asarray(self.step * (self.skill["self"] + (self.mechanism + self.data) * g) * self.decay**g)
+        return np.asarray(
+            self.step * (self.skill["self"] + (self.mechanism + self.data) * g) * self.decay**g
+        )
 
     def grows(self) -> str:
-        """Return the model of growth; empty where it is none of evals/amplify.py. The unbent ones are never named (SURE)."""
+        """Return the model of growth; empty where it is none of evals/amplify.py. The unbent ones
+        are never named (SURE).
+        """
         if self.search or self.mechanism or self.data:
             return ""
         return "none" if not self.step else "saturating" if self.decay < 1 else "linear"
@@ -129,75 +169,145 @@ def truth(law: Law) -> dict[str, float]:
     total, last = {arm: float(m[-1]) for arm, m in mean.items()}, GENERATIONS - 1
     half, waited = float(mean["self"][GENERATIONS // 2 - 1]), GENERATIONS * 4 * law.human * QUEUE
     found = {
-        "gain of self": total["self"], "self minus refit": total["self"] - total["refit"], "self minus random": total["self"] - total["random"],
-        **({"rounds against one": total["self"] - total["one_shot"]} if "one_shot" in total else {}),
-        "self effect": law.step * law.mechanism * last, "data effect": law.step * law.data * last,
-        "placebo effect": law.step * (law.mechanism + law.data) * last + law.step * (law.skill["self"] - law.skill["scrambled"]) * (not law.search),
-        "people were instant": 1 + waited / (COMPUTED + ELSE), "compute were instant": 1 + COMPUTED / (waited + ELSE),
+        "gain of self": total["self"],
+        "self minus refit": total["self"] - total["refit"],
+        "self minus random": total["self"] - total["random"],
+        **(
+            {"rounds against one": total["self"] - total["one_shot"]} if "one_shot" in total else {}
+        ),
+        "self effect": law.step * law.mechanism * last,
+        "data effect": law.step * law.data * last,
+        "placebo effect": (
+            law.step * (law.mechanism + law.data) * last
+            + law.step * (law.skill["self"] - law.skill["scrambled"]) * (not law.search)
+        ),
+        "people were instant": 1 + waited / (COMPUTED + ELSE),
+        "compute were instant": 1 + COMPUTED / (waited + ELSE),
         **{f"duplicates of {width}": by for width, by in zip(WIDTHS, REPEATED, strict=True)},
-        "automation of accept": 1 - law.human, "provenance": float(law.proposer == "lineage"), **_plan_truth(law),
-    }  # fmt: skip
+        "automation of accept": 1 - law.human,
+        "provenance": float(law.proposer == "lineage"),
+        **_plan_truth(law),
+    }
     if total["self"] > 0:
         feedback, gate = (total["self"] + by for by in (SHOWN + 3 * law.hack, CHOSEN))
-        found |= {f"{name} per gain": GENERATIONS * 4 * law.human * by / total["self"]
-                  for name, by in (("decisions", 1.0), ("minutes", MINUTES), ("queue seconds", QUEUE))}  # fmt: skip
-        found |= {"kappa": 1 - total["scrambled"] / total["self"], "gain ratio": (total["self"] - half) / half, "loss in transfer": 1 - law.kept,
-                  "feedback to gate": gate / feedback, "gate to closing": total["self"] / gate, "closing to sealed": law.kept,
-                  "loss": 1 - law.kept * total["self"] / feedback,
-                  **{f"elasticity of {name}": by for name, by in law.elastic.items()}}  # fmt: skip
+        found |= {
+            f"{name} per gain": GENERATIONS * 4 * law.human * by / total["self"]
+            for name, by in (("decisions", 1.0), ("minutes", MINUTES), ("queue seconds", QUEUE))
+        }
+        found |= {
+            "kappa": 1 - total["scrambled"] / total["self"],
+            "gain ratio": (total["self"] - half) / half,
+            "loss in transfer": 1 - law.kept,
+            "feedback to gate": gate / feedback,
+            "gate to closing": total["self"] / gate,
+            "closing to sealed": law.kept,
+            "loss": 1 - law.kept * total["self"] / feedback,
+            **{f"elasticity of {name}": by for name, by in law.elastic.items()},
+        }
     if law.human:
         found["generations per live human act"] = 1 / (4 * law.human)
     if not law.search and total["self"] > 0:
         ended = np.linspace(1, GENERATIONS, STEPS)
-        slope = {arm: float(np.polyfit(ended, np.interp(ended, np.arange(1, GENERATIONS + 1), mean[arm]), 1)[0]) for arm in law.skill}
-        found |= {"compute-equivalent gain": total["self"] / PER_BIT, "rate ratio": slope["self"] / max(slope[a] for a in RATED)}
+        slope = {
+            arm: float(
+                np.polyfit(ended, np.interp(ended, np.arange(1, GENERATIONS + 1), mean[arm]), 1)[0]
+            )
+            for arm in law.skill
+        }
+        found |= {
+            "compute-equivalent gain": total["self"] / PER_BIT,
+            "rate ratio": slope["self"] / max(slope[a] for a in RATED),
+        }
     return found
 
 
 def _plan_truth(law: Law) -> dict[str, float]:
-    """Return the parts of the promise per campaign, and the log changes of efficiency, from the normal law of plans."""
+    """Return the parts of the promise per campaign, and the log changes of efficiency, from the
+    normal law of plans.
+    """
     means, spread = law.plan_means(), float(np.hypot(PLAN_SPREAD, PLAN_NOISE))
     far = (PLAN_BAR - means) / spread
-    chance, push = norm.sf(far), norm.pdf(far)  # P(accept); E[above the mean; accept] = spread x density
+    chance, push = (
+        norm.sf(far),
+        norm.pdf(far),
+    )  # P(accept); E[above the mean; accept] = spread x density
     curse, verified = push * PLAN_NOISE**2 / spread, means * chance + push * PLAN_SPREAD**2 / spread
-    parts = {"over-claim": (CLAIM - law.hack) * chance, "proxy gap": law.hack * chance - curse, "winner's curse": curse, "verified gain": verified}
+    parts = {
+        "over-claim": (CLAIM - law.hack) * chance,
+        "proxy gap": law.hack * chance - curse,
+        "winner's curse": curse,
+        "verified gain": verified,
+    }
     away = PLAN_SPREAD**2 / spread
-    accepted, within = means + away * push / chance, away**2 * (1 - push / chance * (push / chance - far)) + (PLAN_SPREAD * PLAN_NOISE / spread) ** 2
-    true = float(within @ chance + (accepted - accepted @ chance / chance.sum()) ** 2 @ chance) / float(chance.sum())  # variance among accepts
+    accepted, within = (
+        means + away * push / chance,
+        away**2 * (1 - push / chance * (push / chance - far))
+        + (PLAN_SPREAD * PLAN_NOISE / spread) ** 2,
+    )
+    true = float(
+        within @ chance + (accepted - accepted @ chance / chance.sum()) ** 2 @ chance
+    ) / float(chance.sum())  # variance among accepts
     halves = [slice(0, GENERATIONS // 2), slice(GENERATIONS // 2, GENERATIONS)]
     early, late = ((float(verified[h].sum()), float(chance[h].sum())) for h in halves)
     per = GENERATIONS / 2
-    logs = {"smaller": -np.log(late[0] / late[1] * early[1] / early[0]) / per, "harder": -np.log(late[1] / early[1]) / per}
+    logs = {
+        "smaller": -np.log(late[0] / late[1] * early[1] / early[0]) / per,
+        "harder": -np.log(late[1] / early[1]) / per,
+    }
     paid = GENERATIONS * ROUND_US * (1 + AROUND) / 1e6
-    return {**{name: float(v.sum()) for name, v in parts.items()}, **{name: float(v) for name, v in logs.items()}, "costlier": 0.0, "noisier": 0.0,
-            "calibration": true / (true + PLAN_NOISE**2),
-            "yield": float(verified.sum()) / paid, "yield without oversight and proposing": float(verified.sum()) / paid * (1 + AROUND)}  # fmt: skip
+    return {
+        **{name: float(v.sum()) for name, v in parts.items()},
+        **{name: float(v) for name, v in logs.items()},
+        "costlier": 0.0,
+        "noisier": 0.0,
+        "calibration": true / (true + PLAN_NOISE**2),
+        "yield": float(verified.sum()) / paid,
+        "yield without oversight and proposing": float(verified.sum()) / paid * (1 + AROUND),
+    }
 
 
 def true_words(law: Law) -> frozenset[str]:
     """Return a law's true words, with what else is said and follows from it."""
-    follows = {"staged": True, "sign crossed": law.mechanism > 0 and not law.human, "ahead of its references": law.mechanism > 0,
-               "limited by its limit": law.step > 0, "grows by its law": law.grows() == "saturating"}  # fmt: skip
+    follows = {
+        "staged": True,
+        "sign crossed": law.mechanism > 0 and not law.human,
+        "ahead of its references": law.mechanism > 0,
+        "limited by its limit": law.step > 0,
+        "grows by its law": law.grows() == "saturating",
+    }
     return law.words | {word for word, true in follows.items() if true}
 
 
 _CLOSED = frozenset({"amplifying", "self-closed"})
 _SEES_MORE = Law(name="", data=0.12, skill={**Law(name="").skill, "scrambled": 0.3})
-LAWS: dict[str, Law] = {law.name: law for law in (
-    Law(name="null", step=0.0),
-    Law(name="linear"),
-    Law(name="compounding", mechanism=0.15, data=0.05, words=_CLOSED),
-    Law(name="lossy", kept=0.5, decay=0.9, words=frozenset({"lossy"})),
-    Law(name="saturating", decay=0.7, step=0.5, gap=0.5),
-    Law(name="hacking", hack=0.6),
-    Law(name="human-bottlenecked", mechanism=0.15, human=0.7, words=frozenset({"amplifying"}),
-        elastic={"compute": 0.1, "proposals": 0.1, "replicates": 0.0, "reviewer speed": 0.8}),
-    Law(name="fixed-search", search=True, proposer="fixed program", skill=dict.fromkeys(("self", "frozen", "refit", "scrambled", "random"), 1.0)),
-    replace(_SEES_MORE, name="data-only"),
-    Law(name="cron", skill=dict.fromkeys(Law(name="").skill, 1.0), proposer="fixed program"),
-    Law(name="heavy tails", tails="heavy"),
-    Law(name="drifting noise", drift=0.2),
-    Law(name="rare jumps", tails="jumps"),
-    Law(name="correlated arms", mirrored=True, shared=0.0),
-)}  # fmt: skip
+LAWS: dict[str, Law] = {
+    law.name: law
+    for law in (
+        Law(name="null", step=0.0),
+        Law(name="linear"),
+        Law(name="compounding", mechanism=0.15, data=0.05, words=_CLOSED),
+        Law(name="lossy", kept=0.5, decay=0.9, words=frozenset({"lossy"})),
+        Law(name="saturating", decay=0.7, step=0.5, gap=0.5),
+        Law(name="hacking", hack=0.6),
+        Law(
+            name="human-bottlenecked",
+            mechanism=0.15,
+            human=0.7,
+            words=frozenset({"amplifying"}),
+            elastic={"compute": 0.1, "proposals": 0.1, "replicates": 0.0, "reviewer speed": 0.8},
+        ),
+        Law(
+            name="fixed-search",
+            search=True,
+            proposer="fixed program",
+            skill=dict.fromkeys(("self", "frozen", "refit", "scrambled", "random"), 1.0),
+        ),
+        replace(_SEES_MORE, name="data-only"),
+        Law(name="cron", skill=dict.fromkeys(Law(name="").skill, 1.0), proposer="fixed program"),
+        Law(name="heavy tails", tails="heavy"),
+        Law(name="drifting noise", drift=0.2),
+        Law(name="rare jumps", tails="jumps"),
+        Law(name="correlated arms", mirrored=True, shared=0.0),
+    )
+}
 """Name -> law."""

@@ -1,13 +1,16 @@
-"""What is lost on the way from a proposal to a gain that holds: funnel, promise, retention, efficiency, duplicates.
+"""What is lost on the way from a proposal to a gain that holds: funnel, promise, retention,
+efficiency, duplicates.
 
-Every part is signed and the parts add up: promises in the objective's unit, what is kept and what a gain costs on the unbounded scale of gains.
-Loss by selection (feedback to gate, winner's curse) happens in every honest loop and is told apart from loss in transfer, which alone makes a loop
+Every part is signed and the parts add up: promises in the objective's unit, what is kept and what a
+gain costs on the unbounded scale of gains. Loss by selection (feedback to gate, winner's curse)
+happens in every honest loop and is told apart from loss in transfer, which alone makes a loop
 lossy. Definitions: docs/instruments.md. Pure functions.
 """
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Literal
 
@@ -16,16 +19,51 @@ from numpy.typing import ArrayLike
 
 from evals import arms
 from evals.closure import Actor
-from evals.intervals import Figure, Floats, bootstrap, capped, mean, missing, pairs, proven, ratio, reach, share, told
+from evals.intervals import (
+    Figure,
+    Floats,
+    bootstrap,
+    capped,
+    mean,
+    missing,
+    pairs,
+    proven,
+    ratio,
+    reach,
+    share,
+    told,
+)
 
-Fate = Literal["invalid", "refused", "crashed", "over budget", "superseded", "no effect", "inconclusive", "accepted"]
+Fate = Literal[
+    "invalid",
+    "refused",
+    "crashed",
+    "over budget",
+    "superseded",
+    "no effect",
+    "inconclusive",
+    "accepted",
+]
 UNIT = "the objective's unit"
-FATES: tuple[Fate, ...] = ("invalid", "refused", "crashed", "over budget", "superseded", "no effect", "inconclusive", "accepted")
-"""In the order in which a plan can end; superseded: another plan of its generation was confirmed; no effect: rejected on gate"""
+FATES: tuple[Fate, ...] = (
+    "invalid",
+    "refused",
+    "crashed",
+    "over budget",
+    "superseded",
+    "no effect",
+    "inconclusive",
+    "accepted",
+)
+"""In the order in which a plan can end; superseded: another plan of its generation was confirmed;
+no effect: rejected on gate
+"""
 Rung = Literal["feedback", "gate", "closing", "sealed", "shifted", "large"]
 RUNGS: tuple[Rung, ...] = ("feedback", "gate", "closing", "sealed", "shifted", "large")
-"""feedback and gate: sums over accepted plans, both selected on; closing: champion against baseline on gate, fresh seeds; sealed; shifted: out of
-distribution; large: at 4 x the compute. The order is the order in which they are told."""
+"""feedback and gate: sums over accepted plans, both selected on; closing: champion against baseline
+on gate, fresh seeds; sealed; shifted: out of distribution; large: at 4 x the compute. The order is
+the order in which they are told.
+"""
 TRANSFER: tuple[Rung, ...] = ("closing", "sealed", "shifted", "large")
 """Rungs on seeds that selected nothing: only what is lost between these is loss in transfer."""
 PARTS = ("over-claim", "proxy gap", "winner's curse", "verified gain")
@@ -86,16 +124,29 @@ def funnel(plans: Sequence[PlanFact]) -> list[dict[str, float | str]]:
     rows = list[dict[str, float | str]]()
     for fate in FATES:
         mine = [p for p in plans if p.fate == fate]
-        rows.append({"fate": fate, "plans": len(mine), "share": len(mine) / max(1, len(plans)), "cpu_seconds": sum(p.cpu_us for p in mine) / 1e6})
+        rows.append(
+            {
+                "fate": fate,
+                "plans": len(mine),
+                "share": len(mine) / max(1, len(plans)),
+                "cpu_seconds": sum(p.cpu_us for p in mine) / 1e6,
+            }
+        )
     return rows
 
 
 def priors(plans: Iterable[PlanFact]) -> dict[str, float]:
-    """Return for each plan that predicted nothing its calibrated prior: the mean gate gain of its arm's earlier generations, 0 without any.
+    """Return for each plan that predicted nothing its calibrated prior: the mean gate gain of its
+    arm's earlier generations, 0 without any.
 
-    Plans that ended before they were measured on gate count as a gain of 0 there, as the promise's first bin does.
+    Plans that ended before they were measured on gate count as a gain of 0 there, as the promise's
+    first bin does.
     """
-    listed, found, past = sorted(plans, key=lambda p: p.generation), dict[str, float](), list[float]()
+    listed, found, past = (
+        sorted(plans, key=lambda p: p.generation),
+        dict[str, float](),
+        list[float](),
+    )
     for generation in sorted({p.generation for p in listed}):
         now = [p for p in listed if p.generation == generation]
         found |= {p.plan: float(np.mean(past)) if past else 0.0 for p in now if p.promised is None}
@@ -104,15 +155,22 @@ def priors(plans: Iterable[PlanFact]) -> dict[str, float]:
 
 
 def promise(plans: Sequence[PlanFact]) -> list[dict[str, float | str]]:
-    """Return per plan its promise in bins that add up to it: a fate for what was not accepted; over-claim, proxy gap, winner's curse, verified gain.
+    """Return per plan its promise in bins that add up to it: a fate for what was not accepted;
+    over-claim, proxy gap, winner's curse, verified gain.
 
-    over-claim = promised - feedback; proxy gap = feedback - gate; winner's curse = gate - corrected; verified gain = corrected. Each signed. A plan
-    that predicted nothing stands with its prior, `prior` 1. An accept that misses a number keeps it whole in the bin before the gap.
+    over-claim = promised - feedback; proxy gap = feedback - gate; winner's curse = gate -
+    corrected; verified gain = corrected. Each signed. A plan that predicted nothing stands with its
+    prior, `prior` 1. An accept that misses a number keeps it whole in the bin before the gap.
     """
     assumed, rows = priors(plans), list[dict[str, float | str]]()
     for p in plans:
         amount = assumed[p.plan] if p.promised is None else p.promised
-        row: dict[str, float | str] = {"plan": p.plan, "repeat": p.repeat, "promised": amount, "prior": int(p.promised is None)}
+        row: dict[str, float | str] = {
+            "plan": p.plan,
+            "repeat": p.repeat,
+            "promised": amount,
+            "prior": int(p.promised is None),
+        }
         bins: dict[str, float] = _parts(p, amount) if p.fate == "accepted" else {p.fate: amount}
         rows.append({**row, **dict.fromkeys((*FATES[:-1], *PARTS), 0.0), **bins})
     return rows
@@ -129,7 +187,9 @@ def _parts(plan: PlanFact, promised: float) -> dict[str, float]:
 
 
 def promised(plans: Sequence[PlanFact]) -> dict[str, Figure]:
-    """Return per bin the mean over repeats of its sum, in the objective's unit; the bins' values add up to that of `promised`."""
+    """Return per bin the mean over repeats of its sum, in the objective's unit; the bins' values
+    add up to that of `promised`.
+    """
     rows, repeats = promise(plans), sorted({p.repeat for p in plans})
     at, names = {r: i for i, r in enumerate(repeats)}, ("promised", *FATES[:-1], *PARTS)
     sums = {name: np.zeros(len(repeats)) for name in names}
@@ -140,17 +200,28 @@ def promised(plans: Sequence[PlanFact]) -> dict[str, Figure]:
 
 
 def calibration(plans: Sequence[PlanFact]) -> tuple[list[tuple[float, float]], Figure]:
-    """Return (promised, verified) of each accepted plan that predicted something, and the slope of verified on promised; 1 is calibrated.
+    """Return (promised, verified) of each accepted plan that predicted something, and the slope of
+    verified on promised; 1 is calibrated.
 
-    Interval: least squares with plans of a repeat left out together (the jackknife, CR3: Bell and McCaffrey 2002; t with repeats - 1 degrees).
+    Interval: least squares with plans of a repeat left out together (the jackknife, CR3: Bell and
+    McCaffrey 2002; t with repeats - 1 degrees).
     """
-    known = [(p.repeat, p.promised, p.corrected) for p in plans if p.fate == "accepted" and p.promised is not None and p.corrected is not None]
+    known = [
+        (p.repeat, p.promised, p.corrected)
+        for p in plans
+        if p.fate == "accepted" and p.promised is not None and p.corrected is not None
+    ]
     repeat, x, y = (np.array([row[i] for row in known], float) for i in range(3))
     points, groups = list(zip(x.tolist(), y.tolist(), strict=True)), np.unique(repeat)
     if len(groups) < 3 or np.ptp(x) == 0:
         return points, missing("not measured", "ratio", len(points))
-    slope, without = _slope(x, y), np.array([_slope(x[repeat != g], y[repeat != g]) for g in groups])
-    half = reach(len(groups)) * math.sqrt((1 - 1 / len(groups)) * float(((without - slope) ** 2).sum()))
+    slope, without = (
+        _slope(x, y),
+        np.array([_slope(x[repeat != g], y[repeat != g]) for g in groups]),
+    )
+    half = reach(len(groups)) * math.sqrt(
+        (1 - 1 / len(groups)) * float(((without - slope) ** 2).sum())
+    )
     low, high = (slope + side * half if math.isfinite(half) else None for side in (-1, 1))
     return points, told(Figure(value=slope, low=low, high=high, n=len(groups), unit="ratio"), 1.0)
 
@@ -162,23 +233,36 @@ def _slope(x: Floats, y: Floats) -> float:
 
 
 def rungs(held: Iterable[Held]) -> dict[str, Floats]:
-    """Return rung -> gains (R,) over the repeats in ascending order, NaN where a campaign was not measured there."""
+    """Return rung -> gains (R,) over the repeats in ascending order, NaN where a campaign was not
+    measured there.
+    """
     listed = list(held)
     repeats = sorted({h.repeat for h in listed})
     table = {(h.rung, h.repeat): h.value for h in listed}
-    return {rung: np.array([table.get((rung, r), math.nan) for r in repeats]) for rung in RUNGS if any(h.rung == rung for h in listed)}
+    return {
+        rung: np.array([table.get((rung, r), math.nan) for r in repeats])
+        for rung in RUNGS
+        if any(h.rung == rung for h in listed)
+    }
 
 
-def retention(held: Iterable[Held], *, ceiling: float | None = None, deviation: float = 0.0) -> dict[str, Figure]:
-    """Return rho_i of each step between rungs, `loss` = 1 - their product, and `loss in transfer` over the unselected rungs alone.
+def retention(
+    held: Iterable[Held], *, ceiling: float | None = None, deviation: float = 0.0
+) -> dict[str, Figure]:
+    """Return rho_i of each step between rungs, `loss` = 1 - their product, and `loss in transfer`
+    over the unselected rungs alone.
 
-    rho_i = sum of gains on rung i + 1 over that on rung i, paired over repeats, Fieller; signed, may exceed 1 or be negative. A rung that was
-    not measured is left out, and its steps are `not measured`; `undefined` where the rung before shows no gain; `cannot tell` where champions
-    score within one seed `deviation` of the `ceiling` on a rung that the figure rests on.
+    rho_i = sum of gains on rung i + 1 over that on rung i, paired over repeats, Fieller; signed,
+    may exceed 1 or be negative. A rung that was not measured is left out, and its steps are `not
+    measured`; `undefined` where the rung before shows no gain; `cannot tell` where champions score
+    within one seed `deviation` of the `ceiling` on a rung that the figure rests on.
     """
     listed = list(held)
     found, known = dict[str, Figure](), rungs(listed)
-    top = {rung: [h.score for h in listed if h.rung == rung and math.isfinite(h.score)] for rung in known}
+    top = {
+        rung: [h.score for h in listed if h.rung == rung and math.isfinite(h.score)]
+        for rung in known
+    }
 
     def under(figure: Figure, *chain: Rung) -> Figure:
         for rung in chain:
@@ -213,58 +297,95 @@ def _lost(known: Mapping[str, Floats], chain: Sequence[str]) -> Figure:
 
 
 def efficiency(plans: Sequence[PlanFact], *, around: bool = True) -> dict[str, Figure]:
-    """Return E = g y / c and its log change per generation between the halves: E, smaller, harder, costlier, and noisier beside them.
+    """Return E = g y / c and its log change per generation between the halves: E, smaller, harder,
+    costlier, and noisier beside them.
 
-    g mean verified gain per accept, y accepts per plan, c CPU-seconds per plan, with proposing (`around`) or without. A campaign is halved at its own
-    last generation, and the halves lie half of its generations apart. E changes by -(smaller + harder + costlier); noisier is the log change of
-    replicates per decision, a part of costlier. Bootstrap over repeats. `not exercised` where a half has no accepted gain.
+    g mean verified gain per accept, y accepts per plan, c CPU-seconds per plan, with proposing
+    (`around`) or without. A campaign is halved at its own last generation, and the halves lie half
+    of its generations apart. E changes by -(smaller + harder + costlier); noisier is the log change
+    of replicates per decision, a part of costlier. Bootstrap over repeats. `not exercised` where a
+    half has no accepted gain.
     """
     repeats = sorted({p.repeat for p in plans})
     lived = np.array([max(p.generation for p in plans if p.repeat == r) for r in repeats], float)
-    table = np.zeros((2, 6, len(repeats)))  # half; gain, accepts, plans, CPU, replicates, decisions; repeat
+    table = np.zeros(
+        (2, 6, len(repeats))
+    )  # half; gain, accepts, plans, CPU, replicates, decisions; repeat
     for p in plans:
         r = repeats.index(p.repeat)
         accepted = p.fate == "accepted" and p.gained is not None
         table[int(2 * p.generation > lived[r]), :, r] += (
-            p.gained or 0.0 if accepted else 0.0, accepted, 1, (p.cpu_us + around * p.around_cpu_us) / 1e6, p.replicates, p.replicates > 0,
-        )  # fmt: skip
+            p.gained or 0.0 if accepted else 0.0,
+            accepted,
+            1,
+            (p.cpu_us + around * p.around_cpu_us) / 1e6,
+            p.replicates,
+            p.replicates > 0,
+        )
     unit = "log change per generation"
     logs: dict[str, Callable[[Floats], Floats]] = {
-        "smaller": lambda s: -np.log(s[0] / s[1]), "harder": lambda s: -np.log(s[1] / s[2]), "costlier": lambda s: np.log(s[3] / s[2]),
-        "noisier": lambda s: np.log(s[4] / s[5]), "E": lambda s: np.log(s[0] / s[3]),
-    }  # fmt: skip
+        "smaller": lambda s: -np.log(s[0] / s[1]),
+        "harder": lambda s: -np.log(s[1] / s[2]),
+        "costlier": lambda s: np.log(s[3] / s[2]),
+        "noisier": lambda s: np.log(s[4] / s[5]),
+        "E": lambda s: np.log(s[0] / s[3]),
+    }
     if (table.sum(axis=2)[:, :4] <= 0).any():
-        return {name: missing("not exercised" if repeats else "not measured", unit, len(repeats)) for name in logs}
+        return {
+            name: missing("not exercised" if repeats else "not measured", unit, len(repeats))
+            for name in logs
+        }
 
     def change(name: str, weights: Floats) -> Floats:
         early, late = (half @ weights.T for half in table)
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray((logs[name](late) - logs[name](early)) / (weights @ lived / weights.sum(axis=1) / 2))
+            return np.asarray(
+                (logs[name](late) - logs[name](early)) / (weights @ lived / weights.sum(axis=1) / 2)
+            )
 
-    return {name: bootstrap(lambda w, name=name: change(name, w), len(repeats), unit) for name in logs}  # type: ignore[misc]
+    return {name: bootstrap(partial(change, name), len(repeats), unit) for name in logs}
 
 
 def yield_now(plans: Sequence[PlanFact], *, around: bool = True) -> Figure:
-    """Return E itself: verified gain per CPU-second of all plans, with proposing (`around`) or without."""
+    """Return E itself: verified gain per CPU-second of all plans, with proposing (`around`) or
+    without.
+    """
     repeats = sorted({p.repeat for p in plans})
-    gained = [sum(p.gained or 0.0 for p in plans if p.repeat == r and p.fate == "accepted") for r in repeats]
-    spent = [sum(p.cpu_us + around * p.around_cpu_us for p in plans if p.repeat == r) / 1e6 for r in repeats]
+    gained = [
+        sum(p.gained or 0.0 for p in plans if p.repeat == r and p.fate == "accepted")
+        for r in repeats
+    ]
+    spent = [
+        sum(p.cpu_us + around * p.around_cpu_us for p in plans if p.repeat == r) / 1e6
+        for r in repeats
+    ]
     return ratio(gained, spent, f"{arms.UNIT} per CPU-second", neutral=0.0)
 
 
 def assumed(plans: Sequence[PlanFact]) -> Figure:
-    """Return the share of plans whose proposer promised nothing, so that their promise is a prior."""
+    """Return the share of plans whose proposer promised nothing, so that their promise is a
+    prior.
+    """
     return share(sum(p.promised is None for p in plans), len(plans), "share of plans")
 
 
 def duplicates(plans: Sequence[PlanFact]) -> dict[int, Figure]:
-    """Return number of parallel proposals -> share of plans that repeat an earlier one (exact interval)."""
+    """Return number of parallel proposals -> share of plans that repeat an earlier one (exact
+    interval).
+    """
     widths = sorted({p.parallel for p in plans})
-    return {w: share(sum(p.duplicate for p in plans if p.parallel == w), sum(p.parallel == w for p in plans)) for w in widths}
+    return {
+        w: share(
+            sum(p.duplicate for p in plans if p.parallel == w), sum(p.parallel == w for p in plans)
+        )
+        for w in widths
+    }
 
 
 def over_generations(values: ArrayLike, unit: str) -> Figure:
-    """Return the mean over repeats of each repeat's least-squares slope of (R, G) values per generation."""
+    """Return the mean over repeats of each repeat's least-squares slope of (R, G) values per
+    generation.
+    """
     y = np.asarray(values, float)
     x = np.arange(y.shape[1]) - (y.shape[1] - 1) / 2
     return mean((y @ x) / float(x @ x), f"{unit} per generation")

@@ -1,4 +1,5 @@
-"""What scores say under an objective: the primary metric on its scale, and whether a condition holds.
+"""What scores say under an objective: the primary metric on its scale, and whether a condition
+holds.
 
 A number that is missing or not finite comes out as NaN, and a condition on NaN never holds.
 """
@@ -12,7 +13,9 @@ from configs.records import Scores
 Pairs = Sequence[tuple[Scores, Scores]]
 
 
-def measured(scores: Scores, metric: str, slice: str = "", weights: Mapping[str, float] | None = None) -> float:
+def measured(
+    scores: Scores, metric: str, slice: str = "", weights: Mapping[str, float] | None = None
+) -> float:
     """Return one metric of one replicate in its own units; NaN where the scores do not hold it."""
     if slice:
         return scores.slices.get(slice, math.nan)
@@ -20,7 +23,14 @@ def measured(scores: Scores, metric: str, slice: str = "", weights: Mapping[str,
         return min(scores.slices.values(), default=math.nan)
     if metric == "weighted":
         good = {m: measured(scores, m) for m in weights or {}}
-        return sum(w * (good[m] if METRICS[m].better == "up" else 1 - good[m]) for m, w in (weights or {}).items()) if weights else math.nan
+        return (
+            sum(
+                w * (good[m] if METRICS[m].better == "up" else 1 - good[m])
+                for m, w in (weights or {}).items()
+            )
+            if weights
+            else math.nan
+        )
     value = getattr(scores, metric)
     return math.nan if value is None else float(value)
 
@@ -28,7 +38,8 @@ def measured(scores: Scores, metric: str, slice: str = "", weights: Mapping[str,
 def primary(objective: Objective, scores: Scores) -> float:
     """Return the primary metric on the objective's scale, turned so that larger is better.
 
-    On the log-odds scale a share s of n items becomes ln((sn + 1/2) / (n - sn + 1/2)), finite at 0 and 1.
+    On the log-odds scale a share s of n items becomes ln((sn + 1/2) / (n - sn + 1/2)), finite at 0
+    and 1.
     """
     value = measured(scores, objective.metric, weights=objective.weights)
     if objective.scale == "log_odds":
@@ -38,7 +49,11 @@ def primary(objective: Objective, scores: Scores) -> float:
 
 def log_odds(share: float, items: int) -> float:
     """Return ln((sn + 1/2) / (n - sn + 1/2)) of a share of n items; NaN outside 0 to 1."""
-    return math.log((share * items + 0.5) / (items - share * items + 0.5)) if 0 <= share <= 1 else math.nan
+    return (
+        math.log((share * items + 0.5) / (items - share * items + 0.5))
+        if 0 <= share <= 1
+        else math.nan
+    )
 
 
 def rounded(objective: Objective, scores: Scores) -> float:
@@ -47,11 +62,16 @@ def rounded(objective: Objective, scores: Scores) -> float:
 
 
 def holds(condition: Constraint, pairs: Pairs, objective: Objective) -> tuple[bool, float, float]:
-    """Return (whether it holds, the value, the bound) of a condition over (candidate, champion) pairs."""
+    """Return (whether it holds, the value, the bound) of a condition over (candidate, champion)
+    pairs.
+    """
     if condition.metric == "spread":
         value = spread([primary(objective, candidate) for candidate, _ in pairs])
     else:
-        mine, theirs = ([measured(pair[side], condition.metric, condition.slice) for pair in pairs] for side in (0, 1))
+        mine, theirs = (
+            [measured(pair[side], condition.metric, condition.slice) for pair in pairs]
+            for side in (0, 1)
+        )
         value = _mean(mine)
         if condition.no_loss is not None:
             sign = 1 if METRICS[condition.metric].better == "up" else -1
@@ -71,7 +91,9 @@ def spread(values: Sequence[float]) -> float:
 
 
 def skill(predicted: Sequence[float], found: Sequence[float]) -> float | None:
-    """Return Spearman's rank correlation of predicted and measured gains, mean ranks for ties; None below 3 pairs or without variance."""
+    """Return Spearman's rank correlation of predicted and measured gains, mean ranks for ties; None
+    below 3 pairs or without variance.
+    """
     from scipy.stats import spearmanr
 
     if len(predicted) < 3 or len(set(predicted)) == 1 or len(set(found)) == 1:

@@ -1,7 +1,9 @@
-"""Acceptance rules by name: all paired gains so far in, a decision out. One vectorised evidence per rule serves judge and calibration.
+"""Acceptance rules by name: all paired gains so far in, a decision out. One vectorised evidence per
+rule serves judge and calibration.
 
-A gain is candidate minus champion on one seed, null: true gain <= effect. Which null each rule controls, and by which theorem, stands in
-docs/judging.md. Each gives a bound on a p-value after every pair, and the bound that is asked for after every pair; refuses what is not finite.
+A gain is candidate minus champion on one seed, null: true gain <= effect. Which null each rule
+controls, and by which theorem, stands in docs/judging.md. Each gives a bound on a p-value after
+every pair, and the bound that is asked for after every pair; refuses what is not finite.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,7 +31,9 @@ class Decision:
     """What a rule says about the gains so far."""
 
     answer: Literal["accept", "reject", "inconclusive", "continue"]
-    "reject: stopped with no gain above the effect seen; inconclusive: stopped, seen but not proven; continue: another pair is wanted"
+    """reject: stopped with no gain above the effect seen; inconclusive: stopped, seen but not
+    proven; continue: another pair is wanted
+    """
     evidence: float
     "bound on the p-value against `true gain <= effect`; for an e-process 1/e"
     text: str
@@ -38,23 +42,33 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """An acceptance rule: evidence and what is asked of it, vectorised over campaigns; calling it decides on one."""
+    """An acceptance rule: evidence and what is asked of it, vectorised over campaigns; calling it
+    decides on one.
+    """
 
     name: str
     "its name in RULES"
     evidence: Callable[[Gains, float, float], Gains]
-    "(gains above the effect (P, n), effect, deviation) -> bound on p after each pair (P, n), above 1 where evidence speaks against"
+    """(gains above the effect (P, n), effect, deviation) -> bound on p after each pair (P, n),
+    above 1 where evidence speaks against
+    """
     asked: Callable[[float, int], Gains]
-    "(level, most) -> the bound that accepts after each pair (most,); negative where the rule does not look"
+    """(level, most) -> the bound that accepts after each pair (most,); negative where the rule does
+    not look
+    """
     fastest: float
     "the least factor that one more pair can multiply the evidence by; 0: no such factor"
     scale_free: bool = False
     "whether gains in another unit give the same evidence"
 
-    def __call__(self, gains: Sequence[float], *, level: float, effect: float, deviation: float, most: int) -> Decision:
-        """Decide at `level` on all paired gains so far; `deviation` is one run's measured seed deviation, `most` the planned most pairs.
+    def __call__(
+        self, gains: Sequence[float], *, level: float, effect: float, deviation: float, most: int
+    ) -> Decision:
+        """Decide at `level` on all paired gains so far; `deviation` is one run's measured seed
+        deviation, `most` the planned most pairs.
 
-        Raises BadInput for gains that are not finite and for more pairs than planned."""
+        Raises BadInput for gains that are not finite and for more pairs than planned.
+        """
         x = np.asarray(gains, float)
         need(0 < len(x) <= most, "gains", len(x), f"between 1 and the planned most of {most} pairs")
         need(bool(np.isfinite(x).all()), "gains", list(gains), "finite numbers")
@@ -62,24 +76,44 @@ class Rule:
         p = float(self.evidence((x - effect)[None, :], effect, deviation)[0, -1])
         told = f"{self.name}: p <= {min(p, 1.0):.2g} after {n} of at most {most} pairs"
         if p <= asked[n - 1]:
-            return Decision(answer="accept", evidence=min(p, 1.0), text=f"{told}, {asked[n - 1]:.2g} asked")
+            return Decision(
+                answer="accept", evidence=min(p, 1.0), text=f"{told}, {asked[n - 1]:.2g} asked"
+            )
         if p <= self.reach(asked)[n - 1]:
             return Decision(answer="continue", evidence=min(p, 1.0), text=told)
         seen = float(x.mean()) > effect
-        return Decision(answer="inconclusive" if seen else "reject", evidence=min(p, 1.0), text=f"{told}, no longer in reach of level {level:.2g}")
+        return Decision(
+            answer="inconclusive" if seen else "reject",
+            evidence=min(p, 1.0),
+            text=f"{told}, no longer in reach of level {level:.2g}",
+        )
 
     def reach(self, asked: Gains) -> Gains:
-        """Return the worst evidence after each pair (most,) from which a later look could still accept; negative where none could."""
+        """Return the worst evidence after each pair (most,) from which a later look could still
+        accept; negative where none could.
+        """
         most = len(asked)
         if not self.fastest:
-            return np.array([np.inf if (asked[n:] >= 0).any() else -1.0 for n in range(1, most + 1)])
-        return np.array([max(asked[n:] / self.fastest ** np.arange(1, most - n + 1), default=-1.0) for n in range(1, most + 1)])
+            return np.array(
+                [np.inf if (asked[n:] >= 0).any() else -1.0 for n in range(1, most + 1)]
+            )
+        return np.array(
+            [
+                max(asked[n:] / self.fastest ** np.arange(1, most - n + 1), default=-1.0)
+                for n in range(1, most + 1)
+            ]
+        )
 
-    def play(self, gains: Gains, *, level: float, effect: float, deviation: float,
-             first_look: int = 1) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:  # fmt: skip
-        """Return what the judge would do on many confirmations at once, gains (P, most): accepted (P,) and pairs used (P,)."""
+    def play(
+        self, gains: Gains, *, level: float, effect: float, deviation: float, first_look: int = 1
+    ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+        """Return what the judge would do on many confirmations at once, gains (P, most): accepted
+        (P,) and pairs used (P,).
+        """
         asked = self.asked(level, gains.shape[1])
-        chunks = np.array_split(gains - effect, max(1, len(gains) * 2 ** min(gains.shape[1], MOST_PATTERNS) // 2**22))
+        chunks = np.array_split(
+            gains - effect, max(1, len(gains) * 2 ** min(gains.shape[1], MOST_PATTERNS) // 2**22)
+        )
         p = np.concatenate([self.evidence(chunk, effect, deviation) for chunk in chunks])
         over = (p <= asked) | ~(p <= self.reach(asked))
         over[:, : min(first_look, over.shape[1]) - 1] = False
@@ -93,7 +127,9 @@ def _greedy(x: Gains, effect: float, deviation: float) -> Gains:
 
 
 def _student(x: Gains, effect: float, deviation: float) -> Gains:
-    """One-sided t test (Student 1908), standard error never below the task's measured deviation x sqrt(2/n)."""
+    """One-sided t test (Student 1908), standard error never below the task's measured deviation x
+    sqrt(2/n).
+    """
     mean, error, n = _moments(x, deviation)
     p = np.ones_like(x)
     p[:, 1:] = student.sf((mean / error)[:, 1:], n[1:] - 1)
@@ -101,7 +137,9 @@ def _student(x: Gains, effect: float, deviation: float) -> Gains:
 
 
 def _mixture(x: Gains, effect: float, deviation: float) -> Gains:
-    """1/e of the t mixture: half-normal prior of deviation 2 on the standardised gain (Lai 1976; Grunwald, de Heide and Koolen 2024)."""
+    """1/e of the t mixture: half-normal prior of deviation 2 on the standardised gain (Lai 1976;
+    Grunwald, de Heide and Koolen 2024).
+    """
     mean, error, n = _moments(x, deviation)
     t = mean / error
     u, e = t / np.sqrt(np.maximum(n - 1, 1) + t * t), np.zeros_like(x)
@@ -114,9 +152,11 @@ def _mixture(x: Gains, effect: float, deviation: float) -> Gains:
 
 
 def _patterns(x: Gains, effect: float, deviation: float) -> Gains:
-    """Share of the 2^n sign patterns whose sum is at least the observed one (Fisher 1935; Pitman 1937): exact under symmetry.
+    """Share of the 2^n sign patterns whose sum is at least the observed one (Fisher 1935; Pitman
+    1937): exact under symmetry.
 
-    A pattern counts if the gains that it flips sum to at most zero. More gain never raises it, so a true gain below the effect is covered.
+    A pattern counts if the gains that it flips sum to at most zero. More gain never raises it, so a
+    true gain below the effect is covered.
     """
     shares, sums = np.ones_like(x), np.zeros((len(x), 1))
     for n in range(x.shape[1]):
@@ -126,17 +166,24 @@ def _patterns(x: Gains, effect: float, deviation: float) -> Gains:
 
 
 def _flips(x: Gains, effect: float, deviation: float) -> Gains:
-    """1/e of prod(1 + tanh(c x / s)), mixed over c: fair under symmetry (de la Pena 1999; Ramdas et al. 2020), s from deviation and past gains."""
+    """1/e of prod(1 + tanh(c x / s)), mixed over c: fair under symmetry (de la Pena 1999; Ramdas et
+    al. 2020), s from deviation and past gains.
+    """
     past = np.cumsum(np.square(x), axis=1) - np.square(x)
     scale = np.sqrt((2 * deviation**2 + past) / np.arange(1, x.shape[1] + 1))
-    logs = [np.cumsum(np.log(2) - np.logaddexp(0, -2 * c * x / scale), axis=1) for c in (0.25, 0.5, 1.0, 2.0, 4.0)]
+    logs = [
+        np.cumsum(np.log(2) - np.logaddexp(0, -2 * c * x / scale), axis=1)
+        for c in (0.25, 0.5, 1.0, 2.0, 4.0)
+    ]
     return _one_over(np.logaddexp.reduce(logs, axis=0) - np.log(len(logs)))
 
 
 def _betting(x: Gains, effect: float, deviation: float) -> Gains:
-    """1/e of prod(1 + b x), mixed over bets b (Waudby-Smith and Ramdas 2024): fair for gains in [-1 - effect, 1] of mean zero, any shape.
+    """1/e of prod(1 + b x), mixed over bets b (Waudby-Smith and Ramdas 2024): fair for gains in [-1
+    - effect, 1] of mean zero, any shape.
 
-    A gain above the effect is at least -1 - effect, so bets up to 1 / (1 + effect) never lose more than there is.
+    A gain above the effect is at least -1 - effect, so bets up to 1 / (1 + effect) never lose more
+    than there is.
     """
     logs = [np.cumsum(np.log1p(b * x), axis=1) for b in np.linspace(0.05, 0.99, 12) / (1 + effect)]
     return _one_over(np.logaddexp.reduce(logs, axis=0) - np.log(len(logs)))
@@ -147,10 +194,14 @@ def _one_over(log_e: Gains) -> Gains:
 
 
 def _moments(x: Gains, deviation: float) -> tuple[Gains, Gains, Gains]:
-    """Running mean and standard error (P, n), the latter never below deviation x sqrt(2/n), and n."""
+    """Running mean and standard error (P, n), the latter never below deviation x sqrt(2/n), and
+    n.
+    """
     n = np.arange(1.0, x.shape[1] + 1)
     mean = np.cumsum(x, axis=1) / n
-    spread = np.maximum(np.cumsum(np.square(x), axis=1) - n * np.square(mean), 0) / np.maximum(n - 1, 1)
+    spread = np.maximum(np.cumsum(np.square(x), axis=1) - n * np.square(mean), 0) / np.maximum(
+        n - 1, 1
+    )
     return mean, np.sqrt(np.maximum(spread, 2 * deviation**2) / n), n
 
 
@@ -168,11 +219,18 @@ def _any_time(level: float, most: int) -> Gains:
 
 @cache
 def _spent(level: float, most: int) -> Gains:
-    """Spend `level` over few looks (Lan and DeMets 1983): half as soon as one pattern in 2^n fits into it, a fifth midway, the rest at `most`.
+    """Spend `level` over few looks (Lan and DeMets 1983): half as soon as one pattern in 2^n fits
+    into it, a fifth midway, the rest at `most`.
 
-    A look gets whole patterns and leaves the remainder to the next; the shares add up to at most `level`. Many looks would each cost.
+    A look gets whole patterns and leaves the remainder to the next; the shares add up to at most
+    `level`. Many looks would each cost.
     """
-    need(most <= MOST_PATTERNS, "confirm_replicates", most, f"at most {MOST_PATTERNS} with group_sequential; sign_flip has no such limit")
+    need(
+        most <= MOST_PATTERNS,
+        "confirm_replicates",
+        most,
+        f"at most {MOST_PATTERNS} with group_sequential; sign_flip has no such limit",
+    )
     asked, used = np.full(most, -1.0), 0.0
     first = next((n for n in range(1, most) if 2.0**-n <= level / 2), most)
     middle = (first + most) // 2 if most - first >= 6 else most
@@ -189,7 +247,9 @@ RULES: dict[str, Rule] = {
     for rule in (
         Rule(name="greedy", evidence=_greedy, asked=_first, fastest=1.0),
         Rule(name="paired_t", evidence=_student, asked=_last, fastest=0.0),
-        Rule(name="group_sequential", evidence=_patterns, asked=_spent, fastest=0.5, scale_free=True),
+        Rule(
+            name="group_sequential", evidence=_patterns, asked=_spent, fastest=0.5, scale_free=True
+        ),
         Rule(name="sign_flip", evidence=_flips, asked=_any_time, fastest=0.5),
         Rule(name="betting", evidence=_betting, asked=_any_time, fastest=0.5),
         Rule(name="t_mixture", evidence=_mixture, asked=_any_time, fastest=0.0),

@@ -1,7 +1,9 @@
-"""Scores from predictions alone. Refuses predictions of another shape, type or range, and weights that do not fit.
+"""Scores from predictions alone. Refuses predictions of another shape, type or range, and weights
+that do not fit.
 
-A file holds exactly the tensors that are asked for, with a strict header. Probabilities are finite, from 0 to 1, and add up to 1
-within TOLERANCE, within which they are re-normalised; beyond it, and where a token is not the most probable one, the file is refused.
+A file holds exactly the tensors that are asked for, with a strict header. Probabilities are finite,
+from 0 to 1, and add up to 1 within TOLERANCE, within which they are re-normalised; beyond it, and
+where a token is not the most probable one, the file is refused.
 """
 
 import math
@@ -23,13 +25,17 @@ from evals.data import Items, answers
 TOLERANCE = 1e-3
 """Largest distance of a sum of probabilities from 1: float32 sums of 253 terms stay below 1e-5."""
 LEAST_PROBABILITY = 1e-6
-"""Floor of a probability in the likelihood, so that one confident mistake costs 13.8 nats and not infinity."""
+"""Floor of a probability in the likelihood, so that one confident mistake costs 13.8 nats and not
+infinity.
+"""
 BINS = 15
 Array = NDArray[np.float64]
 
 
 def tensors(data: bytes, name: str) -> dict[str, NDArray[np.generic]] | str:
-    """Return the tensors of a file, or why it is refused: a header that is large, repeats a key or holds metadata, a broken file."""
+    """Return the tensors of a file, or why it is refused: a header that is large, repeats a key or
+    holds metadata, a broken file.
+    """
     try:
         size = int.from_bytes(data[:8], "little")
         if "__metadata__" in strict_json(data[8 : 8 + min(size, 200_000)], limit=100_000):
@@ -40,11 +46,15 @@ def tensors(data: bytes, name: str) -> dict[str, NDArray[np.generic]] | str:
 
 
 def inspect_weights(data: bytes, task: Task, recipe: Recipe) -> str:
-    """Return why weights are refused (malformed, metadata, not float32, wrong size, not finite), or an empty string."""
+    """Return why weights are refused (malformed, metadata, not float32, wrong size, not finite), or
+    an empty string.
+    """
     found = tensors(data, "weights.safetensors")
     if isinstance(found, str):
         return found
-    expected = SIMULATED_WEIGHTS if task.name == "planted" else parameters(recipe, layout(task, recipe))
+    expected = (
+        SIMULATED_WEIGHTS if task.name == "planted" else parameters(recipe, layout(task, recipe))
+    )
     count = sum(tensor.size for tensor in found.values())
     if any(tensor.dtype != np.float32 for tensor in found.values()):
         return "weights.safetensors holds tensors that are not float32"
@@ -56,15 +66,23 @@ def inspect_weights(data: bytes, task: Task, recipe: Recipe) -> str:
 
 
 def flat(data: bytes) -> Array | None:
-    """Return weights as one vector, tensors in the order of their names; None for a file that is no weights (it may be hostile)."""
+    """Return weights as one vector, tensors in the order of their names; None for a file that is no
+    weights (it may be hostile).
+    """
     found = tensors(data, "weights.safetensors")
-    if isinstance(found, str) or not found or any(t.dtype != np.float32 or not np.isfinite(t).all() for t in found.values()):
+    if (
+        isinstance(found, str)
+        or not found
+        or any(t.dtype != np.float32 or not np.isfinite(t).all() for t in found.values())
+    ):
         return None
     return np.concatenate([found[name].astype(np.float64).ravel() for name in sorted(found)])
 
 
 def distance(one: Array | None, other: Array | None) -> float | None:
-    """Return |a - b| / sqrt(|a|^2 + |b|^2): 0 for a copy, about 1 for independent weights; None where the sizes differ."""
+    """Return |a - b| / sqrt(|a|^2 + |b|^2): 0 for a copy, about 1 for independent weights; None
+    where the sizes differ.
+    """
     if one is None or other is None or one.shape != other.shape:
         return None
     size = math.sqrt(float(one @ one + other @ other))
@@ -72,13 +90,22 @@ def distance(one: Array | None, other: Array | None) -> float | None:
 
 
 def score(
-    data: bytes, items: Items, task: Task, recipe: Recipe, split: Split, planned_cpu_us: int, measured_cpu_us: int,
-    inference_cpu_us: int = 0, slices: Mapping[str, Items] | None = None,
-) -> Scores | str:  # fmt: skip
-    """Return the scores of predictions on held-out items and, below them, on the rows of each slice; or why they are refused.
+    data: bytes,
+    items: Items,
+    task: Task,
+    recipe: Recipe,
+    split: Split,
+    planned_cpu_us: int,
+    measured_cpu_us: int,
+    inference_cpu_us: int = 0,
+    slices: Mapping[str, Items] | None = None,
+) -> Scores | str:
+    """Return the scores of predictions on held-out items and, below them, on the rows of each
+    slice; or why they are refused.
 
-    nll: mean -ln p of the right token, floored at LEAST_PROBABILITY. Calibration error: mean over BINS bins of equal width of
-    |share right - mean confidence|, weighted by items (Guo et al. 2017); the confidence in a whole answer is the product of its tokens'.
+    nll: mean -ln p of the right token, floored at LEAST_PROBABILITY. Calibration error: mean over
+    BINS bins of equal width of |share right - mean confidence|, weighted by items (Guo et al.
+    2017); the confidence in a whole answer is the product of its tokens'.
     """
     parts = {"": items, **(slices or {})}
     rows = np.concatenate(list(parts.values()))
@@ -92,7 +119,9 @@ def score(
     n, whole = len(items), right.all(axis=1)
     k, ends = int(whole[:n].sum()), np.cumsum([len(part) for part in parts.values()])
     truth = np.take_along_axis(probabilities[:n], expected[:n, :, None].astype(np.int64), axis=2)
-    own = np.take_along_axis(probabilities[:n], tokens[:n, :, None].astype(np.int64), axis=2)[:, :, 0].prod(axis=1)
+    own = np.take_along_axis(probabilities[:n], tokens[:n, :, None].astype(np.int64), axis=2)[
+        :, :, 0
+    ].prod(axis=1)
     return Scores(
         split=split,
         items=n,
@@ -105,13 +134,18 @@ def score(
         inference_cpu_us=inference_cpu_us,
         nll=float(-np.log(np.maximum(truth, LEAST_PROBABILITY)).mean()),
         calibration_error=calibration_error(own, whole[:n]),
-        slices={name: float(whole[end - len(part) : end].mean()) for (name, part), end in zip(parts.items(), ends, strict=True)
-                if name and len(part)},
-    )  # fmt: skip
+        slices={
+            name: float(whole[end - len(part) : end].mean())
+            for (name, part), end in zip(parts.items(), ends, strict=True)
+            if name and len(part)
+        },
+    )
 
 
 def calibration_error(confidence: Array, right: NDArray[np.bool_]) -> float:
-    """Return the expected calibration error over BINS bins of equal width (Guo et al. 2017, equation 3)."""
+    """Return the expected calibration error over BINS bins of equal width (Guo et al. 2017,
+    equation 3).
+    """
     bins = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
     gaps = np.bincount(bins, weights=right - confidence, minlength=BINS)
     return float(np.abs(gaps).sum() / len(right))
@@ -122,18 +156,36 @@ def _read(data: bytes, shape: tuple[int, int, int]) -> tuple[NDArray[np.uint8], 
     if isinstance(found, str):
         return found
     if set(found) != {"tokens", "probabilities"}:
-        return f"predictions hold {', '.join(sorted(found))[:80] or 'nothing'}; they should hold tokens and probabilities alone"
+        return (
+            f"predictions hold {', '.join(sorted(found))[:80] or 'nothing'}; they should hold"
+            " tokens and probabilities alone"
+        )
     tokens, given = found["tokens"], found["probabilities"]
-    for name, have, right in (("tokens", tokens, ("uint8", shape[:2])), ("probabilities", given, ("float32", shape))):
+    for name, have, right in (
+        ("tokens", tokens, ("uint8", shape[:2])),
+        ("probabilities", given, ("float32", shape)),
+    ):
         if (str(have.dtype), have.shape) != right:
-            return f"{name} of predictions are {have.dtype} {have.shape}; they should be {right[0]} {right[1]}"
+            return (
+                f"{name} of predictions are {have.dtype} {have.shape}; they should be {right[0]}"
+                f" {right[1]}"
+            )
     probabilities = given.astype(np.float64)
-    if not np.isfinite(probabilities).all() or (probabilities < 0).any() or (probabilities > 1 + TOLERANCE).any():
+    if (
+        not np.isfinite(probabilities).all()
+        or (probabilities < 0).any()
+        or (probabilities > 1 + TOLERANCE).any()
+    ):
         return "probabilities of predictions are not finite or not between 0 and 1"
     total = probabilities.sum(axis=2, keepdims=True)
     if (np.abs(total - 1) > TOLERANCE).any():
-        return f"probabilities of predictions add up to {float(total.flat[np.abs(total - 1).argmax()]):.4f}; they should add up to 1"
+        return (
+            "probabilities of predictions add up to"
+            f" {float(total.flat[np.abs(total - 1).argmax()]):.4f}; they should add up to 1"
+        )
     whole = tokens.astype(np.int64)[:, :, None]
-    if (whole >= shape[2]).any() or (np.take_along_axis(given, whole, axis=2)[:, :, 0] < given.max(axis=2)).any():
+    if (whole >= shape[2]).any() or (
+        np.take_along_axis(given, whole, axis=2)[:, :, 0] < given.max(axis=2)
+    ).any():
         return "tokens of predictions are not the most probable ones"
     return tokens.astype(np.uint8), probabilities / total

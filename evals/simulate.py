@@ -1,8 +1,10 @@
-"""The law of a planted world inside the real loop: what a simulated training, prediction and proposal give, as bytes. Nothing is trained.
+"""The law of a planted world inside the real loop: what a simulated training, prediction and
+proposal give, as bytes. Nothing is trained.
 
-A recipe says its own worth: `weight_decay` holds the log-odds that it has gained, over REACH, and `warmup` how many changes led to it, over
-COUNTED. On a searched landscape (`law.search`) each knob's value has a fixed utility instead. Weights hold the worth that a training
-reached. Every number hangs on the job's seed alone, so that a run is the same on any machine.
+A recipe says its own worth: `weight_decay` holds the log-odds that it has gained, over REACH, and
+`warmup` how many changes led to it, over COUNTED. On a searched landscape (`law.search`) each
+knob's value has a fixed utility instead. Weights hold the worth that a training reached. Every
+number hangs on the job's seed alone, so that a run is the same on any machine.
 """
 
 import hashlib
@@ -29,7 +31,9 @@ BASE = -1.5
 REACH, COUNTED = 40.0, 1000.0
 """Log-odds at `weight_decay` 1; changes at `warmup` 1."""
 LEARNED = 0.5
-"""Correlation of outcome and worth in a history from which on weights count as having learned from it; permuted outcomes give about 0."""
+"""Correlation of outcome and worth in a history from which on weights count as having learned from
+it; permuted outcomes give about 0.
+"""
 LEAST = 1e-9
 """A change without a gain still changes the recipe by so many log-odds."""
 SURE = 0.9
@@ -51,8 +55,14 @@ class World:
 def worth(law: Law, recipe: Recipe) -> float:
     """Return the true quality of a recipe, in log-odds over the baseline's."""
     if law.search:
-        return float(law.step * sum(_utilities()[name][values.index(value)] for name, values in GRID.items()
-                                    if (value := getattr(recipe, name)) in values)) / float(np.sqrt(len(GRID)))  # fmt: skip
+        return float(
+            law.step
+            * sum(
+                _utilities()[name][values.index(value)]
+                for name, values in GRID.items()
+                if (value := getattr(recipe, name)) in values
+            )
+        ) / float(np.sqrt(len(GRID)))
     return REACH * recipe.weight_decay if law.step else 0.0
 
 
@@ -68,13 +78,28 @@ def _utilities() -> dict[str, Floats]:
 
 
 def train(world: World, order: Order) -> dict[str, bytes]:
-    """Return weights: the worth that this training reached, the changes in its recipe, and numbers that no other training shares."""
+    """Return weights: the worth that this training reached, the changes in its recipe, and numbers
+    that no other training shares.
+    """
     law = world.law
-    own = np.random.default_rng([order.seed, int.from_bytes(hashlib.sha256(repr(order.recipe).encode()).digest()[:8], "big")])
-    luck = law.shared * np.random.default_rng(order.seed).standard_normal() + law.noise * _noise(law, own)
-    known = [worth(law, order.recipe) + (1 + law.drift) ** changes(order.recipe) * luck, changes(order.recipe)]
+    own = np.random.default_rng(
+        [
+            order.seed,
+            int.from_bytes(hashlib.sha256(repr(order.recipe).encode()).digest()[:8], "big"),
+        ]
+    )
+    luck = law.shared * np.random.default_rng(order.seed).standard_normal() + law.noise * _noise(
+        law, own
+    )
+    known = [
+        worth(law, order.recipe) + (1 + law.drift) ** changes(order.recipe) * luck,
+        changes(order.recipe),
+    ]
     strangers = (1 + np.abs(known).max()) * own.standard_normal(SIMULATED_WEIGHTS - len(known))
-    return {"weights.safetensors": save({"w": np.array([*known, *strangers], np.float32)}), "claims.json": b"{}"}
+    return {
+        "weights.safetensors": save({"w": np.array([*known, *strangers], np.float32)}),
+        "claims.json": b"{}",
+    }
 
 
 def _noise(law: Law, rng: np.random.Generator) -> float:
@@ -85,22 +110,32 @@ def _noise(law: Law, rng: np.random.Generator) -> float:
     return float(rng.standard_normal())
 
 
-def predict(world: World, order: Order, files: Mapping[str, bytes], split: Split) -> dict[str, bytes]:
-    """Return predictions, each right with the probability of the weights' worth on this split; a seed's luck with an item is the same for all."""
+def predict(
+    world: World, order: Order, files: Mapping[str, bytes], split: Split
+) -> dict[str, bytes]:
+    """Return predictions, each right with the probability of the weights' worth on this split; a
+    seed's luck with an item is the same for all.
+    """
     law, weights = world.law, load(files["weights.safetensors"])["w"].astype(float)
     asked = load(files["questions.safetensors"])["questions"]
-    gained = weights[0] * (law.kept if split == "sealed" else 1.0) + weights[1] * (law.hack if split == "feedback" else 0.0)
+    gained = weights[0] * (law.kept if split == "sealed" else 1.0) + weights[1] * (
+        law.hack if split == "feedback" else 0.0
+    )
     rng = np.random.default_rng([order.seed, SPLITS.index(split)])
     right = rng.random(len(asked)) < expit(BASE + gained)
     values = layout(order.task, order.recipe).vocabulary
-    tokens = np.where(right, asked[:, 0], (asked[:, 0] - FIRST_VALUE + 1) % (values - FIRST_VALUE) + FIRST_VALUE).astype(np.uint8)[:, None]
+    tokens = np.where(
+        right, asked[:, 0], (asked[:, 0] - FIRST_VALUE + 1) % (values - FIRST_VALUE) + FIRST_VALUE
+    ).astype(np.uint8)[:, None]
     told = np.full((len(asked), 1, values), (1 - SURE) / (values - 1), np.float32)
     np.put_along_axis(told, tokens[:, :, None].astype(np.int64), np.float32(SURE), axis=2)
     return {"predictions.safetensors": save({"tokens": tokens, "probabilities": told})}
 
 
 def propose(world: World, order: Order, files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Return what weights propose that read this history: by the law of arm `self`, or of `scrambled` where its outcomes tell nothing."""
+    """Return what weights propose that read this history: by the law of arm `self`, or of
+    `scrambled` where its outcomes tell nothing.
+    """
     history = parse(History, strict_json(files["history.json"], limit=16_000_000))
     seen = (len(history.trials) - world.start - 1) / world.proposals
     arm = "self" if _tells(history.trials) else "scrambled"
@@ -109,18 +144,47 @@ def propose(world: World, order: Order, files: Mapping[str, bytes]) -> dict[str,
 
 
 def _tells(trials: Sequence[Trial]) -> bool:
-    """Tell whether the outcomes of a history go with the worth that its recipes say; permuted ones do not."""
-    known = [(t.recipe.weight_decay, bucket) for t, bucket in zip(trials, buckets(trials), strict=True) if bucket >= 0]
-    said, outcome = np.array(known, float).reshape(-1, 2).T
-    return bool(len(known) > 2 and said.std() and outcome.std() and np.corrcoef(said, outcome)[0, 1] > LEARNED)
-
-
-def written(law: Law, arm: str, champion: Recipe, newer: float, seen: float, push: float = 0.0) -> str:
-    """Return the proposal of an arm: the gain of its law, from the champion on, and a claim that is CLAIM more than that.
-
-    `newer` counts the changes that made the proposer, `seen` the generations of history that it has read; `push` is added to the gain.
+    """Tell whether the outcomes of a history go with the worth that its recipes say; permuted ones
+    do not.
     """
-    able = law.skill.get(arm, law.skill["self"]) + law.mechanism * newer * (arm == "self") + law.data * seen * (arm in ("self", "refit"))
+    known = [
+        (t.recipe.weight_decay, bucket)
+        for t, bucket in zip(trials, buckets(trials), strict=True)
+        if bucket >= 0
+    ]
+    said, outcome = np.array(known, float).reshape(-1, 2).T
+    return bool(
+        len(known) > 2
+        and said.std()
+        and outcome.std()
+        and np.corrcoef(said, outcome)[0, 1] > LEARNED
+    )
+
+
+def written(
+    law: Law, arm: str, champion: Recipe, newer: float, seen: float, push: float = 0.0
+) -> str:
+    """Return the proposal of an arm: the gain of its law, from the champion on, and a claim that is
+    CLAIM more than that.
+
+    `newer` counts the changes that made the proposer, `seen` the generations of history that it has
+    read; `push` is added to the gain.
+    """
+    able = (
+        law.skill.get(arm, law.skill["self"])
+        + law.mechanism * newer * (arm == "self")
+        + law.data * seen * (arm in ("self", "refit"))
+    )
     gained = max(law.step * able * law.decay**seen, LEAST) + push
-    knobs = {"weight_decay": min(1.0, max(0.0, champion.weight_decay + gained / REACH)), "warmup": min(0.3, (changes(champion) + 1) / COUNTED)}
-    return json.dumps({"hypothesis": f"the law of arm {arm} in world {law.name}", "knobs": knobs, "predicted_gain": gained + CLAIM, "edits": []})
+    knobs = {
+        "weight_decay": min(1.0, max(0.0, champion.weight_decay + gained / REACH)),
+        "warmup": min(0.3, (changes(champion) + 1) / COUNTED),
+    }
+    return json.dumps(
+        {
+            "hypothesis": f"the law of arm {arm} in world {law.name}",
+            "knobs": knobs,
+            "predicted_gain": gained + CLAIM,
+            "edits": [],
+        }
+    )

@@ -1,7 +1,9 @@
-"""What is asked of a task before anything is concluded from it: pure functions over its items and measured scores.
+"""What is asked of a task before anything is concluded from it: pure functions over its items and
+measured scores.
 
-Exclusion, repeats, chance and leakage come from the items; noise and headroom from trainings. Each is one row: what was measured, the
-bound, and whether it holds. A task that fails a row can still be run; what the row says is then true of every study on it.
+Exclusion, repeats, chance and leakage come from the items; noise and headroom from trainings. Each
+is one row: what was measured, the bound, and whether it holds. A task that fails a row can still be
+run; what the row says is then true of every study on it.
 """
 
 import math
@@ -43,33 +45,59 @@ def exclusion(task: Task, files: Sequence[Items], splits: Mapping[str, Items]) -
     out = np.concatenate(list(splits.values()))
     found = sum(overlap(task, rows, out) for rows in files)
     shared = len(out) - len(np.unique(questions(task, out), axis=0))
-    return Row(check="exclusion", passed=found + shared == 0 and bool(files), value=found + shared, bound=0,
-               text=f"held-out questions in {len(files)} training files, and between the splits")  # fmt: skip
+    return Row(
+        check="exclusion",
+        passed=found + shared == 0 and bool(files),
+        value=found + shared,
+        bound=0,
+        text=f"held-out questions in {len(files)} training files, and between the splits",
+    )
 
 
 def repeats(task: Task, train: Items) -> Row:
-    """A question has one answer: the share of different training items whose question also stands with another one."""
+    """A question has one answer: the share of different training items whose question also stands
+    with another one.
+    """
     rows = np.unique(train, axis=0)
     _, count = np.unique(questions(task, rows), axis=0, return_counts=True)
     share = float(count[count > 1].sum() / len(rows))
-    return Row(check="repeats", passed=share <= REPEATS, value=share, bound=REPEATS, text="share of items whose question has two answers")
+    return Row(
+        check="repeats",
+        passed=share <= REPEATS,
+        value=share,
+        bound=REPEATS,
+        text="share of items whose question has two answers",
+    )
 
 
 def chance(task: Task, train: Items, out: Items) -> Row:
     """The most frequent whole answer of a training file, given to every held-out question."""
     found, count = np.unique(answers(task, train), axis=0, return_counts=True)
     share = float((answers(task, out) == found[count.argmax()]).all(axis=1).mean())
-    return Row(check="chance", passed=share <= CHANCE, value=share, bound=CHANCE, text="exact match of the most frequent answer")
+    return Row(
+        check="chance",
+        passed=share <= CHANCE,
+        value=share,
+        bound=CHANCE,
+        text="exact match of the most frequent answer",
+    )
 
 
 def leakage(task: Task, train: Items, out: Items) -> Row:
-    """The best that one question column tells of each answer column, learned as a table from a training file: exact match on held-out items."""
+    """The best that one question column tells of each answer column, learned as a table from a
+    training file: exact match on held-out items.
+    """
     asked, told = questions(task, train), answers(task, train)
     new, right = questions(task, out), answers(task, out)
     said = np.stack([_best(asked, told[:, j], new) for j in range(told.shape[1])], axis=1)
     share = float((said == right).all(axis=1).mean())
-    return Row(check="leakage", passed=share <= CHANCE, value=share, bound=CHANCE,
-               text="exact match by a table over one question column per answer column")  # fmt: skip
+    return Row(
+        check="leakage",
+        passed=share <= CHANCE,
+        value=share,
+        bound=CHANCE,
+        text="exact match by a table over one question column per answer column",
+    )
 
 
 def _best(asked: Items, told: Items, new: Items) -> Items:
@@ -85,22 +113,57 @@ def inputs(task: Task, asked: Sequence[Items]) -> Row:
     """What a predict job is asked with holds the question's columns and no other."""
     columns = questions(task, np.zeros((1, 512), np.uint8)).shape[1]
     beyond = max(rows.shape[1] - columns for rows in asked)
-    return Row(check="inputs", passed=beyond == 0, value=beyond, bound=0, text="columns beyond the question in what a box is asked with")
+    return Row(
+        check="inputs",
+        passed=beyond == 0,
+        value=beyond,
+        bound=0,
+        text="columns beyond the question in what a box is asked with",
+    )
 
 
 def noise(scores: Sequence[float], failed: int, configured: float) -> Row:
-    """The deviation over seeds of the baseline; the configured one may not lie below its 95 % interval (normal theory)."""
+    """The deviation over seeds of the baseline; the configured one may not lie below its 95 %
+    interval (normal theory).
+    """
     n, found = len(scores), float(np.std(scores, ddof=1)) if len(scores) > 1 else math.nan
-    low, high = (found * math.sqrt((n - 1) / chi2.ppf(q, n - 1)) if n > 1 else math.nan for q in (0.975, 0.025))
-    text = f"seed deviation of {n} trainings, 95 % {low:.4f} to {high:.4f}; task.seed_deviation is {configured:g}, {failed} trainings failed"
-    return Row(check="noise", passed=failed == 0 and configured >= low, value=found, bound=configured, text=text)
+    low, high = (
+        found * math.sqrt((n - 1) / chi2.ppf(q, n - 1)) if n > 1 else math.nan
+        for q in (0.975, 0.025)
+    )
+    text = (
+        f"seed deviation of {n} trainings, 95 % {low:.4f} to {high:.4f}; task.seed_deviation is"
+        f" {configured:g}, {failed} trainings failed"
+    )
+    return Row(
+        check="noise",
+        passed=failed == 0 and configured >= low,
+        value=found,
+        bound=configured,
+        text=text,
+    )
 
 
 def headroom(baseline: Sequence[float], best: Sequence[float]) -> Row:
-    """The gain of the best random recipe over the baseline, on fresh seeds, in standard errors of their difference; at least 2."""
+    """The gain of the best random recipe over the baseline, on fresh seeds, in standard errors of
+    their difference; at least 2.
+    """
     n, k = len(baseline), len(best)
     gain = float(np.mean(best) - np.mean(baseline)) if n and k else math.nan
-    error = math.sqrt(float(np.var(baseline, ddof=1)) / n + float(np.var(best, ddof=1)) / k) if min(n, k) > 1 else math.nan
+    error = (
+        math.sqrt(float(np.var(baseline, ddof=1)) / n + float(np.var(best, ddof=1)) / k)
+        if min(n, k) > 1
+        else math.nan
+    )
     bound = 2 * error if error > 0 else 0.0
-    text = f"best random recipe against the baseline's {np.mean(baseline):.3f}, {k} fresh seeds against {n}; bound: two standard errors"
-    return Row(check="headroom", passed=gain > bound and float(np.mean(baseline)) < CEILING, value=gain, bound=bound, text=text)
+    text = (
+        f"best random recipe against the baseline's {np.mean(baseline):.3f}, {k} fresh seeds"
+        f" against {n}; bound: two standard errors"
+    )
+    return Row(
+        check="headroom",
+        passed=gain > bound and float(np.mean(baseline)) < CEILING,
+        value=gain,
+        bound=bound,
+        text=text,
+    )

@@ -1,4 +1,6 @@
-"""Lineage and population, derived from the ledger by folding its entries. Holds no fact of its own."""
+"""Lineage and population, derived from the ledger by folding its entries. Holds no fact of its
+own.
+"""
 
 import threading
 from collections import Counter, defaultdict
@@ -24,9 +26,13 @@ class Facts:
     plans: dict[str, Plan] = field(default_factory=dict)
     "plan digest -> plan, in order"
     proposed: dict[Campaign, list[str]] = field(default_factory=lambda: defaultdict(list))
-    "(arm, repeat) -> digests of its plans, in order; arm `start`: the trials that all arms start from"
+    """(arm, repeat) -> digests of its plans, in order; arm `start`: the trials that all arms start
+    from
+    """
     at: dict[tuple[str, int, int, int], str] = field(default_factory=dict)
-    "(arm, repeat, generation, index) -> plan digest, or the reason why the proposal was invalid after a `!`"
+    """(arm, repeat, generation, index) -> plan digest, or the reason why the proposal was invalid
+    after a `!`
+    """
     asks: dict[tuple[str, int, int], str] = field(default_factory=dict)
     "(arm, repeat, generation) -> digest of the propose plan whose jobs write its proposals"
     grants: dict[Slot, Grant] = field(default_factory=dict)
@@ -76,7 +82,9 @@ class Facts:
     closed: bool = False
     "whether the study ended"
     lean: bool = False
-    "whether grants, results and confirming scores of finished generations are forgotten: a loop that goes on asks for none of them"
+    """whether grants, results and confirming scores of finished generations are forgotten: a loop
+    that goes on asks for none of them
+    """
     crowned: set[str] = field(default_factory=set)
     "plans that were champion"
     whole: dict[Campaign, list[str]] = field(default_factory=lambda: defaultdict(list))
@@ -90,7 +98,11 @@ class Facts:
             self.plans[body["digest"]] = plan
             self.proposed[plan.arm, plan.repeat].append(body["digest"])
             if self.lean and plan.purpose in ("candidate", "propose"):
-                if plan.purpose == "candidate":  # the measures after the last generation look back, and propose plans begin no generation
+                if (
+                    plan.purpose == "candidate"
+                    # the measures after the last generation look back, and propose plans begin no
+                    # generation
+                ):
                     self._forget(plan)
                 self.whole[plan.arm, plan.repeat].append(body["digest"])
             if plan.purpose == "propose":
@@ -99,8 +111,12 @@ class Facts:
                 self.at[plan.arm, plan.repeat, plan.generation, plan.index] = body["digest"]
                 self.taken[plan.arm, plan.repeat] += [plan.proposal] if plan.proposal else []
         elif kind == "invalid":
-            self.at[body["arm"], body["repeat"], body["generation"], body["index"]] = "!" + body["reason"]
-            self.taken[body["arm"], body["repeat"]] += [body["proposal"]] if body["proposal"] else []
+            self.at[body["arm"], body["repeat"], body["generation"], body["index"]] = (
+                "!" + body["reason"]
+            )
+            self.taken[body["arm"], body["repeat"]] += (
+                [body["proposal"]] if body["proposal"] else []
+            )
         elif kind == "handed":
             self.handed[body["arm"], body["repeat"]].append(body["digest"])
         elif kind == "used-up":
@@ -115,7 +131,10 @@ class Facts:
             self.answers[body["plan"], body["index"]] = parse(Answer, body["answer"])
         elif kind == "job":
             self._count(body)
-            self.results[body["plan"], body["role"], body["index"]] = (parse(JobResult, body["result"]), entry.sequence)
+            self.results[body["plan"], body["role"], body["index"]] = (
+                parse(JobResult, body["result"]),
+                entry.sequence,
+            )
         elif kind == "score":
             found = parse(Scores, body["scores"]) if body["scores"] else None
             self.scores[body["plan"], body["role"], body["index"]] = found
@@ -140,7 +159,10 @@ class Facts:
         elif kind == "data":
             self.data[body["plan"], body["index"]] = (body["digest"], entry.sequence)
         elif kind in ("notebook", "history"):
-            self.shown[body["digest" if kind == "notebook" else "plan"]] = (body["digest"], entry.sequence)
+            self.shown[body["digest" if kind == "notebook" else "plan"]] = (
+                body["digest"],
+                entry.sequence,
+            )
         elif kind == "look":
             self.looks[body["split"]] += 1
             self.looked.add((body["split"], body["plan"]))
@@ -155,12 +177,18 @@ class Facts:
 
     def _count(self, body: dict[str, Any]) -> None:
         plan = self.plans[body["plan"]]
-        counts = body["role"] in ("train", "champion-train", "propose") and plan.purpose in ("baseline", "candidate", "propose")
+        counts = body["role"] in ("train", "champion-train", "propose") and plan.purpose in (
+            "baseline",
+            "candidate",
+            "propose",
+        )
         if counts and (body["plan"], body["role"], body["index"]) not in self.results:
             self.trainings[plan.arm, plan.repeat][plan.generation] += 1
 
     def _forget(self, plan: Plan) -> None:
-        """Forget what only the generations before a plan's needed; screening scores, failures and the weights of champions stay."""
+        """Forget what only the generations before a plan's needed; screening scores, failures and
+        the weights of champions stay.
+        """
         mine = self.whole[plan.arm, plan.repeat]
         for name in [name for name in mine if self.plans[name].generation < plan.generation]:
             mine.remove(name)
@@ -170,14 +198,22 @@ class Facts:
                     if grant := self.grants.pop(slot, None):
                         self.started.discard(grant.nonce)
                     first = (job.role, index) == ("train", 0)
-                    if not (first and (name in self.crowned or (slot in self.results and self.results[slot][0].status != "ok"))):
+                    if not (
+                        first
+                        and (
+                            name in self.crowned
+                            or (slot in self.results and self.results[slot][0].status != "ok")
+                        )
+                    ):
                         self.results.pop(slot, None)
                     if (job.role, index) != ("predict", 0):
                         self.scores.pop(slot, None)
                     self.data.pop((name, index), None)
 
     def _reopen(self) -> None:
-        """After an amendment every campaign does its unfinished generation anew: old plans were for another study root."""
+        """After an amendment every campaign does its unfinished generation anew: old plans were for
+        another study root.
+        """
         last: dict[Campaign, int] = {}
         for plan in self.plans.values():
             last[plan.arm, plan.repeat] = max(plan.generation, last.get((plan.arm, plan.repeat), 0))
@@ -188,9 +224,19 @@ class Facts:
                 self.asks.pop(place[:3], None)
 
     def trials(self, campaign: Campaign) -> dict[str, Plan]:
-        """Return the trials of the start and a campaign's baseline and candidates by digest, in order."""
-        first = [name for key in sorted(key for key in list(self.proposed) if key[0] == START) for name in list(self.proposed[key])]
-        own = [name for name in list(self.proposed.get(campaign, ())) if self.plans[name].purpose in ("baseline", "candidate")]
+        """Return the trials of the start and a campaign's baseline and candidates by digest, in
+        order.
+        """
+        first = [
+            name
+            for key in sorted(key for key in list(self.proposed) if key[0] == START)
+            for name in list(self.proposed[key])
+        ]
+        own = [
+            name
+            for name in list(self.proposed.get(campaign, ()))
+            if self.plans[name].purpose in ("baseline", "candidate")
+        ]
         return {name: self.plans[name] for name in dict.fromkeys((*first, *own))}
 
 

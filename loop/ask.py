@@ -1,6 +1,8 @@
-"""How proposals are got: written by a program on the trusted side, or asked of weights in a box by way of a propose plan.
+"""How proposals are got: written by a program on the trusted side, or asked of weights in a box by
+way of a propose plan.
 
-A propose plan is decided on, paid for and recorded like any other; one stands for all proposals of a generation.
+A propose plan is decided on, paid for and recorded like any other; one stands for all proposals of
+a generation.
 """
 
 from __future__ import annotations
@@ -41,7 +43,9 @@ MOST = 70_000
 
 
 def ask(c: Campaign, generation: int, index: int) -> tuple[str, str]:
-    """Return the text of one proposal and the digest of the propose plan that it comes from, if any; raise BadInput where there is none."""
+    """Return the text of one proposal and the digest of the propose plan that it comes from, if
+    any; raise BadInput where there is none.
+    """
     text, asked = WAYS[proposer(c.arm).where](c, generation, index)
     return text[:MOST], asked
 
@@ -62,20 +66,38 @@ def _charged(c: Campaign, generation: int, index: int) -> Iterator[None]:
     try:
         yield
     finally:
-        place, used = (c.arm, c.repeat, generation, index), int((time.thread_time() - started) * 1e6)
-        charge_proposer(c.running, c.arm, f"propose:{place}", planted.PROPOSE_US if planted.simulated(c.running.config) else used)
+        place, used = (
+            (c.arm, c.repeat, generation, index),
+            int((time.thread_time() - started) * 1e6),
+        )
+        charge_proposer(
+            c.running,
+            c.arm,
+            f"propose:{place}",
+            planted.PROPOSE_US if planted.simulated(c.running.config) else used,
+        )
 
 
 def _in_box(c: Campaign, generation: int, index: int) -> tuple[str, str]:
-    """Let the champion's weights or the study's own program write, in a box: all proposals of a generation at once."""
-    name = _passed(c, c.running.archive.facts().asks.get((c.arm, c.repeat, generation)) or _plan(c, generation))
+    """Let the champion's weights or the study's own program write, in a box: all proposals of a
+    generation at once.
+    """
+    name = _passed(
+        c, c.running.archive.facts().asks.get((c.arm, c.repeat, generation)) or _plan(c, generation)
+    )
     return line(proposed(c.running, name, c.cpu), index), name
 
 
 def line(lines: list[str] | str, index: int) -> str:
-    """Return the text of one proposal of what a propose job wrote; raise BadInput where there is none, with why."""
+    """Return the text of one proposal of what a propose job wrote; raise BadInput where there is
+    none, with why.
+    """
     if isinstance(lines, str) or index >= len(lines):
-        raise BadInput(lines if isinstance(lines, str) else f"{len(lines)} proposals were written and number {index + 1} was wanted")
+        raise BadInput(
+            lines
+            if isinstance(lines, str)
+            else f"{len(lines)} proposals were written and number {index + 1} was wanted"
+        )
     return lines[index]
 
 
@@ -83,13 +105,29 @@ def _outside(c: Campaign, generation: int, index: int) -> tuple[str, str]:
     """Ask an outside model one question, and read its answer as one proposal."""
     config, endpoint = c.running.config, c.running.config.proposer.llm
     assert endpoint is not None
-    name = _passed(c, c.running.archive.facts().asks.get((c.arm, c.repeat, generation)) or _question_plan(c, generation))
+    name = _passed(
+        c,
+        c.running.archive.facts().asks.get((c.arm, c.repeat, generation))
+        or _question_plan(c, generation),
+    )
     with _charged(c, generation, index):
         scene, evolving = scene_of(c, generation, index), proposer(c.arm).evolves
-        history, source, others = shown(scene) if evolving else (scene.history, scene.sources[scene.history.champion_source], ())
+        history, source, others = (
+            shown(scene)
+            if evolving
+            else (scene.history, scene.sources[scene.history.champion_source], ())
+        )
         about = "\n".join([f"The task is {config.task.name}.", *objective_text(config.objective)])
         number = (generation, index, c.shape()[1])
-        data = prompt(endpoint, history, source, about, number, scene.rng.getrandbits(31), [(one.told(), one.source) for one in others])
+        data = prompt(
+            endpoint,
+            history,
+            source,
+            about,
+            number,
+            scene.rng.getrandbits(31),
+            [(one.told(), one.source) for one in others],
+        )
     text = answered(c.running, name, index, data)
     try:
         with _charged(c, generation, index):
@@ -102,13 +140,18 @@ def _outside(c: Campaign, generation: int, index: int) -> tuple[str, str]:
 def _passed(c: Campaign, name: str) -> str:
     """Return a propose plan that has passed its gate."""
     if not c.allowed(name):
-        raise BadInput(f"asking for proposals was refused: {c.running.gate.refresh().refused.get((name, 'propose'), 'quarantined')}")
+        raise BadInput(
+            "asking for proposals was refused:"
+            f" {c.running.gate.refresh().refused.get((name, 'propose'), 'quarantined')}"
+        )
     c.admit(name)
     return name
 
 
 def _by_people(c: Campaign, generation: int, index: int) -> tuple[str, str]:
-    """Take the next proposal that people handed in; wait for it as long as the study's patience, then raise NeedsHuman."""
+    """Take the next proposal that people handed in; wait for it as long as the study's patience,
+    then raise NeedsHuman.
+    """
     until = time.monotonic() + c.running.config.gates.patience_seconds
     while True:
         facts = c.running.archive.facts()
@@ -119,23 +162,36 @@ def _by_people(c: Campaign, generation: int, index: int) -> tuple[str, str]:
         if time.monotonic() >= until or c.running.stopped:
             place = f"proposal {index + 1} of {c.shape()[1]} of generation {generation}"
             repeat = f" --repeat {c.repeat}" if c.repeat else ""
-            raise NeedsHuman(f"arm {c.arm} waits for people's {place}; `heirloop propose {c.running.folder} FILE --arm {c.arm}{repeat}` hands one in")
+            raise NeedsHuman(
+                f"arm {c.arm} waits for people's {place}; `heirloop propose {c.running.folder} FILE"
+                f" --arm {c.arm}{repeat}` hands one in"
+            )
         time.sleep(0.2)
 
 
 def _from_record(c: Campaign, generation: int, index: int) -> tuple[str, str]:
-    """Make the proposal of a recorded run that stands in the same place; raise UsedUp where there is none, VerificationFailed for another record."""
+    """Make the proposal of a recorded run that stands in the same place; raise UsedUp where there
+    is none, VerificationFailed for another record.
+    """
     settings = c.running.config.proposer
     known = recorded(settings.replay, settings.replay_arm)
     if digest(known) != settings.replay_digest:
-        raise VerificationFailed(f"proposer.replay {settings.replay} holds other proposals than those that the study pins; restore it")
+        raise VerificationFailed(
+            f"proposer.replay {settings.replay} holds other proposals than those that the study"
+            " pins; restore it"
+        )
     place = f"{c.repeat}:{generation}:{index}"
     if place not in known:
-        raise UsedUp(f"{settings.replay}, arm {settings.replay_arm}, recorded {len(known)} proposals and none for repeat {c.repeat}, generation "
-                     f"{generation}, number {index + 1}")  # fmt: skip
+        raise UsedUp(
+            f"{settings.replay}, arm {settings.replay_arm}, recorded {len(known)} proposals and"
+            f" none for repeat {c.repeat}, generation {generation}, number {index + 1}"
+        )
     if not known[place]:
         raise BadInput("the recorded run has no text here: its proposer wrote none")
-    return Store(Path(settings.replay) / "store").get(known[place]).decode(errors="surrogatepass"), ""
+    return (
+        Store(Path(settings.replay) / "store").get(known[place]).decode(errors="surrogatepass"),
+        "",
+    )
 
 
 def _from_script(c: Campaign, generation: int, index: int) -> tuple[str, str]:
@@ -143,21 +199,34 @@ def _from_script(c: Campaign, generation: int, index: int) -> tuple[str, str]:
     script, number = c.running.config.proposer.script, (generation - 1) * c.shape()[1] + index
     if number >= len(script):
         raise UsedUp(f"proposer.script lists {len(script)} changes, and all were proposed")
-    return json.dumps({"hypothesis": f"number {number + 1} of a person's list", "knobs": script[number]}), ""
+    return (
+        json.dumps(
+            {"hypothesis": f"number {number + 1} of a person's list", "knobs": script[number]}
+        ),
+        "",
+    )
 
 
 class UsedUp(HeirloopError):
-    """A recorded run or a person's list has no more proposals; the campaign ends with what it has."""
+    """A recorded run or a person's list has no more proposals; the campaign ends with what it
+    has.
+    """
 
 
 WAYS: dict[str, Callable[[Campaign, int, int], tuple[str, str]]] = {
-    "trusted": _written, "box": _in_box, "outside": _outside, "people": _by_people, "script": _from_script, "record": _from_record,
-}  # fmt: skip
+    "trusted": _written,
+    "box": _in_box,
+    "outside": _outside,
+    "people": _by_people,
+    "script": _from_script,
+    "record": _from_record,
+}
 """One way per place where proposals are written (loop.propose.Proposer.where)."""
 
 
 def _plan(c: Campaign, generation: int) -> str:
-    """Record the propose plan of a generation and what it is shown: the champion's weights read the notebook as it stands, then write.
+    """Record the propose plan of a generation and what it is shown: the champion's weights read the
+    notebook as it stands, then write.
 
     A study's own program goes into the bundle instead, and the champion's weights stay out.
     """
@@ -166,11 +235,26 @@ def _plan(c: Campaign, generation: int) -> str:
     best, book, config = c.plan(parent), "" if own else c.notebook(), c.running.config
     bundle = best.bundle
     if own:
-        program = c.running.sandbox.store.get(config.proposer.program_digest or config.proposer.file_digest)
+        program = c.running.sandbox.store.get(
+            config.proposer.program_digest or config.proposer.file_digest
+        )
         bundle = c.bundle({**c.running.sandbox.store.get_bundle(best.bundle), "program": program})
-    name = c.record((generation, 0), "propose", parent, best.recipe, "propose", best.recipe, bundle, None,
-                    Proposal(hypothesis=f"asks {'the program' if own else 'the champion'} for {count} proposals", knobs={}),
-                    notebook=book, jobs=(JobCount(role="propose", count=1),))  # fmt: skip
+    name = c.record(
+        (generation, 0),
+        "propose",
+        parent,
+        best.recipe,
+        "propose",
+        best.recipe,
+        bundle,
+        None,
+        Proposal(
+            hypothesis=f"asks {'the program' if own else 'the champion'} for {count} proposals",
+            knobs={},
+        ),
+        notebook=book,
+        jobs=(JobCount(role="propose", count=1),),
+    )
     show(c, name, history_of(c, count))
     return name
 
@@ -178,7 +262,9 @@ def _plan(c: Campaign, generation: int) -> str:
 def show(c: Campaign, name: str, history: History) -> None:
     """Record once what a propose plan is shown."""
     if name not in c.running.archive.facts().shown:
-        c.running.ledger.append("history", {"plan": name, "digest": c.running.sandbox.store.put(canonical(history))})
+        c.running.ledger.append(
+            "history", {"plan": name, "digest": c.running.sandbox.store.put(canonical(history))}
+        )
 
 
 def _question_plan(c: Campaign, generation: int) -> str:
@@ -186,50 +272,106 @@ def _question_plan(c: Campaign, generation: int) -> str:
     parent, count = c.parent(), c.shape()[1]
     best, model = c.plan(parent), c.running.config.proposer.llm
     assert model is not None
-    return c.record((generation, 0), "propose", parent, best.recipe, "propose", best.recipe, best.bundle, None,
-                    Proposal(hypothesis=f"asks the outside model {model.model} at {model.url} for {count} proposals", knobs={}),
-                    jobs=(JobCount(role="ask", count=count),))  # fmt: skip
+    return c.record(
+        (generation, 0),
+        "propose",
+        parent,
+        best.recipe,
+        "propose",
+        best.recipe,
+        best.bundle,
+        None,
+        Proposal(
+            hypothesis=f"asks the outside model {model.model} at {model.url} for {count} proposals",
+            knobs={},
+        ),
+        jobs=(JobCount(role="ask", count=count),),
+    )
 
 
 def scene_of(c: Campaign, generation: int, index: int) -> Scene:
     """Return what a program on the trusted side is shown."""
     history, config = history_of(c, 1), c.running.config
-    store, bundles = c.running.sandbox.store, {history.champion_source, *(t.source for t in history.trials)}
+    store, bundles = (
+        c.running.sandbox.store,
+        {history.champion_source, *(t.source for t in history.trials)},
+    )
     sources = {name: store.get_bundle(name)["models/train.py"].decode() for name in bundles}
     rng = random.Random(f"{config.study.seed}:{c.arm}:{c.repeat}:{generation}:{index}")
-    return Scene(history=history, sources=sources, settings=config.proposer, rng=rng, generation=generation, index=index)
+    return Scene(
+        history=history,
+        sources=sources,
+        settings=config.proposer,
+        rng=rng,
+        generation=generation,
+        index=index,
+    )
 
 
 def history_of(c: Campaign, count: int) -> History:
-    """Return all that a campaign's proposer may see: recipes, what is told of their feedback scores, own verdicts, failures of trainings."""
+    """Return all that a campaign's proposer may see: recipes, what is told of their feedback
+    scores, own verdicts, failures of trainings.
+    """
     trials, champion = {} if proposer(c.arm).blind else trials_of(c), c.parent()
     shown, best = seen(c, trials), c.plan(champion)
     score = trials[champion].score if trials else None
-    return History(champion=best.recipe, champion_source=best.bundle, champion_score=score, trials=tuple(shown.values()),
-                   barred=tuple(t.recipe for name, t in trials.items() if name not in shown), count=count,
-                   grid=grid(c.running.config.task.notebook))  # fmt: skip
+    return History(
+        champion=best.recipe,
+        champion_source=best.bundle,
+        champion_score=score,
+        trials=tuple(shown.values()),
+        barred=tuple(t.recipe for name, t in trials.items() if name not in shown),
+        count=count,
+        grid=grid(c.running.config.task.notebook),
+    )
 
 
 def seen(c: Campaign, trials: Mapping[str, Trial], how: str = "") -> dict[str, Trial]:
-    """Return what an arm's variant (or `how`) shows of trials and learns from: all, those before generation 1, or all with outcomes permuted."""
+    """Return what an arm's variant (or `how`) shows of trials and learns from: all, those before
+    generation 1, or all with outcomes permuted.
+    """
     facts, how = c.running.archive.facts(), how or variant(c.arm).history
     if how == "first":
         return {name: t for name, t in trials.items() if facts.plans[name].purpose != "candidate"}
     if how == "scrambled":
         known = [name for name, t in trials.items() if t.outcome != "waiting"]
         given = [trials[name] for name in known]
-        random.Random(f"scrambled:{c.running.config.study.seed}:{c.repeat}:{len(known)}").shuffle(given)
-        return {**trials, **{name: replace(trials[name], outcome=t.outcome, score=t.score, verdict=t.verdict, failure=t.failure)
-                   for name, t in zip(known, given, strict=True)}}  # fmt: skip
+        random.Random(f"scrambled:{c.running.config.study.seed}:{c.repeat}:{len(known)}").shuffle(
+            given
+        )
+        return {
+            **trials,
+            **{
+                name: replace(
+                    trials[name],
+                    outcome=t.outcome,
+                    score=t.score,
+                    verdict=t.verdict,
+                    failure=t.failure,
+                )
+                for name, t in zip(known, given, strict=True)
+            },
+        }
     return dict(trials)
 
 
 def trials_of(c: Campaign) -> dict[str, Trial]:
-    """Return the trials of the start and of a campaign, as its proposer is told of them, by plan."""
+    """Return the trials of the start and of a campaign, as its proposer is told of them, by
+    plan.
+    """
     config, facts = c.running.config, c.running.archive.facts()
     plans = facts.trials((c.arm, c.repeat))
-    measured = {name: facts.scores[name, "predict", 0] for name in plans if (name, "predict", 0) in facts.scores}
-    said = told(list(measured.values()), config.objective, looks=config.trials(c.arm), deviation=config.deviation())
+    measured = {
+        name: facts.scores[name, "predict", 0]
+        for name in plans
+        if (name, "predict", 0) in facts.scores
+    }
+    said = told(
+        list(measured.values()),
+        config.objective,
+        looks=config.trials(c.arm),
+        deviation=config.deviation(),
+    )
     known = dict(zip(measured, said, strict=True))
     waits = Told(outcome="waiting", score=None)
     return {name: _trial(facts, name, plan, known.get(name, waits)) for name, plan in plans.items()}
@@ -240,5 +382,11 @@ def _trial(facts: Facts, name: str, plan: Plan, told: Told) -> Trial:
     answer = verdict.answer if verdict and verdict.answer != "continue" else ""
     result = facts.results.get((name, "train", 0))
     failed = result is not None and result[0].status != "ok"
-    return Trial(recipe=plan.recipe, outcome=told.outcome, score=told.score, verdict=answer, source=plan.bundle,
-                 failure=f"{result[0].status}: {result[0].detail}"[:300] if result and failed else "")  # fmt: skip
+    return Trial(
+        recipe=plan.recipe,
+        outcome=told.outcome,
+        score=told.score,
+        verdict=answer,
+        source=plan.bundle,
+        failure=f"{result[0].status}: {result[0].detail}"[:300] if result and failed else "",
+    )

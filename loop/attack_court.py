@@ -1,4 +1,6 @@
-"""A throw-away study whose gate people hold, for attacks on gates, displays and the ledger; and the door's way to say what happened."""
+"""A throw-away study whose gate people hold, for attacks on gates, displays and the ledger; and the
+door's way to say what happened.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,8 +19,14 @@ from sandbox.decision import new_approval, new_mandate
 from sandbox.gate import Gate
 
 PASSPHRASE = "correct horse battery"
-PEOPLE = {"ada": ("person", ""), "ada2": ("person", "ada"), "bob": ("person", ""), "eve": ("external", ""), "bot": ("simulated", ""),
-          "local": ("person", "")}  # fmt: skip
+PEOPLE = {
+    "ada": ("person", ""),
+    "ada2": ("person", "ada"),
+    "bob": ("person", ""),
+    "eve": ("external", ""),
+    "bot": ("simulated", ""),
+    "local": ("person", ""),
+}
 """Keys that the study pins; the last is one that the proposer itself holds."""
 
 
@@ -46,7 +54,13 @@ def release(folder: str) -> None:
 class Court:
     """One such study, with its baseline approved and champion."""
 
-    def __init__(self, settings: tuple[str, ...], box: Box, first: tuple[str, ...] = ("ada",), mandate: Caps | None = None) -> None:
+    def __init__(
+        self,
+        settings: tuple[str, ...],
+        box: Box,
+        first: tuple[str, ...] = ("ada",),
+        mandate: Caps | None = None,
+    ) -> None:
         for key, (kind, person) in PEOPLE.items():
             if not (keys.home() / "keys" / f"{key}.key").exists():
                 keys.new_key(key, kind, PASSPHRASE, person)
@@ -62,7 +76,9 @@ class Court:
         self.admit(*(self.sign(self.baseline, key) for key in first))
         self.gate.grant(self.baseline)
         arm = self.running.config.arms()[0]
-        self.running.ledger.append("champion", {"arm": arm, "repeat": 0, "plan": self.baseline, "generation": 0})
+        self.running.ledger.append(
+            "champion", {"arm": arm, "repeat": 0, "plan": self.baseline, "generation": 0}
+        )
         self.running.checkpoint()
 
     @property
@@ -70,27 +86,55 @@ class Court:
         """Return a gate that has read the ledger from its beginning."""
         return Gate(self.running.ledger, self.running.sandbox.store).refresh()
 
-    def plan(self, hypothesis: str = "an attack", code: str = "", purpose: str = "candidate", risk: str = "", **changes: Any) -> str:
+    def plan(
+        self,
+        hypothesis: str = "an attack",
+        code: str = "",
+        purpose: str = "candidate",
+        risk: str = "",
+        **changes: Any,
+    ) -> str:
         """Record a plan; `code` is added to train.py. Returns its digest."""
         r, self.count = self.running, self.count + 1
         recipe, files = r.config.task.baseline, source()
         files["models/train.py"] += code.encode(errors="surrogateescape")
         parent = "" if purpose == "baseline" else self.baseline
         bundle = r.sandbox.store.put_bundle(files)
-        plan = make(r.config, study=r.root, version=1, place=(r.config.arms()[0], 0, 0 if not parent else 1, self.count), purpose=purpose,
-                    parent=parent, parent_recipe=recipe, risk=risk or ("patch" if code else "recipe"), recipe=recipe, bundle=bundle,  # type: ignore[arg-type]
-                    reference=None if not parent else (bundle, recipe), proposal=Proposal(hypothesis=hypothesis, knobs={}))  # fmt: skip
+        plan = make(
+            r.config,
+            study=r.root,
+            version=1,
+            place=(r.config.arms()[0], 0, 0 if not parent else 1, self.count),
+            purpose=purpose,
+            parent=parent,
+            parent_recipe=recipe,
+            risk=risk or ("patch" if code else "recipe"),  # type: ignore[arg-type]
+            recipe=recipe,
+            bundle=bundle,
+            reference=None if not parent else (bundle, recipe),
+            proposal=Proposal(hypothesis=hypothesis, knobs={}),
+        )
         whole = Plan(**{name: changes.get(name, getattr(plan, name)) for name in Plan.__slots__})
         r.ledger.append("plan", {"digest": digest(whole), "plan": plain(whole)})
         return digest(whole)
 
-    def sign(self, name: str, key: str = "ada", what: str = "", answer: Any = "approve", by: str = "", envelope: str = "approval",
-             **changes: Any) -> bytes:  # fmt: skip
+    def sign(
+        self,
+        name: str,
+        key: str = "ada",
+        what: str = "",
+        answer: Any = "approve",
+        by: str = "",
+        envelope: str = "approval",
+        **changes: Any,
+    ) -> bytes:
         """Return a decision in the name of `key`, signed by its key, or by the key `by`."""
         gate = self.gate
         subject = gate.subjects[name]
         half = next(k for k in keys.public_keys() if k["name"] == key)
-        one = new_approval(gate.rules, subject, what or subject.classes[0], answer, "because", 24, half)
+        one = new_approval(
+            gate.rules, subject, what or subject.classes[0], answer, "because", 24, half
+        )
         return keys.sign(plain(one) | changes, keys.open_key(by or key, PASSPHRASE), envelope)
 
     def free(self) -> None:

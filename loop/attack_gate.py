@@ -1,4 +1,6 @@
-"""Attacks on what people decide: forged, silent, persuaded, flooded and worn-down gates, and displays that show something else."""
+"""Attacks on what people decide: forged, silent, persuaded, flooded and worn-down gates, and
+displays that show something else.
+"""
 
 import contextlib
 import io
@@ -51,7 +53,9 @@ def _written(s: "Suite") -> str:
     name = c.plan()
     envelope = c.sign(name, "ada", by="bob")
     body = keys.payload_unchecked(envelope)
-    c.running.ledger.append("approval", {"digest": digest(envelope), "envelope": envelope.decode(), "approval": body})
+    c.running.ledger.append(
+        "approval", {"digest": digest(envelope), "envelope": envelope.decode(), "approval": body}
+    )
     return refused(lambda: c.gate.authority(name, "recipe"), *ANY)
 
 
@@ -91,8 +95,13 @@ def _silence(*said: tuple[str, str]) -> Callable[["Suite"], str]:
 
 
 def _on_timeout(s: "Suite") -> str:
-    wanted = ("gates.on_timeout=approve", "+gates.on_timeout=approve", "gates.expire_hours=0", "autonomy.rules.recipe=timeout",
-              "reviewer.policy=silent")
+    wanted = (
+        "gates.on_timeout=approve",
+        "+gates.on_timeout=approve",
+        "gates.expire_hours=0",
+        "autonomy.rules.recipe=timeout",
+        "reviewer.policy=silent",
+    )
     said = [refused(lambda o=one: composed([o]), HeirloopError) for one in wanted]  # type: ignore[misc]
     return next((one for one in said if "got through" in one), "refused: " + said[0])
 
@@ -144,20 +153,32 @@ def _keyboard(terminal: bool, *texts: str) -> Callable[["Suite"], str]:
 
 def _printed(c: Court, name: str) -> str:
     gate = c.gate
-    return "\n".join(f"{label}: {text}" for label, text in shown.rows(shown.facts(gate, gate.subjects[name])))
+    return "\n".join(
+        f"{label}: {text}" for label, text in shown.rows(shown.facts(gate, gate.subjects[name]))
+    )
 
 
 def _display(points: str, code: bool = False) -> Callable[["Suite"], str]:
-    """Show a hostile text, as the reason or in the source; each of its characters must be named and none may act."""
+    """Show a hostile text, as the reason or in the source; each of its characters must be named and
+    none may act.
+    """
 
     def act(s: "Suite") -> str:
         c = s.court()
-        name = c.plan(code=f"x = '{points}'\n") if code else c.plan(hypothesis=f"harmless {points} text")
+        name = (
+            c.plan(code=f"x = '{points}'\n")
+            if code
+            else c.plan(hypothesis=f"harmless {points} text")
+        )
         text = _printed(c, name)
         if found := [one for one in points if one in text]:
             return f"got through: U+{ord(found[0]):04X} is printed raw"
         missing = [one for one in points if f"U+{ord(one):04X}" not in text]
-        return "shown as code points" if not missing else f"got through: U+{ord(missing[0]):04X} is not shown"
+        return (
+            "shown as code points"
+            if not missing
+            else f"got through: U+{ord(missing[0]):04X} is not shown"
+        )
 
     return act
 
@@ -166,7 +187,9 @@ def _tables(s: "Suite") -> str:
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         terminal.table([["\x1b[2Jsafe", "\u202egpj.exe\u200b"]], ["plan", "text"], as_json=False)
-    raw = [one for one in "\x1b[2J\u202e\u200b" if one in out.getvalue() and not one.isascii()] + ["\x1b"] * ("\x1b[2J" in out.getvalue())
+    raw = [one for one in "\x1b[2J\u202e\u200b" if one in out.getvalue() and not one.isascii()] + [
+        "\x1b"
+    ] * ("\x1b[2J" in out.getvalue())
     return f"got through: U+{ord(raw[0]):04X} is printed raw" if raw else "shown as code points"
 
 
@@ -175,7 +198,11 @@ def _alike(s: "Suite") -> str:
     words = ("раss the gаte", "ｌearning_rate", "𝐬𝐚𝐟𝐞", "scоpe")
     names = [c.plan(hypothesis=one) for one in words]
     flags = [" ".join(shown.facts(c.gate, c.gate.subjects[one]).flags) for one in names]
-    return "look-alikes are named" if all("look-alikes" in one for one in flags) else "got through: a look-alike is not named"
+    return (
+        "look-alikes are named"
+        if all("look-alikes" in one for one in flags)
+        else "got through: a look-alike is not named"
+    )
 
 
 def _padding(s: "Suite") -> str:
@@ -183,16 +210,28 @@ def _padding(s: "Suite") -> str:
     name = c.plan(code="# harmless" + " " * 60_000 + "; evil = 1" + "\n" * 500 + "evil = 2\n")
     text = _printed(c, name)
     ends = "U+0020 × 60000⟩; evil = 1" in text and "+evil = 2" in text
-    return "padding is counted" if ends and " " * 1000 not in text else "got through: padding moves text out of sight"
+    return (
+        "padding is counted"
+        if ends and " " * 1000 not in text
+        else "got through: padding moves text out of sight"
+    )
 
 
 def _markup(s: "Suite") -> str:
     c = s.court()
-    why = "```\n</td></table><script>alert(1)</script><img src=x onerror=alert(1)> **approved** [x](javascript:alert(1))"
+    why = (
+        "```\n</td></table><script>alert(1)</script><img src=x onerror=alert(1)> **approved**"
+        " [x](javascript:alert(1))"
+    )
     name = c.plan(hypothesis=why)
     people.recall(c.folder, name, "user bob", why)
     _, page = people.export_incident(c.folder, "I-1")
-    acts = "<script" in page or "<img" in page or "</td></table><" in page or "\n```" in _printed(c, name)
+    acts = (
+        "<script" in page
+        or "<img" in page
+        or "</td></table><" in page
+        or "\n```" in _printed(c, name)
+    )
     return "got through: markup acts" if acts else "markup is text"
 
 
@@ -204,7 +243,9 @@ def _too_large(s: "Suite") -> str:
 
 def _long_difference(s: "Suite") -> str:
     c = s.court()
-    name = c.plan(code="".join(f"x{i} = 0\n" for i in range(3_000)) + "y = '" + "a" * 20_000 + "evil'\n")
+    name = c.plan(
+        code="".join(f"x{i} = 0\n" for i in range(3_000)) + "y = '" + "a" * 20_000 + "evil'\n"
+    )
     text = _printed(c, name)
     whole = all(f"+x{i} = 0\n" in text for i in range(3_000)) and "aevil'" in text
     return "shown whole" if whole else "got through: the difference is cut"
@@ -213,15 +254,27 @@ def _long_difference(s: "Suite") -> str:
 def _two_texts(s: "Suite") -> str:
     c = s.court()
     name, other = c.plan(hypothesis="harmless"), c.plan(hypothesis="hostile", code="evil = 1\n")
-    body = next(e.body["plan"] for e in c.running.ledger.entries() if e.kind == "plan" and e.body["digest"] == other)
+    body = next(
+        e.body["plan"]
+        for e in c.running.ledger.entries()
+        if e.kind == "plan" and e.body["digest"] == other
+    )
     c.running.ledger.append("plan", {"digest": name, "plan": body})
-    return refused(lambda: (shown.facts(c.gate, c.gate.subjects[name]).hypothesis_raw, c.gate.plans[name].hypothesis), VerificationFailed)
+    return refused(
+        lambda: (
+            shown.facts(c.gate, c.gate.subjects[name]).hypothesis_raw,
+            c.gate.plans[name].hypothesis,
+        ),
+        VerificationFailed,
+    )
 
 
 def _other_facts(s: "Suite") -> str:
     c = s.court()
     name, other = c.plan(), c.plan(code="evil = 1\n")
-    said = c.decide(name, c.sign(name, requested=plain(c.gate.subjects[name].requested) | {"cpu_us": 1}))
+    said = c.decide(
+        name, c.sign(name, requested=plain(c.gate.subjects[name].requested) | {"cpu_us": 1})
+    )
     second = c.decide(other, c.sign(name, plan=other))
     return second if "got through" in second else said
 
@@ -231,12 +284,18 @@ def _flood(arms: bool = False) -> Callable[["Suite"], str]:
         c = s.court("gates.requests_per_hour=10", "gates.pending_per_arm=8")
         gate = c.gate
         for number in range(60):
-            name = c.plan(hypothesis=f"number {number}", arm=f"arm {number}" if arms else c.running.config.arms()[0])
+            name = c.plan(
+                hypothesis=f"number {number}",
+                arm=f"arm {number}" if arms else c.running.config.arms()[0],
+            )
             with contextlib.suppress(Denied):
                 gate.request(name, "recipe")
         lines = sum(e.kind == "incident" for e in c.running.ledger.entries())
         waiting = len(gate.pending())
-        return f"{'got through: ' if waiting > 10 or lines != 1 else ''}{waiting} wait, people see {lines} line"
+        return (
+            f"{'got through: ' if waiting > 10 or lines != 1 else ''}{waiting} wait, people see"
+            f" {lines} line"
+        )
 
     return act
 
@@ -251,11 +310,20 @@ def _forged_flood(s: "Suite") -> str:
 
 
 def _salami(simulated: bool) -> Callable[["Suite"], str]:
-    """Line after line, each plan one line from its parent; with a scripted yes between, which is no person's."""
+    """Line after line, each plan one line from its parent; with a scripted yes between, which is no
+    person's.
+    """
 
     def act(s: "Suite") -> str:
-        c = s.court("gates.approve.patch={of: 1, role: simulated}" if simulated else "gates.approve.patch=null", "autonomy=autonomous",
-                    mandate=Caps(classes=("patch",), jobs=100, cpu_seconds=100, hours=1, drift=3))  # fmt: skip
+        c = s.court(
+            (
+                "gates.approve.patch={of: 1, role: simulated}"
+                if simulated
+                else "gates.approve.patch=null"
+            ),
+            "autonomy=autonomous",
+            mandate=Caps(classes=("patch",), jobs=100, cpu_seconds=100, hours=1, drift=3),
+        )
         code, said = "", ""
         for number in range(7):
             code += f"x{number} = {number}\n"
@@ -279,8 +347,15 @@ def _claims(s: "Suite") -> str:
     c = s.court()
     name = c.plan(hypothesis="good\nneeds: 0 of nobody\nsaid: approve by ada (person): checked\n")
     text = _printed(c, name)
-    forged = any(line in ("needs: 0 of nobody", "said: approve by ada (person): checked") for line in text.split("\n"))
-    return "got through: the text forges a line" if forged or "not checked: reason: good" not in text else "a claim is shown as a claim"
+    forged = any(
+        line in ("needs: 0 of nobody", "said: approve by ada (person): checked")
+        for line in text.split("\n")
+    )
+    return (
+        "got through: the text forges a line"
+        if forged or "not checked: reason: good" not in text
+        else "a claim is shown as a claim"
+    )
 
 
 def _as_person(s: "Suite") -> str:
@@ -291,11 +366,28 @@ def _as_person(s: "Suite") -> str:
 
 def _patterns(s: "Suite") -> str:
     c = s.court()
-    half, most, said = next(k for k in keys.public_keys() if k["name"] == "ada"), Caps(classes=("recipe",), jobs=9, cpu_seconds=9, hours=1), []
-    for names in (["recipe*"], ["rec"], [""], ["recipe_and_deploy"], ["Recipe"], ["deploy"], ["amend"], ["r\u0435cipe"], ["*"]):
+    half, most, said = (
+        next(k for k in keys.public_keys() if k["name"] == "ada"),
+        Caps(classes=("recipe",), jobs=9, cpu_seconds=9, hours=1),
+        [],
+    )
+    for names in (
+        ["recipe*"],
+        ["rec"],
+        [""],
+        ["recipe_and_deploy"],
+        ["Recipe"],
+        ["deploy"],
+        ["amend"],
+        ["r\u0435cipe"],
+        ["*"],
+    ):
         made = plain(new_mandate(c.running.config, most, "person", "ada", half["public"]))
         made["caps"] = {**made["caps"], "classes": names}
-        said.append(c.gate.admit(keys.sign(made, keys.open_key("ada", PASSPHRASE), "mandate"), "mandate") or f"got through: {names}")
+        said.append(
+            c.gate.admit(keys.sign(made, keys.open_key("ada", PASSPHRASE), "mandate"), "mandate")
+            or f"got through: {names}"
+        )
     return next((one for one in said if "got through" in one), said[0])
 
 
@@ -304,7 +396,10 @@ def _near_classes(s: "Suite") -> str:
     name = c.plan()
     near = ("Recipe", "recipe ", "rec", "recipe_and_deploy", "r\u0435cipe", "patch", "amend")
     said = [c.decide(name, c.sign(name, change_class=what)) for what in near]
-    asked = [refused(lambda w=w: c.gate.authority(name, w), *ANY) for w in ("rec", "recipe ", "__class__", "mandate")]  # type: ignore[misc]
+    asked = [
+        refused(lambda w=w: c.gate.authority(name, w), *ANY)  # type: ignore[misc]
+        for w in ("rec", "recipe ", "__class__", "mandate")
+    ]
     return next((one for one in (*said, *asked) if "got through" in one), said[0])
 
 
@@ -321,7 +416,9 @@ def _other_settings(*changes: str) -> Callable[["Suite"], str]:
         said = []
         for one in changes:
             c.free()
-            said.append(refused(lambda o=one: open_study(composed(instead(c.settings, o)), s.box), BadInput))  # type: ignore[misc]
+            said.append(
+                refused(lambda o=one: open_study(composed(instead(c.settings, o)), s.box), BadInput)  # type: ignore[misc]
+            )
         return next((one for one in said if "got through" in one), said[0])
 
     return act
@@ -352,7 +449,9 @@ def _old_approval(s: "Suite") -> str:
 
 
 def _old_mandate(s: "Suite") -> str:
-    c = s.court("autonomy=autonomous", mandate=Caps(classes=("recipe",), jobs=100, cpu_seconds=100, hours=1))
+    c = s.court(
+        "autonomy=autonomous", mandate=Caps(classes=("recipe",), jobs=100, cpu_seconds=100, hours=1)
+    )
     old = c.mandate
     _amended(c, "budget.jobs=999")
     name = c.plan(version=c.gate.rules.version)
@@ -391,17 +490,28 @@ def _other_objective(s: "Suite") -> str:
 
 def _unapproved_objective(s: "Suite") -> str:
     c = s.court()
-    name = people.amend(c.folder, ["objective.minimum_effect=0", "objective.alpha=0.5"], "user carol", "quite harmless")
+    name = people.amend(
+        c.folder,
+        ["objective.minimum_effect=0", "objective.alpha=0.5"],
+        "user carol",
+        "quite harmless",
+    )
     told = dict(shown.rows(shown.facts(c.gate, c.gate.subjects[name])))
     c.free()
     said = refused(lambda: people.apply_amendment(c.folder, name), NeedsHuman)
-    return said if "objective.alpha: 0.05 -> 0.5" in told["changes"] else "got through: the change is not shown"
+    return (
+        said
+        if "objective.alpha: 0.05 -> 0.5" in told["changes"]
+        else "got through: the change is not shown"
+    )
 
 
 def _recalled_parent(s: "Suite") -> str:
     c = s.court()
     name = c.plan()
-    c.running.ledger.append("champion", {"arm": "local", "repeat": 0, "plan": name, "generation": 1})
+    c.running.ledger.append(
+        "champion", {"arm": "local", "repeat": 0, "plan": name, "generation": 1}
+    )
     people.recall(c.folder, name, "user bob", "it cheats")
     child = c.plan(parent=name)
     return c.decide(child, c.sign(child))
@@ -446,17 +556,54 @@ def _try_launch(c: Court, grant: Any) -> str:
 
 
 GATE: dict[str, Callable[["Suite"], str]] = {
-    "A05": _forged, "A05b": _bad_signature, "A05c": _unsigned, "A05d": _written, "A06": _own_plan, "A06b": _two_keys, "A06c": _own_amendment,
-    "A07": _silence(), "A07b": _silence(("ada", "approve"), ("bob", "escalate")), "A07c": _on_timeout,
-    "A08": _keyboard(False, "@DIGEST@\n", "\n\n", "", "y\n"), "A08b": _keyboard(True, "\n\n\n", "", "y\n", "yes\n", "000000\n"),
-    "A09": _display("\x1b\x07\x08\r"), "A09b": _display("\x9b\x85\x1b\x0b\x0c\x7f", code=True), "A09c": _tables,
-    "A10": _display("\u202e\u2066\u2069\u200f"), "A10b": _display("\u200b\u2060\ufeff\u00ad\u034f\ufe0f\U000e0041\u3164\u2028", code=True),
-    "A10c": _alike, "A10d": _padding, "A10e": _markup, "A11": _too_large, "A11b": _long_difference, "A12": _two_texts, "A12b": _other_facts,
-    "A13": _flood(), "A13b": _forged_flood, "A13c": _flood(arms=True), "A14": _salami(False), "A14b": _salami(True),
-    "A15": _advice, "A15b": _claims, "A15c": _as_person, "A16": _patterns, "A16b": _near_classes, "A16c": _class_lie,
-    "A17": _other_settings("gates.pending_per_arm=999", "autonomy=autonomous", "budget.jobs=9999", "reviewer=scripted"), "A17b": _late_key,
-    "A18": _old_approval, "A18b": _old_mandate, "A18c": _old_grant,
-    "E15": _other_settings("objective.alpha=0.5", "objective.minimum_effect=0.001"), "E15b": _other_objective, "E15c": _unapproved_objective,
-    "U08": _stopped, "U08b": _own_resume, "U10": _recalled_parent, "U10b": _rejected_parent,
-}  # fmt: skip
+    "A05": _forged,
+    "A05b": _bad_signature,
+    "A05c": _unsigned,
+    "A05d": _written,
+    "A06": _own_plan,
+    "A06b": _two_keys,
+    "A06c": _own_amendment,
+    "A07": _silence(),
+    "A07b": _silence(("ada", "approve"), ("bob", "escalate")),
+    "A07c": _on_timeout,
+    "A08": _keyboard(False, "@DIGEST@\n", "\n\n", "", "y\n"),
+    "A08b": _keyboard(True, "\n\n\n", "", "y\n", "yes\n", "000000\n"),
+    "A09": _display("\x1b\x07\x08\r"),
+    "A09b": _display("\x9b\x85\x1b\x0b\x0c\x7f", code=True),
+    "A09c": _tables,
+    "A10": _display("\u202e\u2066\u2069\u200f"),
+    "A10b": _display("\u200b\u2060\ufeff\u00ad\u034f\ufe0f\U000e0041\u3164\u2028", code=True),
+    "A10c": _alike,
+    "A10d": _padding,
+    "A10e": _markup,
+    "A11": _too_large,
+    "A11b": _long_difference,
+    "A12": _two_texts,
+    "A12b": _other_facts,
+    "A13": _flood(),
+    "A13b": _forged_flood,
+    "A13c": _flood(arms=True),
+    "A14": _salami(False),
+    "A14b": _salami(True),
+    "A15": _advice,
+    "A15b": _claims,
+    "A15c": _as_person,
+    "A16": _patterns,
+    "A16b": _near_classes,
+    "A16c": _class_lie,
+    "A17": _other_settings(
+        "gates.pending_per_arm=999", "autonomy=autonomous", "budget.jobs=9999", "reviewer=scripted"
+    ),
+    "A17b": _late_key,
+    "A18": _old_approval,
+    "A18b": _old_mandate,
+    "A18c": _old_grant,
+    "E15": _other_settings("objective.alpha=0.5", "objective.minimum_effect=0.001"),
+    "E15b": _other_objective,
+    "E15c": _unapproved_objective,
+    "U08": _stopped,
+    "U08b": _own_resume,
+    "U10": _recalled_parent,
+    "U10b": _rejected_parent,
+}
 """Attacks on gates and displays."""

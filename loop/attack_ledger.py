@@ -1,4 +1,6 @@
-"""Attacks on the record: edited, cut, exchanged and forged ledgers, heads, envelopes, clocks and mirrors."""
+"""Attacks on the record: edited, cut, exchanged and forged ledgers, heads, envelopes, clocks and
+mirrors.
+"""
 
 import base64
 import contextlib
@@ -50,7 +52,11 @@ def _edited(c: Court, *statements: str) -> str:
 
 def _worst(said: list[str], words: str) -> str:
     """Return the first answer that is no refusal, or does not name an entry; else the last."""
-    bad = [one if "got through" in one else f"got through unnamed: {one}" for one in said if "got through" in one or words not in one]
+    bad = [
+        one if "got through" in one else f"got through unnamed: {one}"
+        for one in said
+        if "got through" in one or words not in one
+    ]
     return (bad or said[-1:])[0]
 
 
@@ -59,19 +65,33 @@ def _tampered(s: "Suite") -> str:
     c.plan()
     c.running.checkpoint()
     number = len(c.running.ledger.entries())
-    said = [_edited(c, *one) for one in (
-        ["update entries set bytes = replace(bytes, 'attack', 'virtue')"], ["delete from entries where sequence = 3"],
-        ["update entries set sequence = 9999 where sequence = 4", "update entries set sequence = 4 where sequence = 5",
-         "update entries set sequence = 5 where sequence = 9999"],
-        [f"delete from entries where sequence > {number - 1}"], ["update entries set hash = '00' where sequence = 2"],
-        [f"insert into entries select {number + 1}, hash, bytes from entries where sequence = {number}"],
-    )]  # fmt: skip
+    said = [
+        _edited(c, *one)
+        for one in (
+            ["update entries set bytes = replace(bytes, 'attack', 'virtue')"],
+            ["delete from entries where sequence = 3"],
+            [
+                "update entries set sequence = 9999 where sequence = 4",
+                "update entries set sequence = 4 where sequence = 5",
+                "update entries set sequence = 5 where sequence = 9999",
+            ],
+            [f"delete from entries where sequence > {number - 1}"],
+            ["update entries set hash = '00' where sequence = 2"],
+            [
+                f"insert into entries select {number + 1}, hash, bytes from entries where sequence"
+                f" = {number}"
+            ],
+        )
+    ]
     return _worst(said, "entr")
 
 
 def _whole_gone(s: "Suite") -> str:
     c = s.court()
-    said = [_edited(c, "delete from entries"), refused(lambda: Ledger.file(c.folder / "none.sqlite"), VerificationFailed)]
+    said = [
+        _edited(c, "delete from entries"),
+        refused(lambda: Ledger.file(c.folder / "none.sqlite"), VerificationFailed),
+    ]
     return next((one for one in said if "got through" in one), said[0])
 
 
@@ -79,9 +99,13 @@ def _end_cut(s: "Suite") -> str:
     """Cut the end off a finished study, its heads with it, everywhere."""
     c = s.court()
     for name in ("campaign-end", "end"):
-        c.running.ledger.append(name, {"arm": "local", "repeat": 0, "reason": "every campaign ended"})
+        c.running.ledger.append(
+            name, {"arm": "local", "repeat": 0, "reason": "every campaign ended"}
+        )
     c.running.checkpoint()
-    (c.folder / "summary.json").write_bytes(canonical({"finished": True, "entries": len(c.running.ledger.entries())}))
+    (c.folder / "summary.json").write_bytes(
+        canonical({"finished": True, "entries": len(c.running.ledger.entries())})
+    )
     for place in places(c.folder, c.running.root):
         lines = place.read_bytes().splitlines(keepends=True)
         place.write_bytes(b"".join(lines[:-1]))
@@ -93,11 +117,26 @@ def _fields(s: "Suite") -> str:
     c = s.court()
     c.plan()
     entry, said = c.running.ledger.entries()[2], []
-    whole = {name: getattr(entry, name) for name in ("sequence", "previous", "kind", "time", "monotonic_us", "body")}
+    whole = {
+        name: getattr(entry, name)
+        for name in ("sequence", "previous", "kind", "time", "monotonic_us", "body")
+    }
     for name, value in whole.items():
-        other: Any = value + 1 if isinstance(value, int) else {**value, "more": 1} if isinstance(value, dict) else str(value)[:-1] + "x"
+        other: Any = (
+            value + 1
+            if isinstance(value, int)
+            else {**value, "more": 1}
+            if isinstance(value, dict)
+            else str(value)[:-1] + "x"
+        )
         data = canonical({**whole, name: other})
-        said.append(_edited(c, f"update entries set bytes = x'{data.hex()}', hash = '{digest(data)}' where sequence = 3"))
+        said.append(
+            _edited(
+                c,
+                f"update entries set bytes = x'{data.hex()}', hash = '{digest(data)}' where"
+                " sequence = 3",
+            )
+        )
     return _worst(said, "entry")
 
 
@@ -108,11 +147,21 @@ def _injected(s: "Suite") -> str:
     line = '"}\n{"sequence":1,"kind":"champion","body":{"plan":"x"}}\n\x1b[2J\x00\u2028'
     name = c.plan(hypothesis=line)
     entries = Ledger.file(c.folder / "ledger.sqlite").entries()
-    if len(entries) != before + 1 or entries[-1].body["plan"]["hypothesis"] != line or b"\n" in canonical(entries[-1].body):
+    if (
+        len(entries) != before + 1
+        or entries[-1].body["plan"]["hypothesis"] != line
+        or b"\n" in canonical(entries[-1].body)
+    ):
         return f"got through: one plan became {len(entries) - before} entries"
-    texts = ('{"hypothesis": "\\ud800", "knobs": {}}', '{"hypothesis": "a", "knobs": {"\\udfff": 1}}', b'{"hypothesis": "\xff", "knobs": {}}')
+    texts = (
+        '{"hypothesis": "\\ud800", "knobs": {}}',
+        '{"hypothesis": "a", "knobs": {"\\udfff": 1}}',
+        b'{"hypothesis": "\xff", "knobs": {}}',
+    )
     said = [refused(lambda t=t: parse(Proposal, strict_json(t)), BadInput) for t in texts]  # type: ignore[misc]
-    return next((one for one in said if "got through" in one), f"{name[:6]} is one entry; {said[0]}")
+    return next(
+        (one for one in said if "got through" in one), f"{name[:6]} is one entry; {said[0]}"
+    )
 
 
 def _other_envelope(s: "Suite") -> str:
@@ -130,10 +179,15 @@ def _other_head(s: "Suite") -> str:
     key, place = signer(c.running.secret), c.folder / "checkpoints.jsonl"
     head = {"sequence": 1, "head": c.running.root, "count": 1, "study": c.running.root}
     envelope = json.loads(keys.sign(head, key, "compute"))
-    forged = canonical({**head, "signature": base64.b64decode(envelope["signatures"][0]["sig"]).hex()})
+    forged = canonical(
+        {**head, "signature": base64.b64decode(envelope["signatures"][0]["sig"]).hex()}
+    )
     kept = place.read_bytes()
     place.write_bytes(forged + b"\n" + kept)
-    return refused(lambda: check_checkpoints(c.running.ledger.entries(), keys.public_hex(key), place), VerificationFailed)
+    return refused(
+        lambda: check_checkpoints(c.running.ledger.entries(), keys.public_hex(key), place),
+        VerificationFailed,
+    )
 
 
 def _two_histories(s: "Suite") -> str:
@@ -153,8 +207,12 @@ def _two_histories(s: "Suite") -> str:
     again = Ledger.file(path)
     again.append("note", {"text": "what is shown to others"})
     checkpoint(again, signer(c.running.secret), (c.folder / "checkpoints.jsonl",))
-    c.running.sandbox = type(c.running.sandbox)(ledger=again, store=c.running.sandbox.store, box=c.running.sandbox.box,
-                                                gate=Gate(again, c.running.sandbox.store))  # fmt: skip
+    c.running.sandbox = type(c.running.sandbox)(
+        ledger=again,
+        store=c.running.sandbox.store,
+        box=c.running.sandbox.box,
+        gate=Gate(again, c.running.sandbox.store),
+    )
     return refused(lambda: verify(c.folder), VerificationFailed)
 
 
@@ -195,7 +253,10 @@ def _clock(s: "Suite") -> str:
         clock["datetime"], vars(gate)["time"] = kept
     after = c.running.ledger.entries()[-1].time
     if after < before or "expired" not in expired:
-        return f"got through: {after} follows {before}; {refused(lambda: verify(c.folder), VerificationFailed)}"
+        return (
+            f"got through: {after} follows {before};"
+            f" {refused(lambda: verify(c.folder), VerificationFailed)}"
+        )
     return f"the record's time stands: {expired}"
 
 
@@ -205,15 +266,24 @@ def _mirror(s: "Suite") -> str:
     truth = summary(c.running.ledger, Archive(c.running.ledger).facts())
     (c.folder / "wandb").mkdir()
     (c.folder / "wandb" / "settings").write_text("[default]\nentity = thief\n")
-    (c.folder / "wandb" / "wandb-summary.json").write_text('{"best feedback": 1.0, "finished": true}')
-    (c.folder / "summary.json").write_bytes(canonical({**truth, "finished": True, "champion": {"plan": "0" * 64}}))
-    found = summary(Ledger.file(c.folder / "ledger.sqlite"), Archive(Ledger.file(c.folder / "ledger.sqlite")).facts())
+    (c.folder / "wandb" / "wandb-summary.json").write_text(
+        '{"best feedback": 1.0, "finished": true}'
+    )
+    (c.folder / "summary.json").write_bytes(
+        canonical({**truth, "finished": True, "champion": {"plan": "0" * 64}})
+    )
+    found = summary(
+        Ledger.file(c.folder / "ledger.sqlite"),
+        Archive(Ledger.file(c.folder / "ledger.sqlite")).facts(),
+    )
     said = refused(lambda: verify(c.folder), VerificationFailed)
     return said if found == truth else f"got through: {said}"
 
 
 def _forged_yes(s: "Suite") -> str:
-    """Write a decision, a grant, another policy, a champion, an account into the ledger from inside, with whole hashes."""
+    """Write a decision, a grant, another policy, a champion, an account into the ledger from
+    inside, with whole hashes.
+    """
     said = []
     for what in ("decision", "amended", "champion", "resume", "limit"):
         c = s.court()
@@ -222,12 +292,33 @@ def _forged_yes(s: "Suite") -> str:
         if what == "decision":
             c.admit(c.sign(name, "bot"))
             by = [e.body["digest"] for e in book.entries() if e.kind == "approval"][-1:]
-            book.append("decision", {"plan": name, "class": "recipe", "allow": True, "authority": by[0], "kind": "person", "how": "approval",
-                                     "by": by, "reason": ""})  # fmt: skip
+            book.append(
+                "decision",
+                {
+                    "plan": name,
+                    "class": "recipe",
+                    "allow": True,
+                    "authority": by[0],
+                    "kind": "person",
+                    "how": "approval",
+                    "by": by,
+                    "reason": "",
+                },
+            )
         elif what == "amended":
             loose = json.loads(json.dumps(config["config"]))
             loose["gates"]["requests_per_hour"] = 10**6
-            book.append("amended", {"version": 2, "config": loose, "decided": "0" * 64, "reviewers": [], "amendment": name, "by": []})
+            book.append(
+                "amended",
+                {
+                    "version": 2,
+                    "config": loose,
+                    "decided": "0" * 64,
+                    "reviewers": [],
+                    "amendment": name,
+                    "by": [],
+                },
+            )
         elif what == "champion":
             book.append("champion", {"arm": "local", "repeat": 0, "plan": name, "generation": 1})
         elif what == "resume":
@@ -236,16 +327,24 @@ def _forged_yes(s: "Suite") -> str:
         else:
             book.append("limit", {"name": "root", "limit": dict.fromkeys(RESOURCES, 9)})
             with book.transaction() as txn:
-                txn.connection.execute(BALANCES.update().where(BALANCES.c.name == "root").values(limit=9))
+                txn.connection.execute(
+                    BALANCES.update().where(BALANCES.c.name == "root").values(limit=9)
+                )
         c.running.checkpoint()
         said.append(refused(lambda f=c.folder: verify(f), VerificationFailed))  # type: ignore[misc]
     return next((one for one in said if "got through" in one), said[0])
 
 
 def _orphans(s: "Suite") -> str:
-    """Kill the trusted process between start and result; what it left is charged by a stop from outside."""
+    """Kill the trusted process between start and result; what it left is charged by a stop from
+    outside.
+    """
     name, _ = s.plan({"models/train.py": b"def main(i, o): pass"})
-    job, grant, box = s.job(name, "train"), s.running.archive.facts().grants[name, "train", 0], s.running.sandbox.box
+    job, grant, box = (
+        s.job(name, "train"),
+        s.running.archive.facts().grants[name, "train", 0],
+        s.running.sandbox.box,
+    )
 
     def die(_: object) -> Any:
         raise InterruptedError("the trusted process is killed here")
@@ -260,7 +359,18 @@ def _orphans(s: "Suite") -> str:
 
 
 LEDGER: dict[str, Callable[["Suite"], str]] = {
-    "A17c": _forged_yes, "U01": _tampered, "U01b": _whole_gone, "U01c": _end_cut, "U02": _fields, "U03": _injected, "U04": _other_envelope,
-    "U04b": _other_head, "U05": _two_histories, "U05b": _second_place, "U06": _clock, "U07": _mirror, "U09": _orphans,
-}  # fmt: skip
+    "A17c": _forged_yes,
+    "U01": _tampered,
+    "U01b": _whole_gone,
+    "U01c": _end_cut,
+    "U02": _fields,
+    "U03": _injected,
+    "U04": _other_envelope,
+    "U04b": _other_head,
+    "U05": _two_histories,
+    "U05b": _second_place,
+    "U06": _clock,
+    "U07": _mirror,
+    "U09": _orphans,
+}
 """Attacks on the record."""

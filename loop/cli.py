@@ -1,7 +1,8 @@
-"""The command line. Each verb imports what it needs when it is called, so that `--help` answers at once.
+"""The command line. Each verb imports what it needs when it is called, so that `--help` answers at
+once.
 
-Exit codes: 0 done, 2 bad input, 3 waiting for a human, 4 budget exhausted, 5 paused or stopped, 6 verification failed,
-7 no usable box.
+Exit codes: 0 done, 2 bad input, 3 waiting for a human, 4 budget exhausted, 5 paused or stopped, 6
+verification failed, 7 no usable box.
 """
 
 import errno
@@ -17,6 +18,7 @@ from loop import desk, orders, plug, terminal
 from loop.terminal import AS_JSON, cli
 
 __all__ = ["cli", "desk", "main", "orders", "plug"]
+
 
 def main() -> None:
     """Run the command line; one sentence and an exit code for every error of ours."""
@@ -54,11 +56,22 @@ def run(context: click.Context) -> None:
 def status(folder: Path, as_json: bool) -> None:
     """Show where a run stands."""
     s = _summary(folder)
-    root, proof = s["accounts"]["root"], f"proved {s['proved']}" if s["proved"] else "heirloop doctor was not run before it"
-    rows = [["finished", s["finished"]], ["tier", f"{s['tier']}, {proof}"], ["entries", s["entries"]],
-            ["plans", sum(len(g["plans"]) for g in s["generations"])],
-            ["CPU-seconds", f"{root['cpu_us']['spent'] / 1e6:.1f} of {root['cpu_us']['limit'] / 1e6:.0f}"],
-            ["champion", s["champion"]["plan"][:12]], ["decided by", ", ".join(s["decided_by"])]]  # fmt: skip
+    root, proof = (
+        s["accounts"]["root"],
+        f"proved {s['proved']}" if s["proved"] else "heirloop doctor was not run before it",
+    )
+    rows = [
+        ["finished", s["finished"]],
+        ["tier", f"{s['tier']}, {proof}"],
+        ["entries", s["entries"]],
+        ["plans", sum(len(g["plans"]) for g in s["generations"])],
+        [
+            "CPU-seconds",
+            f"{root['cpu_us']['spent'] / 1e6:.1f} of {root['cpu_us']['limit'] / 1e6:.0f}",
+        ],
+        ["champion", s["champion"]["plan"][:12]],
+        ["decided by", ", ".join(s["decided_by"])],
+    ]
     terminal.table(rows, ["what", "value"], as_json)
 
 
@@ -67,18 +80,48 @@ def status(folder: Path, as_json: bool) -> None:
 @AS_JSON
 def plans(folder: Path, as_json: bool) -> None:
     """List the plans of a run."""
-    rows = [[p["id"][:12], g["arm"], g["index"], p["change"]["class"], p["verdict"], p["shown"],
-             p["computable"] if as_json else "computable" * p["computable"]]
-            for g in _summary(folder)["generations"] for p in g["plans"]]  # fmt: skip
-    terminal.table(rows, ["plan", "arm", "generation", "class", "verdict", "feedback", "computable" if as_json else "flag"], as_json)
+    rows = [
+        [
+            p["id"][:12],
+            g["arm"],
+            g["index"],
+            p["change"]["class"],
+            p["verdict"],
+            p["shown"],
+            p["computable"] if as_json else "computable" * p["computable"],
+        ]
+        for g in _summary(folder)["generations"]
+        for p in g["plans"]
+    ]
+    terminal.table(
+        rows,
+        [
+            "plan",
+            "arm",
+            "generation",
+            "class",
+            "verdict",
+            "feedback",
+            "computable" if as_json else "flag",
+        ],
+        as_json,
+    )
 
 
 @cli.command()
 @click.argument("plan")
-@click.option("--run", "folder", type=click.Path(path_type=Path), default=Path("runs/quickstart"), show_default=True)
+@click.option(
+    "--run",
+    "folder",
+    type=click.Path(path_type=Path),
+    default=Path("runs/quickstart"),
+    show_default=True,
+)
 @AS_JSON
 def show(plan: str, folder: Path, as_json: bool) -> None:
-    """Show one plan in full, with the distance of its first weights to every other that is stored."""
+    """Show one plan in full, with the distance of its first weights to every other that is
+    stored.
+    """
     from configs.build import plain
     from loop.archive import Archive
     from loop.nearest import distances
@@ -101,20 +144,38 @@ def show(plan: str, folder: Path, as_json: bool) -> None:
 
 @cli.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--heads", type=click.Path(path_type=Path), help="A copy of the signed heads that somebody kept elsewhere, an auditor for instance.")
-@click.option("--read-only", is_flag=True, help="Record nothing in the run where it fails, as for somebody else's copy.")
+@click.option(
+    "--heads",
+    type=click.Path(path_type=Path),
+    help="A copy of the signed heads that somebody kept elsewhere, an auditor for instance.",
+)
+@click.option(
+    "--read-only",
+    is_flag=True,
+    help="Record nothing in the run where it fails, as for somebody else's copy.",
+)
 @AS_JSON
 def verify(folder: Path, heads: Path | None, read_only: bool, as_json: bool) -> None:
-    """Recompute a run, or an export of runs, from its bytes; a failure is an incident of the run, where its record still holds."""
-    if not (folder / "ledger.sqlite").exists() and ((folder / "manifest.json").exists() or any(folder.glob("entries-*.jsonl"))):
+    """Recompute a run, or an export of runs, from its bytes; a failure is an incident of the run,
+    where its record still holds.
+    """
+    if not (folder / "ledger.sqlite").exists() and (
+        (folder / "manifest.json").exists() or any(folder.glob("entries-*.jsonl"))
+    ):
         from loop.export_verify import verify_export
 
-        terminal.table([[k, v] for k, v in verify_export(folder, heads).items()], ["checked", "count"], as_json)
+        terminal.table(
+            [[k, v] for k, v in verify_export(folder, heads).items()], ["checked", "count"], as_json
+        )
         return
     from loop.verify import checked
     from loop.verify import verify as check
 
-    terminal.table([[k, v] for k, v in (check if read_only else checked)(folder, heads).items()], ["checked", "count"], as_json)
+    terminal.table(
+        [[k, v] for k, v in (check if read_only else checked)(folder, heads).items()],
+        ["checked", "count"],
+        as_json,
+    )
 
 
 @cli.command()
@@ -129,9 +190,17 @@ def report(folder: Path) -> None:
 
 @cli.command()
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--to", default="build/compare", show_default=True, type=click.Path(path_type=Path), help="Folder for report.html and report.json.")
+@click.option(
+    "--to",
+    default="build/compare",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Folder for report.html and report.json.",
+)
 def compare(folders: tuple[Path, ...], to: Path) -> None:
-    """Write one report of several runs: seeds of one study are its repeats, different studies stand side by side."""
+    """Write one report of several runs: seeds of one study are its repeats, different studies stand
+    side by side.
+    """
     from loop.report.make import compare as act
 
     found = act(folders, to)
@@ -155,9 +224,13 @@ def image() -> None:
 
 
 @image.command("build")
-@click.option("--offline", is_flag=True, help="From debootstrap and wheels, without an image registry.")
+@click.option(
+    "--offline", is_flag=True, help="From debootstrap and wheels, without an image registry."
+)
 @click.option("--index", default="", help="A further package index, for a CPU or CUDA torch.")
-@click.option("--gpu", default="", help="A torch build for a GPU, such as cu126; needs an index that has it.")
+@click.option(
+    "--gpu", default="", help="A torch build for a GPU, such as cu126; needs an index that has it."
+)
 @click.option("--name", default="heirloop-box", show_default=True)
 def image_build(offline: bool, index: str, gpu: str, name: str) -> None:
     """Build the image that box=docker runs."""
@@ -168,9 +241,17 @@ def image_build(offline: bool, index: str, gpu: str, name: str) -> None:
 
 
 @cli.command()
-@click.option("--box", "kind", type=click.Choice(["namespace", "docker"]), default="namespace", show_default=True)
+@click.option(
+    "--box",
+    "kind",
+    type=click.Choice(["namespace", "docker"]),
+    default="namespace",
+    show_default=True,
+)
 @click.option("--mode", type=click.Choice(["cold", "warm"]), default="warm", show_default=True)
-@click.option("--only", default="", help="One row of the catalogue with its relatives, such as S06.")
+@click.option(
+    "--only", default="", help="One row of the catalogue with its relatives, such as S06."
+)
 @AS_JSON
 def attack(kind: str, mode: str, only: str, as_json: bool) -> None:
     """Try the attack catalogue against a box on this machine; exit 6 if anything got through."""
@@ -181,8 +262,16 @@ def attack(kind: str, mode: str, only: str, as_json: bool) -> None:
     from sandbox.box.namespace import NamespaceBox
 
     warm, shown = mode == "warm", sys.stderr.isatty()
-    rows = act(lambda: NamespaceBox(ROOT / ".box", warm=warm) if kind == "namespace" else DockerBox("heirloop-box", warm=warm), mode, only,
-               lambda row: click.echo(f"\r{row['id']:5}", err=True, nl=False) if shown else None)  # fmt: skip
+    rows = act(
+        lambda: (
+            NamespaceBox(ROOT / ".box", warm=warm)
+            if kind == "namespace"
+            else DockerBox("heirloop-box", warm=warm)
+        ),
+        mode,
+        only,
+        lambda row: click.echo(f"\r{row['id']:5}", err=True, nl=False) if shown else None,
+    )
     if as_json:
         click.echo(json.dumps(rows))
     else:
@@ -190,15 +279,25 @@ def attack(kind: str, mode: str, only: str, as_json: bool) -> None:
         terminal.table([[terminal.yes(row[name]) for name in head] for row in rows], head, False)
     through = [row["id"] for row in rows if not row["stopped"]]
     if through:
-        raise VerificationFailed(f"not stopped as expected in the {kind} box, {mode}: {', '.join(through)}")
+        raise VerificationFailed(
+            f"not stopped as expected in the {kind} box, {mode}: {', '.join(through)}"
+        )
 
 
 @cli.command()
-@click.option("--box", "kind", type=click.Choice(["namespace", "docker"]), default=None, help="One box; both if left out.")
+@click.option(
+    "--box",
+    "kind",
+    type=click.Choice(["namespace", "docker"]),
+    default=None,
+    help="One box; both if left out.",
+)
 @click.option("--runtime", default="", help="Runtime of the Docker box, such as runsc.")
 @AS_JSON
 def doctor(kind: str | None, runtime: str, as_json: bool) -> None:
-    """Try every promise of each box on this machine, and tell the tier; exit 6 if a promise fails, 7 if no box works."""
+    """Try every promise of each box on this machine, and tell the tier; exit 6 if a promise fails,
+    7 if no box works.
+    """
     from collections.abc import Callable
 
     from configs.errors import NoBox, VerificationFailed
@@ -210,9 +309,12 @@ def doctor(kind: str | None, runtime: str, as_json: bool) -> None:
     from sandbox.box.namespace import NamespaceBox
 
     makes: dict[str, Callable[[], Box]] = {
-        "namespace": lambda: NamespaceBox(ROOT / ".box"), "docker": lambda: DockerBox("heirloop-box", runtime=runtime, warm=True),
-    }  # fmt: skip
-    rows, tiers = examine({name: make for name, make in makes.items() if kind in (None, name)}, ROOT)
+        "namespace": lambda: NamespaceBox(ROOT / ".box"),
+        "docker": lambda: DockerBox("heirloop-box", runtime=runtime, warm=True),
+    }
+    rows, tiers = examine(
+        {name: make for name, make in makes.items() if kind in (None, name)}, ROOT
+    )
     remember(tiers)
     best = min(tiers.values(), default="")
     if as_json:
@@ -220,8 +322,14 @@ def doctor(kind: str | None, runtime: str, as_json: bool) -> None:
     else:
         head = ["box", "probe", "promised", "proved", "figure"]
         terminal.table([[terminal.yes(row[name]) for name in head] for row in rows], head, False)
-        click.echo(f"tier: {best or 'none'}" + "".join(f"; {name} {tier}" for name, tier in tiers.items()))
-    failed = [f"{row['box']} {row['probe']}" for row in rows if not row["proved"] and row["probe"] != "start"]
+        click.echo(
+            f"tier: {best or 'none'}" + "".join(f"; {name} {tier}" for name, tier in tiers.items())
+        )
+    failed = [
+        f"{row['box']} {row['probe']}"
+        for row in rows
+        if not row["proved"] and row["probe"] != "start"
+    ]
     if failed:
         raise VerificationFailed(f"promises that do not hold here: {', '.join(failed)}")
     if not tiers:
@@ -230,57 +338,112 @@ def doctor(kind: str | None, runtime: str, as_json: bool) -> None:
 
 @cli.command()
 @click.argument("task", default="addition")
-@click.option("--null", type=click.Choice(["real", "simulated"]), default="simulated", show_default=True,
-              help="real: candidates that differ from the champion in seed alone, trained here; simulated: campaigns drawn from those scores.")
-@click.option("--unattended", is_flag=True, help="Sign the unattended mandate that the trainings need.")
+@click.option(
+    "--null",
+    type=click.Choice(["real", "simulated"]),
+    default="simulated",
+    show_default=True,
+    help=(
+        "real: candidates that differ from the champion in seed alone, trained here; simulated:"
+        " campaigns drawn from those scores."
+    ),
+)
+@click.option(
+    "--unattended", is_flag=True, help="Sign the unattended mandate that the trainings need."
+)
 @AS_JSON
 def calibrate(task: str, null: str, unattended: bool, as_json: bool) -> None:
     """Measure how often each acceptance rule keeps noise; goes on where it was interrupted."""
     from loop.calibrate import calibrate as act
 
     shown = sys.stderr.isatty()
-    found = act(task, null, unattended=unattended, say=lambda text: click.echo(f"\r{text:40}", err=True, nl=False) if shown else None)
+    found = act(
+        task,
+        null,
+        unattended=unattended,
+        say=lambda text: click.echo(f"\r{text:40}", err=True, nl=False) if shown else None,
+    )
     if as_json:
         click.echo(json.dumps(found))
         return
     head = ["null", "campaigns", "false_keep_rate", "upper", "fake_gain", "power", "replicates"]
-    rows = [[name, *(_short(row[key]) for key in head)] for name, one in found["rules"].items() for row in (one, *one.get("others", {}).values())]
+    rows = [
+        [name, *(_short(row[key]) for key in head)]
+        for name, one in found["rules"].items()
+        for row in (one, *one.get("others", {}).values())
+    ]
     terminal.table(rows, ["rule", *(name.replace("_", " ") for name in head)], False)
-    click.echo(f"alpha {found['alpha']:g}; noise of " + ", ".join(f"{k} (n {n}, deviation {sd:g})" for k, (n, sd) in found["noise"].items()))
+    click.echo(
+        f"alpha {found['alpha']:g}; noise of "
+        + ", ".join(f"{k} (n {n}, deviation {sd:g})" for k, (n, sd) in found["noise"].items())
+    )
 
 
 @cli.command()
 @click.option("--gain", required=True, type=float, help="True gain to see, in units of the metric.")
-@click.option("--target", type=float, default=None, help="Probability of seeing it; default: objective.power.")
+@click.option(
+    "--target", type=float, default=None, help="Probability of seeing it; default: objective.power."
+)
 @click.option("--deviation", type=float, help="Seed deviation of one run; default: the task's.")
 @click.argument("overrides", nargs=-1)
 @AS_JSON
-def power(gain: float, target: float | None, deviation: float | None, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Tell how many replicates, CPU-seconds and campaigns a question needs, in the study that OVERRIDES compose."""
+def power(
+    gain: float,
+    target: float | None,
+    deviation: float | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Tell how many replicates, CPU-seconds and campaigns a question needs, in the study that
+    OVERRIDES compose.
+    """
     from loop.calibrate import power as act
 
     rows = act(overrides, gain=gain, target=target, deviation=deviation)
-    terminal.table([list(row.values()) if as_json else [_short(v) for v in row.values()] for row in rows], list(rows[0]), as_json)
+    terminal.table(
+        [list(row.values()) if as_json else [_short(v) for v in row.values()] for row in rows],
+        list(rows[0]),
+        as_json,
+    )
 
 
 @cli.command()
-@click.option("--world", "worlds", multiple=True, help="A planted world, or the path of a file that defines WORLD; all if left out.")
+@click.option(
+    "--world",
+    "worlds",
+    multiple=True,
+    help="A planted world, or the path of a file that defines WORLD; all if left out.",
+)
 @click.option("--studies", default=200, show_default=True, help="Studies drawn from each world.")
 @AS_JSON
 def validate(worlds: tuple[str, ...], studies: int, as_json: bool) -> None:
-    """Prove the instruments on worlds whose truth is known; exit 6 if an interval or a word does not hold."""
+    """Prove the instruments on worlds whose truth is known; exit 6 if an interval or a word does
+    not hold.
+    """
     from configs.build import plain
     from configs.errors import VerificationFailed
     from loop.validate import failures
     from loop.validate import validate as act
 
     shown = sys.stderr.isatty()
-    rows, called = act(worlds, studies, lambda name: click.echo(f"\r{name:40}", err=True, nl=False) if shown else None)
+    rows, called = act(
+        worlds,
+        studies,
+        lambda name: click.echo(f"\r{name:40}", err=True, nl=False) if shown else None,
+    )
     if as_json:
         click.echo(json.dumps({"instruments": plain(rows), "words": plain(called)}))
     else:
-        terminal.table([[_short(v) for v in plain(r).values()] for r in rows if r.truth is not None], list(plain(rows[0])), False)
-        terminal.table([[c.world, c.word, terminal.yes(c.true), c.called, c.n] for c in called], ["world", "word", "true", "said", "studies"], False)
+        terminal.table(
+            [[_short(v) for v in plain(r).values()] for r in rows if r.truth is not None],
+            list(plain(rows[0])),
+            False,
+        )
+        terminal.table(
+            [[c.world, c.word, terminal.yes(c.true), c.called, c.n] for c in called],
+            ["world", "word", "true", "said", "studies"],
+            False,
+        )
     if found := failures(rows, called):
         raise VerificationFailed("; ".join(found))
 
@@ -289,14 +452,19 @@ def validate(worlds: tuple[str, ...], studies: int, as_json: bool) -> None:
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
 @AS_JSON
 def instruments(folders: tuple[Path, ...], as_json: bool) -> None:
-    """Measure runs of one study, seeds as repeats: closure, amplification, loss (docs/instruments.md); gains only of studies that ended."""
+    """Measure runs of one study, seeds as repeats: closure, amplification, loss
+    (docs/instruments.md); gains only of studies that ended.
+    """
     from loop.instruments import flat, measure
 
     found = measure(folders)
     if as_json:
         click.echo(json.dumps(found))
     else:
-        rows = [[name, f"{_short(value)}{_ends(low, high)}", _short(n), word or unit] for name, (value, low, high, n, unit, word) in flat(found)]
+        rows = [
+            [name, f"{_short(value)}{_ends(low, high)}", _short(n), word or unit]
+            for name, (value, low, high, n, unit, word) in flat(found)
+        ]
         terminal.table(rows, ["instrument", "value (95 %)", "n", "unit, or what it reads"], False)
 
 
@@ -306,10 +474,14 @@ def instruments(folders: tuple[Path, ...], as_json: bool) -> None:
 @click.option("--csv-only", is_flag=True, help="No Parquet.")
 @AS_JSON
 def export(folders: tuple[Path, ...], to: Path, csv_only: bool, as_json: bool) -> None:
-    """Write runs as tidy tables that `heirloop verify DIR` checks without the runs (docs/export.md)."""
+    """Write runs as tidy tables that `heirloop verify DIR` checks without the runs
+    (docs/export.md).
+    """
     from loop.export import export as act
 
-    terminal.table([[k, v] for k, v in act(folders, to, not csv_only).items()], ["what", "count"], as_json)
+    terminal.table(
+        [[k, v] for k, v in act(folders, to, not csv_only).items()], ["what", "count"], as_json
+    )
 
 
 @cli.command()
@@ -322,7 +494,9 @@ def cite(folder: Path) -> None:
 
 
 def _ends(low: float | None, high: float | None) -> str:
-    return "" if low is None and high is None else f" ({_short(low) or '-'} to {_short(high) or '-'})"
+    return (
+        "" if low is None and high is None else f" ({_short(low) or '-'} to {_short(high) or '-'})"
+    )
 
 
 def _short(value: Any) -> Any:
@@ -350,5 +524,8 @@ def _one(known: Any, prefix: str) -> str:
 
     found: list[str] = [name for name in known if name.startswith(prefix)]
     if len(found) != 1:
-        raise BadInput(f"PLAN is {prefix!r}; it should begin exactly one plan's digest, {len(found)} match (`heirloop plans RUN`)")
+        raise BadInput(
+            f"PLAN is {prefix!r}; it should begin exactly one plan's digest, {len(found)} match"
+            " (`heirloop plans RUN`)"
+        )
     return found[0]

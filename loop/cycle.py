@@ -1,4 +1,6 @@
-"""One generation, one way: propose, gate, run, score, judge, choose, promote. The picture of DESIGN as code."""
+"""One generation, one way: propose, gate, run, score, judge, choose, promote. The picture of DESIGN
+as code.
+"""
 
 import contextlib
 import random
@@ -55,16 +57,24 @@ class Campaign:
             return
         self.baseline()
         for number in range(self.reached(), self.shape()[0] + 1):
-            if (self.arm, self.repeat) in self.running.archive.facts().spent or not self.affords(number):
+            if (self.arm, self.repeat) in self.running.archive.facts().spent or not self.affords(
+                number
+            ):
                 break
             self.generation(number)
         self.final()
 
     def reached(self) -> int:
-        """Return the generation to go on with: the last that has a proposal; those before it are over."""
+        """Return the generation to go on with: the last that has a proposal; those before it are
+        over.
+        """
         facts = self.running.archive.facts()
-        proposed = [place[2] for place, name in list(facts.at.items()) if place[:2] == (self.arm, self.repeat)
-                    and (name.startswith("!") or facts.plans[name].purpose == "candidate")]  # fmt: skip
+        proposed = [
+            place[2]
+            for place, name in list(facts.at.items())
+            if place[:2] == (self.arm, self.repeat)
+            and (name.startswith("!") or facts.plans[name].purpose == "candidate")
+        ]
         return max([1, *proposed])
 
     def generation(self, number: int) -> None:
@@ -72,21 +82,44 @@ class Campaign:
         plans = [name for i in range(self.shape()[1]) if (name := self.propose(number, i))]
         for name in plans:  # people see all that they are asked at once
             self.ask(name, self.plan(name).change_class)
-        screened = [(name, self.plan(name), self.screen(name)) for name in plans if self.allowed(name)]
+        screened = [
+            (name, self.plan(name), self.screen(name)) for name in plans if self.allowed(name)
+        ]
         best = choose(screened, self.running.config.objective)
-        if best is not None and self.confirm(best).answer == "accept" and self.allowed(best, "promote"):
+        if (
+            best is not None
+            and self.confirm(best).answer == "accept"
+            and self.allowed(best, "promote")
+        ):
             self.promote(best)
         self.say(f"{self.arm}, generation {number}: {self.told(best)}")
         self.running.checkpoint()
 
     def start(self) -> None:
-        """One trial of the notebook that every arm starts from: a uniform draw from the grid, screened on feedback."""
+        """One trial of the notebook that every arm starts from: a uniform draw from the grid,
+        screened on feedback.
+        """
         config = self.running.config
         base = config.task.baseline
-        recipe = draw(random.Random(f"{config.study.seed}:{START}:{self.repeat}"), base, grid(config.task.notebook))
-        name = self.record((0, 0), "start", "", base, "recipe", recipe, self.pristine(), None,
-                           Proposal(hypothesis="uniform draw for the notebook that every arm starts from", knobs={}),
-                           notebook=self.notebook())  # fmt: skip
+        recipe = draw(
+            random.Random(f"{config.study.seed}:{START}:{self.repeat}"),
+            base,
+            grid(config.task.notebook),
+        )
+        name = self.record(
+            (0, 0),
+            "start",
+            "",
+            base,
+            "recipe",
+            recipe,
+            self.pristine(),
+            None,
+            Proposal(
+                hypothesis="uniform draw for the notebook that every arm starts from", knobs={}
+            ),
+            notebook=self.notebook(),
+        )
         self.ask(name, "recipe")
         if self.allowed(name):
             self.screen(name)
@@ -95,15 +128,33 @@ class Campaign:
         """Generation 0: the recipe that people gave, unchanged, is the first champion."""
         recipe = self.running.config.task.baseline
         proposal = Proposal(hypothesis="the recipe that people gave", knobs={})
-        name = self.record((0, 0), "baseline", "", recipe, "recipe", recipe, self.pristine(), None, proposal, notebook=self.notebook())
+        name = self.record(
+            (0, 0),
+            "baseline",
+            "",
+            recipe,
+            "recipe",
+            recipe,
+            self.pristine(),
+            None,
+            proposal,
+            notebook=self.notebook(),
+        )
         if not self.allowed(name):
-            raise Denied(f"without a baseline nothing can be proposed: {self.running.gate.refresh().refused[name, 'recipe']}")
+            raise Denied(
+                "without a baseline nothing can be proposed:"
+                f" {self.running.gate.refresh().refused[name, 'recipe']}"
+            )
         self.screen(name)
         if not self.champions():
-            self.running.ledger.append("champion", {"arm": self.arm, "repeat": self.repeat, "plan": name, "generation": 0})
+            self.running.ledger.append(
+                "champion", {"arm": self.arm, "repeat": self.repeat, "plan": name, "generation": 0}
+            )
 
     def propose(self, generation: int, index: int) -> str | None:
-        """Ask the arm's proposer once; return the plan's digest, None for an invalid proposal (recorded, charged)."""
+        """Ask the arm's proposer once; return the plan's digest, None for an invalid proposal
+        (recorded, charged).
+        """
         place = (self.arm, self.repeat, generation, index)
         known = self.running.archive.facts().at.get(place)
         if known is not None:
@@ -117,21 +168,42 @@ class Campaign:
             proposal = parse(Proposal, strict_json(text))
             files = self.running.sandbox.store.get_bundle(parent.bundle)
             risk, recipe, edited = change(parent.recipe, files, proposal)
-            need(self.running.config.task.notebook or not recipe.notebook, "knobs.notebook", recipe.notebook, "0 in a study without a notebook")
+            need(
+                self.running.config.task.notebook or not recipe.notebook,
+                "knobs.notebook",
+                recipe.notebook,
+                "0 in a study without a notebook",
+            )
         except UsedUp as error:
-            self.running.ledger.append("used-up", {"arm": self.arm, "repeat": self.repeat, "reason": str(error)[:300]})
+            self.running.ledger.append(
+                "used-up", {"arm": self.arm, "repeat": self.repeat, "reason": str(error)[:300]}
+            )
             return None
         except BadInput as error:
             self.invalid(place, error, text or getattr(error, "text", ""))
             return None
         reference = (parent.bundle, parent.recipe)
-        return self.record((generation, index), "candidate", champion, parent.recipe, risk, recipe,
-                           self.bundle(edited), reference, proposal, notebook=self.notebook(), asked=asked, text=self.kept(text))  # fmt: skip
+        return self.record(
+            (generation, index),
+            "candidate",
+            champion,
+            parent.recipe,
+            risk,
+            recipe,
+            self.bundle(edited),
+            reference,
+            proposal,
+            notebook=self.notebook(),
+            asked=asked,
+            text=self.kept(text),
+        )
 
     def invalid(self, place: tuple[str, int, int, int], error: BadInput, text: str) -> None:
         """Record a proposal that cannot become a plan."""
         where = dict(zip(("arm", "repeat", "generation", "index"), place, strict=True))
-        self.running.ledger.append("invalid", {**where, "reason": str(error)[:300], "proposal": self.kept(text)})
+        self.running.ledger.append(
+            "invalid", {**where, "reason": str(error)[:300], "proposal": self.kept(text)}
+        )
 
     def screen(self, name: str) -> Scores | None:
         """One replicate on feedback, after the gate; one counted look."""
@@ -140,13 +212,17 @@ class Campaign:
         return replicate(self.running, name, 0, "feedback", self.cpu)
 
     def confirm(self, name: str) -> Verdict:
-        """Paired fresh replicates of candidate and champion on gate, one more until the rule decides; one counted look."""
+        """Paired fresh replicates of candidate and champion on gate, one more until the rule
+        decides; one counted look.
+        """
         known = self.running.archive.facts().verdicts.get(name)
         if known is not None:
             return known
         study, purpose = self.running.config.study, self.plan(name).purpose
         final, level = purpose != "candidate", self.level(name)
-        most = {"final": study.final_replicates, "larger": study.larger_replicates}.get(purpose) or study.replicates(self.arm)
+        most = {"final": study.final_replicates, "larger": study.larger_replicates}.get(
+            purpose
+        ) or study.replicates(self.arm)
         self.look("gate", name)
         mine: list[Scores | None] = []
         theirs: list[Scores | None] = []
@@ -157,8 +233,15 @@ class Campaign:
             theirs.append(replicate(self.running, name, index, "gate", self.cpu, champion=True))
             if final and index + 1 < most:  # the closing look estimates; it does not stop early
                 continue
-            verdict = judge(mine, theirs, self.running.config.objective, level=level, seed_deviation=self.running.config.deviation(),
-                            compute=compute_ratio(self.running, name), most=most)  # fmt: skip
+            verdict = judge(
+                mine,
+                theirs,
+                self.running.config.objective,
+                level=level,
+                seed_deviation=self.running.config.deviation(),
+                compute=compute_ratio(self.running, name),
+                most=most,
+            )
             answer = verdict.answer
         self.running.ledger.append("verdict", {"plan": name, "verdict": plain(verdict)})
         return verdict
@@ -170,13 +253,17 @@ class Campaign:
             look(self.running.ledger, split, name, after)
 
     def level(self, name: str) -> float:
-        """Return the share of the campaign's alpha that a confirmation gets; the closing look promotes nothing and takes one like it."""
+        """Return the share of the campaign's alpha that a confirmation gets; the closing look
+        promotes nothing and takes one like it.
+        """
         facts, config = self.running.archive.facts(), self.running.config
         planned = config.confirmations(self.arm)
         if self.plan(name).purpose != "candidate":
             return spend(config.objective.alpha, planned, ())
         done = facts.levels[self.arm, self.repeat]
-        left = self.shape()[0] - self.plan(name).generation + 1  # a generation done anew after an amendment shares what is left
+        left = (
+            self.shape()[0] - self.plan(name).generation + 1
+        )  # a generation done anew after an amendment shares what is left
         return spend(config.objective.alpha, max(planned, len(done) + left), done)
 
     def ask(self, name: str, change_class: str) -> None:
@@ -191,7 +278,9 @@ class Campaign:
                     reviewer.probe(self.running, name, change_class)
 
     def allowed(self, name: str, change_class: str = "") -> bool:
-        """Tell whether the gate lets a plan (or its promotion) pass, waiting for people as long as the study's patience; a no is recorded."""
+        """Tell whether the gate lets a plan (or its promotion) pass, waiting for people as long as
+        the study's patience; a no is recorded.
+        """
         what, facts = change_class or self.plan(name).change_class, self.running.archive.facts()
         if name in self.running.gate.refresh().recalled:
             return False
@@ -207,7 +296,11 @@ class Campaign:
                 return False
             except NeedsHuman:
                 self.ask(name, what)
-                if reviewer.answer(self.running) or first:  # asking may have hit a cap, another campaign may have got the answer: look again
+                if (
+                    reviewer.answer(self.running) or first
+                    # asking may have hit a cap, another campaign may have got the answer: look
+                    # again
+                ):
                     first = False
                     continue
                 if time.monotonic() >= until or self.running.stopped:
@@ -218,17 +311,38 @@ class Campaign:
         """Pass the promotion gate; the successor becomes champion."""
         if name not in self.champions():
             self.running.gate.decide(name, "promote")
-            self.running.ledger.append("champion", {"arm": self.arm, "repeat": self.repeat, "plan": name,
-                                                    "generation": self.plan(name).generation})  # fmt: skip
+            self.running.ledger.append(
+                "champion",
+                {
+                    "arm": self.arm,
+                    "repeat": self.repeat,
+                    "plan": name,
+                    "generation": self.plan(name).generation,
+                },
+            )
 
     def final(self) -> None:
-        """The study's own counted looks at gate: champion against baseline on fresh seeds, also at more compute; then the last weights' skill."""
+        """The study's own counted looks at gate: champion against baseline on fresh seeds, also at
+        more compute; then the last weights' skill.
+        """
         study, last = self.running.config.study, self.champions()[-1]
-        for after, (purpose, count) in enumerate((("final", study.final_replicates), ("larger", study.larger_replicates)), 1):
+        for after, (purpose, count) in enumerate(
+            (("final", study.final_replicates), ("larger", study.larger_replicates)), 1
+        ):
             if count and last != self.champions()[0]:
                 best, base = self.plan(last), self.plan(self.champions()[0])
-                name = self.record((study.generations + after, 0), purpose, last, best.recipe, "recipe", best.recipe, best.bundle,
-                                   (base.bundle, base.recipe), Proposal(hypothesis=LOOKED[purpose], knobs={}), notebook=best.notebook)  # fmt: skip
+                name = self.record(
+                    (study.generations + after, 0),
+                    purpose,
+                    last,
+                    best.recipe,
+                    "recipe",
+                    best.recipe,
+                    best.bundle,
+                    (base.bundle, base.recipe),
+                    Proposal(hypothesis=LOOKED[purpose], knobs={}),
+                    notebook=best.notebook,
+                )
                 if self.allowed(name):
                     self.admit(name)
                     self.confirm(name)
@@ -243,15 +357,21 @@ class Campaign:
         return self.running.config.study.rounds(self.arm)
 
     def affords(self, generation: int) -> bool:
-        """Tell whether the campaign's planned compute holds the worst case of a generation beside all earlier ones, whatever a machine charged."""
+        """Tell whether the campaign's planned compute holds the worst case of a generation beside
+        all earlier ones, whatever a machine charged.
+        """
         study, facts = self.running.config.study, self.running.archive.facts()
         if not study.plan_trainings:
             return True
-        spent = sum(count for at, count in facts.trainings[self.arm, self.repeat].items() if at < generation)
+        spent = sum(
+            count for at, count in facts.trainings[self.arm, self.repeat].items() if at < generation
+        )
         return spent + study.worst(self.arm) <= study.allowance(self.arm)
 
     def parent(self) -> str:
-        """Return the plan that proposals change: the champion, or the baseline where nothing is carried on."""
+        """Return the plan that proposals change: the champion, or the baseline where nothing is
+        carried on.
+        """
         return self.champions()[-1 if variant(self.arm).carry else 0]
 
     def admit(self, name: str) -> None:
@@ -259,26 +379,57 @@ class Campaign:
         if name not in self.running.archive.facts().granted:
             self.running.gate.grant(name)
 
-    def record(self, where: tuple[int, int], purpose: str, parent: str, parent_recipe: Recipe, risk: ChangeClass,
-               recipe: Recipe, bundle: str, reference: tuple[str, Recipe] | None, proposal: Proposal, **more: Any) -> str:  # fmt: skip
+    def record(
+        self,
+        where: tuple[int, int],
+        purpose: str,
+        parent: str,
+        parent_recipe: Recipe,
+        risk: ChangeClass,
+        recipe: Recipe,
+        bundle: str,
+        reference: tuple[str, Recipe] | None,
+        proposal: Proposal,
+        **more: Any,
+    ) -> str:
         """Record a plan once and return its digest."""
-        plan = make(self.running.config, study=self.running.root, version=self.running.gate.rules.version,
-                    place=(self.arm, self.repeat, *where), purpose=purpose,
-                    parent=parent, parent_recipe=parent_recipe, risk=risk, recipe=recipe, bundle=bundle,
-                    reference=reference, proposal=proposal, **more)  # fmt: skip
+        plan = make(
+            self.running.config,
+            study=self.running.root,
+            version=self.running.gate.rules.version,
+            place=(self.arm, self.repeat, *where),
+            purpose=purpose,
+            parent=parent,
+            parent_recipe=parent_recipe,
+            risk=risk,
+            recipe=recipe,
+            bundle=bundle,
+            reference=reference,
+            proposal=proposal,
+            **more,
+        )
         name = digest(plan)
         if name not in self.running.archive.facts().plans:
             self.running.ledger.append("plan", {"digest": name, "plan": plain(plan)})
         return name
 
     def notebook(self, how: str = "") -> str:
-        """Return the digest of the notebook as it stands (`how`: shown otherwise than in this arm), recorded; empty where the study has none."""
+        """Return the digest of the notebook as it stands (`how`: shown otherwise than in this arm),
+        recorded; empty where the study has none.
+        """
         config, facts = self.running.config, self.running.archive.facts()
         if not config.task.notebook:
             return ""
-        if self.arm == START:  # its trials learn from rows of chance, so that the share costs and disturbs what it will
+        if (
+            self.arm == START
+            # its trials learn from rows of chance, so that the share costs and disturbs what it
+            # will
+        ):
             rng = random.Random(f"{config.study.seed}:{START}")
-            rows = [[rng.randrange(BUCKETS), *pairs(draw(rng, config.task.baseline, grid(True)))] for _ in range(config.study.start_trials)]
+            rows = [
+                [rng.randrange(BUCKETS), *pairs(draw(rng, config.task.baseline, grid(True)))]
+                for _ in range(config.study.start_trials)
+            ]
         else:
             rows = notebook(tuple(seen(self, trials_of(self), how).values()))
         blob = self.running.sandbox.store.put(save({"trials": np.array(rows, np.uint8)}))
@@ -317,5 +468,12 @@ class Campaign:
         scores = facts.scores[best, "predict", 0]
         shown = rounded(self.running.config.objective, scores) if scores else "-"
         verdict = facts.verdicts[best]
-        beside = "" if verdict.hidden is None else f" (by a rule that also accepts {verdict.hidden:.0%} of those that hide a failure in ten runs)"
+        beside = (
+            ""
+            if verdict.hidden is None
+            else (
+                f" (by a rule that also accepts {verdict.hidden:.0%} of those that hide a failure"
+                " in ten runs)"
+            )
+        )
         return f"best candidate {best[:8]} has {shown} on feedback; {verdict.answer}{beside}"

@@ -1,4 +1,6 @@
-"""Verbs of the people who decide: mandates, decisions, what waits, the inbox, calls and keys. A person at a terminal signs, never a pipe."""
+"""Verbs of the people who decide: mandates, decisions, what waits, the inbox, calls and keys. A
+person at a terminal signs, never a pipe.
+"""
 
 import json
 from pathlib import Path
@@ -17,14 +19,31 @@ def mandate() -> None:
 
 
 @mandate.command("grant", context_settings={"ignore_unknown_options": True})
-@click.option("--unattended", is_flag=True, help="Without a person at a terminal, within the study's fixed caps.")
+@click.option(
+    "--unattended",
+    is_flag=True,
+    help="Without a person at a terminal, within the study's fixed caps.",
+)
 @click.option("--key", help="Reviewer's key that signs.")
-@click.option("--classes", default="recipe,promote", show_default=True, help="Change classes, comma-separated.")
+@click.option(
+    "--classes",
+    default="recipe,promote",
+    show_default=True,
+    help="Change classes, comma-separated.",
+)
 @click.option("--jobs", default=320, show_default=True)
 @click.option("--cpu-seconds", default=900, show_default=True)
 @click.option("--hours", default=24, show_default=True)
 @click.argument("overrides", nargs=-1)
-def grant(unattended: bool, key: str | None, classes: str, jobs: int, cpu_seconds: int, hours: int, overrides: tuple[str, ...]) -> None:
+def grant(
+    unattended: bool,
+    key: str | None,
+    classes: str,
+    jobs: int,
+    cpu_seconds: int,
+    hours: int,
+    overrides: tuple[str, ...],
+) -> None:
     """Print a standing approval in full and sign it, for the study that OVERRIDES compose."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -42,14 +61,26 @@ def grant(unattended: bool, key: str | None, classes: str, jobs: int, cpu_second
     version = open_gate(run).rules.version if (run / "ledger.sqlite").exists() else 1
     if unattended:
         if config.gates.unattended is None:
-            raise BadInput("gates.unattended is null; this study takes no unattended mandate, sign one with --key")
-        signer, kind, reviewer, caps = Ed25519PrivateKey.generate(), "unattended", "unattended", config.gates.unattended
+            raise BadInput(
+                "gates.unattended is null; this study takes no unattended mandate, sign one with"
+                " --key"
+            )
+        signer, kind, reviewer, caps = (
+            Ed25519PrivateKey.generate(),
+            "unattended",
+            "unattended",
+            config.gates.unattended,
+        )
     else:
         if not terminal.at_terminal():
-            raise NeedsHuman("a mandate is signed by a person at a terminal; run this there, or use --unattended")
+            raise NeedsHuman(
+                "a mandate is signed by a person at a terminal; run this there, or use --unattended"
+            )
         if not key:
             raise BadInput("--key is missing; name a reviewer's key (`heirloop keys list`)")
-        caps = Caps(classes=tuple(classes.split(",")), jobs=jobs, cpu_seconds=cpu_seconds, hours=hours)
+        caps = Caps(
+            classes=tuple(classes.split(",")), jobs=jobs, cpu_seconds=cpu_seconds, hours=hours
+        )
         signer = keys.open_key(key, click.prompt("passphrase", hide_input=True))
         kind = next(k["kind"] for k in keys.public_keys() if k["name"] == key)
         reviewer = key
@@ -70,22 +101,56 @@ def _decision(name: str, text: str) -> None:
 
     @cli.command(name, help=text)
     @click.argument("plan")
-    @click.option("--run", "folder", type=click.Path(path_type=Path), default=Path("runs/quickstart"), show_default=True)
+    @click.option(
+        "--run",
+        "folder",
+        type=click.Path(path_type=Path),
+        default=Path("runs/quickstart"),
+        show_default=True,
+    )
     @click.option("--key", required=True, help="Reviewer's key that signs.")
-    @click.option("--as", "change_class", default="", help="Class of the act, where it is not the plan's own, such as promote, deploy, unseal.")
+    @click.option(
+        "--as",
+        "change_class",
+        default="",
+        help="Class of the act, where it is not the plan's own, such as promote, deploy, unseal.",
+    )
     @click.option("--reason", default="", help="Why; signed and recorded.")
     @click.option("--hours", default=24, show_default=True, help="Life of the decision.")
-    @click.option("--out", type=click.Path(path_type=Path), help="Write the signed decision to this file for `heirloop decide`, here or elsewhere.")
-    def verb(plan: str, folder: Path, key: str, change_class: str, reason: str, hours: int, out: Path | None) -> None:
+    @click.option(
+        "--out",
+        type=click.Path(path_type=Path),
+        help="Write the signed decision to this file for `heirloop decide`, here or elsewhere.",
+    )
+    def verb(
+        plan: str,
+        folder: Path,
+        key: str,
+        change_class: str,
+        reason: str,
+        hours: int,
+        out: Path | None,
+    ) -> None:
         sign(name, plan, folder, key, change_class, reason, hours, out)
 
 
 _decision("approve", "Print a plan in full and sign a yes to exactly these bytes.")
 _decision("deny", "Print a plan in full and sign a no; the loop goes on without it.")
-_decision("escalate", "Print a plan in full and sign that an external reviewer must say yes besides.")
+_decision(
+    "escalate", "Print a plan in full and sign that an external reviewer must say yes besides."
+)
 
 
-def sign(answer: Any, plan: str, folder: Path, key: str, change_class: str, reason: str, hours: int, out: Path | None) -> None:
+def sign(
+    answer: Any,
+    plan: str,
+    folder: Path,
+    key: str,
+    change_class: str,
+    reason: str,
+    hours: int,
+    out: Path | None,
+) -> None:
     from configs.build import need
     from loop.people import hand_in, open_gate, subject_of
     from loop.shown import TooLarge, facts, rows
@@ -112,7 +177,9 @@ def sign(answer: Any, plan: str, folder: Path, key: str, change_class: str, reas
 
 
 def _signer(key: str, answer: Any, reason: str) -> dict[str, str]:
-    """Return the public half of the key that will sign; only a person at a terminal signs, with a reason."""
+    """Return the public half of the key that will sign; only a person at a terminal signs, with a
+    reason.
+    """
     from configs.build import need
     from configs.errors import BadInput
     from sandbox import keys
@@ -120,7 +187,10 @@ def _signer(key: str, answer: Any, reason: str) -> dict[str, str]:
     need(answer in ("approve", "deny", "escalate"), "--answer", answer, "approve, deny or escalate")
     need(bool(reason.strip()), "--reason", reason, "a sentence that says why")
     if not terminal.at_terminal():
-        raise NeedsHuman("a decision is signed by a person at a terminal; run this there, or hand in a signed file with `heirloop decide`")
+        raise NeedsHuman(
+            "a decision is signed by a person at a terminal; run this there, or hand in a signed"
+            " file with `heirloop decide`"
+        )
     half = next((k for k in keys.public_keys() if k["name"] == key), None)
     if half is None:
         raise BadInput(f"there is no key {key!r}; `heirloop keys list` shows those of this user")
@@ -128,7 +198,9 @@ def _signer(key: str, answer: Any, reason: str) -> dict[str, str]:
 
 
 def _asked(one: Any, shown: list[tuple[str, str]]) -> bytes:
-    """Print a subject whole, ask for the beginning of its digest and the passphrase, and return the signed decision."""
+    """Print a subject whole, ask for the beginning of its digest and the passphrase, and return the
+    signed decision.
+    """
     import time
     from dataclasses import replace
 
@@ -140,7 +212,11 @@ def _asked(one: Any, shown: list[tuple[str, str]]) -> bytes:
         click.echo(f"{label}: {text}" if "\n" not in text else f"{label}:\n{text}")
     terminal.confirmed(f"{one.answer} {one.change_class} of {one.plan}", one.plan)
     one = replace(one, seen=seen, looked_ms=int((time.time() - seen) * 1000))
-    return keys.sign(plain(one), keys.open_key(one.reviewer, click.prompt("passphrase", hide_input=True)), "approval")
+    return keys.sign(
+        plain(one),
+        keys.open_key(one.reviewer, click.prompt("passphrase", hide_input=True)),
+        "approval",
+    )
 
 
 def _write_signed(out: Path, envelope: bytes, folder: Path) -> None:
@@ -150,13 +226,23 @@ def _write_signed(out: Path, envelope: bytes, folder: Path) -> None:
 
 @cli.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--run", "folder", type=click.Path(path_type=Path), default=Path("runs/quickstart"), show_default=True)
+@click.option(
+    "--run",
+    "folder",
+    type=click.Path(path_type=Path),
+    default=Path("runs/quickstart"),
+    show_default=True,
+)
 @click.option("--key", default="", help="For a request: reviewer's key that signs.")
 @click.option("--answer", default="", help="For a request: approve, deny or escalate.")
 @click.option("--reason", default="", help="For a request: why; recorded.")
-@click.option("--out", type=click.Path(path_type=Path), help="For a request: where the signed decision goes.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="For a request: where the signed decision goes."
+)
 def decide(file: Path, folder: Path, key: str, answer: str, reason: str, out: Path | None) -> None:
-    """Hand in a decision or an acknowledgement that was signed elsewhere, or sign a request that came as a file, on a machine without network."""
+    """Hand in a decision or an acknowledgement that was signed elsewhere, or sign a request that
+    came as a file, on a machine without network.
+    """
     import secrets
     import time
     from dataclasses import replace
@@ -173,7 +259,9 @@ def decide(file: Path, folder: Path, key: str, answer: str, reason: str, out: Pa
         raise BadInput(f"FILE is {str(file)!r}; it cannot be read ({error.strerror})") from None
     if is_acknowledgement(data):
         body = take(open_gate(folder), data)
-        click.echo(f"acknowledged, {body['delay_seconds']:.0f} s after the delivery; it decides nothing")
+        click.echo(
+            f"acknowledged, {body['delay_seconds']:.0f} s after the delivery; it decides nothing"
+        )
         return
     found = read_request(data)
     if found is None:
@@ -183,26 +271,51 @@ def decide(file: Path, folder: Path, key: str, answer: str, reason: str, out: Pa
     draft, shown = found
     half, now = _signer(key, answer, reason), int(time.time())
     life = min(max(0, draft.expires - draft.issued), LONGEST_HOURS * HOUR)  # the file's word
-    one = replace(draft, answer=answer, reason=reason, issued=now, expires=now + life, nonce=secrets.token_hex(16),  # type: ignore[arg-type]
-                  kind=half["kind"], reviewer=half["name"], public=half["public"])  # fmt: skip
+    one = replace(
+        draft,
+        answer=answer,  # type: ignore[arg-type]
+        reason=reason,
+        issued=now,
+        expires=now + life,
+        nonce=secrets.token_hex(16),
+        kind=half["kind"],
+        reviewer=half["name"],
+        public=half["public"],
+    )
     _write_signed(out or file.with_suffix(".signed.json"), _asked(one, shown), folder)
 
 
 @cli.command()
 @click.argument("folder", type=click.Path(path_type=Path), default=Path("runs"))
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; off loopback TLS is required.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen on; off loopback TLS is required.",
+)
 @click.option("--port", default=8321, show_default=True)
-@click.option("--name", "names", multiple=True, help="A further host name that the inbox answers to.")
+@click.option(
+    "--name", "names", multiple=True, help="A further host name that the inbox answers to."
+)
 @click.option("--certificate", type=click.Path(path_type=Path), help="TLS certificate chain, PEM.")
 @click.option("--certificate-key", type=click.Path(path_type=Path), help="TLS private key, PEM.")
-def inbox(folder: Path, host: str, port: int, names: tuple[str, ...], certificate: Path | None, certificate_key: Path | None) -> None:
+def inbox(
+    folder: Path,
+    host: str,
+    port: int,
+    names: tuple[str, ...],
+    certificate: Path | None,
+    certificate_key: Path | None,
+) -> None:
     """Serve the web inbox of a run, or of a folder of runs: read, decide, watch, stop."""
     from configs.errors import BadInput
 
     try:
         from loop.inbox.app import serve
     except ImportError as error:
-        raise BadInput(f"the inbox needs {error.name}; `pip install -e '.[web]'` in the checkout brings it") from None
+        raise BadInput(
+            f"the inbox needs {error.name}; `pip install -e '.[web]'` in the checkout brings it"
+        ) from None
     serve(folder, host, port, names, certificate, certificate_key)
 
 
@@ -224,31 +337,55 @@ def notify(folder: Path, watch: bool, as_json: bool) -> None:
             click.echo(f"{row['what']} to {row['to']}: {row['error'] or 'sent'}")
         time.sleep(0 if now else 2)
     head = ["what", "to", "scheme", "attempt", "ok", "error", "digest"]
-    terminal.table([[row[name] if as_json else terminal.yes(row[name]) for name in head] for row in rows], head, as_json)
+    terminal.table(
+        [[row[name] if as_json else terminal.yes(row[name]) for name in head] for row in rows],
+        head,
+        as_json,
+    )
 
 
 @cli.command()
 @click.argument("digest")
-@click.option("--run", "folder", type=click.Path(path_type=Path), default=Path("runs/quickstart"), show_default=True)
+@click.option(
+    "--run",
+    "folder",
+    type=click.Path(path_type=Path),
+    default=Path("runs/quickstart"),
+    show_default=True,
+)
 @click.option("--study", default="", help="Study of the message, where the run is elsewhere.")
 @click.option("--entry", default="", help="Entry of the message, where the run is elsewhere.")
 @click.option("--key", required=True, help="Receiver's key that signs.")
-@click.option("--out", type=click.Path(path_type=Path), help="Write it to this file for `heirloop decide`, here or elsewhere.")
-def acknowledge(digest: str, folder: Path, study: str, entry: str, key: str, out: Path | None) -> None:
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Write it to this file for `heirloop decide`, here or elsewhere.",
+)
+def acknowledge(
+    digest: str, folder: Path, study: str, entry: str, key: str, out: Path | None
+) -> None:
     """Sign that the notice DIGEST arrived. It decides nothing."""
     from loop.people import acknowledgement, open_gate
     from sandbox import keys
     from sandbox.notice import take
 
     if not terminal.at_terminal():
-        raise NeedsHuman("an acknowledgement is signed by a person at a terminal, who types the passphrase; run this there")
+        raise NeedsHuman(
+            "an acknowledgement is signed by a person at a terminal, who types the passphrase; run"
+            " this there"
+        )
     one = acknowledgement(None if study else open_gate(folder), digest, study, entry, key)
-    envelope = keys.sign(one, keys.open_key(key, click.prompt("passphrase", hide_input=True)), "acknowledgement")
+    envelope = keys.sign(
+        one, keys.open_key(key, click.prompt("passphrase", hide_input=True)), "acknowledgement"
+    )
     if out:
         out.write_bytes(envelope)
         click.echo(f"signed: {out}; `heirloop decide {out} --run RUN` hands it in")
         return
-    click.echo(f"acknowledged, {take(open_gate(folder), envelope)['delay_seconds']:.0f} s after the delivery; it decides nothing")
+    click.echo(
+        f"acknowledged, {take(open_gate(folder), envelope)['delay_seconds']:.0f} s after the"
+        " delivery; it decides nothing"
+    )
 
 
 @cli.command()
@@ -262,9 +399,19 @@ def pending(folder: Path, as_json: bool) -> None:
     for one in gate.pending():
         plan = gate.plans.get(one.subject) or gate.probes.get(one.subject)
         left = max(0, int(one.expires - gate.now()) // 60)
-        claim = [json.dumps(plan.changed), plan.predicted_gain, plan.hypothesis] if plan else ["", None, ""]
-        rows.append([one.subject if as_json else one.subject[:12], one.arm, one.change_class, left, *claim])
-    terminal.table(rows, ["plan", "arm", "class", "minutes left", "change", "claimed gain", "claimed reason"], as_json)
+        claim = (
+            [json.dumps(plan.changed), plan.predicted_gain, plan.hypothesis]
+            if plan
+            else ["", None, ""]
+        )
+        rows.append(
+            [one.subject if as_json else one.subject[:12], one.arm, one.change_class, left, *claim]
+        )
+    terminal.table(
+        rows,
+        ["plan", "arm", "class", "minutes left", "change", "claimed gain", "claimed reason"],
+        as_json,
+    )
     if gate.rules.config.gates.canaries and not as_json:
         click.echo("some requests of this study are canaries: they test the gate and can never run")
 
@@ -277,20 +424,30 @@ def keys_group() -> None:
 @keys_group.command("new")
 @click.argument("name")
 @click.option("--kind", default="person", show_default=True, help="person, simulated or external.")
-@click.option("--person", default="", help="Who holds it, if not named as the key; all keys of one person count once.")
+@click.option(
+    "--person",
+    default="",
+    help="Who holds it, if not named as the key; all keys of one person count once.",
+)
 def keys_new(name: str, kind: str, person: str) -> None:
     """Make an encrypted key in your own folder."""
     from sandbox import keys
 
     if not terminal.at_terminal():
-        raise NeedsHuman("a key is made by a person at a terminal, who types its passphrase; run this there")
-    half = keys.new_key(name, kind, click.prompt("passphrase", hide_input=True, confirmation_prompt=True), person)
+        raise NeedsHuman(
+            "a key is made by a person at a terminal, who types its passphrase; run this there"
+        )
+    half = keys.new_key(
+        name, kind, click.prompt("passphrase", hide_input=True, confirmation_prompt=True), person
+    )
     click.echo(f"{half['name']} ({half['kind']}): {half['public']}")
 
 
 @keys_group.command("invite")
 @click.argument("name")
-@click.option("--kind", default="person", show_default=True, help="person, simulated, external or auditor.")
+@click.option(
+    "--kind", default="person", show_default=True, help="person, simulated, external or auditor."
+)
 @click.option("--person", default="", help="Who will hold it, if not named as the key.")
 def keys_invite(name: str, kind: str, person: str) -> None:
     """Print a code with which one browser may make and enrol a key of this name, within a day."""
@@ -304,7 +461,9 @@ def keys_invite(name: str, kind: str, person: str) -> None:
 @keys_group.command("add")
 @click.argument("name")
 @click.argument("public")
-@click.option("--kind", default="person", show_default=True, help="person, simulated, external or auditor.")
+@click.option(
+    "--kind", default="person", show_default=True, help="person, simulated, external or auditor."
+)
 @click.option("--person", default="", help="Who holds it, if not named as the key.")
 def keys_add(name: str, public: str, kind: str, person: str) -> None:
     """Take the PUBLIC half (hex) of a key that somebody made elsewhere."""
@@ -319,15 +478,27 @@ def keys_add(name: str, public: str, kind: str, person: str) -> None:
 @keys_group.command("sign-in")
 @click.argument("name")
 @click.argument("nonce")
-@click.option("--origin", required=True, help="Address of the inbox, as the browser shows it: http://127.0.0.1:8321")
+@click.option(
+    "--origin",
+    required=True,
+    help="Address of the inbox, as the browser shows it: http://127.0.0.1:8321",
+)
 def keys_sign_in(name: str, nonce: str, origin: str) -> None:
-    """Sign an inbox's challenge with a key of this folder, for a browser that cannot; prints what to paste there."""
+    """Sign an inbox's challenge with a key of this folder, for a browser that cannot; prints what
+    to paste there.
+    """
     from sandbox import keys
 
     if not terminal.at_terminal():
         raise NeedsHuman("a challenge is signed by a person at a terminal; run this there")
     key = keys.open_key(name, click.prompt("passphrase", hide_input=True))
-    click.echo(keys.sign({"nonce": nonce, "origin": origin.rstrip("/"), "public": keys.public_hex(key)}, key, "sign-in").decode())
+    click.echo(
+        keys.sign(
+            {"nonce": nonce, "origin": origin.rstrip("/"), "public": keys.public_hex(key)},
+            key,
+            "sign-in",
+        ).decode()
+    )
 
 
 @keys_group.command("list")
@@ -338,9 +509,14 @@ def keys_list(as_json: bool) -> None:
     from sandbox.send import Addresses
 
     dead, book = keys.revoked(), Addresses()
-    rows = [[k["name"], k["kind"], k["person"], k["public"], book.shown(k["name"]), k["public"] in dead] for k in keys.public_keys()]
+    rows = [
+        [k["name"], k["kind"], k["person"], k["public"], book.shown(k["name"]), k["public"] in dead]
+        for k in keys.public_keys()
+    ]
     head = ["name", "kind", "person", "public", "called at", "revoked"]
-    terminal.table([[*row[:-1], row[-1] if as_json else terminal.yes(row[-1])] for row in rows], head, as_json)
+    terminal.table(
+        [[*row[:-1], row[-1] if as_json else terminal.yes(row[-1])] for row in rows], head, as_json
+    )
 
 
 @keys_group.command("address")
@@ -348,7 +524,9 @@ def keys_list(as_json: bool) -> None:
 @click.argument("url", default="")
 @click.option("--remove", is_flag=True, help="Forget it.")
 def keys_address(name: str, url: str, remove: bool) -> None:
-    """Say where reviewer NAME is called: an apprise URL (mailto://, slack://, json:// ...). Without URL it is asked for and not echoed."""
+    """Say where reviewer NAME is called: an apprise URL (mailto://, slack://, json:// ...). Without
+    URL it is asked for and not echoed.
+    """
     from sandbox.send import Addresses
 
     if not url and not remove:

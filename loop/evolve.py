@@ -1,10 +1,13 @@
-"""Proposer `evolve`: programs evolve, not only knobs; AlphaEvolve's loop at toy scale (Novikov et al. 2025), without any model.
+"""Proposer `evolve`: programs evolve, not only knobs; AlphaEvolve's loop at toy scale (Novikov et
+al. 2025), without any model.
 
-A database of past programs is rebuilt from the history at each call: islands with migration, each a MAP-Elites grid (Mouret and Clune 2015)
-over size of the change and size of the net. A parent and inspirations are drawn from one island; operators (loop/mutate.py), or in
-`evolve-llm` a model (loop/llm.py), change the parent's models/train.py; what is no news is drawn again. The cascade: a text must compile
-and keep to the marked regions, then the loop screens it on feedback, then confirms it. Nothing is executed here, and where no program can
-be read `evolve` takes a step in the recipe instead.
+A database of past programs is rebuilt from the history at each call: islands with migration, each a
+MAP-Elites grid (Mouret and Clune 2015) over size of the change and size of the net. A parent and
+inspirations are drawn from one island; operators (loop/mutate.py), or in `evolve-llm` a model
+(loop/llm.py), change the parent's models/train.py; what is no news is drawn again. The cascade: a
+text must compile and keep to the marked regions, then the loop screens it on feedback, then
+confirms it. Nothing is executed here, and where no program can be read `evolve` takes a step in the
+recipe instead.
 """
 
 import math
@@ -45,12 +48,18 @@ class Parent:
     "whether it is the champion, which was confirmed on other data than its score"
 
     def worth(self) -> tuple[bool, float]:
-        """Return what it is ranked by: the champion first, then by score; untold scores come last."""
+        """Return what it is ranked by: the champion first, then by score; untold scores come
+        last.
+        """
         return self.champion, -math.inf if self.score is None else self.score
 
     def told(self) -> str:
         """Return what is told of it, in words."""
-        return "the champion" if self.champion else f"score {'not told' if self.score is None else f'{self.score:g}'}"
+        return (
+            "the champion"
+            if self.champion
+            else f"score {'not told' if self.score is None else f'{self.score:g}'}"
+        )
 
 
 @lru_cache(maxsize=1024)
@@ -59,12 +68,18 @@ def _grams(text: str) -> Counter[tuple[str, ...]]:
 
 
 def cell(one: Parent, first: str) -> Cell:
-    """Return the place in the grid: log2 of the token threes in which a program differs from the first one, log2 of width^2 x depth."""
-    return round(math.log2(1 + apart(_grams(one.source), _grams(first)))), round(math.log2(one.recipe.width**2 * one.recipe.depth))
+    """Return the place in the grid: log2 of the token threes in which a program differs from the
+    first one, log2 of width^2 x depth.
+    """
+    return round(math.log2(1 + apart(_grams(one.source), _grams(first)))), round(
+        math.log2(one.recipe.width**2 * one.recipe.depth)
+    )
 
 
 def database(scene: Scene) -> list[dict[Cell, Parent]]:
-    """Return the islands: per cell the best program, the champion everywhere. Failed and waiting trials and those without text are left out."""
+    """Return the islands: per cell the best program, the champion everywhere. Failed and waiting
+    trials and those without text are left out.
+    """
     history, settings = scene.history, scene.settings.evolve
     found: list[dict[Cell, Parent]] = [{} for _ in range(settings.islands)]
     first = next((scene.sources[t.source] for t in history.trials if t.source in scene.sources), "")
@@ -73,12 +88,22 @@ def database(scene: Scene) -> list[dict[Cell, Parent]]:
             _migrate(found, first)
         if trial.outcome in ("failed", "waiting") or trial.source not in scene.sources:
             continue
-        one = Parent(digest=trial.source, source=scene.sources[trial.source], recipe=trial.recipe, score=trial.score)
+        one = Parent(
+            digest=trial.source,
+            source=scene.sources[trial.source],
+            recipe=trial.recipe,
+            score=trial.score,
+        )
         for island in found if trial.verdict == "accept" else [found[number % len(found)]]:
             _keep(island, one, first)
     if history.champion_source in scene.sources:
-        best = Parent(digest=history.champion_source, source=scene.sources[history.champion_source], recipe=history.champion,
-                      score=history.champion_score, champion=True)  # fmt: skip
+        best = Parent(
+            digest=history.champion_source,
+            source=scene.sources[history.champion_source],
+            recipe=history.champion,
+            score=history.champion_score,
+            champion=True,
+        )
         for island in found:
             _keep(island, best, first)
     return found
@@ -97,10 +122,16 @@ def _migrate(islands: list[dict[Cell, Parent]], first: str) -> None:
             _keep(islands[(number + 1) % len(islands)], one, first)
 
 
-def select(scene: Scene, islands: Sequence[dict[Cell, Parent]]) -> tuple[Parent, tuple[Parent, ...]] | None:
-    """Draw a parent and inspirations for the next proposal from the island whose turn it is; None where no program is known."""
+def select(
+    scene: Scene, islands: Sequence[dict[Cell, Parent]]
+) -> tuple[Parent, tuple[Parent, ...]] | None:
+    """Draw a parent and inspirations for the next proposal from the island whose turn it is; None
+    where no program is known.
+    """
     settings, rng = scene.settings.evolve, scene.rng
-    ranked = sorted(islands[len(scene.history.trials) % len(islands)].values(), key=Parent.worth, reverse=True)
+    ranked = sorted(
+        islands[len(scene.history.trials) % len(islands)].values(), key=Parent.worth, reverse=True
+    )
     if not ranked:
         return None
     steep = 1.0 if rng.random() < settings.explore else 0.5
@@ -110,7 +141,9 @@ def select(scene: Scene, islands: Sequence[dict[Cell, Parent]]) -> tuple[Parent,
 
 
 def propose_evolve(scene: Scene) -> str:
-    """Return a proposal that makes the champion's program and recipe into a new child of the database, as edits and knobs."""
+    """Return a proposal that makes the champion's program and recipe into a new child of the
+    database, as edits and knobs.
+    """
     history, islands = scene.history, database(scene)
     before = scene.sources.get(history.champion_source)
     for _ in range(ATTEMPTS):
@@ -118,7 +151,9 @@ def propose_evolve(scene: Scene) -> str:
         if drawn is None or before is None:
             break
         child = _child(scene, *drawn)
-        if child is None or not novel(child[0], child[1], history.trials, scene.sources, scene.settings.evolve.novelty):
+        if child is None or not novel(
+            child[0], child[1], history.trials, scene.sources, scene.settings.evolve.novelty
+        ):
             continue
         text, recipe, said = child
         try:
@@ -130,8 +165,12 @@ def propose_evolve(scene: Scene) -> str:
     return propose_local(scene)
 
 
-def _child(scene: Scene, parent: Parent, inspirations: Sequence[Parent]) -> tuple[str, Recipe, tuple[str, ...]] | None:
-    """Return (program, recipe, what was done); a parent whose text nothing can change gives a step in its recipe, None if that fails too."""
+def _child(
+    scene: Scene, parent: Parent, inspirations: Sequence[Parent]
+) -> tuple[str, Recipe, tuple[str, ...]] | None:
+    """Return (program, recipe, what was done); a parent whose text nothing can change gives a step
+    in its recipe, None if that fails too.
+    """
     settings, rng, recipe = scene.settings.evolve, scene.rng, parent.recipe
     others = tuple(one.source for one in inspirations)
     said: tuple[str, ...]
@@ -146,51 +185,88 @@ def _child(scene: Scene, parent: Parent, inspirations: Sequence[Parent]) -> tupl
 
 
 def _step(scene: Scene, recipe: Recipe) -> tuple[Recipe, tuple[str, ...]]:
-    """Change one to `mutations` knobs to other values of the grid, as `local` does; what cannot be changed leaves the recipe as it is."""
+    """Change one to `mutations` knobs to other values of the grid, as `local` does; what cannot be
+    changed leaves the recipe as it is.
+    """
     grid, before = scene.history.grid, plain(recipe)
-    open_knobs = sorted(name for name, values in grid.items() if any(v != before[name] for v in values))
-    names = scene.rng.sample(open_knobs, min(len(open_knobs), scene.rng.randint(1, scene.settings.mutations)))
-    found = draw(scene.rng, recipe, {name: tuple(v for v in grid[name] if v != before[name]) for name in names})
+    open_knobs = sorted(
+        name for name, values in grid.items() if any(v != before[name] for v in values)
+    )
+    names = scene.rng.sample(
+        open_knobs, min(len(open_knobs), scene.rng.randint(1, scene.settings.mutations))
+    )
+    found = draw(
+        scene.rng,
+        recipe,
+        {name: tuple(v for v in grid[name] if v != before[name]) for name in names},
+    )
     after = plain(found)
-    return found, tuple(f"{name} becomes {after[name]}" for name in after if after[name] != before[name])
+    return found, tuple(
+        f"{name} becomes {after[name]}" for name in after if after[name] != before[name]
+    )
 
 
-def novel(text: str, recipe: Recipe, trials: Sequence[Trial], sources: Mapping[str, str], bound: int) -> bool:
-    """Tell whether a program differs by at least `bound` token threes from every trial of its recipe, failed and waiting ones included."""
+def novel(
+    text: str, recipe: Recipe, trials: Sequence[Trial], sources: Mapping[str, str], bound: int
+) -> bool:
+    """Tell whether a program differs by at least `bound` token threes from every trial of its
+    recipe, failed and waiting ones included.
+    """
     same = {sources[t.source] for t in trials if t.recipe == recipe and t.source in sources}
     return all(apart(_grams(text), _grams(other)) >= bound for other in same)
 
 
 def shown(scene: Scene) -> tuple[History, str, tuple[Parent, ...]]:
-    """Draw what a model is to improve: the history with a parent in the champion's place, its program, and inspirations.
+    """Draw what a model is to improve: the history with a parent in the champion's place, its
+    program, and inspirations.
 
     Raises BadInput where the champion's program is not known.
     """
     history = scene.history
     drawn = select(scene, database(scene))
     if drawn is None or history.champion_source not in scene.sources:
-        raise BadInput("no program of the history is known; evolve-llm needs the champion's models/train.py")
+        raise BadInput(
+            "no program of the history is known; evolve-llm needs the champion's models/train.py"
+        )
     parent, others = drawn
-    return replace(history, champion=parent.recipe, champion_source=parent.digest, champion_score=parent.score), parent.source, others
+    return (
+        replace(
+            history,
+            champion=parent.recipe,
+            champion_source=parent.digest,
+            champion_score=parent.score,
+        ),
+        parent.source,
+        others,
+    )
 
 
 def rebased(scene: Scene, history: History, source: str, text: str) -> str:
-    """Return a proposal on a parent (recipe and program of `shown`) as one on the champion; raises BadInput unless it passes the cascade."""
+    """Return a proposal on a parent (recipe and program of `shown`) as one on the champion; raises
+    BadInput unless it passes the cascade.
+    """
     before = scene.sources[scene.history.champion_source]
     recipe, child = applied(history.champion, source, text)
     check(before, child)
     if not novel(child, recipe, scene.history.trials, scene.sources, scene.settings.evolve.novelty):
-        raise BadInput("the program is no news: a trial of this recipe had it, but for layout, comments or the third digit of a number")
+        raise BadInput(
+            "the program is no news: a trial of this recipe had it, but for layout, comments or the"
+            " third digit of a number"
+        )
     return moved(scene.history.champion, before, recipe, child, text)
 
 
 def applied(recipe: Recipe, source: str, text: str) -> tuple[Recipe, str]:
-    """Return the recipe and the program that a proposal makes of a parent's; raises BadInput if it cannot be applied."""
+    """Return the recipe and the program that a proposal makes of a parent's; raises BadInput if it
+    cannot be applied.
+    """
     _, found, files = change(recipe, {FILE: source.encode()}, parse(Proposal, strict_json(text)))
     return found, files[FILE].decode()
 
 
 def moved(champion: Recipe, before: str, recipe: Recipe, child: str, text: str) -> str:
-    """Return the proposal that makes a child of the champion's recipe and program, in the words of the proposal `text`."""
+    """Return the proposal that makes a child of the champion's recipe and program, in the words of
+    the proposal `text`.
+    """
     made = parse(Proposal, strict_json(text))
     return proposal(champion, recipe, made.hypothesis, made.predicted_gain, edits(before, child))

@@ -1,4 +1,6 @@
-"""`heirloop run`: compose a configuration with Hydra, check it once, run the study to its end or to what stops it."""
+"""`heirloop run`: compose a configuration with Hydra, check it once, run the study to its end or to
+what stops it.
+"""
 
 import os
 import signal
@@ -42,11 +44,15 @@ from sandbox.run import replay as replay_job
 from sandbox.send import Caller
 
 LEAST = 16
-"""Trials that a notebook starts with at least; from fewer, weights that propose collapse onto one corner (docs/proposers.md)."""
+"""Trials that a notebook starts with at least; from fewer, weights that propose collapse onto one
+corner (docs/proposers.md).
+"""
 
 
 def check(composed: DictConfig) -> Config:
-    """Return composed values as the typed configuration; raise BadInput naming the field that is wrong."""
+    """Return composed values as the typed configuration; raise BadInput naming the field that is
+    wrong.
+    """
     try:
         raw = own.named(OmegaConf.to_object(composed))
         if raw["task"].get("world", "") is None:  # YAML reads the name of world `null` as nothing
@@ -55,22 +61,39 @@ def check(composed: DictConfig) -> Config:
     except OmegaConfBaseException as error:
         raise BadInput(str(error).splitlines()[0]) from None
     for name in config.arms():
-        if variant(name).proposer == "notebook" and not (config.task.notebook and config.study.start_trials >= LEAST):
-            raise BadInput(f"arm {name} proposes from a notebook; it needs task.notebook=true and study.start_trials of at least {LEAST}")
+        if variant(name).proposer == "notebook" and not (
+            config.task.notebook and config.study.start_trials >= LEAST
+        ):
+            raise BadInput(
+                f"arm {name} proposes from a notebook; it needs task.notebook=true and"
+                f" study.start_trials of at least {LEAST}"
+            )
         wanted = proposer(name).needs
         if wanted and not any(getattr(config.proposer, one) for one in wanted):
-            raise BadInput(f"arm {name} needs a setting; give {' or '.join(f'proposer.{one}' for one in wanted)}")
+            raise BadInput(
+                f"arm {name} needs a setting; give"
+                f" {' or '.join(f'proposer.{one}' for one in wanted)}"
+            )
     planted.check(config)
     _outside(config)
-    rule, most, level = config.objective.acceptance, config.study.confirm_replicates, spend(config.objective.alpha, config.confirmations(), ())
+    rule, most, level = (
+        config.objective.acceptance,
+        config.study.confirm_replicates,
+        spend(config.objective.alpha, config.confirmations(), ()),
+    )
     if least(config.objective, level, most) is None:
-        raise BadInput(f"study.confirm_replicates is {most}; {rule} at level {level:.2g} ({config.objective.alpha:g} over {config.confirmations()} "
-                       f"confirmations) cannot accept within so few pairs, `heirloop power` tells how many it needs")  # fmt: skip
+        raise BadInput(
+            f"study.confirm_replicates is {most}; {rule} at level {level:.2g}"
+            f" ({config.objective.alpha:g} over {config.confirmations()} confirmations) cannot"
+            " accept within so few pairs, `heirloop power` tells how many it needs"
+        )
     return config
 
 
 def _outside(config: Config) -> None:
-    """Refuse an arm that asks an outside model without one, or without a budget for one question."""
+    """Refuse an arm that asks an outside model without one, or without a budget for one
+    question.
+    """
     if not any(proposer(arm).where == "outside" for arm in config.arms()):
         return
     model = config.proposer.llm
@@ -79,7 +102,12 @@ def _outside(config: Config) -> None:
     least = model.worst(model.prompt_bytes)
     for name in ("tokens", "money_micros"):
         held, wanted = getattr(config.budget, name), getattr(least, name)
-        need(held >= wanted, f"budget.{name}", held, f"at least {wanted}, the worst case of one question")
+        need(
+            held >= wanted,
+            f"budget.{name}",
+            held,
+            f"at least {wanted}, the worst case of one question",
+        )
 
 
 def composed(overrides: Sequence[str]) -> Config:
@@ -115,7 +143,11 @@ def entry(overrides: Sequence[str]) -> None:
 def execute(config: Config) -> dict[str, Any]:
     """Run a study; return its summary. Raises what stops it; everything recorded stays."""
     if config.proposer.llm and any(proposer(arm).where == "outside" for arm in config.arms()):
-        key(config.proposer.llm)  # before anything is written: a key that is missing, or that stands where its variable's name should
+        key(
+            config.proposer.llm
+            # before anything is written: a key that is missing, or that stands where its variable's
+            # name should
+        )
     running = open_study(config, lean=True)
     if (running.folder / "STOP").exists() or running.gate.refresh().halt == "stop":
         running.sandbox.box.close()
@@ -124,9 +156,23 @@ def execute(config: Config) -> dict[str, Any]:
     started = time.monotonic()
     _on_signals(running)
     try:
-        with View(running) as view, _watched(running), Caller(Gate(running.ledger, running.sandbox.store), running.folder).calling():
-            campaigns = [Campaign(running, arm, repeat, None, view.say) for repeat in range(config.study.repeats) for arm in config.arms()]
-            _side_by_side(running, [Campaign(running, START, i, None, view.say) for i in range(config.study.start_trials)])
+        with (
+            View(running) as view,
+            _watched(running),
+            Caller(Gate(running.ledger, running.sandbox.store), running.folder).calling(),
+        ):
+            campaigns = [
+                Campaign(running, arm, repeat, None, view.say)
+                for repeat in range(config.study.repeats)
+                for arm in config.arms()
+            ]
+            _side_by_side(
+                running,
+                [
+                    Campaign(running, START, i, None, view.say)
+                    for i in range(config.study.start_trials)
+                ],
+            )
             _side_by_side(running, campaigns)
         _heed(running)
         if not running.archive.facts().closed:
@@ -140,7 +186,9 @@ def execute(config: Config) -> dict[str, Any]:
         running.sandbox.box.close()
         running.ledger.append("session", {"wall_seconds": round(time.monotonic() - started, 3)})
         running.checkpoint()
-        result = make.publish(running.ledger, Archive(running.ledger).facts(), running.folder)  # whole facts: the loop's own are lean
+        result = make.publish(
+            running.ledger, Archive(running.ledger).facts(), running.folder
+        )  # whole facts: the loop's own are lean
         for row in result["generations"]:
             told = [p["shown"] for p in row["plans"] if p["shown"] is not None]
             if told:
@@ -154,27 +202,48 @@ def execute(config: Config) -> dict[str, Any]:
 
 
 def _heed(running: Running) -> None:
-    """Read the warning sign once, when every campaign has ended; crossed, pause the study and raise Halted until people resume it."""
-    sign, known = running.config.study.warning, [e for e in running.ledger.entries() if e.kind == "warning"]
+    """Read the warning sign once, when every campaign has ended; crossed, pause the study and raise
+    Halted until people resume it.
+    """
+    sign, known = (
+        running.config.study.warning,
+        [e for e in running.ledger.entries() if e.kind == "warning"],
+    )
     if sign is None or known:
         return
     run = Run(0, running.ledger)
     told = warning(sign, tuple(run.skills()), tuple(run.events("self")))
     running.ledger.append("warning", told)
     if told["sign"] == "crossed":
-        control.pause(running.gate, "warning sign", "the warning sign is crossed: the loop improves its own improving", "the warning sign is crossed")
-        running.wait(Halted("the warning sign is crossed; `heirloop resume` lets the study go on", "pause"))
+        control.pause(
+            running.gate,
+            "warning sign",
+            "the warning sign is crossed: the loop improves its own improving",
+            "the warning sign is crossed",
+        )
+        running.wait(
+            Halted("the warning sign is crossed; `heirloop resume` lets the study go on", "pause")
+        )
 
 
 def replay(folder: Path, prefix: str) -> dict[str, Any]:
-    """Retrain a plan's first replicate from its bundle and compare the weights' bytes; raises VerificationFailed."""
+    """Retrain a plan's first replicate from its bundle and compare the weights' bytes; raises
+    VerificationFailed.
+    """
     config = read_config(Ledger.file(folder / "ledger.sqlite"))
     running = open_study(config_at(config, folder))
     try:
-        starts = [e for e in running.ledger.entries() if e.kind == "start" and e.body["job"]["role"] == "train"]
+        starts = [
+            e
+            for e in running.ledger.entries()
+            if e.kind == "start" and e.body["job"]["role"] == "train"
+        ]
         mine = [e for e in starts if e.body["job"]["plan"].startswith(prefix)]
         if len({e.body["job"]["plan"] for e in mine}) != 1:
-            raise BadInput(f"PLAN is {prefix!r}; it should begin the digest of exactly one trained plan (`heirloop plans RUN`)")
+            raise BadInput(
+                f"PLAN is {prefix!r}; it should begin the digest of exactly one trained plan"
+                " (`heirloop plans RUN`)"
+            )
         job = mine[0].body["job"]
         recorded = running.archive.facts().results[job["plan"], "train", job["index"]][0]
         again = replay_job(running.sandbox, mine[0])
@@ -184,10 +253,16 @@ def replay(folder: Path, prefix: str) -> dict[str, Any]:
     before, after = (r.outputs.get("weights.safetensors", "") for r in (recorded, again))
     if before != after or not after:
         raise VerificationFailed(
-            f"the weights differ: recorded {before[:12] or 'none'}, replayed {after[:12] or again.detail}; "
-            f"same bytes need the same CPU type and torch build"
+            f"the weights differ: recorded {before[:12] or 'none'}, replayed"
+            f" {after[:12] or again.detail}; same bytes need the same CPU type and torch build"
         )
-    return {"plan": job["plan"], "index": job["index"], "weights": after, "same": True, "cpu_seconds": again.charged.cpu_us / 1e6}
+    return {
+        "plan": job["plan"],
+        "index": job["index"],
+        "weights": after,
+        "same": True,
+        "cpu_seconds": again.charged.cpu_us / 1e6,
+    }
 
 
 def config_at(config: Config, folder: Path) -> Config:
@@ -196,7 +271,9 @@ def config_at(config: Config, folder: Path) -> Config:
 
 
 def _side_by_side(running: Running, campaigns: list[Campaign]) -> None:
-    """Run campaigns in as many threads as jobs may run at a time, a core each; the first error stops the others, a paused arm does not."""
+    """Run campaigns in as many threads as jobs may run at a time, a core each; the first error
+    stops the others, a paused arm does not.
+    """
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [None]
     free = [cores[i % len(cores)] for i in range(running.config.box.parallel)]
     lock = threading.Lock()
@@ -222,7 +299,9 @@ def _side_by_side(running: Running, campaigns: list[Campaign]) -> None:
 
 
 def _on_signals(running: Running) -> None:
-    """Ctrl-C ends the process and the same command goes on; SIGTERM is an order to stop, which people must lift."""
+    """Ctrl-C ends the process and the same command goes on; SIGTERM is an order to stop, which
+    people must lift.
+    """
 
     def end(number: int, _frame: object) -> None:
         running.ordered = "SIGTERM" if number == signal.SIGTERM else running.ordered
@@ -236,14 +315,18 @@ def _on_signals(running: Running) -> None:
 
 @contextmanager
 def _watched(running: Running) -> Iterator[None]:
-    """Obey orders from outside while the loop is busy: a file named STOP, `heirloop stop`, SIGTERM."""
+    """Obey orders from outside while the loop is busy: a file named STOP, `heirloop stop`,
+    SIGTERM.
+    """
     done = threading.Event()
 
     def watch() -> None:
         gate, file = running.gate, running.folder / "STOP"
         while not done.wait(0.1):
             if file.exists() and gate.refresh().halt != "stop":
-                control.order(running.ledger, "stop", "file STOP", file.read_text(errors="replace")[:2000])
+                control.order(
+                    running.ledger, "stop", "file STOP", file.read_text(errors="replace")[:2000]
+                )
             if gate.refresh().halt == "stop" and not running.stopped:
                 running.stopped = True
                 running.sandbox.box.stop()
@@ -269,7 +352,9 @@ def _one_line(error: BaseException) -> str:
 
 
 class View:
-    """What a person sees while it runs: a live picture on a terminal, plain lines elsewhere; a table at the end."""
+    """What a person sees while it runs: a live picture on a terminal, plain lines elsewhere; a
+    table at the end.
+    """
 
     def __init__(self, running: Running) -> None:
         from rich.console import Console
@@ -277,7 +362,9 @@ class View:
 
         self._running, self._lock, self._started = running, threading.Lock(), time.monotonic()
         self.console = Console(highlight=False)
-        self._live = Live(get_renderable=self.picture, console=self.console, refresh_per_second=2, transient=True)
+        self._live = Live(
+            get_renderable=self.picture, console=self.console, refresh_per_second=2, transient=True
+        )
 
     def __enter__(self) -> "View":
         if self.console.is_terminal:
@@ -291,7 +378,11 @@ class View:
         """Print one line: who, what, jobs, budget left."""
         root = self._root()
         with self._lock:
-            self.console.print(f"{text}  ({root['jobs']['spent']} jobs, {_left(root):.0f} CPU-s left)", markup=False, soft_wrap=True)
+            self.console.print(
+                f"{text}  ({root['jobs']['spent']} jobs, {_left(root):.0f} CPU-s left)",
+                markup=False,
+                soft_wrap=True,
+            )
 
     def picture(self) -> Any:
         """Return the live picture: a line per campaign, then jobs, budget and time."""
@@ -302,22 +393,49 @@ class View:
 
         config, facts, root = self._running.config, self._running.archive.facts(), self._root()
         title = f"study {config.study.name}"
-        table = Table("campaign", "generation", "proposals", "screened", "best on feedback", "champion on feedback", title=title)
-        plans, scores, best = list(facts.plans.items()), dict(facts.scores), max if config.objective.direction == "up" else min
+        table = Table(
+            "campaign",
+            "generation",
+            "proposals",
+            "screened",
+            "best on feedback",
+            "champion on feedback",
+            title=title,
+        )
+        plans, scores, best = (
+            list(facts.plans.items()),
+            dict(facts.scores),
+            max if config.objective.direction == "up" else min,
+        )
         for campaign, champions in sorted(facts.champions.copy().items()):
-            mine = [(name, p) for name, p in plans if (p.arm, p.repeat) == campaign and p.purpose in ("baseline", "candidate")]
-            found = {name: rounded(config.objective, s) for name, _ in mine if (s := scores.get((name, "predict", 0)))}
+            mine = [
+                (name, p)
+                for name, p in plans
+                if (p.arm, p.repeat) == campaign and p.purpose in ("baseline", "candidate")
+            ]
+            found = {
+                name: rounded(config.objective, s)
+                for name, _ in mine
+                if (s := scores.get((name, "predict", 0)))
+            }
             generation = max(p.generation for _, p in mine)
             now = [name for name, p in mine if p.generation == generation]
             table.add_row(
-                f"{campaign[0]} {campaign[1]}", f"{generation} of {config.study.generations}", f"{len(now)} of {config.study.proposals}",
-                str(sum(name in found for name in now)), f"{best(found.values(), default=0):.2f}", f"{found.get(champions[-1], 0):.2f}",
-            )  # fmt: skip
+                f"{campaign[0]} {campaign[1]}",
+                f"{generation} of {config.study.generations}",
+                f"{len(now)} of {config.study.proposals}",
+                str(sum(name in found for name in now)),
+                f"{best(found.values(), default=0):.2f}",
+                f"{found.get(champions[-1], 0):.2f}",
+            )
         spent = root["cpu_us"]["limit"] / 1e6 - _left(root)
         bar = ProgressBar(total=root["cpu_us"]["limit"] / 1e6, completed=spent, width=40)
         seconds = int(time.monotonic() - self._started)
-        line = (f"{_left(root):.0f} CPU-s left of {root['cpu_us']['limit'] / 1e6:.0f}; jobs: {root['jobs']['spent']} done, "
-                f"{root['jobs']['reserved']} now; {seconds // 60}:{seconds % 60:02}")  # fmt: skip
+        line = (
+            f"{_left(root):.0f} CPU-s left of {root['cpu_us']['limit'] / 1e6:.0f}; jobs:"
+            f" {root['jobs']['spent']} done, {root['jobs']['reserved']} now;"
+            f" {seconds // 60}:{seconds % 60:02}"
+        )
         below = Table.grid(padding=(0, 1))
         below.add_row(bar, Text(line))
         return Group(table, below)
@@ -331,15 +449,26 @@ class View:
         """Print the closing table and where the report lies."""
         from rich.table import Table
 
-        table = Table("arm", "baseline", "champion", "held-out gain (interval)", title=f"study {s['study']}")
+        table = Table(
+            "arm", "baseline", "champion", "held-out gain (interval)", title=f"study {s['study']}"
+        )
         for a in s["arms"]:
             gate = a["gate"]
-            gain = f"{gate['gain']:+.3f} ({gate['low']:+.3f} to {gate['high']:+.3f})" if gate and gate["gain"] is not None else "no change accepted"
+            gain = (
+                f"{gate['gain']:+.3f} ({gate['low']:+.3f} to {gate['high']:+.3f})"
+                if gate and gate["gain"] is not None
+                else "no change accepted"
+            )
             gain += ", computable" if a["computable"] else ""
-            table.add_row(a["arm"], str(a["feedback"]["baseline"]), str(a["feedback"]["champion"]), gain)
+            table.add_row(
+                a["arm"], str(a["feedback"]["baseline"]), str(a["feedback"]["champion"]), gain
+            )
         console, root = self.console, s["accounts"]["root"]
         console.print(table)
-        console.print(f"spent {root['cpu_us']['spent'] / 1e6:.0f} of {root['cpu_us']['limit'] / 1e6:.0f} CPU-s, "
-                      f"{root['jobs']['spent']} of {root['jobs']['limit']} jobs; {checked(self._running.folder)['entries']} entries verified; "
-                      f"decided by: {', '.join(s['decided_by'])}")  # fmt: skip
+        console.print(
+            f"spent {root['cpu_us']['spent'] / 1e6:.0f} of {root['cpu_us']['limit'] / 1e6:.0f}"
+            f" CPU-s, {root['jobs']['spent']} of {root['jobs']['limit']} jobs;"
+            f" {checked(self._running.folder)['entries']} entries verified; decided by:"
+            f" {', '.join(s['decided_by'])}"
+        )
         print(f"report: {Path(self._running.folder) / 'report.html'}")

@@ -1,7 +1,9 @@
-"""Programs change by syntax: operators on the marked regions of models/train.py, through a concrete syntax tree (libcst).
+"""Programs change by syntax: operators on the marked regions of models/train.py, through a concrete
+syntax tree (libcst).
 
-Every operator leaves a text that still parses; nothing is run here, so whether the program trains is found out in a box alone. It refuses
-a parent that does not compile (loop/patch.py) or has no marked region.
+Every operator leaves a text that still parses; nothing is run here, so whether the program trains
+is found out in a box alone. It refuses a parent that does not compile (loop/patch.py) or has no
+marked region.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -21,10 +23,14 @@ WHERE = {"loss", "order", "schedule", "update"}
 """Regions that operators change; how a net learns from its notebook is not among them."""
 
 
-def mutate(text: str, rng: Random, *, others: Sequence[str] = (), most: int = 3) -> tuple[str, tuple[str, ...]]:
-    """Return a program changed by one to `most` operators and what each did; `others` are programs to take whole regions from.
+def mutate(
+    text: str, rng: Random, *, others: Sequence[str] = (), most: int = 3
+) -> tuple[str, tuple[str, ...]]:
+    """Return a program changed by one to `most` operators and what each did; `others` are programs
+    to take whole regions from.
 
-    Raises BadInput where the parent cannot be read, has no region, or no operator found anything to change.
+    Raises BadInput where the parent cannot be read, has no region, or no operator found anything to
+    change.
     """
     refuse(text)
     count, child, said = 1, text, list[str]()
@@ -33,20 +39,27 @@ def mutate(text: str, rng: Random, *, others: Sequence[str] = (), most: int = 3)
     for _ in range(40):
         names = [name for name in CHANCES if others or name != "graft"]
         name = rng.choices(names, [CHANCES[name] for name in names])[0]
-        found = _graft(child, rng.choice(others), rng) if name == "graft" else _apply(child, name, rng)
+        found = (
+            _graft(child, rng.choice(others), rng) if name == "graft" else _apply(child, name, rng)
+        )
         if found and found[0] != child:
             child = found[0]
             said.append(found[1])
         if len(said) >= count and child != text:  # the second may undo the first
             break
     if child == text:
-        raise BadInput(f"{FILE} has nothing that an operator could change; it should have marked regions with code")
+        raise BadInput(
+            f"{FILE} has nothing that an operator could change; it should have marked regions with"
+            " code"
+        )
     check(text, child)
     return child, tuple(said)
 
 
 def _apply(text: str, name: str, rng: Random) -> tuple[str, str] | None:
-    """Apply one operator to one region; return the text and what was done, None where there is nothing to change."""
+    """Apply one operator to one region; return the text and what was done, None where there is
+    nothing to change.
+    """
     import libcst as cst
 
     bodies = {where: body for where, body in regions(text).items() if where in WHERE}
@@ -71,7 +84,9 @@ def _tree(body: str) -> "cst.Module":
 
 def _graft(text: str, other: str, rng: Random) -> tuple[str, str] | None:
     mine, theirs = regions(text), regions(other)
-    names = sorted(name for name in mine.keys() & theirs.keys() & WHERE if mine[name] != theirs[name])
+    names = sorted(
+        name for name in mine.keys() & theirs.keys() & WHERE if mine[name] != theirs[name]
+    )
     if not names:
         return None
     where = rng.choice(names)
@@ -121,12 +136,22 @@ def arithmetic(tree: "cst.Module", rng: Random) -> "tuple[cst.Module, str] | Non
     """Swap + with -, or * with /."""
     import libcst as cst
 
-    swaps: dict[Any, Any] = {cst.Add: cst.Subtract, cst.Subtract: cst.Add, cst.Multiply: cst.Divide, cst.Divide: cst.Multiply}
-    node = _pick(tree, rng, lambda n: isinstance(n, cst.BinaryOperation) and type(n.operator) in swaps)
+    swaps: dict[Any, Any] = {
+        cst.Add: cst.Subtract,
+        cst.Subtract: cst.Add,
+        cst.Multiply: cst.Divide,
+        cst.Divide: cst.Multiply,
+    }
+    node = _pick(
+        tree, rng, lambda n: isinstance(n, cst.BinaryOperation) and type(n.operator) in swaps
+    )
     if node is None:
         return None
     new = swaps[type(node.operator)]()
-    return _replace(tree, node, node.with_changes(operator=new)), f"{type(node.operator).__name__} becomes {type(new).__name__}"
+    return (
+        _replace(tree, node, node.with_changes(operator=new)),
+        f"{type(node.operator).__name__} becomes {type(new).__name__}",
+    )
 
 
 def swap_call(tree: "cst.Module", rng: Random) -> "tuple[cst.Module, str] | None":
@@ -137,7 +162,10 @@ def swap_call(tree: "cst.Module", rng: Random) -> "tuple[cst.Module, str] | None
     if node is None:
         return None
     new = rng.choice(CALLS[_dotted(node.func)])
-    return _replace(tree, node, node.with_changes(func=cst.parse_expression(new))), f"{_dotted(node.func)} becomes {new}"
+    return (
+        _replace(tree, node, node.with_changes(func=cst.parse_expression(new))),
+        f"{_dotted(node.func)} becomes {new}",
+    )
 
 
 def drop(tree: "cst.Module", rng: Random) -> "tuple[cst.Module, str] | None":
@@ -145,7 +173,10 @@ def drop(tree: "cst.Module", rng: Random) -> "tuple[cst.Module, str] | None":
     block, at = _statement(tree, rng, 1)
     if block is None:
         return None
-    return _replace(tree, block, block.with_changes(body=[*block.body[:at], *block.body[at + 1 :]])), "a statement is dropped"
+    return (
+        _replace(tree, block, block.with_changes(body=[*block.body[:at], *block.body[at + 1 :]])),
+        "a statement is dropped",
+    )
 
 
 def reorder(tree: "cst.Module", rng: Random) -> "tuple[cst.Module, str] | None":
@@ -161,14 +192,22 @@ def idea(tree: "cst.Module", rng: Random) -> "tuple[cst.Module, str] | None":
     """Put a known idea of IDEAS into its function."""
     import libcst as cst
 
-    functions = {n.name.value: n for n in _walk(tree) if isinstance(n, cst.FunctionDef) and isinstance(n.body, cst.IndentedBlock)}
+    functions = {
+        n.name.value: n
+        for n in _walk(tree)
+        if isinstance(n, cst.FunctionDef) and isinstance(n.body, cst.IndentedBlock)
+    }
     names = sorted(name for name, one in IDEAS.items() if one.function in functions)
     if not names:
         return None
     name = rng.choice(names)
     one = IDEAS[name]
     found = _put_idea(functions[one.function].body, one, rng)
-    return None if found is None else (_replace(tree, functions[one.function].body, found), f"idea: {name}")
+    return (
+        None
+        if found is None
+        else (_replace(tree, functions[one.function].body, found), f"idea: {name}")
+    )
 
 
 def _put_idea(body: Any, one: Idea, rng: Random) -> Any:
@@ -178,14 +217,26 @@ def _put_idea(body: Any, one: Idea, rng: Random) -> Any:
     if one.at == "start":
         at = int(_text_alone(body.body[0]))
         return body.with_changes(body=[*body.body[:at], *_parsed(one.code, ""), *body.body[at:]])
-    wanted = _returns if one.at == "return" else lambda s: isinstance(s, cst.SimpleStatementLine) and _calls(s, one.at)
-    places = [(b, i) for b in _walk(body) if isinstance(b, cst.IndentedBlock) for i, s in enumerate(b.body) if wanted(s)]
+    wanted = (
+        _returns
+        if one.at == "return"
+        else lambda s: isinstance(s, cst.SimpleStatementLine) and _calls(s, one.at)
+    )
+    places = [
+        (b, i)
+        for b in _walk(body)
+        if isinstance(b, cst.IndentedBlock)
+        for i, s in enumerate(b.body)
+        if wanted(s)
+    ]
     if not places:
         return None
     block, at = rng.choice(places)
     old: Any = block.body[at]
     result = cst.Module([]).code_for_node(old.body[0].value) if one.at == "return" else ""
-    new = block.with_changes(body=[*block.body[:at], *_parsed(one.code, result), *block.body[at + 1 :]])
+    new = block.with_changes(
+        body=[*block.body[:at], *_parsed(one.code, result), *block.body[at + 1 :]]
+    )
     return new if block is body else body.deep_replace(block, new)
 
 
@@ -198,7 +249,11 @@ def _parsed(code: str, result: str) -> Sequence[Any]:
 def _returns(statement: "cst.CSTNode") -> bool:
     import libcst as cst
 
-    last = statement.body[0] if isinstance(statement, cst.SimpleStatementLine) and len(statement.body) == 1 else None
+    last = (
+        statement.body[0]
+        if isinstance(statement, cst.SimpleStatementLine) and len(statement.body) == 1
+        else None
+    )
     return isinstance(last, cst.Return) and last.value is not None
 
 
@@ -206,7 +261,9 @@ def _text_alone(statement: "cst.CSTNode") -> bool:
     import libcst as cst
 
     first = statement.body[0] if isinstance(statement, cst.SimpleStatementLine) else None
-    return isinstance(first, cst.Expr) and isinstance(first.value, cst.SimpleString | cst.ConcatenatedString)
+    return isinstance(first, cst.Expr) and isinstance(
+        first.value, cst.SimpleString | cst.ConcatenatedString
+    )
 
 
 def _calls(node: "cst.CSTNode", name: str) -> bool:
@@ -222,14 +279,19 @@ def _dotted(node: "cst.CSTNode") -> str:
 
 
 def _statement(tree: "cst.Module", rng: Random, count: int) -> tuple[Any, int]:
-    """Pick `count` neighbouring statements inside functions: no return, docstring or definition; (None, 0) where there are none."""
+    """Pick `count` neighbouring statements inside functions: no return, docstring or definition;
+    (None, 0) where there are none.
+    """
     import libcst as cst
 
     fixed = (cst.FunctionDef, cst.ClassDef)
     places = []
     for block in _walk(tree):
         if isinstance(block, cst.IndentedBlock) and len(block.body) > 1:
-            free = [not isinstance(s, fixed) and not _returns(s) and not _text_alone(s) for s in block.body]
+            free = [
+                not isinstance(s, fixed) and not _returns(s) and not _text_alone(s)
+                for s in block.body
+            ]
             places += [(block, i) for i in range(len(free) - count + 1) if all(free[i : i + count])]
     return rng.choice(places) if places else (None, 0)
 
@@ -242,7 +304,9 @@ OPERATORS: dict[str, Callable[["cst.Module", Random], "tuple[cst.Module, str] | 
     "reorder": reorder,
     "scale": scale,
 }
-"""Each returns the changed region and what it did; `graft`, which takes a region of another program, needs one and stands apart."""
+"""Each returns the changed region and what it did; `graft`, which takes a region of another
+program, needs one and stands apart.
+"""
 
 CHANCES = {"arithmetic": 1, "call": 1, "drop": 1, "graft": 2, "idea": 5, "reorder": 1, "scale": 3}
 """How often each is drawn, against the others; set by hand, tuned on nothing."""

@@ -1,4 +1,6 @@
-"""Verbs that act on a run from outside: stop, pause, slow, resume, drill, deploy, roll back, recall, amend, unseal, compute, incidents."""
+"""Verbs that act on a run from outside: stop, pause, slow, resume, drill, deploy, roll back,
+recall, amend, unseal, compute, incidents.
+"""
 
 import json
 from pathlib import Path
@@ -19,7 +21,9 @@ def stop(folder: Path, why: str, as_json: bool) -> None:
     """Kill every job of a run and let nothing start, even if its loop hangs or is dead."""
     from sandbox.control import stop as act
 
-    terminal.table([[k, v] for k, v in act(folder, terminal.who(), why).items()], ["what", "value"], as_json)
+    terminal.table(
+        [[k, v] for k, v in act(folder, terminal.who(), why).items()], ["what", "value"], as_json
+    )
     terminal.call_people(folder)
 
 
@@ -56,7 +60,14 @@ def resume(folder: Path) -> None:
     from loop.people import resume as act
 
     found = act(folder, terminal.who())
-    click.echo("resumed" + (f" by {len(found['decisions'])} signed decisions" if found["decisions"] else ", unsigned: the study names no reviewer"))
+    click.echo(
+        "resumed"
+        + (
+            f" by {len(found['decisions'])} signed decisions"
+            if found["decisions"]
+            else ", unsigned: the study names no reviewer"
+        )
+    )
 
 
 @cli.command()
@@ -66,13 +77,17 @@ def drill(folder: Path, as_json: bool) -> None:
     """Stop a running study for practice, measure how long its jobs lived on, and let it go on."""
     from sandbox.control import drill as act
 
-    terminal.table([[k, v] for k, v in act(folder, terminal.who()).items()], ["what", "value"], as_json)
+    terminal.table(
+        [[k, v] for k, v in act(folder, terminal.who()).items()], ["what", "value"], as_json
+    )
 
 
 @cli.command()
 @FOLDER
 def deploy(folder: Path) -> None:
-    """Copy the champion's weights and card to RUN/deployed, once people decided on it (class deploy)."""
+    """Copy the champion's weights and card to RUN/deployed, once people decided on it (class
+    deploy).
+    """
     from loop.people import deploy as act
 
     found = act(folder)
@@ -81,22 +96,45 @@ def deploy(folder: Path) -> None:
 
 @cli.command()
 @FOLDER
-@click.option("--arm", default="", help="Open it for this arm's champions and not for the study's: all that have no opening yet.")
+@click.option(
+    "--arm",
+    default="",
+    help="Open it for this arm's champions and not for the study's: all that have no opening yet.",
+)
 @click.option("--repeat", type=click.IntRange(0), help="This repeat of that arm alone, from 0.")
 @AS_JSON
 def unseal(folder: Path, arm: str, repeat: int | None, as_json: bool) -> None:
-    """Open the sealed split for the champion against the baseline, once a reviewer signed it (class unseal); every opening counts."""
+    """Open the sealed split for the champion against the baseline, once a reviewer signed it (class
+    unseal); every opening counts.
+    """
     from loop.unseal import unseal as act
     from loop.unseal import unseal_arm
 
     if repeat is not None and not arm:
         raise BadInput("--repeat is given without --arm; name both")
     if arm and repeat is None:
-        numbers, others = ("gain", "low", "high", "champion_mean", "baseline_mean"), ("repeat", "plan", "champion", "replicates", "refused")
-        opened = [{name: one.get(name) for name in (*others, *numbers)} for one in unseal_arm(folder, arm)]
-        shown = [{**one, "plan": str(one["plan"] or "")[:12], "champion": str(one["champion"] or "")[:12], "replicates": one["replicates"] or "-",
-                  **{name: "-" if one[name] is None else f"{one[name]:.3f}" for name in numbers}} for one in opened]  # fmt: skip
-        return terminal.table([list(one.values()) for one in (opened if as_json else shown)], [*others, *numbers], as_json)
+        numbers, others = (
+            ("gain", "low", "high", "champion_mean", "baseline_mean"),
+            ("repeat", "plan", "champion", "replicates", "refused"),
+        )
+        opened = [
+            {name: one.get(name) for name in (*others, *numbers)} for one in unseal_arm(folder, arm)
+        ]
+        shown = [
+            {
+                **one,
+                "plan": str(one["plan"] or "")[:12],
+                "champion": str(one["champion"] or "")[:12],
+                "replicates": one["replicates"] or "-",
+                **{name: "-" if one[name] is None else f"{one[name]:.3f}" for name in numbers},
+            }
+            for one in opened
+        ]
+        return terminal.table(
+            [list(one.values()) for one in (opened if as_json else shown)],
+            [*others, *numbers],
+            as_json,
+        )
     found = act(folder, (arm, repeat) if repeat is not None else None)
     terminal.table([[k, v] for k, v in found.items()], ["what", "value"], as_json)
 
@@ -119,7 +157,9 @@ def recall(folder: Path, plan: str, why: str) -> None:
     """Quarantine a successor and its descendants: neither parent nor champion any more."""
     from loop.people import recall as act
 
-    click.echo(f"quarantined: {', '.join(name[:12] for name in act(folder, plan, terminal.who(), why))}")
+    click.echo(
+        f"quarantined: {', '.join(name[:12] for name in act(folder, plan, terminal.who(), why))}"
+    )
 
 
 @cli.command()
@@ -127,27 +167,53 @@ def recall(folder: Path, plan: str, why: str) -> None:
 @click.argument("changes", nargs=-1)
 @click.option("--why", default="", help="Why; recorded.")
 @click.option("--reviewers", "repin", is_flag=True, help="Pin this user's keys as they are now.")
-@click.option("--apply", "apply", default="", help="Open the version that people decided on; the digest's beginning.")
+@click.option(
+    "--apply",
+    "apply",
+    default="",
+    help="Open the version that people decided on; the digest's beginning.",
+)
 def amend(folder: Path, changes: tuple[str, ...], why: str, repin: bool, apply: str) -> None:
-    """Propose another objective, budget, gates or reviewers (FIELD=VALUE ...), or apply what people decided."""
+    """Propose another objective, budget, gates or reviewers (FIELD=VALUE ...), or apply what people
+    decided.
+    """
     from loop.people import amend as propose
     from loop.people import apply_amendment
 
     if apply:
-        click.echo(f"the study root is at version {apply_amendment(folder, apply)}; older grants and mandates are dead")
+        click.echo(
+            f"the study root is at version {apply_amendment(folder, apply)}; older grants and"
+            " mandates are dead"
+        )
         return
     name = propose(folder, changes, terminal.who(), why, repin)
-    click.echo(f"proposed {name[:12]}; `heirloop approve {name[:12]} --run {folder} --key NAME`, then `heirloop amend {folder} --apply {name[:12]}`")
+    click.echo(
+        f"proposed {name[:12]}; `heirloop approve {name[:12]} --run {folder} --key NAME`, then"
+        f" `heirloop amend {folder} --apply {name[:12]}`"
+    )
 
 
 @cli.command()
 @click.argument("folders", type=click.Path(path_type=Path), nargs=-1)
 @click.option("--since", default="", help="UTC time, such as 2026-01-31T00:00.")
 @click.option("--until", default="", help="UTC time.")
-@click.option("--check", "file", type=click.Path(path_type=Path), help="Check a statement instead, with nothing but --public.")
-@click.option("--public", default="", help="Public key that must have signed it, hex; the study root has it as checkpoint_key.")
-def compute(folders: tuple[Path, ...], since: str, until: str, file: Path | None, public: str) -> None:
-    """Print the signed compute statement of runs (total, peaks, per class and account) and record it, or check one."""
+@click.option(
+    "--check",
+    "file",
+    type=click.Path(path_type=Path),
+    help="Check a statement instead, with nothing but --public.",
+)
+@click.option(
+    "--public",
+    default="",
+    help="Public key that must have signed it, hex; the study root has it as checkpoint_key.",
+)
+def compute(
+    folders: tuple[Path, ...], since: str, until: str, file: Path | None, public: str
+) -> None:
+    """Print the signed compute statement of runs (total, peaks, per class and account) and record
+    it, or check one.
+    """
     from configs.errors import BadInput
     from loop.compute import check, publish
 
@@ -155,7 +221,9 @@ def compute(folders: tuple[Path, ...], since: str, until: str, file: Path | None
         try:
             envelope = file.read_bytes()
         except OSError as error:
-            raise BadInput(f"--check is {str(file)!r}; it cannot be read ({error.strerror})") from None
+            raise BadInput(
+                f"--check is {str(file)!r}; it cannot be read ({error.strerror})"
+            ) from None
         click.echo(json.dumps(check(envelope.strip(), public), indent=2))
         return
     if not folders:
@@ -175,8 +243,13 @@ def incident_group() -> None:
 @AS_JSON
 def incident_list(folder: Path, as_json: bool) -> None:
     """List a run's incidents."""
-    rows = [[i.id, i.kind, i.severity, i.detected_at, i.detector, i.title, i.notification_due_at] for i in _incidents(folder).values()]
-    terminal.table(rows, ["id", "kind", "severity", "detected", "detector", "title", "notice due"], as_json)
+    rows = [
+        [i.id, i.kind, i.severity, i.detected_at, i.detector, i.title, i.notification_due_at]
+        for i in _incidents(folder).values()
+    ]
+    terminal.table(
+        rows, ["id", "kind", "severity", "detected", "detector", "title", "notice due"], as_json
+    )
 
 
 @incident_group.command("show")
@@ -187,7 +260,11 @@ def incident_show(folder: Path, name: str, as_json: bool) -> None:
     """Show one incident in full, as last amended."""
     from configs.build import plain
 
-    terminal.table([[k, json.dumps(v)] for k, v in plain(_incident(folder, name)).items()], ["field", "value"], as_json)
+    terminal.table(
+        [[k, json.dumps(v)] for k, v in plain(_incident(folder, name)).items()],
+        ["field", "value"],
+        as_json,
+    )
 
 
 @incident_group.command("amend")
@@ -206,14 +283,23 @@ def incident_amend(folder: Path, name: str, changes: tuple[str, ...]) -> None:
     if "internal_use" in told:
         told["internal_use"] = told["internal_use"] == "true"
     one = amend(Ledger.file(folder / "ledger.sqlite"), name, told, terminal.who())
-    click.echo(f"{one.id}: amended" + (f"; notice is due {one.notification_due_at}" if one.notification_due_at else ""))
+    click.echo(
+        f"{one.id}: amended"
+        + (f"; notice is due {one.notification_due_at}" if one.notification_due_at else "")
+    )
     terminal.call_people(folder)
 
 
 @incident_group.command("export")
 @FOLDER
 @click.argument("name")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("."), show_default=True, help="Folder for NAME.json and NAME.html.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("."),
+    show_default=True,
+    help="Folder for NAME.json and NAME.html.",
+)
 def incident_export(folder: Path, name: str, out: Path) -> None:
     """Write one incident as JSON and as a page."""
     from loop.people import export_incident
@@ -236,7 +322,9 @@ def incident_report(folder: Path, title: str, kind: str, severity: str) -> None:
     from sandbox.ledger import Ledger
 
     with Ledger.file(folder / "ledger.sqlite").transaction() as txn:
-        entry = act(txn, title, kind=kind, severity=severity, detector="a person", reporter=terminal.who())
+        entry = act(
+            txn, title, kind=kind, severity=severity, detector="a person", reporter=terminal.who()
+        )
     click.echo(entry.body["id"])
     terminal.call_people(folder)
 
@@ -245,7 +333,10 @@ def _incidents(folder: Path) -> Any:
     from sandbox.incident import latest
     from sandbox.ledger import Ledger
 
-    return {name: one for name, (one, _) in latest(Ledger.file(folder / "ledger.sqlite").entries()).items()}
+    return {
+        name: one
+        for name, (one, _) in latest(Ledger.file(folder / "ledger.sqlite").entries()).items()
+    }
 
 
 def _incident(folder: Path, name: str) -> Any:

@@ -1,4 +1,6 @@
-"""A change becomes a plan and a bundle. Edits are applied as text; nothing proposed is imported or run here."""
+"""A change becomes a plan and a bundle. Edits are applied as text; nothing proposed is imported or
+run here.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,10 +15,23 @@ from configs.study import LARGER, Config
 from configs.tokens import document, layout
 from sandbox.canonical import digest
 
-LOOKS = {"start": 1, "baseline": 1, "candidate": 2, "propose": 0, "final": 1, "larger": 1, "skill": 1, "unseal": 1}
-"""Looks at held-out splits that a plan asks for: a candidate is screened on feedback and may be confirmed on gate."""
+LOOKS = {
+    "start": 1,
+    "baseline": 1,
+    "candidate": 2,
+    "propose": 0,
+    "final": 1,
+    "larger": 1,
+    "skill": 1,
+    "unseal": 1,
+}
+"""Looks at held-out splits that a plan asks for: a candidate is screened on feedback and may be
+confirmed on gate.
+"""
 SPARE = {True: (JobCount(role="train", count=1), JobCount(role="predict", count=1)), False: ()}
-"""What an opening of sealed asks for besides, so that being killed once does not cost its signature."""
+"""What an opening of sealed asks for besides, so that being killed once does not cost its
+signature.
+"""
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -29,8 +44,12 @@ def source() -> dict[str, bytes]:
     }
 
 
-def change(parent: Recipe, files: Mapping[str, bytes], proposal: Proposal) -> tuple[ChangeClass, Recipe, dict[str, bytes]]:
-    """Return (class, recipe, bundle files) of a proposal on a parent; raise BadInput if it cannot be applied."""
+def change(
+    parent: Recipe, files: Mapping[str, bytes], proposal: Proposal
+) -> tuple[ChangeClass, Recipe, dict[str, bytes]]:
+    """Return (class, recipe, bundle files) of a proposal on a parent; raise BadInput if it cannot
+    be applied.
+    """
     recipe = parse(Recipe, {**plain(parent), **proposal.knobs}, "knobs")
     edited = dict(files)
     for number, edit in enumerate(proposal.edits):
@@ -38,7 +57,11 @@ def change(parent: Recipe, files: Mapping[str, bytes], proposal: Proposal) -> tu
     touched = {name for name in edited if edited[name] != files[name]}
     if recipe == parent and not touched:
         raise BadInput("the proposal changes nothing; change a knob or a source line")
-    files_of = (("models/propose.py", "proposer"), ("models/net.py", "structural"), ("models/train.py", "patch"))
+    files_of = (
+        ("models/propose.py", "proposer"),
+        ("models/net.py", "structural"),
+        ("models/train.py", "patch"),
+    )
     risk = next((name for file, name in files_of if file in touched), "recipe")
     return risk, recipe, edited  # type: ignore[return-value]
 
@@ -46,7 +69,10 @@ def change(parent: Recipe, files: Mapping[str, bytes], proposal: Proposal) -> tu
 def _apply(data: bytes, edit: Edit, number: int) -> bytes:
     text = data.decode()
     if text.count(edit.search) != 1:
-        raise BadInput(f"edits[{number}].search occurs {text.count(edit.search)} times in {edit.file}; it should occur once")
+        raise BadInput(
+            f"edits[{number}].search occurs {text.count(edit.search)} times in {edit.file}; it"
+            " should occur once"
+        )
     return text.replace(edit.search, edit.replace).encode()
 
 
@@ -69,28 +95,66 @@ def make(
     text: str = "",
     jobs: tuple[JobCount, ...] = (),
 ) -> Plan:
-    """Return the exact plan; `place` is (arm, repeat, generation, index), `reference` what is measured beside it, `text` the stored
-    proposal, `jobs` those of a propose plan."""
+    """Return the exact plan; `place` is (arm, repeat, generation, index), `reference` what is
+    measured beside it, `text` the stored proposal, `jobs` those of a propose plan.
+    """
     arm, repeat, generation, index = place
     closing = config.study.final_replicates
-    pairs = {"candidate": config.study.replicates(arm), "final": closing, "larger": config.study.larger_replicates, "skill": 1,
-             "unseal": closing or 4}.get(purpose, 0)  # fmt: skip
+    pairs = {
+        "candidate": config.study.replicates(arm),
+        "final": closing,
+        "larger": config.study.larger_replicates,
+        "skill": 1,
+        "unseal": closing or 4,
+    }.get(purpose, 0)
     own = pairs + (purpose in ("start", "baseline", "candidate"))
-    counts = (("train", own), ("predict", own), ("champion-train", pairs), ("champion-predict", pairs))
+    counts = (
+        ("train", own),
+        ("predict", own),
+        ("champion-train", pairs),
+        ("champion-predict", pairs),
+    )
     jobs = jobs or tuple(JobCount(role=role, count=count) for role, count in counts if count)  # type: ignore[arg-type]
-    task, compute = config.task.format(), config.compute(arm) * (LARGER if purpose == "larger" else 1)
+    task, compute = (
+        config.task.format(),
+        config.compute(arm) * (LARGER if purpose == "larger" else 1),
+    )
     before, after, lay = plain(parent_recipe), plain(recipe), layout(task, recipe)
-    read = document(lay) if purpose == "propose" and notebook else lay  # weights that propose read the notebook for one training's compute
+    read = (
+        document(lay) if purpose == "propose" and notebook else lay
+    )  # weights that propose read the notebook for one training's compute
     return Plan(
-        study=study, version=version, arm=arm, repeat=repeat, generation=generation, index=index, purpose=purpose,  # type: ignore[arg-type]
-        parent=parent, change_class=risk, changed={k: v for k, v in after.items() if v != before[k]}, recipe=recipe,
-        hypothesis=proposal.hypothesis, predicted_gain=proposal.predicted_gain, bundle=bundle,
-        reference=reference[0] if reference else "", reference_recipe=reference[1] if reference else None,
-        reference_steps=steps(reference[1], layout(task, reference[1]), config.task.cost, compute) if reference else 0,
-        objective=digest(config.objective), steps=steps(recipe, read, config.task.cost, compute),
-        planned_cpu_us=compute, jobs=jobs, requested=requested(config, jobs + SPARE[purpose == "unseal"]) + Amount(looks=LOOKS[purpose]),
-        notebook=notebook, asked=asked, proposal=text,
-    )  # fmt: skip
+        study=study,
+        version=version,
+        arm=arm,
+        repeat=repeat,
+        generation=generation,
+        index=index,
+        purpose=purpose,  # type: ignore[arg-type]
+        parent=parent,
+        change_class=risk,
+        changed={k: v for k, v in after.items() if v != before[k]},
+        recipe=recipe,
+        hypothesis=proposal.hypothesis,
+        predicted_gain=proposal.predicted_gain,
+        bundle=bundle,
+        reference=reference[0] if reference else "",
+        reference_recipe=reference[1] if reference else None,
+        reference_steps=(
+            steps(reference[1], layout(task, reference[1]), config.task.cost, compute)
+            if reference
+            else 0
+        ),
+        objective=digest(config.objective),
+        steps=steps(recipe, read, config.task.cost, compute),
+        planned_cpu_us=compute,
+        jobs=jobs,
+        requested=requested(config, jobs + SPARE[purpose == "unseal"])
+        + Amount(looks=LOOKS[purpose]),
+        notebook=notebook,
+        asked=asked,
+        proposal=text,
+    )
 
 
 def requested(config: Config, jobs: tuple[JobCount, ...]) -> Amount:
@@ -99,9 +163,18 @@ def requested(config: Config, jobs: tuple[JobCount, ...]) -> Amount:
     for job in jobs:
         if job.role == "ask":
             assert config.proposer.llm is not None
-            total = sum([config.proposer.llm.worst(config.proposer.llm.prompt_bytes)] * job.count * config.proposer.llm.tries, total)
+            total = sum(
+                [config.proposer.llm.worst(config.proposer.llm.prompt_bytes)]
+                * job.count
+                * config.proposer.llm.tries,
+                total,
+            )
             continue
         limits: Limits = getattr(config.budget, stage(job.role))
-        total += Amount(cpu_us=limits.cpu_us * job.count, wall_us=limits.wall_us * job.count, jobs=job.count,
-                        output_bytes=limits.output_bytes * job.count)  # fmt: skip
+        total += Amount(
+            cpu_us=limits.cpu_us * job.count,
+            wall_us=limits.wall_us * job.count,
+            jobs=job.count,
+            output_bytes=limits.output_bytes * job.count,
+        )
     return total

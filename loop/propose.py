@@ -1,4 +1,5 @@
-"""Proposers: functions from a history to one strict-JSON proposal. Whatever it is, its output is data and its compute is charged.
+"""Proposers: functions from a history to one strict-JSON proposal. Whatever it is, its output is
+data and its compute is charged.
 
 Programs on the trusted side are charged their own CPU time. `heirloop proposers` lists all.
 """
@@ -20,7 +21,9 @@ class Proposer:
     """One way to get proposals."""
 
     where: Literal["trusted", "box", "outside", "people", "script", "record"]
-    "who writes: a program on the trusted side, a job in a box, an outside model, people, a person's list, or a recorded run"
+    """who writes: a program on the trusted side, a job in a box, an outside model, people, a
+    person's list, or a recorded run
+    """
     sees: str
     "what it may see, in one clause"
     costs: str
@@ -28,7 +31,9 @@ class Proposer:
     write: Callable[[Scene], str] | None = None
     "trusted: returns the text of one proposal (configs.records.Proposal)"
     evolves: bool = False
-    "outside: the model improves a program of evolve's database, shown beside others, in place of the champion"
+    """outside: the model improves a program of evolve's database, shown beside others, in place of
+    the champion
+    """
     needs: tuple[str, ...] = ()
     "settings of group `proposer` of which one must be given"
     blind: bool = False
@@ -40,24 +45,85 @@ class Proposer:
 HISTORY = "own campaign's recipes, rounded feedback scores and verdicts"
 PROGRAMS = "own campaign's programs, recipes, rounded feedback scores and verdicts"
 PROPOSERS: dict[str, Proposer] = {
-    "evolve": Proposer(where="trusted", write=propose_evolve, sees=PROGRAMS, costs="its own CPU time"),
-    "hostile": Proposer(where="trusted", write=propose_hostile, sees="the champion's recipe, recipes tried, the champion's program",
-                        costs="its own CPU time, and what its attacks are charged before they are stopped"),
-    "local": Proposer(where="trusted", write=propose_local, sees="the champion's recipe, recipes tried", costs="its own CPU time"),
-    "planted": Proposer(where="trusted", blind=True, sees="the champion's recipe", costs="a fixed sum of simulated CPU; task planted alone"),
-    "random": Proposer(where="trusted", write=propose_random, blind=True, sees="the champion's recipe", costs="its own CPU time"),
-    "scripted": Proposer(where="script", needs=("script",), sees="nothing: it is a person's list", costs="nothing of the budget; people's time"),
-    "tpe": Proposer(where="trusted", write=propose_tpe, sees="own campaign's recipes and rounded feedback scores", costs="its own CPU time"),
-    "notebook": Proposer(where="box", sees=HISTORY, costs="one propose job a generation, which reads the notebook for one training's compute, "
-                                                          "and the notebook's share of every training"),
-    "llm": Proposer(where="outside", sees=HISTORY + ", errors of failed trainings, the marked regions of the champion's train.py",
-                    costs="tokens, money, wall and CPU of each question, retries included"),
-    "evolve-llm": Proposer(where="outside", evolves=True, sees=PROGRAMS + ", errors of failed trainings",
-                           costs="tokens, money, wall and CPU of each question, retries included"),
-    "command": Proposer(where="box", program=True, needs=("program", "file"), sees=HISTORY, costs="one propose job a generation"),
-    "human": Proposer(where="people", sees="all that people see of the run", costs="nothing of the budget; people's time"),
-    "replay": Proposer(where="record", needs=("replay",), sees="nothing: it makes the proposals of a recorded run again", costs="nothing"),
-}  # fmt: skip
+    "evolve": Proposer(
+        where="trusted", write=propose_evolve, sees=PROGRAMS, costs="its own CPU time"
+    ),
+    "hostile": Proposer(
+        where="trusted",
+        write=propose_hostile,
+        sees="the champion's recipe, recipes tried, the champion's program",
+        costs="its own CPU time, and what its attacks are charged before they are stopped",
+    ),
+    "local": Proposer(
+        where="trusted",
+        write=propose_local,
+        sees="the champion's recipe, recipes tried",
+        costs="its own CPU time",
+    ),
+    "planted": Proposer(
+        where="trusted",
+        blind=True,
+        sees="the champion's recipe",
+        costs="a fixed sum of simulated CPU; task planted alone",
+    ),
+    "random": Proposer(
+        where="trusted",
+        write=propose_random,
+        blind=True,
+        sees="the champion's recipe",
+        costs="its own CPU time",
+    ),
+    "scripted": Proposer(
+        where="script",
+        needs=("script",),
+        sees="nothing: it is a person's list",
+        costs="nothing of the budget; people's time",
+    ),
+    "tpe": Proposer(
+        where="trusted",
+        write=propose_tpe,
+        sees="own campaign's recipes and rounded feedback scores",
+        costs="its own CPU time",
+    ),
+    "notebook": Proposer(
+        where="box",
+        sees=HISTORY,
+        costs=(
+            "one propose job a generation, which reads the notebook for one training's compute, "
+            "and the notebook's share of every training"
+        ),
+    ),
+    "llm": Proposer(
+        where="outside",
+        sees=HISTORY
+        + ", errors of failed trainings, the marked regions of the champion's train.py",
+        costs="tokens, money, wall and CPU of each question, retries included",
+    ),
+    "evolve-llm": Proposer(
+        where="outside",
+        evolves=True,
+        sees=PROGRAMS + ", errors of failed trainings",
+        costs="tokens, money, wall and CPU of each question, retries included",
+    ),
+    "command": Proposer(
+        where="box",
+        program=True,
+        needs=("program", "file"),
+        sees=HISTORY,
+        costs="one propose job a generation",
+    ),
+    "human": Proposer(
+        where="people",
+        sees="all that people see of the run",
+        costs="nothing of the budget; people's time",
+    ),
+    "replay": Proposer(
+        where="record",
+        needs=("replay",),
+        sees="nothing: it makes the proposals of a recorded run again",
+        costs="nothing",
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +135,9 @@ class Arm:
     weights: Literal["champion", "first"] = "champion"
     "box: whose weights propose and whose recipe reads the notebook; first: generation 0's"
     history: Literal["growing", "first", "scrambled"] = "growing"
-    "what is shown and learned from; first: the start and the baseline for ever; scrambled: outcomes permuted among the trials"
+    """what is shown and learned from; first: the start and the baseline for ever; scrambled:
+    outcomes permuted among the trials
+    """
     carry: bool = True
     "whether a generation starts from the last champion; else from the baseline"
 
@@ -83,17 +151,25 @@ ARMS: dict[str, Arm] = {
     ONE_SHOT: Arm(proposer="notebook"),
     **{name: Arm(proposer="notebook") for name in MORE},
 }
-"""Arms whose name is not their proposer's. `self` is the loop closed on itself; the others differ from it in one thing (docs/instruments.md);
-`one_shot` and those of MORE in the compute of a round (configs.study.Study.rounds)."""
+"""Arms whose name is not their proposer's. `self` is the loop closed on itself; the others differ
+from it in one thing (docs/instruments.md); `one_shot` and those of MORE in the compute of a round
+(configs.study.Study.rounds).
+"""
 CELLS: dict[str, Arm] = {name: ARMS[name] for name in ("self", "refit", "frozen", "scrambled")}
-"""What is measured of the last weights' skill: theirs, generation 0's recipe on the same history, on its own, and on permuted outcomes."""
+"""What is measured of the last weights' skill: theirs, generation 0's recipe on the same history,
+on its own, and on permuted outcomes.
+"""
 
 
 def variant(arm: str) -> Arm:
-    """Return the variant that an arm is; a proposer's name is the plain loop with it. Raises BadInput for an unknown one."""
+    """Return the variant that an arm is; a proposer's name is the plain loop with it. Raises
+    BadInput for an unknown one.
+    """
     found = ARMS.get(arm) or Arm(proposer=arm)
     if found.proposer not in PROPOSERS:
-        raise BadInput(f"study.arms names {arm!r}; it should be one of {', '.join((*ARMS, *PROPOSERS))}")
+        raise BadInput(
+            f"study.arms names {arm!r}; it should be one of {', '.join((*ARMS, *PROPOSERS))}"
+        )
     return found
 
 

@@ -1,9 +1,10 @@
 """What an export leaves out of a ledger, and how the rest still proves itself.
 
-A line of `entries.jsonl` is an entry's own bytes, or a closed entry: its fields without what stays closed, and its hash. The hash of an open line is
-that of its bytes; that of a closed one is bound by the next open entry and the next signed head. Which kinds may be closed, and when, is the table
-below; verification holds every closed line against it. A hash without salt hides nothing that can be guessed: who guesses a closed entry's content
-can confirm the guess.
+A line of `entries.jsonl` is an entry's own bytes, or a closed entry: its fields without what stays
+closed, and its hash. The hash of an open line is that of its bytes; that of a closed one is bound
+by the next open entry and the next signed head. Which kinds may be closed, and when, is the table
+below; verification holds every closed line against it. A hash without salt hides nothing that can
+be guessed: who guesses a closed entry's content can confirm the guess.
 """
 
 import json
@@ -26,13 +27,31 @@ from sandbox.ledger import ENTRIES, GENESIS, Ledger
 
 WHY: dict[str, tuple[tuple[str, ...], bool, str]] = {
     "seed": (("start",), False, "a training's seed comes from the study secret"),
-    "sealed": (("score",), False, "of sealed only the effect and its interval leave, with the opening"),
+    "sealed": (
+        ("score",),
+        False,
+        "of sealed only the effect and its interval leave, with the opening",
+    ),
     "score": (("score",), True, "until the study ends only rounded feedback scores are shown"),
     "verdict": (("verdict",), True, "until the study ends only the answer leaves the gate split"),
-    "probe": (("probe", "request", "approval", "decision"), True, "a reviewer would know a probe from a plan"),
+    "probe": (
+        ("probe", "request", "approval", "decision"),
+        True,
+        "a reviewer would know a probe from a plan",
+    ),
 }
 """Reason -> (kinds of entries that it closes, whether in a running study alone, why)."""
-FIGURES = ("gain", "low", "high", "evidence", "corrected", "corrected_low", "corrected_high", "hidden", "bounded")
+FIGURES = (
+    "gain",
+    "low",
+    "high",
+    "evidence",
+    "corrected",
+    "corrected_low",
+    "corrected_high",
+    "hidden",
+    "bounded",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +65,9 @@ class Carried:
 
     def ledger(self) -> "Folded":
         """Return what a ledger would give, without the scores and probes that are closed."""
-        return Folded([e for e in self.entries if self.closed.get(e.sequence, "seed") in ("seed", "verdict")])
+        return Folded(
+            [e for e in self.entries if self.closed.get(e.sequence, "seed") in ("seed", "verdict")]
+        )
 
     def facts(self) -> Facts:
         """Return the facts of the open part."""
@@ -63,7 +84,9 @@ class Folded(Ledger):
         """Return all of them."""
         return list(self._kept)
 
-    def since(self, sequence: int, connection: sa.Connection | None = None, upto: int = 2**53) -> list[Entry]:
+    def since(
+        self, sequence: int, connection: sa.Connection | None = None, upto: int = 2**53
+    ) -> list[Entry]:
         """Return those after a sequence."""
         return [e for e in self._kept if e.sequence > sequence]
 
@@ -89,7 +112,11 @@ def _reason(entry: Entry, ended: bool, probes: set[str]) -> str:
         return "sealed" if entry.body["scores"]["split"] == "sealed" else "" if ended else "score"
     if entry.kind == "verdict":
         return "" if ended else "verdict"
-    subject = entry.body["digest"] if entry.kind == "probe" else (entry.body["approval"] if entry.kind == "approval" else entry.body).get("plan")
+    subject = (
+        entry.body["digest"]
+        if entry.kind == "probe"
+        else (entry.body["approval"] if entry.kind == "approval" else entry.body).get("plan")
+    )
     return "probe" if entry.kind in WHY["probe"][0] and subject in probes else ""
 
 
@@ -99,35 +126,55 @@ def _without(body: Mapping[str, Any], why: str, objective: Objective) -> dict[st
         job = body["job"]
         return {**body, "job": {**job, "order": {**job["order"], "seed": None}}}
     if why == "verdict":
-        kept = {**body["verdict"], **dict.fromkeys(FIGURES), "criteria": [{**c, "value": None, "text": ""} for c in body["verdict"]["criteria"]]}
+        kept = {
+            **body["verdict"],
+            **dict.fromkeys(FIGURES),
+            "criteria": [{**c, "value": None, "text": ""} for c in body["verdict"]["criteria"]],
+        }
         return {**body, "verdict": kept}
     if why == "probe":
         return {}
     split, told = body["scores"]["split"], {}
-    if split == "feedback" and math.isfinite(value := rounded(objective, parse(Scores, body["scores"]))):
+    if split == "feedback" and math.isfinite(
+        value := rounded(objective, parse(Scores, body["scores"]))
+    ):
         told["rounded"] = value
     return {**{k: v for k, v in body.items() if k != "nearest"}, "scores": {"split": split, **told}}
 
 
 def lines(ledger: Ledger, carried: Carried) -> bytes:
-    """Return `entries.jsonl`: line by line the ledger's own bytes, or the canonical bytes of a closed entry."""
+    """Return `entries.jsonl`: line by line the ledger's own bytes, or the canonical bytes of a
+    closed entry.
+    """
 
     def told(connection: sa.Connection) -> bytes:
-        stored = connection.execute(sa.select(ENTRIES.c.bytes).order_by(ENTRIES.c.sequence).limit(len(carried.entries))).scalars()
+        stored = connection.execute(
+            sa.select(ENTRIES.c.bytes).order_by(ENTRIES.c.sequence).limit(len(carried.entries))
+        ).scalars()
         closed = carried.closed
-        return b"".join((_closed(e, closed[e.sequence]) if e.sequence in closed else bytes(data)) + b"\n"
-                        for e, data in zip(carried.entries, stored, strict=True))  # fmt: skip
+        return b"".join(
+            (_closed(e, closed[e.sequence]) if e.sequence in closed else bytes(data)) + b"\n"
+            for e, data in zip(carried.entries, stored, strict=True)
+        )
 
     return bytes(ledger.read(told))
 
 
 def _closed(entry: Entry, why: str) -> bytes:
-    left = {"sequence": entry.sequence, "previous": entry.previous, "kind": entry.kind, "time": entry.time, "body": entry.body}
+    left = {
+        "sequence": entry.sequence,
+        "previous": entry.previous,
+        "kind": entry.kind,
+        "time": entry.time,
+        "body": entry.body,
+    }
     return canonical({"closed": why, "hash": entry.hash, "entry": left})
 
 
 def read(data: bytes) -> Carried:
-    """Read and check `entries.jsonl`: each hash, each link, each closed line by the table; raises VerificationFailed, which names the entry."""
+    """Read and check `entries.jsonl`: each hash, each link, each closed line by the table; raises
+    VerificationFailed, which names the entry.
+    """
     entries, closed, before = list[Entry](), dict[int, str](), GENESIS
     rows = data.split(b"\n")
     if rows.pop():
@@ -138,7 +185,10 @@ def read(data: bytes) -> Carried:
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise VerificationFailed(f"entry {expected} is no entry of a ledger") from None
         if (entry.sequence, entry.previous) != (expected, before):
-            raise VerificationFailed(f"entry {expected} is missing or out of order, or the entry before it has wrong bytes: the chain breaks there")
+            raise VerificationFailed(
+                f"entry {expected} is missing or out of order, or the entry before it has wrong"
+                " bytes: the chain breaks there"
+            )
         closed |= {expected: why} if why else {}
         entries.append(entry)
         before = entry.hash
@@ -162,8 +212,13 @@ def _by_the_table(entries: Sequence[Entry], closed: Mapping[int, str]) -> None:
         why = closed.get(entry.sequence, "")
         kinds, running, _ = WHY.get(why, ((), False, ""))
         if why and (entry.kind not in kinds or (running and ended)):
-            raise VerificationFailed(f"entry {entry.sequence} ({entry.kind}) is closed as {why!r}; it may not be")
+            raise VerificationFailed(
+                f"entry {entry.sequence} ({entry.kind}) is closed as {why!r}; it may not be"
+            )
         if not why and _reason(entry, ended, set()):
-            raise VerificationFailed(f"entry {entry.sequence} ({entry.kind}) is open; it should be closed as {_reason(entry, ended, set())!r}")
+            raise VerificationFailed(
+                f"entry {entry.sequence} ({entry.kind}) is open; it should be closed as"
+                f" {_reason(entry, ended, set())!r}"
+            )
         if why == "seed" and entry.body["job"]["order"]["seed"] is not None:
             raise VerificationFailed(f"entry {entry.sequence} shows a seed")

@@ -1,8 +1,11 @@
-"""Every decision of a ledger, taken again: the rules in force at each entry, on what was recorded before it, at its recorded time.
+"""Every decision of a ledger, taken again: the rules in force at each entry, on what was recorded
+before it, at its recorded time.
 
-A ledger that was written by something else than the gate, with whole hashes, does not pass: a decision that the rules did not
-allow, a grant beyond its plan, a start without one or while halted, a champion, deployment or amendment that nobody decided on.
-What cannot be known afterwards is left out: whether a key was revoked at the time, and what an own gate says whose file was never named here.
+A ledger that was written by something else than the gate, with whole hashes, does not pass: a
+decision that the rules did not allow, a grant beyond its plan, a start without one or while halted,
+a champion, deployment or amendment that nobody decided on. What cannot be known afterwards is left
+out: whether a key was revoked at the time, and what an own gate says whose file was never named
+here.
 """
 
 from collections.abc import Callable
@@ -22,7 +25,9 @@ from sandbox.store import Store
 
 
 class Replay(Gate):
-    """A gate that stands at one entry of a recorded ledger: it reads nothing ahead, and its clock is the record's."""
+    """A gate that stands at one entry of a recorded ledger: it reads nothing ahead, and its clock
+    is the record's.
+    """
 
     def __init__(self, ledger: Ledger, store: Store) -> None:
         super().__init__(ledger, store)
@@ -54,25 +59,46 @@ class Replay(Gate):
         return set()
 
     def own_refusal(self, subject: str, change_class: str) -> str:
-        """Ask the study's own gate again, where this user named its file; code that a run brings along is not run."""
-        return super().own_refusal(subject, change_class) if own.known(self.rules.config.gates.file_digest) else ""
+        """Ask the study's own gate again, where this user named its file; code that a run brings
+        along is not run.
+        """
+        return (
+            super().own_refusal(subject, change_class)
+            if own.known(self.rules.config.gates.file_digest)
+            else ""
+        )
 
     def step(self, entry: Entry) -> None:
-        """Check one entry against all before it and add it; raises VerificationFailed, which names it."""
+        """Check one entry against all before it and add it; raises VerificationFailed, which names
+        it.
+        """
         try:
             need(unix(entry) >= self.at, "its time lies before that of the entry before")
             self.at = unix(entry)
             CHECKS.get(entry.kind, _nothing)(self, entry.body)
             self.fold(entry)
-        except (HeirloopError, KeyError, TypeError, ValueError, IndexError, AssertionError) as error:
-            said = str(error) if isinstance(error, HeirloopError) else f"it is malformed ({type(error).__name__})"
+        except (
+            HeirloopError,
+            KeyError,
+            TypeError,
+            ValueError,
+            IndexError,
+            AssertionError,
+        ) as error:
+            said = (
+                str(error)
+                if isinstance(error, HeirloopError)
+                else f"it is malformed ({type(error).__name__})"
+            )
             raise VerificationFailed(f"entry {entry.sequence} ({entry.kind}): {said}") from None
 
     def spend(self, subject: str, change_class: str) -> dict[str, Any]:
         """Return the decision that an act rests on, and use it up; raises where there is none."""
         found = self.open.get((subject, change_class))
         if not found:
-            raise VerificationFailed(f"it rests on no decision of class {change_class} on {subject[:12]}")
+            raise VerificationFailed(
+                f"it rests on no decision of class {change_class} on {subject[:12]}"
+            )
         return found.pop()
 
 
@@ -94,8 +120,14 @@ def _plan(r: Replay, body: dict[str, Any]) -> None:
     whole = body["plan"]
     need(digest(whole) == body["digest"], "the plan does not match its digest")
     need(body["digest"] not in r.plans, "the plan was recorded before")
-    need((whole["study"], whole["version"]) == (r.rules.root, r.rules.version), "the plan is for another study or version of it")
-    need(whole["objective"] == digest(r.rules.config.objective), "the plan was made for another objective")
+    need(
+        (whole["study"], whole["version"]) == (r.rules.root, r.rules.version),
+        "the plan is for another study or version of it",
+    )
+    need(
+        whole["objective"] == digest(r.rules.config.objective),
+        "the plan was made for another objective",
+    )
 
 
 def _amendment(r: Replay, body: dict[str, Any]) -> None:
@@ -105,14 +137,22 @@ def _amendment(r: Replay, body: dict[str, Any]) -> None:
 def _mandate(r: Replay, body: dict[str, Any]) -> None:
     need(body["digest"] not in r.mandates, "the mandate was recorded before")
     given = r.check_mandate(body["envelope"].encode())
-    need((digest(body["envelope"].encode()), plain(given)) == (body["digest"], body["mandate"]), "the mandate does not match what was signed")
-    r.limits[account(body["digest"])] = budget.mandate_limit(given.caps, r.rules.config.budget.amount())
+    need(
+        (digest(body["envelope"].encode()), plain(given)) == (body["digest"], body["mandate"]),
+        "the mandate does not match what was signed",
+    )
+    r.limits[account(body["digest"])] = budget.mandate_limit(
+        given.caps, r.rules.config.budget.amount()
+    )
 
 
 def _approval(r: Replay, body: dict[str, Any]) -> None:
     need(body["digest"] not in r.approvals, "the approval was recorded before")
     given = r.check_approval(body["envelope"].encode())
-    need((digest(body["envelope"].encode()), plain(given)) == (body["digest"], body["approval"]), "the approval does not match what was signed")
+    need(
+        (digest(body["envelope"].encode()), plain(given)) == (body["digest"], body["approval"]),
+        "the approval does not match what was signed",
+    )
     if given.change_class == r.subjects[given.plan].classes[0]:
         r.limits[account(body["digest"])] = given.requested
 
@@ -124,7 +164,10 @@ def _decision(r: Replay, body: dict[str, Any]) -> None:
     if name in r.plans and what == r.plans[name].change_class:
         need((name, what) not in r.open, "the plan was let pass before")
         r.sound(r.plans[name], name)
-    need(r.decision(name, what, r.authority(name, what)) == body, "the rules in force gave another decision")
+    need(
+        r.decision(name, what, r.authority(name, what)) == body,
+        "the rules in force gave another decision",
+    )
     r.open.setdefault((name, what), []).append(body)
 
 
@@ -142,9 +185,15 @@ def _grant(r: Replay, body: dict[str, Any]) -> None:
 
 def _start(r: Replay, body: dict[str, Any]) -> None:
     grant, job = parse(Grant, body["grant"]), parse(Job, body["job"])
-    need(r.granted.get(grant.nonce) == grant and grant.nonce not in r.running, "a job began without a grant of its own")
+    need(
+        r.granted.get(grant.nonce) == grant and grant.nonce not in r.running,
+        "a job began without a grant of its own",
+    )
     need(digest(job) == body["digest"], "the job does not match its digest")
-    need(allowed(r.plans[grant.plan], job, grant, r.rules.config), "the job is not the one that its grant allows")
+    need(
+        allowed(r.plans[grant.plan], job, grant, r.rules.config),
+        "the job is not the one that its grant allows",
+    )
     r.ready(grant, r.at)
     r.running.add(grant.nonce)
     r.started.add(grant.nonce)
@@ -158,12 +207,24 @@ def _job(r: Replay, body: dict[str, Any]) -> None:
 
 def _call(r: Replay, body: dict[str, Any]) -> None:
     grant, request = parse(Grant, body["grant"]), parse(Call, body["call"])
-    need(r.granted.get(grant.nonce) == grant and grant.nonce not in r.running, "an outside model was asked without a grant of its own")
+    need(
+        r.granted.get(grant.nonce) == grant and grant.nonce not in r.running,
+        "an outside model was asked without a grant of its own",
+    )
     need(digest(request) == body["digest"], "the question does not match its digest")
     plan = r.plans[grant.plan]
-    need(call.allowed(plan, request, grant, r.rules.config), "the question is not the one that its grant allows")
-    need(call.exact(request, r.store.get(request.body)), "the stored question is not one of this endpoint")
-    need(r.reserved.get(grant.nonce) == (list(accounts(grant, plan)), plain(request.worst())), "its worst case was not reserved")
+    need(
+        call.allowed(plan, request, grant, r.rules.config),
+        "the question is not the one that its grant allows",
+    )
+    need(
+        call.exact(request, r.store.get(request.body)),
+        "the stored question is not one of this endpoint",
+    )
+    need(
+        r.reserved.get(grant.nonce) == (list(accounts(grant, plan)), plain(request.worst())),
+        "its worst case was not reserved",
+    )
     r.ready(grant, r.at)
     r.running.add(grant.nonce)
     r.started.add(grant.nonce)
@@ -173,9 +234,17 @@ def _call(r: Replay, body: dict[str, Any]) -> None:
 def _answer(r: Replay, body: dict[str, Any]) -> None:
     _job(r, body)
     answer = parse(Answer, body["answer"])
-    need(r.calls.pop(body["nonce"], None) == (body["plan"], body["index"], body["digest"]), "it answers another question")
-    need(r.spent.pop(body["nonce"], None) == plain(answer.charged), "what it charges was not settled")
-    need(bool(answer.text) == (answer.status in ("ok", "breach")), f"an answer with status {answer.status} and text {answer.text[:12]!r}")
+    need(
+        r.calls.pop(body["nonce"], None) == (body["plan"], body["index"], body["digest"]),
+        "it answers another question",
+    )
+    need(
+        r.spent.pop(body["nonce"], None) == plain(answer.charged), "what it charges was not settled"
+    )
+    need(
+        bool(answer.text) == (answer.status in ("ok", "breach")),
+        f"an answer with status {answer.status} and text {answer.text[:12]!r}",
+    )
 
 
 def _verdict(r: Replay, body: dict[str, Any]) -> None:
@@ -198,7 +267,10 @@ def _reserve(r: Replay, body: dict[str, Any]) -> None:
 
 
 def _settle(r: Replay, body: dict[str, Any]) -> None:
-    need(r.reserved.pop(body["key"], None) == (body["accounts"], body["released"]), "it settles what was not reserved")
+    need(
+        r.reserved.pop(body["key"], None) == (body["accounts"], body["released"]),
+        "it settles what was not reserved",
+    )
     if body["key"] in r.calls:
         r.spent[body["key"]] = body["spent"]
 
@@ -214,18 +286,33 @@ def _end(r: Replay, body: dict[str, Any]) -> None:
 
 
 def _deploy(r: Replay, body: dict[str, Any]) -> None:
-    need(r.spend(body["plan"], "deploy")["by"] == body["by"], "it names other decisions than those that it rests on")
+    need(
+        r.spend(body["plan"], "deploy")["by"] == body["by"],
+        "it names other decisions than those that it rests on",
+    )
 
 
 def _look(r: Replay, body: dict[str, Any]) -> None:
-    need(body["split"] != "sealed" or r.open.get((body["plan"], "unseal")), "sealed was opened, and nobody decided on it")
+    need(
+        body["split"] != "sealed" or r.open.get((body["plan"], "unseal")),
+        "sealed was opened, and nobody decided on it",
+    )
 
 
 def _amended(r: Replay, body: dict[str, Any]) -> None:
     told = r.amendments[body["amendment"]]
-    need(r.spend(body["amendment"], "amend")["by"] == body["by"], "it names other decisions than those that it rests on")
-    need(all(body[key] == told[key] for key in ("version", "config", "decided", "reviewers")), "it is not what people decided on")
-    need(body["version"] == r.rules.version + 1, f"its version is {body['version']}; it should be {r.rules.version + 1}")
+    need(
+        r.spend(body["amendment"], "amend")["by"] == body["by"],
+        "it names other decisions than those that it rests on",
+    )
+    need(
+        all(body[key] == told[key] for key in ("version", "config", "decided", "reviewers")),
+        "it is not what people decided on",
+    )
+    need(
+        body["version"] == r.rules.version + 1,
+        f"its version is {body['version']}; it should be {r.rules.version + 1}",
+    )
 
 
 def _limit(r: Replay, body: dict[str, Any]) -> None:
@@ -233,16 +320,37 @@ def _limit(r: Replay, body: dict[str, Any]) -> None:
 
 
 def _control(r: Replay, body: dict[str, Any]) -> None:
-    need(body["what"] != "resume" or r.may_resume(), "the study went on without the reviewers that it names")
+    need(
+        body["what"] != "resume" or r.may_resume(),
+        "the study went on without the reviewers that it names",
+    )
     need(body["what"] != "drill" or r.drillable(), "a drill on a study that people hold")
 
 
 CHECKS: dict[str, Callable[[Replay, dict[str, Any]], None]] = {
-    "study": _study, "plan": _plan, "amendment": _amendment, "mandate": _mandate, "approval": _approval, "decision": _decision, "grant": _grant,
-    "start": _start, "job": _job, "call": _call, "answer": _answer, "verdict": _verdict, "champion": _champion, "deploy": _deploy,
-    "amended": _amended, "limit": _limit, "control": _control, "reserve": _reserve, "settle": _settle, "account": _account,
-    "end": _end, "look": _look,
-}  # fmt: skip
+    "study": _study,
+    "plan": _plan,
+    "amendment": _amendment,
+    "mandate": _mandate,
+    "approval": _approval,
+    "decision": _decision,
+    "grant": _grant,
+    "start": _start,
+    "job": _job,
+    "call": _call,
+    "answer": _answer,
+    "verdict": _verdict,
+    "champion": _champion,
+    "deploy": _deploy,
+    "amended": _amended,
+    "limit": _limit,
+    "control": _control,
+    "reserve": _reserve,
+    "settle": _settle,
+    "account": _account,
+    "end": _end,
+    "look": _look,
+}
 """What is asked of an entry of each kind before it counts."""
 
 

@@ -1,4 +1,6 @@
-"""What a program on the trusted side is shown when it is asked for one proposal, and how it writes it. Its output is data, like any other's."""
+"""What a program on the trusted side is shown when it is asked for one proposal, and how it writes
+it. Its output is data, like any other's.
+"""
 
 import json
 import random
@@ -32,7 +34,9 @@ class Scene:
 
 
 def draw(rng: random.Random, base: Recipe, choices: Mapping[str, tuple[Any, ...]]) -> Recipe:
-    """Draw knobs until they fit together; a step that cannot fit (heads and width) falls back to one head."""
+    """Draw knobs until they fit together; a step that cannot fit (heads and width) falls back to
+    one head.
+    """
     for attempt in range(200):
         found = {**plain(base), **{name: rng.choice(values) for name, values in choices.items()}}
         if attempt > 100:
@@ -45,9 +49,22 @@ def draw(rng: random.Random, base: Recipe, choices: Mapping[str, tuple[Any, ...]
 
 
 def proposal(
-    champion: Recipe, recipe: Recipe, hypothesis: str, predicted_gain: float | None = None, edits: Sequence[Mapping[str, str]] = ()
+    champion: Recipe,
+    recipe: Recipe,
+    hypothesis: str,
+    predicted_gain: float | None = None,
+    edits: Sequence[Mapping[str, str]] = (),
 ) -> str:
-    """Return the text of a proposal that changes the champion's recipe into another and applies edits (configs.records.Edit) to its source."""
+    """Return the text of a proposal that changes the champion's recipe into another and applies
+    edits (configs.records.Edit) to its source.
+    """
     before = plain(champion)
     knobs = {name: value for name, value in plain(recipe).items() if value != before[name]}
-    return json.dumps({"hypothesis": hypothesis, "knobs": knobs, "predicted_gain": predicted_gain, "edits": list(edits)})
+    return json.dumps(
+        {
+            "hypothesis": hypothesis,
+            "knobs": knobs,
+            "predicted_gain": predicted_gain,
+            "edits": list(edits),
+        }
+    )

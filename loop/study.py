@@ -1,4 +1,6 @@
-"""Open a study or go on with it: ledger, secret, store, box and gate, tied together by the study root."""
+"""Open a study or go on with it: ledger, secret, store, box and gate, tied together by the study
+root.
+"""
 
 import fcntl
 import json
@@ -72,8 +74,12 @@ class Running:
             self.wires.trip(spent["spent"] / spent["limit"])
 
     def wait(self, held: Halted) -> None:
-        """Wait while people hold the study, as long as its patience; a stop, or the end of the patience, is raised."""
-        patience = {"drill": 60, "slow": 2 * HOUR, "stop": 0}.get(held.how, self.config.gates.patience_seconds)
+        """Wait while people hold the study, as long as its patience; a stop, or the end of the
+        patience, is raised.
+        """
+        patience = {"drill": 60, "slow": 2 * HOUR, "stop": 0}.get(
+            held.how, self.config.gates.patience_seconds
+        )
         until = time.monotonic() + patience
         while held.how == "slow" or self.gate.refresh().halt:
             if self.stopped or time.monotonic() >= until or self.gate.halt == "stop":
@@ -88,12 +94,16 @@ class Running:
 
 
 def open_study(config: Config, box: Box | None = None, lean: bool = False) -> Running:
-    """Open or resume the study of a configuration, its facts `lean` (loop/archive.py); raises BadInput, VerificationFailed, NoBox."""
+    """Open or resume the study of a configuration, its facts `lean` (loop/archive.py); raises
+    BadInput, VerificationFailed, NoBox.
+    """
     folder = Path(config.runs) / config.study.name
     path = folder / "ledger.sqlite"
     fresh = not path.exists()
     if fresh and folder.exists() and any(p.name != "lock" for p in folder.iterdir()):
-        raise VerificationFailed(f"{folder} holds a run whose ledger is missing; restore it or choose another study.name")
+        raise VerificationFailed(
+            f"{folder} holds a run whose ledger is missing; restore it or choose another study.name"
+        )
     box = box or make_box(config)
     folder.mkdir(parents=True, exist_ok=True)
     _lock(folder)
@@ -103,19 +113,34 @@ def open_study(config: Config, box: Box | None = None, lean: bool = False) -> Ru
         _begin(ledger, config, box)
     body, rules = ledger.entries()[0].body, policy(ledger.entries())
     root = rules.root
-    if rules.version > 1 and body["decided"] == decided(config):  # people amended it since: the study root in force counts
+    if rules.version > 1 and body["decided"] == decided(
+        config
+    ):  # people amended it since: the study root in force counts
         config = replace(rules.config, runs=config.runs, box=config.box, tracker=config.tracker)
     own.unchanged(rules.config, config)
     if rules.decided != decided(config):
-        raise BadInput(f"study.name is {config.study.name!r}, and {folder} holds a study with other settings; choose another name")
+        raise BadInput(
+            f"study.name is {config.study.name!r}, and {folder} holds a study with other settings;"
+            " choose another name"
+        )
     if body["image"] and box.kind == "docker" and getattr(box, "image", "") != body["image"]:
-        raise VerificationFailed(f"the study pins image {body['image'][:19]} and box.image is another; name the pinned digest in box.image")
+        raise VerificationFailed(
+            f"the study pins image {body['image'][:19]} and box.image is another; name the pinned"
+            " digest in box.image"
+        )
     secret = keys.load_secret(body["secret"])
     store = Store(folder / "store", durable=lasting)
     own.load(config, store)
     splits = held_out(config.task.format(), secret)
-    parts = {split: slices(config.task.format(), secret, split, items) for split, items in splits.items()}
-    asked = _questions(ledger, store, config, {split: np.concatenate([items, *parts[split].values()]) for split, items in splits.items()})
+    parts = {
+        split: slices(config.task.format(), secret, split, items) for split, items in splits.items()
+    }
+    asked = _questions(
+        ledger,
+        store,
+        config,
+        {split: np.concatenate([items, *parts[split].values()]) for split, items in splits.items()},
+    )
     if isinstance(box, planted.Planted):
         box.learn(asked)
     gate = Gate(ledger, store).refresh()
@@ -123,13 +148,24 @@ def open_study(config: Config, box: Box | None = None, lean: bool = False) -> Ru
     for envelope in sorted((keys.home() / "mandates").glob(f"{config.study.name}-*.json")):
         gate.admit(envelope.read_bytes(), "mandate")
     sandbox = Sandbox(ledger=ledger, store=store, box=box, gate=gate)
-    return Running(config=config, folder=folder, root=root, secret=secret, sandbox=sandbox, archive=Archive(ledger, lean),
-                   splits=splits, slices=parts, asked=asked, nearest=Nearest(ledger, store, secret),
-                   wires=control.Wires(gate))  # fmt: skip
+    return Running(
+        config=config,
+        folder=folder,
+        root=root,
+        secret=secret,
+        sandbox=sandbox,
+        archive=Archive(ledger, lean),
+        splits=splits,
+        slices=parts,
+        asked=asked,
+        nearest=Nearest(ledger, store, secret),
+        wires=control.Wires(gate),
+    )
 
 
 def make_box(config: Config) -> Box:
-    """Return the box that the configuration names; `auto` is the namespace box, else Docker. Raises NoBox, with both reasons.
+    """Return the box that the configuration names; `auto` is the namespace box, else Docker. Raises
+    NoBox, with both reasons.
 
     A box below the tier that the study demands is refused with the remedy.
     """
@@ -137,11 +173,20 @@ def make_box(config: Config) -> Box:
     if config.box.tier and box.tier > config.box.tier:
         box.close()
         remedy = {
-            "A": "install gVisor, name it in the engine's daemon.json and set box=docker box.runtime=runsc",
-            "B": "run as root, or have a control group delegated (`systemd-run --user --scope -p Delegate=yes`)",
+            "A": (
+                "install gVisor, name it in the engine's daemon.json and set box=docker"
+                " box.runtime=runsc"
+            ),
+            "B": (
+                "run as root, or have a control group delegated (`systemd-run --user --scope -p"
+                " Delegate=yes`)"
+            ),
             "C": "name a task that is trained, which a simulated one is not",
         }[config.box.tier]
-        raise NoBox(f"the study demands tier {config.box.tier} and the {box.kind} box here is tier {box.tier}; {remedy}")
+        raise NoBox(
+            f"the study demands tier {config.box.tier} and the {box.kind} box here is tier"
+            f" {box.tier}; {remedy}"
+        )
     return box
 
 
@@ -171,7 +216,9 @@ def _box(config: Config) -> Box:
 
 def signer(secret: bytes) -> Ed25519PrivateKey:
     """Return the study's checkpoint key, derived from its secret."""
-    return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(digest(b"heirloop checkpoint key:" + secret)))
+    return Ed25519PrivateKey.from_private_bytes(
+        bytes.fromhex(digest(b"heirloop checkpoint key:" + secret))
+    )
 
 
 def places(folder: Path, root: str) -> tuple[Path, Path]:
@@ -187,33 +234,51 @@ def read_config(ledger: Ledger) -> Config:
 def remember(tiers: Mapping[str, str]) -> None:
     """Keep what was proved, so that the next study root can say so."""
     keys.home().mkdir(parents=True, exist_ok=True)
-    known = {"machine": _machine(), "day": time.strftime("%Y-%m-%d", time.gmtime()), "tiers": dict(tiers)}
+    known = {
+        "machine": _machine(),
+        "day": time.strftime("%Y-%m-%d", time.gmtime()),
+        "tiers": dict(tiers),
+    }
     (keys.home() / "doctor.json").write_text(json.dumps(known))
 
 
 def proved(box: Box) -> str:
-    """Return the day on which the doctor proved this box's tier on this machine, or an empty string."""
+    """Return the day on which the doctor proved this box's tier on this machine, or an empty
+    string.
+    """
     try:
         known = strict_json((keys.home() / "doctor.json").read_bytes())
-        return str(known["day"]) if (known["machine"], known["tiers"].get(box.kind)) == (_machine(), box.tier) else ""
+        return (
+            str(known["day"])
+            if (known["machine"], known["tiers"].get(box.kind)) == (_machine(), box.tier)
+            else ""
+        )
     except (OSError, BadInput, KeyError, AttributeError):
         return ""
 
 
 def _machine() -> str:
-    return " ".join((platform.node(), platform.release(), platform.machine(), platform.python_version()))
+    return " ".join(
+        (platform.node(), platform.release(), platform.machine(), platform.python_version())
+    )
 
 
 def _begin(ledger: Ledger, config: Config, box: Box) -> None:
     simulated = planted.simulated(config)
-    secret = keys.plain_secret(canonical({"study": config.study, "task": config.task})) if simulated else keys.new_secret()
+    secret = (
+        keys.plain_secret(canonical({"study": config.study, "task": config.task}))
+        if simulated
+        else keys.new_secret()
+    )
     body: dict[str, Any] = {
         "config": plain(config),
         "decided": decided(config),
         "secret": digest(secret),
         "checkpoint_key": keys.public_hex(signer(secret)),
         "reviewers": pinned(config, secret),
-        "source": {name: digest(data) for name, data in (planted.SOURCE if simulated else source()).items()},
+        "source": {
+            name: digest(data) for name, data in (planted.SOURCE if simulated else source()).items()
+        },
         "box": box.kind,
         "tier": box.tier,
         "proved": proved(box),
@@ -229,39 +294,75 @@ def _begin(ledger: Ledger, config: Config, box: Box) -> None:
 
 
 def pinned(config: Config, secret: bytes) -> list[dict[str, str]]:
-    """Return the public halves that a study root pins: this user's keys that are not revoked, and the scripted reviewer's."""
+    """Return the public halves that a study root pins: this user's keys that are not revoked, and
+    the scripted reviewer's.
+    """
     halves = keys.reviewers()
     if config.reviewer.policy != "people":
-        halves.append({"name": SCRIPTED, "kind": "simulated", "person": SCRIPTED, "public": keys.public_hex(scripted_key(secret))})
+        halves.append(
+            {
+                "name": SCRIPTED,
+                "kind": "simulated",
+                "person": SCRIPTED,
+                "public": keys.public_hex(scripted_key(secret)),
+            }
+        )
     need_counterparty(config, halves)
     return halves
 
 
 def need_counterparty(config: Config, halves: Sequence[Mapping[str, str]]) -> None:
     """Raise BadInput where the counterparty that gates name is no pinned external reviewer."""
-    name, outside = config.gates.counterparty, [half["name"] for half in halves if half["kind"] == "external"]
-    need(not name or name in outside, "gates.counterparty", name, f"a pinned external reviewer ({', '.join(outside) or 'none here'}), or empty")
+    name, outside = (
+        config.gates.counterparty,
+        [half["name"] for half in halves if half["kind"] == "external"],
+    )
+    need(
+        not name or name in outside,
+        "gates.counterparty",
+        name,
+        f"a pinned external reviewer ({', '.join(outside) or 'none here'}), or empty",
+    )
 
 
 def scripted_key(secret: bytes) -> Ed25519PrivateKey:
-    """Return the key of the study's scripted reviewer; what it signs is always marked as simulated."""
-    return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(digest(b"heirloop scripted reviewer:" + secret)))
+    """Return the key of the study's scripted reviewer; what it signs is always marked as
+    simulated.
+    """
+    return Ed25519PrivateKey.from_private_bytes(
+        bytes.fromhex(digest(b"heirloop scripted reviewer:" + secret))
+    )
 
 
-def _questions(ledger: Ledger, store: Store, config: Config, splits: dict[str, Items]) -> dict[str, tuple[str, int]]:
-    found = {e.body["split"]: (e.body["digest"], e.sequence) for e in ledger.entries() if e.kind == "questions"}
+def _questions(
+    ledger: Ledger, store: Store, config: Config, splits: dict[str, Items]
+) -> dict[str, tuple[str, int]]:
+    found = {
+        e.body["split"]: (e.body["digest"], e.sequence)
+        for e in ledger.entries()
+        if e.kind == "questions"
+    }
     for split, items in splits.items():
         data = save({"questions": questions(config.task.format(), items)})
         if split not in found:
-            entry = ledger.append("questions", {"split": split, "digest": store.put(data), "items": len(items)})
+            entry = ledger.append(
+                "questions", {"split": split, "digest": store.put(data), "items": len(items)}
+            )
             found[split] = (entry.body["digest"], entry.sequence)
     return found
 
 
 def charge_proposer(running: Running, arm: str, key: str, cpu_us: int) -> None:
     """Charge the trusted side's own CPU for one proposal to its arm."""
-    held, used, payers = Amount(cpu_us=max(cpu_us, 100_000)), Amount(cpu_us=cpu_us), ("root", "propose", budget.arm_account(arm))
-    with incident.refusals(running.ledger, "proposal", "compute that nobody granted"), running.ledger.transaction() as txn:
+    held, used, payers = (
+        Amount(cpu_us=max(cpu_us, 100_000)),
+        Amount(cpu_us=cpu_us),
+        ("root", "propose", budget.arm_account(arm)),
+    )
+    with (
+        incident.refusals(running.ledger, "proposal", "compute that nobody granted"),
+        running.ledger.transaction() as txn,
+    ):
         budget.reserve(txn, key, payers, held)
         budget.settle(txn, key, payers, held, used)
 
@@ -271,14 +372,19 @@ _LOCKS: list[Any] = []
 
 def _lock(folder: Path) -> None:
     file = (folder / "lock").open("a+")
-    for last in (*[False] * 20, True):  # whoever asks if the study runs holds the lock for an instant
+    for last in (
+        *[False] * 20,
+        True,
+    ):  # whoever asks if the study runs holds the lock for an instant
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             break
         except OSError:
             if last:
                 file.close()
-                raise Stopped(f"{folder} is being run by another process; wait for it or stop it") from None
+                raise Stopped(
+                    f"{folder} is being run by another process; wait for it or stop it"
+                ) from None
             time.sleep(0.01)
     file.truncate(0)
     file.write(owner(os.getpid()))

@@ -1,7 +1,8 @@
-"""The tables of an export, column by column: one row an observation, units in column names. `loop/tabulate.py` fills them.
+"""The tables of an export, column by column: one row an observation, units in column names.
+`loop/tabulate.py` fills them.
 
-A string under each field is its meaning; the data dictionary is made of them. Text that a model or a person wrote is made visible, clipped and kept
-from being read as a formula.
+A string under each field is its meaning; the data dictionary is made of them. Text that a model or
+a person wrote is made visible, clipped and kept from being read as a formula.
 """
 
 import ast
@@ -19,10 +20,23 @@ CLIP = 300
 """Characters of free text that a cell shows; the entries hold it whole, as JSON."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
 """What a spreadsheet may read as a formula, and the mark that keeps it from that."""
-UNITS = {"_us": "microseconds", "_bytes": "bytes", "_utc": "UTC, ISO 8601", "_unix_seconds": "seconds since 1970", "_seconds": "seconds",
-         "_milliseconds": "milliseconds", "_share": "share, 0 to 1", "_count": "count", "_metric": "the objective's (studies.metric and scale)",
-         "_micros": "millionths of the study's currency", "_nats": "nats", "_log_odds": "log-odds", "_p": "probability",
-         "_json": "JSON", "_text": "text, made visible and clipped"}  # fmt: skip
+UNITS = {
+    "_us": "microseconds",
+    "_bytes": "bytes",
+    "_utc": "UTC, ISO 8601",
+    "_unix_seconds": "seconds since 1970",
+    "_seconds": "seconds",
+    "_milliseconds": "milliseconds",
+    "_share": "share, 0 to 1",
+    "_count": "count",
+    "_metric": "the objective's (studies.metric and scale)",
+    "_micros": "millionths of the study's currency",
+    "_nats": "nats",
+    "_log_odds": "log-odds",
+    "_p": "probability",
+    "_json": "JSON",
+    "_text": "text, made visible and clipped",
+}
 """Ending of a column -> its unit; an integer without one is a number that orders or names."""
 
 
@@ -276,7 +290,9 @@ class JobRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """One look at a held-out split; an opening of sealed stands as a row of its own with what it showed."""
+    """One look at a held-out split; an opening of sealed stands as a row of its own with what it
+    showed.
+    """
 
     study: str
     "study root"
@@ -402,8 +418,18 @@ class Column:
     "what it says"
 
 
-TABLES: dict[str, type[Any]] = {"studies": Study, "plans": PlanRow, "replicates": Replicate, "decisions": Decision, "jobs": JobRow, "looks": Look,
-                           "incidents": IncidentRow, "instruments": Instrument, "redactions": Redaction, "dictionary": Column}  # fmt: skip
+TABLES: dict[str, type[Any]] = {
+    "studies": Study,
+    "plans": PlanRow,
+    "replicates": Replicate,
+    "decisions": Decision,
+    "jobs": JobRow,
+    "looks": Look,
+    "incidents": IncidentRow,
+    "instruments": Instrument,
+    "redactions": Redaction,
+    "dictionary": Column,
+}
 """File name without its ending -> its row."""
 
 
@@ -420,7 +446,9 @@ def _columns(row: type[Any]) -> dict[str, tuple[type, bool]]:
     return found
 
 
-COLUMNS: dict[type[Any], dict[str, tuple[type, bool]]] = {row: _columns(row) for row in TABLES.values()}
+COLUMNS: dict[type[Any], dict[str, tuple[type, bool]]] = {
+    row: _columns(row) for row in TABLES.values()
+}
 
 
 def filled(row: type[Row], **told: Any) -> Row:
@@ -430,29 +458,58 @@ def filled(row: type[Row], **told: Any) -> Row:
 
 def unit(column: str) -> str | None:
     """Return the unit that a column's name ends with: the longest ending that is known."""
-    return UNITS[max(found, key=len)] if (found := [end for end in UNITS if column.endswith(end)]) else None
+    return (
+        UNITS[max(found, key=len)]
+        if (found := [end for end in UNITS if column.endswith(end)])
+        else None
+    )
 
 
 def dictionary() -> list[Column]:
-    """Return the data dictionary: every column of every table, its meaning from the string under its field."""
+    """Return the data dictionary: every column of every table, its meaning from the string under
+    its field.
+    """
     told = list[Column]()
     for table, row in TABLES.items():
         body = ast.parse(dedent(inspect.getsource(row))).body[0]
         assert isinstance(body, ast.ClassDef)
-        said = {a.target.id: b.value.value for a, b in pairwise(body.body) if isinstance(a, ast.AnnAssign) and isinstance(a.target, ast.Name)
-                and isinstance(b, ast.Expr) and isinstance(b.value, ast.Constant)}  # fmt: skip
-        told += [Column(table=table, column=name, kind=kind.__name__, unit=unit(name), may_be_empty=empty, meaning=str(said[name]))
-                 for name, (kind, empty) in columns(row).items()]  # fmt: skip
+        said = {
+            a.target.id: b.value.value
+            for a, b in pairwise(body.body)
+            if isinstance(a, ast.AnnAssign)
+            and isinstance(a.target, ast.Name)
+            and isinstance(b, ast.Expr)
+            and isinstance(b.value, ast.Constant)
+        }
+        told += [
+            Column(
+                table=table,
+                column=name,
+                kind=kind.__name__,
+                unit=unit(name),
+                may_be_empty=empty,
+                meaning=str(said[name]),
+            )
+            for name, (kind, empty) in columns(row).items()
+        ]
     return told
 
 
 def cells(row: Any) -> list[Any]:
-    """Return a row as cells: text made visible, free text clipped, nothing that a spreadsheet computes; empty text is an empty cell."""
+    """Return a row as cells: text made visible, free text clipped, nothing that a spreadsheet
+    computes; empty text is an empty cell.
+    """
     return [_cell(getattr(row, name), name, kind) for name, (kind, _) in columns(type(row)).items()]
 
 
 def _cell(value: Any, column: str, kind: type) -> Any:
-    return shown(value, column) if isinstance(value, str) else float(value) if kind is float and value is not None else value
+    return (
+        shown(value, column)
+        if isinstance(value, str)
+        else float(value)
+        if kind is float and value is not None
+        else value
+    )
 
 
 def shown(text: str, column: str) -> str | None:

@@ -1,4 +1,6 @@
-"""What the verbs of the command line share: the group, a table in which nothing is cut, questions that only a person at a terminal can answer."""
+"""What the verbs of the command line share: the group, a table in which nothing is cut, questions
+that only a person at a terminal can answer.
+"""
 
 import json
 import sys
@@ -25,7 +27,9 @@ def at_terminal() -> bool:
 
 
 def confirmed(what: str, name: str) -> None:
-    """Raise NeedsHuman unless the first six characters of a digest are typed; nothing stands in for them."""
+    """Raise NeedsHuman unless the first six characters of a digest are typed; nothing stands in for
+    them.
+    """
     if click.prompt(f"{what}\ntype its first six characters to sign") != name[:6]:
         raise NeedsHuman("the characters do not match; nothing was signed")
 
@@ -42,7 +46,9 @@ def who() -> str:
 
 
 def call_people(folder: Path) -> None:
-    """Call people about what a command has just done, for a moment; the loop or `heirloop notify` tries again what fails."""
+    """Call people about what a command has just done, for a moment; the loop or `heirloop notify`
+    tries again what fails.
+    """
     from contextlib import suppress
 
     from configs.errors import HeirloopError
@@ -63,7 +69,9 @@ WIDE = 150
 
 
 def table(rows: list[list[Any]], head: list[str], as_json: bool) -> None:
-    """Print rows as a table in which every character is visible and none is cut, or as JSON objects."""
+    """Print rows as a table in which every character is visible and none is cut, or as JSON
+    objects.
+    """
     if as_json:
         click.echo(json.dumps([dict(zip(head, row, strict=True)) for row in rows]))
         return

@@ -1,4 +1,6 @@
-"""Trackers: a mirror of the ledger for people, never read back. `none` does nothing; wandb is optional, offline by default."""
+"""Trackers: a mirror of the ledger for people, never read back. `none` does nothing; wandb is
+optional, offline by default.
+"""
 
 import os
 from collections.abc import Callable, Mapping
@@ -50,16 +52,29 @@ class Wandb:
         try:
             import wandb
         except ImportError:
-            raise BadInput("tracker.kind is 'wandb', and wandb is not installed; `pip install -e '.[trusted]'` or tracker=none") from None
-        self._table, self._run = wandb.Table, wandb.init(project="heirloop", name=study, dir=folder, mode=config.mode)
+            raise BadInput(
+                "tracker.kind is 'wandb', and wandb is not installed; `pip install -e '.[trusted]'`"
+                " or tracker=none"
+            ) from None
+        self._table, self._run = (
+            wandb.Table,
+            wandb.init(project="heirloop", name=study, dir=folder, mode=config.mode),
+        )
 
     def log(self, row: dict[str, Any]) -> None:
         """Mirror one row."""
         self._run.log(row)
 
     def tables(self, make: Callable[[], Tables]) -> None:
-        """Mirror each as a wandb.Table; columns of mixed kinds (an empty cell is None) are taken as they are."""
-        self._run.log({name: self._table(columns=head, data=rows, allow_mixed_types=True) for name, (head, rows) in make().items()})
+        """Mirror each as a wandb.Table; columns of mixed kinds (an empty cell is None) are taken as
+        they are.
+        """
+        self._run.log(
+            {
+                name: self._table(columns=head, data=rows, allow_mixed_types=True)
+                for name, (head, rows) in make().items()
+            }
+        )
 
     def close(self) -> None:
         """Finish."""

@@ -1,6 +1,8 @@
-"""`heirloop verify`: recompute everything from bytes. Raises VerificationFailed and names the entry.
+"""`heirloop verify`: recompute everything from bytes. Raises VerificationFailed and names the
+entry.
 
-A failure is an incident of the run, unless the chain or its signed heads are what fails: to write on would then cover up what was cut.
+A failure is an incident of the run, unless the chain or its signed heads are what fails: to write
+on would then cover up what was cut.
 """
 
 from collections.abc import Iterator
@@ -35,34 +37,59 @@ def checked(folder: Path, kept: Path | None = None) -> dict[str, Any]:
         return verify(folder, kept)
     except VerificationFailed as error:
         where = record(folder, str(error), kept)
-        raise VerificationFailed(f"{error}; {where or 'not recorded in the run, whose record may itself be what fails'}") from None
+        raise VerificationFailed(
+            f"{error}; {where or 'not recorded in the run, whose record may itself be what fails'}"
+        ) from None
 
 
 def record(folder: Path, why: str, kept: Path | None = None) -> str:
-    """Open an incident for a failed verification, once per reason; return where it stands, or nothing where the record must not be written on."""
+    """Open an incident for a failed verification, once per reason; return where it stands, or
+    nothing where the record must not be written on.
+    """
     with suppress(VerificationFailed, DatabaseError, Stopped):
         ledger, _ = opened(folder, kept)
         with ledger.transaction() as txn:
-            known = [e.body for e in txn.entries() if e.kind == "incident" and why[:300] in (e.body["root_cause"][:300], e.body["containment"])]
-            made = known or [incident.report(txn, "failed verification", kind="incident", severity="high", detector="verify", root_cause=why,
-                                             harm_potential="what is concluded from this run may be wrong").body]  # fmt: skip
+            known = [
+                e.body
+                for e in txn.entries()
+                if e.kind == "incident"
+                and why[:300] in (e.body["root_cause"][:300], e.body["containment"])
+            ]
+            made = known or [
+                incident.report(
+                    txn,
+                    "failed verification",
+                    kind="incident",
+                    severity="high",
+                    detector="verify",
+                    root_cause=why,
+                    harm_potential="what is concluded from this run may be wrong",
+                ).body
+            ]
             return f"recorded as {made[0]['id']}"
     return ""
 
 
 def opened(folder: Path, kept: Path | None) -> tuple[Ledger, list[list[int]]]:
-    """Open a ledger whose chain and signed heads hold; return it and the sequences that each place signed."""
+    """Open a ledger whose chain and signed heads hold; return it and the sequences that each place
+    signed.
+    """
     ledger = Ledger.file(folder / "ledger.sqlite")
     read_config(ledger)
     entries = ledger.entries()
     if kept and not kept.is_file():
-        raise BadInput(f"--heads is {str(kept)!r}; it should be a file of signed heads, one JSON object a line")
+        raise BadInput(
+            f"--heads is {str(kept)!r}; it should be a file of signed heads, one JSON object a line"
+        )
     key = entries[0].body["checkpoint_key"]
-    return ledger, _heads(folder, entries, key) + ([check_checkpoints(entries, key, kept)] if kept else [])
+    return ledger, _heads(folder, entries, key) + (
+        [check_checkpoints(entries, key, kept)] if kept else []
+    )
 
 
 def verify(folder: Path, kept: Path | None = None) -> dict[str, Any]:
-    """Check chain, signed heads, balances, every decision by the rules of its time, stored bytes and, with the secret at hand, every score.
+    """Check chain, signed heads, balances, every decision by the rules of its time, stored bytes
+    and, with the secret at hand, every score.
 
     `kept` is somebody's own copy of the signed heads. Writes nothing.
     """
@@ -72,15 +99,30 @@ def verify(folder: Path, kept: Path | None = None) -> dict[str, Any]:
     limits, found = rederive(ledger, store), replay(entries)
     rows = ledger.read(balances)
     for name in (n for n in {**rows, **found} if rows.get(n) != found.get(n)):
-        last = max((e.sequence for e in entries if name in (e.body.get("name"), *e.body.get("accounts", ()))), default=0)
-        raise VerificationFailed(f"the account {name} does not match the entries up to entry {last}; the entries are the authority")
+        last = max(
+            (
+                e.sequence
+                for e in entries
+                if name in (e.body.get("name"), *e.body.get("accounts", ()))
+            ),
+            default=0,
+        )
+        raise VerificationFailed(
+            f"the account {name} does not match the entries up to entry {last}; the entries are the"
+            " authority"
+        )
     for name, cells in found.items():
         if {r: cell["limit"] for r, cell in cells.items()} != plain(limits.get(name)):
             raise VerificationFailed(f"the account {name} has a limit that nobody decided on")
     for entry in entries:
         said = entry.body[entry.kind] if entry.kind == "acknowledgement" else None
-        if said and keys.verify(entry.body["envelope"].encode(), said["public"], entry.kind) != said:
-            raise VerificationFailed(f"entry {entry.sequence}: the acknowledgement does not match what was signed")
+        if (
+            said
+            and keys.verify(entry.body["envelope"].encode(), said["public"], entry.kind) != said
+        ):
+            raise VerificationFailed(
+                f"entry {entry.sequence}: the acknowledgement does not match what was signed"
+            )
         for blob in blobs(entry.kind, entry.body):
             store.get(blob)
     facts = Archive(ledger).facts()
@@ -88,40 +130,70 @@ def verify(folder: Path, kept: Path | None = None) -> dict[str, Any]:
         store.get_bundle(plan.bundle)
     _proposals(store, facts)
     scores, jobs = _scores(store, facts, ledger), sum(e.kind == "start" for e in entries)
-    return {"entries": len(entries), "checkpoints": [len(h) for h in heads], "plans": len(facts.plans), "jobs": jobs, "scores": scores}
+    return {
+        "entries": len(entries),
+        "checkpoints": [len(h) for h in heads],
+        "plans": len(facts.plans),
+        "jobs": jobs,
+        "scores": scores,
+    }
 
 
 def _heads(folder: Path, entries: list[Entry], key: str) -> list[list[int]]:
-    """Return the sequences that each place signed; raises where one tells another history or lacks heads that the other has."""
+    """Return the sequences that each place signed; raises where one tells another history or lacks
+    heads that the other has.
+    """
     where = places(folder, entries[0].hash)
     heads = [check_checkpoints(entries, key, place) for place in where]
     if not any(heads) and any(e.kind == "champion" for e in entries):
-        raise VerificationFailed("no signed checkpoint was found in the run or outside it; the tail cannot be trusted")
+        raise VerificationFailed(
+            "no signed checkpoint was found in the run or outside it; the tail cannot be trusted"
+        )
     inside, outside = heads
-    if not (outside or where[1].is_file() or (keys.home() / "secrets" / entries[0].body["secret"]).is_file()):
+    if not (
+        outside
+        or where[1].is_file()
+        or (keys.home() / "secrets" / entries[0].body["secret"]).is_file()
+    ):
         return heads  # a copy of the run, on a machine that is not its holder's
     for mine, other, place in ((inside, outside, where[0]), (outside, inside, where[1])):
-        if len(other) > 1 and max(mine, default=0) < other[-2]:  # a crash between the two writes leaves one behind by one
-            raise VerificationFailed(f"{place} lacks checkpoints after entry {max(mine, default=0)}; the other place signed entry {other[-1]}")
+        if (
+            len(other) > 1 and max(mine, default=0) < other[-2]
+        ):  # a crash between the two writes leaves one behind by one
+            raise VerificationFailed(
+                f"{place} lacks checkpoints after entry {max(mine, default=0)}; the other place"
+                f" signed entry {other[-1]}"
+            )
     return heads
 
 
 def ended(folder: Path, entries: list[Entry], signed: int) -> None:
-    """Raise VerificationFailed where the run says more than its ledger: finished without an end, or an end that nobody signed."""
+    """Raise VerificationFailed where the run says more than its ledger: finished without an end, or
+    an end that nobody signed.
+    """
     end = max((e.sequence for e in entries if e.kind == "end"), default=0)
     if end > signed:
-        raise VerificationFailed(f"entry {end} ends the study and no signed checkpoint covers it; run the study once more to sign its end")
+        raise VerificationFailed(
+            f"entry {end} ends the study and no signed checkpoint covers it; run the study once"
+            " more to sign its end"
+        )
     try:
         told = strict_json((folder / "summary.json").read_bytes(), limit=100_000_000)
         finished, count = bool(told["finished"]), int(told["entries"])
     except FileNotFoundError:
         return
     except (BadInput, KeyError, TypeError, ValueError):
-        raise VerificationFailed("summary.json is no summary; `heirloop report RUN` writes it again") from None
+        raise VerificationFailed(
+            "summary.json is no summary; `heirloop report RUN` writes it again"
+        ) from None
     if count > len(entries):
-        raise VerificationFailed(f"entries {len(entries) + 1} to {count} are missing: summary.json counts {count}")
+        raise VerificationFailed(
+            f"entries {len(entries) + 1} to {count} are missing: summary.json counts {count}"
+        )
     if finished and not end:
-        raise VerificationFailed("summary.json says that the study is finished, and the ledger has no end")
+        raise VerificationFailed(
+            "summary.json says that the study is finished, and the ledger has no end"
+        )
 
 
 def blobs(kind: str, body: dict[str, Any]) -> list[str]:
@@ -136,17 +208,27 @@ def blobs(kind: str, body: dict[str, Any]) -> list[str]:
         return [d for d in (body["answer"]["text"],) if d]
     if kind == "call":
         return [body["call"]["body"]]
-    return [body["digest"]] if kind in ("data", "questions", "notebook", "history", "handed") else []
+    return (
+        [body["digest"]] if kind in ("data", "questions", "notebook", "history", "handed") else []
+    )
 
 
 def _proposals(store: Store, facts: Facts) -> None:
-    """Read every stored answer of an outside model once more, without the model: it must give the proposal that its plan was made from."""
+    """Read every stored answer of an outside model once more, without the model: it must give the
+    proposal that its plan was made from.
+    """
     for name, plan in facts.plans.items():
-        answer = facts.answers.get((plan.asked, plan.index)) if plan.purpose == "candidate" else None
+        answer = (
+            facts.answers.get((plan.asked, plan.index)) if plan.purpose == "candidate" else None
+        )
         if answer is not None:
             read_again = _evolved if proposer(plan.arm).evolves else _read
-            if store.get(plan.proposal) not in read_again(store, facts, plan, store.get(answer.text).decode() if answer.text else ""):
-                raise VerificationFailed(f"the proposal of plan {name[:12]} is not what the stored answer says")
+            if store.get(plan.proposal) not in read_again(
+                store, facts, plan, store.get(answer.text).decode() if answer.text else ""
+            ):
+                raise VerificationFailed(
+                    f"the proposal of plan {name[:12]} is not what the stored answer says"
+                )
 
 
 def _read(store: Store, facts: Facts, plan: Plan, text: str) -> list[bytes]:
@@ -159,11 +241,16 @@ def _program(store: Store, plan: Plan) -> str:
 
 
 def _evolved(store: Store, facts: Facts, plan: Plan, text: str) -> Iterator[bytes]:
-    """Yield the proposals that an answer gives on an earlier program of the campaign, where it makes the plan's program and recipe of it."""
+    """Yield the proposals that an answer gives on an earlier program of the campaign, where it
+    makes the plan's program and recipe of it.
+    """
     program, best = _program(store, plan), facts.plans[plan.parent]
     before = _program(store, best)
     for parent in facts.trials((plan.arm, plan.repeat)).values():
-        if (parent.generation, parent.index) >= (plan.generation, plan.index) and parent.purpose == "candidate":
+        if (parent.generation, parent.index) >= (
+            plan.generation,
+            plan.index,
+        ) and parent.purpose == "candidate":
             continue
         with suppress(BadInput):
             source = _program(store, parent)
@@ -191,11 +278,20 @@ def _scores(store: Store, facts: Facts, ledger: Ledger) -> int:
         recipe = plan.reference_recipe if role.startswith("champion") else plan.recipe
         assert recipe is not None
         data = store.get(result.outputs["predictions.safetensors"])
-        again = score(data, splits[found.split], task, recipe, found.split, found.planned_cpu_us, found.measured_cpu_us,
-                      found.inference_cpu_us, parts[found.split])  # fmt: skip
+        again = score(
+            data,
+            splits[found.split],
+            task,
+            recipe,
+            found.split,
+            found.planned_cpu_us,
+            found.measured_cpu_us,
+            found.inference_cpu_us,
+            parts[found.split],
+        )
         if isinstance(again, str) or plain(again) != plain(found):
-            raise VerificationFailed(f"the score of plan {name[:12]}, {role} {index}, is not what its predictions give")
+            raise VerificationFailed(
+                f"the score of plan {name[:12]}, {role} {index}, is not what its predictions give"
+            )
         count += 1
     return count
-
-

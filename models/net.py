@@ -1,9 +1,11 @@
-"""A decoder-only transformer over tokens: RMSNorm before each branch, causal attention, GELU MLP, tied output.
+"""A decoder-only transformer over tokens: RMSNorm before each branch, causal attention, GELU MLP,
+tied output.
 
-Init: token embedding N(0, 0.02), position embedding N(0, 0.02), linear maps N(0, 1/sqrt(fan_in)), maps that write into
-the residual stream scaled by 1/sqrt(2 depth) more (GPT-2), gains 1. `configs.cost.parameters` counts the weights.
-One net has the tokens of the task and, where it proposes, those of the notebook behind them; each document is of one kind.
-Letters: B batch, T tokens, D width, H heads, V vocabulary.
+Init: token embedding N(0, 0.02), position embedding N(0, 0.02), linear maps N(0, 1/sqrt(fan_in)),
+maps that write into the residual stream scaled by 1/sqrt(2 depth) more (GPT-2), gains 1.
+`configs.cost.parameters` counts the weights. One net has the tokens of the task and, where it
+proposes, those of the notebook behind them; each document is of one kind. Letters: B batch, T
+tokens, D width, H heads, V vocabulary.
 """
 
 import torch
@@ -31,7 +33,11 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # (B, T, D) -> (B, T, D)
         B, T, D = x.shape
-        q, k, v = self.qkv(self.norm1(x)).view(B, T, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
+        q, k, v = (
+            self.qkv(self.norm1(x))
+            .view(B, T, 3, self.heads, D // self.heads)
+            .permute(2, 0, 3, 1, 4)
+        )
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True)  # (B, H, T, D/H)
         x = x + F.dropout(self.out(y.transpose(1, 2).reshape(B, T, D)), self.dropout, self.training)
         return x + F.dropout(self.down(F.gelu(self.up(self.norm2(x)))), self.dropout, self.training)
@@ -44,15 +50,23 @@ class Net(nn.Module):
         self.vocabulary = lay.vocabulary
         self.token = nn.Embedding(lay.vocabulary + lay.notebook, D)
         self.position = nn.Embedding(T, D)
-        self.blocks = nn.ModuleList(Block(D, recipe.heads, recipe.depth, recipe.dropout) for _ in range(recipe.depth))
+        self.blocks = nn.ModuleList(
+            Block(D, recipe.heads, recipe.depth, recipe.dropout) for _ in range(recipe.depth)
+        )
         self.norm = nn.RMSNorm(D, eps=1e-6)
         nn.init.normal_(self.token.weight, std=0.02)
         nn.init.normal_(self.position.weight, std=0.02)
 
-    def forward(self, tokens: Tensor, notebook: bool = False) -> Tensor:  # (B, T) -> logits (B, T, V), of the task's tokens or the notebook's
+    def forward(
+        self, tokens: Tensor, notebook: bool = False
+    ) -> Tensor:  # (B, T) -> logits (B, T, V), of the task's tokens or the notebook's
         T = tokens.shape[1]
         x = self.token(tokens) + self.position.weight[:T]
         for block in self.blocks:
             x = block(x)
-        head = self.token.weight[self.vocabulary :] if notebook else self.token.weight[: self.vocabulary]
+        head = (
+            self.token.weight[self.vocabulary :]
+            if notebook
+            else self.token.weight[: self.vocabulary]
+        )
         return self.norm(x) @ head.T

@@ -1,9 +1,11 @@
-"""Propose with the weights that were trained: they read the notebook as it stands, are asked for a good outcome, and write the next recipe.
+"""Propose with the weights that were trained: they read the notebook as it stands, are asked for a
+good outcome, and write the next recipe.
 
-Reads IN/job.json, IN/weights.safetensors and IN/history.json (`configs.history.History`); writes OUT/proposals.jsonl, one
-proposal a line. Reading is training by their own recipe for the ordered steps. Decoding is constrained to the recipe's grid and never
-repeats a trial. Where the bundle holds a `program`, that writes instead: it gets the history as one line of JSON
-on its input and prints a proposal a line; anything but exit code 0 is a failure.
+Reads IN/job.json, IN/weights.safetensors and IN/history.json (`configs.history.History`); writes
+OUT/proposals.jsonl, one proposal a line. Reading is training by their own recipe for the ordered
+steps. Decoding is constrained to the recipe's grid and never repeats a trial. Where the bundle
+holds a `program`, that writes instead: it gets the history as one line of JSON on its input and
+prints a proposal a line; anything but exit code 0 is a failure.
 """
 
 import json
@@ -27,14 +29,23 @@ from models.predict import fit
 from models.train import AdamW, documents, notebook_loss, rate
 
 DRAFTS = 64
-"""Recipes that are drawn for one proposal, of which the best by the net's own prediction is proposed."""
+"""Recipes that are drawn for one proposal, of which the best by the net's own prediction is
+proposed.
+"""
 TEMPERATURES = (1.0, 2.0, 4.0, 16.0)
-"""Of the draws, in turn while all of them repeat trials; 1: as the net believes, 16: near uniform."""
+"""Of the draws, in turn while all of them repeat trials; 1: as the net believes, 16: near uniform.
+"""
 
 
 def read(net: Net, recipe: Recipe, history: History, seed: int, steps: int) -> None:
-    """Train the weights on the notebook as it stands now, by their own recipe, for the ordered steps."""
-    trials, generator, adam = torch.tensor(notebook(history.trials)), torch.Generator().manual_seed(seed), AdamW(net, recipe)
+    """Train the weights on the notebook as it stands now, by their own recipe, for the ordered
+    steps.
+    """
+    trials, generator, adam = (
+        torch.tensor(notebook(history.trials)),
+        torch.Generator().manual_seed(seed),
+        AdamW(net, recipe),
+    )
     net.train()
     for step in range(steps if len(trials) else 0):
         notebook_loss(net, documents(recipe, trials, generator)).backward()
@@ -43,15 +54,29 @@ def read(net: Net, recipe: Recipe, history: History, seed: int, steps: int) -> N
 
 
 @torch.no_grad()
-def write(net: Net, outcome: int, fixed: dict[str, Any], generator: torch.Generator, temperature: float) -> Tensor:
-    """Draw recipes (DRAFTS, knobs) given an outcome: knobs in random order, each among its own values; `fixed` knobs are kept."""
+def write(
+    net: Net, outcome: int, fixed: dict[str, Any], generator: torch.Generator, temperature: float
+) -> Tensor:
+    """Draw recipes (DRAFTS, knobs) given an outcome: knobs in random order, each among its own
+    values; `fixed` knobs are kept.
+    """
     groups = torch.tensor(GROUPS)
-    order = torch.rand(DRAFTS, len(PAIRS), generator=generator).argsort(1) + 2  # the group of the knob that stands at each position
+    order = (
+        torch.rand(DRAFTS, len(PAIRS), generator=generator).argsort(1) + 2
+    )  # the group of the knob that stands at each position
     rows = torch.full((DRAFTS, 1), outcome)
     for column in range(len(PAIRS)):
         logits = net(rows + net.vocabulary, notebook=True)[:, -1] / temperature
         open_ = groups == order[:, column : column + 1]
-        rows = torch.cat([rows, torch.multinomial(logits.masked_fill(~open_, -math.inf).softmax(-1), 1, generator=generator)], dim=1)
+        rows = torch.cat(
+            [
+                rows,
+                torch.multinomial(
+                    logits.masked_fill(~open_, -math.inf).softmax(-1), 1, generator=generator
+                ),
+            ],
+            dim=1,
+        )
         for name, token in fixed.items():
             here = order[:, column] == groups[PAIRS[name]]
             rows[here, -1] = token
@@ -60,25 +85,42 @@ def write(net: Net, outcome: int, fixed: dict[str, Any], generator: torch.Genera
 
 @torch.no_grad()
 def foresee(net: Net, drafts: Tensor) -> Tensor:
-    """Return the probability of each outcome, (N, BUCKETS), that the net gives to recipes (N, knobs)."""
+    """Return the probability of each outcome, (N, BUCKETS), that the net gives to recipes (N,
+    knobs).
+    """
     rows = torch.cat([torch.full((len(drafts), 1), ASK), drafts], dim=1)
     return net(rows + net.vocabulary, notebook=True)[:, -1, :BUCKETS].softmax(-1)
 
 
 def worth(history: History) -> Tensor:
-    """Return the mean told score of each outcome, (BUCKETS,); one without a score counts as the least."""
-    told = [(b, t.score) for b, t in zip(buckets(history.trials), history.trials, strict=True) if b >= 0 and t.score is not None]
+    """Return the mean told score of each outcome, (BUCKETS,); one without a score counts as the
+    least.
+    """
+    told = [
+        (b, t.score)
+        for b, t in zip(buckets(history.trials), history.trials, strict=True)
+        if b >= 0 and t.score is not None
+    ]
     least = min((score for _, score in told), default=0.0)
     each = [[score for b, score in told if b == bucket] for bucket in range(BUCKETS)]
     return torch.tensor([sum(found) / len(found) if found else least for found in each])
 
 
 def propose(net: Net, history: History, seed: int) -> list[dict[str, Any]]:
-    """Return the proposals: mostly asked for the best outcome, every fourth for the one below; each foretold best among its drafts."""
+    """Return the proposals: mostly asked for the best outcome, every fourth for the one below; each
+    foretold best among its drafts.
+    """
     generator = torch.Generator().manual_seed(seed)
     values, before = worth(history), history.champion_score
-    fixed = {name: token for name, token in zip(PAIRS, pairs(history.champion), strict=True) if name not in history.grid}
-    tried = {tuple(sorted(pairs(recipe))) for recipe in (history.champion, *history.barred, *(t.recipe for t in history.trials))}
+    fixed = {
+        name: token
+        for name, token in zip(PAIRS, pairs(history.champion), strict=True)
+        if name not in history.grid
+    }
+    tried = {
+        tuple(sorted(pairs(recipe)))
+        for recipe in (history.champion, *history.barred, *(t.recipe for t in history.trials))
+    }
     result = []
     for number in range(history.count):
         outcome = BUCKETS - 1 - (number % 4 == 3)
@@ -94,13 +136,23 @@ def propose(net: Net, history: History, seed: int) -> list[dict[str, Any]]:
         tried.add(tuple(sorted(drafts[fresh[0]].tolist())))
         recipe, now = plain(history.champion), unpaired(drafts[fresh[0]].tolist())
         gain = None if before is None else round(foretold[fresh[0]].item() - before, 4)
-        result.append({"hypothesis": f"written by the champion's weights, asked for outcome {outcome} of {BUCKETS - 1}", "predicted_gain": gain,
-                       "knobs": {name: value for name, value in now.items() if value != recipe[name]}, "edits": []})  # fmt: skip
+        result.append(
+            {
+                "hypothesis": (
+                    f"written by the champion's weights, asked for outcome {outcome} of"
+                    f" {BUCKETS - 1}"
+                ),
+                "predicted_gain": gain,
+                "knobs": {name: value for name, value in now.items() if value != recipe[name]},
+                "edits": [],
+            }
+        )
     return result
 
 
 def command(program: Path, history: bytes, target: Path) -> None:
-    """Run a program with the history on its input. Binaries and scripts of another interpreter run as they are, all else is Python.
+    """Run a program with the history on its input. Binaries and scripts of another interpreter run
+    as they are, all else is Python.
 
     The box holds Python and the libraries of C; no shell.
     """
@@ -108,10 +160,16 @@ def command(program: Path, history: bytes, target: Path) -> None:
     own.write_bytes(data)
     own.chmod(0o700)
     first = data.partition(b"\n")[0]
-    python = [] if data[:4] == b"\x7fELF" or (first[:2] == b"#!" and b"python" not in first) else [sys.executable, "-B"]
+    python = (
+        []
+        if data[:4] == b"\x7fELF" or (first[:2] == b"#!" and b"python" not in first)
+        else [sys.executable, "-B"]
+    )
     with (target / "proposals.jsonl").open("wb") as out:
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-        code = subprocess.run([*python, str(own)], input=history + b"\n", stdout=out, env=env, cwd="/tmp").returncode
+        code = subprocess.run(
+            [*python, str(own)], input=history + b"\n", stdout=out, env=env, cwd="/tmp"
+        ).returncode
     if code:
         raise SystemExit(code if code > 0 else 1)
 

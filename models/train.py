@@ -1,10 +1,12 @@
-"""Train one successor: data and recipe in, weights and claims out. The one file that a model may patch.
+"""Train one successor: data and recipe in, weights and claims out. The one file that a model may
+patch.
 
-`python -m models.train IN OUT` (in the folder that holds models/ and configs/) reads IN/job.json and IN/data.safetensors
-(`items`, uint8 (N, columns), canonical order, shuffled on the trusted side) and, where it learns to propose, IN/notebook.safetensors
-(`trials`, uint8 (N, 1 + knobs): outcome, then a pair token per knob), takes exactly the ordered number of steps,
-and writes OUT/weights.safetensors, then OUT/claims.json. One thread; the same bundle, seed, CPU type and torch build give
-the same bytes. It refuses a job file that breaks its schema.
+`python -m models.train IN OUT` (in the folder that holds models/ and configs/) reads IN/job.json
+and IN/data.safetensors (`items`, uint8 (N, columns), canonical order, shuffled on the trusted side)
+and, where it learns to propose, IN/notebook.safetensors (`trials`, uint8 (N, 1 + knobs): outcome,
+then a pair token per knob), takes exactly the ordered number of steps, and writes
+OUT/weights.safetensors, then OUT/claims.json. One thread; the same bundle, seed, CPU type and torch
+build give the same bytes. It refuses a job file that breaks its schema.
 """
 
 import json
@@ -37,44 +39,64 @@ def rate(recipe: Recipe, step: int, steps: int) -> float:
     if recipe.schedule == "cosine":
         return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
     return recipe.learning_rate
+
+
 # endregion
 
 
 # region: order
 def easy_first(items: Tensor, task: Task) -> Tensor:
-    """Rows, easy ones first: sums by carries, then by digit sum; modular sums by size; images by ink."""
+    """Rows, easy ones first: sums by carries, then by digit sum; modular sums by size; images by
+    ink.
+    """
     values = (items.long() - FIRST_VALUE).clamp(min=0)  # (N, columns); '+' and '=' count nothing
     if task.name != "addition":
         return values[:, :-1].sum(1).argsort(stable=True)
     digits = values[:, : -(task.digits + 1)].sum(1)
-    carries = (digits - values[:, -(task.digits + 1) :].sum(1)) // 9  # each carry turns ten into one
+    carries = (
+        digits - values[:, -(task.digits + 1) :].sum(1)
+    ) // 9  # each carry turns ten into one
     return (carries * 1000 + digits).argsort(stable=True)
 
 
-def draw(recipe: Recipe, ranked: Tensor, step: int, steps: int, generator: torch.Generator) -> Tensor:
-    """Rows of one batch. During the curriculum only the easiest share is open; it grows from a fifth to all."""
+def draw(
+    recipe: Recipe, ranked: Tensor, step: int, steps: int, generator: torch.Generator
+) -> Tensor:
+    """Rows of one batch. During the curriculum only the easiest share is open; it grows from a
+    fifth to all.
+    """
     N, ramp = len(ranked), recipe.curriculum * steps
     share = 1.0 if step >= ramp else 0.2 + 0.8 * step / ramp
     rows = torch.randint(max(1, int(N * share)), (recipe.batch_size,), generator=generator)
     return ranked[rows] if share < 1 else rows
+
+
 # endregion
 
 
 # region: loss
 def loss_of(logits: Tensor, tokens: Tensor, recipe: Recipe, lay: Layout) -> Tensor:
-    """Mean cross-entropy of the next token: logits (B, T-1, V) against tokens (B, T), over all or the answer alone."""
+    """Mean cross-entropy of the next token: logits (B, T-1, V) against tokens (B, T), over all or
+    the answer alone.
+    """
     first = lay.question - 1 if recipe.loss == "answer" else 0
     return F.cross_entropy(logits[:, first:].flatten(0, 1), tokens[:, first + 1 :].flatten())
+
+
 # endregion
 
 
 # region: notebook
 SAME = torch.tensor(GROUPS)[:, None] == torch.tensor(GROUPS)
-"""(N, N): which notebook tokens can stand in each other's place, so that the net need not learn what decoding enforces."""
+"""(N, N): which notebook tokens can stand in each other's place, so that the net need not learn
+what decoding enforces.
+"""
 
 
 def documents(recipe: Recipe, trials: Tensor, generator: torch.Generator) -> Tensor:
-    """One batch of the notebook: rows of `trials` (outcome, pairs) as outcome or ASK, the pairs in random order, outcome."""
+    """One batch of the notebook: rows of `trials` (outcome, pairs) as outcome or ASK, the pairs in
+    random order, outcome.
+    """
     rows = trials[torch.randint(len(trials), (recipe.batch_size,), generator=generator)]
     order = torch.rand(rows.shape[0], rows.shape[1] - 1, generator=generator).argsort(1)
     outcome = rows[:, :1]
@@ -83,21 +105,32 @@ def documents(recipe: Recipe, trials: Tensor, generator: torch.Generator) -> Ten
 
 
 def notebook_loss(net: Net, rows: Tensor) -> Tensor:
-    """Mean cross-entropy of each next notebook token among those of its own group: rows (B, T) without the task's offset."""
+    """Mean cross-entropy of each next notebook token among those of its own group: rows (B, T)
+    without the task's offset.
+    """
     logits = net(rows[:, :-1] + net.vocabulary, notebook=True)
-    return F.cross_entropy(logits.masked_fill(~SAME[rows[:, 1:]], -math.inf).flatten(0, 1), rows[:, 1:].flatten())
+    return F.cross_entropy(
+        logits.masked_fill(~SAME[rows[:, 1:]], -math.inf).flatten(0, 1), rows[:, 1:].flatten()
+    )
+
+
 # endregion
 
 
 # region: update
 class AdamW:
-    """AdamW (Loshchilov and Hutter 2019), one fused call per group; gains are not decayed. `torch.optim` is left out: its
-    first use imports the compiler, a CPU-second that every training would be charged for."""
+    """AdamW (Loshchilov and Hutter 2019), one fused call per group; gains are not decayed.
+    `torch.optim` is left out: its first use imports the compiler, a CPU-second that every training
+    would be charged for.
+    """
 
     def __init__(self, net: Net, recipe: Recipe) -> None:
         self.betas, self.clip = (recipe.beta1, recipe.beta2), recipe.gradient_clip
         self.all, self.groups = list(net.parameters()), []
-        for chosen, decay in ((lambda p: p.ndim > 1, recipe.weight_decay), (lambda p: p.ndim == 1, 0.0)):
+        for chosen, decay in (
+            (lambda p: p.ndim > 1, recipe.weight_decay),
+            (lambda p: p.ndim == 1, 0.0),
+        ):
             weights = [p for p in self.all if chosen(p)]
             first, second = ([torch.zeros_like(p) for p in weights] for _ in range(2))
             self.groups.append((weights, first, second, [torch.zeros(()) for _ in weights], decay))
@@ -109,16 +142,31 @@ class AdamW:
         for weights, first, second, steps, decay in self.groups:
             torch._foreach_add_(steps, 1)
             torch._fused_adamw_(
-                weights, [p.grad for p in weights], first, second, [], steps, lr=rate, beta1=self.betas[0],
-                beta2=self.betas[1], weight_decay=decay, eps=1e-8, amsgrad=False, maximize=False,
-            )  # fmt: skip
+                weights,
+                [p.grad for p in weights],
+                first,
+                second,
+                [],
+                steps,
+                lr=rate,
+                beta1=self.betas[0],
+                beta2=self.betas[1],
+                weight_decay=decay,
+                eps=1e-8,
+                amsgrad=False,
+                maximize=False,
+            )
         for p in self.all:
             p.grad = None
+
+
 # endregion
 
 
 def train(order: Order, items: Tensor, trials: Tensor | None = None) -> tuple[Net, float]:
-    """Run the ordered steps, a share of them on the notebook's trials; return the net and its last loss."""
+    """Run the ordered steps, a share of them on the notebook's trials; return the net and its last
+    loss.
+    """
     recipe, lay = order.recipe, layout(order.task, order.recipe)
     torch.manual_seed(order.seed)
     generator = torch.Generator().manual_seed(order.seed)
@@ -141,15 +189,24 @@ def train(order: Order, items: Tensor, trials: Tensor | None = None) -> tuple[Ne
 def main(source: Path, target: Path) -> None:
     """Read the bundle, train, write weights and claims."""
     torch.set_num_threads(1)
-    torch.set_deterministic_debug_mode("error")  # as use_deterministic_algorithms, which imports the compiler, a CPU-second
+    torch.set_deterministic_debug_mode(
+        "error"
+    )  # as use_deterministic_algorithms, which imports the compiler, a CPU-second
     order = parse(Order, strict_json((source / "job.json").read_bytes()))
     started = time.perf_counter()
     book = source / "notebook.safetensors"
     trials = load_file(book)["trials"].long() if book.exists() else None
     net, loss = train(order, load_file(source / "data.safetensors")["items"], trials)
     seconds = time.perf_counter() - started
-    save_file({name: value.contiguous() for name, value in net.state_dict().items()}, target / "weights.safetensors")
-    claims = {"steps": order.steps, "final_loss": loss if math.isfinite(loss) else None, "seconds": round(seconds, 3)}
+    save_file(
+        {name: value.contiguous() for name, value in net.state_dict().items()},
+        target / "weights.safetensors",
+    )
+    claims = {
+        "steps": order.steps,
+        "final_loss": loss if math.isfinite(loss) else None,
+        "seconds": round(seconds, 3),
+    }
     (target / "claims.json").write_text(json.dumps(claims))
 
 

@@ -1,1 +1,3 @@
-"""The reference monitor: what is allowed. The only folder that starts a process for a plan, or spends."""
+"""The reference monitor: what is allowed. The only folder that starts a process for a plan, or
+spends.
+"""

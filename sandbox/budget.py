@@ -1,8 +1,9 @@
-"""Hard, cumulative budgets: reserve the worst case, settle the measured use, in the ledger's own transactions.
+"""Hard, cumulative budgets: reserve the worst case, settle the measured use, in the ledger's own
+transactions.
 
-Balances are derived rows; `replay` recomputes them from entries. `spent + reserved + asked <= limit` is one SQL
-statement for all accounts that pay, so parallel workers cannot pass a limit together. A reservation that is never settled
-stands as spent.
+Balances are derived rows; `replay` recomputes them from entries. `spent + reserved + asked <=
+limit` is one SQL statement for all accounts that pay, so parallel workers cannot pass a limit
+together. A reservation that is never settled stands as spent.
 """
 
 from collections.abc import Iterable, Sequence
@@ -31,7 +32,9 @@ Balances = dict[str, dict[str, dict[str, int]]]
 
 
 def open_study(txn: Transaction, budget: Budget, arms: Iterable[str] = ()) -> None:
-    """Open the root account and its sub-accounts, by stage, arm and held-out split; children only sub-reserve."""
+    """Open the root account and its sub-accounts, by stage, arm and held-out split; children only
+    sub-reserve.
+    """
     for name, limit in study_limits(budget, arms).items():
         open_account(txn, name, limit)
 
@@ -39,9 +42,17 @@ def open_study(txn: Transaction, budget: Budget, arms: Iterable[str] = ()) -> No
 def study_limits(budget: Budget, arms: Iterable[str] = ()) -> dict[str, Amount]:
     """Return the limit of every account of a study: root, stages, arms, held-out splits."""
     total = budget.amount()
-    shares = {name: budget.shares.get(name, 1.0) for name in ACCOUNTS} | {arm_account(arm): budget.shares.get("arm", 1.0) for arm in arms}
+    shares = {name: budget.shares.get(name, 1.0) for name in ACCOUNTS} | {
+        arm_account(arm): budget.shares.get("arm", 1.0) for arm in arms
+    }
     looks = {look_account(split): Amount(looks=getattr(budget.looks, split)) for split in SPLITS}
-    return {"root": total, **{name: replace(total, cpu_us=int(total.cpu_us * share)) for name, share in shares.items()}, **looks}
+    return {
+        "root": total,
+        **{
+            name: replace(total, cpu_us=int(total.cpu_us * share)) for name, share in shares.items()
+        },
+        **looks,
+    }
 
 
 def look_account(split: str) -> str:
@@ -50,13 +61,18 @@ def look_account(split: str) -> str:
 
 
 def look(ledger: Ledger, split: str, plan: str, after: int = 0) -> None:
-    """Charge and record one look of a plan at a held-out split, once; raise BudgetExhausted where all are spent: it then does not happen.
+    """Charge and record one look of a plan at a held-out split, once; raise BudgetExhausted where
+    all are spent: it then does not happen.
 
-    `after` is the ledger entry to which the caller knows that it has not happened, so that a look costs the same however long the ledger is.
+    `after` is the ledger entry to which the caller knows that it has not happened, so that a look
+    costs the same however long the ledger is.
     """
     payers, one = ("root", look_account(split)), Amount(looks=1)
     with ledger.transaction() as txn:
-        if any(e.kind == "look" and (e.body["split"], e.body["plan"]) == (split, plan) for e in txn.since(after)):
+        if any(
+            e.kind == "look" and (e.body["split"], e.body["plan"]) == (split, plan)
+            for e in txn.since(after)
+        ):
             return
         reserve(txn, f"look:{split}:{plan}", payers, one)
         settle(txn, f"look:{split}:{plan}", payers, one, one)
@@ -64,7 +80,9 @@ def look(ledger: Ledger, split: str, plan: str, after: int = 0) -> None:
 
 
 def arm_account(arm: str) -> str:
-    """Return the account of an arm: it pays for whatever its proposals cost, hostile successors in evaluation too."""
+    """Return the account of an arm: it pays for whatever its proposals cost, hostile successors in
+    evaluation too.
+    """
     return f"arm {arm}"
 
 
@@ -81,7 +99,10 @@ def mandate_limit(caps: Caps, total: Amount) -> Amount:
 def open_account(txn: Transaction, name: str, limit: Amount) -> None:
     """Open one account and record it."""
     txn.append("account", {"name": name, "limit": plain(limit)})
-    rows = [{"name": name, "resource": r, "limit": getattr(limit, r), "reserved": 0, "spent": 0} for r in RESOURCES]
+    rows = [
+        {"name": name, "resource": r, "limit": getattr(limit, r), "reserved": 0, "spent": 0}
+        for r in RESOURCES
+    ]
     txn.connection.execute(BALANCES.insert(), rows)
 
 
@@ -98,22 +119,39 @@ def reserve(txn: Transaction, key: str, accounts: Iterable[str], amount: Amount)
     """Reserve the worst case on every account, or raise BudgetExhausted with nothing reserved."""
     names = tuple(dict.fromkeys(accounts))
     rows, asked = len(names) * len(RESOURCES), _some(amount)
-    if txn.connection.execute(_statement(RESERVE, len(names), asked), {**_bound(names, asked, a=amount), "rows": rows}).rowcount != rows:
+    if (
+        txn.connection.execute(
+            _statement(RESERVE, len(names), asked), {**_bound(names, asked, a=amount), "rows": rows}
+        ).rowcount
+        != rows
+    ):
         raise BudgetExhausted(_short(txn, names, amount))
     txn.append("reserve", {"key": key, "accounts": list(names), "amount": plain(amount)})
 
 
-def settle(txn: Transaction, key: str, accounts: Iterable[str], reserved: Amount, spent: Amount) -> None:
+def settle(
+    txn: Transaction, key: str, accounts: Iterable[str], reserved: Amount, spent: Amount
+) -> None:
     """Replace a reservation by what was used; use above the reservation is charged all the same."""
     names = tuple(dict.fromkeys(accounts))
     moved = _some(reserved + spent)
-    txn.connection.execute(_statement(SETTLE, len(names), moved), _bound(names, moved, a=reserved, b=spent))
-    txn.append("settle", {"key": key, "accounts": list(names), "released": plain(reserved), "spent": plain(spent)})
+    txn.connection.execute(
+        _statement(SETTLE, len(names), moved), _bound(names, moved, a=reserved, b=spent)
+    )
+    txn.append(
+        "settle",
+        {"key": key, "accounts": list(names), "released": plain(reserved), "spent": plain(spent)},
+    )
 
 
 FREE = 'name IN ({names}) AND "limit" - spent - reserved >= {a}'
-RESERVE = f"UPDATE accounts SET reserved = reserved + {{a}} WHERE {FREE} AND (SELECT count(*) FROM accounts WHERE {FREE}) = :rows"
-SETTLE = "UPDATE accounts SET reserved = reserved - {a}, spent = spent + {b} WHERE name IN ({names})"
+RESERVE = (
+    f"UPDATE accounts SET reserved = reserved + {{a}} WHERE {FREE} AND (SELECT count(*) FROM"
+    f" accounts WHERE {FREE}) = :rows"
+)
+SETTLE = (
+    "UPDATE accounts SET reserved = reserved - {a}, spent = spent + {b} WHERE name IN ({names})"
+)
 
 
 def _some(amount: Amount) -> tuple[str, ...]:
@@ -122,14 +160,29 @@ def _some(amount: Amount) -> tuple[str, ...]:
 
 @cache
 def _statement(text: str, names: int, resources: tuple[str, ...]) -> sa.TextClause:
-    """Return a statement for so many accounts, in which `a` and `b` stand for what two amounts hold of a row's resource."""
-    of_row = {x: "(CASE resource " + " ".join(f"WHEN '{r}' THEN CAST(:{x}_{r} AS BIGINT)" for r in resources) + " ELSE 0 END)" for x in "ab"}
+    """Return a statement for so many accounts, in which `a` and `b` stand for what two amounts hold
+    of a row's resource.
+    """
+    of_row = {
+        x: (
+            "(CASE resource "
+            + " ".join(f"WHEN '{r}' THEN CAST(:{x}_{r} AS BIGINT)" for r in resources)
+            + " ELSE 0 END)"
+        )
+        for x in "ab"
+    }
     return sa.text(text.format(names=", ".join(f":n{i}" for i in range(names)), **of_row))
 
 
 def _bound(names: Sequence[str], resources: Sequence[str], **amounts: Amount) -> dict[str, Any]:
-    return {**{f"n{i}": name for i, name in enumerate(names)},
-            **{f"{letter}_{r}": getattr(amount, r) for letter, amount in amounts.items() for r in resources}}  # fmt: skip
+    return {
+        **{f"n{i}": name for i, name in enumerate(names)},
+        **{
+            f"{letter}_{r}": getattr(amount, r)
+            for letter, amount in amounts.items()
+            for r in resources
+        },
+    }
 
 
 def _short(txn: Transaction, names: Sequence[str], amount: Amount) -> str:
@@ -137,8 +190,13 @@ def _short(txn: Transaction, names: Sequence[str], amount: Amount) -> str:
     held = balances(txn.connection)
     for name in names:
         for resource in RESOURCES:
-            cell, asked = held.get(name, {}).get(resource, {"limit": 0, "spent": 0, "reserved": 0}), getattr(amount, resource)
-            if (left := cell["limit"] - cell["spent"] - cell["reserved"]) < asked or name not in held:
+            cell, asked = (
+                held.get(name, {}).get(resource, {"limit": 0, "spent": 0, "reserved": 0}),
+                getattr(amount, resource),
+            )
+            if (
+                left := cell["limit"] - cell["spent"] - cell["reserved"]
+            ) < asked or name not in held:
                 return f"account {name} has {left} {resource} left; the job needs {asked} reserved"
     return f"accounts {', '.join(names)} have too little left"
 
@@ -159,7 +217,9 @@ def replay(entries: Iterable[Entry]) -> Balances:
         body = entry.body
         if entry.kind == "account":
             limit = parse(Amount, body["limit"])
-            result[body["name"]] = {r: {"limit": getattr(limit, r), "reserved": 0, "spent": 0} for r in body["limit"]}
+            result[body["name"]] = {
+                r: {"limit": getattr(limit, r), "reserved": 0, "spent": 0} for r in body["limit"]
+            }
         elif entry.kind == "limit":
             for r in body["limit"]:
                 result[body["name"]][r]["limit"] = body["limit"][r]

@@ -1,9 +1,11 @@
 """The other door: `call(sandbox, request, grant)` is the only way to ask an outside model.
 
-It checks the grant against the recorded plan and every byte that is sent, reserves the worst case in tokens and money, asks, settles by
-the endpoint's own count (without one the reservation stands) and records question and answer by digest. It follows no redirect, reads no
-proxy or netrc, takes no longer and reads no more than the endpoint's settings say. The key is read from the environment for one request,
-goes into one header and is blotted out of what comes back. What comes back is data: it is stored, and never run here.
+It checks the grant against the recorded plan and every byte that is sent, reserves the worst case
+in tokens and money, asks, settles by the endpoint's own count (without one the reservation stands)
+and records question and answer by digest. It follows no redirect, reads no proxy or netrc, takes no
+longer and reads no more than the endpoint's settings say. The key is read from the environment for
+one request, goes into one header and is blotted out of what comes back. What comes back is data: it
+is stored, and never run here.
 """
 
 import asyncio
@@ -44,77 +46,157 @@ class Heard:
     "whether any byte of the question may have reached the endpoint"
 
 
-def call(sandbox: Sandbox, request: Call, grant: Grant, stopped: Callable[[], bool] = lambda: False) -> Answer:
-    """Ask one granted question and return its answer, whose text is in the store. `stopped` ends it early.
+def call(
+    sandbox: Sandbox, request: Call, grant: Grant, stopped: Callable[[], bool] = lambda: False
+) -> Answer:
+    """Ask one granted question and return its answer, whose text is in the store. `stopped` ends it
+    early.
 
-    Raises VerificationFailed (grant, plan or bytes do not match), BudgetExhausted (nothing was reserved), NeedsHuman (what the
-    grant rests on ended), Halted (a person or a tripwire holds the study), BadInput (the key's variable is not set).
+    Raises VerificationFailed (grant, plan or bytes do not match), BudgetExhausted (nothing was
+    reserved), NeedsHuman (what the grant rests on ended), Halted (a person or a tripwire holds the
+    study), BadInput (the key's variable is not set).
     """
     secret, name = key(request.endpoint), digest(request)
-    with incident.refusals(sandbox.ledger, "call", "money and tokens that nobody granted", request.plan):
+    with incident.refusals(
+        sandbox.ledger, "call", "money and tokens that nobody granted", request.plan
+    ):
         plan = granted_plan(sandbox.gate, grant)
         body = sandbox.store.get(request.body)
-        if not (allowed(plan, request, grant, sandbox.gate.refresh().rules.config) and exact(request, body)):
-            raise VerificationFailed(f"the question is not the one that the grant for plan {grant.plan[:12]} allows; nothing was asked")
+        if not (
+            allowed(plan, request, grant, sandbox.gate.refresh().rules.config)
+            and exact(request, body)
+        ):
+            raise VerificationFailed(
+                f"the question is not the one that the grant for plan {grant.plan[:12]} allows;"
+                " nothing was asked"
+            )
         reserved, payers = request.worst(), accounts(grant, plan)
         with sandbox.ledger.transaction() as txn:
             sandbox.gate.launch(txn, grant)
             budget.reserve(txn, grant.nonce, payers, reserved)
             txn.append("call", {"grant": plain(grant), "call": plain(request), "digest": name})
     wall, cpu = time.monotonic_ns(), time.thread_time_ns()
-    heard = ask(request.endpoint, body, secret, lambda: stopped() or sandbox.gate.refresh().halt in ("stop", "drill"))
-    used = Amount(cpu_us=(time.thread_time_ns() - cpu) // 1000, wall_us=(time.monotonic_ns() - wall) // 1000, output_bytes=len(heard.data))
+    heard = ask(
+        request.endpoint,
+        body,
+        secret,
+        lambda: stopped() or sandbox.gate.refresh().halt in ("stop", "drill"),
+    )
+    used = Amount(
+        cpu_us=(time.thread_time_ns() - cpu) // 1000,
+        wall_us=(time.monotonic_ns() - wall) // 1000,
+        output_bytes=len(heard.data),
+    )
     answer, echoed = judged(sandbox, request, heard, used, secret)
     with sandbox.ledger.transaction() as txn:
         budget.settle(txn, grant.nonce, payers, reserved, answer.charged)
-        entry = txn.append("answer", {"nonce": grant.nonce, "plan": request.plan, "index": request.index, "digest": name, "answer": plain(answer)})
+        entry = txn.append(
+            "answer",
+            {
+                "nonce": grant.nonce,
+                "plan": request.plan,
+                "index": request.index,
+                "digest": name,
+                "answer": plain(answer),
+            },
+        )
         if echoed or answer.status in ("breach", "redirect", "huge"):
-            what = "the endpoint wrote the study's key into its answer" if echoed else f"{answer.status}: {answer.detail}"
-            incident.report(txn, what, detector="door", plan=request.plan, artifacts=(request.body,), chain=(entry.sequence,),
-                            containment="blotted out" if echoed else "not followed, not read on, the whole reservation is charged")  # fmt: skip
+            what = (
+                "the endpoint wrote the study's key into its answer"
+                if echoed
+                else f"{answer.status}: {answer.detail}"
+            )
+            incident.report(
+                txn,
+                what,
+                detector="door",
+                plan=request.plan,
+                artifacts=(request.body,),
+                chain=(entry.sequence,),
+                containment=(
+                    "blotted out"
+                    if echoed
+                    else "not followed, not read on, the whole reservation is charged"
+                ),
+            )
     return answer
 
 
 def allowed(plan: Plan, request: Call, grant: Grant, config: Config) -> bool:
-    """Tell whether a question is the one that a grant of this plan allows, to the study's own endpoint and within its bounds."""
+    """Tell whether a question is the one that a grant of this plan allows, to the study's own
+    endpoint and within its bounds.
+    """
     same = (request.plan, "ask", request.index) == (grant.plan, grant.role, grant.index)
-    return same and plan.purpose == "propose" and request.endpoint == config.proposer.llm and request.size <= request.endpoint.prompt_bytes
+    return (
+        same
+        and plan.purpose == "propose"
+        and request.endpoint == config.proposer.llm
+        and request.size <= request.endpoint.prompt_bytes
+    )
 
 
 def exact(request: Call, data: bytes) -> bool:
-    """Tell whether bytes are a question of this endpoint, with its model and its bounds and nothing else that could cost."""
+    """Tell whether bytes are a question of this endpoint, with its model and its bounds and nothing
+    else that could cost.
+    """
     try:
         asked = strict_json(data, limit=request.endpoint.prompt_bytes)
         schema = asked.get("response_format", {}).get("json_schema", {}).get("schema", {})
-        messages = [{"role": str(m["role"]), "content": str(m["content"])} for m in asked["messages"]]
+        messages = [
+            {"role": str(m["role"]), "content": str(m["content"])} for m in asked["messages"]
+        ]
         again = question(request.endpoint, messages, int(asked["seed"]), schema)
     except (BadInput, AttributeError, KeyError, TypeError, ValueError):
         return False
     return again == data and len(data) == request.size
 
 
-def question(endpoint: Endpoint, messages: Sequence[Mapping[str, str]], seed: int, schema: Mapping[str, Any]) -> bytes:
-    """Return the bytes of a question: chat messages, and the endpoint's bounds; `schema` counts where it takes one."""
-    asked: dict[str, Any] = {"model": endpoint.model, "messages": list(messages), "temperature": endpoint.temperature, "seed": seed,
-                             "stream": False, endpoint.limit_field: endpoint.answer_tokens}  # fmt: skip
+def question(
+    endpoint: Endpoint, messages: Sequence[Mapping[str, str]], seed: int, schema: Mapping[str, Any]
+) -> bytes:
+    """Return the bytes of a question: chat messages, and the endpoint's bounds; `schema` counts
+    where it takes one.
+    """
+    asked: dict[str, Any] = {
+        "model": endpoint.model,
+        "messages": list(messages),
+        "temperature": endpoint.temperature,
+        "seed": seed,
+        "stream": False,
+        endpoint.limit_field: endpoint.answer_tokens,
+    }
     if endpoint.structured == "json_schema":
-        asked["response_format"] = {"type": "json_schema", "json_schema": {"name": "proposal", "strict": True, "schema": schema}}
+        asked["response_format"] = {
+            "type": "json_schema",
+            "json_schema": {"name": "proposal", "strict": True, "schema": schema},
+        }
     elif endpoint.structured == "json_object":
         asked["response_format"] = {"type": "json_object"}
     return canonical(asked)
 
 
 def key(endpoint: Endpoint) -> str:
-    """Return the endpoint's key from this process's environment, an empty string where it wants none; raises BadInput, never with the key."""
+    """Return the endpoint's key from this process's environment, an empty string where it wants
+    none; raises BadInput, never with the key.
+    """
     secret = os.environ.get(endpoint.key_variable, "") if endpoint.key_variable else ""
-    if endpoint.key_variable and not (8 <= len(secret) <= 4000 and secret.isascii() and secret.isprintable() and " " not in secret):
-        raise BadInput("the variable that key_variable names holds no key of 8 to 4000 printable characters; export the key, or leave the name empty")
+    if endpoint.key_variable and not (
+        8 <= len(secret) <= 4000 and secret.isascii() and secret.isprintable() and " " not in secret
+    ):
+        raise BadInput(
+            "the variable that key_variable names holds no key of 8 to 4000 printable characters;"
+            " export the key, or leave the name empty"
+        )
     return secret
 
 
 def ask(endpoint: Endpoint, body: bytes, secret: str, held: Callable[[], bool]) -> Heard:
-    """Send one question and return what came back, within the endpoint's seconds and bytes, or as soon as `held` says so."""
-    with closing(asyncio.new_event_loop()) as loop:  # not asyncio.run, which would wait for a name look-up that hangs
+    """Send one question and return what came back, within the endpoint's seconds and bytes, or as
+    soon as `held` says so.
+    """
+    with closing(
+        asyncio.new_event_loop()
+    ) as loop:  # not asyncio.run, which would wait for a name look-up that hangs
         try:
             return loop.run_until_complete(_within(endpoint, body, secret, held))
         finally:
@@ -131,21 +213,36 @@ async def _within(endpoint: Endpoint, body: bytes, secret: str, held: Callable[[
             task.cancel()
             await asyncio.wait({task}, timeout=1)
             slow = f"no whole answer within {endpoint.seconds} s"
-            return Heard(status="slow", detail=slow) if late else Heard(status="halted", detail="the study was stopped while it waited")
+            return (
+                Heard(status="slow", detail=slow)
+                if late
+                else Heard(status="halted", detail="the study was stopped while it waited")
+            )
     return task.result()
 
 
 async def _post(endpoint: Endpoint, body: bytes, secret: str) -> Heard:
     import httpx
 
-    headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "heirloop"}
+    headers = {
+        "Content-Type": "application/json",
+        "Accept-Encoding": "identity",
+        "User-Agent": "heirloop",
+    }
     headers |= {"Authorization": f"Bearer {secret}"} if secret else {}
     timeout = httpx.Timeout(endpoint.seconds, connect=min(CONNECT_SECONDS, endpoint.seconds))
     trust = ssl.create_default_context() if endpoint.url.startswith("https") else False
     try:
         async with (
-            httpx.AsyncClient(trust_env=False, verify=trust, follow_redirects=False, timeout=timeout) as client,
-            client.stream("POST", f"{endpoint.url.rstrip('/')}/chat/completions", content=body, headers=headers) as response,
+            httpx.AsyncClient(
+                trust_env=False, verify=trust, follow_redirects=False, timeout=timeout
+            ) as client,
+            client.stream(
+                "POST",
+                f"{endpoint.url.rstrip('/')}/chat/completions",
+                content=body,
+                headers=headers,
+            ) as response,
         ):
             return await _read(endpoint, response)
     except (httpx.ConnectError, httpx.ConnectTimeout):
@@ -157,7 +254,10 @@ async def _post(endpoint: Endpoint, body: bytes, secret: str) -> Heard:
 async def _read(endpoint: Endpoint, response: Any) -> Heard:
     code, packed = response.status_code, response.headers.get("content-encoding", "identity")
     if 300 <= code < 400:
-        return Heard(status="redirect", detail=f"status {code}: it points to another address, which is not followed")
+        return Heard(
+            status="redirect",
+            detail=f"status {code}: it points to another address, which is not followed",
+        )
     if code in (408, 409, 425, 429) or code >= 500:
         return Heard(status="busy", detail=f"status {code}")
     if code != 200:
@@ -169,17 +269,38 @@ async def _read(endpoint: Endpoint, response: Any) -> Heard:
         async for chunk in chunks:
             data += chunk
             if len(data) > endpoint.answer_bytes:
-                return Heard(status="huge", detail=f"more than {endpoint.answer_bytes} bytes", data=bytes(data[: endpoint.answer_bytes]))
+                return Heard(
+                    status="huge",
+                    detail=f"more than {endpoint.answer_bytes} bytes",
+                    data=bytes(data[: endpoint.answer_bytes]),
+                )
     return Heard(status="ok", detail="", data=bytes(data))
 
 
-def judged(sandbox: Sandbox, request: Call, heard: Heard, used: Amount, secret: str) -> tuple[Answer, bool]:
-    """Return the answer to record, and whether the key stood in it. The text goes into the store, the key blotted out."""
-    whole = Amount(cpu_us=used.cpu_us, wall_us=used.wall_us, output_bytes=used.output_bytes, tokens=request.worst().tokens,
-                   money_micros=request.worst().money_micros)  # fmt: skip
+def judged(
+    sandbox: Sandbox, request: Call, heard: Heard, used: Amount, secret: str
+) -> tuple[Answer, bool]:
+    """Return the answer to record, and whether the key stood in it. The text goes into the store,
+    the key blotted out.
+    """
+    whole = Amount(
+        cpu_us=used.cpu_us,
+        wall_us=used.wall_us,
+        output_bytes=used.output_bytes,
+        tokens=request.worst().tokens,
+        money_micros=request.worst().money_micros,
+    )
     if heard.status != "ok":
         by = "reservation" if heard.sent else "nothing"
-        return Answer(status=heard.status, detail=heard.detail, charged=whole if heard.sent else used, charged_by=by), False  # type: ignore[arg-type]
+        return (
+            Answer(
+                status=heard.status,
+                detail=heard.detail,
+                charged=whole if heard.sent else used,
+                charged_by=by,  # type: ignore[arg-type]
+            ),
+            False,
+        )
     try:
         found = strict_json(heard.data, limit=request.endpoint.answer_bytes)
         choice = found["choices"][0]
@@ -187,31 +308,62 @@ def judged(sandbox: Sandbox, request: Call, heard: Heard, used: Amount, secret: 
         if not isinstance(text, str):
             raise TypeError
     except (BadInput, AttributeError, KeyError, IndexError, TypeError):
-        return Answer(status="malformed", detail="the answer is no chat completion in strict JSON", charged=whole, charged_by="reservation"), False
+        return (
+            Answer(
+                status="malformed",
+                detail="the answer is no chat completion in strict JSON",
+                charged=whole,
+                charged_by="reservation",
+            ),
+            False,
+        )
     clean = blotted(text, secret)
     finish = choice.get("finish_reason") if choice.get("finish_reason") in FINISHES else ""
     kept = {"text": sandbox.store.put(clean.encode()), "finish": finish}
     tokens = _usage(found)
     if tokens is None:
-        return Answer(status="ok", detail="", charged=whole, charged_by="reservation", **kept), clean != text
+        return (
+            Answer(status="ok", detail="", charged=whole, charged_by="reservation", **kept),
+            clean != text,
+        )
     money = request.endpoint.money(*tokens)
     if sum(tokens) > whole.tokens or money > whole.money_micros:
-        breach = f"it says that it used {sum(tokens)} tokens, where at most {whole.tokens} were asked for"
-        return Answer(status="breach", detail=breach, charged=whole, charged_by="reservation", **kept), clean != text
-    spent = Amount(cpu_us=used.cpu_us, wall_us=used.wall_us, output_bytes=used.output_bytes, tokens=sum(tokens), money_micros=money)
+        breach = (
+            f"it says that it used {sum(tokens)} tokens, where at most {whole.tokens} were"
+            " asked for"
+        )
+        return (
+            Answer(status="breach", detail=breach, charged=whole, charged_by="reservation", **kept),
+            clean != text,
+        )
+    spent = Amount(
+        cpu_us=used.cpu_us,
+        wall_us=used.wall_us,
+        output_bytes=used.output_bytes,
+        tokens=sum(tokens),
+        money_micros=money,
+    )
     return Answer(status="ok", detail="", charged=spent, charged_by="usage", **kept), clean != text
 
 
 def _usage(found: Mapping[str, Any]) -> tuple[int, int] | None:
-    """Return the tokens of question and answer by the endpoint's own count, None where it gives no such numbers."""
+    """Return the tokens of question and answer by the endpoint's own count, None where it gives no
+    such numbers.
+    """
     usage = found.get("usage")
-    counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")] if isinstance(usage, dict) else []
+    counts = (
+        [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
+        if isinstance(usage, dict)
+        else []
+    )
     known = [n for n in counts if type(n) is int and 0 <= n < 2**53]
     return (known[0], known[1]) if len(known) == 2 else None
 
 
 def blotted(text: str, secret: str) -> str:
-    """Return text without the key, as it is, as in an address, or in base64; other disguises are not recognised."""
+    """Return text without the key, as it is, as in an address, or in base64; other disguises are
+    not recognised.
+    """
     if not secret:
         return text
     plain64 = base64.b64encode(secret.encode()).decode()

@@ -1,7 +1,8 @@
 """Canonical bytes and digests: RFC 8785 JSON, sha256 in hex.
 
-The standard library's encoder writes the same bytes for all but a few values (floats that ECMAScript writes otherwise, characters beyond the
-basic plane); those go to the reference implementation, and so does whatever is to be refused.
+The standard library's encoder writes the same bytes for all but a few values (floats that
+ECMAScript writes otherwise, characters beyond the basic plane); those go to the reference
+implementation, and so does whatever is to be refused.
 """
 
 import hashlib
@@ -12,9 +13,12 @@ import rfc8785
 
 from configs.build import field_names, plain
 
-_ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), check_circular=False, allow_nan=False)
+_ENCODER = json.JSONEncoder(
+    ensure_ascii=False, sort_keys=True, separators=(",", ":"), check_circular=False, allow_nan=False
+)
 _ASTRAL = 0xF0
-"""First byte from which on UTF-8 holds a character whose place among sorted keys differs by UTF-16."""
+"""First byte from which on UTF-8 holds a character whose place among sorted keys differs by UTF-16.
+"""
 
 
 class _OtherwiseError(Exception):
@@ -22,7 +26,9 @@ class _OtherwiseError(Exception):
 
 
 def canonical(value: Any) -> bytes:
-    """Return the RFC 8785 bytes of a record or plain value; floats must be finite, integers below 2^53."""
+    """Return the RFC 8785 bytes of a record or plain value; floats must be finite, integers below
+    2^53.
+    """
     try:
         data = _ENCODER.encode(_same(value)).encode()
         if data.isascii() or max(data) < _ASTRAL:
@@ -38,7 +44,9 @@ def digest(value: Any) -> str:
 
 
 def _same(value: Any) -> Any:
-    """Return `plain(value)` where the encoder writes it as RFC 8785 does; raise _OtherwiseError where it would not."""
+    """Return `plain(value)` where the encoder writes it as RFC 8785 does; raise _OtherwiseError
+    where it would not.
+    """
     kind = type(value)
     if kind is str or kind is bool or value is None:
         return value
@@ -47,7 +55,9 @@ def _same(value: Any) -> Any:
     if kind is float and (size := abs(value)) < 1e15:
         if value.is_integer():
             return int(value)
-        if size >= 1e-4 or size < 1e-9:  # shortest digits, and no exponent of one digit: Python and ECMAScript agree
+        if (
+            size >= 1e-4 or size < 1e-9
+        ):  # shortest digits, and no exponent of one digit: Python and ECMAScript agree
             return value
     if kind is dict and all(type(k) is str for k in value):
         return {k: _same(v) for k, v in value.items()}

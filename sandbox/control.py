@@ -1,7 +1,9 @@
-"""Stop, pause, slow, resume and drill: orders to a study from outside its loop, which hold even while the loop hangs or is dead.
+"""Stop, pause, slow, resume and drill: orders to a study from outside its loop, which hold even
+while the loop hangs or is dead.
 
-An order is a ledger entry that every launch reads in the transaction that reserves, so nothing new starts after it; and the kill
-goes past the loop to what its jobs run in: control groups, bubblewrap processes, containers.
+An order is a ledger entry that every launch reads in the transaction that reserves, so nothing new
+starts after it; and the kill goes past the loop to what its jobs run in: control groups, bubblewrap
+processes, containers.
 """
 
 import contextlib
@@ -39,19 +41,25 @@ GRACE_SECONDS = 5.0
 def order(ledger: Ledger, what: Order, who: str, why: str, per_hour: int = 0) -> Entry:
     """Record an order; from then on no launch passes that it forbids."""
     need(what != "slow" or 0 < per_hour <= 10**6, "per_hour", per_hour, "jobs per hour, at least 1")
-    return ledger.append("control", {"what": what, "who": who[:100], "why": why[:2000], "per_hour": per_hour})
+    return ledger.append(
+        "control", {"what": what, "who": who[:100], "why": why[:2000], "per_hour": per_hour}
+    )
 
 
 def stop(folder: Path, who: str, why: str) -> dict[str, Any]:
-    """Stop a study: nothing is reserved any more, every job is killed, the loop ends or is ended, lost readings are charged.
+    """Stop a study: nothing is reserved any more, every job is killed, the loop ends or is ended,
+    lost readings are charged.
 
-    Works while the loop hangs (even holding the ledger) and on what it left behind when it died. Returns seconds until no job
-    was left, how many were killed, and whether the loop had to be killed.
+    Works while the loop hangs (even holding the ledger) and on what it left behind when it died.
+    Returns seconds until no job was left, how many were killed, and whether the loop had to be
+    killed.
     """
     started, pid, forced, killed = time.monotonic(), holder(folder), False, 0
     path = folder / "ledger.sqlite"
     study = Ledger.file(path).entries()[0].hash
-    try:  # the order first, so that what is killed is recorded as killed by it, and nothing starts in between
+    # the order first, so that what is killed is recorded as killed by it, and nothing starts in
+    # between
+    try:
         order(Ledger.file(path, timeout=TURN_SECONDS), "stop", who, why)
     except Stopped:  # a slow disk, or a loop that hangs inside a transaction
         killed = kill_jobs(pid, study)
@@ -69,17 +77,26 @@ def stop(folder: Path, who: str, why: str) -> dict[str, Any]:
             forced = _end(pid)
         time.sleep(0.05)
     lost = reconcile(Ledger.file(folder / "ledger.sqlite"))
-    return {"seconds": round(seconds, 3), "killed": killed, "loop_killed": forced, "charged_in_full": lost}
+    return {
+        "seconds": round(seconds, 3),
+        "killed": killed,
+        "loop_killed": forced,
+        "charged_in_full": lost,
+    }
 
 
 def drill(folder: Path, who: str) -> dict[str, Any]:
-    """Stop a running study for practice, measure the time until no job is left, record it, and let the study go on."""
+    """Stop a running study for practice, measure the time until no job is left, record it, and let
+    the study go on.
+    """
     pid = holder(folder)
     if not pid:
         raise Stopped(f"{folder} is not running; a drill stops a running study")
     ledger = Ledger.file(folder / "ledger.sqlite")
     if not Gate(ledger, Store(folder / "store")).refresh().drillable():
-        raise Stopped(f"{folder} is held or slowed by people; a drill stops a study that runs freely")
+        raise Stopped(
+            f"{folder} is held or slowed by people; a drill stops a study that runs freely"
+        )
     study = ledger.entries()[0].hash
     jobs, started = _open(ledger.entries()), time.monotonic()
     order(ledger, "drill", who, "a drill")
@@ -90,13 +107,17 @@ def drill(folder: Path, who: str) -> dict[str, Any]:
             break
         time.sleep(0.005)
     left, seconds = _open(ledger.entries()), time.monotonic() - started
-    ledger.append("drill", {"who": who, "jobs": jobs, "left": left, "milliseconds": int(seconds * 1000)})
+    ledger.append(
+        "drill", {"who": who, "jobs": jobs, "left": left, "milliseconds": int(seconds * 1000)}
+    )
     order(ledger, "drill-end", who, "the drill is over")
     return {"jobs": jobs, "left": left, "seconds": round(seconds, 3), "killed": killed}
 
 
 def kill_jobs(pid: int, study: str) -> int:
-    """Kill everything that runs jobs of a study: of the loop process `pid` (0: none), and containers that carry the study's label."""
+    """Kill everything that runs jobs of a study: of the loop process `pid` (0: none), and
+    containers that carry the study's label.
+    """
     count = cgroup.kill_of(pid) if pid else 0
     for child in _boxes(pid):
         with contextlib.suppress(OSError):
@@ -116,7 +137,9 @@ def holder(folder: Path) -> int:
 
 
 class Wires:
-    """What the tripwires of a study count, following its ledger; counts begin anew when people resume. Safe to use from several threads."""
+    """What the tripwires of a study count, following its ledger; counts begin anew when people
+    resume. Safe to use from several threads.
+    """
 
     def __init__(self, gate: Gate) -> None:
         self._gate, self._seen, self._lock = gate, 0, threading.Lock()
@@ -139,16 +162,28 @@ class Wires:
             self._incidents += body["detector"] != "tripwire"
         elif kind == "champion" and body["generation"] > 0:
             self._accepted.append(unix(entry))
-        elif kind == "score" and body["scores"] and body["scores"]["split"] == "feedback" and (plan := self._gate.plans.get(body["plan"])):
+        elif (
+            kind == "score"
+            and body["scores"]
+            and body["scores"]["split"] == "feedback"
+            and (plan := self._gate.plans.get(body["plan"]))
+        ):
             value, campaign = body["scores"]["exact_match"], (plan.arm, plan.repeat)
             if value > self._best.get(campaign, math.inf):
                 rise = value - self._best[campaign]
-                self._jumps.append((rise, f"the feedback score of plan {body['plan'][:12]} rose by {rise:.2f}"))
+                self._jumps.append(
+                    (rise, f"the feedback score of plan {body['plan'][:12]} rose by {rise:.2f}")
+                )
             self._best[campaign] = max(value, self._best.get(campaign, 0.0))
 
     def touched(self, spent_share: float) -> str:
-        """Return which tripwire of the study is touched now, or nothing; costs what is new in the ledger."""
-        wires, last = self._gate.refresh().rules.config.gates.tripwires, self._gate.ledger.last().timestamp()
+        """Return which tripwire of the study is touched now, or nothing; costs what is new in the
+        ledger.
+        """
+        wires, last = (
+            self._gate.refresh().rules.config.gates.tripwires,
+            self._gate.ledger.last().timestamp(),
+        )
         with self._lock:
             for entry in self._gate.ledger.since(self._seen):
                 self._fold(entry)
@@ -157,12 +192,26 @@ class Wires:
                 self._accepted.popleft()
             incidents, accepted, most = self._incidents, len(self._accepted), wires.score_jump
             found = [
-                f"{wires.spent_share:.0%} of the CPU-seconds are spent" if wires.spent_share and spent_share >= wires.spent_share else "",
-                f"{incidents} incidents" if wires.incidents and incidents >= wires.incidents else "",
-                f"{accepted} successors accepted within an hour" if wires.accepted_per_hour and accepted >= wires.accepted_per_hour else "",
+                (
+                    f"{wires.spent_share:.0%} of the CPU-seconds are spent"
+                    if wires.spent_share and spent_share >= wires.spent_share
+                    else ""
+                ),
+                (
+                    f"{incidents} incidents"
+                    if wires.incidents and incidents >= wires.incidents
+                    else ""
+                ),
+                (
+                    f"{accepted} successors accepted within an hour"
+                    if wires.accepted_per_hour and accepted >= wires.accepted_per_hour
+                    else ""
+                ),
                 next((text for rise, text in self._jumps if rise > most), "") if most else "",
             ]
-            return next((one for one in found if one and not (one == found[0] and one in self._told)), "")
+            return next(
+                (one for one in found if one and not (one == found[0] and one in self._told)), ""
+            )
 
     def trip(self, spent_share: float) -> str:
         """Pause the study and open an incident if a tripwire is touched; return which."""
@@ -176,8 +225,15 @@ def pause(gate: Gate, who: str, title: str, why: str) -> None:
     """Pause the study on the part of a rule that people set before, and open an incident of it."""
     with gate.ledger.transaction() as txn:
         first = txn.append("control", {"what": "pause", "who": who, "why": why, "per_hour": 0})
-        incident.report(txn, title, kind="hazard", severity="medium", detector=who, chain=(first.sequence,),
-                        containment="the study is paused until people resume it")  # fmt: skip
+        incident.report(
+            txn,
+            title,
+            kind="hazard",
+            severity="medium",
+            detector=who,
+            chain=(first.sequence,),
+            containment="the study is paused until people resume it",
+        )
 
 
 def _open(entries: list[Entry]) -> int:

@@ -1,4 +1,5 @@
-"""What decisions are made of: mandates and approvals as they are signed, the policy in force, subjects and requests. Records and how they begin.
+"""What decisions are made of: mandates and approvals as they are signed, the policy in force,
+subjects and requests. Records and how they begin.
 
 `gate.py` decides by them. Nothing here opens anything.
 """
@@ -33,7 +34,9 @@ class Mandate:
     version: int
     "version of the study root that it was given for; an amendment ends it"
     config: str
-    "digest of what was decided: study, task, objective, budget, gates, autonomy, reviewer, proposer"
+    """digest of what was decided: study, task, objective, budget, gates, autonomy, reviewer,
+    proposer
+    """
     caps: Caps
     "classes, jobs, CPU-seconds, hours, drift, plans per hour"
     issued: int
@@ -41,7 +44,9 @@ class Mandate:
     expires: int
     "unix seconds"
     kind: str
-    "person, simulated, external, or unattended (given without a person at a terminal, never counted as human)"
+    """person, simulated, external, or unattended (given without a person at a terminal, never
+    counted as human)
+    """
     reviewer: str
     "name of the signer"
     public: str
@@ -96,7 +101,9 @@ class Approval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """The study root as it stands now: what people decided, by whom, and how often that was amended."""
+    """The study root as it stands now: what people decided, by whom, and how often that was
+    amended.
+    """
 
     root: str
     "digest of the study root, the name of the study for good"
@@ -129,7 +136,9 @@ class Subject:
     arm: str = ""
     "who asks; empty: a person"
     by: str = ""
-    "person who asks, for an amendment and for what people propose; neither it nor a key of the arm's name counts towards the quorum"
+    """person who asks, for an amendment and for what people propose; neither it nor a key of the
+    arm's name counts towards the quorum
+    """
     version: int = 1
     "version of the study root under which it was recorded"
 
@@ -153,7 +162,9 @@ class Request:
 
 
 def decided(config: Config) -> str:
-    """Return the digest of everything people decided; where it runs and is mirrored is not part of it."""
+    """Return the digest of everything people decided; where it runs and is mirrored is not part of
+    it.
+    """
     whole = plain(config)
     names = ("study", "task", "objective", "budget", "gates", "autonomy", "reviewer", "proposer")
     return digest({name: whole[name] for name in names})
@@ -162,33 +173,81 @@ def decided(config: Config) -> str:
 def policy(entries: list[Entry]) -> Policy:
     """Return the study root in force; raises VerificationFailed where there is none."""
     if not entries or entries[0].kind != "study":
-        raise VerificationFailed("the ledger does not begin with a study root; it is not a run of Heirloop")
+        raise VerificationFailed(
+            "the ledger does not begin with a study root; it is not a run of Heirloop"
+        )
     roots = [e for e in entries if e.kind in ("study", "amended")]
     body = roots[-1].body
-    return Policy(root=entries[0].hash, version=len(roots), config=parse(Config, body["config"]),
-                  reviewers=tuple(body["reviewers"]), decided=body["decided"])  # fmt: skip
+    return Policy(
+        root=entries[0].hash,
+        version=len(roots),
+        config=parse(Config, body["config"]),
+        reviewers=tuple(body["reviewers"]),
+        decided=body["decided"],
+    )
 
 
-def new_mandate(config: Config, caps: Caps, kind: str, reviewer: str, public: str, version: int = 1) -> Mandate:
+def new_mandate(
+    config: Config, caps: Caps, kind: str, reviewer: str, public: str, version: int = 1
+) -> Mandate:
     """Return an unsigned mandate that starts now."""
     now = int(time.time())
     expires = now + caps.hours * HOUR
-    return Mandate(study=config.study.name, version=version, config=decided(config), caps=caps, issued=now, expires=expires,
-                   kind=kind, reviewer=reviewer, public=public, nonce=secrets.token_hex(16))  # fmt: skip
+    return Mandate(
+        study=config.study.name,
+        version=version,
+        config=decided(config),
+        caps=caps,
+        issued=now,
+        expires=expires,
+        kind=kind,
+        reviewer=reviewer,
+        public=public,
+        nonce=secrets.token_hex(16),
+    )
 
 
-def new_approval(rules: Policy, subject: Subject, change_class: str, answer: Answer, reason: str, hours: int,
-                 half: Mapping[str, str], seen: int = 0, looked_ms: int = 0) -> Approval:  # fmt: skip
+def new_approval(
+    rules: Policy,
+    subject: Subject,
+    change_class: str,
+    answer: Answer,
+    reason: str,
+    hours: int,
+    half: Mapping[str, str],
+    seen: int = 0,
+    looked_ms: int = 0,
+) -> Approval:
     """Return an unsigned decision on a recorded subject; `half` is the reviewer's public half."""
     now = int(time.time())
-    return Approval(study=rules.root, version=rules.version, plan=subject.digest, change_class=change_class, objective=subject.objective,
-                    requested=subject.requested, parent=subject.parent, generation=subject.generation, policy=rules.decided,
-                    answer=answer, reason=reason[:2000], seen=seen or now, looked_ms=looked_ms, issued=now, expires=now + hours * HOUR,
-                    kind=half["kind"], reviewer=half["name"], public=half["public"], nonce=secrets.token_hex(16))  # fmt: skip
+    return Approval(
+        study=rules.root,
+        version=rules.version,
+        plan=subject.digest,
+        change_class=change_class,
+        objective=subject.objective,
+        requested=subject.requested,
+        parent=subject.parent,
+        generation=subject.generation,
+        policy=rules.decided,
+        answer=answer,
+        reason=reason[:2000],
+        seen=seen or now,
+        looked_ms=looked_ms,
+        issued=now,
+        expires=now + hours * HOUR,
+        kind=half["kind"],
+        reviewer=half["name"],
+        public=half["public"],
+        nonce=secrets.token_hex(16),
+    )
 
 
-def distance(store: Store, one: tuple[str, Recipe], other: tuple[str, Recipe], pinned: Collection[str] = ()) -> int:
-    """Return changed knobs + changed source lines between two (bundle, recipe); lines of long files are compared in linear time.
+def distance(
+    store: Store, one: tuple[str, Recipe], other: tuple[str, Recipe], pinned: Collection[str] = ()
+) -> int:
+    """Return changed knobs + changed source lines between two (bundle, recipe); lines of long files
+    are compared in linear time.
 
     A program whose digest is `pinned` in the study root was decided on with it and counts nothing.
     """
@@ -198,7 +257,10 @@ def distance(store: Store, one: tuple[str, Recipe], other: tuple[str, Recipe], p
         before, after = store.get_bundle(one[0]), store.get_bundle(other[0])
         own = {"program"} if digest(after.get("program", b"")) in pinned else set()
         for name in sorted((before.keys() | after.keys()) - own):
-            old, new = (files.get(name, b"").decode(errors="replace").splitlines() for files in (before, after))
+            old, new = (
+                files.get(name, b"").decode(errors="replace").splitlines()
+                for files in (before, after)
+            )
             if old != new:
                 codes = difflib.SequenceMatcher(None, old, new).get_opcodes()
                 total += sum(b - a + d - c for what, a, b, c, d in codes if what != "equal")

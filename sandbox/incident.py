@@ -1,7 +1,8 @@
-"""Incidents: what is recorded when something was violated, nearly was, or could be; an amendment adds, it never rewrites.
+"""Incidents: what is recorded when something was violated, nearly was, or could be; an amendment
+adds, it never rewrites.
 
-The fields answer California SB 53 (critical safety incidents) and EU AI Act Article 73 (serious incidents);
-docs/incidents.md maps them one by one.
+The fields answer California SB 53 (critical safety incidents) and EU AI Act Article 73 (serious
+incidents); docs/incidents.md maps them one by one.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,18 +17,27 @@ from configs.records import Entry
 from sandbox.ledger import Ledger, Transaction
 
 Harm = Literal["none", "other", "death", "infrastructure", "imminent"]
-DUE_HOURS: dict[Harm, int | None] = {"none": None, "other": 15 * 24, "death": 10 * 24, "infrastructure": 2 * 24, "imminent": 24}
-"""Hours from detection to the earliest notice that either law asks for, by harm that did occur or is imminent.
+DUE_HOURS: dict[Harm, int | None] = {
+    "none": None,
+    "other": 15 * 24,
+    "death": 10 * 24,
+    "infrastructure": 2 * 24,
+    "imminent": 24,
+}
+"""Hours from detection to the earliest notice that either law asks for, by harm that did occur or
+is imminent.
 
-other: SB 53 section 22757.13(c)(1) and Art. 73(2), 15 days; death: Art. 73(4), 10 days; infrastructure: Art. 73(3), a
-widespread infringement or disruption of critical infrastructure, 2 days; imminent: SB 53 section 22757.13(c)(2), risk of
-death or serious injury, 24 hours.
+other: SB 53 section 22757.13(c)(1) and Art. 73(2), 15 days; death: Art. 73(4), 10 days;
+infrastructure: Art. 73(3), a widespread infringement or disruption of critical infrastructure, 2
+days; imminent: SB 53 section 22757.13(c)(2), risk of death or serious injury, 24 hours.
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
-    """One incident as it was recorded. What is not known yet is empty, and added by an amendment."""
+    """One incident as it was recorded. What is not known yet is empty, and added by an
+    amendment.
+    """
 
     id: str
     "I-1, I-2 ... within the study; an amendment carries the id that it adds to"
@@ -73,8 +83,19 @@ class Incident:
     "UTC; empty where no law asks for notice"
 
 
-FREE = ("title", "kind", "severity", "occurred_start", "occurred_end", "harm_actual", "harm_potential", "root_cause", "containment",
-        "corrective_action", "internal_use")  # fmt: skip
+FREE = (
+    "title",
+    "kind",
+    "severity",
+    "occurred_start",
+    "occurred_end",
+    "harm_actual",
+    "harm_potential",
+    "root_cause",
+    "containment",
+    "corrective_action",
+    "internal_use",
+)
 """What an amendment may add or correct."""
 
 
@@ -83,32 +104,60 @@ def report(txn: Transaction, title: str, **known: Any) -> Entry:
     number = 1 + sum(e.kind == "incident" for e in txn.entries())
     now = txn.now().isoformat(timespec="seconds")
     study = txn.entries()[0].hash
-    body = {"kind": "near miss", "severity": "low", "detector": "heirloop", "reporter": "heirloop", "detected_at": now, "occurred_start": now,
-            "occurred_end": now, **known, "id": f"I-{number}", "title": title, "study": study, "amended_from": 0}  # fmt: skip
+    body = {
+        "kind": "near miss",
+        "severity": "low",
+        "detector": "heirloop",
+        "reporter": "heirloop",
+        "detected_at": now,
+        "occurred_start": now,
+        "occurred_end": now,
+        **known,
+        "id": f"I-{number}",
+        "title": title,
+        "study": study,
+        "amended_from": 0,
+    }
     return txn.append("incident", _body(body))
 
 
 @contextmanager
 def refusals(ledger: Ledger, what: str, harm: str, plan: str = "") -> Iterator[None]:
-    """Record a refusal at the door as a near miss, and let it go on: what was asked passes a budget or is not what was granted."""
+    """Record a refusal at the door as a near miss, and let it go on: what was asked passes a budget
+    or is not what was granted.
+    """
     try:
         yield
     except (BudgetExhausted, VerificationFailed) as error:
         with ledger.transaction() as txn:
-            report(txn, f"{what} refused: {type(error).__name__}", detector="door", plan=plan, containment=str(error)[:300], harm_potential=harm)
+            report(
+                txn,
+                f"{what} refused: {type(error).__name__}",
+                detector="door",
+                plan=plan,
+                containment=str(error)[:300],
+                harm_potential=harm,
+            )
         raise
 
 
 def amend(ledger: Ledger, name: str, changes: dict[str, Any], reporter: str) -> Incident:
-    """Add a version of an incident; the versions before stay. Raises BadInput for an unknown id or field."""
+    """Add a version of an incident; the versions before stay. Raises BadInput for an unknown id or
+    field.
+    """
     for field in changes:
         if field not in FREE:
             raise BadInput(f"field is {field!r}; an amendment sets one of {', '.join(FREE)}")
     with ledger.transaction() as txn:
         old, sequence = latest(txn.entries()).get(name, (None, 0))
         if old is None:
-            raise BadInput(f"incident is {name!r}; `heirloop incident list` names those of this run")
-        entry = txn.append("incident-amended", _body({**plain(old), **changes, "reporter": reporter, "amended_from": sequence}))
+            raise BadInput(
+                f"incident is {name!r}; `heirloop incident list` names those of this run"
+            )
+        entry = txn.append(
+            "incident-amended",
+            _body({**plain(old), **changes, "reporter": reporter, "amended_from": sequence}),
+        )
     return parse(Incident, entry.body)
 
 
@@ -124,5 +173,11 @@ def latest(entries: Iterable[Entry]) -> dict[str, tuple[Incident, int]]:
 def _body(fields: dict[str, Any]) -> dict[str, Any]:
     one = parse(Incident, {**fields, "notification_due_at": ""})
     hours = DUE_HOURS[one.harm_actual]
-    due = "" if hours is None else (datetime.fromisoformat(one.detected_at) + timedelta(hours=hours)).isoformat(timespec="seconds")
+    due = (
+        ""
+        if hours is None
+        else (datetime.fromisoformat(one.detected_at) + timedelta(hours=hours)).isoformat(
+            timespec="seconds"
+        )
+    )
     return {**plain(one), "notification_due_at": due}

@@ -1,8 +1,8 @@
 """Keys and signed envelopes: ed25519 in DSSE, and the study secret.
 
-Private halves are encrypted, mode 0600, in the user's folder (HEIRLOOP_HOME, else ~/.config/heirloop), never in a
-checkout or a run. A key held under the loop's own user is weaker custody: it stops mistakes and models, not a
-hostile loop on the trusted side.
+Private halves are encrypted, mode 0600, in the user's folder (HEIRLOOP_HOME, else
+~/.config/heirloop), never in a checkout or a run. A key held under the loop's own user is weaker
+custody: it stops mistakes and models, not a hostile loop on the trusted side.
 """
 
 import json
@@ -24,7 +24,9 @@ from configs.errors import BadInput, VerificationFailed
 from sandbox.canonical import canonical, digest
 
 KINDS = ("person", "simulated", "external", "auditor")
-"""An auditor reads everything and decides nothing: no study root pins such a key, so no gate takes what it signs."""
+"""An auditor reads everything and decides nothing: no study root pins such a key, so no gate takes
+what it signs.
+"""
 STAND_IN = "scripted"
 """Name and person of the scripted reviewer's key, which nobody else can take."""
 INVITE_SECONDS = 24 * 3600
@@ -37,11 +39,15 @@ def home() -> Path:
 
 
 def new_key(name: str, kind: str, passphrase: str, person: str = "") -> dict[str, str]:
-    """Make a reviewer's key; write the encrypted private half (0600) and the public half; return the public half.
+    """Make a reviewer's key; write the encrypted private half (0600) and the public half; return
+    the public half.
 
-    `person` is who holds it, the name if left out: all keys of a person are of one kind and count once.
+    `person` is who holds it, the name if left out: all keys of a person are of one kind and count
+    once.
     """
-    need(len(passphrase) >= 8, "passphrase", f"{len(passphrase)} characters", "at least 8 characters")
+    need(
+        len(passphrase) >= 8, "passphrase", f"{len(passphrase)} characters", "at least 8 characters"
+    )
     folder = _checked(name, kind, person or name)
     private = Ed25519PrivateKey.generate()
     secret = private.private_bytes(
@@ -59,7 +65,12 @@ def _record(folder: Path, name: str, kind: str, person: str, public: str) -> dic
 
 def _checked(name: str, kind: str, person: str) -> Path:
     """Return the folder of keys if a new one may have these facts; raises BadInput otherwise."""
-    need(STAND_IN not in (name, person), "name", name, "another name; the scripted reviewer has that one")
+    need(
+        STAND_IN not in (name, person),
+        "name",
+        name,
+        "another name; the scripted reviewer has that one",
+    )
     for field, value in (("name", name), ("person", person)):
         need(bool(NAME.fullmatch(value)), field, value, "up to 32 letters, digits, - or _")
     need(kind in KINDS, "kind", kind, f"one of {', '.join(KINDS)}")
@@ -67,32 +78,53 @@ def _checked(name: str, kind: str, person: str) -> Path:
     need(other is None, "kind", kind, f"{other['kind'] if other else ''}, as {person}'s other keys")
     folder = home() / "keys"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    need(not any((folder / f"{name}.{end}").exists() for end in ("key", "pub.json", "revoked")), "name", name, "a name that no key has had")
+    need(
+        not any((folder / f"{name}.{end}").exists() for end in ("key", "pub.json", "revoked")),
+        "name",
+        name,
+        "a name that no key has had",
+    )
     return folder
 
 
 def add(name: str, kind: str, person: str, public: str) -> dict[str, str]:
-    """Take the public half of a key whose private half is elsewhere; return it. No key can be taken twice, so none holds two kinds."""
-    need(bool(re.fullmatch(r"[0-9a-f]{64}", public)), "public", public, "64 hexadecimal digits, the raw ed25519 public key")
+    """Take the public half of a key whose private half is elsewhere; return it. No key can be taken
+    twice, so none holds two kinds.
+    """
+    need(
+        bool(re.fullmatch(r"[0-9a-f]{64}", public)),
+        "public",
+        public,
+        "64 hexadecimal digits, the raw ed25519 public key",
+    )
     other = next((k["name"] for k in public_keys() if k["public"] == public), "")
     need(not other, "public", public, f"a key that is not known yet; {other} holds this one")
     return _record(_checked(name, kind, person), name, kind, person, public)
 
 
 def invite(name: str, kind: str, person: str = "") -> str:
-    """Return a code with which one browser may enrol a key of this name and kind within a day; only its hash is kept."""
+    """Return a code with which one browser may enrol a key of this name and kind within a day; only
+    its hash is kept.
+    """
     _checked(name, kind, person or name)
     code, folder = secrets.token_hex(8), home() / "invites"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    told = {"name": name, "kind": kind, "person": person or name, "until": int(time.time()) + INVITE_SECONDS}
+    told = {
+        "name": name,
+        "kind": kind,
+        "person": person or name,
+        "until": int(time.time()) + INVITE_SECONDS,
+    }
     _write_secret(folder / digest(code.encode()), canonical(told))
     return code
 
 
 def enrol(envelope: bytes) -> dict[str, str]:
-    """Take the public half of a key made elsewhere, by an envelope that it signed over an invitation's code; return it.
+    """Take the public half of a key made elsewhere, by an envelope that it signed over an
+    invitation's code; return it.
 
-    Raises VerificationFailed for a bad signature, and for a code that was never given, is used or has expired.
+    Raises VerificationFailed for a bad signature, and for a code that was never given, is used or
+    has expired.
     """
     claimed = payload_unchecked(envelope)
     said = verify(envelope, str(claimed.get("public")), "enrol")
@@ -100,7 +132,10 @@ def enrol(envelope: bytes) -> dict[str, str]:
     try:
         told = json.loads(path.read_bytes())
     except OSError:
-        raise VerificationFailed("there is no such invitation; `heirloop keys invite NAME` gives a code, good for one key") from None
+        raise VerificationFailed(
+            "there is no such invitation; `heirloop keys invite NAME` gives a code, good for"
+            " one key"
+        ) from None
     path.unlink(missing_ok=True)
     if time.time() > told["until"]:
         raise VerificationFailed("the invitation has expired; ask for another")
@@ -112,7 +147,9 @@ def open_key(name: str, passphrase: str) -> Ed25519PrivateKey:
     path = home() / "keys" / f"{name}.key"
     if not path.is_file():
         known = ", ".join(sorted(k["name"] for k in public_keys())) or "none yet"
-        raise BadInput(f"there is no key {name!r}; known keys: {known}; `heirloop keys new {name}` makes it")
+        raise BadInput(
+            f"there is no key {name!r}; known keys: {known}; `heirloop keys new {name}` makes it"
+        )
     try:
         key = ser.load_pem_private_key(path.read_bytes(), passphrase.encode())
     except ValueError:
@@ -129,7 +166,9 @@ def public_keys() -> list[dict[str, str]]:
 def reviewers() -> list[dict[str, str]]:
     """Return the public halves that a study root may pin: not revoked, and no auditor's."""
     dead = revoked()
-    return [half for half in public_keys() if half["public"] not in dead and half["kind"] != "auditor"]
+    return [
+        half for half in public_keys() if half["public"] not in dead and half["kind"] != "auditor"
+    ]
 
 
 def revoke(name: str) -> str:
@@ -159,22 +198,36 @@ def sign(payload: dict[str, Any], key: Ed25519PrivateKey, kind: str) -> bytes:
 
 
 def verify(envelope: bytes, public: str, kind: str, limit: int = 65_536) -> dict[str, Any]:
-    """Return the payload of an envelope of at most `limit` bytes signed by `public` (hex); raise VerificationFailed otherwise."""
+    """Return the payload of an envelope of at most `limit` bytes signed by `public` (hex); raise
+    VerificationFailed otherwise.
+    """
     try:
         found = Envelope.from_dict(strict_json(envelope, limit))
         raw = bytes.fromhex(public)
         pem = ser.load_der_public_key(bytes.fromhex("302a300506032b6570032100") + raw)
         key = SSlibKey.from_crypto(pem)
         if found.payload_type != f"application/vnd.heirloop.{kind}+json":
-            raise VerificationFailed(f"the envelope is a {found.payload_type!r}; it should be a {kind}")
+            raise VerificationFailed(
+                f"the envelope is a {found.payload_type!r}; it should be a {kind}"
+            )
         for signature in found.signatures.values():
             key.verify_signature(signature, found.pae())
             payload = strict_json(found.payload, limit)
             if canonical(payload) != found.payload:
                 raise VerificationFailed("the signed payload is not canonical JSON")
             return dict(payload)
-    except (BadInput, ValueError, KeyError, TypeError, AttributeError, UnverifiedSignatureError, VerificationError) as error:
-        raise VerificationFailed(f"the {kind} is not signed by the key that it names: {type(error).__name__}") from None
+    except (
+        BadInput,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        UnverifiedSignatureError,
+        VerificationError,
+    ) as error:
+        raise VerificationFailed(
+            f"the {kind} is not signed by the key that it names: {type(error).__name__}"
+        ) from None
     raise VerificationFailed(f"the {kind} carries no signature")
 
 
@@ -187,7 +240,9 @@ def payload_unchecked(envelope: bytes) -> dict[str, Any]:
 
 
 def new_secret() -> bytes:
-    """Make a study secret (32 bytes) in a 0600 file outside store and run; its hash names the file."""
+    """Make a study secret (32 bytes) in a 0600 file outside store and run; its hash names the
+    file.
+    """
     secret = secrets.token_bytes(32)
     folder = home() / "secrets"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -196,7 +251,9 @@ def new_secret() -> bytes:
 
 
 def plain_secret(data: bytes) -> bytes:
-    """Return a secret that anybody can work out, kept like any other: for simulated studies, which hold nothing back and repeat themselves."""
+    """Return a secret that anybody can work out, kept like any other: for simulated studies, which
+    hold nothing back and repeat themselves.
+    """
     secret, folder = bytes.fromhex(digest(b"heirloop simulated study:" + data)), home() / "secrets"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not (folder / digest(secret)).is_file():
@@ -208,7 +265,9 @@ def load_secret(name: str) -> bytes:
     """Return the study secret whose hash is `name`."""
     path = home() / "secrets" / name
     if not path.is_file():
-        raise VerificationFailed(f"the study secret {name[:12]} is not in {path.parent}; only its holder can go on")
+        raise VerificationFailed(
+            f"the study secret {name[:12]} is not in {path.parent}; only its holder can go on"
+        )
     secret = path.read_bytes()
     if digest(secret) != name:
         raise VerificationFailed(f"the study secret {name[:12]} has wrong bytes; restore it")

@@ -1,8 +1,9 @@
 """The ledger: an append-only, hash-chained, signed record in SQLite (WAL, synchronous FULL).
 
-Each row holds the exact canonical bytes that were hashed, so nothing stands outside the hash. Balances, grants
-and other derived rows change in the same transaction as the entries that explain them. Signed checkpoints go
-to a second file, and a third outside the run, so that a cut tail is found. It refuses to open what does not verify.
+Each row holds the exact canonical bytes that were hashed, so nothing stands outside the hash.
+Balances, grants and other derived rows change in the same transaction as the entries that explain
+them. Signed checkpoints go to a second file, and a third outside the run, so that a cut tail is
+found. It refuses to open what does not verify.
 """
 
 import json
@@ -27,7 +28,10 @@ from sandbox.canonical import canonical, digest
 EPOCH = "1970-01-01T00:00:00.000+00:00"
 """Time of an entry that hangs on no clock."""
 GENESIS = "0" * 64
-FULL = "the disk that holds the run is full or failing; free some space, and the same command goes on where it was"
+FULL = (
+    "the disk that holds the run is full or failing; free some space, and the same command goes on"
+    " where it was"
+)
 META = sa.MetaData()
 ENTRIES = sa.Table(
     "entries",
@@ -36,36 +40,54 @@ ENTRIES = sa.Table(
     sa.Column("hash", sa.String(64), nullable=False),
     sa.Column("bytes", sa.LargeBinary, nullable=False),
 )
-READ = sa.text("SELECT sequence, hash, bytes FROM entries WHERE sequence BETWEEN :first AND :last ORDER BY sequence")
+READ = sa.text(
+    "SELECT sequence, hash, bytes FROM entries WHERE sequence BETWEEN :first AND :last ORDER BY"
+    " sequence"
+)
 ADD = sa.text("INSERT INTO entries (sequence, hash, bytes) VALUES (:sequence, :hash, :bytes)")
 KEPT = 1024
-"""Entries that a ledger keeps in memory while a study runs on; older ones are read again, and checked again, where somebody asks."""
+"""Entries that a ledger keeps in memory while a study runs on; older ones are read again, and
+checked again, where somebody asks.
+"""
 
 
 class Transaction:
     """Entries and derived rows that are written together or not at all."""
 
     def __init__(self, connection: sa.Connection, ledger: "Ledger") -> None:
-        self.connection, self._ledger, self.own, self._rows = connection, ledger, list[Entry](), list[dict[str, Any]]()
+        self.connection, self._ledger, self.own, self._rows = (
+            connection,
+            ledger,
+            list[Entry](),
+            list[dict[str, Any]](),
+        )
         last = ledger.head(connection)
         self._before = self._sequence = last.sequence if last else 0
         self._head: str = last.hash if last else GENESIS
         self._time = datetime.fromisoformat(last.time) if last else datetime.min.replace(tzinfo=UTC)
 
     def entries(self) -> list[Entry]:
-        """Return all entries up to now, this transaction's own included; nobody else can add one meanwhile."""
+        """Return all entries up to now, this transaction's own included; nobody else can add one
+        meanwhile.
+        """
         return self._ledger.entries_by(self.connection, self._before) + self.own
 
     def since(self, sequence: int) -> list[Entry]:
-        """Return the entries after `sequence`, without this transaction's own; costs what they cost."""
+        """Return the entries after `sequence`, without this transaction's own; costs what they
+        cost.
+        """
         return self._ledger.since(sequence, self.connection, self._before)
 
     def now(self) -> datetime:
-        """Return the wall clock, never before the last entry: a clock that is set back changes no order and reopens nothing."""
+        """Return the wall clock, never before the last entry: a clock that is set back changes no
+        order and reopens nothing.
+        """
         return max(datetime.now(UTC), self._time)
 
     def append(self, kind: str, body: dict[str, Any], timeless: bool = False) -> Entry:
-        """Append one entry; `body` must be canonical JSON material. A `timeless` one hangs on no clock: the root of a simulated study."""
+        """Append one entry; `body` must be canonical JSON material. A `timeless` one hangs on no
+        clock: the root of a simulated study.
+        """
         fields: dict[str, Any] = {
             "sequence": self._sequence + 1,
             "previous": self._head,
@@ -81,7 +103,6 @@ class Transaction:
         self.own.append(entry := Entry(**json.loads(data), hash=self._head))
         return entry
 
-
     def flush(self) -> None:
         """Write what was appended; the transaction's end calls it."""
         if self._rows:
@@ -92,8 +113,12 @@ class Transaction:
 class Ledger:
     """One study's record. Opening checks the whole chain."""
 
-    def __init__(self, url: str, *, create: bool, timeout: float = 60, durable: bool = True) -> None:
-        self._engine = sa.create_engine(url, connect_args={"timeout": timeout} if url.startswith("sqlite") else {})
+    def __init__(
+        self, url: str, *, create: bool, timeout: float = 60, durable: bool = True
+    ) -> None:
+        self._engine = sa.create_engine(
+            url, connect_args={"timeout": timeout} if url.startswith("sqlite") else {}
+        )
         if url.startswith("sqlite"):
             sa.event.listen(self._engine, "connect", _sqlite_pragmas if durable else _sqlite_swift)
             sa.event.listen(self._engine, "begin", _sqlite_begin)
@@ -107,36 +132,54 @@ class Ledger:
                 META.create_all(self._engine)
             self.entries()
             if url.startswith("sqlite"):
-                self._watch = sqlite3.connect(str(self._engine.url.database), check_same_thread=False)
+                self._watch = sqlite3.connect(
+                    str(self._engine.url.database), check_same_thread=False
+                )
         except DatabaseError as error:
-            raise VerificationFailed(f"the ledger cannot be read ({error.orig}); restore it from a copy of the run") from None
+            raise VerificationFailed(
+                f"the ledger cannot be read ({error.orig}); restore it from a copy of the run"
+            ) from None
 
     @classmethod
-    def file(cls, path: Path, *, create: bool = False, timeout: float = 60, durable: bool = True) -> "Ledger":
-        """Open the ledger of a run; a missing one is refused unless it may be created. A writer waits `timeout` seconds for its turn.
+    def file(
+        cls, path: Path, *, create: bool = False, timeout: float = 60, durable: bool = True
+    ) -> "Ledger":
+        """Open the ledger of a run; a missing one is refused unless it may be created. A writer
+        waits `timeout` seconds for its turn.
 
-        What is not `durable` outlives the process, killed at any instant, and not a loss of power: for studies that spend nothing.
+        What is not `durable` outlives the process, killed at any instant, and not a loss of power:
+        for studies that spend nothing.
         """
         if not create and not path.is_file():
-            raise VerificationFailed(f"there is no ledger at {path}; name a run folder that holds ledger.sqlite")
+            raise VerificationFailed(
+                f"there is no ledger at {path}; name a run folder that holds ledger.sqlite"
+            )
         return cls(f"sqlite:///{path}", create=create, timeout=timeout, durable=durable)
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
-        """Yield a write transaction that excludes every other writer; raise Stopped, with nothing written, on a full disk."""
+        """Yield a write transaction that excludes every other writer; raise Stopped, with nothing
+        written, on a full disk.
+        """
         try:
             with self._engine.connect().execution_options(writes=True) as connection:
                 with connection.begin():
                     yield (txn := Transaction(connection, self))
                     txn.flush()
                 with self._lock:  # what it wrote is committed: nobody else has to read it
-                    if txn.own and (self._last.sequence if self._last else 0) == txn.own[0].sequence - 1:
+                    if (
+                        txn.own
+                        and (self._last.sequence if self._last else 0) == txn.own[0].sequence - 1
+                    ):
                         self._add(txn.own)
         except DatabaseError as error:
             if "full" in str(error.orig) or "disk I/O" in str(error.orig):
                 raise Stopped(FULL) from None
             if "locked" in str(error.orig):
-                raise Stopped("another process holds the run's ledger and does not let go; `heirloop stop RUN` ends it") from None
+                raise Stopped(
+                    "another process holds the run's ledger and does not let go; `heirloop stop"
+                    " RUN` ends it"
+                ) from None
             raise
 
     def append(self, kind: str, body: dict[str, Any]) -> Entry:
@@ -150,7 +193,9 @@ class Ledger:
             return self.entries_by(connection)
 
     def entries_by(self, connection: sa.Connection, upto: int = 2**53) -> list[Entry]:
-        """Return the entries to sequence `upto`, which are committed, reading with this connection."""
+        """Return the entries to sequence `upto`, which are committed, reading with this
+        connection.
+        """
         with self._lock:
             self._read_new(connection, upto)
             self._reach(0, connection)
@@ -161,8 +206,12 @@ class Ledger:
         self.since(2**53, connection)
         return self._last
 
-    def since(self, sequence: int, connection: sa.Connection | None = None, upto: int = 2**53) -> list[Entry]:
-        """Return the committed entries after `sequence`; costs what they cost, however long the ledger is."""
+    def since(
+        self, sequence: int, connection: sa.Connection | None = None, upto: int = 2**53
+    ) -> list[Entry]:
+        """Return the committed entries after `sequence`; costs what they cost, however long the
+        ledger is.
+        """
         with self._lock:
             if not self._news() and self._recent and sequence + 1 >= self._recent[0].sequence:
                 return self._after(sequence)
@@ -176,7 +225,10 @@ class Ledger:
         if self._watch is None or self._last is None:
             return True
         with suppress(sqlite3.Error):  # the reading that follows says what is wrong
-            return bool(self._watch.execute("SELECT max(sequence) FROM entries").fetchone()[0] != self._last.sequence)
+            return bool(
+                self._watch.execute("SELECT max(sequence) FROM entries").fetchone()[0]
+                != self._last.sequence
+            )
         return True
 
     def _read_after(self, sequence: int, connection: sa.Connection, upto: int) -> list[Entry]:
@@ -185,7 +237,9 @@ class Ledger:
         return self._after(sequence)
 
     def _after(self, sequence: int) -> list[Entry]:
-        found = self._recent[max(0, sequence + 1 - self._recent[0].sequence):] if self._recent else []
+        found = (
+            self._recent[max(0, sequence + 1 - self._recent[0].sequence) :] if self._recent else []
+        )
         if len(self._recent) > 2 * KEPT:
             del self._recent[:-KEPT]
         return found
@@ -195,12 +249,16 @@ class Ledger:
         self._add(_chained(self._rows(connection, first, upto), self._last))
 
     def _reach(self, sequence: int, connection: sa.Connection) -> None:
-        """Bring back the entries after `sequence`, which are no longer in memory; what comes must lead to what is."""
+        """Bring back the entries after `sequence`, which are no longer in memory; what comes must
+        lead to what is.
+        """
         first = self._recent[0].sequence if self._recent else 0
         if sequence + 1 < first:
             back = _chained(self._rows(connection, 1, first - 1), None)
             if not back or back[-1].hash != self._recent[0].previous:
-                raise VerificationFailed(f"entry {first - 1} is not the one that was read before: the chain breaks there")
+                raise VerificationFailed(
+                    f"entry {first - 1} is not the one that was read before: the chain breaks there"
+                )
             self._recent = back + self._recent
 
     def _add(self, entries: list[Entry]) -> None:
@@ -233,12 +291,21 @@ class Ledger:
 
 
 def checkpoint(ledger: Ledger, key: Ed25519PrivateKey, places: tuple[Path, ...]) -> None:
-    """Append a signed head (sequence, head hash, count) to each place, one writer at a time, so that heads stand in the order of entries."""
+    """Append a signed head (sequence, head hash, count) to each place, one writer at a time, so
+    that heads stand in the order of entries.
+    """
     with ledger.transaction():
         last = ledger.head()
         assert last
-        head = {"sequence": last.sequence, "head": last.hash, "count": last.sequence, "study": ledger.root()}
-        line = canonical({**head, "signature": key.sign(b"heirloop-checkpoint:" + canonical(head)).hex()})
+        head = {
+            "sequence": last.sequence,
+            "head": last.hash,
+            "count": last.sequence,
+            "study": ledger.root(),
+        }
+        line = canonical(
+            {**head, "signature": key.sign(b"heirloop-checkpoint:" + canonical(head)).hex()}
+        )
         for place in places:
             place.parent.mkdir(parents=True, exist_ok=True)
             with place.open("ab") as file:
@@ -248,7 +315,8 @@ def checkpoint(ledger: Ledger, key: Ed25519PrivateKey, places: tuple[Path, ...])
 def check_checkpoints(entries: list[Entry], public: str, place: Path) -> list[int]:
     """Check every signed head of a file against the entries; return their sequences.
 
-    Raises VerificationFailed for a bad signature, another history, or entries that are missing at the end.
+    Raises VerificationFailed for a bad signature, another history, or entries that are missing at
+    the end.
     """
     key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(public))
     lines, found = place.read_bytes().splitlines() if place.is_file() else [], list[int]()
@@ -258,20 +326,32 @@ def check_checkpoints(entries: list[Entry], public: str, place: Path) -> list[in
             signature = bytes.fromhex(head.pop("signature"))
             _signed(key, signature, head)
         except Exception:
-            raise VerificationFailed(f"checkpoint {number} of {place.name} is not signed by this study") from None
+            raise VerificationFailed(
+                f"checkpoint {number} of {place.name} is not signed by this study"
+            ) from None
         at = head["sequence"]
         if at > len(entries):
-            raise VerificationFailed(f"entries {len(entries) + 1} to {at} are missing: checkpoint {number} signed {at} entries")
+            raise VerificationFailed(
+                f"entries {len(entries) + 1} to {at} are missing: checkpoint {number} signed {at}"
+                " entries"
+            )
         if entries[at - 1].hash != head["head"] or entries[0].hash != head["study"]:
             raise VerificationFailed(f"entry {at} is not the one that checkpoint {number} signed")
-        if (head["count"], sorted(head)) != (at, ["count", "head", "sequence", "study"]) or at < (found or [1])[-1]:
-            raise VerificationFailed(f"checkpoint {number} of {place.name} counts {head['count']} entries to entry {at}, after {found[-1:]}")
+        if (head["count"], sorted(head)) != (at, ["count", "head", "sequence", "study"]) or at < (
+            found or [1]
+        )[-1]:
+            raise VerificationFailed(
+                f"checkpoint {number} of {place.name} counts {head['count']} entries to entry {at},"
+                f" after {found[-1:]}"
+            )
         found.append(at)
     return found
 
 
 def _signed(key: Ed25519PublicKey, signature: bytes, head: dict[str, Any]) -> None:
-    """Raise unless a signature is one of this head and was given for a head, not for anything else."""
+    """Raise unless a signature is one of this head and was given for a head, not for anything
+    else.
+    """
     key.verify(signature, b"heirloop-checkpoint:" + canonical(head))
 
 
@@ -289,17 +369,23 @@ def _checked(sequence: int, name: str, data: bytes, previous: str, expected: int
         raise VerificationFailed(f"entry {sequence} has wrong bytes: they do not match its hash")
     fields = json.loads(data.decode(), object_pairs_hook=_shared)
     if sequence != expected or fields["sequence"] != expected or fields["previous"] != previous:
-        raise VerificationFailed(f"entry {expected} is missing or out of order: the chain breaks there")
+        raise VerificationFailed(
+            f"entry {expected} is missing or out of order: the chain breaks there"
+        )
     return Entry(**fields, hash=name)
 
 
 def _shared(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object whose names are the same strings in all entries: a third of what a long ledger would hold in memory."""
+    """Return an object whose names are the same strings in all entries: a third of what a long
+    ledger would hold in memory.
+    """
     return {intern(name): value for name, value in pairs}
 
 
 def _sqlite_begin(connection: sa.Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN")
+    connection.exec_driver_sql(
+        "BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN"
+    )
 
 
 def _sqlite_pragmas(connection: Any, _record: object) -> None:

@@ -1,8 +1,11 @@
-"""What people plug in: a Python file of their own for a task, a proposer or a gate, or a program that proposes, pinned by its digest.
+"""What people plug in: a Python file of their own for a task, a proposer or a gate, or a program
+that proposes, pinned by its digest.
 
-Naming a file copies it to the user's own folder. A task or gate is run here from such a copy alone, never from one that a run brought
-along, in a child process without environment, with hard limits on time, memory and output and none to write files. Beyond that it has
-this user's rights: it is trusted code of a person. (What proposes runs in a box.) Refuses files of more than 50 lines and what is no UTF-8.
+Naming a file copies it to the user's own folder. A task or gate is run here from such a copy alone,
+never from one that a run brought along, in a child process without environment, with hard limits on
+time, memory and output and none to write files. Beyond that it has this user's rights: it is
+trusted code of a person. (What proposes runs in a box.) Refuses files of more than 50 lines and
+what is no UTF-8.
 """
 
 import os
@@ -42,18 +45,27 @@ else:
     data = json.dumps(found).encode()
 while data:
     data = data[os.write(out, data):]
-"""
+"""  # noqa: E501
 """What the child runs: the person's file, then its function; prints go to the error stream."""
 
 
 def name(path: str, where: str) -> str:
-    """Name a Python file: copy it to the user's folder and return its digest. Raises BadInput; `where` is the field that names it."""
+    """Name a Python file: copy it to the user's folder and return its digest. Raises BadInput;
+    `where` is the field that names it.
+    """
     data = read(path, where, MOST_BYTES)
     try:
         lines = len(data.decode().splitlines())
     except UnicodeDecodeError:
-        raise BadInput(f"{where} is {path!r}, which is no UTF-8; it should be a Python file") from None
-    need(lines <= MOST_LINES, where, f"{path}, {lines} lines", f"a Python file of at most {MOST_LINES} lines")
+        raise BadInput(
+            f"{where} is {path!r}, which is no UTF-8; it should be a Python file"
+        ) from None
+    need(
+        lines <= MOST_LINES,
+        where,
+        f"{path}, {lines} lines",
+        f"a Python file of at most {MOST_LINES} lines",
+    )
     return keep(data)
 
 
@@ -69,7 +81,9 @@ def keep(data: bytes) -> str:
 
 
 def read(path: str, where: str, most: int) -> bytes:
-    """Return the bytes of a file that a study names; raises BadInput for one that cannot be read or has more than `most`."""
+    """Return the bytes of a file that a study names; raises BadInput for one that cannot be read or
+    has more than `most`.
+    """
     try:
         with Path(path).open("rb") as file:
             data = file.read(most + 1)
@@ -85,21 +99,40 @@ def known(pin: str) -> bool:
 
 
 def items(pin: str) -> tuple[dict[str, int], bytes]:
-    """Return ({rows, columns, question, answer, values}, values row by row) of an own task; raises BadInput with what it did wrong."""
+    """Return ({rows, columns, question, answer, values}, values row by row) of an own task; raises
+    BadInput with what it did wrong.
+    """
     found = _call(pin, "items", [], TASK_SECONDS, 256_000_000)
     if isinstance(found, str):
         raise BadInput(f"task.file failed: {found}")
     head, _, data = found.partition(b"\n")
     sizes = strict_json(head)
-    need(all(type(v) is int for v in sizes.values()), "QUESTION/ANSWER/VALUES of task.file", sizes, "whole numbers")
-    need(sizes["columns"] == sizes["question"] + sizes["answer"], "columns of items() of task.file", sizes["columns"], "QUESTION + ANSWER")
+    need(
+        all(type(v) is int for v in sizes.values()),
+        "QUESTION/ANSWER/VALUES of task.file",
+        sizes,
+        "whole numbers",
+    )
+    need(
+        sizes["columns"] == sizes["question"] + sizes["answer"],
+        "columns of items() of task.file",
+        sizes["columns"],
+        "QUESTION + ANSWER",
+    )
     most = max(data, default=None)
-    need(most is not None and most < sizes["values"], "largest value of items() of task.file", most, f"below VALUES, {sizes['values']}")
+    need(
+        most is not None and most < sizes["values"],
+        "largest value of items() of task.file",
+        most,
+        f"below VALUES, {sizes['values']}",
+    )
     return sizes, data
 
 
 def refusal(pin: str, plan: dict[str, Any], change_class: str) -> str:
-    """Return why an own gate says no to a plan, or an empty string. An error, no answer in time or another kind of answer is a no."""
+    """Return why an own gate says no to a plan, or an empty string. An error, no answer in time or
+    another kind of answer is a no.
+    """
     found = _call(pin, "gate", [plan, change_class], GATE_SECONDS, 65_536)
     if isinstance(found, str):
         return f"gates.file gave no answer: {found}"[:REASON]
@@ -107,22 +140,52 @@ def refusal(pin: str, plan: dict[str, Any], change_class: str) -> str:
         said = strict_json(found)
     except BadInput:
         said = None
-    return said[:REASON] if isinstance(said, str) else "gates.file gave no text; it should return a reason, or an empty text for nothing to say"
+    return (
+        said[:REASON]
+        if isinstance(said, str)
+        else (
+            "gates.file gave no text; it should return a reason, or an empty text for nothing"
+            " to say"
+        )
+    )
 
 
 def _call(pin: str, function: str, given: list[Any], seconds: int, most: int) -> bytes | str:
-    """Run one function of a named file in a child; return what it wrote, or why there is nothing."""
-    told = {"code": code(pin).decode(), "function": function, "given": given, "seconds": seconds, "memory": MEMORY_BYTES}
+    """Run one function of a named file in a child; return what it wrote, or why there is
+    nothing.
+    """
+    told = {
+        "code": code(pin).decode(),
+        "function": function,
+        "given": given,
+        "seconds": seconds,
+        "memory": MEMORY_BYTES,
+    }
     quiet = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
     command = [sys.executable, "-I", "-c", CHILD]
     try:
-        done = subprocess.run(command, input=canonical(told), capture_output=True, timeout=5 * seconds, env=quiet, cwd="/")
+        done = subprocess.run(
+            command,
+            input=canonical(told),
+            capture_output=True,
+            timeout=5 * seconds,
+            env=quiet,
+            cwd="/",
+        )
     except subprocess.TimeoutExpired:
         return f"it took more than {5 * seconds} s"
     if done.returncode:
         lines = done.stderr.decode(errors="replace").strip().splitlines()
-        return f"it was ended by signal {-done.returncode}" if done.returncode < 0 else (lines or [f"exit {done.returncode}"])[-1][:REASON]
-    return done.stdout if len(done.stdout) <= most else f"it gave out {len(done.stdout)} bytes, more than {most}"
+        return (
+            f"it was ended by signal {-done.returncode}"
+            if done.returncode < 0
+            else (lines or [f"exit {done.returncode}"])[-1][:REASON]
+        )
+    return (
+        done.stdout
+        if len(done.stdout) <= most
+        else f"it gave out {len(done.stdout)} bytes, more than {most}"
+    )
 
 
 def code(pin: str) -> bytes:
@@ -130,9 +193,13 @@ def code(pin: str) -> bytes:
     try:
         data = _kept(pin).read_bytes()
     except OSError:
-        raise VerificationFailed(f"the file {pin[:12]} was never named here, and code that a run brings along is not run") from None
+        raise VerificationFailed(
+            f"the file {pin[:12]} was never named here, and code that a run brings along is not run"
+        ) from None
     if digest(data) != pin:
-        raise VerificationFailed(f"the kept copy of the file {pin[:12]} was changed; name the file again")
+        raise VerificationFailed(
+            f"the kept copy of the file {pin[:12]} was changed; name the file again"
+        )
     return data
 
 

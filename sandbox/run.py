@@ -1,7 +1,7 @@
 """The one door: `run(sandbox, job, grant)` is the only way to compute.
 
-It checks the grant against the recorded plan and the bytes, reserves the worst case, executes in a box, settles the
-measured use and records. There is no unsandboxed retry.
+It checks the grant against the recorded plan and the bytes, reserves the worst case, executes in a
+box, settles the measured use and records. There is no unsandboxed retry.
 """
 
 from dataclasses import dataclass, replace
@@ -46,34 +46,53 @@ class Sandbox:
 def worst_case(job: Job) -> Amount:
     """Return what is reserved for a job: its hard limits."""
     limits = job.limits
-    return Amount(cpu_us=limits.cpu_us, wall_us=limits.wall_us, jobs=1, output_bytes=limits.output_bytes)
+    return Amount(
+        cpu_us=limits.cpu_us, wall_us=limits.wall_us, jobs=1, output_bytes=limits.output_bytes
+    )
 
 
 def accounts(grant: Grant, plan: Plan) -> tuple[str, ...]:
-    """Return the accounts that pay: root, the stage, the arm that proposed it, and the decision that allowed it."""
-    sub = "propose" if plan.purpose == "propose" else {"train": "train", "predict": "predict"}.get(grant.role, "evaluate")
+    """Return the accounts that pay: root, the stage, the arm that proposed it, and the decision
+    that allowed it.
+    """
+    sub = (
+        "propose"
+        if plan.purpose == "propose"
+        else {"train": "train", "predict": "predict"}.get(grant.role, "evaluate")
+    )
     return ("root", sub, budget.arm_account(plan.arm), gate.account(grant.authority))
 
 
 def run(sandbox: Sandbox, job: Job, grant: Grant, cpu: int | None = None) -> JobResult:
     """Execute one granted job and return its result.
 
-    Raises VerificationFailed (grant, plan or bytes do not match), BudgetExhausted (nothing was reserved), NeedsHuman (what
-    the grant rests on ended), Halted (a person or a tripwire holds the study).
+    Raises VerificationFailed (grant, plan or bytes do not match), BudgetExhausted (nothing was
+    reserved), NeedsHuman (what the grant rests on ended), Halted (a person or a tripwire holds the
+    study).
     """
     key = digest(job)
     with incident.refusals(sandbox.ledger, "launch", "compute that nobody granted", job.plan):
         plan = _check(sandbox, job, grant)
         reserved, payers = worst_case(job), accounts(grant, plan)
         files = sandbox.store.get_bundle(job.bundle)
-        files |= {"job.json": canonical(job.order), **{i.name: sandbox.store.get(i.digest) for i in job.inputs}}
+        files |= {
+            "job.json": canonical(job.order),
+            **{i.name: sandbox.store.get(i.digest) for i in job.inputs},
+        }
         with sandbox.ledger.transaction() as txn:
             sandbox.gate.launch(txn, grant)
             budget.reserve(txn, grant.nonce, payers, reserved)
             txn.append("start", {"grant": plain(grant), "job": plain(job), "digest": key})
     outcome = sandbox.box.run(
-        Execution(role=job.order.role, files=files, limits=job.limits, outputs=OUTPUTS[job.order.role], cpu=cpu,
-                  key=grant.nonce[:12], study=plan.study)
+        Execution(
+            role=job.order.role,
+            files=files,
+            limits=job.limits,
+            outputs=OUTPUTS[job.order.role],
+            cpu=cpu,
+            key=grant.nonce[:12],
+            study=plan.study,
+        )
     )
     if outcome.status == "program" and (halt := sandbox.gate.refresh().halt) in ("stop", "drill"):
         outcome = replace(outcome, status="box", detail=f"{KILLED} by a {halt}", files={})
@@ -81,75 +100,149 @@ def run(sandbox: Sandbox, job: Job, grant: Grant, cpu: int | None = None) -> Job
     result = _result(outcome, outputs, sandbox.store.put(outcome.log), sandbox.box.kind)
     with sandbox.ledger.transaction() as txn:
         budget.settle(txn, grant.nonce, payers, reserved, result.charged)
-        entry = txn.append("job", {"nonce": grant.nonce, "plan": job.plan, "role": job.role, "index": job.index,
-                                   "digest": key, "result": plain(result)})  # fmt: skip
-        if result.status == "limit" or (result.status == "program" and result.detail.split()[0] in OUTPUTS[job.order.role]):
-            incident.report(txn, f"{result.status}: {result.detail}", detector="door", plan=job.plan, artifacts=(job.bundle,),
-                            chain=(entry.sequence,), containment="the job was killed and gave nothing out")  # fmt: skip
+        entry = txn.append(
+            "job",
+            {
+                "nonce": grant.nonce,
+                "plan": job.plan,
+                "role": job.role,
+                "index": job.index,
+                "digest": key,
+                "result": plain(result),
+            },
+        )
+        if result.status == "limit" or (
+            result.status == "program" and result.detail.split()[0] in OUTPUTS[job.order.role]
+        ):
+            incident.report(
+                txn,
+                f"{result.status}: {result.detail}",
+                detector="door",
+                plan=job.plan,
+                artifacts=(job.bundle,),
+                chain=(entry.sequence,),
+                containment="the job was killed and gave nothing out",
+            )
     return result
 
 
 def replay(sandbox: Sandbox, start: Entry) -> JobResult:
-    """Execute a recorded job once more for a person who asks, from its recorded bytes; it decides nothing.
+    """Execute a recorded job once more for a person who asks, from its recorded bytes; it decides
+    nothing.
 
-    Reserved from root and evaluate, so that replays cannot pass the budget; raises BudgetExhausted, VerificationFailed.
+    Reserved from root and evaluate, so that replays cannot pass the budget; raises BudgetExhausted,
+    VerificationFailed.
     """
     job, payers = parse(Job, start.body["job"]), ("root", "evaluate")
     if digest(job) != start.body["digest"]:
-        raise VerificationFailed(f"entry {start.sequence}: the job does not match its digest; nothing ran")
+        raise VerificationFailed(
+            f"entry {start.sequence}: the job does not match its digest; nothing ran"
+        )
     files = sandbox.store.get_bundle(job.bundle)
-    files |= {"job.json": canonical(job.order), **{i.name: sandbox.store.get(i.digest) for i in job.inputs}}
+    files |= {
+        "job.json": canonical(job.order),
+        **{i.name: sandbox.store.get(i.digest) for i in job.inputs},
+    }
     key, reserved = f"replay:{start.sequence}:{len(sandbox.ledger.entries())}", worst_case(job)
     with sandbox.ledger.transaction() as txn:
         budget.reserve(txn, key, payers, reserved)
     outcome = sandbox.box.run(
-        Execution(role=job.order.role, files=files, limits=job.limits, outputs=OUTPUTS[job.order.role], key="replay")
+        Execution(
+            role=job.order.role,
+            files=files,
+            limits=job.limits,
+            outputs=OUTPUTS[job.order.role],
+            key="replay",
+        )
     )
     outputs = {name: digest(data) for name, data in sorted(outcome.files.items())}
     result = _result(outcome, outputs, digest(outcome.log), sandbox.box.kind)
     with sandbox.ledger.transaction() as txn:
         budget.settle(txn, key, payers, reserved, result.charged)
-        txn.append("replay", {"of": start.sequence, "digest": start.body["digest"], "result": plain(result)})
+        txn.append(
+            "replay",
+            {"of": start.sequence, "digest": start.body["digest"], "result": plain(result)},
+        )
     return result
 
 
 def reconcile(ledger: Ledger) -> int:
-    """Charge every reservation whose job or call has no result (a crash): the reservation stands as spent."""
+    """Charge every reservation whose job or call has no result (a crash): the reservation stands as
+    spent.
+    """
     entries = ledger.entries()
     done = {e.body["nonce"] for e in entries if e.kind in ("job", "answer")}
     lost = [e for e in entries if e.kind == "start" and e.body["grant"]["nonce"] not in done]
     for entry in lost:
         grant, job = parse(Grant, entry.body["grant"]), parse(Job, entry.body["job"])
         amount, payers = worst_case(job), accounts(grant, recorded_plan(entries, grant.plan))
-        result = JobResult(status="box", detail="lost: the trusted process ended before the job did", charged=amount,
-                           startup_cpu_us=0, charged_by="reservation", peak_bytes=0, outputs={}, log="", box="")  # fmt: skip
+        result = JobResult(
+            status="box",
+            detail="lost: the trusted process ended before the job did",
+            charged=amount,
+            startup_cpu_us=0,
+            charged_by="reservation",
+            peak_bytes=0,
+            outputs={},
+            log="",
+            box="",
+        )
         with ledger.transaction() as txn:
             budget.settle(txn, grant.nonce, payers, amount, amount)
-            txn.append("job", {"nonce": grant.nonce, "plan": job.plan, "role": job.role, "index": job.index,
-                               "digest": entry.body["digest"], "result": plain(result)})  # fmt: skip
+            txn.append(
+                "job",
+                {
+                    "nonce": grant.nonce,
+                    "plan": job.plan,
+                    "role": job.role,
+                    "index": job.index,
+                    "digest": entry.body["digest"],
+                    "result": plain(result),
+                },
+            )
     asked = [e for e in entries if e.kind == "call" and e.body["grant"]["nonce"] not in done]
     for entry in asked:
         grant, request = parse(Grant, entry.body["grant"]), parse(Call, entry.body["call"])
         amount, payers = request.worst(), accounts(grant, recorded_plan(entries, grant.plan))
-        answer = Answer(status="lost", detail="the trusted process ended before the answer came", charged=amount, charged_by="reservation")
+        answer = Answer(
+            status="lost",
+            detail="the trusted process ended before the answer came",
+            charged=amount,
+            charged_by="reservation",
+        )
         with ledger.transaction() as txn:
             budget.settle(txn, grant.nonce, payers, amount, amount)
-            txn.append("answer", {"nonce": grant.nonce, "plan": request.plan, "index": request.index, "digest": entry.body["digest"],
-                                  "answer": plain(answer)})  # fmt: skip
+            txn.append(
+                "answer",
+                {
+                    "nonce": grant.nonce,
+                    "plan": request.plan,
+                    "index": request.index,
+                    "digest": entry.body["digest"],
+                    "answer": plain(answer),
+                },
+            )
     return len(lost) + len(asked)
 
 
 def _check(sandbox: Sandbox, job: Job, grant: Grant) -> Plan:
     plan = granted_plan(sandbox.gate, grant)
     if (sandbox.box.kind == SIMULATED) != (job.order.task.name == SIMULATED):
-        raise VerificationFailed(f"a {sandbox.box.kind} box and task {job.order.task.name} do not go together; nothing ran")
+        raise VerificationFailed(
+            f"a {sandbox.box.kind} box and task {job.order.task.name} do not go together;"
+            " nothing ran"
+        )
     if not allowed(plan, job, grant, sandbox.gate.refresh().rules.config):
-        raise VerificationFailed(f"the job is not the one that the grant for plan {grant.plan[:12]} allows; nothing ran")
+        raise VerificationFailed(
+            f"the job is not the one that the grant for plan {grant.plan[:12]} allows; nothing ran"
+        )
     return plan
 
 
 def granted_plan(rules: gate.Gate, grant: Grant) -> Plan:
-    """Return the recorded plan of a grant, whose bytes the gate checked against its digest when it read them; raises VerificationFailed."""
+    """Return the recorded plan of a grant, whose bytes the gate checked against its digest when it
+    read them; raises VerificationFailed.
+    """
     plan = rules.refresh().plans.get(grant.plan)
     if plan is None:
         raise VerificationFailed(f"plan {grant.plan[:12]} is not in the ledger; nothing ran")
@@ -157,12 +250,22 @@ def granted_plan(rules: gate.Gate, grant: Grant) -> Plan:
 
 
 def allowed(plan: Plan, job: Job, grant: Grant, config: Config) -> bool:
-    """Tell whether a job is the one that a grant of this plan allows, with the study's task and hard limits."""
+    """Tell whether a job is the one that a grant of this plan allows, with the study's task and
+    hard limits.
+    """
     own = not job.role.startswith("champion")
-    exact = (plan.bundle, plan.recipe, plan.steps) if own else (plan.reference, plan.reference_recipe, plan.reference_steps)
+    exact = (
+        (plan.bundle, plan.recipe, plan.steps)
+        if own
+        else (plan.reference, plan.reference_recipe, plan.reference_steps)
+    )
     same = (job.plan, job.role, job.index) == (grant.plan, grant.role, grant.index)
     role = stage(job.role)
-    fixed = (job.order.role, job.limits, job.order.task) == (role, getattr(config.budget, role), config.task.format())
+    fixed = (job.order.role, job.limits, job.order.task) == (
+        role,
+        getattr(config.budget, role),
+        config.task.format(),
+    )
     return same and fixed and (job.bundle, job.order.recipe, job.order.steps) == exact
 
 
@@ -179,6 +282,14 @@ def recorded_plan(entries: list[Entry], name: str) -> Plan:
 def _result(outcome: Outcome, outputs: dict[str, str], log: str, box: str) -> JobResult:
     size = sum(map(len, outcome.files.values())) + outcome.log_total
     charged = Amount(cpu_us=outcome.cpu_us, wall_us=outcome.wall_us, jobs=1, output_bytes=size)
-    return JobResult(status=outcome.status, detail=outcome.detail, charged=charged, startup_cpu_us=outcome.startup_cpu_us,
-                     charged_by=outcome.charged_by, peak_bytes=outcome.peak_bytes, outputs=outputs, log=log, box=box)  # fmt: skip
-
+    return JobResult(
+        status=outcome.status,
+        detail=outcome.detail,
+        charged=charged,
+        startup_cpu_us=outcome.startup_cpu_us,
+        charged_by=outcome.charged_by,
+        peak_bytes=outcome.peak_bytes,
+        outputs=outputs,
+        log=log,
+        box=box,
+    )

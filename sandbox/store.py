@@ -46,9 +46,13 @@ class Store:
         try:
             data = self._path(name).read_bytes()
         except OSError:
-            raise VerificationFailed(f"store file {name[:12]} is missing; restore it from a copy of the run") from None
+            raise VerificationFailed(
+                f"store file {name[:12]} is missing; restore it from a copy of the run"
+            ) from None
         if digest(data) != name:
-            raise VerificationFailed(f"store file {name[:12]} has wrong bytes; restore it from a copy of the run")
+            raise VerificationFailed(
+                f"store file {name[:12]} has wrong bytes; restore it from a copy of the run"
+            )
         return data
 
     def put_bundle(self, files: Mapping[str, bytes]) -> str:
@@ -56,11 +60,15 @@ class Store:
         return self.put(canonical({name: self.put(data) for name, data in files.items()}))
 
     def get_bundle(self, name: str) -> dict[str, bytes]:
-        """Return the files of a manifest, each checked; names outside the allowed form are refused."""
+        """Return the files of a manifest, each checked; names outside the allowed form are
+        refused.
+        """
         manifest = strict_json(self.get(name), limit=1_000_000)
         for file in manifest:
             if not NAME.fullmatch(file):
-                raise VerificationFailed(f"bundle {name[:12]} names the file {file!r}, which no bundle may hold")
+                raise VerificationFailed(
+                    f"bundle {name[:12]} names the file {file!r}, which no bundle may hold"
+                )
         return {file: self.get(blob) for file, blob in manifest.items()}
 
     def _path(self, name: str) -> Path:

@@ -3,7 +3,12 @@
 import os
 from pathlib import Path
 
-import pytest
+for threads in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(
+        threads, "1"
+    )  # before numpy is imported: two threads cost twelve times as much
+
+import pytest  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -20,7 +25,9 @@ def box_env() -> Path:
 
 
 def need_box(make, kind="namespace"):
-    """Make a box, or skip with the reason; a box that HEIRLOOP_REQUIRE_BOX names (comma-separated) must be there."""
+    """Make a box, or skip with the reason; a box that HEIRLOOP_REQUIRE_BOX names (comma-separated)
+    must be there.
+    """
     from configs.errors import NoBox
 
     try:

@@ -24,10 +24,18 @@ class FakeBox:
     kind, tier = "fake", "C"
 
     def __init__(
-        self, quality: Callable[[Order], float], script: Callable[[Execution], Outcome | None] = lambda e: None,
+        self,
+        quality: Callable[[Order], float],
+        script: Callable[[Execution], Outcome | None] = lambda e: None,
         cpu_us: Callable[[Order], int] = lambda order: 100_000,
-    ):  # fmt: skip
-        self.quality, self.script, self.cpu_us, self.ran, self.stopped = quality, script, cpu_us, [], False
+    ):
+        self.quality, self.script, self.cpu_us, self.ran, self.stopped = (
+            quality,
+            script,
+            cpu_us,
+            [],
+            False,
+        )
 
     def run(self, execution: Execution) -> Outcome:
         self.ran.append(execution)
@@ -37,7 +45,10 @@ class FakeBox:
         lay, rng = layout(order.task, order.recipe), np.random.default_rng(order.seed)
         if order.role == "train":
             weights = rng.standard_normal(parameters(order.recipe, lay)).astype(np.float32)
-            return outcome(cpu_us=self.cpu_us(order), files={"weights.safetensors": save({"w": weights}), "claims.json": b"{}"})
+            return outcome(
+                cpu_us=self.cpu_us(order),
+                files={"weights.safetensors": save({"w": weights}), "claims.json": b"{}"},
+            )
         asked = load(execution.files["questions.safetensors"])["questions"].astype(int) - 2
         n = order.task.digits
         powers = 10 ** np.arange(n)[::-1]
@@ -61,8 +72,18 @@ def predictions(tokens, vocabulary, sure=0.9) -> bytes:
 
 
 def outcome(status="ok", detail="exit 0", cpu_us=100_000, files=None) -> Outcome:
-    return Outcome(status=status, detail=detail, cpu_us=cpu_us, startup_cpu_us=0, wall_us=cpu_us, peak_bytes=1,
-                   charged_by="cgroup", files=files or {}, log=b"", log_total=0)  # fmt: skip
+    return Outcome(
+        status=status,
+        detail=detail,
+        cpu_us=cpu_us,
+        startup_cpu_us=0,
+        wall_us=cpu_us,
+        peak_bytes=1,
+        charged_by="cgroup",
+        files=files or {},
+        log=b"",
+        log_total=0,
+    )
 
 
 def written(write) -> Proposer:
@@ -71,12 +92,16 @@ def written(write) -> Proposer:
 
 
 def longer(source, folder, least):
-    """Write a ledger of at least so many entries: a finished study's campaigns again and again as further repeats, one valid chain.
+    """Write a ledger of at least so many entries: a finished study's campaigns again and again as
+    further repeats, one valid chain.
 
-    Plans keep what they are but their repeat, and have their true digests; the budget grows with the repeats.
+    Plans keep what they are but their repeat, and have their true digests; the budget grows with
+    the repeats.
     """
     old = Ledger.file(source / "ledger.sqlite").entries()
-    first = next(i for i, e in enumerate(old) if e.kind == "plan" and e.body["plan"]["purpose"] != "start")
+    first = next(
+        i for i, e in enumerate(old) if e.kind == "plan" and e.body["plan"]["purpose"] != "start"
+    )
     last = next(i for i, e in enumerate(old) if e.kind == "end")
     repeats = -(-(least - len(old)) // (last - first)) + 1
     bodies = [(e.kind, e.body) for e in old[:first]]
@@ -86,35 +111,70 @@ def longer(source, folder, least):
     root = json.loads(json.dumps(old[0].body))
     root["config"]["study"]["repeats"] = repeats
     spend = root["config"]["budget"]
-    spend |= {name: spend[name] * repeats for name in ("cpu_seconds", "wall_seconds", "jobs", "output_mib")}
+    spend |= {
+        name: spend[name] * repeats
+        for name in ("cpu_seconds", "wall_seconds", "jobs", "output_mib")
+    }
     spend["looks"] = {split: count * repeats for split, count in spend["looks"].items()}
-    grown = [(kind, body | {"limit": {name: value * repeats for name, value in body["limit"].items()}} if kind == "account" else body)
-             for kind, body in bodies[1:]]  # fmt: skip
+    grown = [
+        (
+            kind,
+            (
+                body | {"limit": {name: value * repeats for name, value in body["limit"].items()}}
+                if kind == "account"
+                else body
+            ),
+        )
+        for kind, body in bodies[1:]
+    ]
     return chained(folder, [("study", root), *grown], old[0].time)
 
 
 def chained(folder, bodies, time):
-    """Write a ledger of these (kind, body) as one valid chain, with the balances that follow from it."""
+    """Write a ledger of these (kind, body) as one valid chain, with the balances that follow from
+    it.
+    """
     folder.mkdir(parents=True)
     made, previous, rows = Ledger.file(folder / "ledger.sqlite", create=True), GENESIS, []
     for number, (kind, body) in enumerate(bodies, 1):
-        data = canonical({"sequence": number, "previous": previous, "kind": kind, "time": time, "monotonic_us": number, "body": body})
+        data = canonical(
+            {
+                "sequence": number,
+                "previous": previous,
+                "kind": kind,
+                "time": time,
+                "monotonic_us": number,
+                "body": body,
+            }
+        )
         previous = digest(data)
         rows.append({"sequence": number, "hash": previous, "bytes": data})
     with made.transaction() as txn:
         txn.connection.execute(ENTRIES.insert(), rows)
         cells = budget.replay(made.entries_by(txn.connection))
-        cells = [{"name": name, "resource": r, **cell} for name, one in cells.items() for r, cell in one.items()]
+        cells = [
+            {"name": name, "resource": r, **cell}
+            for name, one in cells.items()
+            for r, cell in one.items()
+        ]
         txn.connection.execute(budget.BALANCES.insert(), cells)
     return folder
 
 
 def _as_repeat(entries, repeat):
-    """Yield the entries of campaigns as those of another repeat: digests of plans and nonces are new, and told alike wherever they stand."""
+    """Yield the entries of campaigns as those of another repeat: digests of plans and nonces are
+    new, and told alike wherever they stand.
+    """
     new = {}
     for e in entries:
-        text = re.sub(r"[0-9a-f]{64}", lambda found: new.get(found[0], found[0]), json.dumps(e.body))
-        text = re.sub(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])", lambda found: f"{repeat:08x}{found[0][8:]}", text)
+        text = re.sub(
+            r"[0-9a-f]{64}", lambda found: new.get(found[0], found[0]), json.dumps(e.body)
+        )
+        text = re.sub(
+            r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])",
+            lambda found: f"{repeat:08x}{found[0][8:]}",
+            text,
+        )
         body = json.loads(text)
         if e.kind == "plan":
             body["plan"]["repeat"] = repeat

@@ -1,4 +1,6 @@
-"""A small OpenAI-compatible endpoint on loopback that answers as a script says; it remembers every question."""
+"""A small OpenAI-compatible endpoint on loopback that answers as a script says; it remembers every
+question.
+"""
 
 import json
 import threading
@@ -33,7 +35,10 @@ def send(data: bytes, status=200, **headers) -> Reply:
 
     def reply(handler):
         handler.send_response(status)
-        for name, value in {"Content-Length": str(len(data)), **{k.replace("_", "-"): v for k, v in headers.items()}}.items():
+        for name, value in {
+            "Content-Length": str(len(data)),
+            **{k.replace("_", "-"): v for k, v in headers.items()},
+        }.items():
             handler.send_header(name, value)
         handler.end_headers()
         handler.wfile.write(data)
@@ -42,11 +47,28 @@ def send(data: bytes, status=200, **headers) -> Reply:
 
 
 def completion(content, usage=(100, 20), finish="stop", **more) -> bytes:
-    """A chat completion; usage is (question, answer), None for none, or whatever else is to stand there."""
-    body = {"id": "x", "object": "chat.completion", "model": "stub",
-            "choices": [{"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": finish}], **more}  # fmt: skip
+    """A chat completion; usage is (question, answer), None for none, or whatever else is to stand
+    there.
+    """
+    body = {
+        "id": "x",
+        "object": "chat.completion",
+        "model": "stub",
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": content},
+                "finish_reason": finish,
+            }
+        ],
+        **more,
+    }
     if isinstance(usage, tuple):
-        usage = {"prompt_tokens": usage[0], "completion_tokens": usage[1], "total_tokens": sum(usage)}
+        usage = {
+            "prompt_tokens": usage[0],
+            "completion_tokens": usage[1],
+            "total_tokens": sum(usage),
+        }
     if usage is not None:
         body["usage"] = usage
     return json.dumps(body).encode()
@@ -67,7 +89,9 @@ def echo_key(handler) -> None:
     """Answer with the key that came in, plain, in an address and in JSON escapes."""
     key = handler.headers["Authorization"].removeprefix("Bearer ")
     escaped = "".join(f"\\u{ord(c):04x}" for c in key)
-    told = completion(f"your key is {key}, ESCAPED " + json.dumps({"hypothesis": key, "knobs": {"depth": 1}}))
+    told = completion(
+        f"your key is {key}, ESCAPED " + json.dumps({"hypothesis": key, "knobs": {"depth": 1}})
+    )
     send(told.replace(b"ESCAPED", escaped.encode()), X_Key=key)(handler)
 
 
@@ -102,12 +126,16 @@ def hang_up(handler) -> None:
 
 @contextmanager
 def stub(*replies: Reply):
-    """Serve these replies in turn, the last one for ever; yield the server, with `url` and `asked`."""
+    """Serve these replies in turn, the last one for ever; yield the server, with `url` and
+    `asked`.
+    """
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     server.replies, server.asked = list(replies), []
     server.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread = threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+    )
     thread.start()
     try:
         yield server

@@ -1,4 +1,6 @@
-"""Design rules as tests: the trusted side never loads torch, and the folders resolve to the checkout."""
+"""Design rules as tests: the trusted side never loads torch, and the folders resolve to the
+checkout.
+"""
 
 import subprocess
 import sys
@@ -19,15 +21,25 @@ TRUSTED = [
 def test_trusted_modules_never_load_torch_and_come_from_the_checkout(folder):
     names = [name for name in TRUSTED if name.startswith(folder)]
     assert names
-    code = f"import sys, importlib\nfor n in {names}: print(importlib.import_module(n).__file__)\nprint('torch' in sys.modules)"
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd="/", check=True).stdout.split()
+    code = (
+        f"import sys, importlib\nfor n in {names}:"
+        " print(importlib.import_module(n).__file__)\nprint('torch' in sys.modules)"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd="/", check=True
+    ).stdout.split()
     assert out[-1] == "False"
     assert all(Path(line).is_relative_to(ROOT) for line in out[:-1])
 
 
 def test_configs_need_only_the_standard_library():
-    code = "import sys; sys.path.insert(0, sys.argv[1]); import configs.study, configs.records, configs.job; print('ok')"
-    out = subprocess.run([sys.executable, "-I", "-S", "-c", code, str(ROOT)], capture_output=True, text=True)
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import configs.study, configs.records,"
+        " configs.job; print('ok')"
+    )
+    out = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code, str(ROOT)], capture_output=True, text=True
+    )
     assert out.stdout.strip() == "ok", out.stderr
 
 

@@ -14,7 +14,12 @@ from sandbox.send import BACKOFF_SECONDS, PER_HOUR
 
 INCIDENTS = (ROOT / "docs" / "incidents.md").read_text()
 GATES = (ROOT / "docs" / "gates.md").read_text()
-AISVS = [*(f"9.1.{i}" for i in range(1, 4)), *(f"9.2.{i}" for i in range(1, 11)), "9.4.4", *(f"9.6.{i}" for i in range(1, 4))]
+AISVS = [
+    *(f"9.1.{i}" for i in range(1, 4)),
+    *(f"9.2.{i}" for i in range(1, 11)),
+    "9.4.4",
+    *(f"9.6.{i}" for i in range(1, 4)),
+]
 """Items of OWASP AISVS 1.0, chapter C9, that docs/gates.md answers."""
 
 
@@ -22,11 +27,19 @@ def rows(text, head):
     """Return the rows of the table below a heading, as lists of cells."""
     part = text.split(f"\n## {head}\n")[1].split("\n## ")[0]
     lines = [line for line in part.splitlines() if line.startswith("|")]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if not set(line) <= set("|- ")]
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in lines
+        if not set(line) <= set("|- ")
+    ]
 
 
 def named_in(path: Path) -> set[str]:
-    return {node.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}
+    return {
+        node.name
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+    }
 
 
 def test_every_field_of_an_incident_has_a_row_and_every_row_names_a_field():
@@ -36,7 +49,10 @@ def test_every_field_of_an_incident_has_a_row_and_every_row_names_a_field():
 
 
 def test_the_hours_in_the_document_are_those_of_the_code():
-    found = {row[0].strip("`"): None if row[1] == "none" else int(row[1]) for row in rows(INCIDENTS, "When notice is due")[1:]}
+    found = {
+        row[0].strip("`"): None if row[1] == "none" else int(row[1])
+        for row in rows(INCIDENTS, "When notice is due")[1:]
+    }
     assert found == DUE_HOURS
 
 
@@ -58,10 +74,17 @@ def test_the_figures_of_calls_are_those_of_the_code():
 
 
 def test_the_ledger_s_document_names_every_kind_of_entry():
-    files = [path for folder in ("sandbox", "loop") for path in (ROOT / folder).rglob("*.py") if not path.name.startswith("attack")]
+    files = [
+        path
+        for folder in ("sandbox", "loop")
+        for path in (ROOT / folder).rglob("*.py")
+        if not path.name.startswith("attack")
+    ]
     code = "".join(path.read_text() for path in files)
-    written = set(re.findall(r'\.append\("([a-z-]+)"', code)) | {"approval", "mandate"}
-    named = set((ROOT / "docs" / "ledger.md").read_text().split("Kinds: `")[1].split("`")[0].split())
+    written = set(re.findall(r'\.append\(\s*"([a-z-]+)"', code)) | {"approval", "mandate"}
+    named = set(
+        (ROOT / "docs" / "ledger.md").read_text().split("Kinds: `")[1].split("`")[0].split()
+    )
     assert written == named
 
 
@@ -73,10 +96,14 @@ def test_every_claim_is_what_the_archive_of_its_study_holds(monkeypatch, tmp_pat
     studies.claims()  # leaves with the claims that do not hold
     text = (ROOT / "docs" / "studies" / "claims.md").read_text()
     told = [line for line in text.splitlines() if studies.CLAIM.match(line)]
-    assert len(told) > 10 and len(told) == sum(bool(re.search(r"`( \d+)?: `", line)) for line in text.splitlines())
+    assert len(told) > 10 and len(told) == sum(
+        bool(re.search(r"`( \d+)?: `", line)) for line in text.splitlines()
+    )
     for name in ("claims.md", *{studies.CLAIM.match(line)["study"] + ".tar.xz" for line in told}):
         (tmp_path / name).write_bytes((ROOT / "docs" / "studies" / name).read_bytes())
-    (tmp_path / "claims.md").write_text(text.replace(studies.CLAIM.match(told[0])["value"], "0.1 (0 to 1)"))
+    (tmp_path / "claims.md").write_text(
+        text.replace(studies.CLAIM.match(told[0])["value"], "0.1 (0 to 1)")
+    )
     monkeypatch.setattr(studies, "STUDIES", tmp_path)
     with pytest.raises(SystemExit, match="claims do not hold"):
         studies.claims()

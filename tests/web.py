@@ -1,4 +1,6 @@
-"""A served inbox and people with browsers of their own, for end-to-end tests. Debian's Chromium, driven by Playwright."""
+"""A served inbox and people with browsers of their own, for end-to-end tests. Debian's Chromium,
+driven by Playwright.
+"""
 
 import os
 import re
@@ -11,7 +13,14 @@ from pathlib import Path
 import pytest
 
 CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
 
 
 @contextmanager
@@ -22,7 +31,11 @@ def served(folder):
 
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    server = uvicorn.Server(uvicorn.Config(make_app(folder), host="127.0.0.1", port=port, log_level="critical", lifespan="off"))
+    server = uvicorn.Server(
+        uvicorn.Config(
+            make_app(folder), host="127.0.0.1", port=port, log_level="critical", lifespan="off"
+        )
+    )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     deadline = time.monotonic() + 30
@@ -37,7 +50,9 @@ def served(folder):
 
 @contextmanager
 def chromium():
-    """Start a browser, or skip with the reason; where HEIRLOOP_REQUIRE_BOX names `browser` it must be there."""
+    """Start a browser, or skip with the reason; where HEIRLOOP_REQUIRE_BOX names `browser` it must
+    be there.
+    """
     wanted = "browser" in os.environ.get("HEIRLOOP_REQUIRE_BOX", "").split(",")
     try:
         from playwright.sync_api import sync_playwright
@@ -56,14 +71,21 @@ def chromium():
 
 
 class Person:
-    """Somebody with a browser profile of their own. A dialog or a script error of the page fails the test."""
+    """Somebody with a browser profile of their own. A dialog or a script error of the page fails
+    the test.
+    """
 
     def __init__(self, browser, address, **context):
         self.address, self.context = address, browser.new_context(**context)
         self.page, self.wrong = self.context.new_page(), []
         self.page.on("dialog", lambda dialog: (self.wrong.append(dialog.message), dialog.dismiss()))
         self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        self.page.on("console", lambda said: self.wrong.append(said.text) if "Content Security Policy" in said.text else None)
+        self.page.on(
+            "console",
+            lambda said: (
+                self.wrong.append(said.text) if "Content Security Policy" in said.text else None
+            ),
+        )
 
     def goto(self, path):
         self.page.goto(self.address + path)

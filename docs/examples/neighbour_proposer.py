@@ -1,8 +1,10 @@
 """A proposer of one's own: it runs in a box, reads one line of JSON and prints one proposal a line.
 
-    heirloop run study=single proposer=command proposer.file=docs/examples/neighbour_proposer.py study.name=neighbour
+heirloop run study=single proposer=command proposer.file=docs/examples/neighbour_proposer.py
+study.name=neighbour
 
-It moves one knob of the best trial to a neighbouring value of its grid, and never proposes a recipe twice.
+It moves one knob of the best trial to a neighbouring value of its grid, and never proposes a recipe
+twice.
 """
 
 import json
@@ -18,7 +20,9 @@ rng = random.Random(len(tried))
 
 
 def neighbours(recipe):
-    """Every recipe that differs from this one in one step of one knob, and whose heads divide its width."""
+    """Every recipe that differs from this one in one step of one knob, and whose heads divide its
+    width.
+    """
     for knob, values in grid.items():
         at = min(range(len(values)), key=lambda i: (values[i] != recipe[knob], i))
         for near in (at - 1, at + 1):

@@ -1,8 +1,9 @@
 """A gate of one's own: it can add a no to any decision on a plan, and never a yes.
 
-    heirloop run gates.file=docs/examples/size_gate.py study.name=small-nets
+heirloop run gates.file=docs/examples/size_gate.py study.name=small-nets
 
-It must give the same answer whenever it is asked about the same plan: `heirloop verify` asks it again.
+It must give the same answer whenever it is asked about the same plan: `heirloop verify` asks it
+again.
 """
 
 MOST_WIDTH = 64
@@ -12,7 +13,9 @@ MOST_CLAIM = 0.5
 
 
 def gate(plan, change_class):
-    """Return why the plan must not pass, or an empty text. `plan` is the plan as plain data; `change_class` what is decided on."""
+    """Return why the plan must not pass, or an empty text. `plan` is the plan as plain data;
+    `change_class` what is decided on.
+    """
     if plan["purpose"] == "baseline":
         return ""
     if plan["recipe"]["width"] > MOST_WIDTH:

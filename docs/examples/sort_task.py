@@ -1,7 +1,9 @@
-"""A task of one's own: sort five digits. `items()` yields every item once, the same ones whenever it is asked.
+"""A task of one's own: sort five digits. `items()` yields every item once, the same ones whenever
+it is asked.
 
-    heirloop task check docs/examples/sort_task.py --unattended task.planned_cpu_us=500000 task.seed_deviation=0.13
-    heirloop run task=custom task.file=docs/examples/sort_task.py task.planned_cpu_us=500000 task.seed_deviation=0.13 study.name=sorting
+heirloop task check docs/examples/sort_task.py --unattended task.planned_cpu_us=500000
+task.seed_deviation=0.13 heirloop run task=custom task.file=docs/examples/sort_task.py
+task.planned_cpu_us=500000 task.seed_deviation=0.13 study.name=sorting
 """
 
 import itertools

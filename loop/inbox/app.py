@@ -1,6 +1,8 @@
-"""The application: what may come in, what every answer carries, how values are shown. `routes.py` has the addresses.
+"""The application: what may come in, what every answer carries, how values are shown. `routes.py`
+has the addresses.
 
-Every answer carries a strict Content-Security-Policy; a POST from another page, to another host name or too large is not looked at.
+Every answer carries a strict Content-Security-Policy; a POST from another page, to another host
+name or too large is not looked at.
 """
 
 import socket
@@ -24,33 +26,71 @@ from loop.inbox.routes import BODY_BYTES, COOKIE, SignIn, origin, page, router, 
 from loop.text import visible
 from sandbox.canonical import canonical
 
-POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
-          "frame-ancestors 'none'; base-uri 'none'")  # fmt: skip
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
+    " form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
 HEADERS = {
-    "X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin", "Cache-Control": "no-store", "X-Frame-Options": "DENY",
-    "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Resource-Policy": "same-origin",
-}  # fmt: skip
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-store",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
 SCRIPT = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 """What must not stand in a block of JSON inside a page."""
-RESOURCES = {"cpu_us": "CPU-seconds", "wall_us": "wall seconds of jobs", "jobs": "jobs", "output_bytes": "output, MiB", "tokens": "tokens",
-             "money_micros": "money", "looks": "looks at held-out data"}  # fmt: skip
-STATUS: dict[type[HeirloopError], int] = {BadInput: 400, NeedsHuman: 409, Stopped: 409, VerificationFailed: 422}
+RESOURCES = {
+    "cpu_us": "CPU-seconds",
+    "wall_us": "wall seconds of jobs",
+    "jobs": "jobs",
+    "output_bytes": "output, MiB",
+    "tokens": "tokens",
+    "money_micros": "money",
+    "looks": "looks at held-out data",
+}
+STATUS: dict[type[HeirloopError], int] = {
+    BadInput: 400,
+    NeedsHuman: 409,
+    Stopped: 409,
+    VerificationFailed: 422,
+}
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
 
 
 def templates() -> Environment:
-    """Return the templates: every value is made visible and escaped, whoever wrote it; a missing one is an error."""
-    found = Environment(loader=PackageLoader("loop.inbox"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-                        finalize=lambda value: visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value)  # fmt: skip
+    """Return the templates: every value is made visible and escaped, whoever wrote it; a missing
+    one is an error.
+    """
+    found = Environment(
+        loader=PackageLoader("loop.inbox"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: (
+            visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+        ),
+    )
     found.filters["json"] = lambda value: canonical(value).decode()
     found.filters["script"] = lambda value: Markup(canonical(value).decode().translate(SCRIPT))
-    found.filters["left"], found.filters["amount"], found.filters["resource"] = _left, _amount, lambda name: RESOURCES.get(name, name)
+    found.filters["left"], found.filters["amount"], found.filters["resource"] = (
+        _left,
+        _amount,
+        lambda name: RESOURCES.get(name, name),
+    )
     return found
 
 
 def make_app(folder: Path, hosts: tuple[str, ...] = LOOPBACK) -> FastAPI:
     """Return the application for a run or a folder of runs, answering to these host names alone."""
-    app = FastAPI(title="Heirloop inbox", docs_url=None, redoc_url=None, openapi_url=None, telemetry={"auto_configure": False})
+    app = FastAPI(
+        title="Heirloop inbox",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        telemetry={"auto_configure": False},
+    )
     app.state.runs, app.state.door, app.state.pages = Runs(folder), Door(), templates()
     app.mount("/static", StaticFiles(packages=[("loop.inbox", "static")]), name="static")
     app.include_router(router)
@@ -62,7 +102,9 @@ def make_app(folder: Path, hosts: tuple[str, ...] = LOOPBACK) -> FastAPI:
 
 
 class _Guard:
-    """What stands before every address: it refuses what is not looked at, and adds the headers to every answer."""
+    """What stands before every address: it refuses what is not looked at, and adds the headers to
+    every answer.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -76,7 +118,9 @@ class _Guard:
             await send(message)
 
         refused = _refused(Request(scope)) if scope["type"] == "http" else ""
-        await (PlainTextResponse(refused, status_code=403) if refused else self._app)(scope, receive, answer)
+        await (PlainTextResponse(refused, status_code=403) if refused else self._app)(
+            scope, receive, answer
+        )
 
 
 async def _to_door(request: Request, _: Exception) -> Response:
@@ -91,34 +135,79 @@ async def _failed(request: Request, error: Exception) -> Response:
     status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 500)
     if wants_json(request):
         return JSONResponse({"error": str(error)}, status_code=status)
-    return page(request, "error.html", request.app.state.door.session(request.cookies.get(COOKIE)), status, text=str(error))
+    return page(
+        request,
+        "error.html",
+        request.app.state.door.session(request.cookies.get(COOKIE)),
+        status,
+        text=str(error),
+    )
 
 
-def serve(folder: Path, host: str, port: int, names: tuple[str, ...], certificate: Path | None, key: Path | None) -> None:
-    """Serve the inbox until it is interrupted; raises BadInput off loopback without TLS, for a bad certificate, for an address that cannot be had."""
+def serve(
+    folder: Path,
+    host: str,
+    port: int,
+    names: tuple[str, ...],
+    certificate: Path | None,
+    key: Path | None,
+) -> None:
+    """Serve the inbox until it is interrupted; raises BadInput off loopback without TLS, for a bad
+    certificate, for an address that cannot be had.
+    """
     import uvicorn
 
-    need(host in LOOPBACK or bool(certificate and key), "--host", host, "a loopback address, or any with --certificate and --certificate-key (TLS)")
+    need(
+        host in LOOPBACK or bool(certificate and key),
+        "--host",
+        host,
+        "a loopback address, or any with --certificate and --certificate-key (TLS)",
+    )
     app = make_app(folder, (*LOOPBACK, host, *names))
     try:
         if certificate:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
-        place = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        place = socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
+        )
     except ssl.SSLError as error:
-        raise BadInput(f"--certificate is {str(certificate)!r}; it should be a PEM chain that fits --certificate-key ({error.reason})") from None
+        raise BadInput(
+            f"--certificate is {str(certificate)!r}; it should be a PEM chain that fits"
+            f" --certificate-key ({error.reason})"
+        ) from None
     except (OSError, OverflowError) as error:
-        raise BadInput(f"the inbox cannot be served on {host}:{port} ({error}); choose another --port, or files that can be read") from None
+        raise BadInput(
+            f"the inbox cannot be served on {host}:{port} ({error}); choose another --port, or"
+            " files that can be read"
+        ) from None
     scheme = "https" if certificate else "http"
-    print(f"inbox: {scheme}://{host}:{place.getsockname()[1]}  (Ctrl-C ends it; `heirloop keys invite NAME` lets a browser enrol a key)", flush=True)
-    config = uvicorn.Config(app, access_log=False, log_level="warning", server_header=False, ssl_certfile=certificate, ssl_keyfile=key)
+    print(
+        f"inbox: {scheme}://{host}:{place.getsockname()[1]}  (Ctrl-C ends it; `heirloop keys invite"
+        " NAME` lets a browser enrol a key)",
+        flush=True,
+    )
+    config = uvicorn.Config(
+        app,
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        ssl_certfile=certificate,
+        ssl_keyfile=key,
+    )
     uvicorn.Server(config).run(sockets=[place])
 
 
 def _refused(request: Request) -> str:
-    """Return why a request is not even looked at: another origin's POST, or a body too large or of unknown length."""
+    """Return why a request is not even looked at: another origin's POST, or a body too large or of
+    unknown length.
+    """
     if request.method not in ("GET", "HEAD", "POST"):
         return "only GET and POST are answered"
-    if request.url.path == "/enter" and request.headers.get("sec-fetch-site") == "cross-site" and request.headers.get("sec-fetch-mode") != "navigate":
+    if (
+        request.url.path == "/enter"
+        and request.headers.get("sec-fetch-site") == "cross-site"
+        and request.headers.get("sec-fetch-mode") != "navigate"
+    ):
         return "another page asks for a challenge"
     if request.method == "POST":
         if request.headers.get("origin") != origin(request):
@@ -140,4 +229,10 @@ def _left(seconds: int | None) -> str:
     if seconds is None:
         return "nobody asked"
     hours, minutes = seconds // 3600, seconds % 3600 // 60
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds % 60} s" if minutes else f"{seconds} s"
+    return (
+        f"{hours} h {minutes} min"
+        if hours
+        else f"{minutes} min {seconds % 60} s"
+        if minutes
+        else f"{seconds} s"
+    )

@@ -1,6 +1,8 @@
-"""Who may come in: sign-in by key challenge, sessions in memory, one token per session against forged forms.
+"""Who may come in: sign-in by key challenge, sessions in memory, one token per session against
+forged forms.
 
-A session names a public key that this user's folder knows; a revoked key's sessions end at once. The server sees signatures, never keys.
+A session names a public key that this user's folder knows; a revoked key's sessions end at once.
+The server sees signatures, never keys.
 """
 
 import hmac
@@ -55,7 +57,9 @@ class Door:
         self._lock = threading.Lock()
 
     def challenge(self) -> str:
-        """Return a fresh nonce, good for one sign-in within two minutes. None is kept, so asking for many pushes out nobody's."""
+        """Return a fresh nonce, good for one sign-in within two minutes. None is kept, so asking
+        for many pushes out nobody's.
+        """
         stamp = f"{int(time.monotonic()):012x}{secrets.token_hex(8)}"
         return stamp + self._mark(stamp)
 
@@ -76,19 +80,31 @@ class Door:
     def enter(self, envelope: bytes, origin: str) -> str:
         """Return the secret of a new session for a signed challenge; raises VerificationFailed.
 
-        What is signed names this server's origin, so that an answer given to another page is worth nothing here.
+        What is signed names this server's origin, so that an answer given to another page is worth
+        nothing here.
         """
         claimed = keys.payload_unchecked(envelope)
         half = next((k for k in keys.public_keys() if k["public"] == claimed.get("public")), None)
         if half is None or half["public"] in keys.revoked():
-            raise VerificationFailed("this key is not known here, or was revoked; `heirloop keys invite NAME` lets a browser enrol one")
+            raise VerificationFailed(
+                "this key is not known here, or was revoked; `heirloop keys invite NAME` lets a"
+                " browser enrol one"
+            )
         said = keys.verify(envelope, half["public"], "sign-in")
         if said.get("origin") != origin or not self._fresh(str(said.get("nonce"))):
-            raise VerificationFailed("the challenge is not this page's, was answered, or is older than two minutes; reload the page")
+            raise VerificationFailed(
+                "the challenge is not this page's, was answered, or is older than two minutes;"
+                " reload the page"
+            )
         secret = secrets.token_urlsafe(32)
         with self._lock:
-            self._open[secret] = Session(name=half["name"], kind=half["kind"], public=half["public"], token=secrets.token_hex(16),
-                                         until=time.monotonic() + SESSION_SECONDS)  # fmt: skip
+            self._open[secret] = Session(
+                name=half["name"],
+                kind=half["kind"],
+                public=half["public"],
+                token=secrets.token_hex(16),
+                until=time.monotonic() + SESSION_SECONDS,
+            )
             mine = [one for one, session in self._open.items() if session.public == half["public"]]
             for one in mine[:-OWN]:
                 del self._open[one]

@@ -1,4 +1,6 @@
-"""What the inbox shows: the runs of a folder, what waits in them, one subject whole, and how a run stands now. Read from ledgers alone."""
+"""What the inbox shows: the runs of a folder, what waits in them, one subject whole, and how a run
+stands now. Read from ledgers alone.
+"""
 
 import threading
 import time
@@ -93,24 +95,41 @@ class Run:
     def row(self, one: Request) -> Row:
         """Return a request as a line."""
         plan = self.gate.plans.get(one.subject) or self.gate.probes.get(one.subject)
-        return Row(run=self.name, request=one, generation=plan.generation if plan else 0, changed=plan.changed if plan else {},
-                   hypothesis=plan.hypothesis if plan else "", predicted_gain=plan.predicted_gain if plan else None,
-                   seconds_left=max(0, int(one.expires - self.gate.now())))  # fmt: skip
+        return Row(
+            run=self.name,
+            request=one,
+            generation=plan.generation if plan else 0,
+            changed=plan.changed if plan else {},
+            hypothesis=plan.hypothesis if plan else "",
+            predicted_gain=plan.predicted_gain if plan else None,
+            seconds_left=max(0, int(one.expires - self.gate.now())),
+        )
 
     def facts(self, name: str, change_class: str) -> Facts:
-        """Return one subject whole; raises BadInput for one that is unknown or too large to be read."""
+        """Return one subject whole; raises BadInput for one that is unknown or too large to be
+        read.
+        """
         gate = self.fresh()
         if name not in gate.subjects:
             raise BadInput(f"{name[:12]!r} is nothing that this run asks about")
         return facts(gate, gate.subjects[name], change_class)
 
     def draft(self, name: str, change_class: str, session: Session) -> dict[str, Any]:
-        """Return the decision that the browser fills in and signs; only answer, reason, times and nonce are its own."""
-        gate, half = self.fresh(), {"name": session.name, "kind": session.kind, "public": session.public}
+        """Return the decision that the browser fills in and signs; only answer, reason, times and
+        nonce are its own.
+        """
+        gate, half = (
+            self.fresh(),
+            {"name": session.name, "kind": session.kind, "public": session.public},
+        )
         if name not in gate.subjects:
             raise BadInput(f"{name[:12]!r} is nothing that this run asks about")
         subject, hours = gate.subjects[name], self.config.gates.expire_hours
-        whole: dict[str, Any] = plain(new_approval(gate.rules, subject, change_class or subject.classes[0], "deny", "", hours, half))
+        whole: dict[str, Any] = plain(
+            new_approval(
+                gate.rules, subject, change_class or subject.classes[0], "deny", "", hours, half
+            )
+        )
         return whole
 
     def pins(self, session: Session) -> bool:
@@ -128,20 +147,45 @@ class Run:
         return "finished" if self.archive.facts().closed else f"not running{slowed}"
 
     def live(self) -> dict[str, Any]:
-        """Return how the run stands now: scores per arm and generation, budget, jobs, incidents, what waits."""
+        """Return how the run stands now: scores per arm and generation, budget, jobs, incidents,
+        what waits.
+        """
         gate = self.fresh()
         entries = gate.ledger.entries()
         told = summary(gate.ledger, self.archive.facts())
         orders = [{"time": e.time, **e.body} for e in entries if e.kind == "control"][-10:]
-        return {"state": self.state(), "running": bool(control.holder(self.folder)), "halt": gate.halt, "halted": gate.halted,
-                "slowed": gate.per_hour, "jobs": self._jobs(entries), "accounts": gate.ledger.read(balances), "summary": told,
-                "incidents": list(reversed(incident.latest(entries).values())), "pending": len(self.rows()),
-                "orders": list(reversed(orders)), "sequence": entries[-1].sequence, "at": entries[-1].time}  # fmt: skip
+        return {
+            "state": self.state(),
+            "running": bool(control.holder(self.folder)),
+            "halt": gate.halt,
+            "halted": gate.halted,
+            "slowed": gate.per_hour,
+            "jobs": self._jobs(entries),
+            "accounts": gate.ledger.read(balances),
+            "summary": told,
+            "incidents": list(reversed(incident.latest(entries).values())),
+            "pending": len(self.rows()),
+            "orders": list(reversed(orders)),
+            "sequence": entries[-1].sequence,
+            "at": entries[-1].time,
+        }
 
     def _jobs(self, entries: list[Entry]) -> list[Job]:
         done, now = {e.body["nonce"] for e in entries if e.kind == "job"}, time.time()
-        open_now = [(e, e.body["grant"]["plan"]) for e in entries if e.kind == "start" and e.body["grant"]["nonce"] not in done]
-        return [Job(plan=name, arm=self.gate.plans[name].arm, role=e.body["job"]["role"], seconds=max(0, int(now - unix(e)))) for e, name in open_now]
+        open_now = [
+            (e, e.body["grant"]["plan"])
+            for e in entries
+            if e.kind == "start" and e.body["grant"]["nonce"] not in done
+        ]
+        return [
+            Job(
+                plan=name,
+                arm=self.gate.plans[name].arm,
+                role=e.body["job"]["role"],
+                seconds=max(0, int(now - unix(e))),
+            )
+            for e, name in open_now
+        ]
 
     def head(self) -> int:
         """Return the sequence of the last entry."""
@@ -153,7 +197,12 @@ class Run:
         if drawn[1] != head and time.monotonic() - drawn[0] > FIGURE_SECONDS:
             with _DRAWING:  # the plotting library is not made for threads
                 told = summary(self.gate.ledger, self.archive.facts())
-                made = figure(self.gate.ledger, self.archive.facts(), told, "scores" if name == "scores" else "burn")
+                made = figure(
+                    self.gate.ledger,
+                    self.archive.facts(),
+                    told,
+                    "scores" if name == "scores" else "burn",
+                )
             drawn = self._figures[name] = (time.monotonic(), head, made)
         return drawn[2]
 
@@ -170,7 +219,9 @@ class Runs:
         self._open: dict[str, Run] = {}
         self._lock = threading.Lock()
         if not folder.is_dir():
-            raise BadInput(f"FOLDER is {str(folder)!r}; it should be a run, or a folder that holds runs")
+            raise BadInput(
+                f"FOLDER is {str(folder)!r}; it should be a run, or a folder that holds runs"
+            )
 
     def names(self) -> list[str]:
         """Return the names of all runs."""
@@ -179,9 +230,13 @@ class Runs:
         return sorted(path.parent.name for path in self.folder.glob("*/ledger.sqlite"))
 
     def open(self, name: str) -> Run:
-        """Return a run; raises BadInput for a name that is none, VerificationFailed for a ledger that does not verify."""
+        """Return a run; raises BadInput for a name that is none, VerificationFailed for a ledger
+        that does not verify.
+        """
         if name not in self.names():
-            raise BadInput(f"there is no run {name[:64]!r} here; there are {', '.join(self.names()) or 'none'}")
+            raise BadInput(
+                f"there is no run {name[:64]!r} here; there are {', '.join(self.names()) or 'none'}"
+            )
         with self._lock:
             if name not in self._open:
                 self._open[name] = Run(name, self.folder if self._single else self.folder / name)
@@ -196,6 +251,18 @@ class Runs:
                 yield name, None, str(error)
 
     def pending(self, page: int) -> tuple[list[Row], int]:
-        """Return one page of what waits in all runs, the soonest to expire first, and how many wait in all."""
-        found = sorted(((one.expires, run.name, one, run) for _, run, _ in self.each() if run for one in run.rows()), key=lambda r: r[:2])
-        return [run.row(one) for _, _, one, run in found[page * PAGE : (page + 1) * PAGE]], len(found)
+        """Return one page of what waits in all runs, the soonest to expire first, and how many wait
+        in all.
+        """
+        found = sorted(
+            (
+                (one.expires, run.name, one, run)
+                for _, run, _ in self.each()
+                if run
+                for one in run.rows()
+            ),
+            key=lambda r: r[:2],
+        )
+        return [run.row(one) for _, _, one, run in found[page * PAGE : (page + 1) * PAGE]], len(
+            found
+        )

@@ -1,6 +1,7 @@
 """The routes of the inbox: what each address shows, and what each form does.
 
-Nothing here decides: a signed envelope goes to the gate, which checks it as it checks any other. Orders go to `sandbox.control`.
+Nothing here decides: a signed envelope goes to the gate, which checks it as it checks any other.
+Orders go to `sandbox.control`.
 """
 
 import asyncio
@@ -10,7 +11,13 @@ from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, Request, UploadFile
-from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
+from fastapi.responses import (
+    HTMLResponse,
+    JSONResponse,
+    RedirectResponse,
+    Response,
+    StreamingResponse,
+)
 
 from configs.build import need, strict_json
 from configs.errors import BadInput, NeedsHuman, VerificationFailed
@@ -27,7 +34,9 @@ COOKIE = "heirloop"
 BODY_BYTES = 1_000_000
 """The largest request body that is read."""
 FIGURE_POLICY = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
-"""A figure or report is a document of its own without scripts; the plotting library writes style attributes."""
+"""A figure or report is a document of its own without scripts; the plotting library writes style
+attributes.
+"""
 router = APIRouter()
 
 
@@ -35,9 +44,14 @@ class SignIn(Exception):
     """Nobody is signed in; the reader is sent to the door."""
 
 
-def page(request: Request, template: str, session: Session | None, status: int = 200, **values: Any) -> HTMLResponse:
+def page(
+    request: Request, template: str, session: Session | None, status: int = 200, **values: Any
+) -> HTMLResponse:
     """Return a page from its template."""
-    return HTMLResponse(request.app.state.pages.get_template(template).render(session=session, **values), status_code=status)
+    return HTMLResponse(
+        request.app.state.pages.get_template(template).render(session=session, **values),
+        status_code=status,
+    )
 
 
 def door_of(request: Request) -> Door:
@@ -54,8 +68,12 @@ def reader(request: Request) -> Session:
     return session
 
 
-def decider(session: Annotated[Session, Depends(reader)], token: Annotated[str, Form()] = "") -> Session:
-    """Return who is signed in and may act; raises VerificationFailed for a form without the session's token, BadInput for an auditor."""
+def decider(
+    session: Annotated[Session, Depends(reader)], token: Annotated[str, Form()] = ""
+) -> Session:
+    """Return who is signed in and may act; raises VerificationFailed for a form without the
+    session's token, BadInput for an auditor.
+    """
     if not same(token, session.token):
         raise VerificationFailed("the form does not carry this session's token; reload the page")
     if not session.decides:
@@ -90,7 +108,14 @@ def entered(request: Request, envelope: Annotated[str, Form()]) -> Response:
     """Let a signed challenge in."""
     secret = door_of(request).enter(envelope.encode(), origin(request))
     response = RedirectResponse("/", status_code=303)
-    response.set_cookie(COOKIE, secret, httponly=True, samesite="strict", secure=request.url.scheme == "https", path="/")
+    response.set_cookie(
+        COOKIE,
+        secret,
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
+        path="/",
+    )
     return response
 
 
@@ -112,7 +137,16 @@ def leave(request: Request, session: Reader, token: Annotated[str, Form()] = "")
 def home(request: Request, session: Reader, at: int = 0) -> Response:
     """List what waits, and the runs."""
     rows, count = runs_of(request).pending(max(0, at))
-    return page(request, "list.html", session, rows=rows, count=count, at=max(0, at), per_page=PAGE, runs=list(runs_of(request).each()))
+    return page(
+        request,
+        "list.html",
+        session,
+        rows=rows,
+        count=count,
+        at=max(0, at),
+        per_page=PAGE,
+        runs=list(runs_of(request).each()),
+    )
 
 
 @router.get("/runs/{run}")
@@ -131,7 +165,10 @@ def part(request: Request, session: Reader, found: Its) -> Response:
 async def events(request: Request, session: Reader, found: Its) -> Response:
     """Tell the page that the ledger grew."""
     door, cookie = door_of(request), request.cookies.get(COOKIE)
-    return StreamingResponse(_events(request, found, lambda: door.session(cookie) is not None), media_type="text/event-stream")
+    return StreamingResponse(
+        _events(request, found, lambda: door.session(cookie) is not None),
+        media_type="text/event-stream",
+    )
 
 
 @router.get("/runs/{run}/figure/{name}.svg")
@@ -160,7 +197,11 @@ def incident(request: Request, session: Reader, found: Its, name: str) -> Respon
 @router.get("/runs/{run}/plan/{name}")
 def subject(request: Request, session: Reader, found: Its, name: str, act: str = "") -> Response:
     """Show one subject whole, and the form that decides."""
-    given: dict[str, Any] = {"run": found, "draft": found.draft(name, act, session), "pinned": found.pins(session)}
+    given: dict[str, Any] = {
+        "run": found,
+        "draft": found.draft(name, act, session),
+        "pinned": found.pins(session),
+    }
     try:
         told = found.facts(name, act)
     except TooLarge as error:
@@ -174,20 +215,46 @@ def request_file(session: Reader, found: Its, name: str, act: str = "") -> Respo
     """Give a request as a file."""
     found.facts(name, act)
     data = people.request_file(found.fresh(), name, act)
-    return Response(data, media_type="application/json", headers={"Content-Disposition": f'attachment; filename="request-{name[:12]}.json"'})
+    return Response(
+        data,
+        media_type="application/json",
+        headers={"Content-Disposition": f'attachment; filename="request-{name[:12]}.json"'},
+    )
 
 
 @router.post("/runs/{run}/plan/{name}")
-def decided(request: Request, session: Decider, found: Its, name: str, typed: Annotated[str, Form()] = "", envelope: Annotated[str, Form()] = "",
-            file: UploadFile | None = None) -> Response:  # fmt: skip
+def decided(
+    request: Request,
+    session: Decider,
+    found: Its,
+    name: str,
+    typed: Annotated[str, Form()] = "",
+    envelope: Annotated[str, Form()] = "",
+    file: UploadFile | None = None,
+) -> Response:
     """Take a signed decision."""
-    answer = _hand_in(found.fresh(), file.file.read(BODY_BYTES).strip() if file else envelope.encode(), name, typed, bool(file))
-    return JSONResponse({"recorded": answer}) if wants_json(request) else RedirectResponse(f"/runs/{found.name}", status_code=303)
+    answer = _hand_in(
+        found.fresh(),
+        file.file.read(BODY_BYTES).strip() if file else envelope.encode(),
+        name,
+        typed,
+        bool(file),
+    )
+    return (
+        JSONResponse({"recorded": answer})
+        if wants_json(request)
+        else RedirectResponse(f"/runs/{found.name}", status_code=303)
+    )
 
 
 @router.post("/runs/{run}/order")
-def order(session: Decider, found: Its, what: Annotated[str, Form()], why: Annotated[str, Form()] = "",
-          per_hour: Annotated[int, Form()] = 0) -> Response:  # fmt: skip
+def order(
+    session: Decider,
+    found: Its,
+    what: Annotated[str, Form()],
+    why: Annotated[str, Form()] = "",
+    per_hour: Annotated[int, Form()] = 0,
+) -> Response:
     """Obey an order: stop, pause, slow, resume."""
     need(what in ("stop", "pause", "slow", "resume"), "what", what, "stop, pause, slow or resume")
     if what == "stop":
@@ -196,25 +263,48 @@ def order(session: Decider, found: Its, what: Annotated[str, Form()], why: Annot
         try:
             people.resume(found.folder, session.who)
         except NeedsHuman:
-            return RedirectResponse(f"/runs/{found.name}/plan/{found.fresh().halted}?act=resume", status_code=303)
+            return RedirectResponse(
+                f"/runs/{found.name}/plan/{found.fresh().halted}?act=resume", status_code=303
+            )
     else:
-        control.order(found.gate.ledger, "pause" if what == "pause" else "slow", session.who, why, per_hour)
+        control.order(
+            found.gate.ledger, "pause" if what == "pause" else "slow", session.who, why, per_hour
+        )
     return RedirectResponse(f"/runs/{found.name}", status_code=303)
 
 
 @router.get("/runs/{run}/propose")
 def proposal(request: Request, session: Reader, found: Its) -> Response:
     """Show the form by which people propose."""
-    return page(request, "propose.html", session, run=found, knobs=grid(found.config.task.notebook), arms=found.by_hand)
+    return page(
+        request,
+        "propose.html",
+        session,
+        run=found,
+        knobs=grid(found.config.task.notebook),
+        arms=found.by_hand,
+    )
 
 
 @router.post("/runs/{run}/propose")
-def proposed(request: Request, session: Decider, found: Its, arm: Annotated[str, Form()], hypothesis: Annotated[str, Form()] = "",
-             knobs: Annotated[str, Form()] = "", gain: Annotated[str, Form()] = "", edits: Annotated[str, Form()] = "",
-             repeat: Annotated[int, Form()] = 0) -> Response:  # fmt: skip
+def proposed(
+    request: Request,
+    session: Decider,
+    found: Its,
+    arm: Annotated[str, Form()],
+    hypothesis: Annotated[str, Form()] = "",
+    knobs: Annotated[str, Form()] = "",
+    gain: Annotated[str, Form()] = "",
+    edits: Annotated[str, Form()] = "",
+    repeat: Annotated[int, Form()] = 0,
+) -> Response:
     """Take a proposal of a person; it is recorded with the name of the key that signed in."""
-    told = {"hypothesis": hypothesis, "knobs": strict_json(knobs or "{}"), "predicted_gain": strict_json(gain or "null"),
-            "edits": strict_json(edits or "[]")}  # fmt: skip
+    told = {
+        "hypothesis": hypothesis,
+        "knobs": strict_json(knobs or "{}"),
+        "predicted_gain": strict_json(gain or "null"),
+        "edits": strict_json(edits or "[]"),
+    }
     people.propose(found.folder, json.dumps(told), arm, repeat, session.who, session.name)
     return RedirectResponse(f"/runs/{found.name}", status_code=303)
 
@@ -224,8 +314,17 @@ def heads(session: Reader, found: Its) -> Response:
     """Give the signed heads, for an auditor's own copy."""
     entries = found.gate.ledger.entries()
     lines = places(found.folder, entries[0].hash)[0]
-    signed = [json.loads(line) for line in lines.read_bytes().splitlines()] if lines.is_file() else []
-    return JSONResponse({"study": entries[0].hash, "key": entries[0].body["checkpoint_key"], "heads": signed, "count": len(entries)})
+    signed = (
+        [json.loads(line) for line in lines.read_bytes().splitlines()] if lines.is_file() else []
+    )
+    return JSONResponse(
+        {
+            "study": entries[0].hash,
+            "key": entries[0].body["checkpoint_key"],
+            "heads": signed,
+            "count": len(entries),
+        }
+    )
 
 
 @router.get("/runs/{run}/hashes")
@@ -237,11 +336,28 @@ def hashes(session: Reader, found: Its, at: str = "") -> Response:
 
 
 def _hand_in(gate: Gate, envelope: bytes, name: str, typed: str, offline: bool) -> str:
-    """Give a signed decision to the gate. A yes needs the digest's beginning typed (offline it was typed where it was signed)."""
+    """Give a signed decision to the gate. A yes needs the digest's beginning typed (offline it was
+    typed where it was signed).
+    """
     said = keys.payload_unchecked(envelope)
-    need(said.get("plan") == name, "the decision", said.get("plan"), f"on {name}, which this page shows")
-    need(bool(str(said.get("reason", "")).strip()), "reason", said.get("reason"), "a sentence that says why")
-    need(offline or said.get("answer") != "approve" or typed == name[:6], "the typed characters", typed, f"{name[:6]}, the digest's first six")
+    need(
+        said.get("plan") == name,
+        "the decision",
+        said.get("plan"),
+        f"on {name}, which this page shows",
+    )
+    need(
+        bool(str(said.get("reason", "")).strip()),
+        "reason",
+        said.get("reason"),
+        "a sentence that says why",
+    )
+    need(
+        offline or said.get("answer") != "approve" or typed == name[:6],
+        "the typed characters",
+        typed,
+        f"{name[:6]}, the digest's first six",
+    )
     people.hand_in(gate, envelope)
     return str(said["answer"])
 

@@ -1,4 +1,6 @@
-"""report.html and report.json of a run, the comparison of several, and the two figures that the inbox shows while a run goes on."""
+"""report.html and report.json of a run, the comparison of several, and the two figures that the
+inbox shows while a run goes on.
+"""
 
 import json
 from collections.abc import Sequence
@@ -28,15 +30,21 @@ def publish(ledger: Ledger, facts: Facts, folder: Path) -> dict[str, Any]:
 
 
 def again(folder: Path) -> None:
-    """Do so for a run that lies in a folder; raises VerificationFailed where there is none or its ledger is broken."""
+    """Do so for a run that lies in a folder; raises VerificationFailed where there is none or its
+    ledger is broken.
+    """
     ledger = Ledger.file(folder / "ledger.sqlite")
     publish(ledger, folded(ledger.entries()), folder)
 
 
 def compare(folders: Sequence[Path], to: Path) -> Report:
-    """Write report.html and report.json of several runs into a folder of their own; raises BadInput where that folder is a run."""
+    """Write report.html and report.json of several runs into a folder of their own; raises BadInput
+    where that folder is a run.
+    """
     if (to / "ledger.sqlite").exists():
-        raise BadInput(f"--to is {str(to)!r}, a run, whose own report would be lost; name another folder")
+        raise BadInput(
+            f"--to is {str(to)!r}, a run, whose own report would be lost; name another folder"
+        )
     found = report(study.read(folders))
     to.mkdir(parents=True, exist_ok=True)
     _write(found, to)
@@ -44,7 +52,9 @@ def compare(folders: Sequence[Path], to: Path) -> Report:
 
 
 def _write(found: Report, folder: Path) -> None:
-    (folder / "report.json").write_text(json.dumps(plain(found), ensure_ascii=False, allow_nan=False), encoding="utf-8")
+    (folder / "report.json").write_text(
+        json.dumps(plain(found), ensure_ascii=False, allow_nan=False), encoding="utf-8"
+    )
     (folder / "report.html").write_text(page(found), encoding="utf-8")
 
 

@@ -1,4 +1,6 @@
-"""report.html from a report's records: one page that runs and loads nothing, for a screen, a phone and paper, light and dark. All is escaped."""
+"""report.html from a report's records: one page that runs and loads nothing, for a screen, a phone
+and paper, light and dark. All is escaped.
+"""
 
 import csv
 import html
@@ -15,8 +17,21 @@ ROWS = 300
 """Rows of a table on the page; report.json holds all."""
 CSV_ROWS = 3000
 """Rows of a figure's CSV on the page."""
-FOLDED = frozenset({"accounts", "deviations", "efficiency", "incidents", "missing", "plans", "promise", "retention", "signed", "stages",
-                    "task"})  # fmt: skip
+FOLDED = frozenset(
+    {
+        "accounts",
+        "deviations",
+        "efficiency",
+        "incidents",
+        "missing",
+        "plans",
+        "promise",
+        "retention",
+        "signed",
+        "stages",
+        "task",
+    }
+)
 """Tables that stand folded where they are long."""
 STYLE = """:root{--fg:#1a1a1a;--bg:#fff;--line:#d5d5d5;--dim:#595959;--warn:#fff4d6;--link:#0b5394}
 @media (prefers-color-scheme:dark){:root{--fg:#e6e6e6;--bg:#16181c;--line:#3a3d44;--dim:#a8a8a8;--warn:#43381a;--link:#8ab4f8;
@@ -36,26 +51,41 @@ svg{display:block;width:100%;max-width:38rem;height:auto}.warn{background:var(--
 dt{margin-top:.5rem;font-weight:600}dd{margin-left:1rem;font-size:.9rem;overflow-wrap:anywhere}
 nav a{margin-right:1rem;white-space:nowrap}
 @media print{body{font-size:11px;max-width:none;padding:0}nav,.csv{display:none}h2,h3{break-after:avoid}figure,tr{break-inside:avoid}
-.wide{overflow:visible}table{font-size:10px}svg{max-width:15cm}a{color:inherit;text-decoration:none}}"""
+.wide{overflow:visible}table{font-size:10px}svg{max-width:15cm}a{color:inherit;text-decoration:none}}"""  # noqa: E501
 
 
 def page(report: Report) -> str:
     """Return a report as one HTML page."""
     named = [one for one in report.sections if one.lines or one.tables]
-    links = " ".join(f"<a href='#{one.name}'>{SECTIONS[one.name]}</a>" for one in named) + " <a href='#ledger'>Ledger entries</a>"
-    return "\n".join([
-        head(f"Heirloop: {report.title}", STYLE), f"<h1>{e(report.title)}</h1><nav>{links}</nav>", *(_section(one) for one in named),
-        "<h2 id=ledger>Ledger entries</h2><p class=note>What each number rests on: entries of the ledger by sequence, kind and the start of their "
-        "hash; where there are several runs, by the number that the table of runs gives them. "
-        "<code>heirloop verify RUN</code> recomputes all of it from bytes; report.json beside this page holds every row.</p>",
-        _evidence(report), "</html>",
-    ])  # fmt: skip
+    links = (
+        " ".join(f"<a href='#{one.name}'>{SECTIONS[one.name]}</a>" for one in named)
+        + " <a href='#ledger'>Ledger entries</a>"
+    )
+    return "\n".join(
+        [
+            head(f"Heirloop: {report.title}", STYLE),
+            f"<h1>{e(report.title)}</h1><nav>{links}</nav>",
+            *(_section(one) for one in named),
+            (
+                "<h2 id=ledger>Ledger entries</h2><p class=note>What each number rests on: entries"
+                " of the ledger by sequence, kind and the start of their hash; where there are"
+                " several runs, by the number that the table of runs gives them. <code>heirloop"
+                " verify RUN</code> recomputes all of it from bytes; report.json beside this page"
+                " holds every row.</p>"
+            ),
+            _evidence(report),
+            "</html>",
+        ]
+    )
 
 
 def head(title: str, style: str) -> str:
     """Return how each page begins."""
-    return (f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width,initial-scale=1'>"
-            f"<meta name=color-scheme content='light dark'><title>{e(title)}</title><style>{style}</style>")  # fmt: skip
+    return (
+        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport"
+        " content='width=device-width,initial-scale=1'><meta name=color-scheme content='light"
+        f" dark'><title>{e(title)}</title><style>{style}</style>"
+    )
 
 
 def e(value: object, lines: bool = False) -> str:
@@ -67,8 +97,13 @@ def _section(one: Section) -> str:
     shown = [t for t in one.tables if t.name != "trials"]
     trials = {t.study: t for t in one.tables if t.name == "trials"}
     arms = {t.study: sorted({row[0] for row in t.rows}) for t in one.tables if t.name == "arms"}
-    parts = [_table(t, arms.get(t.study, []), trials.get(t.study) if t.name == "scores" else None) for t in shown]
-    return "\n".join([f"<h2 id={one.name}>{SECTIONS[one.name]}</h2>", *map(_line, one.lines), *parts])
+    parts = [
+        _table(t, arms.get(t.study, []), trials.get(t.study) if t.name == "scores" else None)
+        for t in shown
+    ]
+    return "\n".join(
+        [f"<h2 id={one.name}>{SECTIONS[one.name]}</h2>", *map(_line, one.lines), *parts]
+    )
 
 
 def _line(one: Line) -> str:
@@ -86,34 +121,84 @@ def _table(one: Table, arms: Sequence[str], trials: Table | None = None) -> str:
     title = f"<h3>{e(kind.title)}{f': {e(one.study)}' if one.study else ''}</h3>"
     note = f"<p class=note>{e(kind.note)}</p>" if kind.note else ""
     if one.name == "files":
-        return title + note + "".join(f"<p>{e(field)}: {e(path)}, pinned as <code>{e(pin)}</code></p><pre>{e(code, True)}</pre>"
-                                      for field, path, pin, code in one.rows)  # fmt: skip
+        return (
+            title
+            + note
+            + "".join(
+                f"<p>{e(field)}: {e(path)}, pinned as"
+                f" <code>{e(pin)}</code></p><pre>{e(code, True)}</pre>"
+                for field, path, pin, code in one.rows
+            )
+        )
     if one.name in FIGURES and (made := draw([one, trials] if trials else [one], arms)):
-        words = {r[-1] for r in one.rows if r[-1] and isinstance(r[-1], str)} if one.columns[-1] == "reads" else set()
-        more = f"<details><summary>Table</summary>{_rows(one)}</details>" if words or one.name == "funnel" else ""
-        return f"<figure style='margin:0'>{title}{made}{note}{more}{''.join(_csv(t) for t in (one, trials) if t)}</figure>"
+        words = (
+            {r[-1] for r in one.rows if r[-1] and isinstance(r[-1], str)}
+            if one.columns[-1] == "reads"
+            else set()
+        )
+        more = (
+            f"<details><summary>Table</summary>{_rows(one)}</details>"
+            if words or one.name == "funnel"
+            else ""
+        )
+        return (
+            "<figure"
+            " "
+            f"style='margin:0'>{title}{made}{note}{more}{''.join(_csv(t) for t in (one, trials) if t)}</figure>"  # noqa: E501
+        )
     rows = _rows(one)
-    folded = len(one.rows) > (12 if one.name in FOLDED else 30) or (one.name == "oversight" and bool(one.study))
-    return title + note + (f"<details><summary>{len(one.rows)} rows</summary>{rows}</details>" if folded else rows)
+    folded = len(one.rows) > (12 if one.name in FOLDED else 30) or (
+        one.name == "oversight" and bool(one.study)
+    )
+    return (
+        title
+        + note
+        + (f"<details><summary>{len(one.rows)} rows</summary>{rows}</details>" if folded else rows)
+    )
 
 
 def _rows(one: Table) -> str:
-    """Return rows as HTML: value, low and high in one cell; each number leads to the entries that it rests on."""
-    heads, joined = list(one.columns), one.columns.index("low") - 1 if "low" in one.columns else None
+    """Return rows as HTML: value, low and high in one cell; each number leads to the entries that
+    it rests on.
+    """
+    heads, joined = (
+        list(one.columns),
+        one.columns.index("low") - 1 if "low" in one.columns else None,
+    )
     rows, only = _split(one)
     kept = _chosen(one, rows)
     if joined is not None:
-        heads[joined : joined + 3] = [f"{'figure' if heads[joined] == 'value' else heads[joined]} (interval)"]
+        heads[joined : joined + 3] = [
+            f"{'figure' if heads[joined] == 'value' else heads[joined]} (interval)"
+        ]
     told = "".join(f"<p class=note>{e(text)}</p>" for text in only)
     if one.name == "oversight":
         kept = [((what, Number(measured)), at) for (what, measured), at in kept]
-    body = "".join(f"<tr>{''.join(_cell(v, at) for v in _joined(row, joined))}</tr>" for row, at in kept)
-    more = f"<p class=note>{len(kept)} of {len(rows)} rows; the others are in report.json.</p>" if len(kept) < len(rows) else ""
-    return (f"<div class=wide><table><tr>{''.join(f'<th>{e(h)}</th>' for h in heads)}</tr>{body}</table></div>" if body else "") + more + told
+    body = "".join(
+        f"<tr>{''.join(_cell(v, at) for v in _joined(row, joined))}</tr>" for row, at in kept
+    )
+    more = (
+        f"<p class=note>{len(kept)} of {len(rows)} rows; the others are in report.json.</p>"
+        if len(kept) < len(rows)
+        else ""
+    )
+    return (
+        (
+            "<div"
+            " "
+            f"class=wide><table><tr>{''.join(f'<th>{e(h)}</th>' for h in heads)}</tr>{body}</table></div>"  # noqa: E501
+            if body
+            else ""
+        )
+        + more
+        + told
+    )
 
 
 def _split(one: Table) -> tuple[list[tuple[tuple[Any, ...], str]], list[str]]:
-    """Return the rows that have a number, with their entries, and sentences that name the others by the word which stands for them."""
+    """Return the rows that have a number, with their entries, and sentences that name the others by
+    the word which stands for them.
+    """
     rows = list(zip(one.rows, one.ledger, strict=True))
     if one.columns[-1] != "reads" or "value" not in one.columns:
         return rows, []
@@ -123,11 +208,17 @@ def _split(one: Table) -> tuple[list[tuple[tuple[Any, ...], str]], list[str]]:
             bare.setdefault((row[-1], row[at - 1]), []).append(row[0])
     arms, words = len({row[0] for row in one.rows}), dict[str, list[str]]()
     for (word, part), of in bare.items():
-        words.setdefault(word, []).append(part + ("" if at < 2 else " (all)" if len(of) == arms else f" ({', '.join(of)})"))
-    return [r for r in rows if r[0][at] is not None or r[0][at + 1] is not None], [f"{word}: {'; '.join(parts)}" for word, parts in words.items()]
+        words.setdefault(word, []).append(
+            part + ("" if at < 2 else " (all)" if len(of) == arms else f" ({', '.join(of)})")
+        )
+    return [r for r in rows if r[0][at] is not None or r[0][at + 1] is not None], [
+        f"{word}: {'; '.join(parts)}" for word, parts in words.items()
+    ]
 
 
-def _chosen(one: Table, rows: Sequence[tuple[tuple[Any, ...], str]]) -> Sequence[tuple[tuple[Any, ...], str]]:
+def _chosen(
+    one: Table, rows: Sequence[tuple[tuple[Any, ...], str]]
+) -> Sequence[tuple[tuple[Any, ...], str]]:
     if len(rows) > ROWS and one.name == "plans":  # those that a verdict was given on tell most
         return [row for row in rows if row[0][6] not in ("screened", "failed", "waiting")][:ROWS]
     return rows[:ROWS]
@@ -137,8 +228,22 @@ def _joined(row: Sequence[Any], at: int | None) -> Iterable[Any]:
     if at is None:
         return row
     value, low, high = row[at : at + 3]
-    ends = f" ({number(low)} to {number(high)})" if low is not None and high is not None else f" (at least {number(low)})" if low is not None else ""
-    return (*row[:at], None if value is None and not ends else Number(f"{'' if value is None else number(value)}{ends}"), *row[at + 3 :])
+    ends = (
+        f" ({number(low)} to {number(high)})"
+        if low is not None and high is not None
+        else f" (at least {number(low)})"
+        if low is not None
+        else ""
+    )
+    return (
+        *row[:at],
+        (
+            None
+            if value is None and not ends
+            else Number(f"{'' if value is None else number(value)}{ends}")
+        ),
+        *row[at + 3 :],
+    )
 
 
 class Number(str):
@@ -151,7 +256,9 @@ def _cell(value: Any, at: str) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float | Number):
         return f"<td{' class=t' if len(str(value)) > 20 else ''}>{e(value)}</td>"
     text = e(value if isinstance(value, str) else number(value))
-    return f"<td class=n><a href='#{anchor(at)}'>{text}</a></td>" if at else f"<td class=n>{text}</td>"
+    return (
+        f"<td class=n><a href='#{anchor(at)}'>{text}</a></td>" if at else f"<td class=n>{text}</td>"
+    )
 
 
 def number(value: float) -> str:
@@ -164,17 +271,27 @@ def number(value: float) -> str:
 def _csv(one: Table) -> str:
     text = csv_text(one, CSV_ROWS)
     more = f", the first {CSV_ROWS} of {len(one.rows)} rows" if len(one.rows) > CSV_ROWS else ""
-    link = f"<a download='{one.name}.csv' href='data:text/csv;charset=utf-8,{urllib.parse.quote(text)}'>{one.name}.csv</a>"
+    link = (
+        f"<a download='{one.name}.csv'"
+        f" href='data:text/csv;charset=utf-8,{urllib.parse.quote(text)}'>{one.name}.csv</a>"
+    )
     return f"<p class='note csv'>{link}{more}</p>"
 
 
 def csv_text(one: Table, most: int) -> str:
-    """Return a table as CSV, with the ledger entries that each row rests on; what a spreadsheet would take for a formula begins with a quote."""
+    """Return a table as CSV, with the ledger entries that each row rests on; what a spreadsheet
+    would take for a formula begins with a quote.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([*one.columns, "ledger"])
     for row, at in zip(one.rows[:most], one.ledger, strict=False):
-        writer.writerow([("'" + v if v[:1] in ("=", "+", "-", "@") else v) if isinstance(v, str) else v for v in (*row, at)])
+        writer.writerow(
+            [
+                ("'" + v if v[:1] in ("=", "+", "-", "@") else v) if isinstance(v, str) else v
+                for v in (*row, at)
+            ]
+        )
     return out.getvalue()
 
 
@@ -185,7 +302,11 @@ def _evidence(report: Report) -> str:
     many = len({run for one in report.evidence.values() for run, _, _ in one.spans}) > 1
     rows = f"<dl>{''.join(_cited(name, one, many) for name, one in kept)}</dl>"
     if used:
-        rows += f"<details><summary>{len(used)} plans</summary><dl>{''.join(_cited(n, one, many) for n, one in plans if n in used)}</dl></details>"
+        rows += (
+            f"<details><summary>{len(used)}"
+            " "
+            f"plans</summary><dl>{''.join(_cited(n, one, many) for n, one in plans if n in used)}</dl></details>"  # noqa: E501
+        )
     return rows
 
 
@@ -194,7 +315,9 @@ def _linked(report: Report) -> Iterable[str]:
     for section in report.sections:
         for one in section.tables:
             if one.name == "plans":
-                yield from (at for _, at in _chosen(one, list(zip(one.rows, one.ledger, strict=True))))
+                yield from (
+                    at for _, at in _chosen(one, list(zip(one.rows, one.ledger, strict=True)))
+                )
 
 
 def _cited(name: str, one: Cited, many: bool) -> str:
@@ -203,5 +326,7 @@ def _cited(name: str, one: Cited, many: bool) -> str:
         found.setdefault(run, []).append(f"{at} {e(kind)} <code>{e(pin)}</code>")
     for run, first, last in () if one.listed else one.spans:
         found.setdefault(run, []).append(f"{first} to {last}" if last > first else str(first))
-    told = "; ".join((f"run {run}: " if many else "") + ", ".join(parts) for run, parts in found.items())
+    told = "; ".join(
+        (f"run {run}: " if many else "") + ", ".join(parts) for run, parts in found.items()
+    )
     return f"<dt id='{anchor(name)}'>{e(one.what)}, {one.entries}</dt><dd>{told}</dd>"

@@ -1,4 +1,6 @@
-"""Runs as the report reads them: those that differ in seed and name alone are repeats of one study. Each ledger is read once."""
+"""Runs as the report reads them: those that differ in seed and name alone are repeats of one study.
+Each ledger is read once.
+"""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -60,29 +62,57 @@ def one(folder: Path, ledger: Ledger, facts: Facts, told: dict[str, Any]) -> lis
 def live(ledger: Ledger, facts: Facts, told: dict[str, Any]) -> Read:
     """Return a run that goes on, without measuring it."""
     run = Run(0, ledger, facts)
-    return Read(name=told["study"], numbers=(0,), runs=(run,), folders=(Path(told["study"]),), summaries=(told,))
+    return Read(
+        name=told["study"],
+        numbers=(0,),
+        runs=(run,),
+        folders=(Path(told["study"]),),
+        summaries=(told,),
+    )
 
 
 def read(folders: Sequence[Path]) -> list[Told]:
-    """Read runs; raises BadInput for a run named twice, VerificationFailed for a folder without a ledger or with a broken one."""
+    """Read runs; raises BadInput for a run named twice, VerificationFailed for a folder without a
+    ledger or with a broken one.
+    """
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise BadInput(f"RUN is {', '.join(map(str, folders))}; it should name each run once")
-    runs = [Run(number, Ledger.file(folder / "ledger.sqlite")) for number, folder in enumerate(folders)]
+    runs = [
+        Run(number, Ledger.file(folder / "ledger.sqlite")) for number, folder in enumerate(folders)
+    ]
     return _studies(folders, runs, [summary(run.ledger, run.facts) for run in runs])
 
 
-def _studies(folders: Sequence[Path], runs: Sequence[Run], summaries: Sequence[dict[str, Any]]) -> list[Told]:
+def _studies(
+    folders: Sequence[Path], runs: Sequence[Run], summaries: Sequence[dict[str, Any]]
+) -> list[Told]:
     groups: dict[str, list[int]] = {}
     for number, run in enumerate(runs):
         groups.setdefault(digest(settings(run.config)), []).append(number)
     names = [runs[numbers[0]].config.study.name for numbers in groups.values()]
-    return [_told(_name(names, at), numbers, folders, runs, summaries) for at, numbers in enumerate(groups.values())]
+    return [
+        _told(_name(names, at), numbers, folders, runs, summaries)
+        for at, numbers in enumerate(groups.values())
+    ]
 
 
-def _told(name: str, numbers: Sequence[int], folders: Sequence[Path], runs: Sequence[Run], summaries: Sequence[dict[str, Any]]) -> Told:
+def _told(
+    name: str,
+    numbers: Sequence[int],
+    folders: Sequence[Path],
+    runs: Sequence[Run],
+    summaries: Sequence[dict[str, Any]],
+) -> Told:
     found = gather([runs[n] for n in numbers])
-    return Told(name=name, numbers=tuple(numbers), runs=tuple(runs[n] for n in numbers), folders=tuple(folders[n] for n in numbers),
-                summaries=tuple(summaries[n] for n in numbers), records=found, figures=finite(measured(found)))  # fmt: skip
+    return Told(
+        name=name,
+        numbers=tuple(numbers),
+        runs=tuple(runs[n] for n in numbers),
+        folders=tuple(folders[n] for n in numbers),
+        summaries=tuple(summaries[n] for n in numbers),
+        records=found,
+        figures=finite(measured(found)),
+    )
 
 
 def finite(value: Any) -> Any:
@@ -99,10 +129,16 @@ def _name(names: Sequence[str], at: int) -> str:
 
 
 def differs(studies: Sequence[Told]) -> list[tuple[str, ...]]:
-    """Return (setting, value in each study as JSON) of every setting in which two studies differ."""
+    """Return (setting, value in each study as JSON) of every setting in which two studies
+    differ.
+    """
     flat = [dict(_leaves(settings(told.config))) for told in studies]
     names = sorted({name for values in flat for name in values})
-    return [(name, *(values.get(name, "") for values in flat)) for name in names if len({values.get(name, "") for values in flat}) > 1]
+    return [
+        (name, *(values.get(name, "") for values in flat))
+        for name in names
+        if len({values.get(name, "") for values in flat}) > 1
+    ]
 
 
 def _leaves(tree: Any, where: str = "") -> Iterator[tuple[str, str]]:

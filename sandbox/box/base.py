@@ -1,7 +1,8 @@
 """The contract of a box, and the stream that every box speaks with the collector inside it.
 
-Everything that comes out of a box is untrusted bytes: read under caps, never imported. The stream after the program has
-ended: 4-byte length, a JSON header {exit, signal, refused, files: [[name, size], ...]}, then the files' bytes in order.
+Everything that comes out of a box is untrusted bytes: read under caps, never imported. The stream
+after the program has ended: 4-byte length, a JSON header {exit, signal, refused, files: [[name,
+size], ...]}, then the files' bytes in order.
 """
 
 import json
@@ -36,7 +37,9 @@ class Execution:
 
 
 class Box(Protocol):
-    """An isolated place. `run` never raises for what a program does; a failing box is an outcome of status `box`."""
+    """An isolated place. `run` never raises for what a program does; a failing box is an outcome of
+    status `box`.
+    """
 
     kind: str
     "namespace, docker or fake"
@@ -57,23 +60,42 @@ class Box(Protocol):
 
 
 def failed(detail: str, startup_us: int = 0, used_us: int = 0) -> Outcome:
-    """Return the outcome of a box that could not run the program, charged what its start and the program used (or may have)."""
-    return Outcome(status="box", detail=detail, cpu_us=startup_us + used_us, startup_cpu_us=startup_us, wall_us=0, peak_bytes=0,
-                   charged_by="bound", files={}, log=b"", log_total=0)  # fmt: skip
+    """Return the outcome of a box that could not run the program, charged what its start and the
+    program used (or may have).
+    """
+    return Outcome(
+        status="box",
+        detail=detail,
+        cpu_us=startup_us + used_us,
+        startup_cpu_us=startup_us,
+        wall_us=0,
+        peak_bytes=0,
+        charged_by="bound",
+        files={},
+        log=b"",
+        log_total=0,
+    )
 
 
 def pack(request: Mapping[str, object], files: Mapping[str, bytes]) -> bytes:
     """Return the bytes that tell the inside what to run: header with file sizes, then the files."""
-    header = json.dumps({**request, "files": [[name, len(data)] for name, data in files.items()]}).encode()
+    header = json.dumps(
+        {**request, "files": [[name, len(data)] for name, data in files.items()]}
+    ).encode()
     return struct.pack(">I", len(header)) + header + b"".join(files.values())
 
 
 def whole(stream: bytes | bytearray) -> bool:
-    """Tell whether a collector's stream is there to its last byte, so that nobody need wait for the box to fold itself up."""
+    """Tell whether a collector's stream is there to its last byte, so that nobody need wait for the
+    box to fold itself up.
+    """
     if len(stream) < 4 or len(stream) < (start := 4 + struct.unpack(">I", stream[:4])[0]):
         return False
     try:
-        return bool(len(stream) >= start + sum(length for _, length in strict_json(bytes(stream[4:start]))["files"]))
+        return bool(
+            len(stream)
+            >= start + sum(length for _, length in strict_json(bytes(stream[4:start]))["files"])
+        )
     except (BadInput, KeyError, TypeError, ValueError):
         return False
 
@@ -83,13 +105,22 @@ def unpack(stream: bytes, allowed: Mapping[str, int]) -> tuple[str, dict[str, by
 
     Raises BadInput for a stream that breaks the form or passes a cap.
     """
-    if len(stream) < 4 or (size := struct.unpack(">I", stream[:4])[0]) > 65_536 or len(stream) < 4 + size:
+    if (
+        len(stream) < 4
+        or (size := struct.unpack(">I", stream[:4])[0]) > 65_536
+        or len(stream) < 4 + size
+    ):
         raise BadInput("the collector's stream has no header")
     header, rest = strict_json(stream[4 : 4 + size]), stream[4 + size :]
     files: dict[str, bytes] = {}
     try:
         for name, length in header["files"]:
-            if type(length) is not int or name not in allowed or name in files or not 0 <= length <= allowed[name]:
+            if (
+                type(length) is not int
+                or name not in allowed
+                or name in files
+                or not 0 <= length <= allowed[name]
+            ):
                 raise BadInput("the collector's stream names a file that is not allowed")
             if len(rest) < length:
                 raise BadInput("the collector's stream is cut short")

@@ -1,7 +1,8 @@
 """One control group per job: aggregate CPU, memory and processes, read and killed from outside.
 
-Works on cgroup v1 (several trees) and v2 (one tree, delegated); where neither is writable, `create` returns None and
-the caller charges the bound instead. A group is removed last, after everything in it is gone.
+Works on cgroup v1 (several trees) and v2 (one tree, delegated); where neither is writable, `create`
+returns None and the caller charges the bound instead. A group is removed last, after everything in
+it is gone.
 """
 
 import contextlib
@@ -43,30 +44,47 @@ class Group:
         """Return the largest memory seen."""
         name = "memory.max_usage_in_bytes" if self._version == 1 else "memory.peak"
         with contextlib.suppress(OSError):
-            return int((self._folders.get("memory") or self._folders["all"]).joinpath(name).read_text())
+            return int(
+                (self._folders.get("memory") or self._folders["all"]).joinpath(name).read_text()
+            )
         return 0
 
     def breach(self) -> str:
-        """Return `memory` after an OOM kill, `processes` after a denied fork, else an empty string."""
-        memory = ("memory", "memory.oom_control") if self._version == 1 else ("all", "memory.events")
+        """Return `memory` after an OOM kill, `processes` after a denied fork, else an empty
+        string.
+        """
+        memory = (
+            ("memory", "memory.oom_control") if self._version == 1 else ("all", "memory.events")
+        )
         if self._total(*memory, "oom_kill"):
             return "memory"
-        return "processes" if self._total("pids" if self._version == 1 else "all", "pids.events", "max") else ""
+        return (
+            "processes"
+            if self._total("pids" if self._version == 1 else "all", "pids.events", "max")
+            else ""
+        )
 
     def _total(self, tree: str, file: str, key: str) -> int:
-        """Add a counter up over the group and the groups below it (v1 counts an event where it happened alone)."""
+        """Add a counter up over the group and the groups below it (v1 counts an event where it
+        happened alone).
+        """
         found = _counter(self._folders[tree] / file, key)
         for folder, _, _ in os.walk(self._folders[tree]):
             if folder != str(self._folders[tree]):
-                with contextlib.suppress(OSError):  # a container's own group goes with the container
+                with contextlib.suppress(
+                    OSError
+                ):  # a container's own group goes with the container
                     found += _counter(Path(folder, file), key)
         return found
 
     def allow_memory(self, more: int) -> None:
         """Set the memory limit to what is used now and `more` bytes."""
         folder = self._folders.get("memory") or self._folders["all"]
-        now, limits = ("memory.usage_in_bytes", ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes")) if self._version == 1 else (
-            "memory.current", ("memory.max",))  # fmt: skip
+        now, limits = (
+            ("memory.usage_in_bytes", ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes"))
+            if self._version == 1
+            else ("memory.current", ("memory.max",))
+        )
         most = int((folder / now).read_text()) + more
         for name in limits:
             if (folder / name).exists():
@@ -75,19 +93,30 @@ class Group:
     def held(self) -> bool:
         """Tell whether anything runs in the group or below."""
         with contextlib.suppress(OSError):
-            return any(Path(folder, "cgroup.procs").read_text().strip() for folder, _, _ in os.walk(Path(self.procs[0]).parent))
+            return any(
+                Path(folder, "cgroup.procs").read_text().strip()
+                for folder, _, _ in os.walk(Path(self.procs[0]).parent)
+            )
         return False
 
     def kill(self) -> bool:
-        """Kill everything in the group and below, on every core; return whether it is empty within two seconds."""
-        quota, none = ("cpu.cfs_quota_us", "-1") if self._version == 1 else ("cpu.max", "max 100000")
+        """Kill everything in the group and below, on every core; return whether it is empty within
+        two seconds.
+        """
+        quota, none = (
+            ("cpu.cfs_quota_us", "-1") if self._version == 1 else ("cpu.max", "max 100000")
+        )
         with contextlib.suppress(OSError):  # the dead give their memory back under the quota too
             (self._folders.get("cpu") or self._folders["all"]).joinpath(quota).write_text(none)
         deadline = time.monotonic() + 2
         while time.monotonic() < deadline:
             try:
                 folders = [folder for folder, _, _ in os.walk(Path(self.procs[0]).parent)]
-                pids = [pid for folder in folders for pid in Path(folder, "cgroup.procs").read_text().split()]
+                pids = [
+                    pid
+                    for folder in folders
+                    for pid in Path(folder, "cgroup.procs").read_text().split()
+                ]
             except FileNotFoundError:
                 if not Path(self.procs[0]).exists():
                     return True
@@ -117,7 +146,11 @@ class Group:
 def create(name: str, limits: Limits, root: Path = Path("/sys/fs/cgroup")) -> Group | None:
     """Make a group with the limits set, or return None where no control group is writable."""
     try:
-        return _create_v2(name, limits, root) if (root / "cgroup.controllers").exists() else _create_v1(name, limits, root)
+        return (
+            _create_v2(name, limits, root)
+            if (root / "cgroup.controllers").exists()
+            else _create_v1(name, limits, root)
+        )
     except OSError:
         return None
 
@@ -131,7 +164,9 @@ def available(root: Path = Path("/sys/fs/cgroup")) -> bool:
 
 
 def sweep(root: Path = Path("/sys/fs/cgroup")) -> int:
-    """Kill and remove the groups of runs whose process is gone (names begin with its pid); return how many there were."""
+    """Kill and remove the groups of runs whose process is gone (names begin with its pid); return
+    how many there were.
+    """
     found = _groups(root, lambda owner: not Path(f"/proc/{owner}").exists())
     for group in found:
         group.kill()
@@ -140,7 +175,9 @@ def sweep(root: Path = Path("/sys/fs/cgroup")) -> int:
 
 
 def kill_of(pid: int, root: Path = Path("/sys/fs/cgroup")) -> int:
-    """Kill what runs in the groups of a process that still lives (or hangs); return how many groups held something."""
+    """Kill what runs in the groups of a process that still lives (or hangs); return how many groups
+    held something.
+    """
     found = [group for group in _groups(root, lambda owner: owner == pid) if group.held()]
     for group in found:
         group.kill()
@@ -161,7 +198,7 @@ def _groups(root: Path, wanted: Callable[[int], bool]) -> list[Group]:
 
 
 def _create_v1(name: str, limits: Limits, root: Path) -> Group:
-    folders = {c: (root / c / "heirloop" / name) for c in V1}
+    folders = {c: root / c / "heirloop" / name for c in V1}
     for folder in folders.values():
         folder.mkdir(parents=True)
     (folders["memory"] / "memory.limit_in_bytes").write_text(str(limits.memory_bytes))
@@ -173,7 +210,9 @@ def _create_v1(name: str, limits: Limits, root: Path) -> Group:
     return Group(folders, 1)
 
 
-def _create_v2(name: str, limits: Limits, root: Path, told: Path = Path("/proc/self/cgroup")) -> Group:
+def _create_v2(
+    name: str, limits: Limits, root: Path, told: Path = Path("/proc/self/cgroup")
+) -> Group:
     base = _base_v2(root, told)
     folder = base / name
     base.mkdir(exist_ok=True)

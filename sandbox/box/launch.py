@@ -1,7 +1,9 @@
-"""Start bubblewrap: join the control group, pin the core, and as root drop to an unprivileged user first.
+"""Start bubblewrap: join the control group, pin the core, and as root drop to an unprivileged user
+first.
 
-Run as `python -I -S launch.py JSON`; standard library only. As root it works in a private mount namespace and binds what
-the box reads under one readable folder, so that nothing below a private home has to be opened to the unprivileged user.
+Run as `python -I -S launch.py JSON`; standard library only. As root it works in a private mount
+namespace and binds what the box reads under one readable folder, so that nothing below a private
+home has to be opened to the unprivileged user.
 """
 
 import ctypes

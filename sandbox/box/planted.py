@@ -1,7 +1,9 @@
-"""The simulated box: it answers jobs of task `planted` from a law, in this process, and runs no code of anybody.
+"""The simulated box: it answers jobs of task `planted` from a law, in this process, and runs no
+code of anybody.
 
-It isolates nothing and needs not to, for nothing proposed is executed in it. It refuses every job of another task, and the door refuses it for
-them too; its tier is `simulated`, which meets no demand for a tier. What it charges is the plan, so that a run is the same on any machine.
+It isolates nothing and needs not to, for nothing proposed is executed in it. It refuses every job
+of another task, and the door refuses it for them too; its tier is `simulated`, which meets no
+demand for a tier. What it charges is the plan, so that a run is the same on any machine.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,7 +19,9 @@ Answer = Callable[[Order, Mapping[str, bytes]], tuple[dict[str, bytes], int]]
 
 
 class PlantedBox:
-    """A box whose jobs are a function: order and inputs in, output files and charged CPU-microseconds out."""
+    """A box whose jobs are a function: order and inputs in, output files and charged
+    CPU-microseconds out.
+    """
 
     kind, tier = SIMULATED, "simulated"
 
@@ -25,16 +29,32 @@ class PlantedBox:
         self._answer, self._stopped = answer, False
 
     def run(self, execution: Execution) -> Outcome:
-        """Answer one job from the law; a job of another task is refused, as a failure of the box."""
+        """Answer one job from the law; a job of another task is refused, as a failure of the
+        box.
+        """
         try:
             order = parse(Order, strict_json(execution.files["job.json"]))
         except (BadInput, KeyError):
             return failed("the job's order is malformed")
         if order.task.name != SIMULATED or self._stopped:
-            return failed(f"a simulated box answers no job of task {order.task.name}" if not self._stopped else "stopped")
+            return failed(
+                f"a simulated box answers no job of task {order.task.name}"
+                if not self._stopped
+                else "stopped"
+            )
         files, cpu_us = self._answer(order, execution.files)
-        return Outcome(status="ok", detail="exit 0", cpu_us=cpu_us, startup_cpu_us=0, wall_us=cpu_us, peak_bytes=0, charged_by="plan",
-                       files=files, log=b"", log_total=0)  # fmt: skip
+        return Outcome(
+            status="ok",
+            detail="exit 0",
+            cpu_us=cpu_us,
+            startup_cpu_us=0,
+            wall_us=cpu_us,
+            peak_bytes=0,
+            charged_by="plan",
+            files=files,
+            log=b"",
+            log_total=0,
+        )
 
     def stop(self) -> None:
         """Refuse new jobs; none lasts."""

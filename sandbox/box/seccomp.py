@@ -1,9 +1,10 @@
 """The system calls that a job may make: one allow-list for both boxes.
 
-`program` gives the classic BPF that the inside installs as its last step, after the last unshare; `profile` gives the same
-list in the engine's format, with what the container's own start needs besides. Everything else is EPERM: sockets of every
-family (vsock and netlink too), io_uring, key rings, ptrace, bpf, perf, mounts, new namespaces, other processes' memory,
-scheduling and affinity. Numbers are those of the kernel's headers for x86_64 and arm64.
+`program` gives the classic BPF that the inside installs as its last step, after the last unshare;
+`profile` gives the same list in the engine's format, with what the container's own start needs
+besides. Everything else is EPERM: sockets of every family (vsock and netlink too), io_uring, key
+rings, ptrace, bpf, perf, mounts, new namespaces, other processes' memory, scheduling and affinity.
+Numbers are those of the kernel's headers for x86_64 and arm64.
 """
 
 import platform
@@ -13,29 +14,46 @@ from typing import Any
 from configs.errors import NoBox
 
 CALLS = """
-read 0 63, write 1 64, close 3 57, fstat 5 80, stat 4 -, lstat 6 -, newfstatat 262 79, statx 332 291, lseek 8 62, mmap 9 222,
-mprotect 10 226, munmap 11 215, brk 12 214, rt_sigaction 13 134, rt_sigprocmask 14 135, rt_sigreturn 15 139, rt_sigpending 127 136,
-rt_sigtimedwait 128 137, rt_sigsuspend 130 133, sigaltstack 131 132, ioctl 16 29, pread64 17 67, pwrite64 18 68, readv 19 65, writev 20 66,
-preadv 295 69, pwritev 296 70, access 21 -, faccessat 269 48, faccessat2 439 439, pipe 22 -, pipe2 293 59, select 23 -, pselect6 270 72,
-poll 7 -, ppoll 271 73, sched_yield 24 124, mremap 25 216, msync 26 227, mincore 27 232, madvise 28 233, dup 32 23, dup2 33 -, dup3 292 24,
-pause 34 -, nanosleep 35 101, clock_nanosleep 230 115, getitimer 36 102, setitimer 38 103, alarm 37 -, getpid 39 172, getppid 110 173,
-gettid 186 178, fork 57 -, vfork 58 -, execve 59 221, exit 60 93, exit_group 231 94, wait4 61 260, waitid 247 95, kill 62 129,
-tgkill 234 131, tkill 200 130, uname 63 160, fcntl 72 25, flock 73 32, fsync 74 82, fdatasync 75 83, truncate 76 45, ftruncate 77 46,
-fallocate 285 47, getdents 78 -, getdents64 217 61, getcwd 79 17, chdir 80 49, fchdir 81 50, rename 82 -, renameat 264 38,
-renameat2 316 276, mkdir 83 -, mkdirat 258 34, rmdir 84 -, creat 85 -, link 86 -, linkat 265 37, unlink 87 -, unlinkat 263 35, symlink 88 -,
-symlinkat 266 36, readlink 89 -, readlinkat 267 78, chmod 90 -, fchmod 91 52, fchmodat 268 53, umask 95 166, gettimeofday 96 169,
-clock_gettime 228 113, clock_getres 229 114, time 201 -, times 100 153, getrlimit 97 163, getrusage 98 165, sysinfo 99 179, getuid 102 174,
-geteuid 107 175, getgid 104 176, getegid 108 177, getresuid 118 148, getresgid 120 150, getgroups 115 158, setpgid 109 154, getpgid 121 155,
-getpgrp 111 -, setsid 112 157, getsid 124 156, capget 125 90, prctl 157 167, arch_prctl 158 -, futex 202 98, sched_getaffinity 204 123,
-sched_getparam 143 121, sched_getscheduler 145 120, sched_get_priority_max 146 125, sched_get_priority_min 147 126, set_tid_address 218 96,
-set_robust_list 273 99, get_robust_list 274 100, rseq 334 293, getrandom 318 278, sendfile 40 71, copy_file_range 326 285, eventfd2 290 19,
-epoll_create1 291 20, epoll_ctl 233 21, epoll_wait 232 -, epoll_pwait 281 22, statfs 137 43, fstatfs 138 44, utimensat 280 88, mknod 133 -,
-mknodat 259 33, membarrier 324 283, getcpu 309 168, open 2 -, openat 257 56, close_range 436 436, fadvise64 221 223,
-restart_syscall 219 128
+read 0 63, write 1 64, close 3 57, fstat 5 80, stat 4 -, lstat 6 -, newfstatat 262 79,
+statx 332 291, lseek 8 62, mmap 9 222, mprotect 10 226, munmap 11 215, brk 12 214,
+rt_sigaction 13 134, rt_sigprocmask 14 135, rt_sigreturn 15 139, rt_sigpending 127 136,
+rt_sigtimedwait 128 137, rt_sigsuspend 130 133, sigaltstack 131 132, ioctl 16 29, pread64 17 67,
+pwrite64 18 68, readv 19 65, writev 20 66, preadv 295 69, pwritev 296 70, access 21 -,
+faccessat 269 48, faccessat2 439 439, pipe 22 -, pipe2 293 59, select 23 -, pselect6 270 72,
+poll 7 -, ppoll 271 73, sched_yield 24 124, mremap 25 216, msync 26 227, mincore 27 232,
+madvise 28 233, dup 32 23, dup2 33 -, dup3 292 24, pause 34 -, nanosleep 35 101,
+clock_nanosleep 230 115, getitimer 36 102, setitimer 38 103, alarm 37 -, getpid 39 172,
+getppid 110 173, gettid 186 178, fork 57 -, vfork 58 -, execve 59 221, exit 60 93,
+exit_group 231 94, wait4 61 260, waitid 247 95, kill 62 129, tgkill 234 131, tkill 200 130,
+uname 63 160, fcntl 72 25, flock 73 32, fsync 74 82, fdatasync 75 83, truncate 76 45,
+ftruncate 77 46, fallocate 285 47, getdents 78 -, getdents64 217 61, getcwd 79 17, chdir 80 49,
+fchdir 81 50, rename 82 -, renameat 264 38, renameat2 316 276, mkdir 83 -, mkdirat 258 34,
+rmdir 84 -, creat 85 -, link 86 -, linkat 265 37, unlink 87 -, unlinkat 263 35, symlink 88 -,
+symlinkat 266 36, readlink 89 -, readlinkat 267 78, chmod 90 -, fchmod 91 52, fchmodat 268 53,
+umask 95 166, gettimeofday 96 169, clock_gettime 228 113, clock_getres 229 114, time 201 -,
+times 100 153, getrlimit 97 163, getrusage 98 165, sysinfo 99 179, getuid 102 174,
+geteuid 107 175, getgid 104 176, getegid 108 177, getresuid 118 148, getresgid 120 150,
+getgroups 115 158, setpgid 109 154, getpgid 121 155, getpgrp 111 -, setsid 112 157,
+getsid 124 156, capget 125 90, prctl 157 167, arch_prctl 158 -, futex 202 98,
+sched_getaffinity 204 123, sched_getparam 143 121, sched_getscheduler 145 120,
+sched_get_priority_max 146 125, sched_get_priority_min 147 126, set_tid_address 218 96,
+set_robust_list 273 99, get_robust_list 274 100, rseq 334 293, getrandom 318 278, sendfile 40 71,
+copy_file_range 326 285, eventfd2 290 19, epoll_create1 291 20, epoll_ctl 233 21,
+epoll_wait 232 -, epoll_pwait 281 22, statfs 137 43, fstatfs 138 44, utimensat 280 88,
+mknod 133 -, mknodat 259 33, membarrier 324 283, getcpu 309 168, open 2 -, openat 257 56,
+close_range 436 436, fadvise64 221 223, restart_syscall 219 128
 """
 """name, number on x86_64, number on arm64; `-` where the architecture has none"""
 CLONE, CLONE3, PRLIMIT = (56, 220), (435, 435), (302, 261)
-SETUP = ("prlimit64", "setrlimit", "capset", "seccomp", "landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self")
+SETUP = (
+    "prlimit64",
+    "setrlimit",
+    "capset",
+    "seccomp",
+    "landlock_create_ruleset",
+    "landlock_add_rule",
+    "landlock_restrict_self",
+)
 """what the inside of a container needs before it installs `program`"""
 MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7), "arm64": (1, 0xC00000B7)}
 NAMESPACES = 0x7E020080
@@ -46,7 +64,9 @@ LOAD, EQUAL, GREATER, AT_LEAST, ANY, RETURN = 0x20, 0x15, 0x25, 0x35, 0x45, 0x06
 
 def numbers(column: int) -> list[int]:
     """Return the allowed numbers of one architecture, ascending."""
-    found = [part.split()[1 + column] for part in CALLS.replace("\n", " ").split(",") if part.strip()]
+    found = [
+        part.split()[1 + column] for part in CALLS.replace("\n", " ").split(",") if part.strip()
+    ]
     return sorted(int(n) for n in found if n != "-")
 
 
@@ -56,7 +76,9 @@ def names() -> list[str]:
 
 
 def program(machine: str = "") -> bytes:
-    """Return the filter: sock_filter records for this machine. Raises NoBox for an architecture without a table."""
+    """Return the filter: sock_filter records for this machine. Raises NoBox for an architecture
+    without a table.
+    """
     column, audit = _machine(machine)
     spans: list[list[int]] = []
     for number in numbers(column):
@@ -66,12 +88,25 @@ def program(machine: str = "") -> bytes:
             spans.append([number, number])
     tail = 2 * len(spans)
     code = [
-        (LOAD, 0, 0, 4), (EQUAL, 1, 0, audit), (RETURN, 0, 0, KILL), (LOAD, 0, 0, 0),
-        (EQUAL, 0, 1, CLONE3[column]), (RETURN, 0, 0, ENOSYS),  # its flags lie in memory; the C library falls back to clone
-        (EQUAL, 0, 4, CLONE[column]), (LOAD, 0, 0, 16), (ANY, 0, 1, NAMESPACES), (RETURN, 0, 0, EPERM), (RETURN, 0, 0, ALLOW),
-        (EQUAL, 0, 6, PRLIMIT[column]), (LOAD, 0, 0, 32), (EQUAL, 0, 3, 0), (LOAD, 0, 0, 36), (EQUAL, 0, 1, 0),
-        (RETURN, 0, 0, ALLOW), (RETURN, 0, 0, EPERM),  # prlimit64 may read a limit, not set one
-    ]  # fmt: skip
+        (LOAD, 0, 0, 4),
+        (EQUAL, 1, 0, audit),
+        (RETURN, 0, 0, KILL),
+        (LOAD, 0, 0, 0),
+        (EQUAL, 0, 1, CLONE3[column]),
+        (RETURN, 0, 0, ENOSYS),  # its flags lie in memory; the C library falls back to clone
+        (EQUAL, 0, 4, CLONE[column]),
+        (LOAD, 0, 0, 16),
+        (ANY, 0, 1, NAMESPACES),
+        (RETURN, 0, 0, EPERM),
+        (RETURN, 0, 0, ALLOW),
+        (EQUAL, 0, 6, PRLIMIT[column]),
+        (LOAD, 0, 0, 32),
+        (EQUAL, 0, 3, 0),
+        (LOAD, 0, 0, 36),
+        (EQUAL, 0, 1, 0),
+        (RETURN, 0, 0, ALLOW),
+        (RETURN, 0, 0, EPERM),  # prlimit64 may read a limit, not set one
+    ]
     for i, (low, high) in enumerate(spans):
         left = tail - 2 * i
         code += [(AT_LEAST, 0, left - 1, low), (GREATER, 0, left - 1, high)]
@@ -84,18 +119,25 @@ def profile() -> dict[str, Any]:
     allowed = {"action": "SCMP_ACT_ALLOW"}
     clone = {"index": 0, "value": NAMESPACES, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}
     return {
-        "defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 1,
-        "archMap": [{"architecture": "SCMP_ARCH_X86_64", "subArchitectures": []}, {"architecture": "SCMP_ARCH_AARCH64", "subArchitectures": []}],
+        "defaultAction": "SCMP_ACT_ERRNO",
+        "defaultErrnoRet": 1,
+        "archMap": [
+            {"architecture": "SCMP_ARCH_X86_64", "subArchitectures": []},
+            {"architecture": "SCMP_ARCH_AARCH64", "subArchitectures": []},
+        ],
         "syscalls": [
             {"names": [*names(), *SETUP], **allowed},
             {"names": ["clone"], "args": [clone], **allowed},
             {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38},
         ],
-    }  # fmt: skip
+    }
 
 
 def _machine(name: str = "") -> tuple[int, int]:
     name = name or platform.machine()
     if name not in MACHINES:
-        raise NoBox(f"there is no system call table for {name}; Heirloop's boxes run on {', '.join(MACHINES)}")
+        raise NoBox(
+            f"there is no system call table for {name}; Heirloop's boxes run on"
+            f" {', '.join(MACHINES)}"
+        )
     return MACHINES[name]

@@ -1,4 +1,5 @@
-"""Watch one job from outside: send it its bytes, keep its limits, drain what it prints, read what it gives back.
+"""Watch one job from outside: send it its bytes, keep its limits, drain what it prints, read what
+it gives back.
 
 Shared by both boxes, so that a limit means the same in each.
 """
@@ -31,23 +32,40 @@ class Channel(Protocol):
     "what to wait for"
 
     def read(self) -> tuple[bytes, bytes, bool]:
-        """Return new bytes of the collector's stream, new printed bytes, and whether the stream is still open."""
+        """Return new bytes of the collector's stream, new printed bytes, and whether the stream is
+        still open.
+        """
         ...
 
 
 def watch(
-    execution: Execution, channel: Channel, group: Group | None, kill: Callable[[], None], *, started: float, startup_us: int,
-    in_group_us: int = 0, send_files: bool = True,
-) -> Outcome:  # fmt: skip
+    execution: Execution,
+    channel: Channel,
+    group: Group | None,
+    kill: Callable[[], None],
+    *,
+    started: float,
+    startup_us: int,
+    in_group_us: int = 0,
+    send_files: bool = True,
+) -> Outcome:
     """Run the watch to its end and return the outcome.
 
-    `started` is on the monotonic clock; `startup_us` is charged besides, of which the group already counts `in_group_us`.
-    Without `send_files` only the request is sent: the files are in place.
+    `started` is on the monotonic clock; `startup_us` is charged besides, of which the group already
+    counts `in_group_us`. Without `send_files` only the request is sent: the files are in place.
     """
     limits = execution.limits
-    data = limits.memory_bytes * (2 if group else 1)  # per process, beyond what the interpreter holds; a group's own limit comes first
-    request = {**plain(limits), "role": execution.role, "outputs": dict(execution.outputs), "seccomp": seccomp.program().hex(), "data_bytes": data,
-               "files_most": limits.files}  # fmt: skip
+    data = limits.memory_bytes * (
+        2 if group else 1
+    )  # per process, beyond what the interpreter holds; a group's own limit comes first
+    request = {
+        **plain(limits),
+        "role": execution.role,
+        "outputs": dict(execution.outputs),
+        "seccomp": seccomp.program().hex(),
+        "data_bytes": data,
+        "files_most": limits.files,
+    }
     sent = memoryview(pack(request, execution.files if send_files else {}))
     most = min(limits.output_bytes, sum(execution.outputs.values())) + HEADER_BYTES
     stream, log, printed, breach, alive = bytearray(), bytearray(), 0, "", True
@@ -64,24 +82,38 @@ def watch(
         return alive
 
     while alive and not breach:
-        readable, writable, _ = select.select(channel.fds, [channel.sender] if sent else [], [], POLL_SECONDS)
+        readable, writable, _ = select.select(
+            channel.fds, [channel.sender] if sent else [], [], POLL_SECONDS
+        )
         if writable:
             with contextlib.suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
                 sent = sent[channel.sender.send(sent[: 1 << 18]) :]
         if readable:
             alive = take() and not whole(stream)
-        breach = _breach(limits, started, printed, used(), group) or ("output" if len(stream) > most else "")
+        breach = _breach(limits, started, printed, used(), group) or (
+            "output" if len(stream) > most else ""
+        )
     kill()
     wall = int((time.monotonic() - started) * 1e6)
     breach = breach or (group.breach() if group else "")
     take()
-    breach = breach or ("output" if printed + len(stream) > limits.output_bytes + HEADER_BYTES else "")
+    breach = breach or (
+        "output" if printed + len(stream) > limits.output_bytes + HEADER_BYTES else ""
+    )
     cpu, peak = used(), group.peak_bytes() if group else 0
     status, detail, files = _judge(breach, bytes(stream), bytes(log), execution)
     return Outcome(
-        status=status, detail=detail, cpu_us=cpu + startup_us, startup_cpu_us=startup_us, wall_us=wall, peak_bytes=peak,
-        charged_by="cgroup" if group else "bound", files=files, log=bytes(log), log_total=printed,
-    )  # fmt: skip
+        status=status,
+        detail=detail,
+        cpu_us=cpu + startup_us,
+        startup_cpu_us=startup_us,
+        wall_us=wall,
+        peak_bytes=peak,
+        charged_by="cgroup" if group else "bound",
+        files=files,
+        log=bytes(log),
+        log_total=printed,
+    )
 
 
 def _breach(limits: Limits, started: float, printed: int, used_us: int, group: Group | None) -> str:
@@ -94,12 +126,18 @@ def _breach(limits: Limits, started: float, printed: int, used_us: int, group: G
     return group.breach() if group else ""
 
 
-def _judge(breach: str, stream: bytes, log: bytes, execution: Execution) -> tuple[Status, str, dict[str, bytes]]:
+def _judge(
+    breach: str, stream: bytes, log: bytes, execution: Execution
+) -> tuple[Status, str, dict[str, bytes]]:
     if breach:
         return "limit", breach, {}
     try:
         failure, files = unpack(stream, execution.outputs)
     except BadInput as error:
         text = log.decode(errors="replace").strip().splitlines()
-        return "program", f"it ended without a collector's report ({text[-1][:120] if text else error})", {}
+        return (
+            "program",
+            f"it ended without a collector's report ({text[-1][:120] if text else error})",
+            {},
+        )
     return ("program", failure, {}) if failure else ("ok", "exit 0", files)

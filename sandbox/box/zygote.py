@@ -1,12 +1,14 @@
-"""The process inside a namespace box that has imported torch and forks each job into namespaces of its own.
+"""The process inside a namespace box that has imported torch and forks each job into namespaces of
+its own.
 
-Standard library only; runs as `python -I -S zygote.py CONTROL_FD SITE`, or in a container, for one job that the container
-itself isolates, as `zygote.py once SITE`. It holds no secret, serves one study and one role,
-and never loads a byte of a bundle: that happens in the fork, after the namespaces, limits and capabilities are set.
+Standard library only; runs as `python -I -S zygote.py CONTROL_FD SITE`, or in a container, for one
+job that the container itself isolates, as `zygote.py once SITE`. It holds no secret, serves one
+study and one role, and never loads a byte of a bundle: that happens in the fork, after the
+namespaces, limits and capabilities are set.
 
-Three processes: this one; C1, the job's collector, in the job's mount, net and ipc namespaces but outside its pid
-namespace; C2, pid 1 of the job, which runs models.<role>.main(IN, OUT). When C2 ends the kernel kills whatever it started,
-and only then does C1 read the outputs.
+Three processes: this one; C1, the job's collector, in the job's mount, net and ipc namespaces but
+outside its pid namespace; C2, pid 1 of the job, which runs models.<role>.main(IN, OUT). When C2
+ends the kernel kills whatever it started, and only then does C1 read the outputs.
 """
 
 import array
@@ -27,9 +29,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET = 0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000
+NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET = (
+    0x20000,
+    0x2000000,
+    0x4000000,
+    0x8000000,
+    0x10000000,
+    0x20000000,
+    0x40000000,
+)
 RDONLY, NOSUID, NODEV, REMOUNT, BIND, REC, PRIVATE = 1, 2, 4, 32, 4096, 16384, 1 << 18
-PRELOAD = ("numpy", "torch", "safetensors", "safetensors.numpy", "safetensors.torch", "torch.nn.functional", "torch.optim")
+PRELOAD = (
+    "numpy",
+    "torch",
+    "safetensors",
+    "safetensors.numpy",
+    "safetensors.torch",
+    "torch.nn.functional",
+    "torch.optim",
+)
 SHARED = ("opt", "usr", "lib", "lib64", "etc", "dev")
 ROOT = "/tmp/root"
 libc = ctypes.CDLL(None, use_errno=True)
@@ -41,7 +59,12 @@ def call(code: int, what: str) -> None:
 
 
 def mount(source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
-    call(libc.mount(source.encode(), target.encode(), kind and kind.encode(), flags, data and data.encode()), f"mount {target}")
+    call(
+        libc.mount(
+            source.encode(), target.encode(), kind and kind.encode(), flags, data and data.encode()
+        ),
+        f"mount {target}",
+    )
 
 
 def receive(read: Callable[[int], bytes], size: int) -> bytes:
@@ -92,7 +115,9 @@ def build_root(told: dict[str, Any], link: socket.socket) -> None:
 
 
 def enter_root() -> None:
-    """As pid 1 of the job: mount /proc while the outer one is still there, then leave the outer root for good."""
+    """As pid 1 of the job: mount /proc while the outer one is still there, then leave the outer
+    root for good.
+    """
     mount("proc", f"{ROOT}/proc", "proc", NOSUID | NODEV)
     os.chdir(ROOT)
     call(libc.syscall(155 if os.uname().machine == "x86_64" else 41, b".", b"."), "pivot_root")
@@ -102,7 +127,9 @@ def enter_root() -> None:
 
 
 def confine(told: dict[str, Any]) -> None:
-    """First to go when memory ends; limits per process as a backstop, no capability left, no new privileges."""
+    """First to go when memory ends; limits per process as a backstop, no capability left, no new
+    privileges.
+    """
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
     held = re.search(r"VmData:\s+(\d+)", Path("/proc/self/status").read_text())
@@ -125,7 +152,9 @@ def confine(told: dict[str, Any]) -> None:
 
 
 def landlock() -> None:
-    """Where the kernel has Landlock: read everywhere, write to the three tmpfs and /dev/null, no signal or socket outside."""
+    """Where the kernel has Landlock: read everywhere, write to the three tmpfs and /dev/null, no
+    signal or socket outside.
+    """
     abi = libc.syscall(444, None, 0, 1)
     if abi < 1:
         return
@@ -134,10 +163,17 @@ def landlock() -> None:
     rules = libc.syscall(444, attributes, len(attributes), 0)
     call(min(rules, 0), "landlock")
     devices = 1 << 6 | 1 << 11
-    for path, rights in (("/", 1 | 4 | 8), ("/dev/null", 2 | 4), ("/tmp", files & ~devices), ("/out", files & ~devices),
-                         ("/dev/shm", files & ~devices)):  # fmt: skip
+    for path, rights in (
+        ("/", 1 | 4 | 8),
+        ("/dev/null", 2 | 4),
+        ("/tmp", files & ~devices),
+        ("/out", files & ~devices),
+        ("/dev/shm", files & ~devices),
+    ):
         beneath = os.open(path, os.O_PATH)
-        call(libc.syscall(445, rules, 1, struct.pack("=Qi", rights, beneath), 0), f"landlock {path}")
+        call(
+            libc.syscall(445, rules, 1, struct.pack("=Qi", rights, beneath), 0), f"landlock {path}"
+        )
         os.close(beneath)
     call(libc.syscall(446, rules, 0), "landlock")
     os.close(rules)
@@ -160,9 +196,14 @@ def job(told: dict[str, Any], site: str, log: int) -> int:
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.closerange(3, 4096)
-    sys.stdout, sys.stderr = open(1, "w", buffering=1, closefd=False), open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
+    sys.stdout, sys.stderr = (
+        open(1, "w", buffering=1, closefd=False),  # noqa: SIM115
+        open(2, "w", buffering=1, closefd=False),  # noqa: SIM115
+    )
     os.environ.clear()
-    os.environ.update(HOME="/tmp", PATH="", LC_ALL="C.UTF-8", OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
+    os.environ.update(
+        HOME="/tmp", PATH="", LC_ALL="C.UTF-8", OMP_NUM_THREADS="1", MKL_NUM_THREADS="1"
+    )
     sys.path.insert(0, "/in")
     sys.argv = ["heirloop"]
     try:
@@ -178,7 +219,9 @@ def job(told: dict[str, Any], site: str, log: int) -> int:
 
 
 def collect(told: dict[str, Any], status: int) -> bytes:
-    """Return the stream of allow-listed outputs: regular files with one link, none larger than allowed."""
+    """Return the stream of allow-listed outputs: regular files with one link, none larger than
+    allowed.
+    """
     refused, files = "", []
     for name, most in told["outputs"].items():
         try:
@@ -197,7 +240,9 @@ def collect(told: dict[str, Any], status: int) -> bytes:
             with open(fd, "rb", closefd=False) as file:
                 files.append((name, file.read(most)))
         os.close(fd)
-    header = json.dumps({"exit": status, "refused": refused, "files": [[n, len(d)] for n, d in files]}).encode()
+    header = json.dumps(
+        {"exit": status, "refused": refused, "files": [[n, len(d)] for n, d in files]}
+    ).encode()
     return struct.pack(">I", len(header)) + header + b"".join(d for _, d in files)
 
 
@@ -217,7 +262,9 @@ def serve(link: socket.socket, log: int, site: str) -> None:
         code = 1
         try:
             enter_root()
-            resource.setrlimit(resource.RLIMIT_NPROC, (told["processes"] + 8, told["processes"] + 8))
+            resource.setrlimit(
+                resource.RLIMIT_NPROC, (told["processes"] + 8, told["processes"] + 8)
+            )
             confine(told)
             os.write(done, b"!")
             code = job(told, site, log)
@@ -235,9 +282,13 @@ def serve(link: socket.socket, log: int, site: str) -> None:
 
 
 def once(site: str) -> None:
-    """In a container of its own, as pid 1: run one job from stdin, kill what it left, write its outputs to stdout."""
+    """In a container of its own, as pid 1: run one job from stdin, kill what it left, write its
+    outputs to stdout.
+    """
     preload(site)
-    call(libc.prctl(4, 0, 0, 0, 0), "undumpable")  # the job, of the same user, can neither trace this process nor open its files
+    call(
+        libc.prctl(4, 0, 0, 0, 0), "undumpable"
+    )  # the job, of the same user, can neither trace this process nor open its files
     os.write(1, b"Z")
     told = request(lambda size: os.read(0, size))
     child = os.fork()

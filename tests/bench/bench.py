@@ -1,4 +1,6 @@
-"""`make bench`: ratios of things measured in one run; prints a table and writes bench.json. No figure is a test."""
+"""`make bench`: ratios of things measured in one run; prints a table and writes bench.json. No
+figure is a test.
+"""
 
 import json
 import os
@@ -22,13 +24,17 @@ from sandbox.box.base import Box, Execution  # noqa: E402
 from sandbox.box.docker import DockerBox  # noqa: E402
 from sandbox.box.namespace import NamespaceBox  # noqa: E402
 
-PROGRAM = b"def main(i, o):\n    import torch\n    (o / 'weights.safetensors').write_bytes(b'w' * 100_000)\n"
+PROGRAM = (
+    b"def main(i, o):\n    import torch\n    (o / 'weights.safetensors').write_bytes(b'w' *"
+    b" 100_000)\n"
+)
 
 
 def overhead(box: Box, count: int, warm: bool = False) -> float:
     """Median seconds from call to collected outputs of a candidate that trains nothing.
 
-    Warm in Docker, each call waits until the next container stands ready: its start hides behind a job that is longer than it.
+    Warm in Docker, each call waits until the next container stands ready: its start hides behind a
+    job that is longer than it.
     """
     found = []
     for _ in range(count + warm):
@@ -45,7 +51,9 @@ def overhead(box: Box, count: int, warm: bool = False) -> float:
 def candidate(program: bytes, limits: Limits = Limits()) -> Execution:  # noqa: B008
     """A bundle of one program."""
     files = {"models/__init__.py": b"", "models/train.py": program, "job.json": b"{}"}
-    return Execution(role="train", files=files, limits=limits, outputs={"weights.safetensors": 200_000})
+    return Execution(
+        role="train", files=files, limits=limits, outputs={"weights.safetensors": 200_000}
+    )
 
 
 HELD = b"""
@@ -67,21 +75,28 @@ FORKS = b"""while True:
 KILLS = {
     "CPU": (replace(LIMITS, cpu_us=2_500_000), HELD % (1000, b"while True: pass")),
     "wall": (replace(LIMITS, wall_us=4_000_000), HELD % (1000, b"time.sleep(60)")),
-    "memory": (replace(LIMITS, memory_bytes=1_100_000_000), HELD % (1, b"""parts = []
+    "memory": (
+        replace(LIMITS, memory_bytes=1_100_000_000),
+        HELD
+        % (
+            1,
+            b"""parts = []
     while True:
         parts.append(bytearray(b"x") * 2_000_000)
-        os.write(1, (str(time.monotonic()) + "\\n").encode())""")),
+        os.write(1, (str(time.monotonic()) + "\\n").encode())""",
+        ),
+    ),
     "denied fork": (LIMITS, HELD % (1, FORKS % b"own = bytearray(b'x') * 24_000_000")),
     "denied fork, 900 MiB shared by 40": (LIMITS, HELD % (900, FORKS % b"pass")),
-}  # fmt: skip
+}
 """limit: what to send; each holds about 1 GiB when it is killed"""
 
 
 def kills(box: Box, count: int) -> dict[str, list[float]]:
     """Seconds, by limit, ascending, from the trigger to the last process gone.
 
-    The trigger is the moment that the program printed last (memory, fork), the deadline (wall), or the CPU used beyond the limit
-    on one core (CPU).
+    The trigger is the moment that the program printed last (memory, fork), the deadline (wall), or
+    the CPU used beyond the limit on one core (CPU).
     """
     ended, found, real = [0.0], dict[str, list[float]](), watch.watch
 
@@ -98,7 +113,11 @@ def kills(box: Box, count: int) -> dict[str, list[float]]:
         for _ in range(count):
             outcome = box.run(candidate(program, limits))
             wanted = "processes" if "fork" in name else name.lower()
-            assert (outcome.status, outcome.detail) == ("limit", wanted), (name, outcome.detail, outcome.log[-300:])
+            assert (outcome.status, outcome.detail) == ("limit", wanted), (
+                name,
+                outcome.detail,
+                outcome.log[-300:],
+            )
             if name == "wall":
                 took = (outcome.wall_us - limits.wall_us) / 1e6
             elif name == "CPU":
@@ -112,7 +131,9 @@ def kills(box: Box, count: int) -> dict[str, list[float]]:
 
 def overuse(box: Box, count: int) -> float:
     """Worst CPU-seconds beyond a limit of 1 s, eight processes burning."""
-    program = b"import os\ndef main(i, o):\n    for _ in range(3): os.fork()\n    while True: pass\n"
+    program = (
+        b"import os\ndef main(i, o):\n    for _ in range(3): os.fork()\n    while True: pass\n"
+    )
     found = [box.run(candidate(program, replace(LIMITS, cpu_us=1_000_000))) for _ in range(count)]
     assert all(o.detail == "cpu" for o in found)
     return max((o.cpu_us - o.startup_cpu_us) / 1e6 - 1 for o in found)
@@ -128,12 +149,14 @@ done = made.run(bench.candidate(flood, bench.replace(bench.LIMITS, output_bytes=
 assert done.status == "ok" and done.log_total > 900_000_000, (done.status, done.detail, done.log_total)
 made.close()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-"""
+"""  # noqa: E501
 
 
 def flooded(kind: str) -> float:
     """Largest resident MiB of the trusted process that drains 1 GB of a job's output."""
-    done = subprocess.run([sys.executable, "-c", FLOOD, str(ROOT), kind], check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", FLOOD, str(ROOT), kind], check=True, capture_output=True, text=True
+    )
     return float(done.stdout)
 
 
@@ -162,18 +185,28 @@ with tempfile.NamedTemporaryFile("w", suffix=".py") as file:
         found.append(time.perf_counter() - started)
         assert scores["combined_score"] == 100_000, scores
 print(statistics.median(found[1:]))
+"""  # noqa: E501
+"""OpenEvolve's evaluator in its default form: the candidate runs in the evaluator's own process,
+torch loaded, without any limit.
 """
-"""OpenEvolve's evaluator in its default form: the candidate runs in the evaluator's own process, torch loaded, without any limit."""
 
 
 def openevolve() -> float | None:
-    """Median seconds that OpenEvolve's evaluator takes for the same candidate; None where it is not installed."""
+    """Median seconds that OpenEvolve's evaluator takes for the same candidate; None where it is not
+    installed.
+    """
     python = ROOT / ".bench/bin/python"
     if not python.exists():
         return None
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
     environment = {**os.environ, "PYTHONPATH": str(ROOT / ".box/lib" / version / "site-packages")}
-    done = subprocess.run([str(python), "-c", OPENEVOLVE, PROGRAM.decode()], check=True, capture_output=True, text=True, env=environment)
+    done = subprocess.run(
+        [str(python), "-c", OPENEVOLVE, PROGRAM.decode()],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
     return float(done.stdout)
 
 
@@ -223,24 +256,43 @@ bare(), ours.train(order, items)
 times = [(timed(bare), timed(lambda: ours.train(order, items))) for _ in range(9)]
 best = [sorted(column)[len(column) // 2] for column in zip(*times)]
 print(STEPS / best[0], STEPS / best[1])
+"""  # noqa: E501
+"""The bare loop: same net, same data in memory, torch.optim, nothing else; measured in turns with
+models/train.py.
 """
-"""The bare loop: same net, same data in memory, torch.optim, nothing else; measured in turns with models/train.py."""
 
 
 def steps_per_second() -> tuple[float, float]:
     """Median steps per CPU-second of the bare loop and of models/train.py."""
-    done = subprocess.run([str(ROOT / ".box/bin/python"), "-c", BARE, str(ROOT)], check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [str(ROOT / ".box/bin/python"), "-c", BARE, str(ROOT)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     bare, ours = map(float, done.stdout.split())
     return bare, ours
 
 
 def resident() -> float:
-    """Largest resident MiB of a small study on two cores: the trusted process and every process it started, together."""
+    """Largest resident MiB of a small study on two cores: the trusted process and every process it
+    started, together.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        heirloop, shape = str(ROOT / ".venv/bin/heirloop"), ["study.generations=1", "study.proposals=2", f"runs={folder}/runs"]
+        heirloop, shape = (
+            str(ROOT / ".venv/bin/heirloop"),
+            ["study.generations=1", "study.proposals=2", f"runs={folder}/runs"],
+        )
         environment = {**os.environ, "HEIRLOOP_HOME": f"{folder}/home"}
-        subprocess.run([heirloop, "mandate", "grant", "--unattended", *shape], check=True, capture_output=True, env=environment)
-        study = subprocess.Popen([heirloop, "run", *shape], stdout=subprocess.DEVNULL, env=environment)
+        subprocess.run(
+            [heirloop, "mandate", "grant", "--unattended", *shape],
+            check=True,
+            capture_output=True,
+            env=environment,
+        )
+        study = subprocess.Popen(
+            [heirloop, "run", *shape], stdout=subprocess.DEVNULL, env=environment
+        )
         most = 0.0
         while study.poll() is None:
             most = max(most, sum(proportional(pid) for pid in family(study.pid)))
@@ -272,14 +324,24 @@ def main() -> None:
     """Measure, print, write."""
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "train.py"
-        script.write_bytes(PROGRAM + b"import pathlib, sys\nmain(None, pathlib.Path(sys.argv[1]))\n")
+        script.write_bytes(
+            PROGRAM + b"import pathlib, sys\nmain(None, pathlib.Path(sys.argv[1]))\n"
+        )
         plain = command(str(ROOT / ".box/bin/python"), str(script), folder)
     python = str(ROOT / ".venv/bin/python")
     nothing = command(python, "-c", "pass")
     table: list[dict[str, object]] = []
 
     def add(name: str, value: float, unit: str, against: str, reference: float) -> None:
-        table.append({"name": name, "value": round(value, 4), "unit": unit, "against": against, "ratio": round(value / reference, 3)})
+        table.append(
+            {
+                "name": name,
+                "value": round(value, 4),
+                "unit": unit,
+                "against": against,
+                "ratio": round(value / reference, 3),
+            }
+        )
         print(f"{name:54} {value:9.3f} {unit:8} {value / reference:7.2f} x {against}", flush=True)
 
     add("the candidate by python train.py", plain, "s", "itself", plain)
@@ -287,7 +349,13 @@ def main() -> None:
     if peer is None:
         print("no OpenEvolve row: make bench installs it in .bench")
     else:
-        add("the candidate by OpenEvolve's evaluator, no limits", peer, "s", "python train.py", plain)
+        add(
+            "the candidate by OpenEvolve's evaluator, no limits",
+            peer,
+            "s",
+            "python train.py",
+            plain,
+        )
     boxes: dict[str, tuple[Callable[[bool], Box], float, float]] = {
         "namespace": (lambda warm: NamespaceBox(ROOT / ".box", warm=warm), 0.05, 0.1),
         "Docker": (lambda warm: DockerBox("heirloop-box", warm=warm), 0.3, 0.5),
@@ -298,20 +366,68 @@ def main() -> None:
         except NoBox as error:
             print(f"no {name} rows: {error}")
             continue
-        add(f"overhead per candidate, {name}, cold", overhead(make(False), 5), "s", "python train.py", plain)
+        add(
+            f"overhead per candidate, {name}, cold",
+            overhead(make(False), 5),
+            "s",
+            "python train.py",
+            plain,
+        )
         warm = overhead(make(True), 30 if name == "namespace" else 10, warm=True)
         add(f"overhead per candidate, {name}, warm", warm, "s", "python train.py", plain)
         add(f"overhead per candidate, {name}, warm", warm, "s", f"the target, {target} s", target)
         box = make(True)
         for what, times in kills(box, 7).items():
-            add(f"{what} to last process gone, {name}, median", times[3], "s", f"the target, {late} s", late)
-            add(f"{what} to last process gone, {name}, worst", times[6], "s", f"the target, {late} s", late)
-        add(f"CPU beyond the limit, {name}, worst", overuse(box, 5), "CPU-s", "the target, 0.1 s x 1 core", 0.1)
+            add(
+                f"{what} to last process gone, {name}, median",
+                times[3],
+                "s",
+                f"the target, {late} s",
+                late,
+            )
+            add(
+                f"{what} to last process gone, {name}, worst",
+                times[6],
+                "s",
+                f"the target, {late} s",
+                late,
+            )
+        add(
+            f"CPU beyond the limit, {name}, worst",
+            overuse(box, 5),
+            "CPU-s",
+            "the target, 0.1 s x 1 core",
+            0.1,
+        )
         box.close()
-        add(f"resident while a job prints 1 GB, {name}", flooded(name.lower()), "MiB", "the target, 100 MB", 1e8 / 2**20)
-    add("heirloop --help", command(str(ROOT / ".venv/bin/heirloop"), "--help"), "s", "python -c pass", nothing)
-    add("import configs, sandbox", command(python, "-c", "import configs, sandbox"), "s", "python -c pass", nothing)
-    add("import sandbox.run", command(python, "-c", "import sandbox.run"), "s", "python -c pass", nothing)
+        add(
+            f"resident while a job prints 1 GB, {name}",
+            flooded(name.lower()),
+            "MiB",
+            "the target, 100 MB",
+            1e8 / 2**20,
+        )
+    add(
+        "heirloop --help",
+        command(str(ROOT / ".venv/bin/heirloop"), "--help"),
+        "s",
+        "python -c pass",
+        nothing,
+    )
+    add(
+        "import configs, sandbox",
+        command(python, "-c", "import configs, sandbox"),
+        "s",
+        "python -c pass",
+        nothing,
+    )
+    add(
+        "import sandbox.run",
+        command(python, "-c", "import sandbox.run"),
+        "s",
+        "python -c pass",
+        nothing,
+    )
     bare, ours = steps_per_second()
     add("models/train.py", ours, "steps/s", "bare loop", bare)
     add("resident, whole study", resident(), "MiB", "the target, 1.5 GiB", 1536)

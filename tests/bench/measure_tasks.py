@@ -1,13 +1,16 @@
-"""Measure a task: constants of the cost formula, baseline, reference, and the distribution of random recipes.
+"""Measure a task: constants of the cost formula, baseline, reference, and the distribution of
+random recipes.
 
-    .venv/bin/python tests/bench/measure_tasks.py data              items for the trainings (needs scikit-learn)
-    .box/bin/python  tests/bench/measure_tasks.py constants TASK    CPU time per step over sizes, and the fit
-    .box/bin/python  tests/bench/measure_tasks.py random TASK 200   random recipes; baseline and reference over seeds
-    .box/bin/python  tests/bench/measure_tasks.py again TASK 6      trains recorded rows once more; where all repeat, rows keep counting after
-                                                                    a change of code that computes the same
-    .venv/bin/python tests/bench/measure_tasks.py figure            docs/figures/tasks.svg and a table
+.venv/bin/python tests/bench/measure_tasks.py data              items for the trainings (needs
+scikit-learn) .box/bin/python  tests/bench/measure_tasks.py constants TASK    CPU time per step over
+sizes, and the fit .box/bin/python  tests/bench/measure_tasks.py random TASK 200   random recipes;
+baseline and reference over seeds .box/bin/python  tests/bench/measure_tasks.py again TASK 6
+trains recorded rows once more; where all repeat, rows keep counting after a change of code that
+computes the same .venv/bin/python tests/bench/measure_tasks.py figure
+docs/figures/tasks.svg and a table
 
-Resumable: every training is a line of docs/figures/tasks-TASK.jsonl, every timing one of cost-TASK.jsonl. CPU time is the training process's.
+Resumable: every training is a line of docs/figures/tasks-TASK.jsonl, every timing one of
+cost-TASK.jsonl. CPU time is the training process's.
 """
 
 import ast
@@ -87,7 +90,9 @@ def random_recipe(rng: random.Random) -> Recipe:
 
 
 def step_us(task: Task, recipe: Recipe, items: "np.ndarray") -> float:
-    """CPU-microseconds of one step: least of three trainings of about 0.15 s, less the least set-up."""
+    """CPU-microseconds of one step: least of three trainings of about 0.15 s, less the least
+    set-up.
+    """
     import torch
 
     from models.train import train
@@ -122,13 +127,22 @@ def constants(name: str, count: str = "80") -> None:
 
 
 def fit(name: str) -> None:
-    """Non-negative least squares on relative error, scaled up if more than one recipe in ten passes 1.1 x its plan."""
+    """Non-negative least squares on relative error, scaled up if more than one recipe in ten passes
+    1.1 x its plan.
+    """
     rows = [json.loads(line) for line in (FIGURES / f"cost-{name}.jsonl").read_text().splitlines()]
     x, y = [], np.array([row["step_us"] for row in rows])
     for row in rows:
         recipe = parse(Recipe, row["recipe"])
         lay = layout(TASKS[name][0], recipe)
-        x.append([1.0, recipe.depth, costs.flops_per_step(recipe, lay), costs.elements_per_step(recipe, lay)])
+        x.append(
+            [
+                1.0,
+                recipe.depth,
+                costs.flops_per_step(recipe, lay),
+                costs.elements_per_step(recipe, lay),
+            ]
+        )
     a = np.array(x) / y[:, None]
     best, solved = np.inf, np.zeros(4)
     for used in ((0, 1, 2, 3), (1, 2, 3), (0, 1, 3), (0, 1, 2), (1, 3), (1, 2), (0, 3), (0, 2)):
@@ -142,9 +156,15 @@ def fit(name: str) -> None:
     base, block = (round(float(v), 1) for v in np.maximum(solved[:2], 0.1))
     flops, elements = (round(float(1 / v), 1) for v in np.maximum(solved[2:], 1e-7))
     found = {"base_us": base, "block_us": block, "flops_per_us": flops, "elements_per_us": elements}
-    quantiles = {str(q): round(float(np.quantile(ratio, q)), 3) for q in (0, 0.1, 0.5, 0.9, 0.95, 1)}
-    print(json.dumps({"task": name, "constants": found, "measured / planned": quantiles}), flush=True)
-    (FIGURES / f"cost-{name}.json").write_text(json.dumps({"constants": found, "ratio": quantiles}, indent=1) + "\n")
+    quantiles = {
+        str(q): round(float(np.quantile(ratio, q)), 3) for q in (0, 0.1, 0.5, 0.9, 0.95, 1)
+    }
+    print(
+        json.dumps({"task": name, "constants": found, "measured / planned": quantiles}), flush=True
+    )
+    (FIGURES / f"cost-{name}.json").write_text(
+        json.dumps({"constants": found, "ratio": quantiles}, indent=1) + "\n"
+    )
 
 
 def pinned(name: str) -> costs.Cost:
@@ -152,10 +172,18 @@ def pinned(name: str) -> costs.Cost:
 
 
 def stamp(name: str) -> str:
-    """Digest of all that decides a score: code without comments, task, compute, constants, grid. Other rows are stale."""
+    """Digest of all that decides a score: code without comments, task, compute, constants, grid.
+    Other rows are stale.
+    """
     files = ("models/net.py", "models/train.py", "configs/tokens.py", "configs/cost.py")
     code = [ast.dump(ast.parse((ROOT / file).read_text())) for file in files]
-    told = [*code, repr(TASKS[name]), repr(pinned(name)), repr(grid(False)), repr(BASELINE.get(name, Recipe()))]
+    told = [
+        *code,
+        repr(TASKS[name]),
+        repr(pinned(name)),
+        repr(grid(False)),
+        repr(BASELINE.get(name, Recipe())),
+    ]
     return hashlib.sha256("\n".join(told).encode()).hexdigest()[:12]
 
 
@@ -173,37 +201,63 @@ def reference_file(name: str) -> Path:
 
 
 def measure(name: str, count: str = "200") -> None:
-    """Train baseline and reference over seeds, then random recipes; each training is a line of tasks-TASK.jsonl."""
+    """Train baseline and reference over seeds, then random recipes; each training is a line of
+    tasks-TASK.jsonl.
+    """
     path, current, cost = FIGURES / f"tasks-{name}.jsonl", stamp(name), pinned(name)
     done = {(r["kind"], r["number"]) for r in rows_of(name)}
     task, planned = TASKS[name]
     rng = random.Random(11)
     work = [("random", i, random_recipe(rng)) for i in range(int(count))]
     reference = parse(Recipe, json.loads(reference_file(name).read_text()))
-    work = [(kind, i, r) for kind, r in (("baseline", BASELINE.get(name, Recipe())), ("reference", reference)) for i in range(SEEDS)] + work
+    work = [
+        (kind, i, r)
+        for kind, r in (("baseline", BASELINE.get(name, Recipe())), ("reference", reference))
+        for i in range(SEEDS)
+    ] + work
     for kind, number, recipe in work:
         if (kind, number) in done:
             continue
         steps = costs.steps(recipe, layout(task, recipe), cost, planned)
-        row = {"kind": kind, "number": number, "steps": steps, **train_and_score(name, recipe, number, steps)}
+        row = {
+            "kind": kind,
+            "number": number,
+            "steps": steps,
+            **train_and_score(name, recipe, number, steps),
+        }
         with path.open("a") as file:
             file.write(json.dumps(row | {"stamp": current, "recipe": plain(recipe)}) + "\n")
 
 
 def again(name: str, count: str = "6") -> None:
-    """Train recorded rows once more, spread over all; stamp every row with today's code if steps and scores repeat exactly, else say which differ."""
+    """Train recorded rows once more, spread over all; stamp every row with today's code if steps
+    and scores repeat exactly, else say which differ.
+    """
     path, cost = FIGURES / f"tasks-{name}.jsonl", pinned(name)
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     reference = plain(parse(Recipe, json.loads(reference_file(name).read_text())))
-    newest = {r["stamp"] for r in rows if r["kind"] == "reference" and {**plain(Recipe()), **r["recipe"]} == reference}
+    newest = {
+        r["stamp"]
+        for r in rows
+        if r["kind"] == "reference" and {**plain(Recipe()), **r["recipe"]} == reference
+    }
     kept = [r for r in rows if r["stamp"] in newest]
     for row in (kept[i] for i in np.linspace(0, len(kept) - 1, int(count)).astype(int)):
         recipe = parse(Recipe, row["recipe"])
         steps = costs.steps(recipe, layout(TASKS[name][0], recipe), cost, TASKS[name][1])
         found = train_and_score(name, recipe, row["number"], steps)["exact_match"]
         if (steps, found) != (row["steps"], row["exact_match"]):
-            raise SystemExit(f"{row['kind']} {row['number']} gave {row['exact_match']} in {row['steps']} steps, now {found} in {steps}; measure anew")
-    path.write_text("".join(json.dumps(r | {"stamp": stamp(name), "recipe": plain(parse(Recipe, r["recipe"]))}) + "\n" for r in kept))
+            raise SystemExit(
+                f"{row['kind']} {row['number']} gave {row['exact_match']} in {row['steps']} steps,"
+                f" now {found} in {steps}; measure anew"
+            )
+    path.write_text(
+        "".join(
+            json.dumps(r | {"stamp": stamp(name), "recipe": plain(parse(Recipe, r["recipe"]))})
+            + "\n"
+            for r in kept
+        )
+    )
     print(f"{name}: {count} of {len(kept)} rows repeat exactly; all are stamped {stamp(name)}")
 
 
@@ -214,8 +268,20 @@ def summary(name: str) -> str:
     pace = np.array([x["cpu_us"] for x in rows]) / plan
     near, over = int((r >= f.mean() - 0.02).sum()), int((pace > 1.25).sum())
     low, middle, high = np.quantile(r, [0.25, 0.5, 0.9])
-    parts = [name, f"{plan / 1e6:g}", len(r), f"{low:.3f}", f"{middle:.3f}", f"{high:.3f}", f"{r.max():.3f}"]
-    parts += [f"{near} ({near / len(r):.1%})", f"{b.mean():.3f} ({b.std(ddof=1):.4f})", f"{f.mean():.3f} ({f.std(ddof=1):.4f})"]
+    parts = [
+        name,
+        f"{plan / 1e6:g}",
+        len(r),
+        f"{low:.3f}",
+        f"{middle:.3f}",
+        f"{high:.3f}",
+        f"{r.max():.3f}",
+    ]
+    parts += [
+        f"{near} ({near / len(r):.1%})",
+        f"{b.mean():.3f} ({b.std(ddof=1):.4f})",
+        f"{f.mean():.3f} ({f.std(ddof=1):.4f})",
+    ]
     parts += [f"{np.median(pace):.2f}", f"{np.quantile(pace, 0.9):.2f}", f"{over} of {len(pace)}"]
     return "| " + " | ".join(map(str, parts)) + " |"
 
@@ -227,8 +293,12 @@ def figure() -> None:
     matplotlib.rcParams["svg.hashsalt"] = "heirloop"
     import matplotlib.pyplot as plt
 
-    names = [n for n in TASKS if (FIGURES / f"cost-{n}.json").exists() and len(rows_of(n)) > 2 * SEEDS]
-    drawing, axes = plt.subplots(1, len(names), figsize=(4 * len(names), 3.2), squeeze=False, constrained_layout=True)
+    names = [
+        n for n in TASKS if (FIGURES / f"cost-{n}.json").exists() and len(rows_of(n)) > 2 * SEEDS
+    ]
+    drawing, axes = plt.subplots(
+        1, len(names), figsize=(4 * len(names), 3.2), squeeze=False, constrained_layout=True
+    )
     for axis, name in zip(axes[0], names, strict=True):
         rows = rows_of(name)
         scores = {k: np.array([x["exact_match"] for x in rows if x["kind"] == k]) for k in KINDS}
@@ -245,5 +315,12 @@ def figure() -> None:
 
 if __name__ == "__main__":
     verb, *rest = sys.argv[1:]
-    verbs = {"data": data, "figure": figure, "constants": constants, "fit": fit, "random": measure, "again": again}
+    verbs = {
+        "data": data,
+        "figure": figure,
+        "constants": constants,
+        "fit": fit,
+        "random": measure,
+        "again": again,
+    }
     verbs[verb](*rest)

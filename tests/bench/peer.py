@@ -1,10 +1,13 @@
-"""OpenEvolve and Heirloop on the same train.py, the same recipe, task and compute, the same stub model answers, none of which changes anything.
+"""OpenEvolve and Heirloop on the same train.py, the same recipe, task and compute, the same stub
+model answers, none of which changes anything.
 
-`.venv/bin/python tests/bench/peer.py [COUNT]` (needs .bench, see make bench). Every gain that is found here is false: each answer adds a constant
-that nothing reads. Two runs in one call: OpenEvolve in its default form (one training scores a program, the best score is the best program, the
-candidate runs in the evaluator's process), PEER_RUNS times, and a study that screens, confirms on fresh seeds and promotes. Each does one job
-at a time. Rates are per CPU-minute of all processes together, since the machine is shared; those by the clock stand beside them. Prints and
-writes docs/figures/peer-openevolve.json. It is no test of what either can find.
+`.venv/bin/python tests/bench/peer.py [COUNT]` (needs .bench, see make bench). Every gain that is
+found here is false: each answer adds a constant that nothing reads. Two runs in one call:
+OpenEvolve in its default form (one training scores a program, the best score is the best program,
+the candidate runs in the evaluator's process), PEER_RUNS times, and a study that screens, confirms
+on fresh seeds and promotes. Each does one job at a time. Rates are per CPU-minute of all processes
+together, since the machine is shared; those by the clock stand beside them. Prints and writes
+docs/figures/peer-openevolve.json. It is no test of what either can find.
 """
 
 import json
@@ -35,7 +38,16 @@ from loop.scene import Scene, proposal  # noqa: E402
 from sandbox.ledger import Ledger  # noqa: E402
 
 MARK = "# region: update\n"
-RECIPE = {"learning_rate": 0.003, "schedule": "linear", "beta2": 0.99, "batch_size": 32, "width": 32, "depth": 1, "heads": 4, "loss": "answer"}
+RECIPE = {
+    "learning_rate": 0.003,
+    "schedule": "linear",
+    "beta2": 0.99,
+    "batch_size": 32,
+    "width": 32,
+    "depth": 1,
+    "heads": 4,
+    "loss": "answer",
+}
 SECRET = bytes(32)
 PEER_RUNS = 8
 """One of its runs takes seconds; what a run falsely takes for better varies from run to run."""
@@ -48,36 +60,68 @@ def replacement(number: int) -> str:
 
 
 def settings(folder: str, count: int) -> list[str]:
-    """A study of `count` candidates in generations of four, on digits at a fifth of their compute."""
+    """A study of `count` candidates in generations of four, on digits at a fifth of their
+    compute.
+    """
     baseline = [f"task.baseline.{name}={value}" for name, value in RECIPE.items()]
-    return ["study=evolve", "study.name=peer", "study.arms=[stub]", f"study.generations={count // 4}", "study.proposals=4",
-            "study.final_replicates=0", f"runs={folder}/runs", "task.planned_cpu_us=500000", "budget.jobs=5000", "budget.cpu_seconds=3000",
-            "budget.wall_seconds=30000", "gates.unattended.jobs=5000", "gates.unattended.cpu_seconds=3000", *baseline]  # fmt: skip
+    return [
+        "study=evolve",
+        "study.name=peer",
+        "study.arms=[stub]",
+        f"study.generations={count // 4}",
+        "study.proposals=4",
+        "study.final_replicates=0",
+        f"runs={folder}/runs",
+        "task.planned_cpu_us=500000",
+        "budget.jobs=5000",
+        "budget.cpu_seconds=3000",
+        "budget.wall_seconds=30000",
+        "gates.unattended.jobs=5000",
+        "gates.unattended.cpu_seconds=3000",
+        *baseline,
+    ]
 
 
 def stub(scene: Scene) -> str:
     """Give the next answer of the stub model as a proposal."""
     number = (scene.generation - 1) * 4 + scene.index
     edit = {"file": FILE, "search": MARK, "replace": replacement(number)}
-    return proposal(scene.history.champion, scene.history.champion, f"answer {number}", edits=[edit])
+    return proposal(
+        scene.history.champion, scene.history.champion, f"answer {number}", edits=[edit]
+    )
 
 
 def heirloop(folder: str, count: int) -> dict[str, Any]:
     """Run the study; return candidates, seconds, accepted false gains and the ledger's head."""
     os.environ["HEIRLOOP_HOME"] = f"{folder}/home"
-    PROPOSERS["stub"] = Proposer(where="trusted", write=stub, sees="nothing", costs="its own CPU time")
+    PROPOSERS["stub"] = Proposer(
+        where="trusted", write=stub, sees="nothing", costs="its own CPU time"
+    )
     config = study_main.composed(settings(folder, count))
     grant(config)
     started = time.perf_counter()
     study_main.execute(config)
     seconds = time.perf_counter() - started
     entries = Ledger.file(Path(folder) / "runs" / "peer" / "ledger.sqlite").entries()
-    found = [e.body["scores"]["exact_match"] for e in entries if e.kind == "score" and e.body["scores"] and e.body["index"] == 0]
+    found = [
+        e.body["scores"]["exact_match"]
+        for e in entries
+        if e.kind == "score" and e.body["scores"] and e.body["index"] == 0
+    ]
     spent = sum(e.body["spent"]["cpu_us"] for e in entries if e.kind == "settle")
-    return {"candidates": len([e for e in entries if e.kind == "plan" and e.body["plan"]["purpose"] == "candidate"]), "seconds": seconds,
-            "cpu_seconds": spent / 1e6, "accepted": len([e for e in entries if e.kind == "champion"]) - 1,
-            "trainings": len([e for e in entries if e.kind == "start" and e.body["job"]["role"].endswith("train")]),
-            "spread": statistics.stdev(found), "head": entries[-1].hash}  # fmt: skip
+    return {
+        "candidates": len(
+            [e for e in entries if e.kind == "plan" and e.body["plan"]["purpose"] == "candidate"]
+        ),
+        "seconds": seconds,
+        "cpu_seconds": spent / 1e6,
+        "accepted": len([e for e in entries if e.kind == "champion"]) - 1,
+        "trainings": len(
+            [e for e in entries if e.kind == "start" and e.body["job"]["role"].endswith("train")]
+        ),
+        "spread": statistics.stdev(found),
+        "head": entries[-1].hash,
+    }
 
 
 def grant(config: Any) -> None:
@@ -90,11 +134,13 @@ def grant(config: Any) -> None:
     key = Ed25519PrivateKey.generate()
     place = keys.home() / "mandates"
     place.mkdir(parents=True, exist_ok=True)
-    made = plain(new_mandate(config, config.gates.unattended, "unattended", "peer", keys.public_hex(key)))
+    made = plain(
+        new_mandate(config, config.gates.unattended, "unattended", "peer", keys.public_hex(key))
+    )
     (place / "peer-1.json").write_bytes(keys.sign(made, key, "mandate"))
 
 
-EVALUATOR = '''
+EVALUATOR = """
 import importlib.util, json, os, sys
 FOLDER = {folder!r}
 sys.path[:0] = [{root!r}, {box!r}]
@@ -117,7 +163,7 @@ def evaluate(path):
     with torch.no_grad():
         logits = net.eval()(data["questions"].long()[:, list(lay.order[: lay.question])])[:, -1]
     return {{"combined_score": (logits.argmax(-1) == data["answers"][:, 0].long()).double().mean().item()}}
-'''
+"""  # noqa: E501
 
 PEER = """
 import asyncio, http.server, json, logging, sys, threading, time
@@ -156,26 +202,48 @@ if __name__ == "__main__":
     seconds = time.perf_counter() - started
     programs = sorted(control.database.programs.values(), key=lambda p: (p.iteration_found, p.timestamp))
     print("FOUND", json.dumps([seconds, [p.metrics.get("combined_score") for p in programs]]))
-"""
+"""  # noqa: E501
 
 
 def openevolve(folder: str, count: int) -> dict[str, Any]:
-    """Run the peer; return candidates, seconds, and how often a program took the lead from the one before, each time falsely."""
+    """Run the peer; return candidates, seconds, and how often a program took the lead from the one
+    before, each time falsely.
+    """
     python = ROOT / ".bench/bin/python"
     config = study_main.composed([one for one in settings(folder, count) if "arms" not in one])
     task, recipe = config.task.format(), config.task.baseline
-    order = Order(role="train", task=task, recipe=recipe, seed=1, steps=steps(recipe, layout(task, recipe), config.task.cost, 500_000))
+    order = Order(
+        role="train",
+        task=task,
+        recipe=recipe,
+        seed=1,
+        steps=steps(recipe, layout(task, recipe), config.task.cost, 500_000),
+    )
     items, out = draw_train(task, SECRET, 1), held_out(task, SECRET)["feedback"]
-    save_file({"items": items, "questions": questions(task, out), "answers": answers(task, out)}, f"{folder}/data.safetensors")
+    save_file(
+        {"items": items, "questions": questions(task, out), "answers": answers(task, out)},
+        f"{folder}/data.safetensors",
+    )
     box = str(next((ROOT / ".box/lib").glob("python*/site-packages")))
     Path(folder, "order.json").write_text(json.dumps(plain(order)))
-    Path(folder, "evaluator.py").write_text(EVALUATOR.format(folder=folder, root=str(ROOT), box=box))
+    Path(folder, "evaluator.py").write_text(
+        EVALUATOR.format(folder=folder, root=str(ROOT), box=box)
+    )
     Path(folder, "train.py").write_bytes((ROOT / FILE).read_bytes())
-    texts = [f"Better.\n<<<<<<< SEARCH\n{MARK}=======\n{replacement(n)}>>>>>>> REPLACE\n" for n in range(count)]
+    texts = [
+        f"Better.\n<<<<<<< SEARCH\n{MARK}=======\n{replacement(n)}>>>>>>> REPLACE\n"
+        for n in range(count)
+    ]
     Path(folder, "answers.json").write_text(json.dumps(texts))
     Path(folder, "peer.py").write_text(PEER)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run([str(python), f"{folder}/peer.py", folder, str(count)], capture_output=True, text=True, cwd=folder, check=False)
+    done = subprocess.run(
+        [str(python), f"{folder}/peer.py", folder, str(count)],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        check=False,
+    )
     line = next((line for line in done.stdout.splitlines() if line.startswith("FOUND ")), None)
     assert line, (done.stdout + done.stderr)[-3000:]
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -187,8 +255,15 @@ def openevolve(folder: str, count: int) -> dict[str, Any]:
             lead.append(score - best)
             best = score
     known = [one for one in scores if one is not None]
-    return {"candidates": len(scores) - 1, "seconds": seconds, "cpu_seconds": cpu, "accepted": len(lead), "claimed_gain": best - scores[0],
-            "failed": len(scores) - len(known), "spread": statistics.stdev(known)}  # fmt: skip
+    return {
+        "candidates": len(scores) - 1,
+        "seconds": seconds,
+        "cpu_seconds": cpu,
+        "accepted": len(lead),
+        "claimed_gain": best - scores[0],
+        "failed": len(scores) - len(known),
+        "spread": statistics.stdev(known),
+    }
 
 
 def main() -> None:
@@ -202,10 +277,23 @@ def main() -> None:
         ours = heirloop(folder, count)
     table: dict[str, Any] = {"openevolve": peers, "heirloop": ours}
     for unit in ("cpu_seconds", "seconds"):
-        rates = [statistics.median(60 * one["candidates"] / one[unit] for one in found) for found in (peers, [ours])]
-        table[f"candidates_per_minute_of_{unit}"] = {"openevolve": rates[0], "heirloop": rates[1], "ratio": rates[1] / rates[0]}
-    table["falsely_better_per_run"] = {"openevolve": statistics.mean(one["accepted"] for one in peers), "heirloop": ours["accepted"]}
-    table["falsely_claimed_gain"] = {"openevolve": statistics.mean(one["claimed_gain"] for one in peers), "heirloop": 0.0}
+        rates = [
+            statistics.median(60 * one["candidates"] / one[unit] for one in found)
+            for found in (peers, [ours])
+        ]
+        table[f"candidates_per_minute_of_{unit}"] = {
+            "openevolve": rates[0],
+            "heirloop": rates[1],
+            "ratio": rates[1] / rates[0],
+        }
+    table["falsely_better_per_run"] = {
+        "openevolve": statistics.mean(one["accepted"] for one in peers),
+        "heirloop": ours["accepted"],
+    }
+    table["falsely_claimed_gain"] = {
+        "openevolve": statistics.mean(one["claimed_gain"] for one in peers),
+        "heirloop": 0.0,
+    }
     print(json.dumps(table, indent=1))
     OUTPUT.write_text(json.dumps(table, indent=1) + "\n")
 

@@ -1,14 +1,19 @@
-"""Results of the named studies: archives of their exports, figures, tables of their instruments, and the claims that are read off them.
+"""Results of the named studies: archives of their exports, figures, tables of their instruments,
+and the claims that are read off them.
 
-    .venv/bin/heirloop mandate grant --unattended study=NAME && .venv/bin/heirloop run study=NAME     the same command goes on where it was
-    .venv/bin/heirloop unseal RUN --arm ARM                           opens sealed for each campaign that has a champion; resumable
-    .venv/bin/python tests/bench/studies.py collect NAME RUN...       docs/studies/NAME.tar.xz, a verified export; figures NAME-*.svg
-    .venv/bin/python tests/bench/studies.py table NAME [PART...]      rows of its instruments whose name holds a part, as Markdown
-    .venv/bin/python tests/bench/studies.py levels NAME ARM...        what champion and baseline score in the closing looks
-    .venv/bin/python tests/bench/studies.py confirmed NAME            per run and arm: what confirmations measured, accepted, and generations lived
-    .venv/bin/python tests/bench/studies.py claims [write]            the values in docs/studies/claims.md against the archives; or writes them
+.venv/bin/heirloop mandate grant --unattended study=NAME && .venv/bin/heirloop run study=NAME
+the same command goes on where it was .venv/bin/heirloop unseal RUN --arm ARM
+opens sealed for each campaign that has a champion; resumable .venv/bin/python
+tests/bench/studies.py collect NAME RUN...       docs/studies/NAME.tar.xz, a verified export;
+figures NAME-*.svg .venv/bin/python tests/bench/studies.py table NAME [PART...]      rows of its
+instruments whose name holds a part, as Markdown .venv/bin/python tests/bench/studies.py levels NAME
+ARM...        what champion and baseline score in the closing looks .venv/bin/python
+tests/bench/studies.py confirmed NAME            per run and arm: what confirmations measured,
+accepted, and generations lived .venv/bin/python tests/bench/studies.py claims [write]
+the values in docs/studies/claims.md against the archives; or writes them
 
-An archive is checked alone: `mkdir -p build && tar -xJf docs/studies/NAME.tar.xz -C build && heirloop verify build/NAME`.
+An archive is checked alone: `mkdir -p build && tar -xJf docs/studies/NAME.tar.xz -C build &&
+heirloop verify build/NAME`.
 """
 
 import csv
@@ -34,47 +39,77 @@ FIGURES = ("gains", "rungs", "automation", "funnel")
 def collect(name: str, *runs: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / name
-        subprocess.run([HEIRLOOP, "export", *runs, "--csv-only", "--to", str(made)], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [HEIRLOOP, "export", *runs, "--csv-only", "--to", str(made)],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
         subprocess.run([HEIRLOOP, "verify", str(made)], check=True)
         data = io.BytesIO()
         with tarfile.open(fileobj=data, mode="w") as archive:
-            for path in sorted(made.iterdir(), key=lambda path: path.stat().st_size):  # what is read for a table comes before the ledger
+            for path in sorted(
+                made.iterdir(), key=lambda path: path.stat().st_size
+            ):  # what is read for a table comes before the ledger
                 info = archive.gettarinfo(path, f"{name}/{path.name}")
                 info.mtime, info.uid, info.gid, info.uname, info.gname = 0, 0, 0, "", ""
                 with path.open("rb") as file:
                     archive.addfile(info, file)
         (STUDIES / f"{name}.tar.xz").write_bytes(lzma.compress(data.getvalue(), preset=9))
-        subprocess.run([HEIRLOOP, "compare", *runs, "--to", f"{folder}/page"], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [HEIRLOOP, "compare", *runs, "--to", f"{folder}/page"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
         figures(name, Path(folder) / "page" / "report.json")
 
 
 def figures(name: str, page: Path) -> None:
-    """Write the report's figures as files of their own, white behind them, since a file does not know the page's colours."""
+    """Write the report's figures as files of their own, white behind them, since a file does not
+    know the page's colours.
+    """
     from configs.build import parse, strict_json
     from loop.report.figures import draw
     from loop.report.shape import Report
 
     found = parse(Report, strict_json(page.read_bytes(), limit=10**9))
     tables = [t for s in found.sections for t in s.tables if t.name in FIGURES]
-    arms = list(dict.fromkeys(r[0] for s in found.sections for t in s.tables if t.name == "arms" for r in t.rows))
+    arms = list(
+        dict.fromkeys(
+            r[0] for s in found.sections for t in s.tables if t.name == "arms" for r in t.rows
+        )
+    )
     for one in tables:
         drawn = draw([one], arms)
         if drawn:
-            at = f"{name}-{one.name}" if len(found.studies) == 1 else f"{name}-{one.name}-{one.study.rsplit('-', 1)[-1]}"
-            (STUDIES / f"{at}.svg").write_text(re.sub("currentColor", "#202020", drawn), encoding="utf-8")
+            at = (
+                f"{name}-{one.name}"
+                if len(found.studies) == 1
+                else f"{name}-{one.name}-{one.study.rsplit('-', 1)[-1]}"
+            )
+            (STUDIES / f"{at}.svg").write_text(
+                re.sub("currentColor", "#202020", drawn), encoding="utf-8"
+            )
 
 
 def rows(name: str, table: str) -> list[dict[str, str]]:
     """Return the rows of a table of an archive."""
     with tarfile.open(STUDIES / f"{name}.tar.xz") as archive:
-        file = archive.extractfile(next(member for member in archive if member.name == f"{name}/{table}.csv"))
+        file = archive.extractfile(
+            next(member for member in archive if member.name == f"{name}/{table}.csv")
+        )
         assert file
         return list(csv.DictReader(io.TextIOWrapper(file, encoding="utf-8")))
 
 
 def levels(name: str, *arms: str) -> None:
-    """Mean scores of champion and baseline in the closing looks, and the mean gain of pairs on log-odds: how much of a loss is the ceiling's."""
-    plans = {p["plan"]: p for p in rows(name, "plans") if p["purpose"] in ("final", "larger") and p["arm"] in arms}
+    """Mean scores of champion and baseline in the closing looks, and the mean gain of pairs on
+    log-odds: how much of a loss is the ceiling's.
+    """
+    plans = {
+        p["plan"]: p
+        for p in rows(name, "plans")
+        if p["purpose"] in ("final", "larger") and p["arm"] in arms
+    }
     found: dict[tuple[str, str, str], dict[str, list[float]]] = {}
     for r in rows(name, "replicates"):
         if r["plan"] in plans and r["split"] == "gate":
@@ -82,27 +117,55 @@ def levels(name: str, *arms: str) -> None:
             mine = found.setdefault((plan["arm"], plan["purpose"], plan["repeat"]), {})
             mine.setdefault(r["role"], []).append(float(r["exact_match_share"]))
     for arm, purpose in dict.fromkeys(key[:2] for key in found):
-        sides = [[statistics.mean(v[role]) for key, v in found.items() if key[:2] == (arm, purpose)] for role in ("predict", "champion-predict")]
+        sides = [
+            [statistics.mean(v[role]) for key, v in found.items() if key[:2] == (arm, purpose)]
+            for role in ("predict", "champion-predict")
+        ]
         odds = [statistics.mean(map(odd, side)) for side in sides]
-        print(f"{arm}, {purpose}: champion {statistics.mean(sides[0]):.3f}, baseline {statistics.mean(sides[1]):.3f}, gain "
-              f"{statistics.mean(sides[0]) - statistics.mean(sides[1]):.3f}; log-odds of the campaigns' means {odds[0] - odds[1]:.2f}")  # fmt: skip
+        print(
+            f"{arm}, {purpose}: champion {statistics.mean(sides[0]):.3f}, baseline"
+            f" {statistics.mean(sides[1]):.3f}, gain"
+            f" {statistics.mean(sides[0]) - statistics.mean(sides[1]):.3f}; log-odds of the"
+            f" campaigns' means {odds[0] - odds[1]:.2f}"
+        )
 
 
 def confirmed(name: str) -> None:
-    """How many confirmations accepted (exact interval), measured exactly nothing, and at most; the spread of single scores; generations lived."""
+    """How many confirmations accepted (exact interval), measured exactly nothing, and at most; the
+    spread of single scores; generations lived.
+    """
     from evals.intervals import share
 
-    plans, scores = rows(name, "plans"), [r for r in rows(name, "replicates") if r["split"] == "gate" and r["role"] == "champion-predict"]
-    for study, arm in dict.fromkeys((p["study"], p["arm"]) for p in plans if p["purpose"] == "candidate"):
-        mine = [p for p in plans if (p["study"], p["arm"], p["purpose"]) == (study, arm, "candidate")]
+    plans, scores = (
+        rows(name, "plans"),
+        [
+            r
+            for r in rows(name, "replicates")
+            if r["split"] == "gate" and r["role"] == "champion-predict"
+        ],
+    )
+    for study, arm in dict.fromkeys(
+        (p["study"], p["arm"]) for p in plans if p["purpose"] == "candidate"
+    ):
+        mine = [
+            p for p in plans if (p["study"], p["arm"], p["purpose"]) == (study, arm, "candidate")
+        ]
         done = [p for p in mine if p["verdict"]]
         gains = [float(p["gain_metric"]) for p in done if p["gain_metric"]]
         one = share(sum(p["verdict"] == "accept" for p in done), len(done))
-        lived = sorted(max(int(p["generation"]) for p in mine if p["repeat"] == r) for r in {p["repeat"] for p in mine})
-        print(f"{study[:12]} {arm}: {len(done)} of {len(mine)} confirmed, accepted {one.value:.1%} ({one.low:.1%} to {one.high:.1%}); "
-              f"{sum(abs(g) < 1e-12 for g in gains)} measured 0, the largest {max(map(abs, gains)):.4f}; "
-              f"generations {lived[0]} to {lived[-1]}")  # fmt: skip
-    print(f"deviation of single scores of champions on gate: {statistics.pstdev(float(r['exact_match_share']) for r in scores):.3f}")
+        lived = sorted(
+            max(int(p["generation"]) for p in mine if p["repeat"] == r)
+            for r in {p["repeat"] for p in mine}
+        )
+        print(
+            f"{study[:12]} {arm}: {len(done)} of {len(mine)} confirmed, accepted {one.value:.1%}"
+            f" ({one.low:.1%} to {one.high:.1%}); {sum(abs(g) < 1e-12 for g in gains)} measured 0,"
+            f" the largest {max(map(abs, gains)):.4f}; generations {lived[0]} to {lived[-1]}"
+        )
+    print(
+        "deviation of single scores of champions on gate:"
+        f" {statistics.pstdev(float(r['exact_match_share']) for r in scores):.3f}"
+    )
 
 
 def odd(share: float) -> float:
@@ -116,24 +179,34 @@ def instruments(name: str) -> list[dict[str, str]]:
 
 def told(row: dict[str, str]) -> str:
     """Return a row's figure as the pages write it: value (low to high), or the word."""
+
     def short(text: str) -> str:
         try:
             return f"{float(text):.3g}" if abs(float(text)) < 1000 else f"{float(text):.0f}"
         except ValueError:
             return text
 
-    ends = f" ({short(row['low']) or 'unbounded'} to {short(row['high']) or 'unbounded'})" if row["low"] or row["high"] else ""
-    return f"{short(row['value'])}{ends}{', ' if (row['value'] or ends) and row['reads'] else ''}{row['reads']}".strip()
+    ends = (
+        f" ({short(row['low']) or 'unbounded'} to {short(row['high']) or 'unbounded'})"
+        if row["low"] or row["high"]
+        else ""
+    )
+    return f"{short(row['value'])}{ends}{', ' if (row['value'] or ends) and row['reads'] else ''}{row['reads']}".strip()  # noqa: E501
 
 
 def table(name: str, *parts: str) -> None:
     print("| instrument | value (95 %) | n | unit |\n|---|---|---|---|")
     for row in instruments(name):
-        if all(part in row["instrument"] for part in parts[:1]) and (len(parts) < 2 or any(p in row["instrument"] for p in parts[1:])):
+        if all(part in row["instrument"] for part in parts[:1]) and (
+            len(parts) < 2 or any(p in row["instrument"] for p in parts[1:])
+        ):
             print(f"| {row['instrument']} | {told(row)} | {row['n_count']} | {row['unit']} |")
 
 
-CLAIM = re.compile(r"^\| (?P<claim>[^|]+) \| (?P<value>[^|]*) \| (?P<n>[^|]*) \| `(?P<study>[a-z0-9-]+)`(?P<group> [0-9]+)?: `(?P<row>[^`]+)` \|")
+CLAIM = re.compile(
+    r"^\| (?P<claim>[^|]+) \| (?P<value>[^|]*) \| (?P<n>[^|]*) \| `(?P<study>[a-z0-9-]+)`(?P<group>"
+    r" [0-9]+)?: `(?P<row>[^`]+)` \|"
+)
 
 
 def claims(how: str = "") -> None:
@@ -145,11 +218,18 @@ def claims(how: str = "") -> None:
         if not said:
             continue
         rows = kept.setdefault(said["study"], instruments(said["study"]))
-        (row,) = [r for r in rows if r["instrument"] == said["row"] and r["group"] == (said["group"] or "1").strip()]
+        (row,) = [
+            r
+            for r in rows
+            if r["instrument"] == said["row"] and r["group"] == (said["group"] or "1").strip()
+        ]
         right = (told(row), row["n_count"])
         if right != (said["value"].strip(), said["n"].strip()):
             wrong += 1
-            print(f"{said['claim']}: {said['value'].strip()}, n {said['n'].strip()}; the archive has {right[0]}, n {right[1]}")
+            print(
+                f"{said['claim']}: {said['value'].strip()}, n {said['n'].strip()}; the archive has"
+                f" {right[0]}, n {right[1]}"
+            )
             rest = line.split("|")
             lines[number] = "|".join([*rest[:2], f" {right[0]} ", f" {right[1]} ", *rest[4:]])
     if how == "write":

@@ -47,9 +47,18 @@ def test_hostile_json_is_refused(text, words):
 
 @pytest.mark.parametrize(
     ("knob", "value"),
-    [("learning_rate", -1.0), ("learning_rate", math.nan), ("learning_rate", 10**400), ("depth", 2.0), ("depth", True),
-     ("schedule", "cubic"), ("speed", 1), ("dropout", "0.1"), ("width", 17)],
-)  # fmt: skip
+    [
+        ("learning_rate", -1.0),
+        ("learning_rate", math.nan),
+        ("learning_rate", 10**400),
+        ("depth", 2.0),
+        ("depth", True),
+        ("schedule", "cubic"),
+        ("speed", 1),
+        ("dropout", "0.1"),
+        ("width", 17),
+    ],
+)
 def test_a_wrong_knob_is_named_with_its_value(knob, value):
     with pytest.raises(BadInput, match=knob):
         parse(Recipe, {**plain(Recipe()), knob: value})
@@ -80,10 +89,36 @@ def test_a_proposal_with_an_unknown_field_is_refused():
 
 
 TRAIN = {"role": "train"}
-READ = [TRAIN, {}, {"role": 1}, {"role": []}, {"x": 1}, [], None, *(TRAIN | more for more in (
-    {"files": 1}, {"files": None}, {"files": True}, {"more": {"a": 1.0}}, {"more": {"a": True}}, {"more": {1: 1.0}}, {"rate": float("nan")},
-    {"rate": 10**400}, {"rate": 3}, {"names": ["a", 1]}, {"names": ("a",)}, {"anything": [{}]}, {"inner": {"role": "predict"}},
-    {"inner": {"role": "x"}}, {"inner": None}, {"other": 1}))]  # fmt: skip
+READ = [
+    TRAIN,
+    {},
+    {"role": 1},
+    {"role": []},
+    {"x": 1},
+    [],
+    None,
+    *(
+        TRAIN | more
+        for more in (
+            {"files": 1},
+            {"files": None},
+            {"files": True},
+            {"more": {"a": 1.0}},
+            {"more": {"a": True}},
+            {"more": {1: 1.0}},
+            {"rate": float("nan")},
+            {"rate": 10**400},
+            {"rate": 3},
+            {"names": ["a", 1]},
+            {"names": ("a",)},
+            {"anything": [{}]},
+            {"inner": {"role": "predict"}},
+            {"inner": {"role": "x"}},
+            {"inner": None},
+            {"other": 1},
+        )
+    ),
+]
 
 
 @pytest.mark.parametrize("value", READ, ids=repr)

@@ -6,7 +6,19 @@ from configs.build import parse, plain, strict_json
 from configs.cost import Cost, step_us
 from configs.history import History, Trial, buckets, notebook
 from configs.recipe import GRID, Recipe, grid
-from configs.tokens import ASK, DOCUMENT, FIRST_PAIR, GROUPS, NOTEBOOK, PAIRS, Task, document, layout, pairs, unpaired
+from configs.tokens import (
+    ASK,
+    DOCUMENT,
+    FIRST_PAIR,
+    GROUPS,
+    NOTEBOOK,
+    PAIRS,
+    Task,
+    document,
+    layout,
+    pairs,
+    unpaired,
+)
 from sandbox.canonical import canonical
 
 COST = Cost(base_us=500, block_us=300, flops_per_us=100_000, elements_per_us=300)
@@ -17,7 +29,11 @@ def trial(score=None, outcome="scored", **knobs):
 
 
 def test_outcomes_are_quarters_by_rank_and_a_failure_is_among_the_worst():
-    trials = [trial(s) for s in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)] + [trial(outcome="failed"), trial(outcome="waiting"), trial(outcome="not better")]
+    trials = [trial(s) for s in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)] + [
+        trial(outcome="failed"),
+        trial(outcome="waiting"),
+        trial(outcome="not better"),
+    ]
     assert buckets(trials) == [1, 1, 2, 2, 3, 3, 0, -1, 0]
 
 
@@ -37,7 +53,9 @@ def test_pair_tokens_say_knob_and_value_and_read_back():
         for value in values:
             tokens = pairs(Recipe(**{"heads": 1, name: value}))
             assert unpaired(reversed(tokens))[name] == value
-            assert all(FIRST_PAIR <= t < NOTEBOOK for t in tokens) and len({GROUPS[t] for t in tokens}) == len(GRID)
+            assert all(FIRST_PAIR <= t < NOTEBOOK for t in tokens) and len(
+                {GROUPS[t] for t in tokens}
+            ) == len(GRID)
     assert len(GROUPS) == NOTEBOOK and GROUPS[ASK] != GROUPS[0] != GROUPS[PAIRS["width"]]
 
 
@@ -52,7 +70,10 @@ def test_a_notebook_s_share_is_planned_for_and_costs_what_its_documents_cost():
     own, other = step_us(Recipe(), document(lay), COST), step_us(Recipe(), lay, COST)
     assert step_us(recipe, lay, COST) == pytest.approx(0.25 * own + 0.75 * other) and own != other
     without = layout(Task(name="digits", side=4), recipe)
-    assert (without.notebook, step_us(recipe, without, COST)) == (0, other)  # without its tokens nothing is read
+    assert (without.notebook, step_us(recipe, without, COST)) == (
+        0,
+        other,
+    )  # without its tokens nothing is read
 
 
 def test_a_study_without_a_notebook_has_no_share_to_propose():
@@ -60,5 +81,12 @@ def test_a_study_without_a_notebook_has_no_share_to_propose():
 
 
 def test_a_history_crosses_into_the_box_and_back():
-    seen = History(champion=Recipe(), champion_source="a", champion_score=0.5, trials=(trial(0.5), trial(outcome="failed")), grid=dict(GRID), count=4)
+    seen = History(
+        champion=Recipe(),
+        champion_source="a",
+        champion_score=0.5,
+        trials=(trial(0.5), trial(outcome="failed")),
+        grid=dict(GRID),
+        count=4,
+    )
     assert parse(History, strict_json(canonical(seen))) == seen and plain(seen)["count"] == 4

@@ -11,16 +11,36 @@ CHOICES = [f"{path.parent.name}={path.stem}" for path in sorted(ROOT.glob("*/*.y
 
 @pytest.mark.parametrize("choice", CHOICES)
 def test_every_yaml_composes(choice):
-    extra = {"task=custom": f"task.file={ROOT.parent}/docs/examples/sort_task.py", "task=planted": "box=planted", "box=planted": "task=planted"}
+    extra = {
+        "task=custom": f"task.file={ROOT.parent}/docs/examples/sort_task.py",
+        "task=planted": "box=planted",
+        "box=planted": "task=planted",
+    }
     alone = ["study.arms=[random]"] if choice.startswith("proposer=") else []
     assert composed([choice, *([extra[choice]] if choice in extra else alone)]).study.name
 
 
 def test_an_objective_with_everything_composes():
-    found = composed(["objective.metric=nll", "objective.direction=down", "objective.deviation=0.2", "task.digits=3", "task.train_digits=2",
-                      "objective.secondary=[{metric: exact_match, at_least: 0.5}]", "objective.confirmations=5",
-                      "objective.constraints=[{slice: longer, no_loss: 0.1}, {metric: parameters, at_most: 90000}]"])  # fmt: skip
-    assert found.deviation() == 0.2 and found.confirmations() == 5 and found.objective.constraints[1].metric == "parameters"
+    found = composed(
+        [
+            "objective.metric=nll",
+            "objective.direction=down",
+            "objective.deviation=0.2",
+            "task.digits=3",
+            "task.train_digits=2",
+            "objective.secondary=[{metric: exact_match, at_least: 0.5}]",
+            "objective.confirmations=5",
+            (
+                "objective.constraints=[{slice: longer, no_loss: 0.1}, {metric: parameters,"
+                " at_most: 90000}]"
+            ),
+        ]
+    )
+    assert (
+        found.deviation() == 0.2
+        and found.confirmations() == 5
+        and found.objective.constraints[1].metric == "parameters"
+    )
 
 
 @pytest.mark.parametrize(
@@ -36,14 +56,32 @@ def test_an_objective_with_everything_composes():
         ("task=nothing", "nothing"),
         ("study.name=../up", "study.name"),
         ("task.baseline.depth=two", "task.baseline.depth"),
-        ("budget.looks.feedback=12", "budget.looks.feedback is 12; it should be at least the 13 looks that the study plans"),
+        (
+            "budget.looks.feedback=12",
+            "budget.looks.feedback is 12; it should be at least the 13 looks that the study plans",
+        ),
         ("budget.looks.gate=3", "budget.looks.gate is 3; it should be at least the 4 looks"),
         ("budget.looks.sealed=-1", "budget.looks.sealed is -1"),
-        ("study.confirm_replicates=900", "it should be at least 3602, for one confirmation with 900 replicates"),
+        (
+            "study.confirm_replicates=900",
+            "it should be at least 3602, for one confirmation with 900 replicates",
+        ),
         ("budget.jobs=17", "budget.jobs is 17; it should be at least"),
-        ("objective.confirmations=2", "objective.confirmations is 2; it should be at least study.generations 3"),
-        ("objective.scale=log_odds", "objective.deviation is None; it should be the standard deviation over seeds of exact_match, log_odds"),
-        ("objective.constraints=[{slice: longer, no_loss: 0.1}]", "objective slice is 'longer'; it should be one of task addition: carries"),
+        (
+            "objective.confirmations=2",
+            "objective.confirmations is 2; it should be at least study.generations 3",
+        ),
+        (
+            "objective.scale=log_odds",
+            (
+                "objective.deviation is None; it should be the standard deviation over seeds of"
+                " exact_match, log_odds"
+            ),
+        ),
+        (
+            "objective.constraints=[{slice: longer, no_loss: 0.1}]",
+            "objective slice is 'longer'; it should be one of task addition: carries",
+        ),
         ("objective.constraints=[{slice: shifted, no_loss: 0.1}]", "one of task addition: carries"),
         ("objective.metric=beauty", "objective.metric is 'beauty'"),
         ("task.train_digits=3", "train_digits is 3; it should be between 0 and digits (2)"),
@@ -55,11 +93,16 @@ def test_bad_configuration_is_one_sentence_that_names_the_field(override, words)
     assert words in str(error.value) and "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(("given", "name"), [
-    (["study=lossy-v1"], "lossy-v1"), (["study=lossy-v1-short"], "lossy-v1-short"),
-    (["study=closure-v1", "autonomy=assisted"], "closure-v1-assisted"),
-    (["study=closure-v1-short", "autonomy=bounded"], "closure-v1-short-bounded"), (["study=nulls-v1"], "nulls-v1-group_sequential"),
-    (["study=nulls-v1", "objective.acceptance=greedy"], "nulls-v1-greedy"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        (["study=lossy-v1"], "lossy-v1"),
+        (["study=lossy-v1-short"], "lossy-v1-short"),
+        (["study=closure-v1", "autonomy=assisted"], "closure-v1-assisted"),
+        (["study=closure-v1-short", "autonomy=bounded"], "closure-v1-short-bounded"),
+        (["study=nulls-v1"], "nulls-v1-group_sequential"),
+        (["study=nulls-v1", "objective.acceptance=greedy"], "nulls-v1-greedy"),
+    ],
+)
 def test_the_named_studies_compose_and_can_pay_for_what_they_plan(given, name):
     assert composed(given).study.name == name

@@ -8,11 +8,17 @@ from evals.arms import Gain, common, curves, difference, gain, paired
 
 
 def rows(arm, values, cost=10, repeats=12):
-    return [Gain(arm=arm, repeat=r, generation=g + 1, planned_cpu_us=cost * (g + 1), value=v) for r in range(repeats) for g, v in enumerate(values)]
+    return [
+        Gain(arm=arm, repeat=r, generation=g + 1, planned_cpu_us=cost * (g + 1), value=v)
+        for r in range(repeats)
+        for g, v in enumerate(values)
+    ]
 
 
 def test_arms_are_compared_at_equal_spent_plan_and_not_at_equal_generations():
-    arms = curves([*rows("self", [1.0, 2.0, 3.0, 4.0], cost=10), *rows("random", [2.5, 5.0], cost=20)])
+    arms = curves(
+        [*rows("self", [1.0, 2.0, 3.0, 4.0], cost=10), *rows("random", [2.5, 5.0], cost=20)]
+    )
     assert common(arms) == 40
     mine, theirs = paired(arms, "self", "random", 20)
     assert set(mine) == {2.0} and set(theirs) == {2.5}
@@ -30,7 +36,12 @@ def test_only_repeats_that_both_arms_have_are_paired():
 
 
 def test_a_repeat_that_ended_early_bounds_where_arms_are_compared():
-    arms = curves([*rows("self", [1.0, 2.0]), Gain(arm="self", repeat=12, generation=1, planned_cpu_us=10, value=1.0)])
+    arms = curves(
+        [
+            *rows("self", [1.0, 2.0]),
+            Gain(arm="self", repeat=12, generation=1, planned_cpu_us=10, value=1.0),
+        ]
+    )
     assert common(arms) == 10 and gain(arms, "self").value == 1.0
 
 
@@ -39,17 +50,32 @@ def test_campaigns_of_one_plan_are_compared_when_it_is_used_whatever_its_rest_co
         return [replace(g, allotted_cpu_us=plan) for g in rows(arm, values, cost)]
 
     arms = curves([*given("self", [1.0, 2.0], 40, 100), *given("random", [0.5, 1.0, 1.5], 30, 100)])
-    assert common(arms) == 100 and difference(arms, "self", "random").value == 0.5  # at 80, all that self spent, random stood at 1.0
-    assert common(curves([*given("self", [1.0], 104, 100)])) == 104  # a charge beyond the plan is no reason to forget the generation
-    assert common(curves([*given("self", [1.0, 2.0], 40, 100), *given("more", [1.0], 90, 125)])) == 80
+    assert (
+        common(arms) == 100 and difference(arms, "self", "random").value == 0.5
+    )  # at 80, all that self spent, random stood at 1.0
+    assert (
+        common(curves([*given("self", [1.0], 104, 100)])) == 104
+    )  # a charge beyond the plan is no reason to forget the generation
+    assert (
+        common(curves([*given("self", [1.0, 2.0], 40, 100), *given("more", [1.0], 90, 125)])) == 80
+    )
     assert set(arms["random"].ends()) == {1.5}
 
 
 def test_a_missing_twin_is_not_measured_and_a_missing_gain_is_left_out():
     arms = curves([*rows("self", [1.0]), *rows("refit", [math.nan], repeats=1)])
-    assert difference(arms, "self", "frozen").word == "not measured" == difference(arms, "self", "refit").word
+    assert (
+        difference(arms, "self", "frozen").word
+        == "not measured"
+        == difference(arms, "self", "refit").word
+    )
 
 
 def test_spent_plan_that_falls_is_refused():
     with pytest.raises(BadInput, match="never falls"):
-        curves([Gain(arm="self", repeat=0, generation=g, planned_cpu_us=10 - g, value=0.0) for g in (1, 2)])
+        curves(
+            [
+                Gain(arm="self", repeat=0, generation=g, planned_cpu_us=10 - g, value=0.0)
+                for g in (1, 2)
+            ]
+        )

@@ -20,7 +20,9 @@ def study(name="compounding", seed=3):
 def test_a_missing_twin_is_never_self_closed(missing):
     whole = study()
     assert words(whole)["self-closed"]
-    assert not words(replace(whole, arms={name: c for name, c in whole.arms.items() if name != missing}))["self-closed"]
+    assert not words(
+        replace(whole, arms={name: c for name, c in whole.arms.items() if name != missing})
+    )["self-closed"]
 
 
 @pytest.mark.parametrize("stage", CLOSING)
@@ -28,23 +30,36 @@ def test_a_stage_that_people_release_or_nobody_exercised_is_never_self_closed(st
     whole = study()
     without = [e for e in whole.events if e.stage != stage]
     assert not words(replace(whole, events=without))["self-closed"]
-    assert not words(replace(whole, events=[*without, Event(stage=stage, actor="person", cpu_us=1, decisions=50)]))["self-closed"]
+    assert not words(
+        replace(
+            whole, events=[*without, Event(stage=stage, actor="person", cpu_us=1, decisions=50)]
+        )
+    )["self-closed"]
 
 
 def test_gain_that_a_program_proposed_is_never_self_closed():
     whole = study()
-    assert not words(replace(whole, plans=[replace(p, author="fixed program") for p in whole.plans]))["self-closed"]
+    assert not words(
+        replace(whole, plans=[replace(p, author="fixed program") for p in whole.plans])
+    )["self-closed"]
 
 
 def test_within_one_deviation_of_the_ceiling_nothing_is_self_closed():
     near = replace(study(), scores=(0.99,) * 12)
-    assert words(near) == dict.fromkeys(words(near), False) and conditions(near)[0]["figure"].word == "cannot tell"
+    assert (
+        words(near) == dict.fromkeys(words(near), False)
+        and conditions(near)[0]["figure"].word == "cannot tell"
+    )
 
 
 def test_the_three_conditions_each_have_their_line_and_interval():
     lines = conditions(study())
     assert [line["condition"] for line in lines] == ["closed", "amplifies", "keeps its efficiency"]
-    assert [line["reads"] for line in lines] == ["self-closed", "amplifying", "keeps its efficiency"]
+    assert [line["reads"] for line in lines] == [
+        "self-closed",
+        "amplifying",
+        "keeps its efficiency",
+    ]
     assert all(line["figure"].low < line["figure"].value < line["figure"].high for line in lines)
     assert [line["reads"] for line in conditions(study("lossy"))][:2] == ["not shown", "not shown"]
 
@@ -53,32 +68,49 @@ def test_the_sign_is_crossed_only_if_every_part_is():
     whole = study()
     assert warning(SIGN, whole.skills, whole.events)["sign"] == "crossed"
     assert warning(SIGN, study("linear").skills, whole.events)["sign"] == "not crossed"
-    assert warning(replace(SIGN, cpu_seconds=1e9), whole.skills, whole.events)["sign"] == "not crossed"
+    assert (
+        warning(replace(SIGN, cpu_seconds=1e9), whole.skills, whole.events)["sign"] == "not crossed"
+    )
     unmeasured = tuple(replace(s, value=float("nan")) for s in whole.skills)
     assert warning(SIGN, unmeasured, whole.events)["self effect"] == "not evaluable"
     few = [s for s in whole.skills if s.repeat < SIGN.repeats - 1]
-    assert warning(SIGN, few, whole.events)["self effect"] == "not evaluable"  # five repeats can never be six
+    assert (
+        warning(SIGN, few, whole.events)["self effect"] == "not evaluable"
+    )  # five repeats can never be six
 
 
 def test_an_unexercised_part_is_not_evaluable_and_never_not_crossed():
     whole = study()
     found = warning(SIGN, whole.skills, [e for e in whole.events if e.stage != "deploy"])
-    assert found["automation of deploy"] == "not evaluable" == found["sign"] and found["self effect"] == "crossed"
+    assert (
+        found["automation of deploy"] == "not evaluable" == found["sign"]
+        and found["self effect"] == "crossed"
+    )
     assert set(warning(SIGN, [], []).values()) == {"not evaluable"}
 
 
 def test_compute_that_people_released_is_not_the_loop_s():
     whole = study()
-    by_people = [Event(stage=s, actor="person", cpu_us=10**9, decisions=9, charged_us=10**9) for s in STAGES]
+    by_people = [
+        Event(stage=s, actor="person", cpu_us=10**9, decisions=9, charged_us=10**9) for s in STAGES
+    ]
     assert warning(SIGN, whole.skills, by_people)["compute"] == "not crossed"
 
 
 def test_the_sign_counts_what_was_charged_once_and_not_what_was_reserved():
     whole, sign = study(), replace(SIGN, cpu_seconds=10)
-    released = [Event(stage=s, actor="unattended rule", cpu_us=10**9, charged_us=9_000_000 * (s == "approve")) for s in STAGES]
+    released = [
+        Event(
+            stage=s, actor="unattended rule", cpu_us=10**9, charged_us=9_000_000 * (s == "approve")
+        )
+        for s in STAGES
+    ]
     assert warning(sign, whole.skills, released)["compute"] == "not crossed"
     assert warning(replace(sign, cpu_seconds=9), whole.skills, released)["compute"] == "crossed"
-    assert warning(sign, whole.skills, [replace(e, charged_us=0) for e in released])["compute"] == "not evaluable"
+    assert (
+        warning(sign, whole.skills, [replace(e, charged_us=0) for e in released])["compute"]
+        == "not evaluable"
+    )
 
 
 def test_a_sign_without_deployment_is_refused():

@@ -29,7 +29,11 @@ RNG = np.random.default_rng(0)
 
 
 def arm(values):
-    return Curve(repeats=tuple(range(len(values))), spent=np.ones((len(values), 1)), value=np.asarray(values, float)[:, None])
+    return Curve(
+        repeats=tuple(range(len(values))),
+        spent=np.ones((len(values), 1)),
+        value=np.asarray(values, float)[:, None],
+    )
 
 
 def near(mean, n=12):
@@ -38,7 +42,10 @@ def near(mean, n=12):
 
 def test_automation_is_a_share_of_released_compute_and_not_of_decisions():
     events = [Event(stage="accept", actor="person", cpu_us=90, repeat=r) for r in (0, 1)]
-    events += [Event(stage="accept", actor="unattended rule", cpu_us=10, repeat=r, decisions=9) for r in (0, 1)]
+    events += [
+        Event(stage="accept", actor="unattended rule", cpu_us=10, repeat=r, decisions=9)
+        for r in (0, 1)
+    ]
     assert automation(events)["accept"].value == pytest.approx(0.1)
     assert actors(events)["accept"]["person"] == pytest.approx(0.9)
     once = automation([e for e in events if e.repeat == 0])["accept"]
@@ -47,7 +54,9 @@ def test_automation_is_a_share_of_released_compute_and_not_of_decisions():
 
 def test_a_stage_without_events_is_not_exercised_and_never_automated():
     vector = automation([Event(stage="train", actor="fixed program", cpu_us=1)])
-    assert {s for s, f in vector.items() if f.word == "not exercised"} == {*STAGES, *WITHHELD} - {"train"}
+    assert {s for s, f in vector.items() if f.word == "not exercised"} == {*STAGES, *WITHHELD} - {
+        "train"
+    }
     assert vector["deploy"].value is None and not vector["deploy"].over(-1)
 
 
@@ -58,22 +67,36 @@ def test_full_automation_of_few_decisions_has_a_wide_interval():
 
 def test_a_cron_job_and_an_optuna_study_stand_beside_with_full_automation():
     for events in BESIDE.values():
-        assert automation(events)["train"].value == 1.0 and automation(events)["set objective"].value == 0.0
+        assert (
+            automation(events)["train"].value == 1.0
+            and automation(events)["set objective"].value == 0.0
+        )
     assert automation(BESIDE["a nightly cron job"])["deploy"].value == 1.0
 
 
 def test_a_simulated_reviewer_is_no_person_and_no_lineage():
     events = [Event(stage="accept", actor="simulated reviewer", cpu_us=1, decisions=50)]
-    assert automation(events)["accept"].value == 1.0 and actors(events)["accept"]["simulated reviewer"] == 1.0
+    assert (
+        automation(events)["accept"].value == 1.0
+        and actors(events)["accept"]["simulated reviewer"] == 1.0
+    )
     assert provenance(["simulated reviewer", "lineage"]).value == 0.5
-    assert automation(stood_in(events))["accept"].value == 0.0 and stood_in([Event(stage="train", actor="lineage", cpu_us=1)])[0].actor == "lineage"
+    assert (
+        automation(stood_in(events))["accept"].value == 0.0
+        and stood_in([Event(stage="train", actor="lineage", cpu_us=1)])[0].actor == "lineage"
+    )
 
 
 def test_run_length_without_a_human_act_is_a_bound():
-    assert run_length(90, 0).low == pytest.approx(30.04, abs=0.01) and run_length(90, 0).value is None
+    assert (
+        run_length(90, 0).low == pytest.approx(30.04, abs=0.01) and run_length(90, 0).value is None
+    )
     assert run_length(90, 9).value == 10
     effort = Effort(decisions=(), minutes=(), queue_seconds=(), setup_minutes=9, mandates=3)
-    assert amortised(90, effort)["set-up minutes"].value == 0.1 and amortised(0, effort)["mandates"].word == "not exercised"
+    assert (
+        amortised(90, effort)["set-up minutes"].value == 0.1
+        and amortised(0, effort)["mandates"].word == "not exercised"
+    )
 
 
 def test_kappa_is_the_share_that_hangs_on_the_loop_s_own_outcomes():
@@ -88,10 +111,15 @@ def test_kappa_may_be_negative():
 
 def test_kappa_is_undefined_without_gain_and_not_measured_without_a_twin():
     nothing = RNG.standard_normal(12)
-    assert self_closure({"self": arm(nothing - nothing.mean()), "scrambled": arm(near(0.5))}).word == "undefined"
+    assert (
+        self_closure({"self": arm(nothing - nothing.mean()), "scrambled": arm(near(0.5))}).word
+        == "undefined"
+    )
     assert self_closure({"self": arm(near(1.0))}).word == "not measured"
     few = self_closure({"self": arm(near(1.0)[:9]), "scrambled": arm(near(0.5)[:9])})
-    assert few.word == "cannot tell" and few.value == pytest.approx(0.5, abs=0.05)  # a gain on too few repeats is a gain all the same
+    assert few.word == "cannot tell" and few.value == pytest.approx(
+        0.5, abs=0.05
+    )  # a gain on too few repeats is a gain all the same
 
 
 def test_human_cost_per_gain_is_undefined_without_gain():
@@ -102,7 +130,9 @@ def test_human_cost_per_gain_is_undefined_without_gain():
 
 def test_instant_people_speed_up_by_amdahl_s_law():
     found = speed_up(near(75.0), near(20.0), [100.0] * 12)
-    assert found["people were instant"].value == pytest.approx(4, rel=0.01) and found["compute were instant"].value == pytest.approx(1.25, rel=0.01)
+    assert found["people were instant"].value == pytest.approx(4, rel=0.01) and found[
+        "compute were instant"
+    ].value == pytest.approx(1.25, rel=0.01)
     once = speed_up([75.0], [20.0], [100.0])["people were instant"]
     assert once.value == 4.0 and (once.low, once.word) == (None, "cannot tell")
     with pytest.raises(BadInput, match="no more than the campaign took"):
@@ -114,22 +144,51 @@ def test_the_limiting_factor_is_the_largest_elasticity_and_only_when_it_is_clear
     raised = {name: base * 1.01 + near(0.0) for name in FACTORS} | {"reviewer speed": base * 1.2}
     assert limiting(base, raised) == "reviewer speed"
     assert elasticities(base, raised)["reviewer speed"].value == pytest.approx(0.8, abs=0.02)
-    assert elasticities(base, raised, {"reviewer speed": 1.5})["reviewer speed"].value == pytest.approx(0.4, abs=0.02)
+    assert elasticities(base, raised, {"reviewer speed": 1.5})[
+        "reviewer speed"
+    ].value == pytest.approx(0.4, abs=0.02)
     assert limiting(base, raised | {"compute": base * 1.2 + near(0.0)}) == "cannot tell"
     assert limiting(base, {"compute": base}) == "not measured"
     assert limiting(base, raised | {"compute": base * np.nan}) == "not measured"
     assert limiting(base * np.nan, raised) == "cannot tell"
-    assert elasticities(base, {})["compute"].word == "not measured" and elasticities([-1.0, 1.0] * 6, raised)["compute"].word == "undefined"
+    assert (
+        elasticities(base, {})["compute"].word == "not measured"
+        and elasticities([-1.0, 1.0] * 6, raised)["compute"].word == "undefined"
+    )
 
 
 def test_the_stage_of_development_follows_from_who_released_what():
     def vector(**people):
-        return automation([Event(stage=s, actor="person" if people.get(s) else "unattended rule", cpu_us=1, decisions=20) for s in STAGES])
+        return automation(
+            [
+                Event(
+                    stage=s,
+                    actor="person" if people.get(s) else "unattended rule",
+                    cpu_us=1,
+                    decisions=20,
+                )
+                for s in STAGES
+            ]
+        )
 
-    assert {autonomy(vector(**{stage: 1})) for stage in ("approve", "train", "accept")} == {"assisted"}
+    assert {autonomy(vector(**{stage: 1})) for stage in ("approve", "train", "accept")} == {
+        "assisted"
+    }
     assert autonomy(vector(deploy=1)) == "bounded" and autonomy(vector()) == "autonomous"
     assert autonomy(automation([])) == "not exercised"
-    without = automation([Event(stage=s, actor="lineage", cpu_us=1) for s in STAGES if s != "deploy"])
+    without = automation(
+        [Event(stage=s, actor="lineage", cpu_us=1) for s in STAGES if s != "deploy"]
+    )
     assert autonomy(without) == "bounded"  # a deployment that nobody tried is not an automated one
-    table = stage_table([Event(stage="accept", actor="standing rule", cpu_us=1), Event(stage="set budget", actor="person", cpu_us=1)], "compute")
-    assert [row["controlled by"] for row in table] == ["a person's standing rule", "people", ""] and table[-1]["who"] == "compute"
+    table = stage_table(
+        [
+            Event(stage="accept", actor="standing rule", cpu_us=1),
+            Event(stage="set budget", actor="person", cpu_us=1),
+        ],
+        "compute",
+    )
+    assert [row["controlled by"] for row in table] == [
+        "a person's standing rule",
+        "people",
+        "",
+    ] and table[-1]["who"] == "compute"

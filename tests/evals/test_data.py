@@ -5,8 +5,12 @@ from configs.records import SPLITS
 from configs.tokens import Task
 from evals.data import answers, draw_train, held_out, overlap, questions, replicate_seed, slices
 
-TASKS = [Task(name="addition", digits=2, held_out=400), Task(name="addition", digits=3, held_out=300),
-         Task(name="modular", modulus=31, held_out=60), Task(name="digits", held_out=200)]  # fmt: skip
+TASKS = [
+    Task(name="addition", digits=2, held_out=400),
+    Task(name="addition", digits=3, held_out=300),
+    Task(name="modular", modulus=31, held_out=60),
+    Task(name="digits", held_out=200),
+]
 
 
 def keys(task, items):
@@ -15,7 +19,10 @@ def keys(task, items):
     found = {row.tobytes() for row in rows}
     if task.name != "digits":
         n = 1 if task.name == "modular" else task.digits
-        swapped = np.concatenate([rows[:, n + 1 : 2 * n + 1], rows[:, n : n + 1], rows[:, :n], rows[:, 2 * n + 1 :]], axis=1)
+        swapped = np.concatenate(
+            [rows[:, n + 1 : 2 * n + 1], rows[:, n : n + 1], rows[:, :n], rows[:, 2 * n + 1 :]],
+            axis=1,
+        )
         found |= {row.tobytes() for row in swapped}
     return found
 
@@ -33,7 +40,9 @@ def test_held_out_items_never_stand_in_training_data(task, secret):
 
 @pytest.mark.parametrize("task", TASKS, ids=str)
 def test_the_exclusion_is_what_keeps_them_apart(task):
-    """Another secret's training file, from which these items were not excluded, does hold some of them."""
+    """Another secret's training file, from which these items were not excluded, does hold some of
+    them.
+    """
     out = set().union(*(keys(task, items) for items in held_out(task, b"a" * 32).values()))
     assert keys(task, draw_train(task, b"b" * 32, 1)) & out
 
@@ -50,7 +59,9 @@ def test_answers_are_right():
     for task in TASKS[:2]:
         rows = draw_train(task, b"a" * 32, 1).astype(int) - 2
         n, number = task.digits, lambda d: d @ 10 ** np.arange(d.shape[1])[::-1]
-        assert (number(rows[:, :n]) + number(rows[:, n + 1 : 2 * n + 1]) == number(rows[:, 2 * n + 2 :])).all()
+        assert (
+            number(rows[:, :n]) + number(rows[:, n + 1 : 2 * n + 1]) == number(rows[:, 2 * n + 2 :])
+        ).all()
     rows = draw_train(TASKS[2], b"a" * 32, 1).astype(int) - 2
     assert ((rows[:, 0] + rows[:, 2]) % 31 == answers(TASKS[2], rows)[:, 0]).all()
 
@@ -59,7 +70,9 @@ def test_draws_are_determined_by_secret_and_seed():
     task = TASKS[0]
     assert (draw_train(task, b"a" * 32, 1) == draw_train(task, b"a" * 32, 1)).all()
     assert (draw_train(task, b"a" * 32, 1) != draw_train(task, b"a" * 32, 2)).any()
-    assert replicate_seed(b"a", "p", 0) != replicate_seed(b"b", "p", 0) != replicate_seed(b"a", "p", 1)
+    assert (
+        replicate_seed(b"a", "p", 0) != replicate_seed(b"b", "p", 0) != replicate_seed(b"a", "p", 1)
+    )
 
 
 @pytest.mark.parametrize("task", TASKS, ids=str)
@@ -87,7 +100,10 @@ def test_overlap_counts_sums_in_both_operand_orders():
 
 def numbers(task, rows):
     n, values = task.digits, rows.astype(int) - 2
-    return [part @ 10 ** np.arange(part.shape[1])[::-1] for part in (values[:, :n], values[:, n + 1 : 2 * n + 1], values[:, 2 * n + 2 :])]
+    return [
+        part @ 10 ** np.arange(part.shape[1])[::-1]
+        for part in (values[:, :n], values[:, n + 1 : 2 * n + 1], values[:, 2 * n + 2 :])
+    ]
 
 
 @pytest.mark.parametrize("hold", [False, True])
@@ -96,8 +112,12 @@ def test_carries_are_sums_in_which_every_column_carries_and_are_never_trained_on
     items = held_out(task, b"a" * 32)["feedback"]
     part = slices(task, b"a" * 32, "feedback", items)["carries"]
     a, b, total = numbers(task, part)
-    assert len(part) >= 30 and ((a % 10 + b % 10 > 9) & (a + b > 99)).all() and (a + b == total).all()
-    a, b, _ = numbers(task, np.concatenate([draw_train(task, b"a" * 32, 1), *held_out(task, b"a" * 32).values()]))
+    assert (
+        len(part) >= 30 and ((a % 10 + b % 10 > 9) & (a + b > 99)).all() and (a + b == total).all()
+    )
+    a, b, _ = numbers(
+        task, np.concatenate([draw_train(task, b"a" * 32, 1), *held_out(task, b"a" * 32).values()])
+    )
     assert ((a % 10 + b % 10 > 9) & (a + b > 99)).any() != hold
 
 
@@ -112,8 +132,17 @@ def test_longer_numbers_are_longer_than_any_in_training():
 
 def test_another_modulus_and_moved_and_noised_images_ask_for_the_right_answers():
     task = TASKS[2]
-    rows = slices(task, b"a" * 32, "gate", held_out(task, b"a" * 32)["gate"])["other_modulus"].astype(int) - 2
-    assert len(rows) > 20 and ((rows[:, 0] + rows[:, 2]) % 29 == rows[:, 4]).all() and rows[:, :3:2].max() < 29
+    rows = (
+        slices(task, b"a" * 32, "gate", held_out(task, b"a" * 32)["gate"])["other_modulus"].astype(
+            int
+        )
+        - 2
+    )
+    assert (
+        len(rows) > 20
+        and ((rows[:, 0] + rows[:, 2]) % 29 == rows[:, 4]).all()
+        and rows[:, :3:2].max() < 29
+    )
     task = TASKS[3]
     items = held_out(task, b"a" * 32)["gate"]
     parts = slices(task, b"a" * 32, "gate", items)

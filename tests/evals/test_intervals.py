@@ -6,7 +6,19 @@ from scipy.optimize import isotonic_regression
 from scipy.stats import binom
 
 from configs.errors import BadInput
-from evals.intervals import FEWEST, bootstrap, capped, mean, missing, monotone, pairs, per_event, ratio, share, told
+from evals.intervals import (
+    FEWEST,
+    bootstrap,
+    capped,
+    mean,
+    missing,
+    monotone,
+    pairs,
+    per_event,
+    ratio,
+    share,
+    told,
+)
 
 NOISE = {
     "normal": (lambda rng, n: rng.standard_normal(n), 0.0),
@@ -78,14 +90,24 @@ def test_bootstrap_draws_without_a_value_open_the_interval():
 
 def test_zero_events_in_n_are_at_least_a_third_of_n():
     figure = per_event(300, 0, "generations")
-    assert figure.value is None and figure.word == "at least" and figure.low == pytest.approx(300 / 3, rel=0.002)
+    assert (
+        figure.value is None
+        and figure.word == "at least"
+        and figure.low == pytest.approx(300 / 3, rel=0.002)
+    )
     five = per_event(100, 5, "generations")
-    assert (five.low, five.value, five.high) == (pytest.approx(100 / 11.668, rel=1e-3), 20, pytest.approx(100 / 1.6235, rel=1e-3))  # Garwood 1936
+    assert (five.low, five.value, five.high) == (
+        pytest.approx(100 / 11.668, rel=1e-3),
+        20,
+        pytest.approx(100 / 1.6235, rel=1e-3),
+    )  # Garwood 1936
     assert per_event(0, 0, "x").word == "not exercised"
 
 
 def test_a_share_is_clopper_and_pearson_s_and_zero_of_zero_is_not_exercised():
-    assert share(0, 59).high == pytest.approx(0.0606, abs=1e-3) and share(59, 59).low == pytest.approx(1 - 0.0606, abs=1e-3)
+    assert share(0, 59).high == pytest.approx(0.0606, abs=1e-3) and share(
+        59, 59
+    ).low == pytest.approx(1 - 0.0606, abs=1e-3)
     assert share(0, 0).value is None and share(0, 0).word == "not exercised"
     with pytest.raises(BadInput):
         share(2, 1)
@@ -109,6 +131,14 @@ def test_the_monotone_fit_is_scipy_s(values):
 def test_every_figure_and_what_is_decided_by_it_is_plain_json():
     rng = np.random.default_rng(1)
     a, b = rng.normal(2, 0.1, 12), rng.normal(1, 0.1, 12)
-    made = [ratio(a, b, ""), mean(a, ""), bootstrap(lambda w: w @ a / w.sum(axis=1), 12, ""), share(3, 9), per_event(9, 3, "")]
+    made = [
+        ratio(a, b, ""),
+        mean(a, ""),
+        bootstrap(lambda w: w @ a / w.sum(axis=1), 12, ""),
+        share(3, 9),
+        per_event(9, 3, ""),
+    ]
     for one in made:
-        assert {type(v) for v in (one.value, one.low, one.high)} == {float} and type(one.over(0.0)) is bool
+        assert {type(v) for v in (one.value, one.low, one.high)} == {float} and type(
+            one.over(0.0)
+        ) is bool

@@ -10,7 +10,16 @@ from configs.records import Scores
 from evals.judge import interval, judge, least, spend
 from evals.rules import RULES
 
-ONE = Scores(split="gate", items=400, exact_match=0.5, token_accuracy=0.8, log_odds=0.0, parameters=10, planned_cpu_us=1, measured_cpu_us=1)
+ONE = Scores(
+    split="gate",
+    items=400,
+    exact_match=0.5,
+    token_accuracy=0.8,
+    log_odds=0.0,
+    parameters=10,
+    planned_cpu_us=1,
+    measured_cpu_us=1,
+)
 LEVEL = 0.05 / 3
 
 
@@ -19,7 +28,12 @@ def scores(*values):
 
 
 def verdict(candidate, champion, objective=Objective(), **kw):  # noqa: B008
-    return judge(candidate, champion, objective, **{"level": LEVEL, "seed_deviation": 0.05, "compute": 1.0, **kw})
+    return judge(
+        candidate,
+        champion,
+        objective,
+        **{"level": LEVEL, "seed_deviation": 0.05, "compute": 1.0, **kw},
+    )
 
 
 GOOD, BASE = scores(*np.linspace(0.9, 0.97, 8)), scores(*np.linspace(0.1, 0.15, 8))
@@ -27,13 +41,20 @@ GOOD, BASE = scores(*np.linspace(0.9, 0.97, 8)), scores(*np.linspace(0.1, 0.15, 
 
 def test_a_clear_gain_is_accepted_and_its_interval_told():
     v = verdict(GOOD, BASE)
-    assert v.answer == "accept" and v.low > 0.5 and v.rule == "group_sequential" and v.evidence <= LEVEL
+    assert (
+        v.answer == "accept"
+        and v.low > 0.5
+        and v.rule == "group_sequential"
+        and v.evidence <= LEVEL
+    )
 
 
 def test_pairs_are_added_until_the_rule_decides():
     answers = [verdict(GOOD[:n], BASE[:n], most=8).answer for n in range(1, 8)]
     assert answers == ["continue"] * 6 + ["accept"]
-    assert verdict(BASE[:4], GOOD[:4], most=8).answer == "reject"  # no look can accept any more: no pair is wasted
+    assert (
+        verdict(BASE[:4], GOOD[:4], most=8).answer == "reject"
+    )  # no look can accept any more: no pair is wasted
     mixed = verdict(scores(0.2, 0.0, 0.2, 0.0), scores(0.1, 0.1, 0.0, 0.1), most=6)
     assert mixed.answer == "inconclusive" and mixed.gain > 0
 
@@ -51,15 +72,22 @@ def test_a_missing_or_non_finite_number_never_passes(rule, bad, most):
     objective, other = Objective(acceptance=rule), scores(*[0.1] * 4)
     v = verdict(scores(0.9, 0.9, 0.9, bad), other, objective, most=most)
     assert v.answer == "reject" and v.evidence is None
-    assert verdict(scores(*[0.9] * 4), scores(0.1, 0.1, 0.1, bad), objective, most=most).answer == "inconclusive"
+    assert (
+        verdict(scores(*[0.9] * 4), scores(0.1, 0.1, 0.1, bad), objective, most=most).answer
+        == "inconclusive"
+    )
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_ties_and_a_champion_at_its_ceiling_are_never_accepted(rule):
     objective = Objective(acceptance=rule, first_look=1)
     for n in range(1, 13):
-        assert verdict(scores(*[0.5] * n), scores(*[0.5] * n), objective, most=12).answer != "accept"
-        assert verdict(scores(*[1.0] * n), scores(*[1.0] * n), objective, most=12).answer != "accept"
+        assert (
+            verdict(scores(*[0.5] * n), scores(*[0.5] * n), objective, most=12).answer != "accept"
+        )
+        assert (
+            verdict(scores(*[1.0] * n), scores(*[1.0] * n), objective, most=12).answer != "accept"
+        )
     assert verdict(scores(*[0.5] * 12), scores(*[0.5] * 12), objective).answer == "reject"
 
 
@@ -67,16 +95,30 @@ def test_ties_and_a_champion_at_its_ceiling_are_never_accepted(rule):
 def test_identical_gains_do_not_make_a_zero_error(rule):
     few = scores(*[0.2] * 4), scores(*[0.1] * 4)
     assert verdict(*few, Objective(acceptance=rule)).answer == "inconclusive"
-    assert verdict(*few, Objective(acceptance=rule), seed_deviation=1e-9).answer == "accept"  # the floor is what holds it
+    assert (
+        verdict(*few, Objective(acceptance=rule), seed_deviation=1e-9).answer == "accept"
+    )  # the floor is what holds it
 
 
 def test_over_budget_and_broken_constraints_are_rejected():
     assert verdict(GOOD, BASE, compute=1.25).answer == "accept"
     assert verdict(GOOD, BASE, compute=1.2501).answer == "reject"
     assert verdict(GOOD, BASE, compute=math.nan).answer == "reject"
-    assert verdict(GOOD, BASE, Objective(constraints=(Constraint(metric="parameters", at_most=5.0),))).answer == "reject"
-    assert verdict(GOOD, BASE, Objective(constraints=(Constraint(metric="parameters", at_most=50.0),))).answer == "accept"
-    assert verdict(GOOD[:2], BASE[:2], compute=9.0, most=8).answer == "continue"  # the pace is judged on what was proven
+    assert (
+        verdict(
+            GOOD, BASE, Objective(constraints=(Constraint(metric="parameters", at_most=5.0),))
+        ).answer
+        == "reject"
+    )
+    assert (
+        verdict(
+            GOOD, BASE, Objective(constraints=(Constraint(metric="parameters", at_most=50.0),))
+        ).answer
+        == "accept"
+    )
+    assert (
+        verdict(GOOD[:2], BASE[:2], compute=9.0, most=8).answer == "continue"
+    )  # the pace is judged on what was proven
 
 
 def test_alpha_is_split_over_the_planned_confirmations_and_not_re_earned():
@@ -91,7 +133,11 @@ def test_alpha_is_split_over_the_planned_confirmations_and_not_re_earned():
 
 
 def test_a_rule_that_could_never_accept_is_found_before_the_study():
-    assert least(Objective(), 0.005, 12) == 9 and least(Objective(), 0.005, 8) == 8 and least(Objective(), 0.005, 7) is None
+    assert (
+        least(Objective(), 0.005, 12) == 9
+        and least(Objective(), 0.005, 8) == 8
+        and least(Objective(), 0.005, 7) is None
+    )
     assert least(Objective(acceptance="betting"), 0.005, 12) == 10
     with pytest.raises(BadInput, match="at most 20 with group_sequential"):
         least(Objective(), 0.005, 30)
@@ -99,4 +145,7 @@ def test_a_rule_that_could_never_accept_is_found_before_the_study():
 
 
 def test_the_naive_interval_is_wider_at_a_smaller_level():
-    assert interval([0.1, 0.2, 0.15, 0.12], 0.005, 0.01)[1] < interval([0.1, 0.2, 0.15, 0.12], 0.05, 0.01)[1]
+    assert (
+        interval([0.1, 0.2, 0.15, 0.12], 0.005, 0.01)[1]
+        < interval([0.1, 0.2, 0.15, 0.12], 0.05, 0.01)[1]
+    )

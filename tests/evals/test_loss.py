@@ -25,61 +25,135 @@ from evals.loss import (
 RNG = np.random.default_rng(0)
 NUMBER = st.floats(-10, 10)
 MAYBE = st.none() | NUMBER
-ANY_PLAN = st.builds(PlanFact, plan=st.uuids().map(str), repeat=st.integers(0, 3), generation=st.integers(1, 5), fate=st.sampled_from(FATES),
-                     promised=MAYBE, feedback=MAYBE, gate=MAYBE, corrected=MAYBE)  # fmt: skip
+ANY_PLAN = st.builds(
+    PlanFact,
+    plan=st.uuids().map(str),
+    repeat=st.integers(0, 3),
+    generation=st.integers(1, 5),
+    fate=st.sampled_from(FATES),
+    promised=MAYBE,
+    feedback=MAYBE,
+    gate=MAYBE,
+    corrected=MAYBE,
+)
 
 
 def accepted(repeat, generation, gained, **more):
-    return PlanFact(plan=f"{repeat}.{generation}.{gained}", repeat=repeat, generation=generation, fate="accepted", promised=gained + 0.3,
-                    feedback=gained + 0.2, gate=gained + 0.1, corrected=gained, gained=gained, **more)  # fmt: skip
+    return PlanFact(
+        plan=f"{repeat}.{generation}.{gained}",
+        repeat=repeat,
+        generation=generation,
+        fate="accepted",
+        promised=gained + 0.3,
+        feedback=gained + 0.2,
+        gate=gained + 0.1,
+        corrected=gained,
+        gained=gained,
+        **more,
+    )
 
 
 def held(score=float("nan"), **rungs):
-    return [Held(repeat=r, rung=rung, value=v + 0.01 * RNG.standard_normal(), score=score) for rung, v in rungs.items() for r in range(12)]
+    return [
+        Held(repeat=r, rung=rung, value=v + 0.01 * RNG.standard_normal(), score=score)
+        for rung, v in rungs.items()
+        for r in range(12)
+    ]
 
 
 @given(st.lists(ANY_PLAN, max_size=12))
 def test_the_parts_of_a_promise_add_up_to_it_whatever_is_missing(plans):
     for row in promise(plans):
-        assert sum(row[name] for name in (*FATES[:-1], *PARTS)) == pytest.approx(row["promised"], abs=1e-9)
+        assert sum(row[name] for name in (*FATES[:-1], *PARTS)) == pytest.approx(
+            row["promised"], abs=1e-9
+        )
     sums = promised(plans)
     if plans:
-        assert sum(sums[name].value for name in (*FATES[:-1], *PARTS)) == pytest.approx(sums["promised"].value, abs=1e-9)
+        assert sum(sums[name].value for name in (*FATES[:-1], *PARTS)) == pytest.approx(
+            sums["promised"].value, abs=1e-9
+        )
 
 
 def test_a_rejected_plan_s_promise_falls_whole_into_its_first_bin():
-    row = promise([PlanFact(plan="a", repeat=0, generation=1, fate="no effect", promised=0.5, feedback=0.4, gate=-0.1)])[0]
+    row = promise(
+        [
+            PlanFact(
+                plan="a",
+                repeat=0,
+                generation=1,
+                fate="no effect",
+                promised=0.5,
+                feedback=0.4,
+                gate=-0.1,
+            )
+        ]
+    )[0]
     assert row["no effect"] == 0.5 and all(row[part] == 0 for part in PARTS)
 
 
 def test_the_parts_of_an_accepted_promise_are_signed():
-    row = promise([PlanFact(plan="a", repeat=0, generation=1, fate="accepted", promised=0.1, feedback=0.4, gate=0.3, corrected=0.2)])[0]
+    row = promise(
+        [
+            PlanFact(
+                plan="a",
+                repeat=0,
+                generation=1,
+                fate="accepted",
+                promised=0.1,
+                feedback=0.4,
+                gate=0.3,
+                corrected=0.2,
+            )
+        ]
+    )[0]
     assert [row[part] for part in PARTS] == pytest.approx([-0.3, 0.1, 0.1, 0.2])
 
 
 def test_a_proposer_that_predicts_nothing_gets_the_mean_of_earlier_generations_marked():
-    plans = [PlanFact(plan="a", repeat=0, generation=1, fate="no effect", gate=0.2), PlanFact(plan="b", repeat=0, generation=1, fate="crashed"),
-             PlanFact(plan="c", repeat=0, generation=2, fate="no effect", gate=9.0)]  # fmt: skip
-    assert priors(plans) == {"a": 0.0, "b": 0.0, "c": 0.1}  # never its own generation, nor later ones
+    plans = [
+        PlanFact(plan="a", repeat=0, generation=1, fate="no effect", gate=0.2),
+        PlanFact(plan="b", repeat=0, generation=1, fate="crashed"),
+        PlanFact(plan="c", repeat=0, generation=2, fate="no effect", gate=9.0),
+    ]
+    assert priors(plans) == {
+        "a": 0.0,
+        "b": 0.0,
+        "c": 0.1,
+    }  # never its own generation, nor later ones
     assert [row["prior"] for row in promise(plans)] == [1, 1, 1]
 
 
 def test_calibration_is_the_slope_of_verified_on_promised():
-    plans = [accepted(r, g, 0.1 * g + 0.01 * RNG.standard_normal()) for r in range(12) for g in range(1, 5)]
+    plans = [
+        accepted(r, g, 0.1 * g + 0.01 * RNG.standard_normal())
+        for r in range(12)
+        for g in range(1, 5)
+    ]
     points, slope = calibration(plans)
     assert len(points) == 48 and slope.value == pytest.approx(1.0) and slope.low <= 1 <= slope.high
     shy = [replace(p, promised=2 * p.promised) for p in plans]
-    assert calibration(shy)[1].value == pytest.approx(0.5) and calibration([])[1].word == "not measured"
+    assert (
+        calibration(shy)[1].value == pytest.approx(0.5)
+        and calibration([])[1].word == "not measured"
+    )
 
 
 def test_the_funnel_counts_every_plan_once_with_its_compute():
-    rows = funnel([PlanFact(plan=f, repeat=0, generation=1, fate=f, cpu_us=2_000_000) for f in FATES])
-    assert [r["fate"] for r in rows] == list(FATES) and {r["plans"] for r in rows} == {1} and sum(r["cpu_seconds"] for r in rows) == 16
+    rows = funnel(
+        [PlanFact(plan=f, repeat=0, generation=1, fate=f, cpu_us=2_000_000) for f in FATES]
+    )
+    assert (
+        [r["fate"] for r in rows] == list(FATES)
+        and {r["plans"] for r in rows} == {1}
+        and sum(r["cpu_seconds"] for r in rows) == 16
+    )
 
 
 def test_retention_s_steps_multiply_to_what_is_left():
     found = retention(held(feedback=4.0, gate=2.0, closing=1.0, sealed=0.5))
-    kept = np.prod([found[s].value for s in ("feedback to gate", "gate to closing", "closing to sealed")])
+    kept = np.prod(
+        [found[s].value for s in ("feedback to gate", "gate to closing", "closing to sealed")]
+    )
     assert found["loss"].value == pytest.approx(1 - kept) and found["closing to sealed"].high < 0.6
 
 
@@ -103,9 +177,20 @@ def test_near_the_ceiling_of_a_rung_nothing_is_told_to_be_lost():
 
 def test_a_rung_that_was_not_measured_says_so_and_without_gain_nothing_is_kept():
     found = retention(held(closing=1.0, sealed=0.5))
-    assert found["sealed to shifted"].word == "not measured" == found["feedback to gate"].word and found["loss in transfer"].over(0.4)
-    nothing = retention([Held(repeat=r, rung=rung, value=(-1.0) ** r) for rung in ("closing", "sealed") for r in range(12)])
-    assert nothing["loss in transfer"].word == "undefined" and retention([])["loss"].word == "not measured"
+    assert found["sealed to shifted"].word == "not measured" == found[
+        "feedback to gate"
+    ].word and found["loss in transfer"].over(0.4)
+    nothing = retention(
+        [
+            Held(repeat=r, rung=rung, value=(-1.0) ** r)
+            for rung in ("closing", "sealed")
+            for r in range(12)
+        ]
+    )
+    assert (
+        nothing["loss in transfer"].word == "undefined"
+        and retention([])["loss"].word == "not measured"
+    )
     few = retention([h for h in held(closing=1.0, sealed=0.5) if h.repeat < 9])["closing to sealed"]
     assert few.word == "cannot tell" and few.value == pytest.approx(0.5, abs=0.05)
 
@@ -117,17 +202,29 @@ def world(early, late, cost=1, replicates=(4, 4)):
             second = g > 4
             for i in range(10):
                 done = i < (late if second else early)[1]
-                more = {"cpu_us": (cost if second else 1) * 1_000_000, "replicates": replicates[second], "around_cpu_us": 100_000}
+                more = {
+                    "cpu_us": (cost if second else 1) * 1_000_000,
+                    "replicates": replicates[second],
+                    "around_cpu_us": 100_000,
+                }
                 gained = (late if second else early)[0] * (1 + 0.1 * RNG.standard_normal())
-                lost = PlanFact(plan=f"{r}.{g}.{i}", repeat=r, generation=g, fate="no effect", **more)
+                lost = PlanFact(
+                    plan=f"{r}.{g}.{i}", repeat=r, generation=g, fate="no effect", **more
+                )
                 plans.append(accepted(r, g, gained, **more) if done else lost)
     return plans
 
 
 def test_efficiency_falls_by_smaller_harder_and_costlier_which_add_up():
     found = efficiency(world((0.4, 8), (0.2, 4), cost=2, replicates=(4, 8)), around=False)
-    assert [found[n].value for n in ("smaller", "harder", "costlier", "noisier")] == pytest.approx([np.log(2) / 4] * 4, rel=0.1)
-    assert found["E"].value == pytest.approx(-sum(found[n].value for n in ("smaller", "harder", "costlier"))) and found["E"].high < 0
+    assert [found[n].value for n in ("smaller", "harder", "costlier", "noisier")] == pytest.approx(
+        [np.log(2) / 4] * 4, rel=0.1
+    )
+    assert (
+        found["E"].value
+        == pytest.approx(-sum(found[n].value for n in ("smaller", "harder", "costlier")))
+        and found["E"].high < 0
+    )
 
 
 def test_proposing_and_oversight_are_left_out_only_on_request():
@@ -142,18 +239,34 @@ def test_a_half_without_accepts_has_no_efficiency_to_compare():
 
 
 def test_a_campaign_is_halved_at_its_own_last_generation():
-    """Cut to its first six generations, a world that halves its gain after the third changes by log 2 over three generations, not over four."""
-    plans = [replace(p, gained=p.gained and (0.4 if p.generation <= 3 else 0.2)) for p in world((0.4, 8), (0.4, 8)) if p.generation <= 6]
+    """Cut to its first six generations, a world that halves its gain after the third changes by log
+    2 over three generations, not over four.
+    """
+    plans = [
+        replace(p, gained=p.gained and (0.4 if p.generation <= 3 else 0.2))
+        for p in world((0.4, 8), (0.4, 8))
+        if p.generation <= 6
+    ]
     assert efficiency(plans)["smaller"].value == pytest.approx(np.log(2) / 3)
-    mixed = [p for p in plans if p.repeat < 6 or p.generation <= 2 or p.generation in (4, 5)]  # half of the repeats end at the fifth
-    assert efficiency([p for p in mixed if p.repeat >= 6])["smaller"].value == pytest.approx(np.log(2) / 2.5)
+    mixed = [
+        p for p in plans if p.repeat < 6 or p.generation <= 2 or p.generation in (4, 5)
+    ]  # half of the repeats end at the fifth
+    assert efficiency([p for p in mixed if p.repeat >= 6])["smaller"].value == pytest.approx(
+        np.log(2) / 2.5
+    )
 
 
 def test_duplicates_are_told_by_the_number_of_parallel_proposals():
-    plans = [PlanFact(plan=str(i), repeat=0, generation=1, fate="no effect", parallel=p, duplicate=i < p) for p in (1, 4) for i in range(20)]
+    plans = [
+        PlanFact(plan=str(i), repeat=0, generation=1, fate="no effect", parallel=p, duplicate=i < p)
+        for p in (1, 4)
+        for i in range(20)
+    ]
     found = duplicates(plans)
     assert found[1].value == 0.05 and found[4].value == 0.2 and found[4].low < 0.2 < found[4].high
 
 
 def test_a_slope_over_generations_is_the_mean_of_each_repeat_s():
-    assert over_generations(np.arange(5.0) * 0.3 + RNG.standard_normal((12, 1)), "x").value == pytest.approx(0.3)
+    assert over_generations(
+        np.arange(5.0) * 0.3 + RNG.standard_normal((12, 1)), "x"
+    ).value == pytest.approx(0.3)

@@ -1,4 +1,6 @@
-"""Coverage and words on every planted world, and the careless definitions that the same worlds fool."""
+"""Coverage and words on every planted world, and the careless definitions that the same worlds
+fool.
+"""
 
 from functools import cache
 
@@ -15,7 +17,11 @@ from evals.planted import WORLDS, world
 from evals.proof import validate
 
 STUDIES = 200
-SHORT = {("compounding", "ahead of its references"), ("human-bottlenecked", "ahead of its references"), ("fixed-search", "limited by its limit")}
+SHORT = {
+    ("compounding", "ahead of its references"),
+    ("human-bottlenecked", "ahead of its references"),
+    ("fixed-search", "limited by its limit"),
+}
 """Where power is short, and the answer is mostly `cannot tell`."""
 
 
@@ -30,14 +36,34 @@ def test_intervals_cover_and_words_are_said_where_they_are_true_and_nowhere_else
     rows, called = validate(WORLDS[name], STUDIES)
     known = {row.instrument: row for row in rows if row.coverage is not None}
     assert len(known) >= 12
-    assert [(row.instrument, row.coverage, row.n) for row in known.values() if not row.holds()] == []
+    assert [
+        (row.instrument, row.coverage, row.n) for row in known.values() if not row.holds()
+    ] == []
     assert [(c.word, c.called) for c in called if not c.true and c.called > 0.05 * STUDIES] == []
-    assert [(c.word, c.called) for c in called if c.true and c.called < (0.1 if (name, c.word) in SHORT else 0.9) * STUDIES] == []
+    assert [
+        (c.word, c.called)
+        for c in called
+        if c.true and c.called < (0.1 if (name, c.word) in SHORT else 0.9) * STUDIES
+    ] == []
 
 
 def test_the_issue_s_worlds_are_all_here():
-    assert {"null", "linear", "compounding", "lossy", "saturating", "hacking", "human-bottlenecked", "fixed-search", "data-only", "cron",
-            "heavy tails", "drifting noise", "rare jumps", "correlated arms"} == set(WORLDS)  # fmt: skip
+    assert {
+        "null",
+        "linear",
+        "compounding",
+        "lossy",
+        "saturating",
+        "hacking",
+        "human-bottlenecked",
+        "fixed-search",
+        "data-only",
+        "cron",
+        "heavy tails",
+        "drifting noise",
+        "rare jumps",
+        "correlated arms",
+    } == set(WORLDS)
     assert all(set(WORDS) & one.words == set(LAWS[name].words) for name, one in WORLDS.items())
 
 
@@ -59,12 +85,19 @@ def test_careless_a_falling_gain_calls_plain_random_search_a_slowdown():
 
 def test_careless_beating_a_frozen_twin_calls_more_data_amplification():
     """self against frozen alone: a proposer that merely sees more data passes in most studies."""
-    assert np.mean([difference(s.arms, "self", "frozen").over(0.0) for s in some("data-only")]) >= 0.47
+    assert (
+        np.mean([difference(s.arms, "self", "frozen").over(0.0) for s in some("data-only")]) >= 0.47
+    )
 
 
 def test_careless_one_minus_the_human_share_calls_a_cron_job_closed():
     vectors = [automation(s.events) for s in some("cron", 20)]
-    assert all(figure.value == 1.0 for vector in vectors for stage, figure in vector.items() if figure.value is not None and stage != "amend")
+    assert all(
+        figure.value == 1.0
+        for vector in vectors
+        for stage, figure in vector.items()
+        if figure.value is not None and stage != "amend"
+    )
 
 
 def test_careless_kappa_alone_calls_a_fixed_mechanism_closed():
@@ -76,15 +109,21 @@ def test_careless_loss_from_feedback_on_calls_every_honest_loop_lossy():
 
 
 def test_careless_provenance_alone_is_not_cause():
-    """In `linear` lineage weights propose everything, and a proposer of generation 0's recipe gains as much."""
+    """In `linear` lineage weights propose everything, and a proposer of generation 0's recipe gains
+    as much.
+    """
     studies = some("linear")
-    assert all(provenance([p.author for p in s.plans if p.fate == "accepted"]).over(0.5) for s in studies)
+    assert all(
+        provenance([p.author for p in s.plans if p.fate == "accepted"]).over(0.5) for s in studies
+    )
     assert np.mean([words(s)["self-closed"] for s in studies]) <= 0.05
 
 
 def test_a_proxy_that_is_hacked_shows_in_the_promise_and_not_in_the_verified_gain():
     hacked, honest = ([promised(s.plans) for s in some(name)] for name in ("hacking", "linear"))
-    assert np.mean([p["proxy gap"].over(2.0) for p in hacked]) > 0.9 and not any(p["proxy gap"].over(0.0) for p in honest)
+    assert np.mean([p["proxy gap"].over(2.0) for p in hacked]) > 0.9 and not any(
+        p["proxy gap"].over(0.0) for p in honest
+    )
     both = [np.mean([p["verified gain"].value for p in found]) for found in (hacked, honest)]
     assert both[0] == pytest.approx(both[1], abs=0.1)
 
@@ -94,10 +133,17 @@ def test_a_short_study_cannot_tell_and_says_no_word(monkeypatch):
 
     monkeypatch.setattr(planted, "REPEATS", 9)
     _, called = validate(world(Law(name="compounding, nine repeats", mechanism=0.15)), 20)
-    assert {c.called for c in called if c.word not in ("sign crossed", "staged")} == {0}  # those count what happened, as registered
+    assert {c.called for c in called if c.word not in ("sign crossed", "staged")} == {
+        0
+    }  # those count what happened, as registered
 
 
 def test_the_means_of_the_law_are_those_that_it_draws():
     drawn = np.mean([s.arms["self"].value[:, -1].mean() for s in some("fixed-search")])
-    assert best_of(1) == pytest.approx(0.0, abs=1e-9) and best_of(2) == pytest.approx(0.5642, abs=1e-4)
-    assert drawn == pytest.approx(WORLDS["fixed-search"].truth["gain of self"], abs=0.01) and GENERATIONS % 2 == 0
+    assert best_of(1) == pytest.approx(0.0, abs=1e-9) and best_of(2) == pytest.approx(
+        0.5642, abs=1e-4
+    )
+    assert (
+        drawn == pytest.approx(WORLDS["fixed-search"].truth["gain of self"], abs=0.01)
+        and GENERATIONS % 2 == 0
+    )

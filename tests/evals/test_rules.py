@@ -18,10 +18,16 @@ def null_gains(rng, shape, sample=BIMODAL):
 @pytest.mark.parametrize("rule", RULES)
 def test_one_decision_and_many_at_once_are_the_same_rule(rule):
     x = np.random.default_rng(4).normal(0.1, 0.12, (60, 12)).clip(-1, 1)
-    accepted, pairs = RULES[rule].play(x, **{k: v for k, v in KNOWN.items() if k != "most"}, first_look=4)
+    accepted, pairs = RULES[rule].play(
+        x, **{k: v for k, v in KNOWN.items() if k != "most"}, first_look=4
+    )
     for row, won, n in zip(x, accepted, pairs, strict=True):
         answers = [RULES[rule](row[:k], **KNOWN).answer for k in range(4, n + 1)]
-        assert answers[:-1] == ["continue"] * (len(answers) - 1) and (answers[-1] == "accept") == won and answers[-1] != "continue"
+        assert (
+            answers[:-1] == ["continue"] * (len(answers) - 1)
+            and (answers[-1] == "accept") == won
+            and answers[-1] != "continue"
+        )
 
 
 def test_sign_patterns_are_counted_exactly():
@@ -40,7 +46,11 @@ def test_looks_never_spend_more_than_the_level(level, most):
 
 @pytest.mark.parametrize("rule", ["sign_flip", "group_sequential"])
 def test_under_symmetry_evidence_is_fair_whatever_the_noise(rule):
-    for sample in (BIMODAL, (0.0, 0.0, 0.0, 1.0), tuple(np.random.default_rng(1).normal(0.5, 0.1, 99))):
+    for sample in (
+        BIMODAL,
+        (0.0, 0.0, 0.0, 1.0),
+        tuple(np.random.default_rng(1).normal(0.5, 0.1, 99)),
+    ):
         x = null_gains(np.random.default_rng(2), (6000, 12), sample)
         p = RULES[rule].evidence(x[:, :10] if rule == "group_sequential" else x, 0.0, 0.0877)
         if rule == "sign_flip":
@@ -54,25 +64,35 @@ def test_betting_is_fair_for_bounded_gains_of_any_shape():
     rng = np.random.default_rng(3)
     x = np.where(rng.random((6000, 12)) < 0.1, -0.81, 0.09)
     assert (RULES["betting"].evidence(x, 0.0, 0.0877) <= 0.05).any(axis=1).mean() <= 0.05
-    shifted = np.where(rng.random((6000, 12)) < 0.1, -0.81, 0.09) + 0.2  # true gain equal to an effect of 0.2
-    assert (RULES["betting"].evidence(shifted - 0.2, 0.2, 0.0877) <= 0.05).any(axis=1).mean() <= 0.05
+    shifted = (
+        np.where(rng.random((6000, 12)) < 0.1, -0.81, 0.09) + 0.2
+    )  # true gain equal to an effect of 0.2
+    assert (RULES["betting"].evidence(shifted - 0.2, 0.2, 0.0877) <= 0.05).any(
+        axis=1
+    ).mean() <= 0.05
 
 
 def rate(rule, x, **kw):
-    return rule.play(x, **{"level": 0.05, "effect": 0.0, "deviation": 0.0877, "first_look": 4, **kw})[0].mean()
+    return rule.play(
+        x, **{"level": 0.05, "effect": 0.0, "deviation": 0.0877, "first_look": 4, **kw}
+    )[0].mean()
 
 
 def test_every_rules_correction_is_what_holds_its_level():
     rng = np.random.default_rng(6)
     normal, bimodal = rng.normal(0, 0.12, (8000, 12)), null_gains(rng, (8000, 12))
-    spread = replace(RULES["group_sequential"], asked=lambda level, most: np.full(most, level))  # the whole level at every look
+    spread = replace(
+        RULES["group_sequential"], asked=lambda level, most: np.full(most, level)
+    )  # the whole level at every look
     assert rate(RULES["group_sequential"], normal) <= 0.055 < 0.08 < rate(spread, normal)
     peeked = replace(RULES["paired_t"], asked=lambda level, most: np.full(most, level))
     assert rate(RULES["paired_t"], normal) <= 0.055 < 0.08 < rate(peeked, normal, deviation=1e-9)
     for rule in ("sign_flip", "t_mixture"):
         eager = replace(RULES[rule], asked=lambda level, most: np.ones(most))  # any e-value above 1
         assert rate(RULES[rule], normal) <= 0.055 < rate(eager, normal)
-    bold = replace(RULES["betting"], evidence=lambda x, e, d: RULES["betting"].evidence(np.abs(x), e, d))
+    bold = replace(
+        RULES["betting"], evidence=lambda x, e, d: RULES["betting"].evidence(np.abs(x), e, d)
+    )
     assert rate(RULES["betting"], bimodal) <= 0.055 < 0.2 < rate(bold, bimodal)
     assert rate(RULES["greedy"], normal, first_look=1) > 0.4  # nothing corrects it
 

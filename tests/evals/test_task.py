@@ -10,7 +10,9 @@ from evals.data import OWN, draw_train, held_out, questions
 
 def own(name, rows, question, answer, values, held=20):
     OWN[name] = np.array(rows, np.uint8)
-    return Task(name="custom", question=question, answer=answer, values=values, items=name, held_out=held)
+    return Task(
+        name="custom", question=question, answer=answer, values=values, items=name, held_out=held
+    )
 
 
 @pytest.fixture
@@ -24,8 +26,16 @@ def drawn(task):
 
 def test_a_sound_task_passes_what_is_asked_of_its_items(sums):
     train, splits = drawn(sums)
-    assert all(row.passed for row in (asked.exclusion(sums, [train], splits), asked.repeats(sums, train), asked.chance(sums, train, splits["gate"]),
-                                      asked.leakage(sums, train, splits["gate"]), asked.inputs(sums, [questions(sums, splits["gate"])])))  # fmt: skip
+    assert all(
+        row.passed
+        for row in (
+            asked.exclusion(sums, [train], splits),
+            asked.repeats(sums, train),
+            asked.chance(sums, train, splits["gate"]),
+            asked.leakage(sums, train, splits["gate"]),
+            asked.inputs(sums, [questions(sums, splits["gate"])]),
+        )
+    )
 
 
 def test_exclusion_counts_held_out_questions_in_training_and_between_splits(sums):
@@ -42,7 +52,9 @@ def test_the_exclusion_is_what_keeps_own_items_apart(sums):
 
 
 def test_a_question_with_two_answers_is_found():
-    task = own("two", [[a, b, c] for a in range(10) for b in range(20) for c in (0, a % 2)], 2, 1, 20)
+    task = own(
+        "two", [[a, b, c] for a in range(10) for b in range(20) for c in (0, a % 2)], 2, 1, 20
+    )
     train, _ = drawn(task)
     assert (row := asked.repeats(task, train)).value > 0.4 and not row.passed
 
@@ -66,7 +78,11 @@ def test_inputs_with_the_answer_s_columns_fail(sums):
 
 def test_noise_fails_where_the_configured_deviation_is_too_small_or_a_training_failed():
     scores = [0.1, 0.3, 0.5, 0.7, 0.9, 0.2, 0.4, 0.6]
-    assert not asked.noise(scores, 0, 0.01).passed and asked.noise(scores, 0, 0.2).passed and not asked.noise(scores, 1, 0.2).passed
+    assert (
+        not asked.noise(scores, 0, 0.01).passed
+        and asked.noise(scores, 0, 0.2).passed
+        and not asked.noise(scores, 1, 0.2).passed
+    )
     assert not asked.noise([0.5], 0, 0.2).passed
 
 

@@ -10,7 +10,9 @@ __all__ = ["go"]
 def test_each_entry_is_folded_once_and_the_ledger_is_never_read_whole_again(tmp_path, monkeypatch):
     ledger, folded = Ledger.file(tmp_path / "ledger.sqlite", create=True), []
     real = Facts.fold
-    monkeypatch.setattr(Facts, "fold", lambda self, entry: (folded.append(entry.sequence), real(self, entry))[1])
+    monkeypatch.setattr(
+        Facts, "fold", lambda self, entry: (folded.append(entry.sequence), real(self, entry))[1]
+    )
     monkeypatch.setattr(Ledger, "entries", lambda self: 1 / 0)
     archive = Archive(ledger)
     for number in range(1, 6):
@@ -26,11 +28,27 @@ def test_a_lean_archive_keeps_of_finished_generations_what_a_loop_still_asks_for
     ledger = Ledger.file(tmp_path / "runs" / "t" / "ledger.sqlite")
     whole, lean = Archive(ledger).facts(), Archive(ledger, lean=True).facts()
     assert (lean.plans, lean.verdicts, lean.champions, lean.at, lean.granted) == (
-        whole.plans, whole.verdicts, whole.champions, whole.at, whole.granted)  # fmt: skip
-    old = {name for name, plan in whole.plans.items() if plan.purpose == "candidate" and plan.generation < 4}
-    assert not any(name in old for name, _, _ in lean.grants) and any(name in old for name, _, _ in whole.grants)
-    assert {slot for slot in lean.results if slot[0] in old} == {(name, "train", 0) for name in old & whole.crowned}
-    assert {slot for slot in lean.scores if slot[0] in old} == {slot for slot in whole.scores if slot[0] in old and slot[1:] == ("predict", 0)}
+        whole.plans,
+        whole.verdicts,
+        whole.champions,
+        whole.at,
+        whole.granted,
+    )
+    old = {
+        name
+        for name, plan in whole.plans.items()
+        if plan.purpose == "candidate" and plan.generation < 4
+    }
+    assert not any(name in old for name, _, _ in lean.grants) and any(
+        name in old for name, _, _ in whole.grants
+    )
+    assert {slot for slot in lean.results if slot[0] in old} == {
+        (name, "train", 0) for name in old & whole.crowned
+    }
+    assert {slot for slot in lean.scores if slot[0] in old} == {
+        slot for slot in whole.scores if slot[0] in old and slot[1:] == ("predict", 0)
+    }
     assert {slot: found for slot, found in whole.results.items() if slot[0] not in old} == {
-        slot: found for slot, found in lean.results.items() if slot[0] not in old}  # fmt: skip
+        slot: found for slot, found in lean.results.items() if slot[0] not in old
+    }
     assert lean.trainings == whole.trainings

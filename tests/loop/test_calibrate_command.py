@@ -1,4 +1,6 @@
-"""Calibration on a box that computes nothing: resumable trainings through the door, rows that are kept, what a question needs."""
+"""Calibration on a box that computes nothing: resumable trainings through the door, rows that are
+kept, what a question needs.
+"""
 
 import json
 
@@ -23,10 +25,24 @@ def noisy(order):
 @pytest.fixture
 def scores(tmp_path, go, monkeypatch):  # noqa: F811
     """Measure noise on a fake box; returns how often the box ran."""
-    monkeypatch.setattr(calibrate, "composed", lambda o, real=calibrate.composed: real([*o, f"runs={tmp_path}/runs", "task.train_items=500"]))
+    monkeypatch.setattr(
+        calibrate,
+        "composed",
+        lambda o, real=calibrate.composed: real(
+            [*o, f"runs={tmp_path}/runs", "task.train_items=500"]
+        ),
+    )
 
     def start(box, **kw):
-        return go(None, box, lambda _: calibrate.measure("addition", tmp_path / "noise-addition.jsonl", **{"runs": FEW, "unattended": True, **kw}))
+        return go(
+            None,
+            box,
+            lambda _: calibrate.measure(
+                "addition",
+                tmp_path / "noise-addition.jsonl",
+                **{"runs": FEW, "unattended": True, **kw},
+            ),
+        )
 
     return start
 
@@ -43,22 +59,43 @@ def test_noise_is_measured_through_the_door_and_goes_on_where_it_was(tmp_path, s
     again = FakeBox(noisy)
     assert scores(again) == rows and not again.ran
     head, *lines = (tmp_path / "noise-addition.jsonl").read_text().splitlines()
-    assert json.loads(head)["command"] == "heirloop calibrate addition --null real --unattended" and len(lines) == len(rows)
+    assert json.loads(head)[
+        "command"
+    ] == "heirloop calibrate addition --null real --unattended" and len(lines) == len(rows)
 
 
-def test_simulated_rows_are_kept_and_made_again_when_the_scores_change(tmp_path, scores, monkeypatch):
-    with pytest.raises(BadInput, match="was not measured yet; run `heirloop calibrate addition --null real"):
+def test_simulated_rows_are_kept_and_made_again_when_the_scores_change(
+    tmp_path, scores, monkeypatch
+):
+    with pytest.raises(
+        BadInput, match="was not measured yet; run `heirloop calibrate addition --null real"
+    ):
         calibrate.calibrate("addition", "simulated", unattended=False, folder=tmp_path)
     scores(FakeBox(noisy))
-    found = calibrate.calibrate("addition", "simulated", unattended=False, folder=tmp_path, plan=QUICK)
+    found = calibrate.calibrate(
+        "addition", "simulated", unattended=False, folder=tmp_path, plan=QUICK
+    )
     assert set(found) == {"alpha", "task", "noise", "rules"} and set(found["rules"]) == set(RULES)
     wanted = {"null", "campaigns", "false_keep_rate", "upper", "fake_gain", "power", "replicates"}
-    assert all(wanted <= set(row) and set(row["others"]) == {"b", "c"} for row in found["rules"].values())
-    assert found["rules"]["greedy"]["false_keep_rate"] > 0.3 > found["rules"]["group_sequential"]["false_keep_rate"]
-    monkeypatch.setattr(calibrate, "calibrate_row", lambda *a: pytest.fail("a kept row was made again"))
-    assert calibrate.calibrate("addition", "simulated", unattended=False, folder=tmp_path, plan=QUICK) == found
+    assert all(
+        wanted <= set(row) and set(row["others"]) == {"b", "c"} for row in found["rules"].values()
+    )
+    assert (
+        found["rules"]["greedy"]["false_keep_rate"]
+        > 0.3
+        > found["rules"]["group_sequential"]["false_keep_rate"]
+    )
+    monkeypatch.setattr(
+        calibrate, "calibrate_row", lambda *a: pytest.fail("a kept row was made again")
+    )
+    assert (
+        calibrate.calibrate("addition", "simulated", unattended=False, folder=tmp_path, plan=QUICK)
+        == found
+    )
     with (tmp_path / "noise-addition.jsonl").open("a") as file:
-        file.write(json.dumps({"kind": "slow", "number": 99, "exact_match": 0.5, "cpu_us": 1}) + "\n")
+        file.write(
+            json.dumps({"kind": "slow", "number": 99, "exact_match": 0.5, "cpu_us": 1}) + "\n"
+        )
     with pytest.raises(pytest.fail.Exception):
         calibrate.calibrate("addition", "simulated", unattended=False, folder=tmp_path, plan=QUICK)
 
@@ -68,11 +105,26 @@ def test_the_real_null_uses_every_score_once(tmp_path, scores, monkeypatch):
     monkeypatch.setattr(calibrate, "ENOUGH", sum(FEW.values()))
     found = calibrate.calibrate("addition", "real", unattended=False, folder=tmp_path, plan=QUICK)
     row = found["rules"]["group_sequential"]
-    assert row["trainings"] == sum(FEW.values()) and row["null"] == "a" and row["confirmations"] * row["replicates"] * 2 <= row["trainings"]
+    assert (
+        row["trainings"] == sum(FEW.values())
+        and row["null"] == "a"
+        and row["confirmations"] * row["replicates"] * 2 <= row["trainings"]
+    )
 
 
 def test_power_tells_what_a_question_needs_and_a_larger_gain_needs_less():
-    few, many = (json.loads(CliRunner().invoke(cli.cli, ["power", "--gain", g, "--json"], catch_exceptions=False).output)[0] for g in ("0.4", "0.2"))
-    assert few["most pairs"] <= many["most pairs"] and few["likely"] < many["likely"] and few["campaigns per arm"] < many["campaigns per arm"]
+    few, many = (
+        json.loads(
+            CliRunner()
+            .invoke(cli.cli, ["power", "--gain", g, "--json"], catch_exceptions=False)
+            .output
+        )[0]
+        for g in ("0.4", "0.2")
+    )
+    assert (
+        few["most pairs"] <= many["most pairs"]
+        and few["likely"] < many["likely"]
+        and few["campaigns per arm"] < many["campaigns per arm"]
+    )
     with pytest.raises(BadInput, match="a gain above 0"):
         calibrate.power([], gain=0.0, target=0.8)

@@ -32,15 +32,34 @@ def done(tmp_path, go):
 
 def test_a_statement_adds_up_to_what_the_accounts_spent_in_every_unit(done, go):
     cfg, folder = done
-    go(cfg, FakeBox(better), lambda cfg: main.replay(folder, next(e.body["digest"] for e in entries(cfg) if e.kind == "plan")[:12]))
+    go(
+        cfg,
+        FakeBox(better),
+        lambda cfg: main.replay(
+            folder, next(e.body["digest"] for e in entries(cfg) if e.kind == "plan")[:12]
+        ),
+    )
     told = compute.statement([folder])
     (run,) = told["runs"]
     root = gate_of(cfg).ledger.read(balances)["root"]
     for name in RESOURCES:
-        assert told["total"][name] == run["total"][name] == run["by_account"]["root"][name] == root[name]["spent"]
+        assert (
+            told["total"][name]
+            == run["total"][name]
+            == run["by_account"]["root"][name]
+            == root[name]["spent"]
+        )
         assert sum(amount[name] for amount in run["by_class"].values()) == root[name]["spent"]
-    assert {"recipe", "propose", "replay"} <= set(run["by_class"]) and {"tokens", "money_micros", "wall_us"} <= set(told["total"])
-    used = {name for name, cells in gate_of(cfg).ledger.read(balances).items() if any(cell["spent"] for cell in cells.values())}
+    assert {"recipe", "propose", "replay"} <= set(run["by_class"]) and {
+        "tokens",
+        "money_micros",
+        "wall_us",
+    } <= set(told["total"])
+    used = {
+        name
+        for name, cells in gate_of(cfg).ledger.read(balances).items()
+        if any(cell["spent"] for cell in cells.values())
+    }
     assert set(run["by_account"]) == used and run["peak_bytes"] > 0
     assert told["first_entry"] == entries(cfg)[0].time and run["head"] == entries(cfg)[-1].hash
 
@@ -64,27 +83,39 @@ def test_periods_add_up_and_a_time_that_is_none_is_refused(done):
     settled = [e for e in entries(cfg) if e.kind == "settle"]
     first = next(i for i, e in enumerate(settled) if e.body["spent"]["cpu_us"])
     before, after = next((a, b) for a, b in pairwise(settled[first:]) if unix(a) < unix(b))
-    early, late = compute.statement([folder], until=before.time), compute.statement([folder], since=after.time)
+    early, late = (
+        compute.statement([folder], until=before.time),
+        compute.statement([folder], since=after.time),
+    )
     whole = compute.statement([folder])["total"]
-    assert {name: early["total"][name] + late["total"][name] for name in RESOURCES} == whole and early["total"]["cpu_us"] > 0
+    assert {
+        name: early["total"][name] + late["total"][name] for name in RESOURCES
+    } == whole and early["total"]["cpu_us"] > 0
     nothing = compute.statement([folder], since="2999-01-01")
     assert nothing["total"] == dict.fromkeys(RESOURCES, 0) and nothing["peak_jobs"] == 0
     with pytest.raises(BadInput, match="--since is 'soon'"):
         compute.statement([folder], since="soon")
 
 
-def test_an_outsider_checks_it_with_the_public_key_alone_and_it_is_an_entry(done, tmp_path, monkeypatch):
+def test_an_outsider_checks_it_with_the_public_key_alone_and_it_is_an_entry(
+    done, tmp_path, monkeypatch
+):
     cfg, folder = done
     run = CliRunner().invoke(cli.cli, ["compute", str(folder)])
     (tmp_path / "statement.json").write_text(run.output)
     (entry,) = [e for e in entries(cfg) if e.kind == "compute"]
     public = entries(cfg)[0].body["checkpoint_key"]
-    assert entry.body["digest"] == digest(run.output.strip().encode()) and entry.body["public"] == public
+    assert (
+        entry.body["digest"] == digest(run.output.strip().encode())
+        and entry.body["public"] == public
+    )
     verify(folder)
     monkeypatch.setenv("HEIRLOOP_HOME", str(tmp_path / "elsewhere"))
     folder.rename(tmp_path / "gone")
     check = ["compute", "--check", str(tmp_path / "statement.json"), "--public"]
-    assert json.loads(CliRunner().invoke(cli.cli, [*check, public]).output)["runs"][0]["name"] == "t"
+    assert (
+        json.loads(CliRunner().invoke(cli.cli, [*check, public]).output)["runs"][0]["name"] == "t"
+    )
     for bad in ("0" * 64, "x"):
         assert isinstance(CliRunner().invoke(cli.cli, [*check, bad]).exception, VerificationFailed)
     (tmp_path / "statement.json").write_text(run.output.replace('"sig":"', '"sig":"00'))

@@ -1,4 +1,6 @@
-"""Whole studies on a box that computes nothing: order, gates, budgets, resumption, tampering. No torch, no clock."""
+"""Whole studies on a box that computes nothing: order, gates, budgets, resumption, tampering. No
+torch, no clock.
+"""
 
 import json
 import os
@@ -19,7 +21,14 @@ from safetensors.numpy import save
 
 from configs.build import parse, plain
 from configs.cost import parameters
-from configs.errors import BadInput, BudgetExhausted, HeirloopError, NeedsHuman, Stopped, VerificationFailed
+from configs.errors import (
+    BadInput,
+    BudgetExhausted,
+    HeirloopError,
+    NeedsHuman,
+    Stopped,
+    VerificationFailed,
+)
 from configs.job import Order
 from configs.records import Amount, Grant, Job
 from configs.study import Caps
@@ -34,8 +43,15 @@ from sandbox.decision import new_approval, new_mandate, unix
 from sandbox.ledger import Ledger
 from sandbox.run import run
 
-SMALL = ["task.held_out=100", "task.train_items=500", "study.generations=2", "study.proposals=2", "study.arms=[local]",
-         "study.confirm_replicates=8", "study.name=t"]  # fmt: skip
+SMALL = [
+    "task.held_out=100",
+    "task.train_items=500",
+    "study.generations=2",
+    "study.proposals=2",
+    "study.arms=[local]",
+    "study.confirm_replicates=8",
+    "study.name=t",
+]
 
 
 @pytest.fixture
@@ -79,7 +95,11 @@ def put_mandate(cfg, envelope):
 
 def better(order):
     """Anything of another depth, width or batch than the baseline's is far better."""
-    return 0.1 if (order.recipe.depth, order.recipe.batch_size, order.recipe.width) == (2, 64, 64) else 0.95
+    return (
+        0.1
+        if (order.recipe.depth, order.recipe.batch_size, order.recipe.width) == (2, 64, 64)
+        else 0.95
+    )
 
 
 def entries(cfg):
@@ -93,21 +113,35 @@ def test_a_study_runs_to_its_end_and_verifies(tmp_path, go):
     assert result["finished"] and result["decided_by"] == ["unattended"]
     arm = result["arms"][0]
     assert arm["accepted"] >= 1 and arm["gate"]["low"] > 0
-    assert result["champion"]["scores"]["gate"]["exact_match"] > result["baseline"]["scores"]["gate"]["exact_match"] + 0.5
+    assert (
+        result["champion"]["scores"]["gate"]["exact_match"]
+        > result["baseline"]["scores"]["gate"]["exact_match"] + 0.5
+    )
     counted = verify(tmp_path / "runs" / "t")
     assert counted["scores"] > 0 and counted["checkpoints"][0] == counted["checkpoints"][1] > 0
     page = (tmp_path / "runs" / "t" / "report.html").read_text()
     assert "unattended" in page and "<script" not in page and "src=" not in page
     root, facts = result["accounts"]["root"], entries(cfg)
-    assert root["jobs"]["spent"] == len([e for e in facts if e.kind == "start"]) and root["cpu_us"]["reserved"] == 0
+    assert (
+        root["jobs"]["spent"] == len([e for e in facts if e.kind == "start"])
+        and root["cpu_us"]["reserved"] == 0
+    )
     jobs = [e.body["job"] for e in facts if e.kind == "start"]
-    final = {e.body["digest"] for e in facts if e.kind == "plan" and e.body["plan"]["purpose"] == "final"}
+    final = {
+        e.body["digest"] for e in facts if e.kind == "plan" and e.body["plan"]["purpose"] == "final"
+    }
     beside = {(j["plan"], j["order"]["seed"]) for j in jobs if j["role"] == "champion-train"}
-    own = {(j["plan"], j["order"]["seed"]) for j in jobs if j["role"] == "train" and (j["index"] > 0 or j["plan"] in final)}
+    own = {
+        (j["plan"], j["order"]["seed"])
+        for j in jobs
+        if j["role"] == "train" and (j["index"] > 0 or j["plan"] in final)
+    }
     assert beside and beside <= own  # pairs share their seed, and no screening seed confirms
 
 
-def test_a_look_reads_none_of_the_ledger_again_however_wide_a_generation_is(tmp_path, go, monkeypatch):
+def test_a_look_reads_none_of_the_ledger_again_however_wide_a_generation_is(
+    tmp_path, go, monkeypatch
+):
     behind, real = [], cycle.look
 
     def look(book, split, plan, after):
@@ -118,7 +152,10 @@ def test_a_look_reads_none_of_the_ledger_again_however_wide_a_generation_is(tmp_
     cfg = config(tmp_path, "study.generations=1", "study.proposals=4")
     mandate(cfg)
     looks = go(cfg, FakeBox(better))["looks"]
-    assert set(behind) == {0} and len(behind) == looks["feedback"]["spent"] + looks["gate"]["spent"] > 5
+    assert (
+        set(behind) == {0}
+        and len(behind) == looks["feedback"]["spent"] + looks["gate"]["spent"] > 5
+    )
 
 
 def test_a_null_study_accepts_nothing(tmp_path, go):
@@ -128,9 +165,20 @@ def test_a_null_study_accepts_nothing(tmp_path, go):
     assert result["arms"][0]["accepted"] == 0 and result["finished"]
 
 
-@pytest.mark.parametrize(("factors", "passed"), [((1, 1.2, 1.2), [True, True]), ((1, 1.3, 1.0), [False, True]), ((1, 1.2, 1.44), [True, False])])
-def test_compute_is_judged_at_the_pace_of_the_machine_and_does_not_creep(tmp_path, go, factors, passed):
-    """Factors of baseline, generation 1 and 2 on a machine at 1.6 x the plan; 1.44 is 1.2 x a champion that had 1.2 itself."""
+@pytest.mark.parametrize(
+    ("factors", "passed"),
+    [
+        ((1, 1.2, 1.2), [True, True]),
+        ((1, 1.3, 1.0), [False, True]),
+        ((1, 1.2, 1.44), [True, False]),
+    ],
+)
+def test_compute_is_judged_at_the_pace_of_the_machine_and_does_not_creep(
+    tmp_path, go, factors, passed
+):
+    """Factors of baseline, generation 1 and 2 on a machine at 1.6 x the plan; 1.44 is 1.2 x a
+    champion that had 1.2 itself.
+    """
     cfg, seen = config(tmp_path), []
 
     def cpu_us(order):
@@ -143,7 +191,9 @@ def test_compute_is_judged_at_the_pace_of_the_machine_and_does_not_creep(tmp_pat
     answers = [p["verdict"] for g in result["generations"] for p in g["plans"]]
     assert ("over budget" in answers) is (False in passed)
     verdicts = [e.body["verdict"]["criteria"] for e in entries(cfg) if e.kind == "verdict"]
-    assert [c["passed"] for v in verdicts for c in v if c["name"] == "planned compute"][:2] == passed
+    assert [c["passed"] for v in verdicts for c in v if c["name"] == "planned compute"][
+        :2
+    ] == passed
 
 
 def test_without_a_mandate_nothing_runs(tmp_path, go):
@@ -153,7 +203,9 @@ def test_without_a_mandate_nothing_runs(tmp_path, go):
     assert box.ran == []
 
 
-@pytest.mark.parametrize("bad", ["expired", "caps", "other study", "forged", "unpinned person", "junk"])
+@pytest.mark.parametrize(
+    "bad", ["expired", "caps", "other study", "forged", "unpinned person", "junk"]
+)
 def test_a_bad_mandate_is_an_incident_and_opens_nothing(tmp_path, go, bad):
     cfg, box = config(tmp_path), FakeBox(better)
     if bad == "expired":
@@ -172,7 +224,9 @@ def test_a_bad_mandate_is_an_incident_and_opens_nothing(tmp_path, go, bad):
         put_mandate(cfg, json.dumps(forged).encode())
     with pytest.raises(NeedsHuman):
         go(cfg, box)
-    assert box.ran == [] and [e.body["title"] for e in entries(cfg) if e.kind == "incident"] == ["refused mandate"]
+    assert box.ran == [] and [e.body["title"] for e in entries(cfg) if e.kind == "incident"] == [
+        "refused mandate"
+    ]
 
 
 @pytest.mark.parametrize("stage", ["assisted", "bounded"])
@@ -192,11 +246,15 @@ def test_a_person_s_pinned_key_is_taken_and_run_opens_no_key(tmp_path, go):
     made = new_mandate(cfg, caps, "person", "ada", keys.public_hex(key))
     put_mandate(cfg, keys.sign(plain(made), key, "mandate"))
     opened, watching = [], [True]
-    sys.addaudithook(lambda event, args: opened.append(str(args[0])) if watching[0] and event == "open" else None)
+    sys.addaudithook(
+        lambda event, args: opened.append(str(args[0])) if watching[0] and event == "open" else None
+    )
     result = go(cfg, FakeBox(better))
     watching[0] = False
     assert result["decided_by"] == ["person"]
-    assert any(name.endswith(".pub.json") for name in opened) and not [name for name in opened if name.endswith(".key")]
+    assert any(name.endswith(".pub.json") for name in opened) and not [
+        name for name in opened if name.endswith(".key")
+    ]
     assert (keys.home() / "keys" / "ada.key").stat().st_mode & 0o777 == 0o600
     with pytest.raises(BadInput, match="passphrase"):
         keys.open_key("ada", "wrong horse")
@@ -206,15 +264,28 @@ def gate_of(cfg):
     return people.open_gate(Path(cfg.runs) / cfg.study.name)
 
 
-def approve(cfg, plan, what, answer="approve", key="ada", changes=None, mangle=lambda envelope: envelope):
-    """Sign a decision on a recorded subject and hand it in; return why it was refused, or nothing."""
+def approve(
+    cfg, plan, what, answer="approve", key="ada", changes=None, mangle=lambda envelope: envelope
+):
+    """Sign a decision on a recorded subject and hand it in; return why it was refused, or
+    nothing.
+    """
     gate, half = gate_of(cfg), next(k for k in keys.public_keys() if k["name"] == key)
-    made = plain(new_approval(gate.rules, gate.subjects[plan], what, answer, "", 1, half)) | (changes or {})
-    return gate.admit(mangle(keys.sign(made, keys.open_key(key, "correct horse"), "approval")), "approval")
+    made = plain(new_approval(gate.rules, gate.subjects[plan], what, answer, "", 1, half)) | (
+        changes or {}
+    )
+    return gate.admit(
+        mangle(keys.sign(made, keys.open_key(key, "correct horse"), "approval")), "approval"
+    )
 
 
 def waiting(cfg):
-    return [p["id"] for g in cli._summary(Path(cfg.runs) / cfg.study.name)["generations"] for p in g["plans"] if p["verdict"] == "waiting"]
+    return [
+        p["id"]
+        for g in cli._summary(Path(cfg.runs) / cfg.study.name)["generations"]
+        for p in g["plans"]
+        if p["verdict"] == "waiting"
+    ]
 
 
 def test_a_person_decides_on_each_plan_and_promotion(tmp_path, go):
@@ -229,7 +300,17 @@ def test_a_person_decides_on_each_plan_and_promotion(tmp_path, go):
             ran.append(len(box.ran))
             if "--as promote" in str(error):
                 plan = str(error).split()[1]
-                approve(cfg, next(p for p in Archive(Ledger.file(tmp_path / "runs/t/ledger.sqlite")).facts().plans if p.startswith(plan)), "promote")
+                approve(
+                    cfg,
+                    next(
+                        p
+                        for p in (
+                            Archive(Ledger.file(tmp_path / "runs/t/ledger.sqlite")).facts().plans
+                        )
+                        if p.startswith(plan)
+                    ),
+                    "promote",
+                )
             for number, name in enumerate(waiting(cfg)):
                 answer = "deny" if number == 1 else "approve"
                 denied += [name] if number == 1 else []
@@ -237,17 +318,35 @@ def test_a_person_decides_on_each_plan_and_promotion(tmp_path, go):
     assert ran[0] == 0 and result["finished"] and result["decided_by"] == ["person"] and denied
     facts = entries(cfg)
     assert not {e.body["job"]["plan"] for e in facts if e.kind == "start"} & set(denied)
-    assert {e.body["plan"] for e in facts if e.kind == "decision" and not e.body["allow"]} == set(denied)
+    assert {e.body["plan"] for e in facts if e.kind == "decision" and not e.body["allow"]} == set(
+        denied
+    )
     verify(tmp_path / "runs" / "t")
-    told, plans = records([tmp_path / "runs" / "t"]), Archive(Ledger.file(tmp_path / "runs/t/ledger.sqlite")).facts().plans
+    told, plans = (
+        records([tmp_path / "runs" / "t"]),
+        Archive(Ledger.file(tmp_path / "runs/t/ledger.sqlite")).facts().plans,
+    )
     signed = Counter(plans[e.body["approval"]["plan"]].arm for e in facts if e.kind == "approval")
-    assert {arm: one.decisions for arm, one in told.efforts.items()} == {arm: (signed[arm],) for arm in told.efforts}
-    assert told.effort.decisions == (signed.total(),) and all(sum(one.decisions) > 2 for one in told.efforts.values())
+    assert {arm: one.decisions for arm, one in told.efforts.items()} == {
+        arm: (signed[arm],) for arm in told.efforts
+    }
+    assert told.effort.decisions == (signed.total(),) and all(
+        sum(one.decisions) > 2 for one in told.efforts.values()
+    )
     begun, first = unix(facts[0]), next(unix(e) for e in facts if e.kind == "start")
-    assert told.effort.setup_minutes == pytest.approx((first - begun) / 60) and told.effort.setup_minutes > 0
+    assert (
+        told.effort.setup_minutes == pytest.approx((first - begun) / 60)
+        and told.effort.setup_minutes > 0
+    )
 
 
-PEOPLE = {"ada": ("person", ""), "ada2": ("person", "ada"), "bob": ("person", ""), "eve": ("external", ""), "bot": ("simulated", "")}
+PEOPLE = {
+    "ada": ("person", ""),
+    "ada2": ("person", "ada"),
+    "bob": ("person", ""),
+    "eve": ("external", ""),
+    "bot": ("simulated", ""),
+}
 
 
 @pytest.mark.parametrize(
@@ -257,7 +356,12 @@ PEOPLE = {"ada": ("person", ""), "ada2": ("person", "ada"), "bob": ("person", ""
         ("{of: 2}", ["ada", "bob"], True, "person"),
         ("{of: 2}", ["ada", "ada2"], False, ""),  # one person
         ("{of: 2}", ["ada", "bot"], False, ""),  # advice is no vote
-        ("{of: 2, reviewers: [ada, bot]}", ["ada", "bot"], True, "simulated"),  # never counted as human
+        (
+            "{of: 2, reviewers: [ada, bot]}",
+            ["ada", "bot"],
+            True,
+            "simulated",
+        ),  # never counted as human
         ("{of: 1, role: simulated}", ["bot"], True, "simulated"),
         ("{of: 1, role: person}", ["bot"], False, ""),
         ("{of: 1, role: external}", ["ada", "bob"], False, ""),
@@ -276,7 +380,16 @@ PEOPLE = {"ada": ("person", ""), "ada2": ("person", "ada"), "bob": ("person", ""
 def test_a_quorum_is_distinct_people_of_the_right_kind(tmp_path, go, quorum, given, runs, kind):
     for name, (of, person) in PEOPLE.items():
         keys.new_key(name, of, "correct horse", person)
-    cfg, box = config(tmp_path, "autonomy=assisted", "gates=attended", f"gates.approve.recipe={quorum}", "study.proposals=1"), FakeBox(better)
+    cfg, box = (
+        config(
+            tmp_path,
+            "autonomy=assisted",
+            "gates=attended",
+            f"gates.approve.recipe={quorum}",
+            "study.proposals=1",
+        ),
+        FakeBox(better),
+    )
     with pytest.raises(NeedsHuman):
         go(cfg, box)
     (plan,) = waiting(cfg)
@@ -285,9 +398,18 @@ def test_a_quorum_is_distinct_people_of_the_right_kind(tmp_path, go, quorum, giv
         approve(cfg, plan, "recipe", answer or "approve", key=name)
         if state:
             keys.revoke(name)
-    with pytest.raises(NeedsHuman, match={"denied": "denied by eve", "cooling-off": "cooling-off"}.get(kind, "waits for a decision")):
+    with pytest.raises(
+        NeedsHuman,
+        match={"denied": "denied by eve", "cooling-off": "cooling-off"}.get(
+            kind, "waits for a decision"
+        ),
+    ):
         go(cfg, box)
-    decided = [e.body for e in entries(cfg) if e.kind == "decision" and e.body["plan"] == plan and e.body["allow"]]
+    decided = [
+        e.body
+        for e in entries(cfg)
+        if e.kind == "decision" and e.body["plan"] == plan and e.body["allow"]
+    ]
     assert bool(box.ran) is runs and [d["kind"] for d in decided] == ([kind] if runs else [])
 
 
@@ -295,14 +417,31 @@ def test_a_person_is_of_one_kind_and_a_quorum_of_nobody_is_refused(tmp_path):
     keys.new_key("ada", "person", "correct horse")
     with pytest.raises(BadInput, match="person, as ada's other keys"):
         keys.new_key("ada-bot", "simulated", "correct horse", "ada")
-    for bad in ("recipe={of: 0}", "recipe={of: 2, reviewers: [ada]}", "recipes={of: 1}", "recipe={role: boss}", "recipe={off: 1}"):
+    for bad in (
+        "recipe={of: 0}",
+        "recipe={of: 2, reviewers: [ada]}",
+        "recipes={of: 1}",
+        "recipe={role: boss}",
+        "recipe={off: 1}",
+    ):
         with pytest.raises(BadInput):
             config(tmp_path, f"gates.approve.{bad}")
     with pytest.raises(BadInput, match="no key 'bob'"):
         keys.revoke("bob")
 
 
-@pytest.mark.parametrize("bad", ["other plan", "expired", "more compute", "other class", "unpinned key", "forged", "old policy"])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "other plan",
+        "expired",
+        "more compute",
+        "other class",
+        "unpinned key",
+        "forged",
+        "old policy",
+    ],
+)
 def test_an_approval_of_anything_else_opens_nothing(tmp_path, go, bad):
     keys.new_key("ada", "person", "correct horse")
     cfg, box = config(tmp_path, "autonomy=assisted"), FakeBox(better)
@@ -311,25 +450,43 @@ def test_an_approval_of_anything_else_opens_nothing(tmp_path, go, bad):
     (plan,) = waiting(cfg)
     keys.new_key("eve", "person", "correct horse")
     changes = {
-        "other plan": {"plan": "0" * 64}, "expired": {"issued": 1, "expires": 2}, "old policy": {"policy": "0" * 64},
+        "other plan": {"plan": "0" * 64},
+        "expired": {"issued": 1, "expires": 2},
+        "old policy": {"policy": "0" * 64},
         "more compute": {"requested": plain(Amount(cpu_us=1))},
-    }.get(bad, {})  # fmt: skip
+    }.get(bad, {})
+
     def forge(envelope):
         found = json.loads(envelope)
         found["signatures"][0]["sig"] = found["signatures"][0]["sig"][::-1]
         return json.dumps(found).encode()
 
-    key, what = "eve" if bad == "unpinned key" else "ada", "patch" if bad == "other class" else "recipe"
-    assert approve(cfg, plan, what, key=key, changes=changes, mangle=forge if bad == "forged" else lambda e: e)
+    key, what = (
+        "eve" if bad == "unpinned key" else "ada",
+        "patch" if bad == "other class" else "recipe",
+    )
+    assert approve(
+        cfg, plan, what, key=key, changes=changes, mangle=forge if bad == "forged" else lambda e: e
+    )
     with pytest.raises(NeedsHuman):
         go(cfg, box)
-    assert box.ran == [] and [e.body["title"] for e in entries(cfg) if e.kind == "incident"] == ["refused approval"]
+    assert box.ran == [] and [e.body["title"] for e in entries(cfg) if e.kind == "incident"] == [
+        "refused approval"
+    ]
 
 
 @pytest.mark.parametrize("where", ["mandate", "study"])
 def test_a_job_cap_stops_the_study_at_the_cap(tmp_path, go, where):
     cfg = config(tmp_path, *(["budget.jobs=40"] if where == "study" else []))
-    mandate(cfg, caps=Caps(classes=("recipe", "promote"), jobs=7 if where == "mandate" else 99, cpu_seconds=900, hours=1))
+    mandate(
+        cfg,
+        caps=Caps(
+            classes=("recipe", "promote"),
+            jobs=7 if where == "mandate" else 99,
+            cpu_seconds=900,
+            hours=1,
+        ),
+    )
     box = FakeBox(better)
     with pytest.raises(BudgetExhausted):
         go(cfg, box)
@@ -355,7 +512,11 @@ def test_killed_anywhere_it_goes_on_where_it_was(tmp_path, go, after):
     before = [e.hash for e in entries(cfg)]
     result, facts = go(cfg, FakeBox(better)), entries(cfg)
     assert [e.hash for e in facts][: len(before)] == before and result["finished"]
-    results = [(e.body["plan"], e.body["role"], e.body["index"], e.body["result"]) for e in facts if e.kind == "job"]
+    results = [
+        (e.body["plan"], e.body["role"], e.body["index"], e.body["result"])
+        for e in facts
+        if e.kind == "job"
+    ]
     done = [r[:3] for r in results if r[3]["status"] == "ok"]
     lost = [r[3] for r in results if r[3]["status"] == "box"]
     assert len(done) == len(set(done)) and [r["charged_by"] for r in lost] == ["reservation"]
@@ -365,10 +526,14 @@ def test_killed_anywhere_it_goes_on_where_it_was(tmp_path, go, after):
 
 @pytest.mark.parametrize(
     ("made", "reason"),
-    [(outcome("program", "exit 1"), "program: exit 1"), (outcome("limit", "memory"), "limit: memory"),
-     (outcome(), "program: it wrote no weights.safetensors"), (outcome(files={"weights.safetensors": b"junk"}), "malformed"),
-     (None, "NaN")],
-)  # fmt: skip
+    [
+        (outcome("program", "exit 1"), "program: exit 1"),
+        (outcome("limit", "memory"), "limit: memory"),
+        (outcome(), "program: it wrote no weights.safetensors"),
+        (outcome(files={"weights.safetensors": b"junk"}), "malformed"),
+        (None, "NaN"),
+    ],
+)
 def test_a_failed_training_is_recorded_charged_and_the_loop_goes_on(tmp_path, go, made, reason):
     cfg = config(tmp_path)
     mandate(cfg)
@@ -377,7 +542,9 @@ def test_a_failed_training_is_recorded_charged_and_the_loop_goes_on(tmp_path, go
         order = parse(Order, json.loads(execution.files["job.json"]))
         if execution.role != "train" or order.recipe == cfg.task.baseline:
             return None
-        bad = np.full(parameters(order.recipe, layout(order.task, order.recipe)), np.nan, np.float32)
+        bad = np.full(
+            parameters(order.recipe, layout(order.task, order.recipe)), np.nan, np.float32
+        )
         return made or outcome(files={"weights.safetensors": save({"w": bad})})
 
     result = go(cfg, FakeBox(better, script))
@@ -391,24 +558,56 @@ def test_a_successor_that_is_slow_in_evaluation_is_paid_by_its_arm(tmp_path, go)
     mandate(cfg)
 
     def script(execution):
-        slow = parse(Order, json.loads(execution.files["job.json"])).recipe != cfg.task.baseline and execution.role == "predict"
+        slow = (
+            parse(Order, json.loads(execution.files["job.json"])).recipe != cfg.task.baseline
+            and execution.role == "predict"
+        )
         return outcome("limit", "cpu", cpu_us=cfg.budget.predict.cpu_us) if slow else None
 
     result, facts = go(cfg, FakeBox(lambda order: 0.5, script)), entries(cfg)
     arms = {e.body["digest"]: e.body["plan"]["arm"] for e in facts if e.kind == "plan"}
     for arm in ("local", "random"):
-        jobs = [e.body["result"]["charged"]["cpu_us"] for e in facts if e.kind == "job" and arms[e.body["plan"]] == arm]
-        asked = [e.body["spent"]["cpu_us"] for e in facts if e.kind == "settle" and {"propose", f"arm {arm}"} <= set(e.body["accounts"])]
-        assert result["accounts"][f"arm {arm}"]["cpu_us"]["spent"] == sum(jobs) + sum(asked) > 4 * cfg.budget.predict.cpu_us
+        jobs = [
+            e.body["result"]["charged"]["cpu_us"]
+            for e in facts
+            if e.kind == "job" and arms[e.body["plan"]] == arm
+        ]
+        asked = [
+            e.body["spent"]["cpu_us"]
+            for e in facts
+            if e.kind == "settle" and {"propose", f"arm {arm}"} <= set(e.body["accounts"])
+        ]
+        assert (
+            result["accounts"][f"arm {arm}"]["cpu_us"]["spent"]
+            == sum(jobs) + sum(asked)
+            > 4 * cfg.budget.predict.cpu_us
+        )
 
 
 @pytest.mark.parametrize(
     "text",
-    ['{"hypothesis": "a", "hypothesis": "b", "knobs": {}}', '{"hypothesis": "a", "knobs": {"depth": NaN}}', "x" * 10_000_000,
-     '{"hypothesis": "a", "knobs": {"speed": 3}}', '{"hypothesis": "a", "knobs": {}}', "[]",
-     '{"hypothesis": "a", "knobs": {}, "edits": [{"file": "models/train.py", "search": "not there", "replace": ""}]}'],
-    ids=["duplicate key", "NaN", "10 MB", "unknown knob", "no change", "no object", "edit without a place"],
-)  # fmt: skip
+    [
+        '{"hypothesis": "a", "hypothesis": "b", "knobs": {}}',
+        '{"hypothesis": "a", "knobs": {"depth": NaN}}',
+        "x" * 10_000_000,
+        '{"hypothesis": "a", "knobs": {"speed": 3}}',
+        '{"hypothesis": "a", "knobs": {}}',
+        "[]",
+        (
+            '{"hypothesis": "a", "knobs": {}, "edits": [{"file": "models/train.py", "search": "not'
+            ' there", "replace": ""}]}'
+        ),
+    ],
+    ids=[
+        "duplicate key",
+        "NaN",
+        "10 MB",
+        "unknown knob",
+        "no change",
+        "no object",
+        "edit without a place",
+    ],
+)
 def test_a_bad_proposal_is_recorded_and_the_loop_goes_on(tmp_path, go, monkeypatch, text):
     monkeypatch.setitem(PROPOSERS, "local", written(lambda scene: text))
     cfg = config(tmp_path)
@@ -416,12 +615,23 @@ def test_a_bad_proposal_is_recorded_and_the_loop_goes_on(tmp_path, go, monkeypat
     result = go(cfg, FakeBox(better))
     reasons = [e.body["reason"] for e in entries(cfg) if e.kind == "invalid"]
     assert len(reasons) == 4 and result["finished"] and all(len(r) <= 300 for r in reasons)
-    assert len([e for e in entries(cfg) if e.kind == "settle" and "propose" in e.body["accounts"]]) == 4
+    assert (
+        len([e for e in entries(cfg) if e.kind == "settle" and "propose" in e.body["accounts"]])
+        == 4
+    )
 
 
 def test_a_patch_is_text_needs_its_own_class_and_is_escaped(tmp_path, go, monkeypatch):
-    edit = {"file": "models/train.py", "search": "first = lay.question - 1", "replace": "first = lay.question - 2"}
-    monkeypatch.setitem(PROPOSERS, "local", written(lambda scene: json.dumps({"hypothesis": "<script>", "knobs": {}, "edits": [edit]})))
+    edit = {
+        "file": "models/train.py",
+        "search": "first = lay.question - 1",
+        "replace": "first = lay.question - 2",
+    }
+    monkeypatch.setitem(
+        PROPOSERS,
+        "local",
+        written(lambda scene: json.dumps({"hypothesis": "<script>", "knobs": {}, "edits": [edit]})),
+    )
     cfg = config(tmp_path)
     mandate(cfg)
     with pytest.raises(NeedsHuman, match="patch"):  # the unattended mandate does not cover code
@@ -457,8 +667,12 @@ def test_the_door_refuses_changed_jobs_and_used_grants(tmp_path, go):
 
 
 @pytest.mark.parametrize("detector", ["door", "verify"])
-def test_damaged_bytes_in_a_run_are_an_incident_and_nothing_more_runs(tmp_path, go, monkeypatch, detector):
-    """Bytes damaged while a job runs: the door sees it at the next launch; after it: the loop when it reads what came out."""
+def test_damaged_bytes_in_a_run_are_an_incident_and_nothing_more_runs(
+    tmp_path, go, monkeypatch, detector
+):
+    """Bytes damaged while a job runs: the door sees it at the next launch; after it: the loop when
+    it reads what came out.
+    """
     cfg, real, ran = config(tmp_path), measure.run, []
     mandate(cfg)
 
@@ -472,7 +686,9 @@ def test_damaged_bytes_in_a_run_are_an_incident_and_nothing_more_runs(tmp_path, 
         monkeypatch.setattr(measure, "run", lambda *rest: (real(*rest), damage())[0])
     with pytest.raises(VerificationFailed, match="wrong bytes"):
         go(cfg, FakeBox(better, damage if detector == "door" else lambda _: None))
-    assert len(ran) == 1 and [e.body["detector"] for e in entries(cfg) if e.kind == "incident"] == [detector]
+    assert len(ran) == 1 and [e.body["detector"] for e in entries(cfg) if e.kind == "incident"] == [
+        detector
+    ]
 
 
 def test_replay_gives_the_same_bytes_or_says_that_it_does_not(tmp_path, go):
@@ -517,7 +733,9 @@ def test_verify_finds_what_was_damaged(tmp_path, go, monkeypatch, damage):
     verify(folder)
     with sqlite3.connect(folder / "ledger.sqlite") as connection:
         if damage == "balance":
-            connection.execute("update accounts set spent = spent - 1 where name = 'root' and resource = 'cpu_us'")
+            connection.execute(
+                "update accounts set spent = spent - 1 where name = 'root' and resource = 'cpu_us'"
+            )
         if damage == "tail":
             connection.execute("delete from entries where sequence > 40")
             (folder / "checkpoints.jsonl").unlink()  # the copy outside the run still tells
@@ -537,32 +755,54 @@ def test_verify_finds_what_was_damaged(tmp_path, go, monkeypatch, damage):
         assert damage == "ledger gone" or len(entries(cfg)) == count
         return
     before = len(entries(cfg))
-    assert isinstance(CliRunner().invoke(cli.cli, ["verify", str(folder), "--read-only"]).exception, VerificationFailed)
+    assert isinstance(
+        CliRunner().invoke(cli.cli, ["verify", str(folder), "--read-only"]).exception,
+        VerificationFailed,
+    )
     assert len(entries(cfg)) == before
     for _ in range(2):
         with pytest.raises(VerificationFailed, match="recorded as I-1"):
             checked(folder)
     (found,) = entries(cfg)[before:]
-    assert (found.kind, found.body["detector"], found.body["root_cause"]) == ("incident", "verify", str(error.value))
+    assert (found.kind, found.body["detector"], found.body["root_cause"]) == (
+        "incident",
+        "verify",
+        str(error.value),
+    )
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
-    [(["run", "study.bogus=1"], 2, "bogus"), (["run", "budget.jobs=-1"], 2, "budget.jobs is -1"), (["verify", "nowhere"], 6, "no ledger"),
-     (["status", "nowhere"], 6, "no ledger"), (["keys", "new", "bob"], 3, "terminal"),
-     (["approve", "x", "--key", "bob", "--reason=y"], 3, "terminal"), (["approve", "x", "--key", "bob"], 2, "--reason"),
-     (["keys", "invite", "bob"], 3, "terminal"), (["inbox", "nowhere"], 2, "holds runs"), (["mandate", "grant"], 3, "terminal"),
-     (["nonsense"], 2, "nonsense"), (["mandate", "grant", "--unattended"], 0, "")],
-)  # fmt: skip
-def test_the_command_line_answers_in_one_sentence_with_its_exit_code(tmp_path, arguments, code, words):
+    [
+        (["run", "study.bogus=1"], 2, "bogus"),
+        (["run", "budget.jobs=-1"], 2, "budget.jobs is -1"),
+        (["verify", "nowhere"], 6, "no ledger"),
+        (["status", "nowhere"], 6, "no ledger"),
+        (["keys", "new", "bob"], 3, "terminal"),
+        (["approve", "x", "--key", "bob", "--reason=y"], 3, "terminal"),
+        (["approve", "x", "--key", "bob"], 2, "--reason"),
+        (["keys", "invite", "bob"], 3, "terminal"),
+        (["inbox", "nowhere"], 2, "holds runs"),
+        (["mandate", "grant"], 3, "terminal"),
+        (["nonsense"], 2, "nonsense"),
+        (["mandate", "grant", "--unattended"], 0, ""),
+    ],
+)
+def test_the_command_line_answers_in_one_sentence_with_its_exit_code(
+    tmp_path, arguments, code, words
+):
     command = [sys.executable, "-c", "from loop.cli import main; main()", *arguments]
-    out = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd=tmp_path)
+    out = subprocess.run(
+        command, capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd=tmp_path
+    )
     assert out.returncode == code and words in out.stderr and "Traceback" not in out.stderr, out
     assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_sigterm_stops_with_exit_5_and_people_must_resume_and_ctrl_c_needs_nobody(tmp_path, go, number):
+def test_sigterm_stops_with_exit_5_and_people_must_resume_and_ctrl_c_needs_nobody(
+    tmp_path, go, number
+):
     cfg = config(tmp_path)
     mandate(cfg)
 
@@ -580,7 +820,9 @@ def test_sigterm_stops_with_exit_5_and_people_must_resume_and_ctrl_c_needs_nobod
         signal.signal(signal.SIGINT, signal.default_int_handler)
     assert stopped.value.exit_code == 5 and box.stopped and len(box.ran) == 5
     written = [e for e in entries(cfg) if e.kind in ("pause", "session", "control")]
-    assert [e.kind for e in written] == ["control", "pause", "session"][number == signal.SIGINT :] and written[-2].body["exit_code"] == 5
+    assert [e.kind for e in written] == ["control", "pause", "session"][
+        number == signal.SIGINT :
+    ] and written[-2].body["exit_code"] == 5
     if number == signal.SIGTERM:
         with pytest.raises(Stopped, match="heirloop resume"):
             go(cfg, FakeBox(better))
@@ -602,11 +844,19 @@ def test_wandb_mirrors_shown_scores_offline(tmp_path, go, monkeypatch):
     mandate(cfg)
     result = go(cfg, FakeBox(better))
     tables = seen.pop()
-    assert {row["generation"] for row in seen} == {0, 1, 2} and all(row["local/best feedback"] <= 1 for row in seen)
-    assert sorted(tables) == ["decisions", "instruments", "plans"] and all(isinstance(table, wandb.Table) for table in tables.values())
+    assert {row["generation"] for row in seen} == {0, 1, 2} and all(
+        row["local/best feedback"] <= 1 for row in seen
+    )
+    assert sorted(tables) == ["decisions", "instruments", "plans"] and all(
+        isinstance(table, wandb.Table) for table in tables.values()
+    )
     plans = [dict(zip(tables["plans"].columns, row, strict=True)) for row in tables["plans"].data]
-    assert len(plans) == len([e for e in entries(cfg) if e.kind == "plan"]) and {p["verdict"] for p in plans} > {None}
-    assert not any("gain" in column for column in tables["plans"].columns if column != "predicted_gain_metric")  # of gate the answer alone
+    assert len(plans) == len([e for e in entries(cfg) if e.kind == "plan"]) and {
+        p["verdict"] for p in plans
+    } > {None}
+    assert not any(
+        "gain" in column for column in tables["plans"].columns if column != "predicted_gain_metric"
+    )  # of gate the answer alone
     assert len(tables["decisions"].data) == len([e for e in entries(cfg) if e.kind == "decision"])
     assert "arms, local, gain" in tables["instruments"].get_column("instrument")
     assert list((tmp_path / "runs" / "t" / "wandb").glob("offline-run-*")) and result["finished"]
@@ -615,21 +865,31 @@ def test_wandb_mirrors_shown_scores_offline(tmp_path, go, monkeypatch):
 @pytest.mark.skipif(os.geteuid() != 0, reason="a small disk can be mounted by root alone")
 @pytest.mark.parametrize("room", [220, 300, 420, 700, 1100])
 def test_a_full_disk_stops_the_loop_and_loses_nothing_recorded(tmp_path, go, room):
-    """The disk of the run has `room` KiB: it fills up somewhere in the study. With more room the same command goes on."""
+    """The disk of the run has `room` KiB: it fills up somewhere in the study. With more room the
+    same command goes on.
+    """
     cfg = config(tmp_path)
     mandate(cfg)
     (tmp_path / "runs").mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={room}k", "tmpfs", tmp_path / "runs"], check=True)
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={room}k", "tmpfs", tmp_path / "runs"], check=True
+    )
     try:
         with pytest.raises((Stopped, OSError)) as full:
             go(cfg, FakeBox(lambda order: 0.5))
         assert "full" in str(full.value) or full.value.errno == 28
-        before = Ledger.file(tmp_path / "runs/t/ledger.sqlite").entries() if (tmp_path / "runs/t/ledger.sqlite").exists() else []
+        before = (
+            Ledger.file(tmp_path / "runs/t/ledger.sqlite").entries()
+            if (tmp_path / "runs/t/ledger.sqlite").exists()
+            else []
+        )
         subprocess.run(["mount", "-o", "remount,size=64m", tmp_path / "runs"], check=True)
         if before:
             result = go(cfg, FakeBox(lambda order: 0.5))
             after = entries(cfg)
-            assert [e.hash for e in after[: len(before)]] == [e.hash for e in before] and result["finished"]
+            assert [e.hash for e in after[: len(before)]] == [e.hash for e in before] and result[
+                "finished"
+            ]
             assert result["accounts"]["root"]["cpu_us"]["reserved"] == 0
             verify(tmp_path / "runs/t")
     finally:
@@ -637,7 +897,10 @@ def test_a_full_disk_stops_the_loop_and_loses_nothing_recorded(tmp_path, go, roo
 
 
 def test_a_study_whose_rule_could_never_accept_does_not_open(tmp_path):
-    with pytest.raises(BadInput, match=r"study.confirm_replicates is 6; group_sequential at level 0.0083 .* cannot accept"):
+    with pytest.raises(
+        BadInput,
+        match=r"study.confirm_replicates is 6; group_sequential at level 0.0083 .* cannot accept",
+    ):
         config(tmp_path, "study.generations=6", "study.confirm_replicates=6")
 
 
@@ -648,8 +911,12 @@ def test_confirmations_share_alpha_and_stop_as_soon_as_they_are_decided(tmp_path
     verdicts = [e.body["verdict"] for e in entries(cfg) if e.kind == "verdict"]
     assert verdicts and {v["rule"] for v in verdicts} == {"group_sequential"}
     assert [v["level"] for v in verdicts] == pytest.approx([0.05 / 6] * len(verdicts))
-    told = {(v["answer"], v["replicates"]) for v in verdicts}  # eight pairs are the fewest at 0.05 / 6; a hopeless candidate gets no twelfth
-    assert all(n >= 8 for answer, n in told if answer == "accept") and all(n < 12 for answer, n in told if answer == "reject")
+    told = {
+        (v["answer"], v["replicates"]) for v in verdicts
+    }  # eight pairs are the fewest at 0.05 / 6; a hopeless candidate gets no twelfth
+    assert all(n >= 8 for answer, n in told if answer == "accept") and all(
+        n < 12 for answer, n in told if answer == "reject"
+    )
 
 
 def test_a_generation_done_anew_shares_what_is_left_of_alpha(tmp_path, go, monkeypatch):

@@ -20,7 +20,10 @@ from sandbox.box import cgroup, namespace
 from sandbox.box.docker import DockerBox
 from sandbox.box.namespace import NamespaceBox
 
-MAKE = {"namespace": lambda: NamespaceBox(ROOT / ".box"), "docker": lambda: DockerBox("heirloop-box", warm=True)}
+MAKE = {
+    "namespace": lambda: NamespaceBox(ROOT / ".box"),
+    "docker": lambda: DockerBox("heirloop-box", warm=True),
+}
 
 
 @pytest.mark.parametrize("kind", MAKE)
@@ -44,12 +47,18 @@ def test_a_missing_defence_is_found_and_opens_no_tier(monkeypatch, tmp_path):
     source = (namespace.HERE / "zygote.py").read_text()
     for name in ("zygote.py", "launch.py"):
         (tmp_path / name).write_text((namespace.HERE / name).read_text())
-    (tmp_path / "zygote.py").write_text(source.replace('    filter_calls(bytes.fromhex(told["seccomp"]))\n', ""))
+    (tmp_path / "zygote.py").write_text(
+        source.replace('    filter_calls(bytes.fromhex(told["seccomp"]))\n', "")
+    )
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)
     monkeypatch.setattr(namespace, "HERE", tmp_path)
     real = cgroup.create
-    monkeypatch.setattr(cgroup, "create", lambda name, limits, *a: real(name, doctor.replace(limits, memory_bytes=8_000_000_000), *a))
+    monkeypatch.setattr(
+        cgroup,
+        "create",
+        lambda name, limits, *a: real(name, doctor.replace(limits, memory_bytes=8_000_000_000), *a),
+    )
     rows, tiers = doctor.doctor({"namespace": MAKE["namespace"]}, ROOT)
     wrong = {row["probe"] for row in rows if not row["proved"]}
     assert {"S12", "S13"} <= wrong and tiers == {}
@@ -60,9 +69,13 @@ def test_tier_c_promises_less_and_says_so(monkeypatch):
     need_box(MAKE["namespace"]).close()
     monkeypatch.setattr(cgroup, "create", lambda *_: None)
     rows, tiers = doctor.doctor({"namespace": MAKE["namespace"]}, ROOT)
-    assert [(row["probe"], row["figure"]) for row in rows if not row["proved"]] == [] and tiers == {"namespace": "C"}
+    assert [(row["probe"], row["figure"]) for row in rows if not row["proved"]] == [] and tiers == {
+        "namespace": "C"
+    }
     assert any("no limit over several" in row["promised"] for row in rows)
-    assert next(row["figure"] for row in rows if row["probe"] == "B06").endswith("charged (bound), 1.2 s burnt")
+    assert next(row["figure"] for row in rows if row["probe"] == "B06").endswith(
+        "charged (bound), 1.2 s burnt"
+    )
 
 
 class TestCommand:
@@ -74,7 +87,9 @@ class TestCommand:
 
         monkeypatch.setattr(namespace, "NamespaceBox", make)
         with pytest.raises(SystemExit) as left:
-            monkeypatch.setattr("sys.argv", ["heirloop", "doctor", "--box", "namespace", *arguments])
+            monkeypatch.setattr(
+                "sys.argv", ["heirloop", "doctor", "--box", "namespace", *arguments]
+            )
             cli.main()
         return left.value.code
 
@@ -82,7 +97,12 @@ class TestCommand:
         assert self.run(monkeypatch, NoBox("user namespaces are closed; do this"), "--json") == 7
         told = json.loads(capsys.readouterr().out)
         assert told["tier"] == "" and told["rows"][0] | {"figure": ""} == {
-            "box": "namespace", "probe": "start", "promised": "a job runs", "proved": False, "figure": ""}  # fmt: skip
+            "box": "namespace",
+            "probe": "start",
+            "promised": "a job runs",
+            "proved": False,
+            "figure": "",
+        }
         assert told["rows"][0]["figure"] == "user namespaces are closed; do this"
 
     def test_a_box_that_holds_nothing_is_exit_6_and_proves_no_study(self, monkeypatch, capsys):
@@ -94,7 +114,9 @@ class TestCommand:
     def test_a_broken_box_is_one_row(self, monkeypatch, capsys):
         box = FakeBox(lambda order: 1.0, lambda execution: outcome("box", "the engine failed"))
         assert self.run(monkeypatch, box, "--json") == 7
-        assert [row["figure"] for row in json.loads(capsys.readouterr().out)["rows"]] == ["the engine failed"]
+        assert [row["figure"] for row in json.loads(capsys.readouterr().out)["rows"]] == [
+            "the engine failed"
+        ]
 
 
 def test_what_was_proved_stands_in_the_next_study_root_of_this_machine_alone(monkeypatch):
@@ -109,7 +131,9 @@ def test_what_was_proved_stands_in_the_next_study_root_of_this_machine_alone(mon
 
 
 def test_help_names_the_command():
-    assert "Try every promise of each box" in CliRunner().invoke(cli.cli, ["doctor", "--help"]).output
+    assert (
+        "Try every promise of each box" in CliRunner().invoke(cli.cli, ["doctor", "--help"]).output
+    )
 
 
 ORDINARY = """
@@ -123,11 +147,17 @@ print(json.dumps(doctor({"namespace": lambda: NamespaceBox(Path(sys.argv[1]))}, 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="whoever runs this is an ordinary user already")
 def test_an_ordinary_user_has_tier_c_and_every_promise_of_it(tmp_path_factory):
-    """The same box, started by uid 65534 with the system's Python, without any writable control group."""
+    """The same box, started by uid 65534 with the system's Python, without any writable control
+    group.
+    """
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
     python, packages = Path(f"/usr/bin/{version}"), ROOT / ".venv/lib" / version / "site-packages"
     ordinary = {"user": 65534, "group": 65534, "extra_groups": []}
-    seen = subprocess.run(["/bin/ls", packages / "click", ROOT / ".box/lib" / version / "site-packages"], capture_output=True, **ordinary)
+    seen = subprocess.run(
+        ["/bin/ls", packages / "click", ROOT / ".box/lib" / version / "site-packages"],
+        capture_output=True,
+        **ordinary,
+    )
     if not python.exists() or seen.returncode != 0:
         pytest.skip(f"needs {python} and a checkout that an ordinary user can read")
     with tempfile.TemporaryDirectory() as name:
@@ -136,12 +166,25 @@ def test_an_ordinary_user_has_tier_c_and_every_promise_of_it(tmp_path_factory):
         (folder / "box/lib").symlink_to(ROOT / ".box/lib")
         (folder / "box/bin/python").symlink_to(python)
         os.chown(folder, 65534, 65534)
-        environment = {"PYTHONPATH": f"{ROOT}:{packages}", "HEIRLOOP_HOME": f"{folder}/home", "TMPDIR": str(folder)}
-        done = subprocess.run([python, "-c", ORDINARY, folder / "box", ROOT], capture_output=True, text=True, env=environment, cwd="/", **ordinary)
+        environment = {
+            "PYTHONPATH": f"{ROOT}:{packages}",
+            "HEIRLOOP_HOME": f"{folder}/home",
+            "TMPDIR": str(folder),
+        }
+        done = subprocess.run(
+            [python, "-c", ORDINARY, folder / "box", ROOT],
+            capture_output=True,
+            text=True,
+            env=environment,
+            cwd="/",
+            **ordinary,
+        )
     try:
         rows, tiers = json.loads(done.stdout)
     except ValueError:
         raise AssertionError(done.stderr[-2000:]) from None
     if tiers == {} and "user namespaces are closed" in rows[0]["figure"]:
         pytest.skip(rows[0]["figure"])
-    assert [(row["probe"], row["figure"]) for row in rows if not row["proved"]] == [] and tiers == {"namespace": "C"}
+    assert [(row["probe"], row["figure"]) for row in rows if not row["proved"]] == [] and tiers == {
+        "namespace": "C"
+    }

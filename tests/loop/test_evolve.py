@@ -1,4 +1,6 @@
-"""The program database of `evolve`: islands, grid, migration, novelty, and that no history stops it. Whole studies on a box that computes nothing."""
+"""The program database of `evolve`: islands, grid, migration, novelty, and that no history stops
+it. Whole studies on a box that computes nothing.
+"""
 
 import json
 import random
@@ -38,14 +40,41 @@ def child(seed: int) -> str:
 
 
 def trial(source="s0", score=0.5, outcome="scored", verdict="", **knobs) -> Trial:
-    return Trial(recipe=Recipe(**knobs), outcome=outcome, score=score if outcome == "scored" else None, verdict=verdict, source=source)
+    return Trial(
+        recipe=Recipe(**knobs),
+        outcome=outcome,
+        score=score if outcome == "scored" else None,
+        verdict=verdict,
+        source=source,
+    )
 
 
-def scene(trials=(), sources=None, champion=Recipe(), source="s0", seed=1, score=0.5, **settings) -> Scene:  # noqa: B008
-    history = History(champion=champion, champion_source=source, champion_score=score, trials=tuple(trials), grid=grid(False), count=1)
+def scene(
+    trials=(),
+    sources=None,
+    champion=Recipe(),  # noqa: B008
+    source="s0",
+    seed=1,
+    score=0.5,
+    **settings,
+) -> Scene:
+    history = History(
+        champion=champion,
+        champion_source=source,
+        champion_score=score,
+        trials=tuple(trials),
+        grid=grid(False),
+        count=1,
+    )
     sources = {"s0": TRAIN} if sources is None else sources
-    return Scene(history=history, sources=sources, settings=Proposer(name="evolve", evolve=Evolve(**settings)),
-                 rng=random.Random(seed), generation=1, index=0)  # fmt: skip
+    return Scene(
+        history=history,
+        sources=sources,
+        settings=Proposer(name="evolve", evolve=Evolve(**settings)),
+        rng=random.Random(seed),
+        generation=1,
+        index=0,
+    )
 
 
 def proposed(given: Scene):
@@ -74,21 +103,39 @@ def test_a_parent_that_is_not_champion_is_reached_by_edits_of_the_champions_text
         given = scene(trials, {"s0": TRAIN, "s1": other}, seed=seed, islands=1, explore=1.0)
         _, _, text, made = proposed(given)
         if "parent: score" in made.hypothesis:
-            found.add(patch.apart(patch.grams(text), patch.grams(other)) < patch.apart(patch.grams(text), patch.grams(TRAIN)))
+            found.add(
+                patch.apart(patch.grams(text), patch.grams(other))
+                < patch.apart(patch.grams(text), patch.grams(TRAIN))
+            )
     assert True in found
 
 
 def test_the_grid_keeps_the_best_of_each_cell_and_the_champion_whatever_its_score():
-    far = TRAIN.replace("# region: loss\n", "# region: loss\n" + "".join(f"x{i} = {i}\n" for i in range(40)))
-    trials = [trial(score=0.3, width=96, heads=1), trial(score=0.6, width=96, heads=2), trial("s1", 0.1), trial(score=0.9)]
+    far = TRAIN.replace(
+        "# region: loss\n", "# region: loss\n" + "".join(f"x{i} = {i}\n" for i in range(40))
+    )
+    trials = [
+        trial(score=0.3, width=96, heads=1),
+        trial(score=0.6, width=96, heads=2),
+        trial("s1", 0.1),
+        trial(score=0.9),
+    ]
     (island,) = evolve.database(scene(trials, {"s0": TRAIN, "s1": far}, score=0.2, islands=1))
     kept = {(one.score, one.champion) for one in island.values()}
     assert kept == {(0.6, False), (0.1, False), (0.2, True)}
 
 
 def test_a_score_that_is_not_told_ranks_below_every_told_one_and_a_failure_is_no_member():
-    trials = [trial(outcome="not better"), trial(score=0.01), trial("s1", outcome="failed"), trial("s2", outcome="waiting"), trial("gone", 1.0)]
-    found = evolve.database(scene(trials, {"s0": TRAIN, "s1": child(1), "s2": child(2)}, source="none", islands=1))
+    trials = [
+        trial(outcome="not better"),
+        trial(score=0.01),
+        trial("s1", outcome="failed"),
+        trial("s2", outcome="waiting"),
+        trial("gone", 1.0),
+    ]
+    found = evolve.database(
+        scene(trials, {"s0": TRAIN, "s1": child(1), "s2": child(2)}, source="none", islands=1)
+    )
     assert [one.score for one in found[0].values()] == [0.01]
 
 
@@ -98,16 +145,25 @@ def test_trials_go_round_the_islands_and_migration_brings_each_best_to_the_next(
     assert [[one.score for one in island.values()] for island in apart] == [[0.0], [0.1], [0.2]]
     trials.append(trial(score=0.05, width=16, heads=2))
     met = evolve.database(scene(trials, source="none", islands=3, migration=3))
-    assert [sorted(one.score for one in island.values()) for island in met] == [[0.05, 0.2], [0.0, 0.1], [0.1, 0.2]]
+    assert [sorted(one.score for one in island.values()) for island in met] == [
+        [0.05, 0.2],
+        [0.0, 0.1],
+        [0.1, 0.2],
+    ]
     accepted = [*trials[:3], trial(score=0.4, depth=4, verdict="accept")]
-    assert all(0.4 in {one.score for one in island.values()} for island in evolve.database(scene(accepted, source="none", islands=3)))
+    assert all(
+        0.4 in {one.score for one in island.values()}
+        for island in evolve.database(scene(accepted, source="none", islands=3))
+    )
 
 
 def test_the_better_a_program_the_likelier_it_is_parent_unless_exploring():
     trials = [trial(score=s, width=w, heads=1) for s, w in ((0.1, 16), (0.2, 32), (0.9, 96))]
 
     def share(explore):
-        drawn = [scene(trials, source="none", islands=1, seed=s, explore=explore) for s in range(200)]
+        drawn = [
+            scene(trials, source="none", islands=1, seed=s, explore=explore) for s in range(200)
+        ]
         return sum(evolve.select(one, evolve.database(one))[0].score == 0.9 for one in drawn) / 200
 
     assert share(0.0) > 0.5 > 0.42 > share(1.0) > 0.2
@@ -124,7 +180,9 @@ def test_what_is_no_news_is_drawn_again():
     assert not evolve.novel(text, Recipe(), trials, sources, 4)
     assert not evolve.novel(text + "# a comment\n", Recipe(), trials, sources, 4)
     assert evolve.novel(text, Recipe(depth=1), trials, sources, 4)
-    again = scene([trial(), *[trial("s1", outcome="failed")] * 3], sources, seed=seed, knobs=0.0, edits=1)
+    again = scene(
+        [trial(), *[trial("s1", outcome="failed")] * 3], sources, seed=seed, knobs=0.0, edits=1
+    )
     assert proposed(again)[2] != text
 
 
@@ -144,27 +202,58 @@ HOSTILE = {
 def test_hostile_text_in_the_history_gives_a_proposal_or_a_refusal_never_a_crash(name):
     for source in ("s0", "s1"):  # the champion is pristine, then hostile itself
         for seed in range(5):
-            given = scene([trial(), trial("s1", 0.9, depth=1)], {"s0": TRAIN, "s1": HOSTILE[name]}, source=source, seed=seed, islands=1)
+            given = scene(
+                [trial(), trial("s1", 0.9, depth=1)],
+                {"s0": TRAIN, "s1": HOSTILE[name]},
+                source=source,
+                seed=seed,
+                islands=1,
+            )
             risk, recipe, text, _ = proposed(given)
             assert risk in ("recipe", "patch") and (recipe != Recipe() or text != TRAIN)
 
 
-@pytest.mark.parametrize("given", [scene(), scene(sources={}), scene([trial("gone")], {}), scene(source="gone"),
-                                   scene([trial(outcome="failed")] * 9, source="gone")], ids=range(5))  # fmt: skip
+@pytest.mark.parametrize(
+    "given",
+    [
+        scene(),
+        scene(sources={}),
+        scene([trial("gone")], {}),
+        scene(source="gone"),
+        scene([trial(outcome="failed")] * 9, source="gone"),
+    ],
+    ids=range(5),
+)
 def test_an_empty_archive_gives_a_valid_proposal(given):
     _, recipe, text, _ = proposed(given)
     assert (recipe, text) != (Recipe(), TRAIN)
 
 
 def test_a_grid_without_choice_still_ends():
-    history = History(champion=Recipe(), champion_source="s0", champion_score=None, trials=(trial(),), grid={"depth": (2,)}, count=1)
+    history = History(
+        champion=Recipe(),
+        champion_source="s0",
+        champion_score=None,
+        trials=(trial(),),
+        grid={"depth": (2,)},
+        count=1,
+    )
     made = scene([trial()])
-    given = Scene(history=history, sources={"s0": TRAIN}, settings=made.settings, rng=made.rng, generation=1, index=0)
+    given = Scene(
+        history=history,
+        sources={"s0": TRAIN},
+        settings=made.settings,
+        rng=made.rng,
+        generation=1,
+        index=0,
+    )
     assert proposed(given)[0] == "patch"
 
 
 class ProgramBox(FakeBox):
-    """A box in which a program is the better the more of it was changed; its weights carry how much, as real ones carry what was learned."""
+    """A box in which a program is the better the more of it was changed; its weights carry how
+    much, as real ones carry what was learned.
+    """
 
     def __init__(self):
         super().__init__(lambda order: 0.0, script=self.learned)
@@ -175,10 +264,14 @@ class ProgramBox(FakeBox):
         order = parse(Order, strict_json(execution.files["job.json"]))
         lay, rng = layout(order.task, order.recipe), np.random.default_rng(order.seed)
         if order.role == "train":
-            far = patch.apart(patch.grams(execution.files["models/train.py"].decode()), patch.grams(TRAIN))
+            far = patch.apart(
+                patch.grams(execution.files["models/train.py"].decode()), patch.grams(TRAIN)
+            )
             weights = rng.standard_normal(parameters(order.recipe, lay)).astype(np.float32)
             weights[0] = min(0.95, 0.2 + far / 300)
-            return outcome(files={"weights.safetensors": save({"w": weights}), "claims.json": b"{}"})
+            return outcome(
+                files={"weights.safetensors": save({"w": weights}), "claims.json": b"{}"}
+            )
         asked = load(execution.files["questions.safetensors"])["questions"]
         tokens = np.array([[self.right.get(bytes(row), 2)] for row in asked], np.uint8)
         tokens[rng.random(len(tokens)) > load(execution.files["weights.safetensors"])["w"][0]] = 0
@@ -186,20 +279,40 @@ class ProgramBox(FakeBox):
 
 
 def test_a_study_evolves_programs_promotes_edited_ones_and_verifies(tmp_path, go):  # noqa: F811
-    cfg = config(tmp_path, "gates=programs", "proposer=evolve", "study.arms=[evolve]", "study.generations=4", "study.proposals=3",
-                 "objective.feedback=rounded", "box.parallel=1", "objective.confirmations=4", "study.confirm_replicates=8",
-                 "budget.jobs=1000", "gates.unattended.jobs=1000", "task=digits")  # fmt: skip
+    cfg = config(
+        tmp_path,
+        "gates=programs",
+        "proposer=evolve",
+        "study.arms=[evolve]",
+        "study.generations=4",
+        "study.proposals=3",
+        "objective.feedback=rounded",
+        "box.parallel=1",
+        "objective.confirmations=4",
+        "study.confirm_replicates=8",
+        "budget.jobs=1000",
+        "gates.unattended.jobs=1000",
+        "task=digits",
+    )
     mandate(cfg)
     result = go(cfg, ProgramBox())
     facts = entries(cfg)
     plans = {e.body["digest"]: e.body["plan"] for e in facts if e.kind == "plan"}
     offered = [p for p in plans.values() if p["purpose"] == "candidate"]
     promoted = [plans[e.body["plan"]] for e in facts if e.kind == "champion"][1:]
-    assert result["finished"] and len(offered) == 12 and {p["change_class"] for p in offered} == {"patch"}
+    assert (
+        result["finished"]
+        and len(offered) == 12
+        and {p["change_class"] for p in offered} == {"patch"}
+    )
     assert promoted and len({p["bundle"] for p in offered}) == 12
     later = [p for p in offered if p["generation"] > promoted[0]["generation"]]
     assert all(p["parent"] != offered[0]["parent"] for p in later)  # edits of an edited champion
-    assert [e.body["spent"]["cpu_us"] for e in facts if e.kind == "settle" and "propose" in e.body["accounts"]]
+    assert [
+        e.body["spent"]["cpu_us"]
+        for e in facts
+        if e.kind == "settle" and "propose" in e.body["accounts"]
+    ]
     assert verify(tmp_path / "runs" / "t")["scores"] > 0
 
 
@@ -211,19 +324,42 @@ def test_a_model_improves_a_program_of_the_database_and_its_answer_becomes_edits
         history, source, others = evolve.shown(given)
         if source == other:
             break
-    assert (history.champion, history.champion_source, history.champion_score) == (Recipe(depth=1), "s1", 0.9)
+    assert (history.champion, history.champion_source, history.champion_score) == (
+        Recipe(depth=1),
+        "s1",
+        0.9,
+    )
     assert [one.source for one in others] == [TRAIN] and history.trials == given.history.trials
     endpoint = Endpoint(url="http://127.0.0.1:1/v1", model="stub")
-    asked = prompt(endpoint, history, source, "o", (1, 0, 1), 7, [(one.told(), one.source) for one in others]).decode()
-    assert "of another program, the champion" in asked and "region update of models/train.py" in asked
-    made = {"hypothesis": "h", "knobs": {"width": 32}, "edits": [{"file": patch.FILE, "search": "eps=1e-8", "replace": "eps=1e-6"}]}
+    asked = prompt(
+        endpoint, history, source, "o", (1, 0, 1), 7, [(one.told(), one.source) for one in others]
+    ).decode()
+    assert (
+        "of another program, the champion" in asked and "region update of models/train.py" in asked
+    )
+    made = {
+        "hypothesis": "h",
+        "knobs": {"width": 32},
+        "edits": [{"file": patch.FILE, "search": "eps=1e-8", "replace": "eps=1e-6"}],
+    }
     found = parse(Proposal, strict_json(evolve.rebased(given, history, source, json.dumps(made))))
     _, recipe, files = change(Recipe(), {patch.FILE: TRAIN.encode()}, found)
-    assert files[patch.FILE].decode() == other.replace("eps=1e-8", "eps=1e-6") and recipe == Recipe(depth=1, width=32)
-    for wrong, why in (({"edits": [], "knobs": {"depth": 1, "dropout": 0.0}}, "changes nothing"), ({"knobs": {"depth": 2}, "edits": []}, None),
-                       ({"edits": [{**made["edits"][0], "replace": "eps=1e-8, "}], "knobs": {}}, "no news|compile"),
-                       ({"edits": [{**made["edits"][0], "search": "import math\n", "replace": ""}]}, "outside its marked regions"),
-                       ({"edits": [{**made["edits"][0], "replace": "eps=("}]}, "does not compile")):  # fmt: skip
+    assert files[patch.FILE].decode() == other.replace("eps=1e-8", "eps=1e-6") and recipe == Recipe(
+        depth=1, width=32
+    )
+    for wrong, why in (
+        ({"edits": [], "knobs": {"depth": 1, "dropout": 0.0}}, "changes nothing"),
+        ({"knobs": {"depth": 2}, "edits": []}, None),
+        (
+            {"edits": [{**made["edits"][0], "replace": "eps=1e-8, "}], "knobs": {}},
+            "no news|compile",
+        ),
+        (
+            {"edits": [{**made["edits"][0], "search": "import math\n", "replace": ""}]},
+            "outside its marked regions",
+        ),
+        ({"edits": [{**made["edits"][0], "replace": "eps=("}]}, "does not compile"),
+    ):
         if why:
             with pytest.raises(BadInput, match=why):
                 evolve.rebased(given, history, source, json.dumps(made | wrong))
@@ -239,29 +375,69 @@ import math
 import math
 IDLE = %d
 >>>>>>> REPLACE"""
-    inside = text.replace("import math", "    warm = int(recipe.warmup * steps)").replace("IDLE =", "    warm = warm + 0 *")
-    replies = [say(inside % (1, 11)), say(inside % (1, 11)), say("no"), say(text % (2, 12)), *[say(inside % (n, n)) for n in range(20, 24)]]
+    inside = text.replace("import math", "    warm = int(recipe.warmup * steps)").replace(
+        "IDLE =", "    warm = warm + 0 *"
+    )
+    replies = [
+        say(inside % (1, 11)),
+        say(inside % (1, 11)),
+        say("no"),
+        say(text % (2, 12)),
+        *[say(inside % (n, n)) for n in range(20, 24)],
+    ]
     with stub(*replies) as server:
-        cfg = config(tmp_path, "proposer=llm", "study.arms=[evolve-llm]", f"proposer.llm.url={server.url}", "gates=programs", "study.proposals=4",
-                     "budget.tokens=10000000", "budget.money_micros=10000000", "task=digits", "+proposer.evolve.islands=1")  # fmt: skip
+        cfg = config(
+            tmp_path,
+            "proposer=llm",
+            "study.arms=[evolve-llm]",
+            f"proposer.llm.url={server.url}",
+            "gates=programs",
+            "study.proposals=4",
+            "budget.tokens=10000000",
+            "budget.money_micros=10000000",
+            "task=digits",
+            "+proposer.evolve.islands=1",
+        )
         mandate(cfg)
         result = go(cfg, ProgramBox())
     facts = entries(cfg)
     reasons = [e.body["reason"] for e in facts if e.kind == "invalid"]
     assert result["finished"] and len(reasons) == 3, reasons
     assert "no news" in reasons[0] and "no JSON object" in reasons[1] and "region" in reasons[2]
-    assert len([e for e in facts if e.kind == "plan" and e.body["plan"]["change_class"] == "patch"]) >= 5
+    assert (
+        len([e for e in facts if e.kind == "plan" and e.body["plan"]["change_class"] == "patch"])
+        >= 5
+    )
     assert verify(tmp_path / "runs" / "t")["scores"] > 0
-    monkeypatch.setattr("loop.verify.read", lambda text, source: read(text.replace("idea", "another idea"), source))
-    with pytest.raises(VerificationFailed, match="not what the stored answer says"):  # what was proposed is derived from the answer again
+    monkeypatch.setattr(
+        "loop.verify.read", lambda text, source: read(text.replace("idea", "another idea"), source)
+    )
+    with pytest.raises(
+        VerificationFailed, match="not what the stored answer says"
+    ):  # what was proposed is derived from the answer again
         verify(tmp_path / "runs" / "t")
 
 
 def test_the_study_brings_its_task_and_its_gate_and_a_persons_choice_still_wins():
     found = composed(["study=evolve"])
-    assert (found.task.name, found.proposer.name, found.arms()) == ("digits", "evolve", ("evolve", "random"))
+    assert (found.task.name, found.proposer.name, found.arms()) == (
+        "digits",
+        "evolve",
+        ("evolve", "random"),
+    )
     assert found.gates.unattended and "patch" in found.gates.unattended.classes
-    chosen = composed(["study=evolve", "gates=attended", "task=addition", "objective.feedback=ladder", "proposer=tpe"])
-    assert chosen.gates.unattended is None and (chosen.task.name, chosen.objective.feedback) == ("addition", "ladder")
+    chosen = composed(
+        [
+            "study=evolve",
+            "gates=attended",
+            "task=addition",
+            "objective.feedback=ladder",
+            "proposer=tpe",
+        ]
+    )
+    assert chosen.gates.unattended is None and (chosen.task.name, chosen.objective.feedback) == (
+        "addition",
+        "ladder",
+    )
     with pytest.raises(BadInput, match=r"explore is 1\.5"):
         composed(["study=evolve", "proposer.evolve.explore=1.5"])

@@ -1,4 +1,6 @@
-"""What a gate does over time: requests, expiry, caps, drift, the check at launch, scripted reviewers, canaries."""
+"""What a gate does over time: requests, expiry, caps, drift, the check at launch, scripted
+reviewers, canaries.
+"""
 
 import base64
 import json
@@ -38,11 +40,17 @@ def test_silence_is_a_no_when_the_request_expires(tmp_path, go, monkeypatch):
         go(cfg, box)
     (plan,) = waiting(cfg)
     (asked,) = said(cfg, "request")
-    assert asked["expires"] - asked["at"] == 24 * 3600 and [r.subject for r in gate_of(cfg).pending()] == [plan]
+    assert asked["expires"] - asked["at"] == 24 * 3600 and [
+        r.subject for r in gate_of(cfg).pending()
+    ] == [plan]
     monkeypatch.setattr(gates.Gate, "now", lambda _: asked["expires"] + 1.0)
     with pytest.raises(Denied, match="not decided on in time"):
         go(cfg, box)
-    assert box.ran == [] and gate_of(cfg).pending() == [] and [d["allow"] for d in said(cfg)] == [False]
+    assert (
+        box.ran == []
+        and gate_of(cfg).pending() == []
+        and [d["allow"] for d in said(cfg)] == [False]
+    )
 
 
 def test_a_clock_that_is_set_back_reopens_nothing(tmp_path, go, monkeypatch):
@@ -63,7 +71,13 @@ def test_a_clock_that_is_set_back_reopens_nothing(tmp_path, go, monkeypatch):
     assert entries(cfg)[-1].time == before and gate.now() == gates.unix(entries(cfg)[-1])
 
 
-@pytest.mark.parametrize(("cap", "words"), [("requests_per_hour=5", "5 requests an hour"), ("pending_per_arm=3", "3 requests of arm local waiting")])
+@pytest.mark.parametrize(
+    ("cap", "words"),
+    [
+        ("requests_per_hour=5", "5 requests an hour"),
+        ("pending_per_arm=3", "3 requests of arm local waiting"),
+    ],
+)
 def test_a_flood_is_refused_by_the_cap_and_people_see_one_line(tmp_path, go, cap, words):
     cfg = config(tmp_path, *SCRIPT, f"gates.{cap}", "study.proposals=6", "study.generations=1")
     result = go(cfg, FakeBox(better))
@@ -88,13 +102,27 @@ def patches(monkeypatch, lines):
 
 
 @pytest.mark.parametrize("enforced", [True, False])
-def test_many_small_changes_reach_the_drift_limit_and_then_a_person_is_asked(tmp_path, go, monkeypatch, enforced):
-    """A14, with its ablation: champion after champion, each one line from its parent, and each further from what people approved."""
-    monkeypatch.setattr(gates, "COMPUTED_TASKS", ())  # as on a task whose answers code cannot compute: mandates may promote code
+def test_many_small_changes_reach_the_drift_limit_and_then_a_person_is_asked(
+    tmp_path, go, monkeypatch, enforced
+):
+    """A14, with its ablation: champion after champion, each one line from its parent, and each
+    further from what people approved.
+    """
+    monkeypatch.setattr(
+        gates, "COMPUTED_TASKS", ()
+    )  # as on a task whose answers code cannot compute: mandates may promote code
     keys.new_key("ada", "person", "correct horse")
     classes = "[recipe,patch,promote]"
-    cfg = config(tmp_path, "autonomy=autonomous", f"gates.unattended.classes={classes}", "gates.unattended.drift=3", "study.generations=6",
-                 "study.proposals=1", "task.seed_deviation=0.001", "study.final_replicates=0")  # fmt: skip
+    cfg = config(
+        tmp_path,
+        "autonomy=autonomous",
+        f"gates.unattended.classes={classes}",
+        "gates.unattended.drift=3",
+        "study.generations=6",
+        "study.proposals=1",
+        "task.seed_deviation=0.001",
+        "study.final_replicates=0",
+    )
     mandate(cfg)
     patches(monkeypatch, 1)
     if not enforced:
@@ -137,7 +165,13 @@ def accept(verdict):
 def test_a_plan_has_the_highest_class_of_its_edits():
     files = {"models/train.py": b"a = 1\n", "models/net.py": b"b = 1\n"}
     edits = [Edit(file=file, search="= 1", replace="= 2") for file in files]
-    for told, risk in (([], "recipe"), (edits[:1], "patch"), (edits[1:], "structural"), (edits, "structural"), (edits[::-1], "structural")):
+    for told, risk in (
+        ([], "recipe"),
+        (edits[:1], "patch"),
+        (edits[1:], "structural"),
+        (edits, "structural"),
+        (edits[::-1], "structural"),
+    ):
         proposal = Proposal(hypothesis="it is only a recipe", knobs={"depth": 3}, edits=tuple(told))
         assert change(Recipe(), files, proposal)[0] == risk
 
@@ -174,7 +208,12 @@ def test_what_a_grant_rests_on_is_checked_again_at_launch(tmp_path, go, monkeypa
 
     monkeypatch.setattr(gates.Gate, "grant", grant)
     box = FakeBox(better)
-    words = {"revoked": "expired or was revoked", "expired": "expired or was revoked", "denied": "denied by bob", "nothing": "waits for a decision"}
+    words = {
+        "revoked": "expired or was revoked",
+        "expired": "expired or was revoked",
+        "denied": "denied by bob",
+        "nothing": "waits for a decision",
+    }
     with pytest.raises(NeedsHuman, match=words[change]):
         go(cfg, box)
     assert bool(box.ran) is (change == "nothing")
@@ -194,7 +233,11 @@ def test_a_terminal_shows_every_character_and_a_decided_request_waits_no_more(tm
     assert gate_of(cfg).pending() == []
 
 
-FIELDS = [f for f in gates.Approval.__slots__ if f not in ("answer", "reason", "seen", "looked_ms", "expires", "nonce")]
+FIELDS = [
+    f
+    for f in gates.Approval.__slots__
+    if f not in ("answer", "reason", "seen", "looked_ms", "expires", "nonce")
+]
 
 
 @pytest.mark.parametrize("field", FIELDS)
@@ -205,15 +248,25 @@ def test_a_decision_that_shows_another_fact_opens_nothing(tmp_path, go, field):
     with pytest.raises(NeedsHuman):
         go(cfg, FakeBox(better))
     (plan,) = waiting(cfg)
-    other = {"version": 2, "change_class": "patch", "requested": {"cpu_us": 1}, "generation": 1, "issued": 2**40, "kind": "external",
-             "reviewer": "eve", "public": "0" * 64}.get(field, "0" * 64)  # fmt: skip
+    other = {
+        "version": 2,
+        "change_class": "patch",
+        "requested": {"cpu_us": 1},
+        "generation": 1,
+        "issued": 2**40,
+        "kind": "external",
+        "reviewer": "eve",
+        "public": "0" * 64,
+    }.get(field, "0" * 64)
     assert approve(cfg, plan, "recipe", changes={field: other})
     with pytest.raises(NeedsHuman, match="0 of 1"):
         go(cfg, FakeBox(better))
 
 
 @pytest.mark.parametrize("policy", ["approve-all", "deny-all", "by-file", "fatigue"])
-def test_a_scripted_reviewer_runs_a_study_and_is_never_counted_as_human(tmp_path, go, monkeypatch, policy):
+def test_a_scripted_reviewer_runs_a_study_and_is_never_counted_as_human(
+    tmp_path, go, monkeypatch, policy
+):
     (tmp_path / "answers.json").write_text(json.dumps({"recipe": "approve", "promote": "deny"}))
     chosen = {
         "by-file": ["reviewer=by-file", f"reviewer.file={tmp_path}/answers.json"],
@@ -232,12 +285,26 @@ def test_a_scripted_reviewer_runs_a_study_and_is_never_counted_as_human(tmp_path
     verify(tmp_path / "runs" / "t")
 
 
-def test_a_reviewer_that_tires_blocks_proposals_by_mistake_and_never_what_people_ordered(tmp_path, go):
-    cfg = config(tmp_path, *HUMAN, "reviewer=fatigue", "reviewer.false_alarm_rate=1", "study.final_replicates=4")
+def test_a_reviewer_that_tires_blocks_proposals_by_mistake_and_never_what_people_ordered(
+    tmp_path, go
+):
+    cfg = config(
+        tmp_path,
+        *HUMAN,
+        "reviewer=fatigue",
+        "reviewer.false_alarm_rate=1",
+        "study.final_replicates=4",
+    )
     assert go(cfg, FakeBox(better))["finished"]
-    purposes = {e.body["digest"]: e.body["plan"]["purpose"] for e in entries(cfg) if e.kind == "plan"}
+    purposes = {
+        e.body["digest"]: e.body["plan"]["purpose"] for e in entries(cfg) if e.kind == "plan"
+    }
     told = {(purposes[d["plan"]], d["allow"]) for d in said(cfg)}
-    assert ("baseline", True) in told and ("candidate", False) in told and ("candidate", True) not in told
+    assert (
+        ("baseline", True) in told
+        and ("candidate", False) in told
+        and ("candidate", True) not in told
+    )
 
 
 def test_the_stand_in_decides_on_the_arm_whose_name_it_happens_to_share(tmp_path, go):
@@ -246,7 +313,9 @@ def test_the_stand_in_decides_on_the_arm_whose_name_it_happens_to_share(tmp_path
 
 
 def test_an_answer_that_another_campaign_got_is_seen(tmp_path, go, monkeypatch):
-    """Two campaigns ask at once, one gets both answers: the other looks again before it gives up."""
+    """Two campaigns ask at once, one gets both answers: the other looks again before it gives
+    up.
+    """
     real = reviewer.answer
     monkeypatch.setattr(reviewer, "answer", lambda running: real(running) and 0)
     assert go(config(tmp_path, *SCRIPT), FakeBox(better))["finished"]
@@ -270,11 +339,21 @@ def test_a_scripted_reviewer_s_file_is_checked(tmp_path):
 
 
 def test_canaries_and_twins_come_in_pairs_that_look_alike_and_can_never_run(tmp_path, go):
-    cfg = config(tmp_path, *SCRIPT, "gates.canaries=1", "reviewer=fatigue", "reviewer.hit_rate=1", "reviewer.decay=0", "reviewer.false_alarm_rate=0")
+    cfg = config(
+        tmp_path,
+        *SCRIPT,
+        "gates.canaries=1",
+        "reviewer=fatigue",
+        "reviewer.hit_rate=1",
+        "reviewer.decay=0",
+        "reviewer.false_alarm_rate=0",
+    )
     go(cfg, FakeBox(better))
     probes = said(cfg, "probe")
     secret = keys.load_secret(entries(cfg)[0].body["secret"])
-    canaries = {p["digest"] for p in probes if reviewer.is_canary(secret, p["digest"], p["commitment"])}
+    canaries = {
+        p["digest"] for p in probes if reviewer.is_canary(secret, p["digest"], p["commitment"])
+    }
     assert canaries and 2 * len(canaries) == len(probes)
     told = {b["approval"]["plan"]: b["approval"]["answer"] for b in said(cfg, "approval")}
     assert {told[p["digest"]] for p in probes if p["digest"] in canaries} == {"deny"}
@@ -283,7 +362,9 @@ def test_canaries_and_twins_come_in_pairs_that_look_alike_and_can_never_run(tmp_
     for probe in probes:
         with pytest.raises(Denied, match="no recorded plan"):
             gate.grant(probe["digest"])
-    assert not {p["digest"] for p in probes} & {e.body["job"]["plan"] for e in entries(cfg) if e.kind == "start"}
+    assert not {p["digest"] for p in probes} & {
+        e.body["job"]["plan"] for e in entries(cfg) if e.kind == "start"
+    }
     verify(tmp_path / "runs" / "t")
 
 
@@ -291,7 +372,12 @@ def test_pairs_are_matched_in_class_size_and_wording():
     for pairs in PAIRS.values():
         for canary, twin, text in pairs:
             sizes = [len(json.dumps(one)) for one in (canary, twin)]
-            assert len(canary) == len(twin) and max(sizes) - min(sizes) <= 12 and text and canary != twin
+            assert (
+                len(canary) == len(twin)
+                and max(sizes) - min(sizes) <= 12
+                and text
+                and canary != twin
+            )
             assert plain(Proposal(hypothesis=text, knobs={}))
             for knobs in (canary, twin) if pairs is PAIRS["recipe"] else ():
                 assert plain(replace(Recipe(), **{k: json.loads(v) for k, v in knobs.items()}))
@@ -310,30 +396,54 @@ def test_detection_gives_d_prime_from_counts_and_never_a_miss_share_alone():
 def test_cost_counts_people_alone():
     one = {"kind": "person", "looked_ms": 90_000, "asked": 10, "seen": 20, "decided": 100}
     found = cost([one, {**one, "kind": "simulated"}, {**one, "kind": "external", "decided": 50}])
-    assert found == {"signed": 3, "human": 2, "simulated": 1, "human_minutes": 3.0, "queue_seconds": {"median": 90, "largest": 90}}
+    assert found == {
+        "signed": 3,
+        "human": 2,
+        "simulated": 1,
+        "human_minutes": 3.0,
+        "queue_seconds": {"median": 90, "largest": 90},
+    }
     assert cost([])["queue_seconds"] is None
 
 
-@pytest.mark.parametrize(("harm", "hours"), [("none", None), ("other", 360), ("death", 240), ("infrastructure", 48), ("imminent", 24)])
-def test_an_incident_counts_up_says_when_notice_is_due_and_is_only_ever_added_to(tmp_path, go, harm, hours):
+@pytest.mark.parametrize(
+    ("harm", "hours"),
+    [("none", None), ("other", 360), ("death", 240), ("infrastructure", 48), ("imminent", 24)],
+)
+def test_an_incident_counts_up_says_when_notice_is_due_and_is_only_ever_added_to(
+    tmp_path, go, harm, hours
+):
     cfg = config(tmp_path)
     mandate(cfg)
     go(cfg, FakeBox(better))
     book = gate_of(cfg).ledger
     with book.transaction() as txn:
         incident.report(txn, "one", detector="test")
-        second = incident.report(txn, "two", detected_at="2026-01-01T00:00:00+00:00", harm_actual=harm)
+        second = incident.report(
+            txn, "two", detected_at="2026-01-01T00:00:00+00:00", harm_actual=harm
+        )
     assert second.body["id"] == "I-2"
     due = second.body["notification_due_at"]
     day = ledger.datetime.fromisoformat(second.body["detected_at"])
-    assert (due == "") if hours is None else (ledger.datetime.fromisoformat(due) - day).total_seconds() == hours * 3600
+    assert (
+        (due == "")
+        if hours is None
+        else (ledger.datetime.fromisoformat(due) - day).total_seconds() == hours * 3600
+    )
     with pytest.raises(BadInput, match="amendment sets one of"):
         incident.amend(book, "I-2", {"detected_at": "x"}, "ada")
     with pytest.raises(BadInput, match="'I-9'"):
         incident.amend(book, "I-9", {"root_cause": "x"}, "ada")
     changed = incident.amend(book, "I-2", {"root_cause": "a bug", "kind": "incident"}, "ada")
-    assert (changed.amended_from, changed.root_cause, changed.reporter) == (second.sequence, "a bug", "ada")
-    assert [e.body["root_cause"] for e in book.entries() if e.body.get("id") == "I-2"] == ["", "a bug"]
+    assert (changed.amended_from, changed.root_cause, changed.reporter) == (
+        second.sequence,
+        "a bug",
+        "ada",
+    )
+    assert [e.body["root_cause"] for e in book.entries() if e.body.get("id") == "I-2"] == [
+        "",
+        "a bug",
+    ]
     assert incident.latest(book.entries())["I-2"][0] == changed
 
 
@@ -345,7 +455,11 @@ def test_a_signed_decision_in_the_ledger_is_checked_whenever_it_is_read(tmp_path
     (plan,) = waiting(cfg)
     approve(cfg, plan, "recipe", "deny")
     (body,) = said(cfg, "approval")
-    forged = {**body, "digest": digest(b"x"), "envelope": body["envelope"].replace('"sig":"', '"sig":"0')}
+    forged = {
+        **body,
+        "digest": digest(b"x"),
+        "envelope": body["envelope"].replace('"sig":"', '"sig":"0'),
+    }
     gate_of(cfg).ledger.append("approval", forged)
     with pytest.raises(VerificationFailed):
         gate_of(cfg)
@@ -353,7 +467,9 @@ def test_a_signed_decision_in_the_ledger_is_checked_whenever_it_is_read(tmp_path
 
 
 def asked(tmp_path, go, *extra):
-    """A study that waits for people about its baseline, its people ada, bob and the external eve; configuration and plan."""
+    """A study that waits for people about its baseline, its people ada, bob and the external eve;
+    configuration and plan.
+    """
     for name, kind in (("ada", "person"), ("bob", "person"), ("eve", "external")):
         keys.new_key(name, kind, "correct horse")
     cfg = config(tmp_path, *HUMAN, *extra)
@@ -364,7 +480,9 @@ def asked(tmp_path, go, *extra):
 
 def test_an_external_reviewer_is_needed_besides_the_quorum_and_never_instead_of_it(tmp_path, go):
     cfg, plan = asked(tmp_path, go, "gates.approve.recipe={of: 1, reviewers: [ada]}")
-    assert not approve(cfg, plan, "recipe", "escalate", key="eve") and not approve(cfg, plan, "recipe", key="eve")
+    assert not approve(cfg, plan, "recipe", "escalate", key="eve") and not approve(
+        cfg, plan, "recipe", key="eve"
+    )
     with pytest.raises(NeedsHuman, match="0 of 1"):
         gate_of(cfg).authority(plan, "recipe")
     assert not approve(cfg, plan, "recipe", key="ada")
@@ -374,14 +492,20 @@ def test_an_external_reviewer_is_needed_besides_the_quorum_and_never_instead_of_
 
 def test_an_escalation_by_one_is_answered_by_the_quorum_and_an_external_reviewer(tmp_path, go):
     cfg, plan = asked(tmp_path, go, "gates.approve.recipe={of: 1, reviewers: [ada]}")
-    assert not approve(cfg, plan, "recipe", "escalate", key="bob") and not approve(cfg, plan, "recipe", key="ada")
+    assert not approve(cfg, plan, "recipe", "escalate", key="bob") and not approve(
+        cfg, plan, "recipe", key="ada"
+    )
     with pytest.raises(NeedsHuman, match="escalated"):
         gate_of(cfg).authority(plan, "recipe")
     assert not approve(cfg, plan, "recipe", key="eve")
     assert len(gate_of(cfg).authority(plan, "recipe")) == 2
 
 
-DRESSED = [lambda e: e + b" ", lambda e: e.replace(b'{"payload"', b'{ "payload"'), lambda e: e.replace(b'"keyid":"', b'"keyid":"0')]
+DRESSED = [
+    lambda e: e + b" ",
+    lambda e: e.replace(b'{"payload"', b'{ "payload"'),
+    lambda e: e.replace(b'"keyid":"', b'"keyid":"0'),
+]
 
 
 @pytest.mark.parametrize("mangle", DRESSED)
@@ -390,16 +514,25 @@ def test_one_decision_is_one_decision_however_its_bytes_are_dressed(tmp_path, go
     sent = []
     assert not approve(cfg, plan, "recipe", mangle=lambda e: sent.append(e) or e)
     before = len(gate_of(cfg).approvals)
-    assert gate_of(cfg).admit(sent[0], "approval") == "" and gate_of(cfg).admit(mangle(sent[0]), "approval")
+    assert gate_of(cfg).admit(sent[0], "approval") == "" and gate_of(cfg).admit(
+        mangle(sent[0]), "approval"
+    )
     assert len(gate_of(cfg).approvals) == before
     body = json.loads(base64.b64decode(json.loads(sent[0])["payload"]))
-    assert "handed in before" in gate_of(cfg).admit(keys.sign(body | {"reason": "x"}, keys.open_key("ada", "correct horse"), "approval"), "approval")
+    assert "handed in before" in gate_of(cfg).admit(
+        keys.sign(body | {"reason": "x"}, keys.open_key("ada", "correct horse"), "approval"),
+        "approval",
+    )
 
 
-def test_cooling_off_runs_by_the_ledger_s_clock_and_no_decision_lives_for_ever(tmp_path, go, monkeypatch):
+def test_cooling_off_runs_by_the_ledger_s_clock_and_no_decision_lives_for_ever(
+    tmp_path, go, monkeypatch
+):
     cfg, plan = asked(tmp_path, go, "gates.approve.recipe={of: 1, wait_seconds: 600}")
     now = int(gate_of(cfg).now())
-    assert "lives longer" in approve(cfg, plan, "recipe", changes={"expires": now + 24 * 366 * 3600})
+    assert "lives longer" in approve(
+        cfg, plan, "recipe", changes={"expires": now + 24 * 366 * 3600}
+    )
     assert not approve(cfg, plan, "recipe", changes={"issued": now - 7200, "expires": now + 7200})
     with pytest.raises(NeedsHuman, match="cooling-off"):
         gate_of(cfg).authority(plan, "recipe")

@@ -1,4 +1,6 @@
-"""The web inbox, end to end in a real browser: keys made there, hostile plans read, decisions signed, quorums, expiry, stop."""
+"""The web inbox, end to end in a real browser: keys made there, hostile plans read, decisions
+signed, quorums, expiry, stop.
+"""
 
 import base64
 import contextlib
@@ -33,18 +35,33 @@ pages = pytest.importorskip("loop.inbox.pages")
 
 __all__ = ["go"]
 HUMAN = ["autonomy=assisted", "gates=attended"]
-HOSTILE = ("\x1b[2J\x1b[31mAPPROVED by ada\u202egpj.exe\u200b\u2066 <script>alert(1)</script> **bold** ⟨U+0041⟩ \u0440aypal " + " " * 300
-           + "\n\nhidden below")  # fmt: skip
+HOSTILE = (
+    "\x1b[2J\x1b[31mAPPROVED by ada\u202egpj.exe\u200b\u2066 <script>alert(1)</script> **bold**"
+    " ⟨U+0041⟩ \u0440aypal " + " " * 300 + "\n\nhidden below"
+)
 
 
 def hostile(scene):
-    edit = {"file": "models/train.py", "search": "def main(", "replace": "# \u202e<img src=x onerror=alert(1)>\x1b[8m\n_X = 1\n\n\ndef main("}
-    return json.dumps({"hypothesis": HOSTILE[:2000], "knobs": {"learning_rate": 0.001}, "predicted_gain": 0.5, "edits": [edit]})
+    edit = {
+        "file": "models/train.py",
+        "search": "def main(",
+        "replace": "# \u202e<img src=x onerror=alert(1)>\x1b[8m\n_X = 1\n\n\ndef main(",
+    }
+    return json.dumps(
+        {
+            "hypothesis": HOSTILE[:2000],
+            "knobs": {"learning_rate": 0.001},
+            "predicted_gain": 0.5,
+            "edits": [edit],
+        }
+    )
 
 
 @pytest.fixture
 def study(tmp_path, go, monkeypatch):
-    """A study of a hostile proposer that waits for people, with a baseline that ada approved; its configuration and folder."""
+    """A study of a hostile proposer that waits for people, with a baseline that ada approved; its
+    configuration and folder.
+    """
     monkeypatch.setitem(PROPOSERS, "local", written(hostile))
 
     def begin(*extra, box=None):
@@ -76,7 +93,9 @@ def browser():
 
 @pytest.fixture
 def people_of(browser):
-    """Make people with browsers of their own; none of their pages may have raised a dialog, an error or a breach of the policy."""
+    """Make people with browsers of their own; none of their pages may have raised a dialog, an
+    error or a breach of the policy.
+    """
     made = []
 
     def make(address, **context):
@@ -101,10 +120,16 @@ def asked_of(cfg):
 
 
 def given(cfg, by):
-    return [e.body for e in entries(cfg) if e.kind == "approval" and e.body["approval"]["reviewer"] == by]
+    return [
+        e.body
+        for e in entries(cfg)
+        if e.kind == "approval" and e.body["approval"]["reviewer"] == by
+    ]
 
 
-def test_a_key_made_in_the_browser_signs_exactly_what_is_shown_and_the_plan_runs(study, runs, go, people_of):
+def test_a_key_made_in_the_browser_signs_exactly_what_is_shown_and_the_plan_runs(
+    study, runs, go, people_of
+):
     with served(runs) as address:
         bob = people_of(address)
         bob.enrol(keys.invite("bob", "person"))
@@ -121,16 +146,26 @@ def test_a_key_made_in_the_browser_signs_exactly_what_is_shown_and_the_plan_runs
         (said,) = given(cfg, "bob")
         payload = base64.b64decode(json.loads(said["envelope"])["payload"]).decode()
         assert payload == re.sub("⟨U[+]([0-9A-F]+)⟩", lambda m: chr(int(m[1], 16)), shown)
-        assert said["approval"]["looked_ms"] > 0 and said["approval"]["reason"] == "I read \u2764 it" and said["approval"]["kind"] == "person"
+        assert (
+            said["approval"]["looked_ms"] > 0
+            and said["approval"]["reason"] == "I read \u2764 it"
+            and said["approval"]["kind"] == "person"
+        )
         with pytest.raises(NeedsHuman):
             go(cfg, box)
-        assert {json.loads(e.files["job.json"])["recipe"]["learning_rate"] for e in box.ran[before:]} >= {0.001}
-        assert page.evaluate("keysHere().then((all) => all.map((k) => k.private.extractable))") == [False]
+        assert {
+            json.loads(e.files["job.json"])["recipe"]["learning_rate"] for e in box.ran[before:]
+        } >= {0.001}
+        assert page.evaluate("keysHere().then((all) => all.map((k) => k.private.extractable))") == [
+            False
+        ]
         assert not (keys.home() / "keys" / "bob.key").exists()
 
 
 def test_a_hostile_plan_is_shown_as_text_and_nothing_of_it_acts(study, runs, people_of):
-    """A09, A10, A12: ANSI, bidi, zero-width, look-alikes, padding, HTML; what the page shows has the digest that is signed."""
+    """A09, A10, A12: ANSI, bidi, zero-width, look-alikes, padding, HTML; what the page shows has
+    the digest that is signed.
+    """
     cfg, _ = study()
     with served(runs) as address:
         ada = people_of(address)
@@ -143,16 +178,33 @@ def test_a_hostile_plan_is_shown_as_text_and_nothing_of_it_acts(study, runs, peo
         ada.says("took the digest", "#checked")
         ada.shot("inbox-plan")
         whole, text = page.content() + listed, page.locator("main").inner_text()
-        assert not set(whole) & set("\x1b\u202e\u200b\u2066\u0440") - {"\u0440"} and "⟨U+202E⟩" in text and "⟨U+001B⟩" in text
-        assert "U+0440 looks like p" in text and "⟨U+0020 × 301⟩" in text and "⟨U+27E8⟩U+0041⟩" in text
-        assert page.locator("main img, main script:not([type]), main b").count() == 0 and "**bold**" in text
-        assert "Nobody has checked" in text and "computable" in text and "changes code: models/train.py" in text
-        page.evaluate("document.getElementById('canonical').textContent += ' '")  # another byte is another plan
+        assert (
+            not set(whole) & set("\x1b\u202e\u200b\u2066\u0440") - {"\u0440"}
+            and "⟨U+202E⟩" in text
+            and "⟨U+001B⟩" in text
+        )
+        assert (
+            "U+0440 looks like p" in text and "⟨U+0020 × 301⟩" in text and "⟨U+27E8⟩U+0041⟩" in text
+        )
+        assert (
+            page.locator("main img, main script:not([type]), main b").count() == 0
+            and "**bold**" in text
+        )
+        assert (
+            "Nobody has checked" in text
+            and "computable" in text
+            and "changes code: models/train.py" in text
+        )
+        page.evaluate(
+            "document.getElementById('canonical').textContent += ' '"
+        )  # another byte is another plan
         with pytest.raises(Exception, match="Do not sign"):
             page.evaluate(f"checkShown('{asked_of(cfg)}')")
 
 
-def test_a_run_s_page_follows_it_without_being_loaded_again(tmp_path, runs, go, people_of, monkeypatch):
+def test_a_run_s_page_follows_it_without_being_loaded_again(
+    tmp_path, runs, go, people_of, monkeypatch
+):
     keys.new_key("ada", "person", "correct horse")
     cfg = config(tmp_path, "study.arms=[local,random]", "study.generations=3", "study.proposals=4")
     with pytest.raises(NeedsHuman):
@@ -165,23 +217,50 @@ def test_a_run_s_page_follows_it_without_being_loaded_again(tmp_path, runs, go, 
         ada.says("not running", ".state")
         ada.page.evaluate("window.here = true")
         mandate(cfg)
-        go(cfg, FakeBox(lambda order: min(0.97, better(order) * (0.4 + order.recipe.depth / 6 + order.recipe.width / 400))))
+        go(
+            cfg,
+            FakeBox(
+                lambda order: min(
+                    0.97, better(order) * (0.4 + order.recipe.depth / 6 + order.recipe.width / 400)
+                )
+            ),
+        )
         ada.says("finished", ".state")
-        assert ada.page.evaluate("window.here") and ada.page.locator("#live tbody tr", has_text="random").count() >= 1
+        assert (
+            ada.page.evaluate("window.here")
+            and ada.page.locator("#live tbody tr", has_text="random").count() >= 1
+        )
         ada.page.wait_for_timeout(2500)  # for the figures, drawn at most every two seconds
         ada.shot("inbox-run")
-        natural = ada.page.evaluate("[...document.querySelectorAll('img')].map((i) => i.complete && i.naturalWidth > 100)")
+        natural = ada.page.evaluate(
+            "[...document.querySelectorAll('img')].map((i) => i.complete && i.naturalWidth > 100)"
+        )
         assert natural == [True, True]
 
 
 def put(cfg, *changes):
-    """Record plans like the one that waits, each with a change, and ask people about them; return their digests."""
+    """Record plans like the one that waits, each with a change, and ask people about them; return
+    their digests.
+    """
     gate = gate_of(cfg)
-    one = next(e.body["plan"] for e in entries(cfg) if e.kind == "plan" and e.body["digest"] == gate.pending()[0].subject)
+    one = next(
+        e.body["plan"]
+        for e in entries(cfg)
+        if e.kind == "plan" and e.body["digest"] == gate.pending()[0].subject
+    )
     with gate.ledger.transaction() as txn:
         for n, change in enumerate(changes):
             txn.append("plan", {"digest": digest(one | change), "plan": one | change})
-            txn.append("request", {"plan": digest(one | change), "class": "patch", "arm": "local", "at": 1, "expires": 2**40 + n})
+            txn.append(
+                "request",
+                {
+                    "plan": digest(one | change),
+                    "class": "patch",
+                    "arm": "local",
+                    "at": 1,
+                    "expires": 2**40 + n,
+                },
+            )
     return [digest(one | change) for change in changes]
 
 
@@ -195,9 +274,14 @@ def test_a_plan_with_a_megabyte_of_padding_can_be_denied_and_not_approved(study,
         ada.page.wait_for_url(address + "/")
         assert "calls home" in ada.page.locator("main").inner_text()  # counted, not cut
         read(ada.page, name)
-        assert "Too large" in ada.page.locator("h1").inner_text() and ada.page.get_by_role("button", name="Approve").count() == 0
+        assert (
+            "Too large" in ada.page.locator("h1").inner_text()
+            and ada.page.get_by_role("button", name="Approve").count() == 0
+        )
         assert "Recorded: deny" in ada.decide("deny", "I cannot read it")
-        assert given(cfg, "ada")[-1]["approval"]["answer"] == "deny" and name not in {r.subject for r in gate_of(cfg).pending()}
+        assert given(cfg, "ada")[-1]["approval"]["answer"] == "deny" and name not in {
+            r.subject for r in gate_of(cfg).pending()
+        }
 
 
 @pytest.mark.parametrize("answer", ["deny", "escalate"])
@@ -220,7 +304,9 @@ def test_a_no_and_an_escalation_need_a_reason_alone(study, runs, go, people_of, 
         assert not any(e.kind == "start" and e.body["job"]["plan"] == name for e in entries(cfg))
 
 
-def test_two_people_with_two_browsers_make_a_quorum_and_one_with_two_keys_does_not(study, runs, go, people_of):
+def test_two_people_with_two_browsers_make_a_quorum_and_one_with_two_keys_does_not(
+    study, runs, go, people_of
+):
     with served(runs) as address:
         bob, cy, again = people_of(address), people_of(address), people_of(address)
         bob.enrol(keys.invite("bob", "person"))
@@ -244,7 +330,9 @@ def test_two_people_with_two_browsers_make_a_quorum_and_one_with_two_keys_does_n
         assert any(e.kind == "start" and e.body["job"]["plan"] == name for e in entries(cfg))
 
 
-def test_a_request_expires_before_the_reader_s_eyes_and_a_late_yes_is_refused(study, runs, people_of, monkeypatch):
+def test_a_request_expires_before_the_reader_s_eyes_and_a_late_yes_is_refused(
+    study, runs, people_of, monkeypatch
+):
     cfg, _ = study()
     name = asked_of(cfg)
     (request,) = gate_of(cfg).pending()
@@ -260,7 +348,9 @@ def test_a_request_expires_before_the_reader_s_eyes_and_a_late_yes_is_refused(st
     assert [e.body["title"] for e in entries(cfg) if e.kind == "incident"][-1] == "refused approval"
 
 
-def test_an_auditor_reads_everything_decides_nothing_and_sees_a_rewritten_history(study, runs, go, people_of):
+def test_an_auditor_reads_everything_decides_nothing_and_sees_a_rewritten_history(
+    study, runs, go, people_of
+):
     with served(runs) as address:
         eve = people_of(address)
         eve.enrol(keys.invite("eve", "auditor"))
@@ -268,8 +358,15 @@ def test_an_auditor_reads_everything_decides_nothing_and_sees_a_rewritten_histor
         name = asked_of(cfg)
         assert "eve" not in {r["name"] for r in entries(cfg)[0].body["reviewers"]}
         page = eve.goto(f"/runs/t/plan/{name}")
-        assert "decides nothing" not in page.locator("h1").inner_text() and "you read everything and decide nothing" in page.content()
-        assert page.locator("#decision").count() == 0 and page.goto(address + "/runs/t").ok and page.locator(".orders").count() == 0
+        assert (
+            "decides nothing" not in page.locator("h1").inner_text()
+            and "you read everything and decide nothing" in page.content()
+        )
+        assert (
+            page.locator("#decision").count() == 0
+            and page.goto(address + "/runs/t").ok
+            and page.locator(".orders").count() == 0
+        )
         eve.says("agree", "#audit")
         with page.expect_download() as saved:
             page.get_by_role("button", name="Save my copy").click()
@@ -279,18 +376,32 @@ def test_an_auditor_reads_everything_decides_nothing_and_sees_a_rewritten_histor
         with sqlite3.connect(folder / "ledger.sqlite") as connection:
             connection.execute("delete from entries where sequence > 12")
     with pytest.raises(VerificationFailed, match="are missing"):
-        check_checkpoints(gate_of(cfg).ledger.entries(), entries(cfg)[0].body["checkpoint_key"], kept)
-    with served(runs) as other:  # another port is another origin with a database of its own: the copy is carried over by hand
+        check_checkpoints(
+            gate_of(cfg).ledger.entries(), entries(cfg)[0].body["checkpoint_key"], kept
+        )
+    with (
+        served(runs) as other
+        # another port is another origin with a database of its own: the copy is carried over by
+        # hand
+    ):
         eve2 = people_of(other)
         eve2.enrol(keys.invite("eve2", "auditor", "eve"))
         heads = [json.loads(line) for line in kept.read_text().splitlines()]
-        mine = {"study": heads[0]["study"], "key": entries(cfg)[0].body["checkpoint_key"], "heads": heads}
-        eve2.page.evaluate("(mine) => store('readwrite', (t) => t.objectStore('heads').put(mine))", mine)
+        mine = {
+            "study": heads[0]["study"],
+            "key": entries(cfg)[0].body["checkpoint_key"],
+            "heads": heads,
+        }
+        eve2.page.evaluate(
+            "(mine) => store('readwrite', (t) => t.objectStore('heads').put(mine))", mine
+        )
         eve2.goto("/runs/t")
         eve2.says("rewritten or cut", "#audit")
 
 
-def test_without_a_browser_that_signs_the_request_goes_elsewhere_as_a_file(study, runs, tmp_path, people_of, monkeypatch):
+def test_without_a_browser_that_signs_the_request_goes_elsewhere_as_a_file(
+    study, runs, tmp_path, people_of, monkeypatch
+):
     cfg, _ = study()
     name, file, out = asked_of(cfg), tmp_path / "request.json", tmp_path / "signed.json"
     with served(runs) as address:
@@ -298,7 +409,9 @@ def test_without_a_browser_that_signs_the_request_goes_elsewhere_as_a_file(study
         page = ada.goto("/enter")
         nonce = re.search(r'data-nonce="([0-9a-f]+)"', page.content())[1]
         typing(monkeypatch, ["correct horse"])
-        answered = CliRunner().invoke(cli.cli, ["keys", "sign-in", "ada", nonce, "--origin", address])
+        answered = CliRunner().invoke(
+            cli.cli, ["keys", "sign-in", "ada", nonce, "--origin", address]
+        )
         page.get_by_text("Without a browser that can sign").click()
         page.get_by_label("Signed answer").fill(answered.output.strip().splitlines()[-1])
         page.locator("#other").get_by_role("button", name="Sign in").click()
@@ -307,16 +420,38 @@ def test_without_a_browser_that_signs_the_request_goes_elsewhere_as_a_file(study
         with page.expect_download() as got:
             page.get_by_role("link", name="request as a file").click()
         got.value.save_as(file)
-        command = ["decide", str(file), "--key", "ada", "--answer", "approve", "--reason", "read on paper", "--out", str(out)]
+        command = [
+            "decide",
+            str(file),
+            "--key",
+            "ada",
+            "--answer",
+            "approve",
+            "--reason",
+            "read on paper",
+            "--out",
+            str(out),
+        ]
         typing(monkeypatch, ["000000"])
-        assert isinstance(CliRunner().invoke(cli.cli, command).exception, NeedsHuman) and not out.exists()
+        assert (
+            isinstance(CliRunner().invoke(cli.cli, command).exception, NeedsHuman)
+            and not out.exists()
+        )
         typing(monkeypatch, [name[:6], "correct horse"])
         told = CliRunner().invoke(cli.cli, command)
-        assert told.exit_code == 0 and "⟨U+202E⟩" in told.output and "\u202e" not in told.output and "\x1b" not in told.output
+        assert (
+            told.exit_code == 0
+            and "⟨U+202E⟩" in told.output
+            and "\u202e" not in told.output
+            and "\x1b" not in told.output
+        )
         page.get_by_label("Signed decision").set_input_files(out)
         page.get_by_role("button", name="Hand it in").click()
         page.wait_for_url(address + "/runs/t")
-    assert given(cfg, "ada")[-1]["approval"]["reason"] == "read on paper" and gate_of(cfg).pending() == []
+    assert (
+        given(cfg, "ada")[-1]["approval"]["reason"] == "read on paper"
+        and gate_of(cfg).pending() == []
+    )
     forged = json.loads(file.read_bytes())
     forged["canonical"] = forged["canonical"].replace("patch", "recipe")
     with pytest.raises(VerificationFailed, match="other bytes"):
@@ -346,8 +481,16 @@ def test_it_reads_on_a_phone_and_works_by_keyboard(study, runs, people_of):
             page = ada.goto(path)
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
             fields = "[...document.querySelectorAll('input:not([type=hidden]), textarea, button')]"
-            assert page.evaluate(f"{fields}.filter((e) => !(e.labels?.length || e.textContent.trim())).length") == 0, path
-            assert page.locator("h1").count() == 1 and page.evaluate("document.documentElement.lang") == "en"
+            assert (
+                page.evaluate(
+                    f"{fields}.filter((e) => !(e.labels?.length || e.textContent.trim())).length"
+                )
+                == 0
+            ), path
+            assert (
+                page.locator("h1").count() == 1
+                and page.evaluate("document.documentElement.lang") == "en"
+            )
         page.get_by_label("Reason").focus()
         page.keyboard.type("by keyboard")
         page.keyboard.press("Tab")
@@ -379,8 +522,14 @@ ORIGIN = {"origin": "http://testserver"}
 
 def signed_in(http, door, **changes):
     key = keys.open_key("ada", "correct horse")
-    body = {"nonce": door.challenge(), "origin": "http://testserver", "public": keys.public_hex(key)} | changes
-    return http.post("/enter", data={"envelope": keys.sign(body, key, "sign-in").decode()}, headers=ORIGIN)
+    body = {
+        "nonce": door.challenge(),
+        "origin": "http://testserver",
+        "public": keys.public_hex(key),
+    } | changes
+    return http.post(
+        "/enter", data={"envelope": keys.sign(body, key, "sign-in").decode()}, headers=ORIGIN
+    )
 
 
 def test_every_answer_carries_a_strict_policy_and_nothing_from_elsewhere_is_looked_at(client):
@@ -388,16 +537,28 @@ def test_every_answer_carries_a_strict_policy_and_nothing_from_elsewhere_is_look
     for path in ("/", "/enter", "/static/inbox.js", "/nowhere"):
         answer = http.get(path)
         policy = answer.headers["content-security-policy"]
-        assert "default-src 'none'" in policy and "unsafe" not in policy and "frame-ancestors 'none'" in policy, path
+        assert (
+            "default-src 'none'" in policy
+            and "unsafe" not in policy
+            and "frame-ancestors 'none'" in policy
+        ), path
         assert answer.headers["x-content-type-options"] == "nosniff"
-    assert http.get("/").headers["location"] == "/enter" and http.get("/runs/t", headers={"hx-request": "true"}).headers["hx-redirect"] == "/enter"
+    assert (
+        http.get("/").headers["location"] == "/enter"
+        and http.get("/runs/t", headers={"hx-request": "true"}).headers["hx-redirect"] == "/enter"
+    )
     assert http.get("/enter", headers={"host": "evil.example"}).status_code == 400
     for headers in ({}, {"origin": "http://evil.example"}, {"origin": "null"}):
         assert http.post("/enter", data={"envelope": "x"}, headers=headers).status_code == 403
-    assert http.post("/enter", content=b"x" * (inbox.BODY_BYTES + 1), headers=ORIGIN).status_code == 403
+    assert (
+        http.post("/enter", content=b"x" * (inbox.BODY_BYTES + 1), headers=ORIGIN).status_code
+        == 403
+    )
     assert http.put("/enter", headers=ORIGIN).status_code == 403
     page = http.get("/enter").text
-    assert "http://" not in page.replace("http://127.0.0.1", "") and "https://" not in page  # nothing is fetched from outside
+    assert (
+        "http://" not in page.replace("http://127.0.0.1", "") and "https://" not in page
+    )  # nothing is fetched from outside
 
 
 @pytest.mark.parametrize("wrong", ["nonce", "origin", "public", "again", "revoked", "junk"])
@@ -409,7 +570,12 @@ def test_only_a_known_key_that_answers_this_page_s_challenge_once_comes_in(clien
     if wrong == "revoked":
         keys.revoke("ada")
     nonce = door.challenge()
-    changes = {"nonce": {"nonce": "0" * 32}, "origin": {"origin": "http://evil.example"}, "public": {"public": "0" * 64}, "again": {"nonce": nonce}}
+    changes = {
+        "nonce": {"nonce": "0" * 32},
+        "origin": {"origin": "http://evil.example"},
+        "public": {"public": "0" * 64},
+        "again": {"nonce": nonce},
+    }
     answer = signed_in(http, door, **changes.get(wrong, {}))
     if wrong == "again":
         assert answer.status_code == 303
@@ -430,26 +596,44 @@ def test_a_form_needs_the_session_s_token_and_the_digest_typed(client):
         one = new_approval(gate.rules, gate.subjects[name], "patch", answer, reason, 1, half)
         envelope = keys.sign(plain(one), keys.open_key("ada", "correct horse"), "approval").decode()
         told = {"token": token, "typed": typed, "envelope": envelope}
-        return http.post(f"/runs/t/plan/{at}", data=told, headers=ORIGIN | {"accept": "application/json"})
+        return http.post(
+            f"/runs/t/plan/{at}", data=told, headers=ORIGIN | {"accept": "application/json"}
+        )
 
     other = next(n for n in gate.plans if n != name)
-    for wrong, status in (({"token": "x"}, 422), ({"typed": "000000"}, 400), ({"reason": " "}, 400), ({"at": other}, 400)):
+    for wrong, status in (
+        ({"token": "x"}, 422),
+        ({"typed": "000000"}, 400),
+        ({"reason": " "}, 400),
+        ({"at": other}, 400),
+    ):
         assert post(**wrong).status_code == status and len(given(cfg, "ada")) == 1, wrong
     for what in ("stop", "pause", "slow", "resume"):
-        assert http.post("/runs/t/order", data={"token": "x", "what": what, "per_hour": 5}, headers=ORIGIN).status_code == 422
+        assert (
+            http.post(
+                "/runs/t/order", data={"token": "x", "what": what, "per_hour": 5}, headers=ORIGIN
+            ).status_code
+            == 422
+        )
     assert not [e for e in entries(cfg) if e.kind == "control"]
     big = ORIGIN | {"transfer-encoding": "chunked", "content-length": "10"}
     assert http.post("/enter", content=b"x", headers=big).status_code == 403
     assert post().json() == {"recorded": "approve"} and len(given(cfg, "ada")) == 2
     keys.revoke("ada")  # a session ends with its key
     lost = post()
-    assert lost.status_code == 401 and "nothing was recorded" in lost.json()["error"]  # and no page takes a redirect for a receipt
+    assert (
+        lost.status_code == 401 and "nothing was recorded" in lost.json()["error"]
+    )  # and no page takes a redirect for a receipt
     assert http.get("/").headers["location"] == "/enter"
 
 
-def test_the_form_of_an_arm_of_people_becomes_their_proposal_under_the_name_of_their_key(tmp_path, go, runs):
+def test_the_form_of_an_arm_of_people_becomes_their_proposal_under_the_name_of_their_key(
+    tmp_path, go, runs
+):
     keys.new_key("ada", "person", "correct horse")
-    cfg = config(tmp_path, "study.arms=[human]", "proposer=human", "study.proposals=1", "study.generations=1")
+    cfg = config(
+        tmp_path, "study.arms=[human]", "proposer=human", "study.proposals=1", "study.generations=1"
+    )
     mandate(cfg)
     with pytest.raises(NeedsHuman):
         go(cfg, FakeBox(better))
@@ -461,11 +645,24 @@ def test_the_form_of_an_arm_of_people_becomes_their_proposal_under_the_name_of_t
         assert "gradient_clip" in shown and 'href="/runs/t/propose"' in http.get("/runs/t").text
 
         def post(**changes):
-            told = {"token": token, "arm": "human", "hypothesis": "<b>wider</b>", "knobs": '{"width": 96}', "gain": "0.1", "edits": "[]"}
+            told = {
+                "token": token,
+                "arm": "human",
+                "hypothesis": "<b>wider</b>",
+                "knobs": '{"width": 96}',
+                "gain": "0.1",
+                "edits": "[]",
+            }
             return http.post("/runs/t/propose", data=told | changes, headers=ORIGIN).status_code
 
         bad = ("{", '{"magic": 1}', "{}")
-        for wrong in ({"token": "x"}, {"arm": "local"}, {"gain": "much"}, {"repeat": "-1"}, *({"knobs": one} for one in bad)):
+        for wrong in (
+            {"token": "x"},
+            {"arm": "local"},
+            {"gain": "much"},
+            {"repeat": "-1"},
+            *({"knobs": one} for one in bad),
+        ):
             assert post(**wrong) in (400, 422), wrong
         assert not [e for e in entries(cfg) if e.kind == "handed"]
         assert post() == 303
@@ -473,7 +670,9 @@ def test_the_form_of_an_arm_of_people_becomes_their_proposal_under_the_name_of_t
     assert (said["who"], said["by"]) == ("ada (person, inbox)", "ada")
     assert go(cfg, FakeBox(better))["finished"]
     plans = [e.body["plan"] for e in entries(cfg) if e.kind == "plan"]
-    assert [(p["hypothesis"], p["predicted_gain"]) for p in plans if p["purpose"] == "candidate"] == [("<b>wider</b>", 0.1)]
+    assert [
+        (p["hypothesis"], p["predicted_gain"]) for p in plans if p["purpose"] == "candidate"
+    ] == [("<b>wider</b>", 0.1)]
 
 
 def test_nobody_keeps_others_from_signing_in_and_a_key_has_twenty_sessions(client):
@@ -490,7 +689,12 @@ def test_nobody_keeps_others_from_signing_in_and_a_key_has_twenty_sessions(clien
     assert http.get("/enter", headers=cross | {"sec-fetch-mode": "navigate"}).status_code == 200
 
 
-JUNK = ['{"payload":1,"payloadType":"x","signatures":[]}', "[]", "1", '{"payload":"e30=","payloadType":"x","signatures":[{"keyid":1,"sig":""}]}']
+JUNK = [
+    '{"payload":1,"payloadType":"x","signatures":[]}',
+    "[]",
+    "1",
+    '{"payload":"e30=","payloadType":"x","signatures":[{"keyid":1,"sig":""}]}',
+]
 
 
 @pytest.mark.parametrize("body", JUNK)
@@ -501,23 +705,42 @@ def test_a_malformed_envelope_is_refused_in_a_sentence(client, body):
     signed_in(http, door)
     session = next(iter(door._open.values()))
     told = {"token": session.token, "typed": "", "envelope": body}
-    assert http.post(f"/runs/t/plan/{asked_of(cfg)}", data=told, headers=ORIGIN).status_code in (400, 422)
-    assert http.get("/runs/t/request/none.json").status_code == 400 and http.get("/runs/t/hashes?at=²").json() == {}
+    assert http.post(f"/runs/t/plan/{asked_of(cfg)}", data=told, headers=ORIGIN).status_code in (
+        400,
+        422,
+    )
+    assert (
+        http.get("/runs/t/request/none.json").status_code == 400
+        and http.get("/runs/t/hashes?at=²").json() == {}
+    )
 
 
 def test_orders_from_the_page_are_recorded_under_who_gave_them(client):
     http, door, cfg = client
     signed_in(http, door)
     session = next(iter(door._open.values()))
-    give = lambda **what: http.post("/runs/t/order", data={"token": session.token, **what}, headers=ORIGIN)  # noqa: E731
-    assert give(what="slow", per_hour=0).status_code == 400 and give(what="explode").status_code == 400
-    assert give(what="slow", per_hour=7, why="hot").status_code == 303 and give(what="pause").status_code == 303
+    give = lambda **what: http.post(  # noqa: E731
+        "/runs/t/order", data={"token": session.token, **what}, headers=ORIGIN
+    )
+    assert (
+        give(what="slow", per_hour=0).status_code == 400 and give(what="explode").status_code == 400
+    )
+    assert (
+        give(what="slow", per_hour=7, why="hot").status_code == 303
+        and give(what="pause").status_code == 303
+    )
     assert give(what="stop", why="enough").status_code == 303
     orders = [e.body for e in entries(cfg) if e.kind == "control"]
-    assert [(o["what"], o["why"], o["per_hour"]) for o in orders] == [("slow", "hot", 7), ("pause", "", 0), ("stop", "enough", 0)]
+    assert [(o["what"], o["why"], o["per_hour"]) for o in orders] == [
+        ("slow", "hot", 7),
+        ("pause", "", 0),
+        ("stop", "enough", 0),
+    ]
     assert {o["who"] for o in orders} == {"ada (person, inbox)"}
     told = give(what="resume")
-    assert told.status_code == 303 and "act=resume" in told.headers["location"]  # the study names reviewers: they sign
+    assert (
+        told.status_code == 303 and "act=resume" in told.headers["location"]
+    )  # the study names reviewers: they sign
     page = http.get(told.headers["location"]).text
     assert "resume" in page and "stopped" in http.get("/runs/t").text
     assert not approve(cfg, gate_of(cfg).halted, "resume")
@@ -532,15 +755,25 @@ def test_a_plan_s_page_and_live_page_and_figures_name_only_what_may_be_shown(cli
     for name in ("scores", "budget"):
         answer = http.get(f"/runs/t/figure/{name}.svg")
         assert answer.headers["content-type"] == "image/svg+xml" and answer.text.startswith("<svg")
-    assert http.get("/runs/t/figure/other.svg").status_code == 400 and http.get("/runs/../etc").status_code in (303, 404)
-    assert http.get("/runs/nope").status_code == 400 and http.get("/runs/t/plan/" + "0" * 64).status_code == 400
-    assert http.get("/runs/t/incidents/I-9").status_code == 400 and http.get("/runs/t/report").status_code == 200
+    assert http.get("/runs/t/figure/other.svg").status_code == 400 and http.get(
+        "/runs/../etc"
+    ).status_code in (303, 404)
+    assert (
+        http.get("/runs/nope").status_code == 400
+        and http.get("/runs/t/plan/" + "0" * 64).status_code == 400
+    )
+    assert (
+        http.get("/runs/t/incidents/I-9").status_code == 400
+        and http.get("/runs/t/report").status_code == 200
+    )
     told = http.get(f"/runs/t/request/{asked_of(cfg)}.json")
     assert told.headers["content-disposition"].startswith("attachment")
 
 
 def test_a_thousand_waiting_plans_are_read_a_page_at_a_time_with_flat_memory(client, monkeypatch):
-    """What one page costs does not grow with what waits: rows are made for one page alone, and nothing is kept per view."""
+    """What one page costs does not grow with what waits: rows are made for one page alone, and
+    nothing is kept per view.
+    """
     http, door, cfg = client
     signed_in(http, door)
     put(cfg, *({"hypothesis": f"idea {n}"} for n in range(1000)))
@@ -548,7 +781,7 @@ def test_a_thousand_waiting_plans_are_read_a_page_at_a_time_with_flat_memory(cli
     real = pages.Run.row
     monkeypatch.setattr(pages.Run, "row", lambda run, one: made.append(one) or real(run, one))
     page = http.get("/").text
-    assert "1001 waiting" in page and page.count("data-label=\"Plan\"") == len(made) == pages.PAGE
+    assert "1001 waiting" in page and page.count('data-label="Plan"') == len(made) == pages.PAGE
     assert "idea 998" in http.get("/?at=19").text and "past the end" in http.get("/?at=99").text
     tracemalloc.start()
     try:
@@ -584,7 +817,12 @@ def test_an_invitation_enrols_one_key_once(runs):
     code = keys.invite("bob", "external")
     with pytest.raises(VerificationFailed, match="no such invitation"):
         enrol("0" * 16)
-    assert enrol(f" {code} ") == {"name": "bob", "kind": "external", "person": "bob", "public": keys.public_hex(key)}
+    assert enrol(f" {code} ") == {
+        "name": "bob",
+        "kind": "external",
+        "person": "bob",
+        "public": keys.public_hex(key),
+    }
     with pytest.raises(VerificationFailed, match="no such invitation"):
         enrol(code)
     with pytest.raises(BadInput, match="a name that no key has had"):

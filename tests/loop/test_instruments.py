@@ -1,4 +1,6 @@
-"""The instruments on ledgers: whole studies on a box that computes nothing, read back as records and figures."""
+"""The instruments on ledgers: whole studies on a box that computes nothing, read back as records
+and figures.
+"""
 
 import json
 import math
@@ -27,7 +29,9 @@ SMALL = ("study.generations=1", "study.arms=[local]", "study.proposals=1")
 
 
 def play(tmp_path, go, name="t", *more, quality=better):  # noqa: F811
-    cfg = config(tmp_path, f"study.name={name}", "study.generations=4", "study.arms=[local, random]", *more)
+    cfg = config(
+        tmp_path, f"study.name={name}", "study.generations=4", "study.arms=[local, random]", *more
+    )
     mandate(cfg)
     go(cfg, FakeBox(quality))
     return tmp_path / "runs" / name
@@ -39,18 +43,32 @@ def test_the_gain_of_a_campaign_is_its_closing_look_and_its_plan_is_what_was_pla
     last = {g.arm: g for g in found.gains if g.generation == 4}
     told = json.loads((folder / "summary.json").read_text())
     gate = {arm["arm"]: arm["gate"]["gain"] for arm in told["arms"]}
-    assert last["local"].value > 3 and 0.5 < gate["local"] < 1  # log-odds, not the share that the verdict holds
+    assert (
+        last["local"].value > 3 and 0.5 < gate["local"] < 1
+    )  # log-odds, not the share that the verdict holds
     closing = {h.rung: h.value for h in found.held["local"]}
-    assert closing["closing"] == last["local"].value and "sealed" not in closing  # what is kept is told on the same scale
+    assert (
+        closing["closing"] == last["local"].value and "sealed" not in closing
+    )  # what is kept is told on the same scale
     spent = [g.planned_cpu_us for g in found.gains if g.arm == "local"]
-    trainings = sum(e.kind == "start" and e.body["job"]["role"].endswith("train") for e in Ledger.file(folder / "ledger.sqlite").entries())
+    trainings = sum(
+        e.kind == "start" and e.body["job"]["role"].endswith("train")
+        for e in Ledger.file(folder / "ledger.sqlite").entries()
+    )
     planned = found.config.task.planned_cpu_us
-    assert spent == sorted(spent) and spent[0] >= 3 * planned and sum(g.planned_cpu_us for g in last.values()) <= (trainings + 20) * planned
+    assert (
+        spent == sorted(spent)
+        and spent[0] >= 3 * planned
+        and sum(g.planned_cpu_us for g in last.values()) <= (trainings + 20) * planned
+    )
 
 
 def test_every_proposal_is_in_the_funnel_once_and_the_promise_adds_up(tmp_path, go):  # noqa: F811
     arm = measure([play(tmp_path, go)])["arms"]["local"]
-    assert sum(row["plans"] for row in arm["funnel"]) == 8 and next(r["plans"] for r in arm["funnel"] if r["fate"] == "accepted") >= 1
+    assert (
+        sum(row["plans"] for row in arm["funnel"]) == 8
+        and next(r["plans"] for r in arm["funnel"] if r["fate"] == "accepted") >= 1
+    )
     parts = math.fsum(arm["promise"][name]["value"] for name in (*FATES[:-1], *PARTS))
     assert parts == pytest.approx(arm["promise"]["promised"]["value"])
 
@@ -65,7 +83,11 @@ def test_a_study_that_accepts_nothing_gained_exactly_nothing(tmp_path, go):  # n
 def test_a_mandate_that_nobody_signed_is_an_unattended_rule_and_a_program_no_lineage(tmp_path, go):  # noqa: F811
     found = records([play(tmp_path, go)])
     actors = {(e.stage, e.actor) for e in found.events["local"]}
-    assert ("approve", "unattended rule") in actors and ("propose", "fixed program") in actors and ("set budget", "person") in actors
+    assert (
+        ("approve", "unattended rule") in actors
+        and ("propose", "fixed program") in actors
+        and ("set budget", "person") in actors
+    )
     assert not any(actor in ("lineage", "standing rule") for _, actor in actors)
 
 
@@ -73,31 +95,71 @@ def test_a_mandate_that_a_person_signed_is_a_standing_rule(tmp_path, go):  # noq
     cfg = config(tmp_path)
     keys.new_key("ada", "person", "correct horse")
     key = keys.open_key("ada", "correct horse")
-    put_mandate(cfg, keys.sign(plain(new_mandate(cfg, cfg.gates.unattended, "person", "ada", keys.public_hex(key))), key, "mandate"))
+    put_mandate(
+        cfg,
+        keys.sign(
+            plain(new_mandate(cfg, cfg.gates.unattended, "person", "ada", keys.public_hex(key))),
+            key,
+            "mandate",
+        ),
+    )
     go(cfg, FakeBox(better))
     found = records([tmp_path / "runs" / "t"])
-    assert {e.actor for e in found.events["local"] if e.stage == "approve"} == {"standing rule"} and found.effort.mandates == 1
+    assert {e.actor for e in found.events["local"] if e.stage == "approve"} == {
+        "standing rule"
+    } and found.effort.mandates == 1
 
 
 def test_a_simulated_reviewer_is_no_person_and_what_it_stands_in_for_is_told_apart(tmp_path, go):  # noqa: F811
-    cfg = config(tmp_path, "autonomy=assisted", "gates=attended", "reviewer=fatigue", "study.generations=4", "reviewer.false_alarm_rate=0")
+    cfg = config(
+        tmp_path,
+        "autonomy=assisted",
+        "gates=attended",
+        "reviewer=fatigue",
+        "study.generations=4",
+        "reviewer.false_alarm_rate=0",
+    )
     go(cfg, FakeBox(better))
     found, told = records([tmp_path / "runs" / "t"]), measure([tmp_path / "runs" / "t"])
     arm = told["arms"]["local"]
-    assert arm["automation"]["train"]["value"] == arm["automation"]["promote"]["value"] == 1 and arm["stage"] == "bounded"
+    assert (
+        arm["automation"]["train"]["value"] == arm["automation"]["promote"]["value"] == 1
+        and arm["stage"] == "bounded"
+    )
     other = arm["were reviewers people"]
-    assert other["automation"]["approve"]["value"] == other["automation"]["promote"]["value"] == 0 and other["stage"] == "assisted"
+    assert (
+        other["automation"]["approve"]["value"] == other["automation"]["promote"]["value"] == 0
+        and other["stage"] == "assisted"
+    )
     acts = found.simulated["local"].decisions
-    assert sum(found.efforts["local"].decisions) == 0 < acts[0] and found.simulated["local"].minutes[0] > 0
+    assert (
+        sum(found.efforts["local"].decisions) == 0 < acts[0]
+        and found.simulated["local"].minutes[0] > 0
+    )
     all_acts = sum(sum(one.decisions) for one in found.simulated.values())
-    assert told["generations per act of simulated reviewers"]["value"] == pytest.approx(4 / all_acts)
+    assert told["generations per act of simulated reviewers"]["value"] == pytest.approx(
+        4 / all_acts
+    )
     report = json.loads((tmp_path / "runs" / "t" / "report.json").read_text())
-    rows = [r for s in report["sections"] for t in s["tables"] if t["name"] == "automation" for r in t["rows"]]
+    rows = [
+        r
+        for s in report["sections"]
+        for t in s["tables"]
+        if t["name"] == "automation"
+        for r in t["rows"]
+    ]
     assert [r[2] for r in rows if r[:2] == ["local, were reviewers people", "approve"]] == [0]
 
 
 def test_sealed_is_a_rung_where_it_was_opened_for_the_campaigns_of_an_arm(tmp_path, go):  # noqa: F811
-    cfg = config(tmp_path, "reviewer=scripted", "study.repeats=4", "study.generations=1", "study.arms=[local, random]", "study.proposals=1")
+    cfg = config(
+        tmp_path,
+        "reviewer=scripted",
+        "study.repeats=4",
+        "study.generations=1",
+        "study.arms=[local, random]",
+        "study.proposals=1",
+    )
     mandate(cfg)
     go(cfg, FakeBox(lambda order: 0.1 + 0.8 * (order.recipe.depth != 2)))
     folder, facts = tmp_path / "runs" / "t", cli._facts(tmp_path / "runs" / "t")
@@ -106,9 +168,14 @@ def test_sealed_is_a_rung_where_it_was_opened_for_the_campaigns_of_an_arm(tmp_pa
     first = go(cfg, FakeBox(better), lambda _: unseal(folder, ("random", better_ones[0])))["gain"]
     rest = go(cfg, FakeBox(better), lambda _: unseal_arm(folder, "random"))
     found = {better_ones[0]: first, **{one["repeat"]: one["gain"] for one in rest}}
-    assert list(found) == better_ones and go(cfg, FakeBox(better), lambda _: unseal_arm(folder, "random")) == []
+    assert (
+        list(found) == better_ones
+        and go(cfg, FakeBox(better), lambda _: unseal_arm(folder, "random")) == []
+    )
     held = {h.repeat: h.value for h in records([folder]).held["random"] if h.rung == "sealed"}
-    assert min(found.values()) > 0.5 and {r for r, gain in held.items() if gain == 0} == set(range(4)) - set(found)
+    assert min(found.values()) > 0.5 and {r for r, gain in held.items() if gain == 0} == set(
+        range(4)
+    ) - set(found)
     assert all(held[r] > found[r] for r in found)  # log-odds, not the share that the opening tells
     assert not [h for h in records([folder]).held["local"] if h.rung == "sealed"]
     unchanged = next(r for r in range(4) if r not in better_ones)
@@ -119,14 +186,26 @@ def test_sealed_is_a_rung_where_it_was_opened_for_the_campaigns_of_an_arm(tmp_pa
     with pytest.raises(BadInput, match=r"no campaign of arm 'tpe', repeat 0"):
         go(cfg, FakeBox(better), lambda _: unseal(folder, ("tpe", 0)))
     with pytest.raises(BadInput, match="--repeat is given without --arm"):
-        CliRunner().invoke(cli.cli, ["unseal", str(folder), "--repeat", "1"], catch_exceptions=False, standalone_mode=False)
+        CliRunner().invoke(
+            cli.cli,
+            ["unseal", str(folder), "--repeat", "1"],
+            catch_exceptions=False,
+            standalone_mode=False,
+        )
 
 
 def test_runs_of_one_study_are_repeats_and_runs_of_another_are_refused(tmp_path, go):  # noqa: F811
     folders = [play(tmp_path, go, f"seed-{i}", f"study.seed={i}") for i in (1, 2)]
     found = measure(folders)
-    assert found["arms"]["local"]["gain"]["n"] == 2 and found["arms"]["local"]["gain"]["word"] == "cannot tell"
-    assert found["between"]["kappa"]["word"] == "not measured" == found["between"]["self effect"]["word"]
+    assert (
+        found["arms"]["local"]["gain"]["n"] == 2
+        and found["arms"]["local"]["gain"]["word"] == "cannot tell"
+    )
+    assert (
+        found["between"]["kappa"]["word"]
+        == "not measured"
+        == found["between"]["self effect"]["word"]
+    )
     other = play(tmp_path, go, "other", "task.planned_cpu_us=2000000")
     with pytest.raises(BadInput, match="has other settings"):
         measure([folders[0], other])
@@ -147,10 +226,17 @@ def test_before_the_end_of_a_study_nothing_of_gate_is_told(tmp_path, go):  # noq
     cut(folder / "ledger.sqlite", end)
     running = records([folder])
     assert running.gains == () and not running.held["local"] and not running.tops["local"]
-    assert all(p.gate is None and p.corrected is None and p.gained is None for p in running.plans["local"])
+    assert all(
+        p.gate is None and p.corrected is None and p.gained is None for p in running.plans["local"]
+    )
     told = measured(running)
-    assert told["generations per live human act"]["word"] == "at least" and told["given before"]["mandates"]["n"] == 8  # lived all the same
-    assert {told["arms"]["local"][name]["word"] for name in ("gain", "yield", "spent")} == {"not measured"}
+    assert (
+        told["generations per live human act"]["word"] == "at least"
+        and told["given before"]["mandates"]["n"] == 8
+    )  # lived all the same
+    assert {told["arms"]["local"][name]["word"] for name in ("gain", "yield", "spent")} == {
+        "not measured"
+    }
     assert {one["word"] for one in told["arms"]["local"]["efficiency"].values()} == {"not measured"}
     assert len(running.plans["local"]) == len(whole.plans["local"])
 
@@ -164,10 +250,19 @@ def cut(path, sequence):
 
 def test_the_verb_prints_every_figure_of_the_table_and_json(tmp_path, go):  # noqa: F811
     folder = play(tmp_path, go)
-    found = json.loads(CliRunner().invoke(cli.cli, ["instruments", str(folder), "--json"], catch_exceptions=False).output)
+    found = json.loads(
+        CliRunner()
+        .invoke(cli.cli, ["instruments", str(folder), "--json"], catch_exceptions=False)
+        .output
+    )
     rows = dict(flat(found))
-    assert rows["arms, local, funnel, accepted"][0] >= 1 and rows["between, kappa"][-1] == "not measured"
-    output = CliRunner().invoke(cli.cli, ["instruments", str(folder)], catch_exceptions=False).output
+    assert (
+        rows["arms, local, funnel, accepted"][0] >= 1
+        and rows["between, kappa"][-1] == "not measured"
+    )
+    output = (
+        CliRunner().invoke(cli.cli, ["instruments", str(folder)], catch_exceptions=False).output
+    )
     assert "cannot tell" in output and "cron" in output
 
 
@@ -182,18 +277,39 @@ def steady(rate, repeats=12):
 def found(tmp_path):
     """Records that hold a configuration alone, for what is measured of curves."""
     nobody = Effort(decisions=(), minutes=(), queue_seconds=())
-    return Records(config=config(tmp_path), gains=(), events={}, plans={}, held={}, effort=nobody, efforts={}, simulated={}, acts=0, lived=0,
-                   skills=(), tops={}, clock=())  # fmt: skip
+    return Records(
+        config=config(tmp_path),
+        gains=(),
+        events={},
+        plans={},
+        held={},
+        effort=nobody,
+        efforts={},
+        simulated={},
+        acts=0,
+        lived=0,
+        skills=(),
+        tops={},
+        clock=(),
+    )
 
 
 def test_an_arm_that_gains_half_as_fast_as_chance_is_worth_half_the_compute(found):
     told = _equivalents(found, {"self": steady(0.5), "random": steady(1.0)}, 8e6)
     whole = told["compute-equivalent gain"]["the whole plan"]
-    assert whole.value == pytest.approx(-1, abs=0.1) and whole.high < 0 and told["strongest reference"] == "random"
+    assert (
+        whole.value == pytest.approx(-1, abs=0.1)
+        and whole.high < 0
+        and told["strongest reference"] == "random"
+    )
 
 
-def test_an_arm_that_gains_twice_as_fast_is_worth_twice_the_compute_where_the_reference_reaches(found):
-    told = _equivalents(found, {"self": steady(2.0), "random": steady(1.0)}, 8e6)["compute-equivalent gain"]
+def test_an_arm_that_gains_twice_as_fast_is_worth_twice_the_compute_where_the_reference_reaches(
+    found,
+):
+    told = _equivalents(found, {"self": steady(2.0), "random": steady(1.0)}, 8e6)[
+        "compute-equivalent gain"
+    ]
     quarter, whole = told["a quarter of the plan"], told["the whole plan"]
     assert quarter.value == pytest.approx(1, abs=0.1) and quarter.low > 0.8 and quarter.word == ""
     assert (whole.word, whole.value) == ("above", 0.0)  # the reference ends where the plan does
@@ -203,20 +319,36 @@ def test_a_reference_of_few_seeds_or_budgets_measures_nothing(found):
     few = {"self": steady(1.0, 9), "random": steady(1.0, 9)}
     for arms in (few, {"self": steady(1.0)}):
         told = _equivalents(found, arms, 8e6)
-        assert {one.word for one in (told["rate ratio"], *told["compute-equivalent gain"].values())} == {"not measured"}
+        assert {
+            one.word for one in (told["rate ratio"], *told["compute-equivalent gain"].values())
+        } == {"not measured"}
 
 
 def test_near_the_ceiling_a_comparison_of_arms_tells_nothing(found):
     arms = {"self": steady(0.5), "random": steady(1.0)}
     near = replace(found, tops={"self": (0.99,) * 12, "random": (0.4,) * 12})
-    assert _equivalents(near, arms, 8e6)["compute-equivalent gain"]["the whole plan"].word == "cannot tell"
+    assert (
+        _equivalents(near, arms, 8e6)["compute-equivalent gain"]["the whole plan"].word
+        == "cannot tell"
+    )
 
 
 def test_the_ceiling_of_a_share_that_should_fall_is_nought(found):
     def of(**more):
-        return _ceiling(replace(found, config=replace(found.config, objective=replace(found.config.objective, deviation=0.1, **more))))
+        return _ceiling(
+            replace(
+                found,
+                config=replace(
+                    found.config, objective=replace(found.config.objective, deviation=0.1, **more)
+                ),
+            )
+        )
 
-    assert (of(), of(metric="calibration_error", direction="down"), of(metric="nll", direction="down")) == (1.0, 0.0, None)
+    assert (
+        of(),
+        of(metric="calibration_error", direction="down"),
+        of(metric="nll", direction="down"),
+    ) == (1.0, 0.0, None)
 
 
 def test_what_people_do_beside_decisions_counts_as_their_acts(tmp_path, go):  # noqa: F811
@@ -226,7 +358,9 @@ def test_what_people_do_beside_decisions_counts_as_their_acts(tmp_path, go):  # 
     control.order(book, "pause", "user ada", "to look")
     control.order(book, "resume", "user ada", "looked")
     control.order(book, "pause", "tripwire", "a rule")
-    book.append("handed", {"arm": "human", "repeat": 0, "digest": "0" * 64, "who": "user ada", "by": "ada"})
+    book.append(
+        "handed", {"arm": "human", "repeat": 0, "digest": "0" * 64, "who": "user ada", "by": "ada"}
+    )
     book.close()
     assert (before.acts, records([folder]).acts) == (0, 3)
 
@@ -235,8 +369,14 @@ def test_the_sign_s_compute_is_what_jobs_were_charged(tmp_path, go):  # noqa: F8
     folder = play(tmp_path, go, "t", *SMALL)
     events = records([folder]).events["local"]
     facts = cli._facts(folder)
-    mine = {name for name, plan in facts.plans.items() if (plan.arm, plan.purpose) == ("local", "candidate")}
-    charged = sum(result.charged.cpu_us for (name, _, _), (result, _) in facts.results.items() if name in mine)
+    mine = {
+        name
+        for name, plan in facts.plans.items()
+        if (plan.arm, plan.purpose) == ("local", "candidate")
+    }
+    charged = sum(
+        result.charged.cpu_us for (name, _, _), (result, _) in facts.results.items() if name in mine
+    )
     assert sum(e.charged_us for e in events) == charged > 0
     assert {e.stage for e in events if e.charged_us} == {"approve"}
 
@@ -250,9 +390,10 @@ def test_people_who_decide_between_sessions_are_waited_for(tmp_path, go):  # noq
     assert waited == pytest.approx(30) and total == pytest.approx(own + 30)
 
 
-
 def test_a_gain_of_almost_nothing_is_corrected_by_almost_nothing(tmp_path, go):  # noqa: F811
-    """A ratio of corrected to measured gain would divide by it: greedy rules accept gains of 1e-17."""
+    """A ratio of corrected to measured gain would divide by it: greedy rules accept gains of
+    1e-17.
+    """
     run = Run(0, Ledger.file(play(tmp_path, go, "t", *SMALL) / "ledger.sqlite"))
     name = next(iter(run.facts.verdicts))
     found, known = run._paired(name, run.unbounded), run.facts.verdicts[name]

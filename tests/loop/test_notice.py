@@ -1,4 +1,6 @@
-"""Notices through apprise to a real server on loopback: what goes out, what does not, retries, hangs, acknowledgements."""
+"""Notices through apprise to a real server on loopback: what goes out, what does not, retries,
+hangs, acknowledgements.
+"""
 
 import json
 import re
@@ -30,14 +32,17 @@ BODY = re.compile(
     r"(a decision of class (recipe|patch|promote|deploy|resume|amend) is asked for until [-0-9T:+]+"
     r"|a request of class (recipe|patch) was not decided on in time, which means no"
     r"|a (stop|pause) was ordered( by a tripwire)?|a compute statement was signed"
-    r"|I-\d+ was (recorded|amended): (incident|near miss|hazard), severity (low|medium|high|critical)(, a notice to authorities is due [-0-9T:+]+)?)"
+    r"|I-\d+ was (recorded|amended): (incident|near miss|hazard), severity"
+    r" (low|medium|high|critical)(, a notice to authorities is due [-0-9T:+]+)?)"
     r"; (subject [0-9a-f]{64}; )?entry [0-9a-f]{64}; notice [0-9a-f]{64}; study [0-9a-f]{64}"
-)  # fmt: skip
+)
 HOSTILE = "https://evil.example/approve?token=1 \x1b[2J‮ ignore the digest"
 
 
 class Receiver:
-    """A real HTTP server whose answers are scripted: a status, or "hang" until the test ends; then 200."""
+    """A real HTTP server whose answers are scripted: a status, or "hang" until the test ends; then
+    200.
+    """
 
     def __init__(self, *script):
         self.script, self.got, self.over = list(script), [], threading.Event()
@@ -110,7 +115,9 @@ def call(cfg, folder, now=None, seconds=send.SEND_SECONDS, passes=30):
     return rows
 
 
-def test_what_goes_out_is_digests_and_a_fixed_line_whatever_a_model_or_a_person_wrote(asked, receive):
+def test_what_goes_out_is_digests_and_a_fixed_line_whatever_a_model_or_a_person_wrote(
+    asked, receive
+):
     cfg, folder = asked
     ada, eve = receive(), receive()
     Addresses().set("ada", ada.url)
@@ -118,7 +125,15 @@ def test_what_goes_out_is_digests_and_a_fixed_line_whatever_a_model_or_a_person_
     gate = gate_of(cfg)
     plan = gate.pending()[0].subject
     with gate.ledger.transaction() as txn:
-        incident.report(txn, HOSTILE, severity="high", kind="incident", harm_actual="other", containment=HOSTILE, plan=plan)
+        incident.report(
+            txn,
+            HOSTILE,
+            severity="high",
+            kind="incident",
+            harm_actual="other",
+            containment=HOSTILE,
+            plan=plan,
+        )
     incident.amend(gate.ledger, "I-1", {"root_cause": HOSTILE}, HOSTILE)
     control.order(gate.ledger, "pause", HOSTILE, HOSTILE)
     compute.publish([folder])
@@ -126,10 +141,17 @@ def test_what_goes_out_is_digests_and_a_fixed_line_whatever_a_model_or_a_person_
     assert all(r["ok"] for r in rows) and {r["scheme"] for r in rows} == {"json"}
     whats = ["order", "incident", "incident", "request"]
     assert [r["what"] for r in rows if r["to"] == "ada"] == whats
-    assert sorted(r["what"] for r in rows if r["to"] == "eve") == sorted([*whats, "compute"])  # the statement is for the outsider
+    assert sorted(r["what"] for r in rows if r["to"] == "eve") == sorted(
+        [*whats, "compute"]
+    )  # the statement is for the outsider
     for message in [*ada.got, *eve.got]:
-        assert BODY.fullmatch(message["message"]) and re.fullmatch(r"Heirloop: [a-z]+", message["title"])
-        assert set(message) == {"version", "title", "message", "attachments", "type"} and message["attachments"] == []
+        assert BODY.fullmatch(message["message"]) and re.fullmatch(
+            r"Heirloop: [a-z]+", message["title"]
+        )
+        assert (
+            set(message) == {"version", "title", "message", "attachments", "type"}
+            and message["attachments"] == []
+        )
         assert "evil" not in json.dumps(message) and "://" not in message["message"]
     assert any(f"subject {plan}" in m["message"] for m in ada.got)
     told = {digest(n) for n in notice.told(gate.refresh(), entries(cfg), gate.now())}
@@ -142,7 +164,13 @@ def test_with_titles_in_messages_an_attacker_s_text_would_go_out(asked, receive,
     cfg, folder = asked
     ada, real = receive(), notice._of_entry
     Addresses().set("ada", ada.url)
-    monkeypatch.setattr(notice, "_of_entry", lambda root, e: (made := real(root, e)) and replace(made, text=e.body.get("title", made.text)))
+    monkeypatch.setattr(
+        notice,
+        "_of_entry",
+        lambda root, e: (
+            (made := real(root, e)) and replace(made, text=e.body.get("title", made.text))
+        ),
+    )
     with gate_of(cfg).ledger.transaction() as txn:
         incident.report(txn, HOSTILE)
     call(cfg, folder)
@@ -168,22 +196,34 @@ def test_a_resumed_run_sends_nothing_twice_and_no_notice_opens_or_closes_a_gate(
         with pytest.raises(NeedsHuman):
             go(cfg, FakeBox(better))  # the loop calls by itself
     assert len(ada.got) == 1 and [b["ok"] for b in said(cfg, "notice")] == [True]
-    assert call(cfg, folder) == [] and [(r.subject, r.change_class) for r in gate_of(cfg).pending()] == before
+    assert (
+        call(cfg, folder) == []
+        and [(r.subject, r.change_class) for r in gate_of(cfg).pending()] == before
+    )
 
 
-def test_a_failing_receiver_is_tried_again_a_bounded_number_of_times_and_then_given_up(asked, receive):
+def test_a_failing_receiver_is_tried_again_a_bounded_number_of_times_and_then_given_up(
+    asked, receive
+):
     cfg, folder = asked
     ada = receive(*[503] * 20)
     Addresses().set("ada", ada.url)
     start = int(gate_of(cfg).now()) + 1
-    assert len(call(cfg, folder, start)) == 1 and call(cfg, folder, start + BACKOFF_SECONDS[1] - 1) == []
+    assert (
+        len(call(cfg, folder, start)) == 1
+        and call(cfg, folder, start + BACKOFF_SECONDS[1] - 1) == []
+    )
     at = start
     for wait in BACKOFF_SECONDS[1:]:
         at += wait
         assert len(call(cfg, folder, at)) == 1
-    assert call(cfg, folder, at + 10 * BACKOFF_SECONDS[-1]) == [] and len(ada.got) == len(BACKOFF_SECONDS)
+    assert call(cfg, folder, at + 10 * BACKOFF_SECONDS[-1]) == [] and len(ada.got) == len(
+        BACKOFF_SECONDS
+    )
     rows = said(cfg, "notice")
-    assert [r["attempt"] for r in rows] == [1, 2, 3, 4, 5] and {(r["ok"], r["error"]) for r in rows} == {(False, "status 503")}
+    assert [r["attempt"] for r in rows] == [1, 2, 3, 4, 5] and {
+        (r["ok"], r["error"]) for r in rows
+    } == {(False, "status 503")}
     assert gate_of(cfg).pending()  # what was asked still waits
     other = receive()
     Addresses().set("ada", other.url)  # another address begins anew
@@ -195,8 +235,14 @@ def test_a_receiver_that_recovers_gets_it_once(asked, receive):
     ada = receive(500)
     Addresses().set("ada", ada.url)
     start = int(gate_of(cfg).now()) + 1
-    found = call(cfg, folder, start) + call(cfg, folder, start + BACKOFF_SECONDS[1]) + call(cfg, folder, start + 10**4)
-    assert [(r["ok"], r["error"]) for r in found] == [(False, "status 500"), (True, "")] and len(ada.got) == 2
+    found = (
+        call(cfg, folder, start)
+        + call(cfg, folder, start + BACKOFF_SECONDS[1])
+        + call(cfg, folder, start + 10**4)
+    )
+    assert [(r["ok"], r["error"]) for r in found] == [(False, "status 500"), (True, "")] and len(
+        ada.got
+    ) == 2
 
 
 def test_a_dead_address_is_a_recorded_failure(asked):
@@ -212,13 +258,22 @@ def test_a_hanging_receiver_holds_up_neither_the_others_nor_the_loop(asked, rece
     Addresses().set("eve", eve.url)
     caller = Caller(gate_of(cfg), folder)
     found = caller.deliver(seconds=5)
-    assert {r["to"]: (r["ok"], r["error"]) for r in found} == {"ada": (False, "timeout"), "eve": (True, "")}
+    assert {r["to"]: (r["ok"], r["error"]) for r in found} == {
+        "ada": (False, "timeout"),
+        "eve": (True, ""),
+    }
     later = gate_of(cfg).now() + BACKOFF_SECONDS[1]
     assert caller.deliver(later, 1) == []  # no second thread while the first one hangs
     approve(cfg, waiting(cfg)[0], "recipe")
     box = FakeBox(better)
     with pytest.raises(NeedsHuman):
-        go(cfg, box)  # its own thread hangs in ada's server until this test is over; the plan is trained all the same, and the run ends
+        go(
+            cfg,
+            box,
+            # its own thread hangs in ada's server until this test is over; the plan is trained all
+            # the
+            # same, and the run ends
+        )
     assert box.ran and not any(r["ok"] for r in said(cfg, "notice") if r["to"] == "ada")
 
 
@@ -232,7 +287,11 @@ def test_one_receiver_gets_no_flood(asked, receive, monkeypatch):
         with gate.ledger.transaction() as txn:
             incident.report(txn, "again")
     start = int(gate.now()) + 1
-    assert len(call(cfg, folder, start)) == 5 and call(cfg, folder, start + 60) == [] and len(call(cfg, folder, start + 3601)) == 5
+    assert (
+        len(call(cfg, folder, start)) == 5
+        and call(cfg, folder, start + 60) == []
+        and len(call(cfg, folder, start + 3601)) == 5
+    )
     assert len(ada.got) == 10
 
 
@@ -242,8 +301,12 @@ def test_a_request_that_expires_is_told_and_one_that_was_decided_is_not(asked, r
     Addresses().set("ada", ada.url)
     (request,) = gate_of(cfg).pending()
     found = call(cfg, folder, request.expires + 1)
-    assert [r["what"] for r in found] == ["expiry"] and "was not decided on in time" in ada.got[0]["message"]
-    assert not approve(cfg, request.subject, "recipe", changes={"expires": int(request.expires) + 60})
+    assert [r["what"] for r in found] == ["expiry"] and "was not decided on in time" in ada.got[0][
+        "message"
+    ]
+    assert not approve(
+        cfg, request.subject, "recipe", changes={"expires": int(request.expires) + 60}
+    )
     assert gate_of(cfg).expired(request.expires + 1) == []
 
 
@@ -263,14 +326,23 @@ def test_an_address_stays_in_the_user_s_folder_and_shows_no_secret(asked, receiv
     run = CliRunner().invoke(cli.cli, ["keys", "address", "ada", url])
     assert run.exit_code == 0 and "json://..." in run.output
     listed = CliRunner().invoke(cli.cli, ["keys", "list", "--json"]).output
-    assert stat.S_IMODE((home / "addresses.json").stat().st_mode) == 0o600 and Addresses().urls["ada"] == url
+    assert (
+        stat.S_IMODE((home / "addresses.json").stat().st_mode) == 0o600
+        and Addresses().urls["ada"] == url
+    )
     call(cfg, folder)
     assert len(ada.got) == 1
     bare = ada.url.removeprefix("json://").partition("/")[0]
-    everything = b"".join(p.read_bytes() for p in folder.rglob("*") if p.is_file()) + (run.output + listed + capsys.readouterr().err).encode()
+    everything = (
+        b"".join(p.read_bytes() for p in folder.rglob("*") if p.is_file())
+        + (run.output + listed + capsys.readouterr().err).encode()
+    )
     for word in ("s3cret", "T0KEN", "h1dden", bare):
         assert word.encode() not in everything
-    assert CliRunner().invoke(cli.cli, ["keys", "address", "ada", "--remove"]).exit_code == 0 and Addresses().urls == {}
+    assert (
+        CliRunner().invoke(cli.cli, ["keys", "address", "ada", "--remove"]).exit_code == 0
+        and Addresses().urls == {}
+    )
     for bad in ("nonsense", "nothing://x", "json://"):
         with pytest.raises(BadInput, match="apprise URL"):
             Addresses().set("ada", bad)
@@ -286,8 +358,12 @@ def test_a_revoked_reviewer_is_told_nothing(asked, receive):
     assert call(cfg, folder) == [] and ada.got == []
 
 
-@pytest.mark.parametrize("verb", [["pause"], ["incident", "report", "smoke"], ["compute"], ["notify"]])
-def test_a_command_calls_people_about_what_it_did_and_a_dead_receiver_does_not_fail_it(asked, receive, verb):
+@pytest.mark.parametrize(
+    "verb", [["pause"], ["incident", "report", "smoke"], ["compute"], ["notify"]]
+)
+def test_a_command_calls_people_about_what_it_did_and_a_dead_receiver_does_not_fail_it(
+    asked, receive, verb
+):
     cfg, folder = asked
     eve = receive()
     Addresses().set("ada", "json://127.0.0.1:9/x")
@@ -295,36 +371,55 @@ def test_a_command_calls_people_about_what_it_did_and_a_dead_receiver_does_not_f
     arguments = [verb[0], str(folder)] if len(verb) == 1 else [*verb[:2], str(folder), *verb[2:]]
     run = CliRunner().invoke(cli.cli, arguments)
     assert run.exit_code == 0, run.output
-    what = {"pause": "order", "incident": "incident", "compute": "compute", "notify": "request"}[verb[0]]
-    assert [m["title"] for m in eve.got] == [f"Heirloop: {what}"] and any(not r["ok"] for r in said(cfg, "notice") if r["to"] == "ada")
+    what = {"pause": "order", "incident": "incident", "compute": "compute", "notify": "request"}[
+        verb[0]
+    ]
+    assert [m["title"] for m in eve.got] == [f"Heirloop: {what}"] and any(
+        not r["ok"] for r in said(cfg, "notice") if r["to"] == "ada"
+    )
 
 
 @contextmanager
 def told(cfg, folder, receive, name="eve"):
-    """Deliver the waiting request to a receiver; yield the message's digests: notice, entry, study."""
+    """Deliver the waiting request to a receiver; yield the message's digests: notice, entry,
+    study.
+    """
     one = receive()
     Addresses().set(name, one.url)
     call(cfg, folder)
-    yield [re.search(rf"\b{word} ([0-9a-f]{{64}})", one.got[-1]["message"])[1] for word in ("notice", "entry", "study")]
+    yield [
+        re.search(rf"\b{word} ([0-9a-f]{{64}})", one.got[-1]["message"])[1]
+        for word in ("notice", "entry", "study")
+    ]
 
 
 def signed(payload, key="eve", kind="acknowledgement"):
     return keys.sign(payload, keys.open_key(key, "correct horse"), kind)
 
 
-def test_an_acknowledgement_is_an_entry_with_its_delay_and_decides_nothing(asked, receive, tmp_path):
+def test_an_acknowledgement_is_an_entry_with_its_delay_and_decides_nothing(
+    asked, receive, tmp_path
+):
     cfg, folder = asked
     with told(cfg, folder, receive) as (name, about, root):
         one = people.acknowledgement(gate_of(cfg), name[:12], "", "", "eve")
-        assert one == {**people.acknowledgement(None, name, root, about, "eve"), "at": one["at"]}  # an outsider needs the message alone
+        assert one == {
+            **people.acknowledgement(None, name, root, about, "eve"),
+            "at": one["at"],
+        }  # an outsider needs the message alone
         (tmp_path / "ack.json").write_bytes(signed(one))
         for _ in range(2):
-            run = CliRunner().invoke(cli.cli, ["decide", str(tmp_path / "ack.json"), "--run", str(folder)])
+            run = CliRunner().invoke(
+                cli.cli, ["decide", str(tmp_path / "ack.json"), "--run", str(folder)]
+            )
             assert run.exit_code == 0 and "decides nothing" in run.output
         (body,) = said(cfg, "acknowledgement")
         first = next(e for e in entries(cfg) if e.kind == "notice" and e.body["ok"])
         mine = next(e for e in entries(cfg) if e.kind == "acknowledgement")
-        assert 0 <= body["delay_seconds"] <= time.time() - unix(first) and mine.sequence > first.sequence
+        assert (
+            0 <= body["delay_seconds"] <= time.time() - unix(first)
+            and mine.sequence > first.sequence
+        )
         gate = gate_of(cfg)
         with pytest.raises(NeedsHuman, match="0 of 1"):
             gate.authority(gate.pending()[0].subject, "recipe")
@@ -333,13 +428,30 @@ def test_an_acknowledgement_is_an_entry_with_its_delay_and_decides_nothing(asked
             people.acknowledgement(gate_of(cfg), "ffff", "", "", "eve")
 
 
-@pytest.mark.parametrize("bad", ["other notice", "other entry", "other study", "not the receiver", "forged", "unpinned", "revoked", "more fields"])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "other notice",
+        "other entry",
+        "other study",
+        "not the receiver",
+        "forged",
+        "unpinned",
+        "revoked",
+        "more fields",
+    ],
+)
 def test_an_acknowledgement_of_anything_else_is_refused(asked, receive, bad):
     cfg, folder = asked
     with told(cfg, folder, receive) as (name, about, root):
         one = people.acknowledgement(None, name, root, about, "eve")
-        other = {"other notice": {"notice": "0" * 64}, "other entry": {"about": "0" * 64}, "other study": {"study": "0" * 64},
-                 "more fields": {"answer": "approve"}, "unpinned": {"receiver": "mal"}}.get(bad, {})  # fmt: skip
+        other = {
+            "other notice": {"notice": "0" * 64},
+            "other entry": {"about": "0" * 64},
+            "other study": {"study": "0" * 64},
+            "more fields": {"answer": "approve"},
+            "unpinned": {"receiver": "mal"},
+        }.get(bad, {})
         envelope = signed({**one, **other})
         if bad == "not the receiver":
             envelope = signed(people.acknowledgement(None, name, root, about, "ada"), "ada")
@@ -354,15 +466,25 @@ def test_an_acknowledgement_of_anything_else_is_refused(asked, receive, bad):
 
 @pytest.mark.parametrize("enforced", [True, False])
 def test_an_acknowledgement_never_counts_as_a_decision(asked, receive, monkeypatch, enforced):
-    """With its ablation: a person signs, as an acknowledgement, bytes that hold a whole approval."""
+    """With its ablation: a person signs, as an acknowledgement, bytes that hold a whole
+    approval.
+    """
     cfg, _ = asked
     gate = gate_of(cfg)
     subject = gate.subjects[gate.pending()[0].subject]
     half = next(k for k in keys.public_keys() if k["name"] == "ada")
-    envelope = signed(plain(new_approval(gate.rules, subject, "recipe", "approve", "", 1, half)), "ada")
+    envelope = signed(
+        plain(new_approval(gate.rules, subject, "recipe", "approve", "", 1, half)), "ada"
+    )
     if not enforced:
         real = keys.verify
-        monkeypatch.setattr(keys, "verify", lambda data, public, kind: real(data, public, "acknowledgement" if data == envelope else kind))
+        monkeypatch.setattr(
+            keys,
+            "verify",
+            lambda data, public, kind: real(
+                data, public, "acknowledgement" if data == envelope else kind
+            ),
+        )
         assert not gate.admit(envelope, "approval") and gate.authority(subject.digest, "recipe")
         return
     assert notice.is_acknowledgement(envelope)

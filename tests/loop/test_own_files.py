@@ -29,18 +29,28 @@ from sandbox.decision import new_mandate
 
 __all__ = ["go"]
 EXAMPLES = ROOT / "docs" / "examples"
-SORT, SIZE, NEIGHBOUR = (EXAMPLES / name for name in ("sort_task.py", "size_gate.py", "neighbour_proposer.py"))
+SORT, SIZE, NEIGHBOUR = (
+    EXAMPLES / name for name in ("sort_task.py", "size_gate.py", "neighbour_proposer.py")
+)
 
 
 def sorter(execution):
-    """Predictions of sorted digits for the example task, right half of the time with the baseline, else mostly."""
+    """Predictions of sorted digits for the example task, right half of the time with the baseline,
+    else mostly.
+    """
     order = parse(Order, strict_json(execution.files["job.json"]))
     if order.role != "predict":
         return None
     asked = load(execution.files["questions.safetensors"])["questions"]
     tokens, rng = np.sort(asked[:, :-1], axis=1), np.random.default_rng(order.seed)
     tokens[rng.random(len(tokens)) > better(order), 0] = 0
-    return outcome(files={"predictions.safetensors": predictions(tokens, layout(order.task, order.recipe).vocabulary)})
+    return outcome(
+        files={
+            "predictions.safetensors": predictions(
+                tokens, layout(order.task, order.recipe).vocabulary
+            )
+        }
+    )
 
 
 def own_gate(tmp_path, body):
@@ -76,8 +86,10 @@ def test_a_task_file_that_changed_or_gives_other_items_stops_the_study(tmp_path,
 
 def test_a_task_that_draws_its_items_anew_is_refused(tmp_path):
     path = tmp_path / "task.py"
-    path.write_text("import random\nQUESTION, ANSWER, VALUES = 3, 1, 9\n"
-                    "def items(): return [[random.randrange(9) for _ in range(4)] for _ in range(500)]\n")  # fmt: skip
+    path.write_text(
+        "import random\nQUESTION, ANSWER, VALUES = 3, 1, 9\n"
+        "def items(): return [[random.randrange(9) for _ in range(4)] for _ in range(500)]\n"
+    )
     first = config(tmp_path, "task=custom", f"task.file={path}").task
     with pytest.raises(VerificationFailed, match="other items"):
         config(tmp_path, "task=custom", f"task.file={path}", f"++task.items={first.items}")
@@ -103,8 +115,16 @@ def test_the_example_gate_adds_its_no_and_the_study_goes_on(tmp_path, go):
     widths = {parse(Order, strict_json(e.files["job.json"])).recipe.width for e in box.ran}
     assert max(widths) <= 64
     said = [e.body for e in entries(cfg) if e.kind == "decision" and not e.body["allow"]]
-    wide = [e.body["digest"] for e in entries(cfg) if e.kind == "plan" and e.body["plan"]["recipe"]["width"] > 64]
-    assert wide and {b["plan"] for b in said} == set(wide) and all("the study's own gate: a net of width 96" in b["reason"] for b in said)
+    wide = [
+        e.body["digest"]
+        for e in entries(cfg)
+        if e.kind == "plan" and e.body["plan"]["recipe"]["width"] > 64
+    ]
+    assert (
+        wide
+        and {b["plan"] for b in said} == set(wide)
+        and all("the study's own gate: a net of width 96" in b["reason"] for b in said)
+    )
     verify(tmp_path / "runs" / "t")
 
 
@@ -126,13 +146,17 @@ def test_a_gate_that_says_no_to_everything_or_breaks_lets_nothing_start(tmp_path
 
 
 def test_a_gate_can_never_add_a_yes(tmp_path, go):
-    cfg = config(tmp_path, f"gates.file={own_gate(tmp_path, 'return str()')}", "autonomy.rules.recipe=deny")
+    cfg = config(
+        tmp_path, f"gates.file={own_gate(tmp_path, 'return str()')}", "autonomy.rules.recipe=deny"
+    )
     with pytest.raises(NeedsHuman, match="denied by the rules"):
         go(cfg, FakeBox(better))
 
 
 def test_a_yes_that_the_own_gate_refuses_does_not_verify(tmp_path, go, monkeypatch):
-    """The ablation: a loop whose gate does not ask it lets wide nets train, and the record shows it."""
+    """The ablation: a loop whose gate does not ask it lets wide nets train, and the record shows
+    it.
+    """
     cfg = config(tmp_path, f"gates.file={SIZE}", "study.arms=[random]", "study.proposals=4")
     mandate(cfg)
     with monkeypatch.context() as patch:
@@ -171,7 +195,9 @@ def test_an_amendment_that_names_another_gate_pins_and_shows_it(tmp_path, go):
     name = people.amend(folder, [f"gates.file={SIZE}"], "user a", "smaller nets")
     gate = open_gate(folder)
     found = facts(gate, gate.subjects[name])
-    assert [row[0] for row in found.own_raw] == ["gates.file"] and "MOST_WIDTH" in found.own_raw[0][3]
+    assert [row[0] for row in found.own_raw] == ["gates.file"] and "MOST_WIDTH" in found.own_raw[0][
+        3
+    ]
 
 
 def test_people_can_take_out_a_gate_that_says_no_to_everything(tmp_path, go):
@@ -187,7 +213,18 @@ def test_people_can_take_out_a_gate_that_says_no_to_everything(tmp_path, go):
     assert open_gate(folder).rules.config.files() == {}
     key = Ed25519PrivateKey.generate()
     now = open_gate(folder).rules.config
-    put_mandate(now, keys.sign(plain(new_mandate(now, now.gates.unattended, "unattended", "unattended", keys.public_hex(key), 2)), key, "mandate"))
+    put_mandate(
+        now,
+        keys.sign(
+            plain(
+                new_mandate(
+                    now, now.gates.unattended, "unattended", "unattended", keys.public_hex(key), 2
+                )
+            ),
+            key,
+            "mandate",
+        ),
+    )
     assert go(cfg, FakeBox(better))["finished"]
     verify(folder)
 
@@ -199,8 +236,12 @@ def commands(path):
 
 
 @pytest.mark.parametrize("path", [SORT, SIZE, NEIGHBOUR], ids=lambda p: p.name)
-def test_every_example_is_one_small_file_whose_commands_do_what_they_say(tmp_path, go, monkeypatch, path):
-    """Word by word, from the checkout, in a box that computes nothing; tests/sandbox/test_program.py runs the proposer in real ones."""
+def test_every_example_is_one_small_file_whose_commands_do_what_they_say(
+    tmp_path, go, monkeypatch, path
+):
+    """Word by word, from the checkout, in a box that computes nothing;
+    tests/sandbox/test_program.py runs the proposer in real ones.
+    """
     assert len(path.read_text().splitlines()) <= own.MOST_LINES
     monkeypatch.chdir(ROOT)
     told = commands(path)
@@ -208,14 +249,23 @@ def test_every_example_is_one_small_file_whose_commands_do_what_they_say(tmp_pat
 
     def script(execution):
         if execution.role == "propose":
-            done = subprocess.run([sys.executable, str(path)], input=execution.files["history.json"] + b"\n", capture_output=True, check=True)
+            done = subprocess.run(
+                [sys.executable, str(path)],
+                input=execution.files["history.json"] + b"\n",
+                capture_output=True,
+                check=True,
+            )
             return outcome(files={"proposals.jsonl": done.stdout})
         return sorter(execution) if path == SORT else None
 
     for number, words in enumerate(told):
         runs = f"runs={tmp_path}/runs{number}"
         if words[0] == "task":
-            done = go(None, FakeBox(better, script), lambda _, w=words, r=runs: CliRunner().invoke(cli.cli, [*w, r]))
+            done = go(
+                None,
+                FakeBox(better, script),
+                lambda _, w=words, r=runs: CliRunner().invoke(cli.cli, [*w, r]),
+            )
             assert done.exception is None and "exclusion" in done.output
             continue
         assert words[0] == "run"
@@ -232,6 +282,17 @@ def test_task_check_prints_rows_and_fails_what_fails(tmp_path, go, monkeypatch):
         args = ["task", "check", str(SORT), name, "--unattended", "--json"]
         done = go(None, FakeBox(better, sorter), lambda _, a=args: CliRunner().invoke(cli.cli, a))
         found = json.loads(done.output)
-        assert [row["check"] for row in found["rows"]] == ["exclusion", "inputs", "repeats", "chance", "leakage", "noise", "headroom"]
-        assert all(row["passed"] for row in found["rows"]) == passed and (done.exception is None) == passed
+        assert [row["check"] for row in found["rows"]] == [
+            "exclusion",
+            "inputs",
+            "repeats",
+            "chance",
+            "leakage",
+            "noise",
+            "headroom",
+        ]
+        assert (
+            all(row["passed"] for row in found["rows"]) == passed
+            and (done.exception is None) == passed
+        )
         assert verify(tmp_path / found["run"])["scores"] == 8 + 12 + 4

@@ -1,4 +1,6 @@
-"""What people do from outside: deploy, roll back, recall, amend, resume with a quorum, tripwires, the compute statement."""
+"""What people do from outside: deploy, roll back, recall, amend, resume with a quorum, tripwires,
+the compute statement.
+"""
 
 import contextlib
 import json
@@ -26,7 +28,9 @@ __all__ = ["go"]
 
 @pytest.fixture
 def done(tmp_path, go, monkeypatch):
-    """A finished study in which every generation accepts, and two people's keys; its configuration and folder."""
+    """A finished study in which every generation accepts, and two people's keys; its configuration
+    and folder.
+    """
     keys.new_key("ada", "person", "correct horse")
     keys.new_key("bob", "person", "correct horse")
     monkeypatch.setattr(cycle, "judge", lambda *a, **k: accept(real_judge(*a, **k)))
@@ -74,7 +78,9 @@ def test_no_mandate_covers_deployment(done):
 
 
 @pytest.mark.parametrize("enforced", [True, False])
-def test_a_recalled_successor_and_its_descendants_are_neither_parent_nor_champion(done, go, monkeypatch, enforced):
+def test_a_recalled_successor_and_its_descendants_are_neither_parent_nor_champion(
+    done, go, monkeypatch, enforced
+):
     """U10, with its ablation."""
     cfg, folder = done
     second = champions(cfg)[1]
@@ -86,7 +92,11 @@ def test_a_recalled_successor_and_its_descendants_are_neither_parent_nor_champio
     last = champions(cfg)[-1]
     if not enforced:
         real = gate.Gate.fold
-        monkeypatch.setattr(gate.Gate, "fold", lambda self, entry: None if entry.kind == "recall" else real(self, entry))
+        monkeypatch.setattr(
+            gate.Gate,
+            "fold",
+            lambda self, entry: None if entry.kind == "recall" else real(self, entry),
+        )
         assert gate_of(cfg).authority(last, "promote")
         return
     with pytest.raises(BadInput, match="no champion"):
@@ -97,7 +107,9 @@ def test_a_recalled_successor_and_its_descendants_are_neither_parent_nor_champio
     verify(folder)
 
 
-def test_an_amendment_needs_its_own_decision_opens_a_version_and_ends_old_grants_and_mandates(tmp_path, go):
+def test_an_amendment_needs_its_own_decision_opens_a_version_and_ends_old_grants_and_mandates(
+    tmp_path, go
+):
     keys.new_key("ada", "person", "correct horse")
     cfg = config(tmp_path, "gates.unattended.jobs=9")
     folder = tmp_path / "runs" / "t"
@@ -109,7 +121,9 @@ def test_an_amendment_needs_its_own_decision_opens_a_version_and_ends_old_grants
             people.amend(folder, [bad], "ada", "")
     with pytest.raises(BadInput, match="changes nothing"):
         people.amend(folder, [f"budget.jobs={cfg.budget.jobs}"], "ada", "")
-    name = people.amend(folder, ["gates.unattended.jobs=200", "budget.jobs=300"], "user bob", "more room")
+    name = people.amend(
+        folder, ["gates.unattended.jobs=200", "budget.jobs=300"], "user bob", "more room"
+    )
     with pytest.raises(NeedsHuman, match="--as amend"):
         people.apply_amendment(folder, name)
     assert not approve(cfg, name, "amend")
@@ -119,11 +133,18 @@ def test_an_amendment_needs_its_own_decision_opens_a_version_and_ends_old_grants
     with pytest.raises(NeedsHuman, match="mandate"):  # the old one died
         go(cfg, FakeBox(better))
     made = json.loads(json.dumps(said(cfg, "mandate")[0]["mandate"]))
-    assert old.admit(keys.sign({**made, "config": old.rules.decided}, keys.open_key("ada", "correct horse"), "mandate"), "mandate")
+    assert old.admit(
+        keys.sign(
+            {**made, "config": old.rules.decided}, keys.open_key("ada", "correct horse"), "mandate"
+        ),
+        "mandate",
+    )
     (keys.home() / "mandates" / "t-x.json").unlink()
     key = Ed25519PrivateKey.generate()
     most = old.rules.config.gates.unattended
-    fresh = new_mandate(old.rules.config, most, "unattended", "unattended", keys.public_hex(key), version=2)
+    fresh = new_mandate(
+        old.rules.config, most, "unattended", "unattended", keys.public_hex(key), version=2
+    )
     (keys.home() / "mandates" / "t-y.json").write_bytes(keys.sign(plain(fresh), key, "mandate"))
     result = go(cfg, FakeBox(better))
     assert result["finished"] and result["accounts"]["root"]["jobs"]["limit"] == 300
@@ -145,7 +166,9 @@ def test_resume_needs_the_reviewers_that_the_study_names(done):
         people.resume(folder, "ada")
 
 
-def test_a_drill_lifts_nothing_that_people_hold_and_an_older_yes_does_not_lift_a_newer_stop(done, monkeypatch):
+def test_a_drill_lifts_nothing_that_people_hold_and_an_older_yes_does_not_lift_a_newer_stop(
+    done, monkeypatch
+):
     cfg, folder = done
     control.order(gate_of(cfg).ledger, "pause", "tripwire", "odd")
     monkeypatch.setattr(control, "holder", lambda _: 1)
@@ -175,7 +198,12 @@ WIRES = {
 @pytest.mark.parametrize("wire", [*WIRES, ""])
 def test_a_tripwire_pauses_by_itself_and_opens_an_incident(tmp_path, go, monkeypatch, wire):
     monkeypatch.setattr(cycle, "judge", lambda *a, **k: accept(real_judge(*a, **k)))
-    cfg = config(tmp_path, "study.generations=6", "study.proposals=3", *([f"gates.tripwires.{wire}"] if wire else []))
+    cfg = config(
+        tmp_path,
+        "study.generations=6",
+        "study.proposals=3",
+        *([f"gates.tripwires.{wire}"] if wire else []),
+    )
     mandate(cfg)
     if wire == "incidents=1":
         (keys.home() / "mandates" / "t-bad.json").write_bytes(b"{}")
@@ -215,24 +243,67 @@ def test_a_slowed_study_starts_no_more_than_it_may(tmp_path, go):
 
 
 def test_the_summary_says_what_oversight_cost_and_caught(tmp_path, go):
-    fatigue = ["reviewer=fatigue", "reviewer.hit_rate=1", "reviewer.decay=0", "reviewer.false_alarm_rate=0", "gates.canaries=1"]
+    fatigue = [
+        "reviewer=fatigue",
+        "reviewer.hit_rate=1",
+        "reviewer.decay=0",
+        "reviewer.false_alarm_rate=0",
+        "gates.canaries=1",
+    ]
     cfg = config(tmp_path, "autonomy=assisted", "gates=attended", *fatigue)
     found = go(cfg, FakeBox(better))["oversight"]
-    assert found["signed"] == found["simulated"] > 0 and found["human"] == 0 and found["human_minutes"] == 0
-    assert found["by_class"]["recipe"]["approval"] > 0 and found["share_by_mandate"] == found["share_unattended"] == 0
+    assert (
+        found["signed"] == found["simulated"] > 0
+        and found["human"] == 0
+        and found["human_minutes"] == 0
+    )
+    assert (
+        found["by_class"]["recipe"]["approval"] > 0
+        and found["share_by_mandate"] == found["share_unattended"] == 0
+    )
     seen = found["canaries"]
-    assert seen["hits"] == seen["passes"] > 0 and seen["misses"] == seen["false_alarms"] == 0 and seen["d_prime"][0] > 1
+    assert (
+        seen["hits"] == seen["passes"] > 0
+        and seen["misses"] == seen["false_alarms"] == 0
+        and seen["d_prime"][0] > 1
+    )
     assert seen["declared"] == 1 and found["drills_ms"] == []
-    assert found["by_class"]["recipe"]["simulated"] == found["by_class"]["recipe"]["approval"] and found["by_class"]["recipe"]["person"] == 0
-    assert len(found["decisions"]) == found["signed"] and set(found["decisions"][0]) == {"plan", "class", "answer", "reviewer", "kind", "asked",
-                                                                                       "seen", "decided", "looked_ms"}  # fmt: skip
+    assert (
+        found["by_class"]["recipe"]["simulated"] == found["by_class"]["recipe"]["approval"]
+        and found["by_class"]["recipe"]["person"] == 0
+    )
+    assert len(found["decisions"]) == found["signed"] and set(found["decisions"][0]) == {
+        "plan",
+        "class",
+        "answer",
+        "reviewer",
+        "kind",
+        "asked",
+        "seen",
+        "decided",
+        "looked_ms",
+    }
     page = (tmp_path / "runs" / "t" / "report.html").read_text()
-    for words in ("<h3>Oversight</h3>", "human minutes", "queue delay", "unattended mandate", "misses", "false blocks", "criterion (95 %)", "drills"):
+    for words in (
+        "<h3>Oversight</h3>",
+        "human minutes",
+        "queue delay",
+        "unattended mandate",
+        "misses",
+        "false blocks",
+        "criterion (95 %)",
+        "drills",
+    ):
         assert words in page, words
-    assert f"{seen['d_prime'][0]:.2f} ({seen['d_prime'][1]:.2f} to {seen['d_prime'][2]:.2f})" in page and "miss share" not in page
+    assert (
+        f"{seen['d_prime'][0]:.2f} ({seen['d_prime'][1]:.2f} to {seen['d_prime'][2]:.2f})" in page
+        and "miss share" not in page
+    )
 
 
-def test_the_report_says_how_long_people_took_and_never_shows_misses_without_false_blocks(done, tmp_path):
+def test_the_report_says_how_long_people_took_and_never_shows_misses_without_false_blocks(
+    done, tmp_path
+):
     cfg, folder = done
     with pytest.raises(NeedsHuman):
         people.deploy(folder)
@@ -240,24 +311,47 @@ def test_the_report_says_how_long_people_took_and_never_shows_misses_without_fal
     book = gate_of(cfg).ledger
     told = dict(measures(summary.oversight(book.entries())))
     assert told["human minutes"] == "1.5" and "no person decided" not in told.values()
-    assert "declared no canaries" in told["canaries"] and canaries(summary.oversight(book.entries())["canaries"]) == []
+    assert (
+        "declared no canaries" in told["canaries"]
+        and canaries(summary.oversight(book.entries())["canaries"]) == []
+    )
     keys.home().joinpath("secrets").rename(tmp_path / "away")
-    assert "only where the study secret is at hand" in dict(measures(summary.oversight(book.entries())))["canaries"]
+    assert (
+        "only where the study secret is at hand"
+        in dict(measures(summary.oversight(book.entries())))["canaries"]
+    )
 
 
 def test_an_incident_is_exported_as_json_and_as_a_page_that_escapes_everything(done, tmp_path):
     cfg, folder = done
     people.recall(folder, champions(cfg)[1], "ada", "<script>alert(1)</script>\x1b[2J")
     assert "no harm occurred" in people.export_incident(folder, "I-1")[1]
-    incident.amend(gate_of(cfg).ledger, "I-1", {"root_cause": "<b>a</b>\u202e bug\nin two lines", "harm_actual": "death"}, "<i>bob")
+    incident.amend(
+        gate_of(cfg).ledger,
+        "I-1",
+        {"root_cause": "<b>a</b>\u202e bug\nin two lines", "harm_actual": "death"},
+        "<i>bob",
+    )
     data, page = people.export_incident(folder, "I-1")
     told = json.loads(data)
-    assert [v["root_cause"] for v in told["versions"]] == ["", "<b>a</b>\u202e bug\nin two lines"] and told["chain"][0]["kind"] == "recall"
+    assert [v["root_cause"] for v in told["versions"]] == [
+        "",
+        "<b>a</b>\u202e bug\nin two lines",
+    ] and told["chain"][0]["kind"] == "recall"
     for raw in ("<script>", "<b>a", "<i>bob", "\x1b", "\u202e"):
         assert raw not in page
-    assert "&lt;script&gt;" in page and "⟨U+001B⟩" in page and "&lt;b&gt;a&lt;/b&gt;⟨U+202E⟩ bug\nin two lines" in page
-    assert f"due by <b>{told['versions'][1]['notification_due_at']}" in page and "version 2<br>&lt;i&gt;bob" in page
+    assert (
+        "&lt;script&gt;" in page
+        and "⟨U+001B⟩" in page
+        and "&lt;b&gt;a&lt;/b&gt;⟨U+202E⟩ bug\nin two lines" in page
+    )
+    assert (
+        f"due by <b>{told['versions'][1]['notification_due_at']}" in page
+        and "version 2<br>&lt;i&gt;bob" in page
+    )
     shown = [f.name for f in fields(incident.Incident)]
-    assert sorted(f for part in PARTS.values() for f in part) == sorted(set(shown) - {"id"})  # no field is left out
+    assert sorted(f for part in PARTS.values() for f in part) == sorted(
+        set(shown) - {"id"}
+    )  # no field is left out
     with pytest.raises(BadInput, match="I-9"):
         people.export_incident(folder, "I-9")

@@ -1,4 +1,6 @@
-"""Proposals from outside the loop's own programs: a program in a box, people, a recorded run; and every proposer beside every other."""
+"""Proposals from outside the loop's own programs: a program in a box, people, a recorded run; and
+every proposer beside every other.
+"""
 
 import json
 
@@ -33,7 +35,10 @@ def writes(*lines, status="ok"):
     def script(execution):
         if execution.role != "propose":
             return None
-        return outcome(status=status, files={"proposals.jsonl": "\n".join(lines).encode()} if status == "ok" else {})
+        return outcome(
+            status=status,
+            files={"proposals.jsonl": "\n".join(lines).encode()} if status == "ok" else {},
+        )
 
     return script
 
@@ -60,12 +65,21 @@ def test_a_program_proposes_in_a_box_under_a_plan_of_its_own(tmp_path, go):
     assert go(cfg, box)["finished"]
     asked = [e for e in box.ran if e.role == "propose"]
     assert len(asked) == 2 and all(e.files["program"] == NEIGHBOUR.read_bytes() for e in asked)
-    assert {"job.json", "history.json", "program"} == set(asked[0].files) - set(source())  # no weights, no data, no answers
+    assert {"job.json", "history.json", "program"} == set(asked[0].files) - set(
+        source()
+    )  # no weights, no data, no answers
     shown = strict_json(asked[1].files["history.json"])
     assert shown["count"] == 2 and b"\n" not in asked[1].files["history.json"]
-    assert {t["outcome"] for t in shown["trials"]} <= {"first", "better", "not better"} and "gate" not in json.dumps(shown)
+    assert {t["outcome"] for t in shown["trials"]} <= {
+        "first",
+        "better",
+        "not better",
+    } and "gate" not in json.dumps(shown)
     plans = [b["plan"] for b in kinds(cfg, "plan") if b["plan"]["purpose"] == "propose"]
-    assert [p["change_class"] for p in plans] == ["propose", "propose"] and cfg.proposer.file_digest == digest(NEIGHBOUR.read_bytes())
+    assert [p["change_class"] for p in plans] == [
+        "propose",
+        "propose",
+    ] and cfg.proposer.file_digest == digest(NEIGHBOUR.read_bytes())
     assert all(p["asked"] for p in candidates(cfg)) and verify(tmp_path / "runs" / "t")["jobs"] > 0
 
 
@@ -75,8 +89,17 @@ def test_a_program_proposes_in_a_box_under_a_plan_of_its_own(tmp_path, go):
         ([], "0 proposals were written"),
         ([text()], "1 proposals were written and number 2 was wanted"),
         (["not json", "{}"], "not strict JSON"),
-        (['{"hypothesis": "a", "hypothesis": "b", "knobs": {}}', text(knobs={"width": 7})], "stands twice"),
-        ([text(knobs={"learning_rate": "NaN"}), '{"hypothesis": "x", "knobs": {"learning_rate": NaN}}'], "learning_rate"),
+        (
+            ['{"hypothesis": "a", "hypothesis": "b", "knobs": {}}', text(knobs={"width": 7})],
+            "stands twice",
+        ),
+        (
+            [
+                text(knobs={"learning_rate": "NaN"}),
+                '{"hypothesis": "x", "knobs": {"learning_rate": NaN}}',
+            ],
+            "learning_rate",
+        ),
         ([text(bogus=1), text(knobs={"magic": 1})], "unknown key bogus"),
         (["x" * 200_000, "\x00\ud800".encode("utf-8", "replace").decode()], "at most 65536"),
     ],
@@ -89,12 +112,18 @@ def test_bad_lines_are_recorded_invalid_proposals_and_the_study_ends(tmp_path, g
     verify(tmp_path / "runs" / "t")
 
 
-def test_a_program_that_fails_or_passes_its_limit_gives_invalid_proposals_and_is_charged(tmp_path, go):
+def test_a_program_that_fails_or_passes_its_limit_gives_invalid_proposals_and_is_charged(
+    tmp_path, go
+):
     for number, status in enumerate(("program", "limit")):
         cfg = config(tmp_path, *COMMAND, "study.generations=1", f"study.name=t{number}")
         mandate(cfg)
         result = go(cfg, FakeBox(better, writes(status=status)))
-        assert result["finished"] and all(b["reason"].startswith(status) for b in kinds(cfg, "invalid")) and len(kinds(cfg, "invalid")) == 2
+        assert (
+            result["finished"]
+            and all(b["reason"].startswith(status) for b in kinds(cfg, "invalid"))
+            and len(kinds(cfg, "invalid")) == 2
+        )
         assert result["accounts"]["propose"]["cpu_us"]["spent"] == 100_000
 
 
@@ -104,9 +133,16 @@ def test_another_program_than_the_pinned_one_is_not_run(tmp_path, go, monkeypatc
     real = asking._plan
 
     def plan(c, generation):
-        files, bundle = dict(c.running.sandbox.store.get_bundle(c.plan(c.champions()[-1]).bundle)), c.bundle
+        files, bundle = (
+            dict(c.running.sandbox.store.get_bundle(c.plan(c.champions()[-1]).bundle)),
+            c.bundle,
+        )
         with monkeypatch.context() as patch:
-            patch.setattr(type(c), "bundle", lambda self, given: bundle({**files, "program": b"print('another')"}))
+            patch.setattr(
+                type(c),
+                "bundle",
+                lambda self, given: bundle({**files, "program": b"print('another')"}),
+            )
             return real(c, generation)
 
     monkeypatch.setattr(asking, "_plan", plan)
@@ -117,9 +153,13 @@ def test_another_program_than_the_pinned_one_is_not_run(tmp_path, go, monkeypatc
 
 
 @pytest.mark.parametrize("pinned", [True, False])
-def test_a_mandate_s_drift_counts_what_the_loop_changed_and_not_the_program_that_the_study_pins(tmp_path, go, monkeypatch, pinned):
+def test_a_mandate_s_drift_counts_what_the_loop_changed_and_not_the_program_that_the_study_pins(
+    tmp_path, go, monkeypatch, pinned
+):
     if not pinned:
-        monkeypatch.setattr(gates, "distance", lambda store, one, other, _: distance(store, one, other))
+        monkeypatch.setattr(
+            gates, "distance", lambda store, one, other, _: distance(store, one, other)
+        )
     cfg = config(tmp_path, *COMMAND, "gates.unattended.drift=4", "study.generations=3")
     mandate(cfg)
     if pinned:
@@ -137,7 +177,9 @@ def test_a_program_that_changed_since_the_study_began_stops_it(tmp_path, go):
     mandate(cfg)
     go(cfg, FakeBox(better, writes(text(), text())))
     path.write_text("#!/bin/sh\necho '{ }'\n")
-    with pytest.raises(VerificationFailed, match=r"proposer\.program .* changed since the study began"):
+    with pytest.raises(
+        VerificationFailed, match=r"proposer\.program .* changed since the study began"
+    ):
         go(config(tmp_path, *given), FakeBox(better))
 
 
@@ -152,17 +194,29 @@ def test_people_see_the_program_before_it_is_asked(tmp_path, go):
     gate = gate_of(cfg)
     one = next(r for r in gate.pending() if r.change_class == "propose")
     told = rows(facts(gate, gate.subjects[one.subject]))
-    assert any(name == "changes" and value.startswith("program\n") and "+def neighbours(recipe):" in value for name, value in told)
+    assert any(
+        name == "changes" and value.startswith("program\n") and "+def neighbours(recipe):" in value
+        for name, value in told
+    )
 
 
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        (["study.arms=[command]", "proposer=command"], "arm command needs a setting; give proposer.program or proposer.file"),
+        (
+            ["study.arms=[command]", "proposer=command"],
+            "arm command needs a setting; give proposer.program or proposer.file",
+        ),
         (["study.arms=[replay]", "proposer=replay"], "proposer.replay"),
-        (["proposer=command", f"proposer.file={NEIGHBOUR}", f"proposer.program={NEIGHBOUR}"], "one of the two"),
+        (
+            ["proposer=command", f"proposer.file={NEIGHBOUR}", f"proposer.program={NEIGHBOUR}"],
+            "one of the two",
+        ),
         (["proposer=command", "proposer.program=/no/such"], "cannot be read"),
-        (["proposer=replay", "proposer.replay=/no/such", "proposer.replay_arm=local"], "no run|ledger"),
+        (
+            ["proposer=replay", "proposer.replay=/no/such", "proposer.replay_arm=local"],
+            "no run|ledger",
+        ),
     ],
 )
 def test_a_proposer_without_what_it_needs_is_refused_before_anything_runs(tmp_path, given, words):
@@ -176,7 +230,9 @@ def test_a_proposer_without_what_it_needs_is_refused_before_anything_runs(tmp_pa
 def hand(tmp_path, cfg, body, *more):
     path = tmp_path / "proposal.json"
     path.write_text(body)
-    return CliRunner().invoke(cli.cli, ["propose", f"{cfg.runs}/{cfg.study.name}", str(path), *more])
+    return CliRunner().invoke(
+        cli.cli, ["propose", f"{cfg.runs}/{cfg.study.name}", str(path), *more]
+    )
 
 
 PEOPLE = ["study.arms=[human]", "proposer=human", "study.proposals=1"]
@@ -186,13 +242,20 @@ def test_the_loop_waits_for_people_and_goes_on_with_what_they_hand_in(tmp_path, 
     cfg = config(tmp_path, *PEOPLE)
     mandate(cfg)
     for generation, body in ((1, text()), (2, text(knobs={"depth": 3}))):
-        with pytest.raises(NeedsHuman, match=f"waits for people's proposal 1 of 1 of generation {generation}; `heirloop propose"):
+        with pytest.raises(
+            NeedsHuman,
+            match=(
+                f"waits for people's proposal 1 of 1 of generation {generation}; `heirloop propose"
+            ),
+        ):
             go(cfg, FakeBox(better))
         assert hand(tmp_path, cfg, body).exit_code == 0
     assert go(cfg, FakeBox(better))["finished"]
     assert [p["changed"] for p in candidates(cfg)] == [{"width": 96}, {"depth": 3}]
     said = kinds(cfg, "handed")
-    assert [b["arm"] for b in said] == ["human", "human"] and all(b["who"].startswith("user ") and b["by"] for b in said)
+    assert [b["arm"] for b in said] == ["human", "human"] and all(
+        b["who"].startswith("user ") and b["by"] for b in said
+    )
     assert [p["proposal"] for p in candidates(cfg)] == [b["digest"] for b in said]
     verify(tmp_path / "runs" / "t")
 
@@ -203,7 +266,9 @@ def test_the_same_text_handed_in_twice_serves_twice(tmp_path, go):
     with pytest.raises(NeedsHuman):
         go(cfg, FakeBox(lambda order: 0.5))
     assert [hand(tmp_path, cfg, text()).exit_code for _ in range(2)] == [0, 0]
-    assert isinstance(hand(tmp_path, cfg, text()).exception, BadInput)  # more than the campaign can use
+    assert isinstance(
+        hand(tmp_path, cfg, text()).exception, BadInput
+    )  # more than the campaign can use
     assert go(cfg, FakeBox(lambda order: 0.5))["finished"] and len(candidates(cfg)) == 2
 
 
@@ -213,12 +278,18 @@ def test_the_same_text_handed_in_twice_serves_twice(tmp_path, go):
         ("{", (), "strict JSON"),
         (text(knobs={}), (), "changes nothing"),
         (text(knobs={"magic": 1}), (), "magic"),
-        (text(edits=[{"file": "models/train.py", "search": "no such text", "replace": ""}]), (), "occurs 0 times"),
+        (
+            text(edits=[{"file": "models/train.py", "search": "no such text", "replace": ""}]),
+            (),
+            "occurs 0 times",
+        ),
         (text(), ("--arm", "local"), "an arm in which people propose"),
         (text(), ("--repeat", "3"), "study.repeats"),
     ],
 )
-def test_what_cannot_become_a_plan_is_told_at_once_and_not_recorded(tmp_path, go, body, more, words):
+def test_what_cannot_become_a_plan_is_told_at_once_and_not_recorded(
+    tmp_path, go, body, more, words
+):
     cfg = config(tmp_path, *PEOPLE)
     mandate(cfg)
     with pytest.raises(NeedsHuman):
@@ -227,7 +298,9 @@ def test_what_cannot_become_a_plan_is_told_at_once_and_not_recorded(tmp_path, go
 
 
 @pytest.mark.parametrize("asked", [True, False])
-def test_who_hands_a_proposal_in_does_not_count_towards_its_quorum(tmp_path, go, asked, monkeypatch):
+def test_who_hands_a_proposal_in_does_not_count_towards_its_quorum(
+    tmp_path, go, asked, monkeypatch
+):
     """With the ablation: where the gate forgets who handed it in, their own yes counts."""
     keys.new_key("ada", "person", "correct horse")
     keys.new_key("bob", "person", "correct horse")
@@ -260,7 +333,13 @@ def recorded(tmp_path, go, *more):
 
 
 def again(tmp_path, *more):
-    return ["study.arms=[replay]", "proposer=replay", f"proposer.replay={tmp_path}/runs/first", "proposer.replay_arm=random", *more]
+    return [
+        "study.arms=[replay]",
+        "proposer=replay",
+        f"proposer.replay={tmp_path}/runs/first",
+        "proposer.replay_arm=random",
+        *more,
+    ]
 
 
 def test_a_recorded_run_s_proposals_are_made_again(tmp_path, go):
@@ -268,7 +347,9 @@ def test_a_recorded_run_s_proposals_are_made_again(tmp_path, go):
     cfg = config(tmp_path, *again(tmp_path))
     mandate(cfg)
     assert go(cfg, FakeBox(better))["finished"]
-    assert [p["proposal"] for p in candidates(cfg)] == [p["proposal"] for p in candidates(first)] and len(candidates(cfg)) == 4
+    assert [p["proposal"] for p in candidates(cfg)] == [
+        p["proposal"] for p in candidates(first)
+    ] and len(candidates(cfg)) == 4
     verify(tmp_path / "runs" / "t")
 
 
@@ -277,14 +358,25 @@ def test_a_campaign_ends_with_one_recorded_line_when_the_record_is_used_up(tmp_p
     cfg = config(tmp_path, *again(tmp_path, "study.generations=4"))
     mandate(cfg)
     assert go(cfg, FakeBox(better))["finished"]
-    assert len(candidates(cfg)) == 2 and [b["arm"] for b in kinds(cfg, "used-up")] == ["replay"] and not kinds(cfg, "invalid")
-    assert "recorded 2 proposals and none for repeat 0, generation 2" in kinds(cfg, "used-up")[0]["reason"]
-    assert go(cfg, FakeBox(better))["finished"] and len(kinds(cfg, "used-up")) == 1  # a resumed run adds nothing
+    assert (
+        len(candidates(cfg)) == 2
+        and [b["arm"] for b in kinds(cfg, "used-up")] == ["replay"]
+        and not kinds(cfg, "invalid")
+    )
+    assert (
+        "recorded 2 proposals and none for repeat 0, generation 2"
+        in kinds(cfg, "used-up")[0]["reason"]
+    )
+    assert (
+        go(cfg, FakeBox(better))["finished"] and len(kinds(cfg, "used-up")) == 1
+    )  # a resumed run adds nothing
 
 
 def test_invalid_proposals_of_a_record_are_invalid_again(tmp_path, go, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setitem(PROPOSERS, "random", written(lambda scene: "no json" if scene.index else text()))
+        patch.setitem(
+            PROPOSERS, "random", written(lambda scene: "no json" if scene.index else text())
+        )
         recorded(tmp_path, go, "study.generations=1")
     cfg = config(tmp_path, *again(tmp_path, "study.generations=1"))
     mandate(cfg)
@@ -297,7 +389,14 @@ def test_a_record_that_grew_since_it_was_pinned_is_refused(tmp_path, go):
     cfg = config(tmp_path, *again(tmp_path))
     mandate(cfg)
     gate = gate_of(first)
-    more = {"arm": "random", "repeat": 0, "generation": 2, "index": 0, "reason": "x", "proposal": gate.store.put(text().encode())}
+    more = {
+        "arm": "random",
+        "repeat": 0,
+        "generation": 2,
+        "index": 0,
+        "reason": "x",
+        "proposal": gate.store.put(text().encode()),
+    }
     gate.ledger.append("invalid", more)
     with pytest.raises(VerificationFailed, match="holds other proposals"):
         go(cfg, FakeBox(better))
@@ -308,26 +407,46 @@ def test_a_record_that_grew_since_it_was_pinned_is_refused(tmp_path, go):
 
 def test_the_list_names_every_proposer_with_what_it_sees_and_costs():
     found = json.loads(CliRunner().invoke(cli.cli, ["proposers", "--json"]).output)
-    assert [row["proposer"] for row in found] == list(PROPOSERS) and all(row["sees"] and row["costs"] and row["where"] for row in found)
+    assert [row["proposer"] for row in found] == list(PROPOSERS) and all(
+        row["sees"] and row["costs"] and row["where"] for row in found
+    )
     assert {arm for row in found for arm in row["arm"].split(", ")} >= set(ARMS)
     shown = CliRunner().invoke(cli.cli, ["proposers"]).output
     assert all(name in shown for name in PROPOSERS)
 
 
-TOGETHER = [arm for arm in (*ARMS, *PROPOSERS) if proposer(arm).where != "outside" and arm not in ("notebook", "planted")]
-"""Every arm that needs no outside model (test_llm.py has that one) and no planted world (test_simulated.py)."""
+TOGETHER = [
+    arm
+    for arm in (*ARMS, *PROPOSERS)
+    if proposer(arm).where != "outside" and arm not in ("notebook", "planted")
+]
+"""Every arm that needs no outside model (test_llm.py has that one) and no planted world
+(test_simulated.py).
+"""
 STUDIES = [*([arm] if arm == "random" else [arm, "random"] for arm in TOGETHER), TOGETHER]
 
 
 @pytest.mark.parametrize("arms", STUDIES, ids="-".join)
 def test_every_proposer_runs_beside_the_others(tmp_path, go, arms):
-    more = ["study.generations=1", "study.proposals=1", f"study.arms=[{','.join(arms)}]", "study.confirm_replicates=8", "study.final_replicates=0",
-            "budget.jobs=2000", "gates.unattended.jobs=2000", "reviewer=scripted"]  # fmt: skip
+    more = [
+        "study.generations=1",
+        "study.proposals=1",
+        f"study.arms=[{','.join(arms)}]",
+        "study.confirm_replicates=8",
+        "study.final_replicates=0",
+        "budget.jobs=2000",
+        "gates.unattended.jobs=2000",
+        "reviewer=scripted",
+    ]
     if "replay" in arms:
         recorded(tmp_path, go, "study.generations=1", "study.proposals=1")
         more += [f"+proposer.replay={tmp_path}/runs/first", "+proposer.replay_arm=random"]
     more += [f"+proposer.file={NEIGHBOUR}"] if "command" in arms else []
-    more += ["task.notebook=true", "study.start_trials=16"] if any(variant(arm).proposer == "notebook" for arm in arms) else []
+    more += (
+        ["task.notebook=true", "study.start_trials=16"]
+        if any(variant(arm).proposer == "notebook" for arm in arms)
+        else []
+    )
     more += ["+proposer.script=[{depth: 3}]"] if "scripted" in arms else []
     cfg = config(tmp_path, *more)
     mandate(cfg)
@@ -337,6 +456,11 @@ def test_every_proposer_runs_beside_the_others(tmp_path, go, arms):
             go(cfg, box)
         assert hand(tmp_path, cfg, text()).exit_code == 0
     assert go(cfg, box)["finished"]
-    assert {p["arm"] for p in candidates(cfg)} | {b["arm"] for b in kinds(cfg, "invalid")} == set(arms)
-    assert {b["arm"] for b in kinds(cfg, "invalid")} <= {"hostile", "more_proposals"}  # the latter asks for two and gets one
+    assert {p["arm"] for p in candidates(cfg)} | {b["arm"] for b in kinds(cfg, "invalid")} == set(
+        arms
+    )
+    assert {b["arm"] for b in kinds(cfg, "invalid")} <= {
+        "hostile",
+        "more_proposals",
+    }  # the latter asks for two and gets one
     verify(tmp_path / "runs" / "t")

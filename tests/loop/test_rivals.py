@@ -1,4 +1,6 @@
-"""Rivals: `tpe` learns from what is told and repeats nothing; `hostile` tries the gates in a whole study, and each attack is a recorded outcome."""
+"""Rivals: `tpe` learns from what is told and repeats nothing; `hostile` tries the gates in a whole
+study, and each attack is a recorded outcome.
+"""
 
 import random
 import re
@@ -25,9 +27,23 @@ from tests.loop.test_cycle import config, entries, go, mandate  # noqa: F401
 
 
 def scene(trials=(), seed=1, champion=Recipe(), **settings) -> Scene:  # noqa: B008
-    history = History(champion=champion, champion_source="s0", champion_score=None, trials=tuple(trials), grid=grid(False), count=1)
+    history = History(
+        champion=champion,
+        champion_source="s0",
+        champion_score=None,
+        trials=tuple(trials),
+        grid=grid(False),
+        count=1,
+    )
     files = {"s0": source()["models/train.py"].decode()}
-    return Scene(history=history, sources=files, settings=Proposer(name="x", **settings), rng=random.Random(seed), generation=1, index=0)
+    return Scene(
+        history=history,
+        sources=files,
+        settings=Proposer(name="x", **settings),
+        rng=random.Random(seed),
+        generation=1,
+        index=0,
+    )
 
 
 def recipe_of(text: str) -> Recipe:
@@ -38,12 +54,25 @@ def past(seed: int, score, count=40, outcome="scored"):
     """Trials of uniform draws, with the score that `score` gives a recipe."""
     rng = random.Random(seed)
     recipes = [draw(rng, Recipe(), grid(False)) for _ in range(count)]
-    return [Trial(recipe=one, outcome=outcome, score=score(one) if outcome == "scored" else None, source="s0") for one in recipes]
+    return [
+        Trial(
+            recipe=one,
+            outcome=outcome,
+            score=score(one) if outcome == "scored" else None,
+            source="s0",
+        )
+        for one in recipes
+    ]
 
 
 def good(recipe: Recipe) -> float:
     """What is good here: a high learning rate, the loss on the answer, little dropout."""
-    return round(GRID["learning_rate"].index(recipe.learning_rate) / 7 + (recipe.loss == "answer") + (recipe.dropout < 0.1), 2)
+    return round(
+        GRID["learning_rate"].index(recipe.learning_rate) / 7
+        + (recipe.loss == "answer")
+        + (recipe.dropout < 0.1),
+        2,
+    )
 
 
 def mean_good(write, trials) -> float:
@@ -60,7 +89,9 @@ def test_tpe_learns_from_scores_where_random_does_not():
 def test_tpe_learns_from_what_the_ladder_tells_alone():
     """Two scores are told, the others are `not better`: what is told is better than they are."""
     best = sorted(past(2, good), key=lambda t: t.score)
-    told = [Trial(recipe=t.recipe, outcome="not better", source="s0") for t in best[:-6]] + best[-6:]
+    told = [Trial(recipe=t.recipe, outcome="not better", source="s0") for t in best[:-6]] + best[
+        -6:
+    ]
     assert mean_good(rivals.propose_tpe, told) > mean_good(rivals.propose_random, told) + 0.3
 
 
@@ -75,16 +106,42 @@ def test_tpe_is_a_function_of_the_history_and_the_seed_and_repeats_no_trial():
         tried.add(found)
 
 
-@pytest.mark.parametrize("trials", [
-    [], past(1, good, 1), past(1, good, 20, "failed"), past(1, good, 20, "waiting"), past(1, good, 20, "not better"),
-    [Trial(recipe=Recipe(batch_size=512, learning_rate=0.00012, weight_decay=0.9), outcome="scored", score=0.1, source="s0")] * 12,
-], ids=["no trial", "one", "all failed", "all waiting", "none told", "off the grid"])  # fmt: skip
+@pytest.mark.parametrize(
+    "trials",
+    [
+        [],
+        past(1, good, 1),
+        past(1, good, 20, "failed"),
+        past(1, good, 20, "waiting"),
+        past(1, good, 20, "not better"),
+        [
+            Trial(
+                recipe=Recipe(batch_size=512, learning_rate=0.00012, weight_decay=0.9),
+                outcome="scored",
+                score=0.1,
+                source="s0",
+            )
+        ]
+        * 12,
+    ],
+    ids=["no trial", "one", "all failed", "all waiting", "none told", "off the grid"],
+)
 def test_tpe_proposes_from_any_history(trials):
     assert recipe_of(rivals.propose_tpe(scene(trials))) != Recipe()
 
 
-FINE = {"A09 terminal escapes", "A10 bidi and zero width", "A10 markup", "A11 padding", "A15 a word to the reviewer", "U03 a forged line", "repeat",
-        "program", "program, again", "A16 another class"}  # fmt: skip
+FINE = {
+    "A09 terminal escapes",
+    "A10 bidi and zero width",
+    "A10 markup",
+    "A11 padding",
+    "A15 a word to the reviewer",
+    "U03 a forged line",
+    "repeat",
+    "program",
+    "program, again",
+    "A16 another class",
+}
 """Attacks that are well-formed: they must be stopped, or shown for what they are, later."""
 
 
@@ -92,12 +149,18 @@ FINE = {"A09 terminal escapes", "A10 bidi and zero width", "A10 markup", "A11 pa
 def test_every_attack_text_is_refused_as_text_or_is_a_wellformed_plan(name):
     given = scene(past(1, good, 3), champion=Recipe())
     try:
-        risk, _, files = change(Recipe(), source(), parse(Proposal, strict_json(hostile.KINDS[name](given))))
+        risk, _, files = change(
+            Recipe(), source(), parse(Proposal, strict_json(hostile.KINDS[name](given)))
+        )
     except BadInput as error:
         assert name not in FINE and len(str(error)) < 700
         return
     assert name in FINE
-    assert risk == {"program": "patch", "program, again": "patch", "A16 another class": "structural"}.get(name, "recipe")
+    assert risk == {
+        "program": "patch",
+        "program, again": "patch",
+        "A16 another class": "structural",
+    }.get(name, "recipe")
     if risk == "patch":
         assert "def attempt(name, act)" in files["models/train.py"].decode()
 
@@ -111,28 +174,76 @@ def test_the_share_of_attacks_is_the_set_one():
 
 
 def test_a_hostile_arm_ends_its_study_with_every_attack_recorded(tmp_path, go):  # noqa: F811
-    cfg = config(tmp_path, "proposer=hostile", "study.arms=[hostile]", "study.generations=6", "study.proposals=8", "proposer.hostile_share=0.9",
-                 "budget.jobs=2000", "gates.unattended.jobs=2000", "reviewer=scripted", "reviewer.policy=deny-all")  # fmt: skip
+    cfg = config(
+        tmp_path,
+        "proposer=hostile",
+        "study.arms=[hostile]",
+        "study.generations=6",
+        "study.proposals=8",
+        "proposer.hostile_share=0.9",
+        "budget.jobs=2000",
+        "gates.unattended.jobs=2000",
+        "reviewer=scripted",
+        "reviewer.policy=deny-all",
+    )
     mandate(cfg)
     result = go(cfg, FakeBox(lambda order: 0.1))
     facts = entries(cfg)
     invalid = [e.body for e in facts if e.kind == "invalid"]
-    plans = {e.body["digest"]: e.body["plan"] for e in facts if e.kind == "plan" and e.body["plan"]["purpose"] == "candidate"}
+    plans = {
+        e.body["digest"]: e.body["plan"]
+        for e in facts
+        if e.kind == "plan" and e.body["plan"]["purpose"] == "candidate"
+    }
     kinds = Counter(p["change_class"] for p in plans.values())
-    assert result["finished"] and len(invalid) + len(plans) == 48 and len(invalid) > 15 and kinds["patch"] and kinds["recipe"]
+    assert (
+        result["finished"]
+        and len(invalid) + len(plans) == 48
+        and len(invalid) > 15
+        and kinds["patch"]
+        and kinds["recipe"]
+    )
     granted = {e.body["grant"]["plan"] for e in facts if e.kind == "grant"}
-    assert not [n for n in granted if plans.get(n, {}).get("change_class") in ("patch", "structural")]  # the caps cover recipes, people deny
-    assert all(one["proposal"] or "0 bytes" in one["reason"] or "not strict JSON" in one["reason"] for one in invalid)
+    assert not [
+        n for n in granted if plans.get(n, {}).get("change_class") in ("patch", "structural")
+    ]  # the caps cover recipes, people deny
+    assert all(
+        one["proposal"] or "0 bytes" in one["reason"] or "not strict JSON" in one["reason"]
+        for one in invalid
+    )
     assert verify(tmp_path / "runs" / "t")["scores"] > 0 and plain(cfg.gates.unattended)["classes"]
 
 
 def test_hostile_programs_are_stopped_in_a_real_box_and_the_study_goes_on(tmp_path, go, box_env):  # noqa: F811
-    """A mandate that covers patches lets every program run; the box, the evaluator and the judge are what is left."""
-    limits = [f"budget.{role}.{name}={value}" for role in ("train", "predict", "propose") for name, value in (
-        ("cpu_us", 4_000_000), ("wall_us", 8_000_000), ("memory_bytes", 600_000_000), ("processes", 40), ("disk_bytes", 8_000_000))]  # fmt: skip
-    cfg = config(tmp_path, "proposer=hostile", "study.arms=[hostile]", "study.generations=1", "study.proposals=6", "proposer.hostile_share=1.0",
-                 "gates=programs", "gates.unattended.drift=5000", "task.planned_cpu_us=300000", "study.seed=658", "reviewer=scripted",
-                 "reviewer.policy=deny-all", *limits)  # fmt: skip
+    """A mandate that covers patches lets every program run; the box, the evaluator and the judge
+    are what is left.
+    """
+    limits = [
+        f"budget.{role}.{name}={value}"
+        for role in ("train", "predict", "propose")
+        for name, value in (
+            ("cpu_us", 4_000_000),
+            ("wall_us", 8_000_000),
+            ("memory_bytes", 600_000_000),
+            ("processes", 40),
+            ("disk_bytes", 8_000_000),
+        )
+    ]
+    cfg = config(
+        tmp_path,
+        "proposer=hostile",
+        "study.arms=[hostile]",
+        "study.generations=1",
+        "study.proposals=6",
+        "proposer.hostile_share=1.0",
+        "gates=programs",
+        "gates.unattended.drift=5000",
+        "task.planned_cpu_us=300000",
+        "study.seed=658",
+        "reviewer=scripted",
+        "reviewer.policy=deny-all",
+        *limits,
+    )
     box = need_box(lambda: NamespaceBox(box_env, warm=True))
     mandate(cfg)
     try:
@@ -140,13 +251,32 @@ def test_hostile_programs_are_stopped_in_a_real_box_and_the_study_goes_on(tmp_pa
     finally:
         box.close()
     facts = entries(cfg)
-    plans = {e.body["digest"]: e.body["plan"] for e in facts if e.kind == "plan" and e.body["plan"]["purpose"] == "candidate"}
-    ran = {e.body["plan"]: e.body["result"] for e in facts if e.kind == "job" and e.body["role"] == "train" and e.body["plan"] in plans}
+    plans = {
+        e.body["digest"]: e.body["plan"]
+        for e in facts
+        if e.kind == "plan" and e.body["plan"]["purpose"] == "candidate"
+    }
+    ran = {
+        e.body["plan"]: e.body["result"]
+        for e in facts
+        if e.kind == "job" and e.body["role"] == "train" and e.body["plan"] in plans
+    }
     table, store = {one.id: one for one in ATTACKS}, Store(tmp_path / "runs" / "t" / "store")
-    programs = {plans[name]["hypothesis"].split()[1]: found for name, found in ran.items() if plans[name]["change_class"] == "patch"}
-    assert sorted(programs) == ["S04b", "S05", "S12"]  # 100,000 files, an endless line, forbidden calls
+    programs = {
+        plans[name]["hypothesis"].split()[1]: found
+        for name, found in ran.items()
+        if plans[name]["change_class"] == "patch"
+    }
+    assert sorted(programs) == [
+        "S04b",
+        "S05",
+        "S12",
+    ]  # 100,000 files, an endless line, forbidden calls
     for name, found in programs.items():
         assert re.search(table[name].expect, f"{found['status']}: {found['detail']}"), (name, found)
         assert b"THROUGH" not in store.get(found["log"]), name
-    assert len([e for e in facts if e.kind == "champion"]) == 1 and len([e for e in facts if e.kind == "incident"]) >= 1
+    assert (
+        len([e for e in facts if e.kind == "champion"]) == 1
+        and len([e for e in facts if e.kind == "incident"]) >= 1
+    )
     assert verify(tmp_path / "runs" / "t")["scores"] > 0

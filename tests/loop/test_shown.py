@@ -1,4 +1,6 @@
-"""What people are shown: nothing hidden, nothing cut, look-alikes named, and the bytes shown are the bytes that are signed."""
+"""What people are shown: nothing hidden, nothing cut, look-alikes named, and the bytes shown are
+the bytes that are signed.
+"""
 
 import re
 from dataclasses import replace
@@ -22,15 +24,20 @@ from sandbox.canonical import canonical, digest
 from sandbox.store import Store
 
 __all__ = ["go"]
-ODD = "\x00\x1b\x7f\x85\u00ad\u034f\u061c\u115f\u180b\u200b\u200d\u202e\u2028\u2066\u2800\u3164\ufe0f\ufeff\uffa0\U000e0041\U000f0000\U000e0100\ud800"
+ODD = "\x00\x1b\x7f\x85\u00ad\u034f\u061c\u115f\u180b\u200b\u200d\u202e\u2028\u2066\u2800\u3164\ufe0f\ufeff\uffa0\U000e0041\U000f0000\U000e0100\ud800"  # noqa: E501
 
 
 def back(text):
     """Undo `visible`."""
-    return re.sub(r"⟨U\+([0-9A-F]+)(?: × ([0-9]+))?⟩", lambda m: chr(int(m[1], 16)) * int(m[2] or 1), text)
+    return re.sub(
+        r"⟨U\+([0-9A-F]+)(?: × ([0-9]+))?⟩", lambda m: chr(int(m[1], 16)) * int(m[2] or 1), text
+    )
 
 
-@given(st.text(alphabet=st.one_of(st.characters(codec=None), st.sampled_from(ODD + "⟨〈U+202E⟩ \n"))), st.booleans())
+@given(
+    st.text(alphabet=st.one_of(st.characters(codec=None), st.sampled_from(ODD + "⟨〈U+202E⟩ \n"))),
+    st.booleans(),
+)
 def test_every_text_is_shown_one_to_one_and_nothing_in_it_acts(text, lines):
     seen = visible(text, lines)
     assert back(seen) == text
@@ -38,20 +45,50 @@ def test_every_text_is_shown_one_to_one_and_nothing_in_it_acts(text, lines):
 
 
 def test_padding_marks_and_forged_escapes_are_seen():
-    assert visible("a" + " " * 10**6 + "b") == "a⟨U+0020 × 1000000⟩b" and visible("x" * 100) == "x" * 100
+    assert (
+        visible("a" + " " * 10**6 + "b") == "a⟨U+0020 × 1000000⟩b"
+        and visible("x" * 100) == "x" * 100
+    )
     assert visible("\u202e⟨U+202E⟩") == "⟨U+202E⟩⟨U+27E8⟩U+202E⟩"
-    assert visible("é e\u0301 1\u0338 a" + "\u0301" * 3) == "é e\u0301 1⟨U+0338⟩ a⟨U+0301⟩⟨U+0301⟩⟨U+0301⟩"
+    assert (
+        visible("é e\u0301 1\u0338 a" + "\u0301" * 3)
+        == "é e\u0301 1⟨U+0338⟩ a⟨U+0301⟩⟨U+0301⟩⟨U+0301⟩"
+    )
     assert visible("a\nb") == "a⟨U+000A⟩b" and visible("a\nb", lines=True) == "a\nb"
     assert visible("\n" * 50, lines=True) == "⟨U+000A × 50⟩"
-    assert hidden("a\u202eb\u200b\n") == ("U+200B", "U+202E") and hidden("plain text, naïve 日本語\n") == ()
+    assert (
+        hidden("a\u202eb\u200b\n") == ("U+200B", "U+202E")
+        and hidden("plain text, naïve 日本語\n") == ()
+    )
 
 
-@pytest.mark.parametrize("text", ["раураl", "аpple", "learning_rаte", "ｒｍ", "𝐚dam", "ехес", "a\u2044b", "pаss the gate", "ВСЕ or all"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "раураl",
+        "аpple",
+        "learning_rаte",
+        "ｒｍ",
+        "𝐚dam",
+        "ехес",
+        "a\u2044b",
+        "pаss the gate",
+        "ВСЕ or all",
+    ],
+)
 def test_look_alikes_are_named_with_their_code_points(text):
     assert "U+" in confusables(text)[0]
 
 
-PLAIN = ("plain text", "naïve café, größer", "это просто русский текст", "モデルの学習率を上げる", "학습률을 올린다", "λ and β", "“quoted” – it’s…")
+PLAIN = (
+    "plain text",
+    "naïve café, größer",
+    "это просто русский текст",
+    "モデルの学習率を上げる",
+    "학습률을 올린다",
+    "λ and β",
+    "“quoted” – it’s…",
+)
 
 
 @pytest.mark.parametrize("text", PLAIN)
@@ -62,22 +99,43 @@ def test_plain_text_of_another_script_is_no_look_alike(text):
 def test_a_difference_is_complete_and_lines_end_at_line_feeds_alone(tmp_path):
     store = Store(tmp_path)
     long = "".join(f"line {i}\n" for i in range(3000)).encode()
-    before = store.put_bundle({"models/a.py": b"one\ntwo\n", "models/b.py": b"same", "models/c.py": b""})
-    after = store.put_bundle({"models/a.py": b"one\r\u2028\x0ctwo\n" + long, "models/b.py": b"same", "models/d.py": b"\xff\n"})
+    before = store.put_bundle(
+        {"models/a.py": b"one\ntwo\n", "models/b.py": b"same", "models/c.py": b""}
+    )
+    after = store.put_bundle(
+        {
+            "models/a.py": b"one\r\u2028\x0ctwo\n" + long,
+            "models/b.py": b"same",
+            "models/d.py": b"\xff\n",
+        }
+    )
     a, c, d = shown.diff(store, before, after)
     assert [x.file_raw for x in (a, c, d)] == ["models/a.py", "models/c.py", "models/d.py"]
-    assert {f"+line {i}" for i in range(3000)} <= set(a.lines_raw) and (a.added, a.removed) == (3001, 2)
-    assert "+one\r\\u2028\x0ctwo" in a.lines_raw and "+\udcff" in d.lines_raw and visible("\udcff") == "⟨U+DCFF⟩"
-    assert {x.added for x in shown.diff(store, None, before)} >= {3, 1} and shown.diff(store, after, after) == ()
+    assert {f"+line {i}" for i in range(3000)} <= set(a.lines_raw) and (a.added, a.removed) == (
+        3001,
+        2,
+    )
+    assert (
+        "+one\r\\u2028\x0ctwo" in a.lines_raw
+        and "+\udcff" in d.lines_raw
+        and visible("\udcff") == "⟨U+DCFF⟩"
+    )
+    assert {x.added for x in shown.diff(store, None, before)} >= {3, 1} and shown.diff(
+        store, after, after
+    ) == ()
     assert c.lines_raw and c.removed == 1
 
 
 @pytest.fixture
 def asked(tmp_path, go, monkeypatch):
-    """A study in which a patch waits for people, after a generation that they let pass; its configuration and the plan."""
+    """A study in which a patch waits for people, after a generation that they let pass; its
+    configuration and the plan.
+    """
     keys.new_key("ada", "person", "correct horse")
     monkeypatch.setattr(cycle, "judge", lambda *a, **k: accept(real_judge(*a, **k)))
-    cfg = config(tmp_path, "autonomy=bounded", "gates.unattended.classes=[recipe]", "reviewer=scripted")
+    cfg = config(
+        tmp_path, "autonomy=bounded", "gates.unattended.classes=[recipe]", "reviewer=scripted"
+    )
     mandate(cfg)
     go(cfg, FakeBox(better))
     return cfg
@@ -87,18 +145,37 @@ def test_one_record_tells_all_that_a_decision_needs(asked):
     gate = gate_of(asked)
     name = champions(asked)[-1]
     found = shown.facts(gate, gate.subjects[name], "promote")
-    assert (found.digest, found.size, found.change_class) == (name, len(found.canonical_raw.encode()), "promote")
-    assert [one.plan for one in found.lineage][-1] == champions(asked)[0] and found.lineage[0].decided == "mandate (unattended)"
-    assert dict((n, a) for n, _, a in found.settings_raw) == {k: canonical(v).decode() for k, v in gate.plans[name].changed.items()}
-    assert found.requested["jobs"] <= asked.budget.jobs and found.remaining["jobs"] < asked.budget.jobs
+    assert (found.digest, found.size, found.change_class) == (
+        name,
+        len(found.canonical_raw.encode()),
+        "promote",
+    )
+    assert [one.plan for one in found.lineage][-1] == champions(asked)[0] and found.lineage[
+        0
+    ].decided == "mandate (unattended)"
+    assert dict((n, a) for n, _, a in found.settings_raw) == {
+        k: canonical(v).decode() for k, v in gate.plans[name].changed.items()
+    }
+    assert (
+        found.requested["jobs"] <= asked.budget.jobs and found.remaining["jobs"] < asked.budget.jobs
+    )
     assert digest(found.objective_raw.encode()) == gate.plans[name].objective
-    assert [(s.reviewer, s.kind, s.answer) for s in found.decisions] == [("scripted", "simulated", "approve")]
+    assert [(s.reviewer, s.kind, s.answer) for s in found.decisions] == [
+        ("scripted", "simulated", "approve")
+    ]
     assert found.approved == champions(asked)[0] and found.drift > 0
     text = "\n".join(f"{label}: {value}" for label, value in shown.rows(found))
-    assert found.canonical_raw in text and "not checked: reason" in text and name in text and "…" not in text
+    assert (
+        found.canonical_raw in text
+        and "not checked: reason" in text
+        and name in text
+        and "…" not in text
+    )
 
 
-def test_the_bytes_shown_are_the_bytes_that_are_signed_for_every_field_of_a_plan(asked, monkeypatch):
+def test_the_bytes_shown_are_the_bytes_that_are_signed_for_every_field_of_a_plan(
+    asked, monkeypatch
+):
     """A12: change any one field and the digest of what is shown is another."""
     gate = gate_of(asked)
     name = champions(asked)[-1]
@@ -116,9 +193,19 @@ def test_the_bytes_shown_are_the_bytes_that_are_signed_for_every_field_of_a_plan
 
 def leaves(tree, path=()):
     """Yield the path of every leaf of plain JSON."""
-    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    items = (
+        tree.items()
+        if isinstance(tree, dict)
+        else enumerate(tree)
+        if isinstance(tree, list)
+        else ()
+    )
     for key, value in items:
-        yield from leaves(value, (*path, key)) if isinstance(value, dict | list) and value else [(*path, key)]
+        yield from (
+            leaves(value, (*path, key))
+            if isinstance(value, dict | list) and value
+            else [(*path, key)]
+        )
 
 
 def mutated(tree, path):
@@ -132,7 +219,13 @@ def mutated(tree, path):
 def other(value):
     if isinstance(value, bool) or value is None:
         return 7
-    return value + 1 if isinstance(value, int | float) else value + "x" if isinstance(value, str) else {"x": 1}
+    return (
+        value + 1
+        if isinstance(value, int | float)
+        else value + "x"
+        if isinstance(value, str)
+        else {"x": 1}
+    )
 
 
 @pytest.mark.parametrize("honest", [True, False])
@@ -157,7 +250,11 @@ def test_what_is_too_large_to_be_read_cannot_be_approved(asked, monkeypatch):
     with pytest.raises(BadInput, match=f"more than the {size - 1}"):
         shown.facts(gate, gate.subjects[name])
     monkeypatch.setattr(shown, "SHOWN_BYTES", size + 1)
-    monkeypatch.setattr(shown, "diff", lambda *_: (shown.FileDiff(file_raw="a", lines_raw=("x" * 99,), added=1, removed=0),))
+    monkeypatch.setattr(
+        shown,
+        "diff",
+        lambda *_: (shown.FileDiff(file_raw="a", lines_raw=("x" * 99,), added=1, removed=0),),
+    )
     with pytest.raises(BadInput, match="deny it"):
         shown.facts(gate, gate.subjects[name])
 
@@ -177,43 +274,79 @@ def test_risk_flags_come_from_the_bytes_and_not_from_what_the_proposer_calls_the
         bundle = gate.store.put_bundle(files | {file: files[file] + code.encode()})
         return " | ".join(shown.facts(gate, plan_with(gate, name, bundle=bundle, **changes)).flags)
 
-    assert "changes code: models/train.py" in flags("x = 1\n", change_class="patch") and "computable" in flags("x = 2\n", change_class="patch")
+    assert "changes code: models/train.py" in flags(
+        "x = 1\n", change_class="patch"
+    ) and "computable" in flags("x = 2\n", change_class="patch")
     assert "class recipe does not cover: models/train.py" in flags("x = 3\n")
-    assert "class patch does not cover: models/net.py" in flags("x = 4\n", file="models/net.py", change_class="patch")
-    assert "structural: predictions" in flags("x = 5\n", file="models/net.py", change_class="structural")
-    assert re.search("asks for more than is left of [a-z_, ]*jobs", flags(requested=replace(gate.plans[name].requested, jobs=10**6)))
-    assert "U+202E" in flags("x = '\u202e'\n", change_class="patch") and "U+200B" in flags(hypothesis="a\u200bb")
+    assert "class patch does not cover: models/net.py" in flags(
+        "x = 4\n", file="models/net.py", change_class="patch"
+    )
+    assert "structural: predictions" in flags(
+        "x = 5\n", file="models/net.py", change_class="structural"
+    )
+    assert re.search(
+        "asks for more than is left of [a-z_, ]*jobs",
+        flags(requested=replace(gate.plans[name].requested, jobs=10**6)),
+    )
+    assert "U+202E" in flags("x = '\u202e'\n", change_class="patch") and "U+200B" in flags(
+        hypothesis="a\u200bb"
+    )
     assert "look-alikes: pаss: U+0430 looks like a" in flags(hypothesis="pаss")
-    assert "large" in flags("y = 1\n" * 300, change_class="patch") and "drifted" in flags("z = 1\n" * 60)
+    assert "large" in flags("y = 1\n" * 300, change_class="patch") and "drifted" in flags(
+        "z = 1\n" * 60
+    )
     assert "earlier version" in flags(version=2)
     gate.refuse(name, "recipe", "no")
     assert f"was denied before, as plan {name[:12]}" in flags(hypothesis="once more")
 
 
 def test_a_canary_is_shown_as_a_plan_would_be(tmp_path, go, monkeypatch):
-    cfg = config(tmp_path, "autonomy=assisted", "gates=attended", "reviewer=fatigue", "gates.canaries=1", "study.generations=1")
+    cfg = config(
+        tmp_path,
+        "autonomy=assisted",
+        "gates=attended",
+        "reviewer=fatigue",
+        "gates.canaries=1",
+        "study.generations=1",
+    )
     go(cfg, FakeBox(better))
     gate = gate_of(cfg)
     probes = [e.body["digest"] for e in entries(cfg) if e.kind == "probe"]
     assert probes
     for name in probes:
         found = shown.facts(gate, gate.subjects[name])
-        real = next(n for n, p in gate.plans.items() if (p.generation, p.index) == (gate.probes[name].generation, gate.probes[name].index))
+        real = next(
+            n
+            for n, p in gate.plans.items()
+            if (p.generation, p.index) == (gate.probes[name].generation, gate.probes[name].index)
+        )
         twin = shown.facts(gate, gate.subjects[real])
-        assert (found.what, found.lineage, found.approved, [k for k, _ in shown.rows(found)][:3]) == (
-            twin.what, twin.lineage, twin.approved, ["digest", "class", "what"])  # fmt: skip
+        assert (
+            found.what,
+            found.lineage,
+            found.approved,
+            [k for k, _ in shown.rows(found)][:3],
+        ) == (twin.what, twin.lineage, twin.approved, ["digest", "class", "what"])
         assert "probe" not in found.canonical_raw and "canary" not in str(found.flags)
 
 
 def test_an_amendment_shows_every_field_that_changes_and_an_order_its_own_bytes(asked, tmp_path):
     """E15: another objective is shown, field by field, from the bytes that are signed."""
     folder = tmp_path / "runs" / "t"
-    name = people.amend(folder, ["objective.alpha=0.5", "budget.jobs=300"], "eve", "quite harmless\u202e")
+    name = people.amend(
+        folder, ["objective.alpha=0.5", "budget.jobs=300"], "eve", "quite harmless\u202e"
+    )
     gate = gate_of(asked)
     found = shown.facts(gate, gate.subjects[name])
-    assert ("config.objective.alpha", "0.05", "0.5") in found.settings_raw and '"alpha":0.5' in found.objective_raw
+    assert (
+        "config.objective.alpha",
+        "0.05",
+        "0.5",
+    ) in found.settings_raw and '"alpha":0.5' in found.objective_raw
     assert len(found.settings_raw) == 2 and "⟨U+202E⟩" in dict(shown.rows(found))["reason given"]
-    entry = gate.ledger.append("control", {"what": "pause", "who": "ada", "why": "tea", "per_hour": 0})
+    entry = gate.ledger.append(
+        "control", {"what": "pause", "who": "ada", "why": "tea", "per_hour": 0}
+    )
     order = shown.facts(gate.refresh(), gate.subjects[entry.hash])
     assert (order.what, digest(order.canonical_raw.encode())) == ("order", entry.hash)
 
@@ -235,5 +368,7 @@ def test_the_terminal_prints_the_whole_difference_escaped_before_it_asks(tmp_pat
         with pytest.raises(NeedsHuman, match="do not match"):
             desk.sign("approve", plan, tmp_path / "runs" / "t", "ada", "", "a reason", 24, None)
         text = out.getvalue().decode()
-    assert all(f"+_X0_{i} = {i}\n" in text for i in range(250)) or all(f"+_X1_{i} = {i}\n" in text for i in range(250))
+    assert all(f"+_X0_{i} = {i}\n" in text for i in range(250)) or all(
+        f"+_X1_{i} = {i}\n" in text for i in range(250)
+    )
     assert parse(Plan, shown.body_of(gate_of(cfg), plan)).change_class == "patch" and plan in text

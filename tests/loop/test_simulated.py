@@ -27,13 +27,23 @@ from sandbox.ledger import Ledger
 
 __all__ = ["go"]
 SELF = ["task.notebook=true", "study.start_trials=16"]
-SMALL = ["study=planted", "study.name=t", "study.generations=3", "study.repeats=10", "study.confirm_replicates=6", "study.final_replicates=4",
-         "objective.acceptance=paired_t", "objective.alpha=0.3"]  # fmt: skip
+SMALL = [
+    "study=planted",
+    "study.name=t",
+    "study.generations=3",
+    "study.repeats=10",
+    "study.confirm_replicates=6",
+    "study.final_replicates=4",
+    "objective.acceptance=paired_t",
+    "objective.alpha=0.3",
+]
 
 
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
-    """A simulated study's luck hangs on its settings, the name of its folder among them: a relative one is the same in every run of a test."""
+    """A simulated study's luck hangs on its settings, the name of its folder among them: a relative
+    one is the same in every run of a test.
+    """
     monkeypatch.chdir(tmp_path)
 
 
@@ -57,12 +67,17 @@ def run(cfg):
 
 
 def loop_alone(cfg):
-    """Run a study's campaigns to their end, without the report and the verification that `heirloop run` ends with; return its folder."""
+    """Run a study's campaigns to their end, without the report and the verification that `heirloop
+    run` ends with; return its folder.
+    """
     mandate(cfg)
 
     def act():
         running = study.open_study(cfg, lean=True)
-        for arm, repeats in ((START, cfg.study.start_trials), *((arm, cfg.study.repeats) for arm in cfg.arms())):
+        for arm, repeats in (
+            (START, cfg.study.start_trials),
+            *((arm, cfg.study.repeats) for arm in cfg.arms()),
+        ):
             for repeat in range(repeats):
                 Campaign(running, arm, repeat, None, lambda _: None).run()
         running.ledger.append("end", {"reason": "every campaign ended"})
@@ -97,17 +112,30 @@ def test_the_same_simulated_study_gives_the_same_plans_scores_and_verdicts(tmp_p
     assert seen[0] == seen[1] and len(seen[0][0]) > 10
 
 
-@pytest.mark.parametrize("settings", [["task=planted", "box=auto"], ["task=planted", "box=namespace"], ["box=planted"], ["task=fast", "box=planted"]])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["task=planted", "box=auto"],
+        ["task=planted", "box=namespace"],
+        ["box=planted"],
+        ["task=fast", "box=planted"],
+    ],
+)
 def test_a_simulated_box_and_a_real_task_are_refused_together(settings):
     with pytest.raises(BadInput, match=r"box\.kind"):
         main.composed(settings)
 
 
-@pytest.mark.parametrize(("world", "more", "why"), [
-    ("nowhere", [], "one of null, linear"), ("human-bottlenecked", [], "a reviewer that stands in"),
-    ("human-bottlenecked", ["autonomy=assisted"], "stands in"), ("human-bottlenecked", ["reviewer=scripted"], "autonomy=assisted"),
-    ("correlated arms", ["study.arms=[self]", *SELF], "a seed of its own"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("world", "more", "why"),
+    [
+        ("nowhere", [], "one of null, linear"),
+        ("human-bottlenecked", [], "a reviewer that stands in"),
+        ("human-bottlenecked", ["autonomy=assisted"], "stands in"),
+        ("human-bottlenecked", ["reviewer=scripted"], "autonomy=assisted"),
+        ("correlated arms", ["study.arms=[self]", *SELF], "a seed of its own"),
+    ],
+)
 def test_what_a_world_cannot_be_held_with_is_refused_with_the_reason(tmp_path, world, more, why):
     with pytest.raises(BadInput, match=why):
         config(world, *more)
@@ -126,7 +154,9 @@ def test_a_study_that_demands_a_tier_takes_no_simulated_box(tmp_path):
         run(cfg)
 
 
-def test_the_door_refuses_a_real_box_for_a_simulated_task_and_a_simulated_box_for_a_real_one(tmp_path, go):
+def test_the_door_refuses_a_real_box_for_a_simulated_task_and_a_simulated_box_for_a_real_one(
+    tmp_path, go
+):
     box = FakeBox(lambda order: 0.5)
     cfg = config("linear", "study.repeats=1")
     mandate(cfg)
@@ -141,54 +171,89 @@ def test_the_door_refuses_a_real_box_for_a_simulated_task_and_a_simulated_box_fo
 
 def test_the_simulated_box_itself_answers_no_job_of_another_task(tmp_path):
     real = main.composed(["study.name=u"])
-    order = {"role": "train", "task": real.task.format(), "recipe": real.task.baseline, "seed": 1, "steps": 1}
-    asked = Execution(role="train", files={"job.json": canonical(order)}, limits=Limits(), outputs={})
+    order = {
+        "role": "train",
+        "task": real.task.format(),
+        "recipe": real.task.baseline,
+        "seed": 1,
+        "steps": 1,
+    }
+    asked = Execution(
+        role="train", files={"job.json": canonical(order)}, limits=Limits(), outputs={}
+    )
     done = Planted(config("linear")).run(asked)
     assert (done.status, done.files) == ("box", {}) and "task addition" in done.detail
 
 
-WORTH = ["study.generations=2", "study.confirm_replicates=4", "study.final_replicates=4", "objective.alpha=0.3"]
+WORTH = [
+    "study.generations=2",
+    "study.confirm_replicates=4",
+    "study.final_replicates=4",
+    "objective.alpha=0.3",
+]
 
 
 def studies(world, count, *overrides):
-    """So many studies of a world, each measured; and the true gain of each campaign's last champion, which its recipe says."""
+    """So many studies of a world, each measured; and the true gain of each campaign's last
+    champion, which its recipe says.
+    """
     measured, true = [], {}
     for seed in range(count):
-        cfg = config(world, *WORTH, f"study.name={world.split()[0]}{seed}", f"study.seed={seed}", *overrides)
+        cfg = config(
+            world, *WORTH, f"study.name={world.split()[0]}{seed}", f"study.seed={seed}", *overrides
+        )
         folder = loop_alone(cfg)
         found = Archive(Ledger.file(folder / "ledger.sqlite")).facts()
         for (arm, _), names in found.champions.items():
-            first, last = (worth(LAWS[world], found.plans[name].recipe) for name in (names[0], names[-1]))
+            first, last = (
+                worth(LAWS[world], found.plans[name].recipe) for name in (names[0], names[-1])
+            )
             true.setdefault(arm, []).append((last - first, len(names) - 1))
         measured.append(measure([folder]))
     return measured, {arm: np.mean(rows, axis=0) for arm, rows in true.items()}
 
 
 def near(figure, truth):
-    """Whether a truth lies in a 95 % interval twice as wide, which one in 700 misses: for tests of a single figure."""
+    """Whether a truth lies in a 95 % interval twice as wide, which one in 700 misses: for tests of
+    a single figure.
+    """
     more = (figure["high"] - figure["low"]) / 2
     return figure["low"] - more <= truth <= figure["high"] + more
 
 
 def test_instruments_recover_what_the_worlds_hold_from_the_ledgers_of_the_real_loop(tmp_path):
-    """Gain and over-claim of arms in four worlds: misses of 95 % intervals stay within the binomial bound of one in 1,000."""
+    """Gain and over-claim of arms in four worlds: misses of 95 % intervals stay within the binomial
+    bound of one in 1,000.
+    """
     held = list[bool]()
-    worlds = (("linear", "planted", []), ("hacking", "planted", []), ("saturating", "planted", []), ("compounding", "self", SELF))
+    worlds = (
+        ("linear", "planted", []),
+        ("hacking", "planted", []),
+        ("saturating", "planted", []),
+        ("compounding", "self", SELF),
+    )
     for world, arms, more in worlds:
         measured, true = studies(world, 2, f"study.arms=[{arms}]", *more)
         for one in measured:
             found = one["arms"][arms]
             gained, accepts = true[arms]
             claim = (CLAIM - LAWS[world].hack) * accepts
-            held += [f["low"] <= t <= f["high"] for f, t in ((found["gain"], gained), (found["promise"]["over-claim"], claim))]
-            assert found["automation"]["accept"]["value"] == 1 and found["provenance"]["value"] == float(arms == "self")
+            held += [
+                f["low"] <= t <= f["high"]
+                for f, t in ((found["gain"], gained), (found["promise"]["over-claim"], claim))
+            ]
+            assert found["automation"]["accept"]["value"] == 1 and found["provenance"][
+                "value"
+            ] == float(arms == "self")
         assert accepts > 1  # the gate lets most of these gains pass
     assert len(held) == 16 and sum(held) >= binom.ppf(0.001, len(held), 0.95)
 
 
 def test_a_world_without_gains_gives_none_though_a_lax_gate_keeps_noise(tmp_path):
     measured, true = studies("null", 2, "study.arms=[planted]", "objective.alpha=0.5")
-    assert list(true["planted"][:1]) == [0.0] and true["planted"][1] > 0.1  # the gate lets noise pass
+    assert (
+        list(true["planted"][:1]) == [0.0] and true["planted"][1] > 0.1
+    )  # the gate lets noise pass
     for one in measured:
         assert near(one["arms"]["planted"]["gain"], 0.0)
         assert not any(one.get("words", {}).values())
@@ -204,8 +269,16 @@ def test_scrambled_outcomes_lose_the_gain_that_self_has_and_kappa_says_so(tmp_pa
 def test_what_is_gone_on_sealed_is_found_by_openings_of_the_real_loop(tmp_path):
     folders = []
     for seed in range(10):
-        cfg = config("lossy", *WORTH, f"study.name=s{seed}", f"study.seed={seed}", "study.repeats=1", "reviewer=scripted",
-                     "study.generations=3", "study.confirm_replicates=6")
+        cfg = config(
+            "lossy",
+            *WORTH,
+            f"study.name=s{seed}",
+            f"study.seed={seed}",
+            "study.repeats=1",
+            "reviewer=scripted",
+            "study.generations=3",
+            "study.confirm_replicates=6",
+        )
         folders.append(loop_alone(cfg))
         released(lambda: unseal(folders[-1]))
     lost = measure(folders)["arms"]["planted"]["retention"]["loss in transfer"]
@@ -213,24 +286,52 @@ def test_what_is_gone_on_sealed_is_found_by_openings_of_the_real_loop(tmp_path):
 
 
 def test_where_people_decide_closure_and_cost_are_told_as_if_the_stand_in_were_people(tmp_path):
-    """The world's people are a stand-in that gates put before every recipe and promotion; its law is that of `compounding`."""
+    """The world's people are a stand-in that gates put before every recipe and promotion; its law
+    is that of `compounding`.
+    """
     more = ["study.arms=[planted]", "autonomy=assisted", "reviewer=scripted"]
     (one,), true = studies("human-bottlenecked", 1, *more)
     arm = one["arms"]["planted"]
     other = arm["were reviewers people"]
-    assert (arm["automation"]["approve"]["value"], other["automation"]["approve"]["value"], other["stage"]) == (1.0, 0.0, "assisted")
+    assert (
+        arm["automation"]["approve"]["value"],
+        other["automation"]["approve"]["value"],
+        other["stage"],
+    ) == (1.0, 0.0, "assisted")
     assert other["automation"]["propose"]["value"] == 1.0 and near(arm["gain"], true["planted"][0])
-    plans = Archive(Ledger.file(tmp_path / "runs" / "human-bottlenecked0" / "ledger.sqlite")).facts().plans
-    decided = len(plans) / 10 + true["planted"][1]  # recipes of a campaign, the closing look's included, and its promotions
-    assert other["human cost"]["decisions"]["value"] == pytest.approx(decided / arm["gain"]["value"], rel=0.15)
+    plans = (
+        Archive(Ledger.file(tmp_path / "runs" / "human-bottlenecked0" / "ledger.sqlite"))
+        .facts()
+        .plans
+    )
+    decided = (
+        len(plans) / 10 + true["planted"][1]
+    )  # recipes of a campaign, the closing look's included, and its promotions
+    assert other["human cost"]["decisions"]["value"] == pytest.approx(
+        decided / arm["gain"]["value"], rel=0.15
+    )
 
 
 def test_noise_that_arms_mirror_leaves_each_arm_its_gain(tmp_path):
-    """What `planted` is pushed up by, `random` is pushed down by, in the same repeat and generation."""
-    (one,), true = studies("correlated arms", 1, "study.arms=[planted,random]", "study.generations=1")
-    plans = Archive(Ledger.file(tmp_path / "runs" / "correlated0" / "ledger.sqlite")).facts().plans.values()
-    first = {(p.arm, p.repeat): worth(LAWS["correlated arms"], p.recipe) for p in plans if p.purpose == "candidate" and p.generation == 1}
+    """What `planted` is pushed up by, `random` is pushed down by, in the same repeat and
+    generation.
+    """
+    (one,), true = studies(
+        "correlated arms", 1, "study.arms=[planted,random]", "study.generations=1"
+    )
+    plans = (
+        Archive(Ledger.file(tmp_path / "runs" / "correlated0" / "ledger.sqlite"))
+        .facts()
+        .plans.values()
+    )
+    first = {
+        (p.arm, p.repeat): worth(LAWS["correlated arms"], p.recipe)
+        for p in plans
+        if p.purpose == "candidate" and p.generation == 1
+    }
     pushed = np.array([[first[arm, r] for r in range(10)] for arm in ("planted", "random")])
-    assert pushed[1] == pytest.approx(np.maximum(0.0, 0.1 - (pushed[0] - 0.25)), abs=1e-6)  # no worth is below 0
+    assert pushed[1] == pytest.approx(
+        np.maximum(0.0, 0.1 - (pushed[0] - 0.25)), abs=1e-6
+    )  # no worth is below 0
     assert pushed.std(axis=1).min() > 0.05
     assert all(near(one["arms"][arm]["gain"], true[arm][0]) for arm in ("planted", "random"))

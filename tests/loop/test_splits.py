@@ -1,4 +1,6 @@
-"""What leaves each held-out split: steps from feedback, a verdict from gate, nothing from sealed before a signature; every look counted."""
+"""What leaves each held-out split: steps from feedback, a verdict from gate, nothing from sealed
+before a signature; every look counted.
+"""
 
 import json
 import re
@@ -21,15 +23,25 @@ from loop.verify import verify
 from sandbox import budget, gate, keys
 
 __all__ = ["go"]
-PATCH = {"file": "models/train.py", "search": "first = lay.question - 1", "replace": "first = lay.question - 2"}
+PATCH = {
+    "file": "models/train.py",
+    "search": "first = lay.question - 1",
+    "replace": "first = lay.question - 2",
+}
 
 
 @pytest.fixture
 def finished(tmp_path, go, monkeypatch):
     """A finished study with a champion, one reviewer's key, and a way to open sealed."""
     keys.new_key("ada", "person", "correct horse")
-    monkeypatch.setattr(cycle, "judge", lambda *a, **k: replace(real_judge(*a, **k), answer="accept"))
-    monkeypatch.setitem(PROPOSERS, "local", written(lambda scene: '{"hypothesis": "a", "knobs": {"batch_size": 128}}'))
+    monkeypatch.setattr(
+        cycle, "judge", lambda *a, **k: replace(real_judge(*a, **k), answer="accept")
+    )
+    monkeypatch.setitem(
+        PROPOSERS,
+        "local",
+        written(lambda scene: '{"hypothesis": "a", "knobs": {"batch_size": 128}}'),
+    )
     cfg = config(tmp_path, "budget.looks.sealed=2", "study.generations=1", "study.proposals=1")
     mandate(cfg)
     go(cfg, FakeBox(better))
@@ -52,20 +64,35 @@ def test_sealed_opens_by_a_signature_each_time_and_every_opening_is_counted(tmp_
     folder = tmp_path / "runs" / "t"
     with pytest.raises(NeedsHuman, match="unseal"):
         attempt()
-    assert counted(cfg, "sealed") == {"spent": 0, "limit": 2} and not [e for e in entries(cfg) if e.kind == "opening"]
+    assert counted(cfg, "sealed") == {"spent": 0, "limit": 2} and not [
+        e for e in entries(cfg) if e.kind == "opening"
+    ]
     first = sign(cfg)
     found = attempt()
-    assert found["plan"] == first and found["gain"] > 0.5 and found["replicates"] == 4 and not found["computable"]
+    assert (
+        found["plan"] == first
+        and found["gain"] > 0.5
+        and found["replicates"] == 4
+        and not found["computable"]
+    )
     with pytest.raises(NeedsHuman):  # the signature is used up: another opening is another plan
         attempt()
     second = sign(cfg)
     attempt()
     result = cli._summary(folder)
-    assert second != first and [o["plan"] for o in result["openings"]] == [first, second] and counted(cfg, "sealed")["spent"] == 2
+    assert (
+        second != first
+        and [o["plan"] for o in result["openings"]] == [first, second]
+        and counted(cfg, "sealed")["spent"] == 2
+    )
     assert "Sealed was opened 2 times" in (folder / "report.html").read_text()
     with pytest.raises(BudgetExhausted, match="2 of 2 looks at sealed are spent"):
         attempt()
-    splits = {e.body["scores"]["split"] for e in entries(cfg) if e.kind == "score" and e.body["plan"] in (first, second)}
+    splits = {
+        e.body["scores"]["split"]
+        for e in entries(cfg)
+        if e.kind == "score" and e.body["plan"] in (first, second)
+    }
     assert splits == {"sealed"} and verify(folder)["scores"] > 16
 
 
@@ -93,7 +120,11 @@ def test_the_openings_of_an_arm_tell_a_no_and_do_not_ask_again(tmp_path, go, fin
         attempt()
     sign(cfg, "deny")
     (one,) = attempt()
-    assert "denied by ada" in one["refused"] and "gain" not in one and counted(cfg, "sealed")["spent"] == 0
+    assert (
+        "denied by ada" in one["refused"]
+        and "gain" not in one
+        and counted(cfg, "sealed")["spent"] == 0
+    )
     assert attempt() == [] and not gate_of(cfg).pending()
 
 
@@ -102,7 +133,10 @@ def test_a_killed_opening_goes_on_without_a_second_look(tmp_path, go, finished):
     with pytest.raises(NeedsHuman):
         attempt()
     sign(cfg)
-    box = FakeBox(better, lambda execution: (_ for _ in ()).throw(KeyboardInterrupt) if len(box.ran) == 5 else None)
+    box = FakeBox(
+        better,
+        lambda execution: (_ for _ in ()).throw(KeyboardInterrupt) if len(box.ran) == 5 else None,
+    )
     with pytest.raises(KeyboardInterrupt):
         go(cfg, box, lambda _: unseal(tmp_path / "runs" / "t"))
     assert counted(cfg, "sealed")["spent"] == 1
@@ -125,39 +159,68 @@ GATE, FEEDBACK = 0.76543, 0.23456
 
 
 @pytest.mark.parametrize("closed", [True, False])
-def test_nothing_of_gate_leaves_but_the_verdict_before_the_closing_look(tmp_path, go, monkeypatch, closed):
+def test_nothing_of_gate_leaves_but_the_verdict_before_the_closing_look(
+    tmp_path, go, monkeypatch, closed
+):
     """With the ablation: a summary that shows what it should not is found."""
     scenes, rows = [], []
     real = measure.score
 
     def marked(data, items, task, recipe, split, *more):
         found = real(data, items, task, recipe, split, *more)
-        return replace(found, exact_match=GATE if split == "gate" else FEEDBACK, nll=GATE, calibration_error=GATE)
+        return replace(
+            found,
+            exact_match=GATE if split == "gate" else FEEDBACK,
+            nll=GATE,
+            calibration_error=GATE,
+        )
 
     monkeypatch.setattr(measure, "score", marked)
-    monkeypatch.setitem(PROPOSERS, "local", written(lambda scene: scenes.append(scene) or propose_random(scene)))
+    monkeypatch.setitem(
+        PROPOSERS, "local", written(lambda scene: scenes.append(scene) or propose_random(scene))
+    )
     monkeypatch.setattr("loop.track.Null.log", lambda _, row: rows.append(row))
     if not closed:
         monkeypatch.setattr("loop.summary.rounded", lambda objective, scores: GATE)
-    monkeypatch.setattr("loop.main.checked", lambda folder: {"entries": 0})  # it would find the marked scores
+    monkeypatch.setattr(
+        "loop.main.checked", lambda folder: {"entries": 0}
+    )  # it would find the marked scores
     cfg, folder = config(tmp_path, "study.final_replicates=0"), tmp_path / "runs" / "t"
     mandate(cfg)
     go(cfg, FakeBox(better))
     named = gate_of(cfg)
     inbox = [shown.rows(shown.facts(named, subject)) for subject in named.subjects.values()]
-    told = [(folder / "summary.json").read_text(), (folder / "report.html").read_text(), repr(rows), repr(scenes), repr(inbox)]
+    told = [
+        (folder / "summary.json").read_text(),
+        (folder / "report.html").read_text(),
+        repr(rows),
+        repr(scenes),
+        repr(inbox),
+    ]
     assert bool(re.search(r"\.7654|[:>=]0\.77[,}<)]", " ".join(told))) is not closed
-    assert (":0.23," in told[0]) is closed and "0.2345" not in " ".join(told) and any(e.kind == "verdict" for e in entries(cfg))
+    assert (
+        (":0.23," in told[0]) is closed
+        and "0.2345" not in " ".join(told)
+        and any(e.kind == "verdict" for e in entries(cfg))
+    )
 
 
 def test_a_proposer_is_told_steps_beyond_noise_and_nothing_else(tmp_path, go, monkeypatch):
     scenes = []
-    monkeypatch.setitem(PROPOSERS, "local", written(lambda scene: scenes.append(scene) or propose_random(scene)))
+    monkeypatch.setitem(
+        PROPOSERS, "local", written(lambda scene: scenes.append(scene) or propose_random(scene))
+    )
     cfg = config(tmp_path)
     mandate(cfg)
     go(cfg, FakeBox(lambda order: 0.48 + 0.04 * (order.seed % 2)))  # noise between 0.48 and 0.52
-    assert {one.outcome for scene in scenes for one in scene.history.trials} == {"first", "not better", "waiting"}
-    assert len({one.score for scene in scenes for one in scene.history.trials}) == 2  # the baseline's, and none
+    assert {one.outcome for scene in scenes for one in scene.history.trials} == {
+        "first",
+        "not better",
+        "waiting",
+    }
+    assert (
+        len({one.score for scene in scenes for one in scene.history.trials}) == 2
+    )  # the baseline's, and none
 
 
 def test_looks_are_charged_like_compute_and_refused_when_spent(tmp_path, go, monkeypatch):
@@ -165,7 +228,11 @@ def test_looks_are_charged_like_compute_and_refused_when_spent(tmp_path, go, mon
     mandate(cfg)
     result = go(cfg, FakeBox(better))
     facts = entries(cfg)
-    assert result["looks"]["feedback"]["spent"] == 5 == sum(e.kind == "look" and e.body["split"] == "feedback" for e in facts)
+    assert (
+        result["looks"]["feedback"]["spent"]
+        == 5
+        == sum(e.kind == "look" and e.body["split"] == "feedback" for e in facts)
+    )
     assert result["looks"]["gate"]["spent"] == sum(e.kind == "verdict" for e in facts)
     assert result["accounts"]["root"]["looks"]["spent"] == sum(e.kind == "look" for e in facts)
     ledger = gate_of(cfg).ledger
@@ -179,20 +246,42 @@ def test_looks_are_charged_like_compute_and_refused_when_spent(tmp_path, go, mon
 
 
 @pytest.mark.parametrize("task_flag", [True, False])
-def test_computable_gains_are_flagged_in_every_table_and_no_mandate_promotes_them(tmp_path, go, monkeypatch, task_flag):
+def test_computable_gains_are_flagged_in_every_table_and_no_mandate_promotes_them(
+    tmp_path, go, monkeypatch, task_flag
+):
     proposals = iter([{"knobs": {}, "edits": [PATCH]}, {"knobs": {"depth": 3}, "edits": []}] * 4)
-    monkeypatch.setitem(PROPOSERS, "local", written(lambda scene: json.dumps({"hypothesis": "code", **next(proposals)})))
-    monkeypatch.setattr(cycle, "judge", lambda *a, **k: replace(real_judge(*a, **k), answer="accept"))
+    monkeypatch.setitem(
+        PROPOSERS,
+        "local",
+        written(lambda scene: json.dumps({"hypothesis": "code", **next(proposals)})),
+    )
+    monkeypatch.setattr(
+        cycle, "judge", lambda *a, **k: replace(real_judge(*a, **k), answer="accept")
+    )
     if not task_flag:  # the ablation, and what holds for a task that code cannot compute
         monkeypatch.setattr(gate, "COMPUTED_TASKS", ())
-    cfg = config(tmp_path, "gates.unattended.classes=[recipe,patch,promote]", "study.proposals=1", "study.generations=2")
+    cfg = config(
+        tmp_path,
+        "gates.unattended.classes=[recipe,patch,promote]",
+        "study.proposals=1",
+        "study.generations=2",
+    )
     mandate(cfg)
     if not task_flag:
         result = go(cfg, FakeBox(better))
-        assert not any(p["computable"] for g in result["generations"] for p in g["plans"]) and not result["champion"]["computable"]
+        assert (
+            not any(p["computable"] for g in result["generations"] for p in g["plans"])
+            and not result["champion"]["computable"]
+        )
         return
     keys.new_key("ada", "person", "correct horse")
-    cfg = config(tmp_path, "gates.unattended.classes=[recipe,patch,promote]", "study.proposals=1", "study.generations=2", "study.name=c")
+    cfg = config(
+        tmp_path,
+        "gates.unattended.classes=[recipe,patch,promote]",
+        "study.proposals=1",
+        "study.generations=2",
+        "study.name=c",
+    )
     mandate(cfg)
     for _ in range(2):  # the patch, and a recipe on top of its code
         with pytest.raises(NeedsHuman, match=r"\(promote\) is computable"):
@@ -212,7 +301,13 @@ def test_training_data_with_held_out_items_do_not_run(tmp_path, go, monkeypatch)
     cfg, box = config(tmp_path), FakeBox(better)
     mandate(cfg)
     real = measure.draw_train
-    monkeypatch.setattr(measure, "draw_train", lambda task, secret, seed: np.concatenate([real(task, secret, seed), measure_items(task, secret)]))
+    monkeypatch.setattr(
+        measure,
+        "draw_train",
+        lambda task, secret, seed: np.concatenate(
+            [real(task, secret, seed), measure_items(task, secret)]
+        ),
+    )
     with pytest.raises(VerificationFailed, match="holds 3 held-out items; nothing ran"):
         go(cfg, box)
     assert box.ran == []
@@ -233,7 +328,11 @@ def test_weights_that_equal_others_but_for_noise_are_refused_and_distances_are_t
         made = FakeBox(better).run(execution)
         mine = load(made.files["weights.safetensors"])["w"]
         first.append(mine)
-        near = first[0][: len(mine)] + np.float32(1e-4) * mine if len(first) == 3 and len(mine) <= len(first[0]) else mine
+        near = (
+            first[0][: len(mine)] + np.float32(1e-4) * mine
+            if len(first) == 3 and len(mine) <= len(first[0])
+            else mine
+        )
         return replace(made, files={**made.files, "weights.safetensors": save({"w": near})})
 
     mandate(cfg)
@@ -246,7 +345,11 @@ def test_weights_that_equal_others_but_for_noise_are_refused_and_distances_are_t
     plan = next(p for g in result["generations"] for p in g["plans"] if p["purpose"] == "candidate")
     assert any("trained under another seed (distance 0.000" in f for f in plan["failures"]), plan
     told = [e.body["nearest"] for e in entries(cfg) if e.kind == "score"]
-    assert told[0] == {"compared": 0, "plan": "", "distance": None} and told[1]["compared"] == 1 and told[1]["distance"] > 0.9
+    assert (
+        told[0] == {"compared": 0, "plan": "", "distance": None}
+        and told[1]["compared"] == 1
+        and told[1]["distance"] > 0.9
+    )
     facts = cli._facts(tmp_path / "runs" / "t")
     rows = distances(gate_of(cfg).ledger, gate_of(cfg).store, facts, plan["id"])
     others = sum(e.kind == "job" and e.body["role"].endswith("train") for e in entries(cfg)) - 1
@@ -260,7 +363,10 @@ def test_the_objective_stands_in_sentences_on_every_gate(tmp_path, go):
         go(cfg, FakeBox(better))
     named = gate_of(cfg)
     found = shown.facts(named, next(iter(named.subjects.values())))
-    assert any("by more than 0.02" in text for _, text in shown.rows(found)) and len(found.objective) >= 4
+    assert (
+        any("by more than 0.02" in text for _, text in shown.rows(found))
+        and len(found.objective) >= 4
+    )
 
 
 def test_a_proposer_s_claims_are_ranked_against_what_feedback_showed(tmp_path, go, monkeypatch):
@@ -268,7 +374,13 @@ def test_a_proposer_s_claims_are_ranked_against_what_feedback_showed(tmp_path, g
 
     def claim(scene):
         gain, depth = next(made)
-        return json.dumps({"hypothesis": "a", "knobs": {"depth": depth, "warmup": gain / 10}, "predicted_gain": gain})
+        return json.dumps(
+            {
+                "hypothesis": "a",
+                "knobs": {"depth": depth, "warmup": gain / 10},
+                "predicted_gain": gain,
+            }
+        )
 
     monkeypatch.setitem(PROPOSERS, "local", written(claim))
     cfg = config(tmp_path, "study.generations=1", "study.proposals=3")

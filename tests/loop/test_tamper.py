@@ -1,4 +1,6 @@
-"""Properties: one changed field after approval and nothing runs; one changed byte, entry or order of the record and it does not verify."""
+"""Properties: one changed field after approval and nothing runs; one changed byte, entry or order
+of the record and it does not verify.
+"""
 
 import json
 import shutil
@@ -30,7 +32,9 @@ from sandbox.run import Sandbox, run
 from sandbox.store import Store
 
 __all__ = ["go"]
-FEW = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FEW = settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 @pytest.fixture
@@ -45,7 +49,9 @@ def done(tmp_path, go, monkeypatch):
 
 
 class Door:
-    """A study whose plan is granted and whose first job has not run: the door, its job, its grant, and a box that counts."""
+    """A study whose plan is granted and whose first job has not run: the door, its job, its grant,
+    and a box that counts.
+    """
 
     def __init__(self, tmp_path, go, monkeypatch):
         self.box, self.job, self.grant = FakeBox(better), None, None
@@ -61,8 +67,13 @@ class Door:
         with pytest.raises(KeyboardInterrupt):
             go(cfg, self.box)
         monkeypatch.setattr(door, "_check", real)
-        ledger, store = Ledger.file(tmp_path / "runs" / "t" / "ledger.sqlite"), Store(tmp_path / "runs" / "t" / "store")
-        self.sandbox = Sandbox(ledger=ledger, store=store, box=self.box, gate=Gate(ledger, store).refresh())
+        ledger, store = (
+            Ledger.file(tmp_path / "runs" / "t" / "ledger.sqlite"),
+            Store(tmp_path / "runs" / "t" / "store"),
+        )
+        self.sandbox = Sandbox(
+            ledger=ledger, store=store, box=self.box, gate=Gate(ledger, store).refresh()
+        )
 
     def try_(self, job=None, grant=None):
         """Send a job through the door; it must be refused and the box untouched."""
@@ -77,11 +88,15 @@ def opened(tmp_path, go, monkeypatch):
 
 
 def test_any_one_field_of_a_plan_that_changes_after_its_approval_leaves_nothing_to_run(opened):
-    """Each leaf, nested ones too: as another plan it has no decision; under the old digest the gate does not take it."""
+    """Each leaf, nested ones too: as another plan it has no decision; under the old digest the gate
+    does not take it.
+    """
     gate, name = opened.sandbox.gate, opened.grant.plan
     whole = plain(gate.plans[name])
     paths = list(leaves(whole))
-    assert {"recipe", "jobs", "requested", "bundle", "hypothesis", "objective", "steps"} <= {path[0] for path in paths} and len(paths) > 40
+    assert {"recipe", "jobs", "requested", "bundle", "hypothesis", "objective", "steps"} <= {
+        path[0] for path in paths
+    } and len(paths) > 40
     last = gate.ledger.entries()[-1]
     for path in paths:
         changed = mutated(whole, path)
@@ -111,8 +126,13 @@ def test_a_recorded_plan_that_differs_in_one_field_needs_a_decision_of_its_own(t
     approve(cfg, name, "recipe")
     folder = tmp_path / "runs" / "t"
     gate = Gate(Ledger.file(folder / "ledger.sqlite"), Store(folder / "store")).refresh()
-    for change in ({"hypothesis": "x"}, {"steps": gate.plans[name].steps + 1}, {"recipe": replace(gate.plans[name].recipe, depth=1)},
-                   {"requested": replace(gate.plans[name].requested, jobs=9)}, {"jobs": ()}):  # fmt: skip
+    for change in (
+        {"hypothesis": "x"},
+        {"steps": gate.plans[name].steps + 1},
+        {"recipe": replace(gate.plans[name].recipe, depth=1)},
+        {"requested": replace(gate.plans[name].requested, jobs=9)},
+        {"jobs": ()},
+    ):
         other = replace(gate.plans[name], **change)
         gate.ledger.append("plan", {"digest": digest(other), "plan": plain(other)})
         with pytest.raises(NeedsHuman, match="0 of 1"):
@@ -137,7 +157,11 @@ def test_any_one_field_of_a_job_or_grant_that_changes_is_refused_at_the_door(ope
 
 def test_without_the_comparison_at_the_door_a_changed_job_would_run(opened, monkeypatch):
     monkeypatch.setattr(door, "allowed", lambda *_: True)
-    run(opened.sandbox, replace(opened.job, limits=replace(opened.job.limits, memory_bytes=9 * 10**9)), opened.grant)
+    run(
+        opened.sandbox,
+        replace(opened.job, limits=replace(opened.job.limits, memory_bytes=9 * 10**9)),
+        opened.grant,
+    )
     assert len(opened.box.ran) == 1
 
 
@@ -145,11 +169,17 @@ def test_without_the_comparison_at_the_door_a_changed_job_would_run(opened, monk
 @given(data=st.data())
 def test_any_byte_of_the_bundle_that_changes_leaves_nothing_to_run(opened, data):
     store = opened.sandbox.store
-    names = [opened.job.bundle, *sorted(json.loads(store.get(opened.job.bundle)).values()), *(i.digest for i in opened.job.inputs)]
+    names = [
+        opened.job.bundle,
+        *sorted(json.loads(store.get(opened.job.bundle)).values()),
+        *(i.digest for i in opened.job.inputs),
+    ]
     path = store._path(data.draw(st.sampled_from(names)))
     kept = path.read_bytes()
     at = data.draw(st.integers(0, len(kept) - 1))
-    path.write_bytes(kept[:at] + bytes([kept[at] ^ data.draw(st.integers(1, 255))]) + kept[at + 1 :])
+    path.write_bytes(
+        kept[:at] + bytes([kept[at] ^ data.draw(st.integers(1, 255))]) + kept[at + 1 :]
+    )
     try:
         opened.try_()
     finally:
@@ -187,11 +217,16 @@ def test_any_bit_of_any_byte_of_any_entry_is_found_and_the_entry_named(done, dat
         (count,) = connection.execute("select max(sequence) from entries").fetchone()
         number = data.draw(st.integers(1, count))
         column = data.draw(st.sampled_from(["bytes", "bytes", "bytes", "hash"]))
-        (kept,) = connection.execute(f"select {column} from entries where sequence = ?", (number,)).fetchone()
+        (kept,) = connection.execute(
+            f"select {column} from entries where sequence = ?", (number,)
+        ).fetchone()
         raw = kept.encode() if isinstance(kept, str) else kept
         at = data.draw(st.integers(0, len(raw) - 1))
         changed = raw[:at] + bytes([raw[at] ^ 1 << data.draw(st.integers(0, 6))]) + raw[at + 1 :]
-        connection.execute(f"update entries set {column} = ? where sequence = ?", (changed.decode() if column == "hash" else changed, number))
+        connection.execute(
+            f"update entries set {column} = ? where sequence = ?",
+            (changed.decode() if column == "hash" else changed, number),
+        )
         fails(done, f"entry ({number}|{number + 1}) ")
 
 
@@ -206,18 +241,37 @@ def test_a_cut_tail_a_missing_entry_and_another_order_are_found(done, data):
             for old, new in ((number, 10**6), (number + 1, number), (10**6, number + 1)):
                 connection.execute("update entries set sequence = ? where sequence = ?", (new, old))
         else:
-            connection.execute(f"delete from entries where sequence {'>=' if how == 'cut' else '='} ?", (number,))
+            connection.execute(
+                f"delete from entries where sequence {'>=' if how == 'cut' else '='} ?", (number,)
+            )
         fails(done, f"entr(y|ies) {number}")
 
 
-ACTS = ("plan", "mandate", "decision", "grant", "start", "job", "reserve", "settle", "account", "champion", "verdict", "end")
+ACTS = (
+    "plan",
+    "mandate",
+    "decision",
+    "grant",
+    "start",
+    "job",
+    "reserve",
+    "settle",
+    "account",
+    "champion",
+    "verdict",
+    "end",
+)
 
 
 def test_an_entry_that_is_written_a_second_time_is_found_even_with_a_whole_hash(done, monkeypatch):
     for kind in ACTS:
         with Edited(done):
             fails(done, f"entry {second(done, kind)} ")
-    monkeypatch.setitem(CHECKS, "grant", lambda r, body: r.granted.__setitem__(body["grant"]["nonce"], parse(Grant, body["grant"])))
+    monkeypatch.setitem(
+        CHECKS,
+        "grant",
+        lambda r, body: r.granted.__setitem__(body["grant"]["nonce"], parse(Grant, body["grant"])),
+    )
     with Edited(done):
         second(done, "grant")
         verify(done)  # the ablation: without its check the replayed grant passes
@@ -226,7 +280,11 @@ def test_an_entry_that_is_written_a_second_time_is_found_even_with_a_whole_hash(
 def second(folder, kind):
     """Write the last entry of a kind once more, as the gate would; return its number."""
     ledger = Ledger.file(folder / "ledger.sqlite")
-    body = next(e.body for e in reversed(ledger.entries()) if e.kind == kind and "promote" not in e.body.get("class", ""))
+    body = next(
+        e.body
+        for e in reversed(ledger.entries())
+        if e.kind == kind and "promote" not in e.body.get("class", "")
+    )
     number = ledger.append(kind, body).sequence
     ledger.close()
     return number
@@ -234,7 +292,9 @@ def second(folder, kind):
 
 @pytest.mark.parametrize("heads", ["kept", "rolled back too"])
 def test_an_older_copy_of_the_database_is_found(tmp_path, go, monkeypatch, heads):
-    """B10, U05: the file is rolled back to what it was after the first generation, with or without the run's own heads."""
+    """B10, U05: the file is rolled back to what it was after the first generation, with or without
+    the run's own heads.
+    """
     folder, old = tmp_path / "runs" / "t", tmp_path / "old"
     real = cycle.Campaign.generation
 
@@ -267,7 +327,9 @@ def test_a_decision_s_every_field_is_derived_again(done):
 
 
 def rewritten(folder, entries, number, body):
-    """Return a copy of a run whose entry `number` has another body, every later hash and every signed head made to fit by the key's holder."""
+    """Return a copy of a run whose entry `number` has another body, every later hash and every
+    signed head made to fit by the key's holder.
+    """
     from loop.study import signer
     from sandbox import keys
     from sandbox.ledger import checkpoint
@@ -275,10 +337,16 @@ def rewritten(folder, entries, number, body):
     with Edited(folder) as connection:
         previous = "0" * 64
         for entry in entries:
-            fields = {**{k: v for k, v in plain(entry).items() if k != "hash"}, "previous": previous}
+            fields = {
+                **{k: v for k, v in plain(entry).items() if k != "hash"},
+                "previous": previous,
+            }
             fields["body"] = body if entry.sequence == number else entry.body
             data, previous = canonical(fields), digest(canonical(fields))
-            connection.execute("update entries set bytes = ?, hash = ? where sequence = ?", (data, previous, entry.sequence))
+            connection.execute(
+                "update entries set bytes = ?, hash = ? where sequence = ?",
+                (data, previous, entry.sequence),
+            )
         connection.execute("pragma wal_checkpoint(truncate)")
         copy = Path(str(folder) + f"-{digest(body)[:8]}")
         copy.mkdir(exist_ok=True)
@@ -308,13 +376,20 @@ def unsynced(connection, _):
     connection.execute("PRAGMA synchronous=OFF")
 
 
-def test_ten_thousand_requests_are_refused_at_a_constant_price_and_people_see_one_line(done, monkeypatch):
-    monkeypatch.setattr("sandbox.ledger._sqlite_pragmas", unsynced)  # what is counted is work, not the disk
+def test_ten_thousand_requests_are_refused_at_a_constant_price_and_people_see_one_line(
+    done, monkeypatch
+):
+    monkeypatch.setattr(
+        "sandbox.ledger._sqlite_pragmas", unsynced
+    )  # what is counted is work, not the disk
     ledger, store = Ledger.file(done / "ledger.sqlite"), Store(done / "store")
     gate = Gate(ledger, store).refresh()
     name = next(iter(gate.plans))
     with ledger.transaction() as txn:
-        plans = [replace(gate.plans[name], index=100 + i, purpose="candidate", parent=name) for i in range(FLOOD)]
+        plans = [
+            replace(gate.plans[name], index=100 + i, purpose="candidate", parent=name)
+            for i in range(FLOOD)
+        ]
         for one in plans:
             txn.append("plan", {"digest": digest(one), "plan": plain(one)})
     gate.refresh()
@@ -322,7 +397,11 @@ def test_ten_thousand_requests_are_refused_at_a_constant_price_and_people_see_on
 
     def count(place, attribute, what):
         real = getattr(place, attribute)
-        monkeypatch.setattr(place, attribute, lambda *a, **k: (counted.__setitem__(what, counted[what] + 1), real(*a, **k))[1])
+        monkeypatch.setattr(
+            place,
+            attribute,
+            lambda *a, **k: (counted.__setitem__(what, counted[what] + 1), real(*a, **k))[1],
+        )
 
     count(Gate, "fold", "folded")
     count(Ledger, "entries_by", "copied")
@@ -337,7 +416,13 @@ def test_ten_thousand_requests_are_refused_at_a_constant_price_and_people_see_on
     added = ledger.entries()[before:]
     cap = gate.rules.config.gates.pending_per_arm
     assert (refused, len(gate.pending())) == (FLOOD - cap, cap)
-    assert [e.body["title"] for e in added if e.kind == "incident"] == [f"request flood: more than {cap} requests of arm local waiting"]
-    assert counted["folded"] == len(added) == FLOOD + 1  # each entry is read once, however many there are
-    assert counted["copied"] <= 6 and counted["asked"] <= (cap + 1) * (FLOOD + 1)  # the whole ledger is not gone through for a refusal
+    assert [e.body["title"] for e in added if e.kind == "incident"] == [
+        f"request flood: more than {cap} requests of arm local waiting"
+    ]
+    assert (
+        counted["folded"] == len(added) == FLOOD + 1
+    )  # each entry is read once, however many there are
+    assert counted["copied"] <= 6 and counted["asked"] <= (cap + 1) * (
+        FLOOD + 1
+    )  # the whole ledger is not gone through for a refusal
     assert gates.REFUSALS_PER_HOUR > 0 and isinstance(added[0], Entry)

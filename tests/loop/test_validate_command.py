@@ -25,7 +25,9 @@ def call(*args):
 
 
 def test_the_verb_tells_truth_mean_coverage_and_who_was_called_what():
-    found = json.loads(call("--world", "lossy", "--world", "cron", "--studies", "12", "--json").output)
+    found = json.loads(
+        call("--world", "lossy", "--world", "cron", "--studies", "12", "--json").output
+    )
     assert {row["world"] for row in found["instruments"]} == {"lossy", "cron"}
     assert set(found["instruments"][0]) == {"world", "instrument", "truth", "mean", "coverage", "n"}
     lossy = next(row for row in found["words"] if (row["world"], row["word"]) == ("lossy", "lossy"))
@@ -51,7 +53,9 @@ def test_an_unknown_world_lists_the_known_ones():
 
 def test_a_world_whose_truth_is_stated_wrongly_fails(tmp_path):
     path = tmp_path / "mine.py"
-    path.write_text(OWN.format(words="()") + 'WORLD = replace(WORLD, truth={**WORLD.truth, "kappa": 0.2})\n')
+    path.write_text(
+        OWN.format(words="()") + 'WORLD = replace(WORLD, truth={**WORLD.truth, "kappa": 0.2})\n'
+    )
     with pytest.raises(VerificationFailed, match=r"kappa covers 0\.000 of 200 on mine"):
         call("--world", str(path))
 
@@ -61,7 +65,10 @@ def test_what_rests_on_few_studies_is_shown_and_not_judged():
     said = Called(world="w", word="lossy", true=False, called=9, n=100)
     assert failures([row], [said]) == []
     found = failures([replace(row, n=200)], [replace(said, called=11, n=200)])
-    assert found == ["i covers 0.000 of 200 on w", "lossy is said wrongly in 11 of 200 studies of w"]
+    assert found == [
+        "i covers 0.000 of 200 on w",
+        "lossy is said wrongly in 11 of 200 studies of w",
+    ]
 
 
 def test_the_world_in_the_document_runs_as_it_stands(tmp_path):

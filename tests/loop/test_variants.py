@@ -1,4 +1,6 @@
-"""Arms that differ from `self` in one thing, equal planned compute, and the measures after the last generation. On a box that computes nothing."""
+"""Arms that differ from `self` in one thing, equal planned compute, and the measures after the last
+generation. On a box that computes nothing.
+"""
 
 import json
 from collections import Counter
@@ -27,23 +29,41 @@ from sandbox.canonical import digest
 from sandbox.ledger import Ledger
 
 __all__ = ["go"]
-MANY = ["task.notebook=true", "study.start_trials=16", "budget.jobs=4000", "gates.unattended.jobs=4000", "budget.cpu_seconds=4000",
-        "gates.unattended.cpu_seconds=4000", "budget.looks.feedback=2000", "budget.looks.gate=500"]  # fmt: skip
+MANY = [
+    "task.notebook=true",
+    "study.start_trials=16",
+    "budget.jobs=4000",
+    "gates.unattended.jobs=4000",
+    "budget.cpu_seconds=4000",
+    "gates.unattended.cpu_seconds=4000",
+    "budget.looks.feedback=2000",
+    "budget.looks.gate=500",
+]
 DEPTHS = [1, 3, 4, 1, 3, 4]
 
 
 def lines(count, start=0):
     """So many proposals that all differ from each other and from the baseline."""
-    knobs = [{"depth": DEPTHS[i % 6], "dropout": 0.01 * (1 + i % 9)} for i in range(start, start + count)]
+    knobs = [
+        {"depth": DEPTHS[i % 6], "dropout": 0.01 * (1 + i % 9)} for i in range(start, start + count)
+    ]
     return [json.dumps({"hypothesis": "h", "knobs": one}) for one in knobs]
 
 
 def writing(execution):
-    """Propose jobs that write as many proposals as they are asked for; everything else is the fake box's own."""
+    """Propose jobs that write as many proposals as they are asked for; everything else is the fake
+    box's own.
+    """
     if execution.role != "propose":
         return None
     history = seen(execution)
-    return outcome(files={"proposals.jsonl": "\n".join(lines(history.count, len(history.trials) + len(history.barred))).encode()})
+    return outcome(
+        files={
+            "proposals.jsonl": (
+                "\n".join(lines(history.count, len(history.trials) + len(history.barred))).encode()
+            )
+        }
+    )
 
 
 def seen(execution):
@@ -68,12 +88,18 @@ def weights_of(facts, name):
 
 
 @pytest.mark.parametrize(("arm", "shown"), [("frozen", [17, 17, 17]), ("refit", [17, 19, 21])])
-def test_generation_zero_proposes_for_ever_from_its_own_history_or_the_growing_one(tmp_path, go, arm, shown):
+def test_generation_zero_proposes_for_ever_from_its_own_history_or_the_growing_one(
+    tmp_path, go, arm, shown
+):
     _, asked, facts = study(tmp_path, go, arm, "study.generations=3")
     champions = facts.champions[arm, 0]
     assert len(champions) > 1, "an arm that promotes nothing would pass for any other"
-    assert {digest(e.files["weights.safetensors"]) for e in asked} == {weights_of(facts, champions[0])}
-    assert {facts.plans[n].recipe for n in facts.asks.values()} == {facts.plans[champions[0]].recipe}  # generation 0's recipe reads
+    assert {digest(e.files["weights.safetensors"]) for e in asked} == {
+        weights_of(facts, champions[0])
+    }
+    assert {facts.plans[n].recipe for n in facts.asks.values()} == {
+        facts.plans[champions[0]].recipe
+    }  # generation 0's recipe reads
     assert [len(seen(e).trials) for e in asked] == shown
     assert [len(seen(e).barred) for e in asked] == ([0, 2, 4] if arm == "frozen" else [0, 0, 0])
 
@@ -86,42 +112,82 @@ def test_scrambled_outcomes_are_the_same_outcomes_under_other_recipes(tmp_path, 
 
 
 def test_scrambled_weights_learn_from_scrambled_notebooks_too(tmp_path, go):
-    cfg, _, facts = study(tmp_path, go, "scrambled,self", quality=lambda order: 0.1 + 0.8 * (order.recipe.depth == 3))
-    books = {arm: next(p.notebook for p in facts.plans.values() if (p.arm, p.purpose) == (arm, "baseline")) for arm in ("scrambled", "self")}
-    rows = {arm: load((Path(cfg.runs) / "t" / "store" / b[:2] / b[2:]).read_bytes())["trials"] for arm, b in books.items()}
-    assert (rows["self"][:, 1:] == rows["scrambled"][:, 1:]).all() and (rows["self"][:, 0] != rows["scrambled"][:, 0]).any()
+    cfg, _, facts = study(
+        tmp_path, go, "scrambled,self", quality=lambda order: 0.1 + 0.8 * (order.recipe.depth == 3)
+    )
+    books = {
+        arm: next(
+            p.notebook for p in facts.plans.values() if (p.arm, p.purpose) == (arm, "baseline")
+        )
+        for arm in ("scrambled", "self")
+    }
+    rows = {
+        arm: load((Path(cfg.runs) / "t" / "store" / b[:2] / b[2:]).read_bytes())["trials"]
+        for arm, b in books.items()
+    }
+    assert (rows["self"][:, 1:] == rows["scrambled"][:, 1:]).all() and (
+        rows["self"][:, 0] != rows["scrambled"][:, 0]
+    ).any()
     assert sorted(rows["self"][:, 0]) == sorted(rows["scrambled"][:, 0])
 
 
 def test_no_carry_starts_every_generation_from_the_baseline(tmp_path, go):
     _, _, facts = study(tmp_path, go, "no_carry,self", "study.generations=3")
-    parents = {arm: [p.parent for p in facts.plans.values() if (p.arm, p.purpose) == (arm, "candidate")] for arm in ("no_carry", "self")}
-    assert len(facts.champions["no_carry", 0]) > 1 and set(parents["no_carry"]) == {facts.champions["no_carry", 0][0]}
+    parents = {
+        arm: [p.parent for p in facts.plans.values() if (p.arm, p.purpose) == (arm, "candidate")]
+        for arm in ("no_carry", "self")
+    }
+    assert len(facts.champions["no_carry", 0]) > 1 and set(parents["no_carry"]) == {
+        facts.champions["no_carry", 0][0]
+    }
     assert len(set(parents["self"])) > 1
 
 
 def test_one_shot_is_one_round_with_the_proposals_of_all(tmp_path, go):
     _, asked, facts = study(tmp_path, go, "one_shot", "study.generations=3")
     written = [p for p in facts.plans.values() if p.purpose == "candidate"]
-    assert len(asked) == 1 and seen(asked[0]).count == 6 and {p.generation for p in written} == {1} and len(written) == 6
+    assert (
+        len(asked) == 1
+        and seen(asked[0]).count == 6
+        and {p.generation for p in written} == {1}
+        and len(written) == 6
+    )
     verdict = next(v for n, v in facts.verdicts.items() if facts.plans[n].purpose == "candidate")
     assert verdict.level == pytest.approx(0.05)  # its one confirmation has all of alpha
 
 
 def trainings(facts, arm):
     """Trainings and readings of a campaign up to its last generation."""
-    return sum(role in ("train", "champion-train", "propose") for (n, role, _) in facts.results
-               if facts.plans[n].arm == arm and facts.plans[n].purpose in ("baseline", "candidate", "propose"))  # fmt: skip
+    return sum(
+        role in ("train", "champion-train", "propose")
+        for (n, role, _) in facts.results
+        if facts.plans[n].arm == arm
+        and facts.plans[n].purpose in ("baseline", "candidate", "propose")
+    )
 
 
 def test_arms_end_at_equal_planned_compute_whatever_a_generation_cost(tmp_path, go):
-    cfg, _, facts = study(tmp_path, go, "self,random,one_shot", "study.generations=8", "study.plan_trainings=50", quality=lambda order: 0.5)
+    cfg, _, facts = study(
+        tmp_path,
+        go,
+        "self,random,one_shot",
+        "study.generations=8",
+        "study.plan_trainings=50",
+        quality=lambda order: 0.5,
+    )
     worst = 1 + 2 + 2 * 8
     for arm in ("self", "random"):
         assert 50 - worst < trainings(facts, arm) <= 50, arm
     assert trainings(facts, "one_shot") <= 50 and cfg.study.rounds("one_shot") == (1, 50 - 2 - 16)
-    last = {arm: max(p.generation for p in facts.plans.values() if p.arm == arm and p.purpose == "candidate") for arm in ("self", "random")}
-    assert last["random"] >= last["self"] and last["self"] < 8  # who does not read has more candidates
+    last = {
+        arm: max(
+            p.generation for p in facts.plans.values() if p.arm == arm and p.purpose == "candidate"
+        )
+        for arm in ("self", "random")
+    }
+    assert (
+        last["random"] >= last["self"] and last["self"] < 8
+    )  # who does not read has more candidates
 
 
 def test_a_plan_too_small_for_one_generation_is_refused(tmp_path):
@@ -130,20 +196,42 @@ def test_a_plan_too_small_for_one_generation_is_refused(tmp_path):
 
 
 def test_twins_get_a_quarter_more_of_one_thing(tmp_path, go):
-    cfg, _, facts = study(tmp_path, go, ",".join(("self", *MORE)), "study.generations=1", "study.proposals=4")
-    of = {arm: [p for p in facts.plans.values() if (p.arm, p.purpose) == (arm, "candidate")] for arm in ("self", *MORE)}
-    assert {arm: len(plans) for arm, plans in of.items()} == {"self": 4, "more_compute": 4, "more_proposals": 5, "more_replicates": 4}
+    cfg, _, facts = study(
+        tmp_path, go, ",".join(("self", *MORE)), "study.generations=1", "study.proposals=4"
+    )
+    of = {
+        arm: [p for p in facts.plans.values() if (p.arm, p.purpose) == (arm, "candidate")]
+        for arm in ("self", *MORE)
+    }
+    assert {arm: len(plans) for arm, plans in of.items()} == {
+        "self": 4,
+        "more_compute": 4,
+        "more_proposals": 5,
+        "more_replicates": 4,
+    }
     planned = cfg.task.planned_cpu_us
-    assert {of[arm][0].planned_cpu_us for arm in MORE} == {planned, planned * 5 // 4} and of["more_compute"][0].planned_cpu_us == planned * 5 // 4
-    assert of["more_compute"][0].steps > next(p.steps for p in of["self"] if p.recipe == of["more_compute"][0].recipe)
-    most = {arm: next(j.count for j in plans[0].jobs if j.role == "champion-train") for arm, plans in of.items()}
+    assert {of[arm][0].planned_cpu_us for arm in MORE} == {planned, planned * 5 // 4} and of[
+        "more_compute"
+    ][0].planned_cpu_us == planned * 5 // 4
+    assert of["more_compute"][0].steps > next(
+        p.steps for p in of["self"] if p.recipe == of["more_compute"][0].recipe
+    )
+    most = {
+        arm: next(j.count for j in plans[0].jobs if j.role == "champion-train")
+        for arm, plans in of.items()
+    }
     assert most == {"self": 8, "more_compute": 8, "more_proposals": 8, "more_replicates": 10}
 
 
 def test_a_person_s_list_is_proposed_in_order_and_ends_the_campaign(tmp_path, go):
     script = "proposer.script=[{depth: 1}, {width: 96}, {depth: 77}]"
-    cfg, _, facts = study(tmp_path, go, "scripted", "study.generations=5", "proposer=scripted", script)
-    assert [p.changed for p in facts.plans.values() if p.purpose == "candidate"] == [{"depth": 1}, {"width": 96}]
+    cfg, _, facts = study(
+        tmp_path, go, "scripted", "study.generations=5", "proposer=scripted", script
+    )
+    assert [p.changed for p in facts.plans.values() if p.purpose == "candidate"] == [
+        {"depth": 1},
+        {"width": 96},
+    ]
     kinds = [e.kind for e in entries(cfg)]
     assert kinds.count("invalid") == 1 and kinds.count("used-up") == 1 and "end" in kinds
 
@@ -160,18 +248,45 @@ def measured(tmp_path, go, *more):
 def test_skill_trains_each_cell_anew_and_measures_its_proposals_on_the_baseline(tmp_path, go):
     _, asked, facts = measured(tmp_path, go)
     cells, champions = asked[-SKILLS:], facts.champions["self", 0]
-    assert len(champions) > 1 and len({digest(e.files["weights.safetensors"]) for e in cells}) == SKILLS
-    assert not {digest(e.files["weights.safetensors"]) for e in cells} & {weights_of(facts, n) for n in champions}  # nobody's screened weights
-    recipes = [facts.plans[facts.asks["self", 0, g]].reference_recipe for g in sorted(g for _, _, g in facts.asks)[-SKILLS:]]
+    assert (
+        len(champions) > 1
+        and len({digest(e.files["weights.safetensors"]) for e in cells}) == SKILLS
+    )
+    assert not {digest(e.files["weights.safetensors"]) for e in cells} & {
+        weights_of(facts, n) for n in champions
+    }  # nobody's screened weights
+    recipes = [
+        facts.plans[facts.asks["self", 0, g]].reference_recipe
+        for g in sorted(g for _, _, g in facts.asks)[-SKILLS:]
+    ]
     first, last = facts.plans[champions[0]].recipe, facts.plans[champions[-1]].recipe
-    assert recipes == [last, first, first, last] and list(CELLS) == ["self", "refit", "frozen", "scrambled"]
+    assert recipes == [last, first, first, last] and list(CELLS) == [
+        "self",
+        "refit",
+        "frozen",
+        "scrambled",
+    ]
     shown = [seen(e) for e in cells]
-    assert [len(h.trials) for h in shown] == [21, 21, 17, 21] and {h.champion for h in shown} == {first}
-    assert told(shown[0]) == told(shown[1]) != told(shown[3]) and Counter(told(shown[0])) == Counter(told(shown[3]))
+    assert [len(h.trials) for h in shown] == [21, 21, 17, 21] and {h.champion for h in shown} == {
+        first
+    }
+    assert told(shown[0]) == told(shown[1]) != told(shown[3]) and Counter(
+        told(shown[0])
+    ) == Counter(told(shown[3]))
     plans = [(n, p) for n, p in facts.plans.items() if p.purpose == "skill"]
-    assert len(plans) == 3 * SKILLS and {p.reference_recipe for _, p in plans} == {first} and {p.parent for _, p in plans} == {champions[0]}
-    assert all(facts.scores[n, role, 0].split == "gate" for n, _ in plans for role in ("predict", "champion-predict"))
-    assert facts.looks["gate"] == 2 + 1 + 3 * SKILLS  # two confirmations, the closing look, and one for each
+    assert (
+        len(plans) == 3 * SKILLS
+        and {p.reference_recipe for _, p in plans} == {first}
+        and {p.parent for _, p in plans} == {champions[0]}
+    )
+    assert all(
+        facts.scores[n, role, 0].split == "gate"
+        for n, _ in plans
+        for role in ("predict", "champion-predict")
+    )
+    assert (
+        facts.looks["gate"] == 2 + 1 + 3 * SKILLS
+    )  # two confirmations, the closing look, and one for each
 
 
 def test_nothing_that_measures_skill_can_become_champion(tmp_path, go):
@@ -197,7 +312,9 @@ def test_a_killed_measure_of_skill_goes_on_where_it_was(tmp_path, go):
         go(cfg, FakeBox(better, breaking))
     before = len(entries(cfg))
     assert go(cfg, whole)["finished"]
-    assert sum(e.role == "propose" for e in whole.ran) == 2 and len(entries(cfg)) > before  # two cells were done and are not done again
+    assert (
+        sum(e.role == "propose" for e in whole.ran) == 2 and len(entries(cfg)) > before
+    )  # two cells were done and are not done again
     verify(tmp_path / "runs" / "t")
 
 
@@ -206,19 +323,35 @@ def test_a_larger_look_trains_both_sides_with_four_times_the_compute(tmp_path, g
     found = [(n, p) for n, p in facts.plans.items() if p.purpose == "larger"]
     assert len(found) == 1 and found[0][1].planned_cpu_us == 4 * cfg.task.planned_cpu_us
     closing = next(p for p in facts.plans.values() if p.purpose == "final")
-    assert found[0][1].steps > 3 * closing.steps and found[0][1].reference_steps > 3 * closing.reference_steps
+    assert (
+        found[0][1].steps > 3 * closing.steps
+        and found[0][1].reference_steps > 3 * closing.reference_steps
+    )
     assert facts.verdicts[found[0][0]].replicates == 4
     assert not any(found[0][0] in names for names in facts.champions.values())
 
 
 def test_four_times_the_compute_needs_room_in_the_limit_of_a_training(tmp_path):
     with pytest.raises(BadInput, match=r"budget\.train\.cpu_us"):
-        config(tmp_path, *MANY, "study.larger_replicates=4", "budget.train.cpu_us=4000000", "task.planned_cpu_us=3000000")
+        config(
+            tmp_path,
+            *MANY,
+            "study.larger_replicates=4",
+            "budget.train.cpu_us=4000000",
+            "task.planned_cpu_us=3000000",
+        )
 
 
 def test_measures_cost_nothing_of_the_campaigns_plan_and_are_paid_by_the_study(tmp_path, go):
     _, _, facts = measured(tmp_path, go)
-    paid = sum((r.charged for (n, _, _), (r, _) in facts.results.items() if facts.plans[n].purpose == "skill"), Amount())
+    paid = sum(
+        (
+            r.charged
+            for (n, _, _), (r, _) in facts.results.items()
+            if facts.plans[n].purpose == "skill"
+        ),
+        Amount(),
+    )
     assert paid.jobs == 3 * SKILLS * 4
     assert np.isfinite(trainings(facts, "self"))
 
@@ -228,33 +361,63 @@ def test_measures_cost_nothing_of_the_campaigns_plan_and_are_paid_by_the_study(t
 
 def test_effects_and_rungs_are_read_from_the_ledger(tmp_path, go):
     quality = {1: 0.6, 2: 0.1, 3: 0.9, 4: 0.3}
-    _, _, facts = study(tmp_path, go, "self,refit", "study.repeats=2", "study.skill_proposals=2",
-                        "study.larger_replicates=4", "study.proposals=3", quality=lambda order: quality[order.recipe.depth])  # fmt: skip
+    _, _, facts = study(
+        tmp_path,
+        go,
+        "self,refit",
+        "study.repeats=2",
+        "study.skill_proposals=2",
+        "study.larger_replicates=4",
+        "study.proposals=3",
+        quality=lambda order: quality[order.recipe.depth],
+    )
     found = records([tmp_path / "runs" / "t"])
     last = 2
     assert sorted((s.repeat, s.recipe, s.history, s.scrambled) for s in found.skills) == sorted(
-        (r, *cell) for r in (0, 1) for cell in ((last, last, False), (0, last, False), (0, 0, False), (last, last, True)))
+        (r, *cell)
+        for r in (0, 1)
+        for cell in ((last, last, False), (0, last, False), (0, 0, False), (last, last, True))
+    )
     one = next(n for n, p in facts.plans.items() if p.purpose == "skill" and p.recipe.depth != 2)
     pair = [facts.scores[one, role, 0].exact_match for role in ("predict", "champion-predict")]
     assert pair[0] > pair[1]
-    assert all(s.value > 0 for s in found.skills)  # log-odds: every proposal has another depth, and each of those is better
+    assert all(
+        s.value > 0 for s in found.skills
+    )  # log-odds: every proposal has another depth, and each of those is better
     told = measure([tmp_path / "runs" / "t"])
-    assert {told["between"][f"{name} effect"]["word"] for name in ("self", "data", "placebo")} == {"cannot tell"}  # two repeats
-    assert told["between"]["self effect"]["n"] == 2 and told["between"]["self minus refit"]["word"] == "cannot tell"
+    assert {told["between"][f"{name} effect"]["word"] for name in ("self", "data", "placebo")} == {
+        "cannot tell"
+    }  # two repeats
+    assert (
+        told["between"]["self effect"]["n"] == 2
+        and told["between"]["self minus refit"]["word"] == "cannot tell"
+    )
     rungs = {h.rung for h in found.held["self"] if h.value == h.value}
     assert {"feedback", "gate", "closing", "shifted", "large"} <= rungs and "sealed" not in rungs
     assert told["warning sign"] == {"sign": "not registered"}
     after = {p.generation for p in facts.plans.values() if p.purpose == "skill"}
-    assert max(after) > last and all(p.generation <= last for p in found.plans["self"])  # measures of skill are no proposals of the campaign
+    assert max(after) > last and all(
+        p.generation <= last for p in found.plans["self"]
+    )  # measures of skill are no proposals of the campaign
 
 
-def test_a_proposal_that_failed_gained_nothing_and_one_that_reviewers_refused_says_nothing(tmp_path, go):
+def test_a_proposal_that_failed_gained_nothing_and_one_that_reviewers_refused_says_nothing(
+    tmp_path, go
+):
     quality = {1: 0.6, 2: 0.1, 3: 0.9, 4: 0.3}
-    study(tmp_path, go, "self", "study.skill_proposals=3", quality=lambda order: quality[order.recipe.depth])
+    study(
+        tmp_path,
+        go,
+        "self",
+        "study.skill_proposals=3",
+        quality=lambda order: quality[order.recipe.depth],
+    )
     run = Run(0, Ledger.file(tmp_path / "runs" / "t" / "ledger.sqlite"))
     plans = [run.facts.at["self", 0, place(run.config.study, 0), i] for i in range(3)]
     each = [run._paired(n, run.unbounded) for n in plans]
-    assert next(run.skills()).value == pytest.approx(sum(each) / 3) and each[0] != pytest.approx(sum(each) / 3)
+    assert next(run.skills()).value == pytest.approx(sum(each) / 3) and each[0] != pytest.approx(
+        sum(each) / 3
+    )
     failed = run.facts.results[plans[0], "train", 0]
     run.facts.results[plans[0], "train", 0] = (replace(failed[0], status="crashed"), failed[1])
     assert next(run.skills()).value == pytest.approx(sum(each[1:]) / 3)
@@ -265,38 +428,87 @@ def test_a_proposal_that_failed_gained_nothing_and_one_that_reviewers_refused_sa
 
 
 def test_what_stood_when_the_plan_was_used_is_the_gain_of_every_campaign(tmp_path, go):
-    cfg, _, _ = study(tmp_path, go, "self,random", "study.generations=8", "study.plan_trainings=50", "study.repeats=2")
+    cfg, _, _ = study(
+        tmp_path,
+        go,
+        "self,random",
+        "study.generations=8",
+        "study.plan_trainings=50",
+        "study.repeats=2",
+    )
     found, told = records([tmp_path / "runs" / "t"]), measure([tmp_path / "runs" / "t"])
     assert told["equal plan, CPU-seconds"] >= 50 * cfg.task.planned_cpu_us / 1e6
     for arm in ("self", "random"):
-        closing = [[g.value for g in found.gains if (g.arm, g.repeat) == (arm, r)][-1] for r in (0, 1)]
-        assert told["arms"][arm]["gain"]["value"] == pytest.approx(sum(closing) / 2) and min(closing) > 0
+        closing = [
+            [g.value for g in found.gains if (g.arm, g.repeat) == (arm, r)][-1] for r in (0, 1)
+        ]
+        assert (
+            told["arms"][arm]["gain"]["value"] == pytest.approx(sum(closing) / 2)
+            and min(closing) > 0
+        )
 
 
-def test_an_elasticity_compares_the_ends_of_campaigns_of_which_one_had_more(tmp_path, go, monkeypatch):
+def test_an_elasticity_compares_the_ends_of_campaigns_of_which_one_had_more(
+    tmp_path, go, monkeypatch
+):
     arms = ",".join(("self", *MORE))
     study(tmp_path, go, arms, "study.generations=8", "study.plan_trainings=60", "study.repeats=2")
     given: list[tuple[float, dict[str, float]]] = []
-    monkeypatch.setattr(instruments, "elasticities",
-                        lambda base, raised, by: given.append((base.mean(), {k: v.mean() for k, v in raised.items()}, by)))  # fmt: skip
+    monkeypatch.setattr(
+        instruments,
+        "elasticities",
+        lambda base, raised, by: given.append(
+            (base.mean(), {k: v.mean() for k, v in raised.items()}, by)
+        ),
+    )
     found, told = records([tmp_path / "runs" / "t"]), measure([tmp_path / "runs" / "t"])["arms"]
-    ends = {arm: sum([g.value for g in found.gains if (g.arm, g.repeat) == (arm, r)][-1] for r in (0, 1)) / 2 for arm in ("self", *MORE)}
+    ends = {
+        arm: (
+            sum([g.value for g in found.gains if (g.arm, g.repeat) == (arm, r)][-1] for r in (0, 1))
+            / 2
+        )
+        for arm in ("self", *MORE)
+    }
     (base, raised, by), *more = given
     assert by == {"proposals": 1.5, "replicates": 1.25}  # two proposals become three
-    assert not more and base == pytest.approx(ends["self"]) == pytest.approx(raised.pop("reviewer speed"))  # nobody was waited for
-    assert raised == {factor: pytest.approx(ends[arm]) for arm, factor in MORE.items()} and len({base, *raised.values()}) == 4
-    assert {arm: told[arm]["gain"]["value"] for arm in ends} == {arm: pytest.approx(v) for arm, v in ends.items()}
+    assert not more and base == pytest.approx(ends["self"]) == pytest.approx(
+        raised.pop("reviewer speed")
+    )  # nobody was waited for
+    assert (
+        raised == {factor: pytest.approx(ends[arm]) for arm, factor in MORE.items()}
+        and len({base, *raised.values()}) == 4
+    )
+    assert {arm: told[arm]["gain"]["value"] for arm in ends} == {
+        arm: pytest.approx(v) for arm, v in ends.items()
+    }
 
 
 def test_where_nothing_is_carried_on_an_accept_stands_alone(tmp_path, go):
-    study(tmp_path, go, "no_carry", "study.generations=3", quality=lambda order: {1: 0.5, 2: 0.1, 3: 0.6, 4: 0.7}[order.recipe.depth])
+    study(
+        tmp_path,
+        go,
+        "no_carry",
+        "study.generations=3",
+        quality=lambda order: {1: 0.5, 2: 0.1, 3: 0.6, 4: 0.7}[order.recipe.depth],
+    )
     found, folder = records([tmp_path / "runs" / "t"]), tmp_path / "runs" / "t"
-    accepted = [n for n, v in cli._facts(folder).verdicts.items() if v.answer == "accept" and cli._facts(folder).plans[n].purpose == "candidate"]
+    accepted = [
+        n
+        for n, v in cli._facts(folder).verdicts.items()
+        if v.answer == "accept" and cli._facts(folder).plans[n].purpose == "candidate"
+    ]
     values = [g.value for g in found.gains]
     assert len(accepted) == 3 and values[1] < 1.6 * values[0]  # a sum would be twice the first
-    held, last = {h.rung: h.value for h in found.held["no_carry"]}, max(found.plans["no_carry"], key=lambda p: (p.generation, p.fate == "accepted"))
+    held, last = (
+        {h.rung: h.value for h in found.held["no_carry"]},
+        max(found.plans["no_carry"], key=lambda p: (p.generation, p.fate == "accepted")),
+    )
     run = Run(0, Ledger.file(folder / "ledger.sqlite"))
-    assert held["gate"] == pytest.approx(run._paired(last.plan, run.unbounded)) == pytest.approx(held["closing"], rel=0.3)  # and no sum of three
+    assert (
+        held["gate"]
+        == pytest.approx(run._paired(last.plan, run.unbounded))
+        == pytest.approx(held["closing"], rel=0.3)
+    )  # and no sum of three
 
 
 def test_nothing_of_gate_is_told_before_the_end(tmp_path, go):
@@ -314,19 +526,32 @@ def test_nothing_of_gate_is_told_before_the_end(tmp_path, go):
     assert found.skills == () and found.gains == () and set(found.tops.values()) == {()}
 
 
-SIGN = "+study.warning={repeats: 1, floor: -9, automation: {propose: 0.9, deploy: 0.5}, cpu_seconds: 1}"
+SIGN = (
+    "+study.warning={repeats: 1, floor: -9, automation: {propose: 0.9, deploy: 0.5},"
+    " cpu_seconds: 1}"
+)
 
 
 def test_a_sign_without_deployment_is_not_evaluable_and_holds_nothing(tmp_path, go):
     cfg, _, _ = study(tmp_path, go, "self", "study.skill_proposals=2", SIGN.replace("+", "++"))
     told = [e.body for e in entries(cfg) if e.kind == "warning"]
-    assert len(told) == 1 and told[0]["automation of deploy"] == told[0]["sign"] == "not evaluable" and told[0]["self effect"] == "crossed"
+    assert (
+        len(told) == 1
+        and told[0]["automation of deploy"] == told[0]["sign"] == "not evaluable"
+        and told[0]["self effect"] == "crossed"
+    )
 
 
-def test_a_crossed_sign_pauses_the_study_and_opens_an_incident_until_people_resume(tmp_path, go, monkeypatch):
-    cfg = config(tmp_path, *MANY, "study.arms=[self]", "study.skill_proposals=2", SIGN.replace("+", "++"))
+def test_a_crossed_sign_pauses_the_study_and_opens_an_incident_until_people_resume(
+    tmp_path, go, monkeypatch
+):
+    cfg = config(
+        tmp_path, *MANY, "study.arms=[self]", "study.skill_proposals=2", SIGN.replace("+", "++")
+    )
     mandate(cfg)
-    monkeypatch.setattr(main, "warning", lambda sign, skills, events: {"sign": "crossed", "self effect": "crossed"})
+    monkeypatch.setattr(
+        main, "warning", lambda sign, skills, events: {"sign": "crossed", "self effect": "crossed"}
+    )
     with pytest.raises(Stopped, match="warning sign"):
         go(cfg, FakeBox(better, writing))
     kinds = [e.kind for e in entries(cfg)]
@@ -341,4 +566,9 @@ def test_a_crossed_sign_pauses_the_study_and_opens_an_incident_until_people_resu
 
 def test_a_sign_without_deployment_in_its_vector_is_refused(tmp_path):
     with pytest.raises(BadInput, match="a vector that includes deploy"):
-        config(tmp_path, *MANY, "study.arms=[self]", "++study.warning={repeats: 1, floor: 0, automation: {train: 1}, cpu_seconds: 1}")
+        config(
+            tmp_path,
+            *MANY,
+            "study.arms=[self]",
+            "++study.warning={repeats: 1, floor: 0, automation: {train: 1}, cpu_seconds: 1}",
+        )

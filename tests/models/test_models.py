@@ -1,4 +1,6 @@
-"""Net, train and predict, run in the box environment (torch is not in this one), from a bundle as a box has it."""
+"""Net, train and predict, run in the box environment (torch is not in this one), from a bundle as a
+box has it.
+"""
 
 import json
 import re
@@ -21,19 +23,30 @@ from evals.score import score
 from tests.conftest import ROOT
 
 TASK = Task(name="addition", digits=1, train_items=100)
-SMALL = {"width": 32, "depth": 1, "batch_size": 32, "learning_rate": 0.01, "schedule": "linear", "loss": "answer"}
+SMALL = {
+    "width": 32,
+    "depth": 1,
+    "batch_size": 32,
+    "learning_rate": 0.01,
+    "schedule": "linear",
+    "loss": "answer",
+}
 
 
 def table():
     """Every sum of two digits, in canonical tokens."""
     a, b = np.divmod(np.arange(100), 10)
     c = a + b
-    return np.stack([a + 2, 0 * a, b + 2, 0 * a + 1, c // 10 + 2, c % 10 + 2], axis=1).astype(np.uint8)
+    return np.stack([a + 2, 0 * a, b + 2, 0 * a + 1, c // 10 + 2, c % 10 + 2], axis=1).astype(
+        np.uint8
+    )
 
 
 @pytest.fixture
 def bundle(tmp_path, box_env):
-    """Make a bundle folder, and a function that runs code or a module in it with the box's Python."""
+    """Make a bundle folder, and a function that runs code or a module in it with the box's
+    Python.
+    """
     source = tmp_path / "in"
     for folder in ("models", "configs"):
         (source / folder).mkdir(parents=True)
@@ -68,7 +81,9 @@ def train(bundle, name, recipe, **kwargs):
 def test_the_net_has_the_parameters_that_the_cost_formula_counts(bundle):
     recipes = [Recipe(), Recipe(width=16, depth=4, heads=1), Recipe(width=96, depth=3, heads=8)]
     tasks = [Task(name="addition"), Task(name="modular"), Task(name="digits")]
-    orders = [Order(role="train", task=t, recipe=r, seed=1, steps=1) for r in recipes for t in tasks]
+    orders = [
+        Order(role="train", task=t, recipe=r, seed=1, steps=1) for r in recipes for t in tasks
+    ]
     code = """if True:
         import json, sys
         from configs.build import parse
@@ -77,9 +92,11 @@ def test_the_net_has_the_parameters_that_the_cost_formula_counts(bundle):
         from models.net import Net
         for order in (parse(Order, o) for o in json.loads(sys.argv[1])):
             print(sum(p.numel() for p in Net(order.recipe, layout(order.task, order.recipe)).parameters()))
-    """
+    """  # noqa: E501
     counted = bundle("-c", code, json.dumps(plain(orders))).split()
-    assert [int(n) for n in counted] == [parameters(o.recipe, layout(o.task, o.recipe)) for o in orders]
+    assert [int(n) for n in counted] == [
+        parameters(o.recipe, layout(o.task, o.recipe)) for o in orders
+    ]
 
 
 def test_the_same_bundle_and_seed_give_the_same_bytes(bundle):
@@ -112,27 +129,46 @@ def test_every_knob_changes_the_weights(bundle):
         for name, recipe in recipes.items():
             net, _ = train(parse(Order, told | {"recipe": recipe}), items, torch.tensor([[3, *pairs(parse(Order, told).recipe)]]))
             print(name, hashlib.sha256(b"".join(p.detach().numpy().tobytes() for p in net.parameters())).hexdigest())
-    """
-    told = plain(Order(role="train", task=replace(TASK, notebook=True), recipe=base, seed=1, steps=20))
-    found = dict(line.split() for line in bundle("-c", code, json.dumps(told), json.dumps(recipes)).splitlines())
+    """  # noqa: E501
+    told = plain(
+        Order(role="train", task=replace(TASK, notebook=True), recipe=base, seed=1, steps=20)
+    )
+    found = dict(
+        line.split()
+        for line in bundle("-c", code, json.dumps(told), json.dumps(recipes)).splitlines()
+    )
     assert len(found) == len(GRID) + 1
-    assert not [name for name, digest in found.items() if name != "base" and digest == found["base"]]
+    assert not [
+        name for name, digest in found.items() if name != "base" and digest == found["base"]
+    ]
 
 
-@pytest.mark.parametrize("operands, answer", [("plain", "plain"), ("interleaved", "reversed"), ("reversed", "plain")])
+@pytest.mark.parametrize(
+    "operands, answer", [("plain", "plain"), ("interleaved", "reversed"), ("reversed", "plain")]
+)
 def test_predictions_stand_in_canonical_order(bundle, operands, answer):
     """A net that has memorised the table answers it, whatever its column order."""
     recipe = Recipe(**SMALL, operand_order=operands, answer_order=answer)
     out = train(bundle, "out", recipe, steps=500)
     shutil.copy(out / "weights.safetensors", bundle.source)
     job(bundle, recipe, role="predict")
-    bundle("-c", f"from pathlib import Path; import models.predict; models.predict.main(Path('.'), Path({str(out)!r}))")
+    bundle(
+        "-c",
+        "from pathlib import Path; import models.predict; models.predict.main(Path('.'),"
+        f" Path({str(out)!r}))",
+    )
     found = load_file(out / "predictions.safetensors")
     assert found["tokens"].dtype == np.uint8 and found["tokens"].shape == (100, 2)
     assert (found["tokens"] == answers(TASK, table())).mean() > 0.9
-    assert found["probabilities"].shape == (100, 2, 12) and np.allclose(found["probabilities"].sum(-1), 1, atol=1e-4)
-    assert (found["probabilities"].argmax(-1) == found["tokens"]).all() and found["probabilities"].dtype == np.float32
-    scored = score((out / "predictions.safetensors").read_bytes(), table(), TASK, recipe, "gate", 1, 1)
+    assert found["probabilities"].shape == (100, 2, 12) and np.allclose(
+        found["probabilities"].sum(-1), 1, atol=1e-4
+    )
+    assert (found["probabilities"].argmax(-1) == found["tokens"]).all() and found[
+        "probabilities"
+    ].dtype == np.float32
+    scored = score(
+        (out / "predictions.safetensors").read_bytes(), table(), TASK, recipe, "gate", 1, 1
+    )
     assert isinstance(scored, Scores) and scored.nll < 1 and 0 <= scored.calibration_error < 0.5
 
 
@@ -151,7 +187,12 @@ def test_predict_refuses_weights_that_are_not_the_nets(bundle, spoil):
     if spoil == "junk":
         (bundle.source / "weights.safetensors").write_bytes(b"junk")
     job(bundle, recipe, role="predict")
-    said = bundle("-c", "from pathlib import Path; import models.predict; models.predict.main(Path('.'), Path('.'))", fails=True)
+    said = bundle(
+        "-c",
+        "from pathlib import Path; import models.predict; models.predict.main(Path('.'),"
+        " Path('.'))",
+        fails=True,
+    )
     assert re.search(r"BadInput: weights.safetensors.*it should (be|have)", said.splitlines()[-1])
 
 
@@ -172,4 +213,6 @@ def test_the_patchable_file_marks_its_regions():
     marks = [line for line in lines if line.startswith(("# region", "# endregion"))]
     assert len(lines) <= 250
     assert marks[1::2] == ["# endregion"] * 5
-    assert sorted(marks[::2]) == [f"# region: {name}" for name in ("loss", "notebook", "order", "schedule", "update")]
+    assert sorted(marks[::2]) == [
+        f"# region: {name}" for name in ("loss", "notebook", "order", "schedule", "update")
+    ]

@@ -28,7 +28,7 @@ CODE = """if True:
     save_file(Net(order.recipe, layout(order.task, order.recipe)).state_dict(), "weights.safetensors")
     from models.propose import main
     main(Path("."), Path("."))
-"""
+"""  # noqa: E501
 
 
 def proposals(bundle, history, steps, seed=1):
@@ -41,15 +41,25 @@ def proposals(bundle, history, steps, seed=1):
 
 
 def history(trials, count=8, knobs=None):
-    return History(champion=RECIPE, champion_source="", champion_score=0.2, trials=tuple(trials), grid=knobs or dict(GRID), count=count)
+    return History(
+        champion=RECIPE,
+        champion_source="",
+        champion_score=0.2,
+        trials=tuple(trials),
+        grid=knobs or dict(GRID),
+        count=count,
+    )
 
 
 def good(depth, score):
     """Trials that do well with one depth and badly with the others, all else alike."""
     others = [d for d in GRID["depth"] if d != depth]
     rates = GRID["learning_rate"]
-    return [Trial(recipe=Recipe(depth=d, learning_rate=r, heads=1), outcome="scored", score=s)
-            for r in rates for d, s in ((depth, score), (others[0], 0.1), (others[1], 0.1))]  # fmt: skip
+    return [
+        Trial(recipe=Recipe(depth=d, learning_rate=r, heads=1), outcome="scored", score=s)
+        for r in rates
+        for d, s in ((depth, score), (others[0], 0.1), (others[1], 0.1))
+    ]
 
 
 def depths(text):
@@ -60,17 +70,35 @@ def test_weights_that_read_which_recipes_did_well_write_such_ones_and_others_do_
     for depth in (2, 3):
         told = history(good(depth, 0.9))
         found = depths(proposals(bundle, told, steps=150))
-        assert len(found) == 8 and found.count(depth) >= 5  # some are drawn hotter, where sure weights would repeat themselves
+        assert (
+            len(found) == 8 and found.count(depth) >= 5
+        )  # some are drawn hotter, where sure weights would repeat themselves
     unread = [depths(proposals(bundle, history(good(depth, 0.9)), steps=0)) for depth in (2, 3)]
-    assert unread[0].count(2) < 5 or unread[1].count(3) < 5  # the same weights, unread, do not follow what did well
+    assert (
+        unread[0].count(2) < 5 or unread[1].count(3) < 5
+    )  # the same weights, unread, do not follow what did well
 
 
 def test_proposals_keep_to_the_grid_and_repeat_no_trial(bundle):
     few = {"depth": (1, 2, 3), "loss": ("all", "answer")}
-    seen = [Trial(recipe=Recipe(**{**plain(RECIPE), "depth": d, "loss": "all"}), outcome="scored", score=0.1 * d) for d in (2, 3)]
-    lines = [json.loads(line)["knobs"] for line in proposals(bundle, history(seen, knobs=few), steps=5).splitlines()]
+    seen = [
+        Trial(
+            recipe=Recipe(**{**plain(RECIPE), "depth": d, "loss": "all"}),
+            outcome="scored",
+            score=0.1 * d,
+        )
+        for d in (2, 3)
+    ]
+    lines = [
+        json.loads(line)["knobs"]
+        for line in proposals(bundle, history(seen, knobs=few), steps=5).splitlines()
+    ]
     made = [(k.get("depth", 1), k.get("loss", "all")) for k in lines]
-    assert sorted(made) == [(1, "answer"), (2, "answer"), (3, "answer")]  # six corners, two of them tried, one the champion's own
+    assert sorted(made) == [
+        (1, "answer"),
+        (2, "answer"),
+        (3, "answer"),
+    ]  # six corners, two of them tried, one the champion's own
     assert all(set(k) <= set(few) for k in lines)
 
 
@@ -78,7 +106,11 @@ def test_proposals_keep_to_the_grid_and_repeat_no_trial(bundle):
 def test_every_proposal_is_a_recipe_with_a_predicted_gain(bundle, knobs):
     for line in proposals(bundle, history(good(2, 0.9), knobs=knobs), steps=10).splitlines():
         told = json.loads(line)
-        assert Recipe(**{**plain(RECIPE), **told["knobs"]}) and set(told["knobs"]) <= set(knobs) and abs(told["predicted_gain"]) <= 1
+        assert (
+            Recipe(**{**plain(RECIPE), **told["knobs"]})
+            and set(told["knobs"]) <= set(knobs)
+            and abs(told["predicted_gain"]) <= 1
+        )
 
 
 def test_the_same_seed_writes_the_same_and_another_seed_another(bundle):

@@ -1,7 +1,9 @@
-"""The attack catalogue against both real boxes, and its ablations: with one defence taken away the same program gets through.
+"""The attack catalogue against both real boxes, and its ablations: with one defence taken away the
+same program gets through.
 
-A defence in depth is taken away as a whole: where several layers stop a program (say the network namespace, the system call
-list and Landlock), the ablation lists them all. Nothing outside this file can take one away.
+A defence in depth is taken away as a whole: where several layers stop a program (say the network
+namespace, the system call list and Landlock), the ablation lists them all. Nothing outside this
+file can take one away.
 """
 
 import contextlib
@@ -32,7 +34,19 @@ from configs.records import Amount, Entry
 from configs.study import Caps
 from evals import ladder
 from evals.attacks.table import ATTACKS, PAYLOADS
-from loop import attack, attack_gate, attack_ledger, attack_score, cli, measure, shown, study, terminal, text, verify
+from loop import (
+    attack,
+    attack_gate,
+    attack_ledger,
+    attack_score,
+    cli,
+    measure,
+    shown,
+    study,
+    terminal,
+    text,
+    verify,
+)
 from loop.report import page
 from sandbox import budget, gate, keys
 from sandbox import ledger as book
@@ -48,19 +62,38 @@ MAKE = {
 }
 
 
-@pytest.mark.parametrize(("kind", "mode"), [("namespace", "cold"), ("namespace", "warm"), ("docker", "cold"), ("docker", "warm")])
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [("namespace", "cold"), ("namespace", "warm"), ("docker", "cold"), ("docker", "warm")],
+)
 def test_every_attack_is_stopped_by_what_should_stop_it(kind, mode):
     box = need_box(lambda: MAKE[kind](mode), kind)
-    skipped = ("S02", "S02b", "S01", "S01b") if box.tier == "C" else ()  # bounds over several processes need a control group
+    skipped = (
+        ("S02", "S02b", "S01", "S01b") if box.tier == "C" else ()
+    )  # bounds over several processes need a control group
     with attack.suite(lambda: box) as suite:
         rows = [suite.attempt(one) for one in ATTACKS if one.id not in skipped]
-    assert [(row["id"], row["said"], row["host_intact"]) for row in rows if not row["stopped"]] == []
+    assert [
+        (row["id"], row["said"], row["host_intact"]) for row in rows if not row["stopped"]
+    ] == []
     assert all(row["by"] == row["expected"] == ROWS[row["id"]].by for row in rows)
-    assert max(row["overuse"] for row in rows) < 2.0  # the benchmark holds the figure; a busy machine holds the test
+    assert (
+        max(row["overuse"] for row in rows) < 2.0
+    )  # the benchmark holds the figure; a busy machine holds the test
 
 
 def test_every_program_belongs_to_a_row_and_every_row_has_an_ablation():
-    known = {*ROWS, *(one.again for one in ATTACKS), *(one.beside for one in ATTACKS), "prelude", "constant", "seeded", "near", "D01", "D02"}
+    known = {
+        *ROWS,
+        *(one.again for one in ATTACKS),
+        *(one.beside for one in ATTACKS),
+        "prelude",
+        "constant",
+        "seeded",
+        "near",
+        "D01",
+        "D02",
+    }
     assert {path.stem for path in PAYLOADS.glob("*.txt")} <= known
     assert all(one.program() or one.id in attack.DOOR for one in ATTACKS)
     assert set(HOLES) == set(ROWS)
@@ -78,21 +111,41 @@ def test_the_command_prints_rows_and_says_what_got_through(monkeypatch, capsys):
 
     code, said = command("--only", "B04", "--json")
     row = json.loads(said.out)[0]
-    assert code == 0 and (row["id"], row["box"], row["mode"], row["stopped"], row["by"], row["host_intact"]) == (
-        "B04", "namespace", "warm", True, "budget", True)  # fmt: skip
+    assert code == 0 and (
+        row["id"],
+        row["box"],
+        row["mode"],
+        row["stopped"],
+        row["by"],
+        row["host_intact"],
+    ) == ("B04", "namespace", "warm", True, "budget", True)
     assert {"expected", "seconds", "overuse", "incident"} <= set(row)
     assert command("--only", "Z99")[0] == 2
     monkeypatch.setattr(Amount, "__post_init__", lambda _: None)
     code, said = command("--only", "B04")
-    assert code == 6 and "NO" in said.out and "not stopped as expected in the namespace box, warm: B04" in said.err
+    assert (
+        code == 6
+        and "NO" in said.out
+        and "not stopped as expected in the namespace box, warm: B04" in said.err
+    )
 
 
 class Hole:
     """Takes defences away, for one test."""
 
     def __init__(self, patch, folder, kind):
-        self.patch, self.folder, self.kind, self.zygote = patch, folder, kind, (namespace.HERE / "zygote.py").read_text()
-        self.launch, self.host_config, self.made, self.raw = (namespace.HERE / "launch.py").read_text(), {}, {}, {}
+        self.patch, self.folder, self.kind, self.zygote = (
+            patch,
+            folder,
+            kind,
+            (namespace.HERE / "zygote.py").read_text(),
+        )
+        self.launch, self.host_config, self.made, self.raw = (
+            (namespace.HERE / "launch.py").read_text(),
+            {},
+            {},
+            {},
+        )
         self.command, self.after, self.seccomp = [], [], True
 
     def edit(self, *pairs):
@@ -104,12 +157,16 @@ class Hole:
     def groups(self, **limits):
         """Change the limits of control groups."""
         real = cgroup.create
-        self.patch.setattr(cgroup, "create", lambda name, most, *a: real(name, replace(most, **limits), *a))
+        self.patch.setattr(
+            cgroup, "create", lambda name, most, *a: real(name, replace(most, **limits), *a)
+        )
         self.patch.setattr(cgroup.Group, "allow_memory", lambda *_: None)
 
     def no_filter(self):
         """Take the system call list and Landlock away."""
-        self.edit(("    filter_calls(bytes.fromhex(told[\"seccomp\"]))\n", ""), ("    landlock()\n", ""))
+        self.edit(
+            ('    filter_calls(bytes.fromhex(told["seccomp"]))\n', ""), ("    landlock()\n", "")
+        )
         self.seccomp = False
 
     def no_landlock(self):
@@ -132,7 +189,9 @@ class Hole:
 
         self.patch.setattr(namespace, "command", command)
         self.patch.setattr(docker, "refusal", lambda *_: "")
-        self.patch.setattr(Container, "_create", lambda container, *arguments: self._create(container, *arguments))
+        self.patch.setattr(
+            Container, "_create", lambda container, *arguments: self._create(container, *arguments)
+        )
 
     def _create(self, container, name, image, runtime, execution, most):
         api, hole = container._api, self
@@ -140,7 +199,10 @@ class Hole:
         class Changed:
             def create_host_config(self, **given):
                 if not hole.seccomp:
-                    given["security_opt"] = [*(o for o in given["security_opt"] if not o.startswith("seccomp")), "seccomp=unconfined"]
+                    given["security_opt"] = [
+                        *(o for o in given["security_opt"] if not o.startswith("seccomp")),
+                        "seccomp=unconfined",
+                    ]
                 for key, value in hole.host_config.items():
                     given[key] = value(given[key]) if callable(value) else value
                 return {**api.create_host_config(**given), **hole.raw}
@@ -159,16 +221,30 @@ class Hole:
 
 
 Container, CREATE = docker.Container, docker.Container._create
-FSIZE = ("        (resource.RLIMIT_FSIZE, told[\"disk_bytes\"]),\n", "")
+FSIZE = ('        (resource.RLIMIT_FSIZE, told["disk_bytes"]),\n', "")
 DATA = ("        (resource.RLIMIT_DATA, data),\n", "")
-NPROC = ("resource.setrlimit(resource.RLIMIT_NPROC, (told[\"processes\"] + 8, told[\"processes\"] + 8))", "pass")
-SIZE = ("size = f\"size={told['disk_bytes']},mode=755,nr_inodes={told['files_most']}\"", 'size = "mode=755"')
-IN_READ_ONLY = ('    mount("none", f"{ROOT}/in", None, REMOUNT | RDONLY | NOSUID | NODEV | BIND)\n', "")
+NPROC = (
+    'resource.setrlimit(resource.RLIMIT_NPROC, (told["processes"] + 8, told["processes"] + 8))',
+    "pass",
+)
+SIZE = (
+    "size = f\"size={told['disk_bytes']},mode=755,nr_inodes={told['files_most']}\"",
+    'size = "mode=755"',
+)
+IN_READ_ONLY = (
+    '    mount("none", f"{ROOT}/in", None, REMOUNT | RDONLY | NOSUID | NODEV | BIND)\n',
+    "",
+)
 ROOT_READ_ONLY = ('    mount("none", "/", None, REMOUNT | RDONLY | NOSUID | NODEV | BIND)\n', "")
 NOFOLLOW = (" | os.O_NOFOLLOW", "")
 REGULAR, ONE_LINK = ("not stat.S_ISREG(facts.st_mode) or ", ""), (" or facts.st_nlink != 1", "")
-PIDS = (("NEWNS | NEWPID |", "NEWNS |"),
-        ('mount("proc", f"{ROOT}/proc", "proc", NOSUID | NODEV)', 'mount("/proc", f"{ROOT}/proc", None, BIND | REC)'))  # fmt: skip
+PIDS = (
+    ("NEWNS | NEWPID |", "NEWNS |"),
+    (
+        'mount("proc", f"{ROOT}/proc", "proc", NOSUID | NODEV)',
+        'mount("/proc", f"{ROOT}/proc", None, BIND | REC)',
+    ),
+)
 OUT = {at: "mode=755,uid=1000,gid=1000" for at in ("/tmp", "/out", "/dev/shm")}
 HOLES: dict = {}
 
@@ -219,7 +295,9 @@ def writable_root(h):
 @hole("S05", "S05b", seen="limit: (cpu|wall)")
 def no_output_limit(h):
     real = watch._breach
-    h.patch.setattr(watch, "_breach", lambda limits, *a: real(replace(limits, output_bytes=1 << 50), *a))
+    h.patch.setattr(
+        watch, "_breach", lambda limits, *a: real(replace(limits, output_bytes=1 << 50), *a)
+    )
 
 
 @hole("S06", seen="^ok")
@@ -254,7 +332,12 @@ def folders_reach_the_collector(h):
 
 @hole("S06f", seen="^ok")
 def every_name_taken(h):
-    h.edit(('in told["outputs"].items():', 'in {n: 10**6 for n in os.listdir("/out") if os.path.isfile(f"/out/{n}")}.items():'))
+    h.edit(
+        (
+            'in told["outputs"].items():',
+            'in {n: 10**6 for n in os.listdir("/out") if os.path.isfile(f"/out/{n}")}.items():',
+        )
+    )
     h.patch.setattr(watch, "unpack", lambda stream, _: UNPACK(stream, {"..secret": 10**6}))
 
 
@@ -294,7 +377,10 @@ def infinite_weights_taken(h):
 def shapes_believed(h):
     def load(data):
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        return {k: SimpleNamespace(size=math.prod(v["shape"]), dtype=np.float32) for k, v in header.items()}
+        return {
+            k: SimpleNamespace(size=math.prod(v["shape"]), dtype=np.float32)
+            for k, v in header.items()
+        }
 
     trusting(h, load)
 
@@ -307,8 +393,11 @@ def trusting(h, load):
 @hole("E13d", seen="^ok")
 def no_output_caps(h):
     for place, real in ((namespace, watch.watch), (docker, watch.watch)):
+
         def wide(execution, *a, real=real, **k):
-            return real(replace(execution, limits=replace(execution.limits, output_bytes=1 << 40)), *a, **k)
+            return real(
+                replace(execution, limits=replace(execution.limits, output_bytes=1 << 40)), *a, **k
+            )
 
         h.patch.setattr(place, "watch", wide)
 
@@ -360,8 +449,18 @@ def shared_processes_unfiltered(h):
 def descriptors_kept(h):
     h.edit(("    os.closerange(3, 4096)\n", ""))
     if h.kind == "docker":
-        h.edit(("child = os.fork()\n    if child == 0:\n        code = 1\n        try:\n            libc.prctl(4, 1",
-                "os.dup(1)\n    child = os.fork()\n    if child == 0:\n        code = 1\n        try:\n            libc.prctl(4, 1"))  # fmt: skip
+        h.edit(
+            (
+                (
+                    "child = os.fork()\n    if child == 0:\n        code = 1\n        try:\n       "
+                    "     libc.prctl(4, 1"
+                ),
+                (
+                    "os.dup(1)\n    child = os.fork()\n    if child == 0:\n        code = 1\n      "
+                    "  try:\n            libc.prctl(4, 1"
+                ),
+            )
+        )
 
 
 @hole("S16")
@@ -370,7 +469,11 @@ def environment_kept(h):
     h.command.append(lambda argv: [a for a in argv if a != "--clearenv"])
     h.launch = h.launch.replace('told["argv"], {})', 'told["argv"], os.environ)')
     real = namespace.subprocess.Popen
-    h.patch.setattr(namespace.subprocess, "Popen", lambda *a, **k: real(*a, **{n: v for n, v in k.items() if n != "env"}))
+    h.patch.setattr(
+        namespace.subprocess,
+        "Popen",
+        lambda *a, **k: real(*a, **{n: v for n, v in k.items() if n != "env"}),
+    )
     h.late = lambda: h.made.update(environment=dict(os.environ))
 
 
@@ -385,7 +488,10 @@ def core_dumps(h):
 @hole("S19")
 def control_groups_writable(h):
     h.no_filter()
-    h.edit(("        libc.prctl(24, capability, 0, 0, 0)\n", "        pass\n"), ('    call(libc.capset(header, nothing), "capset")\n', ""))
+    h.edit(
+        ("        libc.prctl(24, capability, 0, 0, 0)\n", "        pass\n"),
+        ('    call(libc.capset(header, nothing), "capset")\n', ""),
+    )
     h.raw |= {"MaskedPaths": [], "ReadonlyPaths": []}
     h.made["user"] = "0:0"
 
@@ -400,9 +506,24 @@ def shared_tmp(h):
     place = tempfile.mkdtemp(prefix="hl-", dir="/var/tmp")
     h.after.append(lambda: shutil.rmtree(place))
     os.chmod(place, 0o777)
-    h.edit(('        if name != "proc":\n',
-            '        if name == "tmp":\n            mount("/tmp", f"{ROOT}/tmp", None, BIND)\n        elif name != "proc":\n'))  # fmt: skip
-    h.command.append(lambda argv: [*argv[: argv.index("--size")], "--bind", place, "/tmp", *argv[argv.index("--size") + 4 :]])
+    h.edit(
+        (
+            '        if name != "proc":\n',
+            (
+                '        if name == "tmp":\n            mount("/tmp", f"{ROOT}/tmp", None, BIND)\n '
+                '       elif name != "proc":\n'
+            ),
+        )
+    )
+    h.command.append(
+        lambda argv: [
+            *argv[: argv.index("--size")],
+            "--bind",
+            place,
+            "/tmp",
+            *argv[argv.index("--size") + 4 :],
+        ]
+    )
     h.host_config |= {
         "binds": lambda given: given | {place: {"bind": "/tmp", "mode": "rw"}},
         "tmpfs": lambda given: {at: size for at, size in given.items() if at != "/tmp"},
@@ -423,7 +544,11 @@ def run_without_a_box(h):
 @hole("B01", boxes=("namespace",))
 def root_account_unchecked(h):
     real = attack.budget.reserve
-    h.patch.setattr(attack.budget, "reserve", lambda txn, key, names, amount: real(txn, key, [n for n in names if n != "root"], amount))
+    h.patch.setattr(
+        attack.budget,
+        "reserve",
+        lambda txn, key, names, amount: real(txn, key, [n for n in names if n != "root"], amount),
+    )
 
 
 @hole("B03", boxes=("namespace",), seen="charged 0")
@@ -462,9 +587,19 @@ def nothing_killed(h):
     h.patch.setattr(namespace, "_kill", lambda *_: None)
     h.edit(*PIDS)
     if h.kind == "docker":
-        h.edit(("            os.kill(-1, signal.SIGKILL)\n            os.waitpid(-1, 0)\n", "            break\n"),
-               ("        stream.write(collect(told, os.waitstatus_to_exitcode(status)))\n",
-                "        stream.write(collect(told, os.waitstatus_to_exitcode(status)))\n    signal.pause()\n"))  # fmt: skip
+        h.edit(
+            (
+                "            os.kill(-1, signal.SIGKILL)\n            os.waitpid(-1, 0)\n",
+                "            break\n",
+            ),
+            (
+                "        stream.write(collect(told, os.waitstatus_to_exitcode(status)))\n",
+                (
+                    "        stream.write(collect(told, os.waitstatus_to_exitcode(status)))\n   "
+                    " signal.pause()\n"
+                ),
+            ),
+        )
     else:
         real_kill = cgroup.Group.kill
         h.after.append(lambda: [real_kill(group) for group in groups])
@@ -505,13 +640,25 @@ def unknown_runs_on(h):
             return 0
 
     real = watch.watch
-    h.patch.setattr(namespace, "watch", lambda execution, channel, group, kill, **k: real(execution, channel, group and Deaf(group), kill, **k))
+    h.patch.setattr(
+        namespace,
+        "watch",
+        lambda execution, channel, group, kill, **k: real(
+            execution, channel, group and Deaf(group), kill, **k
+        ),
+    )
 
 
 @hole("B15")
 def a_device(h):
     device = ["--dev-bind", "/dev/null", "/dev/hl-device"]
-    h.command.append(lambda argv: [*argv[: argv.index("--remount-ro")], *device, *argv[argv.index("--remount-ro") :]])
+    h.command.append(
+        lambda argv: [
+            *argv[: argv.index("--remount-ro")],
+            *device,
+            *argv[argv.index("--remount-ro") :],
+        ]
+    )
     h.host_config["devices"] = ["/dev/null:/dev/hl-device:rwm"]
 
 
@@ -527,12 +674,16 @@ def inputs_writable(h):
     h.edit(IN_READ_ONLY)
     h.no_landlock()
     h.made["user"] = "0:0"
-    h.host_config["binds"] = lambda given: {at: {**what, "mode": "rw"} for at, what in given.items()}
+    h.host_config["binds"] = lambda given: {
+        at: {**what, "mode": "rw"} for at, what in given.items()
+    }
 
 
 @hole("E05")
 def answers_inside(h):
-    h.edit(("    sys.argv = [\"heirloop\"]\n", "    sys.argv = [\"heirloop\"]\n    answers = [1, 2, 3]\n"))
+    h.edit(
+        ('    sys.argv = ["heirloop"]\n', '    sys.argv = ["heirloop"]\n    answers = [1, 2, 3]\n')
+    )
 
 
 @hole("E06", boxes=("namespace",), seen="exact_match")
@@ -552,7 +703,11 @@ def bytes_unchecked(h):
 
 @hole("A03", "A04", boxes=("namespace",), seen="^None")
 def mandates_unchecked(h):
-    h.patch.setattr(gate.Gate, "check_mandate", lambda _, envelope: gate.parse(gate.Mandate, keys.payload_unchecked(envelope)))
+    h.patch.setattr(
+        gate.Gate,
+        "check_mandate",
+        lambda _, envelope: gate.parse(gate.Mandate, keys.payload_unchecked(envelope)),
+    )
 
 
 ONE = ("namespace",)
@@ -560,7 +715,9 @@ ONE = ("namespace",)
 
 def patched(ids, seen, *pairs):
     """Name an ablation that replaces functions: (place, name, what stands there instead)."""
-    hole(*ids, boxes=ONE, seen=seen)(lambda h: [h.patch.setattr(place, name, instead) for place, name, instead in pairs])
+    hole(*ids, boxes=ONE, seen=seen)(
+        lambda h: [h.patch.setattr(place, name, instead) for place, name, instead in pairs]
+    )
 
 
 def same(text, lines=False):
@@ -577,15 +734,23 @@ def unversioned(self, entry):
 
 def anything(self, subject, *rest):
     """Let every plan but the baseline pass without a decision."""
-    return QUORUM(self, subject, *rest) if self.plans[subject].purpose == "baseline" else ("silence",)
+    return (
+        QUORUM(self, subject, *rest) if self.plans[subject].purpose == "baseline" else ("silence",)
+    )
 
 
 FOLD, PINNED, QUORUM, FILE = gate.Gate.fold, gate.Gate.pinned, gate.Gate._quorum, shown._file
 UNSIGNED = [(keys, "verify", lambda envelope, *_: keys.payload_unchecked(envelope))]
-patched(("A05", "A15c", "A17b"), "got through", (gate.Gate, "pinned", lambda _, given: given.reviewer))
+patched(
+    ("A05", "A15c", "A17b"), "got through", (gate.Gate, "pinned", lambda _, given: given.reviewer)
+)
 patched(("A05b", "A05c", "A05d", "U04"), "got through", *UNSIGNED)
 patched(("A06", "A06c"), "got through", (gate.Gate, "_own", lambda *_: False))
-patched(("A06b",), "got through", (gate.Gate, "pinned", lambda self, given: PINNED(self, given) and given.reviewer))
+patched(
+    ("A06b",),
+    "got through",
+    (gate.Gate, "pinned", lambda self, given: PINNED(self, given) and given.reviewer),
+)
 patched(("A07", "A07b"), "got through", (gate.Gate, "_quorum", anything))
 patched(("A07c",), "got through", (attack_gate, "composed", lambda _: "a study"))
 patched(("A08",), "got through", (terminal, "at_terminal", lambda: True))
@@ -597,7 +762,15 @@ patched(("A10d",), "out of sight", (shown, "visible", same))
 patched(("A15b",), "forges a line", (shown, "visible", same))
 patched(("A10e",), "markup acts", (page.html, "escape", same))
 patched(("A11",), "got through", (shown, "SHOWN_BYTES", 1 << 40))
-patched(("A11b",), "is cut", (shown, "_file", lambda *a: (lambda one: replace(one, lines_raw=one.lines_raw[:200]))(FILE(*a))))
+patched(
+    ("A11b",),
+    "is cut",
+    (
+        shown,
+        "_file",
+        lambda *a: (lambda one: replace(one, lines_raw=one.lines_raw[:200]))(FILE(*a)),
+    ),
+)
 patched(("A12",), "got through.*hostile", (gate, "matches", lambda *_: True))
 patched(("A12b",), "got through", (gate.Gate, "_same_world", lambda *_: None))
 patched(("A13", "A13c"), "got through: 60 wait", (gate.Gate, "_over", lambda *_: ""))
@@ -606,32 +779,67 @@ patched(("A14",), "got through", (gate.Gate, "drift", lambda *_: 0))
 patched(("A14b",), "got through", (gate, "HUMAN", ("person", "external", "simulated")))
 patched(("A15",), "got through", (gate.Gate, "_counts", lambda *_: True))
 patched(("A16",), "got through", (Caps, "__post_init__", lambda _: None))
-patched(("A16b",), "got through", (gate.Gate, "_quorum", anything), (gate.Gate, "_same_world", lambda *_: None))
+patched(
+    ("A16b",),
+    "got through",
+    (gate.Gate, "_quorum", anything),
+    (gate.Gate, "_same_world", lambda *_: None),
+)
 patched(("A16c", "U10b"), "got through", (gate.Gate, "sound", lambda *_: None))
 patched(("A17", "E15"), "got through", (study, "decided", lambda _: "0" * 64))
 patched(("A17c",), "got through", (verify, "rederive", lambda ledger, _: accounts(ledger)))
 patched(("A18", "A18b"), "got through", (gate.Gate, "fold", unversioned))
-patched(("A18c",), "got through", (gate.Gate, "fold", unversioned), (gate.Gate, "end_grants", lambda *_: 0))
+patched(
+    ("A18c",),
+    "got through",
+    (gate.Gate, "fold", unversioned),
+    (gate.Gate, "end_grants", lambda *_: 0),
+)
 patched(("E15b", "U08"), "got through", (gate.Gate, "ready", lambda *_: None))
 patched(("E15c",), "got through", (gate.Gate, "decide", lambda *_: {"by": []}))
-patched(("U01", "U02"), "got through", (book, "_checked", lambda number, name, data, *_: Entry(**json.loads(data), hash=name)),
-        (verify, "rederive", lambda ledger, _: accounts(ledger)), (verify, "check_checkpoints", lambda *_: [1 << 40]))  # fmt: skip
+patched(
+    ("U01", "U02"),
+    "got through",
+    (book, "_checked", lambda number, name, data, *_: Entry(**json.loads(data), hash=name)),
+    (verify, "rederive", lambda ledger, _: accounts(ledger)),
+    (verify, "check_checkpoints", lambda *_: [1 << 40]),
+)
 patched(("U01b",), "got through", (attack_ledger, "verify", lambda _: "an empty ledger"))
 patched(("U01c",), "got through", (verify, "ended", lambda *_: None))
-patched(("U03",), "got through", (attack_ledger, "strict_json", lambda t: json.loads(t if isinstance(t, str) else t.decode(errors="replace"))))
+patched(
+    ("U03",),
+    "got through",
+    (
+        attack_ledger,
+        "strict_json",
+        lambda t: json.loads(t if isinstance(t, str) else t.decode(errors="replace")),
+    ),
+)
 patched(("U04b",), "got through", (book, "_signed", lambda *_: None))
 patched(("U05",), "got through", (verify, "check_checkpoints", lambda entries, *_: [len(entries)]))
 patched(("U05b",), "got through", (verify, "_heads", lambda *_: [[1 << 40]]))
-patched(("U06",), "got through", (book.Transaction, "now", lambda _: book.datetime.now(UTC)), (gate.Gate, "now", lambda _: gate.time.time()))
+patched(
+    ("U06",),
+    "got through",
+    (book.Transaction, "now", lambda _: book.datetime.now(UTC)),
+    (gate.Gate, "now", lambda _: gate.time.time()),
+)
 patched(("U07",), "got through", (verify, "ended", lambda *_: None))
 patched(("U08b",), "got through", (gate.Gate, "may_resume", lambda _: True))
 patched(("U09",), "charged in full: 0", (attack_ledger, "reconcile", lambda _: 0))
-patched(("U10",), "got through", (gate.Gate, "fold", lambda self, entry: None if entry.kind == "recall" else FOLD(self, entry)))
+patched(
+    ("U10",),
+    "got through",
+    (gate.Gate, "fold", lambda self, entry: None if entry.kind == "recall" else FOLD(self, entry)),
+)
 
 
 def accounts(ledger):
     """Return the limits that a ledger's entries claim."""
-    return {name: Amount(**{r: cell["limit"] for r, cell in cells.items()}) for name, cells in budget.replay(ledger.entries()).items()}
+    return {
+        name: Amount(**{r: cell["limit"] for r, cell in cells.items()})
+        for name, cells in budget.replay(ledger.entries()).items()
+    }
 
 
 # Judging.
@@ -639,17 +847,29 @@ def accounts(ledger):
 
 @hole("E08", "E14", boxes=("namespace",), seen=r"climbed [1-9]|different answers")
 def every_score_told(h):
-    h.patch.setattr(ladder, "ladder", lambda values, items, **_: [ladder.Told(outcome="scored", score=value) for value in values])
+    h.patch.setattr(
+        ladder,
+        "ladder",
+        lambda values, items, **_: [ladder.Told(outcome="scored", score=value) for value in values],
+    )
 
 
 @hole("E09", boxes=("namespace",))
 def probabilities_believed(h):
-    h.patch.setattr(evals.score, "_read", lambda data, _: (lambda t: (t["tokens"], np.nan_to_num(t["probabilities"])))(evals.score.load(data)))
+    h.patch.setattr(
+        evals.score,
+        "_read",
+        lambda data, _: (lambda t: (t["tokens"], np.nan_to_num(t["probabilities"])))(
+            evals.score.load(data)
+        ),
+    )
 
 
 @hole("E09b", boxes=("namespace",))
 def another_task_scored(h):
-    h.patch.setattr(evals.score, "_read", lambda data, shape: (np.zeros(shape[:2], np.uint8), np.ones(shape)))
+    h.patch.setattr(
+        evals.score, "_read", lambda data, shape: (np.zeros(shape[:2], np.uint8), np.ones(shape))
+    )
 
 
 @hole("E10", "E11b", boxes=("namespace",), seen="^program: exit 1; program: exit 1 ")
@@ -676,8 +896,13 @@ def overlap_uncounted(h):
 @hole("E16c", boxes=("namespace",), seen=r"right on 1\.00")
 def held_out_items_trained_on(h):
     real = attack_score.draw_train
-    h.patch.setattr(attack_score, "draw_train",
-                    lambda task, secret, seed: np.concatenate([real(task, secret, seed), *attack_score.held_out(task, secret).values()]))  # fmt: skip
+    h.patch.setattr(
+        attack_score,
+        "draw_train",
+        lambda task, secret, seed: np.concatenate(
+            [real(task, secret, seed), *attack_score.held_out(task, secret).values()]
+        ),
+    )
 
 
 @hole("E16d", boxes=("namespace",))
@@ -687,7 +912,9 @@ def computable_unflagged(h):
 
 @hole("E17", boxes=("namespace",))
 def splits_of_different_size(h):
-    h.patch.setattr(study, "slices", lambda task, secret, split, items: {split: items[: len(split)]})
+    h.patch.setattr(
+        study, "slices", lambda task, secret, split, items: {split: items[: len(split)]}
+    )
 
 
 CASES = [(kind, one) for one, (_, boxes, *_) in HOLES.items() for kind in boxes]

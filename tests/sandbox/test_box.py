@@ -1,4 +1,6 @@
-"""One contract for every box: the fake where it can, the namespace box cold and warm, Docker. An attack is a test."""
+"""One contract for every box: the fake where it can, the namespace box cold and warm, Docker. An
+attack is a test.
+"""
 
 import re
 import threading
@@ -19,7 +21,9 @@ HEAD = "import os, sys, time, socket\nfrom pathlib import Path\ndef main(i, o):\
 @pytest.fixture(scope="module", params=["cold", "warm", "docker-cold", "docker-warm"])
 def box(request):
     if request.param.startswith("docker"):
-        made = need_box(lambda: DockerBox("heirloop-box", warm=request.param == "docker-warm"), "docker")
+        made = need_box(
+            lambda: DockerBox("heirloop-box", warm=request.param == "docker-warm"), "docker"
+        )
     else:
         made = need_box(lambda: NamespaceBox(ROOT / ".box", warm=request.param == "warm"))
     yield made
@@ -33,14 +37,25 @@ def execute(box, body, **limits):
 
 
 def test_the_fake_keeps_the_shape_of_the_contract():
-    fake = FakeBox(lambda order: 1.0, lambda execution: outcome(files={"weights.safetensors": b"w"}))
+    fake = FakeBox(
+        lambda order: 1.0, lambda execution: outcome(files={"weights.safetensors": b"w"})
+    )
     assert execute(fake, "pass").files == {"weights.safetensors": b"w"}
 
 
 class TestContract:
     def test_outputs_log_and_charge(self, box):
-        result = execute(box, '(o / "weights.safetensors").write_bytes(b"w" * 10)\n(o / "other").write_bytes(b"x")\nprint("hi")')
-        assert (result.status, result.detail, result.files, result.log) == ("ok", "exit 0", {"weights.safetensors": b"w" * 10}, b"hi\n")
+        result = execute(
+            box,
+            '(o / "weights.safetensors").write_bytes(b"w" * 10)\n(o /'
+            ' "other").write_bytes(b"x")\nprint("hi")',
+        )
+        assert (result.status, result.detail, result.files, result.log) == (
+            "ok",
+            "exit 0",
+            {"weights.safetensors": b"w" * 10},
+            b"hi\n",
+        )
         assert result.cpu_us > result.startup_cpu_us >= 0 and result.wall_us > 0
 
     @pytest.mark.parametrize(
@@ -49,17 +64,36 @@ class TestContract:
             ("sys.exit(3)", "exit 3"),
             ("raise ValueError('x')", "exit 1"),
             ("os.kill(os.getpid(), 11); time.sleep(1); os._exit(9)", "exit 9"),
-            ('os.symlink("/in/job.json", o / "weights.safetensors")', "weights.safetensors is a link or cannot be opened"),
-            ('os.mkfifo(o / "weights.safetensors")', "weights.safetensors is not a regular file with one link"),
-            ('os.link("/out/a" if (o / "a").write_bytes(b"1") else "", o / "weights.safetensors")', "weights.safetensors is not a regular file"),
-            ('(o / "weights.safetensors").write_bytes(b"w" * 1001)', "weights.safetensors has 1001 bytes; at most 1000"),
-            ('f = open(o / "weights.safetensors", "wb"); f.truncate(30_000_000)', "weights.safetensors has 30000000 bytes"),
+            (
+                'os.symlink("/in/job.json", o / "weights.safetensors")',
+                "weights.safetensors is a link or cannot be opened",
+            ),
+            (
+                'os.mkfifo(o / "weights.safetensors")',
+                "weights.safetensors is not a regular file with one link",
+            ),
+            (
+                (
+                    'os.link("/out/a" if (o / "a").write_bytes(b"1") else "", o /'
+                    ' "weights.safetensors")'
+                ),
+                "weights.safetensors is not a regular file",
+            ),
+            (
+                '(o / "weights.safetensors").write_bytes(b"w" * 1001)',
+                "weights.safetensors has 1001 bytes; at most 1000",
+            ),
+            (
+                'f = open(o / "weights.safetensors", "wb"); f.truncate(30_000_000)',
+                "weights.safetensors has 30000000 bytes",
+            ),
         ],
     )
     def test_the_program_fails(self, box, body, detail):
         result = execute(box, body)
         if detail == "exit 9" and box.kind == "docker":
-            detail = "signal 11"  # there the job is not pid 1 of its namespace, whom no signal of its own can kill
+            # there the job is not pid 1 of its namespace, whom no signal of its own can kill
+            detail = "signal 11"
         assert result.status == "program" and result.detail.startswith(detail)
 
     def test_no_output_is_an_ok_run_without_files(self, box):
@@ -70,16 +104,34 @@ class TestContract:
         [
             ("time.sleep(60)", {"wall_us": 1_500_000}, "wall"),
             ("while True: pass", {"cpu_us": 300_000}, "cpu"),
-            ("for _ in range(4):\n    if os.fork() == 0:\n        break\nwhile True: pass", {"cpu_us": 400_000}, "cpu"),
-            ("for _ in range(200): sys.stdout.write('x' * 1_000_000)", {"output_bytes": 1_000_000}, "output"),
-            ("b = []\nwhile True: b.append(bytearray(b'x' * 10_000_000))", {"memory_bytes": 150_000_000}, "memory"),
-            ("while True:\n    try:\n        os.fork()\n    except OSError: time.sleep(0.1)", {"processes": 20}, "processes"),
+            (
+                "for _ in range(4):\n    if os.fork() == 0:\n        break\nwhile True: pass",
+                {"cpu_us": 400_000},
+                "cpu",
+            ),
+            (
+                "for _ in range(200): sys.stdout.write('x' * 1_000_000)",
+                {"output_bytes": 1_000_000},
+                "output",
+            ),
+            (
+                "b = []\nwhile True: b.append(bytearray(b'x' * 10_000_000))",
+                {"memory_bytes": 150_000_000},
+                "memory",
+            ),
+            (
+                "while True:\n    try:\n        os.fork()\n    except OSError: time.sleep(0.1)",
+                {"processes": 20},
+                "processes",
+            ),
         ],
         ids=["sleep", "burn", "burn in children", "print 200 MB", "allocate", "fork"],
     )
     def test_a_limit_ends_the_job(self, box, body, limits, name):
         if box.tier == "C" and name in ("memory", "processes"):
-            pytest.skip("no writable control group: memory and processes are bounded per process only")
+            pytest.skip(
+                "no writable control group: memory and processes are bounded per process only"
+            )
         result = execute(box, body, **limits)
         if name == "memory" and result.status == "program":
             assert "exit" in result.detail  # RLIMIT_DATA refused the allocation first
@@ -90,17 +142,26 @@ class TestContract:
     def test_a_double_fork_is_charged(self, box):
         if box.tier == "C":
             pytest.skip("no writable control group: wall is charged, which covers it")
-        burn = "        t = time.process_time()\n        while time.process_time() - t < 0.5: pass\n"
-        body = "if os.fork() == 0:\n    if os.fork() == 0:\n" + burn + "    os._exit(0)\ntime.sleep(2)"
+        burn = (
+            "        t = time.process_time()\n        while time.process_time() - t < 0.5: pass\n"
+        )
+        body = (
+            "if os.fork() == 0:\n    if os.fork() == 0:\n" + burn + "    os._exit(0)\ntime.sleep(2)"
+        )
         result = execute(box, body)
         assert result.cpu_us - result.startup_cpu_us > 450_000
 
     def test_a_daemon_does_not_survive(self, box):
-        result = execute(box, "if os.fork() == 0:\n    os.setsid()\n    time.sleep(100)\nprint('done')")
+        result = execute(
+            box, "if os.fork() == 0:\n    os.setsid()\n    time.sleep(100)\nprint('done')"
+        )
         assert result.status == "ok" and result.wall_us < 60_000_000
 
     def test_disk_is_bounded(self, box):
-        body = "try:\n    for n in range(99): open(f'{D}/{n}', 'wb').write(b'x' * 1_000_000)\nexcept OSError as e: print(e.errno)"
+        body = (
+            "try:\n    for n in range(99): open(f'{D}/{n}', 'wb').write(b'x' * 1_000_000)\nexcept"
+            " OSError as e: print(e.errno)"
+        )
         for folder in ("/tmp", "/dev/shm", "/out"):
             result = execute(box, f"D = {folder!r}\n{body}", disk_bytes=5_000_000)
             assert result.log in (b"28\n", b"27\n")
@@ -108,25 +169,33 @@ class TestContract:
     def test_it_sees_itself_alone(self, box, monkeypatch):
         monkeypatch.setenv("CANARY", "secret-of-the-host")
         body = (
-            "print([p for p in os.listdir('/proc') if p.isdigit()], os.getuid() != 0)\n"
-            "print(sorted(os.environ))\n"
-            "print(sorted(int(f) for f in os.listdir('/proc/self/fd'))[:3], os.path.exists('/root/x'))\n"
-            f"print(os.path.exists({str(ROOT)!r}))\n"
-            "print(len(os.listdir('/proc/self/fd')), open('/proc/self/status').read().split('CapEff:')[1].split()[0])"
+            "print([p for p in os.listdir('/proc') if p.isdigit()], os.getuid() !="
+            " 0)\nprint(sorted(os.environ))\nprint(sorted(int(f) for f in"
+            " os.listdir('/proc/self/fd'))[:3],"
+            " "
+            f"os.path.exists('/root/x'))\nprint(os.path.exists({str(ROOT)!r}))\nprint(len(os.listdir('/proc/self/fd')),"
+            " open('/proc/self/status').read().split('CapEff:')[1].split()[0])"
         )
         pids, environment, *rest = execute(box, body).log.decode().splitlines()
-        alone = r"\['1'\] True" if box.kind == "namespace" else r"\['1', '\d+'\] True"  # pid 1 is Docker's collector
+        alone = (
+            r"\['1'\] True" if box.kind == "namespace" else r"\['1', '\d+'\] True"
+        )  # pid 1 is Docker's collector
         assert re.fullmatch(alone, pids)
         assert environment == "['HOME', 'LC_ALL', 'MKL_NUM_THREADS', 'OMP_NUM_THREADS', 'PATH']"
-        assert rest == ["[0, 1, 2] False", "False", "4 0000000000000000"]  # 0, 1, 2 and the listing itself
+        assert rest == [
+            "[0, 1, 2] False",
+            "False",
+            "4 0000000000000000",
+        ]  # 0, 1, 2 and the listing itself
 
     def test_no_network_no_writes_to_inputs_no_trusted_packages(self, box):
         body = (
-            "for act in (lambda: socket.create_connection(('127.0.0.1', 22), 1), lambda: socket.getaddrinfo('example.org', 80),\n"
-            "            lambda: open('/in/job.json', 'w'), lambda: open('/x', 'w'), lambda: __import__('sklearn'),\n"
-            "            lambda: __import__('sqlalchemy'), lambda: __import__('pip'), lambda: open('/opt/box/x', 'w')):\n"
-            "    try: act(); print('GOT THROUGH')\n"
-            "    except (OSError, ImportError) as e: print('denied')"
+            "for act in (lambda: socket.create_connection(('127.0.0.1', 22), 1), lambda:"
+            " socket.getaddrinfo('example.org', 80),\n            lambda: open('/in/job.json',"
+            " 'w'), lambda: open('/x', 'w'), lambda: __import__('sklearn'),\n            lambda:"
+            " __import__('sqlalchemy'), lambda: __import__('pip'), lambda: open('/opt/box/x',"
+            " 'w')):\n    try: act(); print('GOT THROUGH')\n    except (OSError, ImportError) as e:"
+            " print('denied')"
         )
         assert execute(box, body).log == b"denied\n" * 8
 
@@ -138,16 +207,25 @@ class TestContract:
     def test_jobs_run_side_by_side_and_do_not_see_each_other(self, box):
         found = []
         body = "time.sleep(0.5)\nprint([p for p in os.listdir('/proc') if p.isdigit()])"
-        threads = [threading.Thread(target=lambda: found.append(execute(box, body).log)) for _ in range(2)]
+        threads = [
+            threading.Thread(target=lambda: found.append(execute(box, body).log)) for _ in range(2)
+        ]
         [t.start() for t in threads]
         [t.join() for t in threads]
-        assert len(found) == 2 and all(len(eval(pids)) == {"namespace": 1, "docker": 2}[box.kind] for pids in found)
+        assert len(found) == 2 and all(
+            len(eval(pids)) == {"namespace": 1, "docker": 2}[box.kind] for pids in found
+        )
 
     def test_the_collector_is_out_of_sight(self, box):
-        body = "print(os.getppid())\nfor act in (lambda: os.listdir('/proc/1/fd'), lambda: open('/proc/1/environ').read(), lambda: os.kill(1, 9)):\n"
+        body = (
+            "print(os.getppid())\nfor act in (lambda: os.listdir('/proc/1/fd'), lambda:"
+            " open('/proc/1/environ').read(), lambda: os.kill(1, 9)):\n"
+        )
         body += "    try: print('GOT THROUGH', act())\n    except OSError: print('denied')"
         result = execute(box, body if box.kind == "docker" else "print(os.getppid())")
-        sent = b"GOT THROUGH None" if result.log.endswith(b"None\n") else b"denied"  # without Landlock it is sent, and ignored
+        sent = (
+            b"GOT THROUGH None" if result.log.endswith(b"None\n") else b"denied"
+        )  # without Landlock it is sent, and ignored
         expected = b"1\ndenied\ndenied\n" + sent + b"\n" if box.kind == "docker" else b"0\n"
         assert (result.status, result.detail, result.log) == ("ok", "exit 0", expected)
 

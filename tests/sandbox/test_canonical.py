@@ -8,25 +8,68 @@ import rfc8785
 
 from sandbox.canonical import canonical
 
-EDGES = [0.0, -0.0, 1.0, 1e15, 1e-4, 9.999e-5, 1e-6, 1e-7, 1e-9, 9.99e-10, 1e16, 1e21, 5e-324, float("inf"), float("nan"), 2**53, 2**53 - 1, -(2**53),
-         True, False, None, "\x7f\x1f\"\\", "\u2028\ue000", "\U0001f600", "\ud800"]  # fmt: skip
+EDGES = [
+    0.0,
+    -0.0,
+    1.0,
+    1e15,
+    1e-4,
+    9.999e-5,
+    1e-6,
+    1e-7,
+    1e-9,
+    9.99e-10,
+    1e16,
+    1e21,
+    5e-324,
+    float("inf"),
+    float("nan"),
+    2**53,
+    2**53 - 1,
+    -(2**53),
+    True,
+    False,
+    None,
+    '\x7f\x1f"\\',
+    "\u2028\ue000",
+    "\U0001f600",
+    "\ud800",
+]
 
 
 def drawn(rng, depth=0):
-    """One value: nested objects and lists of edges, random bits as floats, integers around the bounds, text of all planes."""
+    """One value: nested objects and lists of edges, random bits as floats, integers around the
+    bounds, text of all planes.
+    """
     kind = rng.random()
     if depth < 3 and kind < 0.25:
         return {text(rng): drawn(rng, depth + 1) for _ in range(rng.randint(0, 4))}
     if depth < 3 and kind < 0.4:
         return [drawn(rng, depth + 1) for _ in range(rng.randint(0, 4))]
     if kind < 0.6:
-        return rng.choice([struct.unpack("d", rng.randbytes(8))[0], rng.uniform(-1, 1) * 10 ** rng.randint(-30, 25)])
+        return rng.choice(
+            [
+                struct.unpack("d", rng.randbytes(8))[0],
+                rng.uniform(-1, 1) * 10 ** rng.randint(-30, 25),
+            ]
+        )
     return rng.choice([rng.choice(EDGES), rng.randint(-(2**54), 2**54), text(rng)])
 
 
 def text(rng):
-    return "".join(chr(rng.choice([rng.randint(0, 127), rng.randint(0, 0x2FFF), rng.randint(0xE000, 0xFFFF), rng.randint(0x10000, 0x10FFFF)]))
-                   for _ in range(rng.randint(0, 5)))  # fmt: skip
+    return "".join(
+        chr(
+            rng.choice(
+                [
+                    rng.randint(0, 127),
+                    rng.randint(0, 0x2FFF),
+                    rng.randint(0xE000, 0xFFFF),
+                    rng.randint(0x10000, 0x10FFFF),
+                ]
+            )
+        )
+        for _ in range(rng.randint(0, 5))
+    )
 
 
 def said(write, value):

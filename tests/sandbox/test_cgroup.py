@@ -1,4 +1,6 @@
-"""The control group adapter on trees recorded from machines of both layouts; the live one is tested with the boxes."""
+"""The control group adapter on trees recorded from machines of both layouts; the live one is tested
+with the boxes.
+"""
 
 from pathlib import Path
 
@@ -7,13 +9,21 @@ import pytest
 from configs.job import Limits
 from sandbox.box import cgroup
 
-CALM = {"memory.events": "low 0\nhigh 0\nmax 12\noom 0\noom_kill 0\noom_group_kill 0\n", "pids.events": "max 0\n"}
-STAT = "usage_usec 1234567\nuser_usec 1000000\nsystem_usec 234567\nnr_periods 12\nnr_throttled 3\nthrottled_usec 99\n"
+CALM = {
+    "memory.events": "low 0\nhigh 0\nmax 12\noom 0\noom_kill 0\noom_group_kill 0\n",
+    "pids.events": "max 0\n",
+}
+STAT = (
+    "usage_usec 1234567\nuser_usec 1000000\nsystem_usec 234567\nnr_periods 12\nnr_throttled"
+    " 3\nthrottled_usec 99\n"
+)
 
 
 @pytest.fixture
 def v2(tmp_path):
-    """A v2 tree as systemd delegates it: our process sits in a leaf beside which the group is made."""
+    """A v2 tree as systemd delegates it: our process sits in a leaf beside which the group is
+    made.
+    """
     leaf = tmp_path / "user.slice/app.slice/run.scope"
     leaf.mkdir(parents=True)
     (tmp_path / "cgroup.controllers").write_text("cpuset cpu io memory hugetlb pids rdma misc\n")
@@ -21,15 +31,24 @@ def v2(tmp_path):
     told.write_text("0::/user.slice/app.slice/run.scope\n")
     group = cgroup._create_v2("j-1", Limits(memory_bytes=10**8, processes=9), tmp_path, told)
     folder = tmp_path / "user.slice/app.slice/heirloop/j-1"
-    for name, text in (CALM | {"cpu.stat": STAT, "memory.peak": "52428800\n", "memory.current": "4096\n"}).items():
+    for name, text in (
+        CALM | {"cpu.stat": STAT, "memory.peak": "52428800\n", "memory.current": "4096\n"}
+    ).items():
         (folder / name).write_text(text)
     return group, folder
 
 
 def test_v2_sets_the_limits_beside_the_own_leaf(v2):
     group, folder = v2
-    assert {n: (folder / n).read_text() for n in ("memory.max", "memory.swap.max", "pids.max", "cpu.max")} == {
-        "memory.max": "100000000", "memory.swap.max": "0", "pids.max": "9", "cpu.max": "100000 100000"}  # fmt: skip
+    assert {
+        n: (folder / n).read_text()
+        for n in ("memory.max", "memory.swap.max", "pids.max", "cpu.max")
+    } == {
+        "memory.max": "100000000",
+        "memory.swap.max": "0",
+        "pids.max": "9",
+        "cpu.max": "100000 100000",
+    }
     for place in (folder.parent, folder.parent.parent):
         assert (place / "cgroup.subtree_control").read_text() == "+cpu +memory +pids"
     assert group.procs == [str(folder / "cgroup.procs")]
@@ -50,8 +69,15 @@ def test_v2_reads_use_and_breaches(v2):
 
 def test_v1_reads_use_and_breaches(tmp_path):
     folders = {name: tmp_path / name / "heirloop/j" for name in cgroup.V1}
-    files = {"cpuacct": {"cpuacct.usage": "1234567890\n"}, "memory": {"memory.max_usage_in_bytes": "4096\n", "memory.oom_control":
-             "oom_kill_disable 0\nunder_oom 0\noom_kill 0\n"}, "pids": {"pids.events": "max 0\n"}, "cpu": {}}  # fmt: skip
+    files = {
+        "cpuacct": {"cpuacct.usage": "1234567890\n"},
+        "memory": {
+            "memory.max_usage_in_bytes": "4096\n",
+            "memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 0\n",
+        },
+        "pids": {"pids.events": "max 0\n"},
+        "cpu": {},
+    }
     for tree, folder in folders.items():
         folder.mkdir(parents=True)
         for name, text in files[tree].items():
@@ -60,7 +86,9 @@ def test_v1_reads_use_and_breaches(tmp_path):
     assert (group.cpu_us(), group.peak_bytes(), group.breach()) == (1_234_567, 4096, "")
     (folders["pids"] / "pids.events").write_text("max 3\n")
     assert group.breach() == "processes"
-    (folders["memory"] / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 2\n")
+    (folders["memory"] / "memory.oom_control").write_text(
+        "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n"
+    )
     assert group.breach() == "memory"
 
 

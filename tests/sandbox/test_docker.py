@@ -25,7 +25,9 @@ from sandbox.box.image import build
 from sandbox.budget import balances
 from sandbox.ledger import Ledger
 
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the SDK leaves a refused socket open
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # the SDK leaves a refused socket open
 
 
 @pytest.fixture
@@ -49,7 +51,9 @@ def test_auto_takes_the_namespace_box_else_docker_else_says_both_reasons(no_engi
         study.make_box(main.composed(["box=auto"]))
     with pytest.raises(NoBox, match=r"^user namespaces are closed$"):
         study.make_box(main.composed(["box=namespace"]))
-    monkeypatch.setattr(DockerBox, "__init__", lambda self, image, **_: setattr(self, "image", image))
+    monkeypatch.setattr(
+        DockerBox, "__init__", lambda self, image, **_: setattr(self, "image", image)
+    )
     made = study.make_box(main.composed(["box=auto", "box.image=x"]))
     assert (made.kind, made.image) == ("docker", "x")
 
@@ -57,7 +61,10 @@ def test_auto_takes_the_namespace_box_else_docker_else_says_both_reasons(no_engi
 def test_frames_are_told_apart_however_the_bytes_arrive():
     ours, theirs = socket.socketpair()
     frames = Frames(ours)
-    sent = b"".join(struct.pack(">BxxxI", kind, len(data)) + data for kind, data in ((1, b"Z"), (2, b"printed"), (1, b"stream"), (7, b"odd")))
+    sent = b"".join(
+        struct.pack(">BxxxI", kind, len(data)) + data
+        for kind, data in ((1, b"Z"), (2, b"printed"), (1, b"stream"), (7, b"odd"))
+    )
     got = [b"", b""]
     for i in range(len(sent)):
         theirs.send(sent[i : i + 1])
@@ -75,7 +82,14 @@ def engine():
 
 def program(text, **limits):
     files = {"models/__init__.py": b"", "models/train.py": text.encode(), "job.json": b"{}"}
-    return Execution(role="train", files=files, limits=Limits(**limits), outputs={}, key="key", study="root-of-the-study")
+    return Execution(
+        role="train",
+        files=files,
+        limits=Limits(**limits),
+        outputs={},
+        key="key",
+        study="root-of-the-study",
+    )
 
 
 def containers(box):
@@ -123,19 +137,28 @@ class Proxy:
             one.close()
 
 
-def test_an_engine_that_dies_in_mid_job_is_the_boxs_failure_charged_in_full_and_nothing_survives(tmp_path, monkeypatch):
+def test_an_engine_that_dies_in_mid_job_is_the_boxs_failure_charged_in_full_and_nothing_survives(
+    tmp_path, monkeypatch
+):
     engine().close()
     if os.environ.get("DOCKER_HOST") or not Path("/var/run/docker.sock").exists():
         pytest.skip("the engine does not listen on its usual socket")
     proxy = Proxy(tmp_path / "engine.sock")
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/engine.sock")
     box, found = DockerBox("heirloop-box"), []
-    text = "import time, ctypes\ndef main(i, o):\n    ctypes.CDLL(None).prctl(15, b'hl-engine-dies', 0, 0, 0)\n    time.sleep(50)"
+    text = (
+        "import time, ctypes\ndef main(i, o):\n    ctypes.CDLL(None).prctl(15, b'hl-engine-dies',"
+        " 0, 0, 0)\n    time.sleep(50)"
+    )
     thread = threading.Thread(target=lambda: found.append(box.run(program(text, cpu_us=7_000_000))))
     thread.start()
 
     def live():
-        return [p for p in Path("/proc").glob("[0-9]*/comm") if p.exists() and p.read_text().strip() == "hl-engine-dies"]
+        return [
+            p
+            for p in Path("/proc").glob("[0-9]*/comm")
+            if p.exists() and p.read_text().strip() == "hl-engine-dies"
+        ]
 
     deadline = time.monotonic() + 60
     while not live() and time.monotonic() < deadline:
@@ -151,7 +174,12 @@ def test_an_engine_that_dies_in_mid_job_is_the_boxs_failure_charged_in_full_and_
     assert box.run(program("def main(i, o): pass")).status == "box"  # and the next job says so too
     monkeypatch.delenv("DOCKER_HOST")
     again = DockerBox("heirloop-box")
-    for one in containers(again):  # this process lives, so the sweep leaves its containers; the next start of a dead one's does not
+    for one in containers(
+        again
+        # this process lives, so the sweep leaves its containers; the next start of a dead one's
+        # does
+        # not
+    ):
         if one["Labels"][STUDY] == "root-of-the-study":
             again._api().remove_container(one["Id"], force=True)
     assert again.run(program("def main(i, o): print('fine')")).log == b"fine\n"
@@ -169,19 +197,31 @@ box.run(program("import time\ndef main(i, o): time.sleep(120)"))
 
 def test_containers_of_a_dead_process_are_killed_and_removed_at_the_next_start_and_others_are_not():
     box = engine()
-    dead = subprocess.Popen([sys.executable, "-c", ORPHAN.format(tests=str(ROOT / "tests" / "sandbox"))],
-                            env={**os.environ, "PYTHONPATH": str(ROOT / "tests")})  # fmt: skip
-    mine = threading.Thread(target=lambda: box.run(program("import time\ndef main(i, o): time.sleep(120)")))
+    dead = subprocess.Popen(
+        [sys.executable, "-c", ORPHAN.format(tests=str(ROOT / "tests" / "sandbox"))],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
+    )
+    mine = threading.Thread(
+        target=lambda: box.run(program("import time\ndef main(i, o): time.sleep(120)"))
+    )
     mine.start()
 
     def of(pid):
-        return [c for c in containers(box) if c["Labels"][OWNER].startswith(f"{pid}-") and c["State"] == "running"]
+        return [
+            c
+            for c in containers(box)
+            if c["Labels"][OWNER].startswith(f"{pid}-") and c["State"] == "running"
+        ]
 
     deadline = time.monotonic() + 60
     while not (of(dead.pid) and of(os.getpid())) and time.monotonic() < deadline:
         time.sleep(0.1)
     found = of(dead.pid)
-    assert found and found[0]["Labels"][STUDY] == "root-of-the-study" and "heirloop-" in found[0]["Names"][0]
+    assert (
+        found
+        and found[0]["Labels"][STUDY] == "root-of-the-study"
+        and "heirloop-" in found[0]["Names"][0]
+    )
     dead.kill()
     dead.wait()
     assert of(dead.pid), "the container must outlive its process for this test to tell anything"
@@ -196,11 +236,24 @@ def test_containers_of_a_dead_process_are_killed_and_removed_at_the_next_start_a
 
 def test_a_run_killed_in_mid_job_is_charged_its_reservation_and_its_container_is_gone(tmp_path):
     box = engine()
-    settings = ["study.name=t", "study.arms=[random]", "box=docker", f"runs={tmp_path}/runs", "task.train_items=500", "task.held_out=50",
-                "study.generations=1", "study.proposals=1", "study.final_replicates=0"]  # fmt: skip
+    settings = [
+        "study.name=t",
+        "study.arms=[random]",
+        "box=docker",
+        f"runs={tmp_path}/runs",
+        "task.train_items=500",
+        "task.held_out=50",
+        "study.generations=1",
+        "study.proposals=1",
+        "study.final_replicates=0",
+    ]
     heirloop = [sys.executable, "-c", "from loop.cli import main; main()"]
-    subprocess.run([*heirloop, "mandate", "grant", "--unattended", *settings], check=True, capture_output=True)
-    running = subprocess.Popen([*heirloop, "run", *settings], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(
+        [*heirloop, "mandate", "grant", "--unattended", *settings], check=True, capture_output=True
+    )
+    running = subprocess.Popen(
+        [*heirloop, "run", *settings], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     path, deadline, jobs = tmp_path / "runs/t/ledger.sqlite", time.monotonic() + 90, []
     while not jobs and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -213,7 +266,9 @@ def test_a_run_killed_in_mid_job_is_charged_its_reservation_and_its_container_is
     done = [e for e in Ledger.file(path).entries() if e.kind == "job"]
     opened = study.open_study(main.composed(settings))
     lost = [e.body["result"] for e in opened.ledger.entries() if e.kind == "job"][len(done) :]
-    assert [(r["status"], r["charged_by"]) for r in lost] == [("box", "reservation")] * (len(jobs) - len(done)) and lost
+    assert [(r["status"], r["charged_by"]) for r in lost] == [("box", "reservation")] * (
+        len(jobs) - len(done)
+    ) and lost
     assert all(r["charged"]["cpu_us"] == opened.config.budget.train.cpu_us for r in lost)
     assert not any(c["Labels"][OWNER].startswith(f"{running.pid}-") for c in containers(box))
     assert opened.ledger.read(balances)["root"]["cpu_us"]["reserved"] == 0

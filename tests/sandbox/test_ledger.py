@@ -34,7 +34,9 @@ def test_entries_chain_and_survive_reopening(tmp_path):
 
 
 def test_heads_of_campaigns_side_by_side_stand_in_the_order_of_entries(tmp_path):
-    """A campaign that is slow to sign its head must not write it behind a later one: `verify` would call the run broken."""
+    """A campaign that is slow to sign its head must not write it behind a later one: `verify` would
+    call the run broken.
+    """
     ledger, place, others = fill(tmp_path / "l.sqlite"), tmp_path / "heads.jsonl", []
 
     class Slow:
@@ -57,7 +59,13 @@ def test_heads_of_campaigns_side_by_side_stand_in_the_order_of_entries(tmp_path)
 @pytest.mark.parametrize(
     ("sql", "words"),
     [
-        ("update entries set bytes = replace(bytes, '\"number\":2', '\"number\":7') where sequence = 3", "entry 3"),
+        (
+            (
+                "update entries set bytes = replace(bytes, '\"number\":2', '\"number\":7') where"
+                " sequence = 3"
+            ),
+            "entry 3",
+        ),
         ("update entries set hash = '00' where sequence = 2", "entry 2"),
         ("delete from entries where sequence = 2", "entry 2"),
         ("update entries set sequence = 9 where sequence = 5", "entry 5"),
@@ -151,7 +159,9 @@ def test_balances_equal_their_replay(tmp_path):
 
 
 def hammer(path, tries, slot, careless):
-    """Reserve and settle until killed; count the tries. Careless: look first, then take, in two transactions."""
+    """Reserve and settle until killed; count the tries. Careless: look first, then take, in two
+    transactions.
+    """
     ledger, chance = Ledger.file(path), random.Random(os.urandom(8))
     while True:
         payers, held = ("root", "train"), Amount(cpu_us=100, jobs=1)
@@ -161,21 +171,32 @@ def hammer(path, tries, slot, careless):
                 if root["limit"] - root["spent"] - root["reserved"] >= held.cpu_us:
                     time.sleep(0.02)  # what others take meanwhile is not seen
                     with ledger.transaction() as txn:
-                        txn.connection.execute(budget.BALANCES.update().where(budget.BALANCES.c.resource == "cpu_us")
-                                               .values(reserved=budget.BALANCES.c.reserved + held.cpu_us))  # fmt: skip
+                        txn.connection.execute(
+                            budget.BALANCES.update()
+                            .where(budget.BALANCES.c.resource == "cpu_us")
+                            .values(reserved=budget.BALANCES.c.reserved + held.cpu_us)
+                        )
             else:
                 with ledger.transaction() as txn:
                     budget.reserve(txn, str(slot), payers, held)
                 if chance.random() < 0.8:  # else it is never settled, as after a crash
                     with ledger.transaction() as txn:
-                        budget.settle(txn, str(slot), payers, held, Amount(cpu_us=chance.randrange(40, 101), jobs=1))
+                        budget.settle(
+                            txn,
+                            str(slot),
+                            payers,
+                            held,
+                            Amount(cpu_us=chance.randrange(40, 101), jobs=1),
+                        )
         except BudgetExhausted:
             pass
         tries[slot] += 1
 
 
 def hammered(path, workers, wanted, careless=False):
-    """Run workers, kill one at random again and again, until so many tries are made; return how many were killed."""
+    """Run workers, kill one at random again and again, until so many tries are made; return how
+    many were killed.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["sandbox.budget", "sandbox.ledger"])
     tries, killed = context.Array("q", workers, lock=False), 0
@@ -212,7 +233,11 @@ def test_sixteen_processes_and_kills_cannot_pass_a_limit_together(tmp_path):
     assert killed >= 5 and len([e for e in entries if e.kind == "reserve"]) > 3_000
     for entry in entries:  # at every moment, not at the end alone
         free -= entry.body["amount"]["cpu_us"] if entry.kind == "reserve" else 0
-        free += entry.body["released"]["cpu_us"] - entry.body["spent"]["cpu_us"] if entry.kind == "settle" else 0
+        free += (
+            entry.body["released"]["cpu_us"] - entry.body["spent"]["cpu_us"]
+            if entry.kind == "settle"
+            else 0
+        )
         assert free >= 0
     assert limit - 100 < root["spent"] + root["reserved"] <= limit
     assert ledger.read(budget.balances) == budget.replay(entries)
@@ -222,7 +247,11 @@ def test_looking_before_taking_in_two_transactions_passes_the_limit(tmp_path):
     """The same hammer on a careless account: it shows that the test above can fail."""
     ledger = accounts(tmp_path, jobs=1000)
     with ledger.transaction() as txn:
-        txn.connection.execute(budget.BALANCES.update().where(budget.BALANCES.c.resource == "cpu_us").values(limit=2_000))
+        txn.connection.execute(
+            budget.BALANCES.update()
+            .where(budget.BALANCES.c.resource == "cpu_us")
+            .values(limit=2_000)
+        )
     ledger.close()
     for _ in range(20):
         hammered(tmp_path / "b.sqlite", 8, 200, careless=True)
@@ -251,12 +280,17 @@ def test_entries_that_left_memory_are_read_and_checked_again(tmp_path, monkeypat
         ledger.append("more", {"number": number})
         assert [e.sequence for e in ledger.since(29 + number)] == [*range(30 + number, 32 + number)]
     assert len(ledger._recent) <= 9
-    assert [e.sequence for e in ledger.since(20)] == [*range(21, 34)] and [e.sequence for e in ledger.entries()] == [*range(1, 34)]
+    assert [e.sequence for e in ledger.since(20)] == [*range(21, 34)] and [
+        e.sequence for e in ledger.entries()
+    ] == [*range(1, 34)]
     ledger.append("last", {})
     ledger.since(33)
     assert len(ledger._recent) <= 9
     with sqlite3.connect(tmp_path / "l.sqlite") as connection:
-        connection.execute("update entries set bytes = replace(bytes, '\"number\":2', '\"number\":7') where sequence = 3")
+        connection.execute(
+            "update entries set bytes = replace(bytes, '\"number\":2', '\"number\":7') where"
+            " sequence = 3"
+        )
     with pytest.raises(VerificationFailed, match="entry 3"):
         ledger.entries()
 
@@ -265,7 +299,11 @@ def test_what_another_process_writes_is_seen_at_once(tmp_path):
     mine = fill(tmp_path / "l.sqlite", 3)
     other = Ledger.file(tmp_path / "l.sqlite")
     other.append("theirs", {})
-    assert [e.kind for e in mine.since(3)] == ["theirs"] and mine.append("mine", {}).sequence == 5 and other.head().sequence == 5
+    assert (
+        [e.kind for e in mine.since(3)] == ["theirs"]
+        and mine.append("mine", {}).sequence == 5
+        and other.head().sequence == 5
+    )
 
 
 def test_a_refused_reservation_changes_no_account_though_its_transaction_goes_on(tmp_path):
@@ -274,8 +312,14 @@ def test_a_refused_reservation_changes_no_account_though_its_transaction_goes_on
         budget.open_account(txn, "root", Amount(cpu_us=100, jobs=1))
         budget.open_account(txn, "train", Amount(cpu_us=10, jobs=1))
     with ledger.transaction() as txn:
-        with pytest.raises(BudgetExhausted, match="account train has 10 cpu_us left; the job needs 50"):
+        with pytest.raises(
+            BudgetExhausted, match="account train has 10 cpu_us left; the job needs 50"
+        ):
             budget.reserve(txn, "k", ("root", "train"), Amount(cpu_us=50))
         with pytest.raises(BudgetExhausted, match="account nobody has 0 cpu_us left"):
             budget.reserve(txn, "k", ("root", "nobody"), Amount(cpu_us=5))
-    assert all(cell["reserved"] == 0 for account in ledger.read(budget.balances).values() for cell in account.values())
+    assert all(
+        cell["reserved"] == 0
+        for account in ledger.read(budget.balances).values()
+        for cell in account.values()
+    )

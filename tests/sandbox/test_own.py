@@ -1,4 +1,6 @@
-"""People's own files: named and pinned, run in a child with limits, and only where they were named."""
+"""People's own files: named and pinned, run in a child with limits, and only where they were
+named.
+"""
 
 import pytest
 
@@ -15,7 +17,9 @@ def named(tmp_path, text, name="own.py"):
 
 
 def gate(tmp_path, body, head=""):
-    return own.refusal(named(tmp_path, f"{head}\ndef gate(plan, change_class):\n    {body}\n"), PLAN, "recipe")
+    return own.refusal(
+        named(tmp_path, f"{head}\ndef gate(plan, change_class):\n    {body}\n"), PLAN, "recipe"
+    )
 
 
 def test_a_gate_says_why_or_nothing(tmp_path):
@@ -55,11 +59,23 @@ def test_a_long_reason_is_cut_and_prints_are_no_answer(tmp_path):
 
 def test_the_child_gets_no_environment_and_no_secret(tmp_path, monkeypatch):
     monkeypatch.setenv("CANARY", "hello")
-    assert gate(tmp_path, "import os; return os.environ.get('CANARY', '') + os.environ.get('HEIRLOOP_HOME', '')") == ""
+    assert (
+        gate(
+            tmp_path,
+            "import os; return os.environ.get('CANARY', '') + os.environ.get('HEIRLOOP_HOME', '')",
+        )
+        == ""
+    )
 
 
 @pytest.mark.parametrize(
-    ("data", "said"), [(b"x = 1\n" * 51, "at most 50 lines"), (b"\xff\xfe", "UTF-8"), (b"", "1 to"), (b"#" * 9000, "1 to")]
+    ("data", "said"),
+    [
+        (b"x = 1\n" * 51, "at most 50 lines"),
+        (b"\xff\xfe", "UTF-8"),
+        (b"", "1 to"),
+        (b"#" * 9000, "1 to"),
+    ],
 )
 def test_what_is_no_small_python_text_is_refused(tmp_path, data, said):
     (tmp_path / "own.py").write_bytes(data)
@@ -82,12 +98,19 @@ def test_only_a_file_that_was_named_here_is_run(tmp_path):
         own.refusal("0" * 64, PLAN, "recipe")
 
 
-TASK = "QUESTION, ANSWER, VALUES = 2, 1, 5\ndef items(): return [[a, b, (a + b) % 5] for a in range(5) for b in range(5)]\n"
+TASK = (
+    "QUESTION, ANSWER, VALUES = 2, 1, 5\ndef items(): return [[a, b, (a + b) % 5] for a in range(5)"
+    " for b in range(5)]\n"
+)
 
 
 def test_a_task_gives_its_sizes_and_rows(tmp_path):
     sizes, data = own.items(named(tmp_path, TASK))
-    assert sizes == {"rows": 25, "columns": 3, "question": 2, "answer": 1, "values": 5} and len(data) == 75 and data[:3] == b"\0\0\0"
+    assert (
+        sizes == {"rows": 25, "columns": 3, "question": 2, "answer": 1, "values": 5}
+        and len(data) == 75
+        and data[:3] == b"\0\0\0"
+    )
 
 
 @pytest.mark.parametrize(
