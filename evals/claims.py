@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from configs.study import Warn
+from configs.settings.study import Warn
 from evals.amplify import Skill, amplifying, effects
 from evals.arms import Curve, difference
 from evals.closure import Event, automation, provenance, self_closure

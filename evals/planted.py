@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from configs.study import Warn
+from configs.settings.study import Warn
 from evals.amplify import Reference, Skill, compute_equivalent, decline, growth, rate_ratio
 from evals.arms import Curve
 from evals.claims import Study, warning

@@ -3,34 +3,37 @@ as code.
 """
 
 import contextlib
+import math
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from safetensors.numpy import save
 
+from configs.arms import CELLS, LARGER, START
 from configs.build import need, parse, plain, strict_json
 from configs.errors import BadInput, Denied, NeedsHuman
 from configs.history import notebook
+from configs.objective import Objective
 from configs.recipe import Recipe, grid
 from configs.records import ChangeClass, Plan, Proposal, Scores, Split, Verdict
-from configs.study import LARGER, START
 from configs.tokens import BUCKETS, pairs
 from evals.judge import judge, spend
-from evals.metrics import rounded
-from loop import planted, reviewer
-from loop.ask import UsedUp, ask, seen, trials_of
-from loop.choose import choose
-from loop.measure import compute_ratio, replicate
+from evals.metrics import primary, rounded
+from loop.measure.replicate import compute_ratio, replicate
+from loop.people import stand_in
 from loop.plan import change, make, source
-from loop.propose import CELLS, variant
-from loop.scene import draw
-from loop.skill import place, skill
-from loop.study import Running
+from loop.propose.ask import UsedUp, ask
+from loop.propose.history import seen, trials_of
+from loop.propose.scene import draw
+from loop.propose.skill import place, skill
+from loop.propose.table import variant
+from loop.study import simulated
+from loop.study.open import Running
 from sandbox.budget import look
 from sandbox.canonical import digest
 
@@ -275,7 +278,7 @@ class Campaign:
         except NeedsHuman:
             with contextlib.suppress(Denied):
                 if self.running.gate.request(name, change_class):
-                    reviewer.probe(self.running, name, change_class)
+                    stand_in.probe(self.running, name, change_class)
 
     def allowed(self, name: str, change_class: str = "") -> bool:
         """Tell whether the gate lets a plan (or its promotion) pass, waiting for people as long as
@@ -297,7 +300,7 @@ class Campaign:
             except NeedsHuman:
                 self.ask(name, what)
                 if (
-                    reviewer.answer(self.running) or first
+                    stand_in.answer(self.running) or first
                     # asking may have hit a cap, another campaign may have got the answer: look
                     # again
                 ):
@@ -458,7 +461,9 @@ class Campaign:
 
     def pristine(self) -> str:
         """Store the bundle that people gave."""
-        return self.bundle(planted.SOURCE if planted.simulated(self.running.config) else source())
+        return self.bundle(
+            simulated.SOURCE if simulated.simulated(self.running.config) else source()
+        )
 
     def told(self, best: str | None) -> str:
         """Return one line on the generation for people: rounded feedback, and the verdict."""
@@ -477,3 +482,17 @@ class Campaign:
             )
         )
         return f"best candidate {best[:8]} has {shown} on feedback; {verdict.answer}{beside}"
+
+
+def choose(screened: Sequence[tuple[str, Plan, Scores | None]], objective: Objective) -> str | None:
+    """Return the digest of the plan to confirm, or None if no screening gave a score."""
+    scored = [
+        (name, plan, s)
+        for name, plan, s in screened
+        if s is not None and math.isfinite(primary(objective, s))
+    ]
+    if not scored:
+        return None
+    return max(
+        scored, key=lambda row: (primary(objective, row[2]), -row[2].parameters, -row[1].index)
+    )[0]

@@ -5,13 +5,14 @@ run here.
 from collections.abc import Mapping
 from pathlib import Path
 
+from configs.arms import LARGER
 from configs.build import parse, plain
 from configs.cost import steps
 from configs.errors import BadInput
 from configs.job import Limits
 from configs.recipe import Recipe
 from configs.records import Amount, ChangeClass, Edit, JobCount, Plan, Proposal, stage
-from configs.study import LARGER, Config
+from configs.settings.config import Config
 from configs.tokens import document, layout
 from sandbox.canonical import digest
 

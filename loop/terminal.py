@@ -12,7 +12,11 @@ import click
 from configs.errors import NeedsHuman
 
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
 FOLDER = click.argument("folder", type=click.Path(path_type=Path))
+
+
 WHY = click.option("--why", default="", help="Why; recorded.")
 
 
@@ -43,20 +47,6 @@ def who() -> str:
         return f"user {pwd.getpwuid(os.getuid()).pw_name}"
     except KeyError:
         return f"user {os.getuid()}"
-
-
-def call_people(folder: Path) -> None:
-    """Call people about what a command has just done, for a moment; the loop or `heirloop notify`
-    tries again what fails.
-    """
-    from contextlib import suppress
-
-    from configs.errors import HeirloopError
-    from loop.people import open_gate
-    from sandbox.send import CLOSE_SECONDS, Caller
-
-    with suppress(HeirloopError, OSError):
-        Caller(open_gate(folder), folder).deliver(seconds=CLOSE_SECONDS)
 
 
 def yes(value: Any) -> Any:

@@ -18,13 +18,12 @@ from configs.errors import BadInput, BudgetExhausted, Denied
 from configs.records import Proposal, Scores
 from evals.judge import interval
 from evals.metrics import measured, primary, spread
-from loop.archive import Facts
 from loop.cycle import Campaign
-from loop.main import config_at
-from loop.measure import replicate
+from loop.facts.facts import Facts
+from loop.facts.summary import champion
+from loop.measure.replicate import replicate
 from loop.report.make import publish
-from loop.study import Running, open_study, read_config
-from loop.summary import champion
+from loop.study.open import Running, config_at, open_study, read_config
 from sandbox.budget import balances, look_account
 from sandbox.ledger import Ledger
 

@@ -16,7 +16,8 @@ import sqlalchemy as sa
 from configs.build import parse, plain
 from configs.errors import BudgetExhausted
 from configs.records import ACCOUNTS, RESOURCES, SPLITS, Amount, Entry
-from configs.study import Budget, Caps
+from configs.settings.budget import Budget
+from configs.settings.gates import Caps
 from sandbox.ledger import META, Ledger, Transaction
 
 BALANCES = sa.Table(

@@ -23,7 +23,7 @@ from configs.build import plain, strict_json
 from configs.call import Answer, Call, CallStatus, Endpoint
 from configs.errors import BadInput, VerificationFailed
 from configs.records import Amount, Grant, Plan
-from configs.study import Config
+from configs.settings.config import Config
 from sandbox import budget, incident
 from sandbox.canonical import canonical, digest
 from sandbox.run import Sandbox, accounts, granted_plan

@@ -16,7 +16,8 @@ from configs.build import parse, plain
 from configs.errors import VerificationFailed
 from configs.recipe import Recipe
 from configs.records import Amount, ChangeClass, Entry, Plan
-from configs.study import Caps, Config
+from configs.settings.config import Config
+from configs.settings.gates import Caps
 from sandbox.canonical import digest
 from sandbox.store import Store
 

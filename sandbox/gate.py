@@ -21,7 +21,8 @@ import sqlalchemy as sa
 from configs.build import parse, plain, strict_json
 from configs.errors import BadInput, Denied, NeedsHuman, Stopped, VerificationFailed
 from configs.records import CLASSES, COMPUTED_TASKS, Amount, Entry, Grant, Plan
-from configs.study import Config, Quorum
+from configs.settings.config import Config
+from configs.settings.gates import Quorum
 from sandbox import budget, incident, keys, own
 from sandbox.canonical import canonical, digest
 from sandbox.decision import (

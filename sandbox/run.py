@@ -11,10 +11,10 @@ from configs.call import Answer, Call
 from configs.errors import VerificationFailed
 from configs.job import Outcome
 from configs.records import Amount, Entry, Grant, Job, JobResult, Plan, stage
-from configs.study import Config
+from configs.settings.config import Config
+from configs.settings.task import SIMULATED
 from sandbox import budget, gate, incident
 from sandbox.box.base import Box, Execution
-from sandbox.box.planted import SIMULATED
 from sandbox.canonical import canonical, digest
 from sandbox.decision import body_plan
 from sandbox.ledger import Ledger

@@ -11,7 +11,7 @@ from configs.build import parse, strict_json
 from configs.cost import parameters
 from configs.job import Order, Outcome
 from configs.tokens import layout
-from loop.propose import Proposer
+from loop.propose.table import Proposer
 from sandbox import budget
 from sandbox.box.base import Execution
 from sandbox.canonical import canonical, digest

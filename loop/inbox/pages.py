@@ -12,14 +12,14 @@ from typing import Any
 from configs.build import plain
 from configs.errors import BadInput, HeirloopError
 from configs.records import Entry
-from configs.study import Config
-from loop.archive import Archive
+from configs.settings.config import Config
+from loop.facts.facts import Archive
+from loop.facts.summary import summary
 from loop.inbox.door import Session
-from loop.people import open_gate
-from loop.propose import proposer
+from loop.people.requests import open_gate
+from loop.people.shown import Facts, facts
+from loop.propose.table import proposer
 from loop.report.make import figure
-from loop.shown import Facts, facts
-from loop.summary import summary
 from sandbox import control, incident
 from sandbox.budget import balances
 from sandbox.decision import Request, new_approval, unix

@@ -22,11 +22,13 @@ from fastapi.responses import (
 from configs.build import need, strict_json
 from configs.errors import BadInput, NeedsHuman, VerificationFailed
 from configs.recipe import grid
-from loop import people
 from loop.inbox.door import Door, Session, same
 from loop.inbox.pages import PAGE, Run, Runs
-from loop.shown import TooLarge
-from loop.study import places
+from loop.people import acts, requests
+from loop.people.shown import TooLarge
+from loop.propose import by_hand
+from loop.report.incident import export_incident
+from loop.study.open import places
 from sandbox import control, keys
 from sandbox.gate import Gate
 
@@ -190,7 +192,7 @@ def report(session: Reader, found: Its) -> Response:
 @router.get("/runs/{run}/incidents/{name}")
 def incident(request: Request, session: Reader, found: Its, name: str) -> Response:
     """Show an incident whole."""
-    data, _ = people.export_incident(found.folder, name)
+    data, _ = export_incident(found.folder, name)
     return page(request, "incident.html", session, run=found, told=json.loads(data))
 
 
@@ -214,7 +216,7 @@ def subject(request: Request, session: Reader, found: Its, name: str, act: str =
 def request_file(session: Reader, found: Its, name: str, act: str = "") -> Response:
     """Give a request as a file."""
     found.facts(name, act)
-    data = people.request_file(found.fresh(), name, act)
+    data = requests.request_file(found.fresh(), name, act)
     return Response(
         data,
         media_type="application/json",
@@ -261,7 +263,7 @@ def order(
         control.stop(found.folder, session.who, why)
     elif what == "resume":
         try:
-            people.resume(found.folder, session.who)
+            acts.resume(found.folder, session.who)
         except NeedsHuman:
             return RedirectResponse(
                 f"/runs/{found.name}/plan/{found.fresh().halted}?act=resume", status_code=303
@@ -305,7 +307,7 @@ def proposed(
         "predicted_gain": strict_json(gain or "null"),
         "edits": strict_json(edits or "[]"),
     }
-    people.propose(found.folder, json.dumps(told), arm, repeat, session.who, session.name)
+    by_hand.propose(found.folder, json.dumps(told), arm, repeat, session.who, session.name)
     return RedirectResponse(f"/runs/{found.name}", status_code=303)
 
 
@@ -358,7 +360,7 @@ def _hand_in(gate: Gate, envelope: bytes, name: str, typed: str, offline: bool) 
         typed,
         f"{name[:6]}, the digest's first six",
     )
-    people.hand_in(gate, envelope)
+    requests.hand_in(gate, envelope)
     return str(said["answer"])
 
 

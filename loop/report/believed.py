@@ -5,7 +5,7 @@ against them. Silence is never turned into a no.
 from collections.abc import Iterator
 from typing import Any
 
-from loop.instruments import WITHOUT
+from loop.instruments.measure import WITHOUT
 from loop.report.evidence import Index
 from loop.report.happened import interval
 from loop.report.shape import Line, Table, table

@@ -5,7 +5,7 @@ stays small, however long the ledger is.
 from collections.abc import Iterable, Sequence
 
 from configs.records import Entry
-from loop.records import Run
+from loop.instruments.gather import Run
 from loop.report.shape import Cited
 
 LISTED = 24

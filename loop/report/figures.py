@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from configs.study import START
+from configs.arms import START
 from evals.closure import STAGES
 from evals.loss import FATES, RUNGS
 from loop.report.shape import Table

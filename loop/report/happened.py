@@ -5,18 +5,18 @@ among them; feedback is rounded.
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from configs.arms import MORE, START
 from configs.objective import METRICS
-from configs.study import MORE, START
 from evals.arms import common, curves
 from evals.intervals import mean
 from evals.loss import UNIT, calibration, rungs
-from loop.instruments import WITHOUT
-from loop.records import Run
+from loop.facts.summary import feedback
+from loop.instruments.gather import Run
+from loop.instruments.measure import WITHOUT
 from loop.report.evidence import Index
 from loop.report.oversight import incidents, oversight
 from loop.report.shape import Line, Table, table
 from loop.report.study import Read, Told
-from loop.summary import feedback
 
 BURN_POINTS = 400
 """Points of a burn-down; it is straight between two of them."""

@@ -5,9 +5,13 @@ in it is escaped.
 import itertools
 import json
 import re
+from pathlib import Path
 from typing import Any
 
+from configs.errors import BadInput
 from loop.report.page import STYLE, e, head
+from sandbox.canonical import canonical
+from sandbox.ledger import Ledger
 
 PAGE = """body{max-width:50rem;font-size:15px}h2{margin:1.2rem 0 0;font-size:1.1em;border:0}table{margin:.3rem 0}
 td{overflow-wrap:anywhere;white-space:pre-wrap;max-width:none}
@@ -107,3 +111,25 @@ def _fields(values: dict[str, Any]) -> str:
         for name, value in values.items()
     )
     return f"<table class=fields>{rows}</table>"
+
+
+def export_incident(folder: Path, name: str) -> tuple[bytes, str]:
+    """Return an incident as JSON (every version, and the entries of its chain) and as a page of
+    HTML that stands alone.
+    """
+    entries = Ledger.file(folder / "ledger.sqlite").entries()
+    versions = [
+        e.body
+        for e in entries
+        if e.kind in ("incident", "incident-amended") and e.body["id"] == name
+    ]
+    if not versions:
+        raise BadInput(
+            f"NAME is {name!r}; `heirloop incident list {folder}` names those of this run"
+        )
+    told = [e for e in entries if e.sequence in versions[-1]["chain"]]
+    chain = [
+        {"sequence": e.sequence, "kind": e.kind, "time": e.time, "hash": e.hash, "body": e.body}
+        for e in told
+    ]
+    return canonical({"versions": versions, "chain": chain}), incident_page(versions, chain)

@@ -9,14 +9,14 @@ from typing import Any
 
 from configs.build import plain
 from configs.errors import BadInput
-from loop.archive import Facts, folded
+from loop.facts.facts import Facts, folded
+from loop.facts.summary import summary
 from loop.report import study
 from loop.report.figures import draw
 from loop.report.happened import live
 from loop.report.page import page
 from loop.report.shape import Report
 from loop.report.tell import report
-from loop.summary import summary
 from sandbox.canonical import canonical
 from sandbox.ledger import Ledger
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from configs.errors import BadInput
-from configs.study import Config
-from loop.archive import Facts
-from loop.instruments import measured
-from loop.records import Records, Run, gather, settings
-from loop.summary import summary
+from configs.settings.config import Config
+from loop.facts.facts import Facts
+from loop.facts.summary import summary
+from loop.instruments.gather import Records, Run, gather, settings
+from loop.instruments.measure import measured
 from sandbox.canonical import canonical, digest
 from sandbox.ledger import Ledger
 

@@ -10,14 +10,14 @@ from typing import Any
 from configs.build import plain
 from configs.errors import BudgetExhausted, VerificationFailed
 from configs.records import Entry
-from loop.instruments import WITHOUT
+from configs.settings.task import SIMULATED
+from loop.instruments.measure import WITHOUT
+from loop.people.shown import differing, own_files
 from loop.report.believed import believed
 from loop.report.evidence import Index
 from loop.report.happened import happened, interval
 from loop.report.shape import Line, Report, Section, Table, table
 from loop.report.study import Told, differs
-from loop.shown import differing, own_files
-from sandbox.box.planted import SIMULATED
 from sandbox.store import Store
 
 RESOURCES: dict[str, tuple[str, float]] = {

@@ -29,17 +29,17 @@ def inbox(folder: Path) -> None:
     from web import served
 
     from configs.errors import NeedsHuman
-    from loop import main, study
-    from loop.people import open_gate
+    from loop import session
+    from loop.people.requests import open_gate
+    from loop.settings import composed
+    from loop.study import box
     from sandbox import keys
     from sandbox.canonical import digest
 
     keys.new_key("ada", "person", "correct horse")
-    study.make_box = lambda _: FakeBox(lambda order: 0.1)
+    box.make_box = lambda _: FakeBox(lambda order: 0.1)
     try:
-        main.execute(
-            main.composed([*SMALL, f"runs={folder}", "autonomy=assisted", "gates=attended"])
-        )
+        session.execute(composed([*SMALL, f"runs={folder}", "autonomy=assisted", "gates=attended"]))
     except NeedsHuman:
         gate = open_gate(folder / "t")
     plan = next(e.body["plan"] for e in gate.ledger.entries() if e.kind == "plan")
@@ -177,7 +177,9 @@ def long(folder: Path, least: int) -> None:
     from fakes import FakeBox, longer
     from test_cycle import SMALL, better, config, mandate
 
-    from loop import main, study
+    from loop import session
+    from loop.study import box
+    from loop.study import open as study_open
     from sandbox import keys
     from sandbox.ledger import Ledger, checkpoint
 
@@ -185,14 +187,14 @@ def long(folder: Path, least: int) -> None:
         folder, *SMALL[:2], "study.generations=6", "study.proposals=4", "study.arms=[local, random]"
     )
     mandate(cfg)
-    study.make_box = lambda _: FakeBox(better)
-    main.execute(cfg)
+    box.make_box = lambda _: FakeBox(better)
+    session.execute(cfg)
     book = Ledger.file(longer(folder / "runs" / "t", folder / "long", least) / "ledger.sqlite")
     first = next(iter(book.entries()))
     checkpoint(
         book,
-        study.signer(keys.load_secret(first.body["secret"])),
-        study.places(folder / "long", first.hash),
+        study_open.signer(keys.load_secret(first.body["secret"])),
+        study_open.places(folder / "long", first.hash),
     )
 
 
@@ -267,10 +269,10 @@ def campaign(folder: Path, generations: int) -> None:
     """
     from test_simulated import loop_alone
 
-    from loop import main
+    from loop.settings import composed
     from sandbox.ledger import Ledger
 
-    cfg = main.composed([*LEAST, *CAPS, f"study.generations={generations}", f"runs={folder}/runs"])
+    cfg = composed([*LEAST, *CAPS, f"study.generations={generations}", f"runs={folder}/runs"])
     cpu, wall = time.process_time(), time.perf_counter()
     done = loop_alone(cfg)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall

@@ -15,7 +15,8 @@ sys.path.insert(0, str(ROOT))
 from evals.beside import beside  # noqa: E402
 from evals.calibrate import Campaigns  # noqa: E402
 from evals.rules import RULES  # noqa: E402
-from loop.calibrate import FIGURES, calibrate, noise  # noqa: E402
+from loop.calibrate.noise import FIGURES, noise  # noqa: E402
+from loop.calibrate.rules import calibrate  # noqa: E402
 
 COLOURS = {"a": "#0072b2", "b": "#d55e00", "c": "#009e73"}
 NAMES = {"a": "(a) same recipe", "b": "(b) hidden failures", "c": "(c) gain = effect"}

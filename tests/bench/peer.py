@@ -31,10 +31,11 @@ from configs.cost import steps  # noqa: E402
 from configs.job import Order  # noqa: E402
 from configs.tokens import layout  # noqa: E402
 from evals.data import answers, draw_train, held_out, questions  # noqa: E402
-from loop import main as study_main  # noqa: E402
-from loop.patch import FILE  # noqa: E402
-from loop.propose import PROPOSERS, Proposer  # noqa: E402
-from loop.scene import Scene, proposal  # noqa: E402
+from loop import session  # noqa: E402
+from loop.propose.evolve.patch import FILE  # noqa: E402
+from loop.propose.scene import Scene, proposal  # noqa: E402
+from loop.propose.table import PROPOSERS, Proposer  # noqa: E402
+from loop.settings import composed  # noqa: E402
 from sandbox.ledger import Ledger  # noqa: E402
 
 MARK = "# region: update\n"
@@ -97,10 +98,10 @@ def heirloop(folder: str, count: int) -> dict[str, Any]:
     PROPOSERS["stub"] = Proposer(
         where="trusted", write=stub, sees="nothing", costs="its own CPU time"
     )
-    config = study_main.composed(settings(folder, count))
+    config = composed(settings(folder, count))
     grant(config)
     started = time.perf_counter()
-    study_main.execute(config)
+    session.execute(config)
     seconds = time.perf_counter() - started
     entries = Ledger.file(Path(folder) / "runs" / "peer" / "ledger.sqlite").entries()
     found = [
@@ -210,7 +211,7 @@ def openevolve(folder: str, count: int) -> dict[str, Any]:
     before, each time falsely.
     """
     python = ROOT / ".bench/bin/python"
-    config = study_main.composed([one for one in settings(folder, count) if "arms" not in one])
+    config = composed([one for one in settings(folder, count) if "arms" not in one])
     task, recipe = config.task.format(), config.task.baseline
     order = Order(
         role="train",

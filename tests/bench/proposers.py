@@ -73,7 +73,7 @@ def run(count: str = "10") -> None:
 
 
 def facts_of(name: str):
-    from loop.archive import Archive
+    from loop.facts.facts import Archive
     from sandbox.ledger import Ledger
 
     ledger = Ledger.file(RUNS / name / "ledger.sqlite")
@@ -185,9 +185,9 @@ def ask() -> None:
     """Write build/proposers/skill.json: per run the histories of arm self by generation, fixed
     parents, and what programs propose.
     """
-    from configs.study import Proposer
-    from loop.propose import PROPOSERS
-    from loop.scene import Scene
+    from configs.settings.proposer import Proposer
+    from loop.propose.scene import Scene
+    from loop.propose.table import PROPOSERS
     from sandbox.store import Store
 
     told = []
@@ -377,11 +377,11 @@ def latency() -> None:
     """
     from configs.history import Trial
     from configs.recipe import grid
-    from configs.study import Proposer
+    from configs.settings.proposer import Proposer
     from loop.plan import source
-    from loop.propose import PROPOSERS
-    from loop.rivals import propose_random
-    from loop.scene import Scene
+    from loop.propose.rivals import propose_random
+    from loop.propose.scene import Scene
+    from loop.propose.table import PROPOSERS
 
     text, rng = source()["models/train.py"].decode(), random.Random(1)
     print("| trials | " + " | ".join(programs := ("local", "tpe", "evolve")) + " |")

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from configs.errors import BadInput
-from loop.main import composed
+from loop.settings import composed
 
 ROOT = Path(__file__).resolve().parents[2] / "configs"
 CHOICES = [f"{path.parent.name}={path.stem}" for path in sorted(ROOT.glob("*/*.yaml"))]

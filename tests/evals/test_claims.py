@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from configs.errors import BadInput
-from configs.study import Warn
+from configs.settings.study import Warn
 from evals.claims import CLOSING, conditions, warning, words
 from evals.closure import STAGES, Event
 from evals.planted import WORLDS

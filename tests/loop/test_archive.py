@@ -1,7 +1,7 @@
 from fakes import FakeBox
 from test_cycle import better, config, go, mandate
 
-from loop.archive import Archive, Facts
+from loop.facts.facts import Archive, Facts
 from sandbox.ledger import Ledger
 
 __all__ = ["go"]

@@ -12,7 +12,8 @@ from test_cycle import go  # noqa: F401
 from configs.errors import BadInput, NeedsHuman
 from evals.calibrate import Campaigns
 from evals.rules import RULES
-from loop import calibrate, cli
+from loop.calibrate import noise, power, rules
+from loop.command import main
 
 FEW = {"baseline": 8, "reference": 4, "slow": 8, "bimodal": 24}
 QUICK = Campaigns(campaigns=20, confirmations=2, most=8)
@@ -26,18 +27,16 @@ def noisy(order):
 def scores(tmp_path, go, monkeypatch):  # noqa: F811
     """Measure noise on a fake box; returns how often the box ran."""
     monkeypatch.setattr(
-        calibrate,
+        noise,
         "composed",
-        lambda o, real=calibrate.composed: real(
-            [*o, f"runs={tmp_path}/runs", "task.train_items=500"]
-        ),
+        lambda o, real=noise.composed: real([*o, f"runs={tmp_path}/runs", "task.train_items=500"]),
     )
 
     def start(box, **kw):
         return go(
             None,
             box,
-            lambda _: calibrate.measure(
+            lambda _: noise.measure(
                 "addition",
                 tmp_path / "noise-addition.jsonl",
                 **{"runs": FEW, "unattended": True, **kw},
@@ -70,11 +69,9 @@ def test_simulated_rows_are_kept_and_made_again_when_the_scores_change(
     with pytest.raises(
         BadInput, match="was not measured yet; run `heirloop calibrate addition --null real"
     ):
-        calibrate.calibrate("addition", "simulated", unattended=False, folder=tmp_path)
+        rules.calibrate("addition", "simulated", unattended=False, folder=tmp_path)
     scores(FakeBox(noisy))
-    found = calibrate.calibrate(
-        "addition", "simulated", unattended=False, folder=tmp_path, plan=QUICK
-    )
+    found = rules.calibrate("addition", "simulated", unattended=False, folder=tmp_path, plan=QUICK)
     assert set(found) == {"alpha", "task", "noise", "rules"} and set(found["rules"]) == set(RULES)
     wanted = {"null", "campaigns", "false_keep_rate", "upper", "fake_gain", "power", "replicates"}
     assert all(
@@ -85,11 +82,9 @@ def test_simulated_rows_are_kept_and_made_again_when_the_scores_change(
         > 0.3
         > found["rules"]["group_sequential"]["false_keep_rate"]
     )
-    monkeypatch.setattr(
-        calibrate, "calibrate_row", lambda *a: pytest.fail("a kept row was made again")
-    )
+    monkeypatch.setattr(rules, "calibrate_row", lambda *a: pytest.fail("a kept row was made again"))
     assert (
-        calibrate.calibrate("addition", "simulated", unattended=False, folder=tmp_path, plan=QUICK)
+        rules.calibrate("addition", "simulated", unattended=False, folder=tmp_path, plan=QUICK)
         == found
     )
     with (tmp_path / "noise-addition.jsonl").open("a") as file:
@@ -97,13 +92,13 @@ def test_simulated_rows_are_kept_and_made_again_when_the_scores_change(
             json.dumps({"kind": "slow", "number": 99, "exact_match": 0.5, "cpu_us": 1}) + "\n"
         )
     with pytest.raises(pytest.fail.Exception):
-        calibrate.calibrate("addition", "simulated", unattended=False, folder=tmp_path, plan=QUICK)
+        rules.calibrate("addition", "simulated", unattended=False, folder=tmp_path, plan=QUICK)
 
 
 def test_the_real_null_uses_every_score_once(tmp_path, scores, monkeypatch):
     scores(FakeBox(noisy))
-    monkeypatch.setattr(calibrate, "ENOUGH", sum(FEW.values()))
-    found = calibrate.calibrate("addition", "real", unattended=False, folder=tmp_path, plan=QUICK)
+    monkeypatch.setattr(noise, "ENOUGH", sum(FEW.values()))
+    found = rules.calibrate("addition", "real", unattended=False, folder=tmp_path, plan=QUICK)
     row = found["rules"]["group_sequential"]
     assert (
         row["trainings"] == sum(FEW.values())
@@ -116,7 +111,7 @@ def test_power_tells_what_a_question_needs_and_a_larger_gain_needs_less():
     few, many = (
         json.loads(
             CliRunner()
-            .invoke(cli.cli, ["power", "--gain", g, "--json"], catch_exceptions=False)
+            .invoke(main.cli, ["power", "--gain", g, "--json"], catch_exceptions=False)
             .output
         )[0]
         for g in ("0.4", "0.2")
@@ -127,4 +122,4 @@ def test_power_tells_what_a_question_needs_and_a_larger_gain_needs_less():
         and few["campaigns per arm"] < many["campaigns per arm"]
     )
     with pytest.raises(BadInput, match="a gain above 0"):
-        calibrate.power([], gain=0.0, target=0.8)
+        power.power([], gain=0.0, target=0.8)

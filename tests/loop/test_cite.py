@@ -9,8 +9,8 @@ from test_cycle import config, go  # noqa: F401
 from test_export import play
 
 from configs.errors import VerificationFailed
-from loop import cli
-from loop.cite import cite, tex, version
+from loop.command import main
+from loop.export.cite import cite, tex, version
 from sandbox.ledger import ENTRIES, Ledger
 
 
@@ -30,7 +30,7 @@ def test_a_finished_study_is_cited_by_its_root_its_signed_head_its_date_and_its_
     go,  # noqa: F811
 ):
     folder = play(tmp_path, go)
-    result = CliRunner().invoke(cli.cli, ["cite", str(folder)])
+    result = CliRunner().invoke(main.cli, ["cite", str(folder)])
     (kind, software), (other, study) = fields(result.output)
     entries = Ledger.file(folder / "ledger.sqlite").entries()
     head = json.loads((folder / "checkpoints.jsonl").read_bytes().splitlines()[-1])

@@ -11,9 +11,10 @@ from test_cycle import better, config, entries, gate_of, go, mandate
 
 from configs.errors import BadInput, VerificationFailed
 from configs.records import RESOURCES
-from loop import cli, compute, main
-from loop.study import signer
-from loop.verify import verify
+from loop.command import main
+from loop.study.open import signer
+from loop.verify import replay, statement
+from loop.verify.run import verify
 from sandbox import keys
 from sandbox.budget import balances
 from sandbox.canonical import canonical, digest
@@ -35,11 +36,11 @@ def test_a_statement_adds_up_to_what_the_accounts_spent_in_every_unit(done, go):
     go(
         cfg,
         FakeBox(better),
-        lambda cfg: main.replay(
+        lambda cfg: replay.replay(
             folder, next(e.body["digest"] for e in entries(cfg) if e.kind == "plan")[:12]
         ),
     )
-    told = compute.statement([folder])
+    told = statement.statement([folder])
     (run,) = told["runs"]
     root = gate_of(cfg).ledger.read(balances)["root"]
     for name in RESOURCES:
@@ -71,11 +72,11 @@ def test_peaks_are_the_most_jobs_at_a_time_and_the_hour_with_the_most_cpu(done):
     for e in book:
         at += (e.kind == "start") - (e.kind == "job")
         most = max(most, at)
-    told = compute.statement([folder])
+    told = statement.statement([folder])
     assert 1 <= told["peak_jobs"] <= 2 and told["peak_jobs"] == most
     hours = {e.time[:13] for e in book if e.kind == "settle"}
     assert told["peak_hour"] in hours and 0 < told["peak_hour_cpu_us"] <= told["total"]["cpu_us"]
-    assert compute.statement([folder, folder])["peak_jobs"] == 2 * most  # runs side by side
+    assert statement.statement([folder, folder])["peak_jobs"] == 2 * most  # runs side by side
 
 
 def test_periods_add_up_and_a_time_that_is_none_is_refused(done):
@@ -84,24 +85,24 @@ def test_periods_add_up_and_a_time_that_is_none_is_refused(done):
     first = next(i for i, e in enumerate(settled) if e.body["spent"]["cpu_us"])
     before, after = next((a, b) for a, b in pairwise(settled[first:]) if unix(a) < unix(b))
     early, late = (
-        compute.statement([folder], until=before.time),
-        compute.statement([folder], since=after.time),
+        statement.statement([folder], until=before.time),
+        statement.statement([folder], since=after.time),
     )
-    whole = compute.statement([folder])["total"]
+    whole = statement.statement([folder])["total"]
     assert {
         name: early["total"][name] + late["total"][name] for name in RESOURCES
     } == whole and early["total"]["cpu_us"] > 0
-    nothing = compute.statement([folder], since="2999-01-01")
+    nothing = statement.statement([folder], since="2999-01-01")
     assert nothing["total"] == dict.fromkeys(RESOURCES, 0) and nothing["peak_jobs"] == 0
     with pytest.raises(BadInput, match="--since is 'soon'"):
-        compute.statement([folder], since="soon")
+        statement.statement([folder], since="soon")
 
 
 def test_an_outsider_checks_it_with_the_public_key_alone_and_it_is_an_entry(
     done, tmp_path, monkeypatch
 ):
     cfg, folder = done
-    run = CliRunner().invoke(cli.cli, ["compute", str(folder)])
+    run = CliRunner().invoke(main.cli, ["compute", str(folder)])
     (tmp_path / "statement.json").write_text(run.output)
     (entry,) = [e for e in entries(cfg) if e.kind == "compute"]
     public = entries(cfg)[0].body["checkpoint_key"]
@@ -114,25 +115,25 @@ def test_an_outsider_checks_it_with_the_public_key_alone_and_it_is_an_entry(
     folder.rename(tmp_path / "gone")
     check = ["compute", "--check", str(tmp_path / "statement.json"), "--public"]
     assert (
-        json.loads(CliRunner().invoke(cli.cli, [*check, public]).output)["runs"][0]["name"] == "t"
+        json.loads(CliRunner().invoke(main.cli, [*check, public]).output)["runs"][0]["name"] == "t"
     )
     for bad in ("0" * 64, "x"):
-        assert isinstance(CliRunner().invoke(cli.cli, [*check, bad]).exception, VerificationFailed)
+        assert isinstance(CliRunner().invoke(main.cli, [*check, bad]).exception, VerificationFailed)
     (tmp_path / "statement.json").write_text(run.output.replace('"sig":"', '"sig":"00'))
-    assert isinstance(CliRunner().invoke(cli.cli, [*check, public]).exception, VerificationFailed)
-    assert isinstance(CliRunner().invoke(cli.cli, ["compute"]).exception, BadInput)
+    assert isinstance(CliRunner().invoke(main.cli, [*check, public]).exception, VerificationFailed)
+    assert isinstance(CliRunner().invoke(main.cli, ["compute"]).exception, BadInput)
 
 
 def test_a_signed_statement_whose_parts_do_not_add_up_is_refused(done):
     cfg, folder = done
     root = entries(cfg)[0].body
     key = signer(keys.load_secret(root["secret"]))
-    told = {**compute.statement([folder]), "public": root["checkpoint_key"]}
-    assert compute.check(keys.sign(told, key, "compute"), root["checkpoint_key"])
+    told = {**statement.statement([folder]), "public": root["checkpoint_key"]}
+    assert statement.check(keys.sign(told, key, "compute"), root["checkpoint_key"])
     for bad in ({"total": {**told["total"], "cpu_us": 1}}, {"runs": []}, {"public": "0" * 64}):
         with pytest.raises(VerificationFailed, match="add up"):
-            compute.check(keys.sign({**told, **bad}, key, "compute"), root["checkpoint_key"])
+            statement.check(keys.sign({**told, **bad}, key, "compute"), root["checkpoint_key"])
     other = Ed25519PrivateKey.generate()
     with pytest.raises(VerificationFailed):
-        compute.check(keys.sign(told, other, "compute"), root["checkpoint_key"])
-    assert len(canonical(told)) < compute.MOST_BYTES
+        statement.check(keys.sign(told, other, "compute"), root["checkpoint_key"])
+    assert len(canonical(told)) < statement.MOST_BYTES

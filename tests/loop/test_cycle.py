@@ -31,13 +31,18 @@ from configs.errors import (
 )
 from configs.job import Order
 from configs.records import Amount, Grant, Job
-from configs.study import Caps
+from configs.settings.gates import Caps
 from configs.tokens import layout
-from loop import cli, cycle, main, measure, people, study
-from loop.archive import Archive
-from loop.propose import PROPOSERS
-from loop.records import records
-from loop.verify import checked, verify
+from loop import cycle, session, settings
+from loop.command import main
+from loop.facts.facts import Archive
+from loop.instruments.gather import records
+from loop.measure import replicate
+from loop.people import acts, requests
+from loop.propose.table import PROPOSERS
+from loop.study import open as study_open
+from loop.verify import replay
+from loop.verify.run import checked, verify
 from sandbox import keys
 from sandbox.decision import new_approval, new_mandate, unix
 from sandbox.ledger import Ledger
@@ -59,12 +64,12 @@ def go(monkeypatch):
     """Run a study on a given box; locks are released afterwards, as the end of a process would."""
 
     def release():
-        for lock in study._LOCKS:
+        for lock in study_open._LOCKS:
             lock.close()
-        study._LOCKS.clear()
+        study_open._LOCKS.clear()
 
-    def start(cfg, box, act=main.execute):
-        monkeypatch.setattr(study, "make_box", lambda _: box)
+    def start(cfg, box, act=session.execute):
+        monkeypatch.setattr(study_open, "make_box", lambda _: box)
         try:
             return act(cfg)
         finally:
@@ -75,7 +80,7 @@ def go(monkeypatch):
 
 
 def config(tmp_path, *overrides):
-    return main.composed([*SMALL, f"runs={tmp_path}/runs", *overrides])
+    return settings.composed([*SMALL, f"runs={tmp_path}/runs", *overrides])
 
 
 def mandate(cfg, *, caps=None, hours_ago=0, kind="unattended"):
@@ -261,7 +266,7 @@ def test_a_person_s_pinned_key_is_taken_and_run_opens_no_key(tmp_path, go):
 
 
 def gate_of(cfg):
-    return people.open_gate(Path(cfg.runs) / cfg.study.name)
+    return requests.open_gate(Path(cfg.runs) / cfg.study.name)
 
 
 def approve(
@@ -282,7 +287,7 @@ def approve(
 def waiting(cfg):
     return [
         p["id"]
-        for g in cli._summary(Path(cfg.runs) / cfg.study.name)["generations"]
+        for g in main._summary(Path(cfg.runs) / cfg.study.name)["generations"]
         for p in g["plans"]
         if p["verdict"] == "waiting"
     ]
@@ -647,7 +652,7 @@ def test_the_door_refuses_changed_jobs_and_used_grants(tmp_path, go):
     ran = len(box.ran)
 
     def attack(cfg):
-        running = study.open_study(cfg)
+        running = study_open.open_study(cfg)
         start = next(e for e in running.ledger.entries() if e.kind == "start")
         grant, job = parse(Grant, start.body["grant"]), parse(Job, start.body["job"])
         for bad_job, bad_grant in (
@@ -673,7 +678,7 @@ def test_damaged_bytes_in_a_run_are_an_incident_and_nothing_more_runs(
     """Bytes damaged while a job runs: the door sees it at the next launch; after it: the loop when
     it reads what came out.
     """
-    cfg, real, ran = config(tmp_path), measure.run, []
+    cfg, real, ran = config(tmp_path), replicate.run, []
     mandate(cfg)
 
     def damage(execution=None):
@@ -683,7 +688,7 @@ def test_damaged_bytes_in_a_run_are_an_incident_and_nothing_more_runs(
                 path.write_bytes(b"other")
 
     if detector == "verify":
-        monkeypatch.setattr(measure, "run", lambda *rest: (real(*rest), damage())[0])
+        monkeypatch.setattr(replicate, "run", lambda *rest: (real(*rest), damage())[0])
     with pytest.raises(VerificationFailed, match="wrong bytes"):
         go(cfg, FakeBox(better, damage if detector == "door" else lambda _: None))
     assert len(ran) == 1 and [e.body["detector"] for e in entries(cfg) if e.kind == "incident"] == [
@@ -696,22 +701,22 @@ def test_replay_gives_the_same_bytes_or_says_that_it_does_not(tmp_path, go):
     mandate(cfg)
     name = go(cfg, FakeBox(better))["baseline"]["plan"]
     spent = [e for e in entries(cfg) if e.kind == "settle"]
-    assert go(cfg, FakeBox(better), lambda _: main.replay(folder, name[:8]))["same"]
+    assert go(cfg, FakeBox(better), lambda _: replay.replay(folder, name[:8]))["same"]
     assert len([e for e in entries(cfg) if e.kind == "settle"]) == len(spent) + 1  # charged
     verify(folder)
     other = FakeBox(better, lambda execution: outcome(files={"weights.safetensors": b"other"}))
     with pytest.raises(VerificationFailed, match="the weights differ"):
-        go(cfg, other, lambda _: main.replay(folder, name[:8]))
+        go(cfg, other, lambda _: replay.replay(folder, name[:8]))
     with pytest.raises(BadInput, match="exactly one"):
-        go(cfg, other, lambda _: main.replay(folder, "nothing"))
+        go(cfg, other, lambda _: replay.replay(folder, "nothing"))
 
 
 def test_two_processes_do_not_run_one_study(tmp_path, go):
     cfg = config(tmp_path)
 
     def twice(cfg):
-        study.open_study(cfg)
-        study.open_study(cfg)
+        study_open.open_study(cfg)
+        study_open.open_study(cfg)
 
     with pytest.raises(Stopped, match="another process"):
         go(cfg, FakeBox(better), twice)
@@ -744,7 +749,7 @@ def test_verify_finds_what_was_damaged(tmp_path, go, monkeypatch, damage):
     if damage == "ledger gone":
         (folder / "ledger.sqlite").unlink()
     if damage == "score":
-        monkeypatch.setattr("loop.verify.score", lambda *a: "another score")
+        monkeypatch.setattr("loop.verify.run.score", lambda *a: "another score")
     with pytest.raises(HeirloopError) as error:
         verify(folder)
     assert error.value.exit_code == 6
@@ -756,7 +761,7 @@ def test_verify_finds_what_was_damaged(tmp_path, go, monkeypatch, damage):
         return
     before = len(entries(cfg))
     assert isinstance(
-        CliRunner().invoke(cli.cli, ["verify", str(folder), "--read-only"]).exception,
+        CliRunner().invoke(main.cli, ["verify", str(folder), "--read-only"]).exception,
         VerificationFailed,
     )
     assert len(entries(cfg)) == before
@@ -791,7 +796,7 @@ def test_verify_finds_what_was_damaged(tmp_path, go, monkeypatch, damage):
 def test_the_command_line_answers_in_one_sentence_with_its_exit_code(
     tmp_path, arguments, code, words
 ):
-    command = [sys.executable, "-c", "from loop.cli import main; main()", *arguments]
+    command = [sys.executable, "-c", "from loop.command.main import main; main()", *arguments]
     out = subprocess.run(
         command, capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd=tmp_path
     )
@@ -826,7 +831,7 @@ def test_sigterm_stops_with_exit_5_and_people_must_resume_and_ctrl_c_needs_nobod
     if number == signal.SIGTERM:
         with pytest.raises(Stopped, match="heirloop resume"):
             go(cfg, FakeBox(better))
-        people.resume(tmp_path / "runs" / "t", "ada")
+        acts.resume(tmp_path / "runs" / "t", "ada")
     assert go(cfg, FakeBox(better))["finished"]
 
 

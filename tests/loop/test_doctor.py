@@ -15,7 +15,9 @@ from fakes import FakeBox, outcome
 
 from configs.errors import NoBox
 from evals.attacks.table import ATTACKS
-from loop import cli, doctor, study
+from loop.attack import doctor
+from loop.command import main
+from loop.study import box as study_box
 from sandbox.box import cgroup, namespace
 from sandbox.box.docker import DockerBox
 from sandbox.box.namespace import NamespaceBox
@@ -90,7 +92,7 @@ class TestCommand:
             monkeypatch.setattr(
                 "sys.argv", ["heirloop", "doctor", "--box", "namespace", *arguments]
             )
-            cli.main()
+            main.main()
         return left.value.code
 
     def test_no_box_is_exit_7_with_the_remedy(self, monkeypatch, capsys):
@@ -109,7 +111,7 @@ class TestCommand:
         box = FakeBox(lambda order: 1.0, lambda execution: outcome())
         assert self.run(monkeypatch, box) == 6
         assert "promises that do not hold here: fake E07" in capsys.readouterr().err
-        assert study.proved(box) == ""
+        assert study_box.proved(box) == ""
 
     def test_a_broken_box_is_one_row(self, monkeypatch, capsys):
         box = FakeBox(lambda order: 1.0, lambda execution: outcome("box", "the engine failed"))
@@ -121,18 +123,18 @@ class TestCommand:
 
 def test_what_was_proved_stands_in_the_next_study_root_of_this_machine_alone(monkeypatch):
     box = FakeBox(lambda order: 1.0)
-    study.remember({"fake": "C", "docker": "B"})
-    assert study.proved(box) == time.strftime("%Y-%m-%d", time.gmtime())
+    study_box.remember({"fake": "C", "docker": "B"})
+    assert study_box.proved(box) == time.strftime("%Y-%m-%d", time.gmtime())
     box.tier = "B"
-    assert study.proved(box) == ""
+    assert study_box.proved(box) == ""
     box.tier = "C"
-    monkeypatch.setattr(study, "_machine", lambda: "another")
-    assert study.proved(box) == ""
+    monkeypatch.setattr(study_box, "_machine", lambda: "another")
+    assert study_box.proved(box) == ""
 
 
 def test_help_names_the_command():
     assert (
-        "Try every promise of each box" in CliRunner().invoke(cli.cli, ["doctor", "--help"]).output
+        "Try every promise of each box" in CliRunner().invoke(main.cli, ["doctor", "--help"]).output
     )
 
 

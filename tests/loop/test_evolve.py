@@ -19,16 +19,17 @@ from configs.history import History, Trial
 from configs.job import Order
 from configs.recipe import Recipe, grid
 from configs.records import Proposal
-from configs.study import Evolve, Proposer
+from configs.settings.proposer import Evolve, Proposer
 from configs.tokens import layout
 from evals.data import _images
-from loop import evolve, patch
-from loop.llm import prompt, read
-from loop.main import composed
-from loop.mutate import mutate
 from loop.plan import change
-from loop.scene import Scene
-from loop.verify import verify
+from loop.propose.evolve import database, patch
+from loop.propose.evolve.mutate import mutate
+from loop.propose.outside.prompt import prompt
+from loop.propose.outside.read import read
+from loop.propose.scene import Scene
+from loop.settings import composed
+from loop.verify.run import verify
 from tests.conftest import ROOT
 from tests.loop.test_cycle import config, entries, go, mandate  # noqa: F401
 
@@ -79,7 +80,7 @@ def scene(
 
 def proposed(given: Scene):
     """Return (class, recipe, text) of what is proposed, taken in as the loop does."""
-    made = parse(Proposal, strict_json(evolve.propose_evolve(given)))
+    made = parse(Proposal, strict_json(database.propose_evolve(given)))
     before = given.sources.get(given.history.champion_source, TRAIN)
     risk, recipe, files = change(given.history.champion, {"models/train.py": before.encode()}, made)
     return risk, recipe, files["models/train.py"].decode(), made
@@ -120,7 +121,7 @@ def test_the_grid_keeps_the_best_of_each_cell_and_the_champion_whatever_its_scor
         trial("s1", 0.1),
         trial(score=0.9),
     ]
-    (island,) = evolve.database(scene(trials, {"s0": TRAIN, "s1": far}, score=0.2, islands=1))
+    (island,) = database.database(scene(trials, {"s0": TRAIN, "s1": far}, score=0.2, islands=1))
     kept = {(one.score, one.champion) for one in island.values()}
     assert kept == {(0.6, False), (0.1, False), (0.2, True)}
 
@@ -133,7 +134,7 @@ def test_a_score_that_is_not_told_ranks_below_every_told_one_and_a_failure_is_no
         trial("s2", outcome="waiting"),
         trial("gone", 1.0),
     ]
-    found = evolve.database(
+    found = database.database(
         scene(trials, {"s0": TRAIN, "s1": child(1), "s2": child(2)}, source="none", islands=1)
     )
     assert [one.score for one in found[0].values()] == [0.01]
@@ -141,10 +142,10 @@ def test_a_score_that_is_not_told_ranks_below_every_told_one_and_a_failure_is_no
 
 def test_trials_go_round_the_islands_and_migration_brings_each_best_to_the_next():
     trials = [trial(score=i / 10, width=w, heads=1) for i, w in enumerate((16, 32, 96))]
-    apart = evolve.database(scene(trials, source="none", islands=3, migration=100))
+    apart = database.database(scene(trials, source="none", islands=3, migration=100))
     assert [[one.score for one in island.values()] for island in apart] == [[0.0], [0.1], [0.2]]
     trials.append(trial(score=0.05, width=16, heads=2))
-    met = evolve.database(scene(trials, source="none", islands=3, migration=3))
+    met = database.database(scene(trials, source="none", islands=3, migration=3))
     assert [sorted(one.score for one in island.values()) for island in met] == [
         [0.05, 0.2],
         [0.0, 0.1],
@@ -153,7 +154,7 @@ def test_trials_go_round_the_islands_and_migration_brings_each_best_to_the_next(
     accepted = [*trials[:3], trial(score=0.4, depth=4, verdict="accept")]
     assert all(
         0.4 in {one.score for one in island.values()}
-        for island in evolve.database(scene(accepted, source="none", islands=3))
+        for island in database.database(scene(accepted, source="none", islands=3))
     )
 
 
@@ -164,7 +165,9 @@ def test_the_better_a_program_the_likelier_it_is_parent_unless_exploring():
         drawn = [
             scene(trials, source="none", islands=1, seed=s, explore=explore) for s in range(200)
         ]
-        return sum(evolve.select(one, evolve.database(one))[0].score == 0.9 for one in drawn) / 200
+        return (
+            sum(database.select(one, database.database(one))[0].score == 0.9 for one in drawn) / 200
+        )
 
     assert share(0.0) > 0.5 > 0.42 > share(1.0) > 0.2
 
@@ -177,9 +180,9 @@ def test_what_is_no_news_is_drawn_again():
         seen.setdefault(text, seed)
     text, seed = next(iter(seen.items()))
     trials, sources = [trial(), trial("s1", outcome="failed")], {"s0": TRAIN, "s1": text}
-    assert not evolve.novel(text, Recipe(), trials, sources, 4)
-    assert not evolve.novel(text + "# a comment\n", Recipe(), trials, sources, 4)
-    assert evolve.novel(text, Recipe(depth=1), trials, sources, 4)
+    assert not database.novel(text, Recipe(), trials, sources, 4)
+    assert not database.novel(text + "# a comment\n", Recipe(), trials, sources, 4)
+    assert database.novel(text, Recipe(depth=1), trials, sources, 4)
     again = scene(
         [trial(), *[trial("s1", outcome="failed")] * 3], sources, seed=seed, knobs=0.0, edits=1
     )
@@ -321,7 +324,7 @@ def test_a_model_improves_a_program_of_the_database_and_its_answer_becomes_edits
     trials = [trial(), trial("s1", 0.9, depth=1)]
     for seed in range(40):
         given = scene(trials, {"s0": TRAIN, "s1": other}, seed=seed, islands=1, explore=1.0)
-        history, source, others = evolve.shown(given)
+        history, source, others = database.shown(given)
         if source == other:
             break
     assert (history.champion, history.champion_source, history.champion_score) == (
@@ -342,7 +345,7 @@ def test_a_model_improves_a_program_of_the_database_and_its_answer_becomes_edits
         "knobs": {"width": 32},
         "edits": [{"file": patch.FILE, "search": "eps=1e-8", "replace": "eps=1e-6"}],
     }
-    found = parse(Proposal, strict_json(evolve.rebased(given, history, source, json.dumps(made))))
+    found = parse(Proposal, strict_json(database.rebased(given, history, source, json.dumps(made))))
     _, recipe, files = change(Recipe(), {patch.FILE: TRAIN.encode()}, found)
     assert files[patch.FILE].decode() == other.replace("eps=1e-8", "eps=1e-6") and recipe == Recipe(
         depth=1, width=32
@@ -362,9 +365,9 @@ def test_a_model_improves_a_program_of_the_database_and_its_answer_becomes_edits
     ):
         if why:
             with pytest.raises(BadInput, match=why):
-                evolve.rebased(given, history, source, json.dumps(made | wrong))
+                database.rebased(given, history, source, json.dumps(made | wrong))
     with pytest.raises(BadInput, match="no program"):
-        evolve.shown(scene(sources={}))
+        database.shown(scene(sources={}))
 
 
 def test_a_study_evolves_by_an_outside_models_answers(tmp_path, go, monkeypatch):  # noqa: F811
@@ -410,7 +413,8 @@ IDLE = %d
     )
     assert verify(tmp_path / "runs" / "t")["scores"] > 0
     monkeypatch.setattr(
-        "loop.verify.read", lambda text, source: read(text.replace("idea", "another idea"), source)
+        "loop.verify.run.read",
+        lambda text, source: read(text.replace("idea", "another idea"), source),
     )
     with pytest.raises(
         VerificationFailed, match="not what the stored answer says"

@@ -15,14 +15,15 @@ from test_cycle import approve, better, config, go, mandate  # noqa: F401
 from test_gates import SCRIPT
 
 from configs.errors import BadInput, NeedsHuman, VerificationFailed
-from loop import cli, export_verify, redact
-from loop.export import DOMAIN, INSTRUMENTS, export, mirrored
-from loop.export_verify import verify_export
-from loop.instruments import flat, measure
-from loop.propose import PROPOSERS
-from loop.redact import redacted
-from loop.study import places, signer
-from loop.tables import CLIP, TABLES, columns, dictionary, shown, unit
+from loop.command import main
+from loop.export import redact, verify
+from loop.export.redact import redacted
+from loop.export.tables import CLIP, TABLES, columns, dictionary, shown, unit
+from loop.export.verify import verify_export
+from loop.export.write import DOMAIN, INSTRUMENTS, export, mirrored
+from loop.instruments.measure import flat, measure
+from loop.propose.table import PROPOSERS
+from loop.study.open import places, signer
 from loop.unseal import unseal
 from sandbox import keys
 from sandbox.canonical import canonical, digest
@@ -321,8 +322,8 @@ def test_what_a_closed_entry_shows_rests_on_the_signature_alone_and_the_signatur
     at = next(i for i, line in enumerate(lines) if b'"closed"' in line)
     lines[at] = lines[at].replace(b'"attempt":0', b'"attempt":1')
     path.write_bytes(b"\n".join(lines))
-    forged = export_verify.tabulated({recorded(folder)[0].hash: redact.read(path.read_bytes())})
-    (out / "jobs.csv").write_bytes(export_verify.csv_bytes("jobs", forged["jobs"]))
+    forged = verify.tabulated({recorded(folder)[0].hash: redact.read(path.read_bytes())})
+    (out / "jobs.csv").write_bytes(verify.csv_bytes("jobs", forged["jobs"]))
     for name in out.glob("*.parquet"):
         name.unlink()
     told = json.loads((out / "manifest.json").read_bytes())
@@ -370,7 +371,7 @@ def test_another_key_signs_no_manifest_and_a_file_more_or_less_is_found(done):
         verify_export(out)
     (out / "manifest.json").unlink()
     assert "manifest.json is missing" in str(
-        CliRunner().invoke(cli.cli, ["verify", str(out)]).exception
+        CliRunner().invoke(main.cli, ["verify", str(out)]).exception
     )
 
 
@@ -657,7 +658,7 @@ def test_without_pyarrow_an_export_is_csv_alone_where_that_was_asked_for(
     with pytest.raises(BadInput, match="--csv-only"):
         export([folder], tmp_path / "new")
     result = CliRunner().invoke(
-        cli.cli, ["export", str(folder), "--to", str(tmp_path / "new"), "--csv-only", "--json"]
+        main.cli, ["export", str(folder), "--to", str(tmp_path / "new"), "--csv-only", "--json"]
     )
     assert result.exit_code == 0, result.output
     assert (
@@ -670,10 +671,10 @@ def test_without_pyarrow_an_export_is_csv_alone_where_that_was_asked_for(
 def test_the_command_verifies_an_export_and_holds_it_against_somebody_s_own_heads(done, tmp_path):
     folder, out = done
     run = CliRunner()
-    assert run.invoke(cli.cli, ["verify", str(out)]).exit_code == 0
+    assert run.invoke(main.cli, ["verify", str(out)]).exit_code == 0
     mine = tmp_path / "mine.jsonl"
     mine.write_bytes((folder / "checkpoints.jsonl").read_bytes())
-    assert run.invoke(cli.cli, ["verify", str(out), "--heads", str(mine)]).exit_code == 0
+    assert run.invoke(main.cli, ["verify", str(out), "--heads", str(mine)]).exit_code == 0
     ledger = Ledger.file(folder / "ledger.sqlite")
     ledger.append("session", {"wall_seconds": 0})
     checkpoint(

@@ -16,10 +16,13 @@ from configs.errors import BadInput, Denied, NeedsHuman, VerificationFailed
 from configs.recipe import Recipe
 from configs.records import Edit, Proposal
 from evals.oversight import PAIRS, cost, detection
-from loop import cycle, reviewer, study, terminal
+from loop import cycle, terminal
+from loop.facts.canaries import is_canary
+from loop.people import stand_in
 from loop.plan import change
-from loop.propose import PROPOSERS
-from loop.verify import verify
+from loop.propose.table import PROPOSERS
+from loop.study import open as study_open
+from loop.verify.run import verify
 from sandbox import gate as gates
 from sandbox import incident, keys, ledger
 from sandbox.canonical import digest
@@ -316,8 +319,8 @@ def test_an_answer_that_another_campaign_got_is_seen(tmp_path, go, monkeypatch):
     """Two campaigns ask at once, one gets both answers: the other looks again before it gives
     up.
     """
-    real = reviewer.answer
-    monkeypatch.setattr(reviewer, "answer", lambda running: real(running) and 0)
+    real = stand_in.answer
+    monkeypatch.setattr(stand_in, "answer", lambda running: real(running) and 0)
     assert go(config(tmp_path, *SCRIPT), FakeBox(better))["finished"]
 
 
@@ -331,9 +334,9 @@ def test_a_cap_that_refuses_a_promotion_is_a_no_and_the_loop_goes_on(tmp_path, g
 def test_a_scripted_reviewer_s_file_is_checked(tmp_path):
     (tmp_path / "a.json").write_text('{"recipe": "yes"}')
     with pytest.raises(BadInput, match="approve, deny or escalate"):
-        reviewer.answers(str(tmp_path / "a.json"))
+        stand_in.answers(str(tmp_path / "a.json"))
     with pytest.raises(BadInput, match="cannot be read"):
-        reviewer.answers(str(tmp_path / "b.json"))
+        stand_in.answers(str(tmp_path / "b.json"))
     with pytest.raises(BadInput, match="scripted"):
         keys.new_key("scripted", "person", "correct horse")
 
@@ -351,9 +354,7 @@ def test_canaries_and_twins_come_in_pairs_that_look_alike_and_can_never_run(tmp_
     go(cfg, FakeBox(better))
     probes = said(cfg, "probe")
     secret = keys.load_secret(entries(cfg)[0].body["secret"])
-    canaries = {
-        p["digest"] for p in probes if reviewer.is_canary(secret, p["digest"], p["commitment"])
-    }
+    canaries = {p["digest"] for p in probes if is_canary(secret, p["digest"], p["commitment"])}
     assert canaries and 2 * len(canaries) == len(probes)
     told = {b["approval"]["plan"]: b["approval"]["answer"] for b in said(cfg, "approval")}
     assert {told[p["digest"]] for p in probes if p["digest"] in canaries} == {"deny"}
@@ -463,7 +464,7 @@ def test_a_signed_decision_in_the_ledger_is_checked_whenever_it_is_read(tmp_path
     gate_of(cfg).ledger.append("approval", forged)
     with pytest.raises(VerificationFailed):
         gate_of(cfg)
-    assert study.SCRIPTED not in {r["name"] for r in entries(cfg)[0].body["reviewers"]}
+    assert study_open.SCRIPTED not in {r["name"] for r in entries(cfg)[0].body["reviewers"]}
 
 
 def asked(tmp_path, go, *extra):

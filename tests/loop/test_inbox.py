@@ -19,9 +19,11 @@ from web import Person, chromium, served
 
 from configs.build import plain
 from configs.errors import BadInput, NeedsHuman, VerificationFailed
-from loop import cli, people, terminal
-from loop.propose import PROPOSERS
-from loop.verify import verify
+from loop import terminal
+from loop.command import main
+from loop.people import requests
+from loop.propose.table import PROPOSERS
+from loop.verify.run import verify
 from sandbox import gate as gates
 from sandbox import keys
 from sandbox.canonical import digest
@@ -410,7 +412,7 @@ def test_without_a_browser_that_signs_the_request_goes_elsewhere_as_a_file(
         nonce = re.search(r'data-nonce="([0-9a-f]+)"', page.content())[1]
         typing(monkeypatch, ["correct horse"])
         answered = CliRunner().invoke(
-            cli.cli, ["keys", "sign-in", "ada", nonce, "--origin", address]
+            main.cli, ["keys", "sign-in", "ada", nonce, "--origin", address]
         )
         page.get_by_text("Without a browser that can sign").click()
         page.get_by_label("Signed answer").fill(answered.output.strip().splitlines()[-1])
@@ -434,11 +436,11 @@ def test_without_a_browser_that_signs_the_request_goes_elsewhere_as_a_file(
         ]
         typing(monkeypatch, ["000000"])
         assert (
-            isinstance(CliRunner().invoke(cli.cli, command).exception, NeedsHuman)
+            isinstance(CliRunner().invoke(main.cli, command).exception, NeedsHuman)
             and not out.exists()
         )
         typing(monkeypatch, [name[:6], "correct horse"])
-        told = CliRunner().invoke(cli.cli, command)
+        told = CliRunner().invoke(main.cli, command)
         assert (
             told.exit_code == 0
             and "⟨U+202E⟩" in told.output
@@ -455,18 +457,18 @@ def test_without_a_browser_that_signs_the_request_goes_elsewhere_as_a_file(
     forged = json.loads(file.read_bytes())
     forged["canonical"] = forged["canonical"].replace("patch", "recipe")
     with pytest.raises(VerificationFailed, match="other bytes"):
-        people.read_request(json.dumps(forged).encode())
-    assert people.read_request(out.read_bytes()) is None
+        requests.read_request(json.dumps(forged).encode())
+    assert requests.read_request(out.read_bytes()) is None
     hidden = json.loads(file.read_bytes())
     hidden["shown"].append(["digest", "\x1b[8mhidden\x1b[2J"])
     with pytest.raises(VerificationFailed, match="do not show themselves"):
-        people.read_request(json.dumps(hidden).encode())
+        requests.read_request(json.dumps(hidden).encode())
 
 
 def typing(monkeypatch, answers):
     """Let the terminal's prompts be answered."""
     told = iter(answers)
-    monkeypatch.setattr(cli.click, "prompt", lambda *a, **k: next(told))
+    monkeypatch.setattr(main.click, "prompt", lambda *a, **k: next(told))
     monkeypatch.setattr(terminal, "at_terminal", lambda: True)
 
 

@@ -17,9 +17,9 @@ from configs.errors import BadInput
 from evals.arms import Curve
 from evals.closure import Effort
 from evals.loss import FATES, PARTS
-from loop import cli
-from loop.instruments import _ceiling, _equivalents, flat, measure, measured
-from loop.records import Records, Run, records
+from loop.command import main
+from loop.instruments.gather import Records, Run, records
+from loop.instruments.measure import _ceiling, _equivalents, flat, measure, measured
 from loop.unseal import unseal, unseal_arm
 from sandbox import control, keys
 from sandbox.decision import new_mandate, unix
@@ -162,7 +162,7 @@ def test_sealed_is_a_rung_where_it_was_opened_for_the_campaigns_of_an_arm(tmp_pa
     )
     mandate(cfg)
     go(cfg, FakeBox(lambda order: 0.1 + 0.8 * (order.recipe.depth != 2)))
-    folder, facts = tmp_path / "runs" / "t", cli._facts(tmp_path / "runs" / "t")
+    folder, facts = tmp_path / "runs" / "t", main._facts(tmp_path / "runs" / "t")
     better_ones = [r for r in range(4) if len(facts.champions["random", r]) > 1]
     assert 0 < len(better_ones) < 4, "the baseline has to be champion still in some campaign"
     first = go(cfg, FakeBox(better), lambda _: unseal(folder, ("random", better_ones[0])))["gain"]
@@ -187,7 +187,7 @@ def test_sealed_is_a_rung_where_it_was_opened_for_the_campaigns_of_an_arm(tmp_pa
         go(cfg, FakeBox(better), lambda _: unseal(folder, ("tpe", 0)))
     with pytest.raises(BadInput, match="--repeat is given without --arm"):
         CliRunner().invoke(
-            cli.cli,
+            main.cli,
             ["unseal", str(folder), "--repeat", "1"],
             catch_exceptions=False,
             standalone_mode=False,
@@ -252,7 +252,7 @@ def test_the_verb_prints_every_figure_of_the_table_and_json(tmp_path, go):  # no
     folder = play(tmp_path, go)
     found = json.loads(
         CliRunner()
-        .invoke(cli.cli, ["instruments", str(folder), "--json"], catch_exceptions=False)
+        .invoke(main.cli, ["instruments", str(folder), "--json"], catch_exceptions=False)
         .output
     )
     rows = dict(flat(found))
@@ -261,7 +261,7 @@ def test_the_verb_prints_every_figure_of_the_table_and_json(tmp_path, go):  # no
         and rows["between, kappa"][-1] == "not measured"
     )
     output = (
-        CliRunner().invoke(cli.cli, ["instruments", str(folder)], catch_exceptions=False).output
+        CliRunner().invoke(main.cli, ["instruments", str(folder)], catch_exceptions=False).output
     )
     assert "cannot tell" in output and "cron" in output
 
@@ -368,7 +368,7 @@ def test_what_people_do_beside_decisions_counts_as_their_acts(tmp_path, go):  # 
 def test_the_sign_s_compute_is_what_jobs_were_charged(tmp_path, go):  # noqa: F811
     folder = play(tmp_path, go, "t", *SMALL)
     events = records([folder]).events["local"]
-    facts = cli._facts(folder)
+    facts = main._facts(folder)
     mine = {
         name
         for name, plan in facts.plans.items()

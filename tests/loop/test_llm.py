@@ -25,10 +25,12 @@ from configs.errors import (
 from configs.history import History, Trial
 from configs.recipe import Recipe, grid
 from configs.records import Proposal
-from loop import ask, llm, rederive
-from loop.llm import chosen, prompt, read
-from loop.patch import regions
-from loop.verify import verify
+from loop.propose import ask
+from loop.propose.evolve.patch import regions
+from loop.propose.outside.prompt import SHOWN, chosen, prompt
+from loop.propose.outside.read import read, within_regions
+from loop.verify import decisions
+from loop.verify.run import verify
 from sandbox import call as door
 from sandbox import control
 from sandbox import gate as gates
@@ -440,9 +442,9 @@ def test_a_call_that_is_written_a_second_time_is_found_and_without_its_check_is_
 ):
     with Edited(asked):
         fails(asked, f"entry {second(asked, kind)} ")
-    monkeypatch.setitem(rederive.CHECKS, kind, lambda r, body: None)
+    monkeypatch.setitem(decisions.CHECKS, kind, lambda r, body: None)
     monkeypatch.setitem(
-        rederive.CHECKS, "call" if kind == "answer" else "answer", lambda r, body: None
+        decisions.CHECKS, "call" if kind == "answer" else "answer", lambda r, body: None
     )
     with Edited(asked):
         second(asked, kind)
@@ -512,7 +514,7 @@ def test_a_question_shows_objective_knobs_regions_the_best_and_diverse_trials_an
     ) >= {"schedule", "loss"}
     assert '"score": 0.29' in text and "cpu 4" in text and "cpu 2" in text and "cpu 1" not in text
     assert (
-        len(chosen(trials)) == llm.SHOWN
+        len(chosen(trials)) == SHOWN
         and chosen(trials)[0].score == 0.29
         and any(t.failure for t in chosen(trials))
     )
@@ -625,7 +627,7 @@ def test_edits_come_as_blocks_or_inside_the_object_and_follow_one_another():
         (edit,) = parse(Proposal, strict_json(read(answer, SOURCE))).edits
         assert (edit.search, edit.replace) == (old, new)
     twice = f"{block}\n<<<<<<< SEARCH\n{new}\n=======\n    warm = 3\n>>>>>>> REPLACE"
-    assert llm.within_regions(
+    assert within_regions(
         SOURCE, parse(Proposal, strict_json(read(twice, SOURCE))).edits
     ) == SOURCE.replace(old, "    warm = 3")
 

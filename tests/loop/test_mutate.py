@@ -18,9 +18,9 @@ from configs.job import Order
 from configs.recipe import Recipe
 from configs.records import Edit
 from configs.tokens import Task
-from loop import mutate, patch
-from loop.ideas import CALLS, IDEAS
 from loop.plan import _apply
+from loop.propose.evolve import mutate, patch
+from loop.propose.evolve.ideas import CALLS, IDEAS
 from tests.conftest import ROOT
 
 TRAIN = (ROOT / "models" / "train.py").read_text()

@@ -3,7 +3,7 @@ import pytest
 from safetensors.numpy import save
 
 from evals.score import distance
-from loop.nearest import RANKED, SHORTLIST, Nearest
+from loop.facts.nearest import RANKED, SHORTLIST, Nearest
 from sandbox.ledger import Ledger
 from sandbox.store import Store
 

@@ -19,13 +19,16 @@ from test_gates import HUMAN, said
 
 from configs.build import plain
 from configs.errors import BadInput, NeedsHuman, VerificationFailed
-from loop import cli, compute, people, study
-from loop.propose import PROPOSERS
-from loop.verify import verify
-from sandbox import control, incident, keys, notice, send
+from loop.command import main
+from loop.people import notice, requests, send
+from loop.people.send import BACKOFF_SECONDS, Addresses, Caller
+from loop.propose.table import PROPOSERS
+from loop.study import open as study_open
+from loop.verify import statement
+from loop.verify.run import verify
+from sandbox import control, incident, keys
 from sandbox.canonical import digest
 from sandbox.decision import new_approval, unix
-from sandbox.send import BACKOFF_SECONDS, Addresses, Caller
 
 __all__ = ["go"]
 BODY = re.compile(
@@ -136,7 +139,7 @@ def test_what_goes_out_is_digests_and_a_fixed_line_whatever_a_model_or_a_person_
         )
     incident.amend(gate.ledger, "I-1", {"root_cause": HOSTILE}, HOSTILE)
     control.order(gate.ledger, "pause", HOSTILE, HOSTILE)
-    compute.publish([folder])
+    statement.publish([folder])
     rows = call(cfg, folder)
     assert all(r["ok"] for r in rows) and {r["scheme"] for r in rows} == {"json"}
     whats = ["order", "incident", "incident", "request"]
@@ -323,9 +326,9 @@ def test_an_address_stays_in_the_user_s_folder_and_shows_no_secret(asked, receiv
     cfg, folder = asked
     ada = receive()
     url = ada.url.replace("json://", "json://bot:s3cret@").replace("/hook", "/T0KEN?+X-Key=h1dden")
-    run = CliRunner().invoke(cli.cli, ["keys", "address", "ada", url])
+    run = CliRunner().invoke(main.cli, ["keys", "address", "ada", url])
     assert run.exit_code == 0 and "json://..." in run.output
-    listed = CliRunner().invoke(cli.cli, ["keys", "list", "--json"]).output
+    listed = CliRunner().invoke(main.cli, ["keys", "list", "--json"]).output
     assert (
         stat.S_IMODE((home / "addresses.json").stat().st_mode) == 0o600
         and Addresses().urls["ada"] == url
@@ -340,7 +343,7 @@ def test_an_address_stays_in_the_user_s_folder_and_shows_no_secret(asked, receiv
     for word in ("s3cret", "T0KEN", "h1dden", bare):
         assert word.encode() not in everything
     assert (
-        CliRunner().invoke(cli.cli, ["keys", "address", "ada", "--remove"]).exit_code == 0
+        CliRunner().invoke(main.cli, ["keys", "address", "ada", "--remove"]).exit_code == 0
         and Addresses().urls == {}
     )
     for bad in ("nonsense", "nothing://x", "json://"):
@@ -369,7 +372,7 @@ def test_a_command_calls_people_about_what_it_did_and_a_dead_receiver_does_not_f
     Addresses().set("ada", "json://127.0.0.1:9/x")
     Addresses().set("eve", eve.url)
     arguments = [verb[0], str(folder)] if len(verb) == 1 else [*verb[:2], str(folder), *verb[2:]]
-    run = CliRunner().invoke(cli.cli, arguments)
+    run = CliRunner().invoke(main.cli, arguments)
     assert run.exit_code == 0, run.output
     what = {"pause": "order", "incident": "incident", "compute": "compute", "notify": "request"}[
         verb[0]
@@ -402,15 +405,15 @@ def test_an_acknowledgement_is_an_entry_with_its_delay_and_decides_nothing(
 ):
     cfg, folder = asked
     with told(cfg, folder, receive) as (name, about, root):
-        one = people.acknowledgement(gate_of(cfg), name[:12], "", "", "eve")
+        one = requests.acknowledgement(gate_of(cfg), name[:12], "", "", "eve")
         assert one == {
-            **people.acknowledgement(None, name, root, about, "eve"),
+            **requests.acknowledgement(None, name, root, about, "eve"),
             "at": one["at"],
         }  # an outsider needs the message alone
         (tmp_path / "ack.json").write_bytes(signed(one))
         for _ in range(2):
             run = CliRunner().invoke(
-                cli.cli, ["decide", str(tmp_path / "ack.json"), "--run", str(folder)]
+                main.cli, ["decide", str(tmp_path / "ack.json"), "--run", str(folder)]
             )
             assert run.exit_code == 0 and "decides nothing" in run.output
         (body,) = said(cfg, "acknowledgement")
@@ -425,7 +428,7 @@ def test_an_acknowledgement_is_an_entry_with_its_delay_and_decides_nothing(
             gate.authority(gate.pending()[0].subject, "recipe")
         verify(folder)
         with pytest.raises(BadInput, match="exactly one"):
-            people.acknowledgement(gate_of(cfg), "ffff", "", "", "eve")
+            requests.acknowledgement(gate_of(cfg), "ffff", "", "", "eve")
 
 
 @pytest.mark.parametrize(
@@ -444,7 +447,7 @@ def test_an_acknowledgement_is_an_entry_with_its_delay_and_decides_nothing(
 def test_an_acknowledgement_of_anything_else_is_refused(asked, receive, bad):
     cfg, folder = asked
     with told(cfg, folder, receive) as (name, about, root):
-        one = people.acknowledgement(None, name, root, about, "eve")
+        one = requests.acknowledgement(None, name, root, about, "eve")
         other = {
             "other notice": {"notice": "0" * 64},
             "other entry": {"about": "0" * 64},
@@ -454,7 +457,7 @@ def test_an_acknowledgement_of_anything_else_is_refused(asked, receive, bad):
         }.get(bad, {})
         envelope = signed({**one, **other})
         if bad == "not the receiver":
-            envelope = signed(people.acknowledgement(None, name, root, about, "ada"), "ada")
+            envelope = signed(requests.acknowledgement(None, name, root, about, "ada"), "ada")
         if bad == "forged":
             envelope = envelope.replace(b'"sig":"', b'"sig":"00')
         if bad == "revoked":
@@ -502,4 +505,4 @@ def test_a_counterparty_is_a_pinned_external_reviewer(tmp_path, go):
     with pytest.raises(BadInput, match="pinned external reviewer"):
         go(cfg, FakeBox(better))
     with pytest.raises(BadInput, match="none here"):
-        study.need_counterparty(replace(cfg, gates=replace(cfg.gates, counterparty="mal")), [])
+        study_open.need_counterparty(replace(cfg, gates=replace(cfg.gates, counterparty="mal")), [])

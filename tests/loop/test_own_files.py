@@ -19,10 +19,12 @@ from configs.build import parse, plain, strict_json
 from configs.errors import BadInput, Denied, NeedsHuman, VerificationFailed
 from configs.job import Order
 from configs.tokens import layout
-from loop import cli, main, people
-from loop.people import open_gate
-from loop.shown import facts, rows
-from loop.verify import verify
+from loop import settings
+from loop.command import main
+from loop.people import amend
+from loop.people.requests import open_gate
+from loop.people.shown import facts, rows
+from loop.verify.run import verify
 from sandbox import gate as gates
 from sandbox import keys, own
 from sandbox.decision import new_mandate
@@ -192,7 +194,7 @@ def test_an_amendment_that_names_another_gate_pins_and_shows_it(tmp_path, go):
     with pytest.raises(NeedsHuman, match="waits for a decision"):
         go(cfg, FakeBox(better))
     folder = tmp_path / "runs" / "t"
-    name = people.amend(folder, [f"gates.file={SIZE}"], "user a", "smaller nets")
+    name = amend.amend(folder, [f"gates.file={SIZE}"], "user a", "smaller nets")
     gate = open_gate(folder)
     found = facts(gate, gate.subjects[name])
     assert [row[0] for row in found.own_raw] == ["gates.file"] and "MOST_WIDTH" in found.own_raw[0][
@@ -207,9 +209,9 @@ def test_people_can_take_out_a_gate_that_says_no_to_everything(tmp_path, go):
     with pytest.raises(Denied):
         go(cfg, FakeBox(better))
     folder = tmp_path / "runs" / "t"
-    name = people.amend(folder, ["gates.file="], "user somebody", "it is broken")
+    name = amend.amend(folder, ["gates.file="], "user somebody", "it is broken")
     assert not approve(cfg, name, "amend")
-    people.apply_amendment(folder, name)
+    amend.apply_amendment(folder, name)
     assert open_gate(folder).rules.config.files() == {}
     key = Ed25519PrivateKey.generate()
     now = open_gate(folder).rules.config
@@ -264,12 +266,12 @@ def test_every_example_is_one_small_file_whose_commands_do_what_they_say(
             done = go(
                 None,
                 FakeBox(better, script),
-                lambda _, w=words, r=runs: CliRunner().invoke(cli.cli, [*w, r]),
+                lambda _, w=words, r=runs: CliRunner().invoke(main.cli, [*w, r]),
             )
             assert done.exception is None and "exclusion" in done.output
             continue
         assert words[0] == "run"
-        cfg = main.composed([*words[1:], runs])
+        cfg = settings.composed([*words[1:], runs])
         mandate(cfg)
         result = go(cfg, FakeBox(better, script))
         assert result["finished"] and not [e for e in entries(cfg) if e.kind == "invalid"]
@@ -280,7 +282,7 @@ def test_task_check_prints_rows_and_fails_what_fails(tmp_path, go, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, passed in (("task.seed_deviation=0.05", True), ("task.seed_deviation=0.0001", False)):
         args = ["task", "check", str(SORT), name, "--unattended", "--json"]
-        done = go(None, FakeBox(better, sorter), lambda _, a=args: CliRunner().invoke(cli.cli, a))
+        done = go(None, FakeBox(better, sorter), lambda _, a=args: CliRunner().invoke(main.cli, a))
         found = json.loads(done.output)
         assert [row["check"] for row in found["rows"]] == [
             "exclusion",

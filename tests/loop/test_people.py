@@ -14,11 +14,13 @@ from test_gates import accept, real_judge, said
 
 from configs.build import plain
 from configs.errors import BadInput, BudgetExhausted, Denied, NeedsHuman, Stopped
-from loop import cycle, people, summary
-from loop.report.incident import PARTS
+from loop import cycle
+from loop.facts import summary
+from loop.people import acts, amend
+from loop.report.incident import PARTS, export_incident
 from loop.report.oversight import canaries, measures
-from loop.study import Running
-from loop.verify import verify
+from loop.study.open import Running
+from loop.verify.run import verify
 from sandbox import control, gate, incident, keys
 from sandbox.canonical import digest
 from sandbox.decision import new_mandate
@@ -47,25 +49,25 @@ def champions(cfg):
 def test_a_champion_is_deployed_by_a_decision_of_its_own_and_rolled_back_by_another(done):
     cfg, folder = done
     with pytest.raises(NeedsHuman, match="--as deploy"):
-        people.deploy(folder)
+        acts.deploy(folder)
     assert not (folder / "deployed").exists()
     with pytest.raises(BadInput, match="no earlier deployment"):
-        people.rollback(folder)
+        acts.rollback(folder)
     (asked,) = gate_of(cfg).pending()
     first, second = asked.subject, next(n for n in champions(cfg) if n != asked.subject)
     assert not approve(cfg, first, "deploy")
-    found = people.deploy(folder)
+    found = acts.deploy(folder)
     card = json.loads((folder / "deployed" / "card.json").read_bytes())
     assert card["plan"] == first and found["kind"] == "person"
     assert digest((folder / "deployed" / "weights.safetensors").read_bytes()) == card["weights"]
     with pytest.raises(NeedsHuman):  # used up
-        people.deploy(folder)
+        acts.deploy(folder)
     assert not approve(cfg, second, "deploy")
-    people.deploy(folder, second)
+    acts.deploy(folder, second)
     with pytest.raises(NeedsHuman):
-        people.rollback(folder)
+        acts.rollback(folder)
     assert not approve(cfg, first, "deploy")
-    assert people.rollback(folder)["plan"] == first and len(said(cfg, "deploy")) == 3
+    assert acts.rollback(folder)["plan"] == first and len(said(cfg, "deploy")) == 3
     verify(folder)
 
 
@@ -74,7 +76,7 @@ def test_no_mandate_covers_deployment(done):
     with pytest.raises(BadInput, match="classes"):
         replace(cfg.gates.unattended, classes=("deploy",))
     with pytest.raises(BadInput, match="no champion"):
-        people.deploy(folder, "0" * 64)
+        acts.deploy(folder, "0" * 64)
 
 
 @pytest.mark.parametrize("enforced", [True, False])
@@ -85,8 +87,8 @@ def test_a_recalled_successor_and_its_descendants_are_neither_parent_nor_champio
     cfg, folder = done
     second = champions(cfg)[1]
     with pytest.raises(BadInput, match="not the baseline"):
-        people.recall(folder, champions(cfg)[0], "ada", "x")
-    found = people.recall(folder, second, "ada", "it cheats")
+        acts.recall(folder, champions(cfg)[0], "ada", "x")
+    found = acts.recall(folder, second, "ada", "it cheats")
     facts = gate_of(cfg)
     assert set(champions(cfg)[1:]) <= set(found) and facts.recalled == set(found)
     last = champions(cfg)[-1]
@@ -100,7 +102,7 @@ def test_a_recalled_successor_and_its_descendants_are_neither_parent_nor_champio
         assert gate_of(cfg).authority(last, "promote")
         return
     with pytest.raises(BadInput, match="no champion"):
-        people.deploy(folder, last)
+        acts.deploy(folder, last)
     with pytest.raises(Denied, match="quarantined"):
         facts.authority(last, "promote")
     assert [i["title"] for i in said(cfg, "incident")] == ["recalled by a person: it cheats"]
@@ -118,16 +120,16 @@ def test_an_amendment_needs_its_own_decision_opens_a_version_and_ends_old_grants
         go(cfg, FakeBox(better))
     for bad in ("study.generations=9", "budget.jobs", "task.digits=2"):
         with pytest.raises(BadInput, match="under objective"):
-            people.amend(folder, [bad], "ada", "")
+            amend.amend(folder, [bad], "ada", "")
     with pytest.raises(BadInput, match="changes nothing"):
-        people.amend(folder, [f"budget.jobs={cfg.budget.jobs}"], "ada", "")
-    name = people.amend(
+        amend.amend(folder, [f"budget.jobs={cfg.budget.jobs}"], "ada", "")
+    name = amend.amend(
         folder, ["gates.unattended.jobs=200", "budget.jobs=300"], "user bob", "more room"
     )
     with pytest.raises(NeedsHuman, match="--as amend"):
-        people.apply_amendment(folder, name)
+        amend.apply_amendment(folder, name)
     assert not approve(cfg, name, "amend")
-    assert people.apply_amendment(folder, name) == 2
+    assert amend.apply_amendment(folder, name) == 2
     old = gate_of(cfg)
     assert old.rules.version == 2 and old.rules.config.budget.jobs == 300
     with pytest.raises(NeedsHuman, match="mandate"):  # the old one died
@@ -154,16 +156,16 @@ def test_an_amendment_needs_its_own_decision_opens_a_version_and_ends_old_grants
 def test_resume_needs_the_reviewers_that_the_study_names(done):
     cfg, folder = done
     with pytest.raises(BadInput, match="nothing to resume"):
-        people.resume(folder, "ada")
+        acts.resume(folder, "ada")
     control.order(gate_of(cfg).ledger, "pause", "ada", "lunch")
     with pytest.raises(NeedsHuman, match="--as resume"):
-        people.resume(folder, "ada")
+        acts.resume(folder, "ada")
     halted = gate_of(cfg).halted
     assert not approve(cfg, halted, "resume")
-    assert len(people.resume(folder, "ada")["decisions"]) == 1 and gate_of(cfg).halt == ""
+    assert len(acts.resume(folder, "ada")["decisions"]) == 1 and gate_of(cfg).halt == ""
     control.order(gate_of(cfg).ledger, "stop", "ada", "again")
     with pytest.raises(NeedsHuman):  # yesterday's yes is for yesterday's stop
-        people.resume(folder, "ada")
+        acts.resume(folder, "ada")
 
 
 def test_a_drill_lifts_nothing_that_people_hold_and_an_older_yes_does_not_lift_a_newer_stop(
@@ -183,7 +185,7 @@ def test_a_drill_lifts_nothing_that_people_hold_and_an_older_yes_does_not_lift_a
     assert not approve(cfg, gate_of(cfg).halted, "resume")
     control.order(book, "stop", "bob", "two")
     with pytest.raises(NeedsHuman, match="--as resume"):
-        people.resume(folder, "ada")
+        acts.resume(folder, "ada")
     assert gate_of(cfg).halt == "stop"
 
 
@@ -219,7 +221,7 @@ def test_a_tripwire_pauses_by_itself_and_opens_an_incident(tmp_path, go, monkeyp
     with pytest.raises(Stopped):
         go(cfg, FakeBox(better))
     assert len(said(cfg, "start")) == ran
-    people.resume(tmp_path / "runs" / "t", "ada")
+    acts.resume(tmp_path / "runs" / "t", "ada")
     with contextlib.suppress(Stopped):
         go(cfg, FakeBox(better))
     assert len(said(cfg, "start")) > ran  # it does not trip again on what people have seen
@@ -306,7 +308,7 @@ def test_the_report_says_how_long_people_took_and_never_shows_misses_without_fal
 ):
     cfg, folder = done
     with pytest.raises(NeedsHuman):
-        people.deploy(folder)
+        acts.deploy(folder)
     assert not approve(cfg, champions(cfg)[-1], "deploy", changes={"looked_ms": 90_000})
     book = gate_of(cfg).ledger
     told = dict(measures(summary.oversight(book.entries())))
@@ -324,15 +326,15 @@ def test_the_report_says_how_long_people_took_and_never_shows_misses_without_fal
 
 def test_an_incident_is_exported_as_json_and_as_a_page_that_escapes_everything(done, tmp_path):
     cfg, folder = done
-    people.recall(folder, champions(cfg)[1], "ada", "<script>alert(1)</script>\x1b[2J")
-    assert "no harm occurred" in people.export_incident(folder, "I-1")[1]
+    acts.recall(folder, champions(cfg)[1], "ada", "<script>alert(1)</script>\x1b[2J")
+    assert "no harm occurred" in export_incident(folder, "I-1")[1]
     incident.amend(
         gate_of(cfg).ledger,
         "I-1",
         {"root_cause": "<b>a</b>\u202e bug\nin two lines", "harm_actual": "death"},
         "<i>bob",
     )
-    data, page = people.export_incident(folder, "I-1")
+    data, page = export_incident(folder, "I-1")
     told = json.loads(data)
     assert [v["root_cause"] for v in told["versions"]] == [
         "",
@@ -354,4 +356,4 @@ def test_an_incident_is_exported_as_json_and_as_a_page_that_escapes_everything(d
         set(shown) - {"id"}
     )  # no field is left out
     with pytest.raises(BadInput, match="I-9"):
-        people.export_incident(folder, "I-9")
+        export_incident(folder, "I-9")

@@ -10,14 +10,15 @@ from fakes import FakeBox, outcome, written
 from test_architecture import ROOT
 from test_cycle import approve, better, config, entries, gate_of, go, mandate
 
+from configs.arms import ARMS
 from configs.build import strict_json
 from configs.errors import BadInput, NeedsHuman, VerificationFailed
-from loop import ask as asking
-from loop import cli, people
+from loop.command import main
+from loop.people.shown import facts, rows
 from loop.plan import source
-from loop.propose import ARMS, PROPOSERS, proposer, variant
-from loop.shown import facts, rows
-from loop.verify import verify
+from loop.propose import ask, by_hand
+from loop.propose.table import PROPOSERS, proposer, variant
+from loop.verify.run import verify
 from sandbox import gate as gates
 from sandbox import keys
 from sandbox.canonical import digest
@@ -130,7 +131,7 @@ def test_a_program_that_fails_or_passes_its_limit_gives_invalid_proposals_and_is
 def test_another_program_than_the_pinned_one_is_not_run(tmp_path, go, monkeypatch):
     cfg = config(tmp_path, *COMMAND)
     mandate(cfg)
-    real = asking._plan
+    real = ask._plan
 
     def plan(c, generation):
         files, bundle = (
@@ -145,7 +146,7 @@ def test_another_program_than_the_pinned_one_is_not_run(tmp_path, go, monkeypatc
             )
             return real(c, generation)
 
-    monkeypatch.setattr(asking, "_plan", plan)
+    monkeypatch.setattr(ask, "_plan", plan)
     box = FakeBox(better, writes(text(), text()))
     with pytest.raises(NeedsHuman, match="a program that the study does not name"):
         go(cfg, box)
@@ -165,7 +166,7 @@ def test_a_mandate_s_drift_counts_what_the_loop_changed_and_not_the_program_that
     if pinned:
         assert go(cfg, FakeBox(better, writes(text(), text(knobs={"depth": 3}))))["finished"]
         return
-    with pytest.raises(NeedsHuman, match="has drifted 35 changes"):
+    with pytest.raises(NeedsHuman, match="has drifted 39 changes"):
         go(cfg, FakeBox(better, writes(text(), text(knobs={"depth": 3}))))
 
 
@@ -231,7 +232,7 @@ def hand(tmp_path, cfg, body, *more):
     path = tmp_path / "proposal.json"
     path.write_text(body)
     return CliRunner().invoke(
-        cli.cli, ["propose", f"{cfg.runs}/{cfg.study.name}", str(path), *more]
+        main.cli, ["propose", f"{cfg.runs}/{cfg.study.name}", str(path), *more]
     )
 
 
@@ -312,7 +313,7 @@ def test_who_hands_a_proposal_in_does_not_count_towards_its_quorum(
     approve(cfg, gate_of(cfg).pending()[0].subject, "recipe")
     with pytest.raises(NeedsHuman, match="waits for people's proposal"):
         go(cfg, FakeBox(better))
-    people.propose(tmp_path / "runs" / "t", text(), "human", 0, "ada (person, inbox)", "ada")
+    by_hand.propose(tmp_path / "runs" / "t", text(), "human", 0, "ada (person, inbox)", "ada")
     with pytest.raises(NeedsHuman):
         go(cfg, FakeBox(better))
     name = gate_of(cfg).pending()[0].subject
@@ -406,12 +407,12 @@ def test_a_record_that_grew_since_it_was_pinned_is_refused(tmp_path, go):
 
 
 def test_the_list_names_every_proposer_with_what_it_sees_and_costs():
-    found = json.loads(CliRunner().invoke(cli.cli, ["proposers", "--json"]).output)
+    found = json.loads(CliRunner().invoke(main.cli, ["proposers", "--json"]).output)
     assert [row["proposer"] for row in found] == list(PROPOSERS) and all(
         row["sees"] and row["costs"] and row["where"] for row in found
     )
     assert {arm for row in found for arm in row["arm"].split(", ")} >= set(ARMS)
-    shown = CliRunner().invoke(cli.cli, ["proposers"]).output
+    shown = CliRunner().invoke(main.cli, ["proposers"]).output
     assert all(name in shown for name in PROPOSERS)
 
 

@@ -22,8 +22,8 @@ from test_cycle import better, config, go, mandate  # noqa: F401
 from configs.build import parse
 from configs.errors import BadInput, VerificationFailed
 from evals.arms import Gain
-from loop import cli
-from loop.instruments import measured
+from loop.command import main
+from loop.instruments.measure import measured
 from loop.report import make, shape, study
 from loop.report.figures import FIGURES, draw
 from loop.report.page import csv_text, number, page
@@ -365,7 +365,7 @@ def other(done, name, group, field, value):
 def test_seeds_of_one_study_are_compared_as_repeats_with_intervals(done, tmp_path):
     folders = [done, *(other(done, f"seed-{i}", "study", "seed", i) for i in (2, 3))]
     done = CliRunner().invoke(
-        cli.cli,
+        main.cli,
         ["compare", *map(str, folders), "--to", str(tmp_path / "out")],
         catch_exceptions=False,
     )
@@ -469,7 +469,7 @@ def test_what_cannot_be_compared_or_reported_is_refused(done, tmp_path):
     for verb in ("report", "compare"):
         with pytest.raises(VerificationFailed, match="there is no ledger"):
             CliRunner().invoke(
-                cli.cli, [verb, str(missing)], catch_exceptions=False, standalone_mode=False
+                main.cli, [verb, str(missing)], catch_exceptions=False, standalone_mode=False
             )
     with pytest.raises(BadInput, match="name each run once"):
         make.compare([done, done], tmp_path / "out")

@@ -14,12 +14,12 @@ from configs.errors import BadInput
 from configs.history import History, Trial
 from configs.recipe import GRID, Recipe, grid
 from configs.records import Proposal
-from configs.study import Proposer
+from configs.settings.proposer import Proposer
 from evals.attacks.table import ATTACKS
-from loop import hostile, rivals
 from loop.plan import change, source
-from loop.scene import Scene, draw
-from loop.verify import verify
+from loop.propose import hostile, rivals
+from loop.propose.scene import Scene, draw
+from loop.verify.run import verify
 from sandbox.box.namespace import NamespaceBox
 from sandbox.store import Store
 from tests.conftest import need_box

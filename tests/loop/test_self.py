@@ -9,9 +9,9 @@ from test_cycle import better, config, entries, gate_of, go, mandate
 from configs.build import parse, strict_json
 from configs.errors import BadInput, BudgetExhausted, NeedsHuman
 from configs.history import History
-from configs.study import Caps
-from loop import cli
-from loop.verify import verify
+from configs.settings.gates import Caps
+from loop.command import main
+from loop.verify.run import verify
 from sandbox.budget import balances
 from sandbox.canonical import digest
 from sandbox.ledger import Ledger
@@ -53,7 +53,7 @@ def study(tmp_path, go, lines=lambda n: [WIDE, DEEP], quality=better, *more):
     mandate(cfg)
     script = proposing(lines)
     assert go(cfg, FakeBox(quality, script))["finished"]
-    return cfg, script.asked, cli._facts(tmp_path / "runs" / "t")
+    return cfg, script.asked, main._facts(tmp_path / "runs" / "t")
 
 
 def seen(execution):

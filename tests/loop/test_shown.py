@@ -17,7 +17,9 @@ from test_people import champions
 from configs.build import parse, plain
 from configs.errors import BadInput, NeedsHuman, VerificationFailed
 from configs.records import Plan
-from loop import cli, cycle, desk, people, shown
+from loop import cycle
+from loop.command import desk, main
+from loop.people import amend, shown
 from loop.text import confusables, hidden, visible
 from sandbox import keys
 from sandbox.canonical import canonical, digest
@@ -333,7 +335,7 @@ def test_a_canary_is_shown_as_a_plan_would_be(tmp_path, go, monkeypatch):
 def test_an_amendment_shows_every_field_that_changes_and_an_order_its_own_bytes(asked, tmp_path):
     """E15: another objective is shown, field by field, from the bytes that are signed."""
     folder = tmp_path / "runs" / "t"
-    name = people.amend(
+    name = amend.amend(
         folder, ["objective.alpha=0.5", "budget.jobs=300"], "eve", "quite harmless\u202e"
     )
     gate = gate_of(asked)
@@ -360,11 +362,11 @@ def test_the_terminal_prints_the_whole_difference_escaped_before_it_asks(tmp_pat
         go(cfg, FakeBox(better))
     plan = waiting(cfg)[-1]
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
-    monkeypatch.setattr(cli.sys, "stdin", type("T", (), {"isatty": lambda _: True})())
-    monkeypatch.setattr(cli.click, "prompt", lambda *_, **__: "wrong!")
+    monkeypatch.setattr(main.sys, "stdin", type("T", (), {"isatty": lambda _: True})())
+    monkeypatch.setattr(main.click, "prompt", lambda *_, **__: "wrong!")
     runner = CliRunner()
     with runner.isolation() as (out, *_):
-        monkeypatch.setattr(cli.sys, "stdin", type("T", (), {"isatty": lambda _: True})())
+        monkeypatch.setattr(main.sys, "stdin", type("T", (), {"isatty": lambda _: True})())
         with pytest.raises(NeedsHuman, match="do not match"):
             desk.sign("approve", plan, tmp_path / "runs" / "t", "ada", "", "a reason", 24, None)
         text = out.getvalue().decode()

@@ -9,18 +9,20 @@ from fakes import FakeBox
 from scipy.stats import binom
 from test_cycle import go, mandate
 
+from configs.arms import START
 from configs.errors import BadInput, NoBox, VerificationFailed
 from configs.job import Limits
-from configs.study import START
 from evals.law import CLAIM, LAWS
 from evals.simulate import worth
-from loop import main, study
-from loop.archive import Archive
+from loop import session
 from loop.cycle import Campaign
-from loop.instruments import measure
-from loop.planted import Planted
+from loop.facts.facts import Archive
+from loop.instruments.measure import measure
+from loop.settings import composed
+from loop.study import open as study_open
+from loop.study.simulated import Planted
 from loop.unseal import unseal
-from loop.verify import verify
+from loop.verify.run import verify
 from sandbox.box.base import Execution
 from sandbox.canonical import canonical
 from sandbox.ledger import Ledger
@@ -48,7 +50,7 @@ def here(tmp_path, monkeypatch):
 
 
 def config(world, *overrides):
-    return main.composed([*SMALL, f"task.world='{world}'", *overrides])
+    return composed([*SMALL, f"task.world='{world}'", *overrides])
 
 
 def released(act):
@@ -56,14 +58,14 @@ def released(act):
     try:
         return act()
     finally:
-        for lock in study._LOCKS:
+        for lock in study_open._LOCKS:
             lock.close()
-        study._LOCKS.clear()
+        study_open._LOCKS.clear()
 
 
 def run(cfg):
     mandate(cfg)
-    return released(lambda: main.execute(cfg))
+    return released(lambda: session.execute(cfg))
 
 
 def loop_alone(cfg):
@@ -73,7 +75,7 @@ def loop_alone(cfg):
     mandate(cfg)
 
     def act():
-        running = study.open_study(cfg, lean=True)
+        running = study_open.open_study(cfg, lean=True)
         for arm, repeats in (
             (START, cfg.study.start_trials),
             *((arm, cfg.study.repeats) for arm in cfg.arms()),
@@ -123,7 +125,7 @@ def test_the_same_simulated_study_gives_the_same_plans_scores_and_verdicts(tmp_p
 )
 def test_a_simulated_box_and_a_real_task_are_refused_together(settings):
     with pytest.raises(BadInput, match=r"box\.kind"):
-        main.composed(settings)
+        composed(settings)
 
 
 @pytest.mark.parametrize(
@@ -163,14 +165,14 @@ def test_the_door_refuses_a_real_box_for_a_simulated_task_and_a_simulated_box_fo
     with pytest.raises(VerificationFailed, match="a fake box and task planted"):
         go(cfg, box)
     assert box.ran == []
-    real = main.composed(["study.name=u", "task.held_out=100"])
+    real = composed(["study.name=u", "task.held_out=100"])
     mandate(real)
     with pytest.raises(VerificationFailed, match="a planted box and task addition"):
         go(real, Planted(cfg))
 
 
 def test_the_simulated_box_itself_answers_no_job_of_another_task(tmp_path):
-    real = main.composed(["study.name=u"])
+    real = composed(["study.name=u"])
     order = {
         "role": "train",
         "task": real.task.format(),

@@ -12,7 +12,7 @@ from test_cycle import better, config, entries, go, mandate
 
 from configs.build import parse, strict_json
 from configs.call import Answer, Call
-from loop.verify import verify
+from loop.verify.run import verify
 from sandbox.call import ask
 from sandbox.store import Store
 

@@ -15,11 +15,14 @@ from test_cycle import approve, better, config, entries, gate_of, go, mandate
 
 from configs.errors import BadInput, BudgetExhausted, Denied, NeedsHuman, VerificationFailed
 from evals.judge import judge as real_judge
-from loop import cli, cycle, measure, shown
-from loop.nearest import distances
-from loop.propose import PROPOSERS, propose_random
+from loop import cycle
+from loop.command import main
+from loop.facts.nearest import distances
+from loop.measure import replicate
+from loop.people import shown
+from loop.propose.table import PROPOSERS, propose_random
 from loop.unseal import unseal, unseal_arm
-from loop.verify import verify
+from loop.verify.run import verify
 from sandbox import budget, gate, keys
 
 __all__ = ["go"]
@@ -56,7 +59,7 @@ def sign(cfg, answer="approve"):
 
 
 def counted(cfg, split):
-    return cli._summary(Path(cfg.runs) / "t")["looks"][split]
+    return main._summary(Path(cfg.runs) / "t")["looks"][split]
 
 
 def test_sealed_opens_by_a_signature_each_time_and_every_opening_is_counted(tmp_path, finished):
@@ -79,7 +82,7 @@ def test_sealed_opens_by_a_signature_each_time_and_every_opening_is_counted(tmp_
         attempt()
     second = sign(cfg)
     attempt()
-    result = cli._summary(folder)
+    result = main._summary(folder)
     assert (
         second != first
         and [o["plan"] for o in result["openings"]] == [first, second]
@@ -164,7 +167,7 @@ def test_nothing_of_gate_leaves_but_the_verdict_before_the_closing_look(
 ):
     """With the ablation: a summary that shows what it should not is found."""
     scenes, rows = [], []
-    real = measure.score
+    real = replicate.score
 
     def marked(data, items, task, recipe, split, *more):
         found = real(data, items, task, recipe, split, *more)
@@ -175,15 +178,15 @@ def test_nothing_of_gate_leaves_but_the_verdict_before_the_closing_look(
             calibration_error=GATE,
         )
 
-    monkeypatch.setattr(measure, "score", marked)
+    monkeypatch.setattr(replicate, "score", marked)
     monkeypatch.setitem(
         PROPOSERS, "local", written(lambda scene: scenes.append(scene) or propose_random(scene))
     )
-    monkeypatch.setattr("loop.track.Null.log", lambda _, row: rows.append(row))
+    monkeypatch.setattr("loop.export.track.Null.log", lambda _, row: rows.append(row))
     if not closed:
-        monkeypatch.setattr("loop.summary.rounded", lambda objective, scores: GATE)
+        monkeypatch.setattr("loop.facts.summary.rounded", lambda objective, scores: GATE)
     monkeypatch.setattr(
-        "loop.main.checked", lambda folder: {"entries": 0}
+        "loop.command.live.checked", lambda folder: {"entries": 0}
     )  # it would find the marked scores
     cfg, folder = config(tmp_path, "study.final_replicates=0"), tmp_path / "runs" / "t"
     mandate(cfg)
@@ -300,9 +303,9 @@ def test_computable_gains_are_flagged_in_every_table_and_no_mandate_promotes_the
 def test_training_data_with_held_out_items_do_not_run(tmp_path, go, monkeypatch):
     cfg, box = config(tmp_path), FakeBox(better)
     mandate(cfg)
-    real = measure.draw_train
+    real = replicate.draw_train
     monkeypatch.setattr(
-        measure,
+        replicate,
         "draw_train",
         lambda task, secret, seed: np.concatenate(
             [real(task, secret, seed), measure_items(task, secret)]
@@ -350,7 +353,7 @@ def test_weights_that_equal_others_but_for_noise_are_refused_and_distances_are_t
         and told[1]["compared"] == 1
         and told[1]["distance"] > 0.9
     )
-    facts = cli._facts(tmp_path / "runs" / "t")
+    facts = main._facts(tmp_path / "runs" / "t")
     rows = distances(gate_of(cfg).ledger, gate_of(cfg).store, facts, plan["id"])
     others = sum(e.kind == "job" and e.body["role"].endswith("train") for e in entries(cfg)) - 1
     assert len(rows) == others and rows == sorted(rows, key=lambda row: row[1])

@@ -20,9 +20,9 @@ from configs.build import parse, plain
 from configs.errors import Denied, HeirloopError, NeedsHuman, VerificationFailed
 from configs.records import Entry, Grant, Job
 from loop import cycle
-from loop.rederive import CHECKS
-from loop.study import places
-from loop.verify import verify
+from loop.study.open import places
+from loop.verify.decisions import CHECKS
+from loop.verify.run import verify
 from sandbox import gate as gates
 from sandbox import run as door
 from sandbox.canonical import canonical, digest
@@ -330,7 +330,7 @@ def rewritten(folder, entries, number, body):
     """Return a copy of a run whose entry `number` has another body, every later hash and every
     signed head made to fit by the key's holder.
     """
-    from loop.study import signer
+    from loop.study.open import signer
     from sandbox import keys
     from sandbox.ledger import checkpoint
 

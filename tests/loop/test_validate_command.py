@@ -9,8 +9,8 @@ from configs.errors import BadInput, VerificationFailed
 from evals.claims import WORDS
 from evals.planted import WORLDS
 from evals.proof import Called, Row
-from loop import cli
-from loop.validate import failures, find
+from loop.calibrate.worlds import failures, find
+from loop.command import main
 
 OWN = """
 from dataclasses import replace
@@ -21,7 +21,7 @@ WORLD = replace(world(Law(name="mine", step=0.4)), words=frozenset({words}))
 
 
 def call(*args):
-    return CliRunner().invoke(cli.cli, ["validate", *args], catch_exceptions=False)
+    return CliRunner().invoke(main.cli, ["validate", *args], catch_exceptions=False)
 
 
 def test_the_verb_tells_truth_mean_coverage_and_who_was_called_what():

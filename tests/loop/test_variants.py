@@ -13,17 +13,18 @@ from fakes import FakeBox, outcome
 from safetensors.numpy import load
 from test_cycle import better, config, entries, gate_of, go, mandate
 
+from configs.arms import CELLS, MORE, SKILLS
 from configs.build import parse, strict_json
 from configs.errors import BadInput, Denied, Stopped
 from configs.history import History
 from configs.records import Amount
-from configs.study import MORE, SKILLS
-from loop import cli, instruments, main
-from loop.instruments import measure
-from loop.propose import CELLS
-from loop.records import Run, records
-from loop.skill import place
-from loop.verify import verify
+from loop import session
+from loop.command import main
+from loop.instruments import measure as instruments_measure
+from loop.instruments.gather import Run, records
+from loop.instruments.measure import measure
+from loop.propose.skill import place
+from loop.verify.run import verify
 from sandbox import control
 from sandbox.canonical import digest
 from sandbox.ledger import Ledger
@@ -76,7 +77,7 @@ def study(tmp_path, go, arms, *more, quality=better):
     box = FakeBox(quality, writing)
     assert go(cfg, box)["finished"]
     verify(tmp_path / "runs" / "t")
-    return cfg, [e for e in box.ran if e.role == "propose"], cli._facts(tmp_path / "runs" / "t")
+    return cfg, [e for e in box.ran if e.role == "propose"], main._facts(tmp_path / "runs" / "t")
 
 
 def told(history):
@@ -455,7 +456,7 @@ def test_an_elasticity_compares_the_ends_of_campaigns_of_which_one_had_more(
     study(tmp_path, go, arms, "study.generations=8", "study.plan_trainings=60", "study.repeats=2")
     given: list[tuple[float, dict[str, float]]] = []
     monkeypatch.setattr(
-        instruments,
+        instruments_measure,
         "elasticities",
         lambda base, raised, by: given.append(
             (base.mean(), {k: v.mean() for k, v in raised.items()}, by)
@@ -494,8 +495,8 @@ def test_where_nothing_is_carried_on_an_accept_stands_alone(tmp_path, go):
     found, folder = records([tmp_path / "runs" / "t"]), tmp_path / "runs" / "t"
     accepted = [
         n
-        for n, v in cli._facts(folder).verdicts.items()
-        if v.answer == "accept" and cli._facts(folder).plans[n].purpose == "candidate"
+        for n, v in main._facts(folder).verdicts.items()
+        if v.answer == "accept" and main._facts(folder).plans[n].purpose == "candidate"
     ]
     values = [g.value for g in found.gains]
     assert len(accepted) == 3 and values[1] < 1.6 * values[0]  # a sum would be twice the first
@@ -550,7 +551,9 @@ def test_a_crossed_sign_pauses_the_study_and_opens_an_incident_until_people_resu
     )
     mandate(cfg)
     monkeypatch.setattr(
-        main, "warning", lambda sign, skills, events: {"sign": "crossed", "self effect": "crossed"}
+        session,
+        "warning",
+        lambda sign, skills, events: {"sign": "crossed", "self effect": "crossed"},
     )
     with pytest.raises(Stopped, match="warning sign"):
         go(cfg, FakeBox(better, writing))

@@ -31,23 +31,19 @@ from conftest import ROOT, need_box
 import evals.score
 import sandbox.run
 from configs.records import Amount, Entry
-from configs.study import Caps
+from configs.settings.gates import Caps
 from evals import ladder
 from evals.attacks.table import ATTACKS, PAYLOADS
-from loop import (
-    attack,
-    attack_gate,
-    attack_ledger,
-    attack_score,
-    cli,
-    measure,
-    shown,
-    study,
-    terminal,
-    text,
-    verify,
-)
+from loop import terminal, text
+from loop.attack import gate as attack_gate
+from loop.attack import judging, run
+from loop.attack import ledger as attack_ledger
+from loop.command import main
+from loop.measure import replicate
+from loop.people import shown
 from loop.report import page
+from loop.study import open as study_open
+from loop.verify import run as verify_run
 from sandbox import budget, gate, keys
 from sandbox import ledger as book
 from sandbox.box import cgroup, docker, namespace, watch
@@ -71,7 +67,7 @@ def test_every_attack_is_stopped_by_what_should_stop_it(kind, mode):
     skipped = (
         ("S02", "S02b", "S01", "S01b") if box.tier == "C" else ()
     )  # bounds over several processes need a control group
-    with attack.suite(lambda: box) as suite:
+    with run.suite(lambda: box) as suite:
         rows = [suite.attempt(one) for one in ATTACKS if one.id not in skipped]
     assert [
         (row["id"], row["said"], row["host_intact"]) for row in rows if not row["stopped"]
@@ -95,7 +91,7 @@ def test_every_program_belongs_to_a_row_and_every_row_has_an_ablation():
         "D02",
     }
     assert {path.stem for path in PAYLOADS.glob("*.txt")} <= known
-    assert all(one.program() or one.id in attack.DOOR for one in ATTACKS)
+    assert all(one.program() or one.id in run.DOOR for one in ATTACKS)
     assert set(HOLES) == set(ROWS)
 
 
@@ -105,7 +101,7 @@ def test_the_command_prints_rows_and_says_what_got_through(monkeypatch, capsys):
     def command(*arguments):
         monkeypatch.setattr("sys.argv", ["heirloop", "attack", *arguments])
         with pytest.raises(SystemExit) as left:
-            cli.main()
+            main.main()
             raise SystemExit(0)
         return left.value.code, capsys.readouterr()
 
@@ -498,7 +494,7 @@ def control_groups_writable(h):
 
 @hole("S20", boxes=("namespace",))
 def specification_unchecked(h):
-    h.patch.setattr(attack, "refusal", lambda *_: "")
+    h.patch.setattr(run, "refusal", lambda *_: "")
 
 
 @hole("S21", "W01", "W03", tries=3)
@@ -538,14 +534,14 @@ def a_terminal(h):
 
 @hole("S24", boxes=("namespace",))
 def run_without_a_box(h):
-    h.patch.setattr(attack, "NamespaceBox", lambda *_: "an unsandboxed run")
+    h.patch.setattr(run, "NamespaceBox", lambda *_: "an unsandboxed run")
 
 
 @hole("B01", boxes=("namespace",))
 def root_account_unchecked(h):
-    real = attack.budget.reserve
+    real = run.budget.reserve
     h.patch.setattr(
-        attack.budget,
+        run.budget,
         "reserve",
         lambda txn, key, names, amount: real(txn, key, [n for n in names if n != "root"], amount),
     )
@@ -553,7 +549,7 @@ def root_account_unchecked(h):
 
 @hole("B03", boxes=("namespace",), seen="charged 0")
 def reservations_dropped(h):
-    h.patch.setattr(attack, "reconcile", lambda _: None)
+    h.patch.setattr(run, "reconcile", lambda _: None)
 
 
 @hole("A02", "A20", boxes=("namespace",))
@@ -622,7 +618,7 @@ def wall_unwatched(h):
 
 @hole("B10", boxes=("namespace",))
 def heads_unchecked(h):
-    h.patch.setattr(attack, "check_checkpoints", lambda *_: None)
+    h.patch.setattr(run, "check_checkpoints", lambda *_: None)
 
 
 @hole("B14", boxes=("namespace",), seen="^ok")
@@ -664,9 +660,9 @@ def a_device(h):
 
 @hole("E02", "E03", "A19", boxes=("namespace",))
 def proposals_believed(h):
-    h.patch.setattr(attack, "strict_json", lambda given: given)
-    h.patch.setattr(attack, "parse", lambda _, given: given)
-    h.patch.setattr(attack, "change", lambda *_: "a plan")
+    h.patch.setattr(run, "strict_json", lambda given: given)
+    h.patch.setattr(run, "parse", lambda _, given: given)
+    h.patch.setattr(run, "change", lambda *_: "a plan")
 
 
 @hole("E04", "E16")
@@ -688,12 +684,12 @@ def answers_inside(h):
 
 @hole("E06", boxes=("namespace",), seen="exact_match")
 def scores_believed(h):
-    h.patch.setattr(attack, "score", lambda *_: {"exact_match": 1.0})
+    h.patch.setattr(run, "score", lambda *_: {"exact_match": 1.0})
 
 
 @hole("E11", boxes=("namespace",), seen="^program: exit 1; program: exit 1 ")
 def copies_taken(h):
-    h.patch.setattr(measure, "_copied", lambda *_: "")
+    h.patch.setattr(replicate, "_copied", lambda *_: "")
 
 
 @hole("A01", boxes=("namespace",))
@@ -786,8 +782,8 @@ patched(
     (gate.Gate, "_same_world", lambda *_: None),
 )
 patched(("A16c", "U10b"), "got through", (gate.Gate, "sound", lambda *_: None))
-patched(("A17", "E15"), "got through", (study, "decided", lambda _: "0" * 64))
-patched(("A17c",), "got through", (verify, "rederive", lambda ledger, _: accounts(ledger)))
+patched(("A17", "E15"), "got through", (study_open, "decided", lambda _: "0" * 64))
+patched(("A17c",), "got through", (verify_run, "rederive", lambda ledger, _: accounts(ledger)))
 patched(("A18", "A18b"), "got through", (gate.Gate, "fold", unversioned))
 patched(
     ("A18c",),
@@ -801,11 +797,11 @@ patched(
     ("U01", "U02"),
     "got through",
     (book, "_checked", lambda number, name, data, *_: Entry(**json.loads(data), hash=name)),
-    (verify, "rederive", lambda ledger, _: accounts(ledger)),
-    (verify, "check_checkpoints", lambda *_: [1 << 40]),
+    (verify_run, "rederive", lambda ledger, _: accounts(ledger)),
+    (verify_run, "check_checkpoints", lambda *_: [1 << 40]),
 )
 patched(("U01b",), "got through", (attack_ledger, "verify", lambda _: "an empty ledger"))
-patched(("U01c",), "got through", (verify, "ended", lambda *_: None))
+patched(("U01c",), "got through", (verify_run, "ended", lambda *_: None))
 patched(
     ("U03",),
     "got through",
@@ -816,15 +812,17 @@ patched(
     ),
 )
 patched(("U04b",), "got through", (book, "_signed", lambda *_: None))
-patched(("U05",), "got through", (verify, "check_checkpoints", lambda entries, *_: [len(entries)]))
-patched(("U05b",), "got through", (verify, "_heads", lambda *_: [[1 << 40]]))
+patched(
+    ("U05",), "got through", (verify_run, "check_checkpoints", lambda entries, *_: [len(entries)])
+)
+patched(("U05b",), "got through", (verify_run, "_heads", lambda *_: [[1 << 40]]))
 patched(
     ("U06",),
     "got through",
     (book.Transaction, "now", lambda _: book.datetime.now(UTC)),
     (gate.Gate, "now", lambda _: gate.time.time()),
 )
-patched(("U07",), "got through", (verify, "ended", lambda *_: None))
+patched(("U07",), "got through", (verify_run, "ended", lambda *_: None))
 patched(("U08b",), "got through", (gate.Gate, "may_resume", lambda _: True))
 patched(("U09",), "charged in full: 0", (attack_ledger, "reconcile", lambda _: 0))
 patched(
@@ -874,13 +872,13 @@ def another_task_scored(h):
 
 @hole("E10", "E11b", boxes=("namespace",), seen="^program: exit 1; program: exit 1 ")
 def near_copies_taken(h):
-    h.patch.setattr(measure, "COPY", -1.0)
+    h.patch.setattr(replicate, "COPY", -1.0)
 
 
 @hole("E10b", boxes=("namespace",), seen="^1 of 4")
 def one_training_file(h):
-    real = measure.draw_train
-    h.patch.setattr(measure, "draw_train", lambda task, secret, _: real(task, secret, 1))
+    real = replicate.draw_train
+    h.patch.setattr(replicate, "draw_train", lambda task, secret, _: real(task, secret, 1))
 
 
 @hole("E13e", boxes=("namespace",))
@@ -890,17 +888,17 @@ def headers_unread(h):
 
 @hole("E16b", boxes=("namespace",))
 def overlap_uncounted(h):
-    h.patch.setattr(measure, "overlap", lambda *_: 0)
+    h.patch.setattr(replicate, "overlap", lambda *_: 0)
 
 
 @hole("E16c", boxes=("namespace",), seen=r"right on 1\.00")
 def held_out_items_trained_on(h):
-    real = attack_score.draw_train
+    real = judging.draw_train
     h.patch.setattr(
-        attack_score,
+        judging,
         "draw_train",
         lambda task, secret, seed: np.concatenate(
-            [real(task, secret, seed), *attack_score.held_out(task, secret).values()]
+            [real(task, secret, seed), *judging.held_out(task, secret).values()]
         ),
     )
 
@@ -913,7 +911,7 @@ def computable_unflagged(h):
 @hole("E17", boxes=("namespace",))
 def splits_of_different_size(h):
     h.patch.setattr(
-        study, "slices", lambda task, secret, split, items: {split: items[: len(split)]}
+        study_open, "slices", lambda task, secret, split, items: {split: items[: len(split)]}
     )
 
 
@@ -933,7 +931,7 @@ def test_without_its_defence_the_attack_gets_through(kind, one, monkeypatch, tmp
         h.apply()
         try:
             said, stopped = "", True
-            with attack.suite(lambda: MAKE[kind](mode)) as suite:
+            with run.suite(lambda: MAKE[kind](mode)) as suite:
                 h.box = suite.box
                 getattr(h, "late", lambda: None)()
                 for _ in range(tries):

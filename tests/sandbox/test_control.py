@@ -15,7 +15,7 @@ import pytest
 from conftest import ROOT, need_box
 from web import Person, chromium, served
 
-from loop import people
+from loop.people import acts, requests
 from sandbox import control, keys
 from sandbox.box import cgroup
 from sandbox.box.namespace import NamespaceBox
@@ -40,12 +40,12 @@ LONG = [
 ]
 
 
-HEIRLOOP = [sys.executable, "-c", "from loop.cli import main; main()"]
+HEIRLOOP = [sys.executable, "-c", "from loop.command.main import main; main()"]
 SLEEPS = """
 import loop.cycle
 real = loop.cycle.source
 loop.cycle.source = lambda: real() | {"models/train.py": b"import time\\ndef main(source, target): time.sleep(600)"}
-from loop.cli import main; main()
+from loop.command.main import main; main()
 """  # noqa: E501
 """The command line, with trainings that only sleep, so that eight of them fit on any machine."""
 
@@ -167,8 +167,8 @@ def test_a_stop_kills_every_job_and_nothing_starts_after_it(start, how):
         and "heirloop resume" in again.stderr
         and len(kinds(folder, "start")) == before
     )
-    assert people.resume(folder, "ada")["resumed"] and not (folder / "STOP").exists()
-    assert people.open_gate(folder).halt == ""
+    assert acts.resume(folder, "ada")["resumed"] and not (folder / "STOP").exists()
+    assert requests.open_gate(folder).halt == ""
 
 
 def test_a_person_watches_a_run_in_the_browser_and_stops_it_there(start):
@@ -183,7 +183,7 @@ def test_a_person_watches_a_run_in_the_browser_and_stops_it_there(start):
         ada.says("running", ".state")
         assert page.locator("#live tbody tr", has_text="train").count() >= 2  # jobs now
         before = kinds(folder, "start")
-        control.order(people.open_gate(folder).ledger, "slow", "bob", "a look", per_hour=900)
+        control.order(requests.open_gate(folder).ledger, "slow", "bob", "a look", per_hour=900)
         ada.says(
             "slowed to 900 jobs an hour", "#live"
         )  # the page follows without being loaded again
@@ -216,7 +216,7 @@ def test_a_drill_stops_eight_jobs_measures_it_and_the_study_goes_on(start):
     ] > 0
     wait(lambda: len(live(process.pid)) >= 8 or process.poll() is not None)
     assert process.poll() is None, process.stderr.read()
-    assert people.open_gate(folder).halt == ""
+    assert requests.open_gate(folder).halt == ""
     lost = [b["result"] for b in kinds(folder, "job")]
     assert (
         len(lost) == 8
@@ -229,7 +229,7 @@ def test_without_the_check_at_launch_a_stopped_study_would_go_on(start, monkeypa
     """U08: the ledger's freeze is what holds, not the loop's good will."""
     folder, _ = start()
     control.stop(folder, "ada", "practice")
-    gate = people.open_gate(folder)
+    gate = requests.open_gate(folder)
     grant = next(
         e.body["grant"]
         for e in gate.ledger.entries()
@@ -241,7 +241,7 @@ def test_without_the_check_at_launch_a_stopped_study_would_go_on(start, monkeypa
     with pytest.raises(Halted, match="halted"), gate.ledger.transaction() as txn:
         gate.launch(txn, parse(Grant, grant))
     monkeypatch.setattr(type(gate), "_control", lambda *_: None)
-    free = people.open_gate(folder)
+    free = requests.open_gate(folder)
     with free.ledger.transaction() as txn:
         free.launch(txn, parse(Grant, grant))
 
@@ -253,7 +253,7 @@ def test_the_command_line_orders_and_reports(start, monkeypatch):
         run("slow", str(folder), "0").returncode == 2
         and run("slow", str(folder), "3", "--why", "hot").returncode == 0
     )
-    assert run("pause", str(folder)).returncode == 0 and people.open_gate(folder).halt == "pause"
+    assert run("pause", str(folder)).returncode == 0 and requests.open_gate(folder).halt == "pause"
     assert live(process.pid)  # a pause lets jobs end
     assert run("resume", str(folder)).returncode == 0 and run("resume", str(folder)).returncode == 2
     told = json.loads(run("stop", str(folder), "--json").stdout)

@@ -17,7 +17,9 @@ from conftest import ROOT, need_box
 
 from configs.errors import NoBox, VerificationFailed
 from configs.job import Limits
-from loop import main, study
+from loop.settings import composed
+from loop.study import open as study_open
+from loop.study.box import make_box
 from sandbox.box import namespace
 from sandbox.box.base import Execution
 from sandbox.box.docker import OWNER, STUDY, DockerBox, Frames
@@ -48,13 +50,13 @@ def test_auto_takes_the_namespace_box_else_docker_else_says_both_reasons(no_engi
 
     monkeypatch.setattr(namespace.NamespaceBox, "__init__", closed)
     with pytest.raises(NoBox, match="user namespaces are closed; and no Docker engine answers"):
-        study.make_box(main.composed(["box=auto"]))
+        make_box(composed(["box=auto"]))
     with pytest.raises(NoBox, match=r"^user namespaces are closed$"):
-        study.make_box(main.composed(["box=namespace"]))
+        make_box(composed(["box=namespace"]))
     monkeypatch.setattr(
         DockerBox, "__init__", lambda self, image, **_: setattr(self, "image", image)
     )
-    made = study.make_box(main.composed(["box=auto", "box.image=x"]))
+    made = make_box(composed(["box=auto", "box.image=x"]))
     assert (made.kind, made.image) == ("docker", "x")
 
 
@@ -247,7 +249,7 @@ def test_a_run_killed_in_mid_job_is_charged_its_reservation_and_its_container_is
         "study.proposals=1",
         "study.final_replicates=0",
     ]
-    heirloop = [sys.executable, "-c", "from loop.cli import main; main()"]
+    heirloop = [sys.executable, "-c", "from loop.command.main import main; main()"]
     subprocess.run(
         [*heirloop, "mandate", "grant", "--unattended", *settings], check=True, capture_output=True
     )
@@ -264,7 +266,7 @@ def test_a_run_killed_in_mid_job_is_charged_its_reservation_and_its_container_is
     running.send_signal(signal.SIGKILL)
     running.wait()
     done = [e for e in Ledger.file(path).entries() if e.kind == "job"]
-    opened = study.open_study(main.composed(settings))
+    opened = study_open.open_study(composed(settings))
     lost = [e.body["result"] for e in opened.ledger.entries() if e.kind == "job"][len(done) :]
     assert [(r["status"], r["charged_by"]) for r in lost] == [("box", "reservation")] * (
         len(jobs) - len(done)
@@ -274,26 +276,26 @@ def test_a_run_killed_in_mid_job_is_charged_its_reservation_and_its_container_is
     assert opened.ledger.read(balances)["root"]["cpu_us"]["reserved"] == 0
     opened.sandbox.box.close()
     box.close()
-    for lock in study._LOCKS:
+    for lock in study_open._LOCKS:
         lock.close()
-    study._LOCKS.clear()
+    study_open._LOCKS.clear()
 
 
 def test_an_image_that_is_not_the_pinned_one_does_not_run(tmp_path):
     box = engine()
     settings = ["study.name=t", f"runs={tmp_path}/runs", "box=docker"]
-    opened = study.open_study(main.composed(settings), box)
+    opened = study_open.open_study(composed(settings), box)
     assert opened.ledger.entries()[0].body["image"] == box.image and box.image.startswith("sha256:")
-    for lock in study._LOCKS:
+    for lock in study_open._LOCKS:
         lock.close()
-    study._LOCKS.clear()
+    study_open._LOCKS.clear()
     other = DockerBox(box.image)
     other.image = "sha256:" + "0" * 64
     with pytest.raises(VerificationFailed, match="pins image sha256:"):
-        study.open_study(main.composed(settings), other)
-    for lock in study._LOCKS:
+        study_open.open_study(composed(settings), other)
+    for lock in study_open._LOCKS:
         lock.close()
-    study._LOCKS.clear()
+    study_open._LOCKS.clear()
     gone = other.run(program("def main(i, o): pass"))  # an image that vanished after the start
     assert gone.status == "box" and "No such image" in gone.detail
     with pytest.raises(NoBox, match="has no image 'heirloop-none'"):

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from configs.errors import BudgetExhausted, VerificationFailed
 from configs.records import RESOURCES, Amount
-from configs.study import Budget
+from configs.settings.budget import Budget
 from sandbox import budget, keys
 from sandbox.ledger import Ledger, check_checkpoints, checkpoint
 from sandbox.store import Store

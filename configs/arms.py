@@ -1,0 +1,64 @@
+"""Proposers: functions from a history to one strict-JSON proposal. Whatever it is, its output is
+data and its compute is charged.
+
+Programs on the trusted side are charged their own CPU time. `heirloop proposers` lists all.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+START = "start"
+"""The arm of the trials that every arm starts from; each is a repeat of it."""
+
+
+ONE_SHOT = "one_shot"
+"""The arm that spends the compute of all generations in one."""
+
+
+MORE = {"more_compute": "compute", "more_proposals": "proposals", "more_replicates": "replicates"}
+"""Arms that are `self` with a quarter more of one thing, for elasticities: name -> what."""
+
+
+SKILLS = 4
+"""Measures of skill at the end of a campaign of arm self (loop/cycle.py)."""
+
+
+LARGER = 4
+"""Planned compute of a training of the larger look, as a multiple."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """One variant of the loop."""
+
+    proposer: str
+    "key of PROPOSERS"
+    weights: Literal["champion", "first"] = "champion"
+    "box: whose weights propose and whose recipe reads the notebook; first: generation 0's"
+    history: Literal["growing", "first", "scrambled"] = "growing"
+    """what is shown and learned from; first: the start and the baseline for ever; scrambled:
+    outcomes permuted among the trials
+    """
+    carry: bool = True
+    "whether a generation starts from the last champion; else from the baseline"
+
+
+ARMS: dict[str, Arm] = {
+    "self": Arm(proposer="notebook"),
+    "frozen": Arm(proposer="notebook", weights="first", history="first"),
+    "refit": Arm(proposer="notebook", weights="first"),
+    "scrambled": Arm(proposer="notebook", history="scrambled"),
+    "no_carry": Arm(proposer="notebook", weights="first", history="first", carry=False),
+    ONE_SHOT: Arm(proposer="notebook"),
+    **{name: Arm(proposer="notebook") for name in MORE},
+}
+"""Arms whose name is not their proposer's. `self` is the loop closed on itself; the others differ
+from it in one thing (docs/instruments.md); `one_shot` and those of MORE in the compute of a round
+(configs.study.Study.rounds).
+"""
+
+
+CELLS: dict[str, Arm] = {name: ARMS[name] for name in ("self", "refit", "frozen", "scrambled")}
+"""What is measured of the last weights' skill: theirs, generation 0's recipe on the same history,
+on its own, and on permuted outcomes.
+"""

@@ -1,0 +1,4 @@
+"""The settings of a study, one file per Hydra group.
+
+Begin with `config.py`.
+"""

@@ -1,0 +1,92 @@
+"""What a human decides before a study: the typed form of every Hydra group.
+
+Hydra composes plain values from the YAML files beside this module; `configs.build.parse` turns them
+once into these records. Unknown keys, wrong types and numbers outside their range are refused by
+name.
+"""
+
+from dataclasses import dataclass, field
+
+from configs.build import need
+from configs.job import Limits
+from configs.records import Amount
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looks:
+    """How often each held-out split may be looked at in a study: an account like any other."""
+
+    feedback: int = 500
+    "plans whose score goes to a proposer, in steps (objective.feedback)"
+    gate: int = 50
+    "confirmations and closing looks, of which the verdict leaves"
+    sealed: int = 3
+    "openings by `heirloop unseal`"
+
+    def __post_init__(self) -> None:
+        for name in ("feedback", "gate", "sealed"):
+            need(
+                0 <= getattr(self, name) <= 10**9,
+                name,
+                getattr(self, name),
+                "a whole number from 0 to 10^9",
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What may be spent. Hard, cumulative, in integers."""
+
+    cpu_seconds: int
+    "CPU-seconds of the whole study"
+    wall_seconds: int
+    "wall seconds of jobs, added up over parallel jobs"
+    jobs: int
+    "executions inside a box"
+    output_mib: int
+    "MiB collected and printed"
+    tokens: int = 0
+    "tokens of outside models"
+    money_micros: int = 0
+    "millionths of the study's currency"
+    looks: Looks = field(default_factory=Looks)
+    "looks at each held-out split"
+    shares: dict[str, float] = field(default_factory=dict)
+    """largest share of the CPU-seconds for a sub-account (propose, train, predict, evaluate, or
+    each arm); missing: 1
+    """
+    train: Limits = field(default_factory=Limits)
+    "hard limits of one train job"
+    predict: Limits = field(default_factory=Limits)
+    "hard limits of one predict job"
+    propose: Limits = field(default_factory=Limits)
+    "hard limits of one propose job"
+
+    def __post_init__(self) -> None:
+        for name in ("cpu_seconds", "wall_seconds", "jobs", "output_mib"):
+            value = getattr(self, name)
+            need(0 < value <= 10**9, name, value, "a whole number from 1 to 10^9")
+        for name in ("tokens", "money_micros"):
+            need(
+                0 <= getattr(self, name) < 2**53, name, getattr(self, name), "a whole number from 0"
+            )
+        for name, share in self.shares.items():
+            need(
+                name in ("propose", "train", "predict", "evaluate", "arm"),
+                "shares",
+                name,
+                "propose, train, predict, evaluate or arm",
+            )
+            need(0 < share <= 1, f"shares.{name}", share, "above 0, at most 1")
+
+    def amount(self) -> Amount:
+        """Return the study's limit as an Amount."""
+        return Amount(
+            cpu_us=self.cpu_seconds * 1_000_000,
+            wall_us=self.wall_seconds * 1_000_000,
+            jobs=self.jobs,
+            output_bytes=self.output_mib * 2**20,
+            tokens=self.tokens,
+            money_micros=self.money_micros,
+            looks=self.looks.feedback + self.looks.gate + self.looks.sealed,
+        )

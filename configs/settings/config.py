@@ -1,0 +1,214 @@
+"""What a human decides before a study: the typed form of every Hydra group.
+
+Hydra composes plain values from the YAML files beside this module; `configs.build.parse` turns them
+once into these records. Unknown keys, wrong types and numbers outside their range are refused by
+name.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from configs.arms import LARGER, MORE, SKILLS, START
+from configs.build import need
+from configs.job import Limits
+from configs.objective import Objective
+from configs.settings.budget import Budget
+from configs.settings.gates import (
+    Autonomy,
+    Gates,
+    Reviewer,
+)
+from configs.settings.proposer import Proposer
+from configs.settings.study import Study, _more
+from configs.settings.task import TaskSetup
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Box:
+    """Where jobs run."""
+
+    kind: Literal["auto", "namespace", "docker", "planted"] = "auto"
+    """auto: namespace where it works, else docker; never none; planted: no box, for task planted
+    alone, where nothing is run
+    """
+    warm: bool = True
+    "keep a process that has imported torch inside the box and fork each job from it"
+    parallel: int = 2
+    "jobs at a time, one core each"
+    image: str = "heirloop-box"
+    "docker: name or digest of the image; its digest is pinned in the study root"
+    runtime: str = ""
+    "docker: a runtime of the engine, runsc for gVisor; empty: the engine's default"
+    tier: Literal["", "A", "B", "C"] = ""
+    "the least tier that the study takes (docs/threat-model.md); empty: any"
+
+    def __post_init__(self) -> None:
+        need(1 <= self.parallel <= 256, "parallel", self.parallel, "between 1 and 256")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tracker:
+    """A mirror of the ledger for people who live in wandb. Never read back."""
+
+    kind: Literal["none", "wandb"] = "none"
+    "none, or wandb if it is installed"
+    mode: Literal["offline", "online"] = "offline"
+    "offline writes files into the run; online needs a login of the trusted side"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """A whole study, as composed."""
+
+    study: Study
+    "shape"
+    task: TaskSetup
+    "what is learned"
+    objective: Objective
+    "what counts"
+    budget: Budget
+    "what may be spent"
+    gates: Gates
+    "what gates take"
+    autonomy: Autonomy
+    "who decides"
+    reviewer: Reviewer
+    "a scripted reviewer, or people alone"
+    proposer: Proposer
+    "how changes are proposed"
+    box: Box
+    "where jobs run"
+    tracker: Tracker
+    "where it is mirrored"
+    runs: str = "runs"
+    "folder that holds the runs"
+
+    def __post_init__(self) -> None:
+        for name in ("train", "predict", "propose"):
+            limits: Limits = getattr(self.budget, name)
+            total = self.budget.cpu_seconds * 1_000_000
+            need(
+                limits.cpu_us <= total,
+                f"budget.{name}.cpu_us",
+                limits.cpu_us,
+                f"at most the study's {total}",
+            )
+        simulated = (self.task.name == "planted", self.box.kind == "planted")
+        need(
+            simulated[0] == simulated[1],
+            "box.kind",
+            self.box.kind,
+            "planted with task planted, and a real box with any other",
+        )
+        least = self.task.planned_cpu_us
+        least = max(
+            least * (LARGER if self.study.larger_replicates else 1), *map(self.compute, self.arms())
+        )
+        need(
+            self.budget.train.cpu_us >= least,
+            "budget.train.cpu_us",
+            self.budget.train.cpu_us,
+            f"at least the plan's {least}",
+        )
+        self._measurable()
+        self._affordable()
+
+    def _measurable(self) -> None:
+        """Refuse an objective whose noise nobody measured, or that names what the task does not
+        have.
+        """
+        known = (self.objective.metric, self.objective.scale) == (
+            "exact_match",
+            "raw",
+        ) or self.objective.deviation is not None
+        need(
+            known,
+            "objective.deviation",
+            None,
+            f"the standard deviation over seeds of {self.objective.metric}, {self.objective.scale}",
+        )
+        names = self.task.format().slices()
+        for one in (*self.objective.secondary, *self.objective.constraints):
+            need(
+                not one.slice or one.slice in names,
+                "objective slice",
+                one.slice,
+                f"one of task {self.task.name}: {', '.join(names)}",
+            )
+
+    def _affordable(self) -> None:
+        """Refuse a study that plans more looks, confirmations or replicates than its budget or
+        objective holds.
+        """
+        study, looks, planned = self.study, self.budget.looks, self.objective.confirmations
+        need(
+            planned is None or planned >= study.generations,
+            "objective.confirmations",
+            planned,
+            f"at least study.generations {study.generations}",
+        )
+        closing = (study.final_replicates > 0) + (study.larger_replicates > 0)
+        shown = sum(self.trials(arm) - study.start_trials for arm in self.arms())
+        asked = sum(
+            study.rounds(arm)[0] + closing + (arm == "self") * SKILLS * study.skill_proposals
+            for arm in self.arms()
+        )
+        for split, each, start in (("feedback", shown, study.start_trials), ("gate", asked, 0)):
+            held, wanted = getattr(looks, split), study.repeats * each + start
+            need(
+                held >= wanted,
+                f"budget.looks.{split}",
+                held,
+                f"at least the {wanted} looks that the study plans",
+            )
+        most = max(study.confirm_replicates, study.final_replicates, study.larger_replicates)
+        jobs, cpu = 4 * most + 2, 2 * most * self.task.planned_cpu_us
+        what = f"for one confirmation with {most} replicates"
+        need(self.budget.jobs >= jobs, "budget.jobs", self.budget.jobs, f"at least {jobs}, {what}")
+        seconds = -(-cpu // 1_000_000)
+        need(
+            self.budget.cpu_seconds >= seconds,
+            "budget.cpu_seconds",
+            self.budget.cpu_seconds,
+            f"at least {seconds}, {what}",
+        )
+
+    def files(self) -> dict[str, tuple[str, str]]:
+        """Return the people's own files that the study names: field -> (path, digest)."""
+        mine = self.proposer
+        named = {
+            "task.file": (self.task.file, self.task.file_digest),
+            "gates.file": (self.gates.file, self.gates.file_digest),
+            "proposer.file": (mine.file, mine.file_digest),
+            "proposer.program": (mine.program, mine.program_digest),
+        }
+        return {field: found for field, found in named.items() if found[0]}
+
+    def compute(self, arm: str) -> int:
+        """Return the planned CPU-microseconds of one training of an arm."""
+        return _more(self.task.planned_cpu_us, MORE.get(arm) == "compute")
+
+    def trials(self, arm: str) -> int:
+        """Return how many scores a campaign of an arm plans to tell its proposer, those of the
+        start and the baseline included.
+        """
+        generations, proposals = self.study.rounds(arm)
+        return self.study.start_trials + 1 + generations * proposals
+
+    def confirmations(self, arm: str = "") -> int:
+        """Return how many confirmations of a campaign share alpha."""
+        return self.objective.confirmations or self.study.rounds(arm)[0]
+
+    def deviation(self) -> float:
+        """Return the standard deviation over seeds of the primary metric on its scale."""
+        return self.objective.deviation or self.task.seed_deviation
+
+    def arms(self) -> tuple[str, ...]:
+        """Return the arms of the study."""
+        return self.study.arms or (self.proposer.name,)
+
+    def payers(self) -> tuple[str, ...]:
+        """Return the arms that have an account: those of the study, and the start that all
+        share.
+        """
+        return (*self.arms(), *((START,) if self.study.start_trials else ()))

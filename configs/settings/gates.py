@@ -1,0 +1,272 @@
+"""What a human decides before a study: the typed form of every Hydra group.
+
+Hydra composes plain values from the YAML files beside this module; `configs.build.parse` turns them
+once into these records. Unknown keys, wrong types and numbers outside their range are refused by
+name.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from configs.build import need
+
+Rule = Literal["mandate", "approve", "deny"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caps:
+    """What a mandate may cover."""
+
+    classes: tuple[str, ...]
+    "change classes, exact names"
+    jobs: int
+    "executions"
+    cpu_seconds: int
+    "CPU-seconds"
+    hours: int
+    "life from the signature on"
+    drift: int = 40
+    """changed knobs + changed source lines against the last plan that a person approved (or the
+    baseline); beyond it a plan needs approval
+    """
+    per_hour: int = 1000
+    "plans and promotions that it lets pass in an hour; beyond it they need approval"
+
+    def __post_init__(self) -> None:
+        known = ("recipe", "patch", "structural", "proposer", "propose", "promote")
+        for name in self.classes:
+            need(name in known, "classes", name, f"one of {', '.join(known)}")
+        for name in ("jobs", "cpu_seconds", "hours", "drift", "per_hour"):
+            need(
+                0 < getattr(self, name) <= 10**9,
+                name,
+                getattr(self, name),
+                "a whole number above 0",
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quorum:
+    """Who must say yes to a plan of a class whose rule is `approve`. Silence is never a yes."""
+
+    of: int = 1
+    "distinct people; two keys of one person count once"
+    reviewers: tuple[str, ...] = ()
+    "names of the keys that count; empty: every pinned one"
+    role: Literal["", "person", "external", "simulated"] = ""
+    """kind of reviewer that counts; empty: any, a simulated one only if `reviewers` names it or the
+    study has a scripted reviewer
+    """
+    wait_seconds: int = 0
+    "cooling-off: time from the last yes that was needed until the plan may run"
+
+    def __post_init__(self) -> None:
+        need(1 <= self.of <= 100, "of", self.of, "between 1 and 100")
+        need(
+            0 <= self.wait_seconds <= 10**7, "wait_seconds", self.wait_seconds, "between 0 and 10^7"
+        )
+        need(
+            len(set(self.reviewers)) == len(self.reviewers),
+            "reviewers",
+            self.reviewers,
+            "a list without repetition",
+        )
+        need(
+            not self.reviewers or self.of <= len(self.reviewers),
+            "of",
+            self.of,
+            "at most the number of reviewers",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quorums:
+    """One quorum per change class; null: one yes of any pinned reviewer."""
+
+    recipe: Quorum | None = None
+    "a changed training configuration"
+    patch: Quorum | None = None
+    "edited train.py"
+    structural: Quorum | None = None
+    "edited net.py"
+    proposer: Quorum | None = None
+    "edited propose.py"
+    propose: Quorum | None = None
+    "asking weights, a program in a box or an outside model for proposals"
+    promote: Quorum | None = None
+    "a new champion"
+    deploy: Quorum | None = None
+    "weights leave the study"
+    unseal: Quorum | None = None
+    "a look at the sealed split"
+    amend: Quorum | None = None
+    "another objective, budget, gate or reviewer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tripwires:
+    """What pauses a study by itself and opens an incident. null: not watched."""
+
+    spent_share: float | None = None
+    "share of the study's CPU-seconds"
+    incidents: int | None = None
+    "incidents since the study began or was last resumed"
+    accepted_per_hour: int | None = None
+    "promotions within an hour"
+    score_jump: float | None = None
+    "rise of a candidate's feedback score over the best before it in its campaign"
+
+    def __post_init__(self) -> None:
+        for name in ("spent_share", "score_jump"):
+            value = getattr(self, name)
+            need(value is None or 0 < value <= 1, name, value, "above 0, at most 1, or null")
+        for name in ("incidents", "accepted_per_hour"):
+            value = getattr(self, name)
+            need(
+                value is None or 0 < value <= 10**6, name, value, "a whole number above 0, or null"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gates:
+    """What gates take as a decision."""
+
+    unattended: Caps | None = None
+    "caps of a mandate that was given without a person at a terminal; null: none is taken"
+    approve: Quorums = field(default_factory=Quorums)
+    "who must say yes, per change class"
+    resume: Quorum | None = None
+    """who must say yes before a stopped or paused study goes on; null: one yes of any pinned
+    reviewer
+    """
+    expire_hours: int = 24
+    "a request that is not decided by then is denied"
+    requests_per_hour: int = 60
+    "requests that the study may put to people in an hour; what is beyond is denied"
+    pending_per_arm: int = 20
+    "requests of one arm that may wait at a time; what is beyond is denied"
+    patience_seconds: int = 0
+    """how long a run waits for people before it ends with exit code 3 (or 5 when paused); waiting
+    spends nothing
+    """
+    canaries: float = 0.0
+    """share of the requests that are followed by a canary and its benign twin, which can never run
+    (docs/gates.md)
+    """
+    counterparty: str = ""
+    "a pinned reviewer outside who is called about every incident too; empty: none"
+    tripwires: Tripwires = field(default_factory=Tripwires)
+    "what pauses the study by itself"
+    file: str = ""
+    """a Python file of at most 50 lines whose `gate` may add a no to every decision on a plan
+    (docs/plugs.md); empty: none
+    """
+    file_digest: str = ""
+    "sha256 of that file; filled in when the study is composed, and pinned by it"
+
+    def __post_init__(self) -> None:
+        need(
+            1 <= self.expire_hours <= 24 * 365,
+            "expire_hours",
+            self.expire_hours,
+            "between 1 and 8760",
+        )
+        for name in ("requests_per_hour", "pending_per_arm"):
+            need(1 <= getattr(self, name) <= 10**6, name, getattr(self, name), "between 1 and 10^6")
+        need(
+            0 <= self.patience_seconds <= 10**8,
+            "patience_seconds",
+            self.patience_seconds,
+            "between 0 and 10^8",
+        )
+        need(0 <= self.canaries <= 1, "canaries", self.canaries, "between 0 and 1")
+        need(
+            bool(self.file) == bool(self.file_digest),
+            "file_digest",
+            self.file_digest,
+            "the digest of `file`, and empty without one",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """One rule per change class; what is not named is denied."""
+
+    recipe: Rule = "deny"
+    "a changed training configuration"
+    patch: Rule = "deny"
+    "edited train.py"
+    structural: Rule = "deny"
+    "edited net.py"
+    proposer: Rule = "deny"
+    "edited propose.py"
+    propose: Rule = "deny"
+    "asking weights, a program in a box or an outside model for proposals"
+    promote: Rule = "deny"
+    "a new champion"
+    deploy: Rule = "deny"
+    "weights leave the study"
+    unseal: Rule = "deny"
+    "a look at the sealed split; never by mandate"
+    amend: Rule = "deny"
+    "another objective, budget, gate or reviewer"
+
+    def __post_init__(self) -> None:
+        need(
+            self.unseal != "mandate",
+            "unseal",
+            self.unseal,
+            "approve or deny: every opening is signed for itself",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Autonomy:
+    """The stage of autonomy: who decides on which class."""
+
+    stage: Literal["assisted", "bounded", "autonomous"]
+    "name of the stage"
+    humans: str
+    "what humans still control, in one sentence"
+    rules: Rules
+    "mandate: a standing approval is enough; approve: a decision on this very plan; deny: never"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reviewer:
+    """A scripted stand-in for people, so that studies and gate tests run unattended. Always signed
+    as `simulated`.
+    """
+
+    policy: Literal["people", "approve-all", "deny-all", "by-file", "fatigue"]
+    """people: none; by-file: the answers of `file`; fatigue: a reviewer that tires, by the figures
+    below
+    """
+    file: str = ""
+    """by-file: JSON object from change class (or the start of a plan's digest) to approve, deny or
+    escalate; anything else is denied
+    """
+    hit_rate: float = 0.9
+    "fatigue: probability of denying a canary, at the first decision"
+    false_alarm_rate: float = 0.05
+    """fatigue: probability of denying any other proposal or promotion; the baseline and what
+    measures are what people ordered, and get a yes
+    """
+    decay: float = 0.01
+    "fatigue: the hit rate falls as exp(-decay x decisions so far)"
+    delay_seconds: float = 30.0
+    "fatigue: median of the log-normal time looked at a request; recorded, not waited"
+    delay_spread: float = 1.0
+    "fatigue: its standard deviation, in log units"
+
+    def __post_init__(self) -> None:
+        need(
+            (self.policy == "by-file") == bool(self.file),
+            "file",
+            self.file,
+            "a path with policy by-file, else empty",
+        )
+        for name in ("hit_rate", "false_alarm_rate"):
+            need(0 <= getattr(self, name) <= 1, name, getattr(self, name), "between 0 and 1")
+        for name in ("decay", "delay_seconds", "delay_spread"):
+            need(0 <= getattr(self, name) <= 10**6, name, getattr(self, name), "between 0 and 10^6")

@@ -1,0 +1,162 @@
+"""What a human decides before a study: the typed form of every Hydra group.
+
+Hydra composes plain values from the YAML files beside this module; `configs.build.parse` turns them
+once into these records. Unknown keys, wrong types and numbers outside their range are refused by
+name.
+"""
+
+import re
+from dataclasses import dataclass
+
+from configs.arms import MORE, ONE_SHOT, START
+from configs.build import need
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warn:
+    """The warning sign, registered in the study root before the first generation: crossed, it
+    pauses the study and opens an incident.
+    """
+
+    repeats: int
+    "k: repeats that must each show a self effect above `floor`"
+    floor: float
+    """log-odds per proposal; the smallest that one repeat can tell from noise, two deviations of
+    the placebo in an earlier study
+    """
+    automation: dict[str, float]
+    "stage -> least automation; deploy among them"
+    cpu_seconds: float
+    "c_min: CPU-seconds at the root that the loop itself released"
+
+    def __post_init__(self) -> None:
+        need(self.repeats >= 1, "repeats", self.repeats, "at least 1")
+        need(
+            "deploy" in self.automation,
+            "automation",
+            sorted(self.automation),
+            "a vector that includes deploy",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """The shape of the experiment."""
+
+    name: str
+    "folder under runs/; letters, digits, dot, dash, underscore"
+    seed: int = 1
+    "seed of the proposers; replicate seeds come from the study secret instead"
+    arms: tuple[str, ...] = ()
+    "proposers that run side by side; empty: the one of group `proposer`"
+    repeats: int = 1
+    "independent campaigns per arm"
+    start_trials: int = 0
+    """random trials of the notebook that every arm starts from, made once and charged to the study;
+    at least 16 where weights propose
+    """
+    generations: int = 3
+    "generations per campaign, the baseline not counted"
+    proposals: int = 4
+    "proposals per generation"
+    confirm_replicates: int = 12
+    "most paired replicates of one confirmation on gate; the rule stops earlier where it can"
+    final_replicates: int = 4
+    "paired replicates of the closing look at gate (champion against baseline); 0 leaves it out"
+    larger_replicates: int = 0
+    """paired replicates of the same look with four times the planned compute a training; 0 leaves
+    it out
+    """
+    skill_proposals: int = 0
+    """proposals that the last weights of arm self write on the baseline, each measured on gate
+    once, and as many of three twins; 0 leaves it out
+    """
+    plan_trainings: int = 0
+    """planned compute of a campaign in trainings: those that screen and confirm, and reading the
+    notebook counts as one; a generation whose worst case would pass it is not begun; 0: the
+    generations alone bound it
+    """
+    warning: Warn | None = None
+    "the warning sign (docs/instruments.md); null: none is registered"
+
+    def __post_init__(self) -> None:
+        need(
+            bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", self.name)),
+            "name",
+            self.name,
+            "a plain folder name",
+        )
+        need(0 <= self.seed < 2**53, "seed", self.seed, "a whole number from 0")
+        need(
+            len(set(self.arms)) == len(self.arms) and START not in self.arms,
+            "arms",
+            self.arms,
+            f"a list without repetition and without {START!r}",
+        )
+        need(1 <= self.repeats <= 1000, "repeats", self.repeats, "between 1 and 1000")
+        need(
+            0 <= self.start_trials <= 10_000,
+            "start_trials",
+            self.start_trials,
+            "between 0 and 10000",
+        )
+        need(
+            1 <= self.generations <= 10_000, "generations", self.generations, "between 1 and 10000"
+        )
+        need(1 <= self.proposals <= 1000, "proposals", self.proposals, "between 1 and 1000")
+        need(
+            1 <= self.confirm_replicates <= 1000,
+            "confirm_replicates",
+            self.confirm_replicates,
+            "between 1 and 1000",
+        )
+        for name in ("final_replicates", "larger_replicates"):
+            count = getattr(self, name)
+            need(count == 0 or 4 <= count <= 1000, name, count, "0, or between 4 and 1000")
+        need(
+            0 <= self.skill_proposals <= 100,
+            "skill_proposals",
+            self.skill_proposals,
+            "between 0 and 100",
+        )
+        least = 1 + self.worst("")
+        need(
+            self.plan_trainings == 0 or least <= self.plan_trainings <= 10**6,
+            "plan_trainings",
+            self.plan_trainings,
+            f"0, or at least {least}: the baseline and the worst case of one generation",
+        )
+
+    def rounds(self, arm: str = "") -> tuple[int, int]:
+        """Return (generations, proposals of each) of an arm; `one_shot` spends all that its round
+        does not confirm with on proposals.
+        """
+        if arm == ONE_SHOT:
+            fit = self.plan_trainings - 2 - 2 * self.confirm_replicates
+            return 1, min(1000, fit if self.plan_trainings else self.generations * self.proposals)
+        return self.generations, _more(self.proposals, MORE.get(arm) == "proposals")
+
+    def replicates(self, arm: str) -> int:
+        """Return the most paired replicates of one confirmation of an arm."""
+        return _more(self.confirm_replicates, MORE.get(arm) == "replicates")
+
+    def worst(self, arm: str) -> int:
+        """Return the most trainings of one generation of an arm, reading the notebook counted as
+        one.
+        """
+        return 1 + self.rounds(arm)[1] + 2 * self.replicates(arm)
+
+    def allowance(self, arm: str) -> int:
+        """Return the planned compute of a campaign in trainings, 0 where generations alone bound
+        it; an arm with more of one thing gets it on top.
+        """
+        extra = self.worst(arm) - self.worst("") if arm in MORE else 0
+        return (
+            self.plan_trainings
+            and self.plan_trainings + self.plan_trainings * extra // self.worst("")
+        )
+
+
+def _more(count: int, raised: bool) -> int:
+    """Return a count, or a quarter more of it, rounded up."""
+    return -(-5 * count // 4) if raised else count

@@ -1,0 +1,118 @@
+"""What a human decides before a study: the typed form of every Hydra group.
+
+Hydra composes plain values from the YAML files beside this module; `configs.build.parse` turns them
+once into these records. Unknown keys, wrong types and numbers outside their range are refused by
+name.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from configs.build import need
+from configs.cost import Cost
+from configs.recipe import Recipe
+from configs.tokens import Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskSetup:
+    """One task with its compute and its measured constants (docs/tasks.md)."""
+
+    name: Literal["addition", "modular", "digits", "custom", "planted"]
+    """token format; custom: that of `file`; planted: none, trainings and weights are simulated by
+    the law of `world` (docs/instruments.md)
+    """
+    world: str = ""
+    "planted: the world whose law holds, one of evals/law.py"
+    file: str = ""
+    """custom: a Python file of at most 50 lines that yields the items (docs/plugs.md); trusted code
+    of a person, run outside every box
+    """
+    file_digest: str = ""
+    "sha256 of that file; filled in when the study is composed, and pinned by it"
+    digits: int = 3
+    "addition: digits per operand"
+    modulus: int = 97
+    "modular: p"
+    levels: int = 5
+    "digits: grey levels of a pixel"
+    side: Literal[8, 4] = 8
+    "digits: pixels a side"
+    train_items: int = 20_000
+    "items in one training file"
+    held_out: int = 500
+    "items per held-out split"
+    train_digits: int = 0
+    """addition: digits of the operands in training and splits; fewer than `digits` opens the slice
+    `longer`; 0: all
+    """
+    hold_carries: bool = False
+    """addition: keep sums in which every column carries out of training; they are the slice
+    `carries` in any case
+    """
+    question: int = 0
+    "custom: columns of a question; filled in from the file, like the next three"
+    answer: int = 0
+    "custom: columns of an answer"
+    values: int = 0
+    "custom: distinct values of a column"
+    items: str = ""
+    "custom: digest of all items"
+    notebook: bool = False
+    "whether nets also have the tokens of the notebook; needed where weights propose (arm `self`)"
+    planned_cpu_us: int
+    "planned CPU-microseconds of one training"
+    cost: Cost
+    "constants of the cost formula, measured by tests/bench/measure_tasks.py"
+    seed_deviation: float
+    "standard deviation of exact match over seeds, measured; floor of every standard error"
+    baseline: Recipe
+    "what a newcomer would write; the first champion"
+
+    def __post_init__(self) -> None:
+        need(
+            1_000 <= self.planned_cpu_us <= 10**12,
+            "planned_cpu_us",
+            self.planned_cpu_us,
+            "between 1000 and 10^12",
+        )
+        need(
+            self.notebook or not self.baseline.notebook,
+            "baseline.notebook",
+            self.baseline.notebook,
+            "0 where task.notebook is false",
+        )
+        need(0 < self.seed_deviation < 1, "seed_deviation", self.seed_deviation, "between 0 and 1")
+        own = bool(self.file) == bool(self.file_digest) == (self.name == "custom")
+        need(own, "file", self.file, "a path with task custom, and empty with any other")
+        need(
+            bool(self.world) == (self.name == "planted"),
+            "world",
+            self.world,
+            "a planted world with task planted, and empty with any other",
+        )
+        self.format()
+
+    def format(self) -> Task:
+        """Return the token format alone, as it goes into a box."""
+        names = (
+            "name",
+            "digits",
+            "modulus",
+            "levels",
+            "side",
+            "train_items",
+            "held_out",
+            "train_digits",
+            "hold_carries",
+            "notebook",
+            "question",
+            "answer",
+            "values",
+            "items",
+        )
+        return Task(**{name: getattr(self, name) for name in names})
+
+
+SIMULATED = "planted"
+"""Name of the only task whose jobs it answers, and of its kind."""

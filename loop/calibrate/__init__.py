@@ -1,0 +1,4 @@
+"""Can the measuring be trusted? Noise, error rates, power, planted worlds.
+
+Begin with `trainings.py`.
+"""

@@ -1,0 +1,4 @@
+"""What can I type? One module per topic.
+
+Begin with `main.py`.
+"""

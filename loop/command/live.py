@@ -1,0 +1,139 @@
+"""`heirloop run`: compose a configuration with Hydra, check it once, run the study to its end or to
+what stops it.
+"""
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from evals.metrics import rounded
+from loop.study.open import Running
+from loop.verify.run import checked
+
+
+def _left(root: dict[str, dict[str, int]]) -> float:
+    return (root["cpu_us"]["limit"] - root["cpu_us"]["spent"]) / 1e6
+
+
+class View:
+    """What a person sees while it runs: a live picture on a terminal, plain lines elsewhere; a
+    table at the end.
+    """
+
+    def __init__(self, running: Running) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._running, self._lock, self._started = running, threading.Lock(), time.monotonic()
+        self.console = Console(highlight=False)
+        self._live = Live(
+            get_renderable=self.picture, console=self.console, refresh_per_second=2, transient=True
+        )
+
+    def __enter__(self) -> "View":
+        if self.console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def say(self, text: str) -> None:
+        """Print one line: who, what, jobs, budget left."""
+        root = self._root()
+        with self._lock:
+            self.console.print(
+                f"{text}  ({root['jobs']['spent']} jobs, {_left(root):.0f} CPU-s left)",
+                markup=False,
+                soft_wrap=True,
+            )
+
+    def picture(self) -> Any:
+        """Return the live picture: a line per campaign, then jobs, budget and time."""
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        config, facts, root = self._running.config, self._running.archive.facts(), self._root()
+        title = f"study {config.study.name}"
+        table = Table(
+            "campaign",
+            "generation",
+            "proposals",
+            "screened",
+            "best on feedback",
+            "champion on feedback",
+            title=title,
+        )
+        plans, scores, best = (
+            list(facts.plans.items()),
+            dict(facts.scores),
+            max if config.objective.direction == "up" else min,
+        )
+        for campaign, champions in sorted(facts.champions.copy().items()):
+            mine = [
+                (name, p)
+                for name, p in plans
+                if (p.arm, p.repeat) == campaign and p.purpose in ("baseline", "candidate")
+            ]
+            found = {
+                name: rounded(config.objective, s)
+                for name, _ in mine
+                if (s := scores.get((name, "predict", 0)))
+            }
+            generation = max(p.generation for _, p in mine)
+            now = [name for name, p in mine if p.generation == generation]
+            table.add_row(
+                f"{campaign[0]} {campaign[1]}",
+                f"{generation} of {config.study.generations}",
+                f"{len(now)} of {config.study.proposals}",
+                str(sum(name in found for name in now)),
+                f"{best(found.values(), default=0):.2f}",
+                f"{found.get(champions[-1], 0):.2f}",
+            )
+        spent = root["cpu_us"]["limit"] / 1e6 - _left(root)
+        bar = ProgressBar(total=root["cpu_us"]["limit"] / 1e6, completed=spent, width=40)
+        seconds = int(time.monotonic() - self._started)
+        line = (
+            f"{_left(root):.0f} CPU-s left of {root['cpu_us']['limit'] / 1e6:.0f}; jobs:"
+            f" {root['jobs']['spent']} done, {root['jobs']['reserved']} now;"
+            f" {seconds // 60}:{seconds % 60:02}"
+        )
+        below = Table.grid(padding=(0, 1))
+        below.add_row(bar, Text(line))
+        return Group(table, below)
+
+    def _root(self) -> dict[str, dict[str, int]]:
+        from sandbox.budget import balances
+
+        return dict(self._running.ledger.read(balances)["root"])
+
+    def table(self, s: dict[str, Any]) -> None:
+        """Print the closing table and where the report lies."""
+        from rich.table import Table
+
+        table = Table(
+            "arm", "baseline", "champion", "held-out gain (interval)", title=f"study {s['study']}"
+        )
+        for a in s["arms"]:
+            gate = a["gate"]
+            gain = (
+                f"{gate['gain']:+.3f} ({gate['low']:+.3f} to {gate['high']:+.3f})"
+                if gate and gate["gain"] is not None
+                else "no change accepted"
+            )
+            gain += ", computable" if a["computable"] else ""
+            table.add_row(
+                a["arm"], str(a["feedback"]["baseline"]), str(a["feedback"]["champion"]), gain
+            )
+        console, root = self.console, s["accounts"]["root"]
+        console.print(table)
+        console.print(
+            f"spent {root['cpu_us']['spent'] / 1e6:.0f} of {root['cpu_us']['limit'] / 1e6:.0f}"
+            f" CPU-s, {root['jobs']['spent']} of {root['jobs']['limit']} jobs;"
+            f" {checked(self._running.folder)['entries']} entries verified; decided by:"
+            f" {', '.join(s['decided_by'])}"
+        )
+        print(f"report: {Path(self._running.folder) / 'report.html'}")

@@ -1,0 +1,86 @@
+"""Trackers: a mirror of the ledger for people, never read back. `none` does nothing; wandb is
+optional, offline by default.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from configs.errors import BadInput
+from configs.settings.config import Tracker
+
+Tables = Mapping[str, tuple[list[str], list[list[Any]]]]
+"""Name -> (columns, rows)."""
+
+
+class Track(Protocol):
+    """Where rounded, shown scores are mirrored, and the tables of an ended study."""
+
+    def log(self, row: dict[str, Any]) -> None:
+        """Mirror one row."""
+        ...
+
+    def tables(self, make: Callable[[], Tables]) -> None:
+        """Mirror tables; `make` is called only where somebody looks."""
+        ...
+
+    def close(self) -> None:
+        """Finish."""
+        ...
+
+
+class Null:
+    """The tracker that does nothing."""
+
+    def log(self, row: dict[str, Any]) -> None:
+        """Do nothing."""
+
+    def tables(self, make: Callable[[], Tables]) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class Wandb:
+    """A wandb run inside the study's folder, in the trusted parent only."""
+
+    def __init__(self, config: Tracker, study: str, folder: str) -> None:
+        for name in [n for n in os.environ if n.startswith("WANDB_") and n != "WANDB_API_KEY"]:
+            del os.environ[name]
+        os.environ.update(WANDB_ERROR_REPORTING="false", WANDB_SILENT="true")
+        try:
+            import wandb
+        except ImportError:
+            raise BadInput(
+                "tracker.kind is 'wandb', and wandb is not installed; `pip install -e '.[trusted]'`"
+                " or tracker=none"
+            ) from None
+        self._table, self._run = (
+            wandb.Table,
+            wandb.init(project="heirloop", name=study, dir=folder, mode=config.mode),
+        )
+
+    def log(self, row: dict[str, Any]) -> None:
+        """Mirror one row."""
+        self._run.log(row)
+
+    def tables(self, make: Callable[[], Tables]) -> None:
+        """Mirror each as a wandb.Table; columns of mixed kinds (an empty cell is None) are taken as
+        they are.
+        """
+        self._run.log(
+            {
+                name: self._table(columns=head, data=rows, allow_mixed_types=True)
+                for name, (head, rows) in make().items()
+            }
+        )
+
+    def close(self) -> None:
+        """Finish."""
+        self._run.finish()
+
+
+def make(config: Tracker, study: str, folder: str) -> Track:
+    """Return the tracker that the configuration names."""
+    return Wandb(config, study, folder) if config.kind == "wandb" else Null()

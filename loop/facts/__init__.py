@@ -1,0 +1,4 @@
+"""What has happened? The ledger folded into facts, the summary for programs, and the nearest weights.
+
+Begin with `facts.py`.
+"""

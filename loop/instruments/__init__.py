@@ -1,0 +1,4 @@
+"""What was achieved? Closure, loss and amplification, computed from recorded runs.
+
+Begin with `measure.py`.
+"""

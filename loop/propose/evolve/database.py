@@ -1,0 +1,274 @@
+"""Proposer `evolve`: programs evolve, not only knobs; AlphaEvolve's loop at toy scale (Novikov et
+al. 2025), without any model.
+
+A database of past programs is rebuilt from the history at each call: islands with migration, each a
+MAP-Elites grid (Mouret and Clune 2015) over size of the change and size of the net. A parent and
+inspirations are drawn from one island; operators (loop/mutate.py), or in `evolve-llm` a model
+(loop/llm.py), change the parent's models/train.py; what is no news is drawn again. The cascade: a
+text must compile and keep to the marked regions, then the loop screens it on feedback, then
+confirms it. Nothing is executed here, and where no program can be read `evolve` takes a step in the
+recipe instead.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from configs.build import parse, plain, strict_json
+from configs.errors import BadInput
+from configs.history import History, Trial
+from configs.recipe import Recipe
+from configs.records import Proposal
+from loop.plan import change
+from loop.propose.evolve.mutate import mutate
+from loop.propose.evolve.patch import FILE, apart, check, edits, grams
+from loop.propose.rivals import propose_local
+from loop.propose.scene import Scene, draw, proposal
+
+ATTEMPTS = 20
+"""Children that are drawn until one is new; after them a step in the recipe is proposed."""
+
+
+Cell = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parent:
+    """One program of the database."""
+
+    digest: str
+    "digest of the bundle"
+    source: str
+    "text of its models/train.py"
+    recipe: Recipe
+    "the recipe that it was trained with"
+    score: float | None
+    "rounded feedback score as told, larger is better; None: told only that it is not better"
+    champion: bool = False
+    "whether it is the champion, which was confirmed on other data than its score"
+
+    def worth(self) -> tuple[bool, float]:
+        """Return what it is ranked by: the champion first, then by score; untold scores come
+        last.
+        """
+        return self.champion, -math.inf if self.score is None else self.score
+
+    def told(self) -> str:
+        """Return what is told of it, in words."""
+        return (
+            "the champion"
+            if self.champion
+            else f"score {'not told' if self.score is None else f'{self.score:g}'}"
+        )
+
+
+@lru_cache(maxsize=1024)
+def _grams(text: str) -> Counter[tuple[str, ...]]:
+    return grams(text)
+
+
+def cell(one: Parent, first: str) -> Cell:
+    """Return the place in the grid: log2 of the token threes in which a program differs from the
+    first one, log2 of width^2 x depth.
+    """
+    return round(math.log2(1 + apart(_grams(one.source), _grams(first)))), round(
+        math.log2(one.recipe.width**2 * one.recipe.depth)
+    )
+
+
+def database(scene: Scene) -> list[dict[Cell, Parent]]:
+    """Return the islands: per cell the best program, the champion everywhere. Failed and waiting
+    trials and those without text are left out.
+    """
+    history, settings = scene.history, scene.settings.evolve
+    found: list[dict[Cell, Parent]] = [{} for _ in range(settings.islands)]
+    first = next((scene.sources[t.source] for t in history.trials if t.source in scene.sources), "")
+    for number, trial in enumerate(history.trials):
+        if number and number % settings.migration == 0:
+            _migrate(found, first)
+        if trial.outcome in ("failed", "waiting") or trial.source not in scene.sources:
+            continue
+        one = Parent(
+            digest=trial.source,
+            source=scene.sources[trial.source],
+            recipe=trial.recipe,
+            score=trial.score,
+        )
+        for island in found if trial.verdict == "accept" else [found[number % len(found)]]:
+            _keep(island, one, first)
+    if history.champion_source in scene.sources:
+        best = Parent(
+            digest=history.champion_source,
+            source=scene.sources[history.champion_source],
+            recipe=history.champion,
+            score=history.champion_score,
+            champion=True,
+        )
+        for island in found:
+            _keep(island, best, first)
+    return found
+
+
+def _keep(island: dict[Cell, Parent], one: Parent, first: str) -> None:
+    at = cell(one, first)
+    if at not in island or one.worth() > island[at].worth():
+        island[at] = one
+
+
+def _migrate(islands: list[dict[Cell, Parent]], first: str) -> None:
+    best = [max(island.values(), key=Parent.worth) if island else None for island in islands]
+    for number, one in enumerate(best):
+        if one is not None:
+            _keep(islands[(number + 1) % len(islands)], one, first)
+
+
+def select(
+    scene: Scene, islands: Sequence[dict[Cell, Parent]]
+) -> tuple[Parent, tuple[Parent, ...]] | None:
+    """Draw a parent and inspirations for the next proposal from the island whose turn it is; None
+    where no program is known.
+    """
+    settings, rng = scene.settings.evolve, scene.rng
+    ranked = sorted(
+        islands[len(scene.history.trials) % len(islands)].values(), key=Parent.worth, reverse=True
+    )
+    if not ranked:
+        return None
+    steep = 1.0 if rng.random() < settings.explore else 0.5
+    parent = rng.choices(ranked, [steep**rank for rank in range(len(ranked))])[0]
+    others = [one for one in ranked if one is not parent]
+    return parent, tuple(rng.sample(others, min(settings.inspirations, len(others))))
+
+
+def propose_evolve(scene: Scene) -> str:
+    """Return a proposal that makes the champion's program and recipe into a new child of the
+    database, as edits and knobs.
+    """
+    history, islands = scene.history, database(scene)
+    before = scene.sources.get(history.champion_source)
+    for _ in range(ATTEMPTS):
+        drawn = select(scene, islands)
+        if drawn is None or before is None:
+            break
+        child = _child(scene, *drawn)
+        if child is None or not novel(
+            child[0], child[1], history.trials, scene.sources, scene.settings.evolve.novelty
+        ):
+            continue
+        text, recipe, said = child
+        try:
+            check(before, text)
+        except BadInput:
+            continue
+        about = f"{'; '.join(said)} (parent: {drawn[0].told()})"
+        return proposal(history.champion, recipe, about[:2000], edits=edits(before, text))
+    return propose_local(scene)
+
+
+def _child(
+    scene: Scene, parent: Parent, inspirations: Sequence[Parent]
+) -> tuple[str, Recipe, tuple[str, ...]] | None:
+    """Return (program, recipe, what was done); a parent whose text nothing can change gives a step
+    in its recipe, None if that fails too.
+    """
+    settings, rng, recipe = scene.settings.evolve, scene.rng, parent.recipe
+    others = tuple(one.source for one in inspirations)
+    said: tuple[str, ...]
+    try:
+        text, said = mutate(parent.source, rng, others=others, most=settings.edits)
+    except BadInput:
+        text, said = parent.source, ()
+    if rng.random() < settings.knobs or not said:
+        recipe, words = _step(scene, recipe)
+        said += words
+    return (text, recipe, said) if said else None
+
+
+def _step(scene: Scene, recipe: Recipe) -> tuple[Recipe, tuple[str, ...]]:
+    """Change one to `mutations` knobs to other values of the grid, as `local` does; what cannot be
+    changed leaves the recipe as it is.
+    """
+    grid, before = scene.history.grid, plain(recipe)
+    open_knobs = sorted(
+        name for name, values in grid.items() if any(v != before[name] for v in values)
+    )
+    names = scene.rng.sample(
+        open_knobs, min(len(open_knobs), scene.rng.randint(1, scene.settings.mutations))
+    )
+    found = draw(
+        scene.rng,
+        recipe,
+        {name: tuple(v for v in grid[name] if v != before[name]) for name in names},
+    )
+    after = plain(found)
+    return found, tuple(
+        f"{name} becomes {after[name]}" for name in after if after[name] != before[name]
+    )
+
+
+def novel(
+    text: str, recipe: Recipe, trials: Sequence[Trial], sources: Mapping[str, str], bound: int
+) -> bool:
+    """Tell whether a program differs by at least `bound` token threes from every trial of its
+    recipe, failed and waiting ones included.
+    """
+    same = {sources[t.source] for t in trials if t.recipe == recipe and t.source in sources}
+    return all(apart(_grams(text), _grams(other)) >= bound for other in same)
+
+
+def shown(scene: Scene) -> tuple[History, str, tuple[Parent, ...]]:
+    """Draw what a model is to improve: the history with a parent in the champion's place, its
+    program, and inspirations.
+
+    Raises BadInput where the champion's program is not known.
+    """
+    history = scene.history
+    drawn = select(scene, database(scene))
+    if drawn is None or history.champion_source not in scene.sources:
+        raise BadInput(
+            "no program of the history is known; evolve-llm needs the champion's models/train.py"
+        )
+    parent, others = drawn
+    return (
+        replace(
+            history,
+            champion=parent.recipe,
+            champion_source=parent.digest,
+            champion_score=parent.score,
+        ),
+        parent.source,
+        others,
+    )
+
+
+def rebased(scene: Scene, history: History, source: str, text: str) -> str:
+    """Return a proposal on a parent (recipe and program of `shown`) as one on the champion; raises
+    BadInput unless it passes the cascade.
+    """
+    before = scene.sources[scene.history.champion_source]
+    recipe, child = applied(history.champion, source, text)
+    check(before, child)
+    if not novel(child, recipe, scene.history.trials, scene.sources, scene.settings.evolve.novelty):
+        raise BadInput(
+            "the program is no news: a trial of this recipe had it, but for layout, comments or the"
+            " third digit of a number"
+        )
+    return moved(scene.history.champion, before, recipe, child, text)
+
+
+def applied(recipe: Recipe, source: str, text: str) -> tuple[Recipe, str]:
+    """Return the recipe and the program that a proposal makes of a parent's; raises BadInput if it
+    cannot be applied.
+    """
+    _, found, files = change(recipe, {FILE: source.encode()}, parse(Proposal, strict_json(text)))
+    return found, files[FILE].decode()
+
+
+def moved(champion: Recipe, before: str, recipe: Recipe, child: str, text: str) -> str:
+    """Return the proposal that makes a child of the champion's recipe and program, in the words of
+    the proposal `text`.
+    """
+    made = parse(Proposal, strict_json(text))
+    return proposal(champion, recipe, made.hypothesis, made.predicted_gain, edits(before, child))

@@ -1,0 +1,4 @@
+"""Proposals of outside models: write the question, read the answer.
+
+Begin with `ask.py`.
+"""

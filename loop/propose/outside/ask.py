@@ -1,0 +1,66 @@
+"""Proposer `llm`: writes the question to an outside model, and reads its answer as one proposal.
+
+Forgiving in form: prose, code fences and thoughts around are skipped, edits come as SEARCH/REPLACE
+blocks or inside the JSON. Strict in content: a knob, a key or an edit that is not allowed makes the
+whole answer an invalid proposal. What a model may edit are the marked regions of models/train.py
+(`# region: NAME` to `# endregion`). History and source are shown as data, and cut to the endpoint's
+bytes.
+"""
+
+import time
+
+from configs.call import ENDED, RETRIED, UNUSABLE, Answer, Call, Endpoint
+from configs.errors import Paused, Stopped
+from loop.propose.outside.read import Unusable
+from loop.study.open import Running
+from sandbox.call import call
+from sandbox.gate import Halted
+
+
+def answered(r: Running, name: str, index: int, data: bytes) -> str:
+    """Return the text of the answer to question `index` of a propose plan: the recorded one, or the
+    endpoint is asked.
+
+    Raises Unusable for an answer that is none, Paused where the endpoint does not answer, and what
+    `call` raises.
+    """
+    endpoint, store, tried = r.config.proposer.llm, r.sandbox.store, 0
+    assert endpoint is not None
+    request = Call(plan=name, index=index, endpoint=endpoint, body=store.put(data), size=len(data))
+    found = r.archive.facts().answers.get((name, index))
+    while found is None or found.status not in ("ok", *UNUSABLE):
+        if tried and found and found.status not in ENDED and not _again(r, endpoint, found, tried):
+            raise Paused(
+                f"{endpoint.url} gives no answer ({found.detail}; {tried} tries); mend it, and the"
+                " same command goes on where it was"
+            )
+        if r.stopped:
+            raise Stopped("the study was stopped; the same command goes on where it was")
+        answer = _try(r, request)
+        found, tried = answer or found, tried + (answer is not None and answer.status not in ENDED)
+    if found.status in UNUSABLE:
+        raise Unusable(f"the endpoint's answer is unusable: {found.detail}", "")
+    return store.get(found.text).decode()
+
+
+def _again(r: Running, endpoint: Endpoint, found: Answer, tried: int) -> bool:
+    """Tell whether one more try is due after a failed one, and wait before it."""
+    due = found.status in RETRIED and tried < endpoint.tries
+    until = time.monotonic() + endpoint.pause_seconds * 2 ** (tried - 1)
+    while due and time.monotonic() < until and not r.stopped:
+        time.sleep(0.05)
+    return due
+
+
+def _try(r: Running, request: Call) -> Answer | None:
+    """Ask once, with a grant of its own; None where people held the study meanwhile."""
+    facts = r.archive.facts()
+    grant = facts.grants[request.plan, "ask", request.index]
+    if grant.nonce in facts.started:
+        grant = r.gate.regrant(grant, counted=False)
+    r.watch()
+    try:
+        return call(r.sandbox, request, grant, lambda: r.stopped)
+    except Halted as held:
+        r.wait(held)
+        return None

@@ -1,0 +1,70 @@
+"""What a program on the trusted side is shown when it is asked for one proposal, and how it writes
+it. Its output is data, like any other's.
+"""
+
+import json
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from configs.build import plain
+from configs.errors import BadInput
+from configs.history import History
+from configs.recipe import Recipe
+from configs.settings.proposer import Proposer as Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """All that a program on the trusted side is shown when it is asked for one proposal."""
+
+    history: History
+    "the champion and the campaign's trials (configs/history.py)"
+    sources: Mapping[str, str]
+    "digest of a trial's bundle -> text of its models/train.py"
+    settings: Settings
+    "group `proposer` of the study"
+    rng: random.Random
+    "seeded by study seed, arm, repeat, generation and index"
+    generation: int
+    "number of the generation"
+    index: int
+    "number of the proposal within it"
+
+
+def draw(rng: random.Random, base: Recipe, choices: Mapping[str, tuple[Any, ...]]) -> Recipe:
+    """Draw knobs until they fit together; a step that cannot fit (heads and width) falls back to
+    one head.
+    """
+    for attempt in range(200):
+        found = {**plain(base), **{name: rng.choice(values) for name, values in choices.items()}}
+        if attempt > 100:
+            found["heads"] = 1
+        try:
+            return Recipe(**found)
+        except BadInput:
+            continue
+    raise AssertionError("no draw fits")
+
+
+def proposal(
+    champion: Recipe,
+    recipe: Recipe,
+    hypothesis: str,
+    predicted_gain: float | None = None,
+    edits: Sequence[Mapping[str, str]] = (),
+) -> str:
+    """Return the text of a proposal that changes the champion's recipe into another and applies
+    edits (configs.records.Edit) to its source.
+    """
+    before = plain(champion)
+    knobs = {name: value for name, value in plain(recipe).items() if value != before[name]}
+    return json.dumps(
+        {
+            "hypothesis": hypothesis,
+            "knobs": knobs,
+            "predicted_gain": predicted_gain,
+            "edits": list(edits),
+        }
+    )

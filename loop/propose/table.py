@@ -1,0 +1,147 @@
+"""Proposers: functions from a history to one strict-JSON proposal. Whatever it is, its output is
+data and its compute is charged.
+
+Programs on the trusted side are charged their own CPU time. `heirloop proposers` lists all.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from configs.arms import ARMS, Arm
+from configs.errors import BadInput
+from loop.propose.evolve.database import propose_evolve
+from loop.propose.hostile import propose_hostile
+from loop.propose.rivals import propose_local, propose_random, propose_tpe
+from loop.propose.scene import Scene
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposer:
+    """One way to get proposals."""
+
+    where: Literal["trusted", "box", "outside", "people", "script", "record"]
+    """who writes: a program on the trusted side, a job in a box, an outside model, people, a
+    person's list, or a recorded run
+    """
+    sees: str
+    "what it may see, in one clause"
+    costs: str
+    "what is charged for it, in one clause"
+    write: Callable[[Scene], str] | None = None
+    "trusted: returns the text of one proposal (configs.records.Proposal)"
+    evolves: bool = False
+    """outside: the model improves a program of evolve's database, shown beside others, in place of
+    the champion
+    """
+    needs: tuple[str, ...] = ()
+    "settings of group `proposer` of which one must be given"
+    blind: bool = False
+    "trusted: it sees the champion's recipe alone, and no trial is looked up for it"
+    program: bool = False
+    "box: the study's own program writes, not the champion's weights"
+
+
+HISTORY = "own campaign's recipes, rounded feedback scores and verdicts"
+
+
+PROGRAMS = "own campaign's programs, recipes, rounded feedback scores and verdicts"
+
+
+PROPOSERS: dict[str, Proposer] = {
+    "evolve": Proposer(
+        where="trusted", write=propose_evolve, sees=PROGRAMS, costs="its own CPU time"
+    ),
+    "hostile": Proposer(
+        where="trusted",
+        write=propose_hostile,
+        sees="the champion's recipe, recipes tried, the champion's program",
+        costs="its own CPU time, and what its attacks are charged before they are stopped",
+    ),
+    "local": Proposer(
+        where="trusted",
+        write=propose_local,
+        sees="the champion's recipe, recipes tried",
+        costs="its own CPU time",
+    ),
+    "planted": Proposer(
+        where="trusted",
+        blind=True,
+        sees="the champion's recipe",
+        costs="a fixed sum of simulated CPU; task planted alone",
+    ),
+    "random": Proposer(
+        where="trusted",
+        write=propose_random,
+        blind=True,
+        sees="the champion's recipe",
+        costs="its own CPU time",
+    ),
+    "scripted": Proposer(
+        where="script",
+        needs=("script",),
+        sees="nothing: it is a person's list",
+        costs="nothing of the budget; people's time",
+    ),
+    "tpe": Proposer(
+        where="trusted",
+        write=propose_tpe,
+        sees="own campaign's recipes and rounded feedback scores",
+        costs="its own CPU time",
+    ),
+    "notebook": Proposer(
+        where="box",
+        sees=HISTORY,
+        costs=(
+            "one propose job a generation, which reads the notebook for one training's compute, "
+            "and the notebook's share of every training"
+        ),
+    ),
+    "llm": Proposer(
+        where="outside",
+        sees=HISTORY
+        + ", errors of failed trainings, the marked regions of the champion's train.py",
+        costs="tokens, money, wall and CPU of each question, retries included",
+    ),
+    "evolve-llm": Proposer(
+        where="outside",
+        evolves=True,
+        sees=PROGRAMS + ", errors of failed trainings",
+        costs="tokens, money, wall and CPU of each question, retries included",
+    ),
+    "command": Proposer(
+        where="box",
+        program=True,
+        needs=("program", "file"),
+        sees=HISTORY,
+        costs="one propose job a generation",
+    ),
+    "human": Proposer(
+        where="people",
+        sees="all that people see of the run",
+        costs="nothing of the budget; people's time",
+    ),
+    "replay": Proposer(
+        where="record",
+        needs=("replay",),
+        sees="nothing: it makes the proposals of a recorded run again",
+        costs="nothing",
+    ),
+}
+
+
+def variant(arm: str) -> Arm:
+    """Return the variant that an arm is; a proposer's name is the plain loop with it. Raises
+    BadInput for an unknown one.
+    """
+    found = ARMS.get(arm) or Arm(proposer=arm)
+    if found.proposer not in PROPOSERS:
+        raise BadInput(
+            f"study.arms names {arm!r}; it should be one of {', '.join((*ARMS, *PROPOSERS))}"
+        )
+    return found
+
+
+def proposer(arm: str) -> Proposer:
+    """Return the proposer of an arm; raise BadInput for an unknown one."""
+    return PROPOSERS[variant(arm).proposer]
