@@ -7,10 +7,11 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -26,7 +27,7 @@ from loop.command.live import View
 from loop.cycle import Campaign
 from loop.export import track
 from loop.export.write import mirrored
-from loop.facts.facts import Archive
+from loop.facts.facts import Archive, Facts
 from loop.instruments.gather import Run
 from loop.people.send import Caller
 from loop.propose.table import proposer
@@ -37,6 +38,7 @@ from loop.verify.run import record
 from sandbox import control
 from sandbox.call import key
 from sandbox.gate import Gate, Halted
+from sandbox.ledger import Ledger
 
 
 def entry(overrides: Sequence[str]) -> None:
@@ -48,7 +50,7 @@ def entry(overrides: Sequence[str]) -> None:
     def task(composed: DictConfig) -> None:
         try:
             if not failed:
-                execute(check(composed))
+                execute(check(composed), make.publish)
         except HeirloopError as error:  # kept from Hydra, which would print a heading of its own
             failed.append(error)
 
@@ -60,8 +62,14 @@ def entry(overrides: Sequence[str]) -> None:
         raise failed[0]
 
 
-def execute(config: Config) -> dict[str, Any]:
-    """Run a study; return its summary. Raises what stops it; everything recorded stays."""
+def execute(
+    config: Config, publish: Callable[[Ledger, Facts, Path], dict[str, Any]] = make.summarize
+) -> dict[str, Any]:
+    """Run a study; return its summary. Raises what stops it; everything recorded stays.
+
+    `publish` writes what people read, at each end and each stop: by default the summary alone,
+    since drawing the report costs more than a small study.
+    """
     if config.proposer.llm and any(proposer(arm).where == "outside" for arm in config.arms()):
         key(
             config.proposer.llm
@@ -106,7 +114,7 @@ def execute(config: Config) -> dict[str, Any]:
         running.sandbox.box.close()
         running.ledger.append("session", {"wall_seconds": round(time.monotonic() - started, 3)})
         running.checkpoint()
-        result = make.publish(
+        result = publish(
             running.ledger, Archive(running.ledger).facts(), running.folder
         )  # whole facts: the loop's own are lean
         for row in result["generations"]:

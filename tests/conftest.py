@@ -1,14 +1,28 @@
-"""Every test has a home folder of its own; nothing touches the user's keys."""
+"""Each test has a home folder of its own, so that nothing touches a user's keys; and the fixtures
+that several files share.
+"""
 
 import os
+
+# before numpy is imported: two threads cost twelve times as much
+os.environ |= {
+    name: os.environ.get(name, "1")
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+}
+
+import shutil
+import subprocess
 from pathlib import Path
 
-for threads in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(
-        threads, "1"
-    )  # before numpy is imported: two threads cost twelve times as much
+import pytest
+from fakes import ONE_DIGIT, table
+from safetensors.numpy import save_file
 
-import pytest  # noqa: E402
+from configs.errors import NoBox
+from evals.data import questions
+from loop import session
+from loop.study import open as study_open
+from sandbox import ledger
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -17,6 +31,31 @@ ROOT = Path(__file__).resolve().parent.parent
 def home(tmp_path, monkeypatch):
     monkeypatch.setenv("HEIRLOOP_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
+
+
+def unsynced(connection, _):
+    """Open a ledger that outlives the process and not a loss of power."""
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=OFF"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def swift():
+    """Let ledgers and stores of this process wait for no disk; yield the real functions."""
+    real = {(ledger, "_sqlite_pragmas"): ledger._sqlite_pragmas, (os, "fsync"): os.fsync}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ledger, "_sqlite_pragmas", unsynced)
+        patch.setattr(os, "fsync", lambda file: None)
+        yield real
+
+
+@pytest.fixture(autouse=True)
+def _durable(request, swift, monkeypatch):
+    """Give a test marked `durable` ledgers and stores that wait for the disk, as every run does."""
+    if request.node.get_closest_marker("durable"):
+        for (place, name), function in swift.items():
+            monkeypatch.setattr(place, name, function)
 
 
 @pytest.fixture(scope="session")
@@ -28,11 +67,52 @@ def need_box(make, kind="namespace"):
     """Make a box, or skip with the reason; a box that HEIRLOOP_REQUIRE_BOX names (comma-separated)
     must be there.
     """
-    from configs.errors import NoBox
-
     try:
         return make()
     except NoBox as error:
         if kind in os.environ.get("HEIRLOOP_REQUIRE_BOX", "").split(","):
             raise
         pytest.skip(str(error))
+
+
+@pytest.fixture
+def go(monkeypatch):
+    """Run a study on a given box; locks are released afterwards, as the end of a process would."""
+
+    def release():
+        for lock in study_open._LOCKS:
+            lock.close()
+        study_open._LOCKS.clear()
+
+    def start(cfg, box, act=session.execute):
+        monkeypatch.setattr(study_open, "make_box", lambda _: box)
+        try:
+            return act(cfg)
+        finally:
+            release()
+
+    yield start
+    release()
+
+
+@pytest.fixture
+def bundle(tmp_path, box_env):
+    """Make a bundle folder, and a function that runs code or a module in it with the box's
+    Python.
+    """
+    source = tmp_path / "in"
+    for folder in ("models", "configs"):
+        (source / folder).mkdir(parents=True)
+        for file in (ROOT / folder).glob("*.py"):
+            shutil.copy(file, source / folder)
+    save_file({"items": table()}, source / "data.safetensors")
+    save_file({"questions": questions(ONE_DIGIT, table()).copy()}, source / "questions.safetensors")
+
+    def run(*arguments, fails=False):
+        command = [box_env / "bin" / "python", *map(str, arguments)]
+        done = subprocess.run(command, cwd=source, capture_output=True, text=True, timeout=120)
+        assert (done.returncode != 0) == fails, done.stderr
+        return done.stderr if fails else done.stdout
+
+    run.source = source
+    return run

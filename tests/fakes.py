@@ -10,12 +10,23 @@ from safetensors.numpy import load, save
 from configs.build import parse, strict_json
 from configs.cost import parameters
 from configs.job import Order, Outcome
-from configs.tokens import layout
+from configs.tokens import Task, layout
 from loop.propose.table import Proposer
 from sandbox import budget
 from sandbox.box.base import Execution
 from sandbox.canonical import canonical, digest
 from sandbox.ledger import ENTRIES, GENESIS, Ledger
+
+ONE_DIGIT = Task(name="addition", digits=1, train_items=100)
+
+
+def table():
+    """Every sum of two digits, in canonical tokens."""
+    a, b = np.divmod(np.arange(100), 10)
+    c = a + b
+    return np.stack([a + 2, 0 * a, b + 2, 0 * a + 1, c // 10 + 2, c % 10 + 2], axis=1).astype(
+        np.uint8
+    )
 
 
 class FakeBox:

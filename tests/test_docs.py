@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from test_architecture import ROOT
+from conftest import ROOT
 
 from loop.people.send import BACKOFF_SECONDS, PER_HOUR
 from sandbox.incident import DUE_HOURS, Incident

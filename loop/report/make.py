@@ -21,10 +21,16 @@ from sandbox.canonical import canonical
 from sandbox.ledger import Ledger
 
 
-def publish(ledger: Ledger, facts: Facts, folder: Path) -> dict[str, Any]:
-    """Write summary.json, report.html and report.json of a run anew; return the summary."""
+def summarize(ledger: Ledger, facts: Facts, folder: Path) -> dict[str, Any]:
+    """Write summary.json of a run anew; return the summary."""
     told = summary(ledger, facts)
     (folder / "summary.json").write_bytes(canonical(told))
+    return told
+
+
+def publish(ledger: Ledger, facts: Facts, folder: Path) -> dict[str, Any]:
+    """Write summary.json, report.html and report.json of a run anew; return the summary."""
+    told = summarize(ledger, facts, folder)
     _write(report(study.one(folder, ledger, facts, told)), folder)
     return told
 

@@ -25,7 +25,7 @@ def inbox(folder: Path) -> None:
     """
     import httpx
     from fakes import FakeBox
-    from test_cycle import SMALL
+    from studies import SMALL
     from web import served
 
     from configs.errors import NeedsHuman
@@ -175,7 +175,7 @@ def report(folder: Path, least: int = 100_000) -> None:
 def long(folder: Path, least: int) -> None:
     """Write a ledger of so many entries."""
     from fakes import FakeBox, longer
-    from test_cycle import SMALL, better, config, mandate
+    from studies import SMALL, better, config, mandate
 
     from loop import session
     from loop.study import box

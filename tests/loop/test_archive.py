@@ -1,10 +1,8 @@
 from fakes import FakeBox
-from test_cycle import better, config, go, mandate
+from studies import better, config, mandate
 
 from loop.facts.facts import Archive, Facts
 from sandbox.ledger import Ledger
-
-__all__ = ["go"]
 
 
 def test_each_entry_is_folded_once_and_the_ledger_is_never_read_whole_again(tmp_path, monkeypatch):

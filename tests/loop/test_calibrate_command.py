@@ -7,7 +7,6 @@ import json
 import pytest
 from click.testing import CliRunner
 from fakes import FakeBox
-from test_cycle import go  # noqa: F401
 
 from configs.errors import BadInput, NeedsHuman
 from evals.calibrate import Campaigns
@@ -24,7 +23,7 @@ def noisy(order):
 
 
 @pytest.fixture
-def scores(tmp_path, go, monkeypatch):  # noqa: F811
+def scores(tmp_path, go, monkeypatch):
     """Measure noise on a fake box; returns how often the box ran."""
     monkeypatch.setattr(
         noise,

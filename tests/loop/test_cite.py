@@ -5,8 +5,7 @@ import re
 
 import pytest
 from click.testing import CliRunner
-from test_cycle import config, go  # noqa: F401
-from test_export import play
+from studies import play
 
 from configs.errors import VerificationFailed
 from loop.command import main
@@ -27,7 +26,7 @@ def fields(text):
 
 def test_a_finished_study_is_cited_by_its_root_its_signed_head_its_date_and_its_version(
     tmp_path,
-    go,  # noqa: F811
+    go,
 ):
     folder = play(tmp_path, go)
     result = CliRunner().invoke(main.cli, ["cite", str(folder)])
@@ -49,7 +48,7 @@ def test_a_finished_study_is_cited_by_its_root_its_signed_head_its_date_and_its_
     )
 
 
-def test_an_unfinished_study_says_so_and_a_broken_ledger_is_not_cited(tmp_path, go):  # noqa: F811
+def test_an_unfinished_study_says_so_and_a_broken_ledger_is_not_cited(tmp_path, go):
     folder = play(tmp_path, go, jobs=20)
     assert "unfinished" in cite(folder)
     with Ledger.file(folder / "ledger.sqlite")._engine.begin() as connection:

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fakes import FakeBox
-from test_cycle import better, config, entries, gate_of, go, mandate
+from studies import better, config, entries, gate_of, mandate
 
 from configs.errors import BadInput, VerificationFailed
 from configs.records import RESOURCES
@@ -19,8 +19,6 @@ from sandbox import keys
 from sandbox.budget import balances
 from sandbox.canonical import canonical, digest
 from sandbox.decision import unix
-
-__all__ = ["go"]
 
 
 @pytest.fixture

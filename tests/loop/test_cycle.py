@@ -9,15 +9,25 @@ import sqlite3
 import subprocess
 import sys
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fakes import FakeBox, outcome, written
 from safetensors.numpy import save
+from studies import (
+    SMALL,
+    approve,
+    better,
+    config,
+    entries,
+    mandate,
+    publishing,
+    put_mandate,
+    waiting,
+)
 
 from configs.build import parse, plain
 from configs.cost import parameters
@@ -33,88 +43,28 @@ from configs.job import Order
 from configs.records import Amount, Grant, Job
 from configs.settings.gates import Caps
 from configs.tokens import layout
-from loop import cycle, session, settings
+from loop import cycle, session
 from loop.command import main
 from loop.facts.facts import Archive
 from loop.instruments.gather import records
 from loop.measure import replicate
-from loop.people import acts, requests
+from loop.people import acts
 from loop.propose.table import PROPOSERS
 from loop.study import open as study_open
 from loop.verify import replay
 from loop.verify.run import checked, verify
 from sandbox import keys
-from sandbox.decision import new_approval, new_mandate, unix
+from sandbox.decision import new_mandate, unix
 from sandbox.ledger import Ledger
 from sandbox.run import run
 
-SMALL = [
-    "task.held_out=100",
-    "task.train_items=500",
-    "study.generations=2",
-    "study.proposals=2",
-    "study.arms=[local]",
-    "study.confirm_replicates=8",
-    "study.name=t",
-]
-
-
-@pytest.fixture
-def go(monkeypatch):
-    """Run a study on a given box; locks are released afterwards, as the end of a process would."""
-
-    def release():
-        for lock in study_open._LOCKS:
-            lock.close()
-        study_open._LOCKS.clear()
-
-    def start(cfg, box, act=session.execute):
-        monkeypatch.setattr(study_open, "make_box", lambda _: box)
-        try:
-            return act(cfg)
-        finally:
-            release()
-
-    yield start
-    release()
-
-
-def config(tmp_path, *overrides):
-    return settings.composed([*SMALL, f"runs={tmp_path}/runs", *overrides])
-
-
-def mandate(cfg, *, caps=None, hours_ago=0, kind="unattended"):
-    key = Ed25519PrivateKey.generate()
-    made = plain(new_mandate(cfg, caps or cfg.gates.unattended, kind, kind, keys.public_hex(key)))
-    made["issued"] -= hours_ago * 3600
-    made["expires"] -= hours_ago * 3600
-    return put_mandate(cfg, keys.sign(made, key, "mandate"))
-
-
-def put_mandate(cfg, envelope):
-    folder = keys.home() / "mandates"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{cfg.study.name}-x.json").write_bytes(envelope)
-    return envelope
-
-
-def better(order):
-    """Anything of another depth, width or batch than the baseline's is far better."""
-    return (
-        0.1
-        if (order.recipe.depth, order.recipe.batch_size, order.recipe.width) == (2, 64, 64)
-        else 0.95
-    )
-
-
-def entries(cfg):
-    return Ledger.file(Path(cfg.runs) / cfg.study.name / "ledger.sqlite").entries()
+WRITTEN = ["summary.json", "report.html", "report.json"]
 
 
 def test_a_study_runs_to_its_end_and_verifies(tmp_path, go):
     cfg = config(tmp_path, "study.generations=6")
     mandate(cfg)
-    result = go(cfg, FakeBox(better))
+    result = go(cfg, FakeBox(better), publishing)
     assert result["finished"] and result["decided_by"] == ["unattended"]
     arm = result["arms"][0]
     assert arm["accepted"] >= 1 and arm["gate"]["low"] > 0
@@ -142,6 +92,19 @@ def test_a_study_runs_to_its_end_and_verifies(tmp_path, go):
         if j["role"] == "train" and (j["index"] > 0 or j["plan"] in final)
     }
     assert beside and beside <= own  # pairs share their seed, and no screening seed confirms
+
+
+def test_the_command_draws_the_report_at_the_end_and_at_each_stop(tmp_path, go):
+    settings = [*SMALL, f"runs={tmp_path}/runs"]
+    folder, seen = tmp_path / "runs" / "t", []
+    for stopped in (True, False):
+        if not stopped:
+            mandate(config(tmp_path))
+        with pytest.raises(NeedsHuman) if stopped else nullcontext():
+            go(settings, FakeBox(better), session.entry)
+        seen.append([(folder / name).read_text() for name in WRITTEN])
+    assert all(a != b for a, b in zip(*seen, strict=True))
+    assert json.loads(seen[1][0])["finished"] and not json.loads(seen[0][0])["finished"]
 
 
 def test_a_look_reads_none_of_the_ledger_again_however_wide_a_generation_is(
@@ -263,34 +226,6 @@ def test_a_person_s_pinned_key_is_taken_and_run_opens_no_key(tmp_path, go):
     assert (keys.home() / "keys" / "ada.key").stat().st_mode & 0o777 == 0o600
     with pytest.raises(BadInput, match="passphrase"):
         keys.open_key("ada", "wrong horse")
-
-
-def gate_of(cfg):
-    return requests.open_gate(Path(cfg.runs) / cfg.study.name)
-
-
-def approve(
-    cfg, plan, what, answer="approve", key="ada", changes=None, mangle=lambda envelope: envelope
-):
-    """Sign a decision on a recorded subject and hand it in; return why it was refused, or
-    nothing.
-    """
-    gate, half = gate_of(cfg), next(k for k in keys.public_keys() if k["name"] == key)
-    made = plain(new_approval(gate.rules, gate.subjects[plan], what, answer, "", 1, half)) | (
-        changes or {}
-    )
-    return gate.admit(
-        mangle(keys.sign(made, keys.open_key(key, "correct horse"), "approval")), "approval"
-    )
-
-
-def waiting(cfg):
-    return [
-        p["id"]
-        for g in main._summary(Path(cfg.runs) / cfg.study.name)["generations"]
-        for p in g["plans"]
-        if p["verdict"] == "waiting"
-    ]
 
 
 def test_a_person_decides_on_each_plan_and_promotion(tmp_path, go):
@@ -640,7 +575,7 @@ def test_a_patch_is_text_needs_its_own_class_and_is_escaped(tmp_path, go, monkey
     cfg = config(tmp_path)
     mandate(cfg)
     with pytest.raises(NeedsHuman, match="patch"):  # the unattended mandate does not cover code
-        go(cfg, FakeBox(better))
+        go(cfg, FakeBox(better), publishing)
     assert [e.body["plan"] for e in entries(cfg) if e.kind == "plan"][-1]["change_class"] == "patch"
     assert "<script" not in (tmp_path / "runs" / "t" / "report.html").read_text()
 
@@ -867,6 +802,7 @@ def test_wandb_mirrors_shown_scores_offline(tmp_path, go, monkeypatch):
     assert list((tmp_path / "runs" / "t" / "wandb").glob("offline-run-*")) and result["finished"]
 
 
+@pytest.mark.durable
 @pytest.mark.skipif(os.geteuid() != 0, reason="a small disk can be mounted by root alone")
 @pytest.mark.parametrize("room", [220, 300, 420, 700, 1100])
 def test_a_full_disk_stops_the_loop_and_loses_nothing_recorded(tmp_path, go, room):

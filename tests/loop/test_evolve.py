@@ -7,9 +7,11 @@ import random
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from fakes import FakeBox, outcome, predictions
 from safetensors.numpy import load, save
 from stub_model import say, stub
+from studies import config, entries, mandate
 
 from configs.build import parse, strict_json
 from configs.call import Endpoint
@@ -30,8 +32,6 @@ from loop.propose.outside.read import read
 from loop.propose.scene import Scene
 from loop.settings import composed
 from loop.verify.run import verify
-from tests.conftest import ROOT
-from tests.loop.test_cycle import config, entries, go, mandate  # noqa: F401
 
 TRAIN = (ROOT / "models" / "train.py").read_text()
 
@@ -281,7 +281,7 @@ class ProgramBox(FakeBox):
         return outcome(files={"predictions.safetensors": predictions(tokens, lay.vocabulary)})
 
 
-def test_a_study_evolves_programs_promotes_edited_ones_and_verifies(tmp_path, go):  # noqa: F811
+def test_a_study_evolves_programs_promotes_edited_ones_and_verifies(tmp_path, go):
     cfg = config(
         tmp_path,
         "gates=programs",
@@ -370,7 +370,7 @@ def test_a_model_improves_a_program_of_the_database_and_its_answer_becomes_edits
         database.shown(scene(sources={}))
 
 
-def test_a_study_evolves_by_an_outside_models_answers(tmp_path, go, monkeypatch):  # noqa: F811
+def test_a_study_evolves_by_an_outside_models_answers(tmp_path, go, monkeypatch):
     text = """{"hypothesis": "idea %d", "knobs": {}}
 <<<<<<< SEARCH
 import math

@@ -11,8 +11,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 from fakes import FakeBox, written
-from test_cycle import approve, better, config, go, mandate  # noqa: F401
-from test_gates import SCRIPT
+from studies import SCRIPT, approve, better, config, play
 
 from configs.errors import BadInput, NeedsHuman, VerificationFailed
 from loop.command import main
@@ -30,31 +29,8 @@ from sandbox.canonical import canonical, digest
 from sandbox.ledger import ENTRIES, Ledger, checkpoint
 
 
-class Cut(Exception):
-    """The box is gone: the study stays unfinished."""
-
-
-def play(tmp_path, go, name="t", *more, jobs=10**9):  # noqa: F811
-    cfg = config(tmp_path, f"study.name={name}", "study.generations=3", *more)
-    mandate(cfg)
-    box = FakeBox(better)
-
-    def script(_):
-        if len(box.ran) > jobs:
-            raise Cut
-        return None
-
-    box.script = script
-    if jobs < 10**9:
-        with pytest.raises(Cut):
-            go(cfg, box)
-    else:
-        go(cfg, box)
-    return tmp_path / "runs" / name
-
-
 @pytest.fixture
-def done(tmp_path, go):  # noqa: F811
+def done(tmp_path, go):
     """A finished study, and its export."""
     folder = play(tmp_path, go)
     export([folder], tmp_path / "out")
@@ -142,7 +118,7 @@ def test_the_tables_hold_every_observation_of_the_ledger_once(done):
     } == scores
 
 
-def test_the_instruments_are_those_of_the_command_on_the_runs(tmp_path, go):  # noqa: F811
+def test_the_instruments_are_those_of_the_command_on_the_runs(tmp_path, go):
     folders = [play(tmp_path, go, f"seed-{i}", f"study.seed={i}") for i in (1, 2)]
     other = play(tmp_path, go, "other", "task.planned_cpu_us=2000000")
     export([*folders, other], tmp_path / "out")
@@ -468,7 +444,7 @@ def test_no_seed_no_secret_and_no_stored_byte_is_in_an_export(done, monkeypatch)
 
 def test_a_running_study_shows_rounded_feedback_and_answers_and_keeps_its_figures_closed(
     tmp_path,
-    go,  # noqa: F811
+    go,
 ):
     folder = play(tmp_path, go, jobs=60)
     found = recorded(folder)
@@ -516,7 +492,7 @@ def test_a_running_study_shows_rounded_feedback_and_answers_and_keeps_its_figure
     ] == len(verdicts)
 
 
-def test_of_sealed_only_the_effect_leaves(tmp_path, go):  # noqa: F811
+def test_of_sealed_only_the_effect_leaves(tmp_path, go):
     keys.new_key("ada", "person", "correct horse")
     folder = play(tmp_path, go)
     cfg = config(tmp_path, "study.name=t", "study.generations=3")
@@ -540,7 +516,7 @@ def test_of_sealed_only_the_effect_leaves(tmp_path, go):  # noqa: F811
     )
 
 
-def test_probes_of_a_running_study_are_closed_with_all_that_names_them(tmp_path, go):  # noqa: F811
+def test_probes_of_a_running_study_are_closed_with_all_that_names_them(tmp_path, go):
     found = _with_probes(tmp_path, go)
     running = redacted([e for e in found if e.kind != "end"])
     probes = {e.body["digest"] for e in found if e.kind == "probe"}
@@ -555,7 +531,7 @@ def test_probes_of_a_running_study_are_closed_with_all_that_names_them(tmp_path,
     assert "probe" not in ended.closed.values()
 
 
-def _with_probes(tmp_path, go):  # noqa: F811
+def _with_probes(tmp_path, go):
     cfg = config(
         tmp_path,
         *SCRIPT,
@@ -610,7 +586,7 @@ def test_text_of_a_model_is_shown_as_data(text, expected):
     assert shown(text, "hypothesis_text") == expected
 
 
-def test_long_text_is_clipped_in_cells_and_counted(tmp_path, go, monkeypatch):  # noqa: F811
+def test_long_text_is_clipped_in_cells_and_counted(tmp_path, go, monkeypatch):
     long = "\u202e=" + "x" * 1500
     text = json.dumps(
         {"hypothesis": long, "knobs": {"depth": 1}, "predicted_gain": None, "edits": []}
@@ -702,7 +678,7 @@ def test_a_mirror_gets_no_gate_figure_of_a_single_plan(done):
     )
 
 
-def test_exporting_and_verifying_grow_with_the_ledger_and_not_with_its_square(tmp_path, go):  # noqa: F811
+def test_exporting_and_verifying_grow_with_the_ledger_and_not_with_its_square(tmp_path, go):
     """Python calls, not seconds: three times the entries may not cost five times the calls."""
     calls = []
     for generations in (2, 8):

@@ -8,8 +8,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fakes import FakeBox, written
-from test_cycle import approve, better, config, entries, gate_of, go, mandate, waiting
+from fakes import FakeBox
+from studies import (
+    HUMAN,
+    SCRIPT,
+    accept,
+    approve,
+    better,
+    bodies,
+    config,
+    entries,
+    gate_of,
+    mandate,
+    patches,
+    real_judge,
+    waiting,
+)
 
 from configs.build import plain
 from configs.errors import BadInput, Denied, NeedsHuman, VerificationFailed
@@ -20,20 +34,11 @@ from loop import cycle, terminal
 from loop.facts.canaries import is_canary
 from loop.people import stand_in
 from loop.plan import change
-from loop.propose.table import PROPOSERS
 from loop.study import open as study_open
 from loop.verify.run import verify
 from sandbox import gate as gates
 from sandbox import incident, keys, ledger
 from sandbox.canonical import digest
-
-__all__ = ["go"]
-HUMAN = ["autonomy=assisted", "gates=attended"]
-SCRIPT = [*HUMAN, "reviewer=scripted"]
-
-
-def said(cfg, kind="decision"):
-    return [e.body for e in entries(cfg) if e.kind == kind]
 
 
 def test_silence_is_a_no_when_the_request_expires(tmp_path, go, monkeypatch):
@@ -42,7 +47,7 @@ def test_silence_is_a_no_when_the_request_expires(tmp_path, go, monkeypatch):
     with pytest.raises(NeedsHuman):
         go(cfg, box)
     (plan,) = waiting(cfg)
-    (asked,) = said(cfg, "request")
+    (asked,) = bodies(cfg, "request")
     assert asked["expires"] - asked["at"] == 24 * 3600 and [
         r.subject for r in gate_of(cfg).pending()
     ] == [plan]
@@ -52,7 +57,7 @@ def test_silence_is_a_no_when_the_request_expires(tmp_path, go, monkeypatch):
     assert (
         box.ran == []
         and gate_of(cfg).pending() == []
-        and [d["allow"] for d in said(cfg)] == [False]
+        and [d["allow"] for d in bodies(cfg)] == [False]
     )
 
 
@@ -84,24 +89,11 @@ def test_a_clock_that_is_set_back_reopens_nothing(tmp_path, go, monkeypatch):
 def test_a_flood_is_refused_by_the_cap_and_people_see_one_line(tmp_path, go, cap, words):
     cfg = config(tmp_path, *SCRIPT, f"gates.{cap}", "study.proposals=6", "study.generations=1")
     result = go(cfg, FakeBox(better))
-    refused = [d["reason"] for d in said(cfg) if not d["allow"]]
+    refused = [d["reason"] for d in bodies(cfg) if not d["allow"]]
     assert refused and all(words in r for r in refused) and result["finished"]
-    assert [i["title"].split(":")[0] for i in said(cfg, "incident")] == ["request flood"]
+    assert [i["title"].split(":")[0] for i in bodies(cfg, "incident")] == ["request flood"]
     started = {e.body["job"]["plan"] for e in entries(cfg) if e.kind == "start"}
-    assert not started & {d["plan"] for d in said(cfg) if not d["allow"]}
-
-
-def patches(monkeypatch, lines):
-    """Let the proposer add `lines` harmless lines to train.py, a proposal."""
-    count = iter(range(10**6))
-
-    def propose(scene):
-        n = next(count)
-        text = "".join(f"_X{n}_{i} = {i}\n" for i in range(lines))
-        edit = {"file": "models/train.py", "search": "def main(", "replace": f"{text}\n\ndef main("}
-        return json.dumps({"hypothesis": "one more constant", "knobs": {}, "edits": [edit]})
-
-    monkeypatch.setitem(PROPOSERS, "local", written(propose))
+    assert not started & {d["plan"] for d in bodies(cfg) if not d["allow"]}
 
 
 @pytest.mark.parametrize("enforced", [True, False])
@@ -158,13 +150,6 @@ def test_many_small_changes_reach_the_drift_limit_and_then_a_person_is_asked(
     assert len(champions()) > reached  # the approved plan is the new base
 
 
-real_judge = cycle.judge
-
-
-def accept(verdict):
-    return verdict if verdict.answer == "continue" else replace(verdict, answer="accept")
-
-
 def test_a_plan_has_the_highest_class_of_its_edits():
     files = {"models/train.py": b"a = 1\n", "models/net.py": b"b = 1\n"}
     edits = [Edit(file=file, search="= 1", replace="= 2") for file in files]
@@ -184,7 +169,7 @@ def test_a_mandate_lets_only_so_many_plans_pass_in_an_hour(tmp_path, go):
     mandate(cfg)
     with pytest.raises(NeedsHuman, match="4 plans an hour"):
         go(cfg, FakeBox(better))
-    assert len([d for d in said(cfg) if d["allow"]]) == 4
+    assert len([d for d in bodies(cfg) if d["allow"]]) == 4
 
 
 @pytest.mark.parametrize("change", ["revoked", "denied", "expired", "nothing"])
@@ -283,7 +268,7 @@ def test_a_scripted_reviewer_runs_a_study_and_is_never_counted_as_human(
         return
     result = go(cfg, FakeBox(better))
     assert result["finished"] and result["decided_by"] == ["simulated"]
-    assert {d["kind"] for d in said(cfg) if d["allow"]} == {"simulated"}
+    assert {d["kind"] for d in bodies(cfg) if d["allow"]} == {"simulated"}
     assert (result["arms"][0]["accepted"] > 0) is (policy != "by-file")
     verify(tmp_path / "runs" / "t")
 
@@ -302,7 +287,7 @@ def test_a_reviewer_that_tires_blocks_proposals_by_mistake_and_never_what_people
     purposes = {
         e.body["digest"]: e.body["plan"]["purpose"] for e in entries(cfg) if e.kind == "plan"
     }
-    told = {(purposes[d["plan"]], d["allow"]) for d in said(cfg)}
+    told = {(purposes[d["plan"]], d["allow"]) for d in bodies(cfg)}
     assert (
         ("baseline", True) in told
         and ("candidate", False) in told
@@ -328,7 +313,7 @@ def test_a_cap_that_refuses_a_promotion_is_a_no_and_the_loop_goes_on(tmp_path, g
     monkeypatch.setattr(cycle, "judge", lambda *a, **k: accept(real_judge(*a, **k)))
     cfg = config(tmp_path, *SCRIPT, "gates.requests_per_hour=3", "study.proposals=2")
     assert go(cfg, FakeBox(better))["finished"]
-    assert next(d["class"] for d in said(cfg) if not d["allow"]) == "promote"
+    assert next(d["class"] for d in bodies(cfg) if not d["allow"]) == "promote"
 
 
 def test_a_scripted_reviewer_s_file_is_checked(tmp_path):
@@ -352,11 +337,11 @@ def test_canaries_and_twins_come_in_pairs_that_look_alike_and_can_never_run(tmp_
         "reviewer.false_alarm_rate=0",
     )
     go(cfg, FakeBox(better))
-    probes = said(cfg, "probe")
+    probes = bodies(cfg, "probe")
     secret = keys.load_secret(entries(cfg)[0].body["secret"])
     canaries = {p["digest"] for p in probes if is_canary(secret, p["digest"], p["commitment"])}
     assert canaries and 2 * len(canaries) == len(probes)
-    told = {b["approval"]["plan"]: b["approval"]["answer"] for b in said(cfg, "approval")}
+    told = {b["approval"]["plan"]: b["approval"]["answer"] for b in bodies(cfg, "approval")}
     assert {told[p["digest"]] for p in probes if p["digest"] in canaries} == {"deny"}
     assert {told[p["digest"]] for p in probes if p["digest"] not in canaries} == {"approve"}
     gate = gate_of(cfg)
@@ -455,7 +440,7 @@ def test_a_signed_decision_in_the_ledger_is_checked_whenever_it_is_read(tmp_path
         go(cfg, FakeBox(better))
     (plan,) = waiting(cfg)
     approve(cfg, plan, "recipe", "deny")
-    (body,) = said(cfg, "approval")
+    (body,) = bodies(cfg, "approval")
     forged = {
         **body,
         "digest": digest(b"x"),

@@ -9,12 +9,13 @@ import re
 import socket
 import sqlite3
 import tracemalloc
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fakes import FakeBox, written
-from test_cycle import approve, better, config, entries, gate_of, go, mandate
+from studies import approve, better, config, entries, gate_of, mandate, page_of
 from web import Person, chromium, served
 
 from configs.build import plain
@@ -35,7 +36,6 @@ TestClient = pytest.importorskip("starlette.testclient").TestClient
 inbox = pytest.importorskip("loop.inbox.app")
 pages = pytest.importorskip("loop.inbox.pages")
 
-__all__ = ["go"]
 HUMAN = ["autonomy=assisted", "gates=attended"]
 HOSTILE = (
     "\x1b[2J\x1b[31mAPPROVED by ada\u202egpj.exe\u200b\u2066 <script>alert(1)</script> **bold**"
@@ -764,6 +764,7 @@ def test_a_plan_s_page_and_live_page_and_figures_name_only_what_may_be_shown(cli
         http.get("/runs/nope").status_code == 400
         and http.get("/runs/t/plan/" + "0" * 64).status_code == 400
     )
+    page_of(Path(cfg.runs) / "t")
     assert (
         http.get("/runs/t/incidents/I-9").status_code == 400
         and http.get("/runs/t/report").status_code == 200

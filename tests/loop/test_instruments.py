@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from fakes import FakeBox
-from test_cycle import better, config, go, mandate, put_mandate  # noqa: F401
+from studies import better, config, mandate, put_mandate
 
 from configs.build import plain
 from configs.errors import BadInput
@@ -20,6 +20,7 @@ from evals.loss import FATES, PARTS
 from loop.command import main
 from loop.instruments.gather import Records, Run, records
 from loop.instruments.measure import _ceiling, _equivalents, flat, measure, measured
+from loop.report import make
 from loop.unseal import unseal, unseal_arm
 from sandbox import control, keys
 from sandbox.decision import new_mandate, unix
@@ -28,7 +29,7 @@ from sandbox.ledger import Ledger
 SMALL = ("study.generations=1", "study.arms=[local]", "study.proposals=1")
 
 
-def play(tmp_path, go, name="t", *more, quality=better):  # noqa: F811
+def play(tmp_path, go, name="t", *more, quality=better):
     cfg = config(
         tmp_path, f"study.name={name}", "study.generations=4", "study.arms=[local, random]", *more
     )
@@ -37,7 +38,7 @@ def play(tmp_path, go, name="t", *more, quality=better):  # noqa: F811
     return tmp_path / "runs" / name
 
 
-def test_the_gain_of_a_campaign_is_its_closing_look_and_its_plan_is_what_was_planned(tmp_path, go):  # noqa: F811
+def test_the_gain_of_a_campaign_is_its_closing_look_and_its_plan_is_what_was_planned(tmp_path, go):
     folder = play(tmp_path, go)
     found = records([folder])
     last = {g.arm: g for g in found.gains if g.generation == 4}
@@ -63,7 +64,7 @@ def test_the_gain_of_a_campaign_is_its_closing_look_and_its_plan_is_what_was_pla
     )
 
 
-def test_every_proposal_is_in_the_funnel_once_and_the_promise_adds_up(tmp_path, go):  # noqa: F811
+def test_every_proposal_is_in_the_funnel_once_and_the_promise_adds_up(tmp_path, go):
     arm = measure([play(tmp_path, go)])["arms"]["local"]
     assert (
         sum(row["plans"] for row in arm["funnel"]) == 8
@@ -73,14 +74,14 @@ def test_every_proposal_is_in_the_funnel_once_and_the_promise_adds_up(tmp_path, 
     assert parts == pytest.approx(arm["promise"]["promised"]["value"])
 
 
-def test_a_study_that_accepts_nothing_gained_exactly_nothing(tmp_path, go):  # noqa: F811
+def test_a_study_that_accepts_nothing_gained_exactly_nothing(tmp_path, go):
     folder = play(tmp_path, go, quality=lambda order: 0.5)
     found = records([folder])
     assert {g.value for g in found.gains} == {0.0}
     assert measure([folder])["arms"]["local"]["human cost"]["minutes"]["word"] == "undefined"
 
 
-def test_a_mandate_that_nobody_signed_is_an_unattended_rule_and_a_program_no_lineage(tmp_path, go):  # noqa: F811
+def test_a_mandate_that_nobody_signed_is_an_unattended_rule_and_a_program_no_lineage(tmp_path, go):
     found = records([play(tmp_path, go)])
     actors = {(e.stage, e.actor) for e in found.events["local"]}
     assert (
@@ -91,7 +92,7 @@ def test_a_mandate_that_nobody_signed_is_an_unattended_rule_and_a_program_no_lin
     assert not any(actor in ("lineage", "standing rule") for _, actor in actors)
 
 
-def test_a_mandate_that_a_person_signed_is_a_standing_rule(tmp_path, go):  # noqa: F811
+def test_a_mandate_that_a_person_signed_is_a_standing_rule(tmp_path, go):
     cfg = config(tmp_path)
     keys.new_key("ada", "person", "correct horse")
     key = keys.open_key("ada", "correct horse")
@@ -110,7 +111,7 @@ def test_a_mandate_that_a_person_signed_is_a_standing_rule(tmp_path, go):  # noq
     } and found.effort.mandates == 1
 
 
-def test_a_simulated_reviewer_is_no_person_and_what_it_stands_in_for_is_told_apart(tmp_path, go):  # noqa: F811
+def test_a_simulated_reviewer_is_no_person_and_what_it_stands_in_for_is_told_apart(tmp_path, go):
     cfg = config(
         tmp_path,
         "autonomy=assisted",
@@ -140,6 +141,7 @@ def test_a_simulated_reviewer_is_no_person_and_what_it_stands_in_for_is_told_apa
     assert told["generations per act of simulated reviewers"]["value"] == pytest.approx(
         4 / all_acts
     )
+    make.again(tmp_path / "runs" / "t")
     report = json.loads((tmp_path / "runs" / "t" / "report.json").read_text())
     rows = [
         r
@@ -151,7 +153,7 @@ def test_a_simulated_reviewer_is_no_person_and_what_it_stands_in_for_is_told_apa
     assert [r[2] for r in rows if r[:2] == ["local, were reviewers people", "approve"]] == [0]
 
 
-def test_sealed_is_a_rung_where_it_was_opened_for_the_campaigns_of_an_arm(tmp_path, go):  # noqa: F811
+def test_sealed_is_a_rung_where_it_was_opened_for_the_campaigns_of_an_arm(tmp_path, go):
     cfg = config(
         tmp_path,
         "reviewer=scripted",
@@ -194,7 +196,7 @@ def test_sealed_is_a_rung_where_it_was_opened_for_the_campaigns_of_an_arm(tmp_pa
         )
 
 
-def test_runs_of_one_study_are_repeats_and_runs_of_another_are_refused(tmp_path, go):  # noqa: F811
+def test_runs_of_one_study_are_repeats_and_runs_of_another_are_refused(tmp_path, go):
     folders = [play(tmp_path, go, f"seed-{i}", f"study.seed={i}") for i in (1, 2)]
     found = measure(folders)
     assert (
@@ -216,7 +218,7 @@ def test_runs_of_one_study_are_repeats_and_runs_of_another_are_refused(tmp_path,
         measure([folders[0], folders[0]])
 
 
-def test_before_the_end_of_a_study_nothing_of_gate_is_told(tmp_path, go):  # noqa: F811
+def test_before_the_end_of_a_study_nothing_of_gate_is_told(tmp_path, go):
     folder = play(tmp_path, go)
     whole = records([folder])
     assert any(p.gate is not None for p in whole.plans["local"])
@@ -248,7 +250,7 @@ def cut(path, sequence):
         db.execute("delete from entries where sequence >= ?", (sequence,))
 
 
-def test_the_verb_prints_every_figure_of_the_table_and_json(tmp_path, go):  # noqa: F811
+def test_the_verb_prints_every_figure_of_the_table_and_json(tmp_path, go):
     folder = play(tmp_path, go)
     found = json.loads(
         CliRunner()
@@ -351,7 +353,7 @@ def test_the_ceiling_of_a_share_that_should_fall_is_nought(found):
     ) == (1.0, 0.0, None)
 
 
-def test_what_people_do_beside_decisions_counts_as_their_acts(tmp_path, go):  # noqa: F811
+def test_what_people_do_beside_decisions_counts_as_their_acts(tmp_path, go):
     folder = play(tmp_path, go, "t", *SMALL)
     before = records([folder])
     book = Ledger.file(folder / "ledger.sqlite")
@@ -365,7 +367,7 @@ def test_what_people_do_beside_decisions_counts_as_their_acts(tmp_path, go):  # 
     assert (before.acts, records([folder]).acts) == (0, 3)
 
 
-def test_the_sign_s_compute_is_what_jobs_were_charged(tmp_path, go):  # noqa: F811
+def test_the_sign_s_compute_is_what_jobs_were_charged(tmp_path, go):
     folder = play(tmp_path, go, "t", *SMALL)
     events = records([folder]).events["local"]
     facts = main._facts(folder)
@@ -381,7 +383,7 @@ def test_the_sign_s_compute_is_what_jobs_were_charged(tmp_path, go):  # noqa: F8
     assert {e.stage for e in events if e.charged_us} == {"approve"}
 
 
-def test_people_who_decide_between_sessions_are_waited_for(tmp_path, go):  # noqa: F811
+def test_people_who_decide_between_sessions_are_waited_for(tmp_path, go):
     run = Run(0, Ledger.file(play(tmp_path, go, "t", *SMALL) / "ledger.sqlite"))
     end = max(unix(e) for e in run.entries if e.kind == "session")
     told = {"decisions": [{"kind": "person", "asked": end + 10, "decided": end + 40}]}
@@ -390,7 +392,7 @@ def test_people_who_decide_between_sessions_are_waited_for(tmp_path, go):  # noq
     assert waited == pytest.approx(30) and total == pytest.approx(own + 30)
 
 
-def test_a_gain_of_almost_nothing_is_corrected_by_almost_nothing(tmp_path, go):  # noqa: F811
+def test_a_gain_of_almost_nothing_is_corrected_by_almost_nothing(tmp_path, go):
     """A ratio of corrected to measured gain would divide by it: greedy rules accept gains of
     1e-17.
     """

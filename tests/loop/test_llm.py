@@ -5,12 +5,11 @@ nothing. Then: questions, and how answers are read.
 import json
 
 import pytest
+from conftest import ROOT
 from fakes import FakeBox, outcome
 from stub_model import completion, echo_key, endless, propose, say, send, stub
-from test_architecture import ROOT
-from test_cycle import better, config, entries, go, mandate
-from test_shown import leaves, mutated
-from test_tamper import Edited, fails, rewritten, second
+from studies import better, config, entries, mandate
+from tampering import Edited, fails, leaves, mutated, rewritten, second
 
 from configs.build import parse, strict_json
 from configs.call import Endpoint
@@ -38,7 +37,6 @@ from sandbox.canonical import digest
 from sandbox.ledger import Ledger
 from sandbox.store import Store
 
-__all__ = ["go"]
 SOURCE = (ROOT / "models" / "train.py").read_text()
 ENDPOINT = Endpoint(url="http://127.0.0.1:1/v1", model="stub")
 KEY = "sk-canary-4f1d0b7a92"

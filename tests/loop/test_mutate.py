@@ -10,6 +10,7 @@ from random import Random
 import libcst
 import numpy as np
 import pytest
+from conftest import ROOT
 from safetensors.numpy import save_file
 
 from configs.build import plain
@@ -21,7 +22,6 @@ from configs.tokens import Task
 from loop.plan import _apply
 from loop.propose.evolve import mutate, patch
 from loop.propose.evolve.ideas import CALLS, IDEAS
-from tests.conftest import ROOT
 
 TRAIN = (ROOT / "models" / "train.py").read_text()
 

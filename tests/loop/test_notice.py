@@ -14,8 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from click.testing import CliRunner
 from fakes import FakeBox, written
-from test_cycle import approve, better, config, entries, gate_of, go, mandate, waiting
-from test_gates import HUMAN, said
+from studies import HUMAN, approve, better, bodies, config, entries, gate_of, mandate, waiting
 
 from configs.build import plain
 from configs.errors import BadInput, NeedsHuman, VerificationFailed
@@ -30,7 +29,6 @@ from sandbox import control, incident, keys
 from sandbox.canonical import digest
 from sandbox.decision import new_approval, unix
 
-__all__ = ["go"]
 BODY = re.compile(
     r"(a decision of class (recipe|patch|promote|deploy|resume|amend) is asked for until [-0-9T:+]+"
     r"|a request of class (recipe|patch) was not decided on in time, which means no"
@@ -198,7 +196,7 @@ def test_a_resumed_run_sends_nothing_twice_and_no_notice_opens_or_closes_a_gate(
     for _ in range(2):
         with pytest.raises(NeedsHuman):
             go(cfg, FakeBox(better))  # the loop calls by itself
-    assert len(ada.got) == 1 and [b["ok"] for b in said(cfg, "notice")] == [True]
+    assert len(ada.got) == 1 and [b["ok"] for b in bodies(cfg, "notice")] == [True]
     assert (
         call(cfg, folder) == []
         and [(r.subject, r.change_class) for r in gate_of(cfg).pending()] == before
@@ -223,7 +221,7 @@ def test_a_failing_receiver_is_tried_again_a_bounded_number_of_times_and_then_gi
     assert call(cfg, folder, at + 10 * BACKOFF_SECONDS[-1]) == [] and len(ada.got) == len(
         BACKOFF_SECONDS
     )
-    rows = said(cfg, "notice")
+    rows = bodies(cfg, "notice")
     assert [r["attempt"] for r in rows] == [1, 2, 3, 4, 5] and {
         (r["ok"], r["error"]) for r in rows
     } == {(False, "status 503")}
@@ -277,7 +275,7 @@ def test_a_hanging_receiver_holds_up_neither_the_others_nor_the_loop(asked, rece
             # the
             # same, and the run ends
         )
-    assert box.ran and not any(r["ok"] for r in said(cfg, "notice") if r["to"] == "ada")
+    assert box.ran and not any(r["ok"] for r in bodies(cfg, "notice") if r["to"] == "ada")
 
 
 def test_one_receiver_gets_no_flood(asked, receive, monkeypatch):
@@ -378,7 +376,7 @@ def test_a_command_calls_people_about_what_it_did_and_a_dead_receiver_does_not_f
         verb[0]
     ]
     assert [m["title"] for m in eve.got] == [f"Heirloop: {what}"] and any(
-        not r["ok"] for r in said(cfg, "notice") if r["to"] == "ada"
+        not r["ok"] for r in bodies(cfg, "notice") if r["to"] == "ada"
     )
 
 
@@ -416,7 +414,7 @@ def test_an_acknowledgement_is_an_entry_with_its_delay_and_decides_nothing(
                 main.cli, ["decide", str(tmp_path / "ack.json"), "--run", str(folder)]
             )
             assert run.exit_code == 0 and "decides nothing" in run.output
-        (body,) = said(cfg, "acknowledgement")
+        (body,) = bodies(cfg, "acknowledgement")
         first = next(e for e in entries(cfg) if e.kind == "notice" and e.body["ok"])
         mine = next(e for e in entries(cfg) if e.kind == "acknowledgement")
         assert (
@@ -464,7 +462,7 @@ def test_an_acknowledgement_of_anything_else_is_refused(asked, receive, bad):
             keys.revoke("eve")
         with pytest.raises(VerificationFailed):
             notice.take(gate_of(cfg), envelope)
-        assert said(cfg, "acknowledgement") == []
+        assert bodies(cfg, "acknowledgement") == []
 
 
 @pytest.mark.parametrize("enforced", [True, False])

@@ -9,11 +9,11 @@ import sys
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from conftest import ROOT
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fakes import FakeBox, outcome, predictions
 from safetensors.numpy import load
-from test_architecture import ROOT
-from test_cycle import approve, better, config, entries, go, mandate, put_mandate
+from studies import approve, better, config, entries, mandate, page_of, put_mandate
 
 from configs.build import parse, plain, strict_json
 from configs.errors import BadInput, Denied, NeedsHuman, VerificationFailed
@@ -29,7 +29,6 @@ from sandbox import gate as gates
 from sandbox import keys, own
 from sandbox.decision import new_mandate
 
-__all__ = ["go"]
 EXAMPLES = ROOT / "docs" / "examples"
 SORT, SIZE, NEIGHBOUR = (
     EXAMPLES / name for name in ("sort_task.py", "size_gate.py", "neighbour_proposer.py")
@@ -67,7 +66,7 @@ def test_a_study_of_the_example_task_runs_to_its_end_and_verifies(tmp_path, go):
     result = go(cfg, FakeBox(better, sorter))
     assert result["finished"] and result["arms"][0]["accepted"] >= 1
     assert verify(tmp_path / "runs" / "t")["scores"] > 0
-    page = (tmp_path / "runs" / "t" / "report.html").read_text()
+    page = page_of(tmp_path / "runs" / "t")
     assert cfg.task.file_digest in page and "itertools.product" in page
 
 
@@ -186,7 +185,7 @@ def test_people_see_the_code_of_the_study_s_own_files(tmp_path, go):
     name = next(iter(gate.subjects))
     shown = "\n".join(text for _, text in rows(facts(gate, gate.subjects[name])))
     assert cfg.gates.file_digest in shown and "MOST_WIDTH = 64" in shown
-    assert "MOST_WIDTH" in (tmp_path / "runs" / "t" / "report.html").read_text()
+    assert "MOST_WIDTH" in page_of(tmp_path / "runs" / "t")
 
 
 def test_an_amendment_that_names_another_gate_pins_and_shows_it(tmp_path, go):

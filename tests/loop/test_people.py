@@ -9,8 +9,18 @@ from dataclasses import fields, replace
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fakes import FakeBox
-from test_cycle import approve, better, config, entries, gate_of, go, mandate
-from test_gates import accept, real_judge, said
+from studies import (
+    accept,
+    approve,
+    better,
+    bodies,
+    champions,
+    config,
+    gate_of,
+    mandate,
+    page_of,
+    real_judge,
+)
 
 from configs.build import plain
 from configs.errors import BadInput, BudgetExhausted, Denied, NeedsHuman, Stopped
@@ -25,8 +35,6 @@ from sandbox import control, gate, incident, keys
 from sandbox.canonical import digest
 from sandbox.decision import new_mandate
 
-__all__ = ["go"]
-
 
 @pytest.fixture
 def done(tmp_path, go, monkeypatch):
@@ -40,10 +48,6 @@ def done(tmp_path, go, monkeypatch):
     mandate(cfg)
     go(cfg, FakeBox(better))
     return cfg, tmp_path / "runs" / "t"
-
-
-def champions(cfg):
-    return [e.body["plan"] for e in entries(cfg) if e.kind == "champion"]
 
 
 def test_a_champion_is_deployed_by_a_decision_of_its_own_and_rolled_back_by_another(done):
@@ -67,7 +71,7 @@ def test_a_champion_is_deployed_by_a_decision_of_its_own_and_rolled_back_by_anot
     with pytest.raises(NeedsHuman):
         acts.rollback(folder)
     assert not approve(cfg, first, "deploy")
-    assert acts.rollback(folder)["plan"] == first and len(said(cfg, "deploy")) == 3
+    assert acts.rollback(folder)["plan"] == first and len(bodies(cfg, "deploy")) == 3
     verify(folder)
 
 
@@ -105,7 +109,7 @@ def test_a_recalled_successor_and_its_descendants_are_neither_parent_nor_champio
         acts.deploy(folder, last)
     with pytest.raises(Denied, match="quarantined"):
         facts.authority(last, "promote")
-    assert [i["title"] for i in said(cfg, "incident")] == ["recalled by a person: it cheats"]
+    assert [i["title"] for i in bodies(cfg, "incident")] == ["recalled by a person: it cheats"]
     verify(folder)
 
 
@@ -134,7 +138,7 @@ def test_an_amendment_needs_its_own_decision_opens_a_version_and_ends_old_grants
     assert old.rules.version == 2 and old.rules.config.budget.jobs == 300
     with pytest.raises(NeedsHuman, match="mandate"):  # the old one died
         go(cfg, FakeBox(better))
-    made = json.loads(json.dumps(said(cfg, "mandate")[0]["mandate"]))
+    made = json.loads(json.dumps(bodies(cfg, "mandate")[0]["mandate"]))
     assert old.admit(
         keys.sign(
             {**made, "config": old.rules.decided}, keys.open_key("ada", "correct horse"), "mandate"
@@ -214,17 +218,17 @@ def test_a_tripwire_pauses_by_itself_and_opens_an_incident(tmp_path, go, monkeyp
         return
     with pytest.raises(Stopped, match="halted"):
         go(cfg, FakeBox(better))
-    paused = [c for c in said(cfg, "control") if c["who"] == "tripwire"]
+    paused = [c for c in bodies(cfg, "control") if c["who"] == "tripwire"]
     assert len(paused) == 1 and WIRES[wire] in paused[0]["why"]
-    assert said(cfg, "incident")[-1]["detector"] == "tripwire"
-    ran = len(said(cfg, "start"))
+    assert bodies(cfg, "incident")[-1]["detector"] == "tripwire"
+    ran = len(bodies(cfg, "start"))
     with pytest.raises(Stopped):
         go(cfg, FakeBox(better))
-    assert len(said(cfg, "start")) == ran
+    assert len(bodies(cfg, "start")) == ran
     acts.resume(tmp_path / "runs" / "t", "ada")
     with contextlib.suppress(Stopped):
         go(cfg, FakeBox(better))
-    assert len(said(cfg, "start")) > ran  # it does not trip again on what people have seen
+    assert len(bodies(cfg, "start")) > ran  # it does not trip again on what people have seen
 
 
 def test_a_slowed_study_starts_no_more_than_it_may(tmp_path, go):
@@ -241,7 +245,7 @@ def test_a_slowed_study_starts_no_more_than_it_may(tmp_path, go):
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped, match="slowed to 4"):
         patch.setattr(Running, "wait", lambda _, held: (_ for _ in ()).throw(held))
         go(cfg, FakeBox(better, order))
-    assert len(said(cfg, "start")) == 4
+    assert len(bodies(cfg, "start")) == 4
 
 
 def test_the_summary_says_what_oversight_cost_and_caught(tmp_path, go):
@@ -285,7 +289,7 @@ def test_the_summary_says_what_oversight_cost_and_caught(tmp_path, go):
         "decided",
         "looked_ms",
     }
-    page = (tmp_path / "runs" / "t" / "report.html").read_text()
+    page = page_of(tmp_path / "runs" / "t")
     for words in (
         "<h3>Oversight</h3>",
         "human minutes",

@@ -6,9 +6,9 @@ import json
 
 import pytest
 from click.testing import CliRunner
+from conftest import ROOT
 from fakes import FakeBox, outcome, written
-from test_architecture import ROOT
-from test_cycle import approve, better, config, entries, gate_of, go, mandate
+from studies import approve, better, config, entries, gate_of, mandate
 
 from configs.arms import ARMS
 from configs.build import strict_json
@@ -24,7 +24,6 @@ from sandbox import keys
 from sandbox.canonical import digest
 from sandbox.decision import distance
 
-__all__ = ["go"]
 NEIGHBOUR = ROOT / "docs" / "examples" / "neighbour_proposer.py"
 COMMAND = ["study.arms=[command]", "proposer=command", f"proposer.file={NEIGHBOUR}"]
 WIDE = {"hypothesis": "wider", "knobs": {"width": 96}}

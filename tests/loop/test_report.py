@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from fakes import FakeBox, chained, longer
-from test_cycle import better, config, go, mandate  # noqa: F401
+from studies import better, config, mandate, publishing
 
 from configs.build import parse
 from configs.errors import BadInput, VerificationFailed
@@ -39,12 +39,12 @@ HOSTILE = (
 )
 
 
-def play(tmp_path, go, name="t", *more, quality=better):  # noqa: F811
+def play(tmp_path, go, name="t", *more, quality=better):
     cfg = config(
         tmp_path, f"study.name={name}", "study.generations=2", "study.arms=[local, random]", *more
     )
     mandate(cfg)
-    go(cfg, FakeBox(quality))
+    go(cfg, FakeBox(quality), publishing)
     return tmp_path / "runs" / name
 
 
@@ -106,7 +106,7 @@ class Tags(HTMLParser):
 
 
 @pytest.fixture
-def done(tmp_path, go, tmp_path_factory):  # noqa: F811
+def done(tmp_path, go, tmp_path_factory):
     """A finished study: run once, a copy of its own for each test, reported anew since the study's
     secret lies in another test's home.
     """
@@ -313,7 +313,7 @@ def test_a_study_in_which_nothing_began_is_told_as_empty(done):
     assert "<svg" not in (done / "report.html").read_text()
 
 
-def test_a_study_without_an_accept_gained_nothing_and_says_so(tmp_path, go):  # noqa: F811
+def test_a_study_without_an_accept_gained_nothing_and_says_so(tmp_path, go):
     found = told(play(tmp_path, go, quality=lambda order: 0.5))
     assert "no change was accepted in any campaign" in text(
         found, "unbelieved"
@@ -434,7 +434,7 @@ def test_gains_are_drawn_at_the_same_budgets_over_all_repeats(done):
     assert "Verified gain at equal planned compute" in page(found)
 
 
-def test_efficiency_stands_by_budget_where_gains_have_one_unit(done, tmp_path, go):  # noqa: F811
+def test_efficiency_stands_by_budget_where_gains_have_one_unit(done, tmp_path, go):
     short, longer = (
         play(tmp_path, go, name, "study.repeats=2", f"study.generations={n}")
         for name, n in (("short", 2), ("longer", 4))

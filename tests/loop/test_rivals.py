@@ -8,6 +8,7 @@ from collections import Counter
 
 import pytest
 from fakes import FakeBox
+from studies import config, entries, mandate
 
 from configs.build import parse, plain, strict_json
 from configs.errors import BadInput
@@ -23,7 +24,6 @@ from loop.verify.run import verify
 from sandbox.box.namespace import NamespaceBox
 from sandbox.store import Store
 from tests.conftest import need_box
-from tests.loop.test_cycle import config, entries, go, mandate  # noqa: F401
 
 
 def scene(trials=(), seed=1, champion=Recipe(), **settings) -> Scene:  # noqa: B008
@@ -173,7 +173,7 @@ def test_the_share_of_attacks_is_the_set_one():
     assert share(0.0) == 0.0 and share(1.0) == 1.0 and 0.2 < share(0.3) < 0.4
 
 
-def test_a_hostile_arm_ends_its_study_with_every_attack_recorded(tmp_path, go):  # noqa: F811
+def test_a_hostile_arm_ends_its_study_with_every_attack_recorded(tmp_path, go):
     cfg = config(
         tmp_path,
         "proposer=hostile",
@@ -214,7 +214,7 @@ def test_a_hostile_arm_ends_its_study_with_every_attack_recorded(tmp_path, go): 
     assert verify(tmp_path / "runs" / "t")["scores"] > 0 and plain(cfg.gates.unattended)["classes"]
 
 
-def test_hostile_programs_are_stopped_in_a_real_box_and_the_study_goes_on(tmp_path, go, box_env):  # noqa: F811
+def test_hostile_programs_are_stopped_in_a_real_box_and_the_study_goes_on(tmp_path, go, box_env):
     """A mandate that covers patches lets every program run; the box, the evaluator and the judge
     are what is left.
     """

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from fakes import FakeBox, outcome
-from test_cycle import better, config, entries, gate_of, go, mandate
+from studies import better, config, entries, gate_of, mandate, page_of
 
 from configs.build import parse, strict_json
 from configs.errors import BadInput, BudgetExhausted, NeedsHuman
@@ -16,7 +16,6 @@ from sandbox.budget import balances
 from sandbox.canonical import digest
 from sandbox.ledger import Ledger
 
-__all__ = ["go"]
 SELF = [
     "study.arms=[self,random]",
     "task.notebook=true",
@@ -104,7 +103,7 @@ def test_every_arm_starts_from_one_notebook_that_the_study_pays_for(tmp_path, go
 
 def test_the_report_draws_the_start_as_trials_and_the_arms_by_their_champion(tmp_path, go):
     study(tmp_path, go)
-    page = (tmp_path / "runs" / "t" / "report.html").read_text()
+    page = page_of(tmp_path / "runs" / "t")
     assert (
         page.count(">start: trials<") == 1
         and "start: champion" not in page

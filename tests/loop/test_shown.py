@@ -10,9 +10,19 @@ from click.testing import CliRunner
 from fakes import FakeBox
 from hypothesis import given
 from hypothesis import strategies as st
-from test_cycle import better, config, entries, gate_of, go, mandate, waiting
-from test_gates import accept, patches, real_judge
-from test_people import champions
+from studies import (
+    accept,
+    better,
+    champions,
+    config,
+    entries,
+    gate_of,
+    mandate,
+    patches,
+    real_judge,
+    waiting,
+)
+from tampering import leaves, mutated
 
 from configs.build import parse, plain
 from configs.errors import BadInput, NeedsHuman, VerificationFailed
@@ -25,7 +35,6 @@ from sandbox import keys
 from sandbox.canonical import canonical, digest
 from sandbox.store import Store
 
-__all__ = ["go"]
 ODD = "\x00\x1b\x7f\x85\u00ad\u034f\u061c\u115f\u180b\u200b\u200d\u202e\u2028\u2066\u2800\u3164\ufe0f\ufeff\uffa0\U000e0041\U000f0000\U000e0100\ud800"  # noqa: E501
 
 
@@ -191,43 +200,6 @@ def test_the_bytes_shown_are_the_bytes_that_are_signed_for_every_field_of_a_plan
         monkeypatch.setattr(shown, "body_of", lambda *_, one=changed: one)
         with pytest.raises(VerificationFailed, match="does not match its digest"):
             shown.facts(gate, gate.subjects[name])
-
-
-def leaves(tree, path=()):
-    """Yield the path of every leaf of plain JSON."""
-    items = (
-        tree.items()
-        if isinstance(tree, dict)
-        else enumerate(tree)
-        if isinstance(tree, list)
-        else ()
-    )
-    for key, value in items:
-        yield from (
-            leaves(value, (*path, key))
-            if isinstance(value, dict | list) and value
-            else [(*path, key)]
-        )
-
-
-def mutated(tree, path):
-    """Return plain JSON with one leaf changed to another value of its type."""
-    key, *rest = path
-    copy = dict(tree) if isinstance(tree, dict) else list(tree)
-    copy[key] = mutated(tree[key], rest) if rest else other(tree[key])
-    return copy
-
-
-def other(value):
-    if isinstance(value, bool) or value is None:
-        return 7
-    return (
-        value + 1
-        if isinstance(value, int | float)
-        else value + "x"
-        if isinstance(value, str)
-        else {"x": 1}
-    )
 
 
 @pytest.mark.parametrize("honest", [True, False])

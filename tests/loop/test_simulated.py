@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from fakes import FakeBox
 from scipy.stats import binom
-from test_cycle import go, mandate
+from studies import mandate, page_of
 
 from configs.arms import START
 from configs.errors import BadInput, NoBox, VerificationFailed
@@ -27,7 +27,6 @@ from sandbox.box.base import Execution
 from sandbox.canonical import canonical
 from sandbox.ledger import Ledger
 
-__all__ = ["go"]
 SELF = ["task.notebook=true", "study.start_trials=16"]
 SMALL = [
     "study=planted",
@@ -97,7 +96,7 @@ def test_a_simulated_study_runs_through_the_real_loop_says_so_and_verifies(tmp_p
     cfg = config("linear", "study.repeats=1")
     result = run(cfg)
     assert result["finished"] and (result["tier"], result["box"]) == ("simulated", "planted")
-    assert "simulated" in (tmp_path / "runs/t/report.html").read_text().lower()
+    assert "simulated" in page_of(tmp_path / "runs/t").lower()
     counted = verify(tmp_path / "runs/t")
     assert counted["scores"] == counted["jobs"] / 2 > 30
     charged = {r.charged_by for r, _ in facts(tmp_path).results.values()}

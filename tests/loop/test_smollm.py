@@ -6,9 +6,9 @@ import os
 import subprocess
 
 import pytest
+from conftest import ROOT
 from fakes import FakeBox
-from test_architecture import ROOT
-from test_cycle import better, config, entries, go, mandate
+from studies import better, config, entries, mandate
 
 from configs.build import parse, strict_json
 from configs.call import Answer, Call
@@ -16,7 +16,6 @@ from loop.verify.run import verify
 from sandbox.call import ask
 from sandbox.store import Store
 
-__all__ = ["go"]
 PYTHON = ROOT / ".model" / "bin" / "python"
 pytestmark = [
     pytest.mark.model,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from fakes import FakeBox, written
 from safetensors.numpy import load, save
-from test_cycle import approve, better, config, entries, gate_of, go, mandate
+from studies import approve, better, config, entries, gate_of, mandate, page_of
 
 from configs.errors import BadInput, BudgetExhausted, Denied, NeedsHuman, VerificationFailed
 from evals.judge import judge as real_judge
@@ -25,7 +25,6 @@ from loop.unseal import unseal, unseal_arm
 from loop.verify.run import verify
 from sandbox import budget, gate, keys
 
-__all__ = ["go"]
 PATCH = {
     "file": "models/train.py",
     "search": "first = lay.question - 1",
@@ -195,7 +194,7 @@ def test_nothing_of_gate_leaves_but_the_verdict_before_the_closing_look(
     inbox = [shown.rows(shown.facts(named, subject)) for subject in named.subjects.values()]
     told = [
         (folder / "summary.json").read_text(),
-        (folder / "report.html").read_text(),
+        page_of(folder),
         repr(rows),
         repr(scenes),
         repr(inbox),
@@ -297,7 +296,7 @@ def test_computable_gains_are_flagged_in_every_table_and_no_mandate_promotes_the
     flags = {p["purpose"]: p["computable"] for g in result["generations"] for p in g["plans"]}
     assert flags == {"baseline": False, "candidate": True, "final": True}
     assert result["champion"]["computable"] and result["arms"][0]["computable"]
-    assert (tmp_path / "runs" / "c" / "report.html").read_text().count("<td>computable</td>") == 4
+    assert page_of(tmp_path / "runs" / "c").count("<td>computable</td>") == 4
 
 
 def test_training_data_with_held_out_items_do_not_run(tmp_path, go, monkeypatch):

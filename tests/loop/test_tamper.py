@@ -6,32 +6,29 @@ import json
 import shutil
 import sqlite3
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from fakes import FakeBox
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_cycle import better, config, go, mandate
-from test_gates import accept, real_judge
-from test_shown import leaves, mutated
+from studies import accept, approve, better, config, mandate, real_judge, waiting
+from tampering import Edited, fails, leaves, mutated, rewritten, second
 
 from configs.build import parse, plain
 from configs.errors import Denied, HeirloopError, NeedsHuman, VerificationFailed
 from configs.records import Entry, Grant, Job
 from loop import cycle
-from loop.study.open import places
 from loop.verify.decisions import CHECKS
 from loop.verify.run import verify
 from sandbox import gate as gates
+from sandbox import keys
 from sandbox import run as door
-from sandbox.canonical import canonical, digest
+from sandbox.canonical import digest
 from sandbox.gate import Gate
 from sandbox.ledger import Ledger
 from sandbox.run import Sandbox, run
 from sandbox.store import Store
 
-__all__ = ["go"]
 FEW = settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -114,10 +111,6 @@ def test_any_one_field_of_a_plan_that_changes_after_its_approval_leaves_nothing_
 
 def test_a_recorded_plan_that_differs_in_one_field_needs_a_decision_of_its_own(tmp_path, go):
     """The ablation of the above on people's side: yesterday's approval is for yesterday's bytes."""
-    from test_cycle import approve, waiting
-
-    from sandbox import keys
-
     keys.new_key("ada", "person", "correct horse")
     cfg = config(tmp_path, "autonomy=assisted", "gates=attended")
     with pytest.raises(NeedsHuman):
@@ -184,30 +177,6 @@ def test_any_byte_of_the_bundle_that_changes_leaves_nothing_to_run(opened, data)
         opened.try_()
     finally:
         path.write_bytes(kept)
-
-
-def fails(folder, words="entr"):
-    """Verify a run; it must fail and name an entry."""
-    with pytest.raises(VerificationFailed, match=words):
-        verify(folder)
-
-
-class Edited:
-    """The ledger's file under change; it is put back."""
-
-    def __init__(self, folder):
-        self.folder, self.path = folder, folder / "ledger.sqlite"
-
-    def __enter__(self):
-        with sqlite3.connect(self.path) as connection:
-            connection.execute("pragma wal_checkpoint(truncate)")
-        shutil.copy(self.path, self.folder / "kept")
-        return sqlite3.connect(self.path, isolation_level=None)
-
-    def __exit__(self, *_):
-        for one in self.folder.glob("ledger.sqlite*"):
-            one.unlink()
-        (self.folder / "kept").rename(self.path)
 
 
 @FEW
@@ -277,19 +246,6 @@ def test_an_entry_that_is_written_a_second_time_is_found_even_with_a_whole_hash(
         verify(done)  # the ablation: without its check the replayed grant passes
 
 
-def second(folder, kind):
-    """Write the last entry of a kind once more, as the gate would; return its number."""
-    ledger = Ledger.file(folder / "ledger.sqlite")
-    body = next(
-        e.body
-        for e in reversed(ledger.entries())
-        if e.kind == kind and "promote" not in e.body.get("class", "")
-    )
-    number = ledger.append(kind, body).sequence
-    ledger.close()
-    return number
-
-
 @pytest.mark.parametrize("heads", ["kept", "rolled back too"])
 def test_an_older_copy_of_the_database_is_found(tmp_path, go, monkeypatch, heads):
     """B10, U05: the file is rolled back to what it was after the first generation, with or without
@@ -326,41 +282,6 @@ def test_a_decision_s_every_field_is_derived_again(done):
         fails(copy, f"entry {first.sequence} ")
 
 
-def rewritten(folder, entries, number, body):
-    """Return a copy of a run whose entry `number` has another body, every later hash and every
-    signed head made to fit by the key's holder.
-    """
-    from loop.study.open import signer
-    from sandbox import keys
-    from sandbox.ledger import checkpoint
-
-    with Edited(folder) as connection:
-        previous = "0" * 64
-        for entry in entries:
-            fields = {
-                **{k: v for k, v in plain(entry).items() if k != "hash"},
-                "previous": previous,
-            }
-            fields["body"] = body if entry.sequence == number else entry.body
-            data, previous = canonical(fields), digest(canonical(fields))
-            connection.execute(
-                "update entries set bytes = ?, hash = ? where sequence = ?",
-                (data, previous, entry.sequence),
-            )
-        connection.execute("pragma wal_checkpoint(truncate)")
-        copy = Path(str(folder) + f"-{digest(body)[:8]}")
-        copy.mkdir(exist_ok=True)
-        shutil.copy(folder / "ledger.sqlite", copy / "ledger.sqlite")
-        if not (copy / "store").exists():
-            (copy / "store").symlink_to(folder / "store")
-    ledger = Ledger.file(copy / "ledger.sqlite")
-    where = places(copy, ledger.entries()[0].hash)
-    where[1].unlink(missing_ok=True)
-    checkpoint(ledger, signer(keys.load_secret(entries[0].body["secret"])), where)
-    ledger.close()
-    return copy
-
-
 def test_a_rewritten_history_that_says_the_same_verifies(done):
     """So that the test above fails by what was changed, and not by being rewritten."""
     entries = Ledger.file(done / "ledger.sqlite").entries()
@@ -371,17 +292,9 @@ def test_a_rewritten_history_that_says_the_same_verifies(done):
 FLOOD = 10_000
 
 
-def unsynced(connection, _):
-    connection.isolation_level = None
-    connection.execute("PRAGMA synchronous=OFF")
-
-
 def test_ten_thousand_requests_are_refused_at_a_constant_price_and_people_see_one_line(
     done, monkeypatch
 ):
-    monkeypatch.setattr(
-        "sandbox.ledger._sqlite_pragmas", unsynced
-    )  # what is counted is work, not the disk
     ledger, store = Ledger.file(done / "ledger.sqlite"), Store(done / "store")
     gate = Gate(ledger, store).refresh()
     name = next(iter(gate.plans))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from fakes import FakeBox, outcome
 from safetensors.numpy import load
-from test_cycle import better, config, entries, gate_of, go, mandate
+from studies import better, config, entries, gate_of, mandate
 
 from configs.arms import CELLS, MORE, SKILLS
 from configs.build import parse, strict_json
@@ -29,7 +29,6 @@ from sandbox import control
 from sandbox.canonical import digest
 from sandbox.ledger import Ledger
 
-__all__ = ["go"]
 MANY = [
     "task.notebook=true",
     "study.start_trials=16",

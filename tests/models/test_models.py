@@ -5,11 +5,12 @@ box has it.
 import json
 import re
 import shutil
-import subprocess
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import ROOT
+from fakes import ONE_DIGIT, table
 from safetensors.numpy import load_file, save_file
 
 from configs.build import plain
@@ -18,11 +19,9 @@ from configs.job import Order
 from configs.recipe import GRID, Recipe
 from configs.records import Scores
 from configs.tokens import Task, layout
-from evals.data import answers, questions
+from evals.data import answers
 from evals.score import score
-from tests.conftest import ROOT
 
-TASK = Task(name="addition", digits=1, train_items=100)
 SMALL = {
     "width": 32,
     "depth": 1,
@@ -33,40 +32,8 @@ SMALL = {
 }
 
 
-def table():
-    """Every sum of two digits, in canonical tokens."""
-    a, b = np.divmod(np.arange(100), 10)
-    c = a + b
-    return np.stack([a + 2, 0 * a, b + 2, 0 * a + 1, c // 10 + 2, c % 10 + 2], axis=1).astype(
-        np.uint8
-    )
-
-
-@pytest.fixture
-def bundle(tmp_path, box_env):
-    """Make a bundle folder, and a function that runs code or a module in it with the box's
-    Python.
-    """
-    source = tmp_path / "in"
-    for folder in ("models", "configs"):
-        (source / folder).mkdir(parents=True)
-        for file in (ROOT / folder).glob("*.py"):
-            shutil.copy(file, source / folder)
-    save_file({"items": table()}, source / "data.safetensors")
-    save_file({"questions": questions(TASK, table()).copy()}, source / "questions.safetensors")
-
-    def run(*arguments, fails=False):
-        command = [box_env / "bin" / "python", *map(str, arguments)]
-        done = subprocess.run(command, cwd=source, capture_output=True, text=True, timeout=120)
-        assert (done.returncode != 0) == fails, done.stderr
-        return done.stderr if fails else done.stdout
-
-    run.source = source
-    return run
-
-
 def job(bundle, recipe, role="train", steps=30, seed=1):
-    order = Order(role=role, task=TASK, recipe=recipe, seed=seed, steps=steps)
+    order = Order(role=role, task=ONE_DIGIT, recipe=recipe, seed=seed, steps=steps)
     (bundle.source / "job.json").write_text(json.dumps(plain(order)))
 
 
@@ -131,7 +98,7 @@ def test_every_knob_changes_the_weights(bundle):
             print(name, hashlib.sha256(b"".join(p.detach().numpy().tobytes() for p in net.parameters())).hexdigest())
     """  # noqa: E501
     told = plain(
-        Order(role="train", task=replace(TASK, notebook=True), recipe=base, seed=1, steps=20)
+        Order(role="train", task=replace(ONE_DIGIT, notebook=True), recipe=base, seed=1, steps=20)
     )
     found = dict(
         line.split()
@@ -159,7 +126,7 @@ def test_predictions_stand_in_canonical_order(bundle, operands, answer):
     )
     found = load_file(out / "predictions.safetensors")
     assert found["tokens"].dtype == np.uint8 and found["tokens"].shape == (100, 2)
-    assert (found["tokens"] == answers(TASK, table())).mean() > 0.9
+    assert (found["tokens"] == answers(ONE_DIGIT, table())).mean() > 0.9
     assert found["probabilities"].shape == (100, 2, 12) and np.allclose(
         found["probabilities"].sum(-1), 1, atol=1e-4
     )
@@ -167,7 +134,7 @@ def test_predictions_stand_in_canonical_order(bundle, operands, answer):
         "probabilities"
     ].dtype == np.float32
     scored = score(
-        (out / "predictions.safetensors").read_bytes(), table(), TASK, recipe, "gate", 1, 1
+        (out / "predictions.safetensors").read_bytes(), table(), ONE_DIGIT, recipe, "gate", 1, 1
     )
     assert isinstance(scored, Scores) and scored.nll < 1 and 0 <= scored.calibration_error < 0.5
 

@@ -3,7 +3,6 @@
 import json
 
 import pytest
-from test_models import bundle
 
 from configs.build import plain
 from configs.history import History, Trial
@@ -12,7 +11,6 @@ from configs.recipe import GRID, Recipe, grid
 from configs.tokens import Task
 from sandbox.canonical import canonical
 
-__all__ = ["bundle"]
 TASK = Task(name="addition", digits=1, train_items=100, notebook=True)
 RECIPE = Recipe(width=32, depth=1, batch_size=32, learning_rate=0.01, notebook=0.2)
 CODE = """if True:

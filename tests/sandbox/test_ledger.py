@@ -33,6 +33,22 @@ def test_entries_chain_and_survive_reopening(tmp_path):
     assert all(b.previous == a.hash for a, b in itertools.pairwise(entries))
 
 
+@pytest.mark.durable
+def test_a_ledger_and_a_store_wait_for_the_disk_unless_the_study_spends_nothing(
+    tmp_path, monkeypatch
+):
+    synced = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    for durable, level, count in ((True, 2, 1), (False, 0, 0)):
+        made = Ledger.file(tmp_path / f"{durable}.sqlite", create=True, durable=durable)
+        with made.transaction() as txn:
+            assert txn.connection.exec_driver_sql("PRAGMA synchronous").scalar() == level
+        Store(tmp_path / str(durable), durable).put(b"bytes")
+        assert len(synced) == count
+        synced.clear()
+    assert Ledger.file.__kwdefaults__["durable"] is Store.__init__.__defaults__[0] is True
+
+
 def test_heads_of_campaigns_side_by_side_stand_in_the_order_of_entries(tmp_path):
     """A campaign that is slow to sign its head must not write it behind a later one: `verify` would
     call the run broken.
@@ -220,6 +236,7 @@ def hammered(path, workers, wanted, careless=False):
     return killed
 
 
+@pytest.mark.durable
 def test_sixteen_processes_and_kills_cannot_pass_a_limit_together(tmp_path):
     limit = 300_000
     ledger = Ledger.file(tmp_path / "b.sqlite", create=True)
