@@ -1,4 +1,4 @@
-"""What has happened? The ledger folded into facts, the summary for programs, and the nearest weights.
+"""What has happened? The ledger folded into facts, and the summary for programs.
 
-Begin with `facts.py`.
+Begin with `facts.py`; `nearest.py` finds weights that are copies of others.
 """
