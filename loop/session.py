@@ -27,7 +27,7 @@ from loop.command.live import View
 from loop.cycle import Campaign
 from loop.export import track
 from loop.export.write import mirrored
-from loop.facts.facts import Archive, Facts
+from loop.facts.facts import Facts, FactsReader
 from loop.instruments.gather import Run
 from loop.people.send import Caller
 from loop.propose.table import proposer
@@ -115,7 +115,7 @@ def execute(
         running.ledger.append("session", {"wall_seconds": round(time.monotonic() - started, 3)})
         running.checkpoint()
         result = publish(
-            running.ledger, Archive(running.ledger).facts(), running.folder
+            running.ledger, FactsReader(running.ledger).facts(), running.folder
         )  # whole facts: the loop's own are lean
         for row in result["generations"]:
             told = [p["shown"] for p in row["plans"] if p["shown"] is not None]

@@ -16,7 +16,7 @@ from configs.build import parse, strict_json
 from configs.errors import BadInput, HeirloopError, VerificationFailed
 from configs.records import RESOURCES, Proposal
 from loop.attack.court import Court, refused
-from loop.facts.facts import Archive
+from loop.facts.facts import FactsReader
 from loop.facts.summary import summary
 from loop.study.open import places, signer
 from loop.verify.run import verify
@@ -263,7 +263,7 @@ def _clock(s: "Suite") -> str:
 def _mirror(s: "Suite") -> str:
     """Write better scores where people and trackers read copies."""
     c = s.court()
-    truth = summary(c.running.ledger, Archive(c.running.ledger).facts())
+    truth = summary(c.running.ledger, FactsReader(c.running.ledger).facts())
     (c.folder / "wandb").mkdir()
     (c.folder / "wandb" / "settings").write_text("[default]\nentity = thief\n")
     (c.folder / "wandb" / "wandb-summary.json").write_text(
@@ -274,7 +274,7 @@ def _mirror(s: "Suite") -> str:
     )
     found = summary(
         Ledger.file(c.folder / "ledger.sqlite"),
-        Archive(Ledger.file(c.folder / "ledger.sqlite")).facts(),
+        FactsReader(Ledger.file(c.folder / "ledger.sqlite")).facts(),
     )
     said = refused(lambda: verify(c.folder), VerificationFailed)
     return said if found == truth else f"got through: {said}"

@@ -124,14 +124,14 @@ def show(plan: str, folder: Path, as_json: bool) -> None:
     stored.
     """
     from configs.build import plain
-    from loop.facts.facts import Archive
+    from loop.facts.facts import FactsReader
     from loop.facts.nearest import distances
     from loop.people.requests import open_gate
     from sandbox.ledger import Ledger
     from sandbox.store import Store
 
     ledger = Ledger.file(folder / "ledger.sqlite")
-    facts = Archive(ledger).facts()
+    facts = FactsReader(ledger).facts()
     name = _one(facts.plans, plan)
     whole = {"digest": name, **plain(facts.plans[name])}
     verdict = facts.verdicts.get(name)
@@ -505,19 +505,19 @@ def _short(value: Any) -> Any:
 
 
 def _facts(folder: Path) -> Any:
-    from loop.facts.facts import Archive
+    from loop.facts.facts import FactsReader
     from sandbox.ledger import Ledger
 
-    return Archive(Ledger.file(folder / "ledger.sqlite")).facts()
+    return FactsReader(Ledger.file(folder / "ledger.sqlite")).facts()
 
 
 def _summary(folder: Path) -> dict[str, Any]:
-    from loop.facts.facts import Archive
+    from loop.facts.facts import FactsReader
     from loop.facts.summary import summary
     from sandbox.ledger import Ledger
 
     ledger = Ledger.file(folder / "ledger.sqlite")
-    return summary(ledger, Archive(ledger).facts())
+    return summary(ledger, FactsReader(ledger).facts())
 
 
 def _one(known: Any, prefix: str) -> str:

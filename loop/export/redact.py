@@ -20,7 +20,7 @@ from configs.errors import VerificationFailed
 from configs.objective import Objective
 from configs.records import Entry, Scores
 from evals.metrics import rounded
-from loop.facts.facts import Archive, Facts
+from loop.facts.facts import Facts, FactsReader
 from sandbox.canonical import canonical, digest
 from sandbox.decision import policy
 from sandbox.ledger import ENTRIES, GENESIS, Ledger
@@ -73,7 +73,7 @@ class Carried:
 
     def facts(self) -> Facts:
         """Return the facts of the open part."""
-        return Archive(self.ledger()).facts()
+        return FactsReader(self.ledger()).facts()
 
 
 class Folded(Ledger):

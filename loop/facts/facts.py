@@ -250,7 +250,7 @@ def folded(entries: Iterable[Entry]) -> Facts:
     return found
 
 
-class Archive:
+class FactsReader:
     """Facts that follow a ledger; safe to read from several threads."""
 
     def __init__(self, ledger: Ledger, lean: bool = False) -> None:

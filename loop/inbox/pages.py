@@ -13,7 +13,7 @@ from configs.build import plain
 from configs.errors import BadInput, HeirloopError
 from configs.records import Entry
 from configs.settings.config import Config
-from loop.facts.facts import Archive
+from loop.facts.facts import FactsReader
 from loop.facts.summary import summary
 from loop.inbox.door import Session
 from loop.people.requests import open_gate
@@ -71,7 +71,7 @@ class Run:
     def __init__(self, name: str, folder: Path) -> None:
         self.name, self.folder = name, folder
         self.gate = open_gate(folder)
-        self.archive = Archive(self.gate.ledger)
+        self.archive = FactsReader(self.gate.ledger)
         self._figures: dict[str, tuple[float, int, str]] = {}
 
     @property

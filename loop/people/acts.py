@@ -7,7 +7,7 @@ from typing import Any
 
 from configs.build import plain
 from configs.errors import BadInput
-from loop.facts.facts import Archive
+from loop.facts.facts import FactsReader
 from loop.facts.summary import champion, shown
 from loop.people.requests import open_gate, subject_of
 from sandbox import incident
@@ -52,7 +52,7 @@ def deploy(folder: Path, plan: str = "") -> dict[str, Any]:
     Raises NeedsHuman until people decided. `plan` empty: the study's champion; a former deployment
     is rolled back to by its plan.
     """
-    gate, archive = open_gate(folder), Archive(Ledger.file(folder / "ledger.sqlite"))
+    gate, archive = open_gate(folder), FactsReader(Ledger.file(folder / "ledger.sqlite"))
     facts = archive.facts()
     name = plan or champion(facts, gate.rules.config.objective)
     if not any(name in names for names in facts.champions.values()):

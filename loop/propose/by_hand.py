@@ -6,7 +6,7 @@ from pathlib import Path
 
 from configs.build import need, parse, strict_json
 from configs.records import Proposal
-from loop.facts.facts import Archive
+from loop.facts.facts import FactsReader
 from loop.people.requests import open_gate
 from loop.plan import change, source
 from loop.propose.table import proposer
@@ -20,7 +20,7 @@ def propose(folder: Path, text: str, arm: str, repeat: int, who: str, by: str) -
     Raises BadInput for another arm, for one that the campaign's champion could not take, and for
     more than the study can use.
     """
-    gate, facts = open_gate(folder), Archive(Ledger.file(folder / "ledger.sqlite")).facts()
+    gate, facts = open_gate(folder), FactsReader(Ledger.file(folder / "ledger.sqlite")).facts()
     config = gate.rules.config
     arms = [name for name in config.arms() if proposer(name).where == "people"]
     need(

@@ -20,7 +20,7 @@ from configs.errors import BadInput, Stopped, VerificationFailed
 from configs.records import Amount
 from configs.settings.config import Config
 from evals.data import Items, held_out, questions, slices
-from loop.facts.facts import Archive
+from loop.facts.facts import FactsReader
 from loop.facts.nearest import Nearest
 from loop.plan import source
 from loop.study import own_files
@@ -55,7 +55,7 @@ class Running:
     root: str
     secret: bytes
     sandbox: Sandbox
-    archive: Archive
+    archive: FactsReader
     splits: dict[str, Items]
     slices: dict[str, dict[str, Items]]
     asked: dict[str, tuple[str, int]]
@@ -161,7 +161,7 @@ def open_study(config: Config, box: Box | None = None, lean: bool = False) -> Ru
         root=root,
         secret=secret,
         sandbox=sandbox,
-        archive=Archive(ledger, lean),
+        archive=FactsReader(ledger, lean),
         splits=splits,
         slices=parts,
         asked=asked,

@@ -18,7 +18,7 @@ from configs.records import Entry, JobResult, Plan, Scores
 from configs.settings.config import Config
 from evals.data import held_out, slices
 from evals.score import score
-from loop.facts.facts import Archive, Facts
+from loop.facts.facts import Facts, FactsReader
 from loop.propose.evolve.database import applied, moved
 from loop.propose.outside.read import read
 from loop.propose.table import proposer
@@ -125,7 +125,7 @@ def verify(folder: Path, kept: Path | None = None) -> dict[str, Any]:
             )
         for blob in blobs(entry.kind, entry.body):
             store.get(blob)
-    facts = Archive(ledger).facts()
+    facts = FactsReader(ledger).facts()
     for plan in facts.plans.values():
         store.get_bundle(plan.bundle)
     _proposals(store, facts)

@@ -73,11 +73,11 @@ def run(count: str = "10") -> None:
 
 
 def facts_of(name: str):
-    from loop.facts.facts import Archive
+    from loop.facts.facts import FactsReader
     from sandbox.ledger import Ledger
 
     ledger = Ledger.file(RUNS / name / "ledger.sqlite")
-    return ledger, Archive(ledger).facts()
+    return ledger, FactsReader(ledger).facts()
 
 
 def collect() -> None:

@@ -1,7 +1,7 @@
 from fakes import FakeBox
 from studies import better, config, mandate
 
-from loop.facts.facts import Archive, Facts
+from loop.facts.facts import Facts, FactsReader
 from sandbox.ledger import Ledger
 
 
@@ -12,7 +12,7 @@ def test_each_entry_is_folded_once_and_the_ledger_is_never_read_whole_again(tmp_
         Facts, "fold", lambda self, entry: (folded.append(entry.sequence), real(self, entry))[1]
     )
     monkeypatch.setattr(Ledger, "entries", lambda self: 1 / 0)
-    archive = Archive(ledger)
+    archive = FactsReader(ledger)
     for number in range(1, 6):
         ledger.append("campaign-end", {"arm": "local", "repeat": number})
         assert len(archive.facts().ended) == number and len(archive.facts().ended) == number
@@ -24,7 +24,7 @@ def test_a_lean_archive_keeps_of_finished_generations_what_a_loop_still_asks_for
     mandate(cfg)
     go(cfg, FakeBox(better))
     ledger = Ledger.file(tmp_path / "runs" / "t" / "ledger.sqlite")
-    whole, lean = Archive(ledger).facts(), Archive(ledger, lean=True).facts()
+    whole, lean = FactsReader(ledger).facts(), FactsReader(ledger, lean=True).facts()
     assert (lean.plans, lean.verdicts, lean.champions, lean.at, lean.granted) == (
         whole.plans,
         whole.verdicts,

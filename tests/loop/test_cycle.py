@@ -45,7 +45,7 @@ from configs.settings.gates import Caps
 from configs.tokens import layout
 from loop import cycle, session
 from loop.command import main
-from loop.facts.facts import Archive
+from loop.facts.facts import FactsReader
 from loop.instruments.gather import records
 from loop.measure import replicate
 from loop.people import acts
@@ -245,7 +245,9 @@ def test_a_person_decides_on_each_plan_and_promotion(tmp_path, go):
                     next(
                         p
                         for p in (
-                            Archive(Ledger.file(tmp_path / "runs/t/ledger.sqlite")).facts().plans
+                            FactsReader(Ledger.file(tmp_path / "runs/t/ledger.sqlite"))
+                            .facts()
+                            .plans
                         )
                         if p.startswith(plan)
                     ),
@@ -264,7 +266,7 @@ def test_a_person_decides_on_each_plan_and_promotion(tmp_path, go):
     verify(tmp_path / "runs" / "t")
     told, plans = (
         records([tmp_path / "runs" / "t"]),
-        Archive(Ledger.file(tmp_path / "runs/t/ledger.sqlite")).facts().plans,
+        FactsReader(Ledger.file(tmp_path / "runs/t/ledger.sqlite")).facts().plans,
     )
     signed = Counter(plans[e.body["approval"]["plan"]].arm for e in facts if e.kind == "approval")
     assert {arm: one.decisions for arm, one in told.efforts.items()} == {

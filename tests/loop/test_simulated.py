@@ -16,7 +16,7 @@ from evals.law import CLAIM, LAWS
 from evals.simulate import worth
 from loop import session
 from loop.cycle import Campaign
-from loop.facts.facts import Archive
+from loop.facts.facts import FactsReader
 from loop.instruments.measure import measure
 from loop.settings import composed
 from loop.study import open as study_open
@@ -89,7 +89,7 @@ def loop_alone(cfg):
 
 
 def facts(tmp_path):
-    return Archive(Ledger.file(tmp_path / "runs" / "t" / "ledger.sqlite")).facts()
+    return FactsReader(Ledger.file(tmp_path / "runs" / "t" / "ledger.sqlite")).facts()
 
 
 def test_a_simulated_study_runs_through_the_real_loop_says_so_and_verifies(tmp_path):
@@ -204,7 +204,7 @@ def studies(world, count, *overrides):
             world, *WORTH, f"study.name={world.split()[0]}{seed}", f"study.seed={seed}", *overrides
         )
         folder = loop_alone(cfg)
-        found = Archive(Ledger.file(folder / "ledger.sqlite")).facts()
+        found = FactsReader(Ledger.file(folder / "ledger.sqlite")).facts()
         for (arm, _), names in found.champions.items():
             first, last = (
                 worth(LAWS[world], found.plans[name].recipe) for name in (names[0], names[-1])
@@ -301,7 +301,7 @@ def test_where_people_decide_closure_and_cost_are_told_as_if_the_stand_in_were_p
     ) == (1.0, 0.0, "assisted")
     assert other["automation"]["propose"]["value"] == 1.0 and near(arm["gain"], true["planted"][0])
     plans = (
-        Archive(Ledger.file(tmp_path / "runs" / "human-bottlenecked0" / "ledger.sqlite"))
+        FactsReader(Ledger.file(tmp_path / "runs" / "human-bottlenecked0" / "ledger.sqlite"))
         .facts()
         .plans
     )
@@ -321,7 +321,7 @@ def test_noise_that_arms_mirror_leaves_each_arm_its_gain(tmp_path):
         "correlated arms", 1, "study.arms=[planted,random]", "study.generations=1"
     )
     plans = (
-        Archive(Ledger.file(tmp_path / "runs" / "correlated0" / "ledger.sqlite"))
+        FactsReader(Ledger.file(tmp_path / "runs" / "correlated0" / "ledger.sqlite"))
         .facts()
         .plans.values()
     )
