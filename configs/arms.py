@@ -1,8 +1,4 @@
-"""Proposers: functions from a history to one strict-JSON proposal. Whatever it is, its output is
-data and its compute is charged.
-
-Programs on the trusted side are charged their own CPU time. `heirloop proposers` lists all.
-"""
+"""Arms of a study: the variants of the loop that settings, loop and instruments share."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -62,3 +58,8 @@ CELLS: dict[str, Arm] = {name: ARMS[name] for name in ("self", "refit", "frozen"
 """What is measured of the last weights' skill: theirs, generation 0's recipe on the same history,
 on its own, and on permuted outcomes.
 """
+
+
+def variant(arm: str) -> Arm:
+    """Return the variant that an arm is; a proposer's name is the plain loop with it."""
+    return ARMS.get(arm) or Arm(proposer=arm)

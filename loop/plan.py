@@ -1,8 +1,11 @@
-"""A change becomes a plan and a bundle. Edits are applied as text; nothing proposed is imported or
-run here.
+"""A change becomes an exact plan and a bundle.
+
+Edits are applied as text. Nothing proposed is imported or run here. Begin with `apply_proposal`,
+then `make_plan`.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from configs.arms import LARGER
@@ -11,12 +14,22 @@ from configs.cost import steps
 from configs.errors import BadInput
 from configs.job import Limits
 from configs.recipe import Recipe
-from configs.records import Amount, ChangeClass, Edit, JobCount, Plan, Proposal, stage
+from configs.records import (
+    Amount,
+    ChangeClass,
+    Edit,
+    JobCount,
+    Plan,
+    PlanRole,
+    Proposal,
+    Purpose,
+    stage,
+)
 from configs.settings.config import Config
 from configs.tokens import document, layout
 from sandbox.canonical import digest
 
-LOOKS = {
+LOOKS: dict[Purpose, int] = {
     "start": 1,
     "baseline": 1,
     "candidate": 2,
@@ -26,48 +39,97 @@ LOOKS = {
     "skill": 1,
     "unseal": 1,
 }
-"""Looks at held-out splits that a plan asks for: a candidate is screened on feedback and may be
-confirmed on gate.
-"""
-SPARE = {True: (JobCount(role="train", count=1), JobCount(role="predict", count=1)), False: ()}
-"""What an opening of sealed asks for besides, so that being killed once does not cost its
-signature.
-"""
+"""Held-out looks that a plan requests. A candidate has two: screening and confirmation."""
+SPARE_JOBS = (JobCount(role="train", count=1), JobCount(role="predict", count=1))
+"""Spare jobs requested by an unseal plan: if one job is killed, its approval is not wasted."""
+CLASS_OF_FILE: dict[str, ChangeClass] = {
+    "models/propose.py": "proposer",
+    "models/net.py": "structural",
+    "models/train.py": "patch",
+}
+"""File that an edit touches -> class of the plan, highest risk first."""
+BOX_WORDS = ("__init__", "build", "cost", "errors", "history", "job", "recipe", "tokens")
+"""Modules of configs/ that code in a box imports; no other travels into it."""
 ROOT = Path(__file__).resolve().parent.parent
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """A recorded plan together with its digest."""
+
+    digest: str
+    "digest of the plan, on which gates decide"
+    plan: Plan
+    "the plan itself"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """Everything about a plan that its author decides; `make_plan` computes the rest."""
+
+    generation: int
+    "depth at which the plan stands"
+    index: int
+    "number within the generation"
+    purpose: Purpose
+    "reason for which the plan is made"
+    recipe: Recipe
+    "the whole resulting recipe"
+    bundle: str
+    "digest of the source manifest"
+    proposal: Proposal
+    "the proposer's hypothesis and claim"
+    parent: str = ""
+    "digest of the plan that it starts from; empty for a baseline"
+    parent_recipe: Recipe | None = None
+    "recipe of the parent; the plan's own recipe where nothing changes"
+    change_class: ChangeClass = "recipe"
+    "risk class of the change"
+    reference: tuple[str, Recipe] | None = None
+    "bundle and recipe that are measured beside it"
+    notebook: str = ""
+    "digest of the notebook that its trainings learn from"
+    asked: str = ""
+    "digest of the propose plan that wrote it"
+    text: str = ""
+    "digest of the proposer's stored text"
+    jobs: tuple[JobCount, ...] = ()
+    "jobs of a propose plan; other purposes have theirs from the settings"
+
+
 def source() -> dict[str, bytes]:
-    """Return the pristine bundle: models/*.py and configs/*.py of this checkout."""
-    return {
-        str(path.relative_to(ROOT)): path.read_bytes()
-        for folder in ("models", "configs")
-        for path in sorted((ROOT / folder).glob("*.py"))
-    }
+    """Return the pristine bundle of this checkout: models/*.py and the words that they import."""
+    paths = sorted((ROOT / "models").glob("*.py"))
+    paths += [ROOT / "configs" / f"{name}.py" for name in BOX_WORDS]
+    return {str(path.relative_to(ROOT)): path.read_bytes() for path in paths}
 
 
-def change(
-    parent: Recipe, files: Mapping[str, bytes], proposal: Proposal
-) -> tuple[ChangeClass, Recipe, dict[str, bytes]]:
-    """Return (class, recipe, bundle files) of a proposal on a parent; raise BadInput if it cannot
-    be applied.
-    """
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A proposal applied to its parent."""
+
+    change_class: ChangeClass
+    "risk class by the files that it touches"
+    recipe: Recipe
+    "the resulting recipe"
+    files: dict[str, bytes]
+    "the resulting bundle"
+
+
+def apply_proposal(parent: Recipe, files: Mapping[str, bytes], proposal: Proposal) -> Change:
+    """Return a proposal applied to its parent; raise BadInput where it does not fit."""
     recipe = parse(Recipe, {**plain(parent), **proposal.knobs}, "knobs")
     edited = dict(files)
     for number, edit in enumerate(proposal.edits):
-        edited[edit.file] = _apply(edited[edit.file], edit, number)
+        edited[edit.file] = _apply_edit(edited[edit.file], edit, number)
     touched = {name for name in edited if edited[name] != files[name]}
     if recipe == parent and not touched:
         raise BadInput("the proposal changes nothing; change a knob or a source line")
-    files_of = (
-        ("models/propose.py", "proposer"),
-        ("models/net.py", "structural"),
-        ("models/train.py", "patch"),
-    )
-    risk = next((name for file, name in files_of if file in touched), "recipe")
-    return risk, recipe, edited  # type: ignore[return-value]
+    classes = (name for file, name in CLASS_OF_FILE.items() if file in touched)
+    return Change(change_class=next(classes, "recipe"), recipe=recipe, files=edited)
 
 
-def _apply(data: bytes, edit: Edit, number: int) -> bytes:
+def _apply_edit(data: bytes, edit: Edit, number: int) -> bytes:
     text = data.decode()
     if text.count(edit.search) != 1:
         raise BadInput(
@@ -77,105 +139,90 @@ def _apply(data: bytes, edit: Edit, number: int) -> bytes:
     return text.replace(edit.search, edit.replace).encode()
 
 
-def make(
-    config: Config,
-    *,
-    study: str,
-    version: int,
-    place: tuple[str, int, int, int],
-    purpose: str,
-    parent: str,
-    parent_recipe: Recipe,
-    risk: ChangeClass,
-    recipe: Recipe,
-    bundle: str,
-    reference: tuple[str, Recipe] | None,
-    proposal: Proposal,
-    notebook: str = "",
-    asked: str = "",
-    text: str = "",
-    jobs: tuple[JobCount, ...] = (),
+def make_plan(
+    config: Config, draft: Draft, *, study: str, version: int, arm: str, repeat: int
 ) -> Plan:
-    """Return the exact plan; `place` is (arm, repeat, generation, index), `reference` what is
-    measured beside it, `text` the stored proposal, `jobs` those of a propose plan.
-    """
-    arm, repeat, generation, index = place
-    closing = config.study.final_replicates
-    pairs = {
-        "candidate": config.study.replicates(arm),
-        "final": closing,
-        "larger": config.study.larger_replicates,
-        "skill": 1,
-        "unseal": closing or 4,
-    }.get(purpose, 0)
-    own = pairs + (purpose in ("start", "baseline", "candidate"))
-    counts = (
-        ("train", own),
-        ("predict", own),
-        ("champion-train", pairs),
-        ("champion-predict", pairs),
-    )
-    jobs = jobs or tuple(JobCount(role=role, count=count) for role, count in counts if count)  # type: ignore[arg-type]
-    task, compute = (
-        config.task.format(),
-        config.compute(arm) * (LARGER if purpose == "larger" else 1),
-    )
-    before, after, lay = plain(parent_recipe), plain(recipe), layout(task, recipe)
-    read = (
-        document(lay) if purpose == "propose" and notebook else lay
-    )  # weights that propose read the notebook for one training's compute
+    """Return the exact plan of a draft in a campaign of a study."""
+    task = config.task.format()
+    compute = config.compute(arm) * (LARGER if draft.purpose == "larger" else 1)
+    lay = layout(task, draft.recipe)
+    if draft.purpose == "propose" and draft.notebook:
+        # weights that propose read the notebook for one training's compute
+        lay = document(lay)
+    bundle, recipe = draft.reference or ("", None)
+    jobs = draft.jobs or _count_jobs(config, draft.purpose, arm)
+    spare = SPARE_JOBS if draft.purpose == "unseal" else ()
     return Plan(
         study=study,
         version=version,
         arm=arm,
         repeat=repeat,
-        generation=generation,
-        index=index,
-        purpose=purpose,  # type: ignore[arg-type]
-        parent=parent,
-        change_class=risk,
-        changed={k: v for k, v in after.items() if v != before[k]},
-        recipe=recipe,
-        hypothesis=proposal.hypothesis,
-        predicted_gain=proposal.predicted_gain,
-        bundle=bundle,
-        reference=reference[0] if reference else "",
-        reference_recipe=reference[1] if reference else None,
+        generation=draft.generation,
+        index=draft.index,
+        purpose=draft.purpose,
+        parent=draft.parent,
+        change_class=draft.change_class,
+        changed=_list_changes(draft.parent_recipe or draft.recipe, draft.recipe),
+        recipe=draft.recipe,
+        hypothesis=draft.proposal.hypothesis,
+        predicted_gain=draft.proposal.predicted_gain,
+        bundle=draft.bundle,
+        reference=bundle,
+        reference_recipe=recipe,
         reference_steps=(
-            steps(reference[1], layout(task, reference[1]), config.task.cost, compute)
-            if reference
-            else 0
+            steps(recipe, layout(task, recipe), config.task.cost, compute) if recipe else 0
         ),
         objective=digest(config.objective),
-        steps=steps(recipe, read, config.task.cost, compute),
+        steps=steps(draft.recipe, lay, config.task.cost, compute),
         planned_cpu_us=compute,
         jobs=jobs,
-        requested=requested(config, jobs + SPARE[purpose == "unseal"])
-        + Amount(looks=LOOKS[purpose]),
-        notebook=notebook,
-        asked=asked,
-        proposal=text,
+        requested=worst_case(config, jobs + spare) + Amount(looks=LOOKS[draft.purpose]),
+        notebook=draft.notebook,
+        asked=draft.asked,
+        proposal=draft.text,
     )
 
 
-def requested(config: Config, jobs: tuple[JobCount, ...]) -> Amount:
-    """Return the worst case of all jobs together."""
-    total = Amount()
-    for job in jobs:
-        if job.role == "ask":
-            assert config.proposer.llm is not None
-            total = sum(
-                [config.proposer.llm.worst(config.proposer.llm.prompt_bytes)]
-                * job.count
-                * config.proposer.llm.tries,
-                total,
-            )
-            continue
-        limits: Limits = getattr(config.budget, stage(job.role))
-        total += Amount(
-            cpu_us=limits.cpu_us * job.count,
-            wall_us=limits.wall_us * job.count,
-            jobs=job.count,
-            output_bytes=limits.output_bytes * job.count,
-        )
-    return total
+def _list_changes(before: Recipe, after: Recipe) -> dict[str, object]:
+    old = plain(before)
+    return {name: value for name, value in plain(after).items() if value != old[name]}
+
+
+def _count_jobs(config: Config, purpose: Purpose, arm: str) -> tuple[JobCount, ...]:
+    """Return the jobs that plans of a purpose need: pairs, and one screening beside them."""
+    closing = config.study.final_replicates
+    pairs_of: dict[Purpose, int] = {
+        "candidate": config.study.replicates(arm),
+        "final": closing,
+        "larger": config.study.larger_replicates,
+        "skill": 1,
+        "unseal": closing or 4,
+    }
+    pairs = pairs_of.get(purpose, 0)
+    own = pairs + (purpose in ("start", "baseline", "candidate"))
+    counts: dict[PlanRole, int] = {
+        "train": own,
+        "predict": own,
+        "champion-train": pairs,
+        "champion-predict": pairs,
+    }
+    return tuple(JobCount(role=role, count=count) for role, count in counts.items() if count)
+
+
+def worst_case(config: Config, jobs: tuple[JobCount, ...]) -> Amount:
+    """Return the most that all jobs together can cost."""
+    return sum((_worst_of(config, job) for job in jobs), Amount())
+
+
+def _worst_of(config: Config, job: JobCount) -> Amount:
+    if job.role == "ask":
+        assert config.proposer.llm is not None
+        one_try = config.proposer.llm.worst(config.proposer.llm.prompt_bytes)
+        return sum([one_try] * job.count * config.proposer.llm.tries, Amount())
+    limits: Limits = getattr(config.budget, stage(job.role))
+    return Amount(
+        cpu_us=limits.cpu_us * job.count,
+        wall_us=limits.wall_us * job.count,
+        jobs=job.count,
+        output_bytes=limits.output_bytes * job.count,
+    )

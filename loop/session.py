@@ -1,38 +1,33 @@
-"""`heirloop run`: compose a configuration with Hydra, check it once, run the study to its end or to
-what stops it.
+"""Run a whole study: its campaigns side by side, orders from outside, signals, and its end.
+
+A study that is killed at any instant goes on with the same command. Begin with `execute`.
 """
 
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
-import hydra
-from hydra.errors import HydraException
-from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
-
 from configs.arms import START
-from configs.errors import BadInput, HeirloopError, Paused, Stopped, VerificationFailed
+from configs.errors import HeirloopError, Paused, Stopped, VerificationFailed
 from configs.settings.config import Config
 from evals.claims import warning
-from loop.command.live import View
-from loop.cycle import Campaign
+from loop.campaign import Campaign, Say
+from loop.cycle import run_campaign
 from loop.export import track
 from loop.export.write import mirrored
-from loop.facts.facts import Facts, FactsReader
+from loop.facts.facts import Facts, folded
 from loop.instruments.gather import Run
 from loop.people.send import Caller
 from loop.propose.table import proposer
 from loop.report import make
-from loop.settings import _one_line, check
 from loop.study.open import Running, open_study
 from loop.verify.run import record
 from sandbox import control
@@ -40,133 +35,96 @@ from sandbox.call import key
 from sandbox.gate import Gate, Halted
 from sandbox.ledger import Ledger
 
+Publish = Callable[[Ledger, Facts, Path], dict[str, Any]]
+"""Write the documents of a run for people and programs; return its summary."""
+View = Callable[[Running], AbstractContextManager[Say]]
+"""Show a run while it goes on; the context gives the function that prints a line."""
 
-def entry(overrides: Sequence[str]) -> None:
-    """Run with Hydra's own command line (`-m` sweeps included)."""
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    sys.argv = ["heirloop run", *overrides]
-    failed: list[HeirloopError] = []
 
-    def task(composed: DictConfig) -> None:
-        try:
-            if not failed:
-                execute(check(composed), make.publish)
-        except HeirloopError as error:  # kept from Hydra, which would print a heading of its own
-            failed.append(error)
-
-    try:
-        hydra.main(version_base="1.3", config_path="../configs", config_name="config")(task)()
-    except (HydraException, OmegaConfBaseException) as error:
-        raise BadInput(_one_line(error)) from None
-    if failed:
-        raise failed[0]
+def _show_nothing(_: Running) -> AbstractContextManager[Say]:
+    return nullcontext(lambda text: None)
 
 
 def execute(
-    config: Config, publish: Callable[[Ledger, Facts, Path], dict[str, Any]] = make.summarize
+    config: Config, publish: Publish = make.summarize, view: View = _show_nothing
 ) -> dict[str, Any]:
-    """Run a study; return its summary. Raises what stops it; everything recorded stays.
+    """Run a study; return its summary. Raises the reason that stops it; all records stay.
 
-    `publish` writes what people read, at each end and each stop: by default the summary alone,
-    since drawing the report costs more than a small study.
+    `publish` runs at each end and each stop. The default writes the summary alone, since drawing
+    the report costs more than a small study.
     """
-    if config.proposer.llm and any(proposer(arm).where == "outside" for arm in config.arms()):
-        key(
-            config.proposer.llm
-            # before anything is written: a key that is missing, or that stands where its variable's
-            # name should
-        )
+    _need_key(config)
     running = open_study(config, lean=True)
-    if (running.folder / "STOP").exists() or running.gate.refresh().halt == "stop":
-        running.sandbox.box.close()
-        raise Stopped(f"the study is stopped; `heirloop resume {running.folder}` lets it go on")
+    _refuse_stopped(running)
     mirror = track.make(config.tracker, config.study.name, str(running.folder))
     started = time.monotonic()
-    _on_signals(running)
     try:
-        with (
-            View(running) as view,
-            _watched(running),
-            Caller(Gate(running.ledger, running.sandbox.store), running.folder).calling(),
-        ):
-            campaigns = [
-                Campaign(running, arm, repeat, None, view.say)
-                for repeat in range(config.study.repeats)
-                for arm in config.arms()
-            ]
-            _side_by_side(
-                running,
-                [
-                    Campaign(running, START, i, None, view.say)
-                    for i in range(config.study.start_trials)
-                ],
-            )
-            _side_by_side(running, campaigns)
-        _heed(running)
-        if not running.archive.facts().closed:
+        with view(running) as say, _signals(running), _watched(running), _calling(running):
+            _run_campaigns(running, say)
+        _heed_warning(running)
+        if not running.facts().closed:
             running.ledger.append("end", {"reason": "every campaign ended"})
     except HeirloopError as error:
         if isinstance(error, VerificationFailed):
             record(running.folder, str(error))
-        running.ledger.append("pause", {"reason": str(error)[:300], "exit_code": error.exit_code})
+        body = {"reason": str(error)[:300], "exit_code": error.exit_code}
+        running.ledger.append("pause", body)
         raise
     finally:
         running.sandbox.box.close()
-        running.ledger.append("session", {"wall_seconds": round(time.monotonic() - started, 3)})
+        wall_seconds = round(time.monotonic() - started, 3)
+        running.ledger.append("session", {"wall_seconds": wall_seconds})
         running.checkpoint()
-        result = publish(
-            running.ledger, FactsReader(running.ledger).facts(), running.folder
-        )  # whole facts: the loop's own are lean
-        for row in result["generations"]:
-            told = [p["shown"] for p in row["plans"] if p["shown"] is not None]
-            if told:
-                best = max(told) if config.objective.direction == "up" else min(told)
-                mirror.log({"generation": row["index"], f"{row['arm']}/best feedback": best})
-        if running.archive.facts().closed:
-            mirror.tables(lambda: mirrored(running.ledger))
-        mirror.close()
-    view.table(result)
-    return result
+        # the loop's own facts are lean; documents need all of them
+        summary = publish(running.ledger, folded(running.ledger.entries()), running.folder)
+        _mirror(running, mirror, summary)
+    return summary
 
 
-def _heed(running: Running) -> None:
-    """Read the warning sign once, when every campaign has ended; crossed, pause the study and raise
-    Halted until people resume it.
-    """
-    sign, known = (
-        running.config.study.warning,
-        [e for e in running.ledger.entries() if e.kind == "warning"],
-    )
-    if sign is None or known:
-        return
-    run = Run(0, running.ledger)
-    told = warning(sign, tuple(run.skills()), tuple(run.events("self")))
-    running.ledger.append("warning", told)
-    if told["sign"] == "crossed":
-        control.pause(
-            running.gate,
-            "warning sign",
-            "the warning sign is crossed: the loop improves its own improving",
-            "the warning sign is crossed",
-        )
-        running.wait(
-            Halted("the warning sign is crossed; `heirloop resume` lets the study go on", "pause")
-        )
+def _need_key(config: Config) -> None:
+    """Raise, before anything is written, where an outside model's key is missing or misplaced."""
+    if config.proposer.llm and any(proposer(arm).where == "outside" for arm in config.arms()):
+        key(config.proposer.llm)
 
 
-def _side_by_side(running: Running, campaigns: list[Campaign]) -> None:
-    """Run campaigns in as many threads as jobs may run at a time, a core each; the first error
-    stops the others, a paused arm does not.
+def _refuse_stopped(running: Running) -> None:
+    if (running.folder / "STOP").exists() or running.gate.refresh().halt == "stop":
+        running.sandbox.box.close()
+        raise Stopped(f"the study is stopped; `heirloop resume {running.folder}` lets it go on")
+
+
+def _calling(running: Running) -> AbstractContextManager[None]:
+    """Call people about waiting requests, through a gate of its own."""
+    return Caller(Gate(running.ledger, running.store), running.folder).calling()
+
+
+def _run_campaigns(running: Running, say: Say) -> None:
+    """Run the trials of the start, then every campaign."""
+    study = running.config.study
+    starts = [Campaign(running, START, i, None, say) for i in range(study.start_trials)]
+    _run_side_by_side(running, starts)
+    campaigns = [
+        Campaign(running, arm, repeat, None, say)
+        for repeat in range(study.repeats)
+        for arm in running.config.arms()
+    ]
+    _run_side_by_side(running, campaigns)
+
+
+def _run_side_by_side(running: Running, campaigns: Sequence[Campaign]) -> None:
+    """Run campaigns in as many threads as jobs may run at a time, a core each.
+
+    The first error stops the others; a paused arm does not.
     """
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [None]
     free = [cores[i % len(cores)] for i in range(running.config.box.parallel)]
     lock = threading.Lock()
 
-    def one(campaign: Campaign) -> None:
+    def run(campaign: Campaign) -> None:
         with lock:
             core = free.pop()
         try:
-            replace(campaign, cpu=core).run()
+            run_campaign(replace(campaign, cpu=core))
         except Paused:
             raise
         except BaseException:
@@ -177,43 +135,82 @@ def _side_by_side(running: Running, campaigns: list[Campaign]) -> None:
                 free.append(core)
 
     with ThreadPoolExecutor(running.config.box.parallel) as pool:
-        errors = [e for f in [pool.submit(one, c) for c in campaigns] if (e := f.exception())]
-    for error in sorted(errors, key=lambda e: isinstance(e, Stopped)):
+        futures = [pool.submit(run, campaign) for campaign in campaigns]
+    _raise_first(futures)
+
+
+def _raise_first(futures: Sequence[Future[None]]) -> None:
+    """Raise the first error, one that says why others stopped before a mere stop."""
+    errors = [error for future in futures if (error := future.exception())]
+    for error in sorted(errors, key=lambda error: isinstance(error, Stopped)):
         raise error
 
 
-def _on_signals(running: Running) -> None:
-    """Ctrl-C ends the process and the same command goes on; SIGTERM is an order to stop, which
-    people must lift.
+def _heed_warning(running: Running) -> None:
+    """Read the warning sign once, when every campaign has ended.
+
+    Crossed, it pauses the study and raises Halted until people resume it.
+    """
+    sign = running.config.study.warning
+    read_before = any(entry.kind == "warning" for entry in running.ledger.entries())
+    if sign is None or read_before:
+        return
+    run = Run(0, running.ledger)
+    reading = warning(sign, tuple(run.skills()), tuple(run.events("self")))
+    running.ledger.append("warning", reading)
+    if reading["sign"] == "crossed":
+        why = "the warning sign is crossed"
+        improves = f"{why}: the loop improves its own improving"
+        control.pause(running.gate, "warning sign", improves, why)
+        running.wait(Halted(f"{why}; `heirloop resume` lets the study go on", "pause"))
+
+
+def _mirror(running: Running, mirror: Any, summary: dict[str, Any]) -> None:
+    """Copy the summary's rounded feedback, and the tables of a finished study, to the tracker."""
+    best_of = max if running.config.objective.direction == "up" else min
+    for row in summary["generations"]:
+        shown = [plan["shown"] for plan in row["plans"] if plan["shown"] is not None]
+        if shown:
+            label = f"{row['arm']}/best feedback"
+            mirror.log({"generation": row["index"], label: best_of(shown)})
+    if running.facts().closed:
+        mirror.tables(lambda: mirrored(running.ledger))
+    mirror.close()
+
+
+@contextmanager
+def _signals(running: Running) -> Iterator[None]:
+    """Obey signals while the study runs, and give them back to the process afterwards.
+
+    Ctrl-C ends the process, and the same command goes on. SIGTERM is an order to stop, which people
+    must lift.
     """
 
-    def end(number: int, _frame: object) -> None:
-        running.ordered = "SIGTERM" if number == signal.SIGTERM else running.ordered
+    def end(number: int, _: FrameType | None) -> None:
+        if number == signal.SIGTERM:
+            running.ordered = "SIGTERM"
         running.stopped = True
         running.sandbox.box.stop()
 
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, end)
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
 def _watched(running: Running) -> Iterator[None]:
-    """Obey orders from outside while the loop is busy: a file named STOP, `heirloop stop`,
-    SIGTERM.
-    """
+    """Obey orders from outside while the loop is busy: a file STOP, `heirloop stop`, SIGTERM."""
     done = threading.Event()
 
     def watch() -> None:
-        gate, file = running.gate, running.folder / "STOP"
         while not done.wait(0.1):
-            if file.exists() and gate.refresh().halt != "stop":
-                control.order(
-                    running.ledger, "stop", "file STOP", file.read_text(errors="replace")[:2000]
-                )
-            if gate.refresh().halt == "stop" and not running.stopped:
-                running.stopped = True
-                running.sandbox.box.stop()
+            _obey(running)
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
@@ -224,3 +221,13 @@ def _watched(running: Running) -> Iterator[None]:
         thread.join()
         if running.ordered:
             control.order(running.ledger, "stop", f"signal {running.ordered}", "")
+
+
+def _obey(running: Running) -> None:
+    gate, file = running.gate, running.folder / "STOP"
+    if file.exists() and gate.refresh().halt != "stop":
+        why = file.read_text(errors="replace")[:2000]
+        control.order(running.ledger, "stop", "file STOP", why)
+    if gate.refresh().halt == "stop" and not running.stopped:
+        running.stopped = True
+        running.sandbox.box.stop()

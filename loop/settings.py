@@ -1,5 +1,6 @@
-"""`heirloop run`: compose a configuration with Hydra, check it once, run the study to its end or to
-what stops it.
+"""Compose the settings of a study with Hydra, and check them once.
+
+After `check` the settings are typed and frozen; nothing later handles composed values.
 """
 
 from collections.abc import Sequence
@@ -9,128 +10,128 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from configs.arms import variant
 from configs.build import need, parse
 from configs.errors import BadInput
 from configs.settings.config import Config
 from evals.judge import least, spend
 from evals.law import LAWS
-from loop import settings
 from loop.plan import ROOT
-from loop.propose.table import proposer, variant
+from loop.propose.table import proposer
 from loop.study import own_files
 from loop.study.simulated import law, simulated
 
-LEAST = 16
-"""Trials that a notebook starts with at least; from fewer, weights that propose collapse onto one
+FEWEST_START_TRIALS = 16
+"""Fewest trials that a notebook starts with. From fewer, weights that propose collapse onto one
 corner (docs/proposers.md).
 """
 
 
-def check(composed: DictConfig) -> Config:
-    """Return composed values as the typed configuration; raise BadInput naming the field that is
-    wrong.
-    """
+def composed(overrides: Sequence[str]) -> Config:
+    """Compose settings from overrides, without running anything."""
     try:
-        raw = own_files.named(OmegaConf.to_object(composed))
-        if raw["task"].get("world", "") is None:  # YAML reads the name of world `null` as nothing
+        with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+            return check(compose("config", list(overrides)))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise BadInput(one_line(error)) from None
+
+
+def check(values: DictConfig) -> Config:
+    """Return composed values as typed settings; raise BadInput that names the wrong field."""
+    try:
+        raw = own_files.named(OmegaConf.to_object(values))
+        if raw["task"].get("world", "") is None:
+            # YAML reads the name of world `null` as nothing
             raw["task"]["world"] = "null"
         config = parse(Config, raw)
     except OmegaConfBaseException as error:
         raise BadInput(str(error).splitlines()[0]) from None
-    for name in config.arms():
-        if variant(name).proposer == "notebook" and not (
-            config.task.notebook and config.study.start_trials >= LEAST
-        ):
-            raise BadInput(
-                f"arm {name} proposes from a notebook; it needs task.notebook=true and"
-                f" study.start_trials of at least {LEAST}"
-            )
-        wanted = proposer(name).needs
-        if wanted and not any(getattr(config.proposer, one) for one in wanted):
-            raise BadInput(
-                f"arm {name} needs a setting; give"
-                f" {' or '.join(f'proposer.{one}' for one in wanted)}"
-            )
-    settings.check_simulated(config)
-    _outside(config)
-    rule, most, level = (
-        config.objective.acceptance,
-        config.study.confirm_replicates,
-        spend(config.objective.alpha, config.confirmations(), ()),
-    )
-    if least(config.objective, level, most) is None:
-        raise BadInput(
-            f"study.confirm_replicates is {most}; {rule} at level {level:.2g}"
-            f" ({config.objective.alpha:g} over {config.confirmations()} confirmations) cannot"
-            " accept within so few pairs, `heirloop power` tells how many it needs"
-        )
+    for arm in config.arms():
+        _check_arm(config, arm)
+    check_simulated(config)
+    _check_outside_model(config)
+    _check_confirmations(config)
     return config
 
 
-def _outside(config: Config) -> None:
-    """Refuse an arm that asks an outside model without one, or without a budget for one
-    question.
-    """
+def _check_arm(config: Config, arm: str) -> None:
+    """Refuse an arm without the settings that its proposer needs."""
+    wanted = proposer(arm).needs
+    enough = config.task.notebook and config.study.start_trials >= FEWEST_START_TRIALS
+    if variant(arm).proposer == "notebook" and not enough:
+        raise BadInput(
+            f"arm {arm} proposes from a notebook; it needs task.notebook=true and"
+            f" study.start_trials of at least {FEWEST_START_TRIALS}"
+        )
+    if wanted and not any(getattr(config.proposer, name) for name in wanted):
+        names = " or ".join(f"proposer.{name}" for name in wanted)
+        raise BadInput(f"arm {arm} needs a setting; give {names}")
+
+
+def check_simulated(config: Config) -> None:
+    """Refuse a simulated study of an unknown world, or with arms or people that it lacks."""
+    if not simulated(config):
+        return
+    world = config.task.world
+    need(world in LAWS, "task.world", world, f"one of {', '.join(LAWS)}")
+    stands_in = config.autonomy.rules.recipe == "approve" and config.reviewer.policy != "people"
+    need(
+        stands_in or not law(config).human,
+        "autonomy and reviewer",
+        [config.autonomy.stage, config.reviewer.policy],
+        "autonomy=assisted with a reviewer that stands in, reviewer=scripted or fatigue, in a"
+        " world whose people decide",
+    )
+    for arm in config.arms():
+        _check_simulated_arm(config, arm)
+
+
+def _check_simulated_arm(config: Config, arm: str) -> None:
+    way = proposer(arm)
+    from_program = way.where == "trusted" and arm not in ("evolve", "hostile")
+    from_weights = way.where == "box" and not way.program
+    need(
+        from_program or from_weights,
+        "study.arms",
+        arm,
+        "planted, random, local, tpe or an arm whose weights propose, in a simulated study",
+    )
+    need(
+        way.where == "trusted" or not law(config).mirrored,
+        "study.arms",
+        arm,
+        "planted, random, local or tpe where arms share their noise: a job that proposes has a"
+        " seed of its own",
+    )
+
+
+def _check_outside_model(config: Config) -> None:
+    """Refuse an arm that asks an outside model without one, or without budget for a question."""
     if not any(proposer(arm).where == "outside" for arm in config.arms()):
         return
     model = config.proposer.llm
     need(model is not None, "proposer.llm", None, "an endpoint; proposer=llm gives one")
     assert model is not None
-    least = model.worst(model.prompt_bytes)
+    question = model.worst(model.prompt_bytes)
     for name in ("tokens", "money_micros"):
-        held, wanted = getattr(config.budget, name), getattr(least, name)
-        need(
-            held >= wanted,
-            f"budget.{name}",
-            held,
-            f"at least {wanted}, the worst case of one question",
+        budget, wanted = getattr(config.budget, name), getattr(question, name)
+        right = f"at least {wanted}, the worst case of one question"
+        need(budget >= wanted, f"budget.{name}", budget, right)
+
+
+def _check_confirmations(config: Config) -> None:
+    """Refuse an acceptance rule that cannot accept within the pairs of one confirmation."""
+    objective, most = config.objective, config.study.confirm_replicates
+    level = spend(objective.alpha, config.confirmations(), ())
+    if least(objective, level, most) is None:
+        raise BadInput(
+            f"study.confirm_replicates is {most}; {objective.acceptance} at level {level:.2g}"
+            f" ({objective.alpha:g} over {config.confirmations()} confirmations) cannot"
+            " accept within so few pairs, `heirloop power` tells how many it needs"
         )
 
 
-def composed(overrides: Sequence[str]) -> Config:
-    """Compose a configuration from overrides, without running anything."""
-    try:
-        with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
-            return check(compose("config", list(overrides)))
-    except (HydraException, OmegaConfBaseException) as error:
-        raise BadInput(_one_line(error)) from None
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
-    return text[:400]
-
-
-def check_simulated(config: Config) -> None:
-    """Raise BadInput for an unknown world, for arms that need more than a law, and where nobody
-    would stand in for a world's people.
-    """
-    if simulated(config):
-        world = config.task.world
-        need(world in LAWS, "task.world", world, f"one of {', '.join(LAWS)}")
-        waits = config.autonomy.rules.recipe == "approve" and config.reviewer.policy != "people"
-        need(
-            waits or not law(config).human,
-            "autonomy and reviewer",
-            [config.autonomy.stage, config.reviewer.policy],
-            "autonomy=assisted with a reviewer that stands in, reviewer=scripted or fatigue, in a"
-            " world whose people decide",
-        )
-        for arm in config.arms():
-            named = proposer(arm)
-            writes = (named.where == "trusted" and arm not in ("evolve", "hostile")) or (
-                named.where == "box" and not named.program
-            )
-            need(
-                writes,
-                "study.arms",
-                arm,
-                "planted, random, local, tpe or an arm whose weights propose, in a simulated study",
-            )
-            need(
-                named.where == "trusted" or not law(config).mirrored,
-                "study.arms",
-                arm,
-                "planted, random, local or tpe where arms share their noise: a job that proposes"
-                " has a seed of its own",
-            )
+def one_line(error: BaseException) -> str:
+    """Return an error of a library as one line of at most 400 characters."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return " ".join(line for line in lines if line)[:400]

@@ -1,27 +1,28 @@
-"""`heirloop unseal RUN`: open the sealed split for the study's champion, or those of campaigns,
-against its baseline, once a reviewer signed it.
+"""`heirloop unseal RUN`: open the sealed split for a champion against its baseline, once signed.
 
-Each opening is a plan of its own class, which no mandate covers: its own approval, fresh replicates
-of both, one look of the account `look sealed`, one entry, counted in every later report. Refuses a
-study that did not end, one without a champion beside its baseline, and one whose looks are spent.
-Killed, the same command goes on with the opening that was approved.
+Each opening is a plan of its own class, which no mandate covers. It has its own approval, fresh
+replicates of both, one look of the account `look sealed` and one entry, counted in every later
+report. Refuses a study that did not end, one without a champion beside its baseline, and one whose
+looks are spent. Killed, the same command goes on with the opening that was approved.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from configs.build import plain
 from configs.errors import BadInput, BudgetExhausted, Denied
+from configs.objective import Objective
 from configs.records import Proposal, Scores
 from evals.judge import interval
 from evals.metrics import measured, primary, spread
-from loop.cycle import Campaign
+from loop.campaign import Campaign, passes_gate
 from loop.facts.facts import Facts
 from loop.facts.summary import champion
-from loop.measure.replicate import replicate
+from loop.measure.replicate import Replicate, measure
+from loop.plan import Draft, Planned
 from loop.report.make import publish
 from loop.study.open import Running, config_at, open_study, read_config
 from sandbox.budget import balances, look_account
@@ -29,125 +30,143 @@ from sandbox.ledger import Ledger
 
 LEVEL = 0.025
 """Each end of the interval that an opening reports: 95 % in all, for this one opening."""
+CampaignKey = tuple[str, int]
+"""Arm and repeat."""
 
 
-def unseal(folder: Path, campaign: tuple[str, int] | None = None) -> dict[str, Any]:
-    """Open sealed for the champion of a campaign (arm, repeat), of the study where none is named;
-    return the entry's body.
+def unseal(folder: Path, campaign: CampaignKey | None = None) -> dict[str, Any]:
+    """Open sealed for the champion of a campaign, or of the study; return the entry's body.
 
     Raises NeedsHuman until people decided, Denied, BudgetExhausted, BadInput.
     """
-    with _opened(folder) as running:
-        return _one(running, campaign)
+    with _open_run(folder) as running:
+        return _unseal(running, campaign)
 
 
 def unseal_arm(folder: Path, arm: str) -> list[dict[str, Any]]:
-    """Open sealed for every campaign of an arm that has a champion beside its baseline and was not
-    asked for yet; return each entry's body.
+    """Open sealed for every campaign of an arm that has a new champion; return each entry's body.
 
-    A reviewer's no is told in `refused`, and not asked again. Raises NeedsHuman, BudgetExhausted,
-    BadInput.
+    Campaigns that were opened or refused before are left out. A reviewer's no stands in `refused`.
+    Raises NeedsHuman, BudgetExhausted, BadInput.
     """
-    with _opened(folder) as running:
-        facts = running.archive.facts()
-        changed = {
-            repeat
-            for (of, repeat), names in facts.champions.items()
-            if of == arm and facts.plans[names[-1]].generation
-        }
-        if not changed:
+    with _open_run(folder) as running:
+        repeats = _changed_repeats(running.facts(), arm)
+        if not repeats:
             raise BadInput(
                 f"no campaign of arm {arm!r} of {folder} has a champion beside its baseline;"
                 " `heirloop plans` lists them"
             )
-        denied = [name for name, what in running.gate.refresh().refused if what == "unseal"]
-        done = {
-            facts.plans[name].repeat
-            for name in (*facts.openings, *denied)
-            if facts.plans[name].arm == arm
-        }
+        left = sorted(repeats - _answered_repeats(running, arm))
         return [
-            {"repeat": repeat, "refused": "", **_answered(running, (arm, repeat))}
-            for repeat in sorted(changed - done)
+            {"repeat": repeat, "refused": "", **_unseal_or_refuse(running, (arm, repeat))}
+            for repeat in left
         ]
 
 
-def _answered(running: Running, campaign: tuple[str, int]) -> dict[str, Any]:
+def _changed_repeats(facts: Facts, arm: str) -> set[int]:
+    """Return the repeats of an arm whose last champion is not the baseline."""
+    return {
+        repeat
+        for (name, repeat), champions in facts.champions.items()
+        if name == arm and facts.plans[champions[-1]].generation
+    }
+
+
+def _answered_repeats(running: Running, arm: str) -> set[int]:
+    """Return the repeats of an arm whose opening was made or refused."""
+    facts = running.facts()
+    denied = [name for name, what in running.gate.refresh().refused if what == "unseal"]
+    plans = [facts.plans[name] for name in (*facts.openings, *denied)]
+    return {plan.repeat for plan in plans if plan.arm == arm}
+
+
+def _unseal_or_refuse(running: Running, campaign: CampaignKey) -> dict[str, Any]:
     try:
-        return _one(running, campaign)
+        return _unseal(running, campaign)
     except Denied as error:
         return {"refused": str(error)}
 
 
 @contextmanager
-def _opened(folder: Path) -> Iterator[Running]:
-    """Open a study that was run, and sign and publish what was added."""
+def _open_run(folder: Path) -> Iterator[Running]:
+    """Open a study that was run; sign and publish what was added."""
     running = open_study(config_at(read_config(Ledger.file(folder / "ledger.sqlite")), folder))
     try:
         yield running
     finally:
         running.sandbox.box.close()
         running.checkpoint()
-        publish(running.ledger, running.archive.facts(), running.folder)
+        publish(running.ledger, running.facts(), running.folder)
 
 
-def _one(running: Running, campaign: tuple[str, int] | None) -> dict[str, Any]:
-    name = _plan(running, campaign)
-    if not _campaign(running, name).allowed(name):
-        raise Denied(
-            f"opening {name[:12]} was refused: {running.gate.refresh().refused[name, 'unseal']}"
-        )
-    _campaign(running, name).admit(name)
-    _campaign(running, name).look("sealed", name)
-    return _open(running, name)
+def _unseal(running: Running, key: CampaignKey | None) -> dict[str, Any]:
+    opening = _pending_opening(running, key) or _record_opening(running, key)
+    campaign = _campaign(running, (opening.plan.arm, opening.plan.repeat))
+    if not passes_gate(campaign, opening):
+        refused = running.gate.refresh().refused[opening.digest, "unseal"]
+        raise Denied(f"opening {opening.digest[:12]} was refused: {refused}")
+    campaign.look("sealed", opening)
+    return _measure_opening(running, opening)
 
 
-def _plan(running: Running, campaign: tuple[str, int] | None) -> str:
-    """Return the opening that is under way, of that campaign where one is named, or record the next
-    one.
-    """
-    facts = running.archive.facts()
-    mine = [name for name, plan in facts.plans.items() if plan.purpose == "unseal"]
-    refused = running.gate.refresh().refused
-    for name in mine:
-        ours = campaign in (None, (facts.plans[name].arm, facts.plans[name].repeat))
-        if (
-            ours
-            and name not in facts.openings
-            and (name, "unseal") not in refused
-            and facts.plans[name].version == running.gate.rules.version
-        ):
-            return name
-    best = _subject(running, facts, campaign)
-    plan = facts.plans[best]
-    base = facts.plans[facts.champions[plan.arm, plan.repeat][0]]
-    of = Campaign(running, plan.arm, plan.repeat, None, lambda _: None)
-    where = (running.config.study.generations + 1, 1 + len(mine))
-    return of.record(
-        where,
-        "unseal",
-        best,
-        plan.recipe,
-        "unseal",
-        plan.recipe,
-        plan.bundle,
-        (base.bundle, base.recipe),
-        Proposal(hypothesis=f"opening {len(mine) + 1} of sealed", knobs={}),
+def _campaign(running: Running, key: CampaignKey) -> Campaign:
+    return Campaign(running, *key, None, lambda _: None)
+
+
+def _openings(facts: Facts) -> list[Planned]:
+    """Return the plans that open sealed, in order."""
+    return [
+        Planned(digest=name, plan=plan)
+        for name, plan in facts.plans.items()
+        if plan.purpose == "unseal"
+    ]
+
+
+def _pending_opening(running: Running, key: CampaignKey | None) -> Planned | None:
+    """Return the opening that is under way, of one campaign if `key` names one."""
+    facts, gate = running.facts(), running.gate.refresh()
+    for opening in _openings(facts):
+        wanted = key in (None, (opening.plan.arm, opening.plan.repeat))
+        closed = opening.digest in facts.openings or (opening.digest, "unseal") in gate.refused
+        if wanted and not closed and opening.plan.version == gate.rules.version:
+            return opening
+    return None
+
+
+def _record_opening(running: Running, key: CampaignKey | None) -> Planned:
+    """Record the next opening, of a champion against its baseline."""
+    facts = running.facts()
+    best = _champion_to_open(running, facts, key)
+    campaign = _campaign(running, (best.plan.arm, best.plan.repeat))
+    base = campaign.champions()[0]
+    number = 1 + len(_openings(facts))
+    draft = Draft(
+        generation=running.config.study.generations + 1,
+        index=number,
+        purpose="unseal",
+        parent=best.digest,
+        change_class="unseal",
+        recipe=best.plan.recipe,
+        bundle=best.plan.bundle,
+        reference=(base.plan.bundle, base.plan.recipe),
+        proposal=Proposal(hypothesis=f"opening {number} of sealed", knobs={}),
     )
+    return campaign.record(draft)
 
 
-def _subject(running: Running, facts: Facts, campaign: tuple[str, int] | None) -> str:
+def _champion_to_open(running: Running, facts: Facts, key: CampaignKey | None) -> Planned:
+    """Return the champion that an opening measures; raise BadInput or BudgetExhausted."""
     if not facts.closed:
         raise BadInput(
             f"{running.folder} did not end; sealed is opened after every campaign of the study"
         )
-    if campaign and campaign not in facts.champions:
+    if key and key not in facts.champions:
         raise BadInput(
-            f"{running.folder} has no campaign of arm {campaign[0]!r}, repeat {campaign[1]};"
+            f"{running.folder} has no campaign of arm {key[0]!r}, repeat {key[1]};"
             " `heirloop plans` lists them"
         )
-    best = facts.champions[campaign][-1] if campaign else champion(facts, running.config.objective)
-    if facts.plans[best].generation == 0:
+    name = facts.champions[key][-1] if key else champion(facts, running.config.objective)
+    if facts.plans[name].generation == 0:
         raise BadInput(
             f"{running.folder} has no champion beside its baseline; there is nothing to open"
             " sealed for"
@@ -158,57 +177,60 @@ def _subject(running: Running, facts: Facts, campaign: tuple[str, int] | None) -
             f"{left['spent']} of {left['limit']} looks at sealed are spent; `heirloop amend` can"
             " raise budget.looks.sealed"
         )
-    return best
+    return Planned(digest=name, plan=facts.plans[name])
 
 
-def _campaign(running: Running, name: str) -> Campaign:
-    plan = running.archive.facts().plans[name]
-    return Campaign(running, plan.arm, plan.repeat, None, lambda _: None)
+def _measure_opening(running: Running, opening: Planned) -> dict[str, Any]:
+    """Measure champion and baseline on sealed, pair by pair, and record the result.
 
-
-def _open(running: Running, name: str) -> dict[str, Any]:
-    """Measure champion and baseline on sealed, pair by pair, and record what came out; no gain
-    where a pair failed or could not be paid.
+    There is no gain where a pair failed or could not be paid.
     """
-    plan, objective = running.archive.facts().plans[name], running.config.objective
-    count = next(job.count for job in plan.jobs if job.role == "train")
-    both = list[tuple[Scores, Scores]]()
-    with contextlib.suppress(BudgetExhausted):
-        for i in range(count):
-            mine, base = (
-                replicate(running, name, i, "sealed", None, champion=beside)
-                for beside in (False, True)
-            )
-            both += [(mine, base)] if mine and base else []
-    gains = [primary(objective, mine) - primary(objective, base) for mine, base in both]
-    gain, low, high = (
-        interval(gains, LEVEL, running.config.deviation())
-        if len(both) == count
-        else (None, None, None)
-    )
-    sides: list[list[Scores]] = [[pair[side] for pair in both] for side in (0, 1)]
-    means = [
-        (
-            sum(measured(s, objective.metric, weights=objective.weights) for s in side) / len(side)
-            if side
-            else None
-        )
-        for side in sides
-    ]
-    apart = spread([primary(objective, s) for s in sides[0]]) if len(both) > 1 else None
+    objective = running.config.objective
+    count = next(job.count for job in opening.plan.jobs if job.role == "train")
+    own, base = _measure_pairs(running, opening, count)
+    gains = [primary(objective, a) - primary(objective, b) for a, b in zip(own, base, strict=True)]
+    gain, low, high = None, None, None
+    if len(gains) == count:
+        gain, low, high = interval(gains, LEVEL, running.config.deviation())
     body = {
-        "plan": name,
-        "champion": plan.parent,
+        "plan": opening.digest,
+        "champion": opening.plan.parent,
         "metric": objective.metric,
         "gain": gain,
         "low": low,
         "high": high,
-        "replicates": len(both),
+        "replicates": len(gains),
         "of": count,
-        "champion_mean": means[0],
-        "baseline_mean": means[1],
-        "spread": apart,
-        "computable": running.gate.computable(plan),
+        "champion_mean": _mean(objective, own),
+        "baseline_mean": _mean(objective, base),
+        "spread": spread([primary(objective, s) for s in own]) if len(own) > 1 else None,
+        "computable": running.gate.computable(opening.plan),
     }
     running.ledger.append("opening", plain(body))
     return body
+
+
+def _measure_pairs(
+    running: Running, opening: Planned, count: int
+) -> tuple[list[Scores], list[Scores]]:
+    """Return the scores of champion and baseline on sealed, without pairs that failed."""
+    own: list[Scores] = []
+    base: list[Scores] = []
+    with contextlib.suppress(BudgetExhausted):
+        for index in range(count):
+            champion_side = Replicate(planned=opening, index=index)
+            baseline_side = Replicate(planned=opening, index=index, champion=True)
+            champion_scores = measure(running, champion_side, "sealed", None)
+            baseline_scores = measure(running, baseline_side, "sealed", None)
+            if champion_scores and baseline_scores:
+                own.append(champion_scores)
+                base.append(baseline_scores)
+    return own, base
+
+
+def _mean(objective: Objective, scores: Sequence[Scores]) -> float | None:
+    """Return the mean of the objective's metric, None without scores."""
+    if not scores:
+        return None
+    values = [measured(s, objective.metric, weights=objective.weights) for s in scores]
+    return sum(values) / len(values)

@@ -9,8 +9,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fakes import FakeBox, written
 
 from configs.build import plain
-from loop import cycle, session, settings
+from loop import session, settings
 from loop.command import main
+from loop.measure import confirm
 from loop.people import requests
 from loop.propose.table import PROPOSERS
 from loop.report import make
@@ -29,7 +30,7 @@ SMALL = [
 ]
 HUMAN = ["autonomy=assisted", "gates=attended"]
 SCRIPT = [*HUMAN, "reviewer=scripted"]
-real_judge = cycle.judge
+real_judge = confirm.judge
 
 
 def config(tmp_path, *overrides):

@@ -136,6 +136,13 @@ class Study:
             return 1, min(1000, fit if self.plan_trainings else self.generations * self.proposals)
         return self.generations, _more(self.proposals, MORE.get(arm) == "proposals")
 
+    def skill_generation(self, number: int) -> int:
+        """Return the generation number under which a measure of skill is recorded.
+
+        It lies after those of the closing looks.
+        """
+        return self.generations + 3 + number
+
     def replicates(self, arm: str) -> int:
         """Return the most paired replicates of one confirmation of an arm."""
         return _more(self.confirm_replicates, MORE.get(arm) == "replicates")

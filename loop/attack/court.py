@@ -7,9 +7,9 @@ from typing import Any
 
 from configs.build import plain
 from configs.errors import BadInput, Denied, HeirloopError, NeedsHuman
-from configs.records import Plan, Proposal
+from configs.records import Plan, Proposal, Purpose
 from configs.settings.gates import Caps
-from loop.plan import make, source
+from loop.plan import Draft, make_plan, source
 from loop.settings import composed
 from loop.study.open import _LOCKS, Running, open_study
 from sandbox import keys
@@ -92,7 +92,7 @@ class Court:
         self,
         hypothesis: str = "an attack",
         code: str = "",
-        purpose: str = "candidate",
+        purpose: Purpose = "candidate",
         risk: str = "",
         **changes: Any,
     ) -> str:
@@ -102,20 +102,18 @@ class Court:
         files["models/train.py"] += code.encode(errors="surrogateescape")
         parent = "" if purpose == "baseline" else self.baseline
         bundle = r.sandbox.store.put_bundle(files)
-        plan = make(
-            r.config,
-            study=r.root,
-            version=1,
-            place=(r.config.arms()[0], 0, 0 if not parent else 1, self.count),
+        draft = Draft(
+            generation=1 if parent else 0,
+            index=self.count,
             purpose=purpose,
             parent=parent,
-            parent_recipe=recipe,
-            risk=risk or ("patch" if code else "recipe"),  # type: ignore[arg-type]
+            change_class=risk or ("patch" if code else "recipe"),  # type: ignore[arg-type]
             recipe=recipe,
             bundle=bundle,
-            reference=None if not parent else (bundle, recipe),
+            reference=(bundle, recipe) if parent else None,
             proposal=Proposal(hypothesis=hypothesis, knobs={}),
         )
+        plan = make_plan(r.config, draft, study=r.root, version=1, arm=r.config.arms()[0], repeat=0)
         whole = Plan(**{name: changes.get(name, getattr(plan, name)) for name in Plan.__slots__})
         r.ledger.append("plan", {"digest": digest(whole), "plan": plain(whole)})
         return digest(whole)

@@ -20,6 +20,7 @@ from evals.ladder import Told, told
 from evals.score import score
 from loop.attack.court import refused
 from loop.measure import replicate
+from loop.plan import Planned
 from sandbox.canonical import canonical
 
 if TYPE_CHECKING:
@@ -148,29 +149,35 @@ def _headers(s: "Suite") -> str:
 
 
 def _replicates(s: "Suite", payload: str) -> str:
-    name, _ = s.plan({"models/train.py": text(payload).encode()}, purpose="candidate")
+    name, plan = s.plan({"models/train.py": text(payload).encode()}, purpose="candidate")
+    planned = Planned(digest=name, plan=plan)
     for index in (0, 1):
-        replicate.replicate(s.running, name, index, "feedback", None)
+        replicate.measure(
+            s.running, replicate.Replicate(planned=planned, index=index), "feedback", None
+        )
     return "; ".join(s.running.archive.facts().failures[name]) or "got through"
 
 
 def _own_seed(s: "Suite") -> str:
     """A patch that fixes its seed gets another training file in each replicate all the same."""
-    name, _ = s.plan({"models/train.py": text("seeded").encode()}, purpose="candidate")
-    files = {replicate._data(s.running, name, index).digest for index in range(4)}
+    name, plan = s.plan({"models/train.py": text("seeded").encode()}, purpose="candidate")
+    planned = Planned(digest=name, plan=plan)
+    replicates = [replicate.Replicate(planned=planned, index=index) for index in range(4)]
+    files = {replicate.training_file(s.running, one).digest for one in replicates}
     return f"{len(files)} of 4 training files differ"
 
 
 def _poisoned(s: "Suite") -> str:
     r = s.running
-    name, _ = s.plan({"models/train.py": b"def main(i, o): pass"}, purpose="candidate")
+    name, plan = s.plan({"models/train.py": b"def main(i, o): pass"}, purpose="candidate")
+    first = replicate.Replicate(planned=Planned(digest=name, plan=plan), index=0)
     items = np.concatenate(
         [draw_train(r.config.task.format(), r.secret, 1), r.splits["sealed"][:1]]
     )
     r.ledger.append(
         "data", {"plan": name, "index": 0, "digest": r.sandbox.store.put(save({"items": items}))}
     )
-    return refused(lambda: replicate.replicate(r, name, 0, "feedback", None), VerificationFailed)
+    return refused(lambda: replicate.measure(r, first, "feedback", None), VerificationFailed)
 
 
 def _table(s: "Suite") -> str:
@@ -222,7 +229,8 @@ def _aware(s: "Suite") -> str:
     """Tell from the job which split it is asked for."""
     r = s.running
     name, plan = s.plan({"models/train.py": b"def main(i, o): pass"}, purpose="candidate")
-    orders = {canonical(replicate._order(r, name, plan, "predict", 0))}
+    first = replicate.Replicate(planned=Planned(digest=name, plan=plan), index=0)
+    orders = {canonical(replicate.make_order(r, first, "predict"))}
     shapes = {
         (a.dtype.str, a.shape)
         for split in SPLITS

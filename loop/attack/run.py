@@ -26,7 +26,7 @@ from safetensors.numpy import save
 from configs.build import parse, plain, strict_json
 from configs.errors import BadInput, BudgetExhausted, NoBox, VerificationFailed
 from configs.job import Order
-from configs.records import Amount, Input, Job, JobResult, Plan, Proposal
+from configs.records import Amount, Input, Job, JobResult, Plan, Proposal, Purpose
 from evals.attacks.table import ATTACKS, Attack, text
 from evals.data import draw_train
 from evals.score import inspect_weights, score
@@ -34,8 +34,8 @@ from loop.attack.court import Court, instead, refused, release
 from loop.attack.gate import GATE
 from loop.attack.judging import JUDGED
 from loop.attack.ledger import LEDGER
-from loop.measure.replicate import replicate
-from loop.plan import change, make, source
+from loop.measure.replicate import Replicate, measure
+from loop.plan import Draft, Planned, apply_proposal, make_plan, source
 from loop.settings import composed
 from loop.study.open import open_study
 from sandbox import budget, keys
@@ -215,25 +215,21 @@ class Suite:
         self.courts.append(Court(tuple(instead((*limits, *own), *changes)), self.box, **given))
         return self.courts[-1]
 
-    def plan(self, files: dict[str, bytes], purpose: str = "baseline") -> tuple[str, Plan]:
+    def plan(self, files: dict[str, bytes], purpose: Purpose = "baseline") -> tuple[str, Plan]:
         """Record and grant a plan whose bundle holds these files."""
         r, self.count = self.running, self.count + 1
         recipe, bundle = r.config.task.baseline, r.sandbox.store.put_bundle(source() | files)
-        place = (r.config.arms()[0], 0, 0, self.count)
-        plan = make(
-            r.config,
-            study=r.root,
-            version=1,
-            place=place,
+        draft = Draft(
+            generation=0,
+            index=self.count,
             purpose=purpose,
-            parent="",
-            parent_recipe=recipe,
-            risk="patch",
+            change_class="patch",
             recipe=recipe,
             bundle=bundle,
             reference=None if purpose == "baseline" else (bundle, recipe),
             proposal=Proposal(hypothesis="an attack", knobs={}),
         )
+        plan = make_plan(r.config, draft, study=r.root, version=1, arm=r.config.arms()[0], repeat=0)
         name = digest(plan)
         r.ledger.append("plan", {"digest": name, "plan": plain(plan)})
         r.gate.grant(name)
@@ -405,7 +401,10 @@ def _propose(texts: tuple[str, ...]) -> Callable[[Suite], str]:
     def act(s: Suite) -> str:
         files, recipe = source(), s.running.config.task.baseline
         said = [
-            refused(lambda t=t: change(recipe, files, parse(Proposal, strict_json(t))), BadInput)  # type: ignore[misc]
+            refused(
+                lambda t=t: apply_proposal(recipe, files, parse(Proposal, strict_json(t))),  # type: ignore[misc]
+                BadInput,
+            )
             for t in texts
         ]
         return next((one for one in said if "got through" in one), said[0])
@@ -501,9 +500,10 @@ def _specifications(_: Suite) -> str:
 
 
 def _copied(s: Suite) -> str:
-    name, _ = s.plan({"models/train.py": text("constant").encode()}, purpose="candidate")
-    replicate(s.running, name, 0, "feedback", None)
-    replicate(s.running, name, 1, "feedback", None)
+    name, plan = s.plan({"models/train.py": text("constant").encode()}, purpose="candidate")
+    planned = Planned(digest=name, plan=plan)
+    for index in (0, 1):
+        measure(s.running, Replicate(planned=planned, index=index), "feedback", None)
     return "; ".join(s.running.archive.facts().failures[name]) or "got through"
 
 

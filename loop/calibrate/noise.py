@@ -17,7 +17,7 @@ from configs.errors import BadInput
 from configs.recipe import Recipe
 from configs.settings.config import Config
 from loop.calibrate.trainings import opened, scored, train
-from loop.plan import ROOT
+from loop.plan import ROOT, Planned
 from loop.settings import composed
 from loop.study.open import Running
 
@@ -90,9 +90,9 @@ def measure(
     BudgetExhausted where the study's end is reached.
     """
     config = settings(task, runs)
-    with opened(config, recipes(config), runs, unattended) as (running, names):
-        train(running, names, runs, say, lambda: _write(running, names, out))
-    return _write(running, names, out)
+    with opened(config, recipes(config), runs, unattended) as (running, plans):
+        train(running, plans, runs, say, lambda: _write(running, plans, out))
+    return _write(running, plans, out)
 
 
 def real_scores(
@@ -122,8 +122,8 @@ def noise(task: str, folder: Path = FIGURES) -> dict[str, list[float]]:
     return found
 
 
-def _write(running: Running, names: Mapping[str, str], out: Path) -> list[dict[str, Any]]:
-    rows = list(scored(running, names))
+def _write(running: Running, plans: Mapping[str, Planned], out: Path) -> list[dict[str, Any]]:
+    rows = list(scored(running, plans))
     command = f"heirloop calibrate {running.config.task.name} --null real --unattended"
     head = {
         "command": command,

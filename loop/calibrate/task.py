@@ -19,6 +19,7 @@ from configs.settings.config import Config
 from evals import task as asked
 from evals.data import Items
 from loop.calibrate.trainings import opened, scored, train
+from loop.plan import Planned
 from loop.settings import composed
 from loop.study.open import Running
 from sandbox.canonical import digest
@@ -107,11 +108,11 @@ def _draws(count: int) -> list[Recipe]:
     return found
 
 
-def _scores(running: Running, names: dict[str, str], kind: str) -> list[float]:
+def _scores(running: Running, names: dict[str, Planned], kind: str) -> list[float]:
     return [row["exact_match"] for row in scored(running, names) if row["kind"] == kind]
 
 
-def _rows(running: Running, names: dict[str, str], best: str) -> list[asked.Row]:
+def _rows(running: Running, names: dict[str, Planned], best: str) -> list[asked.Row]:
     """Return every row; the items are those that this study's own jobs got, read back from its
     store.
     """
@@ -126,7 +127,7 @@ def _rows(running: Running, names: dict[str, str], best: str) -> list[asked.Row]
     failed = sum(
         1
         for (name, _, _), found in facts.scores.items()
-        if name == names["baseline"] and found is None
+        if name == names["baseline"].digest and found is None
     )
     gate = running.splits["gate"]
     return [

@@ -17,11 +17,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from configs.build import plain
 from configs.errors import Denied, HeirloopError
 from configs.recipe import Recipe
-from configs.records import JobCount, Proposal
+from configs.records import JobCount, Plan, Proposal
 from configs.settings.config import Config
-from loop.cycle import Campaign
-from loop.measure.replicate import replicate
-from loop.plan import make, requested, source
+from loop.campaign import Campaign, passes_gate
+from loop.measure.replicate import Replicate, measure
+from loop.plan import Draft, Planned, make_plan, source, worst_case
 from loop.study.open import Running, open_study
 from sandbox import keys
 from sandbox.canonical import digest
@@ -31,7 +31,7 @@ from sandbox.decision import new_mandate
 @contextmanager
 def opened(
     config: Config, chosen: Mapping[str, Recipe], counts: Mapping[str, int], unattended: bool
-) -> Iterator[tuple[Running, dict[str, str]]]:
+) -> Iterator[tuple[Running, dict[str, Planned]]]:
     """Open a study of trainings alone; yield it and the plan of each recipe, granted for its
     count.
     """
@@ -42,7 +42,7 @@ def opened(
         yield (
             running,
             {
-                kind: _plan(running, number, kind, recipe, counts[kind])
+                kind: _grant_plan(running, number, kind, recipe, counts[kind])
                 for number, (kind, recipe) in enumerate(chosen.items())
             },
         )
@@ -54,7 +54,7 @@ def opened(
 
 def train(
     running: Running,
-    names: Mapping[str, str],
+    plans: Mapping[str, Planned],
     wanted: Mapping[str, int],
     say: Callable[[str], None],
     write: Callable[[], object] = lambda: None,
@@ -68,69 +68,66 @@ def train(
     )
     with ThreadPoolExecutor(running.config.box.parallel) as pool:
         for done, _ in enumerate(
-            pool.map(lambda slot: _one(running, names[slot[0]], slot[1]), slots), 1
+            pool.map(lambda slot: _measure(running, plans[slot[0]], slot[1]), slots), 1
         ):
             say(f"{done} of {len(slots)} trainings")
             if done % 10 == 0:
                 write()
 
 
-def _one(running: Running, name: str, index: int) -> None:
+def _measure(running: Running, planned: Planned, index: int) -> None:
     try:
         if not running.stopped:
-            replicate(running, name, index, "gate", None)
+            measure(running, Replicate(planned=planned, index=index), "gate", None)
     except HeirloopError:
         running.stopped = True
         raise
 
 
-def _plan(running: Running, number: int, kind: str, recipe: Recipe, count: int) -> str:
-    """Record the plan of one recipe, granted once; one that is recorded goes on with the bytes that
-    it began with.
+def _grant_plan(running: Running, number: int, kind: str, recipe: Recipe, count: int) -> Planned:
+    """Record the plan of one recipe and pass its gate, once.
+
+    A recorded plan goes on with the bytes that it began with.
     """
-    campaign, facts = (
-        Campaign(running, running.config.arms()[0], 0, None, lambda _: None),
-        running.archive.facts(),
-    )
-    name = facts.at.get((campaign.arm, 0, 0, number), "")
-    if not name or facts.plans[name].recipe != recipe:
-        name = _record(running, campaign, number, kind, recipe, count)
-    if not campaign.allowed(name):
-        raise Denied(
-            f"the noise of the {kind} recipe cannot be measured:"
-            f" {running.gate.refresh().refused[name, 'recipe']}"
-        )
-    campaign.admit(name)
-    return name
+    campaign = Campaign(running, running.config.arms()[0], 0, None, lambda _: None)
+    name = running.facts().at.get((campaign.arm, 0, 0, number), "")
+    if name and running.facts().plans[name].recipe == recipe:
+        planned = campaign.planned(name)
+    else:
+        planned = campaign.record_plan(_make_plan(campaign, number, kind, recipe, count))
+    if not passes_gate(campaign, planned):
+        refused = running.gate.refresh().refused[planned.digest, "recipe"]
+        raise Denied(f"the noise of the {kind} recipe cannot be measured: {refused}")
+    return planned
 
 
-def _record(
-    running: Running, campaign: Campaign, number: int, kind: str, recipe: Recipe, count: int
-) -> str:
+def _make_plan(campaign: Campaign, number: int, kind: str, recipe: Recipe, count: int) -> Plan:
+    running = campaign.running
     jobs = (JobCount(role="train", count=count), JobCount(role="predict", count=count))
-    plan = make(
+    draft = Draft(
+        generation=0,
+        index=number,
+        purpose="baseline",
+        recipe=recipe,
+        bundle=campaign.store_bundle(source()),
+        proposal=Proposal(hypothesis=f"seed noise of the {kind} recipe", knobs={}),
+        jobs=jobs,
+    )
+    plan = make_plan(
         running.config,
+        draft,
         study=running.root,
         version=running.gate.rules.version,
-        place=(campaign.arm, 0, 0, number),
-        purpose="baseline",
-        parent="",
-        parent_recipe=recipe,
-        risk="recipe",
-        recipe=recipe,
-        bundle=campaign.bundle(source()),
-        reference=None,
-        proposal=Proposal(hypothesis=f"seed noise of the {kind} recipe", knobs={}),
+        arm=campaign.arm,
+        repeat=0,
     )
-    plan = replace(plan, jobs=jobs, requested=requested(running.config, jobs))
-    running.ledger.append("plan", {"digest": digest(plan), "plan": plain(plan)})
-    return digest(plan)
+    return replace(plan, requested=worst_case(running.config, jobs))
 
 
-def scored(running: Running, names: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+def scored(running: Running, plans: Mapping[str, Planned]) -> Iterator[dict[str, Any]]:
     """Yield {kind, number, exact_match, cpu_us} of every replicate that was trained and scored."""
-    facts = running.archive.facts()
-    kinds = {name: kind for kind, name in names.items()}
+    facts = running.facts()
+    kinds = {planned.digest: kind for kind, planned in plans.items()}
     for (name, role, index), scores in sorted(
         facts.scores.items(), key=lambda item: (item[0][0], item[0][2])
     ):

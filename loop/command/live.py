@@ -56,7 +56,7 @@ class View:
         from rich.table import Table
         from rich.text import Text
 
-        config, facts, root = self._running.config, self._running.archive.facts(), self._root()
+        config, facts, root = self._running.config, self._running.facts(), self._root()
         title = f"study {config.study.name}"
         table = Table(
             "campaign",
@@ -110,7 +110,7 @@ class View:
 
         return dict(self._running.ledger.read(balances)["root"])
 
-    def table(self, s: dict[str, Any]) -> None:
+    def print_table(self, s: dict[str, Any]) -> None:
         """Print the closing table and where the report lies."""
         from rich.table import Table
 

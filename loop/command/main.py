@@ -46,9 +46,9 @@ def main() -> None:
 @click.pass_context
 def run(context: click.Context) -> None:
     """Run a study: heirloop run study=quickstart [group=choice] [field=value] [-m]."""
-    from loop.session import entry
+    from loop.command.run import run_with_hydra
 
-    entry(context.args)
+    run_with_hydra(context.args)
 
 
 @cli.command()

@@ -47,7 +47,7 @@ def propose(folder: Path, file: Path, arm: str, repeat: int) -> None:
     recorded with your name.
     """
     from configs.errors import BadInput
-    from loop.propose.by_hand import propose as act
+    from loop.propose.by_hand import hand_in_proposal as act
 
     try:
         text = file.read_bytes()[:100_000].decode()

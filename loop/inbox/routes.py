@@ -307,7 +307,7 @@ def proposed(
         "predicted_gain": strict_json(gain or "null"),
         "edits": strict_json(edits or "[]"),
     }
-    by_hand.propose(found.folder, json.dumps(told), arm, repeat, session.who, session.name)
+    by_hand.hand_in_proposal(found.folder, json.dumps(told), arm, repeat, session.who, session.name)
     return RedirectResponse(f"/runs/{found.name}", status_code=303)
 
 

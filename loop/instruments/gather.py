@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from configs.arms import CELLS, START
+from configs.arms import CELLS, START, variant
 from configs.build import plain
 from configs.errors import BadInput
 from configs.objective import METRICS, Objective
@@ -24,8 +24,7 @@ from evals.loss import Fate, Held, PlanFact, Rung
 from evals.metrics import log_odds, primary
 from loop.facts.facts import Facts, folded
 from loop.facts.summary import oversight
-from loop.propose.skill import place
-from loop.propose.table import proposer, variant
+from loop.propose.table import proposer
 from sandbox.canonical import digest
 from sandbox.decision import policy, unix
 from sandbox.ledger import Ledger
@@ -374,7 +373,7 @@ class Run:
             },
         )
         for (arm, repeat, generation), asked in self.facts.asks.items():
-            number = generation - place(self.config.study, 0)
+            number = generation - self.config.study.skill_generation(0)
             if number < 0 or (asked, "propose", 0) not in self.facts.results:
                 continue
             recipe, history, scrambled = kinds[list(CELLS)[number]]

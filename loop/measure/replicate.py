@@ -1,8 +1,11 @@
-"""Measure a plan: train replicates and ask them held-out questions, through the one door. Every
-step is resumable.
+"""Measure one replicate of a plan: train it, let its weights predict, score the predictions.
+
+Every step is recorded, so that measuring again after a kill does nothing twice. The jobs go
+through `sandbox.run.run`, the one way to compute.
 """
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,282 +15,190 @@ from configs.build import plain
 from configs.errors import Stopped, VerificationFailed
 from configs.job import Order
 from configs.recipe import Recipe
-from configs.records import Grant, Input, Job, JobResult, Plan, PlanRole, Scores, Split, stage
+from configs.records import Input, Job, JobResult, PlanRole, Scores, Split, stage
 from evals.data import draw_train, overlap, replicate_seed
 from evals.score import inspect_weights, score
+from loop.plan import Planned
 from loop.study.open import Running
 from sandbox.gate import Halted
 from sandbox.run import KILLED, run
 
-_TRAINED: tuple[PlanRole, ...] = ("train", "champion-train")
-
-
+WEIGHTS, PREDICTIONS = "weights.safetensors", "predictions.safetensors"
 COPY = 0.01
-"""Weights nearer than this to others (0: the same, 1: strangers) count as their copy; noise that
+"""Weights nearer than this to others count as their copy (0: the same, 1: strangers). Noise that
 keeps a score is about this large.
 """
 
 
-def replicate(
-    r: Running, name: str, index: int, split: Split, cpu: int | None, champion: bool = False
-) -> Scores | None:
-    """Train replicate `index` of a plan (or of the champion beside it) and score it on a split;
-    None if it failed.
-    """
-    plan = r.archive.facts().plans[name]
-    train_role: PlanRole = "champion-train" if champion else "train"
-    predict_role: PlanRole = "champion-predict" if champion else "predict"
-    facts = r.archive.facts()
-    if (name, predict_role, index) in facts.scores:
-        return facts.scores[name, predict_role, index]
-    result, sequence, reason = trained(r, name, train_role, index, cpu)
-    weights, nearest = result.outputs.get("weights.safetensors", ""), None
-    if not reason:
-        nearest = r.nearest.find(
-            weights, replicate_seed(r.secret, name, seed_number(plan, index, champion))
-        )
-        reason = _copied(nearest)
-    scores = reason or _predict(
-        r, name, predict_role, index, cpu, (split, weights, sequence), _used(result)
-    )
-    found = None if isinstance(scores, str) else scores
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replicate:
+    """One training of a plan, or of the champion that is measured beside it."""
+
+    planned: Planned
+    "the plan"
+    index: int
+    "number of the replicate within its role"
+    champion: bool = False
+    "whether the champion trains, and not the plan's own recipe"
+
+    @property
+    def train_role(self) -> PlanRole:
+        """Role of the training job."""
+        return "champion-train" if self.champion else "train"
+
+    @property
+    def predict_role(self) -> PlanRole:
+        """Role of the predict job."""
+        return "champion-predict" if self.champion else "predict"
+
+    @property
+    def recipe(self) -> Recipe:
+        """Recipe that is trained."""
+        plan = self.planned.plan
+        recipe = plan.reference_recipe if self.champion else plan.recipe
+        assert recipe is not None
+        return recipe
+
+    @property
+    def seed_number(self) -> int:
+        """Number of the seed: pairs share one, and a screening seed never confirms."""
+        shift = self.champion and self.planned.plan.purpose == "candidate"
+        return self.index + shift
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """A finished training."""
+
+    result: JobResult
+    "what was recorded of the job"
+    sequence: int
+    "ledger entry of the result"
+    failure: str
+    "why the weights cannot be used; empty if they can"
+
+    @property
+    def weights(self) -> Input:
+        """The weights as input of another job."""
+        return Input(name=WEIGHTS, digest=self.result.outputs[WEIGHTS], sequence=self.sequence)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predicted:
+    """A finished predict job."""
+
+    result: JobResult
+    "what was recorded of the job"
+    failure: str
+    "why there are no predictions; empty if there are"
+
+
+def measure(running: Running, replicate: Replicate, split: Split, cpu: int | None) -> Scores | None:
+    """Train one replicate and score it on a split, once; return None if it failed."""
+    planned, role, index = replicate.planned, replicate.predict_role, replicate.index
+    recorded = running.facts().scores
+    if (planned.digest, role, index) in recorded:
+        return recorded[planned.digest, role, index]
+    trained = train(running, replicate, cpu)
+    nearest, failure = None, trained.failure
+    if not failure:
+        nearest = running.nearest.find(trained.result.outputs[WEIGHTS], _seed(running, replicate))
+        failure = refuse_copy(nearest)
+    scores, reason = None, failure
+    if not failure:
+        predicted = predict(running, replicate, trained, split, cpu)
+        scores, reason = score_predictions(running, replicate, trained, predicted, split)
     body = {
-        "plan": name,
-        "role": predict_role,
+        "plan": planned.digest,
+        "role": role,
         "index": index,
-        "scores": plain(found),
-        "reason": "" if found else scores,
+        "scores": plain(scores),
+        "reason": reason,
         "nearest": nearest,
     }
-    r.ledger.append("score", body)
-    return found
+    running.ledger.append("score", body)
+    return scores
 
 
-def trained(
-    r: Running, name: str, role: PlanRole, index: int, cpu: int | None
-) -> tuple[JobResult, int, str]:
-    """Train once and return the result, its ledger sequence, and why its weights are no good, or
-    nothing.
-    """
-    plan, champion = r.archive.facts().plans[name], role.startswith("champion")
-    inputs = (_data(r, name, seed_number(plan, index, champion)), *_notebook(r, plan))
-    result, sequence = _job(r, _order(r, name, plan, role, index), inputs, name, role, index, cpu)
-    reason = _failure(result, "weights.safetensors")
-    if not reason:
-        found = r.sandbox.store.get(result.outputs["weights.safetensors"])
-        reason = inspect_weights(found, r.config.task.format(), _recipe(plan, champion))
-    return result, sequence, reason
+def train(running: Running, replicate: Replicate, cpu: int | None) -> Trained:
+    """Train once, from the replicate's own training file and the plan's notebook."""
+    planned = replicate.planned
+    inputs = (training_file(running, replicate), *_notebook(running, planned))
+    job = make_job(running, replicate, replicate.train_role, inputs)
+    result, sequence = run_job(running, job, cpu)
+    failure = tell_failure(result, WEIGHTS)
+    if not failure:
+        weights = running.store.get(result.outputs[WEIGHTS])
+        failure = inspect_weights(weights, running.config.task.format(), replicate.recipe)
+    return Trained(result=result, sequence=sequence, failure=failure)
 
 
-def proposed(r: Running, name: str, cpu: int | None) -> list[str] | str:
-    """Let a propose plan's job write its proposals; return their texts in order, or why there are
-    none.
-    """
-    facts, inputs = r.archive.facts(), []
-    plan = facts.plans[name]
-    # the weights that were screened, as they lie in the store; or, in a measure of skill, those
-    # trained for it
-    if plan.notebook:
-        result, sequence, reason = (
-            trained(r, name, "champion-train", 0, cpu)
-            if plan.reference
-            else trained(r, plan.parent, "train", 0, cpu)
-        )
-        if reason:
-            return f"the weights that should propose are no good: {reason}"
-        inputs.append(
-            Input(
-                name="weights.safetensors",
-                digest=result.outputs["weights.safetensors"],
-                sequence=sequence,
-            )
-        )
-    shown = facts.shown[name]
-    inputs.append(Input(name="history.json", digest=shown[0], sequence=shown[1]))
-    wrote, _ = _job(r, _order(r, name, plan, "propose", 0), tuple(inputs), name, "propose", 0, cpu)
-    reason = _failure(wrote, "proposals.jsonl")
-    return (
-        reason
-        or r.sandbox.store.get(wrote.outputs["proposals.jsonl"])
-        .decode(errors="replace")
-        .splitlines()
-    )
+def predict(
+    running: Running, replicate: Replicate, trained: Trained, split: Split, cpu: int | None
+) -> Predicted:
+    """Let trained weights answer the questions of a split; no answer enters the box."""
+    asked = running.asked[split]
+    questions = Input(name="questions.safetensors", digest=asked[0], sequence=asked[1])
+    inputs = (trained.weights, questions)
+    job = make_job(running, replicate, replicate.predict_role, inputs)
+    result, _ = run_job(running, job, cpu)
+    return Predicted(result=result, failure=tell_failure(result, PREDICTIONS))
 
 
-def _notebook(r: Running, plan: Plan) -> tuple[Input, ...]:
-    """Return the notebook that a plan's trainings learn from, if it has one."""
-    if not plan.notebook:
-        return ()
-    return (
-        Input(
-            name="notebook.safetensors",
-            digest=plan.notebook,
-            sequence=r.archive.facts().shown[plan.notebook][1],
-        ),
-    )
-
-
-def _predict(
-    r: Running,
-    name: str,
-    role: PlanRole,
-    index: int,
-    cpu: int | None,
-    given: tuple[Split, str, int],
-    used: int,
-) -> Scores | str:
-    """Let trained weights answer the questions of a split; return their scores, or why there are
-    none.
-    """
-    split, weights, sequence = given
-    plan, asked = r.archive.facts().plans[name], r.asked[split]
-    inputs = (
-        Input(name="weights.safetensors", digest=weights, sequence=sequence),
-        Input(name="questions.safetensors", digest=asked[0], sequence=asked[1]),
-    )
-    order = _order(r, name, plan, role, index)
-    predicted, _ = _job(r, order, inputs, name, role, index, cpu)
-    reason = _failure(predicted, "predictions.safetensors")
-    if reason:
-        return reason
-    said = r.sandbox.store.get(predicted.outputs["predictions.safetensors"])
-    return score(
-        said,
-        r.splits[split],
-        r.config.task.format(),
-        order.recipe,
+def score_predictions(
+    running: Running, replicate: Replicate, trained: Trained, predicted: Predicted, split: Split
+) -> tuple[Scores | None, str]:
+    """Return the scores of predictions, or None and the reason why there are none."""
+    if predicted.failure:
+        return None, predicted.failure
+    scores = score(
+        running.store.get(predicted.result.outputs[PREDICTIONS]),
+        running.splits[split],
+        running.config.task.format(),
+        replicate.recipe,
         split,
-        plan.planned_cpu_us,
-        used,
-        _used(predicted),
-        r.slices[split],
+        replicate.planned.plan.planned_cpu_us,
+        charge_without_startup(trained.result),
+        charge_without_startup(predicted.result),
+        running.slices[split],
     )
+    return (None, scores) if isinstance(scores, str) else (scores, "")
 
 
-def compute_ratio(r: Running, name: str) -> float:
-    """Return the mean charge of a plan's confirming trainings over their plan, at the pace of the
-    machine.
+def write_proposals(running: Running, planned: Planned, cpu: int | None) -> list[str] | str:
+    """Let the job of a propose plan write its proposals; return their texts, or why there are none.
 
-    The pace is what the champion beside it was charged at the same time over what its own plan and
-    ratio foresee (the baseline's ratio is 1), and never below 1. So a busy or slower machine
-    changes nothing, and a line of patches cannot add to its compute step by step. Not a number,
-    which never passes, where a charge is missing.
+    The weights that write are those that were screened, as they lie in the store. A measure of
+    skill trains its own.
     """
-    facts = r.archive.facts()
-    plan = facts.plans[name]
-    verdict = facts.verdicts.get(plan.parent) if plan.purpose == "candidate" else None
-    beside = (
-        next((c.value for c in verdict.criteria if c.name == "planned compute" and c.value), 1.0)
-        if verdict
-        else 1.0
-    )
-    counts = {job.role: job.count for job in plan.jobs}
-    mine, theirs = (
-        [
-            _used(found[0])
-            for index in range(role == "train" and plan.purpose == "candidate", counts.get(role, 0))
-            if (found := facts.results.get((name, role, index)))
-        ]
-        for role in _TRAINED
-    )
-    if not mine or not theirs:
-        return math.nan
-    pace = max(1.0, sum(theirs) / len(theirs) / plan.planned_cpu_us / beside)
-    return sum(mine) / len(mine) / plan.planned_cpu_us / pace
+    inputs: list[Input] = []
+    if planned.plan.notebook:
+        writer = _writer(running, planned)
+        trained = train(running, writer, cpu)
+        if trained.failure:
+            return f"the weights that should propose are no good: {trained.failure}"
+        inputs.append(trained.weights)
+    blob, sequence = running.facts().shown[planned.digest]
+    inputs.append(Input(name="history.json", digest=blob, sequence=sequence))
+    job = make_job(running, Replicate(planned=planned, index=0), "propose", tuple(inputs))
+    result, _ = run_job(running, job, cpu)
+    failure = tell_failure(result, "proposals.jsonl")
+    if failure:
+        return failure
+    text = running.store.get(result.outputs["proposals.jsonl"]).decode(errors="replace")
+    return text.splitlines()
 
 
-def _used(result: JobResult) -> int:
-    return result.charged.cpu_us - result.startup_cpu_us
+def _writer(running: Running, planned: Planned) -> Replicate:
+    """Return the training whose weights write the proposals of a propose plan."""
+    if planned.plan.reference:
+        return Replicate(planned=planned, index=0, champion=True)
+    parent = running.facts().plans[planned.plan.parent]
+    return Replicate(planned=Planned(digest=planned.plan.parent, plan=parent), index=0)
 
 
-def _recipe(plan: Plan, champion: bool) -> Recipe:
-    recipe = plan.reference_recipe if champion else plan.recipe
-    assert recipe is not None
-    return recipe
-
-
-def seed_number(plan: Plan, index: int, champion: bool) -> int:
-    """Return which of the plan's seeds a job uses: pairs share one, and a screening seed never
-    confirms.
-    """
-    return index + 1 if champion and plan.purpose == "candidate" else index
-
-
-def _order(r: Running, name: str, plan: Plan, role: PlanRole, index: int) -> Order:
-    champion = role.startswith("champion")
-    return Order(
-        role=stage(role),
-        task=r.config.task.format(),
-        recipe=_recipe(plan, champion),
-        seed=replicate_seed(r.secret, name, seed_number(plan, index, champion)),
-        steps=plan.reference_steps if champion else plan.steps,
-    )
-
-
-def _data(r: Running, name: str, index: int) -> Input:
-    """Return a replicate's training file, drawn once; raise VerificationFailed if it asks what a
-    held-out item asks.
-    """
-    facts, task = r.archive.facts(), r.config.task.format()
-    if (name, index) not in facts.data:
-        items = draw_train(task, r.secret, replicate_seed(r.secret, name, index))
-        entry = r.ledger.append(
-            "data",
-            {"plan": name, "index": index, "digest": r.sandbox.store.put(save({"items": items}))},
-        )
-        blob, sequence = entry.body["digest"], entry.sequence
-    else:
-        blob, sequence = facts.data[name, index]
-        items = load(r.sandbox.store.get(blob))["items"]
-    if found := overlap(task, items, np.concatenate(list(r.splits.values()))):
-        raise VerificationFailed(
-            f"the training file of plan {name[:12]}, replicate {index} holds {found} held-out"
-            " items; nothing ran"
-        )
-    return Input(name="data.safetensors", digest=blob, sequence=sequence)
-
-
-def _job(
-    r: Running,
-    order: Order,
-    inputs: tuple[Input, ...],
-    name: str,
-    role: PlanRole,
-    index: int,
-    cpu: int | None,
-) -> tuple[JobResult, int]:
-    """Run a job once, however often this is called; a job that the box lost is granted anew, at
-    most three times.
-    """
-    plan = r.archive.facts().plans[name]
-    limits = getattr(r.config.budget, order.role)
-    bundle = plan.reference if role.startswith("champion") else plan.bundle
-    job = Job(
-        plan=name, role=role, index=index, bundle=bundle, order=order, inputs=inputs, limits=limits
-    )
-    while True:
-        facts = r.archive.facts()
-        found = facts.results.get((name, role, index))
-        if found and found[0].status != "box":
-            return found
-        if r.stopped:
-            raise Stopped("the study was stopped; the same command goes on where it was")
-        grant: Grant = facts.grants[name, role, index]
-        if grant.nonce in facts.started:
-            grant = r.gate.regrant(
-                grant, counted=found is None or not found[0].detail.startswith(KILLED)
-            )
-        r.watch()
-        try:
-            run(r.sandbox, job, grant, cpu)
-        except Halted as held:
-            r.wait(held)
-
-
-def _copied(nearest: dict[str, Any]) -> str:
-    """Return why weights are refused that equal others but for noise: they were not trained
-    here.
-    """
+def refuse_copy(nearest: dict[str, Any]) -> str:
+    """Return why weights are refused that equal others but for noise: nothing trained them here."""
     if nearest["distance"] is None or nearest["distance"] >= COPY:
         return ""
     return (
@@ -296,7 +207,141 @@ def _copied(nearest: dict[str, Any]) -> str:
     )
 
 
-def _failure(result: JobResult, output: str) -> str:
+def compute_ratio(running: Running, planned: Planned) -> float:
+    """Return the mean charge of a plan's confirming trainings over their planned compute, at the
+    machine's pace.
+
+    The champion beside it shows the pace: its own charge at the same time over its own planned
+    charge (the baseline's ratio is 1), and never below 1. So a busy machine changes nothing, and a
+    line of patches cannot add compute step by step. Not a number, which never passes, where a
+    charge is missing.
+    """
+    plan = planned.plan
+    counts = {job.role: job.count for job in plan.jobs}
+    screenings = 1 if plan.purpose == "candidate" else 0
+    own = _charges(running, planned, "train", screenings, counts.get("train", 0))
+    others = _charges(running, planned, "champion-train", 0, counts.get("champion-train", 0))
+    if not own or not others:
+        return math.nan
+    planned_pace = plan.planned_cpu_us * _recorded_ratio(running, planned)
+    pace = max(1.0, sum(others) / len(others) / planned_pace)
+    return sum(own) / len(own) / plan.planned_cpu_us / pace
+
+
+def _charges(
+    running: Running, planned: Planned, role: PlanRole, first: int, count: int
+) -> list[int]:
+    """Return the recorded charges (CPU-microseconds) of a plan's trainings of one role."""
+    results = running.facts().results
+    slots = [(planned.digest, role, index) for index in range(first, count)]
+    return [charge_without_startup(results[slot][0]) for slot in slots if slot in results]
+
+
+def _recorded_ratio(running: Running, planned: Planned) -> float:
+    """Return the compute ratio at which the champion beside a candidate was itself accepted."""
+    if planned.plan.purpose != "candidate":
+        return 1.0
+    verdict = running.facts().verdicts.get(planned.plan.parent)
+    criteria = verdict.criteria if verdict else ()
+    values = (c.value for c in criteria if c.name == "planned compute" and c.value)
+    return next(values, 1.0)
+
+
+def charge_without_startup(result: JobResult) -> int:
+    """Return the CPU-microseconds that a job was charged for its own work."""
+    return result.charged.cpu_us - result.startup_cpu_us
+
+
+def tell_failure(result: JobResult, output: str) -> str:
+    """Return why a job gave no such output, or nothing."""
     if result.status != "ok":
         return f"{result.status}: {result.detail}"
     return "" if output in result.outputs else f"program: it wrote no {output}"
+
+
+def _notebook(running: Running, planned: Planned) -> tuple[Input, ...]:
+    """Return the notebook that a plan's trainings learn from, if it has one."""
+    blob = planned.plan.notebook
+    if not blob:
+        return ()
+    sequence = running.facts().shown[blob][1]
+    return (Input(name="notebook.safetensors", digest=blob, sequence=sequence),)
+
+
+def _seed(running: Running, replicate: Replicate) -> int:
+    return replicate_seed(running.secret, replicate.planned.digest, replicate.seed_number)
+
+
+def make_order(running: Running, replicate: Replicate, role: PlanRole) -> Order:
+    plan = replicate.planned.plan
+    return Order(
+        role=stage(role),
+        task=running.config.task.format(),
+        recipe=replicate.recipe,
+        seed=_seed(running, replicate),
+        steps=plan.reference_steps if replicate.champion else plan.steps,
+    )
+
+
+def training_file(running: Running, replicate: Replicate) -> Input:
+    """Return a replicate's training file, drawn once.
+
+    Raises VerificationFailed if an item of it has the question of a held-out item.
+    """
+    name, number = replicate.planned.digest, replicate.seed_number
+    task, drawn = running.config.task.format(), running.facts().data
+    if (name, number) in drawn:
+        blob, sequence = drawn[name, number]
+        items = load(running.store.get(blob))["items"]
+    else:
+        items = draw_train(task, running.secret, _seed(running, replicate))
+        blob = running.store.put(save({"items": items}))
+        body = {"plan": name, "index": number, "digest": blob}
+        sequence = running.ledger.append("data", body).sequence
+    held_out = np.concatenate(list(running.splits.values()))
+    if shared := overlap(task, items, held_out):
+        raise VerificationFailed(
+            f"the training file of plan {name[:12]}, replicate {number} holds {shared} held-out"
+            " items; nothing ran"
+        )
+    return Input(name="data.safetensors", digest=blob, sequence=sequence)
+
+
+def make_job(
+    running: Running, replicate: Replicate, role: PlanRole, inputs: tuple[Input, ...]
+) -> Job:
+    """Return a job of a replicate, bound to its plan, bundle, seed and inputs."""
+    plan = replicate.planned.plan
+    order = make_order(running, replicate, role)
+    return Job(
+        plan=replicate.planned.digest,
+        role=role,
+        index=replicate.index,
+        bundle=plan.reference if role.startswith("champion") else plan.bundle,
+        order=order,
+        inputs=inputs,
+        limits=getattr(running.config.budget, order.role),
+    )
+
+
+def run_job(running: Running, job: Job, cpu: int | None) -> tuple[JobResult, int]:
+    """Run a job once, however often this is called; return its result and ledger sequence.
+
+    A job that the box lost is granted anew, at most three times.
+    """
+    slot = (job.plan, job.role, job.index)
+    while True:
+        recorded = running.facts().results.get(slot)
+        if recorded and recorded[0].status != "box":
+            return recorded
+        if running.stopped:
+            raise Stopped("the study was stopped; the same command goes on where it was")
+        grant = running.facts().grants[slot]
+        if grant.nonce in running.facts().started:
+            killed = recorded is not None and recorded[0].detail.startswith(KILLED)
+            grant = running.gate.regrant(grant, counted=not killed)
+        running.watch()
+        try:
+            run(running.sandbox, job, grant, cpu)
+        except Halted as halted:
+            running.wait(halted)

@@ -1,11 +1,9 @@
-"""How proposals are got: written by a program on the trusted side, or asked of weights in a box by
-way of a propose plan.
+"""Get one proposal for a campaign: from a program, weights in a box, a model, people or a list.
 
-A propose plan is decided on, paid for and recorded like any other; one stands for all proposals of
-a generation.
+`WAYS` has one function for each place where proposals are written. A box and an outside model are
+asked through a propose plan, which is decided on, paid for and recorded like any other; one stands
+for all proposals of a generation.
 """
-
-from __future__ import annotations
 
 import json
 import time
@@ -13,266 +11,249 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from configs.arms import variant
 from configs.errors import BadInput, HeirloopError, NeedsHuman, VerificationFailed
 from configs.objective import objective_text
 from configs.records import JobCount, Proposal
-from loop.measure.replicate import proposed
+from loop.campaign import POLL_SECONDS, Campaign, passes_gate
+from loop.measure.replicate import write_proposals
+from loop.plan import Draft, Planned
 from loop.propose.evolve.database import rebased, shown
+from loop.propose.history import history_of, record_history, scene_of, write_notebook
 from loop.propose.outside.ask import answered
 from loop.propose.outside.prompt import prompt
 from loop.propose.outside.read import Unusable, read
 from loop.propose.simulated import write as write_simulated
-from loop.propose.table import proposer, variant
+from loop.propose.table import proposer
 from loop.study.open import charge_proposer
 from loop.study.own_files import recorded
 from loop.study.simulated import PROPOSE_US, law, simulated
 from sandbox.canonical import digest
 from sandbox.store import Store
 
-if TYPE_CHECKING:
-    from loop.cycle import Campaign
-from loop.propose.history import history_of, scene_of, show
-
-MOST = 70_000
-"""Characters of a proposal that are kept; longer ones are refused as too long."""
+LONGEST = 70_000
+"""Characters of a proposal that are kept; a longer one is refused as too long."""
+Written = tuple[str, str]
+"""Text of a proposal, and digest of the propose plan that it comes from, if any."""
 
 
-def ask(c: Campaign, generation: int, index: int) -> tuple[str, str]:
-    """Return the text of one proposal and the digest of the propose plan that it comes from, if
-    any; raise BadInput where there is none.
-    """
-    text, asked = WAYS[proposer(c.arm).where](c, generation, index)
-    return text[:MOST], asked
+class UsedUp(HeirloopError):
+    """A recorded run or a person's list has no more proposals; the campaign ends with its last."""
 
 
-def _written(c: Campaign, generation: int, index: int) -> tuple[str, str]:
-    """Let a program on the trusted side write, and charge it its CPU time."""
-    scene, write, config = scene_of(c, generation, index), proposer(c.arm).write, c.running.config
-    with _charged(c, generation, index):
+def ask(campaign: Campaign, generation: int, index: int) -> Written:
+    """Return one proposal; raise BadInput where there is none."""
+    way = WAYS[proposer(campaign.arm).where]
+    text, asked = way(campaign, generation, index)
+    return text[:LONGEST], asked
+
+
+def _from_program(campaign: Campaign, generation: int, index: int) -> Written:
+    """Let a program on the trusted side write, and charge its CPU time."""
+    config, write = campaign.running.config, proposer(campaign.arm).write
+    scene = scene_of(campaign, generation, index)
+    with _charged(campaign, generation, index):
         if write is None or (simulated(config) and not law(config).search):
-            return write_simulated(config, c.arm, c.repeat, scene), ""
+            return write_simulated(config, campaign.arm, campaign.repeat, scene), ""
         return write(scene), ""
 
 
 @contextmanager
-def _charged(c: Campaign, generation: int, index: int) -> Iterator[None]:
-    """Charge the trusted side's own CPU time to the arm, whatever comes of it."""
+def _charged(campaign: Campaign, generation: int, index: int) -> Iterator[None]:
+    """Charge the trusted side's own CPU time to the arm, even if the program fails."""
     started = time.thread_time()
     try:
         yield
     finally:
-        place, used = (
-            (c.arm, c.repeat, generation, index),
-            int((time.thread_time() - started) * 1e6),
-        )
-        charge_proposer(
-            c.running,
-            c.arm,
-            f"propose:{place}",
-            PROPOSE_US if simulated(c.running.config) else used,
-        )
+        used = int((time.thread_time() - started) * 1e6)
+        if simulated(campaign.running.config):
+            used = PROPOSE_US
+        key = f"propose:{(campaign.arm, campaign.repeat, generation, index)}"
+        charge_proposer(campaign.running, campaign.arm, key, used)
 
 
-def _in_box(c: Campaign, generation: int, index: int) -> tuple[str, str]:
-    """Let the champion's weights or the study's own program write, in a box: all proposals of a
-    generation at once.
-    """
-    name = _passed(
-        c, c.running.archive.facts().asks.get((c.arm, c.repeat, generation)) or _plan(c, generation)
-    )
-    return line(proposed(c.running, name, c.cpu), index), name
+def _from_box(campaign: Campaign, generation: int, index: int) -> Written:
+    """Let the champion's weights or the study's own program write a whole generation in a box."""
+    planned = _pass_propose_plan(campaign, generation, _record_propose_plan)
+    lines = write_proposals(campaign.running, planned, campaign.cpu)
+    return pick_line(lines, index), planned.digest
 
 
-def line(lines: list[str] | str, index: int) -> str:
-    """Return the text of one proposal of what a propose job wrote; raise BadInput where there is
-    none, with why.
-    """
-    if isinstance(lines, str) or index >= len(lines):
-        raise BadInput(
-            lines
-            if isinstance(lines, str)
-            else f"{len(lines)} proposals were written and number {index + 1} was wanted"
-        )
+def pick_line(lines: list[str] | str, index: int) -> str:
+    """Return one proposal of a propose job's output; raise BadInput with the reason for none."""
+    if isinstance(lines, str):
+        raise BadInput(lines)
+    if index >= len(lines):
+        raise BadInput(f"{len(lines)} proposals were written and number {index + 1} was wanted")
     return lines[index]
 
 
-def _outside(c: Campaign, generation: int, index: int) -> tuple[str, str]:
+def _from_model(campaign: Campaign, generation: int, index: int) -> Written:
     """Ask an outside model one question, and read its answer as one proposal."""
-    config, endpoint = c.running.config, c.running.config.proposer.llm
-    assert endpoint is not None
-    name = _passed(
-        c,
-        c.running.archive.facts().asks.get((c.arm, c.repeat, generation))
-        or _question_plan(c, generation),
-    )
-    with _charged(c, generation, index):
-        scene, evolving = scene_of(c, generation, index), proposer(c.arm).evolves
-        history, source, others = (
-            shown(scene)
-            if evolving
-            else (scene.history, scene.sources[scene.history.champion_source], ())
-        )
-        about = "\n".join([f"The task is {config.task.name}.", *objective_text(config.objective)])
-        number = (generation, index, c.shape()[1])
-        data = prompt(
-            endpoint,
+    config = campaign.running.config
+    assert config.proposer.llm is not None
+    planned = _pass_propose_plan(campaign, generation, _record_question_plan)
+    evolving = proposer(campaign.arm).evolves
+    with _charged(campaign, generation, index):
+        scene = scene_of(campaign, generation, index)
+        champion = scene.sources[scene.history.champion_source]
+        history, source, others = shown(scene) if evolving else (scene.history, champion, ())
+        question = prompt(
+            config.proposer.llm,
             history,
             source,
-            about,
-            number,
+            "\n".join([f"The task is {config.task.name}.", *objective_text(config.objective)]),
+            (generation, index, campaign.shape()[1]),
             scene.rng.getrandbits(31),
-            [(one.told(), one.source) for one in others],
+            [(other.told(), other.source) for other in others],
         )
-    text = answered(c.running, name, index, data)
+    answer = answered(campaign.running, planned.digest, index, question)
     try:
-        with _charged(c, generation, index):
-            found = read(text, source)
-            return rebased(scene, history, source, found) if evolving else found, name
+        with _charged(campaign, generation, index):
+            text = read(answer, source)
+            if evolving:
+                text = rebased(scene, history, source, text)
+            return text, planned.digest
     except BadInput as error:
-        raise Unusable(str(error), text) from None
+        raise Unusable(str(error), answer) from None
 
 
-def _passed(c: Campaign, name: str) -> str:
-    """Return a propose plan that has passed its gate."""
-    if not c.allowed(name):
-        raise BadInput(
-            "asking for proposals was refused:"
-            f" {c.running.gate.refresh().refused.get((name, 'propose'), 'quarantined')}"
-        )
-    c.admit(name)
-    return name
+def _from_people(campaign: Campaign, generation: int, index: int) -> Written:
+    """Take the next proposal that people handed in.
 
-
-def _by_people(c: Campaign, generation: int, index: int) -> tuple[str, str]:
-    """Take the next proposal that people handed in; wait for it as long as the study's patience,
-    then raise NeedsHuman.
+    Waits as long as the study's patience, then raises NeedsHuman.
     """
-    until = time.monotonic() + c.running.config.gates.patience_seconds
+    running = campaign.running
+    deadline = time.monotonic() + running.config.gates.patience_seconds
     while True:
-        facts = c.running.archive.facts()
-        left = Counter(facts.handed[c.arm, c.repeat]) - Counter(facts.taken[c.arm, c.repeat])
-        waiting = next((name for name in facts.handed[c.arm, c.repeat] if left[name]), "")
+        waiting = _next_handed_in(campaign)
         if waiting:
-            return c.running.sandbox.store.get(waiting).decode(), ""
-        if time.monotonic() >= until or c.running.stopped:
-            place = f"proposal {index + 1} of {c.shape()[1]} of generation {generation}"
-            repeat = f" --repeat {c.repeat}" if c.repeat else ""
+            return running.store.get(waiting).decode(), ""
+        if time.monotonic() >= deadline or running.stopped:
+            place = f"proposal {index + 1} of {campaign.shape()[1]} of generation {generation}"
+            repeat = f" --repeat {campaign.repeat}" if campaign.repeat else ""
             raise NeedsHuman(
-                f"arm {c.arm} waits for people's {place}; `heirloop propose {c.running.folder} FILE"
-                f" --arm {c.arm}{repeat}` hands one in"
+                f"arm {campaign.arm} waits for people's {place}; `heirloop propose {running.folder}"
+                f" FILE --arm {campaign.arm}{repeat}` hands one in"
             )
-        time.sleep(0.2)
+        time.sleep(POLL_SECONDS)
 
 
-def _from_record(c: Campaign, generation: int, index: int) -> tuple[str, str]:
-    """Make the proposal of a recorded run that stands in the same place; raise UsedUp where there
-    is none, VerificationFailed for another record.
+def _next_handed_in(campaign: Campaign) -> str:
+    """Return the digest of the first proposal that people handed in and no plan took, if any."""
+    facts = campaign.facts()
+    handed_in = facts.handed[campaign.key]
+    left = Counter(handed_in) - Counter(facts.taken[campaign.key])
+    return next((name for name in handed_in if left[name]), "")
+
+
+def _from_record(campaign: Campaign, generation: int, index: int) -> Written:
+    """Repeat the proposal that stands in the same place of a recorded run.
+
+    Raises UsedUp where there is none, VerificationFailed for another record.
     """
-    settings = c.running.config.proposer
-    known = recorded(settings.replay, settings.replay_arm)
-    if digest(known) != settings.replay_digest:
+    settings = campaign.running.config.proposer
+    proposals = recorded(settings.replay, settings.replay_arm)
+    if digest(proposals) != settings.replay_digest:
         raise VerificationFailed(
             f"proposer.replay {settings.replay} holds other proposals than those that the study"
             " pins; restore it"
         )
-    place = f"{c.repeat}:{generation}:{index}"
-    if place not in known:
+    place = f"{campaign.repeat}:{generation}:{index}"
+    if place not in proposals:
         raise UsedUp(
-            f"{settings.replay}, arm {settings.replay_arm}, recorded {len(known)} proposals and"
-            f" none for repeat {c.repeat}, generation {generation}, number {index + 1}"
+            f"{settings.replay}, arm {settings.replay_arm}, recorded {len(proposals)} proposals and"
+            f" none for repeat {campaign.repeat}, generation {generation}, number {index + 1}"
         )
-    if not known[place]:
+    if not proposals[place]:
         raise BadInput("the recorded run has no text here: its proposer wrote none")
-    return (
-        Store(Path(settings.replay) / "store").get(known[place]).decode(errors="surrogatepass"),
-        "",
-    )
+    text = Store(Path(settings.replay) / "store").get(proposals[place])
+    return text.decode(errors="surrogatepass"), ""
 
 
-def _from_script(c: Campaign, generation: int, index: int) -> tuple[str, str]:
+def _from_script(campaign: Campaign, generation: int, index: int) -> Written:
     """Make the next proposal of a person's list; raise UsedUp at its end."""
-    script, number = c.running.config.proposer.script, (generation - 1) * c.shape()[1] + index
+    script = campaign.running.config.proposer.script
+    number = (generation - 1) * campaign.shape()[1] + index
     if number >= len(script):
         raise UsedUp(f"proposer.script lists {len(script)} changes, and all were proposed")
-    return (
-        json.dumps(
-            {"hypothesis": f"number {number + 1} of a person's list", "knobs": script[number]}
-        ),
-        "",
-    )
+    hypothesis = f"number {number + 1} of a person's list"
+    return json.dumps({"hypothesis": hypothesis, "knobs": script[number]}), ""
 
 
-class UsedUp(HeirloopError):
-    """A recorded run or a person's list has no more proposals; the campaign ends with what it
-    has.
-    """
-
-
-WAYS: dict[str, Callable[[Campaign, int, int], tuple[str, str]]] = {
-    "trusted": _written,
-    "box": _in_box,
-    "outside": _outside,
-    "people": _by_people,
+WAYS: dict[str, Callable[[Campaign, int, int], Written]] = {
+    "trusted": _from_program,
+    "box": _from_box,
+    "outside": _from_model,
+    "people": _from_people,
     "script": _from_script,
     "record": _from_record,
 }
-"""One way per place where proposals are written (loop.propose.table.Proposer.where)."""
+"""Place where a proposal is written (loop.propose.table.Proposer.where) -> way to get it."""
 
 
-def _plan(c: Campaign, generation: int) -> str:
-    """Record the propose plan of a generation and what it is shown: the champion's weights read the
-    notebook as it stands, then write.
+def _pass_propose_plan(
+    campaign: Campaign, generation: int, record: Callable[[Campaign, int], Planned]
+) -> Planned:
+    """Return the generation's propose plan, recorded once, after it passed its gate."""
+    name = campaign.facts().asks.get((*campaign.key, generation))
+    planned = campaign.planned(name) if name else record(campaign, generation)
+    if not passes_gate(campaign, planned):
+        refused = campaign.running.gate.refresh().refused
+        reason = refused.get((planned.digest, "propose"), "quarantined")
+        raise BadInput(f"asking for proposals was refused: {reason}")
+    return planned
 
-    A study's own program goes into the bundle instead, and the champion's weights stay out.
+
+def _record_propose_plan(campaign: Campaign, generation: int) -> Planned:
+    """Record the propose plan of a generation and the history that its job reads.
+
+    The champion's weights read the notebook as it stands, then write. A study's own program goes
+    into the bundle in their place.
     """
-    own, count = proposer(c.arm).program, c.shape()[1]
-    parent = c.champions()[0 if variant(c.arm).weights == "first" else -1]
-    best, book, config = c.plan(parent), "" if own else c.notebook(), c.running.config
-    bundle = best.bundle
-    if own:
-        program = c.running.sandbox.store.get(
-            config.proposer.program_digest or config.proposer.file_digest
-        )
-        bundle = c.bundle({**c.running.sandbox.store.get_bundle(best.bundle), "program": program})
-    name = c.record(
-        (generation, 0),
-        "propose",
-        parent,
-        best.recipe,
-        "propose",
-        best.recipe,
-        bundle,
-        None,
-        Proposal(
-            hypothesis=f"asks {'the program' if own else 'the champion'} for {count} proposals",
-            knobs={},
-        ),
-        notebook=book,
+    own_program, count = proposer(campaign.arm).program, campaign.shape()[1]
+    best = campaign.champions()[0 if variant(campaign.arm).weights == "first" else -1]
+    writer = "the program" if own_program else "the champion"
+    draft = Draft(
+        generation=generation,
+        index=0,
+        purpose="propose",
+        parent=best.digest,
+        change_class="propose",
+        recipe=best.plan.recipe,
+        bundle=_bundle_program(campaign, best) if own_program else best.plan.bundle,
+        proposal=Proposal(hypothesis=f"asks {writer} for {count} proposals", knobs={}),
+        notebook="" if own_program else write_notebook(campaign),
         jobs=(JobCount(role="propose", count=1),),
     )
-    show(c, name, history_of(c, count))
-    return name
+    planned = campaign.record(draft)
+    record_history(campaign, planned, history_of(campaign, count))
+    return planned
 
 
-def _question_plan(c: Campaign, generation: int) -> str:
+def _bundle_program(campaign: Campaign, best: Planned) -> str:
+    """Store the champion's bundle with the study's own program beside it."""
+    settings, store = campaign.running.config.proposer, campaign.running.store
+    program = store.get(settings.program_digest or settings.file_digest)
+    return campaign.store_bundle({**store.get_bundle(best.plan.bundle), "program": program})
+
+
+def _record_question_plan(campaign: Campaign, generation: int) -> Planned:
     """Record the plan of a generation's questions to an outside model, one for each proposal."""
-    parent, count = c.parent(), c.shape()[1]
-    best, model = c.plan(parent), c.running.config.proposer.llm
+    best, count = campaign.parent(), campaign.shape()[1]
+    model = campaign.running.config.proposer.llm
     assert model is not None
-    return c.record(
-        (generation, 0),
-        "propose",
-        parent,
-        best.recipe,
-        "propose",
-        best.recipe,
-        best.bundle,
-        None,
-        Proposal(
-            hypothesis=f"asks the outside model {model.model} at {model.url} for {count} proposals",
-            knobs={},
-        ),
+    hypothesis = f"asks the outside model {model.model} at {model.url} for {count} proposals"
+    draft = Draft(
+        generation=generation,
+        index=0,
+        purpose="propose",
+        parent=best.digest,
+        change_class="propose",
+        recipe=best.plan.recipe,
+        bundle=best.plan.bundle,
+        proposal=Proposal(hypothesis=hypothesis, knobs={}),
         jobs=(JobCount(role="ask", count=count),),
     )
+    return campaign.record(draft)

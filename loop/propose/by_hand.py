@@ -1,55 +1,46 @@
-"""What people do to a run from outside its loop: look, decide, resume, deploy, roll back, recall,
-amend, acknowledge, export.
-"""
+"""Proposals that people hand in."""
 
 from pathlib import Path
 
 from configs.build import need, parse, strict_json
 from configs.records import Proposal
+from configs.settings.config import Config
 from loop.facts.facts import FactsReader
 from loop.people.requests import open_gate
-from loop.plan import change, source
+from loop.plan import apply_proposal, source
 from loop.propose.table import proposer
 from sandbox.ledger import Ledger
 
 
-def propose(folder: Path, text: str, arm: str, repeat: int, who: str, by: str) -> str:
-    """Hand in a proposal of an arm in which people propose; return its digest. `by` is the name
-    that does not count towards its quorum.
+def hand_in_proposal(folder: Path, text: str, arm: str, repeat: int, who: str, by: str) -> str:
+    """Hand in a proposal for an arm in which people propose; return its digest.
 
-    Raises BadInput for another arm, for one that the campaign's champion could not take, and for
-    more than the study can use.
+    `by` is the author's name, which does not count towards the quorum on it. Raises BadInput for
+    another arm, for a proposal that does not fit the champion, and for more than the study can use.
     """
     gate, facts = open_gate(folder), FactsReader(Ledger.file(folder / "ledger.sqlite")).facts()
     config = gate.rules.config
-    arms = [name for name in config.arms() if proposer(name).where == "people"]
-    need(
-        arm in arms,
-        "--arm",
-        arm,
-        f"an arm in which people propose ({', '.join(arms) or 'this study has none'})",
-    )
-    need(
-        0 <= repeat < config.study.repeats,
-        "--repeat",
-        repeat,
-        f"below study.repeats, {config.study.repeats}",
-    )
-    most, known = config.study.generations * config.study.proposals, facts.handed[arm, repeat]
-    need(
-        len(known) - len(facts.taken[arm, repeat]) < most,
-        "FILE",
-        f"number {len(known) + 1}",
-        f"one of the {most} that the campaign can use",
-    )
+    _check_place(config, arm, repeat)
+    handed_in, taken = len(facts.handed[arm, repeat]), len(facts.taken[arm, repeat])
+    limit = config.study.generations * config.study.proposals
+    right = f"one of the {limit} that the campaign can use"
+    need(handed_in - taken < limit, "FILE", f"number {handed_in + 1}", right)
     text = text.strip()
-    given = parse(Proposal, strict_json(text))
     champions = facts.champions.get((arm, repeat), [])
     best = facts.plans[champions[-1]] if champions else None
+    recipe = best.recipe if best else config.task.baseline
     files = gate.store.get_bundle(best.bundle) if best else source()
-    change(best.recipe if best else config.task.baseline, files, given)
+    apply_proposal(recipe, files, parse(Proposal, strict_json(text)))
     name = gate.store.put(text.encode())
-    gate.ledger.append(
-        "handed", {"arm": arm, "repeat": repeat, "digest": name, "who": who, "by": by}
-    )
+    body = {"arm": arm, "repeat": repeat, "digest": name, "who": who, "by": by}
+    gate.ledger.append("handed", body)
     return name
+
+
+def _check_place(config: Config, arm: str, repeat: int) -> None:
+    """Refuse an arm in which nobody proposes, or a repeat that the study lacks."""
+    arms = [name for name in config.arms() if proposer(name).where == "people"]
+    known = ", ".join(arms) or "this study has none"
+    need(arm in arms, "--arm", arm, f"an arm in which people propose ({known})")
+    repeats = config.study.repeats
+    need(0 <= repeat < repeats, "--repeat", repeat, f"below study.repeats, {repeats}")

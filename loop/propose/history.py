@@ -1,124 +1,157 @@
-"""How proposals are got: written by a program on the trusted side, or asked of weights in a box by
-way of a propose plan.
+"""What a proposer sees of its campaign: recipes, coarse feedback scores, verdicts and failures.
 
-A propose plan is decided on, paid for and recorded like any other; one stands for all proposals of
-a generation.
+Begin with `history_of`. The notebook is the same trials as training rows of the weights.
 """
 
-from __future__ import annotations
-
 import random
+import threading
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from configs.history import History, Trial
+import numpy as np
+from safetensors.numpy import save
+
+from configs.arms import START, variant
+from configs.history import History, Trial, notebook
 from configs.recipe import grid
 from configs.records import Plan
+from configs.tokens import BUCKETS, pairs
 from evals.ladder import Told, told
+from loop.campaign import Campaign
 from loop.facts.facts import Facts
-from loop.propose.scene import Scene
-from loop.propose.table import proposer, variant
+from loop.plan import Planned
+from loop.propose.scene import Scene, draw
+from loop.propose.table import proposer
 from sandbox.canonical import canonical
 
-if TYPE_CHECKING:
-    from loop.cycle import Campaign
+_NOTEBOOKS = threading.Lock()
 
 
-def show(c: Campaign, name: str, history: History) -> None:
-    """Record once what a propose plan is shown."""
-    if name not in c.running.archive.facts().shown:
-        c.running.ledger.append(
-            "history", {"plan": name, "digest": c.running.sandbox.store.put(canonical(history))}
-        )
+def record_history(campaign: Campaign, planned: Planned, history: History) -> None:
+    """Record once the history that a propose plan's job reads."""
+    if planned.digest not in campaign.facts().shown:
+        blob = campaign.running.store.put(canonical(history))
+        body = {"plan": planned.digest, "digest": blob}
+        campaign.running.ledger.append("history", body)
 
 
-def scene_of(c: Campaign, generation: int, index: int) -> Scene:
-    """Return what a program on the trusted side is shown."""
-    history, config = history_of(c, 1), c.running.config
-    store, bundles = (
-        c.running.sandbox.store,
-        {history.champion_source, *(t.source for t in history.trials)},
-    )
+def write_notebook(campaign: Campaign, how: str = "") -> str:
+    """Record the notebook as it stands; return its digest, or nothing in a study without one.
+
+    `how` overrides the arm's own way to show trials.
+    """
+    if not campaign.running.config.task.notebook:
+        return ""
+    if campaign.arm == START:
+        rows = _chance_rows(campaign)
+    else:
+        rows = notebook(tuple(select_trials(campaign, list_trials(campaign), how).values()))
+    blob = campaign.running.store.put(save({"trials": np.array(rows, np.uint8)}))
+    with _NOTEBOOKS:
+        if blob not in campaign.facts().shown:
+            campaign.running.ledger.append("notebook", {"digest": blob, "trials": len(rows)})
+            campaign.facts()
+    return blob
+
+
+def _chance_rows(campaign: Campaign) -> list[list[int]]:
+    """Return rows of chance for the trials of the start.
+
+    So the notebook's share costs and disturbs these trainings as much as it will later ones.
+    """
+    config = campaign.running.config
+    rng = random.Random(f"{config.study.seed}:{START}")
+    rows = []
+    for _ in range(config.study.start_trials):
+        bucket = rng.randrange(BUCKETS)
+        rows.append([bucket, *pairs(draw(rng, config.task.baseline, grid(True)))])
+    return rows
+
+
+def scene_of(campaign: Campaign, generation: int, index: int) -> Scene:
+    """Return all that a program on the trusted side sees for one proposal."""
+    history, config = history_of(campaign, 1), campaign.running.config
+    bundles = {history.champion_source, *(trial.source for trial in history.trials)}
+    store = campaign.running.store
     sources = {name: store.get_bundle(name)["models/train.py"].decode() for name in bundles}
-    rng = random.Random(f"{config.study.seed}:{c.arm}:{c.repeat}:{generation}:{index}")
+    place = f"{campaign.arm}:{campaign.repeat}:{generation}:{index}"
     return Scene(
         history=history,
         sources=sources,
         settings=config.proposer,
-        rng=rng,
+        rng=random.Random(f"{config.study.seed}:{place}"),
         generation=generation,
         index=index,
     )
 
 
-def history_of(c: Campaign, count: int) -> History:
-    """Return all that a campaign's proposer may see: recipes, what is told of their feedback
-    scores, own verdicts, failures of trainings.
-    """
-    trials, champion = {} if proposer(c.arm).blind else trials_of(c), c.parent()
-    shown, best = seen(c, trials), c.plan(champion)
-    score = trials[champion].score if trials else None
+def history_of(campaign: Campaign, count: int) -> History:
+    """Return all that a campaign's proposer may see when it is asked for `count` proposals."""
+    champion = campaign.parent()
+    trials = {} if proposer(campaign.arm).blind else list_trials(campaign)
+    visible = select_trials(campaign, trials)
     return History(
-        champion=best.recipe,
-        champion_source=best.bundle,
-        champion_score=score,
-        trials=tuple(shown.values()),
-        barred=tuple(t.recipe for name, t in trials.items() if name not in shown),
+        champion=champion.plan.recipe,
+        champion_source=champion.plan.bundle,
+        champion_score=trials[champion.digest].score if trials else None,
+        trials=tuple(visible.values()),
+        barred=tuple(trial.recipe for name, trial in trials.items() if name not in visible),
         count=count,
-        grid=grid(c.running.config.task.notebook),
+        grid=grid(campaign.running.config.task.notebook),
     )
 
 
-def seen(c: Campaign, trials: Mapping[str, Trial], how: str = "") -> dict[str, Trial]:
-    """Return what an arm's variant (or `how`) shows of trials and learns from: all, those before
-    generation 1, or all with outcomes permuted.
+def select_trials(
+    campaign: Campaign, trials: Mapping[str, Trial], how: str = ""
+) -> dict[str, Trial]:
+    """Return the trials that an arm (or `how`) shows and learns from, by plan digest.
+
+    growing: all. first: those before generation 1. scrambled: all, with outcomes permuted.
     """
-    facts, how = c.running.archive.facts(), how or variant(c.arm).history
+    how = how or variant(campaign.arm).history
     if how == "first":
-        return {name: t for name, t in trials.items() if facts.plans[name].purpose != "candidate"}
-    if how == "scrambled":
-        known = [name for name, t in trials.items() if t.outcome != "waiting"]
-        given = [trials[name] for name in known]
-        random.Random(f"scrambled:{c.running.config.study.seed}:{c.repeat}:{len(known)}").shuffle(
-            given
+        plans = campaign.facts().plans
+        return {name: t for name, t in trials.items() if plans[name].purpose != "candidate"}
+    return _permute_outcomes(campaign, trials) if how == "scrambled" else dict(trials)
+
+
+def _permute_outcomes(campaign: Campaign, trials: Mapping[str, Trial]) -> dict[str, Trial]:
+    finished = [name for name, trial in trials.items() if trial.outcome != "waiting"]
+    outcomes = [trials[name] for name in finished]
+    seed = f"scrambled:{campaign.running.config.study.seed}:{campaign.repeat}:{len(finished)}"
+    random.Random(seed).shuffle(outcomes)
+    permuted = dict(trials)
+    for name, other in zip(finished, outcomes, strict=True):
+        permuted[name] = replace(
+            trials[name],
+            outcome=other.outcome,
+            score=other.score,
+            verdict=other.verdict,
+            failure=other.failure,
         )
-        return {
-            **trials,
-            **{
-                name: replace(
-                    trials[name],
-                    outcome=t.outcome,
-                    score=t.score,
-                    verdict=t.verdict,
-                    failure=t.failure,
-                )
-                for name, t in zip(known, given, strict=True)
-            },
-        }
-    return dict(trials)
+    return permuted
 
 
-def trials_of(c: Campaign) -> dict[str, Trial]:
-    """Return the trials of the start and of a campaign, as its proposer is told of them, by
-    plan.
+def list_trials(campaign: Campaign) -> dict[str, Trial]:
+    """Return the trials of the start and of a campaign, by plan digest.
+
+    Scores are coarse: they are those that the ladder lets out (evals/ladder.py).
     """
-    config, facts = c.running.config, c.running.archive.facts()
-    plans = facts.trials((c.arm, c.repeat))
-    measured = {
-        name: facts.scores[name, "predict", 0]
-        for name in plans
-        if (name, "predict", 0) in facts.scores
-    }
-    said = told(
+    config, facts = campaign.running.config, campaign.facts()
+    plans = facts.trials(campaign.key)
+    slots = {name: (name, "predict", 0) for name in plans}
+    measured = {name: facts.scores[slot] for name, slot in slots.items() if slot in facts.scores}
+    released = told(
         list(measured.values()),
         config.objective,
-        looks=config.trials(c.arm),
+        looks=config.trials(campaign.arm),
         deviation=config.deviation(),
     )
-    known = dict(zip(measured, said, strict=True))
-    waits = Told(outcome="waiting", score=None)
-    return {name: _trial(facts, name, plan, known.get(name, waits)) for name, plan in plans.items()}
+    outcomes = dict(zip(measured, released, strict=True))
+    waiting = Told(outcome="waiting", score=None)
+    return {
+        name: _trial(facts, name, plan, outcomes.get(name, waiting)) for name, plan in plans.items()
+    }
 
 
 def _trial(facts: Facts, name: str, plan: Plan, told: Told) -> Trial:

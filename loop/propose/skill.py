@@ -1,14 +1,9 @@
-"""How well weights propose, measured in the loop: train them anew on a history, let them read it,
-and measure each of their proposals on gate.
+"""Measure how well weights propose: their proposals, each trained and scored on held-out data.
 
-Q(theta(r, h)) of docs/instruments.md for the cells of loop.propose.CELLS, on one fixed parent, the
-baseline, with fresh seeds. Its plans pass the gate and are paid like any other; none of them can
-become champion.
+Q(theta(r, h)) of docs/instruments.md: weights are trained anew on a history, read it and propose.
+All cells of configs.arms.CELLS start from one fixed parent, the baseline, with fresh seeds. Their
+plans pass the gate and are paid for like any other. No such plan can become champion.
 """
-
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 from configs.arms import CELLS
 from configs.build import parse, strict_json
@@ -16,115 +11,105 @@ from configs.errors import BadInput
 from configs.history import History
 from configs.recipe import grid
 from configs.records import JobCount, Proposal
-from configs.settings.study import Study
-from loop.measure.replicate import proposed, replicate
-from loop.plan import change
-from loop.propose.ask import line
-from loop.propose.history import seen, show, trials_of
-
-if TYPE_CHECKING:
-    from loop.cycle import Campaign
-
-
-def place(study: Study, number: int) -> int:
-    """Return the generation number under which the cell of that number is recorded: after the
-    closing looks.
-    """
-    return study.generations + 3 + number
-
+from loop.campaign import Campaign, passes_gate
+from loop.measure.replicate import Replicate, measure, write_proposals
+from loop.plan import Draft, Planned, apply_proposal
+from loop.propose.ask import pick_line
+from loop.propose.history import list_trials, record_history, select_trials, write_notebook
 
 JOBS = (JobCount(role="champion-train", count=1), JobCount(role="propose", count=1))
-"""Of a measure's propose plan: the weights that propose are its reference's."""
+"""Jobs of a measure's propose plan: the weights that propose are its reference's."""
 
 
-def skill(c: Campaign, at: int, cell: str) -> None:
-    """Measure one cell under generation number `at`: one propose plan, then a plan for each
-    proposal; what was done already is kept.
+def measure_skill(campaign: Campaign, generation: int, cell: str) -> None:
+    """Measure one cell under a generation number: one propose plan, then a plan a proposal.
+
+    Finished steps are kept.
     """
-    asked = _asked(c, at, cell)
-    if not c.allowed(asked):
+    asking = _record_propose_plan(campaign, generation, cell)
+    if not passes_gate(campaign, asking):
         return
-    c.admit(asked)
-    lines = proposed(c.running, asked, c.cpu)
-    for index in range(c.running.config.study.skill_proposals):
-        name = _plan(c, at, index, asked, lines)
-        if name and c.allowed(name):
-            c.admit(name)
-            c.look("gate", name)
-            replicate(c.running, name, 0, "gate", c.cpu)
-            replicate(c.running, name, 0, "gate", c.cpu, champion=True)
+    lines = write_proposals(campaign.running, asking, campaign.cpu)
+    for index in range(campaign.running.config.study.skill_proposals):
+        planned = _record_proposal(campaign, generation, index, asking, lines)
+        if planned and passes_gate(campaign, planned):
+            campaign.look("gate", planned)
+            for champion in (False, True):
+                pair = Replicate(planned=planned, index=0, champion=champion)
+                measure(campaign.running, pair, "gate", campaign.cpu)
 
 
-def _asked(c: Campaign, at: int, cell: str) -> str:
-    """Record the propose plan of a cell: it trains the cell's weights by the cell's recipe, which
-    then read the cell's history and write.
+def _record_propose_plan(campaign: Campaign, generation: int, cell: str) -> Planned:
+    """Record the propose plan of a cell, once.
+
+    It trains the cell's weights by the cell's recipe; they read the cell's history and write.
     """
-    known = c.running.archive.facts().asks.get((c.arm, c.repeat, at))
-    if known:
-        return known
-    count, base = c.running.config.study.skill_proposals, c.plan(c.champions()[0])
-    parent = c.champions()[0 if CELLS[cell].weights == "first" else -1]
-    best, shown = c.plan(parent), tuple(seen(c, trials_of(c), CELLS[cell].history).values())
-    name = c.record(
-        (at, 0),
-        "propose",
-        parent,
-        best.recipe,
-        "propose",
-        best.recipe,
-        best.bundle,
-        (best.bundle, best.recipe),
-        Proposal(
-            hypothesis=f"measures skill, cell {cell}: {count} proposals on the baseline", knobs={}
-        ),
-        notebook=c.notebook(CELLS[cell].history),
+    recorded = campaign.facts().asks.get((*campaign.key, generation))
+    if recorded:
+        return campaign.planned(recorded)
+    count = campaign.running.config.study.skill_proposals
+    base, arm = campaign.champions()[0], CELLS[cell]
+    best = campaign.champions()[0 if arm.weights == "first" else -1]
+    trials = select_trials(campaign, list_trials(campaign), arm.history)
+    hypothesis = f"measures skill, cell {cell}: {count} proposals on the baseline"
+    draft = Draft(
+        generation=generation,
+        index=0,
+        purpose="propose",
+        parent=best.digest,
+        change_class="propose",
+        recipe=best.plan.recipe,
+        bundle=best.plan.bundle,
+        reference=(best.plan.bundle, best.plan.recipe),
+        proposal=Proposal(hypothesis=hypothesis, knobs={}),
+        notebook=write_notebook(campaign, arm.history),
         jobs=JOBS,
     )
-    show(
-        c,
-        name,
-        History(
-            champion=base.recipe,
-            champion_source=base.bundle,
-            champion_score=None,
-            trials=shown,
-            count=count,
-            grid=grid(True),
-        ),
+    planned = campaign.record(draft)
+    history = History(
+        champion=base.plan.recipe,
+        champion_source=base.plan.bundle,
+        champion_score=None,
+        trials=tuple(trials.values()),
+        count=count,
+        grid=grid(True),
     )
-    return name
+    record_history(campaign, planned, history)
+    return planned
 
 
-def _plan(c: Campaign, at: int, index: int, asked: str, lines: list[str] | str) -> str:
-    """Record the plan that measures one proposal against the baseline; an unusable one is a
-    recorded invalid proposal, and no plan.
+def _record_proposal(
+    campaign: Campaign, generation: int, index: int, asking: Planned, lines: list[str] | str
+) -> Planned | None:
+    """Record the plan that measures one proposal against the baseline.
+
+    An unusable proposal is recorded as invalid, and has no plan.
     """
-    where = (c.arm, c.repeat, at, index)
-    known = c.running.archive.facts().at.get(where)
-    if known is not None:
-        return "" if known.startswith("!") else known
-    parent = c.champions()[0]
-    base, text = c.plan(parent), ""
+    recorded = campaign.facts().at.get((*campaign.key, generation, index))
+    if recorded is not None:
+        return None if recorded.startswith("!") else campaign.planned(recorded)
+    base, text = campaign.champions()[0], ""
     try:
-        text = line(lines, index)
+        text = pick_line(lines, index)
         proposal = parse(Proposal, strict_json(text))
-        risk, recipe, files = change(
-            base.recipe, c.running.sandbox.store.get_bundle(base.bundle), proposal
-        )
+        files = campaign.running.store.get_bundle(base.plan.bundle)
+        change = apply_proposal(base.plan.recipe, files, proposal)
     except BadInput as error:
-        c.invalid(where, error, text)
-        return ""
-    return c.record(
-        (at, index),
-        "skill",
-        parent,
-        base.recipe,
-        risk,
-        recipe,
-        c.bundle(files),
-        (base.bundle, base.recipe),
-        proposal,
-        notebook=base.notebook,
-        asked=asked,
-        text=c.kept(text),
+        campaign.record_invalid(generation, index, error, text)
+        return None
+    draft = Draft(
+        generation=generation,
+        index=index,
+        purpose="skill",
+        parent=base.digest,
+        parent_recipe=base.plan.recipe,
+        change_class=change.change_class,
+        recipe=change.recipe,
+        bundle=campaign.store_bundle(change.files),
+        reference=(base.plan.bundle, base.plan.recipe),
+        proposal=proposal,
+        notebook=base.plan.notebook,
+        asked=asking.digest,
+        text=campaign.store_text(text),
     )
+    return campaign.record(draft)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from configs.arms import ARMS, Arm
+from configs.arms import ARMS, variant
 from configs.errors import BadInput
 from loop.propose.evolve.database import propose_evolve
 from loop.propose.hostile import propose_hostile
@@ -130,18 +130,10 @@ PROPOSERS: dict[str, Proposer] = {
 }
 
 
-def variant(arm: str) -> Arm:
-    """Return the variant that an arm is; a proposer's name is the plain loop with it. Raises
-    BadInput for an unknown one.
-    """
-    found = ARMS.get(arm) or Arm(proposer=arm)
-    if found.proposer not in PROPOSERS:
-        raise BadInput(
-            f"study.arms names {arm!r}; it should be one of {', '.join((*ARMS, *PROPOSERS))}"
-        )
-    return found
-
-
 def proposer(arm: str) -> Proposer:
     """Return the proposer of an arm; raise BadInput for an unknown one."""
-    return PROPOSERS[variant(arm).proposer]
+    name = variant(arm).proposer
+    if name not in PROPOSERS:
+        known = ", ".join((*ARMS, *PROPOSERS))
+        raise BadInput(f"study.arms names {arm!r}; it should be one of {known}")
+    return PROPOSERS[name]

@@ -20,7 +20,7 @@ from configs.errors import BadInput, Stopped, VerificationFailed
 from configs.records import Amount
 from configs.settings.config import Config
 from evals.data import Items, held_out, questions, slices
-from loop.facts.facts import FactsReader
+from loop.facts.facts import Facts, FactsReader
 from loop.facts.nearest import Nearest
 from loop.plan import source
 from loop.study import own_files
@@ -74,6 +74,19 @@ class Running:
         """The study's gate."""
         return self.sandbox.gate
 
+    @property
+    def store(self) -> Store:
+        """The study's store."""
+        return self.sandbox.store
+
+    def facts(self) -> Facts:
+        """Return what has happened so far, brought up to the ledger's head."""
+        return self.archive.facts()
+
+    def facts_sequence(self) -> int:
+        """Return the ledger entry to which the facts are folded."""
+        return self.archive.seen
+
     def watch(self) -> None:
         """Pause the study if one of its tripwires is touched."""
         if any(plain(self.config.gates.tripwires).values()):
@@ -101,7 +114,7 @@ class Running:
 
 
 def open_study(config: Config, box: Box | None = None, lean: bool = False) -> Running:
-    """Open or resume the study of a configuration, its facts `lean` (loop/archive.py); raises
+    """Open or resume the study of a configuration, its facts `lean` (loop/facts/facts.py); raises
     BadInput, VerificationFailed, NoBox.
     """
     folder = Path(config.runs) / config.study.name

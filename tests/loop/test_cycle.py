@@ -43,8 +43,9 @@ from configs.job import Order
 from configs.records import Amount, Grant, Job
 from configs.settings.gates import Caps
 from configs.tokens import layout
-from loop import cycle, session
+from loop import campaign, cycle
 from loop.command import main
+from loop.command.run import run_with_hydra
 from loop.facts.facts import FactsReader
 from loop.instruments.gather import records
 from loop.measure import replicate
@@ -101,7 +102,7 @@ def test_the_command_draws_the_report_at_the_end_and_at_each_stop(tmp_path, go):
         if not stopped:
             mandate(config(tmp_path))
         with pytest.raises(NeedsHuman) if stopped else nullcontext():
-            go(settings, FakeBox(better), session.entry)
+            go(settings, FakeBox(better), run_with_hydra)
         seen.append([(folder / name).read_text() for name in WRITTEN])
     assert all(a != b for a, b in zip(*seen, strict=True))
     assert json.loads(seen[1][0])["finished"] and not json.loads(seen[0][0])["finished"]
@@ -110,13 +111,13 @@ def test_the_command_draws_the_report_at_the_end_and_at_each_stop(tmp_path, go):
 def test_a_look_reads_none_of_the_ledger_again_however_wide_a_generation_is(
     tmp_path, go, monkeypatch
 ):
-    behind, real = [], cycle.look
+    behind, real = [], campaign.look
 
     def look(book, split, plan, after):
         behind.append(book.head().sequence - after)
         real(book, split, plan, after)
 
-    monkeypatch.setattr(cycle, "look", look)
+    monkeypatch.setattr(campaign, "look", look)
     cfg = config(tmp_path, "study.generations=1", "study.proposals=4")
     mandate(cfg)
     looks = go(cfg, FakeBox(better))["looks"]
@@ -866,13 +867,13 @@ def test_a_generation_done_anew_shares_what_is_left_of_alpha(tmp_path, go, monke
     cfg, levels = config(tmp_path, "study.generations=2", "study.final_replicates=0"), []
     mandate(cfg)
 
-    def twice(self, number, real=cycle.Campaign.generation):
-        real(self, number)
+    def twice(campaign, number, real=cycle.generation):
+        real(campaign, number)
         if number == 1:
-            facts = self.running.archive.facts()
+            facts = campaign.facts()
             name = next(n for n in facts.verdicts if facts.plans[n].generation == 1)
-            levels.extend([facts.verdicts[name].level, self.level(name)])
+            levels.extend([facts.verdicts[name].level, campaign.level(facts.plans[name])])
 
-    monkeypatch.setattr(cycle.Campaign, "generation", twice)
+    monkeypatch.setattr(cycle, "generation", twice)
     go(cfg, FakeBox(better))
     assert levels == pytest.approx([0.025, 0.0125])

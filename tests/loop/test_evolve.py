@@ -24,7 +24,7 @@ from configs.records import Proposal
 from configs.settings.proposer import Evolve, Proposer
 from configs.tokens import layout
 from evals.data import _images
-from loop.plan import change
+from loop.plan import apply_proposal
 from loop.propose.evolve import database, patch
 from loop.propose.evolve.mutate import mutate
 from loop.propose.outside.prompt import prompt
@@ -82,8 +82,9 @@ def proposed(given: Scene):
     """Return (class, recipe, text) of what is proposed, taken in as the loop does."""
     made = parse(Proposal, strict_json(database.propose_evolve(given)))
     before = given.sources.get(given.history.champion_source, TRAIN)
-    risk, recipe, files = change(given.history.champion, {"models/train.py": before.encode()}, made)
-    return risk, recipe, files["models/train.py"].decode(), made
+    bundle = {"models/train.py": before.encode()}
+    change = apply_proposal(given.history.champion, bundle, made)
+    return change.change_class, change.recipe, change.files["models/train.py"].decode(), made
 
 
 def test_a_proposal_edits_the_champions_program_into_a_child_and_says_what_was_done():
@@ -346,10 +347,9 @@ def test_a_model_improves_a_program_of_the_database_and_its_answer_becomes_edits
         "edits": [{"file": patch.FILE, "search": "eps=1e-8", "replace": "eps=1e-6"}],
     }
     found = parse(Proposal, strict_json(database.rebased(given, history, source, json.dumps(made))))
-    _, recipe, files = change(Recipe(), {patch.FILE: TRAIN.encode()}, found)
-    assert files[patch.FILE].decode() == other.replace("eps=1e-8", "eps=1e-6") and recipe == Recipe(
-        depth=1, width=32
-    )
+    change = apply_proposal(Recipe(), {patch.FILE: TRAIN.encode()}, found)
+    assert change.files[patch.FILE].decode() == other.replace("eps=1e-8", "eps=1e-6")
+    assert change.recipe == Recipe(depth=1, width=32)
     for wrong, why in (
         ({"edits": [], "knobs": {"depth": 1, "dropout": 0.0}}, "changes nothing"),
         ({"knobs": {"depth": 2}, "edits": []}, None),

@@ -30,10 +30,11 @@ from configs.errors import BadInput, Denied, NeedsHuman, VerificationFailed
 from configs.recipe import Recipe
 from configs.records import Edit, Proposal
 from evals.oversight import PAIRS, cost, detection
-from loop import cycle, terminal
+from loop import terminal
 from loop.facts.canaries import is_canary
+from loop.measure import confirm
 from loop.people import stand_in
-from loop.plan import change
+from loop.plan import apply_proposal
 from loop.study import open as study_open
 from loop.verify.run import verify
 from sandbox import gate as gates
@@ -131,7 +132,7 @@ def test_many_small_changes_reach_the_drift_limit_and_then_a_person_is_asked(
         path = Path(cfg.runs) / "t" / "ledger.sqlite"
         return [e for e in entries(cfg) if e.kind == "champion"] if path.exists() else []
 
-    monkeypatch.setattr(cycle, "judge", lambda *a, **k: accept(real_judge(*a, **k)))
+    monkeypatch.setattr(confirm, "judge", lambda *a, **k: accept(real_judge(*a, **k)))
     if not enforced:
         go(cfg, FakeBox(quality))
         assert len(champions()) == 7
@@ -161,7 +162,7 @@ def test_a_plan_has_the_highest_class_of_its_edits():
         (edits[::-1], "structural"),
     ):
         proposal = Proposal(hypothesis="it is only a recipe", knobs={"depth": 3}, edits=tuple(told))
-        assert change(Recipe(), files, proposal)[0] == risk
+        assert apply_proposal(Recipe(), files, proposal).change_class == risk
 
 
 def test_a_mandate_lets_only_so_many_plans_pass_in_an_hour(tmp_path, go):
@@ -261,7 +262,7 @@ def test_a_scripted_reviewer_runs_a_study_and_is_never_counted_as_human(
         "fatigue": ["reviewer=fatigue", "reviewer.hit_rate=1", "reviewer.false_alarm_rate=0"],
     }.get(policy, ["reviewer=scripted", f"reviewer.policy={policy}"])
     cfg = config(tmp_path, *HUMAN, *chosen)
-    monkeypatch.setattr(cycle, "judge", lambda *a, **k: accept(real_judge(*a, **k)))
+    monkeypatch.setattr(confirm, "judge", lambda *a, **k: accept(real_judge(*a, **k)))
     if policy == "deny-all":
         with pytest.raises(Denied, match="scripted"):
             go(cfg, FakeBox(better))
@@ -310,7 +311,7 @@ def test_an_answer_that_another_campaign_got_is_seen(tmp_path, go, monkeypatch):
 
 
 def test_a_cap_that_refuses_a_promotion_is_a_no_and_the_loop_goes_on(tmp_path, go, monkeypatch):
-    monkeypatch.setattr(cycle, "judge", lambda *a, **k: accept(real_judge(*a, **k)))
+    monkeypatch.setattr(confirm, "judge", lambda *a, **k: accept(real_judge(*a, **k)))
     cfg = config(tmp_path, *SCRIPT, "gates.requests_per_hour=3", "study.proposals=2")
     assert go(cfg, FakeBox(better))["finished"]
     assert next(d["class"] for d in bodies(cfg) if not d["allow"]) == "promote"

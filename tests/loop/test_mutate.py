@@ -19,7 +19,7 @@ from configs.job import Order
 from configs.recipe import Recipe
 from configs.records import Edit
 from configs.tokens import Task
-from loop.plan import _apply
+from loop.plan import _apply_edit
 from loop.propose.evolve import mutate, patch
 from loop.propose.evolve.ideas import CALLS, IDEAS
 
@@ -29,7 +29,7 @@ TRAIN = (ROOT / "models" / "train.py").read_text()
 def applied(before: str, found: list[dict[str, str]]) -> str:
     data = before.encode()
     for number, one in enumerate(found):
-        data = _apply(data, Edit(**one), number)  # as the loop applies a proposal
+        data = _apply_edit(data, Edit(**one), number)  # as the loop applies a proposal
     return data.decode()
 
 

@@ -24,8 +24,8 @@ from studies import (
 
 from configs.build import plain
 from configs.errors import BadInput, BudgetExhausted, Denied, NeedsHuman, Stopped
-from loop import cycle
 from loop.facts import summary
+from loop.measure import confirm
 from loop.people import acts, amend
 from loop.report.incident import PARTS, export_incident
 from loop.report.oversight import canaries, measures
@@ -43,7 +43,7 @@ def done(tmp_path, go, monkeypatch):
     """
     keys.new_key("ada", "person", "correct horse")
     keys.new_key("bob", "person", "correct horse")
-    monkeypatch.setattr(cycle, "judge", lambda *a, **k: accept(real_judge(*a, **k)))
+    monkeypatch.setattr(confirm, "judge", lambda *a, **k: accept(real_judge(*a, **k)))
     cfg = config(tmp_path, "study.generations=3")
     mandate(cfg)
     go(cfg, FakeBox(better))
@@ -203,7 +203,7 @@ WIRES = {
 
 @pytest.mark.parametrize("wire", [*WIRES, ""])
 def test_a_tripwire_pauses_by_itself_and_opens_an_incident(tmp_path, go, monkeypatch, wire):
-    monkeypatch.setattr(cycle, "judge", lambda *a, **k: accept(real_judge(*a, **k)))
+    monkeypatch.setattr(confirm, "judge", lambda *a, **k: accept(real_judge(*a, **k)))
     cfg = config(
         tmp_path,
         "study.generations=6",

@@ -10,14 +10,14 @@ from conftest import ROOT
 from fakes import FakeBox, outcome, written
 from studies import approve, better, config, entries, gate_of, mandate
 
-from configs.arms import ARMS
+from configs.arms import ARMS, variant
 from configs.build import strict_json
 from configs.errors import BadInput, NeedsHuman, VerificationFailed
 from loop.command import main
 from loop.people.shown import facts, rows
 from loop.plan import source
 from loop.propose import ask, by_hand
-from loop.propose.table import PROPOSERS, proposer, variant
+from loop.propose.table import PROPOSERS, proposer
 from loop.verify.run import verify
 from sandbox import gate as gates
 from sandbox import keys
@@ -130,22 +130,12 @@ def test_a_program_that_fails_or_passes_its_limit_gives_invalid_proposals_and_is
 def test_another_program_than_the_pinned_one_is_not_run(tmp_path, go, monkeypatch):
     cfg = config(tmp_path, *COMMAND)
     mandate(cfg)
-    real = ask._plan
 
-    def plan(c, generation):
-        files, bundle = (
-            dict(c.running.sandbox.store.get_bundle(c.plan(c.champions()[-1]).bundle)),
-            c.bundle,
-        )
-        with monkeypatch.context() as patch:
-            patch.setattr(
-                type(c),
-                "bundle",
-                lambda self, given: bundle({**files, "program": b"print('another')"}),
-            )
-            return real(c, generation)
+    def bundle_another(campaign, best):
+        files = campaign.running.store.get_bundle(best.plan.bundle)
+        return campaign.store_bundle({**files, "program": b"print('another')"})
 
-    monkeypatch.setattr(ask, "_plan", plan)
+    monkeypatch.setattr(ask, "_bundle_program", bundle_another)
     box = FakeBox(better, writes(text(), text()))
     with pytest.raises(NeedsHuman, match="a program that the study does not name"):
         go(cfg, box)
@@ -312,7 +302,9 @@ def test_who_hands_a_proposal_in_does_not_count_towards_its_quorum(
     approve(cfg, gate_of(cfg).pending()[0].subject, "recipe")
     with pytest.raises(NeedsHuman, match="waits for people's proposal"):
         go(cfg, FakeBox(better))
-    by_hand.propose(tmp_path / "runs" / "t", text(), "human", 0, "ada (person, inbox)", "ada")
+    by_hand.hand_in_proposal(
+        tmp_path / "runs" / "t", text(), "human", 0, "ada (person, inbox)", "ada"
+    )
     with pytest.raises(NeedsHuman):
         go(cfg, FakeBox(better))
     name = gate_of(cfg).pending()[0].subject

@@ -17,7 +17,7 @@ from configs.recipe import GRID, Recipe, grid
 from configs.records import Proposal
 from configs.settings.proposer import Proposer
 from evals.attacks.table import ATTACKS
-from loop.plan import change, source
+from loop.plan import apply_proposal, source
 from loop.propose import hostile, rivals
 from loop.propose.scene import Scene, draw
 from loop.verify.run import verify
@@ -47,7 +47,7 @@ def scene(trials=(), seed=1, champion=Recipe(), **settings) -> Scene:  # noqa: B
 
 
 def recipe_of(text: str) -> Recipe:
-    return change(Recipe(), source(), parse(Proposal, strict_json(text)))[1]
+    return apply_proposal(Recipe(), source(), parse(Proposal, strict_json(text))).recipe
 
 
 def past(seed: int, score, count=40, outcome="scored"):
@@ -149,20 +149,20 @@ FINE = {
 def test_every_attack_text_is_refused_as_text_or_is_a_wellformed_plan(name):
     given = scene(past(1, good, 3), champion=Recipe())
     try:
-        risk, _, files = change(
+        change = apply_proposal(
             Recipe(), source(), parse(Proposal, strict_json(hostile.KINDS[name](given)))
         )
     except BadInput as error:
         assert name not in FINE and len(str(error)) < 700
         return
     assert name in FINE
-    assert risk == {
+    assert change.change_class == {
         "program": "patch",
         "program, again": "patch",
         "A16 another class": "structural",
     }.get(name, "recipe")
-    if risk == "patch":
-        assert "def attempt(name, act)" in files["models/train.py"].decode()
+    if change.change_class == "patch":
+        assert "def attempt(name, act)" in change.files["models/train.py"].decode()
 
 
 def test_the_share_of_attacks_is_the_set_one():

@@ -27,8 +27,8 @@ from tampering import leaves, mutated
 from configs.build import parse, plain
 from configs.errors import BadInput, NeedsHuman, VerificationFailed
 from configs.records import Plan
-from loop import cycle
 from loop.command import desk, main
+from loop.measure import confirm
 from loop.people import amend, shown
 from loop.text import confusables, hidden, visible
 from sandbox import keys
@@ -143,7 +143,7 @@ def asked(tmp_path, go, monkeypatch):
     configuration and the plan.
     """
     keys.new_key("ada", "person", "correct horse")
-    monkeypatch.setattr(cycle, "judge", lambda *a, **k: accept(real_judge(*a, **k)))
+    monkeypatch.setattr(confirm, "judge", lambda *a, **k: accept(real_judge(*a, **k)))
     cfg = config(
         tmp_path, "autonomy=bounded", "gates.unattended.classes=[recipe]", "reviewer=scripted"
     )

@@ -15,7 +15,8 @@ from configs.job import Limits
 from evals.law import CLAIM, LAWS
 from evals.simulate import worth
 from loop import session
-from loop.cycle import Campaign
+from loop.campaign import Campaign
+from loop.cycle import run_campaign
 from loop.facts.facts import FactsReader
 from loop.instruments.measure import measure
 from loop.settings import composed
@@ -80,7 +81,7 @@ def loop_alone(cfg):
             *((arm, cfg.study.repeats) for arm in cfg.arms()),
         ):
             for repeat in range(repeats):
-                Campaign(running, arm, repeat, None, lambda _: None).run()
+                run_campaign(Campaign(running, arm, repeat, None, lambda _: None))
         running.ledger.append("end", {"reason": "every campaign ended"})
         running.checkpoint()
         return running.folder

@@ -18,6 +18,7 @@ from configs.build import parse, plain
 from configs.errors import Denied, HeirloopError, NeedsHuman, VerificationFailed
 from configs.records import Entry, Grant, Job
 from loop import cycle
+from loop.measure import confirm
 from loop.verify.decisions import CHECKS
 from loop.verify.run import verify
 from sandbox import gate as gates
@@ -37,7 +38,7 @@ FEW = settings(
 @pytest.fixture
 def done(tmp_path, go, monkeypatch):
     """A finished study with champions; the folder of its run."""
-    monkeypatch.setattr(cycle, "judge", lambda *a, **k: accept(real_judge(*a, **k)))
+    monkeypatch.setattr(confirm, "judge", lambda *a, **k: accept(real_judge(*a, **k)))
     cfg = config(tmp_path)
     mandate(cfg)
     go(cfg, FakeBox(better))
@@ -252,7 +253,7 @@ def test_an_older_copy_of_the_database_is_found(tmp_path, go, monkeypatch, heads
     the run's own heads.
     """
     folder, old = tmp_path / "runs" / "t", tmp_path / "old"
-    real = cycle.Campaign.generation
+    real = cycle.generation
 
     def generation(campaign, number):
         real(campaign, number)
@@ -261,7 +262,7 @@ def test_an_older_copy_of_the_database_is_found(tmp_path, go, monkeypatch, heads
                 connection.execute("vacuum into ?", (str(old),))
             shutil.copy(folder / "checkpoints.jsonl", tmp_path / "heads")
 
-    monkeypatch.setattr(cycle.Campaign, "generation", generation)
+    monkeypatch.setattr(cycle, "generation", generation)
     cfg = config(tmp_path)
     mandate(cfg)
     go(cfg, FakeBox(better))

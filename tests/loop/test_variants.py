@@ -23,7 +23,6 @@ from loop.command import main
 from loop.instruments import measure as instruments_measure
 from loop.instruments.gather import Run, records
 from loop.instruments.measure import measure
-from loop.propose.skill import place
 from loop.verify.run import verify
 from sandbox import control
 from sandbox.canonical import digest
@@ -413,7 +412,7 @@ def test_a_proposal_that_failed_gained_nothing_and_one_that_reviewers_refused_sa
         quality=lambda order: quality[order.recipe.depth],
     )
     run = Run(0, Ledger.file(tmp_path / "runs" / "t" / "ledger.sqlite"))
-    plans = [run.facts.at["self", 0, place(run.config.study, 0), i] for i in range(3)]
+    plans = [run.facts.at["self", 0, run.config.study.skill_generation(0), i] for i in range(3)]
     each = [run._paired(n, run.unbounded) for n in plans]
     assert next(run.skills()).value == pytest.approx(sum(each) / 3) and each[0] != pytest.approx(
         sum(each) / 3

@@ -662,7 +662,7 @@ def a_device(h):
 def proposals_believed(h):
     h.patch.setattr(run, "strict_json", lambda given: given)
     h.patch.setattr(run, "parse", lambda _, given: given)
-    h.patch.setattr(run, "change", lambda *_: "a plan")
+    h.patch.setattr(run, "apply_proposal", lambda *_: "a plan")
 
 
 @hole("E04", "E16")
@@ -689,7 +689,7 @@ def scores_believed(h):
 
 @hole("E11", boxes=("namespace",), seen="^program: exit 1; program: exit 1 ")
 def copies_taken(h):
-    h.patch.setattr(replicate, "_copied", lambda *_: "")
+    h.patch.setattr(replicate, "refuse_copy", lambda *_: "")
 
 
 @hole("A01", boxes=("namespace",))

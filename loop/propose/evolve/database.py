@@ -21,7 +21,7 @@ from configs.errors import BadInput
 from configs.history import History, Trial
 from configs.recipe import Recipe
 from configs.records import Proposal
-from loop.plan import change
+from loop.plan import apply_proposal
 from loop.propose.evolve.mutate import mutate
 from loop.propose.evolve.patch import FILE, apart, check, edits, grams
 from loop.propose.rivals import propose_local
@@ -262,8 +262,8 @@ def applied(recipe: Recipe, source: str, text: str) -> tuple[Recipe, str]:
     """Return the recipe and the program that a proposal makes of a parent's; raises BadInput if it
     cannot be applied.
     """
-    _, found, files = change(recipe, {FILE: source.encode()}, parse(Proposal, strict_json(text)))
-    return found, files[FILE].decode()
+    change = apply_proposal(recipe, {FILE: source.encode()}, parse(Proposal, strict_json(text)))
+    return change.recipe, change.files[FILE].decode()
 
 
 def moved(champion: Recipe, before: str, recipe: Recipe, child: str, text: str) -> str:

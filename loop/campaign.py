@@ -1,0 +1,233 @@
+"""One campaign: an arm of one repeat. Its state, its plans, and its way through the gate.
+
+Every fact is read from the ledger, so that a campaign that was killed goes on where it stood.
+`passes_gate` is the only way from a plan to its grants.
+"""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from configs.arms import variant
+from configs.build import plain
+from configs.errors import BadInput, Denied, NeedsHuman
+from configs.records import Plan, Split
+from evals.judge import spend
+from loop.facts.facts import Facts
+from loop.people import stand_in
+from loop.plan import Draft, Planned, make_plan, source
+from loop.study.open import Running
+from loop.study.simulated import SOURCE, simulated
+from sandbox.budget import look
+from sandbox.canonical import digest
+
+Say = Callable[[str], None]
+"""Print one line for people."""
+Act = Literal["", "promote"]
+"""A decision on a plan beside that on its own class; empty: its own class."""
+POLL_SECONDS = 0.2
+_BUNDLES = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """One arm of one repeat."""
+
+    running: Running
+    arm: str
+    repeat: int
+    cpu: int | None
+    say: Say
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Arm and repeat, under which facts are kept."""
+        return self.arm, self.repeat
+
+    def facts(self) -> Facts:
+        """Return what has happened so far in the study."""
+        return self.running.facts()
+
+    def reached(self) -> int:
+        """Return the generation to go on with: the last that has a proposal, or 1."""
+        proposed = [
+            generation
+            for (arm, repeat, generation, _), name in list(self.facts().at.items())
+            if (arm, repeat) == self.key and self._is_proposal(name)
+        ]
+        return max([1, *proposed])
+
+    def _is_proposal(self, name: str) -> bool:
+        return name.startswith("!") or self.facts().plans[name].purpose == "candidate"
+
+    def shape(self) -> tuple[int, int]:
+        """Return the most generations of the campaign, and the proposals of each."""
+        return self.running.config.study.rounds(self.arm)
+
+    def affords(self, generation: int) -> bool:
+        """Tell whether the planned compute holds the worst case of one more generation.
+
+        Planned compute decides, whatever a machine charged.
+        """
+        study = self.running.config.study
+        if not study.plan_trainings:
+            return True
+        trainings = self.facts().trainings[self.key]
+        spent = sum(count for at, count in trainings.items() if at < generation)
+        return spent + study.worst(self.arm) <= study.allowance(self.arm)
+
+    # Plans
+
+    def planned(self, name: str) -> Planned:
+        """Return a recorded plan by its digest."""
+        return Planned(digest=name, plan=self.facts().plans[name])
+
+    def champions(self) -> list[Planned]:
+        """Return the plans that were champion, in order."""
+        names = self.facts().champions.get(self.key, [])
+        return [self.planned(name) for name in names]
+
+    def parent(self) -> Planned:
+        """Return the plan that proposals change: the champion, or the baseline without carry."""
+        return self.champions()[-1 if variant(self.arm).carry else 0]
+
+    def record(self, draft: Draft) -> Planned:
+        """Make a draft exact and record it once."""
+        running = self.running
+        plan = make_plan(
+            running.config,
+            draft,
+            study=running.root,
+            version=running.gate.rules.version,
+            arm=self.arm,
+            repeat=self.repeat,
+        )
+        return self.record_plan(plan)
+
+    def record_plan(self, plan: Plan) -> Planned:
+        """Record an exact plan once."""
+        name = digest(plan)
+        if name not in self.facts().plans:
+            self.running.ledger.append("plan", {"digest": name, "plan": plain(plan)})
+        return Planned(digest=name, plan=plan)
+
+    def record_invalid(self, generation: int, index: int, error: BadInput, text: str) -> None:
+        """Record a proposal that cannot become a plan."""
+        body = {
+            "arm": self.arm,
+            "repeat": self.repeat,
+            "generation": generation,
+            "index": index,
+            "reason": str(error)[:300],
+            "proposal": self.store_text(text),
+        }
+        self.running.ledger.append("invalid", body)
+
+    def store_text(self, text: str) -> str:
+        """Store a proposer's own text; return its digest, or nothing for no text."""
+        if not text:
+            return ""
+        return self.running.store.put(text.encode(errors="surrogatepass"))
+
+    def store_bundle(self, files: dict[str, bytes]) -> str:
+        """Store a bundle; return its digest."""
+        with _BUNDLES:
+            return self.running.store.put_bundle(files)
+
+    def pristine_bundle(self) -> str:
+        """Store the bundle that people gave; return its digest."""
+        return self.store_bundle(SOURCE if simulated(self.running.config) else source())
+
+    # Held-out looks
+
+    def look(self, split: Split, planned: Planned) -> None:
+        """Charge one look of a plan at a split, once."""
+        facts, folded_to = self.facts(), self.running.facts_sequence()
+        if (split, planned.digest) not in facts.looked:
+            look(self.running.ledger, split, planned.digest, folded_to)
+
+    def level(self, plan: Plan) -> float:
+        """Return the share of the campaign's alpha that a confirmation gets.
+
+        A closing look promotes nothing and takes a share like the first confirmation.
+        """
+        config = self.running.config
+        confirmations = config.confirmations(self.arm)
+        if plan.purpose != "candidate":
+            return spend(config.objective.alpha, confirmations, ())
+        used = self.facts().levels[self.key]
+        # a generation done anew after an amendment shares what is left
+        left = self.shape()[0] - plan.generation + 1
+        return spend(config.objective.alpha, max(confirmations, len(used) + left), used)
+
+
+def request_decision(campaign: Campaign, planned: Planned, act: Act = "") -> None:
+    """Put a plan to people if its gate waits for them; a canary may follow it."""
+    gate, change_class = campaign.running.gate, act or planned.plan.change_class
+    try:
+        gate.authority(planned.digest, change_class)
+    except Denied:
+        return
+    except NeedsHuman:
+        with contextlib.suppress(Denied):
+            if gate.request(planned.digest, change_class):
+                stand_in.probe(campaign.running, planned.digest, change_class)
+
+
+def request_decisions(campaign: Campaign, plans: Sequence[Planned]) -> None:
+    """Put all plans of a generation to people at once."""
+    for planned in plans:
+        request_decision(campaign, planned)
+
+
+def passes_gate(campaign: Campaign, planned: Planned, act: Act = "") -> bool:
+    """Take the gate's decision on a plan, or on an act with it; return whether it is yes.
+
+    A yes to a plan issues its grants. A no is recorded. Where people must decide, this waits as
+    long as the study's patience, then raises NeedsHuman.
+    """
+    gate = campaign.running.gate
+    if planned.digest in gate.refresh().recalled:
+        return False
+    if _has_passed(campaign, planned, act):
+        return True
+    try:
+        _wait_for_decision(campaign, planned, act)
+    except Denied as error:
+        gate.refuse(planned.digest, act or planned.plan.change_class, str(error))
+        return False
+    if act:
+        gate.decide(planned.digest, act)
+    else:
+        gate.grant(planned.digest)
+    return True
+
+
+def _has_passed(campaign: Campaign, planned: Planned, act: Act) -> bool:
+    if act == "promote":
+        return planned.digest in campaign.facts().champions.get(campaign.key, [])
+    return planned.digest in campaign.facts().granted
+
+
+def _wait_for_decision(campaign: Campaign, planned: Planned, act: Act) -> None:
+    """Return once the gate allows; raise Denied on a no, NeedsHuman when patience ends."""
+    running = campaign.running
+    change_class = act or planned.plan.change_class
+    deadline = time.monotonic() + running.config.gates.patience_seconds
+    asked = False
+    while True:
+        try:
+            running.gate.authority(planned.digest, change_class)
+            return
+        except NeedsHuman:
+            request_decision(campaign, planned, act)
+            # asking may have met a cap, and another campaign may have got the answer: look again
+            if stand_in.answer(running) or not asked:
+                asked = True
+                continue
+            if time.monotonic() >= deadline or running.stopped:
+                raise
+            time.sleep(POLL_SECONDS)

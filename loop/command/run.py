@@ -1,0 +1,56 @@
+"""`heirloop run`: the one entry through Hydra's own command line, sweeps (`-m`) included."""
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from configs.errors import BadInput, HeirloopError
+from configs.settings.config import Config
+from loop.campaign import Say
+from loop.command.live import View
+from loop.report.make import publish
+from loop.session import execute
+from loop.settings import check, one_line
+from loop.study.open import Running
+
+
+def run_with_hydra(overrides: Sequence[str]) -> None:
+    """Compose settings from overrides and run the study, or each study of a sweep."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    sys.argv = ["heirloop run", *overrides]
+    failures: list[HeirloopError] = []
+
+    def task(values: DictConfig) -> None:
+        try:
+            if not failures:
+                run_and_show(check(values))
+        except HeirloopError as error:
+            # kept from Hydra, which would print a heading of its own
+            failures.append(error)
+
+    try:
+        hydra.main(version_base="1.3", config_path="../../configs", config_name="config")(task)()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise BadInput(one_line(error)) from None
+    if failures:
+        raise failures[0]
+
+
+def run_and_show(config: Config) -> None:
+    """Run a study with a live view, draw its report, and print the closing table."""
+    views: list[View] = []
+
+    @contextmanager
+    def show(running: Running) -> Iterator[Say]:
+        with View(running) as view:
+            views.append(view)
+            yield view.say
+
+    summary = execute(config, publish, show)
+    views[0].print_table(summary)

@@ -1,0 +1,65 @@
+"""Confirm a plan on held-out data: fresh replicates of it and of the champion, paired; a verdict.
+
+The acceptance rule decides after each pair whether another is needed. A closing look estimates, and
+takes all its pairs.
+"""
+
+from configs.build import plain
+from configs.records import Scores, Verdict
+from evals.judge import judge
+from loop.campaign import Campaign
+from loop.measure.replicate import Replicate, compute_ratio, measure
+from loop.plan import Planned
+
+Pairs = tuple[list[Scores | None], list[Scores | None]]
+"""Scores of the plan and of the champion beside it, pair by pair; None for a failed replicate."""
+
+
+def confirm(campaign: Campaign, planned: Planned) -> Verdict:
+    """Return the verdict on a plan, measured once with one counted look."""
+    recorded = campaign.facts().verdicts.get(planned.digest)
+    if recorded is not None:
+        return recorded
+    campaign.look("gate", planned)
+    verdict = _judge_pairs(campaign, planned)
+    body = {"plan": planned.digest, "verdict": plain(verdict)}
+    campaign.running.ledger.append("verdict", body)
+    return verdict
+
+
+def _judge_pairs(campaign: Campaign, planned: Planned) -> Verdict:
+    running, level = campaign.running, campaign.level(planned.plan)
+    estimates, limit = planned.plan.purpose != "candidate", _most_pairs(campaign, planned)
+    pairs: Pairs = ([], [])
+    while True:
+        _measure_pair(campaign, planned, pairs)
+        if estimates and len(pairs[0]) < limit:
+            continue
+        verdict = judge(
+            *pairs,
+            running.config.objective,
+            level=level,
+            seed_deviation=running.config.deviation(),
+            compute=compute_ratio(running, planned),
+            most=limit,
+        )
+        if verdict.answer != "continue":
+            return verdict
+
+
+def _measure_pair(campaign: Campaign, planned: Planned, pairs: Pairs) -> None:
+    """Add the scores of the next pair, which shares one seed."""
+    index = len(pairs[0])
+    # replicate 0 of a candidate was its screening, whose seed never confirms
+    first = 1 if planned.plan.purpose == "candidate" else 0
+    own = Replicate(planned=planned, index=index + first)
+    champion = Replicate(planned=planned, index=index, champion=True)
+    for scores, replicate in zip(pairs, (own, champion), strict=True):
+        scores.append(measure(campaign.running, replicate, "gate", campaign.cpu))
+
+
+def _most_pairs(campaign: Campaign, planned: Planned) -> int:
+    """Return the most pairs that a confirmation of this purpose takes."""
+    study = campaign.running.config.study
+    closing = {"final": study.final_replicates, "larger": study.larger_replicates}
+    return closing.get(planned.plan.purpose) or study.replicates(campaign.arm)
