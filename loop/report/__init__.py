@@ -1,6 +1,5 @@
-"""What a study leaves for people to read: report.html and report.json, the comparison of several
-runs, and one incident's page.
+"""What do people read of a study? report.html, report.json, comparisons, an incident's page.
 
-All of it is derived from ledgers. Pages stand alone, are read offline, load nothing and run
-nothing; model text is escaped.
+All of it is made from ledgers. Pages stand alone, are read offline, and load and run nothing.
+Begin with `make.py`, then `tell.py`; `page.py` turns the records of `shape.py` into HTML.
 """

@@ -1,15 +1,17 @@
-"""What can be believed and what cannot: figures with interval and n, the words, and what stands
-against them. Silence is never turned into a no.
+"""What can be believed, and what cannot? Figures with interval and n, proven words, and the doubts.
+
+Silence is never turned into a no.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from loop.instruments.measure import WITHOUT
 from loop.report.evidence import Index
-from loop.report.happened import interval
-from loop.report.shape import Line, Table, table
-from loop.report.study import Told
+from loop.report.measures import interval
+from loop.report.shape import Line, Part, Table, table
+from loop.report.study import MeasuredStudy
 
 MISSING: dict[str, str] = {
     "cannot tell": (
@@ -21,7 +23,11 @@ MISSING: dict[str, str] = {
     "undefined": "the denominator is no proven gain",
     "not evaluable": "a part was not exercised",
 }
-"""Word -> what it says, as docs/instruments.md has it."""
+"""Word -> its meaning, as docs/instruments.md has it."""
+DECIDES = ("", "at least", "above", "below")
+"""Words of a figure whose interval decides something."""
+WORDS = ("amplifying", "lossy", "self-closed")
+"""Words that a study must earn."""
 SINGLE = 10
 """Champions that get a sentence each; of more, one sentence an arm."""
 TABLED = (
@@ -32,204 +38,203 @@ TABLED = (
     "beside",
     "efficiency",
     "yield",
-    *(f"{e}{WITHOUT}" for e in ("efficiency", "yield")),
+    f"efficiency{WITHOUT}",
+    f"yield{WITHOUT}",
 )
 """Parts of the instruments that have a table of their own."""
+GROUPS = ("arms", "between")
+"""Parts of the instruments that are left out of a figure's name."""
 
 
-def believed(
-    told: Told, index: Index, name: str
-) -> tuple[tuple[list[Line], list[Table]], tuple[list[Line], list[Table]]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One figure of the instruments."""
+
+    name: str
+    "arm and part"
+    cells: tuple[Any, ...]
+    "the columns INTERVAL"
+    ledger: str
+    "entries that it rests on"
+
+    @property
+    def bare(self) -> bool:
+        """Whether it has neither value nor bound."""
+        return self.cells[0] is None and self.cells[1] is None
+
+    @property
+    def word(self) -> str:
+        """The word that it reads."""
+        return str(self.cells[5])
+
+
+def describe_believed(study: MeasuredStudy, index: Index, name: str) -> tuple[Part, Part]:
     """Return the sections `believed` and `unbelieved` of one study."""
     figures = [
-        (what, interval(told, one), _rests(what, index)) for what, one in _figures(told.figures)
-    ]
-    holds = [one for one in figures if one[1][5] in ("", "at least", "above", "below")]
-    fails = [one for one in figures if one not in holds]
-    yes, no = list(_holds(told, index)), list(_fails(told, index))
-    no += [
-        Line(text=f"{word}: {text}.")
-        for word, text in MISSING.items()
-        if any(row[5] == word for _, row, _ in fails)
-    ]
-    if not yes and not holds:
-        yes = [
-            Line(
-                text="Nothing: no figure of this study has an interval that decides anything.",
-                ledger=index.of("study"),
-            )
-        ]
-    made = [
-        table(
-            "figures",
-            [(what, *row) for what, row, _ in part if row[0] is not None or row[1] is not None],
-            [at for _, row, at in part if row[0] is not None or row[1] is not None],
-            name,
+        Figure(
+            name=path,
+            cells=interval(study, figure),
+            ledger=index.arm(path.split(",")[0], "verdicts"),
         )
-        for part in (holds, fails)
+        for path, figure in _figures(study.figures)
     ]
-    sign = told.figures.get("warning sign", {}) if told.config.study.warning else {}
-    return (yes, made[:1]), (
-        no,
+    holds = [figure for figure in figures if figure.word in DECIDES]
+    fails = [figure for figure in figures if figure.word not in DECIDES]
+    believed = list(_proven(study, index))
+    doubts = [*_doubts(study, index), *_meanings(fails)]
+    if not believed and not holds:
+        text = "Nothing: no figure of this study has an interval that decides anything."
+        believed.append(Line(text=text, ledger=index.of("study")))
+    sign = study.figures.get("warning sign", {}) if study.config.study.warning else {}
+    return (believed, [_table(holds, name)]), (
+        doubts,
         [
-            made[1],
-            table("missing", _bare(told, fails), "", name),
+            _table(fails, name),
+            table("missing", _bare(study, fails), "", name),
             table("sign", sign.items(), index.of("warning") or index.of("study"), name),
         ],
     )
 
 
-def _bare(
-    told: Told, fails: list[tuple[str, tuple[Any, ...], str]]
-) -> Iterator[tuple[str, str, str]]:
-    """Yield (figure, word, arms) of figures that have neither value nor bound."""
-    found, arms = dict[tuple[str, str], list[str]](), told.figures["arms"]
-    for what, row, _ in fails:
-        if row[0] is None and row[1] is None:
-            arm, _, part = what.partition(", ")
-            found.setdefault((part, row[5]) if arm in arms and part else (what, row[5]), []).append(
-                arm
-            )
-    for (part, word), of in found.items():
-        yield (
-            part,
-            word,
-            (
-                "all arms"
-                if len(of) == len(arms) > 1
-                else ", ".join(of)
-                if of[0] in arms
-                else "the study"
-            ),
-        )
-
-
-def _figures(found: dict[str, Any], at: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+def _figures(tree: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield (name, figure) of the instruments without a table of their own."""
-    for name, value in found.items():
-        where = f"{at}, {name}" if at and at not in ("arms", "between") else str(name)
+    for name, value in tree.items():
         if name in TABLED or not isinstance(value, dict):
             continue
+        place = str(name) if not path or path in GROUPS else f"{path}, {name}"
         if "word" in value:
-            yield where, value
+            yield place, value
         else:
-            yield from _figures(value, where)
+            yield from _figures(value, place)
 
 
-def _rests(what: str, index: Index) -> str:
-    return index.arm(what.split(",")[0], "verdicts")
+def _table(figures: Sequence[Figure], name: str) -> Table:
+    """Return the figures that have a value or a bound."""
+    shown = [figure for figure in figures if not figure.bare]
+    rows = [(figure.name, *figure.cells) for figure in shown]
+    return table("figures", rows, [figure.ledger for figure in shown], name)
 
 
-def _holds(told: Told, index: Index) -> Iterator[Line]:
-    """Yield what a person may repeat: gains of champions on fresh seeds, and the words that are
-    proven.
-    """
-    ended = [
-        (at, a) for at, s in enumerate(told.summaries if told.closed else ()) for a in s["arms"]
+def _bare(study: MeasuredStudy, figures: Sequence[Figure]) -> Iterator[tuple[str, str, str]]:
+    """Yield (figure, word, arms) of figures that are only a word."""
+    arms = study.figures["arms"]
+    groups: dict[tuple[str, str], list[str]] = {}
+    for figure in figures:
+        if figure.bare:
+            arm, _, part = figure.name.partition(", ")
+            name = part if arm in arms and part else figure.name
+            groups.setdefault((name, figure.word), []).append(arm)
+    for (part, word), names in groups.items():
+        if len(names) == len(arms) > 1:
+            yield part, word, "all arms"
+        else:
+            yield part, word, ", ".join(names) if names[0] in arms else "the study"
+
+
+def _meanings(figures: Sequence[Figure]) -> Iterator[Line]:
+    """Yield the meaning of each word that a figure reads."""
+    words = {figure.word for figure in figures}
+    for word, text in MISSING.items():
+        if word in words:
+            yield Line(text=f"{word}: {text}.")
+
+
+def _proven(study: MeasuredStudy, index: Index) -> Iterator[Line]:
+    """Yield the claims that a person may repeat: gains on fresh seeds, and proven words."""
+    campaigns = [
+        (place, campaign)
+        for place, summary in enumerate(study.summaries if study.closed else ())
+        for campaign in summary["arms"]
     ]
-    better = [
-        (at, a)
-        for at, a in ended
-        if a["gate"] and a["gate"]["gain"] is not None and a["gate"]["low"] > 0
-    ]
+    better = [(place, campaign) for place, campaign in campaigns if _is_better(campaign)]
     if len(better) <= SINGLE:
-        yield from (_better(told, index, at, a) for at, a in better)
+        for place, campaign in better:
+            yield _champion(study, index, place, campaign)
     else:
-        for arm in sorted({a["arm"] for _, a in better}):
-            mine, all_ = (sum(a["arm"] == arm for _, a in part) for part in (better, ended))
-            yield Line(
-                text=(
-                    f"Arm {arm}: in {mine} of {all_} campaigns the champion is better than the"
-                    " baseline on gate, on fresh seeds, each with an interval above 0 (table"
-                    " Arms)."
-                ),
-                ledger=index.of(f"verdicts of {arm}"),
+        for arm in sorted({campaign["arm"] for _, campaign in better}):
+            count = sum(campaign["arm"] == arm for _, campaign in better)
+            whole = sum(campaign["arm"] == arm for _, campaign in campaigns)
+            text = (
+                f"Arm {arm}: in {count} of {whole} campaigns the champion is better than the"
+                " baseline on gate, on fresh seeds, each with an interval above 0 (table Arms)."
             )
-    for word, said in told.figures.get("words", {}).items():
-        if said:
-            yield Line(text=f"The loop may be called {word}.", ledger=index.of("verdicts of self"))
+            yield Line(text=text, ledger=index.of(f"verdicts of {arm}"))
+    for word, proven in study.figures.get("words", {}).items():
+        if proven:
+            text = f"The loop may be called {word}."
+            yield Line(text=text, ledger=index.of("verdicts of self"))
 
 
-def _better(told: Told, index: Index, at: int, a: dict[str, Any]) -> Line:
-    gate, little = (
-        a["gate"],
-        "; flagged computable, so that it proves little" if a["computable"] else "",
-    )
-    which = f"Arm {a['arm']}, repeat {a['repeat']}" + (
-        f" of {told.folders[at].name}" if len(told.runs) > 1 else ""
-    )
-    ends = (
-        f"{gate['gain']:.3f} ({gate['low']:.3f} to {gate['high']:.3f}, level {gate['level']:g},"
-        " fresh seeds)"
-    )
-    return Line(
-        text=(
-            f"{which}: this champion is better than the baseline on gate by {ends}{little}. It is"
-            " one draw of the arm, not the arm's gain."
-        ),
-        ledger=index.of(f"verdicts of {a['arm']}"),
-    )
+def _is_better(campaign: dict[str, Any]) -> bool:
+    look = campaign["gate"]
+    return bool(look) and look["gain"] is not None and look["low"] > 0
 
 
-def _fails(told: Told, index: Index) -> Iterator[Line]:
-    root, s = index.of("study"), told.summaries
-    if not told.closed:
+def _champion(study: MeasuredStudy, index: Index, place: int, campaign: dict[str, Any]) -> Line:
+    look, arm = campaign["gate"], campaign["arm"]
+    where = f" of {study.folders[place].name}" if len(study.runs) > 1 else ""
+    doubt = "; flagged computable, so that it proves little" if campaign["computable"] else ""
+    text = (
+        f"Arm {arm}, repeat {campaign['repeat']}{where}: this champion is better than the baseline"
+        f" on gate by {look['gain']:.3f} ({look['low']:.3f} to {look['high']:.3f}, level"
+        f" {look['level']:g}, fresh seeds){doubt}. It is one draw of the arm, not the arm's gain."
+    )
+    return Line(text=text, ledger=index.of(f"verdicts of {arm}"))
+
+
+def _doubts(study: MeasuredStudy, index: Index) -> Iterator[Line]:
+    """Yield the claims that nobody may make of the study."""
+    root = index.of("study")
+    yield from _without_gain(study, index, root)
+    words = study.figures.get("words", dict.fromkeys(WORDS, False))
+    unproven = [word for word, proven in words.items() if not proven]
+    if unproven:
+        text = (
+            f"{', '.join(unproven)}: not shown. This is no proof of the contrary: a word needs"
+            " every part of its rule."
+        )
+        yield Line(text=text, ledger=root)
+    for row in study.figures.get("conditions", ()):
+        text = f"Condition “{row['condition']}”: {row['reads']} ({_short(row['figure'])})."
+        yield Line(text=text, ledger=index.of("verdicts of self") or root)
+    yield from _growth(study, index)
+    if "self" in study.figures["arms"]:
+        reads = study.figures["between"]["gain ratio reads"]
+        text = f"Gain ratio of self beside refit and random: {reads}."
+        yield Line(text=text, ledger=index.arm("self", "verdicts"))
+    yield from _always(study, root)
+
+
+def _without_gain(study: MeasuredStudy, index: Index, root: str) -> Iterator[Line]:
+    if not study.closed:
         yield Line(
             text="No gain: the study has not ended, and scores on gate stay closed until then.",
             ledger=root,
             warn=True,
         )
-    arms = told.figures["arms"]
-    if not arms:
+    campaigns = [campaign for summary in study.summaries for campaign in summary["arms"]]
+    if not study.figures["arms"]:
         yield Line(text="Nothing of any arm: no campaign has begun.", ledger=root)
-    elif told.closed and not any(a["accepted"] for one in s for a in one["arms"]):
-        yield Line(
-            text=(
-                "That anything got better: no change was accepted in any campaign; every gain is 0."
-            ),
-            ledger=index.of("end") or root,
-        )
-    unsaid = [
-        word
-        for word, said in told.figures.get(
-            "words", dict.fromkeys(("amplifying", "lossy", "self-closed"), False)
-        ).items()
-        if not said
-    ]
-    if unsaid:
-        yield Line(
-            text=(
-                f"{', '.join(unsaid)}: not shown. This is no proof of the contrary: a word needs"
-                " every part of its rule."
-            ),
-            ledger=root,
-        )
-    for row in told.figures.get("conditions", ()):
-        value = row["figure"]
-        yield Line(
-            text=f"Condition “{row['condition']}”: {row['reads']} ({_short(value)}).",
-            ledger=index.of("verdicts of self") or root,
-        )
-    for arm, found in arms.items():
-        if grown := found.get("growth"):
-            more = (
-                "no number of generations"
-                if grown["more"] is None
-                else f"{grown['more']} generations more"
+    elif study.closed and not any(campaign["accepted"] for campaign in campaigns):
+        text = "That anything got better: no change was accepted in any campaign; every gain is 0."
+        yield Line(text=text, ledger=index.of("end") or root)
+
+
+def _growth(study: MeasuredStudy, index: Index) -> Iterator[Line]:
+    for arm, figures in study.figures["arms"].items():
+        growth = figures.get("growth")
+        if growth:
+            more = growth["more"]
+            needed = "no number of generations" if more is None else f"{more} generations more"
+            text = (
+                f"Arm {arm}: growth of the mean curve reads {growth['best']}; {needed} would tell"
+                " the two best models apart. No forecast."
             )
-            yield Line(
-                text=(
-                    f"Arm {arm}: growth of the mean curve reads {grown['best']}; {more} would tell"
-                    " the two best models apart. No forecast."
-                ),
-                ledger=index.of(f"verdicts of {arm}"),
-            )
-    if "self" in arms:
-        reads = told.figures["between"]["gain ratio reads"]
-        yield Line(
-            text=f"Gain ratio of self beside refit and random: {reads}.",
-            ledger=index.arm("self", "verdicts"),
-        )
+            yield Line(text=text, ledger=index.of(f"verdicts of {arm}"))
+
+
+def _always(study: MeasuredStudy, root: str) -> Iterator[Line]:
+    """Yield the doubts that stand against every study."""
     yield Line(
         text=(
             "Feedback scores: one training each, rounded, and what is confirmed is chosen by them."
@@ -237,7 +242,7 @@ def _fails(told: Told, index: Index) -> Iterator[Line]:
         ),
         ledger=root,
     )
-    if any(a["computable"] for one in s for a in one["arms"]):
+    if any(campaign["computable"] for summary in study.summaries for campaign in summary["arms"]):
         yield Line(
             text=(
                 "Gains flagged computable: code that a model wrote could compute the answers of"
@@ -255,12 +260,10 @@ def _fails(told: Told, index: Index) -> Iterator[Line]:
     )
 
 
-def _short(one: dict[str, Any]) -> str:
-    if one["value"] is None:
-        return one["word"] or "no value"
-    ends = (
-        f"{one['low']:.3g} to {one['high']:.3g}"
-        if one["low"] is not None and one["high"] is not None
-        else "no interval"
-    )
-    return f"{one['value']:.3g}, {ends}, n {one['n']}"
+def _short(figure: dict[str, Any]) -> str:
+    if figure["value"] is None:
+        return str(figure["word"] or "no value")
+    ends = "no interval"
+    if figure["low"] is not None and figure["high"] is not None:
+        ends = f"{figure['low']:.3g} to {figure['high']:.3g}"
+    return f"{figure['value']:.3g}, {ends}, n {figure['n']}"

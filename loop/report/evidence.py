@@ -1,15 +1,18 @@
-"""Which ledger entries a number rests on: named sets, one pass over each ledger. What is cited
-stays small, however long the ledger is.
+"""Which ledger entries does a number rest on? Named sets, made in one pass over each ledger.
+
+The list of cited entries stays small, however long the ledger is.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 
 from configs.records import Entry
 from loop.instruments.gather import Run
 from loop.report.shape import Cited
 
+Place = tuple[int, int]
+"""Number of the run, and sequence of the entry."""
 LISTED = 24
-"""Entries of a set that are listed with kind and hash; larger sets are told as spans."""
+"""Entries of a set that are listed with kind and hash; a larger set stands as spans."""
 SPANS = 400
 """Spans of a set; beyond it one span encloses all."""
 WORDS: dict[str, str] = {
@@ -31,7 +34,7 @@ WORDS: dict[str, str] = {
     "end": "ends of campaigns and study",
     "warning": "readings of the warning sign",
 }
-"""Set of entries of a kind -> what they are."""
+"""Set of entries -> its name in words."""
 KINDS: dict[str, str] = {
     "study": "study",
     "amended": "study",
@@ -70,88 +73,90 @@ OF_ARM: dict[str, str] = {
 
 
 class Index:
-    """The entries of one or more runs, by what rests on them; `cited` holds those that were asked
-    for.
+    """The entries of one or more runs, by the numbers that rest on them.
+
+    `cited` holds the sets that somebody asked for.
     """
 
     def __init__(self, runs: Sequence[Run]) -> None:
         self._runs, self.cited = runs, dict[str, Cited]()
-        self._sets: dict[str, list[tuple[int, int]]] = {}
-        self._plans: dict[str, list[tuple[int, int]]] = {}
+        self._sets: dict[str, list[Place]] = {}
+        self._plans: dict[str, list[Place]] = {}
         for number, run in enumerate(runs):
             for entry in run.entries:
-                self._place(number, run, entry)
+                self._add(number, run, entry)
 
-    def _place(self, number: int, run: Run, entry: Entry) -> None:
-        at, body = (number, entry.sequence), entry.body
+    def _add(self, number: int, run: Run, entry: Entry) -> None:
+        place, body = (number, entry.sequence), entry.body
         if entry.kind in KINDS:
-            self._sets.setdefault(KINDS[entry.kind], []).append(at)
+            self._sets.setdefault(KINDS[entry.kind], []).append(place)
         if entry.kind not in OF_ARM:
             return
         name = str(body.get("digest" if entry.kind == "plan" else "plan", ""))
         plan = run.facts.plans.get(name)
         arm = plan.arm if plan else body.get("arm", "")
         if arm:
-            self._sets.setdefault(f"{OF_ARM[entry.kind]} of {arm}", []).append(at)
+            self._sets.setdefault(f"{OF_ARM[entry.kind]} of {arm}", []).append(place)
         if plan:
-            self._plans.setdefault(f"{number}:{name}", []).append(at)
+            self._plans.setdefault(f"{number}:{name}", []).append(place)
 
     def of(self, name: str, run: int | None = None) -> str:
         """Cite a set, of one run or of all; return its name, or nothing where it is empty."""
-        whole = run is None or len(self._runs) == 1
-        found = (
-            []
-            if name in self.cited and whole
-            else [at for at in self._sets.get(name, ()) if whole or at[0] == run]
-        )
-        return self._cite(name if whole else f"{name}, run {run}", WORDS.get(name, name), found)
+        words = WORDS.get(name, name)
+        if run is None or len(self._runs) == 1:
+            # A set of all runs is long; it is read once.
+            places = [] if name in self.cited else self._sets.get(name, [])
+            return self._cite(name, words, places)
+        places = [place for place in self._sets.get(name, ()) if place[0] == run]
+        return self._cite(f"{name}, run {run}", words, places)
 
-    def arm(self, arm: str, what: str) -> str:
-        """Cite an arm's plans, scores, verdicts or decisions; where it has none, what shows that it
-        has none.
+    def arm(self, arm: str, entries: str) -> str:
+        """Cite an arm's plans, scores, verdicts or decisions.
+
+        Where it has none of them, cite the entries that show so.
         """
-        return self.of(f"{what} of {arm}") or self.of(f"plans of {arm}") or self.of("study")
+        return self.of(f"{entries} of {arm}") or self.of(f"plans of {arm}") or self.of("study")
 
     def plan(self, run: int, name: str) -> str:
-        """Cite what is recorded of one plan: the plan, its decisions, scores and verdict."""
-        return self._cite(
-            f"plan {run}:{name[:12]}", f"plan {name[:12]}", self._plans.get(f"{run}:{name}", [])
-        )
+        """Cite the record of one plan: the plan, its decisions, scores and verdict."""
+        short = name[:12]
+        places = self._plans.get(f"{run}:{name}", [])
+        return self._cite(f"plan {run}:{short}", f"plan {short}", places)
 
-    def entry(self, run: int, sequence: int, what: str) -> str:
+    def entry(self, run: int, sequence: int, words: str) -> str:
         """Cite one entry."""
-        return self._cite(f"entry {run}:{sequence}", what, [(run, sequence)])
+        return self._cite(f"entry {run}:{sequence}", words, [(run, sequence)])
 
-    def _cite(self, name: str, what: str, found: Sequence[tuple[int, int]]) -> str:
-        if found and name not in self.cited:
-            listed = (
-                [
-                    (run, at, e.kind, e.hash[:12])
-                    for run, at in found
-                    for e in (self._runs[run].entries[at - 1],)
-                ]
-                if len(found) <= LISTED
-                else []
-            )
+    def _cite(self, name: str, words: str, places: Sequence[Place]) -> str:
+        if places and name not in self.cited:
             self.cited[name] = Cited(
-                what=what, spans=tuple(_spans(found)), entries=len(found), listed=tuple(listed)
+                what=words,
+                spans=tuple(_spans(places)),
+                entries=len(places),
+                listed=tuple(self._list(places)) if len(places) <= LISTED else (),
             )
         return name if name in self.cited else ""
 
+    def _list(self, places: Sequence[Place]) -> Iterator[tuple[int, int, str, str]]:
+        for run, sequence in places:
+            entry = self._runs[run].entries[sequence - 1]
+            yield run, sequence, entry.kind, entry.hash[:12]
 
-def _spans(found: Iterable[tuple[int, int]]) -> list[tuple[int, int, int]]:
-    """Return (run, first, last) of neighbours; one enclosing span a run where there are too
-    many.
-    """
+
+def _spans(places: Sequence[Place]) -> list[tuple[int, int, int]]:
+    """Return (run, first, last) of neighbours; where there are too many, one span a run."""
     spans = list[tuple[int, int, int]]()
-    for run, at in found:
-        if spans and (spans[-1][0], spans[-1][2] + 1) == (run, at):
-            spans[-1] = (run, spans[-1][1], at)
+    for run, sequence in places:
+        if spans and (spans[-1][0], spans[-1][2] + 1) == (run, sequence):
+            spans[-1] = (run, spans[-1][1], sequence)
         else:
-            spans.append((run, at, at))
-    if len(spans) <= SPANS:
-        return spans
-    return [
-        (run, min(a for r, a, _ in spans if r == run), max(b for r, _, b in spans if r == run))
-        for run in sorted({r for r, _, _ in spans})
-    ]
+            spans.append((run, sequence, sequence))
+    return spans if len(spans) <= SPANS else _enclosing(spans)
+
+
+def _enclosing(spans: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    first, last = dict[int, int](), dict[int, int]()
+    for run, begin, end in spans:
+        first[run] = min(begin, first.get(run, begin))
+        last[run] = max(end, last.get(run, end))
+    return [(run, first[run], last[run]) for run in sorted(first)]

@@ -1,23 +1,19 @@
-"""One incident as a page: its fields, its chain of events, what each amendment changed. Everything
-in it is escaped.
+"""One incident as a page: its fields, its chain of events, the changes of each amendment.
+
+Its markup stands in `templates/incident.html`.
 """
 
 import itertools
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from configs.errors import BadInput
-from loop.report.page import STYLE, e, head
+from loop.report.markup import Lines, render
 from sandbox.canonical import canonical
 from sandbox.ledger import Ledger
-
-PAGE = """body{max-width:50rem;font-size:15px}h2{margin:1.2rem 0 0;font-size:1.1em;border:0}table{margin:.3rem 0}
-td{overflow-wrap:anywhere;white-space:pre-wrap;max-width:none}
-th,td{vertical-align:top}.fields{display:table;width:100%}.fields th{width:11rem;font-weight:400}
-@media print{body{font-size:11px}}"""  # noqa: E501
-
 
 PARTS = {
     "What happened": (
@@ -36,86 +32,47 @@ PARTS = {
     "Evidence": ("study", "plan", "artifacts", "chain", "amended_from"),
 }
 """The fields of an incident but its id, as its page groups them."""
-KEPT = ("amended_from", "reporter")
-"""What every amendment changes."""
+ALWAYS_CHANGED = ("amended_from", "reporter")
+"""Fields that every amendment changes."""
+DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
 
 
-def incident_page(versions: list[dict[str, Any]], chain: list[dict[str, Any]]) -> str:
-    """Return one incident, newest version, as a page: its fields, its chain of events, what each
-    amendment changed.
-    """
-    last = versions[-1]
-    name, due = e(last["id"]), last["notification_due_at"]
-    tables = [
-        f"<h2>{part}</h2>{_fields({field: last[field] for field in fields})}"
-        for part, fields in PARTS.items()
-    ]
-    events = "".join(
-        f"<tr><th>{one['sequence']}"
-        f" {e(one['kind'])}<br>{e(one['time'][:19])}</th><td>{_body(one['body'])}</td></tr>"
-        for one in chain
-    )
-    pairs = [
-        (at, new["reporter"], {k: new[k] for k in new if new[k] != old[k] and k not in KEPT})
-        for at, (old, new) in enumerate(itertools.pairwise(versions), 2)
-    ]
-    changed = "".join(
-        f"<tr><th>version {at}<br>{e(by)}</th><td>{_body(fields)}</td></tr>"
-        for at, by, fields in pairs
-    )
-    return "\n".join(
-        [
-            head(f"Incident {last['id']}", STYLE + PAGE),
-            f"<h1>Incident {name}</h1>",
-            (
-                f"<p class=warn>Notice to authorities is due by <b>{e(due)}</b>.</p>"
-                if due
-                else "<p>No law asks for a notice: no harm occurred.</p>"
-            ),
-            *tables,
-            f"<h2>Chain of events</h2><table class=fields>{events}</table>" if events else "",
-            f"<h2>Amendments</h2><table class=fields>{changed}</table>" if changed else "",
-            (
-                "<p>The newest version is shown; the ledger keeps all of them. Times are UTC,"
-                " digests sha256; those in the chain of events are shortened to 12 digits, the JSON"
-                " beside this page has them whole.</p></html>"
-            ),
-        ]
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldView:
+    """One field as the page shows it."""
+
+    name: str
+    "its name in words"
+    values: tuple[str, ...]
+    "text, line by line"
 
 
-def _body(body: dict[str, Any]) -> str:
-    told = {
-        name.replace("_", " "): (
-            value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        )
-        for name, value in body.items()
-    }
-    lines = (f"{name}: {value}" for name, value in told.items())
-    return e(re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1…", "\n".join(lines)), lines=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartView:
+    """One group of fields."""
+
+    title: str
+    "heading"
+    fields: tuple[FieldView, ...]
+    "fields"
 
 
-def _fields(values: dict[str, Any]) -> str:
-    def cell(value: Any) -> str:
-        if isinstance(value, list | tuple):
-            return "<br>".join(map(cell, value)) or "none"
-        text = {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
-        return (
-            f"<code>{e(text)}</code>"
-            if len(text) == 64 and text.isalnum()
-            else e(text, lines=True) or "not known yet"
-        )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventView:
+    """One entry of the chain of events, or one amendment."""
 
-    rows = "".join(
-        f"<tr><th>{e(name.replace('_', ' '))}</th><td>{cell(value)}</td></tr>"
-        for name, value in values.items()
-    )
-    return f"<table class=fields>{rows}</table>"
+    name: str
+    "first line of its head"
+    detail: str
+    "second line"
+    text: Lines
+    "its fields, one a line"
 
 
 def export_incident(folder: Path, name: str) -> tuple[bytes, str]:
-    """Return an incident as JSON (every version, and the entries of its chain) and as a page of
-    HTML that stands alone.
+    """Return an incident as JSON and as a page that stands alone.
+
+    The JSON holds every version and the entries of its chain. Raises BadInput for an unknown name.
     """
     entries = Ledger.file(folder / "ledger.sqlite").entries()
     versions = [
@@ -127,9 +84,74 @@ def export_incident(folder: Path, name: str) -> tuple[bytes, str]:
         raise BadInput(
             f"NAME is {name!r}; `heirloop incident list {folder}` names those of this run"
         )
-    told = [e for e in entries if e.sequence in versions[-1]["chain"]]
+    sequences = set(versions[-1]["chain"])
     chain = [
         {"sequence": e.sequence, "kind": e.kind, "time": e.time, "hash": e.hash, "body": e.body}
-        for e in told
+        for e in entries
+        if e.sequence in sequences
     ]
     return canonical({"versions": versions, "chain": chain}), incident_page(versions, chain)
+
+
+def incident_page(versions: list[dict[str, Any]], chain: list[dict[str, Any]]) -> str:
+    """Return the page of an incident from its versions and its chain of events."""
+    last = versions[-1]
+    return render(
+        "incident.html",
+        title=f"Incident {last['id']}",
+        name=last["id"],
+        due=last["notification_due_at"],
+        parts=[_view_part(title, names, last) for title, names in PARTS.items()],
+        chain=[_view_event(event) for event in chain],
+        changes=_view_changes(versions),
+    )
+
+
+def _view_part(title: str, names: tuple[str, ...], incident: dict[str, Any]) -> PartView:
+    fields = [FieldView(name=_words(name), values=tuple(_texts(incident[name]))) for name in names]
+    return PartView(title=title, fields=tuple(fields))
+
+
+def _texts(value: Any) -> list[str]:
+    """Return a field as lines of text."""
+    if isinstance(value, list | tuple):
+        lines = [line for part in value for line in _texts(part)]
+        return lines or ["none"]
+    if isinstance(value, bool):
+        return ["yes" if value else "no"]
+    return [str(value) or "not known yet"]
+
+
+def _view_event(event: dict[str, Any]) -> EventView:
+    return EventView(
+        name=f"{event['sequence']} {event['kind']}",
+        detail=event["time"][:19],
+        text=_fields_text(event["body"]),
+    )
+
+
+def _view_changes(versions: list[dict[str, Any]]) -> list[EventView]:
+    changes = []
+    for number, (old, new) in enumerate(itertools.pairwise(versions), 2):
+        changed = {
+            name: value
+            for name, value in new.items()
+            if value != old[name] and name not in ALWAYS_CHANGED
+        }
+        changes.append(
+            EventView(name=f"version {number}", detail=new["reporter"], text=_fields_text(changed))
+        )
+    return changes
+
+
+def _fields_text(body: dict[str, Any]) -> Lines:
+    """Return fields as text, one a line, digests shortened."""
+    lines = []
+    for name, value in body.items():
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        lines.append(f"{_words(name)}: {text}")
+    return Lines(DIGEST.sub(r"\1…", "\n".join(lines)))
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")

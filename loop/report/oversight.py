@@ -1,136 +1,150 @@
-"""The report's tables of oversight: decisions, time, canaries, notices, incidents."""
+"""What did deciding cost, and what did it catch? Decisions, time, canaries, notices, incidents."""
 
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 from loop.report.evidence import Index
 from loop.report.shape import Table, table
-from loop.report.study import Told
+from loop.report.study import MeasuredStudy
 from sandbox import incident
 
+DECIDED = ("mandate", "approval", "refused", "person", "external", "simulated", "unattended")
+"""Counts of decisions by class, in the order of the columns."""
 
-def oversight(told: Told, index: Index, name: str) -> list[Table]:
-    """Return what deciding cost and caught: decisions added up over runs, times and canaries of
-    each run apart.
-    """
-    heads = ("mandate", "approval", "refused", "person", "external", "simulated", "unattended")
+
+def oversight(study: MeasuredStudy, index: Index, name: str) -> list[Table]:
+    """Return the tables of decisions, added up over runs, and of each run's times and canaries."""
     sums: dict[str, list[int]] = {}
-    for s in told.summaries:
-        for what, row in s["oversight"]["by_class"].items():
-            sums[what] = [
-                a + row[h] for a, h in zip(sums.get(what, [0] * len(heads)), heads, strict=True)
-            ]
-    decided = table(
-        "decisions",
-        [(what, *row) for what, row in sorted(sums.items())],
-        index.of("decision"),
-        name,
-    )
+    for summary in study.summaries:
+        for change_class, counts in summary["oversight"]["by_class"].items():
+            before = sums.get(change_class, [0] * len(DECIDED))
+            added = [counts[column] for column in DECIDED]
+            sums[change_class] = [a + b for a, b in zip(before, added, strict=True)]
+    rows = [(change_class, *counts) for change_class, counts in sorted(sums.items())]
+    tables = [table("decisions", rows, index.of("decision"), name)]
+    for place in range(len(study.runs)):
+        tables += _of_run(study, place, index, name)
+    return tables
+
+
+def _of_run(study: MeasuredStudy, place: int, index: Index, name: str) -> list[Table]:
+    number, state = study.numbers[place], study.summaries[place]["oversight"]
+    title = name
+    if len(study.runs) > 1:
+        folder = study.folders[place].name
+        title = f"{name}, {folder}" if name else folder
+    approvals = index.of("approval", number)
+    ledger = approvals or index.of("decision", number)
     return [
-        decided,
-        *(one for at in range(len(told.runs)) for one in _of_run(told, at, index, name)),
+        table("oversight", measures(state), ledger, title),
+        table("canaries", canaries(state["canaries"]), index.of("probe", number), title),
+        table("signed", _signed(state), approvals, title),
     ]
 
 
-def _of_run(told: Told, at: int, index: Index, name: str) -> list[Table]:
-    number, o = told.numbers[at], told.summaries[at]["oversight"]
-    where = name if len(told.runs) == 1 else f"{name + ', ' if name else ''}{told.folders[at].name}"
-    each = [
-        (
-            d["plan"][:12],
-            d["class"],
-            d["answer"],
-            d["reviewer"],
-            d["kind"],
-            int(d["decided"] - d["asked"]),
-            d["looked_ms"] / 1000,
+def _signed(state: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
+    for decision in state["decisions"]:
+        yield (
+            decision["plan"][:12],
+            decision["class"],
+            decision["answer"],
+            decision["reviewer"],
+            decision["kind"],
+            int(decision["decided"] - decision["asked"]),
+            decision["looked_ms"] / 1000,
         )
-        for d in o["decisions"]
-    ]
-    return [
-        table(
-            "oversight",
-            measures(o),
-            index.of("approval", number) or index.of("decision", number),
-            where,
-        ),
-        table("canaries", canaries(o["canaries"]), index.of("probe", number), where),
-        table("signed", each, index.of("approval", number), where),
-    ]
 
 
-def measures(o: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return (what, measured) of a summary's oversight."""
-    queue, said, heard = o["queue_seconds"], o["notices"], o["notices"]["acknowledged_seconds"]
+def measures(state: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return (name, value) of the measures in a summary's oversight."""
+    notices = state["notices"]
+    missed = f"{notices['undelivered']}, {notices['failed_attempts']}"
+    shares = f"{state['share_by_mandate']:.0%}, {state['share_unattended']:.0%}"
     return [
-        ("signed decisions of people, of simulated reviewers", f"{o['human']}, {o['simulated']}"),
-        ("human minutes", f"{o['human_minutes']:.1f}"),
         (
-            "queue delay of people, median and largest",
-            f"{queue['median']:.0f} s, {queue['largest']:.0f} s" if queue else "no person decided",
+            "signed decisions of people, of simulated reviewers",
+            f"{state['human']}, {state['simulated']}",
         ),
-        (
-            "share decided by mandate, by unattended mandate",
-            f"{o['share_by_mandate']:.0%}, {o['share_unattended']:.0%}",
-        ),
-        (
-            "drills, milliseconds until no job was left",
-            ", ".join(map(str, o["drills_ms"])) or "none was held",
-        ),
-        ("incidents", str(o["incidents"])),
+        ("human minutes", f"{state['human_minutes']:.1f}"),
+        ("queue delay of people, median and largest", _queue(state["queue_seconds"])),
+        ("share decided by mandate, by unattended mandate", shares),
+        ("drills, milliseconds until no job was left", _drills(state["drills_ms"])),
+        ("incidents", str(state["incidents"])),
         (
             "notices that arrived, that did not, attempts that failed",
-            f"{said['delivered']}, {said['undelivered']}, {said['failed_attempts']}",
+            f"{notices['delivered']}, {missed}",
         ),
-        (
-            "acknowledged, median and largest delay",
-            (
-                f"{said['acknowledged']}, {heard['median']:.0f} s, {heard['largest']:.0f} s"
-                if heard
-                else "none"
-            ),
-        ),
-        (
-            "canaries",
-            (
-                "counted only where the study secret is at hand"
-                if o["canaries"] is None
-                else "see below"
-                if o["canaries"]["declared"]
-                else "the study declared no canaries"
-            ),
-        ),
+        ("acknowledged, median and largest delay", _acknowledged(notices)),
+        ("canaries", _canary_state(state["canaries"])),
     ]
 
 
-def canaries(c: dict[str, Any] | None) -> list[tuple[Any, ...]]:
+def _queue(delay: dict[str, Any] | None) -> str:
+    if not delay:
+        return "no person decided"
+    return f"{delay['median']:.0f} s, {delay['largest']:.0f} s"
+
+
+def _drills(milliseconds: list[int]) -> str:
+    return ", ".join(map(str, milliseconds)) or "none was held"
+
+
+def _acknowledged(notices: dict[str, Any]) -> str:
+    delay = notices["acknowledged_seconds"]
+    if not delay:
+        return "none"
+    return f"{notices['acknowledged']}, {delay['median']:.0f} s, {delay['largest']:.0f} s"
+
+
+def _canary_state(counts: dict[str, Any] | None) -> str:
+    if counts is None:
+        return "counted only where the study secret is at hand"
+    return "see below" if counts["declared"] else "the study declared no canaries"
+
+
+def canaries(counts: dict[str, Any] | None) -> list[tuple[Any, ...]]:
     """Return hits and misses, never without the false blocks beside them."""
-    if c is None or not c["declared"]:
+    if counts is None or not counts["declared"]:
         return []
-    d, criterion = (
-        f"{v[0]:.2f} ({v[1]:.2f} to {v[2]:.2f})" if v else "not enough of both"
-        for v in (c["d_prime"], c["criterion"])
-    )
-    return [(c["hits"], c["misses"], c["false_alarms"], c["passes"], d, criterion)]
+    return [
+        (
+            counts["hits"],
+            counts["misses"],
+            counts["false_alarms"],
+            counts["passes"],
+            _interval(counts["d_prime"]),
+            _interval(counts["criterion"]),
+        )
+    ]
 
 
-def incidents(told: Told, index: Index, name: str) -> Table:
+def _interval(ends: tuple[float, float, float] | None) -> str:
+    if not ends:
+        return "not enough of both"
+    value, low, high = ends
+    return f"{value:.2f} ({low:.2f} to {high:.2f})"
+
+
+def list_incidents(study: MeasuredStudy, index: Index, name: str) -> Table:
     """Return the newest version of each incident."""
     rows, ledger = list[tuple[Any, ...]](), list[str]()
-    for number, run in zip(told.numbers, told.runs, strict=True):
-        count: dict[str, int] = {}
-        for e in run.entries:
-            if e.kind in ("incident", "incident-amended"):
-                count[e.body["id"]] = count.get(e.body["id"], 0) + 1
-        for key, (one, sequence) in incident.latest(run.entries).items():
+    for number, run in zip(study.numbers, study.runs, strict=True):
+        versions = Counter(
+            entry.body["id"]
+            for entry in run.entries
+            if entry.kind in ("incident", "incident-amended")
+        )
+        for key, (newest, sequence) in incident.latest(run.entries).items():
             rows.append(
                 (
                     key,
-                    one.title,
-                    one.kind,
-                    one.severity,
-                    one.detector,
-                    one.detected_at[:19],
-                    count[key],
+                    newest.title,
+                    newest.kind,
+                    newest.severity,
+                    newest.detector,
+                    newest.detected_at[:19],
+                    versions[key],
                 )
             )
             ledger.append(index.entry(number, sequence, f"incident {key}"))

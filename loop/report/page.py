@@ -1,22 +1,27 @@
-"""report.html from a report's records: one page that runs and loads nothing, for a screen, a phone
-and paper, light and dark. All is escaped.
+"""report.html from a report's records: one page for a screen, a phone and paper, light and dark.
+
+The page runs and loads nothing. Its markup stands in `templates/report.html`.
 """
 
-import csv
-import html
-import io
 import urllib.parse
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from loop.report.figures import FIGURES, draw
-from loop.report.shape import SECTIONS, TABLES, Cited, Line, Report, Section, Table
-from loop.text import visible
+from markupsafe import Markup
 
-ROWS = 300
-"""Rows of a table on the page; report.json holds all."""
+from loop.report.figures import FIGURES, draw
+from loop.report.kinds import TABLES
+from loop.report.markup import render
+from loop.report.rows import Grid, choose_rows, csv_text, lay_out
+from loop.report.shape import SECTIONS, Cited, Line, Report, Section, Table
+
 CSV_ROWS = 3000
 """Rows of a figure's CSV on the page."""
+LONG = 30
+"""Rows above which a table stands folded."""
+SHORT = 12
+"""The same for the tables of FOLDED."""
 FOLDED = frozenset(
     {
         "accounts",
@@ -32,301 +37,186 @@ FOLDED = frozenset(
         "task",
     }
 )
-"""Tables that stand folded where they are long."""
-STYLE = """:root{--fg:#1a1a1a;--bg:#fff;--line:#d5d5d5;--dim:#595959;--warn:#fff4d6;--link:#0b5394}
-@media (prefers-color-scheme:dark){:root{--fg:#e6e6e6;--bg:#16181c;--line:#3a3d44;--dim:#a8a8a8;--warn:#43381a;--link:#8ab4f8;
---0072b2:#4aa3df;--d55e00:#f0803c;--009e73:#2fc79a;--cc79a7:#e39cc3;--e69f00:#f0b43c;--56b4e9:#7cc8f2;--808080:#9a9a9a}}
-*{box-sizing:border-box}body{font:16px/1.5 system-ui,sans-serif;max-width:62rem;margin:auto;padding:0 1rem 4rem;color:var(--fg);background:var(--bg)}
-h1{line-height:1.2;overflow-wrap:anywhere}h2{margin-top:2.5rem;border-bottom:2px solid var(--line)}h3{margin:1.8rem 0 .3rem;font-size:1.05rem}
-p{overflow-wrap:anywhere}a{color:var(--link)}td a,p a.l{color:inherit;text-decoration:underline dotted;text-underline-offset:3px}
-.wide{overflow-x:auto;margin:.5rem 0}table{border-collapse:collapse;font-size:.9rem}
-td,th{padding:.25rem .6rem .25rem 0;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
-th{font-weight:600;color:var(--dim)}td.t{min-width:9rem}
-td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}td{overflow-wrap:break-word;max-width:28rem}
-p a.l{font-size:.75em;color:var(--dim)}
-code,pre{font-size:.85em;overflow-wrap:anywhere}pre{white-space:pre-wrap;border-left:3px solid var(--line);padding-left:.7rem}
-svg text{fill:currentColor}
-svg{display:block;width:100%;max-width:38rem;height:auto}.warn{background:var(--warn);padding:.5rem .8rem;border-radius:4px}
-.note{color:var(--dim);font-size:.9rem;margin:.3rem 0}summary{cursor:pointer;margin:.4rem 0}
-dt{margin-top:.5rem;font-weight:600}dd{margin-left:1rem;font-size:.9rem;overflow-wrap:anywhere}
-nav a{margin-right:1rem;white-space:nowrap}
-@media print{body{font-size:11px;max-width:none;padding:0}nav,.csv{display:none}h2,h3{break-after:avoid}figure,tr{break-inside:avoid}
-.wide{overflow:visible}table{font-size:10px}svg{max-width:15cm}a{color:inherit;text-decoration:none}}"""  # noqa: E501
+"""Tables that few readers need."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Download:
+    """A link that holds a table as CSV."""
+
+    name: str
+    "name of the table"
+    address: str
+    "the CSV, as a data address"
+    more: str
+    "how many rows it leaves out"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableView:
+    """One table as the page shows it."""
+
+    title: str
+    "heading"
+    note: str
+    "how to read it"
+    rows: int
+    "rows of the whole table"
+    grid: Grid
+    "rows on the page"
+    folded: bool
+    "whether the rows stand folded; below a figure: whether they stand there at all"
+    svg: str = ""
+    "the figure as markup; empty: there is none"
+    downloads: tuple[Download, ...] = ()
+    "the figure's data"
+    files: tuple[tuple[Any, ...], ...] = ()
+    "the study's own files, where the table is of them"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SectionView:
+    """One section as the page shows it."""
+
+    name: str
+    "place on the page"
+    title: str
+    "heading"
+    lines: tuple[Line, ...]
+    "sentences"
+    tables: tuple[TableView, ...]
+    "tables and figures"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryView:
+    """One entry, or a span of entries."""
+
+    text: str
+    "sequence and kind, or first and last sequence"
+    pin: str = ""
+    "start of its hash"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunView:
+    """The entries of one run that something rests on."""
+
+    name: str
+    "number of the run, where there are several"
+    entries: tuple[EntryView, ...]
+    "entries"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CitedView:
+    """One set of entries as the page lists it."""
+
+    name: str
+    "its name"
+    title: str
+    "kind of entries, and their number"
+    runs: tuple[RunView, ...]
+    "entries by run"
 
 
 def page(report: Report) -> str:
     """Return a report as one HTML page."""
-    named = [one for one in report.sections if one.lines or one.tables]
-    links = (
-        " ".join(f"<a href='#{one.name}'>{SECTIONS[one.name]}</a>" for one in named)
-        + " <a href='#ledger'>Ledger entries</a>"
-    )
-    return "\n".join(
-        [
-            head(f"Heirloop: {report.title}", STYLE),
-            f"<h1>{e(report.title)}</h1><nav>{links}</nav>",
-            *(_section(one) for one in named),
-            (
-                "<h2 id=ledger>Ledger entries</h2><p class=note>What each number rests on: entries"
-                " of the ledger by sequence, kind and the start of their hash; where there are"
-                " several runs, by the number that the table of runs gives them. <code>heirloop"
-                " verify RUN</code> recomputes all of it from bytes; report.json beside this page"
-                " holds every row.</p>"
-            ),
-            _evidence(report),
-            "</html>",
-        ]
+    many = len({run for cited in report.evidence.values() for run, _, _ in cited.spans}) > 1
+    linked = set(_linked_plans(report))
+    evidence, plans = list[CitedView](), list[CitedView]()
+    for name, cited in report.evidence.items():
+        if not name.startswith("plan "):
+            evidence.append(_view_cited(name, cited, many))
+        elif name in linked:
+            plans.append(_view_cited(name, cited, many))
+    sections = [section for section in report.sections if section.lines or section.tables]
+    return render(
+        "report.html",
+        title=f"Heirloop: {report.title}",
+        report=report,
+        sections=[_view_section(section) for section in sections],
+        evidence=evidence,
+        plans=plans,
     )
 
 
-def head(title: str, style: str) -> str:
-    """Return how each page begins."""
-    return (
-        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport"
-        " content='width=device-width,initial-scale=1'><meta name=color-scheme content='light"
-        f" dark'><title>{e(title)}</title><style>{style}</style>"
+def _view_section(section: Section) -> SectionView:
+    trials = {t.study: t for t in section.tables if t.name == "trials"}
+    arms = {t.study: sorted({r[0] for r in t.rows}) for t in section.tables if t.name == "arms"}
+    views = []
+    for table in section.tables:
+        # The trials are dots in the figure of the scores.
+        if table.name != "trials":
+            beside = trials.get(table.study) if table.name == "scores" else None
+            views.append(_view_table(table, arms.get(table.study, []), beside))
+    return SectionView(
+        name=section.name,
+        title=SECTIONS[section.name],
+        lines=section.lines,
+        tables=tuple(views),
     )
 
 
-def e(value: object, lines: bool = False) -> str:
-    """Return text escaped for HTML, every character visible."""
-    return html.escape(visible("" if value is None else str(value), lines))
-
-
-def _section(one: Section) -> str:
-    shown = [t for t in one.tables if t.name != "trials"]
-    trials = {t.study: t for t in one.tables if t.name == "trials"}
-    arms = {t.study: sorted({row[0] for row in t.rows}) for t in one.tables if t.name == "arms"}
-    parts = [
-        _table(t, arms.get(t.study, []), trials.get(t.study) if t.name == "scores" else None)
-        for t in shown
-    ]
-    return "\n".join(
-        [f"<h2 id={one.name}>{SECTIONS[one.name]}</h2>", *map(_line, one.lines), *parts]
+def _view_table(table: Table, arms: Sequence[str], trials: Table | None = None) -> TableView:
+    kind = TABLES[table.name]
+    title = f"{kind.title}: {table.study}" if table.study else kind.title
+    drawn = [table, trials] if trials else [table]
+    svg = draw(drawn, arms) if table.name in FIGURES else ""
+    return TableView(
+        title=title,
+        note=kind.note,
+        rows=len(table.rows),
+        grid=lay_out(table),
+        folded=_needs_table(table) if svg else _is_folded(table),
+        svg=Markup(svg) if svg else "",
+        downloads=tuple(map(_link_csv, drawn)) if svg else (),
+        files=table.rows if table.name == "files" else (),
     )
 
 
-def _line(one: Line) -> str:
-    link = f" <a class=l href='#{anchor(one.ledger)}'>ledger</a>" if one.ledger else ""
-    return f"<p{' class=warn' if one.warn else ''}>{e(one.text)}{link}</p>"
+def _needs_table(table: Table) -> bool:
+    """Tell whether a figure leaves out something: words that forbid to read it, or counts."""
+    if table.columns[-1] != "reads":
+        return table.name == "funnel"
+    return any(isinstance(row[-1], str) and row[-1] for row in table.rows)
 
 
-def anchor(name: str) -> str:
-    """Return the place of a set of entries on the page."""
-    return "e-" + urllib.parse.quote(name, safe="").replace("%", "_")
+def _is_folded(table: Table) -> bool:
+    limit = SHORT if table.name in FOLDED else LONG
+    return len(table.rows) > limit or (table.name == "oversight" and bool(table.study))
 
 
-def _table(one: Table, arms: Sequence[str], trials: Table | None = None) -> str:
-    kind = TABLES[one.name]
-    title = f"<h3>{e(kind.title)}{f': {e(one.study)}' if one.study else ''}</h3>"
-    note = f"<p class=note>{e(kind.note)}</p>" if kind.note else ""
-    if one.name == "files":
-        return (
-            title
-            + note
-            + "".join(
-                f"<p>{e(field)}: {e(path)}, pinned as"
-                f" <code>{e(pin)}</code></p><pre>{e(code, True)}</pre>"
-                for field, path, pin, code in one.rows
-            )
-        )
-    if one.name in FIGURES and (made := draw([one, trials] if trials else [one], arms)):
-        words = (
-            {r[-1] for r in one.rows if r[-1] and isinstance(r[-1], str)}
-            if one.columns[-1] == "reads"
-            else set()
-        )
-        more = (
-            f"<details><summary>Table</summary>{_rows(one)}</details>"
-            if words or one.name == "funnel"
-            else ""
-        )
-        return (
-            "<figure"
-            " "
-            f"style='margin:0'>{title}{made}{note}{more}{''.join(_csv(t) for t in (one, trials) if t)}</figure>"  # noqa: E501
-        )
-    rows = _rows(one)
-    folded = len(one.rows) > (12 if one.name in FOLDED else 30) or (
-        one.name == "oversight" and bool(one.study)
-    )
-    return (
-        title
-        + note
-        + (f"<details><summary>{len(one.rows)} rows</summary>{rows}</details>" if folded else rows)
+def _link_csv(table: Table) -> Download:
+    rows = len(table.rows)
+    return Download(
+        name=table.name,
+        address=f"data:text/csv;charset=utf-8,{urllib.parse.quote(csv_text(table, CSV_ROWS))}",
+        more=f", the first {CSV_ROWS} of {rows} rows" if rows > CSV_ROWS else "",
     )
 
 
-def _rows(one: Table) -> str:
-    """Return rows as HTML: value, low and high in one cell; each number leads to the entries that
-    it rests on.
-    """
-    heads, joined = (
-        list(one.columns),
-        one.columns.index("low") - 1 if "low" in one.columns else None,
-    )
-    rows, only = _split(one)
-    kept = _chosen(one, rows)
-    if joined is not None:
-        heads[joined : joined + 3] = [
-            f"{'figure' if heads[joined] == 'value' else heads[joined]} (interval)"
-        ]
-    told = "".join(f"<p class=note>{e(text)}</p>" for text in only)
-    if one.name == "oversight":
-        kept = [((what, Number(measured)), at) for (what, measured), at in kept]
-    body = "".join(
-        f"<tr>{''.join(_cell(v, at) for v in _joined(row, joined))}</tr>" for row, at in kept
-    )
-    more = (
-        f"<p class=note>{len(kept)} of {len(rows)} rows; the others are in report.json.</p>"
-        if len(kept) < len(rows)
-        else ""
-    )
-    return (
-        (
-            "<div"
-            " "
-            f"class=wide><table><tr>{''.join(f'<th>{e(h)}</th>' for h in heads)}</tr>{body}</table></div>"  # noqa: E501
-            if body
-            else ""
-        )
-        + more
-        + told
-    )
-
-
-def _split(one: Table) -> tuple[list[tuple[tuple[Any, ...], str]], list[str]]:
-    """Return the rows that have a number, with their entries, and sentences that name the others by
-    the word which stands for them.
-    """
-    rows = list(zip(one.rows, one.ledger, strict=True))
-    if one.columns[-1] != "reads" or "value" not in one.columns:
-        return rows, []
-    at, bare = one.columns.index("value"), dict[tuple[str, str], list[str]]()
-    for row, _ in rows:
-        if row[at] is None and row[at + 1] is None:
-            bare.setdefault((row[-1], row[at - 1]), []).append(row[0])
-    arms, words = len({row[0] for row in one.rows}), dict[str, list[str]]()
-    for (word, part), of in bare.items():
-        words.setdefault(word, []).append(
-            part + ("" if at < 2 else " (all)" if len(of) == arms else f" ({', '.join(of)})")
-        )
-    return [r for r in rows if r[0][at] is not None or r[0][at + 1] is not None], [
-        f"{word}: {'; '.join(parts)}" for word, parts in words.items()
-    ]
-
-
-def _chosen(
-    one: Table, rows: Sequence[tuple[tuple[Any, ...], str]]
-) -> Sequence[tuple[tuple[Any, ...], str]]:
-    if len(rows) > ROWS and one.name == "plans":  # those that a verdict was given on tell most
-        return [row for row in rows if row[0][6] not in ("screened", "failed", "waiting")][:ROWS]
-    return rows[:ROWS]
-
-
-def _joined(row: Sequence[Any], at: int | None) -> Iterable[Any]:
-    if at is None:
-        return row
-    value, low, high = row[at : at + 3]
-    ends = (
-        f" ({number(low)} to {number(high)})"
-        if low is not None and high is not None
-        else f" (at least {number(low)})"
-        if low is not None
-        else ""
-    )
-    return (
-        *row[:at],
-        (
-            None
-            if value is None and not ends
-            else Number(f"{'' if value is None else number(value)}{ends}")
-        ),
-        *row[at + 3 :],
-    )
-
-
-class Number(str):
-    """Text that is a figure."""
-
-
-def _cell(value: Any, at: str) -> str:
-    if value is None or value == "":
-        return "<td></td>"
-    if isinstance(value, bool) or not isinstance(value, int | float | Number):
-        return f"<td{' class=t' if len(str(value)) > 20 else ''}>{e(value)}</td>"
-    text = e(value if isinstance(value, str) else number(value))
-    return (
-        f"<td class=n><a href='#{anchor(at)}'>{text}</a></td>" if at else f"<td class=n>{text}</td>"
-    )
-
-
-def number(value: float) -> str:
-    """Return a number as the page writes it: whole numbers whole, others with four digits."""
-    if isinstance(value, int) or (value == int(value) and abs(value) < 1e15):
-        return f"{int(value)}"
-    return f"{value:.4g}" if abs(value) < 10_000 else f"{value:.0f}"
-
-
-def _csv(one: Table) -> str:
-    text = csv_text(one, CSV_ROWS)
-    more = f", the first {CSV_ROWS} of {len(one.rows)} rows" if len(one.rows) > CSV_ROWS else ""
-    link = (
-        f"<a download='{one.name}.csv'"
-        f" href='data:text/csv;charset=utf-8,{urllib.parse.quote(text)}'>{one.name}.csv</a>"
-    )
-    return f"<p class='note csv'>{link}{more}</p>"
-
-
-def csv_text(one: Table, most: int) -> str:
-    """Return a table as CSV, with the ledger entries that each row rests on; what a spreadsheet
-    would take for a formula begins with a quote.
-    """
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*one.columns, "ledger"])
-    for row, at in zip(one.rows[:most], one.ledger, strict=False):
-        writer.writerow(
-            [
-                ("'" + v if v[:1] in ("=", "+", "-", "@") else v) if isinstance(v, str) else v
-                for v in (*row, at)
-            ]
-        )
-    return out.getvalue()
-
-
-def _evidence(report: Report) -> str:
-    kept = [(name, one) for name, one in report.evidence.items() if not name.startswith("plan ")]
-    plans = [(name, one) for name, one in report.evidence.items() if name.startswith("plan ")]
-    used = set(_linked(report))
-    many = len({run for one in report.evidence.values() for run, _, _ in one.spans}) > 1
-    rows = f"<dl>{''.join(_cited(name, one, many) for name, one in kept)}</dl>"
-    if used:
-        rows += (
-            f"<details><summary>{len(used)}"
-            " "
-            f"plans</summary><dl>{''.join(_cited(n, one, many) for n, one in plans if n in used)}</dl></details>"  # noqa: E501
-        )
-    return rows
-
-
-def _linked(report: Report) -> Iterable[str]:
+def _linked_plans(report: Report) -> Iterator[str]:
     """Yield the sets of single plans that a number on the page leads to."""
     for section in report.sections:
-        for one in section.tables:
-            if one.name == "plans":
-                yield from (
-                    at for _, at in _chosen(one, list(zip(one.rows, one.ledger, strict=True)))
-                )
+        for table in section.tables:
+            if table.name == "plans":
+                rows = list(zip(table.rows, table.ledger, strict=True))
+                yield from (ledger for _, ledger in choose_rows(table, rows))
 
 
-def _cited(name: str, one: Cited, many: bool) -> str:
-    found: dict[int, list[str]] = {}
-    for run, at, kind, pin in one.listed:
-        found.setdefault(run, []).append(f"{at} {e(kind)} <code>{e(pin)}</code>")
-    for run, first, last in () if one.listed else one.spans:
-        found.setdefault(run, []).append(f"{first} to {last}" if last > first else str(first))
-    told = "; ".join(
-        (f"run {run}: " if many else "") + ", ".join(parts) for run, parts in found.items()
+def _view_cited(name: str, cited: Cited, many: bool) -> CitedView:
+    runs: dict[int, list[EntryView]] = {}
+    for run, sequence, kind, pin in cited.listed:
+        runs.setdefault(run, []).append(EntryView(text=f"{sequence} {kind}", pin=pin))
+    for run, first, last in () if cited.listed else cited.spans:
+        text = f"{first} to {last}" if last > first else str(first)
+        runs.setdefault(run, []).append(EntryView(text=text))
+    return CitedView(
+        name=name,
+        title=f"{cited.what}, {cited.entries}",
+        runs=tuple(
+            RunView(name=f"run {run}: " if many else "", entries=tuple(entries))
+            for run, entries in runs.items()
+        ),
     )
-    return f"<dt id='{anchor(name)}'>{e(one.what)}, {one.entries}</dt><dd>{told}</dd>"

@@ -1,4 +1,5 @@
-"""Runs as the report reads them: those that differ in seed and name alone are repeats of one study.
+"""How are runs read for a report? Runs that differ in seed and name alone are repeats of one study.
+
 Each ledger is read once.
 """
 
@@ -17,20 +18,23 @@ from loop.instruments.measure import measured
 from sandbox.canonical import canonical, digest
 from sandbox.ledger import Ledger
 
+Summary = dict[str, Any]
+"""summary.json of a run."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Read:
+class StudyRuns:
     """One study: its runs as they were read."""
 
     name: str
-    "what the page calls it"
+    "its name on the page"
     numbers: tuple[int, ...]
     "numbers of its runs among all"
     runs: tuple[Run, ...]
     "the ledgers"
     folders: tuple[Path, ...]
     "where they lie"
-    summaries: tuple[dict[str, Any], ...]
+    summaries: tuple[Summary, ...]
     "summary.json of each"
 
     @property
@@ -45,106 +49,96 @@ class Read:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told(Read):
+class MeasuredStudy(StudyRuns):
     """One study, measured."""
 
     records: Records
-    "what the instruments read"
+    "input of the instruments"
     figures: dict[str, Any]
-    "what the instruments say"
+    "output of the instruments"
 
 
-def one(folder: Path, ledger: Ledger, facts: Facts, told: dict[str, Any]) -> list[Told]:
-    """Return a run that is open already; `told` is its summary."""
-    return _studies([folder], [Run(0, ledger, facts)], [told])
+def measure_open(
+    folder: Path, ledger: Ledger, facts: Facts, summary: Summary
+) -> list[MeasuredStudy]:
+    """Return a run that is open already, with its summary."""
+    return _group([folder], [Run(0, ledger, facts)], [summary])
 
 
-def live(ledger: Ledger, facts: Facts, told: dict[str, Any]) -> Read:
+def read_live(ledger: Ledger, facts: Facts, summary: Summary) -> StudyRuns:
     """Return a run that goes on, without measuring it."""
-    run = Run(0, ledger, facts)
-    return Read(
-        name=told["study"],
+    return StudyRuns(
+        name=summary["study"],
         numbers=(0,),
-        runs=(run,),
-        folders=(Path(told["study"]),),
-        summaries=(told,),
+        runs=(Run(0, ledger, facts),),
+        folders=(Path(summary["study"]),),
+        summaries=(summary,),
     )
 
 
-def read(folders: Sequence[Path]) -> list[Told]:
-    """Read runs; raises BadInput for a run named twice, VerificationFailed for a folder without a
-    ledger or with a broken one.
+def read_runs(folders: Sequence[Path]) -> list[MeasuredStudy]:
+    """Read runs and measure them, study by study.
+
+    Raises BadInput for a run named twice, and VerificationFailed for a missing or broken ledger.
     """
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise BadInput(f"RUN is {', '.join(map(str, folders))}; it should name each run once")
     runs = [
         Run(number, Ledger.file(folder / "ledger.sqlite")) for number, folder in enumerate(folders)
     ]
-    return _studies(folders, runs, [summary(run.ledger, run.facts) for run in runs])
+    return _group(folders, runs, [summary(run.ledger, run.facts) for run in runs])
 
 
-def _studies(
-    folders: Sequence[Path], runs: Sequence[Run], summaries: Sequence[dict[str, Any]]
-) -> list[Told]:
+def _group(
+    folders: Sequence[Path], runs: Sequence[Run], summaries: Sequence[Summary]
+) -> list[MeasuredStudy]:
     groups: dict[str, list[int]] = {}
     for number, run in enumerate(runs):
         groups.setdefault(digest(settings(run.config)), []).append(number)
     names = [runs[numbers[0]].config.study.name for numbers in groups.values()]
-    return [
-        _told(_name(names, at), numbers, folders, runs, summaries)
-        for at, numbers in enumerate(groups.values())
-    ]
-
-
-def _told(
-    name: str,
-    numbers: Sequence[int],
-    folders: Sequence[Path],
-    runs: Sequence[Run],
-    summaries: Sequence[dict[str, Any]],
-) -> Told:
-    found = gather([runs[n] for n in numbers])
-    return Told(
-        name=name,
-        numbers=tuple(numbers),
-        runs=tuple(runs[n] for n in numbers),
-        folders=tuple(folders[n] for n in numbers),
-        summaries=tuple(summaries[n] for n in numbers),
-        records=found,
-        figures=finite(measured(found)),
-    )
+    studies = []
+    for place, numbers in enumerate(groups.values()):
+        records = gather([runs[number] for number in numbers])
+        study = MeasuredStudy(
+            name=_name(names, place),
+            numbers=tuple(numbers),
+            runs=tuple(runs[number] for number in numbers),
+            folders=tuple(folders[number] for number in numbers),
+            summaries=tuple(summaries[number] for number in numbers),
+            records=records,
+            figures=finite(measured(records)),
+        )
+        studies.append(study)
+    return studies
 
 
 def finite(value: Any) -> Any:
-    """Return plain JSON with null for each number that is none."""
+    """Return plain JSON, with null for each number that is not finite."""
     if isinstance(value, dict):
-        return {name: finite(one) for name, one in value.items()}
+        return {name: finite(part) for name, part in value.items()}
     if isinstance(value, list):
-        return [finite(one) for one in value]
+        return [finite(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _name(names: Sequence[str], at: int) -> str:
-    return names[at] if names.count(names[at]) == 1 else f"{names[at]} ({at + 1})"
+def _name(names: Sequence[str], place: int) -> str:
+    """Return a study's name, numbered where two have the same."""
+    name = names[place]
+    return name if names.count(name) == 1 else f"{name} ({place + 1})"
 
 
-def differs(studies: Sequence[Told]) -> list[tuple[str, ...]]:
-    """Return (setting, value in each study as JSON) of every setting in which two studies
-    differ.
-    """
-    flat = [dict(_leaves(settings(told.config))) for told in studies]
+def differs(studies: Sequence[MeasuredStudy]) -> list[tuple[str, ...]]:
+    """Return (setting, value in each study as JSON) of every setting in which studies differ."""
+    flat = [dict(_leaves(settings(study.config))) for study in studies]
     names = sorted({name for values in flat for name in values})
-    return [
-        (name, *(values.get(name, "") for values in flat))
-        for name in names
-        if len({values.get(name, "") for values in flat}) > 1
-    ]
+    rows = [(name, *(values.get(name, "") for values in flat)) for name in names]
+    return [row for row in rows if len(set(row[1:])) > 1]
 
 
-def _leaves(tree: Any, where: str = "") -> Iterator[tuple[str, str]]:
+def _leaves(tree: Any, path: str = "") -> Iterator[tuple[str, str]]:
     """Yield (path, value as JSON) of every leaf."""
     if isinstance(tree, dict) and tree:
         for name, value in tree.items():
-            yield from _leaves(value, f"{where}.{name}" if where else name)
+            yield from _leaves(value, f"{path}.{name}" if path else name)
     else:
-        yield where, canonical(tree).decode()
+        yield path, canonical(tree).decode()

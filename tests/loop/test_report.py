@@ -26,8 +26,10 @@ from loop.command import main
 from loop.instruments.measure import measured
 from loop.report import make, shape, study
 from loop.report.figures import FIGURES, draw
-from loop.report.page import csv_text, number, page
-from loop.report.shape import SECTIONS, TABLES, Cited, Line, Report, Section, Table, table
+from loop.report.kinds import TABLES
+from loop.report.page import page
+from loop.report.rows import csv_text, number
+from loop.report.shape import SECTIONS, Cited, Line, Report, Section, Table, table
 from loop.report.tell import report
 from sandbox import control, incident
 from sandbox.ledger import Ledger
@@ -255,7 +257,7 @@ def test_what_others_wrote_is_text_on_the_page(done, monkeypatch, honest):
     with book.transaction() as txn:
         incident.report(txn, HOSTILE)
     if not honest:
-        monkeypatch.setattr("loop.report.page.html.escape", lambda value: value)
+        monkeypatch.setattr("loop.report.markup.AUTOESCAPE", False)
     make.again(done)
     source, found = (done / "report.html").read_text(), told(done)
     assert (
@@ -408,7 +410,7 @@ def test_different_studies_stand_side_by_side_and_what_differs_is_named(done, tm
 
 
 def test_gains_are_drawn_at_the_same_budgets_over_all_repeats(done):
-    whole = study.read([done])[0]
+    whole = study.read_runs([done])[0]
     gains = tuple(
         Gain(
             arm="local",
@@ -450,7 +452,7 @@ def test_efficiency_stands_by_budget_where_gains_have_one_unit(done, tmp_path, g
         for a in ("local", "random")
         for c in ("everything", "without proposing and oversight")
     }
-    told = study.read([longer])[0].figures["arms"]
+    told = study.read_runs([longer])[0].figures["arms"]
     for arm, key, row in (
         ("local", "yield", found[4]),
         ("local", "yield without oversight and proposing", found[5]),
@@ -550,7 +552,7 @@ def test_numbers_are_written_as_people_read_them():
 
 def test_a_page_is_made_of_its_records_alone(done):
     assert page(told(done)) == (done / "report.html").read_text()
-    assert page(report(study.read([done]))) == (done / "report.html").read_text()
+    assert page(report(study.read_runs([done]))) == (done / "report.html").read_text()
 
 
 def strings(kind):

@@ -41,7 +41,7 @@ from loop.attack import ledger as attack_ledger
 from loop.command import main
 from loop.measure import replicate
 from loop.people import shown
-from loop.report import page
+from loop.report import markup
 from loop.study import open as study_open
 from loop.verify import run as verify_run
 from sandbox import budget, gate, keys
@@ -756,7 +756,7 @@ patched(("A09c",), "printed raw", (text, "visible", same))
 patched(("A10c",), "not named", (shown, "confusables", lambda _: ()))
 patched(("A10d",), "out of sight", (shown, "visible", same))
 patched(("A15b",), "forges a line", (shown, "visible", same))
-patched(("A10e",), "markup acts", (page.html, "escape", same))
+patched(("A10e",), "markup acts", (markup, "AUTOESCAPE", False))
 patched(("A11",), "got through", (shown, "SHOWN_BYTES", 1 << 40))
 patched(
     ("A11b",),

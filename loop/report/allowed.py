@@ -1,0 +1,106 @@
+"""What was allowed? Stage of autonomy, tier, rules of the gates, mandates, own files."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from configs.build import plain
+from configs.settings.config import Config
+from configs.settings.task import SIMULATED
+from loop.people.shown import own_files
+from loop.report.evidence import Index
+from loop.report.shape import Line, Part, table
+from loop.report.study import MeasuredStudy
+from sandbox.store import Store
+
+
+def describe_allowed(study: MeasuredStudy, index: Index, name: str) -> Part:
+    """Return the section's sentences and tables of one study."""
+    config, root = study.config, index.of("study")
+    lines = [*_rules_in_words(study, root), *_warnings(study, index, root)]
+    mandates = list(_mandates(study, index))
+    own = own_files(Store(study.folders[0] / "store"), config)
+    return lines, [
+        table("rules", _rules(config), root, name),
+        table("mandates", [row for row, _ in mandates], [at for _, at in mandates], name),
+        table("files", own, root, name),
+    ]
+
+
+def _rules_in_words(study: MeasuredStudy, root: str) -> Iterator[Line]:
+    config, summary = study.config, study.summaries[0]
+    yield Line(
+        text=f"Stage {config.autonomy.stage}. Humans control: {config.autonomy.humans}",
+        ledger=root,
+    )
+    proved = summary["proved"]
+    proof = (
+        f"proved by heirloop doctor on {proved}"
+        if proved
+        else "heirloop doctor was not run before it"
+    )
+    yield Line(
+        text=f"Tier {summary['tier']} ({summary['box']} box, {proof}).",
+        ledger=root,
+        warn=not proved,
+    )
+    limits = plain(config.gates.tripwires).items()
+    wires = ", ".join(f"{name} {limit}" for name, limit in limits if limit is not None)
+    yield Line(
+        text=(
+            f"Reviewer: {config.reviewer.policy}. Canaries: {config.gates.canaries:.0%} of the"
+            f" requests. Tripwires: {wires or 'none'}."
+        ),
+        ledger=root,
+    )
+
+
+def _warnings(study: MeasuredStudy, index: Index, root: str) -> Iterator[Line]:
+    if any(summary["box"] == SIMULATED for summary in study.summaries):
+        yield Line(
+            text=(
+                "This study is simulated: trainer and proposers follow the law of a planted"
+                " world, and nothing was trained."
+            ),
+            ledger=root,
+            warn=True,
+        )
+    if any("unattended" in summary["decided_by"] for summary in study.summaries):
+        yield Line(
+            text="Decisions rest on an unattended mandate: no person decided on a plan.",
+            ledger=index.of("mandate"),
+            warn=True,
+        )
+
+
+def _rules(config: Config) -> Iterator[tuple[str, str, str]]:
+    for change_class, rule in plain(config.autonomy.rules).items():
+        quorum = _quorum(config, change_class) if rule == "approve" else ""
+        yield change_class, rule, quorum
+
+
+def _quorum(config: Config, change_class: str) -> str:
+    quorum = getattr(config.gates.approve, change_class)
+    if quorum is None:
+        return "any pinned reviewer"
+    reviewers = " or ".join(quorum.reviewers) or f"any {quorum.role or 'pinned'} reviewer"
+    wait = f", then {quorum.wait_seconds} s" if quorum.wait_seconds else ""
+    return f"{quorum.of} of {reviewers}{wait}"
+
+
+def _mandates(study: MeasuredStudy, index: Index) -> Iterator[tuple[tuple[Any, ...], str]]:
+    """Yield each mandate, and the entry that holds it."""
+    for number, run in zip(study.numbers, study.runs, strict=True):
+        for entry in run.entries:
+            if entry.kind == "mandate":
+                mandate = entry.body["mandate"]
+                caps = mandate["caps"]
+                row = (
+                    mandate["kind"],
+                    mandate["reviewer"],
+                    ", ".join(caps["classes"]),
+                    caps["jobs"],
+                    caps["cpu_seconds"],
+                    caps["hours"],
+                    entry.time[:19],
+                )
+                yield row, index.entry(number, entry.sequence, "mandate")

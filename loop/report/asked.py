@@ -1,0 +1,110 @@
+"""What was asked? Objective, runs, task and shape, budget."""
+
+from collections.abc import Iterator
+from dataclasses import Field, fields
+from typing import Any
+
+from configs.errors import BudgetExhausted, VerificationFailed
+from loop.report.evidence import Index
+from loop.report.shape import Line, Part, table
+from loop.report.study import MeasuredStudy
+
+RESOURCES: dict[str, tuple[str, float]] = {
+    "cpu_us": ("CPU-seconds", 1e6),
+    "wall_us": ("wall seconds of jobs", 1e6),
+    "jobs": ("jobs", 1),
+    "output_bytes": ("MiB", 2**20),
+    "tokens": ("tokens", 1),
+    "money_micros": ("units of money", 1e6),
+    "looks": ("looks", 1),
+}
+"""Resource -> its unit on the page, and the size of that unit."""
+ENDINGS: dict[int, str] = {
+    BudgetExhausted.exit_code: "a limit of the budget ended it",
+    3: "it waited for people",
+    5: "it was paused or stopped",
+    VerificationFailed.exit_code: "it found broken records",
+}
+"""Exit code of a pause -> its reason in words."""
+
+
+def describe_asked(study: MeasuredStudy, index: Index, name: str) -> Part:
+    """Return the section's sentences and tables of one study."""
+    root = index.of("study")
+    lines = [Line(text=text, ledger=root) for text in study.summaries[0]["objective"]["text"]]
+    sessions = [
+        index.of("session", number) or index.entry(number, 1, "study root")
+        for number in study.numbers
+    ]
+    return lines, [
+        table("runs", _runs(study), sessions, name),
+        table("task", _task(study), root, name),
+        table("budget", _budget(study), index.of("account"), name),
+    ]
+
+
+def describe_ending(exit_code: int) -> str:
+    """Return in words why a study paused."""
+    return ENDINGS.get(exit_code, "it failed")
+
+
+def _runs(study: MeasuredStudy) -> Iterator[tuple[Any, ...]]:
+    for place, (run, summary) in enumerate(zip(study.runs, study.summaries, strict=True)):
+        proof = f"proved {summary['proved']}" if summary["proved"] else "not proved"
+        yield (
+            study.name,
+            study.numbers[place],
+            study.folders[place].name,
+            run.config.study.seed,
+            _state(study, place),
+            f"{summary['tier']}, {proof}",
+            summary["entries"],
+            summary["jobs"],
+            round(summary["wall_seconds"], 1),
+            summary["root"][:12],
+        )
+
+
+def _state(study: MeasuredStudy, place: int) -> str:
+    run = study.runs[place]
+    if run.facts.closed:
+        return "ended"
+    stops = [entry for entry in run.entries if entry.kind in ("pause", "control")]
+    if not stops:
+        return "not ended"
+    last = stops[-1]
+    if last.kind == "control":
+        return f"not ended: order {last.body['what']}"
+    return f"not ended: {describe_ending(last.body['exit_code'])}"
+
+
+def _task(study: MeasuredStudy) -> Iterator[tuple[str, Any]]:
+    """Yield the task's name, the study's shape, and each setting of the task that is no default."""
+    config = study.config
+    yield "task", config.task.name
+    for field in fields(config.study):
+        if field.name not in ("name", "seed"):
+            yield f"study.{field.name}", _short(getattr(config.study, field.name))
+    for field in fields(config.task):
+        if field.name not in ("name", "cost", "baseline") and _is_set(config.task, field):
+            yield f"task.{field.name}", _short(getattr(config.task, field.name))
+
+
+def _is_set(task: Any, field: "Field[Any]") -> bool:
+    return bool(getattr(task, field.name) != field.default)
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return value
+
+
+def _budget(study: MeasuredStudy) -> Iterator[tuple[Any, ...]]:
+    for resource, (unit, size) in RESOURCES.items():
+        cells = [summary["accounts"]["root"][resource] for summary in study.summaries]
+        limit, spent = (sum(cell[side] for cell in cells) / size for side in ("limit", "spent"))
+        if limit or spent:
+            yield resource.rsplit("_", 1)[0], limit, spent, unit

@@ -1,0 +1,104 @@
+"""Figures of one value per arm and name: the funnel, the rungs, automation per stage."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from evals.closure import STAGES
+from evals.loss import FATES, RUNGS
+from loop.report.plot import (
+    GREY,
+    Rows,
+    add_legend,
+    colour,
+    marker,
+    new_figure,
+    plot_segments,
+    with_rows,
+)
+
+SHARE = (-0.03, 1.03)
+"""Ends of an axis for shares."""
+
+
+def draw_funnel(_unit: str, arms: Sequence[str], rows: Rows) -> Any:
+    """Draw how each arm's proposals ended."""
+    points = [(row[0], row[1], row[3], None, None) for row in rows if row[2]]
+    return _draw_dots(arms, points, FATES, "share of the arm's proposals", SHARE)
+
+
+def draw_rungs(unit: str, arms: Sequence[str], rows: Rows) -> Any:
+    """Draw each arm's gain on every rung."""
+    points = [row[:5] for row in rows]
+    return _draw_dots(arms, points, RUNGS, f"gain, {unit}", None)
+
+
+def draw_automation(_unit: str, arms: Sequence[str], rows: Rows) -> Any:
+    """Draw each arm's automation per stage."""
+    points = [row[:5] for row in rows]
+    return _draw_dots(arms, points, STAGES, "1 - share of compute that people released", SHARE)
+
+
+def _draw_dots(
+    arms: Sequence[str],
+    rows: Rows,
+    names: Sequence[str],
+    label: str,
+    limits: tuple[float, float] | None,
+) -> Any:
+    """Draw (arm, name, value, low, high): one line a name, arms beside one another."""
+    shown = [row for row in rows if row[2] is not None and row[1] in names]
+    if not shown:
+        return None
+    having = {row[1] for row in shown}
+    lines = [name for name in names if name in having]
+    drawn_arms = with_rows(arms, shown)
+    intervals = any(row[3] is not None for row in shown)
+    figure, axis = new_figure(0.9 + len(lines) * (0.12 + 0.085 * len(drawn_arms)))
+    for place, (number, arm) in enumerate(drawn_arms):
+        aside = 0.7 * ((place + 0.5) / len(drawn_arms) - 0.5)
+        own = [(lines.index(row[1]) + aside, *row[2:5]) for row in shown if row[0] == arm]
+        _plot_arm(axis, number, arm, own, intervals)
+    _frame_lines(axis, lines, label, limits)
+    return add_legend(figure, axis)
+
+
+def _plot_arm(axis: Any, number: int, arm: str, points: Rows, intervals: bool) -> None:
+    """Draw (y, value, low, high) of one arm."""
+    ends = [
+        ((low, y), (high, y)) for y, _, low, high in points if low is not None and high is not None
+    ]
+    plot_segments(axis, ends, color=colour(number), linewidth=1.2)
+    for hollow in (False, True):
+        # A value without an interval is hollow where others have one.
+        part = [
+            (value, y)
+            for y, value, low, high in points
+            if hollow is (intervals and low is None and high is None)
+        ]
+        axis.plot(
+            [value for value, _ in part],
+            [y for _, y in part],
+            marker(number),
+            color=colour(number),
+            markersize=4.5,
+            fillstyle="none" if hollow else "full",
+            linestyle="none",
+            label=None if hollow else arm,
+        )
+
+
+def _frame_lines(
+    axis: Any, lines: Sequence[str], label: str, limits: tuple[float, float] | None
+) -> None:
+    for number in range(len(lines) - 1):
+        axis.axhline(number + 0.5, color=GREY, linewidth=0.3)
+    axis.set(
+        xlabel=label,
+        yticks=range(len(lines)),
+        yticklabels=lines,
+        ylim=(len(lines) - 0.5, -0.5),
+        xlim=limits,
+    )
+    axis.tick_params(axis="y", length=0)
+    if limits is None:
+        axis.axvline(0, color=GREY, linewidth=0.8)

@@ -1,0 +1,296 @@
+"""Which tables does the report have, with which columns? The page and docs/report.md follow it."""
+
+from dataclasses import dataclass
+
+INTERVAL = ("value", "low", "high", "n", "unit", "reads")
+"""Columns of a measured figure.
+
+They are the estimate, the ends of its 95 % interval, repeats or events, the unit, and the word that
+forbids to read the figure alone.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableKind:
+    """One table of the report."""
+
+    title: str
+    "heading"
+    columns: tuple[str, ...]
+    "names of the columns, with units; `differs` has one more per study"
+    note: str = ""
+    "how to read it; shown below it"
+    figure: bool = False
+    "whether it is drawn; the rows are then the figure's data and are shown as CSV"
+
+
+TABLES: dict[str, TableKind] = {
+    "runs": TableKind(
+        title="Runs",
+        columns=(
+            "study",
+            "number",
+            "run",
+            "seed",
+            "state",
+            "tier",
+            "entries",
+            "jobs",
+            "wall seconds",
+            "root",
+        ),
+    ),
+    "differs": TableKind(
+        title="What differs",
+        columns=("setting",),
+        note="Every setting in which the studies differ, names and places left out.",
+    ),
+    "task": TableKind(title="Task and shape", columns=("setting", "value")),
+    "budget": TableKind(
+        title="Budget",
+        columns=("resource", "limit", "spent", "unit"),
+        note="Limits and charges are added up over the runs.",
+    ),
+    "rules": TableKind(
+        title="Gates",
+        columns=("class of change", "rule", "whose yes counts"),
+        note=(
+            "mandate: a standing approval is enough; approve: a decision on that very plan; deny:"
+            " never."
+        ),
+    ),
+    "mandates": TableKind(
+        title="Mandates",
+        columns=("kind", "by", "classes", "jobs", "CPU-seconds", "hours", "granted"),
+    ),
+    "files": TableKind(
+        title="The study's own files",
+        columns=("field", "path", "digest", "code"),
+        note="Trusted code, pinned by the study root.",
+    ),
+    "arms": TableKind(
+        title="Arms",
+        columns=(
+            "arm",
+            "repeat",
+            "accepted",
+            "baseline, feedback",
+            "champion, feedback",
+            "held-out gain on gate",
+            "low",
+            "high",
+            "flag",
+            "claims against gains, rank correlation",
+            "claims",
+        ),
+        note=(
+            "The gain is champion against baseline in the closing look, on fresh seeds; empty: no"
+            " change accepted, or no closing look yet."
+        ),
+    ),
+    "scores": TableKind(
+        title="Feedback score per generation",
+        figure=True,
+        columns=("arm", "generation", "champion, mean", "low", "high", "repeats"),
+        note=(
+            "Line: the champion's score, mean over repeats, with its 95 % interval (none below 2"
+            " repeats). Dots: every trial. Scores rest on one training each and are rounded; what"
+            " is best among many is luckier than it is good."
+        ),
+    ),
+    "trials": TableKind(title="Trials", columns=("arm", "repeat", "generation", "feedback")),
+    "gains": TableKind(
+        title="Verified gain at equal planned compute",
+        figure=True,
+        columns=("arm", "planned CPU-seconds", "gain", "low", "high", "repeats"),
+        note=(
+            "Gain on gate over the baseline, without the winner's curse; where a campaign has"
+            " ended, its closing look on fresh seeds. Bars: 95 % interval over repeats (none below"
+            " 2), arms set side by side at each budget."
+        ),
+    ),
+    "closing": TableKind(
+        title="Closing look at gate", columns=("metric", "what it is", "baseline", "champion")
+    ),
+    "lineage": TableKind(
+        title="Lineage",
+        figure=True,
+        columns=("arm", "repeat", "generation", "plan", "parent", "fate", "feedback"),
+        note=(
+            "A line a campaign, from the baseline on: champions lie on the line, below it what was"
+            " tried, tied to its parent."
+        ),
+    ),
+    "burn": TableKind(
+        title="Budget burn-down",
+        figure=True,
+        columns=("run", "ledger entry", "CPU-seconds left"),
+        note="What the study's root account had left.",
+    ),
+    "accounts": TableKind(
+        title="Accounts", columns=("account", "CPU-seconds spent", "limit", "jobs", "limit of jobs")
+    ),
+    "funnel": TableKind(
+        title="Funnel",
+        figure=True,
+        columns=("arm", "fate", "plans", "share", "CPU-seconds"),
+        note=(
+            "How each proposal ended. superseded: another plan of its generation was confirmed; no"
+            " effect: rejected on gate."
+        ),
+    ),
+    "promise": TableKind(
+        title="Promise",
+        columns=("arm", "part", *INTERVAL),
+        note=(
+            "A rejected plan's promise falls whole into its fate; an accepted one's = over-claim +"
+            " proxy gap + winner's curse + verified gain. Parts that are 0 in every repeat are left"
+            " out. A plan that predicted nothing stands with the mean gain of earlier generations."
+        ),
+    ),
+    "rungs": TableKind(
+        title="Gain per rung",
+        figure=True,
+        columns=("arm", "rung", "gain", "low", "high", "repeats"),
+        note=(
+            "Accepted gains on feedback and on gate, both selected on; then champion against"
+            " baseline on fresh seeds (closing), on sealed, outside the training distribution"
+            " (shifted), and with four times the compute on both sides (large). Hollow: without an"
+            " interval."
+        ),
+    ),
+    "retention": TableKind(
+        title="Retention",
+        columns=("arm", "step", *INTERVAL),
+        note="Share of the gain that the next rung still shows; loss = 1 - product.",
+    ),
+    "automation": TableKind(
+        title="Automation per stage",
+        figure=True,
+        columns=("arm", "stage", *INTERVAL),
+        note=(
+            "1 - the share of compute that people released; what only people do stands in the table"
+            " alone. There is no mean: a cron job has 1 at most stages, and stands beside it. A"
+            " simulated reviewer is no person; what the vector would be, had they been people, is"
+            " told apart."
+        ),
+    ),
+    "stages": TableKind(title="Who did what", columns=("arm", "stage", "who", "controlled by")),
+    "efficiency": TableKind(
+        title="Efficiency",
+        columns=("arm", "part", *INTERVAL),
+        note=(
+            "E = gain per accept x accepts per plan / CPU per plan; its change is -(smaller +"
+            " harder + costlier), noisier is a part of costlier. Oversight is charged no CPU: what"
+            " it costs stands as human cost."
+        ),
+    ),
+    "budgets": TableKind(
+        title="Efficiency by budget",
+        columns=(
+            "study",
+            "times the smallest",
+            "planned CPU-seconds a campaign",
+            "arm",
+            "counted",
+            *INTERVAL,
+        ),
+        note=(
+            "Verified gain per CPU-second of all plans, with proposing and oversight counted or"
+            " not; studies of one task and objective alone."
+        ),
+    ),
+    "calibration": TableKind(
+        title="Promised against verified",
+        figure=True,
+        columns=("arm", "plan", "promised", "verified"),
+        note=(
+            "Accepted plans whose proposer predicted a gain. On the dashed line a promise is kept."
+        ),
+    ),
+    "decisions": TableKind(
+        title="Decisions by class",
+        columns=(
+            "class",
+            "mandate",
+            "approval",
+            "refused",
+            "person",
+            "external",
+            "simulated",
+            "unattended",
+        ),
+    ),
+    "oversight": TableKind(title="Oversight", columns=("what", "measured")),
+    "signed": TableKind(
+        title="Signed decisions",
+        columns=(
+            "plan",
+            "class",
+            "answer",
+            "reviewer",
+            "kind",
+            "seconds since asked",
+            "seconds looked",
+        ),
+    ),
+    "canaries": TableKind(
+        title="Canaries",
+        columns=(
+            "canaries stopped (hits)",
+            "canaries passed (misses)",
+            "twins stopped (false blocks)",
+            "twins passed",
+            "d′ (95 %)",
+            "criterion (95 %)",
+        ),
+        note=(
+            "Requests followed by a canary and its benign twin, which can never run. A miss means"
+            " nothing without the false blocks beside it: whoever denies everything misses none."
+        ),
+    ),
+    "looks": TableKind(title="Looks at held-out data", columns=("split", "looks", "limit")),
+    "openings": TableKind(
+        title="Openings of sealed",
+        columns=(
+            "opening",
+            "plan",
+            "champion",
+            "metric",
+            "gain over the baseline",
+            "low",
+            "high",
+            "pairs",
+            "flag",
+        ),
+    ),
+    "incidents": TableKind(
+        title="Incidents",
+        columns=("id", "title", "kind", "severity", "detector", "detected at", "versions"),
+    ),
+    "plans": TableKind(
+        title="Plans",
+        columns=(
+            "arm",
+            "repeat",
+            "generation",
+            "plan",
+            "change",
+            "feedback",
+            "verdict",
+            "flag",
+            "failures",
+        ),
+    ),
+    "figures": TableKind(title="Figures", columns=("what", *INTERVAL)),
+    "missing": TableKind(title="Figures that are only a word", columns=("figure", "reads", "of")),
+    "sign": TableKind(
+        title="Warning sign",
+        columns=("part", "reads"),
+        note="Registered before the first generation; every part must be crossed.",
+    ),
+    "deviations": TableKind(
+        title="Deviations from what was registered", columns=("when", "what", "who", "why")
+    ),
+}
+"""Table -> its heading and its columns."""

@@ -1,0 +1,164 @@
+"""How was it done, and what deviated from it? One paragraph and the list of deviations."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from configs.errors import BudgetExhausted
+from configs.records import Entry
+from configs.settings.study import Study
+from loop.instruments.gather import Run
+from loop.people.shown import differing
+from loop.report.asked import describe_ending
+from loop.report.evidence import Index
+from loop.report.shape import Line, Part, table
+from loop.report.study import MeasuredStudy
+
+SPLITS = ("feedback", "gate", "sealed")
+Deviation = tuple[tuple[Any, ...], str]
+"""Columns of one deviation, and the entries that it rests on."""
+
+
+def describe_methods(study: MeasuredStudy, index: Index, name: str) -> Part:
+    """Return the section's sentences and tables of one study."""
+    root = index.of("study")
+    deviations = list[Deviation]()
+    for number, run in zip(study.numbers, study.runs, strict=True):
+        deviations += _deviations(run, number, index)
+    lines = [Line(text=_paragraph(study), ledger=index.of("look") or root)]
+    if not study.closed and any(_was_cut(run) for run in study.runs):
+        text = (
+            "A limit of the budget ended it before its plan was done. What measured limits"
+            " cut off depends on the machine: nothing here is claimed to be reproducible."
+        )
+        lines.append(Line(text=text, ledger=index.of("control"), warn=True))
+    if not deviations:
+        text = (
+            "Nothing deviated from what was registered: no amendment, no order, no refusal,"
+            " no lost job."
+        )
+        lines.append(Line(text=text, ledger=root))
+    rows, ledger = [row for row, _ in deviations], [at for _, at in deviations]
+    return lines, [table("deviations", rows, ledger, name)]
+
+
+def _was_cut(run: Run) -> bool:
+    """Tell whether a limit of the budget paused a run."""
+    return any(
+        entry.kind == "pause" and entry.body["exit_code"] == BudgetExhausted.exit_code
+        for entry in run.entries
+    )
+
+
+def _paragraph(study: MeasuredStudy) -> str:
+    settings, tiers = study.config.study, sorted({s["tier"] for s in study.summaries})
+    seconds = study.figures["equal plan, CPU-seconds"]
+    parts = [
+        _shape(study),
+        _confirmation(study),
+        _closing(settings),
+        f"Looks spent: {_looks(study)}.",
+        f"{_comparison(settings)} ({seconds:.3g} CPU-seconds).",
+        f"Jobs ran in a box of tier {' and '.join(tiers)}.",
+        "Intervals are 95 % over repeats; fewer than 10 decide nothing.",
+    ]
+    return " ".join(parts)
+
+
+def _shape(study: MeasuredStudy) -> str:
+    config, runs = study.config, study.runs
+    settings, task = config.study, config.task
+    seconds = task.planned_cpu_us / 1e6
+    seeds = ", ".join(str(run.config.study.seed) for run in runs)
+    start = ""
+    if settings.start_trials:
+        start = f", from a common start of {settings.start_trials} random trials"
+    return (
+        f"Arms: {', '.join(config.arms())}. Repeats of each: {len(runs) * settings.repeats}, in"
+        f" {len(runs)} runs of {settings.repeats}, seeds {seeds}. {settings.generations}"
+        f" generations of {settings.proposals} proposals on task {task.name}, {seconds:g}"
+        f" planned CPU-seconds a training{start}."
+    )
+
+
+def _confirmation(study: MeasuredStudy) -> str:
+    config = study.config
+    goal = config.objective
+    return (
+        "Every proposal is trained once and scored on feedback; the best of a generation is"
+        " confirmed on gate in pairs with the champion under shared seeds, at most"
+        f" {config.study.confirm_replicates} pairs, by rule {goal.acceptance}, minimum effect"
+        f" {goal.minimum_effect:g} on {goal.metric} ({goal.scale}), alpha {goal.alpha:g} per"
+        f" campaign shared by {config.confirmations()} confirmations."
+    )
+
+
+def _closing(settings: Study) -> str:
+    pairs = settings.final_replicates
+    if not pairs:
+        return "No closing look."
+    return f"The closing look pairs champion and baseline on {pairs} fresh seeds."
+
+
+def _comparison(settings: Study) -> str:
+    if settings.plan_trainings:
+        return (
+            f"Every campaign was given {settings.plan_trainings} trainings of planned compute and"
+            " arms are compared when it is used"
+        )
+    return "Arms are compared where the slower one has spent the same planned compute"
+
+
+def _looks(study: MeasuredStudy) -> str:
+    parts = []
+    for split in SPLITS:
+        cells = [summary["looks"][split] for summary in study.summaries]
+        spent, limit = (sum(cell[side] for cell in cells) for side in ("spent", "limit"))
+        parts.append(f"{split} {spent} of {limit}")
+    return "; ".join(parts)
+
+
+def _deviations(run: Run, number: int, index: Index) -> Iterator[Deviation]:
+    """Yield each departure from the registered study: an amendment, an order, a refusal ..."""
+    root = next(entry.body for entry in run.entries if entry.kind == "study")
+    for entry in run.entries:
+        if entry.kind == "amended":
+            row = (entry.time[:19], *_amendment(root, entry.body))
+            root = entry.body
+            yield row, index.entry(number, entry.sequence, "amendment")
+        else:
+            departure = _departure(entry)
+            if departure:
+                yield (entry.time[:19], *departure), index.entry(number, entry.sequence, entry.kind)
+    refused = sum(entry.kind == "decision" and not entry.body["allow"] for entry in run.entries)
+    if refused:
+        row = ("", f"{refused} decisions were a no", "gates and reviewers", "")
+        yield row, index.of("decision", number)
+    lost = sum(
+        entry.kind == "job" and entry.body["result"]["status"] == "box" for entry in run.entries
+    )
+    if lost:
+        row = ("", f"{lost} jobs were lost by the box and charged", "", "")
+        yield row, index.of("job", number)
+
+
+def _amendment(before: dict[str, Any], after: dict[str, Any]) -> tuple[str, str, str]:
+    changes = [
+        f"{setting}: {old or 'nothing'} to {new or 'nothing'}"
+        for setting, old, new in differing(before["config"], after["config"])
+    ]
+    return f"amended: {', '.join(changes) or 'reviewers'}", ", ".join(after["by"])[:60], ""
+
+
+def _departure(entry: Entry) -> tuple[str, str, str] | None:
+    """Return (what, who, why) of an interruption, an order, a recall or a drill."""
+    body = entry.body
+    match entry.kind:
+        case "pause":
+            return f"interrupted: {describe_ending(body['exit_code'])}", "", body["reason"]
+        case "control":
+            return f"order: {body['what']}", body["who"], body["why"]
+        case "recall":
+            return f"recalled {len(body['plans'])} plans", body["who"], body["why"]
+        case "drill":
+            return "drill", body["who"], ""
+    return None
