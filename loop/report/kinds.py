@@ -105,8 +105,8 @@ TABLES: dict[str, TableKind] = {
         columns=("arm", "planned CPU-seconds", "gain", "low", "high", "repeats"),
         note=(
             "Gain on gate over the baseline, without the winner's curse; where a campaign has"
-            " ended, its closing look on fresh seeds. Bars or bands: 95 % interval over repeats (none"
-            " below 2); bars stand side by side at each budget."
+            " ended, its closing look on fresh seeds. Bars or bands: 95 % interval over repeats"
+            " (none below 2); bars stand side by side at each budget."
         ),
     ),
     "closing": TableKind(
