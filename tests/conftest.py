@@ -95,6 +95,32 @@ def go(monkeypatch):
     release()
 
 
+@pytest.fixture(scope="session")
+def _templates():
+    return {}
+
+
+@pytest.fixture
+def copied(request, tmp_path, tmp_path_factory, monkeypatch, _templates):
+    """Make something in a folder once a worker; give each test a copy of its own, with the home in
+    which it was made.
+
+    Call it with a function of the folder; functions of one name in one file make the same thing.
+    """
+
+    def copy(make):
+        name = (request.path, make.__qualname__)
+        if name not in _templates:
+            template = tmp_path_factory.mktemp("made")
+            with monkeypatch.context() as patch:
+                patch.setenv("HEIRLOOP_HOME", str(template / "home"))
+                make(template)
+            _templates[name] = template
+        shutil.copytree(_templates[name], tmp_path, dirs_exist_ok=True)
+
+    return copy
+
+
 @pytest.fixture
 def bundle(tmp_path, box_env):
     """Make a bundle folder, and a function that runs code or a module in it with the box's

@@ -23,11 +23,11 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent), str(HERE.parent / "loop")]
 
 from fakes import FakeBox  # noqa: E402
+from loop.cli import cli  # noqa: E402
 
 from configs.errors import HeirloopError  # noqa: E402
 from configs.job import Order, Outcome  # noqa: E402
 from loop import main, study, terminal  # noqa: E402
-from loop.cli import cli  # noqa: E402
 from loop.people import open_gate  # noqa: E402
 from sandbox.box.base import Box, Execution  # noqa: E402
 

@@ -37,6 +37,7 @@ from acts import (
     waiting,
 )
 from fakes import outcome
+from loop.reviewer import is_canary
 from orders import orders
 from stub_model import propose, say, send, stub
 from test_recorded import figures
@@ -44,7 +45,6 @@ from test_recorded import figures
 from configs.build import parse, strict_json
 from configs.history import History
 from configs.job import Outcome
-from loop.reviewer import is_canary
 from sandbox import keys
 from sandbox.box.base import Execution
 

@@ -30,11 +30,10 @@ from sandbox.ledger import ENTRIES, Ledger, checkpoint
 
 
 @pytest.fixture
-def done(tmp_path, go):
+def done(tmp_path, go, copied):
     """A finished study, and its export."""
-    folder = play(tmp_path, go)
-    export([folder], tmp_path / "out")
-    return folder, tmp_path / "out"
+    copied(lambda folder: export([play(folder, go)], folder / "out"))
+    return tmp_path / "runs" / "t", tmp_path / "out"
 
 
 def rows(folder, name):

@@ -37,17 +37,21 @@ from sandbox.decision import new_mandate
 
 
 @pytest.fixture
-def done(tmp_path, go, monkeypatch):
+def done(tmp_path, go, monkeypatch, copied):
     """A finished study in which every generation accepts, and two people's keys; its configuration
     and folder.
     """
-    keys.new_key("ada", "person", "correct horse")
-    keys.new_key("bob", "person", "correct horse")
     monkeypatch.setattr(confirm, "judge", lambda *a, **k: accept(real_judge(*a, **k)))
-    cfg = config(tmp_path, "study.generations=3")
-    mandate(cfg)
-    go(cfg, FakeBox(better))
-    return cfg, tmp_path / "runs" / "t"
+
+    def make(folder):
+        keys.new_key("ada", "person", "correct horse")
+        keys.new_key("bob", "person", "correct horse")
+        cfg = config(folder, "study.generations=3")
+        mandate(cfg)
+        go(cfg, FakeBox(better))
+
+    copied(make)
+    return config(tmp_path, "study.generations=3"), tmp_path / "runs" / "t"
 
 
 def test_a_champion_is_deployed_by_a_decision_of_its_own_and_rolled_back_by_another(done):

@@ -7,7 +7,6 @@ import inspect
 import itertools
 import json
 import re
-import shutil
 import sqlite3
 import textwrap
 from dataclasses import fields, replace
@@ -108,18 +107,10 @@ class Tags(HTMLParser):
 
 
 @pytest.fixture
-def done(tmp_path, go, tmp_path_factory):
-    """A finished study: run once, a copy of its own for each test, reported anew since the study's
-    secret lies in another test's home.
-    """
-    if not MADE:
-        MADE.append(play(tmp_path_factory.mktemp("made"), go))
-    folder = shutil.copytree(MADE[0], tmp_path / "runs" / "t")
-    make.again(folder)
-    return folder
-
-
-MADE: list[Path] = []
+def done(tmp_path, go, copied):
+    """A finished study; the folder of its run."""
+    copied(lambda folder: play(folder, go))
+    return tmp_path / "runs" / "t"
 
 
 def test_the_page_stands_alone_and_every_number_leads_to_ledger_entries(done):

@@ -138,18 +138,19 @@ def test_a_difference_is_complete_and_lines_end_at_line_feeds_alone(tmp_path):
 
 
 @pytest.fixture
-def asked(tmp_path, go, monkeypatch):
-    """A study in which a patch waits for people, after a generation that they let pass; its
-    configuration and the plan.
-    """
-    keys.new_key("ada", "person", "correct horse")
+def asked(tmp_path, go, monkeypatch, copied):
+    """A finished study whose promotions a scripted reviewer let pass; its configuration."""
+    settings = ["autonomy=bounded", "gates.unattended.classes=[recipe]", "reviewer=scripted"]
     monkeypatch.setattr(confirm, "judge", lambda *a, **k: accept(real_judge(*a, **k)))
-    cfg = config(
-        tmp_path, "autonomy=bounded", "gates.unattended.classes=[recipe]", "reviewer=scripted"
-    )
-    mandate(cfg)
-    go(cfg, FakeBox(better))
-    return cfg
+
+    def make(folder):
+        keys.new_key("ada", "person", "correct horse")
+        cfg = config(folder, *settings)
+        mandate(cfg)
+        go(cfg, FakeBox(better))
+
+    copied(make)
+    return config(tmp_path, *settings)
 
 
 def test_one_record_tells_all_that_a_decision_needs(asked):

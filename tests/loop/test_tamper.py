@@ -36,12 +36,16 @@ FEW = settings(
 
 
 @pytest.fixture
-def done(tmp_path, go, monkeypatch):
+def done(tmp_path, go, monkeypatch, copied):
     """A finished study with champions; the folder of its run."""
     monkeypatch.setattr(confirm, "judge", lambda *a, **k: accept(real_judge(*a, **k)))
-    cfg = config(tmp_path)
-    mandate(cfg)
-    go(cfg, FakeBox(better))
+
+    def make(folder):
+        cfg = config(folder)
+        mandate(cfg)
+        go(cfg, FakeBox(better))
+
+    copied(make)
     verify(tmp_path / "runs" / "t")
     return tmp_path / "runs" / "t"
 
