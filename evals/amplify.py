@@ -197,8 +197,8 @@ class Reference:
         return monotone(own @ self.scores.T / own.sum(axis=1, keepdims=True))
 
     def bits(self, fit: Floats, reached: Floats) -> Floats:
-        """Return log2 of the compute (draws,) at which a fit (draws, M) reaches scores (draws,);
-        infinite beyond it.
+        """Return log2 of the compute (draws, K) at which a fit (draws, M) reaches scores
+        (draws, K); infinite beyond it.
         """
         return _inverse(np.log2(self.budgets), fit, reached)
 
@@ -221,7 +221,7 @@ def compute_equivalent(reference: Reference, used_us: float, reached: ArrayLike)
     )
 
     def bits_at(weights: Floats) -> Floats:
-        found = reference.bits(reference.fit(weights), weights @ mine / n) - used
+        found = reference.bits(reference.fit(weights), (weights @ mine / n)[:, None])[:, 0] - used
         return np.where(found > MOST_BITS, math.inf, found)
 
     if n < 2:
@@ -262,16 +262,22 @@ def _picks(seeds: int) -> Floats:
 
 
 def _inverse(bits: Floats, fit: Floats, wanted: Floats) -> Floats:
-    """Return for each row of the fit (B, M) where it reaches `wanted` (B,): linear between the
+    """Return for each row of the fit (B, M) where it reaches `wanted` (B, K): linear between the
     budgets below and above it; infinite beyond them.
     """
-    low, high = (fit < wanted[:, None]).sum(axis=1), (fit <= wanted[:, None]).sum(axis=1)
-    rows = np.arange(len(fit))
+    low, high = np.zeros(wanted.shape, int), np.zeros(wanted.shape, int)
+    for column in fit.T:  # M is small: faster than a sum over the last axis of (B, K, M)
+        low += column[:, None] < wanted
+        high += column[:, None] <= wanted
+    rows = np.arange(len(fit))[:, None]
     left, right = np.clip(low - 1, 0, len(bits) - 1), np.clip(high, 0, len(bits) - 1)
-    rise = fit[rows, right] - fit[rows, left]
-    part = np.where(rise > 0, (wanted - fit[rows, left]) / np.where(rise > 0, rise, 1.0), 0.5)
+    start = fit[rows, left]
+    rise = fit[rows, right] - start
+    part = np.where(rise > 0, (wanted - start) / np.where(rise > 0, rise, 1.0), 0.5)
     found = bits[left] + np.clip(part, 0.0, 1.0) * (bits[right] - bits[left])
-    return np.asarray(np.where(low == len(bits), math.inf, np.where(high == 0, -math.inf, found)))
+    return np.asarray(
+        np.where(low == len(bits), math.inf, np.where(high == 0, -math.inf, found)), order="C"
+    )
 
 
 def rounds_against_one(arms: Mapping[str, Curve]) -> Figure:
@@ -306,26 +312,15 @@ def rate_ratio(
         for name, c in chosen.items()
     }
     fit = reference.fit(np.ones((1, len(repeats))))
-    use = np.flatnonzero(
-        [
-            all(
-                math.isfinite(reference.bits(fit, g[i : i + 1].mean(axis=1))[0])
-                for g in gains.values()
-            )
-            for i in range(STEPS)
-        ]
-    )
+    reached = [np.isfinite(reference.bits(fit, g.mean(axis=1)[None])[0]) for g in gains.values()]
+    use = np.flatnonzero(np.logical_and.reduce(reached))
     if len(use) < 3:
         return missing("cannot tell", "ratio", len(repeats)), ""
     away, ends = (budgets[use] - budgets[use].mean()) / 1e6, np.log2(reference.budgets[[0, -1]])
 
     def slope(name: str, weights: Floats, fit: Floats) -> Floats:
         means = weights @ gains[name][use].T / len(repeats)
-        return np.asarray(
-            np.stack([np.clip(reference.bits(fit, m), *ends) for m in means.T], axis=1)
-            @ away
-            / (away @ away)
-        )
+        return np.asarray(np.clip(reference.bits(fit, means), *ends) @ away / (away @ away))
 
     many = (resampled(len(repeats)), reference.fit(resampled(len(repeats))))
     drawn = {

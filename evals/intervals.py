@@ -284,12 +284,12 @@ def monotone(means: Floats, weights: Sequence[float] | None = None) -> Floats:
     over ends of the means between (Robertson 1988).
     """
     sizes = np.ones(means.shape[1]) if weights is None else np.asarray(weights, float)
-    sums = np.concatenate([np.zeros((len(means), 1)), np.cumsum(means * sizes, axis=1)], axis=1)
-    counts, m = np.concatenate([[0.0], np.cumsum(sizes)]), means.shape[1]
+    sums = np.concatenate([np.zeros((1, len(means))), np.cumsum((means * sizes).T.copy(), axis=0)])
+    counts, m = np.concatenate([[0.0], np.cumsum(sizes)])[:, None], means.shape[1]
     fit = np.empty_like(means)
-    for i in range(m):
-        between = (sums[:, None, i + 1 :] - sums[:, : i + 1, None]) / (
-            counts[None, None, i + 1 :] - counts[None, : i + 1, None]
+    for i in range(m):  # rows last: minima and maxima then run along B
+        between = (sums[None, i + 1 :] - sums[: i + 1, None]) / (
+            counts[None, i + 1 :] - counts[: i + 1, None]
         )
-        fit[:, i] = between.min(axis=2).max(axis=1)
+        fit[:, i] = between.min(axis=1).max(axis=0)
     return fit
