@@ -27,7 +27,7 @@ self-closed.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Study:
+class Evidence:
     """The records of one study that the words are said of."""
 
     arms: Mapping[str, Curve]
@@ -48,7 +48,17 @@ class Study:
     "the last champions' scores (R,)"
 
 
-def words(study: Study) -> dict[str, bool]:
+def skill_effects(evidence: Evidence) -> dict[str, Figure]:
+    """Return the self, data and placebo effect; near the ceiling they are `cannot tell`."""
+    return effects(
+        evidence.skills,
+        ceiling=evidence.ceiling,
+        deviation=evidence.deviation,
+        scores=evidence.scores,
+    )
+
+
+def words(study: Evidence) -> dict[str, bool]:
     """Return word -> whether it may be said: amplifying, lossy, self-closed.
 
     amplifying: self effect and self minus refit clear of zero. lossy: loss in transfer clear of
@@ -56,9 +66,7 @@ def words(study: Study) -> dict[str, bool]:
     accepted changes by lineage weights, and people release less than half of the compute at
     propose, train, evaluate, accept and promote.
     """
-    found = effects(
-        study.skills, ceiling=study.ceiling, deviation=study.deviation, scores=study.scores
-    )
+    found = skill_effects(study)
     return {
         "amplifying": amplifying(found, study.arms),
         "lossy": (
@@ -70,7 +78,7 @@ def words(study: Study) -> dict[str, bool]:
     }
 
 
-def self_closed(study: Study) -> bool:
+def self_closed(study: Evidence) -> bool:
     """Tell whether every part of `self-closed` is proven."""
     vector, authors = (
         automation(study.events),
@@ -84,17 +92,15 @@ def self_closed(study: Study) -> bool:
     )
 
 
-def _kappa(study: Study) -> Figure:
+def _kappa(study: Evidence) -> Figure:
     return capped(self_closure(study.arms), study.scores, study.ceiling, study.deviation)
 
 
-def conditions(study: Study) -> list[dict[str, Figure | str]]:
+def conditions(study: Evidence) -> list[dict[str, Figure | str]]:
     """Return Lambert's three conditions, one line each: the loop is closed, it amplifies, it keeps
     its efficiency.
     """
-    found = effects(
-        study.skills, ceiling=study.ceiling, deviation=study.deviation, scores=study.scores
-    )
+    found = skill_effects(study)
     change = efficiency(study.plans)["E"]
     kept = change.word or (
         "keeps its efficiency" if (change.value or 0.0) > 0 else "loses efficiency"

@@ -11,8 +11,8 @@ import numpy as np
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from evals.amplify import STEPS
 from evals.closure import Actor
+from evals.equivalents import STEPS
 from evals.intervals import Floats
 
 GENERATIONS, REPEATS, PARALLEL = 8, 12, 4

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from configs.settings.study import Warn
-from evals.amplify import Reference, Skill, compute_equivalent, decline, growth, rate_ratio
+from evals.amplify import Skill, decline
 from evals.arms import Curve
-from evals.claims import Study, warning
+from evals.claims import Evidence, warning
 from evals.closure import (
     STAGES,
     Actor,
@@ -28,6 +28,8 @@ from evals.closure import (
     run_length,
     speed_up,
 )
+from evals.equivalents import Reference, compute_equivalent, rate_ratio
+from evals.growth import growth
 from evals.intervals import Figure, Floats, missing
 from evals.law import (
     AROUND,
@@ -68,7 +70,7 @@ class World:
 
     name: str
     "its name in WORLDS"
-    draw: Callable[[np.random.Generator], tuple[Study, Mapping[str, Figure | bool]]]
+    draw: Callable[[np.random.Generator], tuple[Evidence, Mapping[str, Figure | bool]]]
     """rng -> one study, and what needs more than its records: instruments (run length, human cost),
     and words with whether they are said (the sign)
     """
@@ -98,10 +100,10 @@ def _noise(law: Law, rng: np.random.Generator, shape: tuple[int, ...]) -> Floats
     return rng.standard_normal(shape)
 
 
-def _draw(law: Law, rng: np.random.Generator) -> tuple[Study, Mapping[str, Figure | bool]]:
+def _draw(law: Law, rng: np.random.Generator) -> tuple[Evidence, Mapping[str, Figure | bool]]:
     arms, apart = _arms(law, rng), rng.spawn(1)[0]
     plans, acts = _plans(law, rng, apart), int(rng.poisson(law.human * 4 * GENERATIONS * REPEATS))
-    study = Study(
+    study = Evidence(
         arms=arms,
         skills=_proposers(law, rng),
         events=_events(law, rng),
@@ -140,7 +142,7 @@ def _draw(law: Law, rng: np.random.Generator) -> tuple[Study, Mapping[str, Figur
     }
 
 
-def _human(study: Study, closing: Floats, rng: np.random.Generator) -> dict[str, Figure]:
+def _human(study: Evidence, closing: Floats, rng: np.random.Generator) -> dict[str, Figure]:
     """Return what people cost, and how much sooner a campaign would end without waiting for them,
     or for compute.
     """
@@ -169,7 +171,7 @@ SIGN = Warn(
 
 
 def _said(
-    law: Law, study: Study, raised: Mapping[str, Floats], rng: np.random.Generator
+    law: Law, study: Evidence, raised: Mapping[str, Floats], rng: np.random.Generator
 ) -> dict[str, bool]:
     """Return what is said beyond the words: the sign, the stage, how the gain ratio reads, what
     limits, and which law of growth holds.

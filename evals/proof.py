@@ -11,7 +11,7 @@ from scipy.stats import binom
 from configs.build import need
 from evals.amplify import effects, gain_ratio, rounds_against_one
 from evals.arms import difference, gain
-from evals.claims import Study, words
+from evals.claims import Evidence, words
 from evals.closure import automation, provenance, self_closure
 from evals.intervals import LEVEL, Figure
 from evals.loss import calibration, duplicates, efficiency, promised, retention, yield_now
@@ -21,7 +21,7 @@ WRONG = 0.05
 """Most studies of any world that may be called by a word that is not true of it."""
 
 
-def instruments(study: Study, beside: Mapping[str, Figure | bool]) -> dict[str, Figure]:
+def instruments(study: Evidence, beside: Mapping[str, Figure | bool]) -> dict[str, Figure]:
     """Return every instrument that a world may know the truth of, measured on one study."""
     shown, bins = effects(study.skills), promised(study.plans)
     kept, change, vector = retention(study.held), efficiency(study.plans), automation(study.events)

@@ -16,7 +16,7 @@ from configs.build import plain
 from configs.errors import BadInput, Denied, NeedsHuman
 from configs.records import Plan, Split
 from evals.judge import spend
-from loop.facts.facts import Facts
+from loop.facts.facts import Facts, Invalid
 from loop.people import stand_in
 from loop.plan import Draft, Planned, make_plan, source
 from loop.study.open import Running
@@ -60,8 +60,10 @@ class Campaign:
         ]
         return max([1, *proposed])
 
-    def _is_proposal(self, name: str) -> bool:
-        return name.startswith("!") or self.facts().plans[name].purpose == "candidate"
+    def _is_proposal(self, proposal: str | Invalid) -> bool:
+        if isinstance(proposal, Invalid):
+            return True
+        return self.facts().plans[proposal].purpose == "candidate"
 
     def shape(self) -> tuple[int, int]:
         """Return the most generations of the campaign, and the proposals of each."""

@@ -17,6 +17,7 @@ from configs.recipe import grid
 from configs.records import Proposal, Purpose, Scores
 from evals.metrics import primary, rounded
 from loop.campaign import Campaign, passes_gate, request_decision, request_decisions
+from loop.facts.facts import Invalid
 from loop.measure.confirm import confirm
 from loop.measure.replicate import Replicate, measure
 from loop.plan import Draft, Planned, apply_proposal
@@ -76,7 +77,7 @@ def propose_one(campaign: Campaign, number: int, index: int) -> Planned | None:
     """Ask for one proposal and record its plan, or the reason why it cannot become one."""
     recorded = campaign.facts().at.get((*campaign.key, number, index))
     if recorded is not None:
-        return None if recorded.startswith("!") else campaign.planned(recorded)
+        return None if isinstance(recorded, Invalid) else campaign.planned(recorded)
     if campaign.key in campaign.facts().spent:
         return None
     parent, text = campaign.parent(), ""

@@ -23,8 +23,10 @@ from loop.campaign import Campaign, Say
 from loop.cycle import run_campaign
 from loop.export import track
 from loop.export.write import mirrored
-from loop.facts.facts import Facts, folded
-from loop.instruments.gather import Run
+from loop.facts.facts import Facts, fold_entries
+from loop.instruments.closure import read_events
+from loop.instruments.gains import read_skills
+from loop.instruments.run import Run
 from loop.people.send import Caller
 from loop.propose.table import proposer
 from loop.report import make
@@ -76,7 +78,7 @@ def execute(
         running.ledger.append("session", {"wall_seconds": wall_seconds})
         running.checkpoint()
         # the loop's own facts are lean; documents need all of them
-        summary = publish(running.ledger, folded(running.ledger.entries()), running.folder)
+        summary = publish(running.ledger, fold_entries(running.ledger.entries()), running.folder)
         _mirror(running, mirror, summary)
     return summary
 
@@ -156,7 +158,7 @@ def _heed_warning(running: Running) -> None:
     if sign is None or read_before:
         return
     run = Run(0, running.ledger)
-    reading = warning(sign, tuple(run.skills()), tuple(run.events("self")))
+    reading = warning(sign, tuple(read_skills(run)), tuple(read_events(run, "self")))
     running.ledger.append("warning", reading)
     if reading["sign"] == "crossed":
         why = "the warning sign is crossed"

@@ -90,7 +90,8 @@ def _grant_plan(running: Running, number: int, kind: str, recipe: Recipe, count:
     A recorded plan goes on with the bytes that it began with.
     """
     campaign = Campaign(running, running.config.arms()[0], 0, None, lambda _: None)
-    name = running.facts().at.get((campaign.arm, 0, 0, number), "")
+    recorded = running.facts().at.get((campaign.arm, 0, 0, number))
+    name = recorded if isinstance(recorded, str) else ""
     if name and running.facts().plans[name].recipe == recipe:
         planned = campaign.planned(name)
     else:

@@ -456,7 +456,7 @@ def instruments(folders: tuple[Path, ...], as_json: bool) -> None:
     """Measure runs of one study, seeds as repeats: closure, amplification, loss
     (docs/instruments.md); gains only of studies that ended.
     """
-    from loop.instruments.measure import flat, measure
+    from loop.instruments.measure import flatten, measure
 
     found = measure(folders)
     if as_json:
@@ -464,7 +464,7 @@ def instruments(folders: tuple[Path, ...], as_json: bool) -> None:
     else:
         rows = [
             [name, f"{_short(value)}{_ends(low, high)}", _short(n), word or unit]
-            for name, (value, low, high, n, unit, word) in flat(found)
+            for name, (value, low, high, n, unit, word) in flatten(found)
         ]
         terminal.table(rows, ["instrument", "value (95 %)", "n", "unit, or what it reads"], False)
 

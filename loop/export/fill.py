@@ -27,8 +27,8 @@ from loop.export.tables import (
     shown,
 )
 from loop.facts.facts import Facts
-from loop.instruments.gather import settings
-from loop.instruments.measure import flat, measure_of
+from loop.instruments.gather import shared_settings
+from loop.instruments.measure import flatten, measure_ledgers
 from sandbox.budget import replay
 from sandbox.canonical import canonical
 from sandbox.decision import policy
@@ -312,10 +312,10 @@ def instruments(runs: Mapping[str, Ledger]) -> Iterator[Instrument]:
     groups: dict[str, list[str]] = {}
     for root, ledger in runs.items():
         config = policy(ledger.entries()).config
-        groups.setdefault(_json(settings(config)), []).append(root)
+        groups.setdefault(_json(shared_settings(config)), []).append(root)
     for number, roots in enumerate(groups.values(), 1):
-        for name, (value, low, high, n, unit, word) in flat(
-            measure_of([(root, runs[root]) for root in roots])
+        for name, (value, low, high, n, unit, word) in flatten(
+            measure_ledgers([(root, runs[root]) for root in roots])
         ):
             told, said = (None, str(value)) if isinstance(value, str | bool) else (value, word)
             yield Instrument(

@@ -16,9 +16,19 @@ from sandbox.decision import body_plan
 from sandbox.ledger import Ledger
 
 Slot = tuple[str, str, int]
-
-
+"""(plan digest, role, index) of a job."""
 Campaign = tuple[str, int]
+"""(arm, repeat)."""
+Place = tuple[str, int, int, int]
+"""(arm, repeat, generation, index) of a proposal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invalid:
+    """A proposal that became no plan."""
+
+    reason: str
+    "why it is invalid"
 
 
 @dataclass(slots=True)
@@ -31,10 +41,8 @@ class Facts:
     """(arm, repeat) -> digests of its plans, in order; arm `start`: the trials that all arms start
     from
     """
-    at: dict[tuple[str, int, int, int], str] = field(default_factory=dict)
-    """(arm, repeat, generation, index) -> plan digest, or the reason why the proposal was invalid
-    after a `!`
-    """
+    at: dict[Place, str | Invalid] = field(default_factory=dict)
+    "place of a proposal -> digest of its plan, or why it is invalid"
     asks: dict[tuple[str, int, int], str] = field(default_factory=dict)
     "(arm, repeat, generation) -> digest of the propose plan whose jobs write its proposals"
     grants: dict[Slot, Grant] = field(default_factory=dict)
@@ -100,11 +108,8 @@ class Facts:
             self.plans[body["digest"]] = plan
             self.proposed[plan.arm, plan.repeat].append(body["digest"])
             if self.lean and plan.purpose in ("candidate", "propose"):
-                if (
-                    plan.purpose == "candidate"
-                    # the measures after the last generation look back, and propose plans begin no
-                    # generation
-                ):
+                # Measures after the last generation look back, and propose plans begin none.
+                if plan.purpose == "candidate":
                     self._forget(plan)
                 self.whole[plan.arm, plan.repeat].append(body["digest"])
             if plan.purpose == "propose":
@@ -113,9 +118,8 @@ class Facts:
                 self.at[plan.arm, plan.repeat, plan.generation, plan.index] = body["digest"]
                 self.taken[plan.arm, plan.repeat] += [plan.proposal] if plan.proposal else []
         elif kind == "invalid":
-            self.at[body["arm"], body["repeat"], body["generation"], body["index"]] = (
-                "!" + body["reason"]
-            )
+            place = body["arm"], body["repeat"], body["generation"], body["index"]
+            self.at[place] = Invalid(reason=body["reason"])
             self.taken[body["arm"], body["repeat"]] += (
                 [body["proposal"]] if body["proposal"] else []
             )
@@ -242,7 +246,7 @@ class Facts:
         return {name: self.plans[name] for name in dict.fromkeys((*first, *own))}
 
 
-def folded(entries: Iterable[Entry]) -> Facts:
+def fold_entries(entries: Iterable[Entry]) -> Facts:
     """Return the facts of entries that are at hand: a whole ledger is then read once."""
     found = Facts()
     for entry in entries:

@@ -12,6 +12,7 @@ from configs.history import History
 from configs.recipe import grid
 from configs.records import JobCount, Proposal
 from loop.campaign import Campaign, passes_gate
+from loop.facts.facts import Invalid
 from loop.measure.replicate import Replicate, measure, write_proposals
 from loop.plan import Draft, Planned, apply_proposal
 from loop.propose.ask import pick_line
@@ -87,7 +88,7 @@ def _record_proposal(
     """
     recorded = campaign.facts().at.get((*campaign.key, generation, index))
     if recorded is not None:
-        return None if recorded.startswith("!") else campaign.planned(recorded)
+        return None if isinstance(recorded, Invalid) else campaign.planned(recorded)
     base, text = campaign.champions()[0], ""
     try:
         text = pick_line(lines, index)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from loop.instruments.measure import WITHOUT
+from loop.instruments.arm import WITHOUT
 from loop.report.evidence import Index
 from loop.report.measures import interval
 from loop.report.shape import Line, Part, Table, table

@@ -6,7 +6,7 @@ The list of cited entries stays small, however long the ledger is.
 from collections.abc import Iterator, Sequence
 
 from configs.records import Entry
-from loop.instruments.gather import Run
+from loop.instruments.run import Run
 from loop.report.shape import Cited
 
 Place = tuple[int, int]

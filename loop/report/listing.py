@@ -4,7 +4,8 @@ from typing import Any
 
 from configs.objective import METRICS
 from loop.facts.summary import feedback
-from loop.instruments.gather import Run
+from loop.instruments.losses import read_plans
+from loop.instruments.run import Run
 from loop.report.evidence import Index
 from loop.report.progress import name_flag, name_repeat
 from loop.report.shape import Table, table
@@ -68,7 +69,7 @@ def _descent(run: Run, arm: str) -> list[tuple[int, int, str, str, str]]:
     ]
     plans = [
         (p.repeat - run.base, p.generation, p.plan, run.facts.plans[p.plan].parent, p.fate)
-        for p in run.plans(arm)
+        for p in read_plans(run, arm)
         if p.fate != "invalid"
     ]
     return [*baselines, *plans]

@@ -10,7 +10,7 @@ from typing import Any
 
 from configs.build import plain
 from configs.errors import BadInput
-from loop.facts.facts import Facts, folded
+from loop.facts.facts import Facts, fold_entries
 from loop.facts.summary import summary
 from loop.report import study
 from loop.report.figures import draw
@@ -42,7 +42,7 @@ def again(folder: Path) -> None:
     Raises VerificationFailed where there is no ledger, or a broken one.
     """
     ledger = Ledger.file(folder / "ledger.sqlite")
-    publish(ledger, folded(ledger.entries()), folder)
+    publish(ledger, fold_entries(ledger.entries()), folder)
 
 
 def compare(folders: Sequence[Path], to: Path) -> Report:

@@ -5,7 +5,7 @@ from typing import Any
 
 from evals.intervals import mean
 from evals.loss import UNIT, calibration, rungs
-from loop.instruments.measure import WITHOUT
+from loop.instruments.arm import WITHOUT
 from loop.report.figures import BESIDE
 from loop.report.study import MeasuredStudy, StudyRuns
 

@@ -6,7 +6,7 @@ from typing import Any
 from configs.errors import BudgetExhausted
 from configs.records import Entry
 from configs.settings.study import Study
-from loop.instruments.gather import Run
+from loop.instruments.run import Run
 from loop.people.shown import differing
 from loop.report.asked import describe_ending
 from loop.report.evidence import Index

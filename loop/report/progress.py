@@ -7,7 +7,7 @@ from configs.arms import MORE
 from evals.arms import common, curves
 from evals.intervals import mean
 from loop.facts.summary import feedback
-from loop.instruments.gather import Run
+from loop.instruments.run import Run
 from loop.report.evidence import Index
 from loop.report.shape import Table, table
 from loop.report.study import MeasuredStudy, StudyRuns

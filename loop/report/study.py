@@ -13,8 +13,9 @@ from configs.errors import BadInput
 from configs.settings.config import Config
 from loop.facts.facts import Facts
 from loop.facts.summary import summary
-from loop.instruments.gather import Records, Run, gather, settings
-from loop.instruments.measure import measured
+from loop.instruments.gather import Records, gather, shared_settings
+from loop.instruments.measure import measure_records
+from loop.instruments.run import Run
 from sandbox.canonical import canonical, digest
 from sandbox.ledger import Ledger
 
@@ -94,7 +95,7 @@ def _group(
 ) -> list[MeasuredStudy]:
     groups: dict[str, list[int]] = {}
     for number, run in enumerate(runs):
-        groups.setdefault(digest(settings(run.config)), []).append(number)
+        groups.setdefault(digest(shared_settings(run.config)), []).append(number)
     names = [runs[numbers[0]].config.study.name for numbers in groups.values()]
     studies = []
     for place, numbers in enumerate(groups.values()):
@@ -106,7 +107,7 @@ def _group(
             folders=tuple(folders[number] for number in numbers),
             summaries=tuple(summaries[number] for number in numbers),
             records=records,
-            figures=finite(measured(records)),
+            figures=finite(measure_records(records)),
         )
         studies.append(study)
     return studies
@@ -129,7 +130,7 @@ def _name(names: Sequence[str], place: int) -> str:
 
 def differs(studies: Sequence[MeasuredStudy]) -> list[tuple[str, ...]]:
     """Return (setting, value in each study as JSON) of every setting in which studies differ."""
-    flat = [dict(_leaves(settings(study.config))) for study in studies]
+    flat = [dict(_leaves(shared_settings(study.config))) for study in studies]
     names = sorted({name for values in flat for name in values})
     rows = [(name, *(values.get(name, "") for values in flat)) for name in names]
     return [row for row in rows if len(set(row[1:])) > 1]

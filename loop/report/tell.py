@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from loop.instruments.gather import Run
-from loop.instruments.measure import WITHOUT
+from loop.instruments.arm import WITHOUT
+from loop.instruments.run import Run
 from loop.report.allowed import describe_allowed
 from loop.report.asked import describe_asked
 from loop.report.believed import describe_believed

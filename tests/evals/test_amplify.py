@@ -2,19 +2,10 @@ import numpy as np
 import pytest
 
 from configs.errors import BadInput
-from evals.amplify import (
-    Reference,
-    Skill,
-    amplifying,
-    compute_equivalent,
-    decline,
-    effects,
-    gain_ratio,
-    growth,
-    rate_ratio,
-    rounds_against_one,
-)
+from evals.amplify import Skill, amplifying, decline, effects, gain_ratio, rounds_against_one
 from evals.arms import Curve
+from evals.equivalents import Reference, compute_equivalent, rate_ratio
+from evals.growth import growth
 
 RNG = np.random.default_rng()
 BUDGETS = 2.0 ** np.arange(7)

@@ -47,7 +47,7 @@ from loop import campaign, cycle
 from loop.command import main
 from loop.command.run import run_with_hydra
 from loop.facts.facts import FactsReader
-from loop.instruments.gather import records
+from loop.instruments.gather import read_records
 from loop.measure import replicate
 from loop.people import acts
 from loop.propose.table import PROPOSERS
@@ -266,7 +266,7 @@ def test_a_person_decides_on_each_plan_and_promotion(tmp_path, go):
     )
     verify(tmp_path / "runs" / "t")
     told, plans = (
-        records([tmp_path / "runs" / "t"]),
+        read_records([tmp_path / "runs" / "t"]),
         FactsReader(Ledger.file(tmp_path / "runs/t/ledger.sqlite")).facts().plans,
     )
     signed = Counter(plans[e.body["approval"]["plan"]].arm for e in facts if e.kind == "approval")

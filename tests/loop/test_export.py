@@ -20,7 +20,7 @@ from loop.export.redact import redacted
 from loop.export.tables import CLIP, TABLES, columns, dictionary, shown, unit
 from loop.export.verify import verify_export
 from loop.export.write import DOMAIN, INSTRUMENTS, export, mirrored
-from loop.instruments.measure import flat, measure
+from loop.instruments.measure import flatten, measure
 from loop.propose.table import PROPOSERS
 from loop.study.open import places, signer
 from loop.unseal import unseal
@@ -126,7 +126,7 @@ def test_the_instruments_are_those_of_the_command_on_the_runs(tmp_path, go):
         mine = {
             r["instrument"]: r for r in rows(tmp_path / "out", "instruments") if r["group"] == group
         }
-        expected = {name: row for name, row in flat(measure(runs))}
+        expected = {name: row for name, row in flatten(measure(runs))}
         assert mine.keys() == expected.keys() and {r["unit"] for r in mine.values()} > {""}
         for name, (value, low, *_) in expected.items():
             if isinstance(value, float) and value == value:

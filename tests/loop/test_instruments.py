@@ -18,8 +18,12 @@ from evals.arms import Curve
 from evals.closure import Effort
 from evals.loss import FATES, PARTS
 from loop.command import main
-from loop.instruments.gather import Records, Run, records
-from loop.instruments.measure import _ceiling, _equivalents, flat, measure, measured
+from loop.instruments.between import ceiling_of, equivalents
+from loop.instruments.closure import wall_seconds
+from loop.instruments.gains import correct_gain, pair_gain, pair_scores
+from loop.instruments.gather import Records, read_records
+from loop.instruments.measure import flatten, measure, measure_records
+from loop.instruments.run import Run
 from loop.report import make
 from loop.unseal import unseal, unseal_arm
 from sandbox import control, keys
@@ -40,7 +44,7 @@ def play(tmp_path, go, name="t", *more, quality=better):
 
 def test_the_gain_of_a_campaign_is_its_closing_look_and_its_plan_is_what_was_planned(tmp_path, go):
     folder = play(tmp_path, go)
-    found = records([folder])
+    found = read_records([folder])
     last = {g.arm: g for g in found.gains if g.generation == 4}
     told = json.loads((folder / "summary.json").read_text())
     gate = {arm["arm"]: arm["gate"]["gain"] for arm in told["arms"]}
@@ -76,13 +80,13 @@ def test_every_proposal_is_in_the_funnel_once_and_the_promise_adds_up(tmp_path, 
 
 def test_a_study_that_accepts_nothing_gained_exactly_nothing(tmp_path, go):
     folder = play(tmp_path, go, quality=lambda order: 0.5)
-    found = records([folder])
+    found = read_records([folder])
     assert {g.value for g in found.gains} == {0.0}
     assert measure([folder])["arms"]["local"]["human cost"]["minutes"]["word"] == "undefined"
 
 
 def test_a_mandate_that_nobody_signed_is_an_unattended_rule_and_a_program_no_lineage(tmp_path, go):
-    found = records([play(tmp_path, go)])
+    found = read_records([play(tmp_path, go)])
     actors = {(e.stage, e.actor) for e in found.events["local"]}
     assert (
         ("approve", "unattended rule") in actors
@@ -105,7 +109,7 @@ def test_a_mandate_that_a_person_signed_is_a_standing_rule(tmp_path, go):
         ),
     )
     go(cfg, FakeBox(better))
-    found = records([tmp_path / "runs" / "t"])
+    found = read_records([tmp_path / "runs" / "t"])
     assert {e.actor for e in found.events["local"] if e.stage == "approve"} == {
         "standing rule"
     } and found.effort.mandates == 1
@@ -121,7 +125,7 @@ def test_a_simulated_reviewer_is_no_person_and_what_it_stands_in_for_is_told_apa
         "reviewer.false_alarm_rate=0",
     )
     go(cfg, FakeBox(better))
-    found, told = records([tmp_path / "runs" / "t"]), measure([tmp_path / "runs" / "t"])
+    found, told = read_records([tmp_path / "runs" / "t"]), measure([tmp_path / "runs" / "t"])
     arm = told["arms"]["local"]
     assert (
         arm["automation"]["train"]["value"] == arm["automation"]["promote"]["value"] == 1
@@ -174,12 +178,12 @@ def test_sealed_is_a_rung_where_it_was_opened_for_the_campaigns_of_an_arm(tmp_pa
         list(found) == better_ones
         and go(cfg, FakeBox(better), lambda _: unseal_arm(folder, "random")) == []
     )
-    held = {h.repeat: h.value for h in records([folder]).held["random"] if h.rung == "sealed"}
+    held = {h.repeat: h.value for h in read_records([folder]).held["random"] if h.rung == "sealed"}
     assert min(found.values()) > 0.5 and {r for r, gain in held.items() if gain == 0} == set(
         range(4)
     ) - set(found)
     assert all(held[r] > found[r] for r in found)  # log-odds, not the share that the opening tells
-    assert not [h for h in records([folder]).held["local"] if h.rung == "sealed"]
+    assert not [h for h in read_records([folder]).held["local"] if h.rung == "sealed"]
     unchanged = next(r for r in range(4) if r not in better_ones)
     with pytest.raises(BadInput, match="no champion beside its baseline"):
         go(cfg, FakeBox(better), lambda _: unseal(folder, ("random", unchanged)))
@@ -220,18 +224,18 @@ def test_runs_of_one_study_are_repeats_and_runs_of_another_are_refused(tmp_path,
 
 def test_before_the_end_of_a_study_nothing_of_gate_is_told(tmp_path, go):
     folder = play(tmp_path, go)
-    whole = records([folder])
+    whole = read_records([folder])
     assert any(p.gate is not None for p in whole.plans["local"])
     book = Ledger.file(folder / "ledger.sqlite")
     end = next(e.sequence for e in book.entries() if e.kind == "end")
     book.close()
     cut(folder / "ledger.sqlite", end)
-    running = records([folder])
+    running = read_records([folder])
     assert running.gains == () and not running.held["local"] and not running.tops["local"]
     assert all(
         p.gate is None and p.corrected is None and p.gained is None for p in running.plans["local"]
     )
-    told = measured(running)
+    told = measure_records(running)
     assert (
         told["generations per live human act"]["word"] == "at least"
         and told["given before"]["mandates"]["n"] == 8
@@ -257,7 +261,7 @@ def test_the_verb_prints_every_figure_of_the_table_and_json(tmp_path, go):
         .invoke(main.cli, ["instruments", str(folder), "--json"], catch_exceptions=False)
         .output
     )
-    rows = dict(flat(found))
+    rows = dict(flatten(found))
     assert (
         rows["arms, local, funnel, accepted"][0] >= 1
         and rows["between, kappa"][-1] == "not measured"
@@ -297,7 +301,7 @@ def found(tmp_path):
 
 
 def test_an_arm_that_gains_half_as_fast_as_chance_is_worth_half_the_compute(found):
-    told = _equivalents(found, {"self": steady(0.5), "random": steady(1.0)}, 8e6)
+    told = equivalents(found, {"self": steady(0.5), "random": steady(1.0)}, 8e6)
     whole = told["compute-equivalent gain"]["the whole plan"]
     assert (
         whole.value == pytest.approx(-1, abs=0.1)
@@ -309,7 +313,7 @@ def test_an_arm_that_gains_half_as_fast_as_chance_is_worth_half_the_compute(foun
 def test_an_arm_that_gains_twice_as_fast_is_worth_twice_the_compute_where_the_reference_reaches(
     found,
 ):
-    told = _equivalents(found, {"self": steady(2.0), "random": steady(1.0)}, 8e6)[
+    told = equivalents(found, {"self": steady(2.0), "random": steady(1.0)}, 8e6)[
         "compute-equivalent gain"
     ]
     quarter, whole = told["a quarter of the plan"], told["the whole plan"]
@@ -320,7 +324,7 @@ def test_an_arm_that_gains_twice_as_fast_is_worth_twice_the_compute_where_the_re
 def test_a_reference_of_few_seeds_or_budgets_measures_nothing(found):
     few = {"self": steady(1.0, 9), "random": steady(1.0, 9)}
     for arms in (few, {"self": steady(1.0)}):
-        told = _equivalents(found, arms, 8e6)
+        told = equivalents(found, arms, 8e6)
         assert {
             one.word for one in (told["rate ratio"], *told["compute-equivalent gain"].values())
         } == {"not measured"}
@@ -330,14 +334,14 @@ def test_near_the_ceiling_a_comparison_of_arms_tells_nothing(found):
     arms = {"self": steady(0.5), "random": steady(1.0)}
     near = replace(found, tops={"self": (0.99,) * 12, "random": (0.4,) * 12})
     assert (
-        _equivalents(near, arms, 8e6)["compute-equivalent gain"]["the whole plan"].word
+        equivalents(near, arms, 8e6)["compute-equivalent gain"]["the whole plan"].word
         == "cannot tell"
     )
 
 
 def test_the_ceiling_of_a_share_that_should_fall_is_nought(found):
     def of(**more):
-        return _ceiling(
+        return ceiling_of(
             replace(
                 found,
                 config=replace(
@@ -355,7 +359,7 @@ def test_the_ceiling_of_a_share_that_should_fall_is_nought(found):
 
 def test_what_people_do_beside_decisions_counts_as_their_acts(tmp_path, go):
     folder = play(tmp_path, go, "t", *SMALL)
-    before = records([folder])
+    before = read_records([folder])
     book = Ledger.file(folder / "ledger.sqlite")
     control.order(book, "pause", "user ada", "to look")
     control.order(book, "resume", "user ada", "looked")
@@ -364,12 +368,12 @@ def test_what_people_do_beside_decisions_counts_as_their_acts(tmp_path, go):
         "handed", {"arm": "human", "repeat": 0, "digest": "0" * 64, "who": "user ada", "by": "ada"}
     )
     book.close()
-    assert (before.acts, records([folder]).acts) == (0, 3)
+    assert (before.acts, read_records([folder]).acts) == (0, 3)
 
 
 def test_the_sign_s_compute_is_what_jobs_were_charged(tmp_path, go):
     folder = play(tmp_path, go, "t", *SMALL)
-    events = records([folder]).events["local"]
+    events = read_records([folder]).events["local"]
     facts = main._facts(folder)
     mine = {
         name
@@ -387,8 +391,8 @@ def test_people_who_decide_between_sessions_are_waited_for(tmp_path, go):
     run = Run(0, Ledger.file(play(tmp_path, go, "t", *SMALL) / "ledger.sqlite"))
     end = max(unix(e) for e in run.entries if e.kind == "session")
     told = {"decisions": [{"kind": "person", "asked": end + 10, "decided": end + 40}]}
-    waited, _, total = run.clock(told)
-    own = run.clock({"decisions": []})[2]
+    waited, _, total = wall_seconds(run, told)
+    own = wall_seconds(run, {"decisions": []})[2]
     assert waited == pytest.approx(30) and total == pytest.approx(own + 30)
 
 
@@ -398,10 +402,10 @@ def test_a_gain_of_almost_nothing_is_corrected_by_almost_nothing(tmp_path, go):
     """
     run = Run(0, Ledger.file(play(tmp_path, go, "t", *SMALL) / "ledger.sqlite"))
     name = next(iter(run.facts.verdicts))
-    found, known = run._paired(name, run.unbounded), run.facts.verdicts[name]
+    found, known = pair_gain(run, name, run.unbounded), run.facts.verdicts[name]
     run.facts.verdicts[name] = replace(known, gain=1e-17, corrected=1e-3)
-    assert 0 < run._gained(name) - found < 0.1
+    assert 0 < correct_gain(run, name) - found < 0.1
     run.facts.verdicts[name] = replace(known, gain=0.3, corrected=0.2)
-    scores = [s.exact_match for side in run._sides(name).values() for s in side.values()]
+    scores = [s.exact_match for side in pair_scores(run, name).values() for s in side.values()]
     p = sum(scores) / len(scores)
-    assert run._gained(name) == pytest.approx(found - 0.1 / (p * (1 - p)))
+    assert correct_gain(run, name) == pytest.approx(found - 0.1 / (p * (1 - p)))

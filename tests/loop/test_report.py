@@ -22,7 +22,7 @@ from configs.build import parse
 from configs.errors import BadInput, VerificationFailed
 from evals.arms import Gain
 from loop.command import main
-from loop.instruments.measure import measured
+from loop.instruments.measure import measure_records
 from loop.report import make, shape, study
 from loop.report.figures import FIGURES, draw
 from loop.report.kinds import TABLES
@@ -415,7 +415,9 @@ def test_gains_are_drawn_at_the_same_budgets_over_all_repeats(done):
         for g in range(1, last + 1)
     )
     records = replace(whole.records, gains=gains)
-    found = report([replace(whole, records=records, figures=study.finite(measured(records)))])
+    found = report(
+        [replace(whole, records=records, figures=study.finite(measure_records(records)))]
+    )
     drawn = {r[1]: r[2:] for r in rows(found, "gains")}
     assert [drawn[at][0] for at in (1.0, 2.0, 3.0, 4.0)] == [
         1.5,

@@ -20,9 +20,11 @@ from configs.history import History
 from configs.records import Amount
 from loop import session
 from loop.command import main
-from loop.instruments import measure as instruments_measure
-from loop.instruments.gather import Run, records
+from loop.instruments import arm as instruments_arm
+from loop.instruments.gains import pair_gain, read_skills
+from loop.instruments.gather import read_records
 from loop.instruments.measure import measure
+from loop.instruments.run import Run
 from loop.verify.run import verify
 from sandbox import control
 from sandbox.canonical import digest
@@ -370,7 +372,7 @@ def test_effects_and_rungs_are_read_from_the_ledger(tmp_path, go):
         "study.proposals=3",
         quality=lambda order: quality[order.recipe.depth],
     )
-    found = records([tmp_path / "runs" / "t"])
+    found = read_records([tmp_path / "runs" / "t"])
     last = 2
     assert sorted((s.repeat, s.recipe, s.history, s.scrambled) for s in found.skills) == sorted(
         (r, *cell)
@@ -413,17 +415,16 @@ def test_a_proposal_that_failed_gained_nothing_and_one_that_reviewers_refused_sa
     )
     run = Run(0, Ledger.file(tmp_path / "runs" / "t" / "ledger.sqlite"))
     plans = [run.facts.at["self", 0, run.config.study.skill_generation(0), i] for i in range(3)]
-    each = [run._paired(n, run.unbounded) for n in plans]
-    assert next(run.skills()).value == pytest.approx(sum(each) / 3) and each[0] != pytest.approx(
-        sum(each) / 3
-    )
+    each = [pair_gain(run, n, run.unbounded) for n in plans]
+    assert next(read_skills(run)).value == pytest.approx(sum(each) / 3)
+    assert each[0] != pytest.approx(sum(each) / 3)
     failed = run.facts.results[plans[0], "train", 0]
     run.facts.results[plans[0], "train", 0] = (replace(failed[0], status="crashed"), failed[1])
-    assert next(run.skills()).value == pytest.approx(sum(each[1:]) / 3)
-    run.scored.pop(plans[0])
+    assert next(read_skills(run)).value == pytest.approx(sum(each[1:]) / 3)
+    run.scores_of.pop(plans[0])
     for role in ("train", "predict", "champion-train", "champion-predict"):
         del run.facts.results[plans[0], role, 0]
-    assert next(run.skills()).value == pytest.approx(sum(each[1:]) / 2)
+    assert next(read_skills(run)).value == pytest.approx(sum(each[1:]) / 2)
 
 
 def test_what_stood_when_the_plan_was_used_is_the_gain_of_every_campaign(tmp_path, go):
@@ -435,7 +436,7 @@ def test_what_stood_when_the_plan_was_used_is_the_gain_of_every_campaign(tmp_pat
         "study.plan_trainings=50",
         "study.repeats=2",
     )
-    found, told = records([tmp_path / "runs" / "t"]), measure([tmp_path / "runs" / "t"])
+    found, told = read_records([tmp_path / "runs" / "t"]), measure([tmp_path / "runs" / "t"])
     assert told["equal plan, CPU-seconds"] >= 50 * cfg.task.planned_cpu_us / 1e6
     for arm in ("self", "random"):
         closing = [
@@ -454,13 +455,14 @@ def test_an_elasticity_compares_the_ends_of_campaigns_of_which_one_had_more(
     study(tmp_path, go, arms, "study.generations=8", "study.plan_trainings=60", "study.repeats=2")
     given: list[tuple[float, dict[str, float]]] = []
     monkeypatch.setattr(
-        instruments_measure,
+        instruments_arm,
         "elasticities",
         lambda base, raised, by: given.append(
             (base.mean(), {k: v.mean() for k, v in raised.items()}, by)
         ),
     )
-    found, told = records([tmp_path / "runs" / "t"]), measure([tmp_path / "runs" / "t"])["arms"]
+    found = read_records([tmp_path / "runs" / "t"])
+    told = measure([tmp_path / "runs" / "t"])["arms"]
     ends = {
         arm: (
             sum([g.value for g in found.gains if (g.arm, g.repeat) == (arm, r)][-1] for r in (0, 1))
@@ -490,7 +492,7 @@ def test_where_nothing_is_carried_on_an_accept_stands_alone(tmp_path, go):
         "study.generations=3",
         quality=lambda order: {1: 0.5, 2: 0.1, 3: 0.6, 4: 0.7}[order.recipe.depth],
     )
-    found, folder = records([tmp_path / "runs" / "t"]), tmp_path / "runs" / "t"
+    found, folder = read_records([tmp_path / "runs" / "t"]), tmp_path / "runs" / "t"
     accepted = [
         n
         for n, v in main._facts(folder).verdicts.items()
@@ -505,7 +507,7 @@ def test_where_nothing_is_carried_on_an_accept_stands_alone(tmp_path, go):
     run = Run(0, Ledger.file(folder / "ledger.sqlite"))
     assert (
         held["gate"]
-        == pytest.approx(run._paired(last.plan, run.unbounded))
+        == pytest.approx(pair_gain(run, last.plan, run.unbounded))
         == pytest.approx(held["closing"], rel=0.3)
     )  # and no sum of three
 
@@ -521,7 +523,7 @@ def test_nothing_of_gate_is_told_before_the_end(tmp_path, go):
 
     with pytest.raises(RuntimeError):
         go(cfg, FakeBox(better, breaking))
-    found = records([tmp_path / "runs" / "t"])
+    found = read_records([tmp_path / "runs" / "t"])
     assert found.skills == () and found.gains == () and set(found.tops.values()) == {()}
 
 

@@ -1,0 +1,220 @@
+"""Compute-equivalent gains: how much compute would a reference have needed for the same gain?
+
+Example: the reference needed 4 CPU-hours for a gain that the arm reached with 1, so the arm's gain
+is worth 2 doublings. Definitions and sources: docs/instruments.md. Pure functions.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from configs.build import need
+from evals.arms import Curve, common
+from evals.intervals import (
+    Figure,
+    Floats,
+    bootstrap,
+    missing,
+    monotone,
+    percentiles,
+    resampled,
+    told,
+)
+
+MOST_BITS = 6
+"""Compute-equivalent gains beyond the reference curve are told as more than this many bits, or as
+more than its own end where that is less.
+"""
+FEWEST_BUDGETS, FEWEST_SEEDS = 6, 10
+STEPS = 12
+"""Budgets at which slopes are read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """What a reference reached with how much compute, on the scale of gains; its prefixes are its
+    smaller budgets.
+    """
+
+    budgets: Floats
+    "CPU-microseconds (M,), ascending"
+    scores: Floats
+    "(M, seeds); a seed is the same campaign at every budget"
+    paired: bool = False
+    "whether its seeds are the repeats of the arms that are read off it, in the same order"
+
+    def __post_init__(self) -> None:
+        """Refuse a curve of fewer than 6 budgets by 10 seeds, or of budgets that do not ascend."""
+        need(
+            len(self.budgets) >= FEWEST_BUDGETS and self.scores.shape[1] >= FEWEST_SEEDS,
+            "reference curve",
+            self.scores.shape,
+            "6 budgets by 10 seeds or more",
+        )
+        need(
+            bool((np.diff(self.budgets) > 0).all()),
+            "budgets",
+            list(self.budgets),
+            "in ascending order",
+        )
+
+    def fit(self, weights: Floats) -> Floats:
+        """Return the monotone fit (draws, M) of its means for weights (draws, R) over repeats;
+        seeds of its own are resampled beside them.
+        """
+        seeds = self.scores.shape[1]
+        own = (
+            weights if self.paired else np.ones((1, seeds)) if len(weights) == 1 else _picks(seeds)
+        )
+        return monotone(own @ self.scores.T / own.sum(axis=1, keepdims=True))
+
+    def bits(self, fit: Floats, reached: Floats) -> Floats:
+        """Return log2 of the compute (draws, K) at which a fit (draws, M) reaches scores
+        (draws, K); infinite beyond it.
+        """
+        return _inverse(np.log2(self.budgets), fit, reached)
+
+
+def compute_equivalent(reference: Reference, used_us: float, reached: ArrayLike) -> Figure:
+    """Return log2 CEG = log2(C_ref(s) / C_used): how many doublings of the reference's compute the
+    mean of `reached` (R,) after `used_us` is worth.
+
+    C_ref is the inverse of the monotone fit (Robertson 1988), linear in log2 between budgets.
+    `above` or `below` where the whole interval lies outside the measured range, or beyond 6: the
+    value is its end. Bootstrap over repeats and the reference's seeds.
+    """
+    mine, used = np.asarray(reached, float), math.log2(used_us)
+    n, ends = (
+        len(mine),
+        (
+            math.log2(reference.budgets[0]) - used,
+            min(math.log2(reference.budgets[-1]) - used, MOST_BITS),
+        ),
+    )
+
+    def bits_at(weights: Floats) -> Floats:
+        found = reference.bits(reference.fit(weights), (weights @ mine / n)[:, None])[:, 0] - used
+        return np.where(found > MOST_BITS, math.inf, found)
+
+    if n < 2:
+        return missing("not measured", "doublings", n)
+    value, (low, high) = float(bits_at(np.ones((1, n)))[0]), percentiles(bits_at(resampled(n)), n)
+    if min(low, value) == math.inf or max(high, value) == -math.inf:
+        end, over = (ends[1], True) if value > 0 else (ends[0], False)
+        return Figure(
+            value=end,
+            low=end if over else None,
+            high=None if over else end,
+            n=n,
+            unit="doublings",
+            word="above" if over else "below",
+        )
+    return told(
+        Figure(
+            value=float(np.clip(value, *ends)),
+            low=low if math.isfinite(low) else None,
+            high=high if math.isfinite(high) else None,
+            n=n,
+            unit="doublings",
+        ),
+        0.0,
+    )
+
+
+@cache
+def _picks(seeds: int) -> Floats:
+    """Return how often each seed of the reference stands in each bootstrap sample: (draws,
+    seeds).
+    """
+    return (
+        np.random.default_rng(23)
+        .multinomial(seeds, np.full(seeds, 1 / seeds), size=len(resampled(seeds)))
+        .astype(float)
+    )
+
+
+def _inverse(bits: Floats, fit: Floats, wanted: Floats) -> Floats:
+    """Return for each row of the fit (B, M) where it reaches `wanted` (B, K): linear between the
+    budgets below and above it; infinite beyond them.
+    """
+    low, high = np.zeros(wanted.shape, int), np.zeros(wanted.shape, int)
+    for column in fit.T:  # M is small: faster than a sum over the last axis of (B, K, M)
+        low += column[:, None] < wanted
+        high += column[:, None] <= wanted
+    rows = np.arange(len(fit))[:, None]
+    left, right = np.clip(low - 1, 0, len(bits) - 1), np.clip(high, 0, len(bits) - 1)
+    start = fit[rows, left]
+    rise = fit[rows, right] - start
+    part = np.where(rise > 0, (wanted - start) / np.where(rise > 0, rise, 1.0), 0.5)
+    found = bits[left] + np.clip(part, 0.0, 1.0) * (bits[right] - bits[left])
+    return np.asarray(
+        np.where(low == len(bits), math.inf, np.where(high == 0, -math.inf, found)), order="C"
+    )
+
+
+def rate_ratio(
+    arms: Mapping[str, Curve], references: Sequence[str], reference: Reference
+) -> tuple[Figure, str]:
+    """Return (R, strongest): slope of log2 C_ref(s) per CPU-second of self over that of the
+    reference arm with the largest.
+
+    s is the mean gain at budgets spread evenly from where each arm's first generation has ended, as
+    far as all of them stay within what the reference measured: a faster arm leaves it early, and a
+    clipped slope would read as slower. `cannot tell` with fewer than 3 budgets left. The interval
+    spans those of all references that cannot be told from the strongest. R >= 2 here does not
+    correspond to a lab's threshold.
+    """
+    known = [name for name in references if name in arms]
+    if "self" not in arms or not known:
+        return missing("not measured", "ratio"), ""
+    chosen = {name: arms[name] for name in ("self", *known)}
+    repeats = sorted(set.intersection(*(set(c.repeats) for c in chosen.values())))
+    budgets = np.linspace(
+        max(float(c.spent[:, 0].max()) for c in chosen.values()), common(chosen), STEPS
+    )
+    gains = {
+        name: np.stack([c.between(b)[[c.repeats.index(r) for r in repeats]] for b in budgets])
+        for name, c in chosen.items()
+    }
+    fit = reference.fit(np.ones((1, len(repeats))))
+    reached = [np.isfinite(reference.bits(fit, g.mean(axis=1)[None])[0]) for g in gains.values()]
+    use = np.flatnonzero(np.logical_and.reduce(reached))
+    if len(use) < 3:
+        return missing("cannot tell", "ratio", len(repeats)), ""
+    away, ends = (budgets[use] - budgets[use].mean()) / 1e6, np.log2(reference.budgets[[0, -1]])
+
+    def slope(name: str, weights: Floats, fit: Floats) -> Floats:
+        means = weights @ gains[name][use].T / len(repeats)
+        return np.asarray(np.clip(reference.bits(fit, means), *ends) @ away / (away @ away))
+
+    many = (resampled(len(repeats)), reference.fit(resampled(len(repeats))))
+    drawn = {
+        name: (slope(name, np.ones((1, len(repeats))), fit), slope(name, *many)) for name in chosen
+    }
+
+    def over(name: str) -> Figure:
+        whole, each = (
+            np.where(theirs > 0, mine / np.where(theirs > 0, theirs, 1.0), math.nan)
+            for mine, theirs in zip(drawn["self"], drawn[name], strict=True)
+        )
+        return bootstrap(
+            lambda w: whole if len(w) == 1 else each, len(repeats), "ratio", neutral=1.0
+        )
+
+    strongest = max(known, key=lambda name: float(drawn[name][0][0]))
+    tied = [
+        over(name)
+        for name in known
+        if percentiles(drawn[strongest][1] - drawn[name][1], len(repeats))[0] <= 0
+    ]
+    open_ = any(one.low is None or one.high is None for one in tied)
+    span = (
+        (None, None)
+        if open_
+        else (min(one.low or 0.0 for one in tied), max(one.high or 0.0 for one in tied))
+    )
+    return told(replace(over(strongest), low=span[0], high=span[1], word=""), 1.0), strongest

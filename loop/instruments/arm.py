@@ -1,0 +1,170 @@
+"""The instruments of one arm: gain, automation, cost, funnel, promise, retention, efficiency."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from configs.arms import MORE
+from evals.amplify import gain_ratio
+from evals.arms import Curve, gain
+from evals.closure import (
+    Effort,
+    Event,
+    automation,
+    autonomy,
+    elasticities,
+    human_cost,
+    limiting,
+    provenance,
+    stage_table,
+    stood_in,
+)
+from evals.growth import growth
+from evals.intervals import Figure, mean, missing
+from evals.loss import (
+    assumed,
+    calibration,
+    duplicates,
+    efficiency,
+    funnel,
+    promised,
+    retention,
+    yield_now,
+)
+from loop.instruments.between import cap, ceiling_of
+from loop.instruments.gather import Records
+
+RAISED = {factor: arm for arm, factor in MORE.items()}
+"""Factor of the elasticities -> the arm in which it is raised."""
+WITHOUT = " without oversight and proposing"
+"""Suffix of figures that leave out the compute around a plan."""
+
+
+def measure_arm(
+    records: Records, arms: Mapping[str, Curve], arm: str, cpu_us: float
+) -> dict[str, Any]:
+    """Return every instrument of one arm, read at `cpu_us` of spent plan."""
+    return {
+        **_gains(records, arms, arm, cpu_us),
+        **_closure(records, arms, arm, cpu_us),
+        **_losses(records, arms, arm),
+        **_growth(arms, arm),
+    }
+
+
+def _gains(
+    records: Records, arms: Mapping[str, Curve], arm: str, cpu_us: float
+) -> dict[str, Figure]:
+    curve = arms.get(arm)
+    unspent = missing("not measured", "CPU-seconds of the plan")
+    return {
+        "gain": gain(arms, arm, cpu_us),
+        "spent": _spent(curve) if curve else unspent,
+        "gain ratio": cap(records, gain_ratio(arms, arm, cpu_us), arm),
+    }
+
+
+def _closure(
+    records: Records, arms: Mapping[str, Curve], arm: str, cpu_us: float
+) -> dict[str, Any]:
+    events, effort = records.events[arm], records.efforts[arm]
+    gains = arms[arm].at(cpu_us) if arm in arms else np.zeros(0)
+    ends = arms[arm].ends() if arm in arms else gains
+    raised = _raised(records, arms, ends) if arm == "self" else {}
+    limit = limiting(ends, raised) if len(ends) else "not measured"
+    vector = automation(events)
+    authors = [p.author for p in records.plans[arm] if p.fate == "accepted"]
+    figures: dict[str, Any] = {
+        "automation": vector,
+        "stage": autonomy(vector),
+        "stages": stage_table(events, limit),
+        "limiting factor": limit,
+        "provenance": provenance(authors),
+    }
+    if len(ends) and arm == "self":
+        figures["elasticities"] = elasticities(ends, raised, _rises(records))
+    as_people = stood_in(events)
+    if as_people != events:
+        simulated = records.simulated[arm]
+        figures["were reviewers people"] = _as_people(as_people, simulated, gains, limit)
+    figures["human cost"] = _human_cost(effort, gains)
+    return figures
+
+
+def _losses(records: Records, arms: Mapping[str, Curve], arm: str) -> dict[str, Any]:
+    plans = records.plans[arm]
+    # While a study runs, gains of accepted plans stay closed.
+    verified = plans if arm in arms else ()
+    deviation = records.config.task.seed_deviation
+    return {
+        "funnel": funnel(plans),
+        "promise": promised(plans) if arm in arms else {},
+        "promises that are priors": assumed(plans),
+        "calibration": calibration(plans)[1],
+        "retention": retention(records.held[arm], ceiling=ceiling_of(records), deviation=deviation),
+        "efficiency": efficiency(verified),
+        f"efficiency{WITHOUT}": efficiency(verified, around=False),
+        "yield": yield_now(verified),
+        f"yield{WITHOUT}": yield_now(verified, around=False),
+        "duplicates": duplicates(plans),
+    }
+
+
+def _growth(arms: Mapping[str, Curve], arm: str) -> dict[str, Any]:
+    """Return the growth models of an arm, over the generations that every repeat reached."""
+    if arm not in arms:
+        return {}
+    reached = np.isfinite(arms[arm].spent).all(axis=0)
+    models = growth(arms[arm].value[:, reached])
+    return {"growth": models} if models.weights else {}
+
+
+def _raised(records: Records, arms: Mapping[str, Curve], ends: ArrayLike) -> dict[str, Any]:
+    """Return factor -> final gains (R,) of the twin of arm self in which it is raised."""
+    raised: dict[str, Any] = {}
+    for factor, twin in RAISED.items():
+        if twin in arms and len(arms[twin].repeats) == np.size(ends):
+            raised[factor] = arms[twin].ends()
+    if raised and not any(clock[0] for clock in records.clock):
+        # Nobody was waited for, so faster reviewers change no gain at equal plan.
+        raised["reviewer speed"] = ends
+    return raised
+
+
+def _rises(records: Records) -> dict[str, float]:
+    """Return the factors by which limits in whole numbers were really raised."""
+    study = records.config.study
+    return {
+        "proposals": study.rounds("more_proposals")[1] / study.proposals,
+        "replicates": study.replicates("more_replicates") / study.confirm_replicates,
+    }
+
+
+def _spent(curve: Curve) -> Figure:
+    """Return the mean plan that the arm's campaigns spent.
+
+    It is less than the plan where the rest held no whole generation, and more where charges
+    outran it.
+    """
+    spent_us = np.where(np.isfinite(curve.spent), curve.spent, 0.0).max(axis=1)
+    return mean(spent_us / 1e6, "CPU-seconds of the plan", neutral=None)
+
+
+def _as_people(
+    events: Sequence[Event], effort: Effort, gains: ArrayLike, limit: str
+) -> dict[str, Any]:
+    """Return closure and cost as if simulated reviewers had been people."""
+    vector = automation(events)
+    return {
+        "automation": vector,
+        "stage": autonomy(vector),
+        "stages": stage_table(events, limit),
+        "human cost": _human_cost(effort, gains),
+    }
+
+
+def _human_cost(effort: Effort, gains: ArrayLike) -> dict[str, Figure]:
+    """Return the human cost per gain; nothing where not every repeat has a gain."""
+    return human_cost(effort, gains) if len(effort.decisions) == np.size(gains) else {}

@@ -1,0 +1,122 @@
+"""The instruments between arms: differences, self-closure, compute-equivalent gains, ceilings."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from configs.objective import METRICS
+from evals.amplify import decline, rounds_against_one
+from evals.arms import ARMS, Curve, difference
+from evals.claims import Evidence, skill_effects
+from evals.closure import self_closure
+from evals.equivalents import (
+    FEWEST_BUDGETS,
+    FEWEST_SEEDS,
+    STEPS,
+    Reference,
+    compute_equivalent,
+    rate_ratio,
+)
+from evals.intervals import Figure, capped, missing
+from loop.instruments.gather import Records
+
+REFERENCES = ("random", "local", "tpe", "evolve")
+PARTS = {"a quarter of the plan": 0.25, "half of the plan": 0.5, "the whole plan": 1.0}
+"""Parts of the plan at which compute-equivalent gains are read.
+
+A gain that a reference reaches only with more compute can be read off its curve before its end.
+"""
+
+
+def claim_evidence(records: Records, arms: Mapping[str, Curve]) -> Evidence:
+    """Return the records on which the words rest: those of arm self."""
+    return Evidence(
+        arms=arms,
+        skills=records.skills,
+        events=records.events.get("self", ()),
+        plans=records.plans.get("self", ()),
+        held=records.held.get("self", ()),
+        ceiling=ceiling_of(records),
+        deviation=records.config.task.seed_deviation,
+        scores=records.tops.get("self", ()),
+    )
+
+
+def compare_arms(records: Records, evidence: Evidence, cpu_us: float) -> dict[str, Any]:
+    """Return every instrument that compares arms, at equal spent plan."""
+    arms = evidence.arms
+    kappa = self_closure(arms, cpu_us)
+    figures: dict[str, Any] = {"kappa": cap(records, kappa, "self", "scrambled")}
+    for other in ARMS:
+        if other != "self":
+            apart = difference(arms, "self", other, cpu_us)
+            figures[f"self minus {other}"] = cap(records, apart, "self", other)
+    rounds = rounds_against_one(arms)
+    figures["rounds against one"] = cap(records, rounds, "self", "one_shot")
+    figures["gain ratio reads"] = decline(arms)
+    for name, figure in skill_effects(evidence).items():
+        figures[f"{name} effect"] = figure
+    return {**figures, **equivalents(records, arms, cpu_us)}
+
+
+def equivalents(records: Records, arms: Mapping[str, Curve], cpu_us: float) -> dict[str, Any]:
+    """Return log2 compute-equivalent gains at parts of the plan, and the rate ratio.
+
+    The random arm is the reference. Its budgets run from the end of its first generations to the
+    whole plan: what a campaign had gained on its way is what less compute reaches.
+    """
+    reference = _reference(arms, cpu_us)
+    if reference is None:
+        unknown = missing("not measured", "doublings")
+        return {
+            "compute-equivalent gain": dict.fromkeys(PARTS, unknown),
+            "rate ratio": missing("not measured", "ratio"),
+        }
+    gains = {}
+    for part, share in PARTS.items():
+        reached = arms["self"].between(cpu_us * share)
+        worth = compute_equivalent(reference, cpu_us * share, reached)
+        gains[part] = cap(records, worth, "self", "random")
+    ratio, strongest = rate_ratio(arms, REFERENCES, reference)
+    return {
+        "compute-equivalent gain": gains,
+        "rate ratio": cap(records, ratio, "self", "random"),
+        "strongest reference": strongest or "cannot tell",
+        "rate ratio means": "R >= 2 here does not correspond to a lab's threshold",
+    }
+
+
+def _reference(arms: Mapping[str, Curve], cpu_us: float) -> Reference | None:
+    """Return the random arm as a reference curve; None where it is too short or not paired."""
+    random, own = arms.get("random"), arms.get("self")
+    if random is None or own is None or random.repeats != own.repeats:
+        return None
+    reached = int(np.isfinite(random.spent).all(axis=0).sum())
+    if len(own.repeats) < FEWEST_SEEDS or reached < FEWEST_BUDGETS:
+        return None
+    budgets = np.linspace(float(random.spent[:, 0].max()), cpu_us, STEPS)
+    scores = np.stack([random.between(budget) for budget in budgets])
+    return Reference(budgets=budgets, scores=scores, paired=True)
+
+
+def cap(records: Records, figure: Figure, *arms: str) -> Figure:
+    """Return the figure, with `cannot tell` where an arm that it rests on is near the ceiling.
+
+    An arm is near where its last champions score within a seed deviation of the ceiling.
+    """
+    ceiling, deviation = ceiling_of(records), records.config.task.seed_deviation
+    for arm in arms:
+        figure = capped(figure, records.tops.get(arm, ()), ceiling, deviation)
+    return figure
+
+
+def ceiling_of(records: Records) -> float | None:
+    """Return the best score that a share can show, turned so that larger is better.
+
+    None for a metric without a ceiling.
+    """
+    objective = records.config.objective
+    if not METRICS[objective.metric].share:
+        return None
+    return 1.0 if objective.direction == "up" else 0.0

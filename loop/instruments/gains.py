@@ -1,0 +1,170 @@
+"""Gains that a run recorded: of plans, of campaigns, of the champions' proposers.
+
+Every gain is paired: candidate minus champion on one training seed, averaged over seeds.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from configs.arms import CELLS, variant
+from configs.objective import Objective
+from configs.records import Scores
+from evals.amplify import Skill
+from evals.arms import Gain
+from evals.metrics import primary
+from loop.facts.facts import Invalid
+from loop.instruments.run import Run
+
+KINDS = {
+    "self": (True, True, False),
+    "refit": (False, True, False),
+    "frozen": (False, False, False),
+    "scrambled": (True, True, True),
+}
+"""Cell of the skill measure -> whether its recipe, its history are the last ones, and whether its
+history is scrambled.
+"""
+
+
+def read_gains(run: Run) -> Iterator[Gain]:
+    """Yield the gain of every campaign after each of its generations; none before the study's end.
+
+    A campaign's gain is the sum of its accepted plans' corrected gains. Its last generation stands
+    with the closing look, on fresh seeds.
+    """
+    for arm, repeat in run.campaigns if run.facts.closed else ():
+        yield from _campaign_gains(run, arm, repeat)
+
+
+def _campaign_gains(run: Run, arm: str, repeat: int) -> Iterator[Gain]:
+    allotted = run.config.study.allowance(arm) * run.config.compute(arm)
+    champions = set(run.facts.champions[arm, repeat])
+    last = run.last_generation(arm, repeat)
+    spent = run.planned_us.get((arm, repeat, 0), 0)
+    total = 0.0
+    for generation in range(1, last + 1):
+        spent += run.planned_us.get((arm, repeat, generation), 0)
+        candidates = run.candidates.get((arm, repeat, generation), ())
+        accepted = [correct_gain(run, digest) for digest in candidates if digest in champions]
+        if variant(arm).carry:
+            total = total + math.fsum(accepted)
+        elif accepted:
+            # Each generation starts from the baseline, so an accept replaces the last one.
+            total = accepted[-1]
+        value = total if generation < last else closing_gain(run, arm, repeat, run.unbounded)
+        yield Gain(
+            arm=arm,
+            repeat=run.base + repeat,
+            generation=generation,
+            planned_cpu_us=spent,
+            value=value,
+            allotted_cpu_us=allotted,
+        )
+
+
+def correct_gain(run: Run, digest: str) -> float:
+    """Return a plan's gain on the unbounded scale without the winner's curse.
+
+    The verdict corrected the gain in the objective's unit; this gain moves by as much. For a share
+    the correction is turned into log-odds by their slope, 1 / (p (1 - p)) at the mean share p.
+    """
+    verdict = run.facts.verdicts[digest]
+    gain = pair_gain(run, digest, run.unbounded)
+    if verdict.corrected is None or verdict.gain is None:
+        return gain
+    shift = verdict.corrected - verdict.gain
+    if not shift or run.unbounded == run.config.objective:
+        return gain + shift
+    scores = [s for side in pair_scores(run, digest).values() for s in side.values()]
+    mean = mean_score(run, scores)
+    share = mean if run.config.objective.direction == "up" else -mean
+    least = 0.5 / scores[0].items
+    p = min(max(share, least), 1 - least)
+    return gain + shift / (p * (1 - p))
+
+
+def pair_gain(run: Run, digest: str, objective: Objective) -> float:
+    """Return the mean paired gain of a plan's replicates on gate; NaN without any."""
+    sides = pair_scores(run, digest)
+    candidate, champion = sides["predict"], sides["champion-predict"]
+    gains = [
+        primary(objective, candidate[i]) - primary(objective, champion[i])
+        for i in candidate.keys() & champion.keys()
+    ]
+    return sum(gains) / len(gains) if gains else math.nan
+
+
+def pair_scores(run: Run, digest: str) -> dict[str, dict[int, Scores]]:
+    """Return a plan's scores on gate: role -> number of the pair -> scores."""
+    sides: dict[str, dict[int, Scores]] = {"predict": {}, "champion-predict": {}}
+    screened = run.facts.plans[digest].purpose == "candidate"
+    for role, index, scores in run.scores_of.get(digest, ()):
+        if scores.split == "gate" and role in sides:
+            # A candidate's first prediction is its screening, so its pairs begin at index 1.
+            sides[role][index - (role == "predict" and screened)] = scores
+    return sides
+
+
+def closing_gain(
+    run: Run, arm: str, repeat: int, objective: Objective, purpose: str = "final"
+) -> float:
+    """Return the champion's gain over the baseline in a closing look.
+
+    It is 0 while the baseline is champion, and NaN without such a look.
+    """
+    if not run.has_new_champion(arm, repeat):
+        return 0.0
+    final = run.finals.get((arm, repeat, purpose))
+    return pair_gain(run, final, objective) if final else math.nan
+
+
+def mean_score(run: Run, scores: Sequence[Scores]) -> float:
+    """Return the mean raw score; NaN without any."""
+    raw = replace(run.config.objective, scale="raw")
+    return math.fsum(primary(raw, s) for s in scores) / len(scores) if scores else math.nan
+
+
+def read_tops(run: Run, arm: str) -> Iterator[float]:
+    """Yield the last champions' mean raw scores in the closing look."""
+    for (other, _, purpose), digest in run.finals.items():
+        if (other, purpose) == (arm, "final"):
+            top = mean_score(run, list(pair_scores(run, digest)["predict"].values()))
+            if math.isfinite(top):
+                yield top
+
+
+def read_skills(run: Run) -> Iterator[Skill]:
+    """Yield Q of every measured cell: the mean paired gain of its proposals on gate.
+
+    An unusable proposal gained 0, and so did a proposal with a failed job. A proposal that
+    reviewers refused says nothing about the weights and is left out.
+    """
+    last = run.config.study.generations
+    for (arm, repeat, generation), propose_plan in run.facts.asks.items():
+        number = generation - run.config.study.skill_generation(0)
+        if number < 0 or (propose_plan, "propose", 0) not in run.facts.results:
+            continue
+        recipe, history, scrambled = KINDS[list(CELLS)[number]]
+        worths = [
+            _worth(run, run.facts.at.get((arm, repeat, generation, index)))
+            for index in range(run.config.study.skill_proposals)
+        ]
+        known = [worth for worth in worths if math.isfinite(worth)]
+        yield Skill(
+            repeat=run.base + repeat,
+            recipe=last * recipe,
+            history=last * history,
+            scrambled=scrambled,
+            value=math.fsum(known) / len(known) if known else math.nan,
+        )
+
+
+def _worth(run: Run, proposal: str | Invalid | None) -> float:
+    if not isinstance(proposal, str):
+        return 0.0
+    for role in ("train", "predict"):
+        result = run.facts.results.get((proposal, role, 0))
+        if result and result[0].status != "ok":
+            return 0.0
+    return pair_gain(run, proposal, run.unbounded)

@@ -1,0 +1,219 @@
+"""What became of a run's proposals, and how much of a gain holds on each rung."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from configs.arms import variant
+from configs.build import plain
+from configs.objective import Objective
+from configs.records import Plan, Scores
+from evals.loss import Fate, Held, PlanFact, Rung
+from evals.metrics import log_odds, primary
+from loop.facts.facts import Invalid
+from loop.instruments.closure import writer
+from loop.instruments.gains import (
+    closing_gain,
+    correct_gain,
+    mean_score,
+    pair_gain,
+    pair_scores,
+)
+from loop.instruments.run import Run
+from sandbox.canonical import digest as digest_of
+
+UNKNOWN = (math.nan, math.nan)
+UNMOVED = (0.0, math.nan)
+"""Gain and score of a rung where the baseline is champion still."""
+
+
+def read_rungs(run: Run, arm: str) -> Iterator[Held]:
+    """Yield an arm's gains per rung, on the unbounded scale; none before the study's end.
+
+    Example: accepted plans gained 0.9 on feedback, 0.7 on gate, and the closing look shows 0.6.
+    Where the baseline is champion still, every rung after gate is 0.
+    """
+    openings = [(plan.repeat, opening) for plan, opening in _openings(run) if plan.arm == arm]
+    for _, repeat in [key for key in run.campaigns if key[0] == arm and run.facts.closed]:
+        accepted = _accepted(run, arm, repeat)
+        rungs: dict[Rung, tuple[float, float]] = {
+            "feedback": (
+                math.fsum(feedback_gain(run, p.plan, run.unbounded) for p in accepted),
+                math.nan,
+            ),
+            "gate": (
+                math.fsum(pair_gain(run, p.plan, run.unbounded) for p in accepted),
+                math.nan,
+            ),
+            "closing": _closing_look(run, arm, repeat, "final"),
+            **_shifted_rung(run, arm, repeat),
+        }
+        if run.config.study.larger_replicates:
+            rungs["large"] = _closing_look(run, arm, repeat, "larger")
+        own = [opening for at, opening in openings if at == repeat]
+        if own:
+            rungs["sealed"] = _opened_gain(run, own[0])
+        elif openings and not run.has_new_champion(arm, repeat):
+            # The arm was opened, and this campaign had no champion to open.
+            rungs["sealed"] = UNMOVED
+        for rung, (value, score) in rungs.items():
+            yield Held(repeat=run.base + repeat, rung=rung, value=value, score=score)
+
+
+def _openings(run: Run) -> Iterator[tuple[Plan, Mapping[str, Any]]]:
+    for digest, opening in run.facts.openings.items():
+        yield run.facts.plans[digest], opening
+
+
+def _accepted(run: Run, arm: str, repeat: int) -> list[PlanFact]:
+    """Return a campaign's accepted plans; the last one alone where nothing is carried on."""
+    accepted = [
+        p for p in read_plans(run, arm) if p.repeat == run.base + repeat and p.fate == "accepted"
+    ]
+    if variant(arm).carry:
+        return accepted
+    # Each generation starts from the baseline, so accepted plans are alternatives.
+    return sorted(accepted, key=lambda p: p.generation)[-1:]
+
+
+def _closing_look(run: Run, arm: str, repeat: int, purpose: str) -> tuple[float, float]:
+    """Return (gain on the unbounded scale, champion's raw score) of a closing look."""
+    final = run.finals.get((arm, repeat, purpose))
+    champion = list(pair_scores(run, final)["predict"].values()) if final else []
+    gain = closing_gain(run, arm, repeat, run.unbounded, purpose)
+    return gain, mean_score(run, champion)
+
+
+def _shifted_rung(run: Run, arm: str, repeat: int) -> dict[Rung, tuple[float, float]]:
+    """Return the rung of slices outside the task's distribution, if the campaign has it."""
+    if run.has_new_champion(arm, repeat):
+        final = run.finals.get((arm, repeat, "final"))
+        shifted = _shifted_look(run, final) if final else UNKNOWN
+        return {"shifted": shifted} if math.isfinite(shifted[0]) else {}
+    sliced = run.config.objective.metric == "exact_match" and run.config.task.format().slices()
+    return {"shifted": UNMOVED} if sliced else {}
+
+
+def _shifted_look(run: Run, digest: str) -> tuple[float, float]:
+    """Return (gain on the unbounded scale, champion's raw score) of a closing look on the slices.
+
+    A score there is the slices' mean exact match. NaN without slices, or for another metric.
+    """
+    if run.config.objective.metric != "exact_match":
+        return UNKNOWN
+    sides = [
+        [_on_slices(scores) for scores in side.values() if scores.slices]
+        for side in pair_scores(run, digest).values()
+    ]
+    if not all(sides):
+        return UNKNOWN
+    champion, baseline = (_mean_unbounded(run, side) for side in sides)
+    return champion - baseline, mean_score(run, sides[0])
+
+
+def _on_slices(scores: Scores) -> Scores:
+    return replace(scores, exact_match=math.fsum(scores.slices.values()) / len(scores.slices))
+
+
+def _mean_unbounded(run: Run, scores: Sequence[Scores]) -> float:
+    return math.fsum(primary(run.unbounded, s) for s in scores) / len(scores)
+
+
+def _opened_gain(run: Run, opening: Mapping[str, Any]) -> tuple[float, float]:
+    """Return (gain on the unbounded scale, champion's raw score) of an opening of sealed.
+
+    It rests on the means in the opening, since single scores never leave the run. NaN where a pair
+    is missing.
+    """
+    if opening["gain"] is None:
+        return UNKNOWN
+    sign = 1 if run.config.objective.direction == "up" else -1
+    score = sign * opening["champion_mean"]
+    if run.unbounded == run.config.objective:
+        return opening["gain"], score
+    # All held-out splits hold as many items.
+    items = next((s.items for s in run.facts.scores.values() if s), 0)
+    champion = log_odds(opening["champion_mean"], items)
+    baseline = log_odds(opening["baseline_mean"], items)
+    return sign * (champion - baseline), score
+
+
+def feedback_gain(run: Run, digest: str, objective: Objective) -> float:
+    """Return a plan's gain on feedback over its parent's screening score; NaN without both."""
+    own = run.facts.scores.get((digest, "predict", 0))
+    parent = run.facts.scores.get((run.facts.plans[digest].parent, "predict", 0))
+    return primary(objective, own) - primary(objective, parent) if own and parent else math.nan
+
+
+def read_plans(run: Run, arm: str) -> list[PlanFact]:
+    """Return the fate of every proposal of an arm, invalid ones included."""
+    if arm not in run.plan_facts:
+        run.plan_facts[arm] = list(_read_plans(run, arm))
+    return run.plan_facts[arm]
+
+
+def _read_plans(run: Run, arm: str) -> Iterator[PlanFact]:
+    parallel = run.config.study.rounds(arm)[1]
+    seen = set[str]()
+    for (_, repeat, generation, index), proposal in run.proposals_of(arm):
+        around_us = run.planned_us.get((arm, repeat, -generation), 0) // parallel
+        fact = PlanFact(
+            plan=f"{arm}:{repeat}:{generation}:{index}",
+            fate="invalid",
+            repeat=run.base + repeat,
+            generation=generation,
+            author=writer(arm),
+            parallel=parallel,
+            around_cpu_us=around_us,
+        )
+        if isinstance(proposal, Invalid):
+            yield fact
+            continue
+        plan = run.facts.plans[proposal]
+        change = f"{repeat}:{plan.bundle}:{digest_of(plain(plan.recipe))}"
+        yield _measured(run, replace(fact, plan=proposal, duplicate=change in seen), plan)
+        seen.add(change)
+
+
+def _measured(run: Run, fact: PlanFact, plan: Plan) -> PlanFact:
+    """Return a plan's fact with its fate and its gains; gains only of studies that ended."""
+    digest = fact.plan
+    fact = replace(
+        fact,
+        fate=_fate(run, digest, plan),
+        cpu_us=run.charged_us.get(digest, 0),
+        promised=plan.predicted_gain,
+    )
+    if not run.facts.closed:
+        return fact
+    feedback = feedback_gain(run, digest, run.config.objective)
+    fact = replace(fact, feedback=feedback if math.isfinite(feedback) else None)
+    verdict = run.facts.verdicts.get(digest)
+    if verdict is None:
+        return fact
+    return replace(
+        fact,
+        gate=verdict.gain,
+        corrected=verdict.corrected,
+        gained=correct_gain(run, digest),
+        replicates=verdict.replicates,
+    )
+
+
+def _fate(run: Run, digest: str, plan: Plan) -> Fate:
+    verdict = run.facts.verdicts.get(digest)
+    accepted = verdict is not None and verdict.answer == "accept"
+    refused = (digest, plan.change_class) in run.facts.denied
+    if refused or (accepted and (digest, "promote") in run.facts.denied):
+        return "refused"
+    crashed = bool(run.facts.failures.get(digest))
+    if verdict is None:
+        return "crashed" if crashed else "superseded"
+    if accepted:
+        return "accepted"
+    if any(c.name == "planned compute" and not c.passed for c in verdict.criteria):
+        return "over budget"
+    if verdict.answer == "inconclusive":
+        return "inconclusive"
+    return "crashed" if crashed else "no effect"
