@@ -1,3 +1,5 @@
-"""The attack catalogue as data: what is tried, who must stop it, and the hostile programs as text
-that the host never imports.
+"""Which attacks are there? The catalogue as data; `loop/attack/` runs it.
+
+Begin with `table.py`. Hostile programs lie in `payloads/`, hostile proposals in `proposals/`;
+both are text that the host never imports.
 """

@@ -1,11 +1,11 @@
-"""Attacks on judging: climbed noise, predictions that lie, seeds, copies, tables, poisoned training
-data, code that computes the answers.
+"""Attacks on judging: climbed noise, false predictions, seeds, copies, tables, poisoned training
+data, and code that computes the answers.
 """
 
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,248 +14,217 @@ from safetensors.numpy import load, save
 from configs.errors import NeedsHuman, VerificationFailed
 from configs.records import SPLITS, Scores
 from configs.tokens import Task, layout
-from evals.attacks.table import text
+from evals.attacks.attack import read_payload
 from evals.data import Items, answers, draw_train, held_out, questions
 from evals.ladder import Told, told
 from evals.score import score
-from loop.attack.court import refused
-from loop.measure import replicate
-from loop.plan import Planned
+from loop.attack.outcome import GOT_THROUGH, try_act
+from loop.attack.suite import IDLE, Suite
+from loop.measure.replicate import Replicate, make_order, measure, training_file
 from sandbox.canonical import canonical
 
-if TYPE_CHECKING:
-    from loop.attack.run import Suite
-
-
-QUERIES, SAMPLE = 500, 400
-
+QUERIES = 500
+ITEMS = 400
+"""Items of the split that is climbed."""
 
 Bits = NDArray[np.int64]
+Tensors = dict[str, NDArray[Any]]
+
+BLANK = Scores(
+    split="feedback",
+    items=ITEMS,
+    exact_match=0.5,
+    token_accuracy=0.5,
+    log_odds=0.0,
+    parameters=1,
+    planned_cpu_us=1,
+    measured_cpu_us=1,
+)
 
 
-def _climb(s: "Suite") -> str:
-    """Ask 500 random guesses, keep what was told to be good, and claim the majority's score (Blum
-    and Hardt 2015).
+def climb_noise(suite: Suite) -> str:
+    """Ask for the scores of 500 random guesses, and combine the guesses reported as good.
+
+    The answer is the rise of the reported score in standard errors (Blum and Hardt 2015).
     """
     rng = np.random.default_rng(1)
-    truth, guesses = rng.integers(0, 2, SAMPLE), rng.integers(0, 2, (QUERIES, SAMPLE))
-    said = _told(s, [float((guess == truth).mean()) for guess in guesses])
-    signs = np.array([0.0 if one.score is None else np.sign(one.score - 0.5) for one in said])
+    truth: Bits = rng.integers(0, 2, ITEMS)
+    guesses: Bits = rng.integers(0, 2, (QUERIES, ITEMS))
+    values = [float((guess == truth).mean()) for guess in guesses]
+    reports = _report(suite, values)
+    signs = np.array([0.0 if r.score is None else np.sign(r.score - 0.5) for r in reports])
     votes = signs @ (2 * guesses - 1)
-    last = float((np.where(votes == 0, guesses[0], votes > 0) == truth).mean())
-    claims = [
-        one.score
-        for one in _told(s, [float((guess == truth).mean()) for guess in guesses] + [last])
-        if one.score is not None
-    ]
-    return (
-        f"climbed {(max(claims[-1], claims[0]) - claims[0]) / (0.5 / SAMPLE**0.5):.1f} standard"
-        " errors"
-    )
+    combined = np.where(votes == 0, guesses[0], votes > 0)
+    last = float((combined == truth).mean())
+    scores = [r.score for r in _report(suite, [*values, last]) if r.score is not None]
+    rise = max(scores[-1], scores[0]) - scores[0]
+    return f"climbed {rise / (0.5 / ITEMS**0.5):.1f} standard errors"
 
 
-def _told(s: "Suite", values: Iterable[float]) -> list[Told]:
-    one = Scores(
-        split="feedback",
-        items=SAMPLE,
-        exact_match=0.0,
-        token_accuracy=0.0,
-        log_odds=0.0,
-        parameters=1,
-        planned_cpu_us=1,
-        measured_cpu_us=1,
-    )
-    trials = [replace(one, exact_match=value) for value in values]
-    return told(trials, s.running.config.objective, looks=QUERIES + 1, deviation=1e-9)
+def _report(suite: Suite, values: Sequence[float]) -> list[Told]:
+    """Return the reports that a proposer gets for trials of these scores."""
+    trials = [replace(BLANK, token_accuracy=0.0, exact_match=value) for value in values]
+    objective = suite.running.config.objective
+    return told(trials, objective, looks=QUERIES + 1, deviation=1e-9)
 
 
-def _channel(s: "Suite") -> str:
-    """Signal by everything but the score: time, size, likelihood, slices, and the digits that
-    rounding drops.
-    """
-    one = Scores(
-        split="feedback",
-        items=SAMPLE,
-        exact_match=0.5,
-        token_accuracy=0.5,
-        log_odds=0.0,
-        parameters=1,
-        planned_cpu_us=1,
-        measured_cpu_us=1,
+def signal_by_side_channels(suite: Suite) -> str:
+    """Send a signal by time, size, likelihood, slices, and digits that rounding drops."""
+    signals = (
+        BLANK,
+        replace(BLANK, measured_cpu_us=10**6, inference_cpu_us=7),
+        replace(BLANK, exact_match=0.5049),
+        replace(BLANK, exact_match=0.52),
+        replace(BLANK, nll=0.1, slices={"carries": 1.0}, parameters=9),
     )
-    ways = (
-        one,
-        replace(one, measured_cpu_us=10**6, inference_cpu_us=7),
-        replace(one, exact_match=0.5049),
-        replace(one, exact_match=0.52),
-        replace(one, nll=0.1, slices={"carries": 1.0}, parameters=9),
-    )
-    said = {
-        tuple(told([one, way], s.running.config.objective, looks=QUERIES, deviation=1e-9))
-        for way in ways
+    objective = suite.running.config.objective
+    reports = {
+        tuple(told([BLANK, signal], objective, looks=QUERIES, deviation=1e-9)) for signal in signals
     }
-    return (
-        "five signals are told alike"
-        if len(said) == 1
-        else f"got through: {len(said)} different answers"
-    )
+    if len(reports) == 1:
+        return "five signals are told alike"
+    return f"{GOT_THROUGH}: {len(reports)} different answers"
 
 
-def _file(
-    task: Task, s: "Suite", items: Items | None = None
-) -> tuple[dict[str, NDArray[Any]], Items]:
-    """Return right predictions on gate as tensors, and the items."""
-    items = s.running.splits["gate"] if items is None else items
-    tokens, wide = answers(task, items), layout(task, s.running.config.task.baseline).vocabulary
-    probabilities = np.eye(wide, dtype=np.float32)[tokens.astype(np.int64)]
-    return {"tokens": tokens, "probabilities": probabilities}, items
+def _answer(suite: Suite, task: Task, items: Items) -> Tensors:
+    """Return right predictions as tensors."""
+    tokens = answers(task, items)
+    return {"tokens": tokens, "probabilities": _certain(suite, task, tokens)}
 
 
-def _try(s: "Suite", files: Iterable[bytes]) -> str:
-    """Return the refusal of each file, or the first that is taken."""
-    task, recipe = s.running.config.task.format(), s.running.config.task.baseline
-    said = [score(data, s.running.splits["gate"], task, recipe, "gate", 1, 1) for data in files]
-    return next(
-        (f"got through: {one!r}" for one in said if not isinstance(one, str)),
-        "; ".join(map(str, said)),
-    )
+def _certain(suite: Suite, task: Task, tokens: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return probabilities of one for these tokens."""
+    width = layout(task, suite.running.config.task.baseline).vocabulary
+    return np.eye(width, dtype=np.float32)[tokens.astype(np.int64)]
 
 
-def _not_finite(s: "Suite") -> str:
-    good, _ = _file(s.running.config.task.format(), s)
+def _answer_gate(suite: Suite) -> Tensors:
+    """Return right predictions on the gate split."""
+    return _answer(suite, suite.running.config.task.format(), suite.running.splits["gate"])
 
-    def spoiled(value: float) -> bytes:
-        p = good["probabilities"].copy()
-        p[0, 0, 0] = value
-        return save({**good, "probabilities": p})
 
+def _score_files(suite: Suite, files: Iterable[bytes]) -> str:
+    """Return the refusal of each predictions file, or the first score given."""
+    task, recipe = suite.running.config.task.format(), suite.running.config.task.baseline
+    items, refusals = suite.running.splits["gate"], []
+    for data in files:
+        scores = score(data, items, task, recipe, "gate", 1, 1)
+        if not isinstance(scores, str):
+            return f"{GOT_THROUGH}: {scores!r}"
+        refusals.append(scores)
+    return "; ".join(refusals)
+
+
+def write_bad_probabilities(suite: Suite) -> str:
+    """Write probabilities that are not finite, negative, too large or that do not sum to one."""
+    good = _answer_gate(suite)
+
+    def spoil(value: float) -> bytes:
+        probabilities = good["probabilities"].copy()
+        probabilities[0, 0, 0] = value
+        return save({**good, "probabilities": probabilities})
+
+    spoilt = [spoil(value) for value in (np.nan, np.inf, -np.inf, -1.0, 2.0)]
     halved = save({**good, "probabilities": good["probabilities"] * np.float32(0.5)})
-    return _try(s, [*(spoiled(v) for v in (np.nan, np.inf, -np.inf, -1.0, 2.0)), halved])
+    return _score_files(suite, [*spoilt, halved])
 
 
-def _other_task(s: "Suite") -> str:
+def answer_other_task(suite: Suite) -> str:
+    """Write right predictions for another task."""
     task = Task(name="modular", modulus=31, held_out=50)
-    good, _ = _file(task, s, held_out(task, s.running.secret)["gate"])
-    return _try(s, [save(good)])
+    items = held_out(task, suite.running.secret)["gate"]
+    return _score_files(suite, [save(_answer(suite, task, items))])
 
 
-def _headers(s: "Suite") -> str:
-    good, _ = _file(s.running.config.task.format(), s)
-    data = save(good)
+def write_bad_headers(suite: Suite) -> str:
+    """Write predictions whose header has duplicate keys, or is huge."""
+    data = save(_answer_gate(suite))
     size = int.from_bytes(data[:8], "little")
-    head = data[8 : 8 + size].strip()
-    heads = (head[:-1] + b"," + head[1:], head + b" " * 150_000)
-    return _try(s, [struct.pack("<Q", len(one)) + one + data[8 + size :] for one in heads])
+    header, rest = data[8 : 8 + size].strip(), data[8 + size :]
+    headers = (header[:-1] + b"," + header[1:], header + b" " * 150_000)
+    return _score_files(suite, [struct.pack("<Q", len(bad)) + bad + rest for bad in headers])
 
 
-def _replicates(s: "Suite", payload: str) -> str:
-    name, plan = s.plan({"models/train.py": text(payload).encode()}, purpose="candidate")
-    planned = Planned(digest=name, plan=plan)
+def copy_weights(suite: Suite) -> str:
+    """Return the same weights from two replicates."""
+    return _train_twice(suite, "constant")
+
+
+def copy_nearly(suite: Suite) -> str:
+    """Return known weights with a little noise."""
+    return _train_twice(suite, "near")
+
+
+def fix_seed(suite: Suite) -> str:
+    """Fix the seed and the training data in a patch."""
+    return _train_twice(suite, "seeded")
+
+
+def _train_twice(suite: Suite, payload: str) -> str:
+    """Train two replicates of a plan with a payload; return the reasons of their failure."""
+    program = {"models/train.py": read_payload(payload).encode()}
+    planned = suite.plan(program, purpose="candidate")
     for index in (0, 1):
-        replicate.measure(
-            s.running, replicate.Replicate(planned=planned, index=index), "feedback", None
-        )
-    return "; ".join(s.running.archive.facts().failures[name]) or "got through"
+        measure(suite.running, Replicate(planned=planned, index=index), "feedback", None)
+    return "; ".join(suite.running.archive.facts().failures[planned.digest]) or GOT_THROUGH
 
 
-def _own_seed(s: "Suite") -> str:
-    """A patch that fixes its seed gets another training file in each replicate all the same."""
-    name, plan = s.plan({"models/train.py": text("seeded").encode()}, purpose="candidate")
-    planned = Planned(digest=name, plan=plan)
-    replicates = [replicate.Replicate(planned=planned, index=index) for index in range(4)]
-    files = {replicate.training_file(s.running, one).digest for one in replicates}
+def fix_seed_alone(suite: Suite) -> str:
+    """Fix the seed in a patch; each replicate must still get training data of its own."""
+    program = {"models/train.py": read_payload("seeded").encode()}
+    planned = suite.plan(program, purpose="candidate")
+    replicates = [Replicate(planned=planned, index=index) for index in range(4)]
+    files = {training_file(suite.running, replicate).digest for replicate in replicates}
     return f"{len(files)} of 4 training files differ"
 
 
-def _poisoned(s: "Suite") -> str:
-    r = s.running
-    name, plan = s.plan({"models/train.py": b"def main(i, o): pass"}, purpose="candidate")
-    first = replicate.Replicate(planned=Planned(digest=name, plan=plan), index=0)
-    items = np.concatenate(
-        [draw_train(r.config.task.format(), r.secret, 1), r.splits["sealed"][:1]]
-    )
-    r.ledger.append(
-        "data", {"plan": name, "index": 0, "digest": r.sandbox.store.put(save({"items": items}))}
-    )
-    return refused(lambda: replicate.measure(r, first, "feedback", None), VerificationFailed)
+def poison_training_data(suite: Suite) -> str:
+    """Put an item of the sealed split into a training file."""
+    running = suite.running
+    planned = suite.plan({"models/train.py": IDLE}, purpose="candidate")
+    drawn = draw_train(running.config.task.format(), running.secret, 1)
+    items = np.concatenate([drawn, running.splits["sealed"][:1]])
+    blob = running.sandbox.store.put(save({"items": items}))
+    running.ledger.append("data", {"plan": planned.digest, "index": 0, "digest": blob})
+    first = Replicate(planned=planned, index=0)
+    return try_act(lambda: measure(running, first, "feedback", None), VerificationFailed)
 
 
-def _table(s: "Suite") -> str:
-    """A model that is a table of everything it could ever be trained on."""
-    r, task = s.running, s.running.config.task.format()
-    known: dict[bytes, Items] = {}
+def answer_from_table(suite: Suite) -> str:
+    """Answer from a table of everything that a model could be trained on."""
+    running, task = suite.running, suite.running.config.task.format()
+    table: dict[bytes, NDArray[np.uint8]] = {}
     for seed in range(20):
-        rows = draw_train(task, r.secret, seed)
-        known |= {
-            q.tobytes(): a for q, a in zip(questions(task, rows), answers(task, rows), strict=True)
-        }
-    good, items = _file(task, s)
-    tokens = np.array(
-        [
-            known.get(q.tobytes(), np.zeros(good["tokens"].shape[1], np.uint8))
-            for q in questions(task, items)
-        ],
-        np.uint8,
-    )
-    wide = good["probabilities"].shape[2]
-    found = score(
-        save(
-            {
-                "tokens": tokens,
-                "probabilities": np.eye(wide, dtype=np.float32)[tokens.astype(np.int64)],
-            }
-        ),
-        items,
-        task,
-        r.config.task.baseline,
-        "gate",
-        1,
-        1,
-    )
-    return (
-        f"a table of {len(known)} items is right on {found.exact_match:.2f}"
-        if isinstance(found, Scores)
-        else found
-    )
+        rows = draw_train(task, running.secret, seed)
+        for question, answer in zip(questions(task, rows), answers(task, rows), strict=True):
+            table[question.tobytes()] = answer
+    items = running.splits["gate"]
+    unknown = np.zeros(answers(task, items).shape[1], np.uint8)
+    found = [table.get(question.tobytes(), unknown) for question in questions(task, items)]
+    tokens = np.array(found, np.uint8)
+    data = save({"tokens": tokens, "probabilities": _certain(suite, task, tokens)})
+    scores = score(data, items, task, running.config.task.baseline, "gate", 1, 1)
+    if isinstance(scores, str):
+        return scores
+    return f"a table of {len(table)} items is right on {scores.exact_match:.2f}"
 
 
-def _computed(s: "Suite") -> str:
-    """A patch that could compute the answers asks its mandate for promotion."""
-    name, _ = s.plan({"models/train.py": b"def main(i, o): pass  # a + b"}, purpose="candidate")
-    return refused(lambda: s.running.gate.authority(name, "promote"), NeedsHuman)
+def promote_computable_code(suite: Suite) -> str:
+    """Ask a mandate for the promotion of a patch that could compute the answers."""
+    planned = suite.plan({"models/train.py": IDLE + b"  # a + b"}, purpose="candidate")
+    return try_act(lambda: suite.running.gate.authority(planned.digest, "promote"), NeedsHuman)
 
 
-def _aware(s: "Suite") -> str:
-    """Tell from the job which split it is asked for."""
-    r = s.running
-    name, plan = s.plan({"models/train.py": b"def main(i, o): pass"}, purpose="candidate")
-    first = replicate.Replicate(planned=Planned(digest=name, plan=plan), index=0)
-    orders = {canonical(replicate.make_order(r, first, "predict"))}
-    shapes = {
-        (a.dtype.str, a.shape)
-        for split in SPLITS
-        for a in [load(r.sandbox.store.get(r.asked[split][0]))["questions"]]
-    }
-    told = any(split.encode() in one for one in orders for split in SPLITS)
-    return (
-        f"got through: {sorted(shapes)}"
-        if len(shapes) > 1 or told
-        else "feedback, gate and sealed look alike"
-    )
-
-
-JUDGED: dict[str, Callable[["Suite"], str]] = {
-    "E08": _climb,
-    "E09": _not_finite,
-    "E09b": _other_task,
-    "E10": lambda s: _replicates(s, "seeded"),
-    "E10b": _own_seed,
-    "E11b": lambda s: _replicates(s, "near"),
-    "E13e": _headers,
-    "E14": _channel,
-    "E16b": _poisoned,
-    "E16c": _table,
-    "E16d": _computed,
-    "E17": _aware,
-}
-"""Attacks on judging, tried at the door."""
+def recognise_split(suite: Suite) -> str:
+    """Recognise the split from the order of a job and the shape of its questions."""
+    running = suite.running
+    planned = suite.plan({"models/train.py": IDLE}, purpose="candidate")
+    order = canonical(make_order(running, Replicate(planned=planned, index=0), "predict"))
+    shapes = set()
+    for split in SPLITS:
+        asked = load(running.sandbox.store.get(running.asked[split][0]))["questions"]
+        shapes.add((asked.dtype.str, asked.shape))
+    named = any(split.encode() in order for split in SPLITS)
+    if len(shapes) > 1 or named:
+        return f"{GOT_THROUGH}: {sorted(shapes)}"
+    return "feedback, gate and sealed look alike"

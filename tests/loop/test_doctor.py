@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from fakes import FakeBox, outcome
 
 from configs.errors import NoBox
 from evals.attacks.table import ATTACKS
-from loop.attack import doctor
+from loop.attack import doctor, probes
 from loop.command import main
 from loop.study import box as study_box
 from sandbox.box import cgroup, namespace
@@ -34,14 +35,15 @@ def test_every_promise_is_proved_with_a_figure(kind):
     rows, tiers = doctor.doctor({kind: MAKE[kind]}, ROOT)
     assert [(row["probe"], row["figure"]) for row in rows if not row["proved"]] == []
     assert tiers[kind] in ("A", "B", "C") and all(row["figure"] for row in rows)
-    assert len(rows) == 1 + len(doctor.DENIALS) + len(doctor.probes(tiers[kind]))
+    assert len(rows) == 1 + len(probes.DENIALS) + len(probes.list_probes(tiers[kind]))
     packages = next(row["figure"] for row in rows if row["probe"] == "D01")
     assert "torch" in packages and "sqlalchemy" not in packages.lower()
 
 
 def test_probes_are_attacks_of_the_catalogue():
-    known = {one.id for one in ATTACKS} | {"D01", "D02"}
-    assert {*doctor.DENIALS, *(p.id for tier in "ABC" for p in doctor.probes(tier))} <= known
+    catalogue = {attack.id for attack in ATTACKS} | {"D01", "D02"}
+    limits = {probe.id for tier in "ABC" for probe in probes.list_probes(tier)}
+    assert {*probes.DENIALS, *limits} <= catalogue
 
 
 def test_a_missing_defence_is_found_and_opens_no_tier(monkeypatch, tmp_path):
@@ -59,7 +61,7 @@ def test_a_missing_defence_is_found_and_opens_no_tier(monkeypatch, tmp_path):
     monkeypatch.setattr(
         cgroup,
         "create",
-        lambda name, limits, *a: real(name, doctor.replace(limits, memory_bytes=8_000_000_000), *a),
+        lambda name, limits, *a: real(name, replace(limits, memory_bytes=8_000_000_000), *a),
     )
     rows, tiers = doctor.doctor({"namespace": MAKE["namespace"]}, ROOT)
     wrong = {row["probe"] for row in rows if not row["proved"]}
@@ -97,15 +99,15 @@ class TestCommand:
 
     def test_no_box_is_exit_7_with_the_remedy(self, monkeypatch, capsys):
         assert self.run(monkeypatch, NoBox("user namespaces are closed; do this"), "--json") == 7
-        told = json.loads(capsys.readouterr().out)
-        assert told["tier"] == "" and told["rows"][0] | {"figure": ""} == {
+        report = json.loads(capsys.readouterr().out)
+        assert report["tier"] == "" and report["rows"][0] | {"figure": ""} == {
             "box": "namespace",
             "probe": "start",
             "promised": "a job runs",
             "proved": False,
             "figure": "",
         }
-        assert told["rows"][0]["figure"] == "user namespaces are closed; do this"
+        assert report["rows"][0]["figure"] == "user namespaces are closed; do this"
 
     def test_a_box_that_holds_nothing_is_exit_6_and_proves_no_study(self, monkeypatch, capsys):
         box = FakeBox(lambda order: 1.0, lambda execution: outcome())
@@ -141,7 +143,7 @@ def test_help_names_the_command():
 ORDINARY = """
 import json, sys
 from pathlib import Path
-from loop.doctor import doctor
+from loop.attack.doctor import doctor
 from sandbox.box.namespace import NamespaceBox
 print(json.dumps(doctor({"namespace": lambda: NamespaceBox(Path(sys.argv[1]))}, Path(sys.argv[2]))))
 """

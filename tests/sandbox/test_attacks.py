@@ -33,10 +33,11 @@ import sandbox.run
 from configs.records import Amount, Entry
 from configs.settings.gates import Caps
 from evals import ladder
-from evals.attacks.table import ATTACKS, PAYLOADS
+from evals.attacks.attack import PAYLOADS
+from evals.attacks.table import ATTACKS
 from loop import terminal, text
 from loop.attack import gate as attack_gate
-from loop.attack import judging, run
+from loop.attack import insider, judging, monitor, run, suite
 from loop.attack import ledger as attack_ledger
 from loop.command import main
 from loop.measure import replicate
@@ -67,8 +68,8 @@ def test_every_attack_is_stopped_by_what_should_stop_it(kind, mode):
     skipped = (
         ("S02", "S02b", "S01", "S01b") if box.tier == "C" else ()
     )  # bounds over several processes need a control group
-    with run.suite(lambda: box) as suite:
-        rows = [suite.attempt(one) for one in ATTACKS if one.id not in skipped]
+    with suite.open_suite(lambda: box) as opened:
+        rows = [run.attempt(opened, one) for one in ATTACKS if one.id not in skipped]
     assert [
         (row["id"], row["said"], row["host_intact"]) for row in rows if not row["stopped"]
     ] == []
@@ -81,8 +82,8 @@ def test_every_attack_is_stopped_by_what_should_stop_it(kind, mode):
 def test_every_program_belongs_to_a_row_and_every_row_has_an_ablation():
     known = {
         *ROWS,
-        *(one.again for one in ATTACKS),
-        *(one.beside for one in ATTACKS),
+        *(one.followed_by for one in ATTACKS),
+        *(one.alongside for one in ATTACKS),
         "prelude",
         "constant",
         "seeded",
@@ -91,7 +92,7 @@ def test_every_program_belongs_to_a_row_and_every_row_has_an_ablation():
         "D02",
     }
     assert {path.stem for path in PAYLOADS.glob("*.txt")} <= known
-    assert all(one.program() or one.id in run.DOOR for one in ATTACKS)
+    assert all(one.read_program() or one.id in run.TRUSTED for one in ATTACKS)
     assert set(HOLES) == set(ROWS)
 
 
@@ -494,7 +495,7 @@ def control_groups_writable(h):
 
 @hole("S20", boxes=("namespace",))
 def specification_unchecked(h):
-    h.patch.setattr(run, "refusal", lambda *_: "")
+    h.patch.setattr(monitor, "refusal", lambda *_: "")
 
 
 @hole("S21", "W01", "W03", tries=3)
@@ -534,14 +535,14 @@ def a_terminal(h):
 
 @hole("S24", boxes=("namespace",))
 def run_without_a_box(h):
-    h.patch.setattr(run, "NamespaceBox", lambda *_: "an unsandboxed run")
+    h.patch.setattr(monitor, "NamespaceBox", lambda *_: "an unsandboxed run")
 
 
 @hole("B01", boxes=("namespace",))
 def root_account_unchecked(h):
-    real = run.budget.reserve
+    real = monitor.budget.reserve
     h.patch.setattr(
-        run.budget,
+        monitor.budget,
         "reserve",
         lambda txn, key, names, amount: real(txn, key, [n for n in names if n != "root"], amount),
     )
@@ -549,7 +550,7 @@ def root_account_unchecked(h):
 
 @hole("B03", boxes=("namespace",), seen="charged 0")
 def reservations_dropped(h):
-    h.patch.setattr(run, "reconcile", lambda _: None)
+    h.patch.setattr(monitor, "reconcile", lambda _: None)
 
 
 @hole("A02", "A20", boxes=("namespace",))
@@ -618,7 +619,7 @@ def wall_unwatched(h):
 
 @hole("B10", boxes=("namespace",))
 def heads_unchecked(h):
-    h.patch.setattr(run, "check_checkpoints", lambda *_: None)
+    h.patch.setattr(monitor, "check_checkpoints", lambda *_: None)
 
 
 @hole("B14", boxes=("namespace",), seen="^ok")
@@ -660,9 +661,9 @@ def a_device(h):
 
 @hole("E02", "E03", "A19", boxes=("namespace",))
 def proposals_believed(h):
-    h.patch.setattr(run, "strict_json", lambda given: given)
-    h.patch.setattr(run, "parse", lambda _, given: given)
-    h.patch.setattr(run, "apply_proposal", lambda *_: "a plan")
+    h.patch.setattr(monitor, "strict_json", lambda given: given)
+    h.patch.setattr(monitor, "parse", lambda _, given: given)
+    h.patch.setattr(monitor, "apply_proposal", lambda *_: "a plan")
 
 
 @hole("E04", "E16")
@@ -806,7 +807,7 @@ patched(
     ("U03",),
     "got through",
     (
-        attack_ledger,
+        insider,
         "strict_json",
         lambda t: json.loads(t if isinstance(t, str) else t.decode(errors="replace")),
     ),
@@ -824,7 +825,7 @@ patched(
 )
 patched(("U07",), "got through", (verify_run, "ended", lambda *_: None))
 patched(("U08b",), "got through", (gate.Gate, "may_resume", lambda _: True))
-patched(("U09",), "charged in full: 0", (attack_ledger, "reconcile", lambda _: 0))
+patched(("U09",), "charged in full: 0", (monitor, "reconcile", lambda _: 0))
 patched(
     ("U10",),
     "got through",
@@ -931,11 +932,11 @@ def test_without_its_defence_the_attack_gets_through(kind, one, monkeypatch, tmp
         h.apply()
         try:
             said, stopped = "", True
-            with run.suite(lambda: MAKE[kind](mode)) as suite:
-                h.box = suite.box
+            with suite.open_suite(lambda: MAKE[kind](mode)) as opened:
+                h.box = opened.box
                 getattr(h, "late", lambda: None)()
                 for _ in range(tries):
-                    row = suite.attempt(ROWS[one])
+                    row = run.attempt(opened, ROWS[one])
                     said, stopped = f"{row['said']} intact={row['host_intact']}", row["stopped"]
                     if not stopped and re.search(seen, said):
                         break

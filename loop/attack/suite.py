@@ -1,0 +1,187 @@
+"""The attacked study: a throw-away study with small limits in a real box, beside the canaries.
+
+Attacks run through the same entry as every other job. Nothing here can switch a defence off.
+"""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from safetensors.numpy import save
+
+from configs.build import plain
+from configs.job import Order
+from configs.records import Grant, Input, Job, JobResult, Proposal, Purpose
+from evals.data import draw_train
+from loop.attack.attended import AttendedStudy, release_locks, replace_settings
+from loop.attack.host import Host, open_host
+from loop.plan import Draft, Planned, make_plan, source
+from loop.settings import composed
+from loop.study.open import open_study
+from sandbox import keys
+from sandbox.box.base import Box
+from sandbox.canonical import digest
+from sandbox.decision import new_mandate
+from sandbox.run import run
+
+JOB_LIMITS = {
+    "cpu_us": 2_000_000,
+    "wall_us": 10_000_000,
+    "memory_bytes": 200_000_000,
+    "processes": 40,
+    "disk_bytes": 8_000_000,
+    "output_bytes": 4_000_000,
+}
+
+SETTINGS = (
+    "study.name=attack",
+    "autonomy=autonomous",
+    "gates=unattended",
+    "gates.unattended.classes=[recipe,patch,promote]",
+    "gates.unattended.jobs=1000",
+    "gates.unattended.drift=1000000",
+    "gates.unattended.per_hour=1000000",
+    "gates.unattended.cpu_seconds=3000",
+    "budget.jobs=1000",
+    "budget.cpu_seconds=3000",
+    "budget.wall_seconds=20000",
+    "budget.output_mib=2000",
+    "task.train_items=500",
+    "task.held_out=50",
+    "task.planned_cpu_us=1000000",
+    *(f"budget.train.{name}={value}" for name, value in JOB_LIMITS.items()),
+    *(f"budget.predict.{name}={value}" for name, value in JOB_LIMITS.items()),
+)
+"""Settings with small limits, the same for every attack."""
+
+OWN_GROUPS = ("gates", "autonomy", "study")
+"""Settings that a study with people chooses itself."""
+
+IDLE = b"def main(i, o): pass"
+"""A train.py that does nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantedJob:
+    """A job that may start, with its grant."""
+
+    job: Job
+    grant: Grant
+
+
+class Suite:
+    """The attacked study."""
+
+    def __init__(self, box: Box, folder: Path, canaries: Host) -> None:
+        self.box, self.host = box, canaries
+        config = composed([*SETTINGS, f"runs={folder}"])
+        caps = config.gates.unattended
+        assert caps is not None
+        key = Ed25519PrivateKey.generate()
+        mandate = new_mandate(config, caps, "unattended", "attack", keys.public_hex(key))
+        mandates = keys.home() / "mandates"
+        mandates.mkdir(parents=True, exist_ok=True)
+        (mandates / "attack-1.json").write_bytes(keys.sign(plain(mandate), key, "mandate"))
+        self.running = open_study(config, box)
+        self.count = 0
+        self.attended: list[AttendedStudy] = []
+        """Studies opened by the present attack."""
+
+    def open_attended(self, *changes: str, **options: Any) -> AttendedStudy:
+        """Open a study of its own where people hold the gates; `changes` replace its settings."""
+        own = (
+            "gates=attended",
+            "autonomy=assisted",
+            f"study.name=attended{os.urandom(6).hex()}",
+            "study.arms=[local]",
+            f"runs={self.running.config.runs}",
+        )
+        limits = [line for line in SETTINGS if not line.startswith(OWN_GROUPS)]
+        settings = tuple(replace_settings((*limits, *own), *changes))
+        self.attended.append(AttendedStudy(settings, self.box, **options))
+        return self.attended[-1]
+
+    def plan(self, files: dict[str, bytes], purpose: Purpose = "baseline") -> Planned:
+        """Record and grant a plan whose bundle holds these files besides the sources."""
+        running, self.count = self.running, self.count + 1
+        config, recipe = running.config, running.config.task.baseline
+        bundle = running.sandbox.store.put_bundle(source() | files)
+        draft = Draft(
+            generation=0,
+            index=self.count,
+            purpose=purpose,
+            change_class="patch",
+            recipe=recipe,
+            bundle=bundle,
+            reference=None if purpose == "baseline" else (bundle, recipe),
+            proposal=Proposal(hypothesis="an attack", knobs={}),
+        )
+        plan = make_plan(
+            config, draft, study=running.root, version=1, arm=config.arms()[0], repeat=0
+        )
+        planned = Planned(digest=digest(plan), plan=plan)
+        running.ledger.append("plan", {"digest": planned.digest, "plan": plain(plan)})
+        running.gate.grant(planned.digest)
+        return planned
+
+    def prepare(self, files: dict[str, bytes], role: str = "train") -> GrantedJob:
+        """Return a granted job of a new plan with these files."""
+        planned = self.plan(files)
+        grant = self.running.archive.facts().grants[planned.digest, role, 0]
+        return GrantedJob(job=self._make_job(planned, role), grant=grant)
+
+    def run(self, granted: GrantedJob) -> JobResult:
+        """Run a granted job in the box."""
+        return run(self.running.sandbox, granted.job, granted.grant)
+
+    def send(self, program: str, role: str) -> JobResult:
+        """Run one hostile program as a job of that role."""
+        text = self.host.fill_in(program, Path(self.running.config.runs))
+        return self.run(self.prepare({f"models/{role}.py": text.encode()}, role))
+
+    def _make_job(self, planned: Planned, role: str) -> Job:
+        running = self.running
+        task = running.config.task.format()
+        tensors = {
+            "items": draw_train(task, running.secret, 1),
+            "questions": draw_train(task, running.secret, 2)[:10],
+        }
+        blob = running.sandbox.store.put(save(tensors))
+        entry = running.ledger.append("data", {"plan": planned.digest, "index": 0, "digest": blob})
+        budget = running.config.budget
+        return Job(
+            plan=planned.digest,
+            role=role,  # type: ignore[arg-type]
+            index=0,
+            bundle=planned.plan.bundle,
+            order=Order(
+                role=role,  # type: ignore[arg-type]
+                task=task,
+                recipe=planned.plan.recipe,
+                seed=self.count,
+                steps=planned.plan.steps,
+            ),
+            inputs=(Input(name="data.safetensors", digest=blob, sequence=entry.sequence),),
+            limits=budget.train if role == "train" else budget.predict,
+        )
+
+
+@contextlib.contextmanager
+def open_suite(make_box: Callable[[], Box]) -> Iterator[Suite]:
+    """Open the attacked study in a fresh box, under a home folder of its own."""
+    box, home = make_box(), os.environ.get("HEIRLOOP_HOME")
+    with tempfile.TemporaryDirectory(prefix="hl-attack-") as folder, open_host() as canaries:
+        os.environ["HEIRLOOP_HOME"] = f"{folder}/home"
+        try:
+            yield Suite(box, Path(folder) / "runs", canaries)
+        finally:
+            box.close()
+            release_locks(folder)
+            os.environ.pop("HEIRLOOP_HOME")
+            if home is not None:
+                os.environ["HEIRLOOP_HOME"] = home
