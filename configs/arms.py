@@ -50,7 +50,7 @@ ARMS: dict[str, Arm] = {
 }
 """Arms whose name is not their proposer's. `self` is the loop closed on itself; the others differ
 from it in one thing (docs/instruments.md); `one_shot` and those of MORE in the compute of a round
-(configs.study.Study.rounds).
+(configs.settings.study.Study.rounds).
 """
 
 

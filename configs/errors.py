@@ -47,6 +47,10 @@ class VerificationFailed(HeirloopError):
     exit_code = 6
 
 
+class BadEntry(VerificationFailed, BadInput):
+    """An entry of a ledger that is no record of its kind."""
+
+
 class NoBox(HeirloopError):
     """No usable box on this machine; there is no unsandboxed retry."""
 

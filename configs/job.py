@@ -59,8 +59,10 @@ class Order:
     "the token format"
     recipe: Recipe
     "sizes and training knobs"
-    seed: int
-    "seed of weight init, batch order and dropout; below 2**63"
+    seed: int | None
+    """seed of weight init, batch order and dropout, below 2**63; None: an export closed it, and no
+    job starts from it
+    """
     steps: int
     "training steps; computed on the trusted side"
 

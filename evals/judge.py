@@ -13,7 +13,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from configs.objective import Objective
-from configs.records import Answer, Criterion, Scores, Verdict
+from configs.records import Criterion, Scores, Verdict, VerdictAnswer
 from evals.beside import beside
 from evals.metrics import holds, primary
 from evals.rules import RULES, Decision, Rule
@@ -80,7 +80,7 @@ def judge(
         *_conditions(list(zip(candidate, champion, strict=True)), objective, complete),
     ]
     held = all(c.passed for c in criteria if c.name != objective.metric)
-    answer: Answer = decision.answer if held or decision.answer != "accept" else "reject"
+    answer: VerdictAnswer = decision.answer if held or decision.answer != "accept" else "reject"
     mean, low, high = (
         interval(gains, level, seed_deviation)
         if complete and len(gains) > 1

@@ -81,6 +81,7 @@ def train(world: World, order: Order) -> dict[str, bytes]:
     """Return weights: the worth that this training reached, the changes in its recipe, and numbers
     that no other training shares.
     """
+    assert order.seed is not None
     law = world.law
     own = np.random.default_rng(
         [
@@ -116,6 +117,7 @@ def predict(
     """Return predictions, each right with the probability of the weights' worth on this split; a
     seed's luck with an item is the same for all.
     """
+    assert order.seed is not None
     law, weights = world.law, load(files["weights.safetensors"])["w"].astype(float)
     asked = load(files["questions.safetensors"])["questions"]
     gained = weights[0] * (law.kept if split == "sealed" else 1.0) + weights[1] * (

@@ -16,7 +16,7 @@ from configs.job import Limits
 from configs.recipe import Recipe
 from configs.records import (
     Amount,
-    ChangeClass,
+    ClassName,
     Edit,
     JobCount,
     Plan,
@@ -42,7 +42,7 @@ LOOKS: dict[Purpose, int] = {
 """Held-out looks that a plan requests. A candidate has two: screening and confirmation."""
 SPARE_JOBS = (JobCount(role="train", count=1), JobCount(role="predict", count=1))
 """Spare jobs requested by an unseal plan: if one job is killed, its approval is not wasted."""
-CLASS_OF_FILE: dict[str, ChangeClass] = {
+CLASS_OF_FILE: dict[str, ClassName] = {
     "models/propose.py": "proposer",
     "models/net.py": "structural",
     "models/train.py": "patch",
@@ -83,7 +83,7 @@ class Draft:
     "digest of the plan that it starts from; empty for a baseline"
     parent_recipe: Recipe | None = None
     "recipe of the parent; the plan's own recipe where nothing changes"
-    change_class: ChangeClass = "recipe"
+    change_class: ClassName = "recipe"
     "risk class of the change"
     reference: tuple[str, Recipe] | None = None
     "bundle and recipe that are measured beside it"
@@ -108,7 +108,7 @@ def source() -> dict[str, bytes]:
 class Change:
     """A proposal applied to its parent."""
 
-    change_class: ChangeClass
+    change_class: ClassName
     "risk class by the files that it touches"
     recipe: Recipe
     "the resulting recipe"

@@ -74,7 +74,7 @@ def check_simulated(config: Config) -> None:
         return
     world = config.task.world
     need(world in LAWS, "task.world", world, f"one of {', '.join(LAWS)}")
-    stands_in = config.autonomy.rules.recipe == "approve" and config.reviewer.policy != "people"
+    stands_in = config.autonomy.rules["recipe"] == "approve" and config.reviewer.policy != "people"
     need(
         stands_in or not law(config).human,
         "autonomy and reviewer",

@@ -14,10 +14,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from configs.build import parse, plain
+from configs.entries import Entry
 from configs.errors import BudgetExhausted
-from configs.records import ACCOUNTS, RESOURCES, SPLITS, Amount, Entry
+from configs.records import ACCOUNTS, RESOURCES, SPLITS, Amount, Caps
 from configs.settings.budget import Budget
-from configs.settings.gates import Caps
 from sandbox.ledger import META, Ledger, Transaction
 
 BALANCES = sa.Table(

@@ -20,9 +20,8 @@ from typing import Any
 from urllib.parse import quote
 
 from configs.build import plain, strict_json
-from configs.call import Answer, Call, CallStatus, Endpoint
 from configs.errors import BadInput, VerificationFailed
-from configs.records import Amount, Grant, Plan
+from configs.records import Amount, Call, CallStatus, Endpoint, Grant, ModelReply, Plan
 from configs.settings.config import Config
 from sandbox import budget, incident
 from sandbox.canonical import canonical, digest
@@ -48,7 +47,7 @@ class Heard:
 
 def call(
     sandbox: Sandbox, request: Call, grant: Grant, stopped: Callable[[], bool] = lambda: False
-) -> Answer:
+) -> ModelReply:
     """Ask one granted question and return its answer, whose text is in the store. `stopped` ends it
     early.
 
@@ -279,7 +278,7 @@ async def _read(endpoint: Endpoint, response: Any) -> Heard:
 
 def judged(
     sandbox: Sandbox, request: Call, heard: Heard, used: Amount, secret: str
-) -> tuple[Answer, bool]:
+) -> tuple[ModelReply, bool]:
     """Return the answer to record, and whether the key stood in it. The text goes into the store,
     the key blotted out.
     """
@@ -293,7 +292,7 @@ def judged(
     if heard.status != "ok":
         by = "reservation" if heard.sent else "nothing"
         return (
-            Answer(
+            ModelReply(
                 status=heard.status,
                 detail=heard.detail,
                 charged=whole if heard.sent else used,
@@ -309,7 +308,7 @@ def judged(
             raise TypeError
     except (BadInput, AttributeError, KeyError, IndexError, TypeError):
         return (
-            Answer(
+            ModelReply(
                 status="malformed",
                 detail="the answer is no chat completion in strict JSON",
                 charged=whole,
@@ -323,7 +322,7 @@ def judged(
     tokens = _usage(found)
     if tokens is None:
         return (
-            Answer(status="ok", detail="", charged=whole, charged_by="reservation", **kept),
+            ModelReply(status="ok", detail="", charged=whole, charged_by="reservation", **kept),
             clean != text,
         )
     money = request.endpoint.money(*tokens)
@@ -333,7 +332,9 @@ def judged(
             " asked for"
         )
         return (
-            Answer(status="breach", detail=breach, charged=whole, charged_by="reservation", **kept),
+            ModelReply(
+                status="breach", detail=breach, charged=whole, charged_by="reservation", **kept
+            ),
             clean != text,
         )
     spent = Amount(
@@ -343,7 +344,9 @@ def judged(
         tokens=sum(tokens),
         money_micros=money,
     )
-    return Answer(status="ok", detail="", charged=spent, charged_by="usage", **kept), clean != text
+    return ModelReply(
+        status="ok", detail="", charged=spent, charged_by="usage", **kept
+    ), clean != text
 
 
 def _usage(found: Mapping[str, Any]) -> tuple[int, int] | None:

@@ -11,7 +11,8 @@ from typing import Any
 
 import rfc8785
 
-from configs.build import field_names, plain
+from configs.build import plain
+from configs.reader import WHOLE, wire_keys
 
 _ENCODER = json.JSONEncoder(
     ensure_ascii=False, sort_keys=True, separators=(",", ":"), check_circular=False, allow_nan=False
@@ -63,6 +64,8 @@ def _same(value: Any) -> Any:
         return {k: _same(v) for k, v in value.items()}
     if kind is list or kind is tuple:
         return [_same(v) for v in value]
-    if names := field_names(kind):  # type: ignore[arg-type]
-        return {name: _same(getattr(value, name)) for name in names}
+    if keys := wire_keys(kind):  # type: ignore[arg-type]
+        if keys[0][1] == WHOLE:
+            return _same(getattr(value, keys[0][0]))
+        return {key: _same(getattr(value, name)) for name, key in keys}
     raise _OtherwiseError

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from configs.build import need
+from configs.entries import Entry
 from configs.errors import Stopped
-from configs.records import Entry
 from sandbox import incident
 from sandbox.box import cgroup
 from sandbox.box.docker import STUDY, owner

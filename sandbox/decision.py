@@ -10,94 +10,18 @@ import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from configs.build import parse, plain
+from configs.entries import Entry
 from configs.errors import VerificationFailed
 from configs.recipe import Recipe
-from configs.records import Amount, ChangeClass, Entry, Plan
+from configs.records import Amount, Approval, Caps, Mandate, Plan, ReviewerAnswer
 from configs.settings.config import Config
-from configs.settings.gates import Caps
 from sandbox.canonical import digest
 from sandbox.store import Store
 
 HOUR = 3600
-Answer = Literal["approve", "deny", "escalate"]
-Act = ChangeClass | Literal["resume"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mandate:
-    """A standing approval for classes of plans of one study, with caps and an expiry."""
-
-    study: str
-    "name of the study"
-    version: int
-    "version of the study root that it was given for; an amendment ends it"
-    config: str
-    """digest of what was decided: study, task, objective, budget, gates, autonomy, reviewer,
-    proposer
-    """
-    caps: Caps
-    "classes, jobs, CPU-seconds, hours, drift, plans per hour"
-    issued: int
-    "unix seconds"
-    expires: int
-    "unix seconds"
-    kind: str
-    """person, simulated, external, or unattended (given without a person at a terminal, never
-    counted as human)
-    """
-    reviewer: str
-    "name of the signer"
-    public: str
-    "public key of the signer, hex"
-    nonce: str
-    "random"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Approval:
-    """A decision of one reviewer on one exact subject: everything that was shown, signed."""
-
-    study: str
-    "digest of the study root"
-    version: int
-    "version of the study root"
-    plan: str
-    "digest of what is decided on (a plan, an amendment, a stop): another byte is another subject"
-    change_class: str
-    "class that is decided on: the plan's own, promote, deploy, amend, or resume"
-    objective: str
-    "digest of the objective that the plan is judged by"
-    requested: Amount
-    "worst case of all its jobs; the approval's account"
-    parent: str
-    "champion that it starts from"
-    generation: int
-    "its depth"
-    policy: str
-    "digest of the settings that people decided"
-    answer: Answer
-    "what was decided; escalate: nothing is done until an external reviewer says yes besides"
-    reason: str
-    "why, in the reviewer's words"
-    seen: int
-    "unix seconds at which the reviewer first saw it"
-    looked_ms: int
-    "milliseconds for which it was in view"
-    issued: int
-    "unix seconds"
-    expires: int
-    "unix seconds"
-    kind: str
-    "person, simulated or external"
-    reviewer: str
-    "name of the signer"
-    public: str
-    "public key of the signer, hex"
-    nonce: str
-    "random"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,7 +136,7 @@ def new_approval(
     rules: Policy,
     subject: Subject,
     change_class: str,
-    answer: Answer,
+    answer: ReviewerAnswer,
     reason: str,
     hours: int,
     half: Mapping[str, str],

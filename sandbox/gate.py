@@ -19,24 +19,24 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from configs.build import parse, plain, strict_json
+from configs.entries import Entry
 from configs.errors import BadInput, Denied, NeedsHuman, Stopped, VerificationFailed
-from configs.records import CLASSES, COMPUTED_TASKS, Amount, Entry, Grant, Plan
+from configs.records import (
+    ACTS,
+    CHANGE_CLASSES,
+    COMPUTED_TASKS,
+    RESUME,
+    Amount,
+    Approval,
+    Grant,
+    Mandate,
+    Plan,
+)
 from configs.settings.config import Config
 from configs.settings.gates import Quorum
 from sandbox import budget, incident, keys, own
 from sandbox.canonical import canonical, digest
-from sandbox.decision import (
-    HOUR,
-    Approval,
-    Mandate,
-    Policy,
-    Request,
-    Subject,
-    body_plan,
-    distance,
-    policy,
-    unix,
-)
+from sandbox.decision import HOUR, Policy, Request, Subject, body_plan, distance, policy, unix
 from sandbox.ledger import META, Ledger, Transaction
 from sandbox.store import Store
 
@@ -56,16 +56,7 @@ ATTEMPTS = 3
 """How often a job that the box lost may be granted anew."""
 HUMAN = ("person", "external")
 """Kinds of reviewer whose approval is a person's."""
-COVERED: dict[str, set[str]] = {
-    "recipe": set(),
-    "unseal": set(),
-    "patch": {"models/train.py"},
-    "propose": {"program"},
-}
-"""Files that a plan of a class may change against its parent; a class that is not named may change
-any.
-"""
-ACTS = ("start", "propose", "skill", "unseal")
+ENDS = ("start", "propose", "skill", "unseal")
 """Purposes of plans that nothing is promoted or deployed from."""
 REFUSALS_PER_HOUR = 20
 LONGEST_HOURS = 24 * 365
@@ -144,7 +135,7 @@ class Gate:
             plan = body_plan(body)
             classes: tuple[str, ...] = (
                 (plan.change_class,)
-                if plan.purpose in ACTS
+                if plan.purpose in ENDS
                 else (plan.change_class, "promote", "deploy")
             )
             (self.plans if kind == "plan" else self.probes)[body["digest"]] = (
@@ -489,13 +480,7 @@ class Gate:
         """
         self.refresh()
         stage, now = self.rules.config.autonomy, self.now()
-        rule = (
-            "approve"
-            if change_class == "resume"
-            else getattr(stage.rules, change_class, "deny")
-            if change_class in CLASSES
-            else "deny"
-        )
+        rule = "approve" if change_class == RESUME else stage.rules.get(change_class, "deny")
         if (subject, change_class) in self.refused:
             raise Denied(self.refused[subject, change_class])
         if subject in self.recalled:
@@ -625,7 +610,7 @@ class Gate:
         """Return whose yes a class of decision needs."""
         gates = self.rules.config.gates
         return (
-            gates.resume if change_class == "resume" else getattr(gates.approve, change_class)
+            gates.resume if change_class == RESUME else gates.approve.get(change_class)
         ) or Quorum()
 
     def _quorum(
@@ -658,11 +643,7 @@ class Gate:
             short = f"{len(yes)} of {wanted.of} decisions of {who}" + (
                 ", escalated to an external reviewer" if raised else ""
             )
-            what = (
-                f" --as {change_class}"
-                if change_class in ("promote", "deploy", "amend", "resume")
-                else ""
-            )
+            what = f" --as {change_class}" if change_class in ACTS else ""
             run = f"{self.rules.config.runs}/{self.rules.config.study.name}"
             raise NeedsHuman(
                 f"plan {subject[:12]} ({change_class}) {uncovered or 'waits for a decision'}, has"
@@ -894,11 +875,12 @@ class Gate:
         mine = self.rules.config.proposer
         if program is not None and digest(program) not in {mine.program_digest, mine.file_digest}:
             raise Denied(f"plan {name[:12]} brings along a program that the study does not name")
-        if parent and plan.change_class in COVERED and plan.bundle != parent.bundle:
+        covers = CHANGE_CLASSES[plan.change_class].covers
+        if parent and covers is not None and plan.bundle != parent.bundle:
             before, after = self.store.get_bundle(parent.bundle), self.store.get_bundle(plan.bundle)
             beyond = {
                 f for f in before.keys() | after.keys() if before.get(f) != after.get(f)
-            } - COVERED[plan.change_class]
+            } - covers
             if beyond:
                 raise Denied(
                     f"plan {name[:12]} changes {', '.join(sorted(beyond))}, which its class"

@@ -7,16 +7,15 @@ incidents); docs/incidents.md maps them one by one.
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 
 from configs.build import parse, plain
+from configs.entries import Entry
 from configs.errors import BadInput, BudgetExhausted, VerificationFailed
-from configs.records import Entry
+from configs.records import Harm, Incident
 from sandbox.ledger import Ledger, Transaction
 
-Harm = Literal["none", "other", "death", "infrastructure", "imminent"]
 DUE_HOURS: dict[Harm, int | None] = {
     "none": None,
     "other": 15 * 24,
@@ -31,56 +30,6 @@ other: SB 53 section 22757.13(c)(1) and Art. 73(2), 15 days; death: Art. 73(4), 
 infrastructure: Art. 73(3), a widespread infringement or disruption of critical infrastructure, 2
 days; imminent: SB 53 section 22757.13(c)(2), risk of death or serious injury, 24 hours.
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Incident:
-    """One incident as it was recorded. What is not known yet is empty, and added by an
-    amendment.
-    """
-
-    id: str
-    "I-1, I-2 ... within the study; an amendment carries the id that it adds to"
-    title: str
-    "what happened, in a clause"
-    kind: Literal["incident", "near miss", "hazard"]
-    "incident: a promise broke; near miss: something tried and was stopped; hazard: it could happen"
-    severity: Literal["low", "medium", "high", "critical"]
-    "how bad it is or could have been"
-    detected_at: str
-    "UTC"
-    occurred_start: str
-    "UTC"
-    occurred_end: str
-    "UTC; empty while it lasts"
-    detector: str
-    "part that saw it: gate, door, judge, tripwire, or a person"
-    study: str
-    "digest of the study root"
-    plan: str = ""
-    "digest of the plan concerned"
-    artifacts: tuple[str, ...] = ()
-    "digests of bytes concerned"
-    chain: tuple[int, ...] = ()
-    "ledger entries that tell how it came about, in order"
-    harm_actual: Harm = "none"
-    "harm that did occur, by the classes of the two laws"
-    harm_potential: str = ""
-    "what it could have done"
-    root_cause: str = ""
-    "why it could happen"
-    containment: str = ""
-    "what stopped it"
-    corrective_action: str = ""
-    "what was changed so that it does not happen again"
-    reporter: str = ""
-    "who reported it: heirloop, or a person's name"
-    internal_use: bool = True
-    "whether it comes from internal use alone (SB 53)"
-    amended_from: int = 0
-    "ledger entry of the version that this one adds to; 0: none"
-    notification_due_at: str = ""
-    "UTC; empty where no law asks for notice"
 
 
 FREE = (

@@ -21,8 +21,8 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from sqlalchemy.exc import DatabaseError
 
+from configs.entries import Entry, Fact
 from configs.errors import Stopped, VerificationFailed
-from configs.records import Entry
 from sandbox.canonical import canonical, digest
 
 EPOCH = "1970-01-01T00:00:00.000+00:00"
@@ -84,9 +84,24 @@ class Transaction:
         """
         return max(datetime.now(UTC), self._time)
 
-    def append(self, kind: str, body: dict[str, Any], timeless: bool = False) -> Entry:
-        """Append one entry; `body` must be canonical JSON material. A `timeless` one hangs on no
-        clock: the root of a simulated study.
+    def append(
+        self, fact: Fact | str, body: dict[str, Any] | None = None, timeless: bool = False
+    ) -> Entry:
+        """Append the entry of a fact; raise BadEntry, with nothing written, for a record that could
+        not be read back.
+
+        A `timeless` entry hangs on no clock: the root of a simulated study. A kind and a body
+        instead of a record are taken as `append_raw` takes them.
+        """
+        if isinstance(fact, str):
+            return self.append_raw(fact, body or {}, timeless)
+        entry = self.append_raw(fact.kind, fact, timeless)
+        entry.fact
+        return entry
+
+    def append_raw(self, kind: str, body: object, timeless: bool = False) -> Entry:
+        """Append an entry that no record vouches for: any kind, any body that is canonical JSON
+        material.
         """
         fields: dict[str, Any] = {
             "sequence": self._sequence + 1,
@@ -182,10 +197,10 @@ class Ledger:
                 ) from None
             raise
 
-    def append(self, kind: str, body: dict[str, Any]) -> Entry:
+    def append(self, fact: Fact | str, body: dict[str, Any] | None = None) -> Entry:
         """Append one entry in a transaction of its own."""
         with self.transaction() as txn:
-            return txn.append(kind, body)
+            return txn.append(fact, body)
 
     def entries(self) -> list[Entry]:
         """Return all entries, reading and checking only what is new since the last call."""

@@ -7,10 +7,10 @@ box, settles the measured use and records. There is no unsandboxed retry.
 from dataclasses import dataclass, replace
 
 from configs.build import parse, plain
-from configs.call import Answer, Call
+from configs.entries import Entry
 from configs.errors import VerificationFailed
 from configs.job import Outcome
-from configs.records import Amount, Entry, Grant, Job, JobResult, Plan, stage
+from configs.records import KILLED, Amount, Call, Grant, Job, JobResult, ModelReply, Plan, stage
 from configs.settings.config import Config
 from configs.settings.task import SIMULATED
 from sandbox import budget, gate, incident
@@ -20,8 +20,6 @@ from sandbox.decision import body_plan
 from sandbox.ledger import Ledger
 from sandbox.store import Store
 
-KILLED = "killed"
-"""How the detail of a job begins that people killed: it is granted anew and not counted as lost."""
 OUTPUTS = {
     "train": {"weights.safetensors": 16_000_000, "claims.json": 10_000},
     "predict": {"predictions.safetensors": 16_000_000},
@@ -204,7 +202,7 @@ def reconcile(ledger: Ledger) -> int:
     for entry in asked:
         grant, request = parse(Grant, entry.body["grant"]), parse(Call, entry.body["call"])
         amount, payers = request.worst(), accounts(grant, recorded_plan(entries, grant.plan))
-        answer = Answer(
+        answer = ModelReply(
             status="lost",
             detail="the trusted process ended before the answer came",
             charged=amount,
@@ -260,13 +258,13 @@ def allowed(plan: Plan, job: Job, grant: Grant, config: Config) -> bool:
         else (plan.reference, plan.reference_recipe, plan.reference_steps)
     )
     same = (job.plan, job.role, job.index) == (grant.plan, grant.role, grant.index)
-    role = stage(job.role)
+    role, seeded = stage(job.role), job.order.seed is not None
     fixed = (job.order.role, job.limits, job.order.task) == (
         role,
         getattr(config.budget, role),
         config.task.format(),
     )
-    return same and fixed and (job.bundle, job.order.recipe, job.order.steps) == exact
+    return seeded and same and fixed and (job.bundle, job.order.recipe, job.order.steps) == exact
 
 
 def recorded_plan(entries: list[Entry], name: str) -> Plan:

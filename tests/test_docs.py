@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+from configs.records import Incident
 from loop.people.send import BACKOFF_SECONDS, PER_HOUR
-from sandbox.incident import DUE_HOURS, Incident
+from sandbox.incident import DUE_HOURS
 
 INCIDENTS = (ROOT / "docs" / "incidents.md").read_text()
 GATES = (ROOT / "docs" / "gates.md").read_text()

@@ -13,11 +13,7 @@ from configs.build import need
 from configs.job import Limits
 from configs.objective import Objective
 from configs.settings.budget import Budget
-from configs.settings.gates import (
-    Autonomy,
-    Gates,
-    Reviewer,
-)
+from configs.settings.gates import Autonomy, Gates, Reviewer
 from configs.settings.proposer import Proposer
 from configs.settings.study import Study, _more
 from configs.settings.task import TaskSetup

@@ -6,43 +6,23 @@ name.
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 
 from configs.build import need
+from configs.records import CLASSES, Caps
 
+T = TypeVar("T")
 Rule = Literal["mandate", "approve", "deny"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caps:
-    """What a mandate may cover."""
-
-    classes: tuple[str, ...]
-    "change classes, exact names"
-    jobs: int
-    "executions"
-    cpu_seconds: int
-    "CPU-seconds"
-    hours: int
-    "life from the signature on"
-    drift: int = 40
-    """changed knobs + changed source lines against the last plan that a person approved (or the
-    baseline); beyond it a plan needs approval
+def _per_class(where: str, given: dict[str, T], other: T) -> dict[str, T]:
+    """Return a value for every change class, `other` for a class that is not named; raise BadInput
+    for an unknown class.
     """
-    per_hour: int = 1000
-    "plans and promotions that it lets pass in an hour; beyond it they need approval"
-
-    def __post_init__(self) -> None:
-        known = ("recipe", "patch", "structural", "proposer", "propose", "promote")
-        for name in self.classes:
-            need(name in known, "classes", name, f"one of {', '.join(known)}")
-        for name in ("jobs", "cpu_seconds", "hours", "drift", "per_hour"):
-            need(
-                0 < getattr(self, name) <= 10**9,
-                name,
-                getattr(self, name),
-                "a whole number above 0",
-            )
+    for name in given:
+        known = ", ".join(sorted(CLASSES))
+        need(name in CLASSES, f"{where}.{name}", given[name], f"of a known class: {known}")
+    return {name: given.get(name, other) for name in CLASSES}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,30 +60,6 @@ class Quorum:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Quorums:
-    """One quorum per change class; null: one yes of any pinned reviewer."""
-
-    recipe: Quorum | None = None
-    "a changed training configuration"
-    patch: Quorum | None = None
-    "edited train.py"
-    structural: Quorum | None = None
-    "edited net.py"
-    proposer: Quorum | None = None
-    "edited propose.py"
-    propose: Quorum | None = None
-    "asking weights, a program in a box or an outside model for proposals"
-    promote: Quorum | None = None
-    "a new champion"
-    deploy: Quorum | None = None
-    "weights leave the study"
-    unseal: Quorum | None = None
-    "a look at the sealed split"
-    amend: Quorum | None = None
-    "another objective, budget, gate or reviewer"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Tripwires:
     """What pauses a study by itself and opens an incident. null: not watched."""
 
@@ -133,8 +89,8 @@ class Gates:
 
     unattended: Caps | None = None
     "caps of a mandate that was given without a person at a terminal; null: none is taken"
-    approve: Quorums = field(default_factory=Quorums)
-    "who must say yes, per change class"
+    approve: dict[str, Quorum | None] = field(default_factory=dict)
+    "who must say yes, per change class; null: one yes of any pinned reviewer"
     resume: Quorum | None = None
     """who must say yes before a stopped or paused study goes on; null: one yes of any pinned
     reviewer
@@ -165,6 +121,7 @@ class Gates:
     "sha256 of that file; filled in when the study is composed, and pinned by it"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "approve", _per_class("approve", self.approve, None))
         need(
             1 <= self.expire_hours <= 24 * 365,
             "expire_hours",
@@ -189,38 +146,6 @@ class Gates:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """One rule per change class; what is not named is denied."""
-
-    recipe: Rule = "deny"
-    "a changed training configuration"
-    patch: Rule = "deny"
-    "edited train.py"
-    structural: Rule = "deny"
-    "edited net.py"
-    proposer: Rule = "deny"
-    "edited propose.py"
-    propose: Rule = "deny"
-    "asking weights, a program in a box or an outside model for proposals"
-    promote: Rule = "deny"
-    "a new champion"
-    deploy: Rule = "deny"
-    "weights leave the study"
-    unseal: Rule = "deny"
-    "a look at the sealed split; never by mandate"
-    amend: Rule = "deny"
-    "another objective, budget, gate or reviewer"
-
-    def __post_init__(self) -> None:
-        need(
-            self.unseal != "mandate",
-            "unseal",
-            self.unseal,
-            "approve or deny: every opening is signed for itself",
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Autonomy:
     """The stage of autonomy: who decides on which class."""
 
@@ -228,8 +153,16 @@ class Autonomy:
     "name of the stage"
     humans: str
     "what humans still control, in one sentence"
-    rules: Rules
-    "mandate: a standing approval is enough; approve: a decision on this very plan; deny: never"
+    rules: dict[str, Rule]
+    """per change class: mandate: a standing approval is enough; approve: a decision on this very
+    plan; deny: never, and so is a class that is not named
+    """
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rules", _per_class("rules", self.rules, "deny"))
+        unseal = self.rules["unseal"]
+        right = "approve or deny: every opening is signed for itself"
+        need(unseal != "mandate", "rules.unseal", unseal, right)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

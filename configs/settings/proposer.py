@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from configs.build import need
-from configs.call import Endpoint
+from configs.records import Endpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,7 @@ from typing import Any
 
 from configs.build import plain
 from configs.errors import BadInput, Denied, NeedsHuman
-from configs.records import Grant, Plan, Proposal, Purpose
-from configs.settings.gates import Caps
+from configs.records import Caps, Grant, Plan, Proposal, Purpose
 from loop.attack.outcome import try_act
 from loop.plan import Draft, make_plan, source
 from loop.settings import composed

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from configs.build import plain
 from configs.errors import BadInput, Denied, HeirloopError, NeedsHuman, VerificationFailed
-from configs.settings.gates import Caps
+from configs.records import Caps
 from loop.attack.attended import PASSPHRASE, find_key
 from loop.attack.outcome import GOT_THROUGH, first_success, try_act, try_each
 from loop.attack.suite import Suite

@@ -6,7 +6,7 @@ Each attack opens a study of its own where people hold the gates.
 from collections.abc import Callable
 
 from configs.errors import BadInput, Denied, HeirloopError, NeedsHuman
-from configs.settings.gates import Caps
+from configs.records import Caps
 from loop.attack.attended import PASSPHRASE, AttendedStudy, replace_settings
 from loop.attack.gate import REFUSALS
 from loop.attack.outcome import GOT_THROUGH, try_act, try_each

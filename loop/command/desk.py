@@ -49,7 +49,7 @@ def grant(
 
     from configs.build import plain
     from configs.errors import BadInput
-    from configs.settings.gates import Caps
+    from configs.records import Caps
     from loop.people.requests import open_gate
     from loop.settings import composed
     from sandbox import keys

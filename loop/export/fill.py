@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from configs.build import parse, plain
-from configs.records import Entry, Plan, Scores
+from configs.entries import Entry
+from configs.records import Incident, Plan, Scores
 from evals.metrics import rounded
 from loop.export.tables import (
     CLIP,
@@ -33,7 +34,6 @@ from sandbox.budget import replay
 from sandbox.canonical import canonical
 from sandbox.decision import policy
 from sandbox.gate import computable
-from sandbox.incident import Incident
 from sandbox.ledger import Ledger
 
 

@@ -16,9 +16,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from configs.build import parse
+from configs.entries import Entry
 from configs.errors import VerificationFailed
 from configs.objective import Objective
-from configs.records import Entry, Scores
+from configs.records import Scores
 from evals.metrics import rounded
 from loop.facts.facts import Facts, FactsReader
 from sandbox.canonical import canonical, digest

@@ -10,8 +10,8 @@ from typing import Any
 
 from configs.arms import START
 from configs.build import parse
-from configs.call import Answer
-from configs.records import Entry, Grant, JobResult, Plan, Scores, Verdict
+from configs.entries import Entry
+from configs.records import Grant, JobResult, ModelReply, Plan, Scores, Verdict
 from sandbox.decision import body_plan
 from sandbox.ledger import Ledger
 
@@ -55,7 +55,7 @@ class Facts:
     "(plan, role, index) -> latest result and its ledger sequence"
     trainings: dict[Campaign, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
     "(arm, repeat) -> trainings and propose jobs of each generation"
-    answers: dict[tuple[str, int], Answer] = field(default_factory=dict)
+    answers: dict[tuple[str, int], ModelReply] = field(default_factory=dict)
     "(propose plan, index) -> latest answer of an outside model"
     scores: dict[Slot, Scores | None] = field(default_factory=dict)
     "(plan, predict role, index) -> scores, None for a failed replicate"
@@ -134,7 +134,7 @@ class Facts:
         elif kind in ("start", "call"):
             self.started.add(body["grant"]["nonce"])
         elif kind == "answer":
-            self.answers[body["plan"], body["index"]] = parse(Answer, body["answer"])
+            self.answers[body["plan"], body["index"]] = parse(ModelReply, body["answer"])
         elif kind == "job":
             self._count(body)
             self.results[body["plan"], body["role"], body["index"]] = (

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from configs.records import Entry
+from configs.entries import Entry
 from evals.score import Array, distance, flat
 from loop.facts.facts import Facts
 from sandbox.canonical import digest

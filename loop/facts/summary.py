@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 from configs.build import plain
+from configs.entries import Entry
 from configs.errors import VerificationFailed
 from configs.objective import METRICS, Objective, objective_text
-from configs.records import SPLITS, Entry, Plan, Scores
+from configs.records import SPLITS, Plan, Scores
 from configs.settings.config import Config
 from evals.metrics import measured, primary, rounded, skill, spread
 from evals.oversight import cost, detection

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from configs.build import plain
+from configs.entries import Entry
 from configs.errors import BadInput, HeirloopError
-from configs.records import Entry
 from configs.settings.config import Config
 from loop.facts.facts import FactsReader
 from loop.facts.summary import summary

@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from configs.records import Entry, Plan
+from configs.entries import Entry
+from configs.records import Plan
 from evals.closure import Actor, Effort, Event, Stage
 from loop.instruments.run import Run
 from loop.propose.table import proposer

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from configs.arms import START
+from configs.entries import Entry
 from configs.objective import METRICS, Objective
-from configs.records import Entry, Plan, Scores
+from configs.records import Plan, Scores
 from configs.settings.config import Config
 from evals.loss import PlanFact
 from loop.facts.facts import Facts, Invalid, Place, fold_entries

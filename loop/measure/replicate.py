@@ -21,7 +21,7 @@ from evals.score import inspect_weights, score
 from loop.plan import Planned
 from loop.study.open import Running
 from sandbox.gate import Halted
-from sandbox.run import KILLED, run
+from sandbox.run import run
 
 WEIGHTS, PREDICTIONS = "weights.safetensors", "predictions.safetensors"
 COPY = 0.01
@@ -338,7 +338,7 @@ def run_job(running: Running, job: Job, cpu: int | None) -> tuple[JobResult, int
             raise Stopped("the study was stopped; the same command goes on where it was")
         grant = running.facts().grants[slot]
         if grant.nonce in running.facts().started:
-            killed = recorded is not None and recorded[0].detail.startswith(KILLED)
+            killed = recorded is not None and recorded[0].killed
             grant = running.gate.regrant(grant, counted=not killed)
         running.watch()
         try:

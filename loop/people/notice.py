@@ -12,22 +12,22 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 from configs.build import need, parse, plain, strict_json
+from configs.entries import Entry
 from configs.errors import BadInput, VerificationFailed
-from configs.records import CLASSES, Entry
+from configs.records import CLASSES, Acknowledgement, Incident, NoticeName
 from sandbox import keys
 from sandbox.canonical import digest
 from sandbox.decision import unix
 from sandbox.gate import Gate
-from sandbox.incident import Incident
 
 TOLD = ("control", "incident", "incident-amended", "compute", "request", "notice")
 """Kinds of entry that notices are made from."""
 
 
-URGENCY = ("order", "incident", "compute", "request", "expiry")
+URGENCY: tuple[NoticeName, ...] = ("order", "incident", "compute", "request", "expiry")
 """Kinds of notice, in the order in which they are sent."""
 
 
@@ -39,7 +39,7 @@ class Notice:
 
     study: str
     "digest of the study root"
-    what: Literal["order", "incident", "compute", "request", "expiry"]
+    what: NoticeName
     "kind of notice"
     about: str
     "hash of the ledger entry that it tells of"
@@ -54,26 +54,6 @@ class Notice:
         return (
             f"{self.text}; {subject}entry {self.about}; notice {digest(self)}; study {self.study}"
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Acknowledgement:
-    """A receiver's signed word that a notice arrived. It decides nothing."""
-
-    study: str
-    "digest of the study root"
-    about: str
-    "hash of the ledger entry that the notice tells of"
-    notice: str
-    "digest of the notice"
-    receiver: str
-    "name of the signer's key"
-    kind: str
-    "person, simulated or external"
-    public: str
-    "public key of the signer, hex"
-    at: int
-    "unix seconds, by the receiver's clock"
 
 
 def told(gate: Gate, entries: list[Entry], now: float) -> list[Notice]:

@@ -7,11 +7,12 @@ from typing import Any
 
 from configs.build import parse, plain, strict_json
 from configs.errors import BadInput, VerificationFailed
+from configs.records import Approval
 from loop.people.notice import acknowledge
 from loop.people.shown import facts, rows, visible
 from sandbox import keys
 from sandbox.canonical import canonical, digest
-from sandbox.decision import Approval, Subject, new_approval
+from sandbox.decision import Subject, new_approval
 from sandbox.gate import Gate
 from sandbox.ledger import Ledger
 from sandbox.store import Store

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from configs.build import need, strict_json
+from configs.entries import Entry
 from configs.errors import BadInput, HeirloopError
-from configs.records import Entry
 from loop.people.notice import TOLD, Notice, receivers, told
 from sandbox import keys
 from sandbox.canonical import digest

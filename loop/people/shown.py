@@ -15,7 +15,7 @@ from typing import Any
 from configs.build import parse, plain
 from configs.errors import BadInput, VerificationFailed
 from configs.objective import objective_text
-from configs.records import Plan
+from configs.records import CHANGE_CLASSES, Plan
 from configs.settings.config import Config
 from configs.settings.gates import Quorum
 from loop.text import confusables, hidden, visible
@@ -401,9 +401,8 @@ def _risks(gate: Gate, found: Facts, plan: Plan | None) -> Iterable[str]:
         if plan.change_class == "structural"
         else ""
     )
-    beyond = set(files) - {"recipe": set(), "patch": {"models/train.py"}}.get(
-        plan.change_class, set(files)
-    )
+    covers = CHANGE_CLASSES[plan.change_class].covers
+    beyond = set() if covers is None else set(files) - covers
     yield (
         f"changes files that its class {plan.change_class} does not cover:"
         f" {', '.join(sorted(beyond))}"

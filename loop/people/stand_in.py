@@ -16,13 +16,13 @@ from pathlib import Path
 
 from configs.build import plain, strict_json
 from configs.errors import BadInput
-from configs.records import Plan
+from configs.records import Plan, ReviewerAnswer
 from evals.oversight import PAIRS
 from loop.facts.canaries import _commitment, is_canary
 from loop.study.open import SCRIPTED, Running, scripted_key
 from sandbox import keys
 from sandbox.canonical import digest
-from sandbox.decision import Answer, Request, new_approval
+from sandbox.decision import Request, new_approval
 
 _ONE = threading.Lock()
 
@@ -109,7 +109,7 @@ def _answer(running: Running) -> int:
 
 def _say(
     running: Running, request: Request, canary: bool, before: int, rng: random.Random
-) -> tuple[Answer, str]:
+) -> tuple[ReviewerAnswer, str]:
     config = running.config.reviewer
     if config.policy == "by-file":
         told = answers(config.file)
@@ -139,7 +139,7 @@ def _say(
     )
 
 
-def answers(file: str) -> dict[str, Answer]:
+def answers(file: str) -> dict[str, ReviewerAnswer]:
     """Return the answers of a by-file reviewer; raises BadInput for a missing file or another
     answer.
     """

@@ -5,7 +5,7 @@ The list of cited entries stays small, however long the ledger is.
 
 from collections.abc import Iterator, Sequence
 
-from configs.records import Entry
+from configs.entries import Entry
 from loop.instruments.run import Run
 from loop.report.shape import Cited
 

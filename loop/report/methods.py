@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
+from configs.entries import Entry
 from configs.errors import BudgetExhausted
-from configs.records import Entry
 from configs.settings.study import Study
 from loop.instruments.run import Run
 from loop.people.shown import differing

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 from configs.build import parse, plain
-from configs.call import Answer, Call
+from configs.entries import Entry
 from configs.errors import HeirloopError, VerificationFailed
-from configs.records import Amount, Entry, Grant, Job
+from configs.records import Amount, Call, Grant, Job, ModelReply
 from sandbox import budget, call, own
 from sandbox.canonical import digest
 from sandbox.decision import unix
@@ -233,7 +233,7 @@ def _call(r: Replay, body: dict[str, Any]) -> None:
 
 def _answer(r: Replay, body: dict[str, Any]) -> None:
     _job(r, body)
-    answer = parse(Answer, body["answer"])
+    answer = parse(ModelReply, body["answer"])
     need(
         r.calls.pop(body["nonce"], None) == (body["plan"], body["index"], body["digest"]),
         "it answers another question",

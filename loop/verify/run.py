@@ -13,8 +13,9 @@ from typing import Any
 from sqlalchemy.exc import DatabaseError
 
 from configs.build import parse, plain, strict_json
+from configs.entries import Entry
 from configs.errors import BadInput, Stopped, VerificationFailed
-from configs.records import Entry, JobResult, Plan, Scores
+from configs.records import JobResult, Plan, Scores
 from configs.settings.config import Config
 from evals.data import held_out, slices
 from evals.score import score

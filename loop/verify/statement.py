@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from configs.build import parse, plain
+from configs.entries import Entry
 from configs.errors import BadInput, VerificationFailed
-from configs.records import Amount, Entry
+from configs.records import Amount
 from loop.study.open import signer
 from sandbox import keys
 from sandbox.canonical import digest

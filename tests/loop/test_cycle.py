@@ -40,8 +40,7 @@ from configs.errors import (
     VerificationFailed,
 )
 from configs.job import Order
-from configs.records import Amount, Grant, Job
-from configs.settings.gates import Caps
+from configs.records import Amount, Caps, Grant, Job
 from configs.tokens import layout
 from loop import campaign, cycle
 from loop.command import main

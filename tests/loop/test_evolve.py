@@ -14,13 +14,12 @@ from stub_model import say, stub
 from studies import config, entries, mandate
 
 from configs.build import parse, strict_json
-from configs.call import Endpoint
 from configs.cost import parameters
 from configs.errors import BadInput, VerificationFailed
 from configs.history import History, Trial
 from configs.job import Order
 from configs.recipe import Recipe, grid
-from configs.records import Proposal
+from configs.records import Endpoint, Proposal
 from configs.settings.proposer import Evolve, Proposer
 from configs.tokens import layout
 from evals.data import _images

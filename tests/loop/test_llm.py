@@ -12,7 +12,6 @@ from studies import better, config, entries, mandate
 from tampering import Edited, fails, leaves, mutated, rewritten, second
 
 from configs.build import parse, strict_json
-from configs.call import Endpoint
 from configs.errors import (
     BadInput,
     BudgetExhausted,
@@ -23,7 +22,7 @@ from configs.errors import (
 )
 from configs.history import History, Trial
 from configs.recipe import Recipe, grid
-from configs.records import Proposal
+from configs.records import Endpoint, Proposal
 from loop.propose import ask
 from loop.propose.evolve.patch import regions
 from loop.propose.outside.prompt import SHOWN, chosen, prompt

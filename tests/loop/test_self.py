@@ -9,7 +9,7 @@ from studies import better, config, entries, gate_of, mandate, page_of
 from configs.build import parse, strict_json
 from configs.errors import BadInput, BudgetExhausted, NeedsHuman
 from configs.history import History
-from configs.settings.gates import Caps
+from configs.records import Caps
 from loop.command import main
 from loop.verify.run import verify
 from sandbox.budget import balances

@@ -11,7 +11,7 @@ from fakes import FakeBox
 from studies import better, config, entries, mandate
 
 from configs.build import parse, strict_json
-from configs.call import Answer, Call
+from configs.records import Call, ModelReply
 from loop.verify.run import verify
 from sandbox.call import ask
 from sandbox.store import Store
@@ -62,7 +62,7 @@ def test_a_real_model_proposes_and_whatever_it_writes_is_charged_and_recorded(tm
     mandate(cfg)
     assert go(cfg, FakeBox(better))["finished"]
     facts = entries(cfg)
-    answers = [parse(Answer, e.body["answer"]) for e in facts if e.kind == "answer"]
+    answers = [parse(ModelReply, e.body["answer"]) for e in facts if e.kind == "answer"]
     assert [(a.status, a.charged_by) for a in answers] == [("ok", "usage")] * 2
     assert all(500 < a.charged.tokens < 4000 + 80 for a in answers)
     places = [

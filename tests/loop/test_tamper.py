@@ -15,8 +15,9 @@ from studies import accept, approve, better, config, mandate, real_judge, waitin
 from tampering import Edited, fails, leaves, mutated, rewritten, second
 
 from configs.build import parse, plain
+from configs.entries import Entry
 from configs.errors import Denied, HeirloopError, NeedsHuman, VerificationFailed
-from configs.records import Entry, Grant, Job
+from configs.records import Grant, Job
 from loop import cycle
 from loop.measure import confirm
 from loop.verify.decisions import CHECKS

@@ -30,8 +30,8 @@ from conftest import ROOT, need_box
 
 import evals.score
 import sandbox.run
-from configs.records import Amount, Entry
-from configs.settings.gates import Caps
+from configs.entries import Entry
+from configs.records import Amount, Caps
 from evals import ladder
 from evals.attacks.attack import PAYLOADS
 from evals.attacks.table import ATTACKS

@@ -10,9 +10,8 @@ import pytest
 from stub_model import completion, dribble, endless, hang_up, say, send, silent, stub
 
 from configs.build import parse, strict_json
-from configs.call import CALL_CPU_US, TEMPLATE_TOKENS, Call, Endpoint
 from configs.errors import BadInput
-from configs.records import Amount
+from configs.records import CALL_CPU_US, TEMPLATE_TOKENS, Amount, Call, Endpoint
 from sandbox.call import Heard, ask, blotted, exact, judged, key, question
 from sandbox.canonical import canonical, digest
 from sandbox.run import Sandbox

@@ -9,8 +9,8 @@ bytes.
 
 import time
 
-from configs.call import ENDED, RETRIED, UNUSABLE, Answer, Call, Endpoint
 from configs.errors import Paused, Stopped
+from configs.records import ENDED, RETRIED, UNUSABLE, Call, Endpoint, ModelReply
 from loop.propose.outside.read import Unusable
 from loop.study.open import Running
 from sandbox.call import call
@@ -43,7 +43,7 @@ def answered(r: Running, name: str, index: int, data: bytes) -> str:
     return store.get(found.text).decode()
 
 
-def _again(r: Running, endpoint: Endpoint, found: Answer, tried: int) -> bool:
+def _again(r: Running, endpoint: Endpoint, found: ModelReply, tried: int) -> bool:
     """Tell whether one more try is due after a failed one, and wait before it."""
     due = found.status in RETRIED and tried < endpoint.tries
     until = time.monotonic() + endpoint.pause_seconds * 2 ** (tried - 1)
@@ -52,7 +52,7 @@ def _again(r: Running, endpoint: Endpoint, found: Answer, tried: int) -> bool:
     return due
 
 
-def _try(r: Running, request: Call) -> Answer | None:
+def _try(r: Running, request: Call) -> ModelReply | None:
     """Ask once, with a grant of its own; None where people held the study meanwhile."""
     facts = r.archive.facts()
     grant = facts.grants[request.plan, "ask", request.index]

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from configs.build import need, plain
-from configs.call import Endpoint
 from configs.history import History, Trial
 from configs.recipe import RANGES, Recipe
+from configs.records import Endpoint
 from loop.propose.evolve.patch import FILE, regions
 from sandbox.call import question
 from sandbox.canonical import digest

@@ -8,7 +8,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from configs.build import need
-from configs.records import Amount
+from configs.records.plan import Amount
 
 TEMPLATE_TOKENS = 256
 """Tokens that a server may add to a question by its chat template; a token of the question itself
@@ -191,7 +191,7 @@ ENDED: tuple[CallStatus, ...] = ("halted", "lost")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class ModelReply:
     """What is recorded of one try."""
 
     status: CallStatus

@@ -1,0 +1,62 @@
+"""One line of the ledger: its place in the chain, and the fact that it records."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from configs.build import parse
+from configs.entries.kinds import KINDS, Fact
+from configs.errors import BadEntry, BadInput
+
+
+class _Decoded:
+    """Room for the decoded fact of an entry, empty until somebody asks for it."""
+
+    __slots__ = ("_fact",)
+    if TYPE_CHECKING:
+        _fact: Fact
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry(_Decoded):
+    """One line of the ledger."""
+
+    sequence: int
+    "1, 2, 3 ... without gaps"
+    previous: str
+    "hash of the entry before"
+    kind: str
+    "what happened"
+    time: str
+    "UTC wall clock, for people"
+    monotonic_us: int
+    "monotonic clock of the writing process"
+    body: dict[str, Any]
+    "the fact, as it stands on the wire"
+    hash: str
+    "sha256 of the canonical bytes of all other fields"
+
+    @property
+    def fact(self) -> Fact:
+        """Return the body as the record of its kind, decoded strictly and once.
+
+        Raises BadEntry, which names entry and kind, for an unknown kind and a malformed body. So
+        does a closed entry of an export, but for a start and a verdict.
+        """
+        try:
+            return self._fact
+        except AttributeError:
+            object.__setattr__(self, "_fact", decode(self.kind, self.body, self.sequence))
+            return self._fact
+
+
+def decode(kind: str, body: dict[str, Any], sequence: int) -> Fact:
+    """Return a body as the record of its kind; raise BadEntry where it is none."""
+    record = KINDS.get(kind)
+    if record is None:
+        raise BadEntry(
+            f"entry {sequence} is of kind {kind!r}, which is unknown; known are {', '.join(KINDS)}"
+        )
+    try:
+        return parse(record, body)
+    except BadInput as error:
+        raise BadEntry(f"entry {sequence} is no entry of kind {kind}: {error}") from None

@@ -1,0 +1,148 @@
+"""The kinds of ledger entries: name on the wire -> record."""
+
+from configs.entries.incident import IncidentAmendedEntry, IncidentEntry, WarningEntry
+from configs.entries.people import (
+    AcknowledgementEntry,
+    ApprovalEntry,
+    ControlEntry,
+    DecisionEntry,
+    DeployEntry,
+    DrillEntry,
+    HandedEntry,
+    MandateEntry,
+    NoticeEntry,
+    ProbeEntry,
+    RecallEntry,
+    RequestEntry,
+)
+from configs.entries.study import (
+    AccountEntry,
+    AmendedEntry,
+    AmendmentEntry,
+    ComputeEntry,
+    EndEntry,
+    LimitEntry,
+    PauseEntry,
+    QuestionsEntry,
+    SessionEntry,
+    StudyEntry,
+)
+from configs.entries.work import (
+    AnswerEntry,
+    CallEntry,
+    CampaignEndEntry,
+    ChampionEntry,
+    DataEntry,
+    GrantEntry,
+    HistoryEntry,
+    InvalidEntry,
+    JobEntry,
+    LookEntry,
+    NotebookEntry,
+    OpeningEntry,
+    PlanEntry,
+    ReplayEntry,
+    ReserveEntry,
+    ScoreEntry,
+    SettleEntry,
+    StartEntry,
+    UsedUpEntry,
+    VerdictEntry,
+)
+
+Fact = (
+    StudyEntry
+    | AccountEntry
+    | LimitEntry
+    | QuestionsEntry
+    | AmendmentEntry
+    | AmendedEntry
+    | SessionEntry
+    | PauseEntry
+    | EndEntry
+    | ComputeEntry
+    | NotebookEntry
+    | HistoryEntry
+    | InvalidEntry
+    | UsedUpEntry
+    | PlanEntry
+    | GrantEntry
+    | DataEntry
+    | ReserveEntry
+    | SettleEntry
+    | StartEntry
+    | JobEntry
+    | ReplayEntry
+    | CallEntry
+    | AnswerEntry
+    | LookEntry
+    | ScoreEntry
+    | VerdictEntry
+    | ChampionEntry
+    | CampaignEndEntry
+    | OpeningEntry
+    | MandateEntry
+    | ApprovalEntry
+    | RequestEntry
+    | DecisionEntry
+    | ProbeEntry
+    | ControlEntry
+    | DrillEntry
+    | RecallEntry
+    | DeployEntry
+    | HandedEntry
+    | NoticeEntry
+    | AcknowledgementEntry
+    | IncidentEntry
+    | IncidentAmendedEntry
+    | WarningEntry
+)
+"""A record of any kind."""
+KINDS: dict[str, type[Fact]] = {
+    "study": StudyEntry,
+    "account": AccountEntry,
+    "limit": LimitEntry,
+    "questions": QuestionsEntry,
+    "amendment": AmendmentEntry,
+    "amended": AmendedEntry,
+    "session": SessionEntry,
+    "pause": PauseEntry,
+    "end": EndEntry,
+    "compute": ComputeEntry,
+    "notebook": NotebookEntry,
+    "history": HistoryEntry,
+    "invalid": InvalidEntry,
+    "used-up": UsedUpEntry,
+    "plan": PlanEntry,
+    "grant": GrantEntry,
+    "data": DataEntry,
+    "reserve": ReserveEntry,
+    "settle": SettleEntry,
+    "start": StartEntry,
+    "job": JobEntry,
+    "replay": ReplayEntry,
+    "call": CallEntry,
+    "answer": AnswerEntry,
+    "look": LookEntry,
+    "score": ScoreEntry,
+    "verdict": VerdictEntry,
+    "champion": ChampionEntry,
+    "campaign-end": CampaignEndEntry,
+    "opening": OpeningEntry,
+    "mandate": MandateEntry,
+    "approval": ApprovalEntry,
+    "request": RequestEntry,
+    "decision": DecisionEntry,
+    "probe": ProbeEntry,
+    "control": ControlEntry,
+    "drill": DrillEntry,
+    "recall": RecallEntry,
+    "deploy": DeployEntry,
+    "handed": HandedEntry,
+    "notice": NoticeEntry,
+    "acknowledgement": AcknowledgementEntry,
+    "incident": IncidentEntry,
+    "incident-amended": IncidentAmendedEntry,
+    "warning": WarningEntry,
+}
+"""Name on the wire -> record of the entry."""

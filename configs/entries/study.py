@@ -1,0 +1,171 @@
+"""Entries of the study itself: its root, its accounts and questions, its sessions and its end."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from configs.records import Amount, PublicHalf, Split
+from configs.settings.config import Config
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyEntry:
+    """The study root: the first entry of a ledger. Its hash names the study for good."""
+
+    kind: ClassVar[str] = "study"
+    config: Config
+    "the whole configuration, as composed"
+    decided: str
+    "digest of the part of the configuration that people decide"
+    secret: str
+    "digest of the study secret, which lies outside the run"
+    checkpoint_key: str
+    "public half, in hex, of the key that signs checkpoints"
+    reviewers: tuple[PublicHalf, ...]
+    "public halves of the keys that may sign decisions"
+    source: dict[str, str]
+    "file of the pristine bundle -> sha256 of its bytes"
+    box: str
+    "kind of box"
+    tier: str
+    "tier of the box (docs/threat-model.md)"
+    proved: str
+    "day on which the doctor proved that tier on this machine; empty: never"
+    image: str
+    "image of a docker box, with its digest; empty for another box"
+    python: str
+    "version of the trusted side's Python"
+    machine: dict[str, Any]
+    "count of CPUs and architecture; empty for a simulated study"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountEntry:
+    """An account was opened; nothing beyond its limit can be reserved from it."""
+
+    kind: ClassVar[str] = "account"
+    name: str
+    "root, a stage, `arm NAME`, `look SPLIT`, or `grant:` and the start of a decision's digest"
+    limit: Amount
+    "the most that may be spent"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitEntry:
+    """An amendment set another limit for an account; what was spent stays spent."""
+
+    kind: ClassVar[str] = "limit"
+    name: str
+    "the account"
+    limit: Amount
+    "the most that may be spent from now on, past spending included"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuestionsEntry:
+    """The questions of a held-out split were stored; the answers stay on the trusted side."""
+
+    kind: ClassVar[str] = "questions"
+    split: Split
+    "the split"
+    digest: str
+    "digest of the questions in the store"
+    items: int
+    "number of questions"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Amendment:
+    """Another objective, budget, set of gates or set of reviewers, as people sign it."""
+
+    version: int
+    "version of the study root that it would make: 2 for the first amendment"
+    config: Config
+    "the whole configuration afterwards"
+    decided: str
+    "digest of the part of it that people decide"
+    reviewers: tuple[PublicHalf, ...]
+    "public halves that would be pinned"
+    who: str
+    "person who asks for it"
+    why: str
+    "reason, in that person's words"
+    changes: tuple[str, ...]
+    "the changes as they were typed: field=value"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AmendmentEntry:
+    """An amendment was proposed; it waits for a decision of class amend."""
+
+    kind: ClassVar[str] = "amendment"
+    digest: str
+    "digest of the amendment; people decide on it"
+    version: int
+    "version that it would make"
+    objective: str
+    "digest of its objective"
+    amendment: Amendment
+    "the amendment"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AmendedEntry:
+    """An amendment that people decided on took effect; older grants and mandates end here."""
+
+    kind: ClassVar[str] = "amended"
+    version: int
+    "version of the study root from now on"
+    config: Config
+    "the configuration from now on"
+    decided: str
+    "digest of the part of it that people decide"
+    reviewers: tuple[PublicHalf, ...]
+    "public halves that are pinned from now on"
+    amendment: str
+    "digest of the amendment"
+    by: tuple[str, ...]
+    "digests of the approvals that it rests on"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionEntry:
+    """A process that ran the study ended, whatever the reason."""
+
+    kind: ClassVar[str] = "session"
+    wall_seconds: float
+    "seconds since the process began to run the study"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PauseEntry:
+    """A process stopped before the study was done; the same command goes on from here."""
+
+    kind: ClassVar[str] = "pause"
+    reason: str
+    "the error, at most 300 characters"
+    exit_code: int
+    "exit code of the command"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndEntry:
+    """The study ended; from now on its scores are open."""
+
+    kind: ClassVar[str] = "end"
+    reason: str
+    "why, in a clause"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComputeEntry:
+    """A statement of the compute that was charged was signed and given out."""
+
+    kind: ClassVar[str] = "compute"
+    digest: str
+    "digest of the signed envelope"
+    since: str
+    "UTC, first moment that it covers; empty: from the beginning"
+    until: str
+    "UTC, the moment up to which it covers; empty: to its making"
+    public: str
+    "public half, in hex, of the key that signed it"

@@ -1,0 +1,307 @@
+"""Entries of the loop's work: from a proposal to a plan, its jobs, scores, verdict and champion."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from configs.records import (
+    Amount,
+    Call,
+    Grant,
+    Job,
+    JobResult,
+    ModelReply,
+    Nearest,
+    Plan,
+    PlanRole,
+    Scores,
+    Split,
+    Verdict,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotebookEntry:
+    """A notebook of trials, from which nets learn to propose, was stored."""
+
+    kind: ClassVar[str] = "notebook"
+    digest: str
+    "digest of its tokens in the store"
+    trials: int
+    "number of trials in it"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryEntry:
+    """The history that a propose plan is shown was stored."""
+
+    kind: ClassVar[str] = "history"
+    plan: str
+    "digest of the propose plan"
+    digest: str
+    "digest of the history in the store"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvalidEntry:
+    """A proposal could not become a plan; it is charged all the same."""
+
+    kind: ClassVar[str] = "invalid"
+    arm: str
+    "arm that proposed"
+    repeat: int
+    "campaign of the arm, from 0"
+    generation: int
+    "generation"
+    index: int
+    "number of the proposal within its generation"
+    reason: str
+    "what was wrong, at most 300 characters"
+    proposal: str
+    "digest of its text in the store; empty: there was none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsedUpEntry:
+    """The recorded proposals of a campaign are used up, so it ends early."""
+
+    kind: ClassVar[str] = "used-up"
+    arm: str
+    "the arm"
+    repeat: int
+    "campaign of the arm, from 0"
+    reason: str
+    "why there are no more, at most 300 characters"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanEntry:
+    """A plan was recorded; gates decide on its digest."""
+
+    kind: ClassVar[str] = "plan"
+    digest: str
+    "digest of the plan"
+    plan: Plan
+    "the plan"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantEntry:
+    """A single-use permission for one job of an approved plan was issued."""
+
+    kind: ClassVar[str] = "grant"
+    grant: Grant
+    "the grant"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataEntry:
+    """The training file of a replicate was drawn."""
+
+    kind: ClassVar[str] = "data"
+    plan: str
+    "digest of the plan"
+    index: int
+    "number that its seed was drawn for"
+    digest: str
+    "digest of the file in the store"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReserveEntry:
+    """The worst case of a job, call or look was reserved, on all accounts that pay for it."""
+
+    kind: ClassVar[str] = "reserve"
+    key: str
+    "nonce of the grant; `look:SPLIT:PLAN` for a look; `replay:ENTRY:COUNT` for a replay"
+    accounts: tuple[str, ...]
+    "accounts that pay, each the whole amount"
+    amount: Amount
+    "the worst case"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettleEntry:
+    """A reservation was replaced by the use that was measured."""
+
+    kind: ClassVar[str] = "settle"
+    key: str
+    "key of the reservation"
+    accounts: tuple[str, ...]
+    "accounts that pay"
+    released: Amount
+    "the reservation"
+    spent: Amount
+    "the charge, which may pass the reservation"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartEntry:
+    """A job was started; its grant is used up."""
+
+    kind: ClassVar[str] = "start"
+    grant: Grant
+    "the grant"
+    job: Job
+    "the job; an export closes the seed of its order"
+    digest: str
+    "digest of the job"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobEntry:
+    """A job ended."""
+
+    kind: ClassVar[str] = "job"
+    nonce: str
+    "nonce of its grant"
+    plan: str
+    "digest of the plan"
+    role: PlanRole
+    "role of the job"
+    index: int
+    "number of the job within its role"
+    digest: str
+    "digest of the job"
+    result: JobResult
+    "what came of it"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayEntry:
+    """A recorded job was executed once more for a person; it decides nothing."""
+
+    kind: ClassVar[str] = "replay"
+    of: int
+    "ledger entry of the start"
+    digest: str
+    "digest of the job"
+    result: JobResult
+    "what came of it this time"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallEntry:
+    """A question was sent to an outside model; its grant is used up."""
+
+    kind: ClassVar[str] = "call"
+    grant: Grant
+    "the grant"
+    call: Call
+    "the question"
+    digest: str
+    "digest of the question"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerEntry:
+    """A call of an outside model ended."""
+
+    kind: ClassVar[str] = "answer"
+    nonce: str
+    "nonce of its grant"
+    plan: str
+    "digest of the propose plan"
+    index: int
+    "number of the question within the plan, from 0"
+    digest: str
+    "digest of the question"
+    answer: ModelReply
+    "the reply"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookEntry:
+    """A plan was looked at on a held-out split, once; it is charged before the score."""
+
+    kind: ClassVar[str] = "look"
+    plan: str
+    "digest of the plan"
+    split: Split
+    "the split"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreEntry:
+    """A replicate was scored, or failed. An export closes some scores or all but a rounded one."""
+
+    kind: ClassVar[str] = "score"
+    plan: str
+    "digest of the plan"
+    role: PlanRole
+    "role of the job that predicted"
+    index: int
+    "number of the replicate"
+    scores: Scores | None
+    "the scores; null: it failed"
+    reason: str
+    "why it failed; empty: it did not"
+    nearest: Nearest | None
+    "the other training whose weights are nearest; null: no weights came out"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerdictEntry:
+    """The judge decided on a candidate by paired replicates on the gate split."""
+
+    kind: ClassVar[str] = "verdict"
+    plan: str
+    "digest of the plan"
+    verdict: Verdict
+    "the verdict; an export of a running study closes its figures"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChampionEntry:
+    """A plan became the champion of its campaign."""
+
+    kind: ClassVar[str] = "champion"
+    arm: str
+    "arm of the campaign"
+    repeat: int
+    "campaign of the arm, from 0"
+    plan: str
+    "digest of the plan"
+    generation: int
+    "its generation; 0 is the baseline"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CampaignEndEntry:
+    """A campaign reached its end."""
+
+    kind: ClassVar[str] = "campaign-end"
+    arm: str
+    "arm of the campaign"
+    repeat: int
+    "campaign of the arm, from 0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpeningEntry:
+    """Sealed was opened for a champion. Only the effect and its interval leave, no single score."""
+
+    kind: ClassVar[str] = "opening"
+    plan: str
+    "digest of the unseal plan"
+    champion: str
+    "digest of the champion"
+    metric: str
+    "primary metric of the objective"
+    gain: float | None
+    "mean gain of the champion over the baseline, on the objective's scale; null: a pair is missing"
+    low: float | None
+    "lower end of its 95 % interval"
+    high: float | None
+    "upper end"
+    replicates: int
+    "pairs that were measured"
+    of: int
+    "pairs that were planned"
+    champion_mean: float | None
+    "mean metric of the champion"
+    baseline_mean: float | None
+    "mean metric of the baseline"
+    spread: float | None
+    "standard deviation over seeds of the champion's metric; null under two pairs"
+    computable: bool
+    "whether code could compute the answers, so that a gain proves little"

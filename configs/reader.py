@@ -1,0 +1,248 @@
+"""Readers: one compiled function per type that reads plain values as records.
+
+`read(Amount)` gives a function that takes `{"cpu_us": 7}` and returns `Amount(cpu_us=7)`, or raises
+`MisfitError`. It refuses unknown and missing keys, wrong types (a bool is no int, an int is no str)
+and floats that are not finite. `configs.build.parse` is the way in.
+"""
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import cache
+from typing import Any
+
+from configs.errors import BadInput
+
+Reader = Callable[[Any], Any]
+WHOLE = "*"
+"""Key on the wire of a record's only field whose value is the whole body, not a part of it."""
+
+
+@cache
+def wire_keys(kind: type) -> tuple[tuple[str, str], ...]:
+    """Return (name, key on the wire) of a dataclass's fields, none for another type.
+
+    The key is the name, unless the field's metadata names another as `wire`: `class` for
+    `change_class`, which Python cannot write.
+    """
+    if not dataclasses.is_dataclass(kind):
+        return ()
+    return tuple((f.name, f.metadata.get("wire", f.name)) for f in dataclasses.fields(kind))
+
+
+def wrong(where: str, value: object, right: str) -> str:
+    """Return the sentence that refuses a value: where it stands, the value, and the right one."""
+    shown = repr(value)
+    shown = shown if len(shown) <= 80 else shown[:77] + "..."
+    return f"{where} is {shown}; it should be {right}"
+
+
+def join(where: str, name: str) -> str:
+    """Return the place of a field in a record."""
+    return f"{where}.{name}" if where else name
+
+
+class MisfitError(Exception):
+    """A value that does not fit. It learns its place step by step on its way out of the readers."""
+
+    def __init__(self, text: Callable[[str], str]) -> None:
+        self.text, self.path = text, ""
+
+    def under(self, step: str) -> "MisfitError":
+        """Add the step that leads here, such as `.recipe` or `[3]`, before the path."""
+        self.path = step + self.path
+        return self
+
+
+def _misfit(value: object, right: str) -> MisfitError:
+    return MisfitError(lambda place: wrong(place, value, right))
+
+
+@cache
+def reader(hint: Any) -> Reader:
+    """Return the function that reads a value of this type, or raises MisfitError."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        return _record(hint)  # type: ignore[arg-type]
+    if origin in (typing.Union, types.UnionType):
+        return _optional(args)
+    if origin is typing.Literal:
+        return _literal(args)
+    if origin is tuple:
+        return _list(args[0]) if len(args) == 2 and args[1] is Ellipsis else _row(args)
+    if origin in (dict, Mapping):
+        return _mapping(*args)
+    if hint is float:
+        return _number
+    return _unchanged if hint is Any else _exactly(hint)
+
+
+def _record(kind: type) -> Reader:
+    """Return the reader of a dataclass: a mapping with each field that is required, and no
+    other key.
+    """
+    hints, missing = typing.get_type_hints(kind), dataclasses.MISSING
+    names = dict(wire_keys(kind))
+    fields = [
+        (
+            names[f.name],
+            f.name,
+            reader(hints[f.name]),
+            f.default is missing and f.default_factory is missing,
+        )
+        for f in dataclasses.fields(kind)
+    ]
+    if fields and fields[0][0] == WHOLE:
+        _, name, whole, _ = fields[0]
+        return lambda value: _make(kind, {name: whole(value)})
+    known = {key for key, *_ in fields}
+
+    def read(value: Any) -> Any:
+        if type(value) is not dict and not isinstance(value, Mapping):
+            raise MisfitError(
+                lambda place: wrong(place or kind.__name__, value, "a mapping of fields")
+            )
+        given = {}
+        try:
+            for key, name, part, required in fields:
+                if key in value:
+                    given[name] = part(value[key])
+                elif required:
+                    raise _missing(hints[name])
+        except MisfitError as misfit:
+            raise _unknown(value, known) or misfit.under(f".{key}") from None
+        if len(given) != len(value):
+            raise _unknown(value, known) or AssertionError
+        return _make(kind, given)
+
+    return read
+
+
+def _make(kind: type, given: dict[str, Any]) -> Any:
+    try:
+        return kind(**given)
+    except BadInput as error:
+        text = str(error)
+    raise MisfitError(lambda place: join(place, text))
+
+
+def _missing(hint: Any) -> MisfitError:
+    return MisfitError(lambda place: f"{place} is missing; it should be {_words(hint)}")
+
+
+def _unknown(value: Mapping[str, Any], known: set[str]) -> MisfitError | None:
+    """Return the refusal of the first key that is not known, None where all are."""
+    right = f"one of the known keys: {', '.join(sorted(known))}"
+    for key in value:
+        if key not in known:
+            return _stranger(value[key], right).under(f".{key}")
+    return None
+
+
+def _stranger(value: object, right: str) -> MisfitError:
+    return MisfitError(lambda place: f"unknown key {wrong(place, value, right)}")
+
+
+def _optional(args: tuple[Any, ...]) -> Reader:
+    part = reader(next(a for a in args if a is not type(None)))
+    if type(None) not in args:
+        return part
+    return lambda value: None if value is None else part(value)
+
+
+def _literal(args: tuple[Any, ...]) -> Reader:
+    kind, known = type(args[0]), {a: a for a in args}
+
+    def read(value: Any) -> Any:
+        if type(value) is kind and value in known:
+            return known[value]
+        raise _misfit(value, f"one of {', '.join(map(str, args))}")
+
+    return read
+
+
+def _list(hint: Any) -> Reader:
+    part = reader(hint)
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            raise _misfit(value, "a list")
+        try:
+            return tuple([part(v) for v in value])
+        except MisfitError:
+            return _each(value, [part] * len(value))  # again, to learn which item it was
+
+    return read
+
+
+def _row(args: tuple[Any, ...]) -> Reader:
+    parts = [reader(a) for a in args]
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            raise _misfit(value, "a list")
+        if len(value) != len(parts):
+            raise _misfit(value, f"a list of {len(parts)} values")
+        return _each(value, parts)
+
+    return read
+
+
+def _each(value: Sequence[Any], parts: Sequence[Reader]) -> tuple[Any, ...]:
+    result = []
+    for number, (item, part) in enumerate(zip(value, parts, strict=True)):
+        try:
+            result.append(part(item))
+        except MisfitError as misfit:
+            raise misfit.under(f"[{number}]") from None
+    return tuple(result)
+
+
+def _mapping(name: Any, hint: Any) -> Reader:
+    key, part = reader(name), reader(hint)
+
+    def read(value: Any) -> Any:
+        if type(value) is not dict and not isinstance(value, Mapping):
+            raise _misfit(value, "a mapping")
+        result = {}
+        for k, v in value.items():
+            known = key(k)
+            try:
+                result[known] = part(v)
+            except MisfitError as misfit:
+                raise misfit.under(f".{k}") from None
+        return result
+
+    return read
+
+
+def _number(value: Any) -> float:
+    if type(value) is float and math.isfinite(value):
+        return value
+    if type(value) is int:
+        with suppress(OverflowError):
+            return float(value)
+    raise _misfit(value, "a finite number")
+
+
+def _unchanged(value: Any) -> Any:
+    return value
+
+
+def _exactly(kind: type) -> Reader:
+    right = _words(kind)
+
+    def read(value: Any) -> Any:
+        if type(value) is kind:
+            return value
+        raise _misfit(value, right)
+
+    return read
+
+
+def _words(hint: Any) -> str:
+    names = {int: "a whole number", float: "a finite number", str: "text", bool: "true or false"}
+    return names.get(hint, f"a {getattr(hint, '__name__', str(hint))}")

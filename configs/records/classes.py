@@ -1,0 +1,58 @@
+"""The change classes: which kinds of change a person decides on, by risk, then the acts.
+
+A plan of class `patch`, for example, edits models/train.py; its rule says whether a mandate is
+enough. A new class is one more line of `CHANGE_CLASSES` and of `ClassName`.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+ClassName = Literal[
+    "recipe", "patch", "structural", "proposer", "propose", "promote", "deploy", "unseal", "amend"
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeClass:
+    """One class of decision."""
+
+    text: str
+    "the change or act, in one sentence"
+    covers: frozenset[str] | None = None
+    "files of the bundle that a plan may change against its parent; None: any"
+    mandate: bool = False
+    "whether a mandate may cover it"
+    act: bool = False
+    "whether it is an act, which is decided on without jobs"
+
+
+CHANGE_CLASSES: dict[ClassName, ChangeClass] = {
+    "recipe": ChangeClass(
+        text="A plan changes knobs of the training recipe.", covers=frozenset(), mandate=True
+    ),
+    "patch": ChangeClass(
+        text="A plan edits models/train.py.", covers=frozenset({"models/train.py"}), mandate=True
+    ),
+    "structural": ChangeClass(text="A plan edits models/net.py.", mandate=True),
+    "proposer": ChangeClass(text="A plan edits models/propose.py.", mandate=True),
+    "propose": ChangeClass(
+        text="Weights, a program in a box or an outside model are asked for proposals.",
+        covers=frozenset({"program"}),
+        mandate=True,
+    ),
+    "promote": ChangeClass(
+        text="A successor becomes the champion of its campaign.", mandate=True, act=True
+    ),
+    "deploy": ChangeClass(text="A champion's weights leave the study.", act=True),
+    "unseal": ChangeClass(
+        text="The sealed split is looked at; every opening is signed for itself.",
+        covers=frozenset(),
+    ),
+    "amend": ChangeClass(text="People set another objective, budget, gate or reviewer.", act=True),
+}
+"""Every change class by name, in order of risk; acts last."""
+CLASSES: tuple[ClassName, ...] = tuple(CHANGE_CLASSES)
+RESUME = "resume"
+"""The act that lets a stopped or paused study go on. It has no rule: people always decide on it."""
+ACTS = (*(name for name, one in CHANGE_CLASSES.items() if one.act), RESUME)
+"""Acts, which are decided on without jobs."""

@@ -1,0 +1,91 @@
+"""A grant, the job that it allows, and the result that is recorded of it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from configs.job import Limits, Order
+from configs.records.plan import Amount, PlanRole
+
+KILLED = "killed"
+"""First word in the detail of a job that people killed; no field says it in this format."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """Single-use permission for one job of an approved plan."""
+
+    plan: str
+    "plan digest"
+    role: PlanRole
+    "role of the job"
+    index: int
+    "number of the job within its role"
+    attempt: int
+    "0, or higher where an earlier attempt was lost by the box"
+    authority: str
+    "digest of the mandate or approval that the gate relied on"
+    nonce: str
+    "random; consumed in the reservation's transaction"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """One file that a job gets beside its bundle."""
+
+    name: str
+    "file name inside the box"
+    digest: str
+    "sha256 of its bytes in the store"
+    sequence: int
+    "ledger entry that recorded it"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One execution: bound to plan, role, index, seed, bundle and every input."""
+
+    plan: str
+    "plan digest"
+    role: PlanRole
+    "role of the job"
+    index: int
+    "number within the role"
+    bundle: str
+    "digest of the source manifest"
+    order: Order
+    "what the code inside is told"
+    inputs: tuple[Input, ...]
+    "data, weights or questions"
+    limits: Limits
+    "hard limits; their worst case is reserved"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobResult:
+    """What is recorded of one execution."""
+
+    status: Literal["ok", "program", "limit", "box"]
+    "who ended it"
+    detail: str
+    "one clause"
+    charged: Amount
+    "what was charged"
+    startup_cpu_us: int
+    "part of the CPU charged before any byte of the bundle ran"
+    charged_by: Literal["cgroup", "bound", "reservation", "plan"]
+    """kernel counter, provable upper bound, the whole reservation, or the plan of a job that was
+    simulated
+    """
+    peak_bytes: int
+    "largest memory the kernel saw; 0 if unread"
+    outputs: dict[str, str]
+    "file name -> digest in the store"
+    log: str
+    "digest of the kept log"
+    box: str
+    "kind of box"
+
+    @property
+    def killed(self) -> bool:
+        """Tell whether people killed it, so that it is granted anew and not counted as lost."""
+        return self.detail.startswith(KILLED)

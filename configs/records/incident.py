@@ -1,0 +1,82 @@
+"""An incident: a promise that broke, something that was tried and stopped, or a hazard.
+
+An entry of this format holds no code for its occasion, so the occasion is read from the title. That
+happens here alone, beside the functions that write such titles.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Harm = Literal["none", "other", "death", "infrastructure", "imminent"]
+Flood = Literal["decision flood", "request flood"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident:
+    """One incident as it was recorded. What is not known yet is empty, and added by an
+    amendment.
+    """
+
+    id: str
+    "I-1, I-2 ... within the study; an amendment carries the id that it adds to"
+    title: str
+    "what happened, in a clause"
+    kind: Literal["incident", "near miss", "hazard"]
+    "incident: a promise broke; near miss: something tried and was stopped; hazard: it could happen"
+    severity: Literal["low", "medium", "high", "critical"]
+    "how bad it is or could have been"
+    detected_at: str
+    "UTC"
+    occurred_start: str
+    "UTC"
+    occurred_end: str
+    "UTC; empty while it lasts"
+    detector: str
+    "part that saw it: gate, door, judge, tripwire, or a person"
+    study: str
+    "digest of the study root"
+    plan: str = ""
+    "digest of the plan concerned"
+    artifacts: tuple[str, ...] = ()
+    "digests of bytes concerned"
+    chain: tuple[int, ...] = ()
+    "ledger entries that tell how it came about, in order"
+    harm_actual: Harm = "none"
+    "harm that did occur, by the classes of the two laws"
+    harm_potential: str = ""
+    "what it could have done"
+    root_cause: str = ""
+    "why it could happen"
+    containment: str = ""
+    "what stopped it"
+    corrective_action: str = ""
+    "what was changed so that it does not happen again"
+    reporter: str = ""
+    "who reported it: heirloop, or a person's name"
+    internal_use: bool = True
+    "whether it comes from internal use alone (SB 53)"
+    amended_from: int = 0
+    "ledger entry of the version that this one adds to; 0: none"
+    notification_due_at: str = ""
+    "UTC; empty where no law asks for notice"
+
+
+def flood_title(flood: Flood, text: str) -> str:
+    """Return the title of an incident that stands for all that is refused in an hour."""
+    return f"{flood}: {text}"
+
+
+def incident_flood(title: str) -> Flood | None:
+    """Return which flood an incident of this title stands for, if any."""
+    start = title.partition(":")[0]
+    return next((flood for flood in get_args(Flood) if flood == start), None)
+
+
+def refused_title(kind: str) -> str:
+    """Return the title of an incident of a signed decision that was refused."""
+    return f"refused {kind}"
+
+
+def is_refused_decision(title: str) -> bool:
+    """Tell whether an incident of this title is of a signed decision that was refused."""
+    return title.startswith("refused ")

@@ -1,0 +1,173 @@
+"""A proposal and the plan that is made of it: what would be changed, what it would cost.
+
+An `Amount` is integers in named units.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from configs.build import need
+from configs.job import Role
+from configs.recipe import Recipe
+from configs.records.classes import ClassName
+
+PlanRole = Literal["train", "predict", "champion-train", "champion-predict", "propose", "ask"]
+"propose: a job in a box that writes proposals; ask: one call of an outside model"
+Purpose = Literal["start", "baseline", "candidate", "propose", "final", "larger", "skill", "unseal"]
+ACCOUNTS = ("propose", "train", "predict", "evaluate")
+"""Accounts of the stages that pay for jobs."""
+COMPUTED_TASKS = ("addition", "modular", "custom", "planted")
+"""tasks whose answers code could compute (an own task's too, as far as we know): gains of patch and
+structural plans there are flagged `computable`
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Amount:
+    """What a reservation asks or a settlement charges. Whole numbers, never negative."""
+
+    cpu_us: int = 0
+    "CPU-microseconds"
+    wall_us: int = 0
+    "wall microseconds of jobs, added up over parallel jobs"
+    jobs: int = 0
+    "executions inside a box"
+    output_bytes: int = 0
+    "bytes collected and printed"
+    tokens: int = 0
+    "tokens of outside models"
+    money_micros: int = 0
+    "millionths of the study's currency"
+    looks: int = 0
+    "scores that were computed on a held-out split and told to somebody: one per plan and split"
+
+    def __post_init__(self) -> None:
+        for name in RESOURCES:
+            value = getattr(self, name)
+            need(
+                type(value) is int and 0 <= value < 2**53,
+                name,
+                value,
+                "a whole number from 0 to 2^53 - 1",
+            )
+
+    def __add__(self, other: "Amount") -> "Amount":
+        return Amount(**{name: getattr(self, name) + getattr(other, name) for name in RESOURCES})
+
+
+RESOURCES: tuple[str, ...] = tuple(f.name for f in fields(Amount))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edit:
+    """One textual edit of a source file: `search` must occur exactly once and becomes `replace`."""
+
+    file: Literal["models/train.py", "models/net.py", "models/propose.py"]
+    "the file; train.py makes the plan a patch, net.py structural, propose.py of class proposer"
+    search: str
+    "text that occurs exactly once in the parent's file"
+    replace: str
+    "what stands there afterwards"
+
+    def __post_init__(self) -> None:
+        need(0 < len(self.search) <= 20_000, "search", self.search, "1 to 20000 characters")
+        need(len(self.replace) <= 20_000, "replace", self.replace, "at most 20000 characters")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """What a proposer writes, as strict JSON, whoever it is. Data: never executed outside a box."""
+
+    hypothesis: str
+    "why this should help, at most 2000 characters; shown escaped"
+    knobs: dict[str, Any]
+    "recipe knobs that change, with their new values"
+    predicted_gain: float | None = None
+    "the proposer's own claim, in the objective's metric; shown, never judged"
+    edits: tuple[Edit, ...] = ()
+    "source edits, applied as text"
+
+    def __post_init__(self) -> None:
+        need(len(self.hypothesis) <= 2000, "hypothesis", self.hypothesis, "at most 2000 characters")
+        need(len(self.edits) <= 20, "edits", len(self.edits), "at most 20 edits")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobCount:
+    """How many jobs of a role a plan needs; grants are numbered from 0."""
+
+    role: PlanRole
+    "what the job does, and for whom: the candidate, or the champion that is measured beside it"
+    count: int
+    "number of jobs"
+
+
+def stage(role: PlanRole) -> Role:
+    """Return what a job of a role does in the box."""
+    return (
+        "train" if role.endswith("train") else "predict" if role.endswith("predict") else "propose"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One proposal made exact. Its digest is what gates decide on; a changed byte is another
+    plan.
+    """
+
+    study: str
+    "digest of the study root"
+    version: int
+    "version of the study root: 1, and one more per amendment"
+    arm: str
+    "variant of the loop"
+    repeat: int
+    "independent run of the arm, from 0"
+    generation: int
+    "depth; 0 is the baseline"
+    index: int
+    "number of the proposal within its generation"
+    purpose: Purpose
+    """start: a trial of the notebook that every arm starts from; baseline: first champion;
+    candidate: a proposal; propose: its jobs write the proposals of a generation; final, larger,
+    unseal: champion against baseline on gate, there at four times the compute, on sealed; skill:
+    one proposal of a measure of skill against the baseline, on gate; it can never become champion
+    """
+    parent: str
+    "plan digest of the champion that it starts from; empty for the baseline"
+    change_class: ClassName
+    "risk class of what it alters"
+    changed: dict[str, Any]
+    "knobs that differ from the parent's recipe"
+    recipe: Recipe
+    "the whole resulting recipe"
+    hypothesis: str
+    "the proposer's reason"
+    predicted_gain: float | None
+    "the proposer's claim"
+    bundle: str
+    "digest of the candidate's source manifest"
+    reference: str
+    "digest of the bundle that stands beside it in paired jobs; empty where there is none"
+    reference_recipe: Recipe | None
+    "recipe of that bundle"
+    reference_steps: int
+    "training steps of that recipe at the same planned compute; 0 where there is none"
+    objective: str
+    "digest of the objective that it will be judged by"
+    steps: int
+    "training steps that the planned compute buys"
+    planned_cpu_us: int
+    "planned compute of one training"
+    jobs: tuple[JobCount, ...]
+    "counts and roles of its jobs"
+    requested: Amount
+    "the worst case of all its jobs together"
+    notebook: str = ""
+    "digest of the notebook that its trainings learn from besides the task; empty: none"
+    asked: str = ""
+    """digest of the propose plan whose jobs wrote it; empty: a program on the trusted side, people
+    or a record
+    """
+    proposal: str = ""
+    "digest of the proposer's own text; empty where nobody proposed"

@@ -1,0 +1,104 @@
+"""Scores of a net on a held-out split, and the verdict of the judge on a candidate."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Split = Literal["feedback", "gate", "sealed"]
+SPLITS: tuple[Split, ...] = ("feedback", "gate", "sealed")
+"""Held-out splits, in the order in which a candidate meets them."""
+VerdictAnswer = Literal["accept", "reject", "inconclusive", "continue"]
+"continue: another pair is wanted; never recorded"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """What the trusted side computed from predictions. Always names its split."""
+
+    split: Split
+    "the held-out items that were asked"
+    items: int
+    "number of items"
+    exact_match: float
+    "share of items whose whole answer is right"
+    token_accuracy: float
+    "share of right answer tokens"
+    log_odds: float
+    "ln((k + 1/2) / (n - k + 1/2)) of exact match; finite at 0 and 1"
+    parameters: int
+    "weights of the net"
+    planned_cpu_us: int
+    "planned compute of the training"
+    measured_cpu_us: int
+    "charge of the training, start-up excluded"
+    inference_cpu_us: int = 0
+    "charge of the predict job, start-up excluded"
+    nll: float | None = None
+    "mean nats per right answer token, each conditioned on the net's own tokens before it"
+    calibration_error: float | None = None
+    "expected calibration error of whole answers, 15 bins of equal width"
+    slices: dict[str, float] = field(default_factory=dict)
+    "exact match per slice of the task; a slice without items is left out"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nearest:
+    """The training whose weights are nearest to those that were scored, under another seed."""
+
+    compared: int
+    "trainings under another seed that gave weights out"
+    plan: str
+    "digest of the plan of the nearest; empty: none has this size"
+    distance: float | None
+    "distance to it, rounded to four digits; null: none has this size"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Criterion:
+    """One line of a verdict."""
+
+    name: str
+    "what was asked"
+    passed: bool
+    "true only if proven"
+    value: float | None
+    "measured value; null where none is finite"
+    bound: float
+    "what it had to reach"
+    text: str
+    "one clause for people"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The judge's answer, criterion by criterion."""
+
+    answer: VerdictAnswer
+    "accept only if every criterion passed"
+    criteria: tuple[Criterion, ...]
+    "each criterion"
+    gain: float | None
+    "mean paired difference in the primary metric"
+    low: float | None
+    "lower end of the interval for the gain"
+    high: float | None
+    "upper end of the interval"
+    level: float
+    "one-sided level that was used"
+    replicates: int
+    "pairs that counted"
+    rule: str = ""
+    "acceptance rule"
+    evidence: float | None = None
+    "bound on the p-value against `true gain <= minimum effect`; null where a number is missing"
+    corrected: float | None = None
+    "accept: gain without the winner's curse, median-unbiased given the accept (docs/judging.md)"
+    corrected_low: float | None = None
+    "lower end of its 90 % interval"
+    corrected_high: float | None = None
+    "upper end"
+    hidden: float | None = None
+    """accept: measured rate at which this rule accepts a candidate of equal mean that fails one run
+    in ten (null b)
+    """
+    bounded: float | None = None
+    "accept: p-value bound of the same gains by betting, which no shape of noise fools"
