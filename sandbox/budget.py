@@ -6,17 +6,26 @@ limit` is one SQL statement for all accounts that pay, so parallel workers canno
 together. A reservation that is never settled stands as spent.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 
-from configs.build import parse, plain
-from configs.entries import Entry
+from configs.build import plain
+from configs.entries import (
+    AccountEntry,
+    Entry,
+    Fact,
+    LimitEntry,
+    LookEntry,
+    ReserveEntry,
+    SettleEntry,
+    facts_of,
+)
 from configs.errors import BudgetExhausted
-from configs.records import ACCOUNTS, RESOURCES, SPLITS, Amount, Caps
+from configs.records import ACCOUNTS, RESOURCES, SPLITS, Amount, Caps, Split
 from configs.settings.budget import Budget
 from sandbox.ledger import META, Ledger, Transaction
 
@@ -61,7 +70,7 @@ def look_account(split: str) -> str:
     return f"look {split}"
 
 
-def look(ledger: Ledger, split: str, plan: str, after: int = 0) -> None:
+def look(ledger: Ledger, split: Split, plan: str, after: int = 0) -> None:
     """Charge and record one look of a plan at a held-out split, once; raise BudgetExhausted where
     all are spent: it then does not happen.
 
@@ -70,14 +79,12 @@ def look(ledger: Ledger, split: str, plan: str, after: int = 0) -> None:
     """
     payers, one = ("root", look_account(split)), Amount(looks=1)
     with ledger.transaction() as txn:
-        if any(
-            e.kind == "look" and (e.body["split"], e.body["plan"]) == (split, plan)
-            for e in txn.since(after)
-        ):
+        fact = LookEntry(plan=plan, split=split)
+        if fact in facts_of(txn.since(after), LookEntry):
             return
         reserve(txn, f"look:{split}:{plan}", payers, one)
         settle(txn, f"look:{split}:{plan}", payers, one, one)
-        txn.append("look", {"split": split, "plan": plan})
+        txn.append(fact)
 
 
 def arm_account(arm: str) -> str:
@@ -99,7 +106,7 @@ def mandate_limit(caps: Caps, total: Amount) -> Amount:
 
 def open_account(txn: Transaction, name: str, limit: Amount) -> None:
     """Open one account and record it."""
-    txn.append("account", {"name": name, "limit": plain(limit)})
+    txn.append(AccountEntry(name=name, limit=limit))
     rows = [
         {"name": name, "resource": r, "limit": getattr(limit, r), "reserved": 0, "spent": 0}
         for r in RESOURCES
@@ -110,7 +117,7 @@ def open_account(txn: Transaction, name: str, limit: Amount) -> None:
 def amend(txn: Transaction, budget: Budget, arms: Iterable[str] = ()) -> None:
     """Set new limits for the accounts of the study; what was spent and reserved stays."""
     for name, limit in study_limits(budget, arms).items():
-        txn.append("limit", {"name": name, "limit": plain(limit)})
+        txn.append(LimitEntry(name=name, limit=limit))
         for r in RESOURCES:
             row = (BALANCES.c.name == name) & (BALANCES.c.resource == r)
             txn.connection.execute(BALANCES.update().where(row).values(limit=getattr(limit, r)))
@@ -127,7 +134,7 @@ def reserve(txn: Transaction, key: str, accounts: Iterable[str], amount: Amount)
         != rows
     ):
         raise BudgetExhausted(_short(txn, names, amount))
-    txn.append("reserve", {"key": key, "accounts": list(names), "amount": plain(amount)})
+    txn.append(ReserveEntry(key=key, accounts=names, amount=amount))
 
 
 def settle(
@@ -139,10 +146,7 @@ def settle(
     txn.connection.execute(
         _statement(SETTLE, len(names), moved), _bound(names, moved, a=reserved, b=spent)
     )
-    txn.append(
-        "settle",
-        {"key": key, "accounts": list(names), "released": plain(reserved), "spent": plain(spent)},
-    )
+    txn.append(SettleEntry(key=key, accounts=names, released=reserved, spent=spent))
 
 
 FREE = 'name IN ({names}) AND "limit" - spent - reserved >= {a}'
@@ -215,21 +219,35 @@ def replay(entries: Iterable[Entry]) -> Balances:
     """Recompute all balances from entries alone."""
     result: Balances = {}
     for entry in entries:
-        body = entry.body
-        if entry.kind == "account":
-            limit = parse(Amount, body["limit"])
-            result[body["name"]] = {
-                r: {"limit": getattr(limit, r), "reserved": 0, "spent": 0} for r in body["limit"]
-            }
-        elif entry.kind == "limit":
-            for r in body["limit"]:
-                result[body["name"]][r]["limit"] = body["limit"][r]
-        elif entry.kind in ("reserve", "settle"):
-            for name in body["accounts"]:
-                for r, cell in result[name].items():
-                    if entry.kind == "reserve":
-                        cell["reserved"] += body["amount"][r]
-                    else:
-                        cell["reserved"] -= body["released"][r]
-                        cell["spent"] += body["spent"][r]
+        if entry.kind in _MOVES:
+            _move(result, entry.fact)
     return result
+
+
+_MOVES = (AccountEntry.kind, LimitEntry.kind, ReserveEntry.kind, SettleEntry.kind)
+"""Kinds of entries that change a balance."""
+
+
+def _move(balances: Balances, fact: Fact) -> None:
+    """Change balances as one entry says."""
+    match fact:
+        case AccountEntry(name=name, limit=limit):
+            balances[name] = {
+                r: {"limit": getattr(limit, r), "reserved": 0, "spent": 0} for r in RESOURCES
+            }
+        case LimitEntry(name=name, limit=limit):
+            for r, cell in balances[name].items():
+                cell["limit"] = getattr(limit, r)
+        case ReserveEntry(accounts=accounts, amount=amount):
+            for r, cell in _cells(balances, accounts):
+                cell["reserved"] += getattr(amount, r)
+        case SettleEntry(accounts=accounts, released=released, spent=spent):
+            for r, cell in _cells(balances, accounts):
+                cell["reserved"] -= getattr(released, r)
+                cell["spent"] += getattr(spent, r)
+
+
+def _cells(balances: Balances, accounts: Iterable[str]) -> Iterator[tuple[str, dict[str, int]]]:
+    """Yield each resource of these accounts with its cell."""
+    for name in accounts:
+        yield from balances[name].items()

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from configs.build import plain, strict_json
+from configs.build import strict_json
+from configs.entries import AnswerEntry, CallEntry
 from configs.errors import BadInput, VerificationFailed
 from configs.records import Amount, Call, CallStatus, Endpoint, Grant, ModelReply, Plan
 from configs.settings.config import Config
@@ -73,7 +74,7 @@ def call(
         with sandbox.ledger.transaction() as txn:
             sandbox.gate.launch(txn, grant)
             budget.reserve(txn, grant.nonce, payers, reserved)
-            txn.append("call", {"grant": plain(grant), "call": plain(request), "digest": name})
+            txn.append(CallEntry(grant=grant, call=request, digest=name))
     wall, cpu = time.monotonic_ns(), time.thread_time_ns()
     heard = ask(
         request.endpoint,
@@ -90,14 +91,13 @@ def call(
     with sandbox.ledger.transaction() as txn:
         budget.settle(txn, grant.nonce, payers, reserved, answer.charged)
         entry = txn.append(
-            "answer",
-            {
-                "nonce": grant.nonce,
-                "plan": request.plan,
-                "index": request.index,
-                "digest": name,
-                "answer": plain(answer),
-            },
+            AnswerEntry(
+                nonce=grant.nonce,
+                plan=request.plan,
+                index=request.index,
+                digest=name,
+                answer=answer,
+            )
         )
         if echoed or answer.status in ("breach", "redirect", "huge"):
             what = (

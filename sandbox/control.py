@@ -17,11 +17,22 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from configs.build import need
-from configs.entries import Entry
+from configs.entries import (
+    ChampionEntry,
+    ControlEntry,
+    DrillEntry,
+    Entry,
+    IncidentEntry,
+    JobEntry,
+    ScoreEntry,
+    StartEntry,
+    facts_of,
+)
 from configs.errors import Stopped
+from configs.records import OrderName, Scores
 from sandbox import incident
 from sandbox.box import cgroup
 from sandbox.box.docker import STUDY, owner
@@ -31,19 +42,20 @@ from sandbox.ledger import Ledger
 from sandbox.run import reconcile
 from sandbox.store import Store
 
-Order = Literal["stop", "pause", "slow", "resume", "drill", "drill-end"]
+TRIPWIRE = "tripwire"
+"""The name under which a tripwire orders and reports."""
+_COUNTED = (ControlEntry.kind, IncidentEntry.kind, ChampionEntry.kind, ScoreEntry.kind)
+"""Kinds of entries that tripwires count."""
 TURN_SECONDS = 0.5
 """How long a stop waits for its turn to write before it kills first and writes then."""
 GRACE_SECONDS = 5.0
 """How long a stopped loop may take to close its ledger before it is killed too."""
 
 
-def order(ledger: Ledger, what: Order, who: str, why: str, per_hour: int = 0) -> Entry:
+def order(ledger: Ledger, what: OrderName, who: str, why: str, per_hour: int = 0) -> Entry:
     """Record an order; from then on no launch passes that it forbids."""
     need(what != "slow" or 0 < per_hour <= 10**6, "per_hour", per_hour, "jobs per hour, at least 1")
-    return ledger.append(
-        "control", {"what": what, "who": who[:100], "why": why[:2000], "per_hour": per_hour}
-    )
+    return ledger.append(ControlEntry(what=what, who=who[:100], why=why[:2000], per_hour=per_hour))
 
 
 def stop(folder: Path, who: str, why: str) -> dict[str, Any]:
@@ -107,9 +119,7 @@ def drill(folder: Path, who: str) -> dict[str, Any]:
             break
         time.sleep(0.005)
     left, seconds = _open(ledger.entries()), time.monotonic() - started
-    ledger.append(
-        "drill", {"who": who, "jobs": jobs, "left": left, "milliseconds": int(seconds * 1000)}
-    )
+    ledger.append(DrillEntry(who=who, jobs=jobs, left=left, milliseconds=int(seconds * 1000)))
     order(ledger, "drill-end", who, "the drill is over")
     return {"jobs": jobs, "left": left, "seconds": round(seconds, 3), "killed": killed}
 
@@ -153,28 +163,32 @@ class Wires:
         self._jumps = list[tuple[float, str]]()
 
     def _fold(self, entry: Entry) -> None:
-        body, kind = entry.body, entry.kind
-        if kind == "control" and body["what"] == "resume":
-            self._anew()
-        if kind == "control" and body["who"] == "tripwire":
-            self._told.add(body["why"])
-        elif kind == "incident":
-            self._incidents += body["detector"] != "tripwire"
-        elif kind == "champion" and body["generation"] > 0:
-            self._accepted.append(unix(entry))
-        elif (
-            kind == "score"
-            and body["scores"]
-            and body["scores"]["split"] == "feedback"
-            and (plan := self._gate.plans.get(body["plan"]))
-        ):
-            value, campaign = body["scores"]["exact_match"], (plan.arm, plan.repeat)
-            if value > self._best.get(campaign, math.inf):
-                rise = value - self._best[campaign]
-                self._jumps.append(
-                    (rise, f"the feedback score of plan {body['plan'][:12]} rose by {rise:.2f}")
-                )
-            self._best[campaign] = max(value, self._best.get(campaign, 0.0))
+        if entry.kind not in _COUNTED:
+            return
+        match entry.fact:
+            case ControlEntry() as order:
+                if order.what == "resume":
+                    self._anew()
+                if order.who == TRIPWIRE:
+                    self._told.add(order.why)
+            case IncidentEntry(incident=incident):
+                self._incidents += incident.detector != TRIPWIRE
+            case ChampionEntry(generation=generation) if generation > 0:
+                self._accepted.append(unix(entry))
+            case ScoreEntry(scores=Scores(split="feedback") as scores, plan=plan):
+                self._follow(plan, scores.exact_match)
+
+    def _follow(self, name: str, value: float) -> None:
+        """Keep the best feedback score of a campaign, and by how much a plan rose above it."""
+        plan = self._gate.plans.get(name)
+        if plan is None:
+            return
+        campaign = (plan.arm, plan.repeat)
+        if value > self._best.get(campaign, math.inf):
+            rise = value - self._best[campaign]
+            text = f"the feedback score of plan {name[:12]} rose by {rise:.2f}"
+            self._jumps.append((rise, text))
+        self._best[campaign] = max(value, self._best.get(campaign, 0.0))
 
     def touched(self, spent_share: float) -> str:
         """Return which tripwire of the study is touched now, or nothing; costs what is new in the
@@ -217,14 +231,14 @@ class Wires:
         """Pause the study and open an incident if a tripwire is touched; return which."""
         gate, why = self._gate, self.touched(spent_share)
         if why and not gate.refresh().halt:
-            pause(gate, "tripwire", f"tripwire: {why}", why)
+            pause(gate, TRIPWIRE, f"tripwire: {why}", why)
         return why
 
 
 def pause(gate: Gate, who: str, title: str, why: str) -> None:
     """Pause the study on the part of a rule that people set before, and open an incident of it."""
     with gate.ledger.transaction() as txn:
-        first = txn.append("control", {"what": "pause", "who": who, "why": why, "per_hour": 0})
+        first = txn.append(ControlEntry(what="pause", who=who, why=why, per_hour=0))
         incident.report(
             txn,
             title,
@@ -237,8 +251,8 @@ def pause(gate: Gate, who: str, title: str, why: str) -> None:
 
 
 def _open(entries: list[Entry]) -> int:
-    done = {e.body["nonce"] for e in entries if e.kind == "job"}
-    return sum(e.kind == "start" and e.body["grant"]["nonce"] not in done for e in entries)
+    done = {job.nonce for job in facts_of(entries, JobEntry)}
+    return sum(start.grant.nonce not in done for start in facts_of(entries, StartEntry))
 
 
 def _end(pid: int) -> bool:

@@ -10,10 +10,10 @@ import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from configs.build import parse, plain
-from configs.entries import Entry
+from configs.entries import AmendedEntry, Entry, StudyEntry, facts_of
 from configs.errors import VerificationFailed
 from configs.recipe import Recipe
 from configs.records import Amount, Approval, Caps, Mandate, Plan, ReviewerAnswer
@@ -101,14 +101,14 @@ def policy(entries: list[Entry]) -> Policy:
         raise VerificationFailed(
             "the ledger does not begin with a study root; it is not a run of Heirloop"
         )
-    roots = [e for e in entries if e.kind in ("study", "amended")]
-    body = roots[-1].body
+    amended = list(facts_of(entries, AmendedEntry))
+    root = amended[-1] if amended else cast(StudyEntry, entries[0].fact)
     return Policy(
         root=entries[0].hash,
-        version=len(roots),
-        config=parse(Config, body["config"]),
-        reviewers=tuple(body["reviewers"]),
-        decided=body["decided"],
+        version=1 + len(amended),
+        config=root.config,
+        reviewers=tuple(plain(half) for half in root.reviewers),
+        decided=root.decided,
     )
 
 

@@ -7,11 +7,12 @@ incidents); docs/incidents.md maps them one by one.
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from configs.build import parse, plain
-from configs.entries import Entry
+from configs.entries import Entry, IncidentAmendedEntry, IncidentEntry
 from configs.errors import BadInput, BudgetExhausted, VerificationFailed
 from configs.records import Harm, Incident
 from sandbox.ledger import Ledger, Transaction
@@ -30,8 +31,6 @@ other: SB 53 section 22757.13(c)(1) and Art. 73(2), 15 days; death: Art. 73(4), 
 infrastructure: Art. 73(3), a widespread infringement or disruption of critical infrastructure, 2
 days; imminent: SB 53 section 22757.13(c)(2), risk of death or serious injury, 24 hours.
 """
-
-
 FREE = (
     "title",
     "kind",
@@ -50,10 +49,10 @@ FREE = (
 
 def report(txn: Transaction, title: str, **known: Any) -> Entry:
     """Record an incident in a transaction; its id counts up, times left out are now."""
-    number = 1 + sum(e.kind == "incident" for e in txn.entries())
+    entries = txn.entries()
+    number = 1 + sum(e.kind == IncidentEntry.kind for e in entries)
     now = txn.now().isoformat(timespec="seconds")
-    study = txn.entries()[0].hash
-    body = {
+    fields = {
         "kind": "near miss",
         "severity": "low",
         "detector": "heirloop",
@@ -64,10 +63,10 @@ def report(txn: Transaction, title: str, **known: Any) -> Entry:
         **known,
         "id": f"I-{number}",
         "title": title,
-        "study": study,
+        "study": entries[0].hash,
         "amended_from": 0,
     }
-    return txn.append("incident", _body(body))
+    return txn.append(IncidentEntry(incident=_with_due(fields)))
 
 
 @contextmanager
@@ -103,30 +102,27 @@ def amend(ledger: Ledger, name: str, changes: dict[str, Any], reporter: str) -> 
             raise BadInput(
                 f"incident is {name!r}; `heirloop incident list` names those of this run"
             )
-        entry = txn.append(
-            "incident-amended",
-            _body({**plain(old), **changes, "reporter": reporter, "amended_from": sequence}),
-        )
-    return parse(Incident, entry.body)
+        fields = {**plain(old), **changes, "reporter": reporter, "amended_from": sequence}
+        incident = _with_due(fields)
+        txn.append(IncidentAmendedEntry(incident=incident))
+    return incident
 
 
 def latest(entries: Iterable[Entry]) -> dict[str, tuple[Incident, int]]:
     """Return id -> (newest version, its ledger entry), in order of opening."""
-    found: dict[str, tuple[Incident, int]] = {}
+    newest: dict[str, tuple[Incident, int]] = {}
     for entry in entries:
-        if entry.kind in ("incident", "incident-amended"):
-            found[entry.body["id"]] = (parse(Incident, entry.body), entry.sequence)
-    return found
+        if entry.kind in (IncidentEntry.kind, IncidentAmendedEntry.kind):
+            fact = cast(IncidentEntry | IncidentAmendedEntry, entry.fact)
+            newest[fact.incident.id] = (fact.incident, entry.sequence)
+    return newest
 
 
-def _body(fields: dict[str, Any]) -> dict[str, Any]:
-    one = parse(Incident, {**fields, "notification_due_at": ""})
-    hours = DUE_HOURS[one.harm_actual]
-    due = (
-        ""
-        if hours is None
-        else (datetime.fromisoformat(one.detected_at) + timedelta(hours=hours)).isoformat(
-            timespec="seconds"
-        )
-    )
-    return {**plain(one), "notification_due_at": due}
+def _with_due(fields: dict[str, Any]) -> Incident:
+    """Return the incident of these fields, with the moment at which a notice is due."""
+    incident = parse(Incident, {**fields, "notification_due_at": ""})
+    hours = DUE_HOURS[incident.harm_actual]
+    if hours is None:
+        return incident
+    due = datetime.fromisoformat(incident.detected_at) + timedelta(hours=hours)
+    return replace(incident, notification_due_at=due.isoformat(timespec="seconds"))

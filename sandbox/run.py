@@ -5,19 +5,27 @@ box, settles the measured use and records. There is no unsandboxed retry.
 """
 
 from dataclasses import dataclass, replace
+from typing import cast
 
-from configs.build import parse, plain
-from configs.entries import Entry
+from configs.entries import (
+    AnswerEntry,
+    CallEntry,
+    Entry,
+    JobEntry,
+    PlanEntry,
+    ReplayEntry,
+    StartEntry,
+    facts_of,
+)
 from configs.errors import VerificationFailed
 from configs.job import Outcome
-from configs.records import KILLED, Amount, Call, Grant, Job, JobResult, ModelReply, Plan, stage
+from configs.records import KILLED, Amount, Grant, Job, JobResult, ModelReply, Plan, stage
 from configs.settings.config import Config
 from configs.settings.task import SIMULATED
 from sandbox import budget, gate, incident
 from sandbox.box.base import Box, Execution
 from sandbox.canonical import canonical, digest
-from sandbox.decision import body_plan
-from sandbox.ledger import Ledger
+from sandbox.ledger import Ledger, Transaction
 from sandbox.store import Store
 
 OUTPUTS = {
@@ -80,7 +88,7 @@ def run(sandbox: Sandbox, job: Job, grant: Grant, cpu: int | None = None) -> Job
         with sandbox.ledger.transaction() as txn:
             sandbox.gate.launch(txn, grant)
             budget.reserve(txn, grant.nonce, payers, reserved)
-            txn.append("start", {"grant": plain(grant), "job": plain(job), "digest": key})
+            txn.append(StartEntry(grant=grant, job=job, digest=key))
     outcome = sandbox.box.run(
         Execution(
             role=job.order.role,
@@ -98,17 +106,7 @@ def run(sandbox: Sandbox, job: Job, grant: Grant, cpu: int | None = None) -> Job
     result = _result(outcome, outputs, sandbox.store.put(outcome.log), sandbox.box.kind)
     with sandbox.ledger.transaction() as txn:
         budget.settle(txn, grant.nonce, payers, reserved, result.charged)
-        entry = txn.append(
-            "job",
-            {
-                "nonce": grant.nonce,
-                "plan": job.plan,
-                "role": job.role,
-                "index": job.index,
-                "digest": key,
-                "result": plain(result),
-            },
-        )
+        entry = txn.append(_ended(grant, job, key, result))
         if result.status == "limit" or (
             result.status == "program" and result.detail.split()[0] in OUTPUTS[job.order.role]
         ):
@@ -131,8 +129,9 @@ def replay(sandbox: Sandbox, start: Entry) -> JobResult:
     Reserved from root and evaluate, so that replays cannot pass the budget; raises BudgetExhausted,
     VerificationFailed.
     """
-    job, payers = parse(Job, start.body["job"]), ("root", "evaluate")
-    if digest(job) != start.body["digest"]:
+    fact = cast(StartEntry, start.fact)
+    job, payers = fact.job, ("root", "evaluate")
+    if digest(job) != fact.digest:
         raise VerificationFailed(
             f"entry {start.sequence}: the job does not match its digest; nothing ran"
         )
@@ -157,10 +156,7 @@ def replay(sandbox: Sandbox, start: Entry) -> JobResult:
     result = _result(outcome, outputs, digest(outcome.log), sandbox.box.kind)
     with sandbox.ledger.transaction() as txn:
         budget.settle(txn, key, payers, reserved, result.charged)
-        txn.append(
-            "replay",
-            {"of": start.sequence, "digest": start.body["digest"], "result": plain(result)},
-        )
+        txn.append(ReplayEntry(of=start.sequence, digest=fact.digest, result=result))
     return result
 
 
@@ -169,58 +165,69 @@ def reconcile(ledger: Ledger) -> int:
     spent.
     """
     entries = ledger.entries()
-    done = {e.body["nonce"] for e in entries if e.kind in ("job", "answer")}
-    lost = [e for e in entries if e.kind == "start" and e.body["grant"]["nonce"] not in done]
-    for entry in lost:
-        grant, job = parse(Grant, entry.body["grant"]), parse(Job, entry.body["job"])
-        amount, payers = worst_case(job), accounts(grant, recorded_plan(entries, grant.plan))
-        result = JobResult(
-            status="box",
-            detail="lost: the trusted process ended before the job did",
-            charged=amount,
-            startup_cpu_us=0,
-            charged_by="reservation",
-            peak_bytes=0,
-            outputs={},
-            log="",
-            box="",
-        )
+    done = {job.nonce for job in facts_of(entries, JobEntry)}
+    done |= {answer.nonce for answer in facts_of(entries, AnswerEntry)}
+    starts = [start for start in facts_of(entries, StartEntry) if start.grant.nonce not in done]
+    calls = [call for call in facts_of(entries, CallEntry) if call.grant.nonce not in done]
+    for start in starts:
+        plan = recorded_plan(entries, start.grant.plan)
         with ledger.transaction() as txn:
-            budget.settle(txn, grant.nonce, payers, amount, amount)
-            txn.append(
-                "job",
-                {
-                    "nonce": grant.nonce,
-                    "plan": job.plan,
-                    "role": job.role,
-                    "index": job.index,
-                    "digest": entry.body["digest"],
-                    "result": plain(result),
-                },
-            )
-    asked = [e for e in entries if e.kind == "call" and e.body["grant"]["nonce"] not in done]
-    for entry in asked:
-        grant, request = parse(Grant, entry.body["grant"]), parse(Call, entry.body["call"])
-        amount, payers = request.worst(), accounts(grant, recorded_plan(entries, grant.plan))
-        answer = ModelReply(
-            status="lost",
-            detail="the trusted process ended before the answer came",
-            charged=amount,
-            charged_by="reservation",
-        )
+            _charge_job(txn, start, plan)
+    for call in calls:
+        plan = recorded_plan(entries, call.grant.plan)
         with ledger.transaction() as txn:
-            budget.settle(txn, grant.nonce, payers, amount, amount)
-            txn.append(
-                "answer",
-                {
-                    "nonce": grant.nonce,
-                    "plan": request.plan,
-                    "index": request.index,
-                    "digest": entry.body["digest"],
-                    "answer": plain(answer),
-                },
-            )
-    return len(lost) + len(asked)
+            _charge_call(txn, call, plan)
+    return len(starts) + len(calls)
+
+
+def _charge_job(txn: Transaction, start: StartEntry, plan: Plan) -> None:
+    """Record a job as lost, and charge its whole reservation."""
+    amount = worst_case(start.job)
+    result = JobResult(
+        status="box",
+        detail="lost: the trusted process ended before the job did",
+        charged=amount,
+        startup_cpu_us=0,
+        charged_by="reservation",
+        peak_bytes=0,
+        outputs={},
+        log="",
+        box="",
+    )
+    budget.settle(txn, start.grant.nonce, accounts(start.grant, plan), amount, amount)
+    txn.append(_ended(start.grant, start.job, start.digest, result))
+
+
+def _charge_call(txn: Transaction, lost: CallEntry, plan: Plan) -> None:
+    """Record a question as lost, and charge its whole reservation."""
+    amount = lost.call.worst()
+    answer = ModelReply(
+        status="lost",
+        detail="the trusted process ended before the answer came",
+        charged=amount,
+        charged_by="reservation",
+    )
+    budget.settle(txn, lost.grant.nonce, accounts(lost.grant, plan), amount, amount)
+    txn.append(
+        AnswerEntry(
+            nonce=lost.grant.nonce,
+            plan=lost.call.plan,
+            index=lost.call.index,
+            digest=lost.digest,
+            answer=answer,
+        )
+    )
+
+
+def _ended(grant: Grant, job: Job, name: str, result: JobResult) -> JobEntry:
+    return JobEntry(
+        nonce=grant.nonce,
+        plan=job.plan,
+        role=job.role,
+        index=job.index,
+        digest=name,
+        result=result,
+    )
 
 
 def _check(sandbox: Sandbox, job: Job, grant: Grant) -> Plan:
@@ -270,10 +277,10 @@ def allowed(plan: Plan, job: Job, grant: Grant, config: Config) -> bool:
 def recorded_plan(entries: list[Entry], name: str) -> Plan:
     """Return the recorded plan of a digest, its bytes checked against it."""
     for entry in entries:
-        if entry.kind == "plan" and entry.body["digest"] == name:
+        if entry.kind == PlanEntry.kind and entry.body["digest"] == name:
             if digest(entry.body["plan"]) != name:
                 raise VerificationFailed(f"plan {name[:12]} does not match its digest; nothing ran")
-            return body_plan(entry.body)
+            return cast(PlanEntry, entry.fact).plan
     raise VerificationFailed(f"plan {name[:12]} is not in the ledger; nothing ran")
 
 

@@ -4,7 +4,7 @@ Begin with kinds.py, the table of all kinds. `Entry` is a line of the ledger; it
 record. docs/ledger.md is printed from here: `python -m configs.entries`.
 """
 
-from configs.entries.entry import Entry, decode
+from configs.entries.entry import Entry, decode, facts_of, lines_of
 from configs.entries.incident import IncidentAmendedEntry, IncidentEntry, WarningEntry
 from configs.entries.kinds import KINDS, Fact
 from configs.entries.people import (
@@ -108,4 +108,6 @@ __all__ = [
     "VerdictEntry",
     "WarningEntry",
     "decode",
+    "facts_of",
+    "lines_of",
 ]

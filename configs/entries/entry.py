@@ -1,7 +1,8 @@
 """One line of the ledger: its place in the chain, and the fact that it records."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from configs.build import parse
 from configs.entries.kinds import KINDS, Fact
@@ -60,3 +61,18 @@ def decode(kind: str, body: dict[str, Any], sequence: int) -> Fact:
         return parse(record, body)
     except BadInput as error:
         raise BadEntry(f"entry {sequence} is no entry of kind {kind}: {error}") from None
+
+
+F = TypeVar("F", bound=Fact)
+
+
+def lines_of(entries: Iterable[Entry], record: type[F]) -> Iterator[tuple[Entry, F]]:
+    """Yield each entry of a kind with its fact; the other entries are not decoded."""
+    for entry in entries:
+        if entry.kind == record.kind:
+            yield entry, cast(F, entry.fact)
+
+
+def facts_of(entries: Iterable[Entry], record: type[F]) -> Iterator[F]:
+    """Yield the fact of each entry of a kind; the other entries are not decoded."""
+    return (fact for _, fact in lines_of(entries, record))
