@@ -79,7 +79,7 @@ def _rules(config: Config) -> Iterator[tuple[str, str, str]]:
 
 
 def _quorum(config: Config, change_class: str) -> str:
-    quorum = getattr(config.gates.approve, change_class)
+    quorum = config.gates.approve.get(change_class)
     if quorum is None:
         return "any pinned reviewer"
     reviewers = " or ".join(quorum.reviewers) or f"any {quorum.role or 'pinned'} reviewer"
