@@ -33,6 +33,18 @@ def home(tmp_path, monkeypatch):
     return tmp_path / "home"
 
 
+def on(kind):
+    """Return a parameter that names a box; tests of the Docker box bear its mark."""
+    return pytest.param(kind, marks=pytest.mark.docker if kind.startswith("docker") else ())
+
+
+def pytest_collection_modifyitems(items):
+    """Mark each test that drives a browser."""
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.browser)
+
+
 def unsynced(connection, _):
     """Open a ledger that outlives the process and not a loss of power."""
     connection.isolation_level = None

@@ -50,7 +50,7 @@ def main() -> None:
         os.setgroups([])
         os.setresgid(told["uid"], told["uid"], told["uid"])
         os.setresuid(told["uid"], told["uid"], told["uid"])
-    os.execve(told["argv"][0], told["argv"], {})
+    os.execve(told["argv"][0], told["argv"], {})  # defence: environment of the launch
 
 
 main()

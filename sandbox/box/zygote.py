@@ -6,6 +6,8 @@ job that the container itself isolates, as `zygote.py once SITE`. It holds no se
 study and one role, and never loads a byte of a bundle: that happens in the fork, after the
 namespaces, limits and capabilities are set.
 
+A line that ends in `# defence: NAME` is a defence that a test takes away by its name.
+
 Three processes: this one; C1, the job's collector, in the job's mount, net and ipc namespaces but
 outside its pid namespace; C2, pid 1 of the job, which runs models.<role>.main(IN, OUT). When C2
 ends the kernel kills whatever it started, and only then does C1 read the outputs.
@@ -48,7 +50,7 @@ PRELOAD = (
     "torch.nn.functional",
     "torch.optim",
 )
-SHARED = ("opt", "usr", "lib", "lib64", "etc", "dev")
+SHARED = ("opt", "usr", "lib", "lib64", "etc", "dev")  # defence: host folders
 ROOT = "/tmp/root"
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -84,7 +86,10 @@ def request(read: Callable[[int], bytes]) -> dict[str, Any]:
 
 def isolate(uid: int, gid: int) -> None:
     """Enter new namespaces; the ids stay what they were."""
-    call(libc.unshare(NEWUSER | NEWNS | NEWPID | NEWIPC | NEWNET | NEWUTS | NEWCGROUP), "unshare")
+    spaces = NEWUSER | NEWNS | NEWIPC | NEWUTS | NEWCGROUP
+    spaces |= NEWPID  # defence: process namespace
+    spaces |= NEWNET  # defence: network namespace
+    call(libc.unshare(spaces), "unshare")
     Path("/proc/self/setgroups").write_text("deny")
     Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
     Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
@@ -92,7 +97,8 @@ def isolate(uid: int, gid: int) -> None:
 
 def build_root(told: dict[str, Any], link: socket.socket) -> None:
     """Make the job's own root: shared read-only parts, its own bundle, sized tmpfs to write to."""
-    size = f"size={told['disk_bytes']},mode=755,nr_inodes={told['files_most']}"
+    size = "mode=755"
+    size += f",size={told['disk_bytes']},nr_inodes={told['files_most']}"  # defence: sized tmpfs
     mount("none", "/", None, REC | PRIVATE)
     os.makedirs(ROOT, exist_ok=True)
     mount("tmpfs", ROOT, "tmpfs", NOSUID | NODEV, "size=1m,mode=755")
@@ -106,24 +112,26 @@ def build_root(told: dict[str, Any], link: socket.socket) -> None:
     for name in ("in", "out", "tmp", "proc", "dev/shm"):
         os.makedirs(f"{ROOT}/{name}", exist_ok=True)
         if name != "proc":
-            mount("tmpfs", f"{ROOT}/{name}", "tmpfs", NOSUID | NODEV, size)
+            mount("tmpfs", f"{ROOT}/{name}", "tmpfs", NOSUID | NODEV, size)  # defence: own tmpfs
     for name, length in told["files"]:
         path = Path(f"{ROOT}/in") / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(receive(link.recv, length))
-    mount("none", f"{ROOT}/in", None, REMOUNT | RDONLY | NOSUID | NODEV | BIND)
+    fixed = REMOUNT | RDONLY | NOSUID | NODEV | BIND
+    mount("none", f"{ROOT}/in", None, fixed)  # defence: read-only inputs
 
 
 def enter_root() -> None:
     """As pid 1 of the job: mount /proc while the outer one is still there, then leave the outer
     root for good.
     """
-    mount("proc", f"{ROOT}/proc", "proc", NOSUID | NODEV)
+    mount("proc", f"{ROOT}/proc", "proc", NOSUID | NODEV)  # defence: own proc
     os.chdir(ROOT)
     call(libc.syscall(155 if os.uname().machine == "x86_64" else 41, b".", b"."), "pivot_root")
     call(libc.umount2(b".", 2), "umount")
     os.chdir("/")
-    mount("none", "/", None, REMOUNT | RDONLY | NOSUID | NODEV | BIND)
+    fixed = REMOUNT | RDONLY | NOSUID | NODEV | BIND
+    mount("none", "/", None, fixed)  # defence: read-only root
 
 
 def confine(told: dict[str, Any]) -> None:
@@ -135,20 +143,20 @@ def confine(told: dict[str, Any]) -> None:
     held = re.search(r"VmData:\s+(\d+)", Path("/proc/self/status").read_text())
     data = told["data_bytes"] + (int(held[1]) * 1024 if held else 0)
     for what, most in (
-        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_CORE, 0),  # defence: core dumps
         (resource.RLIMIT_NOFILE, 256),
-        (resource.RLIMIT_FSIZE, told["disk_bytes"]),
-        (resource.RLIMIT_DATA, data),
+        (resource.RLIMIT_FSIZE, told["disk_bytes"]),  # defence: file size
+        (resource.RLIMIT_DATA, data),  # defence: data size
         (resource.RLIMIT_CPU, told["cpu_us"] // 1_000_000 + 2),
     ):
         resource.setrlimit(what, (most, most))
     for capability in range(64):
-        libc.prctl(24, capability, 0, 0, 0)
+        libc.prctl(24, capability, 0, 0, 0)  # defence: capability bounds
     call(libc.prctl(38, 1, 0, 0, 0), "no_new_privs")
     header, nothing = struct.pack("=Ii", 0x20080522, 0), bytes(24)
-    call(libc.capset(header, nothing), "capset")
-    landlock()
-    filter_calls(bytes.fromhex(told["seccomp"]))
+    call(libc.capset(header, nothing), "capset")  # defence: capabilities
+    landlock()  # defence: landlock
+    filter_calls(bytes.fromhex(told["seccomp"]))  # defence: system call list
 
 
 def landlock() -> None:
@@ -192,20 +200,20 @@ def filter_calls(code: bytes) -> None:
 
 def job(told: dict[str, Any], site: str, log: int) -> int:
     """Run the bundle's code; return the exit code."""
-    os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
+    os.dup2(os.open("/dev/null", os.O_RDONLY), 0)  # defence: no terminal
     os.dup2(log, 1)
     os.dup2(log, 2)
-    os.closerange(3, 4096)
+    os.closerange(3, 4096)  # defence: descriptors
     sys.stdout, sys.stderr = (
         open(1, "w", buffering=1, closefd=False),  # noqa: SIM115
         open(2, "w", buffering=1, closefd=False),  # noqa: SIM115
     )
-    os.environ.clear()
+    os.environ.clear()  # defence: environment
     os.environ.update(
         HOME="/tmp", PATH="", LC_ALL="C.UTF-8", OMP_NUM_THREADS="1", MKL_NUM_THREADS="1"
     )
     sys.path.insert(0, "/in")
-    sys.argv = ["heirloop"]
+    sys.argv = ["heirloop"]  # defence: no answers
     try:
         importlib.import_module(f"models.{told['role']}").main(Path("/in"), Path("/out"))
     except SystemExit as error:
@@ -223,16 +231,20 @@ def collect(told: dict[str, Any], status: int) -> bytes:
     allowed.
     """
     refused, files = "", []
-    for name, most in told["outputs"].items():
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+    flags |= os.O_NOFOLLOW  # defence: no links
+    for name, most in told["outputs"].items():  # defence: named outputs
         try:
-            fd = os.open(f"/out/{name}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            fd = os.open(f"/out/{name}", flags)
         except FileNotFoundError:
             continue
         except OSError:
-            refused = refused or f"{name} is a link or cannot be opened"
+            refused = refused or f"{name} is a link or cannot be opened"  # defence: unopened files
             continue
-        facts = os.fstat(fd)
-        if not stat.S_ISREG(facts.st_mode) or facts.st_nlink != 1:
+        facts, plain = os.fstat(fd), True
+        plain &= stat.S_ISREG(facts.st_mode)  # defence: regular files
+        plain &= facts.st_nlink == 1  # defence: one link
+        if not plain:
             refused = refused or f"{name} is not a regular file with one link"
         elif facts.st_size > most:
             refused = refused or f"{name} has {facts.st_size} bytes; at most {most} are taken"
@@ -262,9 +274,8 @@ def serve(link: socket.socket, log: int, site: str) -> None:
         code = 1
         try:
             enter_root()
-            resource.setrlimit(
-                resource.RLIMIT_NPROC, (told["processes"] + 8, told["processes"] + 8)
-            )
+            limit = told["processes"] + 8
+            resource.setrlimit(resource.RLIMIT_NPROC, (limit, limit))  # defence: process limit
             confine(told)
             os.write(done, b"!")
             code = job(told, site, log)
@@ -305,10 +316,10 @@ def once(site: str) -> None:
     _, status = os.waitpid(child, 0)
     with contextlib.suppress(ProcessLookupError, ChildProcessError):
         while True:
-            os.kill(-1, signal.SIGKILL)
+            os.kill(-1, signal.SIGKILL)  # defence: nothing left
             os.waitpid(-1, 0)
     with open(1, "wb", closefd=False) as stream:
-        stream.write(collect(told, os.waitstatus_to_exitcode(status)))
+        stream.write(collect(told, os.waitstatus_to_exitcode(status)))  # defence: end
 
 
 def preload(site: str) -> None:

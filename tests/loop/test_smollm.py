@@ -11,7 +11,9 @@ from fakes import FakeBox
 from studies import better, config, entries, mandate
 
 from configs.build import parse, strict_json
+from configs.errors import BadInput
 from configs.records import Call, ModelReply
+from loop.propose.outside.read import read
 from loop.verify.run import verify
 from sandbox.call import ask
 from sandbox.store import Store
@@ -48,6 +50,15 @@ def url():
         server.wait()
 
 
+def unreadable(text):
+    """Return why an answer is no proposal, read anew; nothing where it is."""
+    try:
+        read(text, (ROOT / "models" / "train.py").read_text())
+    except BadInput as error:
+        return str(error)
+    return ""
+
+
 def test_a_real_model_proposes_and_whatever_it_writes_is_charged_and_recorded(tmp_path, go, url):
     cfg = config(
         tmp_path,
@@ -62,6 +73,7 @@ def test_a_real_model_proposes_and_whatever_it_writes_is_charged_and_recorded(tm
     mandate(cfg)
     assert go(cfg, FakeBox(better))["finished"]
     facts = entries(cfg)
+    store = Store(tmp_path / "runs" / "t" / "store")
     answers = [parse(ModelReply, e.body["answer"]) for e in facts if e.kind == "answer"]
     assert [(a.status, a.charged_by) for a in answers] == [("ok", "usage")] * 2
     assert all(500 < a.charged.tokens < 4000 + 80 for a in answers)
@@ -72,10 +84,13 @@ def test_a_real_model_proposes_and_whatever_it_writes_is_charged_and_recorded(tm
     ]
     places += [e.body["index"] for e in facts if e.kind == "invalid"]
     assert sorted(places) == [0, 1]  # each answer is a plan or a recorded invalid proposal
+    reasons = {e.body["index"]: e.body["reason"] for e in facts if e.kind == "invalid"}
+    for index, answer in enumerate(answers):
+        reason = unreadable(store.get(answer.text).decode())
+        assert not reason or reasons[index] == reason[: len(reasons[index])]
     assert verify(tmp_path / "runs" / "t")
 
     first = parse(Call, next(e.body["call"] for e in facts if e.kind == "call"))
-    store = Store(tmp_path / "runs" / "t" / "store")
     again = ask(first.endpoint, store.get(first.body), "", lambda: False)
     assert (
         again.status == "ok"

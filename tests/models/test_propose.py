@@ -71,10 +71,12 @@ def test_weights_that_read_which_recipes_did_well_write_such_ones_and_others_do_
         assert (
             len(found) == 8 and found.count(depth) >= 5
         )  # some are drawn hotter, where sure weights would repeat themselves
-    unread = [depths(proposals(bundle, history(good(depth, 0.9)), steps=0)) for depth in (2, 3)]
-    assert (
-        unread[0].count(2) < 5 or unread[1].count(3) < 5
-    )  # the same weights, unread, do not follow what did well
+    unread = [
+        depths(proposals(bundle, history(good(depth, 0.9)), steps=0, seed=seed)).count(depth)
+        for depth in (2, 3)
+        for seed in (1, 2)
+    ]
+    assert sum(unread) / len(unread) <= 4  # the same weights, unread, do not follow what did well
 
 
 def test_proposals_keep_to_the_grid_and_repeat_no_trial(bundle):

@@ -26,11 +26,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import ROOT, need_box
+from conftest import ROOT, need_box, on
+from defences import MARKED, instead, marks
 
 import evals.score
 import sandbox.run
 from configs.entries import Entry
+from configs.errors import NoBox
 from configs.records import Amount, Caps
 from evals import ladder
 from evals.attacks.attack import PAYLOADS
@@ -59,17 +61,19 @@ MAKE = {
 }
 
 
-@pytest.mark.parametrize(
-    ("kind", "mode"),
-    [("namespace", "cold"), ("namespace", "warm"), ("docker", "cold"), ("docker", "warm")],
-)
-def test_every_attack_is_stopped_by_what_should_stop_it(kind, mode):
-    box = need_box(lambda: MAKE[kind](mode), kind)
-    skipped = (
-        ("S02", "S02b", "S01", "S01b") if box.tier == "C" else ()
-    )  # bounds over several processes need a control group
-    with suite.open_suite(lambda: box) as opened:
-        rows = [run.attempt(opened, one) for one in ATTACKS if one.id not in skipped]
+PARTS = 4
+BOUNDS = ("S01", "S01b", "S02", "S02b")
+"""Bounds over several processes; tier C has no control group for them."""
+IN_BOX = [
+    one.id for one in ATTACKS if (one.read_program() or one.id == "B14") and one.id not in BOUNDS
+]
+AT_DOOR = [one.id for one in ATTACKS if not one.read_program()]
+
+
+def all_stopped(make, ids):
+    """Try rows of the catalogue in one study; each must be stopped by what should stop it."""
+    with suite.open_suite(make) as opened:
+        rows = [run.attempt(opened, ROWS[one]) for one in ids]
     assert [
         (row["id"], row["said"], row["host_intact"]) for row in rows if not row["stopped"]
     ] == []
@@ -77,6 +81,38 @@ def test_every_attack_is_stopped_by_what_should_stop_it(kind, mode):
     assert (
         max(row["overuse"] for row in rows) < 2.0
     )  # the benchmark holds the figure; a busy machine holds the test
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("mode", ["cold", "warm"])
+@pytest.mark.parametrize("kind", [on("namespace"), on("docker")])
+def test_every_attack_is_stopped_by_what_should_stop_it(kind, mode, part):
+    need_box(lambda: MAKE[kind](mode), kind).close()
+    all_stopped(lambda: MAKE[kind](mode), IN_BOX[part::PARTS])
+
+
+@pytest.mark.parametrize("mode", ["cold", "warm"])
+@pytest.mark.parametrize("kind", [on("namespace"), on("docker")])
+def test_bounds_over_several_processes_hold_where_there_are_control_groups(kind, mode):
+    box = need_box(lambda: MAKE[kind](mode), kind)
+    box.close()
+    if box.tier == "C":
+        pytest.skip(f"no writable control group: {', '.join(BOUNDS)} are not tried at tier C")
+    all_stopped(lambda: MAKE[kind](mode), BOUNDS)
+
+
+@pytest.mark.parametrize("part", range(2))
+def test_every_attack_at_the_door_is_stopped_whatever_the_box(part):
+    """Once, in the first box that this machine has: what stops these lies outside it."""
+
+    def make():
+        try:
+            return MAKE["namespace"]("warm")
+        except NoBox:
+            return MAKE["docker"]("warm")
+
+    need_box(make).close()
+    all_stopped(make, AT_DOOR[part::2])
 
 
 def test_every_program_belongs_to_a_row_and_every_row_has_an_ablation():
@@ -93,7 +129,7 @@ def test_every_program_belongs_to_a_row_and_every_row_has_an_ablation():
     }
     assert {path.stem for path in PAYLOADS.glob("*.txt")} <= known
     assert all(one.read_program() or one.id in run.TRUSTED for one in ATTACKS)
-    assert set(HOLES) == set(ROWS)
+    assert {row for _, _, ids, *_ in HOLES for row in ids} == set(ROWS)
 
 
 def test_the_command_prints_rows_and_says_what_got_through(monkeypatch, capsys):
@@ -131,25 +167,21 @@ class Hole:
     """Takes defences away, for one test."""
 
     def __init__(self, patch, folder, kind):
-        self.patch, self.folder, self.kind, self.zygote = (
-            patch,
-            folder,
-            kind,
-            (namespace.HERE / "zygote.py").read_text(),
-        )
-        self.launch, self.host_config, self.made, self.raw = (
-            (namespace.HERE / "launch.py").read_text(),
-            {},
-            {},
-            {},
-        )
+        self.patch, self.folder, self.kind = patch, folder, kind
+        self.sources = {name: (namespace.HERE / name).read_text() for name in MARKED}
+        self.host_config, self.made, self.raw, self.removed = {}, {}, {}, set()
         self.command, self.after, self.seccomp = [], [], True
 
-    def edit(self, *pairs):
-        """Change the source of the process inside."""
-        for old, new in pairs:
-            assert old in self.zygote, f"the ablation is out of date: {old}"
-            self.zygote = self.zygote.replace(old, new)
+    def remove(self, *names):
+        """Take defences of the processes inside away, by the marks in their sources."""
+        for name in names:
+            self.instead(name, "")
+
+    def instead(self, name, text):
+        """Put other text where a defence is marked."""
+        (file,) = [file for file, source in self.sources.items() if name in marks(source)]
+        self.sources[file] = instead(self.sources[file], name, text)
+        self.removed.add(name)
 
     def groups(self, **limits):
         """Change the limits of control groups."""
@@ -161,21 +193,16 @@ class Hole:
 
     def no_filter(self):
         """Take the system call list and Landlock away."""
-        self.edit(
-            ('    filter_calls(bytes.fromhex(told["seccomp"]))\n', ""), ("    landlock()\n", "")
-        )
+        self.remove("system call list", "landlock")
         self.seccomp = False
-
-    def no_landlock(self):
-        self.edit(("    landlock()\n", ""))
 
     def apply(self):
         """Put the changed sources and settings in place."""
-        for name, source in (("zygote.py", self.zygote), ("launch.py", self.launch)):
+        for name, source in self.sources.items():
             (self.folder / name).write_text(source)
         self.folder.chmod(0o755)
         self.patch.setattr(namespace, "HERE", self.folder)
-        self.patch.setattr(docker, "INSIDE", self.zygote)
+        self.patch.setattr(docker, "INSIDE", self.sources["zygote.py"])
         real = namespace.command
 
         def command(*arguments):
@@ -218,74 +245,64 @@ class Hole:
 
 
 Container, CREATE = docker.Container, docker.Container._create
-FSIZE = ('        (resource.RLIMIT_FSIZE, told["disk_bytes"]),\n', "")
-DATA = ("        (resource.RLIMIT_DATA, data),\n", "")
-NPROC = (
-    'resource.setrlimit(resource.RLIMIT_NPROC, (told["processes"] + 8, told["processes"] + 8))',
-    "pass",
-)
-SIZE = (
-    "size = f\"size={told['disk_bytes']},mode=755,nr_inodes={told['files_most']}\"",
-    'size = "mode=755"',
-)
-IN_READ_ONLY = (
-    '    mount("none", f"{ROOT}/in", None, REMOUNT | RDONLY | NOSUID | NODEV | BIND)\n',
-    "",
-)
-ROOT_READ_ONLY = ('    mount("none", "/", None, REMOUNT | RDONLY | NOSUID | NODEV | BIND)\n', "")
-NOFOLLOW = (" | os.O_NOFOLLOW", "")
-REGULAR, ONE_LINK = ("not stat.S_ISREG(facts.st_mode) or ", ""), (" or facts.st_nlink != 1", "")
-PIDS = (
-    ("NEWNS | NEWPID |", "NEWNS |"),
-    (
-        'mount("proc", f"{ROOT}/proc", "proc", NOSUID | NODEV)',
-        'mount("/proc", f"{ROOT}/proc", None, BIND | REC)',
-    ),
-)
+
+
+def shared_pids(h):
+    """Leave the job in the process namespace outside."""
+    h.remove("process namespace")
+    h.instead("own proc", 'mount("/proc", f"{ROOT}/proc", None, BIND | REC)')
+
+
 OUT = {at: "mode=755,uid=1000,gid=1000" for at in ("/tmp", "/out", "/dev/shm")}
-HOLES: dict = {}
+HOLES: list = []
 
 
-def hole(*ids, boxes=("namespace", "docker"), seen="got through", mode="warm", tries=1, program=""):
-    """Name the rows that an ablation is for, and what shows that the program got through."""
+def hole(*ids, docker=(), seen="got through", mode="warm", tries=1):
+    """Name the rows that an ablation is for, and what shows that the program got through.
 
-    def keep(act):
-        HOLES.update({one: (act, boxes, seen, mode, tries, program) for one in ids})
+    Most defences lie in files that both boxes run, or outside any box: the namespace box proves
+    them. `docker` names rows for which Docker's own settings are taken away.
+    """
+
+    def add(act):
+        HOLES.append((act, "namespace", ids, seen, mode, tries))
+        if docker:
+            HOLES.append((act, "docker", docker, seen, mode, tries))
         return act
 
-    return keep
+    return add
 
 
-@hole("S01", "S01b")
+@hole("S01", "S01b", docker=("S01",))
 def no_process_limit(h):
     h.groups(processes=10_000)
-    h.edit(NPROC, DATA)  # the second bounds the stacks of threads
+    h.remove("process limit", "data size")  # the second bounds the stacks of threads
     h.host_config["pids_limit"] = -1
 
 
-@hole("S02", "S02b")
+@hole("S02", "S02b", docker=("S02",))
 def no_memory_limit(h):
     h.groups(memory_bytes=8_000_000_000)
-    h.edit(DATA)
+    h.remove("data size")
     h.host_config |= {"mem_limit": 8_000_000_000, "memswap_limit": 8_000_000_000}
 
 
-@hole("S03", "S04", "S04b")
+@hole("S03", "S04", "S04b", docker=("S03",))
 def no_sized_tmpfs(h):
-    h.edit(SIZE, FSIZE)
+    h.remove("sized tmpfs", "file size")
     h.groups(memory_bytes=8_000_000_000)
     h.host_config |= {"tmpfs": OUT, "mem_limit": 8_000_000_000, "memswap_limit": 8_000_000_000}
 
 
 @hole("S04c")
 def no_file_size_limit(h):
-    h.edit(FSIZE)
+    h.remove("file size")
 
 
-@hole("S04d")
+@hole("S04d", docker=("S04d",))
 def writable_root(h):
-    h.edit(ROOT_READ_ONLY) if h.kind == "namespace" else h.made.update(user="0:0")
-    h.no_landlock()
+    h.remove("read-only root", "landlock")
+    h.made["user"] = "0:0"
     h.host_config["read_only"] = False
 
 
@@ -299,42 +316,38 @@ def no_output_limit(h):
 
 @hole("S06", seen="^ok")
 def links_followed(h):
-    h.edit(NOFOLLOW)
+    h.remove("no links")
 
 
 @hole("S07", seen="^ok", tries=20)
 def links_followed_in_a_race(h):
-    h.edit(NOFOLLOW)
+    h.remove("no links")
 
 
 @hole("S06b", seen="^ok")
 def hard_links_taken(h):
-    h.edit(ONE_LINK)
+    h.remove("one link")
 
 
 @hole("S06c", seen="^ok")
 def any_file_taken(h):
-    h.edit(REGULAR)
+    h.remove("regular files")
 
 
 @hole("S06d", seen="^ok")
 def unopened_files_pass(h):
-    h.edit(('refused = refused or f"{name} is a link or cannot be opened"', "pass"))
+    h.remove("unopened files")
 
 
 @hole("S06e", seen="without a collector's report")
 def folders_reach_the_collector(h):
-    h.edit(REGULAR, (" facts.st_nlink != 1", " False"))
+    h.remove("regular files", "one link")
 
 
 @hole("S06f", seen="^ok")
 def every_name_taken(h):
-    h.edit(
-        (
-            'in told["outputs"].items():',
-            'in {n: 10**6 for n in os.listdir("/out") if os.path.isfile(f"/out/{n}")}.items():',
-        )
-    )
+    every = '[(n, 10**6) for n in os.listdir("/out") if os.path.isfile(f"/out/{n}")]'
+    h.instead("named outputs", f"for name, most in {every}:")
     h.patch.setattr(watch, "unpack", lambda stream, _: UNPACK(stream, {"..secret": 10**6}))
 
 
@@ -399,28 +412,28 @@ def no_output_caps(h):
         h.patch.setattr(place, "watch", wide)
 
 
-@hole("S09", "S11", seen="got through.*intact=False")
+@hole("S09", "S11", docker=("S09", "S11"), seen="got through.*intact=False")
 def shared_network(h):
-    h.edit((" | NEWNET | NEWUTS", " | NEWUTS"))
+    h.remove("network namespace")
     h.no_filter()
     h.command.append(lambda argv: [argv[0], argv[1], "--share-net", *argv[2:]])
     h.host_config["network_mode"] = "host"
     h.made["network_disabled"] = False
 
 
-@hole("S10", "E07")
+@hole("S10", "E07", docker=("S10",))
 def host_files_mounted(h):
     place = tempfile.mkdtemp(prefix="hl-", dir="/var/tmp")
     h.after.append(lambda: shutil.rmtree(place))
     os.chmod(place, 0o755)
     h.patch.setattr(tempfile, "tempdir", place)
     h.no_filter()
-    h.edit(('"lib64", "etc", "dev")', '"lib64", "etc", "dev", "var")'))
+    h.instead("host folders", 'SHARED = ("opt", "usr", "lib", "lib64", "etc", "dev", "var")')
     h.command.append(lambda argv: [*argv[:1], "--ro-bind", place, place, *argv[1:]])
     h.host_config["binds"] = lambda given: given | {place: {"bind": place, "mode": "ro"}}
 
 
-@hole("S12", "S13", "B13")
+@hole("S12", "S13", "B13", docker=("S12",))
 def no_system_call_list(h):
     h.no_filter()
 
@@ -430,41 +443,28 @@ def no_system_call_list_for_namespaces(h):
     h.no_filter()
 
 
-@hole("S14", boxes=("namespace",))
+@hole("S14")
 def shared_processes(h):
-    h.no_landlock()
-    h.edit(*PIDS)
+    h.remove("landlock")
+    shared_pids(h)
 
 
-@hole("W04", boxes=("namespace",), seen="got through|the other job: box")
+@hole("W04", seen="got through|the other job: box")
 def shared_processes_unfiltered(h):
     h.no_filter()
-    h.edit(*PIDS)
+    shared_pids(h)
 
 
 @hole("S15")
 def descriptors_kept(h):
-    h.edit(("    os.closerange(3, 4096)\n", ""))
-    if h.kind == "docker":
-        h.edit(
-            (
-                (
-                    "child = os.fork()\n    if child == 0:\n        code = 1\n        try:\n       "
-                    "     libc.prctl(4, 1"
-                ),
-                (
-                    "os.dup(1)\n    child = os.fork()\n    if child == 0:\n        code = 1\n      "
-                    "  try:\n            libc.prctl(4, 1"
-                ),
-            )
-        )
+    h.remove("descriptors")
 
 
-@hole("S16")
+@hole("S16", docker=("S16",))
 def environment_kept(h):
-    h.edit(("    os.environ.clear()\n", ""))
+    h.remove("environment")
     h.command.append(lambda argv: [a for a in argv if a != "--clearenv"])
-    h.launch = h.launch.replace('told["argv"], {})', 'told["argv"], os.environ)')
+    h.instead("environment of the launch", 'os.execve(told["argv"][0], told["argv"], os.environ)')
     real = namespace.subprocess.Popen
     h.patch.setattr(
         namespace.subprocess,
@@ -474,43 +474,36 @@ def environment_kept(h):
     h.late = lambda: h.made.update(environment=dict(os.environ))
 
 
-@hole("S17")
+@hole("S17", docker=("S17",))
 def core_dumps(h):
     if resource.getrlimit(resource.RLIMIT_CORE)[1] == 0:
         pytest.skip("this shell forbids core dumps itself")
-    h.edit(("        (resource.RLIMIT_CORE, 0),\n", ""))
+    h.remove("core dumps")
     h.host_config["ulimits"] = [{"Name": "core", "Soft": 1 << 20, "Hard": 1 << 20}]
 
 
-@hole("S19")
+@hole("S19", docker=("S19",))
 def control_groups_writable(h):
     h.no_filter()
-    h.edit(
-        ("        libc.prctl(24, capability, 0, 0, 0)\n", "        pass\n"),
-        ('    call(libc.capset(header, nothing), "capset")\n', ""),
-    )
+    h.remove("capability bounds", "capabilities")
     h.raw |= {"MaskedPaths": [], "ReadonlyPaths": []}
     h.made["user"] = "0:0"
 
 
-@hole("S20", boxes=("namespace",))
+@hole("S20")
 def specification_unchecked(h):
     h.patch.setattr(monitor, "refusal", lambda *_: "")
 
 
-@hole("S21", "W01", "W03", tries=3)
+@hole("S21", "W01", "W03", docker=("S21",), tries=3)
 def shared_tmp(h):
     place = tempfile.mkdtemp(prefix="hl-", dir="/var/tmp")
     h.after.append(lambda: shutil.rmtree(place))
     os.chmod(place, 0o777)
-    h.edit(
-        (
-            '        if name != "proc":\n',
-            (
-                '        if name == "tmp":\n            mount("/tmp", f"{ROOT}/tmp", None, BIND)\n '
-                '       elif name != "proc":\n'
-            ),
-        )
+    own = 'mount("tmpfs", f"{ROOT}/{name}", "tmpfs", NOSUID | NODEV, size)'
+    h.instead(
+        "own tmpfs",
+        f'mount("/tmp", f"{{ROOT}}/tmp", None, BIND) if name == "tmp" else {own}',
     )
     h.command.append(
         lambda argv: [
@@ -529,16 +522,16 @@ def shared_tmp(h):
 
 @hole("S22")
 def a_terminal(h):
-    h.no_landlock()
-    h.edit(('os.dup2(os.open("/dev/null", os.O_RDONLY), 0)', "os.dup2(os.openpty()[0], 0)"))
+    h.remove("landlock")
+    h.instead("no terminal", "os.dup2(os.openpty()[0], 0)")
 
 
-@hole("S24", boxes=("namespace",))
+@hole("S24")
 def run_without_a_box(h):
     h.patch.setattr(monitor, "NamespaceBox", lambda *_: "an unsandboxed run")
 
 
-@hole("B01", boxes=("namespace",))
+@hole("B01")
 def root_account_unchecked(h):
     real = monitor.budget.reserve
     h.patch.setattr(
@@ -548,17 +541,17 @@ def root_account_unchecked(h):
     )
 
 
-@hole("B03", boxes=("namespace",), seen="charged 0")
+@hole("B03", seen="charged 0")
 def reservations_dropped(h):
     h.patch.setattr(monitor, "reconcile", lambda _: None)
 
 
-@hole("A02", "A20", boxes=("namespace",))
+@hole("A02", "A20")
 def grants_not_consumed(h):
     h.patch.setattr(sandbox.run.gate, "consume", lambda *_: None)
 
 
-@hole("B04", boxes=("namespace",))
+@hole("B04")
 def amounts_unchecked(h):
     h.patch.setattr(Amount, "__post_init__", lambda _: None)
 
@@ -574,7 +567,7 @@ def cpu_of_children_uncharged(h):
     h.patch.setattr(cgroup.Group, "cpu_us", lambda _: 0)
 
 
-@hole("B08", seen="intact=False")
+@hole("B08", docker=("B08",), seen="intact=False")
 def nothing_killed(h):
     kept = []
     h.after.append(lambda: [real(box, box._api) for box in kept])
@@ -582,20 +575,12 @@ def nothing_killed(h):
     h.patch.setattr(Container, "remove", lambda container, api: kept.append(container))
     h.patch.setattr(DockerBox, "_kill", lambda *_: None)
     h.patch.setattr(namespace, "_kill", lambda *_: None)
-    h.edit(*PIDS)
+    shared_pids(h)
     if h.kind == "docker":
-        h.edit(
-            (
-                "            os.kill(-1, signal.SIGKILL)\n            os.waitpid(-1, 0)\n",
-                "            break\n",
-            ),
-            (
-                "        stream.write(collect(told, os.waitstatus_to_exitcode(status)))\n",
-                (
-                    "        stream.write(collect(told, os.waitstatus_to_exitcode(status)))\n   "
-                    " signal.pause()\n"
-                ),
-            ),
+        h.instead("nothing left", "break")
+        h.instead(
+            "end",
+            "stream.write(collect(told, os.waitstatus_to_exitcode(status)))\n    signal.pause()",
         )
     else:
         real_kill = cgroup.Group.kill
@@ -617,12 +602,12 @@ def wall_unwatched(h):
     h.patch.setattr(watch, "_breach", blind)
 
 
-@hole("B10", boxes=("namespace",))
+@hole("B10")
 def heads_unchecked(h):
     h.patch.setattr(monitor, "check_checkpoints", lambda *_: None)
 
 
-@hole("B14", boxes=("namespace",), seen="^ok")
+@hole("B14", seen="^ok")
 def unknown_runs_on(h):
     class Deaf:
         def __init__(self, group):
@@ -646,7 +631,7 @@ def unknown_runs_on(h):
     )
 
 
-@hole("B15")
+@hole("B15", docker=("B15",))
 def a_device(h):
     device = ["--dev-bind", "/dev/null", "/dev/hl-device"]
     h.command.append(
@@ -659,17 +644,17 @@ def a_device(h):
     h.host_config["devices"] = ["/dev/null:/dev/hl-device:rwm"]
 
 
-@hole("E02", "E03", "A19", boxes=("namespace",))
+@hole("E02", "E03", "A19")
 def proposals_believed(h):
     h.patch.setattr(monitor, "strict_json", lambda given: given)
     h.patch.setattr(monitor, "parse", lambda _, given: given)
     h.patch.setattr(monitor, "apply_proposal", lambda *_: "a plan")
 
 
-@hole("E04", "E16")
+@hole("E04", "E16", docker=("E04",))
 def inputs_writable(h):
-    h.edit(IN_READ_ONLY)
-    h.no_landlock()
+    h.remove("read-only inputs")
+    h.remove("landlock")
     h.made["user"] = "0:0"
     h.host_config["binds"] = lambda given: {
         at: {**what, "mode": "rw"} for at, what in given.items()
@@ -678,27 +663,25 @@ def inputs_writable(h):
 
 @hole("E05")
 def answers_inside(h):
-    h.edit(
-        ('    sys.argv = ["heirloop"]\n', '    sys.argv = ["heirloop"]\n    answers = [1, 2, 3]\n')
-    )
+    h.instead("no answers", 'sys.argv = ["heirloop"]\n    answers = [1, 2, 3]')
 
 
-@hole("E06", boxes=("namespace",), seen="exact_match")
+@hole("E06", seen="exact_match")
 def scores_believed(h):
     h.patch.setattr(run, "score", lambda *_: {"exact_match": 1.0})
 
 
-@hole("E11", boxes=("namespace",), seen="^program: exit 1; program: exit 1 ")
+@hole("E11", seen="^program: exit 1; program: exit 1 ")
 def copies_taken(h):
     h.patch.setattr(replicate, "refuse_copy", lambda *_: "")
 
 
-@hole("A01", boxes=("namespace",))
+@hole("A01")
 def bytes_unchecked(h):
     h.patch.setattr(Store, "get", lambda store, name: store._path(name).read_bytes())
 
 
-@hole("A03", "A04", boxes=("namespace",), seen="^None")
+@hole("A03", "A04", seen="^None")
 def mandates_unchecked(h):
     h.patch.setattr(
         gate.Gate,
@@ -707,12 +690,9 @@ def mandates_unchecked(h):
     )
 
 
-ONE = ("namespace",)
-
-
 def patched(ids, seen, *pairs):
     """Name an ablation that replaces functions: (place, name, what stands there instead)."""
-    hole(*ids, boxes=ONE, seen=seen)(
+    hole(*ids, seen=seen)(
         lambda h: [h.patch.setattr(place, name, instead) for place, name, instead in pairs]
     )
 
@@ -844,7 +824,7 @@ def accounts(ledger):
 # Judging.
 
 
-@hole("E08", "E14", boxes=("namespace",), seen=r"climbed [1-9]|different answers")
+@hole("E08", "E14", seen=r"climbed [1-9]|different answers")
 def every_score_told(h):
     h.patch.setattr(
         ladder,
@@ -853,7 +833,7 @@ def every_score_told(h):
     )
 
 
-@hole("E09", boxes=("namespace",))
+@hole("E09")
 def probabilities_believed(h):
     h.patch.setattr(
         evals.score,
@@ -864,35 +844,35 @@ def probabilities_believed(h):
     )
 
 
-@hole("E09b", boxes=("namespace",))
+@hole("E09b")
 def another_task_scored(h):
     h.patch.setattr(
         evals.score, "_read", lambda data, shape: (np.zeros(shape[:2], np.uint8), np.ones(shape))
     )
 
 
-@hole("E10", "E11b", boxes=("namespace",), seen="^program: exit 1; program: exit 1 ")
+@hole("E10", "E11b", seen="^program: exit 1; program: exit 1 ")
 def near_copies_taken(h):
     h.patch.setattr(replicate, "COPY", -1.0)
 
 
-@hole("E10b", boxes=("namespace",), seen="^1 of 4")
+@hole("E10b", seen="^1 of 4")
 def one_training_file(h):
     real = replicate.draw_train
     h.patch.setattr(replicate, "draw_train", lambda task, secret, _: real(task, secret, 1))
 
 
-@hole("E13e", boxes=("namespace",))
+@hole("E13e")
 def headers_unread(h):
     h.patch.setattr(evals.score, "tensors", lambda data, _: dict(evals.score.load(data)))
 
 
-@hole("E16b", boxes=("namespace",))
+@hole("E16b")
 def overlap_uncounted(h):
     h.patch.setattr(replicate, "overlap", lambda *_: 0)
 
 
-@hole("E16c", boxes=("namespace",), seen=r"right on 1\.00")
+@hole("E16c", seen=r"right on 1\.00")
 def held_out_items_trained_on(h):
     real = judging.draw_train
     h.patch.setattr(
@@ -904,44 +884,66 @@ def held_out_items_trained_on(h):
     )
 
 
-@hole("E16d", boxes=("namespace",))
+@hole("E16d")
 def computable_unflagged(h):
     h.patch.setattr(gate.Gate, "computable", lambda *_: False)
 
 
-@hole("E17", boxes=("namespace",))
+@hole("E17")
 def splits_of_different_size(h):
     h.patch.setattr(
         study_open, "slices", lambda task, secret, split, items: {split: items[: len(split)]}
     )
 
 
-CASES = [(kind, one) for one, (_, boxes, *_) in HOLES.items() for kind in boxes]
+CASES = [
+    pytest.param(*one, id=f"{one[1]}-{'-'.join(one[2])}", marks=on(one[1]).marks) for one in HOLES
+]
 
 
-@pytest.mark.parametrize(("kind", "one"), CASES, ids=[f"{kind}-{one}" for kind, one in CASES])
-def test_without_its_defence_the_attack_gets_through(kind, one, monkeypatch, tmp_path):
-    act, _, seen, mode, tries, _ = HOLES[one]
+@pytest.mark.parametrize(("act", "kind", "ids", "seen", "mode", "tries"), CASES)
+def test_without_its_defence_the_attack_gets_through(
+    act, kind, ids, seen, mode, tries, monkeypatch, tmp_path
+):
     box = need_box(lambda: MAKE[kind]("cold"), kind)
-    if box.tier == "C" and one in ("S01", "S01b", "S02", "S02b", "B06", "B14"):
-        pytest.skip("no writable control group: the tier does not promise it")
     box.close()
+    if box.tier == "C" and {*ids} & {*BOUNDS, "B06", "B14"}:
+        pytest.skip("no writable control group: the tier does not promise it")
     with tempfile.TemporaryDirectory(prefix="hl-hole-") as folder:
         h = Hole(monkeypatch, Path(folder), kind)
         act(h)
         h.apply()
         try:
-            said, stopped = "", True
-            with suite.open_suite(lambda: MAKE[kind](mode)) as opened:
-                h.box = opened.box
-                getattr(h, "late", lambda: None)()
-                for _ in range(tries):
-                    row = run.attempt(opened, ROWS[one])
-                    said, stopped = f"{row['said']} intact={row['host_intact']}", row["stopped"]
-                    if not stopped and re.search(seen, said):
-                        break
-            assert not stopped and re.search(seen, said), said
+            for one in ids:
+                got_through(h, lambda: MAKE[kind](mode), ROWS[one], seen, tries)
         finally:
             monkeypatch.undo()
             for clear in h.after:
                 clear()
+
+
+def got_through(h, make, row, seen, tries):
+    """Try a row in a study of its own, until it gets through; it must, within so many tries."""
+    with suite.open_suite(make) as opened:
+        h.box = opened.box
+        getattr(h, "late", lambda: None)()
+        for _ in range(tries):
+            result = run.attempt(opened, row)
+            outcome, stopped = f"{result['said']} intact={result['host_intact']}", result["stopped"]
+            if not stopped and re.search(seen, outcome):
+                break
+    assert not stopped and re.search(seen, outcome), (row.id, outcome)
+
+
+def test_every_defence_that_a_source_marks_is_taken_away_by_an_ablation(monkeypatch, tmp_path):
+    sources = [(namespace.HERE / file).read_text() for file in MARKED]
+    marked, removed = [name for source in sources for name in marks(source)], set()
+    for act, kind, *_ in HOLES:
+        h = Hole(monkeypatch, tmp_path, kind)
+        with contextlib.suppress(pytest.skip.Exception):
+            act(h)
+        monkeypatch.undo()
+        for clear in h.after:
+            clear()
+        removed |= h.removed
+    assert len(set(marked)) == len(marked) and set(marked) == removed

@@ -6,7 +6,7 @@ import re
 import threading
 
 import pytest
-from conftest import ROOT, need_box
+from conftest import ROOT, need_box, on
 from fakes import FakeBox, outcome
 
 from configs.job import Limits
@@ -18,7 +18,9 @@ OUT = {"weights.safetensors": 1000, "claims.json": 100}
 HEAD = "import os, sys, time, socket\nfrom pathlib import Path\ndef main(i, o):\n"
 
 
-@pytest.fixture(scope="module", params=["cold", "warm", "docker-cold", "docker-warm"])
+@pytest.fixture(
+    scope="module", params=[on("cold"), on("warm"), on("docker-cold"), on("docker-warm")]
+)
 def box(request):
     if request.param.startswith("docker"):
         made = need_box(

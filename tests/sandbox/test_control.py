@@ -171,6 +171,7 @@ def test_a_stop_kills_every_job_and_nothing_starts_after_it(start, how):
     assert requests.open_gate(folder).halt == ""
 
 
+@pytest.mark.browser
 def test_a_person_watches_a_run_in_the_browser_and_stops_it_there(start):
     with chromium() as browser, contextlib.ExitStack() as stack:
         keys.new_key("ada", "person", "correct horse")

@@ -139,6 +139,7 @@ class Proxy:
             one.close()
 
 
+@pytest.mark.docker
 def test_an_engine_that_dies_in_mid_job_is_the_boxs_failure_charged_in_full_and_nothing_survives(
     tmp_path, monkeypatch
 ):
@@ -197,6 +198,7 @@ box.run(program("import time\ndef main(i, o): time.sleep(120)"))
 """
 
 
+@pytest.mark.docker
 def test_containers_of_a_dead_process_are_killed_and_removed_at_the_next_start_and_others_are_not():
     box = engine()
     dead = subprocess.Popen(
@@ -236,6 +238,7 @@ def test_containers_of_a_dead_process_are_killed_and_removed_at_the_next_start_a
     again.close()
 
 
+@pytest.mark.docker
 def test_a_run_killed_in_mid_job_is_charged_its_reservation_and_its_container_is_gone(tmp_path):
     box = engine()
     settings = [
@@ -281,6 +284,7 @@ def test_a_run_killed_in_mid_job_is_charged_its_reservation_and_its_container_is
     study_open._LOCKS.clear()
 
 
+@pytest.mark.docker
 def test_an_image_that_is_not_the_pinned_one_does_not_run(tmp_path):
     box = engine()
     settings = ["study.name=t", f"runs={tmp_path}/runs", "box=docker"]

@@ -6,7 +6,7 @@ import json
 import shutil
 
 import pytest
-from conftest import ROOT, need_box
+from conftest import ROOT, need_box, on
 
 from configs.build import plain
 from configs.history import History, Trial
@@ -33,7 +33,7 @@ HISTORY = History(
 )
 
 
-@pytest.fixture(scope="module", params=["namespace", "docker"])
+@pytest.fixture(scope="module", params=[on("namespace"), on("docker")])
 def box(request):
     made = need_box(
         lambda: (
