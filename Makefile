@@ -1,9 +1,15 @@
-# make demo: a whole study.  make test: every test that this machine supports.  PIP_ARGS= is passed to pip.
+# make demo: a whole study.  make quick: what to run before a commit.  make check: what to run before a merge.
+# make test: every test that this machine supports.  make prove: 1,000 studies of each planted world.
+# PIP_ARGS= is passed to pip; JOBS= is how many tests run at a time.
 PYTHON ?= python3
 PIP_ARGS ?=
+JOBS ?= 2
 RUN = runs/quickstart
+PYTEST = .venv/bin/python -m pytest -n $(JOBS) --dist worksteal
+# Docker's own tests, the browser, the real model and other people's definitions: .ci/run has them all.
+OUTSIDE = docker or browser or model or prove
 
-.PHONY: setup demo test check bench
+.PHONY: setup demo lint quick check test prove bench
 setup: .venv/ready .box/ready
 
 .venv/ready: pyproject.toml constraints.txt
@@ -21,15 +27,23 @@ demo: setup
 	@test -e $(RUN)/ledger.sqlite || .venv/bin/heirloop mandate grant --unattended study=quickstart
 	.venv/bin/heirloop run study=quickstart
 
-test: setup
-	.venv/bin/python -m pytest -n 2 tests
-
-check: setup
+lint: .venv/ready
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check -q .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	$(MAKE) test
+
+quick: lint
+	$(PYTEST) -m "not ($(OUTSIDE) or slow)" $(QUICK)
+
+check: lint setup
+	$(PYTEST) -m "not ($(OUTSIDE))" tests
+
+test: setup
+	$(PYTEST) tests
+
+prove: setup
+	HEIRLOOP_STUDIES=1000 $(PYTEST) tests/evals/test_planted.py
 
 # The real small model of proposer=smollm and what loads it: an environment of its own, which borrows the box's torch and gives nothing back.
 .model/ready: constraints.txt .box/ready
