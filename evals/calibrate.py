@@ -1,9 +1,8 @@
-"""How often each acceptance rule keeps what is worth nothing, and how often it sees what is there:
-simulated campaigns on measured seed noise.
+"""How often each acceptance rule keeps a worthless change, and how often it sees a real gain.
 
-Nulls: (a) the same recipe under independent seeds; (b) equal mean, unequal shape: a candidate with
-this noise against a champion that is steady at its mean; (c) a true gain equal to the minimum
-effect. Pure functions of scores and a seed; refuses nothing but an empty sample.
+Campaigns are simulated on measured seed noise. Three nulls are asked: (a) the same recipe under
+independent seeds; (b) a candidate with this noise against a champion that is steady at its mean;
+(c) a true gain equal to the minimum effect. Pure functions of scores and a seed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ from scipy.stats import beta, nct
 from scipy.stats import t as student
 
 from configs.build import need
-from evals.beside import failing
+from evals.accepted_gain import failing
 from evals.rules import MOST_PATTERNS, RULES, Gains
 
 NULLS = ("a", "b", "c")
@@ -54,28 +53,50 @@ class Campaigns:
 def calibrate(
     rule: str, null: str, scores: Sequence[float], plan: Campaigns, seed: int = 1
 ) -> dict[str, Any]:
-    """Return one row: campaigns, false_keep_rate, upper (one-sided 95 % bound), fake_gain (score
-    units per campaign), power (null a), replicates.
+    """Return one row: campaigns, false_keep_rate, upper, fake_gain, power, replicates.
 
-    `scores` is one recipe's measured scores, drawn with replacement. Screening uses other seeds, so
-    it changes no gain on gate and is not simulated, except for greedy, which knows nothing else:
-    the champion's single score is carried forward and every better one is kept.
+    `scores` is one recipe's measured scores, drawn with replacement. `upper` is the one-sided 95 %
+    bound of the false keep rate, `fake_gain` is in score units per campaign, and `power` is None
+    but for null a. Screening uses other seeds, so it changes no gain on gate and is not simulated.
+    Only greedy rests on screening: it carries the champion's single score forward and keeps every
+    better one.
     """
     need(len(scores) > 0, "scores", len(scores), "at least one measured score")
-    rng, sample = np.random.default_rng([seed, NULLS.index(null)]), np.asarray(scores, float)
-    bar = minimum(sample) if null == "c" else 0.0
-    if rule == "greedy":
-        kept, fake, pairs = _records(null, sample, rng, plan, bar)
-    else:
-        kept, fake, pairs = _confirmed(rule, null, sample, rng, plan, bar)
-    told = {
+    rng = np.random.default_rng([seed, NULLS.index(null)])
+    sample = np.asarray(scores, float)
+    kept, fake, pairs = _simulate(rule, null, sample, rng, plan)
+    return {
         "campaigns": plan.campaigns,
         "false_keep_rate": float(kept.mean()),
         "upper": upper(int(kept.sum()), plan.campaigns),
         "fake_gain": float(fake.mean()),
         "replicates": pairs,
+        "power": power(rule, sample, plan, rng)[0] if null == "a" else None,
     }
-    return told | {"power": power(rule, sample, plan, rng)[0] if null == "a" else None}
+
+
+def fingerprint(rule: str, null: str) -> list[float]:
+    """Return figures of a few campaigns on a fixed sample, to nine digits.
+
+    A comment or another layout of the code leaves them alone; another rule, another draw or another
+    way of counting changes them. Rows of an older fingerprint are simulated anew.
+    """
+    plan = Campaigns(campaigns=40, candidates=10, confirmations=3, most=8)
+    sample = np.linspace(0.1, 0.95, 18) ** 2
+    rng = np.random.default_rng([5, NULLS.index(null)])
+    kept, fake, pairs = _simulate(rule, null, sample, rng, plan)
+    seen, used = power(rule, sample, plan, rng, confirmations=100)
+    return [float(f"{v:.9g}") for v in (*kept, *fake, pairs, seen or 0.0, used)]
+
+
+def _simulate(
+    rule: str, null: str, sample: Gains, rng: np.random.Generator, plan: Campaigns
+) -> tuple[NDArray[np.bool_], Gains, float]:
+    """Return (whether it kept a change, gain that it faked, mean pairs) of each campaign."""
+    bar = minimum(sample) if null == "c" else 0.0
+    if rule == "greedy":
+        return _keep_records(null, sample, rng, plan, bar)
+    return _confirm(rule, null, sample, rng, plan, bar)
 
 
 def minimum(sample: Gains) -> float:
@@ -94,12 +115,12 @@ def draw(
     return rng.choice(sample, shape) + bar, rng.choice(sample, shape)
 
 
-def _confirmed(
+def _confirm(
     rule: str, null: str, sample: Gains, rng: np.random.Generator, plan: Campaigns, bar: float
 ) -> tuple[NDArray[np.bool_], Gains, float]:
     shape = (plan.campaigns * plan.confirmations, plan.most)
-    mine, theirs = draw(null, sample, rng, shape, bar)
-    gains = mine - theirs
+    candidate, champion = draw(null, sample, rng, shape, bar)
+    gains = candidate - champion
     accepted, pairs = RULES[rule].play(
         gains, level=plan.level, effect=bar, deviation=plan.deviation, first_look=plan.first_look
     )
@@ -109,14 +130,14 @@ def _confirmed(
     return wrong, (by * (seen - bar).reshape(by.shape)).sum(axis=1), float(pairs.mean())
 
 
-def _records(
+def _keep_records(
     null: str, sample: Gains, rng: np.random.Generator, plan: Campaigns, bar: float
 ) -> tuple[NDArray[np.bool_], Gains, float]:
-    mine, theirs = draw(null, sample, rng, (plan.campaigns, plan.candidates), bar)
-    champion = theirs[:, 0].copy()
+    candidates, champions = draw(null, sample, rng, (plan.campaigns, plan.candidates), bar)
+    champion = champions[:, 0].copy()
     start = champion.copy()
     kept: NDArray[np.bool_] = np.zeros(plan.campaigns, bool)
-    for score in mine.T:
+    for score in candidates.T:
         better = score > champion + bar
         kept |= better
         champion = np.where(better, score, champion)

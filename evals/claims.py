@@ -16,7 +16,8 @@ from evals.amplify import Skill, amplifying, effects
 from evals.arms import Curve, difference
 from evals.closure import Event, automation, provenance, self_closure
 from evals.intervals import Figure, capped
-from evals.loss import Held, PlanFact, efficiency, retention
+from evals.loss import PlanFact, efficiency
+from evals.retention import Held, retention
 
 Said = Literal["yes", "cannot tell", "not measured", "not evaluable"]
 WORDS = ("amplifying", "lossy", "self-closed")

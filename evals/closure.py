@@ -1,9 +1,9 @@
-"""How closed the loop is: automation stage by stage, run length, causal self-closure, what people
-cost, and what limits the pace.
+"""How closed the loop is: who decides, stage by stage, and how much of the gain needs the loop.
 
-No single number: automation is a vector without a mean, because a cron job has `1 - human share` =
-1 at every stage and improves nothing. Definitions, units and sources: docs/instruments.md. Pure
-functions over records; a stage without events is `not exercised`, never 0 or 1.
+Example: people approved a quarter of the compute that was released at `approve`, so automation is
+0.75 there. Automation is a vector without a mean: a cron job scores 1 at every stage and improves
+nothing. A stage without events is `not exercised`, never 0 or 1. Definitions, units and sources:
+docs/instruments.md. Pure functions over records.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,11 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from configs.build import need
-from evals.arms import UNIT, Curve, common, paired
-from evals.intervals import Figure, bootstrap, mean, missing, pairs, per_event, proven, ratio, share
+from evals.arms import Curve, common, paired
+from evals.intervals import Figure, bootstrap, missing, proven, ratio, share
 
 Stage = Literal[
     "propose",
@@ -61,9 +59,6 @@ ACTORS: tuple[Actor, ...] = (
 """standing rule: a mandate that a person signed; unattended rule: one that nobody did; lineage:
 weights that the loop itself trained
 """
-FACTORS: tuple[str, ...] = ("compute", "proposals", "replicates", "reviewer speed")
-RAISE = 1.25
-"""Factor by which each twin run raises one limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,24 +79,6 @@ class Event:
     """CPU-microseconds that the plan's jobs were charged; told once a plan, by the decision that
     let them start
     """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Effort:
-    """What people did for a study, repeat by repeat."""
-
-    decisions: tuple[int, ...]
-    "live decisions of people on plans (R,)"
-    minutes: tuple[float, ...]
-    "minutes that they looked (R,)"
-    queue_seconds: tuple[float, ...]
-    "seconds that requests waited for them (R,)"
-    setup_minutes: float = 0.0
-    """minutes from the first signature or the study root, whichever came first, to the first job;
-    at most so long did people set up
-    """
-    mandates: int = 0
-    "standing rules signed; each stands for the decisions that it replaced"
 
 
 def automation(events: Iterable[Event]) -> dict[str, Figure]:
@@ -177,7 +154,7 @@ def _scripted(*stages: tuple[Stage, Actor]) -> tuple[Event, ...]:
     )
 
 
-BESIDE: dict[str, tuple[Event, ...]] = {
+COMPARISONS: dict[str, tuple[Event, ...]] = {
     "an Optuna study": _scripted(
         ("propose", "fixed program"),
         ("train", "fixed program"),
@@ -195,28 +172,6 @@ BESIDE: dict[str, tuple[Event, ...]] = {
 """Rows printed beside every automation vector: what the same formula says of things that nobody
 calls self-improving.
 """
-
-
-def run_length(generations: int, live_acts: int) -> Figure:
-    """Return generations per live human act, exact Poisson interval; no act in n generations: at
-    least n / 3.
-    """
-    return per_event(generations, live_acts, "generations per live human act")
-
-
-def amortised(generations: int, effort: Effort) -> dict[str, Figure]:
-    """Return set-up minutes and mandates per generation: what run length hides, since both were
-    given before it began to count.
-    """
-    per = {"set-up minutes": effort.setup_minutes, "mandates": float(effort.mandates)}
-    return {
-        name: (
-            Figure(value=value / generations, n=generations, unit=f"{name} per generation")
-            if generations
-            else missing("not exercised", f"{name} per generation")
-        )
-        for name, value in per.items()
-    }
 
 
 def self_closure(arms: Mapping[str, Curve], cpu_us: float | None = None) -> Figure:
@@ -240,84 +195,6 @@ def provenance(authors: Sequence[Actor]) -> Figure:
     why they helped.
     """
     return share(sum(a == "lineage" for a in authors), len(authors), "share of accepted changes")
-
-
-def human_cost(effort: Effort, gains: ArrayLike) -> dict[str, Figure]:
-    """Return what people gave per unit of verified gain (R,): decisions, minutes, seconds that
-    requests waited; `undefined` without gain.
-    """
-    told = {
-        "decisions": effort.decisions,
-        "minutes": effort.minutes,
-        "queue seconds": effort.queue_seconds,
-    }
-    if not proven(gains):
-        return {name: missing("undefined", f"{name} per {UNIT}") for name in told}
-    return {
-        name: ratio(values, gains, f"{name} per {UNIT}", neutral=None)
-        for name, values in told.items()
-    }
-
-
-def speed_up(waiting: ArrayLike, computing: ArrayLike, total: ArrayLike) -> dict[str, Figure]:
-    """Return by which factor a campaign would end sooner if people were instant, and if compute
-    were (Amdahl 1967); wall seconds (R,) each.
-    """
-    for part in (waiting, computing):
-        need(
-            bool((np.asarray(part) <= np.asarray(total)).all()),
-            "seconds",
-            part,
-            "no more than the campaign took",
-        )
-    sides = {"people were instant": waiting, "compute were instant": computing}
-    whole = np.asarray(total, float)
-    return {
-        name: ratio(whole, whole - np.asarray(part, float), "times as fast", neutral=1.0)
-        for name, part in sides.items()
-    }
-
-
-def elasticities(
-    base: ArrayLike, raised: Mapping[str, ArrayLike], by: Mapping[str, float] = {}
-) -> dict[str, Figure]:
-    """Return for each factor (G(raised) - G) / ((raise - 1) G) from paired repeats (R,): per cent
-    of gain per per cent of the factor.
-
-    `by` is the factor by which a limit was really raised where whole numbers allowed no RAISE. A
-    factor without a twin run is `not measured`; without gain it is `undefined`.
-    """
-    if not proven(base):
-        return {name: missing("undefined", "% per %") for name in FACTORS}
-    found = {}
-    for name in FACTORS:
-        if name not in raised:
-            found[name] = missing("not measured", "% per %")
-            continue
-        low, high = pairs(base, raised[name])
-        found[name] = ratio((high - low) / (by.get(name, RAISE) - 1), low, "% per %", neutral=0.0)
-    return found
-
-
-def limiting(base: ArrayLike, raised: Mapping[str, ArrayLike]) -> str:
-    """Return the factor with the largest elasticity if its raise gains more than every other
-    measured one's, each interval clear of zero.
-
-    Else `cannot tell`; `not measured` while fewer than all factors have a twin run with a gain in
-    some repeat.
-    """
-    if set(raised) != set(FACTORS) or not all(
-        np.isfinite(np.asarray(values, float)).any() for values in raised.values()
-    ):
-        return "not measured"
-    first, *others = sorted(
-        FACTORS, key=lambda name: -float(np.nanmean(np.asarray(raised[name], float)))
-    )
-    best = np.asarray(raised[first], float)
-    clear = mean(best - np.asarray(base, float), UNIT).over() and all(
-        mean(best - np.asarray(raised[o], float), UNIT).over() for o in others
-    )
-    return first if clear else "cannot tell"
 
 
 def stage_table(events: Iterable[Event], limit: str) -> list[dict[str, str]]:

@@ -14,7 +14,7 @@ from scipy.stats import t as student
 
 from configs.objective import Objective
 from configs.records import Criterion, Scores, Verdict, VerdictAnswer
-from evals.beside import beside
+from evals.accepted_gain import estimate_gain
 from evals.metrics import holds, primary
 from evals.rules import RULES, Decision, Rule
 
@@ -153,7 +153,7 @@ def _decide(
 def _with_cautions(
     verdict: Verdict, gains: Sequence[float], objective: Objective, deviation: float, most: int
 ) -> Verdict:
-    found = beside(
+    found = estimate_gain(
         gains,
         rule=objective.acceptance,
         level=verdict.level,

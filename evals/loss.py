@@ -1,38 +1,23 @@
-"""What is lost on the way from a proposal to a gain that holds: funnel, promise, retention,
-efficiency, duplicates.
+"""What is lost between a proposal and a verified gain: funnel, promise, calibration, efficiency.
 
-Every part is signed and the parts add up: promises in the objective's unit, what is kept and what a
-gain costs on the unbounded scale of gains. Loss by selection (feedback to gate, winner's curse)
-happens in every honest loop and is told apart from loss in transfer, which alone makes a loop
-lossy. Definitions: docs/instruments.md. Pure functions.
+Example: a plan promised 0.5, showed 0.4 on feedback, 0.3 on gate and 0.2 on fresh seeds. Its parts
+are over-claim 0.1, proxy gap 0.1, winner's curse 0.1 and verified gain 0.2, and they add up.
+Promises are in the objective's unit; gains per compute are on the unbounded scale. Definitions:
+docs/instruments.md. Pure functions.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from evals import arms
 from evals.closure import Actor
-from evals.intervals import (
-    Figure,
-    Floats,
-    bootstrap,
-    capped,
-    mean,
-    missing,
-    pairs,
-    proven,
-    ratio,
-    reach,
-    share,
-    told,
-)
+from evals.intervals import Figure, Floats, bootstrap, mean, missing, ratio, reach, share, told
 
 Fate = Literal[
     "invalid",
@@ -58,14 +43,6 @@ FATES: tuple[Fate, ...] = (
 """In the order in which a plan can end; superseded: another plan of its generation was confirmed;
 no effect: rejected on gate
 """
-Rung = Literal["feedback", "gate", "closing", "sealed", "shifted", "large"]
-RUNGS: tuple[Rung, ...] = ("feedback", "gate", "closing", "sealed", "shifted", "large")
-"""feedback and gate: sums over accepted plans, both selected on; closing: champion against baseline
-on gate, fresh seeds; sealed; shifted: out of distribution; large: at 4 x the compute. The order is
-the order in which they are told.
-"""
-TRANSFER: tuple[Rung, ...] = ("closing", "sealed", "shifted", "large")
-"""Rungs on seeds that selected nothing: only what is lost between these is loss in transfer."""
 PARTS = ("over-claim", "proxy gap", "winner's curse", "verified gain")
 
 
@@ -103,20 +80,6 @@ class PlanFact:
     "proposals of its generation"
     duplicate: bool = False
     "whether its recipe and source equal an earlier plan's of the campaign"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
-    """Gain of one campaign on one rung."""
-
-    repeat: int
-    "repeat of the campaign"
-    rung: Rung
-    "where it was measured"
-    value: float
-    "gain, on an unbounded scale; NaN where it was not measured"
-    score: float = math.nan
-    "the champion's raw mean score there, for the ceiling; NaN where none is known"
 
 
 def funnel(plans: Sequence[PlanFact]) -> list[dict[str, float | str]]:
@@ -232,68 +195,24 @@ def _slope(x: Floats, y: Floats) -> float:
     return float(away @ y / (away @ away)) if np.ptp(x) else math.inf
 
 
-def rungs(held: Iterable[Held]) -> dict[str, Floats]:
-    """Return rung -> gains (R,) over the repeats in ascending order, NaN where a campaign was not
-    measured there.
+def assumed(plans: Sequence[PlanFact]) -> Figure:
+    """Return the share of plans whose proposer promised nothing, so that their promise is a
+    prior.
     """
-    listed = list(held)
-    repeats = sorted({h.repeat for h in listed})
-    table = {(h.rung, h.repeat): h.value for h in listed}
+    return share(sum(p.promised is None for p in plans), len(plans), "share of plans")
+
+
+def duplicates(plans: Sequence[PlanFact]) -> dict[int, Figure]:
+    """Return number of parallel proposals -> share of plans that repeat an earlier one (exact
+    interval).
+    """
+    widths = sorted({p.parallel for p in plans})
     return {
-        rung: np.array([table.get((rung, r), math.nan) for r in repeats])
-        for rung in RUNGS
-        if any(h.rung == rung for h in listed)
+        w: share(
+            sum(p.duplicate for p in plans if p.parallel == w), sum(p.parallel == w for p in plans)
+        )
+        for w in widths
     }
-
-
-def retention(
-    held: Iterable[Held], *, ceiling: float | None = None, deviation: float = 0.0
-) -> dict[str, Figure]:
-    """Return rho_i of each step between rungs, `loss` = 1 - their product, and `loss in transfer`
-    over the unselected rungs alone.
-
-    rho_i = sum of gains on rung i + 1 over that on rung i, paired over repeats, Fieller; signed,
-    may exceed 1 or be negative. A rung that was not measured is left out, and its steps are `not
-    measured`; `undefined` where the rung before shows no gain; `cannot tell` where champions score
-    within one seed `deviation` of the `ceiling` on a rung that the figure rests on.
-    """
-    listed = list(held)
-    found, known = dict[str, Figure](), rungs(listed)
-    top = {
-        rung: [h.score for h in listed if h.rung == rung and math.isfinite(h.score)]
-        for rung in known
-    }
-
-    def under(figure: Figure, *chain: Rung) -> Figure:
-        for rung in chain:
-            figure = capped(figure, top.get(rung, ()), ceiling, deviation)
-        return figure
-
-    for a, b in pairwise(RUNGS):
-        found[f"{a} to {b}"] = under(_kept(known, a, b), a, b)
-    for name, order in (("loss", RUNGS), ("loss in transfer", TRANSFER)):
-        chain = [r for r in order if r in known]
-        found[name] = under(_lost(known, chain), *chain)
-    return found
-
-
-def _kept(known: Mapping[str, Floats], a: str, b: str) -> Figure:
-    if a not in known or b not in known:
-        return missing("not measured", "share kept")
-    before, after = pairs(known[a], known[b])
-    if not proven(before):
-        return missing("undefined", "share kept", len(before))
-    return ratio(after, before, "share kept")
-
-
-def _lost(known: Mapping[str, Floats], chain: Sequence[str]) -> Figure:
-    """Return 1 - last / first of a chain of rungs: what the product of its steps leaves."""
-    if len(chain) < 2:
-        return missing("not measured", "share lost")
-    first, last = pairs(known[chain[0]], known[chain[-1]])
-    if not proven(first):
-        return missing("undefined", "share lost", len(first))
-    return ratio(first - last, first, "share lost", neutral=0.0)
 
 
 def efficiency(plans: Sequence[PlanFact], *, around: bool = True) -> dict[str, Figure]:
@@ -360,32 +279,3 @@ def yield_now(plans: Sequence[PlanFact], *, around: bool = True) -> Figure:
         for r in repeats
     ]
     return ratio(gained, spent, f"{arms.UNIT} per CPU-second", neutral=0.0)
-
-
-def assumed(plans: Sequence[PlanFact]) -> Figure:
-    """Return the share of plans whose proposer promised nothing, so that their promise is a
-    prior.
-    """
-    return share(sum(p.promised is None for p in plans), len(plans), "share of plans")
-
-
-def duplicates(plans: Sequence[PlanFact]) -> dict[int, Figure]:
-    """Return number of parallel proposals -> share of plans that repeat an earlier one (exact
-    interval).
-    """
-    widths = sorted({p.parallel for p in plans})
-    return {
-        w: share(
-            sum(p.duplicate for p in plans if p.parallel == w), sum(p.parallel == w for p in plans)
-        )
-        for w in widths
-    }
-
-
-def over_generations(values: ArrayLike, unit: str) -> Figure:
-    """Return the mean over repeats of each repeat's least-squares slope of (R, G) values per
-    generation.
-    """
-    y = np.asarray(values, float)
-    x = np.arange(y.shape[1]) - (y.shape[1] - 1) / 2
-    return mean((y @ x) / float(x @ x), f"{unit} per generation")

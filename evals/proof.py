@@ -14,15 +14,22 @@ from evals.arms import difference, gain
 from evals.claims import Evidence, words
 from evals.closure import automation, provenance, self_closure
 from evals.intervals import LEVEL, Figure
-from evals.loss import calibration, duplicates, efficiency, promised, retention, yield_now
+from evals.loss import (
+    calibration,
+    duplicates,
+    efficiency,
+    promised,
+    yield_now,
+)
 from evals.planted import World
+from evals.retention import retention
 
 WRONG = 0.05
 """Most studies of any world that may be called by a word that is not true of it."""
 
 
 def instruments(study: Evidence, beside: Mapping[str, Figure | bool]) -> dict[str, Figure]:
-    """Return every instrument that a world may know the truth of, measured on one study."""
+    """Return every instrument that a world may know the truth of, measured on world study."""
     shown, bins = effects(study.skills), promised(study.plans)
     kept, change, vector = retention(study.held), efficiency(study.plans), automation(study.events)
     return {
@@ -60,7 +67,7 @@ def instruments(study: Evidence, beside: Mapping[str, Figure | bool]) -> dict[st
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One instrument on one world."""
+    """One instrument on world world."""
 
     world: str
     "name of the world"
@@ -71,14 +78,14 @@ class Row:
     mean: float | None
     "mean of the values over the studies that gave one"
     coverage: float | None
-    """share of intervals that hold the truth, of the studies that gave a bounded or one-sided
+    """share of intervals that hold the truth, of the studies that gave a bounded or world-sided
     interval
     """
     n: int
     "studies that gave one"
 
     def holds(self) -> bool:
-        """Tell whether so few misses can be chance at 95 % (binomial, one in 1,000 per row); true
+        """Tell whether so few misses can be chance at 95 % (binomial, world in 1,000 per row); true
         where no coverage is asked.
         """
         return (
@@ -88,7 +95,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Called:
-    """One word on one world."""
+    """One word on world world."""
 
     world: str
     "name of the world"
@@ -108,33 +115,33 @@ class Called:
         return self.true or self.called <= WRONG * self.n
 
 
-def validate(one: World, studies: int, seed: int = 1) -> tuple[list[Row], list[Called]]:
+def prove_world(world: World, studies: int, seed: int = 1) -> tuple[list[Row], list[Called]]:
     """Return coverage of every instrument and how often each word was said, over `studies` drawn
     from a world.
     """
     need(1 <= studies <= 100_000, "studies", studies, "between 1 and 100000")
     rng, figures, counts = (
-        np.random.default_rng([seed, *one.name.encode()]),
+        np.random.default_rng([seed, *world.name.encode()]),
         dict[str, list[Figure]](),
         dict[str, int](),
     )
     for _ in range(studies):
-        study, beside = one.draw(rng)
+        study, beside = world.draw(rng)
         for name, figure in instruments(study, beside).items():
             figures.setdefault(name, []).append(figure)
         for word, said in (
             words(study) | {name: said for name, said in beside.items() if isinstance(said, bool)}
         ).items():
             counts[word] = counts.get(word, 0) + said
-    rows = [_row(one, name, found) for name, found in figures.items()]
+    rows = [_row(world, name, found) for name, found in figures.items()]
     return rows, [
-        Called(world=one.name, word=w, true=w in one.words, called=many, n=studies)
+        Called(world=world.name, word=w, true=w in world.words, called=many, n=studies)
         for w, many in counts.items()
     ]
 
 
-def _row(one: World, name: str, figures: list[Figure]) -> Row:
-    truth, values = one.truth.get(name), [f.value for f in figures if f.value is not None]
+def _row(world: World, name: str, figures: list[Figure]) -> Row:
+    truth, values = world.truth.get(name), [f.value for f in figures if f.value is not None]
     ends = [f for f in figures if f.low is not None or f.high is not None]
     held = [
         (f.low is None or truth is None or f.low <= truth)
@@ -142,7 +149,7 @@ def _row(one: World, name: str, figures: list[Figure]) -> Row:
         for f in ends
     ]
     return Row(
-        world=one.name,
+        world=world.name,
         instrument=name,
         truth=truth,
         mean=float(np.mean(values)) if values else None,

@@ -1,4 +1,4 @@
-"""Can the measuring be trusted? Noise, error rates, power, planted worlds.
+"""Can the measuring be trusted? Seed noise, error rates of the rules, power, tasks, known worlds.
 
-Begin with `trainings.py`.
+Begin with `rules.py`. `trainings.py` opens the studies of trainings alone that the others rest on.
 """

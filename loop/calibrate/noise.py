@@ -1,9 +1,8 @@
-"""Real seed noise for calibration: the same recipes trained over and over through the one door,
-each training a line of noise-TASK.jsonl.
+"""Seed noise of a task: the same recipes trained again and again, each score one line of a file.
 
-It is a study like any other (its own run folder, budget, mandate, ledger), so it resumes where it
-was and `heirloop verify` checks it. Refuses to train without a mandate. `heirloop calibrate` and
-`heirloop power` call this; the statistics are evals/calibrate.py.
+Example: `heirloop calibrate addition --null real --unattended` writes noise-addition.jsonl. It is a
+study like any other, with its own run folder, budget, mandate and ledger. So it resumes where it
+stopped, and `heirloop verify` checks it. Without a mandate nothing is trained.
 """
 
 import json
@@ -16,66 +15,50 @@ from configs.build import parse, plain, strict_json
 from configs.errors import BadInput
 from configs.recipe import Recipe
 from configs.settings.config import Config
-from loop.calibrate.trainings import opened, scored, train
+from loop.calibrate.trainings import budget_for, open_trainings, read_scores, train
 from loop.plan import ROOT, Planned
 from loop.settings import composed
 from loop.study.open import Running
 
 FIGURES = ROOT / "docs" / "figures"
-
-
 RUNS = {"baseline": 60, "reference": 16, "slow": 60, "bimodal": 80}
-"""Trainings of each recipe: what a study starts from, its ceiling, one that is still rising, one
-that learns or does not.
+"""Trainings of each recipe.
+
+A study starts from the baseline, and the reference is its ceiling. The slow recipe is still rising;
+the bimodal recipe learns or does not.
 """
-
-
 ENOUGH = 200
-"""Scores from which on nothing is trained any more; a failed training leaves none."""
+"""Scores with which no more is trained. A failed training leaves no score."""
 
 
-def recipes(config: Config) -> dict[str, Recipe]:
-    """Return the recipes whose noise is measured."""
-    reference = parse(
-        Recipe,
-        strict_json((ROOT / "evals" / "reference" / f"{config.task.name}.json").read_bytes()),
-    )
-    learner = replace(
-        config.task.baseline, learning_rate=0.002, loss="answer", answer_order="reversed"
-    )
+def noise_recipes(config: Config) -> dict[str, Recipe]:
+    """Return the recipes with measured noise, by kind."""
+    path = ROOT / "evals" / "reference" / f"{config.task.name}.json"
+    reference = parse(Recipe, strict_json(path.read_bytes()))
+    baseline = config.task.baseline
     return {
-        "baseline": config.task.baseline,
+        "baseline": baseline,
         "reference": reference,
         "slow": replace(reference, learning_rate=0.001),
-        "bimodal": learner,
+        "bimodal": replace(baseline, learning_rate=0.002, loss="answer", answer_order="reversed"),
     }
 
 
-def settings(task: str, runs: Mapping[str, int]) -> Config:
-    """Return the study that measures a task's noise; budget and caps are what the trainings
-    need.
-    """
+def noise_settings(task: str, runs: Mapping[str, int]) -> Config:
+    """Return the study that measures a task's noise, with a budget for its trainings."""
     total = sum(runs.values())
-    cpu = 8 * total + 60
     return composed(
         [
             "study=single",
             f"study.name=noise-{task}",
             f"task={task}",
             "autonomy=autonomous",
-            f"budget.cpu_seconds={cpu}",
-            f"budget.jobs={3 * total}",
-            f"budget.wall_seconds={60 * total}",
-            f"budget.output_mib={2 * total + 64}",
-            (
-                f"gates.unattended={{classes: [recipe], jobs: {3 * total}, cpu_seconds: {cpu},"
-                " hours: 24, drift: 40, per_hour: 1000}"
-            ),
+            *budget_for(total, cpu_seconds=8 * total + 60),
         ]
     )
 
 
-def measure(
+def measure_noise(
     task: str,
     out: Path,
     *,
@@ -83,14 +66,14 @@ def measure(
     runs: Mapping[str, int] = RUNS,
     say: Callable[[str], None] = lambda _: None,
 ) -> list[dict[str, Any]]:
-    """Train what is missing and return every row: kind, number, exact_match, cpu_us. Interrupt it
-    at will; the same call goes on.
+    """Train the missing runs; return every row: kind, number, exact_match, cpu_us.
 
-    `unattended` signs the mandate that it needs; raises NeedsHuman where none was given,
-    BudgetExhausted where the study's end is reached.
+    It may be interrupted at will: the same call goes on. `unattended` signs the mandate that it
+    needs. Raises NeedsHuman without a mandate, BudgetExhausted at the study's end.
     """
-    config = settings(task, runs)
-    with opened(config, recipes(config), runs, unattended) as (running, plans):
+    config = noise_settings(task, runs)
+    recipes = noise_recipes(config)
+    with open_trainings(config, recipes, runs, unattended) as (running, plans):
         train(running, plans, runs, say, lambda: _write(running, plans, out))
     return _write(running, plans, out)
 
@@ -98,37 +81,36 @@ def measure(
 def real_scores(
     task: str, folder: Path, *, unattended: bool, say: Callable[[str], None]
 ) -> dict[str, list[float]]:
-    """Return the measured scores, after training what is missing."""
-    known = noise(task, folder) if (folder / f"noise-{task}.jsonl").exists() else {}
-    if sum(map(len, known.values())) < ENOUGH:
-        measure(task, folder / f"noise-{task}.jsonl", unattended=unattended, say=say)
-    return noise(task, folder)
+    """Return the measured scores by kind, after training the missing runs."""
+    path = folder / f"noise-{task}.jsonl"
+    scores = read_noise(task, folder) if path.exists() else {}
+    if sum(map(len, scores.values())) < ENOUGH:
+        measure_noise(task, path, unattended=unattended, say=say)
+    return read_noise(task, folder)
 
 
-def noise(task: str, folder: Path = FIGURES) -> dict[str, list[float]]:
-    """Return the measured scores of a task, recipe by recipe; raise BadInput where there are
-    none.
-    """
+def read_noise(task: str, folder: Path = FIGURES) -> dict[str, list[float]]:
+    """Return the measured scores of a task by kind; raise BadInput where there are none."""
     path = folder / f"noise-{task}.jsonl"
     if not path.exists():
         raise BadInput(
             f"TASK is {task!r}, whose seed noise was not measured yet; run `heirloop calibrate"
             f" {task} --null real --unattended` first"
         )
-    found: dict[str, list[float]] = {}
+    scores: dict[str, list[float]] = {}
     for line in path.read_text().splitlines()[1:]:
         row = json.loads(line)
-        found.setdefault(row["kind"], []).append(row["exact_match"])
-    return found
+        scores.setdefault(row["kind"], []).append(row["exact_match"])
+    return scores
 
 
 def _write(running: Running, plans: Mapping[str, Planned], out: Path) -> list[dict[str, Any]]:
-    rows = list(scored(running, plans))
-    command = f"heirloop calibrate {running.config.task.name} --null real --unattended"
+    """Write the rows that were measured so far, below a line that says how; return them."""
+    rows = list(read_scores(running, plans))
     head = {
-        "command": command,
+        "command": f"heirloop calibrate {running.config.task.name} --null real --unattended",
         "study": running.root,
-        "recipes": {kind: plain(r) for kind, r in recipes(running.config).items()},
+        "recipes": {kind: plain(r) for kind, r in noise_recipes(running.config).items()},
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text("".join(json.dumps(line) + "\n" for line in [head, *rows]))

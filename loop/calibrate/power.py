@@ -1,9 +1,6 @@
-"""Real seed noise for calibration: the same recipes trained over and over through the one door,
-each training a line of noise-TASK.jsonl.
+"""`heirloop power`: the pairs, compute and campaigns that it takes to see a true gain.
 
-It is a study like any other (its own run folder, budget, mandate, ledger), so it resumes where it
-was and `heirloop verify` checks it. Refuses to train without a mandate. `heirloop calibrate` and
-`heirloop power` call this; the statistics are evals/calibrate.py.
+The noise is normal, and that of each measured recipe. The statistics are evals/calibrate.py.
 """
 
 from collections.abc import Sequence
@@ -16,7 +13,7 @@ from configs.build import need
 from configs.settings.config import Config
 from evals.calibrate import Campaigns, campaigns_needed, pairs_needed
 from evals.rules import Gains
-from loop.calibrate.noise import FIGURES, noise
+from loop.calibrate.noise import FIGURES, read_noise
 from loop.settings import composed
 
 
@@ -28,13 +25,10 @@ def power(
     deviation: float | None = None,
     folder: Path = FIGURES,
 ) -> list[dict[str, Any]]:
-    """Return what it takes to see a true `gain` with probability `target` in the study that
-    overrides compose, per kind of noise.
+    """Return one row per kind of noise: the cost of seeing `gain` with probability `target`.
 
-    `target` is the objective's power if left out.
-
-    Noise: normal at `deviation` (default the task's), and each recipe measured. CPU-seconds are
-    planned ones, both sides trained.
+    The overrides compose the study. `target` is the objective's power by default, `deviation` the
+    task's. CPU-seconds are planned and cover both sides of a pair.
     """
     config = composed(overrides)
     target = config.objective.power if target is None else target
@@ -48,7 +42,8 @@ def power(
     spread = deviation or config.deviation()
     samples = {"normal": np.random.default_rng(1).normal(0.5, spread, 2000)}
     if (folder / f"noise-{task.name}.jsonl").exists():
-        samples |= {kind: np.array(s) for kind, s in noise(task.name, folder).items()}
+        measured = read_noise(task.name, folder)
+        samples |= {kind: np.array(scores) for kind, scores in measured.items()}
     plan = Campaigns(
         confirmations=config.confirmations(),
         alpha=objective.alpha,
@@ -56,31 +51,33 @@ def power(
         first_look=objective.first_look,
         deviation=config.deviation(),
     )
-    return [_question(kind, sample, config, plan, gain, target) for kind, sample in samples.items()]
+    return [_row(kind, sample, config, plan, gain, target) for kind, sample in samples.items()]
 
 
-def _question(
+def _row(
     kind: str, sample: Gains, config: Config, plan: Campaigns, gain: float, target: float
 ) -> dict[str, Any]:
-    seconds, spread = config.task.planned_cpu_us / 1e6, float(sample.std())
-    most, used, idle = pairs_needed(
-        config.objective.acceptance, sample, gain - config.objective.minimum_effect, plan, target
-    )
-    screening = config.study.generations * config.study.proposals + 1
-    worst = None if most is None else seconds * (screening + 2 * most * config.study.generations)
-    likely = (
-        None
-        if most is None
-        else seconds * (screening + 2 * (used + idle * (config.study.generations - 1)))
-    )
-    arms = campaigns_needed(gain, max(spread, 1e-3) * 2**0.5, config.objective.alpha, target)
-    return {
+    objective, generations = config.objective, config.study.generations
+    above = gain - objective.minimum_effect
+    most, used, idle = pairs_needed(objective.acceptance, sample, above, plan, target)
+    spread = float(sample.std())
+    row = {
         "noise": kind,
         "deviation": round(spread, 4),
         "most pairs": most,
         "pairs used": round(used, 1),
         "pairs used without gain": round(idle, 1),
-        "CPU-seconds of a campaign, most": worst,
-        "likely": None if likely is None else round(likely, 1),
-        "campaigns per arm": arms,
+        "CPU-seconds of a campaign, most": None,
+        "likely": None,
+        "campaigns per arm": campaigns_needed(
+            gain, max(spread, 1e-3) * 2**0.5, objective.alpha, target
+        ),
     }
+    if most is None:
+        return row
+    seconds = config.task.planned_cpu_us / 1e6
+    screening = generations * config.study.proposals + 1
+    worst = seconds * (screening + 2 * most * generations)
+    # Likely: one generation has the gain, and the others confirm a candidate without any.
+    likely = seconds * (screening + 2 * (used + idle * (generations - 1)))
+    return {**row, "CPU-seconds of a campaign, most": worst, "likely": round(likely, 1)}

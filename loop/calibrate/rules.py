@@ -1,9 +1,7 @@
-"""Real seed noise for calibration: the same recipes trained over and over through the one door,
-each training a line of noise-TASK.jsonl.
+"""`heirloop calibrate TASK`: how often each acceptance rule keeps a worthless change of a task.
 
-It is a study like any other (its own run folder, budget, mandate, ledger), so it resumes where it
-was and `heirloop verify` checks it. Refuses to train without a mandate. `heirloop calibrate` and
-`heirloop power` call this; the statistics are evals/calibrate.py.
+`--null real` measures on trainings themselves, `--null simulated` on draws from their scores. The
+statistics are evals/calibrate.py; the trainings are noise.py.
 """
 
 import json
@@ -14,18 +12,11 @@ from typing import Any
 import numpy as np
 
 from configs.build import plain
-from evals import beside as beside_code
-from evals import calibrate as calibrate_code
-from evals import rules as rules_code
-from evals.beside import FAILING
-from evals.calibrate import NULLS, Campaigns, pooled, real
+from evals.accepted_gain import FAILING
+from evals.calibrate import NULLS, Campaigns, fingerprint, pooled, real
 from evals.calibrate import calibrate as calibrate_row
 from evals.rules import RULES
-from loop.calibrate.noise import (
-    FIGURES,
-    noise,
-    real_scores,
-)
+from loop.calibrate.noise import FIGURES, read_noise, real_scores
 from loop.settings import composed
 from sandbox.canonical import digest
 
@@ -39,77 +30,81 @@ def calibrate(
     plan: Campaigns | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Return {alpha, task, noise, rules: {name: {null, campaigns, false_keep_rate, upper,
-    fake_gain, power, replicates, ...}}}.
+    """Return {alpha, task, noise, rules}: each rule's row, {null, campaigns, false_keep_rate, ...}.
 
-    `real` trains what is missing of noise-TASK.jsonl and uses each score once; `simulated` draws
-    from it and keeps every row in calibration-TASK.jsonl, so that it goes on where it was. Raises
-    BadInput where nothing has been measured.
+    `real` trains the missing lines of noise-TASK.jsonl and uses each score once. `simulated` draws
+    from the scores and keeps every row in calibration-TASK.jsonl, so it goes on where it was.
+    Raises BadInput where no noise was measured.
     """
     config = composed([f"task={task}"])
     plan = plan or Campaigns(deviation=config.task.seed_deviation)
     if null == "real":
         scores = real_scores(task, folder, unattended=unattended, say=say)
-        found = {rule: {"null": "a", **real(rule, scores, plan)} for rule in RULES}
+        rules = {rule: {"null": "a", **real(rule, scores, plan)} for rule in RULES}
     else:
-        scores = noise(task, folder)
-        found = {
-            rule: _simulated(rule, scores, plan, folder / f"calibration-{task}.jsonl", say)
-            for rule in RULES
-        }
+        scores = read_noise(task, folder)
+        path = folder / f"calibration-{task}.jsonl"
+        rules = {rule: _simulate(rule, scores, plan, path, say) for rule in RULES}
     return {
         "alpha": plan.alpha,
         "task": task,
         "noise": {kind: [len(s), round(float(np.std(s)), 4)] for kind, s in scores.items()},
-        "rules": found,
+        "rules": rules,
     }
 
 
-def _simulated(
+def _simulate(
     rule: str,
     scores: Mapping[str, Sequence[float]],
     plan: Campaigns,
     path: Path,
     say: Callable[[str], None],
 ) -> dict[str, Any]:
-    normal = [float(v) for v in np.random.default_rng(1).normal(0.5, plan.deviation, 1000)]
+    """Return a rule's rows under every null; the row of null a holds the others."""
     by_null: dict[str, Any] = {}
     for null in NULLS:
-        kinds = (
-            {"one in ten fails": FAILING, **scores} if null == "b" else {**scores, "normal": normal}
-        )
-        rows = {kind: _row(rule, null, kind, sample, plan, path) for kind, sample in kinds.items()}
-        say(f"{rule}, null {null}")
-        by_null[null] = {
-            "null": null,
-            **pooled(rows, [k for k in rows if (k in scores) != (null == "b")]),
+        samples = noise_samples(null, scores, plan)
+        rows = {
+            kind: _read_or_simulate(rule, null, kind, sample, plan, path)
+            for kind, sample in samples.items()
         }
+        say(f"{rule}, null {null}")
+        # Null b counts the made-up noise alone, the other nulls the measured kinds.
+        counted = [kind for kind in rows if (kind in scores) != (null == "b")]
+        by_null[null] = {"null": null, **pooled(rows, counted)}
     return {**by_null["a"], "others": {null: by_null[null] for null in ("b", "c")}}
 
 
-def _row(
+def noise_samples(
+    null: str, scores: Mapping[str, Sequence[float]], plan: Campaigns
+) -> dict[str, Sequence[float]]:
+    """Return the kinds of noise that a null is simulated on: measured ones, and one made up."""
+    if null == "b":
+        return {"one in ten fails": FAILING, **scores}
+    normal = np.random.default_rng(1).normal(0.5, plan.deviation, 1000)
+    return {**scores, "normal": [float(value) for value in normal]}
+
+
+def stamp_row(rule: str, null: str, sample: Sequence[float], plan: Campaigns) -> str:
+    """Return the stamp of a row: everything that its figures rest on.
+
+    The code counts by its behaviour on a fixed sample (evals/calibrate.py), not by its text.
+    """
+    return digest([fingerprint(rule, null), plain(plan), list(sample), rule, null])[:16]
+
+
+def _read_or_simulate(
     rule: str, null: str, kind: str, sample: Sequence[float], plan: Campaigns, path: Path
 ) -> dict[str, Any]:
-    """Return one row of simulated campaigns, from the file if these very bytes and settings made
-    it.
-    """
-    code = [
-        Path(module.__file__ or "").read_text()
-        for module in (beside_code, calibrate_code, rules_code)
-    ]
-    stamp = digest([code, plain(plan), list(sample), rule, null])[:16]
+    """Return one row of simulated campaigns, from the file if its stamp is the same."""
+    stamp = stamp_row(rule, null, sample, plan)
     rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    known = next((row for row in rows if row["stamp"] == stamp), None)
-    if known is None:
-        known = {
-            "stamp": stamp,
-            "rule": rule,
-            "null": null,
-            "noise": kind,
-            **calibrate_row(rule, null, sample, plan),
-        }
-        kept = [
-            row for row in rows if (row["rule"], row["null"], row["noise"]) != (rule, null, kind)
-        ]
-        path.write_text("".join(json.dumps(row) + "\n" for row in [*kept, known]))
-    return dict(known)
+    for row in rows:
+        if row["stamp"] == stamp:
+            return dict(row)
+    labels = {"stamp": stamp, "rule": rule, "null": null, "noise": kind}
+    new = {**labels, **calibrate_row(rule, null, sample, plan)}
+    key = (rule, null, kind)
+    others = [row for row in rows if (row["rule"], row["null"], row["noise"]) != key]
+    path.write_text("".join(json.dumps(row) + "\n" for row in [*others, new]))
+    return new

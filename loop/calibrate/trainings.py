@@ -1,9 +1,7 @@
-"""Real seed noise for calibration: the same recipes trained over and over through the one door,
-each training a line of noise-TASK.jsonl.
+"""Studies of trainings alone: fixed recipes, each trained and scored many times.
 
-It is a study like any other (its own run folder, budget, mandate, ledger), so it resumes where it
-was and `heirloop verify` checks it. Refuses to train without a mandate. `heirloop calibrate` and
-`heirloop power` call this; the statistics are evals/calibrate.py.
+Such a study goes through the same gate, budget and ledger as every other. noise.py and task.py
+open it with `open_trainings` and call `train`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -29,27 +27,37 @@ from sandbox.decision import new_mandate
 
 
 @contextmanager
-def opened(
-    config: Config, chosen: Mapping[str, Recipe], counts: Mapping[str, int], unattended: bool
+def open_trainings(
+    config: Config, recipes: Mapping[str, Recipe], counts: Mapping[str, int], unattended: bool
 ) -> Iterator[tuple[Running, dict[str, Planned]]]:
-    """Open a study of trainings alone; yield it and the plan of each recipe, granted for its
-    count.
-    """
+    """Open a study of trainings; yield it with the granted plan of each recipe, by kind."""
     if unattended:
-        _sign(config)
+        _sign_mandate(config)
     running = open_study(config)
     try:
-        yield (
-            running,
-            {
-                kind: _grant_plan(running, number, kind, recipe, counts[kind])
-                for number, (kind, recipe) in enumerate(chosen.items())
-            },
-        )
+        plans = {}
+        for number, (kind, recipe) in enumerate(recipes.items()):
+            plans[kind] = _grant_plan(running, number, kind, recipe, counts[kind])
+        yield running, plans
     finally:
         running.stopped = True
         running.sandbox.box.close()
         running.checkpoint()
+
+
+def budget_for(trainings: int, cpu_seconds: int) -> list[str]:
+    """Return the overrides of budget and mandate caps for a number of trainings."""
+    jobs = 3 * trainings
+    return [
+        f"budget.cpu_seconds={cpu_seconds}",
+        f"budget.jobs={jobs}",
+        f"budget.wall_seconds={60 * trainings}",
+        f"budget.output_mib={2 * trainings + 64}",
+        (
+            f"gates.unattended={{classes: [recipe], jobs: {jobs}, cpu_seconds: {cpu_seconds},"
+            " hours: 24, drift: 40, per_hour: 1000}"
+        ),
+    ]
 
 
 def train(
@@ -59,17 +67,19 @@ def train(
     say: Callable[[str], None],
     write: Callable[[], object] = lambda: None,
 ) -> None:
-    """Train and score what is missing of `wanted` replicates of each recipe, side by side; all
-    kinds grow alike.
+    """Train and score the missing replicates of `wanted` per kind, side by side.
+
+    All kinds grow alike. `write` is called after every ten trainings.
     """
-    slots = sorted(
-        ((kind, i) for kind in wanted for i in range(wanted[kind])),
-        key=lambda slot: slot[1] / wanted[slot[0]],
-    )
+    slots = [(kind, index) for kind in wanted for index in range(wanted[kind])]
+    slots.sort(key=lambda slot: slot[1] / wanted[slot[0]])
+
+    def measure_slot(slot: tuple[str, int]) -> None:
+        kind, index = slot
+        _measure(running, plans[kind], index)
+
     with ThreadPoolExecutor(running.config.box.parallel) as pool:
-        for done, _ in enumerate(
-            pool.map(lambda slot: _measure(running, plans[slot[0]], slot[1]), slots), 1
-        ):
+        for done, _ in enumerate(pool.map(measure_slot, slots), 1):
             say(f"{done} of {len(slots)} trainings")
             if done % 10 == 0:
                 write()
@@ -125,13 +135,11 @@ def _make_plan(campaign: Campaign, number: int, kind: str, recipe: Recipe, count
     return replace(plan, requested=worst_case(running.config, jobs))
 
 
-def scored(running: Running, plans: Mapping[str, Planned]) -> Iterator[dict[str, Any]]:
+def read_scores(running: Running, plans: Mapping[str, Planned]) -> Iterator[dict[str, Any]]:
     """Yield {kind, number, exact_match, cpu_us} of every replicate that was trained and scored."""
-    facts = running.facts()
     kinds = {planned.digest: kind for kind, planned in plans.items()}
-    for (name, role, index), scores in sorted(
-        facts.scores.items(), key=lambda item: (item[0][0], item[0][2])
-    ):
+    rows = sorted(running.facts().scores.items(), key=lambda row: (row[0][0], row[0][2]))
+    for (name, role, index), scores in rows:
         if name in kinds and role == "predict" and scores:
             yield {
                 "kind": kinds[name],
@@ -141,16 +149,15 @@ def scored(running: Running, plans: Mapping[str, Planned]) -> Iterator[dict[str,
             }
 
 
-def _sign(config: Config) -> None:
-    """Give the study the unattended mandate that its own caps allow."""
+def _sign_mandate(config: Config) -> None:
+    """Give the study the unattended mandate that its own caps allow, once."""
     folder = keys.home() / "mandates"
     if list(folder.glob(f"{config.study.name}-*.json")) or config.gates.unattended is None:
         return
     key = Ed25519PrivateKey.generate()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    made = new_mandate(
+    mandate = new_mandate(
         config, config.gates.unattended, "unattended", "unattended", keys.public_hex(key)
     )
-    (folder / f"{config.study.name}-{digest(made)[:16]}.json").write_bytes(
-        keys.sign(plain(made), key, "mandate")
-    )
+    path = folder / f"{config.study.name}-{digest(mandate)[:16]}.json"
+    path.write_bytes(keys.sign(plain(mandate), key, "mandate"))

@@ -1,8 +1,7 @@
-"""`heirloop validate`: the instruments on worlds whose truth is known, and how often each word is
-said wrongly.
+"""`heirloop validate`: the instruments on worlds of known truth, and how often a word is wrong.
 
-A world of your own is a Python file that defines WORLD (evals/planted.py), named by its path: it is
-run as your own code, so name only yours.
+A world of your own is a Python file that defines WORLD (evals/planted.py), named by its path. It
+runs as your own code, so name only files that you trust.
 """
 
 import runpy
@@ -11,29 +10,29 @@ from pathlib import Path
 
 from configs.errors import BadInput
 from evals.planted import WORLDS, World
-from evals.proof import Called, Row
-from evals.proof import validate as on_world
+from evals.proof import Called, Row, prove_world
 
 ENOUGH = 200
-"""Studies from which on a row that does not hold is a failure."""
+"""Studies with which a row that does not hold is a failure."""
 
 
 def validate(
     names: Sequence[str], studies: int, say: Callable[[str], None] = lambda _: None
 ) -> tuple[list[Row], list[Called]]:
-    """Return every row of every named world (none named: all built in); raises BadInput for an
-    unknown one.
+    """Return every row and every word of the named worlds; without names, of all built-in ones.
+
+    Raises BadInput for an unknown world.
     """
     rows, called = list[Row](), list[Called]()
-    for one in [find(name) for name in names] or WORLDS.values():
-        say(one.name)
-        found, said = on_world(one, studies)
-        rows += found
-        called += said
+    for world in [find_world(name) for name in names] or WORLDS.values():
+        say(world.name)
+        world_rows, world_called = prove_world(world, studies)
+        rows += world_rows
+        called += world_called
     return rows, called
 
 
-def find(name: str) -> World:
+def find_world(name: str) -> World:
     """Return a built-in world, or the WORLD of a file whose path ends in .py."""
     if name in WORLDS:
         return WORLDS[name]
@@ -43,22 +42,22 @@ def find(name: str) -> World:
             f"--world is {name!r}; it should be one of {', '.join(WORLDS)}, or the path of a Python"
             " file that defines WORLD"
         )
-    found = runpy.run_path(str(path)).get("WORLD")
-    if not isinstance(found, World):
-        raise BadInput(f"WORLD of {path} is {found!r}; it should be a World of evals/planted.py")
-    return found
+    world = runpy.run_path(str(path)).get("WORLD")
+    if not isinstance(world, World):
+        raise BadInput(f"WORLD of {path} is {world!r}; it should be a World of evals/planted.py")
+    return world
 
 
-def failures(rows: Sequence[Row], called: Sequence[Called]) -> list[str]:
-    """Return what does not hold, where enough studies were drawn to say so."""
+def list_failures(rows: Sequence[Row], called: Sequence[Called]) -> list[str]:
+    """Return the rows and words that do not hold, where enough studies were drawn."""
     missed = [
-        f"{r.instrument} covers {r.coverage:.3f} of {r.n} on {r.world}"
-        for r in rows
-        if r.n >= ENOUGH and not r.holds()
+        f"{row.instrument} covers {row.coverage:.3f} of {row.n} on {row.world}"
+        for row in rows
+        if row.n >= ENOUGH and not row.holds()
     ]
     wrong = [
-        f"{c.word} is said wrongly in {c.called} of {c.n} studies of {c.world}"
-        for c in called
-        if c.n >= ENOUGH and not c.holds()
+        f"{word.word} is said wrongly in {word.called} of {word.n} studies of {word.world}"
+        for word in called
+        if word.n >= ENOUGH and not word.holds()
     ]
     return missed + wrong

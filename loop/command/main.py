@@ -423,7 +423,7 @@ def validate(worlds: tuple[str, ...], studies: int, as_json: bool) -> None:
     """
     from configs.build import plain
     from configs.errors import VerificationFailed
-    from loop.calibrate.worlds import failures
+    from loop.calibrate.worlds import list_failures
     from loop.calibrate.worlds import validate as act
 
     shown = sys.stderr.isatty()
@@ -445,7 +445,7 @@ def validate(worlds: tuple[str, ...], studies: int, as_json: bool) -> None:
             ["world", "word", "true", "said", "studies"],
             False,
         )
-    if found := failures(rows, called):
+    if found := list_failures(rows, called):
         raise VerificationFailed("; ".join(found))
 
 

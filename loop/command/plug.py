@@ -86,7 +86,7 @@ def check(
     6 if a row fails.
     """
     from configs.errors import VerificationFailed
-    from loop.calibrate.task import check as act
+    from loop.calibrate.task import check_task as act
 
     shown = sys.stderr.isatty()
     found = act(

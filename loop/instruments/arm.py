@@ -10,13 +10,9 @@ from configs.arms import MORE
 from evals.amplify import gain_ratio
 from evals.arms import Curve, gain
 from evals.closure import (
-    Effort,
     Event,
     automation,
     autonomy,
-    elasticities,
-    human_cost,
-    limiting,
     provenance,
     stage_table,
     stood_in,
@@ -30,9 +26,15 @@ from evals.loss import (
     efficiency,
     funnel,
     promised,
-    retention,
     yield_now,
 )
+from evals.pace import (
+    Effort,
+    elasticities,
+    human_cost,
+    limiting,
+)
+from evals.retention import retention
 from loop.instruments.between import cap, ceiling_of
 from loop.instruments.gather import Records
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from configs.entries import Entry
 from configs.records import Plan
-from evals.closure import Actor, Effort, Event, Stage
+from evals.closure import Actor, Event, Stage
+from evals.pace import Effort
 from loop.instruments.run import Run
 from loop.propose.table import proposer
 from sandbox.decision import unix

@@ -16,8 +16,10 @@ from configs.errors import BadInput
 from configs.settings.config import Config
 from evals.amplify import Skill
 from evals.arms import Gain
-from evals.closure import Effort, Event
-from evals.loss import Held, PlanFact
+from evals.closure import Event
+from evals.loss import PlanFact
+from evals.pace import Effort
+from evals.retention import Held
 from loop.facts.summary import oversight
 from loop.instruments.closure import (
     PEOPLE,

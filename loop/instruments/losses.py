@@ -9,8 +9,9 @@ from configs.arms import variant
 from configs.build import plain
 from configs.objective import Objective
 from configs.records import Plan, Scores
-from evals.loss import Fate, Held, PlanFact, Rung
+from evals.loss import Fate, PlanFact
 from evals.metrics import log_odds, primary
+from evals.retention import Held, Rung
 from loop.facts.facts import Invalid
 from loop.instruments.closure import writer
 from loop.instruments.gains import (

@@ -15,8 +15,9 @@ from configs.build import plain
 from configs.objective import METRICS
 from evals.arms import UNIT, Curve, common, curves
 from evals.claims import conditions, warning, words
-from evals.closure import BESIDE, amortised, automation, run_length, speed_up
+from evals.closure import COMPARISONS, automation
 from evals.intervals import Figure, missing
+from evals.pace import amortised, run_length, speed_up
 from loop.instruments.arm import measure_arm
 from loop.instruments.between import claim_evidence, compare_arms
 from loop.instruments.gather import Records, read_ledgers, read_records
@@ -55,7 +56,7 @@ def measure_records(records: Records) -> dict[str, Any]:
         "given before": amortised(records.lived, records.effort),
         **_simulated_acts(records),
         "speed-up if": _speed_up(records),
-        "beside": {name: automation(events) for name, events in BESIDE.items()},
+        "beside": {name: automation(events) for name, events in COMPARISONS.items()},
     }
     if "self" in records.plans:
         figures |= {

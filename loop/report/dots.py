@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from evals.closure import STAGES
-from evals.loss import FATES, RUNGS
+from evals.loss import FATES
+from evals.retention import RUNGS
 from loop.report.plot import (
     GREY,
     Rows,

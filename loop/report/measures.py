@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from evals.intervals import mean
-from evals.loss import UNIT, calibration, rungs
+from evals.loss import UNIT, calibration
+from evals.retention import rungs
 from loop.instruments.arm import WITHOUT
 from loop.report.figures import BESIDE
 from loop.report.study import MeasuredStudy, StudyRuns

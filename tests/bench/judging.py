@@ -12,10 +12,10 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from evals.beside import beside  # noqa: E402
+from evals.accepted_gain import estimate_gain  # noqa: E402
 from evals.calibrate import Campaigns  # noqa: E402
 from evals.rules import RULES  # noqa: E402
-from loop.calibrate.noise import FIGURES, noise  # noqa: E402
+from loop.calibrate.noise import FIGURES, read_noise  # noqa: E402
 from loop.calibrate.rules import calibrate  # noqa: E402
 
 COLOURS = {"a": "#0072b2", "b": "#d55e00", "c": "#009e73"}
@@ -155,7 +155,7 @@ def curse(accepts: int = 120, paired: float = 0.0877 * 2**0.5) -> None:
             found = [
                 (row.mean() / paired, one)
                 for row in rows
-                if (one := beside(row, **known)).corrected is not None
+                if (one := estimate_gain(row, **known)).corrected is not None
             ]
             raw = np.median([m for m, _ in found]) - true
             right = np.median([one.corrected for _, one in found]) / paired - true
@@ -180,7 +180,7 @@ def main(task: str = "addition", png: str = "") -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, 3, figsize=(15, 3.8), constrained_layout=True)
-    scores(axes[0], noise(task))
+    scores(axes[0], read_noise(task))
     found = calibrate(task, "simulated", unattended=False)
     tables(found, calibrate(task, "real", unattended=False))
     curse()

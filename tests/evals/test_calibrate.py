@@ -11,11 +11,13 @@ from evals.calibrate import (
     calibrate,
     campaigns_needed,
     draw,
+    fingerprint,
     pairs_needed,
     power,
     real,
     upper,
 )
+from evals.rules import RULES
 
 FEW = Campaigns(campaigns=150)
 BIMODAL = [1.0, 1.0, 0.1]
@@ -98,3 +100,14 @@ def test_the_recorded_calibration_meets_the_targets_that_the_document_states():
         r["campaigns"] == 2000 and r["false_keep_rate"] <= 0.05 for r in mine
     )
     assert all(r["power"] is None or r["power"] >= 0.8 for r in mine if r["null"] == "a")
+
+
+def test_a_fingerprint_hangs_on_what_a_rule_does_and_on_the_null(monkeypatch):
+    rule = "group_sequential"
+    whole = {null: fingerprint(rule, null) for null in NULLS}
+    assert whole == {null: fingerprint(rule, null) for null in NULLS}
+    assert len({tuple(row) for row in whole.values()}) == len(NULLS)
+    assert fingerprint("sign_flip", "a") != whole["a"]
+    lax = replace(RULES[rule], asked=lambda level, most: np.full(most, 2 * level))
+    monkeypatch.setitem(RULES, rule, lax)
+    assert fingerprint(rule, "a") != whole["a"]

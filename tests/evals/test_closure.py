@@ -4,25 +4,27 @@ import pytest
 from configs.errors import BadInput
 from evals.arms import Curve
 from evals.closure import (
-    BESIDE,
-    FACTORS,
+    COMPARISONS,
     STAGES,
     WITHHELD,
-    Effort,
     Event,
     actors,
-    amortised,
     automation,
     autonomy,
+    provenance,
+    self_closure,
+    stage_table,
+    stood_in,
+)
+from evals.pace import (
+    FACTORS,
+    Effort,
+    amortised,
     elasticities,
     human_cost,
     limiting,
-    provenance,
     run_length,
-    self_closure,
     speed_up,
-    stage_table,
-    stood_in,
 )
 
 RNG = np.random.default_rng(0)
@@ -66,12 +68,12 @@ def test_full_automation_of_few_decisions_has_a_wide_interval():
 
 
 def test_a_cron_job_and_an_optuna_study_stand_beside_with_full_automation():
-    for events in BESIDE.values():
+    for events in COMPARISONS.values():
         assert (
             automation(events)["train"].value == 1.0
             and automation(events)["set objective"].value == 0.0
         )
-    assert automation(BESIDE["a nightly cron job"])["deploy"].value == 1.0
+    assert automation(COMPARISONS["a nightly cron job"])["deploy"].value == 1.0
 
 
 def test_a_simulated_reviewer_is_no_person_and_no_lineage():

@@ -8,19 +8,17 @@ from hypothesis import strategies as st
 from evals.loss import (
     FATES,
     PARTS,
-    Held,
     PlanFact,
     calibration,
     duplicates,
     efficiency,
     funnel,
-    over_generations,
     priors,
     promise,
     promised,
-    retention,
     yield_now,
 )
+from evals.retention import Held, retention
 
 RNG = np.random.default_rng(0)
 NUMBER = st.floats(-10, 10)
@@ -264,9 +262,3 @@ def test_duplicates_are_told_by_the_number_of_parallel_proposals():
     ]
     found = duplicates(plans)
     assert found[1].value == 0.05 and found[4].value == 0.2 and found[4].low < 0.2 < found[4].high
-
-
-def test_a_slope_over_generations_is_the_mean_of_each_repeat_s():
-    assert over_generations(
-        np.arange(5.0) * 0.3 + RNG.standard_normal((12, 1)), "x"
-    ).value == pytest.approx(0.3)

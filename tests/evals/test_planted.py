@@ -13,9 +13,10 @@ from evals.arms import difference
 from evals.claims import WORDS, words
 from evals.closure import automation, provenance, self_closure
 from evals.law import GENERATIONS, LAWS, Law, best_of
-from evals.loss import promised, retention
+from evals.loss import promised
 from evals.planted import WORLDS, world
-from evals.proof import validate
+from evals.proof import prove_world
+from evals.retention import retention
 
 STUDIES = int(os.environ.get("HEIRLOOP_STUDIES", 0))
 """Studies of each world; `make prove` draws 1,000. 0: 200 of the worlds in LONG, 60 of others."""
@@ -37,7 +38,7 @@ def some(name, studies=100):
 @pytest.mark.parametrize("name", WORLDS)
 def test_intervals_cover_and_words_are_said_where_they_are_true_and_nowhere_else(name):
     studies = STUDIES or (200 if name in LONG else 60)
-    rows, called = validate(WORLDS[name], studies)
+    rows, called = prove_world(WORLDS[name], studies)
     known = {row.instrument: row for row in rows if row.coverage is not None}
     assert len(known) >= 12
     assert [
@@ -77,7 +78,7 @@ def test_too_narrow_an_interval_is_found_out(monkeypatch):
 
     monkeypatch.setattr(intervals, "LEVEL", 0.8)
     intervals.reach.cache_clear()
-    rows, _ = validate(WORLDS["linear"], 200)
+    rows, _ = prove_world(WORLDS["linear"], 200)
     intervals.reach.cache_clear()
     assert sum(not row.holds() for row in rows) >= 8
 
@@ -139,10 +140,12 @@ def test_a_proxy_that_is_hacked_shows_in_the_promise_and_not_in_the_verified_gai
 
 
 def test_a_short_study_cannot_tell_and_says_no_word(monkeypatch):
+    import evals.draws as draws
     import evals.planted as planted
 
-    monkeypatch.setattr(planted, "REPEATS", 9)
-    _, called = validate(world(Law(name="compounding, nine repeats", mechanism=0.15)), 20)
+    for module in (planted, draws):
+        monkeypatch.setattr(module, "REPEATS", 9)
+    _, called = prove_world(world(Law(name="compounding, nine repeats", mechanism=0.15)), 20)
     assert {c.called for c in called if c.word not in ("sign crossed", "staged")} == {
         0
     }  # those count what happened, as registered

@@ -35,7 +35,7 @@ def scores(tmp_path, go, monkeypatch):
         return go(
             None,
             box,
-            lambda _: noise.measure(
+            lambda _: noise.measure_noise(
                 "addition",
                 tmp_path / "noise-addition.jsonl",
                 **{"runs": FEW, "unattended": True, **kw},

@@ -15,8 +15,8 @@ from studies import better, config, mandate, put_mandate
 from configs.build import plain
 from configs.errors import BadInput
 from evals.arms import Curve
-from evals.closure import Effort
 from evals.loss import FATES, PARTS
+from evals.pace import Effort
 from loop.command import main
 from loop.instruments.between import ceiling_of, equivalents
 from loop.instruments.closure import wall_seconds

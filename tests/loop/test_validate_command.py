@@ -9,7 +9,7 @@ from configs.errors import BadInput, VerificationFailed
 from evals.claims import WORDS
 from evals.planted import WORLDS
 from evals.proof import Called, Row
-from loop.calibrate.worlds import failures, find
+from loop.calibrate.worlds import find_world, list_failures
 from loop.command import main
 
 OWN = """
@@ -41,12 +41,12 @@ def test_a_world_of_one_s_own_is_a_file(tmp_path):
     assert "mine" in output and "kappa" in output
     path.write_text("WORLD = 3\n")
     with pytest.raises(BadInput, match=r"WORLD of .* is 3; it should be a World"):
-        find(str(path))
+        find_world(str(path))
 
 
 def test_an_unknown_world_lists_the_known_ones():
     with pytest.raises(BadInput, match="it should be one of null, linear, compounding"):
-        find("nowhere")
+        find_world("nowhere")
     with pytest.raises(BadInput, match="between 1 and 100000"):
         call("--world", "cron", "--studies", "0")
 
@@ -63,8 +63,8 @@ def test_a_world_whose_truth_is_stated_wrongly_fails(tmp_path):
 def test_what_rests_on_few_studies_is_shown_and_not_judged():
     row = Row(world="w", instrument="i", truth=0.0, mean=1.0, coverage=0.0, n=199)
     said = Called(world="w", word="lossy", true=False, called=9, n=100)
-    assert failures([row], [said]) == []
-    found = failures([replace(row, n=200)], [replace(said, called=11, n=200)])
+    assert list_failures([row], [said]) == []
+    found = list_failures([replace(row, n=200)], [replace(said, called=11, n=200)])
     assert found == [
         "i covers 0.000 of 200 on w",
         "lossy is said wrongly in 11 of 200 studies of w",
@@ -74,7 +74,7 @@ def test_what_rests_on_few_studies_is_shown_and_not_judged():
 def test_the_world_in_the_document_runs_as_it_stands(tmp_path):
     text = (Path(__file__).resolve().parents[2] / "docs" / "instruments.md").read_text()
     (tmp_path / "mine.py").write_text(text.split("```python\n")[1].split("```")[0])
-    assert find(str(tmp_path / "mine.py")).words & set(WORDS) == {"amplifying", "self-closed"}
+    assert find_world(str(tmp_path / "mine.py")).words & set(WORDS) == {"amplifying", "self-closed"}
 
 
 def test_every_planted_world_has_its_row_in_the_document():

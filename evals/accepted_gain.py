@@ -32,7 +32,7 @@ sought.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Beside:
+class AcceptedGain:
     """Figures beside an accept."""
 
     corrected: float | None
@@ -64,7 +64,7 @@ class _Accepted:
     "density of the drifts that drew them over density without drift"
 
 
-def beside(
+def estimate_gain(
     gains: Sequence[float],
     *,
     rule: str,
@@ -73,7 +73,7 @@ def beside(
     deviation: float,
     most: int,
     first_look: int,
-) -> Beside:
+) -> AcceptedGain:
     """Return the figures beside an accept of `gains` by a rule (evals/rules.py)."""
     x = np.asarray(gains, float)
     spread = float(x.std(ddof=1)) if len(x) > 2 else 0.0
@@ -84,7 +84,9 @@ def beside(
     )
     fooled = hidden(rule, level, effect, deviation, most, first_look)
     bounded = float(RULES["betting"].evidence((x - effect)[None, :], effect, deviation)[0, -1])
-    return Beside(corrected=corrected, low=low, high=high, hidden=fooled, bounded=min(1.0, bounded))
+    return AcceptedGain(
+        corrected=corrected, low=low, high=high, hidden=fooled, bounded=min(1.0, bounded)
+    )
 
 
 @cache

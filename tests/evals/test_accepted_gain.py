@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from evals.beside import beside, failing, hidden
+from evals.accepted_gain import estimate_gain, failing, hidden
 from evals.rules import RULES
 
 KNOWN = {
@@ -25,7 +25,7 @@ def accepted(true, count, deviation=0.1):
 
 @pytest.mark.parametrize("true", [0.07, 0.1, 0.2])
 def test_the_corrected_gain_is_nearer_the_truth_than_the_raw_one_and_its_interval_covers(true):
-    found = [(g.mean(), beside(g, **KNOWN)) for g in accepted(true, 80)]
+    found = [(g.mean(), estimate_gain(g, **KNOWN)) for g in accepted(true, 80)]
     raw, corrected = (
         np.median([m for m, _ in found]) - true,
         np.median([b.corrected for _, b in found]) - true,
@@ -40,9 +40,9 @@ def test_the_corrected_gain_is_nearer_the_truth_than_the_raw_one_and_its_interva
 
 def test_a_large_gain_needs_no_correction_and_equal_gains_have_no_interval():
     rng = np.random.default_rng(1)
-    sure = beside(0.8 + 0.05 * rng.standard_normal(9), **KNOWN)
+    sure = estimate_gain(0.8 + 0.05 * rng.standard_normal(9), **KNOWN)
     assert sure.corrected == pytest.approx(0.8, abs=0.06) and sure.low > 0.6
-    assert beside([0.5] * 9, **KNOWN).corrected is None
+    assert estimate_gain([0.5] * 9, **KNOWN).corrected is None
 
 
 def test_null_b_has_equal_means_and_fools_the_default_but_not_betting():
@@ -54,6 +54,6 @@ def test_null_b_has_equal_means_and_fools_the_default_but_not_betting():
     assert hidden("betting", 0.005, 0.0, 0.0877, 12, 4) == 0
     gains = [0.09, 0.085, 0.1, 0.09, 0.095, 0.08, 0.09, 0.1, 0.085]
     assert (
-        beside(gains, **KNOWN).bounded > 0.4
+        estimate_gain(gains, **KNOWN).bounded > 0.4
     )  # nine small gains say little against a rare failure
-    assert beside([0.9] * 9, **KNOWN).bounded < 0.02
+    assert estimate_gain([0.9] * 9, **KNOWN).bounded < 0.02
