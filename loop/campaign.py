@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from configs.arms import variant
-from configs.build import plain
+from configs.entries import InvalidEntry, PlanEntry
 from configs.errors import BadInput, Denied, NeedsHuman
 from configs.records import Plan, Split
 from evals.judge import spend
@@ -113,20 +113,20 @@ class Campaign:
         """Record an exact plan once."""
         name = digest(plan)
         if name not in self.facts().plans:
-            self.running.ledger.append("plan", {"digest": name, "plan": plain(plan)})
+            self.running.ledger.append(PlanEntry(digest=name, plan=plan))
         return Planned(digest=name, plan=plan)
 
     def record_invalid(self, generation: int, index: int, error: BadInput, text: str) -> None:
         """Record a proposal that cannot become a plan."""
-        body = {
-            "arm": self.arm,
-            "repeat": self.repeat,
-            "generation": generation,
-            "index": index,
-            "reason": str(error)[:300],
-            "proposal": self.store_text(text),
-        }
-        self.running.ledger.append("invalid", body)
+        entry = InvalidEntry(
+            arm=self.arm,
+            repeat=self.repeat,
+            generation=generation,
+            index=index,
+            reason=str(error)[:300],
+            proposal=self.store_text(text),
+        )
+        self.running.ledger.append(entry)
 
     def store_text(self, text: str) -> str:
         """Store a proposer's own text; return its digest, or nothing for no text."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from configs.arms import CELLS, LARGER, START
 from configs.build import need, parse, strict_json
+from configs.entries import CampaignEndEntry, ChampionEntry, UsedUpEntry
 from configs.errors import BadInput, Denied
 from configs.objective import Objective
 from configs.recipe import grid
@@ -19,7 +20,8 @@ from evals.metrics import primary, rounded
 from loop.campaign import Campaign, passes_gate, request_decision, request_decisions
 from loop.facts.facts import Invalid
 from loop.measure.confirm import confirm
-from loop.measure.replicate import Replicate, measure
+from loop.measure.jobs import Replicate
+from loop.measure.replicate import measure
 from loop.plan import Draft, Planned, apply_proposal
 from loop.propose.ask import UsedUp, ask
 from loop.propose.history import write_notebook
@@ -89,8 +91,8 @@ def propose_one(campaign: Campaign, number: int, index: int) -> Planned | None:
         share, task = change.recipe.notebook, campaign.running.config.task
         need(task.notebook or not share, "knobs.notebook", share, "0 in a study without a notebook")
     except UsedUp as error:
-        body = {"arm": campaign.arm, "repeat": campaign.repeat, "reason": str(error)[:300]}
-        campaign.running.ledger.append("used-up", body)
+        entry = UsedUpEntry(arm=campaign.arm, repeat=campaign.repeat, reason=str(error)[:300])
+        campaign.running.ledger.append(entry)
         return None
     except BadInput as error:
         campaign.record_invalid(number, index, error, text or getattr(error, "text", ""))
@@ -138,13 +140,13 @@ def choose(screened: Sequence[Screened], objective: Objective) -> Planned | None
 def promote(campaign: Campaign, planned: Planned) -> None:
     """Make a plan the champion, once."""
     if planned.digest not in campaign.facts().champions.get(campaign.key, []):
-        body = {
-            "arm": campaign.arm,
-            "repeat": campaign.repeat,
-            "plan": planned.digest,
-            "generation": planned.plan.generation,
-        }
-        campaign.running.ledger.append("champion", body)
+        entry = ChampionEntry(
+            arm=campaign.arm,
+            repeat=campaign.repeat,
+            plan=planned.digest,
+            generation=planned.plan.generation,
+        )
+        campaign.running.ledger.append(entry)
 
 
 def run_start_trial(campaign: Campaign) -> None:
@@ -204,8 +206,8 @@ def close(campaign: Campaign) -> None:
         for number, cell in enumerate(CELLS):
             measure_skill(campaign, study.skill_generation(number), cell)
     if campaign.key not in campaign.facts().ended:
-        body = {"arm": campaign.arm, "repeat": campaign.repeat}
-        campaign.running.ledger.append("campaign-end", body)
+        entry = CampaignEndEntry(arm=campaign.arm, repeat=campaign.repeat)
+        campaign.running.ledger.append(entry)
 
 
 def look_once_more(campaign: Campaign, purpose: Purpose, number: int) -> None:

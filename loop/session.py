@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any
 
 from configs.arms import START
+from configs.entries import EndEntry, PauseEntry, SessionEntry, WarningEntry
 from configs.errors import HeirloopError, Paused, Stopped, VerificationFailed
 from configs.settings.config import Config
 from evals.claims import warning
@@ -65,17 +66,16 @@ def execute(
             _run_campaigns(running, say)
         _heed_warning(running)
         if not running.facts().closed:
-            running.ledger.append("end", {"reason": "every campaign ended"})
+            running.ledger.append(EndEntry(reason="every campaign ended"))
     except HeirloopError as error:
         if isinstance(error, VerificationFailed):
             record(running.folder, str(error))
-        body = {"reason": str(error)[:300], "exit_code": error.exit_code}
-        running.ledger.append("pause", body)
+        running.ledger.append(PauseEntry(reason=str(error)[:300], exit_code=error.exit_code))
         raise
     finally:
         running.sandbox.box.close()
         wall_seconds = round(time.monotonic() - started, 3)
-        running.ledger.append("session", {"wall_seconds": wall_seconds})
+        running.ledger.append(SessionEntry(wall_seconds=wall_seconds))
         running.checkpoint()
         # the loop's own facts are lean; documents need all of them
         summary = publish(running.ledger, fold_entries(running.ledger.entries()), running.folder)
@@ -154,13 +154,14 @@ def _heed_warning(running: Running) -> None:
     Crossed, it pauses the study and raises Halted until people resume it.
     """
     sign = running.config.study.warning
-    read_before = any(entry.kind == "warning" for entry in running.ledger.entries())
+    read_before = any(entry.kind == WarningEntry.kind for entry in running.ledger.entries())
     if sign is None or read_before:
         return
     run = Run(0, running.ledger)
     reading = warning(sign, tuple(read_skills(run)), tuple(read_events(run, "self")))
-    running.ledger.append("warning", reading)
-    if reading["sign"] == "crossed":
+    entry = WarningEntry(parts=reading)
+    running.ledger.append(entry)
+    if entry.sign == "crossed":
         why = "the warning sign is crossed"
         improves = f"{why}: the loop improves its own improving"
         control.pause(running.gate, "warning sign", improves, why)

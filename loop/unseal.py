@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.build import plain
+from configs.entries import OpeningEntry
 from configs.errors import BadInput, BudgetExhausted, Denied
 from configs.objective import Objective
 from configs.records import Proposal, Scores
@@ -21,7 +22,8 @@ from evals.metrics import measured, primary, spread
 from loop.campaign import Campaign, passes_gate
 from loop.facts.facts import Facts
 from loop.facts.summary import champion
-from loop.measure.replicate import Replicate, measure
+from loop.measure.jobs import Replicate
+from loop.measure.replicate import measure
 from loop.plan import Draft, Planned
 from loop.report.make import publish
 from loop.study.open import Running, config_at, open_study, read_config
@@ -192,21 +194,22 @@ def _measure_opening(running: Running, opening: Planned) -> dict[str, Any]:
     gain, low, high = None, None, None
     if len(gains) == count:
         gain, low, high = interval(gains, LEVEL, running.config.deviation())
-    body = {
-        "plan": opening.digest,
-        "champion": opening.plan.parent,
-        "metric": objective.metric,
-        "gain": gain,
-        "low": low,
-        "high": high,
-        "replicates": len(gains),
-        "of": count,
-        "champion_mean": _mean(objective, own),
-        "baseline_mean": _mean(objective, base),
-        "spread": spread([primary(objective, s) for s in own]) if len(own) > 1 else None,
-        "computable": running.gate.computable(opening.plan),
-    }
-    running.ledger.append("opening", plain(body))
+    entry = OpeningEntry(
+        plan=opening.digest,
+        champion=opening.plan.parent,
+        metric=objective.metric,
+        gain=gain,
+        low=low,
+        high=high,
+        replicates=len(gains),
+        of=count,
+        champion_mean=_mean(objective, own),
+        baseline_mean=_mean(objective, base),
+        spread=spread([primary(objective, s) for s in own]) if len(own) > 1 else None,
+        computable=running.gate.computable(opening.plan),
+    )
+    running.ledger.append(entry)
+    body: dict[str, Any] = plain(entry)
     return body
 
 

@@ -20,7 +20,8 @@ from evals.ladder import Told, told
 from evals.score import score
 from loop.attack.outcome import GOT_THROUGH, try_act
 from loop.attack.suite import IDLE, Suite
-from loop.measure.replicate import Replicate, make_order, measure, training_file
+from loop.measure.jobs import Replicate, make_order
+from loop.measure.replicate import measure, training_file
 from sandbox.canonical import canonical
 
 QUERIES = 500

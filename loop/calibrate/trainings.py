@@ -18,7 +18,8 @@ from configs.recipe import Recipe
 from configs.records import JobCount, Plan, Proposal
 from configs.settings.config import Config
 from loop.campaign import Campaign, passes_gate
-from loop.measure.replicate import Replicate, measure
+from loop.measure.jobs import Replicate
+from loop.measure.replicate import measure
 from loop.plan import Draft, Planned, make_plan, source, worst_case
 from loop.study.open import Running, open_study
 from sandbox import keys

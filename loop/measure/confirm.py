@@ -4,11 +4,12 @@ The acceptance rule decides after each pair whether another is needed. A closing
 takes all its pairs.
 """
 
-from configs.build import plain
+from configs.entries import VerdictEntry
 from configs.records import Scores, Verdict
 from evals.judge import judge
 from loop.campaign import Campaign
-from loop.measure.replicate import Replicate, compute_ratio, measure
+from loop.measure.jobs import Replicate
+from loop.measure.replicate import compute_ratio, measure
 from loop.plan import Planned
 
 Pairs = tuple[list[Scores | None], list[Scores | None]]
@@ -22,8 +23,7 @@ def confirm(campaign: Campaign, planned: Planned) -> Verdict:
         return recorded
     campaign.look("gate", planned)
     verdict = _judge_pairs(campaign, planned)
-    body = {"plan": planned.digest, "verdict": plain(verdict)}
-    campaign.running.ledger.append("verdict", body)
+    campaign.running.ledger.append(VerdictEntry(plan=planned.digest, verdict=verdict))
     return verdict
 
 

@@ -1,69 +1,36 @@
 """Measure one replicate of a plan: train it, let its weights predict, score the predictions.
 
-Every step is recorded, so that measuring again after a kill does nothing twice. The jobs go
-through `sandbox.run.run`, the one way to compute.
+Every step is recorded, so that measuring again after a kill does nothing twice. Begin with
+`measure`.
 """
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from safetensors.numpy import load, save
 
-from configs.build import plain
-from configs.errors import Stopped, VerificationFailed
-from configs.job import Order
-from configs.recipe import Recipe
-from configs.records import Input, Job, JobResult, PlanRole, Scores, Split, stage
-from evals.data import draw_train, overlap, replicate_seed
+from configs.entries import DataEntry, ScoreEntry
+from configs.errors import VerificationFailed
+from configs.records import Input, JobResult, Nearest, PlanRole, Scores, Split
+from evals.data import draw_train, overlap
 from evals.score import inspect_weights, score
+from loop.measure.jobs import (
+    Replicate,
+    charge_without_startup,
+    make_job,
+    run_job,
+    seed_of,
+    tell_failure,
+)
 from loop.plan import Planned
 from loop.study.open import Running
-from sandbox.gate import Halted
-from sandbox.run import run
 
 WEIGHTS, PREDICTIONS = "weights.safetensors", "predictions.safetensors"
 COPY = 0.01
 """Weights nearer than this to others count as their copy (0: the same, 1: strangers). Noise that
 keeps a score is about this large.
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Replicate:
-    """One training of a plan, or of the champion that is measured beside it."""
-
-    planned: Planned
-    "the plan"
-    index: int
-    "number of the replicate within its role"
-    champion: bool = False
-    "whether the champion trains, and not the plan's own recipe"
-
-    @property
-    def train_role(self) -> PlanRole:
-        """Role of the training job."""
-        return "champion-train" if self.champion else "train"
-
-    @property
-    def predict_role(self) -> PlanRole:
-        """Role of the predict job."""
-        return "champion-predict" if self.champion else "predict"
-
-    @property
-    def recipe(self) -> Recipe:
-        """Recipe that is trained."""
-        plan = self.planned.plan
-        recipe = plan.reference_recipe if self.champion else plan.recipe
-        assert recipe is not None
-        return recipe
-
-    @property
-    def seed_number(self) -> int:
-        """Number of the seed: pairs share one, and a screening seed never confirms."""
-        shift = self.champion and self.planned.plan.purpose == "candidate"
-        return self.index + shift
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,21 +69,17 @@ def measure(running: Running, replicate: Replicate, split: Split, cpu: int | Non
     trained = train(running, replicate, cpu)
     nearest, failure = None, trained.failure
     if not failure:
-        nearest = running.nearest.find(trained.result.outputs[WEIGHTS], _seed(running, replicate))
+        weights = trained.result.outputs[WEIGHTS]
+        nearest = Nearest(**running.nearest.find(weights, seed_of(running, replicate)))
         failure = refuse_copy(nearest)
     scores, reason = None, failure
     if not failure:
         predicted = predict(running, replicate, trained, split, cpu)
         scores, reason = score_predictions(running, replicate, trained, predicted, split)
-    body = {
-        "plan": planned.digest,
-        "role": role,
-        "index": index,
-        "scores": plain(scores),
-        "reason": reason,
-        "nearest": nearest,
-    }
-    running.ledger.append("score", body)
+    entry = ScoreEntry(
+        plan=planned.digest, role=role, index=index, scores=scores, reason=reason, nearest=nearest
+    )
+    running.ledger.append(entry)
     return scores
 
 
@@ -197,13 +160,13 @@ def _writer(running: Running, planned: Planned) -> Replicate:
     return Replicate(planned=Planned(digest=planned.plan.parent, plan=parent), index=0)
 
 
-def refuse_copy(nearest: dict[str, Any]) -> str:
+def refuse_copy(nearest: Nearest) -> str:
     """Return why weights are refused that equal others but for noise: nothing trained them here."""
-    if nearest["distance"] is None or nearest["distance"] >= COPY:
+    if nearest.distance is None or nearest.distance >= COPY:
         return ""
     return (
-        f"the weights equal those of plan {nearest['plan'][:12]}, trained under another seed"
-        f" (distance {nearest['distance']:g})"
+        f"the weights equal those of plan {nearest.plan[:12]}, trained under another seed"
+        f" (distance {nearest.distance:g})"
     )
 
 
@@ -247,18 +210,6 @@ def _recorded_ratio(running: Running, planned: Planned) -> float:
     return next(values, 1.0)
 
 
-def charge_without_startup(result: JobResult) -> int:
-    """Return the CPU-microseconds that a job was charged for its own work."""
-    return result.charged.cpu_us - result.startup_cpu_us
-
-
-def tell_failure(result: JobResult, output: str) -> str:
-    """Return why a job gave no such output, or nothing."""
-    if result.status != "ok":
-        return f"{result.status}: {result.detail}"
-    return "" if output in result.outputs else f"program: it wrote no {output}"
-
-
 def _notebook(running: Running, planned: Planned) -> tuple[Input, ...]:
     """Return the notebook that a plan's trainings learn from, if it has one."""
     blob = planned.plan.notebook
@@ -266,21 +217,6 @@ def _notebook(running: Running, planned: Planned) -> tuple[Input, ...]:
         return ()
     sequence = running.facts().shown[blob][1]
     return (Input(name="notebook.safetensors", digest=blob, sequence=sequence),)
-
-
-def _seed(running: Running, replicate: Replicate) -> int:
-    return replicate_seed(running.secret, replicate.planned.digest, replicate.seed_number)
-
-
-def make_order(running: Running, replicate: Replicate, role: PlanRole) -> Order:
-    plan = replicate.planned.plan
-    return Order(
-        role=stage(role),
-        task=running.config.task.format(),
-        recipe=replicate.recipe,
-        seed=_seed(running, replicate),
-        steps=plan.reference_steps if replicate.champion else plan.steps,
-    )
 
 
 def training_file(running: Running, replicate: Replicate) -> Input:
@@ -294,10 +230,10 @@ def training_file(running: Running, replicate: Replicate) -> Input:
         blob, sequence = drawn[name, number]
         items = load(running.store.get(blob))["items"]
     else:
-        items = draw_train(task, running.secret, _seed(running, replicate))
+        items = draw_train(task, running.secret, seed_of(running, replicate))
         blob = running.store.put(save({"items": items}))
-        body = {"plan": name, "index": number, "digest": blob}
-        sequence = running.ledger.append("data", body).sequence
+        entry = DataEntry(plan=name, index=number, digest=blob)
+        sequence = running.ledger.append(entry).sequence
     held_out = np.concatenate(list(running.splits.values()))
     if shared := overlap(task, items, held_out):
         raise VerificationFailed(
@@ -305,43 +241,3 @@ def training_file(running: Running, replicate: Replicate) -> Input:
             " items; nothing ran"
         )
     return Input(name="data.safetensors", digest=blob, sequence=sequence)
-
-
-def make_job(
-    running: Running, replicate: Replicate, role: PlanRole, inputs: tuple[Input, ...]
-) -> Job:
-    """Return a job of a replicate, bound to its plan, bundle, seed and inputs."""
-    plan = replicate.planned.plan
-    order = make_order(running, replicate, role)
-    return Job(
-        plan=replicate.planned.digest,
-        role=role,
-        index=replicate.index,
-        bundle=plan.reference if role.startswith("champion") else plan.bundle,
-        order=order,
-        inputs=inputs,
-        limits=getattr(running.config.budget, order.role),
-    )
-
-
-def run_job(running: Running, job: Job, cpu: int | None) -> tuple[JobResult, int]:
-    """Run a job once, however often this is called; return its result and ledger sequence.
-
-    A job that the box lost is granted anew, at most three times.
-    """
-    slot = (job.plan, job.role, job.index)
-    while True:
-        recorded = running.facts().results.get(slot)
-        if recorded and recorded[0].status != "box":
-            return recorded
-        if running.stopped:
-            raise Stopped("the study was stopped; the same command goes on where it was")
-        grant = running.facts().grants[slot]
-        if grant.nonce in running.facts().started:
-            killed = recorded is not None and recorded[0].killed
-            grant = running.gate.regrant(grant, counted=not killed)
-        running.watch()
-        try:
-            run(running.sandbox, job, grant, cpu)
-        except Halted as halted:
-            running.wait(halted)

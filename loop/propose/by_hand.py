@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from configs.build import need, parse, strict_json
+from configs.entries import HandedEntry
 from configs.records import Proposal
 from configs.settings.config import Config
 from loop.facts.facts import FactsReader
@@ -32,8 +33,7 @@ def hand_in_proposal(folder: Path, text: str, arm: str, repeat: int, who: str, b
     files = gate.store.get_bundle(best.bundle) if best else source()
     apply_proposal(recipe, files, parse(Proposal, strict_json(text)))
     name = gate.store.put(text.encode())
-    body = {"arm": arm, "repeat": repeat, "digest": name, "who": who, "by": by}
-    gate.ledger.append("handed", body)
+    gate.ledger.append(HandedEntry(arm=arm, repeat=repeat, digest=name, who=who, by=by))
     return name
 
 

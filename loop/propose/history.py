@@ -12,6 +12,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from configs.arms import START, variant
+from configs.entries import HistoryEntry, NotebookEntry
 from configs.history import History, Trial, notebook
 from configs.recipe import grid
 from configs.records import Plan
@@ -31,8 +32,7 @@ def record_history(campaign: Campaign, planned: Planned, history: History) -> No
     """Record once the history that a propose plan's job reads."""
     if planned.digest not in campaign.facts().shown:
         blob = campaign.running.store.put(canonical(history))
-        body = {"plan": planned.digest, "digest": blob}
-        campaign.running.ledger.append("history", body)
+        campaign.running.ledger.append(HistoryEntry(plan=planned.digest, digest=blob))
 
 
 def write_notebook(campaign: Campaign, how: str = "") -> str:
@@ -49,7 +49,7 @@ def write_notebook(campaign: Campaign, how: str = "") -> str:
     blob = campaign.running.store.put(save({"trials": np.array(rows, np.uint8)}))
     with _NOTEBOOKS:
         if blob not in campaign.facts().shown:
-            campaign.running.ledger.append("notebook", {"digest": blob, "trials": len(rows)})
+            campaign.running.ledger.append(NotebookEntry(digest=blob, trials=len(rows)))
             campaign.facts()
     return blob
 

@@ -13,7 +13,8 @@ from configs.recipe import grid
 from configs.records import JobCount, Proposal
 from loop.campaign import Campaign, passes_gate
 from loop.facts.facts import Invalid
-from loop.measure.replicate import Replicate, measure, write_proposals
+from loop.measure.jobs import Replicate
+from loop.measure.replicate import measure, write_proposals
 from loop.plan import Draft, Planned, apply_proposal
 from loop.propose.ask import pick_line
 from loop.propose.history import list_trials, record_history, select_trials, write_notebook

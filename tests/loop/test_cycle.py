@@ -47,7 +47,7 @@ from loop.command import main
 from loop.command.run import run_with_hydra
 from loop.facts.facts import FactsReader
 from loop.instruments.gather import read_records
-from loop.measure import replicate
+from loop.measure import jobs
 from loop.people import acts
 from loop.propose.table import PROPOSERS
 from loop.study import open as study_open
@@ -615,7 +615,7 @@ def test_damaged_bytes_in_a_run_are_an_incident_and_nothing_more_runs(
     """Bytes damaged while a job runs: the door sees it at the next launch; after it: the loop when
     it reads what came out.
     """
-    cfg, real, ran = config(tmp_path), replicate.run, []
+    cfg, real, ran = config(tmp_path), jobs.run, []
     mandate(cfg)
 
     def damage(execution=None):
@@ -625,7 +625,7 @@ def test_damaged_bytes_in_a_run_are_an_incident_and_nothing_more_runs(
                 path.write_bytes(b"other")
 
     if detector == "verify":
-        monkeypatch.setattr(replicate, "run", lambda *rest: (real(*rest), damage())[0])
+        monkeypatch.setattr(jobs, "run", lambda *rest: (real(*rest), damage())[0])
     with pytest.raises(VerificationFailed, match="wrong bytes"):
         go(cfg, FakeBox(better, damage if detector == "door" else lambda _: None))
     assert len(ran) == 1 and [e.body["detector"] for e in entries(cfg) if e.kind == "incident"] == [

@@ -15,10 +15,9 @@ from studies import approve, better, config, entries, gate_of, mandate, page_of
 
 from configs.errors import BadInput, BudgetExhausted, Denied, NeedsHuman, VerificationFailed
 from evals.judge import judge as real_judge
-from loop import cycle
 from loop.command import main
 from loop.facts.nearest import distances
-from loop.measure import replicate
+from loop.measure import confirm, replicate
 from loop.people import shown
 from loop.propose.table import PROPOSERS, propose_random
 from loop.unseal import unseal, unseal_arm
@@ -37,7 +36,7 @@ def finished(tmp_path, go, monkeypatch):
     """A finished study with a champion, one reviewer's key, and a way to open sealed."""
     keys.new_key("ada", "person", "correct horse")
     monkeypatch.setattr(
-        cycle, "judge", lambda *a, **k: replace(real_judge(*a, **k), answer="accept")
+        confirm, "judge", lambda *a, **k: replace(real_judge(*a, **k), answer="accept")
     )
     monkeypatch.setitem(
         PROPOSERS,
@@ -258,7 +257,7 @@ def test_computable_gains_are_flagged_in_every_table_and_no_mandate_promotes_the
         written(lambda scene: json.dumps({"hypothesis": "code", **next(proposals)})),
     )
     monkeypatch.setattr(
-        cycle, "judge", lambda *a, **k: replace(real_judge(*a, **k), answer="accept")
+        confirm, "judge", lambda *a, **k: replace(real_judge(*a, **k), answer="accept")
     )
     if not task_flag:  # the ablation, and what holds for a task that code cannot compute
         monkeypatch.setattr(gate, "COMPUTED_TASKS", ())

@@ -1,0 +1,121 @@
+"""A replicate as jobs: its recipe, seed and order, and the loop that runs a job once.
+
+The jobs go through `sandbox.run.run`, the one way to compute.
+"""
+
+from dataclasses import dataclass
+
+from configs.errors import Stopped
+from configs.job import Order
+from configs.recipe import Recipe
+from configs.records import Input, Job, JobResult, PlanRole, stage
+from evals.data import replicate_seed
+from loop.plan import Planned
+from loop.study.open import Running
+from sandbox.gate import Halted
+from sandbox.run import run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replicate:
+    """One training of a plan, or of the champion that is measured beside it."""
+
+    planned: Planned
+    "the plan"
+    index: int
+    "number of the replicate within its role"
+    champion: bool = False
+    "whether the champion trains, and not the plan's own recipe"
+
+    @property
+    def train_role(self) -> PlanRole:
+        """Role of the training job."""
+        return "champion-train" if self.champion else "train"
+
+    @property
+    def predict_role(self) -> PlanRole:
+        """Role of the predict job."""
+        return "champion-predict" if self.champion else "predict"
+
+    @property
+    def recipe(self) -> Recipe:
+        """Recipe that is trained."""
+        plan = self.planned.plan
+        recipe = plan.reference_recipe if self.champion else plan.recipe
+        assert recipe is not None
+        return recipe
+
+    @property
+    def seed_number(self) -> int:
+        """Number of the seed: pairs share one, and a screening seed never confirms."""
+        shift = self.champion and self.planned.plan.purpose == "candidate"
+        return self.index + shift
+
+
+def seed_of(running: Running, replicate: Replicate) -> int:
+    """Return the seed of a replicate's training, the same for both sides of a pair."""
+    return replicate_seed(running.secret, replicate.planned.digest, replicate.seed_number)
+
+
+def make_order(running: Running, replicate: Replicate, role: PlanRole) -> Order:
+    """Return the order that the code in the box reads."""
+    plan = replicate.planned.plan
+    return Order(
+        role=stage(role),
+        task=running.config.task.format(),
+        recipe=replicate.recipe,
+        seed=seed_of(running, replicate),
+        steps=plan.reference_steps if replicate.champion else plan.steps,
+    )
+
+
+def make_job(
+    running: Running, replicate: Replicate, role: PlanRole, inputs: tuple[Input, ...]
+) -> Job:
+    """Return a job of a replicate, bound to its plan, bundle, seed and inputs."""
+    plan = replicate.planned.plan
+    order = make_order(running, replicate, role)
+    return Job(
+        plan=replicate.planned.digest,
+        role=role,
+        index=replicate.index,
+        bundle=plan.reference if role.startswith("champion") else plan.bundle,
+        order=order,
+        inputs=inputs,
+        limits=getattr(running.config.budget, order.role),
+    )
+
+
+def run_job(running: Running, job: Job, cpu: int | None) -> tuple[JobResult, int]:
+    """Run a job once, however often this is called; return its result and ledger sequence.
+
+    A job that the box lost is granted anew, at most three times.
+    """
+    slot = (job.plan, job.role, job.index)
+    while True:
+        recorded = running.facts().results.get(slot)
+        if recorded and recorded[0].status != "box":
+            return recorded
+        if running.stopped:
+            raise Stopped("the study was stopped; the same command goes on where it was")
+        grant = running.facts().grants[slot]
+        if grant.nonce in running.facts().started:
+            killed = recorded is not None and recorded[0].killed
+            grant = running.gate.regrant(grant, counted=not killed)
+        running.watch()
+        try:
+            run(running.sandbox, job, grant, cpu)
+        except Halted as halted:
+            running.wait(halted)
+
+
+def charge_without_startup(result: JobResult) -> int:
+    """Return the CPU-microseconds that a job was charged for its own work."""
+    return result.charged.cpu_us - result.startup_cpu_us
+
+
+def tell_failure(result: JobResult, output: str) -> str:
+    """Return why a job gave no such output, or nothing."""
+    if result.status != "ok":
+        return f"{result.status}: {result.detail}"
+    return "" if output in result.outputs else f"program: it wrote no {output}"
