@@ -35,7 +35,7 @@ from configs.errors import Stopped
 from configs.records import OrderName, Scores
 from sandbox import incident
 from sandbox.box import cgroup
-from sandbox.box.docker import STUDY, owner
+from sandbox.box.container import STUDY, owner
 from sandbox.decision import HOUR, unix
 from sandbox.gate import Gate
 from sandbox.ledger import Ledger

@@ -23,7 +23,7 @@ from loop.plan import apply_proposal, source
 from sandbox import budget, keys
 from sandbox.box import cgroup
 from sandbox.box.base import Execution
-from sandbox.box.docker import refusal
+from sandbox.box.container import refusal
 from sandbox.box.namespace import NamespaceBox
 from sandbox.decision import new_mandate
 from sandbox.gate import Gate

@@ -28,7 +28,7 @@ from loop.study import simulated as study_simulated
 from loop.study.box import make_box, proved
 from sandbox import budget, control, incident, keys
 from sandbox.box.base import Box
-from sandbox.box.docker import owner
+from sandbox.box.container import owner
 from sandbox.canonical import canonical, digest
 from sandbox.decision import HOUR, decided, policy
 from sandbox.gate import Gate, Halted

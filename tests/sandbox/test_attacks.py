@@ -49,7 +49,7 @@ from loop.study import open as study_open
 from loop.verify import run as verify_run
 from sandbox import budget, gate, keys
 from sandbox import ledger as book
-from sandbox.box import cgroup, docker, namespace, watch
+from sandbox.box import cgroup, container, docker, namespace, watch
 from sandbox.box.docker import DockerBox
 from sandbox.box.namespace import NamespaceBox
 from sandbox.store import Store
@@ -202,7 +202,7 @@ class Hole:
             (self.folder / name).write_text(source)
         self.folder.chmod(0o755)
         self.patch.setattr(namespace, "HERE", self.folder)
-        self.patch.setattr(docker, "INSIDE", self.sources["zygote.py"])
+        self.patch.setattr(container, "INSIDE", self.sources["zygote.py"])
         real = namespace.command
 
         def command(*arguments):
@@ -212,7 +212,7 @@ class Hole:
             return told
 
         self.patch.setattr(namespace, "command", command)
-        self.patch.setattr(docker, "refusal", lambda *_: "")
+        self.patch.setattr(container, "refusal", lambda *_: "")
         self.patch.setattr(
             Container, "_create", lambda container, *arguments: self._create(container, *arguments)
         )
@@ -244,7 +244,7 @@ class Hole:
             container._api = api
 
 
-Container, CREATE = docker.Container, docker.Container._create
+Container, CREATE = container.Container, container.Container._create
 
 
 def shared_pids(h):

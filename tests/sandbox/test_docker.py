@@ -22,7 +22,8 @@ from loop.study import open as study_open
 from loop.study.box import make_box
 from sandbox.box import namespace
 from sandbox.box.base import Execution
-from sandbox.box.docker import OWNER, STUDY, DockerBox, Frames
+from sandbox.box.container import OWNER, STUDY, Frames
+from sandbox.box.docker import DockerBox
 from sandbox.box.image import build
 from sandbox.budget import balances
 from sandbox.ledger import Ledger

@@ -1,0 +1,248 @@
+"""One container for one job: made with the safe settings, checked, attached, and removed.
+
+The container has no network, a read-only root, a plain user, no capability, no new privileges, our
+own system call list, sized tmpfs and no log driver. Its bundle is a read-only bind mount.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import struct
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from configs.errors import NoBox
+from configs.job import Limits
+from sandbox.box import cgroup, seccomp
+from sandbox.box.base import Execution
+
+INSIDE = (Path(__file__).parent / "zygote.py").read_text()
+"""Program inside the container."""
+START_SECONDS = 60
+START_BYTES = 1_000_000_000
+"""Memory of a container besides its job's limit, for the interpreter and torch."""
+STUDY = "heirloop.study"
+"""Label of a container: digest of its study root."""
+OWNER = "heirloop.owner"
+"""Label of a container: pid and start time of the process that started it."""
+
+
+class Container:
+    """One started container that has imported torch and waits for its job."""
+
+    def __init__(
+        self, api: Any, image: str, runtime: str, execution: Execution, groups: bool
+    ) -> None:
+        name = f"{os.getpid()}-d-{os.urandom(6).hex()}"
+        most = Limits(
+            memory_bytes=execution.limits.memory_bytes + START_BYTES,
+            processes=execution.limits.processes + 1,
+        )
+        self._api = api
+        self.group = cgroup.create(name, most) if groups else None
+        self.folder = Path(tempfile.mkdtemp(prefix="heirloop-"))
+        self.ident = ""
+        self.started = time.monotonic()
+        self.attached: Any = None
+        try:
+            self.folder.chmod(0o755)
+            self.ident = self._create(name, image, runtime, execution, most)
+            self.frames = self._start()
+            self.startup_us = self._measure_startup()
+        except BaseException:
+            self.remove(api)
+            raise
+
+    def remove(self, api: Any) -> None:
+        """Kill the container and remove everything of it."""
+        if self.attached is not None:
+            getattr(self.attached, "_sock", self.attached).close()
+            self.attached.close()
+        if self.group:
+            self.group.kill()
+        if self.ident:
+            with contextlib.suppress(Exception):
+                api.remove_container(self.ident, force=True, v=True)
+        if self.group:
+            self.group.kill()
+            self.group.remove()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _start(self) -> "Frames":
+        """Attach to the container and start it; return its stream once the inside is ready."""
+        streams = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
+        self.attached = self._api.attach_socket(self.ident, params=streams)
+        link = getattr(self.attached, "_sock", self.attached)
+        self._api.start(self.ident)
+        frames = Frames(link)
+        errors = frames.wait_until_ready(time.monotonic() + START_SECONDS)
+        if errors is not None:
+            raise NoBox(f"the container does not start: {errors[:200] or 'it said nothing'}")
+        return frames
+
+    def _measure_startup(self) -> int:
+        """Return the CPU of the start; without a control group, its wall time."""
+        if self.group:
+            return self.group.cpu_us()
+        return int((time.monotonic() - self.started) * 1e6)
+
+    def _create(
+        self, name: str, image: str, runtime: str, execution: Execution, most: Limits
+    ) -> str:
+        """Create the container, check the engine's answer, and return its id."""
+        api = self._api
+        limits = execution.limits
+        size = f"size={limits.disk_bytes},nr_inodes={limits.files}"
+        options = f"{size},nosuid,nodev,mode=755,uid=1000,gid=1000"
+        host = api.create_host_config(
+            network_mode="none",
+            read_only=True,
+            cap_drop=["ALL"],
+            ipc_mode="private",
+            runtime=runtime or None,
+            security_opt=["no-new-privileges:true", f"seccomp={json.dumps(seccomp.profile())}"],
+            mem_limit=most.memory_bytes,
+            memswap_limit=most.memory_bytes,
+            pids_limit=most.processes,
+            cpu_period=100_000,
+            cpu_quota=100_000,
+            cpuset_cpus=None if execution.cpu is None else str(execution.cpu),
+            ulimits=[
+                {"Name": "nofile", "Soft": 256, "Hard": 256},
+                {"Name": "core", "Soft": 0, "Hard": 0},
+            ],
+            binds={str(self.folder): {"bind": "/in", "mode": "ro"}},
+            tmpfs={"/tmp": f"{options},exec", "/out": options, "/dev/shm": options},
+            log_config={"Type": "none"},
+            cgroup_parent=f"/heirloop/{name}" if self.group else None,
+        )
+        created = api.create_container(
+            image,
+            ["python3", "-I", "-S", "-c", INSIDE, "once", "/opt/box"],
+            name=f"heirloop-{name}",
+            user="1000:1000",
+            hostname="box",
+            stdin_open=True,
+            tty=False,
+            network_disabled=True,
+            host_config=host,
+            working_dir="/",
+            labels={STUDY: execution.study, OWNER: owner(os.getpid())},
+            environment={"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+        )
+        wrong = refusal(api.inspect_container(created["Id"])["HostConfig"], str(self.folder))
+        if wrong:
+            api.remove_container(created["Id"], force=True)
+            raise NoBox(f"the engine made another container than asked for, refused: {wrong}")
+        return str(created["Id"])
+
+
+MUST_BE_EMPTY = (
+    "CapAdd",
+    "Devices",
+    "DeviceRequests",
+    "Mounts",
+    "VolumesFrom",
+    "PortBindings",
+    "Links",
+    "GroupAdd",
+    "DeviceCgroupRules",
+)
+
+
+def refusal(host: dict[str, Any], folder: str) -> str:
+    """Return the first unsafe setting of a container, or an empty string.
+
+    Unsafe are privileges, namespaces of the host, and every mount but `folder`.
+    """
+    right = {
+        "Privileged": False,
+        "ReadonlyRootfs": True,
+        "NetworkMode": "none",
+        "PidMode": "",
+        "UTSMode": "",
+        "UsernsMode": "",
+        "CapDrop": ["ALL"],
+        "Binds": [f"{folder}:/in:ro"],
+    }
+    for name, value in right.items():
+        if host.get(name) != value:
+            return f"{name} is {host.get(name)!r}"
+    for name in MUST_BE_EMPTY:
+        if host.get(name):
+            return f"{name} is {host[name]!r}"
+    if host.get("IpcMode") not in ("private", "none"):
+        return f"IpcMode is {host.get('IpcMode')!r}"
+    return ""
+
+
+def owner(pid: int) -> str:
+    """Return a process's pid and start time, or an empty string if the process is gone.
+
+    The start time tells it from a later process of the same number.
+    """
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return ""
+    except PermissionError:
+        pass
+    with contextlib.suppress(OSError):
+        return f"{pid}-{Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[19]}"
+    return f"{pid}-"  # no /proc on this host
+
+
+class Frames:
+    """The engine's attached stream, stdout and stderr mixed.
+
+    A frame is 1 byte for the stream, 3 zero bytes, 4 bytes of length, and the content.
+    """
+
+    def __init__(self, link: socket.socket) -> None:
+        self.sender, self.fds, self._buffer = link, [link.fileno()], bytearray()
+        link.setblocking(False)
+
+    def read(self) -> tuple[bytes, bytes, bool]:
+        """Return the waiting bytes; see `Channel.read`."""
+        alive = self._fill()
+        parts = {1: bytearray(), 2: bytearray()}
+        while len(self._buffer) >= 8:
+            kind, size = struct.unpack(">BxxxI", self._buffer[:8])
+            if len(self._buffer) < 8 + size:
+                break
+            parts.get(kind, bytearray()).extend(self._buffer[8 : 8 + size])
+            del self._buffer[: 8 + size]
+        return bytes(parts[1]), bytes(parts[2]), alive
+
+    def _fill(self) -> bool:
+        """Read the waiting bytes into the buffer; tell whether the stream is still open."""
+        for _ in range(64):
+            try:
+                part = self.sender.recv(1 << 18)
+            except BlockingIOError:
+                return True
+            except OSError:
+                return False
+            if not part:
+                return False
+            self._buffer += part
+        return True
+
+    def wait_until_ready(self, deadline: float) -> str | None:
+        """Wait for the first byte of the inside; return None, or the last printed line if it does
+        not start.
+        """
+        errors = b""
+        while time.monotonic() < deadline:
+            stream, printed, alive = self.read()
+            errors = (errors + printed)[-2000:]
+            if stream == b"Z":
+                return None
+            if stream or not alive:
+                break
+            time.sleep(0.005)
+        return errors.decode(errors="replace").strip().rpartition("\n")[2]
