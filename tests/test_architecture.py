@@ -2,11 +2,14 @@
 checkout.
 """
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from loop import plan
 
 ROOT = Path(__file__).resolve().parent.parent
 TRUSTED = [
@@ -46,3 +49,10 @@ def test_configs_need_only_the_standard_library():
 def test_no_yaml_instantiates_anything():
     for path in (ROOT / "configs").rglob("*.yaml"):
         assert "_target_" not in path.read_text() and "oc.env" not in path.read_text(), path
+
+
+def test_the_bundle_of_a_box_holds_every_module_that_it_imports():
+    files = plan.source()
+    for name, data in files.items():
+        for module in re.findall(rb"^(?:from|import) ((?:configs|models)[\w.]*)", data, re.M):
+            assert module.decode().replace(".", "/") + ".py" in files, (name, module)
