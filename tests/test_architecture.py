@@ -2,14 +2,15 @@
 checkout.
 """
 
-import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
+import grimp
 import pytest
 
-from loop import plan
+from loop.plan import BOX_WORDS, source
 
 ROOT = Path(__file__).resolve().parent.parent
 TRUSTED = [
@@ -51,8 +52,31 @@ def test_no_yaml_instantiates_anything():
         assert "_target_" not in path.read_text() and "oc.env" not in path.read_text(), path
 
 
-def test_the_bundle_of_a_box_holds_every_module_that_it_imports():
-    files = plan.source()
-    for name, data in files.items():
-        for module in re.findall(rb"^(?:from|import) ((?:configs|models)[\w.]*)", data, re.M):
-            assert module.decode().replace(".", "/") + ".py" in files, (name, module)
+@pytest.fixture(scope="module")
+def imports():
+    """Each module of the five folders -> the modules that it imports."""
+    graph = grimp.build_graph("configs", "evals", "loop", "models", "sandbox")
+    return {name: graph.find_modules_directly_imported_by(name) for name in graph.modules}
+
+
+def test_no_modules_import_each_other_in_a_circle(imports):
+    assert len(list(TopologicalSorter(imports).static_order())) == len(imports)
+
+
+def test_a_circle_would_be_found(imports):
+    with pytest.raises(ValueError, match="cycle"):
+        TopologicalSorter({**imports, "configs.errors": {"loop.cycle"}}).prepare()
+
+
+def test_only_the_words_that_a_box_needs_travel_into_it(imports):
+    """Every module of configs/ that code in a box imports, even indirectly, and cost."""
+    needed, waiting = set(), {name for name in imports if name.startswith("models.")}
+    while waiting:
+        name = waiting.pop()
+        needed.add(name)
+        waiting |= imports[name] - needed
+    words = {name.removeprefix("configs.") for name in needed if name.startswith("configs.")}
+    assert words | {"__init__", "cost"} == set(BOX_WORDS)
+    assert {f"configs/{word}.py" for word in BOX_WORDS} == {
+        name for name in source() if name.startswith("configs/")
+    }
