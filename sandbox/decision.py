@@ -1,7 +1,7 @@
 """What decisions are made of: mandates and approvals as they are signed, the policy in force,
 subjects and requests. Records and how they begin.
 
-`gate.py` decides by them. Nothing here opens anything.
+`gate/` decides by them. Nothing here opens anything.
 """
 
 import difflib

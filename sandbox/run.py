@@ -22,9 +22,11 @@ from configs.job import Outcome
 from configs.records import KILLED, Amount, Grant, Job, JobResult, ModelReply, Plan, stage
 from configs.settings.config import Config
 from configs.settings.task import SIMULATED
-from sandbox import budget, gate, incident
+from sandbox import budget, incident
 from sandbox.box.base import Box, Execution
 from sandbox.canonical import canonical, digest
+from sandbox.gate import Gate
+from sandbox.gate.grant import account
 from sandbox.ledger import Ledger, Transaction
 from sandbox.store import Store
 
@@ -45,7 +47,7 @@ class Sandbox:
     "bundles and outputs"
     box: Box
     "the isolated place"
-    gate: gate.Gate
+    gate: Gate
     "what every launch rests on"
 
 
@@ -66,7 +68,7 @@ def accounts(grant: Grant, plan: Plan) -> tuple[str, ...]:
         if plan.purpose == "propose"
         else {"train": "train", "predict": "predict"}.get(grant.role, "evaluate")
     )
-    return ("root", sub, budget.arm_account(plan.arm), gate.account(grant.authority))
+    return ("root", sub, budget.arm_account(plan.arm), account(grant.authority))
 
 
 def run(sandbox: Sandbox, job: Job, grant: Grant, cpu: int | None = None) -> JobResult:
@@ -244,7 +246,7 @@ def _check(sandbox: Sandbox, job: Job, grant: Grant) -> Plan:
     return plan
 
 
-def granted_plan(rules: gate.Gate, grant: Grant) -> Plan:
+def granted_plan(rules: Gate, grant: Grant) -> Plan:
     """Return the recorded plan of a grant, whose bytes the gate checked against its digest when it
     read them; raises VerificationFailed.
     """

@@ -251,7 +251,7 @@ def decide(file: Path, folder: Path, key: str, answer: str, reason: str, out: Pa
     from loop.people.notice import is_acknowledgement, take
     from loop.people.requests import hand_in, open_gate, read_request
     from sandbox.decision import HOUR
-    from sandbox.gate import LONGEST_HOURS
+    from sandbox.gate.admit import LONGEST_HOURS
 
     try:
         data = file.read_bytes()[:4_000_001]

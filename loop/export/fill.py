@@ -33,7 +33,7 @@ from loop.instruments.measure import flatten, measure_ledgers
 from sandbox.budget import replay
 from sandbox.canonical import canonical
 from sandbox.decision import policy
-from sandbox.gate import computable
+from sandbox.gate.mandate import computable
 from sandbox.ledger import Ledger
 
 

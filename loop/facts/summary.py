@@ -19,7 +19,7 @@ from loop.facts.facts import Facts
 from sandbox import keys
 from sandbox.budget import balances, look_account
 from sandbox.decision import policy
-from sandbox.gate import computable
+from sandbox.gate.mandate import computable
 from sandbox.ledger import Ledger
 
 

@@ -36,9 +36,7 @@ def resume(folder: Path, who: str) -> dict[str, Any]:
     ):  # no newer stop can come between the decision and what rests on it
         gate.refresh(txn)
         if gate.named():
-            said = gate.decision(gate.halted, "resume", gate.authority(gate.halted, "resume"))
-            txn.append("decision", said)
-            by = said["by"]
+            by = gate.decide_within(txn, gate.halted, "resume")["by"]
         why = "signed by the reviewers" if by else "unsigned: the study names no reviewer"
         txn.append("control", {"what": "resume", "who": who, "why": why, "per_hour": 0})
     (folder / "STOP").unlink(missing_ok=True)

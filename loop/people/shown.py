@@ -324,7 +324,7 @@ def _lineage(gate: Gate, plan: Plan) -> tuple[Ancestor, ...]:
     found, at = list[Ancestor](), plan.parent
     passed = {
         (body["plan"], body["class"]): f"{body['how']} ({body['kind']})"
-        for body, _ in gate.decisions
+        for body, _ in gate.memory.decisions
         if body["allow"]
     }
     while at in gate.plans and len(found) < 10_000:

@@ -1,14 +1,16 @@
-"""Every decision of a ledger, taken again: the rules in force at each entry, on what was recorded
-before it, at its recorded time.
+"""Every decision of a ledger, taken again by the rules in force at its entry.
 
-A ledger that was written by something else than the gate, with whole hashes, does not pass: a
-decision that the rules did not allow, a grant beyond its plan, a start without one or while halted,
-a champion, deployment or amendment that nobody decided on. What cannot be known afterwards is left
-out: whether a key was revoked at the time, and what an own gate says whose file was never named
-here.
+Each entry is checked against the facts before it, at its recorded time, by the functions that the
+gate itself calls. A ledger that something else wrote does not pass, even with whole hashes: a yes
+that the rules did not allow, a grant beyond its plan, a start without a grant or while halted, a
+champion, deployment or amendment without a decision.
+
+Two things cannot be known afterwards and are left out: whether a key was revoked at the time, and
+the answer of a study's own gate if its file was never named here.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from configs.build import parse, plain
@@ -17,89 +19,93 @@ from configs.errors import HeirloopError, VerificationFailed
 from configs.records import Amount, Call, Grant, Job, ModelReply
 from sandbox import budget, call, own
 from sandbox.canonical import digest
-from sandbox.decision import unix
-from sandbox.gate import Gate, account, slot
-from sandbox.ledger import Ledger, Transaction
+from sandbox.decision import policy, unix
+from sandbox.gate import admit, decide, fold, launch, pass_or_raise
+from sandbox.gate import grant as grants
+from sandbox.gate.memory import Memory, Moment
+from sandbox.ledger import Ledger
 from sandbox.run import accounts, allowed
 from sandbox.store import Store
 
 
-class Replay(Gate):
-    """A gate that stands at one entry of a recorded ledger: it reads nothing ahead, and its clock
-    is the record's.
-    """
+@dataclass(slots=True, kw_only=True)
+class Replay:
+    """A recorded ledger up to an entry: the gate's memory, and facts that only a check needs."""
 
-    def __init__(self, ledger: Ledger, store: Store) -> None:
-        super().__init__(ledger, store)
-        self.at = 0.0
-        self.open: dict[tuple[str, str], list[dict[str, Any]]] = {}
-        self.granted: dict[str, Grant] = {}
-        self.slots: set[str] = set()
-        self.running: set[str] = set()
-        self.limits: dict[str, Amount] = {}
-        self.amendments: dict[str, dict[str, Any]] = {}
-        self.verdicts: dict[str, str] = {}
-        self.reserved: dict[str, tuple[list[str], Any]] = {}
-        self.started: set[str] = set()
-        self.spent: dict[str, Any] = {}
-        self.calls: dict[str, tuple[str, int, str]] = {}
-        self.accounts: set[str] = set()
-        self.ended = False
+    memory: Memory
+    "facts that the gate decides by"
+    store: Store
+    "stored bytes of the run"
+    now: float = 0.0
+    "unix seconds of the entry, the clock of all checks"
+    decisions: dict[tuple[str, str], list[dict[str, Any]]] = field(default_factory=dict)
+    "yes decisions that no act has used up, by (subject, class)"
+    granted: dict[str, Grant] = field(default_factory=dict)
+    "grants whose job has no result, by nonce"
+    slots: set[str] = field(default_factory=set)
+    "places that were granted"
+    running: set[str] = field(default_factory=set)
+    "nonces of jobs and calls that run"
+    started: set[str] = field(default_factory=set)
+    "nonces of jobs and calls that began"
+    limits: dict[str, Amount] = field(default_factory=dict)
+    "limit that each account must have"
+    accounts: set[str] = field(default_factory=set)
+    "accounts that were opened"
+    reserved: dict[str, tuple[list[str], Any]] = field(default_factory=dict)
+    "accounts and amount of each reservation that is not settled"
+    spent: dict[str, Any] = field(default_factory=dict)
+    "settled amount of each call that has no answer yet"
+    calls: dict[str, tuple[str, int, str]] = field(default_factory=dict)
+    "plan, index and digest of each question that has no answer yet"
+    amendments: dict[str, dict[str, Any]] = field(default_factory=dict)
+    "proposed amendments, by digest"
+    verdicts: dict[str, str] = field(default_factory=dict)
+    "answer of the verdict on a plan"
+    ended: bool = False
+    "the study has its end"
 
-    def refresh(self, txn: Transaction | None = None) -> "Replay":
-        """Read nothing: entries are added one by one."""
-        return self
-
-    def now(self) -> float:
-        """Return the recorded time."""
-        return self.at
-
-    def dead(self) -> set[str]:
-        """Return no key: when one was revoked is not in the ledger."""
-        return set()
+    def moment(self) -> Moment:
+        """Return the facts besides the ledger: its time, no revoked key, the own gate if known."""
+        return Moment(now=self.now, revoked=(), store=self.store, own_refusal=self.own_refusal)
 
     def own_refusal(self, subject: str, change_class: str) -> str:
-        """Ask the study's own gate again, where this user named its file; code that a run brings
-        along is not run.
-        """
-        return (
-            super().own_refusal(subject, change_class)
-            if own.known(self.rules.config.gates.file_digest)
-            else ""
-        )
+        """Ask the study's own gate again where this user named its file.
 
-    def step(self, entry: Entry) -> None:
-        """Check one entry against all before it and add it; raises VerificationFailed, which names
-        it.
+        Code that a run brings along is not run.
         """
-        try:
-            need(unix(entry) >= self.at, "its time lies before that of the entry before")
-            self.at = unix(entry)
-            CHECKS.get(entry.kind, _nothing)(self, entry.body)
-            self.fold(entry)
-        except (
-            HeirloopError,
-            KeyError,
-            TypeError,
-            ValueError,
-            IndexError,
-            AssertionError,
-        ) as error:
-            said = (
-                str(error)
-                if isinstance(error, HeirloopError)
-                else f"it is malformed ({type(error).__name__})"
-            )
-            raise VerificationFailed(f"entry {entry.sequence} ({entry.kind}): {said}") from None
+        if not own.known(self.memory.rules.config.gates.file_digest):
+            return ""
+        return decide.ask_own_gate(self.memory, subject, change_class)
 
-    def spend(self, subject: str, change_class: str) -> dict[str, Any]:
-        """Return the decision that an act rests on, and use it up; raises where there is none."""
-        found = self.open.get((subject, change_class))
-        if not found:
+    def use_decision(self, subject: str, change_class: str) -> dict[str, Any]:
+        """Return the decision that an act rests on and use it up; raises VerificationFailed."""
+        decisions = self.decisions.get((subject, change_class))
+        if not decisions:
             raise VerificationFailed(
                 f"it rests on no decision of class {change_class} on {subject[:12]}"
             )
-        return found.pop()
+        return decisions.pop()
+
+
+def check_entry(replay: Replay, entry: Entry) -> None:
+    """Check an entry against all before it and add it; raises VerificationFailed."""
+    try:
+        need(unix(entry) >= replay.now, "its time lies before that of the entry before")
+        replay.now = unix(entry)
+        check = CHECKS.get(entry.kind)
+        if check:
+            check(replay, entry.body)
+        fold.fold(replay.memory, entry)
+    except HeirloopError as error:
+        raise VerificationFailed(f"{_name(entry)}: {error}") from None
+    except (KeyError, TypeError, ValueError, IndexError, AssertionError) as error:
+        malformed = f"it is malformed ({type(error).__name__})"
+        raise VerificationFailed(f"{_name(entry)}: {malformed}") from None
+
+
+def _name(entry: Entry) -> str:
+    return f"entry {entry.sequence} ({entry.kind})"
 
 
 def need(ok: object, otherwise: str) -> None:
@@ -108,138 +114,141 @@ def need(ok: object, otherwise: str) -> None:
         raise VerificationFailed(otherwise)
 
 
-def _nothing(r: Replay, body: dict[str, Any]) -> None:
-    pass
+def _study(replay: Replay, body: dict[str, Any]) -> None:
+    replay.limits |= budget.study_limits(
+        replay.memory.rules.config.budget, replay.memory.rules.config.payers()
+    )
 
 
-def _study(r: Replay, body: dict[str, Any]) -> None:
-    r.limits |= budget.study_limits(r.rules.config.budget, r.rules.config.payers())
-
-
-def _plan(r: Replay, body: dict[str, Any]) -> None:
+def _plan(replay: Replay, body: dict[str, Any]) -> None:
     whole = body["plan"]
     need(digest(whole) == body["digest"], "the plan does not match its digest")
-    need(body["digest"] not in r.plans, "the plan was recorded before")
+    need(body["digest"] not in replay.memory.plans, "the plan was recorded before")
     need(
-        (whole["study"], whole["version"]) == (r.rules.root, r.rules.version),
+        (whole["study"], whole["version"])
+        == (replay.memory.rules.root, replay.memory.rules.version),
         "the plan is for another study or version of it",
     )
     need(
-        whole["objective"] == digest(r.rules.config.objective),
+        whole["objective"] == digest(replay.memory.rules.config.objective),
         "the plan was made for another objective",
     )
 
 
-def _amendment(r: Replay, body: dict[str, Any]) -> None:
-    r.amendments[body["digest"]] = body["amendment"]
+def _amendment(replay: Replay, body: dict[str, Any]) -> None:
+    replay.amendments[body["digest"]] = body["amendment"]
 
 
-def _mandate(r: Replay, body: dict[str, Any]) -> None:
-    need(body["digest"] not in r.mandates, "the mandate was recorded before")
-    given = r.check_mandate(body["envelope"].encode())
+def _mandate(replay: Replay, body: dict[str, Any]) -> None:
+    need(body["digest"] not in replay.memory.mandates, "the mandate was recorded before")
+    given = admit.check_mandate(replay.memory, replay.moment(), body["envelope"].encode())
     need(
         (digest(body["envelope"].encode()), plain(given)) == (body["digest"], body["mandate"]),
         "the mandate does not match what was signed",
     )
-    r.limits[account(body["digest"])] = budget.mandate_limit(
-        given.caps, r.rules.config.budget.amount()
+    replay.limits[grants.account(body["digest"])] = budget.mandate_limit(
+        given.caps, replay.memory.rules.config.budget.amount()
     )
 
 
-def _approval(r: Replay, body: dict[str, Any]) -> None:
-    need(body["digest"] not in r.approvals, "the approval was recorded before")
-    given = r.check_approval(body["envelope"].encode())
+def _approval(replay: Replay, body: dict[str, Any]) -> None:
+    need(body["digest"] not in replay.memory.approvals, "the approval was recorded before")
+    given = admit.check_approval(replay.memory, replay.moment(), body["envelope"].encode())
     need(
         (digest(body["envelope"].encode()), plain(given)) == (body["digest"], body["approval"]),
         "the approval does not match what was signed",
     )
-    if given.change_class == r.subjects[given.plan].classes[0]:
-        r.limits[account(body["digest"])] = given.requested
+    if given.change_class == replay.memory.subjects[given.plan].classes[0]:
+        replay.limits[grants.account(body["digest"])] = given.requested
 
 
-def _decision(r: Replay, body: dict[str, Any]) -> None:
+def _decision(replay: Replay, body: dict[str, Any]) -> None:
     if not body["allow"]:
         return
-    name, what = body["plan"], body["class"]
-    if name in r.plans and what == r.plans[name].change_class:
-        need((name, what) not in r.open, "the plan was let pass before")
-        r.sound(r.plans[name], name)
-    need(
-        r.decision(name, what, r.authority(name, what)) == body,
-        "the rules in force gave another decision",
-    )
-    r.open.setdefault((name, what), []).append(body)
+    name, change_class, memory = body["plan"], body["class"], replay.memory
+    if name in memory.plans and change_class == memory.plans[name].change_class:
+        need((name, change_class) not in replay.decisions, "the plan was let pass before")
+        flaw = grants.find_flaw(memory, replay.store, name)
+        need(not flaw, flaw)
+    decision = decide.decide(memory, replay.moment(), name, change_class)
+    yes = decide.write_yes(memory, name, change_class, pass_or_raise(decision))
+    need(yes == body, "the rules in force gave another decision")
+    replay.decisions.setdefault((name, change_class), []).append(body)
 
 
-def _grant(r: Replay, body: dict[str, Any]) -> None:
+def _grant(replay: Replay, body: dict[str, Any]) -> None:
     grant = parse(Grant, body["grant"])
-    plan = r.plans[grant.plan]
-    said = r.open.get((grant.plan, plan.change_class))
+    plan = replay.memory.plans[grant.plan]
+    said = replay.decisions.get((grant.plan, plan.change_class))
     need(said and said[-1]["authority"] == grant.authority, "the grant rests on no decision")
     most = {job.role: job.count for job in plan.jobs}
     need(0 <= grant.index < most.get(grant.role, 0), "the plan has no such job")
-    need(slot(grant) not in r.slots and grant.nonce not in r.granted, "that job was granted before")
-    r.slots.add(slot(grant))
-    r.granted[grant.nonce] = grant
+    need(
+        grants.slot(grant) not in replay.slots and grant.nonce not in replay.granted,
+        "that job was granted before",
+    )
+    replay.slots.add(grants.slot(grant))
+    replay.granted[grant.nonce] = grant
 
 
-def _start(r: Replay, body: dict[str, Any]) -> None:
+def _start(replay: Replay, body: dict[str, Any]) -> None:
     grant, job = parse(Grant, body["grant"]), parse(Job, body["job"])
     need(
-        r.granted.get(grant.nonce) == grant and grant.nonce not in r.running,
+        replay.granted.get(grant.nonce) == grant and grant.nonce not in replay.running,
         "a job began without a grant of its own",
     )
     need(digest(job) == body["digest"], "the job does not match its digest")
     need(
-        allowed(r.plans[grant.plan], job, grant, r.rules.config),
+        allowed(replay.memory.plans[grant.plan], job, grant, replay.memory.rules.config),
         "the job is not the one that its grant allows",
     )
-    r.ready(grant, r.at)
-    r.running.add(grant.nonce)
-    r.started.add(grant.nonce)
+    launch.check_launch(replay.memory, grant, replay.now, ())
+    replay.running.add(grant.nonce)
+    replay.started.add(grant.nonce)
 
 
-def _job(r: Replay, body: dict[str, Any]) -> None:
-    need(body["nonce"] in r.running, "a result of a job that never began, or a second one")
-    r.granted.pop(body["nonce"])
-    r.running.discard(body["nonce"])
+def _job(replay: Replay, body: dict[str, Any]) -> None:
+    need(body["nonce"] in replay.running, "a result of a job that never began, or a second one")
+    replay.granted.pop(body["nonce"])
+    replay.running.discard(body["nonce"])
 
 
-def _call(r: Replay, body: dict[str, Any]) -> None:
+def _call(replay: Replay, body: dict[str, Any]) -> None:
     grant, request = parse(Grant, body["grant"]), parse(Call, body["call"])
     need(
-        r.granted.get(grant.nonce) == grant and grant.nonce not in r.running,
+        replay.granted.get(grant.nonce) == grant and grant.nonce not in replay.running,
         "an outside model was asked without a grant of its own",
     )
     need(digest(request) == body["digest"], "the question does not match its digest")
-    plan = r.plans[grant.plan]
+    plan = replay.memory.plans[grant.plan]
     need(
-        call.allowed(plan, request, grant, r.rules.config),
+        call.allowed(plan, request, grant, replay.memory.rules.config),
         "the question is not the one that its grant allows",
     )
     need(
-        call.exact(request, r.store.get(request.body)),
+        call.exact(request, replay.store.get(request.body)),
         "the stored question is not one of this endpoint",
     )
     need(
-        r.reserved.get(grant.nonce) == (list(accounts(grant, plan)), plain(request.worst())),
+        replay.reserved.get(grant.nonce) == (list(accounts(grant, plan)), plain(request.worst())),
         "its worst case was not reserved",
     )
-    r.ready(grant, r.at)
-    r.running.add(grant.nonce)
-    r.started.add(grant.nonce)
-    r.calls[grant.nonce] = (request.plan, request.index, body["digest"])
+    launch.check_launch(replay.memory, grant, replay.now, ())
+    replay.running.add(grant.nonce)
+    replay.started.add(grant.nonce)
+    replay.calls[grant.nonce] = (request.plan, request.index, body["digest"])
 
 
-def _answer(r: Replay, body: dict[str, Any]) -> None:
-    _job(r, body)
+def _answer(replay: Replay, body: dict[str, Any]) -> None:
+    _job(replay, body)
     answer = parse(ModelReply, body["answer"])
     need(
-        r.calls.pop(body["nonce"], None) == (body["plan"], body["index"], body["digest"]),
+        replay.calls.pop(body["nonce"], None) == (body["plan"], body["index"], body["digest"]),
         "it answers another question",
     )
     need(
-        r.spent.pop(body["nonce"], None) == plain(answer.charged), "what it charges was not settled"
+        replay.spent.pop(body["nonce"], None) == plain(answer.charged),
+        "what it charges was not settled",
     )
     need(
         bool(answer.text) == (answer.status in ("ok", "breach")),
@@ -247,62 +256,67 @@ def _answer(r: Replay, body: dict[str, Any]) -> None:
     )
 
 
-def _verdict(r: Replay, body: dict[str, Any]) -> None:
-    need(body["plan"] not in r.verdicts, "the plan has a verdict")
-    r.verdicts[body["plan"]] = body["verdict"]["answer"]
+def _verdict(replay: Replay, body: dict[str, Any]) -> None:
+    need(body["plan"] not in replay.verdicts, "the plan has a verdict")
+    replay.verdicts[body["plan"]] = body["verdict"]["answer"]
 
 
-def _champion(r: Replay, body: dict[str, Any]) -> None:
-    plan = r.plans[body["plan"]]
+def _champion(replay: Replay, body: dict[str, Any]) -> None:
+    plan = replay.memory.plans[body["plan"]]
     if plan.purpose == "baseline":
-        need(r.open.get((body["plan"], plan.change_class)), "the baseline was not let pass")
+        need(
+            replay.decisions.get((body["plan"], plan.change_class)), "the baseline was not let pass"
+        )
         return
-    r.spend(body["plan"], "promote")
-    need(r.verdicts.get(body["plan"]) == "accept", "the plan has no verdict that accepts it")
+    replay.use_decision(body["plan"], "promote")
+    need(replay.verdicts.get(body["plan"]) == "accept", "the plan has no verdict that accepts it")
 
 
-def _reserve(r: Replay, body: dict[str, Any]) -> None:
-    need(body["key"] not in r.reserved and body["key"] not in r.started, "that was reserved before")
-    r.reserved[body["key"]] = (body["accounts"], body["amount"])
-
-
-def _settle(r: Replay, body: dict[str, Any]) -> None:
+def _reserve(replay: Replay, body: dict[str, Any]) -> None:
     need(
-        r.reserved.pop(body["key"], None) == (body["accounts"], body["released"]),
+        body["key"] not in replay.reserved and body["key"] not in replay.started,
+        "that was reserved before",
+    )
+    replay.reserved[body["key"]] = (body["accounts"], body["amount"])
+
+
+def _settle(replay: Replay, body: dict[str, Any]) -> None:
+    need(
+        replay.reserved.pop(body["key"], None) == (body["accounts"], body["released"]),
         "it settles what was not reserved",
     )
-    if body["key"] in r.calls:
-        r.spent[body["key"]] = body["spent"]
+    if body["key"] in replay.calls:
+        replay.spent[body["key"]] = body["spent"]
 
 
-def _account(r: Replay, body: dict[str, Any]) -> None:
-    need(body["name"] not in r.accounts, "the account was opened before")
-    r.accounts.add(body["name"])
+def _account(replay: Replay, body: dict[str, Any]) -> None:
+    need(body["name"] not in replay.accounts, "the account was opened before")
+    replay.accounts.add(body["name"])
 
 
-def _end(r: Replay, body: dict[str, Any]) -> None:
-    need(not r.ended, "the study ended before")
-    r.ended = True
+def _end(replay: Replay, body: dict[str, Any]) -> None:
+    need(not replay.ended, "the study ended before")
+    replay.ended = True
 
 
-def _deploy(r: Replay, body: dict[str, Any]) -> None:
+def _deploy(replay: Replay, body: dict[str, Any]) -> None:
     need(
-        r.spend(body["plan"], "deploy")["by"] == body["by"],
+        replay.use_decision(body["plan"], "deploy")["by"] == body["by"],
         "it names other decisions than those that it rests on",
     )
 
 
-def _look(r: Replay, body: dict[str, Any]) -> None:
+def _look(replay: Replay, body: dict[str, Any]) -> None:
     need(
-        body["split"] != "sealed" or r.open.get((body["plan"], "unseal")),
+        body["split"] != "sealed" or replay.decisions.get((body["plan"], "unseal")),
         "sealed was opened, and nobody decided on it",
     )
 
 
-def _amended(r: Replay, body: dict[str, Any]) -> None:
-    told = r.amendments[body["amendment"]]
+def _amended(replay: Replay, body: dict[str, Any]) -> None:
+    told = replay.amendments[body["amendment"]]
     need(
-        r.spend(body["amendment"], "amend")["by"] == body["by"],
+        replay.use_decision(body["amendment"], "amend")["by"] == body["by"],
         "it names other decisions than those that it rests on",
     )
     need(
@@ -310,21 +324,25 @@ def _amended(r: Replay, body: dict[str, Any]) -> None:
         "it is not what people decided on",
     )
     need(
-        body["version"] == r.rules.version + 1,
-        f"its version is {body['version']}; it should be {r.rules.version + 1}",
+        body["version"] == replay.memory.rules.version + 1,
+        f"its version is {body['version']}; it should be {replay.memory.rules.version + 1}",
     )
 
 
-def _limit(r: Replay, body: dict[str, Any]) -> None:
-    r.limits |= budget.study_limits(r.rules.config.budget, r.rules.config.payers())
+def _limit(replay: Replay, body: dict[str, Any]) -> None:
+    replay.limits |= budget.study_limits(
+        replay.memory.rules.config.budget, replay.memory.rules.config.payers()
+    )
 
 
-def _control(r: Replay, body: dict[str, Any]) -> None:
+def _control(replay: Replay, body: dict[str, Any]) -> None:
     need(
-        body["what"] != "resume" or r.may_resume(),
+        body["what"] != "resume" or replay.memory.may_resume(),
         "the study went on without the reviewers that it names",
     )
-    need(body["what"] != "drill" or r.drillable(), "a drill on a study that people hold")
+    need(
+        body["what"] != "drill" or replay.memory.drillable(), "a drill on a study that people hold"
+    )
 
 
 CHECKS: dict[str, Callable[[Replay, dict[str, Any]], None]] = {
@@ -356,7 +374,8 @@ CHECKS: dict[str, Callable[[Replay, dict[str, Any]], None]] = {
 
 def rederive(ledger: Ledger, store: Store) -> dict[str, Amount]:
     """Check every entry of a ledger in turn; return the limit that each account must have."""
-    replay = Replay(ledger, store)
-    for entry in ledger.entries():
-        replay.step(entry)
+    entries = ledger.entries()
+    replay = Replay(memory=Memory(rules=policy(entries[:1])), store=store)
+    for entry in entries:
+        check_entry(replay, entry)
     return replay.limits

@@ -28,7 +28,7 @@ from studies import (
 from configs.build import plain
 from configs.errors import BadInput, Denied, NeedsHuman, VerificationFailed
 from configs.recipe import Recipe
-from configs.records import Edit, Proposal
+from configs.records import Approval, Edit, Proposal
 from evals.oversight import PAIRS, cost, detection
 from loop import terminal
 from loop.facts.canaries import is_canary
@@ -40,6 +40,7 @@ from loop.verify.run import verify
 from sandbox import gate as gates
 from sandbox import incident, keys, ledger
 from sandbox.canonical import digest
+from sandbox.decision import unix
 
 
 def test_silence_is_a_no_when_the_request_expires(tmp_path, go, monkeypatch):
@@ -77,7 +78,7 @@ def test_a_clock_that_is_set_back_reopens_nothing(tmp_path, go, monkeypatch):
     monkeypatch.setattr(gates.time, "time", lambda: 1.0)
     gate = gate_of(cfg)
     gate.ledger.append("note", {})
-    assert entries(cfg)[-1].time == before and gate.now() == gates.unix(entries(cfg)[-1])
+    assert entries(cfg)[-1].time == before and gate.now() == unix(entries(cfg)[-1])
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,7 @@ def test_many_small_changes_reach_the_drift_limit_and_then_a_person_is_asked(
     further from what people approved.
     """
     monkeypatch.setattr(
-        gates, "COMPUTED_TASKS", ()
+        gates.mandate, "COMPUTED_TASKS", ()
     )  # as on a task whose answers code cannot compute: mandates may promote code
     keys.new_key("ada", "person", "correct horse")
     classes = "[recipe,patch,promote]"
@@ -122,7 +123,7 @@ def test_many_small_changes_reach_the_drift_limit_and_then_a_person_is_asked(
     mandate(cfg)
     patches(monkeypatch, 1)
     if not enforced:
-        monkeypatch.setattr(gates.Gate, "drift", lambda *_: 0)
+        monkeypatch.setattr(gates.mandate, "drift", lambda *_: 0)
     grow = {}
 
     def quality(order):
@@ -192,7 +193,7 @@ def test_what_a_grant_rests_on_is_checked_again_at_launch(tmp_path, go, monkeypa
         if change == "denied":
             approve(cfg, plan, "recipe", "deny", key="bob")
         if change == "expired":
-            monkeypatch.setattr(gates.Gate, "_lives", lambda *_: False)
+            monkeypatch.setattr(gates.memory.Memory, "lives", lambda *_: False)
         return found
 
     monkeypatch.setattr(gates.Gate, "grant", grant)
@@ -224,7 +225,7 @@ def test_a_terminal_shows_every_character_and_a_decided_request_waits_no_more(tm
 
 FIELDS = [
     f
-    for f in gates.Approval.__slots__
+    for f in Approval.__slots__
     if f not in ("answer", "reason", "seen", "looked_ms", "expires", "nonce")
 ]
 

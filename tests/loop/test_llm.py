@@ -311,7 +311,7 @@ def test_a_study_that_people_hold_asks_nothing_and_one_that_asked_all_the_same_d
         monkeypatch.setattr(
             gates.Gate,
             "launch",
-            lambda self, txn, grant: (self.refresh(txn), gates.consume(txn, grant)),
+            lambda self, txn, grant: (self.refresh(txn), gates.grant.consume(txn, grant)),
         )
     with stub(pausing, propose(width=96)) as server:
         cfg = outside(tmp_path, server.url, "study.generations=1")

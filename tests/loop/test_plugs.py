@@ -148,7 +148,7 @@ def test_a_mandate_s_drift_counts_what_the_loop_changed_and_not_the_program_that
 ):
     if not pinned:
         monkeypatch.setattr(
-            gates, "distance", lambda store, one, other, _: distance(store, one, other)
+            gates.mandate, "distance", lambda store, one, other, _: distance(store, one, other)
         )
     cfg = config(tmp_path, *COMMAND, "gates.unattended.drift=4", "study.generations=3")
     mandate(cfg)
@@ -295,7 +295,7 @@ def test_who_hands_a_proposal_in_does_not_count_towards_its_quorum(
     keys.new_key("ada", "person", "correct horse")
     keys.new_key("bob", "person", "correct horse")
     if not asked:
-        monkeypatch.setattr(gates.Gate, "_own", lambda *_: False)
+        monkeypatch.setattr(gates.quorum, "is_own_request", lambda *_: False)
     cfg = config(tmp_path, *PEOPLE, "autonomy=assisted", "gates=attended")
     with pytest.raises(NeedsHuman):
         go(cfg, FakeBox(better))

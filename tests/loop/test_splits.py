@@ -260,7 +260,7 @@ def test_computable_gains_are_flagged_in_every_table_and_no_mandate_promotes_the
         confirm, "judge", lambda *a, **k: replace(real_judge(*a, **k), answer="accept")
     )
     if not task_flag:  # the ablation, and what holds for a task that code cannot compute
-        monkeypatch.setattr(gate, "COMPUTED_TASKS", ())
+        monkeypatch.setattr(gate.mandate, "COMPUTED_TASKS", ())
     cfg = config(
         tmp_path,
         "gates.unattended.classes=[recipe,patch,promote]",

@@ -109,8 +109,10 @@ def test_any_one_field_of_a_plan_that_changes_after_its_approval_leaves_nothing_
             gate.grant(fresh)
         opened.try_(replace(opened.job, plan=fresh), replace(opened.grant, plan=fresh))
         with pytest.raises(VerificationFailed, match="does not match its digest"):
-            gate.fold(replace(last, kind="plan", body={"digest": name, "plan": changed}))
-    gate._folded = last.sequence
+            gates.fold.fold(
+                gate.memory, replace(last, kind="plan", body={"digest": name, "plan": changed})
+            )
+    gate.memory.sequence = last.sequence
     run(opened.sandbox, opened.job, opened.grant)
     assert len(opened.box.ran) == 1  # the same door lets the plan itself pass
 
@@ -322,9 +324,9 @@ def test_ten_thousand_requests_are_refused_at_a_constant_price_and_people_see_on
             lambda *a, **k: (counted.__setitem__(what, counted[what] + 1), real(*a, **k))[1],
         )
 
-    count(Gate, "fold", "folded")
+    count(gates.fold, "fold", "folded")
     count(Ledger, "entries_by", "copied")
-    count(Gate, "_settled", "asked")
+    count(gates.requests, "is_settled", "asked")
     refused = 0
     for one in plans:
         try:
@@ -344,4 +346,4 @@ def test_ten_thousand_requests_are_refused_at_a_constant_price_and_people_see_on
     assert counted["copied"] <= 6 and counted["asked"] <= (cap + 1) * (
         FLOOD + 1
     )  # the whole ledger is not gone through for a refusal
-    assert gates.REFUSALS_PER_HOUR > 0 and isinstance(added[0], Entry)
+    assert gates.admit.REFUSALS_PER_HOUR > 0 and isinstance(added[0], Entry)

@@ -30,10 +30,10 @@ from conftest import ROOT, need_box, on
 from defences import MARKED, instead, marks
 
 import evals.score
-import sandbox.run
+from configs.build import parse
 from configs.entries import Entry
 from configs.errors import NoBox
-from configs.records import Amount, Caps
+from configs.records import Amount, Caps, Mandate
 from evals import ladder
 from evals.attacks.attack import PAYLOADS
 from evals.attacks.table import ATTACKS
@@ -548,7 +548,7 @@ def reservations_dropped(h):
 
 @hole("A02", "A20")
 def grants_not_consumed(h):
-    h.patch.setattr(sandbox.run.gate, "consume", lambda *_: None)
+    h.patch.setattr(gate.grant, "consume", lambda *_: None)
 
 
 @hole("B04")
@@ -684,9 +684,9 @@ def bytes_unchecked(h):
 @hole("A03", "A04", seen="^None")
 def mandates_unchecked(h):
     h.patch.setattr(
-        gate.Gate,
+        gate.admit,
         "check_mandate",
-        lambda _, envelope: gate.parse(gate.Mandate, keys.payload_unchecked(envelope)),
+        lambda *given: parse(Mandate, keys.payload_unchecked(given[-1])),
     )
 
 
@@ -701,34 +701,39 @@ def same(text, lines=False):
     return text
 
 
-def unversioned(self, entry):
-    """Take an amendment without another version or another digest of what was decided."""
-    before = self.rules
-    FOLD(self, entry)
+def unversioned(memory, entry):
+    """Take an amendment without another version or another digest of its decided part."""
+    before = memory.rules
+    FOLD(memory, entry)
     if entry.kind == "amended":
-        self.rules = replace(self.rules, version=before.version, decided=before.decided)
+        memory.rules = replace(memory.rules, version=before.version, decided=before.decided)
 
 
-def anything(self, subject, *rest):
+def unrecalled(memory, entry):
+    """Read no recall."""
+    if entry.kind != "recall":
+        FOLD(memory, entry)
+
+
+def anything(memory, moment, subject, *rest):
     """Let every plan but the baseline pass without a decision."""
-    return (
-        QUORUM(self, subject, *rest) if self.plans[subject].purpose == "baseline" else ("silence",)
-    )
+    if memory.plans[subject].purpose == "baseline":
+        return QUORUM(memory, moment, subject, *rest)
+    return gate.memory.allowed(("silence",))
 
 
-FOLD, PINNED, QUORUM, FILE = gate.Gate.fold, gate.Gate.pinned, gate.Gate._quorum, shown._file
+Memory = gate.memory.Memory
+FOLD, PINNED, QUORUM, FILE = gate.fold.fold, Memory.pinned, gate.quorum.ask_quorum, shown._file
 UNSIGNED = [(keys, "verify", lambda envelope, *_: keys.payload_unchecked(envelope))]
-patched(
-    ("A05", "A15c", "A17b"), "got through", (gate.Gate, "pinned", lambda _, given: given.reviewer)
-)
+patched(("A05", "A15c", "A17b"), "got through", (Memory, "pinned", lambda _, given: given.reviewer))
 patched(("A05b", "A05c", "A05d", "U04"), "got through", *UNSIGNED)
-patched(("A06", "A06c"), "got through", (gate.Gate, "_own", lambda *_: False))
+patched(("A06", "A06c"), "got through", (gate.quorum, "is_own_request", lambda *_: False))
 patched(
     ("A06b",),
     "got through",
-    (gate.Gate, "pinned", lambda self, given: PINNED(self, given) and given.reviewer),
+    (Memory, "pinned", lambda self, given: PINNED(self, given) and given.reviewer),
 )
-patched(("A07", "A07b"), "got through", (gate.Gate, "_quorum", anything))
+patched(("A07", "A07b"), "got through", (gate.quorum, "ask_quorum", anything))
 patched(("A07c",), "got through", (attack_gate, "composed", lambda _: "a study"))
 patched(("A08",), "got through", (terminal, "at_terminal", lambda: True))
 patched(("A08b",), "got through", (terminal, "confirmed", lambda *_: None))
@@ -748,31 +753,31 @@ patched(
         lambda *a: (lambda one: replace(one, lines_raw=one.lines_raw[:200]))(FILE(*a)),
     ),
 )
-patched(("A12",), "got through.*hostile", (gate, "matches", lambda *_: True))
-patched(("A12b",), "got through", (gate.Gate, "_same_world", lambda *_: None))
-patched(("A13", "A13c"), "got through: 60 wait", (gate.Gate, "_over", lambda *_: ""))
-patched(("A13b",), "got through: people see 60", (gate, "REFUSALS_PER_HOUR", 10**9))
-patched(("A14",), "got through", (gate.Gate, "drift", lambda *_: 0))
-patched(("A14b",), "got through", (gate, "HUMAN", ("person", "external", "simulated")))
-patched(("A15",), "got through", (gate.Gate, "_counts", lambda *_: True))
+patched(("A12",), "got through.*hostile", (gate.fold, "matches", lambda *_: True))
+patched(("A12b",), "got through", (gate.admit, "check_same_facts", lambda *_: None))
+patched(("A13", "A13c"), "got through: 60 wait", (gate.requests, "find_excess", lambda *_: ""))
+patched(("A13b",), "got through: people see 60", (gate.admit, "REFUSALS_PER_HOUR", 10**9))
+patched(("A14",), "got through", (gate.mandate, "drift", lambda *_: 0))
+patched(("A14b",), "got through", (gate.fold, "HUMAN", ("person", "external", "simulated")))
+patched(("A15",), "got through", (gate.quorum, "counts", lambda *_: True))
 patched(("A16",), "got through", (Caps, "__post_init__", lambda _: None))
 patched(
     ("A16b",),
     "got through",
-    (gate.Gate, "_quorum", anything),
-    (gate.Gate, "_same_world", lambda *_: None),
+    (gate.quorum, "ask_quorum", anything),
+    (gate.admit, "check_same_facts", lambda *_: None),
 )
-patched(("A16c", "U10b"), "got through", (gate.Gate, "sound", lambda *_: None))
+patched(("A16c", "U10b"), "got through", (gate.grant, "find_flaw", lambda *_: ""))
 patched(("A17", "E15"), "got through", (study_open, "decided", lambda _: "0" * 64))
 patched(("A17c",), "got through", (verify_run, "rederive", lambda ledger, _: accounts(ledger)))
-patched(("A18", "A18b"), "got through", (gate.Gate, "fold", unversioned))
+patched(("A18", "A18b"), "got through", (gate.fold, "fold", unversioned))
 patched(
     ("A18c",),
     "got through",
-    (gate.Gate, "fold", unversioned),
-    (gate.Gate, "end_grants", lambda *_: 0),
+    (gate.fold, "fold", unversioned),
+    (gate.grant, "end_grants", lambda *_: 0),
 )
-patched(("E15b", "U08"), "got through", (gate.Gate, "ready", lambda *_: None))
+patched(("E15b", "U08"), "got through", (gate.launch, "check_launch", lambda *_: None))
 patched(("E15c",), "got through", (gate.Gate, "decide", lambda *_: {"by": []}))
 patched(
     ("U01", "U02"),
@@ -804,12 +809,12 @@ patched(
     (gate.Gate, "now", lambda _: gate.time.time()),
 )
 patched(("U07",), "got through", (verify_run, "ended", lambda *_: None))
-patched(("U08b",), "got through", (gate.Gate, "may_resume", lambda _: True))
+patched(("U08b",), "got through", (Memory, "may_resume", lambda _: True))
 patched(("U09",), "charged in full: 0", (monitor, "reconcile", lambda _: 0))
 patched(
     ("U10",),
     "got through",
-    (gate.Gate, "fold", lambda self, entry: None if entry.kind == "recall" else FOLD(self, entry)),
+    (gate.fold, "fold", unrecalled),
 )
 
 
@@ -886,7 +891,7 @@ def held_out_items_trained_on(h):
 
 @hole("E16d")
 def computable_unflagged(h):
-    h.patch.setattr(gate.Gate, "computable", lambda *_: False)
+    h.patch.setattr(gate.mandate, "computable", lambda *_: False)
 
 
 @hole("E17")

@@ -1,0 +1,296 @@
+"""Gate of a study: a plan runs only with grants, and a grant rests on a decision by the rules.
+
+Begin with `decide.py` (the rules) and `launch.py` (the last checks before a job). The facts of the
+ledger are in `memory.py` and `fold.py`; `admit.py` takes signed decisions, `requests.py` asks for
+them.
+"""
+
+import threading
+import time
+from typing import Any, Literal
+
+from configs.errors import Denied, NeedsHuman, VerificationFailed
+from configs.records import Approval, Grant, Mandate, Plan
+from configs.settings.gates import Quorum
+from sandbox import keys
+from sandbox.canonical import digest
+from sandbox.decision import Policy, Request, Subject, policy
+from sandbox.gate import admit, decide, fold, launch, mandate, quorum, requests
+from sandbox.gate import grant as grants
+from sandbox.gate.launch import Halted
+from sandbox.gate.memory import Decision, Memory, Moment, Question
+from sandbox.ledger import Ledger, Transaction
+from sandbox.store import Store
+
+__all__ = ["Gate", "Halted", "pass_or_raise"]
+
+
+def pass_or_raise(decision: Decision) -> tuple[str, ...]:
+    """Return the mandate or approvals of a yes; raises Denied for a no, NeedsHuman for a wait."""
+    if decision.outcome == "refused":
+        raise Denied(decision.reason)
+    if decision.outcome == "waiting":
+        raise NeedsHuman(decision.reason)
+    return decision.by
+
+
+class Gate:
+    """Decides for one running study. Its memory follows the ledger."""
+
+    def __init__(self, ledger: Ledger, store: Store) -> None:
+        self.ledger, self.store = ledger, store
+        self.memory = Memory(rules=policy(ledger.entries()[:1]))
+        self._lock = threading.RLock()
+        self._own_refusals: dict[tuple[str, str, str], str] = {}
+
+    # Following the ledger.
+
+    def refresh(self, txn: Transaction | None = None) -> "Gate":
+        """Fold the new entries of the ledger; within a transaction, those before it."""
+        with self._lock:
+            for entry in (txn or self.ledger).since(self.memory.sequence):
+                fold.fold(self.memory, entry)
+        return self
+
+    def now(self) -> float:
+        """Return unix seconds, never before the ledger's last entry."""
+        return max(time.time(), self.ledger.last().timestamp())
+
+    def moment(self, now: float | None = None) -> Moment:
+        """Return the facts besides the ledger that a decision needs, at a time or now."""
+        return Moment(
+            now=self.now() if now is None else now,
+            revoked=keys.revoked(),
+            store=self.store,
+            own_refusal=self.own_refusal,
+        )
+
+    def own_refusal(self, subject: str, change_class: str) -> str:
+        """Return why the study's own gate says no to a plan, or an empty string.
+
+        It is asked once for each plan and class.
+        """
+        pin = self.rules.config.gates.file_digest
+        if not pin or subject not in self.plans:
+            return ""
+        question = (pin, subject, change_class)
+        if question not in self._own_refusals:
+            self._own_refusals[question] = decide.ask_own_gate(self.memory, subject, change_class)
+        return self._own_refusals[question]
+
+    # Signed decisions and requests.
+
+    def admit(self, envelope: bytes, kind: Literal["mandate", "approval"]) -> str:
+        """Take a signed decision; return why it is refused, or an empty string."""
+        name = digest(envelope)
+        self.refresh()
+        if self._is_admitted(name):
+            return ""
+        check = admit.check_mandate if kind == "mandate" else admit.check_approval
+        try:
+            signed: Mandate | Approval = check(self.memory, self.moment(), envelope)
+        except VerificationFailed as error:
+            self._report_refusal(name, kind, str(error))
+            return str(error)
+        with self.ledger.transaction() as txn:
+            self.refresh(txn)
+            if not self._is_admitted(name):
+                admit.write_admitted(txn, self.memory, name, envelope, signed)
+        self.refresh()
+        return ""
+
+    def _is_admitted(self, name: str) -> bool:
+        return name in self.memory.mandates or name in self.memory.approvals
+
+    def _report_refusal(self, name: str, kind: str, reason: str) -> None:
+        """Record a refused envelope once."""
+        with self.ledger.transaction() as txn:
+            self.refresh(txn)
+            if name not in self.memory.incident_artifacts and not self._is_admitted(name):
+                admit.write_refusal(txn, self.memory, name, kind, reason)
+
+    def request(self, subject: str, change_class: str) -> bool:
+        """Put a question to people once; return whether it is new. Raises Denied beyond a cap."""
+        self.refresh()
+        if requests.is_open(self.memory, subject, change_class):
+            return False
+        with self.ledger.transaction() as txn:
+            self.refresh(txn)
+            moment = self.moment(txn.now().timestamp())
+            excess = requests.write_request(txn, self.memory, moment, subject, change_class)
+        if excess:
+            raise Denied(f"plan {subject[:12]} was refused: {excess}")
+        return True
+
+    def pending(self, now: float | None = None) -> list[Request]:
+        """Return the requests that wait for people, oldest first."""
+        if now is None:
+            self.refresh()
+        return requests.list_pending(self.memory, self.moment(now), self.memory.requests)
+
+    def expired(self, now: float) -> list[Request]:
+        """Return the requests that nobody decided on in time, oldest first."""
+        return requests.list_expired(self.memory, self.moment(now))
+
+    # Decisions and grants.
+
+    def authority(self, subject: str, change_class: str) -> tuple[str, ...]:
+        """Return the mandate or the approvals that let a subject pass now.
+
+        Raises NeedsHuman where people must decide first, Denied where they said no or were silent.
+        """
+        self.refresh()
+        decision = decide.decide(self.memory, self.moment(), subject, change_class)
+        return pass_or_raise(decision)
+
+    def decide(self, subject: str, change_class: str) -> dict[str, Any]:
+        """Decide on an act that needs no job (promote, deploy, amend) and record the yes."""
+        with self.ledger.transaction() as txn:
+            self.refresh(txn)
+            body = self.decide_within(txn, subject, change_class)
+        self.refresh()
+        return body
+
+    def decide_within(self, txn: Transaction, subject: str, change_class: str) -> dict[str, Any]:
+        """Record a yes in a transaction, so that no entry comes between its reasons and it.
+
+        Raises as `authority` does.
+        """
+        by = self.authority(subject, change_class)
+        body = decide.write_yes(self.memory, subject, change_class, by)
+        txn.append("decision", body)
+        return body
+
+    def refuse(self, subject: str, change_class: str, reason: str) -> None:
+        """Record a no, once."""
+        with self.ledger.transaction() as txn:
+            self.refresh(txn)
+            if (subject, change_class) not in self.memory.refused:
+                txn.append("decision", decide.write_no(subject, change_class, reason))
+
+    def grant(self, name: str) -> dict[tuple[str, int], Grant]:
+        """Decide on a recorded plan and issue the grants that it lacks, by (role, index).
+
+        Raises NeedsHuman or Denied.
+        """
+        with self.ledger.transaction() as txn:
+            self.refresh(txn)
+            plan = self.memory.plans.get(name)
+            if plan is None:
+                raise Denied(f"{name[:12]} is no recorded plan; nothing of it can run")
+            flaw = grants.find_flaw(self.memory, self.store, name)
+            if flaw:
+                raise Denied(flaw)
+            decision = self.decide_within(txn, name, plan.change_class)
+            given = grants.new_grants(plan, name, decision["authority"])
+            grants.issue_missing(txn, given, name)
+        return {(grant.role, grant.index): grant for grant in given}
+
+    def regrant(self, lost: Grant, counted: bool = True) -> Grant:
+        """Issue a grant for one more attempt at a job that the box lost; raises NeedsHuman."""
+        again = grants.next_attempt(lost, counted)
+        with self.ledger.transaction() as txn:
+            grants.issue(txn, again)
+        return again
+
+    def launch(self, txn: Transaction, grant: Grant) -> None:
+        """Check a grant in the transaction that reserves its budget, then use it up.
+
+        Raises as `launch.check_launch` and `grant.consume` do.
+        """
+        self.refresh(txn)
+        launch.check_launch(self.memory, grant, txn.now().timestamp(), keys.revoked())
+        grants.consume(txn, grant)
+
+    def end_grants(self, txn: Transaction) -> int:
+        """End every grant that is not used and return their number."""
+        return grants.end_grants(txn)
+
+    # Facts that the loop shows and asks for.
+
+    @property
+    def rules(self) -> Policy:
+        """Policy in force."""
+        return self.memory.rules
+
+    @property
+    def plans(self) -> dict[str, Plan]:
+        """Recorded plans, by digest."""
+        return self.memory.plans
+
+    @property
+    def probes(self) -> dict[str, Plan]:
+        """Canaries and their twins, by digest."""
+        return self.memory.probes
+
+    @property
+    def subjects(self) -> dict[str, Subject]:
+        """Subjects of decisions, by digest."""
+        return self.memory.subjects
+
+    @property
+    def approvals(self) -> dict[str, Approval]:
+        """Admitted decisions of reviewers, by digest."""
+        return self.memory.approvals
+
+    @property
+    def requests(self) -> dict[Question, Request]:
+        """Newest request of each question."""
+        return self.memory.requests
+
+    @property
+    def refused(self) -> dict[Question, str]:
+        """Reason of the newest no on a question."""
+        return self.memory.refused
+
+    @property
+    def recalled(self) -> set[str]:
+        """Recalled plans and their descendants."""
+        return self.memory.recalled
+
+    @property
+    def halt(self) -> str:
+        """How the study is held: stop, pause or drill."""
+        return self.memory.halt
+
+    @property
+    def halted(self) -> str:
+        """Ledger hash of the order that holds or slows the study."""
+        return self.memory.halted
+
+    @property
+    def per_hour(self) -> int:
+        """Jobs an hour of a slowed study; 0: it is not slowed."""
+        return self.memory.per_hour
+
+    def named(self) -> bool:
+        """Tell whether the study root pins anybody but simulated reviewers."""
+        return self.memory.named()
+
+    def drillable(self) -> bool:
+        """Tell whether nobody holds the study."""
+        return self.memory.drillable()
+
+    def room(self) -> bool:
+        """Tell whether a slowed study may start another job in this hour."""
+        return self.memory.has_room(self.now())
+
+    def live_mandates(self) -> dict[str, Mandate]:
+        """Return the mandates that stand now, by digest."""
+        return mandate.live_mandates(self.memory, self.now(), keys.revoked())
+
+    def computable(self, plan: Plan) -> bool:
+        """Tell whether a gain of a plan is flagged `computable`."""
+        return mandate.computable(self.rules.config.task.name, plan, self.plans)
+
+    def drift(self, name: str) -> int:
+        """Count the changes of a plan against the last plan that a person approved."""
+        return mandate.drift(self.memory, self.store, name)
+
+    def approved_before(self, name: str) -> str:
+        """Return the last plan of a campaign that a person approved before a plan."""
+        return mandate.approved_before(self.memory, name)
+
+    def wanted(self, change_class: str) -> Quorum:
+        """Return the quorum that a class of decision needs."""
+        return quorum.find_quorum(self.memory, change_class)

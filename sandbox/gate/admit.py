@@ -1,0 +1,164 @@
+"""Admission: signed bytes become a mandate or an approval, or are refused.
+
+An envelope is refused for a bad signature, a key that the study root does not pin, other facts than
+the study has now, and a time that is over. A refusal is an incident and changes nothing.
+"""
+
+from collections.abc import Mapping
+
+from configs.build import parse, plain, strict_json
+from configs.errors import BadInput, VerificationFailed
+from configs.records import Approval, Caps, Mandate
+from sandbox import budget, incident, keys
+from sandbox.canonical import canonical
+from sandbox.decision import HOUR
+from sandbox.gate.grant import account
+from sandbox.gate.memory import Memory, Moment, recent
+from sandbox.ledger import Transaction
+
+REFUSALS_PER_HOUR = 20
+"""Refusals that are recorded one by one in an hour. Further ones share one incident."""
+LONGEST_HOURS = 24 * 365
+"""Longest life of a decision on one subject."""
+MOST_BYTES = 1_000_000
+"""Size of the largest envelope that is read."""
+EARLY_SECONDS = 300
+"""How far a signer's clock may run ahead."""
+
+
+def check_mandate(memory: Memory, moment: Moment, envelope: bytes) -> Mandate:
+    """Return a mandate that the study takes now; raises VerificationFailed."""
+    try:
+        claimed = parse(Mandate, keys.payload_unchecked(envelope))
+    except BadInput as error:
+        raise VerificationFailed(f"the mandate is malformed: {error}") from None
+    mandate = parse(Mandate, keys.verify(envelope, claimed.public, "mandate"))
+    check_first_time(envelope, mandate, memory.mandates)
+    if mandate.kind == "unattended":
+        if not _is_inside(mandate.caps, memory.rules.config.gates.unattended):
+            raise VerificationFailed(
+                "the unattended mandate passes the study's fixed caps; none beyond them is taken"
+            )
+    elif not memory.pinned(mandate):
+        raise VerificationFailed(
+            f"the mandate is signed by {mandate.reviewer!r}, whose key the study root does not pin"
+        )
+    rules = memory.rules
+    in_force = (rules.config.study.name, rules.decided, rules.version)
+    if (mandate.study, mandate.config, mandate.version) != in_force:
+        raise VerificationFailed("the mandate was given for other settings; grant it for these")
+    if not mandate.issued - EARLY_SECONDS <= moment.now < mandate.expires:
+        raise VerificationFailed("the mandate has expired; grant a new one")
+    if mandate.expires > mandate.issued + mandate.caps.hours * HOUR:
+        raise VerificationFailed("the mandate lives longer than its caps say; grant a new one")
+    return mandate
+
+
+def _is_inside(caps: Caps, most: Caps | None) -> bool:
+    """Tell whether a mandate's caps lie within the caps that people fixed for unattended ones."""
+    if most is None or not set(caps.classes) <= set(most.classes):
+        return False
+    sizes = ("jobs", "cpu_seconds", "hours", "drift", "per_hour")
+    return all(getattr(caps, name) <= getattr(most, name) for name in sizes)
+
+
+def check_approval(memory: Memory, moment: Moment, envelope: bytes) -> Approval:
+    """Return a reviewer's decision that the study takes now; raises VerificationFailed."""
+    try:
+        claimed = parse(Approval, keys.payload_unchecked(envelope))
+    except BadInput as error:
+        raise VerificationFailed(f"the approval is malformed: {error}") from None
+    approval = parse(Approval, keys.verify(envelope, claimed.public, "approval"))
+    check_first_time(envelope, approval, memory.approvals)
+    signer = f"the approval is signed by {approval.reviewer!r}, whose key"
+    if not memory.pinned(approval):
+        raise VerificationFailed(f"{signer} the study root does not pin")
+    if approval.public in moment.revoked:
+        raise VerificationFailed(f"{signer} was revoked")
+    check_same_facts(memory, approval)
+    request = memory.requests.get((approval.plan, approval.change_class))
+    if request and moment.now >= request.expires:
+        raise VerificationFailed(
+            "the request was not decided on in time and is denied; silence is a no, and a late yes"
+            " does not change it"
+        )
+    if not approval.issued - EARLY_SECONDS <= moment.now < approval.expires:
+        raise VerificationFailed("the approval has expired; give a new one")
+    if approval.expires > approval.issued + LONGEST_HOURS * HOUR:
+        raise VerificationFailed(
+            f"the approval lives longer than {LONGEST_HOURS} hours; give a shorter one"
+        )
+    return approval
+
+
+def check_first_time(
+    envelope: bytes, signed: Mandate | Approval, admitted: Mapping[str, Mandate | Approval]
+) -> None:
+    """Raise VerificationFailed where the same decision comes in other bytes.
+
+    Its single use must not begin anew.
+    """
+    if canonical(strict_json(envelope, MOST_BYTES)) != envelope:
+        raise VerificationFailed("the envelope is not canonical JSON")
+    signature = (signed.public, signed.nonce)
+    if any((other.public, other.nonce) == signature for other in admitted.values()):
+        raise VerificationFailed("this decision was handed in before, in other bytes")
+
+
+def check_same_facts(memory: Memory, approval: Approval) -> None:
+    """Raise VerificationFailed unless an approval shows its subject and study as they stand now."""
+    rules, subject = memory.rules, memory.subjects.get(approval.plan)
+    if approval.study != rules.root or subject is None:
+        raise VerificationFailed("the approval is for a plan that this study does not have")
+    same_plan = (
+        approval.objective == subject.objective
+        and approval.requested == subject.requested
+        and approval.parent == subject.parent
+        and approval.generation == subject.generation
+    )
+    same_policy = (approval.policy, approval.version) == (rules.decided, rules.version)
+    if not same_plan or not same_policy:
+        raise VerificationFailed("the approval shows other facts than the plan has")
+    if approval.change_class not in subject.classes:
+        raise VerificationFailed(
+            f"the approval is for class {approval.change_class!r}; the plan is of class"
+            f" {subject.classes[0]!r}"
+        )
+
+
+def write_admitted(
+    txn: Transaction, memory: Memory, name: str, envelope: bytes, signed: Mandate | Approval
+) -> None:
+    """Record an admitted decision and open the account that it pays from."""
+    kind = "mandate" if isinstance(signed, Mandate) else "approval"
+    txn.append(kind, {"digest": name, "envelope": envelope.decode(), kind: plain(signed)})
+    if isinstance(signed, Mandate):
+        whole = memory.rules.config.budget.amount()
+        budget.open_mandate(txn, account(name), signed.caps, whole)
+    elif signed.change_class == memory.subjects[signed.plan].classes[0]:
+        budget.open_account(txn, account(name), signed.requested)
+
+
+def write_refusal(txn: Transaction, memory: Memory, name: str, kind: str, reason: str) -> None:
+    """Record a refused envelope as an incident. Beyond the cap of an hour one incident counts."""
+    since = txn.now().timestamp() - HOUR
+    if recent(memory.refusal_times, since) < REFUSALS_PER_HOUR:
+        incident.report(
+            txn,
+            f"refused {kind}",
+            severity="medium",
+            detector="gate",
+            artifacts=(name,),
+            containment=reason,
+            harm_potential="a plan could have run that nobody decided on",
+        )
+    elif memory.flood_times.get("decision flood", 0) <= since:
+        incident.report(
+            txn,
+            f"decision flood: more than {REFUSALS_PER_HOUR} refused in an hour",
+            severity="high",
+            detector="gate",
+            artifacts=(name,),
+            containment=reason,
+            harm_potential="tired reviewers approve what they do not read",
+        )

@@ -1,0 +1,101 @@
+"""Rules: a question about a subject becomes a decision.
+
+Example: `decide(memory, moment, plan, "recipe")` gives a yes that rests on a mandate, a no with its
+reason, or a wait with the command that ends it. Unknown class, no rule, no mandate, silence and
+expiry all mean no. Nothing here writes an entry or raises.
+"""
+
+from typing import Any
+
+from configs.build import plain
+from configs.records import RESUME
+from sandbox import own
+from sandbox.gate import mandate, quorum
+from sandbox.gate.memory import Decision, Memory, Moment, allowed, refused, waiting
+
+
+def decide(memory: Memory, moment: Moment, subject: str, change_class: str) -> Decision:
+    """Return whether a subject passes now: by one mandate, or by the approvals of a quorum."""
+    stage, short = memory.rules.config.autonomy, subject[:12]
+    rule = find_rule(memory, change_class)
+    if (subject, change_class) in memory.refused:
+        return refused(memory.refused[subject, change_class])
+    if subject in memory.recalled:
+        return refused(f"plan {short} is quarantined: it or an ancestor was recalled")
+    if rule == "deny":
+        return waiting(
+            f"class {change_class} is denied by the rules of autonomy stage {stage.stage}"
+        )
+    if not _is_current(memory, subject, change_class):
+        return refused(f"{short} ({change_class}) is not of this study as it stands now")
+    objection = moment.own_refusal(subject, change_class)
+    if objection:
+        return refused(
+            f"plan {short} ({change_class}) was refused by the study's own gate: {objection}"
+        )
+    if rule == "approve":
+        return quorum.ask_quorum(memory, moment, subject, change_class)
+    name, uncovered = mandate.ask_mandates(memory, moment, subject, change_class)
+    if name:
+        return allowed((name,))
+    return quorum.ask_quorum(memory, moment, subject, change_class, uncovered)
+
+
+def find_rule(memory: Memory, change_class: str) -> str:
+    """Return the rule of a class: mandate, approve or deny. An unknown class is denied."""
+    if change_class == RESUME:
+        return "approve"
+    return memory.rules.config.autonomy.rules.get(change_class, "deny")
+
+
+def _is_current(memory: Memory, subject: str, change_class: str) -> bool:
+    """Tell whether a subject is recorded under the policy in force, for this class."""
+    recorded = memory.subjects.get(subject)
+    if recorded is None or change_class not in recorded.classes:
+        return False
+    return recorded.version == memory.rules.version
+
+
+def ask_own_gate(memory: Memory, subject: str, change_class: str) -> str:
+    """Return why the study's own gate (gates.file) says no to a plan, or an empty string.
+
+    It can add a no and never a yes; no answer is a no. Amendments, orders and canaries are not
+    shown to it, so that people can always take it out again.
+    """
+    pin, plan = memory.rules.config.gates.file_digest, memory.plans.get(subject)
+    if not pin or plan is None:
+        return ""
+    return own.refusal(pin, plain(plan), change_class)
+
+
+def write_yes(
+    memory: Memory, subject: str, change_class: str, by: tuple[str, ...]
+) -> dict[str, Any]:
+    """Return the body of a decision that says yes and rests on these mandates or approvals."""
+    kinds = {(memory.mandates.get(name) or memory.approvals[name]).kind for name in by}
+    # The least human kind counts: a simulated yes makes the whole decision simulated.
+    order = ("unattended", "simulated", "external", "person")
+    return {
+        "plan": subject,
+        "class": change_class,
+        "allow": True,
+        "authority": by[0],
+        "kind": next(kind for kind in order if kind in kinds),
+        "how": "mandate" if by[0] in memory.mandates else "approval",
+        "by": list(by),
+        "reason": "",
+    }
+
+
+def write_no(subject: str, change_class: str, reason: str) -> dict[str, Any]:
+    """Return the body of a decision that says no."""
+    return {
+        "plan": subject,
+        "class": change_class,
+        "allow": False,
+        "reason": reason,
+        "kind": "",
+        "how": "",
+        "by": [],
+        "authority": "",
+    }

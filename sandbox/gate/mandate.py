@@ -1,0 +1,116 @@
+"""Mandates: which standing approval covers a plan, and when it covers no more.
+
+A mandate lets its classes pass, up to its caps: plans an hour, and drift from the last plan that a
+person approved. It never promotes a gain that code could compute.
+"""
+
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Collection, Mapping
+
+from configs.records import COMPUTED_TASKS, Mandate, Plan
+from sandbox.decision import HOUR, distance
+from sandbox.gate.memory import Memory, Moment, recent
+from sandbox.store import Store
+
+
+def ask_mandates(
+    memory: Memory, moment: Moment, subject: str, change_class: str
+) -> tuple[str, str]:
+    """Return the mandate that covers a subject, or an empty string and why none does."""
+    task = memory.rules.config.task.name
+    if change_class == "promote" and computable(task, memory.plans[subject], memory.plans):
+        return "", (
+            "is computable (code could compute the answers of this task), which no mandate promotes"
+        )
+    uncovered = ""
+    for name, mandate in live_mandates(memory, moment.now, moment.revoked).items():
+        if change_class not in mandate.caps.classes:
+            continue
+        uncovered = find_excess(memory, moment, name, subject, change_class)
+        if not uncovered:
+            return name, ""
+    study = memory.rules.config.study.name
+    return "", uncovered or (
+        f"waits for a mandate; `heirloop mandate grant study={study}` gives a mandate"
+    )
+
+
+def live_mandates(memory: Memory, now: float, revoked: Collection[str]) -> dict[str, Mandate]:
+    """Return the mandates that stand at a time, by digest."""
+    return {
+        name: mandate
+        for name, mandate in memory.mandates.items()
+        if memory.lives(mandate, now, revoked)
+    }
+
+
+def find_excess(memory: Memory, moment: Moment, name: str, subject: str, change_class: str) -> str:
+    """Return which cap of a live mandate a plan exceeds: plans an hour or drift; empty: neither."""
+    caps = memory.mandates[name].caps
+    if recent(memory.passes.get(name, deque()), moment.now - HOUR) >= caps.per_hour:
+        return f"is beyond the mandate's {caps.per_hour} plans an hour"
+    if change_class == "promote":
+        return ""
+    changes = drift(memory, moment.store, subject)
+    if changes <= caps.drift:
+        return ""
+    return (
+        f"has drifted {changes} changes from what a person approved, the mandate covers"
+        f" {caps.drift}"
+    )
+
+
+def drift(memory: Memory, store: Store, name: str) -> int:
+    """Count the changes of a plan against the last plan that a person approved in its campaign.
+
+    Without such a plan the baseline counts.
+    """
+    plan = memory.plans.get(name) or memory.probes[name]
+    base = memory.plans[approved_before(memory, name)]
+    proposer = memory.rules.config.proposer
+    return distance(
+        store,
+        (base.bundle, base.recipe),
+        (plan.bundle, plan.recipe),
+        (proposer.program_digest, proposer.file_digest),
+    )
+
+
+def approved_before(memory: Memory, name: str) -> str:
+    """Return the last plan of a campaign that a person approved before a plan, else the baseline.
+
+    A probe gets the answer of the plan in whose place it stands. Asking changes nothing.
+    """
+    plan = memory.plans.get(name) or memory.probes[name]
+    campaign = memory.campaigns[plan.arm, plan.repeat]
+    if name not in memory.plans:
+        name = _plan_in_place(memory, campaign, plan)
+    places = memory.approved.get((plan.arm, plan.repeat), [])
+    before = bisect_left(places, memory.numbers[name])
+    return campaign[places[before - 1]] if before else campaign[0]
+
+
+def _plan_in_place(memory: Memory, campaign: list[str], probe: Plan) -> str:
+    """Return the newest plan of a campaign with a probe's generation and index."""
+    for name in reversed(campaign):
+        plan = memory.plans[name]
+        if (plan.generation, plan.index) == (probe.generation, probe.index):
+            return name
+    raise AssertionError("a probe stands in the place of a plan")
+
+
+def computable(task: str, plan: Plan, plans: Mapping[str, Plan]) -> bool:
+    """Tell whether a plan's code could compute the task's answers instead of learning them.
+
+    That is so where a model wrote code, in this plan or in an ancestor.
+    """
+    if task not in COMPUTED_TASKS:
+        return False
+    if plan.change_class in ("patch", "structural"):
+        return True
+    for other in plans.values():
+        same_campaign = (other.arm, other.repeat) == (plan.arm, plan.repeat)
+        if same_campaign and other.purpose == "baseline":
+            return plan.bundle != other.bundle
+    return False

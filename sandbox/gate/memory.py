@@ -1,0 +1,172 @@
+"""Memory of the gate: the facts of one study up to an entry of its ledger.
+
+A memory holds no ledger, no clock and no store: `fold.py` alone changes it, entry by entry. The
+rules of the other files read it. Its methods answer questions about the facts alone.
+"""
+
+from collections import deque
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from configs.records import Approval, Mandate, Plan
+from sandbox.decision import HOUR, Policy, Request, Subject
+from sandbox.store import Store
+
+Question = tuple[str, str]
+"""A subject's digest and the class of decision on it."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Memory:
+    """Facts of one study up to an entry of its ledger. Only `fold` changes them."""
+
+    rules: Policy
+    "policy in force"
+    sequence: int = 0
+    "last entry that was folded"
+    plans: dict[str, Plan] = field(default_factory=dict)
+    "recorded plans, by digest"
+    probes: dict[str, Plan] = field(default_factory=dict)
+    "canaries and their twins: a probe can be decided on, and it never runs"
+    subjects: dict[str, Subject] = field(default_factory=dict)
+    "everything that can be decided on, by digest"
+    mandates: dict[str, Mandate] = field(default_factory=dict)
+    "admitted mandates, by digest of the envelope"
+    approvals: dict[str, Approval] = field(default_factory=dict)
+    "admitted decisions of reviewers, by digest of the envelope"
+    answers: dict[Question, dict[str, Approval]] = field(default_factory=dict)
+    "the same approvals by question, in the order in which they were handed in"
+    admitted_at: dict[str, float] = field(default_factory=dict)
+    "unix seconds at which an approval was admitted, by the ledger's clock"
+    used: set[str] = field(default_factory=set)
+    "mandates and approvals that a yes rests on"
+    requests: dict[Question, Request] = field(default_factory=dict)
+    "newest request of each question"
+    undecided: dict[str, dict[Question, Request]] = field(default_factory=dict)
+    "requests without a later decision, by the arm that asks"
+    request_times: deque[float] = field(default_factory=deque)
+    "unix seconds of requests"
+    decisions: list[tuple[dict[str, Any], float]] = field(default_factory=list)
+    "decisions with their unix seconds"
+    decided_at: dict[Question, int] = field(default_factory=dict)
+    "ledger entry of the newest decision on a question"
+    allowed: dict[Question, dict[str, Any]] = field(default_factory=dict)
+    "newest yes on a question"
+    refused: dict[Question, str] = field(default_factory=dict)
+    "reason of the newest no on a question"
+    passes: dict[str, deque[float]] = field(default_factory=dict)
+    "unix seconds at which a mandate let a plan pass, by the mandate's digest"
+    human: set[str] = field(default_factory=set)
+    "subjects that a person approved"
+    champions: set[str] = field(default_factory=set)
+    "plans that became champion"
+    recalled: set[str] = field(default_factory=set)
+    "recalled plans and their descendants"
+    campaigns: dict[tuple[str, int], list[str]] = field(default_factory=dict)
+    "plans of a campaign (arm, repeat), in the order of recording"
+    numbers: dict[str, int] = field(default_factory=dict)
+    "place of a plan in its campaign's list"
+    approved: dict[tuple[str, int], list[int]] = field(default_factory=dict)
+    "places of the plans of a campaign that a person approved, sorted"
+    proposers: dict[tuple[str, int, str], str] = field(default_factory=dict)
+    "person who handed in a proposal, by (arm, repeat, proposal)"
+    incident_artifacts: set[str] = field(default_factory=set)
+    "artifacts of incidents; a refused envelope is recorded once"
+    refusal_times: deque[float] = field(default_factory=deque)
+    "unix seconds of recorded refusals of envelopes"
+    flood_times: dict[str, float] = field(default_factory=dict)
+    "unix seconds of the newest flood, by its code"
+    halt: str = ""
+    "how the study is held: stop, pause or drill; empty: it is not"
+    halted: str = ""
+    "ledger hash of the order that holds or slows it"
+    per_hour: int = 0
+    "jobs an hour of a slowed study; 0: it is not slowed"
+    starts: list[float] = field(default_factory=list)
+    "unix seconds at which jobs and calls began"
+
+    def drillable(self) -> bool:
+        """Tell whether nobody holds the study. A drill's end lifts no order of the reviewers."""
+        return not self.halt and not self.per_hour
+
+    def named(self) -> bool:
+        """Tell whether the study root pins anybody but simulated reviewers."""
+        return any(reviewer["kind"] != "simulated" for reviewer in self.rules.reviewers)
+
+    def may_resume(self) -> bool:
+        """Tell whether a resume holds: the reviewers said yes to it after this very halt.
+
+        A study that names no reviewers is resumed without a yes.
+        """
+        return not self.named() or (self.halted, "resume") in self.allowed
+
+    def pinned(self, signed: Mandate | Approval) -> str:
+        """Return the person whose key the study root pins for a signer; empty: no such key."""
+        for reviewer in self.rules.reviewers:
+            key = (reviewer["name"], reviewer["kind"], reviewer["public"])
+            if key == (signed.reviewer, signed.kind, signed.public):
+                return reviewer["person"]
+        return ""
+
+    def lives(self, signed: Mandate | Approval, now: float, revoked: Collection[str]) -> bool:
+        """Tell whether a signed decision stands: in time, key good, for the policy in force."""
+        config = signed.config if isinstance(signed, Mandate) else signed.policy
+        in_force = (config, signed.version) == (self.rules.decided, self.rules.version)
+        return now < signed.expires and signed.public not in revoked and in_force
+
+    def has_room(self, now: float) -> bool:
+        """Tell whether a slowed study may start another job in this hour."""
+        if not self.per_hour:
+            return True
+        return sum(start > now - HOUR for start in self.starts) < self.per_hour
+
+
+def recent(times: deque[float], since: float) -> int:
+    """Count the times after `since`. Older times, which come first, are dropped for good."""
+    while times and times[0] <= since:
+        times.popleft()
+    return len(times)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """Facts that a decision needs besides the ledger."""
+
+    now: float
+    "unix seconds: the clock of a running study, or the entry's time when a ledger is verified"
+    revoked: Collection[str]
+    "public keys that are revoked"
+    store: Store
+    "stored bytes, for the drift between two bundles"
+    own_refusal: Callable[[str, str], str]
+    "reason why the study's own gate says no to (subject, class); empty: it says nothing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Answer of the rules to one question."""
+
+    outcome: Literal["allowed", "refused", "waiting"]
+    "waiting: people must decide first"
+    by: tuple[str, ...] = ()
+    "allowed: digests of the mandate or of the quorum's approvals"
+    reason: str = ""
+    "refused or waiting: why, for people"
+    cooling_off: bool = False
+    "waiting for nothing but the end of the cooling-off"
+
+
+def allowed(by: tuple[str, ...]) -> Decision:
+    """Return a yes that rests on these mandates or approvals."""
+    return Decision(outcome="allowed", by=by)
+
+
+def refused(reason: str) -> Decision:
+    """Return a no."""
+    return Decision(outcome="refused", reason=reason)
+
+
+def waiting(reason: str, cooling_off: bool = False) -> Decision:
+    """Return a wait for people, or for the end of a cooling-off."""
+    return Decision(outcome="waiting", reason=reason, cooling_off=cooling_off)

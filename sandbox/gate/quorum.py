@@ -1,0 +1,136 @@
+"""Quorums: the reviewers' answers to a question become a yes, a no or a wait.
+
+A denial wins over every yes. Two keys of a person count once, nobody counts on their own request,
+and an escalation needs an external reviewer besides.
+"""
+
+from collections.abc import Collection, Mapping
+
+from configs.records import ACTS, RESUME, Approval
+from configs.settings.gates import Quorum
+from sandbox import keys
+from sandbox.gate.fold import HUMAN
+from sandbox.gate.memory import Decision, Memory, Moment, allowed, refused, waiting
+
+
+def find_quorum(memory: Memory, change_class: str) -> Quorum:
+    """Return the reviewers and the number of yes that a class needs."""
+    gates = memory.rules.config.gates
+    quorum = gates.resume if change_class == RESUME else gates.approve.get(change_class)
+    return quorum or Quorum()
+
+
+def ask_quorum(
+    memory: Memory, moment: Moment, subject: str, change_class: str, uncovered: str = ""
+) -> Decision:
+    """Return a yes by the quorum's approvals, first come first; a no; or a wait.
+
+    `uncovered` says why no mandate covers the subject.
+    """
+    quorum = find_quorum(memory, change_class)
+    live = _live_answers(memory, moment, subject, change_class)
+    denied = sorted(answer.reviewer for answer in live.values() if answer.answer == "deny")
+    if denied:
+        return refused(f"plan {subject[:12]} was denied by {', '.join(denied)}")
+    escalated = {memory.pinned(answer) for answer in live.values() if answer.answer == "escalate"}
+    yes, external = _count_yes(memory, live, quorum, escalated)
+    if len(yes) < quorum.of or (escalated and not external):
+        request = memory.requests.get((subject, change_class))
+        if request and moment.now >= request.expires:
+            return refused(f"plan {subject[:12]} ({change_class}) was not decided on in time")
+        return waiting(
+            _describe_wait(
+                memory, subject, change_class, quorum, len(yes), bool(escalated), uncovered
+            )
+        )
+    by = tuple(dict.fromkeys((*yes.values(), *external.values())))
+    # The ledger's clock counts, not the signer's.
+    ready = max(memory.admitted_at[name] for name in by) + quorum.wait_seconds
+    if moment.now < ready:
+        return waiting(
+            f"plan {subject[:12]} ({change_class}) is approved and waits"
+            f" {int(ready - moment.now) + 1} s more, the gate's cooling-off",
+            cooling_off=True,
+        )
+    return allowed(by)
+
+
+def _live_answers(
+    memory: Memory, moment: Moment, subject: str, change_class: str
+) -> dict[str, Approval]:
+    """Return the reviewers' answers to a question that stand and are not used up."""
+    answers = memory.answers.get((subject, change_class), {})
+    return {
+        name: answer
+        for name, answer in answers.items()
+        if name not in memory.used and memory.lives(answer, moment.now, moment.revoked)
+    }
+
+
+def _count_yes(
+    memory: Memory, live: Mapping[str, Approval], quorum: Quorum, escalated: Collection[str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return person -> approval of the quorum, and of externals who answer an escalation.
+
+    Who escalated a question cannot be the external reviewer who answers it.
+    """
+    yes: dict[str, str] = {}
+    external: dict[str, str] = {}
+    for name, answer in live.items():
+        person = memory.pinned(answer)
+        if answer.answer != "approve" or is_own_request(memory, answer):
+            continue
+        if counts(memory, answer, quorum):
+            yes.setdefault(person, name)
+        if escalated and answer.kind == "external" and person not in escalated:
+            external.setdefault(person, name)
+    return yes, external
+
+
+def counts(memory: Memory, answer: Approval, quorum: Quorum) -> bool:
+    """Tell whether the quorum names the signer of a yes.
+
+    A simulated yes never stands in for a person's unless the study says so.
+    """
+    if quorum.reviewers and answer.reviewer not in quorum.reviewers:
+        return False
+    if quorum.role and answer.kind != quorum.role:
+        return False
+    declared = (
+        quorum.role == "simulated"
+        or answer.reviewer in quorum.reviewers
+        or memory.rules.config.reviewer.policy != "people"
+    )
+    return answer.kind in HUMAN or declared
+
+
+def is_own_request(memory: Memory, answer: Approval) -> bool:
+    """Tell whether a reviewer decides on their own request.
+
+    The stand-in asks for nothing, whatever name an arm has.
+    """
+    subject = memory.subjects[answer.plan]
+    askers = {subject.arm, subject.by} - {"", keys.STAND_IN}
+    return bool({memory.pinned(answer), answer.reviewer} & askers)
+
+
+def _describe_wait(
+    memory: Memory,
+    subject: str,
+    change_class: str,
+    quorum: Quorum,
+    yes: int,
+    escalated: bool,
+    uncovered: str,
+) -> str:
+    """Return what a subject waits for, with the command that gives a yes."""
+    config = memory.rules.config
+    reviewers = " or ".join(quorum.reviewers) or f"{quorum.role or 'pinned'} reviewers"
+    missing = f"{yes} of {quorum.of} decisions of {reviewers}"
+    missing += ", escalated to an external reviewer" if escalated else ""
+    option = f" --as {change_class}" if change_class in ACTS else ""
+    run = f"{config.runs}/{config.study.name}"
+    return (
+        f"plan {subject[:12]} ({change_class}) {uncovered or 'waits for a decision'}, has"
+        f" {missing}; `heirloop approve {subject[:12]}{option} --run {run} --key NAME` gives one"
+    )
