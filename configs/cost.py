@@ -1,12 +1,13 @@
 """Planned compute: the deterministic figure that is known before a job runs.
 
-steps = planned_cpu_us / (overhead_us(depth) + flops_per_step / flops_per_us + elements_per_step /
-elements_per_us)
+    steps = planned_cpu_us / (overhead_us(depth)
+                              + flops_per_step / flops_per_us
+                              + elements_per_step / elements_per_us)
 
-The constants are measured per task by `tests/bench/measure_tasks.py` and pinned in the task's YAML;
-steps are computed on the trusted side and given to the job. FLOPs alone are not equal compute on
-nets this small: most time goes into calls (the overhead) and into element-wise work on activations
-and attention maps (the last term).
+`tests/bench/measure_tasks.py` measures the constants per task; the task's YAML pins them. Steps are
+computed on the trusted side and given to the job. FLOPs alone are not equal compute on such small
+nets: most time goes into calls (the overhead) and into element-wise work on activations and
+attention maps (the last term).
 """
 
 from dataclasses import dataclass, replace

@@ -1,9 +1,9 @@
-"""A proposer of one's own: it runs in a box, reads one line of JSON and prints one proposal a line.
+"""A proposer of your own: it runs in a box, reads one line of JSON and prints one proposal a line.
 
-heirloop run study=single proposer=command proposer.file=docs/examples/neighbour_proposer.py
-study.name=neighbour
+    heirloop run study=single study.name=neighbour proposer=command \\
+        proposer.file=docs/examples/neighbour_proposer.py
 
-It moves one knob of the best trial to a neighbouring value of its grid, and never proposes a recipe
+It moves one knob of the best trial to a neighbouring value of its grid. It never proposes a recipe
 twice.
 """
 

@@ -1,6 +1,6 @@
-"""A gate of one's own: it can add a no to any decision on a plan, and never a yes.
+"""A gate of your own: it can add a no to any decision on a plan, and never a yes.
 
-heirloop run gates.file=docs/examples/size_gate.py study.name=small-nets
+    heirloop run gates.file=docs/examples/size_gate.py study.name=small-nets
 
 It must give the same answer whenever it is asked about the same plan: `heirloop verify` asks it
 again.

@@ -1,16 +1,16 @@
-"""Measure a task: constants of the cost formula, baseline, reference, and the distribution of
-random recipes.
+"""Measure a task: its cost constants, baseline, reference, and the scores of random recipes.
 
-.venv/bin/python tests/bench/measure_tasks.py data              items for the trainings (needs
-scikit-learn) .box/bin/python  tests/bench/measure_tasks.py constants TASK    CPU time per step over
-sizes, and the fit .box/bin/python  tests/bench/measure_tasks.py random TASK 200   random recipes;
-baseline and reference over seeds .box/bin/python  tests/bench/measure_tasks.py again TASK 6
-trains recorded rows once more; where all repeat, rows keep counting after a change of code that
-computes the same .venv/bin/python tests/bench/measure_tasks.py figure
-docs/figures/tasks.svg and a table
+Commands (P is .venv/bin/python, B is .box/bin/python):
 
-Resumable: every training is a line of docs/figures/tasks-TASK.jsonl, every timing one of
-cost-TASK.jsonl. CPU time is the training process's.
+    P tests/bench/measure_tasks.py data              items for the trainings
+    B tests/bench/measure_tasks.py constants TASK    CPU time per step over sizes, and the fit
+    B tests/bench/measure_tasks.py random TASK 200   random recipes; baseline and reference
+    B tests/bench/measure_tasks.py again TASK 6      trains recorded rows once more
+    P tests/bench/measure_tasks.py figure            docs/figures/tasks.svg and a table
+
+Resumable: every training is a line of docs/figures/tasks-TASK.jsonl, every timing a line of
+cost-TASK.jsonl. CPU time is the training process's. `again` shows whether rows still repeat after
+a change of code.
 """
 
 import ast

@@ -1,20 +1,18 @@
-"""Rivals at equal planned compute from one starting notebook, and how well each generation's
-weights propose.
+"""Rivals at equal planned compute from one notebook, and how well each generation proposes.
 
-.venv/bin/python tests/bench/proposers.py run 10     study `proposers` once per seed; resumable,
-about 4 minutes a seed on two cores .venv/bin/python tests/bench/proposers.py collect    a row per
-campaign in docs/figures/proposers.jsonl, with the ledger's head .venv/bin/python
-tests/bench/proposers.py ask        histories and the proposals of programs, for `skill`
-.box/bin/python  tests/bench/proposers.py skill      trains weights on those histories, lets them
-propose, trains what they propose; resumable .venv/bin/python tests/bench/proposers.py figure
-tables, docs/figures/proposers.svg and skill.svg .box/bin/python  tests/bench/proposers.py reading
-what weights propose by how long they read, on the trials of tasks-fast.jsonl; resumable
-.venv/bin/python tests/bench/proposers.py latency    thread time of one proposal of each program on
-the trusted side
+Commands (P is .venv/bin/python, B is .box/bin/python):
 
-Gains are on gate: the closing look, the champion against the baseline on fresh paired seeds; a
-campaign that accepted nothing gained 0. `skill` asks on fixed parents and scores one training per
-proposal on gate; nothing here touches `sealed`.
+    P tests/bench/proposers.py run 10     study `proposers` once per seed, about 4 minutes a seed
+    P tests/bench/proposers.py collect    a row per campaign in docs/figures/proposers.jsonl
+    P tests/bench/proposers.py ask        histories and programs' proposals, for `skill`
+    B tests/bench/proposers.py skill      trains weights on them, then trains their proposals
+    P tests/bench/proposers.py figure     tables, docs/figures/proposers.svg and skill.svg
+    B tests/bench/proposers.py reading    proposals of weights by how long they read
+    P tests/bench/proposers.py latency    thread time of one proposal of each trusted program
+
+Runs are resumable. Gains come from the closing look: the champion against the baseline on fresh
+paired seeds. A campaign that accepted nothing gained 0. `skill` asks on fixed parents and scores
+one training per proposal; nothing here touches `sealed`.
 """
 
 import json

@@ -1,22 +1,22 @@
-"""Results of the named studies: archives of their exports, figures, tables of their instruments,
-and the claims that are read off them.
+"""Results of the named studies: archives, figures, tables of instruments, and the claims.
 
-.venv/bin/heirloop mandate grant --unattended study=NAME && .venv/bin/heirloop run study=NAME
-the same command goes on where it was .venv/bin/heirloop unseal RUN --arm ARM
-opens sealed for each campaign that has a champion; resumable .venv/bin/python
-tests/bench/studies.py collect NAME RUN...       docs/studies/NAME.tar.xz, a verified export;
-figures NAME-*.svg .venv/bin/python tests/bench/studies.py table NAME [PART...]      rows of its
-instruments whose name holds a part, as Markdown .venv/bin/python tests/bench/studies.py levels NAME
-ARM...        what champion and baseline score in the closing looks .venv/bin/python
-tests/bench/studies.py confirmed NAME            per run and arm: what confirmations measured,
-accepted, and generations lived .venv/bin/python tests/bench/studies.py claims [write]
-the values in docs/studies/claims.md against the archives; or writes them
+Commands (H is .venv/bin/heirloop, P is .venv/bin/python):
 
-An archive is checked alone: `mkdir -p build && tar -xJf docs/studies/NAME.tar.xz -C build &&
-heirloop verify build/NAME`.
+    H mandate grant --unattended study=NAME && H run study=NAME    runs it; again goes on
+    H unseal RUN --arm ARM                         opens sealed for campaigns with a champion
+    P tests/bench/studies.py fetch                 build/archives/NAME.tar.xz of each study
+    P tests/bench/studies.py collect NAME RUN...   makes an archive anew, and its figures
+    P tests/bench/studies.py table NAME [PART...]  rows of its instruments, as Markdown
+    P tests/bench/studies.py levels NAME ARM...    scores of champion and baseline at the close
+    P tests/bench/studies.py confirmed NAME        confirmations and accepts per run and arm
+    P tests/bench/studies.py claims [write]        holds docs/studies/claims.md against archives
+
+Archives lie in the history of this repository, outside the working tree (tests/archives.py). To
+check one alone: `tar -xJf build/archives/NAME.tar.xz -C build && heirloop verify build/NAME`.
 """
 
 import csv
+import hashlib
 import io
 import lzma
 import math
@@ -30,10 +30,19 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(ROOT / "tests"))
+
+import archives  # noqa: E402
 
 STUDIES = ROOT / "docs" / "studies"
 HEIRLOOP = str(ROOT / ".venv" / "bin" / "heirloop")
 FIGURES = ("gains", "rungs", "automation", "funnel")
+
+
+def fetch(*names: str) -> None:
+    """Copy the archives of these studies, or of all, from history to build/archives."""
+    for name in names or archives.digests():
+        print(archives.path_of(name))
 
 
 def collect(name: str, *runs: str) -> None:
@@ -54,7 +63,10 @@ def collect(name: str, *runs: str) -> None:
                 info.mtime, info.uid, info.gid, info.uname, info.gname = 0, 0, 0, "", ""
                 with path.open("rb") as file:
                     archive.addfile(info, file)
-        (STUDIES / f"{name}.tar.xz").write_bytes(lzma.compress(data.getvalue(), preset=9))
+        archives.FOLDER.mkdir(parents=True, exist_ok=True)
+        packed = lzma.compress(data.getvalue(), preset=9)
+        (archives.FOLDER / f"{name}.tar.xz").write_bytes(packed)
+        print(f"{hashlib.sha256(packed).hexdigest()}  {name}.tar.xz  (archives.sha256)")
         subprocess.run(
             [HEIRLOOP, "compare", *runs, "--to", f"{folder}/page"],
             check=True,
@@ -93,7 +105,7 @@ def figures(name: str, page: Path) -> None:
 
 def rows(name: str, table: str) -> list[dict[str, str]]:
     """Return the rows of a table of an archive."""
-    with tarfile.open(STUDIES / f"{name}.tar.xz") as archive:
+    with tarfile.open(archives.path_of(name)) as archive:
         file = archive.extractfile(
             next(member for member in archive if member.name == f"{name}/{table}.csv")
         )
@@ -239,7 +251,7 @@ def claims(how: str = "") -> None:
 
 
 if __name__ == "__main__":
-    verbs = {f.__name__: f for f in (collect, table, levels, confirmed, claims)}
+    verbs = {f.__name__: f for f in (fetch, collect, table, levels, confirmed, claims)}
     if sys.argv[1:2] == [] or sys.argv[1] not in verbs:
         sys.exit(__doc__)
     verbs[sys.argv[1]](*sys.argv[2:])

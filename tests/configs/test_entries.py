@@ -4,8 +4,8 @@ import dataclasses
 import json
 import tarfile
 from collections import defaultdict
-from pathlib import Path
 
+import archives
 import pytest
 
 from configs.build import plain
@@ -15,7 +15,6 @@ from configs.reader import WHOLE, wire_keys
 from configs.records import flood_title, refused_title
 from sandbox.canonical import canonical, digest
 
-ARCHIVES = sorted((Path(__file__).resolve().parents[2] / "docs" / "studies").glob("*.tar.xz"))
 PER_KIND = 12
 """Entries of a kind that are tried in each archive."""
 READ_BYTES = 3_000_000
@@ -33,7 +32,7 @@ def line(kind, body):
 def sampled(archive):
     """Return some lines of each kind from the first ledger of an archive."""
     lines = defaultdict(list)
-    with tarfile.open(archive) as tar:
+    with tarfile.open(archives.path_of(archive)) as tar:
         for member in tar:
             if member.name.endswith(".jsonl") and "entries-" in member.name:
                 stream = tar.extractfile(member)
@@ -46,7 +45,7 @@ def sampled(archive):
     return [pair for rows in lines.values() for pair in rows]
 
 
-@pytest.mark.parametrize("archive", ARCHIVES, ids=lambda path: path.name.partition(".")[0])
+@pytest.mark.parametrize("archive", sorted(archives.digests()))
 def test_a_record_gives_back_the_bytes_of_an_archived_entry(archive):
     kinds = set()
     for row, fields in sampled(archive):

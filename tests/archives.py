@@ -1,0 +1,46 @@
+"""The archives of the named studies, kept in this repository's history and checked by digest.
+
+They weigh 64 MB, so that the working tree holds only their digests (docs/studies/archives.sha256).
+`path_of` copies an archive out of the commit that last held it, once, into build/archives.
+"""
+
+import hashlib
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+STUDIES = ROOT / "docs" / "studies"
+FOLDER = ROOT / "build" / "archives"
+COMMIT = "7bec4c55eeac6a45dc2fe126c5ed6c1bd48dc0bc"
+"""Commit that holds the archives as docs/studies/NAME.tar.xz."""
+
+
+def digests() -> dict[str, str]:
+    """Return the sha256 of each archive by the name of its study."""
+    lines = (STUDIES / "archives.sha256").read_text().splitlines()
+    rows = (line.split() for line in lines)
+    return {name.removesuffix(".tar.xz"): digest for digest, name in rows}
+
+
+def path_of(name: str) -> Path:
+    """Return the path of a study's archive; raise ValueError for other bytes than published."""
+    path = FOLDER / f"{name}.tar.xz"
+    if not path.is_file():
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        beside = path.with_suffix(".part")
+        beside.write_bytes(_from_history(name))
+        beside.replace(path)
+    if hashlib.sha256(path.read_bytes()).hexdigest() != digests()[name]:
+        raise ValueError(f"{path} is not the published archive of {name}; delete it and try again")
+    return path
+
+
+def _from_history(name: str) -> bytes:
+    where = f"{COMMIT}:docs/studies/{name}.tar.xz"
+    shown = subprocess.run(["git", "cat-file", "blob", where], cwd=ROOT, capture_output=True)
+    if shown.returncode:
+        raise FileNotFoundError(
+            f"this clone lacks commit {COMMIT[:12]}, which holds {name}.tar.xz; `git fetch"
+            " --unshallow` brings it"
+        )
+    return shown.stdout
