@@ -1,4 +1,5 @@
-"""What do others get? Tables, redaction, verification of an export, the tracker.
+"""What do others get of a study? Tables, what they leave out, and the proof of both; the tracker.
 
-Begin with `write.py`.
+Begin with `write.py`. `tables.py` names every column, `fill.py` reads the rows from the ledger,
+`verify.py` checks an export without the run.
 """

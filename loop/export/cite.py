@@ -1,13 +1,17 @@
-"""`heirloop cite RUN`: BibTeX of the software and of one study, by root, signed head and date.
-Refuses a run whose chain does not hold.
+"""How is a study cited? `heirloop cite RUN` prints BibTeX of the software and of one study.
+
+The study is named by its root, its signed head and its date. A run whose chain does not hold is
+refused.
 """
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
+from configs.entries import EndEntry, Entry
 from loop.plan import ROOT
 from loop.text import visible
 from loop.verify.run import opened
@@ -19,23 +23,33 @@ SPECIAL = {
     "}": r"\}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
-    **{c: "\\" + c for c in "&%$#_"},
+    **{char: "\\" + char for char in "&%$#_"},
 }
-"""Characters that TeX would read, and what prints as them."""
+"""Characters that TeX would read -> text that prints as them."""
+
+
+def cite(folder: Path) -> str:
+    """Return two BibTeX entries: the software, and the study of a run.
+
+    Raises VerificationFailed for a broken ledger.
+    """
+    ledger, heads = opened(folder, None)
+    entries = ledger.entries()
+    signed = max((max(sequences, default=0) for sequences in heads), default=0)
+    return f"{_software_entry(entries)}\n{_study_entry(entries, signed)}"
 
 
 def tex(text: str) -> str:
-    """Return text that BibTeX and LaTeX print as it stands; what does not show itself stands as its
-    code point.
-    """
-    return "".join(SPECIAL.get(c, c) for c in visible(text).replace("⟨", "<").replace("⟩", ">"))
+    """Return text that BibTeX and LaTeX print as it stands; hidden characters as code points."""
+    shown = visible(text).replace("⟨", "<").replace("⟩", ">")
+    return "".join(SPECIAL.get(char, char) for char in shown)
 
 
 def software() -> dict[str, Any]:
     """Return CITATION.cff."""
-    found = OmegaConf.to_container(OmegaConf.load(ROOT / "CITATION.cff"))
-    assert isinstance(found, dict)
-    return {str(name): value for name, value in found.items()}
+    fields = OmegaConf.to_container(OmegaConf.load(ROOT / "CITATION.cff"))
+    assert isinstance(fields, dict)
+    return {str(name): value for name, value in fields.items()}
 
 
 def version() -> str:
@@ -43,65 +57,57 @@ def version() -> str:
     return str(software()["version"])
 
 
-def cite(folder: Path) -> str:
-    """Return two BibTeX entries: the software, and the study of a run; raises VerificationFailed
-    for a broken ledger.
-    """
-    ledger, heads = opened(folder, None)
-    entries, told = ledger.entries(), software()
-    rules, root, signed = (
-        policy(entries),
-        entries[0].hash,
-        max((max(h, default=0) for h in heads), default=0),
-    )
-    on = datetime.fromisoformat(
-        next((e.time for e in entries if e.kind == "end"), entries[-1].time)
-    )
-    state = "ended" if any(e.kind == "end" for e in entries) else "unfinished"
-    head = (
-        f"signed head {entries[signed - 1].hash} at entry {signed} of {len(entries)}"
-        if signed
-        else f"no signed head, {len(entries)} entries"
-    )
-    authors = " and ".join(
-        f"{{{tex(str(a.get('name') or ' '.join((a['given-names'], a['family-names']))))}}}"
-        for a in told["authors"]
-    )
-    return (
-        _entry(
-            "software",
-            "heirloop",
-            {
-                "title": f"{{{tex(told['title'])}}}",
-                "author": authors,
-                "version": tex(version()),
-                "year": str(on.year),
-                "note": tex(f"Licence {told['license']}"),
-            },
-        )
-        + "\n"
-        + _entry(
-            "misc",
-            f"heirloop-{root[:12]}",
-            {
-                "title": f"{{Heirloop study {tex(rules.config.study.name)}}}",
-                "key": "Heirloop study",
-                "year": str(on.year),
-                "month": str(on.month),
-                "date": on.date().isoformat(),
-                "version": str(rules.version),
-                "note": tex(
-                    f"Study root {root}; {head}; {state} {on.date().isoformat()}; heirloop"
-                    f" {version()}"
-                ),
-            },
-        )
+def _software_entry(entries: Sequence[Entry]) -> str:
+    fields = software()
+    authors = " and ".join(f"{{{tex(_author(author))}}}" for author in fields["authors"])
+    return _entry(
+        "software",
+        "heirloop",
+        {
+            "title": f"{{{tex(fields['title'])}}}",
+            "author": authors,
+            "version": tex(version()),
+            "year": str(_date(entries).year),
+            "note": tex(f"Licence {fields['license']}"),
+        },
     )
 
 
-def _entry(kind: str, name: str, fields: dict[str, str]) -> str:
-    return (
-        f"@{kind}{{{name},\n"
-        + "".join(f"  {field} = {{{value}}},\n" for field, value in fields.items())
-        + "}\n"
+def _author(author: Mapping[str, str]) -> str:
+    return author.get("name") or f"{author['given-names']} {author['family-names']}"
+
+
+def _study_entry(entries: Sequence[Entry], signed: int) -> str:
+    rules, root, date = policy(list(entries)), entries[0].hash, _date(entries)
+    day = date.date().isoformat()
+    state = "ended" if _end(entries) else "unfinished"
+    head = f"no signed head, {len(entries)} entries"
+    if signed:
+        head = f"signed head {entries[signed - 1].hash} at entry {signed} of {len(entries)}"
+    return _entry(
+        "misc",
+        f"heirloop-{root[:12]}",
+        {
+            "title": f"{{Heirloop study {tex(rules.config.study.name)}}}",
+            "key": "Heirloop study",
+            "year": str(date.year),
+            "month": str(date.month),
+            "date": day,
+            "version": str(rules.version),
+            "note": tex(f"Study root {root}; {head}; {state} {day}; heirloop {version()}"),
+        },
     )
+
+
+def _end(entries: Sequence[Entry]) -> Entry | None:
+    return next((entry for entry in entries if entry.kind == EndEntry.kind), None)
+
+
+def _date(entries: Sequence[Entry]) -> datetime:
+    """Return when the study ended, or when it was last at work."""
+    return datetime.fromisoformat((_end(entries) or entries[-1]).time)
+
+
+def _entry(kind: str, name: str, fields: Mapping[str, str]) -> str:
+    lines = [f"  {field} = {{{value}}},\n" for field, value in fields.items()]
+    return f"@{kind}{{{name},\n{''.join(lines)}}}\n"

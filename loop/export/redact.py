@@ -1,22 +1,32 @@
-"""What an export leaves out of a ledger, and how the rest still proves itself.
+"""Which entries does an export close, and how does the rest still prove itself?
 
-A line of `entries.jsonl` is an entry's own bytes, or a closed entry: its fields without what stays
-closed, and its hash. The hash of an open line is that of its bytes; that of a closed one is bound
-by the next open entry and the next signed head. Which kinds may be closed, and when, is the table
-below; verification holds every closed line against it. A hash without salt hides nothing that can
-be guessed: who guesses a closed entry's content can confirm the guess.
+A line of `entries.jsonl` is an entry's own bytes, or a closed entry: its hash, and its fields
+without the closed ones. The hash of an open line is that of its bytes. The hash of a closed line is
+bound by the next open entry and the next signed head. The table WHY says which kinds may be closed,
+and when; verification holds every closed line against it. A hash without salt hides nothing that
+can be guessed: whoever guesses a closed entry's content can confirm the guess.
 """
 
 import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 
 from configs.build import parse
-from configs.entries import Entry
+from configs.entries import (
+    ApprovalEntry,
+    EndEntry,
+    Entry,
+    ProbeEntry,
+    ScoreEntry,
+    StartEntry,
+    StudyEntry,
+    VerdictEntry,
+    facts_of,
+)
 from configs.errors import VerificationFailed
 from configs.objective import Objective
 from configs.records import Scores
@@ -42,8 +52,8 @@ WHY: dict[str, tuple[tuple[str, ...], bool, str]] = {
     ),
 }
 """Reason -> (kinds of entries that it closes, whether in a running study alone, why)."""
-
-
+MEASURABLE = ("seed", "verdict")
+"""Reasons that leave an entry fit for the instruments."""
 FIGURES = (
     "gain",
     "low",
@@ -55,6 +65,25 @@ FIGURES = (
     "hidden",
     "bounded",
 )
+"""Fields of a verdict that stay closed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClosedScore:
+    """The open part of a closed score."""
+
+    plan: str
+    "digest of the plan"
+    role: str
+    "role of the job that predicted"
+    index: int
+    "number of the replicate"
+    reason: str
+    "why it failed; empty: it did not"
+    split: str
+    "the split"
+    rounded: float | None
+    "the rounded score on feedback"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,121 +91,160 @@ class Carried:
     """One run as an export carries it."""
 
     entries: list[Entry]
-    "every entry; closed ones without what stays closed"
+    "every entry; a closed entry without its closed fields"
     closed: dict[int, str]
     "sequence of a closed entry -> reason"
 
     def ledger(self) -> "Folded":
-        """Return what a ledger would give, without the scores and probes that are closed."""
-        return Folded(
-            [e for e in self.entries if self.closed.get(e.sequence, "seed") in ("seed", "verdict")]
-        )
+        """Return the entries as a ledger, without the scores and probes that are closed."""
+        return Folded([e for e in self.entries if self._is_measurable(e)])
 
     def facts(self) -> Facts:
         """Return the facts of the open part."""
         return FactsReader(self.ledger()).facts()
+
+    @property
+    def study(self) -> str:
+        """The digest of the study root."""
+        return self.entries[0].hash
+
+    @property
+    def root(self) -> StudyEntry:
+        """The study root."""
+        return cast(StudyEntry, self.entries[0].fact)
+
+    def _is_measurable(self, entry: Entry) -> bool:
+        return entry.sequence not in self.closed or self.closed[entry.sequence] in MEASURABLE
 
 
 class Folded(Ledger):
     """A ledger without a database: entries that were read and checked elsewhere."""
 
     def __init__(self, entries: list[Entry]) -> None:
-        self._kept = entries
+        self._entries = entries
 
     def entries(self) -> list[Entry]:
-        """Return all of them."""
-        return list(self._kept)
+        """Return all entries."""
+        return list(self._entries)
 
     def since(
         self, sequence: int, connection: sa.Connection | None = None, upto: int = 2**53
     ) -> list[Entry]:
-        """Return those after a sequence."""
-        return [e for e in self._kept if e.sequence > sequence]
+        """Return the entries after a sequence."""
+        return [e for e in self._entries if e.sequence > sequence]
 
 
 def redacted(entries: Sequence[Entry]) -> Carried:
     """Return a ledger's entries as an export carries them."""
-    ended, objective = any(e.kind == "end" for e in entries), policy(list(entries)).config.objective
-    probes = set() if ended else {e.body["digest"] for e in entries if e.kind == "probe"}
-    kept, closed = list[Entry](), dict[int, str]()
+    ended, objective = _has_ended(entries), policy(list(entries)).config.objective
+    probes = set() if ended else {probe.digest for probe in facts_of(entries, ProbeEntry)}
+    carried, closed = list[Entry](), dict[int, str]()
     for entry in entries:
         why = _reason(entry, ended, probes)
         if why:
             closed[entry.sequence] = why
             entry = replace(entry, monotonic_us=0, body=_without(entry.body, why, objective))
-        kept.append(entry)
-    return Carried(entries=kept, closed=closed)
+        carried.append(entry)
+    return Carried(entries=carried, closed=closed)
+
+
+def closed_score(entry: Entry) -> ClosedScore:
+    """Return the open part of a closed score; its body is no record of its kind any more."""
+    body = entry.body
+    return ClosedScore(
+        plan=body["plan"],
+        role=body["role"],
+        index=body["index"],
+        reason=body["reason"],
+        split=body["scores"]["split"],
+        rounded=body["scores"].get("rounded"),
+    )
+
+
+def _has_ended(entries: Sequence[Entry]) -> bool:
+    return any(entry.kind == EndEntry.kind for entry in entries)
 
 
 def _reason(entry: Entry, ended: bool, probes: set[str]) -> str:
-    if entry.kind == "start":
+    """Return why an entry is closed; empty: it is open."""
+    # Bodies are read as they stand on the wire: a closed body is no record of its kind.
+    if entry.kind == StartEntry.kind:
         return "seed"
-    if entry.kind == "score" and entry.body["scores"]:
-        return "sealed" if entry.body["scores"]["split"] == "sealed" else "" if ended else "score"
-    if entry.kind == "verdict":
+    if entry.kind == ScoreEntry.kind and entry.body["scores"]:
+        if entry.body["scores"]["split"] == "sealed":
+            return "sealed"
+        return "" if ended else "score"
+    if entry.kind == VerdictEntry.kind:
         return "" if ended else "verdict"
-    subject = (
-        entry.body["digest"]
-        if entry.kind == "probe"
-        else (entry.body["approval"] if entry.kind == "approval" else entry.body).get("plan")
-    )
-    return "probe" if entry.kind in WHY["probe"][0] and subject in probes else ""
+    names_probe = entry.kind in WHY["probe"][0] and _subject(entry) in probes
+    return "probe" if names_probe else ""
+
+
+def _subject(entry: Entry) -> Any:
+    """Return the digest that a probe, a request or a decision is about."""
+    if entry.kind == ProbeEntry.kind:
+        return entry.body["digest"]
+    return (entry.body["approval"] if entry.kind == ApprovalEntry.kind else entry.body).get("plan")
 
 
 def _without(body: Mapping[str, Any], why: str, objective: Objective) -> dict[str, Any]:
-    """Return a body without what its reason closes."""
+    """Return a body without the fields that its reason closes."""
     if why == "seed":
         job = body["job"]
         return {**body, "job": {**job, "order": {**job["order"], "seed": None}}}
     if why == "verdict":
-        kept = {
-            **body["verdict"],
-            **dict.fromkeys(FIGURES),
-            "criteria": [{**c, "value": None, "text": ""} for c in body["verdict"]["criteria"]],
-        }
-        return {**body, "verdict": kept}
+        return {**body, "verdict": _answer_alone(body["verdict"])}
     if why == "probe":
         return {}
-    split, told = body["scores"]["split"], {}
-    if split == "feedback" and math.isfinite(
-        value := rounded(objective, parse(Scores, body["scores"]))
-    ):
-        told["rounded"] = value
-    return {**{k: v for k, v in body.items() if k != "nearest"}, "scores": {"split": split, **told}}
+    scores = body["scores"]
+    shown = {"split": scores["split"]}
+    if scores["split"] == "feedback":
+        value = rounded(objective, parse(Scores, scores))
+        if math.isfinite(value):
+            shown["rounded"] = value
+    rest = {name: value for name, value in body.items() if name != "nearest"}
+    return {**rest, "scores": shown}
+
+
+def _answer_alone(verdict: Mapping[str, Any]) -> dict[str, Any]:
+    criteria = [{**criterion, "value": None, "text": ""} for criterion in verdict["criteria"]]
+    return {**verdict, **dict.fromkeys(FIGURES), "criteria": criteria}
 
 
 def lines(ledger: Ledger, carried: Carried) -> bytes:
-    """Return `entries.jsonl`: line by line the ledger's own bytes, or the canonical bytes of a
-    closed entry.
+    """Return `entries.jsonl`.
+
+    A line is the ledger's own bytes of an entry, or the canonical bytes of a closed entry.
     """
 
-    def told(connection: sa.Connection) -> bytes:
+    def read_lines(connection: sa.Connection) -> bytes:
         stored = connection.execute(
             sa.select(ENTRIES.c.bytes).order_by(ENTRIES.c.sequence).limit(len(carried.entries))
         ).scalars()
-        closed = carried.closed
-        return b"".join(
-            (_closed(e, closed[e.sequence]) if e.sequence in closed else bytes(data)) + b"\n"
-            for e, data in zip(carried.entries, stored, strict=True)
-        )
+        written = list[bytes]()
+        for entry, data in zip(carried.entries, stored, strict=True):
+            why = carried.closed.get(entry.sequence)
+            written.append(_closed(entry, why) if why else bytes(data))
+        return b"".join(line + b"\n" for line in written)
 
-    return bytes(ledger.read(told))
+    return bytes(ledger.read(read_lines))
 
 
 def _closed(entry: Entry, why: str) -> bytes:
-    left = {
+    fields = {
         "sequence": entry.sequence,
         "previous": entry.previous,
         "kind": entry.kind,
         "time": entry.time,
         "body": entry.body,
     }
-    return canonical({"closed": why, "hash": entry.hash, "entry": left})
+    return canonical({"closed": why, "hash": entry.hash, "entry": fields})
 
 
 def read(data: bytes) -> Carried:
-    """Read and check `entries.jsonl`: each hash, each link, each closed line by the table; raises
-    VerificationFailed, which names the entry.
+    """Read and check `entries.jsonl`: each hash, each link, each closed line by the table.
+
+    Raises VerificationFailed, which names the entry.
     """
     entries, closed, before = list[Entry](), dict[int, str](), GENESIS
     rows = data.split(b"\n")
@@ -192,36 +260,34 @@ def read(data: bytes) -> Carried:
                 f"entry {expected} is missing or out of order, or the entry before it has wrong"
                 " bytes: the chain breaks there"
             )
-        closed |= {expected: why} if why else {}
+        if why:
+            closed[expected] = why
         entries.append(entry)
         before = entry.hash
-    _by_the_table(entries, closed)
+    _check_closed(entries, closed)
     return Carried(entries=entries, closed=closed)
 
 
 def _entry(line: bytes) -> tuple[Entry, str]:
-    found = json.loads(line)
-    if "closed" not in found:
-        return Entry(**found, hash=digest(line)), ""
-    entry = Entry(**found["entry"], monotonic_us=0, hash=found["hash"])
-    if _closed(entry, found["closed"]) != line:
+    fields = json.loads(line)
+    if "closed" not in fields:
+        return Entry(**fields, hash=digest(line)), ""
+    entry = Entry(**fields["entry"], monotonic_us=0, hash=fields["hash"])
+    if _closed(entry, fields["closed"]) != line:
         raise ValueError("not canonical")
-    return entry, str(found["closed"])
+    return entry, str(fields["closed"])
 
 
-def _by_the_table(entries: Sequence[Entry], closed: Mapping[int, str]) -> None:
-    ended = any(e.kind == "end" for e in entries)
+def _check_closed(entries: Sequence[Entry], closed: Mapping[int, str]) -> None:
+    """Hold every entry against the table WHY."""
+    ended = _has_ended(entries)
     for entry in entries:
-        why = closed.get(entry.sequence, "")
+        name, why = f"entry {entry.sequence} ({entry.kind})", closed.get(entry.sequence, "")
         kinds, running, _ = WHY.get(why, ((), False, ""))
         if why and (entry.kind not in kinds or (running and ended)):
-            raise VerificationFailed(
-                f"entry {entry.sequence} ({entry.kind}) is closed as {why!r}; it may not be"
-            )
-        if not why and _reason(entry, ended, set()):
-            raise VerificationFailed(
-                f"entry {entry.sequence} ({entry.kind}) is open; it should be closed as"
-                f" {_reason(entry, ended, set())!r}"
-            )
+            raise VerificationFailed(f"{name} is closed as {why!r}; it may not be")
+        expected = "" if why else _reason(entry, ended, set())
+        if expected:
+            raise VerificationFailed(f"{name} is open; it should be closed as {expected!r}")
         if why == "seed" and entry.body["job"]["order"]["seed"] is not None:
             raise VerificationFailed(f"entry {entry.sequence} shows a seed")

@@ -1,5 +1,6 @@
-"""Trackers: a mirror of the ledger for people, never read back. `none` does nothing; wandb is
-optional, offline by default.
+"""Where is a study mirrored? A tracker is for people and is never read back.
+
+`none` does nothing; wandb is optional, and offline by default.
 """
 
 import os
@@ -21,7 +22,7 @@ class Track(Protocol):
         ...
 
     def tables(self, make: Callable[[], Tables]) -> None:
-        """Mirror tables; `make` is called only where somebody looks."""
+        """Mirror tables; `make` is called only where a tracker shows them."""
         ...
 
     def close(self) -> None:
@@ -46,8 +47,9 @@ class Wandb:
     """A wandb run inside the study's folder, in the trusted parent only."""
 
     def __init__(self, config: Tracker, study: str, folder: str) -> None:
-        for name in [n for n in os.environ if n.startswith("WANDB_") and n != "WANDB_API_KEY"]:
-            del os.environ[name]
+        for name in list(os.environ):
+            if name.startswith("WANDB_") and name != "WANDB_API_KEY":
+                del os.environ[name]
         os.environ.update(WANDB_ERROR_REPORTING="false", WANDB_SILENT="true")
         try:
             import wandb
@@ -56,25 +58,20 @@ class Wandb:
                 "tracker.kind is 'wandb', and wandb is not installed; `pip install -e '.[trusted]'`"
                 " or tracker=none"
             ) from None
-        self._table, self._run = (
-            wandb.Table,
-            wandb.init(project="heirloop", name=study, dir=folder, mode=config.mode),
-        )
+        self._table = wandb.Table
+        self._run = wandb.init(project="heirloop", name=study, dir=folder, mode=config.mode)
 
     def log(self, row: dict[str, Any]) -> None:
         """Mirror one row."""
         self._run.log(row)
 
     def tables(self, make: Callable[[], Tables]) -> None:
-        """Mirror each as a wandb.Table; columns of mixed kinds (an empty cell is None) are taken as
-        they are.
-        """
-        self._run.log(
-            {
-                name: self._table(columns=head, data=rows, allow_mixed_types=True)
-                for name, (head, rows) in make().items()
-            }
-        )
+        """Mirror each as a wandb.Table."""
+        mirror = {}
+        for name, (head, rows) in make().items():
+            # An empty cell is None, which makes a column of mixed types.
+            mirror[name] = self._table(columns=head, data=rows, allow_mixed_types=True)
+        self._run.log(mirror)
 
     def close(self) -> None:
         """Finish."""

@@ -1,16 +1,15 @@
-"""`heirloop export RUN... --to DIR`: runs as tidy tables, CSV and Parquet, beside what proves them
-(`loop/export_verify.py`).
+"""How is an export written? `heirloop export RUN... --to DIR`: tidy tables beside their proof.
 
-What proves them: each ledger's entries, its signed heads, the public key that its study root pins,
-and a manifest of every file, which the study's key signs where its secret is at hand. Every table
-is made from the entries as the export carries them, so that nothing can be in a table that is
-closed there. Stored bytes, seeds and the secret are never in it. It refuses a folder that holds
-something, a run whose record is broken, and the same run twice.
+The proof is each ledger's entries, its signed heads, the public key that its study root pins, and a
+manifest of every file. The study's key signs the manifest where its secret is at hand. Every table
+is made from the entries as the export carries them, so no table can show a closed figure. Stored
+bytes, seeds and the secret are never in it. It refuses a folder that holds something, a run whose
+record is broken, and the same run twice.
 """
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,26 +17,22 @@ from typing import Any
 from configs.errors import BadInput, VerificationFailed
 from loop.export import fill
 from loop.export.cite import version
-from loop.export.redact import WHY, Carried, lines, redacted
-from loop.export.tables import TABLES, Redaction, cells, columns, dictionary
+from loop.export.columns import cells, columns
+from loop.export.dictionary import PACKAGE, dictionary, package
+from loop.export.left_out import clipped, left_out
+from loop.export.manifest import DOMAIN, file_name, unsigned_fields, write_manifest
+from loop.export.redact import Carried, lines, redacted
+from loop.export.tables import TABLES
 from loop.study.open import places, signer
-from loop.verify.run import blobs, ended, opened
+from loop.verify.run import ended, opened
 from sandbox import keys
-from sandbox.canonical import canonical, digest
+from sandbox.canonical import canonical
 from sandbox.ledger import Ledger
 
-FORMAT = 1
-
-
-INSTRUMENTS = 2
-"""Edition of the instruments' definitions. 2: the interval of `calibration` is a jackknife. An
-export without one is of edition 1.
-"""
-
-
-DOMAIN = b"heirloop-export:"
-
-
+Cells = list[list[Any]]
+"""Rows of a table as cells."""
+MIRRORED = ("plans", "decisions", "instruments")
+"""Tables that a tracker gets."""
 GATE = (
     "replicates_count",
     "gain_metric",
@@ -49,20 +44,20 @@ GATE = (
     "corrected_low_metric",
     "corrected_high_metric",
 )
-"""Columns of plans that a mirror does not get: of gate only the answer leaves a study for places
-outside it.
+"""Columns of plans that a mirror does not get.
+
+Of gate only the answer leaves a study for places outside it.
 """
-
-
 README = """# An export of Heirloop
 One row an observation; `dictionary.csv` says what each column means, `redactions.csv` what was left out and why.
 An empty cell is a missing value. Text is shown as data: made visible, clipped, never to be run.
 `entries-*.jsonl` are the ledgers, `heads-*.jsonl` their signed heads; `heirloop verify DIR` recomputes the tables from them.
+`datapackage.json` is the dictionary for programs (Frictionless Data Package).
 """  # noqa: E501
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class RunFiles:
     """One run, read and checked, with the bytes of its two files."""
 
     carried: Carried
@@ -74,164 +69,123 @@ class Part:
 
 
 def export(folders: Sequence[Path], to: Path, parquet: bool = True) -> dict[str, Any]:
-    """Write runs to a new or empty folder; return what was written. Raises BadInput,
-    VerificationFailed for a broken ledger.
+    """Write runs to a new or empty folder; return what was written.
+
+    Raises BadInput for a folder in use, VerificationFailed for a broken ledger.
     """
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise BadInput(f"--to is {str(to)!r}, which holds something; name a new or empty folder")
-    write = _parquet() if parquet else None
-    parts: dict[str, Part] = {}
-    for folder in folders:
-        root, part = _part(folder)
-        if root in parts:
-            raise BadInput(f"{folder} is the study {root[:12]} once more; name each run once")
-        parts[root] = part
-    tables = tabulated({root: part.carried for root, part in parts.items()})
-    files = {f"{name}.csv": csv_bytes(name, rows) for name, rows in tables.items()} | {
-        "README.md": README.encode()
-    }
-    files |= (
-        {f"{name}.parquet": write(name, rows) for name, rows in tables.items()} if write else {}
-    )
-    for root, part in parts.items():
-        files |= {named("entries", root): part.entries, named("heads", root): part.heads}
+    write_parquet = _parquet() if parquet else None
+    runs = _read_runs(folders)
+    tables = tabulated({root: run.carried for root, run in runs.items()})
+    files = {"README.md": README.encode(), PACKAGE: package()}
+    for name, rows in tables.items():
+        files[f"{name}.csv"] = csv_bytes(columns(TABLES[name]), rows)
+        if write_parquet:
+            files[f"{name}.parquet"] = write_parquet(name, rows)
+    for root, run in runs.items():
+        files[file_name("entries", root)] = run.entries
+        files[file_name("heads", root)] = run.heads
     to.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
         (to / name).write_bytes(data)
-    (to / "manifest.json").write_bytes(_manifest(parts, files))  # last: its existence means done
-    return {
-        "studies": len(parts),
-        "files": len(files) + 1,
-        **{name: len(rows) for name, rows in tables.items()},
-    }
+    # The manifest comes last: its existence means done.
+    (to / "manifest.json").write_bytes(_manifest(runs, files))
+    counts = {name: len(rows) for name, rows in tables.items()}
+    return {"studies": len(runs), "files": len(files) + 1, **counts}
 
 
-def named(what: str, root: str) -> str:
-    """Return the name of a run's file."""
-    return f"{what}-{root[:16]}.jsonl"
+def _read_runs(folders: Sequence[Path]) -> dict[str, RunFiles]:
+    """Return study root -> run."""
+    runs: dict[str, RunFiles] = {}
+    for folder in folders:
+        root, run = _read_run(folder)
+        if root in runs:
+            raise BadInput(f"{folder} is the study {root[:12]} once more; name each run once")
+        runs[root] = run
+    return runs
 
 
-def _part(folder: Path) -> tuple[str, Part]:
+def _read_run(folder: Path) -> tuple[str, RunFiles]:
     ledger, signed = opened(folder, None)
     root = ledger.since(0)[0].hash
-    heads = max((p.read_bytes() for p in places(folder, root) if p.is_file()), key=len, default=b"")
-    entries = (
-        ledger.entries()
-    )  # after the heads: a run that goes on meanwhile must not be behind them
-    ended(folder, entries, max((max(h, default=0) for h in signed), default=0))
+    copies = [path.read_bytes() for path in places(folder, root) if path.is_file()]
+    heads = max(copies, key=len, default=b"")
+    # The entries are read after the heads: a run that goes on must not be behind its heads.
+    entries = ledger.entries()
+    last = max((max(sequences, default=0) for sequences in signed), default=0)
+    ended(folder, entries, last)
     carried = redacted(entries)
-    return root, Part(carried=carried, entries=lines(ledger, carried), heads=heads)
+    return root, RunFiles(carried=carried, entries=lines(ledger, carried), heads=heads)
 
 
-def _manifest(parts: Mapping[str, Part], files: Mapping[str, bytes]) -> bytes:
-    told = {
-        "format": FORMAT,
-        "instruments": INSTRUMENTS,
-        "made_by": f"heirloop {version()}",
-        "studies": list(parts),
-        "files": {name: digest(data) for name, data in sorted(files.items())},
-    }
-    signed = {}
-    for root, part in parts.items():
+def _manifest(runs: Mapping[str, RunFiles], files: Mapping[str, bytes]) -> bytes:
+    fields = unsigned_fields(f"heirloop {version()}", list(runs), files)
+    signatures = {}
+    for root, run in runs.items():
         try:
-            secret = keys.load_secret(part.carried.entries[0].body["secret"])
+            secret = keys.load_secret(run.carried.root.secret)
         except VerificationFailed:
-            continue  # a copy, exported by somebody who does not hold the study
-        signed[root] = signer(secret).sign(DOMAIN + canonical(told)).hex()
-    return canonical({**told, "signatures": signed})
+            continue  # somebody exports a copy, and does not hold the study
+        signatures[root] = signer(secret).sign(DOMAIN + canonical(fields)).hex()
+    return write_manifest(fields, signatures)
 
 
-def tabulated(runs: Mapping[str, Carried]) -> dict[str, list[list[Any]]]:
+def tabulated(runs: Mapping[str, Carried]) -> dict[str, Cells]:
     """Return every table of runs, by study root: name -> rows of cells."""
-    found: dict[str, list[Any]] = {name: [] for name in TABLES}
+    rows: dict[str, list[Any]] = {name: [] for name in TABLES}
     for carried in runs.values():
-        entries, facts = carried.entries, carried.facts()
-        found["studies"].append(fill.study(entries, facts))
-        found["plans"] += fill.plans(entries, facts)
-        for name, make in (
-            ("replicates", fill.replicates),
-            ("decisions", fill.decisions),
-            ("jobs", fill.jobs),
-            ("looks", fill.looks),
-            ("incidents", fill.incidents),
-        ):
-            found[name] += make(entries)
-    found["instruments"] += fill.instruments(
-        {root: carried.ledger() for root, carried in runs.items()}
-    )
+        facts = carried.facts()
+        rows["studies"].append(fill.study(carried, facts))
+        rows["plans"] += fill.plans(carried, facts)
+        rows["replicates"] += fill.replicates(carried)
+        rows["decisions"] += fill.decisions(carried)
+        rows["jobs"] += fill.jobs(carried)
+        rows["looks"] += fill.looks(carried)
+        rows["incidents"] += fill.incidents(carried)
+    ledgers = {root: carried.ledger() for root, carried in runs.items()}
+    rows["instruments"] += fill.instruments(ledgers)
     for root, carried in runs.items():
-        found["redactions"] += _left_out(root, carried)
-    found["redactions"] += fill.clipped(found)
-    found["dictionary"] += dictionary()
-    return {name: [cells(row) for row in rows] for name, rows in found.items()}
+        rows["redactions"] += left_out(root, file_name("entries", root), carried)
+    rows["redactions"] += clipped(rows)
+    rows["dictionary"] += dictionary()
+    return {name: [cells(row) for row in each] for name, each in rows.items()}
 
 
-def mirrored(ledger: Ledger) -> dict[str, tuple[list[str], list[list[Any]]]]:
-    """Return plans, decisions and instruments of an ended study for a tracker: name -> (columns,
-    rows), without gate figures of single plans.
+def mirrored(ledger: Ledger) -> dict[str, tuple[list[str], Cells]]:
+    """Return tables of an ended study for a tracker: name -> (columns, rows).
+
+    Figures of gate of single plans are left out.
     """
-    found = {}
     tables = tabulated({"": redacted(ledger.entries())})
-    for name in ("plans", "decisions", "instruments"):
+    mirror = {}
+    for name in MIRRORED:
         head = list(columns(TABLES[name]))
-        kept = [i for i, column in enumerate(head) if name != "plans" or column not in GATE]
-        found[name] = ([head[i] for i in kept], [[row[i] for i in kept] for row in tables[name]])
-    return found
+        shown = [i for i, column in enumerate(head) if name != "plans" or column not in GATE]
+        rows = [[row[i] for i in shown] for row in tables[name]]
+        mirror[name] = ([head[i] for i in shown], rows)
+    return mirror
 
 
-def _left_out(root: str, carried: Carried) -> Iterator[Redaction]:
-    where, kinds = named("entries", root), {e.sequence: e.kind for e in carried.entries}
-    counts: dict[tuple[str, str], int] = {}
-    for sequence, why in carried.closed.items():
-        counts[why, kinds[sequence]] = counts.get((why, kinds[sequence]), 0) + 1
-    for (why, kind), count in sorted(counts.items()):
-        yield Redaction(
-            study=root,
-            where=where,
-            what=f"{kind}: closed as {why}",
-            left_out_count=count,
-            why=WHY[why][2],
-        )
-    stored = {
-        blob
-        for e in carried.entries
-        if e.sequence not in carried.closed
-        for blob in blobs(e.kind, e.body)
-    }
-    yield Redaction(
-        study=root,
-        where="store",
-        what="stored bytes: programs, weights, data, predictions, logs",
-        left_out_count=len(stored),
-        why="entries name their digests; the run holds them",
-    )
-    yield Redaction(
-        study=root,
-        where="study secret",
-        what="the secret, held-out answers and all that is derived from it",
-        left_out_count=1,
-        why="its hash alone is in the study root",
-    )
+def csv_bytes(head: Sequence[str] | Mapping[str, Any], rows: Sequence[Sequence[Any]]) -> bytes:
+    """Return a table as CSV in UTF-8.
 
-
-def csv_bytes(name: str, rows: Sequence[Sequence[Any]]) -> bytes:
-    """Return a table as CSV: UTF-8, one head line, lines end in a line feed, an empty cell is a
-    missing value.
+    It has one head line, its lines end in a line feed, and an empty cell is a missing value.
     """
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(columns(TABLES[name]))
+    writer.writerow(head)
     for row in rows:
-        writer.writerow(
-            [{True: "true", False: "false"}[v] if isinstance(v, bool) else v for v in row]
-        )
+        writer.writerow([_plain_bool(value) for value in row])
     return out.getvalue().encode()
 
 
-def _parquet() -> Any:
-    """Return the writer of Parquet, table by table; raises BadInput where its library is
-    missing.
-    """
+def _plain_bool(value: Any) -> Any:
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def _parquet() -> Callable[[str, Cells], bytes]:
+    """Return the writer of Parquet, table by table; raises BadInput without its library."""
     try:
         import pyarrow as pa
         from pyarrow import parquet
@@ -242,12 +196,16 @@ def _parquet() -> Any:
         ) from None
     kinds = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
-    def write(name: str, rows: Sequence[Sequence[Any]]) -> bytes:
-        meanings = {c.column: c.meaning for c in dictionary() if c.table == name}
+    def write(name: str, rows: Cells) -> bytes:
         schema = pa.schema(
             [
-                pa.field(column, kinds[kind], empty, {"meaning": meanings[column]})
-                for column, (kind, empty) in columns(TABLES[name]).items()
+                pa.field(
+                    column.name,
+                    kinds[column.kind],
+                    column.may_be_empty,
+                    {"meaning": column.meaning},
+                )
+                for column in columns(TABLES[name]).values()
             ]
         )
         values = list(zip(*rows, strict=True)) or [()] * len(schema)

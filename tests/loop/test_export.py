@@ -7,6 +7,10 @@ import json
 import random
 import shutil
 import sys
+import tarfile
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -15,11 +19,15 @@ from studies import SCRIPT, approve, better, config, play
 
 from configs.errors import BadInput, NeedsHuman, VerificationFailed
 from loop.command import main
-from loop.export import redact, verify
+from loop.export import fill, redact
+from loop.export.columns import CLIP, columns, shown
+from loop.export.dictionary import PACKAGE, dictionary, read_package, unit
+from loop.export.manifest import DOMAIN, INSTRUMENTS
 from loop.export.redact import redacted
-from loop.export.tables import CLIP, TABLES, columns, dictionary, shown, unit
+from loop.export.rows import PlanRow
+from loop.export.tables import TABLES
 from loop.export.verify import verify_export
-from loop.export.write import DOMAIN, INSTRUMENTS, export, mirrored
+from loop.export.write import csv_bytes, export, mirrored, tabulated
 from loop.instruments.measure import flatten, measure
 from loop.propose.table import PROPOSERS
 from loop.study.open import places, signer
@@ -157,6 +165,153 @@ def test_parquet_holds_what_csv_holds_with_its_types_and_meanings(done):
         assert all(table.schema.field(c).metadata[b"meaning"] for c in columns(row))
 
 
+PUBLISHED = Path(__file__).parents[1] / "ledgers"
+"""Exports of version 1, as they were published."""
+
+
+@pytest.fixture(params=["orders", "planted"])
+def published(request, tmp_path):
+    """An export that was published before the data package, one of CSV alone and one with
+    Parquet.
+    """
+    with tarfile.open(PUBLISHED / f"{request.param}.tar.xz") as archive:
+        archive.extractall(tmp_path / request.param, filter="data")
+    return next((tmp_path / request.param / "exports").iterdir())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaterPlanRow(PlanRow):
+    """A plan of a later version."""
+
+    later_text: str | None
+    "a column that a later version adds"
+
+
+@pytest.fixture
+def later_version(monkeypatch):
+    """Give this version one optional column more, filled in every row with what is redacted."""
+    with monkeypatch.context() as patch:
+        patch.setitem(TABLES, "plans", LaterPlanRow)
+        patch.setattr(fill, "PlanRow", partial(LaterPlanRow, later_text="=new"))
+        yield patch
+
+
+def change_cell(folder, table, column, cell):
+    """Change the first cell of a column, and fit the manifest to it."""
+    path = folder / f"{table}.csv"
+    with path.open(newline="") as file:
+        head, *lines = csv.reader(file)
+    lines[0][head.index(column)] = cell
+    path.write_bytes(csv_bytes(head, lines))
+    repaired(folder)
+
+
+def test_a_published_export_verifies_in_a_version_with_one_more_column(published, later_version):
+    later = verify_export(published)
+    assert later.pop("columns of a later version left out") == "plans.later_text"
+    later_version.undo()
+    assert verify_export(published) == later
+    assert "plans.later_text" not in {f"{c.table}.{c.column}" for c in dictionary()}
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "cell"),
+    [
+        ("plans", "gain_metric", "9.5"),
+        ("plans", "hypothesis_text", "another"),
+        ("jobs", "cpu_us", "1"),
+        ("dictionary", "kind", "int"),
+        ("redactions", "left_out_count", "77"),
+    ],
+)
+def test_a_changed_cell_of_a_published_export_is_found_in_a_version_with_one_more_column(
+    published, later_version, table, column, cell
+):
+    change_cell(published, table, column, cell)
+    with pytest.raises(VerificationFailed, match=rf"{table}.csv is not what the entries give"):
+        verify_export(published)
+
+
+def test_an_export_of_a_later_version_verifies_but_for_the_columns_unknown_here(
+    done, later_version
+):
+    folder, _ = done
+    out = folder.parent / "later"
+    export([folder], out)
+    assert all(row["later_text"] == "'=new" for row in rows(out, "plans"))
+    assert "plans, later_text" in {row["where"] for row in rows(out, "redactions")}
+    assert "not checked" not in verify_export(out)
+    later_version.undo()
+    answer = verify_export(out)
+    assert answer["not checked"] == "columns of a later version: plans.later_text"
+    assert answer["signed by"] == "1 of 1"
+    change_cell(out, "plans", "arm", "other")
+    with pytest.raises(VerificationFailed, match=r"plans.csv is not what the entries give"):
+        verify_export(out)
+
+
+def drop_column(folder, table, column):
+    path = folder / f"{table}.csv"
+    with path.open(newline="") as file:
+        head, *lines = csv.reader(file)
+    at = head.index(column)
+    path.write_bytes(csv_bytes(head[:at] + head[at + 1 :], [r[:at] + r[at + 1 :] for r in lines]))
+    repaired(folder)
+
+
+def test_a_column_that_may_not_be_missing_and_one_that_the_dictionary_has_alone_are_found(done):
+    _, out = done
+    kept = (out / "plans.csv").read_bytes()
+    drop_column(out, "plans", "sequence")
+    with pytest.raises(VerificationFailed, match=r"plans.csv .*the column sequence is missing"):
+        verify_export(out)
+    (out / "plans.csv").write_bytes(kept)
+    drop_column(out, "plans", "verdict")
+    with pytest.raises(VerificationFailed, match=r"plans.csv has other columns than dictionary"):
+        verify_export(out)
+    (out / "plans.csv").write_bytes(kept.replace(b"verdict", b"verdibt", 1))
+    repaired(out)
+    with pytest.raises(VerificationFailed, match=r"plans.csv has other columns than dictionary"):
+        verify_export(out)
+
+
+def test_the_data_package_says_of_every_column_what_the_dictionary_says(done):
+    _, out = done
+    types = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
+    described = read_package((out / PACKAGE).read_bytes())
+    assert described == {
+        (r["table"], r["column"]): (types[r["kind"]], r["may_be_empty"] == "true", r["meaning"])
+        for r in rows(out, "dictionary")
+    }
+    whole = json.loads((out / PACKAGE).read_bytes())
+    assert [r["path"] for r in whole["resources"]] == [f"{name}.csv" for name in TABLES]
+    for resource in whole["resources"]:
+        head = (out / resource["path"]).read_text().splitlines()[0]
+        assert [f["name"] for f in resource["schema"]["fields"]] == head.split(",")
+    whole["resources"][1]["schema"]["fields"][0]["type"] = "integer"
+    (out / PACKAGE).write_text(json.dumps(whole))
+    repaired(out)
+    with pytest.raises(VerificationFailed, match=r"datapackage.json and dictionary.csv"):
+        verify_export(out)
+    (out / PACKAGE).write_text("{}")
+    repaired(out)
+    with pytest.raises(VerificationFailed, match=r"datapackage.json is no data package"):
+        verify_export(out)
+
+
+def test_a_meaning_that_is_worded_otherwise_today_rests_on_the_signature(published, monkeypatch):
+    before = verify_export(published)
+    signatures = json.loads((published / "manifest.json").read_bytes())["signatures"]
+    column = columns(PlanRow)["arm"]
+    monkeypatch.setitem(columns(PlanRow), "arm", replace(column, meaning="another wording"))
+    assert verify_export(published) == before
+    repaired(published)
+    with pytest.raises(VerificationFailed, match=r"dictionary.csv is not signed"):
+        verify_export(published)
+    repaired(published, signed=signatures)
+    assert verify_export(published) == before
+
+
 def test_the_dictionary_names_every_column_and_every_measured_figure_has_a_unit():
     told = {(c.table, c.column): c for c in dictionary()}
     assert set(told) == {
@@ -177,7 +332,7 @@ def test_the_dictionary_names_every_column_and_every_measured_figure_has_a_unit(
 def test_one_flipped_bit_in_any_file_is_found_and_the_file_is_named(done, place):
     _, out = done
     rng, files = random.Random(place), sorted(p for p in out.iterdir())
-    assert len(files) == 2 * len(TABLES) + 4
+    assert len(files) == 2 * len(TABLES) + 5
     for path in files:
         data = path.read_bytes()
         at = {"first": 0, "last": len(data) - 1, "anywhere": rng.randrange(len(data))}[place]
@@ -297,8 +452,8 @@ def test_what_a_closed_entry_shows_rests_on_the_signature_alone_and_the_signatur
     at = next(i for i, line in enumerate(lines) if b'"closed"' in line)
     lines[at] = lines[at].replace(b'"attempt":0', b'"attempt":1')
     path.write_bytes(b"\n".join(lines))
-    forged = verify.tabulated({recorded(folder)[0].hash: redact.read(path.read_bytes())})
-    (out / "jobs.csv").write_bytes(verify.csv_bytes("jobs", forged["jobs"]))
+    forged = tabulated({recorded(folder)[0].hash: redact.read(path.read_bytes())})
+    (out / "jobs.csv").write_bytes(csv_bytes(columns(TABLES["jobs"]), forged["jobs"]))
     for name in out.glob("*.parquet"):
         name.unlink()
     told = json.loads((out / "manifest.json").read_bytes())
@@ -404,7 +559,9 @@ def test_figures_of_an_earlier_edition_stand_as_they_were_signed(done, signed):
     said = verify_export(out)["instruments"]
     assert (
         said.startswith(
-            "signed as edition 1" if signed else "told, and not signed by every study, as edition 1"
+            "signed as edition 1"
+            if signed
+            else "not checked, for not every study signed them, as edition 1"
         )
         and "1 of" in said
     )

@@ -1,0 +1,78 @@
+"""What was left out, or is shown otherwise? The rows of redactions.csv.
+
+Closed entries come first, then stored bytes and the secret, then the cells of the other tables.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from loop.export.columns import CLIP, columns, read_row, shown
+from loop.export.redact import WHY, Carried
+from loop.export.tables import RedactionRow
+from loop.verify.run import blobs
+
+
+def left_out(root: str, where: str, carried: Carried) -> Iterator[RedactionRow]:
+    """Yield what one run's entries do not show; `where`: the name of their file."""
+    kinds = {entry.sequence: entry.kind for entry in carried.entries}
+    counts = Counter((why, kinds[sequence]) for sequence, why in carried.closed.items())
+    for (why, kind), count in sorted(counts.items()):
+        yield RedactionRow(
+            study=root,
+            where=where,
+            what=f"{kind}: closed as {why}",
+            left_out_count=count,
+            why=WHY[why][2],
+        )
+    stored = set[str]()
+    for entry in carried.entries:
+        if entry.sequence not in carried.closed:
+            stored.update(blobs(entry.kind, entry.body))
+    yield RedactionRow(
+        study=root,
+        where="store",
+        what="stored bytes: programs, weights, data, predictions, logs",
+        left_out_count=len(stored),
+        why="entries name their digests; the run holds them",
+    )
+    yield RedactionRow(
+        study=root,
+        where="study secret",
+        what="the secret, held-out answers and all that is derived from it",
+        left_out_count=1,
+        why="its hash alone is in the study root",
+    )
+
+
+def clipped(tables: Mapping[str, Sequence[Any]]) -> Iterator[RedactionRow]:
+    """Yield how many cells of each text column are clipped, or show a text otherwise."""
+    for table, rows in tables.items():
+        if not rows:
+            continue
+        values = [read_row(row) for row in rows]
+        for name, column in columns(type(rows[0])).items():
+            if column.kind is str:
+                texts = [row[name] for row in values if row[name]]
+                yield from _clipped(f"{table}, {name}", texts, name.endswith("_text"))
+
+
+def _clipped(where: str, texts: Sequence[str], free: bool) -> Iterator[RedactionRow]:
+    long = sum(len(text) > CLIP for text in texts) if free else 0
+    if long:
+        yield RedactionRow(
+            study=None,
+            where=where,
+            what=f"text after {CLIP} characters",
+            left_out_count=long,
+            why="entries-*.jsonl holds it whole",
+        )
+    changed = sum(shown(text, "") != text for text in texts)
+    if changed:
+        yield RedactionRow(
+            study=None,
+            where=where,
+            what="what does not show itself, or begins a formula",
+            left_out_count=changed,
+            why="stands as ⟨U+202E⟩, or behind a '",
+        )

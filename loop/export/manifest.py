@@ -1,0 +1,175 @@
+"""Which files does an export have, and who vouches for them? manifest.json and its signatures."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from configs.errors import BadInput, VerificationFailed
+from loop.export.dictionary import PACKAGE
+from loop.export.tables import TABLES
+from sandbox.canonical import canonical, digest
+
+FORMAT = 1
+"""Format that is written: how entries, heads, manifest and tables prove one another."""
+FORMATS = (1,)
+"""Formats that are read. A change that older files do not fit is a new format beside these."""
+INSTRUMENTS = 2
+"""Edition of the instruments' definitions.
+
+2: the interval of `calibration` is a jackknife. An export that names none is of edition 1.
+"""
+DOMAIN = b"heirloop-export:"
+"""What begins the bytes that are signed."""
+FIELDS = {"files", "format", "made_by", "signatures", "studies"}
+HEX = re.compile("[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """manifest.json."""
+
+    format: Any
+    "format of the export"
+    instruments: int
+    "edition of the instruments"
+    made_by: str
+    "version that wrote it"
+    studies: tuple[str, ...]
+    "study roots"
+    files: Mapping[str, str]
+    "file -> sha256"
+    signatures: Mapping[str, Any]
+    "study root -> signature"
+    unsigned: bytes
+    "the bytes that are signed"
+
+    @property
+    def signed(self) -> bool:
+        """Whether every study signed it."""
+        return set(self.signatures) == set(self.studies)
+
+    @property
+    def parquet(self) -> list[str]:
+        """The Parquet files."""
+        return [name for name in self.files if name.endswith(".parquet")]
+
+
+def file_name(kind: str, root: str) -> str:
+    """Return the name of a run's file; `kind`: entries or heads."""
+    return f"{kind}-{root[:16]}.jsonl"
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Return the manifest, each file held against it.
+
+    Raises VerificationFailed for a file that does not fit, BadInput for a format of another
+    version.
+    """
+    try:
+        manifest = _parse((folder / "manifest.json").read_bytes())
+    except FileNotFoundError:
+        raise VerificationFailed(
+            "manifest.json is missing; the export was not finished, or was cut"
+        ) from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise VerificationFailed("manifest.json is not as it was written") from None
+    known = manifest.format in FORMATS and 1 <= manifest.instruments <= INSTRUMENTS
+    if not known:
+        raise BadInput(
+            f"manifest.json has format {manifest.format!r} and instruments of edition"
+            f" {manifest.instruments}, made by {manifest.made_by!r}; this version reads format"
+            f" {' and '.join(map(str, FORMATS))} and editions up to {INSTRUMENTS}"
+        )
+    _check_names(folder, manifest)
+    for name, expected in manifest.files.items():
+        path = folder / name
+        # A link could lead out of the export.
+        if path.is_symlink() or digest(path.read_bytes()) != expected:
+            raise VerificationFailed(
+                f"{name} is not the file that manifest.json names: its bytes have another digest"
+            )
+    return manifest
+
+
+def _parse(data: bytes) -> Manifest:
+    """Return the manifest of these bytes; raises ValueError or the like for any others."""
+    fields = json.loads(data)
+    studies, files, signatures = fields["studies"], fields["files"], fields["signatures"]
+    edition = fields.get("instruments", 1)
+    whole = (
+        canonical(fields) == data
+        and set(fields) - {"instruments"} == FIELDS
+        and bool(studies and files)
+        and set(signatures) <= set(studies)
+        and type(edition) is int
+        and len(set(studies)) == len(studies)
+        and all(HEX.fullmatch(root) for root in studies)
+    )
+    if not whole:
+        raise ValueError("no manifest")
+    return Manifest(
+        format=fields["format"],
+        instruments=edition,
+        made_by=fields["made_by"],
+        studies=tuple(studies),
+        files=dict(files),
+        signatures=dict(signatures),
+        unsigned=canonical({k: v for k, v in fields.items() if k != "signatures"}),
+    )
+
+
+def _check_names(folder: Path, manifest: Manifest) -> None:
+    """Hold the files of the folder against the manifest, and against the files of an export."""
+    present = {
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if not path.is_dir() or path.is_symlink()
+    }
+    present.discard("manifest.json")
+    for name in sorted(present ^ set(manifest.files)):
+        state = "not in manifest.json" if name in present else "missing"
+        raise VerificationFailed(f"{name} is {state}")
+    # An export of an earlier version has no data package.
+    for name in sorted((present - {PACKAGE}) ^ _expected(manifest)):
+        state = "no file of an export" if name in present else "missing"
+        raise VerificationFailed(f"{name} is {state}")
+
+
+def _expected(manifest: Manifest) -> set[str]:
+    ends = ("csv", "parquet") if manifest.parquet else ("csv",)
+    tables = {f"{name}.{end}" for name in TABLES for end in ends}
+    runs = {file_name(kind, root) for kind in ("entries", "heads") for root in manifest.studies}
+    return {"README.md", *tables, *runs}
+
+
+def check_signature(root: str, key: str, signature: Any, manifest: Manifest) -> None:
+    """Raise VerificationFailed where a study's key did not sign the manifest."""
+    try:
+        public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key))
+        public.verify(bytes.fromhex(signature), DOMAIN + manifest.unsigned)
+    except (InvalidSignature, ValueError, TypeError):
+        raise VerificationFailed(f"manifest.json is not signed by the study {root[:12]}") from None
+
+
+def write_manifest(fields: Mapping[str, Any], signatures: Mapping[str, str]) -> bytes:
+    """Return manifest.json of these fields."""
+    return canonical({**fields, "signatures": signatures})
+
+
+def unsigned_fields(
+    made_by: str, studies: Sequence[str], files: Mapping[str, bytes]
+) -> dict[str, Any]:
+    """Return the fields that are signed."""
+    return {
+        "format": FORMAT,
+        "instruments": INSTRUMENTS,
+        "made_by": made_by,
+        "studies": list(studies),
+        "files": {name: digest(data) for name, data in sorted(files.items())},
+    }
