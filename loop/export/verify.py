@@ -51,7 +51,7 @@ def verify_export(folder: Path, kept: Path | None = None) -> dict[str, Any]:
         "files": len(manifest.files) + 1,
         "tables": len(TABLES),
         "instruments": figures,
-        "Parquet read back": read_back(folder, manifest, tables),
+        "Parquet read back": read_back(folder, manifest),
         "signed by": f"{len(manifest.signatures)} of {len(runs)}",
         **notes,
     }
@@ -63,11 +63,8 @@ def _read_run(folder: Path, root: str) -> Carried:
         carried = read((folder / name).read_bytes())
     except VerificationFailed as error:
         raise VerificationFailed(f"{name}: {error}") from None
-    if (
-        not carried.entries
-        or carried.entries[0].hash != root
-        or carried.entries[0].kind != StudyEntry.kind
-    ):
+    first = carried.entries[0] if carried.entries else None
+    if first is None or first.hash != root or first.kind != StudyEntry.kind:
         raise VerificationFailed(
             f"{name}: entry 1 is not the study root {root[:12]} that manifest.json names"
         )
