@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from configs.build import plain
+from configs.entries import MandateEntry, lines_of
 from configs.settings.config import Config
 from configs.settings.task import SIMULATED
 from loop.people.shown import own_files
@@ -90,17 +91,15 @@ def _quorum(config: Config, change_class: str) -> str:
 def _mandates(study: MeasuredStudy, index: Index) -> Iterator[tuple[tuple[Any, ...], str]]:
     """Yield each mandate, and the entry that holds it."""
     for number, run in zip(study.numbers, study.runs, strict=True):
-        for entry in run.entries:
-            if entry.kind == "mandate":
-                mandate = entry.body["mandate"]
-                caps = mandate["caps"]
-                row = (
-                    mandate["kind"],
-                    mandate["reviewer"],
-                    ", ".join(caps["classes"]),
-                    caps["jobs"],
-                    caps["cpu_seconds"],
-                    caps["hours"],
-                    entry.time[:19],
-                )
-                yield row, index.entry(number, entry.sequence, "mandate")
+        for entry, fact in lines_of(run.entries, MandateEntry):
+            mandate = fact.mandate
+            row = (
+                mandate.kind,
+                mandate.reviewer,
+                ", ".join(mandate.caps.classes),
+                mandate.caps.jobs,
+                mandate.caps.cpu_seconds,
+                mandate.caps.hours,
+                entry.time[:19],
+            )
+            yield row, index.entry(number, entry.sequence, "mandate")

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import Field, fields
 from typing import Any
 
+from configs.entries import ControlEntry, PauseEntry
 from configs.errors import BudgetExhausted, VerificationFailed
 from loop.report.evidence import Index
 from loop.report.shape import Line, Part, table
@@ -69,13 +70,14 @@ def _state(study: MeasuredStudy, place: int) -> str:
     run = study.runs[place]
     if run.facts.closed:
         return "ended"
-    stops = [entry for entry in run.entries if entry.kind in ("pause", "control")]
-    if not stops:
-        return "not ended"
-    last = stops[-1]
-    if last.kind == "control":
-        return f"not ended: order {last.body['what']}"
-    return f"not ended: {describe_ending(last.body['exit_code'])}"
+    for entry in reversed(run.entries):
+        if entry.kind in (PauseEntry.kind, ControlEntry.kind):
+            match entry.fact:
+                case ControlEntry(what=order):
+                    return f"not ended: order {order}"
+                case PauseEntry(exit_code=exit_code):
+                    return f"not ended: {describe_ending(exit_code)}"
+    return "not ended"
 
 
 def _task(study: MeasuredStudy) -> Iterator[tuple[str, Any]]:

@@ -5,7 +5,14 @@ The list of cited entries stays small, however long the ledger is.
 
 from collections.abc import Iterator, Sequence
 
-from configs.entries import Entry
+from configs.entries import (
+    DecisionEntry,
+    Entry,
+    InvalidEntry,
+    PlanEntry,
+    ScoreEntry,
+    VerdictEntry,
+)
 from loop.instruments.run import Run
 from loop.report.shape import Cited
 
@@ -87,18 +94,18 @@ class Index:
                 self._add(number, run, entry)
 
     def _add(self, number: int, run: Run, entry: Entry) -> None:
-        place, body = (number, entry.sequence), entry.body
+        place = (number, entry.sequence)
         if entry.kind in KINDS:
             self._sets.setdefault(KINDS[entry.kind], []).append(place)
         if entry.kind not in OF_ARM:
             return
-        name = str(body.get("digest" if entry.kind == "plan" else "plan", ""))
+        name, arm = _subject(entry)
         plan = run.facts.plans.get(name)
-        arm = plan.arm if plan else body.get("arm", "")
+        if plan:
+            arm = plan.arm
+            self._plans.setdefault(f"{number}:{name}", []).append(place)
         if arm:
             self._sets.setdefault(f"{OF_ARM[entry.kind]} of {arm}", []).append(place)
-        if plan:
-            self._plans.setdefault(f"{number}:{name}", []).append(place)
 
     def of(self, name: str, run: int | None = None) -> str:
         """Cite a set, of one run or of all; return its name, or nothing where it is empty."""
@@ -141,6 +148,18 @@ class Index:
         for run, sequence in places:
             entry = self._runs[run].entries[sequence - 1]
             yield run, sequence, entry.kind, entry.hash[:12]
+
+
+def _subject(entry: Entry) -> tuple[str, str]:
+    """Return the digest of the plan that an entry is about, and the arm that the entry names."""
+    match entry.fact:
+        case PlanEntry(digest=digest):
+            return digest, ""
+        case ScoreEntry(plan=digest) | VerdictEntry(plan=digest) | DecisionEntry(plan=digest):
+            return digest, ""
+        case InvalidEntry(arm=arm):
+            return "", arm
+    return "", ""
 
 
 def _spans(places: Sequence[Place]) -> list[tuple[int, int, int]]:

@@ -8,9 +8,11 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from configs.entries import Entry, IncidentAmendedEntry, IncidentEntry
 from configs.errors import BadInput
+from configs.records import Incident
 from loop.report.markup import Lines, render
 from sandbox.canonical import canonical
 from sandbox.ledger import Ledger
@@ -34,6 +36,8 @@ PARTS = {
 """The fields of an incident but its id, as its page groups them."""
 ALWAYS_CHANGED = ("amended_from", "reporter")
 """Fields that every amendment changes."""
+VERSIONS = (IncidentEntry.kind, IncidentAmendedEntry.kind)
+"""Kinds of entries that hold a version of an incident."""
 DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
 
 
@@ -75,11 +79,8 @@ def export_incident(folder: Path, name: str) -> tuple[bytes, str]:
     The JSON holds every version and the entries of its chain. Raises BadInput for an unknown name.
     """
     entries = Ledger.file(folder / "ledger.sqlite").entries()
-    versions = [
-        e.body
-        for e in entries
-        if e.kind in ("incident", "incident-amended") and e.body["id"] == name
-    ]
+    # The JSON holds the bodies as they stand on the wire.
+    versions = [e.body for e in entries if e.kind in VERSIONS and _incident(e).id == name]
     if not versions:
         raise BadInput(
             f"NAME is {name!r}; `heirloop incident list {folder}` names those of this run"
@@ -91,6 +92,10 @@ def export_incident(folder: Path, name: str) -> tuple[bytes, str]:
         if e.sequence in sequences
     ]
     return canonical({"versions": versions, "chain": chain}), incident_page(versions, chain)
+
+
+def _incident(entry: Entry) -> Incident:
+    return cast(IncidentEntry | IncidentAmendedEntry, entry.fact).incident
 
 
 def incident_page(versions: list[dict[str, Any]], chain: list[dict[str, Any]]) -> str:

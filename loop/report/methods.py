@@ -1,10 +1,23 @@
 """How was it done, and what deviated from it? One paragraph and the list of deviations."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
-from configs.entries import Entry
+from configs.build import plain
+from configs.entries import (
+    AmendedEntry,
+    ControlEntry,
+    DecisionEntry,
+    DrillEntry,
+    Fact,
+    JobEntry,
+    PauseEntry,
+    RecallEntry,
+    StudyEntry,
+    facts_of,
+)
 from configs.errors import BudgetExhausted
+from configs.settings.config import Config
 from configs.settings.study import Study
 from loop.instruments.run import Run
 from loop.people.shown import differing
@@ -13,6 +26,8 @@ from loop.report.evidence import Index
 from loop.report.shape import Line, Part, table
 from loop.report.study import MeasuredStudy
 
+DEPARTURES = (PauseEntry.kind, ControlEntry.kind, RecallEntry.kind, DrillEntry.kind)
+"""Kinds of entries that depart from the registered study, beside amendments."""
 SPLITS = ("feedback", "gate", "sealed")
 Deviation = tuple[tuple[Any, ...], str]
 """Columns of one deviation, and the entries that it rests on."""
@@ -43,10 +58,8 @@ def describe_methods(study: MeasuredStudy, index: Index, name: str) -> Part:
 
 def _was_cut(run: Run) -> bool:
     """Tell whether a limit of the budget paused a run."""
-    return any(
-        entry.kind == "pause" and entry.body["exit_code"] == BudgetExhausted.exit_code
-        for entry in run.entries
-    )
+    pauses = facts_of(run.entries, PauseEntry)
+    return any(pause.exit_code == BudgetExhausted.exit_code for pause in pauses)
 
 
 def _paragraph(study: MeasuredStudy) -> str:
@@ -119,46 +132,43 @@ def _looks(study: MeasuredStudy) -> str:
 
 def _deviations(run: Run, number: int, index: Index) -> Iterator[Deviation]:
     """Yield each departure from the registered study: an amendment, an order, a refusal ..."""
-    root = next(entry.body for entry in run.entries if entry.kind == "study")
+    config = next(facts_of(run.entries, StudyEntry)).config
     for entry in run.entries:
-        if entry.kind == "amended":
-            row = (entry.time[:19], *_amendment(root, entry.body))
-            root = entry.body
+        if entry.kind == AmendedEntry.kind:
+            amended = cast(AmendedEntry, entry.fact)
+            row = (entry.time[:19], *_amendment(config, amended))
+            config = amended.config
             yield row, index.entry(number, entry.sequence, "amendment")
-        else:
-            departure = _departure(entry)
-            if departure:
-                yield (entry.time[:19], *departure), index.entry(number, entry.sequence, entry.kind)
-    refused = sum(entry.kind == "decision" and not entry.body["allow"] for entry in run.entries)
+        elif entry.kind in DEPARTURES:
+            row = (entry.time[:19], *_departure(entry.fact))
+            yield row, index.entry(number, entry.sequence, entry.kind)
+    refused = sum(not fact.allow for fact in facts_of(run.entries, DecisionEntry))
     if refused:
         row = ("", f"{refused} decisions were a no", "gates and reviewers", "")
         yield row, index.of("decision", number)
-    lost = sum(
-        entry.kind == "job" and entry.body["result"]["status"] == "box" for entry in run.entries
-    )
+    lost = sum(fact.result.status == "box" for fact in facts_of(run.entries, JobEntry))
     if lost:
         row = ("", f"{lost} jobs were lost by the box and charged", "", "")
         yield row, index.of("job", number)
 
 
-def _amendment(before: dict[str, Any], after: dict[str, Any]) -> tuple[str, str, str]:
+def _amendment(config: Config, amended: AmendedEntry) -> tuple[str, str, str]:
     changes = [
         f"{setting}: {old or 'nothing'} to {new or 'nothing'}"
-        for setting, old, new in differing(before["config"], after["config"])
+        for setting, old, new in differing(plain(config), plain(amended.config))
     ]
-    return f"amended: {', '.join(changes) or 'reviewers'}", ", ".join(after["by"])[:60], ""
+    return f"amended: {', '.join(changes) or 'reviewers'}", ", ".join(amended.by)[:60], ""
 
 
-def _departure(entry: Entry) -> tuple[str, str, str] | None:
+def _departure(fact: Fact) -> tuple[str, str, str]:
     """Return (what, who, why) of an interruption, an order, a recall or a drill."""
-    body = entry.body
-    match entry.kind:
-        case "pause":
-            return f"interrupted: {describe_ending(body['exit_code'])}", "", body["reason"]
-        case "control":
-            return f"order: {body['what']}", body["who"], body["why"]
-        case "recall":
-            return f"recalled {len(body['plans'])} plans", body["who"], body["why"]
-        case "drill":
-            return "drill", body["who"], ""
-    return None
+    match fact:
+        case PauseEntry(exit_code=exit_code, reason=reason):
+            return f"interrupted: {describe_ending(exit_code)}", "", reason
+        case ControlEntry(what=order, who=who, why=why):
+            return f"order: {order}", who, why
+        case RecallEntry(plans=plans, who=who, why=why):
+            return f"recalled {len(plans)} plans", who, why
+        case DrillEntry(who=who):
+            return "drill", who, ""
+    raise AssertionError(fact.kind)

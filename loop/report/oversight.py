@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from configs.entries import IncidentAmendedEntry, IncidentEntry, facts_of
 from loop.report.evidence import Index
 from loop.report.shape import Table, table
 from loop.report.study import MeasuredStudy
@@ -130,11 +131,9 @@ def list_incidents(study: MeasuredStudy, index: Index, name: str) -> Table:
     """Return the newest version of each incident."""
     rows, ledger = list[tuple[Any, ...]](), list[str]()
     for number, run in zip(study.numbers, study.runs, strict=True):
-        versions = Counter(
-            entry.body["id"]
-            for entry in run.entries
-            if entry.kind in ("incident", "incident-amended")
-        )
+        versions = Counter(fact.incident.id for fact in facts_of(run.entries, IncidentEntry))
+        amended = facts_of(run.entries, IncidentAmendedEntry)
+        versions.update(fact.incident.id for fact in amended)
         for key, (newest, sequence) in incident.latest(run.entries).items():
             rows.append(
                 (

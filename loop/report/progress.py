@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from configs.arms import MORE
+from configs.entries import SettleEntry, lines_of
 from evals.arms import common, curves
 from evals.intervals import mean
 from loop.facts.summary import feedback
@@ -132,9 +133,9 @@ def _cpu_left(run: Run, summary: dict[str, Any]) -> list[tuple[int, int]]:
     """Return (sequence, CPU-microseconds left) after every charge of the root account."""
     left = summary["accounts"]["root"]["cpu_us"]["limit"]
     points = list[tuple[int, int]]()
-    for entry in run.entries:
-        if entry.kind == "settle" and "root" in entry.body["accounts"]:
-            left -= entry.body["spent"]["cpu_us"]
+    for entry, charge in lines_of(run.entries, SettleEntry):
+        if "root" in charge.accounts:
+            left -= charge.spent.cpu_us
             points.append((entry.sequence, left))
     return points
 
