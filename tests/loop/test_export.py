@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from fakes import FakeBox, written
 from studies import SCRIPT, approve, better, config, play
 
+from configs.entries import SessionEntry
 from configs.errors import BadInput, NeedsHuman, VerificationFailed
 from loop.command import main
 from loop.export import fill, redact
@@ -809,7 +810,7 @@ def test_the_command_verifies_an_export_and_holds_it_against_somebody_s_own_head
     mine.write_bytes((folder / "checkpoints.jsonl").read_bytes())
     assert run.invoke(main.cli, ["verify", str(out), "--heads", str(mine)]).exit_code == 0
     ledger = Ledger.file(folder / "ledger.sqlite")
-    ledger.append("session", {"wall_seconds": 0})
+    ledger.append(SessionEntry(wall_seconds=0))
     checkpoint(
         ledger,
         signer(keys.load_secret(recorded(folder)[0].body["secret"])),

@@ -19,6 +19,14 @@ from fakes import FakeBox, chained, longer
 from studies import better, config, mandate, publishing
 
 from configs.build import parse
+from configs.entries import (
+    AmendedEntry,
+    PauseEntry,
+    PlanEntry,
+    ScoreEntry,
+    StudyEntry,
+    facts_of,
+)
 from configs.errors import BadInput, VerificationFailed
 from evals.arms import Gain
 from loop.command import main
@@ -236,13 +244,10 @@ def test_what_others_wrote_is_text_on_the_page(done, monkeypatch, honest):
     escape the page holds a script.
     """
     book = Ledger.file(done / "ledger.sqlite")
-    plan = next(
-        e.body["digest"]
-        for e in reversed(book.entries())
-        if e.kind == "plan" and e.body["plan"]["purpose"] == "candidate"
-    )
+    plans = [e for e in facts_of(book.entries(), PlanEntry) if e.plan.purpose == "candidate"]
+    plan = plans[-1].digest
     book.append(
-        "score", {"plan": plan, "role": "predict", "index": 99, "scores": None, "reason": HOSTILE}
+        ScoreEntry(plan=plan, role="predict", index=99, scores=None, reason=HOSTILE, nearest=None)
     )
     control.order(book, "pause", HOSTILE[:100], HOSTILE)
     with book.transaction() as txn:
@@ -319,17 +324,18 @@ def test_a_study_without_an_accept_gained_nothing_and_says_so(tmp_path, go):
 def test_what_deviated_is_told_with_its_entry(done):
     book = Ledger.file(done / "ledger.sqlite")
     control.order(book, "pause", "ada", "tea")
-    book.append("pause", {"reason": "a reservation passes the limit", "exit_code": 4})
-    root = json.loads(json.dumps(book.entries()[0].body))
-    root["config"]["objective"]["alpha"] = 0.01
+    book.append(PauseEntry(reason="a reservation passes the limit", exit_code=4))
+    root = next(facts_of(book.entries(), StudyEntry))
+    stricter = replace(root.config, objective=replace(root.config.objective, alpha=0.01))
     book.append(
-        "amended",
-        {
-            **{name: root[name] for name in ("config", "decided", "reviewers")},
-            "version": 2,
-            "amendment": "0" * 64,
-            "by": ["ada"],
-        },
+        AmendedEntry(
+            config=stricter,
+            decided=root.decided,
+            reviewers=root.reviewers,
+            version=2,
+            amendment="0" * 64,
+            by=("ada",),
+        )
     )
     make.again(done)
     found = told(done)
@@ -340,7 +346,7 @@ def test_what_deviated_is_told_with_its_entry(done):
     ]
     assert "Nothing deviated" not in text(found, "methods")
     cut(done, "end")
-    Ledger.file(done / "ledger.sqlite").append("pause", {"reason": "spent", "exit_code": 4})
+    Ledger.file(done / "ledger.sqlite").append(PauseEntry(reason="spent", exit_code=4))
     make.again(done)
     assert "nothing here is claimed to be reproducible" in text(told(done), "methods")
 
