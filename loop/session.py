@@ -23,7 +23,7 @@ from evals.claims import warning
 from loop.campaign import Campaign, Say
 from loop.cycle import run_campaign
 from loop.export import track
-from loop.export.write import mirrored
+from loop.export.write import mirror_tables
 from loop.facts.facts import Facts, fold_entries
 from loop.instruments.closure import read_events
 from loop.instruments.gains import read_skills
@@ -177,7 +177,7 @@ def _mirror(running: Running, mirror: Any, summary: dict[str, Any]) -> None:
             label = f"{row['arm']}/best feedback"
             mirror.log({"generation": row["index"], label: best_of(shown)})
     if running.facts().closed:
-        mirror.tables(lambda: mirrored(running.ledger))
+        mirror.tables(lambda: mirror_tables(running.ledger))
     mirror.close()
 
 

@@ -111,10 +111,10 @@ def _parse(data: bytes) -> Strings:
 
 def project(name: str, rows: Cells, names: Sequence[str]) -> Cells:
     """Return rows of this version with these columns alone."""
-    known = list(columns(TABLES[name]))
-    if list(names) == known:
+    head = list(columns(TABLES[name]))
+    if list(names) == head:
         return rows
-    order = [known.index(column) for column in names]
+    order = [head.index(column) for column in names]
     return [[row[i] for i in order] for row in rows]
 
 
@@ -181,12 +181,12 @@ def _check_dictionary(
     today = {tuple(row[:2]): row for row in _parse(csv_bytes(names, rows))[1:]}
     differ = 0
     for number, row in enumerate(written, 1):
-        known = today.get((row[0], row[1]), row)
-        if row[0] not in TABLES or known[:-1] != row[:-1]:
+        again = today.get((row[0], row[1]), row)
+        if row[0] not in TABLES or again[:-1] != row[:-1]:
             raise VerificationFailed(
                 f"dictionary.csv is not what the entries give: row {number} differs"
             )
-        differ += known != row
+        differ += again != row
     if PACKAGE in manifest.files:
         _check_package((folder / PACKAGE).read_bytes(), written)
     elif differ and not manifest.signed:
@@ -256,9 +256,9 @@ def read_back(folder: Path, manifest: Manifest) -> str:
 def _same_parquet(folder: Path, name: str, table: Any) -> bool:
     """Tell whether a Parquet table holds the cells of its CSV file, in the types of the columns."""
     values = [column.to_pylist() for column in table.columns]
-    known = columns(TABLES[name])
+    kinds = {column.name: column.kind for column in columns(TABLES[name]).values()}
     for column, cells in zip(table.column_names, values, strict=True):
-        kind = known[column].kind if column in known else object
+        kind = kinds.get(column, object)
         if not all(value is None or isinstance(value, kind) for value in cells):
             return False
     # Written as CSV it must be the very file, which the entries were held against.

@@ -13,7 +13,7 @@ from loop.export.tables import RedactionRow
 from loop.verify.run import blobs
 
 
-def left_out(root: str, where: str, carried: Carried) -> Iterator[RedactionRow]:
+def list_left_out(root: str, where: str, carried: Carried) -> Iterator[RedactionRow]:
     """Yield what one run's entries do not show; `where`: the name of their file."""
     kinds = {entry.sequence: entry.kind for entry in carried.entries}
     counts = Counter((why, kinds[sequence]) for sequence, why in carried.closed.items())
@@ -45,11 +45,12 @@ def left_out(root: str, where: str, carried: Carried) -> Iterator[RedactionRow]:
     )
 
 
-def clipped(tables: Mapping[str, Sequence[Any]]) -> Iterator[RedactionRow]:
+def count_shown_otherwise(tables: Mapping[str, Sequence[Any]]) -> Iterator[RedactionRow]:
     """Yield how many cells of each text column are clipped, or show a text otherwise."""
     for table, rows in tables.items():
         if not rows:
             continue
+        # The redactions come late: their table counts the rows that stand in it by then.
         values = [read_row(row) for row in rows]
         for name, column in columns(type(rows[0])).items():
             if column.kind is str:

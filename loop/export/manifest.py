@@ -79,8 +79,8 @@ def read_manifest(folder: Path) -> Manifest:
         ) from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise VerificationFailed("manifest.json is not as it was written") from None
-    known = manifest.format in FORMATS and 1 <= manifest.instruments <= INSTRUMENTS
-    if not known:
+    readable = manifest.format in FORMATS and 1 <= manifest.instruments <= INSTRUMENTS
+    if not readable:
         raise BadInput(
             f"manifest.json has format {manifest.format!r} and instruments of edition"
             f" {manifest.instruments}, made by {manifest.made_by!r}; this version reads format"

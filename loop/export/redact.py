@@ -134,7 +134,7 @@ class Folded(Ledger):
         return [e for e in self._entries if e.sequence > sequence]
 
 
-def redacted(entries: Sequence[Entry]) -> Carried:
+def close_entries(entries: Sequence[Entry]) -> Carried:
     """Return a ledger's entries as an export carries them."""
     ended, objective = _has_ended(entries), policy(list(entries)).config.objective
     probes = set() if ended else {probe.digest for probe in facts_of(entries, ProbeEntry)}

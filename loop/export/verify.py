@@ -16,14 +16,14 @@ from loop.export.compare import compare_instruments, compare_tables, read_back
 from loop.export.manifest import INSTRUMENTS, check_signature, file_name, read_manifest
 from loop.export.redact import Carried, read
 from loop.export.tables import TABLES
-from loop.export.write import tabulated
+from loop.export.write import tabulate
 from sandbox.ledger import check_checkpoints
 
 
-def verify_export(folder: Path, kept: Path | None = None) -> dict[str, Any]:
+def verify_export(folder: Path, own_heads: Path | None = None) -> dict[str, Any]:
     """Check an export from its own bytes; raises VerificationFailed, which names the file.
 
-    `kept` is somebody's own copy of one study's heads.
+    `own_heads` is somebody's own copy of one study's heads.
     """
     manifest = read_manifest(folder)
     runs = {root: _read_run(folder, root) for root in manifest.studies}
@@ -31,16 +31,16 @@ def verify_export(folder: Path, kept: Path | None = None) -> dict[str, Any]:
         check_signature(root, runs[root].root.checkpoint_key, signature, manifest)
     heads = 0
     for root, carried in runs.items():
-        heads += _check_heads(folder, root, carried, kept if len(runs) == 1 else None)
-    if kept and len(runs) != 1:
+        heads += _check_heads(folder, root, carried, own_heads if len(runs) == 1 else None)
+    if own_heads and len(runs) != 1:
         raise BadInput(
-            f"--heads is {str(kept)!r} and the export holds {len(runs)} studies; it needs an export"
-            " of one"
+            f"--heads is {str(own_heads)!r} and the export holds {len(runs)} studies; it needs an"
+            " export of one"
         )
-    tables = tabulated(runs)
+    tables = tabulate(runs)
     figures = "computed again"
     if manifest.instruments < INSTRUMENTS:
-        # Their definitions were others then, so they are told apart and not compared.
+        # The figures had other definitions then, so they are described and not compared.
         figures = compare_instruments(folder, manifest, INSTRUMENTS, tables.pop("instruments"))
     notes = compare_tables(folder, manifest, tables)
     return {
@@ -71,14 +71,14 @@ def _read_run(folder: Path, root: str) -> Carried:
     return carried
 
 
-def _check_heads(folder: Path, root: str, carried: Carried, kept: Path | None) -> int:
+def _check_heads(folder: Path, root: str, carried: Carried, own_heads: Path | None) -> int:
     """Check the signed heads of one run against its entries; return how many there are."""
     heads, book = file_name("heads", root), file_name("entries", root)
     entries, key = carried.entries, carried.root.checkpoint_key
     try:
         signed = check_checkpoints(entries, key, folder / heads)
-        if kept:
-            check_checkpoints(entries, key, kept)
+        if own_heads:
+            check_checkpoints(entries, key, own_heads)
     except VerificationFailed as error:
         raise VerificationFailed(f"{heads} and {book} do not agree: {error}") from None
     if not signed and any(entry.kind in (EndEntry.kind, ChampionEntry.kind) for entry in entries):

@@ -19,9 +19,9 @@ from loop.export import fill
 from loop.export.cite import version
 from loop.export.columns import cells, columns
 from loop.export.dictionary import PACKAGE, dictionary, package
-from loop.export.left_out import clipped, left_out
+from loop.export.left_out import count_shown_otherwise, list_left_out
 from loop.export.manifest import DOMAIN, file_name, unsigned_fields, write_manifest
-from loop.export.redact import Carried, lines, redacted
+from loop.export.redact import Carried, close_entries, lines
 from loop.export.tables import TABLES
 from loop.study.open import places, signer
 from loop.verify.run import ended, opened
@@ -77,7 +77,7 @@ def export(folders: Sequence[Path], to: Path, parquet: bool = True) -> dict[str,
         raise BadInput(f"--to is {str(to)!r}, which holds something; name a new or empty folder")
     write_parquet = _parquet() if parquet else None
     runs = _read_runs(folders)
-    tables = tabulated({root: run.carried for root, run in runs.items()})
+    tables = tabulate({root: run.carried for root, run in runs.items()})
     files = {"README.md": README.encode(), PACKAGE: package()}
     for name, rows in tables.items():
         files[f"{name}.csv"] = csv_bytes(columns(TABLES[name]), rows)
@@ -115,7 +115,7 @@ def _read_run(folder: Path) -> tuple[str, RunFiles]:
     entries = ledger.entries()
     last = max((max(sequences, default=0) for sequences in signed), default=0)
     ended(folder, entries, last)
-    carried = redacted(entries)
+    carried = close_entries(entries)
     return root, RunFiles(carried=carried, entries=lines(ledger, carried), heads=heads)
 
 
@@ -131,7 +131,7 @@ def _manifest(runs: Mapping[str, RunFiles], files: Mapping[str, bytes]) -> bytes
     return write_manifest(fields, signatures)
 
 
-def tabulated(runs: Mapping[str, Carried]) -> dict[str, Cells]:
+def tabulate(runs: Mapping[str, Carried]) -> dict[str, Cells]:
     """Return every table of runs, by study root: name -> rows of cells."""
     rows: dict[str, list[Any]] = {name: [] for name in TABLES}
     for carried in runs.values():
@@ -146,18 +146,18 @@ def tabulated(runs: Mapping[str, Carried]) -> dict[str, Cells]:
     ledgers = {root: carried.ledger() for root, carried in runs.items()}
     rows["instruments"] += fill.instruments(ledgers)
     for root, carried in runs.items():
-        rows["redactions"] += left_out(root, file_name("entries", root), carried)
-    rows["redactions"] += clipped(rows)
+        rows["redactions"] += list_left_out(root, file_name("entries", root), carried)
+    rows["redactions"] += count_shown_otherwise(rows)
     rows["dictionary"] += dictionary()
     return {name: [cells(row) for row in each] for name, each in rows.items()}
 
 
-def mirrored(ledger: Ledger) -> dict[str, tuple[list[str], Cells]]:
+def mirror_tables(ledger: Ledger) -> dict[str, tuple[list[str], Cells]]:
     """Return tables of an ended study for a tracker: name -> (columns, rows).
 
     Figures of gate of single plans are left out.
     """
-    tables = tabulated({"": redacted(ledger.entries())})
+    tables = tabulate({"": close_entries(ledger.entries())})
     mirror = {}
     for name in MIRRORED:
         head = list(columns(TABLES[name]))

@@ -24,11 +24,11 @@ from loop.export import fill, redact
 from loop.export.columns import CLIP, columns, shown
 from loop.export.dictionary import PACKAGE, dictionary, read_package, unit
 from loop.export.manifest import DOMAIN, INSTRUMENTS
-from loop.export.redact import redacted
+from loop.export.redact import close_entries
 from loop.export.rows import PlanRow
 from loop.export.tables import TABLES
 from loop.export.verify import verify_export
-from loop.export.write import csv_bytes, export, mirrored, tabulated
+from loop.export.write import csv_bytes, export, mirror_tables, tabulate
 from loop.instruments.measure import flatten, measure
 from loop.propose.table import PROPOSERS
 from loop.study.open import places, signer
@@ -453,7 +453,7 @@ def test_what_a_closed_entry_shows_rests_on_the_signature_alone_and_the_signatur
     at = next(i for i, line in enumerate(lines) if b'"closed"' in line)
     lines[at] = lines[at].replace(b'"attempt":0', b'"attempt":1')
     path.write_bytes(b"\n".join(lines))
-    forged = tabulated({recorded(folder)[0].hash: redact.read(path.read_bytes())})
+    forged = tabulate({recorded(folder)[0].hash: redact.read(path.read_bytes())})
     (out / "jobs.csv").write_bytes(csv_bytes(columns(TABLES["jobs"]), forged["jobs"]))
     for name in out.glob("*.parquet"):
         name.unlink()
@@ -676,7 +676,7 @@ def test_of_sealed_only_the_effect_leaves(tmp_path, go):
 
 def test_probes_of_a_running_study_are_closed_with_all_that_names_them(tmp_path, go):
     found = _with_probes(tmp_path, go)
-    running = redacted([e for e in found if e.kind != "end"])
+    running = close_entries([e for e in found if e.kind != "end"])
     probes = {e.body["digest"] for e in found if e.kind == "probe"}
     told = json.dumps([e.body for e in running.entries])
     assert probes and not any(name in told for name in probes)
@@ -685,7 +685,7 @@ def test_probes_of_a_running_study_are_closed_with_all_that_names_them(tmp_path,
         "request",
         "approval",
     }
-    ended = redacted(found)
+    ended = close_entries(found)
     assert "probe" not in ended.closed.values()
 
 
@@ -827,7 +827,7 @@ def test_the_command_verifies_an_export_and_holds_it_against_somebody_s_own_head
 
 def test_a_mirror_gets_no_gate_figure_of_a_single_plan(done):
     folder, _ = done
-    head, plans = mirrored(Ledger.file(folder / "ledger.sqlite"))["plans"]
+    head, plans = mirror_tables(Ledger.file(folder / "ledger.sqlite"))["plans"]
     gains = {e.body["verdict"]["gain"] for e in recorded(folder) if e.kind == "verdict"}
     assert (
         gains
