@@ -1,10 +1,14 @@
-"""What oversight cost and what it caught: canaries with benign twins, signal detection, human
-minutes. Pure functions.
+"""Cost and catch of oversight: canaries with benign twins, signal detection, human minutes.
+
+Pure functions.
 """
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
+
+from scipy.stats import norm
 
 Pair = tuple[dict[str, str], dict[str, str], str]
 
@@ -95,27 +99,49 @@ its text says.
 """
 
 
-def detection(hits: int, misses: int, false_alarms: int, passes: int) -> dict[str, Any]:
-    """Return d' and criterion with 95 % intervals, from counts of denied and passed canaries and
-    twins.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedDecision:
+    """One signed decision of a reviewer, with the times that it took."""
 
-    Rates are corrected log-linearly (Hautus 1995): (k + 1/2) / (n + 1), so that 0 and 1 stay
-    finite; variances after Gourevitch and Galanter (1967). A hit is a canary denied or escalated; a
-    false alarm is a twin denied or escalated. Null without both.
+    plan: str
+    "digest of the subject"
+    change_class: str = field(metadata={"wire": "class"})
+    "class of decision"
+    answer: str
+    "the reviewer's answer"
+    reviewer: str
+    "name of the reviewer"
+    kind: str
+    "kind of reviewer"
+    requested: int = field(metadata={"wire": "asked"})
+    "unix seconds of the request; without a request, those of `seen`"
+    seen: int
+    "unix seconds at which the reviewer saw it"
+    decided: int
+    "unix seconds of the signature"
+    looked_ms: int
+    "milliseconds that the reviewer looked at it"
+
+
+def detection(hits: int, misses: int, false_alarms: int, passes: int) -> dict[str, Any]:
+    """Return d' and criterion with 95 % intervals, from counts of canaries and of their twins.
+
+    A hit is a canary that was denied or escalated, a false alarm is such a twin. Both are None
+    without a canary and a twin. Rates are corrected log-linearly (Hautus 1995), as
+    (k + 1/2) / (n + 1), so that 0 and 1 stay finite. Variances: Gourevitch and Galanter (1967).
     """
     counts = {"hits": hits, "misses": misses, "false_alarms": false_alarms, "passes": passes}
     canaries, twins = hits + misses, false_alarms + passes
     if not canaries or not twins:
         return {**counts, "d_prime": None, "criterion": None}
     rates = (hits + 0.5) / (canaries + 1), (false_alarms + 0.5) / (twins + 1)
-    from scipy.stats import norm
-
-    z = [float(norm.ppf(r)) for r in rates]
+    z = [float(norm.ppf(rate)) for rate in rates]
     variance = sum(
-        r * (1 - r) / (n * float(norm.pdf(q)) ** 2)
-        for r, n, q in zip(rates, (canaries, twins), z, strict=True)
+        rate * (1 - rate) / (n * float(norm.pdf(quantile)) ** 2)
+        for rate, n, quantile in zip(rates, (canaries, twins), z, strict=True)
     )
-    d, c, half = z[0] - z[1], -(z[0] + z[1]) / 2, 1.959964 * math.sqrt(variance)
+    d, c = z[0] - z[1], -(z[0] + z[1]) / 2
+    half = 1.959964 * math.sqrt(variance)
     return {
         **counts,
         "d_prime": [round(v, 3) for v in (d, d - half, d + half)],
@@ -123,20 +149,19 @@ def detection(hits: int, misses: int, false_alarms: int, passes: int) -> dict[st
     }
 
 
-def cost(decisions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return what deciding took, from one mapping per signed decision: kind, looked_ms, asked,
-    seen, decided (unix seconds).
+def cost(decisions: Sequence[SignedDecision]) -> dict[str, Any]:
+    """Return the cost of deciding: counts, human minutes, and queue delays in seconds.
 
-    Human minutes count `person` and `external` alone; queue delay is from the request to the
-    decision, in seconds, median and largest.
+    Human minutes count `person` and `external` alone. A queue delay runs from the request to the
+    decision; the median and the largest are given.
     """
-    human = [d for d in decisions if d["kind"] in ("person", "external")]
-    delays = sorted(max(0.0, d["decided"] - d["asked"]) for d in human)
+    human = [d for d in decisions if d.kind in ("person", "external")]
+    delays = sorted(max(0.0, d.decided - d.requested) for d in human)
     return {
         "signed": len(decisions),
         "human": len(human),
-        "simulated": sum(d["kind"] == "simulated" for d in decisions),
-        "human_minutes": round(sum(d["looked_ms"] for d in human) / 60_000, 2),
+        "simulated": sum(d.kind == "simulated" for d in decisions),
+        "human_minutes": round(sum(d.looked_ms for d in human) / 60_000, 2),
         "queue_seconds": (
             {"median": delays[len(delays) // 2], "largest": delays[-1]} if delays else None
         ),

@@ -21,7 +21,7 @@ from evals.judge import interval
 from evals.metrics import measured, primary, spread
 from loop.campaign import Campaign, passes_gate
 from loop.facts.facts import Facts
-from loop.facts.summary import champion
+from loop.facts.scores import best_champion
 from loop.measure.jobs import Replicate
 from loop.measure.replicate import measure
 from loop.plan import Draft, Planned
@@ -167,7 +167,7 @@ def _champion_to_open(running: Running, facts: Facts, key: CampaignKey | None) -
             f"{running.folder} has no campaign of arm {key[0]!r}, repeat {key[1]};"
             " `heirloop plans` lists them"
         )
-    name = facts.champions[key][-1] if key else champion(facts, running.config.objective)
+    name = facts.champions[key][-1] if key else best_champion(facts, running.config.objective)
     if facts.plans[name].generation == 0:
         raise BadInput(
             f"{running.folder} has no champion beside its baseline; there is nothing to open"

@@ -18,7 +18,7 @@ from loop.attack.attended import AttendedStudy
 from loop.attack.outcome import GOT_THROUGH, try_act, try_each
 from loop.attack.suite import Suite
 from loop.facts.facts import FactsReader
-from loop.facts.summary import summary
+from loop.facts.summary import make_summary
 from loop.verify.run import verify
 from sandbox import control, gate, ledger
 from sandbox.budget import BALANCES
@@ -110,7 +110,7 @@ def forge_mirrors(suite: Suite) -> str:
 
 
 def _summarise(book: Ledger) -> dict[str, Any]:
-    return summary(book, FactsReader(book).facts())
+    return make_summary(book, FactsReader(book).facts())
 
 
 def write_decisions(suite: Suite) -> str:

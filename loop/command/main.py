@@ -120,15 +120,12 @@ def plans(folder: Path, as_json: bool) -> None:
 )
 @AS_JSON
 def show(plan: str, folder: Path, as_json: bool) -> None:
-    """Show one plan in full, with the distance of its first weights to every other that is
-    stored.
-    """
+    """Show one plan in full, with the nearest other weights of each scored replicate."""
     from configs.build import plain
     from loop.facts.facts import FactsReader
-    from loop.facts.nearest import distances
+    from loop.facts.nearest import recorded_nearest
     from loop.people.requests import open_gate
     from sandbox.ledger import Ledger
-    from sandbox.store import Store
 
     ledger = Ledger.file(folder / "ledger.sqlite")
     facts = FactsReader(ledger).facts()
@@ -138,7 +135,7 @@ def show(plan: str, folder: Path, as_json: bool) -> None:
     whole["verdict"] = verdict.answer if verdict else None
     whole["criteria"] = [[c.name, c.passed] for c in verdict.criteria] if verdict else []
     whole["computable"] = open_gate(folder).computable(facts.plans[name])
-    whole["distances"] = distances(ledger, Store(folder / "store"), facts, name)
+    whole["nearest"] = list(recorded_nearest(ledger.entries(), name))
     whole["failures"] = list(facts.failures.get(name, []))
     terminal.table([[k, json.dumps(v)] for k, v in whole.items()], ["field", "value"], as_json)
 
@@ -513,11 +510,11 @@ def _facts(folder: Path) -> Any:
 
 def _summary(folder: Path) -> dict[str, Any]:
     from loop.facts.facts import FactsReader
-    from loop.facts.summary import summary
+    from loop.facts.summary import make_summary
     from sandbox.ledger import Ledger
 
     ledger = Ledger.file(folder / "ledger.sqlite")
-    return summary(ledger, FactsReader(ledger).facts())
+    return make_summary(ledger, FactsReader(ledger).facts())
 
 
 def _one(known: Any, prefix: str) -> str:

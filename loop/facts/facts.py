@@ -1,18 +1,42 @@
-"""Lineage and population, derived from the ledger by folding its entries. Holds no fact of its
-own.
+"""The ledger folded into facts: lineage, population, results. Holds no fact of its own.
+
+Example: `FactsReader(ledger).facts().champions["self", 0]` are the plans that were champion.
 """
 
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from configs.arms import START
-from configs.build import parse
-from configs.entries import Entry
+from configs.entries import (
+    AmendedEntry,
+    AnswerEntry,
+    CallEntry,
+    CampaignEndEntry,
+    ChampionEntry,
+    DataEntry,
+    DecisionEntry,
+    EndEntry,
+    Entry,
+    GrantEntry,
+    HandedEntry,
+    HistoryEntry,
+    InvalidEntry,
+    JobEntry,
+    LookEntry,
+    NotebookEntry,
+    OpeningEntry,
+    PlanEntry,
+    ProbeEntry,
+    RecallEntry,
+    ScoreEntry,
+    StartEntry,
+    UsedUpEntry,
+    VerdictEntry,
+)
 from configs.records import Grant, JobResult, ModelReply, Plan, Scores, Verdict
-from sandbox.decision import body_plan
 from sandbox.ledger import Ledger
 
 Slot = tuple[str, str, int]
@@ -83,8 +107,8 @@ class Facts:
     "split -> looks at it"
     looked: set[tuple[str, str]] = field(default_factory=set)
     "(split, plan) of every look"
-    openings: dict[str, dict[str, Any]] = field(default_factory=dict)
-    "plan -> what an opening of sealed showed"
+    openings: dict[str, OpeningEntry] = field(default_factory=dict)
+    "unseal plan -> the opening of sealed"
     probes: dict[str, str] = field(default_factory=dict)
     "digest of a canary or its twin -> commitment to which it is"
     ended: set[Campaign] = field(default_factory=set)
@@ -101,157 +125,195 @@ class Facts:
     "lean: (arm, repeat) -> candidates and propose plans of which nothing is forgotten"
 
     def fold(self, entry: Entry) -> None:
-        """Add one entry."""
-        body, kind = entry.body, entry.kind
-        if kind == "plan":
-            plan = body_plan(body)
-            self.plans[body["digest"]] = plan
-            self.proposed[plan.arm, plan.repeat].append(body["digest"])
-            if self.lean and plan.purpose in ("candidate", "propose"):
-                # Measures after the last generation look back, and propose plans begin none.
-                if plan.purpose == "candidate":
-                    self._forget(plan)
-                self.whole[plan.arm, plan.repeat].append(body["digest"])
-            if plan.purpose == "propose":
-                self.asks[plan.arm, plan.repeat, plan.generation] = body["digest"]
-            else:
-                self.at[plan.arm, plan.repeat, plan.generation, plan.index] = body["digest"]
-                self.taken[plan.arm, plan.repeat] += [plan.proposal] if plan.proposal else []
-        elif kind == "invalid":
-            place = body["arm"], body["repeat"], body["generation"], body["index"]
-            self.at[place] = Invalid(reason=body["reason"])
-            self.taken[body["arm"], body["repeat"]] += (
-                [body["proposal"]] if body["proposal"] else []
-            )
-        elif kind == "handed":
-            self.handed[body["arm"], body["repeat"]].append(body["digest"])
-        elif kind == "used-up":
-            self.spent.add((body["arm"], body["repeat"]))
-        elif kind == "grant":
-            grant = parse(Grant, body["grant"])
-            self.grants[grant.plan, grant.role, grant.index] = grant
-            self.granted.add(grant.plan)
-        elif kind in ("start", "call"):
-            self.started.add(body["grant"]["nonce"])
-        elif kind == "answer":
-            self.answers[body["plan"], body["index"]] = parse(ModelReply, body["answer"])
-        elif kind == "job":
-            self._count(body)
-            self.results[body["plan"], body["role"], body["index"]] = (
-                parse(JobResult, body["result"]),
-                entry.sequence,
-            )
-        elif kind == "score":
-            found = parse(Scores, body["scores"]) if body["scores"] else None
-            self.scores[body["plan"], body["role"], body["index"]] = found
-            if found is None:
-                self.failures[body["plan"]].append(body["reason"])
-        elif kind == "verdict":
-            self.verdicts[body["plan"]] = verdict = parse(Verdict, body["verdict"])
-            plan = self.plans[body["plan"]]
+        """Add one entry; most kinds change no fact."""
+        fold = _FOLDS.get(entry.kind)
+        if fold:
+            fold(self, entry.fact, entry.sequence)
+
+    def _fold_plan(self, fact: PlanEntry, sequence: int) -> None:
+        plan, campaign = fact.plan, (fact.plan.arm, fact.plan.repeat)
+        self.plans[fact.digest] = plan
+        self.proposed[campaign].append(fact.digest)
+        if self.lean and plan.purpose in ("candidate", "propose"):
+            # Measures after the last generation look back, and propose plans begin none.
             if plan.purpose == "candidate":
-                self.levels[plan.arm, plan.repeat].append(verdict.level)
-        elif kind == "decision":
-            if not body["allow"]:
-                self.denied.add((body["plan"], body["class"]))
-        elif kind == "champion":
-            self.champions[body["arm"], body["repeat"]].append(body["plan"])
-            self.crowned.add(body["plan"])
-        elif kind == "recall":
-            for names in self.champions.values():
-                names[:] = [name for name in names if name not in body["plans"]]
-        elif kind == "amended":
-            self._reopen()
-        elif kind == "data":
-            self.data[body["plan"], body["index"]] = (body["digest"], entry.sequence)
-        elif kind in ("notebook", "history"):
-            self.shown[body["digest" if kind == "notebook" else "plan"]] = (
-                body["digest"],
-                entry.sequence,
-            )
-        elif kind == "look":
-            self.looks[body["split"]] += 1
-            self.looked.add((body["split"], body["plan"]))
-        elif kind == "opening":
-            self.openings[body["plan"]] = body
-        elif kind == "probe":
-            self.probes[body["digest"]] = body["commitment"]
-        elif kind == "campaign-end":
-            self.ended.add((body["arm"], body["repeat"]))
-        elif kind == "end":
-            self.closed = True
+                self._forget_before(plan)
+            self.whole[campaign].append(fact.digest)
+        if plan.purpose == "propose":
+            self.asks[*campaign, plan.generation] = fact.digest
+            return
+        self.at[*campaign, plan.generation, plan.index] = fact.digest
+        if plan.proposal:
+            self.taken[campaign].append(plan.proposal)
 
-    def _count(self, body: dict[str, Any]) -> None:
-        plan = self.plans[body["plan"]]
-        counts = body["role"] in ("train", "champion-train", "propose") and plan.purpose in (
-            "baseline",
-            "candidate",
-            "propose",
-        )
-        if counts and (body["plan"], body["role"], body["index"]) not in self.results:
+    def _fold_invalid(self, fact: InvalidEntry, sequence: int) -> None:
+        campaign = fact.arm, fact.repeat
+        self.at[*campaign, fact.generation, fact.index] = Invalid(reason=fact.reason)
+        if fact.proposal:
+            self.taken[campaign].append(fact.proposal)
+
+    def _fold_handed(self, fact: HandedEntry, sequence: int) -> None:
+        self.handed[fact.arm, fact.repeat].append(fact.digest)
+
+    def _fold_used_up(self, fact: UsedUpEntry, sequence: int) -> None:
+        self.spent.add((fact.arm, fact.repeat))
+
+    def _fold_grant(self, fact: GrantEntry, sequence: int) -> None:
+        grant = fact.grant
+        self.grants[grant.plan, grant.role, grant.index] = grant
+        self.granted.add(grant.plan)
+
+    def _fold_start(self, fact: StartEntry | CallEntry, sequence: int) -> None:
+        self.started.add(fact.grant.nonce)
+
+    def _fold_answer(self, fact: AnswerEntry, sequence: int) -> None:
+        self.answers[fact.plan, fact.index] = fact.answer
+
+    def _fold_job(self, fact: JobEntry, sequence: int) -> None:
+        slot, plan = (fact.plan, fact.role, fact.index), self.plans[fact.plan]
+        if slot not in self.results and _counts_as_training(fact.role, plan):
             self.trainings[plan.arm, plan.repeat][plan.generation] += 1
+        self.results[slot] = fact.result, sequence
 
-    def _forget(self, plan: Plan) -> None:
-        """Forget what only the generations before a plan's needed; screening scores, failures and
-        the weights of champions stay.
-        """
-        mine = self.whole[plan.arm, plan.repeat]
-        for name in [name for name in mine if self.plans[name].generation < plan.generation]:
-            mine.remove(name)
-            for job in self.plans[name].jobs:
-                for index in range(job.count):
-                    slot = (name, job.role, index)
-                    if grant := self.grants.pop(slot, None):
-                        self.started.discard(grant.nonce)
-                    first = (job.role, index) == ("train", 0)
-                    if not (
-                        first
-                        and (
-                            name in self.crowned
-                            or (slot in self.results and self.results[slot][0].status != "ok")
-                        )
-                    ):
-                        self.results.pop(slot, None)
-                    if (job.role, index) != ("predict", 0):
-                        self.scores.pop(slot, None)
-                    self.data.pop((name, index), None)
+    def _fold_score(self, fact: ScoreEntry, sequence: int) -> None:
+        self.scores[fact.plan, fact.role, fact.index] = fact.scores
+        if fact.scores is None:
+            self.failures[fact.plan].append(fact.reason)
 
-    def _reopen(self) -> None:
-        """After an amendment every campaign does its unfinished generation anew: old plans were for
-        another study root.
-        """
+    def _fold_verdict(self, fact: VerdictEntry, sequence: int) -> None:
+        self.verdicts[fact.plan] = fact.verdict
+        plan = self.plans[fact.plan]
+        if plan.purpose == "candidate":
+            self.levels[plan.arm, plan.repeat].append(fact.verdict.level)
+
+    def _fold_decision(self, fact: DecisionEntry, sequence: int) -> None:
+        if not fact.allow:
+            self.denied.add((fact.plan, fact.change_class))
+
+    def _fold_champion(self, fact: ChampionEntry, sequence: int) -> None:
+        self.champions[fact.arm, fact.repeat].append(fact.plan)
+        self.crowned.add(fact.plan)
+
+    def _fold_recall(self, fact: RecallEntry, sequence: int) -> None:
+        for champions in self.champions.values():
+            champions[:] = [digest for digest in champions if digest not in fact.plans]
+
+    def _fold_amended(self, fact: AmendedEntry, sequence: int) -> None:
+        """Reopen the unfinished generation of every campaign: its plans were for another root."""
         last: dict[Campaign, int] = {}
         for plan in self.plans.values():
-            last[plan.arm, plan.repeat] = max(plan.generation, last.get((plan.arm, plan.repeat), 0))
-        kept = {name for names in self.champions.values() for name in names}
-        for place, name in list(self.at.items()):
-            if place[2] == last.get(place[:2]) and name not in kept and place[:2] not in self.ended:
+            campaign = plan.arm, plan.repeat
+            last[campaign] = max(plan.generation, last.get(campaign, 0))
+        champions = {digest for digests in self.champions.values() for digest in digests}
+        for place, proposal in list(self.at.items()):
+            campaign = place[:2]
+            unfinished = place[2] == last.get(campaign) and campaign not in self.ended
+            if unfinished and proposal not in champions:
                 del self.at[place]
                 self.asks.pop(place[:3], None)
 
-    def trials(self, campaign: Campaign) -> dict[str, Plan]:
-        """Return the trials of the start and a campaign's baseline and candidates by digest, in
-        order.
+    def _fold_data(self, fact: DataEntry, sequence: int) -> None:
+        self.data[fact.plan, fact.index] = fact.digest, sequence
+
+    def _fold_notebook(self, fact: NotebookEntry, sequence: int) -> None:
+        self.shown[fact.digest] = fact.digest, sequence
+
+    def _fold_history(self, fact: HistoryEntry, sequence: int) -> None:
+        self.shown[fact.plan] = fact.digest, sequence
+
+    def _fold_look(self, fact: LookEntry, sequence: int) -> None:
+        self.looks[fact.split] += 1
+        self.looked.add((fact.split, fact.plan))
+
+    def _fold_opening(self, fact: OpeningEntry, sequence: int) -> None:
+        self.openings[fact.plan] = fact
+
+    def _fold_probe(self, fact: ProbeEntry, sequence: int) -> None:
+        self.probes[fact.digest] = fact.commitment
+
+    def _fold_campaign_end(self, fact: CampaignEndEntry, sequence: int) -> None:
+        self.ended.add((fact.arm, fact.repeat))
+
+    def _fold_end(self, fact: EndEntry, sequence: int) -> None:
+        self.closed = True
+
+    def _forget_before(self, plan: Plan) -> None:
+        """Forget the jobs of the generations before a plan's; nothing asks for them again.
+
+        Screening scores, failures and the weights of champions stay.
         """
-        first = [
-            name
-            for key in sorted(key for key in list(self.proposed) if key[0] == START)
-            for name in list(self.proposed[key])
-        ]
-        own = [
-            name
-            for name in list(self.proposed.get(campaign, ()))
-            if self.plans[name].purpose in ("baseline", "candidate")
-        ]
-        return {name: self.plans[name] for name in dict.fromkeys((*first, *own))}
+        whole = self.whole[plan.arm, plan.repeat]
+        for digest in [d for d in whole if self.plans[d].generation < plan.generation]:
+            whole.remove(digest)
+            for job in self.plans[digest].jobs:
+                for index in range(job.count):
+                    self._forget_job((digest, job.role, index))
+
+    def _forget_job(self, slot: Slot) -> None:
+        digest, role, index = slot
+        if grant := self.grants.pop(slot, None):
+            self.started.discard(grant.nonce)
+        result = self.results.get(slot)
+        failed = result is not None and result[0].status != "ok"
+        if (role, index) != ("train", 0) or not (digest in self.crowned or failed):
+            self.results.pop(slot, None)
+        if (role, index) != ("predict", 0):
+            self.scores.pop(slot, None)
+        self.data.pop((digest, index), None)
+
+    def trials(self, campaign: Campaign) -> dict[str, Plan]:
+        """Return digest -> plan of the start's trials and of a campaign's own, in order.
+
+        Its own are the baseline and the candidates.
+        """
+        digests = list[str]()
+        for key in sorted(key for key in list(self.proposed) if key[0] == START):
+            digests += list(self.proposed[key])
+        for digest in list(self.proposed.get(campaign, ())):
+            if self.plans[digest].purpose in ("baseline", "candidate"):
+                digests.append(digest)
+        return {digest: self.plans[digest] for digest in dict.fromkeys(digests)}
+
+
+def _counts_as_training(role: str, plan: Plan) -> bool:
+    trains = role in ("train", "champion-train", "propose")
+    return trains and plan.purpose in ("baseline", "candidate", "propose")
+
+
+_FOLDS: dict[str, Callable[[Facts, Any, int], None]] = {
+    PlanEntry.kind: Facts._fold_plan,
+    InvalidEntry.kind: Facts._fold_invalid,
+    HandedEntry.kind: Facts._fold_handed,
+    UsedUpEntry.kind: Facts._fold_used_up,
+    GrantEntry.kind: Facts._fold_grant,
+    StartEntry.kind: Facts._fold_start,
+    CallEntry.kind: Facts._fold_start,
+    AnswerEntry.kind: Facts._fold_answer,
+    JobEntry.kind: Facts._fold_job,
+    ScoreEntry.kind: Facts._fold_score,
+    VerdictEntry.kind: Facts._fold_verdict,
+    DecisionEntry.kind: Facts._fold_decision,
+    ChampionEntry.kind: Facts._fold_champion,
+    RecallEntry.kind: Facts._fold_recall,
+    AmendedEntry.kind: Facts._fold_amended,
+    DataEntry.kind: Facts._fold_data,
+    NotebookEntry.kind: Facts._fold_notebook,
+    HistoryEntry.kind: Facts._fold_history,
+    LookEntry.kind: Facts._fold_look,
+    OpeningEntry.kind: Facts._fold_opening,
+    ProbeEntry.kind: Facts._fold_probe,
+    CampaignEndEntry.kind: Facts._fold_campaign_end,
+    EndEntry.kind: Facts._fold_end,
+}
+"""Kind of entry -> the method that adds it; other kinds are not even decoded."""
 
 
 def fold_entries(entries: Iterable[Entry]) -> Facts:
-    """Return the facts of entries that are at hand: a whole ledger is then read once."""
-    found = Facts()
+    """Return the facts of entries that were read already."""
+    facts = Facts()
     for entry in entries:
-        found.fold(entry)
-    return found
+        facts.fold(entry)
+    return facts
 
 
 class FactsReader:
@@ -259,13 +321,13 @@ class FactsReader:
 
     def __init__(self, ledger: Ledger, lean: bool = False) -> None:
         self._ledger, self._facts, self._lock = ledger, Facts(lean=lean), threading.Lock()
-        self.seen = 0
-        "ledger sequence to which the facts are folded"
+        self.sequence = 0
+        "sequence of the last entry that was added"
 
     def facts(self) -> Facts:
         """Return the facts, brought up to the ledger's head."""
         with self._lock:
-            for entry in self._ledger.since(self.seen):
+            for entry in self._ledger.since(self.sequence):
                 self._facts.fold(entry)
-                self.seen = entry.sequence
+                self.sequence = entry.sequence
             return self._facts

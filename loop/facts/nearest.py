@@ -1,205 +1,135 @@
-"""Which stored weights are nearest to new ones: a copy of another training's weights, noise added,
-is no training.
+"""The nearest stored weights: a copy of another training's weights, noise added, is no training.
 
-Every training is read once and kept as a short sketch of its weights (Charikar, Chen and
-Farach-Colton 2002), under signs that only the study's secret gives. Sums of the sketch's numbers
-are a coarser sketch: all rows are ranked by it, the best of them by the sketch, and the few nearest
-are then compared in full. So a training costs about the same however many there were. The sketch's
-relative error is about 1/6, the coarse one's 1/2: they may miss which of two strangers is nearer,
-and never a copy.
+Every training is read once and remembered as a short sketch of its weights (Charikar, Chen and
+Farach-Colton 2002), under signs that only the study's secret gives. New weights are compared with
+every sketch, and the few nearest are compared in full. So a training costs few reads however many
+there were. A sketched distance has a relative error of about 1/6: it may miss which of two
+strangers is nearer, and never a copy.
 """
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from configs.entries import Entry
+from configs.build import plain
+from configs.entries import Entry, JobEntry, ScoreEntry, StartEntry, facts_of
+from configs.records import Nearest
 from evals.score import Array, distance, flat
-from loop.facts.facts import Facts
 from sandbox.canonical import digest
 from sandbox.ledger import Ledger
 from sandbox.store import Store
 
+WEIGHTS = "weights.safetensors"
 WIDTH = 64
 """Numbers in a sketch; the relative error of a distance is about sqrt(2 / WIDTH)."""
-
-
-COARSE, RANKED = 8, 256
-"""Numbers in a coarse sketch, and how many rows it leaves to the sketch."""
-
-
 SHORTLIST = 3
 """Weights that are compared in full."""
 
 
-class Nearest:
-    """Sketches that follow a ledger; safe to use from several threads."""
+class WeightIndex:
+    """Sketches of all trained weights, which follow a ledger; safe to use from several threads."""
 
     def __init__(self, ledger: Ledger, store: Store, secret: bytes) -> None:
-        self._ledger, self._store, self._key = (
-            ledger,
-            store,
-            int(digest(b"heirloop sketch:" + secret)[:16], 16),
-        )
-        self._seen, self._lock = 0, threading.Lock()
-        self._count, self._total = Counter[int](), 0
-        "seed -> trainings that gave weights out, and all of them"
-        self._seeds = dict[tuple[str, str, int], int]()
-        self._known = dict[int, list[tuple[str, str]]]()
-        "number of weights -> plan and digest of each training"
-        self._sketches = dict[int, NDArray[np.float64]]()
-        """number of weights -> the row of each training: its sketch and its squared length; more
-        rows than are used
-        """
-        self._coarse = dict[int, NDArray[np.float32]]()
-        "the same of coarse sketches"
-        self._rows_of = dict[tuple[int, int], list[int]]()
+        self._ledger, self._store = ledger, store
+        self._key = int(digest(b"heirloop sketch:" + secret)[:16], 16)
+        self._sequence, self._lock = 0, threading.Lock()
+        self._trainings = Counter[int]()
+        "seed -> trainings that gave weights out"
+        self._seeds = dict[tuple[str, str, int], int | None]()
+        "(plan, role, index) -> seed of the training"
+        self._rows = dict[int, list[tuple[str, str]]]()
+        "number of weights -> (plan, digest of the weights) of each training"
+        self._seed_rows = dict[tuple[int, int | None], list[int]]()
         "(number of weights, seed) -> rows of its trainings"
+        self._sketches = dict[int, NDArray[np.float64]]()
+        "number of weights -> a row per training: its sketch, and the sketch's squared length"
         self._hashes = dict[int, tuple[NDArray[np.int64], Array]]()
+        "number of weights -> group and sign of each weight"
 
-    def find(self, weights: str, seed: int) -> dict[str, Any]:
-        """Return how many trainings under another seed gave weights out, and plan and `distance` of
-        the nearest, None where none has this size.
+    def find(self, weights: str, seed: int) -> Nearest:
+        """Return the nearest weights of a training under another seed.
+
+        Its distance is None where no such weights have the same size.
         """
         with self._lock:
             self._follow()
-            mine = flat(self._store.get(weights))
-            size = 0 if mine is None else len(mine)
-            compared = self._total - self._count[seed]
-            rows = self._known.get(size, []) if mine is not None else []
-            best: tuple[float, str] | None = None
-            for at in self._near(mine, len(rows), seed):
-                plan, other = rows[at]
-                apart = 0.0 if other == weights else distance(mine, flat(self._store.get(other)))
-                if apart is not None and (best is None or apart < best[0]):
-                    best = apart, plan
-        return {
-            "compared": compared,
-            "plan": best[1] if best else "",
-            "distance": round(best[0], 4) if best else None,
-        }
+            vector = flat(self._store.get(weights))
+            compared = self._trainings.total() - self._trainings[seed]
+            best_plan, best_distance = "", None
+            for plan, other in self._shortlist(vector, seed):
+                same = other == weights
+                apart = 0.0 if same else distance(vector, flat(self._store.get(other)))
+                if apart is not None and (best_distance is None or apart < best_distance):
+                    best_plan, best_distance = plan, apart
+        rounded = None if best_distance is None else round(best_distance, 4)
+        return Nearest(compared=compared, plan=best_plan, distance=rounded)
 
-    def _near(self, mine: Array | None, count: int, seed: int) -> list[int]:
-        """Return the rows of the nearest few by sketch, in the order of the ledger."""
-        if mine is None or not count:
+    def _shortlist(self, vector: Array | None, seed: int) -> list[tuple[str, str]]:
+        """Return the nearest few trainings by sketch, in the order of the ledger."""
+        if vector is None or len(vector) not in self._sketches:
             return []
-        sketch = self._sketch(mine)
-        apart = _apart(self._coarse[len(mine)][:count], _coarse(sketch))
-        apart[self._rows_of.get((len(mine), seed), [])] = np.inf
-        ranked = _least(apart, RANKED)
-        few = ranked[_least(_apart(self._sketches[len(mine)][ranked], sketch), SHORTLIST)]
-        return sorted(map(int, few))
+        size = len(vector)
+        # Squared distances, less the squared length of this sketch: the order is the same.
+        apart = self._sketches[size] @ np.append(-2 * self._sketch(vector), 1)
+        apart[self._seed_rows.get((size, seed), [])] = np.inf
+        nearest = np.argsort(apart, kind="stable")[:SHORTLIST]
+        return [self._rows[size][row] for row in sorted(nearest) if np.isfinite(apart[row])]
 
     def _follow(self) -> None:
-        for entry in self._ledger.since(self._seen):
-            self._seen = entry.sequence
-            if entry.kind == "start" and entry.body["job"]["role"].endswith("train"):
-                job = entry.body["job"]
-                self._seeds[job["plan"], job["role"], job["index"]] = job["order"]["seed"]
-            elif (
-                entry.kind == "job"
-                and entry.body["role"].endswith("train")
-                and "weights.safetensors" in entry.body["result"]["outputs"]
-            ):
-                slot = entry.body["plan"], entry.body["role"], entry.body["index"]
-                self._add(
-                    slot[0],
-                    entry.body["result"]["outputs"]["weights.safetensors"],
-                    self._seeds[slot],
-                )
+        for entry in self._ledger.since(self._sequence):
+            self._sequence = entry.sequence
+            self._fold(entry)
 
-    def _add(self, plan: str, weights: str, seed: int) -> None:
-        found = flat(self._store.get(weights))
-        size = 0 if found is None else len(found)
-        rows = self._known.setdefault(size, [])
-        if found is not None:
-            sketch = self._sketch(found)
-            self._sketches[size] = _put(self._sketches.get(size), len(rows), sketch)
-            self._coarse[size] = _put(self._coarse.get(size), len(rows), _coarse(sketch))
-            self._rows_of.setdefault((size, seed), []).append(len(rows))
+    def _fold(self, entry: Entry) -> None:
+        if entry.kind == StartEntry.kind:
+            start = entry.fact
+            assert isinstance(start, StartEntry)
+            job = start.job
+            if job.role.endswith("train"):
+                self._seeds[job.plan, job.role, job.index] = job.order.seed
+        elif entry.kind == JobEntry.kind:
+            fact = entry.fact
+            assert isinstance(fact, JobEntry)
+            weights = fact.result.outputs.get(WEIGHTS)
+            if fact.role.endswith("train") and weights:
+                self._add(fact.plan, weights, self._seeds[fact.plan, fact.role, fact.index])
+
+    def _add(self, plan: str, weights: str, seed: int | None) -> None:
+        if seed is not None:
+            self._trainings[seed] += 1
+        vector = flat(self._store.get(weights))
+        if vector is None:
+            return
+        size, sketch = len(vector), self._sketch(vector)
+        rows = self._rows.setdefault(size, [])
+        self._seed_rows.setdefault((size, seed), []).append(len(rows))
         rows.append((plan, weights))
-        self._count[seed] += 1
-        self._total += 1
+        row = np.append(sketch, sketch @ sketch)
+        table = self._sketches.get(size, np.zeros((0, WIDTH + 1)))
+        self._sketches[size] = np.vstack([table, row])
 
     def _sketch(self, vector: Array) -> Array:
-        """Return the sums of `vector` over WIDTH random groups under random signs: squared lengths
-        of differences keep their mean.
+        """Return the sums of a vector over WIDTH random groups under random signs.
+
+        Squared lengths of differences stay the same on average.
         """
-        if len(vector) not in self._hashes:
-            rng = np.random.default_rng([self._key, len(vector)])
-            self._hashes[len(vector)] = (
-                rng.integers(0, WIDTH, len(vector)),
-                rng.choice([-1.0, 1.0], len(vector)),
+        size = len(vector)
+        if size not in self._hashes:
+            rng = np.random.default_rng([self._key, size])
+            self._hashes[size] = (
+                rng.integers(0, WIDTH, size),
+                rng.choice([-1.0, 1.0], size),
             )
-        group, sign = self._hashes[len(vector)]
+        group, sign = self._hashes[size]
         return np.bincount(group, weights=sign * vector, minlength=WIDTH).astype(np.float64)
 
 
-def _coarse(sketch: Array) -> NDArray[np.float32]:
-    """Return the sketch of fewer groups that sums of its groups are."""
-    return np.asarray(sketch.reshape(COARSE, -1).sum(axis=1), np.float32)
-
-
-def _put(table: NDArray[Any] | None, row: int, sketch: NDArray[Any]) -> NDArray[Any]:
-    """Return a table that has a sketch and its squared length in a row; it doubles where it is
-    full.
-    """
-    table = np.zeros((16, len(sketch) + 1), sketch.dtype) if table is None else table
-    table = np.concatenate([table, np.zeros_like(table)]) if row == len(table) else table
-    table[row] = np.append(sketch, sketch @ sketch)
-    return table
-
-
-def _apart(table: NDArray[Any], sketch: NDArray[Any]) -> NDArray[Any]:
-    """Return the squared distance of every row, less the same number for all."""
-    return np.asarray(table @ np.append(-2 * sketch, 1).astype(table.dtype))
-
-
-def _least(apart: NDArray[Any], count: int) -> NDArray[np.int64]:
-    """Return the places of so many smallest finite values."""
-    few = np.argpartition(apart, count)[:count] if len(apart) > count else np.arange(len(apart))
-    return np.asarray(few[np.isfinite(apart[few])])
-
-
-def trainings(entries: list[Entry], facts: Facts, seed: int) -> Iterator[tuple[str, str]]:
-    """Yield (plan, weights) of every training under another seed that gave weights out."""
-    for entry in entries:
-        if (
-            entry.kind == "start"
-            and entry.body["job"]["role"].endswith("train")
-            and entry.body["job"]["order"]["seed"] != seed
-        ):
-            job = entry.body["job"]
-            found = facts.results.get((job["plan"], job["role"], job["index"]))
-            if found and "weights.safetensors" in found[0].outputs:
-                yield job["plan"], found[0].outputs["weights.safetensors"]
-
-
-def distances(
-    ledger: Ledger, store: Store, facts: Facts, name: str
-) -> list[tuple[str, float | None]]:
-    """Return (plan, distance) of a plan's first weights to every stored weights of another
-    training, nearest first; None: another size.
-    """
-    starts = (
-        e.body["job"]
-        for e in ledger.entries()
-        if e.kind == "start" and e.body["job"]["plan"] == name
-    )
-    for job in starts:
-        found = facts.results.get((name, "train", job["index"])) if job["role"] == "train" else None
-        if found and "weights.safetensors" in found[0].outputs:
-            mine = flat(store.get(found[0].outputs["weights.safetensors"]))
-            rows = [
-                (plan, distance(mine, flat(store.get(blob))))
-                for plan, blob in trainings(ledger.entries(), facts, job["order"]["seed"])
-            ]
-            return sorted(
-                ((plan, d if d is None else round(d, 4)) for plan, d in rows),
-                key=lambda row: (row[1] is None, row[1] or 0.0),
-            )
-    return []
+def recorded_nearest(entries: Iterable[Entry], plan: str) -> Iterator[dict[str, Any]]:
+    """Yield the nearest weights that were recorded for each scored replicate of a plan."""
+    for score in facts_of(entries, ScoreEntry):
+        if score.plan == plan and score.nearest:
+            yield {"role": score.role, "index": score.index, **plain(score.nearest)}

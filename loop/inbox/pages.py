@@ -14,7 +14,7 @@ from configs.entries import Entry
 from configs.errors import BadInput, HeirloopError
 from configs.settings.config import Config
 from loop.facts.facts import FactsReader
-from loop.facts.summary import summary
+from loop.facts.summary import make_summary
 from loop.inbox.door import Session
 from loop.people.requests import open_gate
 from loop.people.shown import Facts, facts
@@ -152,7 +152,7 @@ class Run:
         """
         gate = self.fresh()
         entries = gate.ledger.entries()
-        told = summary(gate.ledger, self.archive.facts())
+        told = make_summary(gate.ledger, self.archive.facts())
         orders = [{"time": e.time, **e.body} for e in entries if e.kind == "control"][-10:]
         return {
             "state": self.state(),
@@ -196,7 +196,7 @@ class Run:
         drawn, head = self._figures.get(name, (0.0, 0, "")), self.head()
         if drawn[1] != head and time.monotonic() - drawn[0] > FIGURE_SECONDS:
             with _DRAWING:  # the plotting library is not made for threads
-                told = summary(self.gate.ledger, self.archive.facts())
+                told = make_summary(self.gate.ledger, self.archive.facts())
                 made = figure(
                     self.gate.ledger,
                     self.archive.facts(),

@@ -1,12 +1,23 @@
 """Who decided and who waited in a run: decisions, human effort, wall time."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
-from configs.entries import Entry
+from configs.entries import (
+    ControlEntry,
+    DecisionEntry,
+    HandedEntry,
+    MandateEntry,
+    RecallEntry,
+    SessionEntry,
+    StartEntry,
+    VerdictEntry,
+    facts_of,
+    lines_of,
+)
 from configs.records import Plan
 from evals.closure import Actor, Event, Stage
+from evals.oversight import SignedDecision
 from evals.pace import Effort
 from loop.instruments.run import Run
 from loop.propose.table import proposer
@@ -52,44 +63,54 @@ def read_events(run: Run, arm: str) -> Iterator[Event]:
 
     Decisions on the whole study come with the root limit.
     """
-    total_us = run.config.budget.amount().cpu_us
     for stage in SET:
-        yield Event(stage=stage, actor="person", cpu_us=total_us, repeat=run.base)
+        yield _study_event(run, stage, "person")
     started = set[str]()
     for entry in run.entries:
-        if entry.kind not in ("decision", "verdict"):
+        # Other kinds are many, and are not decoded.
+        if entry.kind not in (DecisionEntry.kind, VerdictEntry.kind):
             continue
-        body = entry.body
-        if entry.kind == "decision" and body["class"] == "amend" and body["allow"]:
-            yield Event(stage="amend", actor=_decider(body), cpu_us=total_us, repeat=run.base)
-        plan = run.facts.plans.get(str(body.get("plan")))
-        if plan is None or not _counts(run, plan, arm):
-            continue
-        if entry.kind == "verdict":
-            yield _event(run, plan, "accept", "fixed program")
-        elif body["allow"]:
-            yield from _allowed(run, entry, plan, started)
+        fact = entry.fact
+        if isinstance(fact, DecisionEntry):
+            yield from _decision_events(run, arm, fact, started)
+        elif isinstance(fact, VerdictEntry):
+            plan = run.facts.plans[fact.plan]
+            if _counts(run, plan, arm):
+                yield _event(run, plan, "accept", "fixed program")
+
+
+def _decision_events(
+    run: Run, arm: str, decision: DecisionEntry, started: set[str]
+) -> Iterator[Event]:
+    """Yield the events that a decision released; `started`: plans that decisions let start."""
+    if not decision.allow:
+        return
+    if decision.change_class == "amend":
+        yield _study_event(run, "amend", _decider(decision))
+    plan = run.facts.plans.get(decision.plan)
+    if plan is None or not _counts(run, plan, arm):
+        return
+    starts = decision.change_class == plan.change_class
+    first = starts and decision.plan not in started
+    charged_us = run.charged_us.get(decision.plan, 0) if first else 0
+    if starts:
+        started.add(decision.plan)
+    stage = ACTS.get(decision.change_class, "approve")
+    yield _event(run, plan, stage, _decider(decision), charged_us)
+    if starts and plan.purpose == "candidate":
+        yield _event(run, plan, "propose", writer(plan.arm))
+        yield _event(run, plan, "train", "fixed program")
+        yield _event(run, plan, "evaluate", "fixed program")
+
+
+def _study_event(run: Run, stage: Stage, actor: Actor) -> Event:
+    root_us = run.config.budget.amount().cpu_us
+    return Event(stage=stage, actor=actor, cpu_us=root_us, repeat=run.base)
 
 
 def _counts(run: Run, plan: Plan, arm: str) -> bool:
     proposes = plan.purpose in ("candidate", "propose")
     return plan.arm == arm and proposes and plan.generation <= run.config.study.generations
-
-
-def _allowed(run: Run, entry: Entry, plan: Plan, started: set[str]) -> Iterator[Event]:
-    """Yield the events that an allowed decision on a plan released; `started`: plans so far."""
-    body = entry.body
-    digest, change_class = body["plan"], body["class"]
-    starts = change_class == plan.change_class
-    charged_us = run.charged_us.get(digest, 0) if starts and digest not in started else 0
-    if starts:
-        started.add(digest)
-    stage = ACTS.get(change_class, "approve")
-    yield _event(run, plan, stage, _decider(body), charged_us)
-    if starts and plan.purpose == "candidate":
-        yield _event(run, plan, "propose", writer(plan.arm))
-        yield _event(run, plan, "train", "fixed program")
-        yield _event(run, plan, "evaluate", "fixed program")
 
 
 def _event(run: Run, plan: Plan, stage: Stage, actor: Actor, charged_us: int = 0) -> Event:
@@ -102,27 +123,23 @@ def _event(run: Run, plan: Plan, stage: Stage, actor: Actor, charged_us: int = 0
     )
 
 
-def _decider(body: Mapping[str, Any]) -> Actor:
-    return DECIDERS.get((body["how"], body["kind"]), "simulated reviewer")
+def _decider(decision: DecisionEntry) -> Actor:
+    return DECIDERS.get((decision.how, decision.reviewer_kind), "simulated reviewer")
 
 
 def count_acts(run: Run) -> int:
     """Count human acts other than plan decisions: proposals handed in, orders, recalls."""
-    return sum(_is_act(entry) for entry in run.entries)
-
-
-def _is_act(entry: Entry) -> bool:
-    if entry.kind == "handed":
-        return writer(entry.body["arm"]) == "person"
-    if entry.kind == "control":
-        return entry.body["what"] != "drill-end" and entry.body["who"] not in RULES
-    return entry.kind == "recall"
+    handed = sum(writer(fact.arm) == "person" for fact in facts_of(run.entries, HandedEntry))
+    ordered = sum(
+        order.what != "drill-end" and order.who not in RULES
+        for order in facts_of(run.entries, ControlEntry)
+    )
+    return handed + ordered + sum(entry.kind == RecallEntry.kind for entry in run.entries)
 
 
 def count_mandates(run: Run) -> int:
     """Count the mandates that people signed."""
-    mandates = [e.body["mandate"] for e in run.entries if e.kind == "mandate"]
-    return sum(mandate["kind"] == "person" for mandate in mandates)
+    return sum(fact.mandate.kind == "person" for fact in facts_of(run.entries, MandateEntry))
 
 
 def setup_minutes(run: Run) -> float:
@@ -130,56 +147,55 @@ def setup_minutes(run: Run) -> float:
 
     They begin with the study root or the first signed mandate, whichever came first.
     """
-    first = next((e for e in run.entries if e.kind == "start"), None)
+    first = next((entry for entry in run.entries if entry.kind == StartEntry.kind), None)
     if first is None:
         return 0.0
-    signed = [e.body["mandate"]["issued"] for e in run.entries if e.kind == "mandate"]
-    begun: float = min([unix(run.entries[0]), *signed])
-    return max(0.0, unix(first) - begun) / 60
+    signed = [fact.mandate.issued for fact in facts_of(run.entries, MandateEntry)]
+    return max(0.0, unix(first) - min([unix(run.entries[0]), *signed])) / 60
 
 
-def live_decisions(
-    oversight: Mapping[str, Any], kinds: tuple[str, ...] = PEOPLE
-) -> list[dict[str, Any]]:
-    """Return the signed decisions of reviewers of some kinds, people by default."""
-    return [d for d in oversight["decisions"] if d["kind"] in kinds]
+def of_kinds(
+    decisions: Iterable[SignedDecision], kinds: tuple[str, ...] = PEOPLE
+) -> list[SignedDecision]:
+    """Return the decisions of reviewers of some kinds, people by default."""
+    return [decision for decision in decisions if decision.kind in kinds]
 
 
-def decisions_on(
-    run: Run, arm: str, decisions: Sequence[Mapping[str, Any]]
-) -> list[list[Mapping[str, Any]]]:
+def group_by_repeat(
+    run: Run, arm: str, decisions: Iterable[SignedDecision]
+) -> list[list[SignedDecision]]:
     """Return the decisions on plans of an arm: one list per repeat, in ascending order."""
-    by_repeat: dict[int, list[Mapping[str, Any]]] = {
+    by_repeat: dict[int, list[SignedDecision]] = {
         repeat: [] for other, repeat in run.campaigns if other == arm
     }
     for decision in decisions:
-        plan = run.facts.plans.get(decision["plan"])
+        plan = run.facts.plans.get(decision.plan)
         if plan and plan.arm == arm and plan.repeat in by_repeat:
             by_repeat[plan.repeat].append(decision)
     return list(by_repeat.values())
 
 
-def sum_effort(groups: Sequence[Sequence[Mapping[str, Any]]]) -> Effort:
-    """Return human effort with one value per group of decisions."""
+def sum_effort(groups: Sequence[Sequence[SignedDecision]]) -> Effort:
+    """Return the effort of reviewers, one value per group of decisions."""
     return Effort(
         decisions=tuple(map(len, groups)),
-        minutes=tuple(sum(d["looked_ms"] for d in group) / 60_000 for group in groups),
+        minutes=tuple(sum(d.looked_ms for d in group) / 60_000 for group in groups),
         queue_seconds=tuple(
-            math.fsum(max(0.0, d["decided"] - d["asked"]) for d in group) for group in groups
+            math.fsum(max(0.0, d.decided - d.requested) for d in group) for group in groups
         ),
     )
 
 
-def wall_seconds(run: Run, oversight: Mapping[str, Any]) -> tuple[float, float, float]:
+def wall_seconds(run: Run, decisions: Iterable[SignedDecision]) -> tuple[float, float, float]:
     """Return wall seconds that requests waited for people, that jobs ran, and that the study took.
 
     A study takes its sessions, and the waits between them.
     """
     sessions = [
-        (unix(e) - e.body["wall_seconds"], unix(e)) for e in run.entries if e.kind == "session"
+        (unix(entry) - session.wall_seconds, unix(entry))
+        for entry, session in lines_of(run.entries, SessionEntry)
     ]
-    live = live_decisions(oversight)
-    waits = [(float(d["asked"]), float(d["decided"])) for d in live]
+    waits = [(float(d.requested), float(d.decided)) for d in of_kinds(decisions)]
     wall_us = sum(result.charged.wall_us for result, _ in run.facts.results.values())
     computed = wall_us / 1e6 / run.config.box.parallel
     total = _covered([*sessions, *waits]) if sessions else 0.0

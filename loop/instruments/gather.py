@@ -6,7 +6,7 @@ closed until a study has ended.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,17 @@ from evals.amplify import Skill
 from evals.arms import Gain
 from evals.closure import Event
 from evals.loss import PlanFact
+from evals.oversight import SignedDecision
 from evals.pace import Effort
 from evals.retention import Held
-from loop.facts.summary import oversight
+from loop.facts.oversight import signed_decisions
 from loop.instruments.closure import (
     PEOPLE,
     SIMULATED,
     count_acts,
     count_mandates,
-    decisions_on,
-    live_decisions,
+    group_by_repeat,
+    of_kinds,
     read_events,
     setup_minutes,
     sum_effort,
@@ -120,8 +121,8 @@ def gather(runs: Sequence[Run]) -> Records:
     """Gather the records of runs that were read; their settings are the same."""
     arms = sorted({arm for run in runs for arm, _ in run.campaigns})
     ended = [run for run in runs if run.facts.closed]
-    oversights = [oversight(run.entries) for run in runs]
-    live = [live_decisions(each) for each in oversights]
+    signed = [signed_decisions(run.entries) for run in runs]
+    live = [of_kinds(decisions) for decisions in signed]
     effort = replace(
         sum_effort(live),
         setup_minutes=math.fsum(setup_minutes(run) for run in runs),
@@ -135,25 +136,25 @@ def gather(runs: Sequence[Run]) -> Records:
         plans={arm: tuple(p for run in runs for p in read_plans(run, arm)) for arm in arms},
         held={arm: tuple(h for run in runs for h in read_rungs(run, arm)) for arm in arms},
         effort=effort,
-        efforts=dict(_efforts(runs, arms, oversights, PEOPLE)),
-        simulated=dict(_efforts(runs, arms, oversights, SIMULATED)),
+        efforts=dict(_efforts(runs, arms, signed, PEOPLE)),
+        simulated=dict(_efforts(runs, arms, signed, SIMULATED)),
         acts=sum(count_acts(run) for run in runs) + decided,
         lived=sum(run.last_generation(*campaign) for run in runs for campaign in run.campaigns),
         skills=tuple(skill for run in ended for skill in read_skills(run)),
         tops={arm: tuple(t for run in ended for t in read_tops(run, arm)) for arm in arms},
-        clock=tuple(wall_seconds(run, each) for run, each in zip(runs, oversights, strict=True)),
+        clock=tuple(wall_seconds(run, each) for run, each in zip(runs, signed, strict=True)),
     )
 
 
 def _efforts(
     runs: Sequence[Run],
     arms: Sequence[str],
-    oversights: Sequence[Mapping[str, Any]],
+    signed: Sequence[Sequence[SignedDecision]],
     kinds: tuple[str, ...],
 ) -> Iterator[tuple[str, Effort]]:
     """Yield each arm with the effort of reviewers of some kinds on its own plans."""
     for arm in arms:
-        groups = list[list[Mapping[str, Any]]]()
-        for run, each in zip(runs, oversights, strict=True):
-            groups += decisions_on(run, arm, live_decisions(each, kinds))
+        groups = list[list[SignedDecision]]()
+        for run, decisions in zip(runs, signed, strict=True):
+            groups += group_by_repeat(run, arm, of_kinds(decisions, kinds))
         yield arm, sum_effort(groups)

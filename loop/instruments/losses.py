@@ -1,12 +1,12 @@
 """What became of a run's proposals, and how much of a gain holds on each rung."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 from configs.arms import variant
 from configs.build import plain
+from configs.entries import OpeningEntry
 from configs.objective import Objective
 from configs.records import Plan, Scores
 from evals.loss import Fate, PlanFact
@@ -62,7 +62,7 @@ def read_rungs(run: Run, arm: str) -> Iterator[Held]:
             yield Held(repeat=run.base + repeat, rung=rung, value=value, score=score)
 
 
-def _openings(run: Run) -> Iterator[tuple[Plan, Mapping[str, Any]]]:
+def _openings(run: Run) -> Iterator[tuple[Plan, OpeningEntry]]:
     for digest, opening in run.facts.openings.items():
         yield run.facts.plans[digest], opening
 
@@ -121,23 +121,21 @@ def _mean_unbounded(run: Run, scores: Sequence[Scores]) -> float:
     return math.fsum(primary(run.unbounded, s) for s in scores) / len(scores)
 
 
-def _opened_gain(run: Run, opening: Mapping[str, Any]) -> tuple[float, float]:
+def _opened_gain(run: Run, opening: OpeningEntry) -> tuple[float, float]:
     """Return (gain on the unbounded scale, champion's raw score) of an opening of sealed.
 
     It rests on the means in the opening, since single scores never leave the run. NaN where a pair
     is missing.
     """
-    if opening["gain"] is None:
+    champion, baseline = opening.champion_mean, opening.baseline_mean
+    if opening.gain is None or champion is None or baseline is None:
         return UNKNOWN
     sign = 1 if run.config.objective.direction == "up" else -1
-    score = sign * opening["champion_mean"]
     if run.unbounded == run.config.objective:
-        return opening["gain"], score
+        return opening.gain, sign * champion
     # All held-out splits hold as many items.
     items = next((s.items for s in run.facts.scores.values() if s), 0)
-    champion = log_odds(opening["champion_mean"], items)
-    baseline = log_odds(opening["baseline_mean"], items)
-    return sign * (champion - baseline), score
+    return sign * (log_odds(champion, items) - log_odds(baseline, items)), sign * champion
 
 
 def feedback_gain(run: Run, digest: str, objective: Objective) -> float:

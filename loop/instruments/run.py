@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from configs.arms import START
-from configs.entries import Entry
+from configs.entries import Entry, SettleEntry, facts_of
 from configs.objective import METRICS, Objective
 from configs.records import Plan, Scores
 from configs.settings.config import Config
@@ -123,9 +123,9 @@ def _planned_by_generation(facts: Facts, entries: list[Entry]) -> dict[tuple[str
             add(plan.arm, plan.repeat, plan.generation, cpu_us)
     # A proposer on the trusted side has no job: its compute is settled under its proposal's place.
     places = {f"propose:{place}": place for place in facts.at}
-    for entry in entries:
-        if entry.kind == "settle" and entry.body["key"] in places:
-            arm, repeat, generation, _ = places[entry.body["key"]]
+    for settled in facts_of(entries, SettleEntry):
+        if settled.key in places:
+            arm, repeat, generation, _ = places[settled.key]
             for sign in (1, -1):
-                add(arm, repeat, sign * generation, entry.body["spent"]["cpu_us"])
+                add(arm, repeat, sign * generation, settled.spent.cpu_us)
     return totals

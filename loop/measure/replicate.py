@@ -70,7 +70,7 @@ def measure(running: Running, replicate: Replicate, split: Split, cpu: int | Non
     nearest, failure = None, trained.failure
     if not failure:
         weights = trained.result.outputs[WEIGHTS]
-        nearest = Nearest(**running.nearest.find(weights, seed_of(running, replicate)))
+        nearest = running.nearest.find(weights, seed_of(running, replicate))
         failure = refuse_copy(nearest)
     scores, reason = None, failure
     if not failure:

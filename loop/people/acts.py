@@ -8,7 +8,7 @@ from typing import Any
 from configs.build import plain
 from configs.errors import BadInput
 from loop.facts.facts import FactsReader
-from loop.facts.summary import champion, shown
+from loop.facts.scores import best_champion, open_scores
 from loop.people.requests import open_gate, subject_of
 from sandbox import incident
 from sandbox.canonical import canonical, digest
@@ -52,7 +52,7 @@ def deploy(folder: Path, plan: str = "") -> dict[str, Any]:
     """
     gate, archive = open_gate(folder), FactsReader(Ledger.file(folder / "ledger.sqlite"))
     facts = archive.facts()
-    name = plan or champion(facts, gate.rules.config.objective)
+    name = plan or best_champion(facts, gate.rules.config.objective)
     if not any(name in names for names in facts.champions.values()):
         raise BadInput(
             f"{name[:12] or 'nothing'} is no champion of this study; only champions are deployed"
@@ -68,7 +68,7 @@ def deploy(folder: Path, plan: str = "") -> dict[str, Any]:
             "weights": weights,
             "recipe": plain(one.recipe),
             "objective": one.objective,
-            "scores": shown(facts, name, gate.rules.config.objective),
+            "scores": open_scores(facts, name, gate.rules.config.objective),
             "computable": gate.computable(one),
             "decided_by": said["kind"],
             "decisions": said["by"],

@@ -18,7 +18,7 @@ from configs.build import plain, strict_json
 from configs.errors import BadInput
 from configs.records import Plan, ReviewerAnswer
 from evals.oversight import PAIRS
-from loop.facts.canaries import _commitment, is_canary
+from loop.facts.canaries import commit_to, is_canary
 from loop.study.open import SCRIPTED, Running, scripted_key
 from sandbox import keys
 from sandbox.canonical import digest
@@ -52,7 +52,7 @@ def probe(running: Running, name: str, change_class: str) -> None:
             {
                 "digest": subject,
                 "plan": plain(shown),
-                "commitment": _commitment(running.secret, subject, canary),
+                "commitment": commit_to(running.secret, subject, canary),
             },
         )
         running.gate.request(subject, shown.change_class)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from configs.objective import METRICS
-from loop.facts.summary import feedback
+from loop.facts.scores import feedback_score
 from loop.instruments.losses import read_plans
 from loop.instruments.run import Run
 from loop.report.evidence import Index
@@ -44,7 +44,7 @@ def list_lineage(study: MeasuredStudy, index: Index, name: str) -> Table:
         champions = {plan for plans in run.facts.champions.values() for plan in plans}
         for arm in dict.fromkeys(arm for arm, _ in run.campaigns):
             for repeat, generation, plan, parent, fate in _descent(run, arm):
-                score = feedback(run.facts, plan, run.config.objective)
+                score = feedback_score(run.facts, plan, run.config.objective)
                 rows.append(
                     (
                         arm,

@@ -11,7 +11,7 @@ from typing import Any
 from configs.build import plain
 from configs.errors import BadInput
 from loop.facts.facts import Facts, fold_entries
-from loop.facts.summary import summary
+from loop.facts.summary import make_summary
 from loop.report import study
 from loop.report.figures import draw
 from loop.report.happened import live_tables
@@ -24,7 +24,7 @@ from sandbox.ledger import Ledger
 
 def summarize(ledger: Ledger, facts: Facts, folder: Path) -> dict[str, Any]:
     """Write summary.json of a run anew; return the summary."""
-    state = summary(ledger, facts)
+    state = make_summary(ledger, facts)
     (folder / "summary.json").write_bytes(canonical(state))
     return state
 

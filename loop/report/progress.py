@@ -7,7 +7,7 @@ from configs.arms import MORE
 from configs.entries import SettleEntry, lines_of
 from evals.arms import common, curves
 from evals.intervals import mean
-from loop.facts.summary import feedback
+from loop.facts.scores import feedback_score
 from loop.instruments.run import Run
 from loop.report.evidence import Index
 from loop.report.shape import Table, table
@@ -82,7 +82,7 @@ def _champion_scores(run: Run, arm: str, repeat: int) -> dict[int, float | None]
     """Return generation -> score of the plan that became champion in it."""
     facts, objective = run.facts, run.config.objective
     return {
-        facts.plans[plan].generation: feedback(facts, plan, objective)
+        facts.plans[plan].generation: feedback_score(facts, plan, objective)
         for plan in facts.champions[arm, repeat]
     }
 

@@ -12,7 +12,7 @@ from typing import Any
 from configs.errors import BadInput
 from configs.settings.config import Config
 from loop.facts.facts import Facts
-from loop.facts.summary import summary
+from loop.facts.summary import make_summary
 from loop.instruments.gather import Records, gather, shared_settings
 from loop.instruments.measure import measure_records
 from loop.instruments.run import Run
@@ -87,7 +87,7 @@ def read_runs(folders: Sequence[Path]) -> list[MeasuredStudy]:
     runs = [
         Run(number, Ledger.file(folder / "ledger.sqlite")) for number, folder in enumerate(folders)
     ]
-    return _group(folders, runs, [summary(run.ledger, run.facts) for run in runs])
+    return _group(folders, runs, [make_summary(run.ledger, run.facts) for run in runs])
 
 
 def _group(

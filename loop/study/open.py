@@ -21,7 +21,7 @@ from configs.records import Amount
 from configs.settings.config import Config
 from evals.data import Items, held_out, questions, slices
 from loop.facts.facts import Facts, FactsReader
-from loop.facts.nearest import Nearest
+from loop.facts.nearest import WeightIndex
 from loop.plan import source
 from loop.study import own_files
 from loop.study import simulated as study_simulated
@@ -59,7 +59,7 @@ class Running:
     splits: dict[str, Items]
     slices: dict[str, dict[str, Items]]
     asked: dict[str, tuple[str, int]]
-    nearest: Nearest
+    nearest: WeightIndex
     wires: control.Wires
     stopped: bool = False
     ordered: str = ""
@@ -85,7 +85,7 @@ class Running:
 
     def facts_sequence(self) -> int:
         """Return the ledger entry to which the facts are folded."""
-        return self.archive.seen
+        return self.archive.sequence
 
     def watch(self) -> None:
         """Pause the study if one of its tripwires is touched."""
@@ -178,7 +178,7 @@ def open_study(config: Config, box: Box | None = None, lean: bool = False) -> Ru
         splits=splits,
         slices=parts,
         asked=asked,
-        nearest=Nearest(ledger, store, secret),
+        nearest=WeightIndex(ledger, store, secret),
         wires=control.Wires(gate),
     )
 

@@ -29,7 +29,7 @@ from configs.build import plain
 from configs.errors import BadInput, Denied, NeedsHuman, VerificationFailed
 from configs.recipe import Recipe
 from configs.records import Approval, Edit, Proposal
-from evals.oversight import PAIRS, cost, detection
+from evals.oversight import PAIRS, SignedDecision, cost, detection
 from loop import terminal
 from loop.facts.canaries import is_canary
 from loop.measure import confirm
@@ -382,8 +382,18 @@ def test_detection_gives_d_prime_from_counts_and_never_a_miss_share_alone():
 
 
 def test_cost_counts_people_alone():
-    one = {"kind": "person", "looked_ms": 90_000, "asked": 10, "seen": 20, "decided": 100}
-    found = cost([one, {**one, "kind": "simulated"}, {**one, "kind": "external", "decided": 50}])
+    one = SignedDecision(
+        plan="",
+        change_class="recipe",
+        answer="approve",
+        reviewer="",
+        kind="person",
+        requested=10,
+        seen=20,
+        decided=100,
+        looked_ms=90_000,
+    )
+    found = cost([one, replace(one, kind="simulated"), replace(one, kind="external", decided=50)])
     assert found == {
         "signed": 3,
         "human": 2,

@@ -16,6 +16,7 @@ from configs.build import plain
 from configs.errors import BadInput
 from evals.arms import Curve
 from evals.loss import FATES, PARTS
+from evals.oversight import SignedDecision
 from evals.pace import Effort
 from loop.command import main
 from loop.instruments.between import ceiling_of, equivalents
@@ -390,9 +391,19 @@ def test_the_sign_s_compute_is_what_jobs_were_charged(tmp_path, go):
 def test_people_who_decide_between_sessions_are_waited_for(tmp_path, go):
     run = Run(0, Ledger.file(play(tmp_path, go, "t", *SMALL) / "ledger.sqlite"))
     end = max(unix(e) for e in run.entries if e.kind == "session")
-    told = {"decisions": [{"kind": "person", "asked": end + 10, "decided": end + 40}]}
-    waited, _, total = wall_seconds(run, told)
-    own = wall_seconds(run, {"decisions": []})[2]
+    decision = SignedDecision(
+        plan="",
+        change_class="recipe",
+        answer="approve",
+        reviewer="ada",
+        kind="person",
+        requested=end + 10,
+        seen=end + 10,
+        decided=end + 40,
+        looked_ms=0,
+    )
+    waited, _, total = wall_seconds(run, [decision])
+    own = wall_seconds(run, [])[2]
     assert waited == pytest.approx(30) and total == pytest.approx(own + 30)
 
 

@@ -2,12 +2,19 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
+from configs.entries import JobEntry, StartEntry
+from configs.job import Limits, Order
+from configs.recipe import Recipe
+from configs.records import Grant, Job, JobResult, Nearest
+from configs.records.plan import Amount
+from configs.tokens import Task
 from evals.score import distance
-from loop.facts.nearest import RANKED, SHORTLIST, Nearest
+from loop.facts.nearest import SHORTLIST, WeightIndex
 from sandbox.ledger import Ledger
 from sandbox.store import Store
 
 SIZE = 400
+MANY = 512
 
 
 class Counted(Store):
@@ -23,46 +30,55 @@ def book(tmp_path):
     return Ledger.file(tmp_path / "ledger.sqlite", create=True), Counted(tmp_path / "store")
 
 
+def record(ledger, number, weights):
+    """Record a training of plan p<number>, under that seed, that gave these weights out."""
+    slot = {"plan": f"p{number}", "role": "train", "index": 0}
+    order = Order(role="train", task=Task(name="addition"), recipe=Recipe(), seed=number, steps=1)
+    job = Job(**slot, bundle="", order=order, inputs=(), limits=Limits())
+    grant = Grant(**slot, attempt=0, authority="", nonce=str(number))
+    ledger.append(StartEntry(grant=grant, job=job, digest=""))
+    result = JobResult(
+        status="ok",
+        detail="exit 0",
+        charged=Amount(),
+        startup_cpu_us=0,
+        charged_by="plan",
+        peak_bytes=0,
+        outputs={"weights.safetensors": weights},
+        log="",
+        box="fake",
+    )
+    ledger.append(JobEntry(nonce=str(number), **slot, digest="", result=result))
+
+
 def train(book, number, vector):
     ledger, store = book
     name = store.put(save({"w": vector.astype(np.float32)}))
-    ledger.append(
-        "start",
-        {"job": {"plan": f"p{number}", "role": "train", "index": 0, "order": {"seed": number}}},
-    )
-    ledger.append(
-        "job",
-        {
-            "plan": f"p{number}",
-            "role": "train",
-            "index": 0,
-            "result": {"outputs": {"weights.safetensors": name}},
-        },
-    )
+    record(ledger, number, name)
     return name
 
 
-def test_a_copy_is_found_among_more_strangers_than_are_ranked_at_its_true_distance(book):
-    rng, nearest = np.random.default_rng(0), Nearest(*book, b"secret")
-    vectors = [rng.standard_normal(SIZE) for _ in range(2 * RANKED)]
+def test_a_copy_is_found_among_many_strangers_at_its_true_distance(book):
+    rng, index = np.random.default_rng(0), WeightIndex(*book, b"secret")
+    vectors = [rng.standard_normal(SIZE) for _ in range(MANY)]
     for number, vector in enumerate(vectors):
         train(book, number, vector)
     near = vectors[137] + 0.005 * rng.standard_normal(SIZE)
-    found = nearest.find(train(book, 999, near), 999)
-    assert found == {
-        "compared": 2 * RANKED,
-        "plan": "p137",
-        "distance": round(distance(vectors[137].astype(np.float32).astype(float), near), 4),
-    }
-    assert found["distance"] < 0.01
+    nearest = index.find(train(book, 999, near), 999)
+    assert nearest == Nearest(
+        compared=MANY,
+        plan="p137",
+        distance=round(distance(vectors[137].astype(np.float32).astype(float), near), 4),
+    )
+    assert nearest.distance < 0.01
 
 
 def test_a_training_costs_the_same_reads_however_many_there_were(book):
-    rng, nearest, reads = np.random.default_rng(1), Nearest(*book, b"secret"), []
+    rng, index, reads = np.random.default_rng(1), WeightIndex(*book, b"secret"), []
     for number in range(60):
         name = train(book, number, rng.standard_normal(SIZE))
         before = book[1].reads
-        nearest.find(name, number)
+        index.find(name, number)
         reads.append(book[1].reads - before)
     assert max(reads) <= SHORTLIST + 2 and reads[-1] == reads[20]
 
@@ -70,18 +86,18 @@ def test_a_training_costs_the_same_reads_however_many_there_were(book):
 def test_neither_its_own_training_nor_its_seed_s_twin_is_a_copy_and_another_size_is_no_neighbour(
     book,
 ):
-    nearest, vector = Nearest(*book, b"secret"), np.arange(1.0, 9.0)
+    index, vector = WeightIndex(*book, b"secret"), np.arange(1.0, 9.0)
     name = train(book, 1, vector)
-    assert nearest.find(name, 1) == {"compared": 0, "plan": "", "distance": None}
+    assert index.find(name, 1) == Nearest(compared=0, plan="", distance=None)
     train(book, 2, np.arange(1.0, 10.0))
-    assert nearest.find(name, 1) == {"compared": 1, "plan": "", "distance": None}
+    assert index.find(name, 1) == Nearest(compared=1, plan="", distance=None)
     train(book, 3, vector)
-    assert nearest.find(name, 1) == {"compared": 2, "plan": "p3", "distance": 0.0}
+    assert index.find(name, 1) == Nearest(compared=2, plan="p3", distance=0.0)
 
 
 def test_the_signs_of_a_sketch_hang_on_the_secret(book):
     vector = np.random.default_rng(2).standard_normal(SIZE)
-    one, other = (Nearest(*book, key)._sketch(vector) for key in (b"one", b"other"))
+    one, other = (WeightIndex(*book, key)._sketch(vector) for key in (b"one", b"other"))
     assert not np.allclose(one, other) and float(one @ one) == pytest.approx(
         float(vector @ vector), rel=0.6
     )
@@ -89,22 +105,7 @@ def test_the_signs_of_a_sketch_hang_on_the_secret(book):
 
 def test_broken_weights_have_no_neighbour_and_break_nothing(book):
     ledger, store = book
-    nearest, name = Nearest(*book, b"secret"), store.put(b"not weights")
-    ledger.append(
-        "start", {"job": {"plan": "p0", "role": "train", "index": 0, "order": {"seed": 0}}}
-    )
-    ledger.append(
-        "job",
-        {
-            "plan": "p0",
-            "role": "train",
-            "index": 0,
-            "result": {"outputs": {"weights.safetensors": name}},
-        },
-    )
-    assert nearest.find(train(book, 1, np.ones(4)), 1) == {
-        "compared": 1,
-        "plan": "",
-        "distance": None,
-    }
-    assert nearest.find(name, 5) == {"compared": 2, "plan": "", "distance": None}
+    index, name = WeightIndex(*book, b"secret"), store.put(b"not weights")
+    record(ledger, 0, name)
+    assert index.find(train(book, 1, np.ones(4)), 1) == Nearest(compared=1, plan="", distance=None)
+    assert index.find(name, 5) == Nearest(compared=2, plan="", distance=None)

@@ -24,7 +24,7 @@ from studies import (
 
 from configs.build import plain
 from configs.errors import BadInput, BudgetExhausted, Denied, NeedsHuman, Stopped
-from loop.facts import summary
+from loop.facts.oversight import oversight
 from loop.measure import confirm
 from loop.people import acts, amend
 from loop.report.incident import PARTS, export_incident
@@ -319,16 +319,16 @@ def test_the_report_says_how_long_people_took_and_never_shows_misses_without_fal
         acts.deploy(folder)
     assert not approve(cfg, champions(cfg)[-1], "deploy", changes={"looked_ms": 90_000})
     book = gate_of(cfg).ledger
-    told = dict(measures(summary.oversight(book.entries())))
+    told = dict(measures(oversight(book.entries())))
     assert told["human minutes"] == "1.5" and "no person decided" not in told.values()
     assert (
         "declared no canaries" in told["canaries"]
-        and canaries(summary.oversight(book.entries())["canaries"]) == []
+        and canaries(oversight(book.entries())["canaries"]) == []
     )
     keys.home().joinpath("secrets").rename(tmp_path / "away")
     assert (
         "only where the study secret is at hand"
-        in dict(measures(summary.oversight(book.entries())))["canaries"]
+        in dict(measures(oversight(book.entries())))["canaries"]
     )
 
 

@@ -16,7 +16,7 @@ from studies import approve, better, config, entries, gate_of, mandate, page_of
 from configs.errors import BadInput, BudgetExhausted, Denied, NeedsHuman, VerificationFailed
 from evals.judge import judge as real_judge
 from loop.command import main
-from loop.facts.nearest import distances
+from loop.facts.nearest import recorded_nearest
 from loop.measure import confirm, replicate
 from loop.people import shown
 from loop.propose.table import PROPOSERS, propose_random
@@ -352,9 +352,11 @@ def test_weights_that_equal_others_but_for_noise_are_refused_and_distances_are_t
         and told[1]["distance"] > 0.9
     )
     facts = main._facts(tmp_path / "runs" / "t")
-    rows = distances(gate_of(cfg).ledger, gate_of(cfg).store, facts, plan["id"])
-    others = sum(e.kind == "job" and e.body["role"].endswith("train") for e in entries(cfg)) - 1
-    assert len(rows) == others and rows == sorted(rows, key=lambda row: row[1])
+    rows = list(recorded_nearest(entries(cfg), plan["id"]))
+    scored = [e.body for e in entries(cfg) if e.kind == "score" and e.body["plan"] == plan["id"]]
+    assert [row["distance"] for row in rows] == [body["nearest"]["distance"] for body in scored]
+    copied = min(rows, key=lambda row: row["distance"])
+    assert copied["distance"] < 0.001 and copied["plan"] in facts.plans
 
 
 def test_the_objective_stands_in_sentences_on_every_gate(tmp_path, go):

@@ -1,0 +1,86 @@
+"""Scores that may be shown: rounded feedback, and gate after a closing look."""
+
+import math
+from typing import Any
+
+from configs.objective import METRICS, Objective
+from configs.records import Scores
+from evals.metrics import measured, primary, rounded, spread
+from loop.facts.facts import Facts
+
+
+def feedback_score(facts: Facts, digest: str, objective: Objective) -> float | None:
+    """Return a plan's rounded score on feedback, as people see it; None without any."""
+    scores = facts.scores.get((digest, "predict", 0))
+    if scores is None or scores.split != "feedback":
+        return None
+    value = rounded(objective, scores)
+    return value if math.isfinite(value) else None
+
+
+def best_champion(facts: Facts, objective: Objective) -> str:
+    """Return the study's champion: the last champion with the best feedback score."""
+    sign = 1 if objective.direction == "up" else -1
+
+    def rank(digest: str) -> tuple[float, int]:
+        score = feedback_score(facts, digest, objective)
+        generation = facts.plans[digest].generation
+        return (-math.inf if score is None else sign * score), generation
+
+    last = [digests[-1] for digests in facts.champions.values() if digests]
+    return max(last, key=rank, default="")
+
+
+def open_scores(
+    facts: Facts, digest: str, objective: Objective, final: bool = False
+) -> dict[str, Any]:
+    """Return the scores of a plan that may be shown, by split and metric.
+
+    `final` adds gate, from a closing look.
+    """
+    scores: dict[str, Any] = {}
+    feedback = feedback_score(facts, digest, objective)
+    if feedback is not None:
+        scores["feedback"] = {objective.metric: feedback}
+    if not final:
+        return scores
+    for other, plan in facts.plans.items():
+        if plan.purpose != "final":
+            continue
+        if plan.parent == digest:
+            scores["gate"] = _closing_scores(facts, other, "predict", objective)
+        elif facts.champions[plan.arm, plan.repeat][0] == digest:
+            scores["gate"] = _closing_scores(facts, other, "champion-predict", objective)
+    return scores
+
+
+def _closing_scores(facts: Facts, digest: str, role: str, objective: Objective) -> dict[str, Any]:
+    """Return means of a closing look over its replicates: each metric, and each slice.
+
+    `spread` is the deviation of the primary metric over seeds.
+    """
+    replicates: list[Scores] = [
+        scores
+        for (plan, other, _), scores in facts.scores.items()
+        if (plan, other) == (digest, role) and scores
+    ]
+    if not replicates:
+        return {}
+    count = len(replicates)
+    names = [name for name in METRICS if name not in ("weighted", "spread")]
+    if objective.metric == "weighted":
+        names.append("weighted")
+    means = {
+        name: sum(measured(s, name, weights=objective.weights) for s in replicates) / count
+        for name in names
+    }
+    means["spread"] = spread([primary(objective, s) for s in replicates])
+    slices = {
+        name: sum(s.slices.get(name, math.nan) for s in replicates) / count
+        for name in replicates[0].slices
+    }
+    return {**_finite(means), "slices": _finite(slices), "replicates": count}
+
+
+def _finite(values: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if math.isfinite(value)}
