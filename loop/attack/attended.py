@@ -4,11 +4,13 @@ record.
 Its reviewers are keys with one passphrase, which the attacker knows.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from configs.build import plain
+from configs.entries import ChampionEntry, PlanEntry
 from configs.errors import BadInput, Denied, NeedsHuman
-from configs.records import Caps, Grant, Plan, Proposal, Purpose
+from configs.records import Caps, Grant, Proposal, Purpose
 from loop.attack.outcome import try_act
 from loop.plan import Draft, make_plan, source
 from loop.settings import composed
@@ -69,7 +71,7 @@ class AttendedStudy:
         self.gate.grant(self.baseline)
         arm = self.running.config.arms()[0]
         self.running.ledger.append(
-            "champion", {"arm": arm, "repeat": 0, "plan": self.baseline, "generation": 0}
+            ChampionEntry(arm=arm, repeat=0, plan=self.baseline, generation=0)
         )
         self.running.checkpoint()
 
@@ -110,10 +112,10 @@ class AttendedStudy:
         plan = make_plan(
             config, draft, study=running.root, version=1, arm=config.arms()[0], repeat=0
         )
-        fields = {name: getattr(plan, name) for name in Plan.__slots__}
-        changed = Plan(**fields | changes)
-        running.ledger.append("plan", {"digest": digest(changed), "plan": plain(changed)})
-        return digest(changed)
+        changed = replace(plan, **changes)
+        name = digest(changed)
+        running.ledger.append(PlanEntry(digest=name, plan=changed))
+        return name
 
     def sign(
         self,

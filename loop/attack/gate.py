@@ -7,9 +7,10 @@ import contextlib
 import json
 from collections.abc import Callable
 
-from configs.build import plain
+from configs.build import parse, plain
+from configs.entries import ApprovalEntry, PlanEntry, facts_of
 from configs.errors import BadInput, Denied, HeirloopError, NeedsHuman, VerificationFailed
-from configs.records import Caps
+from configs.records import Approval, Caps
 from loop.attack.attended import PASSPHRASE, find_key
 from loop.attack.outcome import GOT_THROUGH, first_success, try_act, try_each
 from loop.attack.suite import Suite
@@ -50,13 +51,9 @@ def write_decision_into_ledger(suite: Suite) -> str:
     study = suite.open_attended()
     name = study.plan()
     envelope = study.sign(name, by="bob")
+    approval = parse(Approval, keys.payload_unchecked(envelope))
     study.running.ledger.append(
-        "approval",
-        {
-            "digest": digest(envelope),
-            "envelope": envelope.decode(),
-            "approval": keys.payload_unchecked(envelope),
-        },
+        ApprovalEntry(digest=digest(envelope), envelope=envelope.decode(), approval=approval)
     )
     return try_act(lambda: study.gate.authority(name, "recipe"), *REFUSALS)
 
@@ -121,8 +118,8 @@ def record_two_plans(suite: Suite) -> str:
     name = study.plan(hypothesis="harmless")
     other = study.plan(hypothesis="hostile", code="evil = 1\n")
     ledger = study.running.ledger
-    plans = {e.body["digest"]: e.body["plan"] for e in ledger.entries() if e.kind == "plan"}
-    ledger.append("plan", {"digest": name, "plan": plans[other]})
+    plans = {fact.digest: fact.plan for fact in facts_of(ledger.entries(), PlanEntry)}
+    ledger.append(PlanEntry(digest=name, plan=plans[other]))
 
     def show() -> tuple[str, str]:
         facts = shown.facts(study.gate, study.gate.subjects[name])

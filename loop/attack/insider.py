@@ -7,13 +7,24 @@ decisions are written that nobody took.
 import contextlib
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, tzinfo
 from types import SimpleNamespace
 from typing import Any
 
 from configs.build import parse, strict_json
+from configs.entries import (
+    AmendedEntry,
+    ApprovalEntry,
+    ChampionEntry,
+    DecisionEntry,
+    LimitEntry,
+    PlanEntry,
+    SessionEntry,
+    facts_of,
+)
 from configs.errors import BadInput, VerificationFailed
-from configs.records import RESOURCES, Proposal
+from configs.records import RESOURCES, Amount, Proposal
 from loop.attack.attended import AttendedStudy
 from loop.attack.outcome import GOT_THROUGH, try_act, try_each
 from loop.attack.suite import Suite
@@ -33,8 +44,9 @@ def inject_entries(suite: Suite) -> str:
     line = '"}\n{"sequence":1,"kind":"champion","body":{"plan":"x"}}\n\x1b[2J\x00\u2028'
     name = study.plan(hypothesis=line)
     entries = Ledger.file(study.folder / "ledger.sqlite").entries()
-    added, body = len(entries) - before, entries[-1].body
-    if added != 1 or body["plan"]["hypothesis"] != line or b"\n" in canonical(body):
+    added, fact = len(entries) - before, entries[-1].fact
+    whole = isinstance(fact, PlanEntry) and fact.plan.hypothesis == line
+    if added != 1 or not whole or b"\n" in canonical(fact):
         return f"{GOT_THROUGH}: one plan became {added} entries"
     texts = (
         '{"hypothesis": "\\ud800", "knobs": {}}',
@@ -71,7 +83,7 @@ def turn_clock_back(suite: Suite) -> str:
     past = EarlierTime.now().timestamp()
     expired_decision = study.sign(name, issued=int(past), expires=int(past) + 1000)
     with _replaced_clock(past):
-        study.running.ledger.append("note", {})
+        study.running.ledger.append(SessionEntry(wall_seconds=1.0))
         answer = study.admit(expired_decision)
     after = study.running.ledger.entries()[-1].time
     if after < before or "expired" not in answer:
@@ -132,44 +144,33 @@ def _write_decision(study: AttendedStudy) -> None:
     name = study.plan()
     study.admit(study.sign(name, "bot"))
     entries = study.running.ledger.entries()
-    approvals = [entry.body["digest"] for entry in entries if entry.kind == "approval"]
+    approvals = [fact.digest for fact in facts_of(entries, ApprovalEntry)]
     study.running.ledger.append(
-        "decision",
-        {
-            "plan": name,
-            "class": "recipe",
-            "allow": True,
-            "authority": approvals[-1],
-            "kind": "person",
-            "how": "approval",
-            "by": approvals[-1:],
-            "reason": "",
-        },
+        DecisionEntry(
+            plan=name,
+            change_class="recipe",
+            allow=True,
+            authority=approvals[-1],
+            reviewer_kind="person",
+            how="approval",
+            by=(approvals[-1],),
+            reason="",
+        )
     )
 
 
 def _write_amendment(study: AttendedStudy) -> None:
     name, book = study.plan(), study.running.ledger
-    loose = json.loads(json.dumps(book.entries()[0].body["config"]))
-    loose["gates"]["requests_per_hour"] = 10**6
+    config = study.running.config
+    loose = replace(config, gates=replace(config.gates, requests_per_hour=10**6))
     book.append(
-        "amended",
-        {
-            "version": 2,
-            "config": loose,
-            "decided": "0" * 64,
-            "reviewers": [],
-            "amendment": name,
-            "by": [],
-        },
+        AmendedEntry(version=2, config=loose, decided="0" * 64, reviewers=(), amendment=name, by=())
     )
 
 
 def _write_champion(study: AttendedStudy) -> None:
     name = study.plan()
-    study.running.ledger.append(
-        "champion", {"arm": "local", "repeat": 0, "plan": name, "generation": 1}
-    )
+    study.running.ledger.append(ChampionEntry(arm="local", repeat=0, plan=name, generation=1))
 
 
 def _write_resume(study: AttendedStudy) -> None:
@@ -181,6 +182,6 @@ def _write_resume(study: AttendedStudy) -> None:
 def _write_limit(study: AttendedStudy) -> None:
     study.plan()
     book = study.running.ledger
-    book.append("limit", {"name": "root", "limit": dict.fromkeys(RESOURCES, 9)})
+    book.append(LimitEntry(name="root", limit=Amount(**dict.fromkeys(RESOURCES, 9))))
     with book.transaction() as txn:
         txn.connection.execute(BALANCES.update().where(BALANCES.c.name == "root").values(limit=9))

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
+from configs.entries import DataEntry
 from configs.errors import NeedsHuman, VerificationFailed
 from configs.records import SPLITS, Scores
 from configs.tokens import Task, layout
@@ -167,7 +168,7 @@ def _train_twice(suite: Suite, payload: str) -> str:
     planned = suite.plan(program, purpose="candidate")
     for index in (0, 1):
         measure(suite.running, Replicate(planned=planned, index=index), "feedback", None)
-    return "; ".join(suite.running.archive.facts().failures[planned.digest]) or GOT_THROUGH
+    return "; ".join(suite.running.facts().failures[planned.digest]) or GOT_THROUGH
 
 
 def fix_seed_alone(suite: Suite) -> str:
@@ -186,7 +187,7 @@ def poison_training_data(suite: Suite) -> str:
     drawn = draw_train(running.config.task.format(), running.secret, 1)
     items = np.concatenate([drawn, running.splits["sealed"][:1]])
     blob = running.sandbox.store.put(save({"items": items}))
-    running.ledger.append("data", {"plan": planned.digest, "index": 0, "digest": blob})
+    running.ledger.append(DataEntry(plan=planned.digest, index=0, digest=blob))
     first = Replicate(planned=planned, index=0)
     return try_act(lambda: measure(running, first, "feedback", None), VerificationFailed)
 

@@ -7,6 +7,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+from configs.entries import CampaignEndEntry, EndEntry, SessionEntry
 from configs.errors import HeirloopError, VerificationFailed
 from loop.attack.attended import AttendedStudy
 from loop.attack.outcome import GOT_THROUGH, first_success, try_act
@@ -89,8 +90,8 @@ def cut_end(suite: Suite) -> str:
     """Cut the end off a finished study, with its heads in every place."""
     study = suite.open_attended()
     ledger = study.running.ledger
-    for kind in ("campaign-end", "end"):
-        ledger.append(kind, {"arm": "local", "repeat": 0, "reason": "every campaign ended"})
+    ledger.append(CampaignEndEntry(arm="local", repeat=0))
+    ledger.append(EndEntry(reason="every campaign ended"))
     study.running.checkpoint()
     count = len(ledger.entries())
     (study.folder / "summary.json").write_bytes(canonical({"finished": True, "entries": count}))
@@ -162,7 +163,7 @@ def write_other_history(suite: Suite) -> str:
     path.write_bytes(old_ledger)
     heads.write_bytes(old_heads)
     other = Ledger.file(path)
-    other.append("note", {"text": "the history that others see"})
+    other.append(SessionEntry(wall_seconds=1.0))
     checkpoint(other, signer(running.secret), (heads,))
     old = running.sandbox
     running.sandbox = type(old)(

@@ -14,6 +14,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from configs.build import parse, plain, strict_json
+from configs.entries import IncidentEntry, MandateEntry, facts_of
 from configs.errors import BadInput, BudgetExhausted, NoBox, VerificationFailed
 from configs.job import Outcome
 from configs.records import Amount, Proposal
@@ -74,11 +75,14 @@ def _sign_mandate(suite: Suite, **changes: Any) -> bytes:
 
 
 def _hand_in(suite: Suite, envelope: bytes) -> str:
-    """Hand a mandate in; return the titles of the incidents that follow."""
+    """Hand a mandate in; return the titles of the incidents that follow, or that it is taken."""
     ledger = suite.running.ledger
     before = len(ledger.entries())
     Gate(ledger, suite.running.sandbox.store).admit(envelope, "mandate")
-    titles = [str(entry.body.get("title")) for entry in ledger.entries()[before:]]
+    entries = ledger.entries()[before:]
+    if any(entry.kind == MandateEntry.kind for entry in entries):
+        return f"{GOT_THROUGH}: the mandate is taken"
+    titles = [fact.incident.title for fact in facts_of(entries, IncidentEntry)]
     return "; ".join(titles) or "nothing"
 
 

@@ -5,6 +5,7 @@ Each attack opens a study of its own where people hold the gates.
 
 from collections.abc import Callable
 
+from configs.entries import ChampionEntry
 from configs.errors import BadInput, Denied, HeirloopError, NeedsHuman
 from configs.records import Caps
 from loop.attack.attended import PASSPHRASE, AttendedStudy, replace_settings
@@ -103,9 +104,7 @@ def start_from_recalled(suite: Suite) -> str:
     """Approve a successor of a recalled champion."""
     study = suite.open_attended()
     name = study.plan()
-    study.running.ledger.append(
-        "champion", {"arm": "local", "repeat": 0, "plan": name, "generation": 1}
-    )
+    study.running.ledger.append(ChampionEntry(arm="local", repeat=0, plan=name, generation=1))
     recall(study.folder, name, "user bob", "it cheats")
     child = study.plan(parent=name)
     return study.decide(child, study.sign(child))

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from safetensors.numpy import save
 
 from configs.build import plain
+from configs.entries import DataEntry, PlanEntry
 from configs.job import Order
 from configs.records import Grant, Input, Job, JobResult, Proposal, Purpose
 from evals.data import draw_train
@@ -125,14 +126,14 @@ class Suite:
             config, draft, study=running.root, version=1, arm=config.arms()[0], repeat=0
         )
         planned = Planned(digest=digest(plan), plan=plan)
-        running.ledger.append("plan", {"digest": planned.digest, "plan": plain(plan)})
+        running.ledger.append(PlanEntry(digest=planned.digest, plan=plan))
         running.gate.grant(planned.digest)
         return planned
 
     def prepare(self, files: dict[str, bytes], role: str = "train") -> GrantedJob:
         """Return a granted job of a new plan with these files."""
         planned = self.plan(files)
-        grant = self.running.archive.facts().grants[planned.digest, role, 0]
+        grant = self.running.facts().grants[planned.digest, role, 0]
         return GrantedJob(job=self._make_job(planned, role), grant=grant)
 
     def run(self, granted: GrantedJob) -> JobResult:
@@ -152,7 +153,7 @@ class Suite:
             "questions": draw_train(task, running.secret, 2)[:10],
         }
         blob = running.sandbox.store.put(save(tensors))
-        entry = running.ledger.append("data", {"plan": planned.digest, "index": 0, "digest": blob})
+        entry = running.ledger.append(DataEntry(plan=planned.digest, index=0, digest=blob))
         budget = running.config.budget
         return Job(
             plan=planned.digest,

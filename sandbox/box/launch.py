@@ -1,9 +1,8 @@
-"""Start bubblewrap: join the control group, pin the core, and as root drop to an unprivileged user
-first.
+"""Start bubblewrap: join the control group, pin the core, and as root become an unprivileged user.
 
-Run as `python -I -S launch.py JSON`; standard library only. As root it works in a private mount
-namespace and binds what the box reads under one readable folder, so that nothing below a private
-home has to be opened to the unprivileged user.
+Run as `python -I -S launch.py JSON`. Standard library only, in a single file. As root it works in a
+mount namespace of its own and binds the files of the box below one readable folder. So the
+unprivileged user needs no access to a private home.
 """
 
 import ctypes
@@ -16,7 +15,7 @@ STAGE = "/mnt"
 
 
 def stage(sources: dict[str, str]) -> None:
-    """Bind each source at STAGE/name inside a mount namespace of our own."""
+    """Enter a mount namespace of our own, and bind each source at STAGE/name in it."""
     libc = ctypes.CDLL(None, use_errno=True)
 
     def call(code: int) -> None:
@@ -38,19 +37,19 @@ def stage(sources: dict[str, str]) -> None:
 
 
 def main() -> None:
-    """Do what the JSON says, then become bubblewrap."""
-    told = json.loads(sys.argv[1])
-    for path in told["procs"]:
+    """Follow the order in the argument, then become bubblewrap."""
+    order = json.loads(sys.argv[1])
+    for path in order["procs"]:
         with open(path, "w") as file:
             file.write(str(os.getpid()))
-    if told["cpu"] is not None:
-        os.sched_setaffinity(0, {told["cpu"]})
-    if told["uid"] is not None:
-        stage(told["stage"])
+    if order["cpu"] is not None:
+        os.sched_setaffinity(0, {order["cpu"]})
+    if order["uid"] is not None:
+        stage(order["stage"])
         os.setgroups([])
-        os.setresgid(told["uid"], told["uid"], told["uid"])
-        os.setresuid(told["uid"], told["uid"], told["uid"])
-    os.execve(told["argv"][0], told["argv"], {})  # defence: environment of the launch
+        os.setresgid(order["uid"], order["uid"], order["uid"])
+        os.setresuid(order["uid"], order["uid"], order["uid"])
+    os.execve(order["argv"][0], order["argv"], {})  # defence: environment of the launch
 
 
 main()

@@ -1,19 +1,17 @@
-"""The process inside a namespace box that has imported torch and forks each job into namespaces of
-its own.
+"""The process inside a box. It imports torch, and then forks a child for each job.
 
-Standard library only; runs as `python -I -S zygote.py CONTROL_FD SITE`, or in a container, for one
-job that the container itself isolates, as `zygote.py once SITE`. It holds no secret, serves one
-study and one role, and never loads a byte of a bundle: that happens in the fork, after the
-namespaces, limits and capabilities are set.
+`python -I -S zygote.py CONTROL_FD SITE` serves a namespace box: each child enters namespaces of its
+own. `zygote.py once SITE` serves a container, which isolates a single job itself. The process holds
+no secret and loads no byte of a bundle: its child does, after namespaces, limits and capabilities.
 
-A line that ends in `# defence: NAME` is a defence that a test takes away by its name.
+A namespace box has three processes. This process forks C1, the collector: inside the job's mount,
+net and ipc namespaces, but outside its pid namespace. C1 forks C2, pid 1 of the job, which runs
+models.<role>.main(IN, OUT). When C2 ends, the kernel kills its children; then C1 reads the outputs.
 
-Three processes: this one; C1, the job's collector, in the job's mount, net and ipc namespaces but
-outside its pid namespace; C2, pid 1 of the job, which runs models.<role>.main(IN, OUT). When C2
-ends the kernel kills whatever it started, and only then does C1 read the outputs.
+Standard library only, in a single file that is copied into the box. `# defence: NAME` marks a line
+that a test takes away by that name.
 """
 
-import array
 import contextlib
 import ctypes
 import importlib
@@ -28,48 +26,34 @@ import struct
 import sys
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET = (
-    0x20000,
-    0x2000000,
-    0x4000000,
-    0x8000000,
-    0x10000000,
-    0x20000000,
-    0x40000000,
-)
+NEWNS, NEWCGROUP, NEWUTS, NEWIPC = 0x20000, 0x2000000, 0x4000000, 0x8000000
+NEWUSER, NEWPID, NEWNET = 0x10000000, 0x20000000, 0x40000000
 RDONLY, NOSUID, NODEV, REMOUNT, BIND, REC, PRIVATE = 1, 2, 4, 32, 4096, 16384, 1 << 18
-PRELOAD = (
-    "numpy",
-    "torch",
-    "safetensors",
-    "safetensors.numpy",
-    "safetensors.torch",
-    "torch.nn.functional",
-    "torch.optim",
-)
+FIXED = REMOUNT | RDONLY | NOSUID | NODEV | BIND
+PRELOAD = ("numpy", "safetensors.numpy", "safetensors.torch", "torch.nn.functional", "torch.optim")
 SHARED = ("opt", "usr", "lib", "lib64", "etc", "dev")  # defence: host folders
 ROOT = "/tmp/root"
 libc = ctypes.CDLL(None, use_errno=True)
 
 
-def call(code: int, what: str) -> None:
+def call(code: int, title: str) -> None:
+    """Raise OSError for a system call that failed."""
     if code != 0:
-        raise OSError(ctypes.get_errno(), f"{what}: {os.strerror(ctypes.get_errno())}")
+        raise OSError(ctypes.get_errno(), f"{title}: {os.strerror(ctypes.get_errno())}")
 
 
 def mount(source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
-    call(
-        libc.mount(
-            source.encode(), target.encode(), kind and kind.encode(), flags, data and data.encode()
-        ),
-        f"mount {target}",
-    )
+    """Mount a file system."""
+    texts = [text and text.encode() for text in (source, target, kind, data)]
+    call(libc.mount(*texts[:3], flags, texts[3]), f"mount {target}")
 
 
 def receive(read: Callable[[int], bytes], size: int) -> bytes:
+    """Read exactly `size` bytes; raise EOFError at an early end."""
     parts = bytearray()
     while len(parts) < size:
         part = read(min(1 << 20, size - len(parts)))
@@ -79,13 +63,14 @@ def receive(read: Callable[[int], bytes], size: int) -> bytes:
     return bytes(parts)
 
 
-def request(read: Callable[[int], bytes]) -> dict[str, Any]:
-    """Return the trusted side's header: limits, role, outputs, files."""
+def read_order(read: Callable[[int], bytes]) -> dict[str, Any]:
+    """Return the trusted side's order: limits, role, outputs, files."""
     return dict(json.loads(receive(read, struct.unpack(">I", receive(read, 4))[0])))
 
 
-def isolate(uid: int, gid: int) -> None:
-    """Enter new namespaces; the ids stay what they were."""
+def isolate() -> None:
+    """Enter new namespaces, with the same user and group."""
+    uid, gid = os.getuid(), os.getgid()
     spaces = NEWUSER | NEWNS | NEWIPC | NEWUTS | NEWCGROUP
     spaces |= NEWPID  # defence: process namespace
     spaces |= NEWNET  # defence: network namespace
@@ -95,10 +80,10 @@ def isolate(uid: int, gid: int) -> None:
     Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
 
 
-def build_root(told: dict[str, Any], link: socket.socket) -> None:
-    """Make the job's own root: shared read-only parts, its own bundle, sized tmpfs to write to."""
+def build_root(order: dict[str, Any], link: socket.socket) -> None:
+    """Make the root of the job: shared read-only parts, its bundle, and sized tmpfs to write to."""
     size = "mode=755"
-    size += f",size={told['disk_bytes']},nr_inodes={told['files_most']}"  # defence: sized tmpfs
+    size += f",size={order['disk_bytes']},nr_inodes={order['files_most']}"  # defence: sized tmpfs
     mount("none", "/", None, REC | PRIVATE)
     os.makedirs(ROOT, exist_ok=True)
     mount("tmpfs", ROOT, "tmpfs", NOSUID | NODEV, "size=1m,mode=755")
@@ -113,75 +98,63 @@ def build_root(told: dict[str, Any], link: socket.socket) -> None:
         os.makedirs(f"{ROOT}/{name}", exist_ok=True)
         if name != "proc":
             mount("tmpfs", f"{ROOT}/{name}", "tmpfs", NOSUID | NODEV, size)  # defence: own tmpfs
-    for name, length in told["files"]:
+    for name, length in order["files"]:
         path = Path(f"{ROOT}/in") / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(receive(link.recv, length))
-    fixed = REMOUNT | RDONLY | NOSUID | NODEV | BIND
-    mount("none", f"{ROOT}/in", None, fixed)  # defence: read-only inputs
+    mount("none", f"{ROOT}/in", None, FIXED)  # defence: read-only inputs
 
 
 def enter_root() -> None:
-    """As pid 1 of the job: mount /proc while the outer one is still there, then leave the outer
-    root for good.
-    """
+    """As pid 1 of the job, leave the outer root for good; its /proc is needed to mount ours."""
     mount("proc", f"{ROOT}/proc", "proc", NOSUID | NODEV)  # defence: own proc
     os.chdir(ROOT)
     call(libc.syscall(155 if os.uname().machine == "x86_64" else 41, b".", b"."), "pivot_root")
     call(libc.umount2(b".", 2), "umount")
     os.chdir("/")
-    fixed = REMOUNT | RDONLY | NOSUID | NODEV | BIND
-    mount("none", "/", None, fixed)  # defence: read-only root
+    mount("none", "/", None, FIXED)  # defence: read-only root
 
 
-def confine(told: dict[str, Any]) -> None:
-    """First to go when memory ends; limits per process as a backstop, no capability left, no new
-    privileges.
-    """
-    with contextlib.suppress(OSError):
+def confine(order: dict[str, Any]) -> None:
+    """Set limits per process as a backstop, drop every capability, and forbid new privileges."""
+    with contextlib.suppress(OSError):  # the first process to be killed when memory ends
         Path("/proc/self/oom_score_adj").write_text("1000")
-    held = re.search(r"VmData:\s+(\d+)", Path("/proc/self/status").read_text())
-    data = told["data_bytes"] + (int(held[1]) * 1024 if held else 0)
-    for what, most in (
+    used = re.search(r"VmData:\s+(\d+)", Path("/proc/self/status").read_text())
+    data = order["data_bytes"] + (int(used[1]) * 1024 if used else 0)
+    for name, limit in (
         (resource.RLIMIT_CORE, 0),  # defence: core dumps
         (resource.RLIMIT_NOFILE, 256),
-        (resource.RLIMIT_FSIZE, told["disk_bytes"]),  # defence: file size
+        (resource.RLIMIT_FSIZE, order["disk_bytes"]),  # defence: file size
         (resource.RLIMIT_DATA, data),  # defence: data size
-        (resource.RLIMIT_CPU, told["cpu_us"] // 1_000_000 + 2),
+        (resource.RLIMIT_CPU, order["cpu_us"] // 1_000_000 + 2),
     ):
-        resource.setrlimit(what, (most, most))
+        resource.setrlimit(name, (limit, limit))
     for capability in range(64):
         libc.prctl(24, capability, 0, 0, 0)  # defence: capability bounds
     call(libc.prctl(38, 1, 0, 0, 0), "no_new_privs")
-    header, nothing = struct.pack("=Ii", 0x20080522, 0), bytes(24)
-    call(libc.capset(header, nothing), "capset")  # defence: capabilities
+    header = struct.pack("=Ii", 0x20080522, 0)
+    call(libc.capset(header, bytes(24)), "capset")  # defence: capabilities
     landlock()  # defence: landlock
-    filter_calls(bytes.fromhex(told["seccomp"]))  # defence: system call list
+    filter_calls(bytes.fromhex(order["seccomp"]))  # defence: system call list
 
 
 def landlock() -> None:
-    """Where the kernel has Landlock: read everywhere, write to the three tmpfs and /dev/null, no
-    signal or socket outside.
-    """
+    """Restrict writes to tmpfs and /dev/null, and signals and sockets to the job, by Landlock."""
     abi = libc.syscall(444, None, 0, 1)
     if abi < 1:
-        return
+        return  # a kernel without Landlock
     files = (1 << (13 if abi < 2 else 14 if abi < 3 else 15 if abi < 5 else 16)) - 1
     attributes = struct.pack("QQQ", files, 3 if abi >= 4 else 0, 3 if abi >= 6 else 0)
     rules = libc.syscall(444, attributes, len(attributes), 0)
     call(min(rules, 0), "landlock")
-    devices = 1 << 6 | 1 << 11
-    for path, rights in (
-        ("/", 1 | 4 | 8),
-        ("/dev/null", 2 | 4),
-        ("/tmp", files & ~devices),
-        ("/out", files & ~devices),
-        ("/dev/shm", files & ~devices),
-    ):
+    allowed = {"/": 1 | 4 | 8, "/dev/null": 2 | 4}
+    allowed |= dict.fromkeys(
+        ("/tmp", "/out", "/dev/shm"), files & ~(1 << 6 | 1 << 11)
+    )  # no devices
+    for path, rights in allowed.items():
         beneath = os.open(path, os.O_PATH)
-        call(
-            libc.syscall(445, rules, 1, struct.pack("=Qi", rights, beneath), 0), f"landlock {path}"
-        )
+        rule = struct.pack("=Qi", rights, beneath)
+        call(libc.syscall(445, rules, 1, rule, 0), f"landlock {path}")
         os.close(beneath)
     call(libc.syscall(446, rules, 0), "landlock")
     os.close(rules)
@@ -198,24 +171,21 @@ def filter_calls(code: bytes) -> None:
     call(libc.prctl(22, 2, ctypes.byref(Program(len(code) // 8, code)), 0, 0), "seccomp")
 
 
-def job(told: dict[str, Any], site: str, log: int) -> int:
+def run_job(order: dict[str, Any], log: int) -> int:
     """Run the bundle's code; return the exit code."""
     os.dup2(os.open("/dev/null", os.O_RDONLY), 0)  # defence: no terminal
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.closerange(3, 4096)  # defence: descriptors
-    sys.stdout, sys.stderr = (
-        open(1, "w", buffering=1, closefd=False),  # noqa: SIM115
-        open(2, "w", buffering=1, closefd=False),  # noqa: SIM115
-    )
+    sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
     os.environ.clear()  # defence: environment
-    os.environ.update(
-        HOME="/tmp", PATH="", LC_ALL="C.UTF-8", OMP_NUM_THREADS="1", MKL_NUM_THREADS="1"
-    )
+    os.environ.update(HOME="/tmp", PATH="", LC_ALL="C.UTF-8")
+    os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
     sys.path.insert(0, "/in")
     sys.argv = ["heirloop"]  # defence: no answers
     try:
-        importlib.import_module(f"models.{told['role']}").main(Path("/in"), Path("/out"))
+        importlib.import_module(f"models.{order['role']}").main(Path("/in"), Path("/out"))
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else 1
     except BaseException:
@@ -226,14 +196,12 @@ def job(told: dict[str, Any], site: str, log: int) -> int:
     return 0
 
 
-def collect(told: dict[str, Any], status: int) -> bytes:
-    """Return the stream of allow-listed outputs: regular files with one link, none larger than
-    allowed.
-    """
-    refused, files = "", []
+def collect(order: dict[str, Any], status: int) -> bytes:
+    """Return the stream of outputs: allow-listed regular files with one link, within their size."""
+    refused, files = "", list[tuple[str, bytes]]()
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
     flags |= os.O_NOFOLLOW  # defence: no links
-    for name, most in told["outputs"].items():  # defence: named outputs
+    for name, most in order["outputs"].items():  # defence: named outputs
         try:
             fd = os.open(f"/out/{name}", flags)
         except FileNotFoundError:
@@ -252,78 +220,83 @@ def collect(told: dict[str, Any], status: int) -> bytes:
             with open(fd, "rb", closefd=False) as file:
                 files.append((name, file.read(most)))
         os.close(fd)
-    header = json.dumps(
-        {"exit": status, "refused": refused, "files": [[n, len(d)] for n, d in files]}
-    ).encode()
-    return struct.pack(">I", len(header)) + header + b"".join(d for _, d in files)
+    sizes = [(name, len(data)) for name, data in files]
+    header = json.dumps({"exit": status, "refused": refused, "files": sizes}).encode()
+    return struct.pack(">I", len(header)) + header + b"".join(data for _, data in files)
 
 
-def serve(link: socket.socket, log: int, site: str) -> None:
-    """C1: one job from its bytes to its outputs."""
+def leave(act: Callable[[], int], log: int, failure: int) -> NoReturn:
+    """End this forked process with the code of `act`, or with `failure` and a traceback."""
+    code = failure
+    try:
+        code = act()
+    except BaseException:
+        os.write(log, traceback.format_exc().encode())
+    finally:
+        os._exit(code & 0xFF)
+
+
+def serve(control: socket.socket, fd: int, log: int) -> int:
+    """As C1, run one job from its bytes to its outputs; return 0."""
+    control.close()
+    link = socket.socket(fileno=fd)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     libc.prctl(1, signal.SIGKILL, 0, 0, 0)
-    uid, gid = os.getuid(), os.getgid()
     link.sendall(b"C")
-    told = request(link.recv)
-    isolate(uid, gid)
-    build_root(told, link)
+    order = read_order(link.recv)
+    isolate()
+    build_root(order, link)
     ready, done = os.pipe()
+
+    def start() -> int:
+        libc.prctl(1, signal.SIGKILL, 0, 0, 0)
+        enter_root()
+        limit = order["processes"] + 8
+        resource.setrlimit(resource.RLIMIT_NPROC, (limit, limit))  # defence: process limit
+        confine(order)
+        os.write(done, b"!")
+        return run_job(order, log)
+
     child = os.fork()
     if child == 0:
-        libc.prctl(1, signal.SIGKILL, 0, 0, 0)
-        code = 1
-        try:
-            enter_root()
-            limit = told["processes"] + 8
-            resource.setrlimit(resource.RLIMIT_NPROC, (limit, limit))  # defence: process limit
-            confine(told)
-            os.write(done, b"!")
-            code = job(told, site, log)
-        except BaseException:
-            os.write(log, traceback.format_exc().encode())
-        finally:
-            os._exit(code & 0xFF)
+        leave(start, log, 1)
     os.close(done)
     os.close(log)
     if not os.read(ready, 1):
         os._exit(3)
     os.chdir("/")
     _, status = os.waitpid(child, 0)
-    link.sendall(collect(told, os.waitstatus_to_exitcode(status)))
+    link.sendall(collect(order, os.waitstatus_to_exitcode(status)))
+    return 0
 
 
 def once(site: str) -> None:
-    """In a container of its own, as pid 1: run one job from stdin, kill what it left, write its
-    outputs to stdout.
-    """
+    """As pid 1 of a container, run one job from stdin and write its outputs to stdout."""
     preload(site)
-    call(
-        libc.prctl(4, 0, 0, 0, 0), "undumpable"
-    )  # the job, of the same user, can neither trace this process nor open its files
+    # The job has the same user; it can neither trace this process nor open its files.
+    call(libc.prctl(4, 0, 0, 0, 0), "undumpable")
     os.write(1, b"Z")
-    told = request(lambda size: os.read(0, size))
+    order = read_order(lambda size: os.read(0, size))
+
+    def start() -> int:
+        libc.prctl(4, 1, 0, 0, 0)
+        confine(order)
+        return run_job(order, 2)
+
     child = os.fork()
     if child == 0:
-        code = 1
-        try:
-            libc.prctl(4, 1, 0, 0, 0)
-            confine(told)
-            code = job(told, site, 2)
-        except BaseException:
-            os.write(2, traceback.format_exc().encode())
-        finally:
-            os._exit(code & 0xFF)
+        leave(start, 2, 1)
     _, status = os.waitpid(child, 0)
     with contextlib.suppress(ProcessLookupError, ChildProcessError):
         while True:
             os.kill(-1, signal.SIGKILL)  # defence: nothing left
             os.waitpid(-1, 0)
     with open(1, "wb", closefd=False) as stream:
-        stream.write(collect(told, os.waitstatus_to_exitcode(status)))  # defence: end
+        stream.write(collect(order, os.waitstatus_to_exitcode(status)))  # defence: end
 
 
 def preload(site: str) -> None:
-    """Import the libraries that every job needs; nothing of any bundle."""
+    """Import the libraries of every job, and nothing of any bundle."""
     sys.path.append(site)
     for name in PRELOAD:
         importlib.import_module(name)
@@ -331,29 +304,17 @@ def preload(site: str) -> None:
 
 
 def main() -> None:
-    """Import by name, say so, then fork once per request until the control socket closes."""
+    """Import the libraries, report ready, and fork per request until the control socket closes."""
     control = socket.socket(fileno=int(sys.argv[1]))
-    site = sys.argv[2]
-    preload(site)
+    preload(sys.argv[2])
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     control.sendall(b"Z")
     while True:
-        message, ancillary, _, _ = control.recvmsg(1, socket.CMSG_SPACE(8))
+        message, fds, _, _ = socket.recv_fds(control, 1, 2)
         if not message:
             return
-        fds = array.array("i")
-        for _, _, data in ancillary:
-            fds.frombytes(data)
         if os.fork() == 0:
-            code = 3
-            try:
-                control.close()
-                serve(socket.socket(fileno=fds[0]), fds[1], site)
-                code = 0
-            except BaseException:
-                os.write(fds[1], traceback.format_exc().encode())
-            finally:
-                os._exit(code)
+            leave(partial(serve, control, fds[0], fds[1]), fds[1], 3)
         for fd in fds:
             os.close(fd)
 
