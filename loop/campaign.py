@@ -19,7 +19,7 @@ from evals.judge import spend
 from loop.facts.facts import Facts, Invalid
 from loop.people import stand_in
 from loop.plan import Draft, Planned, make_plan, source
-from loop.study.open import Running
+from loop.study.running import Running
 from loop.study.simulated import SOURCE, simulated
 from sandbox.budget import look
 from sandbox.canonical import digest

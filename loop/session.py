@@ -31,7 +31,8 @@ from loop.instruments.run import Run
 from loop.people.send import Caller
 from loop.propose.table import proposer
 from loop.report import make
-from loop.study.open import Running, open_study
+from loop.study.open import open_study
+from loop.study.running import Running
 from loop.verify.run import record
 from sandbox import control
 from sandbox.call import key

@@ -39,7 +39,7 @@ def composed(overrides: Sequence[str]) -> Config:
 def check(values: DictConfig) -> Config:
     """Return composed values as typed settings; raise BadInput that names the wrong field."""
     try:
-        raw = own_files.named(OmegaConf.to_object(values))
+        raw = own_files.pin_files(OmegaConf.to_object(values))
         if raw["task"].get("world", "") is None:
             # YAML reads the name of world `null` as nothing
             raw["task"]["world"] = "null"

@@ -26,7 +26,9 @@ from loop.measure.jobs import Replicate
 from loop.measure.replicate import measure
 from loop.plan import Draft, Planned
 from loop.report.make import publish
-from loop.study.open import Running, config_at, open_study, read_config
+from loop.study.open import open_study
+from loop.study.root import config_at, read_config
+from loop.study.running import Running
 from sandbox.budget import balances, look_account
 from sandbox.ledger import Ledger
 

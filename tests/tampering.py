@@ -10,7 +10,7 @@ import pytest
 
 from configs.build import plain
 from configs.errors import VerificationFailed
-from loop.study.open import places, signer
+from loop.study.root import places, signer
 from loop.verify.run import verify
 from sandbox import keys
 from sandbox.canonical import canonical, digest

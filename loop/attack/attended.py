@@ -14,7 +14,8 @@ from configs.records import Caps, Grant, Proposal, Purpose
 from loop.attack.outcome import try_act
 from loop.plan import Draft, make_plan, source
 from loop.settings import composed
-from loop.study.open import _LOCKS, Running, open_study
+from loop.study.open import _LOCKS, open_study
+from loop.study.running import Running
 from sandbox import keys
 from sandbox.box.base import Box
 from sandbox.canonical import digest

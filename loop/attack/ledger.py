@@ -12,7 +12,7 @@ from configs.errors import HeirloopError, VerificationFailed
 from loop.attack.attended import AttendedStudy
 from loop.attack.outcome import GOT_THROUGH, first_success, try_act
 from loop.attack.suite import Suite
-from loop.study.open import places, signer
+from loop.study.root import places, signer
 from loop.verify.run import verify
 from sandbox import keys
 from sandbox.canonical import canonical, digest

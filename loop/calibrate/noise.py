@@ -18,7 +18,7 @@ from configs.settings.config import Config
 from loop.calibrate.trainings import budget_for, open_trainings, read_scores, train
 from loop.plan import ROOT, Planned
 from loop.settings import composed
-from loop.study.open import Running
+from loop.study.running import Running
 
 FIGURES = ROOT / "docs" / "figures"
 RUNS = {"baseline": 60, "reference": 16, "slow": 60, "bimodal": 80}

@@ -20,7 +20,7 @@ from evals.data import Items
 from loop.calibrate.trainings import budget_for, open_trainings, read_scores, train
 from loop.plan import Planned
 from loop.settings import composed
-from loop.study.open import Running
+from loop.study.running import Running
 from sandbox.canonical import digest
 
 FRESH = 4

@@ -21,7 +21,8 @@ from loop.campaign import Campaign, passes_gate
 from loop.measure.jobs import Replicate
 from loop.measure.replicate import measure
 from loop.plan import Draft, Planned, make_plan, source, worst_case
-from loop.study.open import Running, open_study
+from loop.study.open import open_study
+from loop.study.running import Running
 from sandbox import keys
 from sandbox.canonical import digest
 from sandbox.decision import new_mandate

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.metrics import rounded
-from loop.study.open import Running
+from loop.study.running import Running
 from loop.verify.run import checked
 
 

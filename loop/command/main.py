@@ -301,7 +301,7 @@ def doctor(kind: str | None, runtime: str, as_json: bool) -> None:
     from configs.errors import NoBox, VerificationFailed
     from loop.attack.doctor import doctor as examine
     from loop.plan import ROOT
-    from loop.study.box import remember
+    from loop.study.box import remember_tiers
     from sandbox.box.base import Box
     from sandbox.box.docker import DockerBox
     from sandbox.box.namespace import NamespaceBox
@@ -313,7 +313,7 @@ def doctor(kind: str | None, runtime: str, as_json: bool) -> None:
     rows, tiers = examine(
         {name: make for name, make in makes.items() if kind in (None, name)}, ROOT
     )
-    remember(tiers)
+    remember_tiers(tiers)
     best = min(tiers.values(), default="")
     if as_json:
         click.echo(json.dumps({"rows": rows, "tiers": tiers, "tier": best}))

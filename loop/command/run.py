@@ -17,7 +17,7 @@ from loop.command.live import View
 from loop.report.make import publish
 from loop.session import execute
 from loop.settings import check, one_line
-from loop.study.open import Running
+from loop.study.running import Running
 
 
 def run_with_hydra(overrides: Sequence[str]) -> None:

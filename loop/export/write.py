@@ -23,7 +23,7 @@ from loop.export.left_out import count_shown_otherwise, list_left_out
 from loop.export.manifest import DOMAIN, file_name, unsigned_fields, write_manifest
 from loop.export.redact import Carried, close_entries, lines
 from loop.export.tables import TABLES
-from loop.study.open import places, signer
+from loop.study.root import places, signer
 from loop.verify.run import ended, opened
 from sandbox import keys
 from sandbox.canonical import canonical

@@ -28,7 +28,7 @@ from loop.people import acts, requests
 from loop.people.shown import TooLarge
 from loop.propose import by_hand
 from loop.report.incident import export_incident
-from loop.study.open import places
+from loop.study.root import places
 from sandbox import control, keys
 from sandbox.gate import Gate
 

@@ -11,7 +11,7 @@ from configs.recipe import Recipe
 from configs.records import Input, Job, JobResult, PlanRole, stage
 from evals.data import replicate_seed
 from loop.plan import Planned
-from loop.study.open import Running
+from loop.study.running import Running
 from sandbox.gate import Halted
 from sandbox.run import run
 

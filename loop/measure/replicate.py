@@ -24,7 +24,7 @@ from loop.measure.jobs import (
     tell_failure,
 )
 from loop.plan import Planned
-from loop.study.open import Running
+from loop.study.running import Running
 
 WEIGHTS, PREDICTIONS = "weights.safetensors", "predictions.safetensors"
 COPY = 0.01

@@ -14,7 +14,7 @@ from loop.people.requests import (
 )
 from loop.people.shown import body_of
 from loop.study import own_files
-from loop.study.open import SCRIPTED, need_counterparty
+from loop.study.root import SCRIPTED, need_counterparty
 from sandbox import budget, control, keys
 from sandbox.canonical import digest
 from sandbox.decision import decided
@@ -39,7 +39,7 @@ def amend(folder: Path, overrides: Sequence[str], who: str, why: str, repin: boo
         OmegaConf.update(whole, key, OmegaConf.from_dotlist([f"v={value}"]).v if value else "")
         if key in ("gates", "gates.file"):
             OmegaConf.update(whole, "gates.file_digest", "")
-    config = parse(Config, own_files.named(OmegaConf.to_object(whole)))
+    config = parse(Config, own_files.pin_files(OmegaConf.to_object(whole)))
     own_files.load(config, gate.store)
     reviewers = list(gate.rules.reviewers)
     if repin:

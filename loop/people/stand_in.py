@@ -19,7 +19,8 @@ from configs.errors import BadInput
 from configs.records import Plan, ReviewerAnswer
 from evals.oversight import PAIRS
 from loop.facts.canaries import commit_to, is_canary
-from loop.study.open import SCRIPTED, Running, scripted_key
+from loop.study.root import SCRIPTED, scripted_key
+from loop.study.running import Running
 from sandbox import keys
 from sandbox.canonical import digest
 from sandbox.decision import Request, new_approval
@@ -35,7 +36,7 @@ proposal that looks wrong.
 
 def probe(running: Running, name: str, change_class: str) -> None:
     """Put a canary and its twin among the waiting requests, as often as the study declares."""
-    plan, share = running.archive.facts().plans[name], running.config.gates.canaries
+    plan, share = running.facts().plans[name], running.config.gates.canaries
     if change_class not in PAIRS or _draw(running.secret, "probe", name).random() >= share:
         return
     rng = _draw(running.secret, "pair", name)
@@ -45,7 +46,7 @@ def probe(running: Running, name: str, change_class: str) -> None:
     for canary in order:
         shown = _shown(running, plan, pair[0] if canary else pair[1], pair[2])
         subject = digest(shown)
-        if subject in running.archive.facts().probes:
+        if subject in running.facts().probes:
             continue
         running.ledger.append(
             "probe",
@@ -70,7 +71,7 @@ def _answer(running: Running) -> int:
     config = running.config.reviewer
     if config.policy == "people":
         return 0
-    gate, probes = running.gate.refresh(), running.archive.facts().probes
+    gate, probes = running.gate.refresh(), running.facts().probes
     given = sum(a.reviewer == SCRIPTED for a in gate.approvals.values())
     key = scripted_key(running.secret)
     half = {"name": SCRIPTED, "kind": "simulated", "public": keys.public_hex(key)}
@@ -119,7 +120,7 @@ def _say(
         )
         return match, f"scripted by file: {match}"
     if config.policy == "fatigue":
-        plan = running.archive.facts().plans.get(request.subject)
+        plan = running.facts().plans.get(request.subject)
         if plan and plan.purpose in ORDERED:
             return "approve", "scripted: people ordered it"
         share = (

@@ -26,8 +26,8 @@ from loop.propose.outside.prompt import prompt
 from loop.propose.outside.read import Unusable, read
 from loop.propose.simulated import write as write_simulated
 from loop.propose.table import proposer
-from loop.study.open import charge_proposer
-from loop.study.own_files import recorded
+from loop.study.own_files import read_proposals
+from loop.study.running import charge_proposer
 from loop.study.simulated import PROPOSE_US, law, simulated
 from sandbox.canonical import digest
 from sandbox.store import Store
@@ -154,7 +154,7 @@ def _from_record(campaign: Campaign, generation: int, index: int) -> Written:
     Raises UsedUp where there is none, VerificationFailed for another record.
     """
     settings = campaign.running.config.proposer
-    proposals = recorded(settings.replay, settings.replay_arm)
+    proposals = read_proposals(settings.replay, settings.replay_arm)
     if digest(proposals) != settings.replay_digest:
         raise VerificationFailed(
             f"proposer.replay {settings.replay} holds other proposals than those that the study"

@@ -1,99 +1,95 @@
-"""Open a study or go on with it: ledger, secret, store, box and gate, tied together by the study
-root.
+"""Choose the box of a study: BOXES names every kind, and the tier that the doctor proved.
+
+Begin with `make_box`. There is no run without a box.
 """
 
 import json
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from configs.build import strict_json
 from configs.errors import BadInput, NoBox
 from configs.settings.config import Config
 from loop.plan import ROOT
-from loop.study import simulated
+from loop.study.simulated import SimulatedBox, simulated
 from sandbox import keys
 from sandbox.box.base import Box
 
+REMEDIES = {
+    "A": "install gVisor, name it in the engine's daemon.json and set box=docker box.runtime=runsc",
+    "B": "run as root, or have a control group delegated (`systemd-run --user --scope -p"
+    " Delegate=yes`)",
+    "C": "name a task that is trained, which a simulated one is not",
+}
+"""Tier that a study demands -> remedy where the box here is weaker."""
+
 
 def make_box(config: Config) -> Box:
-    """Return the box that the configuration names; `auto` is the namespace box, else Docker. Raises
-    NoBox, with both reasons.
+    """Return the box that the settings name. Raises NoBox, which names the remedy.
 
-    A box below the tier that the study demands is refused with the remedy.
+    `auto` is the namespace box, else Docker. A box below the demanded tier is refused.
     """
-    box = _box(config)
+    box = SimulatedBox(config) if simulated(config) else BOXES[config.box.kind](config)
     if config.box.tier and box.tier > config.box.tier:
         box.close()
-        remedy = {
-            "A": (
-                "install gVisor, name it in the engine's daemon.json and set box=docker"
-                " box.runtime=runsc"
-            ),
-            "B": (
-                "run as root, or have a control group delegated (`systemd-run --user --scope -p"
-                " Delegate=yes`)"
-            ),
-            "C": "name a task that is trained, which a simulated one is not",
-        }[config.box.tier]
         raise NoBox(
             f"the study demands tier {config.box.tier} and the {box.kind} box here is tier"
-            f" {box.tier}; {remedy}"
+            f" {box.tier}; {REMEDIES[config.box.tier]}"
         )
     return box
 
 
-def _box(config: Config) -> Box:
-    if simulated.simulated(config):
-        return simulated.Planted(config)
-    from sandbox.box.docker import DockerBox
-    from sandbox.box.namespace import NamespaceBox
+def _make_docker(config: Config) -> Box:
+    from sandbox.box.docker import DockerBox  # loads the Docker SDK
 
-    def docker() -> Box:
-        return DockerBox(config.box.image, runtime=config.box.runtime, warm=config.box.warm)
+    return DockerBox(config.box.image, runtime=config.box.runtime, warm=config.box.warm)
 
-    if config.box.kind == "docker":
-        return docker()
+
+def _make_namespace(config: Config) -> Box:
+    from sandbox.box.namespace import NamespaceBox  # needs Linux and bubblewrap
+
+    box = NamespaceBox(ROOT / ".box", warm=config.box.warm)
+    box.prove()
+    return box
+
+
+def _make_first_that_works(config: Config) -> Box:
     try:
-        box = NamespaceBox(ROOT / ".box", warm=config.box.warm)
-        box.prove()
-        return box
+        return _make_namespace(config)
     except NoBox as error:
-        if config.box.kind == "namespace":
-            raise
         try:
-            return docker()
+            return _make_docker(config)
         except NoBox as other:
             raise NoBox(f"{error}; and {other}") from None
 
 
-def remember(tiers: Mapping[str, str]) -> None:
-    """Keep what was proved, so that the next study root can say so."""
+BOXES: dict[str, Callable[[Config], Box]] = {
+    "auto": _make_first_that_works,
+    "docker": _make_docker,
+    "namespace": _make_namespace,
+}
+"""Value of box.kind -> how its box is made. Tasks that are simulated have a box of their own."""
+
+
+def remember_tiers(tiers: Mapping[str, str]) -> None:
+    """Keep the tiers that the doctor proved, so that the next study root can say so."""
     keys.home().mkdir(parents=True, exist_ok=True)
-    known = {
-        "machine": _machine(),
-        "day": time.strftime("%Y-%m-%d", time.gmtime()),
-        "tiers": dict(tiers),
-    }
-    (keys.home() / "doctor.json").write_text(json.dumps(known))
+    day = time.strftime("%Y-%m-%d", time.gmtime())
+    proof = {"machine": _machine(), "day": day, "tiers": dict(tiers)}
+    (keys.home() / "doctor.json").write_text(json.dumps(proof))
 
 
-def proved(box: Box) -> str:
-    """Return the day on which the doctor proved this box's tier on this machine, or an empty
-    string.
-    """
+def day_proved(box: Box) -> str:
+    """Return the day on which the doctor proved this box's tier on this machine, or nothing."""
     try:
-        known = strict_json((keys.home() / "doctor.json").read_bytes())
-        return (
-            str(known["day"])
-            if (known["machine"], known["tiers"].get(box.kind)) == (_machine(), box.tier)
-            else ""
-        )
+        proof = strict_json((keys.home() / "doctor.json").read_bytes())
+        same = (proof["machine"], proof["tiers"].get(box.kind)) == (_machine(), box.tier)
+        return str(proof["day"]) if same else ""
     except (OSError, BadInput, KeyError, AttributeError):
         return ""
 
 
 def _machine() -> str:
-    return " ".join(
-        (platform.node(), platform.release(), platform.machine(), platform.python_version())
-    )
+    parts = (platform.node(), platform.release(), platform.machine(), platform.python_version())
+    return " ".join(parts)

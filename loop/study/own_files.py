@@ -1,5 +1,7 @@
-"""People's own files in a study: named and pinned when it is composed, unchanged when it is opened,
-in the store to be shown at its gates.
+"""People's own files in a study: pinned when it is composed, unchanged when it is opened.
+
+A study may name a task, a gate, a proposer or a program by path. Their digests are pinned, and the
+code is put into the store, so that it can be shown at the gates.
 """
 
 from collections.abc import Callable
@@ -8,7 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from configs.entries import InvalidEntry, PlanEntry
+from configs.entries.entry import facts_of
 from configs.errors import BadInput, VerificationFailed
+from configs.records import Plan
 from configs.settings.config import Config
 from configs.settings.task import TaskSetup
 from evals.data import OWN
@@ -18,22 +23,22 @@ from sandbox.ledger import Ledger
 from sandbox.store import Store
 
 
-def named(composed: Any) -> Any:
-    """Fill in what follows from the files that composed values name: their digests, and the sizes
-    and items of an own task.
+def pin_files(composed: Any) -> Any:
+    """Fill in the digests of the files that composed values name, and the sizes of an own task.
 
-    Raises BadInput for a file that is none, VerificationFailed for one that is not the pinned one.
+    Raises BadInput for a file that cannot be used, VerificationFailed for another file than the
+    pinned one.
     """
-    for group, field, read in NAMED:
-        found = composed.get(group) if isinstance(composed, dict) else None
-        if isinstance(found, dict) and isinstance(found.get(field), str) and found[field]:
-            _pin(found, group, field, read)
+    for group, field, read in PATHS:
+        settings = composed.get(group) if isinstance(composed, dict) else None
+        if isinstance(settings, dict) and isinstance(settings.get(field), str) and settings[field]:
+            _pin(settings, group, field, read)
             if group == "task":
-                found |= _sizes(found["file_digest"], found)
+                settings |= _read_items(settings["file_digest"], settings)
     return composed
 
 
-def unchanged(pinned: Config, now: Config) -> None:
+def need_unchanged(pinned: Config, now: Config) -> None:
     """Raise VerificationFailed where a file is not the one that a study began with."""
     before = pinned.files()
     for field, (path, pin) in now.files().items():
@@ -45,78 +50,80 @@ def unchanged(pinned: Config, now: Config) -> None:
 
 
 def load(config: Config, store: Store) -> None:
-    """Put what a study names where it is needed: the code into its store, the items of an own task
-    into memory.
-    """
+    """Put own code into the study's store, and the items of an own task into memory."""
     for _, pin in config.files().values():
         if own.known(pin):
             store.put(own.code(pin))
-    task_items(config.task)
+    load_items(config.task)
 
 
-def task_items(task: TaskSetup) -> None:
+def load_items(task: TaskSetup) -> None:
     """Read the items of an own task once; raise VerificationFailed if its file now gives others."""
     if task.name == "custom" and task.items not in OWN:
-        _sizes(task.file_digest, {"items": task.items})
+        _read_items(task.file_digest, {"items": task.items})
 
 
-def recorded(folder: str, arm: str) -> dict[str, str]:
-    """Return a run's proposals of one arm: `repeat:generation:index` -> digest of the text in its
-    store; raises BadInput where there are none.
+def read_proposals(folder: str, arm: str) -> dict[str, str]:
+    """Return a run's proposals of one arm: `repeat:generation:index` -> digest of its text.
+
+    Raises BadInput where there are none.
     """
-    found: dict[str, str] = {}
-    for entry in Ledger.file(Path(folder) / "ledger.sqlite").entries():
-        body = (
-            entry.body["plan"]
-            if entry.kind == "plan"
-            else entry.body
-            if entry.kind == "invalid"
-            else {}
-        )
-        if body.get("arm") == arm and body.get("purpose", "candidate") == "candidate":
-            found[f"{body['repeat']}:{body['generation']}:{body['index']}"] = body["proposal"]
-    if not found:
+    entries = Ledger.file(Path(folder) / "ledger.sqlite").entries()
+    plans = [fact.plan for fact in facts_of(entries, PlanEntry)]
+    rows: list[Plan | InvalidEntry] = [plan for plan in plans if plan.purpose == "candidate"]
+    rows += facts_of(entries, InvalidEntry)
+    proposals = {
+        f"{row.repeat}:{row.generation}:{row.index}": row.proposal for row in rows if row.arm == arm
+    }
+    if not proposals:
         raise BadInput(
             f"proposer.replay is {folder!r}, in which arm {arm!r} proposed nothing; name a run and"
             " one of its arms (proposer.replay_arm)"
         )
-    return found
+    return proposals
 
 
-NAMED: tuple[tuple[str, str, Callable[[dict[str, Any], str], str]], ...] = (
-    ("task", "file", lambda found, where: own.name(found["file"], where)),
-    ("gates", "file", lambda found, where: own.name(found["file"], where)),
-    ("proposer", "file", lambda found, where: own.name(found["file"], where)),
-    (
-        "proposer",
-        "program",
-        lambda found, where: own.keep(own.read(found["program"], where, own.PROGRAM_BYTES)),
-    ),
-    (
-        "proposer",
-        "replay",
-        lambda found, where: digest(recorded(found["replay"], str(found.get("replay_arm", "")))),
-    ),
+ReadDigest = Callable[[dict[str, Any], str], str]
+"""Settings of a group, and the field's name for messages -> digest of the file."""
+
+
+def _name_file(settings: dict[str, Any], where: str) -> str:
+    return own.name(settings["file"], where)
+
+
+def _keep_program(settings: dict[str, Any], where: str) -> str:
+    return own.keep(own.read(settings["program"], where, own.PROGRAM_BYTES))
+
+
+def _digest_replay(settings: dict[str, Any], _: str) -> str:
+    return digest(read_proposals(settings["replay"], str(settings.get("replay_arm", ""))))
+
+
+PATHS: tuple[tuple[str, str, ReadDigest], ...] = (
+    ("task", "file", _name_file),
+    ("gates", "file", _name_file),
+    ("proposer", "file", _name_file),
+    ("proposer", "program", _keep_program),
+    ("proposer", "replay", _digest_replay),
 )
-"""(group, field, how its digest is found) of everything that a study names by its path."""
+"""Group, field and digest of everything that a study names by its path."""
 
 
-def _pin(
-    found: dict[str, Any], group: str, field: str, read: Callable[[dict[str, Any], str], str]
-) -> None:
-    pinned = found.get(f"{field}_digest")
-    if pinned and own.known(str(pinned)) and not Path(found[field]).exists():
-        return  # the kept copy is what runs
-    now = read(found, f"{group}.{field}")
+def _pin(settings: dict[str, Any], group: str, field: str, read: ReadDigest) -> None:
+    pinned = settings.get(f"{field}_digest")
+    if pinned and own.known(str(pinned)) and not Path(settings[field]).exists():
+        return  # the kept copy runs
+    now = read(settings, f"{group}.{field}")
     if pinned and now != pinned:
         raise VerificationFailed(
-            f"{group}.{field} {found[field]} is {now[:12]} and {str(pinned)[:12]} is pinned;"
+            f"{group}.{field} {settings[field]} is {now[:12]} and {str(pinned)[:12]} is pinned;"
             " restore it, or pin this one"
         )
-    found[f"{field}_digest"] = now
+    settings[f"{field}_digest"] = now
 
 
-def _sizes(pin: str, pinned: dict[str, Any]) -> dict[str, Any]:
+def _read_items(pin: str, pinned: dict[str, Any]) -> dict[str, Any]:
+    """Read an own task's items into memory; return its sizes and the digest of its items."""
     sizes, data = own.items(pin)
     name = digest(canonical(sizes) + data)
     if pinned.get("items") and pinned["items"] != name:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from configs.errors import BadInput, VerificationFailed
-from loop.study.open import config_at, open_study, read_config
+from loop.study.open import open_study
+from loop.study.root import config_at, read_config
 from sandbox.ledger import Ledger
 from sandbox.run import replay as replay_job
 
@@ -30,7 +31,7 @@ def replay(folder: Path, prefix: str) -> dict[str, Any]:
                 " (`heirloop plans RUN`)"
             )
         job = mine[0].body["job"]
-        recorded = running.archive.facts().results[job["plan"], "train", job["index"]][0]
+        recorded = running.facts().results[job["plan"], "train", job["index"]][0]
         again = replay_job(running.sandbox, mine[0])
     finally:
         running.sandbox.box.close()

@@ -23,8 +23,8 @@ from loop.facts.facts import Facts, FactsReader
 from loop.propose.evolve.database import applied, moved
 from loop.propose.outside.read import read
 from loop.propose.table import proposer
-from loop.study.open import places, read_config
-from loop.study.own_files import task_items
+from loop.study.own_files import load_items
+from loop.study.root import places, read_config
 from loop.verify.decisions import rederive
 from sandbox import incident, keys, own
 from sandbox.budget import balances, replay
@@ -268,7 +268,7 @@ def _scores(store: Store, facts: Facts, ledger: Ledger) -> int:
         return 0
     if config.task.file and not own.known(config.task.file_digest):
         return 0
-    task_items(config.task)
+    load_items(config.task)
     task, splits, count = config.task.format(), held_out(config.task.format(), secret), 0
     parts = {split: slices(task, secret, split, items) for split, items in splits.items()}
     for (name, role, index), found in facts.scores.items():

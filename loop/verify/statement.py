@@ -16,7 +16,7 @@ from configs.build import parse, plain
 from configs.entries import Entry
 from configs.errors import BadInput, VerificationFailed
 from configs.records import Amount
-from loop.study.open import signer
+from loop.study.root import signer
 from sandbox import keys
 from sandbox.canonical import digest
 from sandbox.decision import body_plan, policy

@@ -178,8 +178,7 @@ def long(folder: Path, least: int) -> None:
     from studies import SMALL, better, config, mandate
 
     from loop import session
-    from loop.study import box
-    from loop.study import open as study_open
+    from loop.study import box, root
     from sandbox import keys
     from sandbox.ledger import Ledger, checkpoint
 
@@ -193,8 +192,8 @@ def long(folder: Path, least: int) -> None:
     first = next(iter(book.entries()))
     checkpoint(
         book,
-        study_open.signer(keys.load_secret(first.body["secret"])),
-        study_open.places(folder / "long", first.hash),
+        root.signer(keys.load_secret(first.body["secret"])),
+        root.places(folder / "long", first.hash),
     )
 
 

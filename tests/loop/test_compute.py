@@ -12,7 +12,7 @@ from studies import better, config, entries, gate_of, mandate
 from configs.errors import BadInput, VerificationFailed
 from configs.records import RESOURCES
 from loop.command import main
-from loop.study.open import signer
+from loop.study.root import signer
 from loop.verify import replay, statement
 from loop.verify.run import verify
 from sandbox import keys

@@ -31,7 +31,7 @@ from loop.export.verify import verify_export
 from loop.export.write import csv_bytes, export, mirror_tables, tabulate
 from loop.instruments.measure import flatten, measure
 from loop.propose.table import PROPOSERS
-from loop.study.open import places, signer
+from loop.study.root import places, signer
 from loop.unseal import unseal
 from sandbox import keys
 from sandbox.canonical import canonical, digest

@@ -35,7 +35,7 @@ from loop.facts.canaries import is_canary
 from loop.measure import confirm
 from loop.people import stand_in
 from loop.plan import apply_proposal
-from loop.study import open as study_open
+from loop.study import root
 from loop.verify.run import verify
 from sandbox import gate as gates
 from sandbox import incident, keys, ledger
@@ -461,7 +461,7 @@ def test_a_signed_decision_in_the_ledger_is_checked_whenever_it_is_read(tmp_path
     gate_of(cfg).ledger.append("approval", forged)
     with pytest.raises(VerificationFailed):
         gate_of(cfg)
-    assert study_open.SCRIPTED not in {r["name"] for r in entries(cfg)[0].body["reviewers"]}
+    assert root.SCRIPTED not in {r["name"] for r in entries(cfg)[0].body["reviewers"]}
 
 
 def asked(tmp_path, go, *extra):

@@ -22,7 +22,7 @@ from loop.command import main
 from loop.people import notice, requests, send
 from loop.people.send import BACKOFF_SECONDS, Addresses, Caller
 from loop.propose.table import PROPOSERS
-from loop.study import open as study_open
+from loop.study import root
 from loop.verify import statement
 from loop.verify.run import verify
 from sandbox import control, incident, keys
@@ -503,4 +503,4 @@ def test_a_counterparty_is_a_pinned_external_reviewer(tmp_path, go):
     with pytest.raises(BadInput, match="pinned external reviewer"):
         go(cfg, FakeBox(better))
     with pytest.raises(BadInput, match="none here"):
-        study_open.need_counterparty(replace(cfg, gates=replace(cfg.gates, counterparty="mal")), [])
+        root.need_counterparty(replace(cfg, gates=replace(cfg.gates, counterparty="mal")), [])

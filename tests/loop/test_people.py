@@ -29,7 +29,7 @@ from loop.measure import confirm
 from loop.people import acts, amend
 from loop.report.incident import PARTS, export_incident
 from loop.report.oversight import canaries, measures
-from loop.study.open import Running
+from loop.study.running import Running
 from loop.verify.run import verify
 from sandbox import control, gate, incident, keys
 from sandbox.canonical import digest

@@ -21,7 +21,7 @@ from loop.facts.facts import FactsReader
 from loop.instruments.measure import measure
 from loop.settings import composed
 from loop.study import open as study_open
-from loop.study.simulated import Planted
+from loop.study.simulated import SimulatedBox
 from loop.unseal import unseal
 from loop.verify.run import verify
 from sandbox.box.base import Execution
@@ -168,7 +168,7 @@ def test_the_door_refuses_a_real_box_for_a_simulated_task_and_a_simulated_box_fo
     real = composed(["study.name=u", "task.held_out=100"])
     mandate(real)
     with pytest.raises(VerificationFailed, match="a planted box and task addition"):
-        go(real, Planted(cfg))
+        go(real, SimulatedBox(cfg))
 
 
 def test_the_simulated_box_itself_answers_no_job_of_another_task(tmp_path):
@@ -183,7 +183,7 @@ def test_the_simulated_box_itself_answers_no_job_of_another_task(tmp_path):
     asked = Execution(
         role="train", files={"job.json": canonical(order)}, limits=Limits(), outputs={}
     )
-    done = Planted(config("linear")).run(asked)
+    done = SimulatedBox(config("linear")).run(asked)
     assert (done.status, done.files) == ("box", {}) and "task addition" in done.detail
 
 

@@ -12,7 +12,7 @@ import time
 from configs.errors import Paused, Stopped
 from configs.records import ENDED, RETRIED, UNUSABLE, Call, Endpoint, ModelReply
 from loop.propose.outside.read import Unusable
-from loop.study.open import Running
+from loop.study.running import Running
 from sandbox.call import call
 from sandbox.gate import Halted
 
@@ -27,7 +27,7 @@ def answered(r: Running, name: str, index: int, data: bytes) -> str:
     endpoint, store, tried = r.config.proposer.llm, r.sandbox.store, 0
     assert endpoint is not None
     request = Call(plan=name, index=index, endpoint=endpoint, body=store.put(data), size=len(data))
-    found = r.archive.facts().answers.get((name, index))
+    found = r.facts().answers.get((name, index))
     while found is None or found.status not in ("ok", *UNUSABLE):
         if tried and found and found.status not in ENDED and not _again(r, endpoint, found, tried):
             raise Paused(
@@ -54,7 +54,7 @@ def _again(r: Running, endpoint: Endpoint, found: ModelReply, tried: int) -> boo
 
 def _try(r: Running, request: Call) -> ModelReply | None:
     """Ask once, with a grant of its own; None where people held the study meanwhile."""
-    facts = r.archive.facts()
+    facts = r.facts()
     grant = facts.grants[request.plan, "ask", request.index]
     if grant.nonce in facts.started:
         grant = r.gate.regrant(grant, counted=False)

@@ -1,0 +1,112 @@
+"""An open study: its settings, ledger, gate, box and facts, as one object that the loop holds."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from configs.build import plain
+from configs.records import Amount
+from configs.settings.config import Config
+from evals.data import Items
+from loop.facts.facts import Facts, FactsReader
+from loop.facts.nearest import WeightIndex
+from loop.study.root import places, signer
+from sandbox import budget, control, incident
+from sandbox.decision import HOUR
+from sandbox.gate import Gate, Halted
+from sandbox.ledger import Ledger, checkpoint
+from sandbox.run import Sandbox
+from sandbox.store import Store
+
+DRILL_SECONDS = 60
+"""Longest wait for the end of a drill."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Running:
+    """An open study."""
+
+    config: Config
+    "settings in force"
+    folder: Path
+    "the run's folder"
+    root: str
+    "hash of the study root"
+    secret: bytes
+    "study secret, from which seeds and held-out items follow"
+    sandbox: Sandbox
+    "ledger, store, box and gate, through which alone jobs run"
+    facts_reader: FactsReader
+    "facts that follow the ledger"
+    splits: dict[str, Items]
+    "held-out items of each split, answers included"
+    slices: dict[str, dict[str, Items]]
+    "items of each slice of each split"
+    asked: dict[str, tuple[str, int]]
+    "split -> digest of its questions, ledger sequence"
+    nearest: WeightIndex
+    "sketches of all weights, to find copies"
+    tripwires: control.Wires
+    "counts that pause the study when they pass a limit"
+    stopped: bool = False
+    "whether the loop should end"
+    ordered: str = ""
+    "signal that ordered a stop, recorded at the end"
+
+    @property
+    def ledger(self) -> Ledger:
+        """The study's ledger."""
+        return self.sandbox.ledger
+
+    @property
+    def gate(self) -> Gate:
+        """The study's gate."""
+        return self.sandbox.gate
+
+    @property
+    def store(self) -> Store:
+        """The study's store."""
+        return self.sandbox.store
+
+    def facts(self) -> Facts:
+        """Return what has happened so far, brought up to the ledger's head."""
+        return self.facts_reader.facts()
+
+    def facts_sequence(self) -> int:
+        """Return the ledger entry to which the facts are folded."""
+        return self.facts_reader.sequence
+
+    def watch(self) -> None:
+        """Pause the study if one of its tripwires is touched."""
+        if any(plain(self.config.gates.tripwires).values()):
+            spent = self.ledger.read(budget.balances)["root"]["cpu_us"]
+            self.tripwires.trip(spent["spent"] / spent["limit"])
+
+    def wait(self, halted: Halted) -> None:
+        """Wait while people hold the study, as long as its patience.
+
+        A stop, or the end of the patience, is raised.
+        """
+        limits = {"drill": DRILL_SECONDS, "slow": 2 * HOUR, "stop": 0}
+        patience = limits.get(halted.how, self.config.gates.patience_seconds)
+        deadline = time.monotonic() + patience
+        while halted.how == "slow" or self.gate.refresh().halt:
+            if self.stopped or time.monotonic() >= deadline or self.gate.halt == "stop":
+                raise halted
+            time.sleep(0.05)
+            if halted.how == "slow" and self.gate.refresh().room():
+                return
+
+    def checkpoint(self) -> None:
+        """Sign the ledger's head, in the run and outside it."""
+        checkpoint(self.ledger, signer(self.secret), places(self.folder, self.root))
+
+
+def charge_proposer(running: Running, arm: str, key: str, cpu_us: int) -> None:
+    """Charge the trusted side's own CPU for one proposal to its arm."""
+    payers = ("root", "propose", budget.arm_account(arm))
+    reserved, spent = Amount(cpu_us=max(cpu_us, 100_000)), Amount(cpu_us=cpu_us)
+    refused = incident.refusals(running.ledger, "proposal", "compute that nobody granted")
+    with refused, running.ledger.transaction() as txn:
+        budget.reserve(txn, key, payers, reserved)
+        budget.settle(txn, key, payers, reserved, spent)
