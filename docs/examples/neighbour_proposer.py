@@ -1,11 +1,10 @@
 """A proposer of your own: it runs in a box, reads one line of JSON and prints one proposal a line.
 
-    heirloop run study=single study.name=neighbour proposer=command \\
-        proposer.file=docs/examples/neighbour_proposer.py
+    heirloop run study=single proposer=command proposer.file=docs/examples/neighbour_proposer.py study.name=neighbour
 
 It moves one knob of the best trial to a neighbouring value of its grid. It never proposes a recipe
 twice.
-"""
+"""  # noqa: E501
 
 import json
 import random
