@@ -1,8 +1,9 @@
-"""What is printed beside an accept: the gain without the winner's curse, the rule's rate on null b,
-and what betting says of the same gains.
+"""The gain of an accepted plan without the winner's curse, printed beside every accept.
 
-Simulates the judge on normal noise in a fixed stream, so that a ledger replays to the same figures.
-Takes about a second per rule and level.
+Example: pairs gained 0.20 on average, and the rule accepts only large means, so the gain is more
+likely 0.14. Two more figures come along: the rate at which the rule accepts null b, and the bound
+of a betting rule on the same gains. The judge is simulated on normal noise in a fixed stream, so a
+ledger replays to the same figures. It takes about a second per rule and level.
 """
 
 from collections.abc import Sequence
@@ -17,38 +18,32 @@ from scipy.stats import t as student
 from evals.rules import RULES, Gains
 
 FAILING = (0.94,) * 9 + (0.04,)
-"""Null b: scores of a candidate that fails one run in ten; the champion beside it is steady at
-their mean, 0.85.
+"""Null b: scores of a candidate with one failed run in ten. The champion is steady at their mean,
+0.85.
 """
 _DRIFTS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.5)
 _CERTAIN = 5.0
-"""Gains of more standard deviations than this are accepted for certain: there is nothing to
-correct.
-"""
+"""Gains of more standard deviations are accepted for certain, so there is nothing to correct."""
 _GRID = np.linspace(-1.0, 8.0, 181)
-"""True gain above the effect, in standard deviations of a paired gain, over which an interval is
-sought.
-"""
+"""Grid of true gains above the effect, in standard deviations of a paired gain."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcceptedGain:
-    """Figures beside an accept."""
+    """Figures of an accepted gain."""
 
     corrected: float | None
-    """median-unbiased gain given the accept; null where fewer than three pairs, or equal gains,
-    tell no spread
+    """median-unbiased gain given the accept; null with fewer than three pairs or with equal gains,
+    since they tell no spread
     """
     low: float | None
     "lower end of its 90 % interval"
     high: float | None
     "upper end"
     hidden: float
-    """rate at which the rule accepts null b at this level: equal mean, one run in ten fails,
-    champion steady
-    """
+    """rate at which the rule accepts null b at this level: equal mean, one failed run in ten"""
     bounded: float
-    "p-value bound of the same gains by betting, valid for every shape of noise"
+    "p-value bound of the same gains by betting, valid for noise of every shape"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +56,7 @@ class _Accepted:
     total: Gains
     pairs: Gains
     mixture: Gains
-    "density of the drifts that drew them over density without drift"
+    "density under the drifts they were drawn with, over density without drift"
 
 
 def estimate_gain(
@@ -74,7 +69,7 @@ def estimate_gain(
     most: int,
     first_look: int,
 ) -> AcceptedGain:
-    """Return the figures beside an accept of `gains` by a rule (evals/rules.py)."""
+    """Return the figures of an accept of `gains` by a rule (evals/rules.py)."""
     x = np.asarray(gains, float)
     spread = float(x.std(ddof=1)) if len(x) > 2 else 0.0
     low, corrected, high = (
@@ -93,8 +88,8 @@ def estimate_gain(
 def hidden(
     rule: str, level: float, effect: float, deviation: float, most: int, first_look: int
 ) -> float:
-    """Return the simulated rate (2,000 confirmations) at which a rule accepts null b at the
-    effect.
+    """Return the rate at which a rule accepts null b at the effect, in 2,000 simulated
+    confirmations.
     """
     mine, theirs = failing(np.random.default_rng(7), (2000, most))
     accepted, _ = RULES[rule].play(
@@ -110,8 +105,9 @@ def hidden(
 def failing(
     rng: np.random.Generator, shape: tuple[int, ...], sample: Sequence[float] = FAILING
 ) -> tuple[Gains, Gains]:
-    """Return (candidate, champion) scores of null b: the candidate draws from `sample`, the
-    champion is steady at its mean; jitter 0.01.
+    """Return (candidate, champion) scores of null b, with a jitter of 0.01.
+
+    The candidate draws from `sample`, and the champion is steady at its mean.
     """
     jitter = 0.01 * rng.standard_normal((2, *shape))
     return (
@@ -130,12 +126,11 @@ def _corrected(
     most: int,
     first_look: int,
 ) -> tuple[float, float, float]:
-    """Return (5 %, median, 95 %): the true gains under which an accept with so large a mean gain
-    has these chances.
+    """Return (5 %, median, 95 %): true gains with these chances of an accept with so large a mean.
 
-    Conditional inference after selection (Zhong and Prentice 2008), normal noise, the unknown
-    deviation averaged over spread x sqrt(v / chi2_v). Importance weights reuse one pool of accepts
-    for every true gain. An interval that runs out of the grid ends there.
+    Conditional inference after selection (Zhong and Prentice 2008) with normal noise. The unknown
+    deviation is averaged over spread x sqrt(v / chi2_v). Importance weights reuse one pool of
+    accepts for every true gain. An interval beyond the grid ends at its edge.
     """
     if (float(x.mean()) - effect) / spread > _CERTAIN:
         reach = float(student.ppf(0.95, len(x) - 1)) * spread / np.sqrt(len(x))
@@ -153,7 +148,7 @@ def _corrected(
 
 
 def _chance(pool: _Accepted, drifts: Gains, mean: float) -> Gains:
-    """Return for each drift (D,) the share of its accepts whose mean gain is at least `mean`."""
+    """Return for each drift (D,) the share of its accepts with a mean gain of at least `mean`."""
     weights = (
         np.exp(drifts[:, None] * pool.total - 0.5 * np.square(drifts)[:, None] * pool.pairs)
         / pool.mixture
@@ -171,7 +166,7 @@ def _pool(
     first_look: int,
     unit: float,
 ) -> _Accepted:
-    """Draw confirmations under several drifts and keep those that the rule accepts."""
+    """Draw confirmations under several drifts and keep those accepted by the rule."""
     rng = np.random.default_rng(11)
     x = np.concatenate([drift + rng.standard_normal((800, most)) for drift in _DRIFTS])
     accepted, pairs = RULES[rule].play(

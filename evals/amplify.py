@@ -18,14 +18,15 @@ from evals.intervals import Figure, Floats, bootstrap, capped, mean, missing, ra
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skill:
-    """Q(theta(recipe, history)): mean verified gain of k proposals on the fixed parents, gate
-    split, fresh seeds, equal compute.
+    """Q(theta(recipe, history)): mean verified gain of k proposals on the fixed parents.
+
+    Measured on gate, with fresh seeds and equal compute.
     """
 
     repeat: int
-    "repeat; the same number shares parents and seeds"
+    "repeat; equal numbers share parents and seeds"
     recipe: int
-    "generation whose recipe trained the proposer"
+    "generation of the recipe that trained the proposer"
     history: int
     "generation up to which its history goes"
     scrambled: bool
@@ -41,12 +42,11 @@ def effects(
     deviation: float = 0.0,
     scores: ArrayLike = (),
 ) -> dict[str, Figure]:
-    """Return self, data and placebo effect from Q at the first and the last generation; each paired
-    over repeats.
+    """Return self, data and placebo effect from Q at the first and the last generation.
 
     self = Q(r_T, h_T) - Q(r_0, h_T); data = Q(r_0, h_T) - Q(r_0, h_0); placebo = Q(r_T, h_T) -
-    Q(r_T, permuted h_T). `scores` are the last champions', on the scale of `ceiling`: within one
-    seed `deviation` of it nothing can be told.
+    Q(r_T, permuted h_T); each is paired over repeats. `scores` are the last champions', on the
+    scale of `ceiling`. Within a seed `deviation` of it an effect is `cannot tell`.
     """
     last = max((s.recipe for s in skills), default=0)
     cells = {
@@ -76,15 +76,17 @@ def effects(
 
 
 def amplifying(found: Mapping[str, Figure], arms: Mapping[str, Curve]) -> bool:
-    """Tell whether the self effect's lower bound is above 0 and the self arm gained more than
-    `refit`, which reads the same history.
+    """Tell whether the self effect and the self arm's gain over `refit` are both clear of zero.
+
+    `refit` reads the same history, so more data alone does not count.
     """
     return found["self"].over(0.0) and difference(arms, "self", "refit").over(0.0)
 
 
 def gain_ratio(arms: Mapping[str, Curve], arm: str, cpu_us: float | None = None) -> Figure:
-    """Return rho = G(second half of the spent plan) / G(first half), Fieller set; unbounded means
-    `cannot tell`, neutral is 1.
+    """Return rho = G(second half of the spent plan) / G(first half), with Fieller's set.
+
+    Neutral is 1; an unbounded set is `cannot tell`.
     """
     if arm not in arms:
         return missing("not measured", "ratio")
@@ -94,10 +96,10 @@ def gain_ratio(arms: Mapping[str, Curve], arm: str, cpu_us: float | None = None)
 
 
 def decline(arms: Mapping[str, Curve]) -> str:
-    """Return how the self arm's gain ratio reads beside `refit` and `random` from the same start,
-    at equal spent plan.
+    """Return how the self arm's gain ratio reads beside `refit` and `random`, at equal spent plan.
 
-    Compares the ratios, paired over repeats, by bootstrap; an interval below 1 alone is ordinary.
+    The ratios are compared by bootstrap, paired over repeats. An interval below 1 alone is
+    ordinary.
     """
     mine = gain_ratio(arms, "self")
     references = [name for name in ("refit", "random") if name in arms]
@@ -136,7 +138,5 @@ def _relative(arms: Mapping[str, Curve], name: str) -> str:
 
 
 def rounds_against_one(arms: Mapping[str, Curve]) -> Figure:
-    """Return the gain of K rounds minus that of one round with the whole compute, at equal spent
-    plan.
-    """
+    """Return the gain of K rounds minus the gain of a single round with the whole compute."""
     return difference(arms, "self", "one_shot")

@@ -1,9 +1,8 @@
-"""Arms on common random numbers: what each arm had verifiably gained at which spent plan, repeat by
-repeat.
+"""Arms on common random numbers: gain against spent plan, repeat by repeat.
 
 An arm's gain is its champion's verified gain over the baseline on an unbounded scale (log-odds,
-log-likelihood or bits of compute): accuracy has a ceiling, which fakes a slowdown. Arms are
-compared at equal spent plan, never at equal numbers of candidates. Refuses ragged curves.
+log-likelihood or bits of compute). Accuracy has a ceiling, and a ceiling fakes a slowdown. Arms are
+compared at equal spent plan, never at equal numbers of candidates. Ragged curves are refused.
 """
 
 from collections.abc import Iterable, Mapping
@@ -29,27 +28,27 @@ ARMS: dict[str, str] = {
     "tpe": "tree-structured Parzen estimator",
     "scripted": "a person's list of recipes",
 }
-"""Name -> who proposes."""
+"""Name -> proposer of the arm."""
 UNIT = "log-odds"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gain:
-    """Where one campaign stood after one generation."""
+    """Gain of a campaign after one generation."""
 
     arm: str
     "arm of ARMS, or any other name"
     repeat: int
-    "repeat; the same number shares its random numbers between arms"
+    "repeat; equal numbers share their random numbers between arms"
     generation: int
     "generation, from 1"
     planned_cpu_us: int
-    "planned compute that the campaign had spent: propose, train, predict, evaluate"
+    "planned compute spent so far: propose, train, predict, evaluate"
     value: float
     "verified gain of the champion over the baseline; NaN where it was not measured"
     allotted_cpu_us: int = 0
-    """planned compute that the campaign was given; what it had gained when no further generation
-    fitted stands there; 0: generations alone end it
+    """planned compute given to the campaign; its last gain stands there when no further generation
+    fits; 0: generations alone end it
     """
 
 
@@ -64,23 +63,23 @@ class Curve:
     value: NDArray[np.float64]
     "verified gain (R, G)"
     allotted: float = 0.0
-    "planned CPU-microseconds that each campaign was given; 0: generations alone end it"
+    "planned CPU-microseconds given to each campaign; 0: generations alone end it"
 
     def ends(self) -> Floats:
-        """Return the gain (R,) that stood at the end of each campaign."""
+        """Return the gain (R,) at the end of each campaign."""
         return self.at(float(np.finfo(float).max))
 
     def at(self, cpu_us: float) -> Floats:
-        """Return the gain (R,) that stood when `cpu_us` were spent; 0 before the first generation's
-        end.
+        """Return the gain (R,) after `cpu_us` of spent plan; 0 before the end of the first
+        generation.
         """
         done = (self.spent <= cpu_us).sum(axis=1)
         start = np.concatenate([np.zeros((len(self.value), 1)), self.value], axis=1)
         return np.asarray(start[np.arange(len(start)), done])
 
     def between(self, cpu_us: float) -> Floats:
-        """Return the gain (R,) on the straight lines between ends of generations: what rates and a
-        reference are read off.
+        """Return the gain (R,) on straight lines between ends of generations, for rates and
+        references.
         """
         rows = [
             (s[np.isfinite(s)], v[np.isfinite(s)])
@@ -90,9 +89,7 @@ class Curve:
 
 
 def curves(gains: Iterable[Gain]) -> dict[str, Curve]:
-    """Return arm -> curve; repeats that are shorter than the arm's longest are filled up with NaN
-    gains that cost nothing more.
-    """
+    """Return arm -> curve. Shorter repeats are filled up with NaN gains that cost nothing more."""
     found: dict[str, dict[int, list[Gain]]] = {}
     for gain in gains:
         found.setdefault(gain.arm, {}).setdefault(gain.repeat, []).append(gain)
@@ -124,11 +121,10 @@ def _curve(rows: Mapping[int, list[Gain]]) -> Curve:
 
 
 def common(arms: Mapping[str, Curve], names: Iterable[str] = ()) -> float:
-    """Return where the named arms (default: all) can be compared: the plan that all were given,
-    else the most that every repeat has spent.
+    """Return the spent plan at which the named arms (default: all) can be compared.
 
-    A plan that was given counts as used where its rest held no whole generation, and where a charge
-    outran the plan.
+    It is the plan given to all, else the most plan that every repeat has spent. A given plan counts
+    as used even if its rest held no whole generation, or if a charge outran it.
     """
     chosen = [arms[name] for name in names or arms if name in arms]
     spent = [np.where(np.isfinite(c.spent), c.spent, -np.inf).max(axis=1) for c in chosen]
@@ -141,7 +137,7 @@ def common(arms: Mapping[str, Curve], names: Iterable[str] = ()) -> float:
 def paired(
     arms: Mapping[str, Curve], one: str, other: str, cpu_us: float | None = None
 ) -> tuple[Floats, Floats]:
-    """Return both arms' gains (R,) at equal spent plan, for the repeats that both have."""
+    """Return both arms' gains (R,) at equal spent plan, for the repeats in both."""
     at = common(arms, (one, other)) if cpu_us is None else cpu_us
     both = sorted(set(arms[one].repeats) & set(arms[other].repeats))
     picks = [[arms[name].repeats.index(r) for r in both] for name in (one, other)]
@@ -160,8 +156,8 @@ def gain(arms: Mapping[str, Curve], arm: str, cpu_us: float | None = None) -> Fi
 def difference(
     arms: Mapping[str, Curve], one: str, other: str, cpu_us: float | None = None
 ) -> Figure:
-    """Return the mean gain of one arm minus the other's at equal spent plan; `not measured` where a
-    twin is missing.
+    """Return the mean gain of an arm minus another's at equal spent plan; `not measured` without
+    both.
     """
     if one not in arms or other not in arms:
         return missing("not measured", UNIT)

@@ -23,7 +23,7 @@ NULLS = ("a", "b", "c")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Campaigns:
-    """The campaigns that are simulated: `candidates` are screened, the best of each generation is
+    """The simulated campaigns: candidates are screened, and the best of each generation is
     confirmed.
     """
 
@@ -40,7 +40,7 @@ class Campaigns:
     first_look: int = 4
     "pairs before the first look"
     deviation: float = 0.0877
-    "the seed deviation that the rules are told"
+    "the seed deviation given to the rules"
     effect: float = 3.0
     "true gain for power, in seed standard deviations of the noise"
 
@@ -107,8 +107,9 @@ def minimum(sample: Gains) -> float:
 def draw(
     null: str, sample: Gains, rng: np.random.Generator, shape: tuple[int, ...], bar: float
 ) -> tuple[Gains, Gains]:
-    """Return (candidate, champion) scores under a null, each of `shape`; the true gain is `bar`,
-    the minimum effect.
+    """Return (candidate, champion) scores under a null, each of `shape`.
+
+    The true gain is `bar`, the minimum effect.
     """
     if null == "b":
         return failing(rng, shape, tuple(sample))
@@ -147,10 +148,10 @@ def _keep_records(
 def power(
     rule: str, sample: Gains, plan: Campaigns, rng: np.random.Generator, confirmations: int = 4000
 ) -> tuple[float | None, float]:
-    """Return (share of confirmations that accept a gain of `plan.effect` seed deviations, mean
-    pairs used); None without any spread.
+    """Return (share of confirmations that accept a real gain, mean pairs); None without any spread.
 
-    The gain is a shift of the same noise, past 1 where it must; greedy is asked on its one pair.
+    The gain is `plan.effect` seed deviations: a shift of the same noise, past 1 if need be. Greedy
+    decides on its single pair.
     """
     gain = plan.effect * float(sample.std())
     if gain == 0:
@@ -168,8 +169,9 @@ def power(
 
 
 def pooled(rows: Mapping[str, Mapping[str, Any]], counted: Sequence[str]) -> dict[str, Any]:
-    """Return one row over the counted kinds of noise (each with as many campaigns), with every
-    kind's own rate, bound and power beside it.
+    """Return one row over the counted kinds of noise, each with as many campaigns.
+
+    Every kind's own rate, bound and power stand beside it.
     """
     chosen = [rows[kind] for kind in counted]
     total, wrong = (
@@ -195,11 +197,10 @@ def pooled(rows: Mapping[str, Mapping[str, Any]], counted: Sequence[str]) -> dic
 
 
 def real(rule: str, scores: Mapping[str, Sequence[float]], plan: Campaigns) -> dict[str, Any]:
-    """Return the row of null a on real trainings: every score is used once, in the order of its
-    seed number, candidate and champion in turn.
+    """Return the row of null a on real trainings; every score is used once.
 
-    Confirmations follow one another within a recipe; ten make a campaign, and what is left over
-    counts as confirmations alone.
+    Candidate and champion take turns, in the order of seed numbers. Confirmations follow each other
+    within a recipe, and ten make a campaign. Left-over confirmations count alone.
     """
     accepts, pairs, fake = [], 0, 0.0
     first = 1 if rule == "greedy" else plan.first_look
@@ -231,7 +232,7 @@ def real(rule: str, scores: Mapping[str, Sequence[float]], plan: Campaigns) -> d
 
 
 def _walk(rule: str, gains: Sequence[float], plan: Campaigns, first: int) -> tuple[str, int]:
-    """Return the rule's answer and the pairs that it took; `continue` where the gains ran out."""
+    """Return the rule's answer and its pairs; `continue` if the gains ran out."""
     for n in range(first, min(plan.most, len(gains)) + 1):
         answer = RULES[rule](
             gains[:n], level=plan.level, effect=0.0, deviation=plan.deviation, most=plan.most
@@ -249,10 +250,10 @@ def upper(wrong: int, total: int, chance: float = 0.95) -> float:
 def pairs_needed(
     rule: str, sample: Gains, gain: float, plan: Campaigns, target: float
 ) -> tuple[int | None, float, float]:
-    """Return (fewest most-pairs with at least `target` power for a gain in score units, mean pairs
-    used with it, mean pairs without it).
+    """Return (fewest most-pairs with `target` power, mean pairs with the gain, mean pairs without
+    it).
 
-    None where no number up to 40 (20 for group_sequential) is enough.
+    `gain` is in score units. None if no number up to 40 (20 for group_sequential) is enough.
     """
     longest = MOST_PATTERNS if rule == "group_sequential" else 40
     rng, size = np.random.default_rng(3), 1000 if longest == 40 else 400
@@ -276,8 +277,9 @@ def pairs_needed(
 
 
 def campaigns_needed(gain: float, deviation: float, alpha: float, target: float) -> int:
-    """Return how many campaigns per arm a paired one-sided t test needs to see `gain` between arms
-    whose difference deviates by `deviation`.
+    """Return the campaigns per arm with which a paired one-sided t test sees `gain` between arms.
+
+    The difference of two campaigns deviates by `deviation`.
     """
     for n in range(2, 10_000):
         if nct.sf(student.ppf(1 - alpha, n - 1), n - 1, gain / deviation * np.sqrt(n)) >= target:

@@ -1,8 +1,7 @@
-"""The words amplifying, lossy and self-closed, Lambert's three conditions, and the warning sign:
-what the instruments together let one say.
+"""The words amplifying, lossy and self-closed, Lambert's three conditions, and the warning sign.
 
-A word needs every part of its rule proven; a missing part says so and never counts as a no. Source:
-Lambert 2026, "Lossy self-improvement".
+A word needs proof of every part of its rule. A missing part says so and never counts as a no.
+Source: Lambert 2026, "Lossy self-improvement".
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,27 +21,25 @@ from evals.retention import Held, retention
 Said = Literal["yes", "cannot tell", "not measured", "not evaluable"]
 WORDS = ("amplifying", "lossy", "self-closed")
 CLOSING = ("propose", "train", "evaluate", "accept", "promote")
-"""Stages at which people must release less than half of the compute before a loop is called
-self-closed.
-"""
+"""Stages at which people must release less than half of the compute in a self-closed loop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """The records of one study that the words are said of."""
+    """The records of one study on which the words rest."""
 
     arms: Mapping[str, Curve]
     "arm -> gain against spent plan"
     skills: Sequence[Skill] = ()
     "proposers on the fixed parents"
     events: Sequence[Event] = ()
-    "decisions and the compute that they released"
+    "decisions and the compute released by them"
     plans: Sequence[PlanFact] = ()
-    "what became of the self arm's proposals"
+    "fates of the self arm's proposals"
     held: Sequence[Held] = ()
     "the self arm's gains on each rung"
     ceiling: float | None = None
-    "largest score that the scale can show"
+    "largest score on the scale"
     deviation: float = 0.0
     "seed deviation of one score"
     scores: Sequence[float] = ()
@@ -98,9 +95,7 @@ def _kappa(study: Evidence) -> Figure:
 
 
 def conditions(study: Evidence) -> list[dict[str, Figure | str]]:
-    """Return Lambert's three conditions, one line each: the loop is closed, it amplifies, it keeps
-    its efficiency.
-    """
+    """Return Lambert's three conditions: the loop is closed, amplifies, keeps its efficiency."""
     found = skill_effects(study)
     change = efficiency(study.plans)["E"]
     kept = change.word or (
@@ -123,12 +118,11 @@ def conditions(study: Evidence) -> list[dict[str, Figure | str]]:
 
 
 def warning(sign: Warn, skills: Sequence[Skill], events: Sequence[Event]) -> dict[str, str]:
-    """Return each part and `sign`: crossed, not crossed, or `not evaluable` where a part was not
-    exercised.
+    """Return each part and `sign`: crossed, not crossed, or `not evaluable` if a part is missing.
 
-    A repeat counts if its own self effect, measured on gate, exceeds the registered floor; fewer
-    measured repeats than must count evaluate nothing. Compute is what plans were charged that
-    neither a person nor a simulated reviewer let start.
+    A repeat counts if its own self effect, measured on gate, exceeds the registered floor. With
+    fewer measured repeats than must count nothing is evaluated. Compute is charged to plans started
+    by neither a person nor a simulated reviewer.
     """
     last = max((s.recipe for s in skills), default=0)
     value = {(s.recipe, s.history, s.repeat): s.value for s in skills if not s.scrambled}

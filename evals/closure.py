@@ -37,7 +37,7 @@ STAGES: tuple[Stage, ...] = (
     "deploy",
 )
 WITHHELD: tuple[Stage, ...] = ("set objective", "set budget", "amend")
-"""What the design keeps for people; shown by name, never counted as automated."""
+"""Stages kept for people by design; shown by name, never counted as automated."""
 Actor = Literal[
     "person",
     "standing rule",
@@ -56,38 +56,36 @@ ACTORS: tuple[Actor, ...] = (
     "outside model",
     "simulated reviewer",
 )
-"""standing rule: a mandate that a person signed; unattended rule: one that nobody did; lineage:
-weights that the loop itself trained
+"""standing rule: a mandate signed by a person; unattended rule: a mandate signed by nobody;
+lineage: weights trained by the loop itself
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Decisions of one actor at one stage, and the compute that they released."""
+    """Decisions of one actor at one stage, and the compute released by them."""
 
     stage: Stage
-    "what was decided"
+    "stage of the decisions"
     actor: Actor
     "who decided"
     cpu_us: int
-    "planned CPU-microseconds that the decisions released"
+    "planned CPU-microseconds released by the decisions"
     repeat: int = 0
     "repeat of the campaign"
     decisions: int = 1
-    "how many"
+    "number of decisions"
     charged_us: int = 0
-    """CPU-microseconds that the plan's jobs were charged; told once a plan, by the decision that
-    let them start
+    """CPU-microseconds charged to the plan's jobs; once a plan, at the decision that let them start
     """
 
 
 def automation(events: Iterable[Event]) -> dict[str, Figure]:
-    """Return A_s = 1 - C_s(person) / C_s for every stage, the withheld ones included; C is the
-    compute that decisions released.
+    """Return A_s = 1 - C_s(person) / C_s for every stage; C is the compute released by decisions.
 
-    Interval over repeats by bootstrap; where all repeats agree (nobody or everybody), the exact
-    binomial one over decisions; `cannot tell` of a single repeat in which both people and others
-    decided.
+    Withheld stages are included. The interval is a bootstrap over repeats. If all repeats agree
+    (nobody or everybody), it is the exact binomial interval over decisions. A single repeat with
+    decisions of people and of others is `cannot tell`.
     """
     listed = list(events)
     return {
@@ -96,7 +94,7 @@ def automation(events: Iterable[Event]) -> dict[str, Figure]:
 
 
 def stood_in(events: Iterable[Event]) -> tuple[Event, ...]:
-    """Return the decisions as if simulated reviewers, who stand in for people, had been people."""
+    """Return the decisions as if simulated reviewers had been people."""
     return tuple(
         replace(e, actor="person") if e.actor == "simulated reviewer" else e for e in events
     )
@@ -133,9 +131,7 @@ def _automated(events: Sequence[Event]) -> Figure:
 
 
 def actors(events: Iterable[Event]) -> dict[str, dict[str, float]]:
-    """Return stage -> actor -> share of the compute released there; stages without compute are left
-    out.
-    """
+    """Return stage -> actor -> share of the compute released there; empty stages are left out."""
     listed = list(events)
     total = {s: sum(e.cpu_us for e in listed if e.stage == s) for s in (*STAGES, *WITHHELD)}
     return {
@@ -169,17 +165,17 @@ COMPARISONS: dict[str, tuple[Event, ...]] = {
         ("set objective", "person"),
     ),
 }
-"""Rows printed beside every automation vector: what the same formula says of things that nobody
-calls self-improving.
+"""Rows printed beside every automation vector: the same formula on things that nobody calls
+self-improving.
 """
 
 
 def self_closure(arms: Mapping[str, Curve], cpu_us: float | None = None) -> Figure:
-    """Return kappa = (G_self - G_scrambled) / G_self at equal spent plan: the share of the gain
-    that hangs on the loop's own outcomes.
+    """Return kappa = (G_self - G_scrambled) / G_self: the share of the gain due to real outcomes.
 
-    May be negative. `undefined` unless the lower bound of G_self is above 0; `not measured` without
-    a scrambled twin. Interval: Fieller.
+    Both are read at equal spent plan. It may be negative, and its interval is Fieller's.
+    `undefined` unless the lower bound of G_self is above 0; `not measured` without a scrambled
+    twin.
     """
     if "self" not in arms or "scrambled" not in arms:
         return missing("not measured", "share of the gain")
@@ -191,15 +187,16 @@ def self_closure(arms: Mapping[str, Curve], cpu_us: float | None = None) -> Figu
 
 
 def provenance(authors: Sequence[Actor]) -> Figure:
-    """Return the share of accepted changes that lineage weights proposed; says who wrote them, not
-    why they helped.
+    """Return the share of accepted changes proposed by lineage weights: their author, not their
+    cause.
     """
     return share(sum(a == "lineage" for a in authors), len(authors), "share of accepted changes")
 
 
 def stage_table(events: Iterable[Event], limit: str) -> list[dict[str, str]]:
-    """Return one row per stage: the actors with their shares, who controlled it, and in the last
-    row the limiting factor.
+    """Return a row per stage: its actors with shares, and who controlled it.
+
+    The last row is the limiting factor.
     """
     rows = [
         {
@@ -223,12 +220,11 @@ def stage_table(events: Iterable[Event], limit: str) -> list[dict[str, str]]:
 
 
 def autonomy(vector: Mapping[str, Figure]) -> str:
-    """Return which stage of development a vector shows: assisted, bounded or autonomous; `not
-    exercised` where nothing was trained.
+    """Return the stage of development of a vector: assisted, bounded or autonomous.
 
-    assisted: people release most of what is approved, trained or accepted; autonomous: people
-    release less than half of every stage to deployment, which must have been exercised; bounded:
-    what lies between.
+    assisted: people release most of the approved, trained or accepted compute. autonomous: people
+    release less than half at every stage to deployment, and deployment was exercised. bounded:
+    between the two. `not exercised` if nothing was trained.
     """
     values = {stage: vector[stage].value for stage in STAGES}
     if values["train"] is None or values["accept"] is None:

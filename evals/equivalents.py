@@ -26,8 +26,8 @@ from evals.intervals import (
 )
 
 MOST_BITS = 6
-"""Compute-equivalent gains beyond the reference curve are told as more than this many bits, or as
-more than its own end where that is less.
+"""Compute-equivalent gains are given as more than this many bits at most. They end with the
+reference curve if it ends earlier.
 """
 FEWEST_BUDGETS, FEWEST_SEEDS = 6, 10
 STEPS = 12
@@ -36,16 +36,14 @@ STEPS = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """What a reference reached with how much compute, on the scale of gains; its prefixes are its
-    smaller budgets.
-    """
+    """Gains that a reference reached, by compute; its prefixes are its smaller budgets."""
 
     budgets: Floats
     "CPU-microseconds (M,), ascending"
     scores: Floats
     "(M, seeds); a seed is the same campaign at every budget"
     paired: bool = False
-    "whether its seeds are the repeats of the arms that are read off it, in the same order"
+    "whether its seeds are the repeats of the arms that are compared with it, in the same order"
 
     def __post_init__(self) -> None:
         """Refuse a curve of fewer than 6 budgets by 10 seeds, or of budgets that do not ascend."""
@@ -63,8 +61,9 @@ class Reference:
         )
 
     def fit(self, weights: Floats) -> Floats:
-        """Return the monotone fit (draws, M) of its means for weights (draws, R) over repeats;
-        seeds of its own are resampled beside them.
+        """Return the monotone fit (draws, M) of its means for weights (draws, R) over repeats.
+
+        Seeds of its own are resampled beside the repeats.
         """
         seeds = self.scores.shape[1]
         own = (
@@ -73,19 +72,21 @@ class Reference:
         return monotone(own @ self.scores.T / own.sum(axis=1, keepdims=True))
 
     def bits(self, fit: Floats, reached: Floats) -> Floats:
-        """Return log2 of the compute (draws, K) at which a fit (draws, M) reaches scores
-        (draws, K); infinite beyond it.
+        """Return log2 of the compute (draws, K) at which a fit (draws, M) reaches scores (draws,
+        K).
+
+        Infinite beyond the fit.
         """
         return _inverse(np.log2(self.budgets), fit, reached)
 
 
 def compute_equivalent(reference: Reference, used_us: float, reached: ArrayLike) -> Figure:
-    """Return log2 CEG = log2(C_ref(s) / C_used): how many doublings of the reference's compute the
-    mean of `reached` (R,) after `used_us` is worth.
+    """Return log2 CEG = log2(C_ref(s) / C_used): the worth of a gain in doublings of compute.
 
-    C_ref is the inverse of the monotone fit (Robertson 1988), linear in log2 between budgets.
-    `above` or `below` where the whole interval lies outside the measured range, or beyond 6: the
-    value is its end. Bootstrap over repeats and the reference's seeds.
+    s is the mean of `reached` (R,), after `used_us`. C_ref is the inverse of the monotone fit
+    (Robertson 1988), linear in log2 between budgets. `above` or `below` if the whole interval lies
+    outside the measured range, or beyond 6 bits; the value is then the end of the range. Bootstrap
+    over repeats and the reference's seeds.
     """
     mine, used = np.asarray(reached, float), math.log2(used_us)
     n, ends = (
@@ -127,9 +128,7 @@ def compute_equivalent(reference: Reference, used_us: float, reached: ArrayLike)
 
 @cache
 def _picks(seeds: int) -> Floats:
-    """Return how often each seed of the reference stands in each bootstrap sample: (draws,
-    seeds).
-    """
+    """Return the counts (draws, seeds) of each seed of the reference in each bootstrap sample."""
     return (
         np.random.default_rng(23)
         .multinomial(seeds, np.full(seeds, 1 / seeds), size=len(resampled(seeds)))
@@ -138,8 +137,9 @@ def _picks(seeds: int) -> Floats:
 
 
 def _inverse(bits: Floats, fit: Floats, wanted: Floats) -> Floats:
-    """Return for each row of the fit (B, M) where it reaches `wanted` (B, K): linear between the
-    budgets below and above it; infinite beyond them.
+    """Return where each row of the fit (B, M) reaches `wanted` (B, K), linear between budgets.
+
+    Infinite beyond the budgets.
     """
     low, high = np.zeros(wanted.shape, int), np.zeros(wanted.shape, int)
     for column in fit.T:  # M is small: faster than a sum over the last axis of (B, K, M)
@@ -159,13 +159,13 @@ def _inverse(bits: Floats, fit: Floats, wanted: Floats) -> Floats:
 def rate_ratio(
     arms: Mapping[str, Curve], references: Sequence[str], reference: Reference
 ) -> tuple[Figure, str]:
-    """Return (R, strongest): slope of log2 C_ref(s) per CPU-second of self over that of the
-    reference arm with the largest.
+    """Return (R, strongest): slope of log2 C_ref(s) per CPU-second of self over the strongest
+    reference.
 
-    s is the mean gain at budgets spread evenly from where each arm's first generation has ended, as
-    far as all of them stay within what the reference measured: a faster arm leaves it early, and a
-    clipped slope would read as slower. `cannot tell` with fewer than 3 budgets left. The interval
-    spans those of all references that cannot be told from the strongest. R >= 2 here does not
+    s is the mean gain at budgets spread evenly, from the end of each arm's first generation.
+    Budgets beyond the measured reference are left out for all arms: a faster arm leaves it early,
+    and a clipped slope would read as slower. `cannot tell` with fewer than 3 budgets left. The
+    interval spans all references that are not told apart from the strongest. R >= 2 here does not
     correspond to a lab's threshold.
     """
     known = [name for name in references if name in arms]

@@ -18,8 +18,8 @@ FEWEST_GENERATIONS = 20
 def _rises(
     curve: Callable[[Floats, Floats], Floats], shapes: ArrayLike
 ) -> Callable[[Floats], Floats]:
-    """Return x (G,), in runs since the start -> how much each shape of a curve rises in each
-    generation, (shapes, G).
+    """Return x (G,) -> rise (shapes, G) of each shape in each generation; x runs since the
+    start.
     """
     column = np.asarray(shapes, float)[:, None]
     return lambda x: np.diff(curve(np.concatenate([[0.0], x])[None, :], column), axis=1)
@@ -35,13 +35,12 @@ GROWTH: dict[str, tuple[int, Callable[[Floats], Floats]]] = {
     "saturating": (2, _rises(lambda x, c: -np.expm1(-c * x), np.geomspace(0.25, 40, 80))),
     "power": (2, _rises(lambda x, c: x**c, np.geomspace(0.2, 5, 81))),
 }
-"""Growth model -> (free parameters: its size, and its shape where it has one; what each shape gains
-in each generation).
+"""Growth model -> (free parameters: size and perhaps shape; the rise of each shape per generation).
 """
 SURE = 6.0
-"""Units of AICc by which a model must lead: a wrong one leads by so much in about e^-3 = 5 % of
-curves at most. A model that another one contains (none in linear, linear in the bent ones) leads it
-by about 2 at most, and is never named.
+"""Units of AICc by which a model must lead. A wrong model leads by as much in about e^-3 = 5 % of
+curves at most. A model contained in another (none in linear, linear in the bent ones) leads it by
+about 2 at most, and is never named.
 """
 
 
@@ -52,20 +51,19 @@ class Growth:
     weights: dict[str, float]
     "Akaike weight of each model; empty below 20 generations"
     best: str
-    "the best model, or `cannot tell` where the second is within SURE units of AICc"
+    "the best model, or `cannot tell` if the second is within SURE units of AICc"
     more: int | None
-    """generations more at which the two best are expected to lie 10 units apart; None: not within
+    """further generations until the two best are expected to lie 10 units apart; None: not within
     ten times as many, or nothing to tell apart
     """
 
 
 def growth(values: ArrayLike) -> Growth:
-    """Return growth models of the mean of gain curves (R, G) by AICc (Hurvich and Tsai 1989);
-    nothing is fitted below 20 generations.
+    """Return growth models of the mean of gain curves (R, G), by AICc (Hurvich and Tsai 1989).
 
-    Fitted to what each generation added: a curve adds its noise up, and fitted to itself any
-    wandering reads as a law. A generation counts the less the more its repeats differ, beyond the
-    median generation.
+    Nothing is fitted below 20 generations. Models are fitted to the rise of each generation: a
+    curve adds its noise up, and fitted to itself any wandering reads as a law. A generation counts
+    less if its repeats differ more than in the median generation.
     """
     added = np.diff(np.asarray(values, float), axis=1, prepend=0.0)
     if added.shape[1] < FEWEST_GENERATIONS or not np.isfinite(added).all() or not len(added):
@@ -90,9 +88,7 @@ def growth(values: ArrayLike) -> Growth:
 
 
 def _fit(name: str, x: Floats, y: Floats, sure: Floats) -> tuple[float, int, float]:
-    """Return (mean squared rest, index of the shape, size) of the weighted least squares over a
-    model's shapes.
-    """
+    """Return (mean squared rest, index of the shape, size) of the best weighted least squares."""
     rises = GROWTH[name][1](x) * sure
     size = rises @ (y * sure) / np.maximum((rises**2).sum(axis=1), 1e-300)
     left = ((y * sure - size[:, None] * rises) ** 2).mean(axis=1)
@@ -105,8 +101,9 @@ def _aicc(left: float, n: int, parameters: int) -> float:
 
 
 def _more(first: str, second: str, fit: tuple[float, int, float], sure: Floats) -> int | None:
-    """Extrapolate the best model without noise, fit the second to it, and look when their gap
-    outgrows the noise, which stays as it was last.
+    """Extrapolate the best model without noise, and fit the second to it.
+
+    Return the generations until their gap outgrows the noise of the last generations.
     """
     (left, shape, size), n = fit, len(sure)
     for total in np.unique(np.geomspace(n, 10 * n, 24).astype(int)):

@@ -1,9 +1,8 @@
-"""What every instrument says its figure with: value, 95 % interval, n, and a word where the figure
-alone would mislead.
+"""Figures: value, 95 % interval, n, and a word where the value alone would mislead.
 
-Pure functions over repeats, without a clock or hidden randomness: the bootstrap's weights are one
-fixed stream. Refuses samples of unequal length; a repeat that misses a number is left out of both
-sides. Fewer than FEWEST repeats say `cannot tell`, whatever they show.
+Pure functions over repeats, without a clock or hidden randomness: the bootstrap's weights are a
+fixed stream. Samples of unequal length are refused. A repeat without a number is left out of both
+sides. Fewer than FEWEST repeats are `cannot tell` in any case.
 """
 
 import math
@@ -31,9 +30,9 @@ Word = Literal[
     "above",
     "below",
 ]
-"""cannot tell: the interval holds the neutral value, is unbounded, or there are too few repeats or
-too near a ceiling; at least: nothing was counted, the lower end is a bound; above, below: beyond
-the measured range, the value is its end
+"""cannot tell: the interval holds the neutral value, is unbounded, or rests on few repeats or near
+a ceiling; at least: nothing was counted, the lower end is a bound; above, below: beyond the
+measured range, the value is its end
 """
 FEWEST = 10
 """Repeats below which no interval decides anything."""
@@ -47,20 +46,20 @@ class Figure:
     """One measured number."""
 
     value: float | None
-    "the estimate; None where there is none"
+    "the estimate; None without any"
     low: float | None = None
-    "lower end of the 95 % interval; None: unbounded or none"
+    "lower end of the 95 % interval; None: unbounded, or no interval"
     high: float | None = None
     "upper end"
     n: int = 0
-    "repeats (or events) that it rests on"
+    "repeats or events behind it"
     unit: str = ""
     "unit of value, low and high"
     word: Word = ""
-    "what the figure alone would hide; empty: nothing"
+    "a caution about the value; empty: nothing to add"
 
     def over(self, bound: float = 0.0) -> bool:
-        """Tell whether the whole interval lies above `bound` and nothing forbids to say so."""
+        """Tell whether the whole interval lies above `bound`, and no word forbids to say so."""
         return self.word in ("", "above") and self.low is not None and self.low > bound
 
 
@@ -70,8 +69,9 @@ def missing(word: Word, unit: str = "", n: int = 0) -> Figure:
 
 
 def pairs(*columns: ArrayLike) -> list[Floats]:
-    """Return the columns (R,) without the repeats in which one of them is not finite; raises
-    BadInput for unequal lengths.
+    """Return the columns (R,) without the repeats that are not finite in every column.
+
+    Raises BadInput for unequal lengths.
     """
     found = [np.asarray(c, float) for c in columns]
     need(
@@ -87,9 +87,9 @@ def pairs(*columns: ArrayLike) -> list[Floats]:
 def mean(values: ArrayLike, unit: str, *, neutral: float | None = 0.0) -> Figure:
     """Return the mean over repeats (R,); give differences of two arms for a paired figure.
 
-    On each side the wider of Student's interval and the studentized bootstrap (Efron and Tibshirani
-    1993, 12.5), whose resampled deviation is at least a quarter of the sample's: the first covers
-    heavy tails, the second skew. `cannot tell` where it holds `neutral`.
+    Each side is the wider of Student's interval and the studentized bootstrap (Efron and Tibshirani
+    1993, 12.5), with a resampled deviation of at least a quarter of the sample's. The first covers
+    heavy tails, the second skew. `cannot tell` if it holds `neutral`.
     """
     (x,) = pairs(values)
     n = len(x)
@@ -115,15 +115,16 @@ def mean(values: ArrayLike, unit: str, *, neutral: float | None = 0.0) -> Figure
 
 
 def proven(values: ArrayLike) -> bool:
-    """Tell whether the lower end of the mean's interval lies above 0, so that it can be divided by;
-    a figure on few repeats then says so itself.
+    """Tell whether the mean's interval lies above 0, so that the mean can be divided by.
+
+    A figure on few repeats gets its own word.
     """
     return (mean(values, "").low or 0.0) > 0
 
 
 @cache
 def reach(n: int) -> float:
-    """Return how many standard errors Student's two-sided interval reaches with n repeats."""
+    """Return the standard errors of Student's two-sided interval with n repeats."""
     return float(student.ppf((1 + LEVEL) / 2, n - 1))
 
 
@@ -140,9 +141,7 @@ def _studentized(x: Floats, centre: float, error: float) -> tuple[float, float]:
 
 @cache
 def resampled(n: int) -> Floats:
-    """Return how often each of n repeats stands in each bootstrap sample: (draws, n), each row adds
-    up to n.
-    """
+    """Return the counts (draws, n) of each repeat in each bootstrap sample; a row adds up to n."""
     return (
         np.random.default_rng([17, n]).multinomial(n, np.full(n, 1 / n), size=_DRAWS).astype(float)
     )
@@ -151,11 +150,10 @@ def resampled(n: int) -> Floats:
 def bootstrap(
     statistic: Callable[[Floats], Floats], n: int, unit: str, *, neutral: float | None = 0.0
 ) -> Figure:
-    """Return a statistic of weights over repeats: `statistic` maps (draws, n) weights to (draws,)
-    values.
+    """Return a statistic over repeats; `statistic` maps (draws, n) weights to (draws,) values.
 
-    Percentile interval, widened for small n (Hesterberg 2015, section 4.5). Draws that are not
-    finite count as unbounded on both sides.
+    Percentile interval, widened for small n (Hesterberg 2015, section 4.5). A draw that is not
+    finite counts as unbounded on both sides.
     """
     if n < 2:
         return missing("not measured", unit, n)
@@ -172,8 +170,9 @@ def bootstrap(
 
 
 def percentiles(drawn: Floats, n: int) -> tuple[float, float]:
-    """Return the ends of the percentile interval of resampled values (draws,) of n repeats, widened
-    for small n (Hesterberg 2015, section 4.5).
+    """Return the percentile interval of resampled values (draws,) of n repeats.
+
+    It is widened for small n (Hesterberg 2015, section 4.5).
     """
     tail = float(norm.cdf(-math.sqrt(n / (n - 1)) * reach(n)))
     low, high = (float(np.quantile(drawn, q, method="nearest")) for q in (tail, 1 - tail))
@@ -181,11 +180,10 @@ def percentiles(drawn: Floats, n: int) -> tuple[float, float]:
 
 
 def ratio(top: ArrayLike, bottom: ArrayLike, unit: str, *, neutral: float | None = 1.0) -> Figure:
-    """Return mean(top) / mean(bottom) of paired repeats (R,) with its set after Fieller (1954);
-    unbounded means `cannot tell`.
+    """Return mean(top) / mean(bottom) of paired repeats (R,), with its set after Fieller (1954).
 
-    Each end reaches as far as Student's t or, where that is further, the studentized bootstrap of
-    top - end x bottom: for skew, as in `mean`.
+    Each end reaches as far as Student's t or, if that is further, the studentized bootstrap of top
+    - end x bottom: for skew, as in `mean`. An unbounded set is `cannot tell`.
     """
     a, b = pairs(top, bottom)
     n = len(a)
@@ -208,8 +206,9 @@ def ratio(top: ArrayLike, bottom: ArrayLike, unit: str, *, neutral: float | None
 
 
 def _fieller(a: Floats, b: Floats, far: float) -> tuple[float, float] | None:
-    """Return the ratios at which mean(a - ratio x b) lies `far` standard errors from 0; None where
-    they enclose no interval.
+    """Return the ratios at which mean(a - ratio x b) lies `far` standard errors from 0.
+
+    None if they enclose no interval.
     """
     cover, up, down = np.cov(a, b) / len(a) * far**2, float(a.mean()), float(b.mean())
     square, half, rest = down**2 - cover[1, 1], up * down - cover[0, 1], up**2 - cover[0, 0]
@@ -220,8 +219,9 @@ def _fieller(a: Floats, b: Floats, far: float) -> tuple[float, float] | None:
 
 
 def _skewed(x: Floats, side: int) -> float:
-    """Return how many standard errors the resampled t reaches against the end of a ratio: its upper
-    point for the lower end.
+    """Return the standard errors that the resampled t reaches against the end of a ratio.
+
+    The lower end takes its upper point.
     """
     error = float(x.std(ddof=1)) / math.sqrt(len(x))
     low, high = _studentized(x, float(x.mean()), error) if error > 0 else (0.0, 0.0)
@@ -229,9 +229,7 @@ def _skewed(x: Floats, side: int) -> float:
 
 
 def told(figure: Figure, neutral: float | None) -> Figure:
-    """Return the figure with `cannot tell` where it is unbounded, holds the neutral value, or rests
-    on fewer than FEWEST repeats.
-    """
+    """Return the figure, with `cannot tell` if it is unbounded, neutral, or of few repeats."""
     unbounded = figure.low is None or figure.high is None
     open_ = unbounded or (
         neutral is not None and (figure.low or 0.0) <= neutral <= (figure.high or 0.0)
@@ -240,8 +238,9 @@ def told(figure: Figure, neutral: float | None) -> Figure:
 
 
 def capped(figure: Figure, scores: ArrayLike, ceiling: float | None, deviation: float) -> Figure:
-    """Return the figure, with `cannot tell` where the mean of `scores` lies within one seed
-    `deviation` of the score's `ceiling`.
+    """Return the figure, with `cannot tell` if the mean of `scores` is near the `ceiling`.
+
+    Near is within a seed `deviation`.
     """
     (found,) = pairs(scores)
     near = ceiling is not None and len(found) > 0 and float(found.mean()) >= ceiling - deviation
@@ -249,8 +248,9 @@ def capped(figure: Figure, scores: ArrayLike, ceiling: float | None, deviation: 
 
 
 def share(count: int, total: int, unit: str = "share") -> Figure:
-    """Return count / total with the exact interval (Clopper and Pearson 1934); `not exercised`
-    where total is 0.
+    """Return count / total with the exact interval (Clopper and Pearson 1934).
+
+    `not exercised` if total is 0.
     """
     need(0 <= count <= total, "count", count, f"between 0 and {total}")
     if not total:
@@ -262,8 +262,9 @@ def share(count: int, total: int, unit: str = "share") -> Figure:
 
 
 def per_event(exposure: float, events: int, unit: str) -> Figure:
-    """Return exposure per event with the exact Poisson interval (Garwood 1936); without events `at
-    least` -exposure / ln 0.05, about a third.
+    """Return exposure per event with the exact Poisson interval (Garwood 1936).
+
+    Without events it is `at least` -exposure / ln 0.05, about a third of the exposure.
     """
     need(exposure >= 0 and events >= 0, "exposure, events", (exposure, events), "no less than 0")
     if not exposure:
@@ -280,8 +281,9 @@ def per_event(exposure: float, events: int, unit: str) -> Figure:
 
 
 def monotone(means: Floats, weights: Sequence[float] | None = None) -> Floats:
-    """Return the non-decreasing least-squares fit of each row of (B, M): max over starts of min
-    over ends of the means between (Robertson 1988).
+    """Return the non-decreasing least-squares fit of each row of (B, M) (Robertson 1988).
+
+    It is the largest, over starts, of the smallest mean over ends.
     """
     sizes = np.ones(means.shape[1]) if weights is None else np.asarray(weights, float)
     sums = np.concatenate([np.zeros((1, len(means))), np.cumsum((means * sizes).T.copy(), axis=0)])

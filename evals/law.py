@@ -1,5 +1,6 @@
-"""The laws of the planted worlds, and the true value of every instrument and word by their
-arithmetic alone. Nothing is drawn here.
+"""The laws of the planted worlds, and the true value of every instrument and word.
+
+Truths come from the laws' arithmetic alone. Nothing is drawn here.
 """
 
 from collections.abc import Mapping
@@ -19,41 +20,41 @@ GENERATIONS, REPEATS, PARALLEL = 8, 12, 4
 ROUND_US = 60_000_000
 """Planned compute of one generation, in every arm."""
 REFERENCE_BITS, SEEDS, PER_BIT = np.arange(16.0, 48.0, 4.0), 10, 0.25
-"""Budgets of the measured reference curve, log2 of CPU-microseconds; its seeds; what a doubling of
-compute is worth there, in log-odds.
+"""Budgets of the measured reference curve in log2 CPU-microseconds; its seeds; the worth of a
+doubling of compute there, in log-odds.
 """
 USED_BITS = 24.0
-"""Compute with which the self arm reached its end, for the compute-equivalent gain."""
+"""Compute spent by the self arm at its end, for the compute-equivalent gain."""
 MINUTES, QUEUE, COMPUTED, ELSE = 2.0, 300.0, 900.0, 300.0
-"""Mean minutes and seconds of waiting per decision of a person; wall seconds a campaign computes,
-and does neither.
+"""Per decision of a person: mean minutes and seconds of waiting. Per campaign: wall seconds of
+computing, and of neither.
 """
 LONG = 40
-"""Generations of the curve that growth is read off."""
+"""Generations of the curve from which growth is read."""
 PLAN_SPREAD, PLAN_NOISE, PLAN_BAR, CLAIM, AROUND = 0.2, 0.1, 0.15, 0.3, 0.05
-"""True gains of plans, noise of each of their measurements, what gate asks, and what proposers
-promise beyond the mean.
+"""Plans: spread of true gains, noise of each measurement, the bar on gate, the promise beyond the
+mean, and the share of compute around a plan.
 """
 WIDTHS, REPEATED = (4, 8), (0.05, 0.15)
-"""Parallel proposals of a generation, in turn, and the share of them that repeats an earlier plan.
-"""
+"""Parallel proposals of a generation, in turn, and the share that repeats an earlier plan."""
 SHOWN, CHOSEN = 0.4, 0.2
-"""What accepted plans show too much on feedback and on gate, since both chose them."""
+"""Excess of accepted plans on feedback and on gate, since both chose them."""
 RATED = ("random", "local", "tpe")
-"""Arms that the rate ratio is taken against."""
+"""Arms of the rate ratio."""
 LEVEL_AT_USED = PER_BIT * (USED_BITS - REFERENCE_BITS[0])
 
 
 @cache
 def best_of(draws: int) -> float:
-    """Return the mean of the largest of so many standard normals."""
+    """Return the mean of the largest of `draws` standard normals."""
     return float(quad(lambda x: x * draws * norm.pdf(x) * norm.cdf(x) ** (draws - 1), -8, 10)[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Law:
-    """The law of the built-in worlds: each arm's mean gain a generation is step x skill x decay^g,
-    plus noise, in log-odds.
+    """The law of a built-in world.
+
+    Each arm's mean gain per generation is step x skill x decay^g, plus noise, in log-odds.
     """
 
     name: str
@@ -63,7 +64,7 @@ class Law:
     noise: float = 0.12
     "deviation of one generation's gain, own to each arm"
     shared: float = 0.1
-    "deviation that all arms of a repeat share: common random numbers"
+    "deviation shared by all arms of a repeat: common random numbers"
     skill: Mapping[str, float] = field(
         default_factory=lambda: {
             "self": 1.0,
@@ -78,13 +79,13 @@ class Law:
     )
     "arm -> skill in the first generation"
     mechanism: float = 0.0
-    "skill that each newer recipe of its own adds to self"
+    "skill added to self by each newer recipe of its own"
     data: float = 0.0
-    "skill that each generation of history adds to self and refit"
+    "skill added to self and refit by each generation of history"
     decay: float = 1.0
     "factor on every arm's step per generation: headroom used up"
     kept: float = 1.0
-    "share of a gain on gate that is there on sealed"
+    "share of a gain on gate that holds on sealed"
     hack: float = 0.0
     "gain that plans show on feedback alone"
     tails: Literal["normal", "heavy", "jumps"] = "normal"
@@ -100,7 +101,7 @@ class Law:
     human: float = 0.0
     "chance that a person, not a rule, decides at propose, approve, accept, promote"
     proposer: Actor = "lineage"
-    "who proposes in the self arm"
+    "author of the self arm's proposals"
     elastic: Mapping[str, float] = field(
         default_factory=lambda: {
             "compute": 0.6,
@@ -222,15 +223,13 @@ def truth(law: Law) -> dict[str, float]:
 
 
 def _plan_truth(law: Law) -> dict[str, float]:
-    """Return the parts of the promise per campaign, and the log changes of efficiency, from the
-    normal law of plans.
+    """Return the parts of the promise per campaign, and log changes of efficiency, by the law of
+    plans.
     """
     means, spread = law.plan_means(), float(np.hypot(PLAN_SPREAD, PLAN_NOISE))
     far = (PLAN_BAR - means) / spread
-    chance, push = (
-        norm.sf(far),
-        norm.pdf(far),
-    )  # P(accept); E[above the mean; accept] = spread x density
+    # Chance: P(accept). Push: E[above the mean; accept] = spread x density.
+    chance, push = norm.sf(far), norm.pdf(far)
     curse, verified = push * PLAN_NOISE**2 / spread, means * chance + push * PLAN_SPREAD**2 / spread
     parts = {
         "over-claim": (CLAIM - law.hack) * chance,
@@ -244,9 +243,9 @@ def _plan_truth(law: Law) -> dict[str, float]:
         away**2 * (1 - push / chance * (push / chance - far))
         + (PLAN_SPREAD * PLAN_NOISE / spread) ** 2,
     )
-    true = float(
-        within @ chance + (accepted - accepted @ chance / chance.sum()) ** 2 @ chance
-    ) / float(chance.sum())  # variance among accepts
+    between = (accepted - accepted @ chance / chance.sum()) ** 2
+    # Variance of true gains among accepts.
+    true = float(within @ chance + between @ chance) / float(chance.sum())
     halves = [slice(0, GENERATIONS // 2), slice(GENERATIONS // 2, GENERATIONS)]
     early, late = ((float(verified[h].sum()), float(chance[h].sum())) for h in halves)
     per = GENERATIONS / 2
@@ -267,7 +266,7 @@ def _plan_truth(law: Law) -> dict[str, float]:
 
 
 def true_words(law: Law) -> frozenset[str]:
-    """Return a law's true words, with what else is said and follows from it."""
+    """Return a law's true words, and the further words that follow from it."""
     follows = {
         "staged": True,
         "sign crossed": law.mechanism > 0 and not law.human,

@@ -40,15 +40,15 @@ FATES: tuple[Fate, ...] = (
     "inconclusive",
     "accepted",
 )
-"""In the order in which a plan can end; superseded: another plan of its generation was confirmed;
-no effect: rejected on gate
+"""In the order in which a plan can end. superseded: another plan of its generation was confirmed;
+no effect: rejected on gate.
 """
 PARTS = ("over-claim", "proxy gap", "winner's curse", "verified gain")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanFact:
-    """What became of one proposal."""
+    """The fate of one proposal."""
 
     plan: str
     "digest; for an invalid proposal any name"
@@ -61,19 +61,19 @@ class PlanFact:
     cpu_us: int = 0
     "compute of its jobs, CPU-microseconds"
     around_cpu_us: int = 0
-    "compute of proposing it, its share where one reading of the notebook wrote several"
+    "compute of proposing it; its share if a reading of the notebook wrote several proposals"
     promised: float | None = None
-    "the proposer's predicted gain, in the objective's unit; None: it predicted nothing"
+    "the proposer's predicted gain, in the objective's unit; None: no prediction"
     feedback: float | None = None
-    "gain on feedback that it was chosen by"
+    "gain on feedback, for which it was chosen"
     gate: float | None = None
     "mean paired gain on gate"
     corrected: float | None = None
     "gain without the winner's curse: on fresh seeds, or conditional on the accept"
     gained: float | None = None
-    "the same on the unbounded scale on which arms are compared"
+    "the same on the unbounded scale of arms"
     author: Actor = "fixed program"
-    "who proposed"
+    "author of the proposal"
     replicates: int = 0
     "paired replicates of its decision"
     parallel: int = 1
@@ -99,11 +99,11 @@ def funnel(plans: Sequence[PlanFact]) -> list[dict[str, float | str]]:
 
 
 def priors(plans: Iterable[PlanFact]) -> dict[str, float]:
-    """Return for each plan that predicted nothing its calibrated prior: the mean gate gain of its
-    arm's earlier generations, 0 without any.
+    """Return the prior of each plan without a prediction: the mean gate gain of earlier
+    generations.
 
-    Plans that ended before they were measured on gate count as a gain of 0 there, as the promise's
-    first bin does.
+    It is 0 without any. A plan that was not measured on gate counts as a gain of 0 there, as in the
+    promise's first bin.
     """
     listed, found, past = (
         sorted(plans, key=lambda p: p.generation),
@@ -118,12 +118,12 @@ def priors(plans: Iterable[PlanFact]) -> dict[str, float]:
 
 
 def promise(plans: Sequence[PlanFact]) -> list[dict[str, float | str]]:
-    """Return per plan its promise in bins that add up to it: a fate for what was not accepted;
-    over-claim, proxy gap, winner's curse, verified gain.
+    """Return each plan's promise in bins that add up to it.
 
-    over-claim = promised - feedback; proxy gap = feedback - gate; winner's curse = gate -
-    corrected; verified gain = corrected. Each signed. A plan that predicted nothing stands with its
-    prior, `prior` 1. An accept that misses a number keeps it whole in the bin before the gap.
+    A plan that was not accepted puts it all into the bin of its fate. The bins of an accept are
+    over-claim = promised - feedback, proxy gap = feedback - gate, winner's curse = gate -
+    corrected, and verified gain = corrected, each signed. A plan without a prediction stands with
+    its prior, `prior` 1. An accept without a number keeps the rest in the bin before the gap.
     """
     assumed, rows = priors(plans), list[dict[str, float | str]]()
     for p in plans:
@@ -150,8 +150,9 @@ def _parts(plan: PlanFact, promised: float) -> dict[str, float]:
 
 
 def promised(plans: Sequence[PlanFact]) -> dict[str, Figure]:
-    """Return per bin the mean over repeats of its sum, in the objective's unit; the bins' values
-    add up to that of `promised`.
+    """Return per bin the mean over repeats of its sum, in the objective's unit.
+
+    The bins' values add up to the value of `promised`.
     """
     rows, repeats = promise(plans), sorted({p.repeat for p in plans})
     at, names = {r: i for i, r in enumerate(repeats)}, ("promised", *FATES[:-1], *PARTS)
@@ -163,11 +164,11 @@ def promised(plans: Sequence[PlanFact]) -> dict[str, Figure]:
 
 
 def calibration(plans: Sequence[PlanFact]) -> tuple[list[tuple[float, float]], Figure]:
-    """Return (promised, verified) of each accepted plan that predicted something, and the slope of
-    verified on promised; 1 is calibrated.
+    """Return (promised, verified) of each accept with a prediction, and the slope of verified on
+    promised.
 
-    Interval: least squares with plans of a repeat left out together (the jackknife, CR3: Bell and
-    McCaffrey 2002; t with repeats - 1 degrees).
+    A slope of 1 is calibrated. Interval: least squares with the plans of a repeat left out together
+    (the jackknife, CR3: Bell and McCaffrey 2002; t with repeats - 1 degrees).
     """
     known = [
         (p.repeat, p.promised, p.corrected)
@@ -190,20 +191,18 @@ def calibration(plans: Sequence[PlanFact]) -> tuple[list[tuple[float, float]], F
 
 
 def _slope(x: Floats, y: Floats) -> float:
-    """Return the least-squares slope of y on x; infinite where x does not vary."""
+    """Return the least-squares slope of y on x; infinite without variation in x."""
     away = x - x.mean()
     return float(away @ y / (away @ away)) if np.ptp(x) else math.inf
 
 
 def assumed(plans: Sequence[PlanFact]) -> Figure:
-    """Return the share of plans whose proposer promised nothing, so that their promise is a
-    prior.
-    """
+    """Return the share of plans without a prediction; their promise is a prior."""
     return share(sum(p.promised is None for p in plans), len(plans), "share of plans")
 
 
 def duplicates(plans: Sequence[PlanFact]) -> dict[int, Figure]:
-    """Return number of parallel proposals -> share of plans that repeat an earlier one (exact
+    """Return number of parallel proposals -> share of plans equal to an earlier plan (exact
     interval).
     """
     widths = sorted({p.parallel for p in plans})
@@ -216,14 +215,14 @@ def duplicates(plans: Sequence[PlanFact]) -> dict[int, Figure]:
 
 
 def efficiency(plans: Sequence[PlanFact], *, around: bool = True) -> dict[str, Figure]:
-    """Return E = g y / c and its log change per generation between the halves: E, smaller, harder,
-    costlier, and noisier beside them.
+    """Return E = g y / c as its log change per generation between halves: E, smaller, harder,
+    costlier.
 
-    g mean verified gain per accept, y accepts per plan, c CPU-seconds per plan, with proposing
-    (`around`) or without. A campaign is halved at its own last generation, and the halves lie half
-    of its generations apart. E changes by -(smaller + harder + costlier); noisier is the log change
-    of replicates per decision, a part of costlier. Bootstrap over repeats. `not exercised` where a
-    half has no accepted gain.
+    g is the mean verified gain per accept, y accepts per plan, c CPU-seconds per plan, with the
+    compute of proposing (`around`) or without. A campaign is halved at its own last generation, so
+    the halves lie half of its generations apart. E changes by -(smaller + harder + costlier).
+    noisier is the log change of replicates per decision, a part of costlier. Bootstrap over
+    repeats. `not exercised` if a half has no accepted gain.
     """
     repeats = sorted({p.repeat for p in plans})
     lived = np.array([max(p.generation for p in plans if p.repeat == r) for r in repeats], float)

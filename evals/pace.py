@@ -16,37 +16,39 @@ from evals.intervals import Figure, mean, missing, pairs, per_event, proven, rat
 
 FACTORS: tuple[str, ...] = ("compute", "proposals", "replicates", "reviewer speed")
 RAISE = 1.25
-"""Factor by which each twin run raises one limit."""
+"""Factor by which a twin run raises its limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
-    """What people did for a study, repeat by repeat."""
+    """Effort of people for a study, repeat by repeat."""
 
     decisions: tuple[int, ...]
     "live decisions of people on plans (R,)"
     minutes: tuple[float, ...]
-    "minutes that they looked (R,)"
+    "minutes of looking (R,)"
     queue_seconds: tuple[float, ...]
-    "seconds that requests waited for them (R,)"
+    "seconds of requests waiting for them (R,)"
     setup_minutes: float = 0.0
-    """minutes from the first signature or the study root, whichever came first, to the first job;
-    at most so long did people set up
+    """minutes to the first job, from the first signature or the study root: an upper bound of
+    setting up
     """
     mandates: int = 0
-    "standing rules signed; each stands for the decisions that it replaced"
+    "standing rules signed; each replaces many decisions"
 
 
 def run_length(generations: int, live_acts: int) -> Figure:
-    """Return generations per live human act, exact Poisson interval; no act in n generations: at
-    least n / 3.
+    """Return generations per live human act, with the exact Poisson interval.
+
+    No act in n generations is at least n / 3.
     """
     return per_event(generations, live_acts, "generations per live human act")
 
 
 def amortised(generations: int, effort: Effort) -> dict[str, Figure]:
-    """Return set-up minutes and mandates per generation: what run length hides, since both were
-    given before it began to count.
+    """Return set-up minutes and mandates per generation.
+
+    Run length hides them, since both were given before it began to count.
     """
     per = {"set-up minutes": effort.setup_minutes, "mandates": float(effort.mandates)}
     return {
@@ -60,8 +62,9 @@ def amortised(generations: int, effort: Effort) -> dict[str, Figure]:
 
 
 def human_cost(effort: Effort, gains: ArrayLike) -> dict[str, Figure]:
-    """Return what people gave per unit of verified gain (R,): decisions, minutes, seconds that
-    requests waited; `undefined` without gain.
+    """Return the human cost per unit of verified gain (R,): decisions, minutes, queue seconds.
+
+    `undefined` without gain.
     """
     told = {
         "decisions": effort.decisions,
@@ -77,8 +80,10 @@ def human_cost(effort: Effort, gains: ArrayLike) -> dict[str, Figure]:
 
 
 def speed_up(waiting: ArrayLike, computing: ArrayLike, total: ArrayLike) -> dict[str, Figure]:
-    """Return by which factor a campaign would end sooner if people were instant, and if compute
-    were (Amdahl 1967); wall seconds (R,) each.
+    """Return the factors by which a campaign would end sooner with instant people or instant
+    compute.
+
+    Wall seconds (R,) each (Amdahl 1967).
     """
     for part in (waiting, computing):
         need(
@@ -98,11 +103,10 @@ def speed_up(waiting: ArrayLike, computing: ArrayLike, total: ArrayLike) -> dict
 def elasticities(
     base: ArrayLike, raised: Mapping[str, ArrayLike], by: Mapping[str, float] = {}
 ) -> dict[str, Figure]:
-    """Return for each factor (G(raised) - G) / ((raise - 1) G) from paired repeats (R,): per cent
-    of gain per per cent of the factor.
+    """Return per factor (G(raised) - G) / ((raise - 1) G), paired over repeats (R,).
 
-    `by` is the factor by which a limit was really raised where whole numbers allowed no RAISE. A
-    factor without a twin run is `not measured`; without gain it is `undefined`.
+    It is per cent of gain per per cent of the factor. `by` is the real factor if whole numbers
+    allowed no RAISE. A factor without a twin run is `not measured`; without gain it is `undefined`.
     """
     if not proven(base):
         return {name: missing("undefined", "% per %") for name in FACTORS}
@@ -117,11 +121,10 @@ def elasticities(
 
 
 def limiting(base: ArrayLike, raised: Mapping[str, ArrayLike]) -> str:
-    """Return the factor with the largest elasticity if its raise gains more than every other
-    measured one's, each interval clear of zero.
+    """Return the limiting factor: its raise gains more than every other raise, clear of zero.
 
-    Else `cannot tell`; `not measured` while fewer than all factors have a twin run with a gain in
-    some repeat.
+    Else `cannot tell`. `not measured` unless every factor has a twin run with a gain in some
+    repeat.
     """
     if set(raised) != set(FACTORS) or not all(
         np.isfinite(np.asarray(values, float)).any() for values in raised.values()

@@ -17,12 +17,12 @@ from evals.intervals import Figure, Floats, capped, missing, pairs, proven, rati
 
 Rung = Literal["feedback", "gate", "closing", "sealed", "shifted", "large"]
 RUNGS: tuple[Rung, ...] = ("feedback", "gate", "closing", "sealed", "shifted", "large")
-"""feedback and gate: sums over accepted plans, both selected on; closing: champion against baseline
-on gate, fresh seeds; sealed; shifted: out of distribution; large: at 4 x the compute. The order is
-the order in which they are told.
+"""In the order of reports. feedback and gate: sums over accepted plans, both selected on; closing:
+champion against baseline on gate, fresh seeds; sealed; shifted: out of distribution; large: at 4 x
+the compute.
 """
 TRANSFER: tuple[Rung, ...] = ("closing", "sealed", "shifted", "large")
-"""Rungs on seeds that selected nothing: only what is lost between these is loss in transfer."""
+"""Rungs on seeds without selection: only a loss between these is loss in transfer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,17 +32,15 @@ class Held:
     repeat: int
     "repeat of the campaign"
     rung: Rung
-    "where it was measured"
+    "split or look of the measurement"
     value: float
-    "gain, on an unbounded scale; NaN where it was not measured"
+    "gain, on an unbounded scale; NaN without a measurement"
     score: float = math.nan
-    "the champion's raw mean score there, for the ceiling; NaN where none is known"
+    "the champion's raw mean score there, for the ceiling; NaN if unknown"
 
 
 def rungs(held: Iterable[Held]) -> dict[str, Floats]:
-    """Return rung -> gains (R,) over the repeats in ascending order, NaN where a campaign was not
-    measured there.
-    """
+    """Return rung -> gains (R,) over the repeats in ascending order; NaN without a measurement."""
     listed = list(held)
     repeats = sorted({h.repeat for h in listed})
     table = {(h.rung, h.repeat): h.value for h in listed}
@@ -56,13 +54,13 @@ def rungs(held: Iterable[Held]) -> dict[str, Floats]:
 def retention(
     held: Iterable[Held], *, ceiling: float | None = None, deviation: float = 0.0
 ) -> dict[str, Figure]:
-    """Return rho_i of each step between rungs, `loss` = 1 - their product, and `loss in transfer`
-    over the unselected rungs alone.
+    """Return rho_i of each step between rungs, `loss` = 1 - their product, and `loss in transfer`.
 
-    rho_i = sum of gains on rung i + 1 over that on rung i, paired over repeats, Fieller; signed,
-    may exceed 1 or be negative. A rung that was not measured is left out, and its steps are `not
-    measured`; `undefined` where the rung before shows no gain; `cannot tell` where champions score
-    within one seed `deviation` of the `ceiling` on a rung that the figure rests on.
+    rho_i = sum of gains on rung i + 1 over the sum on rung i, paired over repeats, Fieller; signed,
+    perhaps negative or above 1. Loss in transfer is over the unselected rungs alone. Steps of a
+    rung that was not measured are `not measured`, and the loss skips it. `undefined` if the rung
+    before shows no gain. `cannot tell` if champions score within a seed `deviation` of the
+    `ceiling` on a rung of the figure.
     """
     listed = list(held)
     found, known = dict[str, Figure](), rungs(listed)
@@ -94,7 +92,7 @@ def _kept(known: Mapping[str, Floats], a: str, b: str) -> Figure:
 
 
 def _lost(known: Mapping[str, Floats], chain: Sequence[str]) -> Figure:
-    """Return 1 - last / first of a chain of rungs: what the product of its steps leaves."""
+    """Return 1 - last / first of a chain of rungs, which is 1 less the product of its steps."""
     if len(chain) < 2:
         return missing("not measured", "share lost")
     first, last = pairs(known[chain[0]], known[chain[-1]])
