@@ -1,7 +1,6 @@
-"""How is a study cited? `heirloop cite RUN` prints BibTeX of the software and of one study.
+"""How is a study cited? `heirloop cite RUN` prints BibTeX of software and study.
 
-The study is named by its root, its signed head and its date. A run whose chain does not hold is
-refused.
+The study is named by its root, its signed head and its date. A run with a broken chain is refused.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,7 +39,7 @@ def cite(folder: Path) -> str:
 
 
 def tex(text: str) -> str:
-    """Return text that BibTeX and LaTeX print as it stands; hidden characters as code points."""
+    """Escape text for BibTeX and LaTeX; show hidden characters as code points."""
     shown = visible(text).replace("⟨", "<").replace("⟩", ">")
     return "".join(SPECIAL.get(char, char) for char in shown)
 

@@ -1,4 +1,4 @@
-"""What is a column? A field of a row, or a field of a record that the row holds.
+"""What is a column? A field of a row, or a field of a record inside the row.
 
 For example, a row has the field `judged: Verdict | None`, with the metadata
 `spread(rule="rule", level_p="level")`. It gives the columns `rule` and `level_p`; type, emptiness
@@ -30,7 +30,7 @@ COLUMNS: dict[type[Any], dict[str, "Column"]] = {}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One column of a table."""
+    """A column of a table."""
 
     name: str
     "its name"
@@ -45,10 +45,10 @@ class Column:
 
 
 def spread(**columns: str | tuple[str, str]) -> dict[str, Any]:
-    """Return the metadata of a field whose record fills several columns.
+    """Return the metadata of a field with a record, for several columns.
 
-    Each column names the record's field, such as `charged.cpu_us`; a `?` behind it says that a cell
-    may be empty although the field is not null. A second text replaces the field's meaning.
+    Each column names the record's field, such as `charged.cpu_us`; with a `?` behind it, a cell may
+    be empty although the field is not null. A second text replaces the field's meaning.
     """
     return {SPREAD: columns}
 
@@ -111,7 +111,7 @@ def _kind(hint: Any) -> type:
 
 
 def field_texts(record: type[Any]) -> dict[str, str]:
-    """Return field -> the string under it in the source, with all its lines as one."""
+    """Return field -> the string under it in the source, its lines joined."""
     texts: dict[str, str] = {}
     for base in reversed(record.__mro__[:-1]):
         body = ast.parse(dedent(inspect.getsource(base))).body[0]
@@ -140,7 +140,7 @@ def _read(row: Any, column: Column) -> Any:
 def cells(row: Any) -> list[Any]:
     """Return a row as cells.
 
-    Text is made visible, free text is clipped, and nothing is left that a spreadsheet computes.
+    Text is made visible, free text is clipped, and a formula gets a quote in front.
     """
     kinds = columns(type(row))
     return [_cell(value, kinds[name]) for name, value in read_row(row).items()]

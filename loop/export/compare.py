@@ -1,7 +1,7 @@
-"""Are the tables of an export what its entries give? Only the columns that a file names are held.
+"""Do the tables of an export follow from its entries? Only the columns in its files are compared.
 
-A version may add a column that may be empty. An export of an earlier version lacks it, and an
-export of a later version names a column that is unknown here. Neither unmakes the export: the
+A version may add a column with empty cells. An export of an earlier version lacks it, and an
+export of a later version names an unknown column. Neither unmakes the export: the
 shared columns are compared cell by cell, and the notes name the others.
 """
 
@@ -31,7 +31,7 @@ Strings = list[list[str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CsvTable:
-    """One table of an export as its file has it."""
+    """A table of an export, as its file has it."""
 
     name: str
     "name of the table"
@@ -44,17 +44,17 @@ class CsvTable:
 
     @property
     def shared(self) -> list[str]:
-        """The columns that this version knows too, in the file's order."""
+        """The columns of both sides, in the file's order."""
         return [name for name in self.head if name in columns(TABLES[self.name])]
 
     @property
     def unknown(self) -> list[str]:
-        """The columns that only the file names."""
+        """The columns of the file alone."""
         return [name for name in self.head if name not in columns(TABLES[self.name])]
 
     @property
     def absent(self) -> list[str]:
-        """The columns that only this version names."""
+        """The columns of this version alone."""
         return [name for name in columns(TABLES[self.name]) if name not in self.head]
 
     def select(self, names: Sequence[str]) -> Strings:
@@ -66,10 +66,10 @@ class CsvTable:
 
 
 def compare_tables(folder: Path, manifest: Manifest, tables: Mapping[str, Cells]) -> dict[str, Any]:
-    """Hold every table of a folder against the tables that the entries give; return the notes.
+    """Compare every table of a folder with the tables from the entries; return the notes.
 
-    A table that the entries cannot give again is left out of `tables`. Raises VerificationFailed,
-    which names the file.
+    Tables with other definitions are left out of `tables`. Raises VerificationFailed with the name
+    of the file.
     """
     files = {name: read_table(folder, name) for name in TABLES}
     ignored = {
@@ -87,7 +87,7 @@ def compare_tables(folder: Path, manifest: Manifest, tables: Mapping[str, Cells]
 
 
 def read_table(folder: Path, name: str) -> CsvTable:
-    """Return a table of an export; raises VerificationFailed for a file that is not as written."""
+    """Return a table of an export; raises VerificationFailed for a malformed file."""
     data = (folder / f"{name}.csv").read_bytes()
     head, *rows = _parse(data) or [[]]
     whole = len(set(head)) == len(head) and all(len(row) == len(head) for row in rows)
@@ -134,7 +134,7 @@ def _hold(name: str, again: Strings, written: Strings) -> None:
 
 
 def _first_difference(again: Strings, written: Strings) -> int:
-    """Return the number of the first row that differs; the head is row 0."""
+    """Return the number of the first different row; the head is row 0."""
     for number, (a, b) in enumerate(zip(again, written, strict=False), 1):
         if a != b:
             return number
@@ -154,7 +154,7 @@ def is_near(a: str, b: str) -> bool:
 
 
 def _compare_redactions(file: CsvTable, rows: Cells, ignored: set[str]) -> None:
-    """Compare the redactions but for the columns that only one side has."""
+    """Compare the redactions but for columns of a single side."""
     again = _parse(csv_bytes(file.shared, project(file.name, rows, file.shared)))[1:]
     where = file.shared.index("where")
     _hold(
@@ -169,7 +169,7 @@ def _check_dictionary(
 ) -> int:
     """Hold dictionary.csv against the columns of the files; return how many meanings differ.
 
-    A meaning that is worded otherwise today rests on the manifest's signature.
+    A reworded meaning rests on the manifest's signature.
     """
     names = ["table", "column", "kind", "unit", "may_be_empty", "meaning"]
     written = files["dictionary"].select(names)
@@ -209,7 +209,7 @@ def _check_package(data: bytes, dictionary: Strings) -> None:
 
 
 def _notes(files: Mapping[str, CsvTable], words: int) -> Iterator[tuple[str, str]]:
-    """Yield the notes: columns that only one side has, and meanings without a signature."""
+    """Yield the notes: columns of a single side, and meanings without a signature."""
     unknown = [f"{file.name}.{name}" for file in files.values() for name in file.unknown]
     absent = [f"{file.name}.{name}" for file in files.values() for name in file.absent]
     if unknown:
@@ -221,7 +221,7 @@ def _notes(files: Mapping[str, CsvTable], words: int) -> Iterator[tuple[str, str
 
 
 def compare_instruments(folder: Path, manifest: Manifest, edition: int, rows: Cells) -> str:
-    """Return in words what an earlier edition's instruments rest on, and how many rows differ."""
+    """Describe the proof of an earlier edition's instruments, and count the different rows."""
     file = read_table(folder, "instruments")
     again = _parse(csv_bytes(file.shared, project("instruments", rows, file.shared)))[1:]
     written = file.select(file.shared)

@@ -1,7 +1,7 @@
-"""What does each column mean? dictionary.csv and datapackage.json say it.
+"""How are the columns explained? By dictionary.csv and datapackage.json.
 
-datapackage.json is the same in a standard form (Frictionless Data Package, Table Schema), so that
-programs read the tables with their types.
+datapackage.json is the same in a standard form (Frictionless Data Package, Table Schema).
+Programs read the tables by it, with their types.
 """
 
 import inspect
@@ -38,7 +38,7 @@ Field = tuple[str, bool, str]
 
 
 def unit(column: str) -> str | None:
-    """Return the unit that a column's name ends with: the longest ending that is known."""
+    """Return the unit at the end of a column's name; the longest ending counts."""
     endings = [ending for ending in UNITS if column.endswith(ending)]
     return UNITS[max(endings, key=len)] if endings else None
 

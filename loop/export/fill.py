@@ -1,4 +1,4 @@
-"""Where do the rows come from? From the entries that an export carries, in one pass a table.
+"""Where do the rows come from? From the entries of the export, in a single pass a table.
 
 It refuses nothing: a cell stays empty where no entry shows its value.
 """
@@ -51,7 +51,7 @@ from sandbox.ledger import Ledger
 
 
 def study(carried: Carried, facts: Facts) -> StudyRow:
-    """Return the row of one run."""
+    """Return the row of a run."""
     entries = carried.entries
     rules, account = policy(entries), replay(entries)["root"]
     first, last, config = entries[0], entries[-1], rules.config
@@ -292,7 +292,7 @@ def incidents(carried: Carried) -> Iterator[IncidentRow]:
 
 
 def instruments(runs: Mapping[str, Ledger]) -> Iterator[InstrumentRow]:
-    """Yield the figures of runs by study root; repeats of one study are measured together."""
+    """Yield the figures of runs by study root; repeats are measured together."""
     groups: dict[str, list[str]] = {}
     for root, ledger in runs.items():
         config = policy(ledger.entries()).config

@@ -1,4 +1,4 @@
-"""What was left out, or is shown otherwise? The rows of redactions.csv.
+"""Which things were left out or altered? The rows of redactions.csv say it.
 
 Closed entries come first, then stored bytes and the secret, then the cells of the other tables.
 """
@@ -14,7 +14,7 @@ from loop.verify.run import blobs
 
 
 def list_left_out(root: str, where: str, carried: Carried) -> Iterator[RedactionRow]:
-    """Yield what one run's entries do not show; `where`: the name of their file."""
+    """Yield the redactions of a run's entries; `where`: the name of their file."""
     kinds = {entry.sequence: entry.kind for entry in carried.entries}
     counts = Counter((why, kinds[sequence]) for sequence, why in carried.closed.items())
     for (why, kind), count in sorted(counts.items()):

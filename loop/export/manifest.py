@@ -1,4 +1,4 @@
-"""Which files does an export have, and who vouches for them? manifest.json and its signatures."""
+"""How are the files of an export listed and signed? By manifest.json."""
 
 import json
 import re
@@ -165,7 +165,7 @@ def write_manifest(fields: Mapping[str, Any], signatures: Mapping[str, str]) -> 
 def unsigned_fields(
     made_by: str, studies: Sequence[str], files: Mapping[str, bytes]
 ) -> dict[str, Any]:
-    """Return the fields that are signed."""
+    """Return the signed fields."""
     return {
         "format": FORMAT,
         "instruments": INSTRUMENTS,

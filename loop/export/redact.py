@@ -1,10 +1,10 @@
 """Which entries does an export close, and how does the rest still prove itself?
 
 A line of `entries.jsonl` is an entry's own bytes, or a closed entry: its hash, and its fields
-without the closed ones. The hash of an open line is that of its bytes. The hash of a closed line is
-bound by the next open entry and the next signed head. The table WHY says which kinds may be closed,
-and when; verification holds every closed line against it. A hash without salt hides nothing that
-can be guessed: whoever guesses a closed entry's content can confirm the guess.
+without the closed ones. An open line has the hash of its bytes. The next open entry and the next
+signed head bind the hash of a closed line. The table WHY says which kinds may be closed, and when;
+verification holds every closed line against it. A hash without salt hides nothing from a guess: a
+reader who guesses a closed entry can confirm the guess.
 """
 
 import json
@@ -88,7 +88,7 @@ class ClosedScore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Carried:
-    """One run as an export carries it."""
+    """A run as an export carries it."""
 
     entries: list[Entry]
     "every entry; a closed entry without its closed fields"
@@ -96,7 +96,7 @@ class Carried:
     "sequence of a closed entry -> reason"
 
     def ledger(self) -> "Folded":
-        """Return the entries as a ledger, without the scores and probes that are closed."""
+        """Return the entries as a ledger, without closed scores and probes."""
         return Folded([e for e in self.entries if self._is_measurable(e)])
 
     def facts(self) -> Facts:
@@ -118,7 +118,7 @@ class Carried:
 
 
 class Folded(Ledger):
-    """A ledger without a database: entries that were read and checked elsewhere."""
+    """A ledger without a database: entries, read and checked elsewhere."""
 
     def __init__(self, entries: list[Entry]) -> None:
         self._entries = entries
@@ -181,14 +181,14 @@ def _reason(entry: Entry, ended: bool, probes: set[str]) -> str:
 
 
 def _subject(entry: Entry) -> Any:
-    """Return the digest that a probe, a request or a decision is about."""
+    """Return the subject of a probe, a request or a decision."""
     if entry.kind == ProbeEntry.kind:
         return entry.body["digest"]
     return (entry.body["approval"] if entry.kind == ApprovalEntry.kind else entry.body).get("plan")
 
 
 def _without(body: Mapping[str, Any], why: str, objective: Objective) -> dict[str, Any]:
-    """Return a body without the fields that its reason closes."""
+    """Return a body without its closed fields."""
     if why == "seed":
         job = body["job"]
         return {**body, "job": {**job, "order": {**job["order"], "seed": None}}}
@@ -244,7 +244,7 @@ def _closed(entry: Entry, why: str) -> bytes:
 def read(data: bytes) -> Carried:
     """Read and check `entries.jsonl`: each hash, each link, each closed line by the table.
 
-    Raises VerificationFailed, which names the entry.
+    Raises VerificationFailed with the number of the entry.
     """
     entries, closed, before = list[Entry](), dict[int, str](), GENESIS
     rows = data.split(b"\n")

@@ -1,8 +1,8 @@
-"""Which columns do the observations have? One row a run, a plan, a score, a decision, a job ...
+"""Which columns do the observations have? A row is a run, a plan, a score, a decision ...
 
 A column is a field of these rows. Where a row holds a record, `spread` names the record's fields.
-The string under a field is its meaning in the data dictionary. To add a column, add a field that
-may be empty: exports without it still verify.
+The string under a field is its meaning in the data dictionary. To add a column, add an optional
+field: exports without it still verify.
 """
 
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from loop.export.columns import spread
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyRow:
-    """One run."""
+    """A run."""
 
     study: str
     "digest of the study root; the key of every other table"
@@ -74,7 +74,7 @@ class StudyRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanRow:
-    """One plan, or one proposal that was invalid (without a digest)."""
+    """A plan, or an invalid proposal (without a digest)."""
 
     study: str
     "study root"
@@ -135,7 +135,7 @@ class PlanRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicateRow:
-    """One score of one replicate, or its failure."""
+    """A score of a replicate, or its failure."""
 
     study: str
     "study root"
@@ -175,7 +175,7 @@ class ReplicateRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionRow:
-    """One decision: of a reviewer, signed, or of the gate, which counts them."""
+    """A decision: signed by a reviewer, or taken by the gate on such decisions."""
 
     study: str
     "study root"
@@ -211,7 +211,7 @@ class DecisionRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRow:
-    """One execution in a box, or one call of an outside model (role ask)."""
+    """An execution in a box, or a call of an outside model (role ask)."""
 
     study: str
     "study root"
@@ -251,7 +251,7 @@ class JobRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LookRow:
-    """One look at a held-out split; an opening of sealed has a row of its own with its result."""
+    """A look at a held-out split; an opening of sealed has a row of its own with its result."""
 
     study: str
     "study root"
@@ -277,7 +277,7 @@ class LookRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentRow:
-    """One version of an incident; an amendment is a row more."""
+    """A version of an incident; an amendment is a row more."""
 
     study: str
     "study root"

@@ -19,7 +19,7 @@ from loop.export.rows import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstrumentRow:
-    """One figure of the instruments (docs/instruments.md), over the runs of one study."""
+    """A figure of the instruments (docs/instruments.md), over the runs of a study."""
 
     group: int
     "runs with the same task and objective, from 1"
@@ -43,7 +43,7 @@ class InstrumentRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedactionRow:
-    """One kind of thing that was left out, or shown otherwise than it was written."""
+    """A kind of thing left out, or shown in another form."""
 
     study: str | None
     "study root; empty: the whole export"
@@ -59,7 +59,7 @@ class RedactionRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DictionaryRow:
-    """One line of the data dictionary."""
+    """A line of the data dictionary."""
 
     table: str
     "file name without its ending"

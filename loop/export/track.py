@@ -18,7 +18,7 @@ class Track(Protocol):
     """Where rounded, shown scores are mirrored, and the tables of an ended study."""
 
     def log(self, row: dict[str, Any]) -> None:
-        """Mirror one row."""
+        """Mirror a row."""
         ...
 
     def tables(self, make: Callable[[], Tables]) -> None:
@@ -31,7 +31,7 @@ class Track(Protocol):
 
 
 class Null:
-    """The tracker that does nothing."""
+    """A tracker without effect."""
 
     def log(self, row: dict[str, Any]) -> None:
         """Do nothing."""
@@ -62,7 +62,7 @@ class Wandb:
         self._run = wandb.init(project="heirloop", name=study, dir=folder, mode=config.mode)
 
     def log(self, row: dict[str, Any]) -> None:
-        """Mirror one row."""
+        """Mirror a row."""
         self._run.log(row)
 
     def tables(self, make: Callable[[], Tables]) -> None:
@@ -79,5 +79,5 @@ class Wandb:
 
 
 def make(config: Tracker, study: str, folder: str) -> Track:
-    """Return the tracker that the configuration names."""
+    """Return the tracker of the configuration."""
     return Wandb(config, study, folder) if config.kind == "wandb" else Null()

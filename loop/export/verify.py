@@ -1,9 +1,9 @@
 """Does an export hold? `heirloop verify DIR`, without the runs.
 
 It checks the chain, the signed heads, every table from the entries alone, and every file by the
-manifest. It raises VerificationFailed, which names the file, for a changed byte anywhere and for a
-cut tail. The content of a closed entry (`redact.py`) rests on the manifest's signature alone; an
-export by somebody without the study's secret has none. Whoever holds a study's key can sign another
+manifest. For a changed byte anywhere and for a cut tail it raises VerificationFailed with the name
+of the file. The content of a closed entry (`redact.py`) rests on the manifest's signature alone; an
+export by somebody without the study's secret lacks it. The holder of a study's key can sign another
 history.
 """
 
@@ -21,9 +21,9 @@ from sandbox.ledger import check_checkpoints
 
 
 def verify_export(folder: Path, own_heads: Path | None = None) -> dict[str, Any]:
-    """Check an export from its own bytes; raises VerificationFailed, which names the file.
+    """Check an export from its own bytes; raises VerificationFailed with the file's name.
 
-    `own_heads` is somebody's own copy of one study's heads.
+    `own_heads` is somebody's own copy of a study's heads.
     """
     manifest = read_manifest(folder)
     runs = {root: _read_run(folder, root) for root in manifest.studies}
@@ -72,7 +72,7 @@ def _read_run(folder: Path, root: str) -> Carried:
 
 
 def _check_heads(folder: Path, root: str, carried: Carried, own_heads: Path | None) -> int:
-    """Check the signed heads of one run against its entries; return how many there are."""
+    """Check the signed heads of a run against its entries; return how many there are."""
     heads, book = file_name("heads", root), file_name("entries", root)
     entries, key = carried.entries, carried.root.checkpoint_key
     try:

@@ -1,10 +1,10 @@
 """How is an export written? `heirloop export RUN... --to DIR`: tidy tables beside their proof.
 
-The proof is each ledger's entries, its signed heads, the public key that its study root pins, and a
+The proof is each ledger's entries, its signed heads, the public key in its study root, and a
 manifest of every file. The study's key signs the manifest where its secret is at hand. Every table
 is made from the entries as the export carries them, so no table can show a closed figure. Stored
-bytes, seeds and the secret are never in it. It refuses a folder that holds something, a run whose
-record is broken, and the same run twice.
+bytes, seeds and the secret are never in it. It refuses a folder in use, a run with a broken record,
+and the same run twice.
 """
 
 import csv
@@ -58,7 +58,7 @@ An empty cell is a missing value. Text is shown as data: made visible, clipped, 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFiles:
-    """One run, read and checked, with the bytes of its two files."""
+    """A run, read and checked, with the bytes of its two files."""
 
     carried: Carried
     "its entries"
@@ -69,7 +69,7 @@ class RunFiles:
 
 
 def export(folders: Sequence[Path], to: Path, parquet: bool = True) -> dict[str, Any]:
-    """Write runs to a new or empty folder; return what was written.
+    """Write runs to a new or empty folder; return the counts of the rows.
 
     Raises BadInput for a folder in use, VerificationFailed for a broken ledger.
     """
@@ -170,7 +170,7 @@ def mirror_tables(ledger: Ledger) -> dict[str, tuple[list[str], Cells]]:
 def csv_bytes(head: Sequence[str] | Mapping[str, Any], rows: Sequence[Sequence[Any]]) -> bytes:
     """Return a table as CSV in UTF-8.
 
-    It has one head line, its lines end in a line feed, and an empty cell is a missing value.
+    It has a head line, its lines end in a line feed, and an empty cell is a missing value.
     """
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")

@@ -1,4 +1,4 @@
-"""What was allowed? Stage of autonomy, tier, rules of the gates, mandates, own files."""
+"""Section `allowed`: stage of autonomy, tier, rules of the gates, mandates, own files."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +15,7 @@ from sandbox.store import Store
 
 
 def describe_allowed(study: MeasuredStudy, index: Index, name: str) -> Part:
-    """Return the section's sentences and tables of one study."""
+    """Return the section's sentences and tables of a study."""
     config, root = study.config, index.of("study")
     lines = [*_rules_in_words(study, root), *_warnings(study, index, root)]
     mandates = list(_mandates(study, index))
@@ -89,7 +89,7 @@ def _quorum(config: Config, change_class: str) -> str:
 
 
 def _mandates(study: MeasuredStudy, index: Index) -> Iterator[tuple[tuple[Any, ...], str]]:
-    """Yield each mandate, and the entry that holds it."""
+    """Yield each mandate with its entry."""
     for number, run in zip(study.numbers, study.runs, strict=True):
         for entry, fact in lines_of(run.entries, MandateEntry):
             mandate = fact.mandate

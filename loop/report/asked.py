@@ -1,4 +1,4 @@
-"""What was asked? Objective, runs, task and shape, budget."""
+"""Section `asked`: objective, runs, task and shape, budget."""
 
 from collections.abc import Iterator
 from dataclasses import Field, fields
@@ -30,7 +30,7 @@ ENDINGS: dict[int, str] = {
 
 
 def describe_asked(study: MeasuredStudy, index: Index, name: str) -> Part:
-    """Return the section's sentences and tables of one study."""
+    """Return the section's sentences and tables of a study."""
     root = index.of("study")
     lines = [Line(text=text, ledger=root) for text in study.summaries[0]["objective"]["text"]]
     sessions = [
@@ -81,7 +81,7 @@ def _state(study: MeasuredStudy, place: int) -> str:
 
 
 def _task(study: MeasuredStudy) -> Iterator[tuple[str, Any]]:
-    """Yield the task's name, the study's shape, and each setting of the task that is no default."""
+    """Yield the task's name, the study's shape, and the task's settings beside its defaults."""
     config = study.config
     yield "task", config.task.name
     for field in fields(config.study):

@@ -1,4 +1,4 @@
-"""What can be believed, and what cannot? Figures with interval and n, proven words, and the doubts.
+"""Sections `believed` and `unbelieved`: figures with interval and n, proven words, and doubts.
 
 Silence is never turned into a no.
 """
@@ -48,7 +48,7 @@ GROUPS = ("arms", "between")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """One figure of the instruments."""
+    """A figure of the instruments."""
 
     name: str
     "arm and part"
@@ -64,7 +64,7 @@ class Figure:
 
     @property
     def word(self) -> str:
-        """The word that it reads."""
+        """Its word."""
         return str(self.cells[5])
 
 
@@ -109,14 +109,14 @@ def _figures(tree: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[s
 
 
 def _table(figures: Sequence[Figure], name: str) -> Table:
-    """Return the figures that have a value or a bound."""
+    """Return the figures with a value or a bound."""
     shown = [figure for figure in figures if not figure.bare]
     rows = [(figure.name, *figure.cells) for figure in shown]
     return table("figures", rows, [figure.ledger for figure in shown], name)
 
 
 def _bare(study: MeasuredStudy, figures: Sequence[Figure]) -> Iterator[tuple[str, str, str]]:
-    """Yield (figure, word, arms) of figures that are only a word."""
+    """Yield (figure, word, arms) of figures without value and bound."""
     arms = study.figures["arms"]
     groups: dict[tuple[str, str], list[str]] = {}
     for figure in figures:
@@ -132,7 +132,7 @@ def _bare(study: MeasuredStudy, figures: Sequence[Figure]) -> Iterator[tuple[str
 
 
 def _meanings(figures: Sequence[Figure]) -> Iterator[Line]:
-    """Yield the meaning of each word that a figure reads."""
+    """Yield the meaning of each word in the figures."""
     words = {figure.word for figure in figures}
     for word, text in MISSING.items():
         if word in words:
@@ -183,7 +183,7 @@ def _champion(study: MeasuredStudy, index: Index, place: int, campaign: dict[str
 
 
 def _doubts(study: MeasuredStudy, index: Index) -> Iterator[Line]:
-    """Yield the claims that nobody may make of the study."""
+    """Yield the claims without support."""
     root = index.of("study")
     yield from _without_gain(study, index, root)
     words = study.figures.get("words", dict.fromkeys(WORDS, False))
@@ -234,7 +234,7 @@ def _growth(study: MeasuredStudy, index: Index) -> Iterator[Line]:
 
 
 def _always(study: MeasuredStudy, root: str) -> Iterator[Line]:
-    """Yield the doubts that stand against every study."""
+    """Yield the doubts about every study."""
     yield Line(
         text=(
             "Feedback scores: one training each, rounded, and what is confirmed is chosen by them."

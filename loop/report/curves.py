@@ -116,7 +116,7 @@ def _draw_panel(panel: Any, number: int, arm: str, points: Mapping[str, Rows]) -
 
 
 def draw_burn(_unit: str, _arms: Sequence[str], rows: Rows) -> Any:
-    """Draw the CPU time that each run had left."""
+    """Draw the CPU time left of each run."""
     figure, axis = new_figure(2.6)
     runs = dict.fromkeys(row[0] for row in rows)
     for number, run in enumerate(runs):

@@ -1,4 +1,4 @@
-"""Figures of one value per arm and name: the funnel, the rungs, automation per stage."""
+"""Figures with a value per arm and name: the funnel, the rungs, automation per stage."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -46,7 +46,7 @@ def _draw_dots(
     label: str,
     limits: tuple[float, float] | None,
 ) -> Any:
-    """Draw (arm, name, value, low, high): one line a name, arms beside one another."""
+    """Draw (arm, name, value, low, high): a line a name, the arms side by side."""
     shown = [row for row in rows if row[2] is not None and row[1] in names]
     if not shown:
         return None
@@ -64,7 +64,7 @@ def _draw_dots(
 
 
 def _plot_arm(axis: Any, number: int, arm: str, points: Rows, intervals: bool) -> None:
-    """Draw (y, value, low, high) of one arm."""
+    """Draw (y, value, low, high) of an arm."""
     ends = [
         ((low, y), (high, y)) for y, _, low, high in points if low is not None and high is not None
     ]

@@ -1,4 +1,4 @@
-"""Which ledger entries does a number rest on? Named sets, made in one pass over each ledger.
+"""Which ledger entries does a number rest on? Named sets, made in a single pass over each ledger.
 
 The list of cited entries stays small, however long the ledger is.
 """
@@ -80,9 +80,9 @@ OF_ARM: dict[str, str] = {
 
 
 class Index:
-    """The entries of one or more runs, by the numbers that rest on them.
+    """The entries of the runs, by the numbers that rest on them.
 
-    `cited` holds the sets that somebody asked for.
+    `cited` holds the sets in use.
     """
 
     def __init__(self, runs: Sequence[Run]) -> None:
@@ -108,7 +108,7 @@ class Index:
             self._sets.setdefault(f"{OF_ARM[entry.kind]} of {arm}", []).append(place)
 
     def of(self, name: str, run: int | None = None) -> str:
-        """Cite a set, of one run or of all; return its name, or nothing where it is empty."""
+        """Cite a set, of a run or of all; return its name, or nothing where it is empty."""
         words = WORDS.get(name, name)
         if run is None or len(self._runs) == 1:
             # A set of all runs is long; it is read once.
@@ -120,18 +120,18 @@ class Index:
     def arm(self, arm: str, entries: str) -> str:
         """Cite an arm's plans, scores, verdicts or decisions.
 
-        Where it has none of them, cite the entries that show so.
+        Where it has no such entries, cite its plans or the study root.
         """
         return self.of(f"{entries} of {arm}") or self.of(f"plans of {arm}") or self.of("study")
 
     def plan(self, run: int, name: str) -> str:
-        """Cite the record of one plan: the plan, its decisions, scores and verdict."""
+        """Cite the record of a plan: the plan, its decisions, scores and verdict."""
         short = name[:12]
         places = self._plans.get(f"{run}:{name}", [])
         return self._cite(f"plan {run}:{short}", f"plan {short}", places)
 
     def entry(self, run: int, sequence: int, words: str) -> str:
-        """Cite one entry."""
+        """Cite an entry."""
         return self._cite(f"entry {run}:{sequence}", words, [(run, sequence)])
 
     def _cite(self, name: str, words: str, places: Sequence[Place]) -> str:
@@ -151,7 +151,7 @@ class Index:
 
 
 def _subject(entry: Entry) -> tuple[str, str]:
-    """Return the digest of the plan that an entry is about, and the arm that the entry names."""
+    """Return the plan digest and the arm in an entry."""
     match entry.fact:
         case PlanEntry(digest=digest):
             return digest, ""
@@ -163,7 +163,7 @@ def _subject(entry: Entry) -> tuple[str, str]:
 
 
 def _spans(places: Sequence[Place]) -> list[tuple[int, int, int]]:
-    """Return (run, first, last) of neighbours; where there are too many, one span a run."""
+    """Return (run, first, last) of neighbours; where there are too many, a span a run."""
     spans = list[tuple[int, int, int]]()
     for run, sequence in places:
         if spans and (spans[-1][0], spans[-1][2] + 1) == (run, sequence):

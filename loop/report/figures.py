@@ -1,4 +1,4 @@
-"""Which table is drawn, and by which function? `draw` gives inline SVG, with text as text.
+"""How is a table drawn? FIGURES names the functions; `draw` gives inline SVG, with text as text.
 
 Its colours follow the page's light or dark.
 """
@@ -31,8 +31,8 @@ BESIDE = "beside: "
 def draw(tables: Sequence[Table], arms: Sequence[str] = ()) -> str:
     """Return a figure of the first table as SVG, or nothing where it has nothing to show.
 
-    A second table holds its trials. `arms`: all arms of the study, so that each keeps its colour
-    and marker in every figure.
+    A second table holds its trials. `arms`: all arms of the study; each keeps its colour and marker
+    in every figure.
     """
     first = tables[0]
     others = {row[0] for table in tables for row in table.rows} - set(arms)

@@ -1,4 +1,4 @@
-"""What happened? The section's sentences, and the order of its tables.
+"""Section `happened`: its sentences, and the order of its tables.
 
 Before a study has ended nothing of gate is among them, and feedback is rounded.
 """
@@ -14,7 +14,7 @@ from loop.report.study import MeasuredStudy, StudyRuns
 
 
 def describe_happened(study: MeasuredStudy, index: Index, name: str) -> Part:
-    """Return the section's sentences and tables of one study."""
+    """Return the section's sentences and tables of a study."""
     return _lines(study, index), [
         *_over_time(study, index, name),
         listing.list_closing(study, index, name),
@@ -30,7 +30,7 @@ def describe_happened(study: MeasuredStudy, index: Index, name: str) -> Part:
 
 
 def live_tables(study: StudyRuns, name: str) -> list[Table]:
-    """Return the tables of figure `scores` or `burn` of a run that goes on."""
+    """Return the tables of figure `scores` or `burn` of a run in progress."""
     if name == "burn":
         return [progress.burn(study, None, "")]
     metric = study.config.objective.metric
@@ -103,7 +103,7 @@ def _scale(study: MeasuredStudy) -> str:
 def _by_arm(
     kind: str, rows: measures.Rows, index: Index, entries: str, name: str, unit: str = ""
 ) -> Table:
-    """Return a table whose rows begin with their arm and rest on its entries."""
+    """Return a table with the arm first; its rows rest on the arm's entries."""
     rows = list(rows)
     ledger = []
     for row in rows:

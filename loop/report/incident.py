@@ -1,4 +1,4 @@
-"""One incident as a page: its fields, its chain of events, the changes of each amendment.
+"""An incident as a page: its fields, its chain of events, the changes of each amendment.
 
 Its markup stands in `templates/incident.html`.
 """
@@ -43,7 +43,7 @@ DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldView:
-    """One field as the page shows it."""
+    """A field as the page shows it."""
 
     name: str
     "its name in words"
@@ -53,7 +53,7 @@ class FieldView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartView:
-    """One group of fields."""
+    """A group of fields."""
 
     title: str
     "heading"
@@ -63,7 +63,7 @@ class PartView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventView:
-    """One entry of the chain of events, or one amendment."""
+    """An entry of the chain of events, or an amendment."""
 
     name: str
     "first line of its head"
@@ -74,7 +74,7 @@ class EventView:
 
 
 def export_incident(folder: Path, name: str) -> tuple[bytes, str]:
-    """Return an incident as JSON and as a page that stands alone.
+    """Return an incident as JSON and as a page without outside parts.
 
     The JSON holds every version and the entries of its chain. Raises BadInput for an unknown name.
     """
@@ -150,7 +150,7 @@ def _view_changes(versions: list[dict[str, Any]]) -> list[EventView]:
 
 
 def _fields_text(body: dict[str, Any]) -> Lines:
-    """Return fields as text, one a line, digests shortened."""
+    """Return fields as text, each on a line, digests shortened."""
     lines = []
     for name, value in body.items():
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

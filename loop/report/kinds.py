@@ -1,4 +1,4 @@
-"""Which tables does the report have, with which columns? The page and docs/report.md follow it."""
+"""The tables of the report, with their columns. The page and docs/report.md follow this list."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ forbids to read the figure alone.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableKind:
-    """One table of the report."""
+    """A table of the report."""
 
     title: str
     "heading"

@@ -1,4 +1,4 @@
-"""Which plans, looks and accounts are there? The tables that list records of the ledger."""
+"""Plans, looks and accounts, listed. Tables over records of the ledger."""
 
 from typing import Any
 

@@ -37,9 +37,9 @@ def publish(ledger: Ledger, facts: Facts, folder: Path) -> dict[str, Any]:
 
 
 def again(folder: Path) -> None:
-    """Write them for a run that lies in a folder.
+    """Write them for the run in a folder.
 
-    Raises VerificationFailed where there is no ledger, or a broken one.
+    Raises VerificationFailed where there is no ledger, or a broken ledger.
     """
     ledger = Ledger.file(folder / "ledger.sqlite")
     publish(ledger, fold_entries(ledger.entries()), folder)
@@ -48,7 +48,7 @@ def again(folder: Path) -> None:
 def compare(folders: Sequence[Path], to: Path) -> Report:
     """Write report.html and report.json of several runs into a folder of their own.
 
-    Raises BadInput where that folder is a run.
+    Raises BadInput where the folder is a run.
     """
     if (to / "ledger.sqlite").exists():
         raise BadInput(
@@ -67,5 +67,5 @@ def _write(whole: Report, folder: Path) -> None:
 
 
 def figure(ledger: Ledger, facts: Facts, summary: dict[str, Any], name: str) -> str:
-    """Return the figure `scores` or `burn` of a run that goes on, as SVG."""
+    """Return the figure `scores` or `burn` of a run in progress, as SVG."""
     return draw(live_tables(study.read_live(ledger, facts, summary), name))

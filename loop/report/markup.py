@@ -1,6 +1,6 @@
 """How do values become markup? By the Jinja2 templates beside this file, and in no other way.
 
-Every value is made visible and escaped, whoever wrote it; a missing value is an error.
+Every value is made visible and escaped, also text of a model; a missing value is an error.
 """
 
 import urllib.parse

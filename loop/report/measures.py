@@ -1,4 +1,4 @@
-"""What do the instruments say of each arm? Rows of the tables that they have of their own."""
+"""How do the instruments judge each arm? Rows of their own tables."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -34,7 +34,7 @@ def funnel_rows(study: MeasuredStudy) -> Iterator[Row]:
 
 
 def promise_rows(study: MeasuredStudy) -> Iterator[Row]:
-    """Yield the parts of each arm's promise that are not 0."""
+    """Yield the parts of each arm's promise, zeros left out."""
     return _parts(study, "promise", lambda figure: any(figure[n] for n in ("value", "low", "high")))
 
 
@@ -53,7 +53,7 @@ def rung_rows(study: MeasuredStudy) -> Iterator[Row]:
 
 
 def automation_rows(study: MeasuredStudy) -> Iterator[Row]:
-    """Yield each arm's automation per stage, and that of other loops beside it."""
+    """Yield each arm's automation per stage, and the automation of other loops."""
     yield from _parts(study, "automation")
     arms = study.figures["arms"]
     for arm, figures in arms.items():
@@ -89,7 +89,7 @@ def efficiency_rows(study: MeasuredStudy) -> Iterator[Row]:
 
 
 def calibration_rows(study: MeasuredStudy) -> Iterator[Row]:
-    """Yield promise and result of every accepted plan that promised a gain."""
+    """Yield promise and result of every accepted plan with a promised gain."""
     for arm, plans in study.records.plans.items() if study.closed else ():
         promised = [
             plan

@@ -1,4 +1,4 @@
-"""How was it done, and what deviated from it? One paragraph and the list of deviations."""
+"""Section `methods`: a paragraph, and the list of deviations."""
 
 from collections.abc import Iterator
 from typing import Any, cast
@@ -34,7 +34,7 @@ Deviation = tuple[tuple[Any, ...], str]
 
 
 def describe_methods(study: MeasuredStudy, index: Index, name: str) -> Part:
-    """Return the section's sentences and tables of one study."""
+    """Return the section's sentences and tables of a study."""
     root = index.of("study")
     deviations = list[Deviation]()
     for number, run in zip(study.numbers, study.runs, strict=True):

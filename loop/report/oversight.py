@@ -1,4 +1,4 @@
-"""What did deciding cost, and what did it catch? Decisions, time, canaries, notices, incidents."""
+"""How did oversight work? Decisions, time, canaries, notices, incidents."""
 
 from collections import Counter
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""report.html from a report's records: one page for a screen, a phone and paper, light and dark.
+"""report.html from a report's records: a page for a screen, a phone and paper, light and dark.
 
 The page runs and loads nothing. Its markup stands in `templates/report.html`.
 """
@@ -42,7 +42,7 @@ FOLDED = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Download:
-    """A link that holds a table as CSV."""
+    """A link with a table as CSV."""
 
     name: str
     "name of the table"
@@ -54,7 +54,7 @@ class Download:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableView:
-    """One table as the page shows it."""
+    """A table as the page shows it."""
 
     title: str
     "heading"
@@ -76,7 +76,7 @@ class TableView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SectionView:
-    """One section as the page shows it."""
+    """A section as the page shows it."""
 
     name: str
     "place on the page"
@@ -90,7 +90,7 @@ class SectionView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntryView:
-    """One entry, or a span of entries."""
+    """An entry, or a span of entries."""
 
     text: str
     "sequence and kind, or first and last sequence"
@@ -100,7 +100,7 @@ class EntryView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunView:
-    """The entries of one run that something rests on."""
+    """The entries of a run, as the page lists them."""
 
     name: str
     "number of the run, where there are several"
@@ -110,7 +110,7 @@ class RunView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CitedView:
-    """One set of entries as the page lists it."""
+    """A set of entries as the page lists it."""
 
     name: str
     "its name"
@@ -121,7 +121,7 @@ class CitedView:
 
 
 def page(report: Report) -> str:
-    """Return a report as one HTML page."""
+    """Return a report as an HTML page."""
     many = len({run for cited in report.evidence.values() for run, _, _ in cited.spans}) > 1
     linked = set(_linked_plans(report))
     evidence, plans = list[CitedView](), list[CitedView]()
@@ -176,7 +176,7 @@ def _view_table(table: Table, arms: Sequence[str], trials: Table | None = None) 
 
 
 def _needs_table(table: Table) -> bool:
-    """Tell whether a figure leaves out something: words that forbid to read it, or counts."""
+    """Tell whether a figure leaves out words or counts."""
     if table.columns[-1] != "reads":
         return table.name == "funnel"
     return any(isinstance(row[-1], str) and row[-1] for row in table.rows)
@@ -197,7 +197,7 @@ def _link_csv(table: Table) -> Download:
 
 
 def _linked_plans(report: Report) -> Iterator[str]:
-    """Yield the sets of single plans that a number on the page leads to."""
+    """Yield the sets of single plans with a link on the page."""
     for section in report.sections:
         for table in section.tables:
             if table.name == "plans":

@@ -1,6 +1,6 @@
-"""How do figures look? Colours, markers, lines, intervals, the legend, and SVG that fits a page.
+"""How do figures look? Colours, markers, lines, intervals, the legend, and SVG for a page.
 
-Arms differ in colour, marker and line style together, so that no arm is told by colour alone
+Arms differ in colour, marker and line style together, so colour alone never names an arm
 (palette: Okabe and Ito 2008).
 """
 
@@ -56,13 +56,13 @@ def line_style(number: int) -> Any:
 
 
 def with_rows(arms: Sequence[str], *tables: Rows) -> list[tuple[int, str]]:
-    """Return (number, arm) of the arms that have rows."""
+    """Return (number, arm) of the arms with rows."""
     having = {row[0] for rows in tables for row in rows}
     return [(number, arm) for number, arm in enumerate(arms) if arm in having]
 
 
 def offset(number: int, arms: Sequence[str]) -> float:
-    """Return the x offset of an arm's points, so that arms do not overlap."""
+    """Return the x offset of an arm's points, so arms do not overlap."""
     return 0.36 * ((number + 0.5) / len(arms) - 0.5) if len(arms) > 1 else 0.0
 
 
@@ -99,7 +99,7 @@ def _thin(points: Rows) -> Rows:
 
 
 def plot_segments(axis: Any, ends: Sequence[tuple[Point, Point]], **style: Any) -> None:
-    """Draw many lines as one."""
+    """Draw many lines as a single path."""
     # A point that is no number breaks the line, so one path holds them all.
     gap = (float("nan"), float("nan"))
     points = [point for pair in ends for point in (*pair, gap)]

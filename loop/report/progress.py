@@ -1,4 +1,4 @@
-"""How did the campaigns go? Scores by generation, gains by compute, the budget that was left."""
+"""How did the campaigns go? Scores by generation, gains by compute, the budget left."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -70,7 +70,7 @@ def score_rows(study: StudyRuns) -> Iterator[Row]:
 
 
 def _last_generations(run: Run) -> dict[tuple[str, int], int]:
-    """Return (arm, repeat) -> last generation that began."""
+    """Return (arm, repeat) -> last generation in the ledger."""
     last: dict[tuple[str, int], int] = {}
     for arm, repeat, generation, _ in run.facts.at:
         reached = max(generation, last.get((arm, repeat), 0))
@@ -79,7 +79,7 @@ def _last_generations(run: Run) -> dict[tuple[str, int], int]:
 
 
 def _champion_scores(run: Run, arm: str, repeat: int) -> dict[int, float | None]:
-    """Return generation -> score of the plan that became champion in it."""
+    """Return generation -> score of its new champion."""
     facts, objective = run.facts, run.config.objective
     return {
         facts.plans[plan].generation: feedback_score(facts, plan, objective)
@@ -117,7 +117,7 @@ def gain_rows(study: MeasuredStudy) -> Iterator[Row]:
 
 
 def burn(study: StudyRuns, index: Index | None, name: str) -> Table:
-    """Return the CPU time that each run's root account had left."""
+    """Return the CPU time left in each run's root account."""
     rows, ledger = list[Row](), list[str]()
     for place, run in enumerate(study.runs):
         folder = study.folders[place].name

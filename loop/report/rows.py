@@ -1,4 +1,4 @@
-"""Which rows of a table does the page show, and how? Estimate, low and high stand in one cell.
+"""How does the page show the rows of a table? Estimate, low and high share a cell.
 
 `csv_text` writes the same table for a spreadsheet.
 """
@@ -22,14 +22,14 @@ LedgerRow = tuple[tuple[Any, ...], str]
 
 
 class Number(str):
-    """Text that is a figure."""
+    """A figure as text."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One cell of the page."""
+    """A cell of the page."""
 
     text: str
     "shown text"
@@ -75,7 +75,7 @@ def _heads(table: Table, joined: int | None, rows: Sequence[tuple[Cell, ...]]) -
 
 
 def split_bare(table: Table) -> tuple[list[LedgerRow], list[str]]:
-    """Return the rows with a number, and sentences for the rows that are only a word."""
+    """Return the rows with a number, and sentences for the rows without."""
     rows = list(zip(table.rows, table.ledger, strict=True))
     if table.columns[-1] != "reads" or "value" not in table.columns:
         return rows, []
@@ -146,7 +146,7 @@ def number(value: float) -> str:
 def csv_text(table: Table, limit: int) -> str:
     """Return the first rows of a table as CSV, each with its ledger entries.
 
-    Text that a spreadsheet would take for a formula begins with a quote.
+    A text like a formula begins with a quote.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")

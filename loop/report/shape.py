@@ -1,6 +1,6 @@
-"""What does report.json hold? Sections of sentences and tables, and the ledger entries below them.
+"""The records of report.json: sections of sentences and tables, and the ledger entries below them.
 
-The page is drawn from these records alone, so report.json holds everything that the page shows
+The page is drawn from these records alone, so report.json holds all of it
 (docs/report.md).
 """
 
@@ -25,7 +25,7 @@ SECTIONS: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One sentence or paragraph."""
+    """A sentence or paragraph."""
 
     text: str
     "the sentence"
@@ -37,7 +37,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """Rows of one kind."""
+    """Rows of a kind."""
 
     name: str
     "a name of the table list"
@@ -55,7 +55,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """One section of the page."""
+    """A section of the page."""
 
     name: str
     "asked, allowed, happened, believed, unbelieved or methods"
@@ -67,7 +67,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cited:
-    """Ledger entries that something rests on."""
+    """Ledger entries below a number or a sentence."""
 
     what: str
     "kind of entries, in words"
@@ -109,9 +109,9 @@ def table(
     columns: Sequence[str] = (),
     unit: str = "",
 ) -> Table:
-    """Return a table of the list; numbers that are not finite become null.
+    """Return a table of the list; NaN and infinity become null.
 
-    `ledger`: one name for all rows, or one per row.
+    `ledger`: a name for all rows, or a name per row.
     """
     cells = tuple(tuple(_finite(value) for value in row) for row in rows)
     names = (ledger,) * len(cells) if isinstance(ledger, str) else tuple(ledger)

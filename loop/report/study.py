@@ -1,4 +1,4 @@
-"""How are runs read for a report? Runs that differ in seed and name alone are repeats of one study.
+"""How are runs read for a report? Runs that differ only in seed and name are repeats of a study.
 
 Each ledger is read once.
 """
@@ -25,7 +25,7 @@ Summary = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyRuns:
-    """One study: its runs as they were read."""
+    """A study: its runs as they were read."""
 
     name: str
     "its name on the page"
@@ -51,7 +51,7 @@ class StudyRuns:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredStudy(StudyRuns):
-    """One study, measured."""
+    """A study, measured."""
 
     records: Records
     "input of the instruments"
@@ -62,12 +62,12 @@ class MeasuredStudy(StudyRuns):
 def measure_open(
     folder: Path, ledger: Ledger, facts: Facts, summary: Summary
 ) -> list[MeasuredStudy]:
-    """Return a run that is open already, with its summary."""
+    """Return an open run with its summary, measured."""
     return _group([folder], [Run(0, ledger, facts)], [summary])
 
 
 def read_live(ledger: Ledger, facts: Facts, summary: Summary) -> StudyRuns:
-    """Return a run that goes on, without measuring it."""
+    """Return a run in progress, without measuring it."""
     return StudyRuns(
         name=summary["study"],
         numbers=(0,),
@@ -114,7 +114,7 @@ def _group(
 
 
 def finite(value: Any) -> Any:
-    """Return plain JSON, with null for each number that is not finite."""
+    """Return plain JSON, with null for NaN and infinity."""
     if isinstance(value, dict):
         return {name: finite(part) for name, part in value.items()}
     if isinstance(value, list):
@@ -129,7 +129,7 @@ def _name(names: Sequence[str], place: int) -> str:
 
 
 def differs(studies: Sequence[MeasuredStudy]) -> list[tuple[str, ...]]:
-    """Return (setting, value in each study as JSON) of every setting in which studies differ."""
+    """Return (setting, value in each study as JSON) of every different setting."""
     flat = [dict(_leaves(shared_settings(study.config))) for study in studies]
     names = sorted({name for values in flat for name in values})
     rows = [(name, *(values.get(name, "") for values in flat)) for name in names]

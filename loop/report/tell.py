@@ -25,7 +25,7 @@ COUNTED = {
 
 
 def report(studies: Sequence[MeasuredStudy]) -> Report:
-    """Return the whole report of one or more studies."""
+    """Return the whole report of the studies."""
     index = _index(studies)
     many = len(studies) > 1
     lines, tables = dict[str, list[tuple[str, Line]]](), dict[str, list[Table]]()
@@ -73,7 +73,7 @@ def _title(studies: Sequence[MeasuredStudy]) -> str:
 
 
 def _describe(study: MeasuredStudy, index: Index, name: str) -> dict[str, Part]:
-    """Return the sections of one study, in the page's order."""
+    """Return the sections of a study, in the page's order."""
     # The index cites sets in the order of these calls, and the page lists them so.
     believed, unbelieved = describe_believed(study, index, name)
     return {

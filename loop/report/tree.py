@@ -44,7 +44,7 @@ def draw_lineage(_unit: str, _arms: Sequence[str], rows: Rows) -> Any:
 
 
 def _choose_lanes(rows: Rows) -> list[tuple[Any, Any]]:
-    """Return the campaigns that are drawn."""
+    """Return the drawn campaigns."""
     lanes = list(dict.fromkeys((row[0], row[1]) for row in rows))
     if len(lanes) <= LANES:
         return lanes
@@ -81,7 +81,7 @@ def _frame_lanes(axis: Any, lanes: Sequence[tuple[Any, Any]]) -> None:
 
 
 def _plot_campaign(axis: Any, lane: int, rows: Rows) -> None:
-    """Draw one campaign, each plan tied to its parent."""
+    """Draw a campaign, each plan tied to its parent."""
     places = _place_nodes(lane, rows)
     others, accepted = list[tuple[Point, Point]](), list[tuple[Point, Point]]()
     for row in rows:
