@@ -262,23 +262,16 @@ def looks(carried: Carried) -> Iterator[LookRow]:
     for entry in carried.entries:
         if entry.kind not in (LookEntry.kind, OpeningEntry.kind):
             continue
-        match entry.fact:
-            case LookEntry(plan=plan, split=split):
-                yield _look(carried.study, entry, plan, split, None)
-            case OpeningEntry(plan=plan) as opening:
-                yield _look(carried.study, entry, plan, "sealed", opening)
-
-
-def _look(study: str, entry: Entry, plan: str, split: str, opening: OpeningEntry | None) -> LookRow:
-    return LookRow(
-        study=study,
-        sequence=entry.sequence,
-        looked_utc=entry.time,
-        split=split,
-        plan=plan,
-        opened=opening is not None,
-        result=opening,
-    )
+        look = cast(LookEntry | OpeningEntry, entry.fact)
+        yield LookRow(
+            study=carried.study,
+            sequence=entry.sequence,
+            looked_utc=entry.time,
+            split=look.split if isinstance(look, LookEntry) else "sealed",
+            plan=look.plan,
+            opened=isinstance(look, OpeningEntry),
+            result=look if isinstance(look, OpeningEntry) else None,
+        )
 
 
 def incidents(carried: Carried) -> Iterator[IncidentRow]:
