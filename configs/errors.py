@@ -2,6 +2,11 @@
 right.
 """
 
+FULL = (
+    "the disk that holds the run is full or failing; free some space, and the same command goes on"
+    " where it was"
+)
+
 
 class HeirloopError(Exception):
     """Base of all errors that a user may see. `exit_code` is what the command line returns."""

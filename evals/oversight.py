@@ -6,10 +6,10 @@ Pure functions.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import NormalDist
 from typing import Any
 
-from scipy.stats import norm
-
+_NORMAL = NormalDist()
 Pair = tuple[dict[str, str], dict[str, str], str]
 
 _READ = (
@@ -135,9 +135,9 @@ def detection(hits: int, misses: int, false_alarms: int, passes: int) -> dict[st
     if not canaries or not twins:
         return {**counts, "d_prime": None, "criterion": None}
     rates = (hits + 0.5) / (canaries + 1), (false_alarms + 0.5) / (twins + 1)
-    z = [float(norm.ppf(rate)) for rate in rates]
+    z = [_NORMAL.inv_cdf(rate) for rate in rates]
     variance = sum(
-        rate * (1 - rate) / (n * float(norm.pdf(quantile)) ** 2)
+        rate * (1 - rate) / (n * _NORMAL.pdf(quantile) ** 2)
         for rate, n, quantile in zip(rates, (canaries, twins), z, strict=True)
     )
     d, c = z[0] - z[1], -(z[0] + z[1]) / 2

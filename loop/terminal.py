@@ -1,28 +1,33 @@
-"""What the verbs of the command line share: the group, a table in which nothing is cut, questions
-that only a person at a terminal can answer.
-"""
+"""The person at the terminal: tables without a cut, and questions that no pipe can answer."""
 
 import json
+import os
+import pwd
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from configs.errors import NeedsHuman
+from loop.text import visible
 
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
-
 FOLDER = click.argument("folder", type=click.Path(path_type=Path))
-
-
+RUN = click.option(
+    "--run",
+    "folder",
+    type=click.Path(path_type=Path),
+    default=Path("runs/quickstart"),
+    show_default=True,
+)
 WHY = click.option("--why", default="", help="Why; recorded.")
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-def cli() -> None:
-    """A sandboxed closed-loop improvement testbed."""
+WIDE = 150
+"""Columns of a table that goes to a file or a pipe."""
 
 
 def at_terminal() -> bool:
@@ -30,50 +35,84 @@ def at_terminal() -> bool:
     return sys.stdin.isatty()
 
 
-def confirmed(what: str, name: str) -> None:
-    """Raise NeedsHuman unless the first six characters of a digest are typed; nothing stands in for
-    them.
+def need_terminal(reason: str) -> None:
+    """Raise NeedsHuman, with this reason, unless a person can type here."""
+    if not at_terminal():
+        raise NeedsHuman(reason)
+
+
+def confirm_digest(question: str, digest: str) -> None:
+    """Raise NeedsHuman unless a person types the first six characters of a digest.
+
+    Enter, a yes and the end of input do not stand in for them.
     """
-    if click.prompt(f"{what}\ntype its first six characters to sign") != name[:6]:
+    typed = click.prompt(f"{question}\ntype its first six characters to sign")
+    if typed != digest[:6]:
         raise NeedsHuman("the characters do not match; nothing was signed")
 
 
-def who() -> str:
-    """Return the name that an order from this terminal is recorded under."""
-    import os
-    import pwd
+def ask_passphrase(twice: bool = False) -> str:
+    """Ask for a passphrase, which is not echoed; `twice` for a new key."""
+    passphrase: str = click.prompt("passphrase", hide_input=True, confirmation_prompt=twice)
+    return passphrase
 
-    try:  # the system's word, not the environment's
+
+def read_user() -> str:
+    """Return the name that an order from this terminal is recorded under."""
+    # The system names the user; an environment variable could be set to any name.
+    try:
         return f"user {pwd.getpwuid(os.getuid()).pw_name}"
     except KeyError:
         return f"user {os.getuid()}"
 
 
-def yes(value: Any) -> Any:
+def write_truth(value: Any) -> Any:
     """Return a truth value as a word, anything else as it is."""
-    return {True: "yes", False: "NO"}[value] if isinstance(value, bool) else value
+    if isinstance(value, bool):
+        return "yes" if value else "NO"
+    return value
 
 
-WIDE = 150
-"""Columns of a table that goes to a file or a pipe."""
+def shorten(value: Any) -> Any:
+    """Return a number with four digits, a missing value as a dash, anything else as it is."""
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else value
 
 
-def table(rows: list[list[Any]], head: list[str], as_json: bool) -> None:
-    """Print rows as a table in which every character is visible and none is cut, or as JSON
-    objects.
+def print_line(text: str) -> None:
+    """Print a text and end the line."""
+    click.echo(text)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as indented JSON."""
+    click.echo(json.dumps(value, indent=2))
+
+
+def print_table(rows: list[list[Any]], head: list[str], as_json: bool) -> None:
+    """Print rows as a table, or as JSON objects.
+
+    In the table every character is visible and none is cut.
     """
     if as_json:
         click.echo(json.dumps([dict(zip(head, row, strict=True)) for row in rows]))
         return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    from loop.text import visible
-
-    drawn = Table()
+    table = Table()
     for name in head:
-        drawn.add_column(name, overflow="fold")  # nothing is cut
+        table.add_column(name, overflow="fold")
     for row in rows:
-        drawn.add_row(*(Text(visible(str(v))) for v in row))
-    Console(width=None if sys.stdout.isatty() else WIDE).print(drawn)
+        table.add_row(*(Text(visible(str(value))) for value in row))
+    Console(width=None if sys.stdout.isatty() else WIDE).print(table)
+
+
+def print_pairs(values: Mapping[str, Any], head: list[str], as_json: bool) -> None:
+    """Print a mapping as a table of two columns, or as JSON objects."""
+    print_table([[name, value] for name, value in values.items()], head, as_json)
+
+
+def show_progress(width: int) -> Callable[[str], None]:
+    """Return a function that shows progress on one line, and nothing where no person looks on."""
+    if not sys.stderr.isatty():
+        return lambda text: None
+    return lambda text: click.echo(f"\r{text:{width}}", err=True, nl=False)

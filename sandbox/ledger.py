@@ -22,16 +22,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from sqlalchemy.exc import DatabaseError
 
 from configs.entries import Entry, Fact
-from configs.errors import Stopped, VerificationFailed
+from configs.errors import FULL, Stopped, VerificationFailed
 from sandbox.canonical import canonical, digest
 
 EPOCH = "1970-01-01T00:00:00.000+00:00"
 """Time of an entry that hangs on no clock."""
 GENESIS = "0" * 64
-FULL = (
-    "the disk that holds the run is full or failing; free some space, and the same command goes on"
-    " where it was"
-)
 META = sa.MetaData()
 ENTRIES = sa.Table(
     "entries",

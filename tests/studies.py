@@ -11,7 +11,8 @@ from fakes import FakeBox, written
 
 from configs.build import plain
 from loop import session, settings
-from loop.command import main
+from loop.command.study import read_summary
+from loop.facts.facts import FactsReader
 from loop.measure import confirm
 from loop.people import requests
 from loop.propose.table import PROPOSERS
@@ -71,6 +72,11 @@ def better(order):
     )
 
 
+def read_facts(folder):
+    """Return the facts of a run, folded from its ledger now."""
+    return FactsReader(Ledger.file(folder / "ledger.sqlite")).facts()
+
+
 def entries(cfg):
     return Ledger.file(Path(cfg.runs) / cfg.study.name / "ledger.sqlite").entries()
 
@@ -108,7 +114,7 @@ def approve(
 def waiting(cfg):
     return [
         p["id"]
-        for g in main._summary(Path(cfg.runs) / cfg.study.name)["generations"]
+        for g in read_summary(Path(cfg.runs) / cfg.study.name)["generations"]
         for p in g["plans"]
         if p["verdict"] == "waiting"
     ]

@@ -12,8 +12,7 @@ from loop import terminal
 from loop.attack.attended import PASSPHRASE, AttendedStudy
 from loop.attack.outcome import GOT_THROUGH, first_success, try_act
 from loop.attack.suite import Suite
-from loop.command import desk
-from loop.people import shown
+from loop.people import shown, sign
 from loop.people.acts import recall
 from loop.report import incident
 
@@ -68,12 +67,12 @@ def _sign_by_typing(suite: Suite, texts: Sequence[str], is_terminal: bool) -> st
 
 
 def _type_approval(study: AttendedStudy, name: str, text: str, is_terminal: bool) -> str:
-    def sign() -> None:
+    def sign_typed() -> None:
         with _type(text, is_terminal):
-            desk.sign("approve", name, study.folder, "ada", "", "looks right", 24, None)
+            sign.sign_decision(study.folder, name, "approve", key="ada", reason="looks right")
 
     try:
-        return try_act(sign, NeedsHuman)
+        return try_act(sign_typed, NeedsHuman)
     except click.Abort:
         return "aborted: nothing was typed"
 
@@ -122,7 +121,9 @@ def show_table(_: Suite) -> str:
     """Print terminal escapes, bidi and zero-width characters in a table."""
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
-        terminal.table([["\x1b[2Jsafe", "\u202egpj.exe\u200b"]], ["plan", "text"], as_json=False)
+        terminal.print_table(
+            [["\x1b[2Jsafe", "\u202egpj.exe\u200b"]], ["plan", "text"], as_json=False
+        )
     # The table may print escapes of its own, so the escape counts only with its hostile tail.
     for raw in ("\u202e", "\u200b", "\x1b[2J"):
         if raw in out.getvalue():

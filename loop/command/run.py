@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import click
 import hydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig
@@ -18,6 +19,13 @@ from loop.report.make import publish
 from loop.session import execute
 from loop.settings import check, one_line
 from loop.study.running import Running
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+@click.pass_context
+def run(context: click.Context) -> None:
+    """Run a study: heirloop run study=quickstart [group=choice] [field=value] [-m]."""
+    run_with_hydra(context.args)
 
 
 def run_with_hydra(overrides: Sequence[str]) -> None:

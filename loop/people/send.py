@@ -27,6 +27,7 @@ from configs.build import need, strict_json
 from configs.entries import Entry
 from configs.errors import BadInput, HeirloopError
 from loop.people.notice import TOLD, Notice, receivers, told
+from loop.people.requests import open_gate
 from sandbox import keys
 from sandbox.canonical import digest
 from sandbox.decision import HOUR
@@ -37,13 +38,6 @@ def call_people(folder: Path) -> None:
     """Call people about what a command has just done, for a moment; the loop or `heirloop notify`
     tries again what fails.
     """
-    from contextlib import suppress
-
-    from configs.errors import HeirloopError
-    from loop.people.requests import open_gate
-
-    pass
-
     with suppress(HeirloopError, OSError):
         Caller(open_gate(folder), folder).deliver(seconds=CLOSE_SECONDS)
 

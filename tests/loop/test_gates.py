@@ -216,7 +216,7 @@ def test_a_terminal_shows_every_character_and_a_decided_request_waits_no_more(tm
         go(cfg, FakeBox(better))
     gate = gate_of(cfg)
     (asked,) = gate.pending()
-    terminal.table([[asked.subject, "a\u202eb " * 100]], ["plan", "text"], as_json=False)
+    terminal.print_table([[asked.subject, "a\u202eb " * 100]], ["plan", "text"], as_json=False)
     shown = capsys.readouterr().out
     assert "…" not in shown and "".join(shown.split()).count("U+202E") == 100
     approve(cfg, asked.subject, "recipe")

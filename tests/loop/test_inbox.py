@@ -11,6 +11,7 @@ import sqlite3
 import tracemalloc
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -468,7 +469,7 @@ def test_without_a_browser_that_signs_the_request_goes_elsewhere_as_a_file(
 def typing(monkeypatch, answers):
     """Let the terminal's prompts be answered."""
     told = iter(answers)
-    monkeypatch.setattr(main.click, "prompt", lambda *a, **k: next(told))
+    monkeypatch.setattr(click, "prompt", lambda *a, **k: next(told))
     monkeypatch.setattr(terminal, "at_terminal", lambda: True)
 
 

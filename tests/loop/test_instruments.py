@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from fakes import FakeBox
-from studies import better, config, mandate, put_mandate
+from studies import better, config, mandate, put_mandate, read_facts
 
 from configs.build import plain
 from configs.errors import BadInput
@@ -169,7 +169,7 @@ def test_sealed_is_a_rung_where_it_was_opened_for_the_campaigns_of_an_arm(tmp_pa
     )
     mandate(cfg)
     go(cfg, FakeBox(lambda order: 0.1 + 0.8 * (order.recipe.depth != 2)))
-    folder, facts = tmp_path / "runs" / "t", main._facts(tmp_path / "runs" / "t")
+    folder, facts = tmp_path / "runs" / "t", read_facts(tmp_path / "runs" / "t")
     better_ones = [r for r in range(4) if len(facts.champions["random", r]) > 1]
     assert 0 < len(better_ones) < 4, "the baseline has to be champion still in some campaign"
     first = go(cfg, FakeBox(better), lambda _: unseal(folder, ("random", better_ones[0])))["gain"]
@@ -375,7 +375,7 @@ def test_what_people_do_beside_decisions_counts_as_their_acts(tmp_path, go):
 def test_the_sign_s_compute_is_what_jobs_were_charged(tmp_path, go):
     folder = play(tmp_path, go, "t", *SMALL)
     events = read_records([folder]).events["local"]
-    facts = main._facts(folder)
+    facts = read_facts(folder)
     mine = {
         name
         for name, plan in facts.plans.items()

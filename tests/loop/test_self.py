@@ -4,13 +4,12 @@ import json
 
 import pytest
 from fakes import FakeBox, outcome
-from studies import better, config, entries, gate_of, mandate, page_of
+from studies import better, config, entries, gate_of, mandate, page_of, read_facts
 
 from configs.build import parse, strict_json
 from configs.errors import BadInput, BudgetExhausted, NeedsHuman
 from configs.history import History
 from configs.records import Caps
-from loop.command import main
 from loop.verify.run import verify
 from sandbox.budget import balances
 from sandbox.canonical import digest
@@ -52,7 +51,7 @@ def study(tmp_path, go, lines=lambda n: [WIDE, DEEP], quality=better, *more):
     mandate(cfg)
     script = proposing(lines)
     assert go(cfg, FakeBox(quality, script))["finished"]
-    return cfg, script.asked, main._facts(tmp_path / "runs" / "t")
+    return cfg, script.asked, read_facts(tmp_path / "runs" / "t")
 
 
 def seen(execution):

@@ -3,8 +3,10 @@ the bytes that are signed.
 """
 
 import re
+import sys
 from dataclasses import replace
 
+import click
 import pytest
 from click.testing import CliRunner
 from fakes import FakeBox
@@ -27,9 +29,8 @@ from tampering import leaves, mutated
 from configs.build import parse, plain
 from configs.errors import BadInput, NeedsHuman, VerificationFailed
 from configs.records import Plan
-from loop.command import desk, main
 from loop.measure import confirm
-from loop.people import amend, shown
+from loop.people import amend, shown, sign
 from loop.text import confusables, hidden, visible
 from sandbox import keys
 from sandbox.canonical import canonical, digest
@@ -335,13 +336,15 @@ def test_the_terminal_prints_the_whole_difference_escaped_before_it_asks(tmp_pat
         go(cfg, FakeBox(better))
     plan = waiting(cfg)[-1]
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
-    monkeypatch.setattr(main.sys, "stdin", type("T", (), {"isatty": lambda _: True})())
-    monkeypatch.setattr(main.click, "prompt", lambda *_, **__: "wrong!")
+    monkeypatch.setattr(sys, "stdin", type("T", (), {"isatty": lambda _: True})())
+    monkeypatch.setattr(click, "prompt", lambda *_, **__: "wrong!")
     runner = CliRunner()
     with runner.isolation() as (out, *_):
-        monkeypatch.setattr(main.sys, "stdin", type("T", (), {"isatty": lambda _: True})())
+        monkeypatch.setattr(sys, "stdin", type("T", (), {"isatty": lambda _: True})())
         with pytest.raises(NeedsHuman, match="do not match"):
-            desk.sign("approve", plan, tmp_path / "runs" / "t", "ada", "", "a reason", 24, None)
+            sign.sign_decision(
+                tmp_path / "runs" / "t", plan, "approve", key="ada", reason="a reason"
+            )
         text = out.getvalue().decode()
     gate = gate_of(cfg)
     body = parse(Plan, shown.body_of(gate, plan))

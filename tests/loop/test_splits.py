@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from fakes import FakeBox, written
 from safetensors.numpy import load, save
-from studies import approve, better, config, entries, gate_of, mandate, page_of
+from studies import approve, better, config, entries, gate_of, mandate, page_of, read_facts
 
 from configs.errors import BadInput, BudgetExhausted, Denied, NeedsHuman, VerificationFailed
 from evals.judge import judge as real_judge
-from loop.command import main
+from loop.command.study import read_summary
 from loop.facts.nearest import recorded_nearest
 from loop.measure import confirm, replicate
 from loop.people import shown
@@ -57,7 +57,7 @@ def sign(cfg, answer="approve"):
 
 
 def counted(cfg, split):
-    return main._summary(Path(cfg.runs) / "t")["looks"][split]
+    return read_summary(Path(cfg.runs) / "t")["looks"][split]
 
 
 def test_sealed_opens_by_a_signature_each_time_and_every_opening_is_counted(tmp_path, finished):
@@ -80,7 +80,7 @@ def test_sealed_opens_by_a_signature_each_time_and_every_opening_is_counted(tmp_
         attempt()
     second = sign(cfg)
     attempt()
-    result = main._summary(folder)
+    result = read_summary(folder)
     assert (
         second != first
         and [o["plan"] for o in result["openings"]] == [first, second]
@@ -351,7 +351,7 @@ def test_weights_that_equal_others_but_for_noise_are_refused_and_distances_are_t
         and told[1]["compared"] == 1
         and told[1]["distance"] > 0.9
     )
-    facts = main._facts(tmp_path / "runs" / "t")
+    facts = read_facts(tmp_path / "runs" / "t")
     rows = list(recorded_nearest(entries(cfg), plan["id"]))
     scored = [e.body for e in entries(cfg) if e.kind == "score" and e.body["plan"] == plan["id"]]
     assert [row["distance"] for row in rows] == [body["nearest"]["distance"] for body in scored]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from fakes import FakeBox, outcome
 from safetensors.numpy import load
-from studies import better, config, entries, gate_of, mandate
+from studies import better, config, entries, gate_of, mandate, read_facts
 
 from configs.arms import CELLS, MORE, SKILLS
 from configs.build import parse, strict_json
@@ -19,7 +19,6 @@ from configs.errors import BadInput, Denied, Stopped
 from configs.history import History
 from configs.records import Amount
 from loop import session
-from loop.command import main
 from loop.instruments import arm as instruments_arm
 from loop.instruments.gains import pair_gain, read_skills
 from loop.instruments.gather import read_records
@@ -77,7 +76,7 @@ def study(tmp_path, go, arms, *more, quality=better):
     box = FakeBox(quality, writing)
     assert go(cfg, box)["finished"]
     verify(tmp_path / "runs" / "t")
-    return cfg, [e for e in box.ran if e.role == "propose"], main._facts(tmp_path / "runs" / "t")
+    return cfg, [e for e in box.ran if e.role == "propose"], read_facts(tmp_path / "runs" / "t")
 
 
 def told(history):
@@ -495,8 +494,8 @@ def test_where_nothing_is_carried_on_an_accept_stands_alone(tmp_path, go):
     found, folder = read_records([tmp_path / "runs" / "t"]), tmp_path / "runs" / "t"
     accepted = [
         n
-        for n, v in main._facts(folder).verdicts.items()
-        if v.answer == "accept" and main._facts(folder).plans[n].purpose == "candidate"
+        for n, v in read_facts(folder).verdicts.items()
+        if v.answer == "accept" and read_facts(folder).plans[n].purpose == "candidate"
     ]
     values = [g.value for g in found.gains]
     assert len(accepted) == 3 and values[1] < 1.6 * values[0]  # a sum would be twice the first

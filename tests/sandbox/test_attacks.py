@@ -736,7 +736,7 @@ patched(
 patched(("A07", "A07b"), "got through", (gate.quorum, "ask_quorum", anything))
 patched(("A07c",), "got through", (attack_gate, "composed", lambda _: "a study"))
 patched(("A08",), "got through", (terminal, "at_terminal", lambda: True))
-patched(("A08b",), "got through", (terminal, "confirmed", lambda *_: None))
+patched(("A08b",), "got through", (terminal, "confirm_digest", lambda *_: None))
 patched(("A09", "A09b", "A10", "A10b"), "printed raw", (shown, "visible", same))
 patched(("A09c",), "printed raw", (text, "visible", same))
 patched(("A10c",), "not named", (shown, "confusables", lambda _: ()))

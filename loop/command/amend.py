@@ -1,0 +1,34 @@
+"""The verb that amends a study root: propose other settings or reviewers, or apply them."""
+
+from pathlib import Path
+
+import click
+
+from loop.people import amend as amendments
+from loop.terminal import FOLDER, read_user
+
+
+@click.command()
+@FOLDER
+@click.argument("changes", nargs=-1)
+@click.option("--why", default="", help="Why; recorded.")
+@click.option("--reviewers", "repin", is_flag=True, help="Pin this user's keys as they are now.")
+@click.option(
+    "--apply",
+    "apply",
+    default="",
+    help="Open the version that people decided on; the digest's beginning.",
+)
+def amend(folder: Path, changes: tuple[str, ...], why: str, repin: bool, apply: str) -> None:
+    """Propose another objective, budget, gates or reviewers (FIELD=VALUE ...), or apply what people
+    decided.
+    """
+    if apply:
+        version = amendments.apply_amendment(folder, apply)
+        click.echo(f"the study root is at version {version}; older grants and mandates are dead")
+        return
+    name = amendments.amend(folder, changes, read_user(), why, repin)
+    click.echo(
+        f"proposed {name[:12]}; `heirloop approve {name[:12]} --run {folder} --key NAME`, then"
+        f" `heirloop amend {folder} --apply {name[:12]}`"
+    )

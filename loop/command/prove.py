@@ -1,0 +1,261 @@
+"""Verbs that prove the testbed: its boxes against attacks, its rules on noise, its instruments on
+worlds with a known truth, and a task of your own.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from configs.build import plain
+from configs.errors import NoBox, VerificationFailed
+from loop.attack import doctor as promises
+from loop.attack import run as catalogue
+from loop.calibrate import power as sizes
+from loop.calibrate import rules, worlds
+from loop.calibrate.task import check_task
+from loop.plan import ROOT
+from loop.study.box import remember_tiers
+from loop.terminal import AS_JSON, print_table, shorten, show_progress, write_truth
+from sandbox.box.base import Box
+from sandbox.box.docker import DockerBox
+from sandbox.box.image import build
+from sandbox.box.namespace import NamespaceBox
+
+IMAGE = "heirloop-box"
+UNATTENDED = click.option(
+    "--unattended", is_flag=True, help="Sign the unattended mandate that the trainings need."
+)
+
+
+@click.group()
+def image() -> None:
+    """The image of the Docker box."""
+
+
+@image.command("build")
+@click.option(
+    "--offline", is_flag=True, help="From debootstrap and wheels, without an image registry."
+)
+@click.option("--index", default="", help="A further package index, for a CPU or CUDA torch.")
+@click.option(
+    "--gpu", default="", help="A torch build for a GPU, such as cu126; needs an index that has it."
+)
+@click.option("--name", default=IMAGE, show_default=True)
+def build_image(offline: bool, index: str, gpu: str, name: str) -> None:
+    """Build the image that box=docker runs."""
+    click.echo(f"{name}: {build(name, ROOT, offline=offline, index=index, gpu=gpu)}")
+
+
+@click.command()
+@click.option(
+    "--box",
+    "kind",
+    type=click.Choice(["namespace", "docker"]),
+    default="namespace",
+    show_default=True,
+)
+@click.option("--mode", type=click.Choice(["cold", "warm"]), default="warm", show_default=True)
+@click.option(
+    "--only", default="", help="One row of the catalogue with its relatives, such as S06."
+)
+@AS_JSON
+def attack(kind: str, mode: str, only: str, as_json: bool) -> None:
+    """Try the attack catalogue against a box on this machine; exit 6 if anything got through."""
+    warm = mode == "warm"
+    progress = show_progress(5)
+
+    def make_box() -> Box:
+        if kind == "namespace":
+            return NamespaceBox(ROOT / ".box", warm=warm)
+        return DockerBox(IMAGE, warm=warm)
+
+    rows = catalogue.attack(make_box, mode, only, lambda row: progress(row["id"]))
+    if as_json:
+        click.echo(json.dumps(rows))
+    else:
+        _print_rows(rows, ["id", "what", "stopped", "by", "seconds", "overuse", "said"])
+    through = [row["id"] for row in rows if not row["stopped"]]
+    if through:
+        raise VerificationFailed(
+            f"not stopped as expected in the {kind} box, {mode}: {', '.join(through)}"
+        )
+
+
+@click.command()
+@click.option(
+    "--box",
+    "kind",
+    type=click.Choice(["namespace", "docker"]),
+    default=None,
+    help="One box; both if left out.",
+)
+@click.option("--runtime", default="", help="Runtime of the Docker box, such as runsc.")
+@AS_JSON
+def doctor(kind: str | None, runtime: str, as_json: bool) -> None:
+    """Try every promise of each box on this machine, and tell the tier; exit 6 if a promise fails,
+    7 if no box works.
+    """
+    makers: dict[str, Callable[[], Box]] = {
+        "namespace": lambda: NamespaceBox(ROOT / ".box"),
+        "docker": lambda: DockerBox(IMAGE, runtime=runtime, warm=True),
+    }
+    chosen = {name: make for name, make in makers.items() if kind in (None, name)}
+    rows, tiers = promises.doctor(chosen, ROOT)
+    remember_tiers(tiers)
+    best = min(tiers.values(), default="")
+    if as_json:
+        click.echo(json.dumps({"rows": rows, "tiers": tiers, "tier": best}))
+    else:
+        _print_rows(rows, ["box", "probe", "promised", "proved", "figure"])
+        each = "".join(f"; {name} {tier}" for name, tier in tiers.items())
+        click.echo(f"tier: {best or 'none'}{each}")
+    _need_promises(rows, tiers)
+
+
+def _need_promises(rows: list[dict[str, Any]], tiers: dict[str, str]) -> None:
+    """Raise VerificationFailed where a promise fails, NoBox where no box works."""
+    broken = [row for row in rows if not row["proved"] and row["probe"] != "start"]
+    if broken:
+        names = ", ".join(f"{row['box']} {row['probe']}" for row in broken)
+        raise VerificationFailed(f"promises that do not hold here: {names}")
+    if not tiers:
+        raise NoBox("no box works here; the table says why and names the remedy")
+
+
+@click.command()
+@click.argument("task", default="addition")
+@click.option(
+    "--null",
+    type=click.Choice(["real", "simulated"]),
+    default="simulated",
+    show_default=True,
+    help=(
+        "real: candidates that differ from the champion in seed alone, trained here; simulated:"
+        " campaigns drawn from those scores."
+    ),
+)
+@UNATTENDED
+@AS_JSON
+def calibrate(task: str, null: str, unattended: bool, as_json: bool) -> None:
+    """Measure how often each acceptance rule keeps noise; goes on where it was interrupted."""
+    results = rules.calibrate(task, null, unattended=unattended, say=show_progress(40))
+    if as_json:
+        click.echo(json.dumps(results))
+        return
+    head = ["null", "campaigns", "false_keep_rate", "upper", "fake_gain", "power", "replicates"]
+    rows = []
+    for name, rule in results["rules"].items():
+        for row in (rule, *rule.get("others", {}).values()):
+            rows.append([name, *(shorten(row[key]) for key in head)])
+    print_table(rows, ["rule", *(name.replace("_", " ") for name in head)], False)
+    noise = [f"{key} (n {n}, deviation {sd:g})" for key, (n, sd) in results["noise"].items()]
+    click.echo(f"alpha {results['alpha']:g}; noise of {', '.join(noise)}")
+
+
+@click.command()
+@click.option("--gain", required=True, type=float, help="True gain to see, in units of the metric.")
+@click.option(
+    "--target", type=float, default=None, help="Probability of seeing it; default: objective.power."
+)
+@click.option("--deviation", type=float, help="Seed deviation of one run; default: the task's.")
+@click.argument("overrides", nargs=-1)
+@AS_JSON
+def power(
+    gain: float,
+    target: float | None,
+    deviation: float | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Tell how many replicates, CPU-seconds and campaigns a question needs, in the study that
+    OVERRIDES compose.
+    """
+    rows = sizes.power(overrides, gain=gain, target=target, deviation=deviation)
+    cells = [list(row.values()) for row in rows]
+    if not as_json:
+        cells = [[shorten(value) for value in row] for row in cells]
+    print_table(cells, list(rows[0]), as_json)
+
+
+@click.command()
+@click.option(
+    "--world",
+    "names",
+    multiple=True,
+    help="A planted world, or the path of a file that defines WORLD; all if left out.",
+)
+@click.option("--studies", default=200, show_default=True, help="Studies drawn from each world.")
+@AS_JSON
+def validate(names: tuple[str, ...], studies: int, as_json: bool) -> None:
+    """Prove the instruments on worlds whose truth is known; exit 6 if an interval or a word does
+    not hold.
+    """
+    rows, words = worlds.validate(names, studies, show_progress(40))
+    if as_json:
+        click.echo(json.dumps({"instruments": plain(rows), "words": plain(words)}))
+    else:
+        known = [plain(row).values() for row in rows if row.truth is not None]
+        cells = [[shorten(value) for value in row] for row in known]
+        print_table(cells, list(plain(rows[0])), False)
+        cells = [[w.world, w.word, write_truth(w.true), w.called, w.n] for w in words]
+        print_table(cells, ["world", "word", "true", "said", "studies"], False)
+    failures = worlds.list_failures(rows, words)
+    if failures:
+        raise VerificationFailed("; ".join(failures))
+
+
+@click.group()
+def task() -> None:
+    """Tasks, and what they are worth."""
+
+
+@task.command("check", context_settings={"ignore_unknown_options": True})
+@click.argument("task")
+@click.argument("overrides", nargs=-1)
+@click.option("--trainings", default=8, show_default=True, help="Of the baseline, for the noise.")
+@click.option("--recipes", default=12, show_default=True, help="Random recipes, for the headroom.")
+@UNATTENDED
+@AS_JSON
+def check(
+    task: str,
+    overrides: tuple[str, ...],
+    trainings: int,
+    recipes: int,
+    unattended: bool,
+    as_json: bool,
+) -> None:
+    """Test a task, by name or a file of one's own, for exclusion, noise, headroom and leakage; exit
+    6 if a row fails.
+    """
+    result = check_task(
+        task,
+        trainings=trainings,
+        recipes=recipes,
+        overrides=overrides,
+        unattended=unattended,
+        say=show_progress(40),
+    )
+    if as_json:
+        click.echo(json.dumps(result))
+    else:
+        _print_checks(result["rows"])
+        run = result["run"]
+        click.echo(f"recorded in {run}; `heirloop verify {run}` recomputes it")
+    failed = [row["check"] for row in result["rows"] if not row["passed"]]
+    if failed:
+        raise VerificationFailed(f"the task fails {', '.join(failed)}")
+
+
+def _print_checks(rows: list[dict[str, Any]]) -> None:
+    head = ["check", "passed", "value", "bound", "text"]
+    cells = []
+    for row in rows:
+        values = [row[name] for name in head]
+        cells.append([shorten(v) if isinstance(v, float) else write_truth(v) for v in values])
+    print_table(cells, head, False)
+
+
+def _print_rows(rows: list[dict[str, Any]], head: list[str]) -> None:
+    print_table([[write_truth(row[name]) for name in head] for row in rows], head, False)

@@ -1,0 +1,170 @@
+"""Verbs that read a run: verify, replay, report, compare, measure, export, cite, account for it."""
+
+import json
+from pathlib import Path
+
+import click
+
+from configs.errors import BadInput
+from loop.export import cite as citation
+from loop.export.verify import verify_export
+from loop.export.write import export as write_export
+from loop.instruments.measure import flatten, measure
+from loop.people.send import call_people
+from loop.report import make
+from loop.terminal import AS_JSON, FOLDER, print_pairs, print_table, shorten
+from loop.verify import replay as training
+from loop.verify import run as verification
+from loop.verify import statement
+
+FOLDERS = click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
+
+
+@click.command()
+@FOLDER
+@click.option(
+    "--heads",
+    type=click.Path(path_type=Path),
+    help="A copy of the signed heads that somebody kept elsewhere, an auditor for instance.",
+)
+@click.option(
+    "--read-only",
+    is_flag=True,
+    help="Record nothing in the run where it fails, as for somebody else's copy.",
+)
+@AS_JSON
+def verify(folder: Path, heads: Path | None, read_only: bool, as_json: bool) -> None:
+    """Recompute a run, or an export of runs, from its bytes; a failure is an incident of the run,
+    where its record still holds.
+    """
+    if _is_export(folder):
+        counts = verify_export(folder, heads)
+    elif read_only:
+        counts = verification.verify(folder, heads)
+    else:
+        counts = verification.checked(folder, heads)
+    print_pairs(counts, ["checked", "count"], as_json)
+
+
+def _is_export(folder: Path) -> bool:
+    """Tell whether a folder is an export and no run."""
+    if (folder / "ledger.sqlite").exists():
+        return False
+    return (folder / "manifest.json").exists() or any(folder.glob("entries-*.jsonl"))
+
+
+@click.command()
+@FOLDER
+@click.argument("plan")
+@AS_JSON
+def replay(folder: Path, plan: str, as_json: bool) -> None:
+    """Retrain a plan's first replicate from its bundle and compare bytes."""
+    print_pairs(training.replay(folder, plan), ["what", "value"], as_json)
+
+
+@click.command()
+@FOLDER
+def report(folder: Path) -> None:
+    """Write report.html, report.json and summary.json again from the ledger."""
+    make.again(folder)
+    click.echo(str(folder / "report.html"))
+
+
+@click.command()
+@FOLDERS
+@click.option(
+    "--to",
+    default="build/compare",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Folder for report.html and report.json.",
+)
+def compare(folders: tuple[Path, ...], to: Path) -> None:
+    """Write one report of several runs: seeds of one study are its repeats, different studies stand
+    side by side.
+    """
+    comparison = make.compare(folders, to)
+    studies = len(comparison.studies)
+    click.echo(f"{to / 'report.html'}: {len(folders)} runs of {studies} studies")
+
+
+@click.command()
+@FOLDERS
+@AS_JSON
+def instruments(folders: tuple[Path, ...], as_json: bool) -> None:
+    """Measure runs of one study, seeds as repeats: closure, amplification, loss
+    (docs/instruments.md); gains only of studies that ended.
+    """
+    readings = measure(folders)
+    if as_json:
+        click.echo(json.dumps(readings))
+        return
+    rows = [
+        [name, f"{shorten(value)}{_write_interval(low, high)}", shorten(n), word or unit]
+        for name, (value, low, high, n, unit, word) in flatten(readings)
+    ]
+    print_table(rows, ["instrument", "value (95 %)", "n", "unit, or what it reads"], False)
+
+
+def _write_interval(low: float | None, high: float | None) -> str:
+    if low is None and high is None:
+        return ""
+    return f" ({shorten(low) or '-'} to {shorten(high) or '-'})"
+
+
+@click.command()
+@FOLDERS
+@click.option("--to", required=True, type=click.Path(path_type=Path), help="A new or empty folder.")
+@click.option("--csv-only", is_flag=True, help="No Parquet.")
+@AS_JSON
+def export(folders: tuple[Path, ...], to: Path, csv_only: bool, as_json: bool) -> None:
+    """Write runs as tidy tables that `heirloop verify DIR` checks without the runs
+    (docs/export.md).
+    """
+    print_pairs(write_export(folders, to, not csv_only), ["what", "count"], as_json)
+
+
+@click.command()
+@FOLDER
+def cite(folder: Path) -> None:
+    """Print BibTeX of the software and of a run's study."""
+    click.echo(citation.cite(folder), nl=False)
+
+
+@click.command()
+@click.argument("folders", type=click.Path(path_type=Path), nargs=-1)
+@click.option("--since", default="", help="UTC time, such as 2026-01-31T00:00.")
+@click.option("--until", default="", help="UTC time.")
+@click.option(
+    "--check",
+    "file",
+    type=click.Path(path_type=Path),
+    help="Check a statement instead, with nothing but --public.",
+)
+@click.option(
+    "--public",
+    default="",
+    help="Public key that must have signed it, hex; the study root has it as checkpoint_key.",
+)
+def compute(
+    folders: tuple[Path, ...], since: str, until: str, file: Path | None, public: str
+) -> None:
+    """Print the signed compute statement of runs (total, peaks, per class and account) and record
+    it, or check one.
+    """
+    if file:
+        click.echo(json.dumps(_check_statement(file, public), indent=2))
+        return
+    if not folders:
+        raise BadInput("FOLDERS is empty; name runs, or --check FILE --public HEX")
+    click.echo(statement.publish(folders, since, until).decode())
+    for folder in folders:
+        call_people(folder)
+
+
+def _check_statement(file: Path, public: str) -> object:
+    try:
+        envelope = file.read_bytes()
+    except OSError as error:
+        raise BadInput(f"--check is {str(file)!r}; it cannot be read ({error.strerror})") from None
+    return statement.check(envelope.strip(), public)

@@ -1,0 +1,146 @@
+"""Verbs on one study: its state, its plans, its proposers, and a proposal by hand.
+
+The verb that runs a study is in run.py.
+"""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from configs.arms import ARMS
+from configs.build import plain
+from configs.errors import BadInput
+from loop.facts.facts import FactsReader
+from loop.facts.nearest import recorded_nearest
+from loop.facts.summary import make_summary
+from loop.people.requests import open_gate
+from loop.propose.by_hand import hand_in_proposal
+from loop.propose.table import PROPOSERS
+from loop.terminal import AS_JSON, FOLDER, RUN, print_pairs, print_table, read_user
+from sandbox.ledger import Ledger
+
+PROPOSAL_BYTES = 100_000
+"""Longest part of a proposal's file that is read."""
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """Return the summary of a run, computed from its ledger now."""
+    ledger = Ledger.file(folder / "ledger.sqlite")
+    return make_summary(ledger, FactsReader(ledger).facts())
+
+
+@click.command()
+@FOLDER
+@AS_JSON
+def status(folder: Path, as_json: bool) -> None:
+    """Show where a run stands."""
+    result = read_summary(folder)
+    proved = result["proved"]
+    proof = f"proved {proved}" if proved else "heirloop doctor was not run before it"
+    cpu = result["accounts"]["root"]["cpu_us"]
+    values = {
+        "finished": result["finished"],
+        "tier": f"{result['tier']}, {proof}",
+        "entries": result["entries"],
+        "plans": sum(len(generation["plans"]) for generation in result["generations"]),
+        "CPU-seconds": f"{cpu['spent'] / 1e6:.1f} of {cpu['limit'] / 1e6:.0f}",
+        "champion": result["champion"]["plan"][:12],
+        "decided by": ", ".join(result["decided_by"]),
+    }
+    print_pairs(values, ["what", "value"], as_json)
+
+
+@click.command()
+@FOLDER
+@AS_JSON
+def plans(folder: Path, as_json: bool) -> None:
+    """List the plans of a run."""
+    flag = "computable" if as_json else "flag"
+    head = ["plan", "arm", "generation", "class", "verdict", "feedback", flag]
+    rows = []
+    for generation in read_summary(folder)["generations"]:
+        for plan in generation["plans"]:
+            computable = plan["computable"]
+            rows.append(
+                [
+                    plan["id"][:12],
+                    generation["arm"],
+                    generation["index"],
+                    plan["change"]["class"],
+                    plan["verdict"],
+                    plan["shown"],
+                    computable if as_json else "computable" * computable,
+                ]
+            )
+    print_table(rows, head, as_json)
+
+
+@click.command()
+@click.argument("plan")
+@RUN
+@AS_JSON
+def show(plan: str, folder: Path, as_json: bool) -> None:
+    """Show one plan in full, with the nearest other weights of each scored replicate."""
+    ledger = Ledger.file(folder / "ledger.sqlite")
+    facts = FactsReader(ledger).facts()
+    name = _find_plan(facts.plans, plan)
+    verdict = facts.verdicts.get(name)
+    criteria = verdict.criteria if verdict else ()
+    fields = {
+        "digest": name,
+        **plain(facts.plans[name]),
+        "verdict": verdict.answer if verdict else None,
+        "criteria": [[criterion.name, criterion.passed] for criterion in criteria],
+        "computable": open_gate(folder).computable(facts.plans[name]),
+        "nearest": list(recorded_nearest(ledger.entries(), name)),
+        "failures": list(facts.failures.get(name, [])),
+    }
+    texts = {field: json.dumps(value) for field, value in fields.items()}
+    print_pairs(texts, ["field", "value"], as_json)
+
+
+def _find_plan(plans: Iterable[str], prefix: str) -> str:
+    """Return the one digest that begins with a prefix; raise BadInput otherwise."""
+    matches = [name for name in plans if name.startswith(prefix)]
+    if len(matches) != 1:
+        raise BadInput(
+            f"PLAN is {prefix!r}; it should begin exactly one plan's digest, {len(matches)} match"
+            " (`heirloop plans RUN`)"
+        )
+    return matches[0]
+
+
+@click.command()
+@AS_JSON
+def proposers(as_json: bool) -> None:
+    """List every proposer with what it may see and what it costs."""
+    rows = []
+    for name, row in PROPOSERS.items():
+        arms = [arm for arm, settings in ARMS.items() if settings.proposer == name]
+        needs = " or ".join(f"proposer.{setting}" for setting in row.needs)
+        rows.append([name, ", ".join(arms) or name, row.where, row.sees, row.costs, needs])
+    print_table(rows, ["proposer", "arm", "where", "sees", "costs", "needs"], as_json)
+
+
+@click.command()
+@FOLDER
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--arm", default="human", show_default=True, help="An arm in which people propose.")
+@click.option("--repeat", default=0, show_default=True)
+def propose(folder: Path, file: Path, arm: str, repeat: int) -> None:
+    """Hand in a proposal (strict JSON: hypothesis, knobs, predicted_gain, edits) as a person; it is
+    recorded with your name.
+    """
+    try:
+        text = file.read_bytes()[:PROPOSAL_BYTES].decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"FILE is {str(file)!r}; it cannot be read ({error})") from None
+    user = read_user()
+    name = hand_in_proposal(folder, text, arm, repeat, user, user.removeprefix("user "))
+    click.echo(
+        f"handed in {name[:12]}; it becomes a plan when the loop comes to it, and is decided on"
+        " like any other"
+    )
