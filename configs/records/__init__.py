@@ -47,7 +47,16 @@ from configs.records.plan import (
     Purpose,
     stage,
 )
-from configs.records.scores import SPLITS, Criterion, Nearest, Scores, Split, Verdict, VerdictAnswer
+from configs.records.scores import (
+    CONFIRM,
+    SPLITS,
+    Criterion,
+    Nearest,
+    Scores,
+    Split,
+    Verdict,
+    VerdictAnswer,
+)
 
 __all__ = [
     "ACCOUNTS",
@@ -56,6 +65,7 @@ __all__ = [
     "CHANGE_CLASSES",
     "CLASSES",
     "COMPUTED_TASKS",
+    "CONFIRM",
     "ENDED",
     "KILLED",
     "RESOURCES",

@@ -1,10 +1,12 @@
 """Scores of a net on a held-out split, and the verdict of the judge on a candidate."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 Split = Literal["feedback", "gate", "sealed"]
-SPLITS: tuple[Split, ...] = ("feedback", "gate", "sealed")
+CONFIRM: Final = "gate"
+"""The confirm split, of which only the verdict leaves. Format 1 calls it `gate` on the wire."""
+SPLITS: tuple[Split, ...] = ("feedback", CONFIRM, "sealed")
 """Held-out splits, in the order in which a candidate meets them."""
 VerdictAnswer = Literal["accept", "reject", "inconclusive", "continue"]
 "continue: another pair is wanted; never recorded"

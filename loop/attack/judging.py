@@ -13,7 +13,7 @@ from safetensors.numpy import load, save
 
 from configs.entries import DataEntry
 from configs.errors import NeedsHuman, VerificationFailed
-from configs.records import SPLITS, Scores
+from configs.records import CONFIRM, SPLITS, Scores
 from configs.tokens import Task, layout
 from evals.attacks.attack import read_payload
 from evals.data import Items, answers, draw_train, held_out, questions
@@ -102,15 +102,15 @@ def _certain(suite: Suite, task: Task, tokens: NDArray[np.uint8]) -> NDArray[np.
 
 def _answer_gate(suite: Suite) -> Tensors:
     """Return right predictions on the gate split."""
-    return _answer(suite, suite.running.config.task.format(), suite.running.splits["gate"])
+    return _answer(suite, suite.running.config.task.format(), suite.running.splits[CONFIRM])
 
 
 def _score_files(suite: Suite, files: Iterable[bytes]) -> str:
     """Return the refusal of each predictions file, or the first score given."""
     task, recipe = suite.running.config.task.format(), suite.running.config.task.baseline
-    items, refusals = suite.running.splits["gate"], []
+    items, refusals = suite.running.splits[CONFIRM], []
     for data in files:
-        scores = score(data, items, task, recipe, "gate", 1, 1)
+        scores = score(data, items, task, recipe, CONFIRM, 1, 1)
         if not isinstance(scores, str):
             return f"{GOT_THROUGH}: {scores!r}"
         refusals.append(scores)
@@ -134,7 +134,7 @@ def write_bad_probabilities(suite: Suite) -> str:
 def answer_other_task(suite: Suite) -> str:
     """Write right predictions for another task."""
     task = Task(name="modular", modulus=31, held_out=50)
-    items = held_out(task, suite.running.secret)["gate"]
+    items = held_out(task, suite.running.secret)[CONFIRM]
     return _score_files(suite, [save(_answer(suite, task, items))])
 
 
@@ -200,12 +200,12 @@ def answer_from_table(suite: Suite) -> str:
         rows = draw_train(task, running.secret, seed)
         for question, answer in zip(questions(task, rows), answers(task, rows), strict=True):
             table[question.tobytes()] = answer
-    items = running.splits["gate"]
+    items = running.splits[CONFIRM]
     unknown = np.zeros(answers(task, items).shape[1], np.uint8)
     found = [table.get(question.tobytes(), unknown) for question in questions(task, items)]
     tokens = np.array(found, np.uint8)
     data = save({"tokens": tokens, "probabilities": _certain(suite, task, tokens)})
-    scores = score(data, items, task, running.config.task.baseline, "gate", 1, 1)
+    scores = score(data, items, task, running.config.task.baseline, CONFIRM, 1, 1)
     if isinstance(scores, str):
         return scores
     return f"a table of {len(table)} items is right on {scores.exact_match:.2f}"

@@ -14,6 +14,7 @@ from safetensors.numpy import load
 
 from configs.build import need, plain
 from configs.recipe import Recipe, grid
+from configs.records import CONFIRM
 from configs.settings.config import Config
 from evals import task as rows
 from evals.data import Items
@@ -118,7 +119,7 @@ def _check(running: Running, plans: Mapping[str, Planned], best: str) -> list[ro
         for (plan, _, _), scores in facts.scores.items()
         if plan == plans["baseline"].digest
     )
-    gate = running.splits["gate"]
+    gate = running.splits[CONFIRM]
     return [
         rows.exclusion(task, files, running.splits),
         rows.inputs(task, questions),

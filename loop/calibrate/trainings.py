@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from configs.build import plain
 from configs.errors import Denied, HeirloopError
 from configs.recipe import Recipe
-from configs.records import JobCount, Plan, Proposal
+from configs.records import CONFIRM, JobCount, Plan, Proposal
 from configs.settings.config import Config
 from loop.campaign import Campaign, passes_gate
 from loop.measure.jobs import Replicate
@@ -90,7 +90,7 @@ def train(
 def _measure(running: Running, planned: Planned, index: int) -> None:
     try:
         if not running.stopped:
-            measure(running, Replicate(planned=planned, index=index), "gate", None)
+            measure(running, Replicate(planned=planned, index=index), CONFIRM, None)
     except HeirloopError:
         running.stopped = True
         raise

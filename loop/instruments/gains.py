@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from configs.arms import CELLS, variant
 from configs.objective import Objective
-from configs.records import Scores
+from configs.records import CONFIRM, Scores
 from evals.amplify import Skill
 from evals.arms import Gain
 from evals.metrics import primary
@@ -100,7 +100,7 @@ def pair_scores(run: Run, digest: str) -> dict[str, dict[int, Scores]]:
     sides: dict[str, dict[int, Scores]] = {"predict": {}, "champion-predict": {}}
     screened = run.facts.plans[digest].purpose == "candidate"
     for role, index, scores in run.scores_of.get(digest, ()):
-        if scores.split == "gate" and role in sides:
+        if scores.split == CONFIRM and role in sides:
             # A candidate's first prediction is its screening, so its pairs begin at index 1.
             sides[role][index - (role == "predict" and screened)] = scores
     return sides

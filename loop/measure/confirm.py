@@ -5,7 +5,7 @@ takes all its pairs.
 """
 
 from configs.entries import VerdictEntry
-from configs.records import Scores, Verdict
+from configs.records import CONFIRM, Scores, Verdict
 from evals.judge import judge
 from loop.campaign import Campaign
 from loop.measure.jobs import Replicate
@@ -21,7 +21,7 @@ def confirm(campaign: Campaign, planned: Planned) -> Verdict:
     recorded = campaign.facts().verdicts.get(planned.digest)
     if recorded is not None:
         return recorded
-    campaign.look("gate", planned)
+    campaign.look(CONFIRM, planned)
     verdict = _judge_pairs(campaign, planned)
     campaign.running.ledger.append(VerdictEntry(plan=planned.digest, verdict=verdict))
     return verdict
@@ -55,7 +55,7 @@ def _measure_pair(campaign: Campaign, planned: Planned, pairs: Pairs) -> None:
     own = Replicate(planned=planned, index=index + first)
     champion = Replicate(planned=planned, index=index, champion=True)
     for scores, replicate in zip(pairs, (own, champion), strict=True):
-        scores.append(measure(campaign.running, replicate, "gate", campaign.cpu))
+        scores.append(measure(campaign.running, replicate, CONFIRM, campaign.cpu))
 
 
 def _most_pairs(campaign: Campaign, planned: Planned) -> int:

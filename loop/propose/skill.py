@@ -10,7 +10,7 @@ from configs.build import parse, strict_json
 from configs.errors import BadInput
 from configs.history import History
 from configs.recipe import grid
-from configs.records import JobCount, Proposal
+from configs.records import CONFIRM, JobCount, Proposal
 from loop.campaign import Campaign, passes_gate
 from loop.facts.facts import Invalid
 from loop.measure.jobs import Replicate
@@ -35,10 +35,10 @@ def measure_skill(campaign: Campaign, generation: int, cell: str) -> None:
     for index in range(campaign.running.config.study.skill_proposals):
         planned = _record_proposal(campaign, generation, index, asking, lines)
         if planned and passes_gate(campaign, planned):
-            campaign.look("gate", planned)
+            campaign.look(CONFIRM, planned)
             for champion in (False, True):
                 pair = Replicate(planned=planned, index=0, champion=champion)
-                measure(campaign.running, pair, "gate", campaign.cpu)
+                measure(campaign.running, pair, CONFIRM, campaign.cpu)
 
 
 def _record_propose_plan(campaign: Campaign, generation: int, cell: str) -> Planned:
