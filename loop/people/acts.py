@@ -36,7 +36,7 @@ def resume(folder: Path, who: str) -> dict[str, Any]:
     ):  # no newer stop can come between the decision and what rests on it
         gate.refresh(txn)
         if gate.named():
-            by = gate.decide_within(txn, gate.halted, "resume")["by"]
+            by = list(gate.decide_within(txn, gate.halted, "resume").by)
         why = "signed by the reviewers" if by else "unsigned: the study names no reviewer"
         txn.append("control", {"what": "resume", "who": who, "why": why, "per_hour": 0})
     (folder / "STOP").unlink(missing_ok=True)
@@ -70,8 +70,8 @@ def deploy(folder: Path, plan: str = "") -> dict[str, Any]:
             "objective": one.objective,
             "scores": open_scores(facts, name, gate.rules.config.objective),
             "computable": gate.computable(one),
-            "decided_by": said["kind"],
-            "decisions": said["by"],
+            "decided_by": said.reviewer_kind,
+            "decisions": list(said.by),
         }
     )
     target = folder / "deployed"
@@ -83,9 +83,9 @@ def deploy(folder: Path, plan: str = "") -> dict[str, Any]:
         (target / f".{file}").write_bytes(data)
         (target / f".{file}").replace(target / file)
     gate.ledger.append(
-        "deploy", {"plan": name, "weights": weights, "card": digest(card), "by": said["by"]}
+        "deploy", {"plan": name, "weights": weights, "card": digest(card), "by": list(said.by)}
     )
-    return {"plan": name, "folder": str(target), "kind": said["kind"]}
+    return {"plan": name, "folder": str(target), "kind": said.reviewer_kind}
 
 
 def rollback(folder: Path) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def apply_amendment(folder: Path, prefix: str) -> int:
             {
                 **{key: body[key] for key in ("version", "config", "decided", "reviewers")},
                 "amendment": name,
-                "by": said["by"],
+                "by": list(said.by),
             },
         )
         budget.amend(txn, config.budget, config.payers())

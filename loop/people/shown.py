@@ -323,9 +323,9 @@ _GONE = object()
 def _lineage(gate: Gate, plan: Plan) -> tuple[Ancestor, ...]:
     found, at = list[Ancestor](), plan.parent
     passed = {
-        (body["plan"], body["class"]): f"{body['how']} ({body['kind']})"
-        for body, _ in gate.memory.decisions
-        if body["allow"]
+        (decision.plan, decision.change_class): f"{decision.how} ({decision.reviewer_kind})"
+        for decision, _ in gate.memory.decisions
+        if decision.allow
     }
     while at in gate.plans and len(found) < 10_000:
         one = gate.plans[at]

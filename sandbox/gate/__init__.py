@@ -7,8 +7,9 @@ them.
 
 import threading
 import time
-from typing import Any, Literal
+from typing import Literal
 
+from configs.entries import DecisionEntry
 from configs.errors import Denied, NeedsHuman, VerificationFailed
 from configs.records import Approval, Grant, Mandate, Plan
 from configs.settings.gates import Quorum
@@ -143,30 +144,30 @@ class Gate:
         decision = decide.decide(self.memory, self.moment(), subject, change_class)
         return pass_or_raise(decision)
 
-    def decide(self, subject: str, change_class: str) -> dict[str, Any]:
+    def decide(self, subject: str, change_class: str) -> DecisionEntry:
         """Decide on an act that needs no job (promote, deploy, amend) and record the yes."""
         with self.ledger.transaction() as txn:
             self.refresh(txn)
-            body = self.decide_within(txn, subject, change_class)
+            yes = self.decide_within(txn, subject, change_class)
         self.refresh()
-        return body
+        return yes
 
-    def decide_within(self, txn: Transaction, subject: str, change_class: str) -> dict[str, Any]:
+    def decide_within(self, txn: Transaction, subject: str, change_class: str) -> DecisionEntry:
         """Record a yes in a transaction, so that no entry comes between its reasons and it.
 
         Raises as `authority` does.
         """
         by = self.authority(subject, change_class)
-        body = decide.write_yes(self.memory, subject, change_class, by)
-        txn.append("decision", body)
-        return body
+        yes = decide.write_yes(self.memory, subject, change_class, by)
+        txn.append(yes)
+        return yes
 
     def refuse(self, subject: str, change_class: str, reason: str) -> None:
         """Record a no, once."""
         with self.ledger.transaction() as txn:
             self.refresh(txn)
             if (subject, change_class) not in self.memory.refused:
-                txn.append("decision", decide.write_no(subject, change_class, reason))
+                txn.append(decide.write_no(subject, change_class, reason))
 
     def grant(self, name: str) -> dict[tuple[str, int], Grant]:
         """Decide on a recorded plan and issue the grants that it lacks, by (role, index).
@@ -182,7 +183,7 @@ class Gate:
             if flaw:
                 raise Denied(flaw)
             decision = self.decide_within(txn, name, plan.change_class)
-            given = grants.new_grants(plan, name, decision["authority"])
+            given = grants.new_grants(plan, name, decision.authority)
             grants.issue_missing(txn, given, name)
         return {(grant.role, grant.index): grant for grant in given}
 

@@ -6,7 +6,8 @@ the study has now, and a time that is over. A refusal is an incident and changes
 
 from collections.abc import Mapping
 
-from configs.build import parse, plain, strict_json
+from configs.build import parse, strict_json
+from configs.entries import ApprovalEntry, MandateEntry
 from configs.errors import BadInput, VerificationFailed
 from configs.records import Approval, Caps, Mandate
 from sandbox import budget, incident, keys
@@ -130,12 +131,14 @@ def write_admitted(
     txn: Transaction, memory: Memory, name: str, envelope: bytes, signed: Mandate | Approval
 ) -> None:
     """Record an admitted decision and open the account that it pays from."""
-    kind = "mandate" if isinstance(signed, Mandate) else "approval"
-    txn.append(kind, {"digest": name, "envelope": envelope.decode(), kind: plain(signed)})
+    text = envelope.decode()
     if isinstance(signed, Mandate):
+        txn.append(MandateEntry(digest=name, envelope=text, mandate=signed))
         whole = memory.rules.config.budget.amount()
         budget.open_mandate(txn, account(name), signed.caps, whole)
-    elif signed.change_class == memory.subjects[signed.plan].classes[0]:
+        return
+    txn.append(ApprovalEntry(digest=name, envelope=text, approval=signed))
+    if signed.change_class == memory.subjects[signed.plan].classes[0]:
         budget.open_account(txn, account(name), signed.requested)
 
 

@@ -5,13 +5,16 @@ reason, or a wait with the command that ends it. Unknown class, no rule, no mand
 expiry all mean no. Nothing here writes an entry or raises.
 """
 
-from typing import Any
+from typing import Literal
 
 from configs.build import plain
+from configs.entries import DecisionEntry
 from configs.records import RESUME
 from sandbox import own
 from sandbox.gate import mandate, quorum
 from sandbox.gate.memory import Decision, Memory, Moment, allowed, refused, waiting
+
+ReviewerKind = Literal["person", "external", "simulated", "unattended"]
 
 
 def decide(memory: Memory, moment: Moment, subject: str, change_class: str) -> Decision:
@@ -70,32 +73,31 @@ def ask_own_gate(memory: Memory, subject: str, change_class: str) -> str:
 
 def write_yes(
     memory: Memory, subject: str, change_class: str, by: tuple[str, ...]
-) -> dict[str, Any]:
-    """Return the body of a decision that says yes and rests on these mandates or approvals."""
+) -> DecisionEntry:
+    """Return the entry of a yes that rests on these mandates or approvals."""
     kinds = {(memory.mandates.get(name) or memory.approvals[name]).kind for name in by}
     # The least human kind counts: a simulated yes makes the whole decision simulated.
-    order = ("unattended", "simulated", "external", "person")
-    return {
-        "plan": subject,
-        "class": change_class,
-        "allow": True,
-        "authority": by[0],
-        "kind": next(kind for kind in order if kind in kinds),
-        "how": "mandate" if by[0] in memory.mandates else "approval",
-        "by": list(by),
-        "reason": "",
-    }
+    order: tuple[ReviewerKind, ...] = ("unattended", "simulated", "external", "person")
+    return DecisionEntry(
+        plan=subject,
+        change_class=change_class,
+        allow=True,
+        authority=by[0],
+        reviewer_kind=next(kind for kind in order if kind in kinds),
+        how="mandate" if by[0] in memory.mandates else "approval",
+        by=by,
+        reason="",
+    )
 
 
-def write_no(subject: str, change_class: str, reason: str) -> dict[str, Any]:
-    """Return the body of a decision that says no."""
-    return {
-        "plan": subject,
-        "class": change_class,
-        "allow": False,
-        "reason": reason,
-        "kind": "",
-        "how": "",
-        "by": [],
-        "authority": "",
-    }
+def write_no(subject: str, change_class: str, reason: str) -> DecisionEntry:
+    """Return the entry of a no."""
+    return DecisionEntry(
+        plan=subject,
+        change_class=change_class,
+        allow=False,
+        authority="",
+        reviewer_kind="",
+        how="",
+        reason=reason,
+    )

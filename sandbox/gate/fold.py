@@ -7,18 +7,34 @@ the ledger is believed no more than a file.
 
 from bisect import insort
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from configs.build import parse
-from configs.entries import Entry
+from configs.build import parse, plain
+from configs.entries import (
+    AmendedEntry,
+    AmendmentEntry,
+    ApprovalEntry,
+    CallEntry,
+    ChampionEntry,
+    ControlEntry,
+    DecisionEntry,
+    Entry,
+    HandedEntry,
+    IncidentEntry,
+    MandateEntry,
+    PlanEntry,
+    ProbeEntry,
+    RecallEntry,
+    RequestEntry,
+    StartEntry,
+)
 from configs.errors import VerificationFailed
-from configs.records import Amount, Approval, Mandate, Plan
-from configs.settings.config import Config
+from configs.records import Amount, Approval, Incident, Mandate, Plan
 from sandbox import keys
 from sandbox.canonical import digest
-from sandbox.decision import Request, Subject, body_plan, unix
+from sandbox.decision import Request, Subject, unix
 from sandbox.gate.memory import Memory
 
 HUMAN = ("person", "external")
@@ -30,46 +46,49 @@ ENDS = ("start", "propose", "skill", "unseal")
 def fold(memory: Memory, entry: Entry) -> None:
     """Add the next entry; raises VerificationFailed where its signature or digest is wrong."""
     memory.sequence = entry.sequence
-    if entry.kind in ("plan", "probe", "amendment") and not matches(entry.kind, entry.body):
+    step = FOLDS.get(entry.kind)
+    if step is None:
+        return
+    if not matches(entry):
         raise VerificationFailed(
             f"entry {entry.sequence}: the {entry.kind} does not match its digest; nothing is"
             " decided on it"
         )
-    step = FOLDS.get(entry.kind)
-    if step:
-        step(memory, entry)
+    step(memory, entry, entry.fact)
 
 
-def matches(kind: str, body: Mapping[str, Any]) -> bool:
+def matches(entry: Entry) -> bool:
     """Tell whether a recorded plan, probe or amendment has the digest that its entry names."""
-    return bool(digest(body["amendment" if kind == "amendment" else "plan"]) == body["digest"])
+    part = {"plan": "plan", "probe": "plan", "amendment": "amendment"}.get(entry.kind)
+    # The digest is of the bytes as they were written, not of the record read from them.
+    return part is None or bool(digest(entry.body[part]) == entry.body["digest"])
 
 
-def incident_code(body: Mapping[str, Any]) -> str:
+def incident_code(incident: Incident) -> str:
     """Return the code of an incident that the gate wrote, or an empty string.
 
     Entries of format 1 carry no code, and their titles are prose. Three facts tell them apart: the
     gate detected it, a plan is concerned (a request) or none is (an envelope), and the severity.
     """
-    if body["detector"] != "gate":
+    if incident.detector != "gate":
         return ""
-    if body["plan"]:
+    if incident.plan:
         return "request flood"
-    return {"medium": "refused decision", "high": "decision flood"}.get(body["severity"], "")
+    return {"medium": "refused decision", "high": "decision flood"}.get(incident.severity, "")
 
 
-def _fold_amended(memory: Memory, entry: Entry) -> None:
+def _fold_amended(memory: Memory, entry: Entry, fact: AmendedEntry) -> None:
     memory.rules = replace(
         memory.rules,
         version=memory.rules.version + 1,
-        config=parse(Config, entry.body["config"]),
-        reviewers=tuple(entry.body["reviewers"]),
-        decided=entry.body["decided"],
+        config=fact.config,
+        reviewers=tuple(plain(half) for half in fact.reviewers),
+        decided=fact.decided,
     )
 
 
-def _fold_plan(memory: Memory, entry: Entry) -> None:
-    name, plan = entry.body["digest"], body_plan(entry.body)
+def _fold_plan(memory: Memory, entry: Entry, fact: PlanEntry) -> None:
+    name, plan = fact.digest, fact.plan
     memory.plans[name] = plan
     campaign = memory.campaigns.setdefault((plan.arm, plan.repeat), [])
     memory.numbers[name] = len(campaign)
@@ -79,10 +98,9 @@ def _fold_plan(memory: Memory, entry: Entry) -> None:
     memory.subjects[name] = _plan_subject(memory, name, plan)
 
 
-def _fold_probe(memory: Memory, entry: Entry) -> None:
-    name, plan = entry.body["digest"], body_plan(entry.body)
-    memory.probes[name] = plan
-    memory.subjects[name] = _plan_subject(memory, name, plan)
+def _fold_probe(memory: Memory, entry: Entry, fact: ProbeEntry) -> None:
+    memory.probes[fact.digest] = fact.plan
+    memory.subjects[fact.digest] = _plan_subject(memory, fact.digest, fact.plan)
 
 
 def _plan_subject(memory: Memory, name: str, plan: Plan) -> Subject:
@@ -100,72 +118,67 @@ def _plan_subject(memory: Memory, name: str, plan: Plan) -> Subject:
     )
 
 
-def _fold_handed(memory: Memory, entry: Entry) -> None:
-    body = entry.body
-    memory.proposers[body["arm"], body["repeat"], body["digest"]] = str(body["by"])
+def _fold_handed(memory: Memory, entry: Entry, fact: HandedEntry) -> None:
+    memory.proposers[fact.arm, fact.repeat, fact.digest] = fact.by
 
 
-def _fold_amendment(memory: Memory, entry: Entry) -> None:
-    body = entry.body
-    memory.subjects[body["digest"]] = Subject(
-        digest=body["digest"],
+def _fold_amendment(memory: Memory, entry: Entry, fact: AmendmentEntry) -> None:
+    memory.subjects[fact.digest] = Subject(
+        digest=fact.digest,
         classes=("amend",),
-        objective=body["objective"],
+        objective=fact.objective,
         requested=Amount(),
         parent=memory.rules.decided,
-        generation=body["version"],
+        generation=fact.version,
         version=memory.rules.version,
-        by=str(body["amendment"]["who"]).removeprefix("user "),
+        by=fact.amendment.who.removeprefix("user "),
     )
 
 
-def _fold_mandate(memory: Memory, entry: Entry) -> None:
-    body = entry.body
-    payload = keys.verify(body["envelope"].encode(), body["mandate"]["public"], "mandate")
-    memory.mandates[body["digest"]] = parse(Mandate, payload)
+def _fold_mandate(memory: Memory, entry: Entry, fact: MandateEntry) -> None:
+    payload = keys.verify(fact.envelope.encode(), fact.mandate.public, "mandate")
+    memory.mandates[fact.digest] = parse(Mandate, payload)
 
 
-def _fold_approval(memory: Memory, entry: Entry) -> None:
-    body, name = entry.body, entry.body["digest"]
-    payload = keys.verify(body["envelope"].encode(), body["approval"]["public"], "approval")
+def _fold_approval(memory: Memory, entry: Entry, fact: ApprovalEntry) -> None:
+    payload = keys.verify(fact.envelope.encode(), fact.approval.public, "approval")
     approval = parse(Approval, payload)
-    memory.approvals[name] = approval
-    memory.admitted_at[name] = unix(entry)
-    memory.answers.setdefault((approval.plan, approval.change_class), {})[name] = approval
+    question = (approval.plan, approval.change_class)
+    memory.approvals[fact.digest] = approval
+    memory.admitted_at[fact.digest] = unix(entry)
+    memory.answers.setdefault(question, {})[fact.digest] = approval
 
 
-def _fold_request(memory: Memory, entry: Entry) -> None:
-    body = entry.body
-    question = (body["plan"], body["class"])
+def _fold_request(memory: Memory, entry: Entry, fact: RequestEntry) -> None:
+    question = (fact.plan, fact.change_class)
     request = Request(
-        subject=body["plan"],
-        change_class=body["class"],
-        arm=body["arm"],
-        at=body["at"],
-        expires=body["expires"],
+        subject=fact.plan,
+        change_class=fact.change_class,
+        arm=fact.arm,
+        at=fact.at,
+        expires=fact.expires,
         sequence=entry.sequence,
     )
     memory.requests[question] = request
-    memory.undecided.setdefault(request.arm, {})[question] = request
-    memory.request_times.append(request.at)
+    memory.undecided.setdefault(fact.arm, {})[question] = request
+    memory.request_times.append(fact.at)
 
 
-def _fold_decision(memory: Memory, entry: Entry) -> None:
-    body = entry.body
-    question = (body["plan"], body["class"])
-    memory.decisions.append((body, unix(entry)))
+def _fold_decision(memory: Memory, entry: Entry, fact: DecisionEntry) -> None:
+    question = (fact.plan, fact.change_class)
+    memory.decisions.append((fact, unix(entry)))
     memory.decided_at[question] = entry.sequence
     for waiting in memory.undecided.values():
         waiting.pop(question, None)
-    if not body["allow"]:
-        memory.refused[question] = body["reason"]
+    if not fact.allow:
+        memory.refused[question] = fact.reason
         return
-    memory.allowed[question] = body
-    memory.used.update(body["by"])
-    if body["how"] == "mandate":
-        memory.passes.setdefault(body["authority"], deque()).append(unix(entry))
-    elif body["kind"] in HUMAN:
-        _approve(memory, body["plan"])
+    memory.allowed[question] = fact
+    memory.used.update(fact.by)
+    if fact.how == "mandate":
+        memory.passes.setdefault(fact.authority, deque()).append(unix(entry))
+    elif fact.reviewer_kind in HUMAN:
+        _approve(memory, fact.plan)
 
 
 def _approve(memory: Memory, name: str) -> None:
@@ -177,31 +190,31 @@ def _approve(memory: Memory, name: str) -> None:
     memory.human.add(name)
 
 
-def _fold_recall(memory: Memory, entry: Entry) -> None:
-    memory.recalled.update(entry.body["plans"])
+def _fold_recall(memory: Memory, entry: Entry, fact: RecallEntry) -> None:
+    memory.recalled.update(fact.plans)
 
 
-def _fold_champion(memory: Memory, entry: Entry) -> None:
-    memory.champions.add(entry.body["plan"])
+def _fold_champion(memory: Memory, entry: Entry, fact: ChampionEntry) -> None:
+    memory.champions.add(fact.plan)
 
 
-def _fold_incident(memory: Memory, entry: Entry) -> None:
-    memory.incident_artifacts.update(entry.body["artifacts"])
-    code = incident_code(entry.body)
+def _fold_incident(memory: Memory, entry: Entry, fact: IncidentEntry) -> None:
+    memory.incident_artifacts.update(fact.incident.artifacts)
+    code = incident_code(fact.incident)
     if code == "refused decision":
         memory.refusal_times.append(unix(entry))
     elif code:
         memory.flood_times[code] = unix(entry)
 
 
-def _fold_start(memory: Memory, entry: Entry) -> None:
+def _fold_start(memory: Memory, entry: Entry, fact: StartEntry | CallEntry) -> None:
     memory.starts.append(unix(entry))
 
 
-def _fold_control(memory: Memory, entry: Entry) -> None:
-    order = entry.body["what"]
+def _fold_control(memory: Memory, entry: Entry, fact: ControlEntry) -> None:
+    order = fact.what
     if order == "slow":
-        memory.per_hour = entry.body["per_hour"]
+        memory.per_hour = fact.per_hour
         memory.halted = memory.halted or entry.hash
     elif order == "resume":
         if memory.may_resume():
@@ -231,7 +244,7 @@ def _order_subject(memory: Memory, name: str) -> Subject:
     )
 
 
-FOLDS: dict[str, Callable[[Memory, Entry], None]] = {
+FOLDS: dict[str, Callable[[Memory, Entry, Any], None]] = {
     "amended": _fold_amended,
     "plan": _fold_plan,
     "probe": _fold_probe,

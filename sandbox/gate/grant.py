@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
-from configs.build import plain
+from configs.entries import GrantEntry
 from configs.errors import NeedsHuman, VerificationFailed
 from configs.records import CHANGE_CLASSES, Grant, Plan
 from sandbox.canonical import digest
@@ -109,7 +109,7 @@ def issue_missing(txn: Transaction, grants: list[Grant], name: str) -> None:
 
 def issue(txn: Transaction, grant: Grant) -> None:
     """Record a grant, and the row that is used up at launch."""
-    txn.append("grant", {"grant": plain(grant)})
+    txn.append(GrantEntry(grant=grant))
     txn.connection.execute(ISSUE, {"nonce": grant.nonce, "slot": slot(grant), "no": False})
 
 

@@ -45,9 +45,9 @@ def check_launch(memory: Memory, grant: Grant, now: float, revoked: Collection[s
         versions = f"version {plan.version}, the study of {rules.version}"
         raise VerificationFailed(f"{name} is of {versions}; nothing ran")
     yes = memory.allowed.get(question)
-    if yes is None or yes["authority"] != grant.authority:
+    if yes is None or yes.authority != grant.authority:
         raise VerificationFailed(f"the grant for {name} rests on no decision; nothing ran")
-    for signature in yes["by"]:
+    for signature in yes.by:
         signed = memory.mandates.get(signature) or memory.approvals[signature]
         if not memory.lives(signed, now, revoked):
             ended = "was granted on has expired or was revoked; decide on it again"

@@ -7,8 +7,9 @@ rules of the other files read it. Its methods answer questions about the facts a
 from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
+from configs.entries import DecisionEntry
 from configs.records import Approval, Mandate, Plan
 from sandbox.decision import HOUR, Policy, Request, Subject
 from sandbox.store import Store
@@ -47,11 +48,11 @@ class Memory:
     "requests without a later decision, by the arm that asks"
     request_times: deque[float] = field(default_factory=deque)
     "unix seconds of requests"
-    decisions: list[tuple[dict[str, Any], float]] = field(default_factory=list)
+    decisions: list[tuple[DecisionEntry, float]] = field(default_factory=list)
     "decisions with their unix seconds"
     decided_at: dict[Question, int] = field(default_factory=dict)
     "ledger entry of the newest decision on a question"
-    allowed: dict[Question, dict[str, Any]] = field(default_factory=dict)
+    allowed: dict[Question, DecisionEntry] = field(default_factory=dict)
     "newest yes on a question"
     refused: dict[Question, str] = field(default_factory=dict)
     "reason of the newest no on a question"

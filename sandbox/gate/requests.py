@@ -6,6 +6,7 @@ A request is put once. It ends with a decision, or it expires and is then denied
 from collections.abc import Mapping
 from dataclasses import replace
 
+from configs.entries import RequestEntry
 from sandbox import incident
 from sandbox.decision import HOUR, Request
 from sandbox.gate import decide, quorum
@@ -31,12 +32,14 @@ def write_request(
     arm, now = memory.subjects[subject].arm, int(moment.now)
     excess = find_excess(memory, moment, arm)
     if excess:
-        txn.append("decision", decide.write_no(subject, change_class, excess))
+        txn.append(decide.write_no(subject, change_class, excess))
         _report_flood(txn, memory, moment, subject, excess)
         return excess
     expires = now + memory.rules.config.gates.expire_hours * HOUR
-    request = {"plan": subject, "class": change_class, "arm": arm, "at": now, "expires": expires}
-    txn.append("request", request)
+    request = RequestEntry(
+        plan=subject, change_class=change_class, arm=arm, at=now, expires=expires
+    )
+    txn.append(request)
     return ""
 
 
@@ -102,9 +105,9 @@ def list_expired(memory: Memory, moment: Moment) -> list[Request]:
 def _is_answered(memory: Memory, request: Request) -> bool:
     """Tell whether a decision on a request was recorded while it waited."""
     return any(
-        (body["plan"], body["class"]) == (request.subject, request.change_class)
+        (decision.plan, decision.change_class) == (request.subject, request.change_class)
         and request.at <= time < request.expires
-        for body, time in memory.decisions
+        for decision, time in memory.decisions
     )
 
 

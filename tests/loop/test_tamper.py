@@ -247,7 +247,7 @@ def test_an_entry_that_is_written_a_second_time_is_found_even_with_a_whole_hash(
     monkeypatch.setitem(
         CHECKS,
         "grant",
-        lambda r, body: r.granted.__setitem__(body["grant"]["nonce"], parse(Grant, body["grant"])),
+        lambda replay, fact: replay.granted.__setitem__(fact.grant.nonce, fact.grant),
     )
     with Edited(done):
         second(done, "grant")

@@ -778,7 +778,7 @@ patched(
     (gate.grant, "end_grants", lambda *_: 0),
 )
 patched(("E15b", "U08"), "got through", (gate.launch, "check_launch", lambda *_: None))
-patched(("E15c",), "got through", (gate.Gate, "decide", lambda *_: {"by": []}))
+patched(("E15c",), "got through", (gate.Gate, "decide", lambda *_: SimpleNamespace(by=())))
 patched(
     ("U01", "U02"),
     "got through",

@@ -1,0 +1,77 @@
+"""State of a verification: the facts of a recorded ledger before the entry that is checked."""
+
+from dataclasses import dataclass, field
+
+from configs.entries import Amendment, DecisionEntry
+from configs.errors import VerificationFailed
+from configs.records import Amount, Grant
+from sandbox import own
+from sandbox.gate import decide
+from sandbox.gate.memory import Memory, Moment, Question
+from sandbox.store import Store
+
+
+@dataclass(slots=True, kw_only=True)
+class Replay:
+    """A recorded ledger up to an entry: the gate's memory, and facts that only a check needs."""
+
+    memory: Memory
+    "facts that the gate decides by"
+    store: Store
+    "stored bytes of the run"
+    now: float = 0.0
+    "unix seconds of the entry, the clock of all checks"
+    decisions: dict[Question, list[DecisionEntry]] = field(default_factory=dict)
+    "yes decisions that no act has used up, by (subject, class)"
+    granted: dict[str, Grant] = field(default_factory=dict)
+    "grants whose job has no result, by nonce"
+    slots: set[str] = field(default_factory=set)
+    "places that were granted"
+    running: set[str] = field(default_factory=set)
+    "nonces of jobs and calls that run"
+    started: set[str] = field(default_factory=set)
+    "nonces of jobs and calls that began"
+    limits: dict[str, Amount] = field(default_factory=dict)
+    "limit that each account must have"
+    accounts: set[str] = field(default_factory=set)
+    "accounts that were opened"
+    reserved: dict[str, tuple[tuple[str, ...], Amount]] = field(default_factory=dict)
+    "accounts and amount of each reservation that is not settled"
+    spent: dict[str, Amount] = field(default_factory=dict)
+    "settled amount of each call that has no answer yet"
+    calls: dict[str, tuple[str, int, str]] = field(default_factory=dict)
+    "plan, index and digest of each question that has no answer yet"
+    amendments: dict[str, Amendment] = field(default_factory=dict)
+    "proposed amendments, by digest"
+    verdicts: dict[str, str] = field(default_factory=dict)
+    "answer of the verdict on a plan"
+    ended: bool = False
+    "the study has its end"
+
+    def moment(self) -> Moment:
+        """Return the facts besides the ledger: its time, no revoked key, the own gate if known."""
+        return Moment(now=self.now, revoked=(), store=self.store, own_refusal=self.own_refusal)
+
+    def own_refusal(self, subject: str, change_class: str) -> str:
+        """Ask the study's own gate again where this user named its file.
+
+        Code that a run brings along is not run.
+        """
+        if not own.known(self.memory.rules.config.gates.file_digest):
+            return ""
+        return decide.ask_own_gate(self.memory, subject, change_class)
+
+    def use_decision(self, subject: str, change_class: str) -> DecisionEntry:
+        """Return the decision that an act rests on and use it up; raises VerificationFailed."""
+        decisions = self.decisions.get((subject, change_class))
+        if not decisions:
+            raise VerificationFailed(
+                f"it rests on no decision of class {change_class} on {subject[:12]}"
+            )
+        return decisions.pop()
+
+
+def need(ok: object, otherwise: str) -> None:
+    """Raise VerificationFailed unless `ok`."""
+    if not ok:
+        raise VerificationFailed(otherwise)

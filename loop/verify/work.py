@@ -1,0 +1,136 @@
+"""Checks of recorded work: grants, jobs, calls, accounts and the end of a study.
+
+Each function checks one entry against the facts before it; raises VerificationFailed.
+"""
+
+from configs.entries import (
+    AccountEntry,
+    AnswerEntry,
+    CallEntry,
+    EndEntry,
+    GrantEntry,
+    JobEntry,
+    LimitEntry,
+    ReserveEntry,
+    SettleEntry,
+    StartEntry,
+    StudyEntry,
+    VerdictEntry,
+)
+from configs.records import Grant
+from loop.verify.state import Replay, need
+from sandbox import budget, call
+from sandbox.canonical import digest
+from sandbox.gate import grant as grants
+from sandbox.gate import launch
+from sandbox.run import accounts, allowed
+
+
+def check_limits(replay: Replay, fact: StudyEntry | LimitEntry) -> None:
+    config = replay.memory.rules.config
+    replay.limits |= budget.study_limits(config.budget, config.payers())
+
+
+def check_account(replay: Replay, fact: AccountEntry) -> None:
+    need(fact.name not in replay.accounts, "the account was opened before")
+    replay.accounts.add(fact.name)
+
+
+def check_reserve(replay: Replay, fact: ReserveEntry) -> None:
+    is_new = fact.key not in replay.reserved and fact.key not in replay.started
+    need(is_new, "that was reserved before")
+    replay.reserved[fact.key] = (fact.accounts, fact.amount)
+
+
+def check_settle(replay: Replay, fact: SettleEntry) -> None:
+    reserved = replay.reserved.pop(fact.key, None)
+    need(reserved == (fact.accounts, fact.released), "it settles what was not reserved")
+    if fact.key in replay.calls:
+        replay.spent[fact.key] = fact.spent
+
+
+def check_grant(replay: Replay, fact: GrantEntry) -> None:
+    grant = fact.grant
+    plan = replay.memory.plans[grant.plan]
+    decisions = replay.decisions.get((grant.plan, plan.change_class))
+    need(decisions and decisions[-1].authority == grant.authority, "the grant rests on no decision")
+    counts = {job.role: job.count for job in plan.jobs}
+    need(0 <= grant.index < counts.get(grant.role, 0), "the plan has no such job")
+    slot = grants.slot(grant)
+    need(
+        slot not in replay.slots and grant.nonce not in replay.granted,
+        "that job was granted before",
+    )
+    replay.slots.add(slot)
+    replay.granted[grant.nonce] = grant
+
+
+def check_start(replay: Replay, fact: StartEntry) -> None:
+    grant, job, memory = fact.grant, fact.job, replay.memory
+    need(_is_unused(replay, grant), "a job began without a grant of its own")
+    need(digest(job) == fact.digest, "the job does not match its digest")
+    need(
+        allowed(memory.plans[grant.plan], job, grant, memory.rules.config),
+        "the job is not the one that its grant allows",
+    )
+    _launch(replay, grant)
+
+
+def _is_unused(replay: Replay, grant: Grant) -> bool:
+    is_issued = replay.granted.get(grant.nonce) == grant
+    return is_issued and grant.nonce not in replay.running
+
+
+def _launch(replay: Replay, grant: Grant) -> None:
+    launch.check_launch(replay.memory, grant, replay.now, ())
+    replay.running.add(grant.nonce)
+    replay.started.add(grant.nonce)
+
+
+def check_job(replay: Replay, fact: JobEntry | AnswerEntry) -> None:
+    need(fact.nonce in replay.running, "a result of a job that never began, or a second one")
+    replay.granted.pop(fact.nonce)
+    replay.running.discard(fact.nonce)
+
+
+def check_call(replay: Replay, fact: CallEntry) -> None:
+    grant, request = fact.grant, fact.call
+    need(_is_unused(replay, grant), "an outside model was asked without a grant of its own")
+    need(digest(request) == fact.digest, "the question does not match its digest")
+    plan = replay.memory.plans[grant.plan]
+    need(
+        call.allowed(plan, request, grant, replay.memory.rules.config),
+        "the question is not the one that its grant allows",
+    )
+    need(
+        call.exact(request, replay.store.get(request.body)),
+        "the stored question is not one of this endpoint",
+    )
+    need(
+        replay.reserved.get(grant.nonce) == (accounts(grant, plan), request.worst()),
+        "its worst case was not reserved",
+    )
+    _launch(replay, grant)
+    replay.calls[grant.nonce] = (request.plan, request.index, fact.digest)
+
+
+def check_answer(replay: Replay, fact: AnswerEntry) -> None:
+    check_job(replay, fact)
+    reply = fact.answer
+    question = replay.calls.pop(fact.nonce, None)
+    need(question == (fact.plan, fact.index, fact.digest), "it answers another question")
+    need(replay.spent.pop(fact.nonce, None) == reply.charged, "what it charges was not settled")
+    need(
+        bool(reply.text) == (reply.status in ("ok", "breach")),
+        f"an answer with status {reply.status} and text {reply.text[:12]!r}",
+    )
+
+
+def check_verdict(replay: Replay, fact: VerdictEntry) -> None:
+    need(fact.plan not in replay.verdicts, "the plan has a verdict")
+    replay.verdicts[fact.plan] = fact.verdict.answer
+
+
+def check_end(replay: Replay, fact: EndEntry) -> None:
+    need(not replay.ended, "the study ended before")
+    replay.ended = True
