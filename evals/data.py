@@ -1,8 +1,8 @@
-"""Task items: held-out splits from the study secret with their slices, and a training file per
-replicate that excludes them.
+"""Task items: held-out splits with their slices, and a training file per replicate.
 
 An item is a row of uint8 tokens in canonical order (configs/tokens.py). Every random choice comes
-from HMAC-SHA256(secret, label). Refuses tasks whose held-out items would leave no training data.
+from HMAC-SHA256(secret, label). Training files exclude the held-out items. A task whose held-out
+items would leave no training data is refused.
 """
 
 import hmac
@@ -19,8 +19,8 @@ Items = NDArray[np.uint8]
 TABLES = ("digits", "custom", "planted")
 """Tasks whose items are a fixed table, not numbers."""
 OWN: dict[str, Items] = {}
-"""Values of people's own tasks, uint8 (N, question + answer), by their digest; loop/own.py puts
-them here.
+"""Values of people's own tasks, uint8 (N, question + answer), by digest; loop/study/own_files.py
+fills it.
 """
 
 
@@ -50,10 +50,10 @@ def held_out(task: Task, secret: bytes) -> dict[str, Items]:
 
 
 def draw_train(task: Task, secret: bytes, seed: int) -> Items:
-    """Return one replicate's training file: uint8 (N, columns), sample and order from `seed`.
+    """Return a replicate's training file: uint8 (N, columns), sample and order from `seed`.
 
-    Held-out items are excluded, for sums in both operand orders, for images and own items with
-    every duplicate. `modular` trains on half of what is left, chosen once per study, so that its
+    Held-out items are excluded: for sums in both operand orders, for images and own items with
+    every duplicate. `modular` trains on half of the rest, chosen once per study, so that its
     complement does not name the held-out items.
     """
     rng = _rng(secret, f"train:{seed}")
@@ -79,7 +79,7 @@ def draw_train(task: Task, secret: bytes, seed: int) -> Items:
 
 @lru_cache(maxsize=4)
 def _left(task: Task, secret: bytes) -> Items:
-    """Return the items of a table whose question no held-out item asks."""
+    """Return the items of a table whose question is in no held-out item."""
     banned = {
         row.tobytes()
         for row in questions(task, np.concatenate(list(held_out(task, secret).values())))
@@ -91,13 +91,12 @@ def _left(task: Task, secret: bytes) -> Items:
 
 
 def slices(task: Task, secret: bytes, split: str, items: Items) -> dict[str, Items]:
-    """Return the named slices of a split, items with answers: what is asked besides, and scored
-    apart.
+    """Return the named slices of a split, items with answers; they are scored apart.
 
-    addition: `carries` (every column carries: those of the split, or with hold_carries as many that
+    addition: `carries` (every column carries: items of the split, or with hold_carries as many that
     training never saw), `longer` (an operand has more digits than any in training). modular:
     `other_modulus` (operands below p - 2, answers modulo p - 2; the format does not name the
-    modulus, so a net of p is right where nothing wraps). digits: `shifted` (one pixel to the
+    modulus, so a net of p is right unless the sum wraps). digits: `shifted` (one pixel to the
     right), `noised` (6 of 64 pixels, or 2 of 16, at random).
     """
     rng = _rng(secret, f"slices:{split}")
@@ -105,9 +104,7 @@ def slices(task: Task, secret: bytes, split: str, items: Items) -> dict[str, Ite
 
 
 def overlap(task: Task, train: Items, out: Items) -> int:
-    """Return how many rows of a training file ask what held-out items ask; sums count in both
-    operand orders.
-    """
+    """Return the number of training rows that ask a held-out question, in either operand order."""
     banned = {row.tobytes() for row in questions(task, out)}
     if task.name not in TABLES:
         a, b = _operands(task, out)
@@ -127,8 +124,9 @@ def _carries(task: Task, items: Items, rng: np.random.Generator) -> Items:
 
 
 def _fixed(rows: Items, count: int) -> Items:
-    """Return `count` rows, repeated where there are fewer: every split asks equally many questions,
-    so that their number names none.
+    """Return `count` rows, repeated if there are fewer.
+
+    Every split asks equally many questions, so that their number names no split.
     """
     return np.resize(rows, (count, rows.shape[1])) if len(rows) else rows
 
@@ -180,22 +178,21 @@ SLICES = {
     "shifted": _shifted,
     "noised": _noised,
 }
-"""How each slice is made from a split's items."""
+"""Name of a slice -> its function of a split's items."""
 
 
 def _every_column_carries(
     task: Task, a: NDArray[np.int64], b: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    """Tell for each sum whether each of the columns that its operands may fill carries into the
-    next.
-    """
+    """Tell for each sum whether every column of its operands carries into the next."""
     powers = 10 ** np.arange(1, (task.train_digits or task.digits) + 1)
     return np.asarray((a[:, None] % powers + b[:, None] % powers >= powers).all(axis=1))
 
 
 def questions(task: Task, items: Items) -> Items:
-    """Return the question columns, separator included; a contiguous copy, for safetensors writes
-    views wrongly.
+    """Return the question columns, separator included.
+
+    They are a contiguous copy, for safetensors writes views wrongly.
     """
     return items[:, : _question(task)].copy()
 
@@ -226,8 +223,9 @@ def _side(task: Task) -> int:
 
 
 def _canonical_numbers(task: Task) -> NDArray[np.int64]:
-    """Numbers of the items that may be held out: for sums a half of the pairs, so that (a, b) and
-    (b, a) never split.
+    """Return the numbers of the items that may be held out.
+
+    For sums they are half of the pairs, so that (a, b) and (b, a) never split.
     """
     if task.name in TABLES:
         _, first = np.unique(questions(task, table(task)), axis=0, return_index=True)
@@ -273,8 +271,9 @@ def _digits(numbers: NDArray[np.int64], n: int) -> NDArray[np.int64]:
 
 
 def table(task: Task) -> Items:
-    """Return every item of a task whose items are a table; raise BadInput for an own task that was
-    not read here.
+    """Return every item of a task with a table of items.
+
+    Raises BadInput for an own task that was not read here.
     """
     if task.name == "digits":
         return _images(task.levels, task.side)
@@ -296,7 +295,7 @@ def table(task: Task) -> Items:
 
 @cache
 def _copies() -> Items:
-    """Every question of the simulated task, and its first column once more as the answer."""
+    """Return every question of the simulated task, with its first column as the answer."""
     numbers = np.arange(COPIED_VALUES**COPIED)
     asked = numbers[:, None] // COPIED_VALUES ** np.arange(COPIED) % COPIED_VALUES + FIRST_VALUE
     return np.concatenate([asked, np.full((len(asked), 1), EQUALS), asked[:, :1]], axis=1).astype(

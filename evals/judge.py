@@ -1,8 +1,8 @@
-"""The judge: paired scores and an objective in, a verdict out, criterion by criterion. Called after
-each added pair; it may ask for another.
+"""The judge: paired scores and an objective in, a verdict out, criterion by criterion.
 
-The acceptance rule (evals/rules.py) runs at this confirmation's share of the campaign's alpha. It
-accepts only what is proven: a missing, non-finite or tied number never passes.
+It is called after each added pair and may ask for another. The acceptance rule (evals/rules.py)
+runs at this confirmation's share of the campaign's alpha. Only proven gains are accepted: a
+missing, non-finite or tied number never passes.
 """
 
 import math
@@ -24,12 +24,11 @@ OVER_BUDGET = 1.25
 
 
 def spend(alpha: float, planned: int, spent: Sequence[float]) -> float:
-    """Return the level of the next confirmation: what is left of `alpha` over the planned
-    confirmations that are left.
+    """Return the level of the next confirmation: the rest of `alpha`, shared by the planned rest.
 
-    `spent` holds the levels of those done, accepted or not. A skipped confirmation gives nothing
-    back, a plan that was extended shares what is left, and one beyond the plan gets 0, at which no
-    rule accepts.
+    `spent` holds the levels of past confirmations, accepted or not. A skipped confirmation gives
+    nothing back, and an extended plan shares the rest. A confirmation beyond the plan gets 0, at
+    which no rule accepts.
     """
     left = planned - len(spent)
     return max(0.0, alpha - math.fsum(spent)) / left if left > 0 else 0.0
@@ -45,13 +44,12 @@ def judge(
     compute: float,
     most: int = 0,
 ) -> Verdict:
-    """Return the verdict on paired replicates: candidate[i] and champion[i] share a seed; None is a
-    failed replicate.
+    """Return the verdict on paired replicates: candidate[i] and champion[i] share a seed.
 
-    `level` is this confirmation's (`spend`), `most` the planned most pairs (0: these are all).
-    Answers `continue` below `most` while a later pair could still decide. `compute` is the charge
-    of the candidate's trainings over their plan, at the machine's pace. A candidate without a
-    finite score is rejected; without one of the champion nothing is known: inconclusive.
+    A failed replicate is None. `level` is this confirmation's (`spend`), `most` the planned most
+    pairs (0: these are all). The answer is `continue` below `most` while a later pair could still
+    decide. `compute` is the charge of the candidate's trainings over their plan, at the machine's
+    pace. A candidate without a finite score is rejected. A champion without one is inconclusive.
     """
     mine, theirs = ([_value(s, objective) for s in side] for side in (candidate, champion))
     gains = [c - b for c, b in zip(mine, theirs, strict=True) if math.isfinite(c - b)]
@@ -105,8 +103,9 @@ def judge(
 
 
 def least(objective: Objective, level: float, most: int) -> int | None:
-    """Return after how many pairs the rule can accept at the earliest, given the largest gains;
-    None: never within `most`.
+    """Return the fewest pairs with which the rule can accept, given the largest gains.
+
+    None if it can never accept within `most`.
     """
     rule = RULES[objective.acceptance]
     asked = rule.asked(level, most)
@@ -124,10 +123,10 @@ def least(objective: Objective, level: float, most: int) -> int | None:
 def interval(
     gains: Sequence[float], level: float, seed_deviation: float
 ) -> tuple[float, float | None, float | None]:
-    """Return (mean, lower, upper) one-sided t bounds of paired gains at `level` each, blind to
-    stopping and selection; n >= 2.
+    """Return (mean, lower, upper): one-sided t bounds of n >= 2 paired gains at `level` each.
 
-    Standard error never below `seed_deviation` x sqrt(2/n). No bounds at level 0.
+    They are blind to stopping and selection. The standard error is never below `seed_deviation` x
+    sqrt(2/n). No bounds at level 0.
     """
     n = len(gains)
     mean = sum(gains) / n

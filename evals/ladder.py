@@ -1,10 +1,10 @@
-"""What a proposer is told of its feedback scores: the Ladder (Blum and Hardt 2015), so that
-repeated queries cannot climb noise.
+"""Feedback of a proposer under the Ladder (Blum and Hardt 2015): repeated queries cannot climb
+noise.
 
-A trial's score is released only where it beats the last released one by more than its noise would
-in FAMILY of campaigns with the planned number of looks; every other trial is told as `not better`,
-whatever it scored. As long as no step of noise passes, all answers are the same, so that the
-proposer has learned nothing of the split: the bound holds for queries that adapt, too.
+A trial's score is released only if it beats the last released score by a margin. Noise alone passes
+the margin in FAMILY of campaigns with the planned number of looks. Every other trial is `not
+better`, whatever its score. As long as no step of noise passes, all answers are the same, and the
+proposer has learned nothing about the split. So the bound holds for adaptive queries, too.
 """
 
 import math
@@ -18,17 +18,17 @@ from configs.records import Scores
 from evals.metrics import primary
 
 FAMILY = 0.05
-"""Share of campaigns in which any step of noise is released."""
+"""Share of campaigns with a released step of noise."""
 DIGITS = 2
 """A released score is rounded to this many digits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """All that a proposer learns of one trial."""
+    """Everything a proposer learns about one trial."""
 
     outcome: Literal["first", "better", "not better", "failed", "scored", "waiting"]
-    "scored: with the rule off, where every score is told; waiting: not measured yet"
+    "scored: with the rule off, all scores are released; waiting: not measured yet"
     score: float | None
     """the objective's primary metric on its scale, larger is better, rounded; None unless first,
     better or scored
@@ -38,11 +38,9 @@ class Told:
 def told(
     trials: Sequence[Scores | None], objective: Objective, *, looks: int, deviation: float
 ) -> list[Told]:
-    """Return what a campaign's proposer is told of each trial, in order; None is a trial that
-    failed.
+    """Return the feedback on each trial of a campaign, in order; None is a failed trial.
 
-    `looks` is the number of trials that the campaign plans, `deviation` the standard deviation over
-    seeds of one training.
+    `looks` is the number of planned trials, `deviation` the seed deviation of one training.
     """
     values = [primary(objective, s) if s is not None else math.nan for s in trials]
     if objective.feedback == "rounded":
@@ -62,8 +60,9 @@ def told(
 def ladder(
     values: Sequence[float], items: Sequence[int], *, looks: int, deviation: float
 ) -> list[Told]:
-    """Return what is told of each value in order; NaN is a failure, `items` the size of each sample
-    (0: no share of items).
+    """Return the feedback on each value in order; NaN is a failure.
+
+    `items` is the size of each sample; 0: the value is no share of items.
     """
     result, best = list[Told](), math.nan
     margin = NormalDist().inv_cdf(1 - FAMILY / max(looks, 2))
@@ -81,8 +80,9 @@ def ladder(
 
 
 def noise(one: float, other: float, items: int, deviation: float) -> float:
-    """Return the standard error of a difference of two trials: seeds of two trainings, and two
-    samples of `items` each.
+    """Return the standard error of a difference of two trials.
+
+    It holds the seeds of two trainings and two samples of `items` each.
     """
     rates = (
         ((min(max(abs(v), 0.0), 1.0) * items + 0.5) / (items + 1) for v in (one, other))

@@ -1,7 +1,6 @@
-"""What scores say under an objective: the primary metric on its scale, and whether a condition
-holds.
+"""Metrics of scores under an objective: the primary metric on its scale, and conditions.
 
-A number that is missing or not finite comes out as NaN, and a condition on NaN never holds.
+A number that is missing or not finite is NaN, and a condition on NaN never holds.
 """
 
 import math
@@ -16,7 +15,7 @@ Pairs = Sequence[tuple[Scores, Scores]]
 def measured(
     scores: Scores, metric: str, slice: str = "", weights: Mapping[str, float] | None = None
 ) -> float:
-    """Return one metric of one replicate in its own units; NaN where the scores do not hold it."""
+    """Return one metric of a replicate in its own units; NaN if the scores do not hold it."""
     if slice:
         return scores.slices.get(slice, math.nan)
     if metric == "robustness":
@@ -57,14 +56,12 @@ def log_odds(share: float, items: int) -> float:
 
 
 def rounded(objective: Objective, scores: Scores) -> float:
-    """Return the primary metric in its own units, rounded to two digits as people are shown it."""
+    """Return the primary metric in its own units, rounded to two digits for people."""
     return round(measured(scores, objective.metric, weights=objective.weights), 2)
 
 
 def holds(condition: Constraint, pairs: Pairs, objective: Objective) -> tuple[bool, float, float]:
-    """Return (whether it holds, the value, the bound) of a condition over (candidate, champion)
-    pairs.
-    """
+    """Return (whether it holds, value, bound) of a condition over (candidate, champion) pairs."""
     if condition.metric == "spread":
         value = spread([primary(objective, candidate) for candidate, _ in pairs])
     else:
@@ -91,8 +88,9 @@ def spread(values: Sequence[float]) -> float:
 
 
 def skill(predicted: Sequence[float], found: Sequence[float]) -> float | None:
-    """Return Spearman's rank correlation of predicted and measured gains, mean ranks for ties; None
-    below 3 pairs or without variance.
+    """Return Spearman's rank correlation of predicted and measured gains, with mean ranks for ties.
+
+    None below 3 pairs or without variance.
     """
     from scipy.stats import spearmanr
 

@@ -94,8 +94,8 @@ PAIRS: Mapping[str, tuple[Pair, ...]] = {
         ),
     ),
 }
-"""Per class: (canary's change, twin's change, the hypothesis of both). The canary does not do what
-its text says.
+"""Per class: the canary's change, the twin's change, and the hypothesis of both. The canary belies
+its text.
 """
 
 

@@ -1,9 +1,9 @@
-"""Worlds whose truth is known: a simulated trainer and proposer with a stated law.
+"""Worlds of known truth: a simulated trainer and proposer with a stated law.
 
-They prove the instruments, and show what fools them. Each world draws a whole study: arms,
+They prove the instruments, and show how they can be fooled. Each world draws a whole study: arms,
 proposers on fixed parents, decisions, plans, rungs. It states the true value of every instrument
-that has one there, and the words that are true. Nothing is trained. A world of your own is another
-`World`: draw, truth, words.
+with a truth there, and the true words. Nothing is trained. A world of your own is another `World`:
+draw, truth, words.
 """
 
 from collections.abc import Callable, Mapping
@@ -54,15 +54,15 @@ class World:
     name: str
     "its name in WORLDS"
     draw: Callable[[np.random.Generator], tuple[Evidence, Mapping[str, Figure | bool]]]
-    """rng -> one study, and what needs more than its records: instruments (run length, human cost),
-    and words with whether they are said (the sign)
+    """rng -> a study, with the figures (run length, human cost) and words (the sign) that need more
+    than its records
     """
     truth: Mapping[str, float]
-    """instrument -> true value; an instrument that has none here is left out, and no coverage is
-    asked of it
+    """instrument -> true value; an instrument without any is left out, and no coverage is asked of
+    it
     """
     words: frozenset[str] = frozenset()
-    "the words that are true of it"
+    "its true words"
 
 
 def world(law: Law) -> World:
@@ -137,7 +137,7 @@ SIGN = Warn(
     automation={stage: 0.5 for stage in ("propose", "approve", "accept", "promote", "deploy")},
     cpu_seconds=0.05,
 )
-"""The warning sign that every planted study registers."""
+"""The warning sign of every planted study."""
 
 
 def _said(

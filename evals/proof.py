@@ -1,6 +1,4 @@
-"""The instruments on planted worlds: coverage of every interval, and how often each word is said
-where it is not true.
-"""
+"""The instruments on planted worlds: coverage of intervals, and rates of wrong words."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from evals.claims import Evidence, words
 from evals.closure import automation, provenance, self_closure
 from evals.intervals import LEVEL, Figure
 from evals.loss import (
+    PARTS,
     calibration,
     duplicates,
     efficiency,
@@ -24,69 +23,58 @@ from evals.loss import (
 from evals.planted import World
 from evals.retention import retention
 
+HELD = ("feedback to gate", "gate to closing", "closing to sealed", "loss", "loss in transfer")
 WRONG = 0.05
-"""Most studies of any world that may be called by a word that is not true of it."""
+"""Largest share of a world's studies that may be called by a word that is false there."""
 
 
-def instruments(study: Evidence, beside: Mapping[str, Figure | bool]) -> dict[str, Figure]:
-    """Return every instrument that a world may know the truth of, measured on world study."""
-    shown, bins = effects(study.skills), promised(study.plans)
-    kept, change, vector = retention(study.held), efficiency(study.plans), automation(study.events)
+def measure_study(study: Evidence, further: Mapping[str, Figure | bool]) -> dict[str, Figure]:
+    """Return every instrument with a known truth in some world, measured on a study."""
+    skill, promise = effects(study.skills), promised(study.plans)
+    held, change = retention(study.held), efficiency(study.plans)
+    authors = [p.author for p in study.plans if p.fate == "accepted"]
     return {
         "gain of self": gain(study.arms, "self"),
         "self minus refit": difference(study.arms, "self", "refit"),
         "self minus random": difference(study.arms, "self", "random"),
         "rounds against one": rounds_against_one(study.arms),
-        **{f"{name} effect": shown[name] for name in ("self", "data", "placebo")},
+        **{f"{name} effect": skill[name] for name in ("self", "data", "placebo")},
         "kappa": self_closure(study.arms),
         "gain ratio": gain_ratio(study.arms, "self"),
-        **{
-            name: kept[name]
-            for name in (
-                "feedback to gate",
-                "gate to closing",
-                "closing to sealed",
-                "loss",
-                "loss in transfer",
-            )
-        },
-        "automation of accept": vector["accept"],
-        "provenance": provenance([p.author for p in study.plans if p.fate == "accepted"]),
-        **{
-            name: bins[name]
-            for name in ("over-claim", "proxy gap", "winner's curse", "verified gain")
-        },
+        **{name: held[name] for name in HELD},
+        "automation of accept": automation(study.events)["accept"],
+        "provenance": provenance(authors),
+        **{name: promise[name] for name in PARTS},
         **{name: change[name] for name in ("smaller", "harder", "costlier", "noisier")},
         "yield": yield_now(study.plans),
         "yield without oversight and proposing": yield_now(study.plans, around=False),
         "calibration": calibration(study.plans)[1],
         **{f"duplicates of {width}": figure for width, figure in duplicates(study.plans).items()},
-        **{name: figure for name, figure in beside.items() if isinstance(figure, Figure)},
+        **{name: figure for name, figure in further.items() if isinstance(figure, Figure)},
     }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One instrument on world world."""
+    """An instrument on a world."""
 
     world: str
     "name of the world"
     instrument: str
     "name of the instrument"
     truth: float | None
-    "true value; None where the world has none"
+    "true value; None: the world has none"
     mean: float | None
-    "mean of the values over the studies that gave one"
+    "mean over the studies with a value"
     coverage: float | None
-    """share of intervals that hold the truth, of the studies that gave a bounded or world-sided
-    interval
-    """
+    """share of intervals around the truth, over the studies with a bounded or one-sided interval"""
     n: int
-    "studies that gave one"
+    "studies with such an interval"
 
     def holds(self) -> bool:
-        """Tell whether so few misses can be chance at 95 % (binomial, world in 1,000 per row); true
-        where no coverage is asked.
+        """Tell whether chance explains the misses at 95 % (binomial, one in 1,000 per row).
+
+        True without a truth to cover.
         """
         return (
             self.coverage is None or self.coverage * self.n >= binom.ppf(0.001, self.n, LEVEL) - 0.5
@@ -95,64 +83,61 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Called:
-    """One word on world world."""
+    """A word on a world."""
 
     world: str
     "name of the world"
     word: str
-    "amplifying, lossy, self-closed, or what else the world's draw says or not"
+    "amplifying, lossy, self-closed, or a further word of the world's draw"
     true: bool
     "whether it is true there"
     called: int
-    "studies in which it was said"
+    "studies with the word"
     n: int
     "studies"
 
     def holds(self) -> bool:
-        """Tell whether the word was said wrongly in at most 5 % of the studies; true where it is
-        right.
-        """
+        """Tell whether the word is right, or was wrong in at most 5 % of the studies."""
         return self.true or self.called <= WRONG * self.n
 
 
 def prove_world(world: World, studies: int, seed: int = 1) -> tuple[list[Row], list[Called]]:
-    """Return coverage of every instrument and how often each word was said, over `studies` drawn
-    from a world.
-    """
+    """Return coverage of every instrument, and the count of each word, over drawn studies."""
     need(1 <= studies <= 100_000, "studies", studies, "between 1 and 100000")
-    rng, figures, counts = (
-        np.random.default_rng([seed, *world.name.encode()]),
-        dict[str, list[Figure]](),
-        dict[str, int](),
-    )
+    rng = np.random.default_rng([seed, *world.name.encode()])
+    figures, counts = dict[str, list[Figure]](), dict[str, int]()
     for _ in range(studies):
-        study, beside = world.draw(rng)
-        for name, figure in instruments(study, beside).items():
+        study, further = world.draw(rng)
+        for name, figure in measure_study(study, further).items():
             figures.setdefault(name, []).append(figure)
-        for word, said in (
-            words(study) | {name: said for name, said in beside.items() if isinstance(said, bool)}
-        ).items():
-            counts[word] = counts.get(word, 0) + said
-    rows = [_row(world, name, found) for name, found in figures.items()]
+        called = words(study)
+        called |= {name: flag for name, flag in further.items() if isinstance(flag, bool)}
+        for word, flag in called.items():
+            counts[word] = counts.get(word, 0) + flag
+    rows = [_row(world, name, drawn) for name, drawn in figures.items()]
     return rows, [
-        Called(world=world.name, word=w, true=w in world.words, called=many, n=studies)
-        for w, many in counts.items()
+        Called(world=world.name, word=word, true=word in world.words, called=count, n=studies)
+        for word, count in counts.items()
     ]
 
 
 def _row(world: World, name: str, figures: list[Figure]) -> Row:
-    truth, values = world.truth.get(name), [f.value for f in figures if f.value is not None]
-    ends = [f for f in figures if f.low is not None or f.high is not None]
-    held = [
-        (f.low is None or truth is None or f.low <= truth)
-        and (f.high is None or truth is None or truth <= f.high)
-        for f in ends
-    ]
+    truth = world.truth.get(name)
+    values = [f.value for f in figures if f.value is not None]
+    bounded = [f for f in figures if f.low is not None or f.high is not None]
+    covered = [_covers(f, truth) for f in bounded]
     return Row(
         world=world.name,
         instrument=name,
         truth=truth,
         mean=float(np.mean(values)) if values else None,
-        coverage=float(np.mean(held)) if held and truth is not None else None,
-        n=len(ends),
+        coverage=float(np.mean(covered)) if covered and truth is not None else None,
+        n=len(bounded),
     )
+
+
+def _covers(figure: Figure, truth: float | None) -> bool:
+    if truth is None:
+        return True
+    above = figure.low is None or figure.low <= truth
+    return above and (figure.high is None or truth <= figure.high)

@@ -1,9 +1,9 @@
-"""Acceptance rules by name: all paired gains so far in, a decision out. One vectorised evidence per
-rule serves judge and calibration.
+"""Acceptance rules by name: all paired gains so far in, a decision out.
 
-A gain is candidate minus champion on one seed, null: true gain <= effect. Which null each rule
-controls, and by which theorem, stands in docs/judging.md. Each gives a bound on a p-value after
-every pair, and the bound that is asked for after every pair; refuses what is not finite.
+A vectorised evidence per rule serves both judge and calibration. A gain is candidate minus champion
+on one seed, and the null is a true gain <= effect. docs/judging.md says by which theorem each rule
+controls which null. After every pair a rule gives a bound on a p-value and the bound it must pass.
+Gains that are not finite are refused.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,14 +21,14 @@ from configs.build import need
 
 Gains = NDArray[np.float64]
 MOST_PATTERNS = 20
-"""group_sequential counts 2^n sign patterns; this many pairs are the most."""
+"""group_sequential counts 2^n sign patterns; n is at most this."""
 _TIE = 1e-9
-"""Sums this close to zero are ties, which count against the candidate: floats must not decide."""
+"""Sums as close to zero are ties, and count against the candidate: floats must not decide."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What a rule says about the gains so far."""
+    """Decision of a rule on the gains so far."""
 
     answer: Literal["accept", "reject", "inconclusive", "continue"]
     """reject: stopped with no gain above the effect seen; inconclusive: stopped, seen but not
@@ -42,19 +42,19 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """An acceptance rule: evidence and what is asked of it, vectorised over campaigns; calling it
-    decides on one.
+    """An acceptance rule: evidence and its bound, vectorised over campaigns. A call decides one
+    campaign.
     """
 
     name: str
     "its name in RULES"
     evidence: Callable[[Gains, float, float], Gains]
     """(gains above the effect (P, n), effect, deviation) -> bound on p after each pair (P, n),
-    above 1 where evidence speaks against
+    above 1 if evidence speaks against
     """
     asked: Callable[[float, int], Gains]
-    """(level, most) -> the bound that accepts after each pair (most,); negative where the rule does
-    not look
+    """(level, most) -> the bound to pass after each pair (most,); negative if the rule does not
+    look
     """
     fastest: float
     "the least factor that one more pair can multiply the evidence by; 0: no such factor"
@@ -64,10 +64,10 @@ class Rule:
     def __call__(
         self, gains: Sequence[float], *, level: float, effect: float, deviation: float, most: int
     ) -> Decision:
-        """Decide at `level` on all paired gains so far; `deviation` is one run's measured seed
-        deviation, `most` the planned most pairs.
+        """Decide at `level` on all paired gains so far.
 
-        Raises BadInput for gains that are not finite and for more pairs than planned.
+        `deviation` is the measured seed deviation of a run, `most` the planned most pairs. Raises
+        BadInput for gains that are not finite and for more pairs than planned.
         """
         x = np.asarray(gains, float)
         need(0 < len(x) <= most, "gains", len(x), f"between 1 and the planned most of {most} pairs")
@@ -90,7 +90,9 @@ class Rule:
 
     def reach(self, asked: Gains) -> Gains:
         """Return the worst evidence after each pair (most,) from which a later look could still
-        accept; negative where none could.
+        accept.
+
+        Negative if no later look could.
         """
         most = len(asked)
         if not self.fastest:
@@ -107,8 +109,9 @@ class Rule:
     def play(
         self, gains: Gains, *, level: float, effect: float, deviation: float, first_look: int = 1
     ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-        """Return what the judge would do on many confirmations at once, gains (P, most): accepted
-        (P,) and pairs used (P,).
+        """Return the judge's result on many confirmations at once, gains (P, most).
+
+        The result is (accepted (P,), pairs used (P,)).
         """
         asked = self.asked(level, gains.shape[1])
         chunks = np.array_split(
@@ -122,13 +125,14 @@ class Rule:
 
 
 def _greedy(x: Gains, effect: float, deviation: float) -> Gains:
-    """Keep if better: whatever the first look shows, no error control at all."""
+    """Keep if better at the first look, with no error control at all."""
     return np.where(np.cumsum(x, axis=1) > 0, 0.0, 1.0)
 
 
 def _student(x: Gains, effect: float, deviation: float) -> Gains:
-    """One-sided t test (Student 1908), standard error never below the task's measured deviation x
-    sqrt(2/n).
+    """One-sided t test (Student 1908).
+
+    The standard error is never below the task's measured deviation x sqrt(2/n).
     """
     mean, error, n = _moments(x, deviation)
     p = np.ones_like(x)
@@ -137,8 +141,9 @@ def _student(x: Gains, effect: float, deviation: float) -> Gains:
 
 
 def _mixture(x: Gains, effect: float, deviation: float) -> Gains:
-    """1/e of the t mixture: half-normal prior of deviation 2 on the standardised gain (Lai 1976;
-    Grunwald, de Heide and Koolen 2024).
+    """1/e of the t mixture: half-normal prior of deviation 2 on the standardised gain.
+
+    Lai 1976; Grunwald, de Heide and Koolen 2024.
     """
     mean, error, n = _moments(x, deviation)
     t = mean / error
@@ -152,11 +157,10 @@ def _mixture(x: Gains, effect: float, deviation: float) -> Gains:
 
 
 def _patterns(x: Gains, effect: float, deviation: float) -> Gains:
-    """Share of the 2^n sign patterns whose sum is at least the observed one (Fisher 1935; Pitman
-    1937): exact under symmetry.
+    """Share of the 2^n sign patterns with a sum of at least the observed sum: exact under symmetry.
 
-    A pattern counts if the gains that it flips sum to at most zero. More gain never raises it, so a
-    true gain below the effect is covered.
+    Fisher 1935; Pitman 1937. A pattern counts if its flipped gains sum to at most zero. More gain
+    never raises the share, so a true gain below the effect is covered.
     """
     shares, sums = np.ones_like(x), np.zeros((len(x), 1))
     for n in range(x.shape[1]):
@@ -166,8 +170,9 @@ def _patterns(x: Gains, effect: float, deviation: float) -> Gains:
 
 
 def _flips(x: Gains, effect: float, deviation: float) -> Gains:
-    """1/e of prod(1 + tanh(c x / s)), mixed over c: fair under symmetry (de la Pena 1999; Ramdas et
-    al. 2020), s from deviation and past gains.
+    """1/e of prod(1 + tanh(c x / s)), mixed over c; s comes from the deviation and past gains.
+
+    Fair under symmetry (de la Pena 1999; Ramdas et al. 2020).
     """
     past = np.cumsum(np.square(x), axis=1) - np.square(x)
     scale = np.sqrt((2 * deviation**2 + past) / np.arange(1, x.shape[1] + 1))
@@ -179,11 +184,10 @@ def _flips(x: Gains, effect: float, deviation: float) -> Gains:
 
 
 def _betting(x: Gains, effect: float, deviation: float) -> Gains:
-    """1/e of prod(1 + b x), mixed over bets b (Waudby-Smith and Ramdas 2024): fair for gains in [-1
-    - effect, 1] of mean zero, any shape.
+    """1/e of prod(1 + b x), mixed over bets b (Waudby-Smith and Ramdas 2024).
 
-    A gain above the effect is at least -1 - effect, so bets up to 1 / (1 + effect) never lose more
-    than there is.
+    Fair for gains in [-1 - effect, 1] of mean zero, of any shape. A gain above the effect is at
+    least -1 - effect, so bets up to 1 / (1 + effect) never lose more than the stake.
     """
     logs = [np.cumsum(np.log1p(b * x), axis=1) for b in np.linspace(0.05, 0.99, 12) / (1 + effect)]
     return _one_over(np.logaddexp.reduce(logs, axis=0) - np.log(len(logs)))
@@ -194,8 +198,9 @@ def _one_over(log_e: Gains) -> Gains:
 
 
 def _moments(x: Gains, deviation: float) -> tuple[Gains, Gains, Gains]:
-    """Running mean and standard error (P, n), the latter never below deviation x sqrt(2/n), and
-    n.
+    """Return running mean and standard error (P, n), and n.
+
+    The error is never below deviation x sqrt(2/n).
     """
     n = np.arange(1.0, x.shape[1] + 1)
     mean = np.cumsum(x, axis=1) / n
@@ -219,11 +224,11 @@ def _any_time(level: float, most: int) -> Gains:
 
 @cache
 def _spent(level: float, most: int) -> Gains:
-    """Spend `level` over few looks (Lan and DeMets 1983): half as soon as one pattern in 2^n fits
-    into it, a fifth midway, the rest at `most`.
+    """Spend `level` over few looks (Lan and DeMets 1983); many looks would each cost.
 
-    A look gets whole patterns and leaves the remainder to the next; the shares add up to at most
-    `level`. Many looks would each cost.
+    Half goes as soon as one pattern in 2^n fits into it, a fifth midway, and the rest at `most`. A
+    look gets whole patterns and leaves the remainder to the next. The shares add up to at most
+    `level`.
     """
     need(
         most <= MOST_PATTERNS,

@@ -1,9 +1,8 @@
-"""Scores from predictions alone. Refuses predictions of another shape, type or range, and weights
-that do not fit.
+"""Scores from predictions alone. Ill-formed predictions and ill-fitting weights are refused.
 
-A file holds exactly the tensors that are asked for, with a strict header. Probabilities are finite,
-from 0 to 1, and add up to 1 within TOLERANCE, within which they are re-normalised; beyond it, and
-where a token is not the most probable one, the file is refused.
+A file holds exactly the expected tensors, with a strict header. Probabilities are finite, from 0 to
+1, and add up to 1 within TOLERANCE; within it they are re-normalised. Beyond it, and if a token is
+not the most probable, the file is refused.
 """
 
 import math
@@ -25,7 +24,7 @@ from evals.data import Items, answers
 TOLERANCE = 1e-3
 """Largest distance of a sum of probabilities from 1: float32 sums of 253 terms stay below 1e-5."""
 LEAST_PROBABILITY = 1e-6
-"""Floor of a probability in the likelihood, so that one confident mistake costs 13.8 nats and not
+"""Floor of a probability in the likelihood, so that a confident mistake costs 13.8 nats and not
 infinity.
 """
 BINS = 15
@@ -33,8 +32,9 @@ Array = NDArray[np.float64]
 
 
 def tensors(data: bytes, name: str) -> dict[str, NDArray[np.generic]] | str:
-    """Return the tensors of a file, or why it is refused: a header that is large, repeats a key or
-    holds metadata, a broken file.
+    """Return the tensors of a file, or the reason for its refusal.
+
+    A header is refused if it is large, repeats a key or holds metadata; so is a broken file.
     """
     try:
         size = int.from_bytes(data[:8], "little")
@@ -46,8 +46,10 @@ def tensors(data: bytes, name: str) -> dict[str, NDArray[np.generic]] | str:
 
 
 def inspect_weights(data: bytes, task: Task, recipe: Recipe) -> str:
-    """Return why weights are refused (malformed, metadata, not float32, wrong size, not finite), or
-    an empty string.
+    """Return the reason for refusing weights, or an empty string.
+
+    Refused are malformed files, metadata, other types than float32, a wrong size, and non-finite
+    values.
     """
     found = tensors(data, "weights.safetensors")
     if isinstance(found, str):
@@ -66,8 +68,9 @@ def inspect_weights(data: bytes, task: Task, recipe: Recipe) -> str:
 
 
 def flat(data: bytes) -> Array | None:
-    """Return weights as one vector, tensors in the order of their names; None for a file that is no
-    weights (it may be hostile).
+    """Return weights as one vector, tensors in the order of their names.
+
+    None for a file that holds no weights: it may be hostile.
     """
     found = tensors(data, "weights.safetensors")
     if (
@@ -80,8 +83,9 @@ def flat(data: bytes) -> Array | None:
 
 
 def distance(one: Array | None, other: Array | None) -> float | None:
-    """Return |a - b| / sqrt(|a|^2 + |b|^2): 0 for a copy, about 1 for independent weights; None
-    where the sizes differ.
+    """Return |a - b| / sqrt(|a|^2 + |b|^2): 0 for a copy, about 1 for independent weights.
+
+    None for different sizes.
     """
     if one is None or other is None or one.shape != other.shape:
         return None
@@ -100,12 +104,13 @@ def score(
     inference_cpu_us: int = 0,
     slices: Mapping[str, Items] | None = None,
 ) -> Scores | str:
-    """Return the scores of predictions on held-out items and, below them, on the rows of each
-    slice; or why they are refused.
+    """Return the scores of predictions on held-out items and on each slice, or why they are
+    refused.
 
-    nll: mean -ln p of the right token, floored at LEAST_PROBABILITY. Calibration error: mean over
-    BINS bins of equal width of |share right - mean confidence|, weighted by items (Guo et al.
-    2017); the confidence in a whole answer is the product of its tokens'.
+    The slices' rows follow the items. nll: mean -ln p of the right token, floored at
+    LEAST_PROBABILITY. Calibration error: mean over BINS bins of equal width of |share right - mean
+    confidence|, weighted by items (Guo et al. 2017). The confidence in a whole answer is the
+    product over its tokens.
     """
     parts = {"": items, **(slices or {})}
     rows = np.concatenate(list(parts.values()))

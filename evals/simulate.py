@@ -1,10 +1,10 @@
-"""The law of a planted world inside the real loop: what a simulated training, prediction and
-proposal give, as bytes. Nothing is trained.
+"""The law of a planted world inside the real loop: simulated trainings, predictions and proposals.
 
-A recipe says its own worth: `weight_decay` holds the log-odds that it has gained, over REACH, and
-`warmup` how many changes led to it, over COUNTED. On a searched landscape (`law.search`) each
-knob's value has a fixed utility instead. Weights hold the worth that a training reached. Every
-number hangs on the job's seed alone, so that a run is the same on any machine.
+Each is returned as the bytes of its files. Nothing is trained. A recipe states its own worth:
+`weight_decay` holds its gain in log-odds, over REACH, and `warmup` its number of changes, over
+COUNTED. On a searched landscape (`law.search`) each knob's value has a fixed utility instead.
+Weights hold the worth of their training. Every number depends on the job's seed alone, so a run is
+the same on any machine.
 """
 
 import hashlib
@@ -27,29 +27,29 @@ from evals.intervals import Floats
 from evals.law import CLAIM, Law
 
 BASE = -1.5
-"""Log-odds of the baseline: few answers are right, so that there is room above."""
+"""Log-odds of the baseline: few answers are right, to leave room above."""
 REACH, COUNTED = 40.0, 1000.0
 """Log-odds at `weight_decay` 1; changes at `warmup` 1."""
 LEARNED = 0.5
-"""Correlation of outcome and worth in a history from which on weights count as having learned from
-it; permuted outcomes give about 0.
+"""Correlation of outcome and worth in a history with which weights count as having learned from it.
+Permuted outcomes give about 0.
 """
 LEAST = 1e-9
-"""A change without a gain still changes the recipe by so many log-odds."""
+"""A change without a gain still changes the recipe, by as many log-odds."""
 SURE = 0.9
-"""Probability that a simulated net gives to what it says."""
+"""Probability that a simulated net gives to its answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """A law and what it needs to be a trainer."""
+    """A law, and the sizes needed to train by it."""
 
     law: Law
     "means and noise"
     start: int
-    "trials of the notebook that every arm starts from"
+    "trials of the notebook at the start of every arm"
     proposals: int
-    "proposals per generation: rows that a generation adds to a notebook"
+    "proposals per generation: rows added to a notebook by a generation"
 
 
 def worth(law: Law, recipe: Recipe) -> float:
@@ -67,7 +67,7 @@ def worth(law: Law, recipe: Recipe) -> float:
 
 
 def changes(recipe: Recipe) -> int:
-    """Return how many accepted changes led to a recipe."""
+    """Return the number of accepted changes that led to a recipe."""
     return round(COUNTED * recipe.warmup)
 
 
@@ -78,8 +78,8 @@ def _utilities() -> dict[str, Floats]:
 
 
 def train(world: World, order: Order) -> dict[str, bytes]:
-    """Return weights: the worth that this training reached, the changes in its recipe, and numbers
-    that no other training shares.
+    """Return weights: the worth of this training, the changes in its recipe, and unshared
+    numbers.
     """
     assert order.seed is not None
     law = world.law
@@ -114,8 +114,9 @@ def _noise(law: Law, rng: np.random.Generator) -> float:
 def predict(
     world: World, order: Order, files: Mapping[str, bytes], split: Split
 ) -> dict[str, bytes]:
-    """Return predictions, each right with the probability of the weights' worth on this split; a
-    seed's luck with an item is the same for all.
+    """Return predictions, each right with the probability of the weights' worth on this split.
+
+    A seed's luck with an item is the same for all weights.
     """
     assert order.seed is not None
     law, weights = world.law, load(files["weights.safetensors"])["w"].astype(float)
@@ -135,8 +136,9 @@ def predict(
 
 
 def propose(world: World, order: Order, files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Return what weights propose that read this history: by the law of arm `self`, or of
-    `scrambled` where its outcomes tell nothing.
+    """Return proposals of weights with this history: by the law of arm `self`, or of `scrambled`.
+
+    `scrambled` is taken if the history's outcomes say nothing.
     """
     history = parse(History, strict_json(files["history.json"], limit=16_000_000))
     seen = (len(history.trials) - world.start - 1) / world.proposals
@@ -146,8 +148,8 @@ def propose(world: World, order: Order, files: Mapping[str, bytes]) -> dict[str,
 
 
 def _tells(trials: Sequence[Trial]) -> bool:
-    """Tell whether the outcomes of a history go with the worth that its recipes say; permuted ones
-    do not.
+    """Tell whether a history's outcomes go with the worths of its recipes; permuted outcomes do
+    not.
     """
     known = [
         (t.recipe.weight_decay, bucket)
@@ -166,11 +168,10 @@ def _tells(trials: Sequence[Trial]) -> bool:
 def written(
     law: Law, arm: str, champion: Recipe, newer: float, seen: float, push: float = 0.0
 ) -> str:
-    """Return the proposal of an arm: the gain of its law, from the champion on, and a claim that is
-    CLAIM more than that.
+    """Return the proposal of an arm: its law's gain over the champion, and a claim of CLAIM more.
 
-    `newer` counts the changes that made the proposer, `seen` the generations of history that it has
-    read; `push` is added to the gain.
+    `newer` counts the changes that made the proposer, `seen` its generations of history. `push` is
+    added to the gain.
     """
     able = (
         law.skill.get(arm, law.skill["self"])

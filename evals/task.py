@@ -1,9 +1,8 @@
-"""What is asked of a task before anything is concluded from it: pure functions over its items and
-measured scores.
+"""The rows of a task check: pure functions over a task's items and measured scores.
 
 Exclusion, repeats, chance and leakage come from the items; noise and headroom from trainings. Each
-is one row: what was measured, the bound, and whether it holds. A task that fails a row can still be
-run; what the row says is then true of every study on it.
+row has a measured value, a bound, and whether it holds. A task may be run although a row fails; the
+failure then holds for every study on it.
 """
 
 import math
@@ -19,29 +18,29 @@ from evals.data import Items, answers, overlap, questions
 CEILING = 0.98
 """A baseline above this leaves nothing to find."""
 CHANCE = 0.5
-"""Most that one answer for everything, or a copy of one column, may score."""
+"""Highest score of a single answer for everything, or of a copied column."""
 REPEATS = 0.01
-"""Largest share of the items whose question also stands with another answer."""
+"""Largest share of items whose question has a second answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One line of `heirloop task check`."""
+    """A line of `heirloop task check`."""
 
     check: str
-    "what was asked"
+    "name of the check"
     passed: bool
     "whether it holds"
     value: float
-    "what was measured"
+    "measured value"
     bound: float
-    "what it had to reach or stay below"
+    "bound of the value"
     text: str
     "one clause for people"
 
 
 def exclusion(task: Task, files: Sequence[Items], splits: Mapping[str, Items]) -> Row:
-    """No training item asks what a held-out one asks, and no two splits share a question."""
+    """Check that no training item asks a held-out question, and no two splits share a question."""
     out = np.concatenate(list(splits.values()))
     found = sum(overlap(task, rows, out) for rows in files)
     shared = len(out) - len(np.unique(questions(task, out), axis=0))
@@ -55,8 +54,9 @@ def exclusion(task: Task, files: Sequence[Items], splits: Mapping[str, Items]) -
 
 
 def repeats(task: Task, train: Items) -> Row:
-    """A question has one answer: the share of different training items whose question also stands
-    with another one.
+    """Check that a question has one answer.
+
+    The value is the share of different training items with a second answer to their question.
     """
     rows = np.unique(train, axis=0)
     _, count = np.unique(questions(task, rows), axis=0, return_counts=True)
@@ -71,7 +71,7 @@ def repeats(task: Task, train: Items) -> Row:
 
 
 def chance(task: Task, train: Items, out: Items) -> Row:
-    """The most frequent whole answer of a training file, given to every held-out question."""
+    """Check the most frequent answer of a training file, given to every held-out question."""
     found, count = np.unique(answers(task, train), axis=0, return_counts=True)
     share = float((answers(task, out) == found[count.argmax()]).all(axis=1).mean())
     return Row(
@@ -84,8 +84,9 @@ def chance(task: Task, train: Items, out: Items) -> Row:
 
 
 def leakage(task: Task, train: Items, out: Items) -> Row:
-    """The best that one question column tells of each answer column, learned as a table from a
-    training file: exact match on held-out items.
+    """Check the best table from one question column to each answer column.
+
+    It is learned from a training file; the value is its exact match on held-out items.
     """
     asked, told = questions(task, train), answers(task, train)
     new, right = questions(task, out), answers(task, out)
@@ -101,7 +102,7 @@ def leakage(task: Task, train: Items, out: Items) -> Row:
 
 
 def _best(asked: Items, told: Items, new: Items) -> Items:
-    """Return what the question column that tells most of an answer column says to new questions."""
+    """Return the answers of the question column that says most about an answer column."""
     tables = [np.zeros((256, 256), np.int64) for _ in range(asked.shape[1])]
     for table, column in zip(tables, asked.T, strict=True):
         np.add.at(table, (column, told), 1)
@@ -110,7 +111,7 @@ def _best(asked: Items, told: Items, new: Items) -> Items:
 
 
 def inputs(task: Task, asked: Sequence[Items]) -> Row:
-    """What a predict job is asked with holds the question's columns and no other."""
+    """Check that a predict job gets the question's columns alone."""
     columns = questions(task, np.zeros((1, 512), np.uint8)).shape[1]
     beyond = max(rows.shape[1] - columns for rows in asked)
     return Row(
@@ -123,8 +124,9 @@ def inputs(task: Task, asked: Sequence[Items]) -> Row:
 
 
 def noise(scores: Sequence[float], failed: int, configured: float) -> Row:
-    """The deviation over seeds of the baseline; the configured one may not lie below its 95 %
-    interval (normal theory).
+    """Check the baseline's deviation over seeds against the configured deviation.
+
+    The configured one may not lie below the 95 % interval (normal theory).
     """
     n, found = len(scores), float(np.std(scores, ddof=1)) if len(scores) > 1 else math.nan
     low, high = (
@@ -145,8 +147,9 @@ def noise(scores: Sequence[float], failed: int, configured: float) -> Row:
 
 
 def headroom(baseline: Sequence[float], best: Sequence[float]) -> Row:
-    """The gain of the best random recipe over the baseline, on fresh seeds, in standard errors of
-    their difference; at least 2.
+    """Check the gain of the best random recipe over the baseline, on fresh seeds.
+
+    It should be at least 2 standard errors of the difference.
     """
     n, k = len(baseline), len(best)
     gain = float(np.mean(best) - np.mean(baseline)) if n and k else math.nan

@@ -1,6 +1,6 @@
-"""The ledger folded into facts: lineage, population, results. Holds no fact of its own.
+"""The ledger folded into facts: lineage, population, results. It holds no fact of its own.
 
-Example: `FactsReader(ledger).facts().champions["self", 0]` are the plans that were champion.
+Example: `FactsReader(ledger).facts().champions["self", 0]` are the champions of a campaign.
 """
 
 import threading
@@ -49,7 +49,7 @@ Place = tuple[str, int, int, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invalid:
-    """A proposal that became no plan."""
+    """A proposal without a plan."""
 
     reason: str
     "why it is invalid"
@@ -57,52 +57,52 @@ class Invalid:
 
 @dataclass(slots=True)
 class Facts:
-    """What has happened so far; `fold` adds what is new."""
+    """The facts of a ledger so far; `fold` adds an entry."""
 
     plans: dict[str, Plan] = field(default_factory=dict)
     "plan digest -> plan, in order"
     proposed: dict[Campaign, list[str]] = field(default_factory=lambda: defaultdict(list))
-    """(arm, repeat) -> digests of its plans, in order; arm `start`: the trials that all arms start
-    from
+    """(arm, repeat) -> digests of its plans, in order; arm `start` holds the trials before
+    all arms
     """
     at: dict[Place, str | Invalid] = field(default_factory=dict)
-    "place of a proposal -> digest of its plan, or why it is invalid"
+    "place of a proposal -> digest of its plan, or the reason against it"
     asks: dict[tuple[str, int, int], str] = field(default_factory=dict)
-    "(arm, repeat, generation) -> digest of the propose plan whose jobs write its proposals"
+    "(arm, repeat, generation) -> digest of the propose plan; its jobs write the proposals"
     grants: dict[Slot, Grant] = field(default_factory=dict)
     "(plan, role, index) -> latest grant"
     granted: set[str] = field(default_factory=set)
-    "plans that have a grant"
+    "plans with a grant"
     started: set[str] = field(default_factory=set)
-    "nonces of grants that were consumed"
+    "nonces of consumed grants"
     results: dict[Slot, tuple[JobResult, int]] = field(default_factory=dict)
     "(plan, role, index) -> latest result and its ledger sequence"
     trainings: dict[Campaign, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
     "(arm, repeat) -> trainings and propose jobs of each generation"
     answers: dict[tuple[str, int], ModelReply] = field(default_factory=dict)
-    "(propose plan, index) -> latest answer of an outside model"
+    "(propose plan, index) -> latest reply of an outside model"
     scores: dict[Slot, Scores | None] = field(default_factory=dict)
     "(plan, predict role, index) -> scores, None for a failed replicate"
     failures: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     "plan -> reasons of failed replicates"
     handed: dict[Campaign, list[str]] = field(default_factory=lambda: defaultdict(list))
-    "(arm, repeat) -> digests of the proposals that people handed in, in order"
+    "(arm, repeat) -> digests of proposals handed in by people, in order"
     taken: dict[Campaign, list[str]] = field(default_factory=lambda: defaultdict(list))
-    "(arm, repeat) -> digests of the texts that became plans or invalid proposals"
+    "(arm, repeat) -> digests of the texts behind plans and invalid proposals"
     spent: set[Campaign] = field(default_factory=set)
-    "campaigns whose recorded proposals are used up"
+    "campaigns without further recorded proposals"
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     "plan -> verdict"
     levels: dict[Campaign, list[float]] = field(default_factory=lambda: defaultdict(list))
-    "(arm, repeat) -> levels that its confirmations of candidates have used, in order"
+    "(arm, repeat) -> levels used by its confirmations of candidates, in order"
     denied: set[tuple[str, str]] = field(default_factory=set)
-    "(plan, class) that a reviewer said no to"
+    "(plan, class) denied by a reviewer"
     champions: dict[Campaign, list[str]] = field(default_factory=lambda: defaultdict(list))
-    "(arm, repeat) -> plan digests that were champion, in order"
+    "(arm, repeat) -> digests of its champions, in order"
     data: dict[tuple[str, int], tuple[str, int]] = field(default_factory=dict)
     "(plan, replicate) -> digest of its training file, ledger sequence"
     shown: dict[str, tuple[str, int]] = field(default_factory=dict)
-    "digest of a notebook, or propose plan -> digest of what it is shown, ledger sequence"
+    "digest of a notebook, or propose plan -> digest of its history, ledger sequence"
     looks: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     "split -> looks at it"
     looked: set[tuple[str, str]] = field(default_factory=set)
@@ -110,19 +110,19 @@ class Facts:
     openings: dict[str, OpeningEntry] = field(default_factory=dict)
     "unseal plan -> the opening of sealed"
     probes: dict[str, str] = field(default_factory=dict)
-    "digest of a canary or its twin -> commitment to which it is"
+    "digest of a canary or its twin -> commitment to its part"
     ended: set[Campaign] = field(default_factory=set)
-    "campaigns that reached their end"
+    "campaigns at their end"
     closed: bool = False
     "whether the study ended"
     lean: bool = False
-    """whether grants, results and confirming scores of finished generations are forgotten: a loop
-    that goes on asks for none of them
+    """whether grants, results and confirming scores of finished generations are forgotten, since a
+    running loop asks for none of them
     """
     crowned: set[str] = field(default_factory=set)
-    "plans that were champion"
+    "plans with a time as champion"
     whole: dict[Campaign, list[str]] = field(default_factory=lambda: defaultdict(list))
-    "lean: (arm, repeat) -> candidates and propose plans of which nothing is forgotten"
+    "lean: (arm, repeat) -> candidates and propose plans with nothing forgotten"
 
     def fold(self, entry: Entry) -> None:
         """Add one entry; most kinds change no fact."""
@@ -305,11 +305,11 @@ _FOLDS: dict[str, Callable[[Facts, Any, int], None]] = {
     CampaignEndEntry.kind: Facts._fold_campaign_end,
     EndEntry.kind: Facts._fold_end,
 }
-"""Kind of entry -> the method that adds it; other kinds are not even decoded."""
+"""Kind of entry -> the method for it; other kinds are not even decoded."""
 
 
 def fold_entries(entries: Iterable[Entry]) -> Facts:
-    """Return the facts of entries that were read already."""
+    """Return the facts of entries at hand."""
     facts = Facts()
     for entry in entries:
         facts.fold(entry)
@@ -325,7 +325,7 @@ class FactsReader:
         "sequence of the last entry that was added"
 
     def facts(self) -> Facts:
-        """Return the facts, brought up to the ledger's head."""
+        """Return the facts, up to the ledger's head."""
         with self._lock:
             for entry in self._ledger.since(self.sequence):
                 self._facts.fold(entry)

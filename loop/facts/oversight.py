@@ -24,7 +24,7 @@ from sandbox import keys
 from sandbox.decision import policy
 
 COLUMNS = ("mandate", "approval", "refused", "person", "external", "simulated", "unattended")
-"""Counts of each class of decision: on what a yes rests, a no, and the kind of reviewer."""
+"""Counts of each class of decision: the ground of a yes, a no, and the kind of reviewer."""
 
 
 def oversight(entries: list[Entry]) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def _spread(delays: Sequence[float]) -> dict[str, float] | None:
 
 
 def _canaries(entries: list[Entry], signed: Sequence[SignedDecision]) -> dict[str, Any] | None:
-    """Return how well canaries were told from their twins; None without the study's secret."""
+    """Return how well reviewers told canaries from twins; None without the study's secret."""
     answers = {decision.plan: decision.answer for decision in signed}
     study = next(facts_of(entries, StudyEntry))
     try:

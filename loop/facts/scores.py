@@ -1,4 +1,4 @@
-"""Scores that may be shown: rounded feedback, and gate after a closing look."""
+"""Open scores: rounded feedback, and gate after a closing look."""
 
 import math
 from typing import Any
@@ -34,7 +34,7 @@ def best_champion(facts: Facts, objective: Objective) -> str:
 def open_scores(
     facts: Facts, digest: str, objective: Objective, final: bool = False
 ) -> dict[str, Any]:
-    """Return the scores of a plan that may be shown, by split and metric.
+    """Return the scores of a plan for people, by split and metric.
 
     `final` adds gate, from a closing look.
     """

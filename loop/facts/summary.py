@@ -121,9 +121,8 @@ def _describe_verdict(verdict: Verdict) -> dict[str, Any]:
 
 
 def _rank_claims(facts: Facts, campaign: Campaign, objective: Objective) -> dict[str, Any]:
-    """Return how a proposer's predicted gains rank against the gains that feedback showed.
-
-    A gain on feedback is over the parent's score.
+    """Return the rank correlation of predicted gains with gains on feedback over the parent's
+    score.
     """
     claims, gains = list[float](), list[float]()
     for digest, plan in facts.trials(campaign).items():
@@ -161,7 +160,7 @@ def _describe_plan(
     granted: Set[str],
     baselines: Mapping[str, Plan],
 ) -> dict[str, Any]:
-    """Return one plan for tables: id, change, verdict, and the scores that may be shown."""
+    """Return a plan for tables: id, change, verdict, and its open scores."""
     verdict = facts.verdicts.get(digest)
     return {
         "id": digest,
@@ -177,7 +176,7 @@ def _describe_plan(
 
 
 def _state(facts: Facts, digest: str, plan: Plan, granted: Set[str]) -> str:
-    """Return the word for a plan's state: what people or the judge said last."""
+    """Return the word for a plan's state: the last decision of people or the judge."""
     if (digest, plan.change_class) in facts.denied:
         return "denied"
     if digest not in granted:

@@ -1,4 +1,4 @@
-"""The instruments of one arm: gain, automation, cost, funnel, promise, retention, efficiency."""
+"""The instruments of an arm: gain, automation, cost, funnel, promise, retention, efficiency."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -41,13 +41,13 @@ from loop.instruments.gather import Records
 RAISED = {factor: arm for arm, factor in MORE.items()}
 """Factor of the elasticities -> the arm in which it is raised."""
 WITHOUT = " without oversight and proposing"
-"""Suffix of figures that leave out the compute around a plan."""
+"""Suffix of figures without the compute around a plan."""
 
 
 def measure_arm(
     records: Records, arms: Mapping[str, Curve], arm: str, cpu_us: float
 ) -> dict[str, Any]:
-    """Return every instrument of one arm, read at `cpu_us` of spent plan."""
+    """Return every instrument of an arm, read at `cpu_us` of spent plan."""
     return {
         **_gains(records, arms, arm, cpu_us),
         **_closure(records, arms, arm, cpu_us),
@@ -115,7 +115,7 @@ def _losses(records: Records, arms: Mapping[str, Curve], arm: str) -> dict[str, 
 
 
 def _growth(arms: Mapping[str, Curve], arm: str) -> dict[str, Any]:
-    """Return the growth models of an arm, over the generations that every repeat reached."""
+    """Return the growth models of an arm, over the generations reached by every repeat."""
     if arm not in arms:
         return {}
     reached = np.isfinite(arms[arm].spent).all(axis=0)
@@ -145,10 +145,9 @@ def _rises(records: Records) -> dict[str, float]:
 
 
 def _spent(curve: Curve) -> Figure:
-    """Return the mean plan that the arm's campaigns spent.
+    """Return the mean plan spent by the arm's campaigns.
 
-    It is less than the plan where the rest held no whole generation, and more where charges
-    outran it.
+    It is less than the plan if the rest held no whole generation, and more if charges outran it.
     """
     spent_us = np.where(np.isfinite(curve.spent), curve.spent, 0.0).max(axis=1)
     return mean(spent_us / 1e6, "CPU-seconds of the plan", neutral=None)
@@ -168,5 +167,5 @@ def _as_people(
 
 
 def _human_cost(effort: Effort, gains: ArrayLike) -> dict[str, Figure]:
-    """Return the human cost per gain; nothing where not every repeat has a gain."""
+    """Return the human cost per gain; nothing unless every repeat has a gain."""
     return human_cost(effort, gains) if len(effort.decisions) == np.size(gains) else {}

@@ -25,12 +25,12 @@ REFERENCES = ("random", "local", "tpe", "evolve")
 PARTS = {"a quarter of the plan": 0.25, "half of the plan": 0.5, "the whole plan": 1.0}
 """Parts of the plan at which compute-equivalent gains are read.
 
-A gain that a reference reaches only with more compute can be read off its curve before its end.
+A reference curve ends with the plan, so its need of more compute shows only before its end.
 """
 
 
 def claim_evidence(records: Records, arms: Mapping[str, Curve]) -> Evidence:
-    """Return the records on which the words rest: those of arm self."""
+    """Return the evidence for the words: the records of arm self."""
     return Evidence(
         arms=arms,
         skills=records.skills,
@@ -64,7 +64,7 @@ def equivalents(records: Records, arms: Mapping[str, Curve], cpu_us: float) -> d
     """Return log2 compute-equivalent gains at parts of the plan, and the rate ratio.
 
     The random arm is the reference. Its budgets run from the end of its first generations to the
-    whole plan: what a campaign had gained on its way is what less compute reaches.
+    whole plan: a campaign's gain on its way is the gain of less compute.
     """
     reference = _reference(arms, cpu_us)
     if reference is None:
@@ -88,7 +88,7 @@ def equivalents(records: Records, arms: Mapping[str, Curve], cpu_us: float) -> d
 
 
 def _reference(arms: Mapping[str, Curve], cpu_us: float) -> Reference | None:
-    """Return the random arm as a reference curve; None where it is too short or not paired."""
+    """Return the random arm as a reference curve; None if it is too short or not paired."""
     random, own = arms.get("random"), arms.get("self")
     if random is None or own is None or random.repeats != own.repeats:
         return None
@@ -101,9 +101,9 @@ def _reference(arms: Mapping[str, Curve], cpu_us: float) -> Reference | None:
 
 
 def cap(records: Records, figure: Figure, *arms: str) -> Figure:
-    """Return the figure, with `cannot tell` where an arm that it rests on is near the ceiling.
+    """Return the figure, with `cannot tell` if one of its arms is near the ceiling.
 
-    An arm is near where its last champions score within a seed deviation of the ceiling.
+    An arm is near if its last champions score within a seed deviation of the ceiling.
     """
     ceiling, deviation = ceiling_of(records), records.config.task.seed_deviation
     for arm in arms:
@@ -112,10 +112,7 @@ def cap(records: Records, figure: Figure, *arms: str) -> Figure:
 
 
 def ceiling_of(records: Records) -> float | None:
-    """Return the best score that a share can show, turned so that larger is better.
-
-    None for a metric without a ceiling.
-    """
+    """Return the best score of a share, turned so that larger is better; None for other metrics."""
     objective = records.config.objective
     if not METRICS[objective.metric].share:
         return None

@@ -30,8 +30,8 @@ WRITERS: dict[str, Actor] = {
     "people": "person",
     "script": "person",
 }
-"""Where a proposer runs -> who writes its proposals; a box is left out, since programs and weights
-run there.
+"""Place of a proposer -> author of its proposals. A box is left out, since programs and weights run
+there.
 """
 DECIDERS: dict[tuple[str, str], Actor] = {
     ("mandate", "unattended"): "unattended rule",
@@ -40,26 +40,26 @@ DECIDERS: dict[tuple[str, str], Actor] = {
     ("approval", "person"): "person",
     ("approval", "external"): "person",
 }
-"""(how, kind) of a decision -> who decided; every other pair is a simulated reviewer."""
+"""(how, kind) of a decision -> its actor; every other pair is a simulated reviewer."""
 PEOPLE = ("person", "external")
 """Kinds of reviewers that are people."""
 SIMULATED = ("simulated",)
 RULES = ("tripwire", "warning sign")
-"""Rules that people set before, and that give orders; every other order is a person's."""
+"""Rules set by people that give orders; every other order is a person's."""
 SET: tuple[Stage, ...] = ("set objective", "set budget")
-"""Stages that people release for the whole study with its root."""
+"""Stages released by people for the whole study, with its root."""
 ACTS: dict[str, Stage] = {"promote": "promote", "deploy": "deploy", "amend": "amend"}
 """Class of a decision -> its stage; every other class approves a plan."""
 
 
 def writer(arm: str) -> Actor:
-    """Return who writes an arm's proposals."""
+    """Return the author of an arm's proposals."""
     row = proposer(arm)
     return WRITERS.get(row.where) or ("fixed program" if row.program else "lineage")
 
 
 def read_events(run: Run, arm: str) -> Iterator[Event]:
-    """Yield the decisions on an arm's plans, each with the worst case of CPU that it released.
+    """Yield the decisions on an arm's plans, each with the worst case of CPU released by it.
 
     Decisions on the whole study come with the root limit.
     """
@@ -82,7 +82,7 @@ def read_events(run: Run, arm: str) -> Iterator[Event]:
 def _decision_events(
     run: Run, arm: str, decision: DecisionEntry, started: set[str]
 ) -> Iterator[Event]:
-    """Yield the events that a decision released; `started`: plans that decisions let start."""
+    """Yield the events of a decision; `started` holds the plans started by earlier decisions."""
     if not decision.allow:
         return
     if decision.change_class == "amend":
@@ -187,7 +187,7 @@ def sum_effort(groups: Sequence[Sequence[SignedDecision]]) -> Effort:
 
 
 def wall_seconds(run: Run, decisions: Iterable[SignedDecision]) -> tuple[float, float, float]:
-    """Return wall seconds that requests waited for people, that jobs ran, and that the study took.
+    """Return wall seconds of waiting for people, of jobs, and of the whole study.
 
     A study takes its sessions, and the waits between them.
     """
@@ -203,7 +203,7 @@ def wall_seconds(run: Run, decisions: Iterable[SignedDecision]) -> tuple[float, 
 
 
 def _covered(spans: Iterable[tuple[float, float]]) -> float:
-    """Return the seconds that intervals (begin, end) cover; an overlap counts once."""
+    """Return the seconds covered by intervals (begin, end); an overlap counts once."""
     total, until = 0.0, -math.inf
     for begin, end in sorted(spans):
         total += max(0.0, end - max(begin, until))

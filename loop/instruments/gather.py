@@ -45,7 +45,7 @@ ALONE = ("study.name", "study.seed", "runs", "tracker.kind", "tracker.mode")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Records:
-    """Everything that the instruments need of a study's runs."""
+    """The records of a study, as the instruments need them."""
 
     config: Config
     "the study's configuration, of the first run"
@@ -61,7 +61,7 @@ class Records:
     "effort of people, one value per run"
     efforts: dict[str, Effort]
     """arm -> effort of people on its own plans, one value per repeat in ascending order; effort on
-    the start that arms share is left out
+    the shared start is left out
     """
     simulated: dict[str, Effort]
     "the same of simulated reviewers; their minutes are drawn and nobody waited"
@@ -70,7 +70,7 @@ class Records:
     resume, recalls
     """
     lived: int
-    "generations that all campaigns began"
+    "generations begun by all campaigns"
     skills: tuple[Skill, ...]
     """skill of the last weights of arm self and of their twins (loop/propose/skill.py); log-odds
     per proposal where the metric is a share
@@ -78,14 +78,14 @@ class Records:
     tops: dict[str, tuple[float, ...]]
     "arm -> the last champions' raw scores in the closing look; empty while a study runs"
     clock: tuple[tuple[float, float, float], ...]
-    "per run: wall seconds that requests waited for people, that jobs ran, that the study took"
+    "per run: wall seconds of waiting for people, of jobs, of the whole study"
 
 
 def read_records(folders: Sequence[Path]) -> Records:
-    """Read the records of runs of one study.
+    """Read the records of runs of a study.
 
-    Raises BadInput where settings beyond ALONE differ or a run is named twice, VerificationFailed
-    for a broken ledger.
+    Raises BadInput if settings beyond ALONE differ or a run is named twice, VerificationFailed for
+    a broken ledger.
     """
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise BadInput(f"RUN is {', '.join(map(str, folders))}; it should name each run once")
@@ -118,7 +118,7 @@ def shared_settings(config: Config) -> dict[str, Any]:
 
 
 def gather(runs: Sequence[Run]) -> Records:
-    """Gather the records of runs that were read; their settings are the same."""
+    """Gather the records of runs with the same settings."""
     arms = sorted({arm for run in runs for arm, _ in run.campaigns})
     ended = [run for run in runs if run.facts.closed]
     signed = [signed_decisions(run.entries) for run in runs]
@@ -152,7 +152,7 @@ def _efforts(
     signed: Sequence[Sequence[SignedDecision]],
     kinds: tuple[str, ...],
 ) -> Iterator[tuple[str, Effort]]:
-    """Yield each arm with the effort of reviewers of some kinds on its own plans."""
+    """Yield each arm with the effort of some kinds of reviewers on its own plans."""
     for arm in arms:
         groups = list[list[SignedDecision]]()
         for run, decisions in zip(runs, signed, strict=True):

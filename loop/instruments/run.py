@@ -1,7 +1,7 @@
-"""One recorded run, read once: its entries, its settings, its facts, and tables over its plans.
+"""One recorded run, read once: its entries, settings and facts, and tables over its plans.
 
-Example: `Run(0, Ledger.file(folder / "ledger.sqlite"))` reads a run folder. gains.py, losses.py
-and closure.py turn a Run into the records that evals/ measures.
+Example: `Run(0, Ledger.file(folder / "ledger.sqlite"))` reads a run folder. gains.py, losses.py and
+closure.py turn a Run into records for evals/.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ BETWEEN = 1000
 
 
 class Run:
-    """One ledger, read once; its repeats are numbered from `number` x BETWEEN."""
+    """A ledger, read once; its repeats are numbered from `number` x BETWEEN."""
 
     def __init__(self, number: int, ledger: Ledger, facts: Facts | None = None) -> None:
         self.base = number * BETWEEN
@@ -32,7 +32,7 @@ class Run:
         self.facts: Facts = facts or fold_entries(self.entries)
         self.config: Config = policy(self.entries).config
         self.campaigns = [key for key in sorted(self.facts.champions) if key[0] != START]
-        "(arm, repeat) of every campaign that has a champion"
+        "(arm, repeat) of every campaign with a champion"
         self.unbounded = _unbounded(self.config.objective)
         "the objective on an unbounded scale: log-odds for a share"
         self.planned_us = _planned_by_generation(self.facts, self.entries)
