@@ -14,7 +14,7 @@ from configs.settings.config import Config
 from configs.settings.task import SIMULATED
 from evals.law import LAWS, Law
 from evals.simulate import World, predict, propose, train
-from sandbox.box.base import Execution, failed
+from sandbox.box.base import Execution, report_failure
 from sandbox.canonical import digest
 
 PREDICT_US, PROPOSE_US = 10_000, 100_000
@@ -61,11 +61,11 @@ class SimulatedBox:
         try:
             order = parse(Order, strict_json(execution.files["job.json"]))
         except (BadInput, KeyError):
-            return failed("the job's order is malformed")
+            return report_failure("the job's order is malformed")
         if self._stopped:
-            return failed("stopped")
+            return report_failure("stopped")
         if order.task.name != SIMULATED:
-            return failed(f"a simulated box answers no job of task {order.task.name}")
+            return report_failure(f"a simulated box answers no job of task {order.task.name}")
         files, cpu_us = self._answer(order, execution.files)
         return Outcome(
             status="ok",

@@ -1,8 +1,8 @@
-"""The contract of a box, and the stream that every box speaks with the collector inside it.
+"""The contract of a box, and the stream from its collector.
 
-Everything that comes out of a box is untrusted bytes: read under caps, never imported. The stream
-after the program has ended: 4-byte length, a JSON header {exit, signal, refused, files: [[name,
-size], ...]}, then the files' bytes in order.
+All bytes from a box are untrusted: they are read under caps and never imported. The stream follows
+the end of the program. It is a 4-byte length, a JSON header {exit, refused, files: [[name, size],
+...]}, and then the bytes of the files in order.
 """
 
 import json
@@ -15,19 +15,22 @@ from configs.build import strict_json
 from configs.errors import BadInput
 from configs.job import Limits, Outcome, Role
 
+HEADER_BYTES = 65_536
+"""Largest JSON header of a stream."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Execution:
-    """One execution that the door asks of a box."""
+    """One execution: a job as its box needs it."""
 
     role: Role
-    "module of the bundle that is run: models.<role>.main(IN, OUT)"
+    "module of the bundle to run: models.<role>.main(IN, OUT)"
     files: Mapping[str, bytes]
     "the bundle and its inputs, by path under IN"
     limits: Limits
     "hard limits"
     outputs: Mapping[str, int]
-    "allow-listed names under OUT, with the largest size of each in bytes"
+    "allowed names under OUT, each with its largest size in bytes"
     cpu: int | None = None
     "core to pin to; None: any"
     key: str = "job"
@@ -37,7 +40,9 @@ class Execution:
 
 
 class Box(Protocol):
-    """An isolated place. `run` never raises for what a program does; a failing box is an outcome of
+    """An isolated place to run jobs.
+
+    `run` never raises for the acts of a program. If the box itself fails, the outcome has the
     status `box`.
     """
 
@@ -59,9 +64,10 @@ class Box(Protocol):
         ...
 
 
-def failed(detail: str, startup_us: int = 0, used_us: int = 0) -> Outcome:
-    """Return the outcome of a box that could not run the program, charged what its start and the
-    program used (or may have).
+def report_failure(detail: str, startup_us: int = 0, used_us: int = 0) -> Outcome:
+    """Return the outcome of a box that could not run the program.
+
+    It charges the CPU of the start, and the CPU that the program used or may have used.
     """
     return Outcome(
         status="box",
@@ -78,24 +84,25 @@ def failed(detail: str, startup_us: int = 0, used_us: int = 0) -> Outcome:
 
 
 def pack(request: Mapping[str, object], files: Mapping[str, bytes]) -> bytes:
-    """Return the bytes that tell the inside what to run: header with file sizes, then the files."""
-    header = json.dumps(
-        {**request, "files": [[name, len(data)] for name, data in files.items()]}
-    ).encode()
+    """Return the order for the process inside: a header with file sizes, then the files."""
+    sizes = [[name, len(data)] for name, data in files.items()]
+    header = json.dumps({**request, "files": sizes}).encode()
     return struct.pack(">I", len(header)) + header + b"".join(files.values())
 
 
-def whole(stream: bytes | bytearray) -> bool:
-    """Tell whether a collector's stream is there to its last byte, so that nobody need wait for the
-    box to fold itself up.
+def is_whole(stream: bytes | bytearray) -> bool:
+    """Tell whether a collector's stream is there to its last byte.
+
+    A whole stream ends the wait for a box, which may need a while to clear itself away.
     """
-    if len(stream) < 4 or len(stream) < (start := 4 + struct.unpack(">I", stream[:4])[0]):
+    if len(stream) < 4:
+        return False
+    start = 4 + struct.unpack(">I", stream[:4])[0]
+    if len(stream) < start:
         return False
     try:
-        return bool(
-            len(stream)
-            >= start + sum(length for _, length in strict_json(bytes(stream[4:start]))["files"])
-        )
+        sizes = [size for _, size in strict_json(bytes(stream[4:start]))["files"]]
+        return bool(len(stream) >= start + sum(sizes))
     except (BadInput, KeyError, TypeError, ValueError):
         return False
 
@@ -105,22 +112,14 @@ def unpack(stream: bytes, allowed: Mapping[str, int]) -> tuple[str, dict[str, by
 
     Raises BadInput for a stream that breaks the form or passes a cap.
     """
-    if (
-        len(stream) < 4
-        or (size := struct.unpack(">I", stream[:4])[0]) > 65_536
-        or len(stream) < 4 + size
-    ):
+    size = struct.unpack(">I", stream[:4])[0] if len(stream) >= 4 else 0
+    if len(stream) < 4 or size > HEADER_BYTES or len(stream) < 4 + size:
         raise BadInput("the collector's stream has no header")
     header, rest = strict_json(stream[4 : 4 + size]), stream[4 + size :]
     files: dict[str, bytes] = {}
     try:
         for name, length in header["files"]:
-            if (
-                type(length) is not int
-                or name not in allowed
-                or name in files
-                or not 0 <= length <= allowed[name]
-            ):
+            if not _is_allowed(name, length, allowed) or name in files:
                 raise BadInput("the collector's stream names a file that is not allowed")
             if len(rest) < length:
                 raise BadInput("the collector's stream is cut short")
@@ -130,5 +129,15 @@ def unpack(stream: bytes, allowed: Mapping[str, int]) -> tuple[str, dict[str, by
         raise BadInput("the collector's stream has a malformed header") from None
     if rest:
         raise BadInput("the collector's stream is longer than it says")
-    failure = f"exit {code}" if code > 0 else f"signal {-code}" if code < 0 else refused
-    return failure, files
+    return _name_failure(code, refused), files
+
+
+def _is_allowed(name: str, length: object, allowed: Mapping[str, int]) -> bool:
+    return name in allowed and type(length) is int and 0 <= length <= allowed[name]
+
+
+def _name_failure(code: int, refused: str) -> str:
+    """Return the failure of a program: its exit code, its signal, or a refused output."""
+    if code > 0:
+        return f"exit {code}"
+    return f"signal {-code}" if code < 0 else refused

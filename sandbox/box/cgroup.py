@@ -1,8 +1,8 @@
-"""One control group per job: aggregate CPU, memory and processes, read and killed from outside.
+"""One control group per job: CPU, memory and processes of all its processes, read from outside.
 
-Works on cgroup v1 (several trees) and v2 (one tree, delegated); where neither is writable, `create`
-returns None and the caller charges the bound instead. A group is removed last, after everything in
-it is gone.
+Works on cgroup v1 (several trees) and v2 (a single delegated tree). If neither is writable,
+`create` returns None, and the caller charges the bound instead. A group is removed last, after the
+end of all its processes.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ class Group:
 
     @property
     def procs(self) -> list[str]:
-        """Files that a process writes its pid into to join."""
+        """Files of the group; a process joins by writing its pid into each."""
         return [str(folder / "cgroup.procs") for folder in sorted(set(self._folders.values()))]
 
     def add(self, pid: int) -> None:
@@ -35,88 +35,86 @@ class Group:
             Path(path).write_text(str(pid))
 
     def cpu_us(self) -> int:
-        """Return the CPU-microseconds of all processes, gone ones included."""
+        """Return the CPU-microseconds of all processes, the dead included."""
         if self._version == 1:
             return int((self._folders["cpuacct"] / "cpuacct.usage").read_text()) // 1000
         return _counter(self._folders["all"] / "cpu.stat", "usage_usec")
 
     def peak_bytes(self) -> int:
-        """Return the largest memory seen."""
+        """Return the largest memory use so far, in bytes."""
         name = "memory.max_usage_in_bytes" if self._version == 1 else "memory.peak"
         with contextlib.suppress(OSError):
-            return int(
-                (self._folders.get("memory") or self._folders["all"]).joinpath(name).read_text()
-            )
+            return int((self._folder("memory") / name).read_text())
         return 0
 
     def breach(self) -> str:
         """Return `memory` after an OOM kill, `processes` after a denied fork, else an empty
         string.
         """
-        memory = (
-            ("memory", "memory.oom_control") if self._version == 1 else ("all", "memory.events")
-        )
-        if self._total(*memory, "oom_kill"):
+        events = "memory.oom_control" if self._version == 1 else "memory.events"
+        if self._total("memory", events, "oom_kill"):
             return "memory"
-        return (
-            "processes"
-            if self._total("pids" if self._version == 1 else "all", "pids.events", "max")
-            else ""
-        )
+        return "processes" if self._total("pids", "pids.events", "max") else ""
+
+    def _folder(self, tree: str) -> Path:
+        """Return the group's folder in a tree of v1; v2 has a single tree."""
+        return self._folders.get(tree) or self._folders["all"]
 
     def _total(self, tree: str, file: str, key: str) -> int:
-        """Add a counter up over the group and the groups below it (v1 counts an event where it
-        happened alone).
+        """Add a counter up over the group and the groups below it.
+
+        v1 counts an event only in the group where it happens.
         """
-        found = _counter(self._folders[tree] / file, key)
-        for folder, _, _ in os.walk(self._folders[tree]):
-            if folder != str(self._folders[tree]):
-                with contextlib.suppress(
-                    OSError
-                ):  # a container's own group goes with the container
-                    found += _counter(Path(folder, file), key)
-        return found
+        top = self._folder(tree)
+        total = _counter(top / file, key)
+        for folder, _, _ in os.walk(top):
+            if folder == str(top):
+                continue
+            # A container's own group goes with the container.
+            with contextlib.suppress(OSError):
+                total += _counter(Path(folder, file), key)
+        return total
 
     def allow_memory(self, more: int) -> None:
-        """Set the memory limit to what is used now and `more` bytes."""
-        folder = self._folders.get("memory") or self._folders["all"]
-        now, limits = (
-            ("memory.usage_in_bytes", ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes"))
-            if self._version == 1
-            else ("memory.current", ("memory.max",))
-        )
-        most = int((folder / now).read_text()) + more
+        """Set the memory limit to the present use and `more` bytes."""
+        folder = self._folder("memory")
+        usage, limits = "memory.current", ["memory.max"]
+        if self._version == 1:
+            usage = "memory.usage_in_bytes"
+            limits = ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"]
+        limit = int((folder / usage).read_text()) + more
         for name in limits:
             if (folder / name).exists():
-                (folder / name).write_text(str(most))
+                (folder / name).write_text(str(limit))
 
-    def held(self) -> bool:
-        """Tell whether anything runs in the group or below."""
-        with contextlib.suppress(OSError):
-            return any(
-                Path(folder, "cgroup.procs").read_text().strip()
-                for folder, _, _ in os.walk(Path(self.procs[0]).parent)
-            )
+    def is_occupied(self) -> bool:
+        """Tell whether any process runs in the group or below."""
+        for folder, _, _ in os.walk(Path(self.procs[0]).parent):
+            with contextlib.suppress(OSError):
+                if Path(folder, "cgroup.procs").read_text().strip():
+                    return True
         return False
 
+    def _pids(self) -> list[str]:
+        """Return the pids in the group and below."""
+        folders = [folder for folder, _, _ in os.walk(Path(self.procs[0]).parent)]
+        texts = [Path(folder, "cgroup.procs").read_text() for folder in folders]
+        return [pid for text in texts for pid in text.split()]
+
     def kill(self) -> bool:
-        """Kill everything in the group and below, on every core; return whether it is empty within
-        two seconds.
+        """Kill every process in the group and below; return whether it is empty within two
+        seconds.
         """
-        quota, none = (
-            ("cpu.cfs_quota_us", "-1") if self._version == 1 else ("cpu.max", "max 100000")
-        )
-        with contextlib.suppress(OSError):  # the dead give their memory back under the quota too
-            (self._folders.get("cpu") or self._folders["all"]).joinpath(quota).write_text(none)
+        quota, none = "cpu.max", "max 100000"
+        if self._version == 1:
+            quota, none = "cpu.cfs_quota_us", "-1"
+        # The dying give their memory back under the quota too, so it is lifted.
+        with contextlib.suppress(OSError):
+            (self._folder("cpu") / quota).write_text(none)
         deadline = time.monotonic() + 2
         while time.monotonic() < deadline:
             try:
-                folders = [folder for folder, _, _ in os.walk(Path(self.procs[0]).parent)]
-                pids = [
-                    pid
-                    for folder in folders
-                    for pid in Path(folder, "cgroup.procs").read_text().split()
-                ]
+                pids = self._pids()
             except FileNotFoundError:
                 if not Path(self.procs[0]).exists():
                     return True
@@ -144,7 +142,7 @@ class Group:
 
 
 def create(name: str, limits: Limits, root: Path = Path("/sys/fs/cgroup")) -> Group | None:
-    """Make a group with the limits set, or return None where no control group is writable."""
+    """Make a group with these limits, or return None if no control group is writable."""
     try:
         return (
             _create_v2(name, limits, root)
@@ -164,28 +162,29 @@ def available(root: Path = Path("/sys/fs/cgroup")) -> bool:
 
 
 def sweep(root: Path = Path("/sys/fs/cgroup")) -> int:
-    """Kill and remove the groups of runs whose process is gone (names begin with its pid); return
-    how many there were.
+    """Kill and remove the groups of dead runs; return their number.
+
+    The name of a group begins with the pid of its run.
     """
-    found = _groups(root, lambda owner: not Path(f"/proc/{owner}").exists())
-    for group in found:
+    groups = _groups(root, lambda owner: not Path(f"/proc/{owner}").exists())
+    for group in groups:
         group.kill()
         group.remove()
-    return len(found)
+    return len(groups)
 
 
 def kill_of(pid: int, root: Path = Path("/sys/fs/cgroup")) -> int:
-    """Kill what runs in the groups of a process that still lives (or hangs); return how many groups
-    held something.
-    """
-    found = [group for group in _groups(root, lambda owner: owner == pid) if group.held()]
-    for group in found:
+    """Kill all processes in the groups of a living run; return the number of groups."""
+    groups = _groups(root, lambda owner: owner == pid)
+    occupied = [group for group in groups if group.is_occupied()]
+    for group in occupied:
         group.kill()
-    return len(found)
+    return len(occupied)
 
 
 def _groups(root: Path, wanted: Callable[[int], bool]) -> list[Group]:
-    found: dict[str, dict[str, Path]] = {}
+    """Return the groups of the owners that `wanted` accepts."""
+    by_name: dict[str, dict[str, Path]] = {}
     version = 2 if (root / "cgroup.controllers").exists() else 1
     with contextlib.suppress(OSError):
         for tree in V1 if version == 1 else ("all",):
@@ -193,8 +192,8 @@ def _groups(root: Path, wanted: Callable[[int], bool]) -> list[Group]:
             for folder in base.iterdir() if base.is_dir() else ():
                 owner = folder.name.partition("-")[0]
                 if folder.is_dir() and owner.isdigit() and wanted(int(owner)):
-                    found.setdefault(folder.name, {})[tree] = folder
-    return [Group(folders, version) for folders in found.values()]
+                    by_name.setdefault(folder.name, {})[tree] = folder
+    return [Group(folders, version) for folders in by_name.values()]
 
 
 def _create_v1(name: str, limits: Limits, root: Path) -> Group:
@@ -211,9 +210,9 @@ def _create_v1(name: str, limits: Limits, root: Path) -> Group:
 
 
 def _create_v2(
-    name: str, limits: Limits, root: Path, told: Path = Path("/proc/self/cgroup")
+    name: str, limits: Limits, root: Path, membership: Path = Path("/proc/self/cgroup")
 ) -> Group:
-    base = _base_v2(root, told)
+    base = _base_v2(root, membership)
     folder = base / name
     base.mkdir(exist_ok=True)
     for place in (base.parent, base):
@@ -227,9 +226,9 @@ def _create_v2(
     return Group({"all": folder}, 2)
 
 
-def _base_v2(root: Path, told: Path = Path("/proc/self/cgroup")) -> Path:
-    """Return the folder of our groups: beside the leaf that this process sits in."""
-    own = told.read_text().strip().rpartition("::")[2].lstrip("/")
+def _base_v2(root: Path, membership: Path = Path("/proc/self/cgroup")) -> Path:
+    """Return the folder of our groups, a neighbour of this process's own group."""
+    own = membership.read_text().strip().rpartition("::")[2].lstrip("/")
     return (root / own).parent / "heirloop" if own else root / "heirloop"
 
 

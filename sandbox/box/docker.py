@@ -20,7 +20,7 @@ from typing import Any
 from configs.errors import NoBox
 from configs.job import Outcome
 from sandbox.box import cgroup
-from sandbox.box.base import Execution, failed
+from sandbox.box.base import Execution, report_failure
 from sandbox.box.container import OWNER, Container, owner
 from sandbox.box.watch import watch
 
@@ -54,7 +54,7 @@ class DockerBox:
     def run(self, execution: Execution) -> Outcome:
         """Execute once; see `Box.run`."""
         if self._stopped:
-            return failed("stopped before it began")
+            return report_failure("stopped before it began")
         began = time.monotonic()
         kind = (execution.study, execution.cpu, execution.limits)
         with self._lock:
@@ -64,7 +64,7 @@ class DockerBox:
             container = container or self._make(execution)
         except Exception as error:  # the engine's own errors have no common type
             wall_us = int((time.monotonic() - began) * 1e6)
-            return failed(f"the engine failed: {str(error)[:200]}", wall_us)
+            return report_failure(f"the engine failed: {str(error)[:200]}", wall_us)
         if self._warm:
             self._spawner.submit(self._prepare, kind, execution)
         with self._lock:
@@ -73,7 +73,7 @@ class DockerBox:
             return self._run_in(container, execution)
         except Exception as error:
             # The use of the job is unknown, so its limit is charged.
-            return failed(
+            return report_failure(
                 f"the engine failed: {str(error)[:200]}",
                 container.startup_us,
                 execution.limits.cpu_us,

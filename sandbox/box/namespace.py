@@ -22,7 +22,7 @@ from pathlib import Path
 from configs.errors import NoBox
 from configs.job import Limits, Outcome
 from sandbox.box import cgroup
-from sandbox.box.base import Execution, failed
+from sandbox.box.base import Execution, report_failure
 from sandbox.box.bubblewrap import command
 from sandbox.box.watch import watch
 
@@ -129,11 +129,11 @@ class NamespaceBox:
     def run(self, execution: Execution) -> Outcome:
         """Execute once; see `Box.run`."""
         if self._stopped:
-            return failed("stopped before it began")
+            return report_failure("stopped before it began")
         try:
             zygote = self._take_idle(execution) or self._spawn(execution.cpu)
         except NoBox as error:
-            return failed(str(error))
+            return report_failure(str(error))
         outcome = self._run_in(zygote, execution)
         alive = zygote.process.poll() is None
         if self._warm and outcome.status != "box" and not self._stopped and alive:
@@ -207,7 +207,7 @@ class NamespaceBox:
             return outcome
         except (OSError, IndexError) as error:
             # The use of the job is unknown, so its limit is charged.
-            return failed(f"the box failed: {error}", startup, execution.limits.cpu_us)
+            return report_failure(f"the box failed: {error}", startup, execution.limits.cpu_us)
         finally:
             with self._lock:
                 self._live.discard(live)

@@ -1,10 +1,10 @@
-"""The system calls that a job may make: one allow-list for both boxes.
+"""The system calls that a job may make: an allow-list for both boxes.
 
-`program` gives the classic BPF that the inside installs as its last step, after the last unshare;
-`profile` gives the same list in the engine's format, with what the container's own start needs
-besides. Everything else is EPERM: sockets of every family (vsock and netlink too), io_uring, key
-rings, ptrace, bpf, perf, mounts, new namespaces, other processes' memory, scheduling and affinity.
-Numbers are those of the kernel's headers for x86_64 and arm64.
+`program` gives the list as classic BPF. The process inside installs it as its last step, after the
+last unshare. `profile` gives the list in the engine's format, with the calls that a container's
+start needs. All other calls return EPERM: sockets of every family (vsock and netlink too),
+io_uring, key rings, ptrace, bpf, perf, mounts, new namespaces, other processes' memory, scheduling
+and affinity. Numbers are from the kernel's headers for x86_64 and arm64.
 """
 
 import platform
@@ -54,7 +54,7 @@ SETUP = (
     "landlock_add_rule",
     "landlock_restrict_self",
 )
-"""what the inside of a container needs before it installs `program`"""
+"""calls of a container's start, before it installs `program`"""
 MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7), "arm64": (1, 0xC00000B7)}
 NAMESPACES = 0x7E020080
 """CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET and NEWTIME"""
@@ -64,20 +64,24 @@ LOAD, EQUAL, GREATER, AT_LEAST, ANY, RETURN = 0x20, 0x15, 0x25, 0x35, 0x45, 0x06
 
 def numbers(column: int) -> list[int]:
     """Return the allowed numbers of one architecture, ascending."""
-    found = [
-        part.split()[1 + column] for part in CALLS.replace("\n", " ").split(",") if part.strip()
-    ]
-    return sorted(int(n) for n in found if n != "-")
+    texts = [row[1 + column] for row in _rows()]
+    return sorted(int(text) for text in texts if text != "-")
 
 
 def names() -> list[str]:
     """Return the allowed names."""
-    return sorted(part.split()[0] for part in CALLS.replace("\n", " ").split(",") if part.strip())
+    return sorted(row[0] for row in _rows())
+
+
+def _rows() -> list[list[str]]:
+    """Return (name, number, number) of every allowed call."""
+    return [part.split() for part in CALLS.replace("\n", " ").split(",") if part.strip()]
 
 
 def program(machine: str = "") -> bytes:
-    """Return the filter: sock_filter records for this machine. Raises NoBox for an architecture
-    without a table.
+    """Return the filter: sock_filter records for this machine.
+
+    Raises NoBox for an architecture without a table.
     """
     column, audit = _machine(machine)
     spans: list[list[int]] = []

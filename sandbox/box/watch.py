@@ -1,7 +1,6 @@
-"""Watch one job from outside: send it its bytes, keep its limits, drain what it prints, read what
-it gives back.
+"""Watch one job from outside: send its bytes, keep its limits, read its printed text and outputs.
 
-Shared by both boxes, so that a limit means the same in each.
+Both boxes use it, so that a limit means the same in each.
 """
 
 import contextlib
@@ -15,21 +14,21 @@ from configs.build import plain
 from configs.errors import BadInput
 from configs.job import Limits, Outcome, Status
 from sandbox.box import seccomp
-from sandbox.box.base import Execution, pack, unpack, whole
+from sandbox.box.base import Execution, is_whole, pack, unpack
 from sandbox.box.cgroup import Group
 
 POLL_SECONDS = 0.005
 HEADER_BYTES = 70_000
-"most of the stream that is not a file's bytes"
+"""Largest part of the stream besides the bytes of files."""
 
 
 class Channel(Protocol):
     """The two streams of a job, without blocking."""
 
     sender: socket.socket
-    "where the request is written"
+    "socket of the request"
     fds: list[int]
-    "what to wait for"
+    "descriptors to wait for"
 
     def read(self) -> tuple[bytes, bytes, bool]:
         """Return new bytes of the collector's stream, new printed bytes, and whether the stream is
@@ -49,59 +48,50 @@ def watch(
     in_group_us: int = 0,
     send_files: bool = True,
 ) -> Outcome:
-    """Run the watch to its end and return the outcome.
+    """Watch a job to its end, kill it, and return its outcome.
 
-    `started` is on the monotonic clock; `startup_us` is charged besides, of which the group already
-    counts `in_group_us`. Without `send_files` only the request is sent: the files are in place.
+    `started` is on the monotonic clock. `startup_us` is charged besides the job; `in_group_us` is
+    the part of it that the group counts already. Without `send_files` the files are in place, and
+    only the request is sent.
     """
     limits = execution.limits
-    data = limits.memory_bytes * (
-        2 if group else 1
-    )  # per process, beyond what the interpreter holds; a group's own limit comes first
-    request = {
-        **plain(limits),
-        "role": execution.role,
-        "outputs": dict(execution.outputs),
-        "seccomp": seccomp.program().hex(),
-        "data_bytes": data,
-        "files_most": limits.files,
-    }
-    sent = memoryview(pack(request, execution.files if send_files else {}))
+    files = execution.files if send_files else {}
+    unsent = memoryview(pack(_make_request(execution, group), files))
     most = min(limits.output_bytes, sum(execution.outputs.values())) + HEADER_BYTES
     stream, log, printed, breach, alive = bytearray(), bytearray(), 0, "", True
 
-    def used() -> int:
-        return group.cpu_us() - in_group_us if group else int((time.monotonic() - started) * 1e6)
+    def read_cpu() -> int:
+        if group:
+            return group.cpu_us() - in_group_us
+        return int((time.monotonic() - started) * 1e6)
 
     def take() -> bool:
         nonlocal printed
-        part, said, alive = channel.read()
+        part, text, alive = channel.read()
         stream.extend(part)
-        printed += len(said)
-        log.extend(said[: max(0, limits.log_bytes - len(log))])
+        printed += len(text)
+        log.extend(text[: max(0, limits.log_bytes - len(log))])
         return alive
 
     while alive and not breach:
-        readable, writable, _ = select.select(
-            channel.fds, [channel.sender] if sent else [], [], POLL_SECONDS
-        )
+        senders = [channel.sender] if unsent else []
+        readable, writable, _ = select.select(channel.fds, senders, [], POLL_SECONDS)
         if writable:
             with contextlib.suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
-                sent = sent[channel.sender.send(sent[: 1 << 18]) :]
+                unsent = unsent[channel.sender.send(unsent[: 1 << 18]) :]
         if readable:
-            alive = take() and not whole(stream)
-        breach = _breach(limits, started, printed, used(), group) or (
-            "output" if len(stream) > most else ""
-        )
+            alive = take() and not is_whole(stream)
+        breach = _breach(limits, started, printed, read_cpu(), group)
+        if not breach and len(stream) > most:
+            breach = "output"
     kill()
     wall = int((time.monotonic() - started) * 1e6)
     breach = breach or (group.breach() if group else "")
     take()
-    breach = breach or (
-        "output" if printed + len(stream) > limits.output_bytes + HEADER_BYTES else ""
-    )
-    cpu, peak = used(), group.peak_bytes() if group else 0
-    status, detail, files = _judge(breach, bytes(stream), bytes(log), execution)
+    if not breach and printed + len(stream) > limits.output_bytes + HEADER_BYTES:
+        breach = "output"
+    cpu, peak = read_cpu(), group.peak_bytes() if group else 0
+    status, detail, outputs = _judge(breach, bytes(stream), bytes(log), execution)
     return Outcome(
         status=status,
         detail=detail,
@@ -110,13 +100,29 @@ def watch(
         wall_us=wall,
         peak_bytes=peak,
         charged_by="cgroup" if group else "bound",
-        files=files,
+        files=outputs,
         log=bytes(log),
         log_total=printed,
     )
 
 
+def _make_request(execution: Execution, group: Group | None) -> dict[str, object]:
+    """Return the order for the process inside, without the sizes of its files."""
+    limits = execution.limits
+    # A limit per process, beyond the interpreter's memory; the group's own limit comes first.
+    data_bytes = limits.memory_bytes * (2 if group else 1)
+    return {
+        **plain(limits),
+        "role": execution.role,
+        "outputs": dict(execution.outputs),
+        "seccomp": seccomp.program().hex(),
+        "data_bytes": data_bytes,
+        "files_most": limits.files,
+    }
+
+
 def _breach(limits: Limits, started: float, printed: int, used_us: int, group: Group | None) -> str:
+    """Return the first limit that is passed, or an empty string."""
     if (time.monotonic() - started) * 1e6 > limits.wall_us:
         return "wall"
     if printed > limits.output_bytes:
@@ -129,15 +135,13 @@ def _breach(limits: Limits, started: float, printed: int, used_us: int, group: G
 def _judge(
     breach: str, stream: bytes, log: bytes, execution: Execution
 ) -> tuple[Status, str, dict[str, bytes]]:
+    """Return (status, detail, outputs) of an ended job."""
     if breach:
         return "limit", breach, {}
     try:
         failure, files = unpack(stream, execution.outputs)
     except BadInput as error:
-        text = log.decode(errors="replace").strip().splitlines()
-        return (
-            "program",
-            f"it ended without a collector's report ({text[-1][:120] if text else error})",
-            {},
-        )
+        lines = log.decode(errors="replace").strip().splitlines()
+        last = lines[-1][:120] if lines else error
+        return "program", f"it ended without a collector's report ({last})", {}
     return ("program", failure, {}) if failure else ("ok", "exit 0", files)

@@ -10,7 +10,7 @@ from conftest import ROOT, need_box, on
 from fakes import FakeBox, outcome
 
 from configs.job import Limits
-from sandbox.box.base import Execution, whole
+from sandbox.box.base import Execution, is_whole
 from sandbox.box.docker import DockerBox
 from sandbox.box.namespace import NamespaceBox
 
@@ -248,7 +248,7 @@ def test_stop_kills_a_running_job():
 def test_a_stream_is_whole_with_its_last_byte_and_not_before():
     header = b'{"exit": 0, "refused": "", "files": [["a", 3], ["b", 2]]}'
     stream = len(header).to_bytes(4, "big") + header + b"aaabb"
-    assert [whole(stream[:n]) for n in range(len(stream) + 1)] == [False] * len(stream) + [True]
-    assert whole(stream + b"more")  # unpack refuses it
+    assert [is_whole(stream[:n]) for n in range(len(stream) + 1)] == [False] * len(stream) + [True]
+    assert is_whole(stream + b"more")  # unpack refuses it
     for bad in (b"", b"\0\0\0\4nope", b"\0\0\0\2{}", b'\0\0\0\x0f{"files": [[]]}', b"\xff" * 40):
-        assert not whole(bad)
+        assert not is_whole(bad)

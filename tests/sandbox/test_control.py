@@ -110,7 +110,7 @@ def live(pid):
     return [
         g
         for g in cgroup._groups(Path("/sys/fs/cgroup"), lambda owner: owner == pid)
-        if "-j-" in str(g.procs[0]) and g.held()
+        if "-j-" in str(g.procs[0]) and g.is_occupied()
     ]
 
 
