@@ -14,8 +14,6 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +33,8 @@ from configs.errors import Stopped
 from configs.records import OrderName, Scores
 from sandbox import incident
 from sandbox.box import cgroup
-from sandbox.box.container import STUDY, owner
+from sandbox.box.container import owner
+from sandbox.box.kill import KILLERS
 from sandbox.decision import HOUR, unix
 from sandbox.gate import Gate
 from sandbox.ledger import Ledger
@@ -129,11 +128,7 @@ def kill_jobs(pid: int, study: str) -> int:
     containers that carry the study's label.
     """
     count = cgroup.kill_of(pid) if pid else 0
-    for child in _boxes(pid):
-        with contextlib.suppress(OSError):
-            os.kill(child, signal.SIGKILL)
-            count += 1
-    return count + _containers(study)
+    return count + sum(kill(pid, study) for kill in KILLERS.values())
 
 
 def holder(folder: Path) -> int:
@@ -269,31 +264,3 @@ def _dead(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] in "ZX"
     except OSError:
         return not owner(pid)
-
-
-def _boxes(pid: int) -> Iterator[int]:
-    """Yield the children of a loop process that are boxes; what is in them dies with them."""
-    for task in Path(f"/proc/{pid}/task").glob("*/children") if pid else ():
-        with contextlib.suppress(OSError):
-            for child in map(int, task.read_text().split()):
-                told = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
-                if any(word.endswith((b"/bwrap", b"/launch.py")) for word in told[:5]):
-                    yield child
-
-
-def _containers(study: str) -> int:
-    with contextlib.suppress(Exception):  # no engine, no containers
-        import docker
-
-        api = docker.from_env(version="1.41", timeout=10).api
-        found = [c["Id"] for c in api.containers(filters={"label": f"{STUDY}={study}"})]
-        with ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda ident: _kill_one(api, ident), found))
-        api.close()
-        return len(found)
-    return 0
-
-
-def _kill_one(api: Any, ident: str) -> None:
-    with contextlib.suppress(Exception):
-        api.kill(ident)

@@ -1,15 +1,14 @@
 """The process inside a box. It imports torch, and then forks a child for each job.
 
-`python -I -S zygote.py CONTROL_FD SITE` serves a namespace box: each child enters namespaces of its
-own. `zygote.py once SITE` serves a container, which isolates a single job itself. The process holds
-no secret and loads no byte of a bundle: its child does, after namespaces, limits and capabilities.
+`zygote.py CONTROL_FD SITE` serves a namespace box: each child enters namespaces of its own.
+`zygote.py once SITE` serves a container, which isolates its single job itself. The process holds no
+secret and loads no byte of a bundle: its child does, after namespaces, limits and capabilities.
 
 A namespace box has three processes. This process forks C1, the collector: inside the job's mount,
 net and ipc namespaces, but outside its pid namespace. C1 forks C2, pid 1 of the job, which runs
 models.<role>.main(IN, OUT). When C2 ends, the kernel kills its children; then C1 reads the outputs.
 
-Standard library only, in a single file that is copied into the box. `# defence: NAME` marks a line
-that a test takes away by that name.
+It needs the standard library alone, and is a single file. Tests remove lines by `# defence: NAME`.
 """
 
 import contextlib
@@ -148,9 +147,8 @@ def landlock() -> None:
     rules = libc.syscall(444, attributes, len(attributes), 0)
     call(min(rules, 0), "landlock")
     allowed = {"/": 1 | 4 | 8, "/dev/null": 2 | 4}
-    allowed |= dict.fromkeys(
-        ("/tmp", "/out", "/dev/shm"), files & ~(1 << 6 | 1 << 11)
-    )  # no devices
+    for folder in ("/tmp", "/out", "/dev/shm"):
+        allowed[folder] = files & ~(1 << 6 | 1 << 11)  # no devices
     for path, rights in allowed.items():
         beneath = os.open(path, os.O_PATH)
         rule = struct.pack("=Qi", rights, beneath)
@@ -160,9 +158,7 @@ def landlock() -> None:
     os.close(rules)
 
 
-class Program(ctypes.Structure):
-    """struct sock_fprog."""
-
+class Program(ctypes.Structure):  # struct sock_fprog
     _fields_ = (("count", ctypes.c_ushort), ("code", ctypes.c_char_p))
 
 

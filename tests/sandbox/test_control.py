@@ -17,7 +17,7 @@ from web import Person, chromium, served
 
 from loop.people import acts, requests
 from sandbox import control, keys
-from sandbox.box import cgroup
+from sandbox.box import cgroup, kill
 from sandbox.box.namespace import NamespaceBox
 from sandbox.gate import Halted, fold
 from sandbox.ledger import Ledger
@@ -106,7 +106,7 @@ def live(pid):
     boxes.
     """
     if not cgroup.available():
-        return list(control._boxes(pid))
+        return list(kill.find_processes(pid))
     return [
         g
         for g in cgroup._groups(Path("/sys/fs/cgroup"), lambda owner: owner == pid)
