@@ -25,8 +25,8 @@ from loop.measure.replicate import measure
 from loop.plan import Draft, Planned, apply_proposal
 from loop.propose.ask import UsedUp, ask
 from loop.propose.history import write_notebook
-from loop.propose.scene import draw
 from loop.propose.skill import measure_skill
+from loop.propose.view import draw
 
 CLOSING: dict[Purpose, str] = {
     "final": "closing look",

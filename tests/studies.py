@@ -132,7 +132,7 @@ def patches(monkeypatch, lines):
     """Let the proposer add `lines` harmless lines to train.py, a proposal."""
     count = iter(range(10**6))
 
-    def propose(scene):
+    def propose(view):
         n = next(count)
         text = "".join(f"_X{n}_{i} = {i}\n" for i in range(lines))
         edit = {"file": "models/train.py", "search": "def main(", "replace": f"{text}\n\ndef main("}

@@ -20,7 +20,7 @@ from loop.campaign import POLL_SECONDS, Campaign, passes_gate
 from loop.measure.replicate import write_proposals
 from loop.plan import Draft, Planned
 from loop.propose.evolve.database import rebased, shown
-from loop.propose.history import history_of, record_history, scene_of, write_notebook
+from loop.propose.history import history_of, record_history, view_of, write_notebook
 from loop.propose.outside.ask import answered
 from loop.propose.outside.prompt import prompt
 from loop.propose.outside.read import Unusable, read
@@ -52,11 +52,11 @@ def ask(campaign: Campaign, generation: int, index: int) -> Written:
 def _from_program(campaign: Campaign, generation: int, index: int) -> Written:
     """Let a program on the trusted side write, and charge its CPU time."""
     config, write = campaign.running.config, proposer(campaign.arm).write
-    scene = scene_of(campaign, generation, index)
+    view = view_of(campaign, generation, index)
     with _charged(campaign, generation, index):
         if write is None or (simulated(config) and not law(config).search):
-            return write_simulated(config, campaign.arm, campaign.repeat, scene), ""
-        return write(scene), ""
+            return write_simulated(config, campaign.arm, campaign.repeat, view), ""
+        return write(view), ""
 
 
 @contextmanager
@@ -96,16 +96,16 @@ def _from_model(campaign: Campaign, generation: int, index: int) -> Written:
     planned = _pass_propose_plan(campaign, generation, _record_question_plan)
     evolving = proposer(campaign.arm).evolves
     with _charged(campaign, generation, index):
-        scene = scene_of(campaign, generation, index)
-        champion = scene.sources[scene.history.champion_source]
-        history, source, others = shown(scene) if evolving else (scene.history, champion, ())
+        view = view_of(campaign, generation, index)
+        champion = view.sources[view.history.champion_source]
+        history, source, others = shown(view) if evolving else (view.history, champion, ())
         question = prompt(
             config.proposer.llm,
             history,
             source,
             "\n".join([f"The task is {config.task.name}.", *objective_text(config.objective)]),
             (generation, index, campaign.shape()[1]),
-            scene.rng.getrandbits(31),
+            view.rng.getrandbits(31),
             [(other.told(), other.source) for other in others],
         )
     answer = answered(campaign.running, planned.digest, index, question)
@@ -113,7 +113,7 @@ def _from_model(campaign: Campaign, generation: int, index: int) -> Written:
         with _charged(campaign, generation, index):
             text = read(answer, source)
             if evolving:
-                text = rebased(scene, history, source, text)
+                text = rebased(view, history, source, text)
             return text, planned.digest
     except BadInput as error:
         raise Unusable(str(error), answer) from None

@@ -21,8 +21,8 @@ from evals.ladder import Told, told
 from loop.campaign import Campaign
 from loop.facts.facts import Facts
 from loop.plan import Planned
-from loop.propose.scene import Scene, draw
 from loop.propose.table import proposer
+from loop.propose.view import ProposerView, draw
 from sandbox.canonical import canonical
 
 _NOTEBOOKS = threading.Lock()
@@ -68,14 +68,14 @@ def _chance_rows(campaign: Campaign) -> list[list[int]]:
     return rows
 
 
-def scene_of(campaign: Campaign, generation: int, index: int) -> Scene:
+def view_of(campaign: Campaign, generation: int, index: int) -> ProposerView:
     """Return all that a program on the trusted side sees for one proposal."""
     history, config = history_of(campaign, 1), campaign.running.config
     bundles = {history.champion_source, *(trial.source for trial in history.trials)}
     store = campaign.running.store
     sources = {name: store.get_bundle(name)["models/train.py"].decode() for name in bundles}
     place = f"{campaign.arm}:{campaign.repeat}:{generation}:{index}"
-    return Scene(
+    return ProposerView(
         history=history,
         sources=sources,
         settings=config.proposer,

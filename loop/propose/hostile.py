@@ -12,7 +12,7 @@ from configs.build import plain
 from evals.attacks.attack import read_proposal
 from evals.attacks.table import ATTACKS
 from loop.propose.rivals import propose_local
-from loop.propose.scene import Scene
+from loop.propose.view import ProposerView
 
 ENTRY = 'if __name__ == "__main__":\n'
 """Line of the pristine train.py. A program in front of it takes the place of `main`."""
@@ -21,11 +21,11 @@ KNOBS = "@KNOBS@"
 """Place for allowed knobs in a hostile proposal, so that nothing but its text can be refused."""
 
 
-def propose_hostile(scene: Scene) -> str:
+def propose_hostile(view: ProposerView) -> str:
     """Return an attack with probability `hostile_share`, or else a proposal of `local`."""
-    if scene.rng.random() >= scene.settings.hostile_share:
-        return propose_local(scene)
-    return KINDS[scene.rng.choice(sorted(KINDS))](scene)
+    if view.rng.random() >= view.settings.hostile_share:
+        return propose_local(view)
+    return KINDS[view.rng.choice(sorted(KINDS))](view)
 
 
 def _write(
@@ -43,43 +43,43 @@ def _write(
     return json.dumps(fields)
 
 
-def _draw_knobs(scene: Scene) -> dict[str, object]:
+def _draw_knobs(view: ProposerView) -> dict[str, object]:
     """Return allowed knobs, as `local` would change them."""
-    return dict(json.loads(propose_local(scene))["knobs"])
+    return dict(json.loads(propose_local(view))["knobs"])
 
 
-def _read(name: str) -> Callable[[Scene], str]:
+def _read(name: str) -> Callable[[ProposerView], str]:
     """Return the attack of proposals/NAME.txt."""
 
-    def propose(scene: Scene) -> str:
+    def propose(view: ProposerView) -> str:
         text = read_proposal(name)
         if KNOBS not in text:
             return text
-        return text.replace(KNOBS, json.dumps(_draw_knobs(scene)))
+        return text.replace(KNOBS, json.dumps(_draw_knobs(view)))
 
     return propose
 
 
-def _cut_off(scene: Scene) -> str:
+def _cut_off(view: ProposerView) -> str:
     """Return a proposal without its end."""
-    return _write(knobs=_draw_knobs(scene))[:-20]
+    return _write(knobs=_draw_knobs(view))[:-20]
 
 
-def _write_long(hypothesis: str) -> Callable[[Scene], str]:
+def _write_long(hypothesis: str) -> Callable[[ProposerView], str]:
     """Return an attack with a long reason and allowed knobs."""
-    return lambda scene: _write(hypothesis, _draw_knobs(scene))
+    return lambda view: _write(hypothesis, _draw_knobs(view))
 
 
-def _edit_too_often(_: Scene) -> str:
+def _edit_too_often(_: ProposerView) -> str:
     """Return a proposal of 21 edits."""
     edit = {"file": "models/train.py", "search": ENTRY, "replace": ENTRY}
     return _write(edits=[edit] * 21)
 
 
-def _repeat(scene: Scene) -> str:
+def _repeat(view: ProposerView) -> str:
     """Return a past trial, unchanged."""
-    trials, champion = scene.history.trials, plain(scene.history.champion)
-    past = plain(scene.rng.choice(trials).recipe) if trials else champion
+    trials, champion = view.history.trials, plain(view.history.champion)
+    past = plain(view.rng.choice(trials).recipe) if trials else champion
     knobs = {name: value for name, value in past.items() if value != champion[name]}
     return _write("this time it will work", knobs)
 
@@ -98,23 +98,23 @@ def programs() -> dict[str, str]:
     return standalone
 
 
-def _insert_program(scene: Scene) -> str:
+def _insert_program(view: ProposerView) -> str:
     """Return an edit that puts a program of the catalogue into train.py."""
-    name = scene.rng.choice(sorted(programs()))
+    name = view.rng.choice(sorted(programs()))
     program = f"{programs()[name]}\n\n{ENTRY}"
     edit = {"file": "models/train.py", "search": ENTRY, "replace": program}
     return _write(f"attack {name}", edits=[edit])
 
 
-KINDS: dict[str, Callable[[Scene], str]] = {
+KINDS: dict[str, Callable[[ProposerView], str]] = {
     "no JSON": _read("no-JSON"),
     "cut off": _cut_off,
-    "nothing": lambda scene: "",
+    "nothing": lambda view: "",
     "A19 duplicate keys": _read("A19-duplicate-keys"),
     "A19 NaN": _read("A19-NaN"),
     "A19 beyond all numbers": _read("A19-beyond-all-numbers"),
     "A19 lone surrogate": _read("A19-lone-surrogate"),
-    "A19 nested": lambda scene: "[" * 60_000,
+    "A19 nested": lambda view: "[" * 60_000,
     "E02 _target_": _read("E02-_target_"),
     "E03 YAML": _read("E03-YAML"),
     "B04 out of range": _read("B04-out-of-range"),
@@ -134,7 +134,7 @@ KINDS: dict[str, Callable[[Scene], str]] = {
     "path out of the bundle": _read("path-out-of-the-bundle"),
     "A16 another class": _read("A16-another-class"),
     "repeat": _repeat,
-    "nothing changes": lambda scene: _write(),
+    "nothing changes": lambda view: _write(),
     "program": _insert_program,
     "program, again": _insert_program,
 }

@@ -1,26 +1,22 @@
-"""Studies of task `planted`: the whole loop on a world whose law is known, with trainer and
-proposers simulated. Nothing is trained.
-
-Everything else is the real thing: plans, gates, grants, reservations, ledger, judge, report. It
-refuses what a world cannot be held with.
-"""
+"""Proposals of a simulated study: the law of its world writes in place of a program."""
 
 import numpy as np
 
 from configs.settings.config import Config
 from evals.simulate import written
-from loop.propose.scene import Scene
+from loop.propose.view import ProposerView
 from loop.study.simulated import law
 
 
-def write(config: Config, arm: str, repeat: int, scene: Scene) -> str:
-    """Return what an arm's program proposes by its world's law; where arms mirror each other all
-    others get the noise of `planted`, turned.
+def write(config: Config, arm: str, repeat: int, view: ProposerView) -> str:
+    """Return the proposal of an arm's program by its world's law.
+
+    Where arms mirror each other, arm `planted` gets some noise and all others its opposite.
     """
-    champion, world, push = scene.history.champion, law(config), 0.0
+    champion, world, push = view.history.champion, law(config), 0.0
     if world.mirrored:
-        drawn = np.random.default_rng(
-            [config.study.seed, repeat, scene.generation, scene.index]
-        ).standard_normal()
-        push = world.noise * float(drawn) * (1 if arm == "planted" else -1)
-    return written(world, arm, champion, round(1000 * champion.warmup), scene.generation - 1, push)
+        seed = [config.study.seed, repeat, view.generation, view.index]
+        noise = world.noise * float(np.random.default_rng(seed).standard_normal())
+        push = noise if arm == "planted" else -noise
+    step = round(1000 * champion.warmup)
+    return written(world, arm, champion, step, view.generation - 1, push)

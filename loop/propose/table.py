@@ -1,7 +1,7 @@
-"""Proposers: functions from a history to one strict-JSON proposal. Whatever it is, its output is
-data and its compute is charged.
+"""The table of proposers: PROPOSERS names every way to get a proposal from a history.
 
-Programs on the trusted side are charged their own CPU time. `heirloop proposers` lists all.
+The output of a proposer is data, and its compute is charged. Programs on the trusted side are
+charged their own CPU time. `heirloop proposers` lists all.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from configs.errors import BadInput
 from loop.propose.evolve.database import propose_evolve
 from loop.propose.hostile import propose_hostile
 from loop.propose.rivals import propose_local, propose_random, propose_tpe
-from loop.propose.scene import Scene
+from loop.propose.view import ProposerView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,21 +21,21 @@ class Proposer:
     """One way to get proposals."""
 
     where: Literal["trusted", "box", "outside", "people", "script", "record"]
-    """who writes: a program on the trusted side, a job in a box, an outside model, people, a
-    person's list, or a recorded run
+    """writer: a program on the trusted side, a job in a box, an outside model, people, a person's
+    list, or a recorded run
     """
     sees: str
-    "what it may see, in one clause"
+    "everything that it may see, in one clause"
     costs: str
-    "what is charged for it, in one clause"
-    write: Callable[[Scene], str] | None = None
+    "charge for it, in one clause"
+    write: Callable[[ProposerView], str] | None = None
     "trusted: returns the text of one proposal (configs.records.Proposal)"
     evolves: bool = False
-    """outside: the model improves a program of evolve's database, shown beside others, in place of
-    the champion
+    """outside: the model improves a program of evolve's database instead of the champion, and sees
+    other programs beside it
     """
     needs: tuple[str, ...] = ()
-    "settings of group `proposer` of which one must be given"
+    "settings of group `proposer`; it needs at least one of them"
     blind: bool = False
     "trusted: it sees the champion's recipe alone, and no trial is looked up for it"
     program: bool = False

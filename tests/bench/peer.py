@@ -33,8 +33,8 @@ from configs.tokens import layout  # noqa: E402
 from evals.data import answers, draw_train, held_out, questions  # noqa: E402
 from loop import session  # noqa: E402
 from loop.propose.evolve.patch import FILE  # noqa: E402
-from loop.propose.scene import Scene, proposal  # noqa: E402
 from loop.propose.table import PROPOSERS, Proposer  # noqa: E402
+from loop.propose.view import ProposerView, proposal  # noqa: E402
 from loop.settings import composed  # noqa: E402
 from sandbox.ledger import Ledger  # noqa: E402
 
@@ -83,13 +83,11 @@ def settings(folder: str, count: int) -> list[str]:
     ]
 
 
-def stub(scene: Scene) -> str:
+def stub(view: ProposerView) -> str:
     """Give the next answer of the stub model as a proposal."""
-    number = (scene.generation - 1) * 4 + scene.index
+    number = (view.generation - 1) * 4 + view.index
     edit = {"file": FILE, "search": MARK, "replace": replacement(number)}
-    return proposal(
-        scene.history.champion, scene.history.champion, f"answer {number}", edits=[edit]
-    )
+    return proposal(view.history.champion, view.history.champion, f"answer {number}", edits=[edit])
 
 
 def heirloop(folder: str, count: int) -> dict[str, Any]:

@@ -184,8 +184,8 @@ def ask() -> None:
     parents, and what programs propose.
     """
     from configs.settings.proposer import Proposer
-    from loop.propose.scene import Scene
     from loop.propose.table import PROPOSERS
+    from loop.propose.view import ProposerView
     from sandbox.store import Store
 
     told = []
@@ -211,7 +211,7 @@ def ask() -> None:
                 for _ in range(K + 1):
                     seen = replace(last, champion=parent, trials=(*last.trials, *made))
                     source = {t.source: "" for t in seen.trials} | {seen.champion_source: ""}
-                    scene = Scene(
+                    view = ProposerView(
                         history=seen,
                         sources=source,
                         settings=Proposer(name=program),
@@ -219,7 +219,7 @@ def ask() -> None:
                         generation=9,
                         index=len(made),
                     )
-                    knobs = json.loads(PROPOSERS[program].write(scene))["knobs"]
+                    knobs = json.loads(PROPOSERS[program].write(view))["knobs"]
                     made.append(
                         replace(
                             last.trials[0],
@@ -378,8 +378,8 @@ def latency() -> None:
     from configs.settings.proposer import Proposer
     from loop.plan import source
     from loop.propose.rivals import propose_random
-    from loop.propose.scene import Scene
     from loop.propose.table import PROPOSERS
+    from loop.propose.view import ProposerView
 
     text, rng = source()["models/train.py"].decode(), random.Random(1)
     print("| trials | " + " | ".join(programs := ("local", "tpe", "evolve")) + " |")
@@ -392,7 +392,7 @@ def latency() -> None:
             grid=grid(True),
             count=1,
         )
-        one = Scene(
+        one = ProposerView(
             history=base,
             sources={"s": text},
             settings=Proposer(name="random"),
@@ -420,7 +420,7 @@ def latency() -> None:
         for program in programs:
             used = []
             for index in range(12):
-                scene = Scene(
+                view = ProposerView(
                     history=replace(base, trials=trials),
                     sources={"s": text, **own},
                     settings=Proposer(name=program),
@@ -429,7 +429,7 @@ def latency() -> None:
                     index=index,
                 )
                 started = time.thread_time()
-                PROPOSERS[program].write(scene)
+                PROPOSERS[program].write(view)
                 used.append(time.thread_time() - started)
             cells.append(f"{1000 * float(np.median(used[1:])):.1f} ms")
         print(f"| {count} | " + " | ".join(cells) + " |")

@@ -551,7 +551,7 @@ def test_a_successor_that_is_slow_in_evaluation_is_paid_by_its_arm(tmp_path, go)
     ],
 )
 def test_a_bad_proposal_is_recorded_and_the_loop_goes_on(tmp_path, go, monkeypatch, text):
-    monkeypatch.setitem(PROPOSERS, "local", written(lambda scene: text))
+    monkeypatch.setitem(PROPOSERS, "local", written(lambda view: text))
     cfg = config(tmp_path)
     mandate(cfg)
     result = go(cfg, FakeBox(better))
@@ -572,7 +572,7 @@ def test_a_patch_is_text_needs_its_own_class_and_is_escaped(tmp_path, go, monkey
     monkeypatch.setitem(
         PROPOSERS,
         "local",
-        written(lambda scene: json.dumps({"hypothesis": "<script>", "knobs": {}, "edits": [edit]})),
+        written(lambda view: json.dumps({"hypothesis": "<script>", "knobs": {}, "edits": [edit]})),
     )
     cfg = config(tmp_path)
     mandate(cfg)

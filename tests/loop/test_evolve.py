@@ -28,7 +28,7 @@ from loop.propose.evolve import database, patch
 from loop.propose.evolve.mutate import mutate
 from loop.propose.outside.prompt import prompt
 from loop.propose.outside.read import read
-from loop.propose.scene import Scene
+from loop.propose.view import ProposerView
 from loop.settings import composed
 from loop.verify.run import verify
 
@@ -49,7 +49,7 @@ def trial(source="s0", score=0.5, outcome="scored", verdict="", **knobs) -> Tria
     )
 
 
-def scene(
+def view(
     trials=(),
     sources=None,
     champion=Recipe(),  # noqa: B008
@@ -57,7 +57,7 @@ def scene(
     seed=1,
     score=0.5,
     **settings,
-) -> Scene:
+) -> ProposerView:
     history = History(
         champion=champion,
         champion_source=source,
@@ -67,7 +67,7 @@ def scene(
         count=1,
     )
     sources = {"s0": TRAIN} if sources is None else sources
-    return Scene(
+    return ProposerView(
         history=history,
         sources=sources,
         settings=Proposer(name="evolve", evolve=Evolve(**settings)),
@@ -77,7 +77,7 @@ def scene(
     )
 
 
-def proposed(given: Scene):
+def proposed(given: ProposerView):
     """Return (class, recipe, text) of what is proposed, taken in as the loop does."""
     made = parse(Proposal, strict_json(database.propose_evolve(given)))
     before = given.sources.get(given.history.champion_source, TRAIN)
@@ -87,7 +87,7 @@ def proposed(given: Scene):
 
 
 def test_a_proposal_edits_the_champions_program_into_a_child_and_says_what_was_done():
-    given = [proposed(scene([trial()], seed=seed)) for seed in range(40)]
+    given = [proposed(view([trial()], seed=seed)) for seed in range(40)]
     assert all(risk == "patch" for risk, *_ in given)
     assert len({text for _, _, text, _ in given}) > 25
     assert {recipe == Recipe() for _, recipe, *_ in given} == {True, False}  # knobs now and then
@@ -101,7 +101,7 @@ def test_a_parent_that_is_not_champion_is_reached_by_edits_of_the_champions_text
     trials = [trial(), trial("s1", 0.9, depth=1), trial("s1", 0.8)]
     found = set()
     for seed in range(30):
-        given = scene(trials, {"s0": TRAIN, "s1": other}, seed=seed, islands=1, explore=1.0)
+        given = view(trials, {"s0": TRAIN, "s1": other}, seed=seed, islands=1, explore=1.0)
         _, _, text, made = proposed(given)
         if "parent: score" in made.hypothesis:
             found.add(
@@ -121,7 +121,7 @@ def test_the_grid_keeps_the_best_of_each_cell_and_the_champion_whatever_its_scor
         trial("s1", 0.1),
         trial(score=0.9),
     ]
-    (island,) = database.database(scene(trials, {"s0": TRAIN, "s1": far}, score=0.2, islands=1))
+    (island,) = database.database(view(trials, {"s0": TRAIN, "s1": far}, score=0.2, islands=1))
     kept = {(one.score, one.champion) for one in island.values()}
     assert kept == {(0.6, False), (0.1, False), (0.2, True)}
 
@@ -135,17 +135,17 @@ def test_a_score_that_is_not_told_ranks_below_every_told_one_and_a_failure_is_no
         trial("gone", 1.0),
     ]
     found = database.database(
-        scene(trials, {"s0": TRAIN, "s1": child(1), "s2": child(2)}, source="none", islands=1)
+        view(trials, {"s0": TRAIN, "s1": child(1), "s2": child(2)}, source="none", islands=1)
     )
     assert [one.score for one in found[0].values()] == [0.01]
 
 
 def test_trials_go_round_the_islands_and_migration_brings_each_best_to_the_next():
     trials = [trial(score=i / 10, width=w, heads=1) for i, w in enumerate((16, 32, 96))]
-    apart = database.database(scene(trials, source="none", islands=3, migration=100))
+    apart = database.database(view(trials, source="none", islands=3, migration=100))
     assert [[one.score for one in island.values()] for island in apart] == [[0.0], [0.1], [0.2]]
     trials.append(trial(score=0.05, width=16, heads=2))
-    met = database.database(scene(trials, source="none", islands=3, migration=3))
+    met = database.database(view(trials, source="none", islands=3, migration=3))
     assert [sorted(one.score for one in island.values()) for island in met] == [
         [0.05, 0.2],
         [0.0, 0.1],
@@ -154,7 +154,7 @@ def test_trials_go_round_the_islands_and_migration_brings_each_best_to_the_next(
     accepted = [*trials[:3], trial(score=0.4, depth=4, verdict="accept")]
     assert all(
         0.4 in {one.score for one in island.values()}
-        for island in database.database(scene(accepted, source="none", islands=3))
+        for island in database.database(view(accepted, source="none", islands=3))
     )
 
 
@@ -163,7 +163,7 @@ def test_the_better_a_program_the_likelier_it_is_parent_unless_exploring():
 
     def share(explore):
         drawn = [
-            scene(trials, source="none", islands=1, seed=s, explore=explore) for s in range(200)
+            view(trials, source="none", islands=1, seed=s, explore=explore) for s in range(200)
         ]
         return (
             sum(database.select(one, database.database(one))[0].score == 0.9 for one in drawn) / 200
@@ -176,14 +176,14 @@ def test_what_is_no_news_is_drawn_again():
     """The ablation is the bound: at the least one, the same stream repeats an earlier program."""
     seen = {}
     for seed in range(60):
-        _, _, text, _ = proposed(scene([trial()], seed=seed, knobs=0.0, edits=1))
+        _, _, text, _ = proposed(view([trial()], seed=seed, knobs=0.0, edits=1))
         seen.setdefault(text, seed)
     text, seed = next(iter(seen.items()))
     trials, sources = [trial(), trial("s1", outcome="failed")], {"s0": TRAIN, "s1": text}
     assert not database.novel(text, Recipe(), trials, sources, 4)
     assert not database.novel(text + "# a comment\n", Recipe(), trials, sources, 4)
     assert database.novel(text, Recipe(depth=1), trials, sources, 4)
-    again = scene(
+    again = view(
         [trial(), *[trial("s1", outcome="failed")] * 3], sources, seed=seed, knobs=0.0, edits=1
     )
     assert proposed(again)[2] != text
@@ -205,7 +205,7 @@ HOSTILE = {
 def test_hostile_text_in_the_history_gives_a_proposal_or_a_refusal_never_a_crash(name):
     for source in ("s0", "s1"):  # the champion is pristine, then hostile itself
         for seed in range(5):
-            given = scene(
+            given = view(
                 [trial(), trial("s1", 0.9, depth=1)],
                 {"s0": TRAIN, "s1": HOSTILE[name]},
                 source=source,
@@ -219,11 +219,11 @@ def test_hostile_text_in_the_history_gives_a_proposal_or_a_refusal_never_a_crash
 @pytest.mark.parametrize(
     "given",
     [
-        scene(),
-        scene(sources={}),
-        scene([trial("gone")], {}),
-        scene(source="gone"),
-        scene([trial(outcome="failed")] * 9, source="gone"),
+        view(),
+        view(sources={}),
+        view([trial("gone")], {}),
+        view(source="gone"),
+        view([trial(outcome="failed")] * 9, source="gone"),
     ],
     ids=range(5),
 )
@@ -241,8 +241,8 @@ def test_a_grid_without_choice_still_ends():
         grid={"depth": (2,)},
         count=1,
     )
-    made = scene([trial()])
-    given = Scene(
+    made = view([trial()])
+    given = ProposerView(
         history=history,
         sources={"s0": TRAIN},
         settings=made.settings,
@@ -323,7 +323,7 @@ def test_a_model_improves_a_program_of_the_database_and_its_answer_becomes_edits
     other = child(7)
     trials = [trial(), trial("s1", 0.9, depth=1)]
     for seed in range(40):
-        given = scene(trials, {"s0": TRAIN, "s1": other}, seed=seed, islands=1, explore=1.0)
+        given = view(trials, {"s0": TRAIN, "s1": other}, seed=seed, islands=1, explore=1.0)
         history, source, others = database.shown(given)
         if source == other:
             break
@@ -366,7 +366,7 @@ def test_a_model_improves_a_program_of_the_database_and_its_answer_becomes_edits
             with pytest.raises(BadInput, match=why):
                 database.rebased(given, history, source, json.dumps(made | wrong))
     with pytest.raises(BadInput, match="no program"):
-        database.shown(scene(sources={}))
+        database.shown(view(sources={}))
 
 
 def test_a_study_evolves_by_an_outside_models_answers(tmp_path, go, monkeypatch):

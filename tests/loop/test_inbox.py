@@ -44,7 +44,7 @@ HOSTILE = (
 )
 
 
-def hostile(scene):
+def hostile(view):
     edit = {
         "file": "models/train.py",
         "search": "def main(",

@@ -99,7 +99,7 @@ def asked(tmp_path, go, monkeypatch):
         go(cfg, FakeBox(better))
     approve(cfg, waiting(cfg)[0], "recipe")
     proposal = json.dumps({"hypothesis": HOSTILE, "knobs": {"depth": 3}, "predicted_gain": 0.5})
-    monkeypatch.setitem(PROPOSERS, "local", written(lambda scene: proposal))
+    monkeypatch.setitem(PROPOSERS, "local", written(lambda view: proposal))
     with pytest.raises(NeedsHuman):
         go(cfg, FakeBox(better))
     return cfg, tmp_path / "runs" / "t"

@@ -367,7 +367,7 @@ def test_a_campaign_ends_with_one_recorded_line_when_the_record_is_used_up(tmp_p
 def test_invalid_proposals_of_a_record_are_invalid_again(tmp_path, go, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setitem(
-            PROPOSERS, "random", written(lambda scene: "no json" if scene.index else text())
+            PROPOSERS, "random", written(lambda view: "no json" if view.index else text())
         )
         recorded(tmp_path, go, "study.generations=1")
     cfg = config(tmp_path, *again(tmp_path, "study.generations=1"))

@@ -19,14 +19,14 @@ from configs.settings.proposer import Proposer
 from evals.attacks.table import ATTACKS
 from loop.plan import apply_proposal, source
 from loop.propose import hostile, rivals
-from loop.propose.scene import Scene, draw
+from loop.propose.view import ProposerView, draw
 from loop.verify.run import verify
 from sandbox.box.namespace import NamespaceBox
 from sandbox.store import Store
 from tests.conftest import need_box
 
 
-def scene(trials=(), seed=1, champion=Recipe(), **settings) -> Scene:  # noqa: B008
+def view(trials=(), seed=1, champion=Recipe(), **settings) -> ProposerView:  # noqa: B008
     history = History(
         champion=champion,
         champion_source="s0",
@@ -36,7 +36,7 @@ def scene(trials=(), seed=1, champion=Recipe(), **settings) -> Scene:  # noqa: B
         count=1,
     )
     files = {"s0": source()["models/train.py"].decode()}
-    return Scene(
+    return ProposerView(
         history=history,
         sources=files,
         settings=Proposer(name="x", **settings),
@@ -76,7 +76,7 @@ def good(recipe: Recipe) -> float:
 
 
 def mean_good(write, trials) -> float:
-    return sum(good(recipe_of(write(scene(trials, seed=s)))) for s in range(30)) / 30
+    return sum(good(recipe_of(write(view(trials, seed=s)))) for s in range(30)) / 30
 
 
 def test_tpe_learns_from_scores_where_random_does_not():
@@ -97,10 +97,10 @@ def test_tpe_learns_from_what_the_ladder_tells_alone():
 
 def test_tpe_is_a_function_of_the_history_and_the_seed_and_repeats_no_trial():
     trials = past(3, good)
-    assert rivals.propose_tpe(scene(trials)) == rivals.propose_tpe(scene(trials))
+    assert rivals.propose_tpe(view(trials)) == rivals.propose_tpe(view(trials))
     tried = {t.recipe for t in trials}
     for seed in range(20):
-        found = recipe_of(rivals.propose_tpe(scene(trials, seed=seed)))
+        found = recipe_of(rivals.propose_tpe(view(trials, seed=seed)))
         assert found not in tried
         trials.append(Trial(recipe=found, outcome="waiting", source="s0"))
         tried.add(found)
@@ -127,7 +127,7 @@ def test_tpe_is_a_function_of_the_history_and_the_seed_and_repeats_no_trial():
     ids=["no trial", "one", "all failed", "all waiting", "none told", "off the grid"],
 )
 def test_tpe_proposes_from_any_history(trials):
-    assert recipe_of(rivals.propose_tpe(scene(trials))) != Recipe()
+    assert recipe_of(rivals.propose_tpe(view(trials))) != Recipe()
 
 
 FINE = {
@@ -147,7 +147,7 @@ FINE = {
 
 @pytest.mark.parametrize("name", sorted(hostile.KINDS))
 def test_every_attack_text_is_refused_as_text_or_is_a_wellformed_plan(name):
-    given = scene(past(1, good, 3), champion=Recipe())
+    given = view(past(1, good, 3), champion=Recipe())
     try:
         change = apply_proposal(
             Recipe(), source(), parse(Proposal, strict_json(hostile.KINDS[name](given)))
@@ -167,7 +167,7 @@ def test_every_attack_text_is_refused_as_text_or_is_a_wellformed_plan(name):
 
 def test_the_share_of_attacks_is_the_set_one():
     def share(of):
-        texts = [hostile.propose_hostile(scene(seed=s, hostile_share=of)) for s in range(300)]
+        texts = [hostile.propose_hostile(view(seed=s, hostile_share=of)) for s in range(300)]
         return sum('"a step from the champion\'s recipe"' not in text for text in texts) / 300
 
     assert share(0.0) == 0.0 and share(1.0) == 1.0 and 0.2 < share(0.3) < 0.4

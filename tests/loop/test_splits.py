@@ -41,7 +41,7 @@ def finished(tmp_path, go, monkeypatch):
     monkeypatch.setitem(
         PROPOSERS,
         "local",
-        written(lambda scene: '{"hypothesis": "a", "knobs": {"batch_size": 128}}'),
+        written(lambda view: '{"hypothesis": "a", "knobs": {"batch_size": 128}}'),
     )
     cfg = config(tmp_path, "budget.looks.sealed=2", "study.generations=1", "study.proposals=1")
     mandate(cfg)
@@ -164,7 +164,7 @@ def test_nothing_of_gate_leaves_but_the_verdict_before_the_closing_look(
     tmp_path, go, monkeypatch, closed
 ):
     """With the ablation: a summary that shows what it should not is found."""
-    scenes, rows = [], []
+    views, rows = [], []
     real = replicate.score
 
     def marked(data, items, task, recipe, split, *more):
@@ -178,7 +178,7 @@ def test_nothing_of_gate_leaves_but_the_verdict_before_the_closing_look(
 
     monkeypatch.setattr(replicate, "score", marked)
     monkeypatch.setitem(
-        PROPOSERS, "local", written(lambda scene: scenes.append(scene) or propose_random(scene))
+        PROPOSERS, "local", written(lambda view: views.append(view) or propose_random(view))
     )
     monkeypatch.setattr("loop.export.track.Null.log", lambda _, row: rows.append(row))
     if not closed:
@@ -195,7 +195,7 @@ def test_nothing_of_gate_leaves_but_the_verdict_before_the_closing_look(
         (folder / "summary.json").read_text(),
         page_of(folder),
         repr(rows),
-        repr(scenes),
+        repr(views),
         repr(inbox),
     ]
     assert bool(re.search(r"\.7654|[:>=]0\.77[,}<)]", " ".join(told))) is not closed
@@ -207,20 +207,20 @@ def test_nothing_of_gate_leaves_but_the_verdict_before_the_closing_look(
 
 
 def test_a_proposer_is_told_steps_beyond_noise_and_nothing_else(tmp_path, go, monkeypatch):
-    scenes = []
+    views = []
     monkeypatch.setitem(
-        PROPOSERS, "local", written(lambda scene: scenes.append(scene) or propose_random(scene))
+        PROPOSERS, "local", written(lambda view: views.append(view) or propose_random(view))
     )
     cfg = config(tmp_path)
     mandate(cfg)
     go(cfg, FakeBox(lambda order: 0.48 + 0.04 * (order.seed % 2)))  # noise between 0.48 and 0.52
-    assert {one.outcome for scene in scenes for one in scene.history.trials} == {
+    assert {one.outcome for view in views for one in view.history.trials} == {
         "first",
         "not better",
         "waiting",
     }
     assert (
-        len({one.score for scene in scenes for one in scene.history.trials}) == 2
+        len({one.score for view in views for one in view.history.trials}) == 2
     )  # the baseline's, and none
 
 
@@ -254,7 +254,7 @@ def test_computable_gains_are_flagged_in_every_table_and_no_mandate_promotes_the
     monkeypatch.setitem(
         PROPOSERS,
         "local",
-        written(lambda scene: json.dumps({"hypothesis": "code", **next(proposals)})),
+        written(lambda view: json.dumps({"hypothesis": "code", **next(proposals)})),
     )
     monkeypatch.setattr(
         confirm, "judge", lambda *a, **k: replace(real_judge(*a, **k), answer="accept")
@@ -338,7 +338,7 @@ def test_weights_that_equal_others_but_for_noise_are_refused_and_distances_are_t
 
     mandate(cfg)
     proposals = json.dumps({"hypothesis": "a", "knobs": {"batch_size": 128}})
-    PROPOSERS_LOCAL, PROPOSERS["local"] = PROPOSERS["local"], written(lambda scene: proposals)
+    PROPOSERS_LOCAL, PROPOSERS["local"] = PROPOSERS["local"], written(lambda view: proposals)
     try:
         result = go(cfg, FakeBox(better, copies))
     finally:
@@ -375,7 +375,7 @@ def test_the_objective_stands_in_sentences_on_every_gate(tmp_path, go):
 def test_a_proposer_s_claims_are_ranked_against_what_feedback_showed(tmp_path, go, monkeypatch):
     made = iter([(0.1, 1), (0.2, 3), (0.3, 4), (0.0, 1)])
 
-    def claim(scene):
+    def claim(view):
         gain, depth = next(made)
         return json.dumps(
             {

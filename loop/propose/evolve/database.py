@@ -25,7 +25,7 @@ from loop.plan import apply_proposal
 from loop.propose.evolve.mutate import mutate
 from loop.propose.evolve.patch import FILE, apart, check, edits, grams
 from loop.propose.rivals import propose_local
-from loop.propose.scene import Scene, draw, proposal
+from loop.propose.view import ProposerView, draw, proposal
 
 ATTEMPTS = 20
 """Children that are drawn until one is new; after them a step in the recipe is proposed."""
@@ -78,30 +78,30 @@ def cell(one: Parent, first: str) -> Cell:
     )
 
 
-def database(scene: Scene) -> list[dict[Cell, Parent]]:
+def database(view: ProposerView) -> list[dict[Cell, Parent]]:
     """Return the islands: per cell the best program, the champion everywhere. Failed and waiting
     trials and those without text are left out.
     """
-    history, settings = scene.history, scene.settings.evolve
+    history, settings = view.history, view.settings.evolve
     found: list[dict[Cell, Parent]] = [{} for _ in range(settings.islands)]
-    first = next((scene.sources[t.source] for t in history.trials if t.source in scene.sources), "")
+    first = next((view.sources[t.source] for t in history.trials if t.source in view.sources), "")
     for number, trial in enumerate(history.trials):
         if number and number % settings.migration == 0:
             _migrate(found, first)
-        if trial.outcome in ("failed", "waiting") or trial.source not in scene.sources:
+        if trial.outcome in ("failed", "waiting") or trial.source not in view.sources:
             continue
         one = Parent(
             digest=trial.source,
-            source=scene.sources[trial.source],
+            source=view.sources[trial.source],
             recipe=trial.recipe,
             score=trial.score,
         )
         for island in found if trial.verdict == "accept" else [found[number % len(found)]]:
             _keep(island, one, first)
-    if history.champion_source in scene.sources:
+    if history.champion_source in view.sources:
         best = Parent(
             digest=history.champion_source,
-            source=scene.sources[history.champion_source],
+            source=view.sources[history.champion_source],
             recipe=history.champion,
             score=history.champion_score,
             champion=True,
@@ -125,14 +125,14 @@ def _migrate(islands: list[dict[Cell, Parent]], first: str) -> None:
 
 
 def select(
-    scene: Scene, islands: Sequence[dict[Cell, Parent]]
+    view: ProposerView, islands: Sequence[dict[Cell, Parent]]
 ) -> tuple[Parent, tuple[Parent, ...]] | None:
     """Draw a parent and inspirations for the next proposal from the island whose turn it is; None
     where no program is known.
     """
-    settings, rng = scene.settings.evolve, scene.rng
+    settings, rng = view.settings.evolve, view.rng
     ranked = sorted(
-        islands[len(scene.history.trials) % len(islands)].values(), key=Parent.worth, reverse=True
+        islands[len(view.history.trials) % len(islands)].values(), key=Parent.worth, reverse=True
     )
     if not ranked:
         return None
@@ -142,19 +142,19 @@ def select(
     return parent, tuple(rng.sample(others, min(settings.inspirations, len(others))))
 
 
-def propose_evolve(scene: Scene) -> str:
+def propose_evolve(view: ProposerView) -> str:
     """Return a proposal that makes the champion's program and recipe into a new child of the
     database, as edits and knobs.
     """
-    history, islands = scene.history, database(scene)
-    before = scene.sources.get(history.champion_source)
+    history, islands = view.history, database(view)
+    before = view.sources.get(history.champion_source)
     for _ in range(ATTEMPTS):
-        drawn = select(scene, islands)
+        drawn = select(view, islands)
         if drawn is None or before is None:
             break
-        child = _child(scene, *drawn)
+        child = _child(view, *drawn)
         if child is None or not novel(
-            child[0], child[1], history.trials, scene.sources, scene.settings.evolve.novelty
+            child[0], child[1], history.trials, view.sources, view.settings.evolve.novelty
         ):
             continue
         text, recipe, said = child
@@ -164,16 +164,16 @@ def propose_evolve(scene: Scene) -> str:
             continue
         about = f"{'; '.join(said)} (parent: {drawn[0].told()})"
         return proposal(history.champion, recipe, about[:2000], edits=edits(before, text))
-    return propose_local(scene)
+    return propose_local(view)
 
 
 def _child(
-    scene: Scene, parent: Parent, inspirations: Sequence[Parent]
+    view: ProposerView, parent: Parent, inspirations: Sequence[Parent]
 ) -> tuple[str, Recipe, tuple[str, ...]] | None:
     """Return (program, recipe, what was done); a parent whose text nothing can change gives a step
     in its recipe, None if that fails too.
     """
-    settings, rng, recipe = scene.settings.evolve, scene.rng, parent.recipe
+    settings, rng, recipe = view.settings.evolve, view.rng, parent.recipe
     others = tuple(one.source for one in inspirations)
     said: tuple[str, ...]
     try:
@@ -181,24 +181,24 @@ def _child(
     except BadInput:
         text, said = parent.source, ()
     if rng.random() < settings.knobs or not said:
-        recipe, words = _step(scene, recipe)
+        recipe, words = _step(view, recipe)
         said += words
     return (text, recipe, said) if said else None
 
 
-def _step(scene: Scene, recipe: Recipe) -> tuple[Recipe, tuple[str, ...]]:
+def _step(view: ProposerView, recipe: Recipe) -> tuple[Recipe, tuple[str, ...]]:
     """Change one to `mutations` knobs to other values of the grid, as `local` does; what cannot be
     changed leaves the recipe as it is.
     """
-    grid, before = scene.history.grid, plain(recipe)
+    grid, before = view.history.grid, plain(recipe)
     open_knobs = sorted(
         name for name, values in grid.items() if any(v != before[name] for v in values)
     )
-    names = scene.rng.sample(
-        open_knobs, min(len(open_knobs), scene.rng.randint(1, scene.settings.mutations))
+    names = view.rng.sample(
+        open_knobs, min(len(open_knobs), view.rng.randint(1, view.settings.mutations))
     )
     found = draw(
-        scene.rng,
+        view.rng,
         recipe,
         {name: tuple(v for v in grid[name] if v != before[name]) for name in names},
     )
@@ -218,15 +218,15 @@ def novel(
     return all(apart(_grams(text), _grams(other)) >= bound for other in same)
 
 
-def shown(scene: Scene) -> tuple[History, str, tuple[Parent, ...]]:
+def shown(view: ProposerView) -> tuple[History, str, tuple[Parent, ...]]:
     """Draw what a model is to improve: the history with a parent in the champion's place, its
     program, and inspirations.
 
     Raises BadInput where the champion's program is not known.
     """
-    history = scene.history
-    drawn = select(scene, database(scene))
-    if drawn is None or history.champion_source not in scene.sources:
+    history = view.history
+    drawn = select(view, database(view))
+    if drawn is None or history.champion_source not in view.sources:
         raise BadInput(
             "no program of the history is known; evolve-llm needs the champion's models/train.py"
         )
@@ -243,19 +243,19 @@ def shown(scene: Scene) -> tuple[History, str, tuple[Parent, ...]]:
     )
 
 
-def rebased(scene: Scene, history: History, source: str, text: str) -> str:
+def rebased(view: ProposerView, history: History, source: str, text: str) -> str:
     """Return a proposal on a parent (recipe and program of `shown`) as one on the champion; raises
     BadInput unless it passes the cascade.
     """
-    before = scene.sources[scene.history.champion_source]
+    before = view.sources[view.history.champion_source]
     recipe, child = applied(history.champion, source, text)
     check(before, child)
-    if not novel(child, recipe, scene.history.trials, scene.sources, scene.settings.evolve.novelty):
+    if not novel(child, recipe, view.history.trials, view.sources, view.settings.evolve.novelty):
         raise BadInput(
             "the program is no news: a trial of this recipe had it, but for layout, comments or the"
             " third digit of a number"
         )
-    return moved(scene.history.champion, before, recipe, child, text)
+    return moved(view.history.champion, before, recipe, child, text)
 
 
 def applied(recipe: Recipe, source: str, text: str) -> tuple[Recipe, str]:

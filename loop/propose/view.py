@@ -1,7 +1,9 @@
-"""What a program on the trusted side is shown when it is asked for one proposal, and how it writes
-it. Its output is data, like any other's.
+"""Everything that a program on the trusted side sees for one proposal, and how it writes it.
+
+Its output is data, like the output of any proposer.
 """
 
+import contextlib
 import json
 import random
 from collections.abc import Mapping, Sequence
@@ -16,8 +18,8 @@ from configs.settings.proposer import Proposer as Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
-    """All that a program on the trusted side is shown when it is asked for one proposal."""
+class ProposerView:
+    """Everything that a program on the trusted side sees for one proposal."""
 
     history: History
     "the champion and the campaign's trials (configs/history.py)"
@@ -34,17 +36,18 @@ class Scene:
 
 
 def draw(rng: random.Random, base: Recipe, choices: Mapping[str, tuple[Any, ...]]) -> Recipe:
-    """Draw knobs until they fit together; a step that cannot fit (heads and width) falls back to
-    one head.
+    """Draw knobs until they fit together.
+
+    After 100 draws the recipe gets one head: heads must divide the width, and a step may allow no
+    other.
     """
     for attempt in range(200):
-        found = {**plain(base), **{name: rng.choice(values) for name, values in choices.items()}}
+        drawn = {name: rng.choice(values) for name, values in choices.items()}
+        knobs = {**plain(base), **drawn}
         if attempt > 100:
-            found["heads"] = 1
-        try:
-            return Recipe(**found)
-        except BadInput:
-            continue
+            knobs["heads"] = 1
+        with contextlib.suppress(BadInput):
+            return Recipe(**knobs)
     raise AssertionError("no draw fits")
 
 
@@ -55,8 +58,9 @@ def proposal(
     predicted_gain: float | None = None,
     edits: Sequence[Mapping[str, str]] = (),
 ) -> str:
-    """Return the text of a proposal that changes the champion's recipe into another and applies
-    edits (configs.records.Edit) to its source.
+    """Return the text of a proposal that turns the champion's recipe into another.
+
+    `edits` (configs.records.Edit) change its source.
     """
     before = plain(champion)
     knobs = {name: value for name, value in plain(recipe).items() if value != before[name]}
