@@ -100,8 +100,8 @@ def _certain(suite: Suite, task: Task, tokens: NDArray[np.uint8]) -> NDArray[np.
     return np.eye(width, dtype=np.float32)[tokens.astype(np.int64)]
 
 
-def _answer_gate(suite: Suite) -> Tensors:
-    """Return right predictions on the gate split."""
+def _answer_confirm(suite: Suite) -> Tensors:
+    """Return right predictions on the confirm split."""
     return _answer(suite, suite.running.config.task.format(), suite.running.splits[CONFIRM])
 
 
@@ -119,7 +119,7 @@ def _score_files(suite: Suite, files: Iterable[bytes]) -> str:
 
 def write_bad_probabilities(suite: Suite) -> str:
     """Write probabilities that are not finite, negative, too large or that do not sum to one."""
-    good = _answer_gate(suite)
+    good = _answer_confirm(suite)
 
     def spoil(value: float) -> bytes:
         probabilities = good["probabilities"].copy()
@@ -140,7 +140,7 @@ def answer_other_task(suite: Suite) -> str:
 
 def write_bad_headers(suite: Suite) -> str:
     """Write predictions whose header has duplicate keys, or is huge."""
-    data = save(_answer_gate(suite))
+    data = save(_answer_confirm(suite))
     size = int.from_bytes(data[:8], "little")
     header, rest = data[8 : 8 + size].strip(), data[8 + size :]
     headers = (header[:-1] + b"," + header[1:], header + b" " * 150_000)

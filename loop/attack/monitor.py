@@ -24,7 +24,7 @@ from loop.plan import apply_proposal, source
 from sandbox import budget, keys
 from sandbox.box import cgroup
 from sandbox.box.base import Execution
-from sandbox.box.container import refusal
+from sandbox.box.container import find_unsafe_setting
 from sandbox.box.namespace import NamespaceBox
 from sandbox.decision import new_mandate
 from sandbox.gate import Gate
@@ -219,10 +219,10 @@ UNSAFE_SETTINGS: tuple[dict[str, Any], ...] = (
 
 def ask_for_privileges(_: Suite) -> str:
     """Check containers with one unsafe setting each; the safe container must pass."""
-    reason = refusal(SAFE_CONTAINER, "/b")
+    reason = find_unsafe_setting(SAFE_CONTAINER, "/b")
     if reason:
         return f"the right one: {reason}"
-    refused = [refusal(SAFE_CONTAINER | setting, "/b") for setting in UNSAFE_SETTINGS]
+    refused = [find_unsafe_setting(SAFE_CONTAINER | setting, "/b") for setting in UNSAFE_SETTINGS]
     return "refused" if all(refused) else GOT_THROUGH
 
 

@@ -134,7 +134,9 @@ class Container:
             labels={STUDY: execution.study, OWNER: owner(os.getpid())},
             environment={"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
         )
-        wrong = refusal(api.inspect_container(created["Id"])["HostConfig"], str(self.folder))
+        wrong = find_unsafe_setting(
+            api.inspect_container(created["Id"])["HostConfig"], str(self.folder)
+        )
         if wrong:
             api.remove_container(created["Id"], force=True)
             raise NoBox(f"the engine made another container than asked for, refused: {wrong}")
@@ -154,7 +156,7 @@ MUST_BE_EMPTY = (
 )
 
 
-def refusal(host: dict[str, Any], folder: str) -> str:
+def find_unsafe_setting(host: dict[str, Any], folder: str) -> str:
     """Return the first unsafe setting of a container, or an empty string.
 
     Unsafe are privileges, namespaces of the host, and every mount but `folder`.

@@ -212,7 +212,7 @@ class Hole:
             return told
 
         self.patch.setattr(namespace, "command", command)
-        self.patch.setattr(container, "refusal", lambda *_: "")
+        self.patch.setattr(container, "find_unsafe_setting", lambda *_: "")
         self.patch.setattr(
             Container, "_create", lambda container, *arguments: self._create(container, *arguments)
         )
@@ -492,7 +492,7 @@ def control_groups_writable(h):
 
 @hole("S20")
 def specification_unchecked(h):
-    h.patch.setattr(monitor, "refusal", lambda *_: "")
+    h.patch.setattr(monitor, "find_unsafe_setting", lambda *_: "")
 
 
 @hole("S21", "W01", "W03", docker=("S21",), tries=3)
