@@ -77,7 +77,7 @@ def estimate_gain(
         if spread > 1e-9
         else (None, None, None)
     )
-    fooled = hidden(rule, level, effect, deviation, most, first_look)
+    fooled = hidden_rate(rule, level, effect, deviation, most, first_look)
     bounded = float(RULES["betting"].evidence((x - effect)[None, :], effect, deviation)[0, -1])
     return AcceptedGain(
         corrected=corrected, low=low, high=high, hidden=fooled, bounded=min(1.0, bounded)
@@ -85,13 +85,13 @@ def estimate_gain(
 
 
 @cache
-def hidden(
+def hidden_rate(
     rule: str, level: float, effect: float, deviation: float, most: int, first_look: int
 ) -> float:
     """Return the rate at which a rule accepts null b at the effect, in 2,000 simulated
     confirmations.
     """
-    mine, theirs = failing(np.random.default_rng(7), (2000, most))
+    mine, theirs = draw_failing(np.random.default_rng(7), (2000, most))
     accepted, _ = RULES[rule].play(
         mine - theirs + effect,
         level=level,
@@ -102,7 +102,7 @@ def hidden(
     return float(accepted.mean())
 
 
-def failing(
+def draw_failing(
     rng: np.random.Generator, shape: tuple[int, ...], sample: Sequence[float] = FAILING
 ) -> tuple[Gains, Gains]:
     """Return (candidate, champion) scores of null b, with a jitter of 0.01.

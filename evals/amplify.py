@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evals.arms import UNIT, Curve, common, difference, paired
-from evals.intervals import Figure, Floats, bootstrap, capped, mean, missing, ratio
+from evals.arms import UNIT, Curve, common, difference, pair_gains
+from evals.intervals import Figure, Floats, bootstrap, cap_at_ceiling, mean, missing, ratio
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +72,9 @@ def effects(
         )
         for name, (a, b) in asked.items()
     }
-    return {name: capped(figure, scores, ceiling, deviation) for name, figure in found.items()}
+    return {
+        name: cap_at_ceiling(figure, scores, ceiling, deviation) for name, figure in found.items()
+    }
 
 
 def amplifying(found: Mapping[str, Figure], arms: Mapping[str, Curve]) -> bool:
@@ -118,7 +120,7 @@ def decline(arms: Mapping[str, Curve]) -> str:
 def _relative(arms: Mapping[str, Curve], name: str) -> str:
     at = common(arms)
     (half, theirs), (whole, whole_theirs) = (
-        paired(arms, "self", name, part) for part in (at / 2, at)
+        pair_gains(arms, "self", name, part) for part in (at / 2, at)
     )
 
     def gap(w: Floats) -> Floats:

@@ -134,7 +134,7 @@ def common(arms: Mapping[str, Curve], names: Iterable[str] = ()) -> float:
     return min((float(s.min()) for s in spent), default=0.0)
 
 
-def paired(
+def pair_gains(
     arms: Mapping[str, Curve], one: str, other: str, cpu_us: float | None = None
 ) -> tuple[Floats, Floats]:
     """Return both arms' gains (R,) at equal spent plan, for the repeats in both."""
@@ -161,5 +161,5 @@ def difference(
     """
     if one not in arms or other not in arms:
         return missing("not measured", UNIT)
-    mine, theirs = paired(arms, one, other, cpu_us)
+    mine, theirs = pair_gains(arms, one, other, cpu_us)
     return mean(mine - theirs, UNIT)

@@ -15,7 +15,7 @@ from scipy.stats import beta, nct
 from scipy.stats import t as student
 
 from configs.build import need
-from evals.accepted_gain import failing
+from evals.accepted_gain import draw_failing
 from evals.rules import MOST_PATTERNS, RULES, Gains
 
 NULLS = ("a", "b", "c")
@@ -112,7 +112,7 @@ def draw(
     The true gain is `bar`, the minimum effect.
     """
     if null == "b":
-        return failing(rng, shape, tuple(sample))
+        return draw_failing(rng, shape, tuple(sample))
     return rng.choice(sample, shape) + bar, rng.choice(sample, shape)
 
 
@@ -168,7 +168,7 @@ def power(
     return float(accepted.mean()), float(pairs.mean())
 
 
-def pooled(rows: Mapping[str, Mapping[str, Any]], counted: Sequence[str]) -> dict[str, Any]:
+def pool_rows(rows: Mapping[str, Mapping[str, Any]], counted: Sequence[str]) -> dict[str, Any]:
     """Return one row over the counted kinds of noise, each with as many campaigns.
 
     Every kind's own rate, bound and power stand beside it.
@@ -207,10 +207,10 @@ def real(rule: str, scores: Mapping[str, Sequence[float]], plan: Campaigns) -> d
     for sample in scores.values():
         gains = [float(c - b) for c, b in zip(sample[::2], sample[1::2], strict=False)]
         while len(gains) >= first:
-            told, n = _walk(rule, gains, plan, first)
-            if told == "continue":
+            answer, n = _walk(rule, gains, plan, first)
+            if answer == "continue":
                 break
-            accepts.append(told == "accept")
+            accepts.append(answer == "accept")
             fake += float(np.mean(gains[:n])) * accepts[-1]
             pairs, gains = pairs + n, gains[n:]
     tens = [

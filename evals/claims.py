@@ -14,7 +14,7 @@ from configs.settings.study import Warn
 from evals.amplify import Skill, amplifying, effects
 from evals.arms import Curve, difference
 from evals.closure import Event, automation, provenance, self_closure
-from evals.intervals import Figure, capped
+from evals.intervals import Figure, cap_at_ceiling
 from evals.loss import PlanFact, efficiency
 from evals.retention import Held, retention
 
@@ -64,9 +64,9 @@ def words(study: Evidence) -> dict[str, bool]:
     accepted changes by lineage weights, and people release less than half of the compute at
     propose, train, evaluate, accept and promote.
     """
-    found = skill_effects(study)
+    skill = skill_effects(study)
     return {
-        "amplifying": amplifying(found, study.arms),
+        "amplifying": amplifying(skill, study.arms),
         "lossy": (
             retention(study.held, ceiling=study.ceiling, deviation=study.deviation)[
                 "loss in transfer"
@@ -82,38 +82,38 @@ def self_closed(study: Evidence) -> bool:
         automation(study.events),
         [p.author for p in study.plans if p.fate == "accepted"],
     )
-    caused = _kappa(study).over(0.0) and difference(study.arms, "self", "refit").over(0.0)
+    closed = _kappa(study).over(0.0) and difference(study.arms, "self", "refit").over(0.0)
     return (
-        caused
+        closed
         and provenance(authors).over(0.5)
         and all(vector[stage].over(0.5) for stage in CLOSING)
     )
 
 
 def _kappa(study: Evidence) -> Figure:
-    return capped(self_closure(study.arms), study.scores, study.ceiling, study.deviation)
+    return cap_at_ceiling(self_closure(study.arms), study.scores, study.ceiling, study.deviation)
 
 
 def conditions(study: Evidence) -> list[dict[str, Figure | str]]:
     """Return Lambert's three conditions: the loop is closed, amplifies, keeps its efficiency."""
-    found = skill_effects(study)
+    skill = skill_effects(study)
     change = efficiency(study.plans)["E"]
-    kept = change.word or (
+    reading = change.word or (
         "keeps its efficiency" if (change.value or 0.0) > 0 else "loses efficiency"
     )
-    said = words(study)
+    allowed = words(study)
     return [
         {
             "condition": "closed",
             "figure": _kappa(study),
-            "reads": "self-closed" if said["self-closed"] else "not shown",
+            "reads": "self-closed" if allowed["self-closed"] else "not shown",
         },
         {
             "condition": "amplifies",
-            "figure": found["self"],
-            "reads": "amplifying" if said["amplifying"] else "not shown",
+            "figure": skill["self"],
+            "reads": "amplifying" if allowed["amplifying"] else "not shown",
         },
-        {"condition": "keeps its efficiency", "figure": change, "reads": kept},
+        {"condition": "keeps its efficiency", "figure": change, "reads": reading},
     ]
 
 

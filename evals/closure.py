@@ -12,8 +12,8 @@ from typing import Literal
 
 import numpy as np
 
-from evals.arms import Curve, common, paired
-from evals.intervals import Figure, bootstrap, missing, proven, ratio, share
+from evals.arms import Curve, common, pair_gains
+from evals.intervals import Figure, bootstrap, is_positive, missing, ratio, share
 
 Stage = Literal[
     "propose",
@@ -93,7 +93,7 @@ def automation(events: Iterable[Event]) -> dict[str, Figure]:
     }
 
 
-def stood_in(events: Iterable[Event]) -> tuple[Event, ...]:
+def as_people(events: Iterable[Event]) -> tuple[Event, ...]:
     """Return the decisions as if simulated reviewers had been people."""
     return tuple(
         replace(e, actor="person") if e.actor == "simulated reviewer" else e for e in events
@@ -180,8 +180,8 @@ def self_closure(arms: Mapping[str, Curve], cpu_us: float | None = None) -> Figu
     if "self" not in arms or "scrambled" not in arms:
         return missing("not measured", "share of the gain")
     at = common(arms, ("self", "scrambled")) if cpu_us is None else cpu_us
-    mine, theirs = paired(arms, "self", "scrambled", at)
-    if not proven(mine):
+    mine, theirs = pair_gains(arms, "self", "scrambled", at)
+    if not is_positive(mine):
         return missing("undefined", "share of the gain", len(mine))
     return ratio(mine - theirs, mine, "share of the gain", neutral=0.0)
 

@@ -18,11 +18,11 @@ from evals.intervals import (
     Figure,
     Floats,
     bootstrap,
+    mark_unclear,
     missing,
     monotone,
     percentiles,
-    resampled,
-    told,
+    resample,
 )
 
 MOST_BITS = 6
@@ -103,7 +103,7 @@ def compute_equivalent(reference: Reference, used_us: float, reached: ArrayLike)
 
     if n < 2:
         return missing("not measured", "doublings", n)
-    value, (low, high) = float(bits_at(np.ones((1, n)))[0]), percentiles(bits_at(resampled(n)), n)
+    value, (low, high) = float(bits_at(np.ones((1, n)))[0]), percentiles(bits_at(resample(n)), n)
     if min(low, value) == math.inf or max(high, value) == -math.inf:
         end, over = (ends[1], True) if value > 0 else (ends[0], False)
         return Figure(
@@ -114,7 +114,7 @@ def compute_equivalent(reference: Reference, used_us: float, reached: ArrayLike)
             unit="doublings",
             word="above" if over else "below",
         )
-    return told(
+    return mark_unclear(
         Figure(
             value=float(np.clip(value, *ends)),
             low=low if math.isfinite(low) else None,
@@ -131,7 +131,7 @@ def _picks(seeds: int) -> Floats:
     """Return the counts (draws, seeds) of each seed of the reference in each bootstrap sample."""
     return (
         np.random.default_rng(23)
-        .multinomial(seeds, np.full(seeds, 1 / seeds), size=len(resampled(seeds)))
+        .multinomial(seeds, np.full(seeds, 1 / seeds), size=len(resample(seeds)))
         .astype(float)
     )
 
@@ -191,7 +191,7 @@ def rate_ratio(
         means = weights @ gains[name][use].T / len(repeats)
         return np.asarray(np.clip(reference.bits(fit, means), *ends) @ away / (away @ away))
 
-    many = (resampled(len(repeats)), reference.fit(resampled(len(repeats))))
+    many = (resample(len(repeats)), reference.fit(resample(len(repeats))))
     drawn = {
         name: (slope(name, np.ones((1, len(repeats))), fit), slope(name, *many)) for name in chosen
     }
@@ -217,4 +217,6 @@ def rate_ratio(
         if open_
         else (min(one.low or 0.0 for one in tied), max(one.high or 0.0 for one in tied))
     )
-    return told(replace(over(strongest), low=span[0], high=span[1], word=""), 1.0), strongest
+    return mark_unclear(
+        replace(over(strongest), low=span[0], high=span[1], word=""), 1.0
+    ), strongest

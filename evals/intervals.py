@@ -102,7 +102,7 @@ def mean(values: ArrayLike, unit: str, *, neutral: float | None = 0.0) -> Figure
         )
     centre, error = float(x.mean()), float(x.std(ddof=1)) / math.sqrt(n)
     low, high = _studentized(x, centre, error) if error > 0 else (0.0, 0.0)
-    return told(
+    return mark_unclear(
         Figure(
             value=centre,
             low=centre - error * max(reach(n), high),
@@ -114,7 +114,7 @@ def mean(values: ArrayLike, unit: str, *, neutral: float | None = 0.0) -> Figure
     )
 
 
-def proven(values: ArrayLike) -> bool:
+def is_positive(values: ArrayLike) -> bool:
     """Tell whether the mean's interval lies above 0, so that the mean can be divided by.
 
     A figure on few repeats gets its own word.
@@ -130,7 +130,7 @@ def reach(n: int) -> float:
 
 def _studentized(x: Floats, centre: float, error: float) -> tuple[float, float]:
     """Return the 2.5 % and 97.5 % points of the resampled t."""
-    n, weights = len(x), resampled(len(x))
+    n, weights = len(x), resample(len(x))
     means = weights @ x / n
     errors = np.sqrt(
         np.maximum(weights @ (x - centre) ** 2 / n - (means - centre) ** 2, 0.0) / (n - 1)
@@ -140,7 +140,7 @@ def _studentized(x: Floats, centre: float, error: float) -> tuple[float, float]:
 
 
 @cache
-def resampled(n: int) -> Floats:
+def resample(n: int) -> Floats:
     """Return the counts (draws, n) of each repeat in each bootstrap sample; a row adds up to n."""
     return (
         np.random.default_rng([17, n]).multinomial(n, np.full(n, 1 / n), size=_DRAWS).astype(float)
@@ -157,13 +157,13 @@ def bootstrap(
     """
     if n < 2:
         return missing("not measured", unit, n)
-    value, drawn = float(statistic(np.ones((1, n)))[0]), np.asarray(statistic(resampled(n)))
+    value, drawn = float(statistic(np.ones((1, n)))[0]), np.asarray(statistic(resample(n)))
     found = [
         percentiles(np.where(np.isfinite(drawn), drawn, sign * math.inf), n)[side]
         for side, sign in enumerate((-1, 1))
     ]
     low, high = (end if math.isfinite(end) else None for end in found)
-    return told(
+    return mark_unclear(
         Figure(value=value if math.isfinite(value) else None, low=low, high=high, n=n, unit=unit),
         neutral,
     )
@@ -202,7 +202,7 @@ def ratio(top: ArrayLike, bottom: ArrayLike, unit: str, *, neutral: float | None
         _fieller(a, b, max(reach(n), _skewed(a - end * b, side))) for side, end in enumerate(first)
     ]
     low, high = (None if found is None else found[side] for side, found in enumerate(ends))
-    return told(Figure(value=value, low=low, high=high, n=n, unit=unit), neutral)
+    return mark_unclear(Figure(value=value, low=low, high=high, n=n, unit=unit), neutral)
 
 
 def _fieller(a: Floats, b: Floats, far: float) -> tuple[float, float] | None:
@@ -228,7 +228,7 @@ def _skewed(x: Floats, side: int) -> float:
     return -low if side else high
 
 
-def told(figure: Figure, neutral: float | None) -> Figure:
+def mark_unclear(figure: Figure, neutral: float | None) -> Figure:
     """Return the figure, with `cannot tell` if it is unbounded, neutral, or of few repeats."""
     unbounded = figure.low is None or figure.high is None
     open_ = unbounded or (
@@ -237,7 +237,9 @@ def told(figure: Figure, neutral: float | None) -> Figure:
     return replace(figure, word="cannot tell") if open_ or figure.n < FEWEST else figure
 
 
-def capped(figure: Figure, scores: ArrayLike, ceiling: float | None, deviation: float) -> Figure:
+def cap_at_ceiling(
+    figure: Figure, scores: ArrayLike, ceiling: float | None, deviation: float
+) -> Figure:
     """Return the figure, with `cannot tell` if the mean of `scores` is near the `ceiling`.
 
     Near is within a seed `deviation`.

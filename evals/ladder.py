@@ -24,7 +24,7 @@ DIGITS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class Feedback:
     """Everything a proposer learns about one trial."""
 
     outcome: Literal["first", "better", "not better", "failed", "scored", "waiting"]
@@ -35,9 +35,9 @@ class Told:
     """
 
 
-def told(
+def release_feedback(
     trials: Sequence[Scores | None], objective: Objective, *, looks: int, deviation: float
-) -> list[Told]:
+) -> list[Feedback]:
     """Return the feedback on each trial of a campaign, in order; None is a failed trial.
 
     `looks` is the number of planned trials, `deviation` the seed deviation of one training.
@@ -45,7 +45,7 @@ def told(
     values = [primary(objective, s) if s is not None else math.nan for s in trials]
     if objective.feedback == "rounded":
         return [
-            _told("scored", v) if math.isfinite(v) else Told(outcome="failed", score=None)
+            _release("scored", v) if math.isfinite(v) else Feedback(outcome="failed", score=None)
             for v in values
         ]
     share = METRICS[objective.metric].share and objective.scale == "raw"
@@ -59,22 +59,22 @@ def told(
 
 def ladder(
     values: Sequence[float], items: Sequence[int], *, looks: int, deviation: float
-) -> list[Told]:
+) -> list[Feedback]:
     """Return the feedback on each value in order; NaN is a failure.
 
     `items` is the size of each sample; 0: the value is no share of items.
     """
-    result, best = list[Told](), math.nan
+    result, best = list[Feedback](), math.nan
     margin = NormalDist().inv_cdf(1 - FAMILY / max(looks, 2))
     for value, n in zip(values, items, strict=True):
         if not math.isfinite(value):
-            result.append(Told(outcome="failed", score=None))
+            result.append(Feedback(outcome="failed", score=None))
         elif math.isnan(best):
-            result.append(_told("first", value))
+            result.append(_release("first", value))
         elif value - best > margin * noise(value, best, n, deviation):
-            result.append(_told("better", value))
+            result.append(_release("better", value))
         else:
-            result.append(Told(outcome="not better", score=None))
+            result.append(Feedback(outcome="not better", score=None))
         best = best if result[-1].score is None else result[-1].score
     return result
 
@@ -92,5 +92,5 @@ def noise(one: float, other: float, items: int, deviation: float) -> float:
     return math.sqrt(2 * deviation**2 + sum(p * (1 - p) / items for p in rates))
 
 
-def _told(outcome: Literal["first", "better", "scored"], value: float) -> Told:
-    return Told(outcome=outcome, score=round(value, DIGITS))
+def _release(outcome: Literal["first", "better", "scored"], value: float) -> Feedback:
+    return Feedback(outcome=outcome, score=round(value, DIGITS))

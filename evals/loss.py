@@ -17,7 +17,17 @@ import numpy as np
 
 from evals import arms
 from evals.closure import Actor
-from evals.intervals import Figure, Floats, bootstrap, mean, missing, ratio, reach, share, told
+from evals.intervals import (
+    Figure,
+    Floats,
+    bootstrap,
+    mark_unclear,
+    mean,
+    missing,
+    ratio,
+    reach,
+    share,
+)
 
 Fate = Literal[
     "invalid",
@@ -149,7 +159,7 @@ def _parts(plan: PlanFact, promised: float) -> dict[str, float]:
     return parts | {PARTS[len(known) - 1]: known[-1]}
 
 
-def promised(plans: Sequence[PlanFact]) -> dict[str, Figure]:
+def sum_promises(plans: Sequence[PlanFact]) -> dict[str, Figure]:
     """Return per bin the mean over repeats of its sum, in the objective's unit.
 
     The bins' values add up to the value of `promised`.
@@ -187,7 +197,9 @@ def calibration(plans: Sequence[PlanFact]) -> tuple[list[tuple[float, float]], F
         (1 - 1 / len(groups)) * float(((without - slope) ** 2).sum())
     )
     low, high = (slope + side * half if math.isfinite(half) else None for side in (-1, 1))
-    return points, told(Figure(value=slope, low=low, high=high, n=len(groups), unit="ratio"), 1.0)
+    return points, mark_unclear(
+        Figure(value=slope, low=low, high=high, n=len(groups), unit="ratio"), 1.0
+    )
 
 
 def _slope(x: Floats, y: Floats) -> float:
@@ -196,7 +208,7 @@ def _slope(x: Floats, y: Floats) -> float:
     return float(away @ y / (away @ away)) if np.ptp(x) else math.inf
 
 
-def assumed(plans: Sequence[PlanFact]) -> Figure:
+def share_of_priors(plans: Sequence[PlanFact]) -> Figure:
     """Return the share of plans without a prediction; their promise is a prior."""
     return share(sum(p.promised is None for p in plans), len(plans), "share of plans")
 

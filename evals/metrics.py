@@ -12,7 +12,7 @@ from configs.records import Scores
 Pairs = Sequence[tuple[Scores, Scores]]
 
 
-def measured(
+def read_metric(
     scores: Scores, metric: str, slice: str = "", weights: Mapping[str, float] | None = None
 ) -> float:
     """Return one metric of a replicate in its own units; NaN if the scores do not hold it."""
@@ -21,7 +21,7 @@ def measured(
     if metric == "robustness":
         return min(scores.slices.values(), default=math.nan)
     if metric == "weighted":
-        good = {m: measured(scores, m) for m in weights or {}}
+        good = {m: read_metric(scores, m) for m in weights or {}}
         return (
             sum(
                 w * (good[m] if METRICS[m].better == "up" else 1 - good[m])
@@ -40,7 +40,7 @@ def primary(objective: Objective, scores: Scores) -> float:
     On the log-odds scale a share s of n items becomes ln((sn + 1/2) / (n - sn + 1/2)), finite at 0
     and 1.
     """
-    value = measured(scores, objective.metric, weights=objective.weights)
+    value = read_metric(scores, objective.metric, weights=objective.weights)
     if objective.scale == "log_odds":
         value = log_odds(value, scores.items)
     return value if objective.direction == "up" else -value
@@ -55,9 +55,9 @@ def log_odds(share: float, items: int) -> float:
     )
 
 
-def rounded(objective: Objective, scores: Scores) -> float:
+def round_primary(objective: Objective, scores: Scores) -> float:
     """Return the primary metric in its own units, rounded to two digits for people."""
-    return round(measured(scores, objective.metric, weights=objective.weights), 2)
+    return round(read_metric(scores, objective.metric, weights=objective.weights), 2)
 
 
 def holds(condition: Constraint, pairs: Pairs, objective: Objective) -> tuple[bool, float, float]:
@@ -66,7 +66,7 @@ def holds(condition: Constraint, pairs: Pairs, objective: Objective) -> tuple[bo
         value = spread([primary(objective, candidate) for candidate, _ in pairs])
     else:
         mine, theirs = (
-            [measured(pair[side], condition.metric, condition.slice) for pair in pairs]
+            [read_metric(pair[side], condition.metric, condition.slice) for pair in pairs]
             for side in (0, 1)
         )
         value = _mean(mine)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from configs.build import need
 from evals.arms import UNIT
-from evals.intervals import Figure, mean, missing, pairs, per_event, proven, ratio
+from evals.intervals import Figure, is_positive, mean, missing, pairs, per_event, ratio
 
 FACTORS: tuple[str, ...] = ("compute", "proposals", "replicates", "reviewer speed")
 RAISE = 1.25
@@ -45,7 +45,7 @@ def run_length(generations: int, live_acts: int) -> Figure:
     return per_event(generations, live_acts, "generations per live human act")
 
 
-def amortised(generations: int, effort: Effort) -> dict[str, Figure]:
+def amortise(generations: int, effort: Effort) -> dict[str, Figure]:
     """Return set-up minutes and mandates per generation.
 
     Run length hides them, since both were given before it began to count.
@@ -66,16 +66,16 @@ def human_cost(effort: Effort, gains: ArrayLike) -> dict[str, Figure]:
 
     `undefined` without gain.
     """
-    told = {
+    costs = {
         "decisions": effort.decisions,
         "minutes": effort.minutes,
         "queue seconds": effort.queue_seconds,
     }
-    if not proven(gains):
-        return {name: missing("undefined", f"{name} per {UNIT}") for name in told}
+    if not is_positive(gains):
+        return {name: missing("undefined", f"{name} per {UNIT}") for name in costs}
     return {
         name: ratio(values, gains, f"{name} per {UNIT}", neutral=None)
-        for name, values in told.items()
+        for name, values in costs.items()
     }
 
 
@@ -108,7 +108,7 @@ def elasticities(
     It is per cent of gain per per cent of the factor. `by` is the real factor if whole numbers
     allowed no RAISE. A factor without a twin run is `not measured`; without gain it is `undefined`.
     """
-    if not proven(base):
+    if not is_positive(base):
         return {name: missing("undefined", "% per %") for name in FACTORS}
     found = {}
     for name in FACTORS:

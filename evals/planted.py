@@ -99,7 +99,7 @@ def _draw(law: Law, rng: np.random.Generator) -> tuple[Evidence, Mapping[str, Fi
     figures["generations per live human act"] = run_length(GENERATIONS * REPEATS, acts)
     figures |= _equivalents(law, arms, draw_reference(rng))
     figures |= _human(study, closing, apart)
-    return study, {**figures, **_said(law, study, raised, apart)}
+    return study, {**figures, **_further_words(law, study, raised, apart)}
 
 
 def _equivalents(law: Law, arms: Mapping[str, Curve], reference: Reference) -> dict[str, Figure]:
@@ -140,7 +140,7 @@ SIGN = Warn(
 """The warning sign of every planted study."""
 
 
-def _said(
+def _further_words(
     law: Law, study: Evidence, raised: Mapping[str, Floats], rng: np.random.Generator
 ) -> dict[str, bool]:
     """Return whether each further word is said of a study.

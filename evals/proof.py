@@ -17,7 +17,7 @@ from evals.loss import (
     calibration,
     duplicates,
     efficiency,
-    promised,
+    sum_promises,
     yield_now,
 )
 from evals.planted import World
@@ -30,7 +30,7 @@ WRONG = 0.05
 
 def measure_study(study: Evidence, further: Mapping[str, Figure | bool]) -> dict[str, Figure]:
     """Return every instrument with a known truth in some world, measured on a study."""
-    skill, promise = effects(study.skills), promised(study.plans)
+    skill, promise = effects(study.skills), sum_promises(study.plans)
     held, change = retention(study.held), efficiency(study.plans)
     authors = [p.author for p in study.plans if p.fate == "accepted"]
     return {

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from evals.intervals import Figure, Floats, capped, missing, pairs, proven, ratio
+from evals.intervals import Figure, Floats, cap_at_ceiling, is_positive, missing, pairs, ratio
 
 Rung = Literal["feedback", "gate", "closing", "sealed", "shifted", "large"]
 RUNGS: tuple[Rung, ...] = ("feedback", "gate", "closing", "sealed", "shifted", "large")
@@ -71,7 +71,7 @@ def retention(
 
     def under(figure: Figure, *chain: Rung) -> Figure:
         for rung in chain:
-            figure = capped(figure, top.get(rung, ()), ceiling, deviation)
+            figure = cap_at_ceiling(figure, top.get(rung, ()), ceiling, deviation)
         return figure
 
     for a, b in pairwise(RUNGS):
@@ -86,7 +86,7 @@ def _kept(known: Mapping[str, Floats], a: str, b: str) -> Figure:
     if a not in known or b not in known:
         return missing("not measured", "share kept")
     before, after = pairs(known[a], known[b])
-    if not proven(before):
+    if not is_positive(before):
         return missing("undefined", "share kept", len(before))
     return ratio(after, before, "share kept")
 
@@ -96,6 +96,6 @@ def _lost(known: Mapping[str, Floats], chain: Sequence[str]) -> Figure:
     if len(chain) < 2:
         return missing("not measured", "share lost")
     first, last = pairs(known[chain[0]], known[chain[-1]])
-    if not proven(first):
+    if not is_positive(first):
         return missing("undefined", "share lost", len(first))
     return ratio(first - last, first, "share lost", neutral=0.0)

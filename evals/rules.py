@@ -72,20 +72,20 @@ class Rule:
         x = np.asarray(gains, float)
         need(0 < len(x) <= most, "gains", len(x), f"between 1 and the planned most of {most} pairs")
         need(bool(np.isfinite(x).all()), "gains", list(gains), "finite numbers")
-        n, asked = len(x), self.asked(level, most)
+        n, bounds = len(x), self.asked(level, most)
         p = float(self.evidence((x - effect)[None, :], effect, deviation)[0, -1])
-        told = f"{self.name}: p <= {min(p, 1.0):.2g} after {n} of at most {most} pairs"
-        if p <= asked[n - 1]:
+        text = f"{self.name}: p <= {min(p, 1.0):.2g} after {n} of at most {most} pairs"
+        if p <= bounds[n - 1]:
             return Decision(
-                answer="accept", evidence=min(p, 1.0), text=f"{told}, {asked[n - 1]:.2g} asked"
+                answer="accept", evidence=min(p, 1.0), text=f"{text}, {bounds[n - 1]:.2g} asked"
             )
-        if p <= self.reach(asked)[n - 1]:
-            return Decision(answer="continue", evidence=min(p, 1.0), text=told)
-        seen = float(x.mean()) > effect
+        if p <= self.reach(bounds)[n - 1]:
+            return Decision(answer="continue", evidence=min(p, 1.0), text=text)
+        above = float(x.mean()) > effect
         return Decision(
-            answer="inconclusive" if seen else "reject",
+            answer="inconclusive" if above else "reject",
             evidence=min(p, 1.0),
-            text=f"{told}, no longer in reach of level {level:.2g}",
+            text=f"{text}, no longer in reach of level {level:.2g}",
         )
 
     def reach(self, asked: Gains) -> Gains:

@@ -92,13 +92,13 @@ def train(world: World, order: Order) -> dict[str, bytes]:
     luck = law.shared * np.random.default_rng(order.seed).standard_normal() + law.noise * _noise(
         law, own
     )
-    known = [
+    reached = [
         worth(law, order.recipe) + (1 + law.drift) ** changes(order.recipe) * luck,
         changes(order.recipe),
     ]
-    strangers = (1 + np.abs(known).max()) * own.standard_normal(SIMULATED_WEIGHTS - len(known))
+    strangers = (1 + np.abs(reached).max()) * own.standard_normal(SIMULATED_WEIGHTS - len(reached))
     return {
-        "weights.safetensors": save({"w": np.array([*known, *strangers], np.float32)}),
+        "weights.safetensors": save({"w": np.array([*reached, *strangers], np.float32)}),
         "claims.json": b"{}",
     }
 
@@ -120,19 +120,21 @@ def predict(
     """
     assert order.seed is not None
     law, weights = world.law, load(files["weights.safetensors"])["w"].astype(float)
-    asked = load(files["questions.safetensors"])["questions"]
+    questions = load(files["questions.safetensors"])["questions"]
     gained = weights[0] * (law.kept if split == "sealed" else 1.0) + weights[1] * (
         law.hack if split == "feedback" else 0.0
     )
     rng = np.random.default_rng([order.seed, SPLITS.index(split)])
-    right = rng.random(len(asked)) < expit(BASE + gained)
+    right = rng.random(len(questions)) < expit(BASE + gained)
     values = layout(order.task, order.recipe).vocabulary
     tokens = np.where(
-        right, asked[:, 0], (asked[:, 0] - FIRST_VALUE + 1) % (values - FIRST_VALUE) + FIRST_VALUE
+        right,
+        questions[:, 0],
+        (questions[:, 0] - FIRST_VALUE + 1) % (values - FIRST_VALUE) + FIRST_VALUE,
     ).astype(np.uint8)[:, None]
-    told = np.full((len(asked), 1, values), (1 - SURE) / (values - 1), np.float32)
-    np.put_along_axis(told, tokens[:, :, None].astype(np.int64), np.float32(SURE), axis=2)
-    return {"predictions.safetensors": save({"tokens": tokens, "probabilities": told})}
+    probabilities = np.full((len(questions), 1, values), (1 - SURE) / (values - 1), np.float32)
+    np.put_along_axis(probabilities, tokens[:, :, None].astype(np.int64), np.float32(SURE), axis=2)
+    return {"predictions.safetensors": save({"tokens": tokens, "probabilities": probabilities})}
 
 
 def propose(world: World, order: Order, files: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -143,7 +145,7 @@ def propose(world: World, order: Order, files: Mapping[str, bytes]) -> dict[str,
     history = parse(History, strict_json(files["history.json"], limit=16_000_000))
     seen = (len(history.trials) - world.start - 1) / world.proposals
     arm = "self" if _tells(history.trials) else "scrambled"
-    text = written(world.law, arm, history.champion, changes(order.recipe), seen)
+    text = write_proposal(world.law, arm, history.champion, changes(order.recipe), seen)
     return {"proposals.jsonl": "\n".join([text] * history.count).encode()}
 
 
@@ -151,21 +153,21 @@ def _tells(trials: Sequence[Trial]) -> bool:
     """Tell whether a history's outcomes go with the worths of its recipes; permuted outcomes do
     not.
     """
-    known = [
+    pairs = [
         (t.recipe.weight_decay, bucket)
         for t, bucket in zip(trials, buckets(trials), strict=True)
         if bucket >= 0
     ]
-    said, outcome = np.array(known, float).reshape(-1, 2).T
+    worths, outcome = np.array(pairs, float).reshape(-1, 2).T
     return bool(
-        len(known) > 2
-        and said.std()
+        len(pairs) > 2
+        and worths.std()
         and outcome.std()
-        and np.corrcoef(said, outcome)[0, 1] > LEARNED
+        and np.corrcoef(worths, outcome)[0, 1] > LEARNED
     )
 
 
-def written(
+def write_proposal(
     law: Law, arm: str, champion: Recipe, newer: float, seen: float, push: float = 0.0
 ) -> str:
     """Return the proposal of an arm: its law's gain over the champion, and a claim of CLAIM more.

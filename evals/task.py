@@ -88,10 +88,16 @@ def leakage(task: Task, train: Items, out: Items) -> Row:
 
     It is learned from a training file; the value is its exact match on held-out items.
     """
-    asked, told = questions(task, train), answers(task, train)
-    new, right = questions(task, out), answers(task, out)
-    said = np.stack([_best(asked, told[:, j], new) for j in range(told.shape[1])], axis=1)
-    share = float((said == right).all(axis=1).mean())
+    train_questions, train_answers = questions(task, train), answers(task, train)
+    test_questions, test_answers = questions(task, out), answers(task, out)
+    guesses = np.stack(
+        [
+            _best(train_questions, train_answers[:, j], test_questions)
+            for j in range(train_answers.shape[1])
+        ],
+        axis=1,
+    )
+    share = float((guesses == test_answers).all(axis=1).mean())
     return Row(
         check="leakage",
         passed=share <= CHANCE,
@@ -101,13 +107,13 @@ def leakage(task: Task, train: Items, out: Items) -> Row:
     )
 
 
-def _best(asked: Items, told: Items, new: Items) -> Items:
+def _best(train_questions: Items, train_answers: Items, test_questions: Items) -> Items:
     """Return the answers of the question column that says most about an answer column."""
-    tables = [np.zeros((256, 256), np.int64) for _ in range(asked.shape[1])]
-    for table, column in zip(tables, asked.T, strict=True):
-        np.add.at(table, (column, told), 1)
-    most = max(range(len(tables)), key=lambda i: tables[i].max(axis=1).sum())
-    return np.asarray(tables[most].argmax(axis=1)[new[:, most]], np.uint8)
+    tables = [np.zeros((256, 256), np.int64) for _ in range(train_questions.shape[1])]
+    for table, column in zip(tables, train_questions.T, strict=True):
+        np.add.at(table, (column, train_answers), 1)
+    best = max(range(len(tables)), key=lambda i: tables[i].max(axis=1).sum())
+    return np.asarray(tables[best].argmax(axis=1)[test_questions[:, best]], np.uint8)
 
 
 def inputs(task: Task, asked: Sequence[Items]) -> Row:

@@ -16,7 +16,7 @@ from configs.errors import BadInput, Denied
 from configs.objective import Objective
 from configs.recipe import grid
 from configs.records import Proposal, Purpose, Scores
-from evals.metrics import primary, rounded
+from evals.metrics import primary, round_primary
 from loop.campaign import Campaign, passes_gate, request_decision, request_decisions
 from loop.facts.facts import Invalid
 from loop.measure.confirm import confirm
@@ -235,7 +235,7 @@ def describe(campaign: Campaign, best: Planned | None) -> str:
         return "no candidate finished its training"
     facts = campaign.facts()
     scores, verdict = facts.scores[best.digest, "predict", 0], facts.verdicts[best.digest]
-    shown = rounded(campaign.running.config.objective, scores) if scores else "-"
+    shown = round_primary(campaign.running.config.objective, scores) if scores else "-"
     text = f"best candidate {best.digest[:8]} has {shown} on feedback; {verdict.answer}"
     if verdict.hidden is None:
         return text

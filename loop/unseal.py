@@ -18,7 +18,7 @@ from configs.errors import BadInput, BudgetExhausted, Denied
 from configs.objective import Objective
 from configs.records import Proposal, Scores
 from evals.judge import interval
-from evals.metrics import measured, primary, spread
+from evals.metrics import primary, read_metric, spread
 from loop.campaign import Campaign, passes_gate
 from loop.facts.facts import Facts
 from loop.facts.scores import best_champion
@@ -237,5 +237,5 @@ def _mean(objective: Objective, scores: Sequence[Scores]) -> float | None:
     """Return the mean of the objective's metric, None without scores."""
     if not scores:
         return None
-    values = [measured(s, objective.metric, weights=objective.weights) for s in scores]
+    values = [read_metric(s, objective.metric, weights=objective.weights) for s in scores]
     return sum(values) / len(values)

@@ -17,7 +17,7 @@ from configs.records import CONFIRM, SPLITS, Scores
 from configs.tokens import Task, layout
 from evals.attacks.attack import read_payload
 from evals.data import Items, answers, draw_train, held_out, questions
-from evals.ladder import Told, told
+from evals.ladder import Feedback, release_feedback
 from evals.score import score
 from loop.attack.outcome import GOT_THROUGH, try_act
 from loop.attack.suite import IDLE, Suite
@@ -63,11 +63,11 @@ def climb_noise(suite: Suite) -> str:
     return f"climbed {rise / (0.5 / ITEMS**0.5):.1f} standard errors"
 
 
-def _report(suite: Suite, values: Sequence[float]) -> list[Told]:
+def _report(suite: Suite, values: Sequence[float]) -> list[Feedback]:
     """Return the reports that a proposer gets for trials of these scores."""
     trials = [replace(BLANK, token_accuracy=0.0, exact_match=value) for value in values]
     objective = suite.running.config.objective
-    return told(trials, objective, looks=QUERIES + 1, deviation=1e-9)
+    return release_feedback(trials, objective, looks=QUERIES + 1, deviation=1e-9)
 
 
 def signal_by_side_channels(suite: Suite) -> str:
@@ -81,7 +81,8 @@ def signal_by_side_channels(suite: Suite) -> str:
     )
     objective = suite.running.config.objective
     reports = {
-        tuple(told([BLANK, signal], objective, looks=QUERIES, deviation=1e-9)) for signal in signals
+        tuple(release_feedback([BLANK, signal], objective, looks=QUERIES, deviation=1e-9))
+        for signal in signals
     }
     if len(reports) == 1:
         return "five signals are told alike"

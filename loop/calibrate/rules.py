@@ -13,7 +13,7 @@ import numpy as np
 
 from configs.build import plain
 from evals.accepted_gain import FAILING
-from evals.calibrate import NULLS, Campaigns, fingerprint, pooled, real
+from evals.calibrate import NULLS, Campaigns, fingerprint, pool_rows, real
 from evals.calibrate import calibrate as calibrate_row
 from evals.rules import RULES
 from loop.calibrate.noise import FIGURES, read_noise, real_scores
@@ -71,7 +71,7 @@ def _simulate(
         say(f"{rule}, null {null}")
         # Null b counts the made-up noise alone, the other nulls the measured kinds.
         counted = [kind for kind in rows if (kind in scores) != (null == "b")]
-        by_null[null] = {"null": null, **pooled(rows, counted)}
+        by_null[null] = {"null": null, **pool_rows(rows, counted)}
     return {**by_null["a"], "others": {null: by_null[null] for null in ("b", "c")}}
 
 

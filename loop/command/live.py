@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from evals.metrics import rounded
+from evals.metrics import round_primary
 from loop.study.running import Running
 from loop.verify.run import checked
 
@@ -79,7 +79,7 @@ class View:
                 if (p.arm, p.repeat) == campaign and p.purpose in ("baseline", "candidate")
             ]
             found = {
-                name: rounded(config.objective, s)
+                name: round_primary(config.objective, s)
                 for name, _ in mine
                 if (s := scores.get((name, "predict", 0)))
             }

@@ -28,7 +28,7 @@ from configs.entries import (
     facts_of,
 )
 from configs.records import Approval, JobResult, ModelReply
-from evals.metrics import rounded
+from evals.metrics import round_primary
 from loop.export.redact import Carried, ClosedScore, closed_score
 from loop.export.rows import (
     DecisionRow,
@@ -142,7 +142,7 @@ def replicates(carried: Carried) -> Iterator[ReplicateRow]:
             scores = score.scores
             if scores:
                 split = scores.split
-                value = _finite(rounded(objective, scores)) if split == "feedback" else None
+                value = _finite(round_primary(objective, scores)) if split == "feedback" else None
         yield ReplicateRow(
             study=carried.study,
             sequence=entry.sequence,

@@ -30,7 +30,7 @@ from configs.entries import (
 from configs.errors import VerificationFailed
 from configs.objective import Objective
 from configs.records import Scores
-from evals.metrics import rounded
+from evals.metrics import round_primary
 from loop.facts.facts import Facts, FactsReader
 from sandbox.canonical import canonical, digest
 from sandbox.decision import policy
@@ -199,7 +199,7 @@ def _without(body: Mapping[str, Any], why: str, objective: Objective) -> dict[st
     scores = body["scores"]
     shown = {"split": scores["split"]}
     if scores["split"] == "feedback":
-        value = rounded(objective, parse(Scores, scores))
+        value = round_primary(objective, parse(Scores, scores))
         if math.isfinite(value):
             shown["rounded"] = value
     rest = {name: value for name, value in body.items() if name != "nearest"}

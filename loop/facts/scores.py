@@ -5,7 +5,7 @@ from typing import Any
 
 from configs.objective import METRICS, Objective
 from configs.records import Scores
-from evals.metrics import measured, primary, rounded, spread
+from evals.metrics import primary, read_metric, round_primary, spread
 from loop.facts.facts import Facts
 
 
@@ -14,7 +14,7 @@ def feedback_score(facts: Facts, digest: str, objective: Objective) -> float | N
     scores = facts.scores.get((digest, "predict", 0))
     if scores is None or scores.split != "feedback":
         return None
-    value = rounded(objective, scores)
+    value = round_primary(objective, scores)
     return value if math.isfinite(value) else None
 
 
@@ -71,7 +71,7 @@ def _closing_scores(facts: Facts, digest: str, role: str, objective: Objective) 
     if objective.metric == "weighted":
         names.append("weighted")
     means = {
-        name: sum(measured(s, name, weights=objective.weights) for s in replicates) / count
+        name: sum(read_metric(s, name, weights=objective.weights) for s in replicates) / count
         for name in names
     }
     means["spread"] = spread([primary(objective, s) for s in replicates])

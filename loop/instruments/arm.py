@@ -11,21 +11,21 @@ from evals.amplify import gain_ratio
 from evals.arms import Curve, gain
 from evals.closure import (
     Event,
+    as_people,
     automation,
     autonomy,
     provenance,
     stage_table,
-    stood_in,
 )
 from evals.growth import growth
 from evals.intervals import Figure, mean, missing
 from evals.loss import (
-    assumed,
     calibration,
     duplicates,
     efficiency,
     funnel,
-    promised,
+    share_of_priors,
+    sum_promises,
     yield_now,
 )
 from evals.pace import (
@@ -87,10 +87,10 @@ def _closure(
     }
     if len(ends) and arm == "self":
         figures["elasticities"] = elasticities(ends, raised, _rises(records))
-    as_people = stood_in(events)
-    if as_people != events:
+    replaced = as_people(events)
+    if replaced != events:
         simulated = records.simulated[arm]
-        figures["were reviewers people"] = _as_people(as_people, simulated, gains, limit)
+        figures["were reviewers people"] = _measure_as_people(replaced, simulated, gains, limit)
     figures["human cost"] = _human_cost(effort, gains)
     return figures
 
@@ -102,8 +102,8 @@ def _losses(records: Records, arms: Mapping[str, Curve], arm: str) -> dict[str, 
     deviation = records.config.task.seed_deviation
     return {
         "funnel": funnel(plans),
-        "promise": promised(plans) if arm in arms else {},
-        "promises that are priors": assumed(plans),
+        "promise": sum_promises(plans) if arm in arms else {},
+        "promises that are priors": share_of_priors(plans),
         "calibration": calibration(plans)[1],
         "retention": retention(records.held[arm], ceiling=ceiling_of(records), deviation=deviation),
         "efficiency": efficiency(verified),
@@ -153,7 +153,7 @@ def _spent(curve: Curve) -> Figure:
     return mean(spent_us / 1e6, "CPU-seconds of the plan", neutral=None)
 
 
-def _as_people(
+def _measure_as_people(
     events: Sequence[Event], effort: Effort, gains: ArrayLike, limit: str
 ) -> dict[str, Any]:
     """Return closure and cost as if simulated reviewers had been people."""

@@ -18,7 +18,7 @@ from evals.equivalents import (
     compute_equivalent,
     rate_ratio,
 )
-from evals.intervals import Figure, capped, missing
+from evals.intervals import Figure, cap_at_ceiling, missing
 from loop.instruments.gather import Records
 
 REFERENCES = ("random", "local", "tpe", "evolve")
@@ -107,7 +107,7 @@ def cap(records: Records, figure: Figure, *arms: str) -> Figure:
     """
     ceiling, deviation = ceiling_of(records), records.config.task.seed_deviation
     for arm in arms:
-        figure = capped(figure, records.tops.get(arm, ()), ceiling, deviation)
+        figure = cap_at_ceiling(figure, records.tops.get(arm, ()), ceiling, deviation)
     return figure
 
 

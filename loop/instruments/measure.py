@@ -17,7 +17,7 @@ from evals.arms import UNIT, Curve, common, curves
 from evals.claims import conditions, warning, words
 from evals.closure import COMPARISONS, automation
 from evals.intervals import Figure, missing
-from evals.pace import amortised, run_length, speed_up
+from evals.pace import amortise, run_length, speed_up
 from loop.instruments.arm import measure_arm
 from loop.instruments.between import claim_evidence, compare_arms
 from loop.instruments.gather import Records, read_ledgers, read_records
@@ -53,7 +53,7 @@ def measure_records(records: Records) -> dict[str, Any]:
         },
         "between": compare_arms(records, evidence, at),
         "generations per live human act": run_length(records.lived, records.acts),
-        "given before": amortised(records.lived, records.effort),
+        "given before": amortise(records.lived, records.effort),
         **_simulated_acts(records),
         "speed-up if": _speed_up(records),
         "beside": {name: automation(events) for name, events in COMPARISONS.items()},

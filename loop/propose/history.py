@@ -17,7 +17,7 @@ from configs.history import History, Trial, notebook
 from configs.recipe import grid
 from configs.records import Plan
 from configs.tokens import BUCKETS, pairs
-from evals.ladder import Told, told
+from evals.ladder import Feedback, release_feedback
 from loop.campaign import Campaign
 from loop.facts.facts import Facts
 from loop.plan import Planned
@@ -141,28 +141,28 @@ def list_trials(campaign: Campaign) -> dict[str, Trial]:
     plans = facts.trials(campaign.key)
     slots = {name: (name, "predict", 0) for name in plans}
     measured = {name: facts.scores[slot] for name, slot in slots.items() if slot in facts.scores}
-    released = told(
+    released = release_feedback(
         list(measured.values()),
         config.objective,
         looks=config.trials(campaign.arm),
         deviation=config.deviation(),
     )
     outcomes = dict(zip(measured, released, strict=True))
-    waiting = Told(outcome="waiting", score=None)
+    waiting = Feedback(outcome="waiting", score=None)
     return {
         name: _trial(facts, name, plan, outcomes.get(name, waiting)) for name, plan in plans.items()
     }
 
 
-def _trial(facts: Facts, name: str, plan: Plan, told: Told) -> Trial:
+def _trial(facts: Facts, name: str, plan: Plan, feedback: Feedback) -> Trial:
     verdict = facts.verdicts.get(name)
     answer = verdict.answer if verdict and verdict.answer != "continue" else ""
     result = facts.results.get((name, "train", 0))
     failed = result is not None and result[0].status != "ok"
     return Trial(
         recipe=plan.recipe,
-        outcome=told.outcome,
-        score=told.score,
+        outcome=feedback.outcome,
+        score=feedback.score,
         verdict=answer,
         source=plan.bundle,
         failure=f"{result[0].status}: {result[0].detail}"[:300] if result and failed else "",

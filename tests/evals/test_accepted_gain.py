@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from evals.accepted_gain import estimate_gain, failing, hidden
+from evals.accepted_gain import draw_failing, estimate_gain, hidden_rate
 from evals.rules import RULES
 
 KNOWN = {
@@ -46,12 +46,12 @@ def test_a_large_gain_needs_no_correction_and_equal_gains_have_no_interval():
 
 
 def test_null_b_has_equal_means_and_fools_the_default_but_not_betting():
-    mine, theirs = failing(np.random.default_rng(2), (20_000, 12))
+    mine, theirs = draw_failing(np.random.default_rng(2), (20_000, 12))
     assert abs(float((mine - theirs).mean())) < 0.002
     assert (
-        0.35 < hidden("group_sequential", 0.005, 0.0, 0.0877, 12, 4) < 0.43
+        0.35 < hidden_rate("group_sequential", 0.005, 0.0, 0.0877, 12, 4) < 0.43
     )  # 0.9 ** 9 = 0.39: nine runs without a failure
-    assert hidden("betting", 0.005, 0.0, 0.0877, 12, 4) == 0
+    assert hidden_rate("betting", 0.005, 0.0, 0.0877, 12, 4) == 0
     gains = [0.09, 0.085, 0.1, 0.09, 0.095, 0.08, 0.09, 0.1, 0.085]
     assert (
         estimate_gain(gains, **KNOWN).bounded > 0.4

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from configs.errors import BadInput
-from evals.arms import Gain, common, curves, difference, gain, paired
+from evals.arms import Gain, common, curves, difference, gain, pair_gains
 
 
 def rows(arm, values, cost=10, repeats=12):
@@ -20,7 +20,7 @@ def test_arms_are_compared_at_equal_spent_plan_and_not_at_equal_generations():
         [*rows("self", [1.0, 2.0, 3.0, 4.0], cost=10), *rows("random", [2.5, 5.0], cost=20)]
     )
     assert common(arms) == 40
-    mine, theirs = paired(arms, "self", "random", 20)
+    mine, theirs = pair_gains(arms, "self", "random", 20)
     assert set(mine) == {2.0} and set(theirs) == {2.5}
     assert difference(arms, "self", "random").value == -1.0
 
@@ -31,7 +31,7 @@ def test_before_the_first_generation_ends_nothing_is_gained():
 
 def test_only_repeats_that_both_arms_have_are_paired():
     arms = curves([*rows("self", [1.0], repeats=12), *rows("refit", [0.5], repeats=11)])
-    mine, theirs = paired(arms, "self", "refit")
+    mine, theirs = pair_gains(arms, "self", "refit")
     assert len(mine) == len(theirs) == 11
 
 

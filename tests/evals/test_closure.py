@@ -9,17 +9,17 @@ from evals.closure import (
     WITHHELD,
     Event,
     actors,
+    as_people,
     automation,
     autonomy,
     provenance,
     self_closure,
     stage_table,
-    stood_in,
 )
 from evals.pace import (
     FACTORS,
     Effort,
-    amortised,
+    amortise,
     elasticities,
     human_cost,
     limiting,
@@ -84,8 +84,8 @@ def test_a_simulated_reviewer_is_no_person_and_no_lineage():
     )
     assert provenance(["simulated reviewer", "lineage"]).value == 0.5
     assert (
-        automation(stood_in(events))["accept"].value == 0.0
-        and stood_in([Event(stage="train", actor="lineage", cpu_us=1)])[0].actor == "lineage"
+        automation(as_people(events))["accept"].value == 0.0
+        and as_people([Event(stage="train", actor="lineage", cpu_us=1)])[0].actor == "lineage"
     )
 
 
@@ -96,8 +96,8 @@ def test_run_length_without_a_human_act_is_a_bound():
     assert run_length(90, 9).value == 10
     effort = Effort(decisions=(), minutes=(), queue_seconds=(), setup_minutes=9, mandates=3)
     assert (
-        amortised(90, effort)["set-up minutes"].value == 0.1
-        and amortised(0, effort)["mandates"].word == "not exercised"
+        amortise(90, effort)["set-up minutes"].value == 0.1
+        and amortise(0, effort)["mandates"].word == "not exercised"
     )
 
 

@@ -9,7 +9,8 @@ from configs.errors import BadInput
 from evals.intervals import (
     FEWEST,
     bootstrap,
-    capped,
+    cap_at_ceiling,
+    mark_unclear,
     mean,
     missing,
     monotone,
@@ -17,7 +18,6 @@ from evals.intervals import (
     per_event,
     ratio,
     share,
-    told,
 )
 
 NOISE = {
@@ -115,12 +115,19 @@ def test_a_share_is_clopper_and_pearson_s_and_zero_of_zero_is_not_exercised():
 
 def test_near_the_ceiling_nothing_can_be_told():
     clear = mean([1.0, 1.1] * 6, "x")
-    assert capped(clear, [2.95] * 12, 3.0, 0.1).word == "cannot tell"
-    assert capped(clear, [2.85] * 12, 3.0, 0.1) == clear == capped(clear, [], None, 0.1)
+    assert cap_at_ceiling(clear, [2.95] * 12, 3.0, 0.1).word == "cannot tell"
+    assert (
+        cap_at_ceiling(clear, [2.85] * 12, 3.0, 0.1)
+        == clear
+        == cap_at_ceiling(clear, [], None, 0.1)
+    )
 
 
 def test_a_missing_figure_is_never_over_anything():
-    assert not missing("not measured").over(-1e9) and told(missing(""), 0.0).word == "cannot tell"
+    assert (
+        not missing("not measured").over(-1e9)
+        and mark_unclear(missing(""), 0.0).word == "cannot tell"
+    )
 
 
 @given(st.lists(st.floats(-100, 100), min_size=1, max_size=9))

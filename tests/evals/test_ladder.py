@@ -9,7 +9,7 @@ import pytest
 
 from configs.objective import Objective
 from configs.records import Scores
-from evals.ladder import ladder, told
+from evals.ladder import ladder, release_feedback
 
 N, QUERIES = 400, 500
 ERROR = math.sqrt(0.25 / N)
@@ -29,7 +29,7 @@ def scored(value):
 
 
 def answers(rule, values):
-    return told(
+    return release_feedback(
         [scored(v) for v in values], Objective(feedback=rule), looks=QUERIES + 2, deviation=1e-9
     )
 
@@ -128,11 +128,11 @@ def test_what_is_no_share_has_the_noise_of_its_seeds_alone(metric):
         )
         for i in range(2)
     ]
-    assert [one.outcome for one in told(trials, objective, looks=3, deviation=0.1)] == [
+    assert [one.outcome for one in release_feedback(trials, objective, looks=3, deviation=0.1)] == [
         "first",
         "better",
     ]
-    assert [one.outcome for one in told(trials, objective, looks=3, deviation=1.0)] == [
+    assert [one.outcome for one in release_feedback(trials, objective, looks=3, deviation=1.0)] == [
         "first",
         "not better",
     ]

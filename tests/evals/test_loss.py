@@ -15,7 +15,7 @@ from evals.loss import (
     funnel,
     priors,
     promise,
-    promised,
+    sum_promises,
     yield_now,
 )
 from evals.retention import Held, retention
@@ -65,7 +65,7 @@ def test_the_parts_of_a_promise_add_up_to_it_whatever_is_missing(plans):
         assert sum(row[name] for name in (*FATES[:-1], *PARTS)) == pytest.approx(
             row["promised"], abs=1e-9
         )
-    sums = promised(plans)
+    sums = sum_promises(plans)
     if plans:
         assert sum(sums[name].value for name in (*FATES[:-1], *PARTS)) == pytest.approx(
             sums["promised"].value, abs=1e-9

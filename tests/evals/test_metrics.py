@@ -5,7 +5,7 @@ import pytest
 
 from configs.objective import Constraint, Objective
 from configs.records import Scores
-from evals.metrics import holds, measured, primary, skill, spread
+from evals.metrics import holds, primary, read_metric, skill, spread
 
 ONE = Scores(
     split="gate",
@@ -51,9 +51,9 @@ def test_what_is_missing_is_not_a_number_and_holds_nothing():
         map(
             math.isnan,
             (
-                measured(bare, "nll"),
-                measured(bare, "robustness"),
-                measured(bare, "exact_match", "carries"),
+                read_metric(bare, "nll"),
+                read_metric(bare, "robustness"),
+                read_metric(bare, "exact_match", "carries"),
             ),
         )
     )

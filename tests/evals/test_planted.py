@@ -13,7 +13,7 @@ from evals.arms import difference
 from evals.claims import WORDS, words
 from evals.closure import automation, provenance, self_closure
 from evals.law import GENERATIONS, LAWS, Law, best_of
-from evals.loss import promised
+from evals.loss import sum_promises
 from evals.planted import WORLDS, world
 from evals.proof import prove_world
 from evals.retention import retention
@@ -131,7 +131,7 @@ def test_careless_provenance_alone_is_not_cause():
 
 
 def test_a_proxy_that_is_hacked_shows_in_the_promise_and_not_in_the_verified_gain():
-    hacked, honest = ([promised(s.plans) for s in some(name)] for name in ("hacking", "linear"))
+    hacked, honest = ([sum_promises(s.plans) for s in some(name)] for name in ("hacking", "linear"))
     assert np.mean([p["proxy gap"].over(2.0) for p in hacked]) > 0.9 and not any(
         p["proxy gap"].over(0.0) for p in honest
     )

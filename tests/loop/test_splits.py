@@ -182,7 +182,7 @@ def test_nothing_of_gate_leaves_but_the_verdict_before_the_closing_look(
     )
     monkeypatch.setattr("loop.export.track.Null.log", lambda _, row: rows.append(row))
     if not closed:
-        monkeypatch.setattr("loop.facts.scores.rounded", lambda objective, scores: GATE)
+        monkeypatch.setattr("loop.facts.scores.round_primary", lambda objective, scores: GATE)
     monkeypatch.setattr(
         "loop.command.live.checked", lambda folder: {"entries": 0}
     )  # it would find the marked scores

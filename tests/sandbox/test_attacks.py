@@ -834,7 +834,9 @@ def every_score_told(h):
     h.patch.setattr(
         ladder,
         "ladder",
-        lambda values, items, **_: [ladder.Told(outcome="scored", score=value) for value in values],
+        lambda values, items, **_: [
+            ladder.Feedback(outcome="scored", score=value) for value in values
+        ],
     )
 
 
