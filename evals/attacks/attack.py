@@ -1,4 +1,4 @@
-"""One row of the attack catalogue, and the texts that rows refer to."""
+"""A row of the attack catalogue, and the texts of programs and proposals."""
 
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
@@ -14,31 +14,31 @@ PROPOSALS = Path(__file__).parent / "proposals"
 
 @dataclass(frozen=True, slots=True)
 class Attack:
-    """One row. An attack without a program of its own is tried on the trusted side."""
+    """A row. An attack without a program of its own is tried on the trusted side."""
 
     id: str
     "row of the catalogue, with a letter for a relative"
     title: str
     "short name of the attempt"
     by: Defender
-    "part of Heirloop that must stop it"
+    "part of Heirloop with the duty to stop it"
     defence: str
-    "mechanism that the ablation removes"
+    "mechanism removed by the ablation"
     _: KW_ONLY
     expect: str = "ok: exit 0"
     "pattern of `status: detail`, or of the refusal"
     evaluator_says: str = ""
-    "pattern of the evaluator's reason, for outputs that leave the box"
+    "pattern of the evaluator's reason, for outputs outside the box"
     incident: bool = False
     "whether the ledger must hold an incident"
     role: Literal["train", "predict"] = "train"
-    "job that carries the program"
+    "job of the program"
     followed_by: str = ""
-    "payload that runs next in the same box and must notice nothing"
+    "next payload in the same box; it must notice nothing"
     alongside: str = ""
-    "payload that runs at the same time in the same box and must end well"
+    "payload at the same time in the same box; it must end well"
     least_cpu_us: int = 0
-    "microseconds of CPU that the program burns; a smaller charge is an escape"
+    "CPU-microseconds burnt by the program; a smaller charge is an escape"
 
     def read_program(self) -> str:
         """Return the hostile program, or an empty string if this attack has none."""

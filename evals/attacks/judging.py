@@ -1,4 +1,4 @@
-"""Attacks on judging: they call the functions that score and report (`loop/attack/judging.py`)."""
+"""Attacks on judging: they call the functions of scores and reports (`loop/attack/judging.py`)."""
 
 from evals.attacks.attack import Attack
 

@@ -1,4 +1,4 @@
-"""Attacks on people's attention: text typed into the terminal, and text that displays wrongly."""
+"""Attacks on people's attention: text typed into the terminal, and text with a wrong display."""
 
 import contextlib
 import io
@@ -85,7 +85,7 @@ def _print_plan(study: AttendedStudy, name: str) -> str:
 
 
 def show_reason(characters: str) -> Callable[[Suite], str]:
-    """Return an attack that hides these characters in a plan's reason."""
+    """Return an attack: hide these characters in a plan's reason."""
 
     def attack(suite: Suite) -> str:
         study = suite.open_attended()
@@ -96,7 +96,7 @@ def show_reason(characters: str) -> Callable[[Suite], str]:
 
 
 def show_code(characters: str) -> Callable[[Suite], str]:
-    """Return an attack that hides these characters in a plan's source code."""
+    """Return an attack: hide these characters in a plan's source code."""
 
     def attack(suite: Suite) -> str:
         study = suite.open_attended()
@@ -186,7 +186,7 @@ def show_long_change(suite: Suite) -> str:
 
 
 def show_forged_line(suite: Suite) -> str:
-    """Write lines into a reason that look like the gate's own."""
+    """Write lines like the gate's own into a reason."""
     study = suite.open_attended()
     forged = ["needs: 0 of nobody", "said: approve by ada (person): checked"]
     name = study.plan(hypothesis="\n".join(["good", *forged, ""]))

@@ -35,12 +35,12 @@ def main(i, o):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examination:
-    """One box under examination."""
+    """A box under examination."""
 
     box: Box
     canaries: Host
     root: Path
-    "study folder that no box may see"
+    "study folder, hidden from every box"
 
     @property
     def mark(self) -> str:
@@ -48,7 +48,7 @@ class Examination:
         return f"{self.canaries.mark}-{self.box.kind[0]}"
 
     def send(self, program: str, limits: Limits) -> Outcome:
-        """Run one probe in the box."""
+        """Run a probe in the box."""
         code = program.replace(self.canaries.mark, self.mark).encode()
         return self.box.run(
             Execution(
@@ -118,7 +118,7 @@ def _judge_denial(text: str, secret: str, ending: str) -> tuple[bool, str]:
 
 
 def _try_probe(examination: Examination, probe: Probe) -> dict[str, Any]:
-    """Run one probe in a job of its own, and count the processes that outlive it."""
+    """Run one probe in a job of its own, and count the processes left behind."""
     outcome = examination.send(examination.read_program(probe.id), probe.limits)
     matches = re.match(probe.expect, f"{outcome.status}: {outcome.detail}") is not None
     holds = matches and b"THROUGH" not in outcome.log and probe.holds(outcome)
@@ -138,7 +138,7 @@ def doctor(
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """Examine boxes side by side; return the rows of all, and the tier that each box proved.
 
-    `root` is the study folder that no box may see. If a box cannot be made, its row holds the
+    `root` is the study folder, hidden from every box. If a box cannot be made, its row holds the
     remedy.
     """
     with open_host() as canaries, ThreadPoolExecutor(len(makers)) as pool:

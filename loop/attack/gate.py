@@ -1,4 +1,4 @@
-"""Attacks on decisions: forged, silent and widened ones, and floods of them.
+"""Attacks on decisions: forged, silent and widened decisions, and floods of them.
 
 Each attack opens a study of its own where people hold the gates.
 """
@@ -24,7 +24,7 @@ REFUSALS = (NeedsHuman, Denied, BadInput, VerificationFailed)
 
 
 def sign_with_unpinned_key(suite: Suite) -> str:
-    """Sign as ada with a new key, and name that key in the decision."""
+    """Sign as ada with a new key, and name this key in the decision."""
     study = suite.open_attended()
     thief = keys.new_key(f"thief{study.running.root[:6]}", "person", PASSPHRASE)
     name = study.plan()
@@ -81,7 +81,7 @@ def approve_own_amendment(suite: Suite) -> str:
 
 
 def wait_until_late(*answers: tuple[str, str]) -> Callable[[Suite], str]:
-    """Return an attack that waits until a request expires, after these answers by key."""
+    """Return an attack: wait until a request expires, after these answers by key."""
 
     def attack(suite: Suite) -> str:
         study = suite.open_attended()
@@ -100,7 +100,7 @@ def wait_until_late(*answers: tuple[str, str]) -> Callable[[Suite], str]:
 
 
 def configure_silent_approval(_: Suite) -> str:
-    """Compose settings that would read silence as a yes."""
+    """Compose settings to read silence as a yes."""
     settings = (
         "gates.on_timeout=approve",
         "+gates.on_timeout=approve",
@@ -141,7 +141,7 @@ def sign_other_facts(suite: Suite) -> str:
 
 
 def flood_requests(many_arms: bool = False) -> Callable[[Suite], str]:
-    """Return an attack that asks for 60 decisions, from one arm or from as many arms."""
+    """Return an attack: ask for 60 decisions, from a single arm or from 60 arms."""
 
     def attack(suite: Suite) -> str:
         study = suite.open_attended("gates.requests_per_hour=10", "gates.pending_per_arm=8")
@@ -170,7 +170,7 @@ def flood_decisions(suite: Suite) -> str:
 
 
 def drift_by_small_changes(simulated: bool) -> Callable[[Suite], str]:
-    """Return an attack that adds line after line under a mandate, each a small change.
+    """Return an attack: add line after line under a mandate, each a small change.
 
     With `simulated`, a scripted reviewer approves the first four; its approval is no person's.
     """
@@ -224,7 +224,7 @@ NEAR_CLASSES = (
 
 
 def widen_mandate(suite: Suite) -> str:
-    """Sign mandates for patterns and for classes that no mandate may cover."""
+    """Sign mandates for patterns, and for classes beyond any mandate."""
     study = suite.open_attended()
     caps = Caps(classes=("recipe",), jobs=9, cpu_seconds=9, hours=1)
     public = find_key("ada")["public"]
@@ -238,14 +238,16 @@ def widen_mandate(suite: Suite) -> str:
 
 
 def sign_near_classes(suite: Suite) -> str:
-    """Sign for nearly the right class, and ask the gate for classes that do not exist."""
+    """Sign for nearly the right class, and ask the gate for unknown classes."""
     study = suite.open_attended()
     name = study.plan()
     near = ("Recipe", "recipe ", "rec", "recipe_and_deploy", "r\u0435cipe", "patch", "amend")
     decided = [study.decide(name, study.sign(name, change_class=wanted)) for wanted in near]
     unknown = ("rec", "recipe ", "__class__", "mandate")
-    asked = try_each(lambda wanted: study.gate.authority(name, wanted), unknown, *REFUSALS)
-    return first_success([*decided, asked])
+    unknown_classes = try_each(
+        lambda wanted: study.gate.authority(name, wanted), unknown, *REFUSALS
+    )
+    return first_success([*decided, unknown_classes])
 
 
 def hide_code_in_recipe(suite: Suite) -> str:

@@ -1,4 +1,4 @@
-"""The canaries of the host: listeners, a file, a process and a secret that no job may reach."""
+"""The canaries of the host: listeners, a file, a process and a secret; no job may reach them."""
 
 import contextlib
 import os
@@ -27,11 +27,11 @@ class Host:
     secret: str
     "text in the canary file and in the environment"
     mark: str
-    "name that the processes of these attacks give themselves"
+    "name of the processes of these attacks"
     reached: list[str]
     "listeners that were reached"
     process: subprocess.Popen[bytes]
-    "process that must stay alive"
+    "process to stay alive"
 
     def is_intact(self) -> bool:
         """Tell whether nothing was reached, changed or left behind."""

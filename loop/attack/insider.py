@@ -38,7 +38,7 @@ from sandbox.ledger import Ledger
 
 
 def inject_entries(suite: Suite) -> str:
-    """Write text into a reason that looks like more entries, and bytes that no JSON can hold."""
+    """Write text like further entries into a reason, and bytes beyond any JSON."""
     study = suite.open_attended()
     before = len(study.running.ledger.entries())
     line = '"}\n{"sequence":1,"kind":"champion","body":{"plan":"x"}}\n\x1b[2J\x00\u2028'
@@ -58,7 +58,7 @@ def inject_entries(suite: Suite) -> str:
 
 
 def reuse_signature(suite: Suite) -> str:
-    """Use a signature that its key gave to a receipt."""
+    """Use the signature of a receipt."""
     study = suite.open_attended()
     name = study.plan()
     receipt = study.sign(name, envelope="receipt")
@@ -68,7 +68,7 @@ def reuse_signature(suite: Suite) -> str:
 
 
 class EarlierTime(datetime):
-    """A clock that was turned back to 2001."""
+    """A clock, turned back to 2001."""
 
     @classmethod
     def now(cls, tz: tzinfo | None = None) -> "EarlierTime":
@@ -94,7 +94,7 @@ def turn_clock_back(suite: Suite) -> str:
 
 @contextlib.contextmanager
 def _replaced_clock(past: float) -> Iterator[None]:
-    """Let the ledger and the gate read a clock that shows the past."""
+    """Let the ledger and the gate read a clock of the past."""
     ledger_names, gate_names = vars(ledger), vars(gate)
     real = ledger_names["datetime"], gate_names["time"]
     ledger_names["datetime"] = EarlierTime
@@ -106,7 +106,7 @@ def _replaced_clock(past: float) -> Iterator[None]:
 
 
 def forge_mirrors(suite: Suite) -> str:
-    """Write better scores into the copies that people and trackers read."""
+    """Write better scores into the copies of people and trackers."""
     study = suite.open_attended()
     truth = _summarise(study.running.ledger)
     (study.folder / "wandb").mkdir()

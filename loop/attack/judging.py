@@ -27,7 +27,7 @@ from sandbox.canonical import canonical
 
 QUERIES = 500
 ITEMS = 400
-"""Items of the split that is climbed."""
+"""Items of the climbed split."""
 
 Bits = NDArray[np.int64]
 Tensors = dict[str, NDArray[Any]]
@@ -64,14 +64,14 @@ def climb_noise(suite: Suite) -> str:
 
 
 def _report(suite: Suite, values: Sequence[float]) -> list[Feedback]:
-    """Return the reports that a proposer gets for trials of these scores."""
+    """Return a proposer's reports on trials of these scores."""
     trials = [replace(BLANK, token_accuracy=0.0, exact_match=value) for value in values]
     objective = suite.running.config.objective
     return release_feedback(trials, objective, looks=QUERIES + 1, deviation=1e-9)
 
 
 def signal_by_side_channels(suite: Suite) -> str:
-    """Send a signal by time, size, likelihood, slices, and digits that rounding drops."""
+    """Send a signal by time, size, likelihood, slices, and digits lost by rounding."""
     signals = (
         BLANK,
         replace(BLANK, measured_cpu_us=10**6, inference_cpu_us=7),
@@ -96,7 +96,7 @@ def _answer(suite: Suite, task: Task, items: Items) -> Tensors:
 
 
 def _certain(suite: Suite, task: Task, tokens: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return probabilities of one for these tokens."""
+    """Return certain probabilities for these tokens."""
     width = layout(task, suite.running.config.task.baseline).vocabulary
     return np.eye(width, dtype=np.float32)[tokens.astype(np.int64)]
 
@@ -119,7 +119,7 @@ def _score_files(suite: Suite, files: Iterable[bytes]) -> str:
 
 
 def write_bad_probabilities(suite: Suite) -> str:
-    """Write probabilities that are not finite, negative, too large or that do not sum to one."""
+    """Write probabilities that are not finite, negative, too large or without the sum 1."""
     good = _answer_confirm(suite)
 
     def spoil(value: float) -> bytes:
@@ -140,7 +140,7 @@ def answer_other_task(suite: Suite) -> str:
 
 
 def write_bad_headers(suite: Suite) -> str:
-    """Write predictions whose header has duplicate keys, or is huge."""
+    """Write predictions with duplicate keys in the header, or a huge header."""
     data = save(_answer_confirm(suite))
     size = int.from_bytes(data[:8], "little")
     header, rest = data[8 : 8 + size].strip(), data[8 + size :]
@@ -194,7 +194,7 @@ def poison_training_data(suite: Suite) -> str:
 
 
 def answer_from_table(suite: Suite) -> str:
-    """Answer from a table of everything that a model could be trained on."""
+    """Answer from a table of all possible training data."""
     running, task = suite.running, suite.running.config.task.format()
     table: dict[bytes, NDArray[np.uint8]] = {}
     for seed in range(20):
@@ -203,8 +203,8 @@ def answer_from_table(suite: Suite) -> str:
             table[question.tobytes()] = answer
     items = running.splits[CONFIRM]
     unknown = np.zeros(answers(task, items).shape[1], np.uint8)
-    found = [table.get(question.tobytes(), unknown) for question in questions(task, items)]
-    tokens = np.array(found, np.uint8)
+    predicted = [table.get(question.tobytes(), unknown) for question in questions(task, items)]
+    tokens = np.array(predicted, np.uint8)
     data = save({"tokens": tokens, "probabilities": _certain(suite, task, tokens)})
     scores = score(data, items, task, running.config.task.baseline, CONFIRM, 1, 1)
     if isinstance(scores, str):
@@ -213,7 +213,7 @@ def answer_from_table(suite: Suite) -> str:
 
 
 def promote_computable_code(suite: Suite) -> str:
-    """Ask a mandate for the promotion of a patch that could compute the answers."""
+    """Ask a mandate to promote a patch with code to compute the answers."""
     planned = suite.plan({"models/train.py": IDLE + b"  # a + b"}, purpose="candidate")
     return try_act(lambda: suite.running.gate.authority(planned.digest, "promote"), NeedsHuman)
 
@@ -225,8 +225,8 @@ def recognise_split(suite: Suite) -> str:
     order = canonical(make_order(running, Replicate(planned=planned, index=0), "predict"))
     shapes = set()
     for split in SPLITS:
-        asked = load(running.sandbox.store.get(running.asked[split][0]))["questions"]
-        shapes.add((asked.dtype.str, asked.shape))
+        tensor = load(running.sandbox.store.get(running.asked[split][0]))["questions"]
+        shapes.add((tensor.dtype.str, tensor.shape))
     named = any(split.encode() in order for split in SPLITS)
     if len(shapes) > 1 or named:
         return f"{GOT_THROUGH}: {sorted(shapes)}"

@@ -173,7 +173,7 @@ def write_other_history(suite: Suite) -> str:
 
 
 def remove_heads(suite: Suite) -> str:
-    """Remove the signed heads of one place, all of them or the last."""
+    """Remove the signed heads of a place, all of them or the last."""
     study, answers = suite.open_attended(), []
     for _ in range(3):
         study.plan()

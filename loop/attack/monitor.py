@@ -87,7 +87,7 @@ def _hand_in(suite: Suite, envelope: bytes) -> str:
 
 
 def write_proposals(*texts: str) -> Callable[[Suite], str]:
-    """Return an attack that tries these texts as proposals."""
+    """Return an attack: try these texts as proposals."""
 
     def attack(suite: Suite) -> str:
         recipe, files = suite.running.config.task.baseline, source()
@@ -218,7 +218,7 @@ UNSAFE_SETTINGS: tuple[dict[str, Any], ...] = (
 
 
 def ask_for_privileges(_: Suite) -> str:
-    """Check containers with one unsafe setting each; the safe container must pass."""
+    """Check containers with a single unsafe setting each; the safe container must pass."""
     reason = find_unsafe_setting(SAFE_CONTAINER, "/b")
     if reason:
         return f"the right one: {reason}"

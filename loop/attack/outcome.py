@@ -1,4 +1,4 @@
-"""Outcomes of attacks as text. An outcome that begins with `got through` is a success."""
+"""Outcomes of attacks as text. Text that begins with `got through` is a success."""
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -10,7 +10,7 @@ GOT_THROUGH = "got through"
 
 
 def try_act(act: Callable[[], object], *refusals: type[HeirloopError]) -> str:
-    """Return the text of the refusal that `act` raises, or the result of the successful act."""
+    """Return the text of a refusal raised by `act`, or the result of the successful act."""
     try:
         return f"{GOT_THROUGH}: {act()!r}"
     except refusals as error:
@@ -25,5 +25,5 @@ def try_each(
 
 
 def first_success(outcomes: Sequence[str]) -> str:
-    """Return the first outcome that got through, or else the first outcome."""
+    """Return the first success, or else the first outcome."""
     return next((text for text in outcomes if GOT_THROUGH in text), outcomes[0])

@@ -20,7 +20,7 @@ from sandbox import control, keys
 
 
 def resume_with(*changes: str) -> Callable[[Suite], str]:
-    """Return an attack that resumes a study with each of these settings changed."""
+    """Return an attack: resume a study with each of these settings changed."""
 
     def attack(suite: Suite) -> str:
         study = suite.open_attended()
@@ -35,7 +35,7 @@ def resume_with(*changes: str) -> Callable[[Suite], str]:
 
 
 def add_late_key(suite: Suite) -> str:
-    """Make a key after the study began, resume the study, and sign with that key."""
+    """Make a key after the study began, resume the study, and sign with the new key."""
     study = suite.open_attended()
     name, late = study.plan(), f"late{study.running.root[:6]}"
     keys.new_key(late, "person", PASSPHRASE)
@@ -111,14 +111,14 @@ def start_from_recalled(suite: Suite) -> str:
 
 
 def start_from_unaccepted(suite: Suite) -> str:
-    """Approve a successor of a plan that never became champion."""
+    """Approve a successor of a plan never made champion."""
     study = suite.open_attended()
     child = study.plan(parent=study.plan())
     return try_act(lambda: study.approve(child), Denied)
 
 
 def soften_stop(suite: Suite) -> str:
-    """Follow an order to stop with orders that hold a study less."""
+    """Follow an order to stop with weaker orders."""
     study = suite.open_attended()
     grants = study.approve(study.plan())
     control.order(study.running.ledger, "stop", "user bob", "smoke")

@@ -42,7 +42,7 @@ DENIALS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """A promise that needs a job of its own."""
+    """A promise with a job of its own."""
 
     id: str
     "payload of the catalogue"
@@ -81,7 +81,7 @@ def _describe_charge(outcome: Outcome, _: Limits) -> str:
 
 
 def list_probes(tier: str) -> tuple[Probe, ...]:
-    """Return the limits that a tier promises."""
+    """Return the promised limits of a tier."""
     forks, memory = (_limits_by_process if tier == "C" else _limits_by_group)()
     return (
         forks,

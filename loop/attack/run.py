@@ -151,8 +151,8 @@ def attack(
     """
     chosen = [row for row in ATTACKS if row.id.startswith(only)]
     if not chosen:
-        known = ", ".join(row.id for row in ATTACKS)
-        raise BadInput(f"--only is {only!r}; it should be one of {known}")
+        ids = ", ".join(row.id for row in ATTACKS)
+        raise BadInput(f"--only is {only!r}; it should be one of {ids}")
     rows = []
     with open_suite(make_box) as suite:
         for chosen_attack in chosen:

@@ -61,15 +61,15 @@ SETTINGS = (
 """Settings with small limits, the same for every attack."""
 
 OWN_GROUPS = ("gates", "autonomy", "study")
-"""Settings that a study with people chooses itself."""
+"""Settings chosen by a study with people itself."""
 
 IDLE = b"def main(i, o): pass"
-"""A train.py that does nothing."""
+"""An idle train.py."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GrantedJob:
-    """A job that may start, with its grant."""
+    """A job with its grant."""
 
     job: Job
     grant: Grant
@@ -141,7 +141,7 @@ class Suite:
         return run(self.running.sandbox, granted.job, granted.grant)
 
     def send(self, program: str, role: str) -> JobResult:
-        """Run one hostile program as a job of that role."""
+        """Run a hostile program as a job of this role."""
         text = self.host.fill_in(program, Path(self.running.config.runs))
         return self.run(self.prepare({f"models/{role}.py": text.encode()}, role))
 

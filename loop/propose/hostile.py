@@ -18,7 +18,7 @@ ENTRY = 'if __name__ == "__main__":\n'
 """Line of the pristine train.py. A program in front of it takes the place of `main`."""
 
 KNOBS = "@KNOBS@"
-"""Place for allowed knobs in a hostile proposal, so that nothing but its text can be refused."""
+"""Place for allowed knobs in a hostile proposal, to leave its text as the only fault."""
 
 
 def propose_hostile(view: ProposerView) -> str:
@@ -86,7 +86,7 @@ def _repeat(view: ProposerView) -> str:
 
 @cache
 def programs() -> dict[str, str]:
-    """Return the hostile training programs that need nothing of the host, by row of the
+    """Return the hostile training programs without a need of the host, by row of the
     catalogue.
     """
     standalone = {}
@@ -99,7 +99,7 @@ def programs() -> dict[str, str]:
 
 
 def _insert_program(view: ProposerView) -> str:
-    """Return an edit that puts a program of the catalogue into train.py."""
+    """Return an edit: put a program of the catalogue into train.py."""
     name = view.rng.choice(sorted(programs()))
     program = f"{programs()[name]}\n\n{ENTRY}"
     edit = {"file": "models/train.py", "search": ENTRY, "replace": program}

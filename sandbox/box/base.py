@@ -21,7 +21,7 @@ HEADER_BYTES = 65_536
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Execution:
-    """One execution: a job as its box needs it."""
+    """A job in the form for its box."""
 
     role: Role
     "module of the bundle to run: models.<role>.main(IN, OUT)"
@@ -65,9 +65,9 @@ class Box(Protocol):
 
 
 def report_failure(detail: str, startup_us: int = 0, used_us: int = 0) -> Outcome:
-    """Return the outcome of a box that could not run the program.
+    """Return the outcome of a box after its own failure.
 
-    It charges the CPU of the start, and the CPU that the program used or may have used.
+    It charges the CPU of the start, and the actual or possible CPU of the program.
     """
     return Outcome(
         status="box",
@@ -93,7 +93,7 @@ def pack(request: Mapping[str, object], files: Mapping[str, bytes]) -> bytes:
 def is_whole(stream: bytes | bytearray) -> bool:
     """Tell whether a collector's stream is there to its last byte.
 
-    A whole stream ends the wait for a box, which may need a while to clear itself away.
+    A whole stream ends the wait for a box; its own end may take a while.
     """
     if len(stream) < 4:
         return False
@@ -110,7 +110,7 @@ def is_whole(stream: bytes | bytearray) -> bool:
 def unpack(stream: bytes, allowed: Mapping[str, int]) -> tuple[str, dict[str, bytes]]:
     """Return (failure, files) of an untrusted stream; failure is empty after exit code 0.
 
-    Raises BadInput for a stream that breaks the form or passes a cap.
+    Raises BadInput for a malformed stream, or beyond a cap.
     """
     size = struct.unpack(">I", stream[:4])[0] if len(stream) >= 4 else 0
     if len(stream) < 4 or size > HEADER_BYTES or len(stream) < 4 + size:

@@ -1,4 +1,4 @@
-"""The command that starts a process in a bubblewrap box: its arguments and its staged files."""
+"""The command to start a process in a bubblewrap box: its arguments and its staged files."""
 
 import os
 import platform

@@ -28,7 +28,7 @@ START_BYTES = 1_000_000_000
 STUDY = "heirloop.study"
 """Label of a container: digest of its study root."""
 OWNER = "heirloop.owner"
-"""Label of a container: pid and start time of the process that started it."""
+"""Label of a container: pid and start time of the starting process."""
 
 
 class Container:

@@ -155,7 +155,7 @@ class DockerBox:
                 self._waiting.setdefault(kind, []).append(container)
 
     def _clear(self, container: Container) -> None:
-        """Remove a used container; it is dead already, so the next job need not wait for that."""
+        """Remove a used container; it is dead already, so the next job need not wait."""
         with self._lock:
             self._live.pop(container.ident, None)
         if self._warm and not self._stopped:
@@ -178,7 +178,7 @@ class DockerBox:
         return self._local.api
 
     def _run_in(self, container: Container, execution: Execution) -> Outcome:
-        """Give a waiting container its job, and watch that job to its end."""
+        """Give a waiting container its job, and watch the job to its end."""
         group = container.group
         for file, data in execution.files.items():
             (container.folder / file).parent.mkdir(exist_ok=True)

@@ -25,7 +25,7 @@ def kill_processes(pid: int, _: str) -> int:
 
 
 def find_processes(pid: int) -> Iterator[int]:
-    """Yield the children of a loop process that are boxes; for pid 0 there are none."""
+    """Yield the boxes among the children of a loop process; nothing for pid 0."""
     for task in Path(f"/proc/{pid}/task").glob("*/children") if pid else ():
         with contextlib.suppress(OSError):
             for child in map(int, task.read_text().split()):
@@ -35,7 +35,7 @@ def find_processes(pid: int) -> Iterator[int]:
 
 
 def kill_containers(_: int, study: str) -> int:
-    """Kill the containers that carry a study's label; without an engine there are none."""
+    """Kill the containers with a study's label; return 0 without an engine."""
     with contextlib.suppress(Exception):
         import docker
 
@@ -57,4 +57,4 @@ KILLERS: dict[str, Callable[[int, str], int]] = {
     "namespace": kill_processes,
     "docker": kill_containers,
 }
-"""Kind of box -> function of the loop's pid and the study's root that kills and counts its jobs."""
+"""Kind of box -> function (loop's pid, study's root): kill the jobs, return their number."""

@@ -32,7 +32,7 @@ START = Limits(cpu_us=60_000_000, wall_us=120_000_000, memory_bytes=2_000_000_00
 
 
 class Zygote:
-    """One started process inside a box."""
+    """A started process inside a box."""
 
     def __init__(self, box_env: Path, cpu: int | None, key: str) -> None:
         self.group = cgroup.create(f"{os.getpid()}-z-{key}", START)
@@ -175,7 +175,7 @@ class NamespaceBox:
         return self._spawner.submit(Zygote, self._env, cpu, os.urandom(4).hex()).result()
 
     def _run_in(self, zygote: Zygote, execution: Execution) -> Outcome:
-        """Let a process fork one job, and watch that job to its end."""
+        """Let a process fork one job, and watch the job to its end."""
         startup = zygote.startup_us()
         key = f"{os.getpid()}-j-{execution.key}-{os.urandom(4).hex()}"
         group = cgroup.create(key, execution.limits)
@@ -278,7 +278,7 @@ def _lives(pid: int) -> bool:
 
 
 def _remedy(errors: str) -> str:
-    """Return a sentence on a process that does not start, with the command that helps."""
+    """Return a sentence on a failed start, with the remedy."""
     last = errors.strip().splitlines()[-1] if errors.strip() else "it ended without a word"
     if "uid map" in errors or "Operation not permitted" in errors or "new namespace" in errors:
         return (

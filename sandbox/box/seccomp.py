@@ -1,4 +1,4 @@
-"""The system calls that a job may make: an allow-list for both boxes.
+"""The system calls of a job: an allow-list for both boxes.
 
 `program` gives the list as classic BPF. The process inside installs it as its last step, after the
 last unshare. `profile` gives the list in the engine's format, with the calls that a container's
@@ -43,7 +43,7 @@ epoll_wait 232 -, epoll_pwait 281 22, statfs 137 43, fstatfs 138 44, utimensat 2
 mknod 133 -, mknodat 259 33, membarrier 324 283, getcpu 309 168, open 2 -, openat 257 56,
 close_range 436 436, fadvise64 221 223, restart_syscall 219 128
 """
-"""name, number on x86_64, number on arm64; `-` where the architecture has none"""
+"""name, number on x86_64, number on arm64; `-` for a missing call"""
 CLONE, CLONE3, PRLIMIT = (56, 220), (435, 435), (302, 261)
 SETUP = (
     "prlimit64",
@@ -63,7 +63,7 @@ LOAD, EQUAL, GREATER, AT_LEAST, ANY, RETURN = 0x20, 0x15, 0x25, 0x35, 0x45, 0x06
 
 
 def numbers(column: int) -> list[int]:
-    """Return the allowed numbers of one architecture, ascending."""
+    """Return the allowed numbers of an architecture, ascending."""
     texts = [row[1 + column] for row in _rows()]
     return sorted(int(text) for text in texts if text != "-")
 

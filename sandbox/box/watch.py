@@ -51,7 +51,7 @@ def watch(
     """Watch a job to its end, kill it, and return its outcome.
 
     `started` is on the monotonic clock. `startup_us` is charged besides the job; `in_group_us` is
-    the part of it that the group counts already. Without `send_files` the files are in place, and
+    its part within the group's counter. Without `send_files` the files are in place, and
     only the request is sent.
     """
     limits = execution.limits
@@ -122,7 +122,7 @@ def _make_request(execution: Execution, group: Group | None) -> dict[str, object
 
 
 def _breach(limits: Limits, started: float, printed: int, used_us: int, group: Group | None) -> str:
-    """Return the first limit that is passed, or an empty string."""
+    """Return the first passed limit, or an empty string."""
     if (time.monotonic() - started) * 1e6 > limits.wall_us:
         return "wall"
     if printed > limits.output_bytes:

@@ -40,7 +40,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 def call(code: int, title: str) -> None:
-    """Raise OSError for a system call that failed."""
+    """Raise OSError for a failed system call."""
     if code != 0:
         raise OSError(ctypes.get_errno(), f"{title}: {os.strerror(ctypes.get_errno())}")
 
