@@ -91,9 +91,9 @@ def hidden_rate(
     """Return the rate at which a rule accepts null b at the effect, in 2,000 simulated
     confirmations.
     """
-    mine, theirs = draw_failing(np.random.default_rng(7), (2000, most))
+    candidate, champion = draw_failing(np.random.default_rng(7), (2000, most))
     accepted, _ = RULES[rule].play(
-        mine - theirs + effect,
+        candidate - champion + effect,
         level=level,
         effect=effect,
         deviation=deviation,
@@ -176,8 +176,8 @@ def _pool(
         deviation=deviation * unit,
         first_look=first_look,
     )
-    kept: NDArray[np.bool_] = accepted & (pairs > 2)
-    x, n = x[kept], pairs[kept].astype(float)
+    chosen: NDArray[np.bool_] = accepted & (pairs > 2)
+    x, n = x[chosen], pairs[chosen].astype(float)
     used = np.arange(most) < n[:, None]
     total = (x * used).sum(axis=1)
     mixture = np.mean([np.exp(d * total - 0.5 * d * d * n) for d in _DRIFTS], axis=0)

@@ -61,28 +61,28 @@ def effects(
         name: np.array([table.get((*cell, r), math.nan) for r in repeats])
         for name, cell in cells.items()
     }
-    asked = {
+    contrasts = {
         "self": ("both", "old recipe"),
         "data": ("old recipe", "old"),
         "placebo": ("both", "permuted"),
     }
-    found = {
+    figures = {
         name: (
             mean(column[a] - column[b], f"{UNIT} per proposal") if last else missing("not measured")
         )
-        for name, (a, b) in asked.items()
+        for name, (a, b) in contrasts.items()
     }
     return {
-        name: cap_at_ceiling(figure, scores, ceiling, deviation) for name, figure in found.items()
+        name: cap_at_ceiling(figure, scores, ceiling, deviation) for name, figure in figures.items()
     }
 
 
-def amplifying(found: Mapping[str, Figure], arms: Mapping[str, Curve]) -> bool:
+def amplifying(skill: Mapping[str, Figure], arms: Mapping[str, Curve]) -> bool:
     """Tell whether the self effect and the self arm's gain over `refit` are both clear of zero.
 
     `refit` reads the same history, so more data alone does not count.
     """
-    return found["self"].over(0.0) and difference(arms, "self", "refit").over(0.0)
+    return skill["self"].over(0.0) and difference(arms, "self", "refit").over(0.0)
 
 
 def gain_ratio(arms: Mapping[str, Curve], arm: str, cpu_us: float | None = None) -> Figure:
@@ -103,38 +103,38 @@ def decline(arms: Mapping[str, Curve]) -> str:
     The ratios are compared by bootstrap, paired over repeats. An interval below 1 alone is
     ordinary.
     """
-    mine = gain_ratio(arms, "self")
+    own = gain_ratio(arms, "self")
     references = [name for name in ("refit", "random") if name in arms]
-    if mine.value is None or len(references) < 2:
+    if own.value is None or len(references) < 2:
         return "not measured"
     readings = [_relative(arms, name) for name in references]
     if all(r == "slower" for r in readings):
         return "falls faster than its references"
     if all(r == "faster" for r in readings):
         return (
-            "falls less than its references" if mine.value < 1 else "grows more than its references"
+            "falls less than its references" if own.value < 1 else "grows more than its references"
         )
-    return "ordinary diminishing returns" if not mine.word and mine.value < 1 else "cannot tell"
+    return "ordinary diminishing returns" if not own.word and own.value < 1 else "cannot tell"
 
 
 def _relative(arms: Mapping[str, Curve], name: str) -> str:
     at = common(arms)
-    (half, theirs), (whole, whole_theirs) = (
+    (half, other_half), (whole, other_whole) = (
         pair_gains(arms, "self", name, part) for part in (at / 2, at)
     )
 
     def gap(w: Floats) -> Floats:
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(
-                w @ (whole - half) / (w @ half) - w @ (whole_theirs - theirs) / (w @ theirs)
+                w @ (whole - half) / (w @ half) - w @ (other_whole - other_half) / (w @ other_half)
             )
 
-    found = bootstrap(gap, len(half), "difference of ratios")
+    apart = bootstrap(gap, len(half), "difference of ratios")
     return (
         "cannot tell"
-        if found.word or found.value is None
+        if apart.word or apart.value is None
         else "faster"
-        if found.value > 0
+        if apart.value > 0
         else "slower"
     )
 

@@ -90,10 +90,10 @@ class Curve:
 
 def curves(gains: Iterable[Gain]) -> dict[str, Curve]:
     """Return arm -> curve. Shorter repeats are filled up with NaN gains that cost nothing more."""
-    found: dict[str, dict[int, list[Gain]]] = {}
+    by_arm: dict[str, dict[int, list[Gain]]] = {}
     for gain in gains:
-        found.setdefault(gain.arm, {}).setdefault(gain.repeat, []).append(gain)
-    return {arm: _curve(rows) for arm, rows in found.items()}
+        by_arm.setdefault(gain.arm, {}).setdefault(gain.repeat, []).append(gain)
+    return {arm: _curve(rows) for arm, rows in by_arm.items()}
 
 
 def _curve(rows: Mapping[int, list[Gain]]) -> Curve:
@@ -161,5 +161,5 @@ def difference(
     """
     if one not in arms or other not in arms:
         return missing("not measured", UNIT)
-    mine, theirs = pair_gains(arms, one, other, cpu_us)
-    return mean(mine - theirs, UNIT)
+    own, others = pair_gains(arms, one, other, cpu_us)
+    return mean(own - others, UNIT)

@@ -64,11 +64,11 @@ def calibrate(
     need(len(scores) > 0, "scores", len(scores), "at least one measured score")
     rng = np.random.default_rng([seed, NULLS.index(null)])
     sample = np.asarray(scores, float)
-    kept, fake, pairs = _simulate(rule, null, sample, rng, plan)
+    wrong, fake, pairs = _simulate(rule, null, sample, rng, plan)
     return {
         "campaigns": plan.campaigns,
-        "false_keep_rate": float(kept.mean()),
-        "upper": upper(int(kept.sum()), plan.campaigns),
+        "false_keep_rate": float(wrong.mean()),
+        "upper": upper(int(wrong.sum()), plan.campaigns),
         "fake_gain": float(fake.mean()),
         "replicates": pairs,
         "power": power(rule, sample, plan, rng)[0] if null == "a" else None,
@@ -84,9 +84,9 @@ def fingerprint(rule: str, null: str) -> list[float]:
     plan = Campaigns(campaigns=40, candidates=10, confirmations=3, most=8)
     sample = np.linspace(0.1, 0.95, 18) ** 2
     rng = np.random.default_rng([5, NULLS.index(null)])
-    kept, fake, pairs = _simulate(rule, null, sample, rng, plan)
-    seen, used = power(rule, sample, plan, rng, confirmations=100)
-    return [float(f"{v:.9g}") for v in (*kept, *fake, pairs, seen or 0.0, used)]
+    wrong, fake, pairs = _simulate(rule, null, sample, rng, plan)
+    power_seen, used = power(rule, sample, plan, rng, confirmations=100)
+    return [float(f"{v:.9g}") for v in (*wrong, *fake, pairs, power_seen or 0.0, used)]
 
 
 def _simulate(
@@ -137,12 +137,12 @@ def _keep_records(
     candidates, champions = draw(null, sample, rng, (plan.campaigns, plan.candidates), bar)
     champion = champions[:, 0].copy()
     start = champion.copy()
-    kept: NDArray[np.bool_] = np.zeros(plan.campaigns, bool)
+    wrong: NDArray[np.bool_] = np.zeros(plan.campaigns, bool)
     for score in candidates.T:
         better = score > champion + bar
-        kept |= better
+        wrong |= better
         champion = np.where(better, score, champion)
-    return kept, np.where(kept, champion - start - bar, 0.0), 1.0
+    return wrong, np.where(wrong, champion - start - bar, 0.0), 1.0
 
 
 def power(

@@ -131,16 +131,16 @@ def warning(sign: Warn, skills: Sequence[Skill], events: Sequence[Event]) -> dic
         for r in sorted({s.repeat for s in skills})
         if {(last, last, r), (0, last, r)} <= set(value)
     ]
-    found = [effect for effect in pairs if np.isfinite(effect)]
+    measured = [effect for effect in pairs if np.isfinite(effect)]
     vector = automation(events)
     charged = [e for e in events if e.charged_us]
     own = (
         sum(e.charged_us for e in charged if e.actor not in ("person", "simulated reviewer")) / 1e6
     )
-    enough = last > 0 and len(found) >= sign.repeats
+    enough = last > 0 and len(measured) >= sign.repeats
     parts = {
         "self effect": (
-            _crossed(int(np.sum(np.array(found) > sign.floor)) >= sign.repeats)
+            _crossed(int(np.sum(np.array(measured) > sign.floor)) >= sign.repeats)
             if enough
             else "not evaluable"
         ),

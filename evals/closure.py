@@ -180,10 +180,10 @@ def self_closure(arms: Mapping[str, Curve], cpu_us: float | None = None) -> Figu
     if "self" not in arms or "scrambled" not in arms:
         return missing("not measured", "share of the gain")
     at = common(arms, ("self", "scrambled")) if cpu_us is None else cpu_us
-    mine, theirs = pair_gains(arms, "self", "scrambled", at)
-    if not is_positive(mine):
-        return missing("undefined", "share of the gain", len(mine))
-    return ratio(mine - theirs, mine, "share of the gain", neutral=0.0)
+    own, scrambled = pair_gains(arms, "self", "scrambled", at)
+    if not is_positive(own):
+        return missing("undefined", "share of the gain", len(own))
+    return ratio(own - scrambled, own, "share of the gain", neutral=0.0)
 
 
 def provenance(authors: Sequence[Actor]) -> Figure:

@@ -119,8 +119,8 @@ def _carries(task: Task, items: Items, rng: np.random.Generator) -> Items:
     numbers = rng.integers(
         0, side * side, 40 * len(items) * 2 ** (task.train_digits or task.digits)
     )
-    found = numbers[_every_column_carries(task, *np.divmod(numbers, side))]
-    return _rows(task, np.unique(found)[rng.permutation(len(np.unique(found)))[: len(items)]])
+    carrying = numbers[_every_column_carries(task, *np.divmod(numbers, side))]
+    return _rows(task, np.unique(carrying)[rng.permutation(len(np.unique(carrying)))[: len(items)]])
 
 
 def _fixed(rows: Items, count: int) -> Items:
@@ -297,10 +297,10 @@ def table(task: Task) -> Items:
 def _copies() -> Items:
     """Return every question of the simulated task, with its first column as the answer."""
     numbers = np.arange(COPIED_VALUES**COPIED)
-    asked = numbers[:, None] // COPIED_VALUES ** np.arange(COPIED) % COPIED_VALUES + FIRST_VALUE
-    return np.concatenate([asked, np.full((len(asked), 1), EQUALS), asked[:, :1]], axis=1).astype(
-        np.uint8, order="C"
-    )
+    values = numbers[:, None] // COPIED_VALUES ** np.arange(COPIED) % COPIED_VALUES + FIRST_VALUE
+    return np.concatenate(
+        [values, np.full((len(values), 1), EQUALS), values[:, :1]], axis=1
+    ).astype(np.uint8, order="C")
 
 
 @cache

@@ -88,9 +88,9 @@ def compute_equivalent(reference: Reference, used_us: float, reached: ArrayLike)
     outside the measured range, or beyond 6 bits; the value is then the end of the range. Bootstrap
     over repeats and the reference's seeds.
     """
-    mine, used = np.asarray(reached, float), math.log2(used_us)
+    gains, used = np.asarray(reached, float), math.log2(used_us)
     n, ends = (
-        len(mine),
+        len(gains),
         (
             math.log2(reference.budgets[0]) - used,
             min(math.log2(reference.budgets[-1]) - used, MOST_BITS),
@@ -98,8 +98,8 @@ def compute_equivalent(reference: Reference, used_us: float, reached: ArrayLike)
     )
 
     def bits_at(weights: Floats) -> Floats:
-        found = reference.bits(reference.fit(weights), (weights @ mine / n)[:, None])[:, 0] - used
-        return np.where(found > MOST_BITS, math.inf, found)
+        bits = reference.bits(reference.fit(weights), (weights @ gains / n)[:, None])[:, 0] - used
+        return np.where(bits > MOST_BITS, math.inf, bits)
 
     if n < 2:
         return missing("not measured", "doublings", n)
@@ -150,9 +150,9 @@ def _inverse(bits: Floats, fit: Floats, wanted: Floats) -> Floats:
     start = fit[rows, left]
     rise = fit[rows, right] - start
     part = np.where(rise > 0, (wanted - start) / np.where(rise > 0, rise, 1.0), 0.5)
-    found = bits[left] + np.clip(part, 0.0, 1.0) * (bits[right] - bits[left])
+    inside = bits[left] + np.clip(part, 0.0, 1.0) * (bits[right] - bits[left])
     return np.asarray(
-        np.where(low == len(bits), math.inf, np.where(high == 0, -math.inf, found)), order="C"
+        np.where(low == len(bits), math.inf, np.where(high == 0, -math.inf, inside)), order="C"
     )
 
 
@@ -168,55 +168,70 @@ def rate_ratio(
     interval spans all references that are not told apart from the strongest. R >= 2 here does not
     correspond to a lab's threshold.
     """
-    known = [name for name in references if name in arms]
-    if "self" not in arms or not known:
+    present = [name for name in references if name in arms]
+    if "self" not in arms or not present:
         return missing("not measured", "ratio"), ""
-    chosen = {name: arms[name] for name in ("self", *known)}
-    repeats = sorted(set.intersection(*(set(c.repeats) for c in chosen.values())))
-    budgets = np.linspace(
-        max(float(c.spent[:, 0].max()) for c in chosen.values()), common(chosen), STEPS
-    )
-    gains = {
-        name: np.stack([c.between(b)[[c.repeats.index(r) for r in repeats]] for b in budgets])
-        for name, c in chosen.items()
-    }
-    fit = reference.fit(np.ones((1, len(repeats))))
+    chosen = {name: arms[name] for name in ("self", *present)}
+    repeats, budgets, gains = _gains_at_budgets(chosen)
+    # Each fit is made once for all arms: weights over repeats, and the fit for them.
+    fits = [
+        (weights, reference.fit(weights)) for weights in (np.ones((1, repeats)), resample(repeats))
+    ]
+    fit = fits[0][1]
     reached = [np.isfinite(reference.bits(fit, g.mean(axis=1)[None])[0]) for g in gains.values()]
     use = np.flatnonzero(np.logical_and.reduce(reached))
     if len(use) < 3:
-        return missing("cannot tell", "ratio", len(repeats)), ""
-    away, ends = (budgets[use] - budgets[use].mean()) / 1e6, np.log2(reference.budgets[[0, -1]])
+        return missing("cannot tell", "ratio", repeats), ""
+    away = (budgets[use] - budgets[use].mean()) / 1e6
+    slopes = {name: _slopes(reference, g[use], away, fits) for name, g in gains.items()}
+    ratios = {name: _ratio(slopes["self"], slopes[name], repeats) for name in present}
+    strongest = max(present, key=lambda name: float(slopes[name][0][0]))
+    tied = [
+        ratios[name]
+        for name in present
+        if percentiles(slopes[strongest][1] - slopes[name][1], repeats)[0] <= 0
+    ]
+    low, high = _span(tied)
+    return mark_unclear(replace(ratios[strongest], low=low, high=high, word=""), 1.0), strongest
 
-    def slope(name: str, weights: Floats, fit: Floats) -> Floats:
-        means = weights @ gains[name][use].T / len(repeats)
+
+def _gains_at_budgets(arms: Mapping[str, Curve]) -> tuple[int, Floats, dict[str, Floats]]:
+    """Return (number of repeats in all arms, budgets (STEPS,), arm -> gains (STEPS, repeats))."""
+    repeats = sorted(set.intersection(*(set(c.repeats) for c in arms.values())))
+    first = max(float(c.spent[:, 0].max()) for c in arms.values())
+    budgets = np.linspace(first, common(arms), STEPS)
+    gains = {}
+    for name, curve in arms.items():
+        rows = [curve.repeats.index(r) for r in repeats]
+        gains[name] = np.stack([curve.between(budget)[rows] for budget in budgets])
+    return len(repeats), budgets, gains
+
+
+def _slopes(
+    reference: Reference, gains: Floats, away: Floats, fits: Sequence[tuple[Floats, Floats]]
+) -> tuple[Floats, Floats]:
+    """Return the slope of log2 C_ref on compute: (1,) for the repeats, (draws,) resampled."""
+    ends = np.log2(reference.budgets[[0, -1]])
+
+    def slope(weights: Floats, fit: Floats) -> Floats:
+        means = weights @ gains.T / weights.shape[1]
         return np.asarray(np.clip(reference.bits(fit, means), *ends) @ away / (away @ away))
 
-    many = (resample(len(repeats)), reference.fit(resample(len(repeats))))
-    drawn = {
-        name: (slope(name, np.ones((1, len(repeats))), fit), slope(name, *many)) for name in chosen
-    }
+    whole, drawn = (slope(weights, fit) for weights, fit in fits)
+    return whole, drawn
 
-    def over(name: str) -> Figure:
-        whole, each = (
-            np.where(theirs > 0, mine / np.where(theirs > 0, theirs, 1.0), math.nan)
-            for mine, theirs in zip(drawn["self"], drawn[name], strict=True)
-        )
-        return bootstrap(
-            lambda w: whole if len(w) == 1 else each, len(repeats), "ratio", neutral=1.0
-        )
 
-    strongest = max(known, key=lambda name: float(drawn[name][0][0]))
-    tied = [
-        over(name)
-        for name in known
-        if percentiles(drawn[strongest][1] - drawn[name][1], len(repeats))[0] <= 0
-    ]
-    open_ = any(one.low is None or one.high is None for one in tied)
-    span = (
-        (None, None)
-        if open_
-        else (min(one.low or 0.0 for one in tied), max(one.high or 0.0 for one in tied))
+def _ratio(own: tuple[Floats, Floats], other: tuple[Floats, Floats], repeats: int) -> Figure:
+    """Return the ratio of two slopes; NaN over a slope that is not positive."""
+    whole, each = (
+        np.where(b > 0, a / np.where(b > 0, b, 1.0), math.nan)
+        for a, b in zip(own, other, strict=True)
     )
-    return mark_unclear(
-        replace(over(strongest), low=span[0], high=span[1], word=""), 1.0
-    ), strongest
+    return bootstrap(lambda w: whole if len(w) == 1 else each, repeats, "ratio", neutral=1.0)
+
+
+def _span(figures: Sequence[Figure]) -> tuple[float | None, float | None]:
+    """Return the ends of the interval over all figures; None if one of them is unbounded."""
+    if any(figure.low is None or figure.high is None for figure in figures):
+        return None, None
+    return min(f.low or 0.0 for f in figures), max(f.high or 0.0 for f in figures)

@@ -73,15 +73,15 @@ def pairs(*columns: ArrayLike) -> list[Floats]:
 
     Raises BadInput for unequal lengths.
     """
-    found = [np.asarray(c, float) for c in columns]
+    arrays = [np.asarray(c, float) for c in columns]
     need(
-        len({c.shape for c in found}) == 1 and found[0].ndim == 1,
+        len({c.shape for c in arrays}) == 1 and arrays[0].ndim == 1,
         "columns",
-        [c.shape for c in found],
+        [c.shape for c in arrays],
         "as many values in each, one a repeat",
     )
-    whole = np.logical_and.reduce([np.isfinite(c) for c in found])
-    return [c[whole] for c in found]
+    whole = np.logical_and.reduce([np.isfinite(c) for c in arrays])
+    return [c[whole] for c in arrays]
 
 
 def mean(values: ArrayLike, unit: str, *, neutral: float | None = 0.0) -> Figure:
@@ -158,11 +158,11 @@ def bootstrap(
     if n < 2:
         return missing("not measured", unit, n)
     value, drawn = float(statistic(np.ones((1, n)))[0]), np.asarray(statistic(resample(n)))
-    found = [
+    ends = [
         percentiles(np.where(np.isfinite(drawn), drawn, sign * math.inf), n)[side]
         for side, sign in enumerate((-1, 1))
     ]
-    low, high = (end if math.isfinite(end) else None for end in found)
+    low, high = (end if math.isfinite(end) else None for end in ends)
     return mark_unclear(
         Figure(value=value if math.isfinite(value) else None, low=low, high=high, n=n, unit=unit),
         neutral,
@@ -201,7 +201,7 @@ def ratio(top: ArrayLike, bottom: ArrayLike, unit: str, *, neutral: float | None
     ends = [
         _fieller(a, b, max(reach(n), _skewed(a - end * b, side))) for side, end in enumerate(first)
     ]
-    low, high = (None if found is None else found[side] for side, found in enumerate(ends))
+    low, high = (None if reach_of is None else reach_of[side] for side, reach_of in enumerate(ends))
     return mark_unclear(Figure(value=value, low=low, high=high, n=n, unit=unit), neutral)
 
 
@@ -244,8 +244,8 @@ def cap_at_ceiling(
 
     Near is within a seed `deviation`.
     """
-    (found,) = pairs(scores)
-    near = ceiling is not None and len(found) > 0 and float(found.mean()) >= ceiling - deviation
+    (values,) = pairs(scores)
+    near = ceiling is not None and len(values) > 0 and float(values.mean()) >= ceiling - deviation
     return replace(figure, word="cannot tell") if near and not figure.word else figure
 
 

@@ -21,6 +21,7 @@ from evals.rules import RULES, Decision, Rule
 __all__ = ["OVER_BUDGET", "RULES", "Decision", "Rule", "interval", "judge", "least", "spend"]
 OVER_BUDGET = 1.25
 """Trainings charged more than this times their plan are over budget and cannot be accepted."""
+CHARGE = "charge of the trainings over their plan, at the machine's pace"
 
 
 def spend(alpha: float, planned: int, spent: Sequence[float]) -> float:
@@ -51,39 +52,26 @@ def judge(
     decide. `compute` is the charge of the candidate's trainings over their plan, at the machine's
     pace. A candidate without a finite score is rejected. A champion without one is inconclusive.
     """
-    mine, theirs = ([_value(s, objective) for s in side] for side in (candidate, champion))
-    gains = [c - b for c, b in zip(mine, theirs, strict=True) if math.isfinite(c - b)]
-    most, complete = max(most, len(mine)), len(gains) == len(mine)
-    decision = (
-        _decide(gains, objective, level, seed_deviation, most) if complete else _missing(mine)
-    )
+    candidates, champions = ([_value(s, objective) for s in side] for side in (candidate, champion))
+    gains = [c - b for c, b in zip(candidates, champions, strict=True) if math.isfinite(c - b)]
+    most, complete = max(most, len(candidates)), len(gains) == len(candidates)
+    if complete:
+        decision = _decide(gains, objective, level, seed_deviation, most)
+    else:
+        decision = _missing(candidates)
+    effect = objective.minimum_effect
+    accepts = decision.answer == "accept"
     criteria = [
-        _criterion(
-            "replicates", complete, float(len(gains)), float(len(mine)), "pairs that counted"
-        ),
-        _criterion(
-            objective.metric,
-            decision.answer == "accept",
-            _mean(gains),
-            objective.minimum_effect,
-            decision.text,
-        ),
-        _criterion(
-            "planned compute",
-            compute <= OVER_BUDGET,
-            compute,
-            OVER_BUDGET,
-            "charge of the trainings over their plan, at the machine's pace",
-        ),
+        _criterion("replicates", complete, len(gains), len(candidates), "pairs that counted"),
+        _criterion(objective.metric, accepts, _mean(gains), effect, decision.text),
+        _criterion("planned compute", compute <= OVER_BUDGET, compute, OVER_BUDGET, CHARGE),
         *_conditions(list(zip(candidate, champion, strict=True)), objective, complete),
     ]
     held = all(c.passed for c in criteria if c.name != objective.metric)
-    answer: VerdictAnswer = decision.answer if held or decision.answer != "accept" else "reject"
-    mean, low, high = (
-        interval(gains, level, seed_deviation)
-        if complete and len(gains) > 1
-        else (_mean(gains), None, None)
-    )
+    answer: VerdictAnswer = decision.answer if held or not accepts else "reject"
+    mean, low, high = _mean(gains), None, None
+    if complete and len(gains) > 1:
+        mean, low, high = interval(gains, level, seed_deviation)
     verdict = Verdict(
         answer=answer,
         criteria=tuple(criteria),
@@ -95,11 +83,9 @@ def judge(
         rule=objective.acceptance,
         evidence=decision.evidence if complete else None,
     )
-    return (
-        verdict
-        if answer != "accept"
-        else _with_cautions(verdict, gains, objective, seed_deviation, most)
-    )
+    if answer != "accept":
+        return verdict
+    return _with_cautions(verdict, gains, objective, seed_deviation, most)
 
 
 def least(objective: Objective, level: float, most: int) -> int | None:
@@ -108,16 +94,16 @@ def least(objective: Objective, level: float, most: int) -> int | None:
     None if it can never accept within `most`.
     """
     rule = RULES[objective.acceptance]
-    asked = rule.asked(level, most)
+    bounds = rule.asked(level, most)
     best = rule.evidence(
         np.full((1, most), (1.0 if objective.bounded() else 1e6) - objective.minimum_effect),
         objective.minimum_effect,
         1e-3,
     )[0]
-    found = [
-        n for n in range(min(objective.first_look, most), most + 1) if best[n - 1] <= asked[n - 1]
+    counts = [
+        n for n in range(min(objective.first_look, most), most + 1) if best[n - 1] <= bounds[n - 1]
     ]
-    return found[0] if found else None
+    return counts[0] if counts else None
 
 
 def interval(
@@ -152,7 +138,7 @@ def _decide(
 def _with_cautions(
     verdict: Verdict, gains: Sequence[float], objective: Objective, deviation: float, most: int
 ) -> Verdict:
-    found = estimate_gain(
+    estimate = estimate_gain(
         gains,
         rule=objective.acceptance,
         level=verdict.level,
@@ -161,19 +147,19 @@ def _with_cautions(
         most=most,
         first_look=objective.first_look,
     )
-    known = objective.bounded()  # null b and betting are about shares
+    shares = objective.bounded()  # null b and betting are about shares
     return replace(
         verdict,
-        corrected=found.corrected,
-        corrected_low=found.low,
-        corrected_high=found.high,
-        hidden=found.hidden if known else None,
-        bounded=found.bounded if known else None,
+        corrected=estimate.corrected,
+        corrected_low=estimate.low,
+        corrected_high=estimate.high,
+        hidden=estimate.hidden if shares else None,
+        bounded=estimate.bounded if shares else None,
     )
 
 
-def _missing(mine: Sequence[float]) -> Decision:
-    failed = not all(map(math.isfinite, mine))
+def _missing(candidates: Sequence[float]) -> Decision:
+    failed = not all(map(math.isfinite, candidates))
     who = "candidate" if failed else "champion"
     return Decision(
         answer="reject" if failed else "inconclusive",
@@ -185,13 +171,13 @@ def _missing(mine: Sequence[float]) -> Decision:
 def _conditions(
     pairs: Sequence[tuple[Scores | None, Scores | None]], objective: Objective, complete: bool
 ) -> list[Criterion]:
-    both, found = [(c, b) for c, b in pairs if c is not None and b is not None], []
+    both, criteria = [(c, b) for c, b in pairs if c is not None and b is not None], []
     for condition in (*objective.secondary, *objective.constraints):
         held, value, bound = holds(condition, both, objective)
-        found.append(
+        criteria.append(
             _criterion(condition.text(), complete and held, value, bound, "mean over pairs")
         )
-    return found
+    return criteria
 
 
 def _value(scores: Scores | None, objective: Objective) -> float:
@@ -203,5 +189,5 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 def _criterion(name: str, passed: bool, value: float | None, bound: float, text: str) -> Criterion:
-    finite = value if value is not None and math.isfinite(value) else None
-    return Criterion(name=name, passed=passed, value=finite, bound=bound, text=text)
+    finite = float(value) if value is not None and math.isfinite(value) else None
+    return Criterion(name=name, passed=passed, value=finite, bound=float(bound), text=text)

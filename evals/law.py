@@ -169,7 +169,7 @@ def truth(law: Law) -> dict[str, float]:
     mean = {arm: law.means(arm) for arm in law.skill}
     total, last = {arm: float(m[-1]) for arm, m in mean.items()}, GENERATIONS - 1
     half, waited = float(mean["self"][GENERATIONS // 2 - 1]), GENERATIONS * 4 * law.human * QUEUE
-    found = {
+    truths = {
         "gain of self": total["self"],
         "self minus refit": total["self"] - total["refit"],
         "self minus random": total["self"] - total["random"],
@@ -191,11 +191,11 @@ def truth(law: Law) -> dict[str, float]:
     }
     if total["self"] > 0:
         feedback, gate = (total["self"] + by for by in (SHOWN + 3 * law.hack, CHOSEN))
-        found |= {
+        truths |= {
             f"{name} per gain": GENERATIONS * 4 * law.human * by / total["self"]
             for name, by in (("decisions", 1.0), ("minutes", MINUTES), ("queue seconds", QUEUE))
         }
-        found |= {
+        truths |= {
             "kappa": 1 - total["scrambled"] / total["self"],
             "gain ratio": (total["self"] - half) / half,
             "loss in transfer": 1 - law.kept,
@@ -206,20 +206,19 @@ def truth(law: Law) -> dict[str, float]:
             **{f"elasticity of {name}": by for name, by in law.elastic.items()},
         }
     if law.human:
-        found["generations per live human act"] = 1 / (4 * law.human)
+        truths["generations per live human act"] = 1 / (4 * law.human)
     if not law.search and total["self"] > 0:
-        ended = np.linspace(1, GENERATIONS, STEPS)
-        slope = {
-            arm: float(
-                np.polyfit(ended, np.interp(ended, np.arange(1, GENERATIONS + 1), mean[arm]), 1)[0]
-            )
-            for arm in law.skill
-        }
-        found |= {
-            "compute-equivalent gain": total["self"] / PER_BIT,
-            "rate ratio": slope["self"] / max(slope[a] for a in RATED),
-        }
-    return found
+        slopes = {arm: _slope(mean[arm]) for arm in law.skill}
+        truths["compute-equivalent gain"] = total["self"] / PER_BIT
+        truths["rate ratio"] = slopes["self"] / max(slopes[arm] for arm in RATED)
+    return truths
+
+
+def _slope(means: Floats) -> float:
+    """Return the least-squares slope of an arm's mean gains at evenly spread budgets."""
+    ended = np.linspace(1, GENERATIONS, STEPS)
+    gains = np.interp(ended, np.arange(1, GENERATIONS + 1), means)
+    return float(np.polyfit(ended, gains, 1)[0])
 
 
 def _plan_truth(law: Law) -> dict[str, float]:

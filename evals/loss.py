@@ -20,6 +20,7 @@ from evals.closure import Actor
 from evals.intervals import (
     Figure,
     Floats,
+    Word,
     bootstrap,
     mark_unclear,
     mean,
@@ -96,13 +97,13 @@ def funnel(plans: Sequence[PlanFact]) -> list[dict[str, float | str]]:
     """Return one row per fate: plans, their share, their compute in CPU-seconds."""
     rows = list[dict[str, float | str]]()
     for fate in FATES:
-        mine = [p for p in plans if p.fate == fate]
+        ended = [p for p in plans if p.fate == fate]
         rows.append(
             {
                 "fate": fate,
-                "plans": len(mine),
-                "share": len(mine) / max(1, len(plans)),
-                "cpu_seconds": sum(p.cpu_us for p in mine) / 1e6,
+                "plans": len(ended),
+                "share": len(ended) / max(1, len(plans)),
+                "cpu_seconds": sum(p.cpu_us for p in ended) / 1e6,
             }
         )
     return rows
@@ -115,16 +116,16 @@ def priors(plans: Iterable[PlanFact]) -> dict[str, float]:
     It is 0 without any. A plan that was not measured on gate counts as a gain of 0 there, as in the
     promise's first bin.
     """
-    listed, found, past = (
+    listed, prior, past = (
         sorted(plans, key=lambda p: p.generation),
         dict[str, float](),
         list[float](),
     )
     for generation in sorted({p.generation for p in listed}):
         now = [p for p in listed if p.generation == generation]
-        found |= {p.plan: float(np.mean(past)) if past else 0.0 for p in now if p.promised is None}
+        prior |= {p.plan: float(np.mean(past)) if past else 0.0 for p in now if p.promised is None}
         past += [p.gate if p.gate is not None else 0.0 for p in now]
-    return found
+    return prior
 
 
 def promise(plans: Sequence[PlanFact]) -> list[dict[str, float | str]]:
@@ -150,13 +151,13 @@ def promise(plans: Sequence[PlanFact]) -> list[dict[str, float | str]]:
 
 
 def _parts(plan: PlanFact, promised: float) -> dict[str, float]:
-    known = [promised]
+    values = [promised]
     for value in (plan.feedback, plan.gate, plan.corrected):
         if value is None:
             break
-        known.append(value)
-    parts = {name: a - b for name, (a, b) in zip(PARTS, pairwise(known), strict=False)}
-    return parts | {PARTS[len(known) - 1]: known[-1]}
+        values.append(value)
+    parts = {name: a - b for name, (a, b) in zip(PARTS, pairwise(values), strict=False)}
+    return parts | {PARTS[len(values) - 1]: values[-1]}
 
 
 def sum_promises(plans: Sequence[PlanFact]) -> dict[str, Figure]:
@@ -180,12 +181,12 @@ def calibration(plans: Sequence[PlanFact]) -> tuple[list[tuple[float, float]], F
     A slope of 1 is calibrated. Interval: least squares with the plans of a repeat left out together
     (the jackknife, CR3: Bell and McCaffrey 2002; t with repeats - 1 degrees).
     """
-    known = [
+    accepts = [
         (p.repeat, p.promised, p.corrected)
         for p in plans
         if p.fate == "accepted" and p.promised is not None and p.corrected is not None
     ]
-    repeat, x, y = (np.array([row[i] for row in known], float) for i in range(3))
+    repeat, x, y = (np.array([row[i] for row in accepts], float) for i in range(3))
     points, groups = list(zip(x.tolist(), y.tolist(), strict=True)), np.unique(repeat)
     if len(groups) < 3 or np.ptp(x) == 0:
         return points, missing("not measured", "ratio", len(points))
@@ -238,9 +239,36 @@ def efficiency(plans: Sequence[PlanFact], *, around: bool = True) -> dict[str, F
     """
     repeats = sorted({p.repeat for p in plans})
     lived = np.array([max(p.generation for p in plans if p.repeat == r) for r in repeats], float)
-    table = np.zeros(
-        (2, 6, len(repeats))
-    )  # half; gain, accepts, plans, CPU, replicates, decisions; repeat
+    table = _halves(plans, repeats, lived, around)
+    unit = "log change per generation"
+    if (table.sum(axis=2)[:, :4] <= 0).any():
+        word: Word = "not exercised" if repeats else "not measured"
+        return {name: missing(word, unit, len(repeats)) for name in _LOGS}
+
+    def change(name: str, weights: Floats) -> Floats:
+        early, late = (half @ weights.T for half in table)
+        apart = weights @ lived / weights.sum(axis=1) / 2
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray((_LOGS[name](late) - _LOGS[name](early)) / apart)
+
+    return {name: bootstrap(partial(change, name), len(repeats), unit) for name in _LOGS}
+
+
+_LOGS: dict[str, Callable[[Floats], Floats]] = {
+    "smaller": lambda s: -np.log(s[0] / s[1]),
+    "harder": lambda s: -np.log(s[1] / s[2]),
+    "costlier": lambda s: np.log(s[3] / s[2]),
+    "noisier": lambda s: np.log(s[4] / s[5]),
+    "E": lambda s: np.log(s[0] / s[3]),
+}
+"""Part of efficiency -> its log from the six sums of a half (`_halves`)."""
+
+
+def _halves(
+    plans: Sequence[PlanFact], repeats: Sequence[int], lived: Floats, around: bool
+) -> Floats:
+    """Return (half, 6, repeat): gain, accepts, plans, CPU-seconds, replicates, decisions."""
+    table = np.zeros((2, 6, len(repeats)))
     for p in plans:
         r = repeats.index(p.repeat)
         accepted = p.fate == "accepted" and p.gained is not None
@@ -252,28 +280,7 @@ def efficiency(plans: Sequence[PlanFact], *, around: bool = True) -> dict[str, F
             p.replicates,
             p.replicates > 0,
         )
-    unit = "log change per generation"
-    logs: dict[str, Callable[[Floats], Floats]] = {
-        "smaller": lambda s: -np.log(s[0] / s[1]),
-        "harder": lambda s: -np.log(s[1] / s[2]),
-        "costlier": lambda s: np.log(s[3] / s[2]),
-        "noisier": lambda s: np.log(s[4] / s[5]),
-        "E": lambda s: np.log(s[0] / s[3]),
-    }
-    if (table.sum(axis=2)[:, :4] <= 0).any():
-        return {
-            name: missing("not exercised" if repeats else "not measured", unit, len(repeats))
-            for name in logs
-        }
-
-    def change(name: str, weights: Floats) -> Floats:
-        early, late = (half @ weights.T for half in table)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(
-                (logs[name](late) - logs[name](early)) / (weights @ lived / weights.sum(axis=1) / 2)
-            )
-
-    return {name: bootstrap(partial(change, name), len(repeats), unit) for name in logs}
+    return table
 
 
 def yield_now(plans: Sequence[PlanFact], *, around: bool = True) -> Figure:

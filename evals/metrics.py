@@ -6,6 +6,8 @@ A number that is missing or not finite is NaN, and a condition on NaN never hold
 import math
 from collections.abc import Mapping, Sequence
 
+from scipy.stats import spearmanr
+
 from configs.objective import METRICS, Constraint, Objective
 from configs.records import Scores
 
@@ -65,14 +67,14 @@ def holds(condition: Constraint, pairs: Pairs, objective: Objective) -> tuple[bo
     if condition.metric == "spread":
         value = spread([primary(objective, candidate) for candidate, _ in pairs])
     else:
-        mine, theirs = (
+        candidate, champion = (
             [read_metric(pair[side], condition.metric, condition.slice) for pair in pairs]
             for side in (0, 1)
         )
-        value = _mean(mine)
+        value = _mean(candidate)
         if condition.no_loss is not None:
             sign = 1 if METRICS[condition.metric].better == "up" else -1
-            value = sign * (_mean(mine) - _mean(theirs))
+            value = sign * (_mean(candidate) - _mean(champion))
             return value >= -condition.no_loss, value, -condition.no_loss
     bound = condition.at_least if condition.at_least is not None else condition.at_most
     assert bound is not None
@@ -87,16 +89,14 @@ def spread(values: Sequence[float]) -> float:
     return math.sqrt(sum((v - mean) ** 2 for v in values) / (len(values) - 1))
 
 
-def skill(predicted: Sequence[float], found: Sequence[float]) -> float | None:
+def skill(predicted: Sequence[float], gains: Sequence[float]) -> float | None:
     """Return Spearman's rank correlation of predicted and measured gains, with mean ranks for ties.
 
     None below 3 pairs or without variance.
     """
-    from scipy.stats import spearmanr
-
-    if len(predicted) < 3 or len(set(predicted)) == 1 or len(set(found)) == 1:
+    if len(predicted) < 3 or len(set(predicted)) == 1 or len(set(gains)) == 1:
         return None
-    return float(spearmanr(predicted, found).statistic)
+    return float(spearmanr(predicted, gains).statistic)
 
 
 def _mean(values: Sequence[float]) -> float:

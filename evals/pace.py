@@ -110,14 +110,14 @@ def elasticities(
     """
     if not is_positive(base):
         return {name: missing("undefined", "% per %") for name in FACTORS}
-    found = {}
+    figures = {}
     for name in FACTORS:
         if name not in raised:
-            found[name] = missing("not measured", "% per %")
+            figures[name] = missing("not measured", "% per %")
             continue
         low, high = pairs(base, raised[name])
-        found[name] = ratio((high - low) / (by.get(name, RAISE) - 1), low, "% per %", neutral=0.0)
-    return found
+        figures[name] = ratio((high - low) / (by.get(name, RAISE) - 1), low, "% per %", neutral=0.0)
+    return figures
 
 
 def limiting(base: ArrayLike, raised: Mapping[str, ArrayLike]) -> str:

@@ -63,10 +63,10 @@ def retention(
     `ceiling` on a rung of the figure.
     """
     listed = list(held)
-    found, known = dict[str, Figure](), rungs(listed)
+    figures, gains = dict[str, Figure](), rungs(listed)
     top = {
         rung: [h.score for h in listed if h.rung == rung and math.isfinite(h.score)]
-        for rung in known
+        for rung in gains
     }
 
     def under(figure: Figure, *chain: Rung) -> Figure:
@@ -75,27 +75,27 @@ def retention(
         return figure
 
     for a, b in pairwise(RUNGS):
-        found[f"{a} to {b}"] = under(_kept(known, a, b), a, b)
+        figures[f"{a} to {b}"] = under(_retained(gains, a, b), a, b)
     for name, order in (("loss", RUNGS), ("loss in transfer", TRANSFER)):
-        chain = [r for r in order if r in known]
-        found[name] = under(_lost(known, chain), *chain)
-    return found
+        chain = [r for r in order if r in gains]
+        figures[name] = under(_lost(gains, chain), *chain)
+    return figures
 
 
-def _kept(known: Mapping[str, Floats], a: str, b: str) -> Figure:
-    if a not in known or b not in known:
+def _retained(gains: Mapping[str, Floats], a: str, b: str) -> Figure:
+    if a not in gains or b not in gains:
         return missing("not measured", "share kept")
-    before, after = pairs(known[a], known[b])
+    before, after = pairs(gains[a], gains[b])
     if not is_positive(before):
         return missing("undefined", "share kept", len(before))
     return ratio(after, before, "share kept")
 
 
-def _lost(known: Mapping[str, Floats], chain: Sequence[str]) -> Figure:
+def _lost(gains: Mapping[str, Floats], chain: Sequence[str]) -> Figure:
     """Return 1 - last / first of a chain of rungs, which is 1 less the product of its steps."""
     if len(chain) < 2:
         return missing("not measured", "share lost")
-    first, last = pairs(known[chain[0]], known[chain[-1]])
+    first, last = pairs(gains[chain[0]], gains[chain[-1]])
     if not is_positive(first):
         return missing("undefined", "share lost", len(first))
     return ratio(first - last, first, "share lost", neutral=0.0)

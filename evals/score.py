@@ -51,18 +51,18 @@ def inspect_weights(data: bytes, task: Task, recipe: Recipe) -> str:
     Refused are malformed files, metadata, other types than float32, a wrong size, and non-finite
     values.
     """
-    found = tensors(data, "weights.safetensors")
-    if isinstance(found, str):
-        return found
+    weights = tensors(data, "weights.safetensors")
+    if isinstance(weights, str):
+        return weights
     expected = (
         SIMULATED_WEIGHTS if task.name == "planted" else parameters(recipe, layout(task, recipe))
     )
-    count = sum(tensor.size for tensor in found.values())
-    if any(tensor.dtype != np.float32 for tensor in found.values()):
+    count = sum(tensor.size for tensor in weights.values())
+    if any(tensor.dtype != np.float32 for tensor in weights.values()):
         return "weights.safetensors holds tensors that are not float32"
     if count != expected:
         return f"weights.safetensors holds {count} weights; the net has {expected}"
-    if not all(np.isfinite(tensor).all() for tensor in found.values()):
+    if not all(np.isfinite(tensor).all() for tensor in weights.values()):
         return "weights.safetensors holds NaN or infinity"
     return ""
 
@@ -72,14 +72,14 @@ def flat(data: bytes) -> Array | None:
 
     None for a file that holds no weights: it may be hostile.
     """
-    found = tensors(data, "weights.safetensors")
+    weights = tensors(data, "weights.safetensors")
     if (
-        isinstance(found, str)
-        or not found
-        or any(t.dtype != np.float32 or not np.isfinite(t).all() for t in found.values())
+        isinstance(weights, str)
+        or not weights
+        or any(t.dtype != np.float32 or not np.isfinite(t).all() for t in weights.values())
     ):
         return None
-    return np.concatenate([found[name].astype(np.float64).ravel() for name in sorted(found)])
+    return np.concatenate([weights[name].astype(np.float64).ravel() for name in sorted(weights)])
 
 
 def distance(one: Array | None, other: Array | None) -> float | None:
@@ -115,10 +115,10 @@ def score(
     parts = {"": items, **(slices or {})}
     rows = np.concatenate(list(parts.values()))
     lay = layout(task, recipe)
-    found = _read(data, (len(rows), lay.answer, lay.vocabulary))
-    if isinstance(found, str):
-        return found
-    tokens, probabilities = found
+    predictions = _read(data, (len(rows), lay.answer, lay.vocabulary))
+    if isinstance(predictions, str):
+        return predictions
+    tokens, probabilities = predictions
     expected = answers(task, rows)
     right = tokens == expected
     n, whole = len(items), right.all(axis=1)
@@ -157,15 +157,15 @@ def calibration_error(confidence: Array, right: NDArray[np.bool_]) -> float:
 
 
 def _read(data: bytes, shape: tuple[int, int, int]) -> tuple[NDArray[np.uint8], Array] | str:
-    found = tensors(data, "predictions.safetensors")
-    if isinstance(found, str):
-        return found
-    if set(found) != {"tokens", "probabilities"}:
+    outputs = tensors(data, "predictions.safetensors")
+    if isinstance(outputs, str):
+        return outputs
+    if set(outputs) != {"tokens", "probabilities"}:
         return (
-            f"predictions hold {', '.join(sorted(found))[:80] or 'nothing'}; they should hold"
+            f"predictions hold {', '.join(sorted(outputs))[:80] or 'nothing'}; they should hold"
             " tokens and probabilities alone"
         )
-    tokens, given = found["tokens"], found["probabilities"]
+    tokens, given = outputs["tokens"], outputs["probabilities"]
     for name, have, right in (
         ("tokens", tokens, ("uint8", shape[:2])),
         ("probabilities", given, ("float32", shape)),

@@ -42,12 +42,12 @@ class Row:
 def exclusion(task: Task, files: Sequence[Items], splits: Mapping[str, Items]) -> Row:
     """Check that no training item asks a held-out question, and no two splits share a question."""
     out = np.concatenate(list(splits.values()))
-    found = sum(overlap(task, rows, out) for rows in files)
+    overlaps = sum(overlap(task, rows, out) for rows in files)
     shared = len(out) - len(np.unique(questions(task, out), axis=0))
     return Row(
         check="exclusion",
-        passed=found + shared == 0 and bool(files),
-        value=found + shared,
+        passed=overlaps + shared == 0 and bool(files),
+        value=overlaps + shared,
         bound=0,
         text=f"held-out questions in {len(files)} training files, and between the splits",
     )
@@ -72,8 +72,8 @@ def repeats(task: Task, train: Items) -> Row:
 
 def chance(task: Task, train: Items, out: Items) -> Row:
     """Check the most frequent answer of a training file, given to every held-out question."""
-    found, count = np.unique(answers(task, train), axis=0, return_counts=True)
-    share = float((answers(task, out) == found[count.argmax()]).all(axis=1).mean())
+    distinct, count = np.unique(answers(task, train), axis=0, return_counts=True)
+    share = float((answers(task, out) == distinct[count.argmax()]).all(axis=1).mean())
     return Row(
         check="chance",
         passed=share <= CHANCE,
@@ -116,10 +116,10 @@ def _best(train_questions: Items, train_answers: Items, test_questions: Items) -
     return np.asarray(tables[best].argmax(axis=1)[test_questions[:, best]], np.uint8)
 
 
-def inputs(task: Task, asked: Sequence[Items]) -> Row:
+def inputs(task: Task, inputs_of: Sequence[Items]) -> Row:
     """Check that a predict job gets the question's columns alone."""
     columns = questions(task, np.zeros((1, 512), np.uint8)).shape[1]
-    beyond = max(rows.shape[1] - columns for rows in asked)
+    beyond = max(rows.shape[1] - columns for rows in inputs_of)
     return Row(
         check="inputs",
         passed=beyond == 0,
@@ -134,9 +134,9 @@ def noise(scores: Sequence[float], failed: int, configured: float) -> Row:
 
     The configured one may not lie below the 95 % interval (normal theory).
     """
-    n, found = len(scores), float(np.std(scores, ddof=1)) if len(scores) > 1 else math.nan
+    n, measured = len(scores), float(np.std(scores, ddof=1)) if len(scores) > 1 else math.nan
     low, high = (
-        found * math.sqrt((n - 1) / chi2.ppf(q, n - 1)) if n > 1 else math.nan
+        measured * math.sqrt((n - 1) / chi2.ppf(q, n - 1)) if n > 1 else math.nan
         for q in (0.975, 0.025)
     )
     text = (
@@ -146,7 +146,7 @@ def noise(scores: Sequence[float], failed: int, configured: float) -> Row:
     return Row(
         check="noise",
         passed=failed == 0 and configured >= low,
-        value=found,
+        value=measured,
         bound=configured,
         text=text,
     )
