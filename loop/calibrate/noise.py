@@ -45,7 +45,7 @@ def noise_recipes(config: Config) -> dict[str, Recipe]:
 
 
 def noise_settings(task: str, runs: Mapping[str, int]) -> Config:
-    """Return the study that measures a task's noise, with a budget for its trainings."""
+    """Return the study of a task's noise, with a budget for its trainings."""
     total = sum(runs.values())
     return composed(
         [
@@ -68,8 +68,8 @@ def measure_noise(
 ) -> list[dict[str, Any]]:
     """Train the missing runs; return every row: kind, number, exact_match, cpu_us.
 
-    It may be interrupted at will: the same call goes on. `unattended` signs the mandate that it
-    needs. Raises NeedsHuman without a mandate, BudgetExhausted at the study's end.
+    It may be interrupted at will: the same call goes on. `unattended` signs the mandate for it.
+    Raises NeedsHuman without a mandate, BudgetExhausted at the study's end.
     """
     config = noise_settings(task, runs)
     recipes = noise_recipes(config)
@@ -105,7 +105,7 @@ def read_noise(task: str, folder: Path = FIGURES) -> dict[str, list[float]]:
 
 
 def _write(running: Running, plans: Mapping[str, Planned], out: Path) -> list[dict[str, Any]]:
-    """Write the rows that were measured so far, below a line that says how; return them."""
+    """Write the rows so far, below a line with their command; return them."""
     rows = list(read_scores(running, plans))
     head = {
         "command": f"heirloop calibrate {running.config.task.name} --null real --unattended",

@@ -1,6 +1,6 @@
-"""`heirloop power`: the pairs, compute and campaigns that it takes to see a true gain.
+"""`heirloop power`: pairs, compute and campaigns needed to see a true gain.
 
-The noise is normal, and that of each measured recipe. The statistics are evals/calibrate.py.
+The noise is normal, or measured noise of a recipe. The statistics are evals/calibrate.py.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""`heirloop task check TASK|FILE`: measure a task's worth before anything is concluded from it.
+"""`heirloop task check TASK|FILE`: measure a task's worth before studies rest on it.
 
 The trainings are a study of their own, with its run folder, budget, mandate and ledger. So the
 check resumes where it stopped, and `heirloop verify` checks it. Without a mandate nothing is
@@ -37,7 +37,7 @@ def check_task(
     unattended: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Return {task, study, run, rows} for a built-in task, or for a file that defines a task.
+    """Return {task, study, run, rows} for a built-in task, or for a Python file with a task.
 
     Trains the baseline `trainings` times, `recipes` random recipes once, and the best of them
     again. Raises NeedsHuman without a mandate.
@@ -63,7 +63,7 @@ def check_task(
 
 
 def check_settings(task: str, trainings: int, recipes: int, overrides: Sequence[str]) -> Config:
-    """Return the study that checks a task, with a budget for its trainings."""
+    """Return the study of a task check, with a budget for its trainings."""
     own_file = task.endswith(".py")
     chosen = ["task=custom", f"task.file={task}"] if own_file else [f"task={task}"]
     settings = composed([*chosen, *overrides]).task
@@ -109,7 +109,7 @@ def _best(running: Running, plans: Mapping[str, Planned]) -> str:
 
 
 def _check(running: Running, plans: Mapping[str, Planned], best: str) -> list[rows.Row]:
-    """Return every row; the items are those that this study's own jobs got."""
+    """Return every row; the items come from the inputs of this study's own jobs."""
     task, store, facts = running.config.task.format(), running.sandbox.store, running.facts()
     files: list[Items] = [load(store.get(blob))["items"] for blob, _ in facts.data.values()]
     questions = [load(store.get(blob))["questions"] for blob, _ in running.asked.values()]

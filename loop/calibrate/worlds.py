@@ -1,7 +1,7 @@
-"""`heirloop validate`: the instruments on worlds of known truth, and how often a word is wrong.
+"""`heirloop validate`: the instruments on worlds of known truth, and rates of wrong words.
 
-A world of your own is a Python file that defines WORLD (evals/planted.py), named by its path. It
-runs as your own code, so name only files that you trust.
+A world of your own is a Python file with a WORLD (evals/planted.py), named by its path. It runs as
+your own code, so name only trusted files.
 """
 
 import runpy
@@ -13,7 +13,7 @@ from evals.planted import WORLDS, World
 from evals.proof import Called, Row, prove_world
 
 ENOUGH = 200
-"""Studies with which a row that does not hold is a failure."""
+"""Studies with which a row may fail."""
 
 
 def validate(
@@ -33,7 +33,7 @@ def validate(
 
 
 def find_world(name: str) -> World:
-    """Return a built-in world, or the WORLD of a file whose path ends in .py."""
+    """Return a built-in world, or the WORLD of a Python file."""
     if name in WORLDS:
         return WORLDS[name]
     path = Path(name)
@@ -49,7 +49,7 @@ def find_world(name: str) -> World:
 
 
 def list_failures(rows: Sequence[Row], called: Sequence[Called]) -> list[str]:
-    """Return the rows and words that do not hold, where enough studies were drawn."""
+    """Return the rows and words without support, given enough studies."""
     missed = [
         f"{row.instrument} covers {row.coverage:.3f} of {row.n} on {row.world}"
         for row in rows

@@ -1,5 +1,5 @@
 """What has happened? The ledger folded into facts, and the summary for programs.
 
-Begin with `facts.py`. `scores.py` says which scores may be shown, `summary.py` and `oversight.py`
-write summary.json, and `nearest.py` finds weights that are copies of others.
+Begin with `facts.py`. `scores.py` knows the open scores, `summary.py` and `oversight.py` write
+summary.json, and `nearest.py` finds copied weights.
 """

@@ -12,14 +12,14 @@ def test_each_entry_is_folded_once_and_the_ledger_is_never_read_whole_again(tmp_
         Facts, "fold", lambda self, entry: (folded.append(entry.sequence), real(self, entry))[1]
     )
     monkeypatch.setattr(Ledger, "entries", lambda self: 1 / 0)
-    archive = FactsReader(ledger)
+    reader = FactsReader(ledger)
     for number in range(1, 6):
         ledger.append("campaign-end", {"arm": "local", "repeat": number})
-        assert len(archive.facts().ended) == number and len(archive.facts().ended) == number
+        assert len(reader.facts().ended) == number and len(reader.facts().ended) == number
     assert folded == [1, 2, 3, 4, 5]
 
 
-def test_a_lean_archive_keeps_of_finished_generations_what_a_loop_still_asks_for(tmp_path, go):
+def test_a_lean_reader_keeps_of_finished_generations_what_a_loop_still_asks_for(tmp_path, go):
     cfg = config(tmp_path, "study.generations=4")
     mandate(cfg)
     go(cfg, FakeBox(better))
