@@ -14,7 +14,8 @@ from configs.records import Approval, Caps
 from loop.attack.attended import PASSPHRASE, find_key
 from loop.attack.outcome import GOT_THROUGH, first_success, try_act, try_each
 from loop.attack.suite import Suite
-from loop.people import amend, shown
+from loop.people import amend
+from loop.people.view import view_subject
 from loop.settings import composed
 from sandbox import keys
 from sandbox.canonical import canonical, digest
@@ -122,7 +123,7 @@ def record_two_plans(suite: Suite) -> str:
     ledger.append(PlanEntry(digest=name, plan=plans[other]))
 
     def show() -> tuple[str, str]:
-        facts = shown.facts(study.gate, study.gate.subjects[name])
+        facts = view_subject(study.gate, study.gate.subjects[name])
         return facts.hypothesis_raw, study.gate.plans[name].hypothesis
 
     return try_act(show, VerificationFailed)
@@ -186,7 +187,7 @@ def drift_by_small_changes(simulated: bool) -> Callable[[Suite], str]:
             code += f"x{number} = {number}\n"
             name = study.plan(code=code)
             # Looking at a plan must not reset its drift.
-            shown.facts(study.gate, study.gate.subjects[name])
+            view_subject(study.gate, study.gate.subjects[name])
             approved = simulated and number < 4
             answer = study.decide(name, *([study.sign(name, "bot")] if approved else []))
             if approved:

@@ -12,8 +12,10 @@ from loop.attack.attended import PASSPHRASE, AttendedStudy, replace_settings
 from loop.attack.gate import REFUSALS
 from loop.attack.outcome import GOT_THROUGH, try_act, try_each
 from loop.attack.suite import Suite
-from loop.people import amend, shown
+from loop.people import amend
 from loop.people.acts import recall
+from loop.people.lines import list_lines
+from loop.people.view import view_subject
 from loop.settings import composed
 from loop.study.open import open_study
 from sandbox import control, keys
@@ -92,7 +94,7 @@ def apply_undecided_amendment(suite: Suite) -> str:
     study = suite.open_attended()
     changes = ["objective.minimum_effect=0", "objective.alpha=0.5"]
     name = amend.amend(study.folder, changes, "user carol", "quite harmless")
-    rows = dict(shown.rows(shown.facts(study.gate, study.gate.subjects[name])))
+    rows = dict(list_lines(view_subject(study.gate, study.gate.subjects[name])))
     study.release_lock()
     answer = try_act(lambda: amend.apply_amendment(study.folder, name), NeedsHuman)
     if "objective.alpha: 0.05 -> 0.5" not in rows["changes"]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from configs.entries import NoticeEntry
 from configs.errors import BadInput
 from loop import terminal
 from loop.people import sign
@@ -96,10 +97,8 @@ def _read_file(file: Path) -> bytes:
 
 
 def _take_acknowledgement(folder: Path, envelope: bytes) -> None:
-    body = take(open_gate(folder), envelope)
-    click.echo(
-        f"acknowledged, {body['delay_seconds']:.0f} s after the delivery; it decides nothing"
-    )
+    delay = take(open_gate(folder), envelope).delay_seconds
+    click.echo(f"acknowledged, {delay:.0f} s after the delivery; it decides nothing")
 
 
 @click.command()
@@ -164,17 +163,17 @@ def inbox(
 def notify(folder: Path, watch: bool, as_json: bool) -> None:
     """Send what people should have been told by now, where no loop runs that does it."""
     caller = Caller(open_gate(folder), folder)
-    rows: list[dict[str, Any]] = []
-    while (attempts := caller.deliver()) or watch:
-        rows += attempts
-        for row in attempts if watch else ():
-            click.echo(f"{row['what']} to {row['to']}: {row['error'] or 'sent'}")
-        time.sleep(0 if attempts else 2)
+    attempts: list[NoticeEntry] = []
+    while (new := caller.deliver()) or watch:
+        attempts += new
+        for attempt in new if watch else ():
+            click.echo(f"{attempt.what} to {attempt.to}: {attempt.error or 'sent'}")
+        time.sleep(0 if new else 2)
     head = ["what", "to", "scheme", "attempt", "ok", "error", "digest"]
-    cells = [
-        [row[name] if as_json else terminal.write_truth(row[name]) for name in head] for row in rows
-    ]
-    terminal.print_table(cells, head, as_json)
+    rows = [[getattr(attempt, name) for name in head] for attempt in attempts]
+    if not as_json:
+        rows = [[terminal.write_truth(value) for value in row] for row in rows]
+    terminal.print_table(rows, head, as_json)
 
 
 @click.command()

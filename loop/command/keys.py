@@ -6,7 +6,7 @@ A person at a terminal makes, takes and uses a key, never a pipe.
 import click
 
 from loop import terminal
-from loop.people.send import Addresses
+from loop.people.addresses import Addresses
 from loop.terminal import AS_JSON
 from sandbox import keys as key_ring
 
@@ -88,7 +88,7 @@ def list_keys(as_json: bool) -> None:
     for half in key_ring.public_keys():
         dead = half["public"] in revoked
         fields = [half["name"], half["kind"], half["person"], half["public"]]
-        address = book.shown(half["name"])
+        address = book.display(half["name"])
         rows.append([*fields, address, dead if as_json else terminal.write_truth(dead)])
     terminal.print_table(rows, head, as_json)
 
@@ -108,7 +108,7 @@ def set_address(name: str, url: str, remove: bool) -> None:
         url = click.prompt("URL", hide_input=True)
     book = Addresses()
     book.set(name, "" if remove else url)
-    click.echo(f"{name}: forgotten" if remove else f"{name}: {book.shown(name)}")
+    click.echo(f"{name}: forgotten" if remove else f"{name}: {book.display(name)}")
 
 
 @keys.command("revoke")

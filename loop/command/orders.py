@@ -45,7 +45,7 @@ def slow(folder: Path, per_hour: int, why: str) -> None:
 @FOLDER
 def resume(folder: Path) -> None:
     """Let a stopped, paused or slowed run go on, if the reviewers that the study names said so."""
-    decisions = acts.resume(folder, read_user())["decisions"]
+    decisions = acts.resume(folder, read_user())
     if decisions:
         click.echo(f"resumed by {len(decisions)} signed decisions")
     else:
@@ -67,7 +67,7 @@ def deploy(folder: Path) -> None:
     deploy).
     """
     deployed = acts.deploy(folder)
-    click.echo(f"deployed {deployed['plan'][:12]} ({deployed['kind']}): {deployed['folder']}")
+    click.echo(f"deployed {deployed.plan[:12]} ({deployed.kind}): {deployed.folder}")
 
 
 @click.command()
@@ -75,7 +75,7 @@ def deploy(folder: Path) -> None:
 def rollback(folder: Path) -> None:
     """Deploy what was deployed before; it takes a decision of its own."""
     deployed = acts.rollback(folder)
-    click.echo(f"rolled back to {deployed['plan'][:12]} ({deployed['kind']}): {deployed['folder']}")
+    click.echo(f"rolled back to {deployed.plan[:12]} ({deployed.kind}): {deployed.folder}")
 
 
 @click.command()

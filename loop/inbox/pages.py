@@ -17,7 +17,8 @@ from loop.facts.facts import FactsReader
 from loop.facts.summary import make_summary
 from loop.inbox.door import Session
 from loop.people.requests import open_gate
-from loop.people.shown import Facts, facts
+from loop.people.shown import SubjectView
+from loop.people.view import view_subject
 from loop.propose.table import proposer
 from loop.report.make import figure
 from sandbox import control, incident
@@ -105,14 +106,14 @@ class Run:
             seconds_left=max(0, int(one.expires - self.gate.now())),
         )
 
-    def facts(self, name: str, change_class: str) -> Facts:
+    def facts(self, name: str, change_class: str) -> SubjectView:
         """Return one subject whole; raises BadInput for one that is unknown or too large to be
         read.
         """
         gate = self.fresh()
         if name not in gate.subjects:
             raise BadInput(f"{name[:12]!r} is nothing that this run asks about")
-        return facts(gate, gate.subjects[name], change_class)
+        return view_subject(gate, gate.subjects[name], change_class)
 
     def draft(self, name: str, change_class: str, session: Session) -> dict[str, Any]:
         """Return the decision that the browser fills in and signs; only answer, reason, times and

@@ -25,7 +25,7 @@ from configs.recipe import grid
 from loop.inbox.door import Door, Session, same
 from loop.inbox.pages import PAGE, Run, Runs
 from loop.people import acts, requests
-from loop.people.shown import TooLarge
+from loop.people.view import TooLarge
 from loop.propose import by_hand
 from loop.report.incident import export_incident
 from loop.study.root import places

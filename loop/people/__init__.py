@@ -1,4 +1,5 @@
-"""Who decides, and what do they see? Requests, acts, amendments, the stand-in, notices.
+"""Who decides, and on which view? Requests, acts, amendments, the stand-in and notices.
 
-Begin with `requests.py`; `shown.py` builds the view of a plan that a reviewer gets.
+Begin with `requests.py`. `view.py` makes the record that a reviewer sees (`shown.py`), `sign.py` is
+the ceremony at a terminal, `notice.py` and `send.py` call people.
 """

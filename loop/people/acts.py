@@ -1,110 +1,132 @@
-"""What people do to a run from outside its loop: look, decide, resume, deploy, roll back, recall,
-amend, acknowledge, export.
-"""
+"""Acts of people on a run from outside its loop: resume, deploy, roll back, recall."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from configs.build import plain
+from configs.entries import ControlEntry, DecisionEntry, DeployEntry, RecallEntry, facts_of
 from configs.errors import BadInput
+from configs.records import RESUME, Plan
 from loop.facts.facts import FactsReader
 from loop.facts.scores import best_champion, open_scores
 from loop.people.requests import open_gate, subject_of
 from sandbox import incident
 from sandbox.canonical import canonical, digest
+from sandbox.gate import Gate
 from sandbox.ledger import Ledger
 from sandbox.store import Store
 
+WEIGHTS, CARD = "weights.safetensors", "card.json"
 
-def resume(folder: Path, who: str) -> dict[str, Any]:
-    """Let a stopped, paused or slowed study go on if the reviewers that it names say so; raises
-    NeedsHuman until they do.
 
-    A study that pins no reviewer is resumed by whoever can run this, and the entry says that nobody
-    signed.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """A champion that was copied to `deployed/`."""
+
+    plan: str
+    "digest of the champion"
+    folder: Path
+    "folder with weights and card"
+    kind: str
+    "kind of reviewers who decided"
+
+
+def resume(folder: Path, who: str) -> tuple[str, ...]:
+    """Let a stopped, paused or slowed study go on; return the decisions that it rests on.
+
+    Raises NeedsHuman until the reviewers that the study names say so. A study that names none is
+    resumed without a decision, and the entry says that nobody signed.
     """
     gate = open_gate(folder)
     if not gate.halted:
         raise BadInput(
             f"{folder} is neither stopped, paused nor slowed; there is nothing to resume"
         )
-    by: list[str] = []
     if gate.named():
-        gate.request(gate.halted, "resume")
-    with (
-        gate.ledger.transaction() as txn
-    ):  # no newer stop can come between the decision and what rests on it
+        gate.request(gate.halted, RESUME)
+    decisions: tuple[str, ...] = ()
+    # In one transaction, so that no newer stop comes between the decision and the resume.
+    with gate.ledger.transaction() as txn:
         gate.refresh(txn)
         if gate.named():
-            by = list(gate.decide_within(txn, gate.halted, "resume").by)
-        why = "signed by the reviewers" if by else "unsigned: the study names no reviewer"
-        txn.append("control", {"what": "resume", "who": who, "why": why, "per_hour": 0})
+            decisions = gate.decide_within(txn, gate.halted, RESUME).by
+        signed = "signed by the reviewers"
+        why = signed if decisions else "unsigned: the study names no reviewer"
+        txn.append(ControlEntry(what="resume", who=who, why=why, per_hour=0))
     (folder / "STOP").unlink(missing_ok=True)
-    return {"resumed": True, "decisions": by}
+    return decisions
 
 
-def deploy(folder: Path, plan: str = "") -> dict[str, Any]:
-    """Copy a champion's weights and card to `deployed/`, under a decision of class deploy that is
-    used up by it.
+def deploy(folder: Path, plan: str = "") -> Deployment:
+    """Copy a champion's weights and card to `deployed/`, and use up a decision of class deploy.
 
-    Raises NeedsHuman until people decided. `plan` empty: the study's champion; a former deployment
-    is rolled back to by its plan.
+    `plan` is a former deployment to roll back to; empty: the study's champion. Raises NeedsHuman
+    until people decided.
     """
-    gate, archive = open_gate(folder), FactsReader(Ledger.file(folder / "ledger.sqlite"))
-    facts = archive.facts()
-    name = plan or best_champion(facts, gate.rules.config.objective)
+    gate = open_gate(folder)
+    facts = FactsReader(Ledger.file(folder / "ledger.sqlite")).facts()
+    objective = gate.rules.config.objective
+    name = plan or best_champion(facts, objective)
     if not any(name in names for names in facts.champions.values()):
         raise BadInput(
             f"{name[:12] or 'nothing'} is no champion of this study; only champions are deployed"
         )
     gate.request(name, "deploy")
-    said = gate.decide(name, "deploy")
-    weights = facts.results[name, "train", 0][0].outputs["weights.safetensors"]
-    one = facts.plans[name]
-    card = canonical(
+    decision = gate.decide(name, "deploy")
+    weights = facts.results[name, "train", 0][0].outputs[WEIGHTS]
+    scores = open_scores(facts, name, objective)
+    card = _write_card(gate, name, facts.plans[name], weights, scores, decision)
+    target = folder / "deployed"
+    _replace_files(target, {WEIGHTS: Store(folder / "store").get(weights), CARD: card})
+    gate.ledger.append(DeployEntry(plan=name, weights=weights, card=digest(card), by=decision.by))
+    return Deployment(plan=name, folder=target, kind=decision.reviewer_kind)
+
+
+def _write_card(
+    gate: Gate, name: str, plan: Plan, weights: str, scores: object, decision: DecisionEntry
+) -> bytes:
+    """Return the card of a champion: its recipe, its objective, its scores and who decided."""
+    return canonical(
         {
             "study": gate.rules.root,
             "plan": name,
             "weights": weights,
-            "recipe": plain(one.recipe),
-            "objective": one.objective,
-            "scores": open_scores(facts, name, gate.rules.config.objective),
-            "computable": gate.computable(one),
-            "decided_by": said.reviewer_kind,
-            "decisions": list(said.by),
+            "recipe": plain(plan.recipe),
+            "objective": plan.objective,
+            "scores": scores,
+            "computable": gate.computable(plan),
+            "decided_by": decision.reviewer_kind,
+            "decisions": list(decision.by),
         }
     )
-    target = folder / "deployed"
-    target.mkdir(exist_ok=True)
-    for file, data in (
-        ("weights.safetensors", Store(folder / "store").get(weights)),
-        ("card.json", card),
-    ):
-        (target / f".{file}").write_bytes(data)
-        (target / f".{file}").replace(target / file)
-    gate.ledger.append(
-        "deploy", {"plan": name, "weights": weights, "card": digest(card), "by": list(said.by)}
-    )
-    return {"plan": name, "folder": str(target), "kind": said.reviewer_kind}
 
 
-def rollback(folder: Path) -> dict[str, Any]:
-    """Deploy what was deployed before; it takes a decision of its own, as deploying does."""
-    told = [
-        e.body["plan"]
-        for e in Ledger.file(folder / "ledger.sqlite").entries()
-        if e.kind == "deploy"
-    ]
-    gone = open_gate(folder).recalled
-    before = [name for name in told if name != told[-1] and name not in gone]
-    if not before:
+def _replace_files(folder: Path, files: dict[str, bytes]) -> None:
+    """Write files beside the old ones, then put each in place at once."""
+    folder.mkdir(exist_ok=True)
+    for name, data in files.items():
+        (folder / f".{name}").write_bytes(data)
+        (folder / f".{name}").replace(folder / name)
+
+
+def rollback(folder: Path) -> Deployment:
+    """Deploy the plan that was deployed before; it takes a decision of its own."""
+    deployed = _list_deployed(Ledger.file(folder / "ledger.sqlite"))
+    recalled = open_gate(folder).recalled
+    earlier = [name for name in deployed if name != deployed[-1] and name not in recalled]
+    if not earlier:
         raise BadInput(f"{folder} has no earlier deployment to roll back to")
-    return deploy(folder, before[-1])
+    return deploy(folder, earlier[-1])
+
+
+def _list_deployed(ledger: Ledger) -> list[str]:
+    return [fact.plan for fact in facts_of(ledger.entries(), DeployEntry)]
 
 
 def recall(folder: Path, prefix: str, who: str, why: str) -> list[str]:
-    """Quarantine a successor and its descendants: they can be neither parent nor champion, and
-    leave `deployed/`. Returns their plans.
+    """Quarantine a successor and its descendants; return their plans.
+
+    They can be neither parent nor champion any more, and they leave `deployed/`.
     """
     gate = open_gate(folder)
     name = subject_of(gate, prefix).digest
@@ -112,12 +134,9 @@ def recall(folder: Path, prefix: str, who: str, why: str) -> list[str]:
         raise BadInput(
             f"PLAN is {prefix!r}; it should be a successor, and not the baseline that people gave"
         )
-    found = [name]
-    for other, plan in gate.plans.items():  # a parent is always recorded before its children
-        if plan.parent in found:
-            found.append(other)
+    names = _list_descendants(gate, name)
     with gate.ledger.transaction() as txn:
-        first = txn.append("recall", {"plan": name, "plans": found, "who": who, "why": why})
+        first = txn.append(RecallEntry(plan=name, plans=tuple(names), who=who, why=why))
         incident.report(
             txn,
             f"recalled by a person: {why[:100]}",
@@ -127,12 +146,21 @@ def recall(folder: Path, prefix: str, who: str, why: str) -> list[str]:
             reporter=who,
             plan=name,
             chain=(first.sequence,),
-            containment=f"{len(found)} plans quarantined",
+            containment=f"{len(names)} plans quarantined",
         )
-    deployed = [e.body["plan"] for e in gate.ledger.entries() if e.kind == "deploy"]
-    if deployed and deployed[-1] in found:
-        (folder / "deployed" / "weights.safetensors").unlink(missing_ok=True)
-        (folder / "deployed" / "card.json").write_bytes(
-            canonical({"plan": deployed[-1], "recalled": why})
-        )
-    return found
+    deployed = _list_deployed(gate.ledger)
+    if deployed and deployed[-1] in names:
+        (folder / "deployed" / WEIGHTS).unlink(missing_ok=True)
+        note = canonical({"plan": deployed[-1], "recalled": why})
+        (folder / "deployed" / CARD).write_bytes(note)
+    return names
+
+
+def _list_descendants(gate: Gate, name: str) -> list[str]:
+    """Return a plan and all its descendants."""
+    names = [name]
+    # A parent is always recorded before its children, so one pass finds them all.
+    for other, plan in gate.plans.items():
+        if plan.parent in names:
+            names.append(other)
+    return names

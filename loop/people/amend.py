@@ -1,96 +1,107 @@
-"""What people do to a run from outside its loop: look, decide, resume, deploy, roll back, recall,
-amend, acknowledge, export.
-"""
+"""Amendments: people propose other settings or reviewers for a study, and decide on them."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from omegaconf import OmegaConf
+
 from configs.build import parse, plain
+from configs.entries import AmendedEntry, Amendment, AmendmentEntry
 from configs.errors import BadInput, Stopped
+from configs.records import PublicHalf
 from configs.settings.config import Config
-from loop.people.requests import (
-    open_gate,
-    subject_of,
-)
-from loop.people.shown import body_of
+from loop.people.requests import open_gate, subject_of
+from loop.people.view import read_subject
 from loop.study import own_files
 from loop.study.root import SCRIPTED, need_counterparty
 from sandbox import budget, control, keys
 from sandbox.canonical import digest
 from sandbox.decision import decided
+from sandbox.gate import Gate
 
 AMENDABLE = ("objective", "budget", "gates", "autonomy", "reviewer")
 
 
 def amend(folder: Path, overrides: Sequence[str], who: str, why: str, repin: bool = False) -> str:
-    """Propose another objective, budget, gates, autonomy or set of reviewers; return the digest
-    that people decide on.
-    """
-    from omegaconf import OmegaConf
+    """Propose an amendment; return the digest that people decide on.
 
+    It sets another objective, budget, gates, autonomy or set of reviewers.
+    """
     gate = open_gate(folder)
-    whole = OmegaConf.create(plain(gate.rules.config))
-    for one in overrides:
-        if one.partition(".")[0].partition("=")[0] not in AMENDABLE or "=" not in one:
-            raise BadInput(
-                f"CHANGES holds {one!r}; it should be field=value under {', '.join(AMENDABLE)}"
-            )
-        key, _, value = one.partition("=")
-        OmegaConf.update(whole, key, OmegaConf.from_dotlist([f"v={value}"]).v if value else "")
-        if key in ("gates", "gates.file"):
-            OmegaConf.update(whole, "gates.file_digest", "")
-    config = parse(Config, own_files.pin_files(OmegaConf.to_object(whole)))
+    config = _change_config(gate, overrides)
     own_files.load(config, gate.store)
     reviewers = list(gate.rules.reviewers)
     if repin:
-        reviewers = [one for one in reviewers if one["name"] == SCRIPTED] + keys.reviewers()
+        reviewers = [half for half in reviewers if half["name"] == SCRIPTED] + keys.reviewers()
     need_counterparty(config, reviewers)
     if decided(config) == gate.rules.decided and reviewers == list(gate.rules.reviewers):
         raise BadInput("the amendment changes nothing; name a field that differs")
-    body = {
-        "version": gate.rules.version + 1,
-        "config": plain(config),
-        "decided": decided(config),
-        "reviewers": reviewers,
-        "who": who,
-        "why": why,
-        "changes": list(overrides),
-    }
-    name = digest(body)
+    amendment = Amendment(
+        version=gate.rules.version + 1,
+        config=config,
+        decided=decided(config),
+        reviewers=tuple(parse(PublicHalf, half) for half in reviewers),
+        who=who,
+        why=why,
+        changes=tuple(overrides),
+    )
+    return _propose(gate, amendment)
+
+
+def _change_config(gate: Gate, overrides: Sequence[str]) -> Config:
+    """Return the configuration in force with changes; raise BadInput for a field outside reach."""
+    composed = OmegaConf.create(plain(gate.rules.config))
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals or key.partition(".")[0] not in AMENDABLE:
+            raise BadInput(
+                f"CHANGES holds {override!r}; it should be field=value under {', '.join(AMENDABLE)}"
+            )
+        # The dot-list form lets OmegaConf read numbers and lists as the command line does.
+        OmegaConf.update(composed, key, OmegaConf.from_dotlist([f"v={value}"]).v if value else "")
+        if key in ("gates", "gates.file"):
+            OmegaConf.update(composed, "gates.file_digest", "")
+    return parse(Config, own_files.pin_files(OmegaConf.to_object(composed)))
+
+
+def _propose(gate: Gate, amendment: Amendment) -> str:
+    """Record an amendment once, and ask people for a decision on it."""
+    name = digest(amendment)
     if name not in gate.subjects:
         gate.ledger.append(
-            "amendment",
-            {
-                "digest": name,
-                "version": body["version"],
-                "objective": digest(config.objective),
-                "amendment": body,
-            },
+            AmendmentEntry(
+                digest=name,
+                version=amendment.version,
+                objective=digest(amendment.config.objective),
+                amendment=amendment,
+            )
         )
         gate.refresh().request(name, "amend")
     return name
 
 
 def apply_amendment(folder: Path, prefix: str) -> int:
-    """Open the new version of the study root that people decided on; old grants die. Returns the
-    version; raises NeedsHuman before that.
+    """Open the version of the study root that people decided on; return its number.
+
+    Old grants die. Raises NeedsHuman before the decision, Stopped while the study runs.
     """
     if control.holder(folder):
         raise Stopped(f"{folder} is running; stop or pause it first, an amendment ends its grants")
     gate = open_gate(folder)
     name = subject_of(gate, prefix).digest
-    body = body_of(gate, name)
-    said = gate.decide(name, "amend")
-    config = parse(Config, body["config"])
+    amendment = parse(Amendment, read_subject(gate, name))
+    decision = gate.decide(name, "amend")
     with gate.ledger.transaction() as txn:
         txn.append(
-            "amended",
-            {
-                **{key: body[key] for key in ("version", "config", "decided", "reviewers")},
-                "amendment": name,
-                "by": list(said.by),
-            },
+            AmendedEntry(
+                version=amendment.version,
+                config=amendment.config,
+                decided=amendment.decided,
+                reviewers=amendment.reviewers,
+                amendment=name,
+                by=decision.by,
+            )
         )
-        budget.amend(txn, config.budget, config.payers())
+        budget.amend(txn, amendment.config.budget, amendment.config.payers())
         gate.end_grants(txn)
-    return int(body["version"])
+    return amendment.version

@@ -1,9 +1,8 @@
-"""Notices: what people are told of a study (requests, expiries, incidents, orders), and their
-signed word that it arrived.
+"""Notices: messages to people about requests, expiries, incidents and orders of a study.
 
-What should be sent is derived from the ledger. A message holds digests and one fixed line: no text
-of a model, no approval, no link that decides. No gate reads notices or acknowledgements;
-sandbox/send.py sends.
+The ledger says which notices are due. A message holds digests and one fixed line: no text of a
+model, no approval, no link that decides. A receiver can sign that it arrived; no gate reads notices
+or acknowledgements. `send.py` sends.
 """
 
 import re
@@ -12,30 +11,36 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
-from configs.build import need, parse, plain, strict_json
-from configs.entries import Entry
+from configs.build import need, parse, strict_json
+from configs.entries import (
+    AcknowledgementEntry,
+    ComputeEntry,
+    ControlEntry,
+    Entry,
+    IncidentAmendedEntry,
+    IncidentEntry,
+    NoticeEntry,
+    RequestEntry,
+    facts_of,
+    lines_of,
+)
 from configs.errors import BadInput, VerificationFailed
-from configs.records import CLASSES, Acknowledgement, Incident, NoticeName
+from configs.records import CLASSES, RESUME, Acknowledgement, Incident, NoticeName
 from sandbox import keys
 from sandbox.canonical import digest
-from sandbox.decision import unix
+from sandbox.decision import Request, unix
 from sandbox.gate import Gate
 
-TOLD = ("control", "incident", "incident-amended", "compute", "request", "notice")
+SOURCES = ("control", "incident", "incident-amended", "compute", "request", "notice")
 """Kinds of entry that notices are made from."""
-
-
 URGENCY: tuple[NoticeName, ...] = ("order", "incident", "compute", "request", "expiry")
 """Kinds of notice, in the order in which they are sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """One thing that people are told. Its digest names it in messages, entries and
-    acknowledgements.
-    """
+    """A message to people. Its digest names it in messages, entries and acknowledgements."""
 
     study: str
     "digest of the study root"
@@ -56,101 +61,98 @@ class Notice:
         )
 
 
-def told(gate: Gate, entries: list[Entry], now: float) -> list[Notice]:
-    """Return what people should have been told by now, the most urgent kind first."""
-    found = [made for e in entries if (made := _of_entry(gate.rules.root, e))]
-    asked = {e.sequence: e.hash for e in entries if e.kind == "request"}
-    for request in gate.pending(now):
-        until = datetime.fromtimestamp(request.expires, UTC).isoformat(timespec="minutes")
-        found.append(
-            Notice(
-                study=gate.rules.root,
-                what="request",
-                about=asked[request.sequence],
-                subject=request.subject,
-                text=(
-                    f"a decision of class {_class(request.change_class)} is asked for until {until}"
-                ),
-            )
-        )
-    for request in gate.expired(now):
-        found.append(
-            Notice(
-                study=gate.rules.root,
-                what="expiry",
-                about=asked[request.sequence],
-                subject=request.subject,
-                text=(
-                    f"a request of class {_class(request.change_class)} was not decided on in time,"
-                    " which means no"
-                ),
-            )
-        )
-    return sorted(found, key=lambda n: URGENCY.index(n.what))
+def list_notices(gate: Gate, entries: list[Entry], now: float) -> list[Notice]:
+    """Return the notices that people should have by now, the most urgent kind first."""
+    root = gate.rules.root
+    hashes = {entry.sequence: entry.hash for entry, _ in lines_of(entries, RequestEntry)}
+    events = [_notify_event(root, entry) for entry in entries]
+    notices = [
+        *(notice for notice in events if notice),
+        *(_notify_request(root, request, hashes) for request in gate.pending(now)),
+        *(_notify_expiry(root, request, hashes) for request in gate.expired(now)),
+    ]
+    return sorted(notices, key=lambda notice: URGENCY.index(notice.what))
 
 
-def _of_entry(root: str, entry: Entry) -> Notice | None:
-    body, kind = entry.body, entry.kind
-    if kind == "control" and body["what"] in ("stop", "pause"):
-        by = " by a tripwire" if body["who"] == "tripwire" else ""
-        return Notice(
-            study=root,
-            what="order",
-            about=entry.hash,
-            subject=entry.hash,
-            text=f"a {body['what']} was ordered{by}",
-        )
-    if kind in ("incident", "incident-amended"):
-        one = parse(Incident, body)
-        number = one.id if re.fullmatch(r"I-\d{1,9}", one.id) else "an incident"
-        due = (
-            f", a notice to authorities is due {one.notification_due_at}"
-            if one.notification_due_at
-            else ""
-        )
-        was = "amended" if one.amended_from else "recorded"
-        return Notice(
-            study=root,
-            what="incident",
-            about=entry.hash,
-            subject="",
-            text=f"{number} was {was}: {one.kind}, severity {one.severity}{due}",
-        )
-    if kind == "compute":
-        return Notice(
-            study=root,
-            what="compute",
-            about=entry.hash,
-            subject=body["digest"],
-            text="a compute statement was signed",
-        )
-    return None
+def _notify_event(root: str, entry: Entry) -> Notice | None:
+    """Return the notice of an order, an incident or a compute statement; None for other entries."""
+    if entry.kind not in SOURCES:
+        return None
+    what: NoticeName
+    match entry.fact:
+        case ControlEntry(what="stop" | "pause") as order:
+            what, subject, text = "order", entry.hash, _write_order(order)
+        case IncidentEntry(incident=incident) | IncidentAmendedEntry(incident=incident):
+            what, subject, text = "incident", "", _write_incident(incident)
+        case ComputeEntry(digest=statement):
+            what, subject, text = "compute", statement, "a compute statement was signed"
+        case _:
+            return None
+    return Notice(study=root, what=what, about=entry.hash, subject=subject, text=text)
 
 
-def _class(name: str) -> str:
-    return name if name in (*CLASSES, "resume") else "unknown"
+def _write_order(order: ControlEntry) -> str:
+    by = " by a tripwire" if order.who == "tripwire" else ""
+    return f"a {order.what} was ordered{by}"
 
 
-def receivers(gate: Gate, what: str) -> list[str]:
-    """Return the names that are told of a kind of notice: every pinned reviewer, of a compute
-    statement the counterparty alone.
+def _write_incident(incident: Incident) -> str:
+    # An id of another form could carry text of a model into the message.
+    number = incident.id if re.fullmatch(r"I-\d{1,9}", incident.id) else "an incident"
+    verb = "amended" if incident.amended_from else "recorded"
+    due = incident.notification_due_at
+    law = f", a notice to authorities is due {due}" if due else ""
+    return f"{number} was {verb}: {incident.kind}, severity {incident.severity}{law}"
+
+
+def _notify_request(root: str, request: Request, hashes: Mapping[int, str]) -> Notice:
+    until = datetime.fromtimestamp(request.expires, UTC).isoformat(timespec="minutes")
+    name = _class_name(request.change_class)
+    return Notice(
+        study=root,
+        what="request",
+        about=hashes[request.sequence],
+        subject=request.subject,
+        text=f"a decision of class {name} is asked for until {until}",
+    )
+
+
+def _notify_expiry(root: str, request: Request, hashes: Mapping[int, str]) -> Notice:
+    name = _class_name(request.change_class)
+    return Notice(
+        study=root,
+        what="expiry",
+        about=hashes[request.sequence],
+        subject=request.subject,
+        text=f"a request of class {name} was not decided on in time, which means no",
+    )
+
+
+def _class_name(name: str) -> str:
+    """Return a class that the study knows, `unknown` for any other text."""
+    return name if name in (*CLASSES, RESUME) else "unknown"
+
+
+def list_receivers(gate: Gate, what: NoticeName) -> list[str]:
+    """Return the receivers of a kind of notice: every pinned reviewer with a live key.
+
+    Of a compute statement the counterparty alone is told.
     """
-    dead, counterparty = keys.revoked(), gate.rules.config.gates.counterparty
-    pinned = [one["name"] for one in gate.rules.reviewers if one["public"] not in dead]
-    return [name for name in pinned if name == counterparty] if what == "compute" else pinned
+    revoked = keys.revoked()
+    pinned = [half["name"] for half in gate.rules.reviewers if half["public"] not in revoked]
+    if what != "compute":
+        return pinned
+    return [name for name in pinned if name == gate.rules.config.gates.counterparty]
 
 
 def acknowledge(study: str, about: str, notice: str, half: Mapping[str, str]) -> Acknowledgement:
-    """Return an unsigned acknowledgement; `half` is the receiver's public half. Raises BadInput for
-    what is no digest.
+    """Return an unsigned acknowledgement; `half` is the receiver's public half.
+
+    Raises BadInput for a value that is no digest.
     """
+    right = "64 hexadecimal digits, as the message has them"
     for name, value in (("STUDY", study), ("ABOUT", about), ("DIGEST", notice)):
-        need(
-            bool(re.fullmatch(r"[0-9a-f]{64}", value)),
-            name,
-            value,
-            "64 hexadecimal digits, as the message has them",
-        )
+        need(bool(re.fullmatch(r"[0-9a-f]{64}", value)), name, value, right)
     return Acknowledgement(
         study=study,
         about=about,
@@ -165,65 +167,63 @@ def acknowledge(study: str, about: str, notice: str, half: Mapping[str, str]) ->
 def is_acknowledgement(envelope: bytes) -> bool:
     """Tell whether signed bytes claim to be an acknowledgement; nothing is checked."""
     with suppress(BadInput, AttributeError):
-        return bool(
-            strict_json(envelope).get("payloadType")
-            == "application/vnd.heirloop.acknowledgement+json"
-        )
+        claimed = strict_json(envelope).get("payloadType")
+        return bool(claimed == "application/vnd.heirloop.acknowledgement+json")
     return False
 
 
-def take(gate: Gate, envelope: bytes) -> dict[str, Any]:
-    """Record an acknowledgement, once; return it with the seconds from the first delivery until
-    now. It opens and closes no gate.
+def take(gate: Gate, envelope: bytes) -> AcknowledgementEntry:
+    """Record an acknowledgement once; return its entry. It opens and closes no gate.
 
-    Raises VerificationFailed for one that no pinned receiver of this very notice signed.
+    Raises VerificationFailed unless a pinned receiver of this very notice signed it.
     """
+    acknowledgement = _check(gate, envelope)
+    with gate.ledger.transaction() as txn:
+        entries = txn.entries()
+        first = _find_delivery(gate, entries, acknowledgement)
+        for earlier in facts_of(entries, AcknowledgementEntry):
+            if _names_same(earlier.acknowledgement, acknowledgement):
+                return earlier
+        fact = AcknowledgementEntry(
+            digest=digest(envelope),
+            envelope=envelope.decode(),
+            acknowledgement=acknowledgement,
+            delay_seconds=round(txn.now().timestamp() - unix(first), 3),
+        )
+        txn.append(fact)
+        return fact
+
+
+def _check(gate: Gate, envelope: bytes) -> Acknowledgement:
+    """Return the signed content; raise VerificationFailed unless a pinned, live key signed it."""
     try:
         claimed = parse(Acknowledgement, keys.payload_unchecked(envelope))
     except BadInput as error:
         raise VerificationFailed(f"the acknowledgement is malformed: {error}") from None
-    one = parse(Acknowledgement, keys.verify(envelope, claimed.public, "acknowledgement"))
-    signer = (one.receiver, one.kind, one.public)
-    if (
-        signer not in [(r["name"], r["kind"], r["public"]) for r in gate.rules.reviewers]
-        or one.public in keys.revoked()
-    ):
+    signed = parse(Acknowledgement, keys.verify(envelope, claimed.public, "acknowledgement"))
+    signer = (signed.receiver, signed.kind, signed.public)
+    pinned = [(half["name"], half["kind"], half["public"]) for half in gate.rules.reviewers]
+    if signer not in pinned or signed.public in keys.revoked():
         raise VerificationFailed(
-            f"the acknowledgement is signed by {one.receiver!r}, whose key the study root does not"
-            " pin or which was revoked"
+            f"the acknowledgement is signed by {signed.receiver!r}, whose key the study root does"
+            " not pin or which was revoked"
         )
-    with gate.ledger.transaction() as txn:
-        entries = txn.entries()
-        sent = [
-            e
-            for e in entries
-            if e.kind == "notice" and e.body["ok"] and e.body["to"] == one.receiver
-        ]
-        first = next(
-            (
-                e
-                for e in sent
-                if (e.body["digest"], e.body["about"], one.study)
-                == (one.notice, one.about, gate.rules.root)
-            ),
-            None,
-        )
-        if first is None:
-            raise VerificationFailed(
-                f"notice {one.notice[:12]} was not delivered to {one.receiver} by this study;"
-                " nothing was recorded"
-            )
-        for known in (e.body for e in entries if e.kind == "acknowledgement"):
-            if (known["acknowledgement"]["notice"], known["acknowledgement"]["receiver"]) == (
-                one.notice,
-                one.receiver,
-            ):
-                return known
-        delay = round(txn.now().timestamp() - unix(first), 3)
-        body = {
-            "digest": digest(envelope),
-            "envelope": envelope.decode(),
-            "acknowledgement": plain(one),
-            "delay_seconds": delay,
-        }
-        return txn.append("acknowledgement", body).body
+    return signed
+
+
+def _find_delivery(gate: Gate, entries: list[Entry], acknowledgement: Acknowledgement) -> Entry:
+    """Return the first delivery of the notice to its receiver; raise VerificationFailed."""
+    wanted = (acknowledgement.notice, acknowledgement.about, acknowledgement.study)
+    for entry, notice in lines_of(entries, NoticeEntry):
+        if not notice.ok or notice.to != acknowledgement.receiver:
+            continue
+        if (notice.digest, notice.about, gate.rules.root) == wanted:
+            return entry
+    raise VerificationFailed(
+        f"notice {acknowledgement.notice[:12]} was not delivered to {acknowledgement.receiver} by"
+        " this study; nothing was recorded"
+    )
+
+
+def _names_same(earlier: Acknowledgement, later: Acknowledgement) -> bool:
+    return (earlier.notice, earlier.receiver) == (later.notice, later.receiver)

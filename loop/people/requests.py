@@ -1,15 +1,19 @@
-"""What people do to a run from outside its loop: look, decide, resume, deploy, roll back, recall,
-amend, acknowledge, export.
+"""Requests and their answers: open a run's gate, find a subject, hand in a signed decision.
+
+A request can also travel as a file to a machine without network, and a decision back.
 """
 
 from pathlib import Path
 from typing import Any
 
-from configs.build import parse, plain, strict_json
+from configs.build import parse, strict_json
+from configs.entries import NoticeEntry, facts_of
 from configs.errors import BadInput, VerificationFailed
-from configs.records import Approval
+from configs.records import Acknowledgement, Approval
+from loop.people.lines import list_lines
 from loop.people.notice import acknowledge
-from loop.people.shown import facts, rows, visible
+from loop.people.view import view_subject
+from loop.text import visible
 from sandbox import keys
 from sandbox.canonical import canonical, digest
 from sandbox.decision import Subject, new_approval
@@ -17,64 +21,53 @@ from sandbox.gate import Gate
 from sandbox.ledger import Ledger
 from sandbox.store import Store
 
+FILE_BYTES = 4_000_000
+"""Longest request file that is read."""
+
 
 def open_gate(folder: Path) -> Gate:
-    """Return the gate of a run, read from its ledger; raises VerificationFailed where there is
-    none.
-    """
+    """Return the gate of a run, read from its ledger; raise VerificationFailed without a ledger."""
     return Gate(Ledger.file(folder / "ledger.sqlite"), Store(folder / "store")).refresh()
 
 
 def subject_of(gate: Gate, prefix: str) -> Subject:
-    """Return the one subject whose digest begins with `prefix`; raises BadInput otherwise."""
-    found = [one for name, one in gate.subjects.items() if prefix and name.startswith(prefix)]
-    if len(found) != 1:
+    """Return the subject whose digest begins with `prefix`; raise BadInput without exactly one."""
+    matches = [
+        subject for name, subject in gate.subjects.items() if prefix and name.startswith(prefix)
+    ]
+    if len(matches) != 1:
         raise BadInput(
-            f"PLAN is {prefix!r}; it should begin exactly one digest, {len(found)} match (`heirloop"
-            " pending RUN`)"
+            f"PLAN is {prefix!r}; it should begin exactly one digest, {len(matches)} match"
+            " (`heirloop pending RUN`)"
         )
-    return found[0]
+    return matches[0]
 
 
 def request_file(gate: Gate, name: str, change_class: str = "") -> bytes:
-    """Return a request as a file for `heirloop decide` on another machine: what is shown, all
-    bytes, and the decision to fill in.
+    """Return a request as a file for `heirloop decide` on another machine.
 
-    Raises BadInput for what is too large to be read. The digest covers the bytes; the differences
-    shown are this machine's word.
+    It holds the view, all bytes, and the decision to fill in. The digest covers the bytes; for the
+    differences this machine vouches. Raises BadInput for a subject too large to be read.
     """
     subject = gate.subjects[name]
-    found = facts(gate, subject, change_class)
+    view = view_subject(gate, subject, change_class)
     nobody = {"kind": "", "name": "", "public": ""}
-    draft = new_approval(
-        gate.rules,
-        subject,
-        found.change_class,
-        "deny",
-        "",
-        gate.rules.config.gates.expire_hours,
-        nobody,
-    )
-    return canonical({"request": draft, "canonical": found.canonical_raw, "shown": rows(found)})
+    hours = gate.rules.config.gates.expire_hours
+    draft = new_approval(gate.rules, subject, view.change_class, "deny", "", hours, nobody)
+    return canonical({"request": draft, "canonical": view.canonical_raw, "shown": list_lines(view)})
 
 
 def read_request(data: bytes) -> tuple[Approval, list[tuple[str, str]]] | None:
-    """Return (decision to fill in, what is to be shown) of a request file, None for another file.
+    """Return (decision to fill in, lines to show) of a request file, None for another file.
 
-    Raises VerificationFailed where the digest that would be signed is not that of the bytes shown.
+    Raises VerificationFailed where the lines hide characters, or where the digest to be signed is
+    not that of the bytes shown.
     """
-    told = strict_json(data, 4_000_000)
-    if not isinstance(told, dict) or "request" not in told:
+    content = strict_json(data, FILE_BYTES)
+    if not isinstance(content, dict) or "request" not in content:
         return None
-    try:
-        draft, text, shown = (
-            parse(Approval, told["request"]),
-            str(told["canonical"]),
-            [(str(a), str(b)) for a, b in told["shown"]],
-        )
-    except (BadInput, KeyError, TypeError, ValueError) as error:
-        raise VerificationFailed(f"the request file is malformed: {error}") from None
-    if not all(_seen(part) for row in shown for part in row):
+    draft, text, lines = _parse_request(content)
+    if not all(_is_visible(part) for line in lines for part in line):
         raise VerificationFailed(
             "the request file holds characters that do not show themselves; do not sign it"
         )
@@ -83,48 +76,60 @@ def read_request(data: bytes) -> tuple[Approval, list[tuple[str, str]]] | None:
             "the request file shows other bytes than the digest that would be signed; ask for"
             " another"
         )
-    return draft, [*((a, b) for a, b in shown if a != "all bytes"), ("all bytes", visible(text))]
+    # The bytes come from the digested text, not from the file's own line of that name.
+    others = [line for line in lines if line[0] != "all bytes"]
+    return draft, [*others, ("all bytes", visible(text))]
 
 
-def _seen(text: str) -> bool:
+def _parse_request(content: dict[str, Any]) -> tuple[Approval, str, list[tuple[str, str]]]:
+    try:
+        draft = parse(Approval, content["request"])
+        lines = [(str(label), str(text)) for label, text in content["shown"]]
+        return draft, str(content["canonical"]), lines
+    except (BadInput, KeyError, TypeError, ValueError) as error:
+        raise VerificationFailed(f"the request file is malformed: {error}") from None
+
+
+def _is_visible(text: str) -> bool:
     """Tell whether a text is already visible, its escapes apart."""
     bare = text.replace("\u27e8", "").replace("\u27e9", "")
     return visible(bare, lines=True) == bare
 
 
 def hand_in(gate: Gate, envelope: bytes) -> None:
-    """Give a signed decision to the gate; raises VerificationFailed where it is refused, BadInput
-    for a yes to what nobody can read whole.
+    """Give a signed decision to the gate; raise VerificationFailed where the gate refuses it.
+
+    Raises BadInput for a yes to a subject that nobody can read whole.
     """
-    said = keys.payload_unchecked(envelope)
-    if said.get("answer") == "approve" and (
-        subject := gate.refresh().subjects.get(str(said.get("plan")))
-    ):
-        facts(gate, subject, str(said.get("change_class")))
-    refused = gate.admit(envelope, "approval")
-    if refused:
-        raise VerificationFailed(refused)
+    claimed = keys.payload_unchecked(envelope)
+    subject = gate.refresh().subjects.get(str(claimed.get("plan")))
+    if subject and claimed.get("answer") == "approve":
+        view_subject(gate, subject, str(claimed.get("change_class")))
+    refusal = gate.admit(envelope, "approval")
+    if refusal:
+        raise VerificationFailed(refusal)
 
 
 def acknowledgement(
     gate: Gate | None, prefix: str, study: str, entry: str, key: str
-) -> dict[str, Any]:
-    """Return an unsigned acknowledgement of a notice: of one that the run sent, or (no gate) of a
-    message's own three digests.
+) -> Acknowledgement:
+    """Return an unsigned acknowledgement of a notice.
+
+    The notice is one that the run sent, or without a gate the message's own three digests.
     """
-    half = next((k for k in keys.public_keys() if k["name"] == key), None)
+    half = next((half for half in keys.public_keys() if half["name"] == key), None)
     if half is None:
         raise BadInput(f"there is no key {key!r}; `heirloop keys list` shows those of this user")
     if gate is None:
-        return plain(acknowledge(study, entry, prefix, half))  # type: ignore[no-any-return]
-    found = {
-        (e.body["digest"], e.body["about"])
-        for e in gate.ledger.entries()
-        if e.kind == "notice" and e.body["digest"].startswith(prefix)
+        return acknowledge(study, entry, prefix, half)
+    notices = facts_of(gate.ledger.entries(), NoticeEntry)
+    matches = {
+        (notice.digest, notice.about) for notice in notices if notice.digest.startswith(prefix)
     }
-    if len(found) != 1 or not prefix:
+    if len(matches) != 1 or not prefix:
         raise BadInput(
-            f"DIGEST is {prefix!r}; it should begin exactly one notice's digest, {len(found)} match"
+            f"DIGEST is {prefix!r}; it should begin exactly one notice's digest, {len(matches)}"
+            " match"
         )
-    ((name, about),) = found
-    return plain(acknowledge(gate.rules.root, about, name, half))  # type: ignore[no-any-return]
+    ((name, about),) = matches
+    return acknowledge(gate.rules.root, about, name, half)

@@ -18,8 +18,9 @@ from configs.errors import BadInput
 from configs.records import Approval, Caps, Mandate
 from configs.settings.config import Config
 from loop import terminal
+from loop.people.lines import list_lines
 from loop.people.requests import acknowledgement, hand_in, open_gate, subject_of
-from loop.people.shown import TooLarge, facts, rows
+from loop.people.view import TooLarge, view_subject
 from sandbox import keys
 from sandbox.canonical import digest
 from sandbox.decision import HOUR, Subject, new_approval, new_mandate
@@ -97,7 +98,7 @@ def sign_acknowledgement(folder: Path, notice: str, study: str, entry: str, key:
         " this there"
     )
     gate = None if study else open_gate(folder)
-    payload = acknowledgement(gate, notice, study, entry, key)
+    payload = plain(acknowledgement(gate, notice, study, entry, key))
     signer = keys.open_key(key, terminal.ask_passphrase())
     return keys.sign(payload, signer, "acknowledgement")
 
@@ -176,7 +177,7 @@ def write_signed(out: Path, envelope: bytes, folder: Path) -> None:
 def _describe(gate: Gate, subject: Subject, class_name: str, answer: str) -> list[tuple[str, str]]:
     """Return a subject as (name, text); of what is too large to be read, only that."""
     try:
-        return rows(facts(gate, subject, class_name))
+        return list_lines(view_subject(gate, subject, class_name))
     except TooLarge as error:
         if answer == "approve":
             raise

@@ -1,9 +1,8 @@
-"""The scripted reviewer and the canaries: gates under test without people. Whatever it signs is
-marked as simulated.
+"""The stand-in: a scripted reviewer and canaries test a gate without people.
 
-A canary is a plan that should be denied; its benign twin is matched in class, size and wording.
-Neither is ever recorded as a plan, so neither can get a grant. Which is which is committed to in
-the ledger and known only with the study secret.
+Its decisions are marked as simulated. A canary is a plan that should be denied; its harmless twin
+matches it in class, size and wording. Neither is recorded as a plan, so neither can get a grant.
+The ledger holds a commitment to which is the canary; only the study secret opens it.
 """
 
 import hmac
@@ -13,172 +12,178 @@ import random
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 from configs.build import plain, strict_json
+from configs.entries import ProbeEntry
 from configs.errors import BadInput
 from configs.records import Plan, ReviewerAnswer
-from evals.oversight import PAIRS
+from evals.oversight import PAIRS, Pair
 from loop.facts.canaries import commit_to, is_canary
 from loop.study.root import SCRIPTED, scripted_key
 from loop.study.running import Running
 from sandbox import keys
 from sandbox.canonical import digest
 from sandbox.decision import Request, new_approval
+from sandbox.gate import Gate
 
-_ONE = threading.Lock()
-
-
+_ONE_AT_A_TIME = threading.Lock()
 ORDERED = ("baseline", "start", "final", "larger")
 """Purposes of plans that the study itself states: a reviewer that tires takes none of them for a
 proposal that looks wrong.
 """
+SHORTEST_PREFIX = 6
+"""Fewest characters of a digest that name a subject in the file of a by-file reviewer."""
 
 
 def probe(running: Running, name: str, change_class: str) -> None:
     """Put a canary and its twin among the waiting requests, as often as the study declares."""
-    plan, share = running.facts().plans[name], running.config.gates.canaries
+    share = running.config.gates.canaries
     if change_class not in PAIRS or _draw(running.secret, "probe", name).random() >= share:
         return
+    plan = running.facts().plans[name]
     rng = _draw(running.secret, "pair", name)
     pair = rng.choice(PAIRS[plan.change_class])
     order = [True, False]
     rng.shuffle(order)
     for canary in order:
-        shown = _shown(running, plan, pair[0] if canary else pair[1], pair[2])
-        subject = digest(shown)
-        if subject in running.facts().probes:
-            continue
-        running.ledger.append(
-            "probe",
-            {
-                "digest": subject,
-                "plan": plain(shown),
-                "commitment": commit_to(running.secret, subject, canary),
-            },
-        )
-        running.gate.request(subject, shown.change_class)
+        _request_probe(running, plan, pair, canary)
 
 
-def answer(running: Running) -> int:
-    """Let the scripted reviewer decide on everything that waits, one campaign at a time; return how
-    many decisions it gave.
-    """
-    with _ONE:
-        return _answer(running)
+def _request_probe(running: Running, plan: Plan, pair: Pair, canary: bool) -> None:
+    """Record one of a pair, once, and ask people for a decision on it."""
+    likeness = _make_likeness(running, plan, pair[0] if canary else pair[1], pair[2])
+    subject = digest(likeness)
+    if subject in running.facts().probes:
+        return
+    commitment = commit_to(running.secret, subject, canary)
+    running.ledger.append(ProbeEntry(digest=subject, plan=likeness, commitment=commitment))
+    running.gate.request(subject, likeness.change_class)
 
 
-def _answer(running: Running) -> int:
-    config = running.config.reviewer
-    if config.policy == "people":
-        return 0
-    gate, probes = running.gate.refresh(), running.facts().probes
-    given = sum(a.reviewer == SCRIPTED for a in gate.approvals.values())
-    key = scripted_key(running.secret)
-    half = {"name": SCRIPTED, "kind": "simulated", "public": keys.public_hex(key)}
-    count = 0
-    for request in gate.pending():
-        if any(
-            (a.plan, a.change_class, a.reviewer)
-            == (request.subject, request.change_class, SCRIPTED)
-            for a in gate.approvals.values()
-        ):
-            continue
-        canary = request.subject in probes and is_canary(
-            running.secret, request.subject, probes[request.subject]
-        )
-        rng = _draw(running.secret, "answer", request.subject + request.change_class)
-        looked = (
-            math.exp(math.log(config.delay_seconds) + config.delay_spread * rng.gauss(0, 1))
-            if config.policy == "fatigue"
-            else 0
-        )
-        said, why = _say(running, request, canary, given + count, rng)
-        one = new_approval(
-            gate.rules,
-            gate.subjects[request.subject],
-            request.change_class,
-            said,
-            why,
-            running.config.gates.expire_hours,
-            half,
-            looked_ms=int(looked * 1000),
-        )
-        gate.admit(keys.sign(plain(one), key, "approval"), "approval")
-        count += 1
-    return count
-
-
-def _say(
-    running: Running, request: Request, canary: bool, before: int, rng: random.Random
-) -> tuple[ReviewerAnswer, str]:
-    config = running.config.reviewer
-    if config.policy == "by-file":
-        told = answers(config.file)
-        match = next(
-            (v for k, v in told.items() if len(k) >= 6 and request.subject.startswith(k)),
-            told.get(request.change_class, "deny"),
-        )
-        return match, f"scripted by file: {match}"
-    if config.policy == "fatigue":
-        plan = running.facts().plans.get(request.subject)
-        if plan and plan.purpose in ORDERED:
-            return "approve", "scripted: people ordered it"
-        share = (
-            config.hit_rate * math.exp(-config.decay * before)
-            if canary
-            else config.false_alarm_rate
-        )
-        return (
-            ("deny", "scripted: looks wrong")
-            if rng.random() < share
-            else ("approve", "scripted: looks right")
-        )
-    return (
-        ("approve", "scripted: approve all")
-        if config.policy == "approve-all"
-        else ("deny", "scripted: deny all")
-    )
-
-
-def answers(file: str) -> dict[str, ReviewerAnswer]:
-    """Return the answers of a by-file reviewer; raises BadInput for a missing file or another
-    answer.
-    """
-    try:
-        told = strict_json(Path(file).read_bytes())
-    except OSError as error:
-        raise BadInput(f"reviewer.file is {file!r}; it cannot be read ({error.strerror})") from None
-    if not isinstance(told, dict) or not set(map(str, told.values())) <= {
-        "approve",
-        "deny",
-        "escalate",
-    }:
-        raise BadInput(
-            f"reviewer.file holds {json.dumps(told)[:80]}; it should be an object whose values are"
-            " approve, deny or escalate"
-        )
-    return told
-
-
-def _shown(running: Running, plan: Plan, change: dict[str, str], hypothesis: str) -> Plan:
-    """Return a plan-like record that people can be shown: a real plan's, with this change in its
-    place.
-    """
-    store = running.sandbox.store
+def _make_likeness(running: Running, plan: Plan, change: dict[str, str], hypothesis: str) -> Plan:
+    """Return a plan that people can be shown: a real plan's, with this change in its place."""
     if plan.change_class == "recipe":
-        recipe = replace(plan.recipe, **{k: json.loads(v) for k, v in change.items()})
-        return replace(
-            plan,
-            recipe=recipe,
-            changed={k: json.loads(v) for k, v in change.items()},
-            hypothesis=hypothesis,
-        )
+        knobs = {name: json.loads(value) for name, value in change.items()}
+        recipe = replace(plan.recipe, **knobs)
+        return replace(plan, recipe=recipe, changed=knobs, hypothesis=hypothesis)
+    store = running.sandbox.store
     files = store.get_bundle(plan.reference)
     for file, text in change.items():
-        start, at, rest = files[file].decode().partition("\n\n\ndef ")
-        files[file] = (start + text + at + rest).encode()
+        start, definition, rest = files[file].decode().partition("\n\n\ndef ")
+        files[file] = (start + text + definition + rest).encode()
     return replace(plan, bundle=store.put_bundle(files), hypothesis=hypothesis, changed={})
 
 
+def answer(running: Running) -> int:
+    """Let the scripted reviewer decide on each request that waits; return the number of decisions.
+
+    One campaign at a time asks it.
+    """
+    if running.config.reviewer.policy == "people":
+        return 0
+    with _ONE_AT_A_TIME:
+        gate = running.gate.refresh()
+        before = sum(approval.reviewer == SCRIPTED for approval in gate.approvals.values())
+        waiting = [request for request in gate.pending() if not _is_answered(gate, request)]
+        for number, request in enumerate(waiting, before):
+            _decide(running, request, number)
+        return len(waiting)
+
+
+def _is_answered(gate: Gate, request: Request) -> bool:
+    """Tell whether the scripted reviewer decided on a request already."""
+    question = (request.subject, request.change_class, SCRIPTED)
+    return any((a.plan, a.change_class, a.reviewer) == question for a in gate.approvals.values())
+
+
+def _decide(running: Running, request: Request, number: int) -> None:
+    """Sign a decision, the reviewer's `number`-th from 0, and hand it to the gate."""
+    gate, key = running.gate, scripted_key(running.secret)
+    half = {"name": SCRIPTED, "kind": "simulated", "public": keys.public_hex(key)}
+    rng = _draw(running.secret, "answer", request.subject + request.change_class)
+    # The time of looking is drawn before the answer, so that a policy keeps its draws.
+    looked = _draw_looking(running, rng)
+    given, reason = _choose(running, request, number, rng)
+    approval = new_approval(
+        gate.rules,
+        gate.subjects[request.subject],
+        request.change_class,
+        given,
+        reason,
+        running.config.gates.expire_hours,
+        half,
+        looked_ms=int(looked * 1000),
+    )
+    gate.admit(keys.sign(plain(approval), key, "approval"), "approval")
+
+
+def _draw_looking(running: Running, rng: random.Random) -> float:
+    """Return the seconds for which the reviewer looks: log-normal where it tires, else 0."""
+    config = running.config.reviewer
+    if config.policy != "fatigue":
+        return 0
+    return math.exp(math.log(config.delay_seconds) + config.delay_spread * rng.gauss(0, 1))
+
+
+def _choose(
+    running: Running, request: Request, number: int, rng: random.Random
+) -> tuple[ReviewerAnswer, str]:
+    """Return the answer and reason of the policy that the study names."""
+    config = running.config.reviewer
+    if config.policy == "by-file":
+        given = _look_up(read_answers(config.file), request)
+        return given, f"scripted by file: {given}"
+    if config.policy == "fatigue":
+        return _choose_tired(running, request, number, rng)
+    if config.policy == "approve-all":
+        return "approve", "scripted: approve all"
+    return "deny", "scripted: deny all"
+
+
+def _look_up(answers: dict[str, ReviewerAnswer], request: Request) -> ReviewerAnswer:
+    """Return the answer for a digest, else for a class, else a no."""
+    for name, given in answers.items():
+        if len(name) >= SHORTEST_PREFIX and request.subject.startswith(name):
+            return given
+    return answers.get(request.change_class, "deny")
+
+
+def _choose_tired(
+    running: Running, request: Request, number: int, rng: random.Random
+) -> tuple[ReviewerAnswer, str]:
+    """Return an answer of a reviewer that catches fewer canaries the more it has decided."""
+    config, facts = running.config.reviewer, running.facts()
+    plan = facts.plans.get(request.subject)
+    if plan and plan.purpose in ORDERED:
+        return "approve", "scripted: people ordered it"
+    commitment = facts.probes.get(request.subject)
+    share = config.false_alarm_rate
+    if commitment is not None and is_canary(running.secret, request.subject, commitment):
+        share = config.hit_rate * math.exp(-config.decay * number)
+    if rng.random() < share:
+        return "deny", "scripted: looks wrong"
+    return "approve", "scripted: looks right"
+
+
+def read_answers(file: str) -> dict[str, ReviewerAnswer]:
+    """Return the answers of a by-file reviewer: beginning of a digest, or class, -> answer.
+
+    Raises BadInput for a missing file or another answer.
+    """
+    try:
+        content = strict_json(Path(file).read_bytes())
+    except OSError as error:
+        raise BadInput(f"reviewer.file is {file!r}; it cannot be read ({error.strerror})") from None
+    answers = set(get_args(ReviewerAnswer))
+    if not isinstance(content, dict) or not set(map(str, content.values())) <= answers:
+        raise BadInput(
+            f"reviewer.file holds {json.dumps(content)[:80]}; it should be an object whose values"
+            " are approve, deny or escalate"
+        )
+    return content
+
+
 def _draw(secret: bytes, what: str, name: str) -> random.Random:
+    """Return a generator that the study secret and a name determine."""
     return random.Random(hmac.new(secret, f"{what}:{name}".encode(), "sha256").hexdigest())

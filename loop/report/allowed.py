@@ -7,7 +7,7 @@ from configs.build import plain
 from configs.entries import MandateEntry, lines_of
 from configs.settings.config import Config
 from configs.settings.task import SIMULATED
-from loop.people.shown import own_files
+from loop.people.view import read_own_files
 from loop.report.evidence import Index
 from loop.report.shape import Line, Part, table
 from loop.report.study import MeasuredStudy
@@ -19,7 +19,7 @@ def describe_allowed(study: MeasuredStudy, index: Index, name: str) -> Part:
     config, root = study.config, index.of("study")
     lines = [*_rules_in_words(study, root), *_warnings(study, index, root)]
     mandates = list(_mandates(study, index))
-    own = own_files(Store(study.folders[0] / "store"), config)
+    own = read_own_files(Store(study.folders[0] / "store"), config)
     return lines, [
         table("rules", _rules(config), root, name),
         table("mandates", [row for row, _ in mandates], [at for _, at in mandates], name),

@@ -20,7 +20,7 @@ from configs.errors import BudgetExhausted
 from configs.settings.config import Config
 from configs.settings.study import Study
 from loop.instruments.run import Run
-from loop.people.shown import differing
+from loop.people.difference import list_changes
 from loop.report.asked import describe_ending
 from loop.report.evidence import Index
 from loop.report.shape import Line, Part, table
@@ -155,7 +155,7 @@ def _deviations(run: Run, number: int, index: Index) -> Iterator[Deviation]:
 def _amendment(config: Config, amended: AmendedEntry) -> tuple[str, str, str]:
     changes = [
         f"{setting}: {old or 'nothing'} to {new or 'nothing'}"
-        for setting, old, new in differing(plain(config), plain(amended.config))
+        for setting, old, new in list_changes(plain(config), plain(amended.config))
     ]
     return f"amended: {', '.join(changes) or 'reviewers'}", ", ".join(amended.by)[:60], ""
 

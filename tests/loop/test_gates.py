@@ -321,9 +321,9 @@ def test_a_cap_that_refuses_a_promotion_is_a_no_and_the_loop_goes_on(tmp_path, g
 def test_a_scripted_reviewer_s_file_is_checked(tmp_path):
     (tmp_path / "a.json").write_text('{"recipe": "yes"}')
     with pytest.raises(BadInput, match="approve, deny or escalate"):
-        stand_in.answers(str(tmp_path / "a.json"))
+        stand_in.read_answers(str(tmp_path / "a.json"))
     with pytest.raises(BadInput, match="cannot be read"):
-        stand_in.answers(str(tmp_path / "b.json"))
+        stand_in.read_answers(str(tmp_path / "b.json"))
     with pytest.raises(BadInput, match="scripted"):
         keys.new_key("scripted", "person", "correct horse")
 

@@ -20,7 +20,8 @@ from configs.build import plain
 from configs.errors import BadInput, NeedsHuman, VerificationFailed
 from loop.command import main
 from loop.people import notice, requests, send
-from loop.people.send import BACKOFF_SECONDS, Addresses, Caller
+from loop.people.addresses import Addresses
+from loop.people.send import BACKOFF_SECONDS, Caller
 from loop.propose.table import PROPOSERS
 from loop.study import root
 from loop.verify import statement
@@ -139,10 +140,10 @@ def test_what_goes_out_is_digests_and_a_fixed_line_whatever_a_model_or_a_person_
     control.order(gate.ledger, "pause", HOSTILE, HOSTILE)
     statement.publish([folder])
     rows = call(cfg, folder)
-    assert all(r["ok"] for r in rows) and {r["scheme"] for r in rows} == {"json"}
+    assert all(r.ok for r in rows) and {r.scheme for r in rows} == {"json"}
     whats = ["order", "incident", "incident", "request"]
-    assert [r["what"] for r in rows if r["to"] == "ada"] == whats
-    assert sorted(r["what"] for r in rows if r["to"] == "eve") == sorted(
+    assert [r.what for r in rows if r.to == "ada"] == whats
+    assert sorted(r.what for r in rows if r.to == "eve") == sorted(
         [*whats, "compute"]
     )  # the statement is for the outsider
     for message in [*ada.got, *eve.got]:
@@ -155,7 +156,7 @@ def test_what_goes_out_is_digests_and_a_fixed_line_whatever_a_model_or_a_person_
         )
         assert "evil" not in json.dumps(message) and "://" not in message["message"]
     assert any(f"subject {plan}" in m["message"] for m in ada.got)
-    told = {digest(n) for n in notice.told(gate.refresh(), entries(cfg), gate.now())}
+    told = {digest(n) for n in notice.list_notices(gate.refresh(), entries(cfg), gate.now())}
     assert all(re.search("notice ([0-9a-f]{64})", m["message"])[1] in told for m in ada.got)
     verify(folder)
 
@@ -163,11 +164,11 @@ def test_what_goes_out_is_digests_and_a_fixed_line_whatever_a_model_or_a_person_
 def test_with_titles_in_messages_an_attacker_s_text_would_go_out(asked, receive, monkeypatch):
     """Ablation of the fixed line: what the test above would see."""
     cfg, folder = asked
-    ada, real = receive(), notice._of_entry
+    ada, real = receive(), notice._notify_event
     Addresses().set("ada", ada.url)
     monkeypatch.setattr(
         notice,
-        "_of_entry",
+        "_notify_event",
         lambda root, e: (
             (made := real(root, e)) and replace(made, text=e.body.get("title", made.text))
         ),
@@ -228,7 +229,7 @@ def test_a_failing_receiver_is_tried_again_a_bounded_number_of_times_and_then_gi
     assert gate_of(cfg).pending()  # what was asked still waits
     other = receive()
     Addresses().set("ada", other.url)  # another address begins anew
-    assert [r["ok"] for r in call(cfg, folder, at + 1)] == [True] and len(other.got) == 1
+    assert [r.ok for r in call(cfg, folder, at + 1)] == [True] and len(other.got) == 1
 
 
 def test_a_receiver_that_recovers_gets_it_once(asked, receive):
@@ -241,7 +242,7 @@ def test_a_receiver_that_recovers_gets_it_once(asked, receive):
         + call(cfg, folder, start + BACKOFF_SECONDS[1])
         + call(cfg, folder, start + 10**4)
     )
-    assert [(r["ok"], r["error"]) for r in found] == [(False, "status 500"), (True, "")] and len(
+    assert [(r.ok, r.error) for r in found] == [(False, "status 500"), (True, "")] and len(
         ada.got
     ) == 2
 
@@ -249,7 +250,7 @@ def test_a_receiver_that_recovers_gets_it_once(asked, receive):
 def test_a_dead_address_is_a_recorded_failure(asked):
     cfg, folder = asked
     Addresses().set("ada", "json://127.0.0.1:9/x")
-    assert [(r["ok"], r["error"]) for r in call(cfg, folder)] == [(False, "connection")]
+    assert [(r.ok, r.error) for r in call(cfg, folder)] == [(False, "connection")]
 
 
 def test_a_hanging_receiver_holds_up_neither_the_others_nor_the_loop(asked, receive, go):
@@ -259,7 +260,7 @@ def test_a_hanging_receiver_holds_up_neither_the_others_nor_the_loop(asked, rece
     Addresses().set("eve", eve.url)
     caller = Caller(gate_of(cfg), folder)
     found = caller.deliver(seconds=5)
-    assert {r["to"]: (r["ok"], r["error"]) for r in found} == {
+    assert {r.to: (r.ok, r.error) for r in found} == {
         "ada": (False, "timeout"),
         "eve": (True, ""),
     }
@@ -302,7 +303,7 @@ def test_a_request_that_expires_is_told_and_one_that_was_decided_is_not(asked, r
     Addresses().set("ada", ada.url)
     (request,) = gate_of(cfg).pending()
     found = call(cfg, folder, request.expires + 1)
-    assert [r["what"] for r in found] == ["expiry"] and "was not decided on in time" in ada.got[0][
+    assert [r.what for r in found] == ["expiry"] and "was not decided on in time" in ada.got[0][
         "message"
     ]
     assert not approve(
@@ -315,7 +316,7 @@ def test_two_processes_do_not_send_for_one_run(asked, receive):
     cfg, folder = asked
     ada = receive()
     Addresses().set("ada", ada.url)
-    with send._alone(folder / "notice.lock") as mine:
+    with send.lock_sending(folder / "notice.lock") as mine:
         assert mine and call(cfg, folder) == []
     assert len(call(cfg, folder)) == 1
 
@@ -403,9 +404,9 @@ def test_an_acknowledgement_is_an_entry_with_its_delay_and_decides_nothing(
 ):
     cfg, folder = asked
     with told(cfg, folder, receive) as (name, about, root):
-        one = requests.acknowledgement(gate_of(cfg), name[:12], "", "", "eve")
+        one = plain(requests.acknowledgement(gate_of(cfg), name[:12], "", "", "eve"))
         assert one == {
-            **requests.acknowledgement(None, name, root, about, "eve"),
+            **plain(requests.acknowledgement(None, name, root, about, "eve")),
             "at": one["at"],
         }  # an outsider needs the message alone
         (tmp_path / "ack.json").write_bytes(signed(one))
@@ -445,7 +446,7 @@ def test_an_acknowledgement_is_an_entry_with_its_delay_and_decides_nothing(
 def test_an_acknowledgement_of_anything_else_is_refused(asked, receive, bad):
     cfg, folder = asked
     with told(cfg, folder, receive) as (name, about, root):
-        one = requests.acknowledgement(None, name, root, about, "eve")
+        one = plain(requests.acknowledgement(None, name, root, about, "eve"))
         other = {
             "other notice": {"notice": "0" * 64},
             "other entry": {"about": "0" * 64},
@@ -455,7 +456,9 @@ def test_an_acknowledgement_of_anything_else_is_refused(asked, receive, bad):
         }.get(bad, {})
         envelope = signed({**one, **other})
         if bad == "not the receiver":
-            envelope = signed(requests.acknowledgement(None, name, root, about, "ada"), "ada")
+            envelope = signed(
+                plain(requests.acknowledgement(None, name, root, about, "ada")), "ada"
+            )
         if bad == "forged":
             envelope = envelope.replace(b'"sig":"', b'"sig":"00')
         if bad == "revoked":

@@ -22,8 +22,9 @@ from configs.tokens import layout
 from loop import settings
 from loop.command import main
 from loop.people import amend
+from loop.people.lines import list_lines
 from loop.people.requests import open_gate
-from loop.people.shown import facts, rows
+from loop.people.view import view_subject
 from loop.verify.run import verify
 from sandbox import gate as gates
 from sandbox import keys, own
@@ -183,7 +184,7 @@ def test_people_see_the_code_of_the_study_s_own_files(tmp_path, go):
         go(cfg, FakeBox(better))
     gate = open_gate(tmp_path / "runs" / "t")
     name = next(iter(gate.subjects))
-    shown = "\n".join(text for _, text in rows(facts(gate, gate.subjects[name])))
+    shown = "\n".join(text for _, text in list_lines(view_subject(gate, gate.subjects[name])))
     assert cfg.gates.file_digest in shown and "MOST_WIDTH = 64" in shown
     assert "MOST_WIDTH" in page_of(tmp_path / "runs" / "t")
 
@@ -195,7 +196,7 @@ def test_an_amendment_that_names_another_gate_pins_and_shows_it(tmp_path, go):
     folder = tmp_path / "runs" / "t"
     name = amend.amend(folder, [f"gates.file={SIZE}"], "user a", "smaller nets")
     gate = open_gate(folder)
-    found = facts(gate, gate.subjects[name])
+    found = view_subject(gate, gate.subjects[name])
     assert [row[0] for row in found.own_raw] == ["gates.file"] and "MOST_WIDTH" in found.own_raw[0][
         3
     ]

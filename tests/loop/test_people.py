@@ -66,7 +66,7 @@ def test_a_champion_is_deployed_by_a_decision_of_its_own_and_rolled_back_by_anot
     assert not approve(cfg, first, "deploy")
     found = acts.deploy(folder)
     card = json.loads((folder / "deployed" / "card.json").read_bytes())
-    assert card["plan"] == first and found["kind"] == "person"
+    assert card["plan"] == first and found.kind == "person"
     assert digest((folder / "deployed" / "weights.safetensors").read_bytes()) == card["weights"]
     with pytest.raises(NeedsHuman):  # used up
         acts.deploy(folder)
@@ -75,7 +75,7 @@ def test_a_champion_is_deployed_by_a_decision_of_its_own_and_rolled_back_by_anot
     with pytest.raises(NeedsHuman):
         acts.rollback(folder)
     assert not approve(cfg, first, "deploy")
-    assert acts.rollback(folder)["plan"] == first and len(bodies(cfg, "deploy")) == 3
+    assert acts.rollback(folder).plan == first and len(bodies(cfg, "deploy")) == 3
     verify(folder)
 
 
@@ -170,7 +170,7 @@ def test_resume_needs_the_reviewers_that_the_study_names(done):
         acts.resume(folder, "ada")
     halted = gate_of(cfg).halted
     assert not approve(cfg, halted, "resume")
-    assert len(acts.resume(folder, "ada")["decisions"]) == 1 and gate_of(cfg).halt == ""
+    assert len(acts.resume(folder, "ada")) == 1 and gate_of(cfg).halt == ""
     control.order(gate_of(cfg).ledger, "stop", "ada", "again")
     with pytest.raises(NeedsHuman):  # yesterday's yes is for yesterday's stop
         acts.resume(folder, "ada")

@@ -14,7 +14,8 @@ from configs.arms import ARMS, variant
 from configs.build import strict_json
 from configs.errors import BadInput, NeedsHuman, VerificationFailed
 from loop.command import main
-from loop.people.shown import facts, rows
+from loop.people.lines import list_lines
+from loop.people.view import view_subject
 from loop.plan import source
 from loop.propose import ask, by_hand
 from loop.propose.table import PROPOSERS, proposer
@@ -183,7 +184,7 @@ def test_people_see_the_program_before_it_is_asked(tmp_path, go):
         go(cfg, FakeBox(better))
     gate = gate_of(cfg)
     one = next(r for r in gate.pending() if r.change_class == "propose")
-    told = rows(facts(gate, gate.subjects[one.subject]))
+    told = list_lines(view_subject(gate, gate.subjects[one.subject]))
     assert any(
         name == "changes" and value.startswith("program\n") and "+def neighbours(recipe):" in value
         for name, value in told

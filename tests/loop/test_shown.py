@@ -30,7 +30,7 @@ from configs.build import parse, plain
 from configs.errors import BadInput, NeedsHuman, VerificationFailed
 from configs.records import Plan
 from loop.measure import confirm
-from loop.people import amend, shown, sign
+from loop.people import amend, difference, lines, sign, view
 from loop.text import confusables, hidden, visible
 from sandbox import keys
 from sandbox.canonical import canonical, digest
@@ -121,7 +121,7 @@ def test_a_difference_is_complete_and_lines_end_at_line_feeds_alone(tmp_path):
             "models/d.py": b"\xff\n",
         }
     )
-    a, c, d = shown.diff(store, before, after)
+    a, c, d = difference.compare_bundles(store, before, after)
     assert [x.file_raw for x in (a, c, d)] == ["models/a.py", "models/c.py", "models/d.py"]
     assert {f"+line {i}" for i in range(3000)} <= set(a.lines_raw) and (a.added, a.removed) == (
         3001,
@@ -132,9 +132,10 @@ def test_a_difference_is_complete_and_lines_end_at_line_feeds_alone(tmp_path):
         and "+\udcff" in d.lines_raw
         and visible("\udcff") == "⟨U+DCFF⟩"
     )
-    assert {x.added for x in shown.diff(store, None, before)} >= {3, 1} and shown.diff(
-        store, after, after
-    ) == ()
+    assert {x.added for x in difference.compare_bundles(store, None, before)} >= {
+        3,
+        1,
+    } and difference.compare_bundles(store, after, after) == ()
     assert c.lines_raw and c.removed == 1
 
 
@@ -157,7 +158,7 @@ def asked(tmp_path, go, monkeypatch, copied):
 def test_one_record_tells_all_that_a_decision_needs(asked):
     gate = gate_of(asked)
     name = champions(asked)[-1]
-    found = shown.facts(gate, gate.subjects[name], "promote")
+    found = view.view_subject(gate, gate.subjects[name], "promote")
     assert (found.digest, found.size, found.change_class) == (
         name,
         len(found.canonical_raw.encode()),
@@ -177,7 +178,7 @@ def test_one_record_tells_all_that_a_decision_needs(asked):
         ("scripted", "simulated", "approve")
     ]
     assert found.approved == champions(asked)[0] and found.drift > 0
-    text = "\n".join(f"{label}: {value}" for label, value in shown.rows(found))
+    text = "\n".join(f"{label}: {value}" for label, value in lines.list_lines(found))
     assert (
         found.canonical_raw in text
         and "not checked: reason" in text
@@ -192,47 +193,47 @@ def test_the_bytes_shown_are_the_bytes_that_are_signed_for_every_field_of_a_plan
     """A12: change any one field and the digest of what is shown is another."""
     gate = gate_of(asked)
     name = champions(asked)[-1]
-    whole = shown.body_of(gate, name)
-    found = shown.facts(gate, gate.subjects[name])
+    whole = view.read_subject(gate, name)
+    found = view.view_subject(gate, gate.subjects[name])
     assert digest(found.canonical_raw.encode()) == name
     paths = list(leaves(whole))
     assert len(paths) > 50
     for path in paths:
         changed = mutated(whole, path)
-        monkeypatch.setattr(shown, "body_of", lambda *_, one=changed: one)
+        monkeypatch.setattr(view, "read_subject", lambda *_, one=changed: one)
         with pytest.raises(VerificationFailed, match="does not match its digest"):
-            shown.facts(gate, gate.subjects[name])
+            view.view_subject(gate, gate.subjects[name])
 
 
 @pytest.mark.parametrize("honest", [True, False])
 def test_a_record_whose_bytes_are_not_its_digest_s_is_not_shown(asked, monkeypatch, honest):
     """A12, with its ablation: what the ledger calls by one digest holds another plan's bytes."""
     gate, (first, *_, last) = gate_of(asked), champions(asked)
-    stale = shown.body_of(gate, first)
-    monkeypatch.setattr(shown, "body_of", lambda *_: stale)
+    stale = view.read_subject(gate, first)
+    monkeypatch.setattr(view, "read_subject", lambda *_: stale)
     if honest:
         with pytest.raises(VerificationFailed, match="does not match its digest"):
-            shown.facts(gate, gate.subjects[last])
+            view.view_subject(gate, gate.subjects[last])
         return
-    monkeypatch.setattr(shown, "digest", lambda _: last)
-    assert shown.facts(gate, gate.subjects[last]).canonical_raw == canonical(stale).decode()
+    monkeypatch.setattr(view, "digest", lambda _: last)
+    assert view.view_subject(gate, gate.subjects[last]).canonical_raw == canonical(stale).decode()
 
 
 def test_what_is_too_large_to_be_read_cannot_be_approved(asked, monkeypatch):
     """A11: the plan's own bytes count, and the lines of its differences."""
     gate, name = gate_of(asked), champions(asked)[1]
-    size = shown.facts(gate, gate.subjects[name]).size
-    monkeypatch.setattr(shown, "SHOWN_BYTES", size - 1)
+    size = view.view_subject(gate, gate.subjects[name]).size
+    monkeypatch.setattr(view, "SHOWN_BYTES", size - 1)
     with pytest.raises(BadInput, match=f"more than the {size - 1}"):
-        shown.facts(gate, gate.subjects[name])
-    monkeypatch.setattr(shown, "SHOWN_BYTES", size + 1)
+        view.view_subject(gate, gate.subjects[name])
+    monkeypatch.setattr(view, "SHOWN_BYTES", size + 1)
     monkeypatch.setattr(
-        shown,
-        "diff",
-        lambda *_: (shown.FileDiff(file_raw="a", lines_raw=("x" * 99,), added=1, removed=0),),
+        view,
+        "compare_bundles",
+        lambda *_: (difference.FileDiff(file_raw="a", lines_raw=("x" * 99,), added=1, removed=0),),
     )
     with pytest.raises(BadInput, match="deny it"):
-        shown.facts(gate, gate.subjects[name])
+        view.view_subject(gate, gate.subjects[name])
 
 
 def plan_with(gate, name, **changes):
@@ -248,7 +249,9 @@ def test_risk_flags_come_from_the_bytes_and_not_from_what_the_proposer_calls_the
 
     def flags(code="", file="models/train.py", **changes):
         bundle = gate.store.put_bundle(files | {file: files[file] + code.encode()})
-        return " | ".join(shown.facts(gate, plan_with(gate, name, bundle=bundle, **changes)).flags)
+        return " | ".join(
+            view.view_subject(gate, plan_with(gate, name, bundle=bundle, **changes)).flags
+        )
 
     assert "changes code: models/train.py" in flags(
         "x = 1\n", change_class="patch"
@@ -290,18 +293,18 @@ def test_a_canary_is_shown_as_a_plan_would_be(tmp_path, go, monkeypatch):
     probes = [e.body["digest"] for e in entries(cfg) if e.kind == "probe"]
     assert probes
     for name in probes:
-        found = shown.facts(gate, gate.subjects[name])
+        found = view.view_subject(gate, gate.subjects[name])
         real = next(
             n
             for n, p in gate.plans.items()
             if (p.generation, p.index) == (gate.probes[name].generation, gate.probes[name].index)
         )
-        twin = shown.facts(gate, gate.subjects[real])
+        twin = view.view_subject(gate, gate.subjects[real])
         assert (
             found.what,
             found.lineage,
             found.approved,
-            [k for k, _ in shown.rows(found)][:3],
+            [k for k, _ in lines.list_lines(found)][:3],
         ) == (twin.what, twin.lineage, twin.approved, ["digest", "class", "what"])
         assert "probe" not in found.canonical_raw and "canary" not in str(found.flags)
 
@@ -313,17 +316,19 @@ def test_an_amendment_shows_every_field_that_changes_and_an_order_its_own_bytes(
         folder, ["objective.alpha=0.5", "budget.jobs=300"], "eve", "quite harmless\u202e"
     )
     gate = gate_of(asked)
-    found = shown.facts(gate, gate.subjects[name])
+    found = view.view_subject(gate, gate.subjects[name])
     assert (
         "config.objective.alpha",
         "0.05",
         "0.5",
     ) in found.settings_raw and '"alpha":0.5' in found.objective_raw
-    assert len(found.settings_raw) == 2 and "⟨U+202E⟩" in dict(shown.rows(found))["reason given"]
+    assert (
+        len(found.settings_raw) == 2 and "⟨U+202E⟩" in dict(lines.list_lines(found))["reason given"]
+    )
     entry = gate.ledger.append(
         "control", {"what": "pause", "who": "ada", "why": "tea", "per_hour": 0}
     )
-    order = shown.facts(gate.refresh(), gate.subjects[entry.hash])
+    order = view.view_subject(gate.refresh(), gate.subjects[entry.hash])
     assert (order.what, digest(order.canonical_raw.encode())) == ("order", entry.hash)
 
 
@@ -347,7 +352,7 @@ def test_the_terminal_prints_the_whole_difference_escaped_before_it_asks(tmp_pat
             )
         text = out.getvalue().decode()
     gate = gate_of(cfg)
-    body = parse(Plan, shown.body_of(gate, plan))
+    body = parse(Plan, view.read_subject(gate, plan))
     code = gate.store.get_bundle(body.bundle)["models/train.py"].decode()
     number = re.search(r"_X(\d)_0 = 0", code)[1]
     added = [line for line in text.splitlines() if re.match(r"\+_X\d_", line)]

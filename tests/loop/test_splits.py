@@ -18,7 +18,7 @@ from evals.judge import judge as real_judge
 from loop.command.study import read_summary
 from loop.facts.nearest import recorded_nearest
 from loop.measure import confirm, replicate
-from loop.people import shown
+from loop.people import lines, view
 from loop.propose.table import PROPOSERS, propose_random
 from loop.unseal import unseal, unseal_arm
 from loop.verify.run import verify
@@ -190,7 +190,9 @@ def test_nothing_of_gate_leaves_but_the_verdict_before_the_closing_look(
     mandate(cfg)
     go(cfg, FakeBox(better))
     named = gate_of(cfg)
-    inbox = [shown.rows(shown.facts(named, subject)) for subject in named.subjects.values()]
+    inbox = [
+        lines.list_lines(view.view_subject(named, subject)) for subject in named.subjects.values()
+    ]
     told = [
         (folder / "summary.json").read_text(),
         page_of(folder),
@@ -365,9 +367,9 @@ def test_the_objective_stands_in_sentences_on_every_gate(tmp_path, go):
     with pytest.raises(NeedsHuman):
         go(cfg, FakeBox(better))
     named = gate_of(cfg)
-    found = shown.facts(named, next(iter(named.subjects.values())))
+    found = view.view_subject(named, next(iter(named.subjects.values())))
     assert (
-        any("by more than 0.02" in text for _, text in shown.rows(found))
+        any("by more than 0.02" in text for _, text in lines.list_lines(found))
         and len(found.objective) >= 4
     )
 

@@ -43,7 +43,7 @@ from loop.attack import insider, judging, monitor, run, suite
 from loop.attack import ledger as attack_ledger
 from loop.command import main
 from loop.measure import replicate
-from loop.people import shown
+from loop.people import difference, flags, lines, view
 from loop.report import markup
 from loop.study import open as study_open
 from loop.verify import run as verify_run
@@ -723,7 +723,12 @@ def anything(memory, moment, subject, *rest):
 
 
 Memory = gate.memory.Memory
-FOLD, PINNED, QUORUM, FILE = gate.fold.fold, Memory.pinned, gate.quorum.ask_quorum, shown._file
+FOLD, PINNED, QUORUM, FILE = (
+    gate.fold.fold,
+    Memory.pinned,
+    gate.quorum.ask_quorum,
+    difference.compare_files,
+)
 UNSIGNED = [(keys, "verify", lambda envelope, *_: keys.payload_unchecked(envelope))]
 patched(("A05", "A15c", "A17b"), "got through", (Memory, "pinned", lambda _, given: given.reviewer))
 patched(("A05b", "A05c", "A05d", "U04"), "got through", *UNSIGNED)
@@ -737,19 +742,19 @@ patched(("A07", "A07b"), "got through", (gate.quorum, "ask_quorum", anything))
 patched(("A07c",), "got through", (attack_gate, "composed", lambda _: "a study"))
 patched(("A08",), "got through", (terminal, "at_terminal", lambda: True))
 patched(("A08b",), "got through", (terminal, "confirm_digest", lambda *_: None))
-patched(("A09", "A09b", "A10", "A10b"), "printed raw", (shown, "visible", same))
+patched(("A09", "A09b", "A10", "A10b"), "printed raw", (lines, "visible", same))
 patched(("A09c",), "printed raw", (text, "visible", same))
-patched(("A10c",), "not named", (shown, "confusables", lambda _: ()))
-patched(("A10d",), "out of sight", (shown, "visible", same))
-patched(("A15b",), "forges a line", (shown, "visible", same))
+patched(("A10c",), "not named", (flags, "confusables", lambda _: ()))
+patched(("A10d",), "out of sight", (lines, "visible", same))
+patched(("A15b",), "forges a line", (lines, "visible", same))
 patched(("A10e",), "markup acts", (markup, "AUTOESCAPE", False))
-patched(("A11",), "got through", (shown, "SHOWN_BYTES", 1 << 40))
+patched(("A11",), "got through", (view, "SHOWN_BYTES", 1 << 40))
 patched(
     ("A11b",),
     "is cut",
     (
-        shown,
-        "_file",
+        difference,
+        "compare_files",
         lambda *a: (lambda one: replace(one, lines_raw=one.lines_raw[:200]))(FILE(*a)),
     ),
 )
