@@ -8,42 +8,24 @@ one request, goes into one header and is blotted out of what comes back. What co
 is stored, and never run here.
 """
 
-import asyncio
 import base64
 import os
-import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import aclosing, closing
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 from configs.build import strict_json
 from configs.entries import AnswerEntry, CallEntry
 from configs.errors import BadInput, VerificationFailed
-from configs.records import Amount, Call, CallStatus, Endpoint, Grant, ModelReply, Plan
+from configs.records import Amount, Call, Endpoint, Grant, ModelReply, Plan
 from configs.settings.config import Config
 from sandbox import budget, incident
 from sandbox.canonical import canonical, digest
+from sandbox.endpoint import Received, ask
 from sandbox.run import Sandbox, accounts, granted_plan
 
-CONNECT_SECONDS = 10.0
-"""How long a connection may take to come about."""
-POLL_SECONDS = 0.1
-"""How soon a call in flight hears of a stop."""
 FINISHES = ("stop", "length", "content_filter", "tool_calls")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Heard:
-    """What one try brought, before it is judged."""
-
-    status: CallStatus
-    detail: str
-    data: bytes = b""
-    sent: bool = True
-    "whether any byte of the question may have reached the endpoint"
 
 
 def call(
@@ -76,7 +58,7 @@ def call(
             budget.reserve(txn, grant.nonce, payers, reserved)
             txn.append(CallEntry(grant=grant, call=request, digest=name))
     wall, cpu = time.monotonic_ns(), time.thread_time_ns()
-    heard = ask(
+    received = ask(
         request.endpoint,
         body,
         secret,
@@ -85,9 +67,9 @@ def call(
     used = Amount(
         cpu_us=(time.thread_time_ns() - cpu) // 1000,
         wall_us=(time.monotonic_ns() - wall) // 1000,
-        output_bytes=len(heard.data),
+        output_bytes=len(received.data),
     )
-    answer, echoed = judged(sandbox, request, heard, used, secret)
+    answer, echoed = judged(sandbox, request, received, used, secret)
     with sandbox.ledger.transaction() as txn:
         budget.settle(txn, grant.nonce, payers, reserved, answer.charged)
         entry = txn.append(
@@ -189,95 +171,8 @@ def key(endpoint: Endpoint) -> str:
     return secret
 
 
-def ask(endpoint: Endpoint, body: bytes, secret: str, held: Callable[[], bool]) -> Heard:
-    """Send one question and return what came back, within the endpoint's seconds and bytes, or as
-    soon as `held` says so.
-    """
-    with closing(
-        asyncio.new_event_loop()
-    ) as loop:  # not asyncio.run, which would wait for a name look-up that hangs
-        try:
-            return loop.run_until_complete(_within(endpoint, body, secret, held))
-        finally:
-            loop.run_until_complete(loop.shutdown_asyncgens())
-
-
-async def _within(endpoint: Endpoint, body: bytes, secret: str, held: Callable[[], bool]) -> Heard:
-    clock = asyncio.get_running_loop().time
-    task, until = asyncio.ensure_future(_post(endpoint, body, secret)), clock() + endpoint.seconds
-    while not task.done():
-        await asyncio.wait({task}, timeout=min(POLL_SECONDS, max(0.0, until - clock())))
-        late = clock() >= until
-        if not task.done() and (late or held()):
-            task.cancel()
-            await asyncio.wait({task}, timeout=1)
-            slow = f"no whole answer within {endpoint.seconds} s"
-            return (
-                Heard(status="slow", detail=slow)
-                if late
-                else Heard(status="halted", detail="the study was stopped while it waited")
-            )
-    return task.result()
-
-
-async def _post(endpoint: Endpoint, body: bytes, secret: str) -> Heard:
-    import httpx
-
-    headers = {
-        "Content-Type": "application/json",
-        "Accept-Encoding": "identity",
-        "User-Agent": "heirloop",
-    }
-    headers |= {"Authorization": f"Bearer {secret}"} if secret else {}
-    timeout = httpx.Timeout(endpoint.seconds, connect=min(CONNECT_SECONDS, endpoint.seconds))
-    trust = ssl.create_default_context() if endpoint.url.startswith("https") else False
-    try:
-        async with (
-            httpx.AsyncClient(
-                trust_env=False, verify=trust, follow_redirects=False, timeout=timeout
-            ) as client,
-            client.stream(
-                "POST",
-                f"{endpoint.url.rstrip('/')}/chat/completions",
-                content=body,
-                headers=headers,
-            ) as response,
-        ):
-            return await _read(endpoint, response)
-    except (httpx.ConnectError, httpx.ConnectTimeout):
-        return Heard(status="unreachable", detail="no connection", sent=False)
-    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, UnicodeError) as error:
-        return Heard(status="unreachable", detail=f"the connection broke ({type(error).__name__})")
-
-
-async def _read(endpoint: Endpoint, response: Any) -> Heard:
-    code, packed = response.status_code, response.headers.get("content-encoding", "identity")
-    if 300 <= code < 400:
-        return Heard(
-            status="redirect",
-            detail=f"status {code}: it points to another address, which is not followed",
-        )
-    if code in (408, 409, 425, 429) or code >= 500:
-        return Heard(status="busy", detail=f"status {code}")
-    if code != 200:
-        return Heard(status="refused", detail=f"status {code}")
-    if packed != "identity":
-        return Heard(status="malformed", detail="a packed answer, which was not asked for")
-    data = bytearray()
-    async with aclosing(response.aiter_raw()) as chunks:
-        async for chunk in chunks:
-            data += chunk
-            if len(data) > endpoint.answer_bytes:
-                return Heard(
-                    status="huge",
-                    detail=f"more than {endpoint.answer_bytes} bytes",
-                    data=bytes(data[: endpoint.answer_bytes]),
-                )
-    return Heard(status="ok", detail="", data=bytes(data))
-
-
 def judged(
-    sandbox: Sandbox, request: Call, heard: Heard, used: Amount, secret: str
+    sandbox: Sandbox, request: Call, received: Received, used: Amount, secret: str
 ) -> tuple[ModelReply, bool]:
     """Return the answer to record, and whether the key stood in it. The text goes into the store,
     the key blotted out.
@@ -289,19 +184,19 @@ def judged(
         tokens=request.worst().tokens,
         money_micros=request.worst().money_micros,
     )
-    if heard.status != "ok":
-        by = "reservation" if heard.sent else "nothing"
+    if received.status != "ok":
+        by = "reservation" if received.sent else "nothing"
         return (
             ModelReply(
-                status=heard.status,
-                detail=heard.detail,
-                charged=whole if heard.sent else used,
+                status=received.status,
+                detail=received.detail,
+                charged=whole if received.sent else used,
                 charged_by=by,  # type: ignore[arg-type]
             ),
             False,
         )
     try:
-        found = strict_json(heard.data, limit=request.endpoint.answer_bytes)
+        found = strict_json(received.data, limit=request.endpoint.answer_bytes)
         choice = found["choices"][0]
         text = choice["message"].get("content") or ""
         if not isinstance(text, str):

@@ -14,20 +14,18 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from sys import intern
 from typing import Any
 
 import sqlalchemy as sa
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from sqlalchemy.exc import DatabaseError
 
 from configs.entries import Entry, Fact
 from configs.errors import FULL, Stopped, VerificationFailed
 from sandbox.canonical import canonical, digest
+from sandbox.chain import GENESIS, chained
 
 EPOCH = "1970-01-01T00:00:00.000+00:00"
 """Time of an entry that hangs on no clock."""
-GENESIS = "0" * 64
 META = sa.MetaData()
 ENTRIES = sa.Table(
     "entries",
@@ -257,7 +255,7 @@ class Ledger:
 
     def _read_new(self, connection: sa.Connection, upto: int) -> None:
         first = self._last.sequence + 1 if self._last else 1
-        self._add(_chained(self._rows(connection, first, upto), self._last))
+        self._add(chained(self._rows(connection, first, upto), self._last))
 
     def _reach(self, sequence: int, connection: sa.Connection) -> None:
         """Bring back the entries after `sequence`, which are no longer in memory; what comes must
@@ -265,7 +263,7 @@ class Ledger:
         """
         first = self._recent[0].sequence if self._recent else 0
         if sequence + 1 < first:
-            back = _chained(self._rows(connection, 1, first - 1), None)
+            back = chained(self._rows(connection, 1, first - 1), None)
             if not back or back[-1].hash != self._recent[0].previous:
                 raise VerificationFailed(
                     f"entry {first - 1} is not the one that was read before: the chain breaks there"
@@ -299,98 +297,6 @@ class Ledger:
         self._engine.dispose()
         if self._watch:
             self._watch.close()
-
-
-def checkpoint(ledger: Ledger, key: Ed25519PrivateKey, places: tuple[Path, ...]) -> None:
-    """Append a signed head (sequence, head hash, count) to each place, one writer at a time, so
-    that heads stand in the order of entries.
-    """
-    with ledger.transaction():
-        last = ledger.head()
-        assert last
-        head = {
-            "sequence": last.sequence,
-            "head": last.hash,
-            "count": last.sequence,
-            "study": ledger.root(),
-        }
-        line = canonical(
-            {**head, "signature": key.sign(b"heirloop-checkpoint:" + canonical(head)).hex()}
-        )
-        for place in places:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            with place.open("ab") as file:
-                file.write(line + b"\n")
-
-
-def check_checkpoints(entries: list[Entry], public: str, place: Path) -> list[int]:
-    """Check every signed head of a file against the entries; return their sequences.
-
-    Raises VerificationFailed for a bad signature, another history, or entries that are missing at
-    the end.
-    """
-    key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(public))
-    lines, found = place.read_bytes().splitlines() if place.is_file() else [], list[int]()
-    for number, line in enumerate(lines, 1):
-        try:
-            head = json.loads(line)
-            signature = bytes.fromhex(head.pop("signature"))
-            _signed(key, signature, head)
-        except Exception:
-            raise VerificationFailed(
-                f"checkpoint {number} of {place.name} is not signed by this study"
-            ) from None
-        at = head["sequence"]
-        if at > len(entries):
-            raise VerificationFailed(
-                f"entries {len(entries) + 1} to {at} are missing: checkpoint {number} signed {at}"
-                " entries"
-            )
-        if entries[at - 1].hash != head["head"] or entries[0].hash != head["study"]:
-            raise VerificationFailed(f"entry {at} is not the one that checkpoint {number} signed")
-        if (head["count"], sorted(head)) != (at, ["count", "head", "sequence", "study"]) or at < (
-            found or [1]
-        )[-1]:
-            raise VerificationFailed(
-                f"checkpoint {number} of {place.name} counts {head['count']} entries to entry {at},"
-                f" after {found[-1:]}"
-            )
-        found.append(at)
-    return found
-
-
-def _signed(key: Ed25519PublicKey, signature: bytes, head: dict[str, Any]) -> None:
-    """Raise unless a signature is one of this head and was given for a head, not for anything
-    else.
-    """
-    key.verify(signature, b"heirloop-checkpoint:" + canonical(head))
-
-
-def _chained(rows: Iterable[Any], last: Entry | None) -> list[Entry]:
-    """Return rows as entries, each checked and each the next of the one before."""
-    found = list[Entry]()
-    for row in rows:
-        previous, expected = (last.hash, last.sequence + 1) if last else (GENESIS, 1)
-        found.append(last := _checked(row.sequence, row.hash, row.bytes, previous, expected))
-    return found
-
-
-def _checked(sequence: int, name: str, data: bytes, previous: str, expected: int) -> Entry:
-    if digest(data) != name:
-        raise VerificationFailed(f"entry {sequence} has wrong bytes: they do not match its hash")
-    fields = json.loads(data.decode(), object_pairs_hook=_shared)
-    if sequence != expected or fields["sequence"] != expected or fields["previous"] != previous:
-        raise VerificationFailed(
-            f"entry {expected} is missing or out of order: the chain breaks there"
-        )
-    return Entry(**fields, hash=name)
-
-
-def _shared(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object whose names are the same strings in all entries: a third of what a long
-    ledger would hold in memory.
-    """
-    return {intern(name): value for name, value in pairs}
 
 
 def _sqlite_begin(connection: sa.Connection) -> None:

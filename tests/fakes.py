@@ -15,7 +15,8 @@ from loop.propose.table import Proposer
 from sandbox import budget
 from sandbox.box.base import Execution
 from sandbox.canonical import canonical, digest
-from sandbox.ledger import ENTRIES, GENESIS, Ledger
+from sandbox.chain import GENESIS
+from sandbox.ledger import ENTRIES, Ledger
 
 ONE_DIGIT = Task(name="addition", digits=1, train_items=100)
 

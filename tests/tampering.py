@@ -14,7 +14,8 @@ from loop.study.root import places, signer
 from loop.verify.run import verify
 from sandbox import keys
 from sandbox.canonical import canonical, digest
-from sandbox.ledger import Ledger, checkpoint
+from sandbox.heads import checkpoint
+from sandbox.ledger import Ledger
 
 
 def leaves(tree, path=()):

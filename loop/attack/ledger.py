@@ -17,7 +17,8 @@ from loop.verify.run import verify
 from sandbox import keys
 from sandbox.canonical import canonical, digest
 from sandbox.gate import Gate
-from sandbox.ledger import Ledger, check_checkpoints, checkpoint
+from sandbox.heads import check_checkpoints, checkpoint
+from sandbox.ledger import Ledger
 
 
 def _flush(path: Path) -> None:

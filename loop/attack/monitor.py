@@ -28,7 +28,8 @@ from sandbox.box.container import find_unsafe_setting
 from sandbox.box.namespace import NamespaceBox
 from sandbox.decision import new_mandate
 from sandbox.gate import Gate
-from sandbox.ledger import Ledger, check_checkpoints, checkpoint
+from sandbox.heads import check_checkpoints, checkpoint
+from sandbox.ledger import Ledger
 from sandbox.run import reconcile
 
 

@@ -33,8 +33,9 @@ from configs.records import Scores
 from evals.metrics import round_primary
 from loop.facts.facts import Facts, FactsReader
 from sandbox.canonical import canonical, digest
+from sandbox.chain import GENESIS
 from sandbox.decision import policy
-from sandbox.ledger import ENTRIES, GENESIS, Ledger
+from sandbox.ledger import ENTRIES, Ledger
 
 WHY: dict[str, tuple[tuple[str, ...], bool, str]] = {
     "seed": (("start",), False, "a training's seed comes from the study secret"),

@@ -17,7 +17,7 @@ from loop.export.manifest import INSTRUMENTS, check_signature, file_name, read_m
 from loop.export.redact import Carried, read
 from loop.export.tables import TABLES
 from loop.export.write import tabulate
-from sandbox.ledger import check_checkpoints
+from sandbox.heads import check_checkpoints
 
 
 def verify_export(folder: Path, own_heads: Path | None = None) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from loop.study.root import places, signer
 from sandbox import budget, control, incident
 from sandbox.decision import HOUR
 from sandbox.gate import Gate, Halted
-from sandbox.ledger import Ledger, checkpoint
+from sandbox.heads import checkpoint
+from sandbox.ledger import Ledger
 from sandbox.run import Sandbox
 from sandbox.store import Store
 

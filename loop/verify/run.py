@@ -28,7 +28,8 @@ from loop.study.root import places, read_config
 from loop.verify.decisions import rederive
 from sandbox import incident, keys, own
 from sandbox.budget import balances, replay
-from sandbox.ledger import Ledger, check_checkpoints
+from sandbox.heads import check_checkpoints
+from sandbox.ledger import Ledger
 from sandbox.store import Store
 
 

@@ -180,7 +180,8 @@ def long(folder: Path, least: int) -> None:
     from loop import session
     from loop.study import box, root
     from sandbox import keys
-    from sandbox.ledger import Ledger, checkpoint
+    from sandbox.heads import checkpoint
+    from sandbox.ledger import Ledger
 
     cfg = config(
         folder, *SMALL[:2], "study.generations=6", "study.proposals=4", "study.arms=[local, random]"

@@ -20,7 +20,8 @@ from loop.export.write import export
 from loop.study.root import places, signer
 from sandbox import keys
 from sandbox.canonical import canonical, digest
-from sandbox.ledger import Ledger, checkpoint
+from sandbox.heads import checkpoint
+from sandbox.ledger import Ledger
 
 
 @pytest.fixture

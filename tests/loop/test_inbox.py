@@ -30,7 +30,7 @@ from sandbox import gate as gates
 from sandbox import keys
 from sandbox.canonical import digest
 from sandbox.decision import new_approval
-from sandbox.ledger import check_checkpoints
+from sandbox.heads import check_checkpoints
 
 pytest.importorskip("fastapi")
 TestClient = pytest.importorskip("starlette.testclient").TestClient

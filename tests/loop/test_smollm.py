@@ -15,7 +15,7 @@ from configs.errors import BadInput
 from configs.records import Call, ModelReply
 from loop.propose.outside.read import read
 from loop.verify.run import verify
-from sandbox.call import ask
+from sandbox.endpoint import ask
 from sandbox.store import Store
 
 PYTHON = ROOT / ".model" / "bin" / "python"

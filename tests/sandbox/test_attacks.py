@@ -47,8 +47,7 @@ from loop.people import difference, flags, lines, view
 from loop.report import markup
 from loop.study import open as study_open
 from loop.verify import run as verify_run
-from sandbox import budget, gate, keys
-from sandbox import ledger as book
+from sandbox import budget, chain, gate, heads, keys, ledger
 from sandbox.box import cgroup, container, docker, namespace, watch
 from sandbox.box.docker import DockerBox
 from sandbox.box.namespace import NamespaceBox
@@ -787,7 +786,7 @@ patched(("E15c",), "got through", (gate.Gate, "decide", lambda *_: SimpleNamespa
 patched(
     ("U01", "U02"),
     "got through",
-    (book, "_checked", lambda number, name, data, *_: Entry(**json.loads(data), hash=name)),
+    (chain, "checked", lambda number, name, data, *_: Entry(**json.loads(data), hash=name)),
     (verify_run, "rederive", lambda ledger, _: accounts(ledger)),
     (verify_run, "check_checkpoints", lambda *_: [1 << 40]),
 )
@@ -802,7 +801,7 @@ patched(
         lambda t: json.loads(t if isinstance(t, str) else t.decode(errors="replace")),
     ),
 )
-patched(("U04b",), "got through", (book, "_signed", lambda *_: None))
+patched(("U04b",), "got through", (heads, "check_signature", lambda *_: None))
 patched(
     ("U05",), "got through", (verify_run, "check_checkpoints", lambda entries, *_: [len(entries)])
 )
@@ -810,7 +809,7 @@ patched(("U05b",), "got through", (verify_run, "_heads", lambda *_: [[1 << 40]])
 patched(
     ("U06",),
     "got through",
-    (book.Transaction, "now", lambda _: book.datetime.now(UTC)),
+    (ledger.Transaction, "now", lambda _: ledger.datetime.now(UTC)),
     (gate.Gate, "now", lambda _: gate.time.time()),
 )
 patched(("U07",), "got through", (verify_run, "ended", lambda *_: None))

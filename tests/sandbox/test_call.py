@@ -12,8 +12,9 @@ from stub_model import completion, dribble, endless, hang_up, say, send, silent,
 from configs.build import parse, strict_json
 from configs.errors import BadInput
 from configs.records import CALL_CPU_US, TEMPLATE_TOKENS, Amount, Call, Endpoint
-from sandbox.call import Heard, ask, blotted, exact, judged, key, question
+from sandbox.call import blotted, exact, judged, key, question
 from sandbox.canonical import canonical, digest
+from sandbox.endpoint import Received, ask
 from sandbox.run import Sandbox
 from sandbox.store import Store
 
@@ -202,7 +203,7 @@ def judge(tmp_path, data, secret="", **more):
     box = Sandbox(ledger=None, store=store, box=None, gate=None)
     request, heard = (
         Call(plan="p", index=0, endpoint=one, body="", size=1000),
-        Heard(status="ok", detail="", data=data),
+        Received(status="ok", detail="", data=data),
     )
     answer, echoed = judged(box, request, heard, Amount(), secret)
     return answer, echoed, store.get(answer.text).decode() if answer.text else None

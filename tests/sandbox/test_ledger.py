@@ -13,7 +13,8 @@ from configs.errors import BudgetExhausted, VerificationFailed
 from configs.records import RESOURCES, Amount
 from configs.settings.budget import Budget
 from sandbox import budget, keys
-from sandbox.ledger import Ledger, check_checkpoints, checkpoint
+from sandbox.heads import check_checkpoints, checkpoint
+from sandbox.ledger import Ledger
 from sandbox.store import Store
 
 KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
