@@ -1,0 +1,238 @@
+"""Measure how many planted mistakes the tests find: mutmut's mutants, sampled, one at a time.
+
+For example, a mutant turns `>=` into `>` in the statement that reserves a budget. Tests of a few
+seconds must then fail, or run out of time. Each subject gives as many mutants as the others. They
+are tried in random order in copies of the tree, so a part of a run is an honest sample too.
+
+`mutants.py run RESULTS.jsonl [SUBJECT...]` goes on where a run of the same sources stopped.
+`mutants.py table RESULTS.jsonl` prints killed shares with exact 95 % intervals, and survivors.
+It needs `pip install mutmut==3.8.1`. Docstrings, exceptions' messages and other sentences for
+people stay. Unlike mutmut, this mutates decorated functions and constants of modules as well.
+"""
+
+import contextlib
+import difflib
+import importlib
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import libcst as cst
+import pytest
+from libcst.metadata import MetadataWrapper
+from mutmut.mutation.file_mutation import Mutation, MutationVisitor
+from mutmut.mutation.mutators import mutation_operators
+from mutmut.mutation.pragma_handling import IgnoredCode
+
+ROOT = Path(__file__).resolve().parents[2]
+SEED, EACH = 23, 60
+"""Seed of the sample, and mutants that are drawn from each subject."""
+LEDGER, CYCLE = "tests/sandbox/test_ledger.py", "tests/loop/test_cycle.py"
+GATES, PEOPLE = "tests/loop/test_gates.py", "tests/loop/test_people.py"
+JUDGE = "tests/evals/test_judge.py tests/evals/test_judge_reference.py"
+RULES = "tests/evals/test_rules.py"
+HAMMERS = "test_ledger and not sixteen_processes and not looking_before"
+"""Tests of the ledger but for many processes on one account, which are slow and left to chance."""
+SUBJECTS: dict[str, tuple[list[str], list[str], str]] = {
+    "ledger": (["sandbox/ledger.py", "sandbox/chain.py", "sandbox/heads.py"], [LEDGER, f"{GATES} {CYCLE}"],
+               f"{HAMMERS} or clock_that_is_set_back or two_processes or full_disk"),
+    "budget": (["sandbox/budget.py"], [LEDGER, f"{CYCLE} {PEOPLE}"],
+               f"{HAMMERS} or reserves or job_cap or by_its_arm or look_reads or amendment_needs"),
+    "gate": (["sandbox/gate.py", "sandbox/gate/*.py"],
+             [f"tests/loop/test_tamper.py {GATES} {CYCLE} {PEOPLE} tests/loop/test_plugs.py"],
+             "differs_in_one_field or job_or_grant or signed_decision or terminal_shows"
+             " or escalation_by or cooling_off or external_reviewer or silence or one_decision_is"
+             " or grant_rests or mandate_lets or a_promotion_is_a_no or shows_another_fact"
+             " or bad_mandate or approval_of_anything or door_refuses or needs_its_own or slowed"
+             " or resume_needs or drill_lifts or program_before_it_is_asked or quorum_is_distinct"
+             " or (drift_limit or recalled) and True"),
+    "judge": (["evals/judge.py"], [f"{JUDGE} {RULES}"], ""),
+    "rules": (["evals/rules.py"],
+              [f"{RULES} {JUDGE}", "tests/evals/test_accepted_gain.py tests/evals/test_calibrate.py"], ""),
+}  # fmt: skip
+"""Subject: globs of its sources, files of tests that are tried in turn, and which of them (-k)."""
+LIBRARIES = "scipy.stats sqlalchemy hydra hypothesis securesystemslib.signer safetensors.numpy rich"
+"""What a run inherits from this process instead of importing it anew."""
+SETTINGS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "PYTEST_DISABLE_PLUGIN_AUTOLOAD")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mutant:
+    """One changed source file: `before` and `after` are the lines that differ."""
+
+    subject: str
+    file: str
+    line: int
+    before: str
+    after: str
+
+
+def mutations(source: str) -> tuple[cst.Module, list[Mutation]]:
+    """Return a parsed source and mutmut's mutations of it, without those of texts alone."""
+    wrapper = MetadataWrapper(cst.parse_module(source))
+    visitor = Visitor(mutation_operators, IgnoredCode(set(), set(), set()))
+    wrapper.visit(visitor)
+    texts = [node for node in _below(wrapper.module) if _is_text(node)]
+    roots = {id(node) for node in texts}
+    inside = {id(part) for node in texts for part in _below(node)}
+    code = [m for m in visitor.mutations if id(m.original_node) not in inside]
+    return wrapper.module, [m for m in code if not _lost(m) or not _lost(m) <= roots]
+
+
+class Visitor(MutationVisitor):
+    """Collect mutations, those in decorated functions included: here a whole file is written."""
+
+    def _skip_node_and_children(self, node: cst.CSTNode) -> bool:
+        return not isinstance(node, cst.FunctionDef) and super()._skip_node_and_children(node)
+
+
+def _is_text(node: cst.CSTNode) -> bool:
+    """Tell whether a node only tells people something: SQL, which has capitals, does not."""
+    if isinstance(node, cst.Raise) and isinstance(node.exc, cst.Call):
+        return len(node.exc.args) == 1  # a second argument is data
+    if isinstance(node, cst.Expr):
+        return isinstance(node.value, cst.BaseString)
+    kinds = cst.SimpleString | cst.FormattedStringText
+    parts = _below(node) if isinstance(node, cst.BaseString) else []
+    words = " ".join(part.value for part in parts if isinstance(part, kinds))
+    return words.count(" ") >= 3 and not re.search(r"\b[A-Z]{2,}\b", words)
+
+
+def _below(node: cst.CSTNode) -> list[cst.CSTNode]:
+    return [node, *(part for child in node.children for part in _below(child))]
+
+
+def _lost(mutation: Mutation) -> set[int]:
+    """Return the values that a mutation of a call or an assignment takes away."""
+    old, new = mutation.original_node, mutation.mutated_node
+    if isinstance(old, cst.Call) and isinstance(new, cst.Call):
+        rest = {id(argument) for argument in new.args}
+        return {id(argument.value) for argument in old.args if id(argument) not in rest}
+    return {id(old.value)} if isinstance(old, cst.Assign | cst.AnnAssign) else set()
+
+
+def sample(subject: str) -> dict[Mutant, str]:
+    """Return the mutants that are drawn from a subject, each with its source."""
+    paths = sorted({path for glob in SUBJECTS[subject][0] for path in ROOT.glob(glob)})
+    parsed = [(path, *mutations(path.read_text())) for path in paths]
+    population = [(path, module, m) for path, module, every in parsed for m in every]
+    random.Random(f"{SEED} {subject}").shuffle(population)
+    drawn: dict[Mutant, str] = {}
+    for path, module, mutation in population:
+        changed = module.deep_replace(mutation.original_node, mutation.mutated_node)
+        assert isinstance(changed, cst.Module)
+        with contextlib.suppress(SyntaxError):
+            compile(changed.code, str(path), "exec")
+            old, new = module.code.splitlines(), changed.code.splitlines()
+            _, _, place, *differ = difflib.unified_diff(old, new, n=0)
+            before, after = ("\n".join(t[1:].strip() for t in differ if t[0] == s) for s in "-+")
+            name, line = str(path.relative_to(ROOT)), int(re.findall(r"\d+", place)[0])
+            mutant = Mutant(subject=subject, file=name, line=line, before=before, after=after)
+            drawn[mutant] = changed.code
+        if len(drawn) == EACH:
+            break
+    return drawn
+
+
+@dataclass
+class FirstFailure:
+    """A plug-in of pytest that writes down which test failed first."""
+
+    place: Path
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """Write the name of a failed test; pytest ends after it."""
+        if report.failed:
+            self.place.write_text(report.nodeid)
+
+
+def run(place: Path, *names: str) -> None:
+    """Try every mutant of these subjects, or of all, that has no result yet."""
+    subjects = {name: SUBJECTS[name] for name in names or SUBJECTS}
+    sources = {mutant: source for name in subjects for mutant, source in sample(name).items()}
+    old = [row for row in rows(place) if row["subject"] in subjects]
+    done = {Mutant(**{name: row[name] for name in Mutant.__slots__}) for row in old}
+    assert done <= sources.keys(), f"{place} has mutants of other sources; name a new file"
+    os.environ |= dict.fromkeys(SETTINGS, "1")
+    for library in LIBRARIES.split():
+        importlib.import_module(library)
+    with tempfile.TemporaryDirectory() as name, place.open("a", buffering=1) as file:
+        folder = Path(name) / "copy"
+        shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".*", "runs", "*.egg-info"))
+        true = {subject: tested(folder, subject, 900) for subject in subjects}
+        assert not any(result["killed"] for result in true.values()), f"without a mutant: {true}"
+        sys.dont_write_bytecode, os.environ["PYTHONDONTWRITEBYTECODE"] = True, "1"
+        for mutant in random.Random(SEED).sample(list(sources), len(sources)):
+            if mutant not in done:
+                source = folder / mutant.file
+                source.write_text(sources[mutant])
+                limit = 20 + 4 * float(true[mutant.subject]["seconds"])
+                result = tested(folder, mutant.subject, limit)
+                file.write(json.dumps(asdict(mutant) | result) + "\n")
+                shutil.copy2(ROOT / mutant.file, source)  # with the time of its bytecode
+
+
+def tested(folder: Path, subject: str, limit: float) -> dict[str, Any]:
+    """Run the tests of a subject for `limit` seconds at most; return whether one failed, which."""
+    first, started = folder / ".first", time.monotonic()
+    first.unlink(missing_ok=True)
+    if not (pid := os.fork()):
+        _child(folder, subject, FirstFailure(first))
+    ended = status = 0
+    while not ended and time.monotonic() < started + limit:
+        time.sleep(0.05)
+        ended, status = os.waitpid(pid, os.WNOHANG)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)  # all that the tests started
+    status = status if ended else os.waitpid(pid, 0)[1]
+    by = first.read_text() if first.exists() else "import" if ended else "time"
+    seconds = round(time.monotonic() - started, 1)
+    return {"killed": status != 0, "by": by if status else "", "seconds": seconds}
+
+
+def _child(folder: Path, subject: str, plugin: FirstFailure) -> None:
+    os.setsid()
+    os.chdir(folder)
+    for stream in range(3):
+        os.dup2(os.open(os.devnull, os.O_RDWR), stream)
+    sys.path[0] = str(folder)
+    _, turns, names = SUBJECTS[subject]
+    options = ["-x", "-q", "-p", "pytest_timeout", "-p", "no:cacheprovider", "-k", names]
+    for files in turns:
+        if not (pid := os.fork()):
+            os._exit(pytest.main([*files.split(), *options], [plugin]))
+        if os.waitpid(pid, 0)[1]:
+            os._exit(1)
+    os._exit(0)
+
+
+def rows(place: Path) -> list[dict[str, Any]]:
+    """Return the results so far."""
+    return [json.loads(line) for line in place.read_text().splitlines()] if place.exists() else []
+
+
+def table(place: Path) -> None:
+    """Print for each subject the share of killed mutants, and the mutants that survived."""
+    test = importlib.import_module("scipy.stats").binomtest  # Clopper and Pearson 1934
+    for subject in (*dict.fromkeys(row["subject"] for row in rows(place)), "all"):
+        killed = [row["killed"] for row in rows(place) if subject in (row["subject"], "all")]
+        low, high = test(sum(killed), len(killed)).proportion_ci(0.95, "exact")
+        share = f"{sum(killed) / len(killed):.1%} ({low:.1%} to {high:.1%})"
+        print(f"{subject:8}{len(killed):5} mutants {sum(killed):5} killed: {share}")
+    for row in (row for row in rows(place) if not row["killed"]):
+        print(f"{row['file']}:{row['line']}: {row['before']} -> {row['after']}")
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "run":
+        run(Path(sys.argv[2]), *sys.argv[3:])
+    table(Path(sys.argv[2]))
