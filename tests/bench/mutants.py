@@ -43,22 +43,33 @@ RULES = "tests/evals/test_rules.py"
 HAMMERS = "test_ledger and not sixteen_processes and not looking_before"
 """Tests of the ledger but for many processes on one account, which are slow and left to chance."""
 SUBJECTS: dict[str, tuple[list[str], list[str], str]] = {
-    "ledger": (["sandbox/ledger.py", "sandbox/chain.py", "sandbox/heads.py"], [LEDGER, f"{GATES} {CYCLE}"],
-               f"{HAMMERS} or clock_that_is_set_back or two_processes or full_disk"),
-    "budget": (["sandbox/budget.py"], [LEDGER, f"{CYCLE} {PEOPLE}"],
-               f"{HAMMERS} or reserves or job_cap or by_its_arm or look_reads or amendment_needs"),
-    "gate": (["sandbox/gate.py", "sandbox/gate/*.py"],
-             [f"tests/loop/test_tamper.py {GATES} {CYCLE} {PEOPLE} tests/loop/test_plugs.py"],
-             "differs_in_one_field or job_or_grant or signed_decision or terminal_shows"
-             " or escalation_by or cooling_off or external_reviewer or silence or one_decision_is"
-             " or grant_rests or mandate_lets or a_promotion_is_a_no or shows_another_fact"
-             " or bad_mandate or approval_of_anything or door_refuses or needs_its_own or slowed"
-             " or resume_needs or drill_lifts or program_before_it_is_asked or quorum_is_distinct"
-             " or (drift_limit or recalled) and True"),
+    "ledger": (
+        ["sandbox/ledger.py", "sandbox/chain.py", "sandbox/heads.py"],
+        [LEDGER, f"{GATES} {CYCLE}"],
+        f"{HAMMERS} or clock_that_is_set_back or two_processes or full_disk",
+    ),
+    "budget": (
+        ["sandbox/budget.py"],
+        [LEDGER, f"{CYCLE} {PEOPLE}"],
+        f"{HAMMERS} or reserves or job_cap or by_its_arm or look_reads or amendment_needs",
+    ),
+    "gate": (
+        ["sandbox/gate.py", "sandbox/gate/*.py"],
+        [f"tests/loop/test_tamper.py {GATES} {CYCLE} {PEOPLE} tests/loop/test_plugs.py"],
+        "differs_in_one_field or job_or_grant or signed_decision or terminal_shows"
+        " or escalation_by or cooling_off or external_reviewer or silence or one_decision_is"
+        " or grant_rests or mandate_lets or a_promotion_is_a_no or shows_another_fact"
+        " or bad_mandate or approval_of_anything or door_refuses or needs_its_own or slowed"
+        " or resume_needs or drill_lifts or program_before_it_is_asked or quorum_is_distinct"
+        " or (drift_limit or recalled) and True",
+    ),
     "judge": (["evals/judge.py"], [f"{JUDGE} {RULES}"], ""),
-    "rules": (["evals/rules.py"],
-              [f"{RULES} {JUDGE}", "tests/evals/test_accepted_gain.py tests/evals/test_calibrate.py"], ""),
-}  # fmt: skip
+    "rules": (
+        ["evals/rules.py"],
+        [f"{RULES} {JUDGE}", "tests/evals/test_accepted_gain.py tests/evals/test_calibrate.py"],
+        "",
+    ),
+}
 """Subject: globs of its sources, files of tests that are tried in turn, and which of them (-k)."""
 LIBRARIES = "scipy.stats sqlalchemy hydra hypothesis securesystemslib.signer safetensors.numpy rich"
 """What a run inherits from this process instead of importing it anew."""
