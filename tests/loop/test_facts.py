@@ -1,6 +1,7 @@
 from fakes import FakeBox
 from studies import better, config, mandate
 
+from configs.entries import CampaignEndEntry
 from loop.facts.facts import Facts, FactsReader
 from sandbox.ledger import Ledger
 
@@ -14,7 +15,7 @@ def test_each_entry_is_folded_once_and_the_ledger_is_never_read_whole_again(tmp_
     monkeypatch.setattr(Ledger, "entries", lambda self: 1 / 0)
     reader = FactsReader(ledger)
     for number in range(1, 6):
-        ledger.append("campaign-end", {"arm": "local", "repeat": number})
+        ledger.append(CampaignEndEntry(arm="local", repeat=number))
         assert len(reader.facts().ended) == number and len(reader.facts().ended) == number
     assert folded == [1, 2, 3, 4, 5]
 

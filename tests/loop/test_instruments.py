@@ -13,6 +13,7 @@ from fakes import FakeBox
 from studies import better, config, mandate, put_mandate, read_facts
 
 from configs.build import plain
+from configs.entries import HandedEntry, StartEntry, facts_of
 from configs.errors import BadInput
 from evals.arms import Curve
 from evals.loss import FATES, PARTS
@@ -57,10 +58,8 @@ def test_the_gain_of_a_campaign_is_its_closing_look_and_its_plan_is_what_was_pla
         closing["closing"] == last["local"].value and "sealed" not in closing
     )  # what is kept is told on the same scale
     spent = [g.planned_cpu_us for g in found.gains if g.arm == "local"]
-    trainings = sum(
-        e.kind == "start" and e.body["job"]["role"].endswith("train")
-        for e in Ledger.file(folder / "ledger.sqlite").entries()
-    )
+    starts = facts_of(Ledger.file(folder / "ledger.sqlite").entries(), StartEntry)
+    trainings = sum(start.job.role.endswith("train") for start in starts)
     planned = found.config.task.planned_cpu_us
     assert (
         spent == sorted(spent)
@@ -365,9 +364,7 @@ def test_what_people_do_beside_decisions_counts_as_their_acts(tmp_path, go):
     control.order(book, "pause", "user ada", "to look")
     control.order(book, "resume", "user ada", "looked")
     control.order(book, "pause", "tripwire", "a rule")
-    book.append(
-        "handed", {"arm": "human", "repeat": 0, "digest": "0" * 64, "who": "user ada", "by": "ada"}
-    )
+    book.append(HandedEntry(arm="human", repeat=0, digest="0" * 64, who="user ada", by="ada"))
     book.close()
     assert (before.acts, read_records([folder]).acts) == (0, 3)
 
