@@ -9,7 +9,7 @@ from typing import Any
 
 from evals.metrics import round_primary
 from loop.study.running import Running
-from loop.verify.run import checked
+from loop.verify.run import verify_and_record
 
 
 def _left(root: dict[str, dict[str, int]]) -> float:
@@ -133,7 +133,7 @@ class View:
         console.print(
             f"spent {root['cpu_us']['spent'] / 1e6:.0f} of {root['cpu_us']['limit'] / 1e6:.0f}"
             f" CPU-s, {root['jobs']['spent']} of {root['jobs']['limit']} jobs;"
-            f" {checked(self._running.folder)['entries']} entries verified; decided by:"
+            f" {verify_and_record(self._running.folder)['entries']} entries verified; decided by:"
             f" {', '.join(s['decided_by'])}"
         )
         print(f"report: {Path(self._running.folder) / 'report.html'}")

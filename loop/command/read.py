@@ -42,7 +42,7 @@ def verify(folder: Path, heads: Path | None, read_only: bool, as_json: bool) -> 
     elif read_only:
         counts = verification.verify(folder, heads)
     else:
-        counts = verification.checked(folder, heads)
+        counts = verification.verify_and_record(folder, heads)
     print_pairs(counts, ["checked", "count"], as_json)
 
 

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from configs.entries import EndEntry, Entry
 from loop.plan import ROOT
 from loop.text import visible
-from loop.verify.run import opened
+from loop.verify.heads import open_verified
 from sandbox.decision import policy
 
 SPECIAL = {
@@ -32,7 +32,7 @@ def cite(folder: Path) -> str:
 
     Raises VerificationFailed for a broken ledger.
     """
-    ledger, heads = opened(folder, None)
+    ledger, heads = open_verified(folder, None)
     entries = ledger.entries()
     signed = max((max(sequences, default=0) for sequences in heads), default=0)
     return f"{_software_entry(entries)}\n{_study_entry(entries, signed)}"

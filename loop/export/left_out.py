@@ -10,7 +10,7 @@ from typing import Any
 from loop.export.columns import CLIP, columns, read_row, shown
 from loop.export.redact import WHY, Carried
 from loop.export.tables import RedactionRow
-from loop.verify.run import blobs
+from loop.verify.run import list_blobs
 
 
 def list_left_out(root: str, where: str, carried: Carried) -> Iterator[RedactionRow]:
@@ -28,7 +28,7 @@ def list_left_out(root: str, where: str, carried: Carried) -> Iterator[Redaction
     stored = set[str]()
     for entry in carried.entries:
         if entry.sequence not in carried.closed:
-            stored.update(blobs(entry.kind, entry.body))
+            stored.update(list_blobs(entry))
     yield RedactionRow(
         study=root,
         where="store",

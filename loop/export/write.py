@@ -24,7 +24,7 @@ from loop.export.manifest import DOMAIN, file_name, unsigned_fields, write_manif
 from loop.export.redact import Carried, close_entries, lines
 from loop.export.tables import TABLES
 from loop.study.root import places, signer
-from loop.verify.run import ended, opened
+from loop.verify.heads import check_end, open_verified
 from sandbox import keys
 from sandbox.canonical import canonical
 from sandbox.ledger import Ledger
@@ -107,14 +107,14 @@ def _read_runs(folders: Sequence[Path]) -> dict[str, RunFiles]:
 
 
 def _read_run(folder: Path) -> tuple[str, RunFiles]:
-    ledger, signed = opened(folder, None)
+    ledger, signed = open_verified(folder, None)
     root = ledger.since(0)[0].hash
     copies = [path.read_bytes() for path in places(folder, root) if path.is_file()]
     heads = max(copies, key=len, default=b"")
     # The entries are read after the heads: a run that goes on must not be behind its heads.
     entries = ledger.entries()
     last = max((max(sequences, default=0) for sequences in signed), default=0)
-    ended(folder, entries, last)
+    check_end(folder, entries, last)
     carried = close_entries(entries)
     return root, RunFiles(carried=carried, entries=lines(ledger, carried), heads=heads)
 

@@ -1,10 +1,9 @@
-"""`heirloop run`: compose a configuration with Hydra, check it once, run the study to its end or to
-what stops it.
-"""
+"""`heirloop replay`: train a plan again from its recorded bytes and compare the weights."""
 
 from pathlib import Path
 from typing import Any
 
+from configs.entries import Entry, StartEntry, lines_of
 from configs.errors import BadInput, VerificationFailed
 from loop.study.open import open_study
 from loop.study.root import config_at, read_config
@@ -13,26 +12,14 @@ from sandbox.run import replay as replay_job
 
 
 def replay(folder: Path, prefix: str) -> dict[str, Any]:
-    """Retrain a plan's first replicate from its bundle and compare the weights' bytes; raises
-    VerificationFailed.
-    """
+    """Retrain a plan's first replicate and compare the weights; raises VerificationFailed."""
     config = read_config(Ledger.file(folder / "ledger.sqlite"))
     running = open_study(config_at(config, folder))
     try:
-        starts = [
-            e
-            for e in running.ledger.entries()
-            if e.kind == "start" and e.body["job"]["role"] == "train"
-        ]
-        mine = [e for e in starts if e.body["job"]["plan"].startswith(prefix)]
-        if len({e.body["job"]["plan"] for e in mine}) != 1:
-            raise BadInput(
-                f"PLAN is {prefix!r}; it should begin the digest of exactly one trained plan"
-                " (`heirloop plans RUN`)"
-            )
-        job = mine[0].body["job"]
-        recorded = running.facts().results[job["plan"], "train", job["index"]][0]
-        again = replay_job(running.sandbox, mine[0])
+        entry, start = _find_training(running.ledger.entries(), prefix)
+        job = start.job
+        recorded = running.facts().results[job.plan, "train", job.index][0]
+        again = replay_job(running.sandbox, entry)
     finally:
         running.sandbox.box.close()
         running.checkpoint()
@@ -43,9 +30,24 @@ def replay(folder: Path, prefix: str) -> dict[str, Any]:
             f" {after[:12] or again.detail}; same bytes need the same CPU type and torch build"
         )
     return {
-        "plan": job["plan"],
-        "index": job["index"],
+        "plan": job.plan,
+        "index": job.index,
         "weights": after,
         "same": True,
         "cpu_seconds": again.charged.cpu_us / 1e6,
     }
+
+
+def _find_training(entries: list[Entry], prefix: str) -> tuple[Entry, StartEntry]:
+    """Return the first training of the plan whose digest has a prefix; raises BadInput."""
+    trainings = [
+        (entry, start)
+        for entry, start in lines_of(entries, StartEntry)
+        if start.job.role == "train" and start.job.plan.startswith(prefix)
+    ]
+    if len({start.job.plan for _, start in trainings}) != 1:
+        raise BadInput(
+            f"PLAN is {prefix!r}; it should begin the digest of exactly one trained plan"
+            " (`heirloop plans RUN`)"
+        )
+    return trainings[0]

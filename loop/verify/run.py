@@ -1,299 +1,199 @@
-"""`heirloop verify`: recompute everything from bytes. Raises VerificationFailed and names the
-entry.
+"""`heirloop verify`: recompute a run from its bytes. Raises VerificationFailed with the entry.
 
-A failure is an incident of the run, unless the chain or its signed heads are what fails: to write
-on would then cover up what was cut.
+A failure is recorded as an incident of the run. Only a broken chain or broken heads are not:
+writing on would then cover up a cut.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy.exc import DatabaseError
 
-from configs.build import parse, plain, strict_json
-from configs.entries import Entry
-from configs.errors import BadInput, Stopped, VerificationFailed
-from configs.records import JobResult, Plan, Scores
-from configs.settings.config import Config
-from evals.data import held_out, slices
-from evals.score import score
-from loop.facts.facts import Facts, FactsReader
-from loop.propose.evolve.database import applied, moved
-from loop.propose.outside.read import read
-from loop.propose.table import proposer
-from loop.study.own_files import load_items
-from loop.study.root import places, read_config
+from configs.build import plain
+from configs.entries import (
+    AccountEntry,
+    AcknowledgementEntry,
+    AmendedEntry,
+    AnswerEntry,
+    CallEntry,
+    DataEntry,
+    Entry,
+    HandedEntry,
+    HistoryEntry,
+    IncidentEntry,
+    InvalidEntry,
+    JobEntry,
+    LimitEntry,
+    NotebookEntry,
+    PlanEntry,
+    QuestionsEntry,
+    ReserveEntry,
+    SettleEntry,
+    StudyEntry,
+    facts_of,
+    lines_of,
+)
+from configs.errors import Stopped, VerificationFailed
+from configs.records import Amount
+from loop.facts.facts import FactsReader
+from loop.verify import heads, recompute
 from loop.verify.decisions import rederive
-from sandbox import incident, keys, own
-from sandbox.budget import balances, replay
-from sandbox.heads import check_checkpoints
+from sandbox import incident, keys
+from sandbox.budget import Balances, balances, replay
 from sandbox.ledger import Ledger
 from sandbox.store import Store
 
+REASON = 300
+"""Characters of a reason by which a failure is recognised as recorded."""
 
-def checked(folder: Path, kept: Path | None = None) -> dict[str, Any]:
-    """Verify a run, and record in it that it failed."""
+
+def verify_and_record(folder: Path, copy: Path | None = None) -> dict[str, Any]:
+    """Verify a run, and record a failure in it."""
     try:
-        return verify(folder, kept)
+        return verify(folder, copy)
     except VerificationFailed as error:
-        where = record(folder, str(error), kept)
+        where = record(folder, str(error), copy)
         raise VerificationFailed(
             f"{error}; {where or 'not recorded in the run, whose record may itself be what fails'}"
         ) from None
 
 
-def record(folder: Path, why: str, kept: Path | None = None) -> str:
-    """Open an incident for a failed verification, once per reason; return where it stands, or
-    nothing where the record must not be written on.
+def record(folder: Path, reason: str, copy: Path | None = None) -> str:
+    """Open an incident for a failed verification, once per reason; return its place.
+
+    The place is empty where the record must not be written on.
     """
     with suppress(VerificationFailed, DatabaseError, Stopped):
-        ledger, _ = opened(folder, kept)
+        ledger, _ = heads.open_verified(folder, copy)
         with ledger.transaction() as txn:
-            known = [
-                e.body
-                for e in txn.entries()
-                if e.kind == "incident"
-                and why[:300] in (e.body["root_cause"][:300], e.body["containment"])
-            ]
-            made = known or [
-                incident.report(
-                    txn,
-                    "failed verification",
-                    kind="incident",
-                    severity="high",
-                    detector="verify",
-                    root_cause=why,
-                    harm_potential="what is concluded from this run may be wrong",
-                ).body
-            ]
-            return f"recorded as {made[0]['id']}"
+            for fact in facts_of(txn.entries(), IncidentEntry):
+                known = fact.incident
+                if reason[:REASON] in (known.root_cause[:REASON], known.containment):
+                    return f"recorded as {known.id}"
+            entry = incident.report(
+                txn,
+                "failed verification",
+                kind="incident",
+                severity="high",
+                detector="verify",
+                root_cause=reason,
+                harm_potential="what is concluded from this run may be wrong",
+            )
+            (fact,) = facts_of([entry], IncidentEntry)
+            return f"recorded as {fact.incident.id}"
     return ""
 
 
-def opened(folder: Path, kept: Path | None) -> tuple[Ledger, list[list[int]]]:
-    """Open a ledger whose chain and signed heads hold; return it and the sequences that each place
-    signed.
+def verify(folder: Path, copy: Path | None = None) -> dict[str, Any]:
+    """Check a run's chain, signed heads, balances, decisions, stored bytes and scores.
+
+    Scores need the study secret. `copy` is somebody's own copy of the heads. Writes nothing.
     """
-    ledger = Ledger.file(folder / "ledger.sqlite")
-    read_config(ledger)
-    entries = ledger.entries()
-    if kept and not kept.is_file():
-        raise BadInput(
-            f"--heads is {str(kept)!r}; it should be a file of signed heads, one JSON object a line"
-        )
-    key = entries[0].body["checkpoint_key"]
-    return ledger, _heads(folder, entries, key) + (
-        [check_checkpoints(entries, key, kept)] if kept else []
-    )
-
-
-def verify(folder: Path, kept: Path | None = None) -> dict[str, Any]:
-    """Check chain, signed heads, balances, every decision by the rules of its time, stored bytes
-    and, with the secret at hand, every score.
-
-    `kept` is somebody's own copy of the signed heads. Writes nothing.
-    """
-    ledger, heads = opened(folder, kept)
+    ledger, signed = heads.open_verified(folder, copy)
     entries, store = ledger.entries(), Store(folder / "store")
-    ended(folder, entries, max((max(h, default=0) for h in heads), default=0))
-    limits, found = rederive(ledger, store), replay(entries)
-    rows = ledger.read(balances)
-    for name in (n for n in {**rows, **found} if rows.get(n) != found.get(n)):
-        last = max(
-            (
-                e.sequence
-                for e in entries
-                if name in (e.body.get("name"), *e.body.get("accounts", ()))
-            ),
-            default=0,
-        )
-        raise VerificationFailed(
-            f"the account {name} does not match the entries up to entry {last}; the entries are the"
-            " authority"
-        )
-    for name, cells in found.items():
-        if {r: cell["limit"] for r, cell in cells.items()} != plain(limits.get(name)):
-            raise VerificationFailed(f"the account {name} has a limit that nobody decided on")
+    heads.check_end(folder, entries, max((max(place, default=0) for place in signed), default=0))
+    limits = rederive(ledger, store)
+    _check_balances(ledger, entries, limits)
+    _check_acknowledgements(entries)
     for entry in entries:
-        said = entry.body[entry.kind] if entry.kind == "acknowledgement" else None
-        if (
-            said
-            and keys.verify(entry.body["envelope"].encode(), said["public"], entry.kind) != said
-        ):
-            raise VerificationFailed(
-                f"entry {entry.sequence}: the acknowledgement does not match what was signed"
-            )
-        for blob in blobs(entry.kind, entry.body):
+        for blob in list_blobs(entry):
             store.get(blob)
     facts = FactsReader(ledger).facts()
     for plan in facts.plans.values():
         store.get_bundle(plan.bundle)
-    _proposals(store, facts)
-    scores, jobs = _scores(store, facts, ledger), sum(e.kind == "start" for e in entries)
+    recompute.check_proposals(store, facts)
     return {
         "entries": len(entries),
-        "checkpoints": [len(h) for h in heads],
+        "checkpoints": [len(place) for place in signed],
         "plans": len(facts.plans),
-        "jobs": jobs,
-        "scores": scores,
+        "jobs": sum(entry.kind == "start" for entry in entries),
+        "scores": recompute.check_scores(store, facts, ledger),
     }
 
 
-def _heads(folder: Path, entries: list[Entry], key: str) -> list[list[int]]:
-    """Return the sequences that each place signed; raises where one tells another history or lacks
-    heads that the other has.
-    """
-    where = places(folder, entries[0].hash)
-    heads = [check_checkpoints(entries, key, place) for place in where]
-    if not any(heads) and any(e.kind == "champion" for e in entries):
-        raise VerificationFailed(
-            "no signed checkpoint was found in the run or outside it; the tail cannot be trusted"
-        )
-    inside, outside = heads
-    if not (
-        outside
-        or where[1].is_file()
-        or (keys.home() / "secrets" / entries[0].body["secret"]).is_file()
-    ):
-        return heads  # a copy of the run, on a machine that is not its holder's
-    for mine, other, place in ((inside, outside, where[0]), (outside, inside, where[1])):
-        if (
-            len(other) > 1 and max(mine, default=0) < other[-2]
-        ):  # a crash between the two writes leaves one behind by one
+def _check_balances(ledger: Ledger, entries: Sequence[Entry], limits: dict[str, Amount]) -> None:
+    """Raise VerificationFailed unless rows, entries and decided limits agree on every account."""
+    computed, rows = replay(entries), ledger.read(balances)
+    for name in {**rows, **computed}:
+        if rows.get(name) != computed.get(name):
             raise VerificationFailed(
-                f"{place} lacks checkpoints after entry {max(mine, default=0)}; the other place"
-                f" signed entry {other[-1]}"
+                f"the account {name} does not match the entries up to entry"
+                f" {_find_last(entries, name)}; the entries are the authority"
             )
-    return heads
+    _check_limits(computed, limits)
 
 
-def ended(folder: Path, entries: list[Entry], signed: int) -> None:
-    """Raise VerificationFailed where the run says more than its ledger: finished without an end, or
-    an end that nobody signed.
-    """
-    end = max((e.sequence for e in entries if e.kind == "end"), default=0)
-    if end > signed:
-        raise VerificationFailed(
-            f"entry {end} ends the study and no signed checkpoint covers it; run the study once"
-            " more to sign its end"
-        )
-    try:
-        told = strict_json((folder / "summary.json").read_bytes(), limit=100_000_000)
-        finished, count = bool(told["finished"]), int(told["entries"])
-    except FileNotFoundError:
-        return
-    except (BadInput, KeyError, TypeError, ValueError):
-        raise VerificationFailed(
-            "summary.json is no summary; `heirloop report RUN` writes it again"
-        ) from None
-    if count > len(entries):
-        raise VerificationFailed(
-            f"entries {len(entries) + 1} to {count} are missing: summary.json counts {count}"
-        )
-    if finished and not end:
-        raise VerificationFailed(
-            "summary.json says that the study is finished, and the ledger has no end"
-        )
+def _check_limits(computed: Balances, limits: dict[str, Amount]) -> None:
+    for name, cells in computed.items():
+        limit = {resource: cell["limit"] for resource, cell in cells.items()}
+        if limit != plain(limits.get(name)):
+            raise VerificationFailed(f"the account {name} has a limit that nobody decided on")
 
 
-def blobs(kind: str, body: dict[str, Any]) -> list[str]:
+def _find_last(entries: Sequence[Entry], account: str) -> int:
+    """Return the last entry that changed an account; 0: none."""
+    last = 0
+    for entry in entries:
+        if entry.kind in ("account", "limit", "reserve", "settle"):
+            fact = entry.fact
+            if isinstance(fact, AccountEntry | LimitEntry) and fact.name == account:
+                last = entry.sequence
+            if isinstance(fact, ReserveEntry | SettleEntry) and account in fact.accounts:
+                last = entry.sequence
+    return last
+
+
+def _check_acknowledgements(entries: Sequence[Entry]) -> None:
+    for entry, fact in lines_of(entries, AcknowledgementEntry):
+        public = fact.acknowledgement.public
+        payload = keys.verify(fact.envelope.encode(), public, "acknowledgement")
+        if payload != plain(fact.acknowledgement):
+            raise VerificationFailed(
+                f"entry {entry.sequence}: the acknowledgement does not match what was signed"
+            )
+
+
+BLOBS = (
+    "job",
+    "study",
+    "amended",
+    "plan",
+    "invalid",
+    "answer",
+    "call",
+    "data",
+    "questions",
+    "notebook",
+    "history",
+    "handed",
+)
+"""Kinds of entries that name stored bytes; the others are not decoded for them."""
+
+
+def list_blobs(entry: Entry) -> list[str]:
     """Return the digests of the stored bytes that an entry names."""
-    if kind == "job":
-        return [d for d in [*body["result"]["outputs"].values(), body["result"]["log"]] if d]
-    if kind in ("study", "amended"):
-        return [pin for _, pin in parse(Config, body["config"]).files().values()]
-    if kind in ("plan", "invalid"):  # an empty answer has no bytes
-        return [d for d in ((body["plan"] if kind == "plan" else body).get("proposal"),) if d]
-    if kind == "answer":
-        return [d for d in (body["answer"]["text"],) if d]
-    if kind == "call":
-        return [body["call"]["body"]]
-    return (
-        [body["digest"]] if kind in ("data", "questions", "notebook", "history", "handed") else []
-    )
+    return [blob for blob in _name_blobs(entry) if blob] if entry.kind in BLOBS else []
 
 
-def _proposals(store: Store, facts: Facts) -> None:
-    """Read every stored answer of an outside model once more, without the model: it must give the
-    proposal that its plan was made from.
-    """
-    for name, plan in facts.plans.items():
-        answer = (
-            facts.answers.get((plan.asked, plan.index)) if plan.purpose == "candidate" else None
-        )
-        if answer is not None:
-            read_again = _evolved if proposer(plan.arm).evolves else _read
-            if store.get(plan.proposal) not in read_again(
-                store, facts, plan, store.get(answer.text).decode() if answer.text else ""
-            ):
-                raise VerificationFailed(
-                    f"the proposal of plan {name[:12]} is not what the stored answer says"
-                )
-
-
-def _read(store: Store, facts: Facts, plan: Plan, text: str) -> list[bytes]:
-    source = _program(store, facts.plans[plan.parent])
-    return [read(text, source).encode() if text else b""]
-
-
-def _program(store: Store, plan: Plan) -> str:
-    return store.get(strict_json(store.get(plan.bundle))["models/train.py"]).decode()
-
-
-def _evolved(store: Store, facts: Facts, plan: Plan, text: str) -> Iterator[bytes]:
-    """Yield the proposals that an answer gives on an earlier program of the campaign, where it
-    makes the plan's program and recipe of it.
-    """
-    program, best = _program(store, plan), facts.plans[plan.parent]
-    before = _program(store, best)
-    for parent in facts.trials((plan.arm, plan.repeat)).values():
-        if (parent.generation, parent.index) >= (
-            plan.generation,
-            plan.index,
-        ) and parent.purpose == "candidate":
-            continue
-        with suppress(BadInput):
-            source = _program(store, parent)
-            found = read(text, source)
-            if applied(parent.recipe, source, found) == (plan.recipe, program):
-                yield moved(best.recipe, before, plan.recipe, program, found).encode()
-
-
-def _scores(store: Store, facts: Facts, ledger: Ledger) -> int:
-    config = read_config(ledger)
-    try:
-        secret = keys.load_secret(ledger.entries()[0].body["secret"])
-    except VerificationFailed:
-        return 0
-    if config.task.file and not own.known(config.task.file_digest):
-        return 0
-    load_items(config.task)
-    task, splits, count = config.task.format(), held_out(config.task.format(), secret), 0
-    parts = {split: slices(task, secret, split, items) for split, items in splits.items()}
-    for (name, role, index), found in facts.scores.items():
-        if not isinstance(found, Scores):
-            continue
-        result: JobResult = facts.results[name, role, index][0]
-        plan = facts.plans[name]
-        recipe = plan.reference_recipe if role.startswith("champion") else plan.recipe
-        assert recipe is not None
-        data = store.get(result.outputs["predictions.safetensors"])
-        again = score(
-            data,
-            splits[found.split],
-            task,
-            recipe,
-            found.split,
-            found.planned_cpu_us,
-            found.measured_cpu_us,
-            found.inference_cpu_us,
-            parts[found.split],
-        )
-        if isinstance(again, str) or plain(again) != plain(found):
-            raise VerificationFailed(
-                f"the score of plan {name[:12]}, {role} {index}, is not what its predictions give"
-            )
-        count += 1
-    return count
+def _name_blobs(entry: Entry) -> list[str]:
+    """Return those digests, empty where there are no bytes: an empty answer has none."""
+    match entry.fact:
+        case JobEntry(result=result):
+            return [*result.outputs.values(), result.log]
+        case StudyEntry(config=config) | AmendedEntry(config=config):
+            return [pin for _, pin in config.files().values()]
+        case PlanEntry(plan=plan):
+            return [plan.proposal]
+        case InvalidEntry(proposal=proposal):
+            return [proposal]
+        case AnswerEntry(answer=reply):
+            return [reply.text]
+        case CallEntry(call=call):
+            return [call.body]
+        case (
+            DataEntry() | QuestionsEntry() | NotebookEntry() | HistoryEntry() | HandedEntry()
+        ) as fact:
+            return [fact.digest]
+    return []

@@ -1,25 +1,35 @@
-"""The compute statement: what a period cost, over runs, signed for somebody outside who holds a
-public key and nothing else.
+"""Compute statement: the cost of a period over runs, signed for an outsider with a public key.
 
-Every figure comes from what the ledgers charged. A statement is an entry (its digest) of each run
-that it covers, so that one which was shown cannot be denied, and the head of each ledger stands in
-it. It refuses a run that has no ledger, and a time that is none.
+Every figure comes from the charges in the ledgers. A statement's digest is an entry of each run
+that it covers, so a statement that was shown cannot be denied. The head of each ledger stands in
+it. A run without a ledger and an unreadable time are refused.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from configs.build import parse, plain
-from configs.entries import Entry
+from configs.entries import (
+    CallEntry,
+    ComputeEntry,
+    Entry,
+    JobEntry,
+    PlanEntry,
+    SettleEntry,
+    StartEntry,
+    StudyEntry,
+    facts_of,
+    lines_of,
+)
 from configs.errors import BadInput, VerificationFailed
 from configs.records import Amount
 from loop.study.root import signer
 from sandbox import keys
 from sandbox.canonical import digest
-from sandbox.decision import body_plan, policy
+from sandbox.decision import policy
 from sandbox.ledger import Ledger
 
 MOST_BYTES = 8_000_000
@@ -27,134 +37,140 @@ MOST_BYTES = 8_000_000
 
 
 def statement(folders: Sequence[Path], since: str = "", until: str = "") -> dict[str, Any]:
-    """Return the compute of a period (UTC times of ISO 8601; empty: no bound) over runs: total,
-    peaks, per class and per account.
+    """Return the compute of a period over runs: total, peaks, per class and per account.
 
-    Amounts are in the ledger's units: CPU- and wall-microseconds (wall added up over parallel
-    jobs), jobs, bytes, tokens, millionths.
+    Times are UTC of ISO 8601; empty: no bound. Amounts are in the ledger's units: CPU- and
+    wall-microseconds (wall added up over parallel jobs), jobs, bytes, tokens, millionths.
     """
-    first, last = _time("since", since), _time("until", until)
-    runs = [(Ledger.file(folder / "ledger.sqlite").entries(), folder) for folder in folders]
-    parts = [
-        [e for e in entries if first <= datetime.fromisoformat(e.time) <= last]
-        for entries, _ in runs
-    ]
-    flat = [e for part in parts for e in part]
+    first, last = _read_time("since", since), _read_time("until", until)
+    runs = [Ledger.file(folder / "ledger.sqlite").entries() for folder in folders]
+    periods = [_select(entries, first, last) for entries in runs]
+    together = [entry for period in periods for entry in period]
     return {
         "statement": "compute charged to Heirloop studies",
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "since": since,
         "until": until,
-        "first_entry": min((e.time for e in flat), default=""),
-        "last_entry": max((e.time for e in flat), default=""),
-        "total": plain(_sum(e.body["spent"] for e in flat if e.kind == "settle")),
-        **_peaks(flat),
-        "runs": [_run(entries, part) for (entries, _), part in zip(runs, parts, strict=True)],
+        "first_entry": min((entry.time for entry in together), default=""),
+        "last_entry": max((entry.time for entry in together), default=""),
+        "total": plain(_sum_spent(together)),
+        **_find_peaks(together),
+        "runs": [
+            _describe_run(entries, period) for entries, period in zip(runs, periods, strict=True)
+        ],
     }
 
 
+def _select(entries: Sequence[Entry], first: datetime, last: datetime) -> list[Entry]:
+    return [entry for entry in entries if first <= datetime.fromisoformat(entry.time) <= last]
+
+
 def publish(folders: Sequence[Path], since: str = "", until: str = "") -> bytes:
-    """Return the statement in an envelope, signed by the first run's checkpoint key, and record its
-    digest in every run's ledger.
+    """Return the statement in an envelope, signed by the first run's checkpoint key.
+
+    Its digest is recorded in every run's ledger.
     """
-    root = Ledger.file(folders[0] / "ledger.sqlite").entries()[0].body
-    told = {**statement(folders, since, until), "public": root["checkpoint_key"]}
-    envelope = keys.sign(told, signer(keys.load_secret(root["secret"])), "compute")
+    entries = Ledger.file(folders[0] / "ledger.sqlite").entries()
+    root = cast(StudyEntry, entries[0].fact)
+    content = {**statement(folders, since, until), "public": root.checkpoint_key}
+    envelope = keys.sign(content, signer(keys.load_secret(root.secret)), "compute")
+    entry = ComputeEntry(
+        digest=digest(envelope), since=since, until=until, public=root.checkpoint_key
+    )
     for folder in folders:
-        body = {
-            "digest": digest(envelope),
-            "since": since,
-            "until": until,
-            "public": root["checkpoint_key"],
-        }
-        Ledger.file(folder / "ledger.sqlite").append("compute", body)
+        Ledger.file(folder / "ledger.sqlite").append(entry)
     return envelope
 
 
 def check(envelope: bytes, public: str) -> dict[str, Any]:
-    """Return a statement that the key with this public half (hex) signed, if its parts add up;
-    raises VerificationFailed otherwise.
+    """Return a statement that the key with this public half (hex) signed.
+
+    Raises VerificationFailed for another signature, and where its parts do not add up.
     """
-    told = keys.verify(envelope, public, "compute", limit=MOST_BYTES)
-    parts = [run["total"] for run in told["runs"]]
-    by_class = [amount for run in told["runs"] for amount in run["by_class"].values()]
-    if told["public"] != public or any(
-        plain(_sum(found)) != told["total"] for found in (parts, by_class)
-    ):
+    content = keys.verify(envelope, public, "compute", limit=MOST_BYTES)
+    by_run = [run["total"] for run in content["runs"]]
+    by_class = [amount for run in content["runs"] for amount in run["by_class"].values()]
+    sums = [plain(_sum(parse(Amount, part) for part in parts)) for parts in (by_run, by_class)]
+    if content["public"] != public or any(total != content["total"] for total in sums):
         raise VerificationFailed(
             "the statement's parts do not add up to its total; ask for another"
         )
-    return told
+    return content
 
 
-def _run(entries: list[Entry], part: list[Entry]) -> dict[str, Any]:
-    rules, root = policy(entries), entries[0].body
-    settled = [e.body for e in part if e.kind == "settle"]
-    classes = {
-        e.body["digest"]: body_plan(e.body).change_class for e in entries if e.kind == "plan"
-    }
-    of_nonce = {
-        e.body["grant"]["nonce"]: classes[e.body["grant"]["plan"]]
-        for e in entries
-        if e.kind in ("start", "call")
-    }
-    by_class: dict[str, list[dict[str, int]]] = {}
-    by_account: dict[str, list[dict[str, int]]] = {}
-    for body in settled:
-        by_class.setdefault(of_nonce.get(body["key"], body["key"].partition(":")[0]), []).append(
-            body["spent"]
-        )
-        for account in body["accounts"]:
-            by_account.setdefault(account, []).append(body["spent"])
+def _describe_run(entries: list[Entry], period: list[Entry]) -> dict[str, Any]:
+    """Return the figures of one run in a period."""
+    root = cast(StudyEntry, entries[0].fact)
+    jobs = list(facts_of(period, JobEntry))
     return {
         "study": entries[0].hash,
-        "name": rules.config.study.name,
+        "name": policy(entries).config.study.name,
         "head": entries[-1].hash,
         "entries": len(entries),
-        "machine": root["machine"],
-        "box": root["box"],
-        "tier": root["tier"],
-        "total": plain(_sum(body["spent"] for body in settled)),
-        **_peaks(part),
-        "peak_bytes": max(
-            (e.body["result"]["peak_bytes"] for e in part if e.kind == "job"), default=0
-        ),
-        "by_class": {name: plain(_sum(found)) for name, found in sorted(by_class.items())},
-        "by_account": {name: plain(_sum(found)) for name, found in sorted(by_account.items())},
+        "machine": root.machine,
+        "box": root.box,
+        "tier": root.tier,
+        "total": plain(_sum_spent(period)),
+        **_find_peaks(period),
+        "peak_bytes": max((job.result.peak_bytes for job in jobs), default=0),
+        "by_class": _sum_by_class(entries, period),
+        "by_account": _sum_by_account(period),
     }
 
 
-def _peaks(entries: list[Entry]) -> dict[str, Any]:
-    """Return the most jobs at a time, and the hour (of the clock, UTC) with the most CPU charged at
-    its jobs' ends.
-    """
-    moves = sorted(
-        [(e.time, 1) for e in entries if e.kind == "start"]
-        + [(e.time, -1) for e in entries if e.kind == "job"]
-    )
+def _sum_by_class(entries: list[Entry], period: list[Entry]) -> dict[str, Any]:
+    """Return the charges per change class; looks and replays have the start of their key."""
+    classes = {fact.digest: fact.plan.change_class for fact in facts_of(entries, PlanEntry)}
+    grants = [fact.grant for fact in facts_of(entries, StartEntry)]
+    grants += [fact.grant for fact in facts_of(entries, CallEntry)]
+    class_of = {grant.nonce: classes[grant.plan] for grant in grants}
+    amounts: dict[str, list[Amount]] = {}
+    for fact in facts_of(period, SettleEntry):
+        name = class_of.get(fact.key) or fact.key.partition(":")[0]
+        amounts.setdefault(name, []).append(fact.spent)
+    return {name: plain(_sum(parts)) for name, parts in sorted(amounts.items())}
+
+
+def _sum_by_account(period: list[Entry]) -> dict[str, Any]:
+    amounts: dict[str, list[Amount]] = {}
+    for fact in facts_of(period, SettleEntry):
+        for account in fact.accounts:
+            amounts.setdefault(account, []).append(fact.spent)
+    return {name: plain(_sum(parts)) for name, parts in sorted(amounts.items())}
+
+
+def _find_peaks(entries: list[Entry]) -> dict[str, Any]:
+    """Return the most jobs at a time, and the UTC hour with the most CPU charged at jobs' ends."""
+    steps = {"start": 1, "job": -1}
+    moves = sorted((entry.time, steps[entry.kind]) for entry in entries if entry.kind in steps)
     hours: dict[str, int] = {}
-    for e in entries:
-        if e.kind == "settle":
-            hours[e.time[:13]] = hours.get(e.time[:13], 0) + e.body["spent"]["cpu_us"]
-    best = max(hours, key=lambda hour: hours[hour], default="")
+    for entry, fact in lines_of(entries, SettleEntry):
+        hour = entry.time[:13]
+        hours[hour] = hours.get(hour, 0) + fact.spent.cpu_us
+    peak = max(hours, key=lambda hour: hours[hour], default="")
     return {
         "peak_jobs": max(accumulate(step for _, step in moves), default=0),
-        "peak_hour": best,
-        "peak_hour_cpu_us": hours.get(best, 0),
+        "peak_hour": peak,
+        "peak_hour_cpu_us": hours.get(peak, 0),
     }
 
 
-def _sum(amounts: Any) -> Amount:
-    return sum((parse(Amount, one) for one in amounts), Amount())
+def _sum_spent(entries: list[Entry]) -> Amount:
+    return _sum(fact.spent for fact in facts_of(entries, SettleEntry))
 
 
-def _time(name: str, text: str) -> datetime:
+def _sum(amounts: Iterable[Amount]) -> Amount:
+    return sum(amounts, Amount())
+
+
+def _read_time(name: str, text: str) -> datetime:
+    """Return a time in UTC, or the first or last moment for an empty text."""
     if not text:
         return (datetime.min if name == "since" else datetime.max).replace(tzinfo=UTC)
     try:
-        found = datetime.fromisoformat(text)
+        time = datetime.fromisoformat(text)
     except ValueError:
         raise BadInput(
             f"--{name} is {text!r}; it should be a time such as 2026-01-31T00:00"
         ) from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)

@@ -52,7 +52,7 @@ from loop.people import acts
 from loop.propose.table import PROPOSERS
 from loop.study import open as study_open
 from loop.verify import replay
-from loop.verify.run import checked, verify
+from loop.verify.run import verify, verify_and_record
 from sandbox import keys
 from sandbox.decision import new_mandate, unix
 from sandbox.ledger import Ledger
@@ -693,7 +693,7 @@ def test_verify_finds_what_was_damaged(tmp_path, go, monkeypatch, damage):
     if damage in ("tail", "ledger gone"):  # writing on would cover up what was cut
         count = len(entries(cfg)) if damage == "tail" else 0
         with pytest.raises(VerificationFailed, match="not recorded"):
-            checked(folder)
+            verify_and_record(folder)
         assert damage == "ledger gone" or len(entries(cfg)) == count
         return
     before = len(entries(cfg))
@@ -704,7 +704,7 @@ def test_verify_finds_what_was_damaged(tmp_path, go, monkeypatch, damage):
     assert len(entries(cfg)) == before
     for _ in range(2):
         with pytest.raises(VerificationFailed, match="recorded as I-1"):
-            checked(folder)
+            verify_and_record(folder)
     (found,) = entries(cfg)[before:]
     assert (found.kind, found.body["detector"], found.body["root_cause"]) == (
         "incident",

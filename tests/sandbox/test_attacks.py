@@ -46,6 +46,7 @@ from loop.measure import replicate
 from loop.people import difference, flags, lines, view
 from loop.report import markup
 from loop.study import open as study_open
+from loop.verify import heads as verify_heads
 from loop.verify import run as verify_run
 from sandbox import budget, chain, gate, heads, keys, ledger
 from sandbox.box import cgroup, container, docker, namespace, watch
@@ -788,10 +789,10 @@ patched(
     "got through",
     (chain, "checked", lambda number, name, data, *_: Entry(**json.loads(data), hash=name)),
     (verify_run, "rederive", lambda ledger, _: accounts(ledger)),
-    (verify_run, "check_checkpoints", lambda *_: [1 << 40]),
+    (verify_heads, "check_checkpoints", lambda *_: [1 << 40]),
 )
 patched(("U01b",), "got through", (attack_ledger, "verify", lambda _: "an empty ledger"))
-patched(("U01c",), "got through", (verify_run, "ended", lambda *_: None))
+patched(("U01c",), "got through", (verify_heads, "check_end", lambda *_: None))
 patched(
     ("U03",),
     "got through",
@@ -803,16 +804,16 @@ patched(
 )
 patched(("U04b",), "got through", (heads, "check_signature", lambda *_: None))
 patched(
-    ("U05",), "got through", (verify_run, "check_checkpoints", lambda entries, *_: [len(entries)])
+    ("U05",), "got through", (verify_heads, "check_checkpoints", lambda entries, *_: [len(entries)])
 )
-patched(("U05b",), "got through", (verify_run, "_heads", lambda *_: [[1 << 40]]))
+patched(("U05b",), "got through", (verify_heads, "check_heads", lambda *_: [[1 << 40]]))
 patched(
     ("U06",),
     "got through",
     (ledger.Transaction, "now", lambda _: ledger.datetime.now(UTC)),
     (gate.Gate, "now", lambda _: gate.time.time()),
 )
-patched(("U07",), "got through", (verify_run, "ended", lambda *_: None))
+patched(("U07",), "got through", (verify_heads, "check_end", lambda *_: None))
 patched(("U08b",), "got through", (Memory, "may_resume", lambda _: True))
 patched(("U09",), "charged in full: 0", (monitor, "reconcile", lambda _: 0))
 patched(

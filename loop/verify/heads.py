@@ -1,0 +1,98 @@
+"""Chain, signed heads and end of a run: is the ledger whole, and does it end where it says?
+
+A signed head (checkpoint) stands in the run and in its holder's folder. A cut tail lacks entries
+that a head signed.
+"""
+
+from pathlib import Path
+from typing import cast
+
+from configs.build import strict_json
+from configs.entries import ChampionEntry, EndEntry, Entry, StudyEntry, lines_of
+from configs.errors import BadInput, VerificationFailed
+from loop.study.root import places, read_config
+from sandbox import keys
+from sandbox.heads import check_checkpoints
+from sandbox.ledger import Ledger
+
+MOST_BYTES = 100_000_000
+"""A larger summary.json is not read."""
+
+
+def open_verified(folder: Path, copy: Path | None) -> tuple[Ledger, list[list[int]]]:
+    """Open a ledger whose chain and signed heads hold.
+
+    Returns it with the sequences that each place signed. `copy` is somebody's copy of the heads.
+    """
+    ledger = Ledger.file(folder / "ledger.sqlite")
+    read_config(ledger)
+    entries = ledger.entries()
+    if copy and not copy.is_file():
+        raise BadInput(
+            f"--heads is {str(copy)!r}; it should be a file of signed heads, one JSON object a line"
+        )
+    root = cast(StudyEntry, entries[0].fact)
+    signed = check_heads(folder, entries, root)
+    if copy:
+        signed.append(check_checkpoints(entries, root.checkpoint_key, copy))
+    return ledger, signed
+
+
+def check_heads(folder: Path, entries: list[Entry], root: StudyEntry) -> list[list[int]]:
+    """Return the sequences that each place signed.
+
+    Raises VerificationFailed where a place tells another history, or lacks heads of the other.
+    """
+    inside_file, outside_file = places(folder, entries[0].hash)
+    inside = check_checkpoints(entries, root.checkpoint_key, inside_file)
+    outside = check_checkpoints(entries, root.checkpoint_key, outside_file)
+    if not inside and not outside and any(lines_of(entries, ChampionEntry)):
+        raise VerificationFailed(
+            "no signed checkpoint was found in the run or outside it; the tail cannot be trusted"
+        )
+    is_holder = (keys.home() / "secrets" / root.secret).is_file()
+    if outside or outside_file.is_file() or is_holder:
+        _check_behind(inside, outside, inside_file)
+        _check_behind(outside, inside, outside_file)
+    return [inside, outside]
+
+
+def _check_behind(own: list[int], other: list[int], place: Path) -> None:
+    """Raise VerificationFailed where a place lacks more than the newest head of the other."""
+    last = max(own, default=0)
+    # A crash between the two writes leaves one place behind by one head.
+    if len(other) > 1 and last < other[-2]:
+        raise VerificationFailed(
+            f"{place} lacks checkpoints after entry {last}; the other place signed entry"
+            f" {other[-1]}"
+        )
+
+
+def check_end(folder: Path, entries: list[Entry], signed: int) -> None:
+    """Raise VerificationFailed where an end is not signed, or the run says more than its ledger.
+
+    `signed` is the last entry that a head signed.
+    """
+    end = max((entry.sequence for entry, _ in lines_of(entries, EndEntry)), default=0)
+    if end > signed:
+        raise VerificationFailed(
+            f"entry {end} ends the study and no signed checkpoint covers it; run the study once"
+            " more to sign its end"
+        )
+    try:
+        summary = strict_json((folder / "summary.json").read_bytes(), limit=MOST_BYTES)
+        finished, count = bool(summary["finished"]), int(summary["entries"])
+    except FileNotFoundError:
+        return
+    except (BadInput, KeyError, TypeError, ValueError):
+        raise VerificationFailed(
+            "summary.json is no summary; `heirloop report RUN` writes it again"
+        ) from None
+    if count > len(entries):
+        raise VerificationFailed(
+            f"entries {len(entries) + 1} to {count} are missing: summary.json counts {count}"
+        )
+    if finished and not end:
+        raise VerificationFailed(
+            "summary.json says that the study is finished, and the ledger has no end"
+        )

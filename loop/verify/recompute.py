@@ -1,0 +1,110 @@
+"""Proposals and scores of a run, computed again from stored bytes."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import cast
+
+from configs.build import plain, strict_json
+from configs.entries import StudyEntry
+from configs.errors import BadInput, VerificationFailed
+from configs.records import Plan, Scores
+from evals.data import held_out, slices
+from evals.score import score
+from loop.facts.facts import Facts
+from loop.propose.evolve.database import applied, moved
+from loop.propose.outside.read import read
+from loop.propose.table import proposer
+from loop.study.own_files import load_items
+from loop.study.root import read_config
+from sandbox import keys, own
+from sandbox.ledger import Ledger
+from sandbox.store import Store
+
+
+def check_proposals(store: Store, facts: Facts) -> None:
+    """Read every stored answer of an outside model once more, without the model.
+
+    Raises VerificationFailed where it does not give the proposal of its plan.
+    """
+    for name, plan in facts.plans.items():
+        if plan.purpose != "candidate":
+            continue
+        reply = facts.answers.get((plan.asked, plan.index))
+        if reply is None:
+            continue
+        text = store.get(reply.text).decode() if reply.text else ""
+        read_again = _read_evolved if proposer(plan.arm).evolves else _read_plain
+        if store.get(plan.proposal) not in read_again(store, facts, plan, text):
+            raise VerificationFailed(
+                f"the proposal of plan {name[:12]} is not what the stored answer says"
+            )
+
+
+def _read_plain(store: Store, facts: Facts, plan: Plan, text: str) -> list[bytes]:
+    """Return the proposal that an answer gives on its parent's program."""
+    source = _read_program(store, facts.plans[plan.parent])
+    return [read(text, source).encode() if text else b""]
+
+
+def _read_program(store: Store, plan: Plan) -> str:
+    return store.get(strict_json(store.get(plan.bundle))["models/train.py"]).decode()
+
+
+def _read_evolved(store: Store, facts: Facts, plan: Plan, text: str) -> Iterator[bytes]:
+    """Yield the proposals that an answer gives on earlier programs of the campaign.
+
+    Only a program counts on which the answer gives the plan's program and recipe.
+    """
+    program, best = _read_program(store, plan), facts.plans[plan.parent]
+    before = _read_program(store, best)
+    place = (plan.generation, plan.index)
+    for parent in facts.trials((plan.arm, plan.repeat)).values():
+        if parent.purpose == "candidate" and (parent.generation, parent.index) >= place:
+            continue
+        with suppress(BadInput):
+            source = _read_program(store, parent)
+            proposal = read(text, source)
+            if applied(parent.recipe, source, proposal) == (plan.recipe, program):
+                yield moved(best.recipe, before, plan.recipe, program, proposal).encode()
+
+
+def check_scores(store: Store, facts: Facts, ledger: Ledger) -> int:
+    """Compute every score again and return their number; raises VerificationFailed.
+
+    Without the study secret, or an own task's file, no score can be computed: 0.
+    """
+    config = read_config(ledger)
+    root = cast(StudyEntry, ledger.entries()[0].fact)
+    try:
+        secret = keys.load_secret(root.secret)
+    except VerificationFailed:
+        return 0
+    if config.task.file and not own.known(config.task.file_digest):
+        return 0
+    load_items(config.task)
+    task, count = config.task.format(), 0
+    splits = held_out(task, secret)
+    parts = {split: slices(task, secret, split, items) for split, items in splits.items()}
+    for (name, role, index), recorded in facts.scores.items():
+        if not isinstance(recorded, Scores):
+            continue
+        result, plan = facts.results[name, role, index][0], facts.plans[name]
+        recipe = plan.reference_recipe if role.startswith("champion") else plan.recipe
+        assert recipe is not None
+        again = score(
+            store.get(result.outputs["predictions.safetensors"]),
+            splits[recorded.split],
+            task,
+            recipe,
+            recorded.split,
+            recorded.planned_cpu_us,
+            recorded.measured_cpu_us,
+            recorded.inference_cpu_us,
+            parts[recorded.split],
+        )
+        if isinstance(again, str) or plain(again) != plain(recorded):
+            raise VerificationFailed(
+                f"the score of plan {name[:12]}, {role} {index}, is not what its predictions give"
+            )
+        count += 1
+    return count
