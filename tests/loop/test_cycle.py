@@ -686,7 +686,7 @@ def test_verify_finds_what_was_damaged(tmp_path, go, monkeypatch, damage):
     if damage == "ledger gone":
         (folder / "ledger.sqlite").unlink()
     if damage == "score":
-        monkeypatch.setattr("loop.verify.run.score", lambda *a: "another score")
+        monkeypatch.setattr("loop.verify.recompute.score", lambda *a: "another score")
     with pytest.raises(HeirloopError) as error:
         verify(folder)
     assert error.value.exit_code == 6

@@ -46,6 +46,7 @@ from loop.measure import replicate
 from loop.people import difference, flags, lines, view
 from loop.report import markup
 from loop.study import open as study_open
+from loop.study import root as study_root
 from loop.verify import heads as verify_heads
 from loop.verify import run as verify_run
 from sandbox import budget, chain, gate, heads, keys, ledger
@@ -773,7 +774,12 @@ patched(
     (gate.admit, "check_same_facts", lambda *_: None),
 )
 patched(("A16c", "U10b"), "got through", (gate.grant, "find_flaw", lambda *_: ""))
-patched(("A17", "E15"), "got through", (study_open, "decided", lambda _: "0" * 64))
+patched(
+    ("A17", "E15"),
+    "got through",
+    (study_open, "decided", lambda _: "0" * 64),
+    (study_root, "decided", lambda _: "0" * 64),
+)
 patched(("A17c",), "got through", (verify_run, "rederive", lambda ledger, _: accounts(ledger)))
 patched(("A18", "A18b"), "got through", (gate.fold, "fold", unversioned))
 patched(
