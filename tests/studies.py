@@ -12,7 +12,7 @@ from fakes import FakeBox, written
 from configs.build import plain
 from loop import session, settings
 from loop.command.study import read_summary
-from loop.facts.facts import FactsReader
+from loop.facts.reader import FactsReader
 from loop.measure import confirm
 from loop.people import requests
 from loop.propose.table import PROPOSERS

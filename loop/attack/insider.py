@@ -28,7 +28,7 @@ from configs.records import RESOURCES, Amount, Proposal
 from loop.attack.attended import AttendedStudy
 from loop.attack.outcome import GOT_THROUGH, try_act, try_each
 from loop.attack.suite import Suite
-from loop.facts.facts import FactsReader
+from loop.facts.reader import FactsReader
 from loop.facts.summary import make_summary
 from loop.verify.run import verify
 from sandbox import control, gate, ledger

@@ -13,8 +13,8 @@ import click
 from configs.arms import ARMS
 from configs.build import plain
 from configs.errors import BadInput
-from loop.facts.facts import FactsReader
 from loop.facts.nearest import recorded_nearest
+from loop.facts.reader import FactsReader
 from loop.facts.summary import make_summary
 from loop.people.requests import open_gate
 from loop.propose.by_hand import hand_in_proposal

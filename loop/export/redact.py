@@ -31,7 +31,8 @@ from configs.errors import VerificationFailed
 from configs.objective import Objective
 from configs.records import Scores
 from evals.metrics import round_primary
-from loop.facts.facts import Facts, FactsReader
+from loop.facts.facts import Facts
+from loop.facts.reader import FactsReader
 from sandbox.canonical import canonical, digest
 from sandbox.chain import GENESIS
 from sandbox.decision import policy

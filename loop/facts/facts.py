@@ -1,9 +1,8 @@
 """The ledger folded into facts: lineage, population, results. It holds no fact of its own.
 
-Example: `FactsReader(ledger).facts().champions["self", 0]` are the champions of a campaign.
+Example: `fold_entries(entries).champions["self", 0]` are the champions of a campaign.
 """
 
-import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -37,7 +36,6 @@ from configs.entries import (
     VerdictEntry,
 )
 from configs.records import Grant, JobResult, ModelReply, Plan, Scores, Verdict
-from sandbox.ledger import Ledger
 
 Slot = tuple[str, str, int]
 """(plan digest, role, index) of a job."""
@@ -314,20 +312,3 @@ def fold_entries(entries: Iterable[Entry]) -> Facts:
     for entry in entries:
         facts.fold(entry)
     return facts
-
-
-class FactsReader:
-    """Facts that follow a ledger; safe to read from several threads."""
-
-    def __init__(self, ledger: Ledger, lean: bool = False) -> None:
-        self._ledger, self._facts, self._lock = ledger, Facts(lean=lean), threading.Lock()
-        self.sequence = 0
-        "sequence of the last entry that was added"
-
-    def facts(self) -> Facts:
-        """Return the facts, up to the ledger's head."""
-        with self._lock:
-            for entry in self._ledger.since(self.sequence):
-                self._facts.fold(entry)
-                self.sequence = entry.sequence
-            return self._facts

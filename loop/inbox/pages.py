@@ -13,7 +13,7 @@ from configs.build import plain
 from configs.entries import Entry
 from configs.errors import BadInput, HeirloopError
 from configs.settings.config import Config
-from loop.facts.facts import FactsReader
+from loop.facts.reader import FactsReader
 from loop.facts.summary import make_summary
 from loop.inbox.door import Session
 from loop.people.requests import open_gate

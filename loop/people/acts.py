@@ -7,7 +7,7 @@ from configs.build import plain
 from configs.entries import ControlEntry, DecisionEntry, DeployEntry, RecallEntry, facts_of
 from configs.errors import BadInput
 from configs.records import RESUME, Plan
-from loop.facts.facts import FactsReader
+from loop.facts.reader import FactsReader
 from loop.facts.scores import best_champion, open_scores
 from loop.people.requests import open_gate, subject_of
 from sandbox import incident

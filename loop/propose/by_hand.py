@@ -6,7 +6,7 @@ from configs.build import need, parse, strict_json
 from configs.entries import HandedEntry
 from configs.records import Proposal
 from configs.settings.config import Config
-from loop.facts.facts import FactsReader
+from loop.facts.reader import FactsReader
 from loop.people.requests import open_gate
 from loop.plan import apply_proposal, source
 from loop.propose.table import proposer

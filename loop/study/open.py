@@ -20,8 +20,8 @@ from configs.errors import BadInput, Stopped, VerificationFailed
 from configs.records import Split
 from configs.settings.config import Config
 from evals.data import Items, held_out, questions, slices
-from loop.facts.facts import FactsReader
 from loop.facts.nearest import WeightIndex
+from loop.facts.reader import FactsReader
 from loop.study import own_files
 from loop.study.box import make_box
 from loop.study.root import begin

@@ -8,8 +8,9 @@ from configs.build import plain
 from configs.records import Amount
 from configs.settings.config import Config
 from evals.data import Items
-from loop.facts.facts import Facts, FactsReader
+from loop.facts.facts import Facts
 from loop.facts.nearest import WeightIndex
+from loop.facts.reader import FactsReader
 from loop.study.root import places, signer
 from sandbox import budget, control, incident
 from sandbox.decision import HOUR

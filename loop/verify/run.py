@@ -37,7 +37,7 @@ from configs.entries import (
 )
 from configs.errors import Stopped, VerificationFailed
 from configs.records import Amount
-from loop.facts.facts import FactsReader
+from loop.facts.reader import FactsReader
 from loop.verify import heads, recompute
 from loop.verify.decisions import rederive
 from sandbox import incident, keys

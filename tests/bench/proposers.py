@@ -71,7 +71,7 @@ def run(count: str = "10") -> None:
 
 
 def facts_of(name: str):
-    from loop.facts.facts import FactsReader
+    from loop.facts.reader import FactsReader
     from sandbox.ledger import Ledger
 
     ledger = Ledger.file(RUNS / name / "ledger.sqlite")

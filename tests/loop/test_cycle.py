@@ -45,7 +45,7 @@ from configs.tokens import layout
 from loop import campaign, cycle
 from loop.command import main
 from loop.command.run import run_with_hydra
-from loop.facts.facts import FactsReader
+from loop.facts.reader import FactsReader
 from loop.instruments.gather import read_records
 from loop.measure import jobs
 from loop.people import acts

@@ -2,7 +2,8 @@ from fakes import FakeBox
 from studies import better, config, mandate
 
 from configs.entries import CampaignEndEntry
-from loop.facts.facts import Facts, FactsReader
+from loop.facts.facts import Facts
+from loop.facts.reader import FactsReader
 from sandbox.ledger import Ledger
 
 

@@ -17,7 +17,7 @@ from evals.simulate import worth
 from loop import session
 from loop.campaign import Campaign
 from loop.cycle import run_campaign
-from loop.facts.facts import FactsReader
+from loop.facts.reader import FactsReader
 from loop.instruments.measure import measure
 from loop.settings import composed
 from loop.study import open as study_open
