@@ -1,7 +1,6 @@
-"""The web inbox: where people read what waits, sign decisions in their own browser, watch runs and
-stop them.
+"""Which pages do people get on the web? They read requests, sign in their own browser, watch, stop.
 
-It works offline and holds no private key: the browser signs, the server checks. `app.py` is the
-routes, `door.py` who may come in, `pages.py` what a page shows. `heirloop inbox RUNS` serves it, on
-loopback unless TLS is set up.
+The inbox works offline and holds no private key: the browser signs, the server checks. Begin with
+`app.py`; `sign_in.py` says who is let in, `decide.py` and `watch.py` have the addresses. `heirloop
+inbox RUNS` serves it, on loopback unless TLS is set up.
 """

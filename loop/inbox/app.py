@@ -1,8 +1,7 @@
-"""The application: what may come in, what every answer carries, how values are shown. `routes.py`
-has the addresses.
+"""The application: it guards every address, and writes values so that each character is visible.
 
-Every answer carries a strict Content-Security-Policy; a POST from another page, to another host
-name or too large is not looked at.
+Every answer carries a strict Content-Security-Policy. A POST from another page, to another host
+name or too large is refused unread. The addresses are in `enter.py`, `watch.py` and `decide.py`.
 """
 
 import socket
@@ -20,9 +19,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from configs.build import need
 from configs.errors import BadInput, HeirloopError, NeedsHuman, Stopped, VerificationFailed
-from loop.inbox.door import Door
-from loop.inbox.pages import Runs
-from loop.inbox.routes import BODY_BYTES, COOKIE, SignIn, origin, page, router, wants_json
+from loop.inbox import decide, enter, watch
+from loop.inbox.access import COOKIE, SignedOut, origin, page, wants_json
+from loop.inbox.decide import BODY_BYTES
+from loop.inbox.runs import ServedRuns
+from loop.inbox.sign_in import SignIns
 from loop.text import visible
 from sandbox.canonical import canonical
 
@@ -58,7 +59,7 @@ STATUS: dict[type[HeirloopError], int] = {
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
 
 
-def templates() -> Environment:
+def make_templates() -> Environment:
     """Return the templates: every value is made visible and escaped, whoever wrote it; a missing
     one is an error.
     """
@@ -91,12 +92,15 @@ def make_app(folder: Path, hosts: tuple[str, ...] = LOOPBACK) -> FastAPI:
         openapi_url=None,
         telemetry={"auto_configure": False},
     )
-    app.state.runs, app.state.door, app.state.pages = Runs(folder), Door(), templates()
+    app.state.runs = ServedRuns(folder)
+    app.state.sign_ins = SignIns()
+    app.state.pages = make_templates()
     app.mount("/static", StaticFiles(packages=[("loop.inbox", "static")]), name="static")
-    app.include_router(router)
+    for topic in (enter, watch, decide):
+        app.include_router(topic.router)
     app.add_middleware(_Guard)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
-    app.exception_handler(SignIn)(_to_door)
+    app.exception_handler(SignedOut)(_ask_to_sign_in)
     app.exception_handler(HeirloopError)(_failed)
     return app
 
@@ -123,7 +127,7 @@ class _Guard:
         )
 
 
-async def _to_door(request: Request, _: Exception) -> Response:
+async def _ask_to_sign_in(request: Request, _: Exception) -> Response:
     if wants_json(request):
         return JSONResponse({"error": "you are signed out; nothing was recorded"}, status_code=401)
     if request.headers.get("hx-request"):
@@ -138,7 +142,7 @@ async def _failed(request: Request, error: Exception) -> Response:
     return page(
         request,
         "error.html",
-        request.app.state.door.session(request.cookies.get(COOKIE)),
+        request.app.state.sign_ins.session(request.cookies.get(COOKIE)),
         status,
         text=str(error),
     )

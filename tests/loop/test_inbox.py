@@ -35,7 +35,7 @@ from sandbox.heads import check_checkpoints
 pytest.importorskip("fastapi")
 TestClient = pytest.importorskip("starlette.testclient").TestClient
 inbox = pytest.importorskip("loop.inbox.app")
-pages = pytest.importorskip("loop.inbox.pages")
+pages = pytest.importorskip("loop.inbox.runs")
 
 HUMAN = ["autonomy=assisted", "gates=attended"]
 HOSTILE = (
@@ -517,7 +517,7 @@ def client(study, runs):
     cfg, _ = study()
     made = inbox.make_app(runs, (*inbox.LOOPBACK, "testserver"))
     with TestClient(made, follow_redirects=False) as http:
-        yield http, made.state.door, cfg
+        yield http, made.state.sign_ins, cfg
 
 
 ORIGIN = {"origin": "http://testserver"}
@@ -642,8 +642,8 @@ def test_the_form_of_an_arm_of_people_becomes_their_proposal_under_the_name_of_t
         go(cfg, FakeBox(better))
     made = inbox.make_app(runs, (*inbox.LOOPBACK, "testserver"))
     with TestClient(made, follow_redirects=False) as http:
-        signed_in(http, made.state.door)
-        token = next(iter(made.state.door._open.values())).token
+        signed_in(http, made.state.sign_ins)
+        token = next(iter(made.state.sign_ins._open.values())).token
         shown = http.get("/runs/t/propose").text
         assert "gradient_clip" in shown and 'href="/runs/t/propose"' in http.get("/runs/t").text
 
@@ -782,8 +782,8 @@ def test_a_thousand_waiting_plans_are_read_a_page_at_a_time_with_flat_memory(cli
     signed_in(http, door)
     put(cfg, *({"hypothesis": f"idea {n}"} for n in range(1000)))
     made = []
-    real = pages.Run.row
-    monkeypatch.setattr(pages.Run, "row", lambda run, one: made.append(one) or real(run, one))
+    real = pages.ServedRun.row
+    monkeypatch.setattr(pages.ServedRun, "row", lambda run, one: made.append(one) or real(run, one))
     page = http.get("/").text
     assert "1001 waiting" in page and page.count('data-label="Plan"') == len(made) == pages.PAGE
     assert "idea 998" in http.get("/?at=19").text and "past the end" in http.get("/?at=99").text

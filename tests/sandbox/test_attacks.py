@@ -37,7 +37,7 @@ from configs.records import Amount, Caps, Mandate
 from evals import ladder
 from evals.attacks.attack import PAYLOADS
 from evals.attacks.table import ATTACKS
-from loop import terminal, text
+from loop import terminal
 from loop.attack import gate as attack_gate
 from loop.attack import insider, judging, monitor, run, suite
 from loop.attack import ledger as attack_ledger
@@ -744,7 +744,7 @@ patched(("A07c",), "got through", (attack_gate, "composed", lambda _: "a study")
 patched(("A08",), "got through", (terminal, "at_terminal", lambda: True))
 patched(("A08b",), "got through", (terminal, "confirm_digest", lambda *_: None))
 patched(("A09", "A09b", "A10", "A10b"), "printed raw", (lines, "visible", same))
-patched(("A09c",), "printed raw", (text, "visible", same))
+patched(("A09c",), "printed raw", (terminal, "visible", same))
 patched(("A10c",), "not named", (flags, "confusables", lambda _: ()))
 patched(("A10d",), "out of sight", (lines, "visible", same))
 patched(("A15b",), "forges a line", (lines, "visible", same))

@@ -1,8 +1,7 @@
-"""Who may come in: sign-in by key challenge, sessions in memory, one token per session against
-forged forms.
+"""Sign-in: a key challenge, sessions in memory, and a token per session against forged forms.
 
-A session names a public key that this user's folder knows; a revoked key's sessions end at once.
-The server sees signatures, never keys.
+A session names a public key of this user's folder; a revoked key ends its sessions at once. The
+server sees signatures, never keys.
 """
 
 import hmac
@@ -10,6 +9,7 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from configs.errors import VerificationFailed
@@ -23,7 +23,7 @@ OWN = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """Somebody who signed in."""
+    """A reader who signed in."""
 
     name: str
     "name of the key"
@@ -47,8 +47,8 @@ class Session:
         return f"{self.name} ({self.kind}, inbox)"
 
 
-class Door:
-    """Challenges that were answered and sessions that are open."""
+class SignIns:
+    """Challenges that were answered, and sessions that are open."""
 
     def __init__(self) -> None:
         self._key = secrets.token_bytes(32)
@@ -57,66 +57,75 @@ class Door:
         self._lock = threading.Lock()
 
     def challenge(self) -> str:
-        """Return a fresh nonce, good for one sign-in within two minutes. None is kept, so asking
-        for many pushes out nobody's.
-        """
+        """Return a fresh nonce, good for one sign-in within two minutes."""
+        # The nonce carries its own proof and is not kept, so asking for many pushes out nobody's.
         stamp = f"{int(time.monotonic()):012x}{secrets.token_hex(8)}"
         return stamp + self._mark(stamp)
 
     def _mark(self, stamp: str) -> str:
         return hmac.new(self._key, stamp.encode(), "sha256").hexdigest()[:32]
 
-    def _fresh(self, nonce: str) -> bool:
-        """Tell whether a nonce is this door's, young and not answered yet; then it is answered."""
+    def _use(self, nonce: str) -> bool:
+        """Tell whether a nonce is this server's, young and fresh; mark it as answered."""
         stamp, mark, now = nonce[:28], nonce[28:], time.monotonic()
-        if not same(mark, self._mark(stamp)) or now - int(stamp[:12], 16) > CHALLENGE_SECONDS:
+        if not is_same(mark, self._mark(stamp)) or now - int(stamp[:12], 16) > CHALLENGE_SECONDS:
             return False
         with self._lock:
-            self._answered = {one: until for one, until in self._answered.items() if until > now}
-            known = nonce in self._answered
+            self._answered = {old: until for old, until in self._answered.items() if until > now}
+            answered = nonce in self._answered
             self._answered[nonce] = now + 2 * CHALLENGE_SECONDS
-        return not known
+        return not answered
 
     def enter(self, envelope: bytes, origin: str) -> str:
-        """Return the secret of a new session for a signed challenge; raises VerificationFailed.
+        """Return the secret of a new session for a signed challenge; raise VerificationFailed.
 
-        What is signed names this server's origin, so that an answer given to another page is worth
+        The signed content names this server's origin, so that an answer to another page is worth
         nothing here.
         """
         claimed = keys.payload_unchecked(envelope)
-        half = next((k for k in keys.public_keys() if k["public"] == claimed.get("public")), None)
+        halves = keys.public_keys()
+        half = next((half for half in halves if half["public"] == claimed.get("public")), None)
         if half is None or half["public"] in keys.revoked():
             raise VerificationFailed(
                 "this key is not known here, or was revoked; `heirloop keys invite NAME` lets a"
                 " browser enrol one"
             )
-        said = keys.verify(envelope, half["public"], "sign-in")
-        if said.get("origin") != origin or not self._fresh(str(said.get("nonce"))):
+        signed = keys.verify(envelope, half["public"], "sign-in")
+        if signed.get("origin") != origin or not self._use(str(signed.get("nonce"))):
             raise VerificationFailed(
                 "the challenge is not this page's, was answered, or is older than two minutes;"
                 " reload the page"
             )
+        return self._open_session(half)
+
+    def _open_session(self, half: Mapping[str, str]) -> str:
+        """Return the secret of a new session of a key; its oldest sessions beyond OWN end."""
         secret = secrets.token_urlsafe(32)
+        session = Session(
+            name=half["name"],
+            kind=half["kind"],
+            public=half["public"],
+            token=secrets.token_hex(16),
+            until=time.monotonic() + SESSION_SECONDS,
+        )
         with self._lock:
-            self._open[secret] = Session(
-                name=half["name"],
-                kind=half["kind"],
-                public=half["public"],
-                token=secrets.token_hex(16),
-                until=time.monotonic() + SESSION_SECONDS,
-            )
-            mine = [one for one, session in self._open.items() if session.public == half["public"]]
-            for one in mine[:-OWN]:
-                del self._open[one]
+            self._open[secret] = session
+            same_key = [
+                name for name, other in self._open.items() if other.public == session.public
+            ]
+            for name in same_key[:-OWN]:
+                del self._open[name]
         return secret
 
     def session(self, secret: str | None) -> Session | None:
         """Return the session of a cookie, None where there is none (any more)."""
-        found = self._open.get(secret or "")
-        if found and (found.until < time.monotonic() or found.public in keys.revoked()):
+        session = self._open.get(secret or "")
+        if session is None:
+            return None
+        if session.until < time.monotonic() or session.public in keys.revoked():
             self.leave(secret)
             return None
-        return found
+        return session
 
     def leave(self, secret: str | None) -> None:
         """End a session."""
@@ -124,6 +133,6 @@ class Door:
             self._open.pop(secret or "", None)
 
 
-def same(one: str, other: str) -> bool:
+def is_same(secret: str, other: str) -> bool:
     """Compare two secrets in constant time."""
-    return hmac.compare_digest(one.encode(), other.encode())
+    return hmac.compare_digest(secret.encode(), other.encode())

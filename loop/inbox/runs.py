@@ -1,5 +1,6 @@
-"""What the inbox shows: the runs of a folder, what waits in them, one subject whole, and how a run
-stands now. Read from ledgers alone.
+"""The runs that the inbox shows: pending requests, a subject whole, and a run as it stands now.
+
+All of it is read from ledgers.
 """
 
 import threading
@@ -10,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from configs.build import plain
-from configs.entries import Entry
+from configs.entries import ControlEntry, Entry, JobEntry, StartEntry, facts_of, lines_of
 from configs.errors import BadInput, HeirloopError
 from configs.settings.config import Config
 from loop.facts.reader import FactsReader
 from loop.facts.summary import make_summary
-from loop.inbox.door import Session
+from loop.inbox.sign_in import Session
 from loop.people.requests import open_gate
 from loop.people.shown import SubjectView
 from loop.people.view import view_subject
@@ -23,17 +24,19 @@ from loop.propose.table import proposer
 from loop.report.make import figure
 from sandbox import control, incident
 from sandbox.budget import balances
-from sandbox.decision import Request, new_approval, unix
+from sandbox.decision import Request, Subject, new_approval, unix
 from sandbox.gate import Gate
 
 PAGE = 50
 """Pending requests on one page."""
+ORDERS = 10
+"""Newest orders that a run's page shows."""
 FIGURE_SECONDS = 2.0
 """A figure is drawn at most that often."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class RequestRow:
     """One line of the list."""
 
     run: str
@@ -53,7 +56,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class RunningJob:
     """A job that runs now."""
 
     plan: str
@@ -66,13 +69,13 @@ class Job:
     "since it began"
 
 
-class Run:
-    """One run as the inbox sees it; its gate and archive follow the ledger."""
+class ServedRun:
+    """One run as the inbox sees it; its gate and its facts follow the ledger."""
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name, self.folder = name, folder
         self.gate = open_gate(folder)
-        self.archive = FactsReader(self.gate.ledger)
+        self._reader = FactsReader(self.gate.ledger)
         self._figures: dict[str, tuple[float, int, str]] = {}
 
     @property
@@ -85,76 +88,72 @@ class Run:
         """The arms in which people propose."""
         return [arm for arm in self.config.arms() if proposer(arm).where == "people"]
 
-    def fresh(self) -> Gate:
+    def refresh(self) -> Gate:
         """Return the gate, brought up to the ledger's head."""
         return self.gate.refresh()
 
-    def rows(self) -> list[Request]:
+    def pending(self) -> list[Request]:
         """Return what waits here, oldest first."""
         return self.gate.pending()
 
-    def row(self, one: Request) -> Row:
+    def row(self, request: Request) -> RequestRow:
         """Return a request as a line."""
-        plan = self.gate.plans.get(one.subject) or self.gate.probes.get(one.subject)
-        return Row(
+        plan = self.gate.plans.get(request.subject) or self.gate.probes.get(request.subject)
+        return RequestRow(
             run=self.name,
-            request=one,
+            request=request,
             generation=plan.generation if plan else 0,
             changed=plan.changed if plan else {},
             hypothesis=plan.hypothesis if plan else "",
             predicted_gain=plan.predicted_gain if plan else None,
-            seconds_left=max(0, int(one.expires - self.gate.now())),
+            seconds_left=max(0, int(request.expires - self.gate.now())),
         )
 
-    def facts(self, name: str, change_class: str) -> SubjectView:
-        """Return one subject whole; raises BadInput for one that is unknown or too large to be
-        read.
-        """
-        gate = self.fresh()
+    def _subject(self, name: str) -> Subject:
+        """Return a subject, as the ledger stands now; raise BadInput for an unknown one."""
+        gate = self.refresh()
         if name not in gate.subjects:
             raise BadInput(f"{name[:12]!r} is nothing that this run asks about")
-        return view_subject(gate, gate.subjects[name], change_class)
+        return gate.subjects[name]
+
+    def view(self, name: str, change_class: str) -> SubjectView:
+        """Return one subject whole; raise BadInput where it is unknown or too large to be read."""
+        return view_subject(self.gate, self._subject(name), change_class)
 
     def draft(self, name: str, change_class: str, session: Session) -> dict[str, Any]:
-        """Return the decision that the browser fills in and signs; only answer, reason, times and
-        nonce are its own.
+        """Return the decision that the browser fills in and signs.
+
+        Only answer, reason, times and nonce are the browser's own.
         """
-        gate, half = (
-            self.fresh(),
-            {"name": session.name, "kind": session.kind, "public": session.public},
-        )
-        if name not in gate.subjects:
-            raise BadInput(f"{name[:12]!r} is nothing that this run asks about")
-        subject, hours = gate.subjects[name], self.config.gates.expire_hours
-        whole: dict[str, Any] = plain(
-            new_approval(
-                gate.rules, subject, change_class or subject.classes[0], "deny", "", hours, half
-            )
-        )
-        return whole
+        subject = self._subject(name)
+        half = {"name": session.name, "kind": session.kind, "public": session.public}
+        hours = self.config.gates.expire_hours
+        class_name = change_class or subject.classes[0]
+        draft = new_approval(self.gate.rules, subject, class_name, "deny", "", hours, half)
+        fields: dict[str, Any] = plain(draft)
+        return fields
 
     def pins(self, session: Session) -> bool:
         """Tell whether the study root pins the key that somebody signed in with."""
-        return any(one["public"] == session.public for one in self.gate.rules.reviewers)
+        return any(half["public"] == session.public for half in self.gate.rules.reviewers)
 
     def state(self) -> str:
         """Return in a word or two how the run stands."""
-        gate = self.fresh()
+        gate = self.refresh()
         if gate.halt:
             return {"stop": "stopped", "pause": "paused", "drill": "in a drill"}[gate.halt]
         slowed = f", slowed to {gate.per_hour} jobs an hour" if gate.per_hour else ""
         if control.holder(self.folder):
             return f"running{slowed}"
-        return "finished" if self.archive.facts().closed else f"not running{slowed}"
+        return "finished" if self._reader.facts().closed else f"not running{slowed}"
 
     def live(self) -> dict[str, Any]:
-        """Return how the run stands now: scores per arm and generation, budget, jobs, incidents,
-        what waits.
-        """
-        gate = self.fresh()
+        """Return the run as it stands now: scores, budget, jobs, incidents, orders, requests."""
+        gate = self.refresh()
         entries = gate.ledger.entries()
-        told = make_summary(gate.ledger, self.archive.facts())
-        orders = [{"time": e.time, **e.body} for e in entries if e.kind == "control"][-10:]
+        orders = [
+            {"time": entry.time, **plain(order)} for entry, order in lines_of(entries, ControlEntry)
+        ]
         return {
             "state": self.state(),
             "running": bool(control.holder(self.folder)),
@@ -163,29 +162,27 @@ class Run:
             "slowed": gate.per_hour,
             "jobs": self._jobs(entries),
             "accounts": gate.ledger.read(balances),
-            "summary": told,
+            "summary": make_summary(gate.ledger, self._reader.facts()),
             "incidents": list(reversed(incident.latest(entries).values())),
-            "pending": len(self.rows()),
-            "orders": list(reversed(orders)),
+            "pending": len(self.pending()),
+            "orders": list(reversed(orders[-ORDERS:])),
             "sequence": entries[-1].sequence,
             "at": entries[-1].time,
         }
 
-    def _jobs(self, entries: list[Entry]) -> list[Job]:
-        done, now = {e.body["nonce"] for e in entries if e.kind == "job"}, time.time()
-        open_now = [
-            (e, e.body["grant"]["plan"])
-            for e in entries
-            if e.kind == "start" and e.body["grant"]["nonce"] not in done
-        ]
+    def _jobs(self, entries: list[Entry]) -> list[RunningJob]:
+        """Return the jobs that have started and not ended."""
+        ended = {job.nonce for job in facts_of(entries, JobEntry)}
+        now = time.time()
         return [
-            Job(
-                plan=name,
-                arm=self.gate.plans[name].arm,
-                role=e.body["job"]["role"],
-                seconds=max(0, int(now - unix(e))),
+            RunningJob(
+                plan=start.grant.plan,
+                arm=self.gate.plans[start.grant.plan].arm,
+                role=start.job.role,
+                seconds=max(0, int(now - unix(entry))),
             )
-            for e, name in open_now
+            for entry, start in lines_of(entries, StartEntry)
+            if start.grant.nonce not in ended
         ]
 
     def head(self) -> int:
@@ -194,30 +191,32 @@ class Run:
 
     def figure(self, name: str) -> str:
         """Return a figure as SVG, drawn anew when the ledger grew, and not too often."""
-        drawn, head = self._figures.get(name, (0.0, 0, "")), self.head()
-        if drawn[1] != head and time.monotonic() - drawn[0] > FIGURE_SECONDS:
-            with _DRAWING:  # the plotting library is not made for threads
-                told = make_summary(self.gate.ledger, self.archive.facts())
-                made = figure(
-                    self.gate.ledger,
-                    self.archive.facts(),
-                    told,
-                    "scores" if name == "scores" else "burn",
-                )
-            drawn = self._figures[name] = (time.monotonic(), head, made)
-        return drawn[2]
+        at, sequence, svg = self._figures.get(name, (0.0, 0, ""))
+        head = self.head()
+        if sequence == head or time.monotonic() - at <= FIGURE_SECONDS:
+            return svg
+        svg = self._draw(name)
+        self._figures[name] = (time.monotonic(), head, svg)
+        return svg
+
+    def _draw(self, name: str) -> str:
+        # The plotting library is not made for threads.
+        with _DRAWING:
+            ledger, facts = self.gate.ledger, self._reader.facts()
+            kind = "scores" if name == "scores" else "burn"
+            return figure(ledger, facts, make_summary(ledger, facts), kind)
 
 
 _DRAWING = threading.Lock()
 
 
-class Runs:
+class ServedRuns:
     """The runs of a folder, or the one run that the folder is; each is opened once and followed."""
 
     def __init__(self, folder: Path) -> None:
         self._single = (folder / "ledger.sqlite").is_file()
         self.folder = folder.resolve()
-        self._open: dict[str, Run] = {}
+        self._open: dict[str, ServedRun] = {}
         self._lock = threading.Lock()
         if not folder.is_dir():
             raise BadInput(
@@ -230,9 +229,10 @@ class Runs:
             return [self.folder.name]
         return sorted(path.parent.name for path in self.folder.glob("*/ledger.sqlite"))
 
-    def open(self, name: str) -> Run:
-        """Return a run; raises BadInput for a name that is none, VerificationFailed for a ledger
-        that does not verify.
+    def open(self, name: str) -> ServedRun:
+        """Return a run; raise BadInput for an unknown name.
+
+        Raises VerificationFailed for a ledger that does not verify.
         """
         if name not in self.names():
             raise BadInput(
@@ -240,30 +240,29 @@ class Runs:
             )
         with self._lock:
             if name not in self._open:
-                self._open[name] = Run(name, self.folder if self._single else self.folder / name)
+                self._open[name] = ServedRun(
+                    name, self.folder if self._single else self.folder / name
+                )
             return self._open[name]
 
-    def each(self) -> Iterator[tuple[str, Run | None, str]]:
-        """Yield (name, run, why it cannot be read) of every run."""
+    def each(self) -> Iterator[tuple[str, ServedRun | None, str]]:
+        """Yield (name, run, reason why it cannot be read) of every run."""
         for name in self.names():
             try:
                 yield name, self.open(name), ""
             except HeirloopError as error:
                 yield name, None, str(error)
 
-    def pending(self, page: int) -> tuple[list[Row], int]:
-        """Return one page of what waits in all runs, the soonest to expire first, and how many wait
-        in all.
+    def pending(self, page: int) -> tuple[list[RequestRow], int]:
+        """Return a page of the requests that wait in all runs, and the number of all of them.
+
+        The soonest to expire comes first.
         """
-        found = sorted(
-            (
-                (one.expires, run.name, one, run)
-                for _, run, _ in self.each()
-                if run
-                for one in run.rows()
-            ),
-            key=lambda r: r[:2],
-        )
-        return [run.row(one) for _, _, one, run in found[page * PAGE : (page + 1) * PAGE]], len(
-            found
-        )
+        waiting: list[tuple[ServedRun, Request]] = []
+        for _, run, _ in self.each():
+            if run:
+                waiting += [(run, request) for request in run.pending()]
+        waiting.sort(key=lambda row: (row[1].expires, row[0].name))
+        # Only the rows of the page are made: a row reads its plan.
+        rows = [run.row(request) for run, request in waiting[page * PAGE : (page + 1) * PAGE]]
+        return rows, len(waiting)

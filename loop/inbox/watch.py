@@ -1,0 +1,123 @@
+"""Addresses for readers: the list, a run as it goes on, its figures, report and heads."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Callable
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+
+from configs.build import need
+from configs.entries import StudyEntry
+from configs.errors import BadInput
+from loop.inbox.access import COOKIE, NamedRun, Reader, page, runs_of, sign_ins_of
+from loop.inbox.runs import PAGE, ServedRun
+from loop.report.incident import export_incident
+from loop.study.root import places
+
+FIGURE_POLICY = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
+"""A figure or report is a document of its own without scripts; the plotting library writes style
+attributes.
+"""
+router = APIRouter()
+
+
+@router.get("/")
+def list_requests(request: Request, session: Reader, at: int = 0) -> Response:
+    """List the requests that wait, and the runs."""
+    rows, count = runs_of(request).pending(max(0, at))
+    return page(
+        request,
+        "list.html",
+        session,
+        rows=rows,
+        count=count,
+        at=max(0, at),
+        per_page=PAGE,
+        runs=list(runs_of(request).each()),
+    )
+
+
+@router.get("/runs/{run}")
+def show_run(request: Request, session: Reader, served: NamedRun) -> Response:
+    """Show a run as it goes on."""
+    return page(request, "live.html", session, run=served, live=served.live(), part=False)
+
+
+@router.get("/runs/{run}/live")
+def show_part(request: Request, session: Reader, served: NamedRun) -> Response:
+    """Show the part of that page that changes."""
+    return page(request, "now.html", session, run=served, live=served.live())
+
+
+@router.get("/runs/{run}/events")
+async def send_events(request: Request, session: Reader, served: NamedRun) -> Response:
+    """Tell the page that the ledger grew."""
+    sign_ins, cookie = sign_ins_of(request), request.cookies.get(COOKIE)
+    return StreamingResponse(
+        _events(request, served, lambda: sign_ins.session(cookie) is not None),
+        media_type="text/event-stream",
+    )
+
+
+@router.get("/runs/{run}/figure/{name}.svg")
+def draw_figure(session: Reader, served: NamedRun, name: str) -> Response:
+    """Draw a figure."""
+    need(name in ("scores", "budget"), "figure", name, "scores or budget")
+    return Response(served.figure(name), media_type="image/svg+xml", headers=FIGURE_POLICY)
+
+
+@router.get("/runs/{run}/report")
+def show_report(session: Reader, served: NamedRun) -> Response:
+    """Show the run's report."""
+    path = served.folder / "report.html"
+    if not path.is_file():
+        raise BadInput(f"{served.name} has no report yet; it is written when the run ends or stops")
+    return HTMLResponse(path.read_text(), headers=FIGURE_POLICY)
+
+
+@router.get("/runs/{run}/incidents/{name}")
+def show_incident(request: Request, session: Reader, served: NamedRun, name: str) -> Response:
+    """Show an incident whole."""
+    data, _ = export_incident(served.folder, name)
+    return page(request, "incident.html", session, run=served, told=json.loads(data))
+
+
+@router.get("/runs/{run}/heads")
+def give_heads(session: Reader, served: NamedRun) -> Response:
+    """Give the signed heads, for an auditor's own copy."""
+    entries = served.gate.ledger.entries()
+    lines = places(served.folder, entries[0].hash)[0]
+    texts = lines.read_bytes().splitlines() if lines.is_file() else []
+    root = entries[0].fact
+    assert isinstance(root, StudyEntry)
+    return JSONResponse(
+        {
+            "study": entries[0].hash,
+            "key": root.checkpoint_key,
+            "heads": [json.loads(text) for text in texts],
+            "count": len(entries),
+        }
+    )
+
+
+@router.get("/runs/{run}/hashes")
+def give_hashes(session: Reader, served: NamedRun, at: str = "") -> Response:
+    """Tell the hash of each entry that is asked for."""
+    entries = served.gate.ledger.entries()
+    wanted = [int(n) for n in at.split(",")[:10_000] if re.fullmatch("[0-9]{1,15}", n)]
+    return JSONResponse({n: entries[n - 1].hash if 0 < n <= len(entries) else "" for n in wanted})
+
+
+async def _events(
+    request: Request, run: ServedRun, allowed: Callable[[], bool]
+) -> AsyncIterator[str]:
+    """Tell the page, within half a second, that the ledger grew or that the run began or ended."""
+    before: tuple[int, str] = (0, "")
+    while allowed() and not await request.is_disconnected():
+        now = await asyncio.to_thread(lambda: (run.head(), run.state()))
+        if now != before:
+            before = now
+            yield f"event: changed\ndata: {now[0]}\n\n"
+        await asyncio.sleep(0.5)
