@@ -6,8 +6,6 @@ A number that is missing or not finite is NaN, and a condition on NaN never hold
 import math
 from collections.abc import Mapping, Sequence
 
-from scipy.stats import spearmanr
-
 from configs.objective import METRICS, Constraint, Objective
 from configs.records import Scores
 
@@ -96,6 +94,9 @@ def skill(predicted: Sequence[float], gains: Sequence[float]) -> float | None:
     """
     if len(predicted) < 3 or len(set(predicted)) == 1 or len(set(gains)) == 1:
         return None
+    # Imported here, because it takes a second and `heirloop status` needs it only after 3 pairs.
+    from scipy.stats import spearmanr
+
     return float(spearmanr(predicted, gains).statistic)
 
 
