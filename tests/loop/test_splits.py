@@ -184,7 +184,7 @@ def test_nothing_of_gate_leaves_but_the_verdict_before_the_closing_look(
     if not closed:
         monkeypatch.setattr("loop.facts.scores.round_primary", lambda objective, scores: GATE)
     monkeypatch.setattr(
-        "loop.command.live.checked", lambda folder: {"entries": 0}
+        "loop.command.live.verify_and_record", lambda folder: {"entries": 0}
     )  # it would find the marked scores
     cfg, folder = config(tmp_path, "study.final_replicates=0"), tmp_path / "runs" / "t"
     mandate(cfg)
