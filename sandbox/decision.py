@@ -1,7 +1,6 @@
-"""What decisions are made of: mandates and approvals as they are signed, the policy in force,
-subjects and requests. Records and how they begin.
+"""Parts of a decision: the policy in force, subjects and requests, and unsigned mandates.
 
-`gate/` decides by them. Nothing here opens anything.
+`gate/` decides by them. Nothing here lets anything pass.
 """
 
 import difflib
@@ -10,13 +9,13 @@ import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import cast
 
-from configs.build import parse, plain
+from configs.build import plain
 from configs.entries import AmendedEntry, Entry, StudyEntry, facts_of
 from configs.errors import VerificationFailed
 from configs.recipe import Recipe
-from configs.records import Amount, Approval, Caps, Mandate, Plan, ReviewerAnswer
+from configs.records import Amount, Approval, Caps, Mandate, ReviewerAnswer
 from configs.settings.config import Config
 from sandbox.canonical import digest
 from sandbox.store import Store
@@ -26,9 +25,7 @@ HOUR = 3600
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """The study root as it stands now: what people decided, by whom, and how often that was
-    amended.
-    """
+    """Study root in force: the settings, the reviewers, and the number of amendments."""
 
     root: str
     "digest of the study root, the name of the study for good"
@@ -44,7 +41,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """What can be decided on, as the ledger records it."""
+    """Subject of a decision, as the ledger records it: a plan, an amendment or an order."""
 
     digest: str
     "its digest"
@@ -87,9 +84,7 @@ class Request:
 
 
 def decided(config: Config) -> str:
-    """Return the digest of everything people decided; where it runs and is mirrored is not part of
-    it.
-    """
+    """Return the digest of the settings that people decide. Box and tracker are no part of it."""
     whole = plain(config)
     names = ("study", "task", "objective", "budget", "gates", "autonomy", "reviewer", "proposer")
     return digest({name: whole[name] for name in names})
@@ -169,34 +164,33 @@ def new_approval(
 
 
 def distance(
-    store: Store, one: tuple[str, Recipe], other: tuple[str, Recipe], pinned: Collection[str] = ()
+    store: Store, base: tuple[str, Recipe], other: tuple[str, Recipe], pinned: Collection[str] = ()
 ) -> int:
-    """Return changed knobs + changed source lines between two (bundle, recipe); lines of long files
-    are compared in linear time.
+    """Count the changed knobs and changed source lines between two (bundle, recipe).
 
-    A program whose digest is `pinned` in the study root was decided on with it and counts nothing.
+    People decided on a program whose digest is `pinned` in the study root: it counts nothing.
     """
-    a, b = plain(one[1]), plain(other[1])
-    total: int = sum(a[name] != b[name] for name in a)
-    if one[0] != other[0]:
-        before, after = store.get_bundle(one[0]), store.get_bundle(other[0])
-        own = {"program"} if digest(after.get("program", b"")) in pinned else set()
-        for name in sorted((before.keys() | after.keys()) - own):
-            old, new = (
-                files.get(name, b"").decode(errors="replace").splitlines()
-                for files in (before, after)
-            )
-            if old != new:
-                codes = difflib.SequenceMatcher(None, old, new).get_opcodes()
-                total += sum(b - a + d - c for what, a, b, c, d in codes if what != "equal")
-    return total
+    before, after = plain(base[1]), plain(other[1])
+    knobs: int = sum(before[name] != after[name] for name in before)
+    if base[0] == other[0]:
+        return knobs
+    old, new = store.get_bundle(base[0]), store.get_bundle(other[0])
+    names = old.keys() | new.keys()
+    if digest(new.get("program", b"")) in pinned:
+        names -= {"program"}
+    return knobs + sum(_count_lines(old.get(name, b""), new.get(name, b"")) for name in names)
+
+
+def _count_lines(old: bytes, new: bytes) -> int:
+    """Count the lines that were taken out or put in."""
+    before = old.decode(errors="replace").splitlines()
+    after = new.decode(errors="replace").splitlines()
+    if before == after:
+        return 0
+    codes = difflib.SequenceMatcher(None, before, after).get_opcodes()
+    return sum(b - a + d - c for tag, a, b, c, d in codes if tag != "equal")
 
 
 def unix(entry: Entry) -> float:
     """Return the time of an entry in unix seconds."""
     return datetime.fromisoformat(entry.time).timestamp()
-
-
-def body_plan(body: Mapping[str, Any]) -> Plan:
-    """Return the plan of a ledger entry."""
-    return parse(Plan, body["plan"])
