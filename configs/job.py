@@ -46,7 +46,8 @@ class Limits:
             "log_bytes",
         ):
             value = getattr(self, name)
-            need(0 < value < 2**53, name, value, "a whole number above 0")
+            if not 0 < value < 2**53:
+                need(False, name, value, "a whole number above 0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

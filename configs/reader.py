@@ -97,7 +97,7 @@ def _record(kind: type) -> Reader:
     ]
     if fields and fields[0][0] == WHOLE:
         _, name, whole, _ = fields[0]
-        return lambda value: _make(kind, {name: whole(value)})
+        return lambda value: kind(**{name: whole(value)})
     known = {key for key, *_ in fields}
 
     def read(value: Any) -> Any:
@@ -116,17 +116,18 @@ def _record(kind: type) -> Reader:
             raise _unknown(value, known) or misfit.under(f".{key}") from None
         if len(given) != len(value):
             raise _unknown(value, known) or AssertionError
-        return _make(kind, given)
+        try:
+            return kind(**given)
+        except BadInput as error:
+            raise _refused(error) from None
 
     return read
 
 
-def _make(kind: type, given: dict[str, Any]) -> Any:
-    try:
-        return kind(**given)
-    except BadInput as error:
-        text = str(error)
-    raise MisfitError(lambda place: join(place, text))
+def _refused(error: BadInput) -> MisfitError:
+    """Return what a record itself says against its fields; its words begin with the field."""
+    text = str(error)
+    return MisfitError(lambda place: join(place, text))
 
 
 def _missing(hint: Any) -> MisfitError:

@@ -59,7 +59,8 @@ class Recipe:
     def __post_init__(self) -> None:
         for name, (low, high) in RANGES.items():
             value = getattr(self, name)
-            need(low <= value <= high, name, value, f"between {low} and {high}")
+            if not low <= value <= high:
+                need(False, name, value, f"between {low} and {high}")
         need(self.width % self.heads == 0, "heads", self.heads, f"a divisor of width {self.width}")
 
 

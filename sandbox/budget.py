@@ -6,7 +6,7 @@ limit` is one SQL statement for all accounts that pay, so parallel workers canno
 together. A reservation that is never settled stands as spent.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -239,15 +239,15 @@ def _move(balances: Balances, fact: Fact) -> None:
             for r, cell in balances[name].items():
                 cell["limit"] = getattr(limit, r)
         case ReserveEntry(accounts=accounts, amount=amount):
-            for r, cell in _cells(balances, accounts):
-                cell["reserved"] += getattr(amount, r)
+            _add(balances, accounts, "reserved", amount, 1)
         case SettleEntry(accounts=accounts, released=released, spent=spent):
-            for r, cell in _cells(balances, accounts):
-                cell["reserved"] -= getattr(released, r)
-                cell["spent"] += getattr(spent, r)
+            _add(balances, accounts, "reserved", released, -1)
+            _add(balances, accounts, "spent", spent, 1)
 
 
-def _cells(balances: Balances, accounts: Iterable[str]) -> Iterator[tuple[str, dict[str, int]]]:
-    """Yield each resource of these accounts with its cell."""
-    for name in accounts:
-        yield from balances[name].items()
+def _add(balances: Balances, accounts: Iterable[str], column: str, amount: Amount, by: int) -> None:
+    """Add an amount, or take it away (`by` -1), in a column of these accounts."""
+    for r in RESOURCES:
+        if value := getattr(amount, r):
+            for name in accounts:
+                balances[name][r][column] += by * value

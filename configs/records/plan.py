@@ -44,12 +44,8 @@ class Amount:
     def __post_init__(self) -> None:
         for name in RESOURCES:
             value = getattr(self, name)
-            need(
-                type(value) is int and 0 <= value < 2**53,
-                name,
-                value,
-                "a whole number from 0 to 2^53 - 1",
-            )
+            if type(value) is not int or not 0 <= value < 2**53:
+                need(False, name, value, "a whole number from 0 to 2^53 - 1")
 
     def __add__(self, other: "Amount") -> "Amount":
         return Amount(**{name: getattr(self, name) + getattr(other, name) for name in RESOURCES})
