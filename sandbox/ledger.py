@@ -196,6 +196,11 @@ class Ledger:
         with self.transaction() as txn:
             return txn.append(fact, body)
 
+    def append_raw(self, kind: str, body: object) -> Entry:
+        """Append an entry that no record vouches for, in a transaction of its own."""
+        with self.transaction() as txn:
+            return txn.append_raw(kind, body)
+
     def entries(self) -> list[Entry]:
         """Return all entries, reading and checking only what is new since the last call."""
         with self._engine.connect() as connection:

@@ -10,6 +10,7 @@ import pytest
 
 from configs.build import plain
 from configs.entries import KINDS, DecisionEntry, Entry, IncidentEntry, RequestEntry
+from configs.entries.manual import HEADING, field_texts, inner_records, write_manual
 from configs.errors import BadEntry, BadInput, VerificationFailed
 from configs.reader import WHOLE, wire_keys
 from configs.records import flood_title, refused_title
@@ -167,3 +168,14 @@ def test_the_occasion_of_an_incident_is_read_beside_the_words_that_say_it():
 def test_a_request_is_written_with_the_keys_of_the_wire():
     request = RequestEntry(plan="p", change_class="patch", arm="local", at=1, expires=2)
     assert canonical(request) == b'{"arm":"local","at":1,"class":"patch","expires":2,"plan":"p"}'
+
+
+def test_the_ledger_s_document_ends_with_the_manual_that_the_records_print():
+    text = (Path(__file__).resolve().parents[2] / "docs" / "ledger.md").read_text()
+    assert HEADING in text
+    assert text[text.index(HEADING) :] == write_manual()  # `python -m configs.entries`
+
+
+def test_every_field_of_an_entry_and_of_the_records_in_it_has_a_meaning():
+    for record in (*KINDS.values(), *inner_records()):
+        assert set(field_texts(record)) == {f.name for f in dataclasses.fields(record)}, record

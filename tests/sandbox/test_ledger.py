@@ -9,7 +9,8 @@ import time
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from configs.errors import BudgetExhausted, VerificationFailed
+from configs.entries import EndEntry
+from configs.errors import BadEntry, BudgetExhausted, VerificationFailed
 from configs.records import RESOURCES, Amount
 from configs.settings.budget import Budget
 from sandbox import budget, keys
@@ -341,3 +342,13 @@ def test_a_refused_reservation_changes_no_account_though_its_transaction_goes_on
         for account in ledger.read(budget.balances).values()
         for cell in account.values()
     )
+
+
+def test_a_record_that_could_not_be_read_back_is_not_written(tmp_path):
+    ledger = Ledger.file(tmp_path / "l.sqlite", create=True)
+    written = ledger.append(EndEntry(reason="every campaign ended"))
+    assert (written.kind, written.body) == ("end", {"reason": "every campaign ended"})
+    with pytest.raises(BadEntry, match="entry 2 is no entry of kind end: reason is 1"):
+        ledger.append(EndEntry(reason=1))
+    assert [e.fact for e in ledger.entries()] == [EndEntry(reason="every campaign ended")]
+    assert ledger.append_raw("note", {}).sequence == 2  # such as the next version may write
