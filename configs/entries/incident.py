@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from configs.records import Flood, Incident, incident_flood, is_refused_decision
+from configs.records import Incident
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,16 +13,6 @@ class IncidentEntry:
     kind: ClassVar[str] = "incident"
     incident: Incident = field(metadata={"wire": "*"})
     "the incident"
-
-    @property
-    def flood(self) -> Flood | None:
-        """Return which flood of requests or decisions it records, if any."""
-        return incident_flood(self.incident.title)
-
-    @property
-    def refused(self) -> bool:
-        """Tell whether it records that a signed decision was refused."""
-        return is_refused_decision(self.incident.title)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

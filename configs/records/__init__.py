@@ -24,15 +24,7 @@ from configs.records.classes import (
 )
 from configs.records.decision import Approval, Caps, Mandate, ReviewerAnswer
 from configs.records.grant import KILLED, Grant, Input, Job, JobResult
-from configs.records.incident import (
-    Flood,
-    Harm,
-    Incident,
-    flood_title,
-    incident_flood,
-    is_refused_decision,
-    refused_title,
-)
+from configs.records.incident import Harm, Incident
 from configs.records.people import Acknowledgement, NoticeName, OrderName, PublicHalf
 from configs.records.plan import (
     ACCOUNTS,
@@ -85,7 +77,6 @@ __all__ = [
     "Criterion",
     "Edit",
     "Endpoint",
-    "Flood",
     "Grant",
     "Harm",
     "Incident",
@@ -108,9 +99,5 @@ __all__ = [
     "Split",
     "Verdict",
     "VerdictAnswer",
-    "flood_title",
-    "incident_flood",
-    "is_refused_decision",
-    "refused_title",
     "stage",
 ]

@@ -1,14 +1,9 @@
-"""An incident: a promise that broke, something that was tried and stopped, or a hazard.
-
-An entry of this format holds no code for its occasion, so the occasion is read from the title. That
-happens here alone, beside the functions that write such titles.
-"""
+"""An incident: a promise that broke, something that was tried and stopped, or a hazard."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 Harm = Literal["none", "other", "death", "infrastructure", "imminent"]
-Flood = Literal["decision flood", "request flood"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,24 +54,3 @@ class Incident:
     "ledger entry of the version that this one adds to; 0: none"
     notification_due_at: str = ""
     "UTC; empty where no law asks for notice"
-
-
-def flood_title(flood: Flood, text: str) -> str:
-    """Return the title of an incident that stands for all that is refused in an hour."""
-    return f"{flood}: {text}"
-
-
-def incident_flood(title: str) -> Flood | None:
-    """Return which flood an incident of this title stands for, if any."""
-    start = title.partition(":")[0]
-    return next((flood for flood in get_args(Flood) if flood == start), None)
-
-
-def refused_title(kind: str) -> str:
-    """Return the title of an incident of a signed decision that was refused."""
-    return f"refused {kind}"
-
-
-def is_refused_decision(title: str) -> bool:
-    """Tell whether an incident of this title is of a signed decision that was refused."""
-    return title.startswith("refused ")

@@ -10,11 +10,10 @@ import archives
 import pytest
 
 from configs.build import plain
-from configs.entries import KINDS, DecisionEntry, Entry, IncidentEntry, RequestEntry
+from configs.entries import KINDS, DecisionEntry, Entry, RequestEntry
 from configs.entries.manual import HEADING, field_texts, inner_records, write_manual
 from configs.errors import BadEntry, BadInput, VerificationFailed
 from configs.reader import WHOLE, wire_keys
-from configs.records import flood_title, refused_title
 from sandbox.canonical import canonical, digest
 
 PER_KIND = 12
@@ -156,31 +155,6 @@ def test_every_kind_refuses_an_unknown_key_and_a_missing_key(kind):
     if required and kind != "warning":
         with pytest.raises(BadEntry, match="is missing"):
             line(kind, {}).fact
-
-
-def incident(title):
-    body = {
-        "id": "I-1",
-        "title": title,
-        "kind": "hazard",
-        "severity": "low",
-        "detected_at": "",
-        "occurred_start": "",
-        "occurred_end": "",
-        "detector": "gate",
-        "study": "",
-    }
-    fact = line("incident", body).fact
-    assert isinstance(fact, IncidentEntry)
-    return fact
-
-
-def test_the_occasion_of_an_incident_is_read_beside_the_words_that_say_it():
-    assert incident(flood_title("decision flood", "more than 20")).flood == "decision flood"
-    assert incident(flood_title("request flood", "more than 60")).flood == "request flood"
-    assert incident("a flood of water: the cellar").flood is None
-    assert incident(refused_title("mandate")).refused and not incident("limit: cpu").refused
-    assert incident("limit: cpu").flood is None
 
 
 def test_a_request_is_written_with_the_keys_of_the_wire():
