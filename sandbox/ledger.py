@@ -84,8 +84,8 @@ class Transaction:
         """Append the entry of a fact; raise BadEntry, with nothing written, for a record that could
         not be read back.
 
-        A `timeless` entry hangs on no clock: the root of a simulated study. A kind and a body
-        instead of a record are taken as `append_raw` takes them.
+        A `timeless` entry hangs on no clock: the root of a simulated study. A kind and a body go
+        to `append_raw`.
         """
         if isinstance(fact, str):
             return self.append_raw(fact, body or {}, timeless)
@@ -251,9 +251,8 @@ class Ledger:
         return self._after(sequence)
 
     def _after(self, sequence: int) -> list[Entry]:
-        found = (
-            self._recent[max(0, sequence + 1 - self._recent[0].sequence) :] if self._recent else []
-        )
+        first = self._recent[0].sequence if self._recent else 0
+        found = self._recent[max(0, sequence + 1 - first) :]
         if len(self._recent) > 2 * KEPT:
             del self._recent[:-KEPT]
         return found
