@@ -1,7 +1,6 @@
-"""Text that a model may have written, made fit to be read: what does not show itself becomes a code
-point, look-alikes are named.
+"""Text of a model, fit to be read: hidden characters become code points, look-alikes are named.
 
-Every surface uses these. Nothing is cut, and no two texts look the same.
+Every surface uses these functions. Nothing is cut, and no two texts look the same.
 """
 
 import re
@@ -17,37 +16,41 @@ count: padding hides nothing.
 BLANK = frozenset("\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\ufffc\U0001d159\U00016fe4")
 """Characters that count as printable and print nothing; fillers and blanks."""
 BRACKETS = frozenset("\u27e8\u2329\u3008")
-"""What opens an escape, and what looks like it: a text cannot write an escape itself."""
+"""The bracket that opens an escape, and its look-alikes: a text cannot write an escape itself."""
 TYPOGRAPHY = frozenset("\u2018\u2019\u201c\u201d\u2013\u2014\u2026")
 """Quotes and dashes of plain prose: like ASCII ones, and no warning."""
 
 
 def visible(text: str, lines: bool = False) -> str:
-    """Return text in which every character can be seen: what does not print by itself stands as its
-    code point, such as ⟨U+202E⟩.
+    """Return text in which every character can be seen; a hidden one stands as its code point.
 
-    One to one, so that two texts never look the same; a literal ⟨ is escaped too. Runs of blanks
-    are counted, nothing is cut. `lines`: line feeds stay, for text of several lines; else they are
-    escaped as well.
+    ⟨U+202E⟩ is an example, and a literal ⟨ is escaped too, so that two texts never look the same.
+    Long runs of blanks are counted. With `lines`, line feeds stay; else they are escaped as well.
     """
     if text.isascii() and text.isprintable() and " " * (RUN + 1) not in text:
-        return text  # what nearly every text is
-    found, marks, kept = [], 2, "\n" if lines else ""
+        return text
+    parts, line_ends = [], "\n" if lines else ""
+    # Two marks on a letter are an accent; more pile up over other text, and a mark alone is hidden.
+    marks = 2
     for match in re.finditer(r"(.)\1*", text, re.DOTALL):
         char, count = match[1], len(match[0])
         mark = unicodedata.category(char) in ("Mn", "Mc")
-        plain = char in kept or (_prints(char) and (not mark or marks + count <= 2))
-        marks = marks + count if mark else 0 if unicodedata.category(char)[0] == "L" else 2
-        if count > RUN and (not plain or char.isspace()):
-            found.append(f"⟨U+{ord(char):04X} × {count}⟩")
+        plain = char in line_ends or (_prints(char) and (not mark or marks + count <= 2))
+        if mark:
+            marks += count
         else:
-            found.append(match[0] if plain else f"⟨U+{ord(char):04X}⟩" * count)
-    return "".join(found)
+            marks = 0 if unicodedata.category(char)[0] == "L" else 2
+        if count > RUN and (not plain or char.isspace()):
+            parts.append(f"⟨U+{ord(char):04X} × {count}⟩")
+        else:
+            parts.append(match[0] if plain else f"⟨U+{ord(char):04X}⟩" * count)
+    return "".join(parts)
 
 
 def _prints(char: str) -> bool:
-    """Tell whether a character shows itself; marks that overlay, enclose or select a variant do
-    not.
+    """Tell whether a character shows itself.
+
+    Marks that overlay, enclose or select a variant do not.
     """
     category = unicodedata.category(char)
     if not char.isprintable() or char in BLANK or char in BRACKETS or category == "Me":
@@ -68,15 +71,8 @@ def _selects(char: str) -> bool:
 
 def hidden(text: str) -> tuple[str, ...]:
     """Return the code points of a text that do not show themselves, line feeds left out."""
-    return tuple(
-        sorted(
-            set(
-                re.findall(
-                    r"U\+[0-9A-F]{4,6}", "".join(re.findall("⟨[^⟩]*⟩", visible(text, lines=True)))
-                )
-            )
-        )
-    )
+    escapes = "".join(re.findall("⟨[^⟩]*⟩", visible(text, lines=True)))
+    return tuple(sorted(set(re.findall(r"U\+[0-9A-F]{4,6}", escapes))))
 
 
 def confusables(text: str) -> tuple[str, ...]:
@@ -86,27 +82,22 @@ def confusables(text: str) -> tuple[str, ...]:
     plainly of another script is not. Look-alikes by confusable-homoglyphs (Unicode TR 39); raises
     BadInput where that is not installed.
     """
-    words = dict.fromkeys(
-        w for w in re.findall(r"[^\s\x00-\x40\[-`{-\x7f]+", text) if not w.isascii()
-    )
-    alike = {word: _alike(word) for word in words}
-    foreign = not re.search("[A-Za-z]", text) and any(
-        len(found) < len(word) for word, found in alike.items()
-    )
-    told = []
-    for word, found in alike.items():
-        whole = len(found) + sum(c.isascii() for c in word) == len(word) and not (
-            foreign and len(found) == len(word)
-        )
-        if found and (whole or _mixed(word)):
-            points = ", ".join(
-                f"U+{ord(c):04X} looks like {like}" for c, like in dict(found).items()
-            )
-            told.append(f"{visible(word)}: {points}")
+    tokens = re.findall(r"[^\s\x00-\x40\[-`{-\x7f]+", text)
+    words = dict.fromkeys(token for token in tokens if not token.isascii())
+    look_alikes = {word: _alike(word) for word in words}
+    partial = any(len(pairs) < len(word) for word, pairs in look_alikes.items())
+    foreign = partial and not re.search("[A-Za-z]", text)
+    warnings = []
+    for word, pairs in look_alikes.items():
+        ascii_count = sum(char.isascii() for char in word)
+        whole = len(pairs) + ascii_count == len(word) and not (foreign and len(pairs) == len(word))
+        if pairs and (whole or _mixed(word)):
+            points = [f"U+{ord(char):04X} looks like {like}" for char, like in dict(pairs).items()]
+            warnings.append(f"{visible(word)}: {', '.join(points)}")
         elif _mixed(word):
-            points = ", ".join(f"U+{ord(c):04X}" for c in dict.fromkeys(word) if not c.isascii())
-            told.append(f"{visible(word)}: letters of several scripts, {points}")
-    return tuple(told)
+            points = [f"U+{ord(char):04X}" for char in dict.fromkeys(word) if not char.isascii()]
+            warnings.append(f"{visible(word)}: letters of several scripts, {', '.join(points)}")
+    return tuple(warnings)
 
 
 def _alike(word: str) -> list[tuple[str, str]]:
@@ -122,10 +113,11 @@ def _ascii_of(char: str) -> str:
     same = unicodedata.normalize("NFKC", char)
     if same.isascii() and same.isalnum():
         return same
-    found = _library().is_confusable(char, greedy=True) or []
-    return next(
-        (glyph["c"] for one in found for glyph in one["homoglyphs"] if glyph["c"].isascii()), ""
-    )
+    for match in _library().is_confusable(char, greedy=True) or []:
+        for glyph in match["homoglyphs"]:
+            if glyph["c"].isascii():
+                return str(glyph["c"])
+    return ""
 
 
 def _mixed(word: str) -> bool:
