@@ -1,6 +1,4 @@
-"""`heirloop run`: compose a configuration with Hydra, check it once, run the study to its end or to
-what stops it.
-"""
+"""The live view of `heirloop run`: a picture or plain lines while it runs, then a table."""
 
 import threading
 import time
@@ -17,9 +15,7 @@ def _left(root: dict[str, dict[str, int]]) -> float:
 
 
 class View:
-    """What a person sees while it runs: a live picture on a terminal, plain lines elsewhere; a
-    table at the end.
-    """
+    """The display of a study that runs, and the table at its end."""
 
     def __init__(self, running: Running) -> None:
         from rich.console import Console
