@@ -18,7 +18,7 @@ from fakes import FakeBox, outcome
 from configs.errors import NoBox
 from evals.attacks.table import ATTACKS
 from loop.attack import doctor, probes
-from loop.command import main
+from loop.command import main, prove
 from loop.study import box as study_box
 from sandbox.box import cgroup, namespace
 from sandbox.box.docker import DockerBox
@@ -88,7 +88,7 @@ class TestCommand:
                 raise box
             return box
 
-        monkeypatch.setattr(namespace, "NamespaceBox", make)
+        monkeypatch.setattr(prove, "NamespaceBox", make)
         with pytest.raises(SystemExit) as left:
             monkeypatch.setattr(
                 "sys.argv", ["heirloop", "doctor", "--box", "namespace", *arguments]
@@ -112,7 +112,7 @@ class TestCommand:
         box = FakeBox(lambda order: 1.0, lambda execution: outcome())
         assert self.run(monkeypatch, box) == 6
         assert "promises that do not hold here: fake E07" in capsys.readouterr().err
-        assert study_box.proved(box) == ""
+        assert study_box.day_proved(box) == ""
 
     def test_a_broken_box_is_one_row(self, monkeypatch, capsys):
         box = FakeBox(lambda order: 1.0, lambda execution: outcome("box", "the engine failed"))
@@ -124,13 +124,13 @@ class TestCommand:
 
 def test_what_was_proved_stands_in_the_next_study_root_of_this_machine_alone(monkeypatch):
     box = FakeBox(lambda order: 1.0)
-    study_box.remember({"fake": "C", "docker": "B"})
-    assert study_box.proved(box) == time.strftime("%Y-%m-%d", time.gmtime())
+    study_box.remember_tiers({"fake": "C", "docker": "B"})
+    assert study_box.day_proved(box) == time.strftime("%Y-%m-%d", time.gmtime())
     box.tier = "B"
-    assert study_box.proved(box) == ""
+    assert study_box.day_proved(box) == ""
     box.tier = "C"
     monkeypatch.setattr(study_box, "_machine", lambda: "another")
-    assert study_box.proved(box) == ""
+    assert study_box.day_proved(box) == ""
 
 
 def test_help_names_the_command():
