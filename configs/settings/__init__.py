@@ -1,4 +1,4 @@
-"""The settings of a study, one file per Hydra group.
+"""The settings of a study: the decisions that people take before it starts.
 
-Begin with `config.py`.
+One file per Hydra group. Begin with `config.py`.
 """

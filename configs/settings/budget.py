@@ -1,9 +1,4 @@
-"""What a human decides before a study: the typed form of every Hydra group.
-
-Hydra composes plain values from the YAML files beside this module; `configs.build.parse` turns them
-once into these records. Unknown keys, wrong types and numbers outside their range are refused by
-name.
-"""
+"""How much may a study spend? The settings of Hydra group `budget`."""
 
 from dataclasses import dataclass, field
 
@@ -17,9 +12,9 @@ class Looks:
     """How often each held-out split may be looked at in a study: an account like any other."""
 
     feedback: int = 500
-    "plans whose score goes to a proposer, in steps (objective.feedback)"
+    "plans with a score for a proposer, in steps (objective.feedback)"
     gate: int = 50
-    "confirmations and closing looks, of which the verdict leaves"
+    "confirmations and closing looks, where only the verdict leaves"
     sealed: int = 3
     "openings by `heirloop unseal`"
 
@@ -35,7 +30,7 @@ class Looks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """What may be spent. Hard, cumulative, in integers."""
+    """The spending limits: hard, cumulative, in integers."""
 
     cpu_seconds: int
     "CPU-seconds of the whole study"
@@ -56,11 +51,11 @@ class Budget:
     each arm); missing: 1
     """
     train: Limits = field(default_factory=Limits)
-    "hard limits of one train job"
+    "hard limits of a single train job"
     predict: Limits = field(default_factory=Limits)
-    "hard limits of one predict job"
+    "hard limits of a single predict job"
     propose: Limits = field(default_factory=Limits)
-    "hard limits of one propose job"
+    "hard limits of a single propose job"
 
     def __post_init__(self) -> None:
         for name in ("cpu_seconds", "wall_seconds", "jobs", "output_mib"):

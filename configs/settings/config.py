@@ -1,7 +1,7 @@
-"""What a human decides before a study: the typed form of every Hydra group.
+"""The whole configuration of a study: every Hydra group as a typed record.
 
-Hydra composes plain values from the YAML files beside this module; `configs.build.parse` turns them
-once into these records. Unknown keys, wrong types and numbers outside their range are refused by
+Hydra composes plain values from the YAML files beside this module. `configs.build.parse` turns them
+into these records, once. It refuses unknown keys, wrong types and numbers outside their range by
 name.
 """
 
@@ -24,19 +24,19 @@ class Box:
     """Where jobs run."""
 
     kind: Literal["auto", "namespace", "docker", "planted"] = "auto"
-    """auto: namespace where it works, else docker; never none; planted: no box, for task planted
-    alone, where nothing is run
+    """auto: namespace where it works, else docker; never none. planted: no box, for task planted
+    alone, where nothing runs
     """
     warm: bool = True
-    "keep a process that has imported torch inside the box and fork each job from it"
+    "keep a process with torch imported inside the box, and fork each job from it"
     parallel: int = 2
-    "jobs at a time, one core each"
+    "jobs at a time, each on a core of its own"
     image: str = "heirloop-box"
     "docker: name or digest of the image; its digest is pinned in the study root"
     runtime: str = ""
     "docker: a runtime of the engine, runsc for gVisor; empty: the engine's default"
     tier: Literal["", "A", "B", "C"] = ""
-    "the least tier that the study takes (docs/threat-model.md); empty: any"
+    "the lowest tier for this study (docs/threat-model.md); empty: any"
 
     def __post_init__(self) -> None:
         need(1 <= self.parallel <= 256, "parallel", self.parallel, "between 1 and 256")
@@ -59,13 +59,13 @@ class Config:
     study: Study
     "shape"
     task: TaskSetup
-    "what is learned"
+    "the task to learn"
     objective: Objective
-    "what counts"
+    "the meaning of better"
     budget: Budget
-    "what may be spent"
+    "the spending limits"
     gates: Gates
-    "what gates take"
+    "the decisions that gates take"
     autonomy: Autonomy
     "who decides"
     reviewer: Reviewer
@@ -110,9 +110,7 @@ class Config:
         self._affordable()
 
     def _measurable(self) -> None:
-        """Refuse an objective whose noise nobody measured, or that names what the task does not
-        have.
-        """
+        """Refuse an objective whose noise nobody measured, or with a name unknown to the task."""
         known = (self.objective.metric, self.objective.scale) == (
             "exact_match",
             "raw",
@@ -133,9 +131,7 @@ class Config:
             )
 
     def _affordable(self) -> None:
-        """Refuse a study that plans more looks, confirmations or replicates than its budget or
-        objective holds.
-        """
+        """Refuse a plan of more looks, confirmations or replicates than budget or objective hold."""
         study, looks, planned = self.study, self.budget.looks, self.objective.confirmations
         need(
             planned is None or planned >= study.generations,
@@ -185,8 +181,9 @@ class Config:
         return _more(self.task.planned_cpu_us, MORE.get(arm) == "compute")
 
     def trials(self, arm: str) -> int:
-        """Return how many scores a campaign of an arm plans to tell its proposer, those of the
-        start and the baseline included.
+        """Return how many scores a campaign of an arm plans to tell its proposer.
+
+        The scores of the start and of the baseline count.
         """
         generations, proposals = self.study.rounds(arm)
         return self.study.start_trials + 1 + generations * proposals
@@ -204,7 +201,5 @@ class Config:
         return self.study.arms or (self.proposer.name,)
 
     def payers(self) -> tuple[str, ...]:
-        """Return the arms that have an account: those of the study, and the start that all
-        share.
-        """
+        """Return the arms with an account: every arm of the study, and the start that all share."""
         return (*self.arms(), *((START,) if self.study.start_trials else ()))

@@ -1,9 +1,4 @@
-"""What a human decides before a study: the typed form of every Hydra group.
-
-Hydra composes plain values from the YAML files beside this module; `configs.build.parse` turns them
-once into these records. Unknown keys, wrong types and numbers outside their range are refused by
-name.
-"""
+"""Who decides on a plan, and when does a study pause? The settings of gates and reviewers."""
 
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
@@ -16,8 +11,9 @@ Rule = Literal["mandate", "approve", "deny"]
 
 
 def _per_class(where: str, given: dict[str, T], other: T) -> dict[str, T]:
-    """Return a value for every change class, `other` for a class that is not named; raise BadInput
-    for an unknown class.
+    """Return a value for every change class, `other` for a class without a value.
+
+    Raises BadInput for an unknown class.
     """
     for name in given:
         known = ", ".join(sorted(CLASSES))
@@ -30,15 +26,15 @@ class Quorum:
     """Who must say yes to a plan of a class whose rule is `approve`. Silence is never a yes."""
 
     of: int = 1
-    "distinct people; two keys of one person count once"
+    "distinct people; two keys of the same person count once"
     reviewers: tuple[str, ...] = ()
-    "names of the keys that count; empty: every pinned one"
+    "names of the keys with a vote; empty: every pinned key"
     role: Literal["", "person", "external", "simulated"] = ""
-    """kind of reviewer that counts; empty: any, a simulated one only if `reviewers` names it or the
-    study has a scripted reviewer
+    """the kind of reviewer with a vote; empty: any. A simulated reviewer counts if `reviewers`
+    names it or the study has a scripted reviewer
     """
     wait_seconds: int = 0
-    "cooling-off: time from the last yes that was needed until the plan may run"
+    "cooling-off: time from the last yes needed until the plan may run"
 
     def __post_init__(self) -> None:
         need(1 <= self.of <= 100, "of", self.of, "between 1 and 100")
@@ -61,7 +57,7 @@ class Quorum:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tripwires:
-    """What pauses a study by itself and opens an incident. null: not watched."""
+    """The events that pause a study by themselves and open an incident. null: not watched."""
 
     spent_share: float | None = None
     "share of the study's CPU-seconds"
@@ -85,40 +81,38 @@ class Tripwires:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gates:
-    """What gates take as a decision."""
+    """The decisions that a gate accepts, and how long it waits for them."""
 
     unattended: Caps | None = None
-    "caps of a mandate that was given without a person at a terminal; null: none is taken"
+    "caps of a mandate without a person at a terminal; null: no such mandate"
     approve: dict[str, Quorum | None] = field(default_factory=dict)
-    "who must say yes, per change class; null: one yes of any pinned reviewer"
+    "who must say yes, per change class; null: any single pinned reviewer"
     resume: Quorum | None = None
-    """who must say yes before a stopped or paused study goes on; null: one yes of any pinned
-    reviewer
-    """
+    "who must say yes before a stopped or paused study goes on; null: any single pinned reviewer"
     expire_hours: int = 24
-    "a request that is not decided by then is denied"
+    "time to decide on a request; after it the request is denied"
     requests_per_hour: int = 60
-    "requests that the study may put to people in an hour; what is beyond is denied"
+    "requests to people in an hour; any beyond are denied"
     pending_per_arm: int = 20
-    "requests of one arm that may wait at a time; what is beyond is denied"
+    "requests of an arm that may wait at a time; any beyond are denied"
     patience_seconds: int = 0
     """how long a run waits for people before it ends with exit code 3 (or 5 when paused); waiting
     spends nothing
     """
     canaries: float = 0.0
-    """share of the requests that are followed by a canary and its benign twin, which can never run
+    """share of the requests followed by a canary and its benign twin, which can never run
     (docs/gates.md)
     """
     counterparty: str = ""
-    "a pinned reviewer outside who is called about every incident too; empty: none"
+    "a pinned reviewer outside, called about every incident too; empty: nobody"
     tripwires: Tripwires = field(default_factory=Tripwires)
-    "what pauses the study by itself"
+    "the events that pause the study by themselves"
     file: str = ""
-    """a Python file of at most 50 lines whose `gate` may add a no to every decision on a plan
-    (docs/plugs.md); empty: none
+    """a Python file of at most 50 lines; its `gate` may add a no to any decision on a plan
+    (docs/plugs.md); empty: no file
     """
     file_digest: str = ""
-    "sha256 of that file; filled in when the study is composed, and pinned by it"
+    "sha256 of that file; filled in at composition, then pinned by the study"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "approve", _per_class("approve", self.approve, None))
@@ -152,10 +146,10 @@ class Autonomy:
     stage: Literal["assisted", "bounded", "autonomous"]
     "name of the stage"
     humans: str
-    "what humans still control, in one sentence"
+    "the control left to humans, in a sentence"
     rules: dict[str, Rule]
-    """per change class: mandate: a standing approval is enough; approve: a decision on this very
-    plan; deny: never, and so is a class that is not named
+    """per change class. mandate: a standing approval is enough; approve: this very plan needs a
+    decision; deny: never. A class without a rule is denied
     """
 
     def __post_init__(self) -> None:
@@ -167,13 +161,14 @@ class Autonomy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reviewer:
-    """A scripted stand-in for people, so that studies and gate tests run unattended. Always signed
-    as `simulated`.
+    """A scripted stand-in for people: studies and gate tests run unattended.
+
+    Its decisions are always signed as `simulated`.
     """
 
     policy: Literal["people", "approve-all", "deny-all", "by-file", "fatigue"]
-    """people: none; by-file: the answers of `file`; fatigue: a reviewer that tires, by the figures
-    below
+    """people: nobody; by-file: the answers of `file`; fatigue: a reviewer that tires, by the
+    figures below
     """
     file: str = ""
     """by-file: JSON object from change class (or the start of a plan's digest) to approve, deny or
@@ -182,8 +177,8 @@ class Reviewer:
     hit_rate: float = 0.9
     "fatigue: probability of denying a canary, at the first decision"
     false_alarm_rate: float = 0.05
-    """fatigue: probability of denying any other proposal or promotion; the baseline and what
-    measures are what people ordered, and get a yes
+    """fatigue: probability of denying any other proposal or promotion. Baseline and measures were
+    ordered by people, and get a yes
     """
     decay: float = 0.01
     "fatigue: the hit rate falls as exp(-decay x decisions so far)"

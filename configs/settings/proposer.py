@@ -1,9 +1,4 @@
-"""What a human decides before a study: the typed form of every Hydra group.
-
-Hydra composes plain values from the YAML files beside this module; `configs.build.parse` turns them
-once into these records. Unknown keys, wrong types and numbers outside their range are refused by
-name.
-"""
+"""How are proposals made? The settings of Hydra group `proposer`."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,19 +14,19 @@ class Evolve:
     islands: int = 3
     "populations that evolve side by side; proposals go round them"
     migration: int = 12
-    "trials between two migrations, in which each island's best goes to the next"
+    "trials between two migrations; each migration copies an island's best to the next"
     inspirations: int = 2
-    "programs beside the parent that a proposal may take regions from"
+    "programs beside the parent as sources of regions for a proposal"
     explore: float = 0.3
-    "probability that the parent is any elite; otherwise the better its rank, the likelier"
+    "probability of any elite as parent; otherwise the better its rank, the likelier"
     knobs: float = 0.5
-    "probability that a proposal changes knobs of the parent's recipe, too"
+    "probability that a proposal also changes knobs of the parent's recipe"
     novelty: int = 4
-    """a program of the same recipe that differs from an earlier one in fewer token threes is drawn
-    again; one changed token makes about 6
+    """least difference from an earlier program of the same recipe, in token threes; a nearer
+    program is drawn again. A changed token makes about 6
     """
     edits: int = 3
-    "the most operators that one proposal applies"
+    "most operators in a proposal"
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -56,37 +51,37 @@ class Proposer:
     """Settings of the proposers."""
 
     name: str
-    "proposer of a study that names no arms"
+    "proposer of a study without arms"
     mutations: int = 3
-    "local, evolve: the most knobs that one proposal changes"
+    "local, evolve: most knobs that a proposal changes"
     script: tuple[dict[str, Any], ...] = ()
-    """scripted: a person's list of changes, knobs and their values, one proposal each in order;
-    used up, the campaign ends
+    """scripted: a person's list of changes (knobs and their values), a proposal each, in order; the
+    campaign ends with the list
     """
     evolve: Evolve = field(default_factory=Evolve)
     "evolve: its program database"
     hostile_share: float = 0.5
-    "hostile: share of the proposals that are attacks; the others are those of `local`"
+    "hostile: share of attacks among the proposals; the rest comes from `local`"
     llm: Endpoint | None = None
-    "llm: the outside model that is asked, and what one question may cost; null: none"
+    "llm: the outside model and the bounds of a question; null: no model"
     program: str = ""
-    """command: a binary or a Python script that proposes in a box: history as a line of JSON in, a
-    proposal a line out (docs/proposers.md)
+    """command: a binary or a Python script, run in a box. It reads history as a line of JSON and
+    writes a line per proposal (docs/proposers.md)
     """
     program_digest: str = ""
-    "sha256 of that file; filled in when the study is composed, and pinned by it"
+    "sha256 of that file; filled in at composition, then pinned by the study"
     file: str = ""
-    """command: instead of a program, a Python file of one's own of at most 50 lines, run in the
-    same way (docs/plugs.md)
+    """command: instead of a program, your own Python file of at most 50 lines, run in the same way
+    (docs/plugs.md)
     """
     file_digest: str = ""
     "sha256 of that file; filled in likewise"
     replay: str = ""
-    "replay: folder of the run whose proposals are made again"
+    "replay: folder of the earlier run; its proposals are made again"
     replay_arm: str = ""
     "replay: arm of that run"
     replay_digest: str = ""
-    "digest of the list of those proposals; filled in likewise"
+    "replay: digest of the list of proposals; filled in likewise"
 
     def __post_init__(self) -> None:
         need(1 <= self.mutations <= 16, "mutations", self.mutations, "between 1 and 16")

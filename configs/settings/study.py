@@ -1,9 +1,4 @@
-"""What a human decides before a study: the typed form of every Hydra group.
-
-Hydra composes plain values from the YAML files beside this module; `configs.build.parse` turns them
-once into these records. Unknown keys, wrong types and numbers outside their range are refused by
-name.
-"""
+"""Which arms run, for how long, and with which measures? The settings of Hydra group `study`."""
 
 import re
 from dataclasses import dataclass
@@ -19,15 +14,15 @@ class Warn:
     """
 
     repeats: int
-    "k: repeats that must each show a self effect above `floor`"
+    "k: repeats with a self effect above `floor`, needed for the sign"
     floor: float
-    """log-odds per proposal; the smallest that one repeat can tell from noise, two deviations of
-    the placebo in an earlier study
+    """log-odds per proposal: the smallest effect that a repeat can tell from noise, two deviations
+    of the placebo in an earlier study
     """
     automation: dict[str, float]
     "stage -> least automation; deploy among them"
     cpu_seconds: float
-    "c_min: CPU-seconds at the root that the loop itself released"
+    "c_min: CPU-seconds at the root, released by the loop itself"
 
     def __post_init__(self) -> None:
         need(self.repeats >= 1, "repeats", self.repeats, "at least 1")
@@ -48,19 +43,19 @@ class Study:
     seed: int = 1
     "seed of the proposers; replicate seeds come from the study secret instead"
     arms: tuple[str, ...] = ()
-    "proposers that run side by side; empty: the one of group `proposer`"
+    "proposers side by side; empty: the proposer of group `proposer`"
     repeats: int = 1
     "independent campaigns per arm"
     start_trials: int = 0
-    """random trials of the notebook that every arm starts from, made once and charged to the study;
-    at least 16 where weights propose
+    """random trials at the start of every arm's notebook, made once and charged to the study; at
+    least 16 where weights propose
     """
     generations: int = 3
     "generations per campaign, the baseline not counted"
     proposals: int = 4
     "proposals per generation"
     confirm_replicates: int = 12
-    "most paired replicates of one confirmation on gate; the rule stops earlier where it can"
+    "most paired replicates of a confirmation on gate; the rule stops earlier where it can"
     final_replicates: int = 4
     "paired replicates of the closing look at gate (champion against baseline); 0 leaves it out"
     larger_replicates: int = 0
@@ -68,16 +63,16 @@ class Study:
     it out
     """
     skill_proposals: int = 0
-    """proposals that the last weights of arm self write on the baseline, each measured on gate
-    once, and as many of three twins; 0 leaves it out
+    """proposals by the last weights of arm self on the baseline, each measured on gate once, and as
+    many by each of three twins; 0: no measure of skill
     """
     plan_trainings: int = 0
-    """planned compute of a campaign in trainings: those that screen and confirm, and reading the
-    notebook counts as one; a generation whose worst case would pass it is not begun; 0: the
-    generations alone bound it
+    """planned compute of a campaign, in trainings. Screening and confirming count; reading the
+    notebook counts as a training. A generation starts only if its worst case fits; 0: bounded by
+    generations alone
     """
     warning: Warn | None = None
-    "the warning sign (docs/instruments.md); null: none is registered"
+    "the warning sign (docs/instruments.md); null: not registered"
 
     def __post_init__(self) -> None:
         need(
@@ -128,8 +123,9 @@ class Study:
         )
 
     def rounds(self, arm: str = "") -> tuple[int, int]:
-        """Return (generations, proposals of each) of an arm; `one_shot` spends all that its round
-        does not confirm with on proposals.
+        """Return (generations, proposals of each) of an arm.
+
+        `one_shot` spends its whole round on proposals, except for the confirmations.
         """
         if arm == ONE_SHOT:
             fit = self.plan_trainings - 2 - 2 * self.confirm_replicates
@@ -144,18 +140,20 @@ class Study:
         return self.generations + 3 + number
 
     def replicates(self, arm: str) -> int:
-        """Return the most paired replicates of one confirmation of an arm."""
+        """Return the most paired replicates of a confirmation of an arm."""
         return _more(self.confirm_replicates, MORE.get(arm) == "replicates")
 
     def worst(self, arm: str) -> int:
-        """Return the most trainings of one generation of an arm, reading the notebook counted as
-        one.
+        """Return the most trainings of a generation of an arm; reading the notebook counts as a
+        training.
         """
         return 1 + self.rounds(arm)[1] + 2 * self.replicates(arm)
 
     def allowance(self, arm: str) -> int:
         """Return the planned compute of a campaign in trainings, 0 where generations alone bound
-        it; an arm with more of one thing gets it on top.
+        it.
+
+        An arm with more of something gets it on top.
         """
         extra = self.worst(arm) - self.worst("") if arm in MORE else 0
         return (

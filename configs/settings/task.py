@@ -1,9 +1,4 @@
-"""What a human decides before a study: the typed form of every Hydra group.
-
-Hydra composes plain values from the YAML files beside this module; `configs.build.parse` turns them
-once into these records. Unknown keys, wrong types and numbers outside their range are refused by
-name.
-"""
+"""What does a net learn, and on how much compute? The settings of Hydra group `task`."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -19,17 +14,17 @@ class TaskSetup:
     """One task with its compute and its measured constants (docs/tasks.md)."""
 
     name: Literal["addition", "modular", "digits", "custom", "planted"]
-    """token format; custom: that of `file`; planted: none, trainings and weights are simulated by
-    the law of `world` (docs/instruments.md)
+    """token format. custom: from `file`; planted: no tokens, the law of `world` simulates trainings
+    and weights (docs/instruments.md)
     """
     world: str = ""
-    "planted: the world whose law holds, one of evals/law.py"
+    "planted: the world with its law, from evals/law.py"
     file: str = ""
-    """custom: a Python file of at most 50 lines that yields the items (docs/plugs.md); trusted code
-    of a person, run outside every box
+    """custom: a Python file of at most 50 lines that yields the items (docs/plugs.md). It is a
+    person's trusted code and runs outside every box
     """
     file_digest: str = ""
-    "sha256 of that file; filled in when the study is composed, and pinned by it"
+    "sha256 of that file; filled in at composition, then pinned by the study"
     digits: int = 3
     "addition: digits per operand"
     modulus: int = 97
@@ -39,7 +34,7 @@ class TaskSetup:
     side: Literal[8, 4] = 8
     "digits: pixels a side"
     train_items: int = 20_000
-    "items in one training file"
+    "items in a training file"
     held_out: int = 500
     "items per held-out split"
     train_digits: int = 0
@@ -47,8 +42,8 @@ class TaskSetup:
     `longer`; 0: all
     """
     hold_carries: bool = False
-    """addition: keep sums in which every column carries out of training; they are the slice
-    `carries` in any case
+    """addition: keep sums that carry in every column out of training; they form the slice `carries`
+    in any case
     """
     question: int = 0
     "custom: columns of a question; filled in from the file, like the next three"
@@ -61,13 +56,13 @@ class TaskSetup:
     notebook: bool = False
     "whether nets also have the tokens of the notebook; needed where weights propose (arm `self`)"
     planned_cpu_us: int
-    "planned CPU-microseconds of one training"
+    "planned CPU-microseconds of a training"
     cost: Cost
     "constants of the cost formula, measured by tests/bench/measure_tasks.py"
     seed_deviation: float
     "standard deviation of exact match over seeds, measured; floor of every standard error"
     baseline: Recipe
-    "what a newcomer would write; the first champion"
+    "a newcomer's recipe; the first champion"
 
     def __post_init__(self) -> None:
         need(
