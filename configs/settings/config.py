@@ -131,7 +131,7 @@ class Config:
             )
 
     def _affordable(self) -> None:
-        """Refuse a plan of more looks, confirmations or replicates than budget or objective hold."""
+        """Refuse more looks, confirmations or replicates than budget or objective hold."""
         study, looks, planned = self.study, self.budget.looks, self.objective.confirmations
         need(
             planned is None or planned >= study.generations,
