@@ -4,15 +4,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 START = "start"
-"""The arm of the trials that every arm starts from; each is a repeat of it."""
+"""The arm of the shared first trials; each trial is a repeat of it."""
 
 
 ONE_SHOT = "one_shot"
-"""The arm that spends the compute of all generations in one."""
+"""The arm that spends the compute of all generations at once."""
 
 
 MORE = {"more_compute": "compute", "more_proposals": "proposals", "more_replicates": "replicates"}
-"""Arms that are `self` with a quarter more of one thing, for elasticities: name -> what."""
+"""Arms like `self` with a quarter more of something, for elasticities: name -> the thing."""
 
 
 SKILLS = 4
@@ -25,14 +25,14 @@ LARGER = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arm:
-    """One variant of the loop."""
+    """A variant of the loop."""
 
     proposer: str
     "key of PROPOSERS"
     weights: Literal["champion", "first"] = "champion"
-    "box: whose weights propose and whose recipe reads the notebook; first: generation 0's"
+    "box: whose weights propose and whose recipe reads the notebook. first: generation 0's"
     history: Literal["growing", "first", "scrambled"] = "growing"
-    """what is shown and learned from; first: the start and the baseline for ever; scrambled:
+    """the history shown and learned from. first: the start and the baseline for ever; scrambled:
     outcomes permuted among the trials
     """
     carry: bool = True
@@ -48,18 +48,21 @@ ARMS: dict[str, Arm] = {
     ONE_SHOT: Arm(proposer="notebook"),
     **{name: Arm(proposer="notebook") for name in MORE},
 }
-"""Arms whose name is not their proposer's. `self` is the loop closed on itself; the others differ
-from it in one thing (docs/instruments.md); `one_shot` and those of MORE in the compute of a round
-(configs.settings.study.Study.rounds).
+"""Arms with a name other than their proposer's. `self` is the loop closed on itself.
+
+The others differ from it in a single thing (docs/instruments.md). `one_shot` and the arms of MORE
+differ in the compute of a round (configs.settings.study.Study.rounds).
 """
 
 
 CELLS: dict[str, Arm] = {name: ARMS[name] for name in ("self", "refit", "frozen", "scrambled")}
-"""What is measured of the last weights' skill: theirs, generation 0's recipe on the same history,
-on its own, and on permuted outcomes.
+"""The four measures of the last weights' skill.
+
+They are: the weights themselves; generation 0's recipe on the same history, on its own, and on
+permuted outcomes.
 """
 
 
 def variant(arm: str) -> Arm:
-    """Return the variant that an arm is; a proposer's name is the plain loop with it."""
+    """Return the variant of an arm; a proposer's name is the plain loop with it."""
     return ARMS.get(arm) or Arm(proposer=arm)

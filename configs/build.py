@@ -1,8 +1,8 @@
-"""One strict decoder: plain mappings to frozen dataclasses, and back.
+"""A strict decoder: plain mappings to frozen dataclasses, and back.
 
-Used for composed configuration, for proposals that a model wrote and for records read from the
-ledger. It refuses unknown and missing keys, wrong types (a bool is no int, an int is no str) and
-floats that are not finite. It never imports, evaluates or formats what it reads.
+It reads composed configuration, proposals written by a model, and records of the ledger. It refuses
+unknown and missing keys, wrong types (a bool is no int, an int is no str) and floats that are not
+finite. It never imports, evaluates or formats a value.
 """
 
 import json
@@ -17,8 +17,9 @@ T = TypeVar("T")
 
 
 def parse(kind: type[T], value: object, where: str = "") -> T:
-    """Return `value` (a mapping) as the dataclass `kind`; raise BadInput naming the field that is
-    wrong.
+    """Return `value` (a mapping) as the dataclass `kind`.
+
+    Raises BadInput with the name of the wrong field.
     """
     try:
         return reader(kind)(value)  # type: ignore[no-any-return, arg-type]
@@ -69,7 +70,7 @@ def strict_json(text: str | bytes, limit: int = 65_536) -> Any:
 
 
 def need(ok: bool, where: str, value: object, right: str) -> None:
-    """Raise BadInput unless `ok`; `right` says what would be right."""
+    """Raise BadInput unless `ok`; `right` describes a right value."""
     if not ok:
         _refuse(where, value, right)
 

@@ -1,4 +1,4 @@
-"""Planned compute: the deterministic figure that is known before a job runs.
+"""Planned compute: a deterministic figure, known before a job runs.
 
     steps = planned_cpu_us / (overhead_us(depth)
                               + flops_per_step / flops_per_us
@@ -6,7 +6,7 @@
 
 `tests/bench/measure_tasks.py` measures the constants per task; the task's YAML pins them. Steps are
 computed on the trusted side and given to the job. FLOPs alone are not equal compute on such small
-nets: most time goes into calls (the overhead) and into element-wise work on activations and
+nets. Most time goes into calls (the overhead) and into element-wise work on activations and
 attention maps (the last term).
 """
 
@@ -22,13 +22,13 @@ class Cost:
     """Constants of the cost formula on the reference machine."""
 
     base_us: float
-    "CPU-microseconds of one step without any block (data, embedding, optimiser, loop)"
+    "CPU-microseconds of a step without any block (data, embedding, optimiser, loop)"
     block_us: float
-    "CPU-microseconds that each block adds to a step, size apart"
+    "CPU-microseconds per block and step, size apart"
     flops_per_us: float
-    "floating-point operations per CPU-microsecond that the matrix products reach"
+    "floating-point operations of the matrix products per CPU-microsecond"
     elements_per_us: float
-    "activation elements per CPU-microsecond that the element-wise work reaches"
+    "activation elements of the element-wise work per CPU-microsecond"
 
     def __post_init__(self) -> None:
         for name in ("base_us", "block_us", "flops_per_us", "elements_per_us"):
@@ -36,9 +36,10 @@ class Cost:
 
 
 def parameters(recipe: Recipe, lay: Layout) -> int:
-    """Return the number of weights of the net that `models/net.py` builds: embeddings (token,
-    position), blocks (attention 4w^2, MLP 8w^2, two RMSNorm gains), final gain; the output shares
-    the token embedding.
+    """Return the number of weights of the net in `models/net.py`.
+
+    Counted are embeddings (token, position), blocks (attention 4w^2, MLP 8w^2, two RMSNorm gains)
+    and the final gain; the output shares the token embedding.
     """
     w, length = recipe.width, max(len(lay.order), DOCUMENT if lay.notebook else 0)
     return (
@@ -47,8 +48,10 @@ def parameters(recipe: Recipe, lay: Layout) -> int:
 
 
 def flops_per_step(recipe: Recipe, lay: Layout) -> int:
-    """Return forward plus backward FLOPs of one step: 6 per weight and token, and attention's 12 w
-    T per token and block (Kaplan et al. 2020, section 2.1).
+    """Return forward plus backward FLOPs of a step.
+
+    6 per weight and token, and attention's 12 w T per token and block (Kaplan et al. 2020, section
+    2.1).
     """
     w, length = recipe.width, len(lay.order) - 1
     per_token = (
@@ -58,8 +61,10 @@ def flops_per_step(recipe: Recipe, lay: Layout) -> int:
 
 
 def elements_per_step(recipe: Recipe, lay: Layout) -> int:
-    """Return activation elements of one step: per token and block 12 widths (norms, qkv, MLP) and 3
-    attention rows per head, one width twice and the logits besides.
+    """Return activation elements of a step.
+
+    Per token and block: 12 widths (norms, qkv, MLP) and 3 attention rows per head. Besides, a width
+    twice and the logits.
     """
     w, length = recipe.width, len(lay.order) - 1
     per_token = recipe.depth * (12 * w + 3 * recipe.heads * length) + 2 * w + lay.vocabulary
@@ -67,8 +72,9 @@ def elements_per_step(recipe: Recipe, lay: Layout) -> int:
 
 
 def step_us(recipe: Recipe, lay: Layout, cost: Cost) -> float:
-    """Return the planned CPU-microseconds of one training step; the notebook's share of the steps
-    reads its documents.
+    """Return the planned CPU-microseconds of a training step.
+
+    The notebook's share of the steps reads its documents.
     """
     if lay.notebook and recipe.notebook:
         own = step_us(recipe, document(lay), cost)
@@ -81,5 +87,5 @@ def step_us(recipe: Recipe, lay: Layout, cost: Cost) -> float:
 
 
 def steps(recipe: Recipe, lay: Layout, cost: Cost, planned_cpu_us: int) -> int:
-    """Return how many steps `planned_cpu_us` buys; at least one."""
+    """Return how many steps `planned_cpu_us` buys, at least 1."""
     return max(1, int(planned_cpu_us / step_us(recipe, lay, cost)))

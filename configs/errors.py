@@ -1,6 +1,4 @@
-"""The exception tree. Every error of ours is one sentence: what was wrong, the value, what would be
-right.
-"""
+"""The exception tree. Every error is a sentence: the mistake, the value, and a right value."""
 
 FULL = (
     "the disk that holds the run is full or failing; free some space, and the same command goes on"
@@ -9,7 +7,7 @@ FULL = (
 
 
 class HeirloopError(Exception):
-    """Base of all errors that a user may see. `exit_code` is what the command line returns."""
+    """Base of all errors for users. `exit_code` is the command line's."""
 
     exit_code = 1
 
@@ -43,11 +41,11 @@ class Stopped(HeirloopError):
 
 
 class Paused(Stopped):
-    """One arm cannot go on, such as one whose outside model does not answer; the other arms do."""
+    """An arm cannot go on: its outside model does not answer, for example. Other arms go on."""
 
 
 class VerificationFailed(HeirloopError):
-    """Recorded bytes do not prove what they should."""
+    """Recorded bytes fail their proof."""
 
     exit_code = 6
 

@@ -1,4 +1,5 @@
-"""What a proposer may see: the champion's recipe and its own campaign's trials, and nothing else.
+"""A proposer's view: the champion's recipe and its own campaign's trials, and nothing else.
+
 It crosses into the box as JSON.
 """
 
@@ -13,12 +14,12 @@ from configs.tokens import BUCKETS, pairs
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """One trial as a proposer is told of it."""
+    """A trial, as a proposer sees it."""
 
     recipe: Recipe
-    "what was trained"
+    "the trained recipe"
     outcome: Literal["first", "better", "not better", "failed", "scored", "waiting"]
-    "what is told of its feedback score (evals/ladder.py); waiting: not measured yet"
+    "released part of its feedback score (evals/ladder.py); waiting: not measured yet"
     score: float | None = None
     """rounded feedback score in the objective's metric, larger is better; None unless first, better
     or scored
@@ -36,35 +37,33 @@ class Trial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """All that a proposer is shown."""
+    """Everything that a proposer sees."""
 
     champion: Recipe
     "recipe to improve"
     champion_source: str
     "digest of the champion's bundle"
     champion_score: float | None
-    "what is told of its feedback score"
+    "released part of the feedback score"
     trials: tuple[Trial, ...]
-    "the notebook that every arm starts from, then the campaign's own trials, in order"
+    "the notebook shared by every arm at its start, then the campaign's own trials, in order"
     grid: dict[str, tuple[Any, ...]]
-    "values that each knob may take, in order of size; a knob that is left out stays as it is"
+    "values per knob, in order of size; a knob without values stays as it is"
     count: int
     "proposals wanted"
     barred: tuple[Recipe, ...] = ()
-    """recipes tried whose outcome is not shown (arms frozen, no_carry); weights do not write them
-    again
-    """
+    "recipes tried without a shown outcome (arms frozen, no_carry); weights do not write them again"
 
     def __post_init__(self) -> None:
         need(1 <= self.count <= 1000, "count", self.count, "between 1 and 1000")
 
 
 def buckets(trials: Sequence[Trial]) -> list[int]:
-    """Return the outcome token of each trial: its quarter by rank of what is told, 0 the worst;
-    ties share the middle of their ranks.
+    """Return the outcome token of each trial: its quarter by rank of the released score, 0 the
+    worst.
 
-    A failed trial is among the worst; one that is told as `not better` lies under all that are told
-    with a score. What waits is no outcome: -1.
+    Ties share the middle of their ranks. A failed trial is among the worst; a trial `not better`
+    lies under all trials with a score. A waiting trial has no outcome: -1.
     """
     known = [i for i, t in enumerate(trials) if t.outcome != "waiting"]
     values = {i: trials[i].score if trials[i].score is not None else float("-inf") for i in known}
@@ -78,8 +77,9 @@ def buckets(trials: Sequence[Trial]) -> list[int]:
 
 
 def notebook(trials: Sequence[Trial]) -> list[list[int]]:
-    """Return the rows of a notebook, (1 + knobs) tokens each: outcome, then a pair token per knob;
-    one row a trial with an outcome.
+    """Return the rows of a notebook: a row for each trial with an outcome.
+
+    A row has 1 + knobs tokens: outcome, then a pair token per knob.
     """
     return [
         [bucket, *pairs(t.recipe)]

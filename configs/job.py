@@ -1,4 +1,4 @@
-"""What goes into a box and what comes out: limits, the job's own file, outcomes."""
+"""Input and output of a box: limits, the job's own file, outcomes."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -13,7 +13,7 @@ Status = Literal["ok", "program", "limit", "box"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Hard limits of one job, enforced from outside the box."""
+    """Hard limits of a job, enforced from outside the box."""
 
     cpu_us: int = 30_000_000
     """CPU-microseconds, all processes of the job together; the job is killed when its cgroup passes
@@ -32,7 +32,7 @@ class Limits:
     output_bytes: int = 16_000_000
     "bytes of all collected files together, and of everything printed; more ends the job"
     log_bytes: int = 65_536
-    "bytes of printed text that are kept; the rest is read and dropped"
+    "bytes of printed text to keep; the rest is read and dropped"
 
     def __post_init__(self) -> None:
         for name in (
@@ -52,7 +52,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """`job.json`: all that code inside a box is told."""
+    """`job.json`: everything that code inside a box knows."""
 
     role: Role
     "train: data -> weights; predict: weights + inputs -> predictions"
@@ -61,7 +61,7 @@ class Order:
     recipe: Recipe
     "sizes and training knobs"
     seed: int | None
-    """seed of weight init, batch order and dropout, below 2**63; None: an export closed it, and no
+    """seed of weight init, batch order and dropout, below 2**63; None: closed by an export, and no
     job starts from it
     """
     steps: int
@@ -70,8 +70,9 @@ class Order:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a box says of one execution. `status` says who failed: the program, its limit, or the
-    box.
+    """The outcome of an execution, as the box reports it.
+
+    `status` says who failed: the program, its limit, or the box.
     """
 
     status: Status
@@ -79,8 +80,8 @@ class Outcome:
     failed
     """
     detail: str
-    """one clause: exit code, or the name of the limit (cpu, wall, memory, processes, output), or
-    the box's error
+    """a clause: exit code, or the name of the limit (cpu, wall, memory, processes, output), or the
+    box's error
     """
     cpu_us: int
     "charged CPU-microseconds, start-up included"
@@ -97,6 +98,6 @@ class Outcome:
     files: dict[str, bytes]
     "collected outputs by allow-listed name; untrusted bytes"
     log: bytes
-    "the first `log_bytes` of what was printed; untrusted bytes"
+    "the first `log_bytes` of printed text; untrusted bytes"
     log_total: int
     "bytes printed in all"

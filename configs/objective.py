@@ -1,9 +1,9 @@
-"""What counts as better, in the form that a person writes: a primary metric, thresholds,
-constraints, error rate, power.
+"""The meaning of better, in a person's form: a primary metric, thresholds, constraints, error rate,
+power.
 
-Refuses objectives that contradict themselves: a direction that the metric does not have, a log-odds
-of what is no share, weights without their metric, bounds that nothing can meet. `objective_text` is
-what every gate shows of it.
+Refuses objectives that contradict themselves: a direction against the metric's own, log-odds of a
+metric that is no share, weights without their metric, bounds that nothing can meet.
+`objective_text` is the form at every gate.
 """
 
 from dataclasses import dataclass, field
@@ -26,14 +26,14 @@ COSTS = ("parameters", "inference_cpu_us", "measured_cpu_us")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """What one metric is."""
+    """The description of a metric."""
 
     better: Literal["up", "down"]
-    "which way is better"
+    "the better direction"
     share: bool
     "whether it lies between 0 and 1"
     text: str
-    "what it measures, in one clause"
+    "the thing measured, in a clause"
 
 
 METRICS: dict[str, Metric] = {
@@ -74,7 +74,7 @@ METRICS: dict[str, Metric] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Constraint:
-    """A condition that an accepted successor must meet besides the primary metric."""
+    """A condition on an accepted successor besides the primary metric."""
 
     metric: str = "exact_match"
     "a name of METRICS"
@@ -120,7 +120,7 @@ class Constraint:
             )
 
     def text(self) -> str:
-        """Return the condition as one clause."""
+        """Return the condition as a clause."""
         what = self.metric + (f" on slice {self.slice}" if self.slice else "")
         if self.no_loss is not None:
             return f"{what} loses at most {self.no_loss:g} against the champion"
@@ -133,35 +133,33 @@ class Constraint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
-    """What counts as better. Set by a human, pinned in the study root."""
+    """The meaning of better. Set by a human, pinned in the study root."""
 
     metric: Primary = "exact_match"
     "primary metric"
     direction: Literal["up", "down"] = "up"
-    """which way is better; stated so that people read it, and refused where the metric goes the
-    other way
-    """
+    "the better direction; stated for readers, and refused where the metric goes the other way"
     scale: Literal["raw", "log_odds"] = "raw"
-    "scale on which gains are measured; log_odds is for shares and does not flatten at the ceiling"
+    "scale of gains; log_odds is for shares and does not flatten at the ceiling"
     minimum_effect: float = 0.0
     "the gain must exceed this; in units of the metric on its scale"
     deviation: float | None = None
-    """standard deviation over seeds, on this scale; null: the task's measured one, which is of
+    """standard deviation over seeds, on this scale; null: the task's measured deviation of
     exact_match, raw
     """
     alpha: float = 0.05
-    "probability of any false accept in a campaign (one arm of one repeat)"
+    "probability of any false accept in a campaign (an arm of a repeat)"
     confirmations: int | None = None
-    "confirmations that a campaign plans, which share alpha; null: one per generation"
+    "confirmations planned for a campaign, which share alpha; null: a confirmation per generation"
     acceptance: Rule = "group_sequential"
-    "rule that accepts (docs/judging.md); betting needs gains between -1 and 1"
+    "rule of acceptance (docs/judging.md); betting needs gains between -1 and 1"
     first_look: int = 4
     "pairs before the rule is asked for the first time"
     power: float = 0.8
     "power to plan for (`heirloop power`)"
     feedback: Literal["ladder", "rounded"] = "ladder"
-    """what a proposer is told: ladder releases only steps beyond noise (evals/ladder.py), rounded
-    every score to two digits
+    """information for a proposer: ladder releases only steps beyond noise (evals/ladder.py),
+    rounded every score to two digits
     """
     secondary: tuple[Constraint, ...] = ()
     "secondary metrics with their thresholds"
@@ -269,7 +267,7 @@ class Objective:
 
 
 def objective_text(one: Objective) -> list[str]:
-    """Return an objective as the sentences that every gate shows."""
+    """Return an objective as the sentences at every gate."""
     scale = " on the log-odds scale" if one.scale == "log_odds" else ""
     mix = (
         " (" + ", ".join(f"{v:g} {k}" for k, v in sorted(one.weights.items())) + ")"

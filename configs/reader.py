@@ -1,4 +1,4 @@
-"""Readers: one compiled function per type that reads plain values as records.
+"""Readers: a compiled function per type that reads plain values as records.
 
 `read(Amount)` gives a function that takes `{"cpu_us": 7}` and returns `Amount(cpu_us=7)`, or raises
 `MisfitError`. It refuses unknown and missing keys, wrong types (a bool is no int, an int is no str)
@@ -18,15 +18,15 @@ from configs.errors import BadInput
 
 Reader = Callable[[Any], Any]
 WHOLE = "*"
-"""Key on the wire of a record's only field whose value is the whole body, not a part of it."""
+"""Key on the wire of a record's only field: its value is the whole body, not a part of it."""
 
 
 @cache
 def wire_keys(kind: type) -> tuple[tuple[str, str], ...]:
-    """Return (name, key on the wire) of a dataclass's fields, none for another type.
+    """Return (name, key on the wire) of a dataclass's fields; an empty result for another type.
 
-    The key is the name, unless the field's metadata names another as `wire`: `class` for
-    `change_class`, which Python cannot write.
+    The key is the name, unless the field's metadata has another as `wire`: `class` for
+    `change_class`, since Python cannot write the first.
     """
     if not dataclasses.is_dataclass(kind):
         return ()
@@ -34,7 +34,7 @@ def wire_keys(kind: type) -> tuple[tuple[str, str], ...]:
 
 
 def wrong(where: str, value: object, right: str) -> str:
-    """Return the sentence that refuses a value: where it stands, the value, and the right one."""
+    """Return the sentence that refuses a value: its place, the value, and a right value."""
     shown = repr(value)
     shown = shown if len(shown) <= 80 else shown[:77] + "..."
     return f"{where} is {shown}; it should be {right}"
@@ -52,7 +52,7 @@ class MisfitError(Exception):
         self.text, self.path = text, ""
 
     def under(self, step: str) -> "MisfitError":
-        """Add the step that leads here, such as `.recipe` or `[3]`, before the path."""
+        """Add a step of the path, such as `.recipe` or `[3]`, at its front."""
         self.path = step + self.path
         return self
 
@@ -63,7 +63,7 @@ def _misfit(value: object, right: str) -> MisfitError:
 
 @cache
 def reader(hint: Any) -> Reader:
-    """Return the function that reads a value of this type, or raises MisfitError."""
+    """Return the reader of this type; it returns the value or raises MisfitError."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if dataclasses.is_dataclass(hint):
         return _record(hint)  # type: ignore[arg-type]
@@ -81,9 +81,7 @@ def reader(hint: Any) -> Reader:
 
 
 def _record(kind: type) -> Reader:
-    """Return the reader of a dataclass: a mapping with each field that is required, and no
-    other key.
-    """
+    """Return the reader of a dataclass: a mapping with each required field, and no other key."""
     hints, missing = typing.get_type_hints(kind), dataclasses.MISSING
     names = dict(wire_keys(kind))
     fields = [
@@ -135,7 +133,7 @@ def _missing(hint: Any) -> MisfitError:
 
 
 def _unknown(value: Mapping[str, Any], known: set[str]) -> MisfitError | None:
-    """Return the refusal of the first key that is not known, None where all are."""
+    """Return the refusal of the first unknown key, None without any."""
     right = f"one of the known keys: {', '.join(sorted(known))}"
     for key in value:
         if key not in known:

@@ -1,6 +1,6 @@
-"""The recipe: the typed training configuration of one successor, and the range of each knob.
+"""The recipe: the typed training configuration of a successor, and the range of each knob.
 
-`KNOBS` is the whole search space; a recipe outside it is refused with one sentence.
+`KNOBS` is the whole search space. A recipe outside it is refused with a sentence.
 """
 
 from dataclasses import dataclass, fields
@@ -13,8 +13,8 @@ LEARNING_RATES = (0.0001, 0.03)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """One successor's training configuration. The defaults are the baseline: what a newcomer would
-    write.
+    """A successor's training configuration. The defaults are the baseline, as a newcomer would
+    write it.
     """
 
     learning_rate: float = 0.0003
@@ -40,7 +40,7 @@ class Recipe:
     dropout: float = 0.0
     "dropout probability on each residual branch; 0 to 0.5"
     loss: Literal["all", "answer"] = "all"
-    "tokens that the loss counts: every next token, or the answer's alone"
+    "tokens in the loss: every next token, or the answer's alone"
     answer_order: Literal["plain", "reversed"] = "plain"
     "answer digits most significant first (plain) or last (reversed)"
     operand_order: Literal["plain", "reversed", "interleaved"] = "plain"
@@ -48,13 +48,11 @@ class Recipe:
     (pixels by column)
     """
     curriculum: float = 0.0
-    "share of the steps during which easy examples come first, growing to all; 0 to 0.8"
+    "share of the steps with easy examples first, growing to all; 0 to 0.8"
     gradient_clip: float = 0.0
     "largest gradient norm; 0 switches clipping off; at most 10"
     notebook: float = 0.0
-    """share of the steps that learn from the notebook, the record of past trials, instead of the
-    task; 0 to 0.5
-    """
+    "share of the steps for the notebook (the record of past trials) instead of the task; 0 to 0.5"
 
     def __post_init__(self) -> None:
         for name, (low, high) in RANGES.items():
@@ -95,12 +93,13 @@ GRID: dict[str, tuple[Any, ...]] = {
     "gradient_clip": (0.0, 0.3, 1.0, 3.0),
     "notebook": (0.0, 0.05, 0.1, 0.2, 0.3),
 }
-"""The values that proposers draw from, one tuple per knob, in order of size."""
+"""The values for proposers to draw from, a tuple per knob, in order of size."""
 
 
 def grid(notebook: bool) -> dict[str, tuple[Any, ...]]:
-    """Return the values that a study's proposers draw from: without a notebook its share is no knob
-    and stays 0.
+    """Return the values for a study's proposers to draw from.
+
+    Without a notebook its share is no knob and stays 0.
     """
     return {name: values for name, values in GRID.items() if notebook or name != "notebook"}
 

@@ -1,10 +1,10 @@
 """Token formats: how an item of a task becomes a row of small integers.
 
-An item is stored in *canonical* order, one uint8 token a column: question, separator, answer. A
-recipe may reorder the columns (operands, answer); it never changes what they hold, so a layout is a
-permutation and the trusted side reads predictions back in canonical order. A net that proposes has
-one more document format, the notebook: past trials as outcome and knob-value pairs. Standard
-library only.
+An item is stored in *canonical* order, a uint8 token per column: question, separator, answer. A
+recipe may reorder the columns (operands, answer), never their content. So a layout is a
+permutation, and the trusted side reads predictions back in canonical order. A net for proposals has
+another document format, the notebook: past trials as outcome and knob-value pairs. Standard library
+only.
 """
 
 from collections.abc import Sequence
@@ -24,12 +24,12 @@ SIMULATED_WEIGHTS = 16
 BUCKETS = 4
 """Outcomes in a notebook: quarters of the trials by rank, 0 the worst."""
 ASK = BUCKETS
-"""Notebook token that stands where the outcome is asked for."""
+"""Notebook token in the place of an unknown outcome."""
 FIRST_PAIR = ASK + 1
 PAIRS: dict[str, int] = {
     name: FIRST_PAIR + sum(map(len, list(GRID.values())[:i])) for i, name in enumerate(GRID)
 }
-"""First token of each knob's values: one token says knob and value."""
+"""First token of each knob's values: a single token gives knob and value."""
 NOTEBOOK = FIRST_PAIR + sum(map(len, GRID.values()))
 GROUPS: tuple[int, ...] = (
     (0,) * BUCKETS + (1,) + tuple(i + 2 for i, values in enumerate(GRID.values()) for _ in values)
@@ -47,7 +47,7 @@ def pairs(recipe: Recipe) -> list[int]:
 
 
 def unpaired(tokens: Sequence[int]) -> dict[str, Any]:
-    """Return the knob values that pair tokens say, in any order."""
+    """Return the knob values of pair tokens, in any order."""
     known = {
         first + i: (name, value)
         for name, first in PAIRS.items()
@@ -64,20 +64,20 @@ def _nearest(values: tuple[Any, ...], value: Any) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What is learned, as tokens, and how much data there is."""
+    """A task as tokens, and the amount of its data."""
 
     name: Literal["addition", "modular", "digits", "custom", "planted"]
-    """addition of n-digit numbers, a+b mod p, scikit-learn's handwriting, what a person's own file
-    yields, or a simulation that trains nothing
+    """addition of n-digit numbers, a+b mod p, scikit-learn's handwriting, a person's own file, or a
+    simulation without trainings
     """
     digits: int = 3
     "addition only: digits per operand; 1 to 6"
     modulus: int = 97
     "modular only: p; 3 to 251"
     levels: int = 5
-    "digits only: grey levels that a pixel is quantised to; 2 to 17"
+    "digits only: grey levels of a pixel; 2 to 17"
     side: Literal[8, 4] = 8
-    "digits only: pixels a side; 4 averages blocks of four, so that a training costs a quarter"
+    "digits only: pixels a side; 4 averages blocks of four, and a training costs a quarter"
     train_items: int = 20_000
     "items in a training file; drawn per replicate"
     held_out: int = 500
@@ -87,21 +87,19 @@ class Task:
     slice `longer`; 0: all
     """
     hold_carries: bool = False
-    """addition only: sums in which every column carries are kept out of training and splits, and
-    stand in slice `carries` alone
+    """addition only: sums that carry in every column stay out of training and splits, and form
+    slice `carries` alone
     """
     question: int = 0
-    "custom only: columns of a question, the separator that follows them not counted; 1 to 128"
+    "custom only: columns of a question, without the separator after them; 1 to 128"
     answer: int = 0
     "custom only: columns of an answer; 1 to 16"
     values: int = 0
     "custom only: distinct values of a column; 2 to 250"
     items: str = ""
-    "custom only: digest of all items that the file yields"
+    "custom only: digest of all items of the file"
     notebook: bool = False
-    """whether the net also has the tokens of the notebook, so that it can learn from past trials
-    and propose
-    """
+    "whether the net also has the tokens of the notebook, to learn from past trials and propose"
 
     def __post_init__(self) -> None:
         need(1 <= self.digits <= 6, "digits", self.digits, "between 1 and 6")
@@ -147,7 +145,7 @@ class Task:
             )
 
     def slices(self) -> tuple[str, ...]:
-        """Return the names of the task's slices (evals/data.py says what they hold)."""
+        """Return the names of the task's slices (evals/data.py describes them)."""
         if self.name == "addition":
             return ("carries", "longer") if 0 < self.train_digits < self.digits else ("carries",)
         if self.name in ("custom", "planted"):
@@ -157,26 +155,22 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """Column order of one task under one recipe."""
+    """Column order of a task under a recipe."""
 
     vocabulary: int
     "number of distinct tokens of the task"
     notebook: int
-    "number of tokens of the notebook, which follow those of the task; 0: none"
+    "number of tokens of the notebook, after the task's own; 0: no notebook"
     question: int
     "columns before the answer, separator included"
     answer: int
     "columns of the answer"
     order: tuple[int, ...]
-    """order[i] is the canonical column that stands at position i; a permutation of question +
-    answer columns
-    """
+    "order[i] is the canonical column at position i; a permutation of question + answer columns"
 
 
 def document(lay: Layout) -> Layout:
-    """Return the layout of a notebook's documents, in which every column but the first is to be
-    told.
-    """
+    """Return the layout of a notebook's documents: every column but the first is predicted."""
     return Layout(
         vocabulary=lay.notebook,
         notebook=0,
