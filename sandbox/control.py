@@ -8,7 +8,6 @@ processes, containers.
 
 import contextlib
 import fcntl
-import math
 import os
 import signal
 import threading
@@ -171,19 +170,30 @@ class Wires:
             case ChampionEntry(generation=generation) if generation > 0:
                 self._accepted.append(unix(entry))
             case ScoreEntry(scores=Scores(split="feedback") as scores, plan=plan):
-                self._follow(plan, scores.exact_match)
+                self._follow(plan, self._read(scores))
+
+    def _read(self, scores: Scores) -> float:
+        """Return the objective's metric, turned so that larger is better.
+
+        A metric that is made of several (weighted, robustness) is followed by its exact match.
+        """
+        objective = self._gate.rules.config.objective
+        value = getattr(scores, objective.metric, None)
+        if value is None:
+            return scores.exact_match
+        return float(value) if objective.direction == "up" else -float(value)
 
     def _follow(self, name: str, value: float) -> None:
-        """Keep the best feedback score of a campaign, and by how much a plan rose above it."""
+        """Keep the best feedback score of a campaign, and each rise of a plan above it."""
         plan = self._gate.plans.get(name)
         if plan is None:
             return
         campaign = (plan.arm, plan.repeat)
-        if value > self._best.get(campaign, math.inf):
-            rise = value - self._best[campaign]
-            text = f"the feedback score of plan {name[:12]} rose by {rise:.2f}"
-            self._jumps.append((rise, text))
-        self._best[campaign] = max(value, self._best.get(campaign, 0.0))
+        best = self._best.get(campaign)
+        if best is not None and value > best:
+            text = f"the feedback score of plan {name[:12]} rose by {value - best:.2f}"
+            self._jumps.append((value - best, text))
+        self._best[campaign] = value if best is None else max(value, best)
 
     def touched(self, spent_share: float) -> str:
         """Return which tripwire of the study is touched now, or nothing; costs what is new in the

@@ -235,6 +235,28 @@ def test_a_tripwire_pauses_by_itself_and_opens_an_incident(tmp_path, go, monkeyp
     assert len(bodies(cfg, "start")) > ran  # it does not trip again on what people have seen
 
 
+@pytest.mark.parametrize("metric", ["nll", "exact_match"])
+def test_a_jump_is_of_the_objective_s_metric_in_its_direction(tmp_path, go, metric):
+    """Exact match rises by at most 0.85 here, and nats per token fall by more than 0.9."""
+    direction = {"nll": "down", "exact_match": "up"}[metric]
+    cfg = config(
+        tmp_path,
+        "study.generations=3",
+        "study.proposals=3",
+        f"objective.metric={metric}",
+        f"objective.direction={direction}",
+        "objective.deviation=0.3",
+        "gates.tripwires.score_jump=0.9",
+    )
+    mandate(cfg)
+    if metric == "exact_match":
+        assert go(cfg, FakeBox(better))["finished"]
+        return
+    with pytest.raises(Stopped, match="halted"):
+        go(cfg, FakeBox(better))
+    assert "rose by" in bodies(cfg, "control")[-1]["why"]
+
+
 def test_a_slowed_study_starts_no_more_than_it_may(tmp_path, go):
     cfg = config(tmp_path)
     mandate(cfg)
