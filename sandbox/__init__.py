@@ -1,3 +1,4 @@
-"""The reference monitor: what is allowed. The only folder that starts a process for a plan, or
-spends.
+"""The reference monitor: which acts are allowed?
+
+No other folder starts a process for a plan, or spends. Begin with run.py, the way to a box.
 """

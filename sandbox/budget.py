@@ -1,9 +1,8 @@
-"""Hard, cumulative budgets: reserve the worst case, settle the measured use, in the ledger's own
-transactions.
+"""Hard, cumulative budgets: reserve the worst case, then settle the measured use.
 
-Balances are derived rows; `replay` recomputes them from entries. `spent + reserved + asked <=
-limit` is one SQL statement for all accounts that pay, so parallel workers cannot pass a limit
-together. A reservation that is never settled stands as spent.
+Both happen in the ledger's own transactions. Balances are derived rows; `replay` recomputes them
+from entries. `spent + reserved + asked <= limit` is a single SQL statement for all paying accounts,
+so parallel workers cannot pass a limit together. A reservation without settlement stands as spent.
 """
 
 from collections.abc import Iterable, Sequence
@@ -66,16 +65,15 @@ def study_limits(budget: Budget, arms: Iterable[str] = ()) -> dict[str, Amount]:
 
 
 def look_account(split: str) -> str:
-    """Return the account that pays for looks at a held-out split."""
+    """Return the account of looks at a held-out split."""
     return f"look {split}"
 
 
 def look(ledger: Ledger, split: Split, plan: str, after: int = 0) -> None:
-    """Charge and record one look of a plan at a held-out split, once; raise BudgetExhausted where
-    all are spent: it then does not happen.
+    """Charge and record a look of a plan at a held-out split, once.
 
-    `after` is the ledger entry to which the caller knows that it has not happened, so that a look
-    costs the same however long the ledger is.
+    Raises BudgetExhausted without looks left, and the look does not happen. The caller knows that
+    the look has no entry up to `after`. So a look costs the same however long the ledger is.
     """
     payers, one = ("root", look_account(split)), Amount(looks=1)
     with ledger.transaction() as txn:
@@ -88,14 +86,15 @@ def look(ledger: Ledger, split: Split, plan: str, after: int = 0) -> None:
 
 
 def arm_account(arm: str) -> str:
-    """Return the account of an arm: it pays for whatever its proposals cost, hostile successors in
-    evaluation too.
+    """Return the account of an arm.
+
+    It pays for all costs of the arm's proposals, hostile successors in evaluation too.
     """
     return f"arm {arm}"
 
 
 def open_mandate(txn: Transaction, name: str, caps: Caps, total: Amount) -> None:
-    """Open the account of a mandate; what it does not cap is capped by the study."""
+    """Open the account of a mandate; the study caps every resource that the mandate leaves open."""
     open_account(txn, name, mandate_limit(caps, total))
 
 
@@ -105,7 +104,7 @@ def mandate_limit(caps: Caps, total: Amount) -> Amount:
 
 
 def open_account(txn: Transaction, name: str, limit: Amount) -> None:
-    """Open one account and record it."""
+    """Open an account and record it."""
     txn.append(AccountEntry(name=name, limit=limit))
     rows = [
         {"name": name, "resource": r, "limit": getattr(limit, r), "reserved": 0, "spent": 0}
@@ -115,7 +114,7 @@ def open_account(txn: Transaction, name: str, limit: Amount) -> None:
 
 
 def amend(txn: Transaction, budget: Budget, arms: Iterable[str] = ()) -> None:
-    """Set new limits for the accounts of the study; what was spent and reserved stays."""
+    """Set new limits for the accounts of the study; past spending and reservations stay."""
     for name, limit in study_limits(budget, arms).items():
         txn.append(LimitEntry(name=name, limit=limit))
         for r in RESOURCES:
@@ -140,7 +139,9 @@ def reserve(txn: Transaction, key: str, accounts: Iterable[str], amount: Amount)
 def settle(
     txn: Transaction, key: str, accounts: Iterable[str], reserved: Amount, spent: Amount
 ) -> None:
-    """Replace a reservation by what was used; use above the reservation is charged all the same."""
+    """Replace a reservation by the measured use; use above the reservation is charged all the
+    same.
+    """
     names = tuple(dict.fromkeys(accounts))
     moved = _some(reserved + spent)
     txn.connection.execute(
@@ -165,8 +166,9 @@ def _some(amount: Amount) -> tuple[str, ...]:
 
 @cache
 def _statement(text: str, names: int, resources: tuple[str, ...]) -> sa.TextClause:
-    """Return a statement for so many accounts, in which `a` and `b` stand for what two amounts hold
-    of a row's resource.
+    """Return a statement for so many accounts.
+
+    In it `a` and `b` stand for the two amounts of a row's resource.
     """
     of_row = {
         x: (
@@ -191,7 +193,7 @@ def _bound(names: Sequence[str], resources: Sequence[str], **amounts: Amount) ->
 
 
 def _short(txn: Transaction, names: Sequence[str], amount: Amount) -> str:
-    """Return which account has too little of what."""
+    """Return a sentence: which account has too little of a resource."""
     held = balances(txn.connection)
     for name in names:
         for resource in RESOURCES:
@@ -229,7 +231,7 @@ _MOVES = (AccountEntry.kind, LimitEntry.kind, ReserveEntry.kind, SettleEntry.kin
 
 
 def _move(balances: Balances, fact: Fact) -> None:
-    """Change balances as one entry says."""
+    """Change balances by an entry."""
     match fact:
         case AccountEntry(name=name, limit=limit):
             balances[name] = {

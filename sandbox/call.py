@@ -1,11 +1,11 @@
-"""The other door: `call(sandbox, request, grant)` is the only way to ask an outside model.
+"""The way to an outside model: `call(sandbox, request, grant)`, and no other.
 
-It checks the grant against the recorded plan and every byte that is sent, reserves the worst case
-in tokens and money, asks, settles by the endpoint's own count (without one the reservation stands)
-and records question and answer by digest. It follows no redirect, reads no proxy or netrc, takes no
-longer and reads no more than the endpoint's settings say. The key is read from the environment for
-one request, goes into one header and is blotted out of what comes back. What comes back is data: it
-is stored, and never run here.
+It checks the grant against the recorded plan and every byte to send. It reserves the worst case in
+tokens and money, asks, and settles by the endpoint's own count; without a count the reservation
+stands. It records question and answer by digest. It follows no redirect, reads no proxy or netrc,
+and stays within the endpoint's seconds and bytes. The key comes from the environment for a single
+request, goes into a single header and is blotted out of the answer. The answer is data: it is
+stored, and never run here.
 """
 
 import base64
@@ -31,12 +31,11 @@ FINISHES = ("stop", "length", "content_filter", "tool_calls")
 def call(
     sandbox: Sandbox, request: Call, grant: Grant, stopped: Callable[[], bool] = lambda: False
 ) -> ModelReply:
-    """Ask one granted question and return its answer, whose text is in the store. `stopped` ends it
-    early.
+    """Ask a granted question and return its answer, with the text in the store.
 
-    Raises VerificationFailed (grant, plan or bytes do not match), BudgetExhausted (nothing was
-    reserved), NeedsHuman (what the grant rests on ended), Halted (a person or a tripwire holds the
-    study), BadInput (the key's variable is not set).
+    `stopped` ends it early. Raises VerificationFailed (grant, plan or bytes do not match),
+    BudgetExhausted (nothing was reserved), NeedsHuman (the grant's basis ended), Halted (a person
+    or a tripwire holds the study), BadInput (the key's variable is not set).
     """
     secret, name = key(request.endpoint), digest(request)
     with incident.refusals(
@@ -104,8 +103,9 @@ def call(
 
 
 def allowed(plan: Plan, request: Call, grant: Grant, config: Config) -> bool:
-    """Tell whether a question is the one that a grant of this plan allows, to the study's own
-    endpoint and within its bounds.
+    """Tell whether a grant of this plan allows a question.
+
+    It must go to the study's own endpoint and keep within its bounds.
     """
     same = (request.plan, "ask", request.index) == (grant.plan, grant.role, grant.index)
     return (
@@ -117,8 +117,9 @@ def allowed(plan: Plan, request: Call, grant: Grant, config: Config) -> bool:
 
 
 def exact(request: Call, data: bytes) -> bool:
-    """Tell whether bytes are a question of this endpoint, with its model and its bounds and nothing
-    else that could cost.
+    """Tell whether bytes are a question of this endpoint.
+
+    They hold its model and its bounds, and nothing else that could cost.
     """
     try:
         asked = strict_json(data, limit=request.endpoint.prompt_bytes)
@@ -135,8 +136,9 @@ def exact(request: Call, data: bytes) -> bool:
 def question(
     endpoint: Endpoint, messages: Sequence[Mapping[str, str]], seed: int, schema: Mapping[str, Any]
 ) -> bytes:
-    """Return the bytes of a question: chat messages, and the endpoint's bounds; `schema` counts
-    where it takes one.
+    """Return the bytes of a question: chat messages, and the endpoint's bounds.
+
+    `schema` counts if the endpoint takes a schema.
     """
     asked: dict[str, Any] = {
         "model": endpoint.model,
@@ -157,8 +159,9 @@ def question(
 
 
 def key(endpoint: Endpoint) -> str:
-    """Return the endpoint's key from this process's environment, an empty string where it wants
-    none; raises BadInput, never with the key.
+    """Return the endpoint's key from this process's environment; empty without need of a key.
+
+    Raises BadInput, never with the key.
     """
     secret = os.environ.get(endpoint.key_variable, "") if endpoint.key_variable else ""
     if endpoint.key_variable and not (
@@ -245,8 +248,8 @@ def judged(
 
 
 def _usage(found: Mapping[str, Any]) -> tuple[int, int] | None:
-    """Return the tokens of question and answer by the endpoint's own count, None where it gives no
-    such numbers.
+    """Return the tokens of question and answer by the endpoint's own count, None without such
+    numbers.
     """
     usage = found.get("usage")
     counts = (

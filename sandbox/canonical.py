@@ -1,8 +1,8 @@
 """Canonical bytes and digests: RFC 8785 JSON, sha256 in hex.
 
-The standard library's encoder writes the same bytes for all but a few values (floats that
-ECMAScript writes otherwise, characters beyond the basic plane); those go to the reference
-implementation, and so does whatever is to be refused.
+The standard library's encoder writes the same bytes for nearly all values. Exceptions are floats
+that ECMAScript writes otherwise and characters beyond the basic plane. Exceptions and refused
+values go to the reference implementation.
 """
 
 import hashlib

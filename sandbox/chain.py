@@ -1,4 +1,6 @@
-"""The hash chain: stored bytes become entries, each checked against its hash and the one before."""
+"""The hash chain: stored bytes become entries, each checked against its hash and its
+predecessor.
+"""
 
 import json
 from collections.abc import Iterable

@@ -1,9 +1,8 @@
-"""Stop, pause, slow, resume and drill: orders to a study from outside its loop, which hold even
-while the loop hangs or is dead.
+"""Stop, pause, slow, resume and drill: orders to a study from outside its loop.
 
-An order is a ledger entry that every launch reads in the transaction that reserves, so nothing new
-starts after it; and the kill goes past the loop to what its jobs run in: control groups, bubblewrap
-processes, containers.
+They hold even while the loop hangs or is dead. An order is a ledger entry. Every launch reads it in
+the transaction that reserves, so nothing new starts after it. The kill goes past the loop to the
+homes of its jobs: control groups, bubblewrap processes, containers.
 """
 
 import contextlib
@@ -51,18 +50,17 @@ GRACE_SECONDS = 5.0
 
 
 def order(ledger: Ledger, what: OrderName, who: str, why: str, per_hour: int = 0) -> Entry:
-    """Record an order; from then on no launch passes that it forbids."""
+    """Record an order; from then on every forbidden launch fails."""
     need(what != "slow" or 0 < per_hour <= 10**6, "per_hour", per_hour, "jobs per hour, at least 1")
     return ledger.append(ControlEntry(what=what, who=who[:100], why=why[:2000], per_hour=per_hour))
 
 
 def stop(folder: Path, who: str, why: str) -> dict[str, Any]:
-    """Stop a study: nothing is reserved any more, every job is killed, the loop ends or is ended,
-    lost readings are charged.
+    """Stop a study: no reservation any more, every job killed, the loop ended, lost readings
+    charged.
 
-    Works while the loop hangs (even holding the ledger) and on what it left behind when it died.
-    Returns seconds until no job was left, how many were killed, and whether the loop had to be
-    killed.
+    Works while the loop hangs (even holding the ledger) and on the remains of a dead loop. Returns
+    seconds until no job was left, the number of killed jobs, and whether the loop had to be killed.
     """
     started, pid, forced, killed = time.monotonic(), holder(folder), False, 0
     path = folder / "ledger.sqlite"
@@ -123,15 +121,19 @@ def drill(folder: Path, who: str) -> dict[str, Any]:
 
 
 def kill_jobs(pid: int, study: str) -> int:
-    """Kill everything that runs jobs of a study: of the loop process `pid` (0: none), and
-    containers that carry the study's label.
+    """Kill everything that runs jobs of a study.
+
+    These are children of the loop process `pid` (0: no process), and containers with the study's
+    label.
     """
     count = cgroup.kill_of(pid) if pid else 0
     return count + sum(kill(pid, study) for kill in KILLERS.values())
 
 
 def holder(folder: Path) -> int:
-    """Return the pid of the process that runs a study (and so holds its lock), 0 if none does."""
+    """Return the pid of the process that runs a study (and so holds its lock), 0 without a
+    process.
+    """
     with contextlib.suppress(OSError, ValueError), (folder / "lock").open() as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -141,8 +143,9 @@ def holder(folder: Path) -> int:
 
 
 class Wires:
-    """What the tripwires of a study count, following its ledger; counts begin anew when people
-    resume. Safe to use from several threads.
+    """The counts of a study's tripwires, following its ledger.
+
+    Counts begin anew when people resume. Safe to use from several threads.
     """
 
     def __init__(self, gate: Gate) -> None:
@@ -196,8 +199,8 @@ class Wires:
         self._best[campaign] = value if best is None else max(value, best)
 
     def touched(self, spent_share: float) -> str:
-        """Return which tripwire of the study is touched now, or nothing; costs what is new in the
-        ledger.
+        """Return the touched tripwire of the study, or nothing; costs the ledger's new entries
+        only.
         """
         wires, last = (
             self._gate.refresh().rules.config.gates.tripwires,
@@ -233,7 +236,7 @@ class Wires:
             )
 
     def trip(self, spent_share: float) -> str:
-        """Pause the study and open an incident if a tripwire is touched; return which."""
+        """Pause the study and open an incident if a tripwire is touched; return the tripwire."""
         gate, why = self._gate, self.touched(spent_share)
         if why and not gate.refresh().halt:
             pause(gate, TRIPWIRE, f"tripwire: {why}", why)
@@ -241,7 +244,7 @@ class Wires:
 
 
 def pause(gate: Gate, who: str, title: str, why: str) -> None:
-    """Pause the study on the part of a rule that people set before, and open an incident of it."""
+    """Pause the study on the part of a rule set by people, and open an incident of it."""
     with gate.ledger.transaction() as txn:
         first = txn.append(ControlEntry(what="pause", who=who, why=why, per_hour=0))
         incident.report(

@@ -30,7 +30,7 @@ class Policy:
     root: str
     "digest of the study root, the name of the study for good"
     version: int
-    "1, and one more per amendment"
+    "1, plus 1 per amendment"
     config: Config
     "the configuration in force"
     reviewers: tuple[dict[str, str], ...]
@@ -58,16 +58,16 @@ class Subject:
     arm: str = ""
     "who asks; empty: a person"
     by: str = ""
-    """person who asks, for an amendment and for what people propose; neither it nor a key of the
-    arm's name counts towards the quorum
+    """person who asks, for an amendment and for people's proposals; neither this person nor a key
+    of the arm's name counts towards the quorum
     """
     version: int = 1
-    "version of the study root under which it was recorded"
+    "version of the study root at its recording"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One question that waits for people."""
+    """A question that waits for people."""
 
     subject: str
     "digest"
@@ -84,14 +84,14 @@ class Request:
 
 
 def decided(config: Config) -> str:
-    """Return the digest of the settings that people decide. Box and tracker are no part of it."""
+    """Return the digest of the settings of people. Box and tracker are no part of it."""
     whole = plain(config)
     names = ("study", "task", "objective", "budget", "gates", "autonomy", "reviewer", "proposer")
     return digest({name: whole[name] for name in names})
 
 
 def policy(entries: list[Entry]) -> Policy:
-    """Return the study root in force; raises VerificationFailed where there is none."""
+    """Return the study root in force; raises VerificationFailed without a root."""
     if not entries or entries[0].kind != "study":
         raise VerificationFailed(
             "the ledger does not begin with a study root; it is not a run of Heirloop"
@@ -168,7 +168,8 @@ def distance(
 ) -> int:
     """Count the changed knobs and changed source lines between two (bundle, recipe).
 
-    People decided on a program whose digest is `pinned` in the study root: it counts nothing.
+    A program with its digest in `pinned`, the study root's, was decided by people and counts
+    nothing.
     """
     before, after = plain(base[1]), plain(other[1])
     knobs: int = sum(before[name] != after[name] for name in before)
@@ -182,7 +183,7 @@ def distance(
 
 
 def _count_lines(old: bytes, new: bytes) -> int:
-    """Count the lines that were taken out or put in."""
+    """Count the removed and the added lines."""
     before = old.decode(errors="replace").splitlines()
     after = new.decode(errors="replace").splitlines()
     if before == after:

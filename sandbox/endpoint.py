@@ -1,7 +1,7 @@
-"""Talk to an OpenAI-compatible endpoint: send one question, within hard seconds and bytes.
+"""Talk to an OpenAI-compatible endpoint: send a question, within hard seconds and bytes.
 
 It follows no redirect, reads no proxy or netrc, and takes no packed answer. Nothing here is charged
-or recorded: sandbox/call.py does that, and alone may call `ask`.
+or recorded. sandbox/call.py does both, and alone may call `ask`.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ POLL_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received:
-    """The outcome of one try, before it is judged."""
+    """The outcome of a try, before it is judged."""
 
     status: CallStatus
     detail: str
@@ -31,7 +31,7 @@ class Received:
 
 
 def ask(endpoint: Endpoint, body: bytes, secret: str, held: Callable[[], bool]) -> Received:
-    """Send one question and return the outcome.
+    """Send a question and return the outcome.
 
     It ends within the endpoint's seconds and bytes, or as soon as `held` says so.
     """

@@ -1,8 +1,7 @@
-"""Incidents: what is recorded when something was violated, nearly was, or could be; an amendment
-adds, it never rewrites.
+"""Incidents: records of something violated, nearly violated, or open to violation.
 
-The fields answer California SB 53 (critical safety incidents) and EU AI Act Article 73 (serious
-incidents); docs/incidents.md maps them one by one.
+An amendment adds; it never rewrites. The fields answer California SB 53 (critical safety incidents)
+and EU AI Act Article 73 (serious incidents). docs/incidents.md maps them field by field.
 """
 
 from collections.abc import Iterable, Iterator
@@ -44,7 +43,7 @@ FREE = (
     "corrective_action",
     "internal_use",
 )
-"""What an amendment may add or correct."""
+"""The fields that an amendment may add or correct."""
 
 
 def report(txn: Transaction, title: str, **known: Any) -> Entry:
@@ -71,8 +70,9 @@ def report(txn: Transaction, title: str, **known: Any) -> Entry:
 
 @contextmanager
 def refusals(ledger: Ledger, what: str, harm: str, plan: str = "") -> Iterator[None]:
-    """Record a refusal at the door as a near miss, and let it go on: what was asked passes a budget
-    or is not what was granted.
+    """Record a refusal at the door as a near miss, and let the refusal go on.
+
+    The request passes a budget or differs from the grant.
     """
     try:
         yield
@@ -119,7 +119,7 @@ def latest(entries: Iterable[Entry]) -> dict[str, tuple[Incident, int]]:
 
 
 def _with_due(fields: dict[str, Any]) -> Incident:
-    """Return the incident of these fields, with the moment at which a notice is due."""
+    """Return the incident of these fields, with the moment when a notice is due."""
     incident = parse(Incident, {**fields, "notification_due_at": ""})
     hours = DUE_HOURS[incident.harm_actual]
     if hours is None:

@@ -24,8 +24,9 @@ from configs.errors import BadInput, VerificationFailed
 from sandbox.canonical import canonical, digest
 
 KINDS = ("person", "simulated", "external", "auditor")
-"""An auditor reads everything and decides nothing: no study root pins such a key, so no gate takes
-what it signs.
+"""An auditor reads everything and decides nothing.
+
+No study root pins such a key, so no gate takes its signature.
 """
 STAND_IN = "scripted"
 """Name and person of the scripted reviewer's key, which nobody else can take."""
@@ -39,11 +40,10 @@ def home() -> Path:
 
 
 def new_key(name: str, kind: str, passphrase: str, person: str = "") -> dict[str, str]:
-    """Make a reviewer's key; write the encrypted private half (0600) and the public half; return
-    the public half.
+    """Make a reviewer's key; return the public half.
 
-    `person` is who holds it, the name if left out: all keys of a person are of one kind and count
-    once.
+    The encrypted private half (0600) and the public half are written. `person` is the holder, by
+    default the name. All keys of a person are of the same kind and count once.
     """
     need(
         len(passphrase) >= 8, "passphrase", f"{len(passphrase)} characters", "at least 8 characters"
@@ -64,7 +64,7 @@ def _record(folder: Path, name: str, kind: str, person: str, public: str) -> dic
 
 
 def _checked(name: str, kind: str, person: str) -> Path:
-    """Return the folder of keys if a new one may have these facts; raises BadInput otherwise."""
+    """Return the folder of keys if a new key may have these facts; raises BadInput otherwise."""
     need(
         STAND_IN not in (name, person),
         "name",
@@ -88,8 +88,9 @@ def _checked(name: str, kind: str, person: str) -> Path:
 
 
 def add(name: str, kind: str, person: str, public: str) -> dict[str, str]:
-    """Take the public half of a key whose private half is elsewhere; return it. No key can be taken
-    twice, so none holds two kinds.
+    """Take the public half of a key with its private half elsewhere; return it.
+
+    No key can be taken twice, so no key has two kinds.
     """
     need(
         bool(re.fullmatch(r"[0-9a-f]{64}", public)),
@@ -103,8 +104,9 @@ def add(name: str, kind: str, person: str, public: str) -> dict[str, str]:
 
 
 def invite(name: str, kind: str, person: str = "") -> str:
-    """Return a code with which one browser may enrol a key of this name and kind within a day; only
-    its hash is kept.
+    """Return a code for a browser, which may enrol a key of this name and kind within a day.
+
+    Only the code's hash is kept.
     """
     _checked(name, kind, person or name)
     code, folder = secrets.token_hex(8), home() / "invites"
@@ -120,11 +122,10 @@ def invite(name: str, kind: str, person: str = "") -> str:
 
 
 def enrol(envelope: bytes) -> dict[str, str]:
-    """Take the public half of a key made elsewhere, by an envelope that it signed over an
-    invitation's code; return it.
+    """Take the public half of a key made elsewhere; return it.
 
-    Raises VerificationFailed for a bad signature, and for a code that was never given, is used or
-    has expired.
+    The key signed an envelope over an invitation's code. Raises VerificationFailed for a bad
+    signature, and for a code that is unknown, used or expired.
     """
     claimed = payload_unchecked(envelope)
     said = verify(envelope, str(claimed.get("public")), "enrol")
@@ -172,7 +173,7 @@ def reviewers() -> list[dict[str, str]]:
 
 
 def revoke(name: str) -> str:
-    """Mark a key as revoked: what it signed and is not used yet dies. Return its public half."""
+    """Mark a key as revoked: its unused signatures die. Return its public half."""
     half = next((k for k in public_keys() if k["name"] == name), None)
     if half is None:
         raise BadInput(f"there is no key {name!r}; `heirloop keys list` shows those of this user")
@@ -181,7 +182,7 @@ def revoke(name: str) -> str:
 
 
 def revoked() -> set[str]:
-    """Return the public halves that were revoked."""
+    """Return the revoked public halves."""
     return {path.read_text().strip() for path in (home() / "keys").glob("*.revoked")}
 
 
@@ -232,7 +233,7 @@ def verify(envelope: bytes, public: str, kind: str, limit: int = 65_536) -> dict
 
 
 def payload_unchecked(envelope: bytes) -> dict[str, Any]:
-    """Return a payload before its signature is checked: only to learn which key it names."""
+    """Return a payload before its signature is checked, only to learn the name of its key."""
     try:
         return dict(strict_json(Envelope.from_dict(strict_json(envelope)).payload))
     except (BadInput, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -251,8 +252,9 @@ def new_secret() -> bytes:
 
 
 def plain_secret(data: bytes) -> bytes:
-    """Return a secret that anybody can work out, kept like any other: for simulated studies, which
-    hold nothing back and repeat themselves.
+    """Return a secret that anybody can work out, kept like any other.
+
+    It is for simulated studies, which hold nothing back and repeat themselves.
     """
     secret, folder = bytes.fromhex(digest(b"heirloop simulated study:" + data)), home() / "secrets"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -262,7 +264,7 @@ def plain_secret(data: bytes) -> bytes:
 
 
 def load_secret(name: str) -> bytes:
-    """Return the study secret whose hash is `name`."""
+    """Return the study secret with the hash `name`."""
     path = home() / "secrets" / name
     if not path.is_file():
         raise VerificationFailed(

@@ -1,9 +1,9 @@
 """The ledger: an append-only, hash-chained, signed record in SQLite (WAL, synchronous FULL).
 
-Each row holds the exact canonical bytes that were hashed, so nothing stands outside the hash.
-Balances, grants and other derived rows change in the same transaction as the entries that explain
-them. Signed checkpoints go to a second file, and a third outside the run, so that a cut tail is
-found. It refuses to open what does not verify.
+Each row holds the exact canonical bytes under the hash, so nothing stands outside the hash.
+Balances, grants and other derived rows change in the same transaction as their entries. Signed
+checkpoints go to a second file, and a third outside the run, to reveal a cut tail. A ledger that
+does not verify is not opened.
 """
 
 import json
@@ -40,13 +40,14 @@ READ = sa.text(
 )
 ADD = sa.text("INSERT INTO entries (sequence, hash, bytes) VALUES (:sequence, :hash, :bytes)")
 KEPT = 1024
-"""Entries that a ledger keeps in memory while a study runs on; older ones are read again, and
-checked again, where somebody asks.
+"""Entries that a ledger holds in memory while a study runs on.
+
+Older entries are read again, and checked again, on demand.
 """
 
 
 class Transaction:
-    """Entries and derived rows that are written together or not at all."""
+    """Entries and derived rows, written together or not at all."""
 
     def __init__(self, connection: sa.Connection, ledger: "Ledger") -> None:
         self.connection, self._ledger, self.own, self._rows = (
@@ -61,31 +62,33 @@ class Transaction:
         self._time = datetime.fromisoformat(last.time) if last else datetime.min.replace(tzinfo=UTC)
 
     def entries(self) -> list[Entry]:
-        """Return all entries up to now, this transaction's own included; nobody else can add one
-        meanwhile.
+        """Return all entries up to now, this transaction's own included.
+
+        Nobody else can add an entry meanwhile.
         """
         return self._ledger.entries_by(self.connection, self._before) + self.own
 
     def since(self, sequence: int) -> list[Entry]:
-        """Return the entries after `sequence`, without this transaction's own; costs what they
-        cost.
+        """Return the entries after `sequence`, without this transaction's own; only they cost
+        time.
         """
         return self._ledger.since(sequence, self.connection, self._before)
 
     def now(self) -> datetime:
-        """Return the wall clock, never before the last entry: a clock that is set back changes no
-        order and reopens nothing.
+        """Return the wall clock, never before the last entry.
+
+        So a clock set back changes no order and reopens nothing.
         """
         return max(datetime.now(UTC), self._time)
 
     def append(
         self, fact: Fact | str, body: dict[str, Any] | None = None, timeless: bool = False
     ) -> Entry:
-        """Append the entry of a fact; raise BadEntry, with nothing written, for a record that could
-        not be read back.
+        """Append the entry of a fact.
 
-        A `timeless` entry hangs on no clock: the root of a simulated study. A kind and a body go
-        to `append_raw`.
+        Raises BadEntry, with nothing written, for a record that could not be read back. A
+        `timeless` entry hangs on no clock: the root of a simulated study. A kind and a body go to
+        `append_raw`.
         """
         if isinstance(fact, str):
             return self.append_raw(fact, body or {}, timeless)
@@ -94,9 +97,7 @@ class Transaction:
         return entry
 
     def append_raw(self, kind: str, body: object, timeless: bool = False) -> Entry:
-        """Append an entry that no record vouches for: any kind, any body that is canonical JSON
-        material.
-        """
+        """Append an entry without a record: any kind, any body of canonical JSON material."""
         fields: dict[str, Any] = {
             "sequence": self._sequence + 1,
             "previous": self._head,
@@ -113,14 +114,14 @@ class Transaction:
         return entry
 
     def flush(self) -> None:
-        """Write what was appended; the transaction's end calls it."""
+        """Write the appended entries; the transaction's end calls it."""
         if self._rows:
             self.connection.execute(ADD, self._rows)
             self._rows = []
 
 
 class Ledger:
-    """One study's record. Opening checks the whole chain."""
+    """A study's record. Opening checks the whole chain."""
 
     def __init__(
         self, url: str, *, create: bool, timeout: float = 60, durable: bool = True
@@ -153,11 +154,10 @@ class Ledger:
     def file(
         cls, path: Path, *, create: bool = False, timeout: float = 60, durable: bool = True
     ) -> "Ledger":
-        """Open the ledger of a run; a missing one is refused unless it may be created. A writer
-        waits `timeout` seconds for its turn.
+        """Open the ledger of a run; a missing ledger is refused unless it may be created.
 
-        What is not `durable` outlives the process, killed at any instant, and not a loss of power:
-        for studies that spend nothing.
+        A writer waits `timeout` seconds for its turn. Without `durable`, entries outlive the
+        process, killed at any instant, but not a loss of power: for studies that spend nothing.
         """
         if not create and not path.is_file():
             raise VerificationFailed(
@@ -167,8 +167,9 @@ class Ledger:
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
-        """Yield a write transaction that excludes every other writer; raise Stopped, with nothing
-        written, on a full disk.
+        """Yield a write transaction that excludes every other writer.
+
+        Raises Stopped, with nothing written, on a full disk.
         """
         try:
             with self._engine.connect().execution_options(writes=True) as connection:
@@ -192,38 +193,36 @@ class Ledger:
             raise
 
     def append(self, fact: Fact | str, body: dict[str, Any] | None = None) -> Entry:
-        """Append one entry in a transaction of its own."""
+        """Append an entry in a transaction of its own."""
         with self.transaction() as txn:
             return txn.append(fact, body)
 
     def append_raw(self, kind: str, body: object) -> Entry:
-        """Append an entry that no record vouches for, in a transaction of its own."""
+        """Append an entry without a record, in a transaction of its own."""
         with self.transaction() as txn:
             return txn.append_raw(kind, body)
 
     def entries(self) -> list[Entry]:
-        """Return all entries, reading and checking only what is new since the last call."""
+        """Return all entries; read and check only the entries since the last call."""
         with self._engine.connect() as connection:
             return self.entries_by(connection)
 
     def entries_by(self, connection: sa.Connection, upto: int = 2**53) -> list[Entry]:
-        """Return the entries to sequence `upto`, which are committed, reading with this
-        connection.
-        """
+        """Return the committed entries to sequence `upto`, read with this connection."""
         with self._lock:
             self._read_new(connection, upto)
             self._reach(0, connection)
             return list(self._recent)
 
     def head(self, connection: sa.Connection | None = None) -> Entry | None:
-        """Return the last committed entry; costs what is new."""
+        """Return the last committed entry; only new entries cost time."""
         self.since(2**53, connection)
         return self._last
 
     def since(
         self, sequence: int, connection: sa.Connection | None = None, upto: int = 2**53
     ) -> list[Entry]:
-        """Return the committed entries after `sequence`; costs what they cost, however long the
+        """Return the committed entries after `sequence`; only they cost time, however long the
         ledger is.
         """
         with self._lock:
@@ -235,7 +234,7 @@ class Ledger:
                 return self._read_after(sequence, own, upto)
 
     def _news(self) -> bool:
-        """Tell whether there may be committed entries that are not in memory."""
+        """Tell whether there may be committed entries outside memory."""
         if self._watch is None or self._last is None:
             return True
         with suppress(sqlite3.Error):  # the reading that follows says what is wrong
@@ -262,8 +261,9 @@ class Ledger:
         self._add(chained(self._rows(connection, first, upto), self._last))
 
     def _reach(self, sequence: int, connection: sa.Connection) -> None:
-        """Bring back the entries after `sequence`, which are no longer in memory; what comes must
-        lead to what is.
+        """Bring back the entries after `sequence`, no longer in memory.
+
+        They must lead to the entries in memory.
         """
         first = self._recent[0].sequence if self._recent else 0
         if sequence + 1 < first:
@@ -283,7 +283,7 @@ class Ledger:
         return connection.execute(READ, {"first": first, "last": last})
 
     def last(self) -> datetime:
-        """Return the time of the last entry that was read."""
+        """Return the time of the last entry read."""
         assert self._last
         return datetime.fromisoformat(self._last.time)
 
@@ -292,7 +292,7 @@ class Ledger:
         return self._root
 
     def read(self, query: Callable[[sa.Connection], Any]) -> Any:
-        """Run a read on one connection."""
+        """Run a read on a connection."""
         with self._engine.connect() as connection:
             return query(connection)
 

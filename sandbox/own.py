@@ -1,11 +1,11 @@
-"""What people plug in: a Python file of their own for a task, a proposer or a gate, or a program
-that proposes, pinned by its digest.
+"""People's own plug-ins: a Python file for a task, a proposer or a gate, or a program that
+proposes.
 
-Naming a file copies it to the user's own folder. A task or gate is run here from such a copy alone,
-never from one that a run brought along, in a child process without environment, with hard limits on
-time, memory and output and none to write files. Beyond that it has this user's rights: it is
-trusted code of a person. (What proposes runs in a box.) Refuses files of more than 50 lines and
-what is no UTF-8.
+Each is pinned by its digest. Naming a file copies it to the user's own folder. A task or gate is
+run here from such a copy alone, never from a copy inside a run. It runs in a child process without
+environment, with hard limits on time, memory and output, and may write no files. Beyond these
+limits it has this user's rights: it is trusted code of a person. (A proposer runs in a box.) Files
+of more than 50 lines and files outside UTF-8 are refused.
 """
 
 import os
@@ -22,9 +22,9 @@ from sandbox.canonical import canonical, digest
 MOST_LINES, MOST_BYTES, PROGRAM_BYTES = 50, 8_000, 4_000_000
 MEMORY_BYTES = 4 * 2**30
 TASK_SECONDS, GATE_SECONDS = 60, 2
-"""CPU-seconds of one call; it is killed after five times as many by the clock."""
+"""CPU-seconds of a call; it is killed after five times as many by the clock."""
 REASON = 300
-"""Characters of a reason that are kept."""
+"""Most characters of a reason."""
 CHILD = """
 import json, os, resource, sys
 told = json.loads(sys.stdin.buffer.read())
@@ -46,12 +46,13 @@ else:
 while data:
     data = data[os.write(out, data):]
 """  # noqa: E501
-"""What the child runs: the person's file, then its function; prints go to the error stream."""
+"""The child's program: the person's file, then its function; prints go to the error stream."""
 
 
 def name(path: str, where: str) -> str:
-    """Name a Python file: copy it to the user's folder and return its digest. Raises BadInput;
-    `where` is the field that names it.
+    """Name a Python file: copy it to the user's folder and return its digest.
+
+    Raises BadInput; `where` is the field with the file's name.
     """
     data = read(path, where, MOST_BYTES)
     try:
@@ -81,8 +82,9 @@ def keep(data: bytes) -> str:
 
 
 def read(path: str, where: str, most: int) -> bytes:
-    """Return the bytes of a file that a study names; raises BadInput for one that cannot be read or
-    has more than `most`.
+    """Return the bytes of a file named by a study.
+
+    Raises BadInput for an unreadable file or a file of more than `most`.
     """
     try:
         with Path(path).open("rb") as file:
@@ -99,8 +101,9 @@ def known(pin: str) -> bool:
 
 
 def items(pin: str) -> tuple[dict[str, int], bytes]:
-    """Return ({rows, columns, question, answer, values}, values row by row) of an own task; raises
-    BadInput with what it did wrong.
+    """Return ({rows, columns, question, answer, values}, values row by row) of an own task.
+
+    Raises BadInput with the task's mistake.
     """
     found = _call(pin, "items", [], TASK_SECONDS, 256_000_000)
     if isinstance(found, str):
@@ -151,8 +154,8 @@ def refusal(pin: str, plan: dict[str, Any], change_class: str) -> str:
 
 
 def _call(pin: str, function: str, given: list[Any], seconds: int, most: int) -> bytes | str:
-    """Run one function of a named file in a child; return what it wrote, or why there is
-    nothing.
+    """Run a function of a named file in a child; return its output, or the reason for its
+    absence.
     """
     told = {
         "code": code(pin).decode(),
@@ -189,7 +192,7 @@ def _call(pin: str, function: str, given: list[Any], seconds: int, most: int) ->
 
 
 def code(pin: str) -> bytes:
-    """Return the kept copy of a named file; raises VerificationFailed where there is none."""
+    """Return the copy of a named file; raises VerificationFailed without a copy."""
     try:
         data = _kept(pin).read_bytes()
     except OSError:

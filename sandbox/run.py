@@ -1,7 +1,7 @@
-"""The one door: `run(sandbox, job, grant)` is the only way to compute.
+"""The only way to compute: `run(sandbox, job, grant)`.
 
-It checks the grant against the recorded plan and the bytes, reserves the worst case, executes in a
-box, settles the measured use and records. There is no unsandboxed retry.
+It checks the grant against the recorded plan and the bytes, and reserves the worst case. It
+executes in a box, settles the measured use and records. There is no unsandboxed retry.
 """
 
 from dataclasses import dataclass, replace
@@ -39,7 +39,7 @@ OUTPUTS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sandbox:
-    """What the door needs: where facts go, where bytes lie, where jobs run."""
+    """The needs of a launch: a place for facts, a place for bytes, and a box for jobs."""
 
     ledger: Ledger
     "the study's record"
@@ -48,11 +48,11 @@ class Sandbox:
     box: Box
     "the isolated place"
     gate: Gate
-    "what every launch rests on"
+    "the basis of every launch"
 
 
 def worst_case(job: Job) -> Amount:
-    """Return what is reserved for a job: its hard limits."""
+    """Return a job's reservation: its hard limits."""
     limits = job.limits
     return Amount(
         cpu_us=limits.cpu_us, wall_us=limits.wall_us, jobs=1, output_bytes=limits.output_bytes
@@ -60,8 +60,8 @@ def worst_case(job: Job) -> Amount:
 
 
 def accounts(grant: Grant, plan: Plan) -> tuple[str, ...]:
-    """Return the accounts that pay: root, the stage, the arm that proposed it, and the decision
-    that allowed it.
+    """Return the accounts that pay: root, the stage, the proposing arm, and the allowing
+    decision.
     """
     sub = (
         "propose"
@@ -72,10 +72,10 @@ def accounts(grant: Grant, plan: Plan) -> tuple[str, ...]:
 
 
 def run(sandbox: Sandbox, job: Job, grant: Grant, cpu: int | None = None) -> JobResult:
-    """Execute one granted job and return its result.
+    """Execute a granted job and return its result.
 
     Raises VerificationFailed (grant, plan or bytes do not match), BudgetExhausted (nothing was
-    reserved), NeedsHuman (what the grant rests on ended), Halted (a person or a tripwire holds the
+    reserved), NeedsHuman (the grant's basis ended), Halted (a person or a tripwire holds the
     study).
     """
     key = digest(job)
@@ -125,11 +125,10 @@ def run(sandbox: Sandbox, job: Job, grant: Grant, cpu: int | None = None) -> Job
 
 
 def replay(sandbox: Sandbox, start: Entry) -> JobResult:
-    """Execute a recorded job once more for a person who asks, from its recorded bytes; it decides
-    nothing.
+    """Execute a recorded job again for a person, from its recorded bytes; it decides nothing.
 
-    Reserved from root and evaluate, so that replays cannot pass the budget; raises BudgetExhausted,
-    VerificationFailed.
+    It is reserved from root and evaluate, so replays cannot pass the budget. Raises
+    BudgetExhausted, VerificationFailed.
     """
     fact = cast(StartEntry, start.fact)
     job, payers = fact.job, ("root", "evaluate")
@@ -163,9 +162,7 @@ def replay(sandbox: Sandbox, start: Entry) -> JobResult:
 
 
 def reconcile(ledger: Ledger) -> int:
-    """Charge every reservation whose job or call has no result (a crash): the reservation stands as
-    spent.
-    """
+    """Charge every reservation without a result (a crash): the reservation stands as spent."""
     entries = ledger.entries()
     done = {job.nonce for job in facts_of(entries, JobEntry)}
     done |= {answer.nonce for answer in facts_of(entries, AnswerEntry)}
@@ -247,8 +244,9 @@ def _check(sandbox: Sandbox, job: Job, grant: Grant) -> Plan:
 
 
 def granted_plan(rules: Gate, grant: Grant) -> Plan:
-    """Return the recorded plan of a grant, whose bytes the gate checked against its digest when it
-    read them; raises VerificationFailed.
+    """Return the recorded plan of a grant; raises VerificationFailed.
+
+    The gate checked its bytes against its digest at reading.
     """
     plan = rules.refresh().plans.get(grant.plan)
     if plan is None:
@@ -257,9 +255,7 @@ def granted_plan(rules: Gate, grant: Grant) -> Plan:
 
 
 def allowed(plan: Plan, job: Job, grant: Grant, config: Config) -> bool:
-    """Tell whether a job is the one that a grant of this plan allows, with the study's task and
-    hard limits.
-    """
+    """Tell whether a grant of this plan allows a job, with the study's task and hard limits."""
     own = not job.role.startswith("champion")
     exact = (
         (plan.bundle, plan.recipe, plan.steps)
