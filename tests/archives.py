@@ -37,10 +37,18 @@ def path_of(name: str) -> Path:
 
 def _from_history(name: str) -> bytes:
     where = f"{COMMIT}:docs/studies/{name}.tar.xz"
-    shown = subprocess.run(["git", "cat-file", "blob", where], cwd=ROOT, capture_output=True)
+    shown = _git("cat-file", "blob", where)
+    if shown.returncode:
+        # a shallow clone lacks the commit
+        _git("fetch", "--quiet", "--unshallow")
+        shown = _git("cat-file", "blob", where)
     if shown.returncode:
         raise FileNotFoundError(
             f"this clone lacks commit {COMMIT[:12]}, which holds {name}.tar.xz; `git fetch"
             " --unshallow` brings it"
         )
     return shown.stdout
+
+
+def _git(*arguments: str) -> "subprocess.CompletedProcess[bytes]":
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True)
