@@ -123,7 +123,7 @@ def drill(folder: Path, who: str) -> dict[str, Any]:
 def kill_jobs(pid: int, study: str) -> int:
     """Kill everything that runs jobs of a study.
 
-    These are children of the loop process `pid` (0: no process), and containers with the study's
+    These are the boxes of the loop process `pid` (0: no process), and containers with the study's
     label.
     """
     count = cgroup.kill_of(pid) if pid else 0
@@ -131,9 +131,7 @@ def kill_jobs(pid: int, study: str) -> int:
 
 
 def holder(folder: Path) -> int:
-    """Return the pid of the process that runs a study (and so holds its lock), 0 without a
-    process.
-    """
+    """Return the pid of the process that runs a study and holds its lock; 0: no process."""
     with contextlib.suppress(OSError, ValueError), (folder / "lock").open() as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""One line of the ledger: its place in the chain, and the fact that it records."""
+"""A line of the ledger: its place in the chain, and its fact."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ class _Decoded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry(_Decoded):
-    """One line of the ledger."""
+    """A line of the ledger."""
 
     sequence: int
     "1, 2, 3 ... without gaps"
     previous: str
     "hash of the entry before"
     kind: str
-    "what happened"
+    "the fact"
     time: str
     "UTC wall clock, for people"
     monotonic_us: int
@@ -51,7 +51,7 @@ class Entry(_Decoded):
 
 
 def decode(kind: str, body: dict[str, Any], sequence: int) -> Fact:
-    """Return a body as the record of its kind; raise BadEntry where it is none."""
+    """Return a body as the record of its kind; raise BadEntry if it is no such record."""
     record = KINDS.get(kind)
     if record is None:
         raise BadEntry(

@@ -1,4 +1,4 @@
-"""Entries of what went wrong, nearly did or might: incidents and the warning sign."""
+"""Entries of incidents, near misses and hazards, and of the warning sign."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar

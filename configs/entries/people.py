@@ -40,9 +40,9 @@ class RequestEntry:
     plan: str
     "digest of the subject: a plan, a probe, an amendment or an order"
     change_class: str = field(metadata={"wire": "class"})
-    "class of decision that is asked for"
+    "class of the decision"
     arm: str
-    "arm that asks; empty: a person"
+    "the asking arm; empty: a person"
     at: int
     "unix seconds of the question"
     expires: int
@@ -61,15 +61,15 @@ class DecisionEntry:
     allow: bool
     "whether the subject may pass"
     authority: str
-    "digest of the first mandate or approval that it rests on; empty: a no"
+    "digest of the first mandate or approval at its basis; empty: a no"
     reviewer_kind: Literal["", "person", "external", "simulated", "unattended"] = field(
         metadata={"wire": "kind"}
     )
     "who decided; a single simulated approval makes it simulated; empty: a no"
     how: Literal["", "mandate", "approval"]
-    "what it rests on; empty: a no"
+    "its basis; empty: a no"
     by: tuple[str, ...] = ()
-    "digests of every mandate or approval that it rests on"
+    "digests of every mandate or approval at its basis"
     reason: str
     "why it is a no; empty: a yes"
 
@@ -80,11 +80,11 @@ class ProbeEntry:
 
     kind: ClassVar[str] = "probe"
     digest: str
-    "digest of the plan that is shown"
+    "digest of the shown plan"
     plan: Plan
-    "the plan that is shown"
+    "the shown plan"
     commitment: str
-    "keyed hash that says, to holders of the study secret, which of the pair it is"
+    "keyed hash: holders of the study secret learn from it which of the pair it is"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +95,7 @@ class ControlEntry:
     what: OrderName
     "the order"
     who: str
-    "person, tripwire or rule that gave it, at most 100 characters"
+    "person, tripwire or rule behind it, at most 100 characters"
     why: str
     "reason, at most 2000 characters"
     per_hour: int
@@ -110,9 +110,9 @@ class DrillEntry:
     who: str
     "person who called it"
     jobs: int
-    "jobs that ran when it began"
+    "jobs running at its begin"
     left: int
-    "jobs that still ran at its end"
+    "jobs still running at its end"
     milliseconds: int
     "time from the order to the last job gone"
 
@@ -129,7 +129,7 @@ class RecallEntry:
     who: str
     "person"
     why: str
-    "reason, in that person's words"
+    "reason, in the person's words"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +144,7 @@ class DeployEntry:
     card: str
     "digest of the card beside them"
     by: tuple[str, ...]
-    "digests of the approvals that it rests on"
+    "digests of the approvals at its basis"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +153,7 @@ class HandedEntry:
 
     kind: ClassVar[str] = "handed"
     arm: str
-    "arm in which people propose"
+    "arm of people's proposals"
     repeat: int
     "campaign of the arm, from 0"
     digest: str
@@ -172,7 +172,7 @@ class NoticeEntry:
     digest: str
     "digest of the notice"
     about: str
-    "hash of the ledger entry that the notice tells of"
+    "hash of the ledger entry in the notice"
     what: NoticeName
     "kind of notice"
     to: str
@@ -186,14 +186,14 @@ class NoticeEntry:
     ok: bool
     "whether the service took it"
     error: str
-    "class of the failure; empty: none"
+    "class of the failure; empty: no failure"
     at: int
     "unix seconds"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcknowledgementEntry:
-    """A receiver signed that a notice arrived. It decides nothing."""
+    """A receiver signed the arrival of a notice. It decides nothing."""
 
     kind: ClassVar[str] = "acknowledgement"
     digest: str

@@ -15,13 +15,13 @@ class StudyEntry:
     config: Config
     "the whole configuration, as composed"
     decided: str
-    "digest of the part of the configuration that people decide"
+    "digest of the part of the configuration decided by people"
     secret: str
-    "digest of the study secret, which lies outside the run"
+    "digest of the study secret, kept outside the run"
     checkpoint_key: str
-    "public half, in hex, of the key that signs checkpoints"
+    "public half, in hex, of the key for checkpoints"
     reviewers: tuple[PublicHalf, ...]
-    "public halves of the keys that may sign decisions"
+    "public halves of the keys for decisions"
     source: dict[str, str]
     "file of the pristine bundle -> sha256 of its bytes"
     box: str
@@ -29,7 +29,7 @@ class StudyEntry:
     tier: str
     "tier of the box (docs/threat-model.md)"
     proved: str
-    "day on which the doctor proved that tier on this machine; empty: never"
+    "day of the doctor's proof of that tier on this machine; empty: never"
     image: str
     "image of a docker box, with its digest; empty for another box"
     python: str
@@ -46,18 +46,18 @@ class AccountEntry:
     name: str
     "root, a stage, `arm NAME`, `look SPLIT`, or `grant:` and the start of a decision's digest"
     limit: Amount
-    "the most that may be spent"
+    "the spending limits"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitEntry:
-    """An amendment set another limit for an account; what was spent stays spent."""
+    """An amendment set another limit for an account; past spending stays."""
 
     kind: ClassVar[str] = "limit"
     name: str
     "the account"
     limit: Amount
-    "the most that may be spent from now on, past spending included"
+    "the spending limits from now on, past spending included"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,17 +78,17 @@ class Amendment:
     """Another objective, budget, set of gates or set of reviewers, as people sign it."""
 
     version: int
-    "version of the study root that it would make: 2 for the first amendment"
+    "version of the study root after it: 2 for the first amendment"
     config: Config
     "the whole configuration afterwards"
     decided: str
-    "digest of the part of it that people decide"
+    "digest of its part decided by people"
     reviewers: tuple[PublicHalf, ...]
-    "public halves that would be pinned"
+    "public halves to pin"
     who: str
     "person who asks for it"
     why: str
-    "reason, in that person's words"
+    "reason, in the person's words"
     changes: tuple[str, ...]
     "the changes as they were typed: field=value"
 
@@ -101,7 +101,7 @@ class AmendmentEntry:
     digest: str
     "digest of the amendment; people decide on it"
     version: int
-    "version that it would make"
+    "version after it"
     objective: str
     "digest of its objective"
     amendment: Amendment
@@ -110,7 +110,7 @@ class AmendmentEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AmendedEntry:
-    """An amendment that people decided on took effect; older grants and mandates end here."""
+    """An amendment by people took effect; older grants and mandates end here."""
 
     kind: ClassVar[str] = "amended"
     version: int
@@ -118,18 +118,18 @@ class AmendedEntry:
     config: Config
     "the configuration from now on"
     decided: str
-    "digest of the part of it that people decide"
+    "digest of its part decided by people"
     reviewers: tuple[PublicHalf, ...]
-    "public halves that are pinned from now on"
+    "public halves pinned from now on"
     amendment: str
     "digest of the amendment"
     by: tuple[str, ...]
-    "digests of the approvals that it rests on"
+    "digests of the approvals at its basis"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionEntry:
-    """A process that ran the study ended, whatever the reason."""
+    """A process of the study ended, whatever the reason."""
 
     kind: ClassVar[str] = "session"
     wall_seconds: float
@@ -158,14 +158,14 @@ class EndEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComputeEntry:
-    """A statement of the compute that was charged was signed and given out."""
+    """A statement of the charged compute was signed and given out."""
 
     kind: ClassVar[str] = "compute"
     digest: str
     "digest of the signed envelope"
     since: str
-    "UTC, first moment that it covers; empty: from the beginning"
+    "UTC, first moment covered; empty: from the beginning"
     until: str
-    "UTC, the moment up to which it covers; empty: to its making"
+    "UTC, end of the covered time; empty: to its making"
     public: str
-    "public half, in hex, of the key that signed it"
+    "public half, in hex, of the signing key"

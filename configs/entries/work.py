@@ -32,7 +32,7 @@ class NotebookEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryEntry:
-    """The history that a propose plan is shown was stored."""
+    """The history in a propose plan was stored."""
 
     kind: ClassVar[str] = "history"
     plan: str
@@ -47,7 +47,7 @@ class InvalidEntry:
 
     kind: ClassVar[str] = "invalid"
     arm: str
-    "arm that proposed"
+    "arm of the proposal"
     repeat: int
     "campaign of the arm, from 0"
     generation: int
@@ -55,9 +55,9 @@ class InvalidEntry:
     index: int
     "number of the proposal within its generation"
     reason: str
-    "what was wrong, at most 300 characters"
+    "the mistake, at most 300 characters"
     proposal: str
-    "digest of its text in the store; empty: there was none"
+    "digest of its text in the store; empty: no text"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,37 +101,37 @@ class DataEntry:
     plan: str
     "digest of the plan"
     index: int
-    "number that its seed was drawn for"
+    "number in the draw of its seed"
     digest: str
     "digest of the file in the store"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReserveEntry:
-    """The worst case of a job, call or look was reserved, on all accounts that pay for it."""
+    """The worst case of a job, call or look was reserved, on all paying accounts."""
 
     kind: ClassVar[str] = "reserve"
     key: str
     "nonce of the grant; `look:SPLIT:PLAN` for a look; `replay:ENTRY:COUNT` for a replay"
     accounts: tuple[str, ...]
-    "accounts that pay, each the whole amount"
+    "paying accounts, each with the whole amount"
     amount: Amount
     "the worst case"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettleEntry:
-    """A reservation was replaced by the use that was measured."""
+    """A reservation was replaced by the measured use."""
 
     kind: ClassVar[str] = "settle"
     key: str
     "key of the reservation"
     accounts: tuple[str, ...]
-    "accounts that pay"
+    "paying accounts"
     released: Amount
     "the reservation"
     spent: Amount
-    "the charge, which may pass the reservation"
+    "the charge, possibly above the reservation"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +163,7 @@ class JobEntry:
     digest: str
     "digest of the job"
     result: JobResult
-    "what came of it"
+    "the outcome"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +176,7 @@ class ReplayEntry:
     digest: str
     "digest of the job"
     result: JobResult
-    "what came of it this time"
+    "the outcome this time"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,7 +228,7 @@ class ScoreEntry:
     plan: str
     "digest of the plan"
     role: PlanRole
-    "role of the job that predicted"
+    "role of the predicting job"
     index: int
     "number of the replicate"
     scores: Scores | None
@@ -236,7 +236,7 @@ class ScoreEntry:
     reason: str
     "why it failed; empty: it did not"
     nearest: Nearest | None
-    "the other training whose weights are nearest; null: no weights came out"
+    "the other training with the nearest weights; null: no weights came out"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,9 +294,9 @@ class OpeningEntry:
     high: float | None
     "upper end"
     replicates: int
-    "pairs that were measured"
+    "pairs measured"
     of: int
-    "pairs that were planned"
+    "pairs planned"
     champion_mean: float | None
     "mean metric of the champion"
     baseline_mean: float | None

@@ -1,4 +1,4 @@
-"""Programs that evolve: a grid of programs and the mutations of one.
+"""How do programs evolve? A grid of programs, and mutations of a program.
 
 Begin with `database.py`.
 """

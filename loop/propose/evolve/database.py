@@ -1,13 +1,14 @@
-"""Proposer `evolve`: programs evolve, not only knobs; AlphaEvolve's loop at toy scale (Novikov et
-al. 2025), without any model.
+"""Proposer `evolve`: programs evolve, not only knobs.
 
-A database of past programs is rebuilt from the history at each call: islands with migration, each a
-MAP-Elites grid (Mouret and Clune 2015) over size of the change and size of the net. A parent and
-inspirations are drawn from one island; operators (loop/mutate.py), or in `evolve-llm` a model
-(loop/llm.py), change the parent's models/train.py; what is no news is drawn again. The cascade: a
-text must compile and keep to the marked regions, then the loop screens it on feedback, then
-confirms it. Nothing is executed here, and where no program can be read `evolve` takes a step in the
-recipe instead.
+It is AlphaEvolve's loop at toy scale (Novikov et al. 2025), without any model. A database of past
+programs is rebuilt from the history at each call. It has islands with migration, each a MAP-Elites
+grid (Mouret and Clune 2015) over size of the change and size of the net. A parent and inspirations
+are drawn from an island. Operators (mutate.py), or in `evolve-llm` a model, change the parent's
+models/train.py. A child too near to a trial is drawn again.
+
+The cascade: a text must compile and keep to the marked regions; then the loop screens it on
+feedback, then confirms it. Nothing is executed here. Without a readable program `evolve` takes a
+step in the recipe instead.
 """
 
 import math
@@ -28,7 +29,7 @@ from loop.propose.rivals import propose_local
 from loop.propose.view import ProposerView, draw, proposal
 
 ATTEMPTS = 20
-"""Children that are drawn until one is new; after them a step in the recipe is proposed."""
+"""Most children drawn in search of a new program; after them a step in the recipe is proposed."""
 
 
 Cell = tuple[int, int]
@@ -36,27 +37,25 @@ Cell = tuple[int, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parent:
-    """One program of the database."""
+    """A program of the database."""
 
     digest: str
     "digest of the bundle"
     source: str
     "text of its models/train.py"
     recipe: Recipe
-    "the recipe that it was trained with"
+    "the recipe of its training"
     score: float | None
-    "rounded feedback score as told, larger is better; None: told only that it is not better"
+    "rounded feedback score as released, larger is better; None: released only as not better"
     champion: bool = False
-    "whether it is the champion, which was confirmed on other data than its score"
+    "whether it is the champion, confirmed on other data than its score"
 
     def worth(self) -> tuple[bool, float]:
-        """Return what it is ranked by: the champion first, then by score; untold scores come
-        last.
-        """
+        """Return its rank: the champion first, then by score, programs without a score last."""
         return self.champion, -math.inf if self.score is None else self.score
 
     def told(self) -> str:
-        """Return what is told of it, in words."""
+        """Return its released outcome, in words."""
         return (
             "the champion"
             if self.champion
@@ -70,8 +69,10 @@ def _grams(text: str) -> Counter[tuple[str, ...]]:
 
 
 def cell(one: Parent, first: str) -> Cell:
-    """Return the place in the grid: log2 of the token threes in which a program differs from the
-    first one, log2 of width^2 x depth.
+    """Return the place in the grid.
+
+    Its parts are log2 of the token threes in which a program differs from the first, and log2 of
+    width^2 x depth.
     """
     return round(math.log2(1 + apart(_grams(one.source), _grams(first)))), round(
         math.log2(one.recipe.width**2 * one.recipe.depth)
@@ -79,8 +80,9 @@ def cell(one: Parent, first: str) -> Cell:
 
 
 def database(view: ProposerView) -> list[dict[Cell, Parent]]:
-    """Return the islands: per cell the best program, the champion everywhere. Failed and waiting
-    trials and those without text are left out.
+    """Return the islands: per cell the best program, the champion everywhere.
+
+    Failed and waiting trials and trials without text are left out.
     """
     history, settings = view.history, view.settings.evolve
     found: list[dict[Cell, Parent]] = [{} for _ in range(settings.islands)]
@@ -127,8 +129,9 @@ def _migrate(islands: list[dict[Cell, Parent]], first: str) -> None:
 def select(
     view: ProposerView, islands: Sequence[dict[Cell, Parent]]
 ) -> tuple[Parent, tuple[Parent, ...]] | None:
-    """Draw a parent and inspirations for the next proposal from the island whose turn it is; None
-    where no program is known.
+    """Draw a parent and inspirations for the next proposal from the island in turn.
+
+    Returns None without a known program.
     """
     settings, rng = view.settings.evolve, view.rng
     ranked = sorted(
@@ -143,8 +146,8 @@ def select(
 
 
 def propose_evolve(view: ProposerView) -> str:
-    """Return a proposal that makes the champion's program and recipe into a new child of the
-    database, as edits and knobs.
+    """Return a proposal, as edits and knobs, from the champion's program and recipe to a new
+    child.
     """
     history, islands = view.history, database(view)
     before = view.sources.get(history.champion_source)
@@ -170,8 +173,10 @@ def propose_evolve(view: ProposerView) -> str:
 def _child(
     view: ProposerView, parent: Parent, inspirations: Sequence[Parent]
 ) -> tuple[str, Recipe, tuple[str, ...]] | None:
-    """Return (program, recipe, what was done); a parent whose text nothing can change gives a step
-    in its recipe, None if that fails too.
+    """Return (program, recipe, description of the change).
+
+    A parent with a text that nothing can change gives a step in its recipe, None if the step fails
+    too.
     """
     settings, rng, recipe = view.settings.evolve, view.rng, parent.recipe
     others = tuple(one.source for one in inspirations)
@@ -187,8 +192,9 @@ def _child(
 
 
 def _step(view: ProposerView, recipe: Recipe) -> tuple[Recipe, tuple[str, ...]]:
-    """Change one to `mutations` knobs to other values of the grid, as `local` does; what cannot be
-    changed leaves the recipe as it is.
+    """Change 1 to `mutations` knobs to other values of the grid, as `local` does.
+
+    Without a possible change the recipe stays as it is.
     """
     grid, before = view.history.grid, plain(recipe)
     open_knobs = sorted(
@@ -212,17 +218,19 @@ def novel(
     text: str, recipe: Recipe, trials: Sequence[Trial], sources: Mapping[str, str], bound: int
 ) -> bool:
     """Tell whether a program differs by at least `bound` token threes from every trial of its
-    recipe, failed and waiting ones included.
+    recipe.
+
+    Failed and waiting trials count.
     """
     same = {sources[t.source] for t in trials if t.recipe == recipe and t.source in sources}
     return all(apart(_grams(text), _grams(other)) >= bound for other in same)
 
 
 def shown(view: ProposerView) -> tuple[History, str, tuple[Parent, ...]]:
-    """Draw what a model is to improve: the history with a parent in the champion's place, its
-    program, and inspirations.
+    """Draw a program for a model to improve.
 
-    Raises BadInput where the champion's program is not known.
+    Returned are the history with a parent in the champion's place, the parent's program, and
+    inspirations. Raises BadInput without the champion's program.
     """
     history = view.history
     drawn = select(view, database(view))
@@ -244,8 +252,10 @@ def shown(view: ProposerView) -> tuple[History, str, tuple[Parent, ...]]:
 
 
 def rebased(view: ProposerView, history: History, source: str, text: str) -> str:
-    """Return a proposal on a parent (recipe and program of `shown`) as one on the champion; raises
-    BadInput unless it passes the cascade.
+    """Return a proposal on a parent (recipe and program of `shown`) as a proposal on the
+    champion.
+
+    Raises BadInput unless it passes the cascade.
     """
     before = view.sources[view.history.champion_source]
     recipe, child = applied(history.champion, source, text)
@@ -259,16 +269,18 @@ def rebased(view: ProposerView, history: History, source: str, text: str) -> str
 
 
 def applied(recipe: Recipe, source: str, text: str) -> tuple[Recipe, str]:
-    """Return the recipe and the program that a proposal makes of a parent's; raises BadInput if it
-    cannot be applied.
+    """Return the recipe and the program of a parent after a proposal.
+
+    Raises BadInput if it cannot be applied.
     """
     change = apply_proposal(recipe, {FILE: source.encode()}, parse(Proposal, strict_json(text)))
     return change.recipe, change.files[FILE].decode()
 
 
 def moved(champion: Recipe, before: str, recipe: Recipe, child: str, text: str) -> str:
-    """Return the proposal that makes a child of the champion's recipe and program, in the words of
-    the proposal `text`.
+    """Return the proposal from the champion's recipe and program to a child.
+
+    It takes the words of the proposal `text`.
     """
     made = parse(Proposal, strict_json(text))
     return proposal(champion, recipe, made.hypothesis, made.predicted_gain, edits(before, child))

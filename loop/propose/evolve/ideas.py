@@ -1,5 +1,7 @@
-"""What may be put into models/train.py by name: known ideas as text, and functions that replace one
-another. Data; loop/mutate.py reads it.
+"""Changes of models/train.py by name: known ideas as text, and functions that replace each
+other.
+
+Data; mutate.py reads it.
 """
 
 from dataclasses import dataclass
@@ -7,16 +9,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Idea:
-    """A known idea, as text that goes into one function of a region."""
+    """A known idea, as text for a function of a region."""
 
     function: str
-    "the function that it changes"
+    "the function to change"
     at: str
-    """start: before the first statement; return: in place of one return; else a dotted name: in
-    place of the statement that calls it
+    """start: before the first statement; return: in place of a return; else a dotted name: in place
+    of the statement that calls it
     """
     code: str
-    "statements; RESULT stands for what was returned"
+    "statements; RESULT stands for the returned value"
 
 
 IDEAS: dict[str, Idea] = {
@@ -127,11 +129,12 @@ turn = torch.Generator().manual_seed(at // open_rows)
 rows = torch.randperm(open_rows, generator=turn).roll(-(at % open_rows))[: recipe.batch_size]""",
     ),
 }
-"""What people have found to help, or not: label smoothing (Szegedy et al. 2016), focal loss (Lin et
-al. 2017), z-loss (PaLM 2022), confidence penalty (Pereyra et al. 2017), restarts (Loshchilov and
-Hutter 2017), gradient noise (Neelakantan et al. 2015), gradient centralisation (Yong et al. 2020),
-Lion (Chen et al. 2023), and plain ones. No average of weights: the code outside the regions hands
-out the net.
+"""Ideas from the literature, helpful or not, and plain ideas.
+
+Label smoothing (Szegedy et al. 2016), focal loss (Lin et al. 2017), z-loss (PaLM 2022), confidence
+penalty (Pereyra et al. 2017), restarts (Loshchilov and Hutter 2017), gradient noise (Neelakantan et
+al. 2015), gradient centralisation (Yong et al. 2020), Lion (Chen et al. 2023). An average of
+weights is left out: the code outside the regions hands out the net.
 """
 
 
@@ -145,7 +148,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "torch.nn.utils.clip_grad_value_": ("torch.nn.utils.clip_grad_norm_",),
     "torch.zeros_like": ("torch.ones_like", "torch.rand_like"),
 }
-"""Functions that take the same arguments."""
+"""Functions with the same arguments."""
 
 
 FACTORS = (0.1, 0.5, 0.8, 1.25, 2.0, 10.0)

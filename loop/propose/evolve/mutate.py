@@ -1,9 +1,8 @@
-"""Programs change by syntax: operators on the marked regions of models/train.py, through a concrete
-syntax tree (libcst).
+"""Programs change by syntax: operators on the marked regions of models/train.py.
 
-Every operator leaves a text that still parses; nothing is run here, so whether the program trains
-is found out in a box alone. It refuses a parent that does not compile (loop/patch.py) or has no
-marked region.
+They work on a concrete syntax tree (libcst). Every operator leaves a text that still parses.
+Nothing is run here: only a box shows whether the program trains. A parent is refused if it does not
+compile (patch.py) or has no marked region.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -20,17 +19,16 @@ if TYPE_CHECKING:
 
 
 WHERE = {"loss", "order", "schedule", "update"}
-"""Regions that operators change; how a net learns from its notebook is not among them."""
+"""Regions for operators to change; learning from a notebook is not among them."""
 
 
 def mutate(
     text: str, rng: Random, *, others: Sequence[str] = (), most: int = 3
 ) -> tuple[str, tuple[str, ...]]:
-    """Return a program changed by one to `most` operators and what each did; `others` are programs
-    to take whole regions from.
+    """Return a program changed by 1 to `most` operators, and a description of each change.
 
-    Raises BadInput where the parent cannot be read, has no region, or no operator found anything to
-    change.
+    Whole regions may come from `others`. Raises BadInput for a parent that cannot be read, has no
+    region, or offers no operator a change.
     """
     refuse(text)
     count, child, said = 1, text, list[str]()
@@ -57,9 +55,7 @@ def mutate(
 
 
 def _apply(text: str, name: str, rng: Random) -> tuple[str, str] | None:
-    """Apply one operator to one region; return the text and what was done, None where there is
-    nothing to change.
-    """
+    """Apply an operator to a region; return the text and a description, None without a change."""
     import libcst as cst
 
     bodies = {where: body for where, body in regions(text).items() if where in WHERE}
@@ -110,7 +106,7 @@ def _pick(tree: "cst.Module", rng: Random, wanted: Callable[["cst.CSTNode"], boo
 
 
 def _replace(tree: "cst.Module", old: "cst.CSTNode", new: Any) -> "cst.Module":
-    """Replace one node, found by identity."""
+    """Replace a node, recognised by identity."""
     import libcst as cst
 
     changed = tree.deep_replace(old, new)
@@ -169,7 +165,7 @@ def swap_call(tree: "cst.Module", rng: Random) -> "tuple[cst.Module, str] | None
 
 
 def drop(tree: "cst.Module", rng: Random) -> "tuple[cst.Module, str] | None":
-    """Drop one statement of a block that keeps another."""
+    """Drop a statement of a block with more than a single statement."""
     block, at = _statement(tree, rng, 1)
     if block is None:
         return None
@@ -211,7 +207,7 @@ def idea(tree: "cst.Module", rng: Random) -> "tuple[cst.Module, str] | None":
 
 
 def _put_idea(body: Any, one: Idea, rng: Random) -> Any:
-    """Return a function's body with the idea, None where its place is missing."""
+    """Return a function's body with the idea, None without a place for it."""
     import libcst as cst
 
     if one.at == "start":
@@ -279,8 +275,10 @@ def _dotted(node: "cst.CSTNode") -> str:
 
 
 def _statement(tree: "cst.Module", rng: Random, count: int) -> tuple[Any, int]:
-    """Pick `count` neighbouring statements inside functions: no return, docstring or definition;
-    (None, 0) where there are none.
+    """Pick `count` neighbouring statements inside functions: no return, docstring or
+    definition.
+
+    Returns (None, 0) without candidates.
     """
     import libcst as cst
 
@@ -304,8 +302,9 @@ OPERATORS: dict[str, Callable[["cst.Module", Random], "tuple[cst.Module, str] | 
     "reorder": reorder,
     "scale": scale,
 }
-"""Each returns the changed region and what it did; `graft`, which takes a region of another
-program, needs one and stands apart.
+"""Each returns the changed region and a description.
+
+`graft` takes a region of another program, so it needs a program and stands apart.
 """
 
 

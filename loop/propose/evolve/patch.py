@@ -1,10 +1,10 @@
-"""What a change of models/train.py is as text: cheap checks, edits from one text to another, and
-how far apart two programs are.
+"""A change of models/train.py as text: cheap checks, edits between two texts, and their
+distance.
 
-Nothing here runs a program: a text is compiled (parsed, never executed) and measured, and only then
-may libcst make a syntax tree of it, whose parser overflows its stack on a chain of 20,000
-attributes, which would end the trusted process. It refuses text that is too long or too deep, does
-not compile, or differs from its parent outside the marked regions.
+Nothing here runs a program. A text is compiled (parsed, never executed) and measured; only then may
+libcst make a syntax tree of it. Its parser overflows its stack on a chain of 20,000 attributes, and
+would end the trusted process. Refused is text that is too long or too deep, does not compile, or
+differs from its parent outside the marked regions.
 """
 
 import ast
@@ -26,18 +26,19 @@ MOST_CHARACTERS = 60_000
 
 
 MOST_EDITS = 12
-"""More hunks than this become one edit."""
+"""Most hunks; beyond them the change becomes a single edit."""
 
 
 MOST_PAIRS = 1_000_000
-"""Pairs of lines that a comparison may have to look at, since equal lines take it quadratic time;
-beyond it the change is one edit.
+"""Most pairs of lines in a comparison, since equal lines take it quadratic time; beyond them the
+change is a single edit.
 """
 
 
 MOST_DEPTH = 60
-"""Levels of syntax, an attribute of an attribute counted as one: libcst's parser takes quadratic
-time and all of the stack in them.
+"""Most levels of syntax; an attribute of an attribute counts as a level.
+
+libcst's parser takes quadratic time and all of the stack in them.
 """
 
 
@@ -72,7 +73,7 @@ def refuse(text: str) -> None:
 
 
 def regions(text: str) -> dict[str, str]:
-    """Return the bodies of the marked regions by name; of two with one name the first."""
+    """Return the bodies of the marked regions by name; of two with the same name the first."""
     return {name: body for name, body in reversed(REGION.findall(text))}
 
 
@@ -89,8 +90,9 @@ def check(parent: str, child: str) -> None:
 
 
 def edits(before: str, after: str) -> list[dict[str, str]]:
-    """Return edits (file, search, replace) that make `after` of `before`; each search occurs once
-    in the text that it meets, in order.
+    """Return edits (file, search, replace) from `before` to `after`.
+
+    Each search occurs once in the text at its turn, in order.
     """
     old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
     hunks = _hunks(old, new)
@@ -111,8 +113,9 @@ def edits(before: str, after: str) -> list[dict[str, str]]:
 
 
 def _hunks(old: list[str], new: list[str]) -> list[tuple[int, int, list[str]]]:
-    """Return (first, last, lines to put there) per changed span of `old`; one span where there are
-    too many or to find them takes long.
+    """Return (first, last, lines to put there) per changed span of `old`.
+
+    It is a single span if there are too many or the search takes long.
     """
     same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(old, new, strict=False)))
     rest = min(len(old), len(new)) - same
@@ -167,7 +170,8 @@ def _normal(token: tokenize.TokenInfo) -> str:
 
 
 def apart(one: Counter[tuple[str, ...]], other: Counter[tuple[str, ...]]) -> int:
-    """Return how many token threes two programs do not share; 0 for the same program, about 6 for
-    one changed token.
+    """Return how many token threes two programs do not share.
+
+    It is 0 for the same program, about 6 for a changed token.
     """
     return sum(((one - other) + (other - one)).values())

@@ -1,10 +1,6 @@
-"""Proposer `llm`: writes the question to an outside model, and reads its answer as one proposal.
+"""Proposer `llm`: ask an outside model, try again after a failure, and record the answer.
 
-Forgiving in form: prose, code fences and thoughts around are skipped, edits come as SEARCH/REPLACE
-blocks or inside the JSON. Strict in content: a knob, a key or an edit that is not allowed makes the
-whole answer an invalid proposal. What a model may edit are the marked regions of models/train.py
-(`# region: NAME` to `# endregion`). History and source are shown as data, and cut to the endpoint's
-bytes.
+prompt.py writes the question and read.py reads the answer.
 """
 
 import time
@@ -18,11 +14,10 @@ from sandbox.gate import Halted
 
 
 def answered(r: Running, name: str, index: int, data: bytes) -> str:
-    """Return the text of the answer to question `index` of a propose plan: the recorded one, or the
-    endpoint is asked.
+    """Return the text of the answer to question `index` of a propose plan.
 
-    Raises Unusable for an answer that is none, Paused where the endpoint does not answer, and what
-    `call` raises.
+    It is the recorded answer, or the endpoint is asked. Raises Unusable for text that is no answer,
+    Paused without an answer of the endpoint, and the errors of `call`.
     """
     endpoint, store, tried = r.config.proposer.llm, r.sandbox.store, 0
     assert endpoint is not None
@@ -44,7 +39,7 @@ def answered(r: Running, name: str, index: int, data: bytes) -> str:
 
 
 def _again(r: Running, endpoint: Endpoint, found: ModelReply, tried: int) -> bool:
-    """Tell whether one more try is due after a failed one, and wait before it."""
+    """Tell whether another try is due after a failure, and wait before it."""
     due = found.status in RETRIED and tried < endpoint.tries
     until = time.monotonic() + endpoint.pause_seconds * 2 ** (tried - 1)
     while due and time.monotonic() < until and not r.stopped:
@@ -53,7 +48,7 @@ def _again(r: Running, endpoint: Endpoint, found: ModelReply, tried: int) -> boo
 
 
 def _try(r: Running, request: Call) -> ModelReply | None:
-    """Ask once, with a grant of its own; None where people held the study meanwhile."""
+    """Ask once, with a grant of its own; None if people held the study meanwhile."""
     facts = r.facts()
     grant = facts.grants[request.plan, "ask", request.index]
     if grant.nonce in facts.started:

@@ -1,10 +1,7 @@
-"""Proposer `llm`: writes the question to an outside model, and reads its answer as one proposal.
+"""Proposer `llm`: write the question to an outside model.
 
-Forgiving in form: prose, code fences and thoughts around are skipped, edits come as SEARCH/REPLACE
-blocks or inside the JSON. Strict in content: a knob, a key or an edit that is not allowed makes the
-whole answer an invalid proposal. What a model may edit are the marked regions of models/train.py
-(`# region: NAME` to `# endregion`). History and source are shown as data, and cut to the endpoint's
-bytes.
+A model may edit the marked regions of models/train.py (`# region: NAME` to `# endregion`). History
+and source are shown as data, and cut to the endpoint's bytes.
 """
 
 import json
@@ -20,13 +17,13 @@ from sandbox.call import question
 from sandbox.canonical import digest
 
 SHOWN = 12
-"""Trials that are shown: the best, then those that differ most from what is shown already, half and
-half.
+"""Most trials in a question: half of them the best, half the most different from the chosen
+trials.
 """
 
 
 FAILURES = 3
-"""Failed trainings whose errors are shown, the last ones."""
+"""Most failed trainings with their errors in a question: the last ones."""
 
 
 EXAMPLE = (
@@ -51,8 +48,9 @@ Keep the number of training steps, the imports and the region marks as they are;
 
 
 def schema(grid: dict[str, tuple[Any, ...]]) -> dict[str, Any]:
-    """Return the JSON schema of an answer, in the subset that strict servers take: every key
-    required, knobs as a list of pairs.
+    """Return the JSON schema of an answer, in the subset of strict servers.
+
+    Every key is required, and knobs are a list of pairs.
     """
     pair = {
         "type": "object",
@@ -92,12 +90,12 @@ def prompt(
     seed: int,
     others: Sequence[tuple[str, str]] = (),
 ) -> bytes:
-    """Return the bytes of one question: objective, knobs, the parent's regions, trials and errors,
-    cut to the endpoint's `prompt_bytes`.
+    """Return the bytes of a question, cut to the endpoint's `prompt_bytes`.
 
-    `about` is the objective in words, `number` (generation, index, how many are asked for),
-    `others` further programs to learn from (what is told of one, its models/train.py). Raises
-    BadInput where not even the fixed part fits.
+    It holds objective, knobs, the parent's regions, trials and errors. `about` is the objective in
+    words; `number` is generation, index and count of the questions. `others` are further programs
+    to learn from, each with its released outcome and its models/train.py. Raises BadInput if even
+    the fixed part does not fit.
     """
     fixed = [f"OBJECTIVE\n{about[:1500]}", _knobs(history), _ask(number)]
     optional = _optional(endpoint, history, source, others)
@@ -130,8 +128,9 @@ def prompt(
 
 
 def _data(heading: str, lines: Sequence[str]) -> str:
-    """Frame what others wrote. The tag is made from the bytes themselves, so that nothing inside
-    can close the frame.
+    """Frame foreign text.
+
+    The tag is made from the bytes themselves, so that nothing inside can close the frame.
     """
     tag = digest(json.dumps(lines).encode())[:12]
     return "\n".join([f"DATA {tag} {heading}", *lines, f"END {tag}"])
@@ -166,7 +165,7 @@ def _ask(number: tuple[int, int, int]) -> str:
 def _optional(
     endpoint: Endpoint, history: History, source: str, others: Sequence[tuple[str, str]]
 ) -> list[tuple[str, list[str]]]:
-    """Return (heading, lines) of what is shown as far as it fits, the most useful first."""
+    """Return (heading, lines) of the shown trials as far as they fit, the most useful first."""
     failed = [t for t in history.trials if t.failure][-FAILURES:]
     errors = [
         json.dumps({"changed": _changed(history, t), "error": t.failure}) for t in reversed(failed)
@@ -188,7 +187,7 @@ def _optional(
 
 
 def _other(told: str, text: str, source: str) -> list[tuple[str, list[str]]]:
-    """Return the regions in which another program differs from the parent."""
+    """Return the regions with a difference between another program and the parent."""
     mine = set(regions(source).values())
     return [
         (f"region {name} of another program, {told}", [body.rstrip("\n")])
@@ -216,8 +215,9 @@ def _changed(history: History, trial: Trial) -> dict[str, Any]:
 
 
 def chosen(trials: Sequence[Trial]) -> list[Trial]:
-    """Return at most SHOWN trials: the best by score, then each time the one whose nearest shown
-    one differs in most knobs.
+    """Return at most SHOWN trials: the best by score, then the most different.
+
+    Different means: the nearest chosen trial differs in most knobs.
     """
     order = sorted(trials, key=lambda t: (t.score is None, -(t.score or 0.0)))
     shown, left = order[: SHOWN // 2], order[SHOWN // 2 :]

@@ -1,10 +1,8 @@
-"""Proposer `llm`: writes the question to an outside model, and reads its answer as one proposal.
+"""Proposer `llm`: read an outside model's answer as a proposal.
 
-Forgiving in form: prose, code fences and thoughts around are skipped, edits come as SEARCH/REPLACE
-blocks or inside the JSON. Strict in content: a knob, a key or an edit that is not allowed makes the
-whole answer an invalid proposal. What a model may edit are the marked regions of models/train.py
-(`# region: NAME` to `# endregion`). History and source are shown as data, and cut to the endpoint's
-bytes.
+Forgiving in form: prose, code fences and thoughts around are skipped. Edits come as SEARCH/REPLACE
+blocks or inside the JSON. Strict in content: a forbidden knob, key or edit makes the whole answer
+an invalid proposal.
 """
 
 import json
@@ -19,16 +17,14 @@ from configs.records import Edit, Proposal
 from loop.propose.evolve.patch import FILE, check
 
 STARTS = 50
-"""How many places of an answer are tried as the begin of its JSON object; what is beyond is not
-read.
-"""
+"""Most places of an answer to try as the begin of its JSON object; text beyond is not read."""
 
 
 FIELDS = ("hypothesis", "knobs", "predicted_gain", "edits")
 
 
 class Unusable(BadInput):
-    """An answer that is no proposal; `text` is what the model wrote."""
+    """An answer that is no proposal; `text` is the model's own."""
 
     def __init__(self, why: str, text: str) -> None:
         super().__init__(why)
@@ -36,8 +32,10 @@ class Unusable(BadInput):
 
 
 def within_regions(source: str, edits: Sequence[Edit]) -> str:
-    """Return a source with edits applied in turn; raises BadInput for one that is not unique, and
-    for what leaves the regions or is no Python.
+    """Return a source with edits applied in turn.
+
+    Raises BadInput for an edit with several places, outside the regions, or without valid
+    Python.
     """
     text = source
     for number, edit in enumerate(edits):
@@ -56,8 +54,9 @@ def within_regions(source: str, edits: Sequence[Edit]) -> str:
 
 
 def read(answer: str, source: str) -> str:
-    """Return the strict JSON of the proposal in a model's answer to the source that it was shown;
-    raises BadInput for an unusable one.
+    """Return the strict JSON of the proposal in a model's answer to the source in its question.
+
+    Raises BadInput for an unusable answer.
     """
     rest, blocks = _blocks(answer.replace("\r\n", "\n").rpartition("</think>")[2])
     found: dict[str, Any] = {"hypothesis": "", "knobs": {}, **_object(rest, bool(blocks))}
@@ -87,7 +86,7 @@ def read(answer: str, source: str) -> str:
 
 
 def _pairs(knobs: list[Any]) -> dict[str, Any]:
-    """Return knobs that came as a list of name and value, which is how the JSON schema has them."""
+    """Return knobs from a list of name and value, the form in the JSON schema."""
     for one in knobs:
         need(
             isinstance(one, dict)
@@ -129,8 +128,8 @@ def _blocks(text: str) -> tuple[str, list[tuple[str, str]]]:
 
 
 def _object(text: str, optional: bool) -> dict[str, Any]:
-    """Return the last JSON object of a text that has a proposal's keys, else the last one that has
-    knobs' names alone.
+    """Return the last JSON object of a text with a proposal's keys, else the last with knobs' names
+    alone.
     """
     named, bare = None, None
     for piece in _objects(text):
@@ -153,9 +152,7 @@ def _object(text: str, optional: bool) -> dict[str, Any]:
 
 
 def _objects(text: str) -> Iterator[str]:
-    """Yield the text of each outermost JSON object, from the first STARTS places where one could
-    begin.
-    """
+    """Yield the text of each outermost JSON object, from the first STARTS places of a brace."""
     decoder, at = json.JSONDecoder(), 0
     for _ in range(STARTS):
         at = text.find("{", at)
@@ -172,8 +169,9 @@ def _objects(text: str) -> Iterator[str]:
 
 
 def _beyond(text: str, at: int) -> int:
-    """Return where to look on after a brace that begins no whole object: behind a broken one, so
-    that no part of it counts as a proposal.
+    """Return where to look on after a brace that begins no whole object.
+
+    It is behind a broken object, so that no part of it counts as a proposal.
     """
     if not re.match(r'\{\s*"', text[at : at + 200]):
         return at + 1
