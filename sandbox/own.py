@@ -1,4 +1,4 @@
-"""People's own plug-ins: a Python file for a task, a proposer or a gate, or a program that
+"""People's own files: a Python file for a task, a proposer or a gate, or a program that
 proposes.
 
 Each is pinned by its digest. Naming a file copies it to the user's own folder. A task or gate is

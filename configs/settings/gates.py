@@ -109,7 +109,7 @@ class Gates:
     "the events that pause the study by themselves"
     file: str = ""
     """a Python file of at most 50 lines; its `gate` may add a no to any decision on a plan
-    (docs/plugs.md); empty: no file
+    (docs/own-files.md); empty: no file
     """
     file_digest: str = ""
     "sha256 of that file; filled in at composition, then pinned by the study"

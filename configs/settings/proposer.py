@@ -72,7 +72,7 @@ class Proposer:
     "sha256 of that file; filled in at composition, then pinned by the study"
     file: str = ""
     """command: instead of a program, your own Python file of at most 50 lines, run in the same way
-    (docs/plugs.md)
+    (docs/own-files.md)
     """
     file_digest: str = ""
     "sha256 of that file; filled in likewise"

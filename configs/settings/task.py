@@ -20,7 +20,7 @@ class TaskSetup:
     world: str = ""
     "planted: the world with its law, from evals/law.py"
     file: str = ""
-    """custom: a Python file of at most 50 lines that yields the items (docs/plugs.md). It is a
+    """custom: a Python file of at most 50 lines that yields the items (docs/own-files.md). It is a
     person's trusted code and runs outside every box
     """
     file_digest: str = ""
