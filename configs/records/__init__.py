@@ -1,4 +1,4 @@
-"""The records that cross a folder. Frozen facts; each is made by one part and read by the next.
+"""The records that cross a folder. Frozen facts: a part makes each, and the next part reads it.
 
 Begin with plan.py; grant.py, scores.py and decision.py follow a plan on its way.
 """

@@ -1,5 +1,6 @@
-"""One question to an outside model: where it goes, what it may cost, and what came back. Refuses an
-address that could carry a secret.
+"""A question to an outside model: its address, its cost, and its outcome.
+
+Refuses an address that could carry a secret.
 """
 
 import re
@@ -11,12 +12,14 @@ from configs.build import need
 from configs.records.plan import Amount
 
 TEMPLATE_TOKENS = 256
-"""Tokens that a server may add to a question by its chat template; a token of the question itself
-is at least one byte of it.
+"""Tokens added to a question by a server's chat template.
+
+A token of the question itself is at least a byte of it.
 """
 CALL_CPU_US = 2_000_000
-"""CPU that the trusted side may need to send one question and to read its answer; what it did need
-is charged.
+"""CPU of the trusted side to send a question and to read its answer.
+
+The measured use is charged.
 """
 
 
@@ -33,27 +36,27 @@ class Endpoint:
     model: str
     "name of the model, as the server knows it"
     key_variable: str = ""
-    """name of the environment variable of the trusted process that holds the key; empty: no key is
-    sent. The key itself stands nowhere
+    """name of the environment variable of the trusted process with the key; empty: no key is sent.
+    The key itself stands nowhere
     """
     prompt_bytes: int = 24_000
-    "most bytes of one question; what the prompt shows of history and source is cut to it"
+    "most bytes of a question; the prompt's history and source are cut to it"
     answer_tokens: int = 1500
-    "most tokens of one answer, hidden reasoning included; asked of the server, and reserved"
+    "most tokens of an answer, hidden reasoning included; asked of the server, and reserved"
     answer_bytes: int = 200_000
-    "most bytes that are read of one answer, its JSON envelope included; more is an unusable answer"
+    "most bytes read of an answer, its JSON envelope included; more is an unusable answer"
     seconds: int = 120
-    "wall seconds of one try, from the connection to the last byte"
+    "wall seconds of a try, from the connection to the last byte"
     tries: int = 3
-    """tries of one question where the endpoint fails (no connection, too slow, busy); each has a
-    grant of its own and is charged
+    """tries of a question when the endpoint fails (no connection, too slow, busy); each has a grant
+    of its own and is charged
     """
     pause_seconds: int = 2
-    "wait before the second try; each further one waits twice as long"
+    "wait before the second try; each further try waits twice as long"
     temperature: float = 0.8
     "sampling temperature; 0 to 2"
     structured: Literal["none", "json_object", "json_schema"] = "none"
-    """response_format that is asked for; none: the answer is read from plain text, SEARCH/REPLACE
+    """response_format in the request; none: the answer is read from plain text, SEARCH/REPLACE
     blocks included
     """
     edits: bool = True
@@ -61,7 +64,7 @@ class Endpoint:
     besides knobs
     """
     limit_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    "name under which the server takes `answer_tokens`"
+    "the server's name for `answer_tokens`"
     prompt_price: int = 0
     "price of a million tokens of the question, in millionths of the study's currency"
     answer_price: int = 0
@@ -133,9 +136,7 @@ class Endpoint:
         )
 
     def worst(self, size: int) -> Amount:
-        """Return what one try with a question of `size` bytes reserves: the most that it can
-        cost.
-        """
+        """Return the reservation of a try with a question of `size` bytes: its highest cost."""
         prompt = size + TEMPLATE_TOKENS
         return Amount(
             cpu_us=CALL_CPU_US,
@@ -148,23 +149,21 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One question, bound to the plan that asks, its number, the endpoint and every byte that is
-    sent.
-    """
+    """A question, bound to the asking plan, its number, the endpoint and every byte sent."""
 
     plan: str
     "plan digest"
     index: int
     "number of the question within the plan, from 0"
     endpoint: Endpoint
-    "who is asked, and within what bounds"
+    "the endpoint and its bounds"
     body: str
-    "digest in the store of the bytes that are sent; the key is not among them"
+    "digest in the store of the bytes sent; the key is not among them"
     size: int
     "number of those bytes"
 
     def worst(self) -> Amount:
-        """Return what one try reserves."""
+        """Return the reservation of a try."""
         return self.endpoint.worst(self.size)
 
 
@@ -185,26 +184,26 @@ RETRIED: tuple[CallStatus, ...] = ("unreachable", "slow", "busy")
 """The endpoint failed; the same question is asked again, `tries` times in all, then the arm pauses.
 """
 UNUSABLE: tuple[CallStatus, ...] = ("malformed", "huge")
-"""The endpoint answered with what is no answer: a recorded, charged, invalid proposal."""
+"""The endpoint's answer is no answer: a recorded, charged, invalid proposal."""
 ENDED: tuple[CallStatus, ...] = ("halted", "lost")
 """The trusted side gave up or died; the question is granted anew and not counted as a try."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelReply:
-    """What is recorded of one try."""
+    """The record of a try."""
 
     status: CallStatus
-    "ok: text came back; else what went wrong. refused, redirect and breach pause the arm at once"
+    "ok: text came back; else the failure. refused, redirect and breach pause the arm at once"
     detail: str
-    "one clause of ours; nothing that the endpoint wrote"
+    "a clause of ours; nothing from the endpoint"
     charged: Amount
-    "what was charged"
+    "the charge"
     charged_by: Literal["usage", "reservation", "nothing"]
-    """usage: tokens by the endpoint's own count; reservation: it gave none, the worst case stands;
+    """usage: tokens by the endpoint's own count; reservation: no count, the worst case stands;
     nothing: no connection came about
     """
     text: str = ""
-    "digest in the store of the answer's text, the key blotted out; empty where there is none"
+    "digest in the store of the answer's text, the key blotted out; empty without text"
     finish: str = ""
-    "why the model stopped, in the endpoint's word; empty where it gave none of the known ones"
+    "why the model stopped, in the endpoint's word; empty without a known word"

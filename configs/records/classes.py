@@ -1,7 +1,7 @@
-"""The change classes: which kinds of change a person decides on, by risk, then the acts.
+"""The change classes: kinds of change for a person to decide on, by risk, then the acts.
 
 A plan of class `patch`, for example, edits models/train.py; its rule says whether a mandate is
-enough. A new class is one more line of `CHANGE_CLASSES` and of `ClassName`.
+enough. A new class is another line of `CHANGE_CLASSES` and of `ClassName`.
 """
 
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ ClassName = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeClass:
-    """One class of decision."""
+    """A class of decision."""
 
     text: str
-    "the change or act, in one sentence"
+    "the change or act, in a sentence"
     covers: frozenset[str] | None = None
     "files of the bundle that a plan may change against its parent; None: any"
     mandate: bool = False
     "whether a mandate may cover it"
     act: bool = False
-    "whether it is an act, which is decided on without jobs"
+    "whether it is an act, decided on without jobs"
 
 
 CHANGE_CLASSES: dict[ClassName, ChangeClass] = {
@@ -55,4 +55,4 @@ CLASSES: tuple[ClassName, ...] = tuple(CHANGE_CLASSES)
 RESUME = "resume"
 """The act that lets a stopped or paused study go on. It has no rule: people always decide on it."""
 ACTS = (*(name for name, one in CHANGE_CLASSES.items() if one.act), RESUME)
-"""Acts, which are decided on without jobs."""
+"""Acts, decided on without jobs."""

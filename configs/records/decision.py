@@ -1,4 +1,6 @@
-"""The decisions that people sign: a mandate for classes of plans, an approval of one subject."""
+"""The decisions that people sign: a mandate for classes of plans, an approval of a single
+subject.
+"""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -13,7 +15,7 @@ ReviewerAnswer = Literal["approve", "deny", "escalate"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caps:
-    """What a mandate may cover."""
+    """The scope of a mandate."""
 
     classes: tuple[str, ...]
     "change classes, exact names"
@@ -24,11 +26,11 @@ class Caps:
     hours: int
     "life from the signature on"
     drift: int = 40
-    """changed knobs + changed source lines against the last plan that a person approved (or the
+    """changed knobs + changed source lines against the last plan approved by a person (or the
     baseline); beyond it a plan needs approval
     """
     per_hour: int = 1000
-    "plans and promotions that it lets pass in an hour; beyond it they need approval"
+    "plans and promotions in an hour; beyond them they need approval"
 
     def __post_init__(self) -> None:
         known = [name for name, one in CHANGE_CLASSES.items() if one.mandate]
@@ -45,14 +47,14 @@ class Caps:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mandate:
-    """A standing approval for classes of plans of one study, with caps and an expiry."""
+    """A standing approval for classes of plans of a study, with caps and an expiry."""
 
     study: str
     "name of the study"
     version: int
-    "version of the study root that it was given for; an amendment ends it"
+    "its version of the study root; an amendment ends it"
     config: str
-    """digest of what was decided: study, task, objective, budget, gates, autonomy, reviewer,
+    """digest of the decided settings: study, task, objective, budget, gates, autonomy, reviewer,
     proposer
     """
     caps: Caps
@@ -75,34 +77,34 @@ class Mandate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approval:
-    """A decision of one reviewer on one exact subject: everything that was shown, signed."""
+    """A decision of a reviewer on an exact subject: everything shown, signed."""
 
     study: str
     "digest of the study root"
     version: int
     "version of the study root"
     plan: str
-    "digest of what is decided on (a plan, an amendment, a stop): another byte is another subject"
+    "digest of the subject (a plan, an amendment, a stop): another byte is another subject"
     change_class: str
-    "class that is decided on: the plan's own, promote, deploy, amend, or resume"
+    "class of the decision: the plan's own, promote, deploy, amend, or resume"
     objective: str
-    "digest of the objective that the plan is judged by"
+    "digest of the plan's objective"
     requested: Amount
     "worst case of all its jobs; the approval's account"
     parent: str
-    "champion that it starts from"
+    "champion at the plan's start"
     generation: int
     "its depth"
     policy: str
-    "digest of the settings that people decided"
+    "digest of the settings decided by people"
     answer: ReviewerAnswer
-    "what was decided; escalate: nothing is done until an external reviewer says yes besides"
+    "the decision; escalate: nothing is done until an external reviewer says yes besides"
     reason: str
     "why, in the reviewer's words"
     seen: int
-    "unix seconds at which the reviewer first saw it"
+    "unix seconds of the reviewer's first view"
     looked_ms: int
-    "milliseconds for which it was in view"
+    "milliseconds in view"
     issued: int
     "unix seconds"
     expires: int

@@ -1,4 +1,4 @@
-"""A grant, the job that it allows, and the result that is recorded of it."""
+"""A grant, its job, and the recorded result."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,7 +12,7 @@ KILLED = "killed"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """Single-use permission for one job of an approved plan."""
+    """Single-use permission for a job of an approved plan."""
 
     plan: str
     "plan digest"
@@ -23,26 +23,26 @@ class Grant:
     attempt: int
     "0, or higher where an earlier attempt was lost by the box"
     authority: str
-    "digest of the mandate or approval that the gate relied on"
+    "digest of the mandate or approval behind the gate's yes"
     nonce: str
     "random; consumed in the reservation's transaction"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Input:
-    """One file that a job gets beside its bundle."""
+    """A file for a job beside its bundle."""
 
     name: str
     "file name inside the box"
     digest: str
     "sha256 of its bytes in the store"
     sequence: int
-    "ledger entry that recorded it"
+    "ledger entry of its recording"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One execution: bound to plan, role, index, seed, bundle and every input."""
+    """An execution: bound to plan, role, index, seed, bundle and every input."""
 
     plan: str
     "plan digest"
@@ -53,7 +53,7 @@ class Job:
     bundle: str
     "digest of the source manifest"
     order: Order
-    "what the code inside is told"
+    "the job file for the code inside"
     inputs: tuple[Input, ...]
     "data, weights or questions"
     limits: Limits
@@ -62,20 +62,18 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobResult:
-    """What is recorded of one execution."""
+    """The record of an execution."""
 
     status: Literal["ok", "program", "limit", "box"]
     "who ended it"
     detail: str
-    "one clause"
+    "a clause"
     charged: Amount
-    "what was charged"
+    "the charge"
     startup_cpu_us: int
     "part of the CPU charged before any byte of the bundle ran"
     charged_by: Literal["cgroup", "bound", "reservation", "plan"]
-    """kernel counter, provable upper bound, the whole reservation, or the plan of a job that was
-    simulated
-    """
+    "kernel counter, provable upper bound, the whole reservation, or the plan of a simulated job"
     peak_bytes: int
     "largest memory the kernel saw; 0 if unread"
     outputs: dict[str, str]
@@ -87,5 +85,5 @@ class JobResult:
 
     @property
     def killed(self) -> bool:
-        """Tell whether people killed it, so that it is granted anew and not counted as lost."""
+        """Tell whether people killed it; then it is granted anew and not counted as lost."""
         return self.detail.startswith(KILLED)

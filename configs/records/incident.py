@@ -8,14 +8,12 @@ Harm = Literal["none", "other", "death", "infrastructure", "imminent"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
-    """One incident as it was recorded. What is not known yet is empty, and added by an
-    amendment.
-    """
+    """A recorded incident. Unknown facts are empty; an amendment adds them."""
 
     id: str
-    "I-1, I-2 ... within the study; an amendment carries the id that it adds to"
+    "I-1, I-2 ... within the study; an amendment carries the id of its incident"
     title: str
-    "what happened, in a clause"
+    "the event, in a clause"
     kind: Literal["incident", "near miss", "hazard"]
     "incident: a promise broke; near miss: something tried and was stopped; hazard: it could happen"
     severity: Literal["low", "medium", "high", "critical"]
@@ -27,7 +25,7 @@ class Incident:
     occurred_end: str
     "UTC; empty while it lasts"
     detector: str
-    "part that saw it: gate, door, judge, tripwire, or a person"
+    "the reporting part: gate, door, judge, tripwire, or a person"
     study: str
     "digest of the study root"
     plan: str = ""
@@ -35,9 +33,9 @@ class Incident:
     artifacts: tuple[str, ...] = ()
     "digests of bytes concerned"
     chain: tuple[int, ...] = ()
-    "ledger entries that tell how it came about, in order"
+    "ledger entries of its history, in order"
     harm_actual: Harm = "none"
-    "harm that did occur, by the classes of the two laws"
+    "harm done, by the classes of the two laws"
     harm_potential: str = ""
     "what it could have done"
     root_cause: str = ""
@@ -45,12 +43,12 @@ class Incident:
     containment: str = ""
     "what stopped it"
     corrective_action: str = ""
-    "what was changed so that it does not happen again"
+    "the change against a repetition"
     reporter: str = ""
     "who reported it: heirloop, or a person's name"
     internal_use: bool = True
     "whether it comes from internal use alone (SB 53)"
     amended_from: int = 0
-    "ledger entry of the version that this one adds to; 0: none"
+    "ledger entry of the earlier version, for an amendment; 0: no earlier version"
     notification_due_at: str = ""
     "UTC; empty where no law asks for notice"

@@ -6,7 +6,7 @@ from typing import Literal
 OrderName = Literal["stop", "pause", "slow", "resume", "drill", "drill-end"]
 "drill-end: the study goes on unless people hold it"
 NoticeName = Literal["order", "incident", "compute", "request", "expiry"]
-"expiry: a request that nobody decided on in time"
+"""expiry: a request without a decision in time"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,19 +18,19 @@ class PublicHalf:
     kind: str
     "person, simulated or external"
     person: str
-    "whose key it is; two keys of a person count once"
+    "the key's holder; two keys of a person count once"
     public: str
     "raw public key, hex"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acknowledgement:
-    """A receiver's signed word that a notice arrived. It decides nothing."""
+    """A receiver's signature on the arrival of a notice. It decides nothing."""
 
     study: str
     "digest of the study root"
     about: str
-    "hash of the ledger entry that the notice tells of"
+    "hash of the ledger entry in the notice"
     notice: str
     "digest of the notice"
     receiver: str

@@ -1,4 +1,4 @@
-"""A proposal and the plan that is made of it: what would be changed, what it would cost.
+"""A proposal and its plan: the changes and their cost.
 
 An `Amount` is integers in named units.
 """
@@ -12,19 +12,20 @@ from configs.recipe import Recipe
 from configs.records.classes import ClassName
 
 PlanRole = Literal["train", "predict", "champion-train", "champion-predict", "propose", "ask"]
-"propose: a job in a box that writes proposals; ask: one call of an outside model"
+"""propose: a job in a box that writes proposals; ask: a call of an outside model"""
 Purpose = Literal["start", "baseline", "candidate", "propose", "final", "larger", "skill", "unseal"]
 ACCOUNTS = ("propose", "train", "predict", "evaluate")
 """Accounts of the stages that pay for jobs."""
 COMPUTED_TASKS = ("addition", "modular", "custom", "planted")
-"""tasks whose answers code could compute (an own task's too, as far as we know): gains of patch and
-structural plans there are flagged `computable`
+"""Tasks with answers that code could compute (an own task's too, as far as we know).
+
+Gains of patch and structural plans there are flagged `computable`.
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Amount:
-    """What a reservation asks or a settlement charges. Whole numbers, never negative."""
+    """The integers of a reservation or a settlement. Whole numbers, never negative."""
 
     cpu_us: int = 0
     "CPU-microseconds"
@@ -39,7 +40,7 @@ class Amount:
     money_micros: int = 0
     "millionths of the study's currency"
     looks: int = 0
-    "scores that were computed on a held-out split and told to somebody: one per plan and split"
+    "scores computed on a held-out split and released: a look per plan and split"
 
     def __post_init__(self) -> None:
         for name in RESOURCES:
@@ -56,14 +57,14 @@ RESOURCES: tuple[str, ...] = tuple(f.name for f in fields(Amount))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edit:
-    """One textual edit of a source file: `search` must occur exactly once and becomes `replace`."""
+    """A textual edit of a source file: `search` must occur exactly once and becomes `replace`."""
 
     file: Literal["models/train.py", "models/net.py", "models/propose.py"]
     "the file; train.py makes the plan a patch, net.py structural, propose.py of class proposer"
     search: str
     "text that occurs exactly once in the parent's file"
     replace: str
-    "what stands there afterwards"
+    "its replacement"
 
     def __post_init__(self) -> None:
         need(0 < len(self.search) <= 20_000, "search", self.search, "1 to 20000 characters")
@@ -72,12 +73,12 @@ class Edit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
-    """What a proposer writes, as strict JSON, whoever it is. Data: never executed outside a box."""
+    """A proposer's output, as strict JSON. Data: never executed outside a box."""
 
     hypothesis: str
     "why this should help, at most 2000 characters; shown escaped"
     knobs: dict[str, Any]
-    "recipe knobs that change, with their new values"
+    "changed recipe knobs, with their new values"
     predicted_gain: float | None = None
     "the proposer's own claim, in the objective's metric; shown, never judged"
     edits: tuple[Edit, ...] = ()
@@ -93,13 +94,13 @@ class JobCount:
     """How many jobs of a role a plan needs; grants are numbered from 0."""
 
     role: PlanRole
-    "what the job does, and for whom: the candidate, or the champion that is measured beside it"
+    "the job's work and its subject: the candidate, or the champion measured beside it"
     count: int
     "number of jobs"
 
 
 def stage(role: PlanRole) -> Role:
-    """Return what a job of a role does in the box."""
+    """Return the work of a role in the box."""
     return (
         "train" if role.endswith("train") else "predict" if role.endswith("predict") else "propose"
     )
@@ -107,14 +108,12 @@ def stage(role: PlanRole) -> Role:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """One proposal made exact. Its digest is what gates decide on; a changed byte is another
-    plan.
-    """
+    """A proposal made exact. Gates decide on its digest; a changed byte is another plan."""
 
     study: str
     "digest of the study root"
     version: int
-    "version of the study root: 1, and one more per amendment"
+    "version of the study root: 1, plus 1 per amendment"
     arm: str
     "variant of the loop"
     repeat: int
@@ -124,13 +123,14 @@ class Plan:
     index: int
     "number of the proposal within its generation"
     purpose: Purpose
-    """start: a trial of the notebook that every arm starts from; baseline: first champion;
+    """start: a trial of the notebook shared by all arms at the start; baseline: first champion;
     candidate: a proposal; propose: its jobs write the proposals of a generation; final, larger,
-    unseal: champion against baseline on gate, there at four times the compute, on sealed; skill:
-    one proposal of a measure of skill against the baseline, on gate; it can never become champion
+    unseal: champion against baseline on gate, there at four times the compute, on sealed; skill: a
+    single proposal of a measure of skill against the baseline, on gate; it can never become
+    champion
     """
     parent: str
-    "plan digest of the champion that it starts from; empty for the baseline"
+    "plan digest of the champion at its start; empty for the baseline"
     change_class: ClassName
     "risk class of what it alters"
     changed: dict[str, Any]
@@ -144,13 +144,13 @@ class Plan:
     bundle: str
     "digest of the candidate's source manifest"
     reference: str
-    "digest of the bundle that stands beside it in paired jobs; empty where there is none"
+    "digest of the bundle beside it in paired jobs; empty: no such bundle"
     reference_recipe: Recipe | None
     "recipe of that bundle"
     reference_steps: int
-    "training steps of that recipe at the same planned compute; 0 where there is none"
+    "training steps of that recipe at the same planned compute; 0: no such recipe"
     objective: str
-    "digest of the objective that it will be judged by"
+    "digest of the objective at its verdict"
     steps: int
     "training steps that the planned compute buys"
     planned_cpu_us: int
@@ -160,10 +160,10 @@ class Plan:
     requested: Amount
     "the worst case of all its jobs together"
     notebook: str = ""
-    "digest of the notebook that its trainings learn from besides the task; empty: none"
+    "digest of the notebook for its trainings besides the task; empty: no notebook"
     asked: str = ""
-    """digest of the propose plan whose jobs wrote it; empty: a program on the trusted side, people
-    or a record
+    """digest of the propose plan of its jobs; empty: a program on the trusted side, people or a
+    record
     """
     proposal: str = ""
     "digest of the proposer's own text; empty where nobody proposed"

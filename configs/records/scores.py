@@ -5,23 +5,25 @@ from typing import Final, Literal
 
 Split = Literal["feedback", "gate", "sealed"]
 CONFIRM: Final = "gate"
-"""The confirm split, of which only the verdict leaves. Format 1 calls it `gate` on the wire."""
+"""The confirm split; only the verdict leaves it. Format 1 calls it `gate` on the wire."""
 SPLITS: tuple[Split, ...] = ("feedback", CONFIRM, "sealed")
-"""Held-out splits, in the order in which a candidate meets them."""
+"""Held-out splits, in a candidate's order."""
 VerdictAnswer = Literal["accept", "reject", "inconclusive", "continue"]
 "continue: another pair is wanted; never recorded"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
-    """What the trusted side computed from predictions. Always names its split."""
+    """Figures from predictions, computed on the trusted side. Always with the name of their
+    split.
+    """
 
     split: Split
-    "the held-out items that were asked"
+    "the held-out items in the job"
     items: int
     "number of items"
     exact_match: float
-    "share of items whose whole answer is right"
+    "share of items with a wholly right answer"
     token_accuracy: float
     "share of right answer tokens"
     log_odds: float
@@ -44,30 +46,30 @@ class Scores:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nearest:
-    """The training whose weights are nearest to those that were scored, under another seed."""
+    """The training with the weights nearest to the scored weights, under another seed."""
 
     compared: int
-    "trainings under another seed that gave weights out"
+    "trainings under another seed with weights"
     plan: str
-    "digest of the plan of the nearest; empty: none has this size"
+    "digest of the plan of the nearest; empty: no twin of this size"
     distance: float | None
-    "distance to it, rounded to four digits; null: none has this size"
+    "distance to it, rounded to four digits; null: no twin of this size"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Criterion:
-    """One line of a verdict."""
+    """A line of a verdict."""
 
     name: str
-    "what was asked"
+    "the question"
     passed: bool
     "true only if proven"
     value: float | None
-    "measured value; null where none is finite"
+    "measured value; null without a finite value"
     bound: float
-    "what it had to reach"
+    "the bound"
     text: str
-    "one clause for people"
+    "a clause for people"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,8 +101,8 @@ class Verdict:
     corrected_high: float | None = None
     "upper end"
     hidden: float | None = None
-    """accept: measured rate at which this rule accepts a candidate of equal mean that fails one run
-    in ten (null b)
+    """accept: measured rate of false accepts by this rule, for a candidate of equal mean that fails
+    a run in ten (null b)
     """
     bounded: float | None = None
-    "accept: p-value bound of the same gains by betting, which no shape of noise fools"
+    "accept: p-value bound of the same gains by betting, proof against any shape of noise"
