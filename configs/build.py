@@ -56,13 +56,13 @@ def strict_json(text: str | bytes, limit: int = 65_536) -> Any:
     if size > limit:
         raise BadInput(f"the text has {size} bytes; at most {limit} are read")
     try:
-        found = json.loads(
+        value = json.loads(
             text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_float=_finite
         )
         json.dumps(
-            found, ensure_ascii=False
+            value, ensure_ascii=False
         ).encode()  # a lone surrogate has no bytes, so no digest
-        return found
+        return value
     except (ValueError, RecursionError) as error:
         raise BadInput(
             f"the text is not strict JSON: {str(error)[:200]}; send one JSON object"

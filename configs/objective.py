@@ -248,16 +248,16 @@ class Objective:
             )
         bounds: dict[tuple[str, str], list[float | None]] = {}
         for one in (*self.secondary, *self.constraints):
-            found = bounds.setdefault((one.metric, one.slice), [None, None])
+            pair = bounds.setdefault((one.metric, one.slice), [None, None])
             for at, value in enumerate((one.at_least, one.at_most)):
                 need(
-                    value is None or found[at] is None,
+                    value is None or pair[at] is None,
                     one.metric,
                     value,
                     "bounded once from each side",
                 )
-                found[at] = value if value is not None else found[at]
-            low, high = found
+                pair[at] = value if value is not None else pair[at]
+            low, high = pair
             need(
                 low is None or high is None or low <= high,
                 f"{one.metric} at_least",
@@ -275,7 +275,7 @@ def objective_text(one: Objective) -> list[str]:
         else ""
     )
     planned = "one per generation" if one.confirmations is None else str(one.confirmations)
-    told = (
+    release = (
         "only steps beyond noise"
         if one.feedback == "ladder"
         else "every score, rounded to two digits"
@@ -294,6 +294,6 @@ def objective_text(one: Objective) -> list[str]:
         ),
         (
             f"Accepted by rule {one.acceptance}, first asked after {one.first_look} pairs. Planned"
-            f" for power {one.power:g}; proposers are told {told}."
+            f" for power {one.power:g}; proposers are told {release}."
         ),
     ]

@@ -35,9 +35,9 @@ def wire_keys(kind: type) -> tuple[tuple[str, str], ...]:
 
 def wrong(where: str, value: object, right: str) -> str:
     """Return the sentence that refuses a value: its place, the value, and a right value."""
-    shown = repr(value)
-    shown = shown if len(shown) <= 80 else shown[:77] + "..."
-    return f"{where} is {shown}; it should be {right}"
+    text = repr(value)
+    text = text if len(text) <= 80 else text[:77] + "..."
+    return f"{where} is {text}; it should be {right}"
 
 
 def join(where: str, name: str) -> str:

@@ -125,10 +125,11 @@ def amend(txn: Transaction, budget: Budget, arms: Iterable[str] = ()) -> None:
 def reserve(txn: Transaction, key: str, accounts: Iterable[str], amount: Amount) -> None:
     """Reserve the worst case on every account, or raise BudgetExhausted with nothing reserved."""
     names = tuple(dict.fromkeys(accounts))
-    rows, asked = len(names) * len(RESOURCES), _some(amount)
+    rows, resources = len(names) * len(RESOURCES), _some(amount)
     if (
         txn.connection.execute(
-            _statement(RESERVE, len(names), asked), {**_bound(names, asked, a=amount), "rows": rows}
+            _statement(RESERVE, len(names), resources),
+            {**_bound(names, resources, a=amount), "rows": rows},
         ).rowcount
         != rows
     ):
@@ -197,14 +198,14 @@ def _short(txn: Transaction, names: Sequence[str], amount: Amount) -> str:
     held = balances(txn.connection)
     for name in names:
         for resource in RESOURCES:
-            cell, asked = (
+            cell, needed = (
                 held.get(name, {}).get(resource, {"limit": 0, "spent": 0, "reserved": 0}),
                 getattr(amount, resource),
             )
             if (
                 left := cell["limit"] - cell["spent"] - cell["reserved"]
-            ) < asked or name not in held:
-                return f"account {name} has {left} {resource} left; the job needs {asked} reserved"
+            ) < needed or name not in held:
+                return f"account {name} has {left} {resource} left; the job needs {needed} reserved"
     return f"accounts {', '.join(names)} have too little left"
 
 
@@ -212,8 +213,8 @@ def balances(connection: sa.Connection) -> Balances:
     """Return name -> resource -> {limit, reserved, spent}."""
     result: Balances = {}
     for row in connection.execute(sa.select(BALANCES)):
-        found = {"limit": row.limit, "reserved": row.reserved, "spent": row.spent}
-        result.setdefault(row.name, {})[row.resource] = found
+        cell = {"limit": row.limit, "reserved": row.reserved, "spent": row.spent}
+        result.setdefault(row.name, {})[row.resource] = cell
     return result
 
 

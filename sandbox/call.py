@@ -122,12 +122,12 @@ def exact(request: Call, data: bytes) -> bool:
     They hold its model and its bounds, and nothing else that could cost.
     """
     try:
-        asked = strict_json(data, limit=request.endpoint.prompt_bytes)
-        schema = asked.get("response_format", {}).get("json_schema", {}).get("schema", {})
+        body = strict_json(data, limit=request.endpoint.prompt_bytes)
+        schema = body.get("response_format", {}).get("json_schema", {}).get("schema", {})
         messages = [
-            {"role": str(m["role"]), "content": str(m["content"])} for m in asked["messages"]
+            {"role": str(m["role"]), "content": str(m["content"])} for m in body["messages"]
         ]
-        again = question(request.endpoint, messages, int(asked["seed"]), schema)
+        again = question(request.endpoint, messages, int(body["seed"]), schema)
     except (BadInput, AttributeError, KeyError, TypeError, ValueError):
         return False
     return again == data and len(data) == request.size
@@ -140,7 +140,7 @@ def question(
 
     `schema` counts if the endpoint takes a schema.
     """
-    asked: dict[str, Any] = {
+    body: dict[str, Any] = {
         "model": endpoint.model,
         "messages": list(messages),
         "temperature": endpoint.temperature,
@@ -149,13 +149,13 @@ def question(
         endpoint.limit_field: endpoint.answer_tokens,
     }
     if endpoint.structured == "json_schema":
-        asked["response_format"] = {
+        body["response_format"] = {
             "type": "json_schema",
             "json_schema": {"name": "proposal", "strict": True, "schema": schema},
         }
     elif endpoint.structured == "json_object":
-        asked["response_format"] = {"type": "json_object"}
-    return canonical(asked)
+        body["response_format"] = {"type": "json_object"}
+    return canonical(body)
 
 
 def key(endpoint: Endpoint) -> str:
@@ -199,8 +199,8 @@ def judged(
             False,
         )
     try:
-        found = strict_json(received.data, limit=request.endpoint.answer_bytes)
-        choice = found["choices"][0]
+        answer = strict_json(received.data, limit=request.endpoint.answer_bytes)
+        choice = answer["choices"][0]
         text = choice["message"].get("content") or ""
         if not isinstance(text, str):
             raise TypeError
@@ -216,11 +216,13 @@ def judged(
         )
     clean = blotted(text, secret)
     finish = choice.get("finish_reason") if choice.get("finish_reason") in FINISHES else ""
-    kept = {"text": sandbox.store.put(clean.encode()), "finish": finish}
-    tokens = _usage(found)
+    text_fields = {"text": sandbox.store.put(clean.encode()), "finish": finish}
+    tokens = _usage(answer)
     if tokens is None:
         return (
-            ModelReply(status="ok", detail="", charged=whole, charged_by="reservation", **kept),
+            ModelReply(
+                status="ok", detail="", charged=whole, charged_by="reservation", **text_fields
+            ),
             clean != text,
         )
     money = request.endpoint.money(*tokens)
@@ -231,7 +233,11 @@ def judged(
         )
         return (
             ModelReply(
-                status="breach", detail=breach, charged=whole, charged_by="reservation", **kept
+                status="breach",
+                detail=breach,
+                charged=whole,
+                charged_by="reservation",
+                **text_fields,
             ),
             clean != text,
         )
@@ -243,7 +249,7 @@ def judged(
         money_micros=money,
     )
     return ModelReply(
-        status="ok", detail="", charged=spent, charged_by="usage", **kept
+        status="ok", detail="", charged=spent, charged_by="usage", **text_fields
     ), clean != text
 
 

@@ -211,7 +211,7 @@ class Wires:
             while self._accepted and self._accepted[0] <= last - HOUR:
                 self._accepted.popleft()
             incidents, accepted, most = self._incidents, len(self._accepted), wires.score_jump
-            found = [
+            names = [
                 (
                     f"{wires.spent_share:.0%} of the CPU-seconds are spent"
                     if wires.spent_share and spent_share >= wires.spent_share
@@ -230,7 +230,7 @@ class Wires:
                 next((text for rise, text in self._jumps if rise > most), "") if most else "",
             ]
             return next(
-                (one for one in found if one and not (one == found[0] and one in self._told)), ""
+                (one for one in names if one and not (one == names[0] and one in self._told)), ""
             )
 
     def trip(self, spent_share: float) -> str:

@@ -111,13 +111,13 @@ def invite(name: str, kind: str, person: str = "") -> str:
     _checked(name, kind, person or name)
     code, folder = secrets.token_hex(8), home() / "invites"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    told = {
+    invitation = {
         "name": name,
         "kind": kind,
         "person": person or name,
         "until": int(time.time()) + INVITE_SECONDS,
     }
-    _write_secret(folder / digest(code.encode()), canonical(told))
+    _write_secret(folder / digest(code.encode()), canonical(invitation))
     return code
 
 
@@ -128,19 +128,19 @@ def enrol(envelope: bytes) -> dict[str, str]:
     signature, and for a code that is unknown, used or expired.
     """
     claimed = payload_unchecked(envelope)
-    said = verify(envelope, str(claimed.get("public")), "enrol")
-    path = home() / "invites" / digest(str(said.get("code")).strip().encode())
+    claim = verify(envelope, str(claimed.get("public")), "enrol")
+    path = home() / "invites" / digest(str(claim.get("code")).strip().encode())
     try:
-        told = json.loads(path.read_bytes())
+        invitation = json.loads(path.read_bytes())
     except OSError:
         raise VerificationFailed(
             "there is no such invitation; `heirloop keys invite NAME` gives a code, good for"
             " one key"
         ) from None
     path.unlink(missing_ok=True)
-    if time.time() > told["until"]:
+    if time.time() > invitation["until"]:
         raise VerificationFailed("the invitation has expired; ask for another")
-    return add(told["name"], told["kind"], told["person"], said["public"])
+    return add(invitation["name"], invitation["kind"], invitation["person"], claim["public"])
 
 
 def open_key(name: str, passphrase: str) -> Ed25519PrivateKey:
@@ -203,18 +203,18 @@ def verify(envelope: bytes, public: str, kind: str, limit: int = 65_536) -> dict
     VerificationFailed otherwise.
     """
     try:
-        found = Envelope.from_dict(strict_json(envelope, limit))
+        signed = Envelope.from_dict(strict_json(envelope, limit))
         raw = bytes.fromhex(public)
         pem = ser.load_der_public_key(bytes.fromhex("302a300506032b6570032100") + raw)
         key = SSlibKey.from_crypto(pem)
-        if found.payload_type != f"application/vnd.heirloop.{kind}+json":
+        if signed.payload_type != f"application/vnd.heirloop.{kind}+json":
             raise VerificationFailed(
-                f"the envelope is a {found.payload_type!r}; it should be a {kind}"
+                f"the envelope is a {signed.payload_type!r}; it should be a {kind}"
             )
-        for signature in found.signatures.values():
-            key.verify_signature(signature, found.pae())
-            payload = strict_json(found.payload, limit)
-            if canonical(payload) != found.payload:
+        for signature in signed.signatures.values():
+            key.verify_signature(signature, signed.pae())
+            payload = strict_json(signed.payload, limit)
+            if canonical(payload) != signed.payload:
                 raise VerificationFailed("the signed payload is not canonical JSON")
             return dict(payload)
     except (

@@ -251,10 +251,10 @@ class Ledger:
 
     def _after(self, sequence: int) -> list[Entry]:
         first = self._recent[0].sequence if self._recent else 0
-        found = self._recent[max(0, sequence + 1 - first) :]
+        entries = self._recent[max(0, sequence + 1 - first) :]
         if len(self._recent) > 2 * KEPT:
             del self._recent[:-KEPT]
-        return found
+        return entries
 
     def _read_new(self, connection: sa.Connection, upto: int) -> None:
         first = self._last.sequence + 1 if self._last else 1

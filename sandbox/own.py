@@ -72,12 +72,12 @@ def name(path: str, where: str) -> str:
 
 def keep(data: bytes) -> str:
     """Copy bytes to the user's folder of named files and return their digest."""
-    kept = _kept(digest(data))
-    if not kept.exists():
-        kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        part = kept.with_name(f".{os.getpid()}")
+    copy = _kept(digest(data))
+    if not copy.exists():
+        copy.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        part = copy.with_name(f".{os.getpid()}")
         part.write_bytes(data)
-        part.replace(kept)
+        part.replace(copy)
     return digest(data)
 
 
@@ -105,10 +105,10 @@ def items(pin: str) -> tuple[dict[str, int], bytes]:
 
     Raises BadInput with the task's mistake.
     """
-    found = _call(pin, "items", [], TASK_SECONDS, 256_000_000)
-    if isinstance(found, str):
-        raise BadInput(f"task.file failed: {found}")
-    head, _, data = found.partition(b"\n")
+    output = _call(pin, "items", [], TASK_SECONDS, 256_000_000)
+    if isinstance(output, str):
+        raise BadInput(f"task.file failed: {output}")
+    head, _, data = output.partition(b"\n")
     sizes = strict_json(head)
     need(
         all(type(v) is int for v in sizes.values()),
@@ -136,16 +136,16 @@ def refusal(pin: str, plan: dict[str, Any], change_class: str) -> str:
     """Return why an own gate says no to a plan, or an empty string. An error, no answer in time or
     another kind of answer is a no.
     """
-    found = _call(pin, "gate", [plan, change_class], GATE_SECONDS, 65_536)
-    if isinstance(found, str):
-        return f"gates.file gave no answer: {found}"[:REASON]
+    output = _call(pin, "gate", [plan, change_class], GATE_SECONDS, 65_536)
+    if isinstance(output, str):
+        return f"gates.file gave no answer: {output}"[:REASON]
     try:
-        said = strict_json(found)
+        reason = strict_json(output)
     except BadInput:
-        said = None
+        reason = None
     return (
-        said[:REASON]
-        if isinstance(said, str)
+        reason[:REASON]
+        if isinstance(reason, str)
         else (
             "gates.file gave no text; it should return a reason, or an empty text for nothing"
             " to say"
@@ -157,7 +157,7 @@ def _call(pin: str, function: str, given: list[Any], seconds: int, most: int) ->
     """Run a function of a named file in a child; return its output, or the reason for its
     absence.
     """
-    told = {
+    call = {
         "code": code(pin).decode(),
         "function": function,
         "given": given,
@@ -169,7 +169,7 @@ def _call(pin: str, function: str, given: list[Any], seconds: int, most: int) ->
     try:
         done = subprocess.run(
             command,
-            input=canonical(told),
+            input=canonical(call),
             capture_output=True,
             timeout=5 * seconds,
             env=quiet,

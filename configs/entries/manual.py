@@ -68,8 +68,8 @@ def _section(record: type) -> Iterator[str]:
     hints, texts = typing.get_type_hints(record), field_texts(record)
     rows = []
     for name, key in wire_keys(record):
-        shown = "the whole body" if key == WHOLE else f"`{key}`"
-        cells = (shown, _words(hints[name]), texts[name])
+        heading = "the whole body" if key == WHOLE else f"`{key}`"
+        cells = (heading, _words(hints[name]), texts[name])
         rows.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     yield "\n".join(["| key | type | meaning |", "|---|---|---|", *rows])
 

@@ -140,12 +140,15 @@ class Config:
             f"at least study.generations {study.generations}",
         )
         closing = (study.final_replicates > 0) + (study.larger_replicates > 0)
-        shown = sum(self.trials(arm) - study.start_trials for arm in self.arms())
-        asked = sum(
+        released = sum(self.trials(arm) - study.start_trials for arm in self.arms())
+        confirmed = sum(
             study.rounds(arm)[0] + closing + (arm == "self") * SKILLS * study.skill_proposals
             for arm in self.arms()
         )
-        for split, each, start in (("feedback", shown, study.start_trials), ("gate", asked, 0)):
+        for split, each, start in (
+            ("feedback", released, study.start_trials),
+            ("gate", confirmed, 0),
+        ):
             held, wanted = getattr(looks, split), study.repeats * each + start
             need(
                 held >= wanted,
@@ -167,14 +170,14 @@ class Config:
 
     def files(self) -> dict[str, tuple[str, str]]:
         """Return the people's own files that the study names: field -> (path, digest)."""
-        mine = self.proposer
+        options = self.proposer
         named = {
             "task.file": (self.task.file, self.task.file_digest),
             "gates.file": (self.gates.file, self.gates.file_digest),
-            "proposer.file": (mine.file, mine.file_digest),
-            "proposer.program": (mine.program, mine.program_digest),
+            "proposer.file": (options.file, options.file_digest),
+            "proposer.program": (options.program, options.program_digest),
         }
-        return {field: found for field, found in named.items() if found[0]}
+        return {field: pin for field, pin in named.items() if pin[0]}
 
     def compute(self, arm: str) -> int:
         """Return the planned CPU-microseconds of one training of an arm."""

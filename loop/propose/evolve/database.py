@@ -85,11 +85,11 @@ def database(view: ProposerView) -> list[dict[Cell, Parent]]:
     Failed and waiting trials and trials without text are left out.
     """
     history, settings = view.history, view.settings.evolve
-    found: list[dict[Cell, Parent]] = [{} for _ in range(settings.islands)]
+    grids: list[dict[Cell, Parent]] = [{} for _ in range(settings.islands)]
     first = next((view.sources[t.source] for t in history.trials if t.source in view.sources), "")
     for number, trial in enumerate(history.trials):
         if number and number % settings.migration == 0:
-            _migrate(found, first)
+            _migrate(grids, first)
         if trial.outcome in ("failed", "waiting") or trial.source not in view.sources:
             continue
         one = Parent(
@@ -98,7 +98,7 @@ def database(view: ProposerView) -> list[dict[Cell, Parent]]:
             recipe=trial.recipe,
             score=trial.score,
         )
-        for island in found if trial.verdict == "accept" else [found[number % len(found)]]:
+        for island in grids if trial.verdict == "accept" else [grids[number % len(grids)]]:
             _keep(island, one, first)
     if history.champion_source in view.sources:
         best = Parent(
@@ -108,9 +108,9 @@ def database(view: ProposerView) -> list[dict[Cell, Parent]]:
             score=history.champion_score,
             champion=True,
         )
-        for island in found:
+        for island in grids:
             _keep(island, best, first)
-    return found
+    return grids
 
 
 def _keep(island: dict[Cell, Parent], one: Parent, first: str) -> None:
@@ -160,12 +160,12 @@ def propose_evolve(view: ProposerView) -> str:
             child[0], child[1], history.trials, view.sources, view.settings.evolve.novelty
         ):
             continue
-        text, recipe, said = child
+        text, recipe, changes = child
         try:
             check(before, text)
         except BadInput:
             continue
-        about = f"{'; '.join(said)} (parent: {drawn[0].told()})"
+        about = f"{'; '.join(changes)} (parent: {drawn[0].told()})"
         return proposal(history.champion, recipe, about[:2000], edits=edits(before, text))
     return propose_local(view)
 
@@ -180,15 +180,15 @@ def _child(
     """
     settings, rng, recipe = view.settings.evolve, view.rng, parent.recipe
     others = tuple(one.source for one in inspirations)
-    said: tuple[str, ...]
+    changes: tuple[str, ...]
     try:
-        text, said = mutate(parent.source, rng, others=others, most=settings.edits)
+        text, changes = mutate(parent.source, rng, others=others, most=settings.edits)
     except BadInput:
-        text, said = parent.source, ()
-    if rng.random() < settings.knobs or not said:
+        text, changes = parent.source, ()
+    if rng.random() < settings.knobs or not changes:
         recipe, words = _step(view, recipe)
-        said += words
-    return (text, recipe, said) if said else None
+        changes += words
+    return (text, recipe, changes) if changes else None
 
 
 def _step(view: ProposerView, recipe: Recipe) -> tuple[Recipe, tuple[str, ...]]:
@@ -203,13 +203,13 @@ def _step(view: ProposerView, recipe: Recipe) -> tuple[Recipe, tuple[str, ...]]:
     names = view.rng.sample(
         open_knobs, min(len(open_knobs), view.rng.randint(1, view.settings.mutations))
     )
-    found = draw(
+    changed = draw(
         view.rng,
         recipe,
         {name: tuple(v for v in grid[name] if v != before[name]) for name in names},
     )
-    after = plain(found)
-    return found, tuple(
+    after = plain(changed)
+    return changed, tuple(
         f"{name} becomes {after[name]}" for name in after if after[name] != before[name]
     )
 
@@ -282,5 +282,7 @@ def moved(champion: Recipe, before: str, recipe: Recipe, child: str, text: str) 
 
     It takes the words of the proposal `text`.
     """
-    made = parse(Proposal, strict_json(text))
-    return proposal(champion, recipe, made.hypothesis, made.predicted_gain, edits(before, child))
+    written = parse(Proposal, strict_json(text))
+    return proposal(
+        champion, recipe, written.hypothesis, written.predicted_gain, edits(before, child)
+    )

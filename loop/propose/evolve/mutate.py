@@ -31,19 +31,19 @@ def mutate(
     region, or offers no operator a change.
     """
     refuse(text)
-    count, child, said = 1, text, list[str]()
+    count, child, changes = 1, text, list[str]()
     while count < most and rng.random() < 0.4:
         count += 1
     for _ in range(40):
         names = [name for name in CHANCES if others or name != "graft"]
         name = rng.choices(names, [CHANCES[name] for name in names])[0]
-        found = (
+        result = (
             _graft(child, rng.choice(others), rng) if name == "graft" else _apply(child, name, rng)
         )
-        if found and found[0] != child:
-            child = found[0]
-            said.append(found[1])
-        if len(said) >= count and child != text:  # the second may undo the first
+        if result and result[0] != child:
+            child = result[0]
+            changes.append(result[1])
+        if len(changes) >= count and child != text:  # the second may undo the first
             break
     if child == text:
         raise BadInput(
@@ -51,7 +51,7 @@ def mutate(
             " code"
         )
     check(text, child)
-    return child, tuple(said)
+    return child, tuple(changes)
 
 
 def _apply(text: str, name: str, rng: Random) -> tuple[str, str] | None:
@@ -63,12 +63,12 @@ def _apply(text: str, name: str, rng: Random) -> tuple[str, str] | None:
         return None
     where = rng.choice(sorted(bodies))
     try:
-        found = OPERATORS[name](_tree(bodies[where]), rng)
+        result = OPERATORS[name](_tree(bodies[where]), rng)
     except (cst.ParserSyntaxError, cst.CSTValidationError, RecursionError):
         return None
-    if found is None:
+    if result is None:
         return None
-    return _put(text, where, found[0].code), f"{found[1]} in {where}"
+    return _put(text, where, result[0].code), f"{result[1]} in {where}"
 
 
 @lru_cache(maxsize=256)
@@ -79,14 +79,14 @@ def _tree(body: str) -> "cst.Module":
 
 
 def _graft(text: str, other: str, rng: Random) -> tuple[str, str] | None:
-    mine, theirs = regions(text), regions(other)
+    own, foreign = regions(text), regions(other)
     names = sorted(
-        name for name in mine.keys() & theirs.keys() & WHERE if mine[name] != theirs[name]
+        name for name in own.keys() & foreign.keys() & WHERE if own[name] != foreign[name]
     )
     if not names:
         return None
     where = rng.choice(names)
-    return _put(text, where, theirs[where]), f"{where} of another program"
+    return _put(text, where, foreign[where]), f"{where} of another program"
 
 
 def _put(text: str, where: str, body: str) -> str:
@@ -101,8 +101,8 @@ def _walk(tree: "cst.CSTNode") -> Iterator["cst.CSTNode"]:
 
 
 def _pick(tree: "cst.Module", rng: Random, wanted: Callable[["cst.CSTNode"], bool]) -> Any:
-    found = [node for node in _walk(tree) if wanted(node)]
-    return rng.choice(found) if found else None
+    nodes = [node for node in _walk(tree) if wanted(node)]
+    return rng.choice(nodes) if nodes else None
 
 
 def _replace(tree: "cst.Module", old: "cst.CSTNode", new: Any) -> "cst.Module":
@@ -198,11 +198,11 @@ def idea(tree: "cst.Module", rng: Random) -> "tuple[cst.Module, str] | None":
         return None
     name = rng.choice(names)
     one = IDEAS[name]
-    found = _put_idea(functions[one.function].body, one, rng)
+    changed = _put_idea(functions[one.function].body, one, rng)
     return (
         None
-        if found is None
-        else (_replace(tree, functions[one.function].body, found), f"idea: {name}")
+        if changed is None
+        else (_replace(tree, functions[one.function].body, changed), f"idea: {name}")
     )
 
 

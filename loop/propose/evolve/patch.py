@@ -96,12 +96,12 @@ def edits(before: str, after: str) -> list[dict[str, str]]:
     """
     old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
     hunks = _hunks(old, new)
-    found = []
+    result = []
     for first, last, put in reversed(
         hunks
     ):  # from the end, so that the line numbers before it stay true
         low, high = _unique(old, first, last)
-        found.append(
+        result.append(
             {
                 "file": FILE,
                 "search": "".join(old[low:high]),
@@ -109,7 +109,7 @@ def edits(before: str, after: str) -> list[dict[str, str]]:
             }
         )
         old[first:last] = put
-    return found
+    return result
 
 
 def _hunks(old: list[str], new: list[str]) -> list[tuple[int, int, list[str]]]:

@@ -22,20 +22,20 @@ def answered(r: Running, name: str, index: int, data: bytes) -> str:
     endpoint, store, tried = r.config.proposer.llm, r.sandbox.store, 0
     assert endpoint is not None
     request = Call(plan=name, index=index, endpoint=endpoint, body=store.put(data), size=len(data))
-    found = r.facts().answers.get((name, index))
-    while found is None or found.status not in ("ok", *UNUSABLE):
-        if tried and found and found.status not in ENDED and not _again(r, endpoint, found, tried):
+    reply = r.facts().answers.get((name, index))
+    while reply is None or reply.status not in ("ok", *UNUSABLE):
+        if tried and reply and reply.status not in ENDED and not _again(r, endpoint, reply, tried):
             raise Paused(
-                f"{endpoint.url} gives no answer ({found.detail}; {tried} tries); mend it, and the"
+                f"{endpoint.url} gives no answer ({reply.detail}; {tried} tries); mend it, and the"
                 " same command goes on where it was"
             )
         if r.stopped:
             raise Stopped("the study was stopped; the same command goes on where it was")
         answer = _try(r, request)
-        found, tried = answer or found, tried + (answer is not None and answer.status not in ENDED)
-    if found.status in UNUSABLE:
-        raise Unusable(f"the endpoint's answer is unusable: {found.detail}", "")
-    return store.get(found.text).decode()
+        reply, tried = answer or reply, tried + (answer is not None and answer.status not in ENDED)
+    if reply.status in UNUSABLE:
+        raise Unusable(f"the endpoint's answer is unusable: {reply.detail}", "")
+    return store.get(reply.text).decode()
 
 
 def _again(r: Running, endpoint: Endpoint, found: ModelReply, tried: int) -> bool:

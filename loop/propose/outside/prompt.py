@@ -99,24 +99,24 @@ def prompt(
     """
     fixed = [f"OBJECTIVE\n{about[:1500]}", _knobs(history), _ask(number)]
     optional = _optional(endpoint, history, source, others)
-    told = RULES + ("\n" + PATCHES if endpoint.edits else "")
+    rules = RULES + ("\n" + PATCHES if endpoint.edits else "")
 
     def whole(parts: list[str]) -> bytes:
         text = "\n\n".join([*fixed[:2], *parts, fixed[2]])
         return question(
             endpoint,
-            [{"role": "system", "content": told}, {"role": "user", "content": text}],
+            [{"role": "system", "content": rules}, {"role": "user", "content": text}],
             seed,
             schema(history.grid),
         )
 
-    kept: list[str] = []
+    pieces: list[str] = []
     for heading, lines in optional:
-        shown = list(lines)
-        while shown and len(whole([*kept, _data(heading, shown)])) > endpoint.prompt_bytes:
-            shown.pop()
-        kept += [_data(heading, shown)] if shown else []
-    data = whole(kept)
+        rows = list(lines)
+        while rows and len(whole([*pieces, _data(heading, rows)])) > endpoint.prompt_bytes:
+            rows.pop()
+        pieces += [_data(heading, rows)] if rows else []
+    data = whole(pieces)
     least = f"at least {len(data)}, what objective and knobs take"
     need(
         len(data) <= endpoint.prompt_bytes,
@@ -188,22 +188,22 @@ def _optional(
 
 def _other(told: str, text: str, source: str) -> list[tuple[str, list[str]]]:
     """Return the regions with a difference between another program and the parent."""
-    mine = set(regions(source).values())
+    own = set(regions(source).values())
     return [
         (f"region {name} of another program, {told}", [body.rstrip("\n")])
         for name, body in regions(text).items()
-        if body not in mine
+        if body not in own
     ]
 
 
 def _trial(history: History, trial: Trial) -> dict[str, Any]:
-    told: dict[str, Any] = {
+    row: dict[str, Any] = {
         "score": trial.score,
         "outcome": trial.outcome,
         "changed": _changed(history, trial),
     }
     return (
-        told
+        row
         | ({"verdict": trial.verdict} if trial.verdict else {})
         | ({} if trial.source == history.champion_source else {"other source": True})
     )
@@ -220,12 +220,12 @@ def chosen(trials: Sequence[Trial]) -> list[Trial]:
     Different means: the nearest chosen trial differs in most knobs.
     """
     order = sorted(trials, key=lambda t: (t.score is None, -(t.score or 0.0)))
-    shown, left = order[: SHOWN // 2], order[SHOWN // 2 :]
-    while left and len(shown) < SHOWN:
-        best = max(left, key=lambda t: min(_apart(t.recipe, other.recipe) for other in shown))
+    picked, left = order[: SHOWN // 2], order[SHOWN // 2 :]
+    while left and len(picked) < SHOWN:
+        best = max(left, key=lambda t: min(_apart(t.recipe, other.recipe) for other in picked))
         left.remove(best)
-        shown.append(best)
-    return shown
+        picked.append(best)
+    return picked
 
 
 def _apart(one: Recipe, other: Recipe) -> int:

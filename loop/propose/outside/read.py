@@ -59,10 +59,10 @@ def read(answer: str, source: str) -> str:
     Raises BadInput for an unusable answer.
     """
     rest, blocks = _blocks(answer.replace("\r\n", "\n").rpartition("</think>")[2])
-    found: dict[str, Any] = {"hypothesis": "", "knobs": {}, **_object(rest, bool(blocks))}
-    if isinstance(found["knobs"], list):
-        found["knobs"] = _pairs(found["knobs"])
-    inside = found.get("edits") or []
+    fields: dict[str, Any] = {"hypothesis": "", "knobs": {}, **_object(rest, bool(blocks))}
+    if isinstance(fields["knobs"], list):
+        fields["knobs"] = _pairs(fields["knobs"])
+    inside = fields.get("edits") or []
     need(
         isinstance(inside, list) and all(isinstance(e, dict) for e in inside),
         "edits",
@@ -72,8 +72,8 @@ def read(answer: str, source: str) -> str:
     edits = [{"file": FILE, **e} for e in inside] + [
         {"file": FILE, "search": s, "replace": r} for s, r in blocks
     ]
-    found["edits"] = edits
-    whole = json.dumps(found)
+    fields["edits"] = edits
+    whole = json.dumps(fields)
     proposal = parse(Proposal, strict_json(whole))
     need(
         bool(proposal.edits or proposal.knobs),
@@ -96,14 +96,14 @@ def _pairs(knobs: list[Any]) -> dict[str, Any]:
             one,
             "pairs of name and value",
         )
-    found = {one["name"]: one["value"] for one in knobs}
+    pairs = {one["name"]: one["value"] for one in knobs}
     need(
-        len(found) == len(knobs),
+        len(pairs) == len(knobs),
         "knobs",
         [one["name"] for one in knobs],
         "a list without repetition",
     )
-    return found
+    return pairs
 
 
 def _blocks(text: str) -> tuple[str, list[tuple[str, str]]]:
@@ -139,8 +139,8 @@ def _object(text: str, optional: bool) -> dict[str, Any]:
         elif keys and keys <= set(Recipe.__dataclass_fields__):
             bare = piece
     if named is not None:
-        found: dict[str, Any] = strict_json(named)
-        return found
+        result: dict[str, Any] = strict_json(named)
+        return result
     if bare is not None:
         return {"knobs": strict_json(bare)}
     if optional:
@@ -159,11 +159,11 @@ def _objects(text: str) -> Iterator[str]:
         if at < 0:
             return
         try:
-            found, end = decoder.raw_decode(text, at)
+            value, end = decoder.raw_decode(text, at)
         except (ValueError, RecursionError):
             at = _beyond(text, at)
             continue
-        if isinstance(found, dict):
+        if isinstance(value, dict):
             yield text[at:end]
         at = end
 
@@ -176,10 +176,10 @@ def _beyond(text: str, at: int) -> int:
     if not re.match(r'\{\s*"', text[at : at + 200]):
         return at + 1
     depth = 0
-    for found in re.finditer(
+    for brace in re.finditer(
         r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[{}]', text[at:], re.DOTALL
     ):  # an open string ends with the text, so that this is linear
-        depth += {"{": 1, "}": -1}.get(found[0], 0)
+        depth += {"{": 1, "}": -1}.get(brace[0], 0)
         if depth == 0:
-            return at + found.end()
+            return at + brace.end()
     return len(text)
