@@ -1,7 +1,7 @@
-"""One campaign: an arm of one repeat. Its state, its plans, and its way through the gate.
+"""A campaign is an arm of a single repeat. Its state, its plans, and its way through the gate.
 
-Every fact is read from the ledger, so that a campaign that was killed goes on where it stood.
-`passes_gate` is the only way from a plan to its grants.
+Every fact is read from the ledger, so a killed campaign goes on where it stood. `passes_gate` is
+the only way from a plan to its grants.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ _BUNDLES = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
-    """One arm of one repeat."""
+    """An arm of a single repeat."""
 
     running: Running
     arm: str
@@ -44,15 +44,15 @@ class Campaign:
 
     @property
     def key(self) -> tuple[str, int]:
-        """Arm and repeat, under which facts are kept."""
+        """Arm and repeat: facts are stored under this key."""
         return self.arm, self.repeat
 
     def facts(self) -> Facts:
-        """Return what has happened so far in the study."""
+        """Return the study's facts so far."""
         return self.running.facts()
 
     def reached(self) -> int:
-        """Return the generation to go on with: the last that has a proposal, or 1."""
+        """Return the generation to go on with: the last with a proposal, or 1."""
         proposed = [
             generation
             for (arm, repeat, generation, _), name in list(self.facts().at.items())
@@ -70,9 +70,9 @@ class Campaign:
         return self.running.config.study.rounds(self.arm)
 
     def affords(self, generation: int) -> bool:
-        """Tell whether the planned compute holds the worst case of one more generation.
+        """Tell whether the planned compute is enough for another generation at its worst.
 
-        Planned compute decides, whatever a machine charged.
+        Planned compute decides; the charges of a machine do not.
         """
         study = self.running.config.study
         if not study.plan_trainings:
@@ -88,12 +88,12 @@ class Campaign:
         return Planned(digest=name, plan=self.facts().plans[name])
 
     def champions(self) -> list[Planned]:
-        """Return the plans that were champion, in order."""
+        """Return the former and present champions, in order."""
         names = self.facts().champions.get(self.key, [])
         return [self.planned(name) for name in names]
 
     def parent(self) -> Planned:
-        """Return the plan that proposals change: the champion, or the baseline without carry."""
+        """Return the parent of the next plans: the champion, or the baseline without carry."""
         return self.champions()[-1 if variant(self.arm).carry else 0]
 
     def record(self, draft: Draft) -> Planned:
@@ -117,7 +117,7 @@ class Campaign:
         return Planned(digest=name, plan=plan)
 
     def record_invalid(self, generation: int, index: int, error: BadInput, text: str) -> None:
-        """Record a proposal that cannot become a plan."""
+        """Record a proposal with no valid plan."""
         entry = InvalidEntry(
             arm=self.arm,
             repeat=self.repeat,
@@ -140,19 +140,19 @@ class Campaign:
             return self.running.store.put_bundle(files)
 
     def pristine_bundle(self) -> str:
-        """Store the bundle that people gave; return its digest."""
+        """Store the bundle given by people; return its digest."""
         return self.store_bundle(SOURCE if simulated(self.running.config) else source())
 
     # Held-out looks
 
     def look(self, split: Split, planned: Planned) -> None:
-        """Charge one look of a plan at a split, once."""
+        """Charge a plan's look at a split, a single time."""
         facts, folded_to = self.facts(), self.running.facts_sequence()
         if (split, planned.digest) not in facts.looked:
             look(self.running.ledger, split, planned.digest, folded_to)
 
     def level(self, plan: Plan) -> float:
-        """Return the share of the campaign's alpha that a confirmation gets.
+        """Return a confirmation's share of the campaign's alpha.
 
         A closing look promotes nothing and takes a share like the first confirmation.
         """

@@ -1,7 +1,7 @@
-"""One generation, one way: propose, pass the gate, screen, confirm, promote.
+"""A generation, always the same way: propose, pass the gate, screen, confirm, promote.
 
-`generation` is the picture of the README as code. `run_campaign` goes round it from the baseline
-to the closing looks. A campaign that was killed goes on where it stood.
+`generation` is the picture of the README as code. `run_campaign` goes round it from the baseline to
+the closing looks. A killed campaign goes on where it stood.
 """
 
 import math
@@ -37,14 +37,14 @@ CLOSING: dict[Purpose, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Screened:
-    """A plan and its score on feedback, None where its training failed."""
+    """A plan and its score on feedback, None after a failed training."""
 
     planned: Planned
     scores: Scores | None
 
 
 def run_campaign(campaign: Campaign) -> None:
-    """Run one arm of one repeat: baseline, generations, closing looks."""
+    """Run an arm of a single repeat: baseline, generations, closing looks."""
     if campaign.arm == START:
         run_start_trial(campaign)
         return
@@ -57,7 +57,7 @@ def run_campaign(campaign: Campaign) -> None:
 
 
 def generation(campaign: Campaign, number: int) -> None:
-    """Run one generation: propose, pass the gate, screen, confirm the best, promote."""
+    """Run a generation: propose, pass the gate, screen, confirm the best, promote."""
     plans = propose(campaign, number)
     request_decisions(campaign, plans)
     screened = [screen(campaign, plan) for plan in plans if passes_gate(campaign, plan)]
@@ -70,13 +70,13 @@ def generation(campaign: Campaign, number: int) -> None:
 
 
 def propose(campaign: Campaign, number: int) -> list[Planned]:
-    """Ask for every proposal of a generation; return the plans, without the invalid ones."""
+    """Ask for every proposal of a generation; return the plans, without the invalid proposals."""
     plans = [propose_one(campaign, number, index) for index in range(campaign.shape()[1])]
     return [planned for planned in plans if planned]
 
 
 def propose_one(campaign: Campaign, number: int, index: int) -> Planned | None:
-    """Ask for one proposal and record its plan, or the reason why it cannot become one."""
+    """Ask for a single proposal and record its plan, or the reason for having no plan."""
     recorded = campaign.facts().at.get((*campaign.key, number, index))
     if recorded is not None:
         return None if isinstance(recorded, Invalid) else campaign.planned(recorded)
@@ -116,7 +116,7 @@ def propose_one(campaign: Campaign, number: int, index: int) -> Planned | None:
 
 
 def screen(campaign: Campaign, planned: Planned) -> Screened:
-    """Train one replicate and score it on feedback, with one counted look."""
+    """Train a replicate and score it on feedback, with a counted look."""
     campaign.look("feedback", planned)
     replicate = Replicate(planned=planned, index=0)
     scores = measure(campaign.running, replicate, "feedback", campaign.cpu)
@@ -124,7 +124,7 @@ def screen(campaign: Campaign, planned: Planned) -> Screened:
 
 
 def choose(screened: Sequence[Screened], objective: Objective) -> Planned | None:
-    """Return the plan to confirm, or None if no screening gave a score.
+    """Return the plan to confirm, or None without any screening score.
 
     The best primary metric on feedback wins; then fewer weights; then the earlier proposal.
     """
@@ -150,7 +150,7 @@ def promote(campaign: Campaign, planned: Planned) -> None:
 
 
 def run_start_trial(campaign: Campaign) -> None:
-    """Run one trial of the notebook from which every arm starts: a uniform draw from the grid."""
+    """Run a trial of the notebook shared by all arms at the start: a uniform draw from the grid."""
     config = campaign.running.config
     rng = random.Random(f"{config.study.seed}:{START}:{campaign.repeat}")
     base = config.task.baseline
@@ -173,7 +173,7 @@ def run_start_trial(campaign: Campaign) -> None:
 
 
 def run_baseline(campaign: Campaign) -> None:
-    """Run generation 0: the recipe that people gave, unchanged, is the first champion."""
+    """Run generation 0: the unchanged recipe given by people is the first champion."""
     draft = Draft(
         generation=0,
         index=0,
@@ -230,7 +230,7 @@ def look_once_more(campaign: Campaign, purpose: Purpose, number: int) -> None:
 
 
 def describe(campaign: Campaign, best: Planned | None) -> str:
-    """Return one line on a generation for people: rounded feedback and the verdict."""
+    """Return a line on a generation for people: rounded feedback and the verdict."""
     if best is None:
         return "no candidate finished its training"
     facts = campaign.facts()

@@ -1,4 +1,4 @@
-"""What can I type? One module per topic.
+"""Which verbs can I type? Each topic has its own module.
 
 Begin with `main.py`.
 """

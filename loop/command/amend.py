@@ -1,4 +1,4 @@
-"""The verb that amends a study root: propose other settings or reviewers, or apply them."""
+"""The verb for amendments of a study root: propose other settings or reviewers, or apply them."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Verbs of the people who decide: sign, hand in, see the requests that wait, serve the inbox.
+"""Verbs for deciding people: sign, hand in, list waiting requests, serve the inbox.
 
 A person at a terminal signs, never a pipe (loop/people/sign.py).
 """
@@ -38,7 +38,7 @@ OUT = click.option(
 
 
 def _make_verb(answer: str, text: str) -> click.Command:
-    """Return the verb that signs one answer to a plan."""
+    """Return the verb for signing an answer to a plan."""
 
     @click.command(answer, help=text)
     @click.argument("plan")

@@ -15,7 +15,7 @@ def _left(root: dict[str, dict[str, int]]) -> float:
 
 
 class View:
-    """The display of a study that runs, and the table at its end."""
+    """The display of a running study, and the table at its end."""
 
     def __init__(self, running: Running) -> None:
         from rich.console import Console
@@ -36,7 +36,7 @@ class View:
         self._live.stop()
 
     def say(self, text: str) -> None:
-        """Print one line: who, what, jobs, budget left."""
+        """Print a single line: actor, event, jobs, budget left."""
         root = self._root()
         with self._lock:
             self.console.print(

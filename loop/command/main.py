@@ -1,4 +1,4 @@
-"""The command line: which module answers a verb, and which exit code an error gives.
+"""The command line: it calls the module of a verb, and turns an error into an exit code.
 
 Exit codes: 0 done, 2 bad input, 3 waiting for a human, 4 budget exhausted, 5 paused or stopped, 6
 verification failed, 7 no usable box.
@@ -44,7 +44,7 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line; print one sentence and exit with the code of an error of ours."""
+    """Run the command line; print our own errors as a sentence and exit with their code."""
     try:
         cli(standalone_mode=False)
     except HeirloopError as error:

@@ -1,4 +1,4 @@
-"""Verbs that act on a run from outside its loop: stop, resume, deploy and recall, for example."""
+"""Verbs for orders to a run from outside its loop: stop, resume, deploy and recall, for example."""
 
 from pathlib import Path
 

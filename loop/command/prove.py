@@ -1,4 +1,4 @@
-"""Verbs that prove the testbed: its boxes against attacks, its rules on noise, its instruments on
+"""Verbs for proof of the testbed: its boxes against attacks, its rules on noise, its instruments on
 worlds with a known truth, and a task of your own.
 """
 

@@ -1,4 +1,4 @@
-"""Verbs that read a run: verify, replay, report, compare, measure, export, cite, account for it."""
+"""Verbs for reading a run: verify, replay, report, compare, measure, export, cite, account."""
 
 import json
 from pathlib import Path

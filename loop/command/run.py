@@ -1,4 +1,4 @@
-"""`heirloop run`: the one entry through Hydra's own command line, sweeps (`-m`) included."""
+"""`heirloop run`: the only entry through Hydra's own command line, sweeps (`-m`) included."""
 
 import os
 import sys

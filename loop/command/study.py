@@ -1,6 +1,6 @@
-"""Verbs on one study: its state, its plans, its proposers, and a proposal by hand.
+"""Verbs on a single study: its state, its plans, its proposers, and a proposal by hand.
 
-The verb that runs a study is in run.py.
+The verb for running a study is in run.py.
 """
 
 import json
@@ -103,7 +103,7 @@ def show(plan: str, folder: Path, as_json: bool) -> None:
 
 
 def _find_plan(plans: Iterable[str], prefix: str) -> str:
-    """Return the one digest that begins with a prefix; raise BadInput otherwise."""
+    """Return the only digest with a prefix; raise BadInput for no match or several."""
     matches = [name for name in plans if name.startswith(prefix)]
     if len(matches) != 1:
         raise BadInput(

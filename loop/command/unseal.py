@@ -1,4 +1,4 @@
-"""The verb that opens the sealed split."""
+"""The verb for opening the sealed split."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Every verb of the command line: module and command that answer it, and its line of help."""
+"""Every verb of the command line: its module and command, and its line of help."""
 
 VERBS: dict[str, tuple[str, str]] = {
     "acknowledge": (

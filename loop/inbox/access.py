@@ -1,7 +1,7 @@
-"""Access: who asks, which run is meant, and the page that answers.
+"""Access: the asking person, the run in question, and the answering page.
 
-Routes take a `Reader` or a `Decider`, so that no address answers a stranger and no form of another
-page is obeyed.
+Routes take a `Reader` or a `Decider`. So no address answers a stranger, and a form on another page
+is not obeyed.
 """
 
 from typing import Annotated, Any
@@ -59,13 +59,13 @@ def decider(
 
 
 def runs_of(request: Request) -> ServedRuns:
-    """Return the runs that are served."""
+    """Return the served runs."""
     runs: ServedRuns = request.app.state.runs
     return runs
 
 
 def run_of(request: Request, run: str) -> ServedRun:
-    """Return the run that an address names; raise BadInput."""
+    """Return the run named by an address; raise BadInput."""
     return runs_of(request).open(run)
 
 

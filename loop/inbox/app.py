@@ -1,4 +1,4 @@
-"""The application: it guards every address, and writes values so that each character is visible.
+"""The application: it guards every address, and makes each character of a value visible.
 
 Every answer carries a strict Content-Security-Policy. A POST from another page, to another host
 name or too large is refused unread. The addresses are in `enter.py`, `watch.py` and `decide.py`.
@@ -61,7 +61,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
 
 def make_templates() -> Environment:
     """Return the templates: every value is made visible and escaped, whoever wrote it; a missing
-    one is an error.
+    value is an error.
     """
     found = Environment(
         loader=PackageLoader("loop.inbox"),
@@ -106,8 +106,8 @@ def make_app(folder: Path, hosts: tuple[str, ...] = LOOPBACK) -> FastAPI:
 
 
 class _Guard:
-    """What stands before every address: it refuses what is not looked at, and adds the headers to
-    every answer.
+    """Guard before every address: it refuses bad requests unread, and adds the headers to every
+    answer.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -157,7 +157,7 @@ def serve(
     key: Path | None,
 ) -> None:
     """Serve the inbox until it is interrupted; raises BadInput off loopback without TLS, for a bad
-    certificate, for an address that cannot be had.
+    certificate or an unavailable address.
     """
     import uvicorn
 
@@ -223,7 +223,7 @@ def _refused(request: Request) -> str:
 
 
 def _amount(value: int, name: str) -> str:
-    """Return an amount in the unit that people read."""
+    """Return an amount in the unit for people."""
     scale = {"cpu_us": 1e6, "wall_us": 1e6, "output_bytes": 2**20, "money_micros": 1e6}.get(name)
     return f"{value / scale:,.1f}" if scale else f"{value:,}"
 

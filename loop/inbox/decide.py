@@ -1,7 +1,7 @@
 """Addresses for deciders: a subject whole, a signed decision, an order, a proposal by hand.
 
-Nothing here decides: a signed envelope goes to the gate, which checks it as it checks any other.
-Orders go to `sandbox.control`.
+Nothing here decides: a signed envelope goes to the gate, to be checked like any other. Orders go to
+`sandbox.control`.
 """
 
 import json
@@ -30,7 +30,7 @@ router = APIRouter()
 def show_subject(
     request: Request, session: Reader, served: NamedRun, name: str, act: str = ""
 ) -> Response:
-    """Show one subject whole, and the form that decides."""
+    """Show a subject whole, and the form for deciding."""
     values: dict[str, Any] = {
         "run": served,
         "draft": served.draft(name, act, session),
@@ -78,7 +78,7 @@ def take_decision(
 def _hand_in(gate: Gate, envelope: bytes, name: str, typed: str, offline: bool) -> str:
     """Give a signed decision to the gate; return its answer.
 
-    A yes needs the digest's beginning typed; offline it was typed on the machine that signed.
+    A yes needs the digest's beginning typed; offline it was typed on the signing machine.
     """
     claimed = keys.payload_unchecked(envelope)
     plan, reason, answer = (claimed.get(field) for field in ("plan", "reason", "answer"))
@@ -117,7 +117,7 @@ def take_order(
 
 @router.get("/runs/{run}/propose")
 def show_proposal_form(request: Request, session: Reader, served: NamedRun) -> Response:
-    """Show the form by which people propose."""
+    """Show the form for proposals by people."""
     knobs = grid(served.config.task.notebook)
     return page(request, "propose.html", session, run=served, knobs=knobs, arms=served.by_hand)
 
@@ -134,7 +134,7 @@ def take_proposal(
     edits: Annotated[str, Form()] = "",
     repeat: Annotated[int, Form()] = 0,
 ) -> Response:
-    """Take a proposal of a person; it is recorded with the name of the key that signed in."""
+    """Take a proposal of a person; it is recorded with the name of the signed-in key."""
     proposal = json.dumps(
         {
             "hypothesis": hypothesis,

@@ -38,7 +38,7 @@ def sign_in(request: Request, envelope: Annotated[str, Form()]) -> Response:
 
 @router.post("/enrol")
 def enrol(envelope: Annotated[str, Form()]) -> Response:
-    """Take the public half of a key that a browser made."""
+    """Take the public half of a key made by a browser."""
     return JSONResponse(keys.enrol(envelope.encode()))
 
 

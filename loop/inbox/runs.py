@@ -1,4 +1,4 @@
-"""The runs that the inbox shows: pending requests, a subject whole, and a run as it stands now.
+"""The runs in the inbox: pending requests, a subject whole, and a run as it stands now.
 
 All of it is read from ledgers.
 """
@@ -37,7 +37,7 @@ FIGURE_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestRow:
-    """One line of the list."""
+    """A line of the list."""
 
     run: str
     "name of the run"
@@ -57,7 +57,7 @@ class RequestRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningJob:
-    """A job that runs now."""
+    """A running job."""
 
     plan: str
     "digest"
@@ -70,7 +70,7 @@ class RunningJob:
 
 
 class ServedRun:
-    """One run as the inbox sees it; its gate and its facts follow the ledger."""
+    """A run as the inbox sees it; its gate and its facts follow the ledger."""
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name, self.folder = name, folder
@@ -85,7 +85,7 @@ class ServedRun:
 
     @property
     def by_hand(self) -> list[str]:
-        """The arms in which people propose."""
+        """The arms for proposals by people."""
         return [arm for arm in self.config.arms() if proposer(arm).where == "people"]
 
     def refresh(self) -> Gate:
@@ -93,7 +93,7 @@ class ServedRun:
         return self.gate.refresh()
 
     def pending(self) -> list[Request]:
-        """Return what waits here, oldest first."""
+        """Return the requests waiting here, oldest first."""
         return self.gate.pending()
 
     def row(self, request: Request) -> RequestRow:
@@ -110,18 +110,18 @@ class ServedRun:
         )
 
     def _subject(self, name: str) -> Subject:
-        """Return a subject, as the ledger stands now; raise BadInput for an unknown one."""
+        """Return a subject, as the ledger stands now; raise BadInput for an unknown digest."""
         gate = self.refresh()
         if name not in gate.subjects:
             raise BadInput(f"{name[:12]!r} is nothing that this run asks about")
         return gate.subjects[name]
 
     def view(self, name: str, change_class: str) -> SubjectView:
-        """Return one subject whole; raise BadInput where it is unknown or too large to be read."""
+        """Return a subject whole; raise BadInput for an unknown subject or an oversized text."""
         return view_subject(self.gate, self._subject(name), change_class)
 
     def draft(self, name: str, change_class: str, session: Session) -> dict[str, Any]:
-        """Return the decision that the browser fills in and signs.
+        """Return the decision for the browser to fill in and sign.
 
         Only answer, reason, times and nonce are the browser's own.
         """
@@ -134,7 +134,7 @@ class ServedRun:
         return fields
 
     def pins(self, session: Session) -> bool:
-        """Tell whether the study root pins the key that somebody signed in with."""
+        """Tell whether the study root pins the signed-in key."""
         return any(half["public"] == session.public for half in self.gate.rules.reviewers)
 
     def state(self) -> str:
@@ -171,7 +171,7 @@ class ServedRun:
         }
 
     def _jobs(self, entries: list[Entry]) -> list[RunningJob]:
-        """Return the jobs that have started and not ended."""
+        """Return the started jobs without an end."""
         ended = {job.nonce for job in facts_of(entries, JobEntry)}
         now = time.time()
         return [
@@ -211,7 +211,7 @@ _DRAWING = threading.Lock()
 
 
 class ServedRuns:
-    """The runs of a folder, or the one run that the folder is; each is opened once and followed."""
+    """The runs of a folder, or the folder itself as a run; each is opened once and followed."""
 
     def __init__(self, folder: Path) -> None:
         self._single = (folder / "ledger.sqlite").is_file()
@@ -232,7 +232,7 @@ class ServedRuns:
     def open(self, name: str) -> ServedRun:
         """Return a run; raise BadInput for an unknown name.
 
-        Raises VerificationFailed for a ledger that does not verify.
+        Raises VerificationFailed for a ledger with a broken chain.
         """
         if name not in self.names():
             raise BadInput(
@@ -254,7 +254,7 @@ class ServedRuns:
                 yield name, None, str(error)
 
     def pending(self, page: int) -> tuple[list[RequestRow], int]:
-        """Return a page of the requests that wait in all runs, and the number of all of them.
+        """Return a page of the waiting requests of all runs, and the number of all of them.
 
         The soonest to expire comes first.
         """

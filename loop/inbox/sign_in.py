@@ -43,12 +43,12 @@ class Session:
 
     @property
     def who(self) -> str:
-        """The name that orders and reports are recorded under."""
+        """The name recorded with orders and reports."""
         return f"{self.name} ({self.kind}, inbox)"
 
 
 class SignIns:
-    """Challenges that were answered, and sessions that are open."""
+    """Answered challenges and open sessions."""
 
     def __init__(self) -> None:
         self._key = secrets.token_bytes(32)
@@ -57,7 +57,7 @@ class SignIns:
         self._lock = threading.Lock()
 
     def challenge(self) -> str:
-        """Return a fresh nonce, good for one sign-in within two minutes."""
+        """Return a fresh nonce, good for a single sign-in within two minutes."""
         # The nonce carries its own proof and is not kept, so asking for many pushes out nobody's.
         stamp = f"{int(time.monotonic()):012x}{secrets.token_hex(8)}"
         return stamp + self._mark(stamp)
@@ -79,8 +79,8 @@ class SignIns:
     def enter(self, envelope: bytes, origin: str) -> str:
         """Return the secret of a new session for a signed challenge; raise VerificationFailed.
 
-        The signed content names this server's origin, so that an answer to another page is worth
-        nothing here.
+        The signed content names this server's origin: an answer to another page is worth nothing
+        here.
         """
         claimed = keys.payload_unchecked(envelope)
         halves = keys.public_keys()
@@ -118,7 +118,7 @@ class SignIns:
         return secret
 
     def session(self, secret: str | None) -> Session | None:
-        """Return the session of a cookie, None where there is none (any more)."""
+        """Return the session of a cookie, None without a live session."""
         session = self._open.get(secret or "")
         if session is None:
             return None

@@ -25,7 +25,7 @@ router = APIRouter()
 
 @router.get("/")
 def list_requests(request: Request, session: Reader, at: int = 0) -> Response:
-    """List the requests that wait, and the runs."""
+    """List the waiting requests, and the runs."""
     rows, count = runs_of(request).pending(max(0, at))
     return page(
         request,
@@ -47,13 +47,13 @@ def show_run(request: Request, session: Reader, served: NamedRun) -> Response:
 
 @router.get("/runs/{run}/live")
 def show_part(request: Request, session: Reader, served: NamedRun) -> Response:
-    """Show the part of that page that changes."""
+    """Show the changing part of the run's page."""
     return page(request, "now.html", session, run=served, live=served.live())
 
 
 @router.get("/runs/{run}/events")
 async def send_events(request: Request, session: Reader, served: NamedRun) -> Response:
-    """Tell the page that the ledger grew."""
+    """Tell the page about a grown ledger."""
     sign_ins, cookie = sign_ins_of(request), request.cookies.get(COOKIE)
     return StreamingResponse(
         _events(request, served, lambda: sign_ins.session(cookie) is not None),
@@ -104,7 +104,7 @@ def give_heads(session: Reader, served: NamedRun) -> Response:
 
 @router.get("/runs/{run}/hashes")
 def give_hashes(session: Reader, served: NamedRun, at: str = "") -> Response:
-    """Tell the hash of each entry that is asked for."""
+    """Tell the hash of each requested entry."""
     entries = served.gate.ledger.entries()
     wanted = [int(n) for n in at.split(",")[:10_000] if re.fullmatch("[0-9]{1,15}", n)]
     return JSONResponse({n: entries[n - 1].hash if 0 < n <= len(entries) else "" for n in wanted})
@@ -113,7 +113,7 @@ def give_hashes(session: Reader, served: NamedRun, at: str = "") -> Response:
 async def _events(
     request: Request, run: ServedRun, allowed: Callable[[], bool]
 ) -> AsyncIterator[str]:
-    """Tell the page, within half a second, that the ledger grew or that the run began or ended."""
+    """Tell the page within half a second: the ledger grew, or the run began or ended."""
     before: tuple[int, str] = (0, "")
     while allowed() and not await request.is_disconnected():
         now = await asyncio.to_thread(lambda: (run.head(), run.state()))

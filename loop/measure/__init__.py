@@ -1,4 +1,4 @@
-"""What is a plan worth? Train replicates and score them, through the one door.
+"""How good is a plan? Train replicates and score them, always through the gate.
 
 Begin with `replicate.py`.
 """

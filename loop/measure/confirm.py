@@ -17,7 +17,7 @@ Pairs = tuple[list[Scores | None], list[Scores | None]]
 
 
 def confirm(campaign: Campaign, planned: Planned) -> Verdict:
-    """Return the verdict on a plan, measured once with one counted look."""
+    """Return the verdict on a plan, measured once with a counted look."""
     recorded = campaign.facts().verdicts.get(planned.digest)
     if recorded is not None:
         return recorded
@@ -48,7 +48,7 @@ def _judge_pairs(campaign: Campaign, planned: Planned) -> Verdict:
 
 
 def _measure_pair(campaign: Campaign, planned: Planned, pairs: Pairs) -> None:
-    """Add the scores of the next pair, which shares one seed."""
+    """Add the scores of the next pair with its shared seed."""
     index = len(pairs[0])
     # replicate 0 of a candidate was its screening, whose seed never confirms
     first = 1 if planned.plan.purpose == "candidate" else 0
@@ -59,7 +59,7 @@ def _measure_pair(campaign: Campaign, planned: Planned, pairs: Pairs) -> None:
 
 
 def _most_pairs(campaign: Campaign, planned: Planned) -> int:
-    """Return the most pairs that a confirmation of this purpose takes."""
+    """Return the highest number of pairs for a confirmation of this purpose."""
     study = campaign.running.config.study
     closing = {"final": study.final_replicates, "larger": study.larger_replicates}
     return closing.get(planned.plan.purpose) or study.replicates(campaign.arm)

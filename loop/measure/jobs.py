@@ -1,6 +1,6 @@
-"""A replicate as jobs: its recipe, seed and order, and the loop that runs a job once.
+"""A replicate as jobs: its recipe, seed and order, and the loop for running a job once.
 
-The jobs go through `sandbox.run.run`, the one way to compute.
+The jobs go through `sandbox.run.run`, the only way to compute.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from sandbox.run import run
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replicate:
-    """One training of a plan, or of the champion that is measured beside it."""
+    """A training of a plan, or of the champion measured beside it."""
 
     planned: Planned
     "the plan"
@@ -39,7 +39,7 @@ class Replicate:
 
     @property
     def recipe(self) -> Recipe:
-        """Recipe that is trained."""
+        """Recipe to train."""
         plan = self.planned.plan
         recipe = plan.reference_recipe if self.champion else plan.recipe
         assert recipe is not None
@@ -47,7 +47,7 @@ class Replicate:
 
     @property
     def seed_number(self) -> int:
-        """Number of the seed: pairs share one, and a screening seed never confirms."""
+        """Number of the seed: a pair shares it, and a screening seed never confirms."""
         shift = self.champion and self.planned.plan.purpose == "candidate"
         return self.index + shift
 
@@ -58,7 +58,7 @@ def seed_of(running: Running, replicate: Replicate) -> int:
 
 
 def make_order(running: Running, replicate: Replicate, role: PlanRole) -> Order:
-    """Return the order that the code in the box reads."""
+    """Return the order for the code in the box."""
     plan = replicate.planned.plan
     return Order(
         role=stage(role),
@@ -89,7 +89,7 @@ def make_job(
 def run_job(running: Running, job: Job, cpu: int | None) -> tuple[JobResult, int]:
     """Run a job once, however often this is called; return its result and ledger sequence.
 
-    A job that the box lost is granted anew, at most three times.
+    A job lost by the box is granted anew, at most three times.
     """
     slot = (job.plan, job.role, job.index)
     while True:
@@ -110,7 +110,7 @@ def run_job(running: Running, job: Job, cpu: int | None) -> tuple[JobResult, int
 
 
 def charge_without_startup(result: JobResult) -> int:
-    """Return the CPU-microseconds that a job was charged for its own work."""
+    """Return the CPU-microseconds charged for a job's own work."""
     return result.charged.cpu_us - result.startup_cpu_us
 
 

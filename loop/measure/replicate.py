@@ -1,7 +1,6 @@
-"""Measure one replicate of a plan: train it, let its weights predict, score the predictions.
+"""Measure a replicate of a plan: train it, let its weights predict, score the predictions.
 
-Every step is recorded, so that measuring again after a kill does nothing twice. Begin with
-`measure`.
+Every step is recorded: measuring again after a kill does nothing twice. Begin with `measure`.
 """
 
 import math
@@ -61,7 +60,7 @@ class Predicted:
 
 
 def measure(running: Running, replicate: Replicate, split: Split, cpu: int | None) -> Scores | None:
-    """Train one replicate and score it on a split, once; return None if it failed."""
+    """Train a replicate and score it on a split, once; return None after a failure."""
     planned, role, index = replicate.planned, replicate.predict_role, replicate.index
     recorded = running.facts().scores
     if (planned.digest, role, index) in recorded:
@@ -111,7 +110,7 @@ def predict(
 def score_predictions(
     running: Running, replicate: Replicate, trained: Trained, predicted: Predicted, split: Split
 ) -> tuple[Scores | None, str]:
-    """Return the scores of predictions, or None and the reason why there are none."""
+    """Return the scores of predictions, or None and the reason for having no scores."""
     if predicted.failure:
         return None, predicted.failure
     scores = score(
@@ -129,10 +128,10 @@ def score_predictions(
 
 
 def write_proposals(running: Running, planned: Planned, cpu: int | None) -> list[str] | str:
-    """Let the job of a propose plan write its proposals; return their texts, or why there are none.
+    """Let the job of a propose plan write its proposals; return their texts, or a reason.
 
-    The weights that write are those that were screened, as they lie in the store. A measure of
-    skill trains its own.
+    The writing weights are the screened weights, as they lie in the store. A measure of skill
+    trains its own.
     """
     inputs: list[Input] = []
     if planned.plan.notebook:
@@ -161,7 +160,7 @@ def _writer(running: Running, planned: Planned) -> Replicate:
 
 
 def refuse_copy(nearest: Nearest) -> str:
-    """Return why weights are refused that equal others but for noise: nothing trained them here."""
+    """Return the reason against weights equal to others but for noise: a copy learnt nothing."""
     if nearest.distance is None or nearest.distance >= COPY:
         return ""
     return (
@@ -176,8 +175,8 @@ def compute_ratio(running: Running, planned: Planned) -> float:
 
     The champion beside it shows the pace: its own charge at the same time over its own planned
     charge (the baseline's ratio is 1), and never below 1. So a busy machine changes nothing, and a
-    line of patches cannot add compute step by step. Not a number, which never passes, where a
-    charge is missing.
+    line of patches cannot add compute step by step. A missing charge gives "not a number", and this
+    never passes.
     """
     plan = planned.plan
     counts = {job.role: job.count for job in plan.jobs}
@@ -194,14 +193,14 @@ def compute_ratio(running: Running, planned: Planned) -> float:
 def _charges(
     running: Running, planned: Planned, role: PlanRole, first: int, count: int
 ) -> list[int]:
-    """Return the recorded charges (CPU-microseconds) of a plan's trainings of one role."""
+    """Return the recorded charges (CPU-microseconds) of a plan's trainings in a single role."""
     results = running.facts().results
     slots = [(planned.digest, role, index) for index in range(first, count)]
     return [charge_without_startup(results[slot][0]) for slot in slots if slot in results]
 
 
 def _recorded_ratio(running: Running, planned: Planned) -> float:
-    """Return the compute ratio at which the champion beside a candidate was itself accepted."""
+    """Return the compute ratio at the acceptance of the champion beside a candidate."""
     if planned.plan.purpose != "candidate":
         return 1.0
     verdict = running.facts().verdicts.get(planned.plan.parent)
@@ -211,7 +210,7 @@ def _recorded_ratio(running: Running, planned: Planned) -> float:
 
 
 def _notebook(running: Running, planned: Planned) -> tuple[Input, ...]:
-    """Return the notebook that a plan's trainings learn from, if it has one."""
+    """Return the notebook used in a plan's trainings, if any."""
     blob = planned.plan.notebook
     if not blob:
         return ()

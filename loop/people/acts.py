@@ -21,7 +21,7 @@ WEIGHTS, CARD = "weights.safetensors", "card.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
-    """A champion that was copied to `deployed/`."""
+    """A champion copied to `deployed/`."""
 
     plan: str
     "digest of the champion"
@@ -32,10 +32,10 @@ class Deployment:
 
 
 def resume(folder: Path, who: str) -> tuple[str, ...]:
-    """Let a stopped, paused or slowed study go on; return the decisions that it rests on.
+    """Let a stopped, paused or slowed study go on; return the decisions behind it.
 
-    Raises NeedsHuman until the reviewers that the study names say so. A study that names none is
-    resumed without a decision, and the entry says that nobody signed.
+    Raises NeedsHuman until the study's reviewers say so. A study without reviewers is resumed
+    without a decision, and the entry names no signer.
     """
     gate = open_gate(folder)
     if not gate.halted:
@@ -102,7 +102,7 @@ def _write_card(
 
 
 def _replace_files(folder: Path, files: dict[str, bytes]) -> None:
-    """Write files beside the old ones, then put each in place at once."""
+    """Write files beside the old files, then put each in place at once."""
     folder.mkdir(exist_ok=True)
     for name, data in files.items():
         (folder / f".{name}").write_bytes(data)
@@ -110,7 +110,7 @@ def _replace_files(folder: Path, files: dict[str, bytes]) -> None:
 
 
 def rollback(folder: Path) -> Deployment:
-    """Deploy the plan that was deployed before; it takes a decision of its own."""
+    """Deploy the previously deployed plan; it takes a decision of its own."""
     deployed = _list_deployed(Ledger.file(folder / "ledger.sqlite"))
     recalled = open_gate(folder).recalled
     earlier = [name for name in deployed if name != deployed[-1] and name not in recalled]

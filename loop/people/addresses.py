@@ -1,6 +1,6 @@
 """The address book: where each reviewer is called, in a 0600 file of the user's folder.
 
-An address may hold secrets. It stays in that file; a ledger gets its kind and a keyed hash.
+An address may hold secrets. It stays in this file; a ledger gets its kind and a keyed hash.
 """
 
 import hmac
@@ -33,23 +33,23 @@ class Addresses:
         return self.urls[name].partition("://")[0].lower()
 
     def display(self, name: str) -> str:
-        """Return the part of an address that people see; empty: there is no address.
+        """Return the visible part of an address; empty: there is no address.
 
         Any other part of it can be a secret.
         """
         return f"{self.scheme(name)}://... ({self.hash(name)[:8]})" if name in self.urls else ""
 
     def hash(self, name: str) -> str:
-        """Return the hash that stands for an address in a ledger.
+        """Return the hash of an address, for use in a ledger.
 
-        It is keyed, so that a weak password in the address cannot be guessed from it.
+        It is keyed, so nobody can guess a weak password in the address from it.
         """
         return hmac.new(self._salt.encode(), self.urls.get(name, "").encode(), "sha256").hexdigest()
 
     def set(self, name: str, url: str) -> None:
         """Keep an address for a reviewer, or forget it where `url` is empty.
 
-        Raises BadInput for an address that apprise does not know.
+        Raises BadInput for an address unknown to apprise.
         """
         need(bool(re.fullmatch(NAME, name)), "NAME", name, "the name of a reviewer's key")
         if url and open_service(url) is None:

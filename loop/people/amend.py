@@ -23,7 +23,7 @@ AMENDABLE = ("objective", "budget", "gates", "autonomy", "reviewer")
 
 
 def amend(folder: Path, overrides: Sequence[str], who: str, why: str, repin: bool = False) -> str:
-    """Propose an amendment; return the digest that people decide on.
+    """Propose an amendment; return the digest for people to decide on.
 
     It sets another objective, budget, gates, autonomy or set of reviewers.
     """
@@ -81,7 +81,7 @@ def _propose(gate: Gate, amendment: Amendment) -> str:
 
 
 def apply_amendment(folder: Path, prefix: str) -> int:
-    """Open the version of the study root that people decided on; return its number.
+    """Open the decided version of the study root; return its number.
 
     Old grants die. Raises NeedsHuman before the decision, Stopped while the study runs.
     """

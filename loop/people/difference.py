@@ -13,7 +13,7 @@ Change = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileDiff:
-    """The whole difference of one file."""
+    """The whole difference of a single file."""
 
     file_raw: str
     "its name in the bundle"
@@ -28,7 +28,7 @@ class FileDiff:
 def compare_bundles(store: Store, before: str | None, after: str) -> tuple[FileDiff, ...]:
     """Return the difference of each file between two bundles; equal files are left out.
 
-    `before` is None where there was no bundle.
+    `before` is None without an earlier bundle.
     """
     old = store.get_bundle(before) if before else {}
     new = store.get_bundle(after)
@@ -41,7 +41,7 @@ def compare_bundles(store: Store, before: str | None, after: str) -> tuple[FileD
 
 
 def compare_files(name: str, before: bytes | None, after: bytes | None) -> FileDiff:
-    """Return the difference of one file; None stands for a file that is not there."""
+    """Return the difference of a single file; None stands for a missing file."""
     lines = tuple(
         difflib.unified_diff(_lines(before), _lines(after), "before", "after", lineterm="")
     )
@@ -59,13 +59,13 @@ def compare_files(name: str, before: bytes | None, after: bytes | None) -> FileD
 def _lines(data: bytes | None) -> list[str]:
     """Return the lines of a file; they end at line feeds alone.
 
-    Bytes that are no UTF-8 stay as lone surrogates, which are displayed as code points.
+    Bytes other than UTF-8 stay as lone surrogates, to be displayed as code points.
     """
     return [] if data is None else data.decode(errors="surrogateescape").split("\n")
 
 
 def list_changes(before: Any, after: Any, where: str = "") -> tuple[Change, ...]:
-    """Return each leaf in which two trees differ, with both values as JSON."""
+    """Return each differing leaf of two trees, with both values as JSON."""
     if isinstance(before, dict) and isinstance(after, dict):
         changes: list[Change] = []
         for name in sorted(before.keys() | after.keys()):

@@ -1,4 +1,4 @@
-"""Flags: what asks a reviewer for care, a sentence each, from the bytes and never from a claim.
+"""Flags: each asks a reviewer for care in a sentence, from the bytes and never from a claim.
 
 No flag tells a canary from a plan.
 """
@@ -106,7 +106,7 @@ def _flag_version(gate: Gate, plan: Plan) -> str:
 
 
 def _flag_text(view: SubjectView) -> list[str]:
-    """Return flags for characters of the proposer that people would not see or would mistake."""
+    """Return flags for the proposer's invisible or easily mistaken characters."""
     new_lines = [
         line[1:]
         for difference in view.parent_diff

@@ -38,7 +38,7 @@ def _list_head(view: SubjectView) -> Iterable[Line]:
 
 
 def _list_claims(view: SubjectView) -> Iterable[Line]:
-    """Yield the proposer's claims, which nobody checked, and the amounts that the plan asks for."""
+    """Yield the proposer's unchecked claims, and the amounts requested by the plan."""
     if view.proposer:
         yield "claimed by the proposer, not checked: gain", str(view.predicted_gain)
         yield "claimed by the proposer, not checked: reason", view.hypothesis_raw

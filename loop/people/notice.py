@@ -1,8 +1,8 @@
 """Notices: messages to people about requests, expiries, incidents and orders of a study.
 
-The ledger says which notices are due. A message holds digests and one fixed line: no text of a
-model, no approval, no link that decides. A receiver can sign that it arrived; no gate reads notices
-or acknowledgements. `send.py` sends.
+The ledger says when a notice is due. A message holds digests and a fixed line: no text of a model,
+no approval, no link for deciding. A receiver can sign its arrival; no gate reads notices or
+acknowledgements. `send.py` sends.
 """
 
 import re
@@ -54,7 +54,7 @@ class Notice:
     "one line, from fixed words, numbers and times alone"
 
     def body(self) -> str:
-        """Return the whole message, one line."""
+        """Return the whole message, a single line."""
         subject = f"subject {self.subject}; " if self.subject else ""
         return (
             f"{self.text}; {subject}entry {self.about}; notice {digest(self)}; study {self.study}"
@@ -62,7 +62,7 @@ class Notice:
 
 
 def list_notices(gate: Gate, entries: list[Entry], now: float) -> list[Notice]:
-    """Return the notices that people should have by now, the most urgent kind first."""
+    """Return the notices due to people by now, the most urgent kind first."""
     root = gate.rules.root
     hashes = {entry.sequence: entry.hash for entry, _ in lines_of(entries, RequestEntry)}
     events = [_notify_event(root, entry) for entry in entries]
@@ -129,7 +129,7 @@ def _notify_expiry(root: str, request: Request, hashes: Mapping[int, str]) -> No
 
 
 def _class_name(name: str) -> str:
-    """Return a class that the study knows, `unknown` for any other text."""
+    """Return a class known to the study, `unknown` for any other text."""
     return name if name in (*CLASSES, RESUME) else "unknown"
 
 
@@ -148,7 +148,7 @@ def list_receivers(gate: Gate, what: NoticeName) -> list[str]:
 def acknowledge(study: str, about: str, notice: str, half: Mapping[str, str]) -> Acknowledgement:
     """Return an unsigned acknowledgement; `half` is the receiver's public half.
 
-    Raises BadInput for a value that is no digest.
+    Raises BadInput for a malformed digest.
     """
     right = "64 hexadecimal digits, as the message has them"
     for name, value in (("STUDY", study), ("ABOUT", about), ("DIGEST", notice)):

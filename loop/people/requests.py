@@ -31,7 +31,7 @@ def open_gate(folder: Path) -> Gate:
 
 
 def subject_of(gate: Gate, prefix: str) -> Subject:
-    """Return the subject whose digest begins with `prefix`; raise BadInput without exactly one."""
+    """Return the only subject with this prefix of its digest; raise BadInput otherwise."""
     matches = [
         subject for name, subject in gate.subjects.items() if prefix and name.startswith(prefix)
     ]
@@ -60,8 +60,8 @@ def request_file(gate: Gate, name: str, change_class: str = "") -> bytes:
 def read_request(data: bytes) -> tuple[Approval, list[tuple[str, str]]] | None:
     """Return (decision to fill in, lines to show) of a request file, None for another file.
 
-    Raises VerificationFailed where the lines hide characters, or where the digest to be signed is
-    not that of the bytes shown.
+    Raises VerificationFailed for lines with hidden characters, or a digest of other bytes than
+    shown.
     """
     content = strict_json(data, FILE_BYTES)
     if not isinstance(content, dict) or "request" not in content:
@@ -99,7 +99,7 @@ def _is_visible(text: str) -> bool:
 def hand_in(gate: Gate, envelope: bytes) -> None:
     """Give a signed decision to the gate; raise VerificationFailed where the gate refuses it.
 
-    Raises BadInput for a yes to a subject that nobody can read whole.
+    Raises BadInput for a yes to an unreadably large subject.
     """
     claimed = keys.payload_unchecked(envelope)
     subject = gate.refresh().subjects.get(str(claimed.get("plan")))
@@ -115,7 +115,8 @@ def acknowledgement(
 ) -> Acknowledgement:
     """Return an unsigned acknowledgement of a notice.
 
-    The notice is one that the run sent, or without a gate the message's own three digests.
+    With a gate, the run must have sent the notice. Without a gate, the message's own three digests
+    are taken.
     """
     half = next((half for half in keys.public_keys() if half["name"] == key), None)
     if half is None:

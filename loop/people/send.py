@@ -1,8 +1,8 @@
-"""Sending: notices go to the addresses that people gave, by mail, Slack or a webhook, for example.
+"""Sending: notices go to addresses given by people, by mail, Slack or a webhook, for example.
 
-Each attempt is an entry of the ledger, so that a resumed run sends nothing twice. (A process that
-dies between sending and writing may.) A delivery that fails or hangs is tried again, a bounded
-number of times, and no launch waits for it. Two processes do not send for the same run at a time.
+Each attempt is an entry of the ledger, so a resumed run sends nothing twice. (A process may, if it
+dies between sending and writing.) A failed or hanging delivery is tried again, a bounded number of
+times, and no launch waits for it. Two processes do not send for the same run at a time.
 """
 
 import fcntl
@@ -46,9 +46,9 @@ def call_people(folder: Path) -> None:
 def list_due(
     gate: Gate, now: float, book: Addresses, entries: list[Entry] | None = None
 ) -> Iterator[tuple[Notice, str, int]]:
-    """Yield (notice, name, attempt from 1) for each delivery that is due now.
+    """Yield (notice, name, attempt from 1) for each delivery due now.
 
-    `entries` are those of the kinds in SOURCES; None: they are looked up.
+    `entries` are of the kinds in SOURCES; None: they are looked up.
     """
     if entries is None:
         entries = gate.refresh().ledger.entries()
@@ -67,7 +67,7 @@ def list_due(
 
 
 def _next_attempt(attempts: Sequence[NoticeEntry], address: str, now: float) -> int:
-    """Return the number of the attempt that is due at an address, 0 where none is.
+    """Return the number of the due attempt at an address, 0 without any.
 
     A new address begins anew; a delivery anywhere is enough.
     """
@@ -82,9 +82,9 @@ def _next_attempt(attempts: Sequence[NoticeEntry], address: str, now: float) -> 
 
 
 class Caller:
-    """Sends the notices that are due, a message at a time to each address.
+    """Sends due notices, a message at a time to each address.
 
-    An address that hangs holds up neither the others nor the loop.
+    A hanging address holds up neither the others nor the loop.
     """
 
     def __init__(self, gate: Gate, folder: Path) -> None:
@@ -95,7 +95,7 @@ class Caller:
         self._end, self._over = math.inf, threading.Event()
 
     def deliver(self, now: float | None = None, seconds: float = SEND_SECONDS) -> list[NoticeEntry]:
-        """Try the deliveries that are due, at most one message per address; return the attempts."""
+        """Try the due deliveries, at most a message per address; return the attempts."""
         book = Addresses()
         if not book.urls:
             return []
@@ -123,7 +123,7 @@ class Caller:
         return attempts
 
     def _follow(self) -> None:
-        """Keep the new entries that notices are made from."""
+        """Keep the new entries with an effect on notices."""
         for entry in self._gate.refresh().ledger.since(self._sequence):
             self._sequence = entry.sequence
             if entry.kind in SOURCES:
@@ -135,7 +135,7 @@ class Caller:
     def _send_all(
         self, notices: dict[str, Notice], book: Addresses, seconds: float
     ) -> dict[str, str]:
-        """Send a notice to each name; return errors by name, without the names that still hang."""
+        """Send a notice to each name; return errors by name, without the names still hanging."""
         errors: dict[str, str] = {}
         for name, notice in notices.items():
             thread = threading.Thread(
@@ -162,7 +162,7 @@ class Caller:
             thread.join(CLOSE_SECONDS + 1)
 
     def _work(self) -> None:
-        """Deliver when the ledger grows, and every ten seconds for the attempts that wait."""
+        """Deliver after growth of the ledger, and every ten seconds for waiting attempts."""
         sequence, looked = 0, 0.0
         # A full disk stops the loop by itself; the rest is due when the study goes on.
         with suppress(HeirloopError, OSError):
@@ -215,7 +215,7 @@ def _send(url: str, notice: Notice, errors: dict[str, str], name: str) -> None:
 
 
 class _FailureListener(logging.Handler):
-    """Learns the class of a failure from apprise's log, whose words may hold the address."""
+    """Learns the class of a failure from apprise's log; its words may hold the address."""
 
     def __init__(self) -> None:
         super().__init__()

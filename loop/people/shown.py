@@ -1,8 +1,7 @@
-"""The record that a reviewer sees of one subject, the same on every surface.
+"""The reviewer's record of a single subject, the same on every surface.
 
 `view.py` makes it, `lines.py` writes it for a terminal, and the inbox shows it as a page. Fields
-with names in `_raw` hold text that a model may have written; `loop.text.visible` makes it fit to be
-shown.
+with names in `_raw` may hold a model's text; `loop.text.visible` makes it fit to be shown.
 """
 
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from loop.people.difference import Change, FileDiff
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ancestor:
-    """One plan of the lineage."""
+    """A plan of the lineage."""
 
     plan: str
     "digest"
@@ -28,7 +27,7 @@ class Ancestor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GivenDecision:
-    """One decision that was given so far."""
+    """A decision given so far."""
 
     reviewer: str
     "name of the key"
@@ -44,7 +43,7 @@ class GivenDecision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubjectView:
-    """Everything that a reviewer is shown of one subject."""
+    """Everything shown to a reviewer about a single subject."""
 
     digest: str
     "what is signed: sha256 of `canonical_raw`, recomputed when this record is made"

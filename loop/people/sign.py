@@ -41,11 +41,11 @@ def sign_decision(
     hours: int = 24,
     out: Path | None = None,
 ) -> None:
-    """Sign a decision on a subject of a run, and hand it in; with `out`, write it to that file.
+    """Sign a decision on a subject of a run, and hand it in; with `out`, write it to this file.
 
     `plan` is the beginning of the subject's digest, `change_class` the class where it is not the
     subject's own. Raises NeedsHuman without a person at a terminal, BadInput for a wrong argument
-    and for a yes to what is too large to be read.
+    and for a yes to an unreadably large subject.
     """
     need(0 < hours <= LONGEST_HOURS, "--hours", hours, "a whole number from 1 to 8760")
     half = read_signer(key, answer, reason)
@@ -67,9 +67,9 @@ def sign_decision(
 def sign_request(
     draft: Approval, lines: list[tuple[str, str]], *, key: str, answer: Any, reason: str
 ) -> bytes:
-    """Return a signed decision on a request that came as a file.
+    """Return a signed decision on a request from a file.
 
-    The file says how long the decision lives, within the longest life that a gate takes.
+    The file gives the decision's lifetime, within the longest life accepted by a gate.
     """
     half = read_signer(key, answer, reason)
     now = int(time.time())
@@ -89,7 +89,7 @@ def sign_request(
 
 
 def sign_acknowledgement(folder: Path, notice: str, study: str, entry: str, key: str) -> bytes:
-    """Return a signed word that a notice arrived.
+    """Return a signed acknowledgement of a notice.
 
     `study` and `entry` come from the message, where the run is on another machine.
     """
@@ -104,7 +104,7 @@ def sign_acknowledgement(folder: Path, notice: str, study: str, entry: str, key:
 
 
 def sign_mandate(config: Config, caps: Caps, key: str, version: int) -> tuple[str, Path]:
-    """Print a mandate in full and sign it; return the kind of key and the file that holds it."""
+    """Print a mandate in full and sign it; return the kind of key and the file holding it."""
     signer = keys.open_key(key, terminal.ask_passphrase())
     kind = next(half["kind"] for half in keys.public_keys() if half["name"] == key)
     mandate = new_mandate(config, caps, kind, key, keys.public_hex(signer), version)
@@ -114,7 +114,7 @@ def sign_mandate(config: Config, caps: Caps, key: str, version: int) -> tuple[st
 
 
 def sign_unattended(config: Config, version: int) -> Path:
-    """Sign the mandate that a study takes without a person, with a key made for it alone."""
+    """Sign the mandate of a study without a person, with a key made for it alone."""
     caps = config.gates.unattended
     if caps is None:
         raise BadInput(
@@ -137,7 +137,7 @@ def _keep_mandate(mandate: Mandate, signer: Ed25519PrivateKey) -> Path:
 
 
 def read_signer(key: str, answer: str, reason: str) -> Mapping[str, str]:
-    """Return the public half of the key that will sign.
+    """Return the public half of the signing key.
 
     Only a person at a terminal signs, and only with a reason.
     """
@@ -169,13 +169,13 @@ def confirm_and_sign(draft: Approval, lines: list[tuple[str, str]]) -> bytes:
 
 
 def write_signed(out: Path, envelope: bytes, folder: Path) -> None:
-    """Write a signed decision to a file, and print the command that hands it in."""
+    """Write a signed decision to a file, and print the command for handing it in."""
     out.write_bytes(envelope)
     terminal.print_line(f"signed: {out}; `heirloop decide {out} --run {folder}` hands it in")
 
 
 def _describe(gate: Gate, subject: Subject, class_name: str, answer: str) -> list[tuple[str, str]]:
-    """Return a subject as (name, text); of what is too large to be read, only that."""
+    """Return a subject as (name, text); an unreadably large subject gives only this remark."""
     try:
         return list_lines(view_subject(gate, subject, class_name))
     except TooLarge as error:

@@ -1,8 +1,8 @@
 """The stand-in: a scripted reviewer and canaries test a gate without people.
 
-Its decisions are marked as simulated. A canary is a plan that should be denied; its harmless twin
-matches it in class, size and wording. Neither is recorded as a plan, so neither can get a grant.
-The ledger holds a commitment to which is the canary; only the study secret opens it.
+Its decisions are marked as simulated. A canary is a plan to be denied; its harmless twin matches it
+in class, size and wording. Neither is recorded as a plan, so neither can get a grant. The ledger
+holds a commitment to the canary's place in the pair; only the study secret opens it.
 """
 
 import hmac
@@ -51,7 +51,7 @@ def probe(running: Running, name: str, change_class: str) -> None:
 
 
 def _request_probe(running: Running, plan: Plan, pair: Pair, canary: bool) -> None:
-    """Record one of a pair, once, and ask people for a decision on it."""
+    """Record a plan of a pair, once, and ask people for a decision on it."""
     likeness = _make_likeness(running, plan, pair[0] if canary else pair[1], pair[2])
     subject = digest(likeness)
     if subject in running.facts().probes:
@@ -62,7 +62,7 @@ def _request_probe(running: Running, plan: Plan, pair: Pair, canary: bool) -> No
 
 
 def _make_likeness(running: Running, plan: Plan, change: dict[str, str], hypothesis: str) -> Plan:
-    """Return a plan that people can be shown: a real plan's, with this change in its place."""
+    """Return a plan to show to people: a real plan's, with this change in its place."""
     if plan.change_class == "recipe":
         knobs = {name: json.loads(value) for name, value in change.items()}
         recipe = replace(plan.recipe, **knobs)
@@ -76,9 +76,9 @@ def _make_likeness(running: Running, plan: Plan, change: dict[str, str], hypothe
 
 
 def answer(running: Running) -> int:
-    """Let the scripted reviewer decide on each request that waits; return the number of decisions.
+    """Let the scripted reviewer decide on each waiting request; return the number of decisions.
 
-    One campaign at a time asks it.
+    A single campaign at a time asks it.
     """
     if running.config.reviewer.policy == "people":
         return 0
@@ -119,7 +119,7 @@ def _decide(running: Running, request: Request, number: int) -> None:
 
 
 def _draw_looking(running: Running, rng: random.Random) -> float:
-    """Return the seconds for which the reviewer looks: log-normal where it tires, else 0."""
+    """Return the reviewer's seconds of looking: log-normal if it tires, else 0."""
     config = running.config.reviewer
     if config.policy != "fatigue":
         return 0
@@ -129,7 +129,7 @@ def _draw_looking(running: Running, rng: random.Random) -> float:
 def _choose(
     running: Running, request: Request, number: int, rng: random.Random
 ) -> tuple[ReviewerAnswer, str]:
-    """Return the answer and reason of the policy that the study names."""
+    """Return the answer and reason of the study's policy."""
     config = running.config.reviewer
     if config.policy == "by-file":
         given = _look_up(read_answers(config.file), request)
@@ -152,7 +152,7 @@ def _look_up(answers: dict[str, ReviewerAnswer], request: Request) -> ReviewerAn
 def _choose_tired(
     running: Running, request: Request, number: int, rng: random.Random
 ) -> tuple[ReviewerAnswer, str]:
-    """Return an answer of a reviewer that catches fewer canaries the more it has decided."""
+    """Return a tiring reviewer's answer: it catches fewer canaries after more decisions."""
     config, facts = running.config.reviewer, running.facts()
     plan = facts.plans.get(request.subject)
     if plan and plan.purpose in ORDERED:
@@ -185,5 +185,5 @@ def read_answers(file: str) -> dict[str, ReviewerAnswer]:
 
 
 def _draw(secret: bytes, what: str, name: str) -> random.Random:
-    """Return a generator that the study secret and a name determine."""
+    """Return a generator fixed by the study secret and a name."""
     return random.Random(hmac.new(secret, f"{what}:{name}".encode(), "sha256").hexdigest())

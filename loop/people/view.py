@@ -1,6 +1,6 @@
-"""The view of a subject, made from the very bytes that its digest is over.
+"""The view of a subject, made from the very bytes under its digest.
 
-Nothing is cut. A subject that is too large to be read is refused, so that it can only be denied.
+Nothing is cut. An unreadably large subject is refused: people can only deny it.
 """
 
 import json
@@ -36,8 +36,7 @@ class TooLarge(BadInput):
 def view_subject(gate: Gate, subject: Subject, change_class: str = "") -> SubjectView:
     """Return the view of a subject, for a decision of its own class or of `change_class`.
 
-    Raises VerificationFailed where bytes and digest differ, TooLarge, and BadInput for a class that
-    it does not have.
+    Raises VerificationFailed for bytes unlike the digest, TooLarge, and BadInput for a wrong class.
     """
     class_name = change_class or subject.classes[0]
     if class_name not in subject.classes:
@@ -67,7 +66,7 @@ def view_subject(gate: Gate, subject: Subject, change_class: str = "") -> Subjec
 
 
 def read_subject(gate: Gate, name: str) -> dict[str, Any]:
-    """Return the content that a subject's digest is over, as the ledger recorded it.
+    """Return the content under a subject's digest, as the ledger recorded it.
 
     Raises BadInput where the ledger does not have it.
     """
@@ -83,9 +82,9 @@ def read_subject(gate: Gate, name: str) -> dict[str, Any]:
 
 
 def read_own_files(store: Store, config: Config) -> tuple[tuple[str, str, str, str], ...]:
-    """Return (field, path, digest, code) of the people's own files that a study names.
+    """Return (field, path, digest, code) of the people's own files named in a study.
 
-    The code is the stored one, from when the study named the file.
+    The code was stored when the study named the file.
     """
     return tuple(
         (field, path, pin, store.get(pin).decode()) for field, (path, pin) in config.files().items()
@@ -101,7 +100,7 @@ def _need_small(name: str, size: int) -> None:
 
 
 def _view_common(gate: Gate, subject: Subject, class_name: str, data: bytes) -> SubjectView:
-    """Return the part of a view that plans, amendments and orders share."""
+    """Return the part of a view shared by plans, amendments and orders."""
     content = json.loads(data)
     config = parse(Config, content["config"]) if "config" in content else gate.rules.config
     request = gate.requests.get((subject.digest, class_name))
@@ -197,7 +196,7 @@ def _describe_pass(gate: Gate, name: str, class_name: str) -> str:
 
 
 def _add_amendment(gate: Gate, view: SubjectView, content: dict[str, Any]) -> SubjectView:
-    """Return a view with the fields that an amendment changes, and with its reason."""
+    """Return a view with the fields of an amendment, and with its reason."""
     before = {"config": plain(gate.rules.config), "reviewers": list(gate.rules.reviewers)}
     after = {name: content[name] for name in before}
     changes = list_changes(before, after)
