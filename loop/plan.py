@@ -65,7 +65,7 @@ class Planned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """Everything about a plan that its author decides; `make_plan` computes the rest."""
+    """The author's part of a plan; `make_plan` computes the rest."""
 
     generation: int
     "depth at which the plan stands"
@@ -98,7 +98,7 @@ class Draft:
 
 
 def source() -> dict[str, bytes]:
-    """Return the pristine bundle of this checkout: models/*.py and the words that they import."""
+    """Return the pristine bundle of this checkout: models/*.py and the imported words."""
     paths = sorted((ROOT / "models").glob("*.py"))
     paths += [ROOT / "configs" / f"{name}.py" for name in BOX_WORDS]
     return {str(path.relative_to(ROOT)): path.read_bytes() for path in paths}
@@ -189,7 +189,7 @@ def _list_changes(before: Recipe, after: Recipe) -> dict[str, object]:
 
 
 def _count_jobs(config: Config, purpose: Purpose, arm: str) -> tuple[JobCount, ...]:
-    """Return the jobs that plans of a purpose need: pairs, and one screening beside them."""
+    """Return the number of jobs for plans of a purpose: pairs, and a screening beside them."""
     closing = config.study.final_replicates
     pairs_of: dict[Purpose, int] = {
         "candidate": config.study.replicates(arm),
@@ -210,7 +210,7 @@ def _count_jobs(config: Config, purpose: Purpose, arm: str) -> tuple[JobCount, .
 
 
 def worst_case(config: Config, jobs: tuple[JobCount, ...]) -> Amount:
-    """Return the most that all jobs together can cost."""
+    """Return the highest cost of all jobs together."""
     return sum((_worst_of(config, job) for job in jobs), Amount())
 
 

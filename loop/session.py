@@ -1,6 +1,6 @@
 """Run a whole study: its campaigns side by side, orders from outside, signals, and its end.
 
-A study that is killed at any instant goes on with the same command. Begin with `execute`.
+A study killed at any instant goes on with the same command. Begin with `execute`.
 """
 
 import os
@@ -52,7 +52,7 @@ def _show_nothing(_: Running) -> AbstractContextManager[Say]:
 def execute(
     config: Config, publish: Publish = make.summarize, view: View = _show_nothing
 ) -> dict[str, Any]:
-    """Run a study; return its summary. Raises the reason that stops it; all records stay.
+    """Run a study; return its summary. Raises the reason for stopping; all records stay.
 
     `publish` runs at each end and each stop. The default writes the summary alone, since drawing
     the report costs more than a small study.
@@ -143,7 +143,7 @@ def _run_side_by_side(running: Running, campaigns: Sequence[Campaign]) -> None:
 
 
 def _raise_first(futures: Sequence[Future[None]]) -> None:
-    """Raise the first error, one that says why others stopped before a mere stop."""
+    """Raise the first error; the cause of a stop comes before a mere stop."""
     errors = [error for future in futures if (error := future.exception())]
     for error in sorted(errors, key=lambda error: isinstance(error, Stopped)):
         raise error
@@ -186,8 +186,8 @@ def _mirror(running: Running, mirror: Any, summary: dict[str, Any]) -> None:
 def _signals(running: Running) -> Iterator[None]:
     """Obey signals while the study runs, and give them back to the process afterwards.
 
-    Ctrl-C ends the process, and the same command goes on. SIGTERM is an order to stop, which people
-    must lift.
+    Ctrl-C ends the process, and the same command goes on. SIGTERM is an order to stop, to be lifted
+    by people.
     """
 
     def end(number: int, _: FrameType | None) -> None:

@@ -37,7 +37,7 @@ def composed(overrides: Sequence[str]) -> Config:
 
 
 def check(values: DictConfig) -> Config:
-    """Return composed values as typed settings; raise BadInput that names the wrong field."""
+    """Return composed values as typed settings; raise BadInput with the name of the wrong field."""
     try:
         raw = own_files.pin_files(OmegaConf.to_object(values))
         if raw["task"].get("world", "") is None:
@@ -55,7 +55,7 @@ def check(values: DictConfig) -> Config:
 
 
 def _check_arm(config: Config, arm: str) -> None:
-    """Refuse an arm without the settings that its proposer needs."""
+    """Refuse an arm without the settings for its proposer."""
     wanted = proposer(arm).needs
     enough = config.task.notebook and config.study.start_trials >= FEWEST_START_TRIALS
     if variant(arm).proposer == "notebook" and not enough:
@@ -69,7 +69,7 @@ def _check_arm(config: Config, arm: str) -> None:
 
 
 def check_simulated(config: Config) -> None:
-    """Refuse a simulated study of an unknown world, or with arms or people that it lacks."""
+    """Refuse a simulated study of an unknown world, or with unsupported arms or people."""
     if not simulated(config):
         return
     world = config.task.world
@@ -106,7 +106,7 @@ def _check_simulated_arm(config: Config, arm: str) -> None:
 
 
 def _check_outside_model(config: Config) -> None:
-    """Refuse an arm that asks an outside model without one, or without budget for a question."""
+    """Refuse an outside-model arm without a model, or without budget for a question."""
     if not any(proposer(arm).where == "outside" for arm in config.arms()):
         return
     model = config.proposer.llm
@@ -120,7 +120,7 @@ def _check_outside_model(config: Config) -> None:
 
 
 def _check_confirmations(config: Config) -> None:
-    """Refuse an acceptance rule that cannot accept within the pairs of one confirmation."""
+    """Refuse an acceptance rule unable to accept within the pairs of a single confirmation."""
     objective, most = config.objective, config.study.confirm_replicates
     level = spend(objective.alpha, config.confirmations(), ())
     if least(objective, level, most) is None:
@@ -132,6 +132,6 @@ def _check_confirmations(config: Config) -> None:
 
 
 def one_line(error: BaseException) -> str:
-    """Return an error of a library as one line of at most 400 characters."""
+    """Return an error of a library as a single line of at most 400 characters."""
     lines = (line.strip() for line in str(error).splitlines())
     return " ".join(line for line in lines if line)[:400]

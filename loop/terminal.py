@@ -1,4 +1,4 @@
-"""The person at the terminal: tables without a cut, and questions that no pipe can answer."""
+"""The person at the terminal: tables without a cut, and questions out of reach for a pipe."""
 
 import json
 import os
@@ -52,13 +52,13 @@ def confirm_digest(question: str, digest: str) -> None:
 
 
 def ask_passphrase(twice: bool = False) -> str:
-    """Ask for a passphrase, which is not echoed; `twice` for a new key."""
+    """Ask for a passphrase without an echo; `twice` for a new key."""
     passphrase: str = click.prompt("passphrase", hide_input=True, confirmation_prompt=twice)
     return passphrase
 
 
 def read_user() -> str:
-    """Return the name that an order from this terminal is recorded under."""
+    """Return the name recorded with an order from this terminal."""
     # The system names the user; an environment variable could be set to any name.
     try:
         return f"user {pwd.getpwuid(os.getuid()).pw_name}"
@@ -93,7 +93,7 @@ def print_json(value: Any) -> None:
 def print_table(rows: list[list[Any]], head: list[str], as_json: bool) -> None:
     """Print rows as a table, or as JSON objects.
 
-    In the table every character is visible and none is cut.
+    In the table every character is visible and nothing is cut.
     """
     if as_json:
         click.echo(json.dumps([dict(zip(head, row, strict=True)) for row in rows]))
@@ -112,7 +112,7 @@ def print_pairs(values: Mapping[str, Any], head: list[str], as_json: bool) -> No
 
 
 def show_progress(width: int) -> Callable[[str], None]:
-    """Return a function that shows progress on one line, and nothing where no person looks on."""
+    """Return a function for progress on a single line; without a viewer it shows nothing."""
     if not sys.stderr.isatty():
         return lambda text: None
     return lambda text: click.echo(f"\r{text:{width}}", err=True, nl=False)

@@ -22,10 +22,10 @@ TYPOGRAPHY = frozenset("\u2018\u2019\u201c\u201d\u2013\u2014\u2026")
 
 
 def visible(text: str, lines: bool = False) -> str:
-    """Return text in which every character can be seen; a hidden one stands as its code point.
+    """Return text with every character visible; a hidden character stands as its code point.
 
-    ⟨U+202E⟩ is an example, and a literal ⟨ is escaped too, so that two texts never look the same.
-    Long runs of blanks are counted. With `lines`, line feeds stay; else they are escaped as well.
+    ⟨U+202E⟩ is an example. A literal ⟨ is escaped too, so two texts never look the same. Long runs
+    of blanks are counted. With `lines`, line feeds stay; else they are escaped as well.
     """
     if text.isascii() and text.isprintable() and " " * (RUN + 1) not in text:
         return text
@@ -50,7 +50,7 @@ def visible(text: str, lines: bool = False) -> str:
 def _prints(char: str) -> bool:
     """Tell whether a character shows itself.
 
-    Marks that overlay, enclose or select a variant do not.
+    Marks for overlaying, enclosing or selecting a variant do not.
     """
     category = unicodedata.category(char)
     if not char.isprintable() or char in BLANK or char in BRACKETS or category == "Me":
@@ -70,17 +70,17 @@ def _selects(char: str) -> bool:
 
 
 def hidden(text: str) -> tuple[str, ...]:
-    """Return the code points of a text that do not show themselves, line feeds left out."""
+    """Return the code points of a text's hidden characters, line feeds left out."""
     escapes = "".join(re.findall("⟨[^⟩]*⟩", visible(text, lines=True)))
     return tuple(sorted(set(re.findall(r"U\+[0-9A-F]{4,6}", escapes))))
 
 
 def confusables(text: str) -> tuple[str, ...]:
-    """Return a warning for each word that looks like another one, with code points.
+    """Return a warning for each word with a look-alike, with code points.
 
-    A word is warned of if it mixes scripts or if it looks like ASCII throughout; text that is
-    plainly of another script is not. Look-alikes by confusable-homoglyphs (Unicode TR 39); raises
-    BadInput where that is not installed.
+    A word is warned of if it mixes scripts or if it looks like ASCII throughout; text plainly of
+    another script is left alone. Look-alikes by confusable-homoglyphs (Unicode TR 39); raises
+    BadInput without this package.
     """
     tokens = re.findall(r"[^\s\x00-\x40\[-`{-\x7f]+", text)
     words = dict.fromkeys(token for token in tokens if not token.isascii())
@@ -101,7 +101,7 @@ def confusables(text: str) -> tuple[str, ...]:
 
 
 def _alike(word: str) -> list[tuple[str, str]]:
-    """Return (character, ASCII text that it looks like) for each such character of a word."""
+    """Return (character, ASCII look-alike) for each such character of a word."""
     return [
         (c, like)
         for c in word
@@ -127,9 +127,7 @@ def _mixed(word: str) -> bool:
 
 
 def _eastern(word: str) -> bool:
-    """Tell whether the scripts of a word are those that Japanese or Korean mix as a matter of
-    course.
-    """
+    """Tell whether Japanese or Korean mix the scripts of a word as a matter of course."""
     return all(
         unicodedata.name(c, "").split()[0]
         in ("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "KATAKANA-HIRAGANA")

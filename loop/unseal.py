@@ -1,9 +1,9 @@
 """`heirloop unseal RUN`: open the sealed split for a champion against its baseline, once signed.
 
-Each opening is a plan of its own class, which no mandate covers. It has its own approval, fresh
-replicates of both, one look of the account `look sealed` and one entry, counted in every later
-report. Refuses a study that did not end, one without a champion beside its baseline, and one whose
-looks are spent. Killed, the same command goes on with the opening that was approved.
+Each opening is a plan of its own class, outside every mandate. It has its own approval, fresh
+replicates of both, a look of the account `look sealed` and an entry, counted in every later report.
+Refuses an unfinished study, a study without a champion beside its baseline, and a study with spent
+looks. Killed, the same command goes on with the approved opening.
 """
 
 import contextlib
@@ -48,10 +48,10 @@ def unseal(folder: Path, campaign: CampaignKey | None = None) -> dict[str, Any]:
 
 
 def unseal_arm(folder: Path, arm: str) -> list[dict[str, Any]]:
-    """Open sealed for every campaign of an arm that has a new champion; return each entry's body.
+    """Open sealed for every campaign of an arm with a new champion; return each entry's body.
 
-    Campaigns that were opened or refused before are left out. A reviewer's no stands in `refused`.
-    Raises NeedsHuman, BudgetExhausted, BadInput.
+    Already opened or refused campaigns are left out. A reviewer's no stands in `refused`. Raises
+    NeedsHuman, BudgetExhausted, BadInput.
     """
     with _open_run(folder) as running:
         repeats = _changed_repeats(running.facts(), arm)
@@ -68,7 +68,7 @@ def unseal_arm(folder: Path, arm: str) -> list[dict[str, Any]]:
 
 
 def _changed_repeats(facts: Facts, arm: str) -> set[int]:
-    """Return the repeats of an arm whose last champion is not the baseline."""
+    """Return the repeats of an arm with a last champion other than the baseline."""
     return {
         repeat
         for (name, repeat), champions in facts.champions.items()
@@ -77,7 +77,7 @@ def _changed_repeats(facts: Facts, arm: str) -> set[int]:
 
 
 def _answered_repeats(running: Running, arm: str) -> set[int]:
-    """Return the repeats of an arm whose opening was made or refused."""
+    """Return the repeats of an arm with an opening made or refused."""
     facts = running.facts()
     denied = [name for name, what in running.gate.refresh().refused if what == "unseal"]
     plans = [facts.plans[name] for name in (*facts.openings, *denied)]
@@ -93,7 +93,7 @@ def _unseal_or_refuse(running: Running, campaign: CampaignKey) -> dict[str, Any]
 
 @contextmanager
 def _open_run(folder: Path) -> Iterator[Running]:
-    """Open a study that was run; sign and publish what was added."""
+    """Open a finished study; sign and publish the new entries."""
     running = open_study(config_at(read_config(Ledger.file(folder / "ledger.sqlite")), folder))
     try:
         yield running
@@ -118,7 +118,7 @@ def _campaign(running: Running, key: CampaignKey) -> Campaign:
 
 
 def _openings(facts: Facts) -> list[Planned]:
-    """Return the plans that open sealed, in order."""
+    """Return the plans for opening sealed, in order."""
     return [
         Planned(digest=name, plan=plan)
         for name, plan in facts.plans.items()
@@ -127,7 +127,7 @@ def _openings(facts: Facts) -> list[Planned]:
 
 
 def _pending_opening(running: Running, key: CampaignKey | None) -> Planned | None:
-    """Return the opening that is under way, of one campaign if `key` names one."""
+    """Return the opening under way, of a single campaign if `key` names it."""
     facts, gate = running.facts(), running.gate.refresh()
     for opening in _openings(facts):
         wanted = key in (None, (opening.plan.arm, opening.plan.repeat))
@@ -159,7 +159,7 @@ def _record_opening(running: Running, key: CampaignKey | None) -> Planned:
 
 
 def _champion_to_open(running: Running, facts: Facts, key: CampaignKey | None) -> Planned:
-    """Return the champion that an opening measures; raise BadInput or BudgetExhausted."""
+    """Return the champion for an opening; raise BadInput or BudgetExhausted."""
     if not facts.closed:
         raise BadInput(
             f"{running.folder} did not end; sealed is opened after every campaign of the study"
@@ -218,7 +218,7 @@ def _measure_opening(running: Running, opening: Planned) -> dict[str, Any]:
 def _measure_pairs(
     running: Running, opening: Planned, count: int
 ) -> tuple[list[Scores], list[Scores]]:
-    """Return the scores of champion and baseline on sealed, without pairs that failed."""
+    """Return the scores of champion and baseline on sealed, without failed pairs."""
     own: list[Scores] = []
     base: list[Scores] = []
     with contextlib.suppress(BudgetExhausted):

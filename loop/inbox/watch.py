@@ -53,7 +53,7 @@ def show_part(request: Request, session: Reader, served: NamedRun) -> Response:
 
 @router.get("/runs/{run}/events")
 async def send_events(request: Request, session: Reader, served: NamedRun) -> Response:
-    """Tell the page about a grown ledger."""
+    """Tell the page about new entries of the ledger."""
     sign_ins, cookie = sign_ins_of(request), request.cookies.get(COOKIE)
     return StreamingResponse(
         _events(request, served, lambda: sign_ins.session(cookie) is not None),

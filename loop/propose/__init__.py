@@ -1,4 +1,4 @@
-"""Who proposes, and from what? The table of proposers and the history they see.
+"""Who proposes, and from which facts? The table of proposers and the history they see.
 
 Begin with `table.py`, then `ask.py`.
 """

@@ -1,8 +1,8 @@
-"""Get one proposal for a campaign: from a program, weights in a box, a model, people or a list.
+"""Get a proposal for a campaign: from a program, weights in a box, a model, people or a list.
 
-`WAYS` has one function for each place where proposals are written. A box and an outside model are
-asked through a propose plan, which is decided on, paid for and recorded like any other; one stands
-for all proposals of a generation.
+`WAYS` has a function for each place of writing. A box and an outside model are asked through a
+propose plan. It is decided on, paid for and recorded like any other; a single plan stands for all
+proposals of a generation.
 """
 
 import json
@@ -43,7 +43,7 @@ class UsedUp(HeirloopError):
 
 
 def ask(campaign: Campaign, generation: int, index: int) -> Written:
-    """Return one proposal; raise BadInput where there is none."""
+    """Return a single proposal; raise BadInput without a proposal."""
     way = WAYS[proposer(campaign.arm).where]
     text, asked = way(campaign, generation, index)
     return text[:LONGEST], asked
@@ -81,7 +81,7 @@ def _from_box(campaign: Campaign, generation: int, index: int) -> Written:
 
 
 def pick_line(lines: list[str] | str, index: int) -> str:
-    """Return one proposal of a propose job's output; raise BadInput with the reason for none."""
+    """Return a proposal of a propose job's output; raise BadInput with the reason otherwise."""
     if isinstance(lines, str):
         raise BadInput(lines)
     if index >= len(lines):
@@ -90,7 +90,7 @@ def pick_line(lines: list[str] | str, index: int) -> str:
 
 
 def _from_model(campaign: Campaign, generation: int, index: int) -> Written:
-    """Ask an outside model one question, and read its answer as one proposal."""
+    """Ask an outside model a single question, and read its answer as a proposal."""
     config = campaign.running.config
     assert config.proposer.llm is not None
     planned = _pass_propose_plan(campaign, generation, _record_question_plan)
@@ -120,7 +120,7 @@ def _from_model(campaign: Campaign, generation: int, index: int) -> Written:
 
 
 def _from_people(campaign: Campaign, generation: int, index: int) -> Written:
-    """Take the next proposal that people handed in.
+    """Take the next proposal handed in by people.
 
     Waits as long as the study's patience, then raises NeedsHuman.
     """
@@ -141,7 +141,7 @@ def _from_people(campaign: Campaign, generation: int, index: int) -> Written:
 
 
 def _next_handed_in(campaign: Campaign) -> str:
-    """Return the digest of the first proposal that people handed in and no plan took, if any."""
+    """Return the digest of the first handed-in proposal without a plan, if any."""
     facts = campaign.facts()
     handed_in = facts.handed[campaign.key]
     left = Counter(handed_in) - Counter(facts.taken[campaign.key])
@@ -149,9 +149,9 @@ def _next_handed_in(campaign: Campaign) -> str:
 
 
 def _from_record(campaign: Campaign, generation: int, index: int) -> Written:
-    """Repeat the proposal that stands in the same place of a recorded run.
+    """Repeat a recorded run's proposal in the same place.
 
-    Raises UsedUp where there is none, VerificationFailed for another record.
+    Raises UsedUp at the end of the record, VerificationFailed for another record.
     """
     settings = campaign.running.config.proposer
     proposals = read_proposals(settings.replay, settings.replay_arm)
@@ -207,7 +207,7 @@ def _pass_propose_plan(
 
 
 def _record_propose_plan(campaign: Campaign, generation: int) -> Planned:
-    """Record the propose plan of a generation and the history that its job reads.
+    """Record the propose plan of a generation and the history for its job.
 
     The champion's weights read the notebook as it stands, then write. A study's own program goes
     into the bundle in their place.
@@ -240,7 +240,7 @@ def _bundle_program(campaign: Campaign, best: Planned) -> str:
 
 
 def _record_question_plan(campaign: Campaign, generation: int) -> Planned:
-    """Record the plan of a generation's questions to an outside model, one for each proposal."""
+    """Record the plan of a generation's questions to an outside model, a question a proposal."""
     best, count = campaign.parent(), campaign.shape()[1]
     model = campaign.running.config.proposer.llm
     assert model is not None

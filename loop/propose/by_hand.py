@@ -1,4 +1,4 @@
-"""Proposals that people hand in."""
+"""Proposals handed in by people."""
 
 from pathlib import Path
 
@@ -14,10 +14,10 @@ from sandbox.ledger import Ledger
 
 
 def hand_in_proposal(folder: Path, text: str, arm: str, repeat: int, who: str, by: str) -> str:
-    """Hand in a proposal for an arm in which people propose; return its digest.
+    """Hand in a proposal for an arm of human proposers; return its digest.
 
-    `by` is the author's name, which does not count towards the quorum on it. Raises BadInput for
-    another arm, for a proposal that does not fit the champion, and for more than the study can use.
+    `by` is the author's name; the author does not count towards the quorum on it. Raises BadInput
+    for another arm, for a proposal misfitting the champion, and for an excess of proposals.
     """
     gate, facts = open_gate(folder), FactsReader(Ledger.file(folder / "ledger.sqlite")).facts()
     config = gate.rules.config
@@ -38,7 +38,7 @@ def hand_in_proposal(folder: Path, text: str, arm: str, repeat: int, who: str, b
 
 
 def _check_place(config: Config, arm: str, repeat: int) -> None:
-    """Refuse an arm in which nobody proposes, or a repeat that the study lacks."""
+    """Refuse an arm without human proposers, or a repeat outside the study."""
     arms = [name for name in config.arms() if proposer(name).where == "people"]
     known = ", ".join(arms) or "this study has none"
     need(arm in arms, "--arm", arm, f"an arm in which people propose ({known})")

@@ -1,4 +1,4 @@
-"""What a proposer sees of its campaign: recipes, coarse feedback scores, verdicts and failures.
+"""A proposer's view of its campaign: recipes, coarse feedback scores, verdicts and failures.
 
 Begin with `history_of`. The notebook is the same trials as training rows of the weights.
 """
@@ -29,14 +29,14 @@ _NOTEBOOKS = threading.Lock()
 
 
 def record_history(campaign: Campaign, planned: Planned, history: History) -> None:
-    """Record once the history that a propose plan's job reads."""
+    """Record the history for a propose plan's job, once."""
     if planned.digest not in campaign.facts().shown:
         blob = campaign.running.store.put(canonical(history))
         campaign.running.ledger.append(HistoryEntry(plan=planned.digest, digest=blob))
 
 
 def write_notebook(campaign: Campaign, how: str = "") -> str:
-    """Record the notebook as it stands; return its digest, or nothing in a study without one.
+    """Record the notebook as it stands; return its digest, or nothing without a notebook.
 
     `how` overrides the arm's own way to show trials.
     """
@@ -57,7 +57,7 @@ def write_notebook(campaign: Campaign, how: str = "") -> str:
 def _chance_rows(campaign: Campaign) -> list[list[int]]:
     """Return rows of chance for the trials of the start.
 
-    So the notebook's share costs and disturbs these trainings as much as it will later ones.
+    So the notebook's share already costs and disturbs these trainings as much as later trainings.
     """
     config = campaign.running.config
     rng = random.Random(f"{config.study.seed}:{START}")
@@ -69,7 +69,7 @@ def _chance_rows(campaign: Campaign) -> list[list[int]]:
 
 
 def view_of(campaign: Campaign, generation: int, index: int) -> ProposerView:
-    """Return all that a program on the trusted side sees for one proposal."""
+    """Return the full view of a program on the trusted side for a single proposal."""
     history, config = history_of(campaign, 1), campaign.running.config
     bundles = {history.champion_source, *(trial.source for trial in history.trials)}
     store = campaign.running.store
@@ -86,7 +86,7 @@ def view_of(campaign: Campaign, generation: int, index: int) -> ProposerView:
 
 
 def history_of(campaign: Campaign, count: int) -> History:
-    """Return all that a campaign's proposer may see when it is asked for `count` proposals."""
+    """Return a proposer's full view of its campaign, for a request of `count` proposals."""
     champion = campaign.parent()
     trials = {} if proposer(campaign.arm).blind else list_trials(campaign)
     visible = select_trials(campaign, trials)
@@ -104,9 +104,9 @@ def history_of(campaign: Campaign, count: int) -> History:
 def select_trials(
     campaign: Campaign, trials: Mapping[str, Trial], how: str = ""
 ) -> dict[str, Trial]:
-    """Return the trials that an arm (or `how`) shows and learns from, by plan digest.
+    """Return the trials for an arm (or `how`) to show and learn from, by plan digest.
 
-    growing: all. first: those before generation 1. scrambled: all, with outcomes permuted.
+    growing: all. first: only trials before generation 1. scrambled: all, with outcomes permuted.
     """
     how = how or variant(campaign.arm).history
     if how == "first":
@@ -135,7 +135,7 @@ def _permute_outcomes(campaign: Campaign, trials: Mapping[str, Trial]) -> dict[s
 def list_trials(campaign: Campaign) -> dict[str, Trial]:
     """Return the trials of the start and of a campaign, by plan digest.
 
-    Scores are coarse: they are those that the ladder lets out (evals/ladder.py).
+    Scores are coarse, as released by the ladder (evals/ladder.py).
     """
     config, facts = campaign.running.config, campaign.facts()
     plans = facts.trials(campaign.key)

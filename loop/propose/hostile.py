@@ -1,7 +1,7 @@
 """Proposer `hostile`: attacks of the catalogue among the proposals of `local`.
 
 It tries gates, boxes and displays in whole studies. It only writes texts and edits, like any
-proposer, and runs nothing. Programs that need the canaries of `heirloop attack` are left out.
+proposer, and runs nothing. Programs with a need for the canaries of `heirloop attack` are left out.
 """
 
 import json

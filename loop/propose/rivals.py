@@ -26,7 +26,7 @@ def propose_random(view: ProposerView) -> str:
 def propose_local(view: ProposerView) -> str:
     """Move up to `mutations` knobs of the champion to other grid values.
 
-    A recipe that was tried is drawn anew.
+    An already tried recipe is drawn anew.
     """
     grid, champion = view.history.grid, view.history.champion
     tried = [trial.recipe for trial in view.history.trials]
@@ -44,8 +44,8 @@ def propose_local(view: ProposerView) -> str:
 def propose_tpe(view: ProposerView) -> str:
     """Ask Optuna's TPE for the next recipe, with its study rebuilt from the history.
 
-    A recipe that was tried is drawn anew. A score that the Ladder withholds is a pruned trial: it
-    is worse than the released scores, by an unknown amount. A failure is a pruned trial without a
+    An already tried recipe is drawn anew. A score withheld by the Ladder is a pruned trial: it is
+    worse than the released scores, by an unknown amount. A failure is a pruned trial without a
     value, the worst. A waiting trial is running, and TPE keeps away from it.
     """
     import optuna  # slow to load
@@ -66,7 +66,7 @@ def propose_tpe(view: ProposerView) -> str:
 
 
 def _draw_new(study: Any, space: Mapping[str, Any], history: History) -> Recipe:
-    """Return a recipe that TPE draws and nobody tried, or its last draw."""
+    """Return a new recipe drawn by TPE, or its last draw."""
     import optuna
 
     tried, recipe = {trial.recipe for trial in history.trials}, history.champion

@@ -1,8 +1,8 @@
 """Measure how well weights propose: their proposals, each trained and scored on held-out data.
 
 Q(theta(r, h)) of docs/instruments.md: weights are trained anew on a history, read it and propose.
-All cells of configs.arms.CELLS start from one fixed parent, the baseline, with fresh seeds. Their
-plans pass the gate and are paid for like any other. No such plan can become champion.
+All cells of configs.arms.CELLS start from a fixed common parent, the baseline, with fresh seeds.
+Their plans pass the gate and are paid for like any other. No such plan can become champion.
 """
 
 from configs.arms import CELLS
@@ -24,7 +24,7 @@ JOBS = (JobCount(role="champion-train", count=1), JobCount(role="propose", count
 
 
 def measure_skill(campaign: Campaign, generation: int, cell: str) -> None:
-    """Measure one cell under a generation number: one propose plan, then a plan a proposal.
+    """Measure a cell under a generation number: a propose plan, then a plan a proposal.
 
     Finished steps are kept.
     """
@@ -83,7 +83,7 @@ def _record_propose_plan(campaign: Campaign, generation: int, cell: str) -> Plan
 def _record_proposal(
     campaign: Campaign, generation: int, index: int, asking: Planned, lines: list[str] | str
 ) -> Planned | None:
-    """Record the plan that measures one proposal against the baseline.
+    """Record the plan for measuring a proposal against the baseline.
 
     An unusable proposal is recorded as invalid, and has no plan.
     """

@@ -18,7 +18,7 @@ from loop.propose.view import ProposerView
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposer:
-    """One way to get proposals."""
+    """A way to get proposals."""
 
     where: Literal["trusted", "box", "outside", "people", "script", "record"]
     """writer: a program on the trusted side, a job in a box, an outside model, people, a person's
@@ -131,7 +131,7 @@ PROPOSERS: dict[str, Proposer] = {
 
 
 def proposer(arm: str) -> Proposer:
-    """Return the proposer of an arm; raise BadInput for an unknown one."""
+    """Return the proposer of an arm; raise BadInput for an unknown arm."""
     name = variant(arm).proposer
     if name not in PROPOSERS:
         known = ", ".join((*ARMS, *PROPOSERS))

@@ -1,4 +1,4 @@
-"""Everything that a program on the trusted side sees for one proposal, and how it writes it.
+"""Full view of a program on the trusted side for a single proposal, and its way of writing.
 
 Its output is data, like the output of any proposer.
 """
@@ -19,7 +19,7 @@ from configs.settings.proposer import Proposer as Settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProposerView:
-    """Everything that a program on the trusted side sees for one proposal."""
+    """Full view of a program on the trusted side for a single proposal."""
 
     history: History
     "the champion and the campaign's trials (configs/history.py)"
@@ -38,8 +38,8 @@ class ProposerView:
 def draw(rng: random.Random, base: Recipe, choices: Mapping[str, tuple[Any, ...]]) -> Recipe:
     """Draw knobs until they fit together.
 
-    After 100 draws the recipe gets one head: heads must divide the width, and a step may allow no
-    other.
+    After 100 draws the recipe gets a single head: heads must divide the width, and a step may allow
+    no other.
     """
     for attempt in range(200):
         drawn = {name: rng.choice(values) for name, values in choices.items()}
@@ -58,7 +58,7 @@ def proposal(
     predicted_gain: float | None = None,
     edits: Sequence[Mapping[str, str]] = (),
 ) -> str:
-    """Return the text of a proposal that turns the champion's recipe into another.
+    """Return the text of a proposal for turning the champion's recipe into another.
 
     `edits` (configs.records.Edit) change its source.
     """

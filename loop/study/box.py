@@ -1,4 +1,4 @@
-"""Choose the box of a study: BOXES names every kind, and the tier that the doctor proved.
+"""Choose the box of a study: BOXES names every kind, and the tier proved by the doctor.
 
 Begin with `make_box`. There is no run without a box.
 """
@@ -26,7 +26,7 @@ REMEDIES = {
 
 
 def make_box(config: Config) -> Box:
-    """Return the box that the settings name. Raises NoBox, which names the remedy.
+    """Return the box named in the settings. Raises NoBox with the remedy.
 
     `auto` is the namespace box, else Docker. A box below the demanded tier is refused.
     """
@@ -73,7 +73,7 @@ BOXES: dict[str, Callable[[Config], Box]] = {
 
 
 def remember_tiers(tiers: Mapping[str, str]) -> None:
-    """Keep the tiers that the doctor proved, so that the next study root can say so."""
+    """Keep the tiers proved by the doctor, for the next study root."""
     keys.home().mkdir(parents=True, exist_ok=True)
     day = time.strftime("%Y-%m-%d", time.gmtime())
     proof = {"machine": _machine(), "day": day, "tiers": dict(tiers)}
@@ -81,7 +81,7 @@ def remember_tiers(tiers: Mapping[str, str]) -> None:
 
 
 def day_proved(box: Box) -> str:
-    """Return the day on which the doctor proved this box's tier on this machine, or nothing."""
+    """Return the day of the doctor's proof of this box's tier on this machine, or nothing."""
     try:
         proof = strict_json((keys.home() / "doctor.json").read_bytes())
         same = (proof["machine"], proof["tiers"].get(box.kind)) == (_machine(), box.tier)

@@ -1,7 +1,7 @@
 """Open a study or go on with it: ledger, secret, store, box and gate, tied together by its root.
 
-A study is opened by one process at a time. `open_study` refuses settings, an image or own files
-that differ from those that the root pins.
+A study is opened by a single process at a time. `open_study` refuses settings, an image or own
+files unlike the root's pins.
 """
 
 import fcntl
@@ -70,7 +70,7 @@ def open_study(config: Config, box: Box | None = None, lean: bool = False) -> Ru
 
 
 def _is_fresh(folder: Path) -> bool:
-    """Tell whether the study begins now; refuse a run whose ledger is gone."""
+    """Tell whether the study begins now; refuse a run without its ledger."""
     if (folder / "ledger.sqlite").exists():
         return False
     if folder.exists() and any(path.name != "lock" for path in folder.iterdir()):
@@ -81,7 +81,7 @@ def _is_fresh(folder: Path) -> bool:
 
 
 def _check_settings(ledger: Ledger, root: StudyEntry, config: Config, folder: Path) -> Config:
-    """Return the settings in force; refuse others than those that people decided."""
+    """Return the settings in force; refuse settings without a decision."""
     rules = policy(ledger.entries())
     if rules.version > 1 and root.decided == decided(config):
         # people amended it since: the study root in force counts
@@ -112,7 +112,7 @@ def _tie(
     secret: bytes,
     lean: bool,
 ) -> Running:
-    """Draw the held-out items and put everything that a loop holds into one object."""
+    """Draw the held-out items and put everything for the loop into a single object."""
     task = config.task.format()
     splits = held_out(task, secret)
     parts = {split: slices(task, secret, split, items) for split, items in splits.items()}
@@ -159,8 +159,8 @@ def _record_questions(
 def _lock(folder: Path) -> None:
     """Hold the run's lock as long as the process lives; raise Stopped if another process has it.
 
-    A process that only asks whether the study runs holds the lock for an instant, so this tries
-    for 0.2 s. The file names its holder, so it is neither truncated nor replaced before.
+    A process only asking for the state of a study holds the lock for an instant, so this tries for
+    0.2 s. The file names its holder, so it is neither truncated nor replaced before.
     """
     file = (folder / "lock").open("a+")
     for attempt in range(21):

@@ -1,7 +1,7 @@
 """People's own files in a study: pinned when it is composed, unchanged when it is opened.
 
 A study may name a task, a gate, a proposer or a program by path. Their digests are pinned, and the
-code is put into the store, so that it can be shown at the gates.
+code is put into the store, to be shown at the gates.
 """
 
 from collections.abc import Callable
@@ -24,10 +24,9 @@ from sandbox.store import Store
 
 
 def pin_files(composed: Any) -> Any:
-    """Fill in the digests of the files that composed values name, and the sizes of an own task.
+    """Fill in the digests of the files named in composed values, and the sizes of an own task.
 
-    Raises BadInput for a file that cannot be used, VerificationFailed for another file than the
-    pinned one.
+    Raises BadInput for an unusable file, VerificationFailed for a file unlike the pinned digest.
     """
     for group, field, read in PATHS:
         settings = composed.get(group) if isinstance(composed, dict) else None
@@ -39,7 +38,7 @@ def pin_files(composed: Any) -> Any:
 
 
 def need_unchanged(pinned: Config, now: Config) -> None:
-    """Raise VerificationFailed where a file is not the one that a study began with."""
+    """Raise VerificationFailed for a file changed since the study began."""
     before = pinned.files()
     for field, (path, pin) in now.files().items():
         if field in before and before[field][0] == path and before[field][1] != pin:
@@ -64,9 +63,9 @@ def load_items(task: TaskSetup) -> None:
 
 
 def read_proposals(folder: str, arm: str) -> dict[str, str]:
-    """Return a run's proposals of one arm: `repeat:generation:index` -> digest of its text.
+    """Return a run's proposals of a single arm: `repeat:generation:index` -> digest of its text.
 
-    Raises BadInput where there are none.
+    Raises BadInput for a run without such proposals.
     """
     entries = Ledger.file(Path(folder) / "ledger.sqlite").entries()
     plans = [fact.plan for fact in facts_of(entries, PlanEntry)]

@@ -1,4 +1,4 @@
-"""The study root: the first entry of a ledger, which pins settings, keys, source and machine.
+"""The study root: the first entry of a ledger, with pins of settings, keys, source and machine.
 
 Its hash names the study for good. `begin` writes it; `read_config` reads the settings in force.
 """
@@ -57,14 +57,14 @@ def begin(ledger: Ledger, config: Config, box: Box) -> None:
 
 
 def _new_secret(config: Config) -> bytes:
-    """Return the study secret; a simulated study has a plain one, so that it repeats everywhere."""
+    """Return the study secret; a simulated study has a plain secret, so it repeats everywhere."""
     if simulated(config):
         return keys.plain_secret(canonical({"study": config.study, "task": config.task}))
     return keys.new_secret()
 
 
 def read_config(ledger: Ledger) -> Config:
-    """Return the settings that a ledger's study root pins, as amended."""
+    """Return the settings pinned in a ledger's study root, as amended."""
     return policy(ledger.entries()).config
 
 
@@ -93,9 +93,9 @@ def places(folder: Path, root: str) -> tuple[Path, Path]:
 
 
 def pinned_reviewers(config: Config, secret: bytes) -> list[dict[str, str]]:
-    """Return the public halves that a study root pins.
+    """Return the public halves pinned in a study root.
 
-    They are this user's keys that are not revoked, and the scripted reviewer's.
+    They are this user's unrevoked keys, and the scripted reviewer's key.
     """
     halves = keys.reviewers()
     if config.reviewer.policy != "people":
@@ -107,7 +107,7 @@ def pinned_reviewers(config: Config, secret: bytes) -> list[dict[str, str]]:
 
 
 def need_counterparty(config: Config, halves: Sequence[Mapping[str, str]]) -> None:
-    """Raise BadInput where the counterparty that gates name is no pinned external reviewer."""
+    """Raise BadInput if the counterparty of the gates is named, but not a pinned external reviewer."""
     name = config.gates.counterparty
     external = [half["name"] for half in halves if half["kind"] == "external"]
     right = f"a pinned external reviewer ({', '.join(external) or 'none here'}), or empty"

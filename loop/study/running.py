@@ -1,4 +1,4 @@
-"""An open study: its settings, ledger, gate, box and facts, as one object that the loop holds."""
+"""An open study: its settings, ledger, gate, box and facts, as a single object for the loop."""
 
 import time
 from dataclasses import dataclass
@@ -71,15 +71,15 @@ class Running:
         return self.sandbox.store
 
     def facts(self) -> Facts:
-        """Return what has happened so far, brought up to the ledger's head."""
+        """Return the study's facts, brought up to the ledger's head."""
         return self.facts_reader.facts()
 
     def facts_sequence(self) -> int:
-        """Return the ledger entry to which the facts are folded."""
+        """Return the ledger sequence of the facts."""
         return self.facts_reader.sequence
 
     def watch(self) -> None:
-        """Pause the study if one of its tripwires is touched."""
+        """Pause the study if it touched a tripwire."""
         if any(plain(self.config.gates.tripwires).values()):
             spent = self.ledger.read(budget.balances)["root"]["cpu_us"]
             self.tripwires.trip(spent["spent"] / spent["limit"])
@@ -105,7 +105,7 @@ class Running:
 
 
 def charge_proposer(running: Running, arm: str, key: str, cpu_us: int) -> None:
-    """Charge the trusted side's own CPU for one proposal to its arm."""
+    """Charge the trusted side's own CPU for a proposal to its arm."""
     payers = ("root", "propose", budget.arm_account(arm))
     reserved, spent = Amount(cpu_us=max(cpu_us, 100_000)), Amount(cpu_us=cpu_us)
     refused = incident.refusals(running.ledger, "proposal", "compute that nobody granted")

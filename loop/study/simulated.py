@@ -1,4 +1,4 @@
-"""Studies of task `planted`: the whole loop on a world whose law is known.
+"""Studies of task `planted`: the whole loop on a world with a known law.
 
 Trainer and proposers are simulated and nothing is trained. Everything else is real: plans, gates,
 grants, reservations, ledger, judge and report.
@@ -34,12 +34,11 @@ def law(config: Config) -> Law:
 
 
 class SimulatedBox:
-    """Box of one simulated study: it answers jobs from a law, in this process.
+    """Box of a simulated study: it answers jobs from a law, in this process.
 
-    Unlike a real box, it knows which split each question belongs to. It isolates nothing, since
-    nothing proposed is executed in it. It refuses jobs of other tasks, and `sandbox.run` refuses it
-    for them too. Its tier meets no demand. Charges are planned compute, so that a run repeats
-    everywhere.
+    Unlike a real box, it knows the split of each question. It isolates nothing, since nothing
+    proposed is executed in it. It refuses jobs of other tasks, and `sandbox.run` refuses it for
+    them too. Its tier meets no demand. Charges are planned compute, so a run repeats everywhere.
     """
 
     kind, tier = SIMULATED, "simulated"
@@ -57,7 +56,7 @@ class SimulatedBox:
         self._splits = {questions[split][0]: split for split in SPLITS}
 
     def run(self, execution: Execution) -> Outcome:
-        """Answer one job from the law; a job of another task fails as the box's failure."""
+        """Answer a job from the law; a job of another task fails as the box's failure."""
         try:
             order = parse(Order, strict_json(execution.files["job.json"]))
         except (BadInput, KeyError):
@@ -81,7 +80,7 @@ class SimulatedBox:
         )
 
     def stop(self) -> None:
-        """Refuse new jobs; none lasts."""
+        """Refuse new jobs; no job is left running."""
         self._stopped = True
 
     def close(self) -> None:

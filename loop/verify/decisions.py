@@ -1,9 +1,9 @@
 """Every decision of a ledger, taken again by the rules in force at its entry.
 
-Each entry is checked against the facts before it, at its recorded time, by the functions that the
-gate itself calls. A ledger that something else wrote does not pass, even with whole hashes: a yes
-that the rules did not allow, a grant beyond its plan, a start without a grant or while halted, a
-champion, deployment or amendment without a decision.
+Each entry is checked against the facts before it, at its recorded time, by the gate's own
+functions. A ledger written by something else does not pass, even with whole hashes: a yes against
+the rules, a grant beyond its plan, a start without a grant or while halted, a champion, deployment
+or amendment without a decision.
 
 Two things cannot be known afterwards and are left out: whether a key was revoked at the time, and
 the answer of a study's own gate if its file was never named here.
@@ -42,7 +42,7 @@ OTHER_DECISIONS = "it names other decisions than those that it rests on"
 
 
 def rederive(ledger: Ledger, store: Store) -> dict[str, Amount]:
-    """Check every entry of a ledger in turn; return the limit that each account must have."""
+    """Check every entry of a ledger in turn; return the limit required of each account."""
     entries = ledger.entries()
     replay = Replay(memory=Memory(rules=policy(entries[:1])), store=store)
     for entry in entries:

@@ -1,7 +1,7 @@
 """Chain, signed heads and end of a run: is the ledger whole, and does it end where it says?
 
 A signed head (checkpoint) stands in the run and in its holder's folder. A cut tail lacks entries
-that a head signed.
+signed in a head.
 """
 
 from pathlib import Path
@@ -20,9 +20,9 @@ MOST_BYTES = 100_000_000
 
 
 def open_verified(folder: Path, copy: Path | None) -> tuple[Ledger, list[list[int]]]:
-    """Open a ledger whose chain and signed heads hold.
+    """Open a ledger with a sound chain and sound signed heads.
 
-    Returns it with the sequences that each place signed. `copy` is somebody's copy of the heads.
+    Returns it with the sequences signed in each place. `copy` is somebody's copy of the heads.
     """
     ledger = Ledger.file(folder / "ledger.sqlite")
     read_config(ledger)
@@ -39,7 +39,7 @@ def open_verified(folder: Path, copy: Path | None) -> tuple[Ledger, list[list[in
 
 
 def check_heads(folder: Path, entries: list[Entry], root: StudyEntry) -> list[list[int]]:
-    """Return the sequences that each place signed.
+    """Return the sequences signed in each place.
 
     Raises VerificationFailed where a place tells another history, or lacks heads of the other.
     """
@@ -71,7 +71,7 @@ def _check_behind(own: list[int], other: list[int], place: Path) -> None:
 def check_end(folder: Path, entries: list[Entry], signed: int) -> None:
     """Raise VerificationFailed where an end is not signed, or the run says more than its ledger.
 
-    `signed` is the last entry that a head signed.
+    `signed` is the last entry under a signed head.
     """
     end = max((entry.sequence for entry, _ in lines_of(entries, EndEntry)), default=0)
     if end > signed:

@@ -41,7 +41,7 @@ def check_proposals(store: Store, facts: Facts) -> None:
 
 
 def _read_plain(store: Store, facts: Facts, plan: Plan, text: str) -> list[bytes]:
-    """Return the proposal that an answer gives on its parent's program."""
+    """Return the proposal in an answer, on its parent's program."""
     source = _read_program(store, facts.plans[plan.parent])
     return [read(text, source).encode() if text else b""]
 
@@ -51,9 +51,9 @@ def _read_program(store: Store, plan: Plan) -> str:
 
 
 def _read_evolved(store: Store, facts: Facts, plan: Plan, text: str) -> Iterator[bytes]:
-    """Yield the proposals that an answer gives on earlier programs of the campaign.
+    """Yield the proposals in an answer, on earlier programs of the campaign.
 
-    Only a program counts on which the answer gives the plan's program and recipe.
+    A program counts only if the answer turns it into the plan's program and recipe.
     """
     program, best = _read_program(store, plan), facts.plans[plan.parent]
     before = _read_program(store, best)

@@ -39,7 +39,7 @@ def replay(folder: Path, prefix: str) -> dict[str, Any]:
 
 
 def _find_training(entries: list[Entry], prefix: str) -> tuple[Entry, StartEntry]:
-    """Return the first training of the plan whose digest has a prefix; raises BadInput."""
+    """Return the first training of the plan with this prefix of its digest; raises BadInput."""
     trainings = [
         (entry, start)
         for entry, start in lines_of(entries, StartEntry)

@@ -133,7 +133,7 @@ def _check_limits(computed: Balances, limits: dict[str, Amount]) -> None:
 
 
 def _find_last(entries: Sequence[Entry], account: str) -> int:
-    """Return the last entry that changed an account; 0: none."""
+    """Return the last entry with a change to an account; 0: no such entry."""
     last = 0
     for entry in entries:
         if entry.kind in ("account", "limit", "reserve", "settle"):
@@ -173,12 +173,12 @@ BLOBS = (
 
 
 def list_blobs(entry: Entry) -> list[str]:
-    """Return the digests of the stored bytes that an entry names."""
+    """Return the digests of the stored bytes named in an entry."""
     return [blob for blob in _name_blobs(entry) if blob] if entry.kind in BLOBS else []
 
 
 def _name_blobs(entry: Entry) -> list[str]:
-    """Return those digests, empty where there are no bytes: an empty answer has none."""
+    """Return the digests of stored bytes, empty without bytes: an empty answer has no bytes."""
     match entry.fact:
         case JobEntry(result=result):
             return [*result.outputs.values(), result.log]

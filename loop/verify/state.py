@@ -1,4 +1,4 @@
-"""State of a verification: the facts of a recorded ledger before the entry that is checked."""
+"""State of a verification: the facts of a recorded ledger before the entry under check."""
 
 from dataclasses import dataclass, field
 
@@ -13,7 +13,7 @@ from sandbox.store import Store
 
 @dataclass(slots=True, kw_only=True)
 class Replay:
-    """A recorded ledger up to an entry: the gate's memory, and facts that only a check needs."""
+    """A recorded ledger up to an entry: the gate's memory, and facts needed only for a check."""
 
     memory: Memory
     "facts that the gate decides by"
@@ -55,14 +55,14 @@ class Replay:
     def own_refusal(self, subject: str, change_class: str) -> str:
         """Ask the study's own gate again where this user named its file.
 
-        Code that a run brings along is not run.
+        Code brought along by a run is not run.
         """
         if not own.known(self.memory.rules.config.gates.file_digest):
             return ""
         return decide.ask_own_gate(self.memory, subject, change_class)
 
     def use_decision(self, subject: str, change_class: str) -> DecisionEntry:
-        """Return the decision that an act rests on and use it up; raises VerificationFailed."""
+        """Return the decision behind an act and use it up; raises VerificationFailed."""
         decisions = self.decisions.get((subject, change_class))
         if not decisions:
             raise VerificationFailed(

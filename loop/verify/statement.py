@@ -1,8 +1,8 @@
 """Compute statement: the cost of a period over runs, signed for an outsider with a public key.
 
-Every figure comes from the charges in the ledgers. A statement's digest is an entry of each run
-that it covers, so a statement that was shown cannot be denied. The head of each ledger stands in
-it. A run without a ledger and an unreadable time are refused.
+Every figure comes from the charges in the ledgers. A statement's digest is an entry of each covered
+run, so nobody can deny a shown statement. The head of each ledger stands in it. A run without a
+ledger and an unreadable time are refused.
 """
 
 from collections.abc import Iterable, Sequence
@@ -83,7 +83,7 @@ def publish(folders: Sequence[Path], since: str = "", until: str = "") -> bytes:
 
 
 def check(envelope: bytes, public: str) -> dict[str, Any]:
-    """Return a statement that the key with this public half (hex) signed.
+    """Return a statement signed by the key with this public half (hex).
 
     Raises VerificationFailed for another signature, and where its parts do not add up.
     """
@@ -99,7 +99,7 @@ def check(envelope: bytes, public: str) -> dict[str, Any]:
 
 
 def _describe_run(entries: list[Entry], period: list[Entry]) -> dict[str, Any]:
-    """Return the figures of one run in a period."""
+    """Return the figures of a single run in a period."""
     root = cast(StudyEntry, entries[0].fact)
     jobs = list(facts_of(period, JobEntry))
     return {

@@ -1,6 +1,6 @@
 """Checks of recorded work: grants, jobs, calls, accounts and the end of a study.
 
-Each function checks one entry against the facts before it; raises VerificationFailed.
+Each function checks a single entry against the facts before it; raises VerificationFailed.
 """
 
 from configs.entries import (

@@ -36,7 +36,7 @@ def pass_or_raise(decision: Decision) -> tuple[str, ...]:
 
 
 class Gate:
-    """Decides for one running study. Its memory follows the ledger."""
+    """Decides for a single running study. Its memory follows the ledger."""
 
     def __init__(self, ledger: Ledger, store: Store) -> None:
         self.ledger, self.store = ledger, store
@@ -47,7 +47,7 @@ class Gate:
     # Following the ledger.
 
     def refresh(self, txn: Transaction | None = None) -> "Gate":
-        """Fold the new entries of the ledger; within a transaction, those before it."""
+        """Fold the new entries of the ledger; within a transaction, only the entries before it."""
         with self._lock:
             for entry in (txn or self.ledger).since(self.memory.sequence):
                 fold.fold(self.memory, entry)
@@ -58,7 +58,7 @@ class Gate:
         return max(time.time(), self.ledger.last().timestamp())
 
     def moment(self, now: float | None = None) -> Moment:
-        """Return the facts besides the ledger that a decision needs, at a time or now."""
+        """Return a decision's facts besides the ledger, at a time or now."""
         return Moment(
             now=self.now() if now is None else now,
             revoked=keys.revoked(),
@@ -124,19 +124,19 @@ class Gate:
         return True
 
     def pending(self, now: float | None = None) -> list[Request]:
-        """Return the requests that wait for people, oldest first."""
+        """Return the requests waiting for people, oldest first."""
         if now is None:
             self.refresh()
         return requests.list_pending(self.memory, self.moment(now), self.memory.requests)
 
     def expired(self, now: float) -> list[Request]:
-        """Return the requests that nobody decided on in time, oldest first."""
+        """Return the requests without a decision in time, oldest first."""
         return requests.list_expired(self.memory, self.moment(now))
 
     # Decisions and grants.
 
     def authority(self, subject: str, change_class: str) -> tuple[str, ...]:
-        """Return the mandate or the approvals that let a subject pass now.
+        """Return the mandate or the approvals for letting a subject pass now.
 
         Raises NeedsHuman where people must decide first, Denied where they said no or were silent.
         """
@@ -145,7 +145,7 @@ class Gate:
         return pass_or_raise(decision)
 
     def decide(self, subject: str, change_class: str) -> DecisionEntry:
-        """Decide on an act that needs no job (promote, deploy, amend) and record the yes."""
+        """Decide on an act without a job (promote, deploy, amend) and record the yes."""
         with self.ledger.transaction() as txn:
             self.refresh(txn)
             yes = self.decide_within(txn, subject, change_class)
@@ -153,7 +153,7 @@ class Gate:
         return yes
 
     def decide_within(self, txn: Transaction, subject: str, change_class: str) -> DecisionEntry:
-        """Record a yes in a transaction, so that no entry comes between its reasons and it.
+        """Record a yes in a transaction, so no entry comes between its reasons and it.
 
         Raises as `authority` does.
         """
@@ -170,7 +170,7 @@ class Gate:
                 txn.append(decide.write_no(subject, change_class, reason))
 
     def grant(self, name: str) -> dict[tuple[str, int], Grant]:
-        """Decide on a recorded plan and issue the grants that it lacks, by (role, index).
+        """Decide on a recorded plan and issue its missing grants, by (role, index).
 
         Raises NeedsHuman or Denied.
         """
@@ -188,14 +188,14 @@ class Gate:
         return {(grant.role, grant.index): grant for grant in given}
 
     def regrant(self, lost: Grant, counted: bool = True) -> Grant:
-        """Issue a grant for one more attempt at a job that the box lost; raises NeedsHuman."""
+        """Issue another grant for a job lost by the box; raises NeedsHuman."""
         again = grants.next_attempt(lost, counted)
         with self.ledger.transaction() as txn:
             grants.issue(txn, again)
         return again
 
     def launch(self, txn: Transaction, grant: Grant) -> None:
-        """Check a grant in the transaction that reserves its budget, then use it up.
+        """Check a grant in the transaction for reserving its budget, then use it up.
 
         Raises as `launch.check_launch` and `grant.consume` do.
         """
@@ -204,7 +204,7 @@ class Gate:
         grants.consume(txn, grant)
 
     def end_grants(self, txn: Transaction) -> int:
-        """End every grant that is not used and return their number."""
+        """End every unused grant and return their number."""
         return grants.end_grants(txn)
 
     # Facts that the loop shows and asks for.
@@ -256,7 +256,7 @@ class Gate:
 
     @property
     def halted(self) -> str:
-        """Ledger hash of the order that holds or slows the study."""
+        """Ledger hash of the order now holding or slowing the study."""
         return self.memory.halted
 
     @property
@@ -277,7 +277,7 @@ class Gate:
         return self.memory.has_room(self.now())
 
     def live_mandates(self) -> dict[str, Mandate]:
-        """Return the mandates that stand now, by digest."""
+        """Return the standing mandates, by digest."""
         return mandate.live_mandates(self.memory, self.now(), keys.revoked())
 
     def computable(self, plan: Plan) -> bool:
@@ -285,13 +285,13 @@ class Gate:
         return mandate.computable(self.rules.config.task.name, plan, self.plans)
 
     def drift(self, name: str) -> int:
-        """Count the changes of a plan against the last plan that a person approved."""
+        """Count the changes of a plan against the last plan approved by a person."""
         return mandate.drift(self.memory, self.store, name)
 
     def approved_before(self, name: str) -> str:
-        """Return the last plan of a campaign that a person approved before a plan."""
+        """Return the last plan of a campaign approved by a person before a plan."""
         return mandate.approved_before(self.memory, name)
 
     def wanted(self, change_class: str) -> Quorum:
-        """Return the quorum that a class of decision needs."""
+        """Return the quorum for a class of decision."""
         return quorum.find_quorum(self.memory, change_class)

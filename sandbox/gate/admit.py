@@ -1,7 +1,7 @@
 """Admission: signed bytes become a mandate or an approval, or are refused.
 
-An envelope is refused for a bad signature, a key that the study root does not pin, other facts than
-the study has now, and a time that is over. A refusal is an incident and changes nothing.
+An envelope is refused for a bad signature, a key not pinned in the study root, other facts than the
+study has now, and a time already over. A refusal is an incident and changes nothing.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ EARLY_SECONDS = 300
 
 
 def check_mandate(memory: Memory, moment: Moment, envelope: bytes) -> Mandate:
-    """Return a mandate that the study takes now; raises VerificationFailed."""
+    """Return a mandate fit for the study now; raises VerificationFailed."""
     try:
         claimed = parse(Mandate, keys.payload_unchecked(envelope))
     except BadInput as error:
@@ -56,7 +56,7 @@ def check_mandate(memory: Memory, moment: Moment, envelope: bytes) -> Mandate:
 
 
 def _is_inside(caps: Caps, most: Caps | None) -> bool:
-    """Tell whether a mandate's caps lie within the caps that people fixed for unattended ones."""
+    """Tell whether a mandate's caps lie within the people's caps for unattended mandates."""
     if most is None or not set(caps.classes) <= set(most.classes):
         return False
     sizes = ("jobs", "cpu_seconds", "hours", "drift", "per_hour")
@@ -64,7 +64,7 @@ def _is_inside(caps: Caps, most: Caps | None) -> bool:
 
 
 def check_approval(memory: Memory, moment: Moment, envelope: bytes) -> Approval:
-    """Return a reviewer's decision that the study takes now; raises VerificationFailed."""
+    """Return a reviewer's decision fit for the study now; raises VerificationFailed."""
     try:
         claimed = parse(Approval, keys.payload_unchecked(envelope))
     except BadInput as error:
@@ -130,7 +130,7 @@ def check_same_facts(memory: Memory, approval: Approval) -> None:
 def write_admitted(
     txn: Transaction, memory: Memory, name: str, envelope: bytes, signed: Mandate | Approval
 ) -> None:
-    """Record an admitted decision and open the account that it pays from."""
+    """Record an admitted decision and open its account for payments."""
     text = envelope.decode()
     if isinstance(signed, Mandate):
         txn.append(MandateEntry(digest=name, envelope=text, mandate=signed))
@@ -143,7 +143,7 @@ def write_admitted(
 
 
 def write_refusal(txn: Transaction, memory: Memory, name: str, kind: str, reason: str) -> None:
-    """Record a refused envelope as an incident. Beyond the cap of an hour one incident counts."""
+    """Record a refused envelope as an incident. Beyond an hour's cap a single incident counts."""
     since = txn.now().timestamp() - HOUR
     if recent(memory.refusal_times, since) < REFUSALS_PER_HOUR:
         incident.report(

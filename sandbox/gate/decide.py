@@ -1,7 +1,7 @@
 """Rules: a question about a subject becomes a decision.
 
-Example: `decide(memory, moment, plan, "recipe")` gives a yes that rests on a mandate, a no with its
-reason, or a wait with the command that ends it. Unknown class, no rule, no mandate, silence and
+Example: `decide(memory, moment, plan, "recipe")` gives a yes resting on a mandate, a no with its
+reason, or a wait with the command for ending it. Unknown class, no rule, no mandate, silence and
 expiry all mean no. Nothing here writes an entry or raises.
 """
 
@@ -18,7 +18,7 @@ ReviewerKind = Literal["person", "external", "simulated", "unattended"]
 
 
 def decide(memory: Memory, moment: Moment, subject: str, change_class: str) -> Decision:
-    """Return whether a subject passes now: by one mandate, or by the approvals of a quorum."""
+    """Return whether a subject passes now: by a mandate, or by the approvals of a quorum."""
     stage, short = memory.rules.config.autonomy, subject[:12]
     rule = find_rule(memory, change_class)
     if (subject, change_class) in memory.refused:
@@ -63,7 +63,7 @@ def ask_own_gate(memory: Memory, subject: str, change_class: str) -> str:
     """Return why the study's own gate (gates.file) says no to a plan, or an empty string.
 
     It can add a no and never a yes; no answer is a no. Amendments, orders and canaries are not
-    shown to it, so that people can always take it out again.
+    shown to it, so people can always take it out again.
     """
     pin, plan = memory.rules.config.gates.file_digest, memory.plans.get(subject)
     if not pin or plan is None:
@@ -74,7 +74,7 @@ def ask_own_gate(memory: Memory, subject: str, change_class: str) -> str:
 def write_yes(
     memory: Memory, subject: str, change_class: str, by: tuple[str, ...]
 ) -> DecisionEntry:
-    """Return the entry of a yes that rests on these mandates or approvals."""
+    """Return the entry of a yes resting on these mandates or approvals."""
     kinds = {(memory.mandates.get(name) or memory.approvals[name]).kind for name in by}
     # The least human kind counts: a simulated yes makes the whole decision simulated.
     order: tuple[ReviewerKind, ...] = ("unattended", "simulated", "external", "person")

@@ -60,17 +60,17 @@ def fold(memory: Memory, entry: Entry) -> None:
 
 
 def matches(entry: Entry) -> bool:
-    """Tell whether a recorded plan, probe or amendment has the digest that its entry names."""
+    """Tell whether a recorded plan, probe or amendment has the digest named in its entry."""
     part = {"plan": "plan", "probe": "plan", "amendment": "amendment"}.get(entry.kind)
     # The digest is of the bytes as they were written, not of the record read from them.
     return part is None or bool(digest(entry.body[part]) == entry.body["digest"])
 
 
 def incident_code(incident: Incident) -> str:
-    """Return the code of an incident that the gate wrote, or an empty string.
+    """Return the code of an incident written by the gate, or an empty string.
 
     Entries of format 1 carry no code, and their titles are prose. Three facts tell them apart: the
-    gate detected it, a plan is concerned (a request) or none is (an envelope), and the severity.
+    gate detected it; it concerns a plan (a request) or no plan (an envelope); and the severity.
     """
     if incident.detector != "gate":
         return ""
@@ -184,7 +184,7 @@ def _fold_decision(memory: Memory, entry: Entry, fact: DecisionEntry) -> None:
 
 
 def _approve(memory: Memory, name: str) -> None:
-    """Note that a person approved a subject, and where a plan stands in its campaign."""
+    """Note a person's approval of a subject, and the place of a plan in its campaign."""
     plan = memory.plans.get(name)
     if plan and name not in memory.human:
         places = memory.approved.setdefault((plan.arm, plan.repeat), [])

@@ -1,6 +1,6 @@
-"""Grants: a yes becomes single-use permissions, one for each job of a plan.
+"""Grants: a yes becomes single-use permissions, a permission for each job of a plan.
 
-A grant is an entry and a row with its nonce. The row is used up in the transaction that reserves
+A grant is an entry and a row with its nonce. The row is used up in the transaction for reserving
 the job's budget.
 """
 
@@ -34,7 +34,7 @@ ATTEMPTS = 3
 
 
 def slot(grant: Grant) -> str:
-    """Return the one place that a grant stands for."""
+    """Return the place of a grant as text: plan, role, index and attempt."""
     return f"{grant.plan}:{grant.role}:{grant.index}:{grant.attempt}"
 
 
@@ -69,7 +69,7 @@ def find_flaw(memory: Memory, store: Store, name: str) -> str:
 
 
 def _is_pinned(memory: Memory, store: Store, plan: Plan) -> bool:
-    """Tell whether the study root pins the program in a plan's bundle, if there is one."""
+    """Tell whether the study root pins the program in a plan's bundle, if any."""
     program, proposer = store.get_bundle(plan.bundle).get("program"), memory.rules.config.proposer
     if program is None:
         return True
@@ -77,7 +77,7 @@ def _is_pinned(memory: Memory, store: Store, plan: Plan) -> bool:
 
 
 def changed_files(store: Store, parent: Plan, plan: Plan) -> set[str]:
-    """Return the names of the files that differ between two plans' bundles."""
+    """Return the names of the differing files of two plans' bundles."""
     before, after = store.get_bundle(parent.bundle), store.get_bundle(plan.bundle)
     return {file for file in before.keys() | after.keys() if before.get(file) != after.get(file)}
 
@@ -99,7 +99,7 @@ def new_grants(plan: Plan, name: str, authority: str) -> list[Grant]:
 
 
 def issue_missing(txn: Transaction, grants: list[Grant], name: str) -> None:
-    """Issue the grants of a plan whose place has none yet."""
+    """Issue the grants of a plan for all places without a grant."""
     rows = txn.connection.execute(TAKEN, {"first": f"{name}:", "last": f"{name};"})
     taken = {row.slot for row in rows}
     for grant in grants:
@@ -108,13 +108,13 @@ def issue_missing(txn: Transaction, grants: list[Grant], name: str) -> None:
 
 
 def issue(txn: Transaction, grant: Grant) -> None:
-    """Record a grant, and the row that is used up at launch."""
+    """Record a grant, and its row for use at launch."""
     txn.append(GrantEntry(grant=grant))
     txn.connection.execute(ISSUE, {"nonce": grant.nonce, "slot": slot(grant), "no": False})
 
 
 def next_attempt(lost: Grant, counted: bool) -> Grant:
-    """Return the grant for one more attempt; raises NeedsHuman after three that count."""
+    """Return the grant for another attempt; raises NeedsHuman after three counted attempts."""
     if counted and lost.attempt + 1 >= ATTEMPTS:
         raise NeedsHuman(
             f"job {lost.role} {lost.index} of plan {lost.plan[:12]} was lost {ATTEMPTS} times by"
@@ -134,5 +134,5 @@ def consume(txn: Transaction, grant: Grant) -> None:
 
 
 def end_grants(txn: Transaction) -> int:
-    """End every grant that is not used and return their number. Their plans need a new yes."""
+    """End every unused grant and return their number. Their plans need a new yes."""
     return txn.connection.execute(GRANTS.delete().where(GRANTS.c.consumed.is_(False))).rowcount

@@ -4,7 +4,7 @@
 2. Neither the plan nor its parent was recalled.
 3. The plan is of the objective and of the policy version in force.
 4. The grant rests on the newest yes for this plan.
-5. Every mandate or approval of that yes still lives: not expired, not revoked.
+5. Every mandate or approval of this yes still lives: not expired, not revoked.
 6. No reviewer denied the plan since.
 """
 

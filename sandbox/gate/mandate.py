@@ -1,7 +1,7 @@
-"""Mandates: which standing approval covers a plan, and when it covers no more.
+"""Mandates: the standing approvals of plans, and the end of their cover.
 
-A mandate lets its classes pass, up to its caps: plans an hour, and drift from the last plan that a
-person approved. It never promotes a gain that code could compute.
+A mandate lets its classes pass, up to its caps: plans an hour, and drift from the last plan
+approved by a person. It never promotes a gain computable by code.
 """
 
 from bisect import bisect_left
@@ -17,7 +17,7 @@ from sandbox.store import Store
 def ask_mandates(
     memory: Memory, moment: Moment, subject: str, change_class: str
 ) -> tuple[str, str]:
-    """Return the mandate that covers a subject, or an empty string and why none does."""
+    """Return the mandate covering a subject, or an empty string and the reason."""
     task = memory.rules.config.task.name
     if change_class == "promote" and computable(task, memory.plans[subject], memory.plans):
         return "", (
@@ -37,7 +37,7 @@ def ask_mandates(
 
 
 def live_mandates(memory: Memory, now: float, revoked: Collection[str]) -> dict[str, Mandate]:
-    """Return the mandates that stand at a time, by digest."""
+    """Return the standing mandates at a time, by digest."""
     return {
         name: mandate
         for name, mandate in memory.mandates.items()
@@ -46,7 +46,7 @@ def live_mandates(memory: Memory, now: float, revoked: Collection[str]) -> dict[
 
 
 def find_excess(memory: Memory, moment: Moment, name: str, subject: str, change_class: str) -> str:
-    """Return which cap of a live mandate a plan exceeds: plans an hour or drift; empty: neither."""
+    """Return a plan's exceeded cap under a live mandate: plans an hour or drift; empty: neither."""
     caps = memory.mandates[name].caps
     if recent(memory.passes.get(name, deque()), moment.now - HOUR) >= caps.per_hour:
         return f"is beyond the mandate's {caps.per_hour} plans an hour"
@@ -62,7 +62,7 @@ def find_excess(memory: Memory, moment: Moment, name: str, subject: str, change_
 
 
 def drift(memory: Memory, store: Store, name: str) -> int:
-    """Count the changes of a plan against the last plan that a person approved in its campaign.
+    """Count the changes of a plan against its campaign's last plan approved by a person.
 
     Without such a plan the baseline counts.
     """
@@ -78,9 +78,9 @@ def drift(memory: Memory, store: Store, name: str) -> int:
 
 
 def approved_before(memory: Memory, name: str) -> str:
-    """Return the last plan of a campaign that a person approved before a plan, else the baseline.
+    """Return a campaign's last person-approved plan before a plan, else the baseline.
 
-    A probe gets the answer of the plan in whose place it stands. Asking changes nothing.
+    A probe gets the answer of the plan in its place. Asking changes nothing.
     """
     plan = memory.plans.get(name) or memory.probes[name]
     campaign = memory.campaigns[plan.arm, plan.repeat]
@@ -103,7 +103,7 @@ def _plan_in_place(memory: Memory, campaign: list[str], probe: Plan) -> str:
 def computable(task: str, plan: Plan, plans: Mapping[str, Plan]) -> bool:
     """Tell whether a plan's code could compute the task's answers instead of learning them.
 
-    That is so where a model wrote code, in this plan or in an ancestor.
+    This is so after any code by a model, in this plan or in an ancestor.
     """
     if task not in COMPUTED_TASKS:
         return False

@@ -1,4 +1,4 @@
-"""Memory of the gate: the facts of one study up to an entry of its ledger.
+"""Memory of the gate: the facts of a single study up to an entry of its ledger.
 
 A memory holds no ledger, no clock and no store: `fold.py` alone changes it, entry by entry. The
 rules of the other files read it. Its methods answer questions about the facts alone.
@@ -20,7 +20,7 @@ Question = tuple[str, str]
 
 @dataclass(slots=True, kw_only=True)
 class Memory:
-    """Facts of one study up to an entry of its ledger. Only `fold` changes them."""
+    """Facts of a single study up to an entry of its ledger. Only `fold` changes them."""
 
     rules: Policy
     "policy in force"
@@ -98,12 +98,12 @@ class Memory:
     def may_resume(self) -> bool:
         """Tell whether a resume holds: the reviewers said yes to it after this very halt.
 
-        A study that names no reviewers is resumed without a yes.
+        A study without reviewers is resumed without a yes.
         """
         return not self.named() or (self.halted, "resume") in self.allowed
 
     def pinned(self, signed: Mandate | Approval) -> str:
-        """Return the person whose key the study root pins for a signer; empty: no such key."""
+        """Return the person with the signer's pinned key; empty: no such key."""
         for reviewer in self.rules.reviewers:
             key = (reviewer["name"], reviewer["kind"], reviewer["public"])
             if key == (signed.reviewer, signed.kind, signed.public):
@@ -124,7 +124,7 @@ class Memory:
 
 
 def recent(times: deque[float], since: float) -> int:
-    """Count the times after `since`. Older times, which come first, are dropped for good."""
+    """Count the times after `since`. Older times come first and are dropped for good."""
     while times and times[0] <= since:
         times.popleft()
     return len(times)
@@ -132,7 +132,7 @@ def recent(times: deque[float], since: float) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """Facts that a decision needs besides the ledger."""
+    """Facts for a decision besides the ledger."""
 
     now: float
     "unix seconds: the clock of a running study, or the entry's time when a ledger is verified"
@@ -146,7 +146,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """Answer of the rules to one question."""
+    """Answer of the rules to a single question."""
 
     outcome: Literal["allowed", "refused", "waiting"]
     "waiting: people must decide first"
@@ -159,7 +159,7 @@ class Decision:
 
 
 def allowed(by: tuple[str, ...]) -> Decision:
-    """Return a yes that rests on these mandates or approvals."""
+    """Return a yes resting on these mandates or approvals."""
     return Decision(outcome="allowed", by=by)
 
 

@@ -14,7 +14,7 @@ from sandbox.gate.memory import Decision, Memory, Moment, allowed, refused, wait
 
 
 def find_quorum(memory: Memory, change_class: str) -> Quorum:
-    """Return the reviewers and the number of yes that a class needs."""
+    """Return the reviewers and the number of yes for a class."""
     gates = memory.rules.config.gates
     quorum = gates.resume if change_class == RESUME else gates.approve.get(change_class)
     return quorum or Quorum()
@@ -58,7 +58,7 @@ def ask_quorum(
 def _live_answers(
     memory: Memory, moment: Moment, subject: str, change_class: str
 ) -> dict[str, Approval]:
-    """Return the reviewers' answers to a question that stand and are not used up."""
+    """Return the reviewers' standing and unused answers to a question."""
     answers = memory.answers.get((subject, change_class), {})
     return {
         name: answer
@@ -107,7 +107,7 @@ def counts(memory: Memory, answer: Approval, quorum: Quorum) -> bool:
 def is_own_request(memory: Memory, answer: Approval) -> bool:
     """Tell whether a reviewer decides on their own request.
 
-    The stand-in asks for nothing, whatever name an arm has.
+    The stand-in asks for nothing, under any name of an arm.
     """
     subject = memory.subjects[answer.plan]
     askers = {subject.arm, subject.by} - {"", keys.STAND_IN}
@@ -123,7 +123,7 @@ def _describe_wait(
     escalated: bool,
     uncovered: str,
 ) -> str:
-    """Return what a subject waits for, with the command that gives a yes."""
+    """Return the missing part of a subject's decision, with the command for a yes."""
     config = memory.rules.config
     reviewers = " or ".join(quorum.reviewers) or f"{quorum.role or 'pinned'} reviewers"
     missing = f"{yes} of {quorum.of} decisions of {reviewers}"

@@ -1,4 +1,4 @@
-"""Requests: questions that wait for people, and the caps against a flood of them.
+"""Requests: questions waiting for people, and the caps against a flood of them.
 
 A request is put once. It ends with a decision, or it expires and is then denied.
 """
@@ -46,7 +46,7 @@ def write_request(
 def _report_flood(
     txn: Transaction, memory: Memory, moment: Moment, subject: str, excess: str
 ) -> None:
-    """Open one incident an hour for refused requests."""
+    """Open an incident an hour for refused requests."""
     if memory.flood_times.get("request flood", 0) > moment.now - HOUR:
         return
     incident.report(
@@ -60,7 +60,7 @@ def _report_flood(
 
 
 def find_excess(memory: Memory, moment: Moment, arm: str) -> str:
-    """Return the cap that one more request of an arm exceeds, or an empty string.
+    """Return the cap exceeded by another request of an arm, or an empty string.
 
     Requests of people have no arm and no cap.
     """
@@ -78,7 +78,7 @@ def find_excess(memory: Memory, moment: Moment, arm: str) -> str:
 def list_pending(
     memory: Memory, moment: Moment, requests: Mapping[Question, Request]
 ) -> list[Request]:
-    """Return the requests that wait for people, oldest first."""
+    """Return the requests waiting for people, oldest first."""
     return [request for request in requests.values() if _is_pending(memory, moment, request)]
 
 
@@ -92,7 +92,7 @@ def _is_pending(memory: Memory, moment: Moment, request: Request) -> bool:
 
 
 def list_expired(memory: Memory, moment: Moment) -> list[Request]:
-    """Return the requests that nobody decided on in time, oldest first."""
+    """Return the requests without a decision in time, oldest first."""
     return [
         request
         for request in memory.requests.values()
@@ -112,7 +112,7 @@ def _is_answered(memory: Memory, request: Request) -> bool:
 
 
 def is_settled(memory: Memory, moment: Moment, request: Request) -> bool:
-    """Tell whether people gave all answers that a request needs.
+    """Tell whether people gave all answers to a request.
 
     The loop may not have read them yet, or waits for the end of the cooling-off.
     """
