@@ -107,7 +107,7 @@ def pinned_reviewers(config: Config, secret: bytes) -> list[dict[str, str]]:
 
 
 def need_counterparty(config: Config, halves: Sequence[Mapping[str, str]]) -> None:
-    """Raise BadInput if the counterparty of the gates is named, but not a pinned external reviewer."""
+    """Raise BadInput for a named counterparty unless it is a pinned external reviewer."""
     name = config.gates.counterparty
     external = [half["name"] for half in halves if half["kind"] == "external"]
     right = f"a pinned external reviewer ({', '.join(external) or 'none here'}), or empty"
