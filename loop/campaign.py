@@ -219,7 +219,7 @@ def _wait_for_decision(campaign: Campaign, planned: Planned, act: Act) -> None:
     running = campaign.running
     change_class = act or planned.plan.change_class
     deadline = time.monotonic() + running.config.gates.patience_seconds
-    asked = False
+    requested = False
     while True:
         try:
             running.gate.authority(planned.digest, change_class)
@@ -227,8 +227,8 @@ def _wait_for_decision(campaign: Campaign, planned: Planned, act: Act) -> None:
         except NeedsHuman:
             request_decision(campaign, planned, act)
             # asking may have met a cap, and another campaign may have got the answer: look again
-            if stand_in.answer(running) or not asked:
-                asked = True
+            if stand_in.answer(running) or not requested:
+                requested = True
                 continue
             if time.monotonic() >= deadline or running.stopped:
                 raise

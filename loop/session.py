@@ -173,10 +173,10 @@ def _mirror(running: Running, mirror: Any, summary: dict[str, Any]) -> None:
     """Copy the summary's rounded feedback, and the tables of a finished study, to the tracker."""
     best_of = max if running.config.objective.direction == "up" else min
     for row in summary["generations"]:
-        shown = [plan["shown"] for plan in row["plans"] if plan["shown"] is not None]
-        if shown:
+        scores = [plan["shown"] for plan in row["plans"] if plan["shown"] is not None]
+        if scores:
             label = f"{row['arm']}/best feedback"
-            mirror.log({"generation": row["index"], label: best_of(shown)})
+            mirror.log({"generation": row["index"], label: best_of(scores)})
     if running.facts().closed:
         mirror.tables(lambda: mirror_tables(running.ledger))
     mirror.close()

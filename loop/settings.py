@@ -121,11 +121,11 @@ def _check_outside_model(config: Config) -> None:
 
 def _check_confirmations(config: Config) -> None:
     """Refuse an acceptance rule unable to accept within the pairs of a single confirmation."""
-    objective, most = config.objective, config.study.confirm_replicates
+    objective, pairs = config.objective, config.study.confirm_replicates
     level = spend(objective.alpha, config.confirmations(), ())
-    if least(objective, level, most) is None:
+    if least(objective, level, pairs) is None:
         raise BadInput(
-            f"study.confirm_replicates is {most}; {objective.acceptance} at level {level:.2g}"
+            f"study.confirm_replicates is {pairs}; {objective.acceptance} at level {level:.2g}"
             f" ({objective.alpha:g} over {config.confirmations()} confirmations) cannot"
             " accept within so few pairs, `heirloop power` tells how many it needs"
         )

@@ -40,10 +40,10 @@ def list_incidents(folder: Path, as_json: bool) -> None:
 @AS_JSON
 def show(folder: Path, name: str, as_json: bool) -> None:
     """Show one incident in full, as last amended."""
-    known = _read_incidents(folder)
-    if name not in known:
-        raise BadInput(f"NAME is {name!r}; this run has {', '.join(known) or 'no incidents'}")
-    fields = {field: json.dumps(value) for field, value in plain(known[name]).items()}
+    incidents = _read_incidents(folder)
+    if name not in incidents:
+        raise BadInput(f"NAME is {name!r}; this run has {', '.join(incidents) or 'no incidents'}")
+    fields = {field: json.dumps(value) for field, value in plain(incidents[name]).items()}
     print_pairs(fields, ["field", "value"], as_json)
 
 

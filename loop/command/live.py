@@ -2,16 +2,47 @@
 
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from configs.settings.config import Config
 from evals.metrics import round_primary
+from loop.facts.facts import Facts
 from loop.study.running import Running
 from loop.verify.run import verify_and_record
 
 
 def _left(root: dict[str, dict[str, int]]) -> float:
     return (root["cpu_us"]["limit"] - root["cpu_us"]["spent"]) / 1e6
+
+
+def _list_campaigns(config: Config, facts: Facts) -> Iterator[tuple[str, ...]]:
+    """Yield the row of each campaign: name, generation, proposals, screened, best, champion."""
+    # The loop goes on meanwhile, in other threads: copies do not change under this.
+    plans, scores = list(facts.plans.items()), dict(facts.scores)
+    best = max if config.objective.direction == "up" else min
+    for campaign, champions in sorted(facts.champions.copy().items()):
+        measured = [
+            (name, plan)
+            for name, plan in plans
+            if (plan.arm, plan.repeat) == campaign and plan.purpose in ("baseline", "candidate")
+        ]
+        screened = {
+            name: round_primary(config.objective, scores_of_plan)
+            for name, _ in measured
+            if (scores_of_plan := scores.get((name, "predict", 0)))
+        }
+        generation = max(plan.generation for _, plan in measured)
+        now = [name for name, plan in measured if plan.generation == generation]
+        yield (
+            f"{campaign[0]} {campaign[1]}",
+            f"{generation} of {config.study.generations}",
+            f"{len(now)} of {config.study.proposals}",
+            str(sum(name in screened for name in now)),
+            f"{best(screened.values(), default=0):.2f}",
+            f"{screened.get(champions[-1], 0):.2f}",
+        )
 
 
 class View:
@@ -63,32 +94,8 @@ class View:
             "champion on feedback",
             title=title,
         )
-        plans, scores, best = (
-            list(facts.plans.items()),
-            dict(facts.scores),
-            max if config.objective.direction == "up" else min,
-        )
-        for campaign, champions in sorted(facts.champions.copy().items()):
-            mine = [
-                (name, p)
-                for name, p in plans
-                if (p.arm, p.repeat) == campaign and p.purpose in ("baseline", "candidate")
-            ]
-            found = {
-                name: round_primary(config.objective, s)
-                for name, _ in mine
-                if (s := scores.get((name, "predict", 0)))
-            }
-            generation = max(p.generation for _, p in mine)
-            now = [name for name, p in mine if p.generation == generation]
-            table.add_row(
-                f"{campaign[0]} {campaign[1]}",
-                f"{generation} of {config.study.generations}",
-                f"{len(now)} of {config.study.proposals}",
-                str(sum(name in found for name in now)),
-                f"{best(found.values(), default=0):.2f}",
-                f"{found.get(champions[-1], 0):.2f}",
-            )
+        for row in _list_campaigns(config, facts):
+            table.add_row(*row)
         spent = root["cpu_us"]["limit"] / 1e6 - _left(root)
         bar = ProgressBar(total=root["cpu_us"]["limit"] / 1e6, completed=spent, width=40)
         seconds = int(time.monotonic() - self._started)

@@ -196,8 +196,8 @@ def validate(names: tuple[str, ...], studies: int, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"instruments": plain(rows), "words": plain(words)}))
     else:
-        known = [plain(row).values() for row in rows if row.truth is not None]
-        cells = [[shorten(value) for value in row] for row in known]
+        checked = [plain(row).values() for row in rows if row.truth is not None]
+        cells = [[shorten(value) for value in row] for row in checked]
         print_table(cells, list(plain(rows[0])), False)
         cells = [[w.world, w.word, write_truth(w.true), w.called, w.n] for w in words]
         print_table(cells, ["world", "word", "true", "said", "studies"], False)

@@ -63,7 +63,7 @@ def make_templates() -> Environment:
     """Return the templates: every value is made visible and escaped, whoever wrote it; a missing
     value is an error.
     """
-    found = Environment(
+    environment = Environment(
         loader=PackageLoader("loop.inbox"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -73,14 +73,16 @@ def make_templates() -> Environment:
             visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
         ),
     )
-    found.filters["json"] = lambda value: canonical(value).decode()
-    found.filters["script"] = lambda value: Markup(canonical(value).decode().translate(SCRIPT))
-    found.filters["left"], found.filters["amount"], found.filters["resource"] = (
+    environment.filters["json"] = lambda value: canonical(value).decode()
+    environment.filters["script"] = lambda value: Markup(
+        canonical(value).decode().translate(SCRIPT)
+    )
+    environment.filters["left"], environment.filters["amount"], environment.filters["resource"] = (
         _left,
         _amount,
         lambda name: RESOURCES.get(name, name),
     )
-    return found
+    return environment
 
 
 def make_app(folder: Path, hosts: tuple[str, ...] = LOOPBACK) -> FastAPI:
@@ -168,22 +170,7 @@ def serve(
         "a loopback address, or any with --certificate and --certificate-key (TLS)",
     )
     app = make_app(folder, (*LOOPBACK, host, *names))
-    try:
-        if certificate:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
-        place = socket.create_server(
-            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
-        )
-    except ssl.SSLError as error:
-        raise BadInput(
-            f"--certificate is {str(certificate)!r}; it should be a PEM chain that fits"
-            f" --certificate-key ({error.reason})"
-        ) from None
-    except (OSError, OverflowError) as error:
-        raise BadInput(
-            f"the inbox cannot be served on {host}:{port} ({error}); choose another --port, or"
-            " files that can be read"
-        ) from None
+    place = _open_socket(host, port, certificate, key)
     scheme = "https" if certificate else "http"
     print(
         f"inbox: {scheme}://{host}:{place.getsockname()[1]}  (Ctrl-C ends it; `heirloop keys invite"
@@ -199,6 +186,25 @@ def serve(
         ssl_keyfile=key,
     )
     uvicorn.Server(config).run(sockets=[place])
+
+
+def _open_socket(host: str, port: int, certificate: Path | None, key: Path | None) -> socket.socket:
+    """Return a listening socket; raise BadInput for a bad certificate or an unavailable address."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        if certificate:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+        return socket.create_server((host, port), family=family)
+    except ssl.SSLError as error:
+        raise BadInput(
+            f"--certificate is {str(certificate)!r}; it should be a PEM chain that fits"
+            f" --certificate-key ({error.reason})"
+        ) from None
+    except (OSError, OverflowError) as error:
+        raise BadInput(
+            f"the inbox cannot be served on {host}:{port} ({error}); choose another --port, or"
+            " files that can be read"
+        ) from None
 
 
 def _refused(request: Request) -> str:

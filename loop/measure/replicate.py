@@ -99,8 +99,8 @@ def predict(
     running: Running, replicate: Replicate, trained: Trained, split: Split, cpu: int | None
 ) -> Predicted:
     """Let trained weights answer the questions of a split; no answer enters the box."""
-    asked = running.asked[split]
-    questions = Input(name="questions.safetensors", digest=asked[0], sequence=asked[1])
+    stored = running.asked[split]
+    questions = Input(name="questions.safetensors", digest=stored[0], sequence=stored[1])
     inputs = (trained.weights, questions)
     job = make_job(running, replicate, replicate.predict_role, inputs)
     result, _ = run_job(running, job, cpu)

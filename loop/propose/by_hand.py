@@ -22,10 +22,10 @@ def hand_in_proposal(folder: Path, text: str, arm: str, repeat: int, who: str, b
     gate, facts = open_gate(folder), FactsReader(Ledger.file(folder / "ledger.sqlite")).facts()
     config = gate.rules.config
     _check_place(config, arm, repeat)
-    handed_in, taken = len(facts.handed[arm, repeat]), len(facts.taken[arm, repeat])
+    handed_in, used = len(facts.handed[arm, repeat]), len(facts.taken[arm, repeat])
     limit = config.study.generations * config.study.proposals
     right = f"one of the {limit} that the campaign can use"
-    need(handed_in - taken < limit, "FILE", f"number {handed_in + 1}", right)
+    need(handed_in - used < limit, "FILE", f"number {handed_in + 1}", right)
     text = text.strip()
     champions = facts.champions.get((arm, repeat), [])
     best = facts.plans[champions[-1]] if champions else None
@@ -40,7 +40,7 @@ def hand_in_proposal(folder: Path, text: str, arm: str, repeat: int, who: str, b
 def _check_place(config: Config, arm: str, repeat: int) -> None:
     """Refuse an arm without human proposers, or a repeat outside the study."""
     arms = [name for name in config.arms() if proposer(name).where == "people"]
-    known = ", ".join(arms) or "this study has none"
-    need(arm in arms, "--arm", arm, f"an arm in which people propose ({known})")
+    choices = ", ".join(arms) or "this study has none"
+    need(arm in arms, "--arm", arm, f"an arm in which people propose ({choices})")
     repeats = config.study.repeats
     need(0 <= repeat < repeats, "--repeat", repeat, f"below study.repeats, {repeats}")

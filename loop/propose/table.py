@@ -134,6 +134,6 @@ def proposer(arm: str) -> Proposer:
     """Return the proposer of an arm; raise BadInput for an unknown arm."""
     name = variant(arm).proposer
     if name not in PROPOSERS:
-        known = ", ".join((*ARMS, *PROPOSERS))
-        raise BadInput(f"study.arms names {arm!r}; it should be one of {known}")
+        choices = ", ".join((*ARMS, *PROPOSERS))
+        raise BadInput(f"study.arms names {arm!r}; it should be one of {choices}")
     return PROPOSERS[name]

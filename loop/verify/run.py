@@ -69,9 +69,9 @@ def record(folder: Path, reason: str, copy: Path | None = None) -> str:
         ledger, _ = heads.open_verified(folder, copy)
         with ledger.transaction() as txn:
             for fact in facts_of(txn.entries(), IncidentEntry):
-                known = fact.incident
-                if reason[:REASON] in (known.root_cause[:REASON], known.containment):
-                    return f"recorded as {known.id}"
+                noted = fact.incident
+                if reason[:REASON] in (noted.root_cause[:REASON], noted.containment):
+                    return f"recorded as {noted.id}"
             entry = incident.report(
                 txn,
                 "failed verification",

@@ -55,12 +55,12 @@ def check_mandate(memory: Memory, moment: Moment, envelope: bytes) -> Mandate:
     return mandate
 
 
-def _is_inside(caps: Caps, most: Caps | None) -> bool:
+def _is_inside(caps: Caps, limits: Caps | None) -> bool:
     """Tell whether a mandate's caps lie within the people's caps for unattended mandates."""
-    if most is None or not set(caps.classes) <= set(most.classes):
+    if limits is None or not set(caps.classes) <= set(limits.classes):
         return False
     sizes = ("jobs", "cpu_seconds", "hours", "drift", "per_hour")
-    return all(getattr(caps, name) <= getattr(most, name) for name in sizes)
+    return all(getattr(caps, name) <= getattr(limits, name) for name in sizes)
 
 
 def check_approval(memory: Memory, moment: Moment, envelope: bytes) -> Approval:
@@ -134,8 +134,8 @@ def write_admitted(
     text = envelope.decode()
     if isinstance(signed, Mandate):
         txn.append(MandateEntry(digest=name, envelope=text, mandate=signed))
-        whole = memory.rules.config.budget.amount()
-        budget.open_mandate(txn, account(name), signed.caps, whole)
+        total = memory.rules.config.budget.amount()
+        budget.open_mandate(txn, account(name), signed.caps, total)
         return
     txn.append(ApprovalEntry(digest=name, envelope=text, approval=signed))
     if signed.change_class == memory.subjects[signed.plan].classes[0]:

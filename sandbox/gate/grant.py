@@ -101,9 +101,9 @@ def new_grants(plan: Plan, name: str, authority: str) -> list[Grant]:
 def issue_missing(txn: Transaction, grants: list[Grant], name: str) -> None:
     """Issue the grants of a plan for all places without a grant."""
     rows = txn.connection.execute(TAKEN, {"first": f"{name}:", "last": f"{name};"})
-    taken = {row.slot for row in rows}
+    slots = {row.slot for row in rows}
     for grant in grants:
-        if slot(grant) not in taken:
+        if slot(grant) not in slots:
             issue(txn, grant)
 
 

@@ -69,9 +69,9 @@ def find_excess(memory: Memory, moment: Moment, arm: str) -> str:
     gates = memory.rules.config.gates
     if recent(memory.request_times, moment.now - HOUR) >= gates.requests_per_hour:
         return f"more than {gates.requests_per_hour} requests an hour"
-    undecided, most = memory.undecided.get(arm, {}), gates.pending_per_arm
-    if len(undecided) >= most and len(list_pending(memory, moment, undecided)) >= most:
-        return f"more than {most} requests of arm {arm} waiting"
+    undecided, limit = memory.undecided.get(arm, {}), gates.pending_per_arm
+    if len(undecided) >= limit and len(list_pending(memory, moment, undecided)) >= limit:
+        return f"more than {limit} requests of arm {arm} waiting"
     return ""
 
 
