@@ -65,9 +65,8 @@ MAKE = {
 PARTS = 4
 BOUNDS = ("S01", "S01b", "S02", "S02b")
 """Bounds over several processes; tier C has no control group for them."""
-IN_BOX = [
-    one.id for one in ATTACKS if (one.read_program() or one.id == "B14") and one.id not in BOUNDS
-]
+IN_BOX = [one.id for one in ATTACKS if one.read_program() or one.id == "B14"]
+IN_BOX = [one for one in IN_BOX if one not in BOUNDS]
 AT_DOOR = [one.id for one in ATTACKS if not one.read_program()]
 
 
