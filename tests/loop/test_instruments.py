@@ -201,7 +201,8 @@ def test_sealed_is_a_rung_where_it_was_opened_for_the_campaigns_of_an_arm(tmp_pa
 
 
 def test_runs_of_one_study_are_repeats_and_runs_of_another_are_refused(tmp_path, go):
-    folders = [play(tmp_path, go, f"seed-{i}", f"study.seed={i}") for i in (1, 2)]
+    short = "study.generations=1"
+    folders = [play(tmp_path, go, f"seed-{i}", f"study.seed={i}", short) for i in (1, 2)]
     found = measure(folders)
     assert (
         found["arms"]["local"]["gain"]["n"] == 2
@@ -212,10 +213,10 @@ def test_runs_of_one_study_are_repeats_and_runs_of_another_are_refused(tmp_path,
         == "not measured"
         == found["between"]["self effect"]["word"]
     )
-    other = play(tmp_path, go, "other", "task.planned_cpu_us=2000000")
+    other = play(tmp_path, go, "other", "task.planned_cpu_us=2000000", short)
     with pytest.raises(BadInput, match="has other settings"):
         measure([folders[0], other])
-    longer = play(tmp_path, go, "longer", "study.proposals=3")
+    longer = play(tmp_path, go, "longer", "study.proposals=3", short)
     with pytest.raises(BadInput, match="has other settings"):
         measure([folders[0], longer])
     with pytest.raises(BadInput, match="name each run once"):
