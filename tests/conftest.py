@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 from fakes import ONE_DIGIT, table
 from safetensors.numpy import save_file
+from studies import execute
 
 from configs.errors import NoBox
 from evals.data import questions
-from loop import session
 from loop.study import open as study_open
 from sandbox import ledger
 
@@ -96,7 +96,7 @@ def go(monkeypatch):
             lock.close()
         study_open._LOCKS.clear()
 
-    def start(cfg, box, act=session.execute):
+    def start(cfg, box, act=execute):
         monkeypatch.setattr(study_open, "make_box", lambda _: box)
         try:
             return act(cfg)

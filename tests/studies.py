@@ -17,6 +17,7 @@ from loop.measure import confirm
 from loop.people import requests
 from loop.propose.table import PROPOSERS
 from loop.report import make
+from loop.verify.run import checked
 from sandbox import keys
 from sandbox.decision import new_approval, new_mandate
 from sandbox.ledger import Ledger
@@ -43,7 +44,7 @@ def composed(*overrides):
 
 def config(tmp_path, *overrides):
     """Return the settings of a small study below a folder."""
-    if any("file=" in one for one in overrides):  # own files are read, and pinned in the home
+    if any("/" in one for one in overrides):  # files are read, and pinned in the home
         return settings.composed([*SMALL, f"runs={tmp_path}/runs", *overrides])
     return replace(composed(*SMALL, *overrides), runs=f"{tmp_path}/runs")
 
@@ -81,9 +82,16 @@ def entries(cfg):
     return Ledger.file(Path(cfg.runs) / cfg.study.name / "ledger.sqlite").entries()
 
 
+def execute(cfg, publish=make.summarize):
+    """Run a study, and verify its record at the end, as the command does; return the summary."""
+    summary = session.execute(cfg, publish)
+    checked(Path(cfg.runs) / cfg.study.name)
+    return summary
+
+
 def publishing(cfg):
     """Run a study as the command does: with its report drawn at the end and at each stop."""
-    return session.execute(cfg, make.publish)
+    return execute(cfg, make.publish)
 
 
 def page_of(folder):
