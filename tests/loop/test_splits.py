@@ -15,6 +15,7 @@ from studies import approve, better, config, entries, gate_of, mandate, page_of,
 
 from configs.errors import BadInput, BudgetExhausted, Denied, NeedsHuman, VerificationFailed
 from evals.judge import judge as real_judge
+from loop import session
 from loop.command.study import read_summary
 from loop.facts.nearest import recorded_nearest
 from loop.measure import confirm, replicate
@@ -183,12 +184,9 @@ def test_nothing_of_gate_leaves_but_the_verdict_before_the_closing_look(
     monkeypatch.setattr("loop.export.track.Null.log", lambda _, row: rows.append(row))
     if not closed:
         monkeypatch.setattr("loop.facts.scores.round_primary", lambda objective, scores: GATE)
-    monkeypatch.setattr(
-        "loop.command.live.verify_and_record", lambda folder: {"entries": 0}
-    )  # it would find the marked scores
     cfg, folder = config(tmp_path, "study.final_replicates=0"), tmp_path / "runs" / "t"
     mandate(cfg)
-    go(cfg, FakeBox(better))
+    go(cfg, FakeBox(better), session.execute)  # verifying would find the marked scores
     named = gate_of(cfg)
     inbox = [
         lines.list_lines(view.view_subject(named, subject)) for subject in named.subjects.values()
