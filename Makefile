@@ -8,6 +8,10 @@ RUN = runs/quickstart
 PYTEST = .venv/bin/python -m pytest -n $(JOBS) --dist worksteal
 # Docker's own tests, the browser, the real model and other people's definitions: .ci/run has them all.
 OUTSIDE = docker or browser or model or prove
+# What needs no box and takes seconds: words, figures, the record, and whole studies on a box that computes nothing.
+QUICK = tests/configs $(filter-out %/test_planted.py,$(wildcard tests/evals/test_*.py)) tests/test_*.py \
+	$(foreach name,call canonical cgroup ledger own,tests/sandbox/test_$(name).py) \
+	$(foreach name,archive cycle nearest shown,tests/loop/test_$(name).py)
 
 .PHONY: setup demo lint quick check test prove bench
 setup: .venv/ready .box/ready
@@ -34,7 +38,7 @@ lint: .venv/ready
 	.venv/bin/lint-imports
 
 quick: lint
-	$(PYTEST) -m "not ($(OUTSIDE) or slow)" $(QUICK)
+	$(PYTEST) -m "not ($(OUTSIDE))" $(QUICK)
 
 check: lint setup
 	$(PYTEST) -m "not ($(OUTSIDE))" tests
