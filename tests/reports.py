@@ -5,7 +5,7 @@ import sqlite3
 from html.parser import HTMLParser
 
 from fakes import FakeBox
-from studies import better, config, mandate, publishing
+from studies import better, config, mandate
 
 from configs.build import parse
 from loop.report.shape import Report
@@ -17,7 +17,7 @@ def play_two_arms(tmp_path, go, name="t", *more, quality=better):
         tmp_path, f"study.name={name}", "study.generations=2", "study.arms=[local, random]", *more
     )
     mandate(cfg)
-    go(cfg, FakeBox(quality), publishing)
+    go(cfg, FakeBox(quality))
     return tmp_path / "runs" / name
 
 

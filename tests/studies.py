@@ -17,7 +17,7 @@ from loop.measure import confirm
 from loop.people import requests
 from loop.propose.table import PROPOSERS
 from loop.report import make
-from loop.verify.run import checked
+from loop.verify.run import verify_and_record
 from sandbox import keys
 from sandbox.decision import new_approval, new_mandate
 from sandbox.ledger import Ledger
@@ -85,7 +85,7 @@ def entries(cfg):
 def execute(cfg, publish=make.summarize):
     """Run a study, and verify its record at the end, as the command does; return the summary."""
     summary = session.execute(cfg, publish)
-    checked(Path(cfg.runs) / cfg.study.name)
+    verify_and_record(Path(cfg.runs) / cfg.study.name)
     return summary
 
 

@@ -24,7 +24,7 @@ from sandbox.ledger import Ledger
 @pytest.fixture
 def done(tmp_path, go, copied):
     """A finished study; the folder of its run."""
-    copied(lambda folder: play_two_arms(folder, go))
+    copied(lambda folder: make.again(play_two_arms(folder, go)))
     return tmp_path / "runs" / "t"
 
 
@@ -133,7 +133,9 @@ def test_a_study_in_which_nothing_began_is_told_as_empty(done):
 
 
 def test_a_study_without_an_accept_gained_nothing_and_says_so(tmp_path, go):
-    found = read_report(play_two_arms(tmp_path, go, quality=lambda order: 0.5))
+    folder = play_two_arms(tmp_path, go, quality=lambda order: 0.5)
+    make.again(folder)
+    found = read_report(folder)
     assert "no change was accepted in any campaign" in text_of(
         found, "unbelieved"
     ) and "Nothing:" not in text_of(found, "unbelieved")

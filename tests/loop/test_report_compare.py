@@ -22,7 +22,7 @@ from sandbox.ledger import Ledger
 @pytest.fixture
 def done(tmp_path, go, copied):
     """A finished study; the folder of its run."""
-    copied(lambda folder: play_two_arms(folder, go))
+    copied(lambda folder: make.again(play_two_arms(folder, go)))
     return tmp_path / "runs" / "t"
 
 
