@@ -412,7 +412,7 @@ IDLE = %d
     )
     assert verify(tmp_path / "runs" / "t")["scores"] > 0
     monkeypatch.setattr(
-        "loop.verify.run.read",
+        "loop.verify.recompute.read",
         lambda text, source: read(text.replace("idea", "another idea"), source),
     )
     with pytest.raises(
