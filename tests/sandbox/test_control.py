@@ -167,7 +167,7 @@ def test_a_stop_kills_every_job_and_nothing_starts_after_it(start, how):
         and "heirloop resume" in again.stderr
         and len(kinds(folder, "start")) == before
     )
-    assert acts.resume(folder, "ada")["resumed"] and not (folder / "STOP").exists()
+    assert acts.resume(folder, "ada") == () and not (folder / "STOP").exists()
     assert requests.open_gate(folder).halt == ""
 
 
