@@ -27,7 +27,7 @@ from sandbox.canonical import digest
 Say = Callable[[str], None]
 """Print one line for people."""
 Act = Literal["", "promote"]
-"""A decision on a plan beside that on its own class; empty: its own class."""
+"""A decision on a plan beside the decision on its own class; empty: its own class."""
 POLL_SECONDS = 0.2
 _BUNDLES = threading.Lock()
 
@@ -161,7 +161,7 @@ class Campaign:
         if plan.purpose != "candidate":
             return spend(config.objective.alpha, confirmations, ())
         used = self.facts().levels[self.key]
-        # a generation done anew after an amendment shares what is left
+        # A generation repeated after an amendment shares the rest.
         left = self.shape()[0] - plan.generation + 1
         return spend(config.objective.alpha, max(confirmations, len(used) + left), used)
 
@@ -226,7 +226,7 @@ def _wait_for_decision(campaign: Campaign, planned: Planned, act: Act) -> None:
             return
         except NeedsHuman:
             request_decision(campaign, planned, act)
-            # asking may have met a cap, and another campaign may have got the answer: look again
+            # The request may have met a cap, or another campaign got the answer: look again.
             if stand_in.answer(running) or not requested:
                 requested = True
                 continue

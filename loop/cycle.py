@@ -150,7 +150,7 @@ def promote(campaign: Campaign, planned: Planned) -> None:
 
 
 def run_start_trial(campaign: Campaign) -> None:
-    """Run a trial of the notebook shared by all arms at the start: a uniform draw from the grid."""
+    """Run a trial of the notebook shared by all arms: a uniform draw from the grid."""
     config = campaign.running.config
     rng = random.Random(f"{config.study.seed}:{START}:{campaign.repeat}")
     base = config.task.baseline

@@ -39,7 +39,7 @@ LOOKS: dict[Purpose, int] = {
     "skill": 1,
     "unseal": 1,
 }
-"""Held-out looks that a plan requests. A candidate has two: screening and confirmation."""
+"""Held-out looks of a plan. A candidate has two: screening and confirmation."""
 SPARE_JOBS = (JobCount(role="train", count=1), JobCount(role="predict", count=1))
 """Spare jobs requested by an unseal plan: if one job is killed, its approval is not wasted."""
 CLASS_OF_FILE: dict[str, ClassName] = {
@@ -47,9 +47,9 @@ CLASS_OF_FILE: dict[str, ClassName] = {
     "models/net.py": "structural",
     "models/train.py": "patch",
 }
-"""File that an edit touches -> class of the plan, highest risk first."""
+"""Edited file -> class of the plan, highest risk first."""
 BOX_WORDS = ("__init__", "build", "cost", "errors", "history", "job", "reader", "recipe", "tokens")
-"""Modules of configs/ that code in a box imports; no other travels into it."""
+"""Modules of configs/ for code in a box; no other travels into it."""
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -58,7 +58,7 @@ class Planned:
     """A recorded plan together with its digest."""
 
     digest: str
-    "digest of the plan, on which gates decide"
+    "digest of the plan, for decisions at gates"
     plan: Plan
     "the plan itself"
 
@@ -68,11 +68,11 @@ class Draft:
     """The author's part of a plan; `make_plan` computes the rest."""
 
     generation: int
-    "depth at which the plan stands"
+    "depth of the plan"
     index: int
     "number within the generation"
     purpose: Purpose
-    "reason for which the plan is made"
+    "reason for the plan"
     recipe: Recipe
     "the whole resulting recipe"
     bundle: str
@@ -80,17 +80,17 @@ class Draft:
     proposal: Proposal
     "the proposer's hypothesis and claim"
     parent: str = ""
-    "digest of the plan that it starts from; empty for a baseline"
+    "digest of its parent plan; empty for a baseline"
     parent_recipe: Recipe | None = None
     "recipe of the parent; the plan's own recipe where nothing changes"
     change_class: ClassName = "recipe"
     "risk class of the change"
     reference: tuple[str, Recipe] | None = None
-    "bundle and recipe that are measured beside it"
+    "bundle and recipe measured beside it"
     notebook: str = ""
-    "digest of the notebook that its trainings learn from"
+    "digest of the notebook for its trainings"
     asked: str = ""
-    "digest of the propose plan that wrote it"
+    "digest of the propose plan behind it"
     text: str = ""
     "digest of the proposer's stored text"
     jobs: tuple[JobCount, ...] = ()
@@ -109,7 +109,7 @@ class Change:
     """A proposal applied to its parent."""
 
     change_class: ClassName
-    "risk class by the files that it touches"
+    "risk class by the edited files"
     recipe: Recipe
     "the resulting recipe"
     files: dict[str, bytes]
@@ -147,7 +147,7 @@ def make_plan(
     compute = config.compute(arm) * (LARGER if draft.purpose == "larger" else 1)
     lay = layout(task, draft.recipe)
     if draft.purpose == "propose" and draft.notebook:
-        # weights that propose read the notebook for one training's compute
+        # Proposing weights read the notebook for the compute of a single training.
         lay = document(lay)
     bundle, recipe = draft.reference or ("", None)
     jobs = draft.jobs or _count_jobs(config, draft.purpose, arm)

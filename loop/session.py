@@ -42,7 +42,7 @@ from sandbox.ledger import Ledger
 Publish = Callable[[Ledger, Facts, Path], dict[str, Any]]
 """Write the documents of a run for people and programs; return its summary."""
 View = Callable[[Running], AbstractContextManager[Say]]
-"""Show a run while it goes on; the context gives the function that prints a line."""
+"""Show a run while it goes on; the context gives the function for printing a line."""
 
 
 def _show_nothing(_: Running) -> AbstractContextManager[Say]:
@@ -78,7 +78,7 @@ def execute(
         wall_seconds = round(time.monotonic() - started, 3)
         running.ledger.append(SessionEntry(wall_seconds=wall_seconds))
         running.checkpoint()
-        # the loop's own facts are lean; documents need all of them
+        # The loop's own facts are lean; documents need all facts.
         summary = publish(running.ledger, fold_entries(running.ledger.entries()), running.folder)
         _mirror(running, mirror, summary)
     return summary

@@ -22,7 +22,7 @@ from loop.study import own_files
 from loop.study.simulated import law, simulated
 
 FEWEST_START_TRIALS = 16
-"""Fewest trials that a notebook starts with. From fewer, weights that propose collapse onto one
+"""Fewest trials at the start of a notebook. From fewer, proposing weights collapse onto a single
 corner (docs/proposers.md).
 """
 
@@ -41,7 +41,7 @@ def check(values: DictConfig) -> Config:
     try:
         raw = own_files.pin_files(OmegaConf.to_object(values))
         if raw["task"].get("world", "") is None:
-            # YAML reads the name of world `null` as nothing
+            # YAML reads the name of world `null` as nothing.
             raw["task"]["world"] = "null"
         config = parse(Config, raw)
     except OmegaConfBaseException as error:

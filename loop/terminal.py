@@ -27,7 +27,7 @@ RUN = click.option(
 )
 WHY = click.option("--why", default="", help="Why; recorded.")
 WIDE = 150
-"""Columns of a table that goes to a file or a pipe."""
+"""Columns of a table in a file or a pipe."""
 
 
 def at_terminal() -> bool:

@@ -1,9 +1,9 @@
 """`heirloop unseal RUN`: open the sealed split for a champion against its baseline, once signed.
 
 Each opening is a plan of its own class, outside every mandate. It has its own approval, fresh
-replicates of both, a look of the account `look sealed` and an entry, counted in every later report.
-Refuses an unfinished study, a study without a champion beside its baseline, and a study with spent
-looks. Killed, the same command goes on with the approved opening.
+replicates of both and a look of the account `look sealed`. Its entry is counted in every later
+report. Refuses an unfinished study, and a study without a champion beside its baseline. Refuses a
+study with spent looks. Killed, the same command goes on with the approved opening.
 """
 
 import contextlib

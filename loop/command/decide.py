@@ -22,7 +22,7 @@ from sandbox.decision import Request
 from sandbox.gate import Gate
 
 REQUEST_BYTES = 4_000_000
-"""Longest file that `heirloop decide` reads."""
+"""Longest file for `heirloop decide`."""
 KEY = click.option("--key", required=True, help="Reviewer's key that signs.")
 CHANGE_CLASS = click.option(
     "--as",

@@ -1,4 +1,4 @@
-"""The command line: it calls the module of a verb, and turns an error into an exit code.
+"""The command line: it calls the module of a verb. An error becomes an exit code.
 
 Exit codes: 0 done, 2 bad input, 3 waiting for a human, 4 budget exhausted, 5 paused or stopped, 6
 verification failed, 7 no usable box.

@@ -1,5 +1,5 @@
-"""Verbs for proof of the testbed: its boxes against attacks, its rules on noise, its instruments on
-worlds with a known truth, and a task of your own.
+"""Verbs for proof of the testbed. They try its boxes against attacks and its rules on noise. They
+try its instruments on worlds with a known truth, and a task of your own.
 """
 
 import json

@@ -23,7 +23,7 @@ from loop.terminal import AS_JSON, FOLDER, RUN, print_pairs, print_table, read_u
 from sandbox.ledger import Ledger
 
 PROPOSAL_BYTES = 100_000
-"""Longest part of a proposal's file that is read."""
+"""Longest part read of a proposal's file."""
 
 
 def read_summary(folder: Path) -> dict[str, Any]:

@@ -40,7 +40,7 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 SCRIPT = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
-"""What must not stand in a block of JSON inside a page."""
+"""Characters kept out of a block of JSON inside a page."""
 RESOURCES = {
     "cpu_us": "CPU-seconds",
     "wall_us": "wall seconds of jobs",
@@ -208,8 +208,8 @@ def _open_socket(host: str, port: int, certificate: Path | None, key: Path | Non
 
 
 def _refused(request: Request) -> str:
-    """Return why a request is not even looked at: another origin's POST, or a body too large or of
-    unknown length.
+    """Return the reason for refusing a request unread, for example another origin's POST. A body
+    may be too large, or of unknown length.
     """
     if request.method not in ("GET", "HEAD", "POST"):
         return "only GET and POST are answered"

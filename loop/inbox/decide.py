@@ -22,7 +22,7 @@ from sandbox import control, keys
 from sandbox.gate import Gate
 
 BODY_BYTES = 1_000_000
-"""The largest request body that is read."""
+"""The largest accepted request body."""
 router = APIRouter()
 
 

@@ -28,11 +28,11 @@ from sandbox.decision import Request, Subject, new_approval, unix
 from sandbox.gate import Gate
 
 PAGE = 50
-"""Pending requests on one page."""
+"""Pending requests on a page."""
 ORDERS = 10
-"""Newest orders that a run's page shows."""
+"""Newest orders on a run's page."""
 FIGURE_SECONDS = 2.0
-"""A figure is drawn at most that often."""
+"""A figure is drawn at most this often."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,11 +42,11 @@ class RequestRow:
     run: str
     "name of the run"
     request: Request
-    "what is asked"
+    "the subject in question"
     generation: int
     "depth of the plan"
     changed: dict[str, Any]
-    "knobs that it changes"
+    "changed knobs"
     hypothesis: str
     "the proposer's claim"
     predicted_gain: float | None
@@ -64,7 +64,7 @@ class RunningJob:
     arm: str
     "who proposed it"
     role: str
-    "what it does"
+    "its task"
     seconds: int
     "since it began"
 

@@ -18,7 +18,7 @@ from sandbox import keys
 CHALLENGE_SECONDS = 120
 SESSION_SECONDS = 12 * 3600
 OWN = 20
-"""Sessions that one key may have open; its own oldest go first, nobody else's."""
+"""Sessions open for a single key; its own oldest go first, nobody else's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,7 +50,7 @@ def _judge_pairs(campaign: Campaign, planned: Planned) -> Verdict:
 def _measure_pair(campaign: Campaign, planned: Planned, pairs: Pairs) -> None:
     """Add the scores of the next pair with its shared seed."""
     index = len(pairs[0])
-    # replicate 0 of a candidate was its screening, whose seed never confirms
+    # Replicate 0 of a candidate was its screening; its seed never confirms.
     first = 1 if planned.plan.purpose == "candidate" else 0
     own = Replicate(planned=planned, index=index + first)
     champion = Replicate(planned=planned, index=index, champion=True)

@@ -37,7 +37,7 @@ class Trained:
     """A finished training."""
 
     result: JobResult
-    "what was recorded of the job"
+    "facts recorded of the job"
     sequence: int
     "ledger entry of the result"
     failure: str
@@ -54,7 +54,7 @@ class Predicted:
     """A finished predict job."""
 
     result: JobResult
-    "what was recorded of the job"
+    "facts recorded of the job"
     failure: str
     "why there are no predictions; empty if there are"
 
@@ -173,9 +173,9 @@ def compute_ratio(running: Running, planned: Planned) -> float:
     """Return the mean charge of a plan's confirming trainings over their planned compute, at the
     machine's pace.
 
-    The champion beside it shows the pace: its own charge at the same time over its own planned
-    charge (the baseline's ratio is 1), and never below 1. So a busy machine changes nothing, and a
-    line of patches cannot add compute step by step. A missing charge gives "not a number", and this
+    The champion beside it shows the pace: its own charge meanwhile over its own planned charge. The
+    baseline's ratio is 1; the pace is never below 1. So a busy machine changes nothing, and a line
+    of patches cannot add compute step by step. A missing charge gives "not a number", and this
     never passes.
     """
     plan = planned.plan

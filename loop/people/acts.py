@@ -45,7 +45,7 @@ def resume(folder: Path, who: str) -> tuple[str, ...]:
     if gate.named():
         gate.request(gate.halted, RESUME)
     decisions: tuple[str, ...] = ()
-    # In one transaction, so that no newer stop comes between the decision and the resume.
+    # In a single transaction: no newer stop comes between the decision and the resume.
     with gate.ledger.transaction() as txn:
         gate.refresh(txn)
         if gate.named():

@@ -20,9 +20,9 @@ class FileDiff:
     lines_raw: tuple[str, ...]
     "unified diff, line by line, without line ends"
     added: int
-    "lines that are new"
+    "added lines"
     removed: int
-    "lines that are gone"
+    "removed lines"
 
 
 def compare_bundles(store: Store, before: str | None, after: str) -> tuple[FileDiff, ...]:

@@ -1,4 +1,5 @@
-"""Flags: each asks a reviewer for care in a sentence, from the bytes and never from a claim.
+"""Flags: each asks a reviewer for care in a sentence. They come from the bytes and never from a
+claim.
 
 No flag tells a canary from a plan.
 """

@@ -1,7 +1,7 @@
 """Notices: messages to people about requests, expiries, incidents and orders of a study.
 
-The ledger says when a notice is due. A message holds digests and a fixed line: no text of a model,
-no approval, no link for deciding. A receiver can sign its arrival; no gate reads notices or
+The ledger says when a notice is due. A message holds digests and a fixed line. It has no text of a
+model, no approval, no link for deciding. A receiver can sign its arrival; no gate reads notices or
 acknowledgements. `send.py` sends.
 """
 
@@ -33,9 +33,9 @@ from sandbox.decision import Request, unix
 from sandbox.gate import Gate
 
 SOURCES = ("control", "incident", "incident-amended", "compute", "request", "notice")
-"""Kinds of entry that notices are made from."""
+"""Kinds of entry with notices."""
 URGENCY: tuple[NoticeName, ...] = ("order", "incident", "compute", "request", "expiry")
-"""Kinds of notice, in the order in which they are sent."""
+"""Kinds of notice, in the order of sending."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +47,11 @@ class Notice:
     what: NoticeName
     "kind of notice"
     about: str
-    "hash of the ledger entry that it tells of"
+    "hash of the ledger entry behind it"
     subject: str
-    "digest of the plan, amendment, order or statement concerned; empty: none"
+    "digest of the plan, amendment, order or statement concerned, or empty"
     text: str
-    "one line, from fixed words, numbers and times alone"
+    "a single line, from fixed words, numbers and times alone"
 
     def body(self) -> str:
         """Return the whole message, a single line."""

@@ -22,7 +22,7 @@ from sandbox.ledger import Ledger
 from sandbox.store import Store
 
 FILE_BYTES = 4_000_000
-"""Longest request file that is read."""
+"""Longest accepted request file."""
 
 
 def open_gate(folder: Path) -> Gate:
@@ -76,7 +76,7 @@ def read_request(data: bytes) -> tuple[Approval, list[tuple[str, str]]] | None:
             "the request file shows other bytes than the digest that would be signed; ask for"
             " another"
         )
-    # The bytes come from the digested text, not from the file's own line of that name.
+    # The bytes come from the digested text, not from the file's own line of this name.
     others = [line for line in lines if line[0] != "all bytes"]
     return draft, [*others, ("all bytes", visible(text))]
 

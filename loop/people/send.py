@@ -2,7 +2,7 @@
 
 Each attempt is an entry of the ledger, so a resumed run sends nothing twice. (A process may, if it
 dies between sending and writing.) A failed or hanging delivery is tried again, a bounded number of
-times, and no launch waits for it. Two processes do not send for the same run at a time.
+times. No launch waits for it. Two processes do not send for the same run at a time.
 """
 
 import fcntl
@@ -146,7 +146,7 @@ class Caller:
         until = time.monotonic() + seconds
         while any(map(self._hangs, notices)) and time.monotonic() < min(until, self._end):
             time.sleep(0.01)
-        # A copy, because a thread that hangs may still add its error.
+        # A copy, because a hanging thread may still add its error.
         return dict(errors)
 
     @contextmanager

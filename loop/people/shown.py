@@ -20,9 +20,9 @@ class Ancestor:
     change_class: str
     "class of its change"
     changed_raw: str
-    "knobs that it changed, as JSON"
+    "changed knobs, as JSON"
     decided: str
-    "how it was let pass, and by what kind: mandate or approval"
+    "how it passed, and by which kind: mandate or approval"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,17 +48,17 @@ class SubjectView:
     digest: str
     "what is signed: sha256 of `canonical_raw`, recomputed when this record is made"
     change_class: str
-    "class that is decided on"
+    "class of the decision"
     what: str
     "plan, amendment or order"
     canonical_raw: str
-    "all bytes that the digest is over, as text"
+    "all bytes under the digest, as text"
     size: int
-    "number of those bytes"
+    "number of these bytes"
     flags: tuple[str, ...] = ()
     "what asks for care, a sentence each; it never tells a canary from a plan"
     proposer: str = ""
-    "arm that proposed it; empty: a person"
+    "arm of the proposal; empty: a person"
     hypothesis_raw: str = ""
     "the proposer's claim why it should help"
     predicted_gain: float | None = None
@@ -66,7 +66,7 @@ class SubjectView:
     requested: dict[str, int]
     "worst case of all its jobs, per resource"
     remaining: dict[str, int]
-    "what is left of the study's budget, per resource"
+    "rest of the study's budget, per resource"
     lineage: tuple[Ancestor, ...] = ()
     "its parents, down to the baseline"
     settings_raw: tuple[Change, ...] = ()
@@ -76,15 +76,15 @@ class SubjectView:
     parent_diff: tuple[FileDiff, ...] = ()
     "source against the parent"
     approved: str = ""
-    "last plan of the campaign that a person approved before, or the baseline"
+    "last plan of the campaign approved by a person before, or the baseline"
     approved_settings_raw: tuple[Change, ...] = ()
-    "(name, before, after) of every knob that differs from that plan"
+    "(name, before, after) of every knob unlike this plan"
     approved_diff: tuple[FileDiff, ...] = ()
-    "source against that plan"
+    "source against this plan"
     drift: int = 0
-    "changed knobs + changed source lines against that plan"
+    "changed knobs + changed source lines against this plan"
     objective: tuple[str, ...]
-    "the objective that it is judged by, in sentences"
+    "the objective of its judgement, in sentences"
     objective_raw: str
     "the same as JSON"
     expires: float | None
@@ -100,8 +100,8 @@ class SubjectView:
     wait_seconds: int
     "cooling-off after the last yes"
     own_raw: tuple[tuple[str, str, str, str], ...]
-    """(field, path, digest, code) of the people's own files that the study names: code that is
-    trusted, not the proposer's
+    """(field, path, digest, code) of the people's own files named in the study; their code is
+    trusted, unlike the proposer's
     """
 
     @property

@@ -43,9 +43,9 @@ def sign_decision(
 ) -> None:
     """Sign a decision on a subject of a run, and hand it in; with `out`, write it to this file.
 
-    `plan` is the beginning of the subject's digest, `change_class` the class where it is not the
-    subject's own. Raises NeedsHuman without a person at a terminal, BadInput for a wrong argument
-    and for a yes to an unreadably large subject.
+    `plan` is the beginning of the subject's digest. `change_class` names a class other than the
+    subject's own. Raises NeedsHuman without a person at a terminal. Raises BadInput for a wrong
+    argument, and for a yes to an unreadably large subject.
     """
     need(0 < hours <= LONGEST_HOURS, "--hours", hours, "a whole number from 1 to 8760")
     half = read_signer(key, answer, reason)

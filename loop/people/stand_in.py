@@ -33,7 +33,7 @@ ORDERED = ("baseline", "start", "final", "larger")
 proposal that looks wrong.
 """
 SHORTEST_PREFIX = 6
-"""Fewest characters of a digest that name a subject in the file of a by-file reviewer."""
+"""Fewest characters of a digest for naming a subject in the file of a by-file reviewer."""
 
 
 def probe(running: Running, name: str, change_class: str) -> None:
@@ -102,7 +102,7 @@ def _decide(running: Running, request: Request, number: int) -> None:
     gate, key = running.gate, scripted_key(running.secret)
     half = {"name": SCRIPTED, "kind": "simulated", "public": keys.public_hex(key)}
     rng = _draw(running.secret, "answer", request.subject + request.change_class)
-    # The time of looking is drawn before the answer, so that a policy keeps its draws.
+    # The time of looking is drawn before the answer, so a policy keeps its draws.
     looked = _draw_looking(running, rng)
     given, reason = _choose(running, request, number, rng)
     approval = new_approval(

@@ -33,9 +33,9 @@ from sandbox.canonical import digest
 from sandbox.store import Store
 
 LONGEST = 70_000
-"""Characters of a proposal that are kept; a longer one is refused as too long."""
+"""Characters stored of a proposal; a longer proposal is refused as too long."""
 Written = tuple[str, str]
-"""Text of a proposal, and digest of the propose plan that it comes from, if any."""
+"""Text of a proposal, and digest of its propose plan, if any."""
 
 
 class UsedUp(HeirloopError):

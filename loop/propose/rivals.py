@@ -44,7 +44,7 @@ def propose_local(view: ProposerView) -> str:
 def propose_tpe(view: ProposerView) -> str:
     """Ask Optuna's TPE for the next recipe, with its study rebuilt from the history.
 
-    An already tried recipe is drawn anew. A score withheld by the Ladder is a pruned trial: it is
+    An already tried recipe is drawn anew. A score withheld by the Ladder is a pruned trial. It is
     worse than the released scores, by an unknown amount. A failure is a pruned trial without a
     value, the worst. A waiting trial is running, and TPE keeps away from it.
     """
@@ -78,7 +78,7 @@ def _draw_new(study: Any, space: Mapping[str, Any], history: History) -> Recipe:
         try:
             recipe = Recipe(**{**plain(history.champion), **knobs})
         except BadInput:
-            # heads that do not divide the width
+            # The heads do not divide the width.
             study.tell(drawn, state=optuna.trial.TrialState.FAIL)
             continue
         if recipe not in tried:

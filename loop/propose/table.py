@@ -25,11 +25,11 @@ class Proposer:
     list, or a recorded run
     """
     sees: str
-    "everything that it may see, in one clause"
+    "everything in its view, in a short clause"
     costs: str
-    "charge for it, in one clause"
+    "charge for it, in a short clause"
     write: Callable[[ProposerView], str] | None = None
-    "trusted: returns the text of one proposal (configs.records.Proposal)"
+    "trusted: returns the text of a proposal (configs.records.Proposal)"
     evolves: bool = False
     """outside: the model improves a program of evolve's database instead of the champion, and sees
     other programs beside it

@@ -38,7 +38,7 @@ class ProposerView:
 def draw(rng: random.Random, base: Recipe, choices: Mapping[str, tuple[Any, ...]]) -> Recipe:
     """Draw knobs until they fit together.
 
-    After 100 draws the recipe gets a single head: heads must divide the width, and a step may allow
+    After 100 draws the recipe gets a single head. Heads must divide the width, and a step may allow
     no other.
     """
     for attempt in range(200):

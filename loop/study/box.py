@@ -22,7 +22,7 @@ REMEDIES = {
     " Delegate=yes`)",
     "C": "name a task that is trained, which a simulated one is not",
 }
-"""Tier that a study demands -> remedy where the box here is weaker."""
+"""Demanded tier -> remedy for a weaker box here."""
 
 
 def make_box(config: Config) -> Box:

@@ -84,7 +84,7 @@ def _check_settings(ledger: Ledger, root: StudyEntry, config: Config, folder: Pa
     """Return the settings in force; refuse settings without a decision."""
     rules = policy(ledger.entries())
     if rules.version > 1 and root.decided == decided(config):
-        # people amended it since: the study root in force counts
+        # People amended it since: the study root in force counts.
         config = replace(rules.config, runs=config.runs, box=config.box, tracker=config.tracker)
     own_files.need_unchanged(rules.config, config)
     if rules.decided != decided(config):
@@ -116,7 +116,7 @@ def _tie(
     task = config.task.format()
     splits = held_out(task, secret)
     parts = {split: slices(task, secret, split, items) for split, items in splits.items()}
-    # items of a slice are asked together with those of their split
+    # Items of a slice are asked together with the items of their split.
     whole = {
         split: np.concatenate([items, *parts[split].values()]) for split, items in splits.items()
     }
@@ -159,7 +159,7 @@ def _record_questions(
 def _lock(folder: Path) -> None:
     """Hold the run's lock as long as the process lives; raise Stopped if another process has it.
 
-    A process only asking for the state of a study holds the lock for an instant, so this tries for
+    A process only asking for the state of a study holds the lock for an instant. So this tries for
     0.2 s. The file names its holder, so it is neither truncated nor replaced before.
     """
     file = (folder / "lock").open("a+")

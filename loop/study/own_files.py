@@ -1,7 +1,7 @@
 """People's own files in a study: pinned when it is composed, unchanged when it is opened.
 
-A study may name a task, a gate, a proposer or a program by path. Their digests are pinned, and the
-code is put into the store, to be shown at the gates.
+A study may name a task, a gate, a proposer or a program by path. Their digests are pinned. The code
+is put into the store, to be shown at the gates.
 """
 
 from collections.abc import Callable
@@ -105,7 +105,7 @@ PATHS: tuple[tuple[str, str, ReadDigest], ...] = (
     ("proposer", "program", _keep_program),
     ("proposer", "replay", _digest_replay),
 )
-"""Group, field and digest of everything that a study names by its path."""
+"""Group, field and digest of every file named in a study by its path."""
 
 
 def _pin(settings: dict[str, Any], group: str, field: str, read: ReadDigest) -> None:

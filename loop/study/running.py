@@ -35,11 +35,11 @@ class Running:
     root: str
     "hash of the study root"
     secret: bytes
-    "study secret, from which seeds and held-out items follow"
+    "study secret, the source of seeds and held-out items"
     sandbox: Sandbox
-    "ledger, store, box and gate, through which alone jobs run"
+    "ledger, store, box and gate; jobs run through them alone"
     facts_reader: FactsReader
-    "facts that follow the ledger"
+    "facts, following the ledger"
     splits: dict[str, Items]
     "held-out items of each split, answers included"
     slices: dict[str, dict[str, Items]]
@@ -49,11 +49,11 @@ class Running:
     nearest: WeightIndex
     "sketches of all weights, to find copies"
     tripwires: control.Wires
-    "counts that pause the study when they pass a limit"
+    "counts with limits: beyond a limit the study pauses"
     stopped: bool = False
     "whether the loop should end"
     ordered: str = ""
-    "signal that ordered a stop, recorded at the end"
+    "signal behind an ordered stop, recorded at the end"
 
     @property
     def ledger(self) -> Ledger:

@@ -1,12 +1,12 @@
 """Every decision of a ledger, taken again by the rules in force at its entry.
 
-Each entry is checked against the facts before it, at its recorded time, by the gate's own
-functions. A ledger written by something else does not pass, even with whole hashes: a yes against
-the rules, a grant beyond its plan, a start without a grant or while halted, a champion, deployment
-or amendment without a decision.
+Each entry is checked against the facts before it, at its recorded time. The gate's own functions
+check it. A ledger written by something else does not pass, even with whole hashes. Examples are a
+yes against the rules, a grant beyond its plan, and a start without a grant or while halted. So are
+a champion, deployment or amendment without a decision.
 
-Two things cannot be known afterwards and are left out: whether a key was revoked at the time, and
-the answer of a study's own gate if its file was never named here.
+Two facts cannot be known afterwards and are left out. A key may have been revoked at the time. A
+study's own gate may have answered from a file never named here.
 """
 
 from collections.abc import Callable

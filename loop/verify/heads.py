@@ -60,7 +60,7 @@ def check_heads(folder: Path, entries: list[Entry], root: StudyEntry) -> list[li
 def _check_behind(own: list[int], other: list[int], place: Path) -> None:
     """Raise VerificationFailed where a place lacks more than the newest head of the other."""
     last = max(own, default=0)
-    # A crash between the two writes leaves one place behind by one head.
+    # A crash between the two writes leaves a place behind by a single head.
     if len(other) > 1 and last < other[-2]:
         raise VerificationFailed(
             f"{place} lacks checkpoints after entry {last}; the other place signed entry"

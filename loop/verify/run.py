@@ -46,7 +46,7 @@ from sandbox.ledger import Ledger
 from sandbox.store import Store
 
 REASON = 300
-"""Characters of a reason by which a failure is recognised as recorded."""
+"""Characters of a reason for recognising a failure as recorded."""
 
 
 def verify_and_record(folder: Path, copy: Path | None = None) -> dict[str, Any]:
@@ -169,7 +169,7 @@ BLOBS = (
     "history",
     "handed",
 )
-"""Kinds of entries that name stored bytes; the others are not decoded for them."""
+"""Kinds of entries with names of stored bytes; the others are not decoded for them."""
 
 
 def list_blobs(entry: Entry) -> list[str]:

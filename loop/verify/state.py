@@ -16,31 +16,31 @@ class Replay:
     """A recorded ledger up to an entry: the gate's memory, and facts needed only for a check."""
 
     memory: Memory
-    "facts that the gate decides by"
+    "facts for the gate's decisions"
     store: Store
     "stored bytes of the run"
     now: float = 0.0
     "unix seconds of the entry, the clock of all checks"
     decisions: dict[Question, list[DecisionEntry]] = field(default_factory=dict)
-    "yes decisions that no act has used up, by (subject, class)"
+    "unused yes decisions, by (subject, class)"
     granted: dict[str, Grant] = field(default_factory=dict)
-    "grants whose job has no result, by nonce"
+    "grants of jobs without a result, by nonce"
     slots: set[str] = field(default_factory=set)
-    "places that were granted"
+    "granted places"
     running: set[str] = field(default_factory=set)
-    "nonces of jobs and calls that run"
+    "nonces of running jobs and calls"
     started: set[str] = field(default_factory=set)
-    "nonces of jobs and calls that began"
+    "nonces of begun jobs and calls"
     limits: dict[str, Amount] = field(default_factory=dict)
-    "limit that each account must have"
+    "limit required of each account"
     accounts: set[str] = field(default_factory=set)
-    "accounts that were opened"
+    "opened accounts"
     reserved: dict[str, tuple[tuple[str, ...], Amount]] = field(default_factory=dict)
-    "accounts and amount of each reservation that is not settled"
+    "accounts and amount of each unsettled reservation"
     spent: dict[str, Amount] = field(default_factory=dict)
-    "settled amount of each call that has no answer yet"
+    "settled amount of each call without an answer yet"
     calls: dict[str, tuple[str, int, str]] = field(default_factory=dict)
-    "plan, index and digest of each question that has no answer yet"
+    "plan, index and digest of each question without an answer yet"
     amendments: dict[str, Amendment] = field(default_factory=dict)
     "proposed amendments, by digest"
     verdicts: dict[str, str] = field(default_factory=dict)

@@ -39,8 +39,8 @@ MOST_BYTES = 8_000_000
 def statement(folders: Sequence[Path], since: str = "", until: str = "") -> dict[str, Any]:
     """Return the compute of a period over runs: total, peaks, per class and per account.
 
-    Times are UTC of ISO 8601; empty: no bound. Amounts are in the ledger's units: CPU- and
-    wall-microseconds (wall added up over parallel jobs), jobs, bytes, tokens, millionths.
+    Times are UTC of ISO 8601; empty: no bound. Amounts are in the ledger's units, for example CPU-
+    and wall-microseconds, bytes, tokens and millionths. Wall time is added up over parallel jobs.
     """
     first, last = _read_time("since", since), _read_time("until", until)
     runs = [Ledger.file(folder / "ledger.sqlite").entries() for folder in folders]

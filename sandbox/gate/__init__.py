@@ -1,4 +1,4 @@
-"""Gate of a study: a plan runs only with grants, and a grant rests on a decision by the rules.
+"""Gate of a study: a plan runs only with grants. A grant rests on a decision by the rules.
 
 Begin with `decide.py` (the rules) and `launch.py` (the last checks before a job). The facts of the
 ledger are in `memory.py` and `fold.py`; `admit.py` takes signed decisions, `requests.py` asks for

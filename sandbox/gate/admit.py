@@ -1,7 +1,9 @@
 """Admission: signed bytes become a mandate or an approval, or are refused.
 
-An envelope is refused for a bad signature, a key not pinned in the study root, other facts than the
-study has now, and a time already over. A refusal is an incident and changes nothing.
+An envelope is refused for a bad signature or an unpinned key. It is refused too for facts unlike
+the study's present facts, and for a time already over.
+
+A refusal is an incident and changes nothing.
 """
 
 from collections.abc import Mapping
@@ -18,11 +20,11 @@ from sandbox.gate.memory import Memory, Moment, recent
 from sandbox.ledger import Transaction
 
 REFUSALS_PER_HOUR = 20
-"""Refusals that are recorded one by one in an hour. Further ones share one incident."""
+"""Refusals recorded singly in an hour. Further refusals share an incident."""
 LONGEST_HOURS = 24 * 365
-"""Longest life of a decision on one subject."""
+"""Longest life of a decision on a single subject."""
 MOST_BYTES = 1_000_000
-"""Size of the largest envelope that is read."""
+"""Size of the largest accepted envelope."""
 EARLY_SECONDS = 300
 """How far a signer's clock may run ahead."""
 

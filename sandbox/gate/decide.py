@@ -1,8 +1,8 @@
 """Rules: a question about a subject becomes a decision.
 
-Example: `decide(memory, moment, plan, "recipe")` gives a yes resting on a mandate, a no with its
-reason, or a wait with the command for ending it. Unknown class, no rule, no mandate, silence and
-expiry all mean no. Nothing here writes an entry or raises.
+Example: `decide(memory, moment, plan, "recipe")` gives a yes, a no or a wait. A yes rests on a
+mandate, a no has its reason, and a wait names the command for ending it. Unknown class, no rule, no
+mandate, silence and expiry all mean no. Nothing here writes an entry or raises.
 """
 
 from typing import Literal

@@ -1,7 +1,7 @@
 """Fold of the ledger: how each kind of entry changes the gate's memory.
 
 The gate of a running study folds every new entry; `heirloop verify` folds a recorded ledger with
-the same functions. Signatures of mandates and approvals are checked on every fold, so an entry of
+the same functions. Signatures of mandates and approvals are checked on every fold. So an entry of
 the ledger is believed no more than a file.
 """
 
@@ -36,9 +36,9 @@ from sandbox.decision import Request, Subject, unix
 from sandbox.gate.memory import Memory
 
 HUMAN = ("person", "external")
-"""Kinds of reviewer whose approval is a person's."""
+"""Kinds of human reviewers."""
 ENDS = ("start", "propose", "skill", "unseal")
-"""Purposes of plans that nothing is promoted or deployed from."""
+"""Purposes of plans without promotion or deployment."""
 
 
 def fold(memory: Memory, entry: Entry) -> None:

@@ -30,7 +30,7 @@ CONSUME = sa.text(
     "UPDATE nonces SET consumed = :yes WHERE nonce = :nonce AND slot = :slot AND consumed = :no"
 )
 ATTEMPTS = 3
-"""How often a job may run whose earlier attempts the box lost."""
+"""How often a job may run after attempts lost by the box."""
 
 
 def slot(grant: Grant) -> str:

@@ -1,7 +1,7 @@
 """Mandates: the standing approvals of plans, and the end of their cover.
 
-A mandate lets its classes pass, up to its caps: plans an hour, and drift from the last plan
-approved by a person. It never promotes a gain computable by code.
+A mandate lets its classes pass, up to its caps. They are plans an hour, and drift from the last
+plan approved by a person. It never promotes a gain computable by code.
 """
 
 from bisect import bisect_left

@@ -25,27 +25,27 @@ class Memory:
     rules: Policy
     "policy in force"
     sequence: int = 0
-    "last entry that was folded"
+    "last folded entry"
     plans: dict[str, Plan] = field(default_factory=dict)
     "recorded plans, by digest"
     probes: dict[str, Plan] = field(default_factory=dict)
     "canaries and their twins: a probe can be decided on, and it never runs"
     subjects: dict[str, Subject] = field(default_factory=dict)
-    "everything that can be decided on, by digest"
+    "every subject of decisions, by digest"
     mandates: dict[str, Mandate] = field(default_factory=dict)
     "admitted mandates, by digest of the envelope"
     approvals: dict[str, Approval] = field(default_factory=dict)
     "admitted decisions of reviewers, by digest of the envelope"
     answers: dict[Question, dict[str, Approval]] = field(default_factory=dict)
-    "the same approvals by question, in the order in which they were handed in"
+    "the same approvals by question, in the order of arrival"
     admitted_at: dict[str, float] = field(default_factory=dict)
-    "unix seconds at which an approval was admitted, by the ledger's clock"
+    "unix seconds of an approval's admission, by the ledger's clock"
     used: set[str] = field(default_factory=set)
-    "mandates and approvals that a yes rests on"
+    "mandates and approvals behind a yes"
     requests: dict[Question, Request] = field(default_factory=dict)
     "newest request of each question"
     undecided: dict[str, dict[Question, Request]] = field(default_factory=dict)
-    "requests without a later decision, by the arm that asks"
+    "requests without a later decision, by the asking arm"
     request_times: deque[float] = field(default_factory=deque)
     "unix seconds of requests"
     decisions: list[tuple[DecisionEntry, float]] = field(default_factory=list)
@@ -57,11 +57,11 @@ class Memory:
     refused: dict[Question, str] = field(default_factory=dict)
     "reason of the newest no on a question"
     passes: dict[str, deque[float]] = field(default_factory=dict)
-    "unix seconds at which a mandate let a plan pass, by the mandate's digest"
+    "unix seconds of each passing of a plan under a mandate, by the mandate's digest"
     human: set[str] = field(default_factory=set)
-    "subjects that a person approved"
+    "subjects approved by a person"
     champions: set[str] = field(default_factory=set)
-    "plans that became champion"
+    "former and present champions"
     recalled: set[str] = field(default_factory=set)
     "recalled plans and their descendants"
     campaigns: dict[tuple[str, int], list[str]] = field(default_factory=dict)
@@ -69,7 +69,7 @@ class Memory:
     numbers: dict[str, int] = field(default_factory=dict)
     "place of a plan in its campaign's list"
     approved: dict[tuple[str, int], list[int]] = field(default_factory=dict)
-    "places of the plans of a campaign that a person approved, sorted"
+    "places of a campaign's plans approved by a person, sorted"
     proposers: dict[tuple[str, int, str], str] = field(default_factory=dict)
     "person who handed in a proposal, by (arm, repeat, proposal)"
     incident_artifacts: set[str] = field(default_factory=set)
@@ -81,11 +81,11 @@ class Memory:
     halt: str = ""
     "how the study is held: stop, pause or drill; empty: it is not"
     halted: str = ""
-    "ledger hash of the order that holds or slows it"
+    "ledger hash of the order now holding or slowing it"
     per_hour: int = 0
     "jobs an hour of a slowed study; 0: it is not slowed"
     starts: list[float] = field(default_factory=list)
-    "unix seconds at which jobs and calls began"
+    "unix seconds of the starts of jobs and calls"
 
     def drillable(self) -> bool:
         """Tell whether nobody holds the study. A drill's end lifts no order of the reviewers."""
@@ -137,7 +137,7 @@ class Moment:
     now: float
     "unix seconds: the clock of a running study, or the entry's time when a ledger is verified"
     revoked: Collection[str]
-    "public keys that are revoked"
+    "revoked public keys"
     store: Store
     "stored bytes, for the drift between two bundles"
     own_refusal: Callable[[str, str], str]

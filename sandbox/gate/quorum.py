@@ -1,7 +1,7 @@
 """Quorums: the reviewers' answers to a question become a yes, a no or a wait.
 
-A denial wins over every yes. Two keys of a person count once, nobody counts on their own request,
-and an escalation needs an external reviewer besides.
+A denial wins over every yes. Two keys of a person count once. Nobody counts on their own request.
+An escalation needs an external reviewer besides.
 """
 
 from collections.abc import Collection, Mapping
