@@ -58,7 +58,7 @@ class Planned:
     """A recorded plan together with its digest."""
 
     digest: str
-    "digest of the plan, for decisions at gates"
+    "digest of the plan; gates decide on it"
     plan: Plan
     "the plan itself"
 
@@ -68,7 +68,7 @@ class Draft:
     """The author's part of a plan; `make_plan` computes the rest."""
 
     generation: int
-    "depth of the plan"
+    "generation of the plan; the baseline has 0"
     index: int
     "number within the generation"
     purpose: Purpose

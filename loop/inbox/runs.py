@@ -42,7 +42,7 @@ class RequestRow:
     run: str
     "name of the run"
     request: Request
-    "the subject in question"
+    "the request, with the digest of its subject"
     generation: int
     "depth of the plan"
     changed: dict[str, Any]
@@ -64,7 +64,7 @@ class RunningJob:
     arm: str
     "who proposed it"
     role: str
-    "its task"
+    "role of the job in its plan, for example training"
     seconds: int
     "since it began"
 
