@@ -98,7 +98,7 @@ class Draft:
 
 
 def source() -> dict[str, bytes]:
-    """Return the pristine bundle of this checkout: models/*.py and the imported words."""
+    """Return the pristine bundle of this checkout: models/*.py and the words imported there."""
     paths = sorted((ROOT / "models").glob("*.py"))
     paths += [ROOT / "configs" / f"{name}.py" for name in BOX_WORDS]
     return {str(path.relative_to(ROOT)): path.read_bytes() for path in paths}

@@ -1,4 +1,4 @@
-"""Which verbs can I type? Each topic has its own module.
+"""How is `heirloop` typed? Each topic has a module of verbs.
 
 Begin with `main.py`.
 """

@@ -1,4 +1,4 @@
-"""Verbs for deciding people: sign, hand in, list waiting requests, serve the inbox.
+"""Verbs for reviewers: sign, hand in, list waiting requests, serve the inbox.
 
 A person at a terminal signs, never a pipe (loop/people/sign.py).
 """

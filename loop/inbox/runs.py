@@ -171,7 +171,7 @@ class ServedRun:
         }
 
     def _jobs(self, entries: list[Entry]) -> list[RunningJob]:
-        """Return the started jobs without an end."""
+        """Return the jobs still running."""
         ended = {job.nonce for job in facts_of(entries, JobEntry)}
         now = time.time()
         return [

@@ -88,7 +88,7 @@ class SubjectView:
     objective_raw: str
     "the same as JSON"
     expires: float | None
-    "unix seconds at which the request is denied by itself; None where nobody asked"
+    "unix seconds of the request's denial by itself; None without a request"
     seconds_left: int | None
     "seconds until then, 0 if it passed"
     decisions: tuple[GivenDecision, ...]
@@ -96,7 +96,7 @@ class SubjectView:
     quorum: int
     "distinct people who must say yes"
     quorum_of: str
-    "people whose yes counts"
+    "people with a counting yes"
     wait_seconds: int
     "cooling-off after the last yes"
     own_raw: tuple[tuple[str, str, str, str], ...]

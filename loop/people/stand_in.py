@@ -29,8 +29,8 @@ from sandbox.gate import Gate
 
 _ONE_AT_A_TIME = threading.Lock()
 ORDERED = ("baseline", "start", "final", "larger")
-"""Purposes of plans that the study itself states: a reviewer that tires takes none of them for a
-proposal that looks wrong.
+"""Purposes of plans stated by the study itself: a tiring reviewer never takes such a plan for a
+suspicious proposal.
 """
 SHORTEST_PREFIX = 6
 """Fewest characters of a digest for naming a subject in the file of a by-file reviewer."""

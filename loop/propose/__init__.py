@@ -1,4 +1,4 @@
-"""Who proposes, and from which facts? The table of proposers and the history they see.
+"""Who proposes? The table of proposers, and their view of the past.
 
 Begin with `table.py`, then `ask.py`.
 """

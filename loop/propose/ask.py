@@ -240,7 +240,7 @@ def _bundle_program(campaign: Campaign, best: Planned) -> str:
 
 
 def _record_question_plan(campaign: Campaign, generation: int) -> Planned:
-    """Record the plan of a generation's questions to an outside model, a question a proposal."""
+    """Record the plan of a generation's questions to an outside model, a question per proposal."""
     best, count = campaign.parent(), campaign.shape()[1]
     model = campaign.running.config.proposer.llm
     assert model is not None

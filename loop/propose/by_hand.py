@@ -17,7 +17,7 @@ def hand_in_proposal(folder: Path, text: str, arm: str, repeat: int, who: str, b
     """Hand in a proposal for an arm of human proposers; return its digest.
 
     `by` is the author's name; the author does not count towards the quorum on it. Raises BadInput
-    for another arm, for a proposal misfitting the champion, and for an excess of proposals.
+    for another arm, for a proposal unfit for the champion, and for an excess of proposals.
     """
     gate, facts = open_gate(folder), FactsReader(Ledger.file(folder / "ledger.sqlite")).facts()
     config = gate.rules.config

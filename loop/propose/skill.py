@@ -24,7 +24,7 @@ JOBS = (JobCount(role="champion-train", count=1), JobCount(role="propose", count
 
 
 def measure_skill(campaign: Campaign, generation: int, cell: str) -> None:
-    """Measure a cell under a generation number: a propose plan, then a plan a proposal.
+    """Measure a cell under a generation number: a propose plan, then a plan per proposal.
 
     Finished steps are kept.
     """
