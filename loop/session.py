@@ -21,7 +21,7 @@ from configs.errors import HeirloopError, Paused, Stopped, VerificationFailed
 from configs.settings.config import Config
 from evals.claims import warning
 from loop.campaign import Campaign, Say
-from loop.cycle import run_campaign
+from loop.course import run_campaign
 from loop.export import track
 from loop.export.write import mirror_tables
 from loop.facts.facts import Facts, fold_entries

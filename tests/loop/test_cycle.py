@@ -42,7 +42,7 @@ from configs.errors import (
 from configs.job import Order
 from configs.records import Amount, Caps, Grant, Job
 from configs.tokens import layout
-from loop import campaign, cycle
+from loop import campaign, course
 from loop.command import main
 from loop.command.run import run_with_hydra
 from loop.facts.reader import FactsReader
@@ -866,13 +866,13 @@ def test_a_generation_done_anew_shares_what_is_left_of_alpha(tmp_path, go, monke
     cfg, levels = config(tmp_path, "study.generations=2", "study.final_replicates=0"), []
     mandate(cfg)
 
-    def twice(campaign, number, real=cycle.generation):
+    def twice(campaign, number, real=course.generation):
         real(campaign, number)
         if number == 1:
             facts = campaign.facts()
             name = next(n for n in facts.verdicts if facts.plans[n].generation == 1)
             levels.extend([facts.verdicts[name].level, campaign.level(facts.plans[name])])
 
-    monkeypatch.setattr(cycle, "generation", twice)
+    monkeypatch.setattr(course, "generation", twice)
     go(cfg, FakeBox(better))
     assert levels == pytest.approx([0.025, 0.0125])

@@ -16,7 +16,7 @@ from evals.law import CLAIM, LAWS
 from evals.simulate import worth
 from loop import session
 from loop.campaign import Campaign
-from loop.cycle import run_campaign
+from loop.course import run_campaign
 from loop.facts.reader import FactsReader
 from loop.instruments.measure import measure
 from loop.settings import composed

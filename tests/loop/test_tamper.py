@@ -18,7 +18,7 @@ from configs.build import parse, plain
 from configs.entries import Entry
 from configs.errors import Denied, HeirloopError, NeedsHuman, VerificationFailed
 from configs.records import Grant, Job
-from loop import cycle
+from loop import course
 from loop.measure import confirm
 from loop.verify.decisions import CHECKS
 from loop.verify.run import verify
@@ -260,7 +260,7 @@ def test_an_older_copy_of_the_database_is_found(tmp_path, go, monkeypatch, heads
     the run's own heads.
     """
     folder, old = tmp_path / "runs" / "t", tmp_path / "old"
-    real = cycle.generation
+    real = course.generation
 
     def generation(campaign, number):
         real(campaign, number)
@@ -269,7 +269,7 @@ def test_an_older_copy_of_the_database_is_found(tmp_path, go, monkeypatch, heads
                 connection.execute("vacuum into ?", (str(old),))
             shutil.copy(folder / "checkpoints.jsonl", tmp_path / "heads")
 
-    monkeypatch.setattr(cycle, "generation", generation)
+    monkeypatch.setattr(course, "generation", generation)
     cfg = config(tmp_path)
     mandate(cfg)
     go(cfg, FakeBox(better))

@@ -1,0 +1,118 @@
+"""The course of a campaign: baseline, generations, closing looks.
+
+A killed campaign goes on where it stood. Begin with `run_campaign`.
+"""
+
+import random
+
+from configs.arms import CELLS, LARGER, START
+from configs.entries import CampaignEndEntry
+from configs.errors import Denied
+from configs.recipe import grid
+from configs.records import Proposal, Purpose
+from loop.campaign import Campaign, passes_gate, request_decision
+from loop.cycle import generation, promote, screen
+from loop.measure.confirm import confirm
+from loop.plan import Draft
+from loop.propose.history import write_notebook
+from loop.propose.skill import measure_skill
+from loop.propose.view import draw
+
+CLOSING: dict[Purpose, str] = {
+    "final": "closing look",
+    "larger": f"closing look at {LARGER} times the planned compute",
+}
+"""Closing looks of a campaign, in order: purpose -> hypothesis of its plan."""
+
+
+def run_campaign(campaign: Campaign) -> None:
+    """Run an arm of a single repeat: baseline, generations, closing looks."""
+    if campaign.arm == START:
+        run_start_trial(campaign)
+        return
+    run_baseline(campaign)
+    for number in range(campaign.reached(), campaign.shape()[0] + 1):
+        if campaign.key in campaign.facts().spent or not campaign.affords(number):
+            break
+        generation(campaign, number)
+    close(campaign)
+
+
+def run_start_trial(campaign: Campaign) -> None:
+    """Run a trial of the notebook shared by all arms: a uniform draw from the grid."""
+    config = campaign.running.config
+    rng = random.Random(f"{config.study.seed}:{START}:{campaign.repeat}")
+    base = config.task.baseline
+    draft = Draft(
+        generation=0,
+        index=0,
+        purpose="start",
+        parent_recipe=base,
+        recipe=draw(rng, base, grid(config.task.notebook)),
+        bundle=campaign.pristine_bundle(),
+        proposal=Proposal(
+            hypothesis="uniform draw for the notebook that every arm starts from", knobs={}
+        ),
+        notebook=write_notebook(campaign),
+    )
+    planned = campaign.record(draft)
+    request_decision(campaign, planned)
+    if passes_gate(campaign, planned):
+        screen(campaign, planned)
+
+
+def run_baseline(campaign: Campaign) -> None:
+    """Run generation 0: the unchanged recipe given by people is the first champion."""
+    draft = Draft(
+        generation=0,
+        index=0,
+        purpose="baseline",
+        recipe=campaign.running.config.task.baseline,
+        bundle=campaign.pristine_bundle(),
+        proposal=Proposal(hypothesis="the recipe that people gave", knobs={}),
+        notebook=write_notebook(campaign),
+    )
+    planned = campaign.record(draft)
+    if not passes_gate(campaign, planned):
+        refused = campaign.running.gate.refresh().refused[planned.digest, "recipe"]
+        raise Denied(f"without a baseline nothing can be proposed: {refused}")
+    screen(campaign, planned)
+    if not campaign.champions():
+        promote(campaign, planned)
+
+
+def close(campaign: Campaign) -> None:
+    """Take the study's own looks at a campaign's end, then measure its last weights' skill.
+
+    A closing look measures the last champion against the baseline on fresh seeds.
+    """
+    study = campaign.running.config.study
+    counts = {"final": study.final_replicates, "larger": study.larger_replicates}
+    for number, purpose in enumerate(CLOSING, 1):
+        if counts[purpose] and campaign.champions()[-1] != campaign.champions()[0]:
+            look_once_more(campaign, purpose, study.generations + number)
+    if campaign.arm == "self" and study.skill_proposals:
+        for number, cell in enumerate(CELLS):
+            measure_skill(campaign, study.skill_generation(number), cell)
+    if campaign.key not in campaign.facts().ended:
+        entry = CampaignEndEntry(arm=campaign.arm, repeat=campaign.repeat)
+        campaign.running.ledger.append(entry)
+
+
+def look_once_more(campaign: Campaign, purpose: Purpose, number: int) -> None:
+    """Measure the last champion against the baseline under generation `number`."""
+    best, base = campaign.champions()[-1], campaign.champions()[0]
+    draft = Draft(
+        generation=number,
+        index=0,
+        purpose=purpose,
+        parent=best.digest,
+        recipe=best.plan.recipe,
+        bundle=best.plan.bundle,
+        reference=(base.plan.bundle, base.plan.recipe),
+        proposal=Proposal(hypothesis=CLOSING[purpose], knobs={}),
+        notebook=best.plan.notebook,
+    )
+    planned = campaign.record(draft)
+    if passes_gate(campaign, planned):
+        confirm(campaign, planned)
