@@ -80,3 +80,13 @@ def test_only_the_words_that_a_box_needs_travel_into_it(imports):
     assert {f"configs/{word}.py" for word in BOX_WORDS} == {
         name for name in source() if name.startswith("configs/")
     }
+
+
+def test_no_source_file_is_longer_than_320_lines():
+    files = [
+        path
+        for folder in ("configs", "evals", "loop", "models", "sandbox")
+        for path in (ROOT / folder).rglob("*.py")
+    ]
+    long = {str(p.relative_to(ROOT)): n for p in files if (n := p.read_text().count("\n")) > 320}
+    assert len(files) > 100 and not long
