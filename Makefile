@@ -11,7 +11,7 @@ OUTSIDE = docker or browser or model or prove
 # What needs no box and takes seconds: words, figures, the record, and whole studies on a box that computes nothing.
 QUICK = tests/configs $(filter-out %/test_planted.py,$(wildcard tests/evals/test_*.py)) tests/test_*.py \
 	$(foreach name,call canonical cgroup ledger own,tests/sandbox/test_$(name).py) \
-	$(foreach name,archive cycle nearest shown,tests/loop/test_$(name).py)
+	$(foreach name,cycle facts nearest shown,tests/loop/test_$(name).py)
 
 .PHONY: setup demo lint quick check test prove bench
 setup: .venv/ready .box/ready
