@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections import Counter
 from contextlib import nullcontext
 from dataclasses import replace
@@ -751,6 +752,9 @@ def test_sigterm_stops_with_exit_5_and_people_must_resume_and_ctrl_c_needs_nobod
     def stopping(execution):
         if len(box.ran) == 5:
             os.kill(os.getpid(), number)
+            deadline = time.monotonic() + 30  # the main thread takes the signal when it is its turn
+            while not box.stopped and time.monotonic() < deadline:
+                time.sleep(0.01)
         return None
 
     box, before = FakeBox(better, stopping), signal.getsignal(signal.SIGTERM)
