@@ -161,10 +161,11 @@ def test_a_yes_that_the_own_gate_refuses_does_not_verify(tmp_path, go, monkeypat
     """
     cfg = config(tmp_path, f"gates.file={SIZE}", "study.arms=[random]", "study.proposals=4")
     mandate(cfg)
-    with monkeypatch.context() as patch:
+    words = "the study's own gate: a net of width 96"
+    with monkeypatch.context() as patch, pytest.raises(VerificationFailed, match=words):
         patch.setattr(gates.Gate, "own_refusal", lambda *_: "")
         go(cfg, FakeBox(better))
-    with pytest.raises(VerificationFailed, match="the study's own gate: a net of width 96"):
+    with pytest.raises(VerificationFailed, match=words):
         verify(tmp_path / "runs" / "t")
 
 
