@@ -37,6 +37,8 @@ class Policy:
     "pinned public halves: name, kind, person, public"
     decided: str
     "digest of the configuration's decided part"
+    format: int = 1
+    "format of the ledger"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,13 +99,15 @@ def policy(entries: list[Entry]) -> Policy:
             "the ledger does not begin with a study root; it is not a run of Heirloop"
         )
     amended = list(facts_of(entries, AmendedEntry))
-    root = amended[-1] if amended else cast(StudyEntry, entries[0].fact)
+    first = cast(StudyEntry, entries[0].fact)
+    root = amended[-1] if amended else first
     return Policy(
         root=entries[0].hash,
         version=1 + len(amended),
         config=root.config,
         reviewers=tuple(plain(half) for half in root.reviewers),
         decided=root.decided,
+        format=first.format,
     )
 
 

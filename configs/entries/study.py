@@ -36,6 +36,10 @@ class StudyEntry:
     "version of the trusted side's Python"
     machine: dict[str, Any]
     "count of CPUs and architecture; empty for a simulated study"
+    format: int = 1
+    "format of the ledger; 1 where it is absent"
+    rules: int = 1
+    "edition of the rules of verification at its writing; later rules give findings, not failures"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,8 @@ from sandbox.canonical import canonical, digest
 from sandbox.decision import decided, policy
 from sandbox.ledger import Ledger
 
+FORMAT, RULES = 2, 1
+"""Format of a new ledger, and edition of the rules of verification."""
 SCRIPTED = keys.STAND_IN
 """Name and person of the scripted reviewer's key."""
 
@@ -46,6 +48,8 @@ def begin(ledger: Ledger, config: Config, box: Box) -> None:
         image=getattr(box, "image", ""),
         python=platform.python_version(),
         machine={} if simulated(config) else machine,
+        format=FORMAT,
+        rules=RULES,
     )
     with ledger.transaction() as txn:
         root = txn.append(entry, timeless=simulated(config))
