@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn, TypeVar
 
 from configs.errors import BadInput
-from configs.reader import WHOLE, MisfitError, reader, wire_keys, wrong
+from configs.reader import WHOLE, MisfitError, reader, written_keys, wrong
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ def plain(value: Any) -> Any:
     kind = type(value)
     if kind in _AS_IS:
         return value
-    if keys := wire_keys(kind):  # type: ignore[arg-type]
+    if keys := written_keys(value):
         if keys[0][1] == WHOLE:
             return plain(getattr(value, keys[0][0]))
         return {key: plain(getattr(value, name)) for name, key in keys}

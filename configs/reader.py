@@ -33,6 +33,30 @@ def wire_keys(kind: type) -> tuple[tuple[str, str], ...]:
     return tuple((f.name, f.metadata.get("wire", f.name)) for f in dataclasses.fields(kind))
 
 
+def later(default: Any, **metadata: Any) -> Any:
+    """Return a field that older bytes do not have: it is written only where it differs.
+
+    Its default is the old behaviour, so old bytes read and write back as they were.
+    """
+    return dataclasses.field(default=default, metadata={**metadata, "later": True})
+
+
+@cache
+def _later_fields(kind: type) -> dict[str, Any]:
+    fields = dataclasses.fields(kind)
+    return {f.name: f.default for f in fields if f.metadata.get("later")}
+
+
+def written_keys(record: Any) -> tuple[tuple[str, str], ...]:
+    """Return (name, key on the wire) of the fields that a record writes; empty for another type."""
+    kind: type = type(record)
+    keys = wire_keys(kind)
+    if not keys or not (defaults := _later_fields(kind)):
+        return keys
+    unwritten = {name for name, value in defaults.items() if getattr(record, name) == value}
+    return tuple(pair for pair in keys if pair[0] not in unwritten)
+
+
 def wrong(where: str, value: object, right: str) -> str:
     """Return the sentence that refuses a value: its place, the value, and a right value."""
     text = repr(value)

@@ -12,7 +12,7 @@ from typing import Any
 import rfc8785
 
 from configs.build import plain
-from configs.reader import WHOLE, wire_keys
+from configs.reader import WHOLE, written_keys
 
 _ENCODER = json.JSONEncoder(
     ensure_ascii=False, sort_keys=True, separators=(",", ":"), check_circular=False, allow_nan=False
@@ -64,7 +64,7 @@ def _same(value: Any) -> Any:
         return {k: _same(v) for k, v in value.items()}
     if kind is list or kind is tuple:
         return [_same(v) for v in value]
-    if keys := wire_keys(kind):  # type: ignore[arg-type]
+    if keys := written_keys(value):
         if keys[0][1] == WHOLE:
             return _same(getattr(value, keys[0][0]))
         return {key: _same(getattr(value, name)) for name, key in keys}

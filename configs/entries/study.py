@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from configs.reader import later
 from configs.records import Amount, PublicHalf, Split
 from configs.settings.config import Config
 
@@ -36,10 +37,10 @@ class StudyEntry:
     "version of the trusted side's Python"
     machine: dict[str, Any]
     "count of CPUs and architecture; empty for a simulated study"
-    format: int = 1
-    "format of the ledger; 1 where it is absent"
-    rules: int = 1
-    "edition of the rules of verification at its writing; later rules give findings, not failures"
+    format: int = later(1)
+    "format of the ledger; absent: 1"
+    rules: int = later(1)
+    "edition of the rules of verification at its writing; later rules only give findings; absent: 1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

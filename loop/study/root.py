@@ -24,7 +24,7 @@ from sandbox.canonical import canonical, digest
 from sandbox.decision import decided, policy
 from sandbox.ledger import Ledger
 
-FORMAT, RULES = 2, 1
+FORMAT, RULES = 2, 2
 """Format of a new ledger, and edition of the rules of verification."""
 SCRIPTED = keys.STAND_IN
 """Name and person of the scripted reviewer's key."""
