@@ -5,6 +5,7 @@ seconds must then fail, or run out of time. Each subject gives as many mutants a
 are tried in random order in copies of the tree, so a part of a run is an honest sample too.
 
 `mutants.py run RESULTS.jsonl [SUBJECT...]` goes on where a run of the same sources stopped.
+`mutants.py again RESULTS.jsonl AGAIN.jsonl` tries its survivors on today's sources and tests.
 `mutants.py table RESULTS.jsonl` prints killed shares with exact 95 % intervals, and survivors.
 It needs `pip install mutmut==3.8.1`. Docstrings, exceptions' messages and other sentences for
 people stay. Unlike mutmut, this mutates decorated functions and constants of modules as well.
@@ -39,6 +40,7 @@ SEED, EACH = 23, 60
 """Seed of the sample, and mutants that are drawn from each subject."""
 LEDGER, CYCLE = "tests/sandbox/test_ledger.py", "tests/loop/test_cycle.py"
 GATES, PEOPLE = "tests/loop/test_gates.py", "tests/loop/test_people.py"
+OWN = "tests/loop/test_own_files.py"
 JUDGE = "tests/evals/test_judge.py tests/evals/test_judge_reference.py"
 RULES = "tests/evals/test_rules.py"
 HAMMERS = "test_ledger and not sixteen_processes and not looking_before"
@@ -56,13 +58,14 @@ SUBJECTS: dict[str, tuple[list[str], list[str], str]] = {
     ),
     "gate": (
         ["sandbox/gate.py", "sandbox/gate/*.py"],
-        [f"tests/loop/test_tamper.py {GATES} {CYCLE} {PEOPLE} tests/loop/test_plugs.py"],
+        [f"tests/loop/test_tamper.py {GATES} {CYCLE} {PEOPLE} {OWN} tests/loop/test_plugs.py"],
         "differs_in_one_field or job_or_grant or signed_decision or terminal_shows"
         " or escalation_by or cooling_off or external_reviewer or silence or one_decision_is"
         " or grant_rests or mandate_lets or a_promotion_is_a_no or shows_another_fact"
         " or bad_mandate or approval_of_anything or door_refuses or needs_its_own or slowed"
         " or resume_needs or drill_lifts or program_before_it_is_asked or quorum_is_distinct"
-        " or (drift_limit or recalled) and True",
+        " or (drift_limit or recalled) and True"
+        " or flood or start_trial or box_loses or canaries or example_gate or breaks_lets",
     ),
     "judge": (["evals/judge.py"], [f"{JUDGE} {RULES}"], ""),
     "rules": (
@@ -140,19 +143,42 @@ def sample(subject: str) -> dict[Mutant, str]:
     random.Random(f"{SEED} {subject}").shuffle(population)
     drawn: dict[Mutant, str] = {}
     for path, module, mutation in population:
-        changed = module.deep_replace(mutation.original_node, mutation.mutated_node)
-        assert isinstance(changed, cst.Module)
         with contextlib.suppress(SyntaxError):
-            compile(changed.code, str(path), "exec")
-            old, new = module.code.splitlines(), changed.code.splitlines()
-            _, _, place, *differ = difflib.unified_diff(old, new, n=0)
-            before, after = ("\n".join(t[1:].strip() for t in differ if t[0] == s) for s in "-+")
-            name, line = str(path.relative_to(ROOT)), int(re.findall(r"\d+", place)[0])
-            mutant = Mutant(subject=subject, file=name, line=line, before=before, after=after)
-            drawn[mutant] = changed.code
+            drawn.update([mutated(subject, path, module, mutation)])
         if len(drawn) == EACH:
             break
     return drawn
+
+
+def mutated(subject: str, path: Path, module: cst.Module, mutation: Mutation) -> tuple[Mutant, str]:
+    """Return a mutant and its source; raises SyntaxError where that is no Python."""
+    changed = module.deep_replace(mutation.original_node, mutation.mutated_node)
+    assert isinstance(changed, cst.Module)
+    compile(changed.code, str(path), "exec")
+    old, new = module.code.splitlines(), changed.code.splitlines()
+    _, _, place, *differ = difflib.unified_diff(old, new, n=0)
+    before, after = ("\n".join(t[1:].strip() for t in differ if t[0] == s) for s in "-+")
+    name, line = str(path.relative_to(ROOT)), int(re.findall(r"\d+", place)[0])
+    return Mutant(subject=subject, file=name, line=line, before=before, after=after), changed.code
+
+
+def survivors(place: Path) -> dict[Mutant, str]:
+    """Return the survivors of a run as mutants of today's sources; print those that are gone."""
+    left = [row for row in rows(place) if not row["killed"]]
+    sources: dict[Mutant, str] = {}
+    for subject, file in sorted({(row["subject"], row["file"]) for row in left}):
+        module, every = mutations((ROOT / file).read_text())
+        wanted = [row for row in left if row["file"] == file]
+        for mutation in every:
+            with contextlib.suppress(SyntaxError):
+                mutant, source = mutated(subject, ROOT / file, module, mutation)
+                texts = (mutant.before, mutant.after)
+                if row := next((w for w in wanted if texts == (w["before"], w["after"])), None):
+                    wanted.remove(row)
+                    sources[mutant] = source
+        for row in wanted:
+            print(f"{file}:{row['line']} has changed: {row['before']} -> {row['after']}")
+    return sources
 
 
 @dataclass
@@ -169,8 +195,18 @@ class FirstFailure:
 
 def run(place: Path, *names: str) -> None:
     """Try every mutant of these subjects, or of all, that has no result yet."""
-    subjects = {name: SUBJECTS[name] for name in names or SUBJECTS}
-    sources = {mutant: source for name in subjects for mutant, source in sample(name).items()}
+    subjects = names or tuple(SUBJECTS)
+    try_all(place, {m: source for name in subjects for m, source in sample(name).items()})
+
+
+def again(place: Path, results: Path) -> None:
+    """Try the survivors of a run once more."""
+    try_all(results, survivors(place))
+
+
+def try_all(place: Path, sources: dict[Mutant, str]) -> None:
+    """Try the mutants without a result in a file, and add their results to it."""
+    subjects = sorted({mutant.subject for mutant in sources})
     old = [row for row in rows(place) if row["subject"] in subjects]
     done = {Mutant(**{name: row[name] for name in Mutant.__slots__}) for row in old}
     assert done <= sources.keys(), f"{place} has mutants of other sources; name a new file"
@@ -247,6 +283,9 @@ def table(place: Path) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "run":
-        run(Path(sys.argv[2]), *sys.argv[3:])
-    table(Path(sys.argv[2]))
+    verb, *places = sys.argv[1:]
+    if verb == "run":
+        run(Path(places[0]), *places[1:])
+    elif verb == "again":
+        again(Path(places[0]), Path(places[1]))
+    table(Path(places[verb == "again"]))

@@ -49,6 +49,24 @@ def test_a_clear_gain_is_accepted_and_its_interval_told():
     )
 
 
+def test_a_verdict_says_by_which_rule_and_against_which_bound():
+    texts = {c.name: c.text for c in verdict(GOOD, BASE).criteria}
+    assert texts["exact_match"].startswith("group_sequential: p <= ")
+    assert (
+        texts["planned compute"] == "charge of the trainings over their plan, at the machine's pace"
+    )
+    assert texts["replicates"] == "pairs that counted"
+
+
+def test_only_shares_have_figures_about_shares():
+    """`hidden` and `bounded` assume gains between -1 and 1; log-odds know no such bounds."""
+    fair = verdict(GOOD, BASE)
+    assert fair.hidden is not None and fair.bounded is not None
+    odds = [[replace(s, log_odds=s.exact_match) for s in side] for side in (GOOD, BASE)]
+    wide = verdict(*odds, Objective(metric="log_odds"))
+    assert wide.answer == "accept" and wide.hidden is None and wide.bounded is None
+
+
 def test_pairs_are_added_until_the_rule_decides():
     answers = [verdict(GOOD[:n], BASE[:n], most=8).answer for n in range(1, 8)]
     assert answers == ["continue"] * 6 + ["accept"]

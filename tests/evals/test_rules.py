@@ -113,6 +113,12 @@ def test_more_gain_never_weakens_the_evidence_of_sign_patterns():
 
 
 def test_gains_that_are_no_numbers_and_pairs_beyond_the_plan_are_refused():
-    for gains in ([0.1, np.nan], [np.inf], [0.1] * 13, []):
-        with pytest.raises(BadInput, match=r"gains is .* it should be"):
+    numbers, pairs = "finite numbers", "between 1 and the planned most of 12 pairs"
+    for gains, right in (
+        ([0.1, np.nan], numbers),
+        ([np.inf], numbers),
+        ([0.1] * 13, pairs),
+        ([], pairs),
+    ):
+        with pytest.raises(BadInput, match=f"gains is .* it should be {right}"):
             RULES["group_sequential"](gains, **KNOWN)

@@ -41,15 +41,20 @@ from sandbox import gate as gates
 from sandbox import incident, keys, ledger
 from sandbox.canonical import digest
 from sandbox.decision import unix
+from sandbox.gate import admit
+from sandbox.gate import grant as grants
 
 
 def test_silence_is_a_no_when_the_request_expires(tmp_path, go, monkeypatch):
     keys.new_key("ada", "person", "correct horse")
     cfg, box = config(tmp_path, *HUMAN), FakeBox(better)
-    with pytest.raises(NeedsHuman):
+    with pytest.raises(NeedsHuman, match=r"`heirloop approve [0-9a-f]{12} --run "):
         go(cfg, box)
     (plan,) = waiting(cfg)
     (asked,) = bodies(cfg, "request")
+    gate = gate_of(cfg)
+    assert gate.expired(asked["expires"] - 1.0) == []
+    assert [request.subject for request in gate.expired(asked["expires"])] == [plan]
     assert asked["expires"] - asked["at"] == 24 * 3600 and [
         r.subject for r in gate_of(cfg).pending()
     ] == [plan]
@@ -93,9 +98,47 @@ def test_a_flood_is_refused_by_the_cap_and_people_see_one_line(tmp_path, go, cap
     result = go(cfg, FakeBox(better))
     refused = [d["reason"] for d in bodies(cfg) if not d["allow"]]
     assert refused and all(words in r for r in refused) and result["finished"]
-    assert [i["title"].split(":")[0] for i in bodies(cfg, "incident")] == ["request flood"]
+    (incident,) = bodies(cfg, "incident")
+    assert incident["title"].startswith("request flood")
+    assert incident["plan"] in {d["plan"] for d in bodies(cfg) if not d["allow"]}
     started = {e.body["job"]["plan"] for e in entries(cfg) if e.kind == "start"}
     assert not started & {d["plan"] for d in bodies(cfg) if not d["allow"]}
+
+
+def test_a_flood_of_bad_envelopes_is_told_in_a_line_and_every_line_says_why(tmp_path, go):
+    gate = gate_of(asked(tmp_path, go)[0])
+    for number in range(admit.REFUSALS_PER_HOUR + 5):
+        assert "no signed envelope" in gate.admit(b"no envelope %d" % number, "approval")
+    incidents = [e.body for e in gate.ledger.entries() if e.kind == "incident"]
+    titles = [incident["title"].split(":")[0] for incident in incidents]
+    assert titles == ["refused approval"] * admit.REFUSALS_PER_HOUR + ["decision flood"]
+    assert all("no signed envelope" in incident["containment"] for incident in incidents)
+
+
+def test_a_random_start_trial_is_compared_and_never_promoted(tmp_path, go):
+    cfg = config(tmp_path, "study.arms=[random]", "study.start_trials=2", "study.generations=1")
+    mandate(cfg)
+    go(cfg, FakeBox(better))
+    gate = gate_of(cfg)
+    trials = [name for name, plan in gate.memory.plans.items() if plan.purpose == "start"]
+    with pytest.raises(Denied, match="not of this study"):
+        gate.authority(trials[0], "promote")
+
+
+def test_a_job_that_the_box_loses_runs_three_times_and_an_order_to_stop_does_not_count(
+    tmp_path, go
+):
+    cfg = config(tmp_path)
+    mandate(cfg)
+    go(cfg, FakeBox(better))
+    first = next(e.fact.grant for e in entries(cfg) if e.kind == "grant")
+    second = grants.next_attempt(first, counted=True)
+    third = grants.next_attempt(second, counted=True)
+    assert (second.attempt, third.attempt) == (1, 2)
+    assert len({first.nonce, second.nonce, third.nonce}) == 3
+    with pytest.raises(NeedsHuman, match="lost 3 times by the box"):
+        grants.next_attempt(third, counted=True)
+    assert grants.next_attempt(third, counted=False).attempt == 3
 
 
 @pytest.mark.parametrize("enforced", [True, False])
@@ -534,5 +577,6 @@ def test_cooling_off_runs_by_the_ledger_s_clock_and_no_decision_lives_for_ever(
     assert not approve(cfg, plan, "recipe", changes={"issued": now - 7200, "expires": now + 7200})
     with pytest.raises(NeedsHuman, match="cooling-off"):
         gate_of(cfg).authority(plan, "recipe")
+    assert gate_of(cfg).pending() == []  # people have nothing more to do
     monkeypatch.setattr(gates.Gate, "now", lambda _: now + 660.0)
     assert gate_of(cfg).authority(plan, "recipe")

@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from configs.entries import EndEntry
-from configs.errors import BadEntry, BudgetExhausted, VerificationFailed
+from configs.errors import BadEntry, BudgetExhausted, Stopped, VerificationFailed
 from configs.records import RESOURCES, Amount
 from configs.settings.budget import Budget
 from sandbox import budget, keys
@@ -49,6 +49,8 @@ def test_a_ledger_and_a_store_wait_for_the_disk_unless_the_study_spends_nothing(
         assert len(synced) == count
         synced.clear()
     assert Ledger.file.__kwdefaults__["durable"] is Store.__init__.__defaults__[0] is True
+    with Ledger(f"sqlite:///{tmp_path}/url.sqlite", create=True).transaction() as txn:
+        assert txn.connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
 
 
 def test_heads_of_campaigns_side_by_side_stand_in_the_order_of_entries(tmp_path):
@@ -125,6 +127,38 @@ def test_a_cut_tail_is_found_by_the_signed_head_and_only_by_it(tmp_path):
     heads.write_text(heads.read_text().replace('"count":5', '"count":3'))
     with pytest.raises(VerificationFailed, match="not signed"):
         check_checkpoints(cut, public, heads)
+
+
+def test_a_head_of_the_first_entry_counts(tmp_path):
+    ledger, heads = fill(tmp_path / "l.sqlite", 1), tmp_path / "heads.jsonl"
+    checkpoint(ledger, KEY, (heads,))
+    assert check_checkpoints(ledger.entries(), keys.public_hex(KEY), heads) == [1]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "insert into entries select * from entries where sequence = 2",
+        "update entries set hash = null",
+        "update entries set bytes = null",
+    ],
+)
+def test_the_database_itself_takes_no_second_entry_of_a_number_and_no_empty_cell(tmp_path, sql):
+    fill(tmp_path / "l.sqlite").close()
+    with (
+        sqlite3.connect(tmp_path / "l.sqlite") as connection,
+        pytest.raises(sqlite3.IntegrityError),
+    ):
+        connection.execute(sql)
+
+
+def test_a_ledger_that_another_process_holds_stops_the_study_with_the_way_out(tmp_path):
+    fill(tmp_path / "l.sqlite").close()
+    holder = Ledger.file(tmp_path / "l.sqlite")
+    waiter = Ledger.file(tmp_path / "l.sqlite", timeout=0.01)
+    with holder.transaction(), pytest.raises(Stopped, match=r"another process.*heirloop stop"):
+        waiter.append("note", {})
+    assert waiter.append("note", {}).sequence == 6
 
 
 def test_missing_and_corrupt_files_are_refused(tmp_path):
@@ -312,6 +346,40 @@ def test_entries_that_left_memory_are_read_and_checked_again(tmp_path, monkeypat
         )
     with pytest.raises(VerificationFailed, match="entry 3"):
         ledger.entries()
+
+
+def test_entries_in_memory_are_all_there_and_are_not_read_again(tmp_path, monkeypatch):
+    """A study's first transaction, too, need not read its own entries back."""
+    monkeypatch.chdir(tmp_path)
+    ledger = Ledger.file(tmp_path / "l.sqlite", create=True)
+    first = ledger.append("note", {})
+
+    def read(*_):
+        raise AssertionError("rows are read")
+
+    monkeypatch.setattr(Ledger, "_rows", read)
+    assert ledger.since(0) == [first] and ledger.since(1) == []
+    assert {path.name.split("-")[0] for path in tmp_path.iterdir()} == {"l.sqlite"}
+
+
+def test_a_transaction_sees_old_entries_and_its_own(tmp_path):
+    ledger = fill(tmp_path / "l.sqlite", 3)
+    with ledger.transaction() as txn:
+        txn.append("own", {})
+        assert [entry.kind for entry in txn.entries()] == ["note"] * 3 + ["own"]
+        txn.flush()
+        assert [entry.sequence for entry in txn.entries()] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("fact", [EndEntry(reason="over"), "note"])
+def test_a_timeless_entry_has_the_same_hash_whenever_it_is_written(tmp_path, fact):
+    hashes = []
+    for name in "ab":
+        with Ledger.file(tmp_path / f"{name}.sqlite", create=True).transaction() as txn:
+            entry = txn.append(fact, None, timeless=True)
+            assert entry.time.startswith("1970-01-01") and entry.monotonic_us == 0
+            hashes.append(entry.hash)
+    assert hashes[0] == hashes[1]
 
 
 def test_what_another_process_writes_is_seen_at_once(tmp_path):
