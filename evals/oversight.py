@@ -101,7 +101,7 @@ its text.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignedDecision:
-    """One signed decision of a reviewer, with the times that it took."""
+    """A signed decision of a reviewer, with its times."""
 
     plan: str
     "digest of the subject"
@@ -126,8 +126,8 @@ class SignedDecision:
 def detection(hits: int, misses: int, false_alarms: int, passes: int) -> dict[str, Any]:
     """Return d' and criterion with 95 % intervals, from counts of canaries and of their twins.
 
-    A hit is a canary that was denied or escalated, a false alarm is such a twin. Both are None
-    without a canary and a twin. Rates are corrected log-linearly (Hautus 1995), as
+    A hit is a denied or escalated canary; a false alarm is a denied or escalated twin. Both are
+    None without a canary and a twin. Rates are corrected log-linearly (Hautus 1995), as
     (k + 1/2) / (n + 1), so that 0 and 1 stay finite. Variances: Gourevitch and Galanter (1967).
     """
     counts = {"hits": hits, "misses": misses, "false_alarms": false_alarms, "passes": passes}

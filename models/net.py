@@ -3,9 +3,9 @@ tied output.
 
 Init: token embedding N(0, 0.02), position embedding N(0, 0.02), linear maps N(0, 1/sqrt(fan_in)),
 maps that write into the residual stream scaled by 1/sqrt(2 depth) more (GPT-2), gains 1.
-`configs.cost.parameters` counts the weights. One net has the tokens of the task and, where it
-proposes, those of the notebook behind them; each document is of one kind. Letters: B batch, T
-tokens, D width, H heads, V vocabulary.
+`configs.cost.parameters` counts the weights. A net has the tokens of the task, and a proposing net
+those of the notebook behind them. A document is of a single kind. Letters: B batch, T tokens, D
+width, H heads, V vocabulary.
 """
 
 import torch

@@ -20,8 +20,8 @@ from loop.terminal import FOLDER, read_user
     help="Open the version that people decided on; the digest's beginning.",
 )
 def amend(folder: Path, changes: tuple[str, ...], why: str, repin: bool, apply: str) -> None:
-    """Propose another objective, budget, gates or reviewers (FIELD=VALUE ...), or apply what people
-    decided.
+    """Propose another objective, budget, gates or reviewers (FIELD=VALUE ...), or apply a decided
+    amendment.
     """
     if apply:
         version = amendments.apply_amendment(folder, apply)

@@ -71,8 +71,8 @@ escalate = _make_verb(
     "--out", type=click.Path(path_type=Path), help="For a request: where the signed decision goes."
 )
 def decide(file: Path, folder: Path, key: str, answer: str, reason: str, out: Path | None) -> None:
-    """Hand in a decision or an acknowledgement that was signed elsewhere, or sign a request that
-    came as a file, on a machine without network.
+    """Hand in a decision or an acknowledgement signed elsewhere, or sign a request file on a
+    machine without network.
     """
     data = _read_file(file)
     if is_acknowledgement(data):
@@ -115,7 +115,7 @@ def _take_acknowledgement(folder: Path, envelope: bytes) -> None:
 def acknowledge(
     digest: str, folder: Path, study: str, entry: str, key: str, out: Path | None
 ) -> None:
-    """Sign that the notice DIGEST arrived. It decides nothing."""
+    """Sign for the arrival of the notice DIGEST. It decides nothing."""
     envelope = sign.sign_acknowledgement(folder, digest, study, entry, key)
     if out:
         out.write_bytes(envelope)
@@ -161,7 +161,7 @@ def inbox(
 @click.option("--watch", is_flag=True, help="Go on until it is interrupted.")
 @AS_JSON
 def notify(folder: Path, watch: bool, as_json: bool) -> None:
-    """Send what people should have been told by now, where no loop runs that does it."""
+    """Send the notices that are due, for a study whose loop does not run."""
     caller = Caller(open_gate(folder), folder)
     attempts: list[NoticeEntry] = []
     while (new := caller.deliver()) or watch:
@@ -180,7 +180,7 @@ def notify(folder: Path, watch: bool, as_json: bool) -> None:
 @click.argument("folder", type=click.Path(path_type=Path), default=Path("runs/quickstart"))
 @AS_JSON
 def pending(folder: Path, as_json: bool) -> None:
-    """List what waits for a decision, with the proposer's claim."""
+    """List the requests waiting for a decision, with the proposers' claims."""
     gate = open_gate(folder)
     head = ["plan", "arm", "class", "minutes left", "change", "claimed gain", "claimed reason"]
     rows = [_request_row(gate, request, as_json) for request in gate.pending()]

@@ -18,7 +18,7 @@ from sandbox.ledger import Ledger
 
 @click.group()
 def incident() -> None:
-    """What was violated, nearly was, or could be."""
+    """Incidents: rules violated, nearly violated, or open to violation."""
 
 
 @incident.command("list")
@@ -39,7 +39,7 @@ def list_incidents(folder: Path, as_json: bool) -> None:
 @click.argument("name")
 @AS_JSON
 def show(folder: Path, name: str, as_json: bool) -> None:
-    """Show one incident in full, as last amended."""
+    """Show an incident in full, as last amended."""
     incidents = _read_incidents(folder)
     if name not in incidents:
         raise BadInput(f"NAME is {name!r}; this run has {', '.join(incidents) or 'no incidents'}")
@@ -52,7 +52,7 @@ def show(folder: Path, name: str, as_json: bool) -> None:
 @click.argument("name")
 @click.argument("changes", nargs=-1, required=True)
 def amend(folder: Path, name: str, changes: tuple[str, ...]) -> None:
-    """Add to an incident: FIELD=VALUE ...; what was written before stays."""
+    """Add to an incident: FIELD=VALUE ...; its earlier text stays."""
     fields: dict[str, Any] = {}
     for change in changes:
         field, equals, value = change.partition("=")
@@ -76,7 +76,7 @@ def amend(folder: Path, name: str, changes: tuple[str, ...]) -> None:
     help="Folder for NAME.json and NAME.html.",
 )
 def export(folder: Path, name: str, out: Path) -> None:
-    """Write one incident as JSON and as a page."""
+    """Write an incident as JSON and as a page."""
     data, page = export_incident(folder, name)
     out.mkdir(parents=True, exist_ok=True)
     (out / f"{name}.json").write_bytes(data)

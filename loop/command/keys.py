@@ -40,7 +40,7 @@ def make_key(name: str, kind: str, person: str) -> None:
 )
 @click.option("--person", default="", help="Who will hold it, if not named as the key.")
 def invite(name: str, kind: str, person: str) -> None:
-    """Print a code with which one browser may make and enrol a key of this name, within a day."""
+    """Print a code: with it, a single browser may enrol a key of this name within a day."""
     terminal.need_terminal("an invitation is given by a person at a terminal; run this there")
     click.echo(key_ring.invite(name, kind, person))
 
@@ -53,7 +53,7 @@ def invite(name: str, kind: str, person: str) -> None:
 )
 @click.option("--person", default="", help="Who holds it, if not named as the key.")
 def add(name: str, public: str, kind: str, person: str) -> None:
-    """Take the PUBLIC half (hex) of a key that somebody made elsewhere."""
+    """Take the PUBLIC half (hex) of a key made elsewhere."""
     terminal.need_terminal("a key is taken by a person at a terminal; run this there")
     half = key_ring.add(name, kind, person or name, public)
     click.echo(f"{half['name']} ({half['kind']}): {half['public']}")
@@ -68,8 +68,8 @@ def add(name: str, public: str, kind: str, person: str) -> None:
     help="Address of the inbox, as the browser shows it: http://127.0.0.1:8321",
 )
 def sign_in(name: str, nonce: str, origin: str) -> None:
-    """Sign an inbox's challenge with a key of this folder, for a browser that cannot; prints what
-    to paste there.
+    """Sign an inbox's challenge with a key of this folder, and print the text to paste into the
+    browser.
     """
     terminal.need_terminal("a challenge is signed by a person at a terminal; run this there")
     key = key_ring.open_key(name, terminal.ask_passphrase())
@@ -114,5 +114,5 @@ def set_address(name: str, url: str, remove: bool) -> None:
 @keys.command("revoke")
 @click.argument("name")
 def revoke(name: str) -> None:
-    """Let what a key signed and was not used yet die."""
+    """End a key: its unused decisions count no more."""
     click.echo(f"revoked: {name} ({key_ring.revoke(name)})")

@@ -43,7 +43,7 @@ def grant(
     hours: int,
     overrides: tuple[str, ...],
 ) -> None:
-    """Print a standing approval in full and sign it, for the study that OVERRIDES compose."""
+    """Print a standing approval in full and sign it, for the study of these OVERRIDES."""
     config = composed(overrides)
     run = Path(config.runs) / config.study.name
     version = open_gate(run).rules.version if (run / "ledger.sqlite").exists() else 1

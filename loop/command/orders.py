@@ -25,7 +25,7 @@ def stop(folder: Path, why: str, as_json: bool) -> None:
 @FOLDER
 @WHY
 def pause(folder: Path, why: str) -> None:
-    """Let jobs end and start none."""
+    """Start no more jobs; running jobs end."""
     control.order(open_gate(folder).ledger, "pause", read_user(), why)
     click.echo("paused: running jobs end, none starts")
     call_people(folder)
@@ -44,7 +44,7 @@ def slow(folder: Path, per_hour: int, why: str) -> None:
 @click.command()
 @FOLDER
 def resume(folder: Path) -> None:
-    """Let a stopped, paused or slowed run go on, if the reviewers that the study names said so."""
+    """Let a stopped, paused or slowed run go on, after a yes of the study's reviewers."""
     decisions = acts.resume(folder, read_user())
     if decisions:
         click.echo(f"resumed by {len(decisions)} signed decisions")
@@ -73,7 +73,7 @@ def deploy(folder: Path) -> None:
 @click.command()
 @FOLDER
 def rollback(folder: Path) -> None:
-    """Deploy what was deployed before; it takes a decision of its own."""
+    """Deploy the previously deployed successor again; it takes a decision of its own."""
     deployed = acts.rollback(folder)
     click.echo(f"rolled back to {deployed.plan[:12]} ({deployed.kind}): {deployed.folder}")
 

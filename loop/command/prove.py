@@ -44,7 +44,7 @@ def image() -> None:
 )
 @click.option("--name", default=IMAGE, show_default=True)
 def build_image(offline: bool, index: str, gpu: str, name: str) -> None:
-    """Build the image that box=docker runs."""
+    """Build the image of box=docker."""
     click.echo(f"{name}: {build(name, ROOT, offline=offline, index=index, gpu=gpu)}")
 
 
@@ -169,8 +169,8 @@ def power(
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Tell how many replicates, CPU-seconds and campaigns a question needs, in the study that
-    OVERRIDES compose.
+    """Compute how many replicates, CPU-seconds and campaigns a question needs, in the study of
+    these OVERRIDES.
     """
     rows = sizes.power(overrides, gain=gain, target=target, deviation=deviation)
     cells = [list(row.values()) for row in rows]
@@ -189,8 +189,8 @@ def power(
 @click.option("--studies", default=200, show_default=True, help="Studies drawn from each world.")
 @AS_JSON
 def validate(names: tuple[str, ...], studies: int, as_json: bool) -> None:
-    """Prove the instruments on worlds whose truth is known; exit 6 if an interval or a word does
-    not hold.
+    """Prove the instruments on worlds of known truth; exit 6 if an interval or a word does not
+    hold.
     """
     rows, words = worlds.validate(names, studies, show_progress(40))
     if as_json:
@@ -208,7 +208,7 @@ def validate(names: tuple[str, ...], studies: int, as_json: bool) -> None:
 
 @click.group()
 def task() -> None:
-    """Tasks, and what they are worth."""
+    """Tasks: test their worth."""
 
 
 @task.command("check", context_settings={"ignore_unknown_options": True})
@@ -226,8 +226,8 @@ def check(
     unattended: bool,
     as_json: bool,
 ) -> None:
-    """Test a task, by name or a file of one's own, for exclusion, noise, headroom and leakage; exit
-    6 if a row fails.
+    """Test a task, by name or an own file, for exclusion, noise, headroom and leakage; exit 6 if
+    a row fails.
     """
     result = check_task(
         task,

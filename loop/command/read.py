@@ -80,7 +80,7 @@ def report(folder: Path) -> None:
     help="Folder for report.html and report.json.",
 )
 def compare(folders: tuple[Path, ...], to: Path) -> None:
-    """Write one report of several runs: seeds of one study are its repeats, different studies stand
+    """Write a report of several runs: seeds of a study are its repeats, different studies stand
     side by side.
     """
     comparison = make.compare(folders, to)
@@ -92,8 +92,8 @@ def compare(folders: tuple[Path, ...], to: Path) -> None:
 @FOLDERS
 @AS_JSON
 def instruments(folders: tuple[Path, ...], as_json: bool) -> None:
-    """Measure runs of one study, seeds as repeats: closure, amplification, loss
-    (docs/instruments.md); gains only of studies that ended.
+    """Measure runs of a study, seeds as repeats: closure, amplification, loss
+    (docs/instruments.md); gains only of ended studies.
     """
     readings = measure(folders)
     if as_json:
@@ -118,7 +118,7 @@ def _write_interval(low: float | None, high: float | None) -> str:
 @click.option("--csv-only", is_flag=True, help="No Parquet.")
 @AS_JSON
 def export(folders: tuple[Path, ...], to: Path, csv_only: bool, as_json: bool) -> None:
-    """Write runs as tidy tables that `heirloop verify DIR` checks without the runs
+    """Write runs as tidy tables; `heirloop verify DIR` checks them without the runs
     (docs/export.md).
     """
     print_pairs(write_export(folders, to, not csv_only), ["what", "count"], as_json)
@@ -150,7 +150,7 @@ def compute(
     folders: tuple[Path, ...], since: str, until: str, file: Path | None, public: str
 ) -> None:
     """Print the signed compute statement of runs (total, peaks, per class and account) and record
-    it, or check one.
+    it, or check a statement.
     """
     if file:
         click.echo(json.dumps(_check_statement(file, public), indent=2))

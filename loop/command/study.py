@@ -83,7 +83,7 @@ def plans(folder: Path, as_json: bool) -> None:
 @RUN
 @AS_JSON
 def show(plan: str, folder: Path, as_json: bool) -> None:
-    """Show one plan in full, with the nearest other weights of each scored replicate."""
+    """Show a plan in full, with the nearest other weights of each scored replicate."""
     ledger = Ledger.file(folder / "ledger.sqlite")
     facts = FactsReader(ledger).facts()
     name = _find_plan(facts.plans, plan)
@@ -116,7 +116,7 @@ def _find_plan(plans: Iterable[str], prefix: str) -> str:
 @click.command()
 @AS_JSON
 def proposers(as_json: bool) -> None:
-    """List every proposer with what it may see and what it costs."""
+    """List every proposer with its view and its cost."""
     rows = []
     for name, row in PROPOSERS.items():
         arms = [arm for arm, settings in ARMS.items() if settings.proposer == name]

@@ -49,9 +49,9 @@ GATE = (
 Of gate only the answer leaves a study for places outside it.
 """
 README = """# An export of Heirloop
-One row an observation; `dictionary.csv` says what each column means, `redactions.csv` what was left out and why.
-An empty cell is a missing value. Text is shown as data: made visible, clipped, never to be run.
-`entries-*.jsonl` are the ledgers, `heads-*.jsonl` their signed heads; `heirloop verify DIR` recomputes the tables from them.
+A row is an observation. `dictionary.csv` explains every column. `redactions.csv` lists every omission with its reason.
+An empty cell is a missing value. Text is data: special characters made visible, cut at a limit, never to be run.
+`entries-*.jsonl` are the ledgers, `heads-*.jsonl` their signed heads. `heirloop verify DIR` recomputes the tables from them.
 `datapackage.json` is the dictionary for programs (Frictionless Data Package).
 """  # noqa: E501
 
