@@ -103,7 +103,7 @@ class Campaign:
             running.config,
             draft,
             study=running.root,
-            version=running.gate.rules.version,
+            version=running.gate.memory.rules.version,
             arm=self.arm,
             repeat=self.repeat,
         )
@@ -192,7 +192,7 @@ def passes_gate(campaign: Campaign, planned: Planned, act: Act = "") -> bool:
     long as the study's patience, then raises NeedsHuman.
     """
     gate = campaign.running.gate
-    if planned.digest in gate.refresh().recalled:
+    if planned.digest in gate.refresh().memory.recalled:
         return False
     if _has_passed(campaign, planned, act):
         return True

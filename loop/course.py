@@ -74,7 +74,7 @@ def run_baseline(campaign: Campaign) -> None:
     )
     planned = campaign.record(draft)
     if not passes_gate(campaign, planned):
-        refused = campaign.running.gate.refresh().refused[planned.digest, "recipe"]
+        refused = campaign.running.gate.refresh().memory.refused[planned.digest, "recipe"]
         raise Denied(f"without a baseline nothing can be proposed: {refused}")
     screen(campaign, planned)
     if not campaign.champions():

@@ -91,7 +91,7 @@ def _need_key(config: Config) -> None:
 
 
 def _refuse_stopped(running: Running) -> None:
-    if (running.folder / "STOP").exists() or running.gate.refresh().halt == "stop":
+    if (running.folder / "STOP").exists() or running.gate.refresh().memory.halt == "stop":
         running.sandbox.box.close()
         raise Stopped(f"the study is stopped; `heirloop resume {running.folder}` lets it go on")
 
@@ -229,9 +229,9 @@ def _watched(running: Running) -> Iterator[None]:
 
 def _obey(running: Running) -> None:
     gate, file = running.gate, running.folder / "STOP"
-    if file.exists() and gate.refresh().halt != "stop":
+    if file.exists() and gate.refresh().memory.halt != "stop":
         why = file.read_text(errors="replace")[:2000]
         control.order(running.ledger, "stop", "file STOP", why)
-    if gate.refresh().halt == "stop" and not running.stopped:
+    if gate.refresh().memory.halt == "stop" and not running.stopped:
         running.stopped = True
         running.sandbox.box.stop()

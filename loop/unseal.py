@@ -79,7 +79,7 @@ def _changed_repeats(facts: Facts, arm: str) -> set[int]:
 def _answered_repeats(running: Running, arm: str) -> set[int]:
     """Return the repeats of an arm with an opening made or refused."""
     facts = running.facts()
-    denied = [name for name, what in running.gate.refresh().refused if what == "unseal"]
+    denied = [name for name, what in running.gate.refresh().memory.refused if what == "unseal"]
     plans = [facts.plans[name] for name in (*facts.openings, *denied)]
     return {plan.repeat for plan in plans if plan.arm == arm}
 
@@ -94,7 +94,7 @@ def _unseal_or_refuse(running: Running, campaign: CampaignKey) -> dict[str, Any]
 @contextmanager
 def _open_run(folder: Path) -> Iterator[Running]:
     """Open a finished study; sign and publish the new entries."""
-    running = open_study(config_at(read_config(Ledger.file(folder / "ledger.sqlite")), folder))
+    running = open_study(config_at(read_config(Ledger.at(folder)), folder))
     try:
         yield running
     finally:
@@ -107,7 +107,7 @@ def _unseal(running: Running, key: CampaignKey | None) -> dict[str, Any]:
     opening = _pending_opening(running, key) or _record_opening(running, key)
     campaign = _campaign(running, (opening.plan.arm, opening.plan.repeat))
     if not passes_gate(campaign, opening):
-        refused = running.gate.refresh().refused[opening.digest, "unseal"]
+        refused = running.gate.refresh().memory.refused[opening.digest, "unseal"]
         raise Denied(f"opening {opening.digest[:12]} was refused: {refused}")
     campaign.look("sealed", opening)
     return _measure_opening(running, opening)
@@ -131,8 +131,10 @@ def _pending_opening(running: Running, key: CampaignKey | None) -> Planned | Non
     facts, gate = running.facts(), running.gate.refresh()
     for opening in _openings(facts):
         wanted = key in (None, (opening.plan.arm, opening.plan.repeat))
-        closed = opening.digest in facts.openings or (opening.digest, "unseal") in gate.refused
-        if wanted and not closed and opening.plan.version == gate.rules.version:
+        closed = (
+            opening.digest in facts.openings or (opening.digest, "unseal") in gate.memory.refused
+        )
+        if wanted and not closed and opening.plan.version == gate.memory.rules.version:
             return opening
     return None
 

@@ -44,7 +44,7 @@ def call(
         plan = granted_plan(sandbox.gate, grant)
         body = sandbox.store.get(request.body)
         if not (
-            allowed(plan, request, grant, sandbox.gate.refresh().rules.config)
+            allowed(plan, request, grant, sandbox.gate.refresh().memory.rules.config)
             and exact(request, body)
         ):
             raise VerificationFailed(
@@ -61,7 +61,7 @@ def call(
         request.endpoint,
         body,
         secret,
-        lambda: stopped() or sandbox.gate.refresh().halt in ("stop", "drill"),
+        lambda: stopped() or sandbox.gate.refresh().memory.halt in ("stop", "drill"),
     )
     used = Amount(
         cpu_us=(time.thread_time_ns() - cpu) // 1000,

@@ -35,7 +35,7 @@ from sandbox.box.container import owner
 from sandbox.box.kill import KILLERS
 from sandbox.decision import HOUR, unix
 from sandbox.gate import Gate
-from sandbox.ledger import Ledger
+from sandbox.ledger import FILE, Ledger
 from sandbox.run import reconcile
 from sandbox.store import Store
 
@@ -63,7 +63,7 @@ def stop(folder: Path, who: str, why: str) -> dict[str, Any]:
     seconds until no job was left, the number of killed jobs, and whether the loop had to be killed.
     """
     started, pid, forced, killed = time.monotonic(), holder(folder), False, 0
-    path = folder / "ledger.sqlite"
+    path = folder / FILE
     study = Ledger.file(path).entries()[0].hash
     # the order first, so that what is killed is recorded as killed by it, and nothing starts in
     # between
@@ -84,7 +84,7 @@ def stop(folder: Path, who: str, why: str) -> dict[str, Any]:
         if time.monotonic() > deadline:
             forced = _end(pid)
         time.sleep(0.05)
-    lost = reconcile(Ledger.file(folder / "ledger.sqlite"))
+    lost = reconcile(Ledger.at(folder))
     return {
         "seconds": round(seconds, 3),
         "killed": killed,
@@ -100,8 +100,8 @@ def drill(folder: Path, who: str) -> dict[str, Any]:
     pid = holder(folder)
     if not pid:
         raise Stopped(f"{folder} is not running; a drill stops a running study")
-    ledger = Ledger.file(folder / "ledger.sqlite")
-    if not Gate(ledger, Store(folder / "store")).refresh().drillable():
+    ledger = Ledger.at(folder)
+    if not Gate(ledger, Store(folder / "store")).refresh().memory.drillable():
         raise Stopped(
             f"{folder} is held or slowed by people; a drill stops a study that runs freely"
         )
@@ -178,7 +178,7 @@ class Wires:
 
         A metric that is made of several (weighted, robustness) is followed by its exact match.
         """
-        objective = self._gate.rules.config.objective
+        objective = self._gate.memory.rules.config.objective
         value = getattr(scores, objective.metric, None)
         if value is None:
             return scores.exact_match
@@ -186,7 +186,7 @@ class Wires:
 
     def _follow(self, name: str, value: float) -> None:
         """Keep the best feedback score of a campaign, and each rise of a plan above it."""
-        plan = self._gate.plans.get(name)
+        plan = self._gate.memory.plans.get(name)
         if plan is None:
             return
         campaign = (plan.arm, plan.repeat)
@@ -201,7 +201,7 @@ class Wires:
         only.
         """
         wires, last = (
-            self._gate.refresh().rules.config.gates.tripwires,
+            self._gate.refresh().memory.rules.config.gates.tripwires,
             self._gate.ledger.last().timestamp(),
         )
         with self._lock:
@@ -236,7 +236,7 @@ class Wires:
     def trip(self, spent_share: float) -> str:
         """Pause the study and open an incident if a tripwire is touched; return the tripwire."""
         gate, why = self._gate, self.touched(spent_share)
-        if why and not gate.refresh().halt:
+        if why and not gate.refresh().memory.halt:
             pause(gate, TRIPWIRE, f"tripwire: {why}", why)
         return why
 

@@ -39,6 +39,8 @@ READ = sa.text(
     " sequence"
 )
 ADD = sa.text("INSERT INTO entries (sequence, hash, bytes) VALUES (:sequence, :hash, :bytes)")
+FILE = "ledger.sqlite"
+"""Name of a run's ledger in the run's folder."""
 KEPT = 1024
 """Entries that a ledger holds in memory while a study runs on.
 
@@ -161,9 +163,14 @@ class Ledger:
         """
         if not create and not path.is_file():
             raise VerificationFailed(
-                f"there is no ledger at {path}; name a run folder that holds ledger.sqlite"
+                f"there is no ledger at {path}; name a run folder that holds {FILE}"
             )
         return cls(f"sqlite:///{path}", create=create, timeout=timeout, durable=durable)
+
+    @classmethod
+    def at(cls, folder: Path) -> "Ledger":
+        """Open the ledger in a run's folder."""
+        return cls.file(folder / FILE)
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:

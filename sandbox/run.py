@@ -102,7 +102,10 @@ def run(sandbox: Sandbox, job: Job, grant: Grant, cpu: int | None = None) -> Job
             study=plan.study,
         )
     )
-    if outcome.status == "program" and (halt := sandbox.gate.refresh().halt) in ("stop", "drill"):
+    if outcome.status == "program" and (halt := sandbox.gate.refresh().memory.halt) in (
+        "stop",
+        "drill",
+    ):
         outcome = replace(outcome, status="box", detail=f"{KILLED} by a {halt}", files={})
     outputs = {name: sandbox.store.put(data) for name, data in sorted(outcome.files.items())}
     result = _result(outcome, outputs, sandbox.store.put(outcome.log), sandbox.box.kind)
@@ -236,7 +239,7 @@ def _check(sandbox: Sandbox, job: Job, grant: Grant) -> Plan:
             f"a {sandbox.box.kind} box and task {job.order.task.name} do not go together;"
             " nothing ran"
         )
-    if not allowed(plan, job, grant, sandbox.gate.refresh().rules.config):
+    if not allowed(plan, job, grant, sandbox.gate.refresh().memory.rules.config):
         raise VerificationFailed(
             f"the job is not the one that the grant for plan {grant.plan[:12]} allows; nothing ran"
         )
@@ -248,7 +251,7 @@ def granted_plan(rules: Gate, grant: Grant) -> Plan:
 
     The gate checked its bytes against its digest at reading.
     """
-    plan = rules.refresh().plans.get(grant.plan)
+    plan = rules.refresh().memory.plans.get(grant.plan)
     if plan is None:
         raise VerificationFailed(f"plan {grant.plan[:12]} is not in the ledger; nothing ran")
     return plan

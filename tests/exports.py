@@ -14,7 +14,7 @@ def read_rows(folder, name):
 
 
 def read_entries(folder):
-    return Ledger.file(folder / "ledger.sqlite").entries()
+    return Ledger.at(folder).entries()
 
 
 def fit_manifest(folder, *, signed=None):

@@ -110,7 +110,7 @@ def longer(source, folder, least):
     Plans keep what they are but their repeat, and have their true digests; the budget grows with
     the repeats.
     """
-    old = Ledger.file(source / "ledger.sqlite").entries()
+    old = Ledger.at(source).entries()
     first = next(
         i for i, e in enumerate(old) if e.kind == "plan" and e.body["plan"]["purpose"] != "start"
     )

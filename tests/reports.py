@@ -23,7 +23,7 @@ def play_two_arms(tmp_path, go, name="t", *more, quality=better):
 
 def cut_from(folder, kind):
     """Take the first entry of a kind and all that follow it from a ledger."""
-    book = Ledger.file(folder / "ledger.sqlite")
+    book = Ledger.at(folder)
     at = next(e.sequence for e in book.entries() if e.kind == kind)
     book.close()
     with sqlite3.connect(folder / "ledger.sqlite") as db:

@@ -75,11 +75,11 @@ def better(order):
 
 def read_facts(folder):
     """Return the facts of a run, folded from its ledger now."""
-    return FactsReader(Ledger.file(folder / "ledger.sqlite")).facts()
+    return FactsReader(Ledger.at(folder)).facts()
 
 
 def entries(cfg):
-    return Ledger.file(Path(cfg.runs) / cfg.study.name / "ledger.sqlite").entries()
+    return Ledger.at(Path(cfg.runs) / cfg.study.name).entries()
 
 
 def execute(cfg, publish=make.summarize):
@@ -111,9 +111,9 @@ def approve(
     nothing.
     """
     gate, half = gate_of(cfg), next(k for k in keys.public_keys() if k["name"] == key)
-    made = plain(new_approval(gate.rules, gate.subjects[plan], what, answer, "", 1, half)) | (
-        changes or {}
-    )
+    made = plain(
+        new_approval(gate.memory.rules, gate.memory.subjects[plan], what, answer, "", 1, half)
+    ) | (changes or {})
     return gate.admit(
         mangle(keys.sign(made, keys.open_key(key, "correct horse"), "approval")), "approval"
     )

@@ -81,7 +81,7 @@ class Edited:
 
 def second(folder, kind):
     """Write the last entry of a kind once more, as the gate would; return its number."""
-    ledger = Ledger.file(folder / "ledger.sqlite")
+    ledger = Ledger.at(folder)
     body = next(
         e.body
         for e in reversed(ledger.entries())
@@ -115,7 +115,7 @@ def rewritten(folder, entries, number, body):
         shutil.copy(folder / "ledger.sqlite", copy / "ledger.sqlite")
         if not (copy / "store").exists():
             (copy / "store").symlink_to(folder / "store")
-    ledger = Ledger.file(copy / "ledger.sqlite")
+    ledger = Ledger.at(copy)
     where = places(copy, ledger.entries()[0].hash)
     where[1].unlink(missing_ok=True)
     checkpoint(ledger, signer(keys.load_secret(entries[0].body["secret"])), where)

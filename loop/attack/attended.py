@@ -133,9 +133,9 @@ class AttendedStudy:
         It is signed by that key, or by the key `by`. `changes` replace fields of the decision.
         """
         gate = self.gate
-        subject = gate.subjects[name]
+        subject = gate.memory.subjects[name]
         decision = new_approval(
-            gate.rules,
+            gate.memory.rules,
             subject,
             change_class or subject.classes[0],
             answer,
@@ -159,7 +159,7 @@ class AttendedStudy:
         """Hand decisions in and ask the gate; return the refusals, or that the plan got through."""
         refusals = self.admit(*envelopes)
         gate = self.gate
-        wanted = gate.subjects[name].classes[0]
+        wanted = gate.memory.subjects[name].classes[0]
         answer = try_act(lambda: gate.authority(name, wanted), NeedsHuman, Denied, BadInput)
         return f"{refusals}; {answer}" if refusals else answer
 

@@ -82,7 +82,7 @@ def _type_approval(study: AttendedStudy, name: str, text: str, is_terminal: bool
 def _print_plan(study: AttendedStudy, name: str) -> str:
     """Return a plan as people see it at a terminal."""
     gate = study.gate
-    rows = list_lines(view_subject(gate, gate.subjects[name]))
+    rows = list_lines(view_subject(gate, gate.memory.subjects[name]))
     return "\n".join(f"{label}: {text}" for label, text in rows)
 
 
@@ -138,7 +138,7 @@ def show_look_alikes(suite: Suite) -> str:
     study = suite.open_attended()
     for words in ("раss the gаte", "ｌearning_rate", "𝐬𝐚𝐟𝐞", "scоpe"):
         name = study.plan(hypothesis=words)
-        flags = " ".join(view_subject(study.gate, study.gate.subjects[name]).flags)
+        flags = " ".join(view_subject(study.gate, study.gate.memory.subjects[name]).flags)
         if "look-alikes" not in flags:
             return f"{GOT_THROUGH}: a look-alike is not named"
     return "look-alikes are named"
@@ -174,7 +174,9 @@ def show_too_large_change(suite: Suite) -> str:
     """Ask for a change of 40,000 lines."""
     study = suite.open_attended()
     name = study.plan(code="".join(f"x{i} = 0\n" for i in range(40_000)))
-    return try_act(lambda: view_subject(study.gate, study.gate.subjects[name]), BadInput)[:200]
+    return try_act(lambda: view_subject(study.gate, study.gate.memory.subjects[name]), BadInput)[
+        :200
+    ]
 
 
 def show_long_change(suite: Suite) -> str:

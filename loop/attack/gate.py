@@ -90,7 +90,7 @@ def wait_until_late(*answers: tuple[str, str]) -> Callable[[Suite], str]:
         gate = study.gate
         gate.request(name, "recipe")
         study.admit(*(study.sign(name, key, answer=answer) for key, answer in answers))
-        late = gate.refresh().requests[name, "recipe"].expires + 1
+        late = gate.refresh().memory.requests[name, "recipe"].expires + 1
         gate.now = lambda: late - 60  # type: ignore[method-assign]
         before = try_act(lambda: gate.authority(name, "recipe"), NeedsHuman)
         gate.now = lambda: late  # type: ignore[method-assign]
@@ -123,8 +123,8 @@ def record_two_plans(suite: Suite) -> str:
     ledger.append(PlanEntry(digest=name, plan=plans[other]))
 
     def show() -> tuple[str, str]:
-        facts = view_subject(study.gate, study.gate.subjects[name])
-        return facts.hypothesis_raw, study.gate.plans[name].hypothesis
+        facts = view_subject(study.gate, study.gate.memory.subjects[name])
+        return facts.hypothesis_raw, study.gate.memory.plans[name].hypothesis
 
     return try_act(show, VerificationFailed)
 
@@ -133,7 +133,7 @@ def sign_other_facts(suite: Suite) -> str:
     """Sign a decision that shows another cost, then a decision that names another plan."""
     study = suite.open_attended()
     name, other = study.plan(), study.plan(code="evil = 1\n")
-    cheaper = plain(study.gate.subjects[name].requested) | {"cpu_us": 1}
+    cheaper = plain(study.gate.memory.subjects[name].requested) | {"cpu_us": 1}
     outcomes = [
         study.decide(name, study.sign(name, requested=cheaper)),
         study.decide(other, study.sign(name, plan=other)),
@@ -187,7 +187,7 @@ def drift_by_small_changes(simulated: bool) -> Callable[[Suite], str]:
             code += f"x{number} = {number}\n"
             name = study.plan(code=code)
             # Looking at a plan must not reset its drift.
-            view_subject(study.gate, study.gate.subjects[name])
+            view_subject(study.gate, study.gate.memory.subjects[name])
             approved = simulated and number < 4
             answer = study.decide(name, *([study.sign(name, "bot")] if approved else []))
             if approved:

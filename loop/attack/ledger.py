@@ -18,7 +18,7 @@ from sandbox import keys
 from sandbox.canonical import canonical, digest
 from sandbox.gate import Gate
 from sandbox.heads import check_checkpoints, checkpoint
-from sandbox.ledger import Ledger
+from sandbox.ledger import FILE, Ledger
 
 
 def _flush(path: Path) -> None:
@@ -29,7 +29,7 @@ def _flush(path: Path) -> None:
 
 def _verify_edited(study: AttendedStudy, *statements: str) -> str:
     """Change the ledger's file by SQL, verify the study, and put the file back."""
-    path = study.folder / "ledger.sqlite"
+    path = study.folder / FILE
     original = path.with_suffix(".original")
     _flush(path)
     shutil.copy(path, original)
@@ -40,7 +40,7 @@ def _verify_edited(study: AttendedStudy, *statements: str) -> str:
     try:
         return try_act(lambda: verify(study.folder), HeirloopError)
     finally:
-        for file in path.parent.glob("ledger.sqlite*"):
+        for file in path.parent.glob(f"{FILE}*"):
             file.unlink()
         original.rename(path)
 
@@ -152,14 +152,14 @@ def forge_head(suite: Suite) -> str:
 def write_other_history(suite: Suite) -> str:
     """Go back to an older copy of the run, and go on differently with the right keys."""
     study = suite.open_attended()
-    running, path = study.running, study.folder / "ledger.sqlite"
+    running, path = study.running, study.folder / FILE
     heads = study.folder / "checkpoints.jsonl"
     _flush(path)
     old_ledger, old_heads = path.read_bytes(), heads.read_bytes()
     study.plan(hypothesis="the history that people saw")
     running.checkpoint()
     running.ledger.close()
-    for file in study.folder.glob("ledger.sqlite*"):
+    for file in study.folder.glob(f"{FILE}*"):
         file.unlink()
     path.write_bytes(old_ledger)
     heads.write_bytes(old_heads)

@@ -68,7 +68,7 @@ def use_old_mandate(suite: Suite) -> str:
     caps = Caps(classes=("recipe",), jobs=100, cpu_seconds=100, hours=1)
     study = suite.open_attended("autonomy=autonomous", mandate=caps)
     _amend(study)
-    name = study.plan(version=study.gate.rules.version)
+    name = study.plan(version=study.gate.memory.rules.version)
     study.gate.admit(study.mandate, "mandate")
     return try_act(lambda: study.gate.authority(name, "recipe"), *REFUSALS)
 
@@ -94,7 +94,7 @@ def apply_undecided_amendment(suite: Suite) -> str:
     study = suite.open_attended()
     changes = ["objective.minimum_effect=0", "objective.alpha=0.5"]
     name = amend.amend(study.folder, changes, "user carol", "quite harmless")
-    rows = dict(list_lines(view_subject(study.gate, study.gate.subjects[name])))
+    rows = dict(list_lines(view_subject(study.gate, study.gate.memory.subjects[name])))
     study.release_lock()
     answer = try_act(lambda: amend.apply_amendment(study.folder, name), NeedsHuman)
     if "objective.alpha: 0.05 -> 0.5" not in rows["changes"]:

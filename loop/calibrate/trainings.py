@@ -109,7 +109,7 @@ def _grant_plan(running: Running, number: int, kind: str, recipe: Recipe, count:
     else:
         planned = campaign.record_plan(_make_plan(campaign, number, kind, recipe, count))
     if not passes_gate(campaign, planned):
-        refused = running.gate.refresh().refused[planned.digest, "recipe"]
+        refused = running.gate.refresh().memory.refused[planned.digest, "recipe"]
         raise Denied(f"the noise of the {kind} recipe cannot be measured: {refused}")
     return planned
 
@@ -130,7 +130,7 @@ def _make_plan(campaign: Campaign, number: int, kind: str, recipe: Recipe, count
         running.config,
         draft,
         study=running.root,
-        version=running.gate.rules.version,
+        version=running.gate.memory.rules.version,
         arm=campaign.arm,
         repeat=0,
     )

@@ -185,7 +185,7 @@ def pending(folder: Path, as_json: bool) -> None:
     head = ["plan", "arm", "class", "minutes left", "change", "claimed gain", "claimed reason"]
     rows = [_request_row(gate, request, as_json) for request in gate.pending()]
     terminal.print_table(rows, head, as_json)
-    if gate.rules.config.gates.canaries and not as_json:
+    if gate.memory.rules.config.gates.canaries and not as_json:
         click.echo("some requests of this study are canaries: they test the gate and can never run")
 
 
@@ -193,6 +193,6 @@ def _request_row(gate: Gate, request: Request, whole: bool) -> list[Any]:
     """Return a request as cells; a digest is whole, or its first twelve characters."""
     minutes = max(0, int(request.expires - gate.now()) // 60)
     name = request.subject if whole else request.subject[:12]
-    plan = gate.plans.get(request.subject) or gate.probes.get(request.subject)
+    plan = gate.memory.plans.get(request.subject) or gate.memory.probes.get(request.subject)
     claim = [json.dumps(plan.changed), plan.predicted_gain, plan.hypothesis] if plan else []
     return [name, request.arm, request.change_class, minutes, *(claim or ["", None, ""])]

@@ -59,7 +59,7 @@ def amend(folder: Path, name: str, changes: tuple[str, ...]) -> None:
         if not equals:
             raise BadInput(f"CHANGES holds {change!r}; it should be field=value")
         fields[field] = value == "true" if field == "internal_use" else value
-    amended = incidents.amend(Ledger.file(folder / "ledger.sqlite"), name, fields, read_user())
+    amended = incidents.amend(Ledger.at(folder), name, fields, read_user())
     due = amended.notification_due_at
     click.echo(f"{amended.id}: amended" + (f"; notice is due {due}" if due else ""))
     call_people(folder)
@@ -92,7 +92,7 @@ def export(folder: Path, name: str, out: Path) -> None:
 def report(folder: Path, title: str, kind: str, severity: str) -> None:
     """Open an incident by hand."""
     user = read_user()
-    with Ledger.file(folder / "ledger.sqlite").transaction() as txn:
+    with Ledger.at(folder).transaction() as txn:
         entry = incidents.report(
             txn, title, kind=kind, severity=severity, detector="a person", reporter=user
         )
@@ -102,5 +102,5 @@ def report(folder: Path, title: str, kind: str, severity: str) -> None:
 
 def _read_incidents(folder: Path) -> dict[str, Incident]:
     """Return the incidents of a run by id, each as last amended."""
-    entries = Ledger.file(folder / "ledger.sqlite").entries()
+    entries = Ledger.at(folder).entries()
     return {name: incident for name, (incident, _) in incidents.latest(entries).items()}

@@ -10,6 +10,7 @@ from loop import terminal
 from loop.people.requests import open_gate
 from loop.people.sign import sign_mandate, sign_unattended
 from loop.settings import composed
+from sandbox.ledger import FILE
 
 
 @click.group()
@@ -46,7 +47,7 @@ def grant(
     """Print a standing approval in full and sign it, for the study of these OVERRIDES."""
     config = composed(overrides)
     run = Path(config.runs) / config.study.name
-    version = open_gate(run).rules.version if (run / "ledger.sqlite").exists() else 1
+    version = open_gate(run).memory.rules.version if (run / FILE).exists() else 1
     if unattended:
         click.echo(f"signed (unattended): {sign_unattended(config, version)}")
         return

@@ -16,6 +16,7 @@ from loop.terminal import AS_JSON, FOLDER, print_pairs, print_table, shorten
 from loop.verify import replay as training
 from loop.verify import run as verification
 from loop.verify import statement
+from sandbox.ledger import FILE
 
 FOLDERS = click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
 
@@ -48,7 +49,7 @@ def verify(folder: Path, heads: Path | None, read_only: bool, as_json: bool) -> 
 
 def _is_export(folder: Path) -> bool:
     """Tell whether a folder is an export and no run."""
-    if (folder / "ledger.sqlite").exists():
+    if (folder / FILE).exists():
         return False
     return (folder / "manifest.json").exists() or any(folder.glob("entries-*.jsonl"))
 

@@ -28,7 +28,7 @@ PROPOSAL_BYTES = 100_000
 
 def read_summary(folder: Path) -> dict[str, Any]:
     """Return the summary of a run, computed from its ledger now."""
-    ledger = Ledger.file(folder / "ledger.sqlite")
+    ledger = Ledger.at(folder)
     return make_summary(ledger, FactsReader(ledger).facts())
 
 
@@ -84,7 +84,7 @@ def plans(folder: Path, as_json: bool) -> None:
 @AS_JSON
 def show(plan: str, folder: Path, as_json: bool) -> None:
     """Show a plan in full, with the nearest other weights of each scored replicate."""
-    ledger = Ledger.file(folder / "ledger.sqlite")
+    ledger = Ledger.at(folder)
     facts = FactsReader(ledger).facts()
     name = _find_plan(facts.plans, plan)
     verdict = facts.verdicts.get(name)

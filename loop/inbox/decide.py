@@ -107,7 +107,7 @@ def take_order(
         try:
             acts.resume(served.folder, session.who)
         except NeedsHuman:
-            halted = served.refresh().halted
+            halted = served.refresh().memory.halted
             return RedirectResponse(f"{back}/plan/{halted}?act=resume", status_code=303)
     else:
         name: OrderName = "pause" if what == "pause" else "slow"

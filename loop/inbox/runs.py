@@ -26,6 +26,7 @@ from sandbox import control, incident
 from sandbox.budget import balances
 from sandbox.decision import Request, Subject, new_approval, unix
 from sandbox.gate import Gate
+from sandbox.ledger import FILE
 
 PAGE = 50
 """Pending requests on a page."""
@@ -81,7 +82,7 @@ class ServedRun:
     @property
     def config(self) -> Config:
         """The configuration in force."""
-        return self.gate.rules.config
+        return self.gate.memory.rules.config
 
     @property
     def by_hand(self) -> list[str]:
@@ -98,7 +99,9 @@ class ServedRun:
 
     def row(self, request: Request) -> RequestRow:
         """Return a request as a line."""
-        plan = self.gate.plans.get(request.subject) or self.gate.probes.get(request.subject)
+        plan = self.gate.memory.plans.get(request.subject) or self.gate.memory.probes.get(
+            request.subject
+        )
         return RequestRow(
             run=self.name,
             request=request,
@@ -112,9 +115,9 @@ class ServedRun:
     def _subject(self, name: str) -> Subject:
         """Return a subject, as the ledger stands now; raise BadInput for an unknown digest."""
         gate = self.refresh()
-        if name not in gate.subjects:
+        if name not in gate.memory.subjects:
             raise BadInput(f"{name[:12]!r} is nothing that this run asks about")
-        return gate.subjects[name]
+        return gate.memory.subjects[name]
 
     def view(self, name: str, change_class: str) -> SubjectView:
         """Return a subject whole; raise BadInput for an unknown subject or an oversized text."""
@@ -129,20 +132,20 @@ class ServedRun:
         half = {"name": session.name, "kind": session.kind, "public": session.public}
         hours = self.config.gates.expire_hours
         class_name = change_class or subject.classes[0]
-        draft = new_approval(self.gate.rules, subject, class_name, "deny", "", hours, half)
+        draft = new_approval(self.gate.memory.rules, subject, class_name, "deny", "", hours, half)
         fields: dict[str, Any] = plain(draft)
         return fields
 
     def pins(self, session: Session) -> bool:
         """Tell whether the study root pins the signed-in key."""
-        return any(half["public"] == session.public for half in self.gate.rules.reviewers)
+        return any(half["public"] == session.public for half in self.gate.memory.rules.reviewers)
 
     def state(self) -> str:
         """Return in a word or two how the run stands."""
         gate = self.refresh()
-        if gate.halt:
-            return {"stop": "stopped", "pause": "paused", "drill": "in a drill"}[gate.halt]
-        slowed = f", slowed to {gate.per_hour} jobs an hour" if gate.per_hour else ""
+        if gate.memory.halt:
+            return {"stop": "stopped", "pause": "paused", "drill": "in a drill"}[gate.memory.halt]
+        slowed = f", slowed to {gate.memory.per_hour} jobs an hour" if gate.memory.per_hour else ""
         if control.holder(self.folder):
             return f"running{slowed}"
         return "finished" if self._reader.facts().closed else f"not running{slowed}"
@@ -157,9 +160,9 @@ class ServedRun:
         return {
             "state": self.state(),
             "running": bool(control.holder(self.folder)),
-            "halt": gate.halt,
-            "halted": gate.halted,
-            "slowed": gate.per_hour,
+            "halt": gate.memory.halt,
+            "halted": gate.memory.halted,
+            "slowed": gate.memory.per_hour,
             "jobs": self._jobs(entries),
             "accounts": gate.ledger.read(balances),
             "summary": make_summary(gate.ledger, self._reader.facts()),
@@ -177,7 +180,7 @@ class ServedRun:
         return [
             RunningJob(
                 plan=start.grant.plan,
-                arm=self.gate.plans[start.grant.plan].arm,
+                arm=self.gate.memory.plans[start.grant.plan].arm,
                 role=start.job.role,
                 seconds=max(0, int(now - unix(entry))),
             )
@@ -214,7 +217,7 @@ class ServedRuns:
     """The runs of a folder, or the folder itself as a run; each is opened once and followed."""
 
     def __init__(self, folder: Path) -> None:
-        self._single = (folder / "ledger.sqlite").is_file()
+        self._single = (folder / FILE).is_file()
         self.folder = folder.resolve()
         self._open: dict[str, ServedRun] = {}
         self._lock = threading.Lock()
@@ -227,7 +230,7 @@ class ServedRuns:
         """Return the names of all runs."""
         if self._single:
             return [self.folder.name]
-        return sorted(path.parent.name for path in self.folder.glob("*/ledger.sqlite"))
+        return sorted(path.parent.name for path in self.folder.glob(f"*/{FILE}"))
 
     def open(self, name: str) -> ServedRun:
         """Return a run; raise BadInput for an unknown name.

@@ -89,7 +89,7 @@ def read_records(folders: Sequence[Path]) -> Records:
     """
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise BadInput(f"RUN is {', '.join(map(str, folders))}; it should name each run once")
-    named = [(str(folder), Ledger.file(folder / "ledger.sqlite")) for folder in folders]
+    named = [(str(folder), Ledger.at(folder)) for folder in folders]
     return read_ledgers(named)
 
 

@@ -38,18 +38,18 @@ def resume(folder: Path, who: str) -> tuple[str, ...]:
     without a decision, and the entry names no signer.
     """
     gate = open_gate(folder)
-    if not gate.halted:
+    if not gate.memory.halted:
         raise BadInput(
             f"{folder} is neither stopped, paused nor slowed; there is nothing to resume"
         )
-    if gate.named():
-        gate.request(gate.halted, RESUME)
+    if gate.memory.named():
+        gate.request(gate.memory.halted, RESUME)
     decisions: tuple[str, ...] = ()
     # In a single transaction: no newer stop comes between the decision and the resume.
     with gate.ledger.transaction() as txn:
         gate.refresh(txn)
-        if gate.named():
-            decisions = gate.decide_within(txn, gate.halted, RESUME).by
+        if gate.memory.named():
+            decisions = gate.decide_within(txn, gate.memory.halted, RESUME).by
         signed = "signed by the reviewers"
         why = signed if decisions else "unsigned: the study names no reviewer"
         txn.append(ControlEntry(what="resume", who=who, why=why, per_hour=0))
@@ -64,8 +64,8 @@ def deploy(folder: Path, plan: str = "") -> Deployment:
     until people decided.
     """
     gate = open_gate(folder)
-    facts = FactsReader(Ledger.file(folder / "ledger.sqlite")).facts()
-    objective = gate.rules.config.objective
+    facts = FactsReader(Ledger.at(folder)).facts()
+    objective = gate.memory.rules.config.objective
     name = plan or best_champion(facts, objective)
     if not any(name in names for names in facts.champions.values()):
         raise BadInput(
@@ -88,7 +88,7 @@ def _write_card(
     """Return the card of a champion: its recipe, its objective, its scores and who decided."""
     return canonical(
         {
-            "study": gate.rules.root,
+            "study": gate.memory.rules.root,
             "plan": name,
             "weights": weights,
             "recipe": plain(plan.recipe),
@@ -111,8 +111,8 @@ def _replace_files(folder: Path, files: dict[str, bytes]) -> None:
 
 def rollback(folder: Path) -> Deployment:
     """Deploy the previously deployed plan; it takes a decision of its own."""
-    deployed = _list_deployed(Ledger.file(folder / "ledger.sqlite"))
-    recalled = open_gate(folder).recalled
+    deployed = _list_deployed(Ledger.at(folder))
+    recalled = open_gate(folder).memory.recalled
     earlier = [name for name in deployed if name != deployed[-1] and name not in recalled]
     if not earlier:
         raise BadInput(f"{folder} has no earlier deployment to roll back to")
@@ -130,7 +130,7 @@ def recall(folder: Path, prefix: str, who: str, why: str) -> list[str]:
     """
     gate = open_gate(folder)
     name = subject_of(gate, prefix).digest
-    if name not in gate.plans or gate.plans[name].purpose == "baseline":
+    if name not in gate.memory.plans or gate.memory.plans[name].purpose == "baseline":
         raise BadInput(
             f"PLAN is {prefix!r}; it should be a successor, and not the baseline that people gave"
         )
@@ -160,7 +160,7 @@ def _list_descendants(gate: Gate, name: str) -> list[str]:
     """Return a plan and all its descendants."""
     names = [name]
     # A parent is always recorded before its children, so one pass finds them all.
-    for other, plan in gate.plans.items():
+    for other, plan in gate.memory.plans.items():
         if plan.parent in names:
             names.append(other)
     return names

@@ -30,14 +30,16 @@ def amend(folder: Path, overrides: Sequence[str], who: str, why: str, repin: boo
     gate = open_gate(folder)
     config = _change_config(gate, overrides)
     own_files.load(config, gate.store)
-    reviewers = list(gate.rules.reviewers)
+    reviewers = list(gate.memory.rules.reviewers)
     if repin:
         reviewers = [half for half in reviewers if half["name"] == SCRIPTED] + keys.reviewers()
     need_counterparty(config, reviewers)
-    if decided(config) == gate.rules.decided and reviewers == list(gate.rules.reviewers):
+    if decided(config) == gate.memory.rules.decided and reviewers == list(
+        gate.memory.rules.reviewers
+    ):
         raise BadInput("the amendment changes nothing; name a field that differs")
     amendment = Amendment(
-        version=gate.rules.version + 1,
+        version=gate.memory.rules.version + 1,
         config=config,
         decided=decided(config),
         reviewers=tuple(parse(PublicHalf, half) for half in reviewers),
@@ -50,7 +52,7 @@ def amend(folder: Path, overrides: Sequence[str], who: str, why: str, repin: boo
 
 def _change_config(gate: Gate, overrides: Sequence[str]) -> Config:
     """Return the configuration in force with changes; raise BadInput for a field outside reach."""
-    composed = OmegaConf.create(plain(gate.rules.config))
+    composed = OmegaConf.create(plain(gate.memory.rules.config))
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals or key.partition(".")[0] not in AMENDABLE:
@@ -67,7 +69,7 @@ def _change_config(gate: Gate, overrides: Sequence[str]) -> Config:
 def _propose(gate: Gate, amendment: Amendment) -> str:
     """Record an amendment once, and ask people for a decision on it."""
     name = digest(amendment)
-    if name not in gate.subjects:
+    if name not in gate.memory.subjects:
         gate.ledger.append(
             AmendmentEntry(
                 digest=name,

@@ -54,7 +54,7 @@ def _flag_amendment(view: SubjectView) -> str:
 
 
 def _flag_own_refusal(gate: Gate, view: SubjectView) -> str:
-    if not own.known(gate.rules.config.gates.file_digest):
+    if not own.known(gate.memory.rules.config.gates.file_digest):
         return ""
     refusal = gate.own_refusal(view.digest, view.change_class)
     return f"the study's own gate says no: {refusal}" if refusal else ""
@@ -90,8 +90,8 @@ def _flag_drift(gate: Gate, view: SubjectView, plan: Plan) -> str:
 
 def _flag_denied(gate: Gate, view: SubjectView, plan: Plan) -> str:
     """Return a flag where the same change was denied before, under another digest."""
-    for name, _ in gate.refused:
-        other = gate.plans.get(name)
+    for name, _ in gate.memory.refused:
+        other = gate.memory.plans.get(name)
         if other is None or name == view.digest:
             continue
         if (other.bundle, other.recipe) == (plan.bundle, plan.recipe):
@@ -100,8 +100,8 @@ def _flag_denied(gate: Gate, view: SubjectView, plan: Plan) -> str:
 
 
 def _flag_version(gate: Gate, plan: Plan) -> str:
-    objective = digest(gate.rules.config.objective)
-    if (plan.objective, plan.version) == (objective, gate.rules.version):
+    objective = digest(gate.memory.rules.config.objective)
+    if (plan.objective, plan.version) == (objective, gate.memory.rules.version):
         return ""
     return "was made under an earlier version of the study; it cannot run"
 

@@ -63,7 +63,7 @@ class Notice:
 
 def list_notices(gate: Gate, entries: list[Entry], now: float) -> list[Notice]:
     """Return the notices due to people by now, the most urgent kind first."""
-    root = gate.rules.root
+    root = gate.memory.rules.root
     hashes = {entry.sequence: entry.hash for entry, _ in lines_of(entries, RequestEntry)}
     events = [_notify_event(root, entry) for entry in entries]
     notices = [
@@ -139,10 +139,10 @@ def list_receivers(gate: Gate, what: NoticeName) -> list[str]:
     Of a compute statement the counterparty alone is told.
     """
     revoked = keys.revoked()
-    pinned = [half["name"] for half in gate.rules.reviewers if half["public"] not in revoked]
+    pinned = [half["name"] for half in gate.memory.rules.reviewers if half["public"] not in revoked]
     if what != "compute":
         return pinned
-    return [name for name in pinned if name == gate.rules.config.gates.counterparty]
+    return [name for name in pinned if name == gate.memory.rules.config.gates.counterparty]
 
 
 def acknowledge(study: str, about: str, notice: str, half: Mapping[str, str]) -> Acknowledgement:
@@ -202,7 +202,7 @@ def _check(gate: Gate, envelope: bytes) -> Acknowledgement:
         raise VerificationFailed(f"the acknowledgement is malformed: {error}") from None
     signed = parse(Acknowledgement, keys.verify(envelope, claimed.public, "acknowledgement"))
     signer = (signed.receiver, signed.kind, signed.public)
-    pinned = [(half["name"], half["kind"], half["public"]) for half in gate.rules.reviewers]
+    pinned = [(half["name"], half["kind"], half["public"]) for half in gate.memory.rules.reviewers]
     if signer not in pinned or signed.public in keys.revoked():
         raise VerificationFailed(
             f"the acknowledgement is signed by {signed.receiver!r}, whose key the study root does"
@@ -217,7 +217,7 @@ def _find_delivery(gate: Gate, entries: list[Entry], acknowledgement: Acknowledg
     for entry, notice in lines_of(entries, NoticeEntry):
         if not notice.ok or notice.to != acknowledgement.receiver:
             continue
-        if (notice.digest, notice.about, gate.rules.root) == wanted:
+        if (notice.digest, notice.about, gate.memory.rules.root) == wanted:
             return entry
     raise VerificationFailed(
         f"notice {acknowledgement.notice[:12]} was not delivered to {acknowledgement.receiver} by"

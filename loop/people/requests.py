@@ -27,13 +27,15 @@ FILE_BYTES = 4_000_000
 
 def open_gate(folder: Path) -> Gate:
     """Return the gate of a run, read from its ledger; raise VerificationFailed without a ledger."""
-    return Gate(Ledger.file(folder / "ledger.sqlite"), Store(folder / "store")).refresh()
+    return Gate(Ledger.at(folder), Store(folder / "store")).refresh()
 
 
 def subject_of(gate: Gate, prefix: str) -> Subject:
     """Return the only subject with this prefix of its digest; raise BadInput otherwise."""
     matches = [
-        subject for name, subject in gate.subjects.items() if prefix and name.startswith(prefix)
+        subject
+        for name, subject in gate.memory.subjects.items()
+        if prefix and name.startswith(prefix)
     ]
     if len(matches) != 1:
         raise BadInput(
@@ -49,11 +51,11 @@ def request_file(gate: Gate, name: str, change_class: str = "") -> bytes:
     It holds the view, all bytes, and the decision to fill in. The digest covers the bytes; for the
     differences this machine vouches. Raises BadInput for a subject too large to be read.
     """
-    subject = gate.subjects[name]
+    subject = gate.memory.subjects[name]
     view = view_subject(gate, subject, change_class)
     nobody = {"kind": "", "name": "", "public": ""}
-    hours = gate.rules.config.gates.expire_hours
-    draft = new_approval(gate.rules, subject, view.change_class, "deny", "", hours, nobody)
+    hours = gate.memory.rules.config.gates.expire_hours
+    draft = new_approval(gate.memory.rules, subject, view.change_class, "deny", "", hours, nobody)
     return canonical({"request": draft, "canonical": view.canonical_raw, "shown": list_lines(view)})
 
 
@@ -102,7 +104,7 @@ def hand_in(gate: Gate, envelope: bytes) -> None:
     Raises BadInput for a yes to an unreadably large subject.
     """
     claimed = keys.payload_unchecked(envelope)
-    subject = gate.refresh().subjects.get(str(claimed.get("plan")))
+    subject = gate.refresh().memory.subjects.get(str(claimed.get("plan")))
     if subject and claimed.get("answer") == "approve":
         view_subject(gate, subject, str(claimed.get("change_class")))
     refusal = gate.admit(envelope, "approval")
@@ -133,4 +135,4 @@ def acknowledgement(
             " match"
         )
     ((name, about),) = matches
-    return acknowledge(gate.rules.root, about, name, half)
+    return acknowledge(gate.memory.rules.root, about, name, half)

@@ -55,7 +55,7 @@ def sign_decision(
     right = f"one of {', '.join(subject.classes)}"
     need(class_name in subject.classes, "--as", class_name, right)
     lines = _describe(gate, subject, class_name, answer)
-    draft = new_approval(gate.rules, subject, class_name, answer, reason, hours, half)
+    draft = new_approval(gate.memory.rules, subject, class_name, answer, reason, hours, half)
     envelope = confirm_and_sign(draft, lines)
     if out:
         write_signed(out, envelope, folder)

@@ -84,7 +84,7 @@ def answer(running: Running) -> int:
         return 0
     with _ONE_AT_A_TIME:
         gate = running.gate.refresh()
-        before = sum(approval.reviewer == SCRIPTED for approval in gate.approvals.values())
+        before = sum(approval.reviewer == SCRIPTED for approval in gate.memory.approvals.values())
         waiting = [request for request in gate.pending() if not _is_answered(gate, request)]
         for number, request in enumerate(waiting, before):
             _decide(running, request, number)
@@ -94,7 +94,9 @@ def answer(running: Running) -> int:
 def _is_answered(gate: Gate, request: Request) -> bool:
     """Tell whether the scripted reviewer decided on a request already."""
     question = (request.subject, request.change_class, SCRIPTED)
-    return any((a.plan, a.change_class, a.reviewer) == question for a in gate.approvals.values())
+    return any(
+        (a.plan, a.change_class, a.reviewer) == question for a in gate.memory.approvals.values()
+    )
 
 
 def _decide(running: Running, request: Request, number: int) -> None:
@@ -106,8 +108,8 @@ def _decide(running: Running, request: Request, number: int) -> None:
     looked = _draw_looking(running, rng)
     given, reason = _choose(running, request, number, rng)
     approval = new_approval(
-        gate.rules,
-        gate.subjects[request.subject],
+        gate.memory.rules,
+        gate.memory.subjects[request.subject],
         request.change_class,
         given,
         reason,

@@ -102,8 +102,8 @@ def _need_small(name: str, size: int) -> None:
 def _view_common(gate: Gate, subject: Subject, class_name: str, data: bytes) -> SubjectView:
     """Return the part of a view shared by plans, amendments and orders."""
     content = json.loads(data)
-    config = parse(Config, content["config"]) if "config" in content else gate.rules.config
-    request = gate.requests.get((subject.digest, class_name))
+    config = parse(Config, content["config"]) if "config" in content else gate.memory.rules.config
+    request = gate.memory.requests.get((subject.digest, class_name))
     quorum = gate.wanted(class_name)
     return SubjectView(
         digest=digest(data),
@@ -140,7 +140,7 @@ def _list_decisions(gate: Gate, name: str, class_name: str) -> tuple[GivenDecisi
             reason_raw=approval.reason,
             issued=approval.issued,
         )
-        for approval in gate.approvals.values()
+        for approval in gate.memory.approvals.values()
         if (approval.plan, approval.change_class) == (name, class_name)
     )
 
@@ -151,9 +151,9 @@ def _name_quorum(quorum: Quorum) -> str:
 
 def _add_plan(gate: Gate, view: SubjectView, subject: Subject, plan: Plan) -> SubjectView:
     """Return a view with the plan's claim, lineage and differences."""
-    parent = gate.plans.get(plan.parent)
+    parent = gate.memory.plans.get(plan.parent)
     approved = gate.approved_before(subject.digest)
-    last = gate.plans[approved]
+    last = gate.memory.plans[approved]
     recipe = plain(plan.recipe)
     return replace(
         view,
@@ -174,8 +174,8 @@ def _list_ancestors(gate: Gate, plan: Plan) -> tuple[Ancestor, ...]:
     """Return the lineage of a plan, its parent first."""
     ancestors: list[Ancestor] = []
     name = plan.parent
-    while name in gate.plans and len(ancestors) < LONGEST_LINEAGE:
-        parent = gate.plans[name]
+    while name in gate.memory.plans and len(ancestors) < LONGEST_LINEAGE:
+        parent = gate.memory.plans[name]
         ancestors.append(
             Ancestor(
                 plan=name,
@@ -197,7 +197,10 @@ def _describe_pass(gate: Gate, name: str, class_name: str) -> str:
 
 def _add_amendment(gate: Gate, view: SubjectView, content: dict[str, Any]) -> SubjectView:
     """Return a view with the fields of an amendment, and with its reason."""
-    before = {"config": plain(gate.rules.config), "reviewers": list(gate.rules.reviewers)}
+    before = {
+        "config": plain(gate.memory.rules.config),
+        "reviewers": list(gate.memory.rules.reviewers),
+    }
     after = {name: content[name] for name in before}
     changes = list_changes(before, after)
     what = "amendment" if changes else "order"

@@ -200,7 +200,7 @@ def _pass_propose_plan(
     name = campaign.facts().asks.get((*campaign.key, generation))
     planned = campaign.planned(name) if name else record(campaign, generation)
     if not passes_gate(campaign, planned):
-        refused = campaign.running.gate.refresh().refused
+        refused = campaign.running.gate.refresh().memory.refused
         reason = refused.get((planned.digest, "propose"), "quarantined")
         raise BadInput(f"asking for proposals was refused: {reason}")
     return planned

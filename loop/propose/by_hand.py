@@ -19,8 +19,8 @@ def hand_in_proposal(folder: Path, text: str, arm: str, repeat: int, who: str, b
     `by` is the author's name; the author does not count towards the quorum on it. Raises BadInput
     for another arm, for a proposal unfit for the champion, and for an excess of proposals.
     """
-    gate, facts = open_gate(folder), FactsReader(Ledger.file(folder / "ledger.sqlite")).facts()
-    config = gate.rules.config
+    gate, facts = open_gate(folder), FactsReader(Ledger.at(folder)).facts()
+    config = gate.memory.rules.config
     _check_place(config, arm, repeat)
     handed_in, used = len(facts.handed[arm, repeat]), len(facts.taken[arm, repeat])
     limit = config.study.generations * config.study.proposals

@@ -78,7 +78,7 @@ def export_incident(folder: Path, name: str) -> tuple[bytes, str]:
 
     The JSON holds every version and the entries of its chain. Raises BadInput for an unknown name.
     """
-    entries = Ledger.file(folder / "ledger.sqlite").entries()
+    entries = Ledger.at(folder).entries()
     # The JSON holds the bodies as they stand on the wire.
     versions = [e.body for e in entries if e.kind in VERSIONS and _incident(e).id == name]
     if not versions:

@@ -19,7 +19,7 @@ from loop.report.page import page
 from loop.report.shape import Report
 from loop.report.tell import report
 from sandbox.canonical import canonical
-from sandbox.ledger import Ledger
+from sandbox.ledger import FILE, Ledger
 
 
 def summarize(ledger: Ledger, facts: Facts, folder: Path) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def again(folder: Path) -> None:
 
     Raises VerificationFailed where there is no ledger, or a broken ledger.
     """
-    ledger = Ledger.file(folder / "ledger.sqlite")
+    ledger = Ledger.at(folder)
     publish(ledger, fold_entries(ledger.entries()), folder)
 
 
@@ -50,7 +50,7 @@ def compare(folders: Sequence[Path], to: Path) -> Report:
 
     Raises BadInput where the folder is a run.
     """
-    if (to / "ledger.sqlite").exists():
+    if (to / FILE).exists():
         raise BadInput(
             f"--to is {str(to)!r}, a run, whose own report would be lost; name another folder"
         )

@@ -84,9 +84,7 @@ def read_runs(folders: Sequence[Path]) -> list[MeasuredStudy]:
     """
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise BadInput(f"RUN is {', '.join(map(str, folders))}; it should name each run once")
-    runs = [
-        Run(number, Ledger.file(folder / "ledger.sqlite")) for number, folder in enumerate(folders)
-    ]
+    runs = [Run(number, Ledger.at(folder)) for number, folder in enumerate(folders)]
     return _group(folders, runs, [make_summary(run.ledger, run.facts) for run in runs])
 
 

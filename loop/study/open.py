@@ -32,7 +32,7 @@ from sandbox.box.base import Box
 from sandbox.box.container import owner
 from sandbox.decision import decided, policy
 from sandbox.gate import Gate
-from sandbox.ledger import Ledger
+from sandbox.ledger import FILE, Ledger
 from sandbox.run import Sandbox, reconcile
 from sandbox.store import Store
 
@@ -52,7 +52,7 @@ def open_study(config: Config, box: Box | None = None, lean: bool = False) -> Ru
     folder.mkdir(parents=True, exist_ok=True)
     _lock(folder)
     lasting = not simulated(config)
-    ledger = Ledger.file(folder / "ledger.sqlite", create=fresh, durable=lasting)
+    ledger = Ledger.file(folder / FILE, create=fresh, durable=lasting)
     if fresh or not ledger.entries():
         begin(ledger, config, box)
     root = ledger.entries()[0].fact
@@ -71,7 +71,7 @@ def open_study(config: Config, box: Box | None = None, lean: bool = False) -> Ru
 
 def _is_fresh(folder: Path) -> bool:
     """Tell whether the study begins now; refuse a run without its ledger."""
-    if (folder / "ledger.sqlite").exists():
+    if (folder / FILE).exists():
         return False
     if folder.exists() and any(path.name != "lock" for path in folder.iterdir()):
         raise VerificationFailed(
@@ -127,7 +127,7 @@ def _tie(
     return Running(
         config=config,
         folder=folder,
-        root=gate.rules.root,
+        root=gate.memory.rules.root,
         secret=secret,
         sandbox=Sandbox(ledger=ledger, store=store, box=box, gate=gate),
         facts_reader=FactsReader(ledger, lean),

@@ -67,7 +67,7 @@ def read_proposals(folder: str, arm: str) -> dict[str, str]:
 
     Raises BadInput for a run without such proposals.
     """
-    entries = Ledger.file(Path(folder) / "ledger.sqlite").entries()
+    entries = Ledger.at(Path(folder)).entries()
     plans = [fact.plan for fact in facts_of(entries, PlanEntry)]
     rows: list[Plan | InvalidEntry] = [plan for plan in plans if plan.purpose == "candidate"]
     rows += facts_of(entries, InvalidEntry)

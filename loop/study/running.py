@@ -92,8 +92,8 @@ class Running:
         limits = {"drill": DRILL_SECONDS, "slow": 2 * HOUR, "stop": 0}
         patience = limits.get(halted.how, self.config.gates.patience_seconds)
         deadline = time.monotonic() + patience
-        while halted.how == "slow" or self.gate.refresh().halt:
-            if self.stopped or time.monotonic() >= deadline or self.gate.halt == "stop":
+        while halted.how == "slow" or self.gate.refresh().memory.halt:
+            if self.stopped or time.monotonic() >= deadline or self.gate.memory.halt == "stop":
                 raise halted
             time.sleep(0.05)
             if halted.how == "slow" and self.gate.refresh().room():

@@ -24,7 +24,7 @@ def open_verified(folder: Path, copy: Path | None) -> tuple[Ledger, list[list[in
 
     Returns it with the sequences signed in each place. `copy` is somebody's copy of the heads.
     """
-    ledger = Ledger.file(folder / "ledger.sqlite")
+    ledger = Ledger.at(folder)
     read_config(ledger)
     entries = ledger.entries()
     if copy and not copy.is_file():

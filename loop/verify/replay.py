@@ -13,7 +13,7 @@ from sandbox.run import replay as replay_job
 
 def replay(folder: Path, prefix: str) -> dict[str, Any]:
     """Retrain a plan's first replicate and compare the weights; raises VerificationFailed."""
-    config = read_config(Ledger.file(folder / "ledger.sqlite"))
+    config = read_config(Ledger.at(folder))
     running = open_study(config_at(config, folder))
     try:
         entry, start = _find_training(running.ledger.entries(), prefix)

@@ -43,7 +43,7 @@ def statement(folders: Sequence[Path], since: str = "", until: str = "") -> dict
     and wall-microseconds, bytes, tokens and millionths. Wall time is added up over parallel jobs.
     """
     first, last = _read_time("since", since), _read_time("until", until)
-    runs = [Ledger.file(folder / "ledger.sqlite").entries() for folder in folders]
+    runs = [Ledger.at(folder).entries() for folder in folders]
     periods = [_select(entries, first, last) for entries in runs]
     together = [entry for period in periods for entry in period]
     return {
@@ -70,7 +70,7 @@ def publish(folders: Sequence[Path], since: str = "", until: str = "") -> bytes:
 
     Its digest is recorded in every run's ledger.
     """
-    entries = Ledger.file(folders[0] / "ledger.sqlite").entries()
+    entries = Ledger.at(folders[0]).entries()
     root = cast(StudyEntry, entries[0].fact)
     content = {**statement(folders, since, until), "public": root.checkpoint_key}
     envelope = keys.sign(content, signer(keys.load_secret(root.secret)), "compute")
@@ -78,7 +78,7 @@ def publish(folders: Sequence[Path], since: str = "", until: str = "") -> bytes:
         digest=digest(envelope), since=since, until=until, public=root.checkpoint_key
     )
     for folder in folders:
-        Ledger.file(folder / "ledger.sqlite").append(entry)
+        Ledger.at(folder).append(entry)
     return envelope
 
 

@@ -15,11 +15,11 @@ from configs.records import Approval, Grant, Mandate, Plan
 from configs.settings.gates import Quorum
 from sandbox import keys
 from sandbox.canonical import digest
-from sandbox.decision import Policy, Request, Subject, policy
+from sandbox.decision import Request, policy
 from sandbox.gate import admit, decide, fold, launch, mandate, quorum, requests
 from sandbox.gate import grant as grants
 from sandbox.gate.launch import Halted
-from sandbox.gate.memory import Decision, Memory, Moment, Question
+from sandbox.gate.memory import Decision, Memory, Moment
 from sandbox.ledger import Ledger, Transaction
 from sandbox.store import Store
 
@@ -71,8 +71,8 @@ class Gate:
 
         It is asked once for each plan and class.
         """
-        pin = self.rules.config.gates.file_digest
-        if not pin or subject not in self.plans:
+        pin = self.memory.rules.config.gates.file_digest
+        if not pin or subject not in self.memory.plans:
             return ""
         question = (pin, subject, change_class)
         if question not in self._own_refusals:
@@ -209,69 +209,6 @@ class Gate:
 
     # Facts that the loop shows and asks for.
 
-    @property
-    def rules(self) -> Policy:
-        """Policy in force."""
-        return self.memory.rules
-
-    @property
-    def plans(self) -> dict[str, Plan]:
-        """Recorded plans, by digest."""
-        return self.memory.plans
-
-    @property
-    def probes(self) -> dict[str, Plan]:
-        """Canaries and their twins, by digest."""
-        return self.memory.probes
-
-    @property
-    def subjects(self) -> dict[str, Subject]:
-        """Subjects of decisions, by digest."""
-        return self.memory.subjects
-
-    @property
-    def approvals(self) -> dict[str, Approval]:
-        """Admitted decisions of reviewers, by digest."""
-        return self.memory.approvals
-
-    @property
-    def requests(self) -> dict[Question, Request]:
-        """Newest request of each question."""
-        return self.memory.requests
-
-    @property
-    def refused(self) -> dict[Question, str]:
-        """Reason of the newest no on a question."""
-        return self.memory.refused
-
-    @property
-    def recalled(self) -> set[str]:
-        """Recalled plans and their descendants."""
-        return self.memory.recalled
-
-    @property
-    def halt(self) -> str:
-        """How the study is held: stop, pause or drill."""
-        return self.memory.halt
-
-    @property
-    def halted(self) -> str:
-        """Ledger hash of the order now holding or slowing the study."""
-        return self.memory.halted
-
-    @property
-    def per_hour(self) -> int:
-        """Jobs an hour of a slowed study; 0: it is not slowed."""
-        return self.memory.per_hour
-
-    def named(self) -> bool:
-        """Tell whether the study root pins anybody but simulated reviewers."""
-        return self.memory.named()
-
-    def drillable(self) -> bool:
-        """Tell whether nobody holds the study."""
-        return self.memory.drillable()
-
     def room(self) -> bool:
         """Tell whether a slowed study may start another job in this hour."""
         return self.memory.has_room(self.now())
@@ -282,7 +219,7 @@ class Gate:
 
     def computable(self, plan: Plan) -> bool:
         """Tell whether a gain of a plan is flagged `computable`."""
-        return mandate.computable(self.rules.config.task.name, plan, self.plans)
+        return mandate.computable(self.memory.rules.config.task.name, plan, self.memory.plans)
 
     def drift(self, name: str) -> int:
         """Count the changes of a plan against the last plan approved by a person."""

@@ -277,7 +277,7 @@ def campaign(folder: Path, generations: int) -> None:
     done = loop_alone(cfg)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    last = Ledger.file(done / "ledger.sqlite").head()
+    last = Ledger.at(done).head()
     print(cpu, wall, last.sequence if last else 0, most)
 
 

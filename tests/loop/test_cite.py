@@ -31,7 +31,7 @@ def test_a_finished_study_is_cited_by_its_root_its_signed_head_its_date_and_its_
     folder = play(tmp_path, go)
     result = CliRunner().invoke(main.cli, ["cite", str(folder)])
     (kind, software), (other, study) = fields(result.output)
-    entries = Ledger.file(folder / "ledger.sqlite").entries()
+    entries = Ledger.at(folder).entries()
     head = json.loads((folder / "checkpoints.jsonl").read_bytes().splitlines()[-1])
     assert (kind, other) == ("software", "misc") and software["version"] == version() == "0.1.0"
     assert software["author"] == "{The Heirloop authors}" and software["title"].startswith(
@@ -51,7 +51,7 @@ def test_a_finished_study_is_cited_by_its_root_its_signed_head_its_date_and_its_
 def test_an_unfinished_study_says_so_and_a_broken_ledger_is_not_cited(tmp_path, go):
     folder = play(tmp_path, go, jobs=20)
     assert "unfinished" in cite(folder)
-    with Ledger.file(folder / "ledger.sqlite")._engine.begin() as connection:
+    with Ledger.at(folder)._engine.begin() as connection:
         connection.execute(ENTRIES.update().where(ENTRIES.c.sequence == 3).values(bytes=b"{}"))
     with pytest.raises(VerificationFailed, match="entry 3 has wrong bytes"):
         cite(folder)

@@ -204,7 +204,7 @@ def test_an_entry_that_may_not_be_closed_and_one_that_must_be_are_refused(done):
 
 def test_a_mirror_gets_no_gate_figure_of_a_single_plan(done):
     folder, _ = done
-    head, plans = mirror_tables(Ledger.file(folder / "ledger.sqlite"))["plans"]
+    head, plans = mirror_tables(Ledger.at(folder))["plans"]
     gains = {e.body["verdict"]["gain"] for e in read_entries(folder) if e.kind == "verdict"}
     assert (
         gains

@@ -223,7 +223,7 @@ def test_the_command_verifies_an_export_and_holds_it_against_somebody_s_own_head
     mine = tmp_path / "mine.jsonl"
     mine.write_bytes((folder / "checkpoints.jsonl").read_bytes())
     assert run.invoke(main.cli, ["verify", str(out), "--heads", str(mine)]).exit_code == 0
-    ledger = Ledger.file(folder / "ledger.sqlite")
+    ledger = Ledger.at(folder)
     ledger.append(SessionEntry(wall_seconds=0))
     checkpoint(
         ledger,

@@ -25,7 +25,7 @@ def test_a_lean_reader_keeps_of_finished_generations_what_a_loop_still_asks_for(
     cfg = config(tmp_path, "study.generations=4")
     mandate(cfg)
     go(cfg, FakeBox(better))
-    ledger = Ledger.file(tmp_path / "runs" / "t" / "ledger.sqlite")
+    ledger = Ledger.at(tmp_path / "runs" / "t")
     whole, lean = FactsReader(ledger).facts(), FactsReader(ledger, lean=True).facts()
     assert (lean.plans, lean.verdicts, lean.champions, lean.at, lean.granted) == (
         whole.plans,

@@ -554,11 +554,11 @@ def test_one_decision_is_one_decision_however_its_bytes_are_dressed(tmp_path, go
     cfg, plan = asked(tmp_path, go)
     sent = []
     assert not approve(cfg, plan, "recipe", mangle=lambda e: sent.append(e) or e)
-    before = len(gate_of(cfg).approvals)
+    before = len(gate_of(cfg).memory.approvals)
     assert gate_of(cfg).admit(sent[0], "approval") == "" and gate_of(cfg).admit(
         mangle(sent[0]), "approval"
     )
-    assert len(gate_of(cfg).approvals) == before
+    assert len(gate_of(cfg).memory.approvals) == before
     body = json.loads(base64.b64decode(json.loads(sent[0])["payload"]))
     assert "handed in before" in gate_of(cfg).admit(
         keys.sign(body | {"reason": "x"}, keys.open_key("ada", "correct horse"), "approval"),

@@ -596,14 +596,16 @@ def test_a_form_needs_the_session_s_token_and_the_digest_typed(client):
     gate, half = gate_of(cfg), next(k for k in keys.public_keys() if k["name"] == "ada")
 
     def post(token=session.token, typed=name[:6], at=name, reason="fine", answer="approve"):
-        one = new_approval(gate.rules, gate.subjects[name], "patch", answer, reason, 1, half)
+        one = new_approval(
+            gate.memory.rules, gate.memory.subjects[name], "patch", answer, reason, 1, half
+        )
         envelope = keys.sign(plain(one), keys.open_key("ada", "correct horse"), "approval").decode()
         told = {"token": token, "typed": typed, "envelope": envelope}
         return http.post(
             f"/runs/t/plan/{at}", data=told, headers=ORIGIN | {"accept": "application/json"}
         )
 
-    other = next(n for n in gate.plans if n != name)
+    other = next(n for n in gate.memory.plans if n != name)
     for wrong, status in (
         ({"token": "x"}, 422),
         ({"typed": "000000"}, 400),
@@ -746,8 +748,8 @@ def test_orders_from_the_page_are_recorded_under_who_gave_them(client):
     )  # the study names reviewers: they sign
     page = http.get(told.headers["location"]).text
     assert "resume" in page and "stopped" in http.get("/runs/t").text
-    assert not approve(cfg, gate_of(cfg).halted, "resume")
-    assert give(what="resume").headers["location"] == "/runs/t" and gate_of(cfg).halt == ""
+    assert not approve(cfg, gate_of(cfg).memory.halted, "resume")
+    assert give(what="resume").headers["location"] == "/runs/t" and gate_of(cfg).memory.halt == ""
 
 
 def test_a_plan_s_page_and_live_page_and_figures_name_only_what_may_be_shown(client):

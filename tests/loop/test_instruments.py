@@ -58,7 +58,7 @@ def test_the_gain_of_a_campaign_is_its_closing_look_and_its_plan_is_what_was_pla
         closing["closing"] == last["local"].value and "sealed" not in closing
     )  # what is kept is told on the same scale
     spent = [g.planned_cpu_us for g in found.gains if g.arm == "local"]
-    starts = facts_of(Ledger.file(folder / "ledger.sqlite").entries(), StartEntry)
+    starts = facts_of(Ledger.at(folder).entries(), StartEntry)
     trainings = sum(start.job.role.endswith("train") for start in starts)
     planned = found.config.task.planned_cpu_us
     assert (
@@ -230,7 +230,7 @@ def test_before_the_end_of_a_study_nothing_of_gate_is_told(tmp_path, go):
     folder = play(tmp_path, go)
     whole = read_records([folder])
     assert any(p.gate is not None for p in whole.plans["local"])
-    book = Ledger.file(folder / "ledger.sqlite")
+    book = Ledger.at(folder)
     end = next(e.sequence for e in book.entries() if e.kind == "end")
     book.close()
     cut(folder / "ledger.sqlite", end)
@@ -364,7 +364,7 @@ def test_the_ceiling_of_a_share_that_should_fall_is_nought(found):
 def test_what_people_do_beside_decisions_counts_as_their_acts(tmp_path, go):
     folder = play(tmp_path, go, "t", *SMALL)
     before = read_records([folder])
-    book = Ledger.file(folder / "ledger.sqlite")
+    book = Ledger.at(folder)
     control.order(book, "pause", "user ada", "to look")
     control.order(book, "resume", "user ada", "looked")
     control.order(book, "pause", "tripwire", "a rule")

@@ -302,9 +302,7 @@ def test_a_study_that_people_hold_asks_nothing_and_one_that_asked_all_the_same_d
     """
 
     def pausing(handler):
-        control.order(
-            Ledger.file(tmp_path / "runs" / "t" / "ledger.sqlite"), "pause", "ada", "wait"
-        )
+        control.order(Ledger.at(tmp_path / "runs" / "t"), "pause", "ada", "wait")
         propose(depth=1)(handler)
 
     if not enforced:
@@ -418,7 +416,7 @@ def test_a_call_s_every_field_is_derived_again(asked):
     """Each leaf of a question and of what was charged for its answer, changed and with whole
     hashes, fails and is named.
     """
-    entries = Ledger.file(asked / "ledger.sqlite").entries()
+    entries = Ledger.at(asked).entries()
     call, answer = (next(e for e in entries if e.kind == kind) for kind in ("call", "answer"))
     free = ("detail", "finish", "charged_by")
     paths = [(call, path) for path in leaves(call.body)] + [

@@ -475,10 +475,10 @@ def test_an_acknowledgement_never_counts_as_a_decision(asked, receive, monkeypat
     """
     cfg, _ = asked
     gate = gate_of(cfg)
-    subject = gate.subjects[gate.pending()[0].subject]
+    subject = gate.memory.subjects[gate.pending()[0].subject]
     half = next(k for k in keys.public_keys() if k["name"] == "ada")
     envelope = signed(
-        plain(new_approval(gate.rules, subject, "recipe", "approve", "", 1, half)), "ada"
+        plain(new_approval(gate.memory.rules, subject, "recipe", "approve", "", 1, half)), "ada"
     )
     if not enforced:
         real = keys.verify

@@ -184,8 +184,10 @@ def test_people_see_the_code_of_the_study_s_own_files(tmp_path, go):
     with pytest.raises(NeedsHuman, match="waits for a decision"):
         go(cfg, FakeBox(better))
     gate = open_gate(tmp_path / "runs" / "t")
-    name = next(iter(gate.subjects))
-    shown = "\n".join(text for _, text in list_lines(view_subject(gate, gate.subjects[name])))
+    name = next(iter(gate.memory.subjects))
+    shown = "\n".join(
+        text for _, text in list_lines(view_subject(gate, gate.memory.subjects[name]))
+    )
     assert cfg.gates.file_digest in shown and "MOST_WIDTH = 64" in shown
     assert "MOST_WIDTH" in page_of(tmp_path / "runs" / "t")
 
@@ -197,7 +199,7 @@ def test_an_amendment_that_names_another_gate_pins_and_shows_it(tmp_path, go):
     folder = tmp_path / "runs" / "t"
     name = amend.amend(folder, [f"gates.file={SIZE}"], "user a", "smaller nets")
     gate = open_gate(folder)
-    found = view_subject(gate, gate.subjects[name])
+    found = view_subject(gate, gate.memory.subjects[name])
     assert [row[0] for row in found.own_raw] == ["gates.file"] and "MOST_WIDTH" in found.own_raw[0][
         3
     ]
@@ -213,9 +215,9 @@ def test_people_can_take_out_a_gate_that_says_no_to_everything(tmp_path, go):
     name = amend.amend(folder, ["gates.file="], "user somebody", "it is broken")
     assert not approve(cfg, name, "amend")
     amend.apply_amendment(folder, name)
-    assert open_gate(folder).rules.config.files() == {}
+    assert open_gate(folder).memory.rules.config.files() == {}
     key = Ed25519PrivateKey.generate()
-    now = open_gate(folder).rules.config
+    now = open_gate(folder).memory.rules.config
     put_mandate(
         now,
         keys.sign(

@@ -98,7 +98,7 @@ def test_a_recalled_successor_and_its_descendants_are_neither_parent_nor_champio
         acts.recall(folder, champions(cfg)[0], "ada", "x")
     found = acts.recall(folder, second, "ada", "it cheats")
     facts = gate_of(cfg)
-    assert set(champions(cfg)[1:]) <= set(found) and facts.recalled == set(found)
+    assert set(champions(cfg)[1:]) <= set(found) and facts.memory.recalled == set(found)
     last = champions(cfg)[-1]
     if not enforced:
         real = gate.fold.fold
@@ -139,21 +139,23 @@ def test_an_amendment_needs_its_own_decision_opens_a_version_and_ends_old_grants
     assert not approve(cfg, name, "amend")
     assert amend.apply_amendment(folder, name) == 2
     old = gate_of(cfg)
-    assert old.rules.version == 2 and old.rules.config.budget.jobs == 300
+    assert old.memory.rules.version == 2 and old.memory.rules.config.budget.jobs == 300
     with pytest.raises(NeedsHuman, match="mandate"):  # the old one died
         go(cfg, FakeBox(better))
     made = json.loads(json.dumps(bodies(cfg, "mandate")[0]["mandate"]))
     assert old.admit(
         keys.sign(
-            {**made, "config": old.rules.decided}, keys.open_key("ada", "correct horse"), "mandate"
+            {**made, "config": old.memory.rules.decided},
+            keys.open_key("ada", "correct horse"),
+            "mandate",
         ),
         "mandate",
     )
     (keys.home() / "mandates" / "t-x.json").unlink()
     key = Ed25519PrivateKey.generate()
-    most = old.rules.config.gates.unattended
+    most = old.memory.rules.config.gates.unattended
     fresh = new_mandate(
-        old.rules.config, most, "unattended", "unattended", keys.public_hex(key), version=2
+        old.memory.rules.config, most, "unattended", "unattended", keys.public_hex(key), version=2
     )
     (keys.home() / "mandates" / "t-y.json").write_bytes(keys.sign(plain(fresh), key, "mandate"))
     result = go(cfg, FakeBox(better))
@@ -168,9 +170,9 @@ def test_resume_needs_the_reviewers_that_the_study_names(done):
     control.order(gate_of(cfg).ledger, "pause", "ada", "lunch")
     with pytest.raises(NeedsHuman, match="--as resume"):
         acts.resume(folder, "ada")
-    halted = gate_of(cfg).halted
+    halted = gate_of(cfg).memory.halted
     assert not approve(cfg, halted, "resume")
-    assert len(acts.resume(folder, "ada")) == 1 and gate_of(cfg).halt == ""
+    assert len(acts.resume(folder, "ada")) == 1 and gate_of(cfg).memory.halt == ""
     control.order(gate_of(cfg).ledger, "stop", "ada", "again")
     with pytest.raises(NeedsHuman):  # yesterday's yes is for yesterday's stop
         acts.resume(folder, "ada")
@@ -184,17 +186,17 @@ def test_a_drill_lifts_nothing_that_people_hold_and_an_older_yes_does_not_lift_a
     monkeypatch.setattr(control, "holder", lambda _: 1)
     with pytest.raises(Stopped, match="held or slowed"):
         control.drill(folder, "ada")
-    assert gate_of(cfg).halt == "pause"
+    assert gate_of(cfg).memory.halt == "pause"
     book = gate_of(cfg).ledger
     control.order(book, "drill", "mallory", "")
     control.order(book, "drill-end", "mallory", "")
-    assert gate_of(cfg).halt == "pause"  # also where it stands in the record
+    assert gate_of(cfg).memory.halt == "pause"  # also where it stands in the record
     control.order(book, "stop", "ada", "one")
-    assert not approve(cfg, gate_of(cfg).halted, "resume")
+    assert not approve(cfg, gate_of(cfg).memory.halted, "resume")
     control.order(book, "stop", "bob", "two")
     with pytest.raises(NeedsHuman, match="--as resume"):
         acts.resume(folder, "ada")
-    assert gate_of(cfg).halt == "stop"
+    assert gate_of(cfg).memory.halt == "stop"
 
 
 WIRES = {

@@ -184,7 +184,7 @@ def test_people_see_the_program_before_it_is_asked(tmp_path, go):
         go(cfg, FakeBox(better))
     gate = gate_of(cfg)
     one = next(r for r in gate.pending() if r.change_class == "propose")
-    told = list_lines(view_subject(gate, gate.subjects[one.subject]))
+    told = list_lines(view_subject(gate, gate.memory.subjects[one.subject]))
     assert any(
         name == "changes" and value.startswith("program\n") and "+def neighbours(recipe):" in value
         for name, value in told
@@ -309,7 +309,7 @@ def test_who_hands_a_proposal_in_does_not_count_towards_its_quorum(
     with pytest.raises(NeedsHuman):
         go(cfg, FakeBox(better))
     name = gate_of(cfg).pending()[0].subject
-    assert gate_of(cfg).subjects[name].by == "ada"
+    assert gate_of(cfg).memory.subjects[name].by == "ada"
     approve(cfg, name, "recipe")
     with pytest.raises(NeedsHuman, match="has 0 of 1 decisions" if asked else "promote"):
         go(cfg, FakeBox(better))

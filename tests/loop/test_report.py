@@ -29,7 +29,7 @@ def done(tmp_path, go, copied):
 
 
 def test_report_json_is_what_its_records_say_and_holds_what_the_page_shows(done):
-    found, book = read_report(done), Ledger.file(done / "ledger.sqlite").entries()
+    found, book = read_report(done), Ledger.at(done).entries()
     assert (
         found.version == shape.VERSION
         and found.studies == ("t",)
@@ -145,7 +145,7 @@ def test_a_study_without_an_accept_gained_nothing_and_says_so(tmp_path, go):
 
 
 def test_what_deviated_is_told_with_its_entry(done):
-    book = Ledger.file(done / "ledger.sqlite")
+    book = Ledger.at(done)
     control.order(book, "pause", "ada", "tea")
     book.append(PauseEntry(reason="a reservation passes the limit", exit_code=4))
     root = next(facts_of(book.entries(), StudyEntry))
@@ -169,6 +169,6 @@ def test_what_deviated_is_told_with_its_entry(done):
     ]
     assert "Nothing deviated" not in text_of(found, "methods")
     cut_from(done, "end")
-    Ledger.file(done / "ledger.sqlite").append(PauseEntry(reason="spent", exit_code=4))
+    Ledger.at(done).append(PauseEntry(reason="spent", exit_code=4))
     make.again(done)
     assert "nothing here is claimed to be reproducible" in text_of(read_report(done), "methods")

@@ -28,10 +28,7 @@ def done(tmp_path, go, copied):
 
 def other(done, name, group, field, value):
     """The same run under a root in which one setting has another value, as a ledger beside it."""
-    root, *rest = [
-        (e.kind, json.loads(json.dumps(e.body)))
-        for e in Ledger.file(done / "ledger.sqlite").entries()
-    ]
+    root, *rest = [(e.kind, json.loads(json.dumps(e.body))) for e in Ledger.at(done).entries()]
     root[1]["config"]["study"]["name"], root[1]["config"][group][field] = name, value
     return chained(done.parent / name, [root, *rest], "2026-01-01T00:00:00.000+00:00")
 

@@ -92,7 +92,7 @@ def test_what_others_wrote_is_text_on_the_page(done, monkeypatch, honest):
     """A failed training's reason, an order's, an incident's title. With its ablation: without the
     escape the page holds a script.
     """
-    book = Ledger.file(done / "ledger.sqlite")
+    book = Ledger.at(done)
     plans = [e for e in facts_of(book.entries(), PlanEntry) if e.plan.purpose == "candidate"]
     plan = plans[-1].digest
     book.append(
@@ -135,7 +135,7 @@ def test_a_long_ledger_is_read_once_and_its_page_stays_small(done, tmp_path, mon
         folder = longer(
             done,
             tmp_path / f"long-{factor}",
-            factor * len(Ledger.file(done / "ledger.sqlite").entries()),
+            factor * len(Ledger.at(done).entries()),
         )
         handed, real = list[int](), Ledger.entries_by
 

@@ -90,7 +90,7 @@ def test_every_arm_starts_from_one_notebook_that_the_study_pays_for(tmp_path, go
     assert [t.recipe for t in seen(asked[0]).trials[:16]] == [
         p.recipe for p in sorted(start, key=lambda p: p.repeat)
     ]
-    spent = Ledger.file(tmp_path / "runs" / "t" / "ledger.sqlite").read(balances)
+    spent = Ledger.at(tmp_path / "runs" / "t").read(balances)
     jobs = {
         name: spent[name]["jobs"]["spent"]
         for name in ("root", "arm start", "arm self", "arm random")
@@ -121,7 +121,7 @@ def test_nothing_is_promoted_or_deployed_from_a_propose_plan_or_a_start(tmp_path
     cfg, _, facts = study(tmp_path, go)
     gate = gate_of(cfg)
     for name, plan in facts.plans.items():
-        classes = set(gate.subjects[name].classes)
+        classes = set(gate.memory.subjects[name].classes)
         assert ({"promote", "deploy"} <= classes) is (
             plan.purpose in ("baseline", "candidate", "final")
         )
@@ -161,9 +161,7 @@ def test_a_budget_too_small_for_one_proposal_stops_before_it_is_spent(tmp_path, 
     script = proposing(lambda n: [WIDE, DEEP])
     with pytest.raises(BudgetExhausted, match="propose"):
         go(cfg, FakeBox(better, script))
-    spent = Ledger.file(tmp_path / "runs" / "t" / "ledger.sqlite").read(balances)["propose"][
-        "cpu_us"
-    ]
+    spent = Ledger.at(tmp_path / "runs" / "t").read(balances)["propose"]["cpu_us"]
     assert script.asked == [] and spent["spent"] + spent["reserved"] <= spent["limit"]
 
 

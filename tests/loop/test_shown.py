@@ -158,7 +158,7 @@ def asked(tmp_path, go, monkeypatch, copied):
 def test_one_record_tells_all_that_a_decision_needs(asked):
     gate = gate_of(asked)
     name = champions(asked)[-1]
-    found = view.view_subject(gate, gate.subjects[name], "promote")
+    found = view.view_subject(gate, gate.memory.subjects[name], "promote")
     assert (found.digest, found.size, found.change_class) == (
         name,
         len(found.canonical_raw.encode()),
@@ -168,12 +168,12 @@ def test_one_record_tells_all_that_a_decision_needs(asked):
         0
     ].decided == "mandate (unattended)"
     assert dict((n, a) for n, _, a in found.settings_raw) == {
-        k: canonical(v).decode() for k, v in gate.plans[name].changed.items()
+        k: canonical(v).decode() for k, v in gate.memory.plans[name].changed.items()
     }
     assert (
         found.requested["jobs"] <= asked.budget.jobs and found.remaining["jobs"] < asked.budget.jobs
     )
-    assert digest(found.objective_raw.encode()) == gate.plans[name].objective
+    assert digest(found.objective_raw.encode()) == gate.memory.plans[name].objective
     assert [(s.reviewer, s.kind, s.answer) for s in found.decisions] == [
         ("scripted", "simulated", "approve")
     ]
@@ -194,7 +194,7 @@ def test_the_bytes_shown_are_the_bytes_that_are_signed_for_every_field_of_a_plan
     gate = gate_of(asked)
     name = champions(asked)[-1]
     whole = view.read_subject(gate, name)
-    found = view.view_subject(gate, gate.subjects[name])
+    found = view.view_subject(gate, gate.memory.subjects[name])
     assert digest(found.canonical_raw.encode()) == name
     paths = list(leaves(whole))
     assert len(paths) > 50
@@ -202,7 +202,7 @@ def test_the_bytes_shown_are_the_bytes_that_are_signed_for_every_field_of_a_plan
         changed = mutated(whole, path)
         monkeypatch.setattr(view, "read_subject", lambda *_, one=changed: one)
         with pytest.raises(VerificationFailed, match="does not match its digest"):
-            view.view_subject(gate, gate.subjects[name])
+            view.view_subject(gate, gate.memory.subjects[name])
 
 
 @pytest.mark.parametrize("honest", [True, False])
@@ -213,19 +213,22 @@ def test_a_record_whose_bytes_are_not_its_digest_s_is_not_shown(asked, monkeypat
     monkeypatch.setattr(view, "read_subject", lambda *_: stale)
     if honest:
         with pytest.raises(VerificationFailed, match="does not match its digest"):
-            view.view_subject(gate, gate.subjects[last])
+            view.view_subject(gate, gate.memory.subjects[last])
         return
     monkeypatch.setattr(view, "digest", lambda _: last)
-    assert view.view_subject(gate, gate.subjects[last]).canonical_raw == canonical(stale).decode()
+    assert (
+        view.view_subject(gate, gate.memory.subjects[last]).canonical_raw
+        == canonical(stale).decode()
+    )
 
 
 def test_what_is_too_large_to_be_read_cannot_be_approved(asked, monkeypatch):
     """A11: the plan's own bytes count, and the lines of its differences."""
     gate, name = gate_of(asked), champions(asked)[1]
-    size = view.view_subject(gate, gate.subjects[name]).size
+    size = view.view_subject(gate, gate.memory.subjects[name]).size
     monkeypatch.setattr(view, "SHOWN_BYTES", size - 1)
     with pytest.raises(BadInput, match=f"more than the {size - 1}"):
-        view.view_subject(gate, gate.subjects[name])
+        view.view_subject(gate, gate.memory.subjects[name])
     monkeypatch.setattr(view, "SHOWN_BYTES", size + 1)
     monkeypatch.setattr(
         view,
@@ -233,19 +236,19 @@ def test_what_is_too_large_to_be_read_cannot_be_approved(asked, monkeypatch):
         lambda *_: (difference.FileDiff(file_raw="a", lines_raw=("x" * 99,), added=1, removed=0),),
     )
     with pytest.raises(BadInput, match="deny it"):
-        view.view_subject(gate, gate.subjects[name])
+        view.view_subject(gate, gate.memory.subjects[name])
 
 
 def plan_with(gate, name, **changes):
     """Record a changed copy of a plan; return its subject."""
-    plan = replace(gate.plans[name], **changes)
+    plan = replace(gate.memory.plans[name], **changes)
     gate.ledger.append("plan", {"digest": digest(plan), "plan": plain(plan)})
-    return gate.refresh().subjects[digest(plan)]
+    return gate.refresh().memory.subjects[digest(plan)]
 
 
 def test_risk_flags_come_from_the_bytes_and_not_from_what_the_proposer_calls_them(asked):
     gate, name = gate_of(asked), champions(asked)[-1]
-    files = gate.store.get_bundle(gate.plans[name].bundle)
+    files = gate.store.get_bundle(gate.memory.plans[name].bundle)
 
     def flags(code="", file="models/train.py", **changes):
         bundle = gate.store.put_bundle(files | {file: files[file] + code.encode()})
@@ -265,7 +268,7 @@ def test_risk_flags_come_from_the_bytes_and_not_from_what_the_proposer_calls_the
     )
     assert re.search(
         "asks for more than is left of [a-z_, ]*jobs",
-        flags(requested=replace(gate.plans[name].requested, jobs=10**6)),
+        flags(requested=replace(gate.memory.plans[name].requested, jobs=10**6)),
     )
     assert "U+202E" in flags("x = '\u202e'\n", change_class="patch") and "U+200B" in flags(
         hypothesis="a\u200bb"
@@ -293,13 +296,14 @@ def test_a_canary_is_shown_as_a_plan_would_be(tmp_path, go, monkeypatch):
     probes = [e.body["digest"] for e in entries(cfg) if e.kind == "probe"]
     assert probes
     for name in probes:
-        found = view.view_subject(gate, gate.subjects[name])
+        found = view.view_subject(gate, gate.memory.subjects[name])
         real = next(
             n
-            for n, p in gate.plans.items()
-            if (p.generation, p.index) == (gate.probes[name].generation, gate.probes[name].index)
+            for n, p in gate.memory.plans.items()
+            if (p.generation, p.index)
+            == (gate.memory.probes[name].generation, gate.memory.probes[name].index)
         )
-        twin = view.view_subject(gate, gate.subjects[real])
+        twin = view.view_subject(gate, gate.memory.subjects[real])
         assert (
             found.what,
             found.lineage,
@@ -316,7 +320,7 @@ def test_an_amendment_shows_every_field_that_changes_and_an_order_its_own_bytes(
         folder, ["objective.alpha=0.5", "budget.jobs=300"], "eve", "quite harmless\u202e"
     )
     gate = gate_of(asked)
-    found = view.view_subject(gate, gate.subjects[name])
+    found = view.view_subject(gate, gate.memory.subjects[name])
     assert (
         "config.objective.alpha",
         "0.05",
@@ -328,7 +332,7 @@ def test_an_amendment_shows_every_field_that_changes_and_an_order_its_own_bytes(
     entry = gate.ledger.append(
         "control", {"what": "pause", "who": "ada", "why": "tea", "per_hour": 0}
     )
-    order = view.view_subject(gate.refresh(), gate.subjects[entry.hash])
+    order = view.view_subject(gate.refresh(), gate.memory.subjects[entry.hash])
     assert (order.what, digest(order.canonical_raw.encode())) == ("order", entry.hash)
 
 

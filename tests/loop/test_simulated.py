@@ -91,7 +91,7 @@ def loop_alone(cfg):
 
 
 def facts(tmp_path):
-    return FactsReader(Ledger.file(tmp_path / "runs" / "t" / "ledger.sqlite")).facts()
+    return FactsReader(Ledger.at(tmp_path / "runs" / "t")).facts()
 
 
 def test_a_simulated_study_runs_through_the_real_loop_says_so_and_verifies(tmp_path):
@@ -206,7 +206,7 @@ def studies(world, count, *overrides):
             world, *WORTH, f"study.name={world.split()[0]}{seed}", f"study.seed={seed}", *overrides
         )
         folder = loop_alone(cfg)
-        found = FactsReader(Ledger.file(folder / "ledger.sqlite")).facts()
+        found = FactsReader(Ledger.at(folder)).facts()
         for (arm, _), names in found.champions.items():
             first, last = (
                 worth(LAWS[world], found.plans[name].recipe) for name in (names[0], names[-1])

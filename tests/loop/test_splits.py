@@ -189,7 +189,8 @@ def test_nothing_of_gate_leaves_but_the_verdict_before_the_closing_look(
     go(cfg, FakeBox(better), session.execute)  # verifying would find the marked scores
     named = gate_of(cfg)
     inbox = [
-        lines.list_lines(view.view_subject(named, subject)) for subject in named.subjects.values()
+        lines.list_lines(view.view_subject(named, subject))
+        for subject in named.memory.subjects.values()
     ]
     told = [
         (folder / "summary.json").read_text(),
@@ -289,7 +290,7 @@ def test_computable_gains_are_flagged_in_every_table_and_no_mandate_promotes_the
             go(cfg, FakeBox(better))
         named = gate_of(cfg)
         (asked,) = named.pending()
-        assert named.computable(named.plans[asked.subject])
+        assert named.computable(named.memory.plans[asked.subject])
         assert not approve(cfg, asked.subject, "promote")
     result = go(cfg, FakeBox(better))
     flags = {p["purpose"]: p["computable"] for g in result["generations"] for p in g["plans"]}
@@ -365,7 +366,7 @@ def test_the_objective_stands_in_sentences_on_every_gate(tmp_path, go):
     with pytest.raises(NeedsHuman):
         go(cfg, FakeBox(better))
     named = gate_of(cfg)
-    found = view.view_subject(named, next(iter(named.subjects.values())))
+    found = view.view_subject(named, next(iter(named.memory.subjects.values())))
     assert (
         any("by more than 0.02" in text for _, text in lines.list_lines(found))
         and len(found.objective) >= 4

@@ -71,7 +71,7 @@ class Door:
             go(cfg, self.box)
         monkeypatch.setattr(door, "_check", real)
         ledger, store = (
-            Ledger.file(tmp_path / "runs" / "t" / "ledger.sqlite"),
+            Ledger.at(tmp_path / "runs" / "t"),
             Store(tmp_path / "runs" / "t" / "store"),
         )
         self.sandbox = Sandbox(
@@ -95,7 +95,7 @@ def test_any_one_field_of_a_plan_that_changes_after_its_approval_leaves_nothing_
     does not take it.
     """
     gate, name = opened.sandbox.gate, opened.grant.plan
-    whole = plain(gate.plans[name])
+    whole = plain(gate.memory.plans[name])
     paths = list(leaves(whole))
     assert {"recipe", "jobs", "requested", "bundle", "hypothesis", "objective", "steps"} <= {
         path[0] for path in paths
@@ -126,15 +126,15 @@ def test_a_recorded_plan_that_differs_in_one_field_needs_a_decision_of_its_own(t
     (name,) = waiting(cfg)
     approve(cfg, name, "recipe")
     folder = tmp_path / "runs" / "t"
-    gate = Gate(Ledger.file(folder / "ledger.sqlite"), Store(folder / "store")).refresh()
+    gate = Gate(Ledger.at(folder), Store(folder / "store")).refresh()
     for change in (
         {"hypothesis": "x"},
-        {"steps": gate.plans[name].steps + 1},
-        {"recipe": replace(gate.plans[name].recipe, depth=1)},
-        {"requested": replace(gate.plans[name].requested, jobs=9)},
+        {"steps": gate.memory.plans[name].steps + 1},
+        {"recipe": replace(gate.memory.plans[name].recipe, depth=1)},
+        {"requested": replace(gate.memory.plans[name].requested, jobs=9)},
         {"jobs": ()},
     ):
-        other = replace(gate.plans[name], **change)
+        other = replace(gate.memory.plans[name], **change)
         gate.ledger.append("plan", {"digest": digest(other), "plan": plain(other)})
         with pytest.raises(NeedsHuman, match="0 of 1"):
             gate.grant(digest(other))
@@ -283,7 +283,7 @@ def test_an_older_copy_of_the_database_is_found(tmp_path, go, monkeypatch, heads
 
 def test_a_decision_s_every_field_is_derived_again(done):
     """Each leaf of each kind of yes, changed and with whole hashes, fails."""
-    entries = Ledger.file(done / "ledger.sqlite").entries()
+    entries = Ledger.at(done).entries()
     first = next(e for e in entries if e.kind == "decision")
     for path in leaves(first.body):
         copy = rewritten(done, entries, first.sequence, mutated(first.body, path))
@@ -292,7 +292,7 @@ def test_a_decision_s_every_field_is_derived_again(done):
 
 def test_a_rewritten_history_that_says_the_same_verifies(done):
     """So that the test above fails by what was changed, and not by being rewritten."""
-    entries = Ledger.file(done / "ledger.sqlite").entries()
+    entries = Ledger.at(done).entries()
     first = next(e for e in entries if e.kind == "decision")
     verify(rewritten(done, entries, first.sequence, first.body))
 
@@ -303,12 +303,12 @@ FLOOD = 10_000
 def test_ten_thousand_requests_are_refused_at_a_constant_price_and_people_see_one_line(
     done, monkeypatch
 ):
-    ledger, store = Ledger.file(done / "ledger.sqlite"), Store(done / "store")
+    ledger, store = Ledger.at(done), Store(done / "store")
     gate = Gate(ledger, store).refresh()
-    name = next(iter(gate.plans))
+    name = next(iter(gate.memory.plans))
     with ledger.transaction() as txn:
         plans = [
-            replace(gate.plans[name], index=100 + i, purpose="candidate", parent=name)
+            replace(gate.memory.plans[name], index=100 + i, purpose="candidate", parent=name)
             for i in range(FLOOD)
         ]
         for one in plans:
@@ -335,7 +335,7 @@ def test_ten_thousand_requests_are_refused_at_a_constant_price_and_people_see_on
             refused += 1
     gate.refresh()
     added = ledger.entries()[before:]
-    cap = gate.rules.config.gates.pending_per_arm
+    cap = gate.memory.rules.config.gates.pending_per_arm
     assert (refused, len(gate.pending())) == (FLOOD - cap, cap)
     assert [e.body["title"] for e in added if e.kind == "incident"] == [
         f"request flood: more than {cap} requests of arm local waiting"

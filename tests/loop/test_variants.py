@@ -412,7 +412,7 @@ def test_a_proposal_that_failed_gained_nothing_and_one_that_reviewers_refused_sa
         "study.skill_proposals=3",
         quality=lambda order: quality[order.recipe.depth],
     )
-    run = Run(0, Ledger.file(tmp_path / "runs" / "t" / "ledger.sqlite"))
+    run = Run(0, Ledger.at(tmp_path / "runs" / "t"))
     plans = [run.facts.at["self", 0, run.config.study.skill_generation(0), i] for i in range(3)]
     each = [pair_gain(run, n, run.unbounded) for n in plans]
     assert next(read_skills(run)).value == pytest.approx(sum(each) / 3)
@@ -503,7 +503,7 @@ def test_where_nothing_is_carried_on_an_accept_stands_alone(tmp_path, go):
         {h.rung: h.value for h in found.held["no_carry"]},
         max(found.plans["no_carry"], key=lambda p: (p.generation, p.fate == "accepted")),
     )
-    run = Run(0, Ledger.file(folder / "ledger.sqlite"))
+    run = Run(0, Ledger.at(folder))
     assert (
         held["gate"]
         == pytest.approx(pair_gain(run, last.plan, run.unbounded))
@@ -560,7 +560,7 @@ def test_a_crossed_sign_pauses_the_study_and_opens_an_incident_until_people_resu
     assert "end" not in kinds and kinds.count("warning") == 1
     assert next(e.body for e in entries(cfg) if e.kind == "incident")["detector"] == "warning sign"
     gate = gate_of(cfg)
-    assert gate.refresh().halt == "pause"
+    assert gate.refresh().memory.halt == "pause"
     control.order(gate.ledger, "resume", "user x", "seen")
     assert go(cfg, FakeBox(better, writing))["finished"]
     assert [e.kind for e in entries(cfg)].count("warning") == 1  # it is read once

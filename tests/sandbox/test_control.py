@@ -115,7 +115,7 @@ def live(pid):
 
 
 def kinds(folder, what="control"):
-    return [e.body for e in Ledger.file(folder / "ledger.sqlite").entries() if e.kind == what]
+    return [e.body for e in Ledger.at(folder).entries() if e.kind == what]
 
 
 @pytest.mark.parametrize("how", ["command", "hangs", "hangs in a transaction", "file", "sigterm"])
@@ -128,9 +128,7 @@ def test_a_stop_kills_every_job_and_nothing_starts_after_it(start, how):
         process.send_signal(signal.SIGTERM)
         wait(lambda: process.poll() is not None)
     elif how == "hangs in a transaction":
-        with Ledger.file(
-            folder / "ledger.sqlite"
-        ).transaction():  # as a loop would that stopped while it wrote
+        with Ledger.at(folder).transaction():  # as a loop would that stopped while it wrote
             os.kill(process.pid, signal.SIGSTOP)
             control.kill_jobs(process.pid, "")
             assert live(process.pid) == []
@@ -168,7 +166,7 @@ def test_a_stop_kills_every_job_and_nothing_starts_after_it(start, how):
         and len(kinds(folder, "start")) == before
     )
     assert acts.resume(folder, "ada") == () and not (folder / "STOP").exists()
-    assert requests.open_gate(folder).halt == ""
+    assert requests.open_gate(folder).memory.halt == ""
 
 
 @pytest.mark.browser
@@ -217,7 +215,7 @@ def test_a_drill_stops_eight_jobs_measures_it_and_the_study_goes_on(start):
     ] > 0
     wait(lambda: len(live(process.pid)) >= 8 or process.poll() is not None)
     assert process.poll() is None, process.stderr.read()
-    assert requests.open_gate(folder).halt == ""
+    assert requests.open_gate(folder).memory.halt == ""
     lost = [b["result"] for b in kinds(folder, "job")]
     assert (
         len(lost) == 8
@@ -254,7 +252,10 @@ def test_the_command_line_orders_and_reports(start, monkeypatch):
         run("slow", str(folder), "0").returncode == 2
         and run("slow", str(folder), "3", "--why", "hot").returncode == 0
     )
-    assert run("pause", str(folder)).returncode == 0 and requests.open_gate(folder).halt == "pause"
+    assert (
+        run("pause", str(folder)).returncode == 0
+        and requests.open_gate(folder).memory.halt == "pause"
+    )
     assert live(process.pid)  # a pause lets jobs end
     assert run("resume", str(folder)).returncode == 0 and run("resume", str(folder)).returncode == 2
     told = json.loads(run("stop", str(folder), "--json").stdout)
