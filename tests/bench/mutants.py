@@ -5,7 +5,8 @@ seconds must then fail, or run out of time. Each subject gives as many mutants a
 are tried in random order in copies of the tree, so a part of a run is an honest sample too.
 
 `mutants.py run RESULTS.jsonl [SUBJECT...]` goes on where a run of the same sources stopped.
-`mutants.py again RESULTS.jsonl AGAIN.jsonl` tries its survivors on today's sources and tests.
+`mutants.py again RESULTS.jsonl AGAIN.jsonl` tries its survivors on today's sources and tests, but
+for the mutants that docs/figures/mutants-explained.jsonl explains.
 `mutants.py table RESULTS.jsonl` prints killed shares with exact 95 % intervals, and survivors.
 It needs `pip install mutmut==3.8.1`. Docstrings, exceptions' messages and other sentences for
 people stay. Unlike mutmut, this mutates decorated functions and constants of modules as well.
@@ -36,6 +37,7 @@ from mutmut.mutation.mutators import mutation_operators
 from mutmut.mutation.pragma_handling import IgnoredCode
 
 ROOT = Path(__file__).resolve().parents[2]
+EXPLAINED = ROOT / "docs" / "figures" / "mutants-explained.jsonl"
 SEED, EACH = 23, 60
 """Seed of the sample, and mutants that are drawn from each subject."""
 LEDGER, CYCLE = "tests/sandbox/test_ledger.py", "tests/loop/test_cycle.py"
@@ -163,22 +165,42 @@ def mutated(subject: str, path: Path, module: cst.Module, mutation: Mutation) ->
 
 
 def survivors(place: Path) -> dict[Mutant, str]:
-    """Return the survivors of a run as mutants of today's sources; print those that are gone."""
-    left = [row for row in rows(place) if not row["killed"]]
+    """Return the unexplained survivors of a run, as mutants of today's sources.
+
+    Print the survivors whose source has changed.
+    """
+    explained = reasons()
+    left = [row for row in rows(place) if not row["killed"] and key(row) not in explained]
     sources: dict[Mutant, str] = {}
     for subject, file in sorted({(row["subject"], row["file"]) for row in left}):
         module, every = mutations((ROOT / file).read_text())
-        wanted = [row for row in left if row["file"] == file]
+        wanted = {key(row): row for row in left if row["file"] == file}
         for mutation in every:
+            if not any(_may_be(module, mutation, row) for row in wanted.values()):
+                continue
             with contextlib.suppress(SyntaxError):
                 mutant, source = mutated(subject, ROOT / file, module, mutation)
-                texts = (mutant.before, mutant.after)
-                if row := next((w for w in wanted if texts == (w["before"], w["after"])), None):
-                    wanted.remove(row)
+                if wanted.pop(key(asdict(mutant)), None):
                     sources[mutant] = source
-        for row in wanted:
+        for row in wanted.values():
             print(f"{file}:{row['line']} has changed: {row['before']} -> {row['after']}")
     return sources
+
+
+def _may_be(module: cst.Module, mutation: Mutation, row: dict[str, Any]) -> bool:
+    """Tell cheaply whether a mutation may be a row's: long statements always may."""
+    old, new = map(module.code_for_node, (mutation.original_node, mutation.mutated_node))
+    return "\n" in old or (old in row["before"] and new in row["after"])
+
+
+def key(row: dict[str, Any]) -> tuple[str, str, str]:
+    """Return what a mutant is apart from its line."""
+    return row["file"], row["before"], row["after"]
+
+
+def reasons() -> dict[tuple[str, str, str], str]:
+    """Return why a survivor changes nothing that the tests could see, by key."""
+    return {key(row): row["reason"] for row in rows(EXPLAINED)}
 
 
 @dataclass
@@ -278,8 +300,11 @@ def table(place: Path) -> None:
         low, high = test(sum(killed), len(killed)).proportion_ci(0.95, "exact")
         share = f"{sum(killed) / len(killed):.1%} ({low:.1%} to {high:.1%})"
         print(f"{subject:8}{len(killed):5} mutants {sum(killed):5} killed: {share}")
+    explained = reasons()
     for row in (row for row in rows(place) if not row["killed"]):
         print(f"{row['file']}:{row['line']}: {row['before']} -> {row['after']}")
+        if key(row) in explained:
+            print(f"    {explained[key(row)]}")
 
 
 if __name__ == "__main__":
