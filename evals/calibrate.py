@@ -35,7 +35,7 @@ class Campaigns:
     "planned confirmations, which share alpha"
     alpha: float = 0.05
     "false keeps per campaign"
-    most: int = 12
+    pairs: int = 12
     "most pairs of one confirmation"
     first_look: int = 4
     "pairs before the first look"
@@ -81,7 +81,7 @@ def fingerprint(rule: str, null: str) -> list[float]:
     A comment or another layout of the code leaves them alone; another rule, another draw or another
     way of counting changes them. Rows of an older fingerprint are simulated anew.
     """
-    plan = Campaigns(campaigns=40, candidates=10, confirmations=3, most=8)
+    plan = Campaigns(campaigns=40, candidates=10, confirmations=3, pairs=8)
     sample = np.linspace(0.1, 0.95, 18) ** 2
     rng = np.random.default_rng([5, NULLS.index(null)])
     wrong, fake, pairs = _simulate(rule, null, sample, rng, plan)
@@ -119,7 +119,7 @@ def draw(
 def _confirm(
     rule: str, null: str, sample: Gains, rng: np.random.Generator, plan: Campaigns, bar: float
 ) -> tuple[NDArray[np.bool_], Gains, float]:
-    shape = (plan.campaigns * plan.confirmations, plan.most)
+    shape = (plan.campaigns * plan.confirmations, plan.pairs)
     candidate, champion = draw(null, sample, rng, shape, bar)
     gains = candidate - champion
     accepted, pairs = RULES[rule].play(
@@ -155,11 +155,11 @@ def power(
     """
     gain = plan.effect * float(sample.std())
     if gain == 0:
-        return None, float(plan.most)
+        return None, float(plan.pairs)
     gains = (
-        rng.choice(sample, (confirmations, plan.most))
+        rng.choice(sample, (confirmations, plan.pairs))
         + gain
-        - rng.choice(sample, (confirmations, plan.most))
+        - rng.choice(sample, (confirmations, plan.pairs))
     )
     first = 1 if rule == "greedy" else plan.first_look
     accepted, pairs = RULES[rule].play(
@@ -233,9 +233,9 @@ def real(rule: str, scores: Mapping[str, Sequence[float]], plan: Campaigns) -> d
 
 def _walk(rule: str, gains: Sequence[float], plan: Campaigns, first: int) -> tuple[str, int]:
     """Return the rule's answer and its pairs; `continue` if the gains ran out."""
-    for n in range(first, min(plan.most, len(gains)) + 1):
+    for n in range(first, min(plan.pairs, len(gains)) + 1):
         answer = RULES[rule](
-            gains[:n], level=plan.level, effect=0.0, deviation=plan.deviation, most=plan.most
+            gains[:n], level=plan.level, effect=0.0, deviation=plan.deviation, most=plan.pairs
         ).answer
         if answer != "continue":
             break

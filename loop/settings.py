@@ -27,7 +27,7 @@ corner (docs/proposers.md).
 """
 
 
-def composed(overrides: Sequence[str]) -> Config:
+def compose_settings(overrides: Sequence[str]) -> Config:
     """Compose settings from overrides, without running anything."""
     try:
         with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):

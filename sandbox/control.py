@@ -140,7 +140,7 @@ def holder(folder: Path) -> int:
     return 0
 
 
-class Wires:
+class TripwireCounts:
     """The counts of a study's tripwires, following its ledger.
 
     Counts begin anew when people resume. Safe to use from several threads.

@@ -92,9 +92,7 @@ def go(monkeypatch):
     """Run a study on a given box; locks are released afterwards, as the end of a process would."""
 
     def release():
-        for lock in study_open._LOCKS:
-            lock.close()
-        study_open._LOCKS.clear()
+        study_open.release_locks()
 
     def start(cfg, box, act=execute):
         monkeypatch.setattr(study_open, "make_box", lambda _: box)

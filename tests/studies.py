@@ -37,16 +37,16 @@ real_judge = confirm.judge
 
 
 @cache
-def composed(*overrides):
+def compose_cached(*overrides):
     """Compose settings once a worker: Hydra takes a tenth of a second for it."""
-    return settings.composed(overrides)
+    return settings.compose_settings(overrides)
 
 
 def config(tmp_path, *overrides):
     """Return the settings of a small study below a folder."""
     if any("/" in one for one in overrides):  # files are read, and pinned in the home
-        return settings.composed([*SMALL, f"runs={tmp_path}/runs", *overrides])
-    return replace(composed(*SMALL, *overrides), runs=f"{tmp_path}/runs")
+        return settings.compose_settings([*SMALL, f"runs={tmp_path}/runs", *overrides])
+    return replace(compose_cached(*SMALL, *overrides), runs=f"{tmp_path}/runs")
 
 
 def mandate(cfg, *, caps=None, hours_ago=0, kind="unattended"):

@@ -13,8 +13,8 @@ from configs.errors import BadInput, Denied, NeedsHuman
 from configs.records import Caps, Grant, Proposal, Purpose
 from loop.attack.outcome import try_act
 from loop.plan import Draft, make_plan, source
-from loop.settings import composed
-from loop.study.open import _LOCKS, open_study
+from loop.settings import compose_settings
+from loop.study.open import open_study, release_locks
 from loop.study.running import Running
 from sandbox import keys
 from sandbox.box.base import Box
@@ -41,13 +41,6 @@ def replace_settings(settings: tuple[str, ...], *changes: str) -> list[str]:
     return [line for line in settings if line.partition("=")[0] not in changed] + list(changes)
 
 
-def release_locks(folder: str) -> None:
-    """Release the lock of every study in a folder, as the end of its process would."""
-    for lock in [lock for lock in _LOCKS if lock.name.startswith(f"{folder}/")]:
-        lock.close()
-        _LOCKS.remove(lock)
-
-
 class AttendedStudy:
     """A study with a signed baseline as its champion.
 
@@ -63,7 +56,7 @@ class AttendedStudy:
     ) -> None:
         _make_keys()
         self.settings = settings
-        self.running: Running = open_study(composed(settings), box)
+        self.running: Running = open_study(compose_settings(settings), box)
         self.folder = self.running.folder
         self.count = 0
         self.baseline = self.plan(purpose="baseline")

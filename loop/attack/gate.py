@@ -16,7 +16,7 @@ from loop.attack.outcome import GOT_THROUGH, first_success, try_act, try_each
 from loop.attack.suite import Suite
 from loop.people import amend
 from loop.people.view import view_subject
-from loop.settings import composed
+from loop.settings import compose_settings
 from sandbox import keys
 from sandbox.canonical import canonical, digest
 from sandbox.decision import new_mandate
@@ -109,7 +109,7 @@ def configure_silent_approval(_: Suite) -> str:
         "autonomy.rules.recipe=timeout",
         "reviewer.policy=silent",
     )
-    answer = try_each(lambda setting: composed([setting]), settings, HeirloopError)
+    answer = try_each(lambda setting: compose_settings([setting]), settings, HeirloopError)
     return answer if GOT_THROUGH in answer else f"refused: {answer}"
 
 

@@ -225,7 +225,7 @@ def recognise_split(suite: Suite) -> str:
     order = canonical(make_order(running, Replicate(planned=planned, index=0), "predict"))
     shapes = set()
     for split in SPLITS:
-        tensor = load(running.sandbox.store.get(running.asked[split][0]))["questions"]
+        tensor = load(running.sandbox.store.get(running.questions[split][0]))["questions"]
         shapes.add((tensor.dtype.str, tensor.shape))
     named = any(split.encode() in order for split in SPLITS)
     if len(shapes) > 1 or named:

@@ -16,7 +16,7 @@ from loop.people import amend
 from loop.people.acts import recall
 from loop.people.lines import list_lines
 from loop.people.view import view_subject
-from loop.settings import composed
+from loop.settings import compose_settings
 from loop.study.open import open_study
 from sandbox import control, keys
 
@@ -29,7 +29,9 @@ def resume_with(*changes: str) -> Callable[[Suite], str]:
 
         def resume(changed: str) -> object:
             study.release_lock()
-            return open_study(composed(replace_settings(study.settings, changed)), suite.box)
+            return open_study(
+                compose_settings(replace_settings(study.settings, changed)), suite.box
+            )
 
         return try_each(resume, changes, BadInput)
 
@@ -42,7 +44,7 @@ def add_late_key(suite: Suite) -> str:
     name, late = study.plan(), f"late{study.running.root[:6]}"
     keys.new_key(late, "person", PASSPHRASE)
     study.release_lock()
-    open_study(composed(study.settings), suite.box)
+    open_study(compose_settings(study.settings), suite.box)
     return study.decide(name, study.sign(name, late))
 
 

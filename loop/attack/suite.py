@@ -19,11 +19,11 @@ from configs.entries import DataEntry, PlanEntry
 from configs.job import Order
 from configs.records import Grant, Input, Job, JobResult, Proposal, Purpose
 from evals.data import draw_train
-from loop.attack.attended import AttendedStudy, release_locks, replace_settings
+from loop.attack.attended import AttendedStudy, replace_settings
 from loop.attack.host import Host, open_host
 from loop.plan import Draft, Planned, make_plan, source
-from loop.settings import composed
-from loop.study.open import open_study
+from loop.settings import compose_settings
+from loop.study.open import open_study, release_locks
 from sandbox import keys
 from sandbox.box.base import Box
 from sandbox.canonical import digest
@@ -80,7 +80,7 @@ class Suite:
 
     def __init__(self, box: Box, folder: Path, canaries: Host) -> None:
         self.box, self.host = box, canaries
-        config = composed([*SETTINGS, f"runs={folder}"])
+        config = compose_settings([*SETTINGS, f"runs={folder}"])
         caps = config.gates.unattended
         assert caps is not None
         key = Ed25519PrivateKey.generate()

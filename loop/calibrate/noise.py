@@ -17,7 +17,7 @@ from configs.recipe import Recipe
 from configs.settings.config import Config
 from loop.calibrate.trainings import budget_for, open_trainings, read_scores, train
 from loop.plan import ROOT, Planned
-from loop.settings import composed
+from loop.settings import compose_settings
 from loop.study.running import Running
 
 FIGURES = ROOT / "docs" / "figures"
@@ -47,7 +47,7 @@ def noise_recipes(config: Config) -> dict[str, Recipe]:
 def noise_settings(task: str, runs: Mapping[str, int]) -> Config:
     """Return the study of a task's noise, with a budget for its trainings."""
     total = sum(runs.values())
-    return composed(
+    return compose_settings(
         [
             "study=single",
             f"study.name=noise-{task}",

@@ -14,7 +14,7 @@ from configs.settings.config import Config
 from evals.calibrate import Campaigns, campaigns_needed, pairs_needed
 from evals.rules import Gains
 from loop.calibrate.noise import FIGURES, read_noise
-from loop.settings import composed
+from loop.settings import compose_settings
 
 
 def power(
@@ -30,7 +30,7 @@ def power(
     The overrides compose the study. `target` is the objective's power by default, `deviation` the
     task's. CPU-seconds are planned and cover both sides of a pair.
     """
-    config = composed(overrides)
+    config = compose_settings(overrides)
     target = config.objective.power if target is None else target
     need(
         0 < gain <= 1 and 0 < target < 1,
@@ -47,7 +47,7 @@ def power(
     plan = Campaigns(
         confirmations=config.confirmations(),
         alpha=objective.alpha,
-        most=study.confirm_replicates,
+        pairs=study.confirm_replicates,
         first_look=objective.first_look,
         deviation=config.deviation(),
     )

@@ -17,7 +17,7 @@ from evals.calibrate import NULLS, Campaigns, fingerprint, pool_rows, real
 from evals.calibrate import calibrate as calibrate_row
 from evals.rules import RULES
 from loop.calibrate.noise import FIGURES, read_noise, real_scores
-from loop.settings import composed
+from loop.settings import compose_settings
 from sandbox.canonical import digest
 
 
@@ -36,7 +36,7 @@ def calibrate(
     from the scores and keeps every row in calibration-TASK.jsonl, so it goes on where it was.
     Raises BadInput where no noise was measured.
     """
-    config = composed([f"task={task}"])
+    config = compose_settings([f"task={task}"])
     plan = plan or Campaigns(deviation=config.task.seed_deviation)
     if null == "real":
         scores = real_scores(task, folder, unattended=unattended, say=say)

@@ -20,7 +20,7 @@ from evals import task as rows
 from evals.data import Items
 from loop.calibrate.trainings import budget_for, open_trainings, read_scores, train
 from loop.plan import Planned
-from loop.settings import composed
+from loop.settings import compose_settings
 from loop.study.running import Running
 from sandbox.canonical import digest
 
@@ -66,13 +66,13 @@ def check_settings(task: str, trainings: int, recipes: int, overrides: Sequence[
     """Return the study of a task check, with a budget for its trainings."""
     own_file = task.endswith(".py")
     chosen = ["task=custom", f"task.file={task}"] if own_file else [f"task={task}"]
-    settings = composed([*chosen, *overrides]).task
+    settings = compose_settings([*chosen, *overrides]).task
     # A study of fewer jobs could not confirm anything, and is refused.
     total = max(20, trainings + recipes + FRESH)
     # A training, its start and its predictions, with room for a busy machine.
     cpu = total * (settings.planned_cpu_us // 400_000 + 6) + 60
     tag = digest([plain(settings), trainings, recipes])[:8]
-    return composed(
+    return compose_settings(
         [
             *chosen,
             *overrides,
@@ -112,7 +112,7 @@ def _check(running: Running, plans: Mapping[str, Planned], best: str) -> list[ro
     """Return every row; the items come from the inputs of this study's own jobs."""
     task, store, facts = running.config.task.format(), running.sandbox.store, running.facts()
     files: list[Items] = [load(store.get(blob))["items"] for blob, _ in facts.data.values()]
-    questions = [load(store.get(blob))["questions"] for blob, _ in running.asked.values()]
+    questions = [load(store.get(blob))["questions"] for blob, _ in running.questions.values()]
     baseline = _scores(running, plans, "baseline")
     failed = sum(
         scores is None

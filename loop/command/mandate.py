@@ -9,7 +9,7 @@ from configs.records import Caps
 from loop import terminal
 from loop.people.requests import open_gate
 from loop.people.sign import sign_mandate, sign_unattended
-from loop.settings import composed
+from loop.settings import compose_settings
 from sandbox.ledger import FILE
 
 
@@ -45,7 +45,7 @@ def grant(
     overrides: tuple[str, ...],
 ) -> None:
     """Print a standing approval in full and sign it, for the study of these OVERRIDES."""
-    config = composed(overrides)
+    config = compose_settings(overrides)
     run = Path(config.runs) / config.study.name
     version = open_gate(run).memory.rules.version if (run / FILE).exists() else 1
     if unattended:

@@ -99,7 +99,7 @@ def predict(
     running: Running, replicate: Replicate, trained: Trained, split: Split, cpu: int | None
 ) -> Predicted:
     """Let trained weights answer the questions of a split; no answer enters the box."""
-    stored = running.asked[split]
+    stored = running.questions[split]
     questions = Input(name="questions.safetensors", digest=stored[0], sequence=stored[1])
     inputs = (trained.weights, questions)
     job = make_job(running, replicate, replicate.predict_role, inputs)

@@ -106,7 +106,7 @@ def _from_model(campaign: Campaign, generation: int, index: int) -> Written:
             "\n".join([f"The task is {config.task.name}.", *objective_text(config.objective)]),
             (generation, index, campaign.shape()[1]),
             view.rng.getrandbits(31),
-            [(other.told(), other.source) for other in others],
+            [(other.describe_outcome(), other.source) for other in others],
         )
     answer = answered(campaign.running, planned.digest, index, question)
     try:

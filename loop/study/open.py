@@ -40,6 +40,13 @@ _LOCKS: list[Any] = []
 """Open lock files: each holds its lock as long as the process lives."""
 
 
+def release_locks(folder: str = "") -> None:
+    """Release the lock of every study in a folder, or of all, as the end of the process would."""
+    for lock in [lock for lock in _LOCKS if not folder or lock.name.startswith(f"{folder}/")]:
+        lock.close()
+        _LOCKS.remove(lock)
+
+
 def open_study(config: Config, box: Box | None = None, lean: bool = False) -> Running:
     """Open or resume the study of these settings.
 
@@ -120,9 +127,9 @@ def _tie(
     whole = {
         split: np.concatenate([items, *parts[split].values()]) for split, items in splits.items()
     }
-    asked = _record_questions(ledger, store, config, whole)
+    questions = _record_questions(ledger, store, config, whole)
     if isinstance(box, SimulatedBox):
-        box.learn(asked)
+        box.learn(questions)
     gate = Gate(ledger, store).refresh()
     return Running(
         config=config,
@@ -133,9 +140,9 @@ def _tie(
         facts_reader=FactsReader(ledger, lean),
         splits=splits,
         slices=parts,
-        asked=asked,
+        questions=questions,
         nearest=WeightIndex(ledger, store, secret),
-        tripwires=control.Wires(gate),
+        tripwires=control.TripwireCounts(gate),
     )
 
 

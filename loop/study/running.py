@@ -44,11 +44,11 @@ class Running:
     "held-out items of each split, answers included"
     slices: dict[str, dict[str, Items]]
     "items of each slice of each split"
-    asked: dict[str, tuple[str, int]]
+    questions: dict[str, tuple[str, int]]
     "split -> digest of its questions, ledger sequence"
     nearest: WeightIndex
     "sketches of all weights, to find copies"
-    tripwires: control.Wires
+    tripwires: control.TripwireCounts
     "counts with limits: beyond a limit the study pauses"
     stopped: bool = False
     "whether the loop should end"

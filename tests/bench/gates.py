@@ -31,7 +31,7 @@ def inbox(folder: Path) -> None:
     from configs.errors import NeedsHuman
     from loop import session
     from loop.people.requests import open_gate
-    from loop.settings import composed
+    from loop.settings import compose_settings
     from loop.study import box
     from sandbox import keys
     from sandbox.canonical import digest
@@ -39,7 +39,9 @@ def inbox(folder: Path) -> None:
     keys.new_key("ada", "person", "correct horse")
     box.make_box = lambda _: FakeBox(lambda order: 0.1)
     try:
-        session.execute(composed([*SMALL, f"runs={folder}", "autonomy=assisted", "gates=attended"]))
+        session.execute(
+            compose_settings([*SMALL, f"runs={folder}", "autonomy=assisted", "gates=attended"])
+        )
     except NeedsHuman:
         gate = open_gate(folder / "t")
     plan = next(e.body["plan"] for e in gate.ledger.entries() if e.kind == "plan")
@@ -269,10 +271,12 @@ def campaign(folder: Path, generations: int) -> None:
     """
     from test_simulated import loop_alone
 
-    from loop.settings import composed
+    from loop.settings import compose_settings
     from sandbox.ledger import Ledger
 
-    cfg = composed([*LEAST, *CAPS, f"study.generations={generations}", f"runs={folder}/runs"])
+    cfg = compose_settings(
+        [*LEAST, *CAPS, f"study.generations={generations}", f"runs={folder}/runs"]
+    )
     cpu, wall = time.process_time(), time.perf_counter()
     done = loop_alone(cfg)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall

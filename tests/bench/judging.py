@@ -57,7 +57,7 @@ def rates(axis, rules) -> None:
 def powers(axis) -> None:
     rng, plan, size = np.random.default_rng(2), Campaigns(), 3000
     unit = plan.deviation
-    base = rng.normal(0, unit * 2**0.5, (size, plan.most))
+    base = rng.normal(0, unit * 2**0.5, (size, plan.pairs))
     effects = np.arange(0.5, 5.01, 0.5)
     for number, (name, rule) in enumerate(RULES.items()):
         if name == "greedy":

@@ -35,7 +35,7 @@ from loop import session  # noqa: E402
 from loop.propose.evolve.patch import FILE  # noqa: E402
 from loop.propose.table import PROPOSERS, Proposer  # noqa: E402
 from loop.propose.view import ProposerView, proposal  # noqa: E402
-from loop.settings import composed  # noqa: E402
+from loop.settings import compose_settings  # noqa: E402
 from sandbox.ledger import Ledger  # noqa: E402
 
 MARK = "# region: update\n"
@@ -96,7 +96,7 @@ def heirloop(folder: str, count: int) -> dict[str, Any]:
     PROPOSERS["stub"] = Proposer(
         where="trusted", write=stub, sees="nothing", costs="its own CPU time"
     )
-    config = composed(settings(folder, count))
+    config = compose_settings(settings(folder, count))
     grant(config)
     started = time.perf_counter()
     session.execute(config)
@@ -209,7 +209,7 @@ def openevolve(folder: str, count: int) -> dict[str, Any]:
     before, each time falsely.
     """
     python = ROOT / ".bench/bin/python"
-    config = composed([one for one in settings(folder, count) if "arms" not in one])
+    config = compose_settings([one for one in settings(folder, count) if "arms" not in one])
     task, recipe = config.task.format(), config.task.baseline
     order = Order(
         role="train",

@@ -6,7 +6,7 @@ import pytest
 
 from configs.errors import BadInput
 from configs.records import ACTS, CHANGE_CLASSES, CLASSES, ClassName
-from loop.settings import composed
+from loop.settings import compose_settings
 from sandbox.decision import decided
 
 DECIDED = {
@@ -41,12 +41,12 @@ def test_the_names_and_the_table_of_classes_agree():
 @pytest.mark.parametrize("preset", DECIDED)
 def test_a_preset_has_the_digest_that_earlier_mandates_were_given_for(preset):
     extra = ["box=planted"] if preset == "planted" else []
-    assert decided(composed([f"study={preset}", *extra])) == DECIDED[preset]
+    assert decided(compose_settings([f"study={preset}", *extra])) == DECIDED[preset]
 
 
 def test_a_class_that_is_not_named_is_denied_and_an_unknown_class_is_refused():
-    config = composed(["study=quickstart"])
+    config = compose_settings(["study=quickstart"])
     assert tuple(config.autonomy.rules) == tuple(config.gates.approve) == CLASSES
     for field in ("autonomy.rules.recipes=deny", "gates.approve.recipes={of: 1}"):
         with pytest.raises(BadInput, match="recipes"):
-            composed([f"+{field}"])
+            compose_settings([f"+{field}"])

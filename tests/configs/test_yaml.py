@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from configs.errors import BadInput
-from loop.settings import composed
+from loop.settings import compose_settings
 
 ROOT = Path(__file__).resolve().parents[2] / "configs"
 CHOICES = [f"{path.parent.name}={path.stem}" for path in sorted(ROOT.glob("*/*.yaml"))]
@@ -17,11 +17,11 @@ def test_every_yaml_composes(choice):
         "box=planted": "task=planted",
     }
     alone = ["study.arms=[random]"] if choice.startswith("proposer=") else []
-    assert composed([choice, *([extra[choice]] if choice in extra else alone)]).study.name
+    assert compose_settings([choice, *([extra[choice]] if choice in extra else alone)]).study.name
 
 
 def test_an_objective_with_everything_composes():
-    found = composed(
+    found = compose_settings(
         [
             "objective.metric=nll",
             "objective.direction=down",
@@ -89,7 +89,7 @@ def test_an_objective_with_everything_composes():
 )
 def test_bad_configuration_is_one_sentence_that_names_the_field(override, words):
     with pytest.raises(BadInput) as error:
-        composed([override])
+        compose_settings([override])
     assert words in str(error.value) and "\n" not in str(error.value)
 
 
@@ -105,4 +105,4 @@ def test_bad_configuration_is_one_sentence_that_names_the_field(override, words)
     ],
 )
 def test_the_named_studies_compose_and_can_pay_for_what_they_plan(given, name):
-    assert composed(given).study.name == name
+    assert compose_settings(given).study.name == name

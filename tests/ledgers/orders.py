@@ -84,7 +84,7 @@ class _Orders:
         """Drill in a thread, for it waits until this very job has ended."""
         thread = threading.Thread(target=control.drill, args=(Path(self.folder), who()))
         thread.start()
-        while open_gate(Path(self.folder)).memory.halt != "drill":
+        while open_gate(Path(self.folder)).halt != "drill":
             time.sleep(0.01)
         self.done.append("drill")
 
@@ -99,7 +99,7 @@ class _Orders:
     def stop(self) -> None:
         """Write the file STOP and wait until the loop has read it."""
         (Path(self.folder) / "STOP").write_text("a person wrote this file")
-        while open_gate(Path(self.folder)).memory.halt != "stop":
+        while open_gate(Path(self.folder)).halt != "stop":
             time.sleep(0.01)
         self.done.append("STOP")
 

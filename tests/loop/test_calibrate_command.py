@@ -15,7 +15,7 @@ from loop.calibrate import noise, power, rules
 from loop.command import main
 
 FEW = {"baseline": 8, "reference": 4, "slow": 8, "bimodal": 24}
-QUICK = Campaigns(campaigns=20, confirmations=2, most=8)
+QUICK = Campaigns(campaigns=20, confirmations=2, pairs=8)
 
 
 def noisy(order):
@@ -27,8 +27,10 @@ def scores(tmp_path, go, monkeypatch):
     """Measure noise on a fake box; returns how often the box ran."""
     monkeypatch.setattr(
         noise,
-        "composed",
-        lambda o, real=noise.composed: real([*o, f"runs={tmp_path}/runs", "task.train_items=500"]),
+        "compose_settings",
+        lambda o, real=noise.compose_settings: real(
+            [*o, f"runs={tmp_path}/runs", "task.train_items=500"]
+        ),
     )
 
     def start(box, **kw):

@@ -29,7 +29,7 @@ from loop.propose.evolve.mutate import mutate
 from loop.propose.outside.prompt import prompt
 from loop.propose.outside.read import read
 from loop.propose.view import ProposerView
-from loop.settings import composed
+from loop.settings import compose_settings
 from loop.verify.run import verify
 
 TRAIN = (ROOT / "models" / "train.py").read_text()
@@ -335,7 +335,13 @@ def test_a_model_improves_a_program_of_the_database_and_its_answer_becomes_edits
     assert [one.source for one in others] == [TRAIN] and history.trials == given.history.trials
     endpoint = Endpoint(url="http://127.0.0.1:1/v1", model="stub")
     asked = prompt(
-        endpoint, history, source, "o", (1, 0, 1), 7, [(one.told(), one.source) for one in others]
+        endpoint,
+        history,
+        source,
+        "o",
+        (1, 0, 1),
+        7,
+        [(one.describe_outcome(), one.source) for one in others],
     ).decode()
     assert (
         "of another program, the champion" in asked and "region update of models/train.py" in asked
@@ -422,14 +428,14 @@ IDLE = %d
 
 
 def test_the_study_brings_its_task_and_its_gate_and_a_persons_choice_still_wins():
-    found = composed(["study=evolve"])
+    found = compose_settings(["study=evolve"])
     assert (found.task.name, found.proposer.name, found.arms()) == (
         "digits",
         "evolve",
         ("evolve", "random"),
     )
     assert found.gates.unattended and "patch" in found.gates.unattended.classes
-    chosen = composed(
+    chosen = compose_settings(
         [
             "study=evolve",
             "gates=attended",
@@ -443,4 +449,4 @@ def test_the_study_brings_its_task_and_its_gate_and_a_persons_choice_still_wins(
         "ladder",
     )
     with pytest.raises(BadInput, match=r"explore is 1\.5"):
-        composed(["study=evolve", "proposer.evolve.explore=1.5"])
+        compose_settings(["study=evolve", "proposer.evolve.explore=1.5"])

@@ -274,7 +274,7 @@ def test_every_example_is_one_small_file_whose_commands_do_what_they_say(
             assert done.exception is None and "exclusion" in done.output
             continue
         assert words[0] == "run"
-        cfg = settings.composed([*words[1:], runs])
+        cfg = settings.compose_settings([*words[1:], runs])
         mandate(cfg)
         result = go(cfg, FakeBox(better, script))
         assert result["finished"] and not [e for e in entries(cfg) if e.kind == "invalid"]

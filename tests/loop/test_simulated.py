@@ -20,7 +20,7 @@ from loop.course import run_campaign
 from loop.facts.reader import FactsReader
 from loop.instruments.measure import measure
 from loop.report import make
-from loop.settings import composed
+from loop.settings import compose_settings
 from loop.study import open as study_open
 from loop.study.simulated import SimulatedBox
 from loop.unseal import unseal
@@ -51,7 +51,7 @@ def here(tmp_path, monkeypatch):
 
 
 def config(world, *overrides):
-    return composed([*SMALL, f"task.world='{world}'", *overrides])
+    return compose_settings([*SMALL, f"task.world='{world}'", *overrides])
 
 
 def released(act):
@@ -59,9 +59,7 @@ def released(act):
     try:
         return act()
     finally:
-        for lock in study_open._LOCKS:
-            lock.close()
-        study_open._LOCKS.clear()
+        study_open.release_locks()
 
 
 def run(cfg):
@@ -126,7 +124,7 @@ def test_the_same_simulated_study_gives_the_same_plans_scores_and_verdicts(tmp_p
 )
 def test_a_simulated_box_and_a_real_task_are_refused_together(settings):
     with pytest.raises(BadInput, match=r"box\.kind"):
-        composed(settings)
+        compose_settings(settings)
 
 
 @pytest.mark.parametrize(
@@ -166,14 +164,14 @@ def test_the_door_refuses_a_real_box_for_a_simulated_task_and_a_simulated_box_fo
     with pytest.raises(VerificationFailed, match="a fake box and task planted"):
         go(cfg, box)
     assert box.ran == []
-    real = composed(["study.name=u", "task.held_out=100"])
+    real = compose_settings(["study.name=u", "task.held_out=100"])
     mandate(real)
     with pytest.raises(VerificationFailed, match="a planted box and task addition"):
         go(real, SimulatedBox(cfg))
 
 
 def test_the_simulated_box_itself_answers_no_job_of_another_task(tmp_path):
-    real = composed(["study.name=u"])
+    real = compose_settings(["study.name=u"])
     order = {
         "role": "train",
         "task": real.task.format(),

@@ -739,7 +739,7 @@ patched(
     (Memory, "pinned", lambda self, given: PINNED(self, given) and given.reviewer),
 )
 patched(("A07", "A07b"), "got through", (gate.quorum, "ask_quorum", anything))
-patched(("A07c",), "got through", (attack_gate, "composed", lambda _: "a study"))
+patched(("A07c",), "got through", (attack_gate, "compose_settings", lambda _: "a study"))
 patched(("A08",), "got through", (terminal, "at_terminal", lambda: True))
 patched(("A08b",), "got through", (terminal, "confirm_digest", lambda *_: None))
 patched(("A09", "A09b", "A10", "A10b"), "printed raw", (lines, "visible", same))

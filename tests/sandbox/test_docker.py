@@ -17,7 +17,7 @@ from conftest import ROOT, need_box
 
 from configs.errors import NoBox, VerificationFailed
 from configs.job import Limits
-from loop.settings import composed
+from loop.settings import compose_settings
 from loop.study import open as study_open
 from loop.study.box import make_box
 from sandbox.box import namespace
@@ -51,13 +51,13 @@ def test_auto_takes_the_namespace_box_else_docker_else_says_both_reasons(no_engi
 
     monkeypatch.setattr(namespace.NamespaceBox, "__init__", closed)
     with pytest.raises(NoBox, match="user namespaces are closed; and no Docker engine answers"):
-        make_box(composed(["box=auto"]))
+        make_box(compose_settings(["box=auto"]))
     with pytest.raises(NoBox, match=r"^user namespaces are closed$"):
-        make_box(composed(["box=namespace"]))
+        make_box(compose_settings(["box=namespace"]))
     monkeypatch.setattr(
         DockerBox, "__init__", lambda self, image, **_: setattr(self, "image", image)
     )
-    made = make_box(composed(["box=auto", "box.image=x"]))
+    made = make_box(compose_settings(["box=auto", "box.image=x"]))
     assert (made.kind, made.image) == ("docker", "x")
 
 
@@ -270,7 +270,7 @@ def test_a_run_killed_in_mid_job_is_charged_its_reservation_and_its_container_is
     running.send_signal(signal.SIGKILL)
     running.wait()
     done = [e for e in Ledger.file(path).entries() if e.kind == "job"]
-    opened = study_open.open_study(composed(settings))
+    opened = study_open.open_study(compose_settings(settings))
     lost = [e.body["result"] for e in opened.ledger.entries() if e.kind == "job"][len(done) :]
     assert [(r["status"], r["charged_by"]) for r in lost] == [("box", "reservation")] * (
         len(jobs) - len(done)
@@ -280,27 +280,21 @@ def test_a_run_killed_in_mid_job_is_charged_its_reservation_and_its_container_is
     assert opened.ledger.read(balances)["root"]["cpu_us"]["reserved"] == 0
     opened.sandbox.box.close()
     box.close()
-    for lock in study_open._LOCKS:
-        lock.close()
-    study_open._LOCKS.clear()
+    study_open.release_locks()
 
 
 @pytest.mark.docker
 def test_an_image_that_is_not_the_pinned_one_does_not_run(tmp_path):
     box = engine()
     settings = ["study.name=t", f"runs={tmp_path}/runs", "box=docker"]
-    opened = study_open.open_study(composed(settings), box)
+    opened = study_open.open_study(compose_settings(settings), box)
     assert opened.ledger.entries()[0].body["image"] == box.image and box.image.startswith("sha256:")
-    for lock in study_open._LOCKS:
-        lock.close()
-    study_open._LOCKS.clear()
+    study_open.release_locks()
     other = DockerBox(box.image)
     other.image = "sha256:" + "0" * 64
     with pytest.raises(VerificationFailed, match="pins image sha256:"):
-        study_open.open_study(composed(settings), other)
-    for lock in study_open._LOCKS:
-        lock.close()
-    study_open._LOCKS.clear()
+        study_open.open_study(compose_settings(settings), other)
+    study_open.release_locks()
     gone = other.run(program("def main(i, o): pass"))  # an image that vanished after the start
     assert gone.status == "box" and "No such image" in gone.detail
     with pytest.raises(NoBox, match="has no image 'heirloop-none'"):

@@ -54,7 +54,7 @@ class Parent:
         """Return its rank: the champion first, then by score, programs without a score last."""
         return self.champion, -math.inf if self.score is None else self.score
 
-    def told(self) -> str:
+    def describe_outcome(self) -> str:
         """Return its released outcome, in words."""
         return (
             "the champion"
@@ -165,7 +165,7 @@ def propose_evolve(view: ProposerView) -> str:
             check(before, text)
         except BadInput:
             continue
-        about = f"{'; '.join(changes)} (parent: {drawn[0].told()})"
+        about = f"{'; '.join(changes)} (parent: {drawn[0].describe_outcome()})"
         return proposal(history.champion, recipe, about[:2000], edits=edits(before, text))
     return propose_local(view)
 

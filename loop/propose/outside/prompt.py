@@ -186,11 +186,11 @@ def _optional(
     ]
 
 
-def _other(told: str, text: str, source: str) -> list[tuple[str, list[str]]]:
+def _other(outcome: str, text: str, source: str) -> list[tuple[str, list[str]]]:
     """Return the regions with a difference between another program and the parent."""
     own = set(regions(source).values())
     return [
-        (f"region {name} of another program, {told}", [body.rstrip("\n")])
+        (f"region {name} of another program, {outcome}", [body.rstrip("\n")])
         for name, body in regions(text).items()
         if body not in own
     ]
