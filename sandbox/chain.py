@@ -4,6 +4,7 @@ predecessor.
 
 import json
 from collections.abc import Iterable
+from datetime import datetime
 from sys import intern
 from typing import Any
 
@@ -11,6 +12,15 @@ from configs.entries import Entry
 from configs.errors import VerificationFailed
 from sandbox.canonical import digest
 
+FIELDS = {
+    "sequence": int,
+    "previous": str,
+    "kind": str,
+    "time": str,
+    "monotonic_us": int,
+    "body": dict,
+}
+"""Fields of an entry's stored bytes."""
 GENESIS = "0" * 64
 """Hash before the first entry."""
 
@@ -30,14 +40,26 @@ def chained(rows: Iterable[Any], last: Entry | None) -> list[Entry]:
 
 def checked(sequence: int, name: str, data: bytes, previous: str, expected: int) -> Entry:
     """Return stored bytes as an entry, if they have this hash and place."""
-    if digest(data) != name:
+    if type(data) is not bytes or digest(data) != name:
         raise VerificationFailed(f"entry {sequence} has wrong bytes: they do not match its hash")
-    fields = json.loads(data.decode(), object_pairs_hook=_share_names)
+    fields = _read_fields(sequence, data)
     if sequence != expected or fields["sequence"] != expected or fields["previous"] != previous:
         raise VerificationFailed(
             f"entry {expected} is missing or out of order: the chain breaks there"
         )
     return Entry(**fields, hash=name)
+
+
+def _read_fields(sequence: int, data: bytes) -> dict[str, Any]:
+    try:
+        fields: dict[str, Any] = json.loads(data.decode(), object_pairs_hook=_share_names)
+        kinds = {field: type(fields[field]) for field in FIELDS}
+        moment = datetime.fromisoformat(fields["time"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        kinds, moment = {}, datetime.min
+    if kinds != FIELDS or len(fields) != len(FIELDS) or moment.tzinfo is None:
+        raise VerificationFailed(f"entry {sequence} is no entry of a ledger")
+    return fields
 
 
 def _share_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from configs.entries import Entry
 from configs.errors import VerificationFailed
 from sandbox.canonical import canonical
+from sandbox.foreign import LINES_BYTES, read_file
 from sandbox.ledger import Ledger
 
 LABEL = b"heirloop-checkpoint:"
@@ -48,7 +49,7 @@ def check_checkpoints(entries: list[Entry], public: str, place: Path) -> list[in
     the end.
     """
     key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(public))
-    lines = place.read_bytes().splitlines() if place.is_file() else []
+    lines = read_lines(place)
     sequences: list[int] = []
     for number, line in enumerate(lines, 1):
         head = _read_head(key, line, f"checkpoint {number} of {place.name}")
@@ -61,6 +62,16 @@ def check_checkpoints(entries: list[Entry], public: str, place: Path) -> list[in
             )
         sequences.append(head["sequence"])
     return sequences
+
+
+def read_lines(place: Path) -> list[bytes]:
+    """Return the lines of a file of signed heads, none where there is no such file."""
+    try:
+        return read_file(place, LINES_BYTES).splitlines()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise VerificationFailed(f"{place} cannot be read: {error.strerror}") from None
 
 
 def _read_head(key: Ed25519PublicKey, line: bytes, name: str) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from configs.entries import Entry, Fact
 from configs.errors import FULL, Stopped, VerificationFailed
 from sandbox.canonical import canonical, digest
 from sandbox.chain import GENESIS, chained
+from sandbox.foreign import guard, need_database
 
 EPOCH = "1970-01-01T00:00:00.000+00:00"
 """Time of an entry that hangs on no clock."""
@@ -161,10 +162,8 @@ class Ledger:
         A writer waits `timeout` seconds for its turn. Without `durable`, entries outlive the
         process, killed at any instant, but not a loss of power: for studies that spend nothing.
         """
-        if not create and not path.is_file():
-            raise VerificationFailed(
-                f"there is no ledger at {path}; name a run folder that holds {FILE}"
-            )
+        if not create:
+            need_database(path, {name: table.c.keys() for name, table in META.tables.items()})
         return cls(f"sqlite:///{path}", create=create, timeout=timeout, durable=durable)
 
     @classmethod
@@ -311,6 +310,7 @@ class Ledger:
 
 
 def _sqlite_begin(connection: sa.Connection) -> None:
+    guard(connection.connection.dbapi_connection)
     connection.exec_driver_sql(
         "BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN"
     )

@@ -9,7 +9,6 @@ of more than 50 lines and files outside UTF-8 are refused.
 """
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,35 +17,22 @@ from configs.build import need, strict_json
 from configs.errors import BadInput, VerificationFailed
 from sandbox import keys
 from sandbox.canonical import canonical, digest
+from sandbox.child import run_child
+from sandbox.foreign import read_file
 
 MOST_LINES, MOST_BYTES, PROGRAM_BYTES = 50, 8_000, 4_000_000
 MEMORY_BYTES = 4 * 2**30
+TASK_BYTES, GATE_BYTES, ERROR_BYTES = 256_000_000, 65_536, 1_000_000
+"""Longest answer of a task and of a gate, and most that either may print."""
 TASK_SECONDS, GATE_SECONDS = 60, 2
 """CPU-seconds of a call; it is killed after five times as many by the clock."""
+HEAD_BYTES = 1000
+"""Most bytes of the line of sizes before a task's cells."""
 REASON = 300
 """Most characters of a reason."""
-CHILD = """
-import json, os, resource, sys
-told = json.loads(sys.stdin.buffer.read())
-out, _ = os.dup(1), os.dup2(2, 1)
-for what, most in ((resource.RLIMIT_CPU, told["seconds"]), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_AS, told["memory"])):
-    resource.setrlimit(what, (most, most))
-space = {"__name__": "own"}
-exec(compile(told["code"], "own file", "exec"), space)
-found = space[told["function"]](*told["given"])
-if told["function"] == "items":
-    import numpy
-    rows = numpy.asarray(found)
-    if rows.ndim != 2 or rows.dtype.kind not in "iu" or rows.size and not 0 <= rows.min() <= rows.max() < 256:
-        raise SystemExit(f"items() gives {rows.dtype} {rows.shape}, it should give whole numbers from 0 in rows and columns")
-    head = {"rows": len(rows), "columns": rows.shape[1], **{name: space[name.upper()] for name in ("question", "answer", "values")}}
-    data = json.dumps(head).encode() + b"\\n" + rows.astype("uint8").tobytes()
-else:
-    data = json.dumps(found).encode()
-while data:
-    data = data[os.write(out, data):]
-"""  # noqa: E501
+CHILD = (Path(__file__).parent / "own_child.py").read_text()
 """The child's program: the person's file, then its function; prints go to the error stream."""
+SIZES = frozenset({"rows", "columns", "question", "answer", "values"})
 
 
 def name(path: str, where: str) -> str:
@@ -87,11 +73,13 @@ def read(path: str, where: str, most: int) -> bytes:
     Raises BadInput for an unreadable file or a file of more than `most`.
     """
     try:
-        with Path(path).open("rb") as file:
-            data = file.read(most + 1)
+        data = read_file(path, most, follow=True)
     except OSError as error:
-        raise BadInput(f"{where} is {path!r}; it cannot be read ({error.strerror})") from None
-    need(0 < len(data) <= most, where, path, f"a file of 1 to {most} bytes")
+        raise BadInput(
+            f"{where} is {path!r}; it cannot be read ({error.strerror}); it should be a file of 1"
+            f" to {most} bytes"
+        ) from None
+    need(bool(data), where, path, f"a file of 1 to {most} bytes")
     return data
 
 
@@ -105,26 +93,20 @@ def items(pin: str) -> tuple[dict[str, int], bytes]:
 
     Raises BadInput with the task's mistake.
     """
-    output = _call(pin, "items", [], TASK_SECONDS, 256_000_000)
+    output = _call(pin, "items", [], TASK_SECONDS, TASK_BYTES)
     if isinstance(output, str):
         raise BadInput(f"task.file failed: {output}")
     head, _, data = output.partition(b"\n")
-    sizes = strict_json(head)
-    need(
-        all(type(v) is int for v in sizes.values()),
-        "QUESTION/ANSWER/VALUES of task.file",
-        sizes,
-        "whole numbers",
-    )
+    sizes = _read_sizes(head, len(data))
     need(
         sizes["columns"] == sizes["question"] + sizes["answer"],
         "columns of items() of task.file",
         sizes["columns"],
         "QUESTION + ANSWER",
     )
-    most = max(data, default=None)
+    most = max(data, default=0)
     need(
-        most is not None and most < sizes["values"],
+        most < sizes["values"],
         "largest value of items() of task.file",
         most,
         f"below VALUES, {sizes['values']}",
@@ -132,11 +114,26 @@ def items(pin: str) -> tuple[dict[str, int], bytes]:
     return sizes, data
 
 
+def _read_sizes(head: bytes, count: int) -> dict[str, int]:
+    """Return the sizes of a task from its first line; they must fit the number of its cells."""
+    sizes = strict_json(head, 1000)
+    whole = isinstance(sizes, dict) and set(sizes) == SIZES
+    need(whole, "task.file", head[:80], "a file that writes nothing to the pipe of its answer")
+    need(
+        all(type(size) is int and 0 < size < 2**31 for size in sizes.values()),
+        "QUESTION/ANSWER/VALUES of task.file",
+        {name: sizes[name] for name in ("question", "answer", "values")},
+        "whole numbers from 1",
+    )
+    need(sizes["rows"] * sizes["columns"] == count, "task.file", count, "rows times columns")
+    return dict(sizes)
+
+
 def refusal(pin: str, plan: dict[str, Any], change_class: str) -> str:
     """Return why an own gate says no to a plan, or an empty string. An error, no answer in time or
     another kind of answer is a no.
     """
-    output = _call(pin, "gate", [plan, change_class], GATE_SECONDS, 65_536)
+    output = _call(pin, "gate", [plan, change_class], GATE_SECONDS, GATE_BYTES)
     if isinstance(output, str):
         return f"gates.file gave no answer: {output}"[:REASON]
     try:
@@ -163,38 +160,31 @@ def _call(pin: str, function: str, given: list[Any], seconds: int, most: int) ->
         "given": given,
         "seconds": seconds,
         "memory": MEMORY_BYTES,
+        "most": most,
     }
     quiet = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
-    command = [sys.executable, "-I", "-c", CHILD]
-    try:
-        done = subprocess.run(
-            command,
-            input=canonical(call),
-            capture_output=True,
-            timeout=5 * seconds,
-            env=quiet,
-            cwd="/",
-        )
-    except subprocess.TimeoutExpired:
-        return f"it took more than {5 * seconds} s"
-    if done.returncode:
-        lines = done.stderr.decode(errors="replace").strip().splitlines()
-        return (
-            f"it was ended by signal {-done.returncode}"
-            if done.returncode < 0
-            else (lines or [f"exit {done.returncode}"])[-1][:REASON]
-        )
-    return (
-        done.stdout
-        if len(done.stdout) <= most
-        else f"it gave out {len(done.stdout)} bytes, more than {most}"
+    ended = run_child(
+        [sys.executable, "-I", "-c", CHILD],
+        canonical(call),
+        seconds=5 * seconds,
+        output=most + HEAD_BYTES,
+        errors=ERROR_BYTES,
+        environment=quiet,
     )
+    if ended.limit:
+        return f"it {ended.limit}"
+    if ended.code < 0:
+        return f"it was ended by signal {-ended.code}; it has {seconds} CPU-seconds"
+    if ended.code:
+        lines = ended.errors.decode(errors="replace").strip().splitlines()
+        return (lines or [f"exit {ended.code}"])[-1][:REASON]
+    return ended.output
 
 
 def code(pin: str) -> bytes:
     """Return the copy of a named file; raises VerificationFailed without a copy."""
     try:
-        data = _kept(pin).read_bytes()
+        data = read_file(_kept(pin), PROGRAM_BYTES)
     except OSError:
         raise VerificationFailed(
             f"the file {pin[:12]} was never named here, and code that a run brings along is not run"

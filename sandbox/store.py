@@ -12,6 +12,7 @@ from pathlib import Path
 from configs.build import strict_json
 from configs.errors import VerificationFailed
 from sandbox.canonical import canonical, digest
+from sandbox.foreign import read_file
 
 NAME = re.compile(r"(models/|configs/)?[a-z_]{1,40}\.(py|json|safetensors)|program")
 
@@ -44,10 +45,15 @@ class Store:
     def get(self, name: str) -> bytes:
         """Return the bytes of a digest; raise VerificationFailed if they are missing or changed."""
         try:
-            data = self._path(name).read_bytes()
-        except OSError:
+            data = read_file(self._path(name))
+        except FileNotFoundError:
             raise VerificationFailed(
                 f"store file {name[:12]} is missing; restore it from a copy of the run"
+            ) from None
+        except OSError as error:
+            raise VerificationFailed(
+                f"store file {name[:12]} cannot be read ({error.strerror}); restore it from a copy"
+                " of the run"
             ) from None
         if digest(data) != name:
             raise VerificationFailed(

@@ -19,6 +19,7 @@ from loop.people.requests import hand_in, open_gate, read_request
 from loop.people.send import Caller
 from loop.terminal import AS_JSON, FOLDER, RUN
 from sandbox.decision import Request
+from sandbox.foreign import read_file
 from sandbox.gate import Gate
 
 REQUEST_BYTES = 4_000_000
@@ -90,8 +91,7 @@ def decide(file: Path, folder: Path, key: str, answer: str, reason: str, out: Pa
 
 def _read_file(file: Path) -> bytes:
     try:
-        # The byte beyond the limit lets a longer file be refused as too long.
-        return file.read_bytes()[: REQUEST_BYTES + 1]
+        return read_file(file, REQUEST_BYTES, follow=True)
     except OSError as error:
         raise BadInput(f"FILE is {str(file)!r}; it cannot be read ({error.strerror})") from None
 

@@ -16,8 +16,11 @@ from loop.terminal import AS_JSON, FOLDER, print_pairs, print_table, shorten
 from loop.verify import replay as training
 from loop.verify import run as verification
 from loop.verify import statement
+from sandbox.foreign import read_file
 from sandbox.ledger import FILE
 
+STATEMENT_BYTES = 4_000_000
+"""Longest file for `heirloop compute --check`."""
 FOLDERS = click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
 
 
@@ -165,7 +168,7 @@ def compute(
 
 def _check_statement(file: Path, public: str) -> object:
     try:
-        envelope = file.read_bytes()
+        envelope = read_file(file, STATEMENT_BYTES, follow=True)
     except OSError as error:
         raise BadInput(f"--check is {str(file)!r}; it cannot be read ({error.strerror})") from None
     return statement.check(envelope.strip(), public)

@@ -20,6 +20,7 @@ from loop.people.requests import open_gate
 from loop.propose.by_hand import hand_in_proposal
 from loop.propose.table import PROPOSERS
 from loop.terminal import AS_JSON, FOLDER, RUN, print_pairs, print_table, read_user
+from sandbox.foreign import read_file
 from sandbox.ledger import Ledger
 
 PROPOSAL_BYTES = 100_000
@@ -135,7 +136,7 @@ def propose(folder: Path, file: Path, arm: str, repeat: int) -> None:
     recorded with your name.
     """
     try:
-        text = file.read_bytes()[:PROPOSAL_BYTES].decode()
+        text = read_file(file, PROPOSAL_BYTES, follow=True).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"FILE is {str(file)!r}; it cannot be read ({error})") from None
     user = read_user()

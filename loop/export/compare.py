@@ -19,6 +19,7 @@ from loop.export.dictionary import PACKAGE, TYPES, read_package
 from loop.export.manifest import Manifest
 from loop.export.tables import TABLES
 from loop.export.write import Cells, csv_bytes
+from sandbox.foreign import read_file
 
 NEAR = 1e-6
 """Relative difference that a figure of the instruments may have where it is computed again.
@@ -88,7 +89,7 @@ def compare_tables(folder: Path, manifest: Manifest, tables: Mapping[str, Cells]
 
 def read_table(folder: Path, name: str) -> CsvTable:
     """Return a table of an export; raises VerificationFailed for a malformed file."""
-    data = (folder / f"{name}.csv").read_bytes()
+    data = read_file(folder / f"{name}.csv")
     head, *rows = _parse(data) or [[]]
     whole = len(set(head)) == len(head) and all(len(row) == len(head) for row in rows)
     # Written again it must be the same bytes, so that no other spelling of a cell passes.
@@ -188,7 +189,7 @@ def _check_dictionary(
             )
         differ += again != row
     if PACKAGE in manifest.files:
-        _check_package((folder / PACKAGE).read_bytes(), written)
+        _check_package(read_file(folder / PACKAGE), written)
     elif differ and not manifest.signed:
         raise VerificationFailed("dictionary.csv is not signed, and words a meaning otherwise")
     return 0 if manifest.signed else differ
@@ -263,4 +264,4 @@ def _same_parquet(folder: Path, name: str, table: Any) -> bool:
             return False
     # Written as CSV it must be the very file, which the entries were held against.
     rows = list(zip(*values, strict=True))
-    return csv_bytes(table.column_names, rows) == (folder / f"{name}.csv").read_bytes()
+    return csv_bytes(table.column_names, rows) == read_file(folder / f"{name}.csv")

@@ -17,6 +17,7 @@ from loop.export.manifest import INSTRUMENTS, check_signature, file_name, read_m
 from loop.export.redact import Carried, read
 from loop.export.tables import TABLES
 from loop.export.write import tabulate
+from sandbox.foreign import read_file
 from sandbox.heads import check_checkpoints
 
 
@@ -60,7 +61,7 @@ def verify_export(folder: Path, own_heads: Path | None = None) -> dict[str, Any]
 def _read_run(folder: Path, root: str) -> Carried:
     name = file_name("entries", root)
     try:
-        carried = read((folder / name).read_bytes())
+        carried = read(read_file(folder / name))
     except VerificationFailed as error:
         raise VerificationFailed(f"{name}: {error}") from None
     first = carried.entries[0] if carried.entries else None

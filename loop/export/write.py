@@ -27,6 +27,7 @@ from loop.study.root import places, signer
 from loop.verify.heads import check_end, open_verified
 from sandbox import keys
 from sandbox.canonical import canonical
+from sandbox.foreign import LINES_BYTES, read_file
 from sandbox.ledger import Ledger
 
 Cells = list[list[Any]]
@@ -109,7 +110,7 @@ def _read_runs(folders: Sequence[Path]) -> dict[str, RunFiles]:
 def _read_run(folder: Path) -> tuple[str, RunFiles]:
     ledger, signed = open_verified(folder, None)
     root = ledger.since(0)[0].hash
-    copies = [path.read_bytes() for path in places(folder, root) if path.is_file()]
+    copies = [read_file(path, LINES_BYTES) for path in places(folder, root) if path.is_file()]
     heads = max(copies, key=len, default=b"")
     # The entries are read after the heads: a run that goes on must not be behind its heads.
     entries = ledger.entries()

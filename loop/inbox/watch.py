@@ -15,6 +15,8 @@ from loop.inbox.access import COOKIE, NamedRun, Reader, page, runs_of, sign_ins_
 from loop.inbox.runs import PAGE, ServedRun
 from loop.report.incident import export_incident
 from loop.study.root import places
+from sandbox.foreign import LINES_BYTES, read_file
+from sandbox.heads import read_lines
 
 FIGURE_POLICY = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
 """A figure or report is a document of its own without scripts; the plotting library writes style
@@ -74,7 +76,7 @@ def show_report(session: Reader, served: NamedRun) -> Response:
     path = served.folder / "report.html"
     if not path.is_file():
         raise BadInput(f"{served.name} has no report yet; it is written when the run ends or stops")
-    return HTMLResponse(path.read_text(), headers=FIGURE_POLICY)
+    return HTMLResponse(read_file(path, LINES_BYTES).decode(), headers=FIGURE_POLICY)
 
 
 @router.get("/runs/{run}/incidents/{name}")
@@ -89,7 +91,7 @@ def give_heads(session: Reader, served: NamedRun) -> Response:
     """Give the signed heads, for an auditor's own copy."""
     entries = served.gate.ledger.entries()
     lines = places(served.folder, entries[0].hash)[0]
-    texts = lines.read_bytes().splitlines() if lines.is_file() else []
+    texts = read_lines(lines)
     root = entries[0].fact
     assert isinstance(root, StudyEntry)
     return JSONResponse(

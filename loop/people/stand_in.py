@@ -11,7 +11,6 @@ import math
 import random
 import threading
 from dataclasses import replace
-from pathlib import Path
 from typing import get_args
 
 from configs.build import plain, strict_json
@@ -25,6 +24,7 @@ from loop.study.running import Running
 from sandbox import keys
 from sandbox.canonical import digest
 from sandbox.decision import Request, new_approval
+from sandbox.foreign import read_file
 from sandbox.gate import Gate
 
 _ONE_AT_A_TIME = threading.Lock()
@@ -32,6 +32,8 @@ ORDERED = ("baseline", "start", "final", "larger")
 """Purposes of plans stated by the study itself: a tiring reviewer never takes such a plan for a
 suspicious proposal.
 """
+ANSWERS_BYTES = 65_536
+"""Longest file of a by-file reviewer."""
 SHORTEST_PREFIX = 6
 """Fewest characters of a digest for naming a subject in the file of a by-file reviewer."""
 
@@ -174,7 +176,7 @@ def read_answers(file: str) -> dict[str, ReviewerAnswer]:
     Raises BadInput for a missing file or another answer.
     """
     try:
-        content = strict_json(Path(file).read_bytes())
+        content = strict_json(read_file(file, ANSWERS_BYTES, follow=True))
     except OSError as error:
         raise BadInput(f"reviewer.file is {file!r}; it cannot be read ({error.strerror})") from None
     answers = set(get_args(ReviewerAnswer))

@@ -12,11 +12,9 @@ from configs.entries import ChampionEntry, EndEntry, Entry, StudyEntry, lines_of
 from configs.errors import BadInput, VerificationFailed
 from loop.study.root import places, read_config
 from sandbox import keys
+from sandbox.foreign import LINES_BYTES, read_file
 from sandbox.heads import check_checkpoints
 from sandbox.ledger import Ledger
-
-MOST_BYTES = 100_000_000
-"""A larger summary.json is not read."""
 
 
 def open_verified(folder: Path, copy: Path | None) -> tuple[Ledger, list[list[int]]]:
@@ -80,11 +78,11 @@ def check_end(folder: Path, entries: list[Entry], signed: int) -> None:
             " more to sign its end"
         )
     try:
-        summary = strict_json((folder / "summary.json").read_bytes(), limit=MOST_BYTES)
+        summary = strict_json(read_file(folder / "summary.json", LINES_BYTES), limit=LINES_BYTES)
         finished, count = bool(summary["finished"]), int(summary["entries"])
     except FileNotFoundError:
         return
-    except (BadInput, KeyError, TypeError, ValueError):
+    except (BadInput, KeyError, TypeError, ValueError, OSError):
         raise VerificationFailed(
             "summary.json is no summary; `heirloop report RUN` writes it again"
         ) from None

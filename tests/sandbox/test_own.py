@@ -2,6 +2,9 @@
 named.
 """
 
+import os
+import time
+
 import pytest
 
 from configs.errors import BadInput, VerificationFailed
@@ -48,8 +51,28 @@ def test_whatever_a_gate_does_instead_of_answering_is_a_no(tmp_path, monkeypatch
 
 def test_a_gate_that_sleeps_is_ended_by_the_clock(tmp_path, monkeypatch):
     monkeypatch.setattr(own, "GATE_SECONDS", 0.1)
-    monkeypatch.setattr(own, "CHILD", own.CHILD.replace('told["seconds"]', "9"))
+    monkeypatch.setattr(own, "CHILD", own.CHILD.replace('call["seconds"]', "9"))
     assert "it took more than 0.5 s" in gate(tmp_path, "import time; time.sleep(60)")
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("return 'x' * 10**8", "gave out more than"),
+        ("import sys\n    while True: print('x' * 10**6)", "gave out more than"),
+        ("import os\n    while True: os.write(3, b'x' * 10**6)", "gave out more than"),
+        (
+            "import os, time; os.close(1), os.close(2), os.close(3), time.sleep(60)",
+            "took more than",
+        ),
+        ("import os, time; os.fork() or (os.setsid(), time.sleep(60)); os._exit(0)", "no text"),
+    ],
+)
+def test_a_gate_that_floods_or_lingers_is_ended_in_time(tmp_path, monkeypatch, body, said):
+    monkeypatch.setattr(own, "GATE_SECONDS", 1)
+    started = time.monotonic()
+    assert said in gate(tmp_path, body)
+    assert time.monotonic() - started < 4 * 5
 
 
 def test_a_long_reason_is_cut_and_prints_are_no_answer(tmp_path):
@@ -124,8 +147,37 @@ def test_a_task_gives_its_sizes_and_rows(tmp_path):
         ("def items(): return [[1]]\n", "KeyError"),
         ("QUESTION, ANSWER, VALUES = 'a', 1, 2\ndef items(): return [[1, 1]]\n", "whole numbers"),
         ("QUESTION, ANSWER, VALUES = 1, 1, 2\ndef items(): return []\n", "items"),
+        ("QUESTION, ANSWER, VALUES = 1, 1, 2\ndef items(): return [[1, 1], [1]]\n", "lengths"),
+        ("QUESTION, ANSWER, VALUES = 1, 1, 10**30\ndef items(): return [[1, 1]]\n", "whole"),
+        ("QUESTION, ANSWER, VALUES = 3, -1, 2\ndef items(): return [[1, 1]]\n", "whole numbers"),
+        ("QUESTION, ANSWER, VALUES = 3, float('nan'), 2\ndef items(): return [[1, 1]]\n", "NaN"),
+        ("QUESTION, ANSWER, VALUES = {1}, 1, 2\ndef items(): return [[1, 1]]\n", "serializable"),
+        ("import os; os.write(3, b'[1]\\n'), os._exit(0)\n", "writes nothing"),
+        ("import os; os.write(3, b'5'), os._exit(0)\n", "writes nothing"),
+        ("x = 1\n", "no function items"),
+        ("def items(): return 5\n", "not iterable"),
     ],
 )
 def test_items_that_are_none_are_refused_with_a_sentence(tmp_path, text, said):
     with pytest.raises(BadInput, match=said):
         own.items(named(tmp_path, text))
+
+
+def test_a_task_may_yield_its_items(tmp_path):
+    text = TASK.replace("return [[a, b, (a + b) % 5]", "yield from ([a, b, (a + b) % 5]")
+    text = text.replace(" range(5)]", " range(5))")
+    assert own.items(named(tmp_path, text)) == own.items(named(tmp_path, TASK))
+
+
+def test_a_task_that_yields_for_ever_is_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr(own, "TASK_BYTES", 100_000)
+    endless = "QUESTION, ANSWER, VALUES = 1, 1, 2\ndef items():\n    while True: yield [1, 1]\n"
+    with pytest.raises(BadInput, match="more than 100000 cells"):
+        own.items(named(tmp_path, endless))
+
+
+def test_a_pipe_or_a_folder_is_no_file_of_ones_own(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path, "/dev/zero", "a\0b", "x" * 5000):
+        with pytest.raises(BadInput, match="cannot be read"):
+            own.name(str(path), "task.file")
