@@ -15,7 +15,7 @@ from configs.build import plain
 from configs.entries import AmendedEntry, Entry, StudyEntry, facts_of
 from configs.errors import VerificationFailed
 from configs.recipe import Recipe
-from configs.records import Amount, Approval, Caps, Mandate, ReviewerAnswer
+from configs.records import Amount, Approval, Caps, Mandate, PublicHalf, ReviewerAnswer
 from configs.settings.config import Config
 from sandbox.canonical import digest
 from sandbox.store import Store
@@ -33,8 +33,8 @@ class Policy:
     "1, plus 1 per amendment"
     config: Config
     "the configuration in force"
-    reviewers: tuple[dict[str, str], ...]
-    "pinned public halves: name, kind, person, public"
+    reviewers: tuple[PublicHalf, ...]
+    "pinned public halves"
     decided: str
     "digest of the configuration's decided part"
     format: int = 1
@@ -105,7 +105,7 @@ def policy(entries: list[Entry]) -> Policy:
         root=entries[0].hash,
         version=1 + len(amended),
         config=root.config,
-        reviewers=tuple(plain(half) for half in root.reviewers),
+        reviewers=root.reviewers,
         decided=root.decided,
         format=first.format,
     )

@@ -19,8 +19,9 @@ from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import UnverifiedSignatureError, VerificationError
 from securesystemslib.signer import CryptoSigner, SSlibKey  # type: ignore[attr-defined]
 
-from configs.build import need, strict_json
+from configs.build import need, parse, strict_json
 from configs.errors import BadInput, VerificationFailed
+from configs.records import PublicHalf
 from sandbox.canonical import canonical, digest
 
 KINDS = ("person", "simulated", "external", "auditor")
@@ -164,12 +165,11 @@ def public_keys() -> list[dict[str, str]]:
     return [json.loads(path.read_bytes()) for path in sorted((home() / "keys").glob("*.pub.json"))]
 
 
-def reviewers() -> list[dict[str, str]]:
+def reviewers() -> list[PublicHalf]:
     """Return the public halves that a study root may pin: not revoked, and no auditor's."""
     dead = revoked()
-    return [
-        half for half in public_keys() if half["public"] not in dead and half["kind"] != "auditor"
-    ]
+    halves = [parse(PublicHalf, half) for half in public_keys()]
+    return [half for half in halves if half.public not in dead and half.kind != "auditor"]
 
 
 def revoke(name: str) -> str:

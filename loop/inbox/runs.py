@@ -138,7 +138,7 @@ class ServedRun:
 
     def pins(self, session: Session) -> bool:
         """Tell whether the study root pins the signed-in key."""
-        return any(half["public"] == session.public for half in self.gate.memory.rules.reviewers)
+        return any(half.public == session.public for half in self.gate.memory.rules.reviewers)
 
     def state(self) -> str:
         """Return in a word or two how the run stands."""

@@ -8,7 +8,6 @@ from omegaconf import OmegaConf
 from configs.build import parse, plain
 from configs.entries import AmendedEntry, Amendment, AmendmentEntry
 from configs.errors import BadInput, Stopped
-from configs.records import PublicHalf
 from configs.settings.config import Config
 from loop.people.requests import open_gate, subject_of
 from loop.people.view import read_subject
@@ -32,7 +31,7 @@ def amend(folder: Path, overrides: Sequence[str], who: str, why: str, repin: boo
     own_files.load(config, gate.store)
     reviewers = list(gate.memory.rules.reviewers)
     if repin:
-        reviewers = [half for half in reviewers if half["name"] == SCRIPTED] + keys.reviewers()
+        reviewers = [half for half in reviewers if half.name == SCRIPTED] + keys.reviewers()
     need_counterparty(config, reviewers)
     if decided(config) == gate.memory.rules.decided and reviewers == list(
         gate.memory.rules.reviewers
@@ -42,7 +41,7 @@ def amend(folder: Path, overrides: Sequence[str], who: str, why: str, repin: boo
         version=gate.memory.rules.version + 1,
         config=config,
         decided=decided(config),
-        reviewers=tuple(parse(PublicHalf, half) for half in reviewers),
+        reviewers=tuple(reviewers),
         who=who,
         why=why,
         changes=tuple(overrides),

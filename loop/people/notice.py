@@ -139,7 +139,7 @@ def list_receivers(gate: Gate, what: NoticeName) -> list[str]:
     Of a compute statement the counterparty alone is told.
     """
     revoked = keys.revoked()
-    pinned = [half["name"] for half in gate.memory.rules.reviewers if half["public"] not in revoked]
+    pinned = [half.name for half in gate.memory.rules.reviewers if half.public not in revoked]
     if what != "compute":
         return pinned
     return [name for name in pinned if name == gate.memory.rules.config.gates.counterparty]
@@ -202,7 +202,7 @@ def _check(gate: Gate, envelope: bytes) -> Acknowledgement:
         raise VerificationFailed(f"the acknowledgement is malformed: {error}") from None
     signed = parse(Acknowledgement, keys.verify(envelope, claimed.public, "acknowledgement"))
     signer = (signed.receiver, signed.kind, signed.public)
-    pinned = [(half["name"], half["kind"], half["public"]) for half in gate.memory.rules.reviewers]
+    pinned = [(half.name, half.kind, half.public) for half in gate.memory.rules.reviewers]
     if signer not in pinned or signed.public in keys.revoked():
         raise VerificationFailed(
             f"the acknowledgement is signed by {signed.receiver!r}, whose key the study root does"

@@ -199,7 +199,7 @@ def _add_amendment(gate: Gate, view: SubjectView, content: dict[str, Any]) -> Su
     """Return a view with the fields of an amendment, and with its reason."""
     before = {
         "config": plain(gate.memory.rules.config),
-        "reviewers": list(gate.memory.rules.reviewers),
+        "reviewers": [plain(half) for half in gate.memory.rules.reviewers],
     }
     after = {name: content[name] for name in before}
     changes = list_changes(before, after)

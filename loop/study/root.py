@@ -5,13 +5,13 @@ Its hash names the study for good. `begin` writes it; `read_config` reads the se
 
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from configs.build import need, parse
+from configs.build import need
 from configs.entries import StudyEntry
 from configs.records import PublicHalf
 from configs.settings.config import Config
@@ -40,7 +40,7 @@ def begin(ledger: Ledger, config: Config, box: Box) -> None:
         decided=decided(config),
         secret=digest(secret),
         checkpoint_key=keys.public_hex(signer(secret)),
-        reviewers=tuple(parse(PublicHalf, half) for half in pinned_reviewers(config, secret)),
+        reviewers=tuple(pinned_reviewers(config, secret)),
         source={name: digest(data) for name, data in files.items()},
         box=box.kind,
         tier=box.tier,
@@ -96,7 +96,7 @@ def places(folder: Path, root: str) -> tuple[Path, Path]:
     return folder / "checkpoints.jsonl", keys.home() / "checkpoints" / f"{root}.jsonl"
 
 
-def pinned_reviewers(config: Config, secret: bytes) -> list[dict[str, str]]:
+def pinned_reviewers(config: Config, secret: bytes) -> list[PublicHalf]:
     """Return the public halves pinned in a study root.
 
     They are this user's unrevoked keys, and the scripted reviewer's key.
@@ -104,15 +104,14 @@ def pinned_reviewers(config: Config, secret: bytes) -> list[dict[str, str]]:
     halves = keys.reviewers()
     if config.reviewer.policy != "people":
         public = keys.public_hex(scripted_key(secret))
-        half = {"name": SCRIPTED, "kind": "simulated", "person": SCRIPTED, "public": public}
-        halves.append(half)
+        halves.append(PublicHalf(name=SCRIPTED, kind="simulated", person=SCRIPTED, public=public))
     need_counterparty(config, halves)
     return halves
 
 
-def need_counterparty(config: Config, halves: Sequence[Mapping[str, str]]) -> None:
+def need_counterparty(config: Config, halves: Sequence[PublicHalf]) -> None:
     """Raise BadInput for a named counterparty unless it is a pinned external reviewer."""
     name = config.gates.counterparty
-    external = [half["name"] for half in halves if half["kind"] == "external"]
+    external = [half.name for half in halves if half.kind == "external"]
     right = f"a pinned external reviewer ({', '.join(external) or 'none here'}), or empty"
     need(not name or name in external, "gates.counterparty", name, right)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from configs.build import parse, plain
+from configs.build import parse
 from configs.entries import (
     AmendedEntry,
     AmendmentEntry,
@@ -84,7 +84,7 @@ def _fold_amended(memory: Memory, entry: Entry, fact: AmendedEntry) -> None:
         memory.rules,
         version=memory.rules.version + 1,
         config=fact.config,
-        reviewers=tuple(plain(half) for half in fact.reviewers),
+        reviewers=fact.reviewers,
         decided=fact.decided,
     )
 

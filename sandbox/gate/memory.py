@@ -93,7 +93,7 @@ class Memory:
 
     def named(self) -> bool:
         """Tell whether the study root pins anybody but simulated reviewers."""
-        return any(reviewer["kind"] != "simulated" for reviewer in self.rules.reviewers)
+        return any(reviewer.kind != "simulated" for reviewer in self.rules.reviewers)
 
     def may_resume(self) -> bool:
         """Tell whether a resume holds: the reviewers said yes to it after this very halt.
@@ -105,9 +105,9 @@ class Memory:
     def pinned(self, signed: Mandate | Approval) -> str:
         """Return the person with the signer's pinned key; empty: no such key."""
         for reviewer in self.rules.reviewers:
-            key = (reviewer["name"], reviewer["kind"], reviewer["public"])
+            key = (reviewer.name, reviewer.kind, reviewer.public)
             if key == (signed.reviewer, signed.kind, signed.public):
-                return reviewer["person"]
+                return reviewer.person
         return ""
 
     def lives(self, signed: Mandate | Approval, now: float, revoked: Collection[str]) -> bool:
