@@ -33,6 +33,7 @@ from loop.propose.table import proposer
 from loop.report import make
 from loop.study.open import open_study
 from loop.study.running import Running
+from loop.terminal import print_error
 from loop.verify.run import record
 from sandbox import control
 from sandbox.call import key
@@ -60,7 +61,7 @@ def execute(
     _need_key(config)
     running = open_study(config, lean=True)
     _refuse_stopped(running)
-    mirror = track.make(config.tracker, config.study.name, str(running.folder))
+    mirror = track.make(config.tracker, config.study.name, running.folder, running.root)
     started = time.monotonic()
     try:
         with view(running) as say, _signals(running), _watched(running), _calling(running):
@@ -169,17 +170,23 @@ def _heed_warning(running: Running) -> None:
         running.wait(Halted(f"{why}; `heirloop resume` lets the study go on", "pause"))
 
 
-def _mirror(running: Running, mirror: Any, summary: dict[str, Any]) -> None:
+def _mirror(running: Running, mirror: track.Track, summary: dict[str, Any]) -> None:
     """Copy the summary's rounded feedback, and the tables of a finished study, to the tracker."""
+    rows = _list_feedback(running, summary)
+    closed = running.facts().closed
+    reason = track.mirror(mirror, rows, lambda: mirror_tables(running.ledger) if closed else {})
+    if reason:
+        print_error(reason)
+
+
+def _list_feedback(running: Running, summary: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the best rounded feedback of each generation."""
     best_of = max if running.config.objective.direction == "up" else min
     for row in summary["generations"]:
         scores = [plan["shown"] for plan in row["plans"] if plan["shown"] is not None]
         if scores:
             label = f"{row['arm']}/best feedback"
-            mirror.log({"generation": row["index"], label: best_of(scores)})
-    if running.facts().closed:
-        mirror.tables(lambda: mirror_tables(running.ledger))
-    mirror.close()
+            yield {"generation": row["index"], label: best_of(scores)}
 
 
 @contextmanager

@@ -85,6 +85,11 @@ def print_line(text: str) -> None:
     click.echo(text)
 
 
+def print_error(text: str) -> None:
+    """Print a sentence beside the output, as every error is printed."""
+    click.echo(f"heirloop: {text}", err=True)
+
+
 def print_json(value: Any) -> None:
     """Print a value as indented JSON."""
     click.echo(json.dumps(value, indent=2))

@@ -46,6 +46,7 @@ from configs.tokens import layout
 from loop import campaign, course
 from loop.command import main
 from loop.command.run import run_with_hydra
+from loop.export import track
 from loop.facts.reader import FactsReader
 from loop.instruments.gather import read_records
 from loop.measure import jobs
@@ -777,35 +778,43 @@ def test_sigterm_stops_with_exit_5_and_people_must_resume_and_ctrl_c_needs_nobod
 
 
 def test_wandb_mirrors_shown_scores_offline(tmp_path, go, monkeypatch):
-    wandb = pytest.importorskip("wandb")
-    seen, real = [], wandb.init
+    pytest.importorskip("wandb")
+    calls, real = [], track.run_child
 
-    def init(**kw):
-        run = real(**kw)
-        monkeypatch.setattr(run, "log", seen.append)
-        return run
+    def run(command, data, **more):
+        calls.append(json.loads(data))
+        return real(command, data, **more)
 
-    monkeypatch.setattr(wandb, "init", init)
+    monkeypatch.setattr(track, "run_child", run)
     cfg = config(tmp_path, "tracker=wandb")
     mandate(cfg)
     result = go(cfg, FakeBox(better))
-    tables = seen.pop()
-    assert {row["generation"] for row in seen} == {0, 1, 2} and all(
-        row["local/best feedback"] <= 1 for row in seen
+    (call,) = calls
+    assert {row["generation"] for row in call["rows"]} == {0, 1, 2} and all(
+        row["local/best feedback"] <= 1 for row in call["rows"]
     )
-    assert sorted(tables) == ["decisions", "instruments", "plans"] and all(
-        isinstance(table, wandb.Table) for table in tables.values()
-    )
-    plans = [dict(zip(tables["plans"].columns, row, strict=True)) for row in tables["plans"].data]
+    (made,) = (tmp_path / "runs" / "t" / "wandb").glob(f"offline-run-*-{call['id']}")
+    assert entries(cfg)[0].hash.startswith(call["id"]) and result["finished"]
+    tables = {
+        path.name.partition("_")[0]: json.loads(path.read_text())
+        for path in (made / "files" / "media" / "table").glob("*.table.json")
+    }
+    assert sorted(tables) == ["decisions", "instruments", "plans"]
+    head = tables["plans"]["columns"]
+    plans = [dict(zip(head, row, strict=True)) for row in tables["plans"]["data"]]
     assert len(plans) == len([e for e in entries(cfg) if e.kind == "plan"]) and {
         p["verdict"] for p in plans
     } > {None}
     assert not any(
-        "gain" in column for column in tables["plans"].columns if column != "predicted_gain_metric"
+        "gain" in column for column in head if column != "predicted_gain_metric"
     )  # of gate the answer alone
-    assert len(tables["decisions"].data) == len([e for e in entries(cfg) if e.kind == "decision"])
-    assert "arms, local, gain" in tables["instruments"].get_column("instrument")
-    assert list((tmp_path / "runs" / "t" / "wandb").glob("offline-run-*")) and result["finished"]
+    decisions = tables["decisions"]["data"]
+    assert len(decisions) == len([e for e in entries(cfg) if e.kind == "decision"])
+    names = [
+        row[tables["instruments"]["columns"].index("instrument")]
+        for row in tables["instruments"]["data"]
+    ]
+    assert "arms, local, gain" in names
 
 
 @pytest.mark.durable
