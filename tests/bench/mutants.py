@@ -67,7 +67,7 @@ SUBJECTS: dict[str, tuple[list[str], list[str], str]] = {
         " or bad_mandate or approval_of_anything or door_refuses or needs_its_own or slowed"
         " or resume_needs or drill_lifts or program_before_it_is_asked or quorum_is_distinct"
         " or (drift_limit or recalled) and True"
-        " or flood or start_trial or box_loses or canaries or example_gate or breaks_lets",
+        " or flood or start_trial or box_loses or canaries or example_gate or gate_sees_the_class",
     ),
     "judge": (["evals/judge.py"], [f"{JUDGE} {RULES}"], ""),
     "rules": (

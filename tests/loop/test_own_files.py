@@ -13,7 +13,7 @@ from conftest import ROOT
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fakes import FakeBox, outcome, predictions
 from safetensors.numpy import load
-from studies import approve, better, config, entries, mandate, page_of, put_mandate
+from studies import approve, better, bodies, config, entries, mandate, page_of, put_mandate
 
 from configs.build import parse, plain, strict_json
 from configs.errors import BadInput, Denied, NeedsHuman, VerificationFailed
@@ -145,6 +145,15 @@ def test_a_gate_that_says_no_to_everything_or_breaks_lets_nothing_start(tmp_path
     with pytest.raises(Denied, match="gave no answer: KeyError"):
         go(cfg, box)
     assert box.ran == []
+
+
+def test_a_gate_sees_the_class_of_the_decision(tmp_path, go):
+    only = """return "" if change_class == "recipe" else "class " + str(change_class)"""
+    cfg = config(tmp_path, f"gates.file={own_gate(tmp_path, only)}")
+    mandate(cfg)
+    assert go(cfg, FakeBox(better))["finished"]
+    reasons = {d["reason"].rpartition(": ")[2] for d in bodies(cfg) if not d["allow"]}
+    assert reasons <= {"class promote"} and any(d["allow"] for d in bodies(cfg))
 
 
 def test_a_gate_can_never_add_a_yes(tmp_path, go):
