@@ -40,6 +40,11 @@ DENIALS = {
 """Probes that end by themselves, named as in the catalogue. A single job runs them in turn."""
 
 
+def describe_end(outcome: Outcome, _: Limits) -> str:
+    """Tell how a job ended, and when."""
+    return f"{outcome.status}: {outcome.detail}, after {outcome.wall_us / 1e6:.2f} s"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
     """A promise with a job of its own."""
@@ -48,11 +53,11 @@ class Probe:
     "payload of the catalogue"
     promised: str
     "promise in words"
-    limits: Limits
+    limits: Limits = LIMITS
     "limits of the job"
     expect: str
     "pattern of `status: detail`"
-    figure: Callable[[Outcome, Limits], str]
+    figure: Callable[[Outcome, Limits], str] = describe_end
     "measured figure, in words"
     holds: Callable[[Outcome], bool] = lambda _: True
     "further condition on the outcome"
@@ -72,92 +77,68 @@ def _describe_delay(outcome: Outcome, limits: Limits) -> str:
     return f"ended {late:.3f} s after {limits.wall_us / 1e6:.0f} s"
 
 
-def describe_end(outcome: Outcome, _: Limits) -> str:
-    return f"{outcome.status}: {outcome.detail}, after {outcome.wall_us / 1e6:.2f} s"
-
-
 def _describe_charge(outcome: Outcome, _: Limits) -> str:
     return f"{_used_seconds(outcome):.2f} s charged ({outcome.charged_by}), 1.2 s burnt"
 
 
-def list_probes(tier: str) -> tuple[Probe, ...]:
-    """Return the promised limits of a tier."""
-    forks, memory = (_limits_by_process if tier == "C" else _limits_by_group)()
-    return (
-        forks,
-        memory,
-        Probe(
-            id="S05",
-            promised="4 MB of output, or the job ends",
-            limits=LIMITS,
-            expect="limit: output",
-            figure=describe_end,
-        ),
-        Probe(
-            id="B07",
-            promised="1 s of CPU over all children, then killed",
-            limits=replace(SHORT, wall_us=15_000_000),
-            expect="limit: cpu",
-            figure=_describe_cpu_excess,
-        ),
-        Probe(
-            id="B08b",
-            promised="1 s by the host's clock, then killed",
-            limits=replace(SHORT, cpu_us=10_000_000),
-            expect="limit: wall",
-            figure=_describe_delay,
-        ),
-        Probe(
-            id="B08",
-            promised="nothing outlives the job (a setsid child)",
-            limits=LIMITS,
-            expect="ok: ",
-            figure=describe_end,
-        ),
-        Probe(
-            id="B06",
-            promised="a double fork is charged",
-            limits=LIMITS,
-            expect="ok: ",
-            figure=_describe_charge,
-            holds=lambda outcome: _used_seconds(outcome) >= 1.0,
-        ),
-    )
-
-
-def _limits_by_group() -> tuple[Probe, Probe]:
-    """Return the promises of a control group on processes and memory."""
-    forks = Probe(
+BY_GROUP = (
+    Probe(
         id="S01",
         promised="40 processes; a denied fork ends the job",
         limits=SHORT,
         expect="limit: processes",
-        figure=describe_end,
-    )
-    memory = Probe(
+    ),
+    Probe(
         id="S02",
         promised="200 MB over all processes, or the job ends",
-        limits=LIMITS,
         expect="limit: memory",
-        figure=describe_end,
-    )
-    return forks, memory
+    ),
+)
+"""Promises of a control group on processes and memory."""
 
-
-def _limits_by_process() -> tuple[Probe, Probe]:
-    """Return the promises of tier C, where each process has a limit of its own."""
-    forks = Probe(
+BY_PROCESS = (
+    Probe(
         id="S01",
         promised="48 processes",
         limits=SHORT,
         expect="limit: (processes|cpu|wall)",
-        figure=describe_end,
-    )
-    memory = Probe(
+    ),
+    Probe(
         id="D02",
         promised="200 MB a process (no limit over several)",
-        limits=LIMITS,
         expect="(ok|program): ",
-        figure=describe_end,
-    )
-    return forks, memory
+    ),
+)
+"""The same promises of tier C, where each process has a limit of its own."""
+
+EVERYWHERE = (
+    Probe(id="S05", promised="4 MB of output, or the job ends", expect="limit: output"),
+    Probe(
+        id="B07",
+        promised="1 s of CPU over all children, then killed",
+        limits=replace(SHORT, wall_us=15_000_000),
+        expect="limit: cpu",
+        figure=_describe_cpu_excess,
+    ),
+    Probe(
+        id="B08b",
+        promised="1 s by the host's clock, then killed",
+        limits=replace(SHORT, cpu_us=10_000_000),
+        expect="limit: wall",
+        figure=_describe_delay,
+    ),
+    Probe(id="B08", promised="nothing outlives the job (a setsid child)", expect="ok: "),
+    Probe(
+        id="B06",
+        promised="a double fork is charged",
+        expect="ok: ",
+        figure=_describe_charge,
+        holds=lambda outcome: _used_seconds(outcome) >= 1.0,
+    ),
+)
+"""Promises of every tier."""
+
+
+def list_probes(tier: str) -> tuple[Probe, ...]:
+    """Return the promised limits of a tier."""
+    return (*(BY_PROCESS if tier == "C" else BY_GROUP), *EVERYWHERE)

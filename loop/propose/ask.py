@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from configs.arms import variant
@@ -214,16 +215,9 @@ def _record_propose_plan(campaign: Campaign, generation: int) -> Planned:
     """
     own_program, count = proposer(campaign.arm).program, campaign.shape()[1]
     best = campaign.champions()[0 if variant(campaign.arm).weights == "first" else -1]
-    writer = "the program" if own_program else "the champion"
-    draft = Draft(
-        generation=generation,
-        index=0,
-        purpose="propose",
-        parent=best.digest,
-        change_class="propose",
-        recipe=best.plan.recipe,
+    draft = replace(
+        _draft(best, generation, "the program" if own_program else "the champion", count),
         bundle=_bundle_program(campaign, best) if own_program else best.plan.bundle,
-        proposal=Proposal(hypothesis=f"asks {writer} for {count} proposals", knobs={}),
         notebook="" if own_program else write_notebook(campaign),
         jobs=(JobCount(role="propose", count=1),),
     )
@@ -232,20 +226,17 @@ def _record_propose_plan(campaign: Campaign, generation: int) -> Planned:
     return planned
 
 
-def _bundle_program(campaign: Campaign, best: Planned) -> str:
-    """Store the champion's bundle with the study's own program beside it."""
-    settings, store = campaign.running.config.proposer, campaign.running.store
-    program = store.get(settings.program_digest or settings.file_digest)
-    return campaign.store_bundle({**store.get_bundle(best.plan.bundle), "program": program})
-
-
 def _record_question_plan(campaign: Campaign, generation: int) -> Planned:
     """Record the plan of a generation's questions to an outside model, a question per proposal."""
-    best, count = campaign.parent(), campaign.shape()[1]
     model = campaign.running.config.proposer.llm
     assert model is not None
-    hypothesis = f"asks the outside model {model.model} at {model.url} for {count} proposals"
-    draft = Draft(
+    writer = f"the outside model {model.model} at {model.url}"
+    return campaign.record(_draft(campaign.parent(), generation, writer, campaign.shape()[1]))
+
+
+def _draft(best: Planned, generation: int, writer: str, count: int) -> Draft:
+    """Return a propose plan for asking a writer for `count` proposals, in as many questions."""
+    return Draft(
         generation=generation,
         index=0,
         purpose="propose",
@@ -253,7 +244,13 @@ def _record_question_plan(campaign: Campaign, generation: int) -> Planned:
         change_class="propose",
         recipe=best.plan.recipe,
         bundle=best.plan.bundle,
-        proposal=Proposal(hypothesis=hypothesis, knobs={}),
+        proposal=Proposal(hypothesis=f"asks {writer} for {count} proposals", knobs={}),
         jobs=(JobCount(role="ask", count=count),),
     )
-    return campaign.record(draft)
+
+
+def _bundle_program(campaign: Campaign, best: Planned) -> str:
+    """Store the champion's bundle with the study's own program beside it."""
+    settings, store = campaign.running.config.proposer, campaign.running.store
+    program = store.get(settings.program_digest or settings.file_digest)
+    return campaign.store_bundle({**store.get_bundle(best.plan.bundle), "program": program})

@@ -12,11 +12,13 @@ from configs.build import plain
 from evals.attacks.attack import read_proposal
 from evals.attacks.table import ATTACKS
 from loop.propose.rivals import propose_local
-from loop.propose.view import ProposerView
+from loop.propose.view import ProposerView, write_text
 
 ENTRY = 'if __name__ == "__main__":\n'
 """Line of the pristine train.py. A program in front of it takes the place of `main`."""
 
+HYPOTHESIS = "a better recipe"
+"""Reason of an attack whose reason is no part of it."""
 KNOBS = "@KNOBS@"
 """Place for allowed knobs in a hostile proposal, to leave its text as the only fault."""
 
@@ -26,21 +28,6 @@ def propose_hostile(view: ProposerView) -> str:
     if view.rng.random() >= view.settings.hostile_share:
         return propose_local(view)
     return KINDS[view.rng.choice(sorted(KINDS))](view)
-
-
-def _write(
-    hypothesis: str = "a better recipe",
-    knobs: dict[str, object] | None = None,
-    edits: list[dict[str, str]] | None = None,
-) -> str:
-    """Return a proposal of these fields."""
-    fields = {
-        "hypothesis": hypothesis,
-        "knobs": knobs or {},
-        "predicted_gain": None,
-        "edits": edits or [],
-    }
-    return json.dumps(fields)
 
 
 def _draw_knobs(view: ProposerView) -> dict[str, object]:
@@ -60,20 +47,15 @@ def _read(name: str) -> Callable[[ProposerView], str]:
     return propose
 
 
-def _cut_off(view: ProposerView) -> str:
-    """Return a proposal without its end."""
-    return _write(knobs=_draw_knobs(view))[:-20]
-
-
 def _write_long(hypothesis: str) -> Callable[[ProposerView], str]:
     """Return an attack with a long reason and allowed knobs."""
-    return lambda view: _write(hypothesis, _draw_knobs(view))
+    return lambda view: write_text(hypothesis, _draw_knobs(view))
 
 
 def _edit_too_often(_: ProposerView) -> str:
     """Return a proposal of 21 edits."""
     edit = {"file": "models/train.py", "search": ENTRY, "replace": ENTRY}
-    return _write(edits=[edit] * 21)
+    return write_text(HYPOTHESIS, {}, [edit] * 21)
 
 
 def _repeat(view: ProposerView) -> str:
@@ -81,7 +63,7 @@ def _repeat(view: ProposerView) -> str:
     trials, champion = view.history.trials, plain(view.history.champion)
     past = plain(view.rng.choice(trials).recipe) if trials else champion
     knobs = {name: value for name, value in past.items() if value != champion[name]}
-    return _write("this time it will work", knobs)
+    return write_text("this time it will work", knobs)
 
 
 @cache
@@ -103,12 +85,12 @@ def _insert_program(view: ProposerView) -> str:
     name = view.rng.choice(sorted(programs()))
     program = f"{programs()[name]}\n\n{ENTRY}"
     edit = {"file": "models/train.py", "search": ENTRY, "replace": program}
-    return _write(f"attack {name}", edits=[edit])
+    return write_text(f"attack {name}", {}, [edit])
 
 
 KINDS: dict[str, Callable[[ProposerView], str]] = {
     "no JSON": _read("no-JSON"),
-    "cut off": _cut_off,
+    "cut off": lambda view: write_text(HYPOTHESIS, _draw_knobs(view))[:-20],
     "nothing": lambda view: "",
     "A19 duplicate keys": _read("A19-duplicate-keys"),
     "A19 NaN": _read("A19-NaN"),
@@ -134,7 +116,7 @@ KINDS: dict[str, Callable[[ProposerView], str]] = {
     "path out of the bundle": _read("path-out-of-the-bundle"),
     "A16 another class": _read("A16-another-class"),
     "repeat": _repeat,
-    "nothing changes": lambda view: _write(),
+    "nothing changes": lambda view: write_text(HYPOTHESIS, {}),
     "program": _insert_program,
     "program, again": _insert_program,
 }

@@ -43,8 +43,6 @@ class Proposer:
 
 
 HISTORY = "own campaign's recipes, rounded feedback scores and verdicts"
-
-
 PROGRAMS = "own campaign's programs, recipes, rounded feedback scores and verdicts"
 
 

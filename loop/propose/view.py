@@ -64,11 +64,15 @@ def proposal(
     """
     before = plain(champion)
     knobs = {name: value for name, value in plain(recipe).items() if value != before[name]}
-    return json.dumps(
-        {
-            "hypothesis": hypothesis,
-            "knobs": knobs,
-            "predicted_gain": predicted_gain,
-            "edits": list(edits),
-        }
-    )
+    return write_text(hypothesis, knobs, edits, predicted_gain)
+
+
+def write_text(
+    hypothesis: str,
+    knobs: Mapping[str, object],
+    edits: Sequence[Mapping[str, str]] = (),
+    predicted_gain: float | None = None,
+) -> str:
+    """Return the text of a proposal with these fields."""
+    fields = {"hypothesis": hypothesis, "knobs": knobs, "predicted_gain": predicted_gain}
+    return json.dumps({**fields, "edits": list(edits)})
