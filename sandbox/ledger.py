@@ -53,12 +53,8 @@ class Transaction:
     """Entries and derived rows, written together or not at all."""
 
     def __init__(self, connection: sa.Connection, ledger: "Ledger") -> None:
-        self.connection, self._ledger, self.own, self._rows = (
-            connection,
-            ledger,
-            list[Entry](),
-            list[dict[str, Any]](),
-        )
+        self.connection, self._ledger = connection, ledger
+        self.own, self._rows = list[Entry](), list[dict[str, Any]]()
         last = ledger.head(connection)
         self._before = self._sequence = last.sequence if last else 0
         self._head: str = last.hash if last else GENESIS
@@ -72,9 +68,7 @@ class Transaction:
         return self._ledger.entries_by(self.connection, self._before) + self.own
 
     def since(self, sequence: int) -> list[Entry]:
-        """Return the entries after `sequence`, without this transaction's own; only they cost
-        time.
-        """
+        """Return the entries after `sequence` but this transaction's own; only they cost time."""
         return self._ledger.since(sequence, self.connection, self._before)
 
     def now(self) -> datetime:
@@ -183,10 +177,8 @@ class Ledger:
                     yield (txn := Transaction(connection, self))
                     txn.flush()
                 with self._lock:  # what it wrote is committed: nobody else has to read it
-                    if (
-                        txn.own
-                        and (self._last.sequence if self._last else 0) == txn.own[0].sequence - 1
-                    ):
+                    last = self._last.sequence if self._last else 0
+                    if txn.own and txn.own[0].sequence == last + 1:
                         self._add(txn.own)
         except DatabaseError as error:
             if "full" in str(error.orig) or "disk I/O" in str(error.orig):
@@ -228,9 +220,7 @@ class Ledger:
     def since(
         self, sequence: int, connection: sa.Connection | None = None, upto: int = 2**53
     ) -> list[Entry]:
-        """Return the committed entries after `sequence`; only they cost time, however long the
-        ledger is.
-        """
+        """Return the committed entries after `sequence`; only they cost time."""
         with self._lock:
             if not self._news() and self._recent and sequence + 1 >= self._recent[0].sequence:
                 return self._after(sequence)
