@@ -95,6 +95,12 @@ class Group:
                     return True
         return False
 
+    def is_foreign(self) -> bool:
+        """Tell whether a process of another pid namespace runs in the group or below."""
+        with contextlib.suppress(OSError):
+            return "0" in self._pids()
+        return False
+
     def _pids(self) -> list[str]:
         """Return the pids in the group and below."""
         folders = [folder for folder, _, _ in os.walk(Path(self.procs[0]).parent)]
@@ -124,6 +130,8 @@ class Group:
             if not pids:
                 return True
             for pid in pids:
+                if pid == "0":
+                    continue  # a process of another pid namespace; 0 would mean our own group
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(int(pid), signal.SIGKILL)
             time.sleep(0.001)
@@ -164,9 +172,11 @@ def available(root: Path = Path("/sys/fs/cgroup")) -> bool:
 def sweep(root: Path = Path("/sys/fs/cgroup")) -> int:
     """Kill and remove the groups of dead runs; return their number.
 
-    The name of a group begins with the pid of its run.
+    The name of a group begins with the pid of its run. Groups with processes that this pid
+    namespace does not see belong to another one, and stay.
     """
-    groups = _groups(root, lambda owner: not Path(f"/proc/{owner}").exists())
+    dead = _groups(root, lambda owner: not Path(f"/proc/{owner}").exists())
+    groups = [group for group in dead if not group.is_foreign()]
     for group in groups:
         group.kill()
         group.remove()

@@ -25,19 +25,20 @@ INSIDE = (Path(__file__).parent / "zygote.py").read_text()
 START_SECONDS = 60
 START_BYTES = 1_000_000_000
 """Memory of a container besides its job's limit, for the interpreter and torch."""
+FIRST_NAMESPACE = str(0xEFFFFFFC)
+"""The first pid namespace of a machine; the kernel fixes its number."""
 STUDY = "heirloop.study"
 """Label of a container: digest of its study root."""
 OWNER = "heirloop.owner"
-"""Label of a container: pid and start time of the starting process."""
+"""Label of a container: pid, start time, boot and pid namespace of the starting process."""
 
 
 class Container:
     """One started container that has imported torch and waits for its job."""
 
     def __init__(
-        self, api: Any, image: str, runtime: str, execution: Execution, groups: bool
+        self, api: Any, name: str, image: str, runtime: str, execution: Execution, groups: bool
     ) -> None:
-        name = f"{os.getpid()}-d-{os.urandom(6).hex()}"
         most = Limits(
             memory_bytes=execution.limits.memory_bytes + START_BYTES,
             processes=execution.limits.processes + 1,
@@ -45,7 +46,7 @@ class Container:
         self._api = api
         self.group = cgroup.create(name, most) if groups else None
         self.folder = Path(tempfile.mkdtemp(prefix="heirloop-"))
-        self.ident = ""
+        self.ident, self.name = "", f"heirloop-{name}"
         self.started = time.monotonic()
         self.attached: Any = None
         try:
@@ -60,13 +61,12 @@ class Container:
     def remove(self, api: Any) -> None:
         """Kill the container and remove everything of it."""
         if self.attached is not None:
-            getattr(self.attached, "_sock", self.attached).close()
-            self.attached.close()
+            _close_stream(self.attached)
         if self.group:
             self.group.kill()
-        if self.ident:
-            with contextlib.suppress(Exception):
-                api.remove_container(self.ident, force=True, v=True)
+        with contextlib.suppress(Exception):
+            # By its name where the engine's answer to the creation did not come in time.
+            api.remove_container(self.ident or self.name, force=True, v=True)
         if self.group:
             self.group.kill()
             self.group.remove()
@@ -123,7 +123,7 @@ class Container:
         created = api.create_container(
             image,
             ["python3", "-I", "-S", "-c", INSIDE, "once", "/opt/box"],
-            name=f"heirloop-{name}",
+            name=self.name,
             user="1000:1000",
             hostname="box",
             stdin_open=True,
@@ -131,7 +131,7 @@ class Container:
             network_disabled=True,
             host_config=host,
             working_dir="/",
-            labels={STUDY: execution.study, OWNER: owner(os.getpid())},
+            labels={STUDY: execution.study, OWNER: describe_owner()},
             environment={"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
         )
         wrong = find_unsafe_setting(
@@ -196,6 +196,57 @@ def owner(pid: int) -> str:
     with contextlib.suppress(OSError):
         return f"{pid}-{Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[19]}"
     return f"{pid}-"  # no /proc on this host
+
+
+def describe_owner() -> str:
+    """Return this process in words that hold on the whole engine: pid, start, boot, namespace.
+
+    Two pid namespaces number their processes alike; so do two boots.
+    """
+    return f"{owner(os.getpid())}@{_boot()}/{_namespace('self')}"
+
+
+def is_orphan(label: str, state: str) -> bool:
+    """Tell whether the owner of a container is gone; `state` is the engine's word for it.
+
+    An owner in another pid namespace may live unseen, so its running container stays. The first
+    namespace of a machine sees all others.
+    """
+    process, _, place = label.partition("@")
+    pid = process.partition("-")[0]
+    boot, _, namespace = place.partition("/")
+    if place in ("", f"{_boot()}/{_namespace('self')}"):
+        return not pid.isdigit() or owner(int(pid)) != process
+    if boot == _boot() and _namespace("self") == FIRST_NAMESPACE:
+        return all(_namespace(path.name) != namespace for path in Path("/proc").glob("[0-9]*"))
+    return state in ("exited", "dead")
+
+
+def _boot() -> str:
+    """Return the identity of this boot, or nothing without /proc."""
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return ""
+
+
+def _namespace(process: str) -> str:
+    """Return the pid namespace of a process, or nothing if it is gone."""
+    with contextlib.suppress(OSError):
+        return os.readlink(f"/proc/{process}/ns/pid").strip("pid:[]")
+    return ""
+
+
+def _close_stream(attached: Any) -> None:
+    """Close an attached stream from the outside in.
+
+    A response that outlives its socket complains on the screen, from Python 3.13 on.
+    """
+    link = getattr(attached, "_sock", attached)
+    with contextlib.suppress(Exception):
+        attached._response.close()
+    for stream in (attached, link):
+        with contextlib.suppress(OSError):
+            stream.close()
 
 
 class Frames:

@@ -9,6 +9,7 @@ and the tier is C.
 """
 
 import contextlib
+import os
 import shutil
 import sys
 import threading
@@ -21,8 +22,12 @@ from configs.errors import NoBox
 from configs.job import Outcome
 from sandbox.box import cgroup
 from sandbox.box.base import Execution, report_failure
-from sandbox.box.container import OWNER, Container, owner
+from sandbox.box.container import OWNER, Container, is_orphan
+from sandbox.box.engine import connect, explain_silence
 from sandbox.box.watch import watch
+
+LATE_SECONDS = 10
+"""Longest wait at the end for a container whose creation the engine never answered."""
 
 
 class DockerBox:
@@ -37,6 +42,7 @@ class DockerBox:
         self._local, self._lock = threading.local(), threading.Lock()
         self._stopped, self._warm, self._runtime = False, warm, runtime
         self._live: dict[str, cgroup.Group | None] = {}
+        self._unanswered = set[str]()
         self._waiting: dict[tuple[object, ...], list[Container]] = {}
         info = self._find_image(image)
         if runtime and runtime not in info.get("Runtimes", {}):
@@ -97,6 +103,10 @@ class DockerBox:
             for container in containers:
                 container.remove(self._api())
         self._waiting.clear()
+        deadline = time.monotonic() + LATE_SECONDS
+        while self._unanswered and time.monotonic() < deadline:
+            self._remove_unanswered()
+            time.sleep(0.1)
 
     def sweep(self) -> int:
         """Kill and remove containers of crashed processes; return their number.
@@ -105,9 +115,7 @@ class DockerBox:
         """
         api, gone = self._api(), 0
         for entry in api.containers(all=True, filters={"label": OWNER}):
-            label = entry["Labels"][OWNER]
-            pid = label.partition("-")[0]
-            if pid.isdigit() and owner(int(pid)) == label:
+            if not is_orphan(entry["Labels"][OWNER], entry.get("State", "")):
                 continue
             gone += 1
             with contextlib.suppress(Exception):
@@ -124,6 +132,8 @@ class DockerBox:
             info = dict(self._api().info())
             self.image = str(self._api().inspect_image(image)["Id"])
             return info
+        except NoBox:
+            raise
         except ImportError:
             raise NoBox(
                 "the Docker box needs the package docker; `pip install -e .[trusted]`"
@@ -133,13 +143,24 @@ class DockerBox:
                 raise NoBox(
                     f"the Docker engine has no image {image!r}; `heirloop image build` makes it"
                 ) from None
-            raise NoBox(
-                f"no Docker engine answers ({type(error).__name__}); start it (`sudo systemctl"
-                " start docker`)"
-            ) from None
+            raise NoBox(explain_silence(error)) from None
 
     def _make(self, execution: Execution) -> Container:
-        return Container(self._api(), self.image, self._runtime, execution, self._groups)
+        name = f"{os.getpid()}-d-{os.urandom(6).hex()}"
+        try:
+            return Container(self._api(), name, self.image, self._runtime, execution, self._groups)
+        except Exception as error:
+            # Without an answer the engine may make the container later.
+            if not isinstance(error, NoBox) and getattr(error, "response", None) is None:
+                self._unanswered.add(f"heirloop-{name}")
+            raise
+
+    def _remove_unanswered(self) -> None:
+        """Remove containers that the engine made after we had stopped waiting for its answer."""
+        for name in list(self._unanswered):
+            with contextlib.suppress(Exception):
+                self._api().remove_container(name, force=True, v=True)
+                self._unanswered.discard(name)
 
     def _prepare(self, kind: tuple[object, ...], execution: Execution) -> None:
         """Make one container ready for the next job of this kind.
@@ -158,6 +179,7 @@ class DockerBox:
         """Remove a used container; it is dead already, so the next job need not wait."""
         with self._lock:
             self._live.pop(container.ident, None)
+        self._remove_unanswered()
         if self._warm and not self._stopped:
             self._spawner.submit(lambda: container.remove(self._api()))
         else:
@@ -166,15 +188,13 @@ class DockerBox:
     def _api(self) -> Any:
         """Return this thread's connection to the engine."""
         if not hasattr(self._local, "api"):
-            import docker
-
             # With a version given, the SDK asks nothing yet, and the client can be closed.
-            probe = docker.from_env(version="1.41", timeout=30).api
+            probe = connect(30, "1.41")
             try:
                 version = probe.version(api_version=False)["ApiVersion"]
             finally:
                 probe.close()
-            self._local.api = docker.from_env(version=version, timeout=30).api
+            self._local.api = connect(30, version)
         return self._local.api
 
     def _run_in(self, container: Container, execution: Execution) -> Outcome:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.box.container import STUDY
+from sandbox.box.engine import connect
 
 
 def kill_processes(pid: int, _: str) -> int:
@@ -37,9 +38,7 @@ def find_processes(pid: int) -> Iterator[int]:
 def kill_containers(_: int, study: str) -> int:
     """Kill the containers with a study's label; return 0 without an engine."""
     with contextlib.suppress(Exception):
-        import docker
-
-        api = docker.from_env(version="1.41", timeout=10).api
+        api = connect(10, "1.41")
         rows = api.containers(filters={"label": f"{STUDY}={study}"})
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda row: _kill_container(api, row["Id"]), rows))

@@ -25,6 +25,7 @@ from sandbox.box import cgroup
 from sandbox.box.base import Execution, report_failure
 from sandbox.box.bubblewrap import command, list_system_folders
 from sandbox.box.interpreter import Interpreter, ask, loader_settings
+from sandbox.box.remedy import explain_start
 from sandbox.box.watch import watch
 
 HERE = Path(__file__).parent
@@ -48,7 +49,7 @@ class Zygote:
             ready = False
         self.wall_us = int((time.monotonic() - started) * 1e6)
         if not ready:
-            raise NoBox(_remedy(self._read_errors()))
+            raise NoBox(explain_start(self._read_errors()))
 
     def startup_us(self) -> int:
         """Return the CPU of the start, once; without a control group, its wall time."""
@@ -276,15 +277,3 @@ def _lives(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] not in "ZX"
     except OSError:
         return False
-
-
-def _remedy(errors: str) -> str:
-    """Return a sentence on a failed start, with the remedy."""
-    last = errors.strip().splitlines()[-1] if errors.strip() else "it ended without a word"
-    if "uid map" in errors or "Operation not permitted" in errors or "new namespace" in errors:
-        return (
-            "user namespaces are closed on this machine; on Ubuntu >= 23.10 run `sudo sysctl"
-            " kernel.apparmor_restrict_unprivileged_userns=0`, elsewhere `sudo sysctl"
-            f" user.max_user_namespaces=15000`, or choose box=docker ({last[:160]})"
-        )
-    return f"the namespace box does not start: {last[:200]}; `heirloop doctor` tells more"

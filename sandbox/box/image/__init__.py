@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 from configs.errors import NoBox
+from sandbox.box.engine import connect, explain_silence
 
 HERE = Path(__file__).parent
 UNUSED_FOLDERS = ("root", "home", "srv", "boot", "media", "mnt")
@@ -28,15 +29,12 @@ def build(name: str, root: Path, *, offline: bool, index: str = "", gpu: str = "
     try:
         import docker
 
-        api = docker.from_env(timeout=1800).api
+        api = connect(1800)
         api.ping()
     except ImportError:
         raise NoBox("the package docker is missing; `pip install -e .[trusted]`") from None
     except docker.errors.DockerException as error:
-        raise NoBox(
-            f"no Docker engine answers ({type(error).__name__}); start it (`sudo systemctl start"
-            " docker`)"
-        ) from None
+        raise NoBox(explain_silence(error)) from None
     if offline:
         with tempfile.TemporaryDirectory() as folder:
             _build_from_wheels(api, name, root, Path(folder), index, gpu)
