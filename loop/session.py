@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -35,7 +35,7 @@ from loop.study.open import open_study
 from loop.study.running import Running
 from loop.terminal import print_error
 from loop.verify.run import record
-from sandbox import control
+from sandbox import control, incident, stop_file, tripwires
 from sandbox.call import key
 from sandbox.gate import Gate, Halted
 from sandbox.ledger import Ledger
@@ -92,7 +92,7 @@ def _need_key(config: Config) -> None:
 
 
 def _refuse_stopped(running: Running) -> None:
-    if (running.folder / "STOP").exists() or running.gate.refresh().memory.halt == "stop":
+    if stop_file.is_there(running.folder) or running.gate.refresh().memory.halt == "stop":
         running.sandbox.box.close()
         raise Stopped(f"the study is stopped; `heirloop resume {running.folder}` lets it go on")
 
@@ -166,7 +166,7 @@ def _heed_warning(running: Running) -> None:
     if entry.sign == "crossed":
         why = "the warning sign is crossed"
         improves = f"{why}: the loop improves its own improving"
-        control.pause(running.gate, "warning sign", improves, why)
+        tripwires.pause(running.gate, "warning sign", improves, why)
         running.wait(Halted(f"{why}; `heirloop resume` lets the study go on", "pause"))
 
 
@@ -200,8 +200,7 @@ def _signals(running: Running) -> Iterator[None]:
     def end(number: int, _: FrameType | None) -> None:
         if number == signal.SIGTERM:
             running.ordered = "SIGTERM"
-        running.stopped = True
-        running.sandbox.box.stop()
+        _stop(running)
 
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -216,12 +215,21 @@ def _signals(running: Running) -> Iterator[None]:
 
 @contextmanager
 def _watched(running: Running) -> Iterator[None]:
-    """Obey orders from outside while the loop is busy: a file STOP, `heirloop stop`, SIGTERM."""
-    done = threading.Event()
+    """Obey orders from outside while the loop is busy: a file STOP, `heirloop stop`, SIGTERM.
+
+    A study that cannot be watched is stopped, and the reason is raised.
+    """
+    done, file = threading.Event(), running.folder / "ledger.sqlite"
+    first = file.stat()
 
     def watch() -> None:
-        while not done.wait(0.1):
-            _obey(running)
+        try:
+            while not done.wait(0.1):
+                _need_same(first, file)
+                _obey(running)
+        except Exception as error:
+            running.unwatched = error
+            _stop(running)
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
@@ -230,15 +238,43 @@ def _watched(running: Running) -> Iterator[None]:
     finally:
         done.set()
         thread.join()
+        if running.unwatched:
+            raise _tell_unwatched(running, running.unwatched)
         if running.ordered:
             control.order(running.ledger, "stop", f"signal {running.ordered}", "")
 
 
+def _need_same(first: os.stat_result, file: Path) -> None:
+    """Raise VerificationFailed where another file took the place of the ledger."""
+    try:
+        same = os.path.samestat(first, file.stat())
+    except OSError:
+        same = False
+    if not same:
+        raise VerificationFailed(
+            f"{file} was replaced or taken away while the study ran; nothing is written to it"
+        )
+
+
+def _tell_unwatched(running: Running, error: Exception) -> HeirloopError:
+    """Record the stop of a study that could not be watched; return the error to raise."""
+    if isinstance(error, VerificationFailed):
+        incident.report_outside(running.root, running.folder, str(error))
+        return error
+    reason = f"orders from outside could not be followed ({error}); the study is stopped"
+    with suppress(Exception):
+        control.order(running.ledger, "stop", "the watch for orders", reason)
+    return error if isinstance(error, Stopped) else Stopped(reason)
+
+
+def _stop(running: Running) -> None:
+    running.stopped = True
+    running.sandbox.box.stop()
+
+
 def _obey(running: Running) -> None:
-    gate, file = running.gate, running.folder / "STOP"
-    if file.exists() and gate.refresh().memory.halt != "stop":
-        why = file.read_text(errors="replace")[:2000]
-        control.order(running.ledger, "stop", "file STOP", why)
+    gate = running.gate
+    if stop_file.is_there(running.folder) and gate.refresh().memory.halt != "stop":
+        control.order(running.ledger, "stop", "file STOP", stop_file.read_reason(running.folder))
     if gate.refresh().memory.halt == "stop" and not running.stopped:
-        running.stopped = True
-        running.sandbox.box.stop()
+        _stop(running)

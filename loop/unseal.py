@@ -30,7 +30,7 @@ from loop.study.open import open_study
 from loop.study.root import config_at, read_config
 from loop.study.running import Running
 from sandbox.budget import balances, look_account
-from sandbox.ledger import Ledger
+from sandbox.heads import open_ledger
 
 LEVEL = 0.025
 """Each end of the interval that an opening reports: 95 % in all, for this one opening."""
@@ -94,7 +94,7 @@ def _unseal_or_refuse(running: Running, campaign: CampaignKey) -> dict[str, Any]
 @contextmanager
 def _open_run(folder: Path) -> Iterator[Running]:
     """Open a finished study; sign and publish the new entries."""
-    running = open_study(config_at(read_config(Ledger.at(folder)), folder))
+    running = open_study(config_at(read_config(open_ledger(folder)), folder))
     try:
         yield running
     finally:

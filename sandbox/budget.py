@@ -5,7 +5,7 @@ from entries. `spent + reserved + asked <= limit` is a single SQL statement for 
 so parallel workers cannot pass a limit together. A reservation without settlement stands as spent.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -23,7 +23,7 @@ from configs.entries import (
     SettleEntry,
     facts_of,
 )
-from configs.errors import BudgetExhausted
+from configs.errors import BudgetExhausted, VerificationFailed
 from configs.records import ACCOUNTS, RESOURCES, SPLITS, Amount, Caps, Split
 from configs.settings.budget import Budget
 from sandbox.ledger import META, Ledger, Transaction
@@ -62,6 +62,27 @@ def study_limits(budget: Budget, arms: Iterable[str] = ()) -> dict[str, Amount]:
         },
         **looks,
     }
+
+
+def charge_fork(
+    txn: Transaction, budget: Budget, arms: Iterable[str], left: Mapping[str, Mapping[str, int]]
+) -> None:
+    """Charge every account of a forked study with all but the rest that its old head tells."""
+    for name, limit in study_limits(budget, arms).items():
+        amount = used(limit, left.get(name, {}))
+        reserve(txn, fork_key(name), (name,), amount)
+        settle(txn, fork_key(name), (name,), amount, amount)
+
+
+def used(limit: Amount, rest: Mapping[str, int]) -> Amount:
+    """Return the used part of a limit; a resource without a known rest is used up."""
+    parts = {r: getattr(limit, r) for r in RESOURCES}
+    return Amount(**{r: whole - max(0, min(whole, rest.get(r, 0))) for r, whole in parts.items()})
+
+
+def fork_key(name: str) -> str:
+    """Return the key of the charge of an account at a fork."""
+    return f"fork:{name}"
 
 
 def look_account(split: str) -> str:
@@ -142,12 +163,19 @@ def settle(
 ) -> None:
     """Replace a reservation by the measured use; use above the reservation is charged all the
     same.
+
+    Raises VerificationFailed, with nothing changed, for more than an account has reserved.
     """
     names = tuple(dict.fromkeys(accounts))
     moved = _some(reserved + spent)
-    txn.connection.execute(
+    changed = txn.connection.execute(
         _statement(SETTLE, len(names), moved), _bound(names, moved, a=reserved, b=spent)
-    )
+    ).rowcount
+    if changed != len(names) * len(RESOURCES):
+        raise VerificationFailed(
+            f"{key[:40]} settles more than {', '.join(names)} have reserved; it was settled before,"
+            " or the rows were changed"
+        )
     txn.append(SettleEntry(key=key, accounts=names, released=reserved, spent=spent))
 
 
@@ -158,6 +186,7 @@ RESERVE = (
 )
 SETTLE = (
     "UPDATE accounts SET reserved = reserved - {a}, spent = spent + {b} WHERE name IN ({names})"
+    " AND reserved >= {a}"
 )
 
 
@@ -218,13 +247,34 @@ def balances(connection: sa.Connection) -> Balances:
     return result
 
 
+def left(balances: Balances) -> dict[str, dict[str, int]]:
+    """Return the rest of each account of the study: resource -> amount, without the zeros.
+
+    Accounts of mandates and approvals are left out, since they count for a single ledger.
+    """
+    return {
+        name: {
+            r: rest
+            for r, cell in cells.items()
+            if (rest := cell["limit"] - cell["spent"] - cell["reserved"]) > 0
+        }
+        for name, cells in balances.items()
+        if not name.startswith("grant:")
+    }
+
+
 def replay(entries: Iterable[Entry]) -> Balances:
     """Recompute all balances from entries alone."""
     result: Balances = {}
     for entry in entries:
-        if entry.kind in _MOVES:
-            _move(result, entry.fact)
+        move(result, entry)
     return result
+
+
+def move(balances: Balances, entry: Entry) -> None:
+    """Change balances by the next entry."""
+    if entry.kind in _MOVES:
+        _move(balances, entry.fact)
 
 
 _MOVES = (AccountEntry.kind, LimitEntry.kind, ReserveEntry.kind, SettleEntry.kind)

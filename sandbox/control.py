@@ -5,92 +5,186 @@ the transaction that reserves, so nothing new starts after it. The kill goes pas
 homes of its jobs: control groups, bubblewrap processes, containers.
 """
 
-import contextlib
-import fcntl
 import os
 import signal
+import sqlite3
 import threading
 import time
-from collections import deque
+from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 from configs.build import need
 from configs.entries import (
-    ChampionEntry,
     ControlEntry,
     DrillEntry,
+    EndEntry,
     Entry,
-    IncidentEntry,
     JobEntry,
-    ScoreEntry,
     StartEntry,
     facts_of,
 )
-from configs.errors import Stopped
-from configs.records import OrderName, Scores
-from sandbox import incident
+from configs.errors import HeirloopError, Stopped, VerificationFailed
+from configs.records import RESUME, OrderName
+from sandbox import incident, stop_file
 from sandbox.box import cgroup
 from sandbox.box.container import owner
 from sandbox.box.kill import KILLERS
-from sandbox.decision import HOUR, unix
 from sandbox.gate import Gate
-from sandbox.ledger import FILE, Ledger
+from sandbox.heads import open_ledger
+from sandbox.ledger import Ledger
+from sandbox.lock import holder as holder
 from sandbox.run import reconcile
 from sandbox.store import Store
 
-TRIPWIRE = "tripwire"
-"""The name under which a tripwire orders and reports."""
-_COUNTED = (ControlEntry.kind, IncidentEntry.kind, ChampionEntry.kind, ScoreEntry.kind)
-"""Kinds of entries that tripwires count."""
-TURN_SECONDS = 0.5
+TURN_SECONDS = 1.0
 """How long a stop waits for its turn to write before it kills first and writes then."""
+LAST_SECONDS = 30.0
+"""How long it waits for its turn when everything is killed."""
+HOLD_SECONDS = 10.0
+"""How long a pause waits for its turn before it becomes a stop."""
+RECORDED, STOPPED, ENDED = (
+    "recorded",
+    "the study was stopped already; nothing was written",
+    "the study had ended; nothing changed",
+)
+"""Answers of a stop."""
 GRACE_SECONDS = 5.0
 """How long a stopped loop may take to close its ledger before it is killed too."""
 
 
 def order(ledger: Ledger, what: OrderName, who: str, why: str, per_hour: int = 0) -> Entry:
     """Record an order; from then on every forbidden launch fails."""
-    need(what != "slow" or 0 < per_hour <= 10**6, "per_hour", per_hour, "jobs per hour, at least 1")
+    check_rate(what, per_hour)
     return ledger.append(ControlEntry(what=what, who=who[:100], why=why[:2000], per_hour=per_hour))
+
+
+def check_rate(what: OrderName, per_hour: int) -> None:
+    """Raise BadInput for an impossible rate of a slow."""
+    need(what != "slow" or 0 < per_hour <= 10**6, "per_hour", per_hour, "jobs per hour, at least 1")
 
 
 def stop(folder: Path, who: str, why: str) -> dict[str, Any]:
     """Stop a study: no reservation any more, every job killed, the loop ended, lost readings
     charged.
 
-    Works while the loop hangs (even holding the ledger) and on the remains of a dead loop. Returns
-    seconds until no job was left, the number of killed jobs, and whether the loop had to be killed.
+    Works while the loop hangs (even holding the ledger), on the remains of a dead loop, and on a
+    ledger that does not verify: then everything is killed, RUN/STOP holds the order, and
+    VerificationFailed or Stopped says so. Returns seconds until no job was left, the number of
+    killed jobs, whether the loop had to be killed, and whether the order was new.
     """
     started, pid, forced, killed = time.monotonic(), holder(folder), False, 0
-    path = folder / FILE
-    study = Ledger.file(path).entries()[0].hash
+    study = read_root(folder)
     # the order first, so that what is killed is recorded as killed by it, and nothing starts in
-    # between
-    try:
-        order(Ledger.file(path, timeout=TURN_SECONDS), "stop", who, why)
-    except Stopped:  # a slow disk, or a loop that hangs inside a transaction
+    # between; but a long or broken ledger, a slow disk or a hanging loop must not hold up the kill
+    writing = _Writing(lambda: _write_stop(folder, pid, who, why))
+    if not writing.wait(TURN_SECONDS):
         killed = kill_jobs(pid, study)
-        try:
-            order(Ledger.file(path, timeout=4 * TURN_SECONDS), "stop", who, why)
-        except Stopped:
-            forced = _end(pid)
-            order(Ledger.file(path), "stop", who, why)
+        writing.wait(4 * TURN_SECONDS)
+    if not writing.result:
+        forced = bool(pid) and _end(pid)
     killed += kill_jobs(pid, study)
     seconds = time.monotonic() - started
+    if not writing.result and not writing.wait(LAST_SECONDS if not writing.error else 0):
+        raise _put_outside(folder, study, f"{who}: {why}", killed, forced, writing.error)
     deadline = time.monotonic() + GRACE_SECONDS
     while pid and not forced and holder(folder) == pid:
         killed += kill_jobs(pid, study)
         if time.monotonic() > deadline:
             forced = _end(pid)
         time.sleep(0.05)
-    lost = reconcile(Ledger.at(folder))
+    ended = writing.result == ENDED
     return {
         "seconds": round(seconds, 3),
         "killed": killed,
         "loop_killed": forced,
-        "charged_in_full": lost,
+        "charged_in_full": 0 if ended else reconcile(open_ledger(folder)),
+        "order": writing.result,
     }
+
+
+def hold(folder: Path, what: OrderName, who: str, why: str, per_hour: int = 0) -> None:
+    """Pause or slow a study; stop it where its ledger takes no order, and raise what `stop` raises.
+
+    A study whose record fails must not go on at all.
+    """
+    check_rate(what, per_hour)
+
+    def write() -> str:
+        order(Gate(open_ledger(folder), Store(folder / "store")).refresh().ledger, *words)
+        return RECORDED
+
+    words = (what, who, why, per_hour)
+    writing = _Writing(write)
+    if not writing.wait(HOLD_SECONDS):
+        result = stop(folder, who, f"{what}, and the ledger took no order: {why}")
+        raise Stopped(
+            f"{folder} is stopped, since its ledger did not take the {what} in {HOLD_SECONDS:.0f} s"
+            f" ({result['killed']} jobs killed)"
+        )
+
+
+class _Writing:
+    """An order on its way into a ledger, in a thread of its own: a hanging write holds up nothing.
+
+    `result` is the answer, `error` the reason for none; both are empty while it goes on.
+    """
+
+    def __init__(self, write: Callable[[], str]) -> None:
+        self._write, self.result = write, ""
+        self.error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.result = self._write()
+        except Exception as error:
+            self.error = error
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for the end of the write; return whether the order is in the ledger."""
+        self._thread.join(seconds)
+        return bool(self.result)
+
+
+def _write_stop(folder: Path, pid: int, who: str, why: str) -> str:
+    """Record a stop, unless the study ended or is stopped by an order that nobody answered."""
+    gate = Gate(open_ledger(folder), Store(folder / "store")).refresh()
+    entries = gate.ledger.entries()
+    if not pid and not _open(entries) and any(entry.kind == EndEntry.kind for entry in entries):
+        return ENDED
+    # a newer stop needs a newer yes, so an answered stop is written anew
+    if gate.memory.halt == "stop" and not gate.memory.answers.get((gate.memory.halted, RESUME)):
+        return STOPPED
+    order(gate.ledger, "stop", who, why)
+    return RECORDED
+
+
+def _put_outside(
+    folder: Path, study: str, why: str, killed: int, forced: bool, error: Exception | None
+) -> HeirloopError:
+    """Leave the order where the ledger takes none; return the error that says so."""
+    stop_file.put(folder, why)
+    reason = str(error or "another process holds it")
+    place = incident.report_outside(study, folder, f"a stop that was not recorded: {reason}")
+    ended = ", the loop ended" if forced else ""
+    kind = VerificationFailed if error and not isinstance(error, Stopped) else Stopped
+    return kind(
+        f"{folder} is stopped ({killed} jobs killed{ended}), and the order stands in"
+        f" {folder / 'STOP'} and {place}, since the ledger took no entry: {reason}"
+    )
+
+
+def read_root(folder: Path) -> str:
+    """Return the root of a run without a check, for the names of its jobs; empty: unknown."""
+    with suppress(Exception):
+        address = f"{(folder / 'ledger.sqlite').resolve().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(address, uri=True, timeout=0.2)) as connection:
+            query = "SELECT hash FROM entries WHERE sequence = 1"
+            return str(connection.execute(query).fetchone()[0])
+    return ""
 
 
 def drill(folder: Path, who: str) -> dict[str, Any]:
@@ -100,7 +194,7 @@ def drill(folder: Path, who: str) -> dict[str, Any]:
     pid = holder(folder)
     if not pid:
         raise Stopped(f"{folder} is not running; a drill stops a running study")
-    ledger = Ledger.at(folder)
+    ledger = open_ledger(folder)
     if not Gate(ledger, Store(folder / "store")).refresh().memory.drillable():
         raise Stopped(
             f"{folder} is held or slowed by people; a drill stops a study that runs freely"
@@ -130,139 +224,13 @@ def kill_jobs(pid: int, study: str) -> int:
     return count + sum(kill(pid, study) for kill in KILLERS.values())
 
 
-def holder(folder: Path) -> int:
-    """Return the pid of the process that runs a study and holds its lock; 0: no process."""
-    with contextlib.suppress(OSError, ValueError), (folder / "lock").open() as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return int(file.read().partition("-")[0])
-    return 0
-
-
-class TripwireCounts:
-    """The counts of a study's tripwires, following its ledger.
-
-    Counts begin anew when people resume. Safe to use from several threads.
-    """
-
-    def __init__(self, gate: Gate) -> None:
-        self._gate, self._seen, self._lock = gate, 0, threading.Lock()
-        self._told = set[str]()
-        self._anew()
-
-    def _anew(self) -> None:
-        self._incidents = 0
-        self._accepted = deque[float]()
-        self._best = dict[tuple[str, int], float]()
-        self._jumps = list[tuple[float, str]]()
-
-    def _fold(self, entry: Entry) -> None:
-        if entry.kind not in _COUNTED:
-            return
-        match entry.fact:
-            case ControlEntry() as order:
-                if order.what == "resume":
-                    self._anew()
-                if order.who == TRIPWIRE:
-                    self._told.add(order.why)
-            case IncidentEntry(incident=incident):
-                self._incidents += incident.detector != TRIPWIRE
-            case ChampionEntry(generation=generation) if generation > 0:
-                self._accepted.append(unix(entry))
-            case ScoreEntry(scores=Scores(split="feedback") as scores, plan=plan):
-                self._follow(plan, self._read(scores))
-
-    def _read(self, scores: Scores) -> float:
-        """Return the objective's metric, turned so that larger is better.
-
-        A metric that is made of several (weighted, robustness) is followed by its exact match.
-        """
-        objective = self._gate.memory.rules.config.objective
-        value = getattr(scores, objective.metric, None)
-        if value is None:
-            return scores.exact_match
-        return float(value) if objective.direction == "up" else -float(value)
-
-    def _follow(self, name: str, value: float) -> None:
-        """Keep the best feedback score of a campaign, and each rise of a plan above it."""
-        plan = self._gate.memory.plans.get(name)
-        if plan is None:
-            return
-        campaign = (plan.arm, plan.repeat)
-        best = self._best.get(campaign)
-        if best is not None and value > best:
-            text = f"the feedback score of plan {name[:12]} rose by {value - best:.2f}"
-            self._jumps.append((value - best, text))
-        self._best[campaign] = value if best is None else max(value, best)
-
-    def touched(self, spent_share: float) -> str:
-        """Return the touched tripwire of the study, or nothing; costs the ledger's new entries
-        only.
-        """
-        wires, last = (
-            self._gate.refresh().memory.rules.config.gates.tripwires,
-            self._gate.ledger.last().timestamp(),
-        )
-        with self._lock:
-            for entry in self._gate.ledger.since(self._seen):
-                self._fold(entry)
-                self._seen = entry.sequence
-            while self._accepted and self._accepted[0] <= last - HOUR:
-                self._accepted.popleft()
-            incidents, accepted, most = self._incidents, len(self._accepted), wires.score_jump
-            names = [
-                (
-                    f"{wires.spent_share:.0%} of the CPU-seconds are spent"
-                    if wires.spent_share and spent_share >= wires.spent_share
-                    else ""
-                ),
-                (
-                    f"{incidents} incidents"
-                    if wires.incidents and incidents >= wires.incidents
-                    else ""
-                ),
-                (
-                    f"{accepted} successors accepted within an hour"
-                    if wires.accepted_per_hour and accepted >= wires.accepted_per_hour
-                    else ""
-                ),
-                next((text for rise, text in self._jumps if rise > most), "") if most else "",
-            ]
-            return next(
-                (one for one in names if one and not (one == names[0] and one in self._told)), ""
-            )
-
-    def trip(self, spent_share: float) -> str:
-        """Pause the study and open an incident if a tripwire is touched; return the tripwire."""
-        gate, why = self._gate, self.touched(spent_share)
-        if why and not gate.refresh().memory.halt:
-            pause(gate, TRIPWIRE, f"tripwire: {why}", why)
-        return why
-
-
-def pause(gate: Gate, who: str, title: str, why: str) -> None:
-    """Pause the study on the part of a rule set by people, and open an incident of it."""
-    with gate.ledger.transaction() as txn:
-        first = txn.append(ControlEntry(what="pause", who=who, why=why, per_hour=0))
-        incident.report(
-            txn,
-            title,
-            kind="hazard",
-            severity="medium",
-            detector=who,
-            chain=(first.sequence,),
-            containment="the study is paused until people resume it",
-        )
-
-
 def _open(entries: list[Entry]) -> int:
     done = {job.nonce for job in facts_of(entries, JobEntry)}
     return sum(start.grant.nonce not in done for start in facts_of(entries, StartEntry))
 
 
 def _end(pid: int) -> bool:
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         os.kill(pid, signal.SIGKILL)
     deadline = time.monotonic() + 5
     while not _dead(pid) and time.monotonic() < deadline:

@@ -5,15 +5,19 @@ and EU AI Act Article 73 (serious incidents). docs/incidents.md maps them field 
 """
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, cast
 
-from configs.build import parse, plain
+from configs.build import parse, plain, strict_json
 from configs.entries import Entry, IncidentAmendedEntry, IncidentEntry
 from configs.errors import BadInput, BudgetExhausted, VerificationFailed
 from configs.records import Harm, Incident
+from sandbox import keys
+from sandbox.canonical import canonical, digest
+from sandbox.files import append_line, read_lines
 from sandbox.ledger import Ledger, Transaction
 
 DUE_HOURS: dict[Harm, int | None] = {
@@ -66,6 +70,52 @@ def report(txn: Transaction, title: str, **known: Any) -> Entry:
         "amended_from": 0,
     }
     return txn.append(IncidentEntry(incident=_with_due(fields)))
+
+
+def report_outside(study: str, folder: Path, reason: str) -> Path:
+    """Record, once per reason, that a run was not written on; return the file in the user's folder.
+
+    The run itself may be what is wrong, so the record lies outside it.
+    """
+    place = outside_place(study, folder)
+    with suppress(OSError):
+        noted = outside(study, folder)
+        if all(incident.root_cause != reason for incident in noted):
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            fields = {
+                "id": f"O-{len(noted) + 1}",
+                "title": "the record of the run does not hold",
+                "kind": "incident",
+                "severity": "high",
+                "detector": "door",
+                "reporter": "heirloop",
+                "study": study,
+                "detected_at": now,
+                "occurred_start": now,
+                "occurred_end": now,
+                "root_cause": reason,
+                "containment": f"nothing ran and nothing was written in {folder.resolve()}",
+            }
+            append_line(place, canonical(_with_due(fields)))
+    return place
+
+
+def outside(study: str, folder: Path) -> list[Incident]:
+    """Return the incidents of a study that lie in the user's folder."""
+    incidents = []
+    with suppress(VerificationFailed):
+        for line in read_lines(outside_place(study, folder)):
+            with suppress(BadInput):
+                incidents.append(parse(Incident, strict_json(line)))
+    return incidents
+
+
+def outside_place(study: str, folder: Path) -> Path:
+    """Return the file of a study's incidents in the user's folder.
+
+    A ledger that does not tell its root is named by its folder.
+    """
+    return keys.home() / "incidents" / f"{study or digest(str(folder.resolve()))}.jsonl"
 
 
 @contextmanager

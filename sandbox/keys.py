@@ -23,6 +23,7 @@ from configs.build import need, parse, strict_json
 from configs.errors import BadInput, VerificationFailed
 from configs.records import PublicHalf
 from sandbox.canonical import canonical, digest
+from sandbox.files import replace_file
 
 KINDS = ("person", "simulated", "external", "auditor")
 """An auditor reads everything and decides nothing.
@@ -60,7 +61,7 @@ def new_key(name: str, kind: str, passphrase: str, person: str = "") -> dict[str
 
 def _record(folder: Path, name: str, kind: str, person: str, public: str) -> dict[str, str]:
     half = {"name": name, "kind": kind, "person": person, "public": public}
-    (folder / f"{name}.pub.json").write_bytes(canonical(half))
+    replace_file(folder / f"{name}.pub.json", canonical(half))
     return half
 
 
@@ -177,7 +178,7 @@ def revoke(name: str) -> str:
     half = next((k for k in public_keys() if k["name"] == name), None)
     if half is None:
         raise BadInput(f"there is no key {name!r}; `heirloop keys list` shows those of this user")
-    (home() / "keys" / f"{name}.revoked").write_text(half["public"])
+    replace_file(home() / "keys" / f"{name}.revoked", half["public"])
     return half["public"]
 
 
@@ -274,6 +275,16 @@ def load_secret(name: str) -> bytes:
     if digest(secret) != name:
         raise VerificationFailed(f"the study secret {name[:12]} has wrong bytes; restore it")
     return secret
+
+
+def signer(secret: bytes) -> Ed25519PrivateKey:
+    """Return the study's key for signed heads, derived from its secret."""
+    return derived(b"heirloop checkpoint key:", secret)
+
+
+def derived(label: bytes, secret: bytes) -> Ed25519PrivateKey:
+    """Return the key of a label that is derived from a study secret."""
+    return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(digest(label + secret)))
 
 
 def _write_secret(path: Path, data: bytes) -> None:

@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DatabaseError
 
 from configs.entries import Entry, Fact
-from configs.errors import FULL, Stopped, VerificationFailed
+from configs.errors import VerificationFailed
 from sandbox.canonical import canonical, digest
-from sandbox.chain import GENESIS, chained
+from sandbox.chain import GENESIS, chained, plain_errors
 from sandbox.foreign import guard, need_database
 
 EPOCH = "1970-01-01T00:00:00.000+00:00"
@@ -134,18 +133,14 @@ class Ledger:
         self._root = ""
         self._lock = threading.Lock()
         self._watch: sqlite3.Connection | None = None
-        try:
+        self.before: Callable[[], object] = lambda: None
+        self.after: Callable[[], object] = lambda: None
+        with plain_errors():
             if create:
                 META.create_all(self._engine)
-            self.entries()
-            if url.startswith("sqlite"):
-                self._watch = sqlite3.connect(
-                    str(self._engine.url.database), check_same_thread=False
-                )
-        except DatabaseError as error:
-            raise VerificationFailed(
-                f"the ledger cannot be read ({error.orig}); restore it from a copy of the run"
-            ) from None
+        self.entries()
+        if url.startswith("sqlite"):
+            self._watch = sqlite3.connect(str(self._engine.url.database), check_same_thread=False)
 
     @classmethod
     def file(
@@ -169,26 +164,21 @@ class Ledger:
     def transaction(self) -> Iterator[Transaction]:
         """Yield a write transaction that excludes every other writer.
 
-        Raises Stopped, with nothing written, on a full disk.
+        Raises Stopped, with nothing written, on a full disk. `before` may refuse to write; `after`
+        follows what was written.
         """
-        try:
-            with self._engine.connect().execution_options(writes=True) as connection:
-                with connection.begin():
-                    yield (txn := Transaction(connection, self))
-                    txn.flush()
-                with self._lock:  # what it wrote is committed: nobody else has to read it
-                    last = self._last.sequence if self._last else 0
-                    if txn.own and txn.own[0].sequence == last + 1:
-                        self._add(txn.own)
-        except DatabaseError as error:
-            if "full" in str(error.orig) or "disk I/O" in str(error.orig):
-                raise Stopped(FULL) from None
-            if "locked" in str(error.orig):
-                raise Stopped(
-                    "another process holds the run's ledger and does not let go; `heirloop stop"
-                    " RUN` ends it"
-                ) from None
-            raise
+        self.before()
+        engine = self._engine
+        with plain_errors(), engine.connect().execution_options(writes=True) as connection:
+            with connection.begin():
+                yield (txn := Transaction(connection, self))
+                txn.flush()
+            with self._lock:  # what it wrote is committed: nobody else has to read it
+                last = self._last.sequence if self._last else 0
+                if txn.own and txn.own[0].sequence == last + 1:
+                    self._add(txn.own)
+        if txn.own:
+            self.after()
 
     def append(self, fact: Fact | str, body: dict[str, Any] | None = None) -> Entry:
         """Append an entry in a transaction of its own."""
@@ -202,7 +192,7 @@ class Ledger:
 
     def entries(self) -> list[Entry]:
         """Return all entries; read and check only the entries since the last call."""
-        with self._engine.connect() as connection:
+        with plain_errors(), self._engine.connect() as connection:
             return self.entries_by(connection)
 
     def entries_by(self, connection: sa.Connection, upto: int = 2**53) -> list[Entry]:
@@ -226,7 +216,7 @@ class Ledger:
                 return self._after(sequence)
             if connection is not None:
                 return self._read_after(sequence, connection, upto)
-            with self._engine.connect() as own:
+            with plain_errors(), self._engine.connect() as own:
                 return self._read_after(sequence, own, upto)
 
     def _news(self) -> bool:
@@ -289,7 +279,7 @@ class Ledger:
 
     def read(self, query: Callable[[sa.Connection], Any]) -> Any:
         """Run a read on a connection."""
-        with self._engine.connect() as connection:
+        with plain_errors(), self._engine.connect() as connection:
             return query(connection)
 
     def close(self) -> None:

@@ -8,7 +8,6 @@ limits it has this user's rights: it is trusted code of a person. (A proposer ru
 of more than 50 lines and files outside UTF-8 are refused.
 """
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from configs.errors import BadInput, VerificationFailed
 from sandbox import keys
 from sandbox.canonical import canonical, digest
 from sandbox.child import run_child
+from sandbox.files import replace_file
 from sandbox.foreign import read_file
 
 MOST_LINES, MOST_BYTES, PROGRAM_BYTES = 50, 8_000, 4_000_000
@@ -61,9 +61,7 @@ def keep(data: bytes) -> str:
     copy = _kept(digest(data))
     if not copy.exists():
         copy.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        part = copy.with_name(f".{os.getpid()}")
-        part.write_bytes(data)
-        part.replace(copy)
+        replace_file(copy, data)
     return digest(data)
 
 

@@ -10,11 +10,11 @@ import pytest
 
 from configs.build import plain
 from configs.errors import VerificationFailed
-from loop.study.root import places, signer
 from loop.verify.run import verify
 from sandbox import keys
 from sandbox.canonical import canonical, digest
-from sandbox.heads import checkpoint
+from sandbox.heads import checkpoint, places
+from sandbox.keys import signer
 from sandbox.ledger import Ledger
 
 

@@ -9,6 +9,28 @@ from configs.settings.config import Config
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Fork:
+    """The lost study that a study goes on from: its newest known signed head."""
+
+    study: str
+    "root of the lost study"
+    head: str
+    "hash of its last known entry"
+    sequence: int
+    "number of that entry"
+    public: str
+    "public half, in hex, of its key for checkpoints"
+    signature: str
+    "its signature of the head, in hex"
+    left: dict[str, dict[str, int]] | None
+    "rest of each account at that head; none: not known, and nothing is left"
+    who: str
+    "person who forked it"
+    why: str
+    "reason, in the person's words"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StudyEntry:
     """The study root: the first entry of a ledger. Its hash names the study for good."""
 
@@ -41,6 +63,8 @@ class StudyEntry:
     "format of the ledger; absent: 1"
     rules: int = later(1)
     "edition of the rules of verification at its writing; later rules only give findings; absent: 1"
+    forked: Fork | None = later(None)  # noqa: RUF009
+    "the lost study that it goes on from; absent: it began anew"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,6 +34,7 @@ from loop.verify.run import verify
 from sandbox import control, gate, ledger
 from sandbox.budget import BALANCES
 from sandbox.canonical import canonical
+from sandbox.heads import open_ledger
 from sandbox.ledger import Ledger
 
 
@@ -43,7 +44,7 @@ def inject_entries(suite: Suite) -> str:
     before = len(study.running.ledger.entries())
     line = '"}\n{"sequence":1,"kind":"champion","body":{"plan":"x"}}\n\x1b[2J\x00\u2028'
     name = study.plan(hypothesis=line)
-    entries = Ledger.at(study.folder).entries()
+    entries = open_ledger(study.folder).entries()
     added, fact = len(entries) - before, entries[-1].fact
     whole = isinstance(fact, PlanEntry) and fact.plan.hypothesis == line
     if added != 1 or not whole or b"\n" in canonical(fact):
@@ -116,7 +117,7 @@ def forge_mirrors(suite: Suite) -> str:
     )
     forged = {**truth, "finished": True, "champion": {"plan": "0" * 64}}
     (study.folder / "summary.json").write_bytes(canonical(forged))
-    unchanged = _summarise(Ledger.at(study.folder)) == truth
+    unchanged = _summarise(open_ledger(study.folder)) == truth
     verdict = try_act(lambda: verify(study.folder), VerificationFailed)
     return verdict if unchanged else f"{GOT_THROUGH}: {verdict}"
 

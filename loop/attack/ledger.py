@@ -12,12 +12,12 @@ from configs.errors import HeirloopError, VerificationFailed
 from loop.attack.attended import AttendedStudy
 from loop.attack.outcome import GOT_THROUGH, first_success, try_act
 from loop.attack.suite import Suite
-from loop.study.root import places, signer
 from loop.verify.run import verify
 from sandbox import keys
 from sandbox.canonical import canonical, digest
 from sandbox.gate import Gate
-from sandbox.heads import check_checkpoints, checkpoint
+from sandbox.heads import check_checkpoints, checkpoint, places
+from sandbox.keys import signer
 from sandbox.ledger import FILE, Ledger
 
 

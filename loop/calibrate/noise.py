@@ -19,6 +19,7 @@ from loop.calibrate.trainings import budget_for, open_trainings, read_scores, tr
 from loop.plan import ROOT, Planned
 from loop.settings import compose_settings
 from loop.study.running import Running
+from sandbox.files import replace_file
 
 FIGURES = ROOT / "docs" / "figures"
 RUNS = {"baseline": 60, "reference": 16, "slow": 60, "bimodal": 80}
@@ -113,5 +114,5 @@ def _write(running: Running, plans: Mapping[str, Planned], out: Path) -> list[di
         "recipes": {kind: plain(r) for kind, r in noise_recipes(running.config).items()},
     }
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text("".join(json.dumps(line) + "\n" for line in [head, *rows]))
+    replace_file(out, "".join(json.dumps(line) + "\n" for line in [head, *rows]))
     return rows

@@ -19,6 +19,7 @@ from evals.rules import RULES
 from loop.calibrate.noise import FIGURES, read_noise, real_scores
 from loop.settings import compose_settings
 from sandbox.canonical import digest
+from sandbox.files import replace_file
 
 
 def calibrate(
@@ -106,5 +107,5 @@ def _read_or_simulate(
     new = {**labels, **calibrate_row(rule, null, sample, plan)}
     key = (rule, null, kind)
     others = [row for row in rows if (row["rule"], row["null"], row["noise"]) != key]
-    path.write_text("".join(json.dumps(row) + "\n" for row in [*others, new]))
+    replace_file(path, "".join(json.dumps(row) + "\n" for row in [*others, new]))
     return new

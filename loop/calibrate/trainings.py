@@ -26,6 +26,7 @@ from loop.study.running import Running
 from sandbox import keys
 from sandbox.canonical import digest
 from sandbox.decision import new_mandate
+from sandbox.files import replace_file
 
 
 @contextmanager
@@ -162,4 +163,4 @@ def _sign_mandate(config: Config) -> None:
         config, config.gates.unattended, "unattended", "unattended", keys.public_hex(key)
     )
     path = folder / f"{config.study.name}-{digest(mandate)[:16]}.json"
-    path.write_bytes(keys.sign(plain(mandate), key, "mandate"))
+    replace_file(path, keys.sign(plain(mandate), key, "mandate"))

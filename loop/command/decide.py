@@ -19,6 +19,7 @@ from loop.people.requests import hand_in, open_gate, read_request
 from loop.people.send import Caller
 from loop.terminal import AS_JSON, FOLDER, RUN
 from sandbox.decision import Request
+from sandbox.files import replace_file
 from sandbox.foreign import read_file
 from sandbox.gate import Gate
 
@@ -118,7 +119,7 @@ def acknowledge(
     """Sign for the arrival of the notice DIGEST. It decides nothing."""
     envelope = sign.sign_acknowledgement(folder, digest, study, entry, key)
     if out:
-        out.write_bytes(envelope)
+        replace_file(out, envelope)
         click.echo(f"signed: {out}; `heirloop decide {out} --run RUN` hands it in")
         return
     _take_acknowledgement(folder, envelope)

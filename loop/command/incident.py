@@ -7,13 +7,15 @@ from typing import Any
 import click
 
 from configs.build import plain
-from configs.errors import BadInput
+from configs.errors import BadInput, VerificationFailed
 from configs.records import Incident
 from loop.people.send import call_people
 from loop.report.incident import export_incident
 from loop.terminal import AS_JSON, FOLDER, print_pairs, print_table, read_user
+from sandbox import control
 from sandbox import incident as incidents
-from sandbox.ledger import Ledger
+from sandbox.files import replace_file
+from sandbox.heads import open_ledger
 
 
 @click.group()
@@ -59,7 +61,7 @@ def amend(folder: Path, name: str, changes: tuple[str, ...]) -> None:
         if not equals:
             raise BadInput(f"CHANGES holds {change!r}; it should be field=value")
         fields[field] = value == "true" if field == "internal_use" else value
-    amended = incidents.amend(Ledger.at(folder), name, fields, read_user())
+    amended = incidents.amend(open_ledger(folder), name, fields, read_user())
     due = amended.notification_due_at
     click.echo(f"{amended.id}: amended" + (f"; notice is due {due}" if due else ""))
     call_people(folder)
@@ -79,8 +81,8 @@ def export(folder: Path, name: str, out: Path) -> None:
     """Write an incident as JSON and as a page."""
     data, page = export_incident(folder, name)
     out.mkdir(parents=True, exist_ok=True)
-    (out / f"{name}.json").write_bytes(data)
-    (out / f"{name}.html").write_text(page)
+    replace_file(out / f"{name}.json", data)
+    replace_file(out / f"{name}.html", page)
     click.echo(f"{out / name}.json, {out / name}.html")
 
 
@@ -92,7 +94,7 @@ def export(folder: Path, name: str, out: Path) -> None:
 def report(folder: Path, title: str, kind: str, severity: str) -> None:
     """Open an incident by hand."""
     user = read_user()
-    with Ledger.at(folder).transaction() as txn:
+    with open_ledger(folder).transaction() as txn:
         entry = incidents.report(
             txn, title, kind=kind, severity=severity, detector="a person", reporter=user
         )
@@ -101,6 +103,19 @@ def report(folder: Path, title: str, kind: str, severity: str) -> None:
 
 
 def _read_incidents(folder: Path) -> dict[str, Incident]:
-    """Return the incidents of a run by id, each as last amended."""
-    entries = Ledger.at(folder).entries()
-    return {name: incident for name, (incident, _) in incidents.latest(entries).items()}
+    """Return the incidents of a run by id, each as last amended.
+
+    Incidents of the run in the user's folder follow: O-1, for example. They can be read where the
+    ledger cannot.
+    """
+    outside = {
+        incident.id: incident for incident in incidents.outside(control.read_root(folder), folder)
+    }
+    try:
+        entries = open_ledger(folder).entries()
+    except VerificationFailed:
+        if not outside:
+            raise
+        return outside
+    inside = {name: incident for name, (incident, _) in incidents.latest(entries).items()}
+    return inside | outside

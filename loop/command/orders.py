@@ -5,7 +5,6 @@ from pathlib import Path
 import click
 
 from loop.people import acts
-from loop.people.requests import open_gate
 from loop.people.send import call_people
 from loop.terminal import AS_JSON, FOLDER, WHY, print_pairs, read_user
 from sandbox import control
@@ -25,8 +24,11 @@ def stop(folder: Path, why: str, as_json: bool) -> None:
 @FOLDER
 @WHY
 def pause(folder: Path, why: str) -> None:
-    """Start no more jobs; running jobs end."""
-    control.order(open_gate(folder).ledger, "pause", read_user(), why)
+    """Start no more jobs; running jobs end.
+
+    A run whose ledger takes no order is stopped.
+    """
+    control.hold(folder, "pause", read_user(), why)
     click.echo("paused: running jobs end, none starts")
     call_people(folder)
 
@@ -37,7 +39,7 @@ def pause(folder: Path, why: str) -> None:
 @WHY
 def slow(folder: Path, per_hour: int, why: str) -> None:
     """Start at most PER_HOUR jobs in any hour."""
-    control.order(open_gate(folder).ledger, "slow", read_user(), why, per_hour)
+    control.hold(folder, "slow", read_user(), why, per_hour)
     click.echo(f"slowed: {per_hour} jobs an hour")
 
 

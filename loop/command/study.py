@@ -20,8 +20,9 @@ from loop.people.requests import open_gate
 from loop.propose.by_hand import hand_in_proposal
 from loop.propose.table import PROPOSERS
 from loop.terminal import AS_JSON, FOLDER, RUN, print_pairs, print_table, read_user
+from sandbox import control, incident
 from sandbox.foreign import read_file
-from sandbox.ledger import Ledger
+from sandbox.heads import open_ledger
 
 PROPOSAL_BYTES = 100_000
 """Longest part read of a proposal's file."""
@@ -29,7 +30,7 @@ PROPOSAL_BYTES = 100_000
 
 def read_summary(folder: Path) -> dict[str, Any]:
     """Return the summary of a run, computed from its ledger now."""
-    ledger = Ledger.at(folder)
+    ledger = open_ledger(folder)
     return make_summary(ledger, FactsReader(ledger).facts())
 
 
@@ -51,6 +52,9 @@ def status(folder: Path, as_json: bool) -> None:
         "champion": result["champion"]["plan"][:12],
         "decided by": ", ".join(result["decided_by"]),
     }
+    outside = incident.outside(control.read_root(folder), folder)
+    if outside:
+        values["incidents outside the run"] = "; ".join(f"{i.id} {i.root_cause}" for i in outside)
     print_pairs(values, ["what", "value"], as_json)
 
 
@@ -85,7 +89,7 @@ def plans(folder: Path, as_json: bool) -> None:
 @AS_JSON
 def show(plan: str, folder: Path, as_json: bool) -> None:
     """Show a plan in full, with the nearest other weights of each scored replicate."""
-    ledger = Ledger.at(folder)
+    ledger = open_ledger(folder)
     facts = FactsReader(ledger).facts()
     name = _find_plan(facts.plans, plan)
     verdict = facts.verdicts.get(name)

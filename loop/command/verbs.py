@@ -59,6 +59,10 @@ VERBS: dict[str, tuple[str, str]] = {
         "Write runs as tidy tables that `heirloop verify DIR` checks without the runs"
         " (docs/export.md).",
     ),
+    "fork": (
+        "fork:fork",
+        "Begin a new study with the rest of the budget of a run whose newest ledger was lost.",
+    ),
     "image": ("prove:image", "The image of the Docker box."),
     "inbox": (
         "decide:inbox",

@@ -23,11 +23,13 @@ from loop.export.left_out import count_shown_otherwise, list_left_out
 from loop.export.manifest import DOMAIN, file_name, unsigned_fields, write_manifest
 from loop.export.redact import Carried, close_entries, lines
 from loop.export.tables import TABLES
-from loop.study.root import places, signer
 from loop.verify.heads import check_end, open_verified
 from sandbox import keys
 from sandbox.canonical import canonical
+from sandbox.files import replace_file
 from sandbox.foreign import LINES_BYTES, read_file
+from sandbox.heads import places
+from sandbox.keys import signer
 from sandbox.ledger import Ledger
 
 Cells = list[list[Any]]
@@ -89,9 +91,9 @@ def export(folders: Sequence[Path], to: Path, parquet: bool = True) -> dict[str,
         files[file_name("heads", root)] = run.heads
     to.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
-        (to / name).write_bytes(data)
+        replace_file(to / name, data)
     # The manifest comes last: its existence means done.
-    (to / "manifest.json").write_bytes(_manifest(runs, files))
+    replace_file(to / "manifest.json", _manifest(runs, files))
     counts = {name: len(rows) for name, rows in tables.items()}
     return {"studies": len(runs), "files": len(files) + 1, **counts}
 

@@ -111,7 +111,7 @@ def take_order(
             return RedirectResponse(f"{back}/plan/{halted}?act=resume", status_code=303)
     else:
         name: OrderName = "pause" if what == "pause" else "slow"
-        control.order(served.gate.ledger, name, session.who, why, per_hour)
+        control.hold(served.folder, name, session.who, why, per_hour)
     return RedirectResponse(back, status_code=303)
 
 

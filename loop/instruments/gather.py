@@ -37,6 +37,7 @@ from loop.instruments.closure import (
 from loop.instruments.gains import read_gains, read_skills, read_tops
 from loop.instruments.losses import read_plans, read_rungs
 from loop.instruments.run import Run
+from sandbox.heads import open_ledger
 from sandbox.ledger import Ledger
 
 ALONE = ("study.name", "study.seed", "runs", "tracker.kind", "tracker.mode")
@@ -89,7 +90,7 @@ def read_records(folders: Sequence[Path]) -> Records:
     """
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise BadInput(f"RUN is {', '.join(map(str, folders))}; it should name each run once")
-    named = [(str(folder), Ledger.at(folder)) for folder in folders]
+    named = [(str(folder), open_ledger(folder)) for folder in folders]
     return read_ledgers(named)
 
 

@@ -1,6 +1,6 @@
 """One recorded run, read once: its entries, settings and facts, and tables over its plans.
 
-Example: `Run(0, Ledger.at(folder))` reads a run folder. gains.py, losses.py and
+Example: `Run(0, open_ledger(folder))` reads a run folder. gains.py, losses.py and
 closure.py turn a Run into records for evals/.
 """
 

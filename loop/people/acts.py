@@ -10,9 +10,11 @@ from configs.records import RESUME, Plan
 from loop.facts.reader import FactsReader
 from loop.facts.scores import best_champion, open_scores
 from loop.people.requests import open_gate, subject_of
-from sandbox import incident
+from sandbox import incident, stop_file
 from sandbox.canonical import canonical, digest
+from sandbox.files import replace_file
 from sandbox.gate import Gate
+from sandbox.heads import open_ledger
 from sandbox.ledger import Ledger
 from sandbox.store import Store
 
@@ -53,7 +55,7 @@ def resume(folder: Path, who: str) -> tuple[str, ...]:
         signed = "signed by the reviewers"
         why = signed if decisions else "unsigned: the study names no reviewer"
         txn.append(ControlEntry(what="resume", who=who, why=why, per_hour=0))
-    (folder / "STOP").unlink(missing_ok=True)
+    stop_file.lift(folder)
     return decisions
 
 
@@ -64,7 +66,7 @@ def deploy(folder: Path, plan: str = "") -> Deployment:
     until people decided.
     """
     gate = open_gate(folder)
-    facts = FactsReader(Ledger.at(folder)).facts()
+    facts = FactsReader(open_ledger(folder)).facts()
     objective = gate.memory.rules.config.objective
     name = plan or best_champion(facts, objective)
     if not any(name in names for names in facts.champions.values()):
@@ -102,16 +104,14 @@ def _write_card(
 
 
 def _replace_files(folder: Path, files: dict[str, bytes]) -> None:
-    """Write files beside the old files, then put each in place at once."""
     folder.mkdir(exist_ok=True)
     for name, data in files.items():
-        (folder / f".{name}").write_bytes(data)
-        (folder / f".{name}").replace(folder / name)
+        replace_file(folder / name, data)
 
 
 def rollback(folder: Path) -> Deployment:
     """Deploy the previously deployed plan; it takes a decision of its own."""
-    deployed = _list_deployed(Ledger.at(folder))
+    deployed = _list_deployed(open_ledger(folder))
     recalled = open_gate(folder).memory.recalled
     earlier = [name for name in deployed if name != deployed[-1] and name not in recalled]
     if not earlier:
@@ -152,7 +152,7 @@ def recall(folder: Path, prefix: str, who: str, why: str) -> list[str]:
     if deployed and deployed[-1] in names:
         (folder / "deployed" / WEIGHTS).unlink(missing_ok=True)
         note = canonical({"plan": deployed[-1], "recalled": why})
-        (folder / "deployed" / CARD).write_bytes(note)
+        replace_file(folder / "deployed" / CARD, note)
     return names
 
 

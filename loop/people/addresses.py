@@ -5,7 +5,6 @@ An address may hold secrets. It stays in this file; a ledger gets its kind and a
 
 import hmac
 import json
-import os
 import re
 import secrets
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from configs.build import need, strict_json
 from configs.errors import BadInput
 from sandbox import keys
+from sandbox.files import replace_file
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}"
 
@@ -65,10 +65,8 @@ class Addresses:
     def _write(self) -> None:
         folder = keys.home()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-        with open(os.open(folder / ".addresses", flags, 0o600), "wb") as file:
-            file.write(json.dumps({"salt": self._salt, "urls": self.urls}).encode())
-        (folder / ".addresses").replace(folder / "addresses.json")
+        data = json.dumps({"salt": self._salt, "urls": self.urls})
+        replace_file(folder / "addresses.json", data, 0o600)
 
 
 def open_service(url: str) -> Any:

@@ -18,7 +18,7 @@ from sandbox import keys
 from sandbox.canonical import canonical, digest
 from sandbox.decision import Subject, new_approval
 from sandbox.gate import Gate
-from sandbox.ledger import Ledger
+from sandbox.heads import open_ledger
 from sandbox.store import Store
 
 FILE_BYTES = 4_000_000
@@ -27,7 +27,7 @@ FILE_BYTES = 4_000_000
 
 def open_gate(folder: Path) -> Gate:
     """Return the gate of a run, read from its ledger; raise VerificationFailed without a ledger."""
-    return Gate(Ledger.at(folder), Store(folder / "store")).refresh()
+    return Gate(open_ledger(folder), Store(folder / "store")).refresh()
 
 
 def subject_of(gate: Gate, prefix: str) -> Subject:

@@ -24,6 +24,7 @@ from loop.people.view import TooLarge, view_subject
 from sandbox import keys
 from sandbox.canonical import digest
 from sandbox.decision import HOUR, Subject, new_approval, new_mandate
+from sandbox.files import replace_file
 from sandbox.gate import Gate
 from sandbox.gate.admit import LONGEST_HOURS
 
@@ -132,7 +133,7 @@ def _keep_mandate(mandate: Mandate, signer: Ed25519PrivateKey) -> Path:
     folder = keys.home() / "mandates"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = folder / f"{mandate.study}-{digest(envelope)[:16]}.json"
-    path.write_bytes(envelope)
+    replace_file(path, envelope)
     return path
 
 
@@ -170,7 +171,7 @@ def confirm_and_sign(draft: Approval, lines: list[tuple[str, str]]) -> bytes:
 
 def write_signed(out: Path, envelope: bytes, folder: Path) -> None:
     """Write a signed decision to a file, and print the command for handing it in."""
-    out.write_bytes(envelope)
+    replace_file(out, envelope)
     terminal.print_line(f"signed: {out}; `heirloop decide {out} --run {folder}` hands it in")
 
 

@@ -10,7 +10,7 @@ from loop.facts.reader import FactsReader
 from loop.people.requests import open_gate
 from loop.plan import apply_proposal, source
 from loop.propose.table import proposer
-from sandbox.ledger import Ledger
+from sandbox.heads import open_ledger
 
 
 def hand_in_proposal(folder: Path, text: str, arm: str, repeat: int, who: str, by: str) -> str:
@@ -19,7 +19,7 @@ def hand_in_proposal(folder: Path, text: str, arm: str, repeat: int, who: str, b
     `by` is the author's name; the author does not count towards the quorum on it. Raises BadInput
     for another arm, for a proposal unfit for the champion, and for an excess of proposals.
     """
-    gate, facts = open_gate(folder), FactsReader(Ledger.at(folder)).facts()
+    gate, facts = open_gate(folder), FactsReader(open_ledger(folder)).facts()
     config = gate.memory.rules.config
     _check_place(config, arm, repeat)
     handed_in, used = len(facts.handed[arm, repeat]), len(facts.taken[arm, repeat])

@@ -15,7 +15,7 @@ from configs.errors import BadInput
 from configs.records import Incident
 from loop.report.markup import Lines, render
 from sandbox.canonical import canonical
-from sandbox.ledger import Ledger
+from sandbox.heads import open_ledger
 
 PARTS = {
     "What happened": (
@@ -78,7 +78,7 @@ def export_incident(folder: Path, name: str) -> tuple[bytes, str]:
 
     The JSON holds every version and the entries of its chain. Raises BadInput for an unknown name.
     """
-    entries = Ledger.at(folder).entries()
+    entries = open_ledger(folder).entries()
     # The JSON holds the bodies as they stand on the wire.
     versions = [e.body for e in entries if e.kind in VERSIONS and _incident(e).id == name]
     if not versions:

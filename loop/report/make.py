@@ -19,13 +19,15 @@ from loop.report.page import page
 from loop.report.shape import Report
 from loop.report.tell import report
 from sandbox.canonical import canonical
+from sandbox.files import replace_file
+from sandbox.heads import open_ledger
 from sandbox.ledger import FILE, Ledger
 
 
 def summarize(ledger: Ledger, facts: Facts, folder: Path) -> dict[str, Any]:
     """Write summary.json of a run anew; return the summary."""
     state = make_summary(ledger, facts)
-    (folder / "summary.json").write_bytes(canonical(state))
+    replace_file(folder / "summary.json", canonical(state))
     return state
 
 
@@ -41,7 +43,7 @@ def again(folder: Path) -> None:
 
     Raises VerificationFailed where there is no ledger, or a broken ledger.
     """
-    ledger = Ledger.at(folder)
+    ledger = open_ledger(folder)
     publish(ledger, fold_entries(ledger.entries()), folder)
 
 
@@ -62,8 +64,8 @@ def compare(folders: Sequence[Path], to: Path) -> Report:
 
 def _write(whole: Report, folder: Path) -> None:
     data = json.dumps(plain(whole), ensure_ascii=False, allow_nan=False)
-    (folder / "report.json").write_text(data, encoding="utf-8")
-    (folder / "report.html").write_text(page(whole), encoding="utf-8")
+    replace_file(folder / "report.json", data)
+    replace_file(folder / "report.html", page(whole))
 
 
 def figure(ledger: Ledger, facts: Facts, summary: dict[str, Any], name: str) -> str:

@@ -17,6 +17,7 @@ from loop.instruments.gather import Records, gather, shared_settings
 from loop.instruments.measure import measure_records
 from loop.instruments.run import Run
 from sandbox.canonical import canonical, digest
+from sandbox.heads import open_ledger
 from sandbox.ledger import Ledger
 
 Summary = dict[str, Any]
@@ -84,7 +85,7 @@ def read_runs(folders: Sequence[Path]) -> list[MeasuredStudy]:
     """
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise BadInput(f"RUN is {', '.join(map(str, folders))}; it should name each run once")
-    runs = [Run(number, Ledger.at(folder)) for number, folder in enumerate(folders)]
+    runs = [Run(number, open_ledger(folder)) for number, folder in enumerate(folders)]
     return _group(folders, runs, [make_summary(run.ledger, run.facts) for run in runs])
 
 

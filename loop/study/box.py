@@ -15,6 +15,7 @@ from loop.plan import ROOT
 from loop.study.simulated import SimulatedBox, simulated
 from sandbox import keys
 from sandbox.box.base import Box
+from sandbox.files import replace_file
 
 REMEDIES = {
     "A": "install gVisor, name it in the engine's daemon.json and set box=docker box.runtime=runsc",
@@ -77,7 +78,7 @@ def remember_tiers(tiers: Mapping[str, str]) -> None:
     keys.home().mkdir(parents=True, exist_ok=True)
     day = time.strftime("%Y-%m-%d", time.gmtime())
     proof = {"machine": _machine(), "day": day, "tiers": dict(tiers)}
-    (keys.home() / "doctor.json").write_text(json.dumps(proof))
+    replace_file(keys.home() / "doctor.json", json.dumps(proof))
 
 
 def day_proved(box: Box) -> str:

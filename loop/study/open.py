@@ -4,12 +4,8 @@ A study is opened by a single process at a time. `open_study` refuses settings, 
 files unlike the root's pins.
 """
 
-import fcntl
-import os
-import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from safetensors.numpy import save
@@ -27,17 +23,18 @@ from loop.study.box import make_box
 from loop.study.root import begin
 from loop.study.running import Running
 from loop.study.simulated import SimulatedBox, simulated
-from sandbox import control, keys
+from sandbox import keys, tripwires
 from sandbox.box.base import Box
-from sandbox.box.container import owner
 from sandbox.decision import decided, policy
 from sandbox.gate import Gate
+from sandbox.heads import open_ledger
 from sandbox.ledger import FILE, Ledger
+from sandbox.lock import Lock
 from sandbox.run import Sandbox, reconcile
 from sandbox.store import Store
 
-_LOCKS: list[Any] = []
-"""Open lock files: each holds its lock as long as the process lives."""
+_LOCKS: list[Lock] = []
+"""Locks of the studies of this process: each is held as long as the process lives."""
 
 
 def release_locks(folder: str = "") -> None:
@@ -57,11 +54,14 @@ def open_study(config: Config, box: Box | None = None, lean: bool = False) -> Ru
     fresh = _is_fresh(folder)
     box = box or make_box(config)
     folder.mkdir(parents=True, exist_ok=True)
-    _lock(folder)
+    lock = _lock(folder)
     lasting = not simulated(config)
-    ledger = Ledger.file(folder / FILE, create=fresh, durable=lasting)
+    ledger = open_ledger(folder, create=fresh, durable=lasting, loop=True)
     if fresh or not ledger.entries():
         begin(ledger, config, box)
+    if lasting:  # simulated studies have the same root wherever they run
+        lock.hold_study(folder, ledger.root())
+    ledger.before()
     root = ledger.entries()[0].fact
     assert isinstance(root, StudyEntry)
     config = _check_settings(ledger, root, config, folder)
@@ -142,7 +142,7 @@ def _tie(
         slices=parts,
         questions=questions,
         nearest=WeightIndex(ledger, store, secret),
-        tripwires=control.TripwireCounts(gate),
+        tripwires=tripwires.TripwireCounts(gate),
     )
 
 
@@ -163,25 +163,14 @@ def _record_questions(
     return recorded
 
 
-def _lock(folder: Path) -> None:
-    """Hold the run's lock as long as the process lives; raise Stopped if another process has it.
-
-    A process only asking for the state of a study holds the lock for an instant. So this tries for
-    0.2 s. The file names its holder, so it is neither truncated nor replaced before.
-    """
-    file = (folder / "lock").open("a+")
-    for attempt in range(21):
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except OSError:
-            if attempt == 20:
-                file.close()
-                raise Stopped(
-                    f"{folder} is being run by another process; wait for it or stop it"
-                ) from None
-            time.sleep(0.01)
-    file.truncate(0)
-    file.write(owner(os.getpid()))
-    file.flush()
-    _LOCKS.append(file)
+def _lock(folder: Path) -> Lock:
+    """Hold the run's lock as long as the process lives; raise Stopped if another process has it."""
+    lock = Lock(folder)
+    _LOCKS.append(lock)
+    try:
+        lock.hold_folder(folder)
+    except Stopped:
+        lock.close()
+        _LOCKS.remove(lock)
+        raise
+    return lock

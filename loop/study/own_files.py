@@ -19,7 +19,7 @@ from configs.settings.task import TaskSetup
 from evals.data import OWN
 from sandbox import own
 from sandbox.canonical import canonical, digest
-from sandbox.ledger import Ledger
+from sandbox.heads import open_ledger
 from sandbox.store import Store
 
 
@@ -67,7 +67,7 @@ def read_proposals(folder: str, arm: str) -> dict[str, str]:
 
     Raises BadInput for a run without such proposals.
     """
-    entries = Ledger.at(Path(folder)).entries()
+    entries = open_ledger(Path(folder)).entries()
     plans = [fact.plan for fact in facts_of(entries, PlanEntry)]
     rows: list[Plan | InvalidEntry] = [plan for plan in plans if plan.purpose == "candidate"]
     rows += facts_of(entries, InvalidEntry)

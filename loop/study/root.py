@@ -12,7 +12,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from configs.build import need
-from configs.entries import StudyEntry
+from configs.entries import Fork, StudyEntry
 from configs.records import PublicHalf
 from configs.settings.config import Config
 from loop.plan import source
@@ -22,6 +22,7 @@ from sandbox import budget, keys
 from sandbox.box.base import Box
 from sandbox.canonical import canonical, digest
 from sandbox.decision import decided, policy
+from sandbox.heads import places
 from sandbox.ledger import Ledger
 
 FORMAT, RULES = 2, 2
@@ -30,17 +31,27 @@ SCRIPTED = keys.STAND_IN
 """Name and person of the scripted reviewer's key."""
 
 
-def begin(ledger: Ledger, config: Config, box: Box) -> None:
-    """Write the study root and open the accounts of its budget."""
+def begin(
+    ledger: Ledger,
+    config: Config,
+    box: Box,
+    forked: Fork | None = None,
+    reviewers: Sequence[PublicHalf] = (),
+) -> bytes:
+    """Write the study root and open the accounts of its budget; return the study secret.
+
+    A study `forked` from a lost study has its reviewers, and its accounts begin with its rest.
+    """
     secret = _new_secret(config)
     files = SOURCE if simulated(config) else source()
+    halves = _inherited(config, secret, reviewers) if forked else pinned_reviewers(config, secret)
     machine = {"cpus": os.cpu_count(), "arch": platform.machine()}
     entry = StudyEntry(
         config=config,
         decided=decided(config),
         secret=digest(secret),
-        checkpoint_key=keys.public_hex(signer(secret)),
-        reviewers=tuple(pinned_reviewers(config, secret)),
+        checkpoint_key=keys.public_hex(keys.signer(secret)),
+        reviewers=tuple(halves),
         source={name: digest(data) for name, data in files.items()},
         box=box.kind,
         tier=box.tier,
@@ -50,6 +61,7 @@ def begin(ledger: Ledger, config: Config, box: Box) -> None:
         machine={} if simulated(config) else machine,
         format=FORMAT,
         rules=RULES,
+        forked=forked,
     )
     with ledger.transaction() as txn:
         root = txn.append(entry, timeless=simulated(config))
@@ -58,6 +70,9 @@ def begin(ledger: Ledger, config: Config, box: Box) -> None:
             folder = Path(config.runs) / config.study.name
             places(folder, root.hash)[1].unlink(missing_ok=True)
         budget.open_study(txn, config.budget, config.payers())
+        if forked:
+            budget.charge_fork(txn, config.budget, config.payers(), forked.left or {})
+    return secret
 
 
 def _new_secret(config: Config) -> bytes:
@@ -77,23 +92,16 @@ def config_at(config: Config, folder: Path) -> Config:
     return replace(config, runs=str(folder.resolve().parent))
 
 
-def signer(secret: bytes) -> Ed25519PrivateKey:
-    """Return the study's checkpoint key, derived from its secret."""
-    return _derive_key(b"heirloop checkpoint key:", secret)
-
-
 def scripted_key(secret: bytes) -> Ed25519PrivateKey:
     """Return the key of the study's scripted reviewer; its decisions are marked as simulated."""
-    return _derive_key(b"heirloop scripted reviewer:", secret)
+    return keys.derived(b"heirloop scripted reviewer:", secret)
 
 
-def _derive_key(label: bytes, secret: bytes) -> Ed25519PrivateKey:
-    return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(digest(label + secret)))
-
-
-def places(folder: Path, root: str) -> tuple[Path, Path]:
-    """Return where signed heads go: the run, and the user's folder outside it."""
-    return folder / "checkpoints.jsonl", keys.home() / "checkpoints" / f"{root}.jsonl"
+def _inherited(config: Config, secret: bytes, reviewers: Sequence[PublicHalf]) -> list[PublicHalf]:
+    """Return the reviewers of a lost study; the scripted key is that of the new secret."""
+    halves = [half for half in reviewers if half.name != SCRIPTED]
+    own = [half for half in pinned_reviewers(config, secret) if half.name == SCRIPTED]
+    return halves + own
 
 
 def pinned_reviewers(config: Config, secret: bytes) -> list[PublicHalf]:

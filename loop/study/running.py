@@ -11,14 +11,15 @@ from evals.data import Items
 from loop.facts.facts import Facts
 from loop.facts.nearest import WeightIndex
 from loop.facts.reader import FactsReader
-from loop.study.root import places, signer
-from sandbox import budget, control, incident
+from sandbox import budget, incident
 from sandbox.decision import HOUR
 from sandbox.gate import Gate, Halted
-from sandbox.heads import checkpoint
+from sandbox.heads import checkpoint, places
+from sandbox.keys import signer
 from sandbox.ledger import Ledger
 from sandbox.run import Sandbox
 from sandbox.store import Store
+from sandbox.tripwires import TripwireCounts
 
 DRILL_SECONDS = 60
 """Longest wait for the end of a drill."""
@@ -48,12 +49,14 @@ class Running:
     "split -> digest of its questions, ledger sequence"
     nearest: WeightIndex
     "sketches of all weights, to find copies"
-    tripwires: control.TripwireCounts
+    tripwires: TripwireCounts
     "counts with limits: beyond a limit the study pauses"
     stopped: bool = False
     "whether the loop should end"
     ordered: str = ""
     "signal behind an ordered stop, recorded at the end"
+    unwatched: Exception | None = None
+    "why orders from outside could not be followed any more; it stops the study"
 
     @property
     def ledger(self) -> Ledger:
@@ -101,7 +104,12 @@ class Running:
 
     def checkpoint(self) -> None:
         """Sign the ledger's head, in the run and outside it."""
-        checkpoint(self.ledger, signer(self.secret), places(self.folder, self.root))
+        sign_head(self.ledger, self.secret, self.folder)
+
+
+def sign_head(ledger: Ledger, secret: bytes, folder: Path) -> None:
+    """Sign a ledger's head, in the run and outside it."""
+    checkpoint(ledger, signer(secret), places(folder, ledger.root()))
 
 
 def charge_proposer(running: Running, arm: str, key: str, cpu_us: int) -> None:

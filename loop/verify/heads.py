@@ -4,16 +4,19 @@ A signed head (checkpoint) stands in the run and in its holder's folder. A cut t
 signed in a head.
 """
 
+import json
 from pathlib import Path
 from typing import cast
 
 from configs.build import strict_json
 from configs.entries import ChampionEntry, EndEntry, Entry, StudyEntry, lines_of
 from configs.errors import BadInput, VerificationFailed
-from loop.study.root import places, read_config
-from sandbox import keys
+from loop.study.root import read_config
+from sandbox import budget, keys
+from sandbox.budget import Balances
+from sandbox.files import read_lines
 from sandbox.foreign import LINES_BYTES, read_file
-from sandbox.heads import check_checkpoints
+from sandbox.heads import check_checkpoints, open_ledger, places
 from sandbox.ledger import Ledger
 
 
@@ -22,7 +25,7 @@ def open_verified(folder: Path, copy: Path | None) -> tuple[Ledger, list[list[in
 
     Returns it with the sequences signed in each place. `copy` is somebody's copy of the heads.
     """
-    ledger = Ledger.at(folder)
+    ledger = open_ledger(folder)
     read_config(ledger)
     entries = ledger.entries()
     if copy and not copy.is_file():
@@ -52,7 +55,28 @@ def check_heads(folder: Path, entries: list[Entry], root: StudyEntry) -> list[li
     if outside or outside_file.is_file() or is_holder:
         _check_behind(inside, outside, inside_file)
         _check_behind(outside, inside, outside_file)
+    for place in (inside_file, outside_file):
+        check_left(entries, place)
     return [inside, outside]
+
+
+def check_left(entries: list[Entry], place: Path) -> None:
+    """Raise VerificationFailed where a head tells another rest of an account than its entries.
+
+    The signatures were checked before; heads before format 2 tell no rest.
+    """
+    balances: Balances = {}
+    position = 0
+    for number, line in enumerate(read_lines(place), 1):
+        head = json.loads(line)
+        while position < len(entries) and entries[position].sequence <= head["sequence"]:
+            budget.move(balances, entries[position])
+            position += 1
+        if "left" in head and head["left"] != budget.left(balances):
+            raise VerificationFailed(
+                f"checkpoint {number} of {place.name} tells another rest of the budget than the"
+                f" entries up to entry {head['sequence']}"
+            )
 
 
 def _check_behind(own: list[int], other: list[int], place: Path) -> None:

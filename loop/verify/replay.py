@@ -7,13 +7,13 @@ from configs.entries import Entry, StartEntry, lines_of
 from configs.errors import BadInput, VerificationFailed
 from loop.study.open import open_study
 from loop.study.root import config_at, read_config
-from sandbox.ledger import Ledger
+from sandbox.heads import open_ledger
 from sandbox.run import replay as replay_job
 
 
 def replay(folder: Path, prefix: str) -> dict[str, Any]:
     """Retrain a plan's first replicate and compare the weights; raises VerificationFailed."""
-    config = read_config(Ledger.at(folder))
+    config = read_config(open_ledger(folder))
     running = open_study(config_at(config, folder))
     try:
         entry, start = _find_training(running.ledger.entries(), prefix)

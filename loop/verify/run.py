@@ -40,9 +40,11 @@ from configs.records import Amount
 from loop.facts.reader import FactsReader
 from loop.verify import heads, recompute
 from loop.verify.decisions import rederive
-from sandbox import incident, keys
+from loop.verify.fork import check_fork
+from sandbox import control, incident, keys
 from sandbox.budget import Balances, balances, replay
 from sandbox.ledger import Ledger
+from sandbox.rows import reset_grants
 from sandbox.store import Store
 
 REASON = 300
@@ -55,9 +57,7 @@ def verify_and_record(folder: Path, copy: Path | None = None) -> dict[str, Any]:
         return verify(folder, copy)
     except VerificationFailed as error:
         where = record(folder, str(error), copy)
-        raise VerificationFailed(
-            f"{error}; {where or 'not recorded in the run, whose record may itself be what fails'}"
-        ) from None
+        raise VerificationFailed(f"{error}; {where}") from None
 
 
 def record(folder: Path, reason: str, copy: Path | None = None) -> str:
@@ -83,7 +83,8 @@ def record(folder: Path, reason: str, copy: Path | None = None) -> str:
             )
             (fact,) = facts_of([entry], IncidentEntry)
             return f"recorded as {fact.incident.id}"
-    return ""
+    place = incident.report_outside(control.read_root(folder), folder, reason)
+    return f"recorded in {place}, since the run's own record may be what fails"
 
 
 def verify(folder: Path, copy: Path | None = None) -> dict[str, Any]:
@@ -94,8 +95,10 @@ def verify(folder: Path, copy: Path | None = None) -> dict[str, Any]:
     ledger, signed = heads.open_verified(folder, copy)
     entries, store = ledger.entries(), Store(folder / "store")
     heads.check_end(folder, entries, max((max(place, default=0) for place in signed), default=0))
+    check_fork(entries)
     limits = rederive(ledger, store)
     _check_balances(ledger, entries, limits)
+    _check_grants(ledger, entries)
     _check_acknowledgements(entries)
     for entry in entries:
         for blob in list_blobs(entry):
@@ -110,6 +113,7 @@ def verify(folder: Path, copy: Path | None = None) -> dict[str, Any]:
         "plans": len(facts.plans),
         "jobs": sum(entry.kind == "start" for entry in entries),
         "scores": recompute.check_scores(store, facts, ledger),
+        "incidents outside the run": len(incident.outside(entries[0].hash, folder)),
     }
 
 
@@ -123,6 +127,16 @@ def _check_balances(ledger: Ledger, entries: Sequence[Entry], limits: dict[str, 
                 f" {_find_last(entries, name)}; the entries are the authority"
             )
     _check_limits(computed, limits)
+
+
+def _check_grants(ledger: Ledger, entries: Sequence[Entry]) -> None:
+    """Raise VerificationFailed where the rows call a used grant unused."""
+    nonces = ledger.read(lambda connection: reset_grants(entries, connection))
+    if nonces:
+        raise VerificationFailed(
+            f"the grant {nonces[0][:12]} was used and its row says otherwise; the entries are the"
+            " authority"
+        )
 
 
 def _check_limits(computed: Balances, limits: dict[str, Amount]) -> None:

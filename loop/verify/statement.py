@@ -26,11 +26,11 @@ from configs.entries import (
 )
 from configs.errors import BadInput, VerificationFailed
 from configs.records import Amount
-from loop.study.root import signer
 from sandbox import keys
 from sandbox.canonical import digest
 from sandbox.decision import policy
-from sandbox.ledger import Ledger
+from sandbox.heads import open_ledger
+from sandbox.keys import signer
 
 MOST_BYTES = 8_000_000
 """A larger statement is not read; split the runs."""
@@ -43,7 +43,7 @@ def statement(folders: Sequence[Path], since: str = "", until: str = "") -> dict
     and wall-microseconds, bytes, tokens and millionths. Wall time is added up over parallel jobs.
     """
     first, last = _read_time("since", since), _read_time("until", until)
-    runs = [Ledger.at(folder).entries() for folder in folders]
+    runs = [open_ledger(folder).entries() for folder in folders]
     periods = [_select(entries, first, last) for entries in runs]
     together = [entry for period in periods for entry in period]
     return {
@@ -70,7 +70,7 @@ def publish(folders: Sequence[Path], since: str = "", until: str = "") -> bytes:
 
     Its digest is recorded in every run's ledger.
     """
-    entries = Ledger.at(folders[0]).entries()
+    entries = open_ledger(folders[0]).entries()
     root = cast(StudyEntry, entries[0].fact)
     content = {**statement(folders, since, until), "public": root.checkpoint_key}
     envelope = keys.sign(content, signer(keys.load_secret(root.secret)), "compute")
@@ -78,7 +78,7 @@ def publish(folders: Sequence[Path], since: str = "", until: str = "") -> bytes:
         digest=digest(envelope), since=since, until=until, public=root.checkpoint_key
     )
     for folder in folders:
-        Ledger.at(folder).append(entry)
+        open_ledger(folder).append(entry)
     return envelope
 
 

@@ -180,9 +180,9 @@ def long(folder: Path, least: int) -> None:
     from studies import SMALL, better, config, mandate
 
     from loop import session
-    from loop.study import box, root
+    from loop.study import box
     from sandbox import keys
-    from sandbox.heads import checkpoint
+    from sandbox.heads import checkpoint, places
     from sandbox.ledger import Ledger
 
     cfg = config(
@@ -195,8 +195,8 @@ def long(folder: Path, least: int) -> None:
     first = next(iter(book.entries()))
     checkpoint(
         book,
-        root.signer(keys.load_secret(first.body["secret"])),
-        root.places(folder / "long", first.hash),
+        keys.signer(keys.load_secret(first.body["secret"])),
+        places(folder / "long", first.hash),
     )
 
 

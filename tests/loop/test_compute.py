@@ -12,13 +12,13 @@ from studies import better, config, entries, gate_of, mandate
 from configs.errors import BadInput, VerificationFailed
 from configs.records import RESOURCES
 from loop.command import main
-from loop.study.root import signer
 from loop.verify import replay, statement
 from loop.verify.run import verify
 from sandbox import keys
 from sandbox.budget import balances
 from sandbox.canonical import canonical, digest
 from sandbox.decision import unix
+from sandbox.keys import signer
 
 
 @pytest.fixture

@@ -17,10 +17,10 @@ from loop.export.manifest import DOMAIN
 from loop.export.tables import TABLES
 from loop.export.verify import verify_export
 from loop.export.write import export
-from loop.study.root import places, signer
 from sandbox import keys
 from sandbox.canonical import canonical, digest
-from sandbox.heads import checkpoint
+from sandbox.heads import checkpoint, places
+from sandbox.keys import signer
 from sandbox.ledger import Ledger
 
 

@@ -25,9 +25,9 @@ from loop.export.rows import PlanRow
 from loop.export.tables import TABLES
 from loop.export.verify import verify_export
 from loop.export.write import export
-from loop.study.root import signer
 from sandbox import keys
 from sandbox.canonical import canonical, digest
+from sandbox.keys import signer
 
 
 @pytest.fixture

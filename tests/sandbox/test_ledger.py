@@ -60,6 +60,8 @@ def test_heads_of_campaigns_side_by_side_stand_in_the_order_of_entries(tmp_path)
     ledger, place, others = fill(tmp_path / "l.sqlite"), tmp_path / "heads.jsonl", []
 
     class Slow:
+        public_key = KEY.public_key
+
         def sign(self, message):
             def later():
                 ledger.append("note", {"number": 6})
