@@ -38,7 +38,7 @@ from loop.verify.run import record
 from sandbox import control, incident, stop_file, tripwires
 from sandbox.call import key
 from sandbox.gate import Gate, Halted
-from sandbox.ledger import Ledger
+from sandbox.ledger import FILE, Ledger
 
 Publish = Callable[[Ledger, Facts, Path], dict[str, Any]]
 """Write the documents of a run for people and programs; return its summary."""
@@ -72,17 +72,25 @@ def execute(
     except HeirloopError as error:
         if isinstance(error, VerificationFailed):
             record(running.folder, str(error))
-        running.ledger.append(PauseEntry(reason=str(error)[:300], exit_code=error.exit_code))
+        if not _lost_ledger(running):
+            running.ledger.append(PauseEntry(reason=str(error)[:300], exit_code=error.exit_code))
         raise
     finally:
         running.sandbox.box.close()
-        wall_seconds = round(time.monotonic() - started, 3)
-        running.ledger.append(SessionEntry(wall_seconds=wall_seconds))
-        running.checkpoint()
-        # The loop's own facts are lean; documents need all facts.
-        summary = publish(running.ledger, fold_entries(running.ledger.entries()), running.folder)
-        _mirror(running, mirror, summary)
+        if not _lost_ledger(running):
+            wall_seconds = round(time.monotonic() - started, 3)
+            running.ledger.append(SessionEntry(wall_seconds=wall_seconds))
+            running.checkpoint()
+            # The loop's own facts are lean; documents need all facts.
+            facts = fold_entries(running.ledger.entries())
+            summary = publish(running.ledger, facts, running.folder)
+            _mirror(running, mirror, summary)
     return summary
+
+
+def _lost_ledger(running: Running) -> bool:
+    """Tell whether the ledger is not the loop's own any more; then nothing is written to it."""
+    return isinstance(running.unwatched, VerificationFailed)
 
 
 def _need_key(config: Config) -> None:
@@ -219,7 +227,7 @@ def _watched(running: Running) -> Iterator[None]:
 
     A study that cannot be watched is stopped, and the reason is raised.
     """
-    done, file = threading.Event(), running.folder / "ledger.sqlite"
+    done, file = threading.Event(), running.folder / FILE
     first = file.stat()
 
     def watch() -> None:

@@ -33,7 +33,7 @@ from sandbox.box.container import owner
 from sandbox.box.kill import KILLERS
 from sandbox.gate import Gate
 from sandbox.heads import open_ledger
-from sandbox.ledger import Ledger
+from sandbox.ledger import FILE, Ledger
 from sandbox.lock import holder as holder
 from sandbox.run import reconcile
 from sandbox.store import Store
@@ -180,7 +180,7 @@ def _put_outside(
 def read_root(folder: Path) -> str:
     """Return the root of a run without a check, for the names of its jobs; empty: unknown."""
     with suppress(Exception):
-        address = f"{(folder / 'ledger.sqlite').resolve().as_uri()}?mode=ro"
+        address = f"{(folder / FILE).resolve().as_uri()}?mode=ro"
         with closing(sqlite3.connect(address, uri=True, timeout=0.2)) as connection:
             query = "SELECT hash FROM entries WHERE sequence = 1"
             return str(connection.execute(query).fetchone()[0])

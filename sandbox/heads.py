@@ -21,7 +21,7 @@ from configs.errors import VerificationFailed
 from sandbox import budget, incident, keys, rows
 from sandbox.canonical import canonical
 from sandbox.files import append_line, read_last_lines, read_lines
-from sandbox.ledger import ENTRIES, Ledger
+from sandbox.ledger import ENTRIES, FILE, Ledger
 
 LABEL = b"heirloop-checkpoint:"
 """Prefix of the signed bytes, so that a signature given for a head counts for nothing else."""
@@ -61,7 +61,7 @@ def open_ledger(
     entries. After each write a head is signed where this user holds the study secret. The `loop`
     does so at its own checkpoints.
     """
-    path = folder / "ledger.sqlite"
+    path = folder / FILE
     ledger = Ledger.file(path, create=create, timeout=timeout, durable=durable)
     door = Door(ledger, folder, loop)
     ledger.before, ledger.after = door.check, door.sign

@@ -14,8 +14,9 @@ from configs.errors import BadInput
 from loop.inbox.access import COOKIE, NamedRun, Reader, page, runs_of, sign_ins_of
 from loop.inbox.runs import PAGE, ServedRun
 from loop.report.incident import export_incident
+from sandbox.files import read_lines
 from sandbox.foreign import LINES_BYTES, read_file
-from sandbox.heads import places, read_lines
+from sandbox.heads import places
 
 FIGURE_POLICY = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
 """A figure or report is a document of its own without scripts; the plotting library writes style

@@ -404,7 +404,7 @@ def test_a_watcher_ends_the_study_whatever_it_meets(tmp_path, go, monkeypatch, k
     if kind == "replaced":
         assert "was replaced" in str(caught.value)
     elif kind != "replaced":
-        assert requests.open_gate(folder).halt == "stop"
+        assert requests.open_gate(folder).memory.halt == "stop"
 
 
 def test_a_stop_of_an_ended_run_and_a_second_stop_change_nothing(cfg, tmp_path):
