@@ -19,6 +19,7 @@ from configs.errors import BadInput
 from configs.settings.config import Tracker
 from sandbox.canonical import digest
 from sandbox.child import run_child
+from sandbox.files import replace_file
 from sandbox.foreign import LINES_BYTES, read_file
 
 Tables = Mapping[str, tuple[list[str], list[list[Any]]]]
@@ -124,7 +125,7 @@ class Wandb:
                 self._keep(Path(folder) / "wandb")
         names = [_digest(row) for row in self._rows]
         text = json.dumps({"mode": self._mode, "rows": names, "tables": tables})
-        (self._place / "mirrored.json").write_text(text)
+        replace_file(self._place / "mirrored.json", text)
 
     def _read_sent(self) -> dict[str, Any]:
         """Return what was mirrored before: digests of the rows, and of the tables."""
