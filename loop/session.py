@@ -31,6 +31,7 @@ from loop.instruments.run import Run
 from loop.people.send import Caller
 from loop.propose.table import proposer
 from loop.report import make
+from loop.study.box import describe_fall_back
 from loop.study.open import open_study
 from loop.study.running import Running
 from loop.terminal import print_error
@@ -65,6 +66,7 @@ def execute(
     started = time.monotonic()
     try:
         with view(running) as say, _signals(running), _watched(running), _calling(running):
+            _tell_fall_back(running, say)
             _run_campaigns(running, say)
         _heed_warning(running)
         if not running.facts().closed:
@@ -103,6 +105,12 @@ def _refuse_stopped(running: Running) -> None:
     if stop_file.is_there(running.folder) or running.gate.refresh().memory.halt == "stop":
         running.sandbox.box.close()
         raise Stopped(f"the study is stopped; `heirloop resume {running.folder}` lets it go on")
+
+
+def _tell_fall_back(running: Running, say: Say) -> None:
+    """Say why box=auto took another box than people expect."""
+    if reason := getattr(running.sandbox.box, "fell_back", ""):
+        say(describe_fall_back(reason))
 
 
 def _calling(running: Running) -> AbstractContextManager[None]:

@@ -65,6 +65,8 @@ class StudyEntry:
     "edition of the rules of verification at its writing; later rules only give findings; absent: 1"
     forked: Fork | None = later(None)  # noqa: RUF009
     "the lost study that it goes on from; absent: it began anew"
+    fell_back: str = later("")
+    "reason why box=auto took the Docker box; absent: it did not"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from evals.score import inspect_weights, score
 from loop.attack import display, gate, insider, judging, ledger, monitor, policy
 from loop.attack.suite import Suite, open_suite
 from sandbox.box.base import Box
+from sandbox.box.starvation import STARVED
 from sandbox.run import OUTPUTS
 
 TRUSTED: dict[str, Callable[[Suite], str]] = {
@@ -163,7 +164,18 @@ def attack(
 
 
 def attempt(suite: Suite, attack: Attack) -> dict[str, Any]:
-    """Try one attack; return its row, with the defender that stopped it."""
+    """Try one attack; return its row, with the defender that stopped it.
+
+    A busy machine says nothing about a defence: after a starved job the attack has another try,
+    with more time.
+    """
+    row = _attempt_once(suite, attack)
+    if f"box: {STARVED}" in row["said"]:
+        return _attempt_once(suite.give_time(), attack)
+    return row
+
+
+def _attempt_once(suite: Suite, attack: Attack) -> dict[str, Any]:
     started, before = time.monotonic(), len(suite.running.ledger.entries())
     suite.attended.clear()
     if attack.read_program():

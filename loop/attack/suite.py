@@ -39,6 +39,9 @@ JOB_LIMITS = {
     "output_bytes": 4_000_000,
 }
 
+PATIENT_US = 300_000_000
+"""Wall limit after a job was starved."""
+
 SETTINGS = (
     "study.name=attack",
     "autonomy=autonomous",
@@ -78,20 +81,30 @@ class GrantedJob:
 class Suite:
     """The attacked study."""
 
-    def __init__(self, box: Box, folder: Path, canaries: Host) -> None:
-        self.box, self.host = box, canaries
-        config = compose_settings([*SETTINGS, f"runs={folder}"])
+    def __init__(self, box: Box, folder: Path, canaries: Host, *changes: str) -> None:
+        self.box, self.host, self._folder = box, canaries, folder
+        config = compose_settings([*replace_settings(SETTINGS, *changes), f"runs={folder}"])
         caps = config.gates.unattended
         assert caps is not None
         key = Ed25519PrivateKey.generate()
         mandate = new_mandate(config, caps, "unattended", "attack", keys.public_hex(key))
         mandates = keys.home() / "mandates"
         mandates.mkdir(parents=True, exist_ok=True)
-        (mandates / "attack-1.json").write_bytes(keys.sign(plain(mandate), key, "mandate"))
+        (mandates / f"{config.study.name}-1.json").write_bytes(
+            keys.sign(plain(mandate), key, "mandate")
+        )
         self.running = open_study(config, box)
         self.count = 0
         self.attended: list[AttendedStudy] = []
         """Studies opened by the present attack."""
+        self._patient: Suite | None = None
+
+    def give_time(self) -> "Suite":
+        """Return the same study with a long wall limit, for a machine that starves jobs."""
+        if self._patient is None:
+            limits = [f"budget.{role}.wall_us={PATIENT_US}" for role in ("train", "predict")]
+            self._patient = Suite(self.box, self._folder, self.host, "study.name=patient", *limits)
+        return self._patient
 
     def open_attended(self, *changes: str, **options: Any) -> AttendedStudy:
         """Open a study of its own where people hold the gates; `changes` replace its settings."""

@@ -4,13 +4,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from configs.build import plain
-from configs.entries import MandateEntry, lines_of
+from configs.entries import MandateEntry, StudyEntry, facts_of, lines_of
 from configs.settings.config import Config
 from configs.settings.task import SIMULATED
 from loop.people.view import read_own_files
 from loop.report.evidence import Index
 from loop.report.shape import Line, Part, table
 from loop.report.study import MeasuredStudy
+from loop.study.box import describe_fall_back
 from sandbox.store import Store
 
 
@@ -44,6 +45,8 @@ def _rules_in_words(study: MeasuredStudy, root: str) -> Iterator[Line]:
         ledger=root,
         warn=not proved,
     )
+    for reason in _fall_backs(study):
+        yield Line(text=f"{describe_fall_back(reason)}.", ledger=root, warn=True)
     limits = plain(config.gates.tripwires).items()
     wires = ", ".join(f"{name} {limit}" for name, limit in limits if limit is not None)
     yield Line(
@@ -53,6 +56,12 @@ def _rules_in_words(study: MeasuredStudy, root: str) -> Iterator[Line]:
         ),
         ledger=root,
     )
+
+
+def _fall_backs(study: MeasuredStudy) -> list[str]:
+    """Return why runs of the study had to take the Docker box, each reason once."""
+    roots = [next(facts_of(run.entries, StudyEntry)) for run in study.runs]
+    return list(dict.fromkeys(root.fell_back for root in roots if root.fell_back))
 
 
 def _warnings(study: MeasuredStudy, index: Index, root: str) -> Iterator[Line]:

@@ -7,6 +7,7 @@ import json
 import platform
 import time
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from configs.build import strict_json
 from configs.errors import BadInput, NoBox
@@ -16,6 +17,9 @@ from loop.study.simulated import SimulatedBox, simulated
 from sandbox import keys
 from sandbox.box.base import Box
 from sandbox.files import replace_file
+
+if TYPE_CHECKING:
+    from sandbox.box.docker import DockerBox
 
 REMEDIES = {
     "A": "install gVisor, name it in the engine's daemon.json and set box=docker box.runtime=runsc",
@@ -41,7 +45,7 @@ def make_box(config: Config) -> Box:
     return box
 
 
-def _make_docker(config: Config) -> Box:
+def _make_docker(config: Config) -> "DockerBox":
     from sandbox.box.docker import DockerBox  # loads the Docker SDK
 
     return DockerBox(config.box.image, runtime=config.box.runtime, warm=config.box.warm)
@@ -60,9 +64,11 @@ def _make_first_that_works(config: Config) -> Box:
         return _make_namespace(config)
     except NoBox as error:
         try:
-            return _make_docker(config)
+            box = _make_docker(config)
         except NoBox as other:
             raise NoBox(f"{error}; and {other}") from None
+        box.fell_back = str(error)
+        return box
 
 
 BOXES: dict[str, Callable[[Config], Box]] = {
@@ -71,6 +77,11 @@ BOXES: dict[str, Callable[[Config], Box]] = {
     "namespace": _make_namespace,
 }
 """Value of box.kind -> how its box is made. Tasks that are simulated have a box of their own."""
+
+
+def describe_fall_back(reason: str) -> str:
+    """Return a line on a box that box=auto had to take."""
+    return f"box=auto took the Docker box, which costs more: {reason}"
 
 
 def remember_tiers(tiers: Mapping[str, str]) -> None:

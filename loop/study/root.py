@@ -58,6 +58,7 @@ def begin(
         proved=day_proved(box),
         image=getattr(box, "image", ""),
         python=platform.python_version(),
+        fell_back=getattr(box, "fell_back", ""),
         machine={} if simulated(config) else machine,
         format=FORMAT,
         rules=RULES,

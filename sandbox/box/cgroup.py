@@ -47,6 +47,14 @@ class Group:
             return int((self._folder("memory") / name).read_text())
         return 0
 
+    def throttled_us(self) -> int:
+        """Return how long the group's own quota held it back, in microseconds."""
+        with contextlib.suppress(OSError):
+            if self._version == 1:
+                return _counter(self._folder("cpu") / "cpu.stat", "throttled_time") // 1000
+            return _counter(self._folder("cpu") / "cpu.stat", "throttled_usec")
+        return 0
+
     def breach(self) -> str:
         """Return `memory` after an OOM kill, `processes` after a denied fork, else an empty
         string.
@@ -98,10 +106,10 @@ class Group:
     def is_foreign(self) -> bool:
         """Tell whether a process of another pid namespace runs in the group or below."""
         with contextlib.suppress(OSError):
-            return "0" in self._pids()
+            return "0" in self.pids()
         return False
 
-    def _pids(self) -> list[str]:
+    def pids(self) -> list[str]:
         """Return the pids in the group and below."""
         folders = [folder for folder, _, _ in os.walk(Path(self.procs[0]).parent)]
         texts = [Path(folder, "cgroup.procs").read_text() for folder in folders]
@@ -120,7 +128,7 @@ class Group:
         deadline = time.monotonic() + 2
         while time.monotonic() < deadline:
             try:
-                pids = self._pids()
+                pids = self.pids()
             except FileNotFoundError:
                 if not Path(self.procs[0]).exists():
                     return True

@@ -37,6 +37,8 @@ class DockerBox:
     """
 
     kind = "docker"
+    fell_back = ""
+    "reason why box=auto did not take the namespace box"
 
     def __init__(self, image: str, *, runtime: str = "", warm: bool = False) -> None:
         self._local, self._lock = threading.local(), threading.Lock()

@@ -16,6 +16,7 @@ from configs.job import Limits, Outcome, Status
 from sandbox.box import seccomp
 from sandbox.box.base import Execution, is_whole, pack, unpack
 from sandbox.box.cgroup import Group
+from sandbox.box.starvation import measure_use
 
 POLL_SECONDS = 0.005
 HEADER_BYTES = 70_000
@@ -84,6 +85,7 @@ def watch(
         breach = _breach(limits, started, printed, read_cpu(), group)
         if not breach and len(stream) > most:
             breach = "output"
+    use = measure_use(group, read_cpu()) if group and breach == "wall" else None
     kill()
     wall = int((time.monotonic() - started) * 1e6)
     breach = breach or (group.breach() if group else "")
@@ -92,6 +94,8 @@ def watch(
         breach = "output"
     cpu, peak = read_cpu(), group.peak_bytes() if group else 0
     status, detail, outputs = _judge(breach, bytes(stream), bytes(log), execution)
+    if use and use.is_starved(limits):
+        status, detail = "box", use.describe()
     return Outcome(
         status=status,
         detail=detail,

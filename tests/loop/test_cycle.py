@@ -109,6 +109,17 @@ def test_the_command_draws_the_report_at_the_end_and_at_each_stop(tmp_path, go):
     assert json.loads(seen[1][0])["finished"] and not json.loads(seen[0][0])["finished"]
 
 
+def test_a_fall_back_to_docker_is_told_in_a_line_and_stands_in_the_report(tmp_path, go, capsys):
+    box = FakeBox(better)
+    box.fell_back = "user namespaces are closed"
+    mandate(config(tmp_path))
+    go([*SMALL, f"runs={tmp_path}/runs"], box, run_with_hydra)
+    line = "box=auto took the Docker box, which costs more: user namespaces are closed"
+    printed = "".join(capsys.readouterr())
+    assert sum(line in text for text in printed.splitlines()) == 1
+    assert line in (tmp_path / "runs" / "t" / "report.html").read_text()
+
+
 def test_a_look_reads_none_of_the_ledger_again_however_wide_a_generation_is(
     tmp_path, go, monkeypatch
 ):

@@ -59,6 +59,7 @@ def test_auto_takes_the_namespace_box_else_docker_else_says_both_reasons(no_engi
     )
     made = make_box(compose_settings(["box=auto", "box.image=x"]))
     assert (made.kind, made.image) == ("docker", "x")
+    assert made.fell_back == "user namespaces are closed"
 
 
 def test_frames_are_told_apart_however_the_bytes_arrive():
