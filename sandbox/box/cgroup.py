@@ -105,11 +105,15 @@ class Group:
 
     def is_foreign(self) -> bool:
         """Tell whether a process of another pid namespace runs in the group or below."""
-        with contextlib.suppress(OSError):
-            return "0" in self.pids()
-        return False
+        return "0" in self.list_pids()
 
-    def pids(self) -> list[str]:
+    def list_pids(self) -> list[str]:
+        """Return the pids in the group and below; none where it just went."""
+        with contextlib.suppress(OSError):
+            return self._pids()
+        return []
+
+    def _pids(self) -> list[str]:
         """Return the pids in the group and below."""
         folders = [folder for folder, _, _ in os.walk(Path(self.procs[0]).parent)]
         texts = [Path(folder, "cgroup.procs").read_text() for folder in folders]
@@ -128,7 +132,7 @@ class Group:
         deadline = time.monotonic() + 2
         while time.monotonic() < deadline:
             try:
-                pids = self.pids()
+                pids = self._pids()
             except FileNotFoundError:
                 if not Path(self.procs[0]).exists():
                     return True

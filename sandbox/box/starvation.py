@@ -42,21 +42,30 @@ class Use:
         )
 
 
-def measure_use(group: Group, cpu_us: int, proc: Path = Path("/proc")) -> Use:
-    """Return the use of a living job; `cpu_us` is its CPU from the group's counter."""
-    own_quota_us = group.throttled_us()
-    waits = [_external_wait(proc / pid / "schedstat", cpu_us) for pid in group.pids()]
-    return Use(cpu_us=cpu_us, waited_us=max(0, max(waits, default=0) - own_quota_us))
+class Meter:
+    """The figures of a job from now on; a container has waited for its own start before."""
 
+    def __init__(self, group: Group, proc: Path = Path("/proc")) -> None:
+        self._group, self._proc = group, proc
+        self._before = {pid: self._read(pid) for pid in group.list_pids()}
+        self._throttled_us = group.throttled_us()
 
-def _external_wait(schedstat: Path, cpu_us: int) -> int:
-    """Return a process's wait in the run queue, less the CPU of all other processes of the job.
+    def measure(self, cpu_us: int) -> Use:
+        """Return the use of a living job; `cpu_us` is its CPU from the group's counter."""
+        quota_us = self._group.throttled_us() - self._throttled_us
+        waits = [self._wait_for_others(pid, cpu_us) for pid in self._group.list_pids()]
+        return Use(cpu_us=cpu_us, waited_us=max(0, max(waits, default=0) - quota_us))
 
-    The file holds nanoseconds on a core, nanoseconds waiting, and a count. Without it: 0.
-    """
-    try:
-        ran, waited, _ = map(int, schedstat.read_text().split())
-    except (OSError, ValueError):
-        return 0
-    others_us = max(0, cpu_us - ran // 1000)
-    return waited // 1000 - others_us
+    def _wait_for_others(self, pid: str, cpu_us: int) -> int:
+        """Return a process's wait for a core, less the CPU of all other processes of the job."""
+        (ran, waited), (ran_before, waited_before) = self._read(pid), self._before.get(pid, (0, 0))
+        others_us = max(0, cpu_us - (ran - ran_before))
+        return waited - waited_before - others_us
+
+    def _read(self, pid: str) -> tuple[int, int]:
+        """Return a process's microseconds on a core and in the queue; without the file, zeros."""
+        try:
+            ran, waited, _ = map(int, (self._proc / pid / "schedstat").read_text().split())
+            return ran // 1000, waited // 1000
+        except (OSError, ValueError):
+            return 0, 0

@@ -16,7 +16,7 @@ from configs.job import Limits, Outcome, Status
 from sandbox.box import seccomp
 from sandbox.box.base import Execution, is_whole, pack, unpack
 from sandbox.box.cgroup import Group
-from sandbox.box.starvation import measure_use
+from sandbox.box.starvation import Meter
 
 POLL_SECONDS = 0.005
 HEADER_BYTES = 70_000
@@ -61,6 +61,8 @@ def watch(
     most = min(limits.output_bytes, sum(execution.outputs.values())) + HEADER_BYTES
     stream, log, printed, breach, alive = bytearray(), bytearray(), 0, "", True
 
+    meter = Meter(group) if group else None
+
     def read_cpu() -> int:
         if group:
             return group.cpu_us() - in_group_us
@@ -85,7 +87,7 @@ def watch(
         breach = _breach(limits, started, printed, read_cpu(), group)
         if not breach and len(stream) > most:
             breach = "output"
-    use = measure_use(group, read_cpu()) if group and breach == "wall" else None
+    use = meter.measure(read_cpu()) if meter and breach == "wall" else None
     kill()
     wall = int((time.monotonic() - started) * 1e6)
     breach = breach or (group.breach() if group else "")

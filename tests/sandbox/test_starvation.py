@@ -12,16 +12,22 @@ from loop.attack import run as attacks
 from loop.attack.probes import BY_GROUP, BY_PROCESS, EVERYWHERE
 from sandbox.box.base import Execution
 from sandbox.box.namespace import NamespaceBox
-from sandbox.box.starvation import Use, measure_use
+from sandbox.box.starvation import Meter, Use
 
 LIMITS = Limits(cpu_us=30_000_000, wall_us=60_000_000)
 
 
 class StubGroup:
-    """A control group with given processes and quota."""
+    """A control group with given processes, and no quota felt yet."""
 
-    def __init__(self, pids, throttled_us=0):
-        self.pids, self.throttled_us = lambda: pids, lambda: throttled_us
+    def __init__(self, pids):
+        self.pids, self.throttled = pids, 0
+
+    def list_pids(self):
+        return self.pids
+
+    def throttled_us(self):
+        return self.throttled
 
 
 def proc(tmp_path, **seconds):
@@ -35,8 +41,11 @@ def proc(tmp_path, **seconds):
 
 class TestFigures:
     def judge(self, folder, cpu, throttled=0.0):
-        group = StubGroup([path.name for path in folder.iterdir()], int(throttled * 1e6))
-        return measure_use(group, int(cpu * 1e6), folder)
+        group = StubGroup([])
+        meter = Meter(group, folder)
+        group.pids = [path.name for path in folder.iterdir()]
+        group.throttled = int(throttled * 1e6)
+        return meter.measure(int(cpu * 1e6))
 
     def test_a_training_without_a_core_is_starved(self, tmp_path):
         use = self.judge(proc(tmp_path, p1=(8, 50), p2=(0, 1)), cpu=8)
@@ -56,6 +65,14 @@ class TestFigures:
     def test_its_own_quota_does_not_count(self, tmp_path):
         use = self.judge(proc(tmp_path, p1=(10, 45)), cpu=10, throttled=45)
         assert not use.is_starved(LIMITS)
+
+    def test_waits_before_the_job_do_not_count(self, tmp_path):
+        """A container waits for its own start, under a quota, before the job begins."""
+        group = StubGroup(["p1"])
+        group.throttled = 5_000_000
+        meter = Meter(group, proc(tmp_path, p1=(2, 55)))
+        (tmp_path / "p1" / "schedstat").write_text("2100000000 55200000000 9")
+        assert meter.measure(200_000) == Use(cpu_us=200_000, waited_us=100_000)
 
     def test_no_figure_is_no_excuse(self, tmp_path):
         (tmp_path / "p1").mkdir()
