@@ -56,8 +56,8 @@ def execute(
 ) -> dict[str, Any]:
     """Run a study; return its summary. Raises the reason for stopping; all records stay.
 
-    `publish` runs at each end and each stop. The default writes the summary alone, since drawing
-    the report costs more than a small study.
+    `publish` runs at each end and each interruption. A stopped study writes the summary alone. The
+    default does so too, since drawing the report costs more than a small study.
     """
     _need_key(config)
     running = open_study(config, lean=True)
@@ -85,7 +85,10 @@ def execute(
             running.checkpoint()
             # The loop's own facts are lean; documents need all facts.
             facts = fold_entries(running.ledger.entries())
-            summary = publish(running.ledger, facts, running.folder)
+            # A stopped loop ends at once: `heirloop report` draws the report of what it left.
+            stopped = running.gate.refresh().memory.halt == "stop"
+            write = make.summarize if stopped else publish
+            summary = write(running.ledger, facts, running.folder)
             _mirror(running, mirror, summary)
     return summary
 

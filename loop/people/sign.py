@@ -51,6 +51,7 @@ def sign_decision(
     need(0 < hours <= LONGEST_HOURS, "--hours", hours, "a whole number from 1 to 8760")
     half = read_signer(key, answer, reason)
     gate = open_gate(folder)
+    gate.ledger.before()  # nothing is signed over an older ledger
     subject = subject_of(gate, plan)
     class_name = change_class or subject.classes[0]
     right = f"one of {', '.join(subject.classes)}"
@@ -99,6 +100,8 @@ def sign_acknowledgement(folder: Path, notice: str, study: str, entry: str, key:
         " this there"
     )
     gate = None if study else open_gate(folder)
+    if gate:
+        gate.ledger.before()
     payload = plain(acknowledgement(gate, notice, study, entry, key))
     signer = keys.open_key(key, terminal.ask_passphrase())
     return keys.sign(payload, signer, "acknowledgement")

@@ -70,15 +70,17 @@ def publish(folders: Sequence[Path], since: str = "", until: str = "") -> bytes:
 
     Its digest is recorded in every run's ledger.
     """
-    entries = open_ledger(folders[0]).entries()
-    root = cast(StudyEntry, entries[0].fact)
+    ledgers = [open_ledger(folder) for folder in folders]
+    for ledger in ledgers:
+        ledger.before()  # nothing is signed over an older ledger
+    root = cast(StudyEntry, ledgers[0].entries()[0].fact)
     content = {**statement(folders, since, until), "public": root.checkpoint_key}
     envelope = keys.sign(content, signer(keys.load_secret(root.secret)), "compute")
     entry = ComputeEntry(
         digest=digest(envelope), since=since, until=until, public=root.checkpoint_key
     )
-    for folder in folders:
-        open_ledger(folder).append(entry)
+    for ledger in ledgers:
+        ledger.append(entry)
     return envelope
 
 
