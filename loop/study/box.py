@@ -84,12 +84,19 @@ def describe_fall_back(reason: str) -> str:
     return f"box=auto took the Docker box, which costs more: {reason}"
 
 
-def remember_tiers(tiers: Mapping[str, str]) -> None:
-    """Keep the tiers proved by the doctor, for the next study root."""
-    keys.home().mkdir(parents=True, exist_ok=True)
+def remember_tiers(tiers: Mapping[str, str]) -> str:
+    """Keep the tiers proved by the doctor, for the next study root.
+
+    Returns a sentence where the user's folder cannot be written, or nothing.
+    """
     day = time.strftime("%Y-%m-%d", time.gmtime())
     proof = {"machine": _machine(), "day": day, "tiers": dict(tiers)}
-    replace_file(keys.home() / "doctor.json", json.dumps(proof))
+    try:
+        keys.home().mkdir(parents=True, exist_ok=True)
+        replace_file(keys.home() / "doctor.json", json.dumps(proof))
+    except OSError as error:
+        return f"the proof is not kept for studies: {error}; HEIRLOOP_HOME names another folder"
+    return ""
 
 
 def day_proved(box: Box) -> str:

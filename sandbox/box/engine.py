@@ -73,7 +73,7 @@ def _remedy() -> str:
 
 
 def _folder() -> Path:
-    return Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+    return Path(os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker"))
 
 
 def _read_context(name: str) -> tuple[str, Any]:

@@ -5,6 +5,7 @@ start.
 import os
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from conftest import ROOT, need_box
 
 from configs.errors import NoBox
 from configs.job import Limits
+from loop.attack.host import open_host
+from loop.study.box import remember_tiers
 from sandbox.box.base import Execution
 from sandbox.box.bubblewrap import command, list_system_folders
 from sandbox.box.interpreter import ask
@@ -101,3 +104,17 @@ def test_the_environment_may_be_links_to_links(tmp_path, box_env):
     env = tmp_path / "env"
     env.symlink_to(box_env, target_is_directory=True)
     assert ask(env, list_system_folders()).executable == os.path.realpath(sys.executable)
+
+
+def test_the_canaries_stand_in_a_folder_with_a_very_long_name(tmp_path, monkeypatch):
+    folder = tmp_path.joinpath(*["long-and-wide-ünïcode with spaces"] * 8)
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    with open_host() as canaries:
+        assert canaries.is_intact()
+
+
+def test_a_home_that_cannot_be_written_costs_the_proof_and_no_traceback(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HEIRLOOP_HOME", str(tmp_path / "file" / "home"))
+    assert "the proof is not kept" in remember_tiers({"namespace": "B"})
