@@ -63,6 +63,8 @@ def open_ledger(
     """
     path = folder / FILE
     ledger = Ledger.file(path, create=create, timeout=timeout, durable=durable)
+    if not (create or loop or ledger.root()):
+        raise VerificationFailed(f"{path} has no entry; restore it from a copy of the run")
     door = Door(ledger, folder, loop)
     ledger.before, ledger.after = door.check, door.sign
     return ledger

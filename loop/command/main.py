@@ -1,17 +1,18 @@
 """The command line: it calls the module of a verb. An error becomes an exit code.
 
-Exit codes: 0 done, 2 bad input, 3 waiting for a human, 4 budget exhausted, 5 paused or stopped, 6
-verification failed, 7 no usable box.
+Exit codes: 0 done, 1 a mistake in Heirloop, 2 bad input, 3 waiting for a human, 4 budget exhausted,
+5 paused or stopped, 6 verification failed, 7 no usable box.
 """
 
-import errno
 import importlib
+import os
 import sys
 
 import click
 
-from configs.errors import FULL, HeirloopError
+from loop.command.failure import explain
 from loop.command.verbs import VERBS
+from loop.text import visible
 
 
 class LazyGroup(click.Group):
@@ -44,22 +45,20 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line; print our own errors as a sentence and exit with their code."""
+    """Run the command line; print an error as a sentence and exit with its code."""
     try:
         cli(standalone_mode=False)
-    except HeirloopError as error:
-        _fail(str(error), error.exit_code)
+        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         sys.exit(2)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
-            raise
-        _fail(FULL, 5)
     except click.Abort:
         sys.exit(5)
-
-
-def _fail(text: str, code: int) -> None:
-    click.echo(f"heirloop: {text}", err=True)
-    sys.exit(code)
+    except BrokenPipeError:
+        # The reader of the output went away, as `head` does; so does what is not written yet.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        text, code = explain(error)
+        click.echo(f"heirloop: {visible(text, lines=True)}", err=True)
+        sys.exit(code)

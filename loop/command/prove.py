@@ -14,10 +14,11 @@ from loop.attack import doctor as promises
 from loop.attack import run as catalogue
 from loop.calibrate import power as sizes
 from loop.calibrate import rules, worlds
+from loop.calibrate.own import check_own
 from loop.calibrate.task import check_task
 from loop.plan import ROOT
 from loop.study.box import remember_tiers
-from loop.terminal import AS_JSON, print_table, shorten, show_progress, write_truth
+from loop.terminal import AS_JSON, print_pairs, print_table, shorten, show_progress, write_truth
 from sandbox.box.base import Box
 from sandbox.box.docker import DockerBox
 from sandbox.box.image import build
@@ -205,6 +206,18 @@ def validate(names: tuple[str, ...], studies: int, as_json: bool) -> None:
     failures = worlds.list_failures(rows, words)
     if failures:
         raise VerificationFailed("; ".join(failures))
+
+
+@click.command("check")
+@click.argument("file")
+@click.option("--as", "kind", default="", help="task, gate or proposer; else its names tell.")
+@AS_JSON
+def check_file(file: str, kind: str, as_json: bool) -> None:
+    """Run a task, gate or proposer of your own on a small example, and tell its mistakes.
+
+    Example: heirloop check docs/examples/size_gate.py
+    """
+    print_pairs(check_own(file, kind), ["what", "value"], as_json)
 
 
 @click.group()

@@ -3,14 +3,17 @@
 VERBS: dict[str, tuple[str, str]] = {
     "acknowledge": (
         "decide:acknowledge",
-        "Sign that the notice DIGEST arrived. It decides nothing.",
+        "Sign for the arrival of the notice DIGEST. It decides nothing.",
     ),
     "amend": (
         "amend:amend",
-        "Propose another objective, budget, gates or reviewers (FIELD=VALUE ...), or apply"
-        " what people decided.",
+        "Propose another objective, budget, gates or reviewers (FIELD=VALUE ...), or apply a"
+        " decided amendment.",
     ),
-    "approve": ("decide:approve", "Print a plan in full and sign a yes to exactly these bytes."),
+    "approve": (
+        "decide:approve",
+        "Print a plan in full and sign a yes to exactly these bytes.",
+    ),
     "attack": (
         "prove:attack",
         "Try the attack catalogue against a box on this machine; exit 6 if anything got through.",
@@ -19,23 +22,33 @@ VERBS: dict[str, tuple[str, str]] = {
         "prove:calibrate",
         "Measure how often each acceptance rule keeps noise; goes on where it was interrupted.",
     ),
-    "cite": ("read:cite", "Print BibTeX of the software and of a run's study."),
+    "check": (
+        "prove:check_file",
+        "Run a task, gate or proposer of your own on a small example, and tell its mistakes.",
+    ),
+    "cite": (
+        "read:cite",
+        "Print BibTeX of the software and of a run's study.",
+    ),
     "compare": (
         "read:compare",
-        "Write one report of several runs: seeds of one study are its repeats, different"
-        " studies stand side by side.",
+        "Write a report of several runs: seeds of a study are its repeats, different studies"
+        " stand side by side.",
     ),
     "compute": (
         "read:compute",
         "Print the signed compute statement of runs (total, peaks, per class and account) and"
-        " record it, or check one.",
+        " record it, or check a statement.",
     ),
     "decide": (
         "decide:decide",
-        "Hand in a decision or an acknowledgement that was signed elsewhere, or sign a"
-        " request that came as a file, on a machine without network.",
+        "Hand in a decision or an acknowledgement signed elsewhere, or sign a request file on"
+        " a machine without network.",
     ),
-    "deny": ("decide:deny", "Print a plan in full and sign a no; the loop goes on without it."),
+    "deny": (
+        "decide:deny",
+        "Print a plan in full and sign a no; the loop goes on without it.",
+    ),
     "deploy": (
         "orders:deploy",
         "Copy the champion's weights and card to RUN/deployed, once people decided on it"
@@ -56,44 +69,68 @@ VERBS: dict[str, tuple[str, str]] = {
     ),
     "export": (
         "read:export",
-        "Write runs as tidy tables that `heirloop verify DIR` checks without the runs"
+        "Write runs as tidy tables; `heirloop verify DIR` checks them without the runs"
         " (docs/export.md).",
     ),
     "fork": (
         "fork:fork",
         "Begin a new study with the rest of the budget of a run whose newest ledger was lost.",
     ),
-    "image": ("prove:image", "The image of the Docker box."),
+    "image": (
+        "prove:image",
+        "The image of the Docker box.",
+    ),
     "inbox": (
         "decide:inbox",
         "Serve the web inbox of a run, or of a folder of runs: read, decide, watch, stop.",
     ),
-    "incident": ("incident:incident", "What was violated, nearly was, or could be."),
+    "incident": (
+        "incident:incident",
+        "Incidents: rules violated, nearly violated, or open to violation.",
+    ),
     "instruments": (
         "read:instruments",
-        "Measure runs of one study, seeds as repeats: closure, amplification, loss"
-        " (docs/instruments.md); gains only of studies that ended.",
+        "Measure runs of a study, seeds as repeats: closure, amplification, loss"
+        " (docs/instruments.md); gains only of ended studies.",
     ),
-    "keys": ("keys:keys", "Reviewers' keys."),
-    "mandate": ("mandate:mandate", "Standing approvals with caps."),
+    "keys": (
+        "keys:keys",
+        "Reviewers' keys.",
+    ),
+    "mandate": (
+        "mandate:mandate",
+        "Standing approvals with caps.",
+    ),
     "notify": (
         "decide:notify",
-        "Send what people should have been told by now, where no loop runs that does it.",
+        "Send the notices that are due, for a study whose loop does not run.",
     ),
-    "pause": ("orders:pause", "Let jobs end and start none."),
-    "pending": ("decide:pending", "List what waits for a decision, with the proposer's claim."),
-    "plans": ("study:plans", "List the plans of a run."),
+    "pause": (
+        "orders:pause",
+        "Start no more jobs; running jobs end.",
+    ),
+    "pending": (
+        "decide:pending",
+        "List the requests waiting for a decision, with the proposers' claims.",
+    ),
+    "plans": (
+        "study:plans",
+        "List the plans of a run.",
+    ),
     "power": (
         "prove:power",
-        "Tell how many replicates, CPU-seconds and campaigns a question needs, in the study"
-        " that OVERRIDES compose.",
+        "Compute how many replicates, CPU-seconds and campaigns a question needs, in the"
+        " study of these OVERRIDES.",
     ),
     "propose": (
         "study:propose",
         "Hand in a proposal (strict JSON: hypothesis, knobs, predicted_gain, edits) as a"
         " person; it is recorded with your name.",
     ),
-    "proposers": ("study:proposers", "List every proposer with what it may see and what it costs."),
+    "proposers": (
+        "study:proposers",
+        "List every proposer with its view and its cost.",
+    ),
     "recall": (
         "orders:recall",
         "Quarantine a successor and its descendants: neither parent nor champion any more.",
@@ -108,11 +145,11 @@ VERBS: dict[str, tuple[str, str]] = {
     ),
     "resume": (
         "orders:resume",
-        "Let a stopped, paused or slowed run go on, if the reviewers that the study names said so.",
+        "Let a stopped, paused or slowed run go on, after a yes of the study's reviewers.",
     ),
     "rollback": (
         "orders:rollback",
-        "Deploy what was deployed before; it takes a decision of its own.",
+        "Deploy the previously deployed successor again; it takes a decision of its own.",
     ),
     "run": (
         "run:run",
@@ -120,15 +157,24 @@ VERBS: dict[str, tuple[str, str]] = {
     ),
     "show": (
         "study:show",
-        "Show one plan in full, with the nearest other weights of each scored replicate.",
+        "Show a plan in full, with the nearest other weights of each scored replicate.",
     ),
-    "slow": ("orders:slow", "Start at most PER_HOUR jobs in any hour."),
-    "status": ("study:status", "Show where a run stands."),
+    "slow": (
+        "orders:slow",
+        "Start at most PER_HOUR jobs in any hour.",
+    ),
+    "status": (
+        "study:status",
+        "Show where a run stands.",
+    ),
     "stop": (
         "orders:stop",
         "Kill every job of a run and let nothing start, even if its loop hangs or is dead.",
     ),
-    "task": ("prove:task", "Tasks, and what they are worth."),
+    "task": (
+        "prove:task",
+        "Tasks: test their worth.",
+    ),
     "unseal": (
         "unseal:unseal",
         "Open the sealed split for the champion against the baseline, once a reviewer signed"
@@ -136,8 +182,8 @@ VERBS: dict[str, tuple[str, str]] = {
     ),
     "validate": (
         "prove:validate",
-        "Prove the instruments on worlds whose truth is known; exit 6 if an interval or a"
-        " word does not hold.",
+        "Prove the instruments on worlds of known truth; exit 6 if an interval or a word does"
+        " not hold.",
     ),
     "verify": (
         "read:verify",

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.exc import DatabaseError
+
 from configs.build import plain
 from configs.entries import ControlEntry, Entry, JobEntry, StartEntry, facts_of, lines_of
 from configs.errors import BadInput, HeirloopError
@@ -249,12 +251,18 @@ class ServedRuns:
             return self._open[name]
 
     def each(self) -> Iterator[tuple[str, ServedRun | None, str]]:
-        """Yield (name, run, reason why it cannot be read) of every run."""
+        """Yield (name, run, reason why it cannot be read) of every run.
+
+        A damaged run harms no other.
+        """
         for name in self.names():
             try:
-                yield name, self.open(name), ""
-            except HeirloopError as error:
+                run = self.open(name)
+                run.state(), run.pending()
+            except (HeirloopError, OSError, DatabaseError) as error:
                 yield name, None, str(error)
+            else:
+                yield name, run, ""
 
     def pending(self, page: int) -> tuple[list[RequestRow], int]:
         """Return a page of the waiting requests of all runs, and the number of all of them.

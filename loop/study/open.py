@@ -52,7 +52,17 @@ def open_study(config: Config, box: Box | None = None, lean: bool = False) -> Ru
     """
     folder = Path(config.runs) / config.study.name
     fresh = _is_fresh(folder)
-    box = box or make_box(config)
+    if box:
+        return _open(config, folder, fresh, box, lean)
+    box = make_box(config)
+    try:
+        return _open(config, folder, fresh, box, lean)
+    except BaseException:
+        box.close()
+        raise
+
+
+def _open(config: Config, folder: Path, fresh: bool, box: Box, lean: bool) -> Running:
     folder.mkdir(parents=True, exist_ok=True)
     lock = _lock(folder)
     lasting = not simulated(config)
