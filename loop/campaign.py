@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from configs.arms import variant
-from configs.entries import InvalidEntry, PlanEntry
+from configs.entries import HistoryEntry, InvalidEntry, PlanEntry
 from configs.errors import BadInput, Denied, NeedsHuman
-from configs.records import Plan, Split
+from configs.records import Plan, Purpose, Split
 from evals.judge import spend
 from loop.facts.facts import Facts, Invalid
 from loop.people import stand_in
@@ -96,8 +96,21 @@ class Campaign:
         """Return the parent of the next plans: the champion, or the baseline without carry."""
         return self.champions()[-1 if variant(self.arm).carry else 0]
 
-    def record(self, draft: Draft) -> Planned:
-        """Make a draft exact and record it once."""
+    def recorded(self, purpose: Purpose) -> Planned | None:
+        """Return the campaign's plan of a purpose under the version in force, if any.
+
+        A plan with a flaw never runs, so another may take its place.
+        """
+        gate = self.running.gate.refresh()
+        for name in self.facts().proposed.get(self.key, ()):
+            planned = self.planned(name)
+            wanted = (purpose, gate.memory.rules.version)
+            if (planned.plan.purpose, planned.plan.version) == wanted and not gate.find_flaw(name):
+                return planned
+        return None
+
+    def record(self, draft: Draft, history: str = "") -> Planned:
+        """Make a draft exact and record it once, with the history for its job, if any."""
         running = self.running
         plan = make_plan(
             running.config,
@@ -107,13 +120,19 @@ class Campaign:
             arm=self.arm,
             repeat=self.repeat,
         )
-        return self.record_plan(plan)
+        return self.record_plan(plan, history)
 
-    def record_plan(self, plan: Plan) -> Planned:
-        """Record an exact plan once."""
+    def record_plan(self, plan: Plan, history: str = "") -> Planned:
+        """Record an exact plan once, together with the digest of the history for its job, if any.
+
+        A kill between two transactions would leave a propose plan without its history.
+        """
         name = digest(plan)
         if name not in self.facts().plans:
-            self.running.ledger.append(PlanEntry(digest=name, plan=plan))
+            with self.running.ledger.transaction() as txn:
+                txn.append(PlanEntry(digest=name, plan=plan))
+                if history:
+                    txn.append(HistoryEntry(plan=name, digest=history))
         return Planned(digest=name, plan=plan)
 
     def record_invalid(self, generation: int, index: int, error: BadInput, text: str) -> None:
@@ -169,14 +188,16 @@ class Campaign:
 def request_decision(campaign: Campaign, planned: Planned, act: Act = "") -> None:
     """Put a plan to people if its gate waits for them; a canary may follow it."""
     gate, change_class = campaign.running.gate, act or planned.plan.change_class
+    if _has_passed(campaign, planned, act) or gate.refresh().find_flaw(planned.digest):
+        return
     try:
         gate.authority(planned.digest, change_class)
     except Denied:
         return
     except NeedsHuman:
         with contextlib.suppress(Denied):
-            if gate.request(planned.digest, change_class):
-                stand_in.probe(campaign.running, planned.digest, change_class)
+            gate.request(planned.digest, change_class)
+            stand_in.probe(campaign.running, planned.digest, change_class)
 
 
 def request_decisions(campaign: Campaign, plans: Sequence[Planned]) -> None:
@@ -188,8 +209,8 @@ def request_decisions(campaign: Campaign, plans: Sequence[Planned]) -> None:
 def passes_gate(campaign: Campaign, planned: Planned, act: Act = "") -> bool:
     """Take the gate's decision on a plan, or on an act with it; return whether it is yes.
 
-    A yes to a plan issues its grants. A no is recorded. Where people must decide, this waits as
-    long as the study's patience, then raises NeedsHuman.
+    A yes to a plan issues its grants; an act records its own yes with it. A no is recorded. Where
+    people must decide, this waits as long as the study's patience, then raises NeedsHuman.
     """
     gate = campaign.running.gate
     if planned.digest in gate.refresh().memory.recalled:
@@ -197,13 +218,13 @@ def passes_gate(campaign: Campaign, planned: Planned, act: Act = "") -> bool:
     if _has_passed(campaign, planned, act):
         return True
     try:
+        if flaw := gate.find_flaw(planned.digest):
+            raise Denied(flaw)
         _wait_for_decision(campaign, planned, act)
     except Denied as error:
         gate.refuse(planned.digest, act or planned.plan.change_class, str(error))
         return False
-    if act:
-        gate.decide(planned.digest, act)
-    else:
+    if not act:
         gate.grant(planned.digest)
     return True
 

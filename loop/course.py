@@ -13,7 +13,7 @@ from configs.records import Proposal, Purpose
 from loop.campaign import Campaign, passes_gate, request_decision
 from loop.cycle import generation, promote, screen
 from loop.measure.confirm import confirm
-from loop.plan import Draft
+from loop.plan import Draft, Planned
 from loop.propose.history import write_notebook
 from loop.propose.skill import measure_skill
 from loop.propose.view import draw
@@ -26,7 +26,12 @@ CLOSING: dict[Purpose, str] = {
 
 
 def run_campaign(campaign: Campaign) -> None:
-    """Run an arm of a single repeat: baseline, generations, closing looks."""
+    """Run an arm of a single repeat: baseline, generations, closing looks.
+
+    A campaign at its end stays as it is.
+    """
+    if campaign.key in campaign.facts().ended:
+        return
     if campaign.arm == START:
         run_start_trial(campaign)
         return
@@ -40,7 +45,9 @@ def run_campaign(campaign: Campaign) -> None:
 
 def run_start_trial(campaign: Campaign) -> None:
     """Run a trial of the notebook shared by all arms: a uniform draw from the grid."""
-    config = campaign.running.config
+    config, facts = campaign.running.config, campaign.facts()
+    if any((name, "predict", 0) in facts.scores for name in facts.proposed.get(campaign.key, ())):
+        return
     rng = random.Random(f"{config.study.seed}:{START}:{campaign.repeat}")
     base = config.task.baseline
     draft = Draft(
@@ -62,7 +69,22 @@ def run_start_trial(campaign: Campaign) -> None:
 
 
 def run_baseline(campaign: Campaign) -> None:
-    """Run generation 0: the unchanged recipe given by people is the first champion."""
+    """Run generation 0: the unchanged recipe given by people is the first champion.
+
+    A campaign has a single baseline, though the notebook has grown since it was recorded.
+    """
+    if campaign.champions():
+        return
+    planned = campaign.recorded("baseline") or _record_baseline(campaign)
+    if not passes_gate(campaign, planned):
+        refused = campaign.running.gate.refresh().memory.refused
+        reason = refused.get((planned.digest, "recipe"), "it was recalled")
+        raise Denied(f"without a baseline nothing can be proposed: {reason}")
+    screen(campaign, planned)
+    promote(campaign, planned)
+
+
+def _record_baseline(campaign: Campaign) -> Planned:
     draft = Draft(
         generation=0,
         index=0,
@@ -72,13 +94,7 @@ def run_baseline(campaign: Campaign) -> None:
         proposal=Proposal(hypothesis="the recipe that people gave", knobs={}),
         notebook=write_notebook(campaign),
     )
-    planned = campaign.record(draft)
-    if not passes_gate(campaign, planned):
-        refused = campaign.running.gate.refresh().memory.refused[planned.digest, "recipe"]
-        raise Denied(f"without a baseline nothing can be proposed: {refused}")
-    screen(campaign, planned)
-    if not campaign.champions():
-        promote(campaign, planned)
+    return campaign.record(draft)
 
 
 def close(campaign: Campaign) -> None:
@@ -94,13 +110,16 @@ def close(campaign: Campaign) -> None:
     if campaign.arm == "self" and study.skill_proposals:
         for number, cell in enumerate(CELLS):
             measure_skill(campaign, study.skill_generation(number), cell)
-    if campaign.key not in campaign.facts().ended:
-        entry = CampaignEndEntry(arm=campaign.arm, repeat=campaign.repeat)
-        campaign.running.ledger.append(entry)
+    entry = CampaignEndEntry(arm=campaign.arm, repeat=campaign.repeat)
+    campaign.running.ledger.append(entry)
 
 
 def look_once_more(campaign: Campaign, purpose: Purpose, number: int) -> None:
-    """Measure the last champion against the baseline under generation `number`."""
+    """Measure the last champion against the baseline under generation `number`, once."""
+    facts = campaign.facts()
+    looks = [n for n in facts.proposed[campaign.key] if facts.plans[n].purpose == purpose]
+    if any(name in facts.verdicts for name in looks):
+        return
     best, base = campaign.champions()[-1], campaign.champions()[0]
     draft = Draft(
         generation=number,

@@ -114,15 +114,24 @@ def choose(screened: Sequence[Screened], objective: Objective) -> Planned | None
 
 
 def promote(campaign: Campaign, planned: Planned) -> None:
-    """Make a plan the champion, once."""
-    if planned.digest not in campaign.facts().champions.get(campaign.key, []):
-        entry = ChampionEntry(
-            arm=campaign.arm,
-            repeat=campaign.repeat,
-            plan=planned.digest,
-            generation=planned.plan.generation,
-        )
-        campaign.running.ledger.append(entry)
+    """Make a plan the champion, once.
+
+    A successor's yes stands in the same transaction, so a kill uses up no decision.
+    """
+    if planned.digest in campaign.facts().champions.get(campaign.key, []):
+        return
+    entry = ChampionEntry(
+        arm=campaign.arm,
+        repeat=campaign.repeat,
+        plan=planned.digest,
+        generation=planned.plan.generation,
+    )
+    gate = campaign.running.gate
+    with campaign.running.ledger.transaction() as txn:
+        gate.refresh(txn)
+        if planned.plan.purpose != "baseline":
+            gate.decide_within(txn, planned.digest, "promote")
+        txn.append(entry)
 
 
 def describe(campaign: Campaign, best: Planned | None) -> str:

@@ -176,16 +176,19 @@ def _heed_warning(running: Running) -> None:
     """
     sign = running.config.study.warning
     read_before = any(entry.kind == WarningEntry.kind for entry in running.ledger.entries())
-    if sign is None or read_before:
+    if sign is None:
         return
-    run = Run(0, running.ledger)
-    reading = warning(sign, tuple(read_skills(run)), tuple(read_events(run, "self")))
-    entry = WarningEntry(parts=reading)
-    running.ledger.append(entry)
-    if entry.sign == "crossed":
-        why = "the warning sign is crossed"
-        improves = f"{why}: the loop improves its own improving"
-        tripwires.pause(running.gate, "warning sign", improves, why)
+    why = "the warning sign is crossed"
+    if not read_before:
+        run = Run(0, running.ledger)
+        reading = warning(sign, tuple(read_skills(run)), tuple(read_events(run, "self")))
+        entry = WarningEntry(parts=reading)
+        if entry.sign == "crossed":
+            improves = f"{why}: the loop improves its own improving"
+            tripwires.pause(running.gate, "warning sign", improves, why, entry)
+        else:
+            running.ledger.append(entry)
+    if running.gate.refresh().memory.halt == "pause":
         running.wait(Halted(f"{why}; `heirloop resume` lets the study go on", "pause"))
 
 

@@ -37,19 +37,28 @@ BALANCES = sa.Table(
     sa.Column("reserved", sa.BigInteger, nullable=False, default=0),
     sa.Column("spent", sa.BigInteger, nullable=False, default=0),
 )
+UNATTENDED = "unattended"
+"""Account of all unattended mandates together, with the study's caps for them."""
 Balances = dict[str, dict[str, dict[str, int]]]
 
 
-def open_study(txn: Transaction, budget: Budget, arms: Iterable[str] = ()) -> None:
+def open_study(
+    txn: Transaction, budget: Budget, arms: Iterable[str] = (), caps: Caps | None = None
+) -> None:
     """Open the root account and its sub-accounts, by stage, arm and held-out split; children only
     sub-reserve.
     """
-    for name, limit in study_limits(budget, arms).items():
+    for name, limit in study_limits(budget, arms, caps).items():
         open_account(txn, name, limit)
 
 
-def study_limits(budget: Budget, arms: Iterable[str] = ()) -> dict[str, Amount]:
-    """Return the limit of every account of a study: root, stages, arms, held-out splits."""
+def study_limits(
+    budget: Budget, arms: Iterable[str] = (), caps: Caps | None = None
+) -> dict[str, Amount]:
+    """Return the limit of every account of a study: root, stages, arms, held-out splits.
+
+    `caps` are the study's caps for its unattended mandates.
+    """
     total = budget.amount()
     shares = {name: budget.shares.get(name, 1.0) for name in ACCOUNTS} | {
         arm_account(arm): budget.shares.get("arm", 1.0) for arm in arms
@@ -61,14 +70,19 @@ def study_limits(budget: Budget, arms: Iterable[str] = ()) -> dict[str, Amount]:
             name: replace(total, cpu_us=int(total.cpu_us * share)) for name, share in shares.items()
         },
         **looks,
+        UNATTENDED: mandate_limit(caps, total) if caps else Amount(),
     }
 
 
 def charge_fork(
-    txn: Transaction, budget: Budget, arms: Iterable[str], left: Mapping[str, Mapping[str, int]]
+    txn: Transaction,
+    budget: Budget,
+    arms: Iterable[str],
+    left: Mapping[str, Mapping[str, int]],
+    caps: Caps | None = None,
 ) -> None:
     """Charge every account of a forked study with all but the rest that its old head tells."""
-    for name, limit in study_limits(budget, arms).items():
+    for name, limit in study_limits(budget, arms, caps).items():
         amount = used(limit, left.get(name, {}))
         reserve(txn, fork_key(name), (name,), amount)
         settle(txn, fork_key(name), (name,), amount, amount)
@@ -134,9 +148,11 @@ def open_account(txn: Transaction, name: str, limit: Amount) -> None:
     txn.connection.execute(BALANCES.insert(), rows)
 
 
-def amend(txn: Transaction, budget: Budget, arms: Iterable[str] = ()) -> None:
+def amend(
+    txn: Transaction, budget: Budget, arms: Iterable[str] = (), caps: Caps | None = None
+) -> None:
     """Set new limits for the accounts of the study; past spending and reservations stay."""
-    for name, limit in study_limits(budget, arms).items():
+    for name, limit in study_limits(budget, arms, caps).items():
         txn.append(LimitEntry(name=name, limit=limit))
         for r in RESOURCES:
             row = (BALANCES.c.name == name) & (BALANCES.c.resource == r)

@@ -23,7 +23,7 @@ from configs.settings.config import Config
 from sandbox import budget, incident
 from sandbox.canonical import canonical, digest
 from sandbox.endpoint import Received, ask
-from sandbox.run import Sandbox, accounts, granted_plan
+from sandbox.run import Sandbox, granted_plan
 
 FINISHES = ("stop", "length", "content_filter", "tool_calls")
 
@@ -51,7 +51,7 @@ def call(
                 f"the question is not the one that the grant for plan {grant.plan[:12]} allows;"
                 " nothing was asked"
             )
-        reserved, payers = request.worst(), accounts(grant, plan)
+        reserved, payers = request.worst(), sandbox.gate.payers(grant)
         with sandbox.ledger.transaction() as txn:
             sandbox.gate.launch(txn, grant)
             budget.reserve(txn, grant.nonce, payers, reserved)

@@ -7,7 +7,7 @@ import difflib
 import secrets
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import cast
 
@@ -37,8 +37,12 @@ class Policy:
     "pinned public halves"
     decided: str
     "digest of the configuration's decided part"
+    source: Mapping[str, str] = field(default_factory=dict)
+    "pinned file of the pristine bundle -> sha256 of its bytes"
     format: int = 1
     "format of the ledger"
+    ahead: int = 0
+    "seconds of the ledger's clock ahead of people's, as an amendment acknowledged"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +69,8 @@ class Subject:
     """
     version: int = 1
     "version of the study root at its recording"
+    ahead: int = 0
+    "amendment: how far the ledger's clock then runs ahead of people's, in seconds"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +113,9 @@ def policy(entries: list[Entry]) -> Policy:
         config=root.config,
         reviewers=root.reviewers,
         decided=root.decided,
+        source=first.source,
         format=first.format,
+        ahead=root.ahead_seconds if isinstance(root, AmendedEntry) else 0,
     )
 
 

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +71,11 @@ class Transaction:
         return self._ledger.since(sequence, self.connection, self._before)
 
     def now(self) -> datetime:
-        """Return the wall clock, never before the last entry.
+        """Return the wall clock, as far ahead as people acknowledged, never before the last entry.
 
         So a clock set back changes no order and reopens nothing.
         """
-        return max(datetime.now(UTC), self._time)
+        return max(datetime.now(UTC) + self._ledger.ahead, self._time)
 
     def append(
         self, fact: Fact | str, body: dict[str, Any] | None = None, timeless: bool = False
@@ -131,6 +131,7 @@ class Ledger:
         self._recent: list[Entry] = []
         self._last: Entry | None = None
         self._root = ""
+        self.ahead = timedelta()
         self._lock = threading.Lock()
         self._watch: sqlite3.Connection | None = None
         self.before: Callable[[], object] = lambda: None

@@ -12,8 +12,8 @@ from configs.entries import (
     CallEntry,
     Entry,
     JobEntry,
-    PlanEntry,
     ReplayEntry,
+    ReserveEntry,
     StartEntry,
     facts_of,
 )
@@ -26,7 +26,6 @@ from sandbox import budget, incident
 from sandbox.box.base import Box, Execution
 from sandbox.canonical import canonical, digest
 from sandbox.gate import Gate
-from sandbox.gate.grant import account
 from sandbox.ledger import Ledger, Transaction
 from sandbox.store import Store
 
@@ -59,18 +58,6 @@ def worst_case(job: Job) -> Amount:
     )
 
 
-def accounts(grant: Grant, plan: Plan) -> tuple[str, ...]:
-    """Return the accounts that pay: root, the stage, the proposing arm, and the allowing
-    decision.
-    """
-    sub = (
-        "propose"
-        if plan.purpose == "propose"
-        else {"train": "train", "predict": "predict"}.get(grant.role, "evaluate")
-    )
-    return ("root", sub, budget.arm_account(plan.arm), account(grant.authority))
-
-
 def run(sandbox: Sandbox, job: Job, grant: Grant, cpu: int | None = None) -> JobResult:
     """Execute a granted job and return its result.
 
@@ -81,7 +68,7 @@ def run(sandbox: Sandbox, job: Job, grant: Grant, cpu: int | None = None) -> Job
     key = digest(job)
     with incident.refusals(sandbox.ledger, "launch", "compute that nobody granted", job.plan):
         plan = _check(sandbox, job, grant)
-        reserved, payers = worst_case(job), accounts(grant, plan)
+        reserved, payers = worst_case(job), sandbox.gate.payers(grant)
         files = sandbox.store.get_bundle(job.bundle)
         files |= {
             "job.json": canonical(job.order),
@@ -171,18 +158,17 @@ def reconcile(ledger: Ledger) -> int:
     done |= {answer.nonce for answer in facts_of(entries, AnswerEntry)}
     starts = [start for start in facts_of(entries, StartEntry) if start.grant.nonce not in done]
     calls = [call for call in facts_of(entries, CallEntry) if call.grant.nonce not in done]
+    payers = {reserve.key: reserve.accounts for reserve in facts_of(entries, ReserveEntry)}
     for start in starts:
-        plan = recorded_plan(entries, start.grant.plan)
         with ledger.transaction() as txn:
-            _charge_job(txn, start, plan)
+            _charge_job(txn, start, payers[start.grant.nonce])
     for call in calls:
-        plan = recorded_plan(entries, call.grant.plan)
         with ledger.transaction() as txn:
-            _charge_call(txn, call, plan)
+            _charge_call(txn, call, payers[call.grant.nonce])
     return len(starts) + len(calls)
 
 
-def _charge_job(txn: Transaction, start: StartEntry, plan: Plan) -> None:
+def _charge_job(txn: Transaction, start: StartEntry, payers: tuple[str, ...]) -> None:
     """Record a job as lost, and charge its whole reservation."""
     amount = worst_case(start.job)
     result = JobResult(
@@ -196,11 +182,11 @@ def _charge_job(txn: Transaction, start: StartEntry, plan: Plan) -> None:
         log="",
         box="",
     )
-    budget.settle(txn, start.grant.nonce, accounts(start.grant, plan), amount, amount)
+    budget.settle(txn, start.grant.nonce, payers, amount, amount)
     txn.append(_ended(start.grant, start.job, start.digest, result))
 
 
-def _charge_call(txn: Transaction, lost: CallEntry, plan: Plan) -> None:
+def _charge_call(txn: Transaction, lost: CallEntry, payers: tuple[str, ...]) -> None:
     """Record a question as lost, and charge its whole reservation."""
     amount = lost.call.worst()
     answer = ModelReply(
@@ -209,7 +195,7 @@ def _charge_call(txn: Transaction, lost: CallEntry, plan: Plan) -> None:
         charged=amount,
         charged_by="reservation",
     )
-    budget.settle(txn, lost.grant.nonce, accounts(lost.grant, plan), amount, amount)
+    budget.settle(txn, lost.grant.nonce, payers, amount, amount)
     txn.append(
         AnswerEntry(
             nonce=lost.grant.nonce,
@@ -254,6 +240,8 @@ def granted_plan(rules: Gate, grant: Grant) -> Plan:
     plan = rules.refresh().memory.plans.get(grant.plan)
     if plan is None:
         raise VerificationFailed(f"plan {grant.plan[:12]} is not in the ledger; nothing ran")
+    if flaw := rules.find_flaw(grant.plan):
+        raise VerificationFailed(f"{flaw}; nothing ran")
     return plan
 
 
@@ -273,16 +261,6 @@ def allowed(plan: Plan, job: Job, grant: Grant, config: Config) -> bool:
         config.task.format(),
     )
     return seeded and same and fixed and (job.bundle, job.order.recipe, job.order.steps) == exact
-
-
-def recorded_plan(entries: list[Entry], name: str) -> Plan:
-    """Return the recorded plan of a digest, its bytes checked against it."""
-    for entry in entries:
-        if entry.kind == PlanEntry.kind and entry.body["digest"] == name:
-            if digest(entry.body["plan"]) != name:
-                raise VerificationFailed(f"plan {name[:12]} does not match its digest; nothing ran")
-            return cast(PlanEntry, entry.fact).plan
-    raise VerificationFailed(f"plan {name[:12]} is not in the ledger; nothing ran")
 
 
 def _result(outcome: Outcome, outputs: dict[str, str], log: str, box: str) -> JobResult:

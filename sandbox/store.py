@@ -66,16 +66,18 @@ class Store:
         return self.put(canonical({name: self.put(data) for name, data in files.items()}))
 
     def get_bundle(self, name: str) -> dict[str, bytes]:
-        """Return the files of a manifest, each checked; names outside the allowed form are
-        refused.
-        """
+        """Return the files of a manifest, each checked."""
+        return {file: self.get(blob) for file, blob in self.manifest(name).items()}
+
+    def manifest(self, name: str) -> dict[str, str]:
+        """Return the files of a bundle with their digests; refuse names of another form."""
         manifest = strict_json(self.get(name), limit=1_000_000)
         for file in manifest:
             if not NAME.fullmatch(file):
                 raise VerificationFailed(
                     f"bundle {name[:12]} names the file {file!r}, which no bundle may hold"
                 )
-        return {file: self.get(blob) for file, blob in manifest.items()}
+        return dict(manifest)
 
     def _path(self, name: str) -> Path:
         if not re.fullmatch(r"[0-9a-f]{64}", name):

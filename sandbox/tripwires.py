@@ -3,7 +3,7 @@
 import threading
 from collections import deque
 
-from configs.entries import ChampionEntry, ControlEntry, Entry, IncidentEntry, ScoreEntry
+from configs.entries import ChampionEntry, ControlEntry, Entry, Fact, IncidentEntry, ScoreEntry
 from configs.records import Scores
 from sandbox import incident
 from sandbox.decision import HOUR, unix
@@ -116,9 +116,14 @@ class TripwireCounts:
         return why
 
 
-def pause(gate: Gate, who: str, title: str, why: str) -> None:
-    """Pause the study on the part of a rule set by people, and open an incident of it."""
+def pause(gate: Gate, who: str, title: str, why: str, *reasons: Fact) -> None:
+    """Pause the study on the part of a rule set by people, and open an incident of it.
+
+    The facts behind it are recorded with it, so a kill leaves neither without the other.
+    """
     with gate.ledger.transaction() as txn:
+        for reason in reasons:
+            txn.append(reason)
         first = txn.append(ControlEntry(what="pause", who=who, why=why, per_hour=0))
         incident.report(
             txn,

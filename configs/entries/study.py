@@ -122,6 +122,8 @@ class Amendment:
     "reason, in the person's words"
     changes: tuple[str, ...]
     "the changes as they were typed: field=value"
+    ahead_seconds: int = later(0)
+    "seconds of the ledger's clock ahead of people's from then on; absent: 0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +158,8 @@ class AmendedEntry:
     "digest of the amendment"
     by: tuple[str, ...]
     "digests of the approvals at its basis"
+    ahead_seconds: int = later(0)
+    "seconds of the ledger's clock ahead of people's from then on; absent: 0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ class ChangeClass:
     text: str
     "the change or act, in a sentence"
     covers: frozenset[str] | None = None
-    "files of the bundle that a plan may change against its parent; None: any"
+    "files of the bundle that a plan may change against its parent; None: an act has no files"
     mandate: bool = False
     "whether a mandate may cover it"
     act: bool = False
@@ -33,8 +33,16 @@ CHANGE_CLASSES: dict[ClassName, ChangeClass] = {
     "patch": ChangeClass(
         text="A plan edits models/train.py.", covers=frozenset({"models/train.py"}), mandate=True
     ),
-    "structural": ChangeClass(text="A plan edits models/net.py.", mandate=True),
-    "proposer": ChangeClass(text="A plan edits models/propose.py.", mandate=True),
+    "structural": ChangeClass(
+        text="A plan edits models/net.py.",
+        covers=frozenset({"models/train.py", "models/net.py"}),
+        mandate=True,
+    ),
+    "proposer": ChangeClass(
+        text="A plan edits models/propose.py.",
+        covers=frozenset(f"models/{name}.py" for name in ("train", "net", "propose", "predict")),
+        mandate=True,
+    ),
     "propose": ChangeClass(
         text="Weights, a program in a box or an outside model are asked for proposals.",
         covers=frozenset({"program"}),

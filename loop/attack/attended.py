@@ -88,7 +88,9 @@ class AttendedStudy:
         """
         running, self.count = self.running, self.count + 1
         recipe, files = running.config.task.baseline, source()
+        pristine = running.sandbox.store.put_bundle(files)
         files["models/train.py"] += code.encode(errors="surrogateescape")
+        parent = "" if purpose == "baseline" else self.baseline
         parent = "" if purpose == "baseline" else self.baseline
         bundle = running.sandbox.store.put_bundle(files)
         draft = Draft(
@@ -99,7 +101,7 @@ class AttendedStudy:
             change_class=risk or ("patch" if code else "recipe"),  # type: ignore[arg-type]
             recipe=recipe,
             bundle=bundle,
-            reference=(bundle, recipe) if parent else None,
+            reference=(pristine, recipe) if parent else None,
             proposal=Proposal(hypothesis=hypothesis, knobs={}),
         )
         config = running.config

@@ -166,7 +166,7 @@ def fix_seed(suite: Suite) -> str:
 def _train_twice(suite: Suite, payload: str) -> str:
     """Train two replicates of a plan with a payload; return the reasons of their failure."""
     program = {"models/train.py": read_payload(payload).encode()}
-    planned = suite.plan(program, purpose="candidate")
+    planned = suite.plan(program)
     for index in (0, 1):
         measure(suite.running, Replicate(planned=planned, index=index), "feedback", None)
     return "; ".join(suite.running.facts().failures[planned.digest]) or GOT_THROUGH
@@ -175,7 +175,7 @@ def _train_twice(suite: Suite, payload: str) -> str:
 def fix_seed_alone(suite: Suite) -> str:
     """Fix the seed in a patch; each replicate must still get training data of its own."""
     program = {"models/train.py": read_payload("seeded").encode()}
-    planned = suite.plan(program, purpose="candidate")
+    planned = suite.plan(program)
     replicates = [Replicate(planned=planned, index=index) for index in range(4)]
     files = {training_file(suite.running, replicate).digest for replicate in replicates}
     return f"{len(files)} of 4 training files differ"
@@ -184,7 +184,7 @@ def fix_seed_alone(suite: Suite) -> str:
 def poison_training_data(suite: Suite) -> str:
     """Put an item of the sealed split into a training file."""
     running = suite.running
-    planned = suite.plan({"models/train.py": IDLE}, purpose="candidate")
+    planned = suite.plan({"models/train.py": IDLE})
     drawn = draw_train(running.config.task.format(), running.secret, 1)
     items = np.concatenate([drawn, running.splits["sealed"][:1]])
     blob = running.sandbox.store.put(save({"items": items}))
@@ -214,14 +214,14 @@ def answer_from_table(suite: Suite) -> str:
 
 def promote_computable_code(suite: Suite) -> str:
     """Ask a mandate to promote a patch with code to compute the answers."""
-    planned = suite.plan({"models/train.py": IDLE + b"  # a + b"}, purpose="candidate")
+    planned = suite.plan({"models/train.py": IDLE + b"  # a + b"})
     return try_act(lambda: suite.running.gate.authority(planned.digest, "promote"), NeedsHuman)
 
 
 def recognise_split(suite: Suite) -> str:
     """Recognise the split from the order of a job and the shape of its questions."""
     running = suite.running
-    planned = suite.plan({"models/train.py": IDLE}, purpose="candidate")
+    planned = suite.plan({"models/train.py": IDLE})
     order = canonical(make_order(running, Replicate(planned=planned, index=0), "predict"))
     shapes = set()
     for split in SPLITS:

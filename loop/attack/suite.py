@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from safetensors.numpy import save
 
 from configs.build import plain
-from configs.entries import DataEntry, PlanEntry
+from configs.entries import ChampionEntry, DataEntry, PlanEntry
 from configs.job import Order
-from configs.records import Grant, Input, Job, JobResult, Proposal, Purpose
+from configs.records import Grant, Input, Job, JobResult, Proposal
 from evals.data import draw_train
 from loop.attack.attended import AttendedStudy, replace_settings
 from loop.attack.host import Host, open_host
@@ -46,7 +46,7 @@ SETTINGS = (
     "study.name=attack",
     "autonomy=autonomous",
     "gates=unattended",
-    "gates.unattended.classes=[recipe,patch,promote]",
+    "gates.unattended.classes=[recipe,patch,proposer,promote]",
     "gates.unattended.jobs=1000",
     "gates.unattended.drift=1000000",
     "gates.unattended.per_hour=1000000",
@@ -95,6 +95,7 @@ class Suite:
         )
         self.running = open_study(config, box)
         self.count = 0
+        self.baseline = self._record_baseline()
         self.attended: list[AttendedStudy] = []
         """Studies opened by the present attack."""
         self._patient: Suite | None = None
@@ -120,24 +121,41 @@ class Suite:
         self.attended.append(AttendedStudy(settings, self.box, **options))
         return self.attended[-1]
 
-    def plan(self, files: dict[str, bytes], purpose: Purpose = "baseline") -> Planned:
-        """Record and grant a plan whose bundle holds these files besides the sources."""
-        running, self.count = self.running, self.count + 1
-        config, recipe = running.config, running.config.task.baseline
-        bundle = running.sandbox.store.put_bundle(source() | files)
+    def plan(self, files: dict[str, bytes]) -> Planned:
+        """Record and grant a candidate whose bundle holds these files besides the sources."""
+        self.count += 1
+        recipe, store = self.running.config.task.baseline, self.running.sandbox.store
+        code = set(files) - {"models/train.py"}
         draft = Draft(
-            generation=0,
+            generation=1,
             index=self.count,
-            purpose=purpose,
-            change_class="patch",
+            purpose="candidate",
+            parent=self.baseline,
+            change_class="proposer" if code else "patch" if files else "recipe",
             recipe=recipe,
-            bundle=bundle,
-            reference=None if purpose == "baseline" else (bundle, recipe),
+            bundle=store.put_bundle(source() | files),
+            reference=(store.put_bundle(source()), recipe),
             proposal=Proposal(hypothesis="an attack", knobs={}),
         )
-        plan = make_plan(
-            config, draft, study=running.root, version=1, arm=config.arms()[0], repeat=0
+        return self._record(draft)
+
+    def _record_baseline(self) -> str:
+        """Record and grant the baseline, the parent of every attack; return its digest."""
+        draft = Draft(
+            generation=0,
+            index=0,
+            purpose="baseline",
+            recipe=self.running.config.task.baseline,
+            bundle=self.running.sandbox.store.put_bundle(source()),
+            proposal=Proposal(hypothesis="the parent of every attack", knobs={}),
         )
+        name, arm = self._record(draft).digest, self.running.config.arms()[0]
+        self.running.ledger.append(ChampionEntry(arm=arm, repeat=0, plan=name, generation=0))
+        return name
+
+    def _record(self, draft: Draft) -> Planned:
+        running, arm = self.running, self.running.config.arms()[0]
+        plan = make_plan(running.config, draft, study=running.root, version=1, arm=arm, repeat=0)
         planned = Planned(digest=digest(plan), plan=plan)
         running.ledger.append(PlanEntry(digest=planned.digest, plan=plan))
         running.gate.grant(planned.digest)

@@ -13,13 +13,16 @@ from loop.terminal import FOLDER, read_user
 @click.argument("changes", nargs=-1)
 @click.option("--why", default="", help="Why; recorded.")
 @click.option("--reviewers", "repin", is_flag=True, help="Pin this user's keys as they are now.")
+@click.option("--clock", is_flag=True, help="Let the ledger's clock go on after a jump ahead.")
 @click.option(
     "--apply",
     "apply",
     default="",
     help="Open the version that people decided on; the digest's beginning.",
 )
-def amend(folder: Path, changes: tuple[str, ...], why: str, repin: bool, apply: str) -> None:
+def amend(
+    folder: Path, changes: tuple[str, ...], why: str, repin: bool, clock: bool, apply: str
+) -> None:
     """Propose another objective, budget, gates or reviewers (FIELD=VALUE ...), or apply a decided
     amendment.
     """
@@ -27,7 +30,7 @@ def amend(folder: Path, changes: tuple[str, ...], why: str, repin: bool, apply: 
         version = amendments.apply_amendment(folder, apply)
         click.echo(f"the study root is at version {version}; older grants and mandates are dead")
         return
-    name = amendments.amend(folder, changes, read_user(), why, repin)
+    name = amendments.amend(folder, changes, read_user(), why, repin, clock)
     click.echo(
         f"proposed {name[:12]}; `heirloop approve {name[:12]} --run {folder} --key NAME`, then"
         f" `heirloop amend {folder} --apply {name[:12]}`"

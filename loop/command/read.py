@@ -47,6 +47,9 @@ def verify(folder: Path, heads: Path | None, read_only: bool, as_json: bool) -> 
         counts = verification.verify(folder, heads)
     else:
         counts = verification.verify_and_record(folder, heads)
+    # Faults against rules newer than the ledger are told, and fail nothing.
+    findings = counts.pop("findings", [])
+    counts |= {f"finding {number}": text for number, text in enumerate(findings, 1)}
     print_pairs(counts, ["checked", "count"], as_json)
 
 

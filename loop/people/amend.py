@@ -1,18 +1,19 @@
 """Amendments: people propose other settings or reviewers for a study, and decide on them."""
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from configs.build import parse, plain
+from configs.build import need, parse, plain
 from configs.entries import AmendedEntry, Amendment, AmendmentEntry
 from configs.errors import BadInput, Stopped
 from configs.settings.config import Config
 from loop.people.requests import open_gate, subject_of
 from loop.people.view import read_subject
 from loop.study import own_files
-from loop.study.root import SCRIPTED, need_counterparty
+from loop.study.root import SCRIPTED, need_reviewers
 from sandbox import budget, control, keys
 from sandbox.canonical import digest
 from sandbox.decision import decided
@@ -21,10 +22,18 @@ from sandbox.gate import Gate
 AMENDABLE = ("objective", "budget", "gates", "autonomy", "reviewer")
 
 
-def amend(folder: Path, overrides: Sequence[str], who: str, why: str, repin: bool = False) -> str:
+def amend(
+    folder: Path,
+    overrides: Sequence[str],
+    who: str,
+    why: str,
+    repin: bool = False,
+    clock: bool = False,
+) -> str:
     """Propose an amendment; return the digest for people to decide on.
 
-    It sets another objective, budget, gates, autonomy or set of reviewers.
+    It sets another objective, budget, gates, autonomy or set of reviewers. With `clock` people
+    acknowledge that a clock jumped: the ledger's clock goes on from there.
     """
     gate = open_gate(folder)
     config = _change_config(gate, overrides)
@@ -32,10 +41,10 @@ def amend(folder: Path, overrides: Sequence[str], who: str, why: str, repin: boo
     reviewers = list(gate.memory.rules.reviewers)
     if repin:
         reviewers = [half for half in reviewers if half.name == SCRIPTED] + keys.reviewers()
-    need_counterparty(config, reviewers)
-    if decided(config) == gate.memory.rules.decided and reviewers == list(
-        gate.memory.rules.reviewers
-    ):
+    need_reviewers(config, reviewers)
+    ahead = _read_jump(gate) if clock else gate.memory.rules.ahead
+    before = (gate.memory.rules.decided, list(gate.memory.rules.reviewers), gate.memory.rules.ahead)
+    if (decided(config), reviewers, ahead) == before:
         raise BadInput("the amendment changes nothing; name a field that differs")
     amendment = Amendment(
         version=gate.memory.rules.version + 1,
@@ -44,9 +53,17 @@ def amend(folder: Path, overrides: Sequence[str], who: str, why: str, repin: boo
         reviewers=tuple(reviewers),
         who=who,
         why=why,
-        changes=tuple(overrides),
+        changes=(*overrides, f"--clock: {ahead} s ahead") if clock else tuple(overrides),
+        ahead_seconds=ahead,
     )
     return _propose(gate, amendment)
+
+
+def _read_jump(gate: Gate) -> int:
+    """Return the seconds of the ledger's clock ahead of this machine's, or raise BadInput."""
+    ahead = int(gate.ledger.last().timestamp() - time.time())
+    need(ahead > 0, "--clock", f"{ahead} s", "used where the ledger's clock is ahead of this one")
+    return ahead
 
 
 def _change_config(gate: Gate, overrides: Sequence[str]) -> Config:
@@ -91,18 +108,22 @@ def apply_amendment(folder: Path, prefix: str) -> int:
     gate = open_gate(folder)
     name = subject_of(gate, prefix).digest
     amendment = parse(Amendment, read_subject(gate, name))
-    decision = gate.decide(name, "amend")
+    # A kill leaves neither the decision nor the amendment without the other.
     with gate.ledger.transaction() as txn:
+        gate.refresh(txn)
+        decision = gate.decide_within(txn, name, "amend")
         txn.append(
             AmendedEntry(
                 version=amendment.version,
                 config=amendment.config,
                 decided=amendment.decided,
                 reviewers=amendment.reviewers,
+                ahead_seconds=amendment.ahead_seconds,
                 amendment=name,
                 by=decision.by,
             )
         )
-        budget.amend(txn, amendment.config.budget, amendment.config.payers())
+        caps = amendment.config.gates.unattended
+        budget.amend(txn, amendment.config.budget, amendment.config.payers(), caps)
         gate.end_grants(txn)
     return amendment.version

@@ -56,11 +56,11 @@ def _request_probe(running: Running, plan: Plan, pair: Pair, canary: bool) -> No
     """Record a plan of a pair, once, and ask people for a decision on it."""
     likeness = _make_likeness(running, plan, pair[0] if canary else pair[1], pair[2])
     subject = digest(likeness)
-    if subject in running.facts().probes:
-        return
-    commitment = commit_to(running.secret, subject, canary)
-    running.ledger.append(ProbeEntry(digest=subject, plan=likeness, commitment=commitment))
-    running.gate.request(subject, likeness.change_class)
+    if subject not in running.facts().probes:
+        commitment = commit_to(running.secret, subject, canary)
+        running.ledger.append(ProbeEntry(digest=subject, plan=likeness, commitment=commitment))
+    if (subject, likeness.change_class) not in running.gate.refresh().memory.requests:
+        running.gate.request(subject, likeness.change_class)
 
 
 def _make_likeness(running: Running, plan: Plan, change: dict[str, str], hypothesis: str) -> Plan:

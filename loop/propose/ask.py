@@ -21,7 +21,7 @@ from loop.campaign import POLL_SECONDS, Campaign, passes_gate
 from loop.measure.replicate import write_proposals
 from loop.plan import Draft, Planned
 from loop.propose.evolve.database import rebased, shown
-from loop.propose.history import history_of, record_history, view_of, write_notebook
+from loop.propose.history import history_of, store_history, view_of, write_notebook
 from loop.propose.outside.ask import answered
 from loop.propose.outside.prompt import prompt
 from loop.propose.outside.read import Unusable, read
@@ -221,9 +221,7 @@ def _record_propose_plan(campaign: Campaign, generation: int) -> Planned:
         notebook="" if own_program else write_notebook(campaign),
         jobs=(JobCount(role="propose", count=1),),
     )
-    planned = campaign.record(draft)
-    record_history(campaign, planned, history_of(campaign, count))
-    return planned
+    return campaign.record(draft, store_history(campaign, history_of(campaign, count)))
 
 
 def _record_question_plan(campaign: Campaign, generation: int) -> Planned:

@@ -12,7 +12,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from configs.arms import START, variant
-from configs.entries import HistoryEntry, NotebookEntry
+from configs.entries import NotebookEntry
 from configs.history import History, Trial, notebook
 from configs.recipe import grid
 from configs.records import Plan
@@ -20,7 +20,6 @@ from configs.tokens import BUCKETS, pairs
 from evals.ladder import Feedback, release_feedback
 from loop.campaign import Campaign
 from loop.facts.facts import Facts
-from loop.plan import Planned
 from loop.propose.table import proposer
 from loop.propose.view import ProposerView, draw
 from sandbox.canonical import canonical
@@ -28,11 +27,9 @@ from sandbox.canonical import canonical
 _NOTEBOOKS = threading.Lock()
 
 
-def record_history(campaign: Campaign, planned: Planned, history: History) -> None:
-    """Record the history for a propose plan's job, once."""
-    if planned.digest not in campaign.facts().shown:
-        blob = campaign.running.store.put(canonical(history))
-        campaign.running.ledger.append(HistoryEntry(plan=planned.digest, digest=blob))
+def store_history(campaign: Campaign, history: History) -> str:
+    """Store the history for a propose plan's job; return its digest."""
+    return campaign.running.store.put(canonical(history))
 
 
 def write_notebook(campaign: Campaign, how: str = "") -> str:

@@ -17,7 +17,7 @@ from loop.measure.jobs import Replicate
 from loop.measure.replicate import measure, write_proposals
 from loop.plan import Draft, Planned, apply_proposal
 from loop.propose.ask import pick_line
-from loop.propose.history import list_trials, record_history, select_trials, write_notebook
+from loop.propose.history import list_trials, select_trials, store_history, write_notebook
 
 JOBS = (JobCount(role="champion-train", count=1), JobCount(role="propose", count=1))
 """Jobs of a measure's propose plan: the weights that propose are its reference's."""
@@ -67,7 +67,6 @@ def _record_propose_plan(campaign: Campaign, generation: int, cell: str) -> Plan
         notebook=write_notebook(campaign, arm.history),
         jobs=JOBS,
     )
-    planned = campaign.record(draft)
     history = History(
         champion=base.plan.recipe,
         champion_source=base.plan.bundle,
@@ -76,8 +75,7 @@ def _record_propose_plan(campaign: Campaign, generation: int, cell: str) -> Plan
         count=count,
         grid=grid(True),
     )
-    record_history(campaign, planned, history)
-    return planned
+    return campaign.record(draft, store_history(campaign, history))
 
 
 def _record_proposal(

@@ -10,8 +10,14 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save
 
-from configs.entries import QuestionsEntry, StudyEntry
-from configs.entries.entry import lines_of
+from configs.entries import (
+    AmendedEntry,
+    QuestionsEntry,
+    SettleEntry,
+    StudyEntry,
+    facts_of,
+    lines_of,
+)
 from configs.errors import BadInput, Stopped, VerificationFailed
 from configs.records import Split
 from configs.settings.config import Config
@@ -153,7 +159,19 @@ def _tie(
         questions=questions,
         nearest=WeightIndex(ledger, store, secret),
         tripwires=tripwires.TripwireCounts(gate),
+        paid=_list_paid(ledger),
     )
+
+
+def _list_paid(ledger: Ledger) -> frozenset[str]:
+    """Return the keys of proposals charged before; an amendment lets a generation propose anew."""
+    keys_of: set[str] = set()
+    for entry in ledger.entries():
+        if entry.kind == AmendedEntry.kind:
+            keys_of.clear()
+        for fact in facts_of([entry], SettleEntry):
+            keys_of.add(fact.key)
+    return frozenset(key for key in keys_of if key.startswith("propose:"))
 
 
 def _record_questions(

@@ -15,6 +15,7 @@ from configs.build import need
 from configs.entries import Fork, StudyEntry
 from configs.records import PublicHalf
 from configs.settings.config import Config
+from configs.settings.gates import Quorum
 from loop.plan import source
 from loop.study.box import day_proved
 from loop.study.simulated import SOURCE, simulated
@@ -22,6 +23,7 @@ from sandbox import budget, keys
 from sandbox.box.base import Box
 from sandbox.canonical import canonical, digest
 from sandbox.decision import decided, policy
+from sandbox.gate.quorum import names
 from sandbox.heads import places
 from sandbox.ledger import Ledger
 
@@ -70,9 +72,10 @@ def begin(
             # the same study ran here before, is gone, and had the same root
             folder = Path(config.runs) / config.study.name
             places(folder, root.hash)[1].unlink(missing_ok=True)
-        budget.open_study(txn, config.budget, config.payers())
+        arms, caps = config.payers(), config.gates.unattended
+        budget.open_study(txn, config.budget, arms, caps)
         if forked:
-            budget.charge_fork(txn, config.budget, config.payers(), forked.left or {})
+            budget.charge_fork(txn, config.budget, arms, forked.left or {}, caps)
     return secret
 
 
@@ -114,8 +117,33 @@ def pinned_reviewers(config: Config, secret: bytes) -> list[PublicHalf]:
     if config.reviewer.policy != "people":
         public = keys.public_hex(scripted_key(secret))
         halves.append(PublicHalf(name=SCRIPTED, kind="simulated", person=SCRIPTED, public=public))
-    need_counterparty(config, halves)
+    need_reviewers(config, halves)
     return halves
+
+
+def need_reviewers(config: Config, halves: Sequence[PublicHalf]) -> None:
+    """Raise BadInput unless these keys are reviewers, each once, who can decide as the gates say.
+
+    A gate that people named must have people enough: nobody could ever open another.
+    """
+    need_counterparty(config, halves)
+    for number, half in enumerate(halves):
+        copy = next((h.name for h in halves[:number] if h.public == half.public), "")
+        right = f"a key of its own: it is the key {copy}, and a private key is a single reviewer"
+        need(not copy, f"key {half.name}", half.public[:12], right)
+    gates, rules = config.gates, config.autonomy.rules
+    quorums = {f"gates.approve.{name}": gates.approve[name] for name in rules}
+    denied = {f"gates.approve.{name}" for name, rule in rules.items() if rule == "deny"}
+    for setting, quorum in {**quorums, "gates.resume": gates.resume}.items():
+        if quorum is None or setting in denied:
+            continue
+        voters = sorted({half.person for half in halves if _may_vote(config, quorum, half)})
+        right = f"met by the pinned reviewers; {', '.join(voters) or 'nobody'} may vote"
+        need(quorum.of <= len(voters), setting, f"of: {quorum.of}", right)
+
+
+def _may_vote(config: Config, quorum: Quorum, half: PublicHalf) -> bool:
+    return names(quorum, half.name, half.kind, config.reviewer.policy)
 
 
 def need_counterparty(config: Config, halves: Sequence[PublicHalf]) -> None:

@@ -51,6 +51,8 @@ class Running:
     "sketches of all weights, to find copies"
     tripwires: TripwireCounts
     "counts with limits: beyond a limit the study pauses"
+    paid: frozenset[str] = frozenset()
+    "keys of the proposals charged before the study was opened"
     stopped: bool = False
     "whether the loop should end"
     ordered: str = ""
@@ -113,7 +115,12 @@ def sign_head(ledger: Ledger, secret: bytes, folder: Path) -> None:
 
 
 def charge_proposer(running: Running, arm: str, key: str, cpu_us: int) -> None:
-    """Charge the trusted side's own CPU for a proposal to its arm."""
+    """Charge the trusted side's own CPU for a proposal to its arm.
+
+    A proposal charged before a kill is written again, and not charged again.
+    """
+    if key in running.paid:
+        return
     payers = ("root", "propose", budget.arm_account(arm))
     reserved, spent = Amount(cpu_us=max(cpu_us, 100_000)), Amount(cpu_us=cpu_us)
     refused = incident.refusals(running.ledger, "proposal", "compute that nobody granted")

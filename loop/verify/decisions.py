@@ -9,7 +9,7 @@ Two facts cannot be known afterwards and are left out. A key may have been revok
 study's own gate may have answered from a file never named here.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from configs.entries import (
@@ -24,15 +24,17 @@ from configs.entries import (
     LookEntry,
     MandateEntry,
     PlanEntry,
+    StudyEntry,
 )
 from configs.errors import HeirloopError, VerificationFailed
-from configs.records import Amount
+from configs.records import PublicHalf
 from loop.verify import work
+from loop.verify.inputs import NOTED
 from loop.verify.state import Replay, need
 from sandbox import budget
 from sandbox.canonical import digest
 from sandbox.decision import policy, unix
-from sandbox.gate import admit, decide, fold, pass_or_raise
+from sandbox.gate import admit, decide, flaw, fold, pass_or_raise
 from sandbox.gate import grant as grants
 from sandbox.gate.memory import Memory
 from sandbox.ledger import Ledger
@@ -41,24 +43,26 @@ from sandbox.store import Store
 OTHER_DECISIONS = "it names other decisions than those that it rests on"
 
 
-def rederive(ledger: Ledger, store: Store) -> dict[str, Amount]:
-    """Check every entry of a ledger in turn; return the limit required of each account."""
+def rederive(ledger: Ledger, store: Store) -> Replay:
+    """Check every entry of a ledger in turn; return its facts, limits of accounts and findings."""
     entries = ledger.entries()
     replay = Replay(memory=Memory(rules=policy(entries[:1])), store=store)
     for entry in entries:
         check_entry(replay, entry)
-    return replay.limits
+    return replay
 
 
 def check_entry(replay: Replay, entry: Entry) -> None:
     """Check an entry against all before it and add it; raises VerificationFailed."""
     try:
         need(unix(entry) >= replay.now, "its time lies before that of the entry before")
-        replay.now = unix(entry)
+        replay.now, replay.sequence = unix(entry), entry.sequence
         check = CHECKS.get(entry.kind)
         if check:
             check(replay, entry.fact)
         fold.fold(replay.memory, entry)
+        if entry.kind in NOTED:
+            replay.recorded.note(entry.fact)
     except HeirloopError as error:
         raise VerificationFailed(f"{_name(entry)}: {error}") from None
     except (KeyError, TypeError, ValueError, IndexError, AssertionError) as error:
@@ -117,8 +121,9 @@ def _check_decision(replay: Replay, fact: DecisionEntry) -> None:
     memory, question = replay.memory, (fact.plan, fact.change_class)
     if fact.plan in memory.plans and fact.change_class == memory.plans[fact.plan].change_class:
         need(question not in replay.decisions, "the plan was let pass before")
-        flaw = grants.find_flaw(memory, replay.store, fact.plan)
-        need(not flaw, flaw)
+        for finds, expect in ((flaw.EVER, need), (flaw.SINCE_2, replay.expect)):
+            reason = flaw.find_first(memory, replay.store, fact.plan, finds)
+            expect(not reason, reason)
     by = pass_or_raise(decide.decide(memory, replay.moment(), *question))
     need(
         decide.write_yes(memory, *question, by) == fact, "the rules in force gave another decision"
@@ -153,12 +158,29 @@ def _check_amended(replay: Replay, fact: AmendedEntry) -> None:
     decision = replay.use_decision(fact.amendment, "amend")
     need(decision.by == fact.by, OTHER_DECISIONS)
     need(
-        (fact.version, fact.config, fact.decided, fact.reviewers)
-        == (amendment.version, amendment.config, amendment.decided, amendment.reviewers),
+        (fact.version, fact.config, fact.decided, fact.reviewers, fact.ahead_seconds)
+        == (
+            amendment.version,
+            amendment.config,
+            amendment.decided,
+            amendment.reviewers,
+            amendment.ahead_seconds,
+        ),
         "it is not what people decided on",
     )
+    _check_reviewers(replay, fact.reviewers)
     version = replay.memory.rules.version + 1
     need(fact.version == version, f"its version is {fact.version}; it should be {version}")
+
+
+def _check_study(replay: Replay, fact: StudyEntry) -> None:
+    work.check_limits(replay, fact)
+    _check_reviewers(replay, fact.reviewers)
+
+
+def _check_reviewers(replay: Replay, reviewers: Sequence[PublicHalf]) -> None:
+    publics = {half.public for half in reviewers}
+    replay.expect(len(publics) == len(reviewers), "it pins a key twice, under two names")
 
 
 def _check_control(replay: Replay, fact: ControlEntry) -> None:
@@ -171,7 +193,7 @@ def _check_control(replay: Replay, fact: ControlEntry) -> None:
 
 
 CHECKS: dict[str, Callable[[Replay, Any], None]] = {
-    "study": work.check_limits,
+    "study": _check_study,
     "plan": _check_plan,
     "amendment": _check_amendment,
     "mandate": _check_mandate,

@@ -31,8 +31,8 @@ def check_fork(entries: Sequence[Entry]) -> None:
     except (InvalidSignature, ValueError):
         raise VerificationFailed("the head that the study goes on from is not signed") from None
     charged = {fact.key: fact.spent for fact in facts_of(entries, SettleEntry)}
-    config = root.config
-    for name, limit in budget.study_limits(config.budget, config.payers()).items():
+    config, caps = root.config, root.config.gates.unattended
+    for name, limit in budget.study_limits(config.budget, config.payers(), caps).items():
         used = budget.used(limit, (record.left or {}).get(name, {}))
         if charged.get(budget.fork_key(name)) != used:
             raise VerificationFailed(

@@ -96,8 +96,8 @@ def verify(folder: Path, copy: Path | None = None) -> dict[str, Any]:
     entries, store = ledger.entries(), Store(folder / "store")
     heads.check_end(folder, entries, max((max(place, default=0) for place in signed), default=0))
     check_fork(entries)
-    limits = rederive(ledger, store)
-    _check_balances(ledger, entries, limits)
+    replayed = rederive(ledger, store)
+    _check_balances(ledger, entries, replayed.limits)
     _check_grants(ledger, entries)
     _check_acknowledgements(entries)
     for entry in entries:
@@ -114,6 +114,7 @@ def verify(folder: Path, copy: Path | None = None) -> dict[str, Any]:
         "jobs": sum(entry.kind == "start" for entry in entries),
         "scores": recompute.check_scores(store, facts, ledger),
         "incidents outside the run": len(incident.outside(entries[0].hash, folder)),
+        "findings": replayed.findings,
     }
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from configs.entries import Amendment, DecisionEntry
 from configs.errors import VerificationFailed
 from configs.records import Amount, Grant
+from loop.verify.inputs import Recorded
 from sandbox import own
 from sandbox.gate import decide
 from sandbox.gate.memory import Memory, Moment, Question
@@ -45,8 +46,22 @@ class Replay:
     "proposed amendments, by digest"
     verdicts: dict[str, str] = field(default_factory=dict)
     "answer of the verdict on a plan"
+    recorded: Recorded = field(default_factory=Recorded)
+    "bytes recorded for the jobs, and looks"
     ended: bool = False
     "the study has its end"
+    sequence: int = 0
+    "number of the entry"
+    findings: list[str] = field(default_factory=list)
+    "faults in a ledger of an older format, against rules that are newer than it"
+
+    def expect(self, ok: object, otherwise: str) -> None:
+        """Hold an entry against a rule since format 2; note a fault in an older ledger."""
+        if ok:
+            return
+        if self.memory.rules.format > 1:
+            raise VerificationFailed(otherwise)
+        self.findings.append(f"entry {self.sequence}: {otherwise}")
 
     def moment(self) -> Moment:
         """Return the facts besides the ledger: its time, no revoked key, the own gate if known."""

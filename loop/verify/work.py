@@ -18,17 +18,21 @@ from configs.entries import (
     VerdictEntry,
 )
 from configs.records import Grant
+from loop.verify import inputs
 from loop.verify.state import Replay, need
 from sandbox import budget, call
 from sandbox.canonical import digest
 from sandbox.gate import grant as grants
 from sandbox.gate import launch
-from sandbox.run import accounts, allowed
+from sandbox.run import allowed, worst_case
 
 
 def check_limits(replay: Replay, fact: StudyEntry | LimitEntry) -> None:
     config = replay.memory.rules.config
-    replay.limits |= budget.study_limits(config.budget, config.payers())
+    limits = budget.study_limits(config.budget, config.payers(), config.gates.unattended)
+    if replay.memory.rules.format == 1:
+        del limits[budget.UNATTENDED]
+    replay.limits |= limits
 
 
 def check_account(replay: Replay, fact: AccountEntry) -> None:
@@ -73,6 +77,10 @@ def check_start(replay: Replay, fact: StartEntry) -> None:
         allowed(memory.plans[grant.plan], job, grant, memory.rules.config),
         "the job is not the one that its grant allows",
     )
+    reserved = (grants.payers(memory, grant), worst_case(job))
+    need(replay.reserved.get(grant.nonce) == reserved, "its worst case was not reserved")
+    flaw = inputs.find_flaw(replay.recorded, memory.plans[grant.plan], job)
+    replay.expect(not flaw, flaw)
     _launch(replay, grant)
 
 
@@ -107,7 +115,7 @@ def check_call(replay: Replay, fact: CallEntry) -> None:
         "the stored question is not one of this endpoint",
     )
     need(
-        replay.reserved.get(grant.nonce) == (accounts(grant, plan), request.worst()),
+        replay.reserved.get(grant.nonce) == (grants.payers(replay.memory, grant), request.worst()),
         "its worst case was not reserved",
     )
     _launch(replay, grant)

@@ -7,6 +7,7 @@ them.
 
 import threading
 import time
+from datetime import timedelta
 from typing import Literal
 
 from configs.entries import DecisionEntry
@@ -16,7 +17,7 @@ from configs.settings.gates import Quorum
 from sandbox import keys
 from sandbox.canonical import digest
 from sandbox.decision import Request, policy
-from sandbox.gate import admit, decide, fold, launch, mandate, quorum, requests
+from sandbox.gate import admit, decide, flaw, fold, launch, mandate, quorum, requests
 from sandbox.gate import grant as grants
 from sandbox.gate.launch import Halted
 from sandbox.gate.memory import Decision, Memory, Moment
@@ -24,6 +25,10 @@ from sandbox.ledger import Ledger, Transaction
 from sandbox.store import Store
 
 __all__ = ["Gate", "Halted", "pass_or_raise"]
+
+
+SOUND = 256
+"""Plans without a flaw that a gate remembers."""
 
 
 def pass_or_raise(decision: Decision) -> tuple[str, ...]:
@@ -42,6 +47,7 @@ class Gate:
         self.ledger, self.store = ledger, store
         self.memory = Memory(rules=policy(ledger.entries()[:1]))
         self._lock = threading.RLock()
+        self._sound: set[str] = set()
         self._own_refusals: dict[tuple[str, str, str], str] = {}
 
     # Following the ledger.
@@ -51,16 +57,19 @@ class Gate:
         with self._lock:
             for entry in (txn or self.ledger).since(self.memory.sequence):
                 fold.fold(self.memory, entry)
+            self.ledger.ahead = timedelta(seconds=self.memory.rules.ahead)
         return self
 
     def now(self) -> float:
-        """Return unix seconds, never before the ledger's last entry."""
-        return max(time.time(), self.ledger.last().timestamp())
+        """Return unix seconds of the ledger's clock, never before its last entry."""
+        ahead = self.memory.rules.ahead
+        return max(time.time() + ahead, self.ledger.last().timestamp())
 
     def moment(self, now: float | None = None) -> Moment:
         """Return a decision's facts besides the ledger, at a time or now."""
         return Moment(
             now=self.now() if now is None else now,
+            wall=time.time(),
             revoked=keys.revoked(),
             store=self.store,
             own_refusal=self.own_refusal,
@@ -179,13 +188,24 @@ class Gate:
             plan = self.memory.plans.get(name)
             if plan is None:
                 raise Denied(f"{name[:12]} is no recorded plan; nothing of it can run")
-            flaw = grants.find_flaw(self.memory, self.store, name)
-            if flaw:
-                raise Denied(flaw)
+            if reason := self.find_flaw(name):
+                raise Denied(reason)
             decision = self.decide_within(txn, name, plan.change_class)
             given = grants.new_grants(plan, name, decision.authority)
             grants.issue_missing(txn, given, name)
         return {(grant.role, grant.index): grant for grant in given}
+
+    def find_flaw(self, name: str) -> str:
+        """Return why a recorded plan may not run whatever people decide, or an empty string.
+
+        A plan without a flaw stays so, and is not read again; a baseline may get a rival.
+        """
+        if name in self._sound:
+            return ""
+        reason = flaw.find_flaw(self.memory, self.store, name)
+        if not reason and self.memory.plans[name].purpose != "baseline":
+            self._sound = {name, *list(self._sound)[:SOUND]}
+        return reason
 
     def regrant(self, lost: Grant, counted: bool = True) -> Grant:
         """Issue another grant for a job lost by the box; raises NeedsHuman."""
@@ -220,6 +240,10 @@ class Gate:
     def computable(self, plan: Plan) -> bool:
         """Tell whether a gain of a plan is flagged `computable`."""
         return mandate.computable(self.memory.rules.config.task.name, plan, self.memory.plans)
+
+    def payers(self, grant: Grant) -> tuple[str, ...]:
+        """Return the accounts that pay for a job or question of a grant."""
+        return grants.payers(self.memory, grant)
 
     def drift(self, name: str) -> int:
         """Count the changes of a plan against the last plan approved by a person."""

@@ -16,7 +16,7 @@ from sandbox import budget, incident, keys
 from sandbox.canonical import canonical
 from sandbox.decision import HOUR
 from sandbox.gate.grant import account
-from sandbox.gate.memory import Memory, Moment, recent
+from sandbox.gate.memory import Memory, Moment, name_clocks, recent
 from sandbox.ledger import Transaction
 
 REFUSALS_PER_HOUR = 20
@@ -50,8 +50,10 @@ def check_mandate(memory: Memory, moment: Moment, envelope: bytes) -> Mandate:
     in_force = (rules.config.study.name, rules.decided, rules.version)
     if (mandate.study, mandate.config, mandate.version) != in_force:
         raise VerificationFailed("the mandate was given for other settings; grant it for these")
-    if not mandate.issued - EARLY_SECONDS <= moment.now < mandate.expires:
-        raise VerificationFailed("the mandate has expired; grant a new one")
+    now = memory.people_clock(mandate, moment.now)
+    if not mandate.issued - EARLY_SECONDS <= now < mandate.expires:
+        clocks = name_clocks(memory, moment)
+        raise VerificationFailed(f"the mandate has expired; grant a new one{clocks}")
     if mandate.expires > mandate.issued + mandate.caps.hours * HOUR:
         raise VerificationFailed("the mandate lives longer than its caps say; grant a new one")
     return mandate
@@ -83,10 +85,12 @@ def check_approval(memory: Memory, moment: Moment, envelope: bytes) -> Approval:
     if request and moment.now >= request.expires:
         raise VerificationFailed(
             "the request was not decided on in time and is denied; silence is a no, and a late yes"
-            " does not change it"
+            f" does not change it{name_clocks(memory, moment)}"
         )
-    if not approval.issued - EARLY_SECONDS <= moment.now < approval.expires:
-        raise VerificationFailed("the approval has expired; give a new one")
+    now = memory.people_clock(approval, moment.now)
+    if not approval.issued - EARLY_SECONDS <= now < approval.expires:
+        clocks = name_clocks(memory, moment)
+        raise VerificationFailed(f"the approval has expired; give a new one{clocks}")
     if approval.expires > approval.issued + LONGEST_HOURS * HOUR:
         raise VerificationFailed(
             f"the approval lives longer than {LONGEST_HOURS} hours; give a shorter one"

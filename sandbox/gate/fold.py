@@ -86,6 +86,7 @@ def _fold_amended(memory: Memory, entry: Entry, fact: AmendedEntry) -> None:
         config=fact.config,
         reviewers=fact.reviewers,
         decided=fact.decided,
+        ahead=fact.ahead_seconds,
     )
 
 
@@ -134,6 +135,7 @@ def _fold_amendment(memory: Memory, entry: Entry, fact: AmendmentEntry) -> None:
         generation=fact.version,
         version=memory.rules.version,
         by=fact.amendment.who.removeprefix("user "),
+        ahead=fact.amendment.ahead_seconds,
     )
 
 

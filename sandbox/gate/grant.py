@@ -11,11 +11,10 @@ import sqlalchemy as sa
 
 from configs.entries import GrantEntry
 from configs.errors import NeedsHuman, VerificationFailed
-from configs.records import CHANGE_CLASSES, Grant, Plan
-from sandbox.canonical import digest
+from configs.records import Grant, Plan
+from sandbox import budget
 from sandbox.gate.memory import Memory
 from sandbox.ledger import META, Transaction
-from sandbox.store import Store
 
 GRANTS = sa.Table(
     "nonces",
@@ -43,43 +42,15 @@ def account(authority: str) -> str:
     return f"grant:{authority[:16]}"
 
 
-def find_flaw(memory: Memory, store: Store, name: str) -> str:
-    """Return why no grant may be given for a recorded plan, or an empty string.
+def payers(memory: Memory, grant: Grant) -> tuple[str, ...]:
+    """Return the accounts that pay: root, the stage, the proposing arm, and the decision.
 
-    Its parent must be a champion, its program pinned, and it changes only files of its class.
+    All unattended mandates together pay from one account besides, with the study's caps.
     """
-    plan = memory.plans[name]
-    parent = memory.plans.get(plan.parent)
-    if plan.parent and (plan.parent not in memory.champions or parent is None):
-        return (
-            f"plan {name[:12]} starts from {plan.parent[:12]}, which is no champion of this study"
-        )
-    if plan.purpose == "propose" and not _is_pinned(memory, store, plan):
-        return f"plan {name[:12]} brings along a program that the study does not name"
-    covers = CHANGE_CLASSES[plan.change_class].covers
-    if parent is None or covers is None or plan.bundle == parent.bundle:
-        return ""
-    beyond = changed_files(store, parent, plan) - covers
-    if not beyond:
-        return ""
-    return (
-        f"plan {name[:12]} changes {', '.join(sorted(beyond))}, which its class"
-        f" {plan.change_class} does not cover"
-    )
-
-
-def _is_pinned(memory: Memory, store: Store, plan: Plan) -> bool:
-    """Tell whether the study root pins the program in a plan's bundle, if any."""
-    program, proposer = store.get_bundle(plan.bundle).get("program"), memory.rules.config.proposer
-    if program is None:
-        return True
-    return digest(program) in (proposer.program_digest, proposer.file_digest)
-
-
-def changed_files(store: Store, parent: Plan, plan: Plan) -> set[str]:
-    """Return the names of the differing files of two plans' bundles."""
-    before, after = store.get_bundle(parent.bundle), store.get_bundle(plan.bundle)
-    return {file for file in before.keys() | after.keys() if before.get(file) != after.get(file)}
+    plan, by_role = memory.plans[grant.plan], {"train": "train", "predict": "predict"}
+    stage = "propose" if plan.purpose == "propose" else by_role.get(grant.role, "evaluate")
+    own = ("root", stage, budget.arm_account(plan.arm), account(grant.authority))
+    return (*own, budget.UNATTENDED) if memory.is_shared(grant.authority) else own
 
 
 def new_grants(plan: Plan, name: str, authority: str) -> list[Grant]:

@@ -46,10 +46,18 @@ def live_mandates(memory: Memory, now: float, revoked: Collection[str]) -> dict[
 
 
 def find_excess(memory: Memory, moment: Moment, name: str, subject: str, change_class: str) -> str:
-    """Return a plan's exceeded cap under a live mandate: plans an hour or drift; empty: neither."""
-    caps = memory.mandates[name].caps
-    if recent(memory.passes.get(name, deque()), moment.now - HOUR) >= caps.per_hour:
+    """Return a plan's exceeded cap under a live mandate: plans an hour or drift; empty: neither.
+
+    The study's caps for unattended mandates hold for all of them together.
+    """
+    caps, since = memory.mandates[name].caps, moment.now - HOUR
+    if recent(memory.passes.get(name, deque()), since) >= caps.per_hour:
         return f"is beyond the mandate's {caps.per_hour} plans an hour"
+    limits = memory.rules.config.gates.unattended
+    if limits and memory.is_shared(name):
+        passes = [times for other, times in memory.passes.items() if memory.is_shared(other)]
+        if sum(recent(times, since) for times in passes) >= limits.per_hour:
+            return f"is beyond the study's {limits.per_hour} plans an hour of unattended mandates"
     if change_class == "promote":
         return ""
     changes = drift(memory, moment.store, subject)

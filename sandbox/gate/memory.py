@@ -7,6 +7,7 @@ rules of the other files read it. Its methods answer questions about the facts a
 from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Literal
 
 from configs.entries import DecisionEntry
@@ -103,18 +104,40 @@ class Memory:
         return not self.named() or (self.halted, "resume") in self.allowed
 
     def pinned(self, signed: Mandate | Approval) -> str:
-        """Return the person with the signer's pinned key; empty: no such key."""
+        """Return the person with the signer's pinned key; empty: no such key.
+
+        A key is a single reviewer: its copy under another name counts for nothing.
+        """
         for reviewer in self.rules.reviewers:
-            key = (reviewer.name, reviewer.kind, reviewer.public)
-            if key == (signed.reviewer, signed.kind, signed.public):
+            if reviewer.public != signed.public:
+                continue
+            if (reviewer.name, reviewer.kind) == (signed.reviewer, signed.kind):
                 return reviewer.person
+            if self.rules.format > 1:
+                return ""
         return ""
+
+    def is_shared(self, authority: str) -> bool:
+        """Tell whether a decision is an unattended mandate, whose caps are those of the study."""
+        mandate = self.mandates.get(authority)
+        return bool(mandate and mandate.kind == "unattended" and self.rules.format > 1)
 
     def lives(self, signed: Mandate | Approval, now: float, revoked: Collection[str]) -> bool:
         """Tell whether a signed decision stands: in time, key good, for the policy in force."""
         config = signed.config if isinstance(signed, Mandate) else signed.policy
         in_force = (config, signed.version) == (self.rules.decided, self.rules.version)
-        return now < signed.expires and signed.public not in revoked and in_force
+        is_early = self.people_clock(signed, now) < signed.expires
+        return is_early and signed.public not in revoked and in_force
+
+    def people_clock(self, signed: Mandate | Approval, now: float) -> float:
+        """Return the time by which a decision was signed, at a time of the ledger's clock.
+
+        A decision on an amendment of the clock already follows it. Nothing expired comes back:
+        an amendment ends all earlier decisions.
+        """
+        subject = None if isinstance(signed, Mandate) else self.subjects.get(signed.plan)
+        is_amendment = subject is not None and subject.classes == ("amend",)
+        return now - (subject.ahead if subject and is_amendment else self.rules.ahead)
 
     def has_room(self, now: float) -> bool:
         """Tell whether a slowed study may start another job in this hour."""
@@ -140,6 +163,8 @@ class Moment:
     "revoked public keys"
     store: Store
     "stored bytes, for the drift between two bundles"
+    wall: float = 0
+    "unix seconds of this machine's clock; 0: not asked, as when a ledger is verified"
     own_refusal: Callable[[str, str], str]
     "reason why the study's own gate says no to (subject, class); empty: it says nothing"
 
@@ -156,6 +181,25 @@ class Decision:
     "refused or waiting: why, for people"
     cooling_off: bool = False
     "waiting for nothing but the end of the cooling-off"
+
+
+JUMP_SECONDS = 300
+"""How far the ledger's clock may run ahead of this machine's before people are told."""
+
+
+def name_clocks(memory: Memory, moment: Moment) -> str:
+    """Return a clause on the two clocks where the ledger's runs ahead; else an empty string."""
+    ahead = moment.now - memory.rules.ahead - moment.wall
+    if not moment.wall or ahead <= JUMP_SECONDS:
+        return ""
+    ledger, wall = (
+        datetime.fromtimestamp(seconds, UTC).isoformat(timespec="minutes")
+        for seconds in (moment.now - memory.rules.ahead, moment.wall)
+    )
+    return (
+        f"; the ledger's clock says {ledger}, {ahead / 3600:.1f} h ahead of this machine's {wall}:"
+        " a clock jumped, and `heirloop amend RUN --clock` lets people go on from it"
+    )
 
 
 def allowed(by: tuple[str, ...]) -> Decision:

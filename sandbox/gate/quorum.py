@@ -10,7 +10,15 @@ from configs.records import ACTS, RESUME, Approval
 from configs.settings.gates import Quorum
 from sandbox import keys
 from sandbox.gate.fold import HUMAN
-from sandbox.gate.memory import Decision, Memory, Moment, allowed, refused, waiting
+from sandbox.gate.memory import (
+    Decision,
+    Memory,
+    Moment,
+    allowed,
+    name_clocks,
+    refused,
+    waiting,
+)
 
 
 def find_quorum(memory: Memory, change_class: str) -> Quorum:
@@ -37,12 +45,14 @@ def ask_quorum(
     if len(yes) < quorum.of or (escalated and not external):
         request = memory.requests.get((subject, change_class))
         if request and moment.now >= request.expires:
-            return refused(f"plan {subject[:12]} ({change_class}) was not decided on in time")
-        return waiting(
-            _describe_wait(
-                memory, subject, change_class, quorum, len(yes), bool(escalated), uncovered
+            clocks = name_clocks(memory, moment)
+            return refused(
+                f"plan {subject[:12]} ({change_class}) was not decided on in time{clocks}"
             )
+        missing = _describe_wait(
+            memory, subject, change_class, quorum, len(yes), bool(escalated), uncovered
         )
+        return waiting(f"{missing}{name_clocks(memory, moment)}")
     by = tuple(dict.fromkeys((*yes.values(), *external.values())))
     # The ledger's clock counts, not the signer's.
     ready = max(memory.admitted_at[name] for name in by) + quorum.wait_seconds
@@ -92,16 +102,18 @@ def counts(memory: Memory, answer: Approval, quorum: Quorum) -> bool:
 
     A simulated yes never stands in for a person's unless the study says so.
     """
-    if quorum.reviewers and answer.reviewer not in quorum.reviewers:
+    policy = memory.rules.config.reviewer.policy
+    return names(quorum, answer.reviewer, answer.kind, policy)
+
+
+def names(quorum: Quorum, reviewer: str, kind: str, policy: str) -> bool:
+    """Tell whether a quorum names a key, under the policy of the scripted reviewer."""
+    if quorum.reviewers and reviewer not in quorum.reviewers:
         return False
-    if quorum.role and answer.kind != quorum.role:
+    if quorum.role and kind != quorum.role:
         return False
-    declared = (
-        quorum.role == "simulated"
-        or answer.reviewer in quorum.reviewers
-        or memory.rules.config.reviewer.policy != "people"
-    )
-    return answer.kind in HUMAN or declared
+    declared = quorum.role == "simulated" or reviewer in quorum.reviewers or policy != "people"
+    return kind in HUMAN or declared
 
 
 def is_own_request(memory: Memory, answer: Approval) -> bool:

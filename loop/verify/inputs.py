@@ -1,0 +1,109 @@
+"""Inputs of recorded jobs: each is what the ledger recorded for this very plan before.
+
+A predict job that reads another plan's weights, or questions without a look, does not pass.
+"""
+
+from dataclasses import dataclass, field
+
+from configs.entries import (
+    DataEntry,
+    Fact,
+    HistoryEntry,
+    JobEntry,
+    LookEntry,
+    NotebookEntry,
+    QuestionsEntry,
+)
+from configs.records import CONFIRM, Job, Plan, PlanRole, Split, stage
+
+WEIGHTS = "weights.safetensors"
+
+
+@dataclass(slots=True, kw_only=True)
+class Recorded:
+    """The bytes that a ledger recorded up to an entry, and the looks taken."""
+
+    data: dict[tuple[str, int], str] = field(default_factory=dict)
+    "(plan, number of the seed) -> digest of the training file"
+    histories: dict[str, str] = field(default_factory=dict)
+    "propose plan -> digest of its history"
+    notebooks: set[str] = field(default_factory=set)
+    "digests of notebooks"
+    questions: dict[str, str] = field(default_factory=dict)
+    "split -> digest of its questions"
+    weights: dict[tuple[str, str, int], str] = field(default_factory=dict)
+    "(plan, role, index) of a training -> digest of its weights"
+    looks: set[tuple[str, str]] = field(default_factory=set)
+    "(plan, split) of every look"
+
+    def note(self, fact: Fact) -> None:
+        """Add a fact; most kinds record no bytes."""
+        match fact:
+            case DataEntry():
+                self.data[fact.plan, fact.index] = fact.digest
+            case HistoryEntry():
+                self.histories[fact.plan] = fact.digest
+            case NotebookEntry():
+                self.notebooks.add(fact.digest)
+            case QuestionsEntry():
+                self.questions[fact.split] = fact.digest
+            case LookEntry():
+                self.looks.add((fact.plan, fact.split))
+            case JobEntry() if WEIGHTS in fact.result.outputs:
+                self.weights[fact.plan, fact.role, fact.index] = fact.result.outputs[WEIGHTS]
+
+
+NOTED = ("data", "history", "notebook", "questions", "look", "job")
+"""Kinds of entries that `Recorded.note` reads."""
+
+
+def find_flaw(recorded: Recorded, plan: Plan, job: Job) -> str:
+    """Return what is wrong with a job's inputs, or an empty string."""
+    split = _split_of(plan, job)
+    looks = (job.plan, split) in recorded.looks or _measures_noise(plan)
+    if stage(job.role) == "predict" and not looks:
+        return f"it answers the questions of {split} without a look at it"
+    wanted = {name: digest or "" for name, digest in _list_inputs(recorded, plan, job, split)}
+    given = {one.name: one.digest for one in job.inputs}
+    wrong = sorted(name for name in wanted | given if wanted.get(name) != given.get(name))
+    if plan.notebook and plan.notebook not in recorded.notebooks:
+        return "its notebook was recorded nowhere"
+    return f"its {wrong[0]} is not what was recorded for its plan" if wrong else ""
+
+
+def _split_of(plan: Plan, job: Job) -> Split:
+    """Return the split of a predict job: its purpose and its number fix it."""
+    if plan.purpose == "unseal":
+        return "sealed"
+    screens = plan.purpose in ("start", "baseline", "candidate") and not _measures_noise(plan)
+    return "feedback" if screens and (job.role, job.index) == ("predict", 0) else CONFIRM
+
+
+def _measures_noise(plan: Plan) -> bool:
+    """Tell whether a plan trains a recipe again and again for `heirloop calibrate`.
+
+    It proposes nothing, so its scores are no looks.
+    """
+    return plan.purpose == "baseline" and any(job.count > 1 for job in plan.jobs)
+
+
+def _list_inputs(
+    recorded: Recorded, plan: Plan, job: Job, split: Split
+) -> list[tuple[str, str | None]]:
+    """Return name and digest of each input that a job must have."""
+    is_champion = job.role.startswith("champion")
+    trained: PlanRole = "champion-train" if is_champion else "train"
+    match stage(job.role):
+        case "train":
+            number = job.index + (is_champion and plan.purpose == "candidate")
+            data = ("data.safetensors", recorded.data.get((job.plan, number)))
+            notebook = [("notebook.safetensors", plan.notebook)] if plan.notebook else []
+            return [data, *notebook]
+        case "predict":
+            weights = recorded.weights.get((job.plan, trained, job.index))
+            return [(WEIGHTS, weights), ("questions.safetensors", recorded.questions.get(split))]
+    history = ("history.json", recorded.histories.get(job.plan))
+    if not plan.notebook:
+        return [history]
+    writer = (job.plan, "champion-train", 0) if plan.reference else (plan.parent, "train", 0)
+    return [history, (WEIGHTS, recorded.weights.get(writer))]
