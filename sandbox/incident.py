@@ -77,7 +77,7 @@ def report_outside(study: str, folder: Path, reason: str) -> Path:
 
     The run itself may be what is wrong, so the record lies outside it.
     """
-    place = outside_place(study, folder)
+    place, reason = outside_place(study, folder), _written(reason)
     with suppress(OSError):
         noted = outside(study, folder)
         if all(incident.root_cause != reason for incident in noted):
@@ -94,10 +94,17 @@ def report_outside(study: str, folder: Path, reason: str) -> Path:
                 "occurred_start": now,
                 "occurred_end": now,
                 "root_cause": reason,
-                "containment": f"nothing ran and nothing was written in {folder.resolve()}",
+                "containment": _written(
+                    f"nothing ran and nothing was written in {folder.resolve()}"
+                ),
             }
             append_line(place, canonical(_with_due(fields)))
     return place
+
+
+def _written(text: str) -> str:
+    """Return a text with bytes of a name outside UTF-8 as escapes, which JSON can hold."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def outside(study: str, folder: Path) -> list[Incident]:
@@ -115,7 +122,7 @@ def outside_place(study: str, folder: Path) -> Path:
 
     A ledger that does not tell its root is named by its folder.
     """
-    return keys.home() / "incidents" / f"{study or digest(str(folder.resolve()))}.jsonl"
+    return keys.home() / "incidents" / f"{study or digest(_written(str(folder.resolve())))}.jsonl"
 
 
 @contextmanager
