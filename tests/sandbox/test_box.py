@@ -148,7 +148,9 @@ class TestContract:
             "        t = time.process_time()\n        while time.process_time() - t < 0.5: pass\n"
         )
         body = (
-            "if os.fork() == 0:\n    if os.fork() == 0:\n" + burn + "    os._exit(0)\ntime.sleep(2)"
+            "waiting, done = os.pipe()\nif os.fork() == 0:\n    if os.fork() == 0:\n"
+            + burn
+            + "    os._exit(0)\nos.close(done)\nos.read(waiting, 1)"
         )
         result = execute(box, body)
         assert result.cpu_us - result.startup_cpu_us > 450_000
