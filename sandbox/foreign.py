@@ -80,14 +80,14 @@ def need_database(path: Path, tables: Mapping[str, Iterable[str]]) -> None:
         ) from None
 
 
-def guard(book: Any) -> None:
+def guard(book: Any, most: int = 0) -> None:
     """Bound a connection of sqlite3: the length of a value, and the work until the next call."""
     looks = 0
 
     def look() -> bool:
         nonlocal looks
         looks += 1
-        return looks > MOST_STEPS
+        return looks > (most or MOST_STEPS)
 
     book.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, ROW_BYTES)
     book.set_progress_handler(look, STEPS)
