@@ -67,6 +67,7 @@ def record(folder: Path, reason: str, copy: Path | None = None) -> str:
     """
     with suppress(VerificationFailed, DatabaseError, Stopped):
         ledger, _ = heads.open_verified(folder, copy)
+        ledger.before = lambda: None  # its heads were checked whole; rows stay for the next look
         with ledger.transaction() as txn:
             for fact in facts_of(txn.entries(), IncidentEntry):
                 noted = fact.incident
@@ -84,7 +85,7 @@ def record(folder: Path, reason: str, copy: Path | None = None) -> str:
             (fact,) = facts_of([entry], IncidentEntry)
             return f"recorded as {fact.incident.id}"
     place = incident.report_outside(control.read_root(folder), folder, reason)
-    return f"recorded in {place}, since the run's own record may be what fails"
+    return f"not recorded in the run, whose record may itself be what fails; recorded in {place}"
 
 
 def verify(folder: Path, copy: Path | None = None) -> dict[str, Any]:
