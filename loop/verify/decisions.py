@@ -28,7 +28,7 @@ from configs.entries import (
 )
 from configs.errors import HeirloopError, VerificationFailed
 from configs.records import PublicHalf
-from loop.verify import work
+from loop.verify import plans, work
 from loop.verify.inputs import NOTED
 from loop.verify.state import Replay, need
 from sandbox import budget
@@ -124,6 +124,8 @@ def _check_decision(replay: Replay, fact: DecisionEntry) -> None:
         for finds, expect in ((flaw.EVER, need), (flaw.SINCE_2, replay.expect)):
             reason = flaw.find_first(memory, replay.store, fact.plan, finds)
             expect(not reason, reason)
+        reason = plans.find_flaw(memory, memory.plans[fact.plan])
+        replay.expect(not reason, reason)
     by = pass_or_raise(decide.decide(memory, replay.moment(), *question))
     need(
         decide.write_yes(memory, *question, by) == fact, "the rules in force gave another decision"

@@ -60,7 +60,7 @@ NOTED = ("data", "history", "notebook", "questions", "look", "job")
 def find_flaw(recorded: Recorded, plan: Plan, job: Job) -> str:
     """Return what is wrong with a job's inputs, or an empty string."""
     split = _split_of(plan, job)
-    looks = (job.plan, split) in recorded.looks or _measures_noise(plan)
+    looks = (job.plan, split) in recorded.looks or measures_noise(plan)
     if stage(job.role) == "predict" and not looks:
         return f"it answers the questions of {split} without a look at it"
     wanted = {name: digest or "" for name, digest in _list_inputs(recorded, plan, job, split)}
@@ -75,11 +75,11 @@ def _split_of(plan: Plan, job: Job) -> Split:
     """Return the split of a predict job: its purpose and its number fix it."""
     if plan.purpose == "unseal":
         return "sealed"
-    screens = plan.purpose in ("start", "baseline", "candidate") and not _measures_noise(plan)
+    screens = plan.purpose in ("start", "baseline", "candidate") and not measures_noise(plan)
     return "feedback" if screens and (job.role, job.index) == ("predict", 0) else CONFIRM
 
 
-def _measures_noise(plan: Plan) -> bool:
+def measures_noise(plan: Plan) -> bool:
     """Tell whether a plan trains a recipe again and again for `heirloop calibrate`.
 
     It proposes nothing, so its scores are no looks.

@@ -1,0 +1,55 @@
+"""Recorded plans, made again from the proposer's own part of them.
+
+Jobs, requested compute and changed knobs follow from the settings, as `loop.plan` computes them.
+"""
+
+from dataclasses import fields
+
+from configs.recipe import Recipe
+from configs.records import JobCount, Plan, Proposal
+from loop.plan import Draft, make_plan
+from loop.verify.inputs import measures_noise
+from sandbox.gate.memory import Memory
+
+
+def find_flaw(memory: Memory, plan: Plan) -> str:
+    """Return what is wrong with the computed part of a plan, or an empty string."""
+    config = memory.rules.config
+    free = plan.purpose == "propose" or measures_noise(plan)
+    draft = Draft(
+        generation=plan.generation,
+        index=plan.index,
+        purpose=plan.purpose,
+        recipe=plan.recipe,
+        bundle=plan.bundle,
+        proposal=Proposal(hypothesis=plan.hypothesis, knobs={}, predicted_gain=plan.predicted_gain),
+        parent=plan.parent,
+        parent_recipe=_find_base(memory, plan),
+        change_class=plan.change_class,
+        reference=(plan.reference, plan.reference_recipe) if plan.reference_recipe else None,
+        notebook=plan.notebook,
+        asked=plan.asked,
+        text=plan.proposal,
+        jobs=plan.jobs if free else (),
+    )
+    again = make_plan(
+        config, draft, study=plan.study, version=plan.version, arm=plan.arm, repeat=plan.repeat
+    )
+    wrong = [f.name for f in fields(Plan) if getattr(again, f.name) != getattr(plan, f.name)]
+    if plan.purpose == "propose" and not _may_propose(memory, plan):
+        wrong.append("jobs")
+    return f"its {', '.join(wrong)} is not what the settings give" if wrong else ""
+
+
+def _find_base(memory: Memory, plan: Plan) -> Recipe | None:
+    """Return the recipe that a plan's changed knobs are told against; None: its own."""
+    if plan.purpose == "start":
+        return memory.rules.config.task.baseline
+    return memory.plans[plan.parent].recipe if plan.purpose in ("candidate", "skill") else None
+
+
+def _may_propose(memory: Memory, plan: Plan) -> bool:
+    """Tell whether a propose plan has the jobs of a box, of a measure of skill or of questions."""
+    one = JobCount(role="propose", count=1)
+    questions = JobCount(role="ask", count=memory.rules.config.study.rounds(plan.arm)[1])
+    return plan.jobs in ((one,), (JobCount(role="champion-train", count=1), one), (questions,))
