@@ -14,8 +14,9 @@ from sandbox.gate.memory import Memory
 
 def find_flaw(memory: Memory, plan: Plan) -> str:
     """Return what is wrong with the computed part of a plan, or an empty string."""
+    if measures_noise(plan):
+        return ""
     config = memory.rules.config
-    free = plan.purpose == "propose" or measures_noise(plan)
     draft = Draft(
         generation=plan.generation,
         index=plan.index,
@@ -30,7 +31,7 @@ def find_flaw(memory: Memory, plan: Plan) -> str:
         notebook=plan.notebook,
         asked=plan.asked,
         text=plan.proposal,
-        jobs=plan.jobs if free else (),
+        jobs=plan.jobs if plan.purpose == "propose" else (),
     )
     again = make_plan(
         config, draft, study=plan.study, version=plan.version, arm=plan.arm, repeat=plan.repeat
