@@ -84,19 +84,14 @@ def charge_fork(
     """Charge every account of a forked study with all but the rest that its old head tells."""
     for name, limit in study_limits(budget, arms, caps).items():
         amount = used(limit, left.get(name, {}))
-        reserve(txn, fork_key(name), (name,), amount)
-        settle(txn, fork_key(name), (name,), amount, amount)
+        reserve(txn, f"fork:{name}", (name,), amount)
+        settle(txn, f"fork:{name}", (name,), amount, amount)
 
 
 def used(limit: Amount, rest: Mapping[str, int]) -> Amount:
     """Return the used part of a limit; a resource without a known rest is used up."""
     parts = {r: getattr(limit, r) for r in RESOURCES}
     return Amount(**{r: whole - max(0, min(whole, rest.get(r, 0))) for r, whole in parts.items()})
-
-
-def fork_key(name: str) -> str:
-    """Return the key of the charge of an account at a fork."""
-    return f"fork:{name}"
 
 
 def look_account(split: str) -> str:

@@ -34,7 +34,7 @@ def check_fork(entries: Sequence[Entry]) -> None:
     config, caps = root.config, root.config.gates.unattended
     for name, limit in budget.study_limits(config.budget, config.payers(), caps).items():
         used = budget.used(limit, (record.left or {}).get(name, {}))
-        if charged.get(budget.fork_key(name)) != used:
+        if charged.get(f"fork:{name}") != used:
             raise VerificationFailed(
                 f"the account {name} does not begin with the rest of the forked study"
             )
