@@ -15,8 +15,6 @@ import sqlalchemy as sa
 from configs.build import plain
 from configs.entries import (
     AccountEntry,
-    Entry,
-    Fact,
     LimitEntry,
     LookEntry,
     ReserveEntry,
@@ -39,7 +37,9 @@ BALANCES = sa.Table(
 )
 UNATTENDED = "unattended"
 """Account of all unattended mandates together, with the study's caps for them."""
+ONE_LOOK = Amount(looks=1)
 Balances = dict[str, dict[str, dict[str, int]]]
+"""Account -> resource -> {limit, reserved, spent}."""
 
 
 def open_study(
@@ -84,8 +84,7 @@ def charge_fork(
     """Charge every account of a forked study with all but the rest that its old head tells."""
     for name, limit in study_limits(budget, arms, caps).items():
         amount = used(limit, left.get(name, {}))
-        reserve(txn, f"fork:{name}", (name,), amount)
-        settle(txn, f"fork:{name}", (name,), amount, amount)
+        charge(txn, f"fork:{name}", (name,), amount)
 
 
 def used(limit: Amount, rest: Mapping[str, int]) -> Amount:
@@ -105,14 +104,14 @@ def look(ledger: Ledger, split: Split, plan: str, after: int = 0) -> None:
     Raises BudgetExhausted without looks left, and the look does not happen. The caller knows that
     the look has no entry up to `after`. So a look costs the same however long the ledger is.
     """
-    payers, one = ("root", look_account(split)), Amount(looks=1)
+    payers = ("root", look_account(split))
     with ledger.transaction() as txn:
-        fact = LookEntry(plan=plan, split=split)
-        if fact in facts_of(txn.since(after), LookEntry):
+        looks = facts_of(txn.since(after), LookEntry)
+        if any((look.plan, look.split) == (plan, split) for look in looks):
             return
-        reserve(txn, f"look:{split}:{plan}", payers, one)
-        settle(txn, f"look:{split}:{plan}", payers, one, one)
-        txn.append(fact)
+        reserve(txn, payers, ONE_LOOK)
+        settle(txn, payers, ONE_LOOK, ONE_LOOK)
+        txn.append(LookEntry(plan=plan, split=split, accounts=payers))
 
 
 def arm_account(arm: str) -> str:
@@ -154,8 +153,11 @@ def amend(
             txn.connection.execute(BALANCES.update().where(row).values(limit=getattr(limit, r)))
 
 
-def reserve(txn: Transaction, key: str, accounts: Iterable[str], amount: Amount) -> None:
-    """Reserve the worst case on every account, or raise BudgetExhausted with nothing reserved."""
+def reserve(txn: Transaction, accounts: Iterable[str], amount: Amount) -> None:
+    """Reserve the worst case on every account, or raise BudgetExhausted with nothing reserved.
+
+    The caller records it in the same transaction: see `reservation`.
+    """
     names = tuple(dict.fromkeys(accounts))
     rows, resources = len(names) * len(RESOURCES), _some(amount)
     if (
@@ -166,16 +168,13 @@ def reserve(txn: Transaction, key: str, accounts: Iterable[str], amount: Amount)
         != rows
     ):
         raise BudgetExhausted(_short(txn, names, amount))
-    txn.append(ReserveEntry(key=key, accounts=names, amount=amount))
 
 
-def settle(
-    txn: Transaction, key: str, accounts: Iterable[str], reserved: Amount, spent: Amount
-) -> None:
-    """Replace a reservation by the measured use; use above the reservation is charged all the
-    same.
+def settle(txn: Transaction, accounts: Iterable[str], reserved: Amount, spent: Amount) -> None:
+    """Replace a reservation by the measured use; use above it is charged all the same.
 
-    Raises VerificationFailed, with nothing changed, for more than an account has reserved.
+    The caller records it in the same transaction: see `settlement`. Raises VerificationFailed, with
+    nothing changed, for more than an account has reserved.
     """
     names = tuple(dict.fromkeys(accounts))
     moved = _some(reserved + spent)
@@ -184,10 +183,9 @@ def settle(
     ).rowcount
     if changed != len(names) * len(RESOURCES):
         raise VerificationFailed(
-            f"{key[:40]} settles more than {', '.join(names)} have reserved; it was settled before,"
-            " or the rows were changed"
+            f"more is settled than {', '.join(names)} have reserved; it was settled before, or the"
+            " rows were changed"
         )
-    txn.append(SettleEntry(key=key, accounts=names, released=reserved, spent=spent))
 
 
 FREE = 'name IN ({names}) AND "limit" - spent - reserved >= {a}'
@@ -274,44 +272,21 @@ def left(balances: Balances) -> dict[str, dict[str, int]]:
     }
 
 
-def replay(entries: Iterable[Entry]) -> Balances:
-    """Recompute all balances from entries alone."""
-    result: Balances = {}
-    for entry in entries:
-        move(result, entry)
-    return result
+def charge(txn: Transaction, key: str, accounts: tuple[str, ...], spent: Amount) -> None:
+    """Charge an amount that is known already, or raise BudgetExhausted with nothing charged."""
+    reserve_as(txn, key, accounts, spent)
+    settle_as(txn, key, accounts, spent, spent)
 
 
-def move(balances: Balances, entry: Entry) -> None:
-    """Change balances by the next entry."""
-    if entry.kind in _MOVES:
-        _move(balances, entry.fact)
+def reserve_as(txn: Transaction, key: str, accounts: tuple[str, ...], amount: Amount) -> None:
+    """Reserve and record it under a key: for work that has no start of its own in the ledger."""
+    reserve(txn, accounts, amount)
+    txn.append(ReserveEntry(key=key, accounts=accounts, amount=amount))
 
 
-_MOVES = (AccountEntry.kind, LimitEntry.kind, ReserveEntry.kind, SettleEntry.kind)
-"""Kinds of entries that change a balance."""
-
-
-def _move(balances: Balances, fact: Fact) -> None:
-    """Change balances by an entry."""
-    match fact:
-        case AccountEntry(name=name, limit=limit):
-            balances[name] = {
-                r: {"limit": getattr(limit, r), "reserved": 0, "spent": 0} for r in RESOURCES
-            }
-        case LimitEntry(name=name, limit=limit):
-            for r, cell in balances[name].items():
-                cell["limit"] = getattr(limit, r)
-        case ReserveEntry(accounts=accounts, amount=amount):
-            _add(balances, accounts, "reserved", amount, 1)
-        case SettleEntry(accounts=accounts, released=released, spent=spent):
-            _add(balances, accounts, "reserved", released, -1)
-            _add(balances, accounts, "spent", spent, 1)
-
-
-def _add(balances: Balances, accounts: Iterable[str], column: str, amount: Amount, by: int) -> None:
-    """Add an amount, or take it away (`by` -1), in a column of these accounts."""
-    for r in RESOURCES:
-        if value := getattr(amount, r):
-            for name in accounts:
-                balances[name][r][column] += by * value
+def settle_as(
+    txn: Transaction, key: str, accounts: tuple[str, ...], reserved: Amount, spent: Amount
+) -> None:
+    """Settle a reservation under its key, and record it."""
+    settle(txn, accounts, reserved, spent)
+    txn.append(SettleEntry(key=key, accounts=accounts, released=reserved, spent=spent))

@@ -16,14 +16,14 @@ from typing import Any
 from urllib.parse import quote
 
 from configs.build import strict_json
-from configs.entries import AnswerEntry, CallEntry
+from configs.entries import CallEntry
 from configs.errors import BadInput, VerificationFailed
 from configs.records import Amount, Call, Endpoint, Grant, ModelReply, Plan
 from configs.settings.config import Config
 from sandbox import budget, incident
 from sandbox.canonical import canonical, digest
 from sandbox.endpoint import Received, ask
-from sandbox.run import Sandbox, granted_plan
+from sandbox.run import Sandbox, end_call, granted_plan
 
 FINISHES = ("stop", "length", "content_filter", "tool_calls")
 
@@ -54,8 +54,11 @@ def call(
         reserved, payers = request.worst(), sandbox.gate.payers(grant)
         with sandbox.ledger.transaction() as txn:
             sandbox.gate.launch(txn, grant)
-            budget.reserve(txn, grant.nonce, payers, reserved)
-            txn.append(CallEntry(grant=grant, call=request, digest=name))
+            budget.reserve(txn, payers, reserved)
+            begun = CallEntry(
+                grant=grant, call=request, digest=name, accounts=payers, reserved=reserved
+            )
+            txn.append(begun)
     wall, cpu = time.monotonic_ns(), time.thread_time_ns()
     received = ask(
         request.endpoint,
@@ -70,16 +73,7 @@ def call(
     )
     answer, echoed = judged(sandbox, request, received, used, secret)
     with sandbox.ledger.transaction() as txn:
-        budget.settle(txn, grant.nonce, payers, reserved, answer.charged)
-        entry = txn.append(
-            AnswerEntry(
-                nonce=grant.nonce,
-                plan=request.plan,
-                index=request.index,
-                digest=name,
-                answer=answer,
-            )
-        )
+        entry = end_call(txn, begun, answer)
         if echoed or answer.status in ("breach", "redirect", "huge"):
             what = (
                 "the endpoint wrote the study's key into its answer"

@@ -1,6 +1,4 @@
-"""The hash chain: stored bytes become entries, each checked against its hash and its
-predecessor.
-"""
+"""The hash chain: stored bytes become facts, each entry checked against its hash and place."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -11,7 +9,7 @@ from typing import Any
 
 from sqlalchemy.exc import DatabaseError
 
-from configs.entries import Entry
+from configs.entries import Entry, flatten
 from configs.errors import FULL, Stopped, VerificationFailed
 from sandbox.canonical import digest
 
@@ -29,28 +27,28 @@ GENESIS = "0" * 64
 
 
 def chained(rows: Iterable[Any], last: Entry | None) -> list[Entry]:
-    """Return rows (sequence, hash, bytes) as entries that go on from `last`.
+    """Return the facts of rows (sequence, hash, bytes) that go on from `last`.
 
     Raises VerificationFailed, which names the entry, for wrong bytes and for a gap.
     """
-    entries: list[Entry] = []
+    facts: list[Entry] = []
     for row in rows:
         previous, expected = (last.hash, last.sequence + 1) if last else (GENESIS, 1)
-        last = checked(row.sequence, row.hash, row.bytes, previous, expected)
-        entries.append(last)
-    return entries
+        facts += checked(row.sequence, row.hash, row.bytes, previous, expected)
+        last = facts[-1]
+    return facts
 
 
-def checked(sequence: int, name: str, data: bytes, previous: str, expected: int) -> Entry:
-    """Return stored bytes as an entry, if they have this hash and place."""
-    if type(data) is not bytes or digest(data) != name:
+def checked(sequence: int, name: str, data: bytes, previous: str, expected: int) -> list[Entry]:
+    """Return the facts of stored bytes, if they have this hash and place."""
+    if digest(data) != name:
         raise VerificationFailed(f"entry {sequence} has wrong bytes: they do not match its hash")
     fields = _read_fields(sequence, data)
     if sequence != expected or fields["sequence"] != expected or fields["previous"] != previous:
         raise VerificationFailed(
             f"entry {expected} is missing or out of order: the chain breaks there"
         )
-    return Entry(**fields, hash=name)
+    return flatten(fields, name)
 
 
 def _read_fields(sequence: int, data: bytes) -> dict[str, Any]:

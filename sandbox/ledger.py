@@ -6,24 +6,27 @@ checkpoints go to a second file, and a third outside the run, to reveal a cut ta
 does not verify is not opened.
 """
 
-import json
 import sqlite3
 import threading
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
-from configs.entries import Entry, Fact
+from configs.build import plain
+from configs.entries import Entry, Fact, unflatten
 from configs.errors import VerificationFailed
 from sandbox.canonical import canonical, digest
-from sandbox.chain import GENESIS, chained, plain_errors
+from sandbox.chain import GENESIS, chained, checked, plain_errors
 from sandbox.foreign import guard, need_database
 
+EARLIEST = datetime.min.replace(tzinfo=UTC)
 EPOCH = "1970-01-01T00:00:00.000+00:00"
 """Time of an entry that hangs on no clock."""
 META = sa.MetaData()
@@ -49,71 +52,77 @@ Older entries are read again, and checked again, on demand.
 
 
 class Transaction:
-    """Entries and derived rows, written together or not at all."""
+    """Facts and derived rows, written together or not at all. Its facts are a single entry."""
 
     def __init__(self, connection: sa.Connection, ledger: "Ledger") -> None:
         self.connection, self._ledger = connection, ledger
-        self.own, self._rows = list[Entry](), list[dict[str, Any]]()
-        last = ledger.head(connection)
-        self._before = self._sequence = last.sequence if last else 0
-        self._head: str = last.hash if last else GENESIS
-        self._time = datetime.fromisoformat(last.time) if last else datetime.min.replace(tzinfo=UTC)
+        self._last = ledger.head(connection)
+        self.sequence = self._last.sequence + 1 if self._last else 1
+        "number of the entry that this transaction writes"
+        self.own: list[Entry] = []
+        "its facts up to now; their hash comes with the end"
+        before = datetime.fromisoformat(self._last.time) if self._last else EARLIEST
+        # As far ahead as people acknowledged, and never before the last entry: a clock set back
+        # changes no order and reopens nothing.
+        self._time = max(datetime.now(UTC) + ledger.ahead, before).isoformat(
+            timespec="milliseconds"
+        )
+        self._monotonic_us, self._raw = time.monotonic_ns() // 1000, set[int]()
 
     def entries(self) -> list[Entry]:
-        """Return all entries up to now, this transaction's own included.
+        """Return all facts up to now, this transaction's own included.
 
         Nobody else can add an entry meanwhile.
         """
-        return self._ledger.entries_by(self.connection, self._before) + self.own
+        return self._ledger.entries_by(self.connection, self.sequence - 1) + self.own
 
     def since(self, sequence: int) -> list[Entry]:
-        """Return the entries after `sequence` but this transaction's own; only they cost time."""
-        return self._ledger.since(sequence, self.connection, self._before)
+        """Return the facts after an entry, without this transaction's own; only they cost time."""
+        return self._ledger.since(sequence, self.connection, self.sequence - 1)
 
     def now(self) -> datetime:
-        """Return the wall clock, as far ahead as people acknowledged, never before the last entry.
-
-        So a clock set back changes no order and reopens nothing.
-        """
-        return max(datetime.now(UTC) + self._ledger.ahead, self._time)
+        """Return the time of this transaction and of its entry."""
+        return datetime.fromisoformat(self._time)
 
     def append(
         self, fact: Fact | str, body: dict[str, Any] | None = None, timeless: bool = False
     ) -> Entry:
-        """Append the entry of a fact.
+        """Add a fact. A kind and a body, in place of a record, are not held against the kinds.
 
-        Raises BadEntry, with nothing written, for a record that could not be read back. A
-        `timeless` entry hangs on no clock: the root of a simulated study. A kind and a body go to
-        `append_raw`.
+        A `timeless` fact takes its whole entry off the clock: the root of a simulated study.
         """
+        if timeless:
+            self._time, self._monotonic_us = EPOCH, 0
         if isinstance(fact, str):
-            return self.append_raw(fact, body or {}, timeless)
-        entry = self.append_raw(fact.kind, fact, timeless)
-        entry.fact
-        return entry
-
-    def append_raw(self, kind: str, body: object, timeless: bool = False) -> Entry:
-        """Append an entry without a record: any kind, any body of canonical JSON material."""
-        fields: dict[str, Any] = {
-            "sequence": self._sequence + 1,
-            "previous": self._head,
-            "kind": kind,
-            "time": self.now().isoformat(timespec="milliseconds"),
-            "monotonic_us": time.monotonic_ns() // 1000,
-            "body": body,
-        }
-        fields |= {"time": EPOCH, "monotonic_us": 0} if timeless else {}
-        data = canonical(fields)
-        self._sequence, self._head = self._sequence + 1, digest(data)
-        self._rows.append({"sequence": self._sequence, "hash": self._head, "bytes": data})
-        self.own.append(entry := Entry(**json.loads(data), hash=self._head))
+            self._raw.add(len(self.own))
+        kind = fact if isinstance(fact, str) else fact.kind
+        entry = Entry(
+            sequence=self.sequence,
+            previous=self._last.hash if self._last else GENESIS,
+            kind=kind,
+            time=self._time,
+            monotonic_us=self._monotonic_us,
+            body=(body or {}) if isinstance(fact, str) else plain(fact),
+            hash="",
+            number=len(self.own),
+        )
+        self.own.append(entry)
         return entry
 
     def flush(self) -> None:
-        """Write the appended entries; the transaction's end calls it."""
-        if self._rows:
-            self.connection.execute(ADD, self._rows)
-            self._rows = []
+        """Write the facts as an entry; the transaction's end calls it.
+
+        Raises BadEntry, with nothing written, for a record that could not be read back.
+        """
+        if not self.own:
+            return
+        data, previous = canonical(unflatten(self.own)), self.own[0].previous
+        self.own = checked(self.sequence, name := digest(data), data, previous, self.sequence)
+        for entry in self.own:
+            if entry.number not in self._raw:
+                entry.fact
+        row = {"sequence": self.sequence, "hash": name, "bytes": data}
+        self.connection.execute(ADD, row)
 
 
 class Ledger:
@@ -182,14 +191,10 @@ class Ledger:
             self.after()
 
     def append(self, fact: Fact | str, body: dict[str, Any] | None = None) -> Entry:
-        """Append an entry in a transaction of its own."""
+        """Append a fact in a transaction of its own."""
         with self.transaction() as txn:
-            return txn.append(fact, body)
-
-    def append_raw(self, kind: str, body: object) -> Entry:
-        """Append an entry without a record, in a transaction of its own."""
-        with self.transaction() as txn:
-            return txn.append_raw(kind, body)
+            txn.append(fact, body)
+        return txn.own[0]
 
     def entries(self) -> list[Entry]:
         """Return all entries; read and check only the entries since the last call."""
@@ -237,10 +242,9 @@ class Ledger:
         return self._after(sequence)
 
     def _after(self, sequence: int) -> list[Entry]:
-        first = self._recent[0].sequence if self._recent else 0
-        entries = self._recent[max(0, sequence + 1 - first) :]
+        entries = self._recent[bisect_right(self._recent, sequence, key=attrgetter("sequence")) :]
         if len(self._recent) > 2 * KEPT:
-            del self._recent[:-KEPT]
+            self._recent = self._recent[-KEPT - self._recent[-KEPT].number :]
         return entries
 
     def _read_new(self, connection: sa.Connection, upto: int) -> None:

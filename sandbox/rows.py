@@ -4,21 +4,15 @@ Example: somebody sets `accounts.spent` to 0. The next opening for a write puts 
 entries back, and an incident of the run says so.
 """
 
-from collections.abc import Iterable
-
 import sqlalchemy as sa
 
-from configs.entries import CallEntry, Entry, StartEntry, facts_of
-from sandbox import budget, incident
+from sandbox import budget, charges, incident
 from sandbox.ledger import Ledger, Transaction
 
 
 def rebuild(ledger: Ledger) -> None:
-    """Write the rows anew from the entries where they differ, and record an incident.
-
-    These are the accounts, and the grants of jobs that began: such a grant is used.
-    """
-    if ledger.read(lambda c: differing(ledger, c) or reset_grants(ledger.entries(), c)):
+    """Write the accounts anew from the entries where they differ, and record an incident."""
+    if ledger.read(lambda c: differing(ledger, c)):
         with ledger.transaction() as txn:
             _rebuild(ledger, txn)
 
@@ -28,28 +22,17 @@ def differing(ledger: Ledger, connection: sa.Connection) -> list[str]:
     rows = budget.balances(connection)
     last = connection.execute(sa.text("SELECT max(sequence) FROM entries")).scalar() or 0
     entries = ledger.entries_by(connection, last)
-    computed = budget.replay(entry for entry in entries if entry.sequence <= last)
+    computed = charges.replay(entry for entry in entries if entry.sequence <= last)
     return sorted(name for name in {**rows, **computed} if rows.get(name) != computed.get(name))
 
 
-def reset_grants(entries: Iterable[Entry], connection: sa.Connection) -> list[str]:
-    """Return the nonces of used grants that the rows call unused."""
-    begun = {start.grant.nonce for start in facts_of(entries, StartEntry)}
-    begun |= {call.grant.nonce for call in facts_of(entries, CallEntry)}
-    unused = connection.execute(sa.text("SELECT nonce FROM nonces WHERE NOT consumed"))
-    return sorted(begun & {row.nonce for row in unused})
-
-
 def _rebuild(ledger: Ledger, txn: Transaction) -> None:
-    names, nonces = differing(ledger, txn.connection), reset_grants(txn.entries(), txn.connection)
-    if not names and not nonces:
+    names = differing(ledger, txn.connection)
+    if not names:
         return
-    if nonces:
-        used = sa.text("UPDATE nonces SET consumed = :yes WHERE nonce = :nonce")
-        txn.connection.execute(used, [{"yes": True, "nonce": nonce} for nonce in nonces])
     rows = [
         {"name": name, "resource": resource, **cell}
-        for name, cells in budget.replay(txn.entries()).items()
+        for name, cells in charges.replay(txn.entries()).items()
         for resource, cell in cells.items()
     ]
     txn.connection.execute(budget.BALANCES.delete())
@@ -60,8 +43,7 @@ def _rebuild(ledger: Ledger, txn: Transaction) -> None:
         kind="incident",
         severity="high",
         detector="door",
-        root_cause="the rows were not those of the entries: "
-        + ", ".join([*names, *(f"grant {nonce[:12]}" for nonce in nonces)])[:1900],
+        root_cause=f"the rows were not those of the entries: {', '.join(names)}"[:1900],
         containment="the rows were written anew from the entries before anything else",
         harm_potential="compute beyond the budget",
     )

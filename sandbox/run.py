@@ -13,7 +13,6 @@ from configs.entries import (
     Entry,
     JobEntry,
     ReplayEntry,
-    ReserveEntry,
     StartEntry,
     facts_of,
 )
@@ -76,8 +75,9 @@ def run(sandbox: Sandbox, job: Job, grant: Grant, cpu: int | None = None) -> Job
         }
         with sandbox.ledger.transaction() as txn:
             sandbox.gate.launch(txn, grant)
-            budget.reserve(txn, grant.nonce, payers, reserved)
-            txn.append(StartEntry(grant=grant, job=job, digest=key))
+            budget.reserve(txn, payers, reserved)
+            start = StartEntry(grant=grant, job=job, digest=key, accounts=payers, reserved=reserved)
+            txn.append(start)
     outcome = sandbox.box.run(
         Execution(
             role=job.order.role,
@@ -97,8 +97,7 @@ def run(sandbox: Sandbox, job: Job, grant: Grant, cpu: int | None = None) -> Job
     outputs = {name: sandbox.store.put(data) for name, data in sorted(outcome.files.items())}
     result = _result(outcome, outputs, sandbox.store.put(outcome.log), sandbox.box.kind)
     with sandbox.ledger.transaction() as txn:
-        budget.settle(txn, grant.nonce, payers, reserved, result.charged)
-        entry = txn.append(_ended(grant, job, key, result))
+        entry = _end(txn, start, result)
         if result.status == "limit" or (
             result.status == "program" and result.detail.split()[0] in OUTPUTS[job.order.role]
         ):
@@ -131,9 +130,10 @@ def replay(sandbox: Sandbox, start: Entry) -> JobResult:
         "job.json": canonical(job.order),
         **{i.name: sandbox.store.get(i.digest) for i in job.inputs},
     }
-    key, reserved = f"replay:{start.sequence}:{len(sandbox.ledger.entries())}", worst_case(job)
+    reserved = worst_case(job)
     with sandbox.ledger.transaction() as txn:
-        budget.reserve(txn, key, payers, reserved)
+        key = f"replay:{start.sequence}:{txn.sequence}"
+        budget.reserve_as(txn, key, payers, reserved)
     outcome = sandbox.box.run(
         Execution(
             role=job.order.role,
@@ -146,7 +146,7 @@ def replay(sandbox: Sandbox, start: Entry) -> JobResult:
     outputs = {name: digest(data) for name, data in sorted(outcome.files.items())}
     result = _result(outcome, outputs, digest(outcome.log), sandbox.box.kind)
     with sandbox.ledger.transaction() as txn:
-        budget.settle(txn, key, payers, reserved, result.charged)
+        budget.settle_as(txn, key, payers, reserved, result.charged)
         txn.append(ReplayEntry(of=start.sequence, digest=fact.digest, result=result))
     return result
 
@@ -158,23 +158,21 @@ def reconcile(ledger: Ledger) -> int:
     done |= {answer.nonce for answer in facts_of(entries, AnswerEntry)}
     starts = [start for start in facts_of(entries, StartEntry) if start.grant.nonce not in done]
     calls = [call for call in facts_of(entries, CallEntry) if call.grant.nonce not in done]
-    payers = {reserve.key: reserve.accounts for reserve in facts_of(entries, ReserveEntry)}
     for start in starts:
         with ledger.transaction() as txn:
-            _charge_job(txn, start, payers[start.grant.nonce])
+            _charge_job(txn, start)
     for call in calls:
         with ledger.transaction() as txn:
-            _charge_call(txn, call, payers[call.grant.nonce])
+            _charge_call(txn, call)
     return len(starts) + len(calls)
 
 
-def _charge_job(txn: Transaction, start: StartEntry, payers: tuple[str, ...]) -> None:
+def _charge_job(txn: Transaction, start: StartEntry) -> None:
     """Record a job as lost, and charge its whole reservation."""
-    amount = worst_case(start.job)
     result = JobResult(
         status="box",
         detail="lost: the trusted process ended before the job did",
-        charged=amount,
+        charged=need_reserved(start),
         startup_cpu_us=0,
         charged_by="reservation",
         peak_bytes=0,
@@ -182,40 +180,60 @@ def _charge_job(txn: Transaction, start: StartEntry, payers: tuple[str, ...]) ->
         log="",
         box="",
     )
-    budget.settle(txn, start.grant.nonce, payers, amount, amount)
-    txn.append(_ended(start.grant, start.job, start.digest, result))
+    _end(txn, start, result)
 
 
-def _charge_call(txn: Transaction, lost: CallEntry, payers: tuple[str, ...]) -> None:
+def _charge_call(txn: Transaction, lost: CallEntry) -> None:
     """Record a question as lost, and charge its whole reservation."""
-    amount = lost.call.worst()
     answer = ModelReply(
         status="lost",
         detail="the trusted process ended before the answer came",
-        charged=amount,
+        charged=need_reserved(lost),
         charged_by="reservation",
     )
-    budget.settle(txn, lost.grant.nonce, payers, amount, amount)
-    txn.append(
-        AnswerEntry(
-            nonce=lost.grant.nonce,
-            plan=lost.call.plan,
-            index=lost.call.index,
-            digest=lost.digest,
-            answer=answer,
+    end_call(txn, lost, answer)
+
+
+def _end(txn: Transaction, start: StartEntry, result: JobResult) -> Entry:
+    """Settle a job and record its end."""
+    reserved, job = need_reserved(start), start.job
+    budget.settle(txn, start.accounts, reserved, result.charged)
+    return txn.append(
+        JobEntry(
+            nonce=start.grant.nonce,
+            plan=job.plan,
+            role=job.role,
+            index=job.index,
+            digest=start.digest,
+            result=result,
+            accounts=start.accounts,
+            released=reserved,
         )
     )
 
 
-def _ended(grant: Grant, job: Job, name: str, result: JobResult) -> JobEntry:
-    return JobEntry(
-        nonce=grant.nonce,
-        plan=job.plan,
-        role=job.role,
-        index=job.index,
-        digest=name,
-        result=result,
+def end_call(txn: Transaction, asked: CallEntry, answer: ModelReply) -> Entry:
+    """Settle a question and record its answer."""
+    reserved = need_reserved(asked)
+    budget.settle(txn, asked.accounts, reserved, answer.charged)
+    return txn.append(
+        AnswerEntry(
+            nonce=asked.grant.nonce,
+            plan=asked.call.plan,
+            index=asked.call.index,
+            digest=asked.digest,
+            answer=answer,
+            accounts=asked.accounts,
+            released=reserved,
+        )
     )
+
+
+def need_reserved(begun: StartEntry | CallEntry) -> Amount:
+    """Return the reservation of a start or a call; raises VerificationFailed in format 1."""
+    if begun.reserved is None:
+        raise VerificationFailed("a job of a ledger of format 1 cannot be ended; it is read alone")
+    return begun.reserved
 
 
 def _check(sandbox: Sandbox, job: Job, grant: Grant) -> Plan:

@@ -12,7 +12,7 @@ from configs.cost import parameters
 from configs.job import Order, Outcome
 from configs.tokens import Task, layout
 from loop.propose.table import Proposer
-from sandbox import budget
+from sandbox import budget, charges
 from sandbox.box.base import Execution
 from sandbox.canonical import canonical, digest
 from sandbox.chain import GENESIS
@@ -163,7 +163,7 @@ def chained(folder, bodies, time):
         rows.append({"sequence": number, "hash": previous, "bytes": data})
     with made.transaction() as txn:
         txn.connection.execute(ENTRIES.insert(), rows)
-        cells = budget.replay(made.entries_by(txn.connection))
+        cells = charges.replay(made.entries_by(txn.connection))
         cells = [
             {"name": name, "resource": r, **cell}
             for name, one in cells.items()

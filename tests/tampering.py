@@ -4,11 +4,12 @@ its key rewrote.
 
 import shutil
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from configs.build import plain
+from configs.entries import by_entry, unflatten
 from configs.errors import VerificationFailed
 from loop.verify.run import verify
 from sandbox import keys
@@ -93,17 +94,16 @@ def second(folder, kind):
 
 
 def rewritten(folder, entries, number, body):
-    """Return a copy of a run whose entry `number` has another body, every later hash and every
-    signed head made to fit by the key's holder.
+    """Return a copy of a run whose fact at place `number` has another body.
+
+    Every later hash and every signed head is made to fit by the key's holder.
     """
     with Edited(folder) as connection:
         previous = "0" * 64
-        for entry in entries:
-            fields = {
-                **{k: v for k, v in plain(entry).items() if k != "hash"},
-                "previous": previous,
-            }
-            fields["body"] = body if entry.sequence == number else entry.body
+        for facts in by_entry(entries):
+            entry = facts[0]
+            facts = [replace(f, body=body) if f.place == number else f for f in facts]
+            fields = {**unflatten(facts), "previous": previous}
             data, previous = canonical(fields), digest(canonical(fields))
             connection.execute(
                 "update entries set bytes = ?, hash = ? where sequence = ?",

@@ -4,8 +4,29 @@ Begin with kinds.py, the table of all kinds. `Entry` is a line of the ledger; it
 record. docs/ledger.md is printed from here: `python -m configs.entries`.
 """
 
-from configs.entries.entry import Entry, decode, facts_of, lines_of
+from configs.entries.entry import (
+    TRANSACTION,
+    Entry,
+    by_entry,
+    decode,
+    facts_of,
+    flatten,
+    lines_of,
+    unflatten,
+)
 from configs.entries.incident import IncidentAmendedEntry, IncidentEntry, WarningEntry
+from configs.entries.jobs import (
+    AnswerEntry,
+    CallEntry,
+    DataEntry,
+    GrantEntry,
+    JobEntry,
+    LookEntry,
+    ReplayEntry,
+    ReserveEntry,
+    SettleEntry,
+    StartEntry,
+)
 from configs.entries.kinds import KINDS, Fact
 from configs.entries.people import (
     AcknowledgementEntry,
@@ -36,30 +57,21 @@ from configs.entries.study import (
     StudyEntry,
 )
 from configs.entries.work import (
-    AnswerEntry,
-    CallEntry,
     CampaignEndEntry,
     ChampionEntry,
-    DataEntry,
-    GrantEntry,
     HistoryEntry,
     InvalidEntry,
-    JobEntry,
-    LookEntry,
     NotebookEntry,
     OpeningEntry,
     PlanEntry,
-    ReplayEntry,
-    ReserveEntry,
     ScoreEntry,
-    SettleEntry,
-    StartEntry,
     UsedUpEntry,
     VerdictEntry,
 )
 
 __all__ = [
     "KINDS",
+    "TRANSACTION",
     "AccountEntry",
     "AcknowledgementEntry",
     "AmendedEntry",
@@ -109,7 +121,10 @@ __all__ = [
     "UsedUpEntry",
     "VerdictEntry",
     "WarningEntry",
+    "by_entry",
     "decode",
     "facts_of",
+    "flatten",
     "lines_of",
+    "unflatten",
 ]

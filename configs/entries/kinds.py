@@ -1,6 +1,18 @@
 """The kinds of ledger entries: name on the wire -> record."""
 
 from configs.entries.incident import IncidentAmendedEntry, IncidentEntry, WarningEntry
+from configs.entries.jobs import (
+    AnswerEntry,
+    CallEntry,
+    DataEntry,
+    GrantEntry,
+    JobEntry,
+    LookEntry,
+    ReplayEntry,
+    ReserveEntry,
+    SettleEntry,
+    StartEntry,
+)
 from configs.entries.people import (
     AcknowledgementEntry,
     ApprovalEntry,
@@ -28,24 +40,14 @@ from configs.entries.study import (
     StudyEntry,
 )
 from configs.entries.work import (
-    AnswerEntry,
-    CallEntry,
     CampaignEndEntry,
     ChampionEntry,
-    DataEntry,
-    GrantEntry,
     HistoryEntry,
     InvalidEntry,
-    JobEntry,
-    LookEntry,
     NotebookEntry,
     OpeningEntry,
     PlanEntry,
-    ReplayEntry,
-    ReserveEntry,
     ScoreEntry,
-    SettleEntry,
-    StartEntry,
     UsedUpEntry,
     VerdictEntry,
 )

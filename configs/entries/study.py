@@ -63,7 +63,7 @@ class StudyEntry:
     "format of the ledger; absent: 1"
     rules: int = later(1)
     "edition of the rules of verification at its writing; later rules only give findings; absent: 1"
-    forked: Fork | None = later(None)  # noqa: RUF009
+    forked: Fork | None = later(None)
     "the lost study that it goes on from; absent: it began anew"
     fell_back: str = later("")
     "reason why box=auto took the Docker box; absent: it did not"

@@ -1,20 +1,13 @@
-"""Entries of the loop's work: from a proposal to a plan, its jobs, scores, verdict and champion."""
+"""Entries of the loop's work: from a proposal to a plan, its scores, verdict and champion."""
 
 from dataclasses import dataclass
 from typing import ClassVar
 
 from configs.records import (
-    Amount,
-    Call,
-    Grant,
-    Job,
-    JobResult,
-    ModelReply,
     Nearest,
     Plan,
     PlanRole,
     Scores,
-    Split,
     Verdict,
 )
 
@@ -82,142 +75,6 @@ class PlanEntry:
     "digest of the plan"
     plan: Plan
     "the plan"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GrantEntry:
-    """A single-use permission for one job of an approved plan was issued."""
-
-    kind: ClassVar[str] = "grant"
-    grant: Grant
-    "the grant"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DataEntry:
-    """The training file of a replicate was drawn."""
-
-    kind: ClassVar[str] = "data"
-    plan: str
-    "digest of the plan"
-    index: int
-    "number in the draw of its seed"
-    digest: str
-    "digest of the file in the store"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReserveEntry:
-    """The worst case of a job, call or look was reserved, on all paying accounts."""
-
-    kind: ClassVar[str] = "reserve"
-    key: str
-    "nonce of the grant; `look:SPLIT:PLAN` for a look; `replay:ENTRY:COUNT` for a replay"
-    accounts: tuple[str, ...]
-    "paying accounts, each with the whole amount"
-    amount: Amount
-    "the worst case"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SettleEntry:
-    """A reservation was replaced by the measured use."""
-
-    kind: ClassVar[str] = "settle"
-    key: str
-    "key of the reservation"
-    accounts: tuple[str, ...]
-    "paying accounts"
-    released: Amount
-    "the reservation"
-    spent: Amount
-    "the charge, possibly above the reservation"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartEntry:
-    """A job was started; its grant is used up."""
-
-    kind: ClassVar[str] = "start"
-    grant: Grant
-    "the grant"
-    job: Job
-    "the job; an export closes the seed of its order"
-    digest: str
-    "digest of the job"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobEntry:
-    """A job ended."""
-
-    kind: ClassVar[str] = "job"
-    nonce: str
-    "nonce of its grant"
-    plan: str
-    "digest of the plan"
-    role: PlanRole
-    "role of the job"
-    index: int
-    "number of the job within its role"
-    digest: str
-    "digest of the job"
-    result: JobResult
-    "the outcome"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplayEntry:
-    """A recorded job was executed once more for a person; it decides nothing."""
-
-    kind: ClassVar[str] = "replay"
-    of: int
-    "ledger entry of the start"
-    digest: str
-    "digest of the job"
-    result: JobResult
-    "the outcome this time"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallEntry:
-    """A question was sent to an outside model; its grant is used up."""
-
-    kind: ClassVar[str] = "call"
-    grant: Grant
-    "the grant"
-    call: Call
-    "the question"
-    digest: str
-    "digest of the question"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnswerEntry:
-    """A call of an outside model ended."""
-
-    kind: ClassVar[str] = "answer"
-    nonce: str
-    "nonce of its grant"
-    plan: str
-    "digest of the propose plan"
-    index: int
-    "number of the question within the plan, from 0"
-    digest: str
-    "digest of the question"
-    answer: ModelReply
-    "the reply"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LookEntry:
-    """A plan was looked at on a held-out split, once; it is charged before the score."""
-
-    kind: ClassVar[str] = "look"
-    plan: str
-    "digest of the plan"
-    split: Split
-    "the split"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,7 @@ class Grant:
     authority: str
     "digest of the mandate or approval behind the gate's yes"
     nonce: str
-    "random; consumed in the reservation's transaction"
+    "digest of the fields above, cut to 32 digits; random in ledgers of format 1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import Any
 from configs.build import plain
 from configs.entries import ChampionEntry, PlanEntry
 from configs.errors import BadInput, Denied, NeedsHuman
-from configs.records import Caps, Grant, Proposal, Purpose
+from configs.records import Caps, Grant, PlanRole, Proposal, Purpose
 from loop.attack.outcome import try_act
 from loop.plan import Draft, make_plan, source
 from loop.settings import compose_settings
@@ -158,10 +158,19 @@ class AttendedStudy:
         answer = try_act(lambda: gate.authority(name, wanted), NeedsHuman, Denied, BadInput)
         return f"{refusals}; {answer}" if refusals else answer
 
-    def approve(self, name: str) -> dict[Any, Grant]:
+    def approve(self, name: str) -> dict[tuple[PlanRole, int], Grant]:
         """Let ada approve a plan; return its grants."""
         self.admit(self.sign(name))
-        return self.gate.grant(name)
+        return self.grant(name)
+
+    def grant(self, name: str) -> dict[tuple[PlanRole, int], Grant]:
+        """Let the gate decide on a plan; return the first grant of each of its jobs."""
+        self.gate.grant(name)
+        return {
+            (job.role, index): self.gate.next_grant(name, job.role, index)
+            for job in self.gate.memory.plans[name].jobs
+            for index in range(job.count)
+        }
 
     def launch(self, grant: Grant) -> str:
         """Start the job of a grant on paper; raise as the gate does."""

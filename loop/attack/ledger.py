@@ -7,6 +7,8 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
+
 from configs.entries import CampaignEndEntry, EndEntry, SessionEntry
 from configs.errors import HeirloopError, VerificationFailed
 from loop.attack.attended import AttendedStudy
@@ -18,7 +20,7 @@ from sandbox.canonical import canonical, digest
 from sandbox.gate import Gate
 from sandbox.heads import check_checkpoints, checkpoint, places
 from sandbox.keys import signer
-from sandbox.ledger import FILE, Ledger
+from sandbox.ledger import ENTRIES, FILE, Ledger
 
 
 def _flush(path: Path) -> None:
@@ -60,7 +62,7 @@ def edit_entries(suite: Suite) -> str:
     study = suite.open_attended()
     study.plan()
     study.running.checkpoint()
-    last = len(study.running.ledger.entries())
+    last = study.running.ledger.entries()[-1].sequence
     edits = (
         ["update entries set bytes = replace(bytes, 'attack', 'virtue')"],
         ["delete from entries where sequence = 3"],
@@ -94,7 +96,7 @@ def cut_end(suite: Suite) -> str:
     ledger.append(CampaignEndEntry(arm="local", repeat=0))
     ledger.append(EndEntry(reason="every campaign ended"))
     study.running.checkpoint()
-    count = len(ledger.entries())
+    count = ledger.entries()[-1].sequence
     (study.folder / "summary.json").write_bytes(canonical({"finished": True, "entries": count}))
     for place in places(study.folder, study.running.root):
         heads = place.read_bytes().splitlines(keepends=True)
@@ -102,15 +104,16 @@ def cut_end(suite: Suite) -> str:
     return _verify_edited(study, f"delete from entries where sequence > {count - 2}")
 
 
-FIELDS = ("sequence", "previous", "kind", "time", "monotonic_us", "body")
-
-
 def edit_fields(suite: Suite) -> str:
     """Change each field of an entry, and make its hash fit again."""
     study = suite.open_attended()
     study.plan()
-    entry = study.running.ledger.entries()[2]
-    fields = {name: getattr(entry, name) for name in FIELDS}
+    (stored,) = study.running.ledger.read(
+        lambda connection: connection.execute(
+            sa.select(ENTRIES.c.bytes).where(ENTRIES.c.sequence == 3)
+        ).one()
+    )
+    fields = json.loads(stored)
     answers = []
     for name, value in fields.items():
         data = canonical({**fields, name: _change_value(value)})

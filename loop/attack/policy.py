@@ -88,7 +88,7 @@ def plan_other_objective(suite: Suite) -> str:
     study = suite.open_attended()
     name = study.plan(objective="0" * 64)
     study.admit(study.sign(name))
-    return try_act(lambda: study.launch(study.gate.grant(name)["train", 0]), *REFUSALS)
+    return try_act(lambda: study.launch(study.grant(name)["train", 0]), *REFUSALS)
 
 
 def apply_undecided_amendment(suite: Suite) -> str:

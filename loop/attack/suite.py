@@ -17,7 +17,7 @@ from safetensors.numpy import save
 from configs.build import plain
 from configs.entries import ChampionEntry, DataEntry, PlanEntry
 from configs.job import Order
-from configs.records import Grant, Input, Job, JobResult, Proposal
+from configs.records import Grant, Input, Job, JobResult, PlanRole, Proposal
 from evals.data import draw_train
 from loop.attack.attended import AttendedStudy, replace_settings
 from loop.attack.host import Host, open_host
@@ -161,17 +161,17 @@ class Suite:
         running.gate.grant(planned.digest)
         return planned
 
-    def prepare(self, files: dict[str, bytes], role: str = "train") -> GrantedJob:
+    def prepare(self, files: dict[str, bytes], role: PlanRole = "train") -> GrantedJob:
         """Return a granted job of a new plan with these files."""
         planned = self.plan(files)
-        grant = self.running.facts().grants[planned.digest, role, 0]
+        grant = self.running.gate.next_grant(planned.digest, role, 0)
         return GrantedJob(job=self._make_job(planned, role), grant=grant)
 
     def run(self, granted: GrantedJob) -> JobResult:
         """Run a granted job in the box."""
         return run(self.running.sandbox, granted.job, granted.grant)
 
-    def send(self, program: str, role: str) -> JobResult:
+    def send(self, program: str, role: PlanRole) -> JobResult:
         """Run a hostile program as a job of this role."""
         text = self.host.fill_in(program, Path(self.running.config.runs))
         return self.run(self.prepare({f"models/{role}.py": text.encode()}, role))

@@ -80,9 +80,10 @@ def _study_entry(entries: Sequence[Entry], signed: int) -> str:
     rules, root, date = policy(list(entries)), entries[0].hash, _date(entries)
     day = date.date().isoformat()
     state = "ended" if _end(entries) else "unfinished"
-    head = f"no signed head, {len(entries)} entries"
+    last, hashes = entries[-1].sequence, {entry.sequence: entry.hash for entry in entries}
+    head = f"no signed head, {last} entries"
     if signed:
-        head = f"signed head {entries[signed - 1].hash} at entry {signed} of {len(entries)}"
+        head = f"signed head {hashes[signed]} at entry {signed} of {last}"
     return _entry(
         "misc",
         f"heirloop-{root[:12]}",

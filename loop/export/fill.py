@@ -43,8 +43,8 @@ from loop.export.tables import InstrumentRow
 from loop.facts.facts import Facts
 from loop.instruments.gather import shared_settings
 from loop.instruments.measure import flatten, measure_ledgers
-from sandbox.budget import replay
 from sandbox.canonical import canonical
+from sandbox.charges import replay
 from sandbox.decision import policy
 from sandbox.gate.mandate import computable
 from sandbox.ledger import Ledger
@@ -68,7 +68,7 @@ def study(carried: Carried, facts: Facts) -> StudyRow:
         began_utc=first.time,
         last_utc=last.time,
         ended=facts.closed,
-        entries_count=len(entries),
+        entries_count=last.sequence,
         head=last.hash,
         cpu_us=account["cpu_us"]["spent"],
         cpu_limit_us=account["cpu_us"]["limit"],
@@ -134,7 +134,7 @@ def replicates(carried: Carried) -> Iterator[ReplicateRow]:
             continue
         score: ClosedScore | ScoreEntry
         split, value, scores = None, None, None
-        if entry.sequence in carried.closed:
+        if entry.place in carried.closed:
             score = closed_score(entry)
             split, value = score.split, score.rounded
         else:
@@ -162,7 +162,7 @@ def decisions(carried: Carried) -> Iterator[DecisionRow]:
     kinds = (RequestEntry.kind, ApprovalEntry.kind, DecisionEntry.kind)
     for entry in carried.entries:
         # A closed entry of these kinds is about a probe.
-        if entry.kind not in kinds or entry.sequence in carried.closed:
+        if entry.kind not in kinds or entry.place in carried.closed:
             continue
         match entry.fact:
             case RequestEntry(plan=plan, change_class=change_class, at=at):

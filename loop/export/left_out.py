@@ -15,8 +15,8 @@ from loop.verify.run import list_blobs
 
 def list_left_out(root: str, where: str, carried: Carried) -> Iterator[RedactionRow]:
     """Yield the redactions of a run's entries; `where`: the name of their file."""
-    kinds = {entry.sequence: entry.kind for entry in carried.entries}
-    counts = Counter((why, kinds[sequence]) for sequence, why in carried.closed.items())
+    kinds = {entry.place: entry.kind for entry in carried.entries}
+    counts = Counter((why, kinds[place]) for place, why in carried.closed.items())
     for (why, kind), count in sorted(counts.items()):
         yield RedactionRow(
             study=root,
@@ -27,7 +27,7 @@ def list_left_out(root: str, where: str, carried: Carried) -> Iterator[Redaction
         )
     stored = set[str]()
     for entry in carried.entries:
-        if entry.sequence not in carried.closed:
+        if entry.place not in carried.closed:
             stored.update(list_blobs(entry))
     yield RedactionRow(
         study=root,

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from configs.build import parse
 from configs.entries import (
+    TRANSACTION,
     ApprovalEntry,
     EndEntry,
     Entry,
@@ -25,7 +26,10 @@ from configs.entries import (
     StartEntry,
     StudyEntry,
     VerdictEntry,
+    by_entry,
     facts_of,
+    flatten,
+    unflatten,
 )
 from configs.errors import VerificationFailed
 from configs.objective import Objective
@@ -54,6 +58,8 @@ WHY: dict[str, tuple[tuple[str, ...], bool, str]] = {
     ),
 }
 """Reason -> (kinds of entries that it closes, whether in a running study alone, why)."""
+Place = tuple[int, int]
+"""Number of an entry, and place of a fact in it, from 0."""
 MEASURABLE = ("seed", "verdict")
 """Reasons that leave an entry fit for the instruments."""
 FIGURES = (
@@ -93,9 +99,9 @@ class Carried:
     """A run as an export carries it."""
 
     entries: list[Entry]
-    "every entry; a closed entry without its closed fields"
-    closed: dict[int, str]
-    "sequence of a closed entry -> reason"
+    "every fact; a closed fact without its closed fields"
+    closed: dict[Place, str]
+    "place of a closed fact -> reason"
 
     def ledger(self) -> "Folded":
         """Return the entries as a ledger, without closed scores and probes."""
@@ -116,7 +122,7 @@ class Carried:
         return cast(StudyEntry, self.entries[0].fact)
 
     def _is_measurable(self, entry: Entry) -> bool:
-        return entry.sequence not in self.closed or self.closed[entry.sequence] in MEASURABLE
+        return entry.place not in self.closed or self.closed[entry.place] in MEASURABLE
 
 
 class Folded(Ledger):
@@ -140,11 +146,11 @@ def close_entries(entries: Sequence[Entry]) -> Carried:
     """Return a ledger's entries as an export carries them."""
     ended, objective = _has_ended(entries), policy(list(entries)).config.objective
     probes = set() if ended else {probe.digest for probe in facts_of(entries, ProbeEntry)}
-    carried, closed = list[Entry](), dict[int, str]()
+    carried, closed = list[Entry](), dict[Place, str]()
     for entry in entries:
         why = _reason(entry, ended, probes)
         if why:
-            closed[entry.sequence] = why
+            closed[entry.place] = why
             entry = replace(entry, monotonic_us=0, body=_without(entry.body, why, objective))
         carried.append(entry)
     return Carried(entries=carried, closed=closed)
@@ -220,27 +226,31 @@ def lines(ledger: Ledger, carried: Carried) -> bytes:
     """
 
     def read_lines(connection: sa.Connection) -> bytes:
+        last = carried.entries[-1].sequence
         stored = connection.execute(
-            sa.select(ENTRIES.c.bytes).order_by(ENTRIES.c.sequence).limit(len(carried.entries))
+            sa.select(ENTRIES.c.bytes).order_by(ENTRIES.c.sequence).limit(last)
         ).scalars()
         written = list[bytes]()
-        for entry, data in zip(carried.entries, stored, strict=True):
-            why = carried.closed.get(entry.sequence)
-            written.append(_closed(entry, why) if why else bytes(data))
+        for facts, data in zip(by_entry(carried.entries), stored, strict=True):
+            reasons = {
+                f.number: carried.closed[f.place] for f in facts if f.place in carried.closed
+            }
+            written.append(_closed(facts, reasons) if reasons else bytes(data))
         return b"".join(line + b"\n" for line in written)
 
     return bytes(ledger.read(read_lines))
 
 
-def _closed(entry: Entry, why: str) -> bytes:
-    fields = {
-        "sequence": entry.sequence,
-        "previous": entry.previous,
-        "kind": entry.kind,
-        "time": entry.time,
-        "body": entry.body,
-    }
-    return canonical({"closed": why, "hash": entry.hash, "entry": fields})
+def _closed(facts: Sequence[Entry], reasons: Mapping[int, str]) -> bytes:
+    """Return the line of an entry with closed facts.
+
+    Its reason is a text, or for a transaction a text for each closed fact, by its number.
+    """
+    fields = unflatten(facts)
+    del fields["monotonic_us"]
+    by_number = {str(number): why for number, why in reasons.items()}
+    why = by_number if fields["kind"] == TRANSACTION else reasons[0]
+    return canonical({"closed": why, "hash": facts[0].hash, "entry": fields})
 
 
 def read(data: bytes) -> Carried:
@@ -248,43 +258,47 @@ def read(data: bytes) -> Carried:
 
     Raises VerificationFailed with the number of the entry.
     """
-    entries, closed, before = list[Entry](), dict[int, str](), GENESIS
+    entries, closed, before = list[Entry](), dict[Place, str](), GENESIS
     rows = data.split(b"\n")
     if rows.pop():
         raise VerificationFailed(f"entry {len(rows) + 1} has no line end; the file is cut there")
     for expected, line in enumerate(rows, 1):
         try:
-            entry, why = _entry(line)
+            facts, reasons = _read_line(line)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise VerificationFailed(f"entry {expected} is no entry of a ledger") from None
-        if (entry.sequence, entry.previous) != (expected, before):
+        if (facts[0].sequence, facts[0].previous) != (expected, before):
             raise VerificationFailed(
                 f"entry {expected} is missing or out of order, or the entry before it has wrong"
                 " bytes: the chain breaks there"
             )
-        if why:
-            closed[expected] = why
-        entries.append(entry)
-        before = entry.hash
+        closed |= {(expected, number): why for number, why in reasons.items()}
+        entries += facts
+        before = facts[0].hash
     _check_closed(entries, closed)
     return Carried(entries=entries, closed=closed)
 
 
-def _entry(line: bytes) -> tuple[Entry, str]:
+def _read_line(line: bytes) -> tuple[list[Entry], dict[int, str]]:
+    """Return the facts of a line, and the reason of each closed fact by its number."""
     fields = json.loads(line)
     if "closed" not in fields:
-        return Entry(**fields, hash=digest(line)), ""
-    entry = Entry(**fields["entry"], monotonic_us=0, hash=fields["hash"])
-    if _closed(entry, fields["closed"]) != line:
+        return flatten(fields, digest(line)), {}
+    facts = flatten({**fields["entry"], "monotonic_us": 0}, fields["hash"])
+    why = fields["closed"]
+    reasons = {0: why} if isinstance(why, str) else {int(n): str(why[n]) for n in why}
+    if not reasons or not reasons.keys() <= set(range(len(facts))):
+        raise ValueError("it closes no fact, or a fact that it lacks")
+    if _closed(facts, reasons) != line:
         raise ValueError("not canonical")
-    return entry, str(fields["closed"])
+    return facts, reasons
 
 
-def _check_closed(entries: Sequence[Entry], closed: Mapping[int, str]) -> None:
+def _check_closed(entries: Sequence[Entry], closed: Mapping[Place, str]) -> None:
     """Hold every entry against the table WHY."""
     ended = _has_ended(entries)
     for entry in entries:
-        name, why = f"entry {entry.sequence} ({entry.kind})", closed.get(entry.sequence, "")
+        name, why = f"entry {entry.sequence} ({entry.kind})", closed.get(entry.place, "")
         kinds, running, _ = WHY.get(why, ((), False, ""))
         if why and (entry.kind not in kinds or (running and ended)):
             raise VerificationFailed(f"{name} is closed as {why!r}; it may not be")

@@ -46,7 +46,7 @@ def verify_export(folder: Path, own_heads: Path | None = None) -> dict[str, Any]
     notes = compare_tables(folder, manifest, tables)
     return {
         "studies": len(runs),
-        "entries": sum(len(carried.entries) for carried in runs.values()),
+        "entries": sum(carried.entries[-1].sequence for carried in runs.values()),
         "closed entries": sum(len(carried.closed) for carried in runs.values()),
         "signed heads": heads,
         "files": len(manifest.files) + 1,

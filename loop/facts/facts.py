@@ -12,14 +12,12 @@ from configs.arms import START
 from configs.entries import (
     AmendedEntry,
     AnswerEntry,
-    CallEntry,
     CampaignEndEntry,
     ChampionEntry,
     DataEntry,
     DecisionEntry,
     EndEntry,
     Entry,
-    GrantEntry,
     HandedEntry,
     HistoryEntry,
     InvalidEntry,
@@ -31,11 +29,10 @@ from configs.entries import (
     ProbeEntry,
     RecallEntry,
     ScoreEntry,
-    StartEntry,
     UsedUpEntry,
     VerdictEntry,
 )
-from configs.records import Grant, JobResult, ModelReply, Plan, Scores, Verdict
+from configs.records import JobResult, ModelReply, Plan, Scores, Verdict
 
 Slot = tuple[str, str, int]
 """(plan digest, role, index) of a job."""
@@ -67,12 +64,8 @@ class Facts:
     "place of a proposal -> digest of its plan, or the reason against it"
     asks: dict[tuple[str, int, int], str] = field(default_factory=dict)
     "(arm, repeat, generation) -> digest of the propose plan; its jobs write the proposals"
-    grants: dict[Slot, Grant] = field(default_factory=dict)
-    "(plan, role, index) -> latest grant"
     granted: set[str] = field(default_factory=set)
-    "plans with a grant"
-    started: set[str] = field(default_factory=set)
-    "nonces of consumed grants"
+    "plans that the gate let pass"
     results: dict[Slot, tuple[JobResult, int]] = field(default_factory=dict)
     "(plan, role, index) -> latest result and its ledger sequence"
     trainings: dict[Campaign, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
@@ -114,7 +107,7 @@ class Facts:
     closed: bool = False
     "whether the study ended"
     lean: bool = False
-    """whether grants, results and confirming scores of finished generations are forgotten, since a
+    """whether results and confirming scores of finished generations are forgotten, since a
     running loop asks for none of them
     """
     crowned: set[str] = field(default_factory=set)
@@ -156,14 +149,6 @@ class Facts:
     def _fold_used_up(self, fact: UsedUpEntry, sequence: int) -> None:
         self.spent.add((fact.arm, fact.repeat))
 
-    def _fold_grant(self, fact: GrantEntry, sequence: int) -> None:
-        grant = fact.grant
-        self.grants[grant.plan, grant.role, grant.index] = grant
-        self.granted.add(grant.plan)
-
-    def _fold_start(self, fact: StartEntry | CallEntry, sequence: int) -> None:
-        self.started.add(fact.grant.nonce)
-
     def _fold_answer(self, fact: AnswerEntry, sequence: int) -> None:
         self.answers[fact.plan, fact.index] = fact.answer
 
@@ -187,6 +172,8 @@ class Facts:
     def _fold_decision(self, fact: DecisionEntry, sequence: int) -> None:
         if not fact.allow:
             self.denied.add((fact.plan, fact.change_class))
+        elif fact.plan in self.plans and self.plans[fact.plan].change_class == fact.change_class:
+            self.granted.add(fact.plan)
 
     def _fold_champion(self, fact: ChampionEntry, sequence: int) -> None:
         self.champions[fact.arm, fact.repeat].append(fact.plan)
@@ -249,8 +236,6 @@ class Facts:
 
     def _forget_job(self, slot: Slot) -> None:
         digest, role, index = slot
-        if grant := self.grants.pop(slot, None):
-            self.started.discard(grant.nonce)
         result = self.results.get(slot)
         failed = result is not None and result[0].status != "ok"
         if (role, index) != ("train", 0) or not (digest in self.crowned or failed):
@@ -283,9 +268,6 @@ _FOLDS: dict[str, Callable[[Facts, Any, int], None]] = {
     InvalidEntry.kind: Facts._fold_invalid,
     HandedEntry.kind: Facts._fold_handed,
     UsedUpEntry.kind: Facts._fold_used_up,
-    GrantEntry.kind: Facts._fold_grant,
-    StartEntry.kind: Facts._fold_start,
-    CallEntry.kind: Facts._fold_start,
     AnswerEntry.kind: Facts._fold_answer,
     JobEntry.kind: Facts._fold_job,
     ScoreEntry.kind: Facts._fold_score,

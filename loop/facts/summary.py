@@ -38,7 +38,7 @@ def make_summary(ledger: Ledger, facts: Facts) -> dict[str, Any]:
         },
         "openings": [plain(opening) for opening in facts.openings.values()],
         "oversight": oversight(entries),
-        "entries": len(entries),
+        "entries": entries[-1].sequence,
         "wall_seconds": sum(s.wall_seconds for s in facts_of(entries, SessionEntry)),
         "jobs": sum(entry.kind == StartEntry.kind for entry in entries),
     }

@@ -99,7 +99,7 @@ def give_heads(session: Reader, served: NamedRun) -> Response:
             "study": entries[0].hash,
             "key": root.checkpoint_key,
             "heads": [json.loads(text) for text in texts],
-            "count": len(entries),
+            "count": entries[-1].sequence,
         }
     )
 
@@ -107,9 +107,9 @@ def give_heads(session: Reader, served: NamedRun) -> Response:
 @router.get("/runs/{run}/hashes")
 def give_hashes(session: Reader, served: NamedRun, at: str = "") -> Response:
     """Tell the hash of each requested entry."""
-    entries = served.gate.ledger.entries()
+    hashes = {entry.sequence: entry.hash for entry in served.gate.ledger.entries()}
     wanted = [int(n) for n in at.split(",")[:10_000] if re.fullmatch("[0-9]{1,15}", n)]
-    return JSONResponse({n: entries[n - 1].hash if 0 < n <= len(entries) else "" for n in wanted})
+    return JSONResponse({n: hashes.get(n, "") for n in wanted})
 
 
 async def _events(

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from configs.arms import START
-from configs.entries import Entry, SettleEntry, facts_of
+from configs.entries import Entry
 from configs.objective import METRICS, Objective
 from configs.records import Plan, Scores
 from configs.settings.config import Config
 from evals.loss import PlanFact
 from loop.facts.facts import Facts, Invalid, Place, fold_entries
+from sandbox import charges
 from sandbox.decision import policy
 from sandbox.ledger import Ledger
 
@@ -123,7 +124,7 @@ def _planned_by_generation(facts: Facts, entries: list[Entry]) -> dict[tuple[str
             add(plan.arm, plan.repeat, plan.generation, cpu_us)
     # A proposer on the trusted side has no job: its compute is settled under its proposal's place.
     places = {f"propose:{place}": place for place in facts.at}
-    for settled in facts_of(entries, SettleEntry):
+    for _, settled in charges.settlements(entries):
         if settled.key in places:
             arm, repeat, generation, _ = places[settled.key]
             for sign in (1, -1):

@@ -98,13 +98,9 @@ def run_job(running: Running, job: Job, cpu: int | None) -> tuple[JobResult, int
             return recorded
         if running.stopped:
             raise Stopped("the study was stopped; the same command goes on where it was")
-        grant = running.facts().grants[slot]
-        if grant.nonce in running.facts().started:
-            killed = recorded is not None and recorded[0].killed
-            grant = running.gate.regrant(grant, counted=not killed)
         running.watch()
         try:
-            run(running.sandbox, job, grant, cpu)
+            run(running.sandbox, job, running.gate.next_grant(*slot), cpu)
         except Halted as halted:
             running.wait(halted)
 

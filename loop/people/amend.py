@@ -125,5 +125,4 @@ def apply_amendment(folder: Path, prefix: str) -> int:
         )
         caps = amendment.config.gates.unattended
         budget.amend(txn, amendment.config.budget, amendment.config.payers(), caps)
-        gate.end_grants(txn)
     return amendment.version

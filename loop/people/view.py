@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from configs.build import parse, plain
+from configs.entries import ControlEntry, unflatten
 from configs.errors import BadInput, VerificationFailed
 from configs.objective import objective_text
 from configs.records import Plan
@@ -71,13 +72,14 @@ def read_subject(gate: Gate, name: str) -> dict[str, Any]:
     Raises BadInput where the ledger does not have it.
     """
     # The body stays as it is on the wire: a decoded record could differ from the bytes signed.
-    for entry in gate.ledger.entries():
+    entries = gate.ledger.entries()
+    for entry in entries:
         if entry.kind in ("plan", "probe") and entry.body["digest"] == name:
             return dict(entry.body["plan"])
         if entry.kind == "amendment" and entry.body["digest"] == name:
             return dict(entry.body["amendment"])
         if entry.kind == "control" and entry.hash == name:
-            return {field: value for field, value in plain(entry).items() if field != "hash"}
+            return unflatten([fact for fact in entries if fact.sequence == entry.sequence])
     raise BadInput(f"{name[:12]} is not in the ledger")
 
 
@@ -209,4 +211,7 @@ def _add_amendment(gate: Gate, view: SubjectView, content: dict[str, Any]) -> Su
 
 
 def _reason_of_order(content: dict[str, Any]) -> str:
-    return str(content.get("body", content).get("why", ""))
+    """Return the reason of an order, the only one in its entry."""
+    body = content["body"]
+    (order,) = [f["body"] for f in body.get("facts", [content]) if f["kind"] == ControlEntry.kind]
+    return str(order["why"])

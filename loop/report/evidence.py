@@ -3,7 +3,9 @@
 The list of cited entries stays small, however long the ledger is.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 
 from configs.entries import (
     DecisionEntry,
@@ -15,6 +17,7 @@ from configs.entries import (
 )
 from loop.instruments.run import Run
 from loop.report.shape import Cited
+from sandbox.charges import SETTLING, settlement
 
 Place = tuple[int, int]
 """Number of the run, and sequence of the entry."""
@@ -46,7 +49,6 @@ KINDS: dict[str, str] = {
     "study": "study",
     "amended": "study",
     "mandate": "mandate",
-    "settle": "settle",
     "job": "job",
     "session": "session",
     "look": "look",
@@ -95,17 +97,19 @@ class Index:
 
     def _add(self, number: int, run: Run, entry: Entry) -> None:
         place = (number, entry.sequence)
+        if entry.kind in SETTLING and settlement(entry.fact):
+            _add_place(self._sets, "settle", place)
         if entry.kind in KINDS:
-            self._sets.setdefault(KINDS[entry.kind], []).append(place)
+            _add_place(self._sets, KINDS[entry.kind], place)
         if entry.kind not in OF_ARM:
             return
         name, arm = _subject(entry)
         plan = run.facts.plans.get(name)
         if plan:
             arm = plan.arm
-            self._plans.setdefault(f"{number}:{name}", []).append(place)
+            _add_place(self._plans, f"{number}:{name}", place)
         if arm:
-            self._sets.setdefault(f"{OF_ARM[entry.kind]} of {arm}", []).append(place)
+            _add_place(self._sets, f"{OF_ARM[entry.kind]} of {arm}", place)
 
     def of(self, name: str, run: int | None = None) -> str:
         """Cite a set, of a run or of all; return its name, or nothing where it is empty."""
@@ -146,8 +150,18 @@ class Index:
 
     def _list(self, places: Sequence[Place]) -> Iterator[tuple[int, int, str, str]]:
         for run, sequence in places:
-            entry = self._runs[run].entries[sequence - 1]
-            yield run, sequence, entry.kind, entry.hash[:12]
+            entries = self._runs[run].entries
+            number = attrgetter("sequence")
+            first = bisect_left(entries, sequence, key=number)
+            facts = entries[first : bisect_right(entries, sequence, key=number)]
+            yield run, sequence, ", ".join(fact.kind for fact in facts), facts[0].hash[:12]
+
+
+def _add_place(sets: dict[str, list[Place]], name: str, place: Place) -> None:
+    """Add an entry to a set, once: it may hold several facts of a kind."""
+    places = sets.setdefault(name, [])
+    if places[-1:] != [place]:
+        places.append(place)
 
 
 def _subject(entry: Entry) -> tuple[str, str]:

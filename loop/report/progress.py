@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from configs.arms import MORE
-from configs.entries import SettleEntry, lines_of
 from evals.arms import common, curves
 from evals.intervals import mean
 from loop.facts.scores import feedback_score
@@ -12,6 +11,7 @@ from loop.instruments.run import Run
 from loop.report.evidence import Index
 from loop.report.shape import Table, table
 from loop.report.study import MeasuredStudy, StudyRuns
+from sandbox.charges import settlements
 
 BURN_POINTS = 400
 """Points of a burn-down; it is straight between two of them."""
@@ -133,7 +133,7 @@ def _cpu_left(run: Run, summary: dict[str, Any]) -> list[tuple[int, int]]:
     """Return (sequence, CPU-microseconds left) after every charge of the root account."""
     left = summary["accounts"]["root"]["cpu_us"]["limit"]
     points = list[tuple[int, int]]()
-    for entry, charge in lines_of(run.entries, SettleEntry):
+    for entry, charge in settlements(run.entries):
         if "root" in charge.accounts:
             left -= charge.spent.cpu_us
             points.append((entry.sequence, left))

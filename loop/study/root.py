@@ -67,15 +67,15 @@ def begin(
         forked=forked,
     )
     with ledger.transaction() as txn:
-        root = txn.append(entry, timeless=simulated(config))
-        if simulated(config):
-            # the same study ran here before, is gone, and had the same root
-            folder = Path(config.runs) / config.study.name
-            places(folder, root.hash)[1].unlink(missing_ok=True)
+        txn.append(entry, timeless=simulated(config))
         arms, caps = config.payers(), config.gates.unattended
         budget.open_study(txn, config.budget, arms, caps)
         if forked:
             budget.charge_fork(txn, config.budget, arms, forked.left or {}, caps)
+    if simulated(config):
+        # The same study ran here before, is gone, and had the same root.
+        folder = Path(config.runs) / config.study.name
+        places(folder, ledger.root())[1].unlink(missing_ok=True)
     return secret
 
 

@@ -122,8 +122,6 @@ def charge_proposer(running: Running, arm: str, key: str, cpu_us: int) -> None:
     if key in running.paid:
         return
     payers = ("root", "propose", budget.arm_account(arm))
-    reserved, spent = Amount(cpu_us=max(cpu_us, 100_000)), Amount(cpu_us=cpu_us)
     refused = incident.refusals(running.ledger, "proposal", "compute that nobody granted")
     with refused, running.ledger.transaction() as txn:
-        budget.reserve(txn, key, payers, reserved)
-        budget.settle(txn, key, payers, reserved, spent)
+        budget.charge(txn, key, payers, Amount(cpu_us=cpu_us))

@@ -31,7 +31,7 @@ from configs.records import PublicHalf
 from loop.verify import plans, work
 from loop.verify.inputs import NOTED
 from loop.verify.state import Replay, need
-from sandbox import budget
+from sandbox import budget, charges
 from sandbox.canonical import digest
 from sandbox.decision import policy, unix
 from sandbox.gate import admit, decide, flaw, fold, pass_or_raise
@@ -57,6 +57,10 @@ def check_entry(replay: Replay, entry: Entry) -> None:
     try:
         need(unix(entry) >= replay.now, "its time lies before that of the entry before")
         replay.now, replay.sequence = unix(entry), entry.sequence
+        if entry.kind in charges.RESERVING and (reserved := charges.reservation(entry.fact)):
+            work.check_reserve(replay, reserved)
+        if entry.kind in charges.SETTLING and (settled := charges.settlement(entry.fact)):
+            work.check_settle(replay, settled)
         check = CHECKS.get(entry.kind)
         if check:
             check(replay, entry.fact)
@@ -212,8 +216,6 @@ CHECKS: dict[str, Callable[[Replay, Any], None]] = {
     "amended": _check_amended,
     "limit": work.check_limits,
     "control": _check_control,
-    "reserve": work.check_reserve,
-    "settle": work.check_settle,
     "account": work.check_account,
     "end": work.check_end,
     "look": _check_look,

@@ -12,7 +12,7 @@ from configs.build import strict_json
 from configs.entries import ChampionEntry, EndEntry, Entry, StudyEntry, lines_of
 from configs.errors import BadInput, VerificationFailed
 from loop.study.root import read_config
-from sandbox import budget, keys
+from sandbox import budget, charges, keys
 from sandbox.budget import Balances
 from sandbox.files import read_lines
 from sandbox.foreign import LINES_BYTES, read_file
@@ -70,7 +70,7 @@ def check_left(entries: list[Entry], place: Path) -> None:
     for number, line in enumerate(read_lines(place), 1):
         head = json.loads(line)
         while position < len(entries) and entries[position].sequence <= head["sequence"]:
-            budget.move(balances, entries[position])
+            charges.move(balances, entries[position])
             position += 1
         if "left" in head and head["left"] != budget.left(balances):
             raise VerificationFailed(
@@ -110,9 +110,10 @@ def check_end(folder: Path, entries: list[Entry], signed: int) -> None:
         raise VerificationFailed(
             "summary.json is no summary; `heirloop report RUN` writes it again"
         ) from None
-    if count > len(entries):
+    last = entries[-1].sequence
+    if count > last:
         raise VerificationFailed(
-            f"entries {len(entries) + 1} to {count} are missing: summary.json counts {count}"
+            f"entries {last + 1} to {count} are missing: summary.json counts {count}"
         )
     if finished and not end:
         raise VerificationFailed(

@@ -29,8 +29,6 @@ from configs.entries import (
     NotebookEntry,
     PlanEntry,
     QuestionsEntry,
-    ReserveEntry,
-    SettleEntry,
     StudyEntry,
     facts_of,
     lines_of,
@@ -42,9 +40,9 @@ from loop.verify import heads, recompute
 from loop.verify.decisions import rederive
 from loop.verify.fork import check_fork
 from sandbox import control, incident, keys
-from sandbox.budget import Balances, balances, replay
+from sandbox.budget import Balances, balances
+from sandbox.charges import RESERVING, SETTLING, replay, reservation, settlement
 from sandbox.ledger import Ledger
-from sandbox.rows import reset_grants
 from sandbox.store import Store
 
 REASON = 300
@@ -99,7 +97,6 @@ def verify(folder: Path, copy: Path | None = None) -> dict[str, Any]:
     check_fork(entries)
     replayed = rederive(ledger, store)
     _check_balances(ledger, entries, replayed.limits)
-    _check_grants(ledger, entries)
     _check_acknowledgements(entries)
     for entry in entries:
         for blob in list_blobs(entry):
@@ -109,7 +106,7 @@ def verify(folder: Path, copy: Path | None = None) -> dict[str, Any]:
         store.get_bundle(plan.bundle)
     recompute.check_proposals(store, facts)
     return {
-        "entries": len(entries),
+        "entries": entries[-1].sequence,
         "checkpoints": [len(place) for place in signed],
         "plans": len(facts.plans),
         "jobs": sum(entry.kind == "start" for entry in entries),
@@ -131,16 +128,6 @@ def _check_balances(ledger: Ledger, entries: Sequence[Entry], limits: dict[str, 
     _check_limits(computed, limits)
 
 
-def _check_grants(ledger: Ledger, entries: Sequence[Entry]) -> None:
-    """Raise VerificationFailed where the rows call a used grant unused."""
-    nonces = ledger.read(lambda connection: reset_grants(entries, connection))
-    if nonces:
-        raise VerificationFailed(
-            f"the grant {nonces[0][:12]} was used and its row says otherwise; the entries are the"
-            " authority"
-        )
-
-
 def _check_limits(computed: Balances, limits: dict[str, Amount]) -> None:
     for name, cells in computed.items():
         limit = {resource: cell["limit"] for resource, cell in cells.items()}
@@ -148,16 +135,22 @@ def _check_limits(computed: Balances, limits: dict[str, Amount]) -> None:
             raise VerificationFailed(f"the account {name} has a limit that nobody decided on")
 
 
+MOVING = {AccountEntry.kind, LimitEntry.kind} | RESERVING | SETTLING
+"""Kinds of entries that change an account."""
+
+
 def _find_last(entries: Sequence[Entry], account: str) -> int:
     """Return the last entry with a change to an account; 0: no such entry."""
     last = 0
     for entry in entries:
-        if entry.kind in ("account", "limit", "reserve", "settle"):
+        names = list[str]()
+        if entry.kind in MOVING:
             fact = entry.fact
-            if isinstance(fact, AccountEntry | LimitEntry) and fact.name == account:
-                last = entry.sequence
-            if isinstance(fact, ReserveEntry | SettleEntry) and account in fact.accounts:
-                last = entry.sequence
+            names = [fact.name] if isinstance(fact, AccountEntry | LimitEntry) else []
+            moves = (reservation(fact), settlement(fact))
+            names += [name for move in moves if move for name in move.accounts]
+        if account in names:
+            last = entry.sequence
     return last
 
 

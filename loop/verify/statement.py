@@ -18,16 +18,15 @@ from configs.entries import (
     Entry,
     JobEntry,
     PlanEntry,
-    SettleEntry,
     StartEntry,
     StudyEntry,
     facts_of,
-    lines_of,
 )
 from configs.errors import BadInput, VerificationFailed
 from configs.records import Amount
 from sandbox import keys
 from sandbox.canonical import digest
+from sandbox.charges import settlements
 from sandbox.decision import policy
 from sandbox.heads import open_ledger
 from sandbox.keys import signer
@@ -108,7 +107,7 @@ def _describe_run(entries: list[Entry], period: list[Entry]) -> dict[str, Any]:
         "study": entries[0].hash,
         "name": policy(entries).config.study.name,
         "head": entries[-1].hash,
-        "entries": len(entries),
+        "entries": entries[-1].sequence,
         "machine": root.machine,
         "box": root.box,
         "tier": root.tier,
@@ -127,7 +126,7 @@ def _sum_by_class(entries: list[Entry], period: list[Entry]) -> dict[str, Any]:
     grants += [fact.grant for fact in facts_of(entries, CallEntry)]
     class_of = {grant.nonce: classes[grant.plan] for grant in grants}
     amounts: dict[str, list[Amount]] = {}
-    for fact in facts_of(period, SettleEntry):
+    for _, fact in settlements(period):
         name = class_of.get(fact.key) or fact.key.partition(":")[0]
         amounts.setdefault(name, []).append(fact.spent)
     return {name: plain(_sum(parts)) for name, parts in sorted(amounts.items())}
@@ -135,7 +134,7 @@ def _sum_by_class(entries: list[Entry], period: list[Entry]) -> dict[str, Any]:
 
 def _sum_by_account(period: list[Entry]) -> dict[str, Any]:
     amounts: dict[str, list[Amount]] = {}
-    for fact in facts_of(period, SettleEntry):
+    for _, fact in settlements(period):
         for account in fact.accounts:
             amounts.setdefault(account, []).append(fact.spent)
     return {name: plain(_sum(parts)) for name, parts in sorted(amounts.items())}
@@ -146,7 +145,7 @@ def _find_peaks(entries: list[Entry]) -> dict[str, Any]:
     steps = {"start": 1, "job": -1}
     moves = sorted((entry.time, steps[entry.kind]) for entry in entries if entry.kind in steps)
     hours: dict[str, int] = {}
-    for entry, fact in lines_of(entries, SettleEntry):
+    for entry, fact in settlements(entries):
         hour = entry.time[:13]
         hours[hour] = hours.get(hour, 0) + fact.spent.cpu_us
     peak = max(hours, key=lambda hour: hours[hour], default="")
@@ -158,7 +157,7 @@ def _find_peaks(entries: list[Entry]) -> dict[str, Any]:
 
 
 def _sum_spent(entries: list[Entry]) -> Amount:
-    return _sum(fact.spent for fact in facts_of(entries, SettleEntry))
+    return _sum(fact.spent for _, fact in settlements(entries))
 
 
 def _sum(amounts: Iterable[Amount]) -> Amount:

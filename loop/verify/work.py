@@ -17,7 +17,7 @@ from configs.entries import (
     StudyEntry,
     VerdictEntry,
 )
-from configs.records import Grant
+from configs.records import Amount, Grant
 from loop.verify import inputs
 from loop.verify.state import Replay, need
 from sandbox import budget, call
@@ -54,13 +54,15 @@ def check_settle(replay: Replay, fact: SettleEntry) -> None:
 
 
 def check_grant(replay: Replay, fact: GrantEntry) -> None:
+    """Check a grant of format 1, which stands in the ledger before its job starts."""
     grant = fact.grant
     plan = replay.memory.plans[grant.plan]
     decisions = replay.decisions.get((grant.plan, plan.change_class))
+    need(replay.memory.rules.format == 1, "only a ledger of format 1 has grants without a start")
     need(decisions and decisions[-1].authority == grant.authority, "the grant rests on no decision")
     counts = {job.role: job.count for job in plan.jobs}
     need(0 <= grant.index < counts.get(grant.role, 0), "the plan has no such job")
-    slot = grants.slot(grant)
+    slot = f"{grant.plan}:{grant.role}:{grant.index}:{grant.attempt}"
     need(
         slot not in replay.slots and grant.nonce not in replay.granted,
         "that job was granted before",
@@ -71,22 +73,30 @@ def check_grant(replay: Replay, fact: GrantEntry) -> None:
 
 def check_start(replay: Replay, fact: StartEntry) -> None:
     grant, job, memory = fact.grant, fact.job, replay.memory
+    plan = memory.plans[grant.plan]
     need(_is_unused(replay, grant), "a job began without a grant of its own")
     need(digest(job) == fact.digest, "the job does not match its digest")
     need(
-        allowed(memory.plans[grant.plan], job, grant, memory.rules.config),
+        allowed(plan, job, grant, memory.rules.config),
         "the job is not the one that its grant allows",
     )
-    reserved = (grants.payers(memory, grant), worst_case(job))
-    need(replay.reserved.get(grant.nonce) == reserved, "its worst case was not reserved")
+    _check_reserved(replay, grant, worst_case(job))
     flaw = inputs.find_flaw(replay.recorded, memory.plans[grant.plan], job)
     replay.expect(not flaw, flaw)
     _launch(replay, grant)
 
 
 def _is_unused(replay: Replay, grant: Grant) -> bool:
+    """Tell whether a grant of format 1 was issued and is unused; the launch checks the others."""
+    if replay.memory.rules.format > 1:
+        return grant.nonce not in replay.started
     is_issued = replay.granted.get(grant.nonce) == grant
     return is_issued and grant.nonce not in replay.running
+
+
+def _check_reserved(replay: Replay, grant: Grant, amount: Amount) -> None:
+    payers = grants.payers(replay.memory, grant)
+    need(replay.reserved.get(grant.nonce) == (payers, amount), "its worst case was not reserved")
 
 
 def _launch(replay: Replay, grant: Grant) -> None:
@@ -97,7 +107,7 @@ def _launch(replay: Replay, grant: Grant) -> None:
 
 def check_job(replay: Replay, fact: JobEntry | AnswerEntry) -> None:
     need(fact.nonce in replay.running, "a result of a job that never began, or a second one")
-    replay.granted.pop(fact.nonce)
+    replay.granted.pop(fact.nonce, None)
     replay.running.discard(fact.nonce)
 
 
@@ -114,10 +124,7 @@ def check_call(replay: Replay, fact: CallEntry) -> None:
         call.exact(request, replay.store.get(request.body)),
         "the stored question is not one of this endpoint",
     )
-    need(
-        replay.reserved.get(grant.nonce) == (grants.payers(replay.memory, grant), request.worst()),
-        "its worst case was not reserved",
-    )
+    _check_reserved(replay, grant, request.worst())
     _launch(replay, grant)
     replay.calls[grant.nonce] = (request.plan, request.index, fact.digest)
 

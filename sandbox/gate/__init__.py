@@ -12,7 +12,7 @@ from typing import Literal
 
 from configs.entries import DecisionEntry
 from configs.errors import Denied, NeedsHuman, VerificationFailed
-from configs.records import Approval, Grant, Mandate, Plan
+from configs.records import Approval, Grant, Mandate, Plan, PlanRole
 from configs.settings.gates import Quorum
 from sandbox import keys
 from sandbox.canonical import digest
@@ -178,11 +178,8 @@ class Gate:
             if (subject, change_class) not in self.memory.refused:
                 txn.append(decide.write_no(subject, change_class, reason))
 
-    def grant(self, name: str) -> dict[tuple[str, int], Grant]:
-        """Decide on a recorded plan and issue its missing grants, by (role, index).
-
-        Raises NeedsHuman or Denied.
-        """
+    def grant(self, name: str) -> None:
+        """Decide on a recorded plan: from now on its jobs get grants. Raises NeedsHuman, Denied."""
         with self.ledger.transaction() as txn:
             self.refresh(txn)
             plan = self.memory.plans.get(name)
@@ -190,10 +187,7 @@ class Gate:
                 raise Denied(f"{name[:12]} is no recorded plan; nothing of it can run")
             if reason := self.find_flaw(name):
                 raise Denied(reason)
-            decision = self.decide_within(txn, name, plan.change_class)
-            given = grants.new_grants(plan, name, decision.authority)
-            grants.issue_missing(txn, given, name)
-        return {(grant.role, grant.index): grant for grant in given}
+            self.decide_within(txn, name, plan.change_class)
 
     def find_flaw(self, name: str) -> str:
         """Return why a recorded plan may not run whatever people decide, or an empty string.
@@ -207,25 +201,17 @@ class Gate:
             self._sound = {name, *list(self._sound)[:SOUND]}
         return reason
 
-    def regrant(self, lost: Grant, counted: bool = True) -> Grant:
-        """Issue another grant for a job lost by the box; raises NeedsHuman."""
-        again = grants.next_attempt(lost, counted)
-        with self.ledger.transaction() as txn:
-            grants.issue(txn, again)
-        return again
+    def next_grant(self, plan: str, role: PlanRole, index: int) -> Grant:
+        """Return the grant for the next attempt of a job; raises NeedsHuman."""
+        return grants.next_grant(self.refresh().memory, plan, role, index)
 
     def launch(self, txn: Transaction, grant: Grant) -> None:
-        """Check a grant in the transaction for reserving its budget, then use it up.
+        """Check a grant in the transaction that reserves its budget and records its start.
 
-        Raises as `launch.check_launch` and `grant.consume` do.
+        Raises as `launch.check_launch` does.
         """
         self.refresh(txn)
         launch.check_launch(self.memory, grant, txn.now().timestamp(), keys.revoked())
-        grants.consume(txn, grant)
-
-    def end_grants(self, txn: Transaction) -> int:
-        """End every unused grant and return their number."""
-        return grants.end_grants(txn)
 
     # Facts that the loop shows and asks for.
 

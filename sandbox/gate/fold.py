@@ -9,31 +9,37 @@ from bisect import insort
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from functools import cache
+from sys import intern
+from typing import Any, Literal
 
 from configs.build import parse
 from configs.entries import (
     AmendedEntry,
     AmendmentEntry,
+    AnswerEntry,
     ApprovalEntry,
+    CallEntry,
     ChampionEntry,
     ControlEntry,
     DecisionEntry,
     Entry,
     HandedEntry,
     IncidentEntry,
+    JobEntry,
     MandateEntry,
     PlanEntry,
     ProbeEntry,
     RecallEntry,
     RequestEntry,
+    StartEntry,
 )
 from configs.errors import VerificationFailed
 from configs.records import Amount, Approval, Incident, Mandate, Plan
 from sandbox import keys
 from sandbox.canonical import digest
-from sandbox.decision import Request, Subject, unix
-from sandbox.gate.memory import Memory
+from sandbox.decision import HOUR, Request, Subject, unix
+from sandbox.gate.memory import JobState, Memory, recent
 
 HUMAN = ("person", "external")
 """Kinds of human reviewers."""
@@ -44,10 +50,6 @@ ENDS = ("start", "propose", "skill", "unseal")
 def fold(memory: Memory, entry: Entry) -> None:
     """Add the next entry; raises VerificationFailed where its signature or digest is wrong."""
     memory.sequence = entry.sequence
-    if entry.kind in ("start", "call"):
-        # Only the time counts. Most entries of these kinds are never decoded for the gate.
-        memory.starts.append(unix(entry))
-        return
     step = FOLDS.get(entry.kind)
     if step is None:
         return
@@ -244,7 +246,46 @@ def _order_subject(memory: Memory, name: str) -> Subject:
     )
 
 
+def _fold_start(memory: Memory, entry: Entry, fact: StartEntry | CallEntry) -> None:
+    grant, now = fact.grant, unix(entry)
+    recent(memory.starts, now - HOUR)
+    memory.starts.append(now)
+    before = memory.job_state(grant.plan, grant.role, grant.index)
+    after = replace(before, begun=before.begun + 1, stage="running")
+    _set_state(memory, grant.plan, grant.role, grant.index, after)
+
+
+def _fold_job(memory: Memory, entry: Entry, fact: JobEntry) -> None:
+    """End an attempt: a job lost by the box may be begun again."""
+    is_lost = fact.result.status == "box"
+    before = memory.job_state(fact.plan, fact.role, fact.index)
+    lost = before.lost + (is_lost and not fact.result.killed)
+    after = replace(before, lost=lost, stage="lost" if is_lost else "done")
+    _set_state(memory, fact.plan, fact.role, fact.index, after)
+
+
+def _fold_answer(memory: Memory, entry: Entry, fact: AnswerEntry) -> None:
+    """End a question: without a usable answer it may be asked again."""
+    before = memory.job_state(fact.plan, "ask", fact.index)
+    stage: Literal["lost", "done"] = "done" if fact.answer.status == "ok" else "lost"
+    _set_state(memory, fact.plan, "ask", fact.index, replace(before, stage=stage))
+
+
+def _set_state(memory: Memory, plan: str, role: str, index: int, state: JobState) -> None:
+    memory.jobs.setdefault(plan, {})[intern(f"{role} {index}")] = _shared(state)
+
+
+@cache
+def _shared(state: JobState) -> JobState:
+    """Return the one record of a state: a long study has many jobs and few states."""
+    return state
+
+
 FOLDS: dict[str, Callable[[Memory, Entry, Any], None]] = {
+    "start": _fold_start,
+    "call": _fold_start,
+    "job": _fold_job,
+    "answer": _fold_answer,
     "amended": _fold_amended,
     "plan": _fold_plan,
     "probe": _fold_probe,

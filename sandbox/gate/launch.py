@@ -6,6 +6,7 @@
 4. The grant rests on the newest yes for this plan.
 5. Every mandate or approval of this yes still lives: not expired, not revoked.
 6. No reviewer denied the plan since.
+7. It is the next grant of a job of the plan, and no earlier attempt used it up.
 """
 
 from collections.abc import Collection
@@ -13,6 +14,7 @@ from collections.abc import Collection
 from configs.errors import Denied, NeedsHuman, Stopped, VerificationFailed
 from configs.records import Grant
 from sandbox.canonical import digest
+from sandbox.gate.grant import find_misuse
 from sandbox.gate.memory import Memory
 
 
@@ -56,3 +58,7 @@ def check_launch(memory: Memory, grant: Grant, now: float, revoked: Collection[s
         if answer.answer == "deny":
             denied = f"was denied by {answer.reviewer} after it was granted"
             raise Denied(f"{name} {denied}; nothing ran")
+    misuse = find_misuse(memory, grant) if rules.format > 1 else ""
+    if misuse:
+        text = f"the grant for {grant.role} {grant.index} of {name}: {misuse}; nothing ran"
+        raise VerificationFailed(text)

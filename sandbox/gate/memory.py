@@ -19,6 +19,21 @@ Question = tuple[str, str]
 """A subject's digest and the class of decision on it."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobState:
+    """Attempts of a single job or question."""
+
+    begun: int = 0
+    "attempts"
+    lost: int = 0
+    "attempts lost by the box, without those that people killed"
+    stage: Literal["", "running", "lost", "done"] = ""
+    "the last attempt: none, under way, to be repeated, or used up"
+
+
+UNBEGUN = JobState()
+
+
 @dataclass(slots=True, kw_only=True)
 class Memory:
     """Facts of a single study up to an entry of its ledger. Only `fold` changes them."""
@@ -85,8 +100,10 @@ class Memory:
     "ledger hash of the order now holding or slowing it"
     per_hour: int = 0
     "jobs an hour of a slowed study; 0: it is not slowed"
-    starts: list[float] = field(default_factory=list)
-    "unix seconds of the starts of jobs and calls"
+    starts: deque[float] = field(default_factory=deque)
+    "unix seconds of the starts of jobs and calls, of the last hour at least"
+    jobs: dict[str, dict[str, JobState]] = field(default_factory=dict)
+    "attempts of the begun jobs of each plan, by role and index"
 
     def drillable(self) -> bool:
         """Tell whether nobody holds the study. A drill's end lifts no order of the reviewers."""
@@ -141,9 +158,11 @@ class Memory:
 
     def has_room(self, now: float) -> bool:
         """Tell whether a slowed study may start another job in this hour."""
-        if not self.per_hour:
-            return True
-        return sum(start > now - HOUR for start in self.starts) < self.per_hour
+        return not self.per_hour or recent(self.starts, now - HOUR) < self.per_hour
+
+    def job_state(self, plan: str, role: str, index: int) -> JobState:
+        """Return the attempts of a job up to now."""
+        return self.jobs.get(plan, {}).get(f"{role} {index}", UNBEGUN)
 
 
 def recent(times: deque[float], since: float) -> int:

@@ -12,6 +12,7 @@ from exports import (
 from fakes import FakeBox
 from studies import SCRIPT, approve, better, config, play
 
+from configs.entries import unflatten
 from configs.errors import NeedsHuman, VerificationFailed
 from loop.export import redact
 from loop.export.columns import columns
@@ -158,7 +159,7 @@ def test_probes_of_a_running_study_are_closed_with_all_that_names_them(tmp_path,
     probes = {e.body["digest"] for e in found if e.kind == "probe"}
     told = json.dumps([e.body for e in running.entries])
     assert probes and not any(name in told for name in probes)
-    assert {running.entries[n - 1].kind for n, why in running.closed.items() if why == "probe"} >= {
+    assert {e.kind for e in running.entries if running.closed.get(e.place) == "probe"} >= {
         "probe",
         "request",
         "approval",
@@ -186,16 +187,12 @@ def test_an_entry_that_may_not_be_closed_and_one_that_must_be_are_refused(done):
     path = next(out.glob("entries-*"))
     lines = path.read_bytes().split(b"\n")
     entries = read_entries(folder)
-    at = next(i for i, e in enumerate(entries) if e.kind == "verdict")
-    body = {
-        "sequence": at + 1,
-        "previous": entries[at].previous,
-        "kind": "verdict",
-        "time": entries[at].time,
-        "body": entries[at].body,
-    }
+    verdict = next(e for e in entries if e.kind == "verdict")
+    at = verdict.sequence - 1
+    body = unflatten([e for e in entries if e.sequence == verdict.sequence])
+    assert body["kind"] == "verdict" and body.pop("monotonic_us")
     for why in ("verdict", "seed", "other"):
-        lines[at] = canonical({"closed": why, "hash": entries[at].hash, "entry": body})
+        lines[at] = canonical({"closed": why, "hash": verdict.hash, "entry": body})
         with pytest.raises(
             VerificationFailed, match=f"entry {at + 1} .verdict. is closed as '{why}'"
         ):

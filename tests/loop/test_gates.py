@@ -43,6 +43,7 @@ from sandbox.canonical import digest
 from sandbox.decision import unix
 from sandbox.gate import admit
 from sandbox.gate import grant as grants
+from sandbox.gate.memory import JobState
 
 
 def test_silence_is_a_no_when_the_request_expires(tmp_path, go, monkeypatch):
@@ -131,14 +132,19 @@ def test_a_job_that_the_box_loses_runs_three_times_and_an_order_to_stop_does_not
     cfg = config(tmp_path)
     mandate(cfg)
     go(cfg, FakeBox(better))
-    first = next(e.fact.grant for e in entries(cfg) if e.kind == "grant")
-    second = grants.next_attempt(first, counted=True)
-    third = grants.next_attempt(second, counted=True)
-    assert (second.attempt, third.attempt) == (1, 2)
-    assert len({first.nonce, second.nonce, third.nonce}) == 3
-    with pytest.raises(NeedsHuman, match="lost 3 times by the box"):
-        grants.next_attempt(third, counted=True)
-    assert grants.next_attempt(third, counted=False).attempt == 3
+    memory = gate_of(cfg).memory
+    name, jobs = next(iter(memory.jobs.items()))
+    for lost in range(4):
+        jobs["train 0"] = JobState(begun=lost + 2, lost=lost, stage="lost")
+        if lost == grants.ATTEMPTS:
+            with pytest.raises(NeedsHuman, match="lost 3 times by the box"):
+                grants.next_grant(memory, name, "train", 0)
+        else:
+            again = grants.next_grant(memory, name, "train", 0)
+            assert again.attempt == lost + 2 and not grants.find_misuse(memory, again)
+            for stage in ("running", "done"):
+                jobs["train 0"] = JobState(begun=lost + 2, lost=lost, stage=stage)
+                assert "was used" in grants.find_misuse(memory, again)
 
 
 @pytest.mark.parametrize("enforced", [True, False])

@@ -425,10 +425,10 @@ def test_a_call_s_every_field_is_derived_again(asked):
     assert len(paths) > 35
     for entry, path in paths:
         fails(
-            rewritten(asked, entries, entry.sequence, mutated(entry.body, path)),
+            rewritten(asked, entries, entry.place, mutated(entry.body, path)),
             f"entry {entry.sequence} |store file|no digest",
         )
-    verify(rewritten(asked, entries, call.sequence, call.body))
+    verify(rewritten(asked, entries, call.place, call.body))
 
 
 @pytest.mark.parametrize("kind", ["call", "answer"])

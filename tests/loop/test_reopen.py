@@ -27,7 +27,7 @@ from loop.command.main import cli
 from loop.people import acts, requests
 from loop.study import fork as forks
 from loop.verify.run import verify, verify_and_record
-from sandbox import budget, control, heads, incident, keys, lock
+from sandbox import budget, charges, control, heads, incident, keys, lock
 from sandbox.files import append_line, read_lines, replace_file
 from sandbox.heads import open_ledger
 from sandbox.ledger import Ledger
@@ -121,7 +121,7 @@ def test_a_failed_verification_of_an_older_ledger_is_recorded_outside(cfg, tmp_p
 
 def test_an_emptied_ledger_does_not_begin_again(cfg, go, tmp_path):
     folder = tmp_path / "runs" / "t"
-    for table in ("entries", "accounts", "nonces"):
+    for table in ("entries", "accounts"):
         change(folder, f"delete from {table}")
     with pytest.raises(VerificationFailed, match="ledger is empty"):
         go(cfg, FakeBox(better))
@@ -159,27 +159,18 @@ def test_spent_that_was_set_back_is_put_back_from_the_entries(cfg, tmp_path):
     verify(folder)
 
 
-def test_a_used_grant_that_was_reset_is_used_again_after_the_opening(cfg, tmp_path):
-    folder = tmp_path / "runs" / "t"
-    change(folder, "update nonces set consumed = 0")
-    with pytest.raises(VerificationFailed, match="was used and its row says otherwise"):
-        verify(folder)
-    control.order(open_ledger(folder), "pause", "ada", "")
-    verify(folder)
-
-
 def test_a_settlement_beyond_what_is_reserved_changes_nothing(tmp_path):
     ledger = Ledger.file(tmp_path / "l.sqlite", create=True)
     amount = Amount(cpu_us=50, jobs=1)
     with ledger.transaction() as txn:
         budget.open_account(txn, "root", Amount(cpu_us=100, jobs=9))
-        budget.reserve(txn, "a", ("root",), amount)
-        budget.settle(txn, "a", ("root",), amount, amount)
+        budget.reserve_as(txn, "a", ("root",), amount)
+        budget.settle_as(txn, "a", ("root",), amount, amount)
     with pytest.raises(VerificationFailed, match="have reserved"), ledger.transaction() as txn:
-        budget.settle(txn, "a", ("root",), amount, amount)
+        budget.settle_as(txn, "a", ("root",), amount, amount)
     rows = ledger.read(budget.balances)["root"]["cpu_us"]
     assert (rows["reserved"], rows["spent"]) == (0, 50)
-    assert ledger.read(budget.balances) == budget.replay(ledger.entries())
+    assert ledger.read(budget.balances) == charges.replay(ledger.entries())
 
 
 HOLD = """
@@ -289,7 +280,7 @@ def test_a_fork_from_a_head_without_amounts_holds_nothing(cfg, tmp_path):
     assert record.left is None
     ledger = open_ledger(new)
     with pytest.raises(BudgetExhausted), ledger.transaction() as txn:
-        budget.reserve(txn, "x", ("root",), Amount(jobs=1))
+        budget.reserve(txn, ("root",), Amount(jobs=1))
     verify(new)
 
 

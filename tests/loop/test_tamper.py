@@ -286,7 +286,7 @@ def test_a_decision_s_every_field_is_derived_again(done):
     entries = Ledger.at(done).entries()
     first = next(e for e in entries if e.kind == "decision")
     for path in leaves(first.body):
-        copy = rewritten(done, entries, first.sequence, mutated(first.body, path))
+        copy = rewritten(done, entries, first.place, mutated(first.body, path))
         fails(copy, f"entry {first.sequence} ")
 
 
@@ -294,7 +294,7 @@ def test_a_rewritten_history_that_says_the_same_verifies(done):
     """So that the test above fails by what was changed, and not by being rewritten."""
     entries = Ledger.at(done).entries()
     first = next(e for e in entries if e.kind == "decision")
-    verify(rewritten(done, entries, first.sequence, first.body))
+    verify(rewritten(done, entries, first.place, first.body))
 
 
 FLOOD = 10_000

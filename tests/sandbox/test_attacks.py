@@ -49,7 +49,7 @@ from loop.study import open as study_open
 from loop.study import root as study_root
 from loop.verify import heads as verify_heads
 from loop.verify import run as verify_run
-from sandbox import budget, chain, gate, heads, keys, ledger
+from sandbox import chain, charges, gate, heads, keys, ledger
 from sandbox.box import cgroup, container, docker, namespace, watch
 from sandbox.box.docker import DockerBox
 from sandbox.box.namespace import NamespaceBox
@@ -832,7 +832,7 @@ def unchecked(ledger):
     """Return a replay that checked nothing, with the limits that a ledger's entries claim."""
     limits = {
         name: Amount(**{r: cell["limit"] for r, cell in cells.items()})
-        for name, cells in budget.replay(ledger.entries()).items()
+        for name, cells in charges.replay(ledger.entries()).items()
     }
     return SimpleNamespace(limits=limits, findings=[])
 

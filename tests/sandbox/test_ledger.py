@@ -13,7 +13,7 @@ from configs.entries import EndEntry
 from configs.errors import BadEntry, BudgetExhausted, Stopped, VerificationFailed
 from configs.records import RESOURCES, Amount
 from configs.settings.budget import Budget
-from sandbox import budget, keys
+from sandbox import budget, charges, keys
 from sandbox.heads import check_checkpoints, checkpoint
 from sandbox.ledger import Ledger
 from sandbox.store import Store
@@ -195,21 +195,21 @@ def accounts(tmp_path, jobs=10):
 def test_a_refused_reservation_reserves_nothing(tmp_path):
     ledger = accounts(tmp_path)
     with pytest.raises(BudgetExhausted, match="cpu_us left"), ledger.transaction() as txn:
-        budget.reserve(txn, "a", ("root", "train"), Amount(jobs=1, cpu_us=100_000_001))
+        budget.reserve_as(txn, "a", ("root", "train"), Amount(jobs=1, cpu_us=100_000_001))
     assert ledger.read(budget.balances)["root"]["jobs"]["reserved"] == 0
-    assert ledger.read(budget.balances) == budget.replay(ledger.entries())
+    assert ledger.read(budget.balances) == charges.replay(ledger.entries())
 
 
 def test_balances_equal_their_replay(tmp_path):
     ledger = accounts(tmp_path)
     held, used = Amount(cpu_us=50, jobs=1), Amount(cpu_us=70, jobs=1)
     with ledger.transaction() as txn:
-        budget.reserve(txn, "a", ("root", "train"), held)
+        budget.reserve_as(txn, "a", ("root", "train"), held)
     with ledger.transaction() as txn:
-        budget.settle(txn, "a", ("root", "train"), held, used)
+        budget.settle_as(txn, "a", ("root", "train"), held, used)
     root = ledger.read(budget.balances)["root"]
     assert root["cpu_us"] == {"limit": 100_000_000, "reserved": 0, "spent": 70}
-    assert ledger.read(budget.balances) == budget.replay(ledger.entries())
+    assert ledger.read(budget.balances) == charges.replay(ledger.entries())
 
 
 def hammer(path, tries, slot, careless):
@@ -232,10 +232,10 @@ def hammer(path, tries, slot, careless):
                         )
             else:
                 with ledger.transaction() as txn:
-                    budget.reserve(txn, str(slot), payers, held)
+                    budget.reserve_as(txn, str(slot), payers, held)
                 if chance.random() < 0.8:  # else it is never settled, as after a crash
                     with ledger.transaction() as txn:
-                        budget.settle(
+                        budget.settle_as(
                             txn,
                             str(slot),
                             payers,
@@ -295,7 +295,7 @@ def test_sixteen_processes_and_kills_cannot_pass_a_limit_together(tmp_path):
         )
         assert free >= 0
     assert limit - 100 < root["spent"] + root["reserved"] <= limit
-    assert ledger.read(budget.balances) == budget.replay(entries)
+    assert ledger.read(budget.balances) == charges.replay(entries)
 
 
 def test_looking_before_taking_in_two_transactions_passes_the_limit(tmp_path):
@@ -323,9 +323,9 @@ def test_every_resource_has_a_hard_limit(tmp_path, resource):
     ledger = Ledger.file(tmp_path / "b.sqlite", create=True)
     with ledger.transaction() as txn:
         budget.open_account(txn, "root", Amount(**dict.fromkeys(RESOURCES, 10)))
-        budget.reserve(txn, "a", ("root",), Amount(**{resource: 10}))
+        budget.reserve_as(txn, "a", ("root",), Amount(**{resource: 10}))
     with pytest.raises(BudgetExhausted, match=f"0 {resource} left"), ledger.transaction() as txn:
-        budget.reserve(txn, "b", ("root",), Amount(**{resource: 1}))
+        budget.reserve_as(txn, "b", ("root",), Amount(**{resource: 1}))
 
 
 def test_entries_that_left_memory_are_read_and_checked_again(tmp_path, monkeypatch):
@@ -404,9 +404,9 @@ def test_a_refused_reservation_changes_no_account_though_its_transaction_goes_on
         with pytest.raises(
             BudgetExhausted, match="account train has 10 cpu_us left; the job needs 50"
         ):
-            budget.reserve(txn, "k", ("root", "train"), Amount(cpu_us=50))
+            budget.reserve_as(txn, "k", ("root", "train"), Amount(cpu_us=50))
         with pytest.raises(BudgetExhausted, match="account nobody has 0 cpu_us left"):
-            budget.reserve(txn, "k", ("root", "nobody"), Amount(cpu_us=5))
+            budget.reserve_as(txn, "k", ("root", "nobody"), Amount(cpu_us=5))
     assert all(
         cell["reserved"] == 0
         for account in ledger.read(budget.balances).values()
@@ -421,4 +421,4 @@ def test_a_record_that_could_not_be_read_back_is_not_written(tmp_path):
     with pytest.raises(BadEntry, match="entry 2 is no entry of kind end: reason is 1"):
         ledger.append(EndEntry(reason=1))
     assert [e.fact for e in ledger.entries()] == [EndEntry(reason="every campaign ended")]
-    assert ledger.append_raw("note", {}).sequence == 2  # such as the next version may write
+    assert ledger.append("note", {}).sequence == 2  # such as the next version may write

@@ -49,10 +49,7 @@ def _again(r: Running, endpoint: Endpoint, found: ModelReply, tried: int) -> boo
 
 def _try(r: Running, request: Call) -> ModelReply | None:
     """Ask once, with a grant of its own; None if people held the study meanwhile."""
-    facts = r.facts()
-    grant = facts.grants[request.plan, "ask", request.index]
-    if grant.nonce in facts.started:
-        grant = r.gate.regrant(grant, counted=False)
+    grant = r.gate.next_grant(request.plan, "ask", request.index)
     r.watch()
     try:
         return call(r.sandbox, request, grant, lambda: r.stopped)
