@@ -53,6 +53,15 @@ def load_bench(name):
     return module
 
 
+def test_no_two_documents_share_the_name_of_a_study():
+    """The second document's command would meet the first's study, of other settings."""
+    places = {}
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        for name in set(re.findall(r"study\.name=([\w.-]+)", path.read_text())):
+            places.setdefault(name, []).append(path.name)
+    assert not {name: files for name, files in places.items() if len(files) > 1}
+
+
 def test_every_field_of_an_incident_has_a_row_and_every_row_names_a_field():
     found = [row[0].strip("`") for row in rows(INCIDENTS, "Field by field")[1:]]
     assert found == [f.name for f in fields(Incident)]

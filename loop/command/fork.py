@@ -22,10 +22,7 @@ from loop.terminal import FOLDER, read_user
     help="A copy of the signed heads that somebody kept elsewhere.",
 )
 def fork(folder: Path, head: str, to: Path, why: str, heads: tuple[Path, ...]) -> None:
-    """Begin a new study with the rest of the budget of a run whose newest ledger was lost.
-
-    Example: heirloop fork runs/old --from 3f2a9c41 --to runs/new --why "the disk died"
-    """
+    """Begin a new study with the rest of the budget of a run whose newest ledger was lost."""
     record = begin_fork(folder, head, to, read_user(), why, heads)
     left = (record.left or {}).get("root", {})
     click.echo(

@@ -10,6 +10,7 @@ import sys
 
 import click
 
+from loop.command.examples import add_example
 from loop.command.failure import explain
 from loop.command.verbs import VERBS
 from loop.text import visible
@@ -28,6 +29,7 @@ class LazyGroup(click.Group):
             return None
         module, _, name = VERBS[cmd_name][0].partition(":")
         command: click.Command = getattr(importlib.import_module(f"loop.command.{module}"), name)
+        add_example(command, cmd_name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -40,6 +42,7 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="heirloop", prog_name="heirloop", message="%(prog)s %(version)s")
 def cli() -> None:
     """A sandboxed closed-loop improvement testbed."""
 

@@ -213,10 +213,7 @@ def validate(names: tuple[str, ...], studies: int, as_json: bool) -> None:
 @click.option("--as", "kind", default="", help="task, gate or proposer; else its names tell.")
 @AS_JSON
 def check_file(file: str, kind: str, as_json: bool) -> None:
-    """Run a task, gate or proposer of your own on a small example, and tell its mistakes.
-
-    Example: heirloop check docs/examples/size_gate.py
-    """
+    """Run a task, gate or proposer of your own on a small example, and tell its mistakes."""
     print_pairs(check_own(file, kind), ["what", "value"], as_json)
 
 

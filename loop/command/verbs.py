@@ -97,6 +97,10 @@ VERBS: dict[str, tuple[str, str]] = {
         "keys:keys",
         "Reviewers' keys.",
     ),
+    "list": (
+        "listing:list_names",
+        "List the knobs, arms, tasks, studies or boxes that settings can name.",
+    ),
     "mandate": (
         "mandate:mandate",
         "Standing approvals with caps.",

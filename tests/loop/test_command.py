@@ -1,5 +1,8 @@
 """The command line: its table of verbs is right, and a plain verb imports no heavy library."""
 
+import importlib.metadata
+import json
+import shlex
 import subprocess
 import sys
 
@@ -7,8 +10,13 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from configs.arms import ARMS
+from configs.recipe import knobs
+from loop.command.examples import EXAMPLES
 from loop.command.main import cli
 from loop.command.verbs import VERBS
+from loop.plan import ROOT
+from loop.propose.table import PROPOSERS
 
 HEAVY = ("hydra", "omegaconf", "matplotlib", "scipy", "sklearn", "optuna", "docker", "fastapi")
 PLAIN = ("status", "plans", "pending", "approve", "stop", "keys", "incident", "resume", "deploy")
@@ -43,3 +51,49 @@ assert not set({HEAVY}) & set(sys.modules), set({HEAVY}) & set(sys.modules)
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
+
+
+def commands(group=cli, path=()):
+    """Yield every verb with its path: `keys new`, for example."""
+    for name in group.list_commands(click.Context(group)):
+        command = group.get_command(click.Context(group), name)
+        yield (*path, name), command
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+
+
+def test_every_help_ends_with_an_example_that_its_verb_understands():
+    paths = [path for path, _ in commands()]
+    assert {" ".join(path) for path in paths} == set(EXAMPLES)
+    for path in paths:
+        lines = CliRunner().invoke(cli, [*path, "--help"]).output.splitlines()
+        assert lines[-2:] == ["  Example:", f"    {EXAMPLES[' '.join(path)]}"]
+
+
+@pytest.mark.parametrize("example", sorted(set(EXAMPLES.values())))
+def test_every_example_of_the_help_can_be_typed(example):
+    command, words = cli, shlex.split(example)[1:]
+    while isinstance(command, click.Group):
+        command = command.get_command(click.Context(command), words.pop(0))
+    command.make_context("heirloop", words)
+
+
+def test_the_version_is_that_of_the_package():
+    run = CliRunner().invoke(cli, ["--version"])
+    assert run.output == f"heirloop {importlib.metadata.version('heirloop')}\n"
+
+
+NAMES = {
+    "knobs": knobs(),
+    "arms": {name for name in (*ARMS, *PROPOSERS) if name != "notebook"},
+    "tasks": {path.stem for path in (ROOT / "configs/task").glob("*.yaml")},
+    "studies": {path.stem for path in (ROOT / "configs/study").glob("*.yaml")},
+    "boxes": {path.stem for path in (ROOT / "configs/box").glob("*.yaml")},
+}
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_a_verb_lists_every_name_that_settings_can_hold(kind):
+    run = CliRunner().invoke(cli, ["list", kind, "--json"])
+    rows = json.loads(run.output)
+    assert {next(iter(row.values())) for row in rows} == set(NAMES[kind])

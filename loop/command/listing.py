@@ -1,0 +1,100 @@
+"""`heirloop list`: the names that settings can hold, each with its meaning."""
+
+from collections.abc import Callable, Iterator
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+import click
+
+from configs.arms import ARMS, variant
+from configs.entries.manual import field_texts
+from configs.recipe import GRID, Recipe, knobs
+from loop.plan import ROOT
+from loop.propose.table import PROPOSERS, proposer
+from loop.settings import compose_settings
+from loop.terminal import AS_JSON, print_table, write_truth
+
+Rows = tuple[list[str], list[list[Any]]]
+"""Head of a table, and its rows."""
+BOXES = {
+    "auto": ("the namespace box where it works, else Docker", "either of them"),
+    "namespace": ("namespaces of this Linux, without an image", "Linux, bubblewrap"),
+    "docker": ("a container of the image heirloop-box", "a Docker engine, `heirloop image build`"),
+    "planted": ("no box: a law stands in for trainings", "task=planted"),
+}
+"""Box -> (where jobs run, its needs)."""
+
+
+def _list_knobs() -> Rows:
+    texts, baseline = field_texts(Recipe), Recipe()
+    rows = [
+        [name, getattr(baseline, name), ", ".join(map(str, GRID[name])), texts[name]]
+        for name in knobs()
+    ]
+    return ["knob", "default", "proposers draw from", "meaning and range"], rows
+
+
+def _list_arms() -> Rows:
+    names = [*ARMS, *(name for name in PROPOSERS if name != "notebook")]
+    rows = []
+    for name in dict.fromkeys(names):
+        way, arm = proposer(name), variant(name)
+        needs = " or ".join(f"proposer.{setting}" for setting in way.needs)
+        rows.append([name, arm.proposer, arm.weights, arm.history, way.where, way.sees, needs])
+    return ["arm", "proposer", "weights", "history", "where", "sees", "needs"], rows
+
+
+def _list_tasks() -> Rows:
+    rows = []
+    for name, text in _describe("task"):
+        if name in ("custom", "planted"):
+            rows.append([name, "-", "-", "-", text])
+            continue
+        task = compose_settings([f"task={name}"]).task
+        seconds = task.planned_cpu_us / 1e6
+        rows.append([name, seconds, task.seed_deviation, write_truth(task.notebook), text])
+    return ["task", "CPU-seconds a training", "seed deviation", "notebook", "meaning"], rows
+
+
+def _list_studies() -> Rows:
+    rows = []
+    for name, text in _describe("study"):
+        config = compose_settings([f"study={name}"])
+        study, arms = config.study, ", ".join(config.arms())
+        rows.append([name, arms, study.repeats, study.generations, study.proposals, text])
+    return ["study", "arms", "repeats", "generations", "proposals", "meaning"], rows
+
+
+def _list_boxes() -> Rows:
+    rows = [[name, *texts] for name, texts in BOXES.items()]
+    return ["box", "where jobs run", "needs"], rows
+
+
+def _describe(group: str) -> Iterator[tuple[str, str]]:
+    """Yield the name of each file of a group of settings, and its comment at the top."""
+    for path in sorted((ROOT / "configs" / group).glob("*.yaml")):
+        yield path.stem, _read_comment(path)
+
+
+def _read_comment(path: Path) -> str:
+    lines = takewhile(lambda line: line.startswith("#"), path.read_text().splitlines())
+    return " ".join(line.lstrip("# ") for line in lines if "@package" not in line)
+
+
+LISTS: dict[str, Callable[[], Rows]] = {
+    "knobs": _list_knobs,
+    "arms": _list_arms,
+    "tasks": _list_tasks,
+    "studies": _list_studies,
+    "boxes": _list_boxes,
+}
+
+
+@click.command("list")
+@click.argument("kind", metavar="|".join(LISTS), type=click.Choice(list(LISTS)))
+@AS_JSON
+def list_names(kind: str, as_json: bool) -> None:
+    """List the knobs, arms, tasks, studies or boxes that settings can name."""
+    head, rows = LISTS[kind]()
+    print_table(rows, head, as_json)
