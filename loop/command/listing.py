@@ -46,7 +46,7 @@ def _list_arms() -> Rows:
 
 
 def _list_tasks() -> Rows:
-    rows = []
+    rows = list[list[Any]]()
     for name, text in _describe("task"):
         if name in ("custom", "planted"):
             rows.append([name, "-", "-", "-", text])
