@@ -24,14 +24,22 @@ fills it.
 """
 
 
-def replicate_seed(secret: bytes, plan: str, index: int) -> int:
-    """Return seed `index` of a plan, below 2^53: HMAC(secret, plan digest, index)."""
-    label = f"replicate:{plan}:{index}".encode()
+def repeat_secret(secret: bytes, repeat: int) -> bytes:
+    """Return the secret of a repeat: HMAC(study secret, its number)."""
+    return hmac.digest(secret, f"heirloop repeat:{repeat}".encode(), "sha256")
+
+
+def replicate_seed(secret: bytes, place: str, index: int) -> int:
+    """Return seed `index` at a place of a campaign, below 2^53: HMAC(secret of the repeat, ...).
+
+    A place is purpose, generation and number of the proposal, so every arm has the same seeds.
+    """
+    label = f"replicate:{place}:{index}".encode()
     return int.from_bytes(hmac.digest(secret, label, "sha256")[:8], "big") >> 11
 
 
 def held_out(task: Task, secret: bytes) -> dict[str, Items]:
-    """Return feedback, gate and sealed: uint8 (held_out, columns) each, answers included,
+    """Return feedback, confirm and sealed: uint8 (held_out, columns) each, answers included,
     disjoint.
     """
     numbers = _canonical_numbers(task)

@@ -5,7 +5,7 @@ A killed campaign goes on where it stood. Begin with `run_campaign`.
 
 import random
 
-from configs.arms import CELLS, LARGER, START
+from configs.arms import CELLS, LARGER
 from configs.entries import CampaignEndEntry
 from configs.errors import Denied
 from configs.recipe import grid
@@ -32,9 +32,6 @@ def run_campaign(campaign: Campaign) -> None:
     """
     if campaign.key in campaign.facts().ended:
         return
-    if campaign.arm == START:
-        run_start_trial(campaign)
-        return
     run_baseline(campaign)
     for number in range(campaign.reached(), campaign.shape()[0] + 1):
         if campaign.key in campaign.facts().spent or not campaign.affords(number):
@@ -43,16 +40,17 @@ def run_campaign(campaign: Campaign) -> None:
     close(campaign)
 
 
-def run_start_trial(campaign: Campaign) -> None:
-    """Run a trial of the notebook shared by all arms: a uniform draw from the grid."""
+def run_start_trial(campaign: Campaign, number: int) -> None:
+    """Run a trial of the notebook shared by all arms of a repeat: a uniform draw from the grid."""
     config, facts = campaign.running.config, campaign.facts()
-    if any((name, "predict", 0) in facts.scores for name in facts.proposed.get(campaign.key, ())):
+    place = (*campaign.key, 0, number)
+    if (facts.at.get(place), "predict", 0) in facts.scores:
         return
-    rng = random.Random(f"{config.study.seed}:{START}:{campaign.repeat}")
+    rng = random.Random(f"{config.study.seed}:{':'.join(map(str, place))}")
     base = config.task.baseline
     draft = Draft(
         generation=0,
-        index=0,
+        index=number,
         purpose="start",
         parent_recipe=base,
         recipe=draw(rng, base, grid(config.task.notebook)),

@@ -12,6 +12,7 @@ from configs.build import need, parse, strict_json
 from configs.entries import ChampionEntry, UsedUpEntry
 from configs.errors import BadInput
 from configs.objective import Objective
+from configs.recipe import Recipe
 from configs.records import Proposal, Scores
 from evals.metrics import primary, round_primary
 from loop.campaign import Campaign, passes_gate, request_decisions
@@ -22,6 +23,7 @@ from loop.measure.replicate import measure
 from loop.plan import Draft, Planned, apply_proposal
 from loop.propose.ask import UsedUp, ask
 from loop.propose.history import write_notebook
+from sandbox.decision import count_changes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +68,8 @@ def propose_one(campaign: Campaign, number: int, index: int) -> Planned | None:
         change = apply_proposal(parent.plan.recipe, files, proposal)
         share, task = change.recipe.notebook, campaign.running.config.task
         need(task.notebook or not share, "knobs.notebook", share, "0 in a study without a notebook")
+        bundle = campaign.store_bundle(change.files)
+        need_few_changes(campaign, parent, bundle, change.recipe)
     except UsedUp as error:
         entry = UsedUpEntry(arm=campaign.arm, repeat=campaign.repeat, reason=str(error)[:300])
         campaign.running.ledger.append(entry)
@@ -81,7 +85,7 @@ def propose_one(campaign: Campaign, number: int, index: int) -> Planned | None:
         parent_recipe=parent.plan.recipe,
         change_class=change.change_class,
         recipe=change.recipe,
-        bundle=campaign.store_bundle(change.files),
+        bundle=bundle,
         reference=(parent.plan.bundle, parent.plan.recipe),
         proposal=proposal,
         notebook=write_notebook(campaign),
@@ -89,6 +93,14 @@ def propose_one(campaign: Campaign, number: int, index: int) -> Planned | None:
         text=campaign.store_text(text),
     )
     return campaign.record(draft)
+
+
+def need_few_changes(campaign: Campaign, parent: Planned, bundle: str, recipe: Recipe) -> None:
+    """Raise BadInput beyond the study's change limit; the gate counts the same."""
+    running, base = campaign.running, (parent.plan.bundle, parent.plan.recipe)
+    most = running.config.study.most_changes
+    changes = count_changes(running.store, base, (bundle, recipe)) if most else 0
+    need(changes <= most, "changes", changes, f"at most {most} knobs and regions")
 
 
 def screen(campaign: Campaign, planned: Planned) -> Screened:

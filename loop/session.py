@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -21,7 +21,7 @@ from configs.errors import HeirloopError, Paused, Stopped, VerificationFailed
 from configs.settings.config import Config
 from evals.claims import warning
 from loop.campaign import Campaign, Say
-from loop.course import run_campaign
+from loop.course import run_campaign, run_start_trial
 from loop.export import track
 from loop.export.write import mirror_tables
 from loop.facts.facts import Facts, fold_entries
@@ -124,18 +124,31 @@ def _calling(running: Running) -> AbstractContextManager[None]:
 def _run_campaigns(running: Running, say: Say) -> None:
     """Run the trials of the start, then every campaign."""
     study = running.config.study
-    starts = [Campaign(running, START, i, None, say) for i in range(study.start_trials)]
-    _run_side_by_side(running, starts)
+    repeats = range(study.repeats)
+    trials = [
+        partial(_run_start, running, repeat, number, say)
+        for repeat in repeats
+        for number in range(study.start_trials)
+    ]
+    _run_side_by_side(running, trials)
     campaigns = [
-        Campaign(running, arm, repeat, None, say)
-        for repeat in range(study.repeats)
+        partial(_run_arm, running, arm, repeat, say)
+        for repeat in repeats
         for arm in running.config.arms()
     ]
     _run_side_by_side(running, campaigns)
 
 
-def _run_side_by_side(running: Running, campaigns: Sequence[Campaign]) -> None:
-    """Run campaigns in as many threads as jobs may run at a time, a core each.
+def _run_start(running: Running, repeat: int, number: int, say: Say, core: int | None) -> None:
+    run_start_trial(Campaign(running, START, repeat, core, say), number)
+
+
+def _run_arm(running: Running, arm: str, repeat: int, say: Say, core: int | None) -> None:
+    run_campaign(Campaign(running, arm, repeat, core, say))
+
+
+def _run_side_by_side(running: Running, tasks: Sequence[Callable[[int | None], None]]) -> None:
+    """Run tasks in as many threads as jobs may run at a time, a core each.
 
     The first error stops the others; a paused arm does not.
     """
@@ -143,11 +156,11 @@ def _run_side_by_side(running: Running, campaigns: Sequence[Campaign]) -> None:
     free = [cores[i % len(cores)] for i in range(running.config.box.parallel)]
     lock = threading.Lock()
 
-    def run(campaign: Campaign) -> None:
+    def run(task: Callable[[int | None], None]) -> None:
         with lock:
             core = free.pop()
         try:
-            run_campaign(replace(campaign, cpu=core))
+            task(core)
         except Paused:
             raise
         except BaseException:
@@ -158,7 +171,7 @@ def _run_side_by_side(running: Running, campaigns: Sequence[Campaign]) -> None:
                 free.append(core)
 
     with ThreadPoolExecutor(running.config.box.parallel) as pool:
-        futures = [pool.submit(run, campaign) for campaign in campaigns]
+        futures = [pool.submit(run, task) for task in tasks]
     _raise_first(futures)
 
 

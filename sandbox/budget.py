@@ -22,7 +22,7 @@ from configs.entries import (
     facts_of,
 )
 from configs.errors import BudgetExhausted, VerificationFailed
-from configs.records import ACCOUNTS, RESOURCES, SPLITS, Amount, Caps, Split
+from configs.records import ACCOUNTS, RESOURCES, Amount, Caps, Split
 from configs.settings.budget import Budget
 from sandbox.ledger import META, Ledger, Transaction
 
@@ -63,7 +63,9 @@ def study_limits(
     shares = {name: budget.shares.get(name, 1.0) for name in ACCOUNTS} | {
         arm_account(arm): budget.shares.get("arm", 1.0) for arm in arms
     }
-    looks = {look_account(split): Amount(looks=getattr(budget.looks, split)) for split in SPLITS}
+    looks = {
+        look_account(split): Amount(looks=count) for split, count in budget.looks.limits().items()
+    }
     return {
         "root": total,
         **{

@@ -183,25 +183,42 @@ def distance(
     A program with its digest in `pinned`, the study root's, was decided by people and counts
     nothing.
     """
-    before, after = plain(base[1]), plain(other[1])
-    knobs: int = sum(before[name] != after[name] for name in before)
-    if base[0] == other[0]:
-        return knobs
-    old, new = store.get_bundle(base[0]), store.get_bundle(other[0])
+    blocks = _changed_blocks(store, base[0], other[0], pinned)
+    return _changed_knobs(base[1], other[1]) + sum(lines for lines in blocks)
+
+
+def count_changes(store: Store, base: tuple[str, Recipe], other: tuple[str, Recipe]) -> int:
+    """Count the changed knobs and changed source regions between two (bundle, recipe).
+
+    A region is a run of neighbouring changed lines.
+    """
+    blocks = _changed_blocks(store, base[0], other[0], ())
+    return _changed_knobs(base[1], other[1]) + len(blocks)
+
+
+def _changed_knobs(base: Recipe, other: Recipe) -> int:
+    before, after = plain(base), plain(other)
+    return sum(before[name] != after[name] for name in before)
+
+
+def _changed_blocks(store: Store, base: str, other: str, pinned: Collection[str]) -> list[int]:
+    """Return the removed and added lines of each changed region between two bundles."""
+    if base == other:
+        return []
+    old, new = store.get_bundle(base), store.get_bundle(other)
     names = old.keys() | new.keys()
     if digest(new.get("program", b"")) in pinned:
         names -= {"program"}
-    return knobs + sum(_count_lines(old.get(name, b""), new.get(name, b"")) for name in names)
+    return [lines for name in names for lines in _blocks(old.get(name, b""), new.get(name, b""))]
 
 
-def _count_lines(old: bytes, new: bytes) -> int:
-    """Count the removed and the added lines."""
+def _blocks(old: bytes, new: bytes) -> list[int]:
     before = old.decode(errors="replace").splitlines()
     after = new.decode(errors="replace").splitlines()
     if before == after:
-        return 0
+        return []
     codes = difflib.SequenceMatcher(None, before, after).get_opcodes()
-    return sum(b - a + d - c for tag, a, b, c, d in codes if tag != "equal")
+    return [b - a + d - c for tag, a, b, c, d in codes if tag != "equal"]
 
 
 def unix(entry: Entry) -> float:

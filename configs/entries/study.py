@@ -102,6 +102,8 @@ class QuestionsEntry:
     "digest of the questions in the store"
     items: int
     "number of questions"
+    repeat: int = later(0)
+    "the repeat with these items; absent: 0, and in format 1 every repeat"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,6 +48,7 @@ from configs.records.scores import (
     Split,
     Verdict,
     VerdictAnswer,
+    name_split,
 )
 
 __all__ = [
@@ -99,5 +100,6 @@ __all__ = [
     "Split",
     "Verdict",
     "VerdictAnswer",
+    "name_split",
     "stage",
 ]

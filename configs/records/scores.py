@@ -3,11 +3,19 @@
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-Split = Literal["feedback", "gate", "sealed"]
-CONFIRM: Final = "gate"
-"""The confirm split; only the verdict leaves it. Format 1 calls it `gate` on the wire."""
+Split = Literal["feedback", "confirm", "gate", "sealed"]
+"""A held-out split. `gate` is the name of `confirm` in ledgers of format 1."""
+CONFIRM: Final = "confirm"
+"""The confirm split; only the verdict leaves it."""
 SPLITS: tuple[Split, ...] = ("feedback", CONFIRM, "sealed")
 """Held-out splits, in a candidate's order."""
+
+
+def name_split(split: Split) -> Split:
+    """Return the name of a split in this format."""
+    return CONFIRM if split == "gate" else split
+
+
 VerdictAnswer = Literal["accept", "reject", "inconclusive", "continue"]
 "continue: another pair is wanted; never recorded"
 

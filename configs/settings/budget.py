@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from configs.build import need
 from configs.job import Limits
+from configs.reader import later
 from configs.records import Amount
 
 
@@ -13,19 +14,23 @@ class Looks:
 
     feedback: int = 500
     "plans with a score for a proposer, in steps (objective.feedback)"
-    gate: int = 50
-    "confirmations and closing looks, where only the verdict leaves"
+    confirm: int | None = later(None)
+    "confirmations and closing looks, where only the verdict leaves; absent: 50"
     sealed: int = 3
     "openings by `heirloop unseal`"
+    gate: int | None = later(None)
+    "name of `confirm` in studies of format 1"
 
     def __post_init__(self) -> None:
-        for name in ("feedback", "gate", "sealed"):
-            need(
-                0 <= getattr(self, name) <= 10**9,
-                name,
-                getattr(self, name),
-                "a whole number from 0 to 10^9",
-            )
+        need(self.gate is None or self.confirm is None, "gate", self.gate, "named `confirm`")
+        for name, count in self.limits().items():
+            need(0 <= count <= 10**9, name, count, "a whole number from 0 to 10^9")
+
+    def limits(self) -> dict[str, int]:
+        """Return the most looks at each split, by its name in the study's format."""
+        confirm = {"confirm": 50 if self.confirm is None else self.confirm}
+        of_confirm = confirm if self.gate is None else {"gate": self.gate}
+        return {"feedback": self.feedback, **of_confirm, "sealed": self.sealed}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,5 +88,5 @@ class Budget:
             output_bytes=self.output_mib * 2**20,
             tokens=self.tokens,
             money_micros=self.money_micros,
-            looks=self.looks.feedback + self.looks.gate + self.looks.sealed,
+            looks=sum(self.looks.limits().values()),
         )

@@ -147,9 +147,11 @@ class Config:
         )
         for split, each, start in (
             ("feedback", released, study.start_trials),
-            ("gate", confirmed, 0),
+            ("confirm", confirmed, 0),
         ):
-            held, wanted = getattr(looks, split), study.repeats * each + start
+            limits = looks.limits()
+            held = limits["gate" if split == "confirm" and "gate" in limits else split]
+            wanted = study.repeats * (each + start)
             need(
                 held >= wanted,
                 f"budget.looks.{split}",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from configs.arms import MORE, ONE_SHOT, START
 from configs.build import need
+from configs.reader import later
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,19 +46,21 @@ class Study:
     arms: tuple[str, ...] = ()
     "proposers side by side; empty: the proposer of group `proposer`"
     repeats: int = 1
-    "independent campaigns per arm"
+    "independent campaigns per arm, each with items, seeds and start trials of its own"
     start_trials: int = 0
-    """random trials at the start of every arm's notebook, made once and charged to the study; at
+    """random trials of each repeat at the start of its arms' notebooks, charged to the study; at
     least 16 where weights propose
     """
     generations: int = 3
     "generations per campaign, the baseline not counted"
     proposals: int = 4
     "proposals per generation"
+    most_changes: int = later(0)
+    "most knobs and source regions that a plan may change against its parent; absent or 0: any"
     confirm_replicates: int = 12
-    "most paired replicates of a confirmation on gate; the rule stops earlier where it can"
+    "most paired replicates of a confirmation on `confirm`; the rule stops earlier where it can"
     final_replicates: int = 4
-    "paired replicates of the closing look at gate (champion against baseline); 0 leaves it out"
+    "pairs of replicates of the closing look (champion against baseline); 0 leaves it out"
     larger_replicates: int = 0
     """paired replicates of the same look with four times the planned compute a training; 0 leaves
     it out
@@ -98,6 +101,7 @@ class Study:
         need(
             1 <= self.generations <= 10_000, "generations", self.generations, "between 1 and 10000"
         )
+        need(0 <= self.most_changes <= 10_000, "most_changes", self.most_changes, "0 to 10000")
         need(1 <= self.proposals <= 1000, "proposals", self.proposals, "between 1 and 1000")
         need(
             1 <= self.confirm_replicates <= 1000,

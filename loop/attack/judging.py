@@ -103,13 +103,15 @@ def _certain(suite: Suite, task: Task, tokens: NDArray[np.uint8]) -> NDArray[np.
 
 def _answer_confirm(suite: Suite) -> Tensors:
     """Return right predictions on the confirm split."""
-    return _answer(suite, suite.running.config.task.format(), suite.running.splits[CONFIRM])
+    return _answer(
+        suite, suite.running.config.task.format(), suite.running.items.of(0).splits[CONFIRM]
+    )
 
 
 def _score_files(suite: Suite, files: Iterable[bytes]) -> str:
     """Return the refusal of each predictions file, or the first score given."""
     task, recipe = suite.running.config.task.format(), suite.running.config.task.baseline
-    items, refusals = suite.running.splits[CONFIRM], []
+    items, refusals = suite.running.items.of(0).splits[CONFIRM], []
     for data in files:
         scores = score(data, items, task, recipe, CONFIRM, 1, 1)
         if not isinstance(scores, str):
@@ -135,7 +137,7 @@ def write_bad_probabilities(suite: Suite) -> str:
 def answer_other_task(suite: Suite) -> str:
     """Write right predictions for another task."""
     task = Task(name="modular", modulus=31, held_out=50)
-    items = held_out(task, suite.running.secret)[CONFIRM]
+    items = held_out(task, suite.running.items.of(0).secret)[CONFIRM]
     return _score_files(suite, [save(_answer(suite, task, items))])
 
 
@@ -185,8 +187,8 @@ def poison_training_data(suite: Suite) -> str:
     """Put an item of the sealed split into a training file."""
     running = suite.running
     planned = suite.plan({"models/train.py": IDLE})
-    drawn = draw_train(running.config.task.format(), running.secret, 1)
-    items = np.concatenate([drawn, running.splits["sealed"][:1]])
+    drawn = draw_train(running.config.task.format(), running.items.of(0).secret, 1)
+    items = np.concatenate([drawn, running.items.of(0).splits["sealed"][:1]])
     blob = running.sandbox.store.put(save({"items": items}))
     running.ledger.append(DataEntry(plan=planned.digest, index=0, digest=blob))
     first = Replicate(planned=planned, index=0)
@@ -198,10 +200,10 @@ def answer_from_table(suite: Suite) -> str:
     running, task = suite.running, suite.running.config.task.format()
     table: dict[bytes, NDArray[np.uint8]] = {}
     for seed in range(20):
-        rows = draw_train(task, running.secret, seed)
+        rows = draw_train(task, running.items.of(0).secret, seed)
         for question, answer in zip(questions(task, rows), answers(task, rows), strict=True):
             table[question.tobytes()] = answer
-    items = running.splits[CONFIRM]
+    items = running.items.of(0).splits[CONFIRM]
     unknown = np.zeros(answers(task, items).shape[1], np.uint8)
     predicted = [table.get(question.tobytes(), unknown) for question in questions(task, items)]
     tokens = np.array(predicted, np.uint8)
@@ -225,7 +227,7 @@ def recognise_split(suite: Suite) -> str:
     order = canonical(make_order(running, Replicate(planned=planned, index=0), "predict"))
     shapes = set()
     for split in SPLITS:
-        tensor = load(running.sandbox.store.get(running.questions[split][0]))["questions"]
+        tensor = load(running.sandbox.store.get(running.items.questions(0)[split][0]))["questions"]
         shapes.add((tensor.dtype.str, tensor.shape))
     named = any(split.encode() in order for split in SPLITS)
     if len(shapes) > 1 or named:

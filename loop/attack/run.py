@@ -267,6 +267,6 @@ def _evaluate(suite: Suite, attack: Attack, outputs: dict[str, bytes]) -> str:
     task, recipe = running.config.task.format(), running.config.task.baseline
     if attack.role == "predict":
         predictions = outputs.get("predictions.safetensors", b"")
-        split = running.splits["feedback"]
+        split = running.items.of(0).splits["feedback"]
         return str(score(predictions, split, task, recipe, "feedback", 1, 1))
     return str(inspect_weights(outputs.get("weights.safetensors", b""), task, recipe))

@@ -180,8 +180,8 @@ class Suite:
         running = self.running
         task = running.config.task.format()
         tensors = {
-            "items": draw_train(task, running.secret, 1),
-            "questions": draw_train(task, running.secret, 2)[:10],
+            "items": draw_train(task, running.items.of(0).secret, 1),
+            "questions": draw_train(task, running.items.of(0).secret, 2)[:10],
         }
         blob = running.sandbox.store.put(save(tensors))
         entry = running.ledger.append(DataEntry(plan=planned.digest, index=0, digest=blob))

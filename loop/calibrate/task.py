@@ -80,7 +80,7 @@ def check_settings(task: str, trainings: int, recipes: int, overrides: Sequence[
             f"study.name=check-{Path(task).stem}-{tag}",
             "autonomy=autonomous",
             *budget_for(total, cpu_seconds=cpu),
-            f"budget.looks.gate={total}",
+            f"budget.looks.confirm={total}",
         ]
     )
 
@@ -112,16 +112,17 @@ def _check(running: Running, plans: Mapping[str, Planned], best: str) -> list[ro
     """Return every row; the items come from the inputs of this study's own jobs."""
     task, store, facts = running.config.task.format(), running.sandbox.store, running.facts()
     files: list[Items] = [load(store.get(blob))["items"] for blob, _ in facts.data.values()]
-    questions = [load(store.get(blob))["questions"] for blob, _ in running.questions.values()]
+    items_asked, held_out = running.items.questions(0), running.items.of(0).splits
+    questions = [load(store.get(blob))["questions"] for blob, _ in items_asked.values()]
     baseline = _scores(running, plans, "baseline")
     failed = sum(
         scores is None
         for (plan, _, _), scores in facts.scores.items()
         if plan == plans["baseline"].digest
     )
-    gate = running.splits[CONFIRM]
+    gate = held_out[CONFIRM]
     return [
-        rows.exclusion(task, files, running.splits),
+        rows.exclusion(task, files, held_out),
         rows.inputs(task, questions),
         rows.repeats(task, files[0]),
         rows.chance(task, files[0], gate),

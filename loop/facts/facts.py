@@ -5,7 +5,7 @@ Example: `fold_entries(entries).champions["self", 0]` are the champions of a cam
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from configs.arms import START
@@ -29,10 +29,11 @@ from configs.entries import (
     ProbeEntry,
     RecallEntry,
     ScoreEntry,
+    StudyEntry,
     UsedUpEntry,
     VerdictEntry,
 )
-from configs.records import JobResult, ModelReply, Plan, Scores, Verdict
+from configs.records import CONFIRM, JobResult, ModelReply, Plan, Scores, Verdict, name_split
 
 Slot = tuple[str, str, int]
 """(plan digest, role, index) of a job."""
@@ -54,12 +55,12 @@ class Invalid:
 class Facts:
     """The facts of a ledger so far; `fold` adds an entry."""
 
+    format: int = 1
+    "format of the ledger"
     plans: dict[str, Plan] = field(default_factory=dict)
     "plan digest -> plan, in order"
     proposed: dict[Campaign, list[str]] = field(default_factory=lambda: defaultdict(list))
-    """(arm, repeat) -> digests of its plans, in order; arm `start` holds the trials before
-    all arms
-    """
+    "(arm, repeat) -> digests of its plans, in order; arm `start` holds the trials before all arms"
     at: dict[Place, str | Invalid] = field(default_factory=dict)
     "place of a proposal -> digest of its plan, or the reason against it"
     asks: dict[tuple[str, int, int], str] = field(default_factory=dict)
@@ -121,6 +122,9 @@ class Facts:
         if fold:
             fold(self, entry.fact, entry.sequence)
 
+    def _fold_study(self, fact: StudyEntry, sequence: int) -> None:
+        self.format = fact.format
+
     def _fold_plan(self, fact: PlanEntry, sequence: int) -> None:
         plan, campaign = fact.plan, (fact.plan.arm, fact.plan.repeat)
         self.plans[fact.digest] = plan
@@ -159,7 +163,10 @@ class Facts:
         self.results[slot] = fact.result, sequence
 
     def _fold_score(self, fact: ScoreEntry, sequence: int) -> None:
-        self.scores[fact.plan, fact.role, fact.index] = fact.scores
+        scores = fact.scores
+        if scores is not None and scores.split == "gate":
+            scores = replace(scores, split=CONFIRM)
+        self.scores[fact.plan, fact.role, fact.index] = scores
         if fact.scores is None:
             self.failures[fact.plan].append(fact.reason)
 
@@ -207,8 +214,9 @@ class Facts:
         self.shown[fact.plan] = fact.digest, sequence
 
     def _fold_look(self, fact: LookEntry, sequence: int) -> None:
-        self.looks[fact.split] += 1
-        self.looked.add((fact.split, fact.plan))
+        split = name_split(fact.split)
+        self.looks[split] += 1
+        self.looked.add((split, fact.plan))
 
     def _fold_opening(self, fact: OpeningEntry, sequence: int) -> None:
         self.openings[fact.plan] = fact
@@ -251,7 +259,9 @@ class Facts:
         """
         digests = list[str]()
         for key in sorted(key for key in list(self.proposed) if key[0] == START):
-            digests += list(self.proposed[key])
+            # In format 1 every trial of the start is a repeat, and all arms share them all.
+            if self.format == 1 or key == (START, campaign[1]):
+                digests += list(self.proposed[key])
         for digest in list(self.proposed.get(campaign, ())):
             if self.plans[digest].purpose in ("baseline", "candidate"):
                 digests.append(digest)
@@ -264,6 +274,7 @@ def _counts_as_training(role: str, plan: Plan) -> bool:
 
 
 _FOLDS: dict[str, Callable[[Facts, Any, int], None]] = {
+    StudyEntry.kind: Facts._fold_study,
     PlanEntry.kind: Facts._fold_plan,
     InvalidEntry.kind: Facts._fold_invalid,
     HandedEntry.kind: Facts._fold_handed,

@@ -9,7 +9,7 @@ from typing import Any
 from configs.build import plain
 from configs.entries import DecisionEntry, Entry, SessionEntry, StartEntry, StudyEntry, facts_of
 from configs.objective import Objective, objective_text
-from configs.records import SPLITS, Plan, Verdict
+from configs.records import Plan, Verdict
 from configs.settings.config import Config
 from evals.metrics import primary, skill
 from loop.facts.facts import Campaign, Facts
@@ -34,7 +34,7 @@ def make_summary(ledger: Ledger, facts: Facts) -> dict[str, Any]:
         "accounts": accounts,
         "looks": {
             split: {k: accounts[look_account(split)]["looks"][k] for k in ("spent", "limit")}
-            for split in SPLITS
+            for split in config.budget.looks.limits()
         },
         "openings": [plain(opening) for opening in facts.openings.values()],
         "oversight": oversight(entries),

@@ -53,8 +53,11 @@ class Replicate:
 
 
 def seed_of(running: Running, replicate: Replicate) -> int:
-    """Return the seed of a replicate's training, the same for both sides of a pair."""
-    return replicate_seed(running.secret, replicate.planned.digest, replicate.seed_number)
+    """Return the seed of a replicate's training, the same for both sides of a pair, in all arms."""
+    plan = replicate.planned.plan
+    place = f"{plan.purpose}:{plan.version}:{plan.generation}:{plan.index}"
+    secret = running.items.of(plan.repeat).secret
+    return replicate_seed(secret, place, replicate.seed_number)
 
 
 def make_order(running: Running, replicate: Replicate, role: PlanRole) -> Order:

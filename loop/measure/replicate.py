@@ -99,7 +99,7 @@ def predict(
     running: Running, replicate: Replicate, trained: Trained, split: Split, cpu: int | None
 ) -> Predicted:
     """Let trained weights answer the questions of a split; no answer enters the box."""
-    stored = running.questions[split]
+    stored = running.items.questions(replicate.planned.plan.repeat)[split]
     questions = Input(name="questions.safetensors", digest=stored[0], sequence=stored[1])
     inputs = (trained.weights, questions)
     job = make_job(running, replicate, replicate.predict_role, inputs)
@@ -113,16 +113,17 @@ def score_predictions(
     """Return the scores of predictions, or None and the reason for having no scores."""
     if predicted.failure:
         return None, predicted.failure
+    items = running.items.of(replicate.planned.plan.repeat)
     scores = score(
         running.store.get(predicted.result.outputs[PREDICTIONS]),
-        running.splits[split],
+        items.splits[split],
         running.config.task.format(),
         replicate.recipe,
         split,
         replicate.planned.plan.planned_cpu_us,
         charge_without_startup(trained.result),
         charge_without_startup(predicted.result),
-        running.slices[split],
+        items.slices[split],
     )
     return (None, scores) if isinstance(scores, str) else (scores, "")
 
@@ -225,15 +226,16 @@ def training_file(running: Running, replicate: Replicate) -> Input:
     """
     name, number = replicate.planned.digest, replicate.seed_number
     task, drawn = running.config.task.format(), running.facts().data
+    own = running.items.of(replicate.planned.plan.repeat)
     if (name, number) in drawn:
         blob, sequence = drawn[name, number]
         items = load(running.store.get(blob))["items"]
     else:
-        items = draw_train(task, running.secret, seed_of(running, replicate))
+        items = draw_train(task, own.secret, seed_of(running, replicate))
         blob = running.store.put(save({"items": items}))
         entry = DataEntry(plan=name, index=number, digest=blob)
         sequence = running.ledger.append(entry).sequence
-    held_out = np.concatenate(list(running.splits.values()))
+    held_out = np.concatenate(list(own.splits.values()))
     if shared := overlap(task, items, held_out):
         raise VerificationFailed(
             f"the training file of plan {name[:12]}, replicate {number} holds {shared} held-out"

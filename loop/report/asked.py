@@ -6,6 +6,7 @@ from typing import Any
 
 from configs.entries import ControlEntry, PauseEntry
 from configs.errors import BudgetExhausted, VerificationFailed
+from configs.reader import written_keys
 from loop.report.evidence import Index
 from loop.report.shape import Line, Part, table
 from loop.report.study import MeasuredStudy
@@ -84,9 +85,9 @@ def _task(study: MeasuredStudy) -> Iterator[tuple[str, Any]]:
     """Yield the task's name, the study's shape, and the task's settings beside its defaults."""
     config = study.config
     yield "task", config.task.name
-    for field in fields(config.study):
-        if field.name not in ("name", "seed"):
-            yield f"study.{field.name}", _short(getattr(config.study, field.name))
+    for name, _ in written_keys(config.study):
+        if name not in ("name", "seed"):
+            yield f"study.{name}", _short(getattr(config.study, name))
     for field in fields(config.task):
         if field.name not in ("name", "cost", "baseline") and _is_set(config.task, field):
             yield f"task.{field.name}", _short(getattr(config.task, field.name))

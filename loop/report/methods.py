@@ -28,7 +28,6 @@ from loop.report.study import MeasuredStudy
 
 DEPARTURES = (PauseEntry.kind, ControlEntry.kind, RecallEntry.kind, DrillEntry.kind)
 """Kinds of entries that depart from the registered study, beside amendments."""
-SPLITS = ("feedback", "gate", "sealed")
 Deviation = tuple[tuple[Any, ...], str]
 """Columns of one deviation, and the entries that it rests on."""
 
@@ -123,7 +122,7 @@ def _comparison(settings: Study) -> str:
 
 def _looks(study: MeasuredStudy) -> str:
     parts = []
-    for split in SPLITS:
+    for split in study.summaries[0]["looks"]:
         cells = [summary["looks"][split] for summary in study.summaries]
         spent, limit = (sum(cell[side] for cell in cells) for side in ("spent", "limit"))
         parts.append(f"{split} {spent} of {limit}")

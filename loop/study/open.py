@@ -7,25 +7,19 @@ files unlike the root's pins.
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-from safetensors.numpy import save
-
 from configs.entries import (
     AmendedEntry,
-    QuestionsEntry,
     SettleEntry,
     StudyEntry,
     facts_of,
-    lines_of,
 )
 from configs.errors import BadInput, Stopped, VerificationFailed
-from configs.records import Split
 from configs.settings.config import Config
-from evals.data import Items, held_out, questions, slices
 from loop.facts.nearest import WeightIndex
 from loop.facts.reader import FactsReader
 from loop.study import own_files
 from loop.study.box import make_box
+from loop.study.items import HeldOut
 from loop.study.root import begin
 from loop.study.running import Running
 from loop.study.simulated import SimulatedBox, simulated
@@ -80,6 +74,11 @@ def _open(config: Config, folder: Path, fresh: bool, box: Box, lean: bool) -> Ru
     ledger.before()
     root = ledger.entries()[0].fact
     assert isinstance(root, StudyEntry)
+    if root.format == 1:
+        raise BadInput(
+            f"{folder} holds a study of ledger format 1; this version verifies, reports and exports"
+            " it and does not go on with it; choose another study.name"
+        )
     config = _check_settings(ledger, root, config, folder)
     _check_image(root, box)
     secret = keys.load_secret(root.secret)
@@ -135,17 +134,9 @@ def _tie(
     secret: bytes,
     lean: bool,
 ) -> Running:
-    """Draw the held-out items and put everything for the loop into a single object."""
+    """Put everything for the loop into a single object."""
+    learn = box.learn if isinstance(box, SimulatedBox) else lambda questions: None
     task = config.task.format()
-    splits = held_out(task, secret)
-    parts = {split: slices(task, secret, split, items) for split, items in splits.items()}
-    # Items of a slice are asked together with the items of their split.
-    whole = {
-        split: np.concatenate([items, *parts[split].values()]) for split, items in splits.items()
-    }
-    questions = _record_questions(ledger, store, config, whole)
-    if isinstance(box, SimulatedBox):
-        box.learn(questions)
     gate = Gate(ledger, store).refresh()
     return Running(
         config=config,
@@ -154,9 +145,7 @@ def _tie(
         secret=secret,
         sandbox=Sandbox(ledger=ledger, store=store, box=box, gate=gate),
         facts_reader=FactsReader(ledger, lean),
-        splits=splits,
-        slices=parts,
-        questions=questions,
+        items=HeldOut(task, secret, ledger, store, learn),
         nearest=WeightIndex(ledger, store, secret),
         tripwires=tripwires.TripwireCounts(gate),
         paid=_list_paid(ledger),
@@ -172,23 +161,6 @@ def _list_paid(ledger: Ledger) -> frozenset[str]:
         for fact in facts_of([entry], SettleEntry):
             keys_of.add(fact.key)
     return frozenset(key for key in keys_of if key.startswith("propose:"))
-
-
-def _record_questions(
-    ledger: Ledger, store: Store, config: Config, splits: dict[str, Items]
-) -> dict[str, tuple[str, int]]:
-    """Record the questions of each split once; return their digests and ledger sequences."""
-    recorded: dict[str, tuple[str, int]] = {
-        fact.split: (fact.digest, entry.sequence)
-        for entry, fact in lines_of(ledger.entries(), QuestionsEntry)
-    }
-    for split, items in splits.items():
-        blob = store.put(save({"questions": questions(config.task.format(), items)}))
-        if split not in recorded:
-            name: Split = split  # type: ignore[assignment]
-            entry = ledger.append(QuestionsEntry(split=name, digest=blob, items=len(items)))
-            recorded[split] = (blob, entry.sequence)
-    return recorded
 
 
 def _lock(folder: Path) -> Lock:

@@ -7,10 +7,10 @@ from pathlib import Path
 from configs.build import plain
 from configs.records import Amount
 from configs.settings.config import Config
-from evals.data import Items
 from loop.facts.facts import Facts
 from loop.facts.nearest import WeightIndex
 from loop.facts.reader import FactsReader
+from loop.study.items import HeldOut
 from sandbox import budget, incident
 from sandbox.decision import HOUR
 from sandbox.gate import Gate, Halted
@@ -36,17 +36,13 @@ class Running:
     root: str
     "hash of the study root"
     secret: bytes
-    "study secret, the source of seeds and held-out items"
+    "study secret, the source of every repeat's secret"
     sandbox: Sandbox
     "ledger, store, box and gate; jobs run through them alone"
     facts_reader: FactsReader
     "facts, following the ledger"
-    splits: dict[str, Items]
-    "held-out items of each split, answers included"
-    slices: dict[str, dict[str, Items]]
-    "items of each slice of each split"
-    questions: dict[str, tuple[str, int]]
-    "split -> digest of its questions, ledger sequence"
+    items: HeldOut
+    "held-out items and seeds of each repeat"
     nearest: WeightIndex
     "sketches of all weights, to find copies"
     tripwires: TripwireCounts

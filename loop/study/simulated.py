@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from configs.build import parse, strict_json
 from configs.errors import BadInput
 from configs.job import Order, Outcome
-from configs.records import SPLITS, Split
+from configs.records import Split
 from configs.settings.config import Config
 from configs.settings.task import SIMULATED
 from evals.law import LAWS, Law
@@ -51,9 +51,9 @@ class SimulatedBox:
         self._splits: dict[str, Split] = {}
         self._stopped = False
 
-    def learn(self, questions: Mapping[str, tuple[str, int]]) -> None:
-        """Take the digests of each split's questions."""
-        self._splits = {questions[split][0]: split for split in SPLITS}
+    def learn(self, questions: Mapping[Split, tuple[str, int]]) -> None:
+        """Take the digests of the questions of a repeat's splits."""
+        self._splits |= {digest: split for split, (digest, _) in questions.items()}
 
     def run(self, execution: Execution) -> Outcome:
         """Answer a job from the law; a job of another task fails as the box's failure."""

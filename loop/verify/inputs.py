@@ -14,7 +14,7 @@ from configs.entries import (
     NotebookEntry,
     QuestionsEntry,
 )
-from configs.records import CONFIRM, Job, Plan, PlanRole, Split, stage
+from configs.records import CONFIRM, Job, Plan, PlanRole, Split, name_split, stage
 
 WEIGHTS = "weights.safetensors"
 
@@ -29,8 +29,8 @@ class Recorded:
     "propose plan -> digest of its history"
     notebooks: set[str] = field(default_factory=set)
     "digests of notebooks"
-    questions: dict[str, str] = field(default_factory=dict)
-    "split -> digest of its questions"
+    questions: dict[tuple[int, str], str] = field(default_factory=dict)
+    "(repeat, split) -> digest of its questions; format 1 has those of repeat 0 alone"
     weights: dict[tuple[str, str, int], str] = field(default_factory=dict)
     "(plan, role, index) of a training -> digest of its weights"
     looks: set[tuple[str, str]] = field(default_factory=set)
@@ -46,9 +46,9 @@ class Recorded:
             case NotebookEntry():
                 self.notebooks.add(fact.digest)
             case QuestionsEntry():
-                self.questions[fact.split] = fact.digest
+                self.questions[fact.repeat, name_split(fact.split)] = fact.digest
             case LookEntry():
-                self.looks.add((fact.plan, fact.split))
+                self.looks.add((fact.plan, name_split(fact.split)))
             case JobEntry() if WEIGHTS in fact.result.outputs:
                 self.weights[fact.plan, fact.role, fact.index] = fact.result.outputs[WEIGHTS]
 
@@ -101,7 +101,9 @@ def _list_inputs(
             return [data, *notebook]
         case "predict":
             weights = recorded.weights.get((job.plan, trained, job.index))
-            return [(WEIGHTS, weights), ("questions.safetensors", recorded.questions.get(split))]
+            shared = recorded.questions.get((0, split))
+            questions = recorded.questions.get((plan.repeat, split), shared)
+            return [(WEIGHTS, weights), ("questions.safetensors", questions)]
     history = ("history.json", recorded.histories.get(job.plan))
     if not plan.notebook:
         return [history]

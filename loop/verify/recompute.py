@@ -2,18 +2,19 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache, partial
 from typing import cast
 
 from configs.build import plain, strict_json
 from configs.entries import StudyEntry
 from configs.errors import BadInput, VerificationFailed
 from configs.records import Plan, Scores
-from evals.data import held_out, slices
 from evals.score import score
 from loop.facts.facts import Facts
 from loop.propose.evolve.database import applied, moved
 from loop.propose.outside.read import read
 from loop.propose.table import proposer
+from loop.study.items import draw_items
 from loop.study.own_files import load_items
 from loop.study.root import read_config
 from sandbox import keys, own
@@ -83,24 +84,24 @@ def check_scores(store: Store, facts: Facts, ledger: Ledger) -> int:
         return 0
     load_items(config.task)
     task, count = config.task.format(), 0
-    splits = held_out(task, secret)
-    parts = {split: slices(task, secret, split, items) for split, items in splits.items()}
+    of_repeat = cache(partial(draw_items, task, secret, format=root.format))
     for (name, role, index), recorded in facts.scores.items():
         if not isinstance(recorded, Scores):
             continue
         result, plan = facts.results[name, role, index][0], facts.plans[name]
         recipe = plan.reference_recipe if role.startswith("champion") else plan.recipe
         assert recipe is not None
+        items = of_repeat(plan.repeat)
         again = score(
             store.get(result.outputs["predictions.safetensors"]),
-            splits[recorded.split],
+            items.splits[recorded.split],
             task,
             recipe,
             recorded.split,
             recorded.planned_cpu_us,
             recorded.measured_cpu_us,
             recorded.inference_cpu_us,
-            parts[recorded.split],
+            items.slices[recorded.split],
         )
         if isinstance(again, str) or plain(again) != plain(recorded):
             raise VerificationFailed(

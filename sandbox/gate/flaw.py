@@ -11,6 +11,7 @@ from configs.cost import steps
 from configs.recipe import Recipe
 from configs.records import CHANGE_CLASSES, ClassName, Plan, Purpose
 from configs.tokens import document, layout
+from sandbox.decision import count_changes
 from sandbox.gate.memory import Memory
 from sandbox.store import Store
 
@@ -59,6 +60,17 @@ def _find_change(memory: Memory, store: Store, plan: Plan) -> str:
     covers = CHANGE_CLASSES[plan.change_class].covers or frozenset()
     beyond = ", ".join(sorted(_differing(before, after) - covers))
     return beyond and f"changes {beyond}, which its class {plan.change_class} does not cover"
+
+
+def _find_excess(memory: Memory, store: Store, plan: Plan) -> str:
+    """Return by how much a plan passes the study's change limit against its parent."""
+    most = memory.rules.config.study.most_changes
+    if not most or plan.purpose != "candidate":
+        return ""
+    parent = memory.plans[plan.parent]
+    base, other = (parent.bundle, parent.recipe), (plan.bundle, plan.recipe)
+    changes = count_changes(store, base, other)
+    return f"changes {changes} knobs and regions; at most {most} may be" if changes > most else ""
 
 
 def _find_place(memory: Memory, store: Store, plan: Plan) -> str:
@@ -137,5 +149,11 @@ def _count_steps(memory: Memory, recipe: Recipe, compute: int, reads: bool = Fal
 
 EVER: tuple[Find, ...] = (_find_champion, _find_change)
 """Flaws in every format of the ledger."""
-SINCE_2: tuple[Find, ...] = (_find_place, _find_baseline, _find_reference, _find_recipe)
+SINCE_2: tuple[Find, ...] = (
+    _find_excess,
+    _find_place,
+    _find_baseline,
+    _find_reference,
+    _find_recipe,
+)
 """Flaws since format 2. `heirloop verify` tells of them in older ledgers, and does not fail."""

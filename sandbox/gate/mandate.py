@@ -75,6 +75,8 @@ def drift(memory: Memory, store: Store, name: str) -> int:
     Without such a plan the baseline counts.
     """
     plan = memory.plans.get(name) or memory.probes[name]
+    if plan.purpose == "start":
+        return 0  # a draw from the grid that people gave; it never becomes a champion
     base = memory.plans[approved_before(memory, name)]
     proposer = memory.rules.config.proposer
     return distance(

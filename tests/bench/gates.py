@@ -233,7 +233,7 @@ CAPS += [
         "gates.unattended.cpu_seconds",
         "budget.output_mib",
         "budget.looks.feedback",
-        "budget.looks.gate",
+        "budget.looks.confirm",
     )
 ]
 

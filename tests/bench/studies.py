@@ -124,7 +124,7 @@ def levels(name: str, *arms: str) -> None:
     }
     found: dict[tuple[str, str, str], dict[str, list[float]]] = {}
     for r in rows(name, "replicates"):
-        if r["plan"] in plans and r["split"] == "gate":
+        if r["plan"] in plans and r["split"] == "confirm":
             plan = plans[r["plan"]]
             mine = found.setdefault((plan["arm"], plan["purpose"], plan["repeat"]), {})
             mine.setdefault(r["role"], []).append(float(r["exact_match_share"]))
@@ -153,7 +153,7 @@ def confirmed(name: str) -> None:
         [
             r
             for r in rows(name, "replicates")
-            if r["split"] == "gate" and r["role"] == "champion-predict"
+            if r["split"] == "confirm" and r["role"] == "champion-predict"
         ],
     )
     for study, arm in dict.fromkeys(

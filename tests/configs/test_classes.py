@@ -10,19 +10,19 @@ from loop.settings import compose_settings
 from sandbox.decision import decided
 
 DECIDED = {
-    "budgets-v1": "a6b4a42d7f4a6128784c210adbf156d5d997363df0555052ffaa5ced45633afc",
-    "closure-v1-short": "2cd58aa06335c6cd7134664e5e06eddf732cdccd4f1579c7d4af4dbfd6682f5a",
-    "closure-v1": "3d6d6f6b9b9998a38149ebc57d01155dea78701e6dc4356ad8b17381ab210059",
-    "evolve": "ffa31d53ee5002c847fd4d0edb260e6fc0907da3e4b2eae1098a70532520db75",
-    "lossy-v1-short": "2476247570b3691649c9dc2b82e6454143164dcd246343008efc5154e7615bf1",
-    "lossy-v1": "d7858108c54b8486d4fde4556a0e71981de6530f164e33295651ffdeb0f7f48f",
-    "nulls-v1": "b2571e872768fff69e6a7a3bb655777a6fae672fe14774baa915b204bb9a8e19",
-    "planted": "c12793d52e81dff4fddf45e57b3a94160d5a3ce39f83d6a8ba5865b881642301",
-    "proposers": "d349c93d7f585a4ca03db91b91c145f51046cf1fa46820c64053e3c6ebeb3403",
-    "quickstart": "9fabd107726402d6967dc70e035432120831df9f2327fed8564e9ef9d4356cbf",
-    "single": "207af3b300d869e54262b4695f4734f7d5ff1ee6d89155d05ffb6da7cb93a327",
+    "budgets-v1": "e9682fc3186b920f6e889acb1955189c369bd1174d63e8a75a540d74213f54c2",
+    "closure-v1-short": "0820d7bcb7ba2dcf727708867d6ade668846158fe0254bfe26a8183f2beb9734",
+    "closure-v1": "7c18dad5d78ac5e884ae0a66efa7fc731f680c08dd5f9264ff9e28d48f7f17a5",
+    "evolve": "642141b8726fe983c2266c2257a55bb59469c2d37300544d5fd0074f93cfe4ac",
+    "lossy-v1-short": "65811463f766cd408ead86e272d6de0262c55102004010bf8a6ba2b35e3a985f",
+    "lossy-v1": "f462ff90e57c6cfac044046f2cf236f9933a43a73ee7838009414354666901f8",
+    "nulls-v1": "8b1955c6659d3a0e1622025f0922178182f60ffebcf14a98dc966c06433e50cb",
+    "planted": "186be0d6b2107df56f9286f85e5b7f418a9d2ba35e6bf78a7c4e70de7594ee50",
+    "proposers": "4ec7d7e4a67a3ab2c6ec39d5326392750783319ee975582977de1a92b390c793",
+    "quickstart": "65aeede4bccf5d2a44bcd55599afa2cf6b7ab4e81e6ab6364f84e5e8016665d4",
+    "single": "c31718d226e4f53aa2aeafb8a22de7c2b002fcb7a79b6bf5ce027dd0b1f49345",
 }
-"""Study preset -> digest of the part that people decide, as earlier versions computed it."""
+"""Study preset -> digest of the part that people decide, as since ledger format 2."""
 
 
 def test_the_names_and_the_table_of_classes_agree():

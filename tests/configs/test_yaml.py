@@ -60,7 +60,7 @@ def test_an_objective_with_everything_composes():
             "budget.looks.feedback=12",
             "budget.looks.feedback is 12; it should be at least the 13 looks that the study plans",
         ),
-        ("budget.looks.gate=3", "budget.looks.gate is 3; it should be at least the 4 looks"),
+        ("budget.looks.confirm=3", "budget.looks.confirm is 3; it should be at least the 4 looks"),
         ("budget.looks.sealed=-1", "budget.looks.sealed is -1"),
         (
             "study.confirm_replicates=900",

@@ -85,7 +85,7 @@ def test_rows_are_contiguous_because_safetensors_writes_views_wrongly(task):
 
 @pytest.mark.parametrize("task", TASKS, ids=str)
 def test_overlap_counts_what_training_should_not_hold(task):
-    out = held_out(task, b"a" * 32)["gate"]
+    out = held_out(task, b"a" * 32)["confirm"]
     train = draw_train(task, b"a" * 32, 1)
     assert overlap(task, train, out) == 0
     assert overlap(task, np.concatenate([train, out[:7]]), out) == 7
@@ -93,7 +93,7 @@ def test_overlap_counts_what_training_should_not_hold(task):
 
 def test_overlap_counts_sums_in_both_operand_orders():
     task = TASKS[0]
-    out = held_out(task, b"a" * 32)["gate"][:1]
+    out = held_out(task, b"a" * 32)["confirm"][:1]
     swapped = out[:, [3, 4, 2, 0, 1, 5, 6, 7, 8]]
     assert overlap(task, swapped, out) == 1
 
@@ -123,8 +123,8 @@ def test_carries_are_sums_in_which_every_column_carries_and_are_never_trained_on
 
 def test_longer_numbers_are_longer_than_any_in_training():
     task = Task(name="addition", digits=4, train_digits=2, held_out=300)
-    items = held_out(task, b"a" * 32)["gate"]
-    a, b, total = numbers(task, slices(task, b"a" * 32, "gate", items)["longer"])
+    items = held_out(task, b"a" * 32)["confirm"]
+    a, b, total = numbers(task, slices(task, b"a" * 32, "confirm", items)["longer"])
     assert len(a) == 300 and (np.maximum(a, b) > 99).all() and (a + b == total).all()
     a, b, total = numbers(task, np.concatenate([items, draw_train(task, b"a" * 32, 1)]))
     assert (np.maximum(a, b) < 100).all() and (a + b == total).all()
@@ -133,9 +133,9 @@ def test_longer_numbers_are_longer_than_any_in_training():
 def test_another_modulus_and_moved_and_noised_images_ask_for_the_right_answers():
     task = TASKS[2]
     rows = (
-        slices(task, b"a" * 32, "gate", held_out(task, b"a" * 32)["gate"])["other_modulus"].astype(
-            int
-        )
+        slices(task, b"a" * 32, "confirm", held_out(task, b"a" * 32)["confirm"])[
+            "other_modulus"
+        ].astype(int)
         - 2
     )
     assert (
@@ -144,8 +144,8 @@ def test_another_modulus_and_moved_and_noised_images_ask_for_the_right_answers()
         and rows[:, :3:2].max() < 29
     )
     task = TASKS[3]
-    items = held_out(task, b"a" * 32)["gate"]
-    parts = slices(task, b"a" * 32, "gate", items)
+    items = held_out(task, b"a" * 32)["confirm"]
+    parts = slices(task, b"a" * 32, "confirm", items)
     assert all((answers(task, part) == answers(task, items)).all() for part in parts.values())
     assert (parts["shifted"][:, 1:8] == items[:, :7]).all() and (parts["shifted"][:, 0] == 2).all()
     changed = (parts["noised"][:, :64] != items[:, :64]).sum(axis=1)

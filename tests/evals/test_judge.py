@@ -11,7 +11,7 @@ from evals.judge import interval, judge, least, spend
 from evals.rules import RULES
 
 ONE = Scores(
-    split="gate",
+    split="confirm",
     items=400,
     exact_match=0.5,
     token_accuracy=0.8,

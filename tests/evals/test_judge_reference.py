@@ -70,7 +70,7 @@ def test_group_sequential_spends_in_whole_patterns_at_three_looks():
 
 def scores(*values):
     blank = Scores(
-        split="gate",
+        split="confirm",
         items=400,
         exact_match=0.5,
         token_accuracy=0.8,

@@ -8,7 +8,7 @@ from configs.records import Scores
 from evals.metrics import holds, primary, read_metric, skill, spread
 
 ONE = Scores(
-    split="gate",
+    split="confirm",
     items=400,
     exact_match=0.5,
     token_accuracy=0.8,

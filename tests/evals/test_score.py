@@ -20,13 +20,13 @@ TASKS = [
     Task(name="digits", held_out=200),
 ]
 TASK = TASKS[0]
-ITEMS = held_out(TASK, SECRET)["gate"]
+ITEMS = held_out(TASK, SECRET)["confirm"]
 RIGHT = answers(TASK, ITEMS)
 V = layout(TASK, Recipe()).vocabulary
 
 
 def told(data, items=ITEMS, task=TASK, **more):
-    return score(data, items, task, Recipe(), "gate", 1, 1, **more)
+    return score(data, items, task, Recipe(), "confirm", 1, 1, **more)
 
 
 def test_scores_come_from_predictions_alone():
@@ -84,7 +84,7 @@ def test_no_probability_outside_its_range_is_taken(value):
 def test_predictions_of_another_form_are_refused():
     good = load(predictions(RIGHT, V))
     tokens, p = good["tokens"], good["probabilities"]
-    other = held_out(TASKS[1], SECRET)["gate"]
+    other = held_out(TASKS[1], SECRET)["confirm"]
     bad = {
         "malformed": b"junk",
         "lone tokens": save({"tokens": tokens}),
@@ -116,8 +116,8 @@ def test_a_header_with_two_meanings_or_of_a_gigabyte_is_refused_before_it_is_rea
 
 @pytest.mark.parametrize("task", TASKS, ids=str)
 def test_slices_are_scored_apart(task):
-    items = held_out(task, SECRET)["gate"]
-    parts = slices(task, SECRET, "gate", items)
+    items = held_out(task, SECRET)["confirm"]
+    parts = slices(task, SECRET, "confirm", items)
     assert set(parts) == set(task.slices()) and all(len(part) for part in parts.values())
     tokens = np.concatenate([answers(task, part) for part in (items, *parts.values())])
     tokens[len(items) :, 0] = 0

@@ -31,18 +31,18 @@ def test_a_sound_task_passes_what_is_asked_of_its_items(sums):
         for row in (
             asked.exclusion(sums, [train], splits),
             asked.repeats(sums, train),
-            asked.chance(sums, train, splits["gate"]),
-            asked.leakage(sums, train, splits["gate"]),
-            asked.inputs(sums, [questions(sums, splits["gate"])]),
+            asked.chance(sums, train, splits["confirm"]),
+            asked.leakage(sums, train, splits["confirm"]),
+            asked.inputs(sums, [questions(sums, splits["confirm"])]),
         )
     )
 
 
 def test_exclusion_counts_held_out_questions_in_training_and_between_splits(sums):
     train, splits = drawn(sums)
-    leaked = np.concatenate([train, splits["gate"][:3]])
+    leaked = np.concatenate([train, splits["confirm"][:3]])
     assert (row := asked.exclusion(sums, [train, leaked], splits)).value == 3 and not row.passed
-    assert asked.exclusion(sums, [train], splits | {"sealed": splits["gate"]}).value == 20
+    assert asked.exclusion(sums, [train], splits | {"sealed": splits["confirm"]}).value == 20
     assert not asked.exclusion(sums, [], splits).passed
 
 
@@ -62,18 +62,18 @@ def test_a_question_with_two_answers_is_found():
 def test_an_answer_that_is_nearly_always_the_same_is_chance():
     task = own("rare", [[a, b, int(a + b == 0)] for a in range(15) for b in range(15)], 2, 1, 15)
     train, splits = drawn(task)
-    assert (row := asked.chance(task, train, splits["gate"])).value > 0.9 and not row.passed
+    assert (row := asked.chance(task, train, splits["confirm"])).value > 0.9 and not row.passed
 
 
 def test_an_answer_that_stands_in_the_question_is_leakage():
     task = own("copy", [[a, b, (7 * b + 3) % 20] for a in range(20) for b in range(20)], 2, 1, 20)
     train, splits = drawn(task)
-    assert (row := asked.leakage(task, train, splits["gate"])).value == 1 and not row.passed
+    assert (row := asked.leakage(task, train, splits["confirm"])).value == 1 and not row.passed
 
 
 def test_inputs_with_the_answer_s_columns_fail(sums):
     splits = held_out(sums, b"a" * 32)
-    assert not asked.inputs(sums, [questions(sums, splits["gate"]), splits["gate"]]).passed
+    assert not asked.inputs(sums, [questions(sums, splits["confirm"]), splits["confirm"]]).passed
 
 
 def test_noise_fails_where_the_configured_deviation_is_too_small_or_a_training_failed():

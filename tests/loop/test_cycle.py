@@ -135,7 +135,7 @@ def test_a_look_reads_none_of_the_ledger_again_however_wide_a_generation_is(
     looks = go(cfg, FakeBox(better))["looks"]
     assert (
         set(behind) == {0}
-        and len(behind) == looks["feedback"]["spent"] + looks["gate"]["spent"] > 5
+        and len(behind) == looks["feedback"]["spent"] + looks["confirm"]["spent"] > 5
     )
 
 

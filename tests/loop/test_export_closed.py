@@ -86,7 +86,7 @@ def test_a_running_study_shows_rounded_feedback_and_answers_and_keeps_its_figure
     folder = play(tmp_path, go, jobs=60)
     found = read_entries(folder)
     hidden = [e.body["scores"] for e in found if e.kind == "score"]
-    assert {s["split"] for s in hidden} == {"feedback", "gate"} and "end" not in {
+    assert {s["split"] for s in hidden} == {"feedback", "confirm"} and "end" not in {
         e.kind for e in found
     } > {"verdict"}
     export([folder], tmp_path / "out")
@@ -108,7 +108,7 @@ def test_a_running_study_shows_rounded_feedback_and_answers_and_keeps_its_figure
         and not any(figure in told for figure in [*figures, *gains] if len(figure) > 5)
     )
     shown_rows = read_rows(tmp_path / "out", "replicates")
-    assert {bool(r["rounded_metric"]) for r in shown_rows if r["split"] == "gate"} == {False}
+    assert {bool(r["rounded_metric"]) for r in shown_rows if r["split"] == "confirm"} == {False}
     assert {
         len(r["rounded_metric"]) <= 4 and bool(r["rounded_metric"])
         for r in shown_rows

@@ -11,7 +11,7 @@ from studies import entries, mandate
 from configs.arms import START
 from loop import session
 from loop.campaign import Campaign
-from loop.course import run_campaign
+from loop.course import run_campaign, run_start_trial
 from loop.settings import compose_settings
 from loop.study import open as study_open
 from loop.verify.run import verify
@@ -76,10 +76,13 @@ def play(cfg):
     """Run the campaigns of a study in a single thread, and end it as a session does."""
     try:
         running = study_open.open_study(cfg, lean=True)
-        places = [(START, repeat) for repeat in range(cfg.study.start_trials)]
-        places += [(arm, r) for r in range(cfg.study.repeats) for arm in cfg.arms()]
-        for arm, repeat in places:
-            run_campaign(Campaign(running, arm, repeat, None, lambda _: None))
+        say = lambda _: None  # noqa: E731
+        for repeat in range(cfg.study.repeats):
+            for number in range(cfg.study.start_trials):
+                run_start_trial(Campaign(running, START, repeat, None, say), number)
+        for repeat in range(cfg.study.repeats):
+            for arm in cfg.arms():
+                run_campaign(Campaign(running, arm, repeat, None, say))
         if not running.facts().closed:
             running.ledger.append("end", {"reason": "every campaign ended"})
         running.checkpoint()

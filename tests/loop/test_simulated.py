@@ -16,7 +16,7 @@ from evals.law import CLAIM, LAWS
 from evals.simulate import worth
 from loop import session
 from loop.campaign import Campaign
-from loop.course import run_campaign
+from loop.course import run_campaign, run_start_trial
 from loop.facts.reader import FactsReader
 from loop.instruments.measure import measure
 from loop.report import make
@@ -75,12 +75,13 @@ def loop_alone(cfg):
 
     def act():
         running = study_open.open_study(cfg, lean=True)
-        for arm, repeats in (
-            (START, cfg.study.start_trials),
-            *((arm, cfg.study.repeats) for arm in cfg.arms()),
-        ):
-            for repeat in range(repeats):
-                run_campaign(Campaign(running, arm, repeat, None, lambda _: None))
+        say = lambda _: None  # noqa: E731
+        for repeat in range(cfg.study.repeats):
+            for number in range(cfg.study.start_trials):
+                run_start_trial(Campaign(running, START, repeat, None, say), number)
+        for arm in cfg.arms():
+            for repeat in range(cfg.study.repeats):
+                run_campaign(Campaign(running, arm, repeat, None, say))
         running.ledger.append("end", {"reason": "every campaign ended"})
         running.checkpoint()
         return running.folder

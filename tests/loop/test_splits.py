@@ -172,7 +172,7 @@ def test_nothing_of_gate_leaves_but_the_verdict_before_the_closing_look(
         found = real(data, items, task, recipe, split, *more)
         return replace(
             found,
-            exact_match=GATE if split == "gate" else FEEDBACK,
+            exact_match=GATE if split == "confirm" else FEEDBACK,
             nll=GATE,
             calibration_error=GATE,
         )
@@ -235,15 +235,15 @@ def test_looks_are_charged_like_compute_and_refused_when_spent(tmp_path, go, mon
         == 5
         == sum(e.kind == "look" and e.body["split"] == "feedback" for e in facts)
     )
-    assert result["looks"]["gate"]["spent"] == sum(e.kind == "verdict" for e in facts)
+    assert result["looks"]["confirm"]["spent"] == sum(e.kind == "verdict" for e in facts)
     assert result["accounts"]["root"]["looks"]["spent"] == sum(e.kind == "look" for e in facts)
     ledger = gate_of(cfg).ledger
-    for number in range(50 - result["looks"]["gate"]["spent"]):
-        budget.look(ledger, "gate", f"another {number}")
-    budget.look(ledger, "gate", "another 0")  # the same look twice is one
-    with pytest.raises(BudgetExhausted, match="account look gate has 0 looks left"):
-        budget.look(ledger, "gate", "one more")
-    assert counted(cfg, "gate") == {"spent": 50, "limit": 50}
+    for number in range(50 - result["looks"]["confirm"]["spent"]):
+        budget.look(ledger, "confirm", f"another {number}")
+    budget.look(ledger, "confirm", "another 0")  # the same look twice is one
+    with pytest.raises(BudgetExhausted, match="account look confirm has 0 looks left"):
+        budget.look(ledger, "confirm", "one more")
+    assert counted(cfg, "confirm") == {"spent": 50, "limit": 50}
     verify(tmp_path / "runs" / "t")
 
 
@@ -391,3 +391,50 @@ def test_a_proposer_s_claims_are_ranked_against_what_feedback_showed(tmp_path, g
     mandate(cfg)
     result = go(cfg, FakeBox(lambda order: (0.0, 0.05, 0.3, 0.6, 0.98)[min(order.recipe.depth, 4)]))
     assert result["arms"][0]["skill"] == {"claims": 3, "rank_correlation": 1.0}
+
+
+def test_each_repeat_has_items_seeds_and_start_trials_of_its_own(tmp_path, go):
+    cfg = config(
+        tmp_path, "study.arms=[random,tpe]", "study.repeats=2", "study.start_trials=2",
+        "study.generations=1", "study.proposals=1", "budget.looks.feedback=20",
+    )  # fmt: skip
+    mandate(cfg)
+    go(cfg, FakeBox(better))
+    kinds = {}
+    for entry in entries(cfg):
+        kinds.setdefault(entry.kind, []).append(entry.fact)
+    plans = {fact.digest: fact.plan for fact in kinds["plan"]}
+    asked = {(fact.repeat, fact.split): fact.digest for fact in kinds["questions"]}
+    assert len(asked) == len(set(asked.values())) == 6
+    starts = [plan for plan in plans.values() if plan.purpose == "start"]
+    assert sorted((p.repeat, p.index) for p in starts) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    seeds = {}
+    for start in kinds["start"]:
+        plan, order = plans[start.job.plan], start.job.order
+        if order.role == "train" and plan.purpose == "candidate":
+            number = start.job.index + start.job.role.startswith("champion")
+            place = (plan.repeat, plan.generation, plan.index, number)
+            seeds.setdefault(place, set()).add((plan.arm, order.seed))
+    assert all(len({seed for _, seed in pairs}) == 1 for pairs in seeds.values())
+    assert any(len({arm for arm, _ in pairs}) == 2 for pairs in seeds.values())
+    of_place = {place: pairs.copy().pop()[1] for place, pairs in seeds.items()}
+    assert len(set(of_place.values())) == len(of_place)  # no seed twice, none across repeats
+    data = {(plans[fact.plan].repeat, fact.digest) for fact in kinds["data"]}
+    assert not {blob for repeat, blob in data if repeat} & {b for repeat, b in data if not repeat}
+    verify(tmp_path / "runs" / "t")
+
+
+def test_a_plan_beyond_the_change_limit_is_invalid_and_the_gate_refuses_it(
+    tmp_path, go, monkeypatch
+):
+    cfg = config(tmp_path, "study.most_changes=1", "study.generations=1", "study.proposals=2")
+    mandate(cfg)
+    wide = '{"hypothesis": "three knobs", "knobs": {"batch_size": 128, "dropout": 0.1, "depth": 1}}'
+    narrow = '{"hypothesis": "one knob", "knobs": {"batch_size": 128}}'
+    texts = iter([wide, narrow] * 9)
+    monkeypatch.setitem(PROPOSERS, "local", written(lambda view: next(texts)))
+    go(cfg, FakeBox(better))
+    facts = entries(cfg)
+    reasons = [e.fact.reason for e in facts if e.kind == "invalid"]
+    assert reasons == ["changes is 3; it should be at most 1 knobs and regions"]
+    assert sum(e.kind == "plan" and e.fact.plan.purpose == "candidate" for e in facts) == 1

@@ -37,7 +37,7 @@ MANY = [
     "budget.cpu_seconds=4000",
     "gates.unattended.cpu_seconds=4000",
     "budget.looks.feedback=2000",
-    "budget.looks.gate=500",
+    "budget.looks.confirm=500",
 ]
 DEPTHS = [1, 3, 4, 1, 3, 4]
 
@@ -280,12 +280,12 @@ def test_skill_trains_each_cell_anew_and_measures_its_proposals_on_the_baseline(
         and {p.parent for _, p in plans} == {champions[0]}
     )
     assert all(
-        facts.scores[n, role, 0].split == "gate"
+        facts.scores[n, role, 0].split == "confirm"
         for n, _ in plans
         for role in ("predict", "champion-predict")
     )
     assert (
-        facts.looks["gate"] == 2 + 1 + 3 * SKILLS
+        facts.looks["confirm"] == 2 + 1 + 3 * SKILLS
     )  # two confirmations, the closing look, and one for each
 
 

@@ -134,7 +134,7 @@ def test_predictions_stand_in_canonical_order(bundle, operands, answer):
         "probabilities"
     ].dtype == np.float32
     scored = score(
-        (out / "predictions.safetensors").read_bytes(), table(), ONE_DIGIT, recipe, "gate", 1, 1
+        (out / "predictions.safetensors").read_bytes(), table(), ONE_DIGIT, recipe, "confirm", 1, 1
     )
     assert isinstance(scored, Scores) and scored.nll < 1 and 0 <= scored.calibration_error < 0.5
 
