@@ -31,7 +31,7 @@ from sandbox import incident, stop_file
 from sandbox.box import cgroup
 from sandbox.box.container import owner
 from sandbox.box.kill import KILLERS
-from sandbox.foreign import guard
+from sandbox.foreign import guard, need_regular_files
 from sandbox.gate import Gate
 from sandbox.heads import open_ledger
 from sandbox.ledger import FILE, Ledger
@@ -181,6 +181,7 @@ def _put_outside(
 def read_root(folder: Path) -> str:
     """Return the root of a run without a check, for the names of its jobs; empty: unknown."""
     with suppress(Exception):
+        need_regular_files(folder / FILE)
         address = f"{(folder / FILE).resolve().as_uri()}?mode=ro"
         with closing(sqlite3.connect(address, uri=True, timeout=0.2)) as connection:
             guard(connection, 1)  # in the place of the table may stand a view without an end

@@ -68,8 +68,7 @@ def need_database(path: Path, tables: Mapping[str, Iterable[str]]) -> None:
         raise VerificationFailed(
             f"there is no ledger at {path}; name a run folder that holds {path.name}"
         )
-    for name in (path.name, *(f"{path.name}-{end}" for end in ("wal", "shm", "journal"))):
-        _need_regular(path.with_name(name))
+    need_regular_files(path)
     try:
         with closing(sqlite3.connect(path)) as book:
             guard(book)
@@ -78,6 +77,15 @@ def need_database(path: Path, tables: Mapping[str, Iterable[str]]) -> None:
         raise VerificationFailed(
             f"the ledger cannot be read ({error}); restore it from a copy of the run"
         ) from None
+
+
+def need_regular_files(path: Path) -> None:
+    """Raise VerificationFailed where a database, or a file beside it, is a pipe, link or the like.
+
+    Opening a pipe would wait for ever.
+    """
+    for name in (path.name, *(f"{path.name}-{end}" for end in ("wal", "shm", "journal"))):
+        _need_regular(path.with_name(name))
 
 
 def guard(book: Any, most: int = 0) -> None:

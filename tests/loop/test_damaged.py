@@ -62,6 +62,7 @@ ELSEWHERE = {
     "doctor": ["--box", "none"],
     "image": ["nothing"],
     "inbox": ["FOLDER"],
+    "list": ["nothing"],
     "keys": ["sign-in", LONG, LONG, "--origin", LONG],
     "mandate": ["grant", "--unattended", f"study.name={LONG}"],
     "power": ["--gain", "nan"],
