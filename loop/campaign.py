@@ -115,7 +115,7 @@ class Campaign:
         plan = make_plan(
             running.config,
             draft,
-            study=running.root,
+            study=running.gate.memory.rules.study,
             version=running.gate.memory.rules.version,
             arm=self.arm,
             repeat=self.repeat,

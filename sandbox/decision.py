@@ -7,7 +7,7 @@ import difflib
 import secrets
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import cast
 
@@ -17,6 +17,7 @@ from configs.errors import VerificationFailed
 from configs.recipe import Recipe
 from configs.records import Amount, Approval, Caps, Mandate, PublicHalf, ReviewerAnswer
 from configs.settings.config import Config
+from configs.settings.task import SIMULATED
 from sandbox.canonical import digest
 from sandbox.store import Store
 
@@ -29,6 +30,8 @@ class Policy:
 
     root: str
     "digest of the study root, the name of the study for good"
+    study: str = ""
+    "name of the study in its plans: the root, or the experiment of a simulated study"
     version: int
     "1, plus 1 per amendment"
     config: Config
@@ -109,6 +112,7 @@ def policy(entries: list[Entry]) -> Policy:
     root = amended[-1] if amended else first
     return Policy(
         root=entries[0].hash,
+        study=_name_in_plans(entries[0].hash, first),
         version=1 + len(amended),
         config=root.config,
         reviewers=root.reviewers,
@@ -117,6 +121,18 @@ def policy(entries: list[Entry]) -> Policy:
         format=first.format,
         ahead=root.ahead_seconds if isinstance(root, AmendedEntry) else 0,
     )
+
+
+def _name_in_plans(root: str, first: StudyEntry) -> str:
+    """Return the name of a study in its plans.
+
+    A simulated study repeats everywhere, so its plans name the experiment: no keys, Python or path
+    is in it. Decisions name the root, so no decision passes to another study of the experiment.
+    """
+    if first.config.task.name != SIMULATED or first.format == 1:
+        return root
+    gates = replace(first.config.gates, file="")
+    return decided(replace(first.config, gates=gates))
 
 
 def new_mandate(

@@ -111,7 +111,7 @@ class Plan:
     """A proposal made exact. Gates decide on its digest; a changed byte is another plan."""
 
     study: str
-    "digest of the study root"
+    "digest of the study root; in a simulated study, of its experiment"
     version: int
     "version of the study root: 1, plus 1 per amendment"
     arm: str

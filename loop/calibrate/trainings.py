@@ -130,7 +130,7 @@ def _make_plan(campaign: Campaign, number: int, kind: str, recipe: Recipe, count
     plan = make_plan(
         running.config,
         draft,
-        study=running.root,
+        study=running.gate.memory.rules.study,
         version=running.gate.memory.rules.version,
         arm=campaign.arm,
         repeat=0,

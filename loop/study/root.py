@@ -80,9 +80,14 @@ def begin(
 
 
 def _new_secret(config: Config) -> bytes:
-    """Return the study secret; a simulated study has a plain secret, so it repeats everywhere."""
+    """Return the study secret; a simulated study has a plain secret, so it repeats everywhere.
+
+    Another name or number of the study is another draw of luck; no other setting is.
+    """
     if simulated(config):
-        return keys.plain_secret(canonical({"study": config.study, "task": config.task}))
+        study = config.study
+        luck = {"name": study.name, "seed": study.seed, "world": config.task.world}
+        return keys.plain_secret(canonical(luck))
     return keys.new_secret()
 
 

@@ -82,7 +82,7 @@ def _check_plan(replay: Replay, fact: PlanEntry) -> None:
     plan, rules = fact.plan, replay.memory.rules
     need(fact.digest not in replay.memory.plans, "the plan was recorded before")
     need(
-        (plan.study, plan.version) == (rules.root, rules.version),
+        (plan.study, plan.version) == (rules.study, rules.version),
         "the plan is for another study or version of it",
     )
     need(

@@ -44,9 +44,7 @@ SMALL = [
 
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
-    """A simulated study's luck hangs on its settings, the name of its folder among them: a relative
-    one is the same in every run of a test.
-    """
+    """Let every run of a test lie under its own relative folder."""
     monkeypatch.chdir(tmp_path)
 
 
