@@ -10,6 +10,14 @@ class HeirloopError(Exception):
     """Base of all errors for users. `exit_code` is the command line's."""
 
     exit_code = 1
+    advice = ""
+    """clause with the commands that help, each in backquotes; loop/people/advice.py gives it to
+    the errors of a run
+    """
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return f"{text}; {self.advice}" if self.advice else text
 
 
 class BadInput(HeirloopError):
@@ -22,6 +30,12 @@ class NeedsHuman(HeirloopError):
     """A gate has no decision that allows the next step."""
 
     exit_code = 3
+    question: tuple[str, str] = ("", "")
+    "subject and class that wait for people; empty: the text says all"
+
+
+class Lapsed(NeedsHuman):
+    """The decision behind a plan has expired or was revoked; another decision renews it."""
 
 
 class Denied(NeedsHuman):
@@ -32,12 +46,20 @@ class BudgetExhausted(HeirloopError):
     """A reservation would pass a limit; nothing was reserved."""
 
     exit_code = 4
+    short: tuple[str, ...] = ()
+    "accounts with too little left"
+    resource = ""
+    "resource that they have too little of"
 
 
 class Stopped(HeirloopError):
     """The study was paused or stopped by a person or a signal."""
 
     exit_code = 5
+
+
+class Interrupted(Stopped):
+    """The loop ended before its study, after a signal or an order."""
 
 
 class Paused(Stopped):

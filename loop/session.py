@@ -28,6 +28,7 @@ from loop.facts.facts import Facts, fold_entries
 from loop.instruments.closure import read_events
 from loop.instruments.gains import read_skills
 from loop.instruments.run import Run
+from loop.people import advice
 from loop.people.send import Caller
 from loop.propose.table import proposer
 from loop.report import make
@@ -75,6 +76,7 @@ def execute(
         if isinstance(error, VerificationFailed):
             record(running.folder, str(error))
         if not _lost_ledger(running):
+            advice.advise(error, running.gate, running.folder)
             running.ledger.append(PauseEntry(reason=str(error)[:300], exit_code=error.exit_code))
         raise
     finally:
@@ -107,7 +109,9 @@ def _need_key(config: Config) -> None:
 def _refuse_stopped(running: Running) -> None:
     if stop_file.is_there(running.folder) or running.gate.refresh().memory.halt == "stop":
         running.sandbox.box.close()
-        raise Stopped(f"the study is stopped; `heirloop resume {running.folder}` lets it go on")
+        error = Stopped("the study is stopped")
+        error.advice = advice.to_resume(running.folder)
+        raise error
 
 
 def _tell_fall_back(running: Running, say: Say) -> None:
@@ -202,7 +206,7 @@ def _heed_warning(running: Running) -> None:
         else:
             running.ledger.append(entry)
     if running.gate.refresh().memory.halt == "pause":
-        running.wait(Halted(f"{why}; `heirloop resume` lets the study go on", "pause"))
+        running.wait(Halted(why, "pause"))
 
 
 def _mirror(running: Running, mirror: track.Track, summary: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from configs.arms import variant
 from configs.build import need, parse
 from configs.errors import BadInput
+from configs.objective import Objective
 from configs.settings.config import Config
 from evals.judge import least, spend
 from evals.law import LAWS
@@ -21,6 +22,8 @@ from loop.propose.table import proposer
 from loop.study import own_files
 from loop.study.simulated import law, simulated
 
+MOST_PAIRS = 20
+"""Most pairs tried for a rule that cannot accept within the study's."""
 FEWEST_START_TRIALS = 16
 """Fewest trials at the start of a notebook. From fewer, proposing weights collapse onto a single
 corner (docs/proposers.md).
@@ -127,8 +130,17 @@ def _check_confirmations(config: Config) -> None:
         raise BadInput(
             f"study.confirm_replicates is {pairs}; {objective.acceptance} at level {level:.2g}"
             f" ({objective.alpha:g} over {config.confirmations()} confirmations) cannot"
-            " accept within so few pairs, `heirloop power` tells how many it needs"
+            f" accept within so few pairs; {_more_pairs(objective, level, pairs)}"
         )
+
+
+def _more_pairs(objective: Objective, level: float, pairs: int) -> str:
+    """Return the fewest pairs with which a rule can accept, as a setting to type."""
+    enough = (most for most in range(pairs + 1, MOST_PAIRS + 1) if least(objective, level, most))
+    fewest = next(enough, 0)
+    if fewest:
+        return f"study.confirm_replicates={fewest} is the least that can"
+    return f"no number up to {MOST_PAIRS} can: take fewer generations or a larger objective.alpha"
 
 
 def one_line(error: BaseException) -> str:

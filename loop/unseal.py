@@ -24,6 +24,7 @@ from loop.facts.facts import Facts
 from loop.facts.scores import best_champion
 from loop.measure.jobs import Replicate
 from loop.measure.replicate import measure
+from loop.people.advice import advising, quote
 from loop.plan import Draft, Planned
 from loop.report.make import publish
 from loop.study.open import open_study
@@ -58,7 +59,7 @@ def unseal_arm(folder: Path, arm: str) -> list[dict[str, Any]]:
         if not repeats:
             raise BadInput(
                 f"no campaign of arm {arm!r} of {folder} has a champion beside its baseline;"
-                " `heirloop plans` lists them"
+                f" `heirloop plans {quote(folder)}` lists them"
             )
         left = sorted(repeats - _answered_repeats(running, arm))
         return [
@@ -96,7 +97,8 @@ def _open_run(folder: Path) -> Iterator[Running]:
     """Open a finished study; sign and publish the new entries."""
     running = open_study(config_at(read_config(open_ledger(folder)), folder))
     try:
-        yield running
+        with advising(running.gate, folder):
+            yield running
     finally:
         running.sandbox.box.close()
         running.checkpoint()
@@ -169,7 +171,7 @@ def _champion_to_open(running: Running, facts: Facts, key: CampaignKey | None) -
     if key and key not in facts.champions:
         raise BadInput(
             f"{running.folder} has no campaign of arm {key[0]!r}, repeat {key[1]};"
-            " `heirloop plans` lists them"
+            f" `heirloop plans {quote(running.folder)}` lists them"
         )
     name = facts.champions[key][-1] if key else best_champion(facts, running.config.objective)
     if facts.plans[name].generation == 0:
@@ -179,10 +181,11 @@ def _champion_to_open(running: Running, facts: Facts, key: CampaignKey | None) -
         )
     left = running.ledger.read(balances)[look_account("sealed")]["looks"]
     if left["spent"] >= left["limit"]:
-        raise BudgetExhausted(
-            f"{left['spent']} of {left['limit']} looks at sealed are spent; `heirloop amend` can"
-            " raise budget.looks.sealed"
+        error = BudgetExhausted(
+            f"{left['spent']} of {left['limit']} looks at sealed are spent (budget.looks.sealed)"
         )
+        error.short, error.resource = (look_account("sealed"),), "looks"
+        raise error
     return Planned(digest=name, plan=facts.plans[name])
 
 

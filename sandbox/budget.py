@@ -169,7 +169,7 @@ def reserve(txn: Transaction, accounts: Iterable[str], amount: Amount) -> None:
         ).rowcount
         != rows
     ):
-        raise BudgetExhausted(_short(txn, names, amount))
+        raise _refusal(txn, names, amount)
 
 
 def settle(txn: Transaction, accounts: Iterable[str], reserved: Amount, spent: Amount) -> None:
@@ -233,20 +233,25 @@ def _bound(names: Sequence[str], resources: Sequence[str], **amounts: Amount) ->
     }
 
 
-def _short(txn: Transaction, names: Sequence[str], amount: Amount) -> str:
-    """Return a sentence: which account has too little of a resource."""
+def _refusal(txn: Transaction, names: Sequence[str], amount: Amount) -> BudgetExhausted:
+    """Return the error that names the first account with too little, and all that lack the same."""
     held = balances(txn.connection)
     for name in names:
         for resource in RESOURCES:
-            cell, needed = (
-                held.get(name, {}).get(resource, {"limit": 0, "spent": 0, "reserved": 0}),
-                getattr(amount, resource),
-            )
-            if (
-                left := cell["limit"] - cell["spent"] - cell["reserved"]
-            ) < needed or name not in held:
-                return f"account {name} has {left} {resource} left; the job needs {needed} reserved"
-    return f"accounts {', '.join(names)} have too little left"
+            needed, rest = getattr(amount, resource), _rest(held, name, resource)
+            if rest < needed or name not in held:
+                error = BudgetExhausted(
+                    f"account {name} has {rest} {resource} left; the job needs {needed} reserved"
+                )
+                error.resource = resource
+                error.short = tuple(n for n in names if _rest(held, n, resource) < needed)
+                return error
+    return BudgetExhausted(f"accounts {', '.join(names)} have too little left")
+
+
+def _rest(held: Balances, name: str, resource: str) -> int:
+    cell = held.get(name, {}).get(resource)
+    return cell["limit"] - cell["spent"] - cell["reserved"] if cell else 0
 
 
 def balances(connection: sa.Connection) -> Balances:

@@ -154,11 +154,10 @@ def amend(ledger: Ledger, name: str, changes: dict[str, Any], reporter: str) -> 
         if field not in FREE:
             raise BadInput(f"field is {field!r}; an amendment sets one of {', '.join(FREE)}")
     with ledger.transaction() as txn:
-        old, sequence = latest(txn.entries()).get(name, (None, 0))
-        if old is None:
-            raise BadInput(
-                f"incident is {name!r}; `heirloop incident list` names those of this run"
-            )
+        recorded = latest(txn.entries())
+        if name not in recorded:
+            raise BadInput(f"incident is {name!r}; this run has {', '.join(recorded) or 'none'}")
+        old, sequence = recorded[name]
         fields = {**plain(old), **changes, "reporter": reporter, "amended_from": sequence}
         incident = _with_due(fields)
         txn.append(IncidentAmendedEntry(incident=incident))

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from loop.people import amend as amendments
+from loop.people.advice import quote
 from loop.terminal import FOLDER, read_user
 
 
@@ -32,6 +33,6 @@ def amend(
         return
     name = amendments.amend(folder, changes, read_user(), why, repin, clock)
     click.echo(
-        f"proposed {name[:12]}; `heirloop approve {name[:12]} --run {folder} --key NAME`, then"
-        f" `heirloop amend {folder} --apply {name[:12]}`"
+        f"proposed {name[:12]}; `heirloop approve {name[:12]} --run {quote(folder)} --key NAME"
+        f" --reason WHY`, then `heirloop amend {quote(folder)} --apply {name[:12]}`"
     )

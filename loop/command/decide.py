@@ -14,6 +14,7 @@ from configs.entries import NoticeEntry
 from configs.errors import BadInput
 from loop import terminal
 from loop.people import sign
+from loop.people.advice import quote
 from loop.people.notice import is_acknowledgement, take
 from loop.people.requests import hand_in, open_gate, read_request
 from loop.people.send import Caller
@@ -24,7 +25,7 @@ from sandbox.foreign import read_file
 from sandbox.gate import Gate
 
 REQUEST_BYTES = 4_000_000
-"""Longest file for `heirloop decide`."""
+"""Longest file for `heirloop decide FILE`."""
 KEY = click.option("--key", required=True, help="Reviewer's key that signs.")
 CHANGE_CLASS = click.option(
     "--as",
@@ -35,7 +36,7 @@ CHANGE_CLASS = click.option(
 OUT = click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="Write the signed decision to this file for `heirloop decide`, here or elsewhere.",
+    help="Write the signed decision to this file for `heirloop decide FILE`, here or elsewhere.",
 )
 
 
@@ -111,7 +112,7 @@ def _take_acknowledgement(folder: Path, envelope: bytes) -> None:
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="Write it to this file for `heirloop decide`, here or elsewhere.",
+    help="Write it to this file for `heirloop decide FILE`, here or elsewhere.",
 )
 def acknowledge(
     digest: str, folder: Path, study: str, entry: str, key: str, out: Path | None
@@ -120,7 +121,7 @@ def acknowledge(
     envelope = sign.sign_acknowledgement(folder, digest, study, entry, key)
     if out:
         replace_file(out, envelope)
-        click.echo(f"signed: {out}; `heirloop decide {out} --run RUN` hands it in")
+        click.echo(f"signed: {out}; `heirloop decide {quote(out)} --run RUN` hands it in")
         return
     _take_acknowledgement(folder, envelope)
 

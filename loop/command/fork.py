@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from loop.people.advice import quote
 from loop.study.fork import fork as begin_fork
 from loop.terminal import FOLDER, read_user
 
@@ -30,7 +31,8 @@ def fork(folder: Path, head: str, to: Path, why: str, heads: tuple[Path, ...]) -
         f" {left.get('cpu_us', 0) / 1e6:.0f} CPU-seconds and {left.get('jobs', 0)} jobs are left"
     )
     if record.left is None:
-        click.echo("that head tells no amounts, so every account is used up; `heirloop amend`")
+        command = f"heirloop amend {quote(to)} budget.jobs=N budget.cpu_seconds=N"
+        click.echo(f"that head tells no amounts, so every account is used up; `{command}`")
     click.echo(
         f"run it with the settings of {folder} and study.name={to.name}"
         f" runs={to.resolve().parent}; orders and decisions after the copy are not known here"

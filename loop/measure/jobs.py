@@ -5,7 +5,7 @@ The jobs go through `sandbox.run.run`, the only way to compute.
 
 from dataclasses import dataclass
 
-from configs.errors import Stopped
+from configs.errors import Interrupted, Lapsed
 from configs.job import Order
 from configs.recipe import Recipe
 from configs.records import Input, Job, JobResult, PlanRole, stage
@@ -100,12 +100,14 @@ def run_job(running: Running, job: Job, cpu: int | None) -> tuple[JobResult, int
         if recorded and recorded[0].status != "box":
             return recorded
         if running.stopped:
-            raise Stopped("the study was stopped; the same command goes on where it was")
+            raise Interrupted("the study was stopped")
         running.watch()
         try:
             run(running.sandbox, job, running.gate.next_grant(*slot), cpu)
         except Halted as halted:
             running.wait(halted)
+        except Lapsed as lapsed:
+            running.renew(job.plan, lapsed)
 
 
 def charge_without_startup(result: JobResult) -> int:

@@ -9,6 +9,7 @@ from configs.errors import BadInput
 from configs.records import RESUME, Plan
 from loop.facts.reader import FactsReader
 from loop.facts.scores import best_champion, open_scores
+from loop.people.advice import advising
 from loop.people.requests import open_gate, subject_of
 from sandbox import incident, stop_file
 from sandbox.canonical import canonical, digest
@@ -48,7 +49,7 @@ def resume(folder: Path, who: str) -> tuple[str, ...]:
         gate.request(gate.memory.halted, RESUME)
     decisions: tuple[str, ...] = ()
     # In a single transaction: no newer stop comes between the decision and the resume.
-    with gate.ledger.transaction() as txn:
+    with advising(gate, folder), gate.ledger.transaction() as txn:
         gate.refresh(txn)
         if gate.memory.named():
             decisions = gate.decide_within(txn, gate.memory.halted, RESUME).by
@@ -74,7 +75,8 @@ def deploy(folder: Path, plan: str = "") -> Deployment:
             f"{name[:12] or 'nothing'} is no champion of this study; only champions are deployed"
         )
     gate.request(name, "deploy")
-    decision = gate.decide(name, "deploy")
+    with advising(gate, folder):
+        decision = gate.decide(name, "deploy")
     weights = facts.results[name, "train", 0][0].outputs[WEIGHTS]
     scores = open_scores(facts, name, objective)
     card = _write_card(gate, name, facts.plans[name], weights, scores, decision)

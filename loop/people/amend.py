@@ -10,6 +10,7 @@ from configs.build import need, parse, plain
 from configs.entries import AmendedEntry, Amendment, AmendmentEntry
 from configs.errors import BadInput, Stopped
 from configs.settings.config import Config
+from loop.people.advice import advising
 from loop.people.requests import open_gate, subject_of
 from loop.people.view import read_subject
 from loop.study import own_files
@@ -109,7 +110,7 @@ def apply_amendment(folder: Path, prefix: str) -> int:
     name = subject_of(gate, prefix).digest
     amendment = parse(Amendment, read_subject(gate, name))
     # A kill leaves neither the decision nor the amendment without the other.
-    with gate.ledger.transaction() as txn:
+    with advising(gate, folder), gate.ledger.transaction() as txn:
         gate.refresh(txn)
         decision = gate.decide_within(txn, name, "amend")
         txn.append(

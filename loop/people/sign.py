@@ -18,6 +18,7 @@ from configs.errors import BadInput
 from configs.records import Approval, Caps, Mandate
 from configs.settings.config import Config
 from loop import terminal
+from loop.people.advice import quote
 from loop.people.lines import list_lines
 from loop.people.requests import acknowledgement, hand_in, open_gate, subject_of
 from loop.people.view import TooLarge, view_subject
@@ -149,7 +150,7 @@ def read_signer(key: str, answer: str, reason: str) -> Mapping[str, str]:
     need(bool(reason.strip()), "--reason", reason, "a sentence that says why")
     terminal.need_terminal(
         "a decision is signed by a person at a terminal; run this there, or hand in a signed file"
-        " with `heirloop decide`"
+        " with `heirloop decide FILE`"
     )
     half = next((half for half in keys.public_keys() if half["name"] == key), None)
     if half is None:
@@ -175,7 +176,8 @@ def confirm_and_sign(draft: Approval, lines: list[tuple[str, str]]) -> bytes:
 def write_signed(out: Path, envelope: bytes, folder: Path) -> None:
     """Write a signed decision to a file, and print the command for handing it in."""
     replace_file(out, envelope)
-    terminal.print_line(f"signed: {out}; `heirloop decide {out} --run {folder}` hands it in")
+    command = f"heirloop decide {quote(out)} --run {quote(folder)}"
+    terminal.print_line(f"signed: {out}; `{command}` hands it in")
 
 
 def _describe(gate: Gate, subject: Subject, class_name: str, answer: str) -> list[tuple[str, str]]:

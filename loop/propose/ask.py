@@ -19,6 +19,7 @@ from configs.objective import objective_text
 from configs.records import JobCount, Proposal
 from loop.campaign import POLL_SECONDS, Campaign, passes_gate
 from loop.measure.replicate import write_proposals
+from loop.people.advice import quote
 from loop.plan import Draft, Planned
 from loop.propose.evolve.database import rebased, shown
 from loop.propose.history import history_of, store_history, view_of, write_notebook
@@ -135,8 +136,8 @@ def _from_people(campaign: Campaign, generation: int, index: int) -> Written:
             place = f"proposal {index + 1} of {campaign.shape()[1]} of generation {generation}"
             repeat = f" --repeat {campaign.repeat}" if campaign.repeat else ""
             raise NeedsHuman(
-                f"arm {campaign.arm} waits for people's {place}; `heirloop propose {running.folder}"
-                f" FILE --arm {campaign.arm}{repeat}` hands one in"
+                f"arm {campaign.arm} waits for people's {place}; `heirloop propose"
+                f" {quote(running.folder)} FILE --arm {campaign.arm}{repeat}` hands one in"
             )
         time.sleep(POLL_SECONDS)
 

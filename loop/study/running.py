@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from configs.build import plain
+from configs.errors import Denied, Lapsed, NeedsHuman
 from configs.records import Amount
 from configs.settings.config import Config
 from loop.facts.facts import Facts
@@ -84,6 +85,19 @@ class Running:
         if any(plain(self.config.gates.tripwires).values()):
             spent = self.ledger.read(budget.balances)["root"]["cpu_us"]
             self.tripwires.trip(spent["spent"] / spent["limit"])
+
+    def renew(self, plan: str, lapsed: Lapsed) -> None:
+        """Let a newer mandate or approval stand behind a plan.
+
+        Where people must decide first, the lapse is raised, with the question for them.
+        """
+        try:
+            self.gate.grant(plan)
+        except Denied:
+            raise
+        except NeedsHuman as error:
+            lapsed.question = error.question
+            raise lapsed from None
 
     def wait(self, halted: Halted) -> None:
         """Wait while people hold the study, as long as its patience.

@@ -20,7 +20,7 @@ from sandbox.decision import Request, policy
 from sandbox.gate import admit, decide, flaw, fold, launch, mandate, quorum, requests
 from sandbox.gate import grant as grants
 from sandbox.gate.launch import Halted
-from sandbox.gate.memory import Decision, Memory, Moment
+from sandbox.gate.memory import Decision, Memory, Moment, Question
 from sandbox.ledger import Ledger, Transaction
 from sandbox.store import Store
 
@@ -31,12 +31,14 @@ SOUND = 256
 """Plans without a flaw that a gate remembers."""
 
 
-def pass_or_raise(decision: Decision) -> tuple[str, ...]:
+def pass_or_raise(decision: Decision, question: Question = ("", "")) -> tuple[str, ...]:
     """Return the mandate or approvals of a yes; raises Denied for a no, NeedsHuman for a wait."""
     if decision.outcome == "refused":
         raise Denied(decision.reason)
     if decision.outcome == "waiting":
-        raise NeedsHuman(decision.reason)
+        error = NeedsHuman(decision.reason)
+        error.question = question
+        raise error
     return decision.by
 
 
@@ -151,7 +153,7 @@ class Gate:
         """
         self.refresh()
         decision = decide.decide(self.memory, self.moment(), subject, change_class)
-        return pass_or_raise(decision)
+        return pass_or_raise(decision, (subject, change_class))
 
     def decide(self, subject: str, change_class: str) -> DecisionEntry:
         """Decide on an act without a job (promote, deploy, amend) and record the yes."""

@@ -11,7 +11,7 @@
 
 from collections.abc import Collection
 
-from configs.errors import Denied, NeedsHuman, Stopped, VerificationFailed
+from configs.errors import Denied, Lapsed, Stopped, VerificationFailed
 from configs.records import Grant
 from sandbox.canonical import digest
 from sandbox.gate.grant import find_misuse
@@ -29,14 +29,13 @@ class Halted(Stopped):
 def check_launch(memory: Memory, grant: Grant, now: float, revoked: Collection[str]) -> None:
     """Raise unless a job of this grant may start at `now`.
 
-    Raises Halted (held or slowed), Denied (recalled, or denied since), NeedsHuman (an approval
+    Raises Halted (held or slowed), Denied (recalled, or denied since), Lapsed (an approval
     expired or was revoked), VerificationFailed (another version or objective, or no yes).
     """
     plan, name, rules = memory.plans[grant.plan], f"plan {grant.plan[:12]}", memory.rules
     question = (grant.plan, plan.change_class)
     if memory.halt:
-        text = f"the study is halted ({memory.halt}); `heirloop resume RUN` lets it go on"
-        raise Halted(text, memory.halt)
+        raise Halted(f"the study is halted ({memory.halt})", memory.halt)
     if not memory.has_room(now):
         raise Halted(f"the study is slowed to {memory.per_hour} jobs an hour", "slow")
     if grant.plan in memory.recalled or plan.parent in memory.recalled:
@@ -52,8 +51,7 @@ def check_launch(memory: Memory, grant: Grant, now: float, revoked: Collection[s
     for signature in yes.by:
         signed = memory.mandates.get(signature) or memory.approvals[signature]
         if not memory.lives(signed, now, revoked):
-            ended = "was granted on has expired or was revoked; decide on it again"
-            raise NeedsHuman(f"what {name} {ended}")
+            raise Lapsed(f"what {name} was granted on has expired or was revoked")
     for answer in memory.answers.get(question, {}).values():
         if answer.answer == "deny":
             denied = f"was denied by {answer.reviewer} after it was granted"

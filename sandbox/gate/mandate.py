@@ -30,10 +30,7 @@ def ask_mandates(
         uncovered = find_excess(memory, moment, name, subject, change_class)
         if not uncovered:
             return name, ""
-    study = memory.rules.config.study.name
-    return "", uncovered or (
-        f"waits for a mandate; `heirloop mandate grant study={study}` gives a mandate"
-    )
+    return "", uncovered or "waits for a mandate"
 
 
 def live_mandates(memory: Memory, now: float, revoked: Collection[str]) -> dict[str, Mandate]:
@@ -52,12 +49,14 @@ def find_excess(memory: Memory, moment: Moment, name: str, subject: str, change_
     """
     caps, since = memory.mandates[name].caps, moment.now - HOUR
     if recent(memory.passes.get(name, deque()), since) >= caps.per_hour:
-        return f"is beyond the mandate's {caps.per_hour} plans an hour"
+        return f"is beyond the mandate's {caps.per_hour} plans an hour (its per_hour)"
     limits = memory.rules.config.gates.unattended
     if limits and memory.is_shared(name):
         passes = [times for other, times in memory.passes.items() if memory.is_shared(other)]
         if sum(recent(times, since) for times in passes) >= limits.per_hour:
-            return f"is beyond the study's {limits.per_hour} plans an hour of unattended mandates"
+            return (
+                f"is beyond the study's {limits.per_hour} plans an hour (gates.unattended.per_hour)"
+            )
     if change_class == "promote":
         return ""
     changes = drift(memory, moment.store, subject)
@@ -65,7 +64,7 @@ def find_excess(memory: Memory, moment: Moment, name: str, subject: str, change_
         return ""
     return (
         f"has drifted {changes} changes from what a person approved, the mandate covers"
-        f" {caps.drift}"
+        f" {caps.drift} (its drift)"
     )
 
 

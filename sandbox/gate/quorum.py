@@ -6,7 +6,7 @@ An escalation needs an external reviewer besides.
 
 from collections.abc import Collection, Mapping
 
-from configs.records import ACTS, RESUME, Approval
+from configs.records import RESUME, Approval
 from configs.settings.gates import Quorum
 from sandbox import keys
 from sandbox.gate.fold import HUMAN
@@ -50,7 +50,7 @@ def ask_quorum(
                 f"plan {subject[:12]} ({change_class}) was not decided on in time{clocks}"
             )
         missing = _describe_wait(
-            memory, subject, change_class, quorum, len(yes), bool(escalated), uncovered
+            subject, change_class, quorum, len(yes), bool(escalated), uncovered
         )
         return waiting(f"{missing}{name_clocks(memory, moment)}")
     by = tuple(dict.fromkeys((*yes.values(), *external.values())))
@@ -127,7 +127,6 @@ def is_own_request(memory: Memory, answer: Approval) -> bool:
 
 
 def _describe_wait(
-    memory: Memory,
     subject: str,
     change_class: str,
     quorum: Quorum,
@@ -135,14 +134,9 @@ def _describe_wait(
     escalated: bool,
     uncovered: str,
 ) -> str:
-    """Return the missing part of a subject's decision, with the command for a yes."""
-    config = memory.rules.config
+    """Return the missing part of a subject's decision."""
     reviewers = " or ".join(quorum.reviewers) or f"{quorum.role or 'pinned'} reviewers"
     missing = f"{yes} of {quorum.of} decisions of {reviewers}"
     missing += ", escalated to an external reviewer" if escalated else ""
-    option = f" --as {change_class}" if change_class in ACTS else ""
-    run = f"{config.runs}/{config.study.name}"
-    return (
-        f"plan {subject[:12]} ({change_class}) {uncovered or 'waits for a decision'}, has"
-        f" {missing}; `heirloop approve {subject[:12]}{option} --run {run} --key NAME` gives one"
-    )
+    why = uncovered or "waits for a decision"
+    return f"plan {subject[:12]} ({change_class}) {why}, has {missing}"

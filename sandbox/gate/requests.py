@@ -68,10 +68,10 @@ def find_excess(memory: Memory, moment: Moment, arm: str) -> str:
         return ""
     gates = memory.rules.config.gates
     if recent(memory.request_times, moment.now - HOUR) >= gates.requests_per_hour:
-        return f"more than {gates.requests_per_hour} requests an hour"
+        return f"more than {gates.requests_per_hour} requests an hour (gates.requests_per_hour)"
     undecided, limit = memory.undecided.get(arm, {}), gates.pending_per_arm
     if len(undecided) >= limit and len(list_pending(memory, moment, undecided)) >= limit:
-        return f"more than {limit} requests of arm {arm} waiting"
+        return f"more than {limit} requests of arm {arm} waiting (gates.pending_per_arm)"
     return ""
 
 

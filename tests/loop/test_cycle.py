@@ -179,7 +179,7 @@ def test_compute_is_judged_at_the_pace_of_the_machine_and_does_not_creep(
 
 def test_without_a_mandate_nothing_runs(tmp_path, go):
     box = FakeBox(better)
-    with pytest.raises(NeedsHuman, match="heirloop mandate grant study=t"):
+    with pytest.raises(NeedsHuman, match="heirloop mandate grant --unattended --run "):
         go(config(tmp_path), box)
     assert box.ran == []
 
@@ -214,7 +214,7 @@ def test_a_bad_mandate_is_an_incident_and_opens_nothing(tmp_path, go, bad):
 def test_what_a_stage_reserves_for_people_waits_for_them(tmp_path, go, stage):
     cfg = config(tmp_path, f"autonomy={stage}", "study.generations=6")
     mandate(cfg)
-    with pytest.raises(NeedsHuman, match="approve"):
+    with pytest.raises(NeedsHuman, match="waits for a decision.*no key is pinned here"):
         go(cfg, FakeBox(better))
     assert len([e for e in entries(cfg) if e.kind == "champion"]) <= 1
 

@@ -5,7 +5,7 @@ prompt.py writes the question and read.py reads the answer.
 
 import time
 
-from configs.errors import Paused, Stopped
+from configs.errors import Interrupted, Lapsed, Paused
 from configs.records import ENDED, RETRIED, UNUSABLE, Call, Endpoint, ModelReply
 from loop.propose.outside.read import Unusable
 from loop.study.running import Running
@@ -30,7 +30,7 @@ def answered(r: Running, name: str, index: int, data: bytes) -> str:
                 " same command goes on where it was"
             )
         if r.stopped:
-            raise Stopped("the study was stopped; the same command goes on where it was")
+            raise Interrupted("the study was stopped")
         answer = _try(r, request)
         reply, tried = answer or reply, tried + (answer is not None and answer.status not in ENDED)
     if reply.status in UNUSABLE:
@@ -55,4 +55,7 @@ def _try(r: Running, request: Call) -> ModelReply | None:
         return call(r.sandbox, request, grant, lambda: r.stopped)
     except Halted as held:
         r.wait(held)
+        return None
+    except Lapsed as lapsed:
+        r.renew(request.plan, lapsed)
         return None
