@@ -338,7 +338,7 @@ def test_ten_thousand_requests_are_refused_at_a_constant_price_and_people_see_on
     cap = gate.memory.rules.config.gates.pending_per_arm
     assert (refused, len(gate.pending())) == (FLOOD - cap, cap)
     assert [e.body["title"] for e in added if e.kind == "incident"] == [
-        f"request flood: more than {cap} requests of arm local waiting"
+        f"request flood: more than {cap} requests of arm local waiting (gates.pending_per_arm)"
     ]
     assert (
         counted["folded"] == len(added) == FLOOD + 1
