@@ -20,6 +20,7 @@ from evals.law import LAWS
 from loop.plan import ROOT
 from loop.propose.table import proposer
 from loop.study import own_files
+from loop.study.overrides import help_with
 from loop.study.simulated import law, simulated
 
 MOST_PAIRS = 20
@@ -32,11 +33,18 @@ corner (docs/proposers.md).
 
 def compose_settings(overrides: Sequence[str]) -> Config:
     """Compose settings from overrides, without running anything."""
-    try:
-        with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        try:
             return check(compose("config", list(overrides)))
-    except (HydraException, OmegaConfBaseException) as error:
-        raise BadInput(one_line(error)) from None
+        except (HydraException, OmegaConfBaseException, BadInput) as error:
+            raise explain(error, overrides) from None
+
+
+def explain(error: Exception, overrides: Sequence[str]) -> BadInput:
+    """Return the error of a composition, with the override that was meant where one is near."""
+    refusal = error if isinstance(error, BadInput) else BadInput(one_line(error))
+    refusal.advice = refusal.advice or help_with(overrides)
+    return refusal
 
 
 def check(values: DictConfig) -> Config:

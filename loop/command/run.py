@@ -17,7 +17,7 @@ from loop.campaign import Say
 from loop.command.live import View
 from loop.report.make import publish
 from loop.session import execute
-from loop.settings import check, one_line
+from loop.settings import check, compose_settings, one_line
 from loop.study.running import Running
 
 
@@ -45,6 +45,9 @@ def run_with_hydra(overrides: Sequence[str]) -> None:
     try:
         hydra.main(version_base="1.3", config_path="../../configs", config_name="config")(task)()
     except (HydraException, OmegaConfBaseException) as error:
+        if "-m" in overrides or "--multirun" in overrides:
+            raise BadInput(one_line(error)) from None
+        compose_settings(overrides)  # raises the same, with advice
         raise BadInput(one_line(error)) from None
     if failures:
         raise failures[0]

@@ -15,8 +15,8 @@ from conftest import ROOT
 from fakes import FakeBox
 from studies import HUMAN, better, config, mandate, read_facts
 
-from configs.errors import BudgetExhausted, HeirloopError, NeedsHuman, Stopped
-from loop import terminal
+from configs.errors import BadInput, BudgetExhausted, HeirloopError, NeedsHuman, Stopped
+from loop import settings, terminal
 from loop.command.main import cli
 from loop.study import open as study_open
 from sandbox import control, keys
@@ -71,7 +71,7 @@ def follow(go, cfg, box, most=60):
 
 
 @pytest.mark.parametrize(
-    ("settings", "verbs"),
+    ("overrides", "verbs"),
     [
         ((), ["mandate"]),
         (("gates=attended",), ["mandate"]),
@@ -79,9 +79,9 @@ def follow(go, cfg, box, most=60):
         (("autonomy=bounded",), None),
     ],
 )
-def test_a_study_that_waits_ends_when_its_advice_is_typed(tmp_path, go, person, settings, verbs):
+def test_a_study_that_waits_ends_when_its_advice_is_typed(tmp_path, go, person, overrides, verbs):
     keys.new_key("ada", "person", "correct horse")
-    cfg = config(tmp_path, *settings)
+    cfg = config(tmp_path, *overrides)
     typed = follow(go, cfg, FakeBox(better))
     assert read_facts(Path(cfg.runs) / "t").closed
     assert verbs is None or [command.split()[1] for command in typed] == verbs
@@ -195,3 +195,34 @@ def test_every_command_in_a_text_of_the_program_is_whole(place, command):
         verb = verb.get_command(click.Context(verb), words.pop(0))
     assert verb, place
     verb.make_context("heirloop", words)
+
+
+@pytest.mark.parametrize(
+    ("override", "meant"),
+    [
+        ("study.generation=2", "study.generations=2"),
+        ("+study.generation=2", "study.generations=2"),
+        ("studi=quickstart", "study=quickstart"),
+        ("study=quikstart", "study=quickstart"),
+        ("budget.look.feedback=9", "budget.looks.feedback=9"),
+        ("+proposer.fil=x.py", "+proposer.file=x.py"),
+    ],
+)
+def test_a_typo_in_an_override_is_told_with_what_was_meant(override, meant):
+    with pytest.raises(BadInput, match=re.escape(f"did you mean {meant}?")):
+        settings.compose_settings([override])
+
+
+@pytest.mark.parametrize("value", ["/tmp/a=b", "/tmp/a,b", "/tmp/(a)", "/tmp/it's=b"])
+def test_a_path_that_hydra_cannot_read_is_told_in_the_quotes_that_it_can(value):
+    with pytest.raises(BadInput) as failure:
+        settings.compose_settings([f"runs={value}"])
+    (typed,) = shlex.split(re.search(r'for the shell: (".*")$', str(failure.value)).group(1))
+    assert settings.compose_settings([typed]).runs == value
+
+
+def test_too_few_pairs_are_told_with_as_many_as_are_enough():
+    with pytest.raises(BadInput, match="is the least that can") as failure:
+        settings.compose_settings(["study.confirm_replicates=2"])
+    (enough,) = re.findall(r"study\.confirm_replicates=\d+", str(failure.value))
+    settings.compose_settings([enough])
