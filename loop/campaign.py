@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from configs.arms import variant
-from configs.entries import HistoryEntry, InvalidEntry, PlanEntry
+from configs.entries import Fact, HistoryEntry, InvalidEntry, PlanEntry
 from configs.errors import BadInput, Denied, NeedsHuman
 from configs.records import Plan, Purpose, Split
 from evals.judge import spend
 from loop.facts.facts import Facts, Invalid
 from loop.people import stand_in
 from loop.plan import Draft, Planned, make_plan, source
-from loop.study.running import Running
+from loop.study.running import Charge, Running, charge_proposer
 from loop.study.simulated import SOURCE, simulated
 from sandbox.budget import look
 from sandbox.canonical import digest
@@ -109,8 +109,8 @@ class Campaign:
                 return planned
         return None
 
-    def record(self, draft: Draft, history: str = "") -> Planned:
-        """Make a draft exact and record it once, with the history for its job, if any."""
+    def record(self, draft: Draft, history: str = "", charge: Charge | None = None) -> Planned:
+        """Make a draft exact and record it once; see `record_plan`."""
         running = self.running
         plan = make_plan(
             running.config,
@@ -120,23 +120,26 @@ class Campaign:
             arm=self.arm,
             repeat=self.repeat,
         )
-        return self.record_plan(plan, history)
+        return self.record_plan(plan, history, charge)
 
-    def record_plan(self, plan: Plan, history: str = "") -> Planned:
-        """Record an exact plan once, together with the digest of the history for its job, if any.
+    def record_plan(self, plan: Plan, history: str = "", charge: Charge | None = None) -> Planned:
+        """Record an exact plan once, with what belongs to it: the digest of the history for its
+        job, and the charge for its proposal.
 
         A kill between two transactions would leave a propose plan without its history.
         """
-        name = digest(plan)
+        name, facts = digest(plan), list[Fact]()
         if name not in self.facts().plans:
-            with self.running.ledger.transaction() as txn:
-                txn.append(PlanEntry(digest=name, plan=plan))
-                if history:
-                    txn.append(HistoryEntry(plan=name, digest=history))
+            facts.append(PlanEntry(digest=name, plan=plan))
+            if history:
+                facts.append(HistoryEntry(plan=name, digest=history))
+        charge_proposer(self.running, charge, facts)
         return Planned(digest=name, plan=plan)
 
-    def record_invalid(self, generation: int, index: int, error: BadInput, text: str) -> None:
-        """Record a proposal with no valid plan."""
+    def record_invalid(
+        self, generation: int, index: int, error: BadInput, text: str, charge: Charge | None = None
+    ) -> None:
+        """Record a proposal with no valid plan, and the charge for it."""
         entry = InvalidEntry(
             arm=self.arm,
             repeat=self.repeat,
@@ -145,7 +148,7 @@ class Campaign:
             reason=str(error)[:300],
             proposal=self.store_text(text),
         )
-        self.running.ledger.append(entry)
+        charge_proposer(self.running, charge, [entry])
 
     def store_text(self, text: str) -> str:
         """Store a proposer's own text; return its digest, or nothing for no text."""
@@ -164,11 +167,11 @@ class Campaign:
 
     # Held-out looks
 
-    def look(self, split: Split, planned: Planned) -> None:
-        """Charge a plan's look at a split, a single time."""
+    def look(self, split: Split, planned: Planned, beside: Sequence[Fact] = ()) -> None:
+        """Charge a plan's look at a split, a single time, and record further facts beside it."""
         facts, folded_to = self.facts(), self.running.facts_sequence()
         if (split, planned.digest) not in facts.looked:
-            look(self.running.ledger, split, planned.digest, folded_to)
+            look(self.running.ledger, split, planned.digest, folded_to, beside)
 
     def level(self, plan: Plan) -> float:
         """Return a confirmation's share of the campaign's alpha.

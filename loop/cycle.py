@@ -19,9 +19,9 @@ from loop.campaign import Campaign, passes_gate, request_decisions
 from loop.facts.facts import Invalid
 from loop.measure.confirm import confirm
 from loop.measure.jobs import Replicate
-from loop.measure.replicate import measure
+from loop.measure.replicate import draw_data, measure
 from loop.plan import Draft, Planned, apply_proposal
-from loop.propose.ask import UsedUp, ask
+from loop.propose.ask import UsedUp, Written, ask
 from loop.propose.history import write_notebook
 from sandbox.decision import count_changes
 
@@ -60,10 +60,10 @@ def propose_one(campaign: Campaign, number: int, index: int) -> Planned | None:
         return None if isinstance(recorded, Invalid) else campaign.planned(recorded)
     if campaign.key in campaign.facts().spent:
         return None
-    parent, text = campaign.parent(), ""
+    parent, written = campaign.parent(), Written(text="")
     try:
-        text, asked = ask(campaign, number, index)
-        proposal = parse(Proposal, strict_json(text))
+        written = ask(campaign, number, index)
+        proposal = parse(Proposal, strict_json(written.text))
         files = campaign.running.store.get_bundle(parent.plan.bundle)
         change = apply_proposal(parent.plan.recipe, files, proposal)
         share, task = change.recipe.notebook, campaign.running.config.task
@@ -75,7 +75,8 @@ def propose_one(campaign: Campaign, number: int, index: int) -> Planned | None:
         campaign.running.ledger.append(entry)
         return None
     except BadInput as error:
-        campaign.record_invalid(number, index, error, text or getattr(error, "text", ""))
+        text = written.text or getattr(error, "text", "")
+        campaign.record_invalid(number, index, error, text, written.charge)
         return None
     draft = Draft(
         generation=number,
@@ -89,10 +90,10 @@ def propose_one(campaign: Campaign, number: int, index: int) -> Planned | None:
         reference=(parent.plan.bundle, parent.plan.recipe),
         proposal=proposal,
         notebook=write_notebook(campaign),
-        asked=asked,
-        text=campaign.store_text(text),
+        asked=written.asked,
+        text=campaign.store_text(written.text),
     )
-    return campaign.record(draft)
+    return campaign.record(draft, charge=written.charge)
 
 
 def need_few_changes(campaign: Campaign, parent: Planned, bundle: str, recipe: Recipe) -> None:
@@ -105,8 +106,8 @@ def need_few_changes(campaign: Campaign, parent: Planned, bundle: str, recipe: R
 
 def screen(campaign: Campaign, planned: Planned) -> Screened:
     """Train a replicate and score it on feedback, with a counted look."""
-    campaign.look("feedback", planned)
     replicate = Replicate(planned=planned, index=0)
+    campaign.look("feedback", planned, draw_data(campaign.running, replicate))
     scores = measure(campaign.running, replicate, "feedback", campaign.cpu)
     return Screened(planned=planned, scores=scores)
 

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from configs.build import plain
 from configs.entries import (
     AccountEntry,
+    Fact,
     LimitEntry,
     LookEntry,
     ReserveEntry,
@@ -100,8 +101,10 @@ def look_account(split: str) -> str:
     return f"look {split}"
 
 
-def look(ledger: Ledger, split: Split, plan: str, after: int = 0) -> None:
-    """Charge and record a look of a plan at a held-out split, once.
+def look(
+    ledger: Ledger, split: Split, plan: str, after: int = 0, beside: Iterable[Fact] = ()
+) -> None:
+    """Charge and record a look of a plan at a held-out split, once, with further facts beside it.
 
     Raises BudgetExhausted without looks left, and the look does not happen. The caller knows that
     the look has no entry up to `after`. So a look costs the same however long the ledger is.
@@ -113,7 +116,7 @@ def look(ledger: Ledger, split: Split, plan: str, after: int = 0) -> None:
             return
         reserve(txn, payers, ONE_LOOK)
         settle(txn, payers, ONE_LOOK, ONE_LOOK)
-        txn.append(LookEntry(plan=plan, split=split, accounts=payers))
+        txn.extend([LookEntry(plan=plan, split=split, accounts=payers), *beside])
 
 
 def arm_account(arm: str) -> str:

@@ -109,6 +109,11 @@ class Transaction:
         self.own.append(entry)
         return entry
 
+    def extend(self, facts: Iterable[Fact]) -> None:
+        """Add facts."""
+        for fact in facts:
+            self.append(fact)
+
     def flush(self) -> None:
         """Write the facts as an entry; the transaction's end calls it.
 

@@ -4,13 +4,16 @@ The acceptance rule decides after each pair whether another is needed. A closing
 takes all its pairs.
 """
 
-from configs.entries import VerdictEntry
+from collections.abc import Sequence
+
+from configs.entries import Fact, ScoreEntry, VerdictEntry
 from configs.records import CONFIRM, Scores, Verdict
 from evals.judge import judge
 from loop.campaign import Campaign
 from loop.measure.jobs import Replicate
-from loop.measure.replicate import compute_ratio, measure
+from loop.measure.replicate import compute_ratio, draw_data, score_once
 from loop.plan import Planned
+from loop.study.running import Running
 
 Pairs = tuple[list[Scores | None], list[Scores | None]]
 """Scores of the plan and of the champion beside it, pair by pair; None for a failed replicate."""
@@ -21,10 +24,9 @@ def confirm(campaign: Campaign, planned: Planned) -> Verdict:
     recorded = campaign.facts().verdicts.get(planned.digest)
     if recorded is not None:
         return recorded
-    campaign.look(CONFIRM, planned)
-    verdict = _judge_pairs(campaign, planned)
-    campaign.running.ledger.append(VerdictEntry(plan=planned.digest, verdict=verdict))
-    return verdict
+    first = _pair(planned, 0)[0]
+    campaign.look(CONFIRM, planned, draw_data(campaign.running, first))
+    return _judge_pairs(campaign, planned)
 
 
 def _judge_pairs(campaign: Campaign, planned: Planned) -> Verdict:
@@ -32,8 +34,9 @@ def _judge_pairs(campaign: Campaign, planned: Planned) -> Verdict:
     estimates, limit = planned.plan.purpose != "candidate", _most_pairs(campaign, planned)
     pairs: Pairs = ([], [])
     while True:
-        _measure_pair(campaign, planned, pairs)
+        scores = _measure_pair(campaign, planned, pairs)
         if estimates and len(pairs[0]) < limit:
+            _record(running, scores)
             continue
         verdict = judge(
             *pairs,
@@ -44,18 +47,37 @@ def _judge_pairs(campaign: Campaign, planned: Planned) -> Verdict:
             most=limit,
         )
         if verdict.answer != "continue":
+            _record(running, [*scores, VerdictEntry(plan=planned.digest, verdict=verdict)])
             return verdict
+        _record(running, scores)
 
 
-def _measure_pair(campaign: Campaign, planned: Planned, pairs: Pairs) -> None:
-    """Add the scores of the next pair with its shared seed."""
-    index = len(pairs[0])
+def _measure_pair(campaign: Campaign, planned: Planned, pairs: Pairs) -> list[ScoreEntry]:
+    """Add the scores of the next pair; return those to be recorded."""
+    entries: list[ScoreEntry] = []
+    for scores, replicate in zip(pairs, _pair(planned, len(pairs[0])), strict=True):
+        score = score_once(campaign.running, replicate, CONFIRM, campaign.cpu)
+        if isinstance(score, ScoreEntry):
+            entries.append(score)
+            score = score.scores
+        scores.append(score)
+    return entries
+
+
+def _record(running: Running, facts: Sequence[Fact]) -> None:
+    """Record the facts of a pair together: they came about with its last job."""
+    if facts:
+        with running.ledger.transaction() as txn:
+            txn.extend(facts)
+
+
+def _pair(planned: Planned, index: int) -> tuple[Replicate, Replicate]:
+    """Return a pair of replicates: the plan's own and the champion beside it, with one seed."""
     # Replicate 0 of a candidate was its screening; its seed never confirms.
     first = 1 if planned.plan.purpose == "candidate" else 0
     own = Replicate(planned=planned, index=index + first)
     champion = Replicate(planned=planned, index=index, champion=True)
-    for scores, replicate in zip(pairs, (own, champion), strict=True):
-        scores.append(measure(campaign.running, replicate, CONFIRM, campaign.cpu))
+    return own, champion
 
 
 def _most_pairs(campaign: Campaign, planned: Planned) -> int:

@@ -61,6 +61,20 @@ class Predicted:
 
 def measure(running: Running, replicate: Replicate, split: Split, cpu: int | None) -> Scores | None:
     """Train a replicate and score it on a split, once; return None after a failure."""
+    score = score_once(running, replicate, split, cpu)
+    if isinstance(score, ScoreEntry):
+        running.ledger.append(score)
+        return score.scores
+    return score
+
+
+def score_once(
+    running: Running, replicate: Replicate, split: Split, cpu: int | None
+) -> ScoreEntry | Scores | None:
+    """Train a replicate and score it; return the entry, which the caller records.
+
+    Recorded before, its scores are returned as they are, None after a failure.
+    """
     planned, role, index = replicate.planned, replicate.predict_role, replicate.index
     recorded = running.facts().scores
     if (planned.digest, role, index) in recorded:
@@ -75,11 +89,9 @@ def measure(running: Running, replicate: Replicate, split: Split, cpu: int | Non
     if not failure:
         predicted = predict(running, replicate, trained, split, cpu)
         scores, reason = score_predictions(running, replicate, trained, predicted, split)
-    entry = ScoreEntry(
+    return ScoreEntry(
         plan=planned.digest, role=role, index=index, scores=scores, reason=reason, nearest=nearest
     )
-    running.ledger.append(entry)
-    return scores
 
 
 def train(running: Running, replicate: Replicate, cpu: int | None) -> Trained:
@@ -225,16 +237,11 @@ def training_file(running: Running, replicate: Replicate) -> Input:
     Raises VerificationFailed if an item of it has the question of a held-out item.
     """
     name, number = replicate.planned.digest, replicate.seed_number
-    task, drawn = running.config.task.format(), running.facts().data
-    own = running.items.of(replicate.planned.plan.repeat)
-    if (name, number) in drawn:
-        blob, sequence = drawn[name, number]
-        items = load(running.store.get(blob))["items"]
-    else:
-        items = draw_train(task, own.secret, seed_of(running, replicate))
-        blob = running.store.put(save({"items": items}))
-        entry = DataEntry(plan=name, index=number, digest=blob)
-        sequence = running.ledger.append(entry).sequence
+    for entry in draw_data(running, replicate):
+        running.ledger.append(entry)
+    blob, sequence = running.facts().data[name, number]
+    items = load(running.store.get(blob))["items"]
+    task, own = running.config.task.format(), running.items.of(replicate.planned.plan.repeat)
     held_out = np.concatenate(list(own.splits.values()))
     if shared := overlap(task, items, held_out):
         raise VerificationFailed(
@@ -242,3 +249,14 @@ def training_file(running: Running, replicate: Replicate) -> Input:
             " items; nothing ran"
         )
     return Input(name="data.safetensors", digest=blob, sequence=sequence)
+
+
+def draw_data(running: Running, replicate: Replicate) -> tuple[DataEntry, ...]:
+    """Draw and store a replicate's training file; return its entry, nothing once it is recorded."""
+    name, number = replicate.planned.digest, replicate.seed_number
+    if (name, number) in running.facts().data:
+        return ()
+    secret = running.items.of(replicate.planned.plan.repeat).secret
+    items = draw_train(running.config.task.format(), secret, seed_of(running, replicate))
+    blob = running.store.put(save({"items": items}))
+    return (DataEntry(plan=name, index=number, digest=blob),)

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from configs.arms import variant
@@ -29,15 +29,24 @@ from loop.propose.outside.read import Unusable, read
 from loop.propose.simulated import write as write_simulated
 from loop.propose.table import proposer
 from loop.study.own_files import read_proposals
-from loop.study.running import charge_proposer
+from loop.study.running import Charge, charge_proposer
 from loop.study.simulated import PROPOSE_US, law, simulated
 from sandbox.canonical import digest
 from sandbox.store import Store
 
 LONGEST = 70_000
 """Characters stored of a proposal; a longer proposal is refused as too long."""
-Written = tuple[str, str]
-"""Text of a proposal, and digest of its propose plan, if any."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """A proposal as it was written."""
+
+    text: str
+    asked: str = ""
+    "digest of its propose plan, if any"
+    charge: Charge | None = None
+    "what it still costs: recorded with its plan"
 
 
 class UsedUp(HeirloopError):
@@ -47,18 +56,24 @@ class UsedUp(HeirloopError):
 def ask(campaign: Campaign, generation: int, index: int) -> Written:
     """Return a single proposal; raise BadInput without a proposal."""
     way = WAYS[proposer(campaign.arm).where]
-    text, asked = way(campaign, generation, index)
-    return text[:LONGEST], asked
+    written = way(campaign, generation, index)
+    return replace(written, text=written.text[:LONGEST])
 
 
 def _from_program(campaign: Campaign, generation: int, index: int) -> Written:
     """Let a program on the trusted side write, and charge its CPU time."""
     config, write = campaign.running.config, proposer(campaign.arm).write
     view = view_of(campaign, generation, index)
-    with _charged(campaign, generation, index):
+    started = time.thread_time()
+    try:
         if write is None or (simulated(config) and not law(config).search):
-            return write_simulated(config, campaign.arm, campaign.repeat, view), ""
-        return write(view), ""
+            text = write_simulated(config, campaign.arm, campaign.repeat, view)
+        else:
+            text = write(view)
+    except BaseException:
+        charge_proposer(campaign.running, _charge(campaign, generation, index, started))
+        raise
+    return Written(text=text, charge=_charge(campaign, generation, index, started))
 
 
 @contextmanager
@@ -68,18 +83,23 @@ def _charged(campaign: Campaign, generation: int, index: int) -> Iterator[None]:
     try:
         yield
     finally:
-        used = int((time.thread_time() - started) * 1e6)
-        if simulated(campaign.running.config):
-            used = PROPOSE_US
-        key = f"propose:{(campaign.arm, campaign.repeat, generation, index)}"
-        charge_proposer(campaign.running, campaign.arm, key, used)
+        charge_proposer(campaign.running, _charge(campaign, generation, index, started))
+
+
+def _charge(campaign: Campaign, generation: int, index: int, started: float) -> Charge:
+    """Return the charge for the CPU time of this thread since `started`."""
+    used = int((time.thread_time() - started) * 1e6)
+    if simulated(campaign.running.config):
+        used = PROPOSE_US
+    key = f"propose:{(campaign.arm, campaign.repeat, generation, index)}"
+    return Charge(arm=campaign.arm, key=key, cpu_us=used)
 
 
 def _from_box(campaign: Campaign, generation: int, index: int) -> Written:
     """Let the champion's weights or the study's own program write a whole generation in a box."""
     planned = _pass_propose_plan(campaign, generation, _record_propose_plan)
     lines = write_proposals(campaign.running, planned, campaign.cpu)
-    return pick_line(lines, index), planned.digest
+    return Written(text=pick_line(lines, index), asked=planned.digest)
 
 
 def pick_line(lines: list[str] | str, index: int) -> str:
@@ -116,7 +136,7 @@ def _from_model(campaign: Campaign, generation: int, index: int) -> Written:
             text = read(answer, source)
             if evolving:
                 text = rebased(view, history, source, text)
-            return text, planned.digest
+            return Written(text=text, asked=planned.digest)
     except BadInput as error:
         raise Unusable(str(error), answer) from None
 
@@ -131,7 +151,7 @@ def _from_people(campaign: Campaign, generation: int, index: int) -> Written:
     while True:
         waiting = _next_handed_in(campaign)
         if waiting:
-            return running.store.get(waiting).decode(), ""
+            return Written(text=running.store.get(waiting).decode())
         if time.monotonic() >= deadline or running.stopped:
             place = f"proposal {index + 1} of {campaign.shape()[1]} of generation {generation}"
             repeat = f" --repeat {campaign.repeat}" if campaign.repeat else ""
@@ -171,7 +191,7 @@ def _from_record(campaign: Campaign, generation: int, index: int) -> Written:
     if not proposals[place]:
         raise BadInput("the recorded run has no text here: its proposer wrote none")
     text = Store(Path(settings.replay) / "store").get(proposals[place])
-    return text.decode(errors="surrogatepass"), ""
+    return Written(text=text.decode(errors="surrogatepass"))
 
 
 def _from_script(campaign: Campaign, generation: int, index: int) -> Written:
@@ -181,7 +201,7 @@ def _from_script(campaign: Campaign, generation: int, index: int) -> Written:
     if number >= len(script):
         raise UsedUp(f"proposer.script lists {len(script)} changes, and all were proposed")
     hypothesis = f"number {number + 1} of a person's list"
-    return json.dumps({"hypothesis": hypothesis, "knobs": script[number]}), ""
+    return Written(text=json.dumps({"hypothesis": hypothesis, "knobs": script[number]}))
 
 
 WAYS: dict[str, Callable[[Campaign, int, int], Written]] = {

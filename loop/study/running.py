@@ -1,10 +1,12 @@
 """An open study: its settings, ledger, gate, box and facts, as a single object for the loop."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from configs.build import plain
+from configs.entries import Fact
 from configs.errors import Denied, Lapsed, NeedsHuman
 from configs.records import Amount
 from configs.settings.config import Config
@@ -124,14 +126,28 @@ def sign_head(ledger: Ledger, secret: bytes, folder: Path) -> None:
     checkpoint(ledger, signer(secret), places(folder, ledger.root()))
 
 
-def charge_proposer(running: Running, arm: str, key: str, cpu_us: int) -> None:
-    """Charge the trusted side's own CPU for a proposal to its arm.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charge:
+    """The trusted side's own CPU for a proposal, to be charged to its arm."""
+
+    arm: str
+    key: str
+    "place of the proposal"
+    cpu_us: int
+
+
+def charge_proposer(running: Running, charge: Charge | None, facts: Sequence[Fact] = ()) -> None:
+    """Charge for a proposal, if there is a charge, and record its facts in the same transaction.
 
     A proposal charged before a kill is written again, and not charged again.
     """
-    if key in running.paid:
+    if charge is None or charge.key in running.paid:
+        if facts:
+            with running.ledger.transaction() as txn:
+                txn.extend(facts)
         return
-    payers = ("root", "propose", budget.arm_account(arm))
+    payers = ("root", "propose", budget.arm_account(charge.arm))
     refused = incident.refusals(running.ledger, "proposal", "compute that nobody granted")
     with refused, running.ledger.transaction() as txn:
-        budget.charge(txn, key, payers, Amount(cpu_us=cpu_us))
+        budget.charge(txn, charge.key, payers, Amount(cpu_us=charge.cpu_us))
+        txn.extend(facts)

@@ -125,9 +125,9 @@ def test_a_look_reads_none_of_the_ledger_again_however_wide_a_generation_is(
 ):
     behind, real = [], campaign.look
 
-    def look(book, split, plan, after):
+    def look(book, split, plan, after, beside):
         behind.append(book.head().sequence - after)
-        real(book, split, plan, after)
+        real(book, split, plan, after, beside)
 
     monkeypatch.setattr(campaign, "look", look)
     cfg = config(tmp_path, "study.generations=1", "study.proposals=4")

@@ -184,3 +184,27 @@ def test_a_study_that_ended_is_run_again_and_only_a_session_is_added(tmp_path, k
     assert [e.kind for e in entries(cfg)[len(before) :]] == ["session", "session"]
     assert results[0]["accounts"] == results[2]["accounts"]
     verify(tmp_path / "runs" / "t")
+
+
+def test_a_generation_with_three_trainings_is_at_most_twenty_entries(tmp_path):
+    cfg = compose_settings(
+        [
+            *PLANTED,
+            *STUDIES["program"],
+            "study.arms=[planted]",
+            "study.generations=4",
+            "study.proposals=1",
+            "study.confirm_replicates=1",
+            "study.final_replicates=0",
+            "objective.acceptance=greedy",
+            "objective.first_look=1",
+        ]
+    )
+    mandate(cfg)
+    play(cfg)
+    lines = entries(cfg)
+    first = next(e.sequence for e in lines if e.kind == "plan" and e.body["plan"]["generation"])
+    # The charge for the proposal, the training files and the scores stand beside other facts.
+    shared = [e.kind for e in lines if e.number and e.sequence > first]
+    assert shared.count("data") == 2 * 4 and shared.count("verdict") == 4
+    assert (lines[-1].sequence - first) / 4 <= 20
