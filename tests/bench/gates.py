@@ -260,7 +260,8 @@ def scale(folder: Path, sizes: list[int]) -> None:
             f"{size} generations: {cpu:.0f} CPU-s, {wall:.0f} s (target 120 s for 10,000),"
             f" {entries / size:.1f} entries a generation (target 20); {each:.1f} CPU-ms a"
             f" generation (target 12), {each / first[0]:.2f}x the first row's,"
-            f" {each / (entries / size):.2f} an entry; {most:.0f} MiB at most, {most / first[1]:.2f}x the first row's",
+            f" {each / (entries / size):.2f} an entry; {most:.0f} MiB at most,"
+            f" {most / first[1]:.2f}x the first row's",
             flush=True,
         )
 
