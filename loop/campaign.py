@@ -17,7 +17,7 @@ from configs.errors import BadInput, Denied, NeedsHuman
 from configs.records import Plan, Purpose, Split
 from evals.judge import spend
 from loop.facts.facts import Facts, Invalid
-from loop.people import stand_in
+from loop.people import advice, stand_in
 from loop.plan import Draft, Planned, make_plan, source
 from loop.study.running import Charge, Running, charge_proposer
 from loop.study.simulated import SOURCE, simulated
@@ -243,17 +243,20 @@ def _wait_for_decision(campaign: Campaign, planned: Planned, act: Act) -> None:
     running = campaign.running
     change_class = act or planned.plan.change_class
     deadline = time.monotonic() + running.config.gates.patience_seconds
-    requested = False
+    requested = waited = False
     while True:
         try:
             running.gate.authority(planned.digest, change_class)
             return
-        except NeedsHuman:
+        except NeedsHuman as error:
             request_decision(campaign, planned, act)
             # The request may have met a cap, or another campaign got the answer: look again.
             if stand_in.answer(running) or not requested:
                 requested = True
                 continue
+            if not waited and running.config.gates.patience_seconds:
+                waited = True
+                campaign.say(advice.describe_wait(running.gate, running.folder, error))
             if time.monotonic() >= deadline or running.stopped:
                 raise
             time.sleep(POLL_SECONDS)

@@ -67,6 +67,7 @@ def execute(
     started = time.monotonic()
     try:
         with view(running) as say, _signals(running), _watched(running), _calling(running):
+            running.say = say
             _tell_fall_back(running, say)
             _run_campaigns(running, say)
         _heed_warning(running)

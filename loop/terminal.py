@@ -1,9 +1,11 @@
 """The person at the terminal: tables without a cut, and questions out of reach for a pipe."""
 
 import json
+import math
 import os
 import pwd
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,8 @@ RUN = click.option(
     show_default=True,
 )
 WHY = click.option("--why", default="", help="Why; recorded.")
+EVERY_SECONDS = 10
+"""Seconds between lines of progress without a viewer."""
 WIDE = 150
 """Columns of a table in a file or a pipe."""
 
@@ -117,7 +121,15 @@ def print_pairs(values: Mapping[str, Any], head: list[str], as_json: bool) -> No
 
 
 def show_progress(width: int) -> Callable[[str], None]:
-    """Return a function for progress on a single line; without a viewer it shows nothing."""
-    if not sys.stderr.isatty():
-        return lambda text: None
-    return lambda text: click.echo(f"\r{text:{width}}", err=True, nl=False)
+    """Return a function for progress on a single line; without a viewer, a line now and then."""
+    if sys.stderr.isatty():
+        return lambda text: click.echo(f"\r{text:{width}}", err=True, nl=False)
+    last = -math.inf
+
+    def show(text: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= EVERY_SECONDS:
+            last = time.monotonic()
+            click.echo(text, err=True)
+
+    return show

@@ -74,6 +74,8 @@ class Study:
     notebook counts as a training. A generation starts only if its worst case fits; 0: bounded by
     generations alone
     """
+    accept_short: bool = later(False)
+    "begin though the plan or the jobs pay for less than half of the generations; absent: false"
     warning: Warn | None = None
     "the warning sign (docs/instruments.md); null: not registered"
 

@@ -8,9 +8,22 @@ from typing import Any
 
 from configs.settings.config import Config
 from evals.metrics import round_primary
+from loop.calibrate.forecast import forecast
 from loop.facts.facts import Facts
 from loop.study.running import Running
 from loop.verify.run import verify_and_record
+
+EVERY_SECONDS = 10
+"""Seconds without a line before a line of progress."""
+PACE_JOBS = 8
+"""Fewest jobs that tell the pace of a session."""
+
+
+def describe_minutes(minutes: float) -> str:
+    """Return minutes as people say them: "2 minutes", for example."""
+    if minutes < 1:
+        return "under a minute"
+    return f"about {minutes:.0f} minutes" if minutes < 90 else f"about {minutes / 60:.1f} hours"
 
 
 def _left(root: dict[str, dict[str, int]]) -> float:
@@ -54,21 +67,44 @@ class View:
 
         self._running, self._lock, self._started = running, threading.Lock(), time.monotonic()
         self.console = Console(highlight=False)
+        self._forecast, self._began = forecast(running.config, False), self._root()["jobs"]["spent"]
+        self._quiet, self._said = threading.Event(), time.monotonic()
         self._live = Live(
             get_renderable=self.picture, console=self.console, refresh_per_second=2, transient=True
         )
 
     def __enter__(self) -> "View":
+        name, jobs = self._running.config.study.name, self._forecast.jobs
+        self.say(f"study {name}: about {jobs} jobs, {describe_minutes(self._forecast.minutes)}")
         if self.console.is_terminal:
             self._live.start()
+        else:
+            threading.Thread(target=self._tell, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._quiet.set()
         self._live.stop()
+
+    def _tell(self) -> None:
+        """Print a line of progress wherever nothing was printed for a while."""
+        while not self._quiet.wait(1):
+            if time.monotonic() - self._said >= EVERY_SECONDS:
+                self.say(self.left())
+
+    def left(self) -> str:
+        """Return how far the study is, and the time left at the pace of this session."""
+        done, minutes = self._root()["jobs"]["spent"], self._forecast.minutes
+        rest = max(0, self._forecast.jobs - done)
+        if done - self._began >= PACE_JOBS:
+            minutes = (time.monotonic() - self._started) / 60 / (done - self._began) * rest
+        else:
+            minutes *= rest / max(1, self._forecast.jobs)
+        return f"{done} of about {self._forecast.jobs} jobs, {describe_minutes(minutes)} left"
 
     def say(self, text: str) -> None:
         """Print a single line: actor, event, jobs, budget left."""
-        root = self._root()
+        root, self._said = self._root(), time.monotonic()
         with self._lock:
             self.console.print(
                 f"{text}  ({root['jobs']['spent']} jobs, {_left(root):.0f} CPU-s left)",
@@ -101,7 +137,7 @@ class View:
         seconds = int(time.monotonic() - self._started)
         line = (
             f"{_left(root):.0f} CPU-s left of {root['cpu_us']['limit'] / 1e6:.0f}; jobs:"
-            f" {root['jobs']['spent']} done, {root['jobs']['reserved']} now;"
+            f" {root['jobs']['reserved']} now, {self.left()};"
             f" {seconds // 60}:{seconds % 60:02}"
         )
         below = Table.grid(padding=(0, 1))

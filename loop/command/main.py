@@ -7,6 +7,7 @@ Exit codes: 0 done, 1 a mistake in Heirloop, 2 bad input, 3 waiting for a human,
 import importlib
 import os
 import sys
+from collections.abc import Sequence
 
 import click
 
@@ -47,9 +48,21 @@ def cli() -> None:
     """A sandboxed closed-loop improvement testbed."""
 
 
+LONG = ("run", "doctor", "attack", "calibrate", "task", "validate")
+"""Verbs that load for seconds before their first words."""
+
+
+def _give_sign(words: Sequence[str]) -> None:
+    """Say at once that a long verb has begun; its libraries take seconds to load."""
+    quiet = {"-h", "--help", "--json"}
+    if words and words[0] in LONG and not quiet.intersection(words):
+        click.echo(f"heirloop {words[0]}: begins", err=True)
+
+
 def main() -> None:
     """Run the command line; print an error as a sentence and exit with its code."""
     try:
+        _give_sign(sys.argv[1:])
         cli(standalone_mode=False)
         sys.stdout.flush()
     except click.ClickException as error:

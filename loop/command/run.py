@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from configs.errors import BadInput, HeirloopError
 from configs.settings.config import Config
 from loop.campaign import Say
+from loop.command.dry import need_generations, print_forecast
 from loop.command.live import View
 from loop.report.make import publish
 from loop.session import execute
@@ -22,10 +23,14 @@ from loop.study.running import Running
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+@click.option("--dry", is_flag=True, help="Run nothing; print what it would cost and could see.")
 @click.pass_context
-def run(context: click.Context) -> None:
+def run(context: click.Context, dry: bool) -> None:
     """Run a study: heirloop run study=quickstart [group=choice] [field=value] [-m]."""
-    run_with_hydra(context.args)
+    if dry:
+        print_forecast(compose_settings(context.args))
+    else:
+        run_with_hydra(context.args)
 
 
 def run_with_hydra(overrides: Sequence[str]) -> None:
@@ -55,6 +60,7 @@ def run_with_hydra(overrides: Sequence[str]) -> None:
 
 def run_and_show(config: Config) -> None:
     """Run a study with a live view, draw its report, and print the closing table."""
+    need_generations(config)
     views: list[View] = []
 
     @contextmanager

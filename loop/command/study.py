@@ -1,4 +1,4 @@
-"""Verbs on a single study: its state, its plans, its proposers, and a proposal by hand.
+"""Verbs on a single study: its plans, its proposers, and a proposal by hand.
 
 The verb for running a study is in run.py.
 """
@@ -20,7 +20,6 @@ from loop.people.requests import open_gate
 from loop.propose.by_hand import hand_in_proposal
 from loop.propose.table import PROPOSERS
 from loop.terminal import AS_JSON, FOLDER, RUN, print_pairs, print_table, read_user
-from sandbox import control, incident
 from sandbox.foreign import read_file
 from sandbox.heads import open_ledger
 
@@ -32,30 +31,6 @@ def read_summary(folder: Path) -> dict[str, Any]:
     """Return the summary of a run, computed from its ledger now."""
     ledger = open_ledger(folder)
     return make_summary(ledger, FactsReader(ledger).facts())
-
-
-@click.command()
-@FOLDER
-@AS_JSON
-def status(folder: Path, as_json: bool) -> None:
-    """Show where a run stands."""
-    result = read_summary(folder)
-    proved = result["proved"]
-    proof = f"proved {proved}" if proved else "heirloop doctor was not run before it"
-    cpu = result["accounts"]["root"]["cpu_us"]
-    values = {
-        "finished": result["finished"],
-        "tier": f"{result['tier']}, {proof}",
-        "entries": result["entries"],
-        "plans": sum(len(generation["plans"]) for generation in result["generations"]),
-        "CPU-seconds": f"{cpu['spent'] / 1e6:.1f} of {cpu['limit'] / 1e6:.0f}",
-        "champion": result["champion"]["plan"][:12],
-        "decided by": ", ".join(result["decided_by"]),
-    }
-    outside = incident.outside(control.read_root(folder), folder)
-    if outside:
-        values["incidents outside the run"] = "; ".join(f"{i.id} {i.root_cause}" for i in outside)
-    print_pairs(values, ["what", "value"], as_json)
 
 
 @click.command()

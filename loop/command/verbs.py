@@ -168,8 +168,8 @@ VERBS: dict[str, tuple[str, str]] = {
         "Start at most PER_HOUR jobs in any hour.",
     ),
     "status": (
-        "study:status",
-        "Show where a run stands.",
+        "status:status",
+        "Show where a run stands, or each run of a folder of runs.",
     ),
     "stop": (
         "orders:stop",

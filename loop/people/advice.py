@@ -16,9 +16,11 @@ from configs.settings.config import Config
 from sandbox import keys
 from sandbox.budget import UNATTENDED, look_account
 from sandbox.gate import Gate, Halted
-from sandbox.gate.decide import find_rule
+from sandbox.gate.decide import decide, find_rule
 from sandbox.gate.quorum import names
 
+INBOX = "http://127.0.0.1:8321"
+"""Address of the inbox, where `heirloop inbox` is given no other."""
 AGAIN = "the same command goes on where it was"
 STANDING = ("recipe", "propose", "promote")
 """Classes that a study of recipes needs, as far as its rules take a mandate for them."""
@@ -45,6 +47,16 @@ def advise(error: HeirloopError, gate: Gate, folder: Path) -> None:
         error.advice = to_decide(gate.refresh(), folder, *error.question)
 
 
+def describe_wait(gate: Gate, folder: Path, error: NeedsHuman) -> str:
+    """Return the line of a loop that waits for people: the plan, the commands, the inbox."""
+    gates, runs = gate.memory.rules.config.gates, quote(folder.parent)
+    commands = to_decide(gate.refresh(), folder, *error.question)
+    return (
+        f"{error}; waits up to {gates.patience_seconds / 60:.0f} minutes: {commands}; or decide in"
+        f" a browser, `heirloop inbox {runs}` serves {INBOX}"
+    )
+
+
 @contextmanager
 def advising(gate: Gate, folder: Path) -> Iterator[None]:
     """Advise on the errors of the block."""
@@ -64,6 +76,8 @@ def to_decide(gate: Gate, folder: Path, subject: str, change_class: str) -> str:
     """Return the clause with the commands for a yes to a subject, as this study takes a yes."""
     memory, place = gate.memory, quote(folder)
     rule, voters = find_rule(memory, change_class), list_voters(gate, change_class)
+    if decide(memory, gate.moment(), subject, change_class).cooling_off:
+        return AGAIN
     if rule == "deny":
         setting = f"autonomy.rules.{change_class}"
         return _to_amend(gate, folder, [f"{setting}=approve"]) + f", since {setting} is deny"

@@ -147,18 +147,23 @@ def _from_people(campaign: Campaign, generation: int, index: int) -> Written:
     Waits as long as the study's patience, then raises NeedsHuman.
     """
     running = campaign.running
-    deadline = time.monotonic() + running.config.gates.patience_seconds
+    patience = running.config.gates.patience_seconds
+    deadline, waited = time.monotonic() + patience, False
     while True:
         waiting = _next_handed_in(campaign)
         if waiting:
             return Written(text=running.store.get(waiting).decode())
+        place = f"proposal {index + 1} of {campaign.shape()[1]} of generation {generation}"
+        repeat = f" --repeat {campaign.repeat}" if campaign.repeat else ""
+        text = (
+            f"arm {campaign.arm} waits for people's {place}; `heirloop propose"
+            f" {quote(running.folder)} FILE --arm {campaign.arm}{repeat}` hands one in"
+        )
         if time.monotonic() >= deadline or running.stopped:
-            place = f"proposal {index + 1} of {campaign.shape()[1]} of generation {generation}"
-            repeat = f" --repeat {campaign.repeat}" if campaign.repeat else ""
-            raise NeedsHuman(
-                f"arm {campaign.arm} waits for people's {place}; `heirloop propose"
-                f" {quote(running.folder)} FILE --arm {campaign.arm}{repeat}` hands one in"
-            )
+            raise NeedsHuman(text)
+        if not waited:
+            waited = True
+            campaign.say(f"{text}, within {patience / 60:.0f} minutes")
         time.sleep(POLL_SECONDS)
 
 

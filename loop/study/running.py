@@ -1,7 +1,8 @@
 """An open study: its settings, ledger, gate, box and facts, as a single object for the loop."""
 
+import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +51,8 @@ class Running:
     "sketches of all weights, to find copies"
     tripwires: TripwireCounts
     "counts with limits: beyond a limit the study pauses"
+    say: Callable[[str], None] = lambda text: None
+    "print a line for people"
     paid: frozenset[str] = frozenset()
     "keys of the proposals charged before the study was opened"
     stopped: bool = False
@@ -101,6 +104,10 @@ class Running:
             lapsed.question = error.question
             raise lapsed from None
 
+    def resume_command(self) -> str:
+        """Return the command that lets a held study go on."""
+        return f"heirloop resume {shlex.quote(str(self.folder))}"
+
     def wait(self, halted: Halted) -> None:
         """Wait while people hold the study, as long as its patience.
 
@@ -109,6 +116,10 @@ class Running:
         limits = {"drill": DRILL_SECONDS, "slow": 2 * HOUR, "stop": 0}
         patience = limits.get(halted.how, self.config.gates.patience_seconds)
         deadline = time.monotonic() + patience
+        if patience:
+            self.say(
+                f"{halted}; waits up to {patience / 60:.0f} minutes, `{self.resume_command()}`"
+            )
         while halted.how == "slow" or self.gate.refresh().memory.halt:
             if self.stopped or time.monotonic() >= deadline or self.gate.memory.halt == "stop":
                 raise halted

@@ -1,0 +1,146 @@
+"""Forecast: what a study will cost, and how far its plan carries it, from its settings alone.
+
+Example: `forecast(config)` of the quickstart gives at most 424 jobs. A training counts with its
+prediction; the trainings of a closing look at a larger compute count as many times.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from configs.arms import LARGER, SKILLS
+from configs.records import Amount
+from configs.settings.config import Config
+from evals.judge import spend
+from evals.rules import RULES
+from loop.propose.table import proposer
+
+JOB_SECONDS = 0.3
+"""Wall and CPU of a job beside its planned training: start, data and prediction."""
+CAMPAIGNS = 400
+"""Simulated confirmations for the expected pairs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """What one campaign of an arm does, expected or at worst."""
+
+    generations: int
+    "generations that the plan pays for"
+    trainings: int
+    "trainings of this task's planned compute"
+    weighted: int
+    "the same, a larger training as often as its compute"
+    proposals: int
+    "jobs or questions for proposals"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """What a whole study does, expected or at worst."""
+
+    jobs: int
+    "executions inside a box"
+    cpu_seconds: float
+    "CPU-seconds: planned trainings, and the other work of each job"
+    minutes: float
+    "wall minutes with as many jobs at a time as box.parallel"
+    money_micros: int
+    "millionths of the study's currency, for an outside model"
+
+
+def forecast(config: Config, worst: bool) -> Forecast:
+    """Return what a study needs: expected where a champion changes once, or at worst."""
+    weighted, questions = config.study.repeats * config.study.start_trials, 0
+    jobs = 2 * weighted
+    for arm in config.arms():
+        course = follow(config, arm, worst)
+        repeats, where = config.study.repeats, proposer(arm).where
+        jobs += repeats * (2 * course.trainings + course.proposals * (where == "box"))
+        weighted += repeats * course.weighted
+        questions += repeats * course.proposals * (where == "outside")
+    seconds = weighted * config.task.planned_cpu_us / 1e6 + jobs * JOB_SECONDS
+    if config.box.kind == "planted":
+        return Forecast(jobs=jobs, cpu_seconds=seconds, minutes=jobs / 3000, money_micros=0)
+    llm = config.proposer.llm
+    price = llm.worst(llm.prompt_bytes) if llm and questions else Amount()
+    return Forecast(
+        jobs=jobs,
+        cpu_seconds=seconds,
+        minutes=seconds / config.box.parallel / 60,
+        money_micros=questions * price.money_micros,
+    )
+
+
+def follow(config: Config, arm: str, worst: bool) -> Course:
+    """Return the course of a campaign, expected or at worst."""
+    study, reads = config.study, proposer(arm).where == "box"
+    rounds, proposals = study.rounds(arm)
+    pairs = study.replicates(arm) if worst else mean_pairs(config, arm)
+    each, spent, number = reads + proposals + 2 * pairs, 1.0, 0
+    while number < rounds and _affords(config, arm, spent):
+        spent, number = spent + each, number + 1
+    looks = 2 * study.final_replicates
+    skills = SKILLS * study.skill_proposals if arm == "self" else 0
+    trainings = spent - number * reads + looks + 2 * study.larger_replicates + skills
+    return Course(
+        generations=number,
+        trainings=round(trainings),
+        weighted=round(trainings + 2 * study.larger_replicates * (LARGER - 1)),
+        proposals=number * (1 if reads else proposals) + (SKILLS if skills else 0),
+    )
+
+
+def _affords(config: Config, arm: str, spent: float) -> bool:
+    study = config.study
+    return not study.plan_trainings or spent + study.worst(arm) <= study.allowance(arm)
+
+
+def mean_pairs(config: Config, arm: str = "") -> float:
+    """Return the mean pairs of a confirmation of a candidate without any gain."""
+    return _confirm(config, arm, 0.0)[1]
+
+
+def visible_gain(config: Config) -> float | None:
+    """Return the smallest true gain that a confirmation accepts with the objective's power.
+
+    Normal noise of the task's seed deviation; None where no gain up to 1 is accepted so often.
+    """
+    if _confirm(config, "", 1.0)[0] < config.objective.power:
+        return None
+    low, high = 0, 100
+    while high - low > 1:
+        middle = (low + high) // 2
+        seen = _confirm(config, "", middle / 100)[0] >= config.objective.power
+        low, high = (low, middle) if seen else (middle, high)
+    return high / 100
+
+
+def _confirm(config: Config, arm: str, gain: float) -> tuple[float, float]:
+    """Return (share accepted, mean pairs) of simulated confirmations with a true gain."""
+    objective, most, deviation = config.objective, config.study.replicates(arm), config.deviation()
+    noise = np.random.default_rng(1).normal(0.0, deviation, (2, CAMPAIGNS, most))
+    accepted, pairs = RULES[objective.acceptance].play(
+        noise[0] - noise[1] + gain,
+        level=spend(objective.alpha, config.confirmations(arm), ()),
+        effect=objective.minimum_effect,
+        deviation=deviation,
+        first_look=min(objective.first_look, most),
+    )
+    return float(accepted.mean()), float(pairs.mean())
+
+
+def list_payable(config: Config) -> Iterator[tuple[str, int, int]]:
+    """Yield each arm, the generations that its plan and the study's jobs pay for, and its rounds.
+
+    The study's jobs are taken as shared by its campaigns alike.
+    """
+    study = config.study
+    campaigns = len(config.arms()) * study.repeats
+    share = (config.budget.jobs - 2 * study.start_trials * study.repeats) / campaigns
+    for arm in config.arms():
+        course = follow(config, arm, worst=False)
+        rounds, proposals = study.rounds(arm)
+        generation = 2 * (proposals + 2 * mean_pairs(config, arm)) + 1
+        yield arm, min(course.generations, max(0, int((share - 2) / generation))), rounds
