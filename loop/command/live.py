@@ -75,7 +75,10 @@ class View:
 
     def __enter__(self) -> "View":
         name, jobs = self._running.config.study.name, self._forecast.jobs
-        self.say(f"study {name}: about {jobs} jobs, {describe_minutes(self._forecast.minutes)}")
+        if self._running.facts().closed:
+            self.say(f"study {name} has ended; nothing is left to run")
+        else:
+            self.say(f"study {name}: about {jobs} jobs, {describe_minutes(self._forecast.minutes)}")
         if self.console.is_terminal:
             self._live.start()
         else:
