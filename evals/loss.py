@@ -32,8 +32,8 @@ from evals.intervals import (
 
 Fate = Literal[
     "invalid",
-    "refused",
-    "crashed",
+    "denied",
+    "failed",
     "over budget",
     "superseded",
     "no effect",
@@ -43,8 +43,8 @@ Fate = Literal[
 UNIT = "the objective's unit"
 FATES: tuple[Fate, ...] = (
     "invalid",
-    "refused",
-    "crashed",
+    "denied",
+    "failed",
     "over budget",
     "superseded",
     "no effect",

@@ -29,9 +29,9 @@ class Effort:
     "minutes of looking (R,)"
     queue_seconds: tuple[float, ...]
     "seconds of requests waiting for them (R,)"
-    setup_minutes: float = 0.0
+    setup_minutes: float | None = 0.0
     """minutes to the first job, from the first signature or the study root: an upper bound of
-    setting up
+    setting up; None where the study keeps no clock
     """
     mandates: int = 0
     "standing rules signed; each replaces many decisions"
@@ -52,13 +52,17 @@ def amortise(generations: int, effort: Effort) -> dict[str, Figure]:
     """
     per = {"set-up minutes": effort.setup_minutes, "mandates": float(effort.mandates)}
     return {
-        name: (
-            Figure(value=value / generations, n=generations, unit=f"{name} per generation")
-            if generations
-            else missing("not exercised", f"{name} per generation")
-        )
+        name: _per_generation(value, generations, f"{name} per generation")
         for name, value in per.items()
     }
+
+
+def _per_generation(value: float | None, generations: int, unit: str) -> Figure:
+    if value is None:
+        return missing("not measured", unit)
+    if not generations:
+        return missing("not exercised", unit)
+    return Figure(value=value / generations, n=generations, unit=unit)
 
 
 def human_cost(effort: Effort, gains: ArrayLike) -> dict[str, Figure]:

@@ -58,6 +58,10 @@ def _list_campaigns(config: Config, facts: Facts) -> Iterator[tuple[str, ...]]:
         )
 
 
+def _explain_no_gain(campaign: dict[str, Any]) -> str:
+    return "no closing look" if campaign["accepted"] else "no change accepted"
+
+
 class View:
     """The display of a running study, and the table at its end."""
 
@@ -159,19 +163,27 @@ class View:
         table = Table(
             "arm", "baseline", "champion", "held-out gain (interval)", title=f"study {s['study']}"
         )
+        repeats = len({a["repeat"] for a in s["arms"]})
         for a in s["arms"]:
             gate = a["gate"]
             gain = (
                 f"{gate['gain']:+.3f} ({gate['low']:+.3f} to {gate['high']:+.3f})"
                 if gate and gate["gain"] is not None
-                else "no change accepted"
+                else _explain_no_gain(a)
             )
             gain += ", computable" if a["computable"] else ""
             table.add_row(
-                a["arm"], str(a["feedback"]["baseline"]), str(a["feedback"]["champion"]), gain
+                f"{a['arm']} {a['repeat']}" if repeats > 1 else a["arm"],
+                str(a["feedback"]["baseline"]),
+                str(a["feedback"]["champion"]),
+                gain,
             )
         console, root = self.console, s["accounts"]["root"]
         console.print(table)
+        for a in s["arms"]:
+            if a["ended_early"]:
+                text = f"{a['arm']} {a['repeat']} ended early: {a['ending']}"
+                console.print(text, markup=False, soft_wrap=True)
         console.print(
             f"spent {root['cpu_us']['spent'] / 1e6:.0f} of {root['cpu_us']['limit'] / 1e6:.0f}"
             f" CPU-s, {root['jobs']['spent']} of {root['jobs']['limit']} jobs;"

@@ -39,7 +39,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
 def plans(folder: Path, as_json: bool) -> None:
     """List the plans of a run."""
     flag = "computable" if as_json else "flag"
-    head = ["plan", "arm", "generation", "class", "verdict", "feedback", flag]
+    head = ["plan", "arm", "generation", "class", "verdict", "feedback", flag, "why"]
     rows = []
     for generation in read_summary(folder)["generations"]:
         for plan in generation["plans"]:
@@ -53,6 +53,7 @@ def plans(folder: Path, as_json: bool) -> None:
                     plan["verdict"],
                     plan["shown"],
                     computable if as_json else "computable" * computable,
+                    "; ".join(filter(None, [plan["denied"], *plan["failures"]])),
                 ]
             )
     print_table(rows, head, as_json)
@@ -77,6 +78,7 @@ def show(plan: str, folder: Path, as_json: bool) -> None:
         "computable": open_gate(folder).computable(facts.plans[name]),
         "nearest": list(recorded_nearest(ledger.entries(), name)),
         "failures": list(facts.failures.get(name, [])),
+        "denied": {act: why for (plan, act), why in facts.denied.items() if plan == name},
     }
     texts = {field: json.dumps(value) for field, value in fields.items()}
     print_pairs(texts, ["field", "value"], as_json)

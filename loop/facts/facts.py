@@ -81,14 +81,14 @@ class Facts:
     "(arm, repeat) -> digests of proposals handed in by people, in order"
     taken: dict[Campaign, list[str]] = field(default_factory=lambda: defaultdict(list))
     "(arm, repeat) -> digests of the texts behind plans and invalid proposals"
-    spent: set[Campaign] = field(default_factory=set)
-    "campaigns without further recorded proposals"
+    spent: dict[Campaign, str] = field(default_factory=dict)
+    "campaigns without further recorded proposals -> reason"
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     "plan -> verdict"
     levels: dict[Campaign, list[float]] = field(default_factory=lambda: defaultdict(list))
     "(arm, repeat) -> levels used by its confirmations of candidates, in order"
-    denied: set[tuple[str, str]] = field(default_factory=set)
-    "(plan, class) denied by a reviewer"
+    denied: dict[tuple[str, str], str] = field(default_factory=dict)
+    "(plan, class) denied by a reviewer, a rule or the study's own gate -> reason"
     champions: dict[Campaign, list[str]] = field(default_factory=lambda: defaultdict(list))
     "(arm, repeat) -> digests of its champions, in order"
     data: dict[tuple[str, int], tuple[str, int]] = field(default_factory=dict)
@@ -151,7 +151,7 @@ class Facts:
         self.handed[fact.arm, fact.repeat].append(fact.digest)
 
     def _fold_used_up(self, fact: UsedUpEntry, sequence: int) -> None:
-        self.spent.add((fact.arm, fact.repeat))
+        self.spent[fact.arm, fact.repeat] = fact.reason
 
     def _fold_answer(self, fact: AnswerEntry, sequence: int) -> None:
         self.answers[fact.plan, fact.index] = fact.answer
@@ -178,7 +178,7 @@ class Facts:
 
     def _fold_decision(self, fact: DecisionEntry, sequence: int) -> None:
         if not fact.allow:
-            self.denied.add((fact.plan, fact.change_class))
+            self.denied[fact.plan, fact.change_class] = fact.reason
         elif fact.plan in self.plans and self.plans[fact.plan].change_class == fact.change_class:
             self.granted.add(fact.plan)
 

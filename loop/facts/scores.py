@@ -47,11 +47,24 @@ def open_scores(
     for other, plan in facts.plans.items():
         if plan.purpose != "final":
             continue
+        baseline, champion = closing_scores(facts, other, objective)
         if plan.parent == digest:
-            scores["gate"] = _closing_scores(facts, other, "predict", objective)
+            scores["gate"] = champion
         elif facts.champions[plan.arm, plan.repeat][0] == digest:
-            scores["gate"] = _closing_scores(facts, other, "champion-predict", objective)
+            scores["gate"] = baseline
     return scores
+
+
+def closing_scores(
+    facts: Facts, look: str, objective: Objective
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the scores of (baseline, champion) in a closing look, by the digest of its plan.
+
+    Its plan is the last champion measured once more, so the role `predict` is the champion's, and
+    `champion-predict` is the baseline's.
+    """
+    baseline = _closing_scores(facts, look, "champion-predict", objective)
+    return baseline, _closing_scores(facts, look, "predict", objective)
 
 
 def _closing_scores(facts: Facts, digest: str, role: str, objective: Objective) -> dict[str, Any]:

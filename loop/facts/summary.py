@@ -12,6 +12,7 @@ from configs.objective import Objective, objective_text
 from configs.records import Plan, Verdict
 from configs.settings.config import Config
 from evals.metrics import primary, skill
+from loop.facts.ending import count_generations, describe_end, ended_early
 from loop.facts.facts import Campaign, Facts
 from loop.facts.oversight import oversight
 from loop.facts.scores import best_champion, feedback_score, open_scores
@@ -22,7 +23,10 @@ from sandbox.ledger import Ledger
 
 
 def make_summary(ledger: Ledger, facts: Facts) -> dict[str, Any]:
-    """Return the summary of a finished or running study."""
+    """Return the summary of a finished or running study.
+
+    Baseline and champion are of a single campaign, so their scores can be compared.
+    """
     entries, accounts = ledger.entries(), ledger.read(balances)
     config = policy(entries).config
     return {
@@ -61,7 +65,9 @@ def _describe_study(entries: list[Entry], config: Config, facts: Facts) -> dict[
 
 
 def _describe_baseline(facts: Facts, config: Config) -> dict[str, Any]:
-    digest = next(iter(_baselines(facts)), "")
+    best = facts.plans.get(best_champion(facts, config.objective))
+    own = facts.champions[best.arm, best.repeat] if best else _baselines(facts)
+    digest = next(iter(own), "")
     return {
         "plan": digest,
         "recipe": plain(facts.plans[digest].recipe) if digest else {},
@@ -101,6 +107,9 @@ def _describe_campaign(facts: Facts, campaign: Campaign, config: Config) -> dict
         "champion": champions[-1],
         "computable": computable(config.task.name, facts.plans[champions[-1]], facts.plans),
         "accepted": len(champions) - 1,
+        "generations": count_generations(facts, campaign, config.study.generations),
+        "ending": describe_end(facts, campaign, config),
+        "ended_early": ended_early(facts, campaign, config),
         "feedback": {
             "baseline": feedback_score(facts, champions[0], objective),
             "champion": feedback_score(facts, champions[-1], objective),
@@ -172,7 +181,14 @@ def _describe_plan(
         "hidden": verdict.hidden if verdict else None,
         "scores": open_scores(facts, digest, config.objective),
         "failures": list(facts.failures.get(digest, [])),
+        "denied": _why_denied(facts, digest, plan),
     }
+
+
+def _why_denied(facts: Facts, digest: str, plan: Plan) -> str:
+    """Return the reason of a plan's denial, or of its promotion's; empty where there is none."""
+    own = facts.denied.get((digest, plan.change_class))
+    return own or facts.denied.get((digest, "promote"), "")
 
 
 def _state(facts: Facts, digest: str, plan: Plan, granted: Set[str]) -> str:
@@ -192,4 +208,5 @@ def _state(facts: Facts, digest: str, plan: Plan, granted: Set[str]) -> str:
         return "measured" if plan.purpose == "skill" else "screened"
     if any(c.name == "planned compute" and not c.passed for c in verdict.criteria):
         return "over budget"
-    return verdict.answer
+    denied = verdict.answer == "accept" and (digest, "promote") in facts.denied
+    return "denied" if denied else verdict.answer

@@ -142,11 +142,14 @@ def count_mandates(run: Run) -> int:
     return sum(fact.mandate.kind == "person" for fact in facts_of(run.entries, MandateEntry))
 
 
-def setup_minutes(run: Run) -> float:
+def setup_minutes(run: Run) -> float | None:
     """Return the minutes of setting up, which end with the first job; 0 before that.
 
-    They begin with the study root or the first signed mandate, whichever came first.
+    They begin with the study root or the first signed mandate, whichever came first. None for a
+    root without a clock: a simulated study has none, so that it repeats everywhere.
     """
+    if unix(run.entries[0]) == 0:
+        return None
     first = next((entry for entry in run.entries if entry.kind == StartEntry.kind), None)
     if first is None:
         return 0.0

@@ -126,7 +126,7 @@ def gather(runs: Sequence[Run]) -> Records:
     live = [of_kinds(decisions) for decisions in signed]
     effort = replace(
         sum_effort(live),
-        setup_minutes=math.fsum(setup_minutes(run) for run in runs),
+        setup_minutes=_sum_known([setup_minutes(run) for run in runs]),
         mandates=sum(count_mandates(run) for run in runs),
     )
     decided = sum(len(decisions) for decisions in live)
@@ -145,6 +145,12 @@ def gather(runs: Sequence[Run]) -> Records:
         tops={arm: tuple(t for run in ended for t in read_tops(run, arm)) for arm in arms},
         clock=tuple(wall_seconds(run, each) for run, each in zip(runs, signed, strict=True)),
     )
+
+
+def _sum_known(minutes: Sequence[float | None]) -> float | None:
+    """Return the sum, or None where a run knows no minutes."""
+    known = [value for value in minutes if value is not None]
+    return math.fsum(known) if len(known) == len(minutes) else None
 
 
 def _efforts(

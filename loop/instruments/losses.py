@@ -203,16 +203,16 @@ def _measured(run: Run, fact: PlanFact, plan: Plan) -> PlanFact:
 def _fate(run: Run, digest: str, plan: Plan) -> Fate:
     verdict = run.facts.verdicts.get(digest)
     accepted = verdict is not None and verdict.answer == "accept"
-    refused = (digest, plan.change_class) in run.facts.denied
-    if refused or (accepted and (digest, "promote") in run.facts.denied):
-        return "refused"
-    crashed = bool(run.facts.failures.get(digest))
+    denied = (digest, plan.change_class) in run.facts.denied
+    if denied or (accepted and (digest, "promote") in run.facts.denied):
+        return "denied"
+    failed = bool(run.facts.failures.get(digest))
     if verdict is None:
-        return "crashed" if crashed else "superseded"
+        return "failed" if failed else "superseded"
     if accepted:
         return "accepted"
     if any(c.name == "planned compute" and not c.passed for c in verdict.criteria):
         return "over budget"
     if verdict.answer == "inconclusive":
         return "inconclusive"
-    return "crashed" if crashed else "no effect"
+    return "failed" if failed else "no effect"

@@ -13,6 +13,7 @@ from configs.objective import METRICS, Objective
 from configs.records import Plan, Scores
 from configs.settings.config import Config
 from evals.loss import PlanFact
+from loop.facts.ending import count_generations
 from loop.facts.facts import Facts, Invalid, Place, fold_entries
 from sandbox import charges
 from sandbox.decision import policy
@@ -62,9 +63,7 @@ class Run:
 
     def last_generation(self, arm: str, repeat: int) -> int:
         """Return the last generation that a campaign began; 0 before its first."""
-        limit: int = self.config.study.generations
-        begun = [g for a, r, g, _ in self.facts.at if (a, r) == (arm, repeat) and g <= limit]
-        return max(begun, default=0)
+        return count_generations(self.facts, (arm, repeat), self.config.study.generations)
 
     def has_new_champion(self, arm: str, repeat: int) -> bool:
         """Tell whether a campaign ever replaced its baseline as champion."""

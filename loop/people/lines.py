@@ -56,9 +56,18 @@ def _list_history(view: SubjectView) -> Iterable[Line]:
         words = (ancestor.plan, ancestor.change_class, ancestor.changed_raw, ancestor.decided)
         yield f"parent, generation {ancestor.generation}", " ".join(words)
     yield from _list_changes("changes", view.settings_raw)
-    if view.approved:
-        yield "last approved by a person", f"{view.approved}, {view.drift} changes away"
+    if view.approved and view.approved_by_person:
+        yield "last approved by a person", f"{view.approved}, {_count_changes(view.drift)} away"
+    elif view.approved and view.approved != view.digest:
+        text = f"none before; the baseline {view.approved} is {_count_changes(view.drift)} away"
+        yield "last approved by a person", text
+    elif view.approved:
+        yield "last approved by a person", "none before; this is the campaign's baseline"
     yield from _list_changes("against that", view.approved_settings_raw)
+
+
+def _count_changes(number: int) -> str:
+    return "1 change" if number == 1 else f"{number} changes"
 
 
 def _list_rules(view: SubjectView) -> Iterable[Line]:
@@ -66,6 +75,8 @@ def _list_rules(view: SubjectView) -> Iterable[Line]:
     for given in view.decisions:
         signer = f"{given.reviewer} ({given.kind})"
         yield "said", f"{given.answer} by {signer}: {given.reason_raw}"
+    if view.denied_raw:
+        yield "denied", view.denied_raw
     wait = f", then {view.wait_seconds} s" if view.wait_seconds else ""
     yield "needs", f"{view.quorum} of {view.quorum_of}{wait}"
     yield "seconds left", "nobody asked" if view.seconds_left is None else str(view.seconds_left)

@@ -81,6 +81,8 @@ class SubjectView:
     "(name, before, after) of every knob unlike this plan"
     approved_diff: tuple[FileDiff, ...] = ()
     "source against this plan"
+    approved_by_person: bool = False
+    "whether a person approved that plan; else it is the baseline, and nobody approved any before"
     drift: int = 0
     "changed knobs + changed source lines against this plan"
     objective: tuple[str, ...]
@@ -93,6 +95,8 @@ class SubjectView:
     "seconds until then, 0 if it passed"
     decisions: tuple[GivenDecision, ...]
     "decisions on it so far"
+    denied_raw: str = ""
+    "why the gate denied it: a reviewer's, a rule's or the study's own gate's reason"
     quorum: int
     "distinct people who must say yes"
     quorum_of: str

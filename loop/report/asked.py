@@ -7,6 +7,7 @@ from typing import Any
 from configs.entries import ControlEntry, PauseEntry
 from configs.errors import BudgetExhausted, VerificationFailed
 from configs.reader import written_keys
+from loop.instruments.run import Run
 from loop.report.evidence import Index
 from loop.report.shape import Line, Part, table
 from loop.report.study import MeasuredStudy
@@ -58,7 +59,7 @@ def _runs(study: MeasuredStudy) -> Iterator[tuple[Any, ...]]:
             study.numbers[place],
             study.folders[place].name,
             run.config.study.seed,
-            _state(study, place),
+            describe_state(study.runs[place]),
             f"{summary['tier']}, {proof}",
             summary["entries"],
             summary["jobs"],
@@ -67,8 +68,8 @@ def _runs(study: MeasuredStudy) -> Iterator[tuple[Any, ...]]:
         )
 
 
-def _state(study: MeasuredStudy, place: int) -> str:
-    run = study.runs[place]
+def describe_state(run: Run) -> str:
+    """Return how a run stands, such as `ended` or `interrupted: it waited for people`."""
     if run.facts.closed:
         return "ended"
     for entry in reversed(run.entries):
@@ -77,7 +78,7 @@ def _state(study: MeasuredStudy, place: int) -> str:
                 case ControlEntry(what=order):
                     return f"not ended: order {order}"
                 case PauseEntry(exit_code=exit_code):
-                    return f"not ended: {describe_ending(exit_code)}"
+                    return f"interrupted: {describe_ending(exit_code)}"
     return "not ended"
 
 

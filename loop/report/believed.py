@@ -42,6 +42,8 @@ TABLED = (
     f"yield{WITHOUT}",
 )
 """Parts of the instruments that have a table of their own."""
+NAMES = {"gain": "gain at the equal plan", "spent": "planned compute spent"}
+"""Figure of an arm -> its name on the page, where the short name could be read as another."""
 GROUPS = ("arms", "between")
 """Parts of the instruments that are left out of a figure's name."""
 
@@ -101,7 +103,8 @@ def _figures(tree: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[s
     for name, value in tree.items():
         if name in TABLED or not isinstance(value, dict):
             continue
-        place = str(name) if not path or path in GROUPS else f"{path}, {name}"
+        shown = NAMES.get(str(name), str(name))
+        place = shown if not path or path in GROUPS else f"{path}, {shown}"
         if "word" in value:
             yield place, value
         else:

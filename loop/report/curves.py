@@ -77,8 +77,17 @@ def draw_gains(unit: str, arms: Sequence[str], rows: Rows) -> Any:
         points = [ORIGIN, *((row[1] + aside, *row[2:5]) for row in own)]
         plot_line(axis, number, [arm], points, arm)
     axis.axhline(0, color=GREY, linewidth=0.8)
+    _mark_equal_plan(axis, rows)
     axis.set(xlabel="planned compute, CPU-seconds", ylabel=f"verified gain, {unit}")
     return add_legend(figure, axis)
+
+
+def _mark_equal_plan(axis: Any, rows: Rows) -> None:
+    """Draw a dotted line at the compute that arms share, where an arm spent more."""
+    ends = {row[0]: row[1] for row in rows}
+    least, most = min(ends.values()), max(ends.values())
+    if most > least:
+        axis.axvline(least, color=GREY, linewidth=0.9, linestyle=":")
 
 
 def _draw_panels(unit: str, shown: Sequence[tuple[int, str]], rows: Rows) -> Any:
@@ -90,6 +99,7 @@ def _draw_panels(unit: str, shown: Sequence[tuple[int, str]], rows: Rows) -> Any
     panels = figure.subplots(down, PANELS, sharex=True, sharey=True, squeeze=False).ravel()
     for panel, (number, arm) in zip(panels, shown, strict=False):
         _draw_panel(panel, number, arm, points)
+        _mark_equal_plan(panel, rows)
     for panel in panels[len(shown) :]:
         panel.set_axis_off()
     figure.supxlabel("planned compute, CPU-seconds", fontsize=9)

@@ -8,6 +8,7 @@ from evals.loss import FATES
 from evals.retention import RUNGS
 from loop.report.plot import (
     GREY,
+    Point,
     Rows,
     add_legend,
     colour,
@@ -53,7 +54,7 @@ def _draw_dots(
     having = {row[1] for row in shown}
     lines = [name for name in names if name in having]
     drawn_arms = with_rows(arms, shown)
-    intervals = any(row[3] is not None for row in shown)
+    intervals = names is not FATES  # shares of proposals are counts and have none
     figure, axis = new_figure(0.9 + len(lines) * (0.12 + 0.085 * len(drawn_arms)))
     for place, (number, arm) in enumerate(drawn_arms):
         aside = 0.7 * ((place + 0.5) / len(drawn_arms) - 0.5)
@@ -69,13 +70,12 @@ def _plot_arm(axis: Any, number: int, arm: str, points: Rows, intervals: bool) -
         ((low, y), (high, y)) for y, _, low, high in points if low is not None and high is not None
     ]
     plot_segments(axis, ends, color=colour(number), linewidth=1.2)
-    for hollow in (False, True):
-        # A value without an interval is hollow where others have one.
-        part = [
-            (value, y)
-            for y, value, low, high in points
-            if hollow is (intervals and low is None and high is None)
-        ]
+    groups: dict[bool, list[Point]] = {}
+    for y, value, low, high in points:
+        # A value without an interval is hollow, as the caption says.
+        hollow = intervals and low is None and high is None
+        groups.setdefault(hollow, []).append((value, y))
+    for number_of_group, (hollow, part) in enumerate(groups.items()):
         axis.plot(
             [value for value, _ in part],
             [y for _, y in part],
@@ -84,7 +84,7 @@ def _plot_arm(axis: Any, number: int, arm: str, points: Rows, intervals: bool) -
             markersize=4.5,
             fillstyle="none" if hollow else "full",
             linestyle="none",
-            label=None if hollow else arm,
+            label=None if number_of_group else arm,
         )
 
 

@@ -3,9 +3,13 @@
 Before a study has ended nothing of gate is among them, and feedback is rounded.
 """
 
+from collections.abc import Iterator
+
 from configs.arms import START
+from configs.entries import PauseEntry, lines_of
 from configs.objective import METRICS
 from loop.report import listing, measures, progress
+from loop.report.asked import describe_state
 from loop.report.evidence import Index
 from loop.report.figures import BESIDE
 from loop.report.oversight import list_incidents, oversight
@@ -49,12 +53,42 @@ def _lines(study: MeasuredStudy, index: Index) -> list[Line]:
             ledger=index.of("opening") or index.of("account"),
         ),
     ]
+    lines += [*_ends(study, index), *_interruptions(study, index)]
     if not study.closed:
         text = (
             "The study has not ended: of the held-out data only rounded feedback scores are told."
         )
         lines.append(Line(text=text, warn=True))
     return lines
+
+
+def _interruptions(study: MeasuredStudy, index: Index) -> Iterator[Line]:
+    """Yield why each run that has not ended stands still, in the words of its last pause."""
+    for place, run in enumerate(study.runs):
+        pauses = list(lines_of(run.entries, PauseEntry))
+        if run.facts.closed or not pauses:
+            continue
+        entry, pause = pauses[-1]
+        where = f"Run {study.folders[place].name}" if len(study.runs) > 1 else "The run"
+        yield Line(
+            text=f"{where} has not ended; it is {describe_state(run)} ({pause.reason}).",
+            ledger=index.entry(study.numbers[place], entry.sequence, "pause"),
+            warn=True,
+        )
+
+
+def _ends(study: MeasuredStudy, index: Index) -> Iterator[Line]:
+    """Yield why campaigns ended before their last planned generation, each reason once."""
+    counts: dict[tuple[str, str], int] = {}
+    for summary in study.summaries:
+        for campaign in summary["arms"]:
+            if campaign["ended_early"]:
+                key = campaign["arm"], campaign["ending"]
+                counts[key] = counts.get(key, 0) + 1
+    for (arm, ending), count in counts.items():
+        campaigns = "1 campaign" if count == 1 else f"{count} campaigns"
+        text = f"Arm {arm}, {campaigns} ended early: {ending}."
+        yield Line(text=text, ledger=index.of("end"), warn=True)
 
 
 def _pace(study: MeasuredStudy) -> str:

@@ -102,15 +102,23 @@ TABLES: dict[str, TableKind] = {
     "gains": TableKind(
         title="Verified gain at equal planned compute",
         figure=True,
-        columns=("arm", "planned CPU-seconds", "gain", "low", "high", "repeats"),
+        columns=("arm", "planned CPU-seconds", "gain", "low", "high", "repeats", "closing looks"),
         note=(
-            "Gain on gate over the baseline, without the winner's curse; where a campaign has"
-            " ended, its closing look on fresh seeds. Bars or bands: 95 % interval over repeats"
-            " (none below 2); bars stand side by side at each budget."
+            "Gain on confirm over the baseline. Until a campaign's last generation it is the sum"
+            " of its accepted gains, corrected for the winner's curse; from there on it is the"
+            " closing look on fresh seeds, where the campaign has one. Column closing looks:"
+            " repeats that have reached their last generation. An arm that spent more than the"
+            " equal plan, beyond the dotted line, stands with its end as a last point. Bars or"
+            " bands: 95 % interval over repeats (none below 2)."
         ),
     ),
     "closing": TableKind(
-        title="Closing look at gate", columns=("metric", "what it is", "baseline", "champion")
+        title="Closing looks",
+        columns=("arm", "repeat", "metric", "what it is", "baseline", "champion"),
+        note=(
+            "On confirm, with fresh seeds. Each campaign's last champion stands beside its own"
+            " baseline; a campaign without an accepted change has no such look."
+        ),
     ),
     "lineage": TableKind(
         title="Lineage",
@@ -153,10 +161,10 @@ TABLES: dict[str, TableKind] = {
         figure=True,
         columns=("arm", "rung", "gain", "low", "high", "repeats"),
         note=(
-            "Accepted gains on feedback and on gate, both selected on; then champion against"
-            " baseline on fresh seeds (closing), on sealed, outside the training distribution"
-            " (shifted), and with four times the compute on both sides (large). Hollow: without an"
-            " interval."
+            "Accepted gains on feedback and on confirm (gate), both selected on; then champion"
+            " against baseline on fresh seeds (closing), on sealed, outside the training"
+            " distribution (shifted), and with four times the compute on both sides (large)."
+            " Hollow: without an interval."
         ),
     ),
     "retention": TableKind(
@@ -170,9 +178,9 @@ TABLES: dict[str, TableKind] = {
         columns=("arm", "stage", *INTERVAL),
         note=(
             "1 - the share of compute that people released; what only people do stands in the table"
-            " alone. There is no mean: a cron job has 1 at most stages, and stands beside it. A"
-            " simulated reviewer is no person; what the vector would be, had they been people, is"
-            " told apart."
+            " alone. Hollow: without an interval. There is no mean: a cron job has 1 at most"
+            " stages, and stands beside it. A simulated reviewer is no person; what the vector"
+            " would be, had they been people, is told apart."
         ),
     ),
     "stages": TableKind(title="Who did what", columns=("arm", "stage", "who", "controlled by")),
@@ -214,7 +222,7 @@ TABLES: dict[str, TableKind] = {
             "class",
             "mandate",
             "approval",
-            "refused",
+            "denied",
             "person",
             "external",
             "simulated",
@@ -279,7 +287,7 @@ TABLES: dict[str, TableKind] = {
             "feedback",
             "verdict",
             "flag",
-            "failures",
+            "why it was denied or failed",
         ),
     ),
     "figures": TableKind(title="Figures", columns=("what", *INTERVAL)),

@@ -1,9 +1,10 @@
 """Plans, looks and accounts, listed. Tables over records of the ledger."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from configs.objective import METRICS
-from loop.facts.scores import feedback_score
+from loop.facts.scores import closing_scores, feedback_score
 from loop.instruments.losses import read_plans
 from loop.instruments.run import Run
 from loop.report.evidence import Index
@@ -17,24 +18,31 @@ Row = tuple[Any, ...]
 
 
 def list_closing(study: MeasuredStudy, index: Index, name: str) -> Table:
-    """Return every metric of the closing looks at gate, baseline beside champion.
+    """Return every metric of each campaign's closing look, its baseline beside its champion.
 
-    The table is empty before the look, and for several runs.
+    The table is empty while the study runs.
     """
-    summary = study.summaries[0]
-    sides = [summary[side]["scores"].get("gate") for side in ("baseline", "champion")]
-    if len(study.runs) > 1 or not study.closed or not all(sides):
-        return table("closing", [], "", name)
-    old, new = sides
-    rows: list[Row] = [
-        (metric, kind.text, old[metric], new[metric])
-        for metric, kind in METRICS.items()
-        if metric in old and metric in new
-    ]
+    rows, ledger = list[Row](), list[str]()
+    for place, run in enumerate(study.runs if study.closed else ()):
+        for arm, repeat in run.campaigns:
+            look = run.finals.get((arm, repeat, "final"))
+            for metric in _closing_metrics(run, look) if look else ():
+                rows.append((arm, name_repeat(study, place, repeat), *metric))
+                ledger.append(index.of(f"verdicts of {arm}"))
+    return table("closing", rows, ledger, name)
+
+
+def _closing_metrics(run: Run, look: str) -> Iterator[Row]:
+    """Yield (metric, meaning, baseline, champion) of a closing look that was measured."""
+    old, new = closing_scores(run.facts, look, run.config.objective)
+    if not old or not new:
+        return
+    for metric, kind in METRICS.items():
+        if metric in old and metric in new:
+            yield metric, kind.text, old[metric], new[metric]
     for part, value in old["slices"].items():
         if part in new["slices"]:
-            rows.append((f"slice {part}", "exact match", value, new["slices"][part]))
-    return table("closing", rows, index.of(f"verdicts of {summary['champion']['arm']}"), name)
+            yield f"slice {part}", "exact match", value, new["slices"][part]
 
 
 def list_lineage(study: MeasuredStudy, index: Index, name: str) -> Table:
@@ -139,12 +147,17 @@ def list_plans(study: MeasuredStudy, index: Index, name: str) -> Table:
 
 
 def _plan_row(plan: dict[str, Any]) -> Row:
-    knobs = [f"{name}={value}" for name, value in plan["change"]["knobs"].items()]
+    knobs = [f"{name}={_knob(value)}" for name, value in plan["change"]["knobs"].items()]
     return (
         plan["id"][:12],
         ", ".join(knobs) or plan["purpose"],
         plan["shown"],
         plan["verdict"],
         name_flag(plan),
-        "; ".join(plan["failures"]),
+        "; ".join(filter(None, [plan["denied"], *plan["failures"]])),
     )
+
+
+def _knob(value: Any) -> str:
+    """Return a knob's value; a float without the digits of its rounding error."""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -28,6 +28,8 @@ from loop.report.study import MeasuredStudy
 
 DEPARTURES = (PauseEntry.kind, ControlEntry.kind, RecallEntry.kind, DrillEntry.kind)
 """Kinds of entries that depart from the registered study, beside amendments."""
+REASONS = 5
+"""Reasons of denials in the list of deviations; table Plans has all."""
 Deviation = tuple[tuple[Any, ...], str]
 """Columns of one deviation, and the entries that it rests on."""
 
@@ -47,7 +49,7 @@ def describe_methods(study: MeasuredStudy, index: Index, name: str) -> Part:
         lines.append(Line(text=text, ledger=index.of("control"), warn=True))
     if not deviations:
         text = (
-            "Nothing deviated from what was registered: no amendment, no order, no refusal,"
+            "Nothing deviated from what was registered: no amendment, no order, no denial,"
             " no lost job."
         )
         lines.append(Line(text=text, ledger=root))
@@ -86,10 +88,29 @@ def _shape(study: MeasuredStudy) -> str:
         start = f", from a common start of {settings.start_trials} random trials"
     return (
         f"Arms: {', '.join(config.arms())}. Repeats of each: {len(runs) * settings.repeats}, in"
-        f" {len(runs)} runs of {settings.repeats}, seeds {seeds}. {settings.generations}"
-        f" generations of {settings.proposals} proposals on task {task.name}, {seconds:g}"
-        f" planned CPU-seconds a training{start}."
+        f" {_count(len(runs), 'run')} of {settings.repeats}, seeds {seeds}. Planned:"
+        f" {_count(settings.generations, 'generation')} of"
+        f" {_count(settings.proposals, 'proposal')} on task {task.name}, {seconds:g} planned"
+        f" CPU-seconds a training{start}. {_lived(study)}"
     )
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number} {name}" if number == 1 else f"{number} {name}s"
+
+
+def _lived(study: MeasuredStudy) -> str:
+    """Return how many generations the campaigns began, of those planned for their arm."""
+    settings = study.config.study
+    counts: dict[str, list[str]] = {}
+    for run in study.runs:
+        for arm, repeat in run.campaigns:
+            lived = f"{run.last_generation(arm, repeat)} of {settings.rounds(arm)[0]}"
+            arms = counts.setdefault(lived, [])
+            if arm not in arms:
+                arms.append(arm)
+    parts = [f"{lived} ({', '.join(arms)})" for lived, arms in counts.items()]
+    return f"Lived by the campaigns: {'; '.join(parts) or 'none has begun'}."
 
 
 def _confirmation(study: MeasuredStudy) -> str:
@@ -97,7 +118,7 @@ def _confirmation(study: MeasuredStudy) -> str:
     goal = config.objective
     return (
         "Every proposal is trained once and scored on feedback; the best of a generation is"
-        " confirmed on gate in pairs with the champion under shared seeds, at most"
+        " confirmed on split confirm in pairs with the champion under shared seeds, at most"
         f" {config.study.confirm_replicates} pairs, by rule {goal.acceptance}, minimum effect"
         f" {goal.minimum_effect:g} on {goal.metric} ({goal.scale}), alpha {goal.alpha:g} per"
         f" campaign shared by {config.confirmations()} confirmations."
@@ -130,7 +151,7 @@ def _looks(study: MeasuredStudy) -> str:
 
 
 def _deviations(run: Run, number: int, index: Index) -> Iterator[Deviation]:
-    """Yield each departure from the registered study: an amendment, an order, a refusal ..."""
+    """Yield each departure from the registered study: an amendment, an order, a denial ..."""
     config = next(facts_of(run.entries, StudyEntry)).config
     for entry in run.entries:
         if entry.kind == AmendedEntry.kind:
@@ -141,9 +162,11 @@ def _deviations(run: Run, number: int, index: Index) -> Iterator[Deviation]:
         elif entry.kind in DEPARTURES:
             row = (entry.time[:19], *_departure(entry.fact))
             yield row, index.entry(number, entry.sequence, entry.kind)
-    refused = sum(not fact.allow for fact in facts_of(run.entries, DecisionEntry))
-    if refused:
-        row = ("", f"{refused} decisions were a no", "gates and reviewers", "")
+    whys = [fact.reason for fact in facts_of(run.entries, DecisionEntry) if not fact.allow]
+    denied, reasons = len(whys), "; ".join(list(dict.fromkeys(whys))[:REASONS])
+    if denied:
+        what = "1 request was denied" if denied == 1 else f"{denied} requests were denied"
+        row = ("", what, "gates and reviewers", reasons)
         yield row, index.of("decision", number)
     lost = sum(fact.result.status == "box" for fact in facts_of(run.entries, JobEntry))
     if lost:

@@ -3,9 +3,11 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from configs.arms import MORE
-from evals.arms import common, curves
-from evals.intervals import mean
+from evals.arms import Curve, common, curves
+from evals.intervals import Floats, mean
 from loop.facts.scores import feedback_score
 from loop.instruments.run import Run
 from loop.report.evidence import Index
@@ -101,7 +103,8 @@ def trial_rows(study: StudyRuns) -> Iterator[Row]:
 def gain_rows(study: MeasuredStudy) -> Iterator[Row]:
     """Yield each arm's mean verified gain up to the equal plan, at the same budgets for all.
 
-    Every repeat counts at each budget.
+    Every repeat counts at each budget. An arm that spent more stands with its end besides, so the
+    closing look of every campaign is in a last row.
     """
     arms = curves(study.records.gains)
     for arm, curve in arms.items():
@@ -109,11 +112,20 @@ def gain_rows(study: MeasuredStudy) -> Iterator[Row]:
             seconds = common(arms, (arm,)) / 1e6
         else:
             seconds = study.figures["equal plan, CPU-seconds"]
-        for step in range(1, BUDGETS + 1):
-            figure = mean(curve.at(seconds * 1e6 * step / BUDGETS), "", neutral=None)
+        budgets = [seconds * step / BUDGETS for step in range(1, BUDGETS + 1)]
+        end = _last_spent(curve).max() / 1e6
+        if end > seconds:
+            budgets.append(float(end))
+        for budget in budgets:
+            figure = mean(curve.at(budget * 1e6), "", neutral=None)
             if figure.value is not None:
-                at_seconds = seconds * step / BUDGETS
-                yield arm, at_seconds, figure.value, figure.low, figure.high, figure.n
+                ended = int((_last_spent(curve) <= budget * 1e6).sum())
+                yield arm, budget, figure.value, figure.low, figure.high, figure.n, ended
+
+
+def _last_spent(curve: Curve) -> Floats:
+    """Return the planned CPU-microseconds (R,) that each campaign spent in all."""
+    return np.asarray(np.where(np.isfinite(curve.spent), curve.spent, 0.0).max(axis=1))
 
 
 def burn(study: StudyRuns, index: Index | None, name: str) -> Table:

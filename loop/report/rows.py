@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from evals.intervals import ROUNDING_ERROR
 from loop.report.shape import Table
 
 ROWS = 300
@@ -137,7 +138,12 @@ def _cell(value: Any, ledger: str) -> Cell:
 
 
 def number(value: float) -> str:
-    """Return a number as the page writes it: whole numbers whole, others with four digits."""
+    """Return a number as the page writes it: whole numbers whole, others with four digits.
+
+    The rounding error of a sum that cancels, such as -2.8e-17, is 0.
+    """
+    if abs(value) < ROUNDING_ERROR:
+        return "0"
     if isinstance(value, int) or (value == int(value) and abs(value) < 1e15):
         return f"{int(value)}"
     return f"{value:.4g}" if abs(value) < 10_000 else f"{value:.0f}"

@@ -1,0 +1,34 @@
+"""How far did a campaign come, and why did it end? Read from the ledger's facts alone."""
+
+from configs.settings.config import Config
+from loop.facts.facts import Campaign, Facts
+
+
+def count_generations(facts: Facts, campaign: Campaign, limit: int) -> int:
+    """Return the last generation that a campaign began; 0 before its first."""
+    begun = [g for arm, repeat, g, _ in facts.at if (arm, repeat) == campaign and g <= limit]
+    return max(begun, default=0)
+
+
+def describe_end(facts: Facts, campaign: Campaign, config: Config) -> str:
+    """Return why a campaign ended; nothing while it goes on.
+
+    Example: `its plan of 40 trainings is used up after 3 of 8 generations`.
+    """
+    if campaign not in facts.ended:
+        return ""
+    study, arm = config.study, campaign[0]
+    planned = study.rounds(arm)[0]
+    lived = count_generations(facts, campaign, planned)
+    if not ended_early(facts, campaign, config):
+        return f"all {planned} generations were lived"
+    after = f"after {lived} of {planned} generations"
+    if campaign in facts.spent:
+        return f"its proposals are used up {after}: {facts.spent[campaign]}"
+    return f"its plan of {study.allowance(arm)} trainings is used up {after}"
+
+
+def ended_early(facts: Facts, campaign: Campaign, config: Config) -> bool:
+    """Tell whether a campaign ended before the last generation planned for its arm."""
+    planned = config.study.rounds(campaign[0])[0]
+    return campaign in facts.ended and count_generations(facts, campaign, planned) < planned
