@@ -36,8 +36,6 @@ measured range, the value is its end
 """
 FEWEST = 10
 """Repeats below which no interval decides anything."""
-ROUNDING_ERROR = 1e-12
-"""Numbers below it are the rounding errors of sums; no instrument measures anything so small."""
 LEVEL = 0.95
 """Two-sided level of every interval."""
 _DRAWS = 2000
@@ -59,13 +57,6 @@ class Figure:
     "unit of value, low and high"
     word: Word = ""
     "a caution about the value; empty: nothing to add"
-
-    def __post_init__(self) -> None:
-        """Write 0 for the rounding error of a sum that cancels, such as -2.8e-17."""
-        for name in ("value", "low", "high"):
-            number = getattr(self, name)
-            if number is not None and abs(number) < ROUNDING_ERROR:
-                object.__setattr__(self, name, 0.0)
 
     def over(self, bound: float = 0.0) -> bool:
         """Tell whether the whole interval lies above `bound`, and no word forbids to say so."""

@@ -32,19 +32,21 @@ from evals.intervals import (
 
 Fate = Literal[
     "invalid",
-    "denied",
-    "failed",
+    "refused",
+    "crashed",
     "over budget",
     "superseded",
     "no effect",
     "inconclusive",
     "accepted",
 ]
+FATE_WORDS: dict[str, str] = {"refused": "denied", "crashed": "failed"}
+"""Fates that people read by another word, the word of every other table. Exports keep the names."""
 UNIT = "the objective's unit"
 FATES: tuple[Fate, ...] = (
     "invalid",
-    "denied",
-    "failed",
+    "refused",
+    "crashed",
     "over budget",
     "superseded",
     "no effect",

@@ -23,7 +23,7 @@ from loop.facts.canaries import is_canary
 from sandbox import keys
 from sandbox.decision import policy
 
-COLUMNS = ("mandate", "approval", "denied", "person", "external", "simulated", "unattended")
+COLUMNS = ("mandate", "approval", "refused", "person", "external", "simulated", "unattended")
 """Counts of each class of decision: the ground of a yes, a no, and the kind of reviewer."""
 
 
@@ -77,7 +77,7 @@ def _count_by_class(decisions: Iterable[DecisionEntry]) -> dict[str, dict[str, i
             row[decision.how] += 1
             row[decision.reviewer_kind] += 1
         else:
-            row["denied"] += 1
+            row["refused"] += 1
     return classes
 
 

@@ -146,9 +146,10 @@ def setup_minutes(run: Run) -> float | None:
     """Return the minutes of setting up, which end with the first job; 0 before that.
 
     They begin with the study root or the first signed mandate, whichever came first. None for a
-    root without a clock: a simulated study has none, so that it repeats everywhere.
+    root without a clock: a simulated study has none, so that it repeats everywhere. Ledgers of
+    format 1 keep the figure of their exports.
     """
-    if unix(run.entries[0]) == 0:
+    if run.facts.format > 1 and unix(run.entries[0]) == 0:
         return None
     first = next((entry for entry in run.entries if entry.kind == StartEntry.kind), None)
     if first is None:

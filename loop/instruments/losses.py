@@ -205,14 +205,14 @@ def _fate(run: Run, digest: str, plan: Plan) -> Fate:
     accepted = verdict is not None and verdict.answer == "accept"
     denied = (digest, plan.change_class) in run.facts.denied
     if denied or (accepted and (digest, "promote") in run.facts.denied):
-        return "denied"
+        return "refused"
     failed = bool(run.facts.failures.get(digest))
     if verdict is None:
-        return "failed" if failed else "superseded"
+        return "crashed" if failed else "superseded"
     if accepted:
         return "accepted"
     if any(c.name == "planned compute" and not c.passed for c in verdict.criteria):
         return "over budget"
     if verdict.answer == "inconclusive":
         return "inconclusive"
-    return "failed" if failed else "no effect"
+    return "crashed" if failed else "no effect"

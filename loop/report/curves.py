@@ -65,11 +65,13 @@ def _plot_trials(axis: Any, number: int, arms: Sequence[str], trials: Rows) -> N
     )
 
 
-def draw_gains(unit: str, arms: Sequence[str], rows: Rows) -> Any:
-    """Draw each arm's mean verified gain at equal planned compute."""
+def draw_gains(unit: str, arms: Sequence[str], rows: Rows, ends: Rows = ()) -> Any:
+    """Draw each arm's mean verified gain at equal planned compute, and on to its end."""
+    equal = max((row[1] for row in rows), default=0.0)
+    rows = [*rows, *(row for row in ends if row[1] > _reached(rows, row[0]))]
     shown = with_rows(arms, rows)
     if len(shown) > TOGETHER:
-        return _draw_panels(unit, shown, rows)
+        return _draw_panels(unit, shown, rows, equal)
     figure, axis = new_figure()
     for number, arm in shown:
         own = [row for row in rows if row[0] == arm]
@@ -77,20 +79,22 @@ def draw_gains(unit: str, arms: Sequence[str], rows: Rows) -> Any:
         points = [ORIGIN, *((row[1] + aside, *row[2:5]) for row in own)]
         plot_line(axis, number, [arm], points, arm)
     axis.axhline(0, color=GREY, linewidth=0.8)
-    _mark_equal_plan(axis, rows)
+    _mark_equal_plan(axis, rows, equal)
     axis.set(xlabel="planned compute, CPU-seconds", ylabel=f"verified gain, {unit}")
     return add_legend(figure, axis)
 
 
-def _mark_equal_plan(axis: Any, rows: Rows) -> None:
+def _reached(rows: Rows, arm: str) -> float:
+    return max((row[1] for row in rows if row[0] == arm), default=0.0)
+
+
+def _mark_equal_plan(axis: Any, rows: Rows, equal: float) -> None:
     """Draw a dotted line at the compute that arms share, where an arm spent more."""
-    ends = {row[0]: row[1] for row in rows}
-    least, most = min(ends.values()), max(ends.values())
-    if most > least:
-        axis.axvline(least, color=GREY, linewidth=0.9, linestyle=":")
+    if max(row[1] for row in rows) > equal:
+        axis.axvline(equal, color=GREY, linewidth=0.9, linestyle=":")
 
 
-def _draw_panels(unit: str, shown: Sequence[tuple[int, str]], rows: Rows) -> Any:
+def _draw_panels(unit: str, shown: Sequence[tuple[int, str]], rows: Rows, equal: float) -> Any:
     """Draw each arm in a panel of its own, in front of the others in grey."""
     points = {arm: [ORIGIN, *(row[1:5] for row in rows if row[0] == arm)] for _, arm in shown}
     down = -(-len(shown) // PANELS)
@@ -99,7 +103,7 @@ def _draw_panels(unit: str, shown: Sequence[tuple[int, str]], rows: Rows) -> Any
     panels = figure.subplots(down, PANELS, sharex=True, sharey=True, squeeze=False).ravel()
     for panel, (number, arm) in zip(panels, shown, strict=False):
         _draw_panel(panel, number, arm, points)
-        _mark_equal_plan(panel, rows)
+        _mark_equal_plan(panel, rows, equal)
     for panel in panels[len(shown) :]:
         panel.set_axis_off()
     figure.supxlabel("planned compute, CPU-seconds", fontsize=9)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from evals.closure import STAGES
-from evals.loss import FATES
+from evals.loss import FATE_WORDS, FATES
 from evals.retention import RUNGS
 from loop.report.plot import (
     GREY,
@@ -25,7 +25,8 @@ SHARE = (-0.03, 1.03)
 def draw_funnel(_unit: str, arms: Sequence[str], rows: Rows) -> Any:
     """Draw how each arm's proposals ended."""
     points = [(row[0], row[1], row[3], None, None) for row in rows if row[2]]
-    return _draw_dots(arms, points, FATES, "share of the arm's proposals", SHARE)
+    fates = [FATE_WORDS.get(fate, fate) for fate in FATES]
+    return _draw_dots(arms, points, fates, "share of the arm's proposals", SHARE)
 
 
 def draw_rungs(unit: str, arms: Sequence[str], rows: Rows) -> Any:
@@ -54,7 +55,8 @@ def _draw_dots(
     having = {row[1] for row in shown}
     lines = [name for name in names if name in having]
     drawn_arms = with_rows(arms, shown)
-    intervals = names is not FATES  # shares of proposals are counts and have none
+    # Shares of proposals are counts, and have no interval.
+    intervals = limits is None or names is STAGES
     figure, axis = new_figure(0.9 + len(lines) * (0.12 + 0.085 * len(drawn_arms)))
     for place, (number, arm) in enumerate(drawn_arms):
         aside = 0.7 * ((place + 0.5) / len(drawn_arms) - 0.5)

@@ -21,7 +21,7 @@ def describe_happened(study: MeasuredStudy, index: Index, name: str) -> Part:
     """Return the section's sentences and tables of a study."""
     return _lines(study, index), [
         *_over_time(study, index, name),
-        listing.list_closing(study, index, name),
+        *listing.list_closing(study, index, name),
         listing.list_lineage(study, index, name),
         progress.burn(study, index, name),
         listing.list_accounts(study, index, name),
@@ -111,6 +111,7 @@ def _over_time(study: MeasuredStudy, index: Index, name: str) -> list[Table]:
         _by_arm("scores", progress.score_rows(study), index, "scores", name, metric),
         _by_arm("trials", progress.trial_rows(study), index, "scores", name, metric),
         _by_arm("gains", progress.gain_rows(study), index, "verdicts", name, _scale(study)),
+        _by_arm("ends", progress.end_rows(study), index, "verdicts", name, _scale(study)),
     ]
 
 

@@ -10,6 +10,10 @@ forbids to read the figure alone.
 """
 
 
+CLOSING = ("campaign", "metric", "what it is", "baseline", "champion")
+CLOSING_NOTE = "On confirm, with fresh seeds: a campaign's last champion beside its own baseline."
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableKind:
     """A table of the report."""
@@ -102,24 +106,28 @@ TABLES: dict[str, TableKind] = {
     "gains": TableKind(
         title="Verified gain at equal planned compute",
         figure=True,
-        columns=("arm", "planned CPU-seconds", "gain", "low", "high", "repeats", "closing looks"),
+        columns=("arm", "planned CPU-seconds", "gain", "low", "high", "repeats", "rests on"),
         note=(
-            "Gain on confirm over the baseline. Until a campaign's last generation it is the sum"
-            " of its accepted gains, corrected for the winner's curse; from there on it is the"
-            " closing look on fresh seeds, where the campaign has one. Column closing looks:"
-            " repeats that have reached their last generation. An arm that spent more than the"
-            " equal plan, beyond the dotted line, stands with its end as a last point. Bars or"
+            "Gain on confirm over the baseline, up to the compute that all arms share. Until a"
+            " campaign's last generation it is the sum of its accepted plans' gains, corrected for"
+            " the winner's curse; from there on it is the closing look on fresh seeds. An arm that"
+            " spent more than the dotted line goes on to its end, table Gain at the end. Bars or"
             " bands: 95 % interval over repeats (none below 2)."
         ),
     ),
-    "closing": TableKind(
-        title="Closing looks",
-        columns=("arm", "repeat", "metric", "what it is", "baseline", "champion"),
+    "ends": TableKind(
+        title="Gain at the end of each arm",
+        columns=("arm", "planned CPU-seconds", "gain", "low", "high", "repeats", "rests on"),
         note=(
-            "On confirm, with fresh seeds. Each campaign's last champion stands beside its own"
-            " baseline; a campaign without an accepted change has no such look."
+            "When every campaign of the arm has ended, with whatever compute that took; 0 for a"
+            " campaign whose baseline is still the champion. Arms may have spent unlike compute:"
+            " only the table above compares them."
         ),
     ),
+    "closing": TableKind(
+        title="Closing look of the best champion on feedback", columns=CLOSING, note=CLOSING_NOTE
+    ),
+    "closings": TableKind(title="Closing looks of the others", columns=CLOSING, note=CLOSING_NOTE),
     "lineage": TableKind(
         title="Lineage",
         figure=True,

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from configs.objective import METRICS
+from evals.loss import FATE_WORDS
 from loop.facts.scores import closing_scores, feedback_score
 from loop.instruments.losses import read_plans
 from loop.instruments.run import Run
@@ -17,19 +18,28 @@ GRANTS = "mandates and approvals"
 Row = tuple[Any, ...]
 
 
-def list_closing(study: MeasuredStudy, index: Index, name: str) -> Table:
+def list_closing(study: MeasuredStudy, index: Index, name: str) -> list[Table]:
     """Return every metric of each campaign's closing look, its baseline beside its champion.
 
-    The table is empty while the study runs.
+    The study's champion has a table of its own, where there is a single run. Both tables are empty
+    while the study runs.
     """
-    rows, ledger = list[Row](), list[str]()
+    best, others = list[Row](), list[Row]()
+    best_ledger, other_ledger = list[str](), list[str]()
     for place, run in enumerate(study.runs if study.closed else ()):
+        champion = study.summaries[place]["champion"]["plan"] if len(study.runs) == 1 else ""
         for arm, repeat in run.campaigns:
             look = run.finals.get((arm, repeat, "final"))
+            own = champion in run.facts.champions[arm, repeat]
+            rows, ledger = (best, best_ledger) if own else (others, other_ledger)
+            campaign = f"{arm}, {name_repeat(study, place, repeat)}"
             for metric in _closing_metrics(run, look) if look else ():
-                rows.append((arm, name_repeat(study, place, repeat), *metric))
+                rows.append((campaign, *metric))
                 ledger.append(index.of(f"verdicts of {arm}"))
-    return table("closing", rows, ledger, name)
+    return [
+        table("closing", best, best_ledger, name),
+        table("closings", others, other_ledger, name),
+    ]
 
 
 def _closing_metrics(run: Run, look: str) -> Iterator[Row]:
@@ -86,7 +96,7 @@ def _descent(run: Run, arm: str) -> list[tuple[int, int, str, str, str]]:
 def _fate(fate: str, champion: bool) -> str:
     if fate != "baseline" and champion:
         return "accepted"
-    return "accepted, not promoted" if fate == "accepted" else fate
+    return "accepted, not promoted" if fate == "accepted" else FATE_WORDS.get(fate, fate)
 
 
 def list_accounts(study: MeasuredStudy, index: Index, name: str) -> Table:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from evals.intervals import mean
-from evals.loss import UNIT, calibration
+from evals.loss import FATE_WORDS, UNIT, calibration
 from evals.retention import rungs
 from loop.instruments.arm import WITHOUT
 from loop.report.figures import BESIDE
@@ -30,7 +30,8 @@ def interval(study: StudyRuns, figure: Mapping[str, Any]) -> Row:
 
 def funnel_rows(study: MeasuredStudy) -> Iterator[Row]:
     """Yield how each arm's proposals ended."""
-    return _listed(study, "funnel", ("fate", "plans", "share", "cpu_seconds"))
+    for arm, fate, *counts in _listed(study, "funnel", ("fate", "plans", "share", "cpu_seconds")):
+        yield arm, FATE_WORDS.get(fate, fate), *counts
 
 
 def promise_rows(study: MeasuredStudy) -> Iterator[Row]:
@@ -112,4 +113,4 @@ def _parts(
     for arm, figures in study.figures["arms"].items():
         for part, figure in figures[name].items():
             if keep(figure):
-                yield (arm, part, *interval(study, figure))
+                yield (arm, FATE_WORDS.get(part, part), *interval(study, figure))

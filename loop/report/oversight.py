@@ -10,7 +10,7 @@ from loop.report.shape import Table, table
 from loop.report.study import MeasuredStudy
 from sandbox import incident
 
-DECIDED = ("mandate", "approval", "denied", "person", "external", "simulated", "unattended")
+DECIDED = ("mandate", "approval", "refused", "person", "external", "simulated", "unattended")
 """Counts of decisions by class, in the order of the columns."""
 
 

@@ -16,6 +16,8 @@ from loop.report.markup import render
 from loop.report.rows import Grid, choose_rows, csv_text, lay_out
 from loop.report.shape import SECTIONS, Cited, Line, Report, Section, Table
 
+BESIDE = {"trials": "scores", "ends": "gains"}
+"""Table -> the figure that it is drawn in too."""
 CSV_ROWS = 3000
 """Rows of a figure's CSV on the page."""
 LONG = 30
@@ -142,14 +144,14 @@ def page(report: Report) -> str:
 
 
 def _view_section(section: Section) -> SectionView:
-    trials = {t.study: t for t in section.tables if t.name == "trials"}
+    beside = {(BESIDE[t.name], t.study): t for t in section.tables if t.name in BESIDE}
     arms = {t.study: sorted({r[0] for r in t.rows}) for t in section.tables if t.name == "arms"}
     views = []
     for table in section.tables:
         # The trials are dots in the figure of the scores.
         if table.name != "trials":
-            beside = trials.get(table.study) if table.name == "scores" else None
-            views.append(_view_table(table, arms.get(table.study, []), beside))
+            other = beside.get((table.name, table.study))
+            views.append(_view_table(table, arms.get(table.study, []), other))
     return SectionView(
         name=section.name,
         title=SECTIONS[section.name],
@@ -158,10 +160,10 @@ def _view_section(section: Section) -> SectionView:
     )
 
 
-def _view_table(table: Table, arms: Sequence[str], trials: Table | None = None) -> TableView:
+def _view_table(table: Table, arms: Sequence[str], other: Table | None = None) -> TableView:
     kind = TABLES[table.name]
     title = f"{kind.title}: {table.study}" if table.study else kind.title
-    drawn = [table, trials] if trials else [table]
+    drawn = [table, other] if other else [table]
     svg = draw(drawn, arms) if table.name in FIGURES else ""
     return TableView(
         title=title,

@@ -103,8 +103,7 @@ def trial_rows(study: StudyRuns) -> Iterator[Row]:
 def gain_rows(study: MeasuredStudy) -> Iterator[Row]:
     """Yield each arm's mean verified gain up to the equal plan, at the same budgets for all.
 
-    Every repeat counts at each budget. An arm that spent more stands with its end besides, so the
-    closing look of every campaign is in a last row.
+    Every repeat counts at each budget.
     """
     arms = curves(study.records.gains)
     for arm, curve in arms.items():
@@ -112,15 +111,30 @@ def gain_rows(study: MeasuredStudy) -> Iterator[Row]:
             seconds = common(arms, (arm,)) / 1e6
         else:
             seconds = study.figures["equal plan, CPU-seconds"]
-        budgets = [seconds * step / BUDGETS for step in range(1, BUDGETS + 1)]
-        end = _last_spent(curve).max() / 1e6
-        if end > seconds:
-            budgets.append(float(end))
-        for budget in budgets:
+        for step in range(1, BUDGETS + 1):
+            budget = seconds * step / BUDGETS
             figure = mean(curve.at(budget * 1e6), "", neutral=None)
             if figure.value is not None:
-                ended = int((_last_spent(curve) <= budget * 1e6).sum())
-                yield arm, budget, figure.value, figure.low, figure.high, figure.n, ended
+                cells = (figure.value, figure.low, figure.high, figure.n)
+                yield arm, budget, *cells, _ground(curve, budget * 1e6)
+
+
+def end_rows(study: MeasuredStudy) -> Iterator[Row]:
+    """Yield each arm's mean verified gain when all of its campaigns have ended."""
+    for arm, curve in curves(study.records.gains).items():
+        figure = mean(curve.ends(), "", neutral=None)
+        if figure.value is not None:
+            spent_us = float(_last_spent(curve).max())
+            cells = (figure.value, figure.low, figure.high, figure.n)
+            yield arm, spent_us / 1e6, *cells, _ground(curve, spent_us)
+
+
+def _ground(curve: Curve, cpu_us: float) -> str:
+    """Return the ground of an arm's gain at a budget: accepted plans, or closing looks."""
+    ended, count = int((_last_spent(curve) <= cpu_us).sum()), len(curve.repeats)
+    if ended == count:
+        return "closing looks"
+    return f"closing looks of {ended} of {count}" if ended else "accepted plans"
 
 
 def _last_spent(curve: Curve) -> Floats:

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evals.intervals import ROUNDING_ERROR
-from loop.report.shape import Table
+from loop.report.shape import ROUNDING_ERROR, Table
 
 ROWS = 300
 """Rows of a table on the page; report.json holds all."""

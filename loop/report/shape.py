@@ -12,6 +12,8 @@ from typing import Any
 from loop.report.kinds import TABLES
 
 VERSION = 1
+ROUNDING_ERROR = 1e-12
+"""Numbers below it are rounding errors of sums that cancel, such as -2.8e-17; a report writes 0."""
 SECTIONS: dict[str, str] = {
     "asked": "What was asked",
     "allowed": "What was allowed",
@@ -109,7 +111,7 @@ def table(
     columns: Sequence[str] = (),
     unit: str = "",
 ) -> Table:
-    """Return a table of the list; NaN and infinity become null.
+    """Return a table of the list; NaN and infinity become null, rounding errors 0.
 
     `ledger`: a name for all rows, or a name per row.
     """
@@ -121,4 +123,8 @@ def table(
 
 
 def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    if not isinstance(value, float):
+        return value
+    if abs(value) < ROUNDING_ERROR:
+        return 0.0
+    return value if math.isfinite(value) else None

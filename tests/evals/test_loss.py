@@ -110,7 +110,7 @@ def test_the_parts_of_an_accepted_promise_are_signed():
 def test_a_proposer_that_predicts_nothing_gets_the_mean_of_earlier_generations_marked():
     plans = [
         PlanFact(plan="a", repeat=0, generation=1, fate="no effect", gate=0.2),
-        PlanFact(plan="b", repeat=0, generation=1, fate="failed"),
+        PlanFact(plan="b", repeat=0, generation=1, fate="crashed"),
         PlanFact(plan="c", repeat=0, generation=2, fate="no effect", gate=9.0),
     ]
     assert priors(plans) == {

@@ -161,7 +161,7 @@ def test_a_long_ledger_is_read_once_and_its_page_stays_small(done, tmp_path, mon
 def test_a_figure_of_ten_thousand_generations_stays_small(name):
     made = {
         "scores": [("a", g, 0.5, 0.4, 0.6, 10) for g in range(10_000)],
-        "gains": [("a", float(g), 0.5, 0.4, 0.6, 10, 0) for g in range(10_000)],
+        "gains": [("a", float(g), 0.5, 0.4, 0.6, 10, "") for g in range(10_000)],
         "lineage": [
             ("a", 0, g, f"p{g}", f"p{g - 1}", "accepted" if g % 100 == 0 else "no effect", 0.5)
             for g in range(10_000)
@@ -173,7 +173,7 @@ def test_a_figure_of_ten_thousand_generations_stays_small(name):
 
 @pytest.mark.parametrize("interval", [(None, None), (0.2, 0.8)])
 def test_gains_of_many_arms_are_drawn_in_a_panel_each(interval):
-    rows = [(arm, float(x), 0.5, *interval, 10, 0) for arm in "abcdefg" for x in (1, 2, 3)]
+    rows = [(arm, float(x), 0.5, *interval, 10, "") for arm in "abcdefg" for x in (1, 2, 3)]
     few, many = (draw([table("gains", rows[:n], "", unit="log-odds")]) for n in (12, 21))
     assert (
         few.count("<clipPath ") == 1
