@@ -61,7 +61,8 @@ def test_report_json_is_what_its_records_say_and_holds_what_the_page_shows(done)
         if t.name == "plans"
         for r, at in zip(t.rows, t.ledger, strict=True)
         if r == accepted
-        for _, _, kind, _ in found.evidence[at].listed
+        for _, _, kinds, _ in found.evidence[at].listed
+        for kind in kinds.split(", ")
     }
     assert {"plan", "score", "verdict", "decision"} <= cited
     broken = json.loads((done / "report.json").read_text()) | {"extra": 1}
@@ -173,3 +174,30 @@ def test_what_deviated_is_told_with_its_entry(done):
     Ledger.at(done).append(PauseEntry(reason="spent", exit_code=4))
     make.again(done)
     assert "nothing here is claimed to be reproducible" in text_of(read_report(done), "methods")
+
+
+def test_a_campaign_that_ends_early_says_why(tmp_path, go):
+    """By its plan of trainings, and by a limit of the budget: the report's words."""
+    plan = ["study.generations=9", "study.plan_trainings=40"]
+    folder = play_two_arms(tmp_path, go, "early", *plan)
+    make.again(folder)
+    whole = json.loads((folder / "summary.json").read_text())
+    found = read_report(folder)
+    for campaign in whole["arms"]:
+        lived = campaign["generations"]
+        why = f"its plan of 40 trainings is used up after {lived} of 9 generations"
+        assert lived < 9 and campaign["ended_early"] and campaign["ending"] == why
+        assert f"Arm {campaign['arm']}, 1 campaign ended early: {why}." in text_of(
+            found, "happened"
+        )
+    assert "of 9 (" in text_of(found, "methods")
+
+
+def test_a_limit_that_interrupts_a_study_stands_with_its_reason(done):
+    cut_from(done, "end")
+    Ledger.at(done).append(PauseEntry(reason="account root has 0 jobs left", exit_code=4))
+    make.again(done)
+    found = read_report(done)
+    reason = "interrupted: a limit of the budget ended it"
+    assert rows_of(found, "runs")[0][4] == reason
+    assert f"it is {reason} (account root has 0 jobs left)" in text_of(found, "happened")
