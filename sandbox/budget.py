@@ -5,7 +5,7 @@ from entries. `spent + reserved + asked <= limit` is a single SQL statement for 
 so parallel workers cannot pass a limit together. A reservation without settlement stands as spent.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -75,25 +75,6 @@ def study_limits(
         **looks,
         UNATTENDED: mandate_limit(caps, total) if caps else Amount(),
     }
-
-
-def charge_fork(
-    txn: Transaction,
-    budget: Budget,
-    arms: Iterable[str],
-    left: Mapping[str, Mapping[str, int]],
-    caps: Caps | None = None,
-) -> None:
-    """Charge every account of a forked study with all but the rest that its old head tells."""
-    for name, limit in study_limits(budget, arms, caps).items():
-        amount = used(limit, left.get(name, {}))
-        charge(txn, f"fork:{name}", (name,), amount)
-
-
-def used(limit: Amount, rest: Mapping[str, int]) -> Amount:
-    """Return the used part of a limit; a resource without a known rest is used up."""
-    parts = {r: getattr(limit, r) for r in RESOURCES}
-    return Amount(**{r: whole - max(0, min(whole, rest.get(r, 0))) for r, whole in parts.items()})
 
 
 def look_account(split: str) -> str:
@@ -264,22 +245,6 @@ def balances(connection: sa.Connection) -> Balances:
         cell = {"limit": row.limit, "reserved": row.reserved, "spent": row.spent}
         result.setdefault(row.name, {})[row.resource] = cell
     return result
-
-
-def left(balances: Balances) -> dict[str, dict[str, int]]:
-    """Return the rest of each account of the study: resource -> amount, without the zeros.
-
-    Accounts of mandates and approvals are left out, since they count for a single ledger.
-    """
-    return {
-        name: {
-            r: rest
-            for r, cell in cells.items()
-            if (rest := cell["limit"] - cell["spent"] - cell["reserved"]) > 0
-        }
-        for name, cells in balances.items()
-        if not name.startswith("grant:")
-    }
 
 
 def charge(txn: Transaction, key: str, accounts: tuple[str, ...], spent: Amount) -> None:

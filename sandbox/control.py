@@ -36,7 +36,7 @@ from sandbox.gate import Gate
 from sandbox.heads import open_ledger
 from sandbox.ledger import FILE, Ledger
 from sandbox.lock import holder as holder
-from sandbox.run import reconcile
+from sandbox.reconcile import reconcile
 from sandbox.store import Store
 
 TURN_SECONDS = 1.0

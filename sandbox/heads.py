@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from configs.entries import Entry, StudyEntry
 from configs.errors import VerificationFailed
-from sandbox import budget, incident, keys, rows
+from sandbox import budget, incident, keys, rest, rows
 from sandbox.canonical import canonical
 from sandbox.files import append_line, read_last_lines, read_lines
 from sandbox.ledger import ENTRIES, FILE, Ledger
@@ -180,7 +180,7 @@ def checkpoint(ledger: Ledger, key: Ed25519PrivateKey, names: tuple[Path, ...]) 
             "head": last.hash,
             "count": last.sequence,
             "study": ledger.root(),
-            "left": budget.left(budget.balances(txn.connection)),
+            "left": rest.left(budget.balances(txn.connection)),
         }
         line = canonical({**head, "signature": key.sign(LABEL + canonical(head)).hex()})
         for place in names:

@@ -5,16 +5,13 @@ executes in a box, settles the measured use and records. There is no unsandboxed
 """
 
 from dataclasses import dataclass, replace
-from typing import cast
 
 from configs.entries import (
     AnswerEntry,
     CallEntry,
     Entry,
     JobEntry,
-    ReplayEntry,
     StartEntry,
-    facts_of,
 )
 from configs.errors import VerificationFailed
 from configs.job import Outcome
@@ -95,9 +92,9 @@ def run(sandbox: Sandbox, job: Job, grant: Grant, cpu: int | None = None) -> Job
     ):
         outcome = replace(outcome, status="box", detail=f"{KILLED} by a {halt}", files={})
     outputs = {name: sandbox.store.put(data) for name, data in sorted(outcome.files.items())}
-    result = _result(outcome, outputs, sandbox.store.put(outcome.log), sandbox.box.kind)
+    result = make_result(outcome, outputs, sandbox.store.put(outcome.log), sandbox.box.kind)
     with sandbox.ledger.transaction() as txn:
-        entry = _end(txn, start, result)
+        entry = end_job(txn, start, result)
         if result.status == "limit" or (
             result.status == "program" and result.detail.split()[0] in OUTPUTS[job.order.role]
         ):
@@ -113,88 +110,7 @@ def run(sandbox: Sandbox, job: Job, grant: Grant, cpu: int | None = None) -> Job
     return result
 
 
-def replay(sandbox: Sandbox, start: Entry) -> JobResult:
-    """Execute a recorded job again for a person, from its recorded bytes; it decides nothing.
-
-    It is reserved from root and evaluate, so replays cannot pass the budget. Raises
-    BudgetExhausted, VerificationFailed.
-    """
-    fact = cast(StartEntry, start.fact)
-    job, payers = fact.job, ("root", "evaluate")
-    if digest(job) != fact.digest:
-        raise VerificationFailed(
-            f"entry {start.sequence}: the job does not match its digest; nothing ran"
-        )
-    files = sandbox.store.get_bundle(job.bundle)
-    files |= {
-        "job.json": canonical(job.order),
-        **{i.name: sandbox.store.get(i.digest) for i in job.inputs},
-    }
-    reserved = worst_case(job)
-    with sandbox.ledger.transaction() as txn:
-        key = f"replay:{start.sequence}:{txn.sequence}"
-        budget.reserve_as(txn, key, payers, reserved)
-    outcome = sandbox.box.run(
-        Execution(
-            role=job.order.role,
-            files=files,
-            limits=job.limits,
-            outputs=OUTPUTS[job.order.role],
-            key="replay",
-        )
-    )
-    outputs = {name: digest(data) for name, data in sorted(outcome.files.items())}
-    result = _result(outcome, outputs, digest(outcome.log), sandbox.box.kind)
-    with sandbox.ledger.transaction() as txn:
-        budget.settle_as(txn, key, payers, reserved, result.charged)
-        txn.append(ReplayEntry(of=start.sequence, digest=fact.digest, result=result))
-    return result
-
-
-def reconcile(ledger: Ledger) -> int:
-    """Charge every reservation without a result (a crash): the reservation stands as spent."""
-    entries = ledger.entries()
-    done = {job.nonce for job in facts_of(entries, JobEntry)}
-    done |= {answer.nonce for answer in facts_of(entries, AnswerEntry)}
-    starts = [start for start in facts_of(entries, StartEntry) if start.grant.nonce not in done]
-    calls = [call for call in facts_of(entries, CallEntry) if call.grant.nonce not in done]
-    for start in starts:
-        with ledger.transaction() as txn:
-            _charge_job(txn, start)
-    for call in calls:
-        with ledger.transaction() as txn:
-            _charge_call(txn, call)
-    return len(starts) + len(calls)
-
-
-def _charge_job(txn: Transaction, start: StartEntry) -> None:
-    """Record a job as lost, and charge its whole reservation."""
-    result = JobResult(
-        status="box",
-        detail="lost: the trusted process ended before the job did",
-        charged=need_reserved(start),
-        startup_cpu_us=0,
-        charged_by="reservation",
-        peak_bytes=0,
-        outputs={},
-        log="",
-        box="",
-    )
-    _end(txn, start, result)
-
-
-def _charge_call(txn: Transaction, lost: CallEntry) -> None:
-    """Record a question as lost, and charge its whole reservation."""
-    answer = ModelReply(
-        status="lost",
-        detail="the trusted process ended before the answer came",
-        charged=need_reserved(lost),
-        charged_by="reservation",
-    )
-    end_call(txn, lost, answer)
-
-
-def _end(txn: Transaction, start: StartEntry, result: JobResult) -> Entry:
+def end_job(txn: Transaction, start: StartEntry, result: JobResult) -> Entry:
     """Settle a job and record its end."""
     reserved, job = need_reserved(start), start.job
     budget.settle(txn, start.accounts, reserved, result.charged)
@@ -281,7 +197,8 @@ def allowed(plan: Plan, job: Job, grant: Grant, config: Config) -> bool:
     return seeded and same and fixed and (job.bundle, job.order.recipe, job.order.steps) == exact
 
 
-def _result(outcome: Outcome, outputs: dict[str, str], log: str, box: str) -> JobResult:
+def make_result(outcome: Outcome, outputs: dict[str, str], log: str, box: str) -> JobResult:
+    """Return an outcome with the digests of its bytes, and its charge."""
     size = sum(map(len, outcome.files.values())) + outcome.log_total
     charged = Amount(cpu_us=outcome.cpu_us, wall_us=outcome.wall_us, jobs=1, output_bytes=size)
     return JobResult(

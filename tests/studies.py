@@ -19,8 +19,8 @@ from loop.propose.table import PROPOSERS
 from loop.report import make
 from loop.verify.run import verify_and_record
 from sandbox import keys
-from sandbox.decision import new_approval, new_mandate
 from sandbox.ledger import Ledger
+from sandbox.unsigned import new_approval, new_mandate
 
 SMALL = [
     "task.held_out=100",

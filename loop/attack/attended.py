@@ -19,8 +19,8 @@ from loop.study.running import Running
 from sandbox import keys
 from sandbox.box.base import Box
 from sandbox.canonical import digest
-from sandbox.decision import new_approval, new_mandate
 from sandbox.gate import Gate
+from sandbox.unsigned import new_approval, new_mandate
 
 PASSPHRASE = "correct horse battery"
 

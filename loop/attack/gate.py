@@ -19,7 +19,7 @@ from loop.people.view import view_subject
 from loop.settings import compose_settings
 from sandbox import keys
 from sandbox.canonical import canonical, digest
-from sandbox.decision import new_mandate
+from sandbox.unsigned import new_mandate
 
 REFUSALS = (NeedsHuman, Denied, BadInput, VerificationFailed)
 

@@ -26,11 +26,11 @@ from sandbox.box import cgroup
 from sandbox.box.base import Execution
 from sandbox.box.container import find_unsafe_setting
 from sandbox.box.namespace import NamespaceBox
-from sandbox.decision import new_mandate
 from sandbox.gate import Gate
 from sandbox.heads import check_checkpoints, checkpoint
 from sandbox.ledger import Ledger
-from sandbox.run import reconcile
+from sandbox.reconcile import reconcile
+from sandbox.unsigned import new_mandate
 
 
 def swap_bundle(suite: Suite) -> str:

@@ -27,8 +27,8 @@ from loop.study.open import open_study, release_locks
 from sandbox import keys
 from sandbox.box.base import Box
 from sandbox.canonical import digest
-from sandbox.decision import new_mandate
 from sandbox.run import run
+from sandbox.unsigned import new_mandate
 
 JOB_LIMITS = {
     "cpu_us": 2_000_000,

@@ -25,8 +25,8 @@ from loop.study.open import open_study
 from loop.study.running import Running
 from sandbox import keys
 from sandbox.canonical import digest
-from sandbox.decision import new_mandate
 from sandbox.files import replace_file
+from sandbox.unsigned import new_mandate
 
 
 @contextmanager

@@ -26,9 +26,10 @@ from loop.propose.table import proposer
 from loop.report.make import figure
 from sandbox import control, incident
 from sandbox.budget import balances
-from sandbox.decision import Request, Subject, new_approval, unix
+from sandbox.decision import Request, Subject, unix
 from sandbox.gate import Gate
 from sandbox.ledger import FILE
+from sandbox.unsigned import new_approval
 
 PAGE = 50
 """Pending requests on a page."""

@@ -16,10 +16,11 @@ from loop.people.view import view_subject
 from loop.text import visible
 from sandbox import keys
 from sandbox.canonical import canonical, digest
-from sandbox.decision import Subject, new_approval
+from sandbox.decision import Subject
 from sandbox.gate import Gate
 from sandbox.heads import open_ledger
 from sandbox.store import Store
+from sandbox.unsigned import new_approval
 
 FILE_BYTES = 4_000_000
 """Longest accepted request file."""

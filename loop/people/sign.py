@@ -24,10 +24,11 @@ from loop.people.requests import acknowledgement, hand_in, open_gate, subject_of
 from loop.people.view import TooLarge, view_subject
 from sandbox import keys
 from sandbox.canonical import digest
-from sandbox.decision import HOUR, Subject, new_approval, new_mandate
+from sandbox.decision import HOUR, Subject
 from sandbox.files import replace_file
 from sandbox.gate import Gate
 from sandbox.gate.admit import LONGEST_HOURS
+from sandbox.unsigned import new_approval, new_mandate
 
 ANSWERS = ("approve", "deny", "escalate")
 

@@ -23,9 +23,10 @@ from loop.study.root import SCRIPTED, scripted_key
 from loop.study.running import Running
 from sandbox import keys
 from sandbox.canonical import digest
-from sandbox.decision import Request, new_approval
+from sandbox.decision import Request
 from sandbox.foreign import read_file
 from sandbox.gate import Gate
+from sandbox.unsigned import new_approval
 
 _ONE_AT_A_TIME = threading.Lock()
 ORDERED = ("baseline", "start", "final", "larger")

@@ -30,7 +30,8 @@ from sandbox.gate import Gate
 from sandbox.heads import open_ledger
 from sandbox.ledger import FILE, Ledger
 from sandbox.lock import Lock
-from sandbox.run import Sandbox, reconcile
+from sandbox.reconcile import reconcile
+from sandbox.run import Sandbox
 from sandbox.store import Store
 
 _LOCKS: list[Lock] = []

@@ -19,7 +19,7 @@ from configs.settings.gates import Quorum
 from loop.plan import source
 from loop.study.box import day_proved
 from loop.study.simulated import SOURCE, simulated
-from sandbox import budget, keys
+from sandbox import budget, keys, rest
 from sandbox.box.base import Box
 from sandbox.canonical import canonical, digest
 from sandbox.decision import decided, policy
@@ -71,7 +71,7 @@ def begin(
         arms, caps = config.payers(), config.gates.unattended
         budget.open_study(txn, config.budget, arms, caps)
         if forked:
-            budget.charge_fork(txn, config.budget, arms, forked.left or {}, caps)
+            rest.charge_fork(txn, config.budget, arms, forked.left or {}, caps)
     if simulated(config):
         # The same study ran here before, is gone, and had the same root.
         folder = Path(config.runs) / config.study.name

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from configs.entries import Entry, SettleEntry, StudyEntry, facts_of
 from configs.errors import VerificationFailed
-from sandbox import budget
+from sandbox import budget, rest
 from sandbox.heads import check_signature
 
 
@@ -33,7 +33,7 @@ def check_fork(entries: Sequence[Entry]) -> None:
     charged = {fact.key: fact.spent for fact in facts_of(entries, SettleEntry)}
     config, caps = root.config, root.config.gates.unattended
     for name, limit in budget.study_limits(config.budget, config.payers(), caps).items():
-        used = budget.used(limit, (record.left or {}).get(name, {}))
+        used = rest.used(limit, (record.left or {}).get(name, {}))
         if charged.get(f"fork:{name}") != used:
             raise VerificationFailed(
                 f"the account {name} does not begin with the rest of the forked study"

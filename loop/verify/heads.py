@@ -12,7 +12,7 @@ from configs.build import strict_json
 from configs.entries import ChampionEntry, EndEntry, Entry, StudyEntry, lines_of
 from configs.errors import BadInput, VerificationFailed
 from loop.study.root import read_config
-from sandbox import budget, charges, keys
+from sandbox import charges, keys, rest
 from sandbox.budget import Balances
 from sandbox.files import read_lines
 from sandbox.foreign import LINES_BYTES, read_file
@@ -72,7 +72,7 @@ def check_left(entries: list[Entry], place: Path) -> None:
         while position < len(entries) and entries[position].sequence <= head["sequence"]:
             charges.move(balances, entries[position])
             position += 1
-        if "left" in head and head["left"] != budget.left(balances):
+        if "left" in head and head["left"] != rest.left(balances):
             raise VerificationFailed(
                 f"checkpoint {number} of {place.name} tells another rest of the budget than the"
                 f" entries up to entry {head['sequence']}"

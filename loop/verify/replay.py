@@ -8,7 +8,7 @@ from configs.errors import BadInput, VerificationFailed
 from loop.study.open import open_study
 from loop.study.root import config_at, read_config
 from sandbox.heads import open_ledger
-from sandbox.run import replay as replay_job
+from sandbox.replay import replay as replay_job
 
 
 def replay(folder: Path, prefix: str) -> dict[str, Any]:

@@ -12,15 +12,14 @@ from configs.build import parse, strict_json
 from configs.entries import ApprovalEntry, MandateEntry
 from configs.errors import BadInput, VerificationFailed
 from configs.records import Approval, Caps, Mandate
-from sandbox import budget, incident, keys
+from sandbox import budget, keys
 from sandbox.canonical import canonical
 from sandbox.decision import HOUR
 from sandbox.gate.grant import account
-from sandbox.gate.memory import Memory, Moment, name_clocks, recent
+from sandbox.gate.memory import Memory, Moment
+from sandbox.gate.wording import name_clocks
 from sandbox.ledger import Transaction
 
-REFUSALS_PER_HOUR = 20
-"""Refusals recorded singly in an hour. Further refusals share an incident."""
 LONGEST_HOURS = 24 * 365
 """Longest life of a decision on a single subject."""
 MOST_BYTES = 1_000_000
@@ -146,28 +145,3 @@ def write_admitted(
     txn.append(ApprovalEntry(digest=name, envelope=text, approval=signed))
     if signed.change_class == memory.subjects[signed.plan].classes[0]:
         budget.open_account(txn, account(name), signed.requested)
-
-
-def write_refusal(txn: Transaction, memory: Memory, name: str, kind: str, reason: str) -> None:
-    """Record a refused envelope as an incident. Beyond an hour's cap a single incident counts."""
-    since = txn.now().timestamp() - HOUR
-    if recent(memory.refusal_times, since) < REFUSALS_PER_HOUR:
-        incident.report(
-            txn,
-            f"refused {kind}",
-            severity="medium",
-            detector="gate",
-            artifacts=(name,),
-            containment=reason,
-            harm_potential="a plan could have run that nobody decided on",
-        )
-    elif memory.flood_times.get("decision flood", 0) <= since:
-        incident.report(
-            txn,
-            f"decision flood: more than {REFUSALS_PER_HOUR} refused in an hour",
-            severity="high",
-            detector="gate",
-            artifacts=(name,),
-            containment=reason,
-            harm_potential="tired reviewers approve what they do not read",
-        )

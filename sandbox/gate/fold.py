@@ -35,11 +35,12 @@ from configs.entries import (
     StartEntry,
 )
 from configs.errors import VerificationFailed
-from configs.records import Amount, Approval, Incident, Mandate, Plan
+from configs.records import Amount, Approval, Mandate, Plan
 from sandbox import keys
 from sandbox.canonical import digest
 from sandbox.decision import HOUR, Request, Subject, unix
 from sandbox.gate.memory import JobState, Memory, recent
+from sandbox.gate.refusals import incident_code
 
 HUMAN = ("person", "external")
 """Kinds of human reviewers."""
@@ -66,19 +67,6 @@ def matches(entry: Entry) -> bool:
     part = {"plan": "plan", "probe": "plan", "amendment": "amendment"}.get(entry.kind)
     # The digest is of the bytes as they were written, not of the record read from them.
     return part is None or bool(digest(entry.body[part]) == entry.body["digest"])
-
-
-def incident_code(incident: Incident) -> str:
-    """Return the code of an incident written by the gate, or an empty string.
-
-    Entries of format 1 carry no code, and their titles are prose. Three facts tell them apart: the
-    gate detected it; it concerns a plan (a request) or no plan (an envelope); and the severity.
-    """
-    if incident.detector != "gate":
-        return ""
-    if incident.plan:
-        return "request flood"
-    return {"medium": "refused decision", "high": "decision flood"}.get(incident.severity, "")
 
 
 def _fold_amended(memory: Memory, entry: Entry, fact: AmendedEntry) -> None:

@@ -7,7 +7,6 @@ rules of the other files read it. Its methods answer questions about the facts a
 from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Literal
 
 from configs.entries import DecisionEntry
@@ -200,25 +199,6 @@ class Decision:
     "refused or waiting: why, for people"
     cooling_off: bool = False
     "waiting for nothing but the end of the cooling-off"
-
-
-JUMP_SECONDS = 300
-"""How far the ledger's clock may run ahead of this machine's before people are told."""
-
-
-def name_clocks(memory: Memory, moment: Moment) -> str:
-    """Return a clause on the two clocks where the ledger's runs ahead; else an empty string."""
-    ahead = moment.now - memory.rules.ahead - moment.wall
-    if not moment.wall or ahead <= JUMP_SECONDS:
-        return ""
-    ledger, wall = (
-        datetime.fromtimestamp(seconds, UTC).isoformat(timespec="minutes")
-        for seconds in (moment.now - memory.rules.ahead, moment.wall)
-    )
-    return (
-        f"; the ledger's clock says {ledger}, {ahead / 3600:.1f} h ahead of this machine's {wall}:"
-        " a clock jumped, and `heirloop amend RUN --clock` lets people go on from it"
-    )
 
 
 def allowed(by: tuple[str, ...]) -> Decision:

@@ -15,10 +15,10 @@ from sandbox.gate.memory import (
     Memory,
     Moment,
     allowed,
-    name_clocks,
     refused,
     waiting,
 )
+from sandbox.gate.wording import describe_wait, name_clocks
 
 
 def find_quorum(memory: Memory, change_class: str) -> Quorum:
@@ -49,9 +49,7 @@ def ask_quorum(
             return refused(
                 f"plan {subject[:12]} ({change_class}) was not decided on in time{clocks}"
             )
-        missing = _describe_wait(
-            subject, change_class, quorum, len(yes), bool(escalated), uncovered
-        )
+        missing = describe_wait(subject, change_class, quorum, len(yes), bool(escalated), uncovered)
         return waiting(f"{missing}{name_clocks(memory, moment)}")
     by = tuple(dict.fromkeys((*yes.values(), *external.values())))
     # The ledger's clock counts, not the signer's.
@@ -124,19 +122,3 @@ def is_own_request(memory: Memory, answer: Approval) -> bool:
     subject = memory.subjects[answer.plan]
     askers = {subject.arm, subject.by} - {"", keys.STAND_IN}
     return bool({memory.pinned(answer), answer.reviewer} & askers)
-
-
-def _describe_wait(
-    subject: str,
-    change_class: str,
-    quorum: Quorum,
-    yes: int,
-    escalated: bool,
-    uncovered: str,
-) -> str:
-    """Return the missing part of a subject's decision."""
-    reviewers = " or ".join(quorum.reviewers) or f"{quorum.role or 'pinned'} reviewers"
-    missing = f"{yes} of {quorum.of} decisions of {reviewers}"
-    missing += ", escalated to an external reviewer" if escalated else ""
-    why = uncovered or "waits for a decision"
-    return f"plan {subject[:12]} ({change_class}) {why}, has {missing}"

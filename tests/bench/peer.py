@@ -128,7 +128,7 @@ def grant(config: Any) -> None:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from sandbox import keys
-    from sandbox.decision import new_mandate
+    from sandbox.unsigned import new_mandate
 
     key = Ed25519PrivateKey.generate()
     place = keys.home() / "mandates"

@@ -56,9 +56,10 @@ from loop.study import open as study_open
 from loop.verify import replay
 from loop.verify.run import verify, verify_and_record
 from sandbox import keys
-from sandbox.decision import new_mandate, unix
+from sandbox.decision import unix
 from sandbox.ledger import Ledger
 from sandbox.run import run
+from sandbox.unsigned import new_mandate
 
 WRITTEN = ["summary.json", "report.html", "report.json"]
 

@@ -147,7 +147,7 @@ def test_unattended_mandates_spend_together_what_the_study_allows(
 ):
     """With its ablation: without the shared account each mandate has the whole sum."""
     if not enforced:
-        monkeypatch.setattr(gates.Memory, "is_shared", lambda *_: False)
+        monkeypatch.setattr(gates.memory.Memory, "is_shared", lambda *_: False)
     cfg, ran = config(tmp_path, "gates.unattended.jobs=9"), 0
     for _ in range(3):
         mandate(cfg, caps=replace(cfg.gates.unattended, per_hour=1))

@@ -41,8 +41,8 @@ from sandbox import gate as gates
 from sandbox import incident, keys, ledger
 from sandbox.canonical import digest
 from sandbox.decision import unix
-from sandbox.gate import admit
 from sandbox.gate import grant as grants
+from sandbox.gate import refusals
 from sandbox.gate.memory import JobState
 
 
@@ -81,7 +81,7 @@ def test_a_clock_that_is_set_back_reopens_nothing(tmp_path, go, monkeypatch):
             return cls(2001, 1, 1, tzinfo=zone)
 
     monkeypatch.setattr(ledger, "datetime", Old)
-    monkeypatch.setattr(gates.time, "time", lambda: 1.0)
+    monkeypatch.setattr(gates.decider.time, "time", lambda: 1.0)
     gate = gate_of(cfg)
     gate.ledger.append("note", {})
     assert entries(cfg)[-1].time == before and gate.now() == unix(entries(cfg)[-1])
@@ -108,11 +108,11 @@ def test_a_flood_is_refused_by_the_cap_and_people_see_one_line(tmp_path, go, cap
 
 def test_a_flood_of_bad_envelopes_is_told_in_a_line_and_every_line_says_why(tmp_path, go):
     gate = gate_of(asked(tmp_path, go)[0])
-    for number in range(admit.REFUSALS_PER_HOUR + 5):
+    for number in range(refusals.REFUSALS_PER_HOUR + 5):
         assert "no signed envelope" in gate.admit(b"no envelope %d" % number, "approval")
     incidents = [e.body for e in gate.ledger.entries() if e.kind == "incident"]
     titles = [incident["title"].split(":")[0] for incident in incidents]
-    assert titles == ["refused approval"] * admit.REFUSALS_PER_HOUR + ["decision flood"]
+    assert titles == ["refused approval"] * refusals.REFUSALS_PER_HOUR + ["decision flood"]
     assert all("no signed envelope" in incident["containment"] for incident in incidents)
 
 

@@ -29,8 +29,8 @@ from loop.verify.run import verify
 from sandbox import gate as gates
 from sandbox import keys
 from sandbox.canonical import digest
-from sandbox.decision import new_approval
 from sandbox.heads import check_checkpoints
+from sandbox.unsigned import new_approval
 
 pytest.importorskip("fastapi")
 TestClient = pytest.importorskip("starlette.testclient").TestClient

@@ -29,8 +29,9 @@ from loop.instruments.run import Run
 from loop.report import make
 from loop.unseal import unseal, unseal_arm
 from sandbox import control, keys
-from sandbox.decision import new_mandate, unix
+from sandbox.decision import unix
 from sandbox.ledger import Ledger
+from sandbox.unsigned import new_mandate
 
 SMALL = ("study.generations=1", "study.arms=[local]", "study.proposals=1")
 

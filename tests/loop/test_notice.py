@@ -28,7 +28,8 @@ from loop.verify import statement
 from loop.verify.run import verify
 from sandbox import control, incident, keys
 from sandbox.canonical import digest
-from sandbox.decision import new_approval, unix
+from sandbox.decision import unix
+from sandbox.unsigned import new_approval
 
 BODY = re.compile(
     r"(a decision of class (recipe|patch|promote|deploy|resume|amend) is asked for until [-0-9T:+]+"

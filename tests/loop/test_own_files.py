@@ -28,7 +28,7 @@ from loop.people.view import view_subject
 from loop.verify.run import verify
 from sandbox import gate as gates
 from sandbox import keys, own
-from sandbox.decision import new_mandate
+from sandbox.unsigned import new_mandate
 
 EXAMPLES = ROOT / "docs" / "examples"
 SORT, SIZE, NEIGHBOUR = (

@@ -33,7 +33,7 @@ from loop.study.running import Running
 from loop.verify.run import verify
 from sandbox import control, gate, incident, keys
 from sandbox.canonical import digest
-from sandbox.decision import new_mandate
+from sandbox.unsigned import new_mandate
 
 
 @pytest.fixture

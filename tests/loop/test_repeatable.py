@@ -19,8 +19,9 @@ from loop.study.open import open_study
 from loop.verify.run import verify
 from sandbox import keys
 from sandbox.canonical import digest
-from sandbox.decision import new_approval, policy
+from sandbox.decision import policy
 from sandbox.ledger import Ledger
+from sandbox.unsigned import new_approval
 
 TINY = [
     "study=planted",

@@ -346,4 +346,4 @@ def test_ten_thousand_requests_are_refused_at_a_constant_price_and_people_see_on
     assert counted["copied"] <= 6 and counted["asked"] <= (cap + 1) * (
         FLOOD + 1
     )  # the whole ledger is not gone through for a refusal
-    assert gates.admit.REFUSALS_PER_HOUR > 0 and isinstance(added[0], Entry)
+    assert gates.refusals.REFUSALS_PER_HOUR > 0 and isinstance(added[0], Entry)

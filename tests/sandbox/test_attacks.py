@@ -768,7 +768,7 @@ patched(
 patched(("A12",), "got through.*hostile", (gate.fold, "matches", lambda *_: True))
 patched(("A12b",), "got through", (gate.admit, "check_same_facts", lambda *_: None))
 patched(("A13", "A13c"), "got through: 60 wait", (gate.requests, "find_excess", lambda *_: ""))
-patched(("A13b",), "got through: people see 60", (gate.admit, "REFUSALS_PER_HOUR", 10**9))
+patched(("A13b",), "got through: people see 60", (gate.refusals, "REFUSALS_PER_HOUR", 10**9))
 patched(("A14",), "got through", (gate.mandate, "drift", lambda *_: 0))
 patched(("A14b",), "got through", (gate.fold, "HUMAN", ("person", "external", "simulated")))
 patched(("A15",), "got through", (gate.quorum, "counts", lambda *_: True))
@@ -823,7 +823,7 @@ patched(
     ("U06",),
     "got through",
     (ledger.Transaction, "__init__", unbound_to_the_last_entry),
-    (gate.Gate, "now", lambda _: gate.time.time()),
+    (gate.Gate, "now", lambda _: gate.decider.time.time()),
 )
 patched(("U07",), "got through", (verify_heads, "check_end", lambda *_: None))
 patched(("U08b",), "got through", (Memory, "may_resume", lambda _: True))

@@ -42,9 +42,9 @@ LONG = [
 
 HEIRLOOP = [sys.executable, "-c", "from loop.command.main import main; main()"]
 SLEEPS = """
-import loop.campaign
+import loop.campaign, loop.study.root
 real = loop.campaign.source
-loop.campaign.source = lambda: real() | {"models/train.py": b"import time\\ndef main(source, target): time.sleep(600)"}
+loop.campaign.source = loop.study.root.source = lambda: real() | {"models/train.py": b"import time\\ndef main(source, target): time.sleep(600)"}
 from loop.command.main import main; main()
 """  # noqa: E501
 """The command line, with trainings that only sleep, so that eight of them fit on any machine."""
