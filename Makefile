@@ -18,11 +18,13 @@ setup: .venv/ready .box/ready
 
 .venv/ready: pyproject.toml constraints.txt
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=python3.11"; exit 1; }
+	@echo "set-up, 1 of 2: the trusted side's libraries into .venv, about half a minute"
 	@"$(PYTHON)" -m venv .venv || { echo "the venv module is missing; on Debian: apt install python3-venv"; exit 1; }
 	.venv/bin/python -m pip install -q $(PIP_ARGS) -c constraints.txt -e '.[all]'
 	@touch $@
 
 .box/ready: constraints.txt .venv/ready
+	@echo "set-up, 2 of 2: torch for the box into .box, the larger part of 1.5 GB"
 	@"$(PYTHON)" -m venv --without-pip .box
 	.venv/bin/python -m pip --python .box/bin/python install -q $(PIP_ARGS) -c constraints.txt torch==2.13.0 numpy safetensors
 	@touch $@

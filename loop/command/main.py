@@ -48,7 +48,10 @@ def cli() -> None:
     """A sandboxed closed-loop improvement testbed."""
 
 
-LONG = ("run", "doctor", "attack", "calibrate", "task", "validate")
+LONG = (
+    *("run", "doctor", "attack", "calibrate", "task", "validate", "power", "unseal"),
+    *("verify", "replay", "report", "compare", "instruments", "export"),
+)
 """Verbs that load for seconds before their first words."""
 
 

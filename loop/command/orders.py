@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from loop.people import acts
+from loop.people.advice import to_resume
 from loop.people.send import call_people
 from loop.terminal import AS_JSON, FOLDER, WHY, print_pairs, read_user
 from sandbox import control
@@ -16,7 +17,10 @@ from sandbox import control
 @AS_JSON
 def stop(folder: Path, why: str, as_json: bool) -> None:
     """Kill every job of a run and let nothing start, even if its loop hangs or is dead."""
-    print_pairs(control.stop(folder, read_user(), why), ["what", "value"], as_json)
+    result = control.stop(folder, read_user(), why)
+    print_pairs(result, ["what", "value"], as_json)
+    if not as_json and result["order"] != control.ENDED:
+        click.echo(f"the study is stopped; {to_resume(folder)}")
     call_people(folder)
 
 
@@ -29,7 +33,7 @@ def pause(folder: Path, why: str) -> None:
     A run whose ledger takes no order is stopped.
     """
     control.hold(folder, "pause", read_user(), why)
-    click.echo("paused: running jobs end, none starts")
+    click.echo(f"paused: running jobs end, none starts; {to_resume(folder)}")
     call_people(folder)
 
 
@@ -40,7 +44,7 @@ def pause(folder: Path, why: str) -> None:
 def slow(folder: Path, per_hour: int, why: str) -> None:
     """Start at most PER_HOUR jobs in any hour."""
     control.hold(folder, "slow", read_user(), why, per_hour)
-    click.echo(f"slowed: {per_hour} jobs an hour")
+    click.echo(f"slowed: {per_hour} jobs an hour; {to_resume(folder)}")
 
 
 @click.command()

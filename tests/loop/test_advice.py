@@ -156,6 +156,27 @@ def test_a_lapsed_mandate_is_followed_by_another_yes(tmp_path, go, person, answe
     assert read_facts(Path(cfg.runs) / "t").closed
 
 
+@pytest.mark.parametrize("order", ["stop", "pause", "slow"])
+def test_an_order_names_the_command_that_ends_it(tmp_path, go, person, order):
+    keys.new_key("ada", "person", "correct horse")
+    cfg, rate = config(tmp_path, *HUMAN), " 5" if order == "slow" else ""
+    with pytest.raises(NeedsHuman):
+        go(cfg, FakeBox(better))
+    said = list_commands(act(f"heirloop {order} {cfg.runs}/t{rate}"))
+    assert said == [f"heirloop resume {cfg.runs}/t"]
+    with pytest.raises(NeedsHuman) as failure:
+        act(said[0])
+    act(list_commands(failure.value)[0], WHY="enough")
+    assert "resumed" in act(said[0])
+
+
+def test_a_stop_of_a_study_that_ended_advises_nothing(tmp_path, go):
+    cfg = config(tmp_path)
+    mandate(cfg)
+    go(cfg, FakeBox(better))
+    assert list_commands(act(f"heirloop stop {cfg.runs}/t")) == []
+
+
 def test_a_deployment_is_let_through_by_the_advised_approval(tmp_path, go, person):
     keys.new_key("ada", "person", "correct horse")
     cfg = config(tmp_path)
