@@ -24,11 +24,6 @@ fills it.
 """
 
 
-def repeat_secret(secret: bytes, repeat: int) -> bytes:
-    """Return the secret of a repeat: HMAC(study secret, its number)."""
-    return hmac.digest(secret, f"heirloop repeat:{repeat}".encode(), "sha256")
-
-
 def replicate_seed(secret: bytes, place: str, index: int) -> int:
     """Return seed `index` at a place of a campaign, below 2^53: HMAC(secret of the repeat, ...).
 
@@ -39,9 +34,7 @@ def replicate_seed(secret: bytes, place: str, index: int) -> int:
 
 
 def held_out(task: Task, secret: bytes) -> dict[str, Items]:
-    """Return feedback, confirm and sealed: uint8 (held_out, columns) each, answers included,
-    disjoint.
-    """
+    """Return disjoint feedback, confirm, sealed: uint8 (held_out, columns) each, with answers."""
     numbers = _canonical_numbers(task)
     if task.hold_carries:
         numbers = numbers[~_every_column_carries(task, *np.divmod(numbers, _side(task)))]

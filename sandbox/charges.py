@@ -19,6 +19,7 @@ from configs.entries import (
     SettleEntry,
     StartEntry,
 )
+from configs.errors import VerificationFailed
 from configs.records import RESOURCES, Amount
 from sandbox.budget import ONE_LOOK, Balances
 
@@ -78,14 +79,21 @@ def replay(entries: Iterable[Entry]) -> Balances:
 
 
 def move(balances: Balances, entry: Entry) -> None:
-    """Change balances by the next entry; most kinds change nothing and are not decoded."""
-    if entry.kind in (AccountEntry.kind, LimitEntry.kind):
-        _set_limit(balances, entry.fact)
-    if entry.kind in RESERVING and (reserved := reservation(entry.fact)):
-        _add(balances, reserved.accounts, "reserved", reserved.amount, 1)
-    if entry.kind in SETTLING and (settled := settlement(entry.fact)):
-        _add(balances, settled.accounts, "reserved", settled.released, -1)
-        _add(balances, settled.accounts, "spent", settled.spent, 1)
+    """Change balances by the next entry; most kinds change nothing and are not decoded.
+
+    Raises VerificationFailed for an account that was never opened.
+    """
+    try:
+        if entry.kind in (AccountEntry.kind, LimitEntry.kind):
+            _set_limit(balances, entry.fact)
+        if entry.kind in RESERVING and (reserved := reservation(entry.fact)):
+            _add(balances, reserved.accounts, "reserved", reserved.amount, 1)
+        if entry.kind in SETTLING and (settled := settlement(entry.fact)):
+            _add(balances, settled.accounts, "reserved", settled.released, -1)
+            _add(balances, settled.accounts, "spent", settled.spent, 1)
+    except KeyError as error:
+        name = f"entry {entry.sequence} ({entry.kind})"
+        raise VerificationFailed(f"{name}: account {error} was never opened") from None
 
 
 def _set_limit(balances: Balances, fact: Fact) -> None:

@@ -18,7 +18,7 @@ RECORD = (
         "delete the whole ledger",
         "ledger",
         "missing is no ledger",
-        expect="no ledger|does not begin",
+        expect="no ledger|does not begin|has no entry",
     ),
     Attack(
         "U01c",

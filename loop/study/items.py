@@ -4,6 +4,7 @@ Example: `HeldOut(...).of(3).splits["confirm"]` are the items on which candidate
 confirmed. A study of format 1 has a single secret, and the same items for every repeat.
 """
 
+import hmac
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from safetensors.numpy import save
 from configs.entries import QuestionsEntry, lines_of
 from configs.records import SPLITS, Split, name_split
 from configs.tokens import Task
-from evals.data import Items, held_out, questions, repeat_secret, slices
+from evals.data import Items, held_out, questions, slices
 from sandbox.ledger import Ledger
 from sandbox.store import Store
 
@@ -32,6 +33,11 @@ class RepeatItems:
     "items of each split, answers included"
     slices: dict[str, dict[str, Items]]
     "items of each slice of each split"
+
+
+def repeat_secret(secret: bytes, repeat: int) -> bytes:
+    """Return the secret of a repeat: HMAC(study secret, its number)."""
+    return hmac.digest(secret, f"heirloop repeat:{repeat}".encode(), "sha256")
 
 
 def draw_items(task: Task, secret: bytes, repeat: int, format: int) -> RepeatItems:

@@ -36,6 +36,7 @@ from loop.propose.evolve.patch import FILE  # noqa: E402
 from loop.propose.table import PROPOSERS, Proposer  # noqa: E402
 from loop.propose.view import ProposerView, proposal  # noqa: E402
 from loop.settings import compose_settings  # noqa: E402
+from sandbox.charges import settlements  # noqa: E402
 from sandbox.ledger import Ledger  # noqa: E402
 
 MARK = "# region: update\n"
@@ -107,7 +108,7 @@ def heirloop(folder: str, count: int) -> dict[str, Any]:
         for e in entries
         if e.kind == "score" and e.body["scores"] and e.body["index"] == 0
     ]
-    spent = sum(e.body["spent"]["cpu_us"] for e in entries if e.kind == "settle")
+    spent = sum(fact.spent.cpu_us for _, fact in settlements(entries))
     return {
         "candidates": len(
             [e for e in entries if e.kind == "plan" and e.body["plan"]["purpose"] == "candidate"]

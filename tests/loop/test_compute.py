@@ -17,6 +17,7 @@ from loop.verify.run import verify
 from sandbox import keys
 from sandbox.budget import balances
 from sandbox.canonical import canonical, digest
+from sandbox.charges import settlements
 from sandbox.decision import unix
 from sandbox.keys import signer
 
@@ -72,16 +73,17 @@ def test_peaks_are_the_most_jobs_at_a_time_and_the_hour_with_the_most_cpu(done):
         most = max(most, at)
     told = statement.statement([folder])
     assert 1 <= told["peak_jobs"] <= 2 and told["peak_jobs"] == most
-    hours = {e.time[:13] for e in book if e.kind == "settle"}
+    hours = {e.time[:13] for e, _ in settlements(book)}
     assert told["peak_hour"] in hours and 0 < told["peak_hour_cpu_us"] <= told["total"]["cpu_us"]
     assert statement.statement([folder, folder])["peak_jobs"] == 2 * most  # runs side by side
 
 
 def test_periods_add_up_and_a_time_that_is_none_is_refused(done):
     cfg, folder = done
-    settled = [e for e in entries(cfg) if e.kind == "settle"]
-    first = next(i for i, e in enumerate(settled) if e.body["spent"]["cpu_us"])
-    before, after = next((a, b) for a, b in pairwise(settled[first:]) if unix(a) < unix(b))
+    settled = list(settlements(entries(cfg)))
+    first = next(i for i, (_, fact) in enumerate(settled) if fact.spent.cpu_us)
+    moments = [e for e, _ in settled[first:]]
+    before, after = next((a, b) for a, b in pairwise(moments) if unix(a) < unix(b))
     early, late = (
         statement.statement([folder], until=before.time),
         statement.statement([folder], since=after.time),

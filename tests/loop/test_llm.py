@@ -11,7 +11,7 @@ from stub_model import completion, echo_key, endless, propose, say, send, stub
 from studies import better, config, entries, mandate
 from tampering import Edited, fails, leaves, mutated, rewritten, second
 
-from configs.build import parse, strict_json
+from configs.build import parse, plain, strict_json
 from configs.errors import (
     BadInput,
     BudgetExhausted,
@@ -33,6 +33,7 @@ from sandbox import call as door
 from sandbox import control
 from sandbox import gate as gates
 from sandbox.canonical import digest
+from sandbox.charges import settlements
 from sandbox.ledger import Ledger
 from sandbox.store import Store
 
@@ -65,6 +66,10 @@ def kinds(cfg, kind):
     return [e.body for e in entries(cfg) if e.kind == kind]
 
 
+def settled(cfg):
+    return [plain(fact) for _, fact in settlements(entries(cfg))]
+
+
 def plans(cfg, purpose):
     return [
         e.body["plan"]
@@ -89,9 +94,9 @@ def test_a_study_is_proposed_by_an_outside_model_charged_by_its_usage_and_verifi
         tmp_path, go, [propose(depth=1), propose(width=96), propose(depth=3)], *prices
     )
     assert len(server.asked) == 4  # two proposals in each of two generations
-    spent = [b["spent"] for b in kinds(cfg, "settle") if b["spent"]["tokens"]]
+    spent = [b["spent"] for b in settled(cfg) if b["spent"]["tokens"]]
     assert [(s["tokens"], s["money_micros"], s["jobs"]) for s in spent] == [(120, 140, 0)] * 4
-    payers = [b["accounts"] for b in kinds(cfg, "settle") if b["spent"]["tokens"]]
+    payers = [b["accounts"] for b in settled(cfg) if b["spent"]["tokens"]]
     assert all(
         p[:3] == ["root", "propose", "arm llm"] and p[3].startswith("grant:") for p in payers
     )
@@ -182,7 +187,7 @@ def test_an_unusable_answer_is_a_recorded_charged_invalid_proposal(tmp_path, go,
     invalid = kinds(cfg, "invalid")
     assert len(invalid) == len(server.asked) == 2 and plans(cfg, "candidate") == []
     assert all(words in b["reason"] for b in invalid), invalid[0]["reason"]
-    assert sum(b["spent"]["tokens"] for b in kinds(cfg, "settle")) >= 240
+    assert sum(b["spent"]["tokens"] for b in settled(cfg)) >= 240
     wrote = [b["answer"]["text"] not in ("", digest(b"")) for b in kinds(cfg, "answer")]
     assert [bool(b["proposal"]) for b in invalid] == wrote  # what the model wrote is kept
 
@@ -236,8 +241,7 @@ def test_a_dead_endpoint_pauses_its_arm_with_one_line_and_the_others_go_on(tmp_p
         "reason"
     ] == said
     assert (
-        sum(b["spent"]["tokens"] for b in kinds(cfg, "settle")) == 0
-        and len(kinds(cfg, "call")) == 3
+        sum(b["spent"]["tokens"] for b in settled(cfg)) == 0 and len(kinds(cfg, "call")) == 3
     )  # nothing was sent, nothing is charged
     assert verify(tmp_path / "runs" / "t")
 
@@ -260,8 +264,8 @@ def test_an_endpoint_that_fails_pauses_the_arm_and_goes_on_when_mended(
         with pytest.raises(Paused):
             go(cfg, FakeBox(better))
         assert [b["answer"]["status"] for b in kinds(cfg, "answer")] == [status] * tries
-        spent = [b["spent"]["tokens"] for b in kinds(cfg, "settle") if b["spent"]["tokens"]]
-        held = [b["amount"]["tokens"] for b in kinds(cfg, "reserve") if b["amount"]["tokens"]]
+        spent = [b["spent"]["tokens"] for b in settled(cfg) if b["spent"]["tokens"]]
+        held = [b["reserved"]["tokens"] for b in kinds(cfg, "call")]
         assert spent == held
         server.replies[:] = [propose(depth=1)]
         assert go(cfg, FakeBox(better))["finished"]
@@ -309,7 +313,7 @@ def test_a_study_that_people_hold_asks_nothing_and_one_that_asked_all_the_same_d
         monkeypatch.setattr(
             gates.Gate,
             "launch",
-            lambda self, txn, grant: (self.refresh(txn), gates.grant.consume(txn, grant)),
+            lambda self, txn, grant: self.refresh(txn),
         )
     with stub(pausing, propose(width=96)) as server:
         cfg = outside(tmp_path, server.url, "study.generations=1")
@@ -335,7 +339,7 @@ def test_a_budget_ends_before_the_question_that_would_pass_it(tmp_path, go):
         mandate(cfg)
         with pytest.raises(BudgetExhausted, match="tokens left"):
             go(cfg, FakeBox(better))
-    spent = [b["spent"]["tokens"] for b in kinds(cfg, "settle")]
+    spent = [b["spent"]["tokens"] for b in settled(cfg)]
     assert 0 < sum(spent) <= need and len(server.asked) == len(kinds(cfg, "call"))
     assert any("call refused: BudgetExhausted" in b["title"] for b in kinds(cfg, "incident"))
     assert verify(tmp_path / "runs" / "t")
@@ -426,7 +430,7 @@ def test_a_call_s_every_field_is_derived_again(asked):
     for entry, path in paths:
         fails(
             rewritten(asked, entries, entry.place, mutated(entry.body, path)),
-            f"entry {entry.sequence} |store file|no digest",
+            f"entry {entry.sequence} |store file|no digest|another rest of the budget",
         )
     verify(rewritten(asked, entries, call.place, call.body))
 
@@ -443,7 +447,8 @@ def test_a_call_that_is_written_a_second_time_is_found_and_without_its_check_is_
     )
     with Edited(asked):
         second(asked, kind)
-        verify(asked)
+        # The ablation: the checks of the accounts, behind it, find the charge alone.
+        fails(asked, "account root does not match|settles what was not reserved")
 
 
 def test_a_proposal_that_is_not_what_the_model_wrote_does_not_verify(tmp_path, go, monkeypatch):

@@ -203,7 +203,7 @@ def test_a_hostile_arm_ends_its_study_with_every_attack_recorded(tmp_path, go):
         and kinds["patch"]
         and kinds["recipe"]
     )
-    granted = {e.body["grant"]["plan"] for e in facts if e.kind == "grant"}
+    granted = {e.body["grant"]["plan"] for e in facts if e.kind == "start"}
     assert not [
         n for n in granted if plans.get(n, {}).get("change_class") in ("patch", "structural")
     ]  # the caps cover recipes, people deny

@@ -18,12 +18,15 @@ from configs.build import parse, strict_json
 from configs.errors import BadInput, Denied, Stopped
 from configs.history import History
 from configs.records import Amount
+from evals.data import replicate_seed
 from loop import session
 from loop.instruments import arm as instruments_arm
 from loop.instruments.gains import pair_gain, read_skills
 from loop.instruments.gather import read_records
 from loop.instruments.measure import measure
 from loop.instruments.run import Run
+from loop.measure import jobs as measure_jobs
+from loop.measure import replicate as measure_replicate
 from loop.verify.run import verify
 from sandbox import control
 from sandbox.canonical import digest
@@ -450,6 +453,11 @@ def test_what_stood_when_the_plan_was_used_is_the_gain_of_every_campaign(tmp_pat
 def test_an_elasticity_compares_the_ends_of_campaigns_of_which_one_had_more(
     tmp_path, go, monkeypatch
 ):
+    def seed_of(running, replicate):  # of its plan, so that the arms' figures differ
+        return replicate_seed(running.secret, replicate.planned.digest, replicate.seed_number)
+
+    for place in (measure_jobs, measure_replicate):
+        monkeypatch.setattr(place, "seed_of", seed_of)
     arms = ",".join(("self", *MORE))
     study(tmp_path, go, arms, "study.generations=8", "study.plan_trainings=60", "study.repeats=2")
     given: list[tuple[float, dict[str, float]]] = []

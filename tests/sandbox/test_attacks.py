@@ -45,6 +45,7 @@ from loop.command import main
 from loop.measure import replicate
 from loop.people import difference, flags, lines, view
 from loop.report import markup
+from loop.study import items as study_items
 from loop.study import open as study_open
 from loop.study import root as study_root
 from loop.verify import heads as verify_heads
@@ -537,7 +538,7 @@ def root_account_unchecked(h):
     h.patch.setattr(
         monitor.budget,
         "reserve",
-        lambda txn, key, names, amount: real(txn, key, [n for n in names if n != "root"], amount),
+        lambda txn, names, amount: real(txn, [n for n in names if n != "root"], amount),
     )
 
 
@@ -917,7 +918,7 @@ def computable_unflagged(h):
 @hole("E17")
 def splits_of_different_size(h):
     h.patch.setattr(
-        study_open, "slices", lambda task, secret, split, items: {split: items[: len(split)]}
+        study_items, "slices", lambda task, secret, split, items: {split: items[: len(split)]}
     )
 
 

@@ -229,20 +229,14 @@ def test_without_the_check_at_launch_a_stopped_study_would_go_on(start, monkeypa
     folder, _ = start()
     control.stop(folder, "ada", "practice")
     gate = requests.open_gate(folder)
-    grant = next(
-        e.body["grant"]
-        for e in gate.ledger.entries()
-        if e.kind == "grant" and e.body["grant"]["role"] == "predict"
-    )
-    from configs.build import parse
-    from configs.records import Grant
-
+    begun = next(e.fact.grant for e in gate.ledger.entries() if e.kind == "start")
+    grant = gate.next_grant(begun.plan, begun.role, begun.index)
     with pytest.raises(Halted, match="halted"), gate.ledger.transaction() as txn:
-        gate.launch(txn, parse(Grant, grant))
+        gate.launch(txn, grant)
     monkeypatch.delitem(fold.FOLDS, "control")
     free = requests.open_gate(folder)
     with free.ledger.transaction() as txn:
-        free.launch(txn, parse(Grant, grant))
+        free.launch(txn, grant)
 
 
 def test_the_command_line_orders_and_reports(start, monkeypatch):

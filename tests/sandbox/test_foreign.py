@@ -43,7 +43,7 @@ def test_the_size_comes_first(tmp_path):
 def book(tmp_path):
     path = tmp_path / "l.sqlite"
     ledger = Ledger.file(path, create=True)
-    ledger.append_raw("study", {})
+    ledger.append("study", {})
     ledger.close()
     return path
 

@@ -369,8 +369,7 @@ def test_a_transaction_sees_old_entries_and_its_own(tmp_path):
     with ledger.transaction() as txn:
         txn.append("own", {})
         assert [entry.kind for entry in txn.entries()] == ["note"] * 3 + ["own"]
-        txn.flush()
-        assert [entry.sequence for entry in txn.entries()] == [1, 2, 3, 4]
+    assert [entry.sequence for entry in ledger.entries()] == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("fact", [EndEntry(reason="over"), "note"])
