@@ -253,5 +253,11 @@ def test_the_command_line_orders_and_reports(start, monkeypatch):
     assert live(process.pid)  # a pause lets jobs end
     assert run("resume", str(folder)).returncode == 0 and run("resume", str(folder)).returncode == 2
     told = json.loads(run("stop", str(folder), "--json").stdout)
-    assert {row["what"] for row in told} == {"seconds", "killed", "loop_killed", "charged_in_full"}
+    assert {row["what"] for row in told} == {
+        "order",
+        "seconds",
+        "killed",
+        "loop_killed",
+        "charged_in_full",
+    }
     assert run("drill", str(folder)).returncode == 5 and process.wait() == 5
