@@ -36,6 +36,7 @@ BALANCES = sa.Table(
     sa.Column("reserved", sa.BigInteger, nullable=False, default=0),
     sa.Column("spent", sa.BigInteger, nullable=False, default=0),
 )
+ROWS = 'SELECT name, resource, "limit", reserved, spent FROM accounts'
 UNATTENDED = "unattended"
 """Account of all unattended mandates together, with the study's caps for them."""
 ONE_LOOK = Amount(looks=1)
@@ -146,13 +147,9 @@ def reserve(txn: Transaction, accounts: Iterable[str], amount: Amount) -> None:
     """
     names = tuple(dict.fromkeys(accounts))
     rows, resources = len(names) * len(RESOURCES), _some(amount)
-    if (
-        txn.connection.execute(
-            _statement(RESERVE, len(names), resources),
-            {**_bound(names, resources, a=amount), "rows": rows},
-        ).rowcount
-        != rows
-    ):
+    statement = _statement(RESERVE, len(names), resources)
+    values = {**_bound(names, resources, a=amount), "rows": rows}
+    if txn.connection.exec_driver_sql(statement, values).rowcount != rows:
         raise _refusal(txn, names, amount)
 
 
@@ -164,7 +161,7 @@ def settle(txn: Transaction, accounts: Iterable[str], reserved: Amount, spent: A
     """
     names = tuple(dict.fromkeys(accounts))
     moved = _some(reserved + spent)
-    changed = txn.connection.execute(
+    changed = txn.connection.exec_driver_sql(
         _statement(SETTLE, len(names), moved), _bound(names, moved, a=reserved, b=spent)
     ).rowcount
     if changed != len(names) * len(RESOURCES):
@@ -190,7 +187,7 @@ def _some(amount: Amount) -> tuple[str, ...]:
 
 
 @cache
-def _statement(text: str, names: int, resources: tuple[str, ...]) -> sa.TextClause:
+def _statement(text: str, names: int, resources: tuple[str, ...]) -> str:
     """Return a statement for so many accounts.
 
     In it `a` and `b` stand for the two amounts of a row's resource.
@@ -203,7 +200,7 @@ def _statement(text: str, names: int, resources: tuple[str, ...]) -> sa.TextClau
         )
         for x in "ab"
     }
-    return sa.text(text.format(names=", ".join(f":n{i}" for i in range(names)), **of_row))
+    return text.format(names=", ".join(f":n{i}" for i in range(names)), **of_row)
 
 
 def _bound(names: Sequence[str], resources: Sequence[str], **amounts: Amount) -> dict[str, Any]:
@@ -241,9 +238,9 @@ def _rest(held: Balances, name: str, resource: str) -> int:
 def balances(connection: sa.Connection) -> Balances:
     """Return name -> resource -> {limit, reserved, spent}."""
     result: Balances = {}
-    for row in connection.execute(sa.select(BALANCES)):
-        cell = {"limit": row.limit, "reserved": row.reserved, "spent": row.spent}
-        result.setdefault(row.name, {})[row.resource] = cell
+    for name, resource, limit, reserved, spent in connection.exec_driver_sql(ROWS):
+        cell = {"limit": limit, "reserved": reserved, "spent": spent}
+        result.setdefault(name, {})[resource] = cell
     return result
 
 

@@ -39,6 +39,14 @@ def canonical(value: Any) -> bytes:
     return rfc8785.dumps(plain(value))
 
 
+def read_back(value: Any) -> Any:
+    """Return what a reader gets from the canonical bytes of a record or plain value."""
+    try:
+        return _same(value)
+    except _OtherwiseError:
+        return json.loads(rfc8785.dumps(plain(value)))
+
+
 def digest(value: Any) -> str:
     """Return sha256 (hex) of bytes as they are, or of the canonical bytes of anything else."""
     return hashlib.sha256(value if isinstance(value, bytes) else canonical(value)).hexdigest()
@@ -61,7 +69,7 @@ def _same(value: Any) -> Any:
         ):  # shortest digits, and no exponent of one digit: Python and ECMAScript agree
             return value
     if kind is dict and all(type(k) is str for k in value):
-        return {k: _same(v) for k, v in value.items()}
+        return {k: _same(value[k]) for k in sorted(value)}
     if kind is list or kind is tuple:
         return [_same(v) for v in value]
     if keys := written_keys(value):

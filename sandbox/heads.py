@@ -21,10 +21,11 @@ from configs.errors import VerificationFailed
 from sandbox import budget, incident, keys, rest, rows
 from sandbox.canonical import canonical
 from sandbox.files import append_line, read_last_lines, read_lines
-from sandbox.ledger import ENTRIES, FILE, Ledger
+from sandbox.ledger import FILE, Ledger
 
 LABEL = b"heirloop-checkpoint:"
 """Prefix of the signed bytes, so that a signature given for a head counts for nothing else."""
+HASH = "SELECT hash FROM entries WHERE sequence = :sequence"
 FIELDS = ["count", "head", "sequence", "study"]
 
 
@@ -144,8 +145,8 @@ def _need_heads(
         head = last_head(key, name)
         if head is None:
             continue
-        stored = sa.select(ENTRIES.c.hash).where(ENTRIES.c.sequence == head["sequence"])
-        if head["study"] != root or connection.execute(stored).scalar() != head["head"]:
+        stored = connection.exec_driver_sql(HASH, {"sequence": head["sequence"]}).scalar()
+        if head["study"] != root or stored != head["head"]:
             raise VerificationFailed(
                 f"the ledger is not the one that was signed: {name} holds a signed head of entry"
                 f" {head['sequence']}, which this ledger lacks or has otherwise. Put the newest"

@@ -6,12 +6,11 @@ checkpoints go to a second file, and a third outside the run, to reveal a cut ta
 does not verify is not opened.
 """
 
-import sqlite3
 import threading
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from pathlib import Path
@@ -19,12 +18,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from configs.build import plain
-from configs.entries import Entry, Fact, unflatten
+from configs.entries import Entry, Fact, flatten, unflatten
 from configs.errors import VerificationFailed
-from sandbox.canonical import canonical, digest
-from sandbox.chain import GENESIS, chained, checked, plain_errors
-from sandbox.foreign import guard, need_database
+from sandbox.canonical import canonical, digest, read_back
+from sandbox.chain import GENESIS, chained, plain_errors
+from sandbox.database import Database
+from sandbox.foreign import need_database
 
 EARLIEST = datetime.min.replace(tzinfo=UTC)
 EPOCH = "1970-01-01T00:00:00.000+00:00"
@@ -41,7 +40,7 @@ READ = sa.text(
     "SELECT sequence, hash, bytes FROM entries WHERE sequence BETWEEN :first AND :last ORDER BY"
     " sequence"
 )
-ADD = sa.text("INSERT INTO entries (sequence, hash, bytes) VALUES (:sequence, :hash, :bytes)")
+ADD = "INSERT INTO entries (sequence, hash, bytes) VALUES (:sequence, :hash, :bytes)"
 FILE = "ledger.sqlite"
 """Name of a run's ledger in the run's folder."""
 KEPT = 1024
@@ -102,7 +101,7 @@ class Transaction:
             kind=kind,
             time=self._time,
             monotonic_us=self._monotonic_us,
-            body=(body or {}) if isinstance(fact, str) else plain(fact),
+            body=read_back((body or {}) if isinstance(fact, str) else fact),
             hash="",
             number=len(self.own),
         )
@@ -121,13 +120,14 @@ class Transaction:
         """
         if not self.own:
             return
-        data, previous = canonical(unflatten(self.own)), self.own[0].previous
-        self.own = checked(self.sequence, name := digest(data), data, previous, self.sequence)
+        fields = unflatten(self.own)
+        data = canonical(fields)
+        self.own = flatten(fields, name := digest(data))
         for entry in self.own:
             if entry.number not in self._raw:
                 entry.fact
         row = {"sequence": self.sequence, "hash": name, "bytes": data}
-        self.connection.execute(ADD, row)
+        self.connection.exec_driver_sql(ADD, row)
 
 
 class Ledger:
@@ -136,26 +136,19 @@ class Ledger:
     def __init__(
         self, url: str, *, create: bool, timeout: float = 60, durable: bool = True
     ) -> None:
-        self._engine = sa.create_engine(
-            url, connect_args={"timeout": timeout} if url.startswith("sqlite") else {}
-        )
-        if url.startswith("sqlite"):
-            sa.event.listen(self._engine, "connect", _sqlite_pragmas if durable else _sqlite_swift)
-            sa.event.listen(self._engine, "begin", _sqlite_begin)
+        self._database = Database(url, timeout, durable)
         self._recent: list[Entry] = []
         self._last: Entry | None = None
         self._root = ""
         self.ahead = timedelta()
         self._lock = threading.Lock()
-        self._watch: sqlite3.Connection | None = None
         self.before: Callable[[], object] = lambda: None
         self.after: Callable[[], object] = lambda: None
         with plain_errors():
             if create:
-                META.create_all(self._engine)
+                META.create_all(self._database.engine)
         self.entries()
-        if url.startswith("sqlite"):
-            self._watch = sqlite3.connect(str(self._engine.url.database), check_same_thread=False)
+        self._database.watch()
 
     @classmethod
     def file(
@@ -183,8 +176,7 @@ class Ledger:
         follows what was written.
         """
         self.before()
-        engine = self._engine
-        with plain_errors(), engine.connect().execution_options(writes=True) as connection:
+        with plain_errors(), self._database.write() as connection:
             with connection.begin():
                 yield (txn := Transaction(connection, self))
                 txn.flush()
@@ -203,7 +195,7 @@ class Ledger:
 
     def entries(self) -> list[Entry]:
         """Return all entries; read and check only the entries since the last call."""
-        with plain_errors(), self._engine.connect() as connection:
+        with plain_errors(), self._database.engine.connect() as connection:
             return self.entries_by(connection)
 
     def entries_by(self, connection: sa.Connection, upto: int = 2**53) -> list[Entry]:
@@ -223,23 +215,15 @@ class Ledger:
     ) -> list[Entry]:
         """Return the committed entries after `sequence`; only they cost time."""
         with self._lock:
-            if not self._news() and self._recent and sequence + 1 >= self._recent[0].sequence:
+            # Within a transaction nobody else adds an entry, so that nobody is asked again.
+            last = self._last.sequence if self._last else 0
+            in_memory = self._recent and sequence + 1 >= self._recent[0].sequence
+            if in_memory and (last == upto or not self._database.has_news(last)):
                 return self._after(sequence)
             if connection is not None:
                 return self._read_after(sequence, connection, upto)
-            with plain_errors(), self._engine.connect() as own:
+            with plain_errors(), self._database.engine.connect() as own:
                 return self._read_after(sequence, own, upto)
-
-    def _news(self) -> bool:
-        """Tell whether there may be committed entries outside memory."""
-        if self._watch is None or self._last is None:
-            return True
-        with suppress(sqlite3.Error):  # the reading that follows says what is wrong
-            return bool(
-                self._watch.execute("SELECT max(sequence) FROM entries").fetchone()[0]
-                != self._last.sequence
-            )
-        return True
 
     def _read_after(self, sequence: int, connection: sa.Connection, upto: int) -> list[Entry]:
         self._read_new(connection, upto)
@@ -289,29 +273,9 @@ class Ledger:
 
     def read(self, query: Callable[[sa.Connection], Any]) -> Any:
         """Run a read on a connection."""
-        with plain_errors(), self._engine.connect() as connection:
+        with plain_errors(), self._database.engine.connect() as connection:
             return query(connection)
 
     def close(self) -> None:
         """Release the file."""
-        self._engine.dispose()
-        if self._watch:
-            self._watch.close()
-
-
-def _sqlite_begin(connection: sa.Connection) -> None:
-    guard(connection.connection.dbapi_connection)
-    connection.exec_driver_sql(
-        "BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN"
-    )
-
-
-def _sqlite_pragmas(connection: Any, _record: object) -> None:
-    connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=FULL"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _sqlite_swift(connection: Any, record: object) -> None:
-    _sqlite_pragmas(connection, record)
-    connection.execute("PRAGMA synchronous=OFF")
+        self._database.close()

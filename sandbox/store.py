@@ -6,6 +6,8 @@ A bundle is a manifest (canonical JSON, name -> digest), itself a blob.
 import os
 import re
 import secrets
+import threading
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +17,10 @@ from sandbox.canonical import canonical, digest
 from sandbox.foreign import read_file
 
 NAME = re.compile(r"(models/|configs/)?[a-z_]{1,40}\.(py|json|safetensors)|program")
+HELD_BYTES = 1 << 22
+"""Bytes of checked files that a store holds in memory."""
+Mark = tuple[int, int, int, int]
+"""A file's number, size and times."""
 
 
 class Store:
@@ -22,21 +28,25 @@ class Store:
 
     def __init__(self, root: Path, durable: bool = True) -> None:
         self.root, self._durable = root, durable
+        self._held, self._size = OrderedDict[str, tuple[bytes, Mark]](), 0
+        self._lock = threading.Lock()
 
     def put(self, data: bytes) -> str:
         """Store bytes and return their digest; the file appears whole or not at all."""
         name = digest(data)
-        path = self._path(name)
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_name(f".{secrets.token_hex(8)}")
+        place = self._place(name)
+        if not os.path.exists(place):
+            folder = os.path.dirname(place)
+            if not os.path.isdir(folder):
+                os.makedirs(folder, exist_ok=True)
+            part = Path(f"{folder}/.{secrets.token_hex(8)}")
             try:
-                with part.open("wb") as file:
+                with open(part, "wb") as file:
                     file.write(data)
                     file.flush()
                     if self._durable:
                         os.fsync(file.fileno())
-                part.replace(path)
+                os.replace(part, place)
             except OSError:
                 part.unlink(missing_ok=True)
                 raise
@@ -44,8 +54,13 @@ class Store:
 
     def get(self, name: str) -> bytes:
         """Return the bytes of a digest; raise VerificationFailed if they are missing or changed."""
+        place = self._place(name)
         try:
-            data = read_file(self._path(name))
+            mark = _mark(place)
+            held = self._held.get(name)
+            if held and held[1] == mark:
+                return held[0]
+            data = read_file(place)
         except FileNotFoundError:
             raise VerificationFailed(
                 f"store file {name[:12]} is missing; restore it from a copy of the run"
@@ -59,7 +74,19 @@ class Store:
             raise VerificationFailed(
                 f"store file {name[:12]} has wrong bytes; restore it from a copy of the run"
             )
+        self._hold(name, data, mark)
         return data
+
+    def _hold(self, name: str, data: bytes, mark: Mark) -> None:
+        """Hold checked bytes in memory, until their file changes or others need the room."""
+        if len(data) > HELD_BYTES // 16:
+            return
+        with self._lock:
+            before = self._held.pop(name, None)
+            self._held[name] = data, mark
+            self._size += len(data) - (len(before[0]) if before else 0)
+            while self._size > HELD_BYTES:
+                self._size -= len(self._held.popitem(last=False)[1][0])
 
     def put_bundle(self, files: Mapping[str, bytes]) -> str:
         """Store files and their manifest; return the manifest's digest."""
@@ -80,6 +107,15 @@ class Store:
         return dict(manifest)
 
     def _path(self, name: str) -> Path:
+        return Path(self._place(name))
+
+    def _place(self, name: str) -> str:
         if not re.fullmatch(r"[0-9a-f]{64}", name):
             raise VerificationFailed(f"{name[:80]!r} is no digest; it should be 64 hex digits")
-        return self.root / name[:2] / name[2:]
+        return f"{self.root}/{name[:2]}/{name[2:]}"
+
+
+def _mark(place: str) -> Mark:
+    """Return what changes whenever a file changes."""
+    status = os.lstat(place)
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

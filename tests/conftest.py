@@ -22,7 +22,7 @@ from studies import execute
 from configs.errors import NoBox
 from evals.data import questions
 from loop.study import open as study_open
-from sandbox import ledger
+from sandbox import database
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -55,9 +55,9 @@ def unsynced(connection, _):
 @pytest.fixture(scope="session", autouse=True)
 def swift():
     """Let ledgers and stores of this process wait for no disk; yield the real functions."""
-    real = {(ledger, "_sqlite_pragmas"): ledger._sqlite_pragmas, (os, "fsync"): os.fsync}
+    real = {(database, "_set_pragmas"): database._set_pragmas, (os, "fsync"): os.fsync}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ledger, "_sqlite_pragmas", unsynced)
+        patch.setattr(database, "_set_pragmas", unsynced)
         patch.setattr(os, "fsync", lambda file: None)
         yield real
 

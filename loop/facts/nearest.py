@@ -45,7 +45,7 @@ class WeightIndex:
         "number of weights -> (plan, digest of the weights) of each training"
         self._seed_rows = dict[tuple[int, int | None], list[int]]()
         "(number of weights, seed) -> rows of its trainings"
-        self._sketches = dict[int, NDArray[np.float64]]()
+        self._sketches = dict[int, NDArray[np.float32]]()
         "number of weights -> a row per training: its sketch, and the sketch's squared length"
         self._hashes = dict[int, tuple[NDArray[np.int64], Array]]()
         "number of weights -> group and sign of each weight"
@@ -74,7 +74,8 @@ class WeightIndex:
             return []
         size = len(vector)
         # Squared distances, less the squared length of this sketch: the order is the same.
-        apart = self._sketches[size] @ np.append(-2 * self._sketch(vector), 1)
+        known = self._sketches[size][: len(self._rows[size])]
+        apart = known @ np.append(-2 * self._sketch(vector), 1).astype(np.float32)
         apart[self._seed_rows.get((size, seed), [])] = np.inf
         nearest = np.argsort(apart, kind="stable")[:SHORTLIST]
         return [self._rows[size][row] for row in sorted(nearest) if np.isfinite(apart[row])]
@@ -108,9 +109,11 @@ class WeightIndex:
         rows = self._rows.setdefault(size, [])
         self._seed_rows.setdefault((size, seed), []).append(len(rows))
         rows.append((plan, weights))
-        row = np.append(sketch, sketch @ sketch)
-        table = self._sketches.get(size, np.zeros((0, WIDTH + 1)))
-        self._sketches[size] = np.vstack([table, row])
+        table = self._sketches.get(size, np.zeros((0, WIDTH + 1), np.float32))
+        if len(rows) > len(table):  # room for a quarter more
+            table = np.vstack([table, np.zeros((16 + len(table) // 4, WIDTH + 1), np.float32)])
+            self._sketches[size] = table
+        table[len(rows) - 1] = np.append(sketch, sketch @ sketch)
 
     def _sketch(self, vector: Array) -> Array:
         """Return the sums of a vector over WIDTH random groups under random signs.

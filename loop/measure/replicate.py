@@ -6,13 +6,12 @@ Every step is recorded: measuring again after a kill does nothing twice. Begin w
 import math
 from dataclasses import dataclass
 
-import numpy as np
 from safetensors.numpy import load, save
 
 from configs.entries import DataEntry, ScoreEntry
 from configs.errors import VerificationFailed
 from configs.records import Input, JobResult, Nearest, PlanRole, Scores, Split
-from evals.data import draw_train, overlap
+from evals.data import draw_train
 from evals.score import inspect_weights, score
 from loop.measure.jobs import (
     Replicate,
@@ -241,9 +240,7 @@ def training_file(running: Running, replicate: Replicate) -> Input:
         running.ledger.append(entry)
     blob, sequence = running.facts().data[name, number]
     items = load(running.store.get(blob))["items"]
-    task, own = running.config.task.format(), running.items.of(replicate.planned.plan.repeat)
-    held_out = np.concatenate(list(own.splits.values()))
-    if shared := overlap(task, items, held_out):
+    if shared := running.items.count_shared(replicate.planned.plan.repeat, blob, items):
         raise VerificationFailed(
             f"the training file of plan {name[:12]}, replicate {number} holds {shared} held-out"
             " items; nothing ran"

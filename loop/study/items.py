@@ -15,7 +15,7 @@ from safetensors.numpy import save
 from configs.entries import QuestionsEntry, lines_of
 from configs.records import SPLITS, Split, name_split
 from configs.tokens import Task
-from evals.data import Items, held_out, questions, slices
+from evals.data import Items, held_out, overlap, questions, slices
 from sandbox.ledger import Ledger
 from sandbox.store import Store
 
@@ -63,6 +63,7 @@ class HeldOut:
         self._ledger, self._store, self._learn = ledger, store, learn
         self._items, self._lock = dict[int, RepeatItems](), threading.Lock()
         self._questions = dict[int, Questions]()
+        self._shared: tuple[int, str, int] = (0, "", 0)
 
     def of(self, repeat: int) -> RepeatItems:
         """Return the items of a repeat."""
@@ -70,6 +71,17 @@ class HeldOut:
             if repeat not in self._items:
                 self._items[repeat] = draw_items(self._task, self._secret, repeat, format=2)
             return self._items[repeat]
+
+    def count_shared(self, repeat: int, blob: str, items: Items) -> int:
+        """Return how many items of a training file have the question of a held-out item.
+
+        Both sides of a pair train on the same file, so the last answer is used again.
+        """
+        last = self._shared
+        if last[:2] != (repeat, blob):
+            held_out = np.concatenate(list(self.of(repeat).splits.values()))
+            last = self._shared = (repeat, blob, overlap(self._task, items, held_out))
+        return last[2]
 
     def questions(self, repeat: int) -> Questions:
         """Return the questions of a repeat, recorded once; no answer is among them."""

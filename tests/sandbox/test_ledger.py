@@ -421,3 +421,43 @@ def test_a_record_that_could_not_be_read_back_is_not_written(tmp_path):
         ledger.append(EndEntry(reason=1))
     assert [e.fact for e in ledger.entries()] == [EndEntry(reason="every campaign ended")]
     assert ledger.append("note", {}).sequence == 2  # such as the next version may write
+
+
+def test_a_store_file_that_changes_after_it_was_read_is_read_and_checked_again(tmp_path):
+    store = Store(tmp_path)
+    name = store.put(b"bytes")
+    assert store.get(name) == store.get(name) == b"bytes"
+    path = store._path(name)
+    status = path.stat()
+    path.write_bytes(b"other")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with pytest.raises(VerificationFailed, match="wrong bytes"):
+        store.get(name)
+    path.unlink()
+    with pytest.raises(VerificationFailed, match="missing"):
+        store.get(name)
+
+
+def test_a_store_holds_few_bytes_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr("sandbox.store.HELD_BYTES", 1600)
+    store = Store(tmp_path)
+    names = [store.put(bytes([number]) * 100) for number in range(30)] + [store.put(b"x" * 101)]
+    for name in names * 2:
+        store.get(name)
+    assert len(store._held) == 16 and names[-1] not in store._held
+    assert store._size == sum(len(data) for data, _ in store._held.values()) == 1600
+
+
+def test_a_ledger_goes_on_after_a_transaction_that_broke_off(tmp_path):
+    ledger = fill(tmp_path / "l.sqlite", 1)
+    with pytest.raises(RuntimeError), ledger.transaction() as txn:
+        txn.append("note", {})
+        raise RuntimeError
+    with ledger.transaction() as txn:  # from two threads at a time: each has its turn
+        thread = threading.Thread(target=ledger.append, args=("theirs", {}))
+        thread.start()
+        txn.append("mine", {"small": 1e-7, "large": 1e22, "whole": 2.0, "b": (1, -0.0), "a": "😀"})
+    thread.join()
+    live = ledger.entries()
+    assert [e.kind for e in live] == ["note", "mine", "theirs"]
+    assert live == Ledger.file(tmp_path / "l.sqlite").entries()

@@ -1,0 +1,93 @@
+"""Connections to a ledger's database: for reading, for writing, and for a look at what is new.
+
+SQLite runs in WAL mode, synchronous FULL where a loss of power must lose nothing.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import sqlalchemy as sa
+
+from sandbox.foreign import guard
+
+
+class Database:
+    """A database, with a connection that stays open for writing."""
+
+    def __init__(self, url: str, timeout: float, durable: bool) -> None:
+        self._is_sqlite = url.startswith("sqlite")
+        self.engine = sa.create_engine(
+            url, connect_args={"timeout": timeout} if self._is_sqlite else {}
+        )
+        if self._is_sqlite:
+            sa.event.listen(self.engine, "connect", _set_pragmas if durable else _set_swift)
+            sa.event.listen(self.engine, "begin", _begin)
+        self._watch: sqlite3.Connection | None = None
+        self._writer: sa.Connection | None = None
+        self._writing = threading.Lock()
+
+    def watch(self) -> None:
+        """Open the connection that looks for new entries."""
+        if self._is_sqlite:
+            self._watch = sqlite3.connect(str(self.engine.url.database), check_same_thread=False)
+
+    def has_news(self, last: int) -> bool:
+        """Tell whether there may be committed entries after the last entry in memory."""
+        if self._watch is None or not last:
+            return True
+        with suppress(sqlite3.Error):  # the reading that follows says what is wrong
+            row = self._watch.execute("SELECT max(sequence) FROM entries").fetchone()
+            return bool(row[0] != last)
+        return True
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """Yield the connection for writing, or another where a thread has it already."""
+        if not self._writing.acquire(blocking=False):
+            with self._connect() as connection:
+                yield connection
+            return
+        try:
+            self._writer = self._writer or self._connect()
+            yield self._writer
+        except BaseException:
+            self._drop_writer()
+            raise
+        finally:
+            self._writing.release()
+
+    def _connect(self) -> sa.Connection:
+        return self.engine.connect().execution_options(writes=True)
+
+    def _drop_writer(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer:
+            writer.close()
+
+    def close(self) -> None:
+        """Release the file."""
+        self._drop_writer()
+        self.engine.dispose()
+        if self._watch:
+            self._watch.close()
+
+
+def _begin(connection: sa.Connection) -> None:
+    guard(connection.connection.dbapi_connection)
+    connection.exec_driver_sql(
+        "BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN"
+    )
+
+
+def _set_pragmas(connection: Any, _record: object) -> None:
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=FULL"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _set_swift(connection: Any, record: object) -> None:
+    _set_pragmas(connection, record)
+    connection.execute("PRAGMA synchronous=OFF")
