@@ -120,10 +120,15 @@ def print_pairs(values: Mapping[str, Any], head: list[str], as_json: bool) -> No
     print_table([[name, value] for name, value in values.items()], head, as_json)
 
 
-def show_progress(width: int) -> Callable[[str], None]:
-    """Return a function for progress on a single line; without a viewer, a line now and then."""
+def show_progress(width: int, as_json: bool = False) -> Callable[[str], None]:
+    """Return a function for progress on a single line; without a viewer, a line now and then.
+
+    A program that reads JSON gets no lines.
+    """
     if sys.stderr.isatty():
         return lambda text: click.echo(f"\r{text:{width}}", err=True, nl=False)
+    if as_json:
+        return lambda text: None
     last = -math.inf
 
     def show(text: str) -> None:

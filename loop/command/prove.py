@@ -65,7 +65,7 @@ def build_image(offline: bool, index: str, gpu: str, name: str) -> None:
 def attack(kind: str, mode: str, only: str, as_json: bool) -> None:
     """Try the attack catalogue against a box on this machine; exit 6 if anything got through."""
     warm = mode == "warm"
-    progress = show_progress(5)
+    progress = show_progress(5, as_json)
 
     def make_box() -> Box:
         if kind == "namespace":
@@ -142,7 +142,7 @@ def _need_promises(rows: list[dict[str, Any]], tiers: dict[str, str]) -> None:
 @AS_JSON
 def calibrate(task: str, null: str, unattended: bool, as_json: bool) -> None:
     """Measure how often each acceptance rule keeps noise; goes on where it was interrupted."""
-    results = rules.calibrate(task, null, unattended=unattended, say=show_progress(40))
+    results = rules.calibrate(task, null, unattended=unattended, say=show_progress(40, as_json))
     if as_json:
         click.echo(json.dumps(results))
         return
@@ -194,7 +194,7 @@ def validate(names: tuple[str, ...], studies: int, as_json: bool) -> None:
     """Prove the instruments on worlds of known truth; exit 6 if an interval or a word does not
     hold.
     """
-    rows, words = worlds.validate(names, studies, show_progress(40))
+    rows, words = worlds.validate(names, studies, show_progress(40, as_json))
     if as_json:
         click.echo(json.dumps({"instruments": plain(rows), "words": plain(words)}))
     else:
@@ -246,7 +246,7 @@ def check(
         recipes=recipes,
         overrides=overrides,
         unattended=unattended,
-        say=show_progress(40),
+        say=show_progress(40, as_json),
     )
     if as_json:
         click.echo(json.dumps(result))
