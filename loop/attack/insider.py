@@ -96,7 +96,7 @@ def turn_clock_back(suite: Suite) -> str:
 @contextlib.contextmanager
 def _replaced_clock(past: float) -> Iterator[None]:
     """Let the ledger and the gate read a clock of the past."""
-    ledger_names, gate_names = vars(ledger), vars(gate)
+    ledger_names, gate_names = vars(ledger), vars(gate.decider)
     real = ledger_names["datetime"], gate_names["time"]
     ledger_names["datetime"] = EarlierTime
     gate_names["time"] = SimpleNamespace(time=lambda: past)
