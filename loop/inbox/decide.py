@@ -14,7 +14,7 @@ from configs.build import need, strict_json
 from configs.errors import NeedsHuman
 from configs.recipe import grid
 from configs.records import OrderName
-from loop.inbox.access import Decider, NamedRun, Reader, page, wants_json
+from loop.inbox.access import Decider, NamedRun, Reader, page, runs_of, wants_json
 from loop.people import acts, requests
 from loop.people.view import TooLarge
 from loop.propose import by_hand
@@ -71,7 +71,8 @@ def take_decision(
     data = file.file.read(BODY_BYTES).strip() if file else envelope.encode()
     answer = _hand_in(served.refresh(), data, name, typed, offline=bool(file))
     if wants_json(request):
-        return JSONResponse({"recorded": answer})
+        further = runs_of(request).next_for(session)
+        return JSONResponse({"recorded": answer, **({"next": further} if further else {})})
     return RedirectResponse(f"/runs/{served.name}", status_code=303)
 
 

@@ -18,6 +18,7 @@ from configs.errors import BadInput, HeirloopError
 from configs.settings.config import Config
 from loop.facts.reader import FactsReader
 from loop.facts.summary import make_summary
+from loop.inbox.mine import waits_for
 from loop.inbox.sign_in import Session
 from loop.people.requests import open_gate
 from loop.people.shown import SubjectView
@@ -214,6 +215,8 @@ class ServedRun:
 
 
 _DRAWING = threading.Lock()
+Waiting = tuple[ServedRun, Request]
+"""A run, and a request that waits in it."""
 
 
 class ServedRuns:
@@ -265,16 +268,20 @@ class ServedRuns:
             else:
                 yield name, run, ""
 
-    def pending(self, page: int) -> tuple[list[RequestRow], int]:
-        """Return a page of the waiting requests of all runs, and the number of all of them.
+    def waiting(self, session: Session | None = None) -> list[Waiting]:
+        """Return the waiting requests of all runs, the soonest to expire first.
 
-        The soonest to expire comes first.
+        With a reader's session only the requests that wait for this reader.
         """
-        waiting: list[tuple[ServedRun, Request]] = []
-        for _, run, _ in self.each():
-            if run:
-                waiting += [(run, request) for request in run.pending()]
-        waiting.sort(key=lambda row: (row[1].expires, row[0].name))
-        # Only the rows of the page are made: a row reads its plan.
-        rows = [run.row(request) for run, request in waiting[page * PAGE : (page + 1) * PAGE]]
-        return rows, len(waiting)
+        waiting: list[Waiting] = []
+        for run in [run for _, run, _ in self.each() if run]:
+            for request in run.pending():
+                if session is None or waits_for(run.gate, request, session):
+                    waiting.append((run, request))
+        return sorted(waiting, key=lambda row: (row[1].expires, row[0].name))
+
+    def next_for(self, session: Session) -> str:
+        """Return the address of the next request that waits for a reader; empty: there is none."""
+        for run, request in self.waiting(session)[:1]:
+            return f"/runs/{run.name}/plan/{request.subject}?act={request.change_class}"
+        return ""

@@ -26,18 +26,28 @@ router = APIRouter()
 
 
 @router.get("/")
-def list_requests(request: Request, session: Reader, at: int = 0) -> Response:
-    """List the waiting requests, and the runs."""
-    rows, count = runs_of(request).pending(max(0, at))
+def list_requests(request: Request, session: Reader, at: int = 0, whole: int = 0) -> Response:
+    """List the requests that wait for this reader, or all of them, and the runs.
+
+    An auditor decides nothing and reads all.
+    """
+    runs, everything = runs_of(request), bool(whole) or not session.decides
+    every = runs.waiting()
+    own = every if everything else runs.waiting(session)
+    first = max(0, at) * PAGE
+    # Only the rows of the page are made: a row reads its plan.
+    rows = [run.row(waiting) for run, waiting in own[first : first + PAGE]]
     return page(
         request,
         "list.html",
         session,
         rows=rows,
-        count=count,
+        count=len(own),
+        others=len(every) - len(own),
+        whole=everything,
         at=max(0, at),
         per_page=PAGE,
-        runs=list(runs_of(request).each()),
+        runs=list(runs.each()),
     )
 
 

@@ -33,6 +33,7 @@ from sandbox.heads import check_checkpoints
 from sandbox.unsigned import new_approval
 
 pytest.importorskip("fastapi")
+Session = pytest.importorskip("loop.inbox.sign_in").Session
 TestClient = pytest.importorskip("starlette.testclient").TestClient
 inbox = pytest.importorskip("loop.inbox.app")
 pages = pytest.importorskip("loop.inbox.runs")
@@ -508,6 +509,22 @@ def test_it_reads_on_a_phone_and_works_by_keyboard(study, runs, people_of):
         ada.says("Recorded")
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+def test_rows_of_the_list_stack_no_letters(study, runs, people_of, width):
+    """Every word of a row has room: no cell's text is narrower than eight characters."""
+    cfg, _ = study()
+    put(cfg, {"hypothesis": "a longer schedule should help, since the loss still falls"})
+    with served(runs) as address:
+        ada = people_of(address, viewport={"width": width, "height": 800})
+        ada.open_file(keys.home() / "keys" / "ada.key", "correct horse")
+        ada.page.wait_for_url(address + "/")
+        page = ada.goto("/")
+        narrow = """[...document.querySelectorAll('td.claim > div, td.long > div')]
+            .filter((e) => e.getBoundingClientRect().width < 8 * 16).length"""
+        assert page.locator("td.claim > div").count() == 2 and page.evaluate(narrow) == 0
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 # Without a browser: what the server refuses.
 
 
@@ -837,3 +854,29 @@ def test_an_invitation_enrols_one_key_once(runs):
         enrol(keys.invite("cy", "person"))
     with pytest.raises(BadInput, match="as bob's other keys"):
         keys.invite("bob2", "person", "bob")
+
+
+def test_the_list_holds_what_waits_for_its_reader_and_leads_to_the_next(client):
+    """Fails where a reader who cannot decide, or has decided, is shown a request as theirs."""
+    http, door, cfg = client
+    signed_in(http, door)
+    put(cfg, {"hypothesis": "the other one"})
+    first, second = (request.subject for request in gate_of(cfg).pending())
+    assert "2 waiting for your decision" in http.get("/").text
+    assert pages.ServedRuns(Path(cfg.runs)).next_for(session_of("ada"))
+    assert not approve(cfg, first, "patch", "escalate")
+    text = http.get("/").text
+    assert first[:12] not in text and second[:12] in text and "1 more waits for other" in text
+    assert first[:12] in http.get("/?whole=1").text
+    keys.new_key("bob", "person", "correct horse")
+    keys.new_key("eve", "auditor", "correct horse")
+    for name in ("bob", "eve"):  # no key of the study's
+        assert not pages.ServedRuns(Path(cfg.runs)).next_for(session_of(name))
+
+
+def session_of(name):
+    """Return a session of a key, as the door would open it."""
+    half = next(half for half in keys.public_keys() if half["name"] == name)
+    return Session(
+        name=name, kind=half["kind"], public=half["public"], token="", until=float("inf")
+    )

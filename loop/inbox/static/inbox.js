@@ -178,10 +178,12 @@ async function decision() {
       const text = raw($("bytes").textContent), said = JSON.parse(text);
       if (said.plan !== digest) throw new Error("The bytes are of another plan; nothing was signed.");
       const signed = await envelope(key, text, "approval");
-      await post(`/runs/${run}/plan/${digest}`, { token, typed: $("typed") ? $("typed").value : "", envelope: signed });
+      const answer = await post(`/runs/${run}/plan/${digest}`, { token, typed: $("typed") ? $("typed").value : "", envelope: signed });
       $("sign").close();
       close(`Recorded: ${said.answer}. `);
-      const back = document.createElement("a"); back.href = "/"; back.textContent = "Back to the inbox"; $("notice").append(back); back.focus();
+      const link = (href, text) => { const a = document.createElement("a"); a.href = href; a.textContent = text; $("notice").append(a, " "); return a; };
+      const next = answer.next ? link(answer.next, "Next request") : null, back = link("/", "Back to the inbox");
+      (next || back).focus();
     } catch (e) { $("sign").close(); say(e.message); }
     $("sign-now").disabled = false;
   };
