@@ -94,7 +94,9 @@ class JobCount:
     """How many jobs of a role a plan needs; grants are numbered from 0."""
 
     role: PlanRole
-    "the job's work and its subject: the candidate, or the champion measured beside it"
+    """the job's work and its subject: the candidate, or its reference (champion-): the champion, in
+    a closing look the baseline
+    """
     count: int
     "number of jobs"
 

@@ -13,7 +13,7 @@ from conftest import ROOT
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fakes import FakeBox, outcome, predictions
 from safetensors.numpy import load
-from studies import approve, better, bodies, config, entries, mandate, page_of, put_mandate
+from studies import approve, better, bodies, config, entries, gate_of, mandate, page_of, put_mandate
 
 from configs.build import parse, plain, strict_json
 from configs.errors import BadInput, Denied, NeedsHuman, VerificationFailed
@@ -128,6 +128,13 @@ def test_the_example_gate_adds_its_no_and_the_study_goes_on(tmp_path, go):
         and all("the study's own gate: a net of width 96" in b["reason"] for b in said)
     )
     verify(tmp_path / "runs" / "t")
+    for verb in (("plans", "t"), ("show", wide[0], "--run", "t")):
+        words = [str(tmp_path / "runs" / "t") if word == "t" else word for word in verb]
+        text = CliRunner().invoke(main.cli, [*words, "--json"]).output
+        assert "the study's own gate: a net of width 96" in text, verb
+    shown = dict(list_lines(view_subject(gate_of(cfg), gate_of(cfg).memory.subjects[wide[0]])))
+    assert "a net of width 96" in shown["denied"]
+    assert "own gate: a net of width 96" in page_of(tmp_path / "runs" / "t").replace("&#39;", "'")
 
 
 def test_without_the_gate_the_same_study_trains_wide_nets(tmp_path, go):
