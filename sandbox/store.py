@@ -17,8 +17,9 @@ from sandbox.canonical import canonical, digest
 from sandbox.foreign import read_file
 
 NAME = re.compile(r"(models/|configs/)?[a-z_]{1,40}\.(py|json|safetensors)|program")
-HELD_BYTES = 1 << 22
-"""Bytes of checked files that a store holds in memory."""
+HELD_BYTES = 1 << 20
+"""Bytes of checked files that a store holds in memory, with ROW_BYTES more for each file."""
+ROW_BYTES = 512
 Mark = tuple[int, int, int, int]
 """A file's number, size and times."""
 
@@ -84,9 +85,9 @@ class Store:
         with self._lock:
             before = self._held.pop(name, None)
             self._held[name] = data, mark
-            self._size += len(data) - (len(before[0]) if before else 0)
+            self._size += len(data) - len(before[0]) if before else len(data) + ROW_BYTES
             while self._size > HELD_BYTES:
-                self._size -= len(self._held.popitem(last=False)[1][0])
+                self._size -= len(self._held.popitem(last=False)[1][0]) + ROW_BYTES
 
     def put_bundle(self, files: Mapping[str, bytes]) -> str:
         """Store files and their manifest; return the manifest's digest."""

@@ -8,7 +8,7 @@ strangers is nearer, and never a copy.
 """
 
 import threading
-from collections import Counter
+from array import array
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -26,6 +26,8 @@ from sandbox.store import Store
 WEIGHTS = "weights.safetensors"
 WIDTH = 64
 """Numbers in a sketch; the relative error of a distance is about sqrt(2 / WIDTH)."""
+ROW = [("seed", "i8"), ("plan", "S64"), ("weights", "S64"), ("sketch", "f4", (WIDTH + 1,))]
+"""A training: seed (-1: none), plan, digest of the weights; the sketch and its squared length."""
 SHORTLIST = 3
 """Weights that are compared in full."""
 
@@ -37,16 +39,14 @@ class WeightIndex:
         self._ledger, self._store = ledger, store
         self._key = int(digest(b"heirloop sketch:" + secret)[:16], 16)
         self._sequence, self._lock = 0, threading.Lock()
-        self._trainings = Counter[int]()
-        "seed -> trainings that gave weights out"
+        self._trainings = array("q")
+        "seed of each training that gave weights out"
         self._seeds = dict[tuple[str, str, int], int | None]()
-        "(plan, role, index) -> seed of the training"
-        self._rows = dict[int, list[tuple[str, str]]]()
-        "number of weights -> (plan, digest of the weights) of each training"
-        self._seed_rows = dict[tuple[int, int | None], list[int]]()
-        "(number of weights, seed) -> rows of its trainings"
-        self._sketches = dict[int, NDArray[np.float32]]()
-        "number of weights -> a row per training: its sketch, and the sketch's squared length"
+        "(plan, role, index) -> seed of the training under way"
+        self._tables = dict[int, NDArray[Any]]()
+        "number of weights -> a row per training, and room for more: see ROW"
+        self._sizes = dict[int, int]()
+        "number of weights -> trainings of this size"
         self._hashes = dict[int, tuple[NDArray[np.int64], Array]]()
         "number of weights -> group and sign of each weight"
 
@@ -58,7 +58,7 @@ class WeightIndex:
         with self._lock:
             self._follow()
             vector = flat(self._store.get(weights))
-            compared = self._trainings.total() - self._trainings[seed]
+            compared = int(np.count_nonzero(np.frombuffer(self._trainings, "i8") != seed))
             best_plan, best_distance = "", None
             for plan, other in self._shortlist(vector, seed):
                 same = other == weights
@@ -70,15 +70,16 @@ class WeightIndex:
 
     def _shortlist(self, vector: Array | None, seed: int) -> list[tuple[str, str]]:
         """Return the nearest few trainings by sketch, in the order of the ledger."""
-        if vector is None or len(vector) not in self._sketches:
+        if vector is None or len(vector) not in self._tables:
             return []
         size = len(vector)
+        rows = self._tables[size][: self._sizes[size]]
         # Squared distances, less the squared length of this sketch: the order is the same.
-        known = self._sketches[size][: len(self._rows[size])]
-        apart = known @ np.append(-2 * self._sketch(vector), 1).astype(np.float32)
-        apart[self._seed_rows.get((size, seed), [])] = np.inf
+        apart = rows["sketch"] @ np.append(-2 * self._sketch(vector), 1).astype(np.float32)
+        apart[rows["seed"] == seed] = np.inf
         nearest = np.argsort(apart, kind="stable")[:SHORTLIST]
-        return [self._rows[size][row] for row in sorted(nearest) if np.isfinite(apart[row])]
+        chosen = rows[sorted(row for row in nearest if np.isfinite(apart[row]))]
+        return [(plan.decode(), name.decode()) for plan, name in chosen[["plan", "weights"]]]
 
     def _follow(self) -> None:
         for entry in self._ledger.since(self._sequence):
@@ -95,25 +96,25 @@ class WeightIndex:
         elif entry.kind == JobEntry.kind:
             fact = entry.fact
             assert isinstance(fact, JobEntry)
-            weights = fact.result.outputs.get(WEIGHTS)
-            if fact.role.endswith("train") and weights:
-                self._add(fact.plan, weights, self._seeds[fact.plan, fact.role, fact.index])
+            if not fact.role.endswith("train"):
+                return
+            seed = self._seeds.pop((fact.plan, fact.role, fact.index))
+            if weights := fact.result.outputs.get(WEIGHTS):
+                self._add(fact.plan, weights, seed)
 
     def _add(self, plan: str, weights: str, seed: int | None) -> None:
         if seed is not None:
-            self._trainings[seed] += 1
+            self._trainings.append(seed)
         vector = flat(self._store.get(weights))
         if vector is None:
             return
         size, sketch = len(vector), self._sketch(vector)
-        rows = self._rows.setdefault(size, [])
-        self._seed_rows.setdefault((size, seed), []).append(len(rows))
-        rows.append((plan, weights))
-        table = self._sketches.get(size, np.zeros((0, WIDTH + 1), np.float32))
-        if len(rows) > len(table):  # room for a quarter more
-            table = np.vstack([table, np.zeros((16 + len(table) // 4, WIDTH + 1), np.float32)])
-            self._sketches[size] = table
-        table[len(rows) - 1] = np.append(sketch, sketch @ sketch)
+        table, count = self._tables.get(size, np.zeros(0, ROW)), self._sizes.get(size, 0)
+        if count == len(table):  # room for an eighth more
+            table = self._tables[size] = np.append(table, np.zeros(16 + count // 8, ROW))
+        row = np.append(sketch, sketch @ sketch)
+        table[count] = (-1 if seed is None else seed, plan.encode(), weights.encode(), row)
+        self._sizes[size] = count + 1
 
     def _sketch(self, vector: Array) -> Array:
         """Return the sums of a vector over WIDTH random groups under random signs.
