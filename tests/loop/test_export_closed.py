@@ -190,9 +190,10 @@ def test_an_entry_that_may_not_be_closed_and_one_that_must_be_are_refused(done):
     verdict = next(e for e in entries if e.kind == "verdict")
     at = verdict.sequence - 1
     body = unflatten([e for e in entries if e.sequence == verdict.sequence])
-    assert body["kind"] == "verdict" and body.pop("monotonic_us")
+    assert body["kind"] == "transaction" and body.pop("monotonic_us")  # with its pair's scores
     for why in ("verdict", "seed", "other"):
-        lines[at] = canonical({"closed": why, "hash": verdict.hash, "entry": body})
+        closed = {str(verdict.number): why}
+        lines[at] = canonical({"closed": closed, "hash": verdict.hash, "entry": body})
         with pytest.raises(
             VerificationFailed, match=f"entry {at + 1} .verdict. is closed as '{why}'"
         ):

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import shutil
 
 import pytest
@@ -73,7 +74,9 @@ def test_a_flipped_bit_is_found_where_the_manifest_was_made_to_fit_as_well(done)
     rng, kept = random.Random(7), (out / "manifest.json").read_bytes()
     for path in sorted(p for p in out.iterdir() if p.suffix in (".csv", ".jsonl")):
         data = path.read_bytes()
-        for at in (0, rng.randrange(len(data)), len(data) - 1):
+        # Of a closed line only the manifest's signature speaks.
+        starts = [m.start() for m in re.finditer(rb"(?m)^(?!{.closed.).", data)]
+        for at in (0, rng.choice(starts) + 1, len(data) - 1):
             flip_bit(path, at)
             fit_manifest(out)
             with pytest.raises(VerificationFailed, match=path.name):

@@ -895,7 +895,7 @@ def headers_unread(h):
 
 @hole("E16b")
 def overlap_uncounted(h):
-    h.patch.setattr(replicate, "overlap", lambda *_: 0)
+    h.patch.setattr(study_items, "overlap", lambda *_: 0)
 
 
 @hole("E16c", seen=r"right on 1\.00")

@@ -109,7 +109,10 @@ def crowded():
     code = (
         f"import os\nos.sched_setaffinity(0, [{core}])\nwhile os.getppid() == {os.getpid()}: pass"
     )
-    crowd = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(12)]
+    # A session each: some kernels share a core out between sessions first.
+    crowd = [
+        subprocess.Popen([sys.executable, "-c", code], start_new_session=True) for _ in range(12)
+    ]
     yield
     for process in crowd:
         process.kill()
