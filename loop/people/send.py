@@ -197,6 +197,7 @@ def _send(url: str, notice: Notice, errors: dict[str, str], name: str) -> None:
     """Send a message; leave the class of its failure in `errors`, empty where it was sent."""
     listener = _FailureListener()
     log = logging.getLogger("apprise")
+    log.disabled = False  # another library may have silenced every logger that it met
     log.addHandler(listener)
     log.propagate = False
     try:

@@ -3,6 +3,7 @@ hangs, acknowledgements.
 """
 
 import json
+import logging
 import re
 import stat
 import threading
@@ -250,6 +251,13 @@ def test_a_receiver_that_recovers_gets_it_once(asked, receive):
 
 def test_a_dead_address_is_a_recorded_failure(asked):
     cfg, folder = asked
+    Addresses().set("ada", "json://127.0.0.1:9/x")
+    assert [(r.ok, r.error) for r in call(cfg, folder)] == [(False, "connection")]
+
+
+def test_a_failure_is_told_though_another_library_silenced_every_logger(asked, monkeypatch):
+    cfg, folder = asked
+    monkeypatch.setattr(logging.getLogger("apprise"), "disabled", True)
     Addresses().set("ada", "json://127.0.0.1:9/x")
     assert [(r.ok, r.error) for r in call(cfg, folder)] == [(False, "connection")]
 
