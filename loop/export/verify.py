@@ -2,9 +2,9 @@
 
 It checks the chain, the signed heads, every table from the entries alone, and every file by the
 manifest. For a changed byte anywhere and for a cut tail it raises VerificationFailed with the name
-of the file. The content of a closed entry (`redact.py`) rests on the manifest's signature alone; an
-export by somebody without the study's secret lacks it. The holder of a study's key can sign another
-history.
+of the file. A closed start is held against the entries round it (`starts.py`). The content of any
+other closed entry (`redact.py`) rests on the manifest's signature alone; an export by somebody
+without the study's secret lacks it. The holder of a study's key can sign another history.
 """
 
 from pathlib import Path
@@ -15,6 +15,7 @@ from configs.errors import BadInput, VerificationFailed
 from loop.export.compare import compare_instruments, compare_tables, read_back
 from loop.export.manifest import INSTRUMENTS, check_signature, file_name, read_manifest
 from loop.export.redact import Carried, read
+from loop.export.starts import check_starts
 from loop.export.tables import TABLES
 from loop.export.write import tabulate
 from sandbox.foreign import read_file
@@ -62,6 +63,7 @@ def _read_run(folder: Path, root: str) -> Carried:
     name = file_name("entries", root)
     try:
         carried = read(read_file(folder / name))
+        check_starts(carried)
     except VerificationFailed as error:
         raise VerificationFailed(f"{name}: {error}") from None
     first = carried.entries[0] if carried.entries else None
