@@ -10,6 +10,8 @@ study's own gate may have answered from a file never named here.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import takewhile
 from typing import Any
 
 from configs.entries import (
@@ -133,11 +135,24 @@ def _check_decision(replay: Replay, fact: DecisionEntry) -> None:
             expect(not reason, reason)
         reason = plans.find_flaw(memory, memory.plans[fact.plan])
         replay.expect(not reason, reason)
-    by = pass_or_raise(decide.decide(memory, replay.moment(), *question))
+    moment = replace(replay.moment(), revoked=_passed_over(replay, fact))
+    by = pass_or_raise(decide.decide(memory, moment, *question))
     need(
         decide.write_yes(memory, *question, by) == fact, "the rules in force gave another decision"
     )
     replay.decisions.setdefault(question, []).append(fact)
+
+
+def _passed_over(replay: Replay, fact: DecisionEntry) -> set[str]:
+    """Return the keys of the standing mandates before the named one: they may have been revoked.
+
+    No entry says when a key was revoked. A key that signed the named mandate was none of them.
+    """
+    mandates = replay.memory.mandates
+    if fact.authority not in mandates:
+        return set()
+    earlier = takewhile(lambda name: name != fact.authority, mandates)
+    return {mandates[name].public for name in earlier} - {mandates[fact.authority].public}
 
 
 def _check_champion(replay: Replay, fact: ChampionEntry) -> None:

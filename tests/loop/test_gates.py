@@ -36,6 +36,7 @@ from loop.measure import confirm
 from loop.people import stand_in
 from loop.plan import apply_proposal
 from loop.study import root
+from loop.verify import decisions
 from loop.verify.run import verify
 from sandbox import gate as gates
 from sandbox import incident, keys, ledger
@@ -586,3 +587,23 @@ def test_cooling_off_runs_by_the_ledger_s_clock_and_no_decision_lives_for_ever(
     assert gate_of(cfg).pending() == []  # people have nothing more to do
     monkeypatch.setattr(gates.Gate, "now", lambda _: now + 660.0)
     assert gate_of(cfg).authority(plan, "recipe")
+
+
+def test_a_run_whose_first_mandate_was_revoked_goes_on_under_the_second_and_verifies(
+    tmp_path, go, monkeypatch
+):
+    cfg, folder = config(tmp_path, "study.generations=1"), tmp_path / "runs" / "t"
+    public = keys.payload_unchecked(mandate(cfg))["public"]
+    (place,) = (keys.home() / "mandates").iterdir()
+    place.rename(place.with_name("t-a.json"))  # it is admitted first
+    mandate(cfg)
+    trained = []
+    monkeypatch.setattr(keys, "revoked", lambda: {public} if trained else set())
+    go(cfg, FakeBox(lambda order: trained.append(order) or better(order)))
+    first, second = [e.body["digest"] for e in entries(cfg) if e.kind == "mandate"]
+    rests = {e.body["authority"] for e in entries(cfg) if e.kind == "decision"}
+    assert rests == {first, second}
+    verify(folder)
+    monkeypatch.setattr(decisions, "_passed_over", lambda *_: set())
+    with pytest.raises(VerificationFailed, match="another decision"):
+        verify(folder)
