@@ -14,7 +14,7 @@ from studies import HUMAN, better, config, entries, mandate, waiting
 
 from configs.errors import BadInput, NeedsHuman
 from loop import session
-from loop.calibrate.forecast import follow, forecast
+from loop.calibrate.forecast import follow, forecast, list_payable
 from loop.command.dry import need_generations
 from loop.command.live import View
 from loop.command.main import cli
@@ -61,7 +61,9 @@ def test_a_study_that_pays_for_less_than_half_of_its_generations_is_refused_unle
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs" / "study").glob("*.yaml")))
 def test_every_study_of_ours_pays_for_half_of_its_generations(path):
-    need_generations(compose_settings([f"study={path.stem}"]))
+    config = compose_settings([f"study={path.stem}"])
+    assert all(2 * paid >= rounds for _, paid, rounds in list_payable(config))
+    need_generations(config)
 
 
 def test_a_dry_run_prints_the_forecast_and_runs_nothing(tmp_path):

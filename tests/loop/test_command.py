@@ -75,7 +75,7 @@ def test_every_example_of_the_help_can_be_typed(example):
     command, words = cli, shlex.split(example)[1:]
     while isinstance(command, click.Group):
         command = command.get_command(click.Context(command), words.pop(0))
-    command.make_context("heirloop", words)
+    assert command.make_context("heirloop", words).command is command
 
 
 def test_the_version_is_that_of_the_package():

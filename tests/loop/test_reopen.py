@@ -224,6 +224,7 @@ def test_without_the_lock_on_the_folder_a_deleted_file_lets_a_second_loop_in(
     first.hold_folder(folder)
     (folder / "lock").unlink()
     second.hold_folder(folder)
+    assert first._files and second._files  # each holds a file `lock` of its own
     first.close()
     second.close()
 
