@@ -71,7 +71,8 @@ class View:
 
         self._running, self._lock, self._started = running, threading.Lock(), time.monotonic()
         self.console = Console(highlight=False)
-        self._forecast, self._began = forecast(running.config, False), self._root()["jobs"]["spent"]
+        self._forecast, self._worst = (forecast(running.config, worst) for worst in (False, True))
+        self._began = self._root()["jobs"]["spent"]
         self._quiet, self._said = threading.Event(), time.monotonic()
         self._live = Live(
             get_renderable=self.picture, console=self.console, refresh_per_second=2, transient=True
@@ -101,13 +102,16 @@ class View:
 
     def left(self) -> str:
         """Return how far the study is, and the time left at the pace of this session."""
-        done, minutes = self._root()["jobs"]["spent"], self._forecast.minutes
-        rest = max(0, self._forecast.jobs - done)
+        done = self._root()["jobs"]["spent"]
+        # A study may need more than is expected, and never more than at worst.
+        is_usual = done < self._forecast.jobs
+        plan, word = (self._forecast, "about") if is_usual else (self._worst, "at most")
+        rest, minutes = max(0, plan.jobs - done), plan.minutes
         if done - self._began >= PACE_JOBS:
             minutes = (time.monotonic() - self._started) / 60 / (done - self._began) * rest
         else:
-            minutes *= rest / max(1, self._forecast.jobs)
-        return f"{done} of about {self._forecast.jobs} jobs, {describe_minutes(minutes)} left"
+            minutes *= rest / max(1, plan.jobs)
+        return f"{done} of {word} {plan.jobs} jobs, {describe_minutes(minutes)} left"
 
     def say(self, text: str) -> None:
         """Print a single line: actor, event, jobs, budget left."""

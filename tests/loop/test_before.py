@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -189,3 +190,22 @@ class _Say:
 
     def __exit__(self, *reason):
         self.view.__exit__(*reason)
+
+
+def test_a_study_that_needs_more_than_is_expected_is_told_against_the_worst(tmp_path, go):
+    cfg, lines = config(tmp_path), []
+    mandate(cfg)
+
+    def run(cfg):
+        def view(running):
+            shown = View(running)
+            for done in (3, shown._forecast.jobs + 1):
+                shown._root = lambda done=done: {"jobs": {"spent": done}}
+                lines.append((done, shown.left(), shown._worst.jobs))
+            return nullcontext(lambda text: None)
+
+        return session.execute(cfg, view=view)
+
+    go(cfg, FakeBox(better), run)
+    (_, first, _), (done, second, worst) = lines
+    assert " of about " in first and second.startswith(f"{done} of at most {worst} jobs, ")
