@@ -1,12 +1,13 @@
 """Canonical bytes and digests: RFC 8785 JSON, sha256 in hex.
 
-The standard library's encoder writes the same bytes for nearly all values. Exceptions are floats
-that ECMAScript writes otherwise and characters beyond the basic plane. Exceptions and refused
-values go to the reference implementation.
+The standard library's encoder writes the same bytes for nearly all values. Small floats such as
+0.00001 are mended in its text. Large floats, characters beyond the basic plane and refused values
+go to the reference implementation.
 """
 
 import hashlib
 import json
+import re
 from typing import Any
 
 import rfc8785
@@ -20,6 +21,9 @@ _ENCODER = json.JSONEncoder(
 _ASTRAL = 0xF0
 """First byte from which on UTF-8 holds a character whose place among sorted keys differs by UTF-16.
 """
+_SMALL = b"e-0"
+"""Part of a small float where Python writes 1e-05, and ECMAScript 0.00001; 1e-07, and 1e-7."""
+_STRING_OR_SMALL = re.compile(rb'"(?:[^"\\]|\\.)*"|-?\d(?:\.\d+)?e-0\d')
 
 
 class _OtherwiseError(Exception):
@@ -32,11 +36,19 @@ def canonical(value: Any) -> bytes:
     """
     try:
         data = _ENCODER.encode(_same(value)).encode()
+        if _SMALL in data:
+            data = _STRING_OR_SMALL.sub(_mend, data)
         if data.isascii() or max(data) < _ASTRAL:
             return data
     except (_OtherwiseError, UnicodeEncodeError):
         pass
     return rfc8785.dumps(plain(value))
+
+
+def _mend(found: re.Match[bytes]) -> bytes:
+    """Return a small float as ECMAScript writes it; a string, whatever it holds, stays."""
+    text = found[0]
+    return text if text.startswith(b'"') else rfc8785.dumps(float(text))
 
 
 def read_back(value: Any) -> Any:
@@ -61,13 +73,8 @@ def _same(value: Any) -> Any:
         return value
     if kind is int and -(2**53) < value < 2**53:
         return value
-    if kind is float and (size := abs(value)) < 1e15:
-        if value.is_integer():
-            return int(value)
-        if (
-            size >= 1e-4 or size < 1e-9
-        ):  # shortest digits, and no exponent of one digit: Python and ECMAScript agree
-            return value
+    if kind is float and abs(value) < 1e15:
+        return int(value) if value.is_integer() else value
     if kind is dict and all(type(k) is str for k in value):
         return {k: _same(value[k]) for k in sorted(value)}
     if kind is list or kind is tuple:

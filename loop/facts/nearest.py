@@ -26,10 +26,50 @@ from sandbox.store import Store
 WEIGHTS = "weights.safetensors"
 WIDTH = 64
 """Numbers in a sketch; the relative error of a distance is about sqrt(2 / WIDTH)."""
-ROW = [("seed", "i8"), ("plan", "S64"), ("weights", "S64"), ("sketch", "f4", (WIDTH + 1,))]
-"""A training: seed (-1: none), plan, digest of the weights; the sketch and its squared length."""
+NAMES = [("plan", "S64"), ("weights", "S64")]
+"""Plan and digest of the weights of a training."""
 SHORTLIST = 3
 """Weights that are compared in full."""
+
+
+class Table:
+    """Sketches of weights of one size, a row per training, with room for more rows.
+
+    Columns lie apart: a search reads every sketch, and no name.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._sketches = np.zeros((0, WIDTH + 1), np.float32)
+        "the sketch and its squared length"
+        self._seeds, self._names = np.zeros(0, np.int64), np.zeros(0, NAMES)
+
+    def add(self, seed: int | None, plan: str, weights: str, sketch: Array) -> None:
+        """Add a training; without a seed it is compared with all."""
+        if self.count == len(self._seeds):  # room for an eighth more
+            more = 16 + self.count // 8
+            self._sketches = np.pad(self._sketches, ((0, more), (0, 0)))
+            self._seeds, self._names = np.pad(self._seeds, (0, more)), _longer(self._names, more)
+        self._sketches[self.count] = np.append(sketch, sketch @ sketch)
+        self._seeds[self.count] = -1 if seed is None else seed
+        self._names[self.count] = plan.encode(), weights.encode()
+        self.count += 1
+
+    def nearest(self, sketch: Array, seed: int) -> list[tuple[str, str]]:
+        """Return (plan, weights) of the nearest few under another seed, in the ledger's order."""
+        # Squared distances, less the squared length of this sketch: the order is the same.
+        apart = self._sketches[: self.count] @ np.append(-2 * sketch, 1).astype(np.float32)
+        apart[self._seeds[: self.count] == seed] = np.inf
+        limit = (
+            np.partition(apart, SHORTLIST - 1)[SHORTLIST - 1] if self.count > SHORTLIST else np.inf
+        )
+        near = np.flatnonzero((apart <= limit) & np.isfinite(apart))
+        chosen = sorted(near[np.argsort(apart[near], kind="stable")[:SHORTLIST]])
+        return [(plan.decode(), name.decode()) for plan, name in self._names[chosen]]
+
+
+def _longer(rows: NDArray[Any], more: int) -> NDArray[Any]:
+    return np.append(rows, np.zeros(more, rows.dtype))
 
 
 class WeightIndex:
@@ -43,10 +83,8 @@ class WeightIndex:
         "seed of each training that gave weights out"
         self._seeds = dict[tuple[str, str, int], int | None]()
         "(plan, role, index) -> seed of the training under way"
-        self._tables = dict[int, NDArray[Any]]()
-        "number of weights -> a row per training, and room for more: see ROW"
-        self._sizes = dict[int, int]()
-        "number of weights -> trainings of this size"
+        self._tables = dict[int, Table]()
+        "number of weights -> the trainings with so many"
         self._hashes = dict[int, tuple[NDArray[np.int64], Array]]()
         "number of weights -> group and sign of each weight"
 
@@ -72,14 +110,7 @@ class WeightIndex:
         """Return the nearest few trainings by sketch, in the order of the ledger."""
         if vector is None or len(vector) not in self._tables:
             return []
-        size = len(vector)
-        rows = self._tables[size][: self._sizes[size]]
-        # Squared distances, less the squared length of this sketch: the order is the same.
-        apart = rows["sketch"] @ np.append(-2 * self._sketch(vector), 1).astype(np.float32)
-        apart[rows["seed"] == seed] = np.inf
-        nearest = np.argsort(apart, kind="stable")[:SHORTLIST]
-        chosen = rows[sorted(row for row in nearest if np.isfinite(apart[row]))]
-        return [(plan.decode(), name.decode()) for plan, name in chosen[["plan", "weights"]]]
+        return self._tables[len(vector)].nearest(self._sketch(vector), seed)
 
     def _follow(self) -> None:
         for entry in self._ledger.since(self._sequence):
@@ -108,13 +139,8 @@ class WeightIndex:
         vector = flat(self._store.get(weights))
         if vector is None:
             return
-        size, sketch = len(vector), self._sketch(vector)
-        table, count = self._tables.get(size, np.zeros(0, ROW)), self._sizes.get(size, 0)
-        if count == len(table):  # room for an eighth more
-            table = self._tables[size] = np.append(table, np.zeros(16 + count // 8, ROW))
-        row = np.append(sketch, sketch @ sketch)
-        table[count] = (-1 if seed is None else seed, plan.encode(), weights.encode(), row)
-        self._sizes[size] = count + 1
+        table = self._tables.setdefault(len(vector), Table())
+        table.add(seed, plan, weights, self._sketch(vector))
 
     def _sketch(self, vector: Array) -> Array:
         """Return the sums of a vector over WIDTH random groups under random signs.
