@@ -251,7 +251,8 @@ def scale(folder: Path, sizes: list[int]) -> None:
             check=True,
             capture_output=True,
             text=True,
-            env={**os.environ, "HEIRLOOP_HOME": f"{own}/home"},
+            # A thread, as `heirloop` sets it before numpy loads: others would only spin.
+            env={**os.environ, "HEIRLOOP_HOME": f"{own}/home", "OPENBLAS_NUM_THREADS": "1"},
         )
         cpu, wall, entries, most = map(float, done.stdout.split()[-4:])
         each = cpu / size * 1e3
