@@ -14,7 +14,7 @@ export PYTHONPATH={ROOT}
 heirloop() {{ {sys.executable} -c 'from loop.command.main import main; main()' "$@"; }}
 go() {{ heirloop mandate grant --unattended "$@" && heirloop run "$@"; }}
 """
-INTERVAL = r"([+-]?[\d.]+) \(([+-]?[\d.]+) to ([+-]?[\d.]+)\)"
+INTERVAL = r"([+-]?[\d.]+)\s\(([+-]?[\d.]+) to ([+-]?[\d.]+)\)"
 
 
 def commands(name):

@@ -1,6 +1,7 @@
 """What an export holds back, and until when."""
 
 import json
+import re
 
 import pytest
 from exports import (
@@ -34,8 +35,8 @@ def done(tmp_path, go, copied):
 
 
 def test_what_a_closed_entry_shows_rests_on_the_signature_alone_and_the_signature_holds_it(done):
-    """An attempt number of a closed start, forged with its table and the manifest: the key's
-    signature finds it, an unsigned export cannot.
+    """The time of a closed start, forged with its tables and the manifest: the key's signature
+    finds it, an unsigned export cannot. What other entries repeat of a start is held to them.
     """
     folder, out = done
     path, signature = (
@@ -44,10 +45,14 @@ def test_what_a_closed_entry_shows_rests_on_the_signature_alone_and_the_signatur
     )
     lines = path.read_bytes().split(b"\n")
     at = next(i for i, line in enumerate(lines) if b'"closed"' in line)
-    lines[at] = lines[at].replace(b'"attempt":0', b'"attempt":1')
+    (told,) = re.findall(rb'"time":"[^"]*\.(\d{3})\+', lines[at])
+    later = b"%03d" % ((int(told) + 1) % 1000)
+    lines[at] = lines[at].replace(b"." + told + b"+", b"." + later + b"+")
     path.write_bytes(b"\n".join(lines))
     forged = tabulate({read_entries(folder)[0].hash: redact.read(path.read_bytes())})
-    (out / "jobs.csv").write_bytes(csv_bytes(columns(TABLES["jobs"]), forged["jobs"]))
+    for table in ("jobs", "instruments"):
+        rows = csv_bytes(columns(TABLES[table]), forged[table])
+        (out / f"{table}.csv").write_bytes(rows)
     for name in out.glob("*.parquet"):
         name.unlink()
     told = json.loads((out / "manifest.json").read_bytes())
