@@ -13,7 +13,7 @@ from typing import Literal
 
 from configs.arms import variant
 from configs.entries import Fact, HistoryEntry, InvalidEntry, PlanEntry
-from configs.errors import BadInput, Denied, NeedsHuman
+from configs.errors import BadInput, BudgetExhausted, Denied, NeedsHuman
 from configs.records import Plan, Purpose, Split
 from evals.judge import spend
 from loop.facts.facts import Facts, Invalid
@@ -21,7 +21,7 @@ from loop.people import advice, stand_in
 from loop.plan import Draft, Planned, make_plan, source
 from loop.study.running import Charge, Running, charge_proposer
 from loop.study.simulated import SOURCE, simulated
-from sandbox.budget import look
+from sandbox.budget import look, look_account
 from sandbox.canonical import digest
 
 Say = Callable[[str], None]
@@ -29,7 +29,7 @@ Say = Callable[[str], None]
 Act = Literal["", "promote"]
 """A decision on a plan beside the decision on its own class; empty: its own class."""
 POLL_SECONDS = 0.2
-_BUNDLES = threading.Lock()
+_BUNDLES, _LOOKS = threading.Lock(), threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,9 +169,23 @@ class Campaign:
 
     def look(self, split: Split, planned: Planned, beside: Sequence[Fact] = ()) -> None:
         """Charge a plan's look at a split, a single time, and record further facts beside it."""
-        facts, folded_to = self.facts(), self.running.facts_sequence()
-        if (split, planned.digest) not in facts.looked:
-            look(self.running.ledger, split, planned.digest, folded_to, beside)
+        with _LOOKS:  # no other campaign of the repeat looks between the count and the look
+            facts, folded_to = self.facts(), self.running.facts_sequence()
+            if (split, planned.digest) not in facts.looked:
+                self._need_share(split, facts.looks[self.repeat, split])
+                look(self.running.ledger, split, planned.digest, folded_to, beside)
+
+    def _need_share(self, split: Split, used: int) -> None:
+        """Raise BudgetExhausted where the repeat has used its share of the study's looks."""
+        config = self.running.config
+        share = config.budget.looks.share(split, self.repeat, config.study.repeats)
+        if used >= share:
+            error = BudgetExhausted(
+                f"repeat {self.repeat} has used its {share} of the study's looks at {split}"
+                f" (budget.looks.{split}, shared among {config.study.repeats} repeats)"
+            )
+            error.short, error.resource = (look_account(split),), "looks"
+            raise error
 
     def level(self, plan: Plan) -> float:
         """Return a confirmation's share of the campaign's alpha.

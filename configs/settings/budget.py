@@ -32,6 +32,14 @@ class Looks:
         of_confirm = confirm if self.gate is None else {"gate": self.gate}
         return {"feedback": self.feedback, **of_confirm, "sealed": self.sealed}
 
+    def share(self, split: str, repeat: int, repeats: int) -> int:
+        """Return the most looks of one repeat at a split; the study's limit is the sum of shares.
+
+        Any repeat may use all openings of sealed: people sign each of them for its campaign.
+        """
+        limit = self.limits().get(split, 0)
+        return limit if split == "sealed" else limit // repeats + (repeat < limit % repeats)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:

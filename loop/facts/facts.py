@@ -95,8 +95,8 @@ class Facts:
     "(plan, replicate) -> digest of its training file, ledger sequence"
     shown: dict[str, tuple[str, int]] = field(default_factory=dict)
     "digest of a notebook, or propose plan -> digest of its history, ledger sequence"
-    looks: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    "split -> looks at it"
+    looks: dict[tuple[int, str], int] = field(default_factory=lambda: defaultdict(int))
+    "(repeat, split) -> looks at it"
     looked: set[tuple[str, str]] = field(default_factory=set)
     "(split, plan) of every look"
     openings: dict[str, OpeningEntry] = field(default_factory=dict)
@@ -215,7 +215,8 @@ class Facts:
 
     def _fold_look(self, fact: LookEntry, sequence: int) -> None:
         split = name_split(fact.split)
-        self.looks[split] += 1
+        if plan := self.plans.get(fact.plan):
+            self.looks[plan.repeat, split] += 1
         self.looked.add((split, fact.plan))
 
     def _fold_opening(self, fact: OpeningEntry, sequence: int) -> None:

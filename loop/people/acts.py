@@ -1,11 +1,12 @@
 """Acts of people on a run from outside its loop: resume, deploy, roll back, recall."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from configs.build import plain
+from configs.build import plain, strict_json
 from configs.entries import ControlEntry, DecisionEntry, DeployEntry, RecallEntry, facts_of
-from configs.errors import BadInput
+from configs.errors import BadInput, VerificationFailed
 from configs.records import RESUME, Plan
 from loop.facts.reader import FactsReader
 from loop.facts.scores import best_champion, open_scores
@@ -17,7 +18,6 @@ from sandbox.files import replace_file
 from sandbox.gate import Gate
 from sandbox.heads import open_ledger
 from sandbox.ledger import Ledger
-from sandbox.store import Store
 
 WEIGHTS, CARD = "weights.safetensors", "card.json"
 
@@ -74,16 +74,44 @@ def deploy(folder: Path, plan: str = "") -> Deployment:
         raise BadInput(
             f"{name[:12] or 'nothing'} is no champion of this study; only champions are deployed"
         )
-    gate.request(name, "deploy")
-    with advising(gate, folder):
-        decision = gate.decide(name, "deploy")
-    weights = facts.results[name, "train", 0][0].outputs[WEIGHTS]
-    scores = open_scores(facts, name, objective)
-    card = _write_card(gate, name, facts.plans[name], weights, scores, decision)
-    target = folder / "deployed"
-    _replace_files(target, {WEIGHTS: Store(folder / "store").get(weights), CARD: card})
-    gate.ledger.append(DeployEntry(plan=name, weights=weights, card=digest(card), by=decision.by))
-    return Deployment(plan=name, folder=target, kind=decision.reviewer_kind)
+    if not _is_unfinished(gate, folder, name):
+        gate.request(name, "deploy")
+        weights = facts.results[name, "train", 0][0].outputs[WEIGHTS]
+        scores = open_scores(facts, name, objective)
+        # In a single transaction: no kill leaves a decision used up without its deployment.
+        with advising(gate, folder), gate.ledger.transaction() as txn:
+            gate.refresh(txn)
+            decision = gate.decide_within(txn, name, "deploy")
+            card = _write_card(gate, name, facts.plans[name], weights, scores, decision)
+            digest_of_card = gate.store.put(card)
+            txn.append(DeployEntry(plan=name, weights=weights, card=digest_of_card, by=decision.by))
+    return _place_files(gate, folder)
+
+
+def _is_unfinished(gate: Gate, folder: Path, name: str) -> bool:
+    """Tell whether the newest deployment is of this champion and was killed before its files."""
+    last = _last_deployed(gate.ledger)
+    if last is None or last.plan != name or name in gate.memory.recalled:
+        return False
+    card = folder / "deployed" / CARD
+    if card.is_file() and digest(card.read_bytes()) == last.card:
+        return False
+    with suppress(VerificationFailed):  # older deployments have no stored card
+        return bool(gate.store.get(last.card))
+    return False
+
+
+def _place_files(gate: Gate, folder: Path) -> Deployment:
+    """Copy weights and card of the newest deployment to `deployed/`."""
+    last, target = _last_deployed(gate.ledger), folder / "deployed"
+    assert last is not None
+    card = gate.store.get(last.card)
+    _replace_files(target, {WEIGHTS: gate.store.get(last.weights), CARD: card})
+    return Deployment(plan=last.plan, folder=target, kind=strict_json(card)["decided_by"])
+
+
+def _last_deployed(ledger: Ledger) -> DeployEntry | None:
+    return next(iter([*facts_of(ledger.entries(), DeployEntry)][-1:]), None)
 
 
 def _write_card(

@@ -27,7 +27,7 @@ from sandbox.gate.quorum import names
 from sandbox.heads import places
 from sandbox.ledger import Ledger
 
-FORMAT, RULES = 2, 2
+FORMAT, RULES = 2, 3
 """Format of a new ledger, and edition of the rules of verification."""
 SCRIPTED = keys.STAND_IN
 """Name and person of the scripted reviewer's key."""

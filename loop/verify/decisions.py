@@ -175,6 +175,13 @@ def _check_look(replay: Replay, fact: LookEntry) -> None:
         fact.split != "sealed" or replay.decisions.get((fact.plan, "unseal")),
         "sealed was opened, and nobody decided on it",
     )
+    plan, config = replay.memory.plans.get(fact.plan), replay.memory.rules.config
+    if plan is not None:
+        replay.looks[plan.repeat, fact.split] += 1
+        share = config.budget.looks.share(fact.split, plan.repeat, config.study.repeats)
+        used = replay.looks[plan.repeat, fact.split]
+        within = f"repeat {plan.repeat} has {share} looks at {fact.split}, and this is look {used}"
+        replay.expect(used <= share, within, edition=3)
 
 
 def _check_amended(replay: Replay, fact: AmendedEntry) -> None:
@@ -198,6 +205,7 @@ def _check_amended(replay: Replay, fact: AmendedEntry) -> None:
 
 
 def _check_study(replay: Replay, fact: StudyEntry) -> None:
+    replay.edition = max(fact.rules, fact.format)
     work.check_limits(replay, fact)
     _check_reviewers(replay, fact.reviewers)
 

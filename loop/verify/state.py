@@ -1,5 +1,6 @@
 """State of a verification: the facts of a recorded ledger before the entry under check."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from configs.entries import Amendment, DecisionEntry
@@ -48,6 +49,10 @@ class Replay:
     "answer of the verdict on a plan"
     recorded: Recorded = field(default_factory=Recorded)
     "bytes recorded for the jobs, and looks"
+    looks: Counter[tuple[int, str]] = field(default_factory=Counter)
+    "looks taken, by (repeat, split)"
+    edition: int = 1
+    "edition of the rules at the study's root"
     ended: bool = False
     "the study has its end"
     sequence: int = 0
@@ -55,11 +60,13 @@ class Replay:
     findings: list[str] = field(default_factory=list)
     "faults in a ledger of an older format, against rules that are newer than it"
 
-    def expect(self, ok: object, otherwise: str) -> None:
-        """Hold an entry against a rule since format 2; note a fault in an older ledger."""
+    def expect(self, ok: object, otherwise: str, edition: int = 2) -> None:
+        """Hold an entry against a rule of an edition (2: format 2); note a fault in an older
+        ledger.
+        """
         if ok:
             return
-        if self.memory.rules.format > 1:
+        if self.edition >= edition:
             raise VerificationFailed(otherwise)
         self.findings.append(f"entry {self.sequence}: {otherwise}")
 

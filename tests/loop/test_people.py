@@ -10,6 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fakes import FakeBox
 from studies import (
+    Cut,
     accept,
     approve,
     better,
@@ -77,6 +78,30 @@ def test_a_champion_is_deployed_by_a_decision_of_its_own_and_rolled_back_by_anot
     assert not approve(cfg, first, "deploy")
     assert acts.rollback(folder).plan == first and len(bodies(cfg, "deploy")) == 3
     verify(folder)
+
+
+def test_a_kill_leaves_no_decision_without_its_deployment_and_a_repeat_places_the_files(
+    done, monkeypatch
+):
+    cfg, folder = done
+    name = champions(cfg)[-1]
+    assert not approve(cfg, name, "deploy")
+    for place in ("_write_card", "_replace_files"):
+        with monkeypatch.context() as patch, pytest.raises(Cut):
+            patch.setattr(acts, place, cut)
+            acts.deploy(folder, name)
+        used = [d for d in bodies(cfg) if d["class"] == "deploy"]
+        assert len(used) == len(bodies(cfg, "deploy")) == (place == "_replace_files")
+    assert not (folder / "deployed" / "card.json").exists()
+    assert acts.deploy(folder, name).kind == "person" and len(bodies(cfg, "deploy")) == 1
+    assert json.loads((folder / "deployed" / "card.json").read_bytes())["plan"] == name
+    with pytest.raises(NeedsHuman):  # used up
+        acts.deploy(folder, name)
+    verify(folder)
+
+
+def cut(*_):
+    raise Cut
 
 
 def test_no_mandate_covers_deployment(done):

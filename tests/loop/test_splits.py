@@ -14,13 +14,17 @@ from safetensors.numpy import load, save
 from studies import approve, better, config, entries, gate_of, mandate, page_of, read_facts
 
 from configs.errors import BadInput, BudgetExhausted, Denied, NeedsHuman, VerificationFailed
+from configs.settings.budget import Looks
 from evals.judge import judge as real_judge
 from loop import session
+from loop.campaign import Campaign
 from loop.command.study import read_summary
 from loop.facts.nearest import recorded_nearest
 from loop.measure import confirm, replicate
 from loop.people import lines, view
+from loop.plan import Planned
 from loop.propose.table import PROPOSERS, propose_random
+from loop.study import open as study_open
 from loop.unseal import unseal, unseal_arm
 from loop.verify.run import verify
 from sandbox import budget, gate, keys
@@ -245,6 +249,29 @@ def test_looks_are_charged_like_compute_and_refused_when_spent(tmp_path, go, mon
         budget.look(ledger, "confirm", "one more")
     assert counted(cfg, "confirm") == {"spent": 50, "limit": 50}
     verify(tmp_path / "runs" / "t")
+
+
+def test_a_repeat_uses_up_its_own_share_of_the_looks_and_no_other_s(tmp_path, go):
+    shares = [Looks(confirm=50).share("confirm", repeat, 4) for repeat in range(4)]
+    assert shares == [13, 13, 12, 12] and Looks(sealed=3).share("sealed", 1, 2) == 3
+    cfg = config(tmp_path, "study.repeats=2", "budget.looks.confirm=7", "study.proposals=3")
+    mandate(cfg)
+    go(cfg, FakeBox(better))
+    assert read_facts(tmp_path / "runs" / "t").looks[1, "confirm"] == 3
+    running = go(cfg, FakeBox(better), lambda cfg: study_open.open_study(cfg))
+    facts = running.facts()
+    spare = [
+        Planned(digest=name, plan=plan)
+        for name, plan in facts.plans.items()
+        if (plan.purpose, plan.repeat) == ("candidate", 1) and ("confirm", name) not in facts.looked
+    ]
+    with pytest.raises(BudgetExhausted, match="repeat 1 has used its 3 of the study's looks"):
+        Campaign(running, "local", 1, None, print).look("confirm", spare[0])
+    verify(tmp_path / "runs" / "t")
+    budget.look(running.ledger, "confirm", spare[0].digest)  # past the share
+    running.checkpoint()
+    with pytest.raises(VerificationFailed, match="repeat 1 has 3 looks at confirm, and this is"):
+        verify(tmp_path / "runs" / "t")
 
 
 @pytest.mark.parametrize("task_flag", [True, False])

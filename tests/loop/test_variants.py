@@ -288,7 +288,7 @@ def test_skill_trains_each_cell_anew_and_measures_its_proposals_on_the_baseline(
         for role in ("predict", "champion-predict")
     )
     assert (
-        facts.looks["confirm"] == 2 + 1 + 3 * SKILLS
+        facts.looks[0, "confirm"] == 2 + 1 + 3 * SKILLS
     )  # two confirmations, the closing look, and one for each
 
 
