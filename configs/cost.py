@@ -2,7 +2,8 @@
 
     steps = planned_cpu_us / (overhead_us(depth)
                               + flops_per_step / flops_per_us
-                              + elements_per_step / elements_per_us)
+                              + elements_per_step / elements_per_us
+                              + weights_per_step / weights_per_us)
 
 `tests/bench/measure_tasks.py` measures the constants per task; the task's YAML pins them. Steps are
 computed on the trusted side and given to the job. FLOPs alone are not equal compute on such small
@@ -13,6 +14,7 @@ attention maps (the last term).
 from dataclasses import dataclass, replace
 
 from configs.build import need
+from configs.reader import later
 from configs.recipe import Recipe
 from configs.tokens import DOCUMENT, Layout, document
 
@@ -29,46 +31,74 @@ class Cost:
     "floating-point operations of the matrix products per CPU-microsecond"
     elements_per_us: float
     "activation elements of the element-wise work per CPU-microsecond"
+    weights_per_us: float | None = later(None)
+    "weights of the update per CPU-microsecond; null: the update is part of the base"
 
     def __post_init__(self) -> None:
         for name in ("base_us", "block_us", "flops_per_us", "elements_per_us"):
             need(getattr(self, name) > 0, name, getattr(self, name), "above 0")
+        speed = self.weights_per_us
+        need(speed is None or speed > 0, "weights_per_us", speed, "null, or above 0")
 
 
 def parameters(recipe: Recipe, lay: Layout) -> int:
     """Return the number of weights of the net in `models/net.py`.
 
-    Counted are embeddings (token, position), blocks (attention 4w^2, MLP 8w^2, two RMSNorm gains)
-    and the final gain; the output shares the token embedding.
+    Counted are embeddings (token, and position where it is learned), blocks (attention 4w^2, MLP,
+    two gains), the final gain, and the output's own map, bias and shortcut where a recipe has them.
     """
     w, length = recipe.width, max(len(lay.order), DOCUMENT if lay.notebook else 0)
-    return (
-        (lay.vocabulary + lay.notebook) * w + length * w + recipe.depth * (12 * w * w + 2 * w) + w
-    )
+    tokens = (lay.vocabulary + lay.notebook) * w
+    output = tokens * (recipe.output == "free") + lay.vocabulary * (recipe.output_bias != "none")
+    output += lay.vocabulary**2 * (recipe.shortcut == "bigram")
+    position = length * w * (recipe.position == "learned")
+    return tokens + position + output + recipe.depth * (sum(_maps(recipe)) + 2 * w) + w
+
+
+def _maps(recipe: Recipe) -> tuple[int, ...]:
+    """Return the weights of a block's four matrices: qkv, out, up, down."""
+    w, hidden = recipe.width, recipe.mlp_ratio * recipe.width
+    return 3 * w * w, w * w, w * hidden * (1 + (recipe.activation == "swiglu")), hidden * w
 
 
 def flops_per_step(recipe: Recipe, lay: Layout) -> int:
     """Return forward plus backward FLOPs of a step.
 
     6 per weight and token, and attention's 12 w T per token and block (Kaplan et al. 2020, section
-    2.1).
+    2.1); with optimiser `muon` five steps of 4 a^2 b + 2 a^3 for a matrix of a rows and b columns,
+    a <= b.
     """
     w, length = recipe.width, len(lay.order) - 1
-    per_token = (
-        6 * (12 * w * w * recipe.depth + lay.vocabulary * w) + 12 * w * length * recipe.depth
-    )
-    return per_token * length * recipe.batch_size
+    weights = sum(_maps(recipe)) * recipe.depth + lay.vocabulary * w
+    per_token = 6 * weights + 12 * w * length * recipe.depth
+    update = 0
+    if recipe.optimiser == "muon":
+        sides = [sorted((w, size // w)) for size in _maps(recipe)]
+        update = recipe.depth * sum(5 * (4 * a * a * b + 2 * a**3) for a, b in sides)
+    return per_token * length * recipe.batch_size + update
 
 
 def elements_per_step(recipe: Recipe, lay: Layout) -> int:
     """Return activation elements of a step.
 
-    Per token and block: 12 widths (norms, qkv, MLP) and 3 attention rows per head. Besides, a width
-    twice and the logits.
+    Per token and block: 12 widths (norms, qkv, MLP of ratio 4) and 3 attention rows per head.
+    Besides, a width twice and the logits. Parts that a recipe adds count as they read and write.
     """
     w, length = recipe.width, len(lay.order) - 1
-    per_token = recipe.depth * (12 * w + 3 * recipe.heads * length) + 2 * w + lay.vocabulary
+    block = (4 + 2 * recipe.mlp_ratio * (1 + (recipe.activation == "swiglu"))) * w
+    block += 3 * recipe.heads * length * (1 + (recipe.position == "slopes"))
+    block += 8 * w * (recipe.position == "rotary") + 4 * w * (recipe.query_norm == "rms")
+    block += 2 * w * (recipe.shift == "half") + 2 * recipe.mlp_ratio * w * (
+        recipe.activation == "relu2"
+    )
+    logits = sum((recipe.shortcut == "bigram", recipe.logit_cap > 0, recipe.smoothing > 0))
+    per_token = recipe.depth * block + 2 * w + lay.vocabulary * (1 + 2 * logits)
     return per_token * length * recipe.batch_size
+
+
+def weights_per_step(recipe: Recipe, lay: Layout) -> int:
+    """Return the weights that a step's update reads: all once, and once more for an average."""
+    return parameters(recipe, lay) * (1 + (recipe.averaging > 0))
 
 
 def step_us(recipe: Recipe, lay: Layout, cost: Cost) -> float:
@@ -83,7 +113,10 @@ def step_us(recipe: Recipe, lay: Layout, cost: Cost) -> float:
         )
     overhead = cost.base_us + cost.block_us * recipe.depth
     products = flops_per_step(recipe, lay) / cost.flops_per_us
-    return overhead + products + elements_per_step(recipe, lay) / cost.elements_per_us
+    work = overhead + products + elements_per_step(recipe, lay) / cost.elements_per_us
+    if cost.weights_per_us is None:
+        return work
+    return work + weights_per_step(recipe, lay) / cost.weights_per_us
 
 
 def steps(recipe: Recipe, lay: Layout, cost: Cost, planned_cpu_us: int) -> int:

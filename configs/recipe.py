@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from configs.build import need
+from configs.reader import later
 
 LEARNING_RATES = (0.0001, 0.03)
 
@@ -29,7 +30,7 @@ class Recipe:
     "AdamW first-moment decay; 0.5 to 0.99"
     beta2: float = 0.999
     "AdamW second-moment decay; 0.9 to 0.9999"
-    batch_size: Literal[16, 32, 64, 128, 256, 512] = 64
+    batch_size: Literal[4, 8, 16, 32, 64, 128, 256, 512] = 64
     "examples per step"
     width: Literal[16, 32, 48, 64, 96, 128] = 64
     "residual stream width"
@@ -53,6 +54,48 @@ class Recipe:
     "largest gradient norm; 0 switches clipping off; at most 10"
     notebook: float = 0.0
     "share of the steps for the notebook (the record of past trials) instead of the task; 0 to 0.5"
+    context: Literal[8, 16, 24, 32, 48, 64] = later(64)
+    "text: characters that the net reads before the next character"
+    activation: Literal["gelu", "relu", "relu2", "silu", "swiglu"] = later("gelu")
+    "non-linearity of the MLP; relu2 squares relu (So et al. 2021), swiglu gates (Shazeer 2020)"
+    mlp_ratio: Literal[1, 2, 3, 4, 6, 8] = later(4)
+    "width of the MLP in widths of the residual stream"
+    norm: Literal["rms", "layer"] = later("rms")
+    "normalisation: by root mean square, or by mean and deviation"
+    norm_place: Literal["before", "after"] = later("before")
+    "place of the norm: before each branch, or after its sum with the stream (Vaswani et al. 2017)"
+    query_norm: Literal["none", "rms"] = later("none")
+    "norm of queries and keys in each head (Henry et al. 2020)"
+    position: Literal["learned", "rotary", "slopes", "none"] = later("learned")
+    """position of a token: a learned vector, rotated queries and keys (Su et al. 2021), a slope
+    per head on the attention's logits (Press et al. 2021), or nothing
+    """
+    shift: Literal["none", "half"] = later("none")
+    "half of the attention's input comes from the token before (Peng et al. 2023)"
+    output: Literal["tied", "free"] = later("tied")
+    "output map: the token embedding, or weights of its own"
+    output_bias: Literal["none", "zero", "frequencies"] = later("none")
+    "bias of the output: none, learned from zero, or from the log frequencies of the training file"
+    shortcut: Literal["none", "bigram"] = later("none")
+    "bigram: a learned table from the last token straight to the output"
+    init_scale: float = later(1.0)
+    "factor on the initial deviation of all linear maps; 0.1 to 4"
+    embedding_scale: float = later(1.0)
+    "factor on the initial deviation of the embeddings, which is 0.02; 0.1 to 50"
+    residual_scale: float = later(1.0)
+    "factor on the initial maps that write into the residual stream; 0 to 4"
+    logit_cap: float = later(0.0)
+    "soft cap c on the output: c tanh(logits / c); 0 switches it off; at most 100"
+    optimiser: Literal["adamw", "muon"] = later("adamw")
+    "muon: momentum made orthogonal for the blocks' matrices (Jordan 2024), AdamW for the rest"
+    embedding_rate: float = later(1.0)
+    "factor on the learning rate of embeddings, output map and shortcut; 0.1 to 30"
+    averaging: float = later(0.0)
+    "share of the last steps whose weights are averaged into the result; 0 to 0.9"
+    smoothing: float = later(0.0)
+    "label smoothing; 0 to 0.3"
+    sampling: Literal["random", "shuffled"] = later("random")
+    "rows of a batch: drawn anew each time, or in shuffled order without repetition"
 
     def __post_init__(self) -> None:
         for name, (low, high) in RANGES.items():
@@ -72,6 +115,13 @@ RANGES: dict[str, tuple[float, float]] = {
     "curriculum": (0.0, 0.8),
     "gradient_clip": (0.0, 10.0),
     "notebook": (0.0, 0.5),
+    "init_scale": (0.1, 4.0),
+    "embedding_scale": (0.1, 50.0),
+    "residual_scale": (0.0, 4.0),
+    "logit_cap": (0.0, 100.0),
+    "embedding_rate": (0.1, 30.0),
+    "averaging": (0.0, 0.9),
+    "smoothing": (0.0, 0.3),
 }
 
 GRID: dict[str, tuple[Any, ...]] = {

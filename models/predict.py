@@ -59,9 +59,9 @@ def main(source: Path, target: Path) -> None:
     answers = torch.zeros(N, A, dtype=torch.uint8)
     probabilities = torch.zeros(N, A, lay.vocabulary)
     for i in range(A):
-        p = torch.cat([net(part)[:, -1] for part in tokens[:, : Q + i].split(256)]).softmax(
-            -1
-        )  # (N, V)
+        p = torch.cat(
+            [net(part, last=True)[:, -1] for part in tokens[:, : Q + i].split(256)]
+        ).softmax(-1)  # (N, V)
         tokens[:, Q + i] = p.argmax(-1)
         column = lay.order[Q + i] - Q
         answers[:, column], probabilities[:, column] = tokens[:, Q + i].to(torch.uint8), p

@@ -178,7 +178,7 @@ def test_easy_sums_come_first(bundle):
 def test_the_patchable_file_marks_its_regions():
     lines = (ROOT / "models" / "train.py").read_text().splitlines()
     marks = [line for line in lines if line.startswith(("# region", "# endregion"))]
-    assert len(lines) <= 250
+    assert len(lines) <= 310
     assert marks[1::2] == ["# endregion"] * 5
     assert sorted(marks[::2]) == [
         f"# region: {name}" for name in ("loss", "notebook", "order", "schedule", "update")
