@@ -133,7 +133,7 @@ def test_shuffled_rows_repeat_only_when_all_were_seen(bundle):
     rows = Shuffled(10, torch.Generator().manual_seed(1))
     print([rows.draw(4).tolist() for _ in range(5)])
     """
-    drawn = sum(box(bundle, code, []), [])
+    drawn = [row for rows in box(bundle, code, []) for row in rows]
     assert sorted(drawn[:10]) == list(range(10)) == sorted(drawn[10:])
     assert drawn[:10] != drawn[10:]
 
