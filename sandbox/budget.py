@@ -219,18 +219,19 @@ def _refusal(txn: Transaction, names: Sequence[str], amount: Amount) -> BudgetEx
     held = balances(txn.connection)
     for name in names:
         for resource in RESOURCES:
-            needed, rest = getattr(amount, resource), _rest(held, name, resource)
-            if rest < needed or name not in held:
+            needed, room = getattr(amount, resource), rest(held, name, resource)
+            if room < needed or name not in held:
                 error = BudgetExhausted(
-                    f"account {name} has {rest} {resource} left; the job needs {needed} reserved"
+                    f"account {name} has {room} {resource} left; the job needs {needed} reserved"
                 )
                 error.resource = resource
-                error.short = tuple(n for n in names if _rest(held, n, resource) < needed)
+                error.short = tuple(n for n in names if rest(held, n, resource) < needed)
                 return error
     return BudgetExhausted(f"accounts {', '.join(names)} have too little left")
 
 
-def _rest(held: Balances, name: str, resource: str) -> int:
+def rest(held: Balances, name: str, resource: str) -> int:
+    """Return the rest of a resource in an account; 0 in an unknown account."""
     cell = held.get(name, {}).get(resource)
     return cell["limit"] - cell["spent"] - cell["reserved"] if cell else 0
 

@@ -6,13 +6,7 @@ executes in a box, settles the measured use and records. There is no unsandboxed
 
 from dataclasses import dataclass, replace
 
-from configs.entries import (
-    AnswerEntry,
-    CallEntry,
-    Entry,
-    JobEntry,
-    StartEntry,
-)
+from configs.entries import AnswerEntry, CallEntry, Entry, JobEntry, StartEntry
 from configs.errors import VerificationFailed
 from configs.job import Outcome
 from configs.records import KILLED, Amount, Grant, Job, JobResult, ModelReply, Plan, stage

@@ -102,6 +102,7 @@ def run_job(running: Running, job: Job, cpu: int | None) -> tuple[JobResult, int
         if running.stopped:
             raise Interrupted("the study was stopped")
         running.watch()
+        running.hand_over(job.plan)
         try:
             run(running.sandbox, job, running.gate.next_grant(*slot), cpu)
         except Halted as halted:

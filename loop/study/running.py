@@ -3,6 +3,7 @@
 import shlex
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,6 +104,19 @@ class Running:
         except NeedsHuman as error:
             lapsed.question = error.question
             raise lapsed from None
+
+    def hand_over(self, plan: str) -> None:
+        """Let the next mandate pay for a plan where its own has no room for another training."""
+        gate, memory = self.gate, self.gate.memory
+        if len(memory.mandates) < 2:
+            return
+        change_class, used_up = memory.plans[plan].change_class, gate.moment().used_up
+        yes = memory.allowed.get((plan, change_class))
+        with suppress(NeedsHuman, Denied):
+            if yes and yes.authority in used_up:
+                (authority, *_) = gate.authority(plan, change_class)
+                if authority not in used_up:
+                    gate.grant(plan)
 
     def resume_command(self) -> str:
         """Return the command that lets a held study go on."""

@@ -36,7 +36,7 @@ from loop.verify.state import Replay, need
 from sandbox import budget, charges
 from sandbox.canonical import digest
 from sandbox.decision import policy, unix
-from sandbox.gate import admit, decide, flaw, fold, pass_or_raise
+from sandbox.gate import admit, decide, flaw, fold, mandate, pass_or_raise
 from sandbox.gate import grant as grants
 from sandbox.gate.memory import Memory
 from sandbox.ledger import Ledger
@@ -67,6 +67,7 @@ def check_entry(replay: Replay, entry: Entry) -> None:
         if check:
             check(replay, entry.fact)
         fold.fold(replay.memory, entry)
+        charges.move(replay.balances, entry)
         if entry.kind in NOTED:
             replay.recorded.note(entry.fact)
     except HeirloopError as error:
@@ -135,7 +136,9 @@ def _check_decision(replay: Replay, fact: DecisionEntry) -> None:
             expect(not reason, reason)
         reason = plans.find_flaw(memory, memory.plans[fact.plan])
         replay.expect(not reason, reason)
-    moment = replace(replay.moment(), revoked=_passed_over(replay, fact))
+    earlier = _list_earlier(memory, fact)
+    used_up = mandate.find_used_up(memory, replay.balances) & set(earlier) if earlier else set()
+    moment = replace(replay.moment(), revoked=_passed_over(replay, fact), used_up=used_up)
     by = pass_or_raise(decide.decide(memory, moment, *question))
     need(
         decide.write_yes(memory, *question, by) == fact, "the rules in force gave another decision"
@@ -143,16 +146,21 @@ def _check_decision(replay: Replay, fact: DecisionEntry) -> None:
     replay.decisions.setdefault(question, []).append(fact)
 
 
+def _list_earlier(memory: Memory, fact: DecisionEntry) -> list[str]:
+    """Return the mandates before the named one; an approval has none before it."""
+    if fact.authority not in memory.mandates:
+        return []
+    return list(takewhile(lambda name: name != fact.authority, memory.mandates))
+
+
 def _passed_over(replay: Replay, fact: DecisionEntry) -> set[str]:
     """Return the keys of the standing mandates before the named one: they may have been revoked.
 
     No entry says when a key was revoked. A key that signed the named mandate was none of them.
     """
-    mandates = replay.memory.mandates
-    if fact.authority not in mandates:
-        return set()
-    earlier = takewhile(lambda name: name != fact.authority, mandates)
-    return {mandates[name].public for name in earlier} - {mandates[fact.authority].public}
+    mandates, earlier = replay.memory.mandates, _list_earlier(replay.memory, fact)
+    own = {mandates[fact.authority].public} if earlier else set()
+    return {mandates[name].public for name in earlier} - own
 
 
 def _check_champion(replay: Replay, fact: ChampionEntry) -> None:

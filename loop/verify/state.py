@@ -8,6 +8,7 @@ from configs.errors import VerificationFailed
 from configs.records import Amount, Grant
 from loop.verify.inputs import Recorded
 from sandbox import own
+from sandbox.budget import Balances
 from sandbox.gate import decide
 from sandbox.gate.memory import Memory, Moment, Question
 from sandbox.store import Store
@@ -35,6 +36,8 @@ class Replay:
     "nonces of begun jobs and calls"
     limits: dict[str, Amount] = field(default_factory=dict)
     "limit required of each account"
+    balances: Balances = field(default_factory=dict)
+    "balances of all accounts"
     accounts: set[str] = field(default_factory=set)
     "opened accounts"
     reserved: dict[str, tuple[tuple[str, ...], Amount]] = field(default_factory=dict)

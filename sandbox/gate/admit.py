@@ -17,7 +17,7 @@ from sandbox.canonical import canonical
 from sandbox.decision import HOUR
 from sandbox.gate.grant import account
 from sandbox.gate.memory import Memory, Moment
-from sandbox.gate.wording import name_clocks
+from sandbox.gate.wording import name_clocks, name_end
 from sandbox.ledger import Transaction
 
 LONGEST_HOURS = 24 * 365
@@ -83,8 +83,8 @@ def check_approval(memory: Memory, moment: Moment, envelope: bytes) -> Approval:
     request = memory.requests.get((approval.plan, approval.change_class))
     if request and moment.now >= request.expires:
         raise VerificationFailed(
-            "the request was not decided on in time and is denied; silence is a no, and a late yes"
-            f" does not change it{name_clocks(memory, moment)}"
+            "the request is denied, and a late yes does not change it: it was not decided on in"
+            f" time{name_end(memory, moment, request, approval)}"
         )
     now = memory.people_clock(approval, moment.now)
     if not approval.issued - EARLY_SECONDS <= now < approval.expires:

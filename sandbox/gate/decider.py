@@ -12,9 +12,10 @@ from configs.entries import DecisionEntry
 from configs.errors import Denied, NeedsHuman, VerificationFailed
 from configs.records import Approval, Grant, Mandate, PlanRole
 from sandbox import keys
+from sandbox.budget import balances
 from sandbox.canonical import digest
 from sandbox.decision import policy
-from sandbox.gate import admit, decide, flaw, fold, launch, refusals
+from sandbox.gate import admit, decide, flaw, fold, launch, mandate, refusals
 from sandbox.gate import grant as grants
 from sandbox.gate.memory import Decision, Memory, Moment, Question
 from sandbox.ledger import Ledger, Transaction
@@ -67,6 +68,9 @@ class Decider:
             wall=time.time(),
             revoked=keys.revoked(),
             store=self.store,
+            used_up=mandate.find_used_up(self.memory, self.ledger.read(balances))
+            if len(self.memory.mandates) > 1
+            else (),
             own_refusal=self.own_refusal,
         )
 
@@ -124,14 +128,6 @@ class Decider:
         self.refresh()
         decision = decide.decide(self.memory, self.moment(), subject, change_class)
         return pass_or_raise(decision, (subject, change_class))
-
-    def decide(self, subject: str, change_class: str) -> DecisionEntry:
-        """Decide on an act without a job (promote, deploy, amend) and record the yes."""
-        with self.ledger.transaction() as txn:
-            self.refresh(txn)
-            yes = self.decide_within(txn, subject, change_class)
-        self.refresh()
-        return yes
 
     def decide_within(self, txn: Transaction, subject: str, change_class: str) -> DecisionEntry:
         """Record a yes in a transaction, so no entry comes between its reasons and it.

@@ -9,7 +9,9 @@ from collections import deque
 from collections.abc import Collection, Mapping
 
 from configs.records import COMPUTED_TASKS, Mandate, Plan
+from sandbox.budget import UNATTENDED, Balances, rest
 from sandbox.decision import HOUR, distance
+from sandbox.gate.grant import account
 from sandbox.gate.memory import Memory, Moment, recent
 from sandbox.store import Store
 
@@ -23,14 +25,28 @@ def ask_mandates(
         return "", (
             "is computable (code could compute the answers of this task), which no mandate promotes"
         )
-    uncovered = ""
-    for name, mandate in live_mandates(memory, moment.now, moment.revoked).items():
-        if change_class not in mandate.caps.classes:
+    uncovered, live = "", live_mandates(memory, moment.now, moment.revoked)
+    for name in sorted(live, key=lambda name: name in moment.used_up):
+        if change_class not in live[name].caps.classes:
             continue
         uncovered = find_excess(memory, moment, name, subject, change_class)
         if not uncovered:
             return name, ""
     return "", uncovered or "waits for a mandate"
+
+
+def find_used_up(memory: Memory, held: Balances) -> set[str]:
+    """Return the mandates without room for another training: the next of their class is asked."""
+    least = memory.rules.config.budget.train.cpu_us
+
+    def is_poor(payer: str) -> bool:
+        return rest(held, payer, "jobs") < 1 or rest(held, payer, "cpu_us") < least
+
+    return {
+        name
+        for name in memory.mandates
+        if is_poor(account(name)) or (memory.is_shared(name) and is_poor(UNATTENDED))
+    }
 
 
 def live_mandates(memory: Memory, now: float, revoked: Collection[str]) -> dict[str, Mandate]:

@@ -183,6 +183,8 @@ class Moment:
     "stored bytes, for the drift between two bundles"
     wall: float = 0
     "unix seconds of this machine's clock; 0: not asked, as when a ledger is verified"
+    used_up: Collection[str] = ()
+    "mandates without room for another training"
     own_refusal: Callable[[str, str], str]
     "reason why the study's own gate says no to (subject, class); empty: it says nothing"
 

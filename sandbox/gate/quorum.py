@@ -10,15 +10,8 @@ from configs.records import RESUME, Approval
 from configs.settings.gates import Quorum
 from sandbox import keys
 from sandbox.gate.fold import HUMAN
-from sandbox.gate.memory import (
-    Decision,
-    Memory,
-    Moment,
-    allowed,
-    refused,
-    waiting,
-)
-from sandbox.gate.wording import describe_wait, name_clocks
+from sandbox.gate.memory import Decision, Memory, Moment, allowed, refused, waiting
+from sandbox.gate.wording import describe_wait, name_clocks, name_end
 
 
 def find_quorum(memory: Memory, change_class: str) -> Quorum:
@@ -45,10 +38,8 @@ def ask_quorum(
     if len(yes) < quorum.of or (escalated and not external):
         request = memory.requests.get((subject, change_class))
         if request and moment.now >= request.expires:
-            clocks = name_clocks(memory, moment)
-            return refused(
-                f"plan {subject[:12]} ({change_class}) was not decided on in time{clocks}"
-            )
+            late = f"was not decided on in time{name_end(memory, moment, request)}"
+            return refused(f"plan {subject[:12]} ({change_class}) {late}")
         missing = describe_wait(subject, change_class, quorum, len(yes), bool(escalated), uncovered)
         return waiting(f"{missing}{name_clocks(memory, moment)}")
     by = tuple(dict.fromkeys((*yes.values(), *external.values())))

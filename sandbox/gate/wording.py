@@ -2,7 +2,9 @@
 
 from datetime import UTC, datetime
 
+from configs.records import Approval
 from configs.settings.gates import Quorum
+from sandbox.decision import Request
 from sandbox.gate.memory import Memory, Moment
 
 JUMP_SECONDS = 300
@@ -14,23 +16,28 @@ def name_clocks(memory: Memory, moment: Moment) -> str:
     ahead = moment.now - memory.rules.ahead - moment.wall
     if not moment.wall or ahead <= JUMP_SECONDS:
         return ""
-    ledger, wall = (
-        datetime.fromtimestamp(seconds, UTC).isoformat(timespec="minutes")
-        for seconds in (moment.now - memory.rules.ahead, moment.wall)
-    )
+    ledger, wall = map(_time_of, (moment.now - memory.rules.ahead, moment.wall))
     return (
         f"; the ledger's clock says {ledger}, {ahead / 3600:.1f} h ahead of this machine's {wall}:"
         " a clock jumped, and `heirloop amend RUN --clock` lets people go on from it"
     )
 
 
+def name_end(
+    memory: Memory, moment: Moment, request: Request, approval: Approval | None = None
+) -> str:
+    """Return a clause on a request's end, on the time of a late approval, and on the clocks."""
+    signed = f", and this was signed at {_time_of(approval.issued)}" if approval else ""
+    end = _time_of(request.expires - memory.rules.ahead)
+    return f" (it ended at {end}{signed}){name_clocks(memory, moment)}"
+
+
+def _time_of(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="minutes")
+
+
 def describe_wait(
-    subject: str,
-    change_class: str,
-    quorum: Quorum,
-    yes: int,
-    escalated: bool,
-    uncovered: str,
+    subject: str, change_class: str, quorum: Quorum, yes: int, escalated: bool, uncovered: str
 ) -> str:
     """Return the missing part of a subject's decision."""
     reviewers = " or ".join(quorum.reviewers) or f"{quorum.role or 'pinned'} reviewers"

@@ -4,6 +4,7 @@ reviewers, canaries.
 
 import base64
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,7 +62,10 @@ def test_silence_is_a_no_when_the_request_expires(tmp_path, go, monkeypatch):
         r.subject for r in gate_of(cfg).pending()
     ] == [plan]
     monkeypatch.setattr(gates.Gate, "now", lambda _: asked["expires"] + 1.0)
-    with pytest.raises(Denied, match="not decided on in time"):
+    ended = r"not decided on in time \(it ended at \d{4}-\d\d-\d\dT\d\d:\d\d\+00:00"
+    late = approve(cfg, plan, "recipe", changes={"issued": asked["expires"] - 60})
+    assert re.search(rf"{ended}, and this was signed at \d{{4}}-", late)
+    with pytest.raises(Denied, match=ended):
         go(cfg, box)
     assert (
         box.ran == []
@@ -587,6 +591,25 @@ def test_cooling_off_runs_by_the_ledger_s_clock_and_no_decision_lives_for_ever(
     assert gate_of(cfg).pending() == []  # people have nothing more to do
     monkeypatch.setattr(gates.Gate, "now", lambda _: now + 660.0)
     assert gate_of(cfg).authority(plan, "recipe")
+
+
+@pytest.mark.parametrize("jobs", [3, 8])
+def test_a_used_up_mandate_hands_over_to_the_next_of_its_class_even_within_a_plan(
+    tmp_path, go, jobs
+):
+    cfg, folder = config(tmp_path, "study.generations=1"), tmp_path / "runs" / "t"
+    mandate(cfg, caps=replace(cfg.gates.unattended, jobs=jobs))
+    (place,) = (keys.home() / "mandates").iterdir()
+    place.rename(place.with_name("t-a.json"))  # it is admitted first
+    mandate(cfg)
+    assert go(cfg, FakeBox(better))["finished"]
+    first, second = [e.body["digest"] for e in entries(cfg) if e.kind == "mandate"]
+    rests = [e.body["authority"] for e in entries(cfg) if e.kind == "decision"]
+    assert rests[0] == first and rests[-1] == second and rests == sorted(rests, key=rests.index)
+    assert not bodies(cfg, "incident")
+    paid = [e.body["grant"]["authority"] for e in entries(cfg) if e.kind == "start"]
+    assert paid.count(first) == jobs and set(paid) == {first, second}
+    verify(folder)
 
 
 def test_a_run_whose_first_mandate_was_revoked_goes_on_under_the_second_and_verifies(

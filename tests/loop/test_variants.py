@@ -296,7 +296,7 @@ def test_nothing_that_measures_skill_can_become_champion(tmp_path, go):
     cfg, _, facts = measured(tmp_path, go)
     name = next(n for n, p in facts.plans.items() if p.purpose == "skill")
     with pytest.raises(Denied):
-        gate_of(cfg).decide(name, "promote")
+        gate_of(cfg).authority(name, "promote")
 
 
 def test_a_killed_measure_of_skill_goes_on_where_it_was(tmp_path, go):
