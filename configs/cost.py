@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from configs.build import need
 from configs.reader import later
 from configs.recipe import Recipe
-from configs.tokens import DOCUMENT, Layout, document
+from configs.tokens import Layout, document
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ def parameters(recipe: Recipe, lay: Layout) -> int:
     Counted are embeddings (token, and position where it is learned), blocks (attention 4w^2, MLP,
     two gains), the final gain, and the output's own map, bias and shortcut where a recipe has them.
     """
-    w, length = recipe.width, max(len(lay.order), DOCUMENT if lay.notebook else 0)
+    w, length = recipe.width, lay.length
     tokens = (lay.vocabulary + lay.notebook) * w
     output = tokens * (recipe.output == "free") + lay.vocabulary * (recipe.output_bias != "none")
     output += lay.vocabulary**2 * (recipe.shortcut == "bigram")
@@ -109,7 +109,7 @@ def step_us(recipe: Recipe, lay: Layout, cost: Cost) -> float:
     if lay.notebook and recipe.notebook:
         own = step_us(recipe, document(lay), cost)
         return recipe.notebook * own + (1 - recipe.notebook) * step_us(
-            recipe, replace(lay, notebook=0), cost
+            recipe, replace(lay, book=None), cost
         )
     overhead = cost.base_us + cost.block_us * recipe.depth
     products = flops_per_step(recipe, lay) / cost.flops_per_us

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from configs.build import need
+from configs.notebook import BUCKETS, Notebook
 from configs.recipe import Recipe
-from configs.tokens import BUCKETS, pairs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,13 +76,13 @@ def buckets(trials: Sequence[Trial]) -> list[int]:
     return result
 
 
-def notebook(trials: Sequence[Trial]) -> list[list[int]]:
+def notebook(trials: Sequence[Trial], book: Notebook) -> list[list[int]]:
     """Return the rows of a notebook: a row for each trial with an outcome.
 
     A row has 1 + knobs tokens: outcome, then a pair token per knob.
     """
     return [
-        [bucket, *pairs(t.recipe)]
+        [bucket, *book.encode(t.recipe)]
         for bucket, t in zip(buckets(trials), trials, strict=True)
         if bucket >= 0
     ]

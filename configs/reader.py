@@ -33,12 +33,13 @@ def wire_keys(kind: type) -> tuple[tuple[str, str], ...]:
     return tuple((f.name, f.metadata.get("wire", f.name)) for f in dataclasses.fields(kind))
 
 
-def later(default: Any, **metadata: Any) -> Any:
+def later(default: Any, hash: bool | None = None, **metadata: Any) -> Any:
     """Return a field that older bytes do not have: it is written only where it differs.
 
-    Its default is the old behaviour, so old bytes read and write back as they were.
+    Its default is the old behaviour, so old bytes read and write back as they were. `hash` is that
+    of `dataclasses.field`: False for a mapping, which has none.
     """
-    return dataclasses.field(default=default, metadata={**metadata, "later": True})
+    return dataclasses.field(default=default, hash=hash, metadata={**metadata, "later": True})
 
 
 @cache

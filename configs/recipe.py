@@ -3,6 +3,7 @@
 `KNOBS` is the whole search space. A recipe outside it is refused with a sentence.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -143,17 +144,36 @@ GRID: dict[str, tuple[Any, ...]] = {
     "gradient_clip": (0.0, 0.3, 1.0, 3.0),
     "notebook": (0.0, 0.05, 0.1, 0.2, 0.3),
 }
-"""The values for proposers to draw from, a tuple per knob, in order of size."""
+"""The common values for proposers to draw from, a tuple per knob, in order of size. A task may
+have a grid of its own.
+"""
 
 
-def grid(notebook: bool) -> dict[str, tuple[Any, ...]]:
-    """Return the values for a study's proposers to draw from.
+def grid(
+    notebook: bool, own: Mapping[str, tuple[Any, ...]] | None = None
+) -> dict[str, tuple[Any, ...]]:
+    """Return the values for a study's proposers to draw from: the task's own, or the common ones.
 
     Without a notebook its share is no knob and stays 0.
     """
-    return {name: values for name, values in GRID.items() if notebook or name != "notebook"}
+    whole = typed_values(own) if own else GRID
+    return {name: values for name, values in whole.items() if notebook or name != "notebook"}
+
+
+def typed_values(own: Mapping[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+    """Return a grid with the numbers of its knobs: bytes may hold 0 where a knob has 0.0."""
+    rates = {f.name for f in fields(Recipe) if isinstance(f.default, float)}
+    return {
+        name: tuple(float(value) for value in values) if name in rates else tuple(values)
+        for name, values in own.items()
+    }
 
 
 def knobs() -> tuple[str, ...]:
     """Return the names of all knobs, in the order of the recipe."""
     return tuple(f.name for f in fields(Recipe))
+
+
+def knob_values(recipe: Recipe) -> dict[str, Any]:
+    """Return every knob of a recipe with its value, the unwritten ones included."""
+    return {name: getattr(recipe, name) for name in knobs()}

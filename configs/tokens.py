@@ -3,16 +3,16 @@
 An item is stored in *canonical* order, a uint8 token per column: question, separator, answer. A
 recipe may reorder the columns (operands, answer), never their content. So a layout is a
 permutation, and the trusted side reads predictions back in canonical order. A net for proposals has
-another document format, the notebook: past trials as outcome and knob-value pairs. Standard library
-only.
+another document format, the notebook (configs/notebook.py). Standard library only.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from configs.build import need
-from configs.recipe import GRID, Recipe
+from configs.notebook import Notebook, notebook_over
+from configs.reader import later
+from configs.recipe import Recipe, knobs
 
 PLUS, EQUALS = 0, 1
 """Tokens 0 and 1 are '+' and '=' in every task; values start at 2."""
@@ -21,45 +21,6 @@ COPIED, COPIED_VALUES = 6, 4
 """planted: columns of a question and their values; the answer is the first column."""
 SIMULATED_WEIGHTS = 16
 """planted: numbers in a file of weights, whatever the recipe."""
-BUCKETS = 4
-"""Outcomes in a notebook: quarters of the trials by rank, 0 the worst."""
-ASK = BUCKETS
-"""Notebook token in the place of an unknown outcome."""
-FIRST_PAIR = ASK + 1
-PAIRS: dict[str, int] = {
-    name: FIRST_PAIR + sum(map(len, list(GRID.values())[:i])) for i, name in enumerate(GRID)
-}
-"""First token of each knob's values: a single token gives knob and value."""
-NOTEBOOK = FIRST_PAIR + sum(map(len, GRID.values()))
-GROUPS: tuple[int, ...] = (
-    (0,) * BUCKETS + (1,) + tuple(i + 2 for i, values in enumerate(GRID.values()) for _ in values)
-)
-"""Group of each notebook token: outcomes, ASK, then a group per knob."""
-DOCUMENT = len(GRID) + 2
-"""Tokens of a notebook document: outcome or ASK, a pair per knob, outcome."""
-
-
-def pairs(recipe: Recipe) -> list[int]:
-    """Return a recipe's pair tokens in the order of the grid; a value off the grid counts as the
-    nearest.
-    """
-    return [PAIRS[name] + _nearest(values, getattr(recipe, name)) for name, values in GRID.items()]
-
-
-def unpaired(tokens: Sequence[int]) -> dict[str, Any]:
-    """Return the knob values of pair tokens, in any order."""
-    known = {
-        first + i: (name, value)
-        for name, first in PAIRS.items()
-        for i, value in enumerate(GRID[name])
-    }
-    return dict(known[token] for token in tokens)
-
-
-def _nearest(values: tuple[Any, ...], value: Any) -> int:
-    if value in values:
-        return values.index(value)
-    return min(range(len(values)), key=lambda i: abs(float(values[i]) - float(value)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +61,8 @@ class Task:
     "custom only: digest of all items of the file"
     notebook: bool = False
     "whether the net also has the tokens of the notebook, to learn from past trials and propose"
+    grid: dict[str, tuple[Any, ...]] | None = later(None, hash=False)
+    "values per knob, in order of size, for proposers to draw from; null: the common grid"
 
     def __post_init__(self) -> None:
         need(1 <= self.digits <= 6, "digits", self.digits, "between 1 and 6")
@@ -143,6 +106,13 @@ class Task:
                 getattr(self, name),
                 f"between {least} and {most}",
             )
+        for name, values in (self.grid or {}).items():
+            need(name in knobs(), "grid", name, f"one of the knobs {', '.join(knobs())}")
+            need(len(set(values)) == len(values) > 0, f"grid.{name}", values, "different values")
+
+    def book(self) -> Notebook:
+        """Return the tokens of its notebook, whether or not the net has them."""
+        return notebook_over(self.grid)
 
     def slices(self) -> tuple[str, ...]:
         """Return the names of the task's slices (evals/data.py describes them)."""
@@ -159,8 +129,8 @@ class Layout:
 
     vocabulary: int
     "number of distinct tokens of the task"
-    notebook: int
-    "number of tokens of the notebook, after the task's own; 0: no notebook"
+    book: Notebook | None = None
+    "the notebook, with tokens after the task's own; None: no notebook"
     question: int
     "columns before the answer, separator included"
     answer: int
@@ -168,15 +138,25 @@ class Layout:
     order: tuple[int, ...]
     "order[i] is the canonical column at position i; a permutation of question + answer columns"
 
+    @property
+    def notebook(self) -> int:
+        """Number of tokens of the notebook; 0 without it."""
+        return self.book.size if self.book else 0
+
+    @property
+    def length(self) -> int:
+        """Tokens of the longest document, of the task or of the notebook."""
+        return max(len(self.order), self.book.document if self.book else 0)
+
 
 def document(lay: Layout) -> Layout:
     """Return the layout of a notebook's documents: every column but the first is predicted."""
+    assert lay.book is not None
     return Layout(
         vocabulary=lay.notebook,
-        notebook=0,
         question=1,
-        answer=DOCUMENT - 1,
-        order=tuple(range(DOCUMENT)),
+        answer=lay.book.document - 1,
+        order=tuple(range(lay.book.document)),
     )
 
 
@@ -205,10 +185,9 @@ def layout(task: Task, recipe: Recipe) -> Layout:
     tail = list(range(len(question), len(question) + answer))
     if recipe.answer_order == "reversed":
         tail.reverse()
-    extra = NOTEBOOK if task.notebook else 0
     return Layout(
         vocabulary=vocabulary,
-        notebook=extra,
+        book=task.book() if task.notebook else None,
         question=len(question),
         answer=answer,
         order=tuple(question + tail),

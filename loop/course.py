@@ -53,7 +53,7 @@ def run_start_trial(campaign: Campaign, number: int) -> None:
         index=number,
         purpose="start",
         parent_recipe=base,
-        recipe=draw(rng, base, grid(config.task.notebook)),
+        recipe=draw(rng, base, grid(config.task.notebook, config.task.grid)),
         bundle=campaign.pristine_bundle(),
         proposal=Proposal(
             hypothesis="uniform draw for the notebook that every arm starts from", knobs={}

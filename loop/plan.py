@@ -13,7 +13,7 @@ from configs.build import parse, plain
 from configs.cost import steps
 from configs.errors import BadInput
 from configs.job import Limits
-from configs.recipe import Recipe
+from configs.recipe import Recipe, knob_values
 from configs.records import (
     Amount,
     ClassName,
@@ -48,7 +48,18 @@ CLASS_OF_FILE: dict[str, ClassName] = {
     "models/train.py": "patch",
 }
 """Edited file -> class of the plan, highest risk first."""
-BOX_WORDS = ("__init__", "build", "cost", "errors", "history", "job", "reader", "recipe", "tokens")
+BOX_WORDS = (
+    "__init__",
+    "build",
+    "cost",
+    "errors",
+    "history",
+    "job",
+    "notebook",
+    "reader",
+    "recipe",
+    "tokens",
+)
 """Modules of configs/ for code in a box; no other travels into it."""
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -184,8 +195,8 @@ def make_plan(
 
 
 def _list_changes(before: Recipe, after: Recipe) -> dict[str, object]:
-    old = plain(before)
-    return {name: value for name, value in plain(after).items() if value != old[name]}
+    old = knob_values(before)
+    return {name: value for name, value in knob_values(after).items() if value != old[name]}
 
 
 def _count_jobs(config: Config, purpose: Purpose, arm: str) -> tuple[JobCount, ...]:

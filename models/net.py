@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from configs.recipe import Recipe
-from configs.tokens import DOCUMENT, Layout
+from configs.tokens import Layout
 
 ACTIVATIONS = {"gelu": F.gelu, "relu": F.relu, "silu": F.silu}
 
@@ -109,8 +109,9 @@ class Block(nn.Module):
 class Net(nn.Module):
     def __init__(self, recipe: Recipe, lay: Layout) -> None:
         super().__init__()
-        D, T = recipe.width, max(len(lay.order), DOCUMENT if lay.notebook else 0)
-        self.recipe, self.vocabulary = recipe, lay.vocabulary
+        D, T = recipe.width, lay.length
+        self.recipe, self.vocabulary, self.book = recipe, lay.vocabulary, lay.book
+        self.groups = torch.tensor(lay.book.groups if lay.book else (), dtype=torch.long)
         self.token = nn.Embedding(lay.vocabulary + lay.notebook, D)
         self.position = nn.Embedding(T, D) if recipe.position == "learned" else None
         self.blocks = nn.ModuleList(Block(recipe) for _ in range(recipe.depth))

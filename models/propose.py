@@ -19,11 +19,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from configs.build import parse, plain, strict_json
+from configs.build import parse, strict_json
 from configs.history import History, buckets, notebook
 from configs.job import Order
-from configs.recipe import Recipe
-from configs.tokens import ASK, BUCKETS, GROUPS, PAIRS, layout, pairs, unpaired
+from configs.notebook import ASK, BUCKETS, Notebook
+from configs.recipe import Recipe, knob_values
+from configs.tokens import layout
 from models.net import Net
 from models.predict import fit
 from models.train import AdamW, documents, notebook_loss, rate
@@ -41,8 +42,9 @@ def read(net: Net, recipe: Recipe, history: History, seed: int, steps: int) -> N
     """Train the weights on the notebook as it stands now, by their own recipe, for the ordered
     steps.
     """
+    assert net.book is not None
     trials, generator, adam = (
-        torch.tensor(notebook(history.trials)),
+        torch.tensor(notebook(history.trials, net.book)),
         torch.Generator().manual_seed(seed),
         AdamW(net, recipe),
     )
@@ -55,17 +57,22 @@ def read(net: Net, recipe: Recipe, history: History, seed: int, steps: int) -> N
 
 @torch.no_grad()
 def write(
-    net: Net, outcome: int, fixed: dict[str, Any], generator: torch.Generator, temperature: float
+    net: Net,
+    book: Notebook,
+    outcome: int,
+    fixed: dict[str, Any],
+    generator: torch.Generator,
+    temperature: float,
 ) -> Tensor:
     """Draw recipes (DRAFTS, knobs) given an outcome: knobs in random order, each among its own
     values; `fixed` knobs are kept.
     """
-    groups = torch.tensor(GROUPS)
+    groups, knobs = net.groups, len(book.pairs)
     order = (
-        torch.rand(DRAFTS, len(PAIRS), generator=generator).argsort(1) + 2
+        torch.rand(DRAFTS, knobs, generator=generator).argsort(1) + 2
     )  # the group of the knob that stands at each position
     rows = torch.full((DRAFTS, 1), outcome)
-    for column in range(len(PAIRS)):
+    for column in range(knobs):
         logits = net(rows + net.vocabulary, notebook=True)[:, -1] / temperature
         open_ = groups == order[:, column : column + 1]
         rows = torch.cat(
@@ -78,7 +85,7 @@ def write(
             dim=1,
         )
         for name, token in fixed.items():
-            here = order[:, column] == groups[PAIRS[name]]
+            here = order[:, column] == groups[book.pairs[name]]
             rows[here, -1] = token
     return rows[:, 1:]
 
@@ -110,22 +117,23 @@ def propose(net: Net, history: History, seed: int) -> list[dict[str, Any]]:
     """Return the proposals: mostly asked for the best outcome, every fourth for the one below; each
     foretold best among its drafts.
     """
-    generator = torch.Generator().manual_seed(seed)
+    assert net.book is not None
+    book, generator = net.book, torch.Generator().manual_seed(seed)
     values, before = worth(history), history.champion_score
     fixed = {
         name: token
-        for name, token in zip(PAIRS, pairs(history.champion), strict=True)
+        for name, token in zip(book.pairs, book.encode(history.champion), strict=True)
         if name not in history.grid
     }
     tried = {
-        tuple(sorted(pairs(recipe)))
+        tuple(sorted(book.encode(recipe)))
         for recipe in (history.champion, *history.barred, *(t.recipe for t in history.trials))
     }
     result = []
     for number in range(history.count):
         outcome = BUCKETS - 1 - (number % 4 == 3)
         for temperature in TEMPERATURES:
-            drafts = write(net, outcome, fixed, generator, temperature)
+            drafts = write(net, book, outcome, fixed, generator, temperature)
             foretold = foresee(net, drafts) @ values
             ranked = foretold.argsort(descending=True, stable=True).tolist()
             fresh = [i for i in ranked if tuple(sorted(drafts[i].tolist())) not in tried]
@@ -134,7 +142,7 @@ def propose(net: Net, history: History, seed: int) -> list[dict[str, Any]]:
         else:
             continue
         tried.add(tuple(sorted(drafts[fresh[0]].tolist())))
-        recipe, now = plain(history.champion), unpaired(drafts[fresh[0]].tolist())
+        recipe, now = knob_values(history.champion), book.decode(drafts[fresh[0]].tolist())
         gain = None if before is None else round(foretold[fresh[0]].item() - before, 4)
         result.append(
             {

@@ -22,8 +22,9 @@ from torch import Tensor
 
 from configs.build import parse, strict_json
 from configs.job import Order
+from configs.notebook import ASK
 from configs.recipe import Recipe
-from configs.tokens import ASK, FIRST_VALUE, GROUPS, Layout, Task, layout
+from configs.tokens import FIRST_VALUE, Layout, Task, layout
 from models.net import Net
 
 
@@ -114,12 +115,6 @@ def start_bias(net: Net, recipe: Recipe, tokens: Tensor) -> None:
 
 
 # region: notebook
-SAME = torch.tensor(GROUPS)[:, None] == torch.tensor(GROUPS)
-"""(N, N): which notebook tokens can stand in each other's place, so that the net need not learn
-what decoding enforces.
-"""
-
-
 def documents(recipe: Recipe, trials: Tensor, generator: torch.Generator) -> Tensor:
     """One batch of the notebook: rows of `trials` (outcome, pairs) as outcome or ASK, the pairs in
     random order, outcome.
@@ -133,11 +128,13 @@ def documents(recipe: Recipe, trials: Tensor, generator: torch.Generator) -> Ten
 
 def notebook_loss(net: Net, rows: Tensor) -> Tensor:
     """Mean cross-entropy of each next notebook token among those of its own group: rows (B, T)
-    without the task's offset.
+    without the task's offset. Others are left out, so that the net need not learn what decoding
+    enforces.
     """
     logits = net(rows[:, :-1] + net.vocabulary, notebook=True)
+    other = net.groups[rows[:, 1:], None] != net.groups
     return F.cross_entropy(
-        logits.masked_fill(~SAME[rows[:, 1:]], -math.inf).flatten(0, 1), rows[:, 1:].flatten()
+        logits.masked_fill(other, -math.inf).flatten(0, 1), rows[:, 1:].flatten()
     )
 
 

@@ -12,7 +12,7 @@ from typing import cast
 from configs.build import plain
 from configs.entries import AmendedEntry, Entry, StudyEntry, facts_of
 from configs.errors import VerificationFailed
-from configs.recipe import Recipe
+from configs.recipe import Recipe, knob_values
 from configs.records import Amount, PublicHalf
 from configs.settings.config import Config
 from configs.settings.task import SIMULATED
@@ -155,7 +155,7 @@ def count_changes(store: Store, base: tuple[str, Recipe], other: tuple[str, Reci
 
 
 def _changed_knobs(base: Recipe, other: Recipe) -> int:
-    before, after = plain(base), plain(other)
+    before, after = knob_values(base), knob_values(other)
     return sum(before[name] != after[name] for name in before)
 
 

@@ -1,11 +1,13 @@
 """What does a net learn, and on how much compute? The settings of Hydra group `task`."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from configs.build import need
+from configs.build import need, parse
 from configs.cost import Cost
-from configs.recipe import Recipe
+from configs.errors import BadInput
+from configs.reader import later
+from configs.recipe import Recipe, knob_values
 from configs.tokens import Task
 
 
@@ -63,6 +65,8 @@ class TaskSetup:
     "standard deviation of exact match over seeds, measured; floor of every standard error"
     baseline: Recipe
     "a newcomer's recipe; the first champion"
+    grid: dict[str, tuple[Any, ...]] | None = later(None, hash=False)
+    "values per knob, in order of size, for proposers to draw from; null: the common grid"
 
     def __post_init__(self) -> None:
         need(
@@ -87,6 +91,17 @@ class TaskSetup:
             "a planted world with task planted, and empty with any other",
         )
         self.format()
+        self._check_grid()
+
+    def _check_grid(self) -> None:
+        """Refuse a value that no recipe can have; heads and widths must fit in some draw."""
+        for name, values in (self.grid or {}).items():
+            alone = {"heads": 1} if name == "width" else {"width": 64} if name == "heads" else {}
+            for value in values:
+                try:
+                    parse(Recipe, {**knob_values(self.baseline), **alone, name: value})
+                except BadInput as error:
+                    raise BadInput(f"grid.{error}") from None
 
     def format(self) -> Task:
         """Return the token format alone, as it goes into a box."""
@@ -105,6 +120,7 @@ class TaskSetup:
             "answer",
             "values",
             "items",
+            "grid",
         )
         return Task(**{name: getattr(self, name) for name in names})
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 from configs.build import need, parse, plain, strict_json
 from configs.errors import BadInput, VerificationFailed
 from configs.history import History, Trial
-from configs.recipe import Recipe, grid
+from configs.recipe import Recipe, grid, knob_values
 from configs.records import Amount, JobCount, Plan, Proposal
 from evals.data import held_out
 from loop.plan import apply_proposal, source
@@ -147,7 +147,7 @@ def _read_proposal(number: int, line: str, history: History) -> str:
         change = apply_proposal(history.champion, source(), parse(Proposal, strict_json(line)))
     except BadInput as error:
         raise BadInput(f"proposal {number} of FILE cannot be used: {error}") from None
-    before, after = plain(history.champion), plain(change.recipe)
+    before, after = knob_values(history.champion), knob_values(change.recipe)
     return ", ".join(f"{knob} {after[knob]}" for knob in after if after[knob] != before[knob])
 
 

@@ -7,15 +7,19 @@ trained. The rows of a check are evals/task.py.
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from safetensors.numpy import load
 
 from configs.build import need, plain
+from configs.errors import BadInput
 from configs.recipe import Recipe, grid
 from configs.records import CONFIRM
 from configs.settings.config import Config
+from configs.settings.task import TaskSetup
 from evals import task as rows
 from evals.data import Items
 from loop.calibrate.trainings import budget_for, open_trainings, read_scores, train
@@ -46,7 +50,9 @@ def check_task(
     need(2 <= recipes <= 1000, "--recipes", recipes, "between 2 and 1000")
     config = check_settings(task, trainings, recipes, overrides)
     chosen = {"baseline": config.task.baseline}
-    chosen |= {f"random {i}": recipe for i, recipe in enumerate(_draw_recipes(recipes))}
+    chosen |= {
+        f"random {i}": recipe for i, recipe in enumerate(_draw_recipes(config.task, recipes))
+    }
     first = {kind: trainings if kind == "baseline" else 1 for kind in chosen}
     counts = {kind: trainings if kind == "baseline" else 1 + FRESH for kind in chosen}
     with open_trainings(config, chosen, counts, unattended) as (running, plans):
@@ -85,12 +91,12 @@ def check_settings(task: str, trainings: int, recipes: int, overrides: Sequence[
     )
 
 
-def _draw_recipes(count: int) -> list[Recipe]:
+def _draw_recipes(task: TaskSetup, count: int) -> list[Recipe]:
     rng, recipes = random.Random(1), list[Recipe]()
     while len(recipes) < count:
-        knobs = {name: rng.choice(values) for name, values in grid(False).items()}
-        if knobs["width"] % knobs["heads"] == 0:
-            recipes.append(Recipe(**knobs))
+        knobs = {name: rng.choice(values) for name, values in grid(False, task.grid).items()}
+        with suppress(BadInput):  # the heads do not divide the width
+            recipes.append(replace(task.baseline, **{"notebook": 0.0, **knobs}))
     return recipes
 
 

@@ -1,6 +1,6 @@
 """`heirloop list`: the names that settings can hold, each with its meaning."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from loop.propose.table import PROPOSERS, proposer
 from loop.settings import compose_settings
 from loop.terminal import AS_JSON, print_table, write_truth
 
+Grid = Mapping[str, tuple[Any, ...]]
 Rows = tuple[list[str], list[list[Any]]]
 """Head of a table, and its rows."""
 BOXES = {
@@ -28,11 +29,19 @@ BOXES = {
 
 def _list_knobs() -> Rows:
     texts, baseline = field_texts(Recipe), Recipe()
+    tasks = [(name, compose_settings([f"task={name}"]).task) for name in _built_in_tasks()]
+    own = {name: task.grid for name, task in tasks if task.grid}
     rows = [
-        [name, getattr(baseline, name), ", ".join(map(str, GRID[name])), texts[name]]
-        for name in knobs()
+        [name, getattr(baseline, name), _list_values(name, own), texts[name]] for name in knobs()
     ]
     return ["knob", "default", "proposers draw from", "meaning and range"], rows
+
+
+def _list_values(knob: str, own: Mapping[str, Grid]) -> str:
+    """Return the common values of a knob, then those of each task with a grid of its own."""
+    grids = {"": GRID, **{f"{task}: ": grid for task, grid in own.items()}}
+    texts = {start: ", ".join(map(str, grid.get(knob, ()))) for start, grid in grids.items()}
+    return "; ".join(start + (text or "none") for start, text in texts.items())
 
 
 def _list_arms() -> Rows:
@@ -48,7 +57,7 @@ def _list_arms() -> Rows:
 def _list_tasks() -> Rows:
     rows = list[list[Any]]()
     for name, text in _describe("task"):
-        if name in ("custom", "planted"):
+        if name not in _built_in_tasks():
             rows.append([name, "-", "-", "-", text])
             continue
         task = compose_settings([f"task={name}"]).task
@@ -69,6 +78,10 @@ def _list_studies() -> Rows:
 def _list_boxes() -> Rows:
     rows = [[name, *texts] for name, texts in BOXES.items()]
     return ["box", "where jobs run", "needs"], rows
+
+
+def _built_in_tasks() -> list[str]:
+    return [name for name, _ in _describe("task") if name not in ("custom", "planted")]
 
 
 def _describe(group: str) -> Iterator[tuple[str, str]]:

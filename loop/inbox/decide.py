@@ -119,7 +119,7 @@ def take_order(
 @router.get("/runs/{run}/propose")
 def show_proposal_form(request: Request, session: Reader, served: NamedRun) -> Response:
     """Show the form for proposals by people."""
-    knobs = grid(served.config.task.notebook)
+    knobs = grid(served.config.task.notebook, served.config.task.grid)
     return page(request, "propose.html", session, run=served, knobs=knobs, arms=served.by_hand)
 
 

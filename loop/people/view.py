@@ -11,10 +11,11 @@ from configs.build import parse, plain
 from configs.entries import ControlEntry, unflatten
 from configs.errors import BadInput, VerificationFailed
 from configs.objective import objective_text
+from configs.recipe import Recipe, knob_values
 from configs.records import Plan
 from configs.settings.config import Config
 from configs.settings.gates import Quorum
-from loop.people.difference import compare_bundles, list_changes
+from loop.people.difference import Change, compare_bundles, list_changes
 from loop.people.flags import list_flags
 from loop.people.shown import Ancestor, GivenDecision, SubjectView
 from sandbox import budget
@@ -152,23 +153,27 @@ def _name_quorum(quorum: Quorum) -> str:
     return " or ".join(quorum.reviewers) or f"any {quorum.role or 'pinned'} reviewer"
 
 
+def _compare(before: Recipe, after: Recipe) -> tuple[Change, ...]:
+    return list_changes(knob_values(before), knob_values(after))
+
+
 def _add_plan(gate: Gate, view: SubjectView, subject: Subject, plan: Plan) -> SubjectView:
     """Return a view with the plan's claim, lineage and differences."""
     parent = gate.memory.plans.get(plan.parent)
     approved = gate.approved_before(subject.digest)
     last = gate.memory.plans[approved]
-    recipe = plain(plan.recipe)
+    recipe = plan.recipe
     return replace(
         view,
         proposer=plan.arm + (f", handed in by {subject.by}" if subject.by else ""),
         hypothesis_raw=plan.hypothesis,
         predicted_gain=plan.predicted_gain,
         lineage=_list_ancestors(gate, plan),
-        settings_raw=list_changes(plain(parent.recipe) if parent else {}, recipe),
+        settings_raw=_compare(parent.recipe, recipe) if parent else list_changes({}, plain(recipe)),
         parent_diff=compare_bundles(gate.store, parent.bundle, plan.bundle) if parent else (),
         approved=approved,
         approved_by_person=approved in gate.memory.human,
-        approved_settings_raw=list_changes(plain(last.recipe), recipe),
+        approved_settings_raw=_compare(last.recipe, recipe),
         approved_diff=compare_bundles(gate.store, last.bundle, plan.bundle),
         drift=gate.drift(subject.digest),
     )

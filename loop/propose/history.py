@@ -14,9 +14,9 @@ from safetensors.numpy import save
 from configs.arms import START, variant
 from configs.entries import NotebookEntry
 from configs.history import History, Trial, notebook
+from configs.notebook import BUCKETS
 from configs.recipe import grid
 from configs.records import Plan
-from configs.tokens import BUCKETS, pairs
 from evals.ladder import Feedback, release_feedback
 from loop.campaign import Campaign
 from loop.facts.facts import Facts
@@ -42,7 +42,8 @@ def write_notebook(campaign: Campaign, how: str = "") -> str:
     if campaign.arm == START:
         rows = _chance_rows(campaign)
     else:
-        rows = notebook(tuple(select_trials(campaign, list_trials(campaign), how).values()))
+        trials = select_trials(campaign, list_trials(campaign), how)
+        rows = notebook(tuple(trials.values()), campaign.running.config.task.format().book())
     blob = campaign.running.store.put(save({"trials": np.array(rows, np.uint8)}))
     with _NOTEBOOKS:
         if blob not in campaign.facts().shown:
@@ -57,11 +58,12 @@ def _chance_rows(campaign: Campaign) -> list[list[int]]:
     So the notebook's share already costs and disturbs these trainings as much as later trainings.
     """
     config = campaign.running.config
-    rng = random.Random(f"{config.study.seed}:{START}")
+    book, rng = config.task.format().book(), random.Random(f"{config.study.seed}:{START}")
     rows = []
     for _ in range(config.study.start_trials):
         bucket = rng.randrange(BUCKETS)
-        rows.append([bucket, *pairs(draw(rng, config.task.baseline, grid(True)))])
+        recipe = draw(rng, config.task.baseline, grid(True, config.task.grid))
+        rows.append([bucket, *book.encode(recipe)])
     return rows
 
 
@@ -84,7 +86,7 @@ def view_of(campaign: Campaign, generation: int, index: int) -> ProposerView:
 
 def history_of(campaign: Campaign, count: int) -> History:
     """Return a proposer's full view of its campaign, for a request of `count` proposals."""
-    champion = campaign.parent()
+    champion, task = campaign.parent(), campaign.running.config.task
     trials = {} if proposer(campaign.arm).blind else list_trials(campaign)
     visible = select_trials(campaign, trials)
     return History(
@@ -94,7 +96,7 @@ def history_of(campaign: Campaign, count: int) -> History:
         trials=tuple(visible.values()),
         barred=tuple(trial.recipe for name, trial in trials.items() if name not in visible),
         count=count,
-        grid=grid(campaign.running.config.task.notebook),
+        grid=grid(task.notebook, task.grid),
     )
 
 

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable
 from functools import cache
 
-from configs.build import plain
+from configs.recipe import knob_values
 from evals.attacks.attack import read_proposal
 from evals.attacks.table import ATTACKS
 from loop.propose.rivals import propose_local
@@ -60,8 +60,8 @@ def _edit_too_often(_: ProposerView) -> str:
 
 def _repeat(view: ProposerView) -> str:
     """Return a past trial, unchanged."""
-    trials, champion = view.history.trials, plain(view.history.champion)
-    past = plain(view.rng.choice(trials).recipe) if trials else champion
+    trials, champion = view.history.trials, knob_values(view.history.champion)
+    past = knob_values(view.rng.choice(trials).recipe) if trials else champion
     knobs = {name: value for name, value in past.items() if value != champion[name]}
     return write_text("this time it will work", knobs)
 

@@ -9,7 +9,7 @@ from typing import Any
 from configs.build import plain
 from configs.errors import BadInput
 from configs.history import History, Trial
-from configs.recipe import Recipe
+from configs.recipe import Recipe, knob_values
 from loop.propose.view import ProposerView, draw, proposal
 
 LOCAL_DRAWS, TPE_DRAWS = 200, 50
@@ -30,7 +30,7 @@ def propose_local(view: ProposerView) -> str:
     """
     grid, champion = view.history.grid, view.history.champion
     tried = [trial.recipe for trial in view.history.trials]
-    recipe, before = champion, plain(champion)
+    recipe, before = champion, knob_values(champion)
     for _ in range(LOCAL_DRAWS):
         count = view.rng.randint(1, min(view.settings.mutations, len(grid)))
         names = view.rng.sample(sorted(grid), count)

@@ -73,7 +73,7 @@ def _record_propose_plan(campaign: Campaign, generation: int, cell: str) -> Plan
         champion_score=None,
         trials=tuple(trials.values()),
         count=count,
-        grid=grid(True),
+        grid=grid(True, campaign.running.config.task.grid),
     )
     return campaign.record(draft, store_history(campaign, history))
 

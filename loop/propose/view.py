@@ -13,7 +13,7 @@ from typing import Any
 from configs.build import plain
 from configs.errors import BadInput
 from configs.history import History
-from configs.recipe import Recipe
+from configs.recipe import Recipe, knob_values
 from configs.settings.proposer import Proposer as Settings
 
 
@@ -62,8 +62,8 @@ def proposal(
 
     `edits` (configs.records.Edit) change its source.
     """
-    before = plain(champion)
-    knobs = {name: value for name, value in plain(recipe).items() if value != before[name]}
+    before = knob_values(champion)
+    knobs = {name: value for name, value in knob_values(recipe).items() if value != before[name]}
     return write_text(hypothesis, knobs, edits, predicted_gain)
 
 

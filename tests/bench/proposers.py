@@ -271,7 +271,7 @@ class World:
         return train(
             order,
             torch.from_numpy(self.files[f"train{seed % 8}"]),
-            torch.tensor(notebook(book.trials)),
+            torch.tensor(notebook(book.trials, self.task.book())),
         )[0].eval()
 
     def measured(self, recipe: Recipe, book: History, seed: int) -> float:

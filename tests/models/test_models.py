@@ -87,14 +87,13 @@ def test_every_knob_changes_the_weights(bundle):
         import json, sys, hashlib, torch
         from configs.build import parse
         from configs.job import Order
-        from configs.tokens import pairs
         from models.train import train
         from safetensors.torch import load_file
         torch.set_num_threads(1)
         told, recipes = json.loads(sys.argv[1]), json.loads(sys.argv[2])
         items = load_file("data.safetensors")["items"]
         for name, recipe in recipes.items():
-            net, _ = train(parse(Order, told | {"recipe": recipe}), items, torch.tensor([[3, *pairs(parse(Order, told).recipe)]]))
+            net, _ = train(parse(Order, told | {"recipe": recipe}), items, torch.tensor([[3, *parse(Order, told).task.book().encode(parse(Order, told).recipe)]]))
             print(name, hashlib.sha256(b"".join(p.detach().numpy().tobytes() for p in net.parameters())).hexdigest())
     """  # noqa: E501
     told = plain(

@@ -17,10 +17,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from configs.build import parse, plain, strict_json
+from configs.build import parse, strict_json
 from configs.errors import BadInput
 from configs.history import History, Trial
-from configs.recipe import Recipe
+from configs.recipe import Recipe, knob_values
 from configs.records import Proposal
 from loop.plan import apply_proposal
 from loop.propose.evolve.mutate import mutate
@@ -196,7 +196,7 @@ def _step(view: ProposerView, recipe: Recipe) -> tuple[Recipe, tuple[str, ...]]:
 
     Without a possible change the recipe stays as it is.
     """
-    grid, before = view.history.grid, plain(recipe)
+    grid, before = view.history.grid, knob_values(recipe)
     open_knobs = sorted(
         name for name, values in grid.items() if any(v != before[name] for v in values)
     )
@@ -208,7 +208,7 @@ def _step(view: ProposerView, recipe: Recipe) -> tuple[Recipe, tuple[str, ...]]:
         recipe,
         {name: tuple(v for v in grid[name] if v != before[name]) for name in names},
     )
-    after = plain(changed)
+    after = knob_values(changed)
     return changed, tuple(
         f"{name} becomes {after[name]}" for name in after if after[name] != before[name]
     )

@@ -8,9 +8,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from configs.build import need, plain
+from configs.build import need
 from configs.history import History, Trial
-from configs.recipe import RANGES, Recipe
+from configs.recipe import RANGES, Recipe, knob_values
 from configs.records import Endpoint
 from loop.propose.evolve.patch import FILE, regions
 from sandbox.call import question
@@ -137,7 +137,7 @@ def _data(heading: str, lines: Sequence[str]) -> str:
 
 
 def _knobs(history: History) -> str:
-    now = plain(history.champion)
+    now = knob_values(history.champion)
 
     def values(name: str, choices: Sequence[Any]) -> str:
         return (
@@ -210,8 +210,8 @@ def _trial(history: History, trial: Trial) -> dict[str, Any]:
 
 
 def _changed(history: History, trial: Trial) -> dict[str, Any]:
-    now = plain(history.champion)
-    return {k: v for k, v in plain(trial.recipe).items() if v != now[k]}
+    now = knob_values(history.champion)
+    return {k: v for k, v in knob_values(trial.recipe).items() if v != now[k]}
 
 
 def chosen(trials: Sequence[Trial]) -> list[Trial]:
