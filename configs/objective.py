@@ -16,6 +16,7 @@ Primary = Literal[
     "token_accuracy",
     "log_odds",
     "nll",
+    "bits",
     "calibration_error",
     "robustness",
     "weighted",
@@ -49,6 +50,11 @@ METRICS: dict[str, Metric] = {
         share=False,
         text="nats per right answer token, each conditioned on the net's own tokens before it",
     ),
+    "bits": Metric(
+        better="down",
+        share=False,
+        text="mean -log2 of the probability of the right character, of task text",
+    ),
     "calibration_error": Metric(
         better="down", share=True, text="expected calibration error of whole answers, 15 bins"
     ),
@@ -79,7 +85,7 @@ class Constraint:
     metric: str = "exact_match"
     "a name of METRICS"
     slice: str = ""
-    "a slice of the task, for exact_match alone; empty: the whole split"
+    "a slice of the task, for exact_match and bits alone; empty: the whole split"
     at_least: float | None = None
     "smallest allowed mean over replicates"
     at_most: float | None = None
@@ -91,7 +97,7 @@ class Constraint:
         known = [name for name in METRICS if name != "weighted"]
         need(self.metric in known, "metric", self.metric, f"one of {', '.join(known)}")
         need(
-            not self.slice or self.metric == "exact_match",
+            not self.slice or self.metric in ("exact_match", "bits"),
             "slice",
             self.slice,
             f"empty with metric {self.metric}",
@@ -145,7 +151,7 @@ class Objective:
     "the gain must exceed this; in units of the metric on its scale"
     deviation: float | None = None
     """standard deviation over seeds, on this scale; null: the task's measured deviation of
-    exact_match, raw
+    exact_match, raw, or of bits with task text
     """
     alpha: float = 0.05
     "probability of any false accept in a campaign (an arm of a repeat)"

@@ -17,6 +17,8 @@ from configs.recipe import Recipe, knobs
 PLUS, EQUALS = 0, 1
 """Tokens 0 and 1 are '+' and '=' in every task; values start at 2."""
 FIRST_VALUE = 2
+CHARACTERS = 97
+"""text: the newline, printable ASCII, and one value for all others."""
 COPIED, COPIED_VALUES = 6, 4
 """planted: columns of a question and their values; the answer is the first column."""
 SIMULATED_WEIGHTS = 16
@@ -27,9 +29,9 @@ SIMULATED_WEIGHTS = 16
 class Task:
     """A task as tokens, and the amount of its data."""
 
-    name: Literal["addition", "modular", "digits", "custom", "planted"]
-    """addition of n-digit numbers, a+b mod p, scikit-learn's handwriting, a person's own file, or a
-    simulation without trainings
+    name: Literal["addition", "modular", "digits", "text", "custom", "planted"]
+    """addition of n-digit numbers, a+b mod p, scikit-learn's handwriting, the next character of a
+    text, a person's own file, or a simulation without trainings
     """
     digits: int = 3
     "addition only: digits per operand; 1 to 6"
@@ -63,6 +65,8 @@ class Task:
     "whether the net also has the tokens of the notebook, to learn from past trials and propose"
     grid: dict[str, tuple[Any, ...]] | None = later(None, hash=False)
     "values per knob, in order of size, for proposers to draw from; null: the common grid"
+    window: int = later(64)
+    "text only: characters of context before the next character; 8 to 128"
 
     def __post_init__(self) -> None:
         need(1 <= self.digits <= 6, "digits", self.digits, "between 1 and 6")
@@ -75,6 +79,7 @@ class Task:
             "between 1 and 1000000",
         )
         need(20 <= self.held_out <= 20_000, "held_out", self.held_out, "between 20 and 20000")
+        need(8 <= self.window <= 128, "window", self.window, "between 8 and 128")
         need(
             0 <= self.train_digits <= self.digits,
             "train_digits",
@@ -120,6 +125,8 @@ class Task:
             return ("carries", "longer") if 0 < self.train_digits < self.digits else ("carries",)
         if self.name in ("custom", "planted"):
             return ()
+        if self.name == "text":
+            return ("code", "licence")
         return ("other_modulus",) if self.name == "modular" else ("shifted", "noised")
 
 
@@ -173,6 +180,9 @@ def layout(task: Task, recipe: Recipe) -> Layout:
         if recipe.operand_order == "interleaved":
             question = [0, 2, 1, 3]
         vocabulary, answer = FIRST_VALUE + task.modulus, 1
+    elif task.name == "text":
+        question = list(range(task.window))
+        vocabulary, answer = FIRST_VALUE + CHARACTERS, 1
     elif task.name == "planted":
         question = list(range(COPIED + 1))
         vocabulary, answer = FIRST_VALUE + COPIED_VALUES, 1

@@ -6,22 +6,19 @@ items would leave no training data is refused.
 """
 
 import hmac
-from functools import cache, lru_cache
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from configs.errors import BadInput
 from configs.records import SPLITS
-from configs.tokens import COPIED, COPIED_VALUES, EQUALS, FIRST_VALUE, PLUS, Task
+from configs.tokens import COPIED, EQUALS, FIRST_VALUE, PLUS, Task
+from evals import text
+from evals.tables import Items, table
 
-Items = NDArray[np.uint8]
 TABLES = ("digits", "custom", "planted")
 """Tasks whose items are a fixed table, not numbers."""
-OWN: dict[str, Items] = {}
-"""Values of people's own tasks, uint8 (N, question + answer), by digest; loop/study/own_files.py
-fills it.
-"""
 
 
 def replicate_seed(secret: bytes, place: str, index: int) -> int:
@@ -35,6 +32,8 @@ def replicate_seed(secret: bytes, place: str, index: int) -> int:
 
 def held_out(task: Task, secret: bytes) -> dict[str, Items]:
     """Return disjoint feedback, confirm, sealed: uint8 (held_out, columns) each, with answers."""
+    if task.name == "text":
+        return text.held_out_rows(task, secret)
     numbers = _canonical_numbers(task)
     if task.hold_carries:
         numbers = numbers[~_every_column_carries(task, *np.divmod(numbers, _side(task)))]
@@ -58,6 +57,8 @@ def draw_train(task: Task, secret: bytes, seed: int) -> Items:
     complement does not name the held-out items.
     """
     rng = _rng(secret, f"train:{seed}")
+    if task.name == "text":
+        return text.train_rows(task, secret, rng)
     if task.name in TABLES:
         return rng.permutation(_left(task, secret))[: task.train_items]
     out = np.concatenate(list(held_out(task, secret).values()))
@@ -98,14 +99,23 @@ def slices(task: Task, secret: bytes, split: str, items: Items) -> dict[str, Ite
     training never saw), `longer` (an operand has more digits than any in training). modular:
     `other_modulus` (operands below p - 2, answers modulo p - 2; the format does not name the
     modulus, so a net of p is right unless the sum wraps). digits: `shifted` (one pixel to the
-    right), `noised` (6 of 64 pixels, or 2 of 16, at random).
+    right), `noised` (6 of 64 pixels, or 2 of 16, at random). text: `code`, `licence` (other texts),
+    a quarter as many windows each.
     """
+    if task.name == "text":
+        count = len(items) // 4
+        return {name: text.slice_rows(task, secret, split, name, count) for name in task.slices()}
     rng = _rng(secret, f"slices:{split}")
     return {name: SLICES[name](task, items, rng) for name in task.slices()}
 
 
 def overlap(task: Task, train: Items, out: Items) -> int:
-    """Return the number of training rows that ask a held-out question, in either operand order."""
+    """Return the number of training rows that ask a held-out question, in either operand order.
+
+    text: that hold a run of 32 characters of a held-out window.
+    """
+    if task.name == "text":
+        return int(text.shared_runs(train, out).sum())
     banned = {row.tobytes() for row in questions(task, out)}
     if task.name not in TABLES:
         a, b = _operands(task, out)
@@ -209,6 +219,7 @@ def _question(task: Task) -> int:
         "addition": 2 * task.digits + 2,
         "modular": 4,
         "digits": task.side**2 + 1,
+        "text": task.window,
         "custom": task.question + 1,
     }[task.name]
 
@@ -269,51 +280,3 @@ def _sums(task: Task, a: NDArray[np.int64], b: NDArray[np.int64]) -> Items:
 
 def _digits(numbers: NDArray[np.int64], n: int) -> NDArray[np.int64]:
     return numbers[:, None] // 10 ** np.arange(n)[::-1] % 10 + FIRST_VALUE
-
-
-def table(task: Task) -> Items:
-    """Return every item of a task with a table of items.
-
-    Raises BadInput for an own task that was not read here.
-    """
-    if task.name == "digits":
-        return _images(task.levels, task.side)
-    if task.name == "planted":
-        return _copies()
-    if task.items not in OWN:
-        raise BadInput(
-            f"the items {task.items[:12]} of task custom are not at hand; name the task's file in"
-            " task.file"
-        )
-    values = OWN[task.items].astype(np.int64) + FIRST_VALUE
-    columns = [
-        values[:, : task.question],
-        np.full((len(values), 1), EQUALS),
-        values[:, task.question :],
-    ]
-    return np.concatenate(columns, axis=1).astype(np.uint8, order="C")
-
-
-@cache
-def _copies() -> Items:
-    """Return every question of the simulated task, with its first column as the answer."""
-    numbers = np.arange(COPIED_VALUES**COPIED)
-    values = numbers[:, None] // COPIED_VALUES ** np.arange(COPIED) % COPIED_VALUES + FIRST_VALUE
-    return np.concatenate(
-        [values, np.full((len(values), 1), EQUALS), values[:, :1]], axis=1
-    ).astype(np.uint8, order="C")
-
-
-@cache
-def _images(levels: int, side: int) -> Items:
-    from sklearn.datasets import load_digits
-
-    data = load_digits()
-    whole = (
-        data.images.reshape(-1, side, 8 // side, side, 8 // side)
-        .mean(axis=(2, 4))
-        .reshape(-1, side**2)
-    )
-    pixels = np.minimum(whole * levels / 17, levels - 1).astype(np.int64) + FIRST_VALUE
-    columns = [pixels, np.full((len(pixels), 1), EQUALS), data.target[:, None] + FIRST_VALUE]
-    return np.concatenate(columns, axis=1).astype(np.uint8, order="C")

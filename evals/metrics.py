@@ -16,6 +16,8 @@ def read_metric(
     scores: Scores, metric: str, slice: str = "", weights: Mapping[str, float] | None = None
 ) -> float:
     """Return one metric of a replicate in its own units; NaN if the scores do not hold it."""
+    if slice and metric == "bits":
+        return (scores.slice_bits or {}).get(slice, math.nan)
     if slice:
         return scores.slices.get(slice, math.nan)
     if metric == "robustness":

@@ -19,7 +19,8 @@ from configs.errors import BadInput
 from configs.recipe import Recipe
 from configs.records import Scores, Split
 from configs.tokens import SIMULATED_WEIGHTS, Task, layout
-from evals.data import Items, answers
+from evals.data import answers
+from evals.tables import Items
 
 TOLERANCE = 1e-3
 """Largest distance of a sum of probabilities from 1: float32 sums of 253 terms stay below 1e-5."""
@@ -123,7 +124,14 @@ def score(
     right = tokens == expected
     n, whole = len(items), right.all(axis=1)
     k, ends = int(whole[:n].sum()), np.cumsum([len(part) for part in parts.values()])
-    truth = np.take_along_axis(probabilities[:n], expected[:n, :, None].astype(np.int64), axis=2)
+    truth = np.take_along_axis(probabilities, expected[:, :, None].astype(np.int64), axis=2)
+    nats = -np.log(np.maximum(truth, LEAST_PROBABILITY))
+    of_slices = {
+        name: slice(end - len(part), end)
+        for (name, part), end in zip(parts.items(), ends, strict=True)
+        if name and len(part)
+    }
+    bits = task.name == "text"
     own = np.take_along_axis(probabilities[:n], tokens[:n, :, None].astype(np.int64), axis=2)[
         :, :, 0
     ].prod(axis=1)
@@ -137,13 +145,15 @@ def score(
         planned_cpu_us=planned_cpu_us,
         measured_cpu_us=measured_cpu_us,
         inference_cpu_us=inference_cpu_us,
-        nll=float(-np.log(np.maximum(truth, LEAST_PROBABILITY)).mean()),
+        nll=float(nats[:n].mean()),
         calibration_error=calibration_error(own, whole[:n]),
-        slices={
-            name: float(whole[end - len(part) : end].mean())
-            for (name, part), end in zip(parts.items(), ends, strict=True)
-            if name and len(part)
-        },
+        slices={name: float(whole[at].mean()) for name, at in of_slices.items()},
+        bits=float(nats[:n].mean()) / math.log(2) if bits else None,
+        slice_bits=(
+            {name: float(nats[at].mean()) / math.log(2) for name, at in of_slices.items()}
+            if bits
+            else None
+        ),
     )
 
 

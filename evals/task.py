@@ -13,12 +13,18 @@ import numpy as np
 from scipy.stats import chi2
 
 from configs.tokens import Task
-from evals.data import Items, answers, overlap, questions
+from evals import text
+from evals.data import answers, overlap, questions
+from evals.tables import Items
 
 CEILING = 0.98
 """A baseline above this leaves nothing to find."""
 CHANCE = 0.5
 """Highest score of a single answer for everything, or of a copied column."""
+CHANCE_BITS, LEAKAGE_BITS = 4.0, 3.0
+"""Fewest bits a character by the frequencies of characters, and by those after another character.
+Below them a text says too little.
+"""
 REPEATS = 0.01
 """Largest share of items whose question has a second answer."""
 
@@ -43,13 +49,14 @@ def exclusion(task: Task, files: Sequence[Items], splits: Mapping[str, Items]) -
     """Check that no training item asks a held-out question, and no two splits share a question."""
     out = np.concatenate(list(splits.values()))
     overlaps = sum(overlap(task, rows, out) for rows in files)
+    what = f"runs of {text.GRAM} characters" if task.name == "text" else "questions"
     shared = len(out) - len(np.unique(questions(task, out), axis=0))
     return Row(
         check="exclusion",
         passed=overlaps + shared == 0 and bool(files),
         value=overlaps + shared,
         bound=0,
-        text=f"held-out questions in {len(files)} training files, and between the splits",
+        text=f"held-out {what} in {len(files)} training files, and between the splits",
     )
 
 
@@ -71,7 +78,19 @@ def repeats(task: Task, train: Items) -> Row:
 
 
 def chance(task: Task, train: Items, out: Items) -> Row:
-    """Check the most frequent answer of a training file, given to every held-out question."""
+    """Check the most frequent answer of a training file, given to every held-out question.
+
+    text: the bits of the frequencies of characters.
+    """
+    if task.name == "text":
+        bits = text.frequency_bits(train, out, pairs=False)
+        return Row(
+            check="chance",
+            passed=bits >= CHANCE_BITS,
+            value=bits,
+            bound=CHANCE_BITS,
+            text="bits of a held-out character by the frequencies of characters, a reference point",
+        )
     distinct, count = np.unique(answers(task, train), axis=0, return_counts=True)
     share = float((answers(task, out) == distinct[count.argmax()]).all(axis=1).mean())
     return Row(
@@ -86,8 +105,18 @@ def chance(task: Task, train: Items, out: Items) -> Row:
 def leakage(task: Task, train: Items, out: Items) -> Row:
     """Check the best table from one question column to each answer column.
 
-    It is learned from a training file; the value is its exact match on held-out items.
+    It is learned from a training file; the value is its exact match on held-out items. text: the
+    bits of the frequencies of pairs of characters.
     """
+    if task.name == "text":
+        bits = text.frequency_bits(train, out, pairs=True)
+        return Row(
+            check="leakage",
+            passed=bits >= LEAKAGE_BITS,
+            value=bits,
+            bound=LEAKAGE_BITS,
+            text="bits by a table over the character before, a reference point",
+        )
     train_questions, train_answers = questions(task, train), answers(task, train)
     test_questions, test_answers = questions(task, out), answers(task, out)
     guesses = np.stack(
@@ -139,7 +168,7 @@ def noise(scores: Sequence[float], failed: int, configured: float) -> Row:
         measured * math.sqrt((n - 1) / chi2.ppf(q, n - 1)) if n > 1 else math.nan
         for q in (0.975, 0.025)
     )
-    text = (
+    words = (
         f"seed deviation of {n} trainings, 95 % {low:.4f} to {high:.4f}; task.seed_deviation is"
         f" {configured:g}, {failed} trainings failed"
     )
@@ -148,31 +177,32 @@ def noise(scores: Sequence[float], failed: int, configured: float) -> Row:
         passed=failed == 0 and configured >= low,
         value=measured,
         bound=configured,
-        text=text,
+        text=words,
     )
 
 
-def headroom(baseline: Sequence[float], best: Sequence[float]) -> Row:
+def headroom(baseline: Sequence[float], best: Sequence[float], better: str = "up") -> Row:
     """Check the gain of the best random recipe over the baseline, on fresh seeds.
 
-    It should be at least 2 standard errors of the difference.
+    It should be at least 2 standard errors of the difference. `better` is the better direction.
     """
     n, k = len(baseline), len(best)
     gain = float(np.mean(best) - np.mean(baseline)) if n and k else math.nan
+    gain = gain if better == "up" else -gain
     error = (
         math.sqrt(float(np.var(baseline, ddof=1)) / n + float(np.var(best, ddof=1)) / k)
         if min(n, k) > 1
         else math.nan
     )
     bound = 2 * error if error > 0 else 0.0
-    text = (
+    words = (
         f"best random recipe against the baseline's {np.mean(baseline):.3f}, {k} fresh seeds"
         f" against {n}; bound: two standard errors"
     )
     return Row(
         check="headroom",
-        passed=gain > bound and float(np.mean(baseline)) < CEILING,
+        passed=gain > bound and (better == "down" or float(np.mean(baseline)) < CEILING),
         value=gain,
         bound=bound,
-        text=text,
+        text=words,
     )

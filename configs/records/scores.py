@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from configs.reader import later
+
 Split = Literal["feedback", "confirm", "gate", "sealed"]
 """A held-out split. `gate` is the name of `confirm` in ledgers of format 1."""
 CONFIRM: Final = "confirm"
@@ -50,6 +52,10 @@ class Scores:
     "expected calibration error of whole answers, 15 bins of equal width"
     slices: dict[str, float] = field(default_factory=dict)
     "exact match per slice of the task; a slice without items is left out"
+    bits: float | None = later(None)
+    "mean -log2 of the probability of the right token; measured with task text"
+    slice_bits: dict[str, float] | None = later(None)
+    "the same per slice"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -111,10 +111,17 @@ class Config:
 
     def _measurable(self) -> None:
         """Refuse an objective whose noise nobody measured, or with a name unknown to the task."""
-        known = (self.objective.metric, self.objective.scale) == (
-            "exact_match",
-            "raw",
-        ) or self.objective.deviation is not None
+        measured = (self.task.metric(), "raw")
+        known = (self.objective.metric, self.objective.scale) == measured
+        known = known or self.objective.deviation is not None
+        conditions = (*self.objective.secondary, *self.objective.constraints)
+        used = {self.objective.metric, *(one.metric for one in conditions)}
+        need(
+            self.task.metric() == "bits" or "bits" not in used,
+            "objective.metric",
+            "bits",
+            f"a metric of task {self.task.name}; bits are of task text",
+        )
         need(
             known,
             "objective.deviation",
@@ -122,7 +129,7 @@ class Config:
             f"the standard deviation over seeds of {self.objective.metric}, {self.objective.scale}",
         )
         names = self.task.format().slices()
-        for one in (*self.objective.secondary, *self.objective.constraints):
+        for one in conditions:
             need(
                 not one.slice or one.slice in names,
                 "objective slice",

@@ -15,9 +15,9 @@ from configs.tokens import Task
 class TaskSetup:
     """One task with its compute and its measured constants (docs/tasks.md)."""
 
-    name: Literal["addition", "modular", "digits", "custom", "planted"]
-    """token format. custom: from `file`; planted: no tokens, the law of `world` simulates trainings
-    and weights (docs/instruments.md)
+    name: Literal["addition", "modular", "digits", "text", "custom", "planted"]
+    """token format. text: the next character, in bits; custom: from `file`; planted: no
+    tokens, the law of `world` simulates trainings and weights (docs/instruments.md)
     """
     world: str = ""
     "planted: the world with its law, from evals/law.py"
@@ -62,11 +62,15 @@ class TaskSetup:
     cost: Cost
     "constants of the cost formula, measured by tests/bench/measure_tasks.py"
     seed_deviation: float
-    "standard deviation of exact match over seeds, measured; floor of every standard error"
+    """standard deviation of exact match over seeds, measured, of bits with task text; floor of
+    every standard error
+    """
     baseline: Recipe
     "a newcomer's recipe; the first champion"
     grid: dict[str, tuple[Any, ...]] | None = later(None, hash=False)
     "values per knob, in order of size, for proposers to draw from; null: the common grid"
+    window: int = later(64)
+    "text: characters of context before the next character"
 
     def __post_init__(self) -> None:
         need(
@@ -103,6 +107,10 @@ class TaskSetup:
                 except BadInput as error:
                     raise BadInput(f"grid.{error}") from None
 
+    def metric(self) -> Literal["bits", "exact_match"]:
+        """Return the metric of which its seed deviation is."""
+        return "bits" if self.name == "text" else "exact_match"
+
     def format(self) -> Task:
         """Return the token format alone, as it goes into a box."""
         names = (
@@ -121,6 +129,7 @@ class TaskSetup:
             "values",
             "items",
             "grid",
+            "window",
         )
         return Task(**{name: getattr(self, name) for name in names})
 

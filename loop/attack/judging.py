@@ -16,9 +16,10 @@ from configs.errors import NeedsHuman, VerificationFailed
 from configs.records import CONFIRM, SPLITS, Scores
 from configs.tokens import Task, layout
 from evals.attacks.attack import read_payload
-from evals.data import Items, answers, draw_train, held_out, questions
+from evals.data import answers, draw_train, held_out, questions
 from evals.ladder import Feedback, release_feedback
 from evals.score import score
+from evals.tables import Items
 from loop.attack.outcome import GOT_THROUGH, try_act
 from loop.attack.suite import IDLE, Suite
 from loop.measure.jobs import Replicate, make_order

@@ -5,6 +5,7 @@ check resumes where it stopped, and `heirloop verify` checks it. Without a manda
 trained. The rows of a check are evals/task.py.
 """
 
+import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -16,12 +17,13 @@ from safetensors.numpy import load
 
 from configs.build import need, plain
 from configs.errors import BadInput
+from configs.objective import METRICS
 from configs.recipe import Recipe, grid
 from configs.records import CONFIRM
 from configs.settings.config import Config
 from configs.settings.task import TaskSetup
 from evals import task as rows
-from evals.data import Items
+from evals.tables import Items
 from loop.calibrate.trainings import budget_for, open_trainings, read_scores, train
 from loop.plan import Planned
 from loop.settings import compose_settings
@@ -101,15 +103,19 @@ def _draw_recipes(task: TaskSetup, count: int) -> list[Recipe]:
 
 
 def _scores(running: Running, plans: Mapping[str, Planned], kind: str) -> list[float]:
-    return [row["exact_match"] for row in read_scores(running, plans) if row["kind"] == kind]
+    metric = running.config.task.metric()
+    return [row[metric] for row in read_scores(running, plans) if row["kind"] == kind]
 
 
 def _best(running: Running, plans: Mapping[str, Planned]) -> str:
     """Return the random recipe with the best first score."""
+    better = METRICS[running.config.task.metric()].better
 
     def rank(kind: str) -> float:
-        # Less 1, the baseline lies below every score.
-        return sum(_scores(running, plans, kind)[:1]) - (kind == "baseline")
+        scores = _scores(running, plans, kind)[:1]
+        if kind == "baseline" or not scores:
+            return -math.inf
+        return scores[0] if better == "up" else -scores[0]
 
     return max(plans, key=rank)
 
@@ -126,7 +132,7 @@ def _check(running: Running, plans: Mapping[str, Planned], best: str) -> list[ro
         for (plan, _, _), scores in facts.scores.items()
         if plan == plans["baseline"].digest
     )
-    gate = held_out[CONFIRM]
+    gate, metric = held_out[CONFIRM], running.config.task.metric()
     return [
         rows.exclusion(task, files, held_out),
         rows.inputs(task, questions),
@@ -134,5 +140,5 @@ def _check(running: Running, plans: Mapping[str, Planned], best: str) -> list[ro
         rows.chance(task, files[0], gate),
         rows.leakage(task, files[0], gate),
         rows.noise(baseline, failed, running.config.task.seed_deviation),
-        rows.headroom(baseline, _scores(running, plans, best)[1:]),
+        rows.headroom(baseline, _scores(running, plans, best)[1:], METRICS[metric].better),
     ]

@@ -148,6 +148,7 @@ def read_scores(running: Running, plans: Mapping[str, Planned]) -> Iterator[dict
                 "kind": kinds[name],
                 "number": index,
                 "exact_match": scores.exact_match,
+                **({} if scores.bits is None else {"bits": scores.bits}),
                 "cpu_us": scores.measured_cpu_us,
             }
 

@@ -92,7 +92,12 @@ def _closing_scores(facts: Facts, digest: str, role: str, objective: Objective) 
         name: sum(s.slices.get(name, math.nan) for s in replicates) / count
         for name in replicates[0].slices
     }
-    return {**_finite(means), "slices": _finite(slices), "replicates": count}
+    bits = {
+        name: sum(read_metric(s, "bits", name) for s in replicates) / count
+        for name in replicates[0].slice_bits or {}
+    }
+    in_bits = {"slice_bits": _finite(bits)} if bits else {}
+    return {**_finite(means), "slices": _finite(slices), **in_bits, "replicates": count}
 
 
 def _finite(values: dict[str, float]) -> dict[str, float]:

@@ -62,6 +62,10 @@ def read_rungs(run: Run, arm: str) -> Iterator[Held]:
             yield Held(repeat=run.base + repeat, rung=rung, value=value, score=score)
 
 
+SLICED = ("exact_match", "bits")
+"""Metrics that are measured on slices, too."""
+
+
 def _openings(run: Run) -> Iterator[tuple[Plan, OpeningEntry]]:
     for digest, opening in run.facts.openings.items():
         yield run.facts.plans[digest], opening
@@ -92,16 +96,17 @@ def _shifted_rung(run: Run, arm: str, repeat: int) -> dict[Rung, tuple[float, fl
         final = run.finals.get((arm, repeat, "final"))
         shifted = _shifted_look(run, final) if final else UNKNOWN
         return {"shifted": shifted} if math.isfinite(shifted[0]) else {}
-    sliced = run.config.objective.metric == "exact_match" and run.config.task.format().slices()
+    sliced = run.config.objective.metric in SLICED and run.config.task.format().slices()
     return {"shifted": UNMOVED} if sliced else {}
 
 
 def _shifted_look(run: Run, digest: str) -> tuple[float, float]:
     """Return (gain on the unbounded scale, champion's raw score) of a closing look on the slices.
 
-    A score there is the slices' mean exact match. NaN without slices, or for another metric.
+    A score there is the slices' mean exact match, or their mean bits. NaN without slices, or for
+    another metric.
     """
-    if run.config.objective.metric != "exact_match":
+    if run.config.objective.metric not in SLICED:
         return UNKNOWN
     sides = [
         [_on_slices(scores) for scores in side.values() if scores.slices]
@@ -114,7 +119,12 @@ def _shifted_look(run: Run, digest: str) -> tuple[float, float]:
 
 
 def _on_slices(scores: Scores) -> Scores:
-    return replace(scores, exact_match=math.fsum(scores.slices.values()) / len(scores.slices))
+    bits = list((scores.slice_bits or {}).values())
+    return replace(
+        scores,
+        exact_match=math.fsum(scores.slices.values()) / len(scores.slices),
+        bits=math.fsum(bits) / len(bits) if bits else None,
+    )
 
 
 def _mean_unbounded(run: Run, scores: Sequence[Scores]) -> float:

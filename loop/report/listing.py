@@ -53,6 +53,8 @@ def _closing_metrics(run: Run, look: str) -> Iterator[Row]:
     for part, value in old["slices"].items():
         if part in new["slices"]:
             yield f"slice {part}", "exact match", value, new["slices"][part]
+    for part, value in old.get("slice_bits", {}).items():
+        yield f"slice {part}", "bits, lower is better", value, new["slice_bits"][part]
 
 
 def list_lineage(study: MeasuredStudy, index: Index, name: str) -> Table:

@@ -15,7 +15,8 @@ from safetensors.numpy import save
 from configs.entries import QuestionsEntry, lines_of
 from configs.records import SPLITS, Split, name_split
 from configs.tokens import Task
-from evals.data import Items, held_out, overlap, questions, slices
+from evals.data import held_out, overlap, questions, slices
+from evals.tables import Items
 from sandbox.ledger import Ledger
 from sandbox.store import Store
 

@@ -16,7 +16,7 @@ from configs.errors import BadInput, VerificationFailed
 from configs.records import Plan
 from configs.settings.config import Config
 from configs.settings.task import TaskSetup
-from evals.data import OWN
+from evals.tables import OWN
 from sandbox import own
 from sandbox.canonical import canonical, digest
 from sandbox.heads import open_ledger

@@ -15,6 +15,7 @@ def test_every_yaml_composes(choice):
         "task=custom": f"task.file={ROOT.parent}/docs/examples/sort_task.py",
         "task=planted": "box=planted",
         "box=planted": "task=planted",
+        "objective=bits": "task=text-small",
     }
     alone = ["study.arms=[random]"] if choice.startswith("proposer=") else []
     assert compose_settings([choice, *([extra[choice]] if choice in extra else alone)]).study.name
@@ -106,3 +107,29 @@ def test_bad_configuration_is_one_sentence_that_names_the_field(override, words)
 )
 def test_the_named_studies_compose_and_can_pay_for_what_they_plan(given, name):
     assert compose_settings(given).study.name == name
+
+
+def test_a_task_in_bits_brings_its_objective():
+    found = compose_settings(["task=text-small"])
+    assert (found.objective.metric, found.objective.direction) == ("bits", "down")
+    assert found.deviation() == found.task.seed_deviation and found.objective.first_look == 6
+
+
+def test_bits_on_a_slice_can_be_bounded():
+    bound = "objective.constraints=[{metric: bits, slice: code, no_loss: 0.1}]"
+    assert compose_settings(["task=text-small", bound]).objective.constraints[0].slice == "code"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["objective=bits"], "objective.metric is 'bits'; it should be a metric of task addition"),
+        (["task=text-small", "objective=exact_match"], "objective.deviation is None"),
+        (["task=text-small", "task.window=7"], "window is 7; it should be between 8 and 128"),
+        (["task=text-small", "task.grid.speed=[1]"], "speed"),
+        (["task=text-small", "task.grid.depth=[1,9]"], "grid.depth is 9"),
+    ],
+)
+def test_settings_that_do_not_fit_task_text_are_refused(overrides, words):
+    with pytest.raises(BadInput, match=words):
+        compose_settings(overrides)

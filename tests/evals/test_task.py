@@ -5,7 +5,8 @@ import pytest
 
 from configs.tokens import Task
 from evals import task as asked
-from evals.data import OWN, draw_train, held_out, questions
+from evals.data import draw_train, held_out, questions
+from evals.tables import OWN
 
 
 def own(name, rows, question, answer, values, held=20):
