@@ -79,7 +79,7 @@ class Shuffled:
         self.count, self.generator = count, generator
         self.left = torch.randperm(count, generator=generator)
 
-    def draw(self, size: int) -> Tensor:
+    def take(self, size: int) -> Tensor:
         while len(self.left) < size:
             more = torch.randperm(self.count, generator=self.generator)
             self.left = torch.cat([self.left, more])
@@ -96,11 +96,11 @@ def loss_of(logits: Tensor, tokens: Tensor, recipe: Recipe, lay: Layout) -> Tens
     the answer alone.
     """
     first = lay.question - 1 if recipe.loss == "answer" else 0
-    return F.cross_entropy(
-        logits[:, first:].flatten(0, 1),
-        tokens[:, first + 1 :].flatten(),
-        label_smoothing=recipe.smoothing,
-    )
+    loss = F.cross_entropy(logits[:, first:].flatten(0, 1), tokens[:, first + 1 :].flatten())
+    if not recipe.smoothing:
+        return loss
+    even = -logits[:, first:].log_softmax(-1).mean()  # against equal shares of all tokens
+    return (1 - recipe.smoothing) * loss + recipe.smoothing * even
 
 
 @torch.no_grad()
@@ -164,18 +164,16 @@ class AdamW:
             if recipe.optimiser == "muon" and weights and weights[0].ndim > 1 and speed == 1.0:
                 self.muon = list(zip(weights, first, strict=True))
             elif weights:
-                self.groups.append(
-                    (list(zip(weights, first, second, steps, strict=True)), shrink, speed)
-                )
+                self.groups.append((weights, first, second, steps, shrink, speed))
         self.decay = decay
+        self.task_only = [p for p in (net.bias, net.bigram) if p is not None]
+        self.clear()
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
         if self.clip > 0:
             torch.nn.utils.clip_grad_norm_(self.all, self.clip)
-        for group, decay, factor in self.groups:
-            moved = [one for one in group if one[0].grad is not None]  # a notebook step has no bias
-            weights, first, second, steps = (list(part) for part in zip(*moved, strict=True))
+        for weights, first, second, steps, decay, factor in self.groups:
             torch._foreach_add_(steps, 1)
             torch._fused_adamw_(
                 weights,
@@ -196,8 +194,14 @@ class AdamW:
             momentum.mul_(self.betas[0]).add_(weight.grad)
             weight.mul_(1 - rate * self.decay)
             weight.add_(orthogonal(momentum * self.betas[0] + weight.grad), alpha=-rate)
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget the gradients; a step on the notebook gives none to what serves the task alone."""
         for p in self.all:
             p.grad = None
+        for p in self.task_only:
+            p.grad = torch.zeros_like(p)
 
 
 def orthogonal(update: Tensor) -> Tensor:
@@ -257,7 +261,7 @@ def train(order: Order, items: Tensor, trials: Tensor | None = None) -> tuple[Ne
             loss = notebook_loss(net, documents(recipe, trials, generator))
         else:
             rows = (
-                shuffled.draw(recipe.batch_size)
+                shuffled.take(recipe.batch_size)
                 if shuffled
                 else draw(recipe, ranked, step, order.steps, generator)
             )

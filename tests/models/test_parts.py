@@ -131,7 +131,7 @@ def test_shuffled_rows_repeat_only_when_all_were_seen(bundle):
     code = """
     from models.train import Shuffled
     rows = Shuffled(10, torch.Generator().manual_seed(1))
-    print([rows.draw(4).tolist() for _ in range(5)])
+    print([rows.take(4).tolist() for _ in range(5)])
     """
     drawn = [row for rows in box(bundle, code, []) for row in rows]
     assert sorted(drawn[:10]) == list(range(10)) == sorted(drawn[10:])
