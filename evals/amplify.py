@@ -20,7 +20,7 @@ from evals.intervals import Figure, Floats, bootstrap, cap_at_ceiling, mean, mis
 class Skill:
     """Q(theta(recipe, history)): mean verified gain of k proposals on the fixed parents.
 
-    Measured on gate, with fresh seeds and equal compute.
+    Measured on confirm, with fresh seeds and equal compute.
     """
 
     repeat: int

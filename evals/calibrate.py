@@ -57,9 +57,9 @@ def calibrate(
 
     `scores` is one recipe's measured scores, drawn with replacement. `upper` is the one-sided 95 %
     bound of the false keep rate, `fake_gain` is in score units per campaign, and `power` is None
-    but for null a. Screening uses other seeds, so it changes no gain on gate and is not simulated.
-    Only greedy rests on screening: it carries the champion's single score forward and keeps every
-    better one.
+    but for null a. Screening uses other seeds, so it changes no gain on confirm and is not
+    simulated. Only greedy rests on screening: it carries the champion's single score forward and
+    keeps every better one.
     """
     need(len(scores) > 0, "scores", len(scores), "at least one measured score")
     rng = np.random.default_rng([seed, NULLS.index(null)])

@@ -120,7 +120,7 @@ def conditions(study: Evidence) -> list[dict[str, Figure | str]]:
 def warning(sign: Warn, skills: Sequence[Skill], events: Sequence[Event]) -> dict[str, str]:
     """Return each part and `sign`: crossed, not crossed, or `not evaluable` if a part is missing.
 
-    A repeat counts if its own self effect, measured on gate, exceeds the registered floor. With
+    A repeat counts if its own self effect, measured on confirm, exceeds the registered floor. With
     fewer measured repeats than must count nothing is evaluated. Compute is charged to plans started
     by neither a person nor a simulated reviewer.
     """

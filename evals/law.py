@@ -32,13 +32,13 @@ computing, and of neither.
 LONG = 40
 """Generations of the curve from which growth is read."""
 PLAN_SPREAD, PLAN_NOISE, PLAN_BAR, CLAIM, AROUND = 0.2, 0.1, 0.15, 0.3, 0.05
-"""Plans: spread of true gains, noise of each measurement, the bar on gate, the promise beyond the
-mean, and the share of compute around a plan.
+"""Plans: spread of true gains, noise of each measurement, the bar on confirm, the promise beyond
+the mean, and the share of compute around a plan.
 """
 WIDTHS, REPEATED = (4, 8), (0.05, 0.15)
 """Parallel proposals of a generation, in turn, and the share that repeats an earlier plan."""
 SHOWN, CHOSEN = 0.4, 0.2
-"""Excess of accepted plans on feedback and on gate, since both chose them."""
+"""Excess of accepted plans on feedback and on confirm, since both chose them."""
 RATED = ("random", "local", "tpe")
 """Arms of the rate ratio."""
 LEVEL_AT_USED = PER_BIT * (USED_BITS - REFERENCE_BITS[0])
@@ -85,7 +85,7 @@ class Law:
     decay: float = 1.0
     "factor on every arm's step per generation: headroom used up"
     kept: float = 1.0
-    "share of a gain on gate that holds on sealed"
+    "share of a gain on confirm that holds on sealed"
     hack: float = 0.0
     "gain that plans show on feedback alone"
     tails: Literal["normal", "heavy", "jumps"] = "normal"

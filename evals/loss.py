@@ -1,7 +1,7 @@
 """What is lost between a proposal and a verified gain: funnel, promise, calibration, efficiency.
 
-Example: a plan promised 0.5, showed 0.4 on feedback, 0.3 on gate and 0.2 on fresh seeds. Its parts
-are over-claim 0.1, proxy gap 0.1, winner's curse 0.1 and verified gain 0.2, and they add up.
+Example: a plan promised 0.5, showed 0.4 on feedback, 0.3 on confirm and 0.2 on fresh seeds. Its
+parts are over-claim 0.1, proxy gap 0.1, winner's curse 0.1 and verified gain 0.2, and they add up.
 Promises are in the objective's unit; gains per compute are on the unbounded scale. Definitions:
 docs/instruments.md. Pure functions.
 """
@@ -54,7 +54,7 @@ FATES: tuple[Fate, ...] = (
     "accepted",
 )
 """In the order in which a plan can end. superseded: another plan of its generation was confirmed;
-no effect: rejected on gate.
+no effect: rejected on confirm.
 """
 PARTS = ("over-claim", "proxy gap", "winner's curse", "verified gain")
 
@@ -80,7 +80,7 @@ class PlanFact:
     feedback: float | None = None
     "gain on feedback, for which it was chosen"
     gate: float | None = None
-    "mean paired gain on gate"
+    "mean paired gain on confirm"
     corrected: float | None = None
     "gain without the winner's curse: on fresh seeds, or conditional on the accept"
     gained: float | None = None
@@ -112,11 +112,11 @@ def funnel(plans: Sequence[PlanFact]) -> list[dict[str, float | str]]:
 
 
 def priors(plans: Iterable[PlanFact]) -> dict[str, float]:
-    """Return the prior of each plan without a prediction: the mean gate gain of earlier
+    """Return the prior of each plan without a prediction: the mean gain on confirm of earlier
     generations.
 
-    It is 0 without any. A plan that was not measured on gate counts as a gain of 0 there, as in the
-    promise's first bin.
+    It is 0 without any. A plan that was not measured on confirm counts as a gain of 0 there, as in
+    the promise's first bin.
     """
     listed, prior, past = (
         sorted(plans, key=lambda p: p.generation),

@@ -17,10 +17,12 @@ from evals.intervals import Figure, Floats, cap_at_ceiling, is_positive, missing
 
 Rung = Literal["feedback", "gate", "closing", "sealed", "shifted", "large"]
 RUNGS: tuple[Rung, ...] = ("feedback", "gate", "closing", "sealed", "shifted", "large")
-"""In the order of reports. feedback and gate: sums over accepted plans, both selected on; closing:
-champion against baseline on gate, fresh seeds; sealed; shifted: out of distribution; large: at 4 x
-the compute.
+"""In the order of reports. feedback and gate (the split confirm): sums over accepted plans, both
+selected on; closing: champion against baseline on confirm, fresh seeds; sealed; shifted: out of
+distribution; large: at 4 x the compute.
 """
+RUNG_WORDS: dict[str, str] = {"gate": "confirm"}
+"""Rungs that people read by another word. Instruments and exports keep the names."""
 TRANSFER: tuple[Rung, ...] = ("closing", "sealed", "shifted", "large")
 """Rungs on seeds without selection: only a loss between these is loss in transfer."""
 
@@ -37,6 +39,14 @@ class Held:
     "gain, on an unbounded scale; NaN without a measurement"
     score: float = math.nan
     "the champion's raw mean score there, for the ceiling; NaN if unknown"
+
+
+def name_step(step: str) -> str:
+    """Return a rung, or a step between rungs, in people's words.
+
+    Example: `feedback to gate` reads `feedback to confirm`.
+    """
+    return " ".join(RUNG_WORDS.get(word, word) for word in step.split(" "))
 
 
 def rungs(held: Iterable[Held]) -> dict[str, Floats]:

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from configs.errors import NeedsHuman
-from loop.text import visible
+from loop.text import visible, write_number
 
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 FOLDER = click.argument("folder", type=click.Path(path_type=Path))
@@ -81,7 +81,7 @@ def shorten(value: Any) -> Any:
     """Return a number with four digits, a missing value as a dash, anything else as it is."""
     if value is None:
         return "-"
-    return f"{value:.4g}" if isinstance(value, float) else value
+    return write_number(value) if isinstance(value, float) else value
 
 
 def print_line(text: str) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 from configs.errors import BadInput
 
+ROUNDING_ERROR = 1e-12
+"""Largest rounding error of a sum that cancels, such as -2.8e-17."""
 RUN = 40
 """The same blank or escaped character more often in a row is shown as one code point with its
 count: padding hides nothing.
@@ -19,6 +21,13 @@ BRACKETS = frozenset("\u27e8\u2329\u3008")
 """The bracket that opens an escape, and its look-alikes: a text cannot write an escape itself."""
 TYPOGRAPHY = frozenset("\u2018\u2019\u201c\u201d\u2013\u2014\u2026")
 """Quotes and dashes of plain prose: like ASCII ones, and no warning."""
+
+
+def write_number(value: float, form: str = ".4g") -> str:
+    """Return a number in a format; a rounding error is 0, and 0 has no minus."""
+    text = f"{0.0 if abs(value) < ROUNDING_ERROR else value:{form}}"
+    is_zero = not any(digit in text for digit in "123456789") and "0" in text
+    return text.replace("-", "+" if form.startswith("+") else "") if is_zero else text
 
 
 def visible(text: str, lines: bool = False) -> str:

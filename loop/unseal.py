@@ -51,7 +51,7 @@ def unseal(folder: Path, campaign: CampaignKey | None = None) -> dict[str, Any]:
 def unseal_arm(folder: Path, arm: str) -> list[dict[str, Any]]:
     """Open sealed for every campaign of an arm with a new champion; return each entry's body.
 
-    Already opened or refused campaigns are left out. A reviewer's no stands in `refused`. Raises
+    Already opened or denied campaigns are left out. A reviewer's no stands in `denied`. Raises
     NeedsHuman, BudgetExhausted, BadInput.
     """
     with _open_run(folder) as running:
@@ -63,7 +63,7 @@ def unseal_arm(folder: Path, arm: str) -> list[dict[str, Any]]:
             )
         left = sorted(repeats - _answered_repeats(running, arm))
         return [
-            {"repeat": repeat, "refused": "", **_unseal_or_refuse(running, (arm, repeat))}
+            {"repeat": repeat, "denied": "", **_unseal_or_deny(running, (arm, repeat))}
             for repeat in left
         ]
 
@@ -78,18 +78,18 @@ def _changed_repeats(facts: Facts, arm: str) -> set[int]:
 
 
 def _answered_repeats(running: Running, arm: str) -> set[int]:
-    """Return the repeats of an arm with an opening made or refused."""
+    """Return the repeats of an arm with an opening made or denied."""
     facts = running.facts()
     denied = [name for name, what in running.gate.refresh().memory.refused if what == "unseal"]
     plans = [facts.plans[name] for name in (*facts.openings, *denied)]
     return {plan.repeat for plan in plans if plan.arm == arm}
 
 
-def _unseal_or_refuse(running: Running, campaign: CampaignKey) -> dict[str, Any]:
+def _unseal_or_deny(running: Running, campaign: CampaignKey) -> dict[str, Any]:
     try:
         return _unseal(running, campaign)
     except Denied as error:
-        return {"refused": str(error)}
+        return {"denied": str(error), "refused": str(error)}  # the second: an older name
 
 
 @contextmanager
@@ -109,8 +109,8 @@ def _unseal(running: Running, key: CampaignKey | None) -> dict[str, Any]:
     opening = _pending_opening(running, key) or _record_opening(running, key)
     campaign = _campaign(running, (opening.plan.arm, opening.plan.repeat))
     if not passes_gate(campaign, opening):
-        refused = running.gate.refresh().memory.refused[opening.digest, "unseal"]
-        raise Denied(f"opening {opening.digest[:12]} was refused: {refused}")
+        reason = running.gate.refresh().memory.refused[opening.digest, "unseal"]
+        raise Denied(f"opening {opening.digest[:12]} was denied: {reason}")
     campaign.look("sealed", opening)
     return _measure_opening(running, opening)
 

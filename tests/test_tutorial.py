@@ -71,7 +71,7 @@ def test_the_figures_of_greed_and_of_the_sequential_test_are_those_of_the_page(t
 @pytest.mark.prove
 def test_the_figures_of_the_hacked_world_are_those_of_the_page(tmp_path):
     kept = walk(tmp_path, "hacking")["arms"]["planted"]["retention"]
-    need_interval(kept["feedback to gate"], "`retention, feedback to gate`")
+    need_interval(kept["feedback to gate"], "`retention, feedback to confirm`")
     need_interval(kept["gate to closing"], "From confirm to the closing look")
 
 

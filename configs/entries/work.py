@@ -98,7 +98,7 @@ class ScoreEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerdictEntry:
-    """The judge decided on a candidate by paired replicates on the gate split."""
+    """The judge decided on a candidate by paired replicates on the confirm split."""
 
     kind: ClassVar[str] = "verdict"
     plan: str

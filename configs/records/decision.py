@@ -90,7 +90,7 @@ class Approval:
     objective: str
     "digest of the plan's objective"
     requested: Amount
-    "worst case of all its jobs; the approval's account"
+    "worst case of all its jobs; its account pays killed and lost jobs once more (edition 3)"
     parent: str
     "champion at the plan's start"
     generation: int

@@ -127,8 +127,8 @@ class Plan:
     purpose: Purpose
     """start: a trial of the notebook shared by all arms at the start; baseline: first champion;
     candidate: a proposal; propose: its jobs write the proposals of a generation; final, larger,
-    unseal: champion against baseline on gate, there at four times the compute, on sealed; skill: a
-    single proposal of a measure of skill against the baseline, on gate; it can never become
+    unseal: champion against baseline on confirm, there at four times the compute, on sealed; skill:
+    a single proposal of a measure of skill against the baseline, on confirm; it can never become
     champion
     """
     parent: str

@@ -66,8 +66,8 @@ class Study:
     it out
     """
     skill_proposals: int = 0
-    """proposals by the last weights of arm self on the baseline, each measured on gate once, and as
-    many by each of three twins; 0: no measure of skill
+    """proposals by the last weights of arm self on the baseline, each measured on confirm once, and
+    as many by each of three twins; 0: no measure of skill
     """
     plan_trainings: int = 0
     """planned compute of a campaign, in trainings. Screening and confirming count; reading the

@@ -11,6 +11,7 @@ from evals.metrics import round_primary
 from loop.calibrate.forecast import forecast
 from loop.facts.facts import Facts
 from loop.study.running import Running
+from loop.text import write_number
 from loop.verify.run import verify_and_record
 
 EVERY_SECONDS = 10
@@ -169,12 +170,13 @@ class View:
         )
         repeats = len({a["repeat"] for a in s["arms"]})
         for a in s["arms"]:
-            gate = a["gate"]
-            gain = (
-                f"{gate['gain']:+.3f} ({gate['low']:+.3f} to {gate['high']:+.3f})"
-                if gate and gate["gain"] is not None
-                else _explain_no_gain(a)
-            )
+            look = a["confirm"]
+            gain = _explain_no_gain(a)
+            if look and look["gain"] is not None:
+                shown, low, high = (
+                    write_number(look[name], "+.3f") for name in ("gain", "low", "high")
+                )
+                gain = f"{shown} ({low} to {high})"
             gain += ", computable" if a["computable"] else ""
             table.add_row(
                 f"{a['arm']} {a['repeat']}" if repeats > 1 else a["arm"],

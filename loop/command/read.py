@@ -6,6 +6,8 @@ from pathlib import Path
 import click
 
 from configs.errors import BadInput
+from evals.loss import FATE_WORDS
+from evals.retention import name_step
 from loop.export import cite as citation
 from loop.export.verify import verify_export
 from loop.export.write import export as write_export
@@ -107,10 +109,17 @@ def instruments(folders: tuple[Path, ...], as_json: bool) -> None:
         click.echo(json.dumps(readings))
         return
     rows = [
-        [name, f"{shorten(value)}{_write_interval(low, high)}", shorten(n), word or unit]
+        [_name_row(name), f"{shorten(value)}{_write_interval(low, high)}", shorten(n), word or unit]
         for name, (value, low, high, n, unit, word) in flatten(readings)
     ]
     print_table(rows, ["instrument", "value (95 %)", "n", "unit, or what it reads"], False)
+
+
+def _name_row(name: str) -> str:
+    """Return the name of a figure in people's words; `--json` keeps the names of exports."""
+    *where, last = name.split(", ")
+    last = name_step(last) if "retention" in where else FATE_WORDS.get(last, last)
+    return ", ".join([*where, last])
 
 
 def _write_interval(low: float | None, high: float | None) -> str:

@@ -9,8 +9,9 @@ import click
 from configs.errors import BadInput
 from loop import unseal as sealed
 from loop.terminal import AS_JSON, FOLDER, print_pairs, print_table
+from loop.text import write_number
 
-WORDS = ("repeat", "plan", "champion", "replicates", "refused")
+WORDS = ("repeat", "plan", "champion", "replicates", "denied")
 NUMBERS = ("gain", "low", "high", "champion_mean", "baseline_mean")
 
 
@@ -39,6 +40,7 @@ def unseal(folder: Path, arm: str, repeat: int | None, as_json: bool) -> None:
 def _print_openings(openings: list[dict[str, Any]], as_json: bool) -> None:
     head = [*WORDS, *NUMBERS]
     if as_json:
+        head += ["refused"]  # older name of `denied`
         rows = [[opening.get(name) for name in head] for opening in openings]
     else:
         rows = [_opening_row(opening) for opening in openings]
@@ -52,7 +54,7 @@ def _opening_row(opening: Mapping[str, Any]) -> list[Any]:
         str(opening.get("plan") or "")[:12],
         str(opening.get("champion") or "")[:12],
         opening.get("replicates") or "-",
-        opening.get("refused"),
+        opening.get("denied"),
     ]
     values = [opening.get(name) for name in NUMBERS]
-    return [*words, *("-" if value is None else f"{value:.3f}" for value in values)]
+    return [*words, *("-" if value is None else write_number(value, ".3f") for value in values)]

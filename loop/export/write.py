@@ -158,7 +158,7 @@ def tabulate(runs: Mapping[str, Carried]) -> dict[str, Cells]:
 def mirror_tables(ledger: Ledger) -> dict[str, tuple[list[str], Cells]]:
     """Return tables of an ended study for a tracker: name -> (columns, rows).
 
-    Figures of gate of single plans are left out.
+    Figures of confirm of single plans are left out.
     """
     tables = tabulate({"": close_entries(ledger.entries())})
     mirror = {}

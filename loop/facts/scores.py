@@ -1,4 +1,4 @@
-"""Open scores: rounded feedback, and gate after a closing look."""
+"""Open scores: rounded feedback, and confirm after a closing look."""
 
 import math
 from typing import Any
@@ -36,7 +36,7 @@ def open_scores(
 ) -> dict[str, Any]:
     """Return the scores of a plan for people, by split and metric.
 
-    `final` adds gate, from a closing look.
+    `final` adds confirm, from a closing look; `gate` is its older name.
     """
     scores: dict[str, Any] = {}
     feedback = feedback_score(facts, digest, objective)
@@ -49,9 +49,9 @@ def open_scores(
             continue
         baseline, champion = closing_scores(facts, other, objective)
         if plan.parent == digest:
-            scores["gate"] = champion
+            scores["confirm"] = scores["gate"] = champion
         elif facts.champions[plan.arm, plan.repeat][0] == digest:
-            scores["gate"] = baseline
+            scores["confirm"] = scores["gate"] = baseline
     return scores
 
 

@@ -93,7 +93,10 @@ def _describe_champion(facts: Facts, config: Config) -> dict[str, Any]:
 
 
 def _describe_campaign(facts: Facts, campaign: Campaign, config: Config) -> dict[str, Any]:
-    """Return how a campaign ended: its champion, and its closing look on gate if there was one."""
+    """Return how a campaign ended: its champion, and its closing look on confirm if there was one.
+
+    `gate` is the older name of `confirm`.
+    """
     champions, objective = facts.champions[campaign], config.objective
     finals = [
         digest
@@ -115,6 +118,7 @@ def _describe_campaign(facts: Facts, campaign: Campaign, config: Config) -> dict
             "champion": feedback_score(facts, champions[-1], objective),
         },
         "skill": _rank_claims(facts, campaign, objective),
+        "confirm": _describe_verdict(verdict) if verdict else None,
         "gate": _describe_verdict(verdict) if verdict else None,
     }
 

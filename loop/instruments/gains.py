@@ -85,7 +85,7 @@ def correct_gain(run: Run, digest: str) -> float:
 
 
 def pair_gain(run: Run, digest: str, objective: Objective) -> float:
-    """Return the mean paired gain of a plan's replicates on gate; NaN without any."""
+    """Return the mean paired gain of a plan's replicates on confirm; NaN without any."""
     sides = pair_scores(run, digest)
     candidate, champion = sides["predict"], sides["champion-predict"]
     gains = [
@@ -96,7 +96,7 @@ def pair_gain(run: Run, digest: str, objective: Objective) -> float:
 
 
 def pair_scores(run: Run, digest: str) -> dict[str, dict[int, Scores]]:
-    """Return a plan's scores on gate: role -> number of the pair -> scores."""
+    """Return a plan's scores on confirm: role -> number of the pair -> scores."""
     sides: dict[str, dict[int, Scores]] = {"predict": {}, "champion-predict": {}}
     screened = run.facts.plans[digest].purpose == "candidate"
     for role, index, scores in run.scores_of.get(digest, ()):
@@ -135,7 +135,7 @@ def read_tops(run: Run, arm: str) -> Iterator[float]:
 
 
 def read_skills(run: Run) -> Iterator[Skill]:
-    """Yield Q of every measured cell: the mean paired gain of its proposals on gate.
+    """Yield Q of every measured cell: the mean paired gain of its proposals on confirm.
 
     An unusable proposal gained 0, and so did a proposal with a failed job. A proposal that
     reviewers refused says nothing about the weights and is left out.

@@ -1,7 +1,7 @@
 """The records of one study, gathered from its runs.
 
 Example: `read_records([Path("runs/a"), Path("runs/b")])` reads two runs that differ in seed as
-repeats of one study. Runs that differ in any other setting are refused. Scores on gate stay
+repeats of one study. Runs that differ in any other setting are refused. Scores on confirm stay
 closed until a study has ended.
 """
 

@@ -32,7 +32,7 @@ UNMOVED = (0.0, math.nan)
 def read_rungs(run: Run, arm: str) -> Iterator[Held]:
     """Yield an arm's gains per rung, on the unbounded scale; none before the study's end.
 
-    Example: accepted plans gained 0.9 on feedback, 0.7 on gate, and the closing look shows 0.6.
+    Example: accepted plans gained 0.9 on feedback, 0.7 on confirm, and the closing look shows 0.6.
     Where the baseline is champion still, every rung after gate is 0.
     """
     openings = [(plan.repeat, opening) for plan, opening in _openings(run) if plan.arm == arm]

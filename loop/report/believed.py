@@ -12,6 +12,7 @@ from loop.report.evidence import Index
 from loop.report.measures import interval
 from loop.report.shape import Line, Part, Table, table
 from loop.report.study import MeasuredStudy
+from loop.text import write_number
 
 MISSING: dict[str, str] = {
     "cannot tell": (
@@ -159,7 +160,7 @@ def _proven(study: MeasuredStudy, index: Index) -> Iterator[Line]:
             whole = sum(campaign["arm"] == arm for _, campaign in campaigns)
             text = (
                 f"Arm {arm}: in {count} of {whole} campaigns the champion is better than the"
-                " baseline on gate, on fresh seeds, each with an interval above 0 (table Arms)."
+                " baseline on confirm, on fresh seeds, each with an interval above 0 (table Arms)."
             )
             yield Line(text=text, ledger=index.of(f"verdicts of {arm}"))
     for word, proven in study.figures.get("words", {}).items():
@@ -169,17 +170,17 @@ def _proven(study: MeasuredStudy, index: Index) -> Iterator[Line]:
 
 
 def _is_better(campaign: dict[str, Any]) -> bool:
-    look = campaign["gate"]
+    look = campaign["confirm"]
     return bool(look) and look["gain"] is not None and look["low"] > 0
 
 
 def _champion(study: MeasuredStudy, index: Index, place: int, campaign: dict[str, Any]) -> Line:
-    look, arm = campaign["gate"], campaign["arm"]
+    look, arm = campaign["confirm"], campaign["arm"]
     where = f" of {study.folders[place].name}" if len(study.runs) > 1 else ""
     doubt = "; flagged computable, so that it proves little" if campaign["computable"] else ""
     text = (
         f"Arm {arm}, repeat {campaign['repeat']}{where}: this champion is better than the baseline"
-        f" on gate by {look['gain']:.3f} ({look['low']:.3f} to {look['high']:.3f}, level"
+        f" on confirm by {look['gain']:.3f} ({look['low']:.3f} to {look['high']:.3f}, level"
         f" {look['level']:g}, fresh seeds){doubt}. It is one draw of the arm, not the arm's gain."
     )
     return Line(text=text, ledger=index.of(f"verdicts of {arm}"))
@@ -211,7 +212,7 @@ def _doubts(study: MeasuredStudy, index: Index) -> Iterator[Line]:
 def _without_gain(study: MeasuredStudy, index: Index, root: str) -> Iterator[Line]:
     if not study.closed:
         yield Line(
-            text="No gain: the study has not ended, and scores on gate stay closed until then.",
+            text="No gain: the study has not ended, and scores on confirm stay closed until then.",
             ledger=root,
             warn=True,
         )
@@ -268,5 +269,5 @@ def _short(figure: dict[str, Any]) -> str:
         return str(figure["word"] or "no value")
     ends = "no interval"
     if figure["low"] is not None and figure["high"] is not None:
-        ends = f"{figure['low']:.3g} to {figure['high']:.3g}"
-    return f"{figure['value']:.3g}, {ends}, n {figure['n']}"
+        ends = f"{write_number(figure['low'], '.3g')} to {write_number(figure['high'], '.3g')}"
+    return f"{write_number(figure['value'], '.3g')}, {ends}, n {figure['n']}"

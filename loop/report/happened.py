@@ -1,6 +1,6 @@
 """Section `happened`: its sentences, and the order of its tables.
 
-Before a study has ended nothing of gate is among them, and feedback is rounded.
+Before a study has ended nothing of confirm is among them, and feedback is rounded.
 """
 
 from collections.abc import Iterator

@@ -80,7 +80,7 @@ TABLES: dict[str, TableKind] = {
             "accepted",
             "baseline, feedback",
             "champion, feedback",
-            "held-out gain on gate",
+            "held-out gain on confirm",
             "low",
             "high",
             "flag",
@@ -152,7 +152,7 @@ TABLES: dict[str, TableKind] = {
         columns=("arm", "fate", "plans", "share", "CPU-seconds"),
         note=(
             "How each proposal ended. superseded: another plan of its generation was confirmed; no"
-            " effect: rejected on gate."
+            " effect: rejected on confirm."
         ),
     ),
     "promise": TableKind(
@@ -169,7 +169,7 @@ TABLES: dict[str, TableKind] = {
         figure=True,
         columns=("arm", "rung", "gain", "low", "high", "repeats"),
         note=(
-            "Accepted gains on feedback and on confirm (gate), both selected on; then champion"
+            "Accepted gains on feedback and on confirm, both selected on; then champion"
             " against baseline on fresh seeds (closing), on sealed, outside the training"
             " distribution (shifted), and with four times the compute on both sides (large)."
             " Hollow: without an interval."

@@ -5,7 +5,7 @@ from typing import Any
 
 from evals.intervals import mean
 from evals.loss import FATE_WORDS, UNIT, calibration
-from evals.retention import rungs
+from evals.retention import name_step, rungs
 from loop.instruments.arm import WITHOUT
 from loop.report.figures import BESIDE
 from loop.report.study import MeasuredStudy, StudyRuns
@@ -36,12 +36,17 @@ def funnel_rows(study: MeasuredStudy) -> Iterator[Row]:
 
 def promise_rows(study: MeasuredStudy) -> Iterator[Row]:
     """Yield the parts of each arm's promise, zeros left out."""
-    return _parts(study, "promise", lambda figure: any(figure[n] for n in ("value", "low", "high")))
+    parts = _parts(
+        study, "promise", lambda figure: any(figure[n] for n in ("value", "low", "high"))
+    )
+    for arm, part, *cells in parts:
+        yield arm, FATE_WORDS.get(part, part), *cells
 
 
 def retention_rows(study: MeasuredStudy) -> Iterator[Row]:
     """Yield each arm's retention from rung to rung."""
-    return _parts(study, "retention")
+    for arm, step, *cells in _parts(study, "retention"):
+        yield arm, name_step(step), *cells
 
 
 def rung_rows(study: MeasuredStudy) -> Iterator[Row]:
@@ -50,7 +55,7 @@ def rung_rows(study: MeasuredStudy) -> Iterator[Row]:
         for rung, values in rungs(held).items():
             figure = mean(values, "", neutral=None)
             if figure.value is not None:
-                yield arm, rung, figure.value, figure.low, figure.high, figure.n
+                yield arm, name_step(rung), figure.value, figure.low, figure.high, figure.n
 
 
 def automation_rows(study: MeasuredStudy) -> Iterator[Row]:

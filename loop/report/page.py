@@ -15,6 +15,7 @@ from loop.report.kinds import TABLES
 from loop.report.markup import render
 from loop.report.rows import Grid, choose_rows, csv_text, lay_out
 from loop.report.shape import SECTIONS, Cited, Line, Report, Section, Table
+from loop.report.short import sum_up
 
 BESIDE = {"trials": "scores", "ends": "gains"}
 """Table -> the figure that it is drawn in too."""
@@ -137,6 +138,7 @@ def page(report: Report) -> str:
         "report.html",
         title=f"Heirloop: {report.title}",
         report=report,
+        short=sum_up(report),
         sections=[_view_section(section) for section in sections],
         evidence=evidence,
         plans=plans,

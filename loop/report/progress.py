@@ -37,7 +37,7 @@ def campaign_rows(study: MeasuredStudy) -> Iterator[Row]:
     """Yield each campaign with its closing look."""
     for place, summary in enumerate(study.summaries):
         for campaign in summary["arms"]:
-            look = campaign["gate"]
+            look = campaign["confirm"]
             gain = look if study.closed and look and look["gain"] is not None else NO_GAIN
             yield (
                 campaign["arm"],

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from loop.report.shape import ROUNDING_ERROR, Table
+from loop.report.shape import Table
+from loop.text import ROUNDING_ERROR
 
 ROWS = 300
 """Rows of a table on the page; report.json holds all."""

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from loop.report.kinds import TABLES
+from loop.text import ROUNDING_ERROR
 
 VERSION = 1
-ROUNDING_ERROR = 1e-12
-"""Numbers below it are rounding errors of sums that cancel, such as -2.8e-17; a report writes 0."""
 SECTIONS: dict[str, str] = {
     "asked": "What was asked",
     "allowed": "What was allowed",

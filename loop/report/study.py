@@ -46,7 +46,7 @@ class StudyRuns:
 
     @property
     def closed(self) -> bool:
-        """Whether every run ended, so that gate may be told."""
+        """Whether every run ended, so that confirm may be told."""
         return all(run.facts.closed for run in self.runs)
 
 

@@ -119,7 +119,9 @@ def _check_approval(replay: Replay, fact: ApprovalEntry) -> None:
         "the approval does not match what was signed",
     )
     if approval.change_class == replay.memory.subjects[approval.plan].classes[0]:
-        replay.limits[grants.account(fact.digest)] = approval.requested
+        account = grants.account(fact.digest)
+        replay.limits[account] = grants.spendable(approval.requested)
+        replay.before_retries[account] = approval.requested
 
 
 def _check_decision(replay: Replay, fact: DecisionEntry) -> None:

@@ -36,6 +36,8 @@ class Replay:
     "nonces of begun jobs and calls"
     limits: dict[str, Amount] = field(default_factory=dict)
     "limit required of each account"
+    before_retries: dict[str, Amount] = field(default_factory=dict)
+    "limit of an approval's account before edition 3, which pays a killed job again"
     balances: Balances = field(default_factory=dict)
     "balances of all accounts"
     accounts: set[str] = field(default_factory=set)

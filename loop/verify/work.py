@@ -38,6 +38,9 @@ def check_limits(replay: Replay, fact: StudyEntry | LimitEntry) -> None:
 def check_account(replay: Replay, fact: AccountEntry) -> None:
     need(fact.name not in replay.accounts, "the account was opened before")
     replay.accounts.add(fact.name)
+    # Before edition 3 an approval paid each job once.
+    if fact.limit == replay.before_retries.get(fact.name) and replay.edition < 3:
+        replay.limits[fact.name] = fact.limit
 
 
 def check_reserve(replay: Replay, fact: ReserveEntry) -> None:

@@ -15,7 +15,7 @@ from configs.records import Approval, Caps, Mandate
 from sandbox import budget, keys
 from sandbox.canonical import canonical
 from sandbox.decision import HOUR
-from sandbox.gate.grant import account
+from sandbox.gate.grant import account, spendable
 from sandbox.gate.memory import Memory, Moment
 from sandbox.gate.wording import name_clocks, name_end
 from sandbox.ledger import Transaction
@@ -144,4 +144,4 @@ def write_admitted(
         return
     txn.append(ApprovalEntry(digest=name, envelope=text, approval=signed))
     if signed.change_class == memory.subjects[signed.plan].classes[0]:
-        budget.open_account(txn, account(name), signed.requested)
+        budget.open_account(txn, account(name), spendable(signed.requested))

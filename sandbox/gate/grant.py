@@ -6,7 +6,7 @@ A grant is issued when its job is about to start. The start's entry holds it and
 from dataclasses import replace
 
 from configs.errors import NeedsHuman
-from configs.records import Grant, PlanRole
+from configs.records import Amount, Grant, PlanRole
 from sandbox import budget
 from sandbox.canonical import digest
 from sandbox.gate.memory import Memory
@@ -18,6 +18,11 @@ ATTEMPTS = 3
 def account(authority: str) -> str:
     """Return the account name of a mandate or an approval."""
     return f"grant:{authority[:16]}"
+
+
+def spendable(requested: Amount) -> Amount:
+    """Return the limit of an approval's account: a killed or lost job may run once more."""
+    return requested + replace(requested, tokens=0, money_micros=0, looks=0)
 
 
 def payers(memory: Memory, grant: Grant) -> tuple[str, ...]:

@@ -79,24 +79,18 @@ def _count_yes(
         person = memory.pinned(answer)
         if answer.answer != "approve" or is_own_request(memory, answer):
             continue
-        if counts(memory, answer, quorum):
+        if names(quorum, answer.reviewer, answer.kind, memory.rules.config.reviewer.policy):
             yes.setdefault(person, name)
         if escalated and answer.kind == "external" and person not in escalated:
             external.setdefault(person, name)
     return yes, external
 
 
-def counts(memory: Memory, answer: Approval, quorum: Quorum) -> bool:
-    """Tell whether the quorum names the signer of a yes.
+def names(quorum: Quorum, reviewer: str, kind: str, policy: str) -> bool:
+    """Tell whether a quorum names a key, under the policy of the scripted reviewer.
 
     A simulated yes never stands in for a person's unless the study says so.
     """
-    policy = memory.rules.config.reviewer.policy
-    return names(quorum, answer.reviewer, answer.kind, policy)
-
-
-def names(quorum: Quorum, reviewer: str, kind: str, policy: str) -> bool:
-    """Tell whether a quorum names a key, under the policy of the scripted reviewer."""
     if quorum.reviewers and reviewer not in quorum.reviewers:
         return False
     if quorum.role and kind != quorum.role:

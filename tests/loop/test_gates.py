@@ -39,8 +39,8 @@ from loop.plan import apply_proposal
 from loop.study import root
 from loop.verify import decisions
 from loop.verify.run import verify
+from sandbox import budget, incident, keys, ledger
 from sandbox import gate as gates
-from sandbox import incident, keys, ledger
 from sandbox.canonical import digest
 from sandbox.decision import unix
 from sandbox.gate import grant as grants
@@ -591,6 +591,37 @@ def test_cooling_off_runs_by_the_ledger_s_clock_and_no_decision_lives_for_ever(
     assert gate_of(cfg).pending() == []  # people have nothing more to do
     monkeypatch.setattr(gates.Gate, "now", lambda _: now + 660.0)
     assert gate_of(cfg).authority(plan, "recipe")
+
+
+class Killed(BaseException):
+    """Stands for a process that ends at once."""
+
+
+def test_an_attended_study_survives_a_kill_of_each_job_and_pays_for_both_attempts(tmp_path, go):
+    cfg = config(tmp_path, *SCRIPT, "study.generations=1", "study.proposals=1", "budget.jobs=900")
+    killed = set()
+
+    def die_once(execution):
+        job = execution.files["job.json"]
+        if job not in killed:
+            killed.add(job)
+            raise Killed
+
+    while True:
+        try:
+            result = go(cfg, FakeBox(better, die_once))
+            break
+        except Killed:
+            pass
+    assert result["finished"] and len(killed) * 2 == len(bodies(cfg, "start"))
+    lost = [job["result"] for job in bodies(cfg, "job") if job["result"]["status"] == "box"]
+    assert len(lost) == len(killed) > 10 and {r["charged_by"] for r in lost} == {"reservation"}
+    accounts = gate_of(cfg).ledger.read(budget.balances)
+    jobs = [cells["jobs"] for name, cells in accounts.items() if name.startswith("grant:")]
+    assert max(cell["spent"] for cell in jobs) > 4 and not any(
+        cell["spent"] > cell["limit"] for cell in jobs
+    )
+    verify(tmp_path / "runs" / "t")
 
 
 @pytest.mark.parametrize("jobs", [3, 8])

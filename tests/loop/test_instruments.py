@@ -4,6 +4,7 @@ and figures.
 
 import json
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -50,7 +51,8 @@ def test_the_gain_of_a_campaign_is_its_closing_look_and_its_plan_is_what_was_pla
     found = read_records([folder])
     last = {g.arm: g for g in found.gains if g.generation == 4}
     told = json.loads((folder / "summary.json").read_text())
-    gate = {arm["arm"]: arm["gate"]["gain"] for arm in told["arms"]}
+    assert all(arm["confirm"] == arm["gate"] for arm in told["arms"])
+    gate = {arm["arm"]: arm["confirm"]["gain"] for arm in told["arms"]}
     assert (
         last["local"].value > 3 and 0.5 < gate["local"] < 1
     )  # log-odds, not the share that the verdict holds
@@ -275,6 +277,10 @@ def test_the_verb_prints_every_figure_of_the_table_and_json(tmp_path, go):
         CliRunner().invoke(main.cli, ["instruments", str(folder)], catch_exceptions=False).output
     )
     assert "cannot tell" in output and "cron" in output
+    steps = [name for name in rows if ", retention, " in name]
+    assert any(name.endswith("feedback to gate") for name in steps)  # exports keep the name
+    assert "feedback to confirm" in output and "confirm to closing" in output
+    assert not re.search(r"\bgate\b|\brefused\b", output) and ", denied" in output
 
 
 def steady(rate, repeats=12):

@@ -86,7 +86,7 @@ def test_numbers_are_the_ledger_s(done):
     )
     assert "unattended mandate" in text_of(
         found, "allowed"
-    ) and "is better than the baseline on gate" in text_of(found, "believed")
+    ) and "is better than the baseline on confirm" in text_of(found, "believed")
 
 
 def test_what_is_not_known_is_said_in_words_and_never_as_a_number(done):

@@ -1,8 +1,9 @@
 """The page: it stands alone, nothing in it acts, and it stays small on a long ledger."""
 
+import html
 import inspect
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from loop.report.kinds import TABLES
 from loop.report.page import page
 from loop.report.rows import csv_text, number
 from loop.report.shape import SECTIONS, Cited, Line, Report, Section, Table, table
+from loop.report.short import sum_up
 from loop.report.tell import report
 from sandbox import control, incident
 from sandbox.ledger import Ledger
@@ -58,6 +60,17 @@ def test_the_page_stands_alone_and_every_number_leads_to_ledger_entries(done):
         and "prefers-color-scheme:dark" in source
         and "@media print" in source
     )
+
+
+def test_the_first_screen_says_what_was_asked_what_happened_and_the_answer(done):
+    source, found = (done / "report.html").read_text(), read_report(done)
+    first = html.unescape(source.split("<nav>")[0])
+    lines = {s.name: [line.text for line in s.lines] for s in found.sections}
+    assert "Better means: " in first and all(text in first for text in lines["happened"][:4])
+    assert all(text in first for text in (lines["believed"][0], lines["unbelieved"][0]))
+    assert all(line.text in first for s in found.sections[1:2] for line in s.lines if line.warn)
+    parts = sum_up(replace(found, sections=found.sections[2:4]))
+    assert [part.title for part in parts] == ["Happened", "Answer"]
 
 
 def test_every_section_is_there_and_every_figure_has_its_data_beside_it(done):

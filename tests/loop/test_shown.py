@@ -31,7 +31,8 @@ from configs.errors import BadInput, NeedsHuman, VerificationFailed
 from configs.records import Plan
 from loop.measure import confirm
 from loop.people import amend, difference, lines, sign, view
-from loop.text import confusables, hidden, visible
+from loop.terminal import shorten
+from loop.text import confusables, hidden, visible, write_number
 from sandbox import keys
 from sandbox.canonical import canonical, digest
 from sandbox.store import Store
@@ -54,6 +55,13 @@ def test_every_text_is_shown_one_to_one_and_nothing_in_it_acts(text, lines):
     seen = visible(text, lines)
     assert back(seen) == text
     assert all(c.isprintable() or (lines and c == "\n") for c in seen) and not set(seen) & set(ODD)
+
+
+def test_a_rounding_error_is_zero_and_zero_has_no_minus():
+    noise = [write_number(value) for value in (-2.776e-17, -0.0, 1e-13, -0.5, 1e-9)]
+    assert noise == ["0", "0", "0", "-0.5", "1e-09"]
+    assert write_number(-0.0002, ".3f") == "0.000" and write_number(-0.0002, "+.3f") == "+0.000"
+    assert shorten(-2.776e-17) == "0" and shorten(None) == "-" and shorten(3) == 3
 
 
 def test_padding_marks_and_forged_escapes_are_seen():

@@ -127,7 +127,7 @@ def test_the_openings_of_an_arm_tell_a_no_and_do_not_ask_again(tmp_path, go, fin
     sign(cfg, "deny")
     (one,) = attempt()
     assert (
-        "denied by ada" in one["refused"]
+        "denied by ada" in one["denied"] == one["refused"]
         and "gain" not in one
         and counted(cfg, "sealed")["spent"] == 0
     )

@@ -772,7 +772,7 @@ patched(("A13", "A13c"), "got through: 60 wait", (gate.requests, "find_excess", 
 patched(("A13b",), "got through: people see 60", (gate.refusals, "REFUSALS_PER_HOUR", 10**9))
 patched(("A14",), "got through", (gate.mandate, "drift", lambda *_: 0))
 patched(("A14b",), "got through", (gate.fold, "HUMAN", ("person", "external", "simulated")))
-patched(("A15",), "got through", (gate.quorum, "counts", lambda *_: True))
+patched(("A15",), "got through", (gate.quorum, "names", lambda *_: True))
 patched(("A16",), "got through", (Caps, "__post_init__", lambda _: None))
 patched(
     ("A16b",),
