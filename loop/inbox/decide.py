@@ -43,7 +43,15 @@ def show_subject(
         return page(request, "large.html", session, digest=name, text=text, act=act, **values)
     question = (name, view.change_class)
     waits = any((row.subject, row.change_class) == question for row in served.pending())
-    return page(request, "plan.html", session, f=view, waits=waits, **values)
+    session.opened.add((served.name, *question))
+    further = runs_of(request).next_for(session, view.change_class)
+    return page(request, "plan.html", session, f=view, waits=waits, further=further, **values)
+
+
+@router.get("/batch")
+def show_batch(request: Request, session: Reader) -> Response:
+    """Show the approvals that the browser holds for a batch; the server holds none of them."""
+    return page(request, "batch.html", session)
 
 
 @router.get("/runs/{run}/request/{name}.json")
@@ -66,9 +74,14 @@ def take_decision(
     typed: Annotated[str, Form()] = "",
     envelope: Annotated[str, Form()] = "",
     file: UploadFile | None = None,
+    batch: Annotated[str, Form()] = "",
 ) -> Response:
-    """Take a signed decision, from the page's form or as a file."""
+    """Take a signed decision, from the page's form, of a batch, or as a file."""
     data = file.file.read(BODY_BYTES).strip() if file else envelope.encode()
+    if batch:
+        change_class = str(keys.payload_unchecked(data).get("change_class"))
+        opened = (served.name, name, change_class) in session.opened
+        need(opened, "the batch", name[:12], "of plans that you have opened since you signed in")
     answer = _hand_in(served.refresh(), data, name, typed, offline=bool(file))
     if wants_json(request):
         further = runs_of(request).next_for(session)

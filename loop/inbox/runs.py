@@ -280,8 +280,13 @@ class ServedRuns:
                     waiting.append((run, request))
         return sorted(waiting, key=lambda row: (row[1].expires, row[0].name))
 
-    def next_for(self, session: Session) -> str:
-        """Return the address of the next request that waits for a reader; empty: there is none."""
-        for run, request in self.waiting(session)[:1]:
-            return f"/runs/{run.name}/plan/{request.subject}?act={request.change_class}"
+    def next_for(self, session: Session, change_class: str = "") -> str:
+        """Return the address of the next request that waits for a reader; empty: there is none.
+
+        With a class, the next of this class that the reader has not opened.
+        """
+        for run, request in self.waiting(session):
+            place = (run.name, request.subject, request.change_class)
+            if not change_class or (change_class == place[2] and place not in session.opened):
+                return f"/runs/{run.name}/plan/{request.subject}?act={request.change_class}"
         return ""

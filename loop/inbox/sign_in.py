@@ -10,13 +10,15 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from configs.errors import VerificationFailed
 from sandbox import keys
 
 CHALLENGE_SECONDS = 120
 SESSION_SECONDS = 12 * 3600
+Opened = tuple[str, str, str]
+"""A shown subject: run, digest, class of the decision."""
 OWN = 20
 """Sessions open for a single key; its own oldest go first, nobody else's."""
 
@@ -35,6 +37,8 @@ class Session:
     "against forged forms; every POST carries it"
     until: float
     "monotonic seconds"
+    opened: set[Opened] = field(default_factory=set)
+    "whole subjects that this session was shown; a batch may hold these alone"
 
     @property
     def decides(self) -> bool:

@@ -525,6 +525,43 @@ def test_rows_of_the_list_stack_no_letters(study, runs, people_of, width):
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+def test_opened_plans_are_approved_in_a_batch_each_by_its_own_digest_and_never_by_enter(
+    study, runs, people_of
+):
+    cfg, folder = study()
+    for text in ("the second", "the third"):
+        put(cfg, {"hypothesis": text})
+    names = [request.subject for request in gate_of(cfg).pending()]
+    with served(runs) as address:
+        ada = people_of(address, viewport={"width": 390, "height": 800})
+        ada.open_file(keys.home() / "keys" / "ada.key", "correct horse")
+        ada.page.wait_for_url(address + "/")
+        page = read(ada.goto("/"), names[0])
+        for number, name in enumerate(names[:2], 1):
+            assert page.url.split("/plan/")[1].startswith(name)
+            page.get_by_label("Reason").fill(f"batch {number}")
+            page.get_by_role("button", name="Approve in a batch").click()
+            ada.says("six characters do not match")
+            page.get_by_label("To approve, type").fill(name[:6])
+            page.get_by_role("button", name="Approve in a batch").click()
+            ada.says(f"In the batch of {number}; nothing is signed yet")
+            page.locator("#notice").get_by_role("link", name="Next patch").click()
+        assert page.url.split("/plan/")[1].startswith(names[2]) and len(given(cfg, "ada")) == 1
+        page = ada.goto("/batch")
+        ada.shot("inbox-batch")
+        assert page.locator("#batch section").count() == 2 and names[2][:12] not in page.content()
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        page.get_by_role("button", name="Sign and send 2").press("Enter")
+        page.wait_for_timeout(300)
+        assert len(given(cfg, "ada")) == 1  # Enter never approves
+        page.get_by_role("button", name="Sign and send 2").click()
+        ada.says("Each row says what became of it")
+        assert page.get_by_text("Recorded: approve.").count() == 2
+        assert [one["approval"]["plan"] for one in given(cfg, "ada")[1:]] == names[:2]
+        assert ada.goto("/batch").locator("#batch section").count() == 0
+    verify(folder)
+
+
 # Without a browser: what the server refuses.
 
 
@@ -603,6 +640,28 @@ def test_only_a_known_key_that_answers_this_page_s_challenge_once_comes_in(clien
         assert "httponly" in cookie and "samesite=strict" in cookie
         answer = signed_in(http, door, nonce=nonce)
     assert answer.status_code == 422
+
+
+def test_a_batch_holds_no_plan_that_its_reader_has_not_opened(client):
+    http, door, cfg = client
+    signed_in(http, door)
+    session, name = next(iter(door._open.values())), asked_of(cfg)
+    gate, half = gate_of(cfg), next(k for k in keys.public_keys() if k["name"] == "ada")
+    one = new_approval(
+        gate.memory.rules, gate.memory.subjects[name], "patch", "approve", "fine", 1, half
+    )
+    envelope = keys.sign(plain(one), keys.open_key("ada", "correct horse"), "approval").decode()
+
+    def post():
+        told = {"token": session.token, "typed": name[:6], "envelope": envelope, "batch": "yes"}
+        headers = ORIGIN | {"accept": "application/json"}
+        return http.post(f"/runs/t/plan/{name}", data=told, headers=headers)
+
+    refused = post()
+    assert refused.status_code == 400 and "plans that you have opened" in refused.json()["error"]
+    assert len(given(cfg, "ada")) == 1
+    assert http.get(f"/runs/t/plan/{name}?act=patch").status_code == 200
+    assert post().json() == {"recorded": "approve"} and len(given(cfg, "ada")) == 2
 
 
 def test_a_form_needs_the_session_s_token_and_the_digest_typed(client):

@@ -133,6 +133,68 @@ async function door() {
   };
 }
 
+// A batch: approvals of opened plans, held in this tab until they are signed, each for itself.
+
+const batchOf = () => JSON.parse(sessionStorage.getItem("batch") || "[]").filter((one) => one.told.public === document.body.dataset.public);
+const keepBatch = (items) => { sessionStorage.setItem("batch", JSON.stringify(items)); showBatch(); };
+const isSame = (one, other) => one.run === other.run && one.digest === other.digest && one.told.change_class === other.told.change_class;
+
+function showBatch() {
+  const link = $("batch-link"), count = document.body.dataset.public ? batchOf().length : 0;
+  link.hidden = !count;
+  link.textContent = `Batch of ${count}`;
+}
+
+function row(item) {
+  // what is signed is made here and shown whole
+  const now = Math.floor(Date.now() / 1000), nonce = hex(crypto.getRandomValues(new Uint8Array(16)));
+  const told = { ...item.told, issued: now, expires: now + (item.told.expires - item.told.issued), nonce };
+  const place = document.createElement("section"), label = document.createElement("label"), box = document.createElement("input");
+  const link = document.createElement("a"), more = document.createElement("details"), bytes = document.createElement("pre"), says = document.createElement("p");
+  box.type = "checkbox"; box.checked = true;
+  link.href = `/runs/${item.run}/plan/${item.digest}?act=${told.change_class}`; link.textContent = item.digest.slice(0, 12);
+  label.append(box, ` ${told.answer} · ${told.change_class} · ${item.run}`);
+  const summary = document.createElement("summary");
+  summary.textContent = "The bytes that you sign";
+  bytes.className = "bytes"; bytes.tabIndex = 0; bytes.textContent = shown(canonical(told));
+  more.append(summary, bytes);
+  says.textContent = `Reason: ${shown(told.reason)}`;
+  place.append(label, " ", link, says, more);
+  return { item, place, box, bytes, says };
+}
+
+async function batch() {
+  const place = $("batch"), button = $("batch-sign"), items = batchOf();
+  if (!items.length) return;
+  if (!signs) throw new Error("This browser cannot sign here.");
+  const key = (await keysHere()).find((one) => one.public === document.body.dataset.public);
+  if (!key) throw new Error("The key that you signed in with is not in this browser.");
+  const rows = items.map(row);
+  place.replaceChildren(...rows.map((one) => one.place));
+  const count = () => { button.textContent = `Sign and send ${rows.filter((one) => one.box.checked).length}`; };
+  rows.forEach((one) => { one.box.onchange = count; });
+  button.hidden = false;
+  button.onkeydown = (event) => { if (event.key === "Enter") event.preventDefault(); };  // Enter never approves
+  count();
+  button.onclick = async () => {
+    button.disabled = true;
+    for (const one of rows.filter((row) => row.box.checked && !row.box.disabled)) {
+      const { run, digest, typed } = one.item;
+      try {
+        const text = raw(one.bytes.textContent);
+        if (JSON.parse(text).plan !== digest) throw new Error("The bytes are of another plan; nothing was signed.");
+        const answer = await post(`/runs/${run}/plan/${digest}`, { token: place.dataset.token, typed, batch: "yes", envelope: await envelope(key, text, "approval") });
+        one.says.textContent = `Recorded: ${answer.recorded}.`;
+        one.box.disabled = true; one.box.checked = false;
+        keepBatch(batchOf().filter((other) => !isSame(other, one.item)));
+      } catch (e) { one.says.textContent = e.message; one.says.className = "bad"; }
+    }
+    button.disabled = false;
+    count();
+    say("Each row says what became of it.");
+  };
+}
+
 // A decision.
 
 function looked() {
@@ -160,10 +222,26 @@ async function decision() {
   if (!key) { close("The key that you signed in with is not in this browser. Take the request as a file and sign it elsewhere."); return; }
   if (draft.plan !== digest || (act && draft.change_class !== act)) { close("The page and the decision disagree. Do not sign; tell the operator."); return; }
   if ($("canonical")) try { await checkShown(digest); } catch (e) { close(e.message); return; }
+  const ready = (answer) => {
+    if (!$("reason").value.trim()) { say("A reason is missing: one sentence that says why."); $("reason").focus(); return false; }
+    if (answer === "approve" && $("typed").value !== digest.slice(0, 6)) { say("The six characters do not match the digest's first six."); $("typed").focus(); return false; }
+    return true;
+  };
+  const link = (href, text) => { const a = document.createElement("a"); a.href = href; a.textContent = text; $("notice").append(a, " "); return a; };
+  const later = $("later");
+  if (later) later.onclick = () => {
+    if (!ready("approve")) return;
+    const told = { ...draft, answer: "approve", reason: $("reason").value.trim(), seen, looked_ms: time() };
+    const item = { run, digest, typed: $("typed").value, told };
+    keepBatch([...batchOf().filter((other) => !isSame(other, item)), item]);
+    close(`In the batch of ${batchOf().length}; nothing is signed yet. `);
+    later.disabled = true;
+    const next = later.dataset.next ? link(later.dataset.next, `Next ${told.change_class}`) : null, all = link("/batch", "Sign the batch");
+    (next || all).focus();
+  };
   buttons.forEach((button) => { button.onclick = () => {
     const answer = button.dataset.answer, reason = $("reason").value.trim();
-    if (!reason) { say("A reason is missing: one sentence that says why."); $("reason").focus(); return; }
-    if (answer === "approve" && $("typed").value !== digest.slice(0, 6)) { say("The six characters do not match the digest's first six."); $("typed").focus(); return; }
+    if (!ready(answer)) return;
     const now = Math.floor(Date.now() / 1000), nonce = hex(crypto.getRandomValues(new Uint8Array(16)));
     const told = { ...draft, answer, reason, seen, looked_ms: time(), issued: now, expires: now + (draft.expires - draft.issued), nonce };
     $("sign-what").textContent = `${answer} · ${draft.change_class} · ${digest.slice(0, 12)}`;
@@ -181,7 +259,6 @@ async function decision() {
       const answer = await post(`/runs/${run}/plan/${digest}`, { token, typed: $("typed") ? $("typed").value : "", envelope: signed });
       $("sign").close();
       close(`Recorded: ${said.answer}. `);
-      const link = (href, text) => { const a = document.createElement("a"); a.href = href; a.textContent = text; $("notice").append(a, " "); return a; };
       const next = answer.next ? link(answer.next, "Next request") : null, back = link("/", "Back to the inbox");
       (next || back).focus();
     } catch (e) { $("sign").close(); say(e.message); }
@@ -242,6 +319,8 @@ document.addEventListener("DOMContentLoaded", () => {
   const failed = (e) => say(e.message);
   if ($("enter")) door().catch(failed);
   if ($("decision")) decision().catch(failed);
+  showBatch();
+  if ($("batch")) batch().catch(failed);
   if ($("live")) follow($("live"));
   if ($("audit")) audit($("audit")).catch((e) => { $("audit").textContent = e.message; $("audit").className = "bad"; });
   document.querySelector("[data-leave]")?.addEventListener("submit", async (event) => {
