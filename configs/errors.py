@@ -66,6 +66,10 @@ class Paused(Stopped):
     """An arm cannot go on: its outside model does not answer, for example. Other arms go on."""
 
 
+class NoBaseline(Paused):
+    """The baseline of a campaign left no score, so there is nothing to improve. Others go on."""
+
+
 class VerificationFailed(HeirloopError):
     """Recorded bytes fail their proof."""
 

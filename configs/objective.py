@@ -224,6 +224,10 @@ class Objective:
         self._weights()
         self._conditions()
 
+    def scores_text(self) -> str:
+        """Return the metric as the name of scores; a metric that should fall says so."""
+        return self.metric if self.direction == "up" else f"{self.metric}, lower is better"
+
     def bounded(self) -> bool:
         """Tell whether gains lie between -1 and 1, as betting needs."""
         return METRICS[self.metric].share and self.scale == "raw"

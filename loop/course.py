@@ -7,7 +7,7 @@ import random
 
 from configs.arms import CELLS, LARGER
 from configs.entries import CampaignEndEntry
-from configs.errors import Denied
+from configs.errors import Denied, NoBaseline
 from configs.recipe import grid
 from configs.records import Proposal, Purpose
 from loop.campaign import Campaign, passes_gate, request_decision
@@ -78,8 +78,17 @@ def run_baseline(campaign: Campaign) -> None:
         refused = campaign.running.gate.refresh().memory.refused
         reason = refused.get((planned.digest, "recipe"), "it was recalled")
         raise Denied(f"without a baseline nothing can be proposed: {reason}")
-    screen(campaign, planned)
+    if screen(campaign, planned).scores is None:
+        raise NoBaseline(_tell_failed_baseline(campaign, planned))
     promote(campaign, planned)
+
+
+def _tell_failed_baseline(campaign: Campaign, planned: Planned) -> str:
+    reasons = campaign.facts().failures.get(planned.digest, ["it failed"])
+    return (
+        f"the baseline of arm {campaign.arm}, repeat {campaign.repeat}, left no score"
+        f" ({reasons[-1]}), so the campaign ends; task.baseline should be a recipe that trains"
+    )
 
 
 def _record_baseline(campaign: Campaign) -> Planned:

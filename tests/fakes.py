@@ -10,7 +10,8 @@ from safetensors.numpy import load, save
 from configs.build import parse, strict_json
 from configs.cost import parameters
 from configs.job import Order, Outcome
-from configs.tokens import Task, layout
+from configs.tokens import FIRST_VALUE, Task, layout
+from evals.text import read_text
 from loop.propose.table import Proposer
 from sandbox import budget, charges
 from sandbox.box.base import Execution
@@ -62,6 +63,12 @@ class FakeBox:
                 files={"weights.safetensors": save({"w": weights}), "claims.json": b"{}"},
             )
         asked = load(execution.files["questions.safetensors"])["questions"].astype(int) - 2
+        if order.task.name == "text":
+            tokens = np.array([[_next_character(row)] for row in asked.astype(np.uint8)], np.uint8)
+            sure = self.quality(order) * np.exp(0.02 * rng.standard_normal())
+            return outcome(
+                files={"predictions.safetensors": predictions(tokens, lay.vocabulary, sure)}
+            )
         n = order.task.digits
         powers = 10 ** np.arange(n)[::-1]
         sums = asked[:, :n] @ powers + asked[:, n + 1 : 2 * n + 1] @ powers
@@ -74,6 +81,15 @@ class FakeBox:
 
     def close(self) -> None:
         pass
+
+
+def _next_character(context):
+    """The token after a context, looked up in the texts that items come from."""
+    for name in ("english", "code", "licence"):
+        text = read_text(name).tobytes()
+        if (place := text.find(context.tobytes())) >= 0:
+            return text[place + len(context)] + FIRST_VALUE
+    raise AssertionError("no such context")
 
 
 def predictions(tokens, vocabulary, sure=0.9) -> bytes:

@@ -35,6 +35,10 @@ ENOUGH = 200
 def noise_recipes(config: Config) -> dict[str, Recipe]:
     """Return the recipes with measured noise, by kind."""
     path = ROOT / "evals" / "reference" / f"{config.task.name}.json"
+    if not path.exists():
+        raise BadInput(
+            f"TASK is {config.task.name!r}, which has no reference recipe in {path.name}"
+        )
     reference = parse(Recipe, strict_json(path.read_bytes()))
     baseline = config.task.baseline
     return {
@@ -101,7 +105,9 @@ def read_noise(task: str, folder: Path = FIGURES) -> dict[str, list[float]]:
     scores: dict[str, list[float]] = {}
     for line in path.read_text().splitlines()[1:]:
         row = json.loads(line)
-        scores.setdefault(row["kind"], []).append(row["exact_match"])
+        # Noise alone is read from these, and bits should fall.
+        score = -row["bits"] if "bits" in row else row["exact_match"]
+        scores.setdefault(row["kind"], []).append(score)
     return scores
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from configs.objective import METRICS
 from configs.settings.config import Config
 from evals.metrics import round_primary
 from loop.calibrate.forecast import forecast
@@ -165,9 +166,10 @@ class View:
         """Print the closing table and where the report lies."""
         from rich.table import Table
 
-        table = Table(
-            "arm", "baseline", "champion", "held-out gain (interval)", title=f"study {s['study']}"
-        )
+        metric = s["objective"]["metric"]
+        down = f", {metric}, lower is better" if METRICS[metric].better == "down" else ""
+        title = f"study {s['study']}{down}"
+        table = Table("arm", "baseline", "champion", "held-out gain (interval)", title=title)
         repeats = len({a["repeat"] for a in s["arms"]})
         for a in s["arms"]:
             look = a["confirm"]

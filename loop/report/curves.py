@@ -41,7 +41,8 @@ def draw_scores(unit: str, arms: Sequence[str], rows: Rows, trials: Rows = ()) -
         _plot_trials(axis, number, arms, trials)
         points = [(row[1], *row[2:5]) for row in rows if row[0] == arm]
         plot_line(axis, number, arms, points, f"{arm}: champion")
-    axis.set(xlabel="generation", ylabel=f"{unit} on feedback")
+    name, comma, better = unit.partition(",")
+    axis.set(xlabel="generation", ylabel=f"{name} on feedback{comma}{better}")
     values = [row[3] for row in trials] + [row[2] for row in rows]
     if values and min(values) >= 0 and max(values) <= 1:
         axis.set_ylim(-0.03, 1.03)

@@ -37,7 +37,7 @@ def live_tables(study: StudyRuns, name: str) -> list[Table]:
     """Return the tables of figure `scores` or `burn` of a run in progress."""
     if name == "burn":
         return [progress.burn(study, None, "")]
-    metric = study.config.objective.metric
+    metric = study.config.objective.scores_text()
     return [
         table("scores", progress.score_rows(study), "", unit=metric),
         table("trials", progress.trial_rows(study), "", unit=metric),
@@ -105,7 +105,7 @@ def _pace(study: MeasuredStudy) -> str:
 
 
 def _over_time(study: MeasuredStudy, index: Index, name: str) -> list[Table]:
-    metric = study.config.objective.metric
+    metric = study.config.objective.scores_text()
     return [
         _by_arm("arms", progress.campaign_rows(study), index, "verdicts", name),
         _by_arm("scores", progress.score_rows(study), index, "scores", name, metric),

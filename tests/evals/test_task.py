@@ -92,3 +92,10 @@ def test_headroom_needs_a_gain_beyond_its_noise_below_the_ceiling():
     assert not asked.headroom([0.2, 0.4, 0.1, 0.3], [0.3, 0.2, 0.5, 0.3]).passed
     assert not asked.headroom([0.99, 0.985, 0.99, 0.99], [1.0, 1.0, 1.0, 1.0]).passed
     assert not asked.headroom([0.2, 0.2, 0.2, 0.2], []).passed
+
+
+def test_headroom_of_a_score_that_should_fall_is_a_gain():
+    baseline, best = [4.7, 4.71, 4.69, 4.7], [4.2, 4.21, 4.2, 4.19]
+    row = asked.headroom(baseline, best, "down")
+    assert row.passed and row.value == pytest.approx(0.5)
+    assert not asked.headroom(best, baseline, "down").passed

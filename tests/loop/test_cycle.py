@@ -2,6 +2,7 @@
 torch, no clock.
 """
 
+import itertools
 import json
 import os
 import signal
@@ -37,6 +38,7 @@ from configs.errors import (
     BudgetExhausted,
     HeirloopError,
     NeedsHuman,
+    NoBaseline,
     Stopped,
     VerificationFailed,
 )
@@ -507,6 +509,29 @@ def test_a_failed_training_is_recorded_charged_and_the_loop_goes_on(tmp_path, go
     failed = [f for g in result["generations"] for p in g["plans"] for f in p["failures"]]
     assert result["finished"] and len(failed) == 4 and all(reason in f for f in failed)
     assert result["accounts"]["train"]["jobs"]["spent"] == 5
+
+
+def test_a_baseline_without_a_score_ends_its_campaign_and_others_go_on(tmp_path, go):
+    cfg = config(tmp_path, "study.repeats=2", "study.final_replicates=0")
+    mandate(cfg)
+    trainings = itertools.count()
+
+    def script(execution):
+        if execution.role == "train" and next(trainings) == 0:
+            return outcome("program", "exit 1")
+        return None
+
+    words = "the baseline of arm local, repeat [01], left no score .*exit 1.* task.baseline should"
+    box = FakeBox(better, script)
+    with pytest.raises(NoBaseline, match=words):
+        go(cfg, box)
+    kinds = [e.kind for e in entries(cfg)]
+    assert kinds.count("campaign-end") == 1 and "end" not in kinds
+    assert sum(e.kind == "champion" for e in entries(cfg)) >= 1
+    ran = len(box.ran)
+    with pytest.raises(NoBaseline, match=words):  # nothing is trained again
+        go(cfg, box)
+    assert len(box.ran) == ran
 
 
 def test_a_successor_that_is_slow_in_evaluation_is_paid_by_its_arm(tmp_path, go):

@@ -1,0 +1,92 @@
+"""An objective that should fall: an improvement in bits is a positive gain wherever it is shown."""
+
+import re
+from pathlib import Path
+
+import pytest
+from fakes import FakeBox
+from studies import config, entries, mandate, page_of, read_facts
+
+from configs.history import Trial, buckets
+from configs.objective import objective_text
+from configs.recipe import Recipe
+from configs.records import CONFIRM
+from evals.ladder import release_feedback
+from evals.metrics import primary, read_metric, round_primary
+from loop.instruments.gather import read_records
+
+SCRIPT = "+proposer.script=[{depth: 2}, {width: 48}, {width: 64}, {batch_size: 32}]"
+SETTINGS = [
+    "task=text-small",
+    "study.confirm_replicates=12",
+    "study.final_replicates=4",
+    "study.arms=[scripted]",
+    SCRIPT,
+]
+
+
+def quality(order):
+    """The probability of the right character: a deeper net is better, a wider net is worse."""
+    return 0.2 * 1.5 ** (order.recipe.depth - 1) * 0.7 ** (order.recipe.width > 32)
+
+
+@pytest.fixture
+def study(tmp_path, go):
+    cfg = config(tmp_path, *SETTINGS)
+    mandate(cfg)
+    return cfg, go(cfg, FakeBox(quality))
+
+
+def test_fewer_bits_are_a_positive_gain_in_verdict_ladder_funnel_and_report(study, tmp_path):
+    cfg, summary = study
+    facts, folder = read_facts(tmp_path / "runs" / "t"), tmp_path / "runs" / "t"
+    better = next(d for d, p in facts.plans.items() if p.changed == {"depth": 2})
+    verdict = facts.verdicts[better]
+    sides = [
+        [
+            scores.bits
+            for (plan, role, _), scores in facts.scores.items()
+            if plan == better and role == side and scores.split == CONFIRM
+        ]
+        for side in ("champion-predict", "predict")
+    ]
+    champion, candidate = (sum(side) / len(side) for side in sides)
+    # The candidate takes log2(1.5) bits less.
+    assert verdict.answer == "accept" and 0.5 < champion - candidate < 0.7
+    assert verdict.gain == pytest.approx(champion - candidate)
+    assert 0 < verdict.low < verdict.gain
+
+    measured = [facts.scores[plan, "predict", 0] for plan in facts.champions["scripted", 0]]
+    told = release_feedback(measured, cfg.objective, looks=5, deviation=cfg.deviation())
+    assert [f.outcome for f in told] == ["first", "better"] and told[0].score < told[1].score < 0
+    trials = [Trial(recipe=Recipe(), outcome=f.outcome, score=f.score) for f in told]
+    assert buckets(trials)[0] < buckets(trials)[1]
+
+    records = read_records([folder])
+    assert records.gains[-1].value > 0.5
+    fates = {plan.plan: plan for plan in records.plans["scripted"]}
+    assert fates[better].fate == "accepted" and fates[better].corrected > 0.4
+    assert {held.rung: held.value > 0.4 for held in records.held["scripted"]} == {
+        "feedback": True,
+        "gate": True,
+        "closing": True,
+        "shifted": True,
+    }
+    arm = summary["arms"][0]
+    assert arm["gate"]["gain"] > 0.5
+    assert arm["feedback"]["champion"] < arm["feedback"]["baseline"]
+
+    text = re.sub(r"<[^>]*>", " ", page_of(folder))
+    assert "bits, lower is better" in text and "bits goes down" in text
+
+
+def test_scores_in_bits_are_shown_as_they_are_and_compared_turned(study):
+    cfg, _ = study
+    scores = next(e.body["scores"] for e in entries(cfg) if e.kind == "score")
+    assert scores["bits"] > 2 and set(scores["slice_bits"]) == {"code", "licence"}
+    facts = read_facts(Path(cfg.runs) / "t")
+    record = next(iter(facts.scores.values()))
+    assert primary(cfg.objective, record) == -record.bits
+    assert round_primary(cfg.objective, record) == round(record.bits, 2)
+    assert read_metric(record, "bits", "code") == record.slice_bits["code"]
+    assert "Better means: bits goes down, by more than 0.01." in objective_text(cfg.objective)
