@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn, TypeVar
 
 from configs.errors import BadInput
-from configs.reader import WHOLE, MisfitError, reader, written_keys, wrong
+from configs.reader import WHOLE, MisfitError, reader, written_fields, wrong
 
 T = TypeVar("T")
 
@@ -34,10 +34,10 @@ def plain(value: Any) -> Any:
     kind = type(value)
     if kind in _AS_IS:
         return value
-    if keys := written_keys(value):
-        if keys[0][1] == WHOLE:
-            return plain(getattr(value, keys[0][0]))
-        return {key: plain(getattr(value, name)) for name, key in keys}
+    if fields := written_fields(value):
+        if WHOLE in fields:
+            return plain(fields[WHOLE])
+        return {key: plain(part) for key, part in fields.items()}
     if isinstance(value, Mapping):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
@@ -56,12 +56,12 @@ def strict_json(text: str | bytes, limit: int = 65_536) -> Any:
     if size > limit:
         raise BadInput(f"the text has {size} bytes; at most {limit} are read")
     try:
-        value = json.loads(
-            text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_float=_finite
-        )
-        json.dumps(
-            value, ensure_ascii=False
-        ).encode()  # a lone surrogate has no bytes, so no digest
+        if isinstance(text, bytes):
+            text = text.decode(json.detect_encoding(text), "surrogatepass")
+        value = _STRICT.decode(text)
+        if not text.isascii() or "\\u" in text:
+            # A lone surrogate has no bytes, so no digest.
+            json.dumps(value, ensure_ascii=False).encode()
         return value
     except (ValueError, RecursionError) as error:
         raise BadInput(
@@ -95,3 +95,8 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError(f"{text} is not finite")
     return number
+
+
+_STRICT = json.JSONDecoder(
+    object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_float=_finite
+)

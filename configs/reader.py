@@ -11,11 +11,13 @@ import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import cache
-from typing import Any
+from functools import cache, lru_cache
+from operator import attrgetter
+from typing import Any, TypeVar
 
 from configs.errors import BadInput
 
+T = TypeVar("T")
 Reader = Callable[[Any], Any]
 WHOLE = "*"
 """Key on the wire of a record's only field: its value is the whole body, not a part of it."""
@@ -42,20 +44,36 @@ def later(default: Any, hash: bool | None = None, **metadata: Any) -> Any:
     return dataclasses.field(default=default, hash=hash, metadata={**metadata, "later": True})
 
 
-@cache
-def _later_fields(kind: type) -> dict[str, Any]:
-    fields = dataclasses.fields(kind)
-    return {f.name: f.default for f in fields if f.metadata.get("later")}
-
-
-def written_keys(record: Any) -> tuple[tuple[str, str], ...]:
-    """Return (name, key on the wire) of the fields that a record writes; empty for another type."""
+def written_fields(record: Any) -> dict[str, Any] | None:
+    """Return key on the wire -> value of the fields that a record writes; None for another type."""
     kind: type = type(record)
-    keys = wire_keys(kind)
-    if not keys or not (defaults := _later_fields(kind)):
-        return keys
-    unwritten = {name for name, value in defaults.items() if getattr(record, name) == value}
-    return tuple(pair for pair in keys if pair[0] not in unwritten)
+    layout = _layout(kind)
+    if layout is None:
+        return None
+    keys, values, later_fields = layout
+    fields = dict(zip(keys, values(record), strict=True))
+    for key, default in later_fields:
+        if fields[key] == default:
+            del fields[key]
+    return fields
+
+
+_Layout = tuple[tuple[str, ...], Callable[[Any], Sequence[Any]], tuple[tuple[str, Any], ...]]
+"""Keys on the wire, the values beneath them, and the defaults of later fields by key."""
+
+
+@cache
+def _layout(kind: type) -> _Layout | None:
+    """Return how a dataclass is written, None for another type; learnt once, read often."""
+    names = dict(wire_keys(kind))
+    if not names:
+        return None
+    # A getter of a single name returns the value itself, so it gets a name that every object has.
+    get = attrgetter(*names, "__class__")
+    later_fields = tuple(
+        (names[f.name], f.default) for f in dataclasses.fields(kind) if f.metadata.get("later")
+    )
+    return tuple(names.values()), lambda record: get(record)[:-1], later_fields
 
 
 def wrong(where: str, value: object, right: str) -> str:
@@ -140,11 +158,25 @@ def _record(kind: type) -> Reader:
         if len(given) != len(value):
             raise _unknown(value, known) or AssertionError
         try:
-            return kind(**given)
+            return _share(kind(**given)) if kind in _SHARED else kind(**given)
         except BadInput as error:
             raise _refused(error) from None
 
     return read
+
+
+_SHARED = set[type]()
+
+
+def shared(kind: type[T]) -> type[T]:
+    """Let readers return the same record for equal values: few values stand in many records."""
+    _SHARED.add(kind)
+    return kind
+
+
+@lru_cache(maxsize=1024)
+def _share(record: Any) -> Any:
+    return record
 
 
 def _refused(error: BadInput) -> MisfitError:

@@ -89,12 +89,14 @@ class Campaign:
 
     def champions(self) -> list[Planned]:
         """Return the former and present champions, in order."""
-        names = self.facts().champions.get(self.key, [])
-        return [self.planned(name) for name in names]
+        facts = self.facts()
+        names = facts.champions.get(self.key, [])
+        return [Planned(digest=name, plan=facts.plans[name]) for name in names]
 
     def parent(self) -> Planned:
         """Return the parent of the next plans: the champion, or the baseline without carry."""
-        return self.champions()[-1 if variant(self.arm).carry else 0]
+        names = self.facts().champions.get(self.key, [])
+        return self.planned(names[-1 if variant(self.arm).carry else 0])
 
     def recorded(self, purpose: Purpose) -> Planned | None:
         """Return the campaign's plan of a purpose under the version in force, if any.

@@ -109,13 +109,11 @@ def arm_account(arm: str) -> str:
     return f"arm {arm}"
 
 
-def open_mandate(txn: Transaction, name: str, caps: Caps, total: Amount) -> None:
-    """Open the account of a mandate; the study caps every resource that the mandate leaves open."""
-    open_account(txn, name, mandate_limit(caps, total))
-
-
 def mandate_limit(caps: Caps, total: Amount) -> Amount:
-    """Return the limit of a mandate's account."""
+    """Return the limit of a mandate's account.
+
+    The study caps every resource that the mandate leaves open.
+    """
     return Amount(**{**plain(total), "jobs": caps.jobs, "cpu_us": caps.cpu_seconds * 1_000_000})
 
 
@@ -149,7 +147,7 @@ def reserve(txn: Transaction, accounts: Iterable[str], amount: Amount) -> None:
     rows, resources = len(names) * len(RESOURCES), _some(amount)
     statement = _statement(RESERVE, len(names), resources)
     values = {**_bound(names, resources, a=amount), "rows": rows}
-    if txn.connection.exec_driver_sql(statement, values).rowcount != rows:
+    if txn.execute(statement, values) != rows:
         raise _refusal(txn, names, amount)
 
 
@@ -161,9 +159,8 @@ def settle(txn: Transaction, accounts: Iterable[str], reserved: Amount, spent: A
     """
     names = tuple(dict.fromkeys(accounts))
     moved = _some(reserved + spent)
-    changed = txn.connection.exec_driver_sql(
-        _statement(SETTLE, len(names), moved), _bound(names, moved, a=reserved, b=spent)
-    ).rowcount
+    statement = _statement(SETTLE, len(names), moved)
+    changed = txn.execute(statement, _bound(names, moved, a=reserved, b=spent))
     if changed != len(names) * len(RESOURCES):
         raise VerificationFailed(
             f"more is settled than {', '.join(names)} have reserved; it was settled before, or the"

@@ -1,6 +1,7 @@
 """The hash chain: stored bytes become facts, each entry checked against its hash and place."""
 
 import json
+import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -73,8 +74,8 @@ def plain_errors() -> Iterator[None]:
     """Turn an error of the database into a sentence: Stopped, or VerificationFailed."""
     try:
         yield
-    except DatabaseError as error:
-        reason = str(error.orig)
+    except (DatabaseError, sqlite3.DatabaseError) as error:
+        reason = str(getattr(error, "orig", error))
         if "full" in reason or "disk I/O" in reason:
             raise Stopped(FULL) from None
         if "locked" in reason:

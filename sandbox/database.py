@@ -29,16 +29,13 @@ class Database:
         self._writer: sa.Connection | None = None
         self._writing = threading.Lock()
 
-    def watch(self) -> None:
-        """Open the connection that looks for new entries."""
-        if self._is_sqlite:
-            self._watch = sqlite3.connect(str(self.engine.url.database), check_same_thread=False)
-
     def has_news(self, last: int) -> bool:
         """Tell whether there may be committed entries after the last entry in memory."""
-        if self._watch is None or not last:
+        if not self._is_sqlite or not last:
             return True
         with suppress(sqlite3.Error):  # the reading that follows says what is wrong
+            file = str(self.engine.url.database)
+            self._watch = self._watch or sqlite3.connect(file, check_same_thread=False)
             row = self._watch.execute("SELECT max(sequence) FROM entries").fetchone()
             return bool(row[0] != last)
         return True
@@ -76,8 +73,9 @@ class Database:
 
 
 def _begin(connection: sa.Connection) -> None:
-    guard(connection.connection.dbapi_connection)
-    connection.exec_driver_sql(
+    driver: Any = connection.connection.dbapi_connection
+    guard(driver)
+    driver.execute(
         "BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN"
     )
 

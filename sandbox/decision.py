@@ -90,6 +90,8 @@ class Request:
     "unix seconds; then it is denied"
     sequence: int
     "ledger entry"
+    decided: tuple[float, ...] = ()
+    "unix seconds of the decisions on it"
 
 
 def decided(config: Config) -> str:

@@ -10,6 +10,7 @@ import json
 import threading
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -158,7 +159,9 @@ def _need_heads(
 def last_head(key: Ed25519PublicKey, place: Path) -> dict[str, Any] | None:
     """Return the last head of a file, None without any; raises VerificationFailed."""
     lines = read_last_lines(place)
-    return _read_head(key, lines[-1], f"the last checkpoint of {place}") if lines else None
+    if not lines:
+        return None
+    return _read_last_head(key.public_bytes_raw(), lines[-1], f"the last checkpoint of {place}")
 
 
 def last_signature(place: Path) -> str:
@@ -208,6 +211,12 @@ def check_checkpoints(entries: list[Entry], public: str, place: Path) -> list[in
             )
         sequences.append(head["sequence"])
     return sequences
+
+
+@lru_cache(maxsize=8)
+def _read_last_head(public: bytes, line: bytes, name: str) -> dict[str, Any]:
+    """Read a head as `_read_head` does; the same bytes under the same key are checked once."""
+    return _read_head(Ed25519PublicKey.from_public_bytes(public), line, name)
 
 
 def _read_head(key: Ed25519PublicKey, line: bytes, name: str) -> dict[str, Any]:

@@ -184,7 +184,10 @@ def revoke(name: str) -> str:
 
 def revoked() -> set[str]:
     """Return the revoked public halves."""
-    return {path.read_text().strip() for path in (home() / "keys").glob("*.revoked")}
+    folder = home() / "keys"
+    names = os.listdir(folder) if folder.is_dir() else []
+    marks = [name for name in names if name.endswith(".revoked")]
+    return {(folder / name).read_text().strip() for name in marks}
 
 
 def public_hex(key: Ed25519PrivateKey) -> str:

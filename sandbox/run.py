@@ -153,7 +153,7 @@ def _check(sandbox: Sandbox, job: Job, grant: Grant) -> Plan:
             f"a {sandbox.box.kind} box and task {job.order.task.name} do not go together;"
             " nothing ran"
         )
-    if not allowed(plan, job, grant, sandbox.gate.refresh().memory.rules.config):
+    if not allowed(plan, job, grant, sandbox.gate.memory.rules.config):
         raise VerificationFailed(
             f"the job is not the one that the grant for plan {grant.plan[:12]} allows; nothing ran"
         )

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from configs.build import need
 from configs.job import Role
+from configs.reader import shared
 from configs.recipe import Recipe
 from configs.records.classes import ClassName
 
@@ -23,6 +24,7 @@ Gains of patch and structural plans there are flagged `computable`.
 """
 
 
+@shared
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Amount:
     """The integers of a reservation or a settlement. Whole numbers, never negative."""
@@ -89,6 +91,7 @@ class Proposal:
         need(len(self.edits) <= 20, "edits", len(self.edits), "at most 20 edits")
 
 
+@shared
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobCount:
     """How many jobs of a role a plan needs; grants are numbered from 0."""

@@ -234,11 +234,13 @@ class Facts:
     def _forget_before(self, plan: Plan) -> None:
         """Forget the jobs of the generations before a plan's; nothing asks for them again.
 
-        Screening scores, failures and the weights of champions stay.
+        Screening scores, failures, and the weights and criteria of champions stay.
         """
         whole = self.whole[plan.arm, plan.repeat]
         for digest in [d for d in whole if self.plans[d].generation < plan.generation]:
             whole.remove(digest)
+            if digest in self.verdicts and digest not in self.crowned:
+                self.verdicts[digest] = replace(self.verdicts[digest], criteria=())
             for job in self.plans[digest].jobs:
                 for index in range(job.count):
                     self._forget_job((digest, job.role, index))

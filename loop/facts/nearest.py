@@ -10,6 +10,7 @@ strangers is nearer, and never a copy.
 import threading
 from array import array
 from collections.abc import Iterable, Iterator
+from sys import intern
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,6 @@ from sandbox.store import Store
 WEIGHTS = "weights.safetensors"
 WIDTH = 64
 """Numbers in a sketch; the relative error of a distance is about sqrt(2 / WIDTH)."""
-NAMES = [("plan", "S64"), ("weights", "S64")]
-"""Plan and digest of the weights of a training."""
 SHORTLIST = 3
 """Weights that are compared in full."""
 
@@ -42,17 +41,21 @@ class Table:
         self.count = 0
         self._sketches = np.zeros((0, WIDTH + 1), np.float32)
         "the sketch and its squared length"
-        self._seeds, self._names = np.zeros(0, np.int64), np.zeros(0, NAMES)
+        self._seeds, self._weights = np.zeros(0, np.int64), np.zeros(0, "V32")
+        "digests of the weights, as bytes"
+        self._plans = list[str]()
 
     def add(self, seed: int | None, plan: str, weights: str, sketch: Array) -> None:
         """Add a training; without a seed it is compared with all."""
         if self.count == len(self._seeds):  # room for an eighth more
             more = 16 + self.count // 8
             self._sketches = np.pad(self._sketches, ((0, more), (0, 0)))
-            self._seeds, self._names = np.pad(self._seeds, (0, more)), _longer(self._names, more)
+            self._seeds = np.pad(self._seeds, (0, more))
+            self._weights = _longer(self._weights, more)
         self._sketches[self.count] = np.append(sketch, sketch @ sketch)
         self._seeds[self.count] = -1 if seed is None else seed
-        self._names[self.count] = plan.encode(), weights.encode()
+        self._weights[self.count] = bytes.fromhex(weights)
+        self._plans.append(intern(plan))
         self.count += 1
 
     def nearest(self, sketch: Array, seed: int) -> list[tuple[str, str]]:
@@ -65,7 +68,7 @@ class Table:
         )
         near = np.flatnonzero((apart <= limit) & np.isfinite(apart))
         chosen = sorted(near[np.argsort(apart[near], kind="stable")[:SHORTLIST]])
-        return [(plan.decode(), name.decode()) for plan, name in self._names[chosen]]
+        return [(self._plans[row], self._weights[row].tobytes().hex()) for row in chosen]
 
 
 def _longer(rows: NDArray[Any], more: int) -> NDArray[Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from configs.entries import ControlEntry, PauseEntry
 from configs.errors import BudgetExhausted, VerificationFailed
-from configs.reader import written_keys
+from configs.reader import written_fields
 from loop.instruments.run import Run
 from loop.report.evidence import Index
 from loop.report.shape import Line, Part, table
@@ -86,7 +86,7 @@ def _task(study: MeasuredStudy) -> Iterator[tuple[str, Any]]:
     """Yield the task's name, the study's shape, and the task's settings beside its defaults."""
     config = study.config
     yield "task", config.task.name
-    for name, _ in written_keys(config.study):
+    for name in written_fields(config.study) or ():
         if name not in ("name", "seed"):
             yield f"study.{name}", _short(getattr(config.study, name))
     for field in fields(config.task):

@@ -7,6 +7,7 @@ A refusal is an incident and changes nothing.
 """
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 from configs.build import parse, strict_json
 from configs.entries import ApprovalEntry, MandateEntry
@@ -20,6 +21,7 @@ from sandbox.gate.memory import Memory, Moment
 from sandbox.gate.wording import name_clocks, name_end
 from sandbox.ledger import Transaction
 
+S = TypeVar("S", Mandate, Approval)
 LONGEST_HOURS = 24 * 365
 """Longest life of a decision on a single subject."""
 MOST_BYTES = 1_000_000
@@ -30,12 +32,7 @@ EARLY_SECONDS = 300
 
 def check_mandate(memory: Memory, moment: Moment, envelope: bytes) -> Mandate:
     """Return a mandate fit for the study now; raises VerificationFailed."""
-    try:
-        claimed = parse(Mandate, keys.payload_unchecked(envelope))
-    except BadInput as error:
-        raise VerificationFailed(f"the mandate is malformed: {error}") from None
-    mandate = parse(Mandate, keys.verify(envelope, claimed.public, "mandate"))
-    check_first_time(envelope, mandate, memory.mandates)
+    mandate = _open(envelope, Mandate, "mandate", memory.mandates)
     if mandate.kind == "unattended":
         if not _is_inside(mandate.caps, memory.rules.config.gates.unattended):
             raise VerificationFailed(
@@ -49,10 +46,7 @@ def check_mandate(memory: Memory, moment: Moment, envelope: bytes) -> Mandate:
     in_force = (rules.config.study.name, rules.decided, rules.version)
     if (mandate.study, mandate.config, mandate.version) != in_force:
         raise VerificationFailed("the mandate was given for other settings; grant it for these")
-    now = memory.people_clock(mandate, moment.now)
-    if not mandate.issued - EARLY_SECONDS <= now < mandate.expires:
-        clocks = name_clocks(memory, moment)
-        raise VerificationFailed(f"the mandate has expired; grant a new one{clocks}")
+    _check_in_time(memory, moment, mandate, "the mandate has expired; grant a new one")
     if mandate.expires > mandate.issued + mandate.caps.hours * HOUR:
         raise VerificationFailed("the mandate lives longer than its caps say; grant a new one")
     return mandate
@@ -68,12 +62,7 @@ def _is_inside(caps: Caps, limits: Caps | None) -> bool:
 
 def check_approval(memory: Memory, moment: Moment, envelope: bytes) -> Approval:
     """Return a reviewer's decision fit for the study now; raises VerificationFailed."""
-    try:
-        claimed = parse(Approval, keys.payload_unchecked(envelope))
-    except BadInput as error:
-        raise VerificationFailed(f"the approval is malformed: {error}") from None
-    approval = parse(Approval, keys.verify(envelope, claimed.public, "approval"))
-    check_first_time(envelope, approval, memory.approvals)
+    approval = _open(envelope, Approval, "approval", memory.approvals)
     signer = f"the approval is signed by {approval.reviewer!r}, whose key"
     if not memory.pinned(approval):
         raise VerificationFailed(f"{signer} the study root does not pin")
@@ -86,10 +75,7 @@ def check_approval(memory: Memory, moment: Moment, envelope: bytes) -> Approval:
             "the request is denied, and a late yes does not change it: it was not decided on in"
             f" time{name_end(memory, moment, request, approval)}"
         )
-    now = memory.people_clock(approval, moment.now)
-    if not approval.issued - EARLY_SECONDS <= now < approval.expires:
-        clocks = name_clocks(memory, moment)
-        raise VerificationFailed(f"the approval has expired; give a new one{clocks}")
+    _check_in_time(memory, moment, approval, "the approval has expired; give a new one")
     if approval.expires > approval.issued + LONGEST_HOURS * HOUR:
         raise VerificationFailed(
             f"the approval lives longer than {LONGEST_HOURS} hours; give a shorter one"
@@ -97,18 +83,31 @@ def check_approval(memory: Memory, moment: Moment, envelope: bytes) -> Approval:
     return approval
 
 
-def check_first_time(
-    envelope: bytes, signed: Mandate | Approval, admitted: Mapping[str, Mandate | Approval]
-) -> None:
-    """Raise VerificationFailed where the same decision comes in other bytes.
+def _open(envelope: bytes, record: type[S], kind: str, admitted: Mapping[str, S]) -> S:
+    """Return a signed decision, its signature checked.
 
-    Its single use must not begin anew.
+    Raises VerificationFailed where the same decision comes in other bytes: its single use must not
+    begin anew.
     """
+    try:
+        claimed = parse(record, keys.payload_unchecked(envelope))
+    except BadInput as error:
+        raise VerificationFailed(f"the {kind} is malformed: {error}") from None
+    signed = parse(record, keys.verify(envelope, claimed.public, kind))
     if canonical(strict_json(envelope, MOST_BYTES)) != envelope:
         raise VerificationFailed("the envelope is not canonical JSON")
     signature = (signed.public, signed.nonce)
     if any((other.public, other.nonce) == signature for other in admitted.values()):
         raise VerificationFailed("this decision was handed in before, in other bytes")
+    return signed
+
+
+def _check_in_time(
+    memory: Memory, moment: Moment, signed: Mandate | Approval, expired: str
+) -> None:
+    now = memory.people_clock(signed, moment.now)
+    if not signed.issued - EARLY_SECONDS <= now < signed.expires:
+        raise VerificationFailed(f"{expired}{name_clocks(memory, moment)}")
 
 
 def check_same_facts(memory: Memory, approval: Approval) -> None:
@@ -139,8 +138,8 @@ def write_admitted(
     text = envelope.decode()
     if isinstance(signed, Mandate):
         txn.append(MandateEntry(digest=name, envelope=text, mandate=signed))
-        total = memory.rules.config.budget.amount()
-        budget.open_mandate(txn, account(name), signed.caps, total)
+        limit = budget.mandate_limit(signed.caps, memory.rules.config.budget.amount())
+        budget.open_account(txn, account(name), limit)
         return
     txn.append(ApprovalEntry(digest=name, envelope=text, approval=signed))
     if signed.change_class == memory.subjects[signed.plan].classes[0]:

@@ -12,7 +12,7 @@ from configs.entries import DecisionEntry
 from configs.records import RESUME
 from sandbox import own
 from sandbox.gate import mandate, quorum
-from sandbox.gate.memory import Decision, Memory, Moment, allowed, refused, waiting
+from sandbox.gate.memory import Decision, Memory, Moment
 
 ReviewerKind = Literal["person", "external", "simulated", "unattended"]
 
@@ -22,25 +22,29 @@ def decide(memory: Memory, moment: Moment, subject: str, change_class: str) -> D
     stage, short = memory.rules.config.autonomy, subject[:12]
     rule = find_rule(memory, change_class)
     if (subject, change_class) in memory.refused:
-        return refused(memory.refused[subject, change_class])
+        return Decision("refused", memory.refused[subject, change_class])
     if subject in memory.recalled:
-        return refused(f"plan {short} is quarantined: it or an ancestor was recalled")
+        return Decision("refused", f"plan {short} is quarantined: it or an ancestor was recalled")
     if rule == "deny":
-        return waiting(
-            f"class {change_class} is denied by the rules of autonomy stage {stage.stage}"
+        return Decision(
+            "waiting",
+            f"class {change_class} is denied by the rules of autonomy stage {stage.stage}",
         )
     if not _is_current(memory, subject, change_class):
-        return refused(f"{short} ({change_class}) is not of this study as it stands now")
+        return Decision(
+            "refused", f"{short} ({change_class}) is not of this study as it stands now"
+        )
     objection = moment.own_refusal(subject, change_class)
     if objection:
-        return refused(
-            f"plan {short} ({change_class}) was refused by the study's own gate: {objection}"
+        return Decision(
+            "refused",
+            f"plan {short} ({change_class}) was refused by the study's own gate: {objection}",
         )
     if rule == "approve":
         return quorum.ask_quorum(memory, moment, subject, change_class)
     name, uncovered = mandate.ask_mandates(memory, moment, subject, change_class)
     if name:
-        return allowed((name,))
+        return Decision("allowed", by=(name,))
     return quorum.ask_quorum(memory, moment, subject, change_class, uncovered)
 
 

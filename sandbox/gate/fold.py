@@ -7,10 +7,10 @@ the ledger is believed no more than a file.
 
 from bisect import insort
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cache
-from sys import intern
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Literal
 
 from configs.build import parse
@@ -160,10 +160,10 @@ def _fold_request(memory: Memory, entry: Entry, fact: RequestEntry) -> None:
 
 def _fold_decision(memory: Memory, entry: Entry, fact: DecisionEntry) -> None:
     question = (fact.plan, fact.change_class)
-    memory.decisions.append((fact, unix(entry)))
-    memory.decided_at[question] = entry.sequence
-    for waiting in memory.undecided.values():
-        waiting.pop(question, None)
+    if request := memory.requests.get(question):
+        decided = (*request.decided, unix(entry))
+        memory.requests[question] = replace(request, decided=decided)
+        memory.undecided[request.arm].pop(question, None)
     if not fact.allow:
         memory.refused[question] = fact.reason
         return
@@ -219,19 +219,15 @@ def _fold_control(memory: Memory, entry: Entry, fact: ControlEntry) -> None:
         # A stop is never softened to a pause, and a newer stop needs a newer yes.
         memory.halt, memory.halted = order, entry.hash
     if order in ("stop", "pause", "slow"):
-        memory.subjects[entry.hash] = _order_subject(memory, entry.hash)
-
-
-def _order_subject(memory: Memory, name: str) -> Subject:
-    return Subject(
-        digest=name,
-        classes=("resume",),
-        objective=digest(memory.rules.config.objective),
-        requested=Amount(),
-        parent="",
-        generation=0,
-        version=memory.rules.version,
-    )
+        memory.subjects[entry.hash] = Subject(
+            digest=entry.hash,
+            classes=("resume",),
+            objective=digest(memory.rules.config.objective),
+            requested=Amount(),
+            parent="",
+            generation=0,
+            version=memory.rules.version,
+        )
 
 
 def _fold_start(memory: Memory, entry: Entry, fact: StartEntry | CallEntry) -> None:
@@ -260,13 +256,14 @@ def _fold_answer(memory: Memory, entry: Entry, fact: AnswerEntry) -> None:
 
 
 def _set_state(memory: Memory, plan: str, role: str, index: int, state: JobState) -> None:
-    memory.jobs.setdefault(plan, {})[intern(f"{role} {index}")] = _shared(state)
+    states = {**memory.jobs.get(plan, {}), f"{role} {index}": state}
+    memory.jobs[plan] = _shared(tuple(states.items()))
 
 
-@cache
-def _shared(state: JobState) -> JobState:
-    """Return the one record of a state: a long study has many jobs and few states."""
-    return state
+@lru_cache(maxsize=1024)
+def _shared(states: tuple[tuple[str, JobState], ...]) -> Mapping[str, JobState]:
+    """Return the same mapping for the same states: plans at their end look alike."""
+    return MappingProxyType(dict(states))
 
 
 FOLDS: dict[str, Callable[[Memory, Entry, Any], None]] = {

@@ -5,7 +5,7 @@ rules of the other files read it. Its methods answer questions about the facts a
 """
 
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -63,10 +63,6 @@ class Memory:
     "requests without a later decision, by the asking arm"
     request_times: deque[float] = field(default_factory=deque)
     "unix seconds of requests"
-    decisions: list[tuple[DecisionEntry, float]] = field(default_factory=list)
-    "decisions with their unix seconds"
-    decided_at: dict[Question, int] = field(default_factory=dict)
-    "ledger entry of the newest decision on a question"
     allowed: dict[Question, DecisionEntry] = field(default_factory=dict)
     "newest yes on a question"
     refused: dict[Question, str] = field(default_factory=dict)
@@ -101,7 +97,7 @@ class Memory:
     "jobs an hour of a slowed study; 0: it is not slowed"
     starts: deque[float] = field(default_factory=deque)
     "unix seconds of the starts of jobs and calls, of the last hour at least"
-    jobs: dict[str, dict[str, JobState]] = field(default_factory=dict)
+    jobs: dict[str, Mapping[str, JobState]] = field(default_factory=dict)
     "attempts of the begun jobs of each plan, by role and index"
 
     def drillable(self) -> bool:
@@ -189,30 +185,15 @@ class Moment:
     "reason why the study's own gate says no to (subject, class); empty: it says nothing"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Decision:
     """Answer of the rules to a single question."""
 
     outcome: Literal["allowed", "refused", "waiting"]
     "waiting: people must decide first"
-    by: tuple[str, ...] = ()
-    "allowed: digests of the mandate or of the quorum's approvals"
     reason: str = ""
     "refused or waiting: why, for people"
+    by: tuple[str, ...] = ()
+    "allowed: digests of the mandate or of the quorum's approvals"
     cooling_off: bool = False
     "waiting for nothing but the end of the cooling-off"
-
-
-def allowed(by: tuple[str, ...]) -> Decision:
-    """Return a yes resting on these mandates or approvals."""
-    return Decision(outcome="allowed", by=by)
-
-
-def refused(reason: str) -> Decision:
-    """Return a no."""
-    return Decision(outcome="refused", reason=reason)
-
-
-def waiting(reason: str, cooling_off: bool = False) -> Decision:
-    """Return a wait for people, or for the end of a cooling-off."""
-    return Decision(outcome="waiting", reason=reason, cooling_off=cooling_off)

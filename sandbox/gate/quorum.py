@@ -10,7 +10,7 @@ from configs.records import RESUME, Approval
 from configs.settings.gates import Quorum
 from sandbox import keys
 from sandbox.gate.fold import HUMAN
-from sandbox.gate.memory import Decision, Memory, Moment, allowed, refused, waiting
+from sandbox.gate.memory import Decision, Memory, Moment
 from sandbox.gate.wording import describe_wait, name_clocks, name_end
 
 
@@ -32,26 +32,27 @@ def ask_quorum(
     live = _live_answers(memory, moment, subject, change_class)
     denied = sorted(answer.reviewer for answer in live.values() if answer.answer == "deny")
     if denied:
-        return refused(f"plan {subject[:12]} was denied by {', '.join(denied)}")
+        return Decision("refused", f"plan {subject[:12]} was denied by {', '.join(denied)}")
     escalated = {memory.pinned(answer) for answer in live.values() if answer.answer == "escalate"}
     yes, external = _count_yes(memory, live, quorum, escalated)
     if len(yes) < quorum.of or (escalated and not external):
         request = memory.requests.get((subject, change_class))
         if request and moment.now >= request.expires:
             late = f"was not decided on in time{name_end(memory, moment, request)}"
-            return refused(f"plan {subject[:12]} ({change_class}) {late}")
+            return Decision("refused", f"plan {subject[:12]} ({change_class}) {late}")
         missing = describe_wait(subject, change_class, quorum, len(yes), bool(escalated), uncovered)
-        return waiting(f"{missing}{name_clocks(memory, moment)}")
+        return Decision("waiting", f"{missing}{name_clocks(memory, moment)}")
     by = tuple(dict.fromkeys((*yes.values(), *external.values())))
     # The ledger's clock counts, not the signer's.
     ready = max(memory.admitted_at[name] for name in by) + quorum.wait_seconds
     if moment.now < ready:
-        return waiting(
+        return Decision(
+            "waiting",
             f"plan {subject[:12]} ({change_class}) is approved and waits"
             f" {int(ready - moment.now) + 1} s more, the gate's cooling-off",
             cooling_off=True,
         )
-    return allowed(by)
+    return Decision("allowed", by=by)
 
 
 def _live_answers(

@@ -17,12 +17,7 @@ from sandbox.ledger import Transaction
 def is_open(memory: Memory, subject: str, change_class: str) -> bool:
     """Tell whether a question was put and has no decision since."""
     request = memory.requests.get((subject, change_class))
-    return request is not None and _is_undecided(memory, request)
-
-
-def _is_undecided(memory: Memory, request: Request) -> bool:
-    decided = memory.decided_at.get((request.subject, request.change_class), 0)
-    return request.sequence > decided
+    return request is not None and not request.decided
 
 
 def write_request(
@@ -84,7 +79,7 @@ def list_pending(
 
 def _is_pending(memory: Memory, moment: Moment, request: Request) -> bool:
     return (
-        _is_undecided(memory, request)
+        not request.decided
         and moment.now < request.expires
         and memory.subjects[request.subject].version == memory.rules.version
         and not is_settled(memory, moment, request)
@@ -97,18 +92,9 @@ def list_expired(memory: Memory, moment: Moment) -> list[Request]:
         request
         for request in memory.requests.values()
         if moment.now >= request.expires
-        and not _is_answered(memory, request)
+        and not any(request.at <= time < request.expires for time in request.decided)
         and not is_settled(memory, replace(moment, now=request.expires - 1), request)
     ]
-
-
-def _is_answered(memory: Memory, request: Request) -> bool:
-    """Tell whether a decision on a request was recorded while it waited."""
-    return any(
-        (decision.plan, decision.change_class) == (request.subject, request.change_class)
-        and request.at <= time < request.expires
-        for decision, time in memory.decisions
-    )
 
 
 def is_settled(memory: Memory, moment: Moment, request: Request) -> bool:

@@ -138,9 +138,9 @@ def test_a_job_that_the_box_loses_runs_three_times_and_an_order_to_stop_does_not
     mandate(cfg)
     go(cfg, FakeBox(better))
     memory = gate_of(cfg).memory
-    name, jobs = next(iter(memory.jobs.items()))
+    name = next(iter(memory.jobs))
     for lost in range(4):
-        jobs["train 0"] = JobState(begun=lost + 2, lost=lost, stage="lost")
+        memory.jobs[name] = {"train 0": JobState(begun=lost + 2, lost=lost, stage="lost")}
         if lost == grants.ATTEMPTS:
             with pytest.raises(NeedsHuman, match="lost 3 times by the box"):
                 grants.next_grant(memory, name, "train", 0)
@@ -148,7 +148,7 @@ def test_a_job_that_the_box_loses_runs_three_times_and_an_order_to_stop_does_not
             again = grants.next_grant(memory, name, "train", 0)
             assert again.attempt == lost + 2 and not grants.find_misuse(memory, again)
             for stage in ("running", "done"):
-                jobs["train 0"] = JobState(begun=lost + 2, lost=lost, stage=stage)
+                memory.jobs[name] = {"train 0": JobState(begun=lost + 2, lost=lost, stage=stage)}
                 assert "was used" in grants.find_misuse(memory, again)
 
 

@@ -726,7 +726,7 @@ def anything(memory, moment, subject, *rest):
     """Let every plan but the baseline pass without a decision."""
     if memory.plans[subject].purpose == "baseline":
         return QUORUM(memory, moment, subject, *rest)
-    return gate.memory.allowed(("silence",))
+    return gate.memory.Decision("allowed", by=("silence",))
 
 
 Memory = gate.memory.Memory

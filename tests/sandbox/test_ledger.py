@@ -359,7 +359,7 @@ def test_entries_in_memory_are_all_there_and_are_not_read_again(tmp_path, monkey
     def read(*_):
         raise AssertionError("rows are read")
 
-    monkeypatch.setattr(Ledger, "_rows", read)
+    monkeypatch.setattr("sandbox.ledger.chained", read)
     assert ledger.since(0) == [first] and ledger.since(1) == []
     assert {path.name.split("-")[0] for path in tmp_path.iterdir()} == {"l.sqlite"}
 
