@@ -27,6 +27,8 @@ from sandbox.store import Store
 WEIGHTS = "weights.safetensors"
 WIDTH = 64
 """Numbers in a sketch; the relative error of a distance is about sqrt(2 / WIDTH)."""
+BLOCK = 512
+"""Sketches that lie together."""
 SHORTLIST = 3
 """Weights that are compared in full."""
 
@@ -39,20 +41,22 @@ class Table:
 
     def __init__(self) -> None:
         self.count = 0
-        self._sketches = np.zeros((0, WIDTH + 1), np.float32)
-        "the sketch and its squared length"
+        self._sketches = list[NDArray[np.float32]]()
+        "the sketches and their squared lengths, block by block: more rows move no other row"
         self._seeds, self._weights = np.zeros(0, np.int64), np.zeros(0, "V32")
         "digests of the weights, as bytes"
         self._plans = list[str]()
 
     def add(self, seed: int | None, plan: str, weights: str, sketch: Array) -> None:
         """Add a training; without a seed it is compared with all."""
+        block, row = divmod(self.count, BLOCK)
+        if block == len(self._sketches):
+            self._sketches.append(np.zeros((BLOCK, WIDTH + 1), np.float32))
         if self.count == len(self._seeds):  # room for an eighth more
             more = 16 + self.count // 8
-            self._sketches = np.pad(self._sketches, ((0, more), (0, 0)))
             self._seeds = np.pad(self._seeds, (0, more))
             self._weights = _longer(self._weights, more)
-        self._sketches[self.count] = np.append(sketch, sketch @ sketch)
+        self._sketches[block][row] = np.append(sketch, sketch @ sketch)
         self._seeds[self.count] = -1 if seed is None else seed
         self._weights[self.count] = bytes.fromhex(weights)
         self._plans.append(intern(plan))
@@ -61,7 +65,8 @@ class Table:
     def nearest(self, sketch: Array, seed: int) -> list[tuple[str, str]]:
         """Return (plan, weights) of the nearest few under another seed, in the ledger's order."""
         # Squared distances, less the squared length of this sketch: the order is the same.
-        apart = self._sketches[: self.count] @ np.append(-2 * sketch, 1).astype(np.float32)
+        lengths = np.append(-2 * sketch, 1).astype(np.float32)
+        apart = np.concatenate([block @ lengths for block in self._sketches])[: self.count]
         apart[self._seeds[: self.count] == seed] = np.inf
         limit = (
             np.partition(apart, SHORTLIST - 1)[SHORTLIST - 1] if self.count > SHORTLIST else np.inf
