@@ -49,14 +49,17 @@ GATE = (
 )
 """Columns of plans that a mirror does not get.
 
-Of gate only the answer leaves a study for places outside it.
+Of confirm only the answer leaves a study for places outside it.
 """
 README = """# An export of Heirloop
-A row is an observation. `dictionary.csv` explains every column. `redactions.csv` lists every omission with its reason.
-An empty cell is a missing value. Text is data: special characters made visible, cut at a limit, never to be run.
-`entries-*.jsonl` are the ledgers, `heads-*.jsonl` their signed heads. `heirloop verify DIR` recomputes the tables from them.
+A row is an observation. `dictionary.csv` explains every column. `redactions.csv` lists every \
+omission with its reason.
+An empty cell is a missing value. Text is data: special characters made visible, cut at a limit, \
+never to be run.
+`entries-*.jsonl` are the ledgers, `heads-*.jsonl` their signed heads. `heirloop verify DIR` \
+recomputes the tables from them.
 `datapackage.json` is the dictionary for programs (Frictionless Data Package).
-"""  # noqa: E501
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,26 +13,23 @@ REFUSALS_PER_HOUR = 20
 def write_refusal(txn: Transaction, memory: Memory, name: str, kind: str, reason: str) -> None:
     """Record a refused envelope as an incident. Beyond an hour's cap a single incident counts."""
     since = txn.now().timestamp() - HOUR
+    severity = "medium"
     if recent(memory.refusal_times, since) < REFUSALS_PER_HOUR:
-        incident.report(
-            txn,
-            f"refused {kind}",
-            severity="medium",
-            detector="gate",
-            artifacts=(name,),
-            containment=reason,
-            harm_potential="a plan could have run that nobody decided on",
-        )
+        title, harm = f"refused {kind}", "a plan could have run that nobody decided on"
     elif memory.flood_times.get("decision flood", 0) <= since:
-        incident.report(
-            txn,
-            f"decision flood: more than {REFUSALS_PER_HOUR} refused in an hour",
-            severity="high",
-            detector="gate",
-            artifacts=(name,),
-            containment=reason,
-            harm_potential="tired reviewers approve what they do not read",
-        )
+        title = f"decision flood: more than {REFUSALS_PER_HOUR} refused in an hour"
+        severity, harm = "high", "tired reviewers approve what they do not read"
+    else:
+        return
+    incident.report(
+        txn,
+        title,
+        severity=severity,
+        detector="gate",
+        artifacts=(name,),
+        containment=reason,
+        harm_potential=harm,
+    )
 
 
 def incident_code(incident: Incident) -> str:

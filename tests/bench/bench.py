@@ -143,13 +143,19 @@ FLOOD = r"""
 import resource, sys
 sys.path[:0] = [sys.argv[1], sys.argv[1] + "/tests/bench"]
 import bench
-made = {"namespace": lambda: bench.NamespaceBox(bench.ROOT / ".box"), "docker": lambda: bench.DockerBox("heirloop-box")}[sys.argv[2]]()
-flood = b"import os\ndef main(i, o):\n    part = b'x' * 1_000_000\n    for _ in range(1000): os.write(1, part)\n"
+boxes = {
+    "namespace": lambda: bench.NamespaceBox(bench.ROOT / ".box"),
+    "docker": lambda: bench.DockerBox("heirloop-box"),
+}
+made = boxes[sys.argv[2]]()
+flood = b"import os\ndef main(i, o):\n    part = b'x' * 1_000_000\n"
+flood += b"    for _ in range(1000): os.write(1, part)\n"
 done = made.run(bench.candidate(flood, bench.replace(bench.LIMITS, output_bytes=2_000_000_000)))
-assert done.status == "ok" and done.log_total > 900_000_000, (done.status, done.detail, done.log_total)
+seen = (done.status, done.detail, done.log_total)
+assert done.status == "ok" and done.log_total > 900_000_000, seen
 made.close()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-"""  # noqa: E501
+"""
 
 
 def flooded(kind: str) -> float:
@@ -239,7 +245,8 @@ order = Order(role="train", task=task, recipe=recipe, seed=1, steps=STEPS)
 def bare():
     torch.manual_seed(1)
     net, tokens = Net(recipe, lay).train(), items.long()
-    adam = torch.optim.AdamW(net.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
+    adam = torch.optim.AdamW(net.parameters(), lr=recipe.learning_rate, \
+weight_decay=recipe.weight_decay, fused=True)
     for _ in range(STEPS):
         batch = tokens[torch.randint(len(tokens), (recipe.batch_size,))]
         loss = F.cross_entropy(net(batch[:, :-1]).flatten(0, 1), batch[:, 1:].flatten())
@@ -256,7 +263,7 @@ bare(), ours.train(order, items)
 times = [(timed(bare), timed(lambda: ours.train(order, items))) for _ in range(9)]
 best = [sorted(column)[len(column) // 2] for column in zip(*times)]
 print(STEPS / best[0], STEPS / best[1])
-"""  # noqa: E501
+"""
 """The bare loop: same net, same data in memory, torch.optim, nothing else; measured in turns with
 models/train.py.
 """

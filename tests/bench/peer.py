@@ -169,7 +169,8 @@ PEER = """
 import asyncio, http.server, json, logging, sys, threading, time
 from openevolve import OpenEvolve
 from openevolve.config import Config, LLMModelConfig
-folder, count, answers = sys.argv[1], int(sys.argv[2]), json.load(open(sys.argv[1] + "/answers.json"))
+folder, count, answers = sys.argv[1], int(sys.argv[2]), json.load(open(sys.argv[1] + \
+"/answers.json"))
 logging.disable(logging.CRITICAL)
 class Stub(http.server.BaseHTTPRequestHandler):
     left, lock = list(answers), threading.Lock()
@@ -191,16 +192,19 @@ if __name__ == "__main__":
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stub)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     config = Config(max_iterations=count)
-    one = LLMModelConfig(name="stub", api_base=f"http://127.0.0.1:{server.server_port}/v1", api_key="none", timeout=60, retries=1, retry_delay=1,
+    one = LLMModelConfig(name="stub", api_base=f"http://127.0.0.1:{server.server_port}/v1", \
+api_key="none", timeout=60, retries=1, retry_delay=1,
                          temperature=0.7, top_p=0.95, max_tokens=1000)
     config.llm.models, config.llm.evaluator_models = [one], [one]
     config.evaluator.cascade_evaluation = False
     config.max_code_length = 60000
     started = time.perf_counter()
-    control = OpenEvolve(folder + "/train.py", folder + "/evaluator.py", config=config, output_dir=folder + "/out")
+    control = OpenEvolve(folder + "/train.py", folder + "/evaluator.py", config=config, \
+output_dir=folder + "/out")
     asyncio.run(control.run(iterations=count))
     seconds = time.perf_counter() - started
-    programs = sorted(control.database.programs.values(), key=lambda p: (p.iteration_found, p.timestamp))
+    programs = sorted(control.database.programs.values(), key=lambda p: (p.iteration_found, \
+p.timestamp))
     print("FOUND", json.dumps([seconds, [p.metrics.get("combined_score") for p in programs]]))
 """  # noqa: E501
 

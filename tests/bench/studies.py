@@ -203,7 +203,8 @@ def told(row: dict[str, str]) -> str:
         if row["low"] or row["high"]
         else ""
     )
-    return f"{short(row['value'])}{ends}{', ' if (row['value'] or ends) and row['reads'] else ''}{row['reads']}".strip()  # noqa: E501
+    comma = ", " if (row["value"] or ends) and row["reads"] else ""
+    return f"{short(row['value'])}{ends}{comma}{row['reads']}".strip()
 
 
 def table(name: str, *parts: str) -> None:

@@ -22,7 +22,7 @@ from configs.recipe import Recipe, grid
 from configs.records import Endpoint, Proposal
 from configs.settings.proposer import Evolve, Proposer
 from configs.tokens import layout
-from evals.data import _images
+from evals.tables import _images
 from loop.plan import apply_proposal
 from loop.propose.evolve import database, patch
 from loop.propose.evolve.mutate import mutate

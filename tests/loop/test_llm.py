@@ -40,13 +40,14 @@ from sandbox.store import Store
 SOURCE = (ROOT / "models" / "train.py").read_text()
 ENDPOINT = Endpoint(url="http://127.0.0.1:1/v1", model="stub")
 KEY = "sk-canary-4f1d0b7a92"
-PATCH = """{"hypothesis": "a longer warm-up never hurts", "knobs": {"depth": 1}, "predicted_gain": 0.1}
+PATCH = """{"hypothesis": "a longer warm-up never hurts", "knobs": {"depth": 1}, \
+"predicted_gain": 0.1}
 <<<<<<< SEARCH
     warm = int(recipe.warmup * steps)
 =======
     warm = int(recipe.warmup * steps) + 10
 >>>>>>> REPLACE
-"""  # noqa: E501
+"""
 
 
 def outside(tmp_path, url, *more):

@@ -89,13 +89,14 @@ from configs.job import Order
 from safetensors.torch import load_file
 torch.set_num_threads(1)
 torch.use_deterministic_algorithms(True)
-order, items = parse(Order, json.load(open(sys.argv[2] + "/order.json"))), load_file(sys.argv[2] + "/items.safetensors")["items"]
+order, items = parse(Order, json.load(open(sys.argv[2] + "/order.json"))), load_file(sys.argv[2] \
++ "/items.safetensors")["items"]
 for name, text in json.load(open(sys.argv[2] + "/texts.json")):
     module = types.ModuleType("candidate")
     exec(compile(text, name, "exec"), module.__dict__)
     net, loss = module.train(order, items)
     print(json.dumps([name, loss, sum(p.double().sum().item() for p in net.parameters())]))
-"""  # noqa: E501
+"""
 
 
 def test_every_idea_and_every_call_finds_its_place_trains_and_matters(tmp_path, box_env):

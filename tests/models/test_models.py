@@ -58,8 +58,9 @@ def test_the_net_has_the_parameters_that_the_cost_formula_counts(bundle):
         from configs.tokens import layout
         from models.net import Net
         for order in (parse(Order, o) for o in json.loads(sys.argv[1])):
-            print(sum(p.numel() for p in Net(order.recipe, layout(order.task, order.recipe)).parameters()))
-    """  # noqa: E501
+            print(sum(p.numel() for p in Net(order.recipe, layout(order.task, \
+order.recipe)).parameters()))
+    """
     counted = bundle("-c", code, json.dumps(plain(orders))).split()
     assert [int(n) for n in counted] == [
         parameters(o.recipe, layout(o.task, o.recipe)) for o in orders
@@ -93,9 +94,11 @@ def test_every_knob_changes_the_weights(bundle):
         told, recipes = json.loads(sys.argv[1]), json.loads(sys.argv[2])
         items = load_file("data.safetensors")["items"]
         for name, recipe in recipes.items():
-            net, _ = train(parse(Order, told | {"recipe": recipe}), items, torch.tensor([[3, *parse(Order, told).task.book().encode(parse(Order, told).recipe)]]))
-            print(name, hashlib.sha256(b"".join(p.detach().numpy().tobytes() for p in net.parameters())).hexdigest())
-    """  # noqa: E501
+            net, _ = train(parse(Order, told | {"recipe": recipe}), items, torch.tensor([[3, \
+*parse(Order, told).task.book().encode(parse(Order, told).recipe)]]))
+            print(name, hashlib.sha256(b"".join(p.detach().numpy().tobytes() for p in \
+net.parameters())).hexdigest())
+    """
     told = plain(
         Order(role="train", task=replace(ONE_DIGIT, notebook=True), recipe=base, seed=1, steps=20)
     )

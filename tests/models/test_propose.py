@@ -23,10 +23,11 @@ CODE = """if True:
     from models.net import Net
     order = parse(Order, strict_json(Path("job.json").read_bytes()))
     torch.manual_seed(5)
-    save_file(Net(order.recipe, layout(order.task, order.recipe)).state_dict(), "weights.safetensors")
+    save_file(Net(order.recipe, layout(order.task, order.recipe)).state_dict(), \
+"weights.safetensors")
     from models.propose import main
     main(Path("."), Path("."))
-"""  # noqa: E501
+"""
 
 
 def proposals(bundle, history, steps, seed=1):

@@ -177,7 +177,8 @@ class TestContract:
             " 0)\nprint(sorted(os.environ))\nprint(sorted(int(f) for f in"
             " os.listdir('/proc/self/fd'))[:3],"
             " "
-            f"os.path.exists('/root/x'))\nprint(os.path.exists({str(ROOT)!r}))\nprint(len(os.listdir('/proc/self/fd')),"
+            f"os.path.exists('/root/x'))\nprint(os.path.exists({str(ROOT)!r}))\n"
+            "print(len(os.listdir('/proc/self/fd')),"
             " open('/proc/self/status').read().split('CapEff:')[1].split()[0])"
         )
         pids, environment, *rest = execute(box, body).log.decode().splitlines()

@@ -44,9 +44,10 @@ HEIRLOOP = [sys.executable, "-c", "from loop.command.main import main; main()"]
 SLEEPS = """
 import loop.campaign, loop.study.root
 real = loop.campaign.source
-loop.campaign.source = loop.study.root.source = lambda: real() | {"models/train.py": b"import time\\ndef main(source, target): time.sleep(600)"}
+loop.campaign.source = loop.study.root.source = lambda: real() | \
+{"models/train.py": b"import time\\ndef main(source, target): time.sleep(600)"}
 from loop.command.main import main; main()
-"""  # noqa: E501
+"""
 """The command line, with trainings that only sleep, so that eight of them fit on any machine."""
 
 
@@ -241,7 +242,10 @@ def test_without_the_check_at_launch_a_stopped_study_would_go_on(start, monkeypa
 
 def test_the_command_line_orders_and_reports(start, monkeypatch):
     folder, process = start(1, "gates.patience_seconds=60")
-    run = lambda *args: subprocess.run([*HEIRLOOP, *args], cwd=ROOT, capture_output=True, text=True)  # noqa: E731
+
+    def run(*args):
+        return subprocess.run([*HEIRLOOP, *args], cwd=ROOT, capture_output=True, text=True)
+
     assert (
         run("slow", str(folder), "0").returncode == 2
         and run("slow", str(folder), "3", "--why", "hot").returncode == 0

@@ -119,8 +119,9 @@ try:
     net = "open"
 except OSError:
     net = "closed"
-print(json.dumps([net, sorted(n for n in os.listdir("/in")), [n for n in ("sklearn", "loop", "sandbox", "evals") if importlib.util.find_spec(n)]]))
-""",  # noqa: E501
+print(json.dumps([net, sorted(n for n in os.listdir("/in")), [n for n in ("sklearn", "loop", \
+"sandbox", "evals") if importlib.util.find_spec(n)]]))
+""",
         )
     )
     net, names, modules = json.loads(found[0])

@@ -34,15 +34,17 @@ IDEAS: dict[str, Idea] = {
         function="loss_of",
         at="return",
         code="""
-each = F.cross_entropy(logits[:, first:].flatten(0, 1), tokens[:, first + 1 :].flatten(), reduction="none")
-return ((1 - (-each).exp()) * each).mean()""",  # noqa: E501
+each = F.cross_entropy(logits[:, first:].flatten(0, 1), tokens[:, first + 1 :].flatten(), \
+reduction="none")
+return ((1 - (-each).exp()) * each).mean()""",
     ),
     "hardest half": Idea(
         function="loss_of",
         at="return",
         code="""
-each = F.cross_entropy(logits[:, first:].flatten(0, 1), tokens[:, first + 1 :].flatten(), reduction="none")
-return each.topk(max(1, len(each) // 2)).values.mean()""",  # noqa: E501
+each = F.cross_entropy(logits[:, first:].flatten(0, 1), tokens[:, first + 1 :].flatten(), \
+reduction="none")
+return each.topk(max(1, len(each) // 2)).values.mean()""",
     ),
     "small logits": Idea(
         function="loss_of",
@@ -101,8 +103,9 @@ for p in self.all:
         at="torch._fused_adamw_",
         code="""
 for p, m in zip(weights, first, strict=True):
-    p.mul_(1 - rate * decay).sub_((m * self.betas[0] + p.grad * (1 - self.betas[0])).sign(), alpha=0.3 * rate)
-    m.lerp_(p.grad, 0.01)""",  # noqa: E501
+    p.mul_(1 - rate * decay).sub_((m * self.betas[0] + p.grad * (1 - self.betas[0])).sign(), \
+alpha=0.3 * rate)
+    m.lerp_(p.grad, 0.01)""",
     ),
     "momentum": Idea(
         function="step",
