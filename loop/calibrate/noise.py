@@ -79,7 +79,8 @@ def measure_noise(
     config = noise_settings(task, runs)
     recipes = noise_recipes(config)
     with open_trainings(config, recipes, runs, unattended) as (running, plans):
-        train(running, plans, runs, say, lambda: _write(running, plans, out))
+        wanted = {kind: range(count) for kind, count in runs.items()}
+        train(running, plans, wanted, say, lambda: _write(running, plans, out))
     return _write(running, plans, out)
 
 

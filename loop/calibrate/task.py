@@ -55,12 +55,12 @@ def check_task(
     chosen |= {
         f"random {i}": recipe for i, recipe in enumerate(_draw_recipes(config.task, recipes))
     }
-    first = {kind: trainings if kind == "baseline" else 1 for kind in chosen}
+    first = {kind: range(trainings if kind == "baseline" else 1) for kind in chosen}
     counts = {kind: trainings if kind == "baseline" else 1 + FRESH for kind in chosen}
     with open_trainings(config, chosen, counts, unattended) as (running, plans):
         train(running, plans, first, say)
         best = _best(running, plans)
-        train(running, plans, {best: 1 + FRESH}, say)
+        train(running, plans, {best: range(1 + FRESH)}, say)
         checked = _check(running, plans, best)
     return {
         "task": config.task.name,

@@ -40,7 +40,7 @@ def open_trainings(
     try:
         plans = {}
         for number, (kind, recipe) in enumerate(recipes.items()):
-            plans[kind] = _grant_plan(running, number, kind, recipe, counts[kind])
+            plans[kind] = grant_plan(running, number, kind, recipe, counts[kind])
         yield running, plans
     finally:
         running.stopped = True
@@ -66,16 +66,16 @@ def budget_for(trainings: int, cpu_seconds: int) -> list[str]:
 def train(
     running: Running,
     plans: Mapping[str, Planned],
-    wanted: Mapping[str, int],
+    wanted: Mapping[str, range],
     say: Callable[[str], None],
     write: Callable[[], object] = lambda: None,
 ) -> None:
-    """Train and score the missing replicates of `wanted` per kind, side by side.
+    """Train and score the missing replicates of `wanted`, numbers per kind, side by side.
 
     All kinds grow alike. `write` is called after every ten trainings.
     """
-    slots = [(kind, index) for kind in wanted for index in range(wanted[kind])]
-    slots.sort(key=lambda slot: slot[1] / wanted[slot[0]])
+    slots = [(kind, index) for kind in wanted for index in wanted[kind]]
+    slots.sort(key=lambda slot: (slot[1] - wanted[slot[0]].start) / len(wanted[slot[0]]))
 
     def measure_slot(slot: tuple[str, int]) -> None:
         kind, index = slot
@@ -97,7 +97,7 @@ def _measure(running: Running, planned: Planned, index: int) -> None:
         raise
 
 
-def _grant_plan(running: Running, number: int, kind: str, recipe: Recipe, count: int) -> Planned:
+def grant_plan(running: Running, number: int, kind: str, recipe: Recipe, count: int) -> Planned:
     """Record the plan of one recipe and pass its gate, once.
 
     A recorded plan goes on with the bytes that it began with.

@@ -60,6 +60,7 @@ EXAMPLES: dict[str, str] = {
     "stop": 'heirloop stop runs/quickstart --why "it costs too much"',
     "task": "heirloop task check fast",
     "task check": "heirloop task check docs/examples/sort_task.py",
+    "task climb": "heirloop task climb text",
     "unseal": "heirloop unseal runs/quickstart",
     "validate": "heirloop validate --world compounding --studies 20",
     "verify": "heirloop verify runs/quickstart",

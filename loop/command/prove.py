@@ -15,7 +15,6 @@ from loop.attack import run as catalogue
 from loop.calibrate import power as sizes
 from loop.calibrate import rules, worlds
 from loop.calibrate.own import check_own
-from loop.calibrate.task import check_task
 from loop.plan import ROOT
 from loop.study.box import remember_tiers
 from loop.terminal import AS_JSON, print_pairs, print_table, shorten, show_progress, write_truth
@@ -215,57 +214,6 @@ def validate(names: tuple[str, ...], studies: int, as_json: bool) -> None:
 def check_file(file: str, kind: str, as_json: bool) -> None:
     """Run a task, gate or proposer of your own on a small example, and tell its mistakes."""
     print_pairs(check_own(file, kind), ["what", "value"], as_json)
-
-
-@click.group()
-def task() -> None:
-    """Tasks: test their worth."""
-
-
-@task.command("check", context_settings={"ignore_unknown_options": True})
-@click.argument("task")
-@click.argument("overrides", nargs=-1)
-@click.option("--trainings", default=8, show_default=True, help="Of the baseline, for the noise.")
-@click.option("--recipes", default=12, show_default=True, help="Random recipes, for the headroom.")
-@UNATTENDED
-@AS_JSON
-def check(
-    task: str,
-    overrides: tuple[str, ...],
-    trainings: int,
-    recipes: int,
-    unattended: bool,
-    as_json: bool,
-) -> None:
-    """Test a task, by name or an own file, for exclusion, noise, headroom and leakage; exit 6 if
-    a row fails.
-    """
-    result = check_task(
-        task,
-        trainings=trainings,
-        recipes=recipes,
-        overrides=overrides,
-        unattended=unattended,
-        say=show_progress(40, as_json),
-    )
-    if as_json:
-        click.echo(json.dumps(result))
-    else:
-        _print_checks(result["rows"])
-        run = result["run"]
-        click.echo(f"recorded in {run}; `heirloop verify {run}` recomputes it")
-    failed = [row["check"] for row in result["rows"] if not row["passed"]]
-    if failed:
-        raise VerificationFailed(f"the task fails {', '.join(failed)}")
-
-
-def _print_checks(rows: list[dict[str, Any]]) -> None:
-    head = ["check", "passed", "value", "bound", "text"]
-    cells = []
-    for row in rows:
-        values = [row[name] for name in head]
-        cells.append([shorten(v) if isinstance(v, float) else write_truth(v) for v in values])
-    print_table(cells, head, False)
 
 
 def _print_rows(rows: list[dict[str, Any]], head: list[str]) -> None:

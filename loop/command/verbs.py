@@ -176,7 +176,7 @@ VERBS: dict[str, tuple[str, str]] = {
         "Kill every job of a run and let nothing start, even if its loop hangs or is dead.",
     ),
     "task": (
-        "prove:task",
+        "task:task",
         "Tasks: test their worth.",
     ),
     "unseal": (
