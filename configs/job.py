@@ -91,9 +91,9 @@ class Outcome:
     "wall microseconds from the start order to the last process gone"
     peak_bytes: int
     "largest memory seen by the kernel; 0 where no counter is readable"
-    charged_by: Literal["cgroup", "bound", "plan"]
+    charged_by: Literal["cgroup", "bound", "plan", "table"]
     """cgroup: read from the kernel; bound: pinned CPUs x wall, the provable upper bound; plan:
-    simulated, nothing was computed
+    simulated, nothing was computed; table: as a recorded training was charged
     """
     files: dict[str, bytes]
     "collected outputs by allow-listed name; untrusted bytes"

@@ -22,7 +22,7 @@ CHARACTERS = 97
 COPIED, COPIED_VALUES = 6, 4
 """planted: columns of a question and their values; the answer is the first column."""
 SIMULATED_WEIGHTS = 16
-"""planted: numbers in a file of weights, whatever the recipe."""
+"""planted, and with folds: numbers in a file of weights, whatever the recipe."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +67,10 @@ class Task:
     "values per knob, in order of size, for proposers to draw from; null: the common grid"
     window: int = later(64)
     "text only: characters of context before the next character; 8 to 128"
+    folds: int = later(0)
+    """text only: an item is a fold of held-out windows that a table recorded, of so many folds; at
+    least 60 and at most 240. 0: an item is a window
+    """
 
     def __post_init__(self) -> None:
         need(1 <= self.digits <= 6, "digits", self.digits, "between 1 and 6")
@@ -80,6 +84,12 @@ class Task:
         )
         need(20 <= self.held_out <= 20_000, "held_out", self.held_out, "between 20 and 20000")
         need(8 <= self.window <= 128, "window", self.window, "between 8 and 128")
+        need(
+            self.folds == 0 or (self.name == "text" and 60 <= self.folds <= 240),
+            "folds",
+            self.folds,
+            "0, or between 60 and 240 with task text",
+        )
         need(
             0 <= self.train_digits <= self.digits,
             "train_digits",
@@ -114,6 +124,12 @@ class Task:
         for name, values in (self.grid or {}).items():
             need(name in knobs(), "grid", name, f"one of the knobs {', '.join(knobs())}")
             need(len(set(values)) == len(values) > 0, f"grid.{name}", values, "different values")
+
+    def stand_in(self) -> Literal["", "planted", "table"]:
+        """Return the kind of the box that answers its jobs without computing; empty: it trains."""
+        if self.name == "planted":
+            return "planted"
+        return "table" if self.folds else ""
 
     def book(self) -> Notebook:
         """Return the tokens of its notebook, whether or not the net has them."""

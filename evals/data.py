@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from configs.errors import BadInput
 from configs.records import SPLITS
 from configs.tokens import COPIED, EQUALS, FIRST_VALUE, PLUS, Task
-from evals import text
+from evals import folds, text
 from evals.tables import Items, table
 
 TABLES = ("digits", "custom", "planted")
@@ -32,6 +32,8 @@ def replicate_seed(secret: bytes, place: str, index: int) -> int:
 
 def held_out(task: Task, secret: bytes) -> dict[str, Items]:
     """Return disjoint feedback, confirm, sealed: uint8 (held_out, columns) each, with answers."""
+    if task.folds:
+        return folds.held_out_folds(task, secret)
     if task.name == "text":
         return text.held_out_rows(task, secret)
     numbers = _canonical_numbers(task)
@@ -56,6 +58,8 @@ def draw_train(task: Task, secret: bytes, seed: int) -> Items:
     every duplicate. `modular` trains on half of the rest, chosen once per study, so that its
     complement does not name the held-out items.
     """
+    if task.folds:
+        return folds.no_data()
     rng = _rng(secret, f"train:{seed}")
     if task.name == "text":
         return text.train_rows(task, secret, rng)
@@ -102,6 +106,8 @@ def slices(task: Task, secret: bytes, split: str, items: Items) -> dict[str, Ite
     right), `noised` (6 of 64 pixels, or 2 of 16, at random). text: `code`, `licence` (other texts),
     a quarter as many windows each.
     """
+    if task.folds:
+        return {name: folds.slice_fold(task, name) for name in task.slices()}
     if task.name == "text":
         count = len(items) // 4
         return {name: text.slice_rows(task, secret, split, name, count) for name in task.slices()}
@@ -114,10 +120,10 @@ def overlap(task: Task, train: Items, out: Items) -> int:
 
     text: that hold a run of 32 characters of a held-out window.
     """
-    if task.name == "text":
+    if task.name == "text" and not task.folds:
         return int(text.shared_runs(train, out).sum())
     banned = {row.tobytes() for row in questions(task, out)}
-    if task.name not in TABLES:
+    if task.name not in (*TABLES, "text"):
         a, b = _operands(task, out)
         banned |= {row.tobytes() for row in questions(task, _sums(task, b, a))}
     return sum(row.tobytes() in banned for row in questions(task, train))
@@ -214,6 +220,8 @@ def answers(task: Task, items: Items) -> Items:
 
 
 def _question(task: Task) -> int:
+    if task.folds:
+        return 1
     return {
         "planted": COPIED + 1,
         "addition": 2 * task.digits + 2,

@@ -55,9 +55,7 @@ def inspect_weights(data: bytes, task: Task, recipe: Recipe) -> str:
     weights = tensors(data, "weights.safetensors")
     if isinstance(weights, str):
         return weights
-    expected = (
-        SIMULATED_WEIGHTS if task.name == "planted" else parameters(recipe, layout(task, recipe))
-    )
+    expected = SIMULATED_WEIGHTS if task.stand_in() else parameters(recipe, layout(task, recipe))
     count = sum(tensor.size for tensor in weights.values())
     if any(tensor.dtype != np.float32 for tensor in weights.values()):
         return "weights.safetensors holds tensors that are not float32"
@@ -155,6 +153,17 @@ def score(
             else None
         ),
     )
+
+
+def item_bits(data: bytes, items: Items, task: Task, recipe: Recipe) -> Array | str:
+    """Return -log2 of the probability of each item's right answer, or why there is none."""
+    lay = layout(task, recipe)
+    predictions = _read(data, (len(items), lay.answer, lay.vocabulary))
+    if isinstance(predictions, str):
+        return predictions
+    expected = answers(task, items)[:, :, None].astype(np.int64)
+    right = np.take_along_axis(predictions[1], expected, axis=2)[:, :, 0].prod(axis=1)
+    return np.asarray(-np.log2(np.maximum(right, LEAST_PROBABILITY)))
 
 
 def calibration_error(confidence: Array, right: NDArray[np.bool_]) -> float:

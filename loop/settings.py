@@ -21,7 +21,7 @@ from loop.plan import ROOT
 from loop.propose.table import proposer
 from loop.study import own_files
 from loop.study.overrides import help_with
-from loop.study.simulated import law, simulated
+from loop.study.simulated import law, planted
 
 MOST_PAIRS = 20
 """Most pairs tried for a rule that cannot accept within the study's."""
@@ -29,6 +29,17 @@ FEWEST_START_TRIALS = 16
 """Fewest trials at the start of a notebook. From fewer, proposing weights collapse onto a single
 corner (docs/proposers.md).
 """
+
+ON_TABLE = {
+    "bits",
+    "nll",
+    "parameters",
+    "planned_cpu_us",
+    "measured_cpu_us",
+    "inference_cpu_us",
+    "spread",
+}
+"""Metrics that a table of recorded trainings has."""
 
 
 def compose_settings(overrides: Sequence[str]) -> Config:
@@ -57,6 +68,7 @@ def check(values: DictConfig) -> Config:
         config = parse(Config, raw)
     except OmegaConfBaseException as error:
         raise BadInput(str(error).splitlines()[0]) from None
+    _check_tabulated(config)
     for arm in config.arms():
         _check_arm(config, arm)
     check_simulated(config)
@@ -81,7 +93,7 @@ def _check_arm(config: Config, arm: str) -> None:
 
 def check_simulated(config: Config) -> None:
     """Refuse a simulated study of an unknown world, or with unsupported arms or people."""
-    if not simulated(config):
+    if not planted(config):
         return
     world = config.task.world
     need(world in LAWS, "task.world", world, f"one of {', '.join(LAWS)}")
@@ -114,6 +126,30 @@ def _check_simulated_arm(config: Config, arm: str) -> None:
         "planted, random, local or tpe where arms share their noise: a job that proposes has a"
         " seed of its own",
     )
+
+
+def _check_tabulated(config: Config) -> None:
+    """Refuse what a table of recorded trainings cannot answer."""
+    if not config.task.table:
+        return
+    for arm in config.arms():
+        way = proposer(arm)
+        if way.where == "box" and not way.program:
+            raise BadInput(
+                f"arm {arm} needs weights that propose, and a table holds none; on a table the"
+                " arms are programs, people, lists or recorded runs, such as random, local, tpe"
+            )
+        need(
+            way.where != "box" and arm not in ("hostile", "planted"),
+            "study.arms",
+            arm,
+            "an arm that needs no box, in a study on a table",
+        )
+    objective = config.objective
+    conditions = (*objective.secondary, *objective.constraints)
+    used = {objective.metric, *(condition.metric for condition in conditions)}
+    other = sorted(used - ON_TABLE)
+    need(not other, "objective.metric", other, f"metrics of a table: {', '.join(sorted(ON_TABLE))}")
 
 
 def _check_outside_model(config: Config) -> None:

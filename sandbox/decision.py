@@ -5,7 +5,7 @@
 
 import difflib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import cast
 
@@ -15,7 +15,6 @@ from configs.errors import VerificationFailed
 from configs.recipe import Recipe, knob_values
 from configs.records import Amount, PublicHalf
 from configs.settings.config import Config
-from configs.settings.task import SIMULATED
 from sandbox.canonical import digest
 from sandbox.store import Store
 
@@ -129,10 +128,10 @@ def _name_in_plans(root: str, first: StudyEntry) -> str:
     A simulated study repeats everywhere, so its plans name the experiment: no keys, Python or path
     is in it. Decisions name the root, so no decision passes to another study of the experiment.
     """
-    if first.config.task.name != SIMULATED or first.format == 1:
+    config = first.config
+    if not config.task.format().stand_in() or first.format == 1:
         return root
-    gates = replace(first.config.gates, file="")
-    return decided(replace(first.config, gates=gates))
+    return decided(config.without_paths())
 
 
 def distance(

@@ -11,7 +11,6 @@ from configs.errors import VerificationFailed
 from configs.job import Outcome
 from configs.records import KILLED, Amount, Grant, Job, JobResult, ModelReply, Plan, stage
 from configs.settings.config import Config
-from configs.settings.task import SIMULATED
 from sandbox import budget, incident
 from sandbox.box.base import Box, Execution
 from sandbox.canonical import canonical, digest
@@ -148,7 +147,8 @@ def need_reserved(begun: StartEntry | CallEntry) -> Amount:
 
 def _check(sandbox: Sandbox, job: Job, grant: Grant) -> Plan:
     plan = granted_plan(sandbox.gate, grant)
-    if (sandbox.box.kind == SIMULATED) != (job.order.task.name == SIMULATED):
+    stand_in = job.order.task.stand_in()
+    if stand_in != (sandbox.box.kind if sandbox.box.kind in ("planted", "table") else ""):
         raise VerificationFailed(
             f"a {sandbox.box.kind} box and task {job.order.task.name} do not go together;"
             " nothing ran"

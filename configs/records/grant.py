@@ -72,8 +72,10 @@ class JobResult:
     "the charge"
     startup_cpu_us: int
     "part of the CPU charged before any byte of the bundle ran"
-    charged_by: Literal["cgroup", "bound", "reservation", "plan"]
-    "kernel counter, provable upper bound, the whole reservation, or the plan of a simulated job"
+    charged_by: Literal["cgroup", "bound", "reservation", "plan", "table"]
+    """kernel counter, provable upper bound, the whole reservation, the plan of a simulated job, or
+    the charge that a table recorded
+    """
     peak_bytes: int
     "largest memory the kernel saw; 0 if unread"
     outputs: dict[str, str]

@@ -5,7 +5,7 @@ into these records, once. It refuses unknown keys, wrong types and numbers outsi
 name.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from configs.arms import LARGER, MORE, SKILLS, START
@@ -23,9 +23,9 @@ from configs.settings.task import TaskSetup
 class Box:
     """Where jobs run."""
 
-    kind: Literal["auto", "namespace", "docker", "planted"] = "auto"
+    kind: Literal["auto", "namespace", "docker", "planted", "table"] = "auto"
     """auto: namespace where it works, else docker; never none. planted: no box, for task planted
-    alone, where nothing runs
+    alone, where nothing runs. table: no box, for a task with a table of recorded trainings
     """
     warm: bool = True
     "keep a process with torch imported inside the box, and fork each job from it"
@@ -89,12 +89,12 @@ class Config:
                 limits.cpu_us,
                 f"at most the study's {total}",
             )
-        simulated = (self.task.name == "planted", self.box.kind == "planted")
+        stand_in, kind = self.task.format().stand_in(), self.box.kind
         need(
-            simulated[0] == simulated[1],
+            stand_in == (kind if kind in ("planted", "table") else ""),
             "box.kind",
-            self.box.kind,
-            "planted with task planted, and a real box with any other",
+            kind,
+            "planted with task planted, table with task.table, and a real box with any other",
         )
         least = self.task.planned_cpu_us
         least = max(
@@ -187,6 +187,13 @@ class Config:
             "proposer.program": (options.program, options.program_digest),
         }
         return {field: pin for field, pin in named.items() if pin[0]}
+
+    def without_paths(self) -> "Config":
+        """Return the settings of a simulated study without places: it repeats everywhere."""
+        gates, task = replace(self.gates, file=""), self.task
+        if task.table:
+            task = replace(task, table="pinned by its digest")
+        return replace(self, gates=gates, task=task)
 
     def compute(self, arm: str) -> int:
         """Return the planned CPU-microseconds of one training of an arm."""

@@ -71,6 +71,14 @@ class TaskSetup:
     "values per knob, in order of size, for proposers to draw from; null: the common grid"
     window: int = later(64)
     "text: characters of context before the next character"
+    table: str = later("")
+    """a file of recorded trainings that answers the jobs (docs/table.md). All other settings of the
+    task are filled in from it at composition
+    """
+    table_digest: str = later("")
+    "sha256 of that file; filled in at composition, then pinned by the study"
+    folds: int = later(0)
+    "folds of held-out windows in that file; filled in at composition"
 
     def __post_init__(self) -> None:
         need(
@@ -94,6 +102,8 @@ class TaskSetup:
             self.world,
             "a planted world with task planted, and empty with any other",
         )
+        pinned = bool(self.table) == bool(self.table_digest) == bool(self.folds)
+        need(pinned, "table", self.table, "a table with its digest and folds, or empty")
         self.format()
         self._check_grid()
 
@@ -130,6 +140,7 @@ class TaskSetup:
             "items",
             "grid",
             "window",
+            "folds",
         )
         return Task(**{name: getattr(self, name) for name in names})
 

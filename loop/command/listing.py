@@ -23,8 +23,11 @@ BOXES = {
     "namespace": ("namespaces of this Linux, without an image", "Linux, bubblewrap"),
     "docker": ("a container of the image heirloop-box", "a Docker engine, `heirloop image build`"),
     "planted": ("no box: a law stands in for trainings", "task=planted"),
+    "table": ("no box: recorded trainings answer (docs/table.md)", "task=table task.table=FILE"),
 }
 """Box -> (where jobs run, its needs)."""
+WITHOUT_TABLE = {"tabulated": ("task=text",)}
+"""Study on a table that people must name -> settings with which it composes without a table."""
 
 
 def _list_knobs() -> Rows:
@@ -69,7 +72,7 @@ def _list_tasks() -> Rows:
 def _list_studies() -> Rows:
     rows = []
     for name, text in _describe("study"):
-        config = compose_settings([f"study={name}"])
+        config = compose_settings([f"study={name}", *WITHOUT_TABLE.get(name, ())])
         study, arms = config.study, ", ".join(config.arms())
         rows.append([name, arms, study.repeats, study.generations, study.proposals, text])
     return ["study", "arms", "repeats", "generations", "proposals", "meaning"], rows
@@ -81,7 +84,7 @@ def _list_boxes() -> Rows:
 
 
 def _built_in_tasks() -> list[str]:
-    return [name for name, _ in _describe("task") if name not in ("custom", "planted")]
+    return [name for name, _ in _describe("task") if name not in ("custom", "planted", "table")]
 
 
 def _describe(group: str) -> Iterator[tuple[str, str]]:

@@ -49,7 +49,7 @@ def cli() -> None:
 
 
 LONG = (
-    *("run", "doctor", "attack", "calibrate", "task", "validate", "power", "unseal"),
+    *("run", "doctor", "attack", "calibrate", "task", "validate", "power", "unseal", "tab"),
     *("verify", "replay", "report", "compare", "instruments", "export"),
 )
 """Verbs that load for seconds before their first words."""

@@ -175,6 +175,10 @@ VERBS: dict[str, tuple[str, str]] = {
         "orders:stop",
         "Kill every job of a run and let nothing start, even if its loop hangs or is dead.",
     ),
+    "tab": (
+        "tab:tab",
+        "Tables of recorded trainings: build and show.",
+    ),
     "task": (
         "task:task",
         "Tasks: test their worth.",

@@ -30,7 +30,7 @@ from loop.propose.simulated import write as write_simulated
 from loop.propose.table import proposer
 from loop.study.own_files import read_proposals
 from loop.study.running import Charge, charge_proposer
-from loop.study.simulated import PROPOSE_US, law, simulated
+from loop.study.simulated import PROPOSE_US, law, planted, simulated
 from sandbox.canonical import digest
 from sandbox.store import Store
 
@@ -66,7 +66,7 @@ def _from_program(campaign: Campaign, generation: int, index: int) -> Written:
     view = view_of(campaign, generation, index)
     started = time.thread_time()
     try:
-        if write is None or (simulated(config) and not law(config).search):
+        if write is None or (planted(config) and not law(config).search):
             text = write_simulated(config, campaign.arm, campaign.repeat, view)
         else:
             text = write(view)

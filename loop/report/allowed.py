@@ -74,6 +74,16 @@ def _warnings(study: MeasuredStudy, index: Index, root: str) -> Iterator[Line]:
             ledger=root,
             warn=True,
         )
+    if study.config.task.table:
+        yield Line(
+            text=(
+                "Tier T: every training was looked up in the table of recorded trainings"
+                f" {study.config.task.table} (sha256 {study.config.task.table_digest[:12]})."
+                " Claims hold on this table. Its folds are dealt to the splits, not secret."
+            ),
+            ledger=root,
+            warn=True,
+        )
     if any("unattended" in summary["decided_by"] for summary in study.summaries):
         yield Line(
             text="Decisions rest on an unattended mandate: no person decided on a plan.",

@@ -13,7 +13,8 @@ from configs.build import strict_json
 from configs.errors import BadInput, NoBox
 from configs.settings.config import Config
 from loop.plan import ROOT
-from loop.study.simulated import SimulatedBox, simulated
+from loop.study.simulated import SimulatedBox
+from loop.study.tabulated import TabulatedBox
 from sandbox import keys
 from sandbox.box.base import Box
 from sandbox.files import replace_file
@@ -35,7 +36,7 @@ def make_box(config: Config) -> Box:
 
     `auto` is the namespace box, else Docker. A box below the demanded tier is refused.
     """
-    box = SimulatedBox(config) if simulated(config) else BOXES[config.box.kind](config)
+    box = BOXES[config.box.kind](config)
     if config.box.tier and box.tier > config.box.tier:
         box.close()
         raise NoBox(
@@ -75,8 +76,10 @@ BOXES: dict[str, Callable[[Config], Box]] = {
     "auto": _make_first_that_works,
     "docker": _make_docker,
     "namespace": _make_namespace,
+    "planted": SimulatedBox,
+    "table": TabulatedBox,
 }
-"""Value of box.kind -> how its box is made. Tasks that are simulated have a box of their own."""
+"""Value of box.kind -> how its box is made. `planted` and `table` compute nothing."""
 
 
 def describe_fall_back(reason: str) -> str:

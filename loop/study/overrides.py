@@ -22,7 +22,7 @@ def help_with(overrides: Sequence[str]) -> str:
 
     Hydra must be initialized.
     """
-    values = OmegaConf.to_container(compose("config"), resolve=False)
+    values = OmegaConf.to_container(_compose_groups(overrides), resolve=False)
     known = list(_list_keys(values))
     for override in overrides:
         sign, key, value = _split(override)
@@ -32,6 +32,15 @@ def help_with(overrides: Sequence[str]) -> str:
         if near:
             return f"did you mean {shlex.quote(near)}?"
     return ""
+
+
+def _compose_groups(overrides: Sequence[str]) -> Any:
+    """Compose the settings with the groups that were chosen, since a task has keys of its own."""
+    chosen = [text for text in overrides if (ROOT / "configs" / _split(text)[1]).is_dir()]
+    try:
+        return compose("config", chosen)
+    except HydraException:
+        return compose("config")
 
 
 def _split(override: str) -> tuple[str, str, str]:

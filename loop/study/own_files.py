@@ -17,6 +17,7 @@ from configs.records import Plan
 from configs.settings.config import Config
 from configs.settings.task import TaskSetup
 from evals.tables import OWN
+from loop.study import tab_file
 from sandbox import own
 from sandbox.canonical import canonical, digest
 from sandbox.heads import open_ledger
@@ -28,6 +29,9 @@ def pin_files(composed: Any) -> Any:
 
     Raises BadInput for an unusable file, VerificationFailed for a file unlike the pinned digest.
     """
+    task = composed.get("task") if isinstance(composed, dict) else None
+    if isinstance(task, dict) and task.get("table"):
+        composed["task"] = tab_file.fill_in(task)
     for group, field, read in PATHS:
         settings = composed.get(group) if isinstance(composed, dict) else None
         if isinstance(settings, dict) and isinstance(settings.get(field), str) and settings[field]:

@@ -24,7 +24,12 @@ SOURCE = {"models/train.py": b"# Simulated: nothing of it runs.\n"}
 
 
 def simulated(config: Config) -> bool:
-    """Tell whether a study trains nothing."""
+    """Tell whether a study trains nothing: it runs on a planted world, or on a table."""
+    return planted(config) or bool(config.task.folds)
+
+
+def planted(config: Config) -> bool:
+    """Tell whether a study runs on a world with a planted law."""
     return config.task.name == SIMULATED
 
 

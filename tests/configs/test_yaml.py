@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import fabricated
 import pytest
 
 from configs.errors import BadInput
@@ -7,17 +8,24 @@ from loop.settings import compose_settings
 
 ROOT = Path(__file__).resolve().parents[2] / "configs"
 CHOICES = [f"{path.parent.name}={path.stem}" for path in sorted(ROOT.glob("*/*.yaml"))]
+CHOICES = [choice for choice in CHOICES if not choice.startswith("tab=")]
+ON_TABLES = ("task=table", "study=tabulated", "box=table")
 
 
 @pytest.mark.parametrize("choice", CHOICES)
-def test_every_yaml_composes(choice):
+def test_every_yaml_composes(choice, tmp_path):
+    table = f"task.table={fabricated.write(tmp_path)}" if choice in ON_TABLES else ""
     extra = {
+        "task=table": table,
+        "study=tabulated": table,
         "task=custom": f"task.file={ROOT.parent}/docs/examples/sort_task.py",
         "task=planted": "box=planted",
         "box=planted": "task=planted",
         "objective=bits": "task=text-small",
     }
     alone = ["study.arms=[random]"] if choice.startswith("proposer=") else []
+    if choice == "box=table":
+        alone = ["task=table", table]
     assert compose_settings([choice, *([extra[choice]] if choice in extra else alone)]).study.name
 
 

@@ -1,0 +1,50 @@
+"""Verbs of tables: build recorded trainings, show a table, hold a run against its truth."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from configs.build import need
+from evals.table import check_table, describe
+from loop.calibrate.tab import build
+from loop.study.tab_file import read_table, stamp_code
+from loop.terminal import AS_JSON, print_pairs, shorten, show_progress
+
+
+@click.group()
+def tab() -> None:
+    """Tables of recorded trainings: build and show."""
+
+
+@tab.command("build", context_settings={"ignore_unknown_options": True})
+@click.argument("name")
+@click.argument("overrides", nargs=-1)
+@click.option("--minutes", type=float, default=None, help="Stop after so many; the next goes on.")
+@click.option("--folder", type=click.Path(path_type=Path), default=Path("tab"), show_default=True)
+@AS_JSON
+def build_table(
+    name: str, overrides: tuple[str, ...], minutes: float | None, folder: Path, as_json: bool
+) -> None:
+    """Train every recipe of configs/tab/NAME.yaml in a box, and record a table."""
+    need(minutes is None or minutes > 0, "--minutes", minutes, "above 0")
+    say = show_progress(70, as_json)
+    result = build(name, folder=folder, minutes=minutes, overrides=overrides, say=say)
+    _print(result, as_json)
+    if not result["complete"] and not as_json:
+        click.echo("the table is not complete; the same command goes on with it")
+
+
+@tab.command("show")
+@click.argument("file", type=click.Path(path_type=Path))
+@AS_JSON
+def show(file: Path, as_json: bool) -> None:
+    """Show the facts of a table; exit 2 if no study may rest on it."""
+    table = read_table(str(file))
+    check_table(table, stamp_code())
+    _print(describe(table), as_json)
+
+
+def _print(facts: dict[str, Any], as_json: bool) -> None:
+    cells = facts if as_json else {name: shorten(value) for name, value in facts.items()}
+    print_pairs(cells, ["what", "value"], as_json)

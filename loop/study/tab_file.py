@@ -1,0 +1,228 @@
+"""Files of recorded trainings: `tab/NAME-v1.parquet`, a row per training (docs/table.md).
+
+The settings of the task, the levels and the code that trained stand in the file's metadata, with a
+digest of all rows. `read_table` refuses a file whose rows are others, or that is cut short.
+"""
+
+import ast
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from configs.build import parse, plain
+from configs.errors import BadInput
+from configs.recipe import Recipe
+from configs.settings.task import TaskSetup
+from evals.table import Row, Table
+from loop.plan import BOX_WORDS, ROOT
+
+KEY = b"heirloop table"
+"""Key of a table's metadata in its file."""
+FORMAT = 1
+DECIDING = (
+    *(f"models/{name}.py" for name in ("net", "predict", "train")),
+    *(f"configs/{name}.py" for name in BOX_WORDS),
+    *(f"evals/{name}.py" for name in ("data", "folds", "text")),
+)
+"""Sources that decide a training, its data, or its predictions."""
+PLAIN_COLUMNS = (
+    "level",
+    "number",
+    "seed",
+    "failure",
+    "steps",
+    "cpu_us",
+    "startup_cpu_us",
+    "predict_cpu_us",
+    "peak_bytes",
+    "weights",
+)
+"""Columns of a row beside the knobs and the scores."""
+
+
+def stamp_code() -> str:
+    """Return the digest of the code that decides a training; comments and docstrings are not in
+    it.
+    """
+    whole = hashlib.sha256()
+    for name in DECIDING:
+        tree = ast.parse((ROOT / name).read_text())
+        for node in ast.walk(tree):
+            body = getattr(node, "body", None)
+            if isinstance(body, list):
+                node.body = [part for part in body if not _is_text(part)]  # type: ignore[attr-defined]
+        whole.update(f"{name}\n{ast.dump(tree)}\n".encode())
+    return whole.hexdigest()
+
+
+def _is_text(node: ast.AST) -> bool:
+    """Tell whether a statement is a string alone: a docstring, or the meaning of a field."""
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
+
+
+def write_table(table: Table, path: Path) -> str:
+    """Write a table as a file, whole or not at all; return its sha256."""
+    import pyarrow  # of the extra `export`
+    import pyarrow.parquet
+
+    columns = _to_columns(table)
+    about = {
+        "format": FORMAT,
+        "name": table.name,
+        "task": plain(replace(table.task, table="", table_digest="", folds=0)),
+        "levels": list(table.levels),
+        "folds": table.folds,
+        "slices": list(table.slices),
+        "code": table.code,
+        "complete": table.complete,
+        "rows": _digest(columns),
+    }
+    data = {name: values.tolist() for name, values in columns.items()}
+    types = {"bits": pyarrow.list_(pyarrow.float32())}
+    arrays = {name: pyarrow.array(values, types.get(name)) for name, values in data.items()}
+    whole = pyarrow.table(arrays).replace_schema_metadata({KEY: json.dumps(about).encode()})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    pyarrow.parquet.write_table(whole, part, compression="zstd")
+    part.replace(path)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def digest_file(path: str) -> str:
+    """Return the sha256 of a table's file; raise BadInput without one."""
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError as error:
+        raise BadInput(
+            f"task.table is {path!r} and cannot be read ({error.strerror}); `heirloop tab build"
+            " NAME` makes one"
+        ) from None
+
+
+def read_settings(path: str) -> dict[str, Any]:
+    """Return the metadata of a table's file: task, levels, folds, slices, code, name."""
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        metadata = pyarrow.parquet.read_schema(path).metadata or {}
+        about: dict[str, Any] = json.loads(metadata[KEY])
+    except (pyarrow.ArrowInvalid, OSError, KeyError, ValueError) as error:
+        raise BadInput(f"table {path} is no whole table: {str(error)[:120]}") from None
+    if about.get("format") != FORMAT:
+        raise BadInput(
+            f"table {path} has format {about.get('format')}; this version reads {FORMAT}"
+        )
+    return about
+
+
+def read_table(path: str) -> Table:
+    """Return the table of a file; raise BadInput for a file that is cut short or was changed."""
+    import pyarrow
+    import pyarrow.parquet
+
+    about = read_settings(path)
+    try:
+        data = pyarrow.parquet.read_table(path).to_pydict()
+    except (pyarrow.ArrowInvalid, OSError) as error:
+        raise BadInput(f"table {path} is no whole table: {str(error)[:120]}") from None
+    task = parse(TaskSetup, about["task"], "task")
+    rows = _from_columns(task, data)
+    table = Table(
+        name=about["name"],
+        task=task,
+        levels=tuple(about["levels"]),
+        folds=about["folds"],
+        slices=tuple(about["slices"]),
+        code=about["code"],
+        complete=about["complete"],
+        rows=rows,
+    )
+    if (now := _digest(_to_columns(table))) != about["rows"]:
+        raise BadInput(
+            f"table {path} holds other rows ({now[:12]}) than it was written with"
+            f" ({about['rows'][:12]}); take a fresh copy"
+        )
+    return table
+
+
+def _to_columns(table: Table) -> dict[str, np.ndarray[Any, Any]]:
+    """Return the columns of a table: a knob of the grid each, plain columns, and scores."""
+    grid, rows = table.task.grid or {}, table.rows
+    columns = {name: np.array([getattr(row.recipe, name) for row in rows]) for name in grid}
+    columns |= {name: np.array([getattr(row, name) for row in rows]) for name in PLAIN_COLUMNS}
+    bits = np.empty(len(rows), object)
+    for number, row in enumerate(rows):
+        bits[number] = [float(np.float32(value)) for value in row.bits]
+    return columns | {"bits": bits}
+
+
+def _from_columns(task: TaskSetup, data: dict[str, list[Any]]) -> tuple[Row, ...]:
+    grid, base = task.grid or {}, plain(task.baseline)
+    recipes: dict[tuple[Any, ...], Recipe] = {}
+    rows = []
+    try:
+        for number, bits in enumerate(data["bits"]):
+            values = tuple(data[name][number] for name in grid)
+            if values not in recipes:
+                recipes[values] = Recipe(**{**base, **dict(zip(grid, values, strict=True))})
+            given = {name: data[name][number] for name in PLAIN_COLUMNS}
+            rows.append(Row(recipe=recipes[values], bits=tuple(bits), **given))
+    except KeyError as error:
+        raise BadInput(f"a table lacks the column {error.args[0]}") from None
+    return tuple(rows)
+
+
+def _digest(columns: dict[str, np.ndarray[Any, Any]]) -> str:
+    """Return the sha256 of all rows; it does not depend on the file's compression."""
+    whole = hashlib.sha256()
+    for name, values in sorted(columns.items()):
+        whole.update(f"{name}\n".encode())
+        for value in values.tolist():
+            whole.update(json.dumps(value).encode() + b"\n")
+    return whole.hexdigest()
+
+
+def fill_in(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return composed settings of a task, filled in from the table that they name.
+
+    Raises BadInput for another task than the table's.
+    """
+    path, pinned = str(settings["table"]), settings.get("table_digest")
+    digest = digest_file(path)
+    if pinned and pinned != digest:
+        raise BadInput(
+            f"task.table {path} is {digest[:12]} and {str(pinned)[:12]} is pinned; restore it, or"
+            " choose another study.name"
+        )
+    about = read_settings(path)
+    if settings["name"] != about["task"]["name"]:
+        raise BadInput(
+            f"task.name is {settings['name']}; table {path} is of task {about['task']['name']}"
+        )
+    folds = about["folds"]
+    filled = {**about["task"], "table": path, "table_digest": digest, "folds": folds}
+    return {**filled, "held_out": folds // 3}
+
+
+def need_same(task: TaskSetup) -> None:
+    """Raise BadInput where a study's table is not the pinned file any more."""
+    if task.table and digest_file(task.table) != task.table_digest:
+        raise BadInput(
+            f"task.table {task.table} changed since the study began ({task.table_digest[:12]} is"
+            " pinned); restore it, or choose another study.name"
+        )
+
+
+def bits_as_written(values: Sequence[float]) -> tuple[float, ...]:
+    """Return scores as the file holds them, in 32 bits each."""
+    return tuple(float(np.float32(value)) for value in values)

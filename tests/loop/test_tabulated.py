@@ -1,0 +1,149 @@
+"""Studies on a fabricated table: the loop, its charges, its refusals; and a real tiny build."""
+
+import json
+import shutil
+from pathlib import Path
+
+import fabricated
+import numpy as np
+import pytest
+from conftest import need_box
+from studies import mandate, page_of
+
+from configs.errors import BadInput
+from loop import session
+from loop.calibrate import tab
+from loop.facts.reader import FactsReader
+from loop.settings import compose_settings
+from loop.study import open as study_open
+from loop.study.tab_file import read_table, write_table
+from loop.verify.run import verify
+from sandbox.box.namespace import NamespaceBox
+from sandbox.ledger import Ledger
+
+SMALL = ["study=tabulated", "study.name=t", "study.generations=2", "study.repeats=2"]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """Let every run of a test lie under its own relative folder, beside a fabricated table."""
+    monkeypatch.chdir(tmp_path)
+    fabricated.write(tmp_path)
+
+
+def config(*overrides):
+    return compose_settings([*SMALL, "task.table=fabricated-v1.parquet", *overrides])
+
+
+def run(cfg):
+    mandate(cfg)
+    try:
+        return session.execute(cfg)
+    finally:
+        study_open.release_locks()
+
+
+def facts():
+    return FactsReader(Ledger.at(Path("runs/t"))).facts()
+
+
+def test_a_study_on_a_table_runs_verifies_and_says_its_tier(tmp_path):
+    result = run(config("study.arms=[random,local,tpe]"))
+    assert result["finished"] and (result["tier"], result["box"]) == ("T: tabulated", "table")
+    assert verify(tmp_path / "runs/t")["scores"] > 30
+    page = page_of(tmp_path / "runs/t")
+    assert "T: tabulated" in page and "looked up in the table" in page
+    assert any(arm["accepted"] for arm in result["arms"])
+
+
+def test_trainings_are_charged_as_recorded():
+    run(config("study.repeats=1", "study.arms=[random]"))
+    results = {slot: result for slot, (result, _) in facts().results.items()}
+    assert {result.charged_by for result in results.values()} == {"table"}
+    charges = {r.charged.cpu_us for (_, role, _), r in results.items() if role.endswith("train")}
+    recorded = {row.cpu_us + row.startup_cpu_us for row in fabricated.fabricate().rows}
+    assert charges and charges <= recorded
+
+
+def test_the_same_study_gives_the_same_plans_and_scores():
+    seen = []
+    for _ in range(2):
+        run(config("study.repeats=1", "study.arms=[random]"))
+        seen.append((facts().plans, facts().scores, facts().verdicts))
+        shutil.rmtree("runs/t")
+    assert seen[0] == seen[1]
+
+
+def test_a_proposal_off_the_grid_is_unlisted_and_its_campaign_goes_on():
+    script = "[{width: 48},{learning_rate: 0.005}]"
+    cfg = config(
+        "study.repeats=1", "proposer=scripted", "study.arms=[scripted]", "study.proposals=1",
+        f"proposer.script={script}",
+    )  # fmt: skip
+    run(cfg)
+    failures = [r.detail for r, _ in facts().results.values() if r.status != "ok"]
+    assert failures == [
+        "unlisted: the table has no training of this recipe: width=48 is off its grid"
+    ]
+    assert len(facts().champions["scripted", 0]) == 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "why"),
+    [
+        (["study.arms=[self]", "study.start_trials=16"], "arm self needs weights that propose"),
+        (
+            ["objective.metric=exact_match", "objective.direction=up", "objective.deviation=0.1"],
+            "metrics of a table",
+        ),
+        (["box=namespace"], r"box\.kind"),
+        (["task.table=nowhere.parquet"], "cannot be read"),
+    ],
+)
+def test_settings_that_a_table_cannot_answer_are_refused_with_a_sentence(overrides, why):
+    with pytest.raises(BadInput, match=why):
+        config(*overrides)
+
+
+def test_a_box_of_a_table_and_a_task_without_one_are_refused_together():
+    with pytest.raises(BadInput, match=r"box\.kind"):
+        compose_settings(["task=text-small", "box=table"])
+
+
+def test_nothing_runs_on_a_table_of_other_code_or_that_changed(tmp_path):
+    cfg = config()
+    write_table(fabricated.fabricate(seeds=3), tmp_path / "fabricated-v1.parquet")
+    with pytest.raises(BadInput, match="changed since the study began"):
+        run(cfg)
+    write_table(fabricated.fabricate(code="0" * 64), tmp_path / "fabricated-v1.parquet")
+    with pytest.raises(BadInput, match="was trained by other code"):
+        run(config())
+    assert not (tmp_path / "runs/t/ledger.sqlite").exists()
+
+
+def test_a_real_table_is_built_in_pieces_and_a_study_runs_on_it(tmp_path, box_env):
+    need_box(lambda: NamespaceBox(box_env)).close()
+    folder = tmp_path / "tab"
+    first = tab.build("tiny", folder=folder, minutes=0.01)
+    assert 0 < first["trainings"] < first["of"] == 8 and not first["complete"]
+    with pytest.raises(BadInput, match="incomplete"):
+        run(compose_settings([*SMALL, f"task.table={folder}/tiny-v1.parquet"]))
+    rest = tab.build("tiny", folder=folder)
+    assert rest["complete"] and rest["trainings"] == 8
+    table = read_table(str(folder / "tiny-v1.parquet"))
+    assert len({row.weights for row in table.rows}) == 8
+    assert all(3 < np.mean(row.bits) < 8 for row in table.rows)
+    again = tab.Build("tiny", folder)
+    assert not again.left()
+    result = run(
+        compose_settings([*SMALL, f"task.table={folder}/tiny-v1.parquet", "study.repeats=1"])
+    )
+    assert result["tier"] == "T: tabulated" and result["finished"]
+
+
+def test_a_build_under_other_code_does_not_go_on(tmp_path, monkeypatch):
+    log = tmp_path / "tab" / "tiny-v1.jsonl"
+    log.parent.mkdir()
+    log.write_text(json.dumps({"name": "tiny-v1", "design": "x", "code": "y"}) + "\n")
+    with pytest.raises(BadInput, match="another design or other code"):
+        tab.Build("tiny", tmp_path / "tab")
