@@ -7,8 +7,12 @@ START = "start"
 """The arm of the shared first trials; each trial is a repeat of it."""
 
 
-ONE_SHOT = "one_shot"
-"""The arm that spends the compute of all generations at once."""
+ONE_SHOT = ("one_shot", "one_shot_free")
+"""Arms that spend the compute of all generations at once."""
+
+
+FREE = {"one_shot": "one_shot_free", "no_carry": "no_carry_free"}
+"""Arm -> its twin without the change limit. Their difference is `reach` (docs/instruments.md)."""
 
 
 MORE = {"more_compute": "compute", "more_proposals": "proposals", "more_replicates": "replicates"}
@@ -37,6 +41,8 @@ class Arm:
     """
     carry: bool = True
     "whether a generation starts from the last champion; else from the baseline"
+    limited: bool = True
+    "whether the study's change limit (study.most_changes) holds for it"
 
 
 ARMS: dict[str, Arm] = {
@@ -45,7 +51,11 @@ ARMS: dict[str, Arm] = {
     "refit": Arm(proposer="notebook", weights="first"),
     "scrambled": Arm(proposer="notebook", history="scrambled"),
     "no_carry": Arm(proposer="notebook", weights="first", history="first", carry=False),
-    ONE_SHOT: Arm(proposer="notebook"),
+    "one_shot": Arm(proposer="notebook"),
+    "no_carry_free": Arm(
+        proposer="notebook", weights="first", history="first", carry=False, limited=False
+    ),
+    "one_shot_free": Arm(proposer="notebook", limited=False),
     **{name: Arm(proposer="notebook") for name in MORE},
 }
 """Arms with a name other than their proposer's. `self` is the loop closed on itself.

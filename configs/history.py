@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from configs.build import need
 from configs.notebook import BUCKETS, Notebook
+from configs.reader import later
 from configs.recipe import Recipe
 
 
@@ -30,6 +31,10 @@ class Trial:
     "digest of its bundle"
     failure: str = ""
     "why its training failed, at most 300 characters; empty otherwise"
+    plan: str = later("")
+    """digest of its plan, where a study has a change limit and a proposal may name it as its basis;
+    empty: it may not
+    """
 
     def __post_init__(self) -> None:
         need(len(self.failure) <= 300, "failure", self.failure, "at most 300 characters")
@@ -53,6 +58,10 @@ class History:
     "proposals wanted"
     barred: tuple[Recipe, ...] = ()
     "recipes tried without a shown outcome (arms frozen, no_carry); weights do not write them again"
+    most_changes: int = later(0)
+    """most knobs and source regions that a proposal may change, against the champion or the trial
+    that it names as its basis; 0: any
+    """
 
     def __post_init__(self) -> None:
         need(1 <= self.count <= 1000, "count", self.count, "between 1 and 1000")

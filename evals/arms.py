@@ -23,6 +23,8 @@ ARMS: dict[str, str] = {
     "scrambled": "the champion's recipe and history, outcomes permuted before training",
     "no_carry": "each generation starts from the baseline",
     "one_shot": "one round with the whole compute",
+    "no_carry_free": "as no_carry, without the change limit",
+    "one_shot_free": "as one_shot, without the change limit",
     "random": "uniform draws",
     "local": "steps from the champion's recipe",
     "tpe": "tree-structured Parzen estimator",

@@ -69,6 +69,10 @@ class Campaign:
         """Return the most generations of the campaign, and the proposals of each."""
         return self.running.config.study.rounds(self.arm)
 
+    def limit(self) -> int:
+        """Return the most changes of a proposal, 0 for any."""
+        return self.running.config.study.change_limit(self.arm)
+
     def affords(self, generation: int) -> bool:
         """Tell whether the planned compute is enough for another generation at its worst.
 

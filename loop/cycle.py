@@ -12,7 +12,6 @@ from configs.build import need, parse, strict_json
 from configs.entries import ChampionEntry, UsedUpEntry
 from configs.errors import BadInput
 from configs.objective import Objective
-from configs.recipe import Recipe
 from configs.records import Proposal, Scores
 from evals.metrics import primary, round_primary
 from loop.campaign import Campaign, passes_gate, request_decisions
@@ -23,7 +22,8 @@ from loop.measure.replicate import draw_data, measure
 from loop.plan import Draft, Planned, apply_proposal
 from loop.propose.ask import UsedUp, Written, ask
 from loop.propose.history import write_notebook
-from sandbox.decision import count_changes
+from loop.propose.limit import need_few_changes
+from sandbox.gate.flaw import find_basis_flaw
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +69,9 @@ def propose_one(campaign: Campaign, number: int, index: int) -> Planned | None:
         share, task = change.recipe.notebook, campaign.running.config.task
         need(task.notebook or not share, "knobs.notebook", share, "0 in a study without a notebook")
         bundle = campaign.store_bundle(change.files)
-        need_few_changes(campaign, parent, bundle, change.recipe)
+        base = find_basis(campaign, parent, proposal.basis).plan
+        limit, other = campaign.limit(), (bundle, change.recipe)
+        need_few_changes(campaign.running.store, limit, (base.bundle, base.recipe), other)
     except UsedUp as error:
         entry = UsedUpEntry(arm=campaign.arm, repeat=campaign.repeat, reason=str(error)[:300])
         campaign.running.ledger.append(entry)
@@ -92,16 +94,18 @@ def propose_one(campaign: Campaign, number: int, index: int) -> Planned | None:
         notebook=write_notebook(campaign),
         asked=written.asked,
         text=campaign.store_text(written.text),
+        basis=proposal.basis,
     )
     return campaign.record(draft, charge=written.charge)
 
 
-def need_few_changes(campaign: Campaign, parent: Planned, bundle: str, recipe: Recipe) -> None:
-    """Raise BadInput beyond the study's change limit; the gate counts the same."""
-    running, base = campaign.running, (parent.plan.bundle, parent.plan.recipe)
-    most = running.config.study.most_changes
-    changes = count_changes(running.store, base, (bundle, recipe)) if most else 0
-    need(changes <= most, "changes", changes, f"at most {most} knobs and regions")
+def find_basis(campaign: Campaign, parent: Planned, basis: str) -> Planned:
+    """Return the plan against which the change limit counts; raise BadInput as the gate denies."""
+    memory = campaign.running.gate.refresh().memory if basis else None
+    flaw = memory and find_basis_flaw(memory, campaign.arm, campaign.repeat, basis)
+    if flaw:
+        raise BadInput(f"the proposal {flaw}")
+    return campaign.planned(basis) if basis else parent
 
 
 def screen(campaign: Campaign, planned: Planned) -> Screened:

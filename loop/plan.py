@@ -104,6 +104,8 @@ class Draft:
     "digest of the propose plan behind it"
     text: str = ""
     "digest of the proposer's stored text"
+    basis: str = ""
+    "digest of the plan against which its changes count; empty: the parent"
     jobs: tuple[JobCount, ...] = ()
     "jobs of a propose plan; other purposes have theirs from the settings"
 
@@ -191,6 +193,7 @@ def make_plan(
         notebook=draft.notebook,
         asked=draft.asked,
         proposal=draft.text,
+        basis=draft.basis,
     )
 
 

@@ -3,7 +3,8 @@ good outcome, and write the next recipe.
 
 Reads IN/job.json, IN/weights.safetensors and IN/history.json (`configs.history.History`); writes
 OUT/proposals.jsonl, one proposal a line. Reading is training by their own recipe for the ordered
-steps. Decoding is constrained to the recipe's grid and never repeats a trial. Where the bundle
+steps. Decoding is constrained to the recipe's grid and never repeats a trial. Under a change limit
+every draft is a whole recipe within it, so nothing is ever cut off a proposal. Where the bundle
 holds a `program`, that writes instead: it gets the history as one line of JSON on its input and
 prints a proposal a line; anything but exit code 0 is a failure.
 """
@@ -63,14 +64,18 @@ def write(
     fixed: dict[str, Any],
     generator: torch.Generator,
     temperature: float,
+    free: Tensor | None = None,
+    champion: Tensor | None = None,
 ) -> Tensor:
     """Draw recipes (DRAFTS, knobs) given an outcome: knobs in random order, each among its own
-    values; `fixed` knobs are kept.
+    values; `fixed` knobs are kept. With `free` (DRAFTS, knobs), the other knobs of a draft stand at
+    the champion's tokens (knobs,) and come first.
     """
     groups, knobs = net.groups, len(book.pairs)
-    order = (
-        torch.rand(DRAFTS, knobs, generator=generator).argsort(1) + 2
-    )  # the group of the knob that stands at each position
+    place = torch.rand(DRAFTS, knobs, generator=generator)
+    if free is not None:
+        place += free
+    order = place.argsort(1) + 2  # the group of the knob that stands at each position
     rows = torch.full((DRAFTS, 1), outcome)
     for column in range(knobs):
         logits = net(rows + net.vocabulary, notebook=True)[:, -1] / temperature
@@ -87,7 +92,22 @@ def write(
         for name, token in fixed.items():
             here = order[:, column] == groups[book.pairs[name]]
             rows[here, -1] = token
+        if free is not None and champion is not None:
+            knob = order[:, column] - 2
+            stays = ~free.gather(1, knob[:, None])[:, 0]
+            rows[stays, -1] = champion[knob[stays]]
     return rows[:, 1:]
+
+
+def choose(book: Notebook, history: History, generator: torch.Generator) -> Tensor | None:
+    """Choose the knobs that each draft may change, (DRAFTS, knobs): a random subset of the grid's
+    as large as the change limit; None without a limit.
+    """
+    if not history.most_changes:
+        return None
+    open_ = torch.tensor([name in history.grid for name in book.pairs])
+    rank = torch.rand(DRAFTS, len(book.pairs), generator=generator).masked_fill(~open_, 2.0)
+    return (rank.argsort(1).argsort(1) < history.most_changes) & open_
 
 
 @torch.no_grad()
@@ -120,10 +140,9 @@ def propose(net: Net, history: History, seed: int) -> list[dict[str, Any]]:
     assert net.book is not None
     book, generator = net.book, torch.Generator().manual_seed(seed)
     values, before = worth(history), history.champion_score
+    now = book.encode(history.champion)
     fixed = {
-        name: token
-        for name, token in zip(book.pairs, book.encode(history.champion), strict=True)
-        if name not in history.grid
+        name: token for name, token in zip(book.pairs, now, strict=True) if name not in history.grid
     }
     tried = {
         tuple(sorted(book.encode(recipe)))
@@ -133,7 +152,9 @@ def propose(net: Net, history: History, seed: int) -> list[dict[str, Any]]:
     for number in range(history.count):
         outcome = BUCKETS - 1 - (number % 4 == 3)
         for temperature in TEMPERATURES:
-            drafts = write(net, book, outcome, fixed, generator, temperature)
+            free = choose(book, history, generator)
+            tokens = None if free is None else torch.tensor(now)
+            drafts = write(net, book, outcome, fixed, generator, temperature, free, tokens)
             foretold = foresee(net, drafts) @ values
             ranked = foretold.argsort(descending=True, stable=True).tolist()
             fresh = [i for i in ranked if tuple(sorted(drafts[i].tolist())) not in tried]
@@ -142,7 +163,9 @@ def propose(net: Net, history: History, seed: int) -> list[dict[str, Any]]:
         else:
             continue
         tried.add(tuple(sorted(drafts[fresh[0]].tolist())))
-        recipe, now = knob_values(history.champion), book.decode(drafts[fresh[0]].tolist())
+        recipe, changed = knob_values(history.champion), book.decode(drafts[fresh[0]].tolist())
+        if history.most_changes:  # a value off the grid stands at its nearest token, and stays
+            changed = book.decode([t for t in drafts[fresh[0]].tolist() if t not in now])
         gain = None if before is None else round(foretold[fresh[0]].item() - before, 4)
         result.append(
             {
@@ -151,7 +174,7 @@ def propose(net: Net, history: History, seed: int) -> list[dict[str, Any]]:
                     f" {BUCKETS - 1}"
                 ),
                 "predicted_gain": gain,
-                "knobs": {name: value for name, value in now.items() if value != recipe[name]},
+                "knobs": {name: value for name, value in changed.items() if value != recipe[name]},
                 "edits": [],
             }
         )

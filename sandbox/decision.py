@@ -134,44 +134,27 @@ def _name_in_plans(root: str, first: StudyEntry) -> str:
     return decided(config.without_paths())
 
 
-def distance(
+def list_changes(
     store: Store, base: tuple[str, Recipe], other: tuple[str, Recipe], pinned: Collection[str] = ()
-) -> int:
-    """Count the changed knobs and changed source lines between two (bundle, recipe).
+) -> list[int]:
+    """Return 1 for each changed knob, and the lines of each changed source region, between two
+    (bundle, recipe).
 
     A program with its digest in `pinned`, the study root's, was decided by people and counts
     nothing.
     """
-    blocks = _changed_blocks(store, base[0], other[0], pinned)
-    return _changed_knobs(base[1], other[1]) + sum(lines for lines in blocks)
+    before, after = knob_values(base[1]), knob_values(other[1])
+    changes = [1 for name in before if before[name] != after[name]]
+    if base[0] != other[0]:
+        old, new = store.get_bundle(base[0]), store.get_bundle(other[0])
+        program = {"program"} if digest(new.get("program", b"")) in pinned else set()
+        for name in (old.keys() | new.keys()) - program:
+            changes += list_regions(old.get(name, b""), new.get(name, b""))
+    return changes
 
 
-def count_changes(store: Store, base: tuple[str, Recipe], other: tuple[str, Recipe]) -> int:
-    """Count the changed knobs and changed source regions between two (bundle, recipe).
-
-    A region is a run of neighbouring changed lines.
-    """
-    blocks = _changed_blocks(store, base[0], other[0], ())
-    return _changed_knobs(base[1], other[1]) + len(blocks)
-
-
-def _changed_knobs(base: Recipe, other: Recipe) -> int:
-    before, after = knob_values(base), knob_values(other)
-    return sum(before[name] != after[name] for name in before)
-
-
-def _changed_blocks(store: Store, base: str, other: str, pinned: Collection[str]) -> list[int]:
-    """Return the removed and added lines of each changed region between two bundles."""
-    if base == other:
-        return []
-    old, new = store.get_bundle(base), store.get_bundle(other)
-    names = old.keys() | new.keys()
-    if digest(new.get("program", b"")) in pinned:
-        names -= {"program"}
-    return [lines for name in names for lines in _blocks(old.get(name, b""), new.get(name, b""))]
-
-
-def _blocks(old: bytes, new: bytes) -> list[int]:
+def list_regions(old: bytes, new: bytes) -> list[int]:
+    """Return the lines of each changed region: a run of neighbouring changed lines."""
     before = old.decode(errors="replace").splitlines()
     after = new.decode(errors="replace").splitlines()
     if before == after:

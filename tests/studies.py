@@ -30,6 +30,7 @@ SMALL = [
     "study.arms=[local]",
     "study.confirm_replicates=8",
     "study.name=t",
+    "study.most_changes=0",
 ]
 HUMAN = ["autonomy=assisted", "gates=attended"]
 SCRIPT = [*HUMAN, "reviewer=scripted"]

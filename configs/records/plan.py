@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from configs.build import need
 from configs.job import Role
-from configs.reader import shared
+from configs.reader import later, shared
 from configs.recipe import Recipe
 from configs.records.classes import ClassName
 
@@ -85,6 +85,10 @@ class Proposal:
     "the proposer's own claim, in the objective's metric; shown, never judged"
     edits: tuple[Edit, ...] = ()
     "source edits, applied as text"
+    basis: str = later("")
+    """digest of the plan against which the change limit counts: a screened candidate or baseline of
+    the campaign; empty: the champion
+    """
 
     def __post_init__(self) -> None:
         need(len(self.hypothesis) <= 2000, "hypothesis", self.hypothesis, "at most 2000 characters")
@@ -172,3 +176,7 @@ class Plan:
     """
     proposal: str = ""
     "digest of the proposer's own text; empty where nobody proposed"
+    basis: str = later("")
+    """digest of the plan against which the change limit counts: a screened candidate or baseline of
+    the campaign; empty: the parent
+    """

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from configs.arms import MORE, ONE_SHOT, START
+from configs.arms import MORE, ONE_SHOT, START, variant
 from configs.build import need
 from configs.reader import later
 
@@ -56,7 +56,9 @@ class Study:
     proposals: int = 4
     "proposals per generation"
     most_changes: int = later(0)
-    "most knobs and source regions that a plan may change against its parent; absent or 0: any"
+    """the change limit: most knobs and source regions that a plan may change against its basis,
+    which is its parent or a screened plan of its campaign; absent or 0: any
+    """
     confirm_replicates: int = 12
     "most paired replicates of a confirmation on `confirm`; the rule stops earlier where it can"
     final_replicates: int = 4
@@ -133,10 +135,14 @@ class Study:
 
         `one_shot` spends its whole round on proposals, except for the confirmations.
         """
-        if arm == ONE_SHOT:
+        if arm in ONE_SHOT:
             fit = self.plan_trainings - 2 - 2 * self.confirm_replicates
             return 1, min(1000, fit if self.plan_trainings else self.generations * self.proposals)
         return self.generations, _more(self.proposals, MORE.get(arm) == "proposals")
+
+    def change_limit(self, arm: str) -> int:
+        """Return the most changes of a plan of an arm, 0 for any."""
+        return self.most_changes if variant(arm).limited else 0
 
     def skill_generation(self, number: int) -> int:
         """Return the generation number under which a measure of skill is recorded.

@@ -44,6 +44,7 @@ PATIENT_US = 300_000_000
 
 SETTINGS = (
     "study.name=attack",
+    "study.most_changes=0",
     "autonomy=autonomous",
     "gates=unattended",
     "gates.unattended.classes=[recipe,patch,proposer,promote]",
@@ -63,7 +64,7 @@ SETTINGS = (
 )
 """Settings with small limits, the same for every attack."""
 
-OWN_GROUPS = ("gates", "autonomy", "study")
+OWN_GROUPS = ("gates", "autonomy", "study.name")
 """Settings chosen by a study with people itself."""
 
 IDLE = b"def main(i, o): pass"

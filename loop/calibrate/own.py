@@ -14,12 +14,14 @@ from configs.history import History, Trial
 from configs.recipe import Recipe, grid, knob_values
 from configs.records import Amount, JobCount, Plan, Proposal
 from evals.data import held_out
-from loop.plan import apply_proposal, source
+from loop.plan import Change, apply_proposal, source
+from loop.propose.limit import list_different
 from loop.settings import compose_settings
 from loop.study.box import make_box
 from sandbox import own
 from sandbox.box.base import Execution
 from sandbox.canonical import canonical
+from sandbox.decision import list_regions
 from sandbox.run import OUTPUTS
 
 Facts = dict[str, Any]
@@ -111,7 +113,7 @@ def _example_plan(width: int) -> Plan:
 
 def _check_proposer(path: str) -> Facts:
     config = compose_settings(["study=single", "proposer=command", f"proposer.file={path}"])
-    history = _example_history()
+    history = _example_history(config.study.most_changes)
     files = {
         **source(),
         "program": own.read(path, "FILE", own.MOST_BYTES),
@@ -147,11 +149,22 @@ def _read_proposal(number: int, line: str, history: History) -> str:
         change = apply_proposal(history.champion, source(), parse(Proposal, strict_json(line)))
     except BadInput as error:
         raise BadInput(f"proposal {number} of FILE cannot be used: {error}") from None
+    _need_few_changes(number, history, change)
     before, after = knob_values(history.champion), knob_values(change.recipe)
     return ", ".join(f"{knob} {after[knob]}" for knob in after if after[knob] != before[knob])
 
 
-def _example_history() -> History:
+def _need_few_changes(number: int, history: History, change: Change) -> None:
+    """Raise BadInput for a proposal beyond the change limit that the history names."""
+    files = source()
+    regions = [list_regions(files[name], data) for name, data in change.files.items()]
+    changes = len(list_different(history.champion, change.recipe)) + sum(map(len, regions))
+    limit = history.most_changes
+    right = f"at most {limit} knobs and regions (most_changes of the history)"
+    need(not limit or changes <= limit, f"changes of proposal {number} of FILE", changes, right)
+
+
+def _example_history(limit: int) -> History:
     trials = (
         Trial(recipe=Recipe(), outcome="first", score=0.5),
         Trial(recipe=Recipe(depth=3), outcome="better", score=0.6),
@@ -164,6 +177,7 @@ def _example_history() -> History:
         trials=trials,
         grid=grid(False),
         count=WANTED,
+        most_changes=limit,
     )
 
 

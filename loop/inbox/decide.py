@@ -18,6 +18,7 @@ from loop.inbox.access import Decider, NamedRun, Reader, page, runs_of, wants_js
 from loop.people import acts, requests
 from loop.people.view import TooLarge
 from loop.propose import by_hand
+from loop.propose.limit import describe_limit
 from sandbox import control, keys
 from sandbox.gate import Gate
 
@@ -133,7 +134,9 @@ def take_order(
 def show_proposal_form(request: Request, session: Reader, served: NamedRun) -> Response:
     """Show the form for proposals by people."""
     knobs = grid(served.config.task.notebook, served.config.task.grid)
-    return page(request, "propose.html", session, run=served, knobs=knobs, arms=served.by_hand)
+    limit = describe_limit(served.config.study.most_changes)
+    arms = served.by_hand
+    return page(request, "propose.html", session, run=served, knobs=knobs, arms=arms, limit=limit)
 
 
 @router.post("/runs/{run}/propose")

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from configs.arms import FREE
 from configs.objective import METRICS
 from evals.amplify import decline, rounds_against_one
 from evals.arms import ARMS, Curve, difference
@@ -49,15 +50,25 @@ def compare_arms(records: Records, evidence: Evidence, cpu_us: float) -> dict[st
     kappa = self_closure(arms, cpu_us)
     figures: dict[str, Any] = {"kappa": cap(records, kappa, "self", "scrambled")}
     for other in ARMS:
-        if other != "self":
+        if other != "self" and (other in arms or other not in FREE.values()):
             apart = difference(arms, "self", other, cpu_us)
             figures[f"self minus {other}"] = cap(records, apart, "self", other)
     rounds = rounds_against_one(arms)
     figures["rounds against one"] = cap(records, rounds, "self", "one_shot")
+    figures |= reach(records, arms, cpu_us)
     figures["gain ratio reads"] = decline(arms)
     for name, figure in skill_effects(evidence).items():
         figures[f"{name} effect"] = figure
     return {**figures, **equivalents(records, arms, cpu_us)}
+
+
+def reach(records: Records, arms: Mapping[str, Curve], cpu_us: float) -> dict[str, Any]:
+    """Return how much more arms gain without the change limit, where a study has both twins."""
+    return {
+        f"reach, {bound}": cap(records, difference(arms, free, bound, cpu_us), free, bound)
+        for bound, free in FREE.items()
+        if free in arms
+    }
 
 
 def equivalents(records: Records, arms: Mapping[str, Curve], cpu_us: float) -> dict[str, Any]:

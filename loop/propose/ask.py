@@ -23,6 +23,7 @@ from loop.people.advice import quote
 from loop.plan import Draft, Planned
 from loop.propose.evolve.database import rebased, shown
 from loop.propose.history import history_of, store_history, view_of, write_notebook
+from loop.propose.limit import describe_limit
 from loop.propose.outside.ask import answered
 from loop.propose.outside.prompt import prompt
 from loop.propose.outside.read import Unusable, read
@@ -159,6 +160,8 @@ def _from_people(campaign: Campaign, generation: int, index: int) -> Written:
             f"arm {campaign.arm} waits for people's {place}; `heirloop propose"
             f" {quote(running.folder)} FILE --arm {campaign.arm}{repeat}` hands one in"
         )
+        if campaign.limit():
+            text += f". {describe_limit(campaign.limit())}"
         if time.monotonic() >= deadline or running.stopped:
             raise NeedsHuman(text)
         if not waited:

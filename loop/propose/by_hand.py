@@ -4,12 +4,15 @@ from pathlib import Path
 
 from configs.build import need, parse, strict_json
 from configs.entries import HandedEntry
+from configs.errors import BadInput
 from configs.records import Proposal
 from configs.settings.config import Config
 from loop.facts.reader import FactsReader
 from loop.people.requests import open_gate
 from loop.plan import apply_proposal, source
+from loop.propose.limit import need_few_changes
 from loop.propose.table import proposer
+from sandbox.gate.flaw import find_basis_flaw
 from sandbox.heads import open_ledger
 
 
@@ -17,7 +20,8 @@ def hand_in_proposal(folder: Path, text: str, arm: str, repeat: int, who: str, b
     """Hand in a proposal for an arm of human proposers; return its digest.
 
     `by` is the author's name; the author does not count towards the quorum on it. Raises BadInput
-    for another arm, for a proposal unfit for the champion, and for an excess of proposals.
+    for another arm, for a proposal unfit for the champion or beyond the change limit, and for an
+    excess of proposals.
     """
     gate, facts = open_gate(folder), FactsReader(open_ledger(folder)).facts()
     config = gate.memory.rules.config
@@ -31,7 +35,15 @@ def hand_in_proposal(folder: Path, text: str, arm: str, repeat: int, who: str, b
     best = facts.plans[champions[-1]] if champions else None
     recipe = best.recipe if best else config.task.baseline
     files = gate.store.get_bundle(best.bundle) if best else source()
-    apply_proposal(recipe, files, parse(Proposal, strict_json(text)))
+    made = parse(Proposal, strict_json(text))
+    change = apply_proposal(recipe, files, made)
+    if flaw := find_basis_flaw(gate.memory, arm, repeat, made.basis):
+        raise BadInput(f"the proposal {flaw}")
+    if limit := config.study.change_limit(arm):
+        basis = gate.memory.plans.get(made.basis)
+        before = (basis.bundle, basis.recipe) if basis else (gate.store.put_bundle(files), recipe)
+        after = gate.store.put_bundle(change.files), change.recipe
+        need_few_changes(gate.store, limit, before, after)
     name = gate.store.put(text.encode())
     gate.ledger.append(HandedEntry(arm=arm, repeat=repeat, digest=name, who=who, by=by))
     return name

@@ -97,6 +97,7 @@ def history_of(campaign: Campaign, count: int) -> History:
         barred=tuple(trial.recipe for name, trial in trials.items() if name not in visible),
         count=count,
         grid=grid(task.notebook, task.grid),
+        most_changes=campaign.limit(),
     )
 
 
@@ -148,12 +149,18 @@ def list_trials(campaign: Campaign) -> dict[str, Trial]:
     )
     outcomes = dict(zip(measured, released, strict=True))
     waiting = Feedback(outcome="waiting", score=None)
+
+    def is_basis(name: str) -> bool:
+        own = campaign.limit() and plans[name].purpose in ("baseline", "candidate")
+        return bool(own and measured.get(name))
+
     return {
-        name: _trial(facts, name, plan, outcomes.get(name, waiting)) for name, plan in plans.items()
+        name: _trial(facts, name, plan, outcomes.get(name, waiting), name if is_basis(name) else "")
+        for name, plan in plans.items()
     }
 
 
-def _trial(facts: Facts, name: str, plan: Plan, feedback: Feedback) -> Trial:
+def _trial(facts: Facts, name: str, plan: Plan, feedback: Feedback, basis: str) -> Trial:
     verdict = facts.verdicts.get(name)
     answer = verdict.answer if verdict and verdict.answer != "continue" else ""
     result = facts.results.get((name, "train", 0))
@@ -164,5 +171,6 @@ def _trial(facts: Facts, name: str, plan: Plan, feedback: Feedback) -> Trial:
         score=feedback.score,
         verdict=answer,
         source=plan.bundle,
+        plan=basis,
         failure=f"{result[0].status}: {result[0].detail}"[:300] if result and failed else "",
     )

@@ -8,8 +8,9 @@ from typing import Any
 
 from configs.build import plain
 from configs.errors import BadInput
-from configs.history import History, Trial
+from configs.history import Trial
 from configs.recipe import Recipe, knob_values
+from loop.propose.limit import draw_neighbour, list_different
 from loop.propose.view import ProposerView, draw, proposal
 
 LOCAL_DRAWS, TPE_DRAWS = 200, 50
@@ -17,26 +18,31 @@ LOCAL_DRAWS, TPE_DRAWS = 200, 50
 
 
 def propose_random(view: ProposerView) -> str:
-    """Draw every knob uniformly from its grid."""
-    history = view.history
+    """Draw every knob uniformly from its grid; under a change limit, draw a legal neighbour."""
+    history, limit = view.history, view.history.most_changes
+    if limit:
+        recipe = draw_neighbour(view.rng, history.champion, history.grid, limit)
+        return proposal(history.champion, recipe, "uniform draw from the legal neighbours")
     recipe = draw(view.rng, history.champion, history.grid)
     return proposal(history.champion, recipe, "uniform draw from the grid")
 
 
 def propose_local(view: ProposerView) -> str:
-    """Move up to `mutations` knobs of the champion to other grid values.
+    """Move up to `mutations` knobs of the champion to other grid values, within the change limit.
 
     An already tried recipe is drawn anew.
     """
     grid, champion = view.history.grid, view.history.champion
+    limit = view.history.most_changes or len(grid)
     tried = [trial.recipe for trial in view.history.trials]
     recipe, before = champion, knob_values(champion)
     for _ in range(LOCAL_DRAWS):
-        count = view.rng.randint(1, min(view.settings.mutations, len(grid)))
+        count = view.rng.randint(1, min(view.settings.mutations, len(grid), limit))
         names = view.rng.sample(sorted(grid), count)
         others = {name: tuple(v for v in grid[name] if v != before[name]) for name in names}
         recipe = draw(view.rng, champion, others)
-        if recipe not in tried:
+        is_legal = not view.history.most_changes or len(list_different(champion, recipe)) <= limit
+        if recipe not in tried and is_legal:
             break
     return proposal(champion, recipe, "a step from the champion's recipe")
 
@@ -46,7 +52,8 @@ def propose_tpe(view: ProposerView) -> str:
 
     An already tried recipe is drawn anew. A score withheld by the Ladder is a pruned trial. It is
     worse than the released scores, by an unknown amount. A failure is a pruned trial without a
-    value, the worst. A waiting trial is running, and TPE keeps away from it.
+    value, the worst. A waiting trial is running, and TPE keeps away from it. Under a change limit
+    TPE draws a random choice of as many knobs; the others stay the champion's.
     """
     import optuna  # slow to load
 
@@ -59,21 +66,24 @@ def propose_tpe(view: ProposerView) -> str:
     study = optuna.create_study(direction="maximize", sampler=sampler)
     for trial in history.trials:
         study.add_trial(_to_optuna(trial, history.grid, space))
-    recipe = _draw_new(study, space, history)
+    recipe = _draw_new(study, space, view)
     return proposal(
         history.champion, recipe, "drawn by TPE where good trials are denser than the others"
     )
 
 
-def _draw_new(study: Any, space: Mapping[str, Any], history: History) -> Recipe:
+def _draw_new(study: Any, space: Mapping[str, Any], view: ProposerView) -> Recipe:
     """Return a new recipe drawn by TPE, or its last draw."""
     import optuna
 
+    history, limit = view.history, view.history.most_changes
     tried, recipe = {trial.recipe for trial in history.trials}, history.champion
+    tried |= {history.champion} if limit else set()
     for attempt in range(TPE_DRAWS):
-        drawn = study.ask(space)
-        knobs = {name: _value_at(drawn.params[name], history.grid[name]) for name in space}
-        if attempt > 40:
+        open_knobs = view.rng.sample(sorted(space), min(limit, len(space))) if limit else [*space]
+        drawn = study.ask({name: space[name] for name in open_knobs})
+        knobs = {name: _value_at(drawn.params[name], history.grid[name]) for name in open_knobs}
+        if attempt > 40 and not limit:
             knobs["heads"] = 1
         try:
             recipe = Recipe(**{**plain(history.champion), **knobs})

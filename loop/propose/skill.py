@@ -74,6 +74,7 @@ def _record_propose_plan(campaign: Campaign, generation: int, cell: str) -> Plan
         trials=tuple(trials.values()),
         count=count,
         grid=grid(True, campaign.running.config.task.grid),
+        most_changes=campaign.limit(),
     )
     return campaign.record(draft, store_history(campaign, history))
 

@@ -57,14 +57,16 @@ def proposal(
     hypothesis: str,
     predicted_gain: float | None = None,
     edits: Sequence[Mapping[str, str]] = (),
+    basis: str = "",
 ) -> str:
     """Return the text of a proposal for turning the champion's recipe into another.
 
-    `edits` (configs.records.Edit) change its source.
+    `edits` (configs.records.Edit) change its source. The change limit counts against the plan
+    `basis`; empty: the champion.
     """
     before = knob_values(champion)
     knobs = {name: value for name, value in knob_values(recipe).items() if value != before[name]}
-    return write_text(hypothesis, knobs, edits, predicted_gain)
+    return write_text(hypothesis, knobs, edits, predicted_gain, basis)
 
 
 def write_text(
@@ -72,7 +74,9 @@ def write_text(
     knobs: Mapping[str, object],
     edits: Sequence[Mapping[str, str]] = (),
     predicted_gain: float | None = None,
+    basis: str = "",
 ) -> str:
-    """Return the text of a proposal with these fields."""
+    """Return the text of a proposal with these fields; an empty basis is not written."""
     fields = {"hypothesis": hypothesis, "knobs": knobs, "predicted_gain": predicted_gain}
-    return json.dumps({**fields, "edits": list(edits)})
+    named = {"basis": basis} if basis else {}
+    return json.dumps({**fields, "edits": list(edits), **named})

@@ -31,6 +31,7 @@ def find_flaw(memory: Memory, plan: Plan) -> str:
         notebook=plan.notebook,
         asked=plan.asked,
         text=plan.proposal,
+        basis=plan.basis,
         jobs=plan.jobs if plan.purpose == "propose" else (),
     )
     again = make_plan(

@@ -59,14 +59,15 @@ def _read_evolved(store: Store, facts: Facts, plan: Plan, text: str) -> Iterator
     program, best = _read_program(store, plan), facts.plans[plan.parent]
     before = _read_program(store, best)
     place = (plan.generation, plan.index)
-    for parent in facts.trials((plan.arm, plan.repeat)).values():
+    for name, parent in facts.trials((plan.arm, plan.repeat)).items():
         if parent.purpose == "candidate" and (parent.generation, parent.index) >= place:
             continue
         with suppress(BadInput):
             source = _read_program(store, parent)
             proposal = read(text, source)
             if applied(parent.recipe, source, proposal) == (plan.recipe, program):
-                yield moved(best.recipe, before, plan.recipe, program, proposal).encode()
+                basis = name if plan.basis else ""
+                yield moved(best.recipe, before, plan.recipe, program, proposal, basis).encode()
 
 
 def check_scores(store: Store, facts: Facts, ledger: Ledger) -> int:

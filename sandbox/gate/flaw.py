@@ -11,7 +11,7 @@ from configs.cost import steps
 from configs.recipe import Recipe
 from configs.records import CHANGE_CLASSES, ClassName, Plan, Purpose
 from configs.tokens import document, layout
-from sandbox.decision import count_changes
+from sandbox.decision import list_changes
 from sandbox.gate.memory import Memory
 from sandbox.store import Store
 
@@ -63,14 +63,27 @@ def _find_change(memory: Memory, store: Store, plan: Plan) -> str:
 
 
 def _find_excess(memory: Memory, store: Store, plan: Plan) -> str:
-    """Return by how much a plan passes the study's change limit against its parent."""
-    most = memory.rules.config.study.most_changes
-    if not most or plan.purpose != "candidate":
+    """Return how a plan passes the study's change limit, or what is wrong with its basis."""
+    if flaw := find_basis_flaw(memory, plan.arm, plan.repeat, plan.basis):
+        return flaw
+    limit = memory.rules.config.study.change_limit(plan.arm)
+    if not limit or plan.purpose != "candidate":
         return ""
-    parent = memory.plans[plan.parent]
-    base, other = (parent.bundle, parent.recipe), (plan.bundle, plan.recipe)
-    changes = count_changes(store, base, other)
-    return f"changes {changes} knobs and regions; at most {most} may be" if changes > most else ""
+    base = memory.plans[plan.basis or plan.parent]
+    count = len(list_changes(store, (base.bundle, base.recipe), (plan.bundle, plan.recipe)))
+    return f"changes {count} knobs and regions; at most {limit} may be" if count > limit else ""
+
+
+def find_basis_flaw(memory: Memory, arm: str, repeat: int, basis: str) -> str:
+    """Return why no plan of a campaign may count its changes against a basis; empty: it may."""
+    base, wrong = memory.plans.get(basis), ""
+    if base is None:
+        wrong = "is no plan of this study"
+    elif (base.arm, base.repeat) != (arm, repeat):
+        wrong = "is a plan of another campaign"
+    elif basis not in memory.scored:
+        wrong = "has no screening score as a candidate or baseline"
+    return f"counts its changes against {basis[:12]}, which {wrong}" if basis and wrong else ""
 
 
 def _find_place(memory: Memory, store: Store, plan: Plan) -> str:
@@ -149,11 +162,5 @@ def _count_steps(memory: Memory, recipe: Recipe, compute: int, reads: bool = Fal
 
 EVER: tuple[Find, ...] = (_find_champion, _find_change)
 """Flaws in every format of the ledger."""
-SINCE_2: tuple[Find, ...] = (
-    _find_excess,
-    _find_place,
-    _find_baseline,
-    _find_reference,
-    _find_recipe,
-)
+SINCE_2 = (_find_place, _find_excess, _find_baseline, _find_reference, _find_recipe)
 """Flaws since format 2. `heirloop verify` tells of them in older ledgers, and does not fail."""

@@ -32,6 +32,7 @@ from configs.entries import (
     ProbeEntry,
     RecallEntry,
     RequestEntry,
+    ScoreEntry,
     StartEntry,
 )
 from configs.errors import VerificationFailed
@@ -188,6 +189,12 @@ def _fold_recall(memory: Memory, entry: Entry, fact: RecallEntry) -> None:
     memory.recalled.update(fact.plans)
 
 
+def _fold_score(memory: Memory, entry: Entry, fact: ScoreEntry) -> None:
+    plan, is_screening = memory.plans.get(fact.plan), (fact.role, fact.index) == ("predict", 0)
+    if plan and plan.purpose in ("baseline", "candidate") and is_screening and fact.scores:
+        memory.scored.add(fact.plan)
+
+
 def _fold_champion(memory: Memory, entry: Entry, fact: ChampionEntry) -> None:
     memory.champions.add(fact.plan)
 
@@ -281,6 +288,7 @@ FOLDS: dict[str, Callable[[Memory, Entry, Any], None]] = {
     "request": _fold_request,
     "decision": _fold_decision,
     "recall": _fold_recall,
+    "score": _fold_score,
     "champion": _fold_champion,
     "incident": _fold_incident,
     "control": _fold_control,

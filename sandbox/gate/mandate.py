@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 
 from configs.records import COMPUTED_TASKS, Mandate, Plan
 from sandbox.budget import UNATTENDED, Balances, rest
-from sandbox.decision import HOUR, distance
+from sandbox.decision import HOUR, list_changes
 from sandbox.gate.grant import account
 from sandbox.gate.memory import Memory, Moment, recent
 from sandbox.store import Store
@@ -94,12 +94,9 @@ def drift(memory: Memory, store: Store, name: str) -> int:
         return 0  # a draw from the grid that people gave; it never becomes a champion
     base = memory.plans[approved_before(memory, name)]
     proposer = memory.rules.config.proposer
-    return distance(
-        store,
-        (base.bundle, base.recipe),
-        (plan.bundle, plan.recipe),
-        (proposer.program_digest, proposer.file_digest),
-    )
+    pinned = (proposer.program_digest, proposer.file_digest)
+    first, last = (base.bundle, base.recipe), (plan.bundle, plan.recipe)
+    return sum(list_changes(store, first, last, pinned))
 
 
 def approved_before(memory: Memory, name: str) -> str:

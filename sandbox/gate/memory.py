@@ -71,6 +71,8 @@ class Memory:
     "unix seconds of each passing of a plan under a mandate, by the mandate's digest"
     human: set[str] = field(default_factory=set)
     "subjects approved by a person"
+    scored: set[str] = field(default_factory=set)
+    "candidates and baselines with a screening score"
     champions: set[str] = field(default_factory=set)
     "former and present champions"
     recalled: set[str] = field(default_factory=set)

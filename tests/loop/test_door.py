@@ -131,6 +131,35 @@ def test_a_flawed_plan_gets_no_grant_and_does_not_verify(tmp_path, ended, name, 
         verify(tmp_path / "runs" / "t")
 
 
+BASES = {
+    "unknown": "no plan of this study",
+    "other campaign": "a plan of another campaign",
+    "not screened": "no screening score",
+}
+"""Kind of basis -> words of the refusal of a plan that counts its changes against it."""
+
+
+@pytest.mark.parametrize("name", BASES)
+def test_a_basis_is_a_screened_plan_of_the_same_campaign(tmp_path, ended, name, monkeypatch):
+    plan = plans_of(ended)["candidate"]
+    bases = {
+        "unknown": "f" * 64,
+        "other campaign": record(ended, replace(plan, repeat=1)),
+        "not screened": record(ended, replace(plan, hypothesis="never trained")),
+    }
+    screened = {digest(p) for p in gate_of(ended).memory.plans.values() if p.purpose == "baseline"}
+    right = record(ended, replace(plan, basis=screened.pop()))
+    assert not gate_of(ended).find_flaw(right)
+    wrong = record(ended, replace(plan, basis=bases[name]))
+    with pytest.raises(Denied, match=BASES[name]):
+        gate_of(ended).grant(wrong)
+    with monkeypatch.context() as patch:
+        patch.setattr(gates.flaw, "find_basis_flaw", lambda *_: "")
+        gate_of(ended).grant(wrong)
+    with pytest.raises(VerificationFailed, match=BASES[name]):
+        verify(tmp_path / "runs" / "t")
+
+
 def test_three_unattended_mandates_have_the_caps_of_one(tmp_path, go):
     cfg = config(tmp_path, "gates.unattended.per_hour=3", "study.proposals=4")
     for _ in range(3):

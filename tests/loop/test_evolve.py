@@ -4,6 +4,8 @@ it. Whole studies on a box that computes nothing.
 
 import json
 import random
+from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,6 +28,7 @@ from evals.tables import _images
 from loop.plan import apply_proposal
 from loop.propose.evolve import database, patch
 from loop.propose.evolve.mutate import mutate
+from loop.propose.limit import count_changes
 from loop.propose.outside.prompt import prompt
 from loop.propose.outside.read import read
 from loop.propose.view import ProposerView
@@ -109,6 +112,28 @@ def test_a_parent_that_is_not_champion_is_reached_by_edits_of_the_champions_text
                 < patch.apart(patch.grams(text), patch.grams(TRAIN))
             )
     assert True in found
+
+
+def changes_of(base, recipe, text):
+    return count_changes((base.recipe, base.source), (recipe, text))
+
+
+def test_under_a_limit_a_child_is_near_its_parent_which_it_names_as_its_basis():
+    other, plan = child(7), "a" * 64
+    named = replace(trial("s1", 0.9, depth=1, warmup=0.1, dropout=0.1), plan=plan)
+    bases = {
+        "": database.Parent(digest="s0", source=TRAIN, recipe=Recipe(), score=0.5),
+        plan: database.Parent(digest="s1", source=other, recipe=named.recipe, score=0.9),
+    }
+    made = Counter()
+    for seed in range(40):
+        given = view([trial("s1", 0.8), named], {"s0": TRAIN, "s1": other}, seed=seed, explore=1.0)
+        given = replace(given, history=replace(given.history, most_changes=2))
+        _, recipe, text, proposal = proposed(given)
+        assert 1 <= changes_of(bases[proposal.basis], recipe, text) <= 2
+        made[proposal.basis] += 1
+    assert set(made) == {"", plan}  # a trial of the start has no plan, and is no parent
+    assert sum(one.plan == "" for one in database.database(given)[0].values()) == 1
 
 
 def test_the_grid_keeps_the_best_of_each_cell_and_the_champion_whatever_its_score():
@@ -281,9 +306,11 @@ class ProgramBox(FakeBox):
         return outcome(files={"predictions.safetensors": predictions(tokens, lay.vocabulary)})
 
 
-def test_a_study_evolves_programs_promotes_edited_ones_and_verifies(tmp_path, go):
+@pytest.mark.parametrize("limit", [0, 2])
+def test_a_study_evolves_programs_promotes_edited_ones_and_verifies(tmp_path, go, limit):
     cfg = config(
         tmp_path,
+        f"study.most_changes={limit}",
         "gates=programs",
         "proposer=evolve",
         "study.arms=[evolve]",
@@ -306,9 +333,12 @@ def test_a_study_evolves_programs_promotes_edited_ones_and_verifies(tmp_path, go
     assert (
         result["finished"]
         and len(offered) == 12
-        and {p["change_class"] for p in offered} == {"patch"}
+        and {p["change_class"] for p in offered} <= {"patch", "recipe"}
+        and (limit or all(p["change_class"] == "patch" for p in offered))
     )
-    assert promoted and len({p["bundle"] for p in offered}) == 12
+    assert promoted and (limit or len({p["bundle"] for p in offered}) == 12)
+    assert limit or not any("basis" in p for p in offered)
+    assert all(plans[p["basis"]]["arm"] == "evolve" for p in offered if "basis" in p)
     later = [p for p in offered if p["generation"] > promoted[0]["generation"]]
     assert all(p["parent"] != offered[0]["parent"] for p in later)  # edits of an edited champion
     assert [

@@ -23,7 +23,7 @@ from loop.verify.run import verify
 from sandbox import gate as gates
 from sandbox import keys
 from sandbox.canonical import digest
-from sandbox.decision import distance
+from sandbox.decision import list_changes
 
 NEIGHBOUR = ROOT / "docs" / "examples" / "neighbour_proposer.py"
 COMMAND = ["study.arms=[command]", "proposer=command", f"proposer.file={NEIGHBOUR}"]
@@ -150,7 +150,9 @@ def test_a_mandate_s_drift_counts_what_the_loop_changed_and_not_the_program_that
 ):
     if not pinned:
         monkeypatch.setattr(
-            gates.mandate, "distance", lambda store, one, other, _: distance(store, one, other)
+            gates.mandate,
+            "list_changes",
+            lambda store, one, other, _: list_changes(store, one, other),
         )
     cfg = config(tmp_path, *COMMAND, "gates.unattended.drift=4", "study.generations=3")
     mandate(cfg)

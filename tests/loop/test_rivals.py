@@ -5,9 +5,12 @@ study, and each attack is a recorded outcome.
 import random
 import re
 from collections import Counter
+from contextlib import suppress
+from itertools import product
 
 import pytest
 from fakes import FakeBox
+from scipy.stats import chisquare
 from studies import config, entries, mandate
 
 from configs.build import parse, plain, strict_json
@@ -19,6 +22,7 @@ from configs.settings.proposer import Proposer
 from evals.attacks.table import ATTACKS
 from loop.plan import apply_proposal, source
 from loop.propose import hostile, rivals
+from loop.propose.limit import draw_neighbour, list_different
 from loop.propose.view import ProposerView, draw
 from loop.verify.run import verify
 from sandbox.box.namespace import NamespaceBox
@@ -26,7 +30,7 @@ from sandbox.store import Store
 from tests.conftest import need_box
 
 
-def view(trials=(), seed=1, champion=Recipe(), **settings) -> ProposerView:  # noqa: B008
+def view(trials=(), seed=1, champion=Recipe(), limit=0, **settings) -> ProposerView:  # noqa: B008
     history = History(
         champion=champion,
         champion_source="s0",
@@ -34,6 +38,7 @@ def view(trials=(), seed=1, champion=Recipe(), **settings) -> ProposerView:  # n
         trials=tuple(trials),
         grid=grid(False),
         count=1,
+        most_changes=limit,
     )
     files = {"s0": source()["models/train.py"].decode()}
     return ProposerView(
@@ -128,6 +133,41 @@ def test_tpe_is_a_function_of_the_history_and_the_seed_and_repeats_no_trial():
 )
 def test_tpe_proposes_from_any_history(trials):
     assert recipe_of(rivals.propose_tpe(view(trials))) != Recipe()
+
+
+SMALL = {"width": (36, 48, 64), "heads": (1, 4, 8), "depth": (1, 2), "dropout": (0.0, 0.1, 0.2)}
+"""A grid on which not all recipes fit together: 8 heads do not divide width 36."""
+
+
+@pytest.mark.parametrize("limit", [1, 2, 4])
+def test_a_neighbour_is_drawn_uniformly_from_all_legal_ones(limit):
+    rng, fitting = random.Random(5), set()
+    for values in product(*SMALL.values()):
+        with suppress(BadInput):
+            fitting.add(Recipe(**dict(zip(SMALL, values, strict=True))))
+    assert len(fitting) == 54 - 6
+    legal = {one for one in fitting if 1 <= len(list_different(Recipe(), one)) <= limit}
+    draws = Counter(draw_neighbour(rng, Recipe(), SMALL, limit) for _ in range(60 * len(legal)))
+    assert set(draws) == legal
+    assert chisquare(list(draws.values())).pvalue > 0.01
+
+
+def test_a_grid_without_a_legal_neighbour_gives_a_sentence():
+    with pytest.raises(BadInput, match="no recipe of the grid lies within 2 changes"):
+        draw_neighbour(random.Random(1), Recipe(), {"depth": (2,), "notebook": ()}, 2)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3])
+@pytest.mark.parametrize("name", ["propose_random", "propose_local", "propose_tpe"])
+def test_every_rival_keeps_to_the_change_limit(name, limit):
+    champion = Recipe(learning_rate=0.00042, width=48, heads=8)  # off the grid
+    reached = set()
+    for seed in range(20):
+        given = view(past(1, good), seed, champion, limit)
+        knobs = strict_json(getattr(rivals, name)(given))["knobs"]
+        assert Recipe(**{**plain(champion), **knobs}) and set(knobs) <= set(GRID)
+        reached.add(len(knobs))
+    assert max(reached) == limit and min(reached) >= 1
 
 
 FINE = {

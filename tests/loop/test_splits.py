@@ -465,3 +465,50 @@ def test_a_plan_beyond_the_change_limit_is_invalid_and_the_gate_refuses_it(
     reasons = [e.fact.reason for e in facts if e.kind == "invalid"]
     assert reasons == ["changes is 3; it should be at most 1 knobs and regions"]
     assert sum(e.kind == "plan" and e.fact.plan.purpose == "candidate" for e in facts) == 1
+
+
+def test_changes_may_count_against_a_screened_plan_and_the_parent_stays_the_champion(
+    tmp_path, go, monkeypatch
+):
+    cfg = config(
+        tmp_path, "study.most_changes=1", "study.generations=2", "study.proposals=1",
+        "study.final_replicates=0",
+    )  # fmt: skip
+    mandate(cfg)
+    views = []
+
+    def write(view):
+        views.append(view)
+        step = {"hypothesis": "a", "knobs": {"dropout": 0.1}, "edits": []}
+        bases = [t.plan for t in view.history.trials if t.recipe.dropout == 0.1]
+        if not bases:
+            return json.dumps(step)
+        return json.dumps({**step, "knobs": {"dropout": 0.1, "warmup": 0.1}, "basis": bases[0]})
+
+    monkeypatch.setitem(PROPOSERS, "local", written(write))
+    go(cfg, FakeBox(lambda order: 0.5))
+    plans = {e.fact.digest: e.fact.plan for e in entries(cfg) if e.kind == "plan"}
+    first, second = [plan for plan in plans.values() if plan.purpose == "candidate"]
+    assert not first.basis and plans[second.basis] == first
+    assert plans[second.parent].purpose == "baseline" and len(second.changed) == 2
+    assert {view.history.most_changes for view in views} == {1}
+    assert all(len(trial.plan) == 64 for trial in views[-1].history.trials)
+    verify(tmp_path / "runs" / "t")
+
+
+@pytest.mark.parametrize("limit", [0, 1])
+def test_a_plan_beyond_the_limit_against_its_basis_is_denied_whoever_records_it(
+    tmp_path, go, monkeypatch, limit
+):
+    cfg = config(
+        tmp_path, f"study.most_changes={limit}", "study.generations=1", "study.proposals=1",
+        "study.final_replicates=0",
+    )  # fmt: skip
+    mandate(cfg)
+    monkeypatch.setattr("loop.cycle.need_few_changes", lambda *_: None)
+    wide = '{"hypothesis": "two knobs", "knobs": {"batch_size": 128, "dropout": 0.1}}'
+    monkeypatch.setitem(PROPOSERS, "local", written(lambda view: wide))
+    go(cfg, FakeBox(better))
+    denied = [e.fact.reason for e in entries(cfg) if e.kind == "decision" and not e.fact.allow]
+    texts = ["changes 2 knobs and regions; at most 1 may be"] * limit
+    assert [reason.split(" ", 2)[2] for reason in denied] == texts

@@ -39,14 +39,15 @@ def proposals(bundle, history, steps, seed=1):
     return (bundle.source / "proposals.jsonl").read_text()
 
 
-def history(trials, count=8, knobs=None):
+def history(trials, count=8, knobs=None, limit=0, champion=RECIPE):
     return History(
-        champion=RECIPE,
+        champion=champion,
         champion_source="",
         champion_score=0.2,
         trials=tuple(trials),
         grid=knobs or dict(GRID),
         count=count,
+        most_changes=limit,
     )
 
 
@@ -122,3 +123,51 @@ def test_the_same_seed_writes_the_same_and_another_seed_another(bundle):
 
 def test_an_empty_history_is_no_error(bundle):
     assert len(proposals(bundle, history([]), steps=5).splitlines()) == 8
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+def test_every_proposal_keeps_to_the_change_limit_and_is_a_whole_draft(bundle, limit):
+    """Also where the champion's learning rate is off the grid, and its token the nearest."""
+    champion = Recipe(**{**plain(RECIPE), "learning_rate": 0.0042})
+    given = history(good(2, 0.9), count=24, limit=limit, champion=champion)
+    made = [json.loads(line)["knobs"] for line in proposals(bundle, given, steps=20).splitlines()]
+    assert len(made) == 24 and {len(knobs) for knobs in made} <= set(range(1, limit + 1))
+    assert max(len(knobs) for knobs in made) == limit
+    assert all(value in GRID[name] for knobs in made for name, value in knobs.items())
+    assert len({json.dumps(knobs, sort_keys=True) for knobs in made}) == 24
+
+
+DRAFTS = """if True:
+    import json, torch
+    from pathlib import Path
+    from configs.build import parse, strict_json
+    from configs.history import History
+    from configs.job import Order
+    from configs.tokens import layout
+    from models import propose
+    from models.net import Net
+    order = parse(Order, strict_json(Path("job.json").read_bytes()))
+    history = parse(History, strict_json(Path("history.json").read_bytes()))
+    torch.manual_seed(5)
+    net = Net(order.recipe, layout(order.task, order.recipe)).eval()
+    seen, real = [], propose.foresee
+    propose.foresee = lambda net, drafts: seen.append(drafts) or real(net, drafts)
+    made = propose.propose(net, history, 1)
+    champion = set(net.book.encode(history.champion))
+    sizes = [len(set(row) - champion) for drafts in seen for row in drafts.tolist()]
+    whole = all(len(net.book.decode(row)) == len(net.book.pairs) for row in seen[0].tolist())
+    best = [json.loads(json.dumps(one["knobs"])) for one in made]
+    drawn = [{k: v for k, v in net.book.decode(row).items()} for d in seen for row in d.tolist()]
+    now = net.book.decode(net.book.encode(history.champion))
+    legal = all({**now, **knobs} in drawn for knobs in best)
+    Path("sizes.json").write_text(json.dumps([sizes, whole, legal]))
+"""
+
+
+def test_the_net_scores_whole_drafts_within_the_limit_and_proposes_them_as_they_are(bundle):
+    order = Order(role="propose", task=TASK, recipe=RECIPE, seed=1, steps=1)
+    (bundle.source / "job.json").write_text(json.dumps(plain(order)))
+    (bundle.source / "history.json").write_bytes(canonical(history(good(2, 0.9), limit=2)))
+    bundle("-c", DRAFTS)
+    sizes, whole, legal = json.loads((bundle.source / "sizes.json").read_text())
+    assert len(sizes) >= 8 * 64 and max(sizes) == 2 and whole and legal

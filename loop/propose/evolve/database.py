@@ -25,6 +25,7 @@ from configs.records import Proposal
 from loop.plan import apply_proposal
 from loop.propose.evolve.mutate import mutate
 from loop.propose.evolve.patch import FILE, apart, check, edits, grams
+from loop.propose.limit import count_changes
 from loop.propose.rivals import propose_local
 from loop.propose.view import ProposerView, draw, proposal
 
@@ -49,6 +50,8 @@ class Parent:
     "rounded feedback score as released, larger is better; None: released only as not better"
     champion: bool = False
     "whether it is the champion, confirmed on other data than its score"
+    plan: str = ""
+    "under a change limit: digest of its plan, the basis of its children; empty: the champion's"
 
     def worth(self) -> tuple[bool, float]:
         """Return its rank: the champion first, then by score, programs without a score last."""
@@ -82,7 +85,8 @@ def cell(one: Parent, first: str) -> Cell:
 def database(view: ProposerView) -> list[dict[Cell, Parent]]:
     """Return the islands: per cell the best program, the champion everywhere.
 
-    Failed and waiting trials and trials without text are left out.
+    Failed and waiting trials and trials without text are left out. So are, under a change limit,
+    trials that no proposal may name as its basis.
     """
     history, settings = view.history, view.settings.evolve
     grids: list[dict[Cell, Parent]] = [{} for _ in range(settings.islands)]
@@ -92,11 +96,14 @@ def database(view: ProposerView) -> list[dict[Cell, Parent]]:
             _migrate(grids, first)
         if trial.outcome in ("failed", "waiting") or trial.source not in view.sources:
             continue
+        if history.most_changes and not trial.plan:
+            continue
         one = Parent(
             digest=trial.source,
             source=view.sources[trial.source],
             recipe=trial.recipe,
             score=trial.score,
+            plan=trial.plan,
         )
         for island in grids if trial.verdict == "accept" else [grids[number % len(grids)]]:
             _keep(island, one, first)
@@ -161,13 +168,22 @@ def propose_evolve(view: ProposerView) -> str:
         ):
             continue
         text, recipe, changes = child
+        if not _is_legal(history, drawn[0], recipe, text):
+            continue
         try:
             check(before, text)
         except BadInput:
             continue
         about = f"{'; '.join(changes)} (parent: {drawn[0].describe_outcome()})"
-        return proposal(history.champion, recipe, about[:2000], edits=edits(before, text))
+        changed, basis = edits(before, text), drawn[0].plan
+        return proposal(history.champion, recipe, about[:2000], edits=changed, basis=basis)
     return propose_local(view)
+
+
+def _is_legal(history: History, parent: Parent, recipe: Recipe, text: str) -> bool:
+    """Tell whether a child keeps to the change limit against its parent, which is its basis."""
+    limit, base = history.most_changes, (parent.recipe, parent.source)
+    return not limit or count_changes(base, (recipe, text)) <= limit
 
 
 def _child(
@@ -182,17 +198,28 @@ def _child(
     others = tuple(one.source for one in inspirations)
     changes: tuple[str, ...]
     try:
-        text, changes = mutate(parent.source, rng, others=others, most=settings.edits)
+        most = min(settings.edits, view.history.most_changes or settings.edits)
+        text, changes = mutate(parent.source, rng, others=others, most=most)
     except BadInput:
         text, changes = parent.source, ()
-    if rng.random() < settings.knobs or not changes:
-        recipe, words = _step(view, recipe)
+    most = _count_open(view, parent, text)
+    if (rng.random() < settings.knobs and most) or not changes:
+        recipe, words = _step(view, recipe, most)
         changes += words
     return (text, recipe, changes) if changes else None
 
 
-def _step(view: ProposerView, recipe: Recipe) -> tuple[Recipe, tuple[str, ...]]:
-    """Change 1 to `mutations` knobs to other values of the grid, as `local` does.
+def _count_open(view: ProposerView, parent: Parent, text: str) -> int:
+    """Return the most knobs that may change beside a program: the change limit has a rest."""
+    limit, most = view.history.most_changes, view.settings.mutations
+    if not limit:
+        return most
+    used = count_changes((parent.recipe, parent.source), (parent.recipe, text))
+    return max(0, min(most, limit - used))
+
+
+def _step(view: ProposerView, recipe: Recipe, most: int) -> tuple[Recipe, tuple[str, ...]]:
+    """Change 1 to `most` knobs to other values of the grid, as `local` does.
 
     Without a possible change the recipe stays as it is.
     """
@@ -200,9 +227,7 @@ def _step(view: ProposerView, recipe: Recipe) -> tuple[Recipe, tuple[str, ...]]:
     open_knobs = sorted(
         name for name, values in grid.items() if any(v != before[name] for v in values)
     )
-    names = view.rng.sample(
-        open_knobs, min(len(open_knobs), view.rng.randint(1, view.settings.mutations))
-    )
+    names = view.rng.sample(open_knobs, min(len(open_knobs), view.rng.randint(1, most)))
     changed = draw(
         view.rng,
         recipe,
@@ -265,7 +290,16 @@ def rebased(view: ProposerView, history: History, source: str, text: str) -> str
             "the program is no news: a trial of this recipe had it, but for layout, comments or the"
             " third digit of a number"
         )
-    return moved(view.history.champion, before, recipe, child, text)
+    basis = _find_plan(view.history, history.champion, history.champion_source)
+    return moved(view.history.champion, before, recipe, child, text, basis)
+
+
+def _find_plan(history: History, recipe: Recipe, source: str) -> str:
+    """Return the plan of a shown program; empty for the champion's, and without a limit."""
+    if (recipe, source) == (history.champion, history.champion_source):
+        return ""
+    same = (t.plan for t in history.trials if (t.recipe, t.source) == (recipe, source) and t.plan)
+    return next(same, "")
 
 
 def applied(recipe: Recipe, source: str, text: str) -> tuple[Recipe, str]:
@@ -277,12 +311,13 @@ def applied(recipe: Recipe, source: str, text: str) -> tuple[Recipe, str]:
     return change.recipe, change.files[FILE].decode()
 
 
-def moved(champion: Recipe, before: str, recipe: Recipe, child: str, text: str) -> str:
+def moved(
+    champion: Recipe, before: str, recipe: Recipe, child: str, text: str, basis: str = ""
+) -> str:
     """Return the proposal from the champion's recipe and program to a child.
 
-    It takes the words of the proposal `text`.
+    It takes the words of the proposal `text`; the change limit counts against the plan `basis`.
     """
     written = parse(Proposal, strict_json(text))
-    return proposal(
-        champion, recipe, written.hypothesis, written.predicted_gain, edits(before, child)
-    )
+    changed = edits(before, child)
+    return proposal(champion, recipe, written.hypothesis, written.predicted_gain, changed, basis)

@@ -13,6 +13,7 @@ from configs.history import History, Trial
 from configs.recipe import RANGES, Recipe, knob_values
 from configs.records import Endpoint
 from loop.propose.evolve.patch import FILE, regions
+from loop.propose.limit import describe_limit
 from sandbox.call import question
 from sandbox.canonical import digest
 
@@ -102,7 +103,7 @@ def prompt(
     to learn from, each with its released outcome and its models/train.py. Raises BadInput if even
     the fixed part does not fit.
     """
-    fixed = [f"OBJECTIVE\n{about[:1500]}", _knobs(history), _ask(number)]
+    fixed = [f"OBJECTIVE\n{about[:1500]}", _knobs(history), _ask(number, history.most_changes)]
     optional = _optional(endpoint, history, source, others)
     rules = RULES + ("\n" + PATCHES if endpoint.edits else "")
 
@@ -158,12 +159,13 @@ def _knobs(history: History) -> str:
     return "KNOBS (width must be divisible by heads)\n" + "\n".join(rows)
 
 
-def _ask(number: tuple[int, int, int]) -> str:
+def _ask(number: tuple[int, int, int], limit: int) -> str:
     generation, index, count = number
+    bound = f" {describe_limit(limit)}." if limit else ""
     return (
         f"Write proposal {index + 1} of {count} of generation {generation}, for the parent above."
-        " The others are written by you at the same time: be different from them and from every"
-        " trial. Answer with the JSON object first, such as\n" + EXAMPLE
+        f"{bound} The others are written by you at the same time: be different from them and from"
+        " every trial. Answer with the JSON object first, such as\n" + EXAMPLE
     )
 
 
