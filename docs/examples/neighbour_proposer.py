@@ -12,8 +12,11 @@ import sys
 
 history = json.loads(sys.stdin.readline())
 champion, grid = history["champion"], history["grid"]
-told = [trial for trial in history["trials"] if trial["score"] is not None]
-best = max(told, key=lambda trial: trial["score"])["recipe"] if told else champion
+limit = history.get("most_changes", 0)  # under a limit, a step counts against a trial with a plan
+scored = [trial for trial in history["trials"] if trial["score"] is not None]
+bases = [trial for trial in scored if "plan" in trial or not limit]
+best = max(bases, key=lambda trial: trial["score"], default={"recipe": champion})
+basis = {"basis": best["plan"]} if "plan" in best else {}
 tried = [champion] + [trial["recipe"] for trial in history["trials"]]
 rng = random.Random(len(tried))
 
@@ -31,8 +34,8 @@ def neighbours(recipe):
                     yield knob, other
 
 
-steps = [(knob, other) for knob, other in neighbours(best) if other not in tried]
+steps = [(knob, other) for knob, other in neighbours(best["recipe"]) if other not in tried]
 rng.shuffle(steps)
 for knob, other in steps[: history["count"]]:
     changed = {name: value for name, value in other.items() if value != champion[name]}
-    print(json.dumps({"hypothesis": f"one step of {knob}", "knobs": changed}))
+    print(json.dumps({"hypothesis": f"one step of {knob}", "knobs": changed, **basis}))

@@ -1,7 +1,7 @@
 """The change limit of a study: how many knobs and source regions a proposal may change.
 
-Example: under a limit of 2, width and depth may change together, and nothing else. `heirloop`'s
-gate counts in the same way (sandbox/gate/flaw.py).
+Example: under a limit of 2, width and depth may change together, and nothing else. The gate
+counts in the same way (sandbox/gate/flaw.py).
 """
 
 import random
@@ -22,7 +22,15 @@ def need_few_changes(
     store: Store, limit: int, base: tuple[str, Recipe], other: tuple[str, Recipe]
 ) -> None:
     """Raise BadInput if two (bundle, recipe) differ in more than the limit allows; 0 allows any."""
-    changes = len(list_changes(store, base, other)) if limit else 0
+    _need_few(limit, len(list_changes(store, base, other)) if limit else 0)
+
+
+def need_near(limit: int, base: tuple[Recipe, str], other: tuple[Recipe, str]) -> None:
+    """Raise BadInput if two (recipe, program) differ in more than the limit allows; 0 allows any."""
+    _need_few(limit, count_changes(base, other) if limit else 0)
+
+
+def _need_few(limit: int, changes: int) -> None:
     need(changes <= limit, "changes", changes, f"at most {limit} knobs and regions")
 
 

@@ -67,6 +67,11 @@ ITEMS = "QUESTION, ANSWER, VALUES = 1, 1, 9\n"
         ("print(5 / 0)\n", "ZeroDivisionError"),
         ("print('{}')\n", "at least 3"),
         ("print('{}\\n' * 3)\n", "proposal 1 of FILE cannot be used"),
+        (
+            "import json\nwide = {'depth': 3, 'width': 96, 'dropout': 0.1}\n"
+            "print((json.dumps({'hypothesis': '', 'knobs': wide}) + '\\n') * 3)\n",
+            "changes of proposal 1 of FILE is 3; it should be at most 2",
+        ),
         ("x = 1\n" * 60, "at most 50 lines"),
     ],
 )

@@ -713,8 +713,9 @@ def test_the_form_of_an_arm_of_people_becomes_their_proposal_under_the_name_of_t
 ):
     keys.new_key("ada", "person", "correct horse")
     cfg = config(
-        tmp_path, "study.arms=[human]", "proposer=human", "study.proposals=1", "study.generations=1"
-    )
+        tmp_path, "study.arms=[human]", "proposer=human", "study.proposals=1",
+        "study.generations=1", "study.most_changes=2",
+    )  # fmt: skip
     mandate(cfg)
     with pytest.raises(NeedsHuman):
         go(cfg, FakeBox(better))
@@ -723,6 +724,7 @@ def test_the_form_of_an_arm_of_people_becomes_their_proposal_under_the_name_of_t
         signed_in(http, made.state.sign_ins)
         token = next(iter(made.state.sign_ins._open.values())).token
         shown = http.get("/runs/t/propose").text
+        assert "A proposal makes at most 2 changes in all" in shown
         assert "gradient_clip" in shown and 'href="/runs/t/propose"' in http.get("/runs/t").text
 
         def post(**changes):

@@ -538,6 +538,13 @@ def test_a_question_is_never_longer_than_its_endpoint_allows(most):
     assert most // 3 < len(data) <= most
 
 
+@pytest.mark.parametrize(("limit", "words"), [(0, ""), (1, "a single change"), (3, "at most 3")])
+def test_a_question_says_the_change_limit_in_a_sentence(limit, words):
+    _, text = shown(prompt(ENDPOINT, history(most_changes=limit), SOURCE, "", (1, 0, 1), 7))
+    assert ("A proposal makes" in text) == bool(limit)
+    assert words in text
+
+
 def test_an_empty_archive_gives_a_question_too():
     assert "KNOBS" in shown(prompt(ENDPOINT, history(), "", "", (1, 0, 1), 7))[1]
 

@@ -159,7 +159,7 @@ def test_a_mandate_s_drift_counts_what_the_loop_changed_and_not_the_program_that
     if pinned:
         assert go(cfg, FakeBox(better, writes(text(), text(knobs={"depth": 3}))))["finished"]
         return
-    with pytest.raises(NeedsHuman, match="has drifted 38 changes"):
+    with pytest.raises(NeedsHuman, match="has drifted 41 changes"):
         go(cfg, FakeBox(better, writes(text(), text(knobs={"depth": 3}))))
 
 
@@ -277,6 +277,8 @@ def test_the_same_text_handed_in_twice_serves_twice(tmp_path, go):
             (),
             "occurs 0 times",
         ),
+        (text(knobs={"depth": 3, "width": 96, "dropout": 0.1}), (), "at most 2 knobs and regions"),
+        (text(basis="f" * 64), (), "which is no plan of this study"),
         (text(), ("--arm", "local"), "an arm in which people propose"),
         (text(), ("--repeat", "3"), "study.repeats"),
     ],
@@ -284,9 +286,9 @@ def test_the_same_text_handed_in_twice_serves_twice(tmp_path, go):
 def test_what_cannot_become_a_plan_is_told_at_once_and_not_recorded(
     tmp_path, go, body, more, words
 ):
-    cfg = config(tmp_path, *PEOPLE)
+    cfg = config(tmp_path, *PEOPLE, "study.most_changes=2")
     mandate(cfg)
-    with pytest.raises(NeedsHuman):
+    with pytest.raises(NeedsHuman, match="A proposal makes at most 2 changes in all"):
         go(cfg, FakeBox(better))
     assert words in str(hand(tmp_path, cfg, body, *more).exception) and not kinds(cfg, "handed")
 

@@ -159,6 +159,25 @@ def test_one_shot_is_one_round_with_the_proposals_of_all(tmp_path, go):
     assert verdict.level == pytest.approx(0.05)  # its one confirmation has all of alpha
 
 
+def test_a_free_arm_has_no_change_limit_and_its_twin_has(tmp_path, go):
+    arms = "no_carry,no_carry_free,one_shot,one_shot_free"
+    cfg, asked, facts = study(
+        tmp_path, go, arms, "study.generations=1", "study.most_changes=1", "study.proposals=3"
+    )
+    limits = {arm: cfg.study.change_limit(arm) for arm in cfg.arms()}
+    assert limits == {"no_carry": 1, "no_carry_free": 0, "one_shot": 1, "one_shot_free": 0}
+    assert sorted(seen(e).most_changes for e in asked) == [0, 0, 1, 1]
+    wide = {p.arm for p in facts.plans.values() if p.purpose == "candidate" and len(p.changed) > 1}
+    assert wide == {"no_carry_free", "one_shot_free"}
+    assert cfg.study.rounds("one_shot_free") == cfg.study.rounds("one_shot")
+    told = measure([tmp_path / "runs" / "t"])["between"]
+    assert {name for name in told if name.startswith("reach")} == {
+        "reach, no_carry",
+        "reach, one_shot",
+    }
+    assert told["reach, one_shot"]["word"] and told["self minus one_shot_free"]["word"]
+
+
 def trainings(facts, arm):
     """Trainings and readings of a campaign up to its last generation."""
     return sum(

@@ -25,7 +25,7 @@ from configs.records import Proposal
 from loop.plan import apply_proposal
 from loop.propose.evolve.mutate import mutate
 from loop.propose.evolve.patch import FILE, apart, check, edits, grams
-from loop.propose.limit import count_changes
+from loop.propose.limit import count_changes, need_near
 from loop.propose.rivals import propose_local
 from loop.propose.view import ProposerView, draw, proposal
 
@@ -168,9 +168,9 @@ def propose_evolve(view: ProposerView) -> str:
         ):
             continue
         text, recipe, changes = child
-        if not _is_legal(history, drawn[0], recipe, text):
-            continue
         try:
+            base = drawn[0].recipe, drawn[0].source
+            need_near(history.most_changes, base, (recipe, text))
             check(before, text)
         except BadInput:
             continue
@@ -178,12 +178,6 @@ def propose_evolve(view: ProposerView) -> str:
         changed, basis = edits(before, text), drawn[0].plan
         return proposal(history.champion, recipe, about[:2000], edits=changed, basis=basis)
     return propose_local(view)
-
-
-def _is_legal(history: History, parent: Parent, recipe: Recipe, text: str) -> bool:
-    """Tell whether a child keeps to the change limit against its parent, which is its basis."""
-    limit, base = history.most_changes, (parent.recipe, parent.source)
-    return not limit or count_changes(base, (recipe, text)) <= limit
 
 
 def _child(
