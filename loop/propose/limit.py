@@ -26,7 +26,7 @@ def need_few_changes(
 
 
 def need_near(limit: int, base: tuple[Recipe, str], other: tuple[Recipe, str]) -> None:
-    """Raise BadInput if two (recipe, program) differ in more than the limit allows; 0 allows any."""
+    """Raise BadInput if two (recipe, program) differ in more than the limit; 0 allows any."""
     _need_few(limit, count_changes(base, other) if limit else 0)
 
 
