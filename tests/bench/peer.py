@@ -69,6 +69,7 @@ def settings(folder: str, count: int) -> list[str]:
     return [
         "study=evolve",
         "study.name=peer",
+        "study.most_changes=0",
         "study.arms=[stub]",
         f"study.generations={count // 4}",
         "study.proposals=4",

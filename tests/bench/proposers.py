@@ -60,6 +60,7 @@ def run(count: str = "10") -> None:
         if done.exists() and json.loads(done.read_text())["finished"]:
             continue
         told = ["study=proposers", f"study.seed={seed}", f"study.name={name}", f"runs={RUNS}"]
+        told.append("study.most_changes=0")  # the figures of docs/proposers.md are of any changes
         heirloop = [str(ROOT / ".venv" / "bin" / "heirloop")]
         if not (RUNS / name).exists():
             subprocess.run(

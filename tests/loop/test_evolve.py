@@ -406,7 +406,8 @@ def test_a_model_improves_a_program_of_the_database_and_its_answer_becomes_edits
         database.shown(view(sources={}))
 
 
-def test_a_study_evolves_by_an_outside_models_answers(tmp_path, go, monkeypatch):
+@pytest.mark.parametrize("limit", [0, 2])
+def test_a_study_evolves_by_an_outside_models_answers(tmp_path, go, monkeypatch, limit):
     text = """{"hypothesis": "idea %d", "knobs": {}}
 <<<<<<< SEARCH
 import math
@@ -428,6 +429,7 @@ IDLE = %d
         cfg = config(
             tmp_path,
             "proposer=llm",
+            f"study.most_changes={limit}",
             "study.arms=[evolve-llm]",
             f"proposer.llm.url={server.url}",
             "gates=programs",
@@ -447,6 +449,8 @@ IDLE = %d
         len([e for e in facts if e.kind == "plan" and e.body["plan"]["change_class"] == "patch"])
         >= 5
     )
+    plans = [e.fact.plan for e in facts if e.kind == "plan"]
+    assert any(plan.basis for plan in plans) == bool(limit)
     assert verify(tmp_path / "runs" / "t")["scores"] > 0
     monkeypatch.setattr(
         "loop.verify.recompute.read",
