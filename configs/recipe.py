@@ -5,6 +5,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any, Literal
 
 from configs.build import need
@@ -169,6 +170,7 @@ def typed_values(own: Mapping[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...
     }
 
 
+@cache
 def knobs() -> tuple[str, ...]:
     """Return the names of all knobs, in the order of the recipe."""
     return tuple(f.name for f in fields(Recipe))

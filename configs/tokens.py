@@ -122,7 +122,8 @@ class Task:
                 f"between {least} and {most}",
             )
         for name, values in (self.grid or {}).items():
-            need(name in knobs(), "grid", name, f"one of the knobs {', '.join(knobs())}")
+            if name not in knobs():
+                need(False, "grid", name, f"one of the knobs {', '.join(knobs())}")
             need(len(set(values)) == len(values) > 0, f"grid.{name}", values, "different values")
 
     def stand_in(self) -> Literal["", "planted", "table"]:

@@ -25,7 +25,8 @@ def fabricated_task():
     """Return task text-small over the fabricated grid."""
     task = compose_settings(["task=text-small"]).task
     grid = {name: tuple(values) for name, values in GRID.items()}
-    return replace(task, grid=grid)
+    first = {name: values[0] for name, values in GRID.items()}
+    return replace(task, grid=grid, baseline=replace(task.baseline, **first))
 
 
 def level_bits(recipe):

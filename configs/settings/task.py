@@ -1,6 +1,7 @@
 """What does a net learn, and on how much compute? The settings of Hydra group `task`."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 from configs.build import need, parse
@@ -123,26 +124,34 @@ class TaskSetup:
 
     def format(self) -> Task:
         """Return the token format alone, as it goes into a box."""
-        names = (
-            "name",
-            "digits",
-            "modulus",
-            "levels",
-            "side",
-            "train_items",
-            "held_out",
-            "train_digits",
-            "hold_carries",
-            "notebook",
-            "question",
-            "answer",
-            "values",
-            "items",
-            "grid",
-            "window",
-            "folds",
-        )
-        return Task(**{name: getattr(self, name) for name in names})
+        return _format(self)
+
+
+FORMAT = (
+    "name",
+    "digits",
+    "modulus",
+    "levels",
+    "side",
+    "train_items",
+    "held_out",
+    "train_digits",
+    "hold_carries",
+    "notebook",
+    "question",
+    "answer",
+    "values",
+    "items",
+    "grid",
+    "window",
+    "folds",
+)
+"""Settings that make the token format."""
+
+
+@lru_cache(maxsize=16)
+def _format(setup: TaskSetup) -> Task:
+    return Task(**{name: getattr(setup, name) for name in FORMAT})
 
 
 SIMULATED = "planted"

@@ -64,6 +64,7 @@ EXAMPLES: dict[str, str] = {
     "task": "heirloop task check fast",
     "task check": "heirloop task check docs/examples/sort_task.py",
     "task climb": "heirloop task climb text",
+    "truth": "heirloop truth runs/tabulated",
     "unseal": "heirloop unseal runs/quickstart",
     "validate": "heirloop validate --world compounding --studies 20",
     "verify": "heirloop verify runs/quickstart",

@@ -49,8 +49,8 @@ def cli() -> None:
 
 
 LONG = (
-    *("run", "doctor", "attack", "calibrate", "task", "validate", "power", "unseal", "tab"),
-    *("verify", "replay", "report", "compare", "instruments", "export"),
+    *("run", "doctor", "attack", "calibrate", "task", "validate", "power", "unseal"),
+    *("verify", "replay", "report", "compare", "instruments", "export", "tab", "truth"),
 )
 """Verbs that load for seconds before their first words."""
 

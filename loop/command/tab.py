@@ -1,5 +1,6 @@
 """Verbs of tables: build recorded trainings, show a table, hold a run against its truth."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,12 @@ import click
 from configs.build import need
 from evals.table import check_table, describe
 from loop.calibrate.tab import build
+from loop.instruments.run import Run
+from loop.instruments.truth import list_truth, measure_truth
+from loop.report.study import finite
 from loop.study.tab_file import read_table, stamp_code
-from loop.terminal import AS_JSON, print_pairs, shorten, show_progress
+from loop.terminal import AS_JSON, print_pairs, print_table, shorten, show_progress
+from sandbox.heads import open_ledger
 
 
 @click.group()
@@ -43,6 +48,22 @@ def show(file: Path, as_json: bool) -> None:
     table = read_table(str(file))
     check_table(table, stamp_code())
     _print(describe(table), as_json)
+
+
+@click.command()
+@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
+@AS_JSON
+def truth(folders: tuple[Path, ...], as_json: bool) -> None:
+    """Hold the figures of runs on a table against its truth, instrument by instrument."""
+    read = measure_truth([Run(i, open_ledger(folder)) for i, folder in enumerate(folders)])
+    if as_json:
+        click.echo(json.dumps(finite(read)))
+        return
+    for key in ("table", "baseline", "best"):
+        click.echo(f"{key}: {shorten(read[key])}")
+    rows = [[shorten(value) for value in row] for row in list_truth(read)]
+    head = ["arm", "instrument", "measured", "true", "low", "high", "n", "unit"]
+    print_table(rows, head, False)
 
 
 def _print(facts: dict[str, Any], as_json: bool) -> None:

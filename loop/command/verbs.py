@@ -183,6 +183,10 @@ VERBS: dict[str, tuple[str, str]] = {
         "task:task",
         "Tasks: test their worth.",
     ),
+    "truth": (
+        "tab:truth",
+        "Hold the figures of runs on a table against its truth, instrument by instrument.",
+    ),
     "unseal": (
         "unseal:unseal",
         "Open the sealed split for the champion against the baseline, once a reviewer signed"

@@ -40,8 +40,8 @@ from loop.instruments.run import Run
 from sandbox.heads import open_ledger
 from sandbox.ledger import Ledger
 
-ALONE = ("study.name", "study.seed", "runs", "tracker.kind", "tracker.mode")
-"""Settings in which repeats of one study may differ."""
+ALONE = ("study.name", "study.seed", "runs", "tracker.kind", "tracker.mode", "task.table")
+"""Settings in which repeats of one study may differ; a table counts by its digest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +112,7 @@ def shared_settings(config: Config) -> dict[str, Any]:
     for path in ALONE:
         group, _, field = path.partition(".")
         if field:
-            del shared[group][field]
+            shared[group].pop(field, None)
         else:
             del shared[group]
     return shared

@@ -58,6 +58,8 @@ def measure_records(records: Records) -> dict[str, Any]:
         "speed-up if": _speed_up(records),
         "beside": {name: automation(events) for name, events in COMPARISONS.items()},
     }
+    if records.config.task.table:
+        figures["tier"] = "T: tabulated"
     if "self" in records.plans:
         figures |= {
             "words": words(evidence),

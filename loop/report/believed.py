@@ -12,6 +12,7 @@ from loop.report.evidence import Index
 from loop.report.measures import interval
 from loop.report.shape import Line, Part, Table, table
 from loop.report.study import MeasuredStudy
+from loop.report.truth import describe_truth
 from loop.text import write_number
 
 MISSING: dict[str, str] = {
@@ -89,7 +90,8 @@ def describe_believed(study: MeasuredStudy, index: Index, name: str) -> tuple[Pa
         text = "Nothing: no figure of this study has an interval that decides anything."
         believed.append(Line(text=text, ledger=index.of("study")))
     sign = study.figures.get("warning sign", {}) if study.config.study.warning else {}
-    return (believed, [_table(holds, name)]), (
+    about_truth, truth = describe_truth(study, index, name)
+    return ([*believed, *about_truth], [_table(holds, name), *truth]), (
         doubts,
         [
             _table(fails, name),

@@ -299,6 +299,14 @@ TABLES: dict[str, TableKind] = {
         ),
     ),
     "figures": TableKind(title="Figures", columns=("what", *INTERVAL)),
+    "truth": TableKind(
+        title="Measured beside true",
+        columns=("arm", "instrument", "measured", "true", "low", "high", "n", "unit"),
+        note=(
+            "Of a study on a table alone. True: by the means of the table, over all its folds. The"
+            " interval is that of the measured figure, or of the true where there is no other."
+        ),
+    ),
     "missing": TableKind(title="Figures that are only a word", columns=("figure", "reads", "of")),
     "sign": TableKind(
         title="Warning sign",

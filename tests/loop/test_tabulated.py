@@ -7,12 +7,15 @@ from pathlib import Path
 import fabricated
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from conftest import need_box
 from studies import mandate, page_of
 
 from configs.errors import BadInput
+from evals.table import World
 from loop import session
 from loop.calibrate import tab
+from loop.command.main import cli
 from loop.facts.reader import FactsReader
 from loop.settings import compose_settings
 from loop.study import open as study_open
@@ -63,6 +66,34 @@ def test_trainings_are_charged_as_recorded():
     charges = {r.charged.cpu_us for (_, role, _), r in results.items() if role.endswith("train")}
     recorded = {row.cpu_us + row.startup_cpu_us for row in fabricated.fabricate().rows}
     assert charges and charges <= recorded
+
+
+def test_the_truth_of_a_run_is_that_of_the_table_s_means():
+    run(config("study.arms=[random]", "study.generations=3"))
+    out = CliRunner().invoke(cli, ["truth", "runs/t", "--json"], catch_exceptions=False)
+    truth = json.loads(out.output)
+    world, found = World(fabricated.fabricate()), facts()
+    recipes = [
+        [found.plans[names[at]].recipe for at in (0, -1)]
+        for (arm, _), names in found.champions.items()
+        if arm == "random"
+    ]
+    gains = [world.score(first) - world.score(last) for first, last in recipes]
+    figures = truth["arms"]["random"]
+    assert figures["gain"]["true"]["value"] == pytest.approx(np.mean(gains))
+    assert abs(figures["gain"]["measured"]["value"] - np.mean(gains)) < 0.1
+    regret = np.mean([world.score(last) for _, last in recipes]) - world.best()[1]
+    assert figures["regret"]["true"]["value"] == pytest.approx(regret)
+    assert truth["tier"] == "T: tabulated"
+    plain_text = CliRunner().invoke(cli, ["truth", "runs/t"], catch_exceptions=False).output
+    assert "winner's curse" in plain_text and "Measured beside true" in page_of(Path("runs/t"))
+
+
+def test_a_run_on_no_table_has_no_truth():
+    small = ["study=planted", "study.name=p", "study.repeats=1", "study.generations=1"]
+    run(compose_settings(small))
+    with pytest.raises(BadInput, match="did not run on a table"):
+        CliRunner().invoke(cli, ["truth", "runs/p"], catch_exceptions=False)
 
 
 def test_the_same_study_gives_the_same_plans_and_scores():

@@ -1,0 +1,120 @@
+"""`heirloop truth RUN`: the instruments of a run on a table, measured beside true.
+
+The true score of a recipe is the mean of its rows, over all folds. It is read after the study and
+never by the loop: no proposer, gate or judge sees it.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from configs.build import plain
+from configs.errors import BadInput
+from configs.recipe import Recipe
+from configs.records import Plan
+from evals.table import PLANNED, Unlisted, World
+from evals.truth import TrueCampaign, TruePlan, hold
+from loop.instruments.gains import closing_gain
+from loop.instruments.losses import read_plans
+from loop.instruments.run import Run
+from loop.study.tabulated import read_world
+
+
+def measure_truth(runs: Sequence[Run]) -> dict[str, Any]:
+    """Return {table, arms: {arm: {instrument: {measured, true}}}} of runs on one table.
+
+    Raises BadInput for a run on no table, or whose table is not the pinned file any more.
+    """
+    config = runs[0].config
+    if any(not run.config.task.table for run in runs):
+        raise BadInput(
+            f"{config.study.name} did not run on a table; `heirloop truth` needs a run with"
+            " task.table, for only there the truth is known"
+        )
+    if any(run.config.task.table_digest != config.task.table_digest for run in runs):
+        raise BadInput("these runs rest on different tables; name runs on one table")
+    if not all(run.facts.closed for run in runs):
+        raise BadInput("the study has not ended; its truth is read after the end")
+    if config.objective.metric != "bits":
+        raise BadInput(
+            f"objective.metric is {config.objective.metric}; the truth of a table is in bits"
+        )
+    world = read_world(config)
+    best, bits = world.best()
+    return {
+        "study": config.study.name,
+        "tier": "T: tabulated",
+        "table": world.table.name,
+        "digest": config.task.table_digest,
+        "baseline": world.score(config.task.baseline),
+        "best": bits,
+        "best recipe": _changed(config.task.baseline, best),
+        "arms": {arm: _hold_arm(runs, world, bits, arm) for arm in config.arms()},
+    }
+
+
+def _changed(base: Recipe, other: Recipe) -> dict[str, Any]:
+    before = plain(base)
+    return {name: v for name, v in plain(other).items() if before.get(name) != v}
+
+
+def _hold_arm(runs: Sequence[Run], world: World, best: float, arm: str) -> dict[str, Any]:
+    campaigns = [campaign for run in runs for campaign in _read_campaigns(run, world, best, arm)]
+    return dict(plain(hold(campaigns, runs[0].config.objective.minimum_effect)))
+
+
+def _read_campaigns(run: Run, world: World, best: float, arm: str) -> Iterator[TrueCampaign]:
+    plans = {repeat: list[TruePlan]() for name, repeat in run.campaigns if name == arm}
+    for fact in read_plans(run, arm):
+        if fact.fate == "invalid":
+            continue
+        plans[fact.repeat - run.base].append(
+            TruePlan(
+                accepted=fact.fate == "accepted",
+                confirmed=fact.plan in run.facts.verdicts,
+                promised=fact.promised,
+                feedback=fact.feedback,
+                gate=fact.gate,
+                corrected=fact.corrected,
+                true=_true_gain(world, run, run.facts.plans[fact.plan]),
+            )
+        )
+    for repeat, own in plans.items():
+        names = run.facts.champions[arm, repeat]
+        first, last = (run.facts.plans[names[at]].recipe for at in (0, -1))
+        yield TrueCampaign(
+            repeat=run.base + repeat,
+            plans=tuple(own),
+            closing=closing_gain(run, arm, repeat, run.unbounded),
+            true=_score(world, first) - _score(world, last),
+            regret=_score(world, last) - best,
+        )
+
+
+def _true_gain(world: World, run: Run, plan: Plan) -> float:
+    """Return the bits that a plan's recipe saves against its parent's, by the table's means."""
+    return _score(world, run.facts.plans[plan.parent].recipe) - _score(world, plan.recipe)
+
+
+def _score(world: World, recipe: Recipe) -> float:
+    try:
+        return world.score(recipe, PLANNED)
+    except Unlisted:
+        return math.nan
+
+
+def list_truth(truth: dict[str, Any]) -> Iterator[list[Any]]:
+    """Yield [arm, instrument, measured, true, low, high, n, unit] for a table.
+
+    The interval is that of the measured figure, or of the true where there is no other.
+    """
+    for arm, instruments in truth["arms"].items():
+        for name, sides in instruments.items():
+            shown = sides.get("measured", sides["true"])
+            yield [
+                arm,
+                name,
+                sides["measured"]["value"] if "measured" in sides else None,
+                sides["true"]["value"],
+                *(shown[key] for key in ("low", "high", "n", "unit")),
+            ]
