@@ -14,10 +14,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import t as student
 
-SINGLE, PAIR, STEPS = 1 / 3, 1 / 2, 6
-"""A task is shallow if its best single change explains more, its best pair explains more, or its
-climb has fewer steps.
-"""
+from configs.settings.task import Depth
+
 REACHED = 0.95
 """Share of the distance from baseline to reference at which a climb ends."""
 LEVEL = 0.05
@@ -60,17 +58,14 @@ class Climb:
     stalled: bool
     "whether it ended before REACHED for want of a better change"
 
-    def count(self) -> int:
-        """Return the number of steps that count."""
-        return sum(step.gain.low > 0 for step in self.steps)
+    def depth(self) -> Depth:
+        """Return what a task's settings pin of it."""
+        counted = sum(step.gain.low > 0 for step in self.steps)
+        return Depth(single=self.single, pair=self.pair, climb=counted, stalled=self.stalled)
 
     def word(self) -> str:
-        """Return `deep`, `shallow` or `stalled`; a stalled climb is never called long."""
-        if not self.distance.low > 0 or self.single > SINGLE or self.pair > PAIR:
-            return "shallow"
-        if self.stalled:
-            return "stalled"
-        return "deep" if self.count() >= STEPS else "shallow"
+        """Return `deep`, `shallow` or `stalled`; shallow where the reference is not better."""
+        return self.depth().word() if self.distance.low > 0 else "shallow"
 
 
 def told_gain(base: Sequence[float], other: Sequence[float]) -> Gain:

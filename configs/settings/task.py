@@ -11,6 +11,42 @@ from configs.reader import later
 from configs.recipe import Recipe, knob_values
 from configs.tokens import Task
 
+SINGLE, PAIR, STEPS = 1 / 3, 1 / 2, 6
+"""A task is shallow if its best single change explains a larger share of the distance from baseline
+to reference, its best pair a larger one, or its climb has fewer steps.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Depth:
+    """A task's depth, as `heirloop task climb` measured it by real trainings."""
+
+    single: float
+    "share of the distance from baseline to reference that the best single change gives"
+    pair: float
+    "share that the best pair of changes gives"
+    climb: int
+    "single-change steps whose gain is certain, up to 95 % of the distance"
+    stalled: bool
+    "whether the climb ended before for want of a better change"
+
+    def word(self) -> Literal["deep", "shallow", "stalled"]:
+        """Return the task's word; a stalled climb is never called long."""
+        if self.single > SINGLE or self.pair > PAIR:
+            return "shallow"
+        if self.stalled:
+            return "stalled"
+        return "deep" if self.climb >= STEPS else "shallow"
+
+    def describe(self) -> str:
+        """Return the measurement as a clause."""
+        ending = "and stalls" if self.stalled else "to 95 % of it"
+        return (
+            f"one change explains {self.single:.0%} of the distance from its baseline to its"
+            f" reference, two {self.pair:.0%}, and a climb takes {self.climb} certain steps"
+            f" {ending}"
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskSetup:
@@ -70,6 +106,8 @@ class TaskSetup:
     "a newcomer's recipe; the first champion"
     grid: dict[str, tuple[Any, ...]] | None = later(None, hash=False)
     "values per knob, in order of size, for proposers to draw from; null: the common grid"
+    depth: Depth | None = later(None)
+    "its measured depth; null: not measured"
     window: int = later(64)
     "text: characters of context before the next character"
     table: str = later("")

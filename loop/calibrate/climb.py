@@ -94,7 +94,7 @@ def climb_task(
     say: Say = lambda _: None,
     progress: Say = lambda _: None,
 ) -> dict[str, Any]:
-    """Return {task, study, run, word, climb, singles} of a task's climb.
+    """Return {task, study, run, word, depth, climb, singles} of a task's climb.
 
     Raises NeedsHuman without a mandate, BadInput for a task without a grid or a reference.
     """
@@ -109,7 +109,8 @@ def climb_task(
         "study": running.root,
         "run": str(running.folder),
         "word": climb.word(),
-        "climb": {**plain(climb), "count": climb.count()},
+        "depth": plain(climb.depth()),
+        "climb": plain(climb),
         "singles": singles,
     }
 

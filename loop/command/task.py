@@ -5,7 +5,9 @@ from typing import Any
 
 import click
 
+from configs.build import parse
 from configs.errors import VerificationFailed
+from configs.settings.task import Depth
 from loop.calibrate.climb import climb_task
 from loop.calibrate.task import check_task
 from loop.command.prove import UNATTENDED
@@ -81,13 +83,9 @@ def climb(
     if as_json:
         click.echo(json.dumps(result))
         return
-    measured = result["climb"]
-    _print_climb(result["singles"], measured)
-    click.echo(
-        f"{task} is {result['word']}: the best single change explains {measured['single']:.0%} of"
-        f" the distance to the reference, the best pair {measured['pair']:.0%};"
-        f" {measured['count']} steps count"
-    )
+    _print_climb(result["singles"], result["climb"])
+    depth = parse(Depth, result["depth"])
+    click.echo(f"{task} is {result['word']}: {depth.describe()}")
     run = result["run"]
     click.echo(f"recorded in {run}; `heirloop verify {run}` recomputes it")
 

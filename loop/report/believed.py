@@ -208,6 +208,7 @@ def _doubts(study: MeasuredStudy, index: Index) -> Iterator[Line]:
         reads = study.figures["between"]["gain ratio reads"]
         text = f"Gain ratio of self beside refit and random: {reads}."
         yield Line(text=text, ledger=index.arm("self", "verdicts"))
+    yield from _depth(study, root)
     yield from _always(study, root)
 
 
@@ -237,6 +238,17 @@ def _growth(study: MeasuredStudy, index: Index) -> Iterator[Line]:
                 " the two best models apart. No forecast."
             )
             yield Line(text=text, ledger=index.of(f"verdicts of {arm}"))
+
+
+def _depth(study: MeasuredStudy, root: str) -> Iterator[Line]:
+    """Say how deep the task was measured to be; a shallow one is a warning."""
+    task = study.config.task
+    if task.depth is None:
+        return
+    word = task.depth.word()
+    advice = "" if word == "deep" else " A gain on it says little about a loop."
+    text = f"Task {task.name} is {word}: {task.depth.describe()}.{advice}"
+    yield Line(text=text, ledger=root, warn=word != "deep")
 
 
 def _always(study: MeasuredStudy, root: str) -> Iterator[Line]:

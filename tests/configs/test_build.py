@@ -173,3 +173,19 @@ def test_a_field_can_be_the_whole_body():
     assert canonical(Whole(words={"a b": "c"})) == b'{"a b":"c"}'
     with pytest.raises(BadInput, match=r"^a b is 1; it should be text"):
         parse(Whole, {"a b": 1})
+
+
+@pytest.mark.parametrize(
+    "single, pair, climb, stalled, word",
+    [
+        (0.3, 0.5, 6, False, "deep"),
+        (0.34, 0.5, 9, False, "shallow"),
+        (0.3, 0.51, 9, False, "shallow"),
+        (0.3, 0.5, 5, False, "shallow"),
+        (0.3, 0.5, 9, True, "stalled"),
+        (0.9, 0.95, 9, True, "shallow"),
+    ],
+)
+def test_a_task_s_depth_has_one_word(single, pair, climb, stalled, word):
+    depth = Depth(single=single, pair=pair, climb=climb, stalled=stalled)
+    assert depth.word() == word and f"{climb} certain steps" in depth.describe()

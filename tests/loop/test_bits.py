@@ -90,3 +90,13 @@ def test_scores_in_bits_are_shown_as_they_are_and_compared_turned(study):
     assert round_primary(cfg.objective, record) == round(record.bits, 2)
     assert read_metric(record, "bits", "code") == record.slice_bits["code"]
     assert "Better means: bits goes down, by more than 0.01." in objective_text(cfg.objective)
+
+
+def test_a_shallow_task_is_called_so_in_the_report_and_on_its_first_screen(tmp_path, go):
+    depth = "+task.depth={single: 0.9, pair: 0.95, climb: 2, stalled: false}"
+    cfg = config(tmp_path, *SETTINGS, depth)
+    mandate(cfg)
+    go(cfg, FakeBox(quality))
+    page = page_of(tmp_path)
+    text = "Task text is shallow: one change explains 90% of the distance"
+    assert text in page.split("<nav>")[0] and "A gain on it says little about a loop." in page

@@ -68,7 +68,7 @@ def walk(worth, config, **kwargs):
 
 def test_as_many_steps_as_knobs_matter_and_the_shares_are_the_law_s(config):
     measured, singles = walk(dict.fromkeys(WORTH, 0.1), config)
-    assert measured.count() == 8 and measured.word() == "deep" and not measured.stalled
+    assert measured.depth().climb == 8 and measured.word() == "deep" and not measured.stalled
     assert measured.distance.value == pytest.approx(0.8, abs=0.05)
     assert measured.single == pytest.approx(1 / 8, abs=0.04)
     assert measured.pair == pytest.approx(2 / 8, abs=0.05)
