@@ -17,7 +17,7 @@ import numpy as np
 from safetensors.numpy import load, save
 from scipy.special import expit
 
-from configs.build import parse, strict_json
+from configs.build import parse, plain, strict_json
 from configs.history import History, Trial, buckets
 from configs.job import Order
 from configs.recipe import GRID, Recipe
@@ -86,7 +86,7 @@ def train(world: World, order: Order) -> dict[str, bytes]:
     own = np.random.default_rng(
         [
             order.seed,
-            int.from_bytes(hashlib.sha256(repr(order.recipe).encode()).digest()[:8], "big"),
+            int.from_bytes(hashlib.sha256(_write(order.recipe).encode()).digest()[:8], "big"),
         ]
     )
     luck = law.shared * np.random.default_rng(order.seed).standard_normal() + law.noise * _noise(
@@ -101,6 +101,13 @@ def train(world: World, order: Order) -> dict[str, bytes]:
         "weights.safetensors": save({"w": np.array([*reached, *strangers], np.float32)}),
         "claims.json": b"{}",
     }
+
+
+def _write(recipe: Recipe) -> str:
+    """Return a recipe as Python writes it, without later knobs that stand at their default, so that
+    a new knob leaves every simulated number as it was.
+    """
+    return f"Recipe({', '.join(f'{name}={value!r}' for name, value in plain(recipe).items())})"
 
 
 def _noise(law: Law, rng: np.random.Generator) -> float:

@@ -8,6 +8,7 @@ from configs.build import parse, plain, strict_json
 from configs.errors import BadInput
 from configs.recipe import GRID, Recipe, knobs
 from configs.records import Amount, Proposal
+from configs.settings.task import Depth
 from sandbox.canonical import canonical
 
 
