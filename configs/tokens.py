@@ -22,7 +22,7 @@ CHARACTERS = 97
 COPIED, COPIED_VALUES = 6, 4
 """planted: columns of a question and their values; the answer is the first column."""
 SIMULATED_WEIGHTS = 16
-"""planted, and with folds: numbers in a file of weights, whatever the recipe."""
+"""planted: numbers in a file of weights, whatever the recipe."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

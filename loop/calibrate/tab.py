@@ -41,6 +41,7 @@ from loop.study.box import make_box
 from loop.study.tab_file import bits_as_written, stamp_code, write_table
 from sandbox.box.base import Box, Execution
 from sandbox.canonical import canonical, digest
+from sandbox.files import replace_file
 from sandbox.run import OUTPUTS
 
 Say = Callable[[str], None]
@@ -261,7 +262,7 @@ def _read_log(path: Path, header: dict[str, Any]) -> dict[tuple[Recipe, float, i
     lines = text.splitlines()
     if text and not text.endswith("\n"):
         lines.pop()
-        path.write_text("".join(f"{line}\n" for line in lines))
+        replace_file(path, "".join(f"{line}\n" for line in lines))
     if not lines:
         path.unlink()
         return {}

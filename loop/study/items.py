@@ -64,6 +64,7 @@ class HeldOut:
         self._ledger, self._store, self._learn = ledger, store, learn
         self._items, self._lock = dict[int, RepeatItems](), threading.Lock()
         self._questions = dict[int, Questions]()
+        self._recorded: dict[int, Questions] | None = None
         self._shared: tuple[int, str, int] = (0, "", 0)
 
     def of(self, repeat: int) -> RepeatItems:
@@ -93,6 +94,15 @@ class HeldOut:
                 self._learn(self._questions[repeat])
             return self._questions[repeat]
 
+    def _read_recorded(self) -> dict[int, Questions]:
+        """Return the questions recorded by repeat. The ledger is read once: nobody else writes."""
+        if self._recorded is None:
+            self._recorded = {}
+            for entry, fact in lines_of(self._ledger.entries(), QuestionsEntry):
+                own = self._recorded.setdefault(fact.repeat, {})
+                own[name_split(fact.split)] = (fact.digest, entry.sequence)
+        return self._recorded
+
     def _record(self, repeat: int, items: RepeatItems) -> Questions:
         blobs: dict[Split, tuple[str, int]] = {}
         for split in SPLITS:
@@ -101,14 +111,12 @@ class HeldOut:
             whole = np.concatenate([rows, *items.slices[split].values()])
             data = save({"questions": questions(self._task, whole)})
             blobs[split] = (self._store.put(data), len(whole))
-        recorded: Questions = {
-            name_split(fact.split): (fact.digest, entry.sequence)
-            for entry, fact in lines_of(self._ledger.entries(), QuestionsEntry)
-            if fact.repeat == repeat
-        }
-        if not recorded:
+        whole_record = self._read_recorded()
+        if repeat not in whole_record:
+            recorded: Questions = {}
             with self._ledger.transaction() as txn:
                 for split, (blob, count) in blobs.items():
                     entry = QuestionsEntry(split=split, digest=blob, items=count, repeat=repeat)
                     recorded[split] = (blob, txn.append(entry).sequence)
-        return recorded
+            whole_record[repeat] = recorded
+        return whole_record[repeat]

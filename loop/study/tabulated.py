@@ -5,17 +5,15 @@ study. Its box looks its jobs up in the table. Its tier is `T: tabulated`; no fi
 beside boxed figures without that name.
 """
 
-import hashlib
 from collections.abc import Mapping
 
-import numpy as np
 from safetensors.numpy import load, save
 
 from configs.build import parse, strict_json
 from configs.errors import BadInput
 from configs.job import Order, Outcome
 from configs.settings.config import Config
-from configs.tokens import SIMULATED_WEIGHTS, layout
+from configs.tokens import layout
 from evals.folds import columns_of, probabilities_of
 from evals.table import Drawn, Unlisted, World, check_table
 from loop.study.simulated import SOURCE
@@ -23,6 +21,8 @@ from loop.study.tab_file import need_same, read_table, stamp_code
 from sandbox.box.base import Execution, report_failure
 
 TIER = "T: tabulated"
+NO_WEIGHTS = save({})
+"""A file of weights without any. The search for copied weights leaves it out."""
 _WORLDS: dict[str, World] = {}
 """Digest of a table -> its world, read once a process."""
 
@@ -75,7 +75,7 @@ class TabulatedBox:
         except Unlisted as error:
             return _fail(str(error))
         if order.role == "train":
-            return _answer_training(order, drawn)
+            return _answer_training(drawn)
         return _answer_questions(order, execution.files, drawn)
 
     def stop(self) -> None:
@@ -86,16 +86,13 @@ class TabulatedBox:
         """Do nothing: the box holds nothing."""
 
 
-def _answer_training(order: Order, drawn: Drawn) -> Outcome:
-    """Return weights that are unlike all others, charged as a recorded training was."""
+def _answer_training(drawn: Drawn) -> Outcome:
+    """Return a file without weights, for a table holds none, charged as a recorded training."""
     row = drawn.row
     cpu_us, startup = row.cpu_us + row.startup_cpu_us, row.startup_cpu_us
     if row.failure:
         return _outcome("program", row.failure, cpu_us, startup, row.peak_bytes, {})
-    key = hashlib.sha256(f"{order.seed}:{row.weights}:{order.steps}".encode()).digest()
-    rng = np.random.Generator(np.random.SFC64(int.from_bytes(key[:16], "big")))
-    weights = rng.standard_normal(SIMULATED_WEIGHTS).astype(np.float32)
-    files = {"weights.safetensors": save({"w": weights}), "claims.json": b"{}"}
+    files = {"weights.safetensors": NO_WEIGHTS, "claims.json": b"{}"}
     return _outcome("ok", "exit 0", cpu_us, startup, row.peak_bytes, files)
 
 
