@@ -196,10 +196,17 @@ class World:
             raise Unlisted(f"unlisted: the table has no training of this recipe{self._off(recipe)}")
         return self._cells[recipe, level].mean
 
-    def score(self, recipe: Recipe, level: float = PLANNED) -> float:
-        """Return the true bits of a recipe, its mean over all folds; NaN if it always failed."""
+    def score(
+        self, recipe: Recipe, level: float = PLANNED, own: NDArray[np.int64] | None = None
+    ) -> float:
+        """Return the true bits of a recipe, its mean over all folds; NaN if it always failed.
+
+        `own` folds alone give the truth of the items that a split of a repeat holds.
+        """
         folds = self.true(recipe, level)[: self.table.folds]
-        return float(folds.mean()) if len(folds) else math.nan
+        if not len(folds):
+            return math.nan
+        return float((folds if own is None else folds[own]).mean())
 
     def draw(self, recipe: Recipe, level: float, seed: int) -> Drawn:
         """Return the replicate of a recipe at a level with a seed; there is no default seed.

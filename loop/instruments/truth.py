@@ -8,15 +8,22 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from configs.build import plain
 from configs.errors import BadInput
 from configs.recipe import Recipe
-from configs.records import Plan
+from configs.records import CONFIRM, Plan
+from evals.folds import columns_of
 from evals.table import PLANNED, Unlisted, World
 from evals.truth import TrueCampaign, TruePlan, hold
 from loop.instruments.gains import closing_gain
+from loop.instruments.gather import shared_settings
 from loop.instruments.losses import read_plans
 from loop.instruments.run import Run
+from loop.study.items import draw_items
+from loop.study.root import plain_secret
 from loop.study.tabulated import read_world
 
 
@@ -33,6 +40,8 @@ def measure_truth(runs: Sequence[Run]) -> dict[str, Any]:
         )
     if any(run.config.task.table_digest != config.task.table_digest for run in runs):
         raise BadInput("these runs rest on different tables; name runs on one table")
+    if any(shared_settings(run.config) != shared_settings(config) for run in runs):
+        raise BadInput("these runs differ in more than name and seed; name repeats of one study")
     if not all(run.facts.closed for run in runs):
         raise BadInput("the study has not ended; its truth is read after the end")
     if config.objective.metric != "bits":
@@ -82,11 +91,13 @@ def _read_campaigns(run: Run, world: World, best: float, arm: str) -> Iterator[T
     for repeat, own in plans.items():
         names = run.facts.champions[arm, repeat]
         first, last = (run.facts.plans[names[at]].recipe for at in (0, -1))
+        folds = _confirm_folds(run, repeat)
         yield TrueCampaign(
             repeat=run.base + repeat,
             plans=tuple(own),
             closing=closing_gain(run, arm, repeat, run.unbounded),
             true=_score(world, first) - _score(world, last),
+            on_folds=_score(world, first, folds) - _score(world, last, folds),
             regret=_score(world, last) - best,
         )
 
@@ -96,9 +107,15 @@ def _true_gain(world: World, run: Run, plan: Plan) -> float:
     return _score(world, run.facts.plans[plan.parent].recipe) - _score(world, plan.recipe)
 
 
-def _score(world: World, recipe: Recipe) -> float:
+def _confirm_folds(run: Run, repeat: int) -> NDArray[np.int64]:
+    """Return the folds that the secret of a repeat dealt to confirm."""
+    items = draw_items(run.config.task.format(), plain_secret(run.config), repeat, format=2)
+    return columns_of(items.splits[CONFIRM])
+
+
+def _score(world: World, recipe: Recipe, folds: NDArray[np.int64] | None = None) -> float:
     try:
-        return world.score(recipe, PLANNED)
+        return world.score(recipe, PLANNED, folds)
     except Unlisted:
         return math.nan
 

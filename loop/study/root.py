@@ -80,18 +80,21 @@ def begin(
 
 
 def _new_secret(config: Config) -> bytes:
-    """Return the study secret; a simulated study has a plain secret, so it repeats everywhere.
+    """Return the study secret; a simulated study has a plain secret."""
+    return plain_secret(config) if simulated(config) else keys.new_secret()
+
+
+def plain_secret(config: Config) -> bytes:
+    """Return the secret of a simulated study, which anybody can work out: it repeats everywhere.
 
     Another name or number of the study is another draw of luck, and so is another world or table;
     no other setting is.
     """
-    if simulated(config):
-        study = config.study
-        luck = {"name": study.name, "seed": study.seed, "world": config.task.world}
-        if config.task.folds:
-            luck["table"] = config.task.table_digest
-        return keys.plain_secret(canonical(luck))
-    return keys.new_secret()
+    study = config.study
+    luck = {"name": study.name, "seed": study.seed, "world": config.task.world}
+    if config.task.folds:
+        luck["table"] = config.task.table_digest
+    return keys.plain_secret(canonical(luck))
 
 
 def read_config(ledger: Ledger) -> Config:

@@ -27,8 +27,8 @@ def figures():
     unlisted = plan(False, math.nan, gate=None, confirmed=False)
     first, second = (good, missed), (false, right, unlisted)
     campaigns = [
-        TrueCampaign(repeat=0, plans=first, closing=0.11, true=0.09, regret=0.2),
-        TrueCampaign(repeat=1, plans=second, closing=0.01, true=-0.01, regret=0.3),
+        TrueCampaign(repeat=0, plans=first, closing=0.11, true=0.09, on_folds=0.1, regret=0.2),
+        TrueCampaign(repeat=1, plans=second, closing=0.01, true=-0.01, on_folds=0.0, regret=0.3),
     ]
     return hold(campaigns, 0.01)
 
@@ -41,6 +41,10 @@ def test_gain_and_regret_are_means_over_campaigns(figures):
     assert value(figures, "gain", "measured") == pytest.approx(0.06)
     assert value(figures, "gain", "true") == pytest.approx(0.04)
     assert value(figures, "regret", "true") == pytest.approx(0.25)
+
+
+def test_the_gain_on_its_own_folds_leaves_the_draw_of_items_out(figures):
+    assert value(figures, "gain on its own folds", "true") == pytest.approx(0.05)
 
 
 def test_the_true_curse_is_what_the_judge_measured_beyond_the_truth(figures):

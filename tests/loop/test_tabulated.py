@@ -84,9 +84,21 @@ def test_the_truth_of_a_run_is_that_of_the_table_s_means():
     assert abs(figures["gain"]["measured"]["value"] - np.mean(gains)) < 0.1
     regret = np.mean([world.score(last) for _, last in recipes]) - world.best()[1]
     assert figures["regret"]["true"]["value"] == pytest.approx(regret)
+    own = figures["gain on its own folds"]
+    assert abs(own["measured"]["value"] - own["true"]["value"]) < 0.05
     assert truth["tier"] == "T: tabulated"
     plain_text = CliRunner().invoke(cli, ["truth", "runs/t"], catch_exceptions=False).output
     assert "winner's curse" in plain_text and "Measured beside true" in page_of(Path("runs/t"))
+
+
+def test_runs_that_differ_in_name_and_seed_are_repeats_of_one_truth():
+    for seed in (1, 2):
+        run(config("study.arms=[local]", f"study.seed={seed}", f"study.name=r{seed}"))
+    out = CliRunner().invoke(cli, ["truth", "runs/r1", "runs/r2", "--json"], catch_exceptions=False)
+    assert json.loads(out.output)["arms"]["local"]["gain"]["true"]["n"] == 4
+    run(config("study.arms=[local]", "study.generations=1", "study.name=other"))
+    with pytest.raises(BadInput, match="more than name and seed"):
+        CliRunner().invoke(cli, ["truth", "runs/r1", "runs/other"], catch_exceptions=False)
 
 
 def test_a_run_on_no_table_has_no_truth():
