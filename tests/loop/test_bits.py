@@ -97,6 +97,6 @@ def test_a_shallow_task_is_called_so_in_the_report_and_on_its_first_screen(tmp_p
     cfg = config(tmp_path, *SETTINGS, depth)
     mandate(cfg)
     go(cfg, FakeBox(quality))
-    page = page_of(tmp_path)
+    page = page_of(tmp_path / "runs" / "t")
     text = "Task text is shallow: one change explains 90% of the distance"
     assert text in page.split("<nav>")[0] and "A gain on it says little about a loop." in page
