@@ -60,6 +60,8 @@ WHY: dict[str, tuple[tuple[str, ...], bool, str]] = {
 """Reason -> (kinds of entries that it closes, whether in a running study alone, why)."""
 Place = tuple[int, int]
 """Number of an entry, and place of a fact in it, from 0."""
+DAMAGE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+"""What reading a line raises that is no entry."""
 MEASURABLE = ("seed", "verdict")
 """Reasons that leave an entry fit for the instruments."""
 FIGURES = (
@@ -265,7 +267,7 @@ def read(data: bytes) -> Carried:
     for expected, line in enumerate(rows, 1):
         try:
             facts, reasons = _read_line(line)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        except DAMAGE:
             raise VerificationFailed(f"entry {expected} is no entry of a ledger") from None
         if (facts[0].sequence, facts[0].previous) != (expected, before):
             raise VerificationFailed(
@@ -298,12 +300,20 @@ def _check_closed(entries: Sequence[Entry], closed: Mapping[Place, str]) -> None
     """Hold every entry against the table WHY."""
     ended = _has_ended(entries)
     for entry in entries:
-        name, why = f"entry {entry.sequence} ({entry.kind})", closed.get(entry.place, "")
-        kinds, running, _ = WHY.get(why, ((), False, ""))
-        if why and (entry.kind not in kinds or (running and ended)):
-            raise VerificationFailed(f"{name} is closed as {why!r}; it may not be")
-        expected = "" if why else _reason(entry, ended, set())
-        if expected:
-            raise VerificationFailed(f"{name} is open; it should be closed as {expected!r}")
-        if why == "seed" and entry.body["job"]["order"]["seed"] is not None:
-            raise VerificationFailed(f"entry {entry.sequence} shows a seed")
+        try:
+            _check_reason(entry, closed.get(entry.place, ""), ended)
+        except DAMAGE:
+            # No hash binds a closed line, and none yet the last one.
+            raise VerificationFailed(f"entry {entry.sequence} is no entry of a ledger") from None
+
+
+def _check_reason(entry: Entry, why: str, ended: bool) -> None:
+    name = f"entry {entry.sequence} ({entry.kind})"
+    kinds, running, _ = WHY.get(why, ((), False, ""))
+    if why and (entry.kind not in kinds or (running and ended)):
+        raise VerificationFailed(f"{name} is closed as {why!r}; it may not be")
+    expected = "" if why else _reason(entry, ended, set())
+    if expected:
+        raise VerificationFailed(f"{name} is open; it should be closed as {expected!r}")
+    if why == "seed" and entry.body["job"]["order"]["seed"] is not None:
+        raise VerificationFailed(f"entry {entry.sequence} shows a seed")

@@ -52,6 +52,7 @@ ON_RUN = {
     "slow": ["RUN", "3"],
     "status": ["RUN"],
     "stop": ["RUN"],
+    "truth": ["RUN"],
     "unseal": ["RUN"],
     "verify": ["RUN"],
 }
@@ -69,6 +70,7 @@ ELSEWHERE = {
     "power": ["--gain", "nan"],
     "proposers": ["extra"],
     "run": ["runs=/dev/null/x"],
+    "tab": ["build", LONG],
     "task": ["check", f"{LONG}.py"],
     "validate": ["--world", LONG],
 }
