@@ -156,16 +156,24 @@ class Layout:
     book: Notebook | None = None
     "the notebook, with tokens after the task's own; None: no notebook"
     question: int
-    "columns before the answer, separator included"
+    "columns before the answer that the net reads, separator included"
     answer: int
     "columns of the answer"
     order: tuple[int, ...]
-    "order[i] is the canonical column at position i; a permutation of question + answer columns"
+    """order[i] is the canonical column at position i; a permutation of question + answer columns,
+    or with text of the last ones
+    """
 
     @property
     def notebook(self) -> int:
         """Number of tokens of the notebook; 0 without it."""
         return self.book.size if self.book else 0
+
+    @property
+    def answers(self) -> tuple[int, ...]:
+        """Column of the canonical answer at each position of the answer."""
+        columns = self.order[self.question :]
+        return tuple(column - min(columns) for column in columns)
 
     @property
     def length(self) -> int:
@@ -198,7 +206,7 @@ def layout(task: Task, recipe: Recipe) -> Layout:
             question = [0, 2, 1, 3]
         vocabulary, answer = FIRST_VALUE + task.modulus, 1
     elif task.name == "text":
-        question = list(range(task.window))
+        question = list(range(task.window))[-recipe.context :]
         vocabulary, answer = FIRST_VALUE + CHARACTERS, 1
     elif task.name == "planted":
         question = list(range(COPIED + 1))
@@ -209,7 +217,8 @@ def layout(task: Task, recipe: Recipe) -> Layout:
     else:
         question = [*_pixels(task.side, recipe.operand_order), task.side**2]
         vocabulary, answer = FIRST_VALUE + max(task.levels, 10), 1
-    tail = list(range(len(question), len(question) + answer))
+    first = max(question) + 1
+    tail = list(range(first, first + answer))
     if recipe.answer_order == "reversed":
         tail.reverse()
     return Layout(

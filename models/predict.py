@@ -63,7 +63,7 @@ def main(source: Path, target: Path) -> None:
             [net(part, last=True)[:, -1] for part in tokens[:, : Q + i].split(256)]
         ).softmax(-1)  # (N, V)
         tokens[:, Q + i] = p.argmax(-1)
-        column = lay.order[Q + i] - Q
+        column = lay.answers[i]
         answers[:, column], probabilities[:, column] = tokens[:, Q + i].to(torch.uint8), p
     save_file(
         {"tokens": answers, "probabilities": probabilities}, target / "predictions.safetensors"

@@ -1,6 +1,7 @@
 """The parts of the net and of the update that a recipe chooses, run in the box environment."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -8,6 +9,7 @@ from configs.build import plain
 from configs.cost import parameters
 from configs.recipe import Recipe
 from configs.tokens import Task, layout
+from loop.settings import compose_settings
 
 TASK = Task(name="digits", side=4, levels=9)
 PARTS = {
@@ -156,3 +158,54 @@ def test_bias_and_smoothing_change_the_training(bundle, knob, value):
     if knob == "output_bias":
         # Tokens 2 to 4 fill the file; the others never occur.
         assert min(other[2:5]) > -1.5 and max(other[5:]) < -5
+
+
+def test_every_value_on_the_grid_of_text_changes_the_training_or_what_is_read(bundle):
+    """A knob that nothing reads would be a coin that proposers are asked to toss."""
+    task = compose_settings(["task=text"]).task
+    grid = task.grid
+    assert len(grid) > 30
+    base = replace(task.baseline, notebook=0.1, context=8, width=32, batch_size=8)
+    recipes = [base] + [
+        replace(base, **{name: value})
+        for name, values in grid.items()
+        for value in values
+        if value != getattr(base, name)
+    ]
+    code = """
+    import hashlib
+    from configs.job import Order
+    from models.train import train
+    task = Task(name="text", notebook=True)
+    rng = torch.Generator().manual_seed(2)
+    items = torch.randint(2, 99, (300, 65), generator=rng).to(torch.uint8)
+    trials = torch.stack([torch.randint(0, 4, (9,), generator=rng)] + [
+        torch.randint(first, first + len(task.book().grid[name]), (9,), generator=rng)
+        for name, first in task.book().pairs.items()], 1)
+    def digest(recipe):
+        order = Order(role="train", task=task, recipe=recipe, seed=1, steps=100)
+        net, _ = train(order, items, trials)
+        whole = b"".join(p.detach().numpy().tobytes() for p in net.parameters())
+        return hashlib.sha256(whole).hexdigest()
+    torch.set_num_threads(1)
+    print(json.dumps([digest(r) for r in recipes]))
+    """
+    same = dict[str, list[dict]]()
+    for recipe, weights in zip(recipes, box(bundle, code, recipes), strict=True):
+        same.setdefault(weights, []).append(
+            {
+                name: getattr(recipe, name)
+                for name in grid
+                if getattr(recipe, name) != getattr(base, name)
+            }
+        )
+    assert [changes for changes in same.values() if len(changes) > 1] == []
+
+
+def test_the_context_is_the_end_of_the_window():
+    task = Task(name="text", window=64)
+    for context in (8, 24, 64):
+        lay = layout(task, Recipe(context=context))
+        assert lay.order == tuple(range(64 - context, 65))
+        assert (lay.question, lay.length, lay.answers) == (context, context + 1, (0,))
+    assert layout(Task(name="text", window=16), Recipe(context=64)).order == tuple(range(17))
