@@ -80,6 +80,8 @@ class Table:
     "slices that were scored"
     code: str
     "digest of the code that trained"
+    design: str
+    "digest of the design, which says what is trained"
     complete: bool
     "whether every planned training is there"
     rows: tuple[Row, ...]

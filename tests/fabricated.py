@@ -74,6 +74,7 @@ def fabricate(seeds=5, levels=(PLANNED, 4.0), code=None, noise=0.04, failing=())
         levels=tuple(levels),
         folds=FOLDS,
         slices=("code", "licence"),
+        design="of nobody",
         code=stamp_code() if code is None else code,
         complete=True,
         rows=tuple(rows),

@@ -1,7 +1,8 @@
 """`heirloop tab build NAME`: train every recipe of a grid, and record a table (docs/table.md).
 
 The trainings run in a real box, side by side, on the pristine source. A row is appended to
-`tab/NAME-v1.jsonl` as soon as it is there, so a build goes on where it stopped. The rows are not
+`tab/NAME-v1.jsonl` as soon as it is there, so a build goes on where it stopped, or from a file of
+some of the rows. The rows are not
 entries of a ledger: that would keep a training file and weights for each, a megabyte a training.
 A row names its seed and the digest of its weights instead, so anybody can train it again.
 """
@@ -38,7 +39,7 @@ from evals.tables import Items
 from loop.calibrate.design import Design, Slot, compose_design, list_slots, read_design
 from loop.plan import source
 from loop.study.box import make_box
-from loop.study.tab_file import bits_as_written, stamp_code, write_table
+from loop.study.tab_file import bits_as_written, read_table, stamp_code, write_table
 from sandbox.box.base import Box, Execution
 from sandbox.canonical import canonical, digest
 from sandbox.files import replace_file
@@ -60,7 +61,7 @@ class Build:
         self.log, self.file = folder / f"{self.name}.jsonl", folder / f"{self.name}.parquet"
         self.code = stamp_code()
         self.slots = list(list_slots(self.design, self.config))
-        self.rows = _read_log(self.log, self._header())
+        self.rows = self._read_file() | _read_log(self.log, self._header())
         self._lock = threading.Lock()
         self._pool = draw_pool(
             self.config.task.format(), self.secret, self.design.pool, self.design.folds
@@ -81,6 +82,7 @@ class Build:
             folds=self.design.folds,
             slices=self.config.task.format().slices(),
             code=self.code,
+            design=digest(self.design),
             complete=not self.left(),
             rows=tuple(rows),
         )
@@ -98,6 +100,19 @@ class Build:
 
     def _header(self) -> dict[str, Any]:
         return {"name": self.name, "design": digest(self.design), "code": self.code}
+
+    def _read_file(self) -> dict[tuple[Recipe, float, int], Row]:
+        """Return the rows of the table's file, if there is one: a build goes on from it without a
+        log.
+
+        Raises BadInput for a table of another design or of other code.
+        """
+        if not self.file.exists():
+            return {}
+        table = read_table(str(self.file))
+        if (table.name, table.design, table.code) != tuple(self._header().values()):
+            raise BadInput(_begun_otherwise(self.file))
+        return {_key(row): row for row in table.rows}
 
     def _train(self, box: Box, slot: Slot, cpu: int | None) -> Row:
         task, settings = self.config.task.format(), self.config.task
@@ -251,6 +266,10 @@ def _key(slot: Slot | Row) -> tuple[Recipe, float, int]:
     return slot.recipe, slot.level, slot.number
 
 
+def _begun_otherwise(path: Path) -> str:
+    return f"{path} was begun with another design or other code; finish it there, or move it away"
+
+
 def _read_log(path: Path, header: dict[str, Any]) -> dict[tuple[Recipe, float, int], Row]:
     """Return the rows of a log; a last line that was cut off is dropped.
 
@@ -267,8 +286,6 @@ def _read_log(path: Path, header: dict[str, Any]) -> dict[tuple[Recipe, float, i
         path.unlink()
         return {}
     if json.loads(lines[0]) != header:
-        raise BadInput(
-            f"{path} was begun with another design or other code; finish it there, or move it away"
-        )
+        raise BadInput(_begun_otherwise(path))
     rows = (parse(Row, json.loads(line), "row") for line in lines[1:])
     return {_key(row): row for row in rows}

@@ -83,6 +83,7 @@ def write_table(table: Table, path: Path) -> str:
         "folds": table.folds,
         "slices": list(table.slices),
         "code": table.code,
+        "design": table.design,
         "complete": table.complete,
         "rows": _digest(columns),
     }
@@ -144,6 +145,7 @@ def read_table(path: str) -> Table:
         folds=about["folds"],
         slices=tuple(about["slices"]),
         code=about["code"],
+        design=about["design"],
         complete=about["complete"],
         rows=rows,
     )

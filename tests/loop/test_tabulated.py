@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import fabricated
@@ -171,13 +172,15 @@ def test_a_real_table_is_built_in_pieces_and_a_study_runs_on_it(tmp_path, box_en
     assert 0 < first["trainings"] < first["of"] == 8 and not first["complete"]
     with pytest.raises(BadInput, match="incomplete"):
         run(compose_settings([*SMALL, f"task.table={folder}/tiny-v1.parquet"]))
+    kept = dict(tab.Build("tiny", folder).rows)
+    (folder / "tiny-v1.jsonl").unlink()
     rest = tab.build("tiny", folder=folder)
     assert rest["complete"] and rest["trainings"] == 8
     table = read_table(str(folder / "tiny-v1.parquet"))
     assert len({row.weights for row in table.rows}) == 8
     assert all(3 < np.mean(row.bits) < 8 for row in table.rows)
     again = tab.Build("tiny", folder)
-    assert not again.left()
+    assert not again.left() and kept.items() <= again.rows.items()
     result = run(
         compose_settings([*SMALL, f"task.table={folder}/tiny-v1.parquet", "study.repeats=1"])
     )
@@ -188,5 +191,9 @@ def test_a_build_under_other_code_does_not_go_on(tmp_path, monkeypatch):
     log = tmp_path / "tab" / "tiny-v1.jsonl"
     log.parent.mkdir()
     log.write_text(json.dumps({"name": "tiny-v1", "design": "x", "code": "y"}) + "\n")
+    with pytest.raises(BadInput, match="another design or other code"):
+        tab.Build("tiny", tmp_path / "tab")
+    log.unlink()
+    write_table(replace(fabricated.fabricate(), name="tiny-v1"), tmp_path / "tab/tiny-v1.parquet")
     with pytest.raises(BadInput, match="another design or other code"):
         tab.Build("tiny", tmp_path / "tab")
