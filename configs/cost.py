@@ -1,6 +1,6 @@
 """Planned compute: a deterministic figure, known before a job runs.
 
-    steps = planned_cpu_us / (overhead_us(depth)
+    steps = planned_cpu_us / (base_us + block_us * blocks_per_step
                               + flops_per_step / flops_per_us
                               + elements_per_step / elements_per_us
                               + weights_per_step / weights_per_us)
@@ -17,6 +17,10 @@ from configs.build import need
 from configs.reader import later
 from configs.recipe import Recipe
 from configs.tokens import Layout, document
+
+
+MUON_BLOCKS = 2
+"""Blocks whose calls take as long as a step of optimiser `muon` in one block."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +100,15 @@ def elements_per_step(recipe: Recipe, lay: Layout) -> int:
     return per_token * length * recipe.batch_size
 
 
+def blocks_per_step(recipe: Recipe) -> int:
+    """Return a step's blocks in calls.
+
+    Optimiser `muon` makes five Newton-Schulz steps for each of a block's four matrices. They were
+    measured to take as long as MUON_BLOCKS blocks, size apart.
+    """
+    return recipe.depth * (1 + MUON_BLOCKS * (recipe.optimiser == "muon"))
+
+
 def weights_per_step(recipe: Recipe, lay: Layout) -> int:
     """Return the weights that a step's update reads: all once, and once more for an average."""
     return parameters(recipe, lay) * (1 + (recipe.averaging > 0))
@@ -111,7 +124,7 @@ def step_us(recipe: Recipe, lay: Layout, cost: Cost) -> float:
         return recipe.notebook * own + (1 - recipe.notebook) * step_us(
             recipe, replace(lay, book=None), cost
         )
-    overhead = cost.base_us + cost.block_us * recipe.depth
+    overhead = cost.base_us + cost.block_us * blocks_per_step(recipe)
     products = flops_per_step(recipe, lay) / cost.flops_per_us
     work = overhead + products + elements_per_step(recipe, lay) / cost.elements_per_us
     if cost.weights_per_us is None:
