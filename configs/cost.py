@@ -18,7 +18,6 @@ from configs.reader import later
 from configs.recipe import Recipe
 from configs.tokens import Layout, document
 
-
 MUON_BLOCKS = 2
 """Blocks whose calls take as long as a step of optimiser `muon` in one block."""
 
