@@ -40,7 +40,7 @@ def test_the_names_and_the_table_of_classes_agree():
 
 @pytest.mark.parametrize("preset", DECIDED)
 def test_a_preset_has_the_digest_that_earlier_mandates_were_given_for(preset):
-    extra = ["box=planted"] if preset == "planted" else []
+    extra = {"planted": ["box=planted"], "single": ["task=addition"]}.get(preset, [])
     assert decided(compose_settings([f"study={preset}", *extra])) == DECIDED[preset]
 
 

@@ -22,6 +22,7 @@ def test_every_yaml_composes(choice, tmp_path):
         "task=planted": "box=planted",
         "box=planted": "task=planted",
         "objective=bits": "task=text-small",
+        "objective=exact_match": "task=addition",
     }
     alone = ["study.arms=[random]"] if choice.startswith("proposer=") else []
     if choice == "box=table":
@@ -32,6 +33,7 @@ def test_every_yaml_composes(choice, tmp_path):
 def test_an_objective_with_everything_composes():
     found = compose_settings(
         [
+            "task=addition",
             "objective.metric=nll",
             "objective.direction=down",
             "objective.deviation=0.2",
@@ -98,7 +100,7 @@ def test_an_objective_with_everything_composes():
 )
 def test_bad_configuration_is_one_sentence_that_names_the_field(override, words):
     with pytest.raises(BadInput) as error:
-        compose_settings([override])
+        compose_settings(["task=addition", override])
     assert words in str(error.value) and "\n" not in str(error.value)
 
 
@@ -131,7 +133,10 @@ def test_bits_on_a_slice_can_be_bounded():
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        (["objective=bits"], "objective.metric is 'bits'; it should be a metric of task addition"),
+        (
+            ["task=addition", "objective=bits"],
+            "objective.metric is 'bits'; it should be a metric of task addition",
+        ),
         (["task=text-small", "objective=exact_match"], "objective.deviation is None"),
         (["task=text-small", "task.window=7"], "window is 7; it should be between 8 and 128"),
         (["task=text-small", "task.grid.speed=[1]"], "speed"),
