@@ -19,7 +19,6 @@ DECIDED = {
     "nulls-v1": "8b1955c6659d3a0e1622025f0922178182f60ffebcf14a98dc966c06433e50cb",
     "planted": "0ba6cd672dd7a45291951676e69251fcff3610cbfcc9321d630a23c9a581aa6c",
     "proposers": "05824d57cd46ac1af658c50d46dca84abc4945018e06c4d106454d2268e26257",
-    "quickstart": "47a98b3975e00e2ae838b7ba77bda9c0eea45d52945411b15ca8df778ab9af8d",
     "single": "04803ab3c810414d11e7bdb74784871ce29f7a903ffcd2b9ad105880269cf19a",
 }
 """Study preset -> digest of the part that people decide, as since ledger format 2."""

@@ -162,7 +162,7 @@ def test_bias_and_smoothing_change_the_training(bundle, knob, value):
 
 def test_every_value_on_the_grid_of_text_changes_the_training_or_what_is_read(bundle):
     """A knob that nothing reads would be a coin that proposers are asked to toss."""
-    task = compose_settings(["task=text"]).task
+    task = compose_settings(["task=text-wide"]).task
     grid = task.grid
     assert len(grid) > 30
     base = replace(task.baseline, notebook=0.1, context=8, width=32, batch_size=8)
