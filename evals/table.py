@@ -210,6 +210,14 @@ class World:
             return math.nan
         return float((folds if own is None else folds[own]).mean())
 
+    def scores(self, recipe: Recipe, level: float = PLANNED) -> list[float]:
+        """Return the bits of each training of a recipe that gave a score, its mean over all
+        folds.
+        """
+        self.true(recipe, level)
+        rows = self._cells[recipe, level].rows
+        return [float(np.mean(r.bits[: self.table.folds])) for r in rows if not r.failure]
+
     def draw(self, recipe: Recipe, level: float, seed: int) -> Drawn:
         """Return the replicate of a recipe at a level with a seed; there is no default seed.
 

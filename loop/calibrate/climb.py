@@ -4,18 +4,21 @@ The trainings are a study like that of `task check`. Each round trains every sin
 one seed, the better ones on more, and takes the best. Seeds that choose never tell.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from configs.build import need, parse, plain, strict_json
 from configs.errors import BadInput
 from configs.recipe import Recipe, grid, knobs
 from configs.settings.config import Config
+from configs.settings.task import TaskSetup
 from evals.climb import REACHED, Climb, Gain, Step, share_of, told_gain
 from evals.metrics import primary
+from evals.table import Table, World
 from loop.calibrate.trainings import budget_for, grant_plan, open_trainings, train
 from loop.plan import Planned
 from loop.settings import compose_settings
@@ -32,6 +35,14 @@ IDLE = 2
 MOST_STEPS = 24
 Change = tuple[str, Any]
 Say = Callable[[str], None]
+
+
+class Scored(Protocol):
+    """What a climb asks of scores; larger is better."""
+
+    def choose(self, recipes: Sequence[Recipe]) -> Recipe: ...
+    def rank(self, recipes: Sequence[Recipe]) -> list[Recipe]: ...
+    def gain(self, base: Recipe, other: Recipe) -> Gain: ...
 
 
 @dataclass(slots=True)
@@ -85,6 +96,46 @@ class Bench:
         return sum(scores) / len(scores) if scores else float("-inf")
 
 
+@dataclass(frozen=True, slots=True)
+class TableBench:
+    """A table: every recipe of its grid is scored already."""
+
+    chosen: World
+    told: World
+    "the same world for the table's truth; a world of other seeds for gains free of choice"
+
+    def choose(self, recipes: Sequence[Recipe]) -> Recipe:
+        """Return the best of these recipes."""
+        return self.rank(recipes)[0]
+
+    def rank(self, recipes: Sequence[Recipe]) -> list[Recipe]:
+        """Return recipes, best first; one whose trainings all failed is last."""
+        return sorted(recipes, key=lambda r: (math.isnan(bits := self.chosen.score(r)), bits))
+
+    def gain(self, base: Recipe, other: Recipe) -> Gain:
+        """Return the gain of one recipe over another; a truth has no error."""
+        if self.chosen is self.told:
+            value = self.told.score(base) - self.told.score(other)
+            return Gain(value=value, low=value)
+        return told_gain(*([-bits for bits in self.told.scores(r)] for r in (base, other)))
+
+
+def climb_table(table: Table) -> tuple[Climb, Climb]:
+    """Return the climbs of a table from its baseline to its best recipe: by the table's truth, and
+    chosen on every other seed and told on the rest.
+    """
+    whole, rows = World(table), table.rows
+    halves = [
+        World(replace(table, rows=tuple(r for r in rows if r.number % 2 == side)))
+        for side in (0, 1)
+    ]
+    climbs = []
+    for chosen, told in ((whole, whole), halves):
+        bench = TableBench(chosen, told)
+        climbs.append(measure_climb(bench, table.task, chosen.best()[0], lambda _: None, True)[0])
+    return climbs[0], climbs[1]
+
+
 def climb_task(
     task: str,
     *,
@@ -103,7 +154,7 @@ def climb_task(
     reference = read_reference(task, config)
     with open_trainings(config, {}, {}, unattended) as (running, _):
         bench = Bench(running, seeds, progress)
-        climb, singles = measure_climb(bench, config, reference, say)
+        climb, singles = measure_climb(bench, config.task, reference, say)
     return {
         "task": config.task.name,
         "study": running.root,
@@ -161,10 +212,13 @@ def change_of(before: Recipe, after: Recipe) -> Change:
 
 
 def measure_climb(
-    bench: Bench, config: Config, reference: Recipe, say: Say
+    bench: Scored, task: TaskSetup, reference: Recipe, say: Say, with_notebook: bool = False
 ) -> tuple[Climb, list[dict[str, Any]]]:
-    """Climb from the baseline; return the climb, and the told gain of each knob's best change."""
-    base, choices = config.task.baseline, dict(grid(False, config.task.grid))
+    """Climb from the baseline; return the climb, and the told gain of each knob's best change.
+
+    Only a table has trainings with a share for the notebook.
+    """
+    base, choices = task.baseline, grid(with_notebook, task.grid)
     steps, idle, here = list[Step](), 0, base
     distance = bench.gain(base, reference)
     while idle < IDLE and len(steps) < MOST_STEPS:
@@ -198,7 +252,7 @@ def measure_climb(
 
 
 def _best_of_each_knob(
-    bench: Bench, base: Recipe, choices: Mapping[str, tuple[Any, ...]]
+    bench: Scored, base: Recipe, choices: Mapping[str, tuple[Any, ...]]
 ) -> list[Recipe]:
     """Return each knob's best change of the baseline, best first."""
     best = dict[str, Recipe]()

@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
-from configs.build import need
+from configs.build import need, plain
 from evals.table import check_table, describe
+from loop.calibrate.climb import climb_table
 from loop.calibrate.tab import build
 from loop.instruments.run import Run
 from loop.instruments.truth import list_truth, measure_truth
@@ -47,7 +48,16 @@ def show(file: Path, as_json: bool) -> None:
     """Show the facts of a table; exit 2 if no study may rest on it."""
     table = read_table(str(file))
     check_table(table, stamp_code())
-    _print(describe(table), as_json)
+    by_truth, by_halves = climb_table(table)
+    path = [f"{step.knob}={step.value} {step.gain.value:+.3f}" for step in by_truth.steps]
+    depth = by_truth.depth()
+    facts = {
+        "word": by_truth.word(),
+        "depth": plain(depth) if as_json else depth.describe(),
+        "climb": path if as_json else ", ".join(path),
+        "depth_by_halves": plain(by_halves.depth()) if as_json else by_halves.depth().describe(),
+    }
+    _print(describe(table) | facts, as_json)
 
 
 @click.command()

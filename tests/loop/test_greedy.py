@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import replace
 
+import fabricated
 import numpy as np
 import pytest
 
@@ -63,7 +64,7 @@ def config():
 
 
 def walk(worth, config, **kwargs):
-    return climb.measure_climb(Known(worth, **kwargs), config, REFERENCE, lambda line: None)
+    return climb.measure_climb(Known(worth, **kwargs), config.task, REFERENCE, lambda line: None)
 
 
 def test_as_many_steps_as_knobs_matter_and_the_shares_are_the_law_s(config):
@@ -117,7 +118,7 @@ def ablated_gain(bench, base, other):
 
 def test_a_landscape_without_a_path_stalls(config):
     """The reference is better by a worth that no single change has a part of."""
-    measured, _ = climb.measure_climb(Trap({}), config, REFERENCE, lambda line: None)
+    measured, _ = climb.measure_climb(Trap({}), config.task, REFERENCE, lambda line: None)
     assert measured.stalled and measured.word() == "stalled"
 
 
@@ -130,7 +131,7 @@ class Trap(Known):
 
 def test_few_seeds_on_most_changes(config):
     bench = Known(dict.fromkeys(WORTH, 0.1))
-    climb.measure_climb(bench, config, REFERENCE, lambda line: None)
+    climb.measure_climb(bench, config.task, REFERENCE, lambda line: None)
     assert bench.trained[0] > 2 * bench.trained[4] > 0
 
 
@@ -147,3 +148,27 @@ def test_neighbours_are_legal_and_differ_in_one_knob():
 def test_a_task_without_a_reference_is_named():
     with pytest.raises(BadInput, match="no reference"):
         climb.climb_task("planted", overrides=["box=planted"])
+
+
+def test_a_table_s_climb_is_that_of_its_planted_gains():
+    """Three knobs are worth 0.3, 0.2 and 0.1 bits there; a climb is exact on the truth."""
+    table = fabricated.fabricate(seeds=8, noise=0.01)
+    truth, halves = climb.climb_table(table)
+    assert [step.knob for step in truth.steps] == ["learning_rate", "schedule", "depth"]
+    assert (truth.word(), truth.stalled, truth.depth().climb) == ("shallow", False, 3)
+    assert truth.single == pytest.approx(1 / 2, abs=0.05)
+    assert truth.pair == pytest.approx(5 / 6, abs=0.05)
+    assert all(step.gain.low == step.gain.value for step in truth.steps)
+    assert halves.single == pytest.approx(truth.single, abs=0.1)
+    assert all(step.gain.low < step.gain.value for step in halves.steps)
+
+
+def test_a_table_is_told_by_the_seeds_that_did_not_choose():
+    """Where nothing is worth anything, the best of the grid is luck, and the other seeds say so."""
+    table = fabricated.fabricate(seeds=8, noise=0.05)
+    level = [row for row in table.rows if row.level == 1.0]
+    shuffled = np.random.default_rng(3).permutation([row.bits for row in level])
+    rows = tuple(replace(r, bits=tuple(b)) for r, b in zip(level, shuffled, strict=True))
+    truth, halves = climb.climb_table(replace(table, rows=rows, levels=(1.0,)))
+    assert truth.distance.low > 0 and halves.distance.low < 0
+    assert halves.word() == "shallow"
