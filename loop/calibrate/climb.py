@@ -79,12 +79,21 @@ class Bench:
     def _train(self, recipes: Sequence[Recipe], indices: range) -> None:
         for recipe in recipes:
             if recipe not in self.recipes:
-                number = len(self.recipes)
+                number = self._number(recipe)
                 kind = f"recipe {number}"
                 self.recipes[recipe] = kind
                 self.plans[kind] = grant_plan(self.running, number, kind, recipe, 2 * self.seeds)
         wanted = {self.recipes[recipe]: indices for recipe in recipes}
         train(self.running, self.plans, wanted, self.progress)
+
+    def _number(self, recipe: Recipe) -> int:
+        """Return the place of a recipe's plan: the recorded one, or the next."""
+        facts, arm = self.running.facts(), self.running.config.arms()[0]
+        places = {place[3]: name for place, name in facts.at.items() if place[:3] == (arm, 0, 0)}
+        for number, name in places.items():
+            if isinstance(name, str) and facts.plans[name].recipe == recipe:
+                return number
+        return max(places, default=-1) + 1
 
     def _scores(self, recipe: Recipe, indices: range) -> list[float]:
         facts, plan = self.running.facts(), self.plans[self.recipes[recipe]]

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 
 import fabricated
 import numpy as np
@@ -148,6 +149,27 @@ def test_neighbours_are_legal_and_differ_in_one_knob():
 def test_a_task_without_a_reference_is_named():
     with pytest.raises(BadInput, match="no reference"):
         climb.climb_task("planted", overrides=["box=planted"])
+
+
+def test_a_climb_with_another_reference_trains_no_recorded_recipe_twice(monkeypatch):
+    """The reference comes first, so another one would move every later recipe by a place."""
+    at, plans, granted = {}, {}, []
+    facts = SimpleNamespace(at=at, plans=plans)
+    running = SimpleNamespace(facts=lambda: facts, config=SimpleNamespace(arms=lambda: ("local",)))
+
+    def grant(running, number, kind, recipe, count):
+        granted.append((number, recipe))
+        at["local", 0, 0, number] = f"plan {number}"
+        plans[f"plan {number}"] = SimpleNamespace(recipe=recipe)
+        return SimpleNamespace(digest=f"plan {number}")
+
+    monkeypatch.setattr(climb, "grant_plan", grant)
+    monkeypatch.setattr(climb, "train", lambda *arguments: None)
+    one, two = replace(BASE, depth=3), replace(BASE, batch_size=16)
+    climb.Bench(running, 4, print)._train([BASE, REFERENCE, one], range(1))
+    climb.Bench(running, 4, print)._train([BASE, two, one], range(1))
+    assert granted[:3] == [(0, BASE), (1, REFERENCE), (2, one)]
+    assert granted[3:] == [(0, BASE), (3, two), (2, one)]
 
 
 def test_a_table_s_climb_is_that_of_its_planted_gains():
