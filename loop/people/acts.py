@@ -154,9 +154,9 @@ def _list_deployed(ledger: Ledger) -> list[str]:
 
 
 def recall(folder: Path, prefix: str, who: str, why: str) -> list[str]:
-    """Quarantine a successor and its descendants; return their plans.
+    """Quarantine a successor and what was built on it, by parent or by basis; return the plans.
 
-    They can be neither parent nor champion any more, and they leave `deployed/`.
+    They can be neither parent, basis nor champion any more, and they leave `deployed/`.
     """
     gate = open_gate(folder)
     name = subject_of(gate, prefix).digest
@@ -187,10 +187,10 @@ def recall(folder: Path, prefix: str, who: str, why: str) -> list[str]:
 
 
 def _list_descendants(gate: Gate, name: str) -> list[str]:
-    """Return a plan and all its descendants."""
-    names = [name]
-    # A parent is always recorded before its children, so one pass finds them all.
+    """Return a plan and all that was built on it, by parent or by basis."""
+    names = {name: None}
+    # Parent and basis are always recorded before their children, so one pass finds them all.
     for other, plan in gate.memory.plans.items():
-        if plan.parent in names:
-            names.append(other)
-    return names
+        if plan.parent in names or plan.basis in names:
+            names[other] = None
+    return list(names)

@@ -149,10 +149,11 @@ def list_trials(campaign: Campaign) -> dict[str, Trial]:
     )
     outcomes = dict(zip(measured, released, strict=True))
     waiting = Feedback(outcome="waiting", score=None)
+    recalled = campaign.running.gate.refresh().memory.recalled
 
     def is_basis(name: str) -> bool:
         own = campaign.limit() and plans[name].purpose in ("baseline", "candidate")
-        return bool(own and measured.get(name))
+        return bool(own and measured.get(name) and name not in recalled)
 
     return {
         name: _trial(facts, name, plan, outcomes.get(name, waiting), name if is_basis(name) else "")

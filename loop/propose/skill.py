@@ -18,6 +18,7 @@ from loop.measure.replicate import measure, write_proposals
 from loop.plan import Draft, Planned, apply_proposal
 from loop.propose.ask import pick_line
 from loop.propose.history import list_trials, select_trials, store_history, write_notebook
+from loop.propose.limit import need_few_changes
 
 JOBS = (JobCount(role="champion-train", count=1), JobCount(role="propose", count=1))
 """Jobs of a measure's propose plan: the weights that propose are its reference's."""
@@ -95,6 +96,9 @@ def _record_proposal(
         proposal = parse(Proposal, strict_json(text))
         files = campaign.running.store.get_bundle(base.plan.bundle)
         change = apply_proposal(base.plan.recipe, files, proposal)
+        bundle = campaign.store_bundle(change.files)
+        before, after = (base.plan.bundle, base.plan.recipe), (bundle, change.recipe)
+        need_few_changes(campaign.running.store, campaign.limit(), before, after)
     except BadInput as error:
         campaign.record_invalid(generation, index, error, text)
         return None
@@ -106,7 +110,7 @@ def _record_proposal(
         parent_recipe=base.plan.recipe,
         change_class=change.change_class,
         recipe=change.recipe,
-        bundle=campaign.store_bundle(change.files),
+        bundle=bundle,
         reference=(base.plan.bundle, base.plan.recipe),
         proposal=proposal,
         notebook=base.plan.notebook,

@@ -67,7 +67,7 @@ def _find_excess(memory: Memory, store: Store, plan: Plan) -> str:
     if flaw := find_basis_flaw(memory, plan.arm, plan.repeat, plan.basis):
         return flaw
     limit = memory.rules.config.study.change_limit(plan.arm)
-    if not limit or plan.purpose != "candidate":
+    if not limit or plan.purpose not in ("candidate", "skill"):
         return ""
     base = memory.plans[plan.basis or plan.parent]
     count = len(list_changes(store, (base.bundle, base.recipe), (plan.bundle, plan.recipe)))
@@ -83,6 +83,8 @@ def find_basis_flaw(memory: Memory, arm: str, repeat: int, basis: str) -> str:
         wrong = "is a plan of another campaign"
     elif basis not in memory.scored:
         wrong = "has no screening score as a candidate or baseline"
+    elif basis in memory.recalled:
+        wrong = "is quarantined: it or an ancestor was recalled"
     return f"counts its changes against {basis[:12]}, which {wrong}" if basis and wrong else ""
 
 

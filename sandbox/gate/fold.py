@@ -87,7 +87,7 @@ def _fold_plan(memory: Memory, entry: Entry, fact: PlanEntry) -> None:
     campaign = memory.campaigns.setdefault((plan.arm, plan.repeat), [])
     memory.numbers[name] = len(campaign)
     campaign.append(name)
-    if plan.parent in memory.recalled:
+    if not memory.recalled.isdisjoint((plan.parent, plan.basis)):
         memory.recalled.add(name)
     memory.subjects[name] = _plan_subject(memory, name, plan)
 

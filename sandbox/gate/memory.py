@@ -76,7 +76,7 @@ class Memory:
     champions: set[str] = field(default_factory=set)
     "former and present champions"
     recalled: set[str] = field(default_factory=set)
-    "recalled plans and their descendants"
+    "recalled plans and their descendants, by parent or by basis"
     campaigns: dict[tuple[str, int], list[str]] = field(default_factory=dict)
     "plans of a campaign (arm, repeat), in the order of recording"
     numbers: dict[str, int] = field(default_factory=dict)

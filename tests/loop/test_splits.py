@@ -13,6 +13,7 @@ from fakes import FakeBox, written
 from safetensors.numpy import load, save
 from studies import approve, better, config, entries, gate_of, mandate, page_of, read_facts
 
+from configs.entries import PlanEntry
 from configs.errors import BadInput, BudgetExhausted, Denied, NeedsHuman, VerificationFailed
 from configs.settings.budget import Looks
 from evals.judge import judge as real_judge
@@ -21,13 +22,14 @@ from loop.campaign import Campaign
 from loop.command.study import read_summary
 from loop.facts.nearest import recorded_nearest
 from loop.measure import confirm, replicate
-from loop.people import lines, view
+from loop.people import acts, lines, view
 from loop.plan import Planned
 from loop.propose.table import PROPOSERS, propose_random
 from loop.study import open as study_open
 from loop.unseal import unseal, unseal_arm
 from loop.verify.run import verify
 from sandbox import budget, gate, keys
+from sandbox.canonical import digest
 
 PATCH = {
     "file": "models/train.py",
@@ -494,6 +496,48 @@ def test_changes_may_count_against_a_screened_plan_and_the_parent_stays_the_cham
     assert {view.history.most_changes for view in views} == {1}
     assert all(len(trial.plan) == 64 for trial in views[-1].history.trials)
     verify(tmp_path / "runs" / "t")
+
+
+def test_a_recalled_basis_quarantines_what_was_built_on_it_and_is_a_basis_no_more(
+    tmp_path, go, monkeypatch
+):
+    cfg = config(
+        tmp_path, "study.most_changes=1", "study.generations=4", "study.proposals=1",
+        "study.final_replicates=0",
+    )  # fmt: skip
+    folder, views = tmp_path / "runs" / "t", []
+    mandate(cfg)
+
+    def write(view):
+        views.append(view)
+        number, basis = len(views), ""
+        if number in (2, 3):
+            basis = next(t.plan for t in view.history.trials if t.recipe.dropout == 0.1)
+        if number == 3:
+            acts.recall(folder, basis, "ada", "it cheats")
+        knobs = {1: {"dropout": 0.1}, 4: {"dropout": 0.2}}.get(
+            number, {"dropout": 0.1, "warmup": 0}
+        )
+        return json.dumps({"hypothesis": "a", "knobs": knobs, "basis": basis})
+
+    monkeypatch.setitem(PROPOSERS, "local", written(write))
+    go(cfg, FakeBox(lambda order: 0.5))
+    gate_now = gate_of(cfg)
+    plans = gate_now.memory.plans
+    first, second, third = [n for n, plan in plans.items() if plan.purpose == "candidate"]
+    assert plans[second].basis == first and gate_now.memory.recalled == {first, second}
+    assert [bool(trial.plan) for trial in views[-1].history.trials] == [True, False, False]
+    (reason,) = [e.fact.reason for e in entries(cfg) if e.kind == "invalid"]
+    assert reason.endswith("which is quarantined: it or an ancestor was recalled")
+    with pytest.raises(Denied, match="quarantined"):
+        gate_now.authority(second, "promote")
+    verify(folder)
+    # What is recorded on a recalled basis later is quarantined from the start.
+    late = replace(plans[third], basis=second)
+    gate_now.ledger.append(PlanEntry(digest=digest(late), plan=late))
+    assert digest(late) in gate_of(cfg).memory.recalled
+    with pytest.raises(Denied, match="quarantined"):
+        gate_of(cfg).grant(digest(late))
 
 
 @pytest.mark.parametrize("limit", [0, 1])

@@ -20,6 +20,7 @@ from configs.history import History
 from configs.records import Amount
 from evals.data import replicate_seed
 from loop import session
+from loop.facts.facts import Invalid
 from loop.instruments import arm as instruments_arm
 from loop.instruments.gains import pair_gain, read_skills
 from loop.instruments.gather import read_records
@@ -309,6 +310,29 @@ def test_skill_trains_each_cell_anew_and_measures_its_proposals_on_the_baseline(
     assert (
         facts.looks[0, "confirm"] == 2 + 1 + 3 * SKILLS
     )  # two confirmations, the closing look, and one for each
+
+
+@pytest.mark.parametrize("checked", [True, False])
+def test_proposals_that_measure_skill_keep_to_the_change_limit(tmp_path, go, monkeypatch, checked):
+    if not checked:  # the loop counts nothing, and the gate does all the same
+        monkeypatch.setattr("loop.propose.skill.need_few_changes", lambda *_: None)
+    _, _, facts = study(
+        tmp_path, go, "self", "study.skill_proposals=2", "study.most_changes=1",
+        "study.generations=1",
+    )  # fmt: skip
+    skill = [(n, p) for n, p in facts.plans.items() if p.purpose == "skill"]
+    reasons = [
+        proposal.reason for (_, _, generation, _), proposal in facts.at.items()
+        if generation > 2 and isinstance(proposal, Invalid)
+    ]  # fmt: skip
+    if checked:
+        assert reasons == ["changes is 2; it should be at most 1 knobs and regions"] * 2 * SKILLS
+        assert not skill and all(s.value == 0 for s in read_records([tmp_path / "runs/t"]).skills)
+    else:
+        denied = {facts.denied[name, p.change_class].split(" ", 2)[2] for name, p in skill}
+        assert len(skill) == 2 * SKILLS and denied == {
+            "changes 2 knobs and regions; at most 1 may be"
+        }
 
 
 def test_nothing_that_measures_skill_can_become_champion(tmp_path, go):
