@@ -76,6 +76,17 @@ METRICS: dict[str, Metric] = {
     ),
 }
 """Every metric by name. `spread` and the costs are for constraints alone."""
+ON_TABLE = {
+    "bits",
+    "nll",
+    "parameters",
+    "planned_cpu_us",
+    "measured_cpu_us",
+    "inference_cpu_us",
+    "spread",
+}
+"""Metrics of a study on a table; an item is a fold there, so shares of right answers mean nothing.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,6 +269,12 @@ class Objective:
             )
         bounds: dict[tuple[str, str], list[float | None]] = {}
         for one in (*self.secondary, *self.constraints):
+            need(
+                (self.metric, one.metric) != ("bits", "robustness"),
+                "metric",
+                one.metric,
+                "bits on a slice: robustness is exact match, and this objective is in bits",
+            )
             pair = bounds.setdefault((one.metric, one.slice), [None, None])
             for at, value in enumerate((one.at_least, one.at_most)):
                 need(

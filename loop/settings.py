@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from configs.arms import variant
 from configs.build import need, parse
 from configs.errors import BadInput
-from configs.objective import Objective
+from configs.objective import ON_TABLE, Objective
 from configs.settings.config import Config
 from evals.judge import least, spend
 from evals.law import LAWS
@@ -29,17 +29,6 @@ FEWEST_START_TRIALS = 16
 """Fewest trials at the start of a notebook. From fewer, proposing weights collapse onto a single
 corner (docs/proposers.md).
 """
-
-ON_TABLE = {
-    "bits",
-    "nll",
-    "parameters",
-    "planned_cpu_us",
-    "measured_cpu_us",
-    "inference_cpu_us",
-    "spread",
-}
-"""Metrics that a table of recorded trainings has."""
 
 
 def compose_settings(overrides: Sequence[str]) -> Config:

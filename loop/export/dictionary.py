@@ -24,6 +24,7 @@ UNITS = {
     "_metric": "the objective's (studies.metric and scale)",
     "_micros": "millionths of the study's currency",
     "_nats": "nats",
+    "_bits": "bits",
     "_log_odds": "log-odds",
     "_p": "probability",
     "_json": "JSON",

@@ -5,6 +5,7 @@ It refuses nothing: a cell stays empty where no entry shows its value.
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from typing import Any, cast
 
 from configs.build import plain
@@ -27,7 +28,7 @@ from configs.entries import (
     StartEntry,
     facts_of,
 )
-from configs.records import Approval, JobResult, ModelReply
+from configs.records import Approval, JobResult, ModelReply, Scores
 from evals.metrics import round_primary
 from loop.export.redact import Carried, ClosedScore, closed_score
 from loop.export.rows import (
@@ -38,6 +39,7 @@ from loop.export.rows import (
     PlanRow,
     ReplicateRow,
     StudyRow,
+    TabulatedScores,
 )
 from loop.export.tables import InstrumentRow
 from loop.facts.facts import Facts
@@ -128,7 +130,7 @@ def _invalid(study: str, sequence: int, invalid: InvalidEntry) -> PlanRow:
 
 def replicates(carried: Carried) -> Iterator[ReplicateRow]:
     """Yield every score; a closed score names its split, and on feedback the rounded value."""
-    objective = policy(carried.entries).config.objective
+    config = policy(carried.entries).config
     for entry in carried.entries:
         if entry.kind != ScoreEntry.kind:
             continue
@@ -142,7 +144,11 @@ def replicates(carried: Carried) -> Iterator[ReplicateRow]:
             scores = score.scores
             if scores:
                 split = scores.split
-                value = _finite(round_primary(objective, scores)) if split == "feedback" else None
+                value = (
+                    _finite(round_primary(config.objective, scores))
+                    if split == "feedback"
+                    else None
+                )
         yield ReplicateRow(
             study=carried.study,
             sequence=entry.sequence,
@@ -152,8 +158,14 @@ def replicates(carried: Carried) -> Iterator[ReplicateRow]:
             failed_text=score.reason,
             split=split,
             rounded_metric=value,
-            scores=scores,
+            scores=_tabulated(scores) if scores and config.task.table else scores,
         )
+
+
+def _tabulated(scores: Scores) -> TabulatedScores:
+    """Return the scores that mean something where an item is a fold of a table."""
+    names = [part.name for part in fields(TabulatedScores)]
+    return TabulatedScores(**{name: getattr(scores, name) for name in names})
 
 
 def decisions(carried: Carried) -> Iterator[DecisionRow]:

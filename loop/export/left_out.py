@@ -7,10 +7,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from configs.entries import ScoreEntry
 from loop.export.columns import CLIP, columns, read_row, shown
 from loop.export.redact import WHY, Carried
 from loop.export.tables import RedactionRow
 from loop.verify.run import list_blobs
+from sandbox.decision import policy
 
 
 def list_left_out(root: str, where: str, carried: Carried) -> Iterator[RedactionRow]:
@@ -29,6 +31,15 @@ def list_left_out(root: str, where: str, carried: Carried) -> Iterator[Redaction
     for entry in carried.entries:
         if entry.place not in carried.closed:
             stored.update(list_blobs(entry))
+    if policy(carried.entries).config.task.table:
+        scores = [e for e in carried.entries if e.kind == ScoreEntry.kind]
+        yield RedactionRow(
+            study=root,
+            where="replicates",
+            what="exact match, token accuracy, log-odds, calibration error, and slices of them",
+            left_out_count=sum(e.place not in carried.closed for e in scores),
+            why="an item of a study on a table is a fold of held-out windows, which no answer hits",
+        )
     yield RedactionRow(
         study=root,
         where="store",

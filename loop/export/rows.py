@@ -134,6 +134,28 @@ class PlanRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TabulatedScores:
+    """Scores of a study on a table; an item is a fold, so shares of right answers mean nothing."""
+
+    items: int
+    "folds asked"
+    bits: float | None
+    "mean bits of the folds"
+    slice_bits: dict[str, float] | None
+    "bits of each slice"
+    nll: float | None
+    "the bits in nats"
+    parameters: int
+    "weights of the net"
+    planned_cpu_us: int
+    "planned compute of the training"
+    measured_cpu_us: int
+    "recorded charge of the training, start-up excluded"
+    inference_cpu_us: int
+    "recorded charge of the predict job, start-up excluded"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicateRow:
     """A score of a replicate, or its failure."""
 
@@ -153,7 +175,7 @@ class ReplicateRow:
     "held-out items that were asked; every score names them"
     rounded_metric: float | None
     "primary metric on feedback, rounded; the only score that a running study shows"
-    scores: Scores | None = field(
+    scores: Scores | TabulatedScores | None = field(
         metadata=spread(
             items_count=("items", "items asked"),
             exact_match_share=("exact_match", "whole answers right"),
@@ -165,6 +187,11 @@ class ReplicateRow:
                 "expected calibration error of whole answers",
             ),
             slices_json=("slices", "exact match per slice of the task"),
+            character_bits=(
+                "bits",
+                "mean -log2 of the right character's probability, lower is better",
+            ),
+            slice_bits_json=("slice_bits", "the same bits per slice of the task, lower is better"),
             parameters_count="parameters",
             planned_cpu_us="planned_cpu_us",
             measured_cpu_us="measured_cpu_us",

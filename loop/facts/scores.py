@@ -3,8 +3,9 @@
 import math
 from typing import Any
 
-from configs.objective import METRICS, Objective
+from configs.objective import METRICS, ON_TABLE, Objective
 from configs.records import Scores
+from configs.settings.config import Config
 from evals.metrics import primary, read_metric, round_primary, spread
 from loop.facts.facts import Facts
 
@@ -31,23 +32,21 @@ def best_champion(facts: Facts, objective: Objective) -> str:
     return max(last, key=rank, default="")
 
 
-def open_scores(
-    facts: Facts, digest: str, objective: Objective, final: bool = False
-) -> dict[str, Any]:
+def open_scores(facts: Facts, digest: str, config: Config, final: bool = False) -> dict[str, Any]:
     """Return the scores of a plan for people, by split and metric.
 
     `final` adds confirm, from a closing look; `gate` is its older name.
     """
     scores: dict[str, Any] = {}
-    feedback = feedback_score(facts, digest, objective)
+    feedback = feedback_score(facts, digest, config.objective)
     if feedback is not None:
-        scores["feedback"] = {objective.metric: feedback}
+        scores["feedback"] = {config.objective.metric: feedback}
     if not final:
         return scores
     for other, plan in facts.plans.items():
         if plan.purpose != "final":
             continue
-        baseline, champion = closing_scores(facts, other, objective)
+        baseline, champion = closing_scores(facts, other, config)
         if plan.parent == digest:
             scores["confirm"] = scores["gate"] = champion
         elif facts.champions[plan.arm, plan.repeat][0] == digest:
@@ -56,22 +55,24 @@ def open_scores(
 
 
 def closing_scores(
-    facts: Facts, look: str, objective: Objective
+    facts: Facts, look: str, config: Config
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the scores of (baseline, champion) in a closing look, by the digest of its plan.
 
     Its plan is the last champion measured once more, so the role `predict` is the champion's, and
     `champion-predict` is the baseline's.
     """
-    baseline = _closing_scores(facts, look, "champion-predict", objective)
-    return baseline, _closing_scores(facts, look, "predict", objective)
+    baseline = _closing_scores(facts, look, "champion-predict", config)
+    return baseline, _closing_scores(facts, look, "predict", config)
 
 
-def _closing_scores(facts: Facts, digest: str, role: str, objective: Objective) -> dict[str, Any]:
-    """Return means of a closing look over its replicates: each metric, and each slice.
+def _closing_scores(facts: Facts, digest: str, role: str, config: Config) -> dict[str, Any]:
+    """Return means of a closing look over its replicates: each metric that means something in the
+    study, and each slice.
 
     `spread` is the deviation of the primary metric over seeds.
     """
+    objective, tabulated = config.objective, bool(config.task.table)
     replicates: list[Scores] = [
         scores
         for (plan, other, _), scores in facts.scores.items()
@@ -80,7 +81,10 @@ def _closing_scores(facts: Facts, digest: str, role: str, objective: Objective) 
     if not replicates:
         return {}
     count = len(replicates)
-    names = [name for name in METRICS if name not in ("weighted", "spread")]
+    left_out = {"weighted", "spread", *({"robustness"} if objective.metric == "bits" else ())}
+    names = [name for name in METRICS if name not in left_out]
+    if tabulated:
+        names = [name for name in names if name in ON_TABLE]
     if objective.metric == "weighted":
         names.append("weighted")
     means = {
@@ -90,7 +94,7 @@ def _closing_scores(facts: Facts, digest: str, role: str, objective: Objective) 
     means["spread"] = spread([primary(objective, s) for s in replicates])
     slices = {
         name: sum(s.slices.get(name, math.nan) for s in replicates) / count
-        for name in replicates[0].slices
+        for name in (() if tabulated else replicates[0].slices)
     }
     bits = {
         name: sum(read_metric(s, "bits", name) for s in replicates) / count

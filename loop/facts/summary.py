@@ -71,13 +71,13 @@ def _describe_baseline(facts: Facts, config: Config) -> dict[str, Any]:
     return {
         "plan": digest,
         "recipe": plain(facts.plans[digest].recipe) if digest else {},
-        "scores": open_scores(facts, digest, config.objective, final=True),
+        "scores": open_scores(facts, digest, config, final=True),
     }
 
 
 def _describe_champion(facts: Facts, config: Config) -> dict[str, Any]:
     digest = best_champion(facts, config.objective)
-    scores = open_scores(facts, digest, config.objective, final=True)
+    scores = open_scores(facts, digest, config, final=True)
     if not digest:
         nobody = {"plan": "", "arm": "", "generation": 0, "recipe": {}, "computable": False}
         return {**nobody, "scores": scores}
@@ -183,7 +183,7 @@ def _describe_plan(
         "verdict": _state(facts, digest, plan, granted),
         "shown": feedback_score(facts, digest, config.objective),
         "hidden": verdict.hidden if verdict else None,
-        "scores": open_scores(facts, digest, config.objective),
+        "scores": open_scores(facts, digest, config),
         "failures": list(facts.failures.get(digest, [])),
         "denied": _why_denied(facts, digest, plan),
     }

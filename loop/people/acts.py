@@ -68,8 +68,8 @@ def deploy(folder: Path, plan: str = "") -> Deployment:
     """
     gate = open_gate(folder)
     facts = FactsReader(open_ledger(folder)).facts()
-    objective = gate.memory.rules.config.objective
-    name = plan or best_champion(facts, objective)
+    config = gate.memory.rules.config
+    name = plan or best_champion(facts, config.objective)
     if not any(name in names for names in facts.champions.values()):
         raise BadInput(
             f"{name[:12] or 'nothing'} is no champion of this study; only champions are deployed"
@@ -77,7 +77,7 @@ def deploy(folder: Path, plan: str = "") -> Deployment:
     if not _is_unfinished(gate, folder, name):
         gate.request(name, "deploy")
         weights = facts.results[name, "train", 0][0].outputs[WEIGHTS]
-        scores = open_scores(facts, name, objective)
+        scores = open_scores(facts, name, config)
         # In a single transaction: no kill leaves a decision used up without its deployment.
         with advising(gate, folder), gate.ledger.transaction() as txn:
             gate.refresh(txn)

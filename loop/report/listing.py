@@ -44,7 +44,7 @@ def list_closing(study: MeasuredStudy, index: Index, name: str) -> list[Table]:
 
 def _closing_metrics(run: Run, look: str) -> Iterator[Row]:
     """Yield (metric, meaning, baseline, champion) of a closing look that was measured."""
-    old, new = closing_scores(run.facts, look, run.config.objective)
+    old, new = closing_scores(run.facts, look, run.config)
     if not old or not new:
         return
     for metric, kind in METRICS.items():
@@ -53,8 +53,12 @@ def _closing_metrics(run: Run, look: str) -> Iterator[Row]:
     for part, value in old["slices"].items():
         if part in new["slices"]:
             yield f"slice {part}", "exact match", value, new["slices"][part]
-    for part, value in old.get("slice_bits", {}).items():
-        yield f"slice {part}", "bits, lower is better", value, new["slice_bits"][part]
+    bits = old.get("slice_bits", {}), new.get("slice_bits", {})
+    for part, value in bits[0].items():
+        yield f"slice {part}", "bits, lower is better", value, bits[1][part]
+    if bits[0]:
+        worst = (max(side.values()) for side in bits)
+        yield "worst slice", "highest bits over the task's slices, lower is better", *worst
 
 
 def list_lineage(study: MeasuredStudy, index: Index, name: str) -> Table:

@@ -1,19 +1,26 @@
 """An objective that should fall: an improvement in bits is a positive gain wherever it is shown."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
+from exports import read_rows
 from fakes import FakeBox
+from reports import read_report, rows_of
 from studies import config, entries, mandate, page_of, read_facts
 
+from configs.errors import BadInput
 from configs.history import Trial, buckets
 from configs.objective import objective_text
 from configs.recipe import Recipe
 from configs.records import CONFIRM
 from evals.ladder import release_feedback
 from evals.metrics import primary, read_metric, round_primary
+from loop.export.verify import verify_export
+from loop.export.write import export
 from loop.instruments.gather import read_records
+from loop.settings import compose_settings
 
 SCRIPT = "+proposer.script=[{depth: 2}, {width: 48}, {width: 64}, {batch_size: 32}]"
 SETTINGS = [
@@ -90,6 +97,43 @@ def test_scores_in_bits_are_shown_as_they_are_and_compared_turned(study):
     assert round_primary(cfg.objective, record) == round(record.bits, 2)
     assert read_metric(record, "bits", "code") == record.slice_bits["code"]
     assert "Better means: bits goes down, by more than 0.01." in objective_text(cfg.objective)
+
+
+def test_an_export_holds_the_bits_of_every_split_and_slice_with_unit_and_direction(study, tmp_path):
+    out = tmp_path / "out"
+    export([tmp_path / "runs" / "t"], out)
+    facts, rows = read_facts(tmp_path / "runs" / "t"), read_rows(out, "replicates")
+    assert {row["split"] for row in rows} == {"feedback", CONFIRM}
+    for row in rows:
+        scores = facts.scores[row["plan"], row["role"], int(row["index"])]
+        assert float(row["character_bits"]) == scores.bits
+        assert json.loads(row["slice_bits_json"]) == pytest.approx(scores.slice_bits)
+    told = {row["column"]: row for row in read_rows(out, "dictionary")}
+    assert told["character_bits"]["unit"] == "bits"
+    assert all("lower is better" in told[name]["meaning"] for name in told if "_bits" in name)
+    (row,) = read_rows(out, "studies")
+    assert (row["metric"], row["direction"]) == ("bits", "down")
+    assert verify_export(out)["studies"] == 1
+
+
+def test_a_closing_look_in_bits_names_the_worst_slice_and_no_robustness(study, tmp_path):
+    _, summary = study
+    assert "robustness" not in summary["champion"]["scores"]["confirm"]
+    page_of(tmp_path / "runs" / "t")
+    closing = rows_of(read_report(tmp_path / "runs" / "t"), "closing")
+    values = {tuple(row[1:3]): tuple(row[3:]) for row in closing}
+    sides = [
+        [values[f"slice {name}", "bits, lower is better"][at] for name in ("code", "licence")]
+        for at in (0, 1)
+    ]
+    text = "highest bits over the task's slices, lower is better"
+    assert values["worst slice", text] == tuple(map(max, sides))
+
+
+def test_robustness_bounds_nothing_where_the_metric_is_bits():
+    bound = "objective.constraints=[{metric: robustness, no_loss: 0.1}]"
+    with pytest.raises(BadInput, match="should be bits on a slice"):
+        compose_settings(["task=text-small", bound])
 
 
 def test_a_shallow_task_is_called_so_in_the_report_and_on_its_first_screen(tmp_path, go):

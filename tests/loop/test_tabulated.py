@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from conftest import need_box
+from exports import read_rows
 from studies import mandate, page_of
 
 from configs.errors import BadInput
@@ -17,6 +18,8 @@ from evals.table import World
 from loop import session
 from loop.calibrate import tab
 from loop.command.main import cli
+from loop.export.verify import verify_export
+from loop.export.write import export
 from loop.facts.reader import FactsReader
 from loop.settings import compose_settings
 from loop.study import open as study_open
@@ -58,6 +61,27 @@ def test_a_study_on_a_table_runs_verifies_and_says_its_tier(tmp_path):
     page = page_of(tmp_path / "runs/t")
     assert "T: tabulated" in page and "looked up in the table" in page
     assert any(arm["accepted"] for arm in result["arms"])
+
+
+def test_what_means_nothing_on_a_table_is_in_no_summary_report_or_export(tmp_path):
+    result = run(config("study.repeats=1", "study.arms=[local]"))
+    looks = [result[side]["scores"]["confirm"] for side in ("baseline", "champion")]
+    nothing = {"exact_match", "token_accuracy", "log_odds", "calibration_error", "robustness"}
+    assert all(not nothing & set(look) and not look["slices"] for look in looks)
+    assert all(look["bits"] and look["slice_bits"] for look in looks)
+    text = page_of(tmp_path / "runs/t")
+    assert not any(name in text for name in (*nothing, "exact match"))
+    export([tmp_path / "runs/t"], tmp_path / "out")
+    rows = read_rows(tmp_path / "out", "replicates")
+    empty = {name for name in rows[0] if all(not row[name] for row in rows)}
+    assert empty == {
+        "failed_text", "exact_match_share", "token_accuracy_share", "exact_match_log_odds",
+        "calibration_error_share", "slices_json",
+    }  # fmt: skip
+    assert all(row["character_bits"] and row["slice_bits_json"] for row in rows)
+    (told,) = [r for r in read_rows(tmp_path / "out", "redactions") if r["where"] == "replicates"]
+    assert int(told["left_out_count"]) == len(rows) and "is a fold" in told["why"]
+    assert verify_export(tmp_path / "out")["studies"] == 1
 
 
 def test_trainings_are_charged_as_recorded():
