@@ -239,6 +239,10 @@ class Objective:
         """Return the metric as the name of scores; a metric that should fall says so."""
         return self.metric if self.direction == "up" else f"{self.metric}, lower is better"
 
+    def write_score(self, figure: object) -> str:
+        """Return a score or gain with its unit; a share stands without."""
+        return f"{figure}" if METRICS[self.metric].share else f"{figure} {self.metric}"
+
     def bounded(self) -> bool:
         """Tell whether gains lie between -1 and 1, as betting needs."""
         return METRICS[self.metric].share and self.scale == "raw"

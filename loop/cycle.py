@@ -157,7 +157,8 @@ def describe(campaign: Campaign, best: Planned | None) -> str:
         return "no candidate finished its training"
     facts = campaign.facts()
     scores, verdict = facts.scores[best.digest, "predict", 0], facts.verdicts[best.digest]
-    shown = round_primary(campaign.running.config.objective, scores) if scores else "-"
+    objective = campaign.running.config.objective
+    shown = objective.write_score(round_primary(objective, scores)) if scores else "-"
     text = f"best candidate {best.digest[:8]} has {shown} on feedback; {verdict.answer}"
     if verdict.hidden is None:
         return text

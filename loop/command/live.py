@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from configs.objective import METRICS
 from configs.settings.config import Config
 from evals.metrics import round_primary
 from loop.calibrate.forecast import forecast
@@ -85,7 +84,8 @@ class View:
         if self._running.facts().closed:
             self.say(f"study {name} has ended; nothing is left to run")
         else:
-            self.say(f"study {name}: about {jobs} jobs, {describe_minutes(self._forecast.minutes)}")
+            minutes = describe_minutes(self._forecast.minutes)
+            self.say(f"study {name}: about {jobs} jobs, {minutes}{self._which_way('; scores in ')}")
         if self.console.is_terminal:
             self._live.start()
         else:
@@ -133,7 +133,7 @@ class View:
         from rich.text import Text
 
         config, facts, root = self._running.config, self._running.facts(), self._root()
-        title = f"study {config.study.name}"
+        title = f"study {config.study.name}{self._which_way(', ')}"
         table = Table(
             "campaign",
             "generation",
@@ -157,6 +157,11 @@ class View:
         below.add_row(bar, Text(line))
         return Group(table, below)
 
+    def _which_way(self, before: str) -> str:
+        """Return the metric and its better way behind a text; empty where larger is better."""
+        objective = self._running.config.objective
+        return f"{before}{objective.scores_text()}" if objective.direction == "down" else ""
+
     def _root(self) -> dict[str, dict[str, int]]:
         from sandbox.budget import balances
 
@@ -166,9 +171,7 @@ class View:
         """Print the closing table and where the report lies."""
         from rich.table import Table
 
-        metric = s["objective"]["metric"]
-        down = f", {metric}, lower is better" if METRICS[metric].better == "down" else ""
-        title = f"study {s['study']}{down}"
+        title = f"study {s['study']}{self._which_way(', ')}"
         table = Table("arm", "baseline", "champion", "held-out gain (interval)", title=title)
         repeats = len({a["repeat"] for a in s["arms"]})
         for a in s["arms"]:

@@ -13,6 +13,7 @@ import click
 from configs.arms import ARMS
 from configs.build import plain
 from configs.errors import BadInput
+from configs.objective import METRICS
 from loop.facts.nearest import recorded_nearest
 from loop.facts.reader import FactsReader
 from loop.facts.summary import make_summary
@@ -38,10 +39,13 @@ def read_summary(folder: Path) -> dict[str, Any]:
 @AS_JSON
 def plans(folder: Path, as_json: bool) -> None:
     """List the plans of a run."""
-    flag = "computable" if as_json else "flag"
-    head = ["plan", "arm", "generation", "class", "verdict", "feedback", flag, "why"]
+    flag, summary = "computable" if as_json else "flag", read_summary(folder)
+    metric = summary["objective"]["metric"]
+    way = f", {metric}, lower is better" if METRICS[metric].better == "down" else ""
+    feedback = "feedback" if as_json else f"feedback{way}"
+    head = ["plan", "arm", "generation", "class", "verdict", feedback, flag, "why"]
     rows = []
-    for generation in read_summary(folder)["generations"]:
+    for generation in summary["generations"]:
         for plan in generation["plans"]:
             computable = plan["computable"]
             rows.append(

@@ -180,9 +180,10 @@ def _champion(study: MeasuredStudy, index: Index, place: int, campaign: dict[str
     look, arm = campaign["confirm"], campaign["arm"]
     where = f" of {study.folders[place].name}" if len(study.runs) > 1 else ""
     doubt = "; flagged computable, so that it proves little" if campaign["computable"] else ""
+    gain = study.config.objective.write_score(f"{look['gain']:.3f}")
     text = (
         f"Arm {arm}, repeat {campaign['repeat']}{where}: this champion is better than the baseline"
-        f" on confirm by {look['gain']:.3f} ({look['low']:.3f} to {look['high']:.3f}, level"
+        f" on confirm by {gain} ({look['low']:.3f} to {look['high']:.3f}, level"
         f" {look['level']:g}, fresh seeds){doubt}. It is one draw of the arm, not the arm's gain."
     )
     return Line(text=text, ledger=index.of(f"verdicts of {arm}"))

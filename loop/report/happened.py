@@ -107,7 +107,7 @@ def _pace(study: MeasuredStudy) -> str:
 def _over_time(study: MeasuredStudy, index: Index, name: str) -> list[Table]:
     metric = study.config.objective.scores_text()
     return [
-        _by_arm("arms", progress.campaign_rows(study), index, "verdicts", name),
+        _by_arm("arms", progress.campaign_rows(study), index, "verdicts", name, metric),
         _by_arm("scores", progress.score_rows(study), index, "scores", name, metric),
         _by_arm("trials", progress.trial_rows(study), index, "scores", name, metric),
         _by_arm("gains", progress.gain_rows(study), index, "verdicts", name, _scale(study)),

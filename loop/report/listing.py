@@ -49,7 +49,8 @@ def _closing_metrics(run: Run, look: str) -> Iterator[Row]:
         return
     for metric, kind in METRICS.items():
         if metric in old and metric in new:
-            yield metric, kind.text, old[metric], new[metric]
+            way = ", lower is better" if kind.better == "down" else ""
+            yield metric, f"{kind.text}{way}", old[metric], new[metric]
     for part, value in old["slices"].items():
         if part in new["slices"]:
             yield f"slice {part}", "exact match", value, new["slices"][part]
@@ -81,7 +82,7 @@ def list_lineage(study: MeasuredStudy, index: Index, name: str) -> Table:
                     )
                 )
                 ledger.append(index.plan(study.numbers[place], plan))
-    return table("lineage", rows, ledger, name)
+    return table("lineage", rows, ledger, name, unit=study.config.objective.scores_text())
 
 
 def _descent(run: Run, arm: str) -> list[tuple[int, int, str, str, str]]:
@@ -159,7 +160,7 @@ def list_plans(study: MeasuredStudy, index: Index, name: str) -> Table:
             for plan in generation["plans"]:
                 rows.append((generation["arm"], repeat, generation["index"], *_plan_row(plan)))
                 ledger.append(index.plan(study.numbers[place], plan["id"]))
-    return table("plans", rows, ledger, name)
+    return table("plans", rows, ledger, name, unit=study.config.objective.scores_text())
 
 
 def _plan_row(plan: dict[str, Any]) -> Row:

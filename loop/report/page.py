@@ -167,9 +167,10 @@ def _view_table(table: Table, arms: Sequence[str], other: Table | None = None) -
     title = f"{kind.title}: {table.study}" if table.study else kind.title
     drawn = [table, other] if other else [table]
     svg = draw(drawn, arms) if table.name in FIGURES else ""
+    down = table.unit.endswith("lower is better") and not svg
     return TableView(
         title=title,
-        note=kind.note,
+        note=f"{kind.note} Scores on feedback: {table.unit}.".strip() if down else kind.note,
         rows=len(table.rows),
         grid=lay_out(table),
         folded=_needs_table(table) if svg else _is_folded(table),

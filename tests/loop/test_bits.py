@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from exports import read_rows
 from fakes import FakeBox
 from reports import read_report, rows_of
@@ -17,6 +18,9 @@ from configs.recipe import Recipe
 from configs.records import CONFIRM
 from evals.ladder import release_feedback
 from evals.metrics import primary, read_metric, round_primary
+from loop.command.live import View
+from loop.command.main import cli
+from loop.command.run import run_and_show
 from loop.export.verify import verify_export
 from loop.export.write import export
 from loop.instruments.gather import read_records
@@ -128,6 +132,37 @@ def test_a_closing_look_in_bits_names_the_worst_slice_and_no_robustness(study, t
     ]
     text = "highest bits over the task's slices, lower is better"
     assert values["worst slice", text] == tuple(map(max, sides))
+
+
+def test_whoever_shows_bits_says_once_that_lower_is_better(study, tmp_path):
+    folder = tmp_path / "runs" / "t"
+    listed = CliRunner().invoke(cli, ["plans", str(folder)], catch_exceptions=False).output
+    assert "feedback, bits, lower is better" in " ".join(listed.replace("┃", " ").split())
+    as_json = CliRunner().invoke(cli, ["plans", str(folder), "--json"], catch_exceptions=False)
+    assert "feedback" in json.loads(as_json.output)[0]
+    page = page_of(folder)
+    assert page.count("Scores on feedback: bits, lower is better.") == 2  # tables Arms and Plans
+    assert "on feedback, lower is better" in page  # the axis of the scores
+    assert re.search(r"better than the baseline on confirm by 0\.\d{3} bits \(", page)
+    for text in ("nats per right", "standard deviation of", "weights of the net"):
+        assert re.search(f"{text}[^<]*, lower is better<", page)
+
+
+def test_a_run_in_bits_says_so_as_it_goes(tmp_path, go, capsys, monkeypatch):
+    cfg, titles, end = config(tmp_path, *SETTINGS), [], View.print_table
+    mandate(cfg)
+
+    def watch(view, summary):
+        titles.append(view.picture().renderables[0].title)
+        end(view, summary)
+
+    monkeypatch.setattr(View, "print_table", watch)
+    go(cfg, FakeBox(quality), run_and_show)
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert "scores in bits, lower is better" in first
+    assert any(re.search(r"has \d\.\d+ bits on feedback; accept", line) for line in lines)
+    assert any("study t, bits, lower is better" in line for line in lines)  # the closing table
+    assert titles == ["study t, bits, lower is better"]
 
 
 def test_robustness_bounds_nothing_where_the_metric_is_bits():

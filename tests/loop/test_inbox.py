@@ -830,6 +830,14 @@ def test_orders_from_the_page_are_recorded_under_who_gave_them(client):
     assert give(what="resume").headers["location"] == "/runs/t" and gate_of(cfg).memory.halt == ""
 
 
+def test_the_live_page_of_a_study_in_bits_says_that_lower_is_better(study, runs):
+    study("task=text-small", "study.confirm_replicates=12")
+    made = inbox.make_app(runs, (*inbox.LOOPBACK, "testserver"))
+    with TestClient(made, follow_redirects=False) as http:
+        signed_in(http, made.state.sign_ins)
+        assert "Scores on feedback: bits, lower is better." in http.get("/runs/t").text
+
+
 def test_a_plan_s_page_and_live_page_and_figures_name_only_what_may_be_shown(client):
     http, door, cfg = client
     signed_in(http, door)
