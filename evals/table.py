@@ -146,6 +146,12 @@ def check_table(table: Table, code: str) -> None:
             f"table {table.name} holds rows of {sorted(wide)} scores; it should be"
             f" {table.folds} folds and {len(table.slices)} slices"
         )
+    for row in table.rows:
+        if not all(0 <= value < math.inf for value in row.bits):
+            raise BadInput(
+                f"table {table.name} holds a score that is no finite number of bits, of seed"
+                f" {row.seed} at level {row.level:g}; take a fresh copy"
+            )
     for level in table.levels:
         if not any(row.level == level and row.recipe == table.task.baseline for row in table.rows):
             raise BadInput(

@@ -7,8 +7,8 @@ digest of all rows. `read_table` refuses a file whose rows are others, or that i
 import ast
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,32 @@ PLAIN_COLUMNS = (
 """Columns of a row beside the knobs and the scores."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """The metadata of a table's file."""
+
+    format: int
+    "format of the file"
+    name: str
+    "name and version of the table"
+    task: TaskSetup
+    "settings of the task that was trained"
+    levels: tuple[float, ...]
+    "compute levels, as multiples of the planned compute"
+    folds: int
+    "folds of each row"
+    slices: tuple[str, ...]
+    "slices of each row, after its folds"
+    code: str
+    "stamp of the code that trained"
+    design: str
+    "digest of the design, which says what is trained"
+    complete: bool
+    "whether every training of the design is there"
+    rows: str
+    "digest of all rows"
+
+
 def stamp_code() -> str:
     """Return the digest of the code that decides a training; comments and docstrings are not in
     it.
@@ -75,22 +101,22 @@ def write_table(table: Table, path: Path) -> str:
     import pyarrow.parquet
 
     columns = _to_columns(table)
-    about = {
-        "format": FORMAT,
-        "name": table.name,
-        "task": plain(replace(table.task, table="", table_digest="", folds=0)),
-        "levels": list(table.levels),
-        "folds": table.folds,
-        "slices": list(table.slices),
-        "code": table.code,
-        "design": table.design,
-        "complete": table.complete,
-        "rows": _digest(columns),
-    }
+    about = About(
+        format=FORMAT,
+        name=table.name,
+        task=replace(table.task, table="", table_digest="", folds=0),
+        levels=table.levels,
+        folds=table.folds,
+        slices=table.slices,
+        code=table.code,
+        design=table.design,
+        complete=table.complete,
+        rows=_digest(columns),
+    )
     data = {name: values.tolist() for name, values in columns.items()}
     types = {"bits": pyarrow.list_(pyarrow.float32())}
     arrays = {name: pyarrow.array(values, types.get(name)) for name, values in data.items()}
-    whole = pyarrow.table(arrays).replace_schema_metadata({KEY: json.dumps(about).encode()})
+    whole = pyarrow.table(arrays).replace_schema_metadata({KEY: json.dumps(plain(about)).encode()})
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     pyarrow.parquet.write_table(whole, part, compression="zstd")
@@ -109,21 +135,26 @@ def digest_file(path: str) -> str:
         ) from None
 
 
-def read_settings(path: str) -> dict[str, Any]:
-    """Return the metadata of a table's file: task, levels, folds, slices, code, name."""
+def read_about(path: str) -> About:
+    """Return the metadata of a table's file; raise BadInput for a file that is no whole table."""
     import pyarrow
     import pyarrow.parquet
 
     try:
         metadata = pyarrow.parquet.read_schema(path).metadata or {}
-        about: dict[str, Any] = json.loads(metadata[KEY])
-    except (pyarrow.ArrowInvalid, OSError, KeyError, ValueError) as error:
-        raise BadInput(f"table {path} is no whole table: {str(error)[:120]}") from None
-    if about.get("format") != FORMAT:
-        raise BadInput(
-            f"table {path} has format {about.get('format')}; this version reads {FORMAT}"
-        )
+        if KEY not in metadata:
+            raise BadInput("its metadata names no table")
+        about = parse(About, json.loads(metadata[KEY]))
+    except (pyarrow.ArrowInvalid, OSError, ValueError, BadInput) as error:
+        raise _no_table(path, error) from None
+    if about.format != FORMAT:
+        raise BadInput(f"table {path} has format {about.format}; this version reads {FORMAT}")
     return about
+
+
+def _no_table(path: str, why: object) -> BadInput:
+    reason = " ".join(str(why).split())[:120]
+    return BadInput(f"table {path} is no whole table: {reason}")
 
 
 def read_table(path: str) -> Table:
@@ -131,30 +162,42 @@ def read_table(path: str) -> Table:
     import pyarrow
     import pyarrow.parquet
 
-    about = read_settings(path)
+    about = read_about(path)
     try:
         data = pyarrow.parquet.read_table(path).to_pydict()
-    except (pyarrow.ArrowInvalid, OSError) as error:
-        raise BadInput(f"table {path} is no whole table: {str(error)[:120]}") from None
-    task = parse(TaskSetup, about["task"], "task")
-    rows = _from_columns(task, data)
-    table = Table(
-        name=about["name"],
-        task=task,
-        levels=tuple(about["levels"]),
-        folds=about["folds"],
-        slices=tuple(about["slices"]),
-        code=about["code"],
-        design=about["design"],
-        complete=about["complete"],
-        rows=rows,
-    )
-    if (now := _digest(_to_columns(table))) != about["rows"]:
+        _need_columns(about.task, data)
+        table = Table(
+            name=about.name,
+            task=about.task,
+            levels=about.levels,
+            folds=about.folds,
+            slices=about.slices,
+            code=about.code,
+            design=about.design,
+            complete=about.complete,
+            rows=_from_columns(about.task, data),
+        )
+        now = _digest(_to_columns(table))
+    except (pyarrow.ArrowInvalid, OSError, BadInput) as error:
+        raise _no_table(path, error) from None
+    except (TypeError, ValueError):
+        raise _no_table(path, "a cell is of another kind than its column") from None
+    if now != about.rows:
         raise BadInput(
             f"table {path} holds other rows ({now[:12]}) than it was written with"
-            f" ({about['rows'][:12]}); take a fresh copy"
+            f" ({about.rows[:12]}); take a fresh copy"
         )
     return table
+
+
+def _need_columns(task: TaskSetup, data: Mapping[str, object]) -> None:
+    """Raise BadInput unless the columns are those of a table over the task's grid."""
+    wanted = {*(task.grid or {}), *PLAIN_COLUMNS, "bits"}
+    lacking, more = ", ".join(sorted(wanted - data.keys())), ", ".join(sorted(data.keys() - wanted))
+    if lacking:
+        raise BadInput(f"it lacks the column {lacking}")
+    if more:
+        raise BadInput(f"it has the column {more}, which no table of this grid has")
 
 
 def _to_columns(table: Table) -> dict[str, np.ndarray[Any, Any]]:
@@ -172,15 +215,12 @@ def _from_columns(task: TaskSetup, data: dict[str, list[Any]]) -> tuple[Row, ...
     grid, base = task.grid or {}, plain(task.baseline)
     recipes: dict[tuple[Any, ...], Recipe] = {}
     rows = []
-    try:
-        for number, bits in enumerate(data["bits"]):
-            values = tuple(data[name][number] for name in grid)
-            if values not in recipes:
-                recipes[values] = Recipe(**{**base, **dict(zip(grid, values, strict=True))})
-            given = {name: data[name][number] for name in PLAIN_COLUMNS}
-            rows.append(Row(recipe=recipes[values], bits=tuple(bits), **given))
-    except KeyError as error:
-        raise BadInput(f"a table lacks the column {error.args[0]}") from None
+    for number, bits in enumerate(data["bits"]):
+        values = tuple(data[name][number] for name in grid)
+        if values not in recipes:
+            recipes[values] = Recipe(**{**base, **dict(zip(grid, values, strict=True))})
+        given = {name: data[name][number] for name in PLAIN_COLUMNS}
+        rows.append(Row(recipe=recipes[values], bits=tuple(bits), **given))
     return tuple(rows)
 
 
@@ -206,14 +246,13 @@ def fill_in(settings: dict[str, Any]) -> dict[str, Any]:
             f"task.table {path} is {digest[:12]} and {str(pinned)[:12]} is pinned; restore it, or"
             " choose another study.name"
         )
-    about = read_settings(path)
-    if settings["name"] != about["task"]["name"]:
+    about = read_about(path)
+    if settings["name"] != about.task.name:
         raise BadInput(
-            f"task.name is {settings['name']}; table {path} is of task {about['task']['name']}"
+            f"task.name is {settings['name']}; table {path} is of task {about.task.name}"
         )
-    folds = about["folds"]
-    filled = {**about["task"], "table": path, "table_digest": digest, "folds": folds}
-    return {**filled, "held_out": folds // 3}
+    own = {"table": path, "table_digest": digest, "folds": about.folds}
+    return {**plain(about.task), **own, "held_out": about.folds // 3}
 
 
 def need_same(task: TaskSetup) -> None:

@@ -19,7 +19,7 @@ from evals import table as tables
 from evals.folds import columns_of, draw_pool, held_out_folds, probabilities_of
 from evals.score import score
 from evals.table import PLANNED, Unlisted, World, check_table, list_grid
-from loop.study.tab_file import digest_file, fill_in, read_table, stamp_code, write_table
+from loop.study.tab_file import KEY, digest_file, fill_in, read_table, stamp_code, write_table
 
 
 @pytest.fixture(scope="module")
@@ -106,27 +106,80 @@ def test_a_file_gives_the_same_table_back(tmp_path, table):
     assert read_table(str(fabricated.write(tmp_path, table))) == table
 
 
-def broken_file(tmp_path, table, how):
+def other_rows(whole):
+    bits = whole["bits"].to_pylist()
+    bits[0][0] -= 0.5
+    return with_bits(whole, bits)
+
+
+def with_bits(whole, bits, kind=None):
+    place, field = whole.schema.get_field_index("bits"), whole.schema.field("bits")
+    return whole.set_column(place, "bits", pyarrow.array(bits, kind or field.type))
+
+
+def with_metadata(**changes):
+    def change(whole):
+        about = json.loads(whole.schema.metadata[KEY])
+        return whole.replace_schema_metadata({KEY: json.dumps(about | changes).encode()})
+
+    return change
+
+
+CHANGED = [
+    (other_rows, "holds other rows"),
+    (lambda whole: whole.slice(0, 30), "holds other rows"),
+    (lambda whole: whole.append_column("extra", [[1] * len(whole)]), "has the column extra"),
+    (lambda whole: whole.drop_columns(["steps"]), "lacks the column steps"),
+    (lambda whole: whole.drop_columns(["depth"]), "lacks the column depth"),
+    (lambda whole: with_bits(whole, [None] * len(whole)), "another kind than its column"),
+    (lambda w: with_bits(w, ["x"] * len(w), pyarrow.string()), "another kind than its column"),
+    (lambda whole: whole.replace_schema_metadata({}), "its metadata names no table"),
+    (with_metadata(format=2), "has format 2; this version reads 1"),
+    (with_metadata(folds="many"), "folds is 'many'; it should be a whole number"),
+    (with_metadata(task={"name": "text"}), "task.planned_cpu_us is missing"),
+]
+
+
+@pytest.mark.parametrize(("change", "why"), CHANGED)
+def test_a_changed_file_is_refused_with_a_sentence(tmp_path, table, change, why):
     path = fabricated.write(tmp_path, table)
-    if how == "cut":
-        path.write_bytes(path.read_bytes()[:-200])
-    elif how == "other rows":
-        whole = parquet.read_table(path)
-        bits = whole["bits"].to_pylist()
-        bits[0][0] -= 0.5
-        place, field = whole.schema.get_field_index("bits"), whole.schema.field("bits")
-        whole = whole.set_column(place, field, pyarrow.array(bits, field.type))
-        parquet.write_table(whole, path)
-    return path
-
-
-@pytest.mark.parametrize(
-    ("how", "why"), [("cut", "is no whole table"), ("other rows", "holds other rows")]
-)
-def test_a_damaged_file_is_refused_with_a_sentence(tmp_path, table, how, why):
+    parquet.write_table(change(parquet.read_table(path)), path)
     with pytest.raises(BadInput, match=why) as error:
-        read_table(str(broken_file(tmp_path, table, how)))
+        read_table(str(path))
+    assert str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def damage(path):
+    path.write_bytes(path.read_bytes()[:200] + bytes(200) + path.read_bytes()[400:])
+
+
+def be_folder(path):
+    path.unlink()
+    path.mkdir()
+
+
+BROKEN = [cut, damage, be_folder, lambda path: path.write_text("hello"), lambda path: path.unlink()]
+
+
+@pytest.mark.parametrize("spoil", BROKEN)
+def test_a_file_that_is_no_parquet_is_refused_with_a_sentence(tmp_path, table, spoil):
+    path = fabricated.write(tmp_path, table)
+    spoil(path)
+    with pytest.raises(BadInput, match="is no whole table") as error:
+        read_table(str(path))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("bits", [math.nan, math.inf, -0.5])
+def test_a_score_that_is_no_number_of_bits_is_refused(table, bits):
+    rows = list(table.rows)
+    rows[5] = replace(rows[5], bits=(*rows[5].bits[:3], bits, *rows[5].bits[4:]))
+    with pytest.raises(BadInput, match="no finite number of bits, of seed 1000 at level 1;"):
+        check_table(replace(table, rows=tuple(rows)), stamp_code())
 
 
 @pytest.mark.parametrize(

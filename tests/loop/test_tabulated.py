@@ -189,6 +189,31 @@ def test_nothing_runs_on_a_table_of_other_code_or_that_changed(tmp_path):
     assert not (tmp_path / "runs/t/ledger.sqlite").exists()
 
 
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:-200]), "no whole table"),
+        (lambda path: (path.unlink(), path.mkdir()), "cannot be read .Is a directory"),
+        (lambda path: write_table(nan_table(), path), "no finite number of bits"),
+        (
+            lambda path: write_table(replace(fabricated.fabricate(), levels=(1.0, 2.0)), path),
+            "lacks",
+        ),
+    ],
+)
+def test_nothing_runs_on_a_file_that_is_no_sound_table(tmp_path, spoil, why):
+    spoil(tmp_path / "fabricated-v1.parquet")
+    with pytest.raises(BadInput, match=why) as error:
+        run(config())
+    assert error.value.exit_code == 2 and not (tmp_path / "runs/t/ledger.sqlite").exists()
+
+
+def nan_table():
+    table = fabricated.fabricate()
+    first = replace(table.rows[0], bits=(float("nan"), *table.rows[0].bits[1:]))
+    return replace(table, rows=(first, *table.rows[1:]))
+
+
 def test_a_real_table_is_built_in_pieces_and_a_study_runs_on_it(tmp_path, box_env):
     need_box(lambda: NamespaceBox(box_env)).close()
     folder = tmp_path / "tab"
