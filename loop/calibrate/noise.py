@@ -28,6 +28,8 @@ RUNS = {"baseline": 60, "reference": 16, "slow": 60, "bimodal": 80}
 A study starts from the baseline, and the reference is its ceiling. The slow recipe is still rising;
 the bimodal recipe learns or does not.
 """
+STUDY = "noise-"
+"""Begin of the name of a study of noise; the task follows."""
 ENOUGH = 200
 """Scores with which no more is trained. A failed training leaves no score."""
 
@@ -55,7 +57,7 @@ def noise_settings(task: str, runs: Mapping[str, int]) -> Config:
     return compose_settings(
         [
             "study=single",
-            f"study.name=noise-{task}",
+            f"study.name={STUDY}{task}",
             f"task={task}",
             "autonomy=autonomous",
             *budget_for(total, cpu_seconds=8 * total + 60),
@@ -115,8 +117,9 @@ def read_noise(task: str, folder: Path = FIGURES) -> dict[str, list[float]]:
 def _write(running: Running, plans: Mapping[str, Planned], out: Path) -> list[dict[str, Any]]:
     """Write the rows so far, below a line with their command; return them."""
     rows = list(read_scores(running, plans))
+    task = running.config.study.name.removeprefix(STUDY)
     head = {
-        "command": f"heirloop calibrate {running.config.task.name} --null real --unattended",
+        "command": f"heirloop calibrate {task} --null real --unattended",
         "study": running.root,
         "recipes": {kind: plain(r) for kind, r in noise_recipes(running.config).items()},
     }

@@ -38,14 +38,16 @@ def calibrate(
     Raises BadInput where no noise was measured.
     """
     config = compose_settings([f"task={task}"])
+    # Betting needs gains between -1 and 1, and an objective without them refuses it.
+    names = [name for name in RULES if name != "betting" or config.objective.bounded()]
     plan = plan or Campaigns(deviation=config.task.seed_deviation)
     if null == "real":
         scores = real_scores(task, folder, unattended=unattended, say=say)
-        rules = {rule: {"null": "a", **real(rule, scores, plan)} for rule in RULES}
+        rules = {rule: {"null": "a", **real(rule, scores, plan)} for rule in names}
     else:
         scores = read_noise(task, folder)
         path = folder / f"calibration-{task}.jsonl"
-        rules = {rule: _simulate(rule, scores, plan, path, say) for rule in RULES}
+        rules = {rule: _simulate(rule, scores, plan, path, say) for rule in names}
     return {
         "alpha": plan.alpha,
         "task": task,

@@ -4,6 +4,7 @@ kept, what a question needs.
 
 import json
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from fakes import FakeBox
@@ -33,13 +34,13 @@ def scores(tmp_path, go, monkeypatch):
         ),
     )
 
-    def start(box, **kw):
+    def start(box, task="addition", **kw):
         return go(
             None,
             box,
             lambda _: noise.measure_noise(
-                "addition",
-                tmp_path / "noise-addition.jsonl",
+                task,
+                tmp_path / f"noise-{task}.jsonl",
                 **{"runs": FEW, "unattended": True, **kw},
             ),
         )
@@ -106,6 +107,25 @@ def test_the_real_null_uses_every_score_once(tmp_path, scores, monkeypatch):
         and row["null"] == "a"
         and row["confirmations"] * row["replicates"] * 2 <= row["trainings"]
     )
+
+
+def test_the_noise_of_a_task_in_bits_is_in_bits_and_betting_is_no_rule_for_it(
+    tmp_path, scores, monkeypatch
+):
+    monkeypatch.setattr(noise, "ENOUGH", sum(FEW.values()))
+    rows = scores(FakeBox(lambda order: 0.2 + order.seed % 7 / 100), task="text-small")
+    found = rules.calibrate("text-small", "real", unattended=False, folder=tmp_path, plan=QUICK)
+    assert set(found["rules"]) == set(RULES) - {"betting"}
+    for kind, (count, deviation) in found["noise"].items():
+        bits = [row["bits"] for row in rows if row["kind"] == kind]
+        assert count == len(bits) and deviation == round(float(np.std(bits)), 4) > 0
+    assert found["rules"]["paired_t"]["trainings"] == len(rows)
+    first = (tmp_path / "noise-text-small.jsonl").read_text().splitlines()[0]
+    assert json.loads(first)["command"].startswith("heirloop calibrate text-small --null real")
+    simulated = rules.calibrate(
+        "text-small", "simulated", unattended=False, folder=tmp_path, plan=QUICK
+    )
+    assert set(simulated["rules"]) == set(found["rules"])
 
 
 def test_power_tells_what_a_question_needs_and_a_larger_gain_needs_less():
