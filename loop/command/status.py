@@ -11,7 +11,7 @@ from configs.settings.config import Config
 from loop.command.failure import explain
 from loop.facts.facts import Facts
 from loop.facts.reader import FactsReader
-from loop.facts.summary import make_summary
+from loop.facts.summary import describe_proof, make_summary
 from loop.people.advice import list_voters
 from loop.people.requests import open_gate
 from loop.terminal import AS_JSON, FOLDER, print_pairs, print_table
@@ -39,8 +39,7 @@ def status(folder: Path, as_json: bool) -> None:
     gate = open_gate(folder)
     facts = FactsReader(gate.ledger).facts()
     result = make_summary(gate.ledger, facts)
-    proved = result["proved"]
-    proof = f"proved {proved}" if proved else "heirloop doctor was not run before it"
+    proof = describe_proof(result["box"], result["proved"])
     cpu = result["accounts"]["root"]["cpu_us"]
     state, generation, jobs, left = describe(folder, gate, facts)
     values = {

@@ -11,6 +11,7 @@ from configs.entries import DecisionEntry, Entry, SessionEntry, StartEntry, Stud
 from configs.objective import Objective, objective_text
 from configs.records import Plan, Verdict
 from configs.settings.config import Config
+from configs.settings.task import SIMULATED
 from evals.metrics import primary, skill
 from loop.facts.ending import count_generations, describe_end, ended_early
 from loop.facts.facts import Campaign, Facts
@@ -20,6 +21,20 @@ from sandbox.budget import balances, look_account
 from sandbox.decision import policy
 from sandbox.gate.mandate import computable
 from sandbox.ledger import Ledger
+
+STAND_INS = (SIMULATED, "table")
+"""Boxes that execute nothing, so that there is nothing to prove of them."""
+
+
+def describe_proof(box: str, proved: str) -> str:
+    """Return what is known of a kind of box; `proved`: the day of the proof, or empty."""
+    if box in STAND_INS:
+        return "nothing is executed in it"
+    return (
+        f"proved by heirloop doctor on {proved}"
+        if proved
+        else "heirloop doctor was not run before it"
+    )
 
 
 def make_summary(ledger: Ledger, facts: Facts) -> dict[str, Any]:

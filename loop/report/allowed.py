@@ -7,6 +7,7 @@ from configs.build import plain
 from configs.entries import MandateEntry, StudyEntry, facts_of, lines_of
 from configs.settings.config import Config
 from configs.settings.task import SIMULATED
+from loop.facts.summary import STAND_INS, describe_proof
 from loop.people.view import read_own_files
 from loop.report.evidence import Index
 from loop.report.shape import Line, Part, table
@@ -34,16 +35,11 @@ def _rules_in_words(study: MeasuredStudy, root: str) -> Iterator[Line]:
         text=f"Stage {config.autonomy.stage}. Humans control: {config.autonomy.humans}",
         ledger=root,
     )
-    proved = summary["proved"]
-    proof = (
-        f"proved by heirloop doctor on {proved}"
-        if proved
-        else "heirloop doctor was not run before it"
-    )
+    proof = describe_proof(summary["box"], summary["proved"])
     yield Line(
         text=f"Tier {summary['tier']} ({summary['box']} box, {proof}).",
         ledger=root,
-        warn=not proved,
+        warn=not summary["proved"] and summary["box"] not in STAND_INS,
     )
     for reason in _fall_backs(study):
         yield Line(text=f"{describe_fall_back(reason)}.", ledger=root, warn=True)

@@ -7,6 +7,7 @@ from typing import Any
 from configs.entries import ControlEntry, PauseEntry
 from configs.errors import BudgetExhausted, VerificationFailed
 from configs.reader import written_fields
+from loop.facts.summary import STAND_INS
 from loop.instruments.run import Run
 from loop.report.evidence import Index
 from loop.report.shape import Line, Part, table
@@ -53,14 +54,16 @@ def describe_ending(exit_code: int) -> str:
 
 def _runs(study: MeasuredStudy) -> Iterator[tuple[Any, ...]]:
     for place, (run, summary) in enumerate(zip(study.runs, study.summaries, strict=True)):
-        proof = f"proved {summary['proved']}" if summary["proved"] else "not proved"
+        proof = f", proved {summary['proved']}" if summary["proved"] else ", not proved"
+        if summary["box"] in STAND_INS:
+            proof = ""
         yield (
             study.name,
             study.numbers[place],
             study.folders[place].name,
             run.config.study.seed,
             describe_state(study.runs[place]),
-            f"{summary['tier']}, {proof}",
+            f"{summary['tier']}{proof}",
             summary["entries"],
             summary["jobs"],
             round(summary["wall_seconds"], 1),

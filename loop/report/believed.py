@@ -91,7 +91,7 @@ def describe_believed(study: MeasuredStudy, index: Index, name: str) -> tuple[Pa
         believed.append(Line(text=text, ledger=index.of("study")))
     sign = study.figures.get("warning sign", {}) if study.config.study.warning else {}
     about_truth, truth = describe_truth(study, index, name)
-    return ([*believed, *about_truth], [_table(holds, name), *truth]), (
+    return ([*about_truth, *believed], [*truth, _table(holds, name)]), (
         doubts,
         [
             _table(fails, name),

@@ -143,6 +143,7 @@ def draw_burn(_unit: str, _arms: Sequence[str], rows: Rows) -> Any:
             label=run,
         )
     axis.set(xlabel="ledger entry", ylabel="CPU-seconds left", ylim=(0, None))
+    axis.ticklabel_format(axis="y", style="plain")
     return add_legend(figure, axis) if len(runs) > 1 else figure
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from configs.objective import METRICS
+from configs.objective import COSTS, METRICS
 from evals.loss import FATE_WORDS
 from loop.facts.scores import closing_scores, feedback_score
 from loop.instruments.losses import read_plans
@@ -49,7 +49,8 @@ def _closing_metrics(run: Run, look: str) -> Iterator[Row]:
         return
     for metric, kind in METRICS.items():
         if metric in old and metric in new:
-            way = ", lower is better" if kind.better == "down" else ""
+            down = kind.better == "down" and metric not in COSTS
+            way = ", lower is better" if down else ""
             yield metric, f"{kind.text}{way}", old[metric], new[metric]
     for part, value in old["slices"].items():
         if part in new["slices"]:

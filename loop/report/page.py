@@ -23,6 +23,8 @@ CSV_ROWS = 3000
 """Rows of a figure's CSV on the page."""
 LONG = 30
 """Rows above which a table stands folded."""
+LONGEST = 100
+"""The same for the truth of a table, for which such a study is run."""
 SHORT = 12
 """The same for the tables of FOLDED."""
 FOLDED = frozenset(
@@ -188,7 +190,7 @@ def _needs_table(table: Table) -> bool:
 
 
 def _is_folded(table: Table) -> bool:
-    limit = SHORT if table.name in FOLDED else LONG
+    limit = SHORT if table.name in FOLDED else LONGEST if table.name == "truth" else LONG
     return len(table.rows) > limit or (table.name == "oversight" and bool(table.study))
 
 

@@ -60,6 +60,18 @@ def test_a_study_on_a_table_runs_verifies_and_says_its_tier(tmp_path):
     assert verify(tmp_path / "runs/t")["scores"] > 30
     page = page_of(tmp_path / "runs/t")
     assert "T: tabulated" in page and "looked up in the table" in page
+    status = CliRunner().invoke(cli, ["status", "runs/t"], catch_exceptions=False).output
+    assert "T: tabulated, nothing is executed in it" in status
+    first_screen = page.split("<nav>")[0]
+    assert "doctor" not in page and "proved" not in first_screen
+    assert "1e6" not in page  # the budget's axis has whole numbers
+    # The truth comes first, and its table stands open.
+    assert first_screen.index("On table fabricated-v1") < first_screen.index("Arm local")
+    after = page.split("Measured beside true")[1]
+    assert (
+        0 < after.index("<table") < after.index("</table>")
+        and "<details" not in after.split("<table")[0]
+    )
     assert any(arm["accepted"] for arm in result["arms"])
 
 
