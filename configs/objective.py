@@ -306,6 +306,7 @@ def objective_text(one: Objective) -> list[str]:
         else ""
     )
     planned = "one per generation" if one.confirmations is None else str(one.confirmations)
+    verb = "go" if one.metric == "bits" else "goes"
     release = (
         "only steps beyond noise"
         if one.feedback == "ladder"
@@ -313,7 +314,7 @@ def objective_text(one: Objective) -> list[str]:
     )
     return [
         (
-            f"Better means: {one.metric}{mix} goes {one.direction}{scale}, by more than"
+            f"Better means: {one.metric}{mix} {verb} {one.direction}{scale}, by more than"
             f" {one.minimum_effect:g}."
         ),
         f"It is the {METRICS[one.metric].text}.",

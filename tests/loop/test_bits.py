@@ -88,7 +88,7 @@ def test_fewer_bits_are_a_positive_gain_in_verdict_ladder_funnel_and_report(stud
     assert arm["feedback"]["champion"] < arm["feedback"]["baseline"]
 
     text = re.sub(r"<[^>]*>", " ", page_of(folder))
-    assert "bits, lower is better" in text and "bits goes down" in text
+    assert "bits, lower is better" in text and "bits go down" in text
 
 
 def test_scores_in_bits_are_shown_as_they_are_and_compared_turned(study):
@@ -100,7 +100,7 @@ def test_scores_in_bits_are_shown_as_they_are_and_compared_turned(study):
     assert primary(cfg.objective, record) == -record.bits
     assert round_primary(cfg.objective, record) == round(record.bits, 2)
     assert read_metric(record, "bits", "code") == record.slice_bits["code"]
-    assert "Better means: bits goes down, by more than 0.01." in objective_text(cfg.objective)
+    assert "Better means: bits go down, by more than 0.01." in objective_text(cfg.objective)
 
 
 def test_an_export_holds_the_bits_of_every_split_and_slice_with_unit_and_direction(study, tmp_path):
