@@ -7,12 +7,13 @@ another whose seeds deviate about as much. The residual keeps all folds together
 Nothing is fitted and nothing is near: a recipe or a compute level without rows is unlisted.
 """
 
+import copy
 import hashlib
 import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,8 +31,6 @@ PLANNED = 1.0
 """The compute level of a study: planned compute, once."""
 THIRDS = 3
 """Groups of recipes by the deviation of their seeds; residuals pass within a group."""
-FEWEST_SEEDS = 2
-"""Trainings that every recipe of the grid needs at planned compute."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,46 +129,6 @@ def list_grid(task: TaskSetup) -> list[Recipe]:
     return recipes
 
 
-def check_table(table: Table, code: str) -> None:
-    """Raise BadInput for a table on which no study may rest.
-
-    `code` is the digest of the code that would train now.
-    """
-    if table.code != code:
-        raise BadInput(
-            f"table {table.name} was trained by other code ({table.code[:12]}, and here it is"
-            f" {code[:12]}); check out the code of the table, or build another version"
-        )
-    wide = {len(row.bits) for row in table.rows if not row.failure}
-    if wide != {table.folds + len(table.slices)}:
-        raise BadInput(
-            f"table {table.name} holds rows of {sorted(wide)} scores; it should be"
-            f" {table.folds} folds and {len(table.slices)} slices"
-        )
-    for row in table.rows:
-        if not all(0 <= value < math.inf for value in row.bits):
-            raise BadInput(
-                f"table {table.name} holds a score that is no finite number of bits, of seed"
-                f" {row.seed} at level {row.level:g}; take a fresh copy"
-            )
-    for level in table.levels:
-        if not any(row.level == level and row.recipe == table.task.baseline for row in table.rows):
-            raise BadInput(
-                f"table {table.name} lacks the baseline at {level:g} times the planned compute;"
-                " `heirloop tab build` goes on with it"
-            )
-    counts = dict.fromkeys(list_grid(table.task), 0)
-    for row in table.rows:
-        if row.level == PLANNED and row.recipe in counts:
-            counts[row.recipe] += 1
-    short = sum(count < FEWEST_SEEDS for count in counts.values())
-    if short:
-        raise BadInput(
-            f"table {table.name} is incomplete: {short} of {len(counts)} recipes have fewer than"
-            f" {FEWEST_SEEDS} trainings; `heirloop tab build` goes on with it"
-        )
-
-
 class World:
     """The world of a table: true scores and replicates. It holds the whole table in memory."""
 
@@ -188,6 +147,20 @@ class World:
             for recipe, level in self._cells
             if level == PLANNED
         }
+
+    def within(self, fixed: Mapping[str, Any]) -> "World":
+        """Return the part of this world whose recipes have the fixed knobs; others are unlisted.
+
+        Scores and replicates are those of the whole world.
+        """
+        task, part = self.table.task, copy.copy(self)
+        own = {name: (value,) for name, value in fixed.items()}
+        base, grid = replace(task.baseline, **fixed), {**(task.grid or {}), **own}
+        part.table = replace(self.table, task=replace(task, baseline=base, grid=grid))
+        inside = set(list_grid(part.table.task))
+        part._cells = {key: cell for key, cell in self._cells.items() if key[0] in inside}
+        part._steps = {key: level for key, level in self._steps.items() if key[0] in inside}
+        return part
 
     def level(self, recipe: Recipe, count: int) -> float:
         """Return the compute level of a training of so many steps; raise Unlisted without rows."""
@@ -306,26 +279,3 @@ def _name_cell(recipe: Recipe, level: float) -> str:
 
 def _steps(task: TaskSetup, recipe: Recipe, level: float) -> int:
     return steps(recipe, layout(task.format(), recipe), task.cost, int(task.planned_cpu_us * level))
-
-
-def describe(table: Table) -> dict[str, Any]:
-    """Return the facts of a table for people: sizes, levels, failures and seed noise."""
-    world, planned = World(table), [row for row in table.rows if row.level == PLANNED]
-    noise = [value for value in world.deviations() if math.isfinite(value)]
-    recipe, best = world.best()
-    base = knob_values(table.task.baseline)
-    changed = {name: v for name, v in knob_values(recipe).items() if v != base[name]}
-    return {
-        "table": table.name,
-        "complete": table.complete,
-        "trainings": len(table.rows),
-        "recipes": len({row.recipe for row in planned}),
-        "levels": list(table.levels),
-        "folds": table.folds,
-        "failed": sum(bool(row.failure) for row in table.rows),
-        "cpu_seconds": round(sum(row.cpu_us + row.startup_cpu_us for row in table.rows) / 1e6, 1),
-        "seed_deviation": float(np.sqrt(np.mean(np.square(noise)))) if noise else None,
-        "baseline_bits": world.score(table.task.baseline),
-        "best_bits": best,
-        "best_changes": changed,
-    }

@@ -18,9 +18,9 @@ from configs.records import Plan, Purpose, Split
 from evals.judge import spend
 from loop.facts.facts import Facts, Invalid
 from loop.people import advice, stand_in
-from loop.plan import Draft, Planned, make_plan, source
+from loop.plan import Draft, Planned, make_plan
 from loop.study.running import Charge, Running, charge_proposer
-from loop.study.simulated import SOURCE, simulated
+from loop.study.simulated import bundle_of
 from sandbox.budget import look, look_account
 from sandbox.canonical import digest
 
@@ -169,7 +169,7 @@ class Campaign:
 
     def pristine_bundle(self) -> str:
         """Store the bundle given by people; return its digest."""
-        return self.store_bundle(SOURCE if simulated(self.running.config) else source())
+        return self.store_bundle(bundle_of(self.running.config))
 
     # Held-out looks
 

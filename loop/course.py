@@ -8,7 +8,6 @@ import random
 from configs.arms import CELLS, LARGER
 from configs.entries import CampaignEndEntry
 from configs.errors import Denied, NoBaseline
-from configs.recipe import grid
 from configs.records import Proposal, Purpose
 from loop.campaign import Campaign, passes_gate, request_decision
 from loop.cycle import generation, promote, screen
@@ -53,7 +52,7 @@ def run_start_trial(campaign: Campaign, number: int) -> None:
         index=number,
         purpose="start",
         parent_recipe=base,
-        recipe=draw(rng, base, grid(config.task.notebook, config.task.grid)),
+        recipe=draw(rng, base, config.task.choices()),
         bundle=campaign.pristine_bundle(),
         proposal=Proposal(
             hypothesis="uniform draw for the notebook that every arm starts from", knobs={}

@@ -123,22 +123,35 @@ def _check_tabulated(config: Config) -> None:
         return
     for arm in config.arms():
         way = proposer(arm)
-        if way.where == "box" and not way.program:
-            raise BadInput(
-                f"arm {arm} needs weights that propose, and a table holds none; on a table the"
-                " arms are programs, people, lists or recorded runs, such as random, local, tpe"
-            )
+        if variant(arm).proposer == "notebook":
+            _check_proposing_weights(config, arm)
         need(
-            way.where != "box" and arm not in ("hostile", "planted"),
+            not way.program and arm not in ("hostile", "planted"),
             "study.arms",
             arm,
-            "an arm that needs no box, in a study on a table",
+            "an arm that needs no program of people's own in a box, in a study on a table",
         )
     objective = config.objective
     conditions = (*objective.secondary, *objective.constraints)
     used = {objective.metric, *(condition.metric for condition in conditions)}
     other = sorted(used - ON_TABLE)
     need(not other, "objective.metric", other, f"metrics of a table: {', '.join(sorted(ON_TABLE))}")
+
+
+def _check_proposing_weights(config: Config, arm: str) -> None:
+    """Refuse weights that propose without a notebook in the table, or without compute for them."""
+    if not config.task.notebook:
+        raise BadInput(
+            f"arm {arm} proposes from a notebook, and the trainings of table {config.task.table}"
+            " had none; build a table whose design has baseline.notebook and chance_rows above 0"
+        )
+    least = 2 * config.compute(arm)
+    need(
+        config.budget.propose.cpu_us >= least,
+        "budget.propose.cpu_us",
+        config.budget.propose.cpu_us,
+        f"at least {least}: the job trains the weights that propose, and lets them propose",
+    )
 
 
 def _check_outside_model(config: Config) -> None:

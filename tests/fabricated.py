@@ -15,18 +15,20 @@ from loop.settings import compose_settings
 from loop.study.tab_file import bits_as_written, stamp_code, write_table
 
 GRID = {"learning_rate": (0.002, 0.005), "schedule": ("constant", "cosine"), "depth": (1, 2, 3)}
+WITH_NOTEBOOK = GRID | {"position": ("rotary", "learned"), "notebook": (0.05, 0.1)}
+"""The grid of a table whose trainings have a share for the notebook: 48 recipes."""
 GAINS = {("learning_rate", 0.005): -0.3, ("schedule", "cosine"): -0.2, ("depth", 2): -0.1}
 """Bits by which a value lowers the score of a recipe."""
 FOLDS = 64
 
 
 @cache
-def fabricated_task():
-    """Return task text-small over the fabricated grid."""
-    task = compose_settings(["task=text-small"]).task
-    grid = {name: tuple(values) for name, values in GRID.items()}
-    first = {name: values[0] for name, values in GRID.items()}
-    return replace(task, grid=grid, baseline=replace(task.baseline, **first))
+def fabricated_task(notebook=False):
+    """Return task text-small over a fabricated grid; its baseline has each knob's first value."""
+    task, values = compose_settings(["task=text-small"]).task, WITH_NOTEBOOK if notebook else GRID
+    first = {"notebook": 0.0} | {name: choices[0] for name, choices in values.items()}
+    grid = {name: tuple(choices) for name, choices in values.items()}
+    return replace(task, grid=grid, notebook=notebook, baseline=replace(task.baseline, **first))
 
 
 def level_bits(recipe):
@@ -35,9 +37,9 @@ def level_bits(recipe):
     return 4.0 + sum(gains)
 
 
-def fabricate(seeds=5, levels=(PLANNED, 4.0), code=None, noise=0.04, failing=()):
+def fabricate(seeds=5, levels=(PLANNED, 4.0), code=None, noise=0.04, failing=(), notebook=False):
     """Return the table. `failing` recipes fail in every training."""
-    task, rng, rows = fabricated_task(), np.random.default_rng(20), []
+    task, rng, rows = fabricated_task(notebook), np.random.default_rng(20), []
     hard = rng.normal(0, 0.3, FOLDS + 2)
     for level in levels:
         for number in range(seeds if level == PLANNED else 2):

@@ -67,6 +67,10 @@ class StudyEntry:
     "the lost study that it goes on from; absent: it began anew"
     fell_back: str = later("")
     "reason why box=auto took the Docker box; absent: it did not"
+    proposers_in: str = later("")
+    """on a table: the box in which weights that propose are really trained, kind and tier; absent:
+    nothing is trained
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

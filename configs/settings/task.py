@@ -8,7 +8,7 @@ from configs.build import need, parse
 from configs.cost import Cost
 from configs.errors import BadInput
 from configs.reader import later
-from configs.recipe import Recipe, knob_values
+from configs.recipe import Recipe, grid, knob_values
 from configs.tokens import Task
 
 SINGLE, PAIR, STEPS = 1 / 3, 1 / 2, 6
@@ -111,13 +111,17 @@ class TaskSetup:
     window: int = later(64)
     "text: characters of context before the next character"
     table: str = later("")
-    """a file of recorded trainings that answers the jobs (docs/table.md). All other settings of the
-    task are filled in from it at composition
+    """a file of recorded trainings that answers the jobs (docs/table.md). The other settings of the
+    task are filled in from it at composition; `baseline` and `fixed` may be given
     """
     table_digest: str = later("")
     "sha256 of that file; filled in at composition, then pinned by the study"
     folds: int = later(0)
     "folds of held-out windows in that file; filled in at composition"
+    fixed: dict[str, Any] | None = later(None, hash=False)
+    """with a table: knobs of its grid that the study holds at a value, so that only a part of the
+    grid is its world; null: none
+    """
 
     def __post_init__(self) -> None:
         need(
@@ -145,6 +149,7 @@ class TaskSetup:
         need(pinned, "table", self.table, "a table with its digest and folds, or empty")
         self.format()
         self._check_grid()
+        self._check_fixed()
 
     def _check_grid(self) -> None:
         """Refuse a value that no recipe can have; heads and widths must fit in some draw."""
@@ -155,6 +160,24 @@ class TaskSetup:
                     parse(Recipe, {**knob_values(self.baseline), **alone, name: value})
                 except BadInput as error:
                     raise BadInput(f"grid.{error}") from None
+
+    def _check_fixed(self) -> None:
+        """Refuse a fixed knob without a table, off its grid or unlike the baseline's."""
+        fixed, own = self.fixed or {}, self.grid or {}
+        need(not fixed or bool(self.table), "fixed", fixed, "given with task.table alone")
+        for name, value in fixed.items():
+            need(name in own, "fixed", name, f"one of the table's knobs {', '.join(own)}")
+            listed = ", ".join(map(str, own[name]))
+            need(value in own[name], f"fixed.{name}", value, f"one of the table's values {listed}")
+            held = getattr(self.baseline, name)
+            need(held == value, f"baseline.{name}", held, f"{value}, as task.fixed holds it")
+        left = [name for name, values in self.choices().items() if len(values) > 1]
+        need(not fixed or bool(left), "fixed", fixed, "fewer knobs: one with two values is left")
+
+    def choices(self) -> dict[str, tuple[Any, ...]]:
+        """Return the values per knob for the study's proposers to draw from."""
+        whole = grid(self.notebook, self.grid)
+        return {name: values for name, values in whole.items() if name not in (self.fixed or {})}
 
     def metric(self) -> Literal["bits", "exact_match"]:
         """Return the metric of which its seed deviation is."""

@@ -7,7 +7,6 @@ entries of a ledger: that would keep a training file and weights for each, a meg
 A row names its seed and the digest of its weights instead, so anybody can train it again.
 """
 
-import hashlib
 import itertools
 import json
 import random
@@ -32,14 +31,21 @@ from configs.recipe import Recipe, grid
 from configs.settings.config import Config
 from configs.tokens import layout
 from evals.data import draw_train, questions, replicate_seed
+from evals.datasheet import describe
 from evals.folds import draw_pool
 from evals.score import inspect_weights, item_bits
-from evals.table import PLANNED, Row, Table, describe
+from evals.table import PLANNED, Row, Table
 from evals.tables import Items
 from loop.calibrate.design import Design, Slot, compose_design, list_slots, read_design
 from loop.plan import source
 from loop.study.box import make_box
-from loop.study.tab_file import bits_as_written, read_table, stamp_code, write_table
+from loop.study.tab_file import (
+    bits_as_written,
+    read_table,
+    secret_of,
+    stamp_code,
+    write_table,
+)
 from sandbox.box.base import Box, Execution
 from sandbox.canonical import canonical, digest
 from sandbox.files import replace_file
@@ -57,7 +63,7 @@ class Build:
     def __init__(self, name: str, folder: Path, overrides: tuple[str, ...] = ()) -> None:
         self.name, self.design = f"{name}-{VERSION}", read_design(name)
         self.config = compose_design(self.design, overrides)
-        self.secret = hashlib.sha256(f"heirloop table:{self.name}".encode()).digest()
+        self.secret = secret_of(self.name)
         self.log, self.file = folder / f"{self.name}.jsonl", folder / f"{self.name}.parquet"
         self.code = stamp_code()
         self.slots = list(list_slots(self.design, self.config))

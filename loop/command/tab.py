@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from configs.build import need, plain
-from evals.table import check_table, describe
+from evals.datasheet import check_table, describe
 from loop.calibrate.climb import climb_table
 from loop.calibrate.tab import build
 from loop.instruments.run import Run

@@ -12,7 +12,6 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from configs.build import need, strict_json
 from configs.errors import NeedsHuman
-from configs.recipe import grid
 from configs.records import OrderName
 from loop.inbox.access import Decider, NamedRun, Reader, page, runs_of, wants_json
 from loop.people import acts, requests
@@ -133,7 +132,7 @@ def take_order(
 @router.get("/runs/{run}/propose")
 def show_proposal_form(request: Request, session: Reader, served: NamedRun) -> Response:
     """Show the form for proposals by people."""
-    knobs = grid(served.config.task.notebook, served.config.task.grid)
+    knobs = served.config.task.choices()
     limit = describe_limit(served.config.study.most_changes)
     arms = served.by_hand
     return page(request, "propose.html", session, run=served, knobs=knobs, arms=arms, limit=limit)

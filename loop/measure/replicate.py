@@ -17,12 +17,14 @@ from loop.measure.jobs import (
     Replicate,
     charge_without_startup,
     make_job,
+    make_order,
     run_job,
     seed_of,
     tell_failure,
 )
 from loop.plan import Planned
 from loop.study.running import Running
+from sandbox.canonical import canonical
 
 WEIGHTS, PREDICTIONS = "weights.safetensors", "predictions.safetensors"
 COPY = 0.01
@@ -143,7 +145,8 @@ def write_proposals(running: Running, planned: Planned, cpu: int | None) -> list
     """Let the job of a propose plan write its proposals; return their texts, or a reason.
 
     The writing weights are the screened weights, as they lie in the store. A measure of skill
-    trains its own.
+    trains its own. A table holds no weights: there the job gets their training's order and notebook
+    too, and trains them.
     """
     inputs: list[Input] = []
     if planned.plan.notebook:
@@ -151,7 +154,7 @@ def write_proposals(running: Running, planned: Planned, cpu: int | None) -> list
         trained = train(running, writer, cpu)
         if trained.failure:
             return f"the weights that should propose are no good: {trained.failure}"
-        inputs.append(trained.weights)
+        inputs += [trained.weights, *_training(running, writer, trained)]
     blob, sequence = running.facts().shown[planned.digest]
     inputs.append(Input(name="history.json", digest=blob, sequence=sequence))
     job = make_job(running, Replicate(planned=planned, index=0), "propose", tuple(inputs))
@@ -161,6 +164,15 @@ def write_proposals(running: Running, planned: Planned, cpu: int | None) -> list
         return failure
     text = running.store.get(result.outputs["proposals.jsonl"]).decode(errors="replace")
     return text.splitlines()
+
+
+def _training(running: Running, writer: Replicate, trained: Trained) -> tuple[Input, ...]:
+    """Return the order and the notebook of a training that a table answered; else nothing."""
+    if not running.config.task.folds:
+        return ()
+    order = running.store.put(canonical(make_order(running, writer, writer.train_role)))
+    asked = Input(name="training.json", digest=order, sequence=trained.sequence)
+    return (asked, *_notebook(running, writer.planned))
 
 
 def _writer(running: Running, planned: Planned) -> Replicate:

@@ -15,7 +15,6 @@ from configs.arms import START, variant
 from configs.entries import NotebookEntry
 from configs.history import History, Trial, notebook
 from configs.notebook import BUCKETS
-from configs.recipe import grid
 from configs.records import Plan
 from evals.ladder import Feedback, release_feedback
 from loop.campaign import Campaign
@@ -62,7 +61,7 @@ def _chance_rows(campaign: Campaign) -> list[list[int]]:
     rows = []
     for _ in range(config.study.start_trials):
         bucket = rng.randrange(BUCKETS)
-        recipe = draw(rng, config.task.baseline, grid(True, config.task.grid))
+        recipe = draw(rng, config.task.baseline, config.task.choices())
         rows.append([bucket, *book.encode(recipe)])
     return rows
 
@@ -96,7 +95,7 @@ def history_of(campaign: Campaign, count: int) -> History:
         trials=tuple(visible.values()),
         barred=tuple(trial.recipe for name, trial in trials.items() if name not in visible),
         count=count,
-        grid=grid(task.notebook, task.grid),
+        grid=task.choices(),
         most_changes=campaign.limit(),
     )
 

@@ -9,7 +9,6 @@ from configs.arms import CELLS
 from configs.build import parse, strict_json
 from configs.errors import BadInput
 from configs.history import History
-from configs.recipe import grid
 from configs.records import CONFIRM, JobCount, Proposal
 from loop.campaign import Campaign, passes_gate
 from loop.facts.facts import Invalid
@@ -74,7 +73,7 @@ def _record_propose_plan(campaign: Campaign, generation: int, cell: str) -> Plan
         champion_score=None,
         trials=tuple(trials.values()),
         count=count,
-        grid=grid(True, campaign.running.config.task.grid),
+        grid=campaign.running.config.task.choices(),
         most_changes=campaign.limit(),
     )
     return campaign.record(draft, store_history(campaign, history))

@@ -54,6 +54,17 @@ def _rules_in_words(study: MeasuredStudy, root: str) -> Iterator[Line]:
     )
 
 
+def _tell_trained(study: MeasuredStudy) -> str:
+    """Return a sentence on what a study on a table really trained; nothing without it."""
+    boxes = {next(facts_of(run.entries, StudyEntry)).proposers_in for run in study.runs} - {""}
+    if not boxes:
+        return ""
+    return (
+        " The weights that propose were really trained, once a question, in a"
+        f" {' and a '.join(sorted(boxes))}; that is charged as measured."
+    )
+
+
 def _fall_backs(study: MeasuredStudy) -> list[str]:
     """Return why runs of the study had to take the Docker box, each reason once."""
     roots = [next(facts_of(run.entries, StudyEntry)) for run in study.runs]
@@ -76,6 +87,7 @@ def _warnings(study: MeasuredStudy, index: Index, root: str) -> Iterator[Line]:
                 "Tier T: every training was looked up in the table of recorded trainings"
                 f" {study.config.task.table} (sha256 {study.config.task.table_digest[:12]})."
                 " Claims hold on this table. Its folds are dealt to the splits, not secret."
+                f"{_tell_trained(study)}"
             ),
             ledger=root,
             warn=True,

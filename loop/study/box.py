@@ -13,7 +13,7 @@ from configs.build import strict_json
 from configs.errors import BadInput, NoBox
 from configs.settings.config import Config
 from loop.plan import ROOT
-from loop.study.simulated import SimulatedBox
+from loop.study.simulated import SimulatedBox, trains_proposers
 from loop.study.tabulated import TabulatedBox
 from sandbox import keys
 from sandbox.box.base import Box
@@ -72,14 +72,23 @@ def _make_first_that_works(config: Config) -> Box:
         return box
 
 
+def _make_tabulated(config: Config) -> Box:
+    """Return the box of a table, with a real box inside where weights propose."""
+    return TabulatedBox(
+        config, _make_first_that_works(config) if trains_proposers(config) else None
+    )
+
+
 BOXES: dict[str, Callable[[Config], Box]] = {
     "auto": _make_first_that_works,
     "docker": _make_docker,
     "namespace": _make_namespace,
     "planted": SimulatedBox,
-    "table": TabulatedBox,
+    "table": _make_tabulated,
 }
-"""Value of box.kind -> how its box is made. `planted` and `table` compute nothing."""
+"""Value of box.kind -> how its box is made. `planted` computes nothing, and `table` nothing but
+weights that propose.
+"""
 
 
 def describe_fall_back(reason: str) -> str:

@@ -16,9 +16,8 @@ from configs.entries import Fork, StudyEntry
 from configs.records import PublicHalf
 from configs.settings.config import Config
 from configs.settings.gates import Quorum
-from loop.plan import source
 from loop.study.box import day_proved
-from loop.study.simulated import SOURCE, simulated
+from loop.study.simulated import bundle_of, simulated
 from sandbox import budget, keys, rest
 from sandbox.box.base import Box
 from sandbox.canonical import canonical, digest
@@ -45,7 +44,6 @@ def begin(
     A study `forked` from a lost study has its reviewers, and its accounts begin with its rest.
     """
     secret = _new_secret(config)
-    files = SOURCE if simulated(config) else source()
     halves = _inherited(config, secret, reviewers) if forked else pinned_reviewers(config, secret)
     machine = {"cpus": os.cpu_count(), "arch": platform.machine()}
     entry = StudyEntry(
@@ -54,7 +52,7 @@ def begin(
         secret=digest(secret),
         checkpoint_key=keys.public_hex(keys.signer(secret)),
         reviewers=tuple(halves),
-        source={name: digest(data) for name, data in files.items()},
+        source={name: digest(data) for name, data in bundle_of(config).items()},
         box=box.kind,
         tier=box.tier,
         proved=day_proved(box),
@@ -65,6 +63,7 @@ def begin(
         format=FORMAT,
         rules=RULES,
         forked=forked,
+        proposers_in=getattr(box, "proposers_in", ""),
     )
     with ledger.transaction() as txn:
         txn.append(entry, timeless=simulated(config))

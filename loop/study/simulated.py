@@ -6,6 +6,7 @@ grants, reservations, ledger, judge and report.
 
 from collections.abc import Mapping
 
+from configs.arms import variant
 from configs.build import parse, strict_json
 from configs.errors import BadInput
 from configs.job import Order, Outcome
@@ -14,18 +15,31 @@ from configs.settings.config import Config
 from configs.settings.task import SIMULATED
 from evals.law import LAWS, Law
 from evals.simulate import World, predict, propose, train
+from loop.plan import source
 from sandbox.box.base import Execution, report_failure
 from sandbox.canonical import digest
 
 PREDICT_US, PROPOSE_US = 10_000, 100_000
 """Charges of a simulated prediction and proposal; a training is charged its planned compute."""
 SOURCE = {"models/train.py": b"# Simulated: nothing of it runs.\n"}
-"""The bundle of a simulated study."""
+"""The bundle of a study in which nothing of it runs."""
 
 
 def simulated(config: Config) -> bool:
-    """Tell whether a study trains nothing: it runs on a planted world, or on a table."""
+    """Tell whether a study trains none of its plans: on a planted world, or on a table."""
     return planted(config) or bool(config.task.folds)
+
+
+def trains_proposers(config: Config) -> bool:
+    """Tell whether a study on a table has arms whose weights propose: these alone are trained."""
+    tabulated = bool(config.task.folds)
+    return tabulated and any(variant(arm).proposer == "notebook" for arm in config.arms())
+
+
+def bundle_of(config: Config) -> dict[str, bytes]:
+    """Return the bundle given by people: the source of this checkout, or a stub if nothing runs."""
+    stub = simulated(config) and not trains_proposers(config)
+    return SOURCE if stub else source()
 
 
 def planted(config: Config) -> bool:

@@ -16,7 +16,7 @@ import numpy as np
 
 from configs.build import parse, plain
 from configs.errors import BadInput
-from configs.recipe import Recipe
+from configs.recipe import Recipe, knob_values
 from configs.settings.task import TaskSetup
 from evals.table import Row, Table
 from loop.plan import BOX_WORDS, ROOT
@@ -93,6 +93,14 @@ def _is_text(node: ast.AST) -> bool:
         and isinstance(node.value, ast.Constant)
         and isinstance(node.value.value, str)
     )
+
+
+def secret_of(name: str) -> bytes:
+    """Return the secret that deals the text's blocks in a table's trainings; anybody can make it.
+
+    `name` is that of the table with its version, such as text-v1.
+    """
+    return hashlib.sha256(f"heirloop table:{name}".encode()).digest()
 
 
 def write_table(table: Table, path: Path) -> str:
@@ -237,7 +245,8 @@ def _digest(columns: dict[str, np.ndarray[Any, Any]]) -> str:
 def fill_in(settings: dict[str, Any]) -> dict[str, Any]:
     """Return composed settings of a task, filled in from the table that they name.
 
-    Raises BadInput for another task than the table's.
+    Given knobs of `baseline` and `fixed` take the place of the table's baseline. Raises BadInput
+    for another task than the table's, and for a baseline of which the table has no training.
     """
     path, pinned = str(settings["table"]), settings.get("table_digest")
     digest = digest_file(path)
@@ -252,7 +261,26 @@ def fill_in(settings: dict[str, Any]) -> dict[str, Any]:
             f"task.name is {settings['name']}; table {path} is of task {about.task.name}"
         )
     own = {"table": path, "table_digest": digest, "folds": about.folds}
-    return {**plain(about.task), **own, "held_out": about.folds // 3}
+    filled = {**plain(about.task), **own, "held_out": about.folds // 3}
+    fixed, given = settings.get("fixed") or {}, settings.get("baseline") or {}
+    if fixed:
+        filled["fixed"] = fixed
+    # A pinned baseline is whole: a knob that it leaves out has its default, not the table's value.
+    first = {} if pinned and given else {**knob_values(about.task.baseline), **fixed}
+    return {**filled, "baseline": _place_baseline(path, about.task, {**first, **given})}
+
+
+def _place_baseline(path: str, task: TaskSetup, given: dict[str, Any]) -> dict[str, Any]:
+    """Return a study's baseline; raise BadInput unless the table has trainings of it."""
+    base, wanted = knob_values(task.baseline), parse(Recipe, given, "task.baseline")
+    for name, value in knob_values(wanted).items():
+        listed = (task.grid or {}).get(name, (base[name],))
+        if value not in listed:
+            raise BadInput(
+                f"task.baseline.{name} is {value}; table {path} has trainings with"
+                f" {', '.join(map(str, listed))} alone"
+            )
+    return dict(plain(wanted))
 
 
 def need_same(task: TaskSetup) -> None:

@@ -13,10 +13,12 @@ from configs.entries import (
     LookEntry,
     NotebookEntry,
     QuestionsEntry,
+    StartEntry,
 )
 from configs.records import CONFIRM, Job, Plan, PlanRole, Split, name_split, stage
+from sandbox.canonical import digest
 
-WEIGHTS = "weights.safetensors"
+WEIGHTS, NOTEBOOK, ORDER = "weights.safetensors", "notebook.safetensors", "training.json"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,6 +35,10 @@ class Recorded:
     "(repeat, split) -> digest of its questions; format 1 has those of repeat 0 alone"
     weights: dict[tuple[str, str, int], str] = field(default_factory=dict)
     "(plan, role, index) of a training -> digest of its weights"
+    orders: dict[tuple[str, str, int], dict[str, str]] = field(default_factory=dict)
+    """(plan, role, index) of a training on a table -> the inputs by which its weights can be
+    trained: digests of its order, empty where an export closed its seed, and of its notebook
+    """
     looks: set[tuple[str, str]] = field(default_factory=set)
     "(plan, split) of every look"
 
@@ -49,11 +55,16 @@ class Recorded:
                 self.questions[fact.repeat, name_split(fact.split)] = fact.digest
             case LookEntry():
                 self.looks.add((fact.plan, name_split(fact.split)))
+            case StartEntry() if fact.job.order.task.folds and stage(fact.job.role) == "train":
+                job, is_closed = fact.job, fact.job.order.seed is None
+                order = "" if is_closed else digest(job.order)
+                book = {one.name: one.digest for one in job.inputs if one.name == NOTEBOOK}
+                self.orders[job.plan, job.role, job.index] = {ORDER: order, **book}
             case JobEntry() if WEIGHTS in fact.result.outputs:
                 self.weights[fact.plan, fact.role, fact.index] = fact.result.outputs[WEIGHTS]
 
 
-NOTED = ("data", "history", "notebook", "questions", "look", "job")
+NOTED = ("data", "history", "notebook", "questions", "look", "start", "job")
 """Kinds of entries that `Recorded.note` reads."""
 
 
@@ -97,7 +108,7 @@ def _list_inputs(
         case "train":
             number = job.index + (is_champion and plan.purpose == "candidate")
             data = ("data.safetensors", recorded.data.get((job.plan, number)))
-            notebook = [("notebook.safetensors", plan.notebook)] if plan.notebook else []
+            notebook = [(NOTEBOOK, plan.notebook)] if plan.notebook else []
             return [data, *notebook]
         case "predict":
             weights = recorded.weights.get((job.plan, trained, job.index))
@@ -108,4 +119,6 @@ def _list_inputs(
     if not plan.notebook:
         return [history]
     writer = (job.plan, "champion-train", 0) if plan.reference else (plan.parent, "train", 0)
-    return [history, (WEIGHTS, recorded.weights.get(writer))]
+    given = {one.name: one.digest for one in job.inputs}
+    again = [(n, d or given.get(n)) for n, d in recorded.orders.get(writer, {}).items()]
+    return [history, (WEIGHTS, recorded.weights.get(writer)), *again]

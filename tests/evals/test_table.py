@@ -16,9 +16,10 @@ from safetensors.numpy import save
 
 from configs.errors import BadInput
 from evals import table as tables
+from evals.datasheet import check_table
 from evals.folds import columns_of, draw_pool, held_out_folds, probabilities_of
 from evals.score import score
-from evals.table import PLANNED, Unlisted, World, check_table, list_grid
+from evals.table import PLANNED, Unlisted, World, list_grid
 from loop.study.tab_file import KEY, digest_file, fill_in, read_table, stamp_code, write_table
 
 

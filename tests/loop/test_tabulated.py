@@ -1,6 +1,7 @@
 """Studies on a fabricated table: the loop, its charges, its refusals; and a real tiny build."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,9 @@ from conftest import need_box
 from exports import read_rows
 from studies import mandate, page_of
 
+from configs.build import parse, plain
 from configs.errors import BadInput
+from configs.settings.task import TaskSetup
 from evals.table import World
 from loop import session
 from loop.calibrate import tab
@@ -23,7 +26,7 @@ from loop.export.write import export
 from loop.facts.reader import FactsReader
 from loop.settings import compose_settings
 from loop.study import open as study_open
-from loop.study.tab_file import read_table, write_table
+from loop.study.tab_file import fill_in, read_table, write_table
 from loop.verify.run import verify
 from sandbox.box.namespace import NamespaceBox
 from sandbox.ledger import Ledger
@@ -64,7 +67,7 @@ def test_a_study_on_a_table_runs_verifies_and_says_its_tier(tmp_path):
     assert "T: tabulated, nothing is executed in it" in status
     first_screen = page.split("<nav>")[0]
     assert "doctor" not in page and "proved" not in first_screen
-    assert "1e6" not in page  # the budget's axis has whole numbers
+    assert not re.search(r"\b1e6\b", page)  # the budget's axis has whole numbers
     # The truth comes first, and its table stands open.
     assert first_screen.index("On table fabricated-v1") < first_screen.index("Arm local")
     after = page.split("Measured beside true")[1]
@@ -168,10 +171,75 @@ def test_a_proposal_off_the_grid_is_unlisted_and_its_campaign_goes_on():
     assert len(facts().champions["scripted", 0]) == 2
 
 
+PART = "task.fixed={learning_rate: 0.005}"
+
+
+def test_a_study_on_a_part_of_the_grid_draws_and_is_held_to_that_part():
+    before = Path("fabricated-v1.parquet").read_bytes()
+    cfg = config(PART, "study.arms=[random,local,tpe]", "study.generations=3", "study.repeats=1")
+    run(cfg)
+    plans = facts().plans.values()
+    assert {plan.recipe.learning_rate for plan in plans} == {0.005}
+    assert len({plan.recipe for plan in plans}) > 4
+    truth = CliRunner().invoke(cli, ["truth", "runs/t", "--json"], catch_exceptions=False)
+    told, part = json.loads(truth.output), World(fabricated.fabricate()).within(cfg.task.fixed)
+    assert told["best"] == part.best()[1] and "learning_rate" not in told["best recipe"]
+    assert told["baseline"] == part.score(cfg.task.baseline)
+    regret = told["arms"]["random"]["regret"]["true"]["value"]
+    last = facts().plans[facts().champions["random", 0][-1]].recipe
+    assert regret == pytest.approx(part.score(last) - part.best()[1]) and regret >= 0
+    assert verify(Path("runs/t"))["findings"] == []
+    assert Path("fabricated-v1.parquet").read_bytes() == before
+
+
+def test_a_proposal_off_the_part_of_the_grid_is_unlisted():
+    cfg = config(
+        PART, "study.repeats=1", "proposer=scripted", "study.arms=[scripted]", "study.proposals=1",
+        "proposer.script=[{learning_rate: 0.002}]",
+    )  # fmt: skip
+    run(cfg)
+    failures = [r.detail for r, _ in facts().results.values() if r.status != "ok"]
+    why = "the table has no training of this recipe: learning_rate=0.002 is off its grid"
+    assert failures == [f"unlisted: {why}"]
+
+
+def test_a_study_may_begin_from_another_recipe_of_the_grid():
+    cfg = config("task.baseline={depth: 3}", "study.arms=[random]", "study.repeats=1")
+    own = fabricated.fabricated_task().baseline
+    assert cfg.task.baseline == replace(own, depth=3)
+    run(cfg)
+    first = facts().plans[facts().champions["random", 0][0]]
+    assert first.recipe.depth == 3
+    truth = CliRunner().invoke(cli, ["truth", "runs/t", "--json"], catch_exceptions=False)
+    score = World(fabricated.fabricate()).score(cfg.task.baseline)
+    assert json.loads(truth.output)["baseline"] == score != World(fabricated.fabricate()).score(own)
+
+
+def test_a_pinned_baseline_is_filled_in_as_it_was(tmp_path):
+    """Also where a knob has its default, which the bytes leave out and the table's baseline not."""
+    fabricated.write(tmp_path, fabricated.fabricate(seeds=2, notebook=True))
+    task = config("task.baseline={position: learned}").task
+    pinned = plain(task)
+    assert "position" not in pinned["baseline"]
+    assert parse(TaskSetup, fill_in(pinned)) == task
+
+
 @pytest.mark.parametrize(
     ("overrides", "why"),
     [
-        (["study.arms=[self]", "study.start_trials=16"], "arm self needs weights that propose"),
+        (["task.fixed={width: 32}"], r"fixed is 'width'; it should be one of the table's knobs"),
+        (["task.fixed={depth: 4}"], r"task\.baseline\.depth is 4; .* has trainings with 1, 2, 3"),
+        (
+            ["task.fixed={depth: 2}", "task.baseline={depth: 3}"],
+            r"baseline\.depth is 3; it should be 2, as task\.fixed holds it",
+        ),
+        (
+            ["task.fixed={depth: 2, learning_rate: 0.005, schedule: cosine}"],
+            "fewer knobs: one with two values is left",
+        ),
+        (["task.baseline={depth: 4}"], r"task\.baseline\.depth is 4; .* trainings with 1, 2, 3"),
+        (["task.baseline={width: 64}"], r"task\.baseline\.width is 64; .* trainings with 32 alone"),
+        (["task.baseline={charm: 1}"], "charm"),
         (
             ["objective.metric=exact_match", "objective.direction=up", "objective.deviation=0.1"],
             "metrics of a table",
@@ -183,6 +251,11 @@ def test_a_proposal_off_the_grid_is_unlisted_and_its_campaign_goes_on():
 def test_settings_that_a_table_cannot_answer_are_refused_with_a_sentence(overrides, why):
     with pytest.raises(BadInput, match=why):
         config(*overrides)
+
+
+def test_a_task_without_a_table_fixes_nothing():
+    with pytest.raises(BadInput, match=r"fixed is .*given with task\.table alone"):
+        compose_settings(["task=text-small", "+task.fixed={depth: 1}"])
 
 
 def test_a_box_of_a_table_and_a_task_without_one_are_refused_together():
