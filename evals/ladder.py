@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Literal
 
-from configs.objective import METRICS, Objective
+from configs.metrics import METRICS
+from configs.objective import Objective
 from configs.records import Scores
 from evals.metrics import primary
 

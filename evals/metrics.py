@@ -6,7 +6,8 @@ A number that is missing or not finite is NaN, and a condition on NaN never hold
 import math
 from collections.abc import Mapping, Sequence
 
-from configs.objective import METRICS, Constraint, Objective
+from configs.metrics import METRICS
+from configs.objective import Constraint, Objective
 from configs.records import Scores
 
 Pairs = Sequence[tuple[Scores, Scores]]

@@ -13,7 +13,8 @@ from omegaconf.errors import OmegaConfBaseException
 from configs.arms import variant
 from configs.build import need, parse
 from configs.errors import BadInput
-from configs.objective import ON_TABLE, Objective
+from configs.metrics import ON_TABLE
+from configs.objective import Objective
 from configs.settings.config import Config
 from evals.judge import least, spend
 from evals.law import LAWS

@@ -17,7 +17,7 @@ from safetensors.numpy import load
 
 from configs.build import need, plain
 from configs.errors import BadInput
-from configs.objective import METRICS
+from configs.metrics import METRICS
 from configs.recipe import Recipe, grid
 from configs.records import CONFIRM
 from configs.settings.config import Config

@@ -13,7 +13,7 @@ import click
 from configs.arms import ARMS
 from configs.build import plain
 from configs.errors import BadInput
-from configs.objective import METRICS
+from configs.metrics import METRICS
 from loop.facts.nearest import recorded_nearest
 from loop.facts.reader import FactsReader
 from loop.facts.summary import make_summary

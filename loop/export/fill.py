@@ -3,9 +3,7 @@
 It refuses nothing: a cell stays empty where no entry shows its value.
 """
 
-import math
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
 from typing import Any, cast
 
 from configs.build import plain
@@ -23,23 +21,20 @@ from configs.entries import (
     OpeningEntry,
     PlanEntry,
     RequestEntry,
-    ScoreEntry,
     SessionEntry,
     StartEntry,
     facts_of,
 )
-from configs.records import Approval, JobResult, ModelReply, Scores
-from evals.metrics import round_primary
-from loop.export.redact import Carried, ClosedScore, closed_score
+from configs.records import Approval, JobResult, ModelReply
+from loop.export.redact import Carried
+from loop.export.replicates import finite
 from loop.export.rows import (
     DecisionRow,
     IncidentRow,
     JobRow,
     LookRow,
     PlanRow,
-    ReplicateRow,
     StudyRow,
-    TabulatedScores,
 )
 from loop.export.tables import InstrumentRow
 from loop.facts.facts import Facts
@@ -126,46 +121,6 @@ def _invalid(study: str, sequence: int, invalid: InvalidEntry) -> PlanRow:
         judged=None,
         invalid_text=invalid.reason,
     )
-
-
-def replicates(carried: Carried) -> Iterator[ReplicateRow]:
-    """Yield every score; a closed score names its split, and on feedback the rounded value."""
-    config = policy(carried.entries).config
-    for entry in carried.entries:
-        if entry.kind != ScoreEntry.kind:
-            continue
-        score: ClosedScore | ScoreEntry
-        split, value, scores = None, None, None
-        if entry.place in carried.closed:
-            score = closed_score(entry)
-            split, value = score.split, score.rounded
-        else:
-            score = cast(ScoreEntry, entry.fact)
-            scores = score.scores
-            if scores:
-                split = scores.split
-                value = (
-                    _finite(round_primary(config.objective, scores))
-                    if split == "feedback"
-                    else None
-                )
-        yield ReplicateRow(
-            study=carried.study,
-            sequence=entry.sequence,
-            plan=score.plan,
-            role=score.role,
-            index=score.index,
-            failed_text=score.reason,
-            split=split,
-            rounded_metric=value,
-            scores=_tabulated(scores) if scores and config.task.table else scores,
-        )
-
-
-def _tabulated(scores: Scores) -> TabulatedScores:
-    """Return the scores that mean something where an item is a fold of a table."""
-    names = [part.name for part in fields(TabulatedScores)]
-    return TabulatedScores(**{name: getattr(scores, name) for name in names})
 
 
 def decisions(carried: Carried) -> Iterator[DecisionRow]:
@@ -311,16 +266,12 @@ def instruments(runs: Mapping[str, Ledger]) -> Iterator[InstrumentRow]:
                 studies_json=_json(roots),
                 instrument=name,
                 unit=unit,
-                value=None if in_words else _finite(value),
-                low=_finite(low),
-                high=_finite(high),
+                value=None if in_words else finite(value),
+                low=finite(low),
+                high=finite(high),
                 n_count=n,
                 reads=str(value) if in_words else word,
             )
-
-
-def _finite(value: Any) -> float | None:
-    return None if value is None or not math.isfinite(value) else float(value)
 
 
 def _json(value: Any) -> str:

@@ -6,13 +6,13 @@ Units stand in the columns' names.
 from dataclasses import dataclass
 from typing import Any
 
+from loop.export.replicates import ReplicateRow
 from loop.export.rows import (
     DecisionRow,
     IncidentRow,
     JobRow,
     LookRow,
     PlanRow,
-    ReplicateRow,
     StudyRow,
 )
 

@@ -22,6 +22,7 @@ from loop.export.dictionary import PACKAGE, dictionary, package
 from loop.export.left_out import count_shown_otherwise, list_left_out
 from loop.export.manifest import DOMAIN, file_name, unsigned_fields, write_manifest
 from loop.export.redact import Carried, close_entries, lines
+from loop.export.replicates import replicates
 from loop.export.tables import TABLES
 from loop.verify.heads import check_end, open_verified
 from sandbox import keys
@@ -144,7 +145,7 @@ def tabulate(runs: Mapping[str, Carried]) -> dict[str, Cells]:
         facts = carried.facts()
         rows["studies"].append(fill.study(carried, facts))
         rows["plans"] += fill.plans(carried, facts)
-        rows["replicates"] += fill.replicates(carried)
+        rows["replicates"] += replicates(carried)
         rows["decisions"] += fill.decisions(carried)
         rows["jobs"] += fill.jobs(carried)
         rows["looks"] += fill.looks(carried)

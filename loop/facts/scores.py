@@ -3,7 +3,8 @@
 import math
 from typing import Any
 
-from configs.objective import METRICS, ON_TABLE, Objective
+from configs.metrics import METRICS, ON_TABLE
+from configs.objective import Objective
 from configs.records import Scores
 from configs.settings.config import Config
 from evals.metrics import primary, read_metric, round_primary, spread

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from configs.arms import FREE
-from configs.objective import METRICS
+from configs.metrics import METRICS
 from evals.amplify import decline, rounds_against_one
 from evals.arms import ARMS, Curve, difference
 from evals.claims import Evidence, skill_effects

@@ -12,7 +12,7 @@ import numpy as np
 
 from configs.arms import MORE
 from configs.build import plain
-from configs.objective import METRICS
+from configs.metrics import METRICS
 from evals.arms import UNIT, Curve, common, curves
 from evals.claims import conditions, warning, words
 from evals.closure import COMPARISONS, automation

@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from configs.arms import START
 from configs.entries import Entry
-from configs.objective import METRICS, Objective
+from configs.metrics import METRICS
+from configs.objective import Objective
 from configs.records import Plan, Scores
 from configs.settings.config import Config
 from evals.loss import PlanFact

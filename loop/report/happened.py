@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from configs.arms import START
 from configs.entries import PauseEntry, lines_of
-from configs.objective import METRICS
+from configs.metrics import METRICS
 from loop.report import listing, measures, progress
 from loop.report.asked import describe_state
 from loop.report.evidence import Index

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from configs.objective import COSTS, METRICS
+from configs.metrics import COSTS, METRICS
 from evals.loss import FATE_WORDS
 from loop.facts.scores import closing_scores, feedback_score
 from loop.instruments.losses import read_plans
