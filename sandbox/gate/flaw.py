@@ -96,8 +96,7 @@ def _find_place(memory: Memory, store: Store, plan: Plan) -> str:
     if bool(plan.parent) == (plan.purpose in FIRST):
         return f"has {'a' if plan.parent else 'no'} parent, unlike any plan of its purpose"
     if not plan.parent:
-        other = _differing(memory.rules.source, store.manifest(plan.bundle))
-        files = ", ".join(sorted(other))
+        files = ", ".join(sorted(_differing(memory.rules.source, store.manifest(plan.bundle))))
         return files and f"brings other files than the study root pins: {files}"
     parent = memory.plans[plan.parent]
     if (parent.arm, parent.repeat) != (plan.arm, plan.repeat):
