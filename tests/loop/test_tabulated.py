@@ -64,7 +64,7 @@ def test_a_study_on_a_table_runs_verifies_and_says_its_tier(tmp_path):
     page = page_of(tmp_path / "runs/t")
     assert "T: tabulated" in page and "looked up in the table" in page
     status = CliRunner().invoke(cli, ["status", "runs/t"], catch_exceptions=False).output
-    assert "T: tabulated, nothing is executed in it" in status
+    assert "T: tabulated, it executes nothing itself" in status
     first_screen = page.split("<nav>")[0]
     assert "doctor" not in page and "proved" not in first_screen
     assert not re.search(r"\b1e6\b", page)  # the budget's axis has whole numbers
