@@ -44,6 +44,7 @@ def judge(
     seed_deviation: float,
     compute: float,
     most: int = 0,
+    cautions: bool = True,
 ) -> Verdict:
     """Return the verdict on paired replicates: candidate[i] and champion[i] share a seed.
 
@@ -51,6 +52,7 @@ def judge(
     pairs (0: these are all). The answer is `continue` below `most` while a later pair could still
     decide. `compute` is the charge of the candidate's trainings over their plan, at the machine's
     pace. A candidate without a finite score is rejected. A champion without one is inconclusive.
+    Without `cautions` an accept lacks its corrected gain, which takes most of the time.
     """
     candidates, champions = ([_value(s, objective) for s in side] for side in (candidate, champion))
     gains = [c - b for c, b in zip(candidates, champions, strict=True) if math.isfinite(c - b)]
@@ -83,7 +85,7 @@ def judge(
         rule=objective.acceptance,
         evidence=decision.evidence if complete else None,
     )
-    if answer != "accept":
+    if answer != "accept" or not cautions:
         return verdict
     return _with_cautions(verdict, gains, objective, seed_deviation, most)
 

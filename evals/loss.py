@@ -239,8 +239,11 @@ def efficiency(plans: Sequence[PlanFact], *, around: bool = True) -> dict[str, F
     noisier is the log change of replicates per decision, a part of costlier. Bootstrap over
     repeats. `not exercised` if a half has no accepted gain.
     """
-    repeats = sorted({p.repeat for p in plans})
-    lived = np.array([max(p.generation for p in plans if p.repeat == r) for r in repeats], float)
+    last = dict[int, int]()
+    for p in plans:
+        last[p.repeat] = max(p.generation, last.get(p.repeat, 0))
+    repeats = sorted(last)
+    lived = np.array([last[r] for r in repeats], float)
     table = _halves(plans, repeats, lived, around)
     unit = "log change per generation"
     if (table.sum(axis=2)[:, :4] <= 0).any():
@@ -270,9 +273,9 @@ def _halves(
     plans: Sequence[PlanFact], repeats: Sequence[int], lived: Floats, around: bool
 ) -> Floats:
     """Return (half, 6, repeat): gain, accepts, plans, CPU-seconds, replicates, decisions."""
-    table = np.zeros((2, 6, len(repeats)))
+    table, at = np.zeros((2, 6, len(repeats))), {r: i for i, r in enumerate(repeats)}
     for p in plans:
-        r = repeats.index(p.repeat)
+        r = at[p.repeat]
         accepted = p.fate == "accepted" and p.gained is not None
         table[int(2 * p.generation > lived[r]), :, r] += (
             p.gained or 0.0 if accepted else 0.0,
@@ -290,12 +293,9 @@ def yield_now(plans: Sequence[PlanFact], *, around: bool = True) -> Figure:
     without.
     """
     repeats = sorted({p.repeat for p in plans})
-    gained = [
-        sum(p.gained or 0.0 for p in plans if p.repeat == r and p.fate == "accepted")
-        for r in repeats
-    ]
-    spent = [
-        sum(p.cpu_us + around * p.around_cpu_us for p in plans if p.repeat == r) / 1e6
-        for r in repeats
-    ]
-    return ratio(gained, spent, f"{arms.UNIT} per CPU-second", neutral=0.0)
+    gained, spent_us = dict.fromkeys(repeats, 0.0), dict.fromkeys(repeats, 0)
+    for p in plans:
+        gained[p.repeat] += (p.gained or 0.0) if p.fate == "accepted" else 0.0
+        spent_us[p.repeat] += p.cpu_us + around * p.around_cpu_us
+    spent = [us / 1e6 for us in spent_us.values()]
+    return ratio([*gained.values()], spent, f"{arms.UNIT} per CPU-second", neutral=0.0)

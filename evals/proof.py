@@ -1,6 +1,6 @@
 """The instruments on planted worlds: coverage of intervals, and rates of wrong words."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from evals.amplify import effects, gain_ratio, rounds_against_one
 from evals.arms import difference, gain
 from evals.claims import Evidence, words
 from evals.closure import automation, provenance, self_closure
-from evals.intervals import LEVEL, Figure
+from evals.intervals import LEVEL, Figure, missing, share
 from evals.loss import (
     PARTS,
     calibration,
@@ -71,6 +71,23 @@ class Row:
     n: int
     "studies with such an interval"
 
+    def describe(self) -> dict[str, str | float | None]:
+        """Return the row for people: with the bias, and the exact interval of the coverage."""
+        known = None not in (self.mean, self.truth)
+        covered = None if self.coverage is None else round(self.coverage * self.n)
+        exact = missing("not measured") if covered is None else share(covered, self.n)
+        return {
+            "world": self.world,
+            "instrument": self.instrument,
+            "truth": self.truth,
+            "mean": self.mean,
+            "bias": (self.mean or 0.0) - (self.truth or 0.0) if known else None,
+            "coverage": self.coverage,
+            "low": exact.low,
+            "high": exact.high,
+            "n": self.n,
+        }
+
     def holds(self) -> bool:
         """Tell whether chance explains the misses at 95 % (binomial, one in 1,000 per row).
 
@@ -114,24 +131,33 @@ def prove_world(world: World, studies: int, seed: int = 1) -> tuple[list[Row], l
         called |= {name: flag for name, flag in further.items() if isinstance(flag, bool)}
         for word, flag in called.items():
             counts[word] = counts.get(word, 0) + flag
-    rows = [_row(world, name, drawn) for name, drawn in figures.items()]
+    rows = [
+        cover(world.name, name, [(figure, world.truth.get(name)) for figure in drawn])
+        for name, drawn in figures.items()
+    ]
     return rows, [
         Called(world=world.name, word=word, true=word in world.words, called=count, n=studies)
         for word, count in counts.items()
     ]
 
 
-def _row(world: World, name: str, figures: list[Figure]) -> Row:
-    truth = world.truth.get(name)
-    values = [f.value for f in figures if f.value is not None]
-    bounded = [f for f in figures if f.low is not None or f.high is not None]
-    covered = [_covers(f, truth) for f in bounded]
+def cover(world: str, name: str, drawn: Sequence[tuple[Figure, float | None]]) -> Row:
+    """Return the row of an instrument from its figures, each with the truth that it should hold.
+
+    Truths may differ where the studies come from several worlds; the row has their mean.
+    """
+    known = [(figure, truth) for figure, truth in drawn if truth is not None]
+    used = known or drawn
+    values = [figure.value for figure, _ in used if figure.value is not None]
+    truths = [truth for figure, truth in known if figure.value is not None]
+    bounded = [pair for pair in used if pair[0].low is not None or pair[0].high is not None]
+    covered = [_covers(*pair) for pair in bounded]
     return Row(
-        world=world.name,
+        world=world,
         instrument=name,
-        truth=truth,
+        truth=float(np.mean(truths)) if truths else drawn[0][1],
         mean=float(np.mean(values)) if values else None,
-        coverage=float(np.mean(covered)) if covered and truth is not None else None,
+        coverage=float(np.mean(covered)) if covered and known else None,
         n=len(bounded),
     )
 

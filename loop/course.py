@@ -5,10 +5,12 @@ A killed campaign goes on where it stood. Begin with `run_campaign`.
 
 import random
 
-from configs.arms import CELLS, LARGER
+from configs.arms import CELLS, LARGER, START
 from configs.entries import CampaignEndEntry
 from configs.errors import Denied, NoBaseline
+from configs.recipe import Recipe
 from configs.records import Proposal, Purpose
+from configs.settings.config import Config
 from loop.campaign import Campaign, passes_gate, request_decision
 from loop.cycle import generation, promote, screen
 from loop.measure.confirm import confirm
@@ -45,14 +47,12 @@ def run_start_trial(campaign: Campaign, number: int) -> None:
     place = (*campaign.key, 0, number)
     if (facts.at.get(place), "predict", 0) in facts.scores:
         return
-    rng = random.Random(f"{config.study.seed}:{':'.join(map(str, place))}")
-    base = config.task.baseline
     draft = Draft(
         generation=0,
         index=number,
         purpose="start",
-        parent_recipe=base,
-        recipe=draw(rng, base, config.task.choices()),
+        parent_recipe=config.task.baseline,
+        recipe=draw_start(config, campaign.repeat, number),
         bundle=campaign.pristine_bundle(),
         proposal=Proposal(
             hypothesis="uniform draw for the notebook that every arm starts from", knobs={}
@@ -63,6 +63,12 @@ def run_start_trial(campaign: Campaign, number: int) -> None:
     request_decision(campaign, planned)
     if passes_gate(campaign, planned):
         screen(campaign, planned)
+
+
+def draw_start(config: Config, repeat: int, number: int) -> Recipe:
+    """Return the recipe of a trial of the start: the same in every run of the study."""
+    rng = random.Random(f"{config.study.seed}:{START}:{repeat}:0:{number}")
+    return draw(rng, config.task.baseline, config.task.choices())
 
 
 def run_baseline(campaign: Campaign) -> None:

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from configs.arms import variant
-from configs.build import plain
 from configs.entries import OpeningEntry
 from configs.objective import Objective
+from configs.recipe import Recipe
 from configs.records import Plan, Scores
 from evals.loss import Fate, PlanFact
 from evals.metrics import log_odds, primary
@@ -22,7 +22,6 @@ from loop.instruments.gains import (
     pair_scores,
 )
 from loop.instruments.run import Run
-from sandbox.canonical import digest as digest_of
 
 UNKNOWN = (math.nan, math.nan)
 UNMOVED = (0.0, math.nan)
@@ -164,7 +163,7 @@ def read_plans(run: Run, arm: str) -> list[PlanFact]:
 
 def _read_plans(run: Run, arm: str) -> Iterator[PlanFact]:
     parallel = run.config.study.rounds(arm)[1]
-    seen = set[str]()
+    seen = set[tuple[int, str, Recipe]]()
     for (_, repeat, generation, index), proposal in run.proposals_of(arm):
         around_us = run.planned_us.get((arm, repeat, -generation), 0) // parallel
         fact = PlanFact(
@@ -180,7 +179,7 @@ def _read_plans(run: Run, arm: str) -> Iterator[PlanFact]:
             yield fact
             continue
         plan = run.facts.plans[proposal]
-        change = f"{repeat}:{plan.bundle}:{digest_of(plain(plan.recipe))}"
+        change = repeat, plan.bundle, plan.recipe
         yield _measured(run, replace(fact, plan=proposal, duplicate=change in seen), plan)
         seen.add(change)
 

@@ -37,12 +37,15 @@ def measure_ledgers(named: Sequence[tuple[str, Ledger]]) -> dict[str, Any]:
     return measure_records(read_ledgers(named))
 
 
-def measure_records(records: Records) -> dict[str, Any]:
-    """Return every instrument of a study's records, as plain JSON."""
+def measure_records(records: Records, cpu_us: float | None = None) -> dict[str, Any]:
+    """Return every instrument of a study's records, as plain JSON.
+
+    Arms are compared at `cpu_us` of spent plan, by default at the plan common to all.
+    """
     all_arms = curves(records.gains)
     # Arms of MORE have more to spend, so they are not compared with the others at equal plan.
     arms = {arm: curve for arm, curve in all_arms.items() if arm not in MORE}
-    evidence, at = claim_evidence(records, arms), common(arms)
+    evidence, at = claim_evidence(records, arms), cpu_us or common(arms)
     figures = {
         "study": records.config.study.name,
         "runs": len(records.effort.decisions),

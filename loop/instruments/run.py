@@ -4,7 +4,7 @@ Example: `Run(0, open_ledger(folder))` reads a run folder. gains.py, losses.py a
 closure.py turn a Run into records for evals/.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from configs.arms import START
@@ -25,20 +25,40 @@ BETWEEN = 1000
 
 
 class Run:
-    """A ledger, read once; its repeats are numbered from `number` x BETWEEN."""
+    """A study's facts, read once; its repeats are numbered from `number` x BETWEEN."""
 
     def __init__(self, number: int, ledger: Ledger, facts: Facts | None = None) -> None:
-        self.base = number * BETWEEN
-        "number of its first repeat"
         self.ledger = ledger
         self.entries: list[Entry] = ledger.entries()
-        self.facts: Facts = facts or fold_entries(self.entries)
-        self.config: Config = policy(self.entries).config
+        known = facts or fold_entries(self.entries)
+        proposing_us = _charges_of_proposals(known, self.entries)
+        self._read(number, policy(self.entries).config, known, proposing_us)
+
+    @classmethod
+    def of_facts(
+        cls, number: int, config: Config, facts: Facts, proposing_us: Mapping[Place, int]
+    ) -> "Run":
+        """Return a study that was played in memory: it has facts, and neither ledger nor entries.
+
+        `proposing_us` holds the CPU-microseconds charged for each proposal that no job wrote.
+        """
+        run = cls.__new__(cls)
+        run.entries = []
+        run._read(number, config, facts, proposing_us)
+        return run
+
+    def _read(
+        self, number: int, config: Config, facts: Facts, proposing_us: Mapping[Place, int]
+    ) -> None:
+        self.base = number * BETWEEN
+        "number of its first repeat"
+        self.config = config
+        self.facts = facts
         self.campaigns = [key for key in sorted(self.facts.champions) if key[0] != START]
         "(arm, repeat) of every campaign with a champion"
         self.unbounded = _unbounded(self.config.objective)
         "the objective on an unbounded scale: log-odds for a share"
-        self.planned_us = _planned_by_generation(self.facts, self.entries)
+        self.planned_us = _planned_by_generation(facts, proposing_us)
         """(arm, repeat, generation) -> planned CPU-microseconds; the negative generation holds the
         part spent on proposing
         """
@@ -102,7 +122,9 @@ def _charged_by_plan(facts: Facts) -> dict[str, int]:
     return by_plan
 
 
-def _planned_by_generation(facts: Facts, entries: list[Entry]) -> dict[tuple[str, int, int], int]:
+def _planned_by_generation(
+    facts: Facts, proposing_us: Mapping[Place, int]
+) -> dict[tuple[str, int, int], int]:
     """Return the CPU of each (arm, repeat, generation).
 
     The negative generation repeats the part that proposing took. Trainings count as planned.
@@ -122,11 +144,20 @@ def _planned_by_generation(facts: Facts, entries: list[Entry]) -> dict[tuple[str
             trained = role.endswith("train")
             cpu_us = plan.planned_cpu_us if trained else result.charged.cpu_us
             add(plan.arm, plan.repeat, plan.generation, cpu_us)
-    # A proposer on the trusted side has no job: its compute is settled under its proposal's place.
-    places = {f"propose:{place}": place for place in facts.at}
+    for (arm, repeat, generation, _), cpu_us in proposing_us.items():
+        for sign in (1, -1):
+            add(arm, repeat, sign * generation, cpu_us)
+    return totals
+
+
+def _charges_of_proposals(facts: Facts, entries: list[Entry]) -> dict[Place, int]:
+    """Return the CPU charged for each proposal by a program on the trusted side.
+
+    It has no job: its compute is settled under its proposal's place.
+    """
+    places, charged_us = {f"propose:{place}": place for place in facts.at}, dict[Place, int]()
     for _, settled in charges.settlements(entries):
         if settled.key in places:
-            arm, repeat, generation, _ = places[settled.key]
-            for sign in (1, -1):
-                add(arm, repeat, sign * generation, settled.spent.cpu_us)
-    return totals
+            place = places[settled.key]
+            charged_us[place] = charged_us.get(place, 0) + settled.spent.cpu_us
+    return charged_us

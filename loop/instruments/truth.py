@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from configs.build import plain
 from configs.errors import BadInput
 from configs.recipe import Recipe
-from configs.records import CONFIRM, Plan
+from configs.records import CONFIRM, Plan, Split
 from evals.folds import columns_of
 from evals.table import PLANNED, Unlisted, World
 from evals.truth import TrueCampaign, TruePlan, hold
@@ -68,11 +68,12 @@ def _changed(base: Recipe, other: Recipe) -> dict[str, Any]:
 
 
 def _hold_arm(runs: Sequence[Run], world: World, best: float, arm: str) -> dict[str, Any]:
-    campaigns = [campaign for run in runs for campaign in _read_campaigns(run, world, best, arm)]
+    campaigns = [campaign for run in runs for campaign in read_campaigns(run, world, best, arm)]
     return dict(plain(hold(campaigns, runs[0].config.objective.minimum_effect)))
 
 
-def _read_campaigns(run: Run, world: World, best: float, arm: str) -> Iterator[TrueCampaign]:
+def read_campaigns(run: Run, world: World, best: float, arm: str) -> Iterator[TrueCampaign]:
+    """Yield an arm's campaigns, measured and true; `best` is the best true score of the grid."""
     plans = {repeat: list[TruePlan]() for name, repeat in run.campaigns if name == arm}
     for fact in read_plans(run, arm):
         if fact.fate == "invalid":
@@ -85,35 +86,36 @@ def _read_campaigns(run: Run, world: World, best: float, arm: str) -> Iterator[T
                 feedback=fact.feedback,
                 gate=fact.gate,
                 corrected=fact.corrected,
-                true=_true_gain(world, run, run.facts.plans[fact.plan]),
+                true=true_gain(world, run, run.facts.plans[fact.plan]),
             )
         )
     for repeat, own in plans.items():
         names = run.facts.champions[arm, repeat]
         first, last = (run.facts.plans[names[at]].recipe for at in (0, -1))
-        folds = _confirm_folds(run, repeat)
+        folds = split_folds(run, repeat, CONFIRM)
         yield TrueCampaign(
             repeat=run.base + repeat,
             plans=tuple(own),
             closing=closing_gain(run, arm, repeat, run.unbounded),
-            true=_score(world, first) - _score(world, last),
-            on_folds=_score(world, first, folds) - _score(world, last, folds),
-            regret=_score(world, last) - best,
+            true=true_score(world, first) - true_score(world, last),
+            on_folds=true_score(world, first, folds) - true_score(world, last, folds),
+            regret=true_score(world, last) - best,
         )
 
 
-def _true_gain(world: World, run: Run, plan: Plan) -> float:
+def true_gain(world: World, run: Run, plan: Plan) -> float:
     """Return the bits that a plan's recipe saves against its parent's, by the table's means."""
-    return _score(world, run.facts.plans[plan.parent].recipe) - _score(world, plan.recipe)
+    return true_score(world, run.facts.plans[plan.parent].recipe) - true_score(world, plan.recipe)
 
 
-def _confirm_folds(run: Run, repeat: int) -> NDArray[np.int64]:
-    """Return the folds that the secret of a repeat dealt to confirm."""
+def split_folds(run: Run, repeat: int, split: Split) -> NDArray[np.int64]:
+    """Return the folds that the secret of a repeat dealt to a split."""
     items = draw_items(run.config.task.format(), plain_secret(run.config), repeat, format=2)
-    return columns_of(items.splits[CONFIRM])
+    return columns_of(items.splits[split])
 
 
-def _score(world: World, recipe: Recipe, folds: NDArray[np.int64] | None = None) -> float:
+def true_score(world: World, recipe: Recipe, folds: NDArray[np.int64] | None = None) -> float:
+    """Return the true bits of a recipe, over all folds or `folds`; NaN where it is unlisted."""
     try:
         return world.score(recipe, PLANNED, folds)
     except Unlisted:
