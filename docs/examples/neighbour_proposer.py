@@ -2,8 +2,8 @@
 
     heirloop run study=single proposer=command proposer.file=docs/examples/neighbour_proposer.py study.name=neighbour
 
-It moves one knob of the best trial to a neighbouring value of its grid. It never proposes a recipe
-twice.
+It moves one knob of the best trial to a neighbouring value of its grid, and two where single steps
+run out. It never proposes a recipe twice.
 """  # noqa: E501
 
 import json
@@ -34,8 +34,14 @@ def neighbours(recipe):
                     yield knob, other
 
 
-steps = [(knob, other) for knob, other in neighbours(best["recipe"]) if other not in tried]
-rng.shuffle(steps)
+near, steps = list(neighbours(best["recipe"])), []
+far = [pair for _, one in near if limit != 1 for pair in neighbours(one)]
+for ring in (near, far):  # two steps where single steps run out
+    rng.shuffle(ring)
+    for knob, other in ring:
+        if other not in tried:
+            tried.append(other)
+            steps.append((knob, other))
 for knob, other in steps[: history["count"]]:
     changed = {name: value for name, value in other.items() if value != champion[name]}
     print(json.dumps({"hypothesis": f"one step of {knob}", "knobs": changed, **basis}))

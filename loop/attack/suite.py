@@ -43,6 +43,7 @@ PATIENT_US = 300_000_000
 """Wall limit after a job was starved."""
 
 SETTINGS = (
+    "task=addition",
     "study.name=attack",
     "study.most_changes=0",
     "autonomy=autonomous",

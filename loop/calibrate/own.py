@@ -15,12 +15,12 @@ from configs.recipe import Recipe, grid, knob_values
 from configs.records import Amount, JobCount, Plan, Proposal
 from evals.data import held_out
 from loop.plan import Change, apply_proposal, source
+from loop.propose.history import write_history
 from loop.propose.limit import list_different
 from loop.settings import compose_settings
 from loop.study.box import make_box
 from sandbox import own
 from sandbox.box.base import Execution
-from sandbox.canonical import canonical
 from sandbox.decision import list_regions
 from sandbox.run import OUTPUTS
 
@@ -117,7 +117,7 @@ def _check_proposer(path: str) -> Facts:
     files = {
         **source(),
         "program": own.read(path, "FILE", own.MOST_BYTES),
-        "history.json": canonical(history),
+        "history.json": write_history(history),
         "job.json": b"{}",
     }
     box = make_box(config)

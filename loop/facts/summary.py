@@ -28,7 +28,7 @@ STAND_INS = (SIMULATED, "table")
 
 def describe_proof(box: str, proved: str) -> str:
     """Return what is known of a kind of box; `proved`: the day of the proof, or empty."""
-    if box in STAND_INS:
+    if box == "table":
         return "it executes nothing itself"
     return (
         f"proved by heirloop doctor on {proved}"

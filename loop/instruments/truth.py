@@ -35,7 +35,7 @@ def measure_truth(runs: Sequence[Run]) -> dict[str, Any]:
     config = runs[0].config
     if any(not run.config.task.table for run in runs):
         raise BadInput(
-            f"{config.study.name} did not run on a table; `heirloop truth` needs a run with"
+            f"{config.study.name} did not run on a table; `heirloop truth RUN` needs one with"
             " task.table, for only there the truth is known"
         )
     if any(run.config.task.table_digest != config.task.table_digest for run in runs):

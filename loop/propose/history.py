@@ -7,14 +7,17 @@ import random
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import save
 
 from configs.arms import START, variant
+from configs.build import plain
 from configs.entries import NotebookEntry
 from configs.history import History, Trial, notebook
 from configs.notebook import BUCKETS
+from configs.recipe import Recipe
 from configs.records import Plan
 from evals.ladder import Feedback, release_feedback
 from loop.campaign import Campaign
@@ -28,7 +31,23 @@ _NOTEBOOKS = threading.Lock()
 
 def store_history(campaign: Campaign, history: History) -> str:
     """Store the history for a propose plan's job; return its digest."""
-    return campaign.running.store.put(canonical(history))
+    return campaign.running.store.put(write_history(history))
+
+
+def write_history(history: History) -> bytes:
+    """Return a history as a program reads it: every recipe has every knob of the grid.
+
+    Recorded bytes leave out what was added to recipes later and stands at its default.
+    """
+
+    def whole(recipe: Recipe, fields: dict[str, Any]) -> dict[str, Any]:
+        return {**{name: getattr(recipe, name) for name in history.grid}, **fields}
+
+    fields = plain(history)
+    fields["champion"] = whole(history.champion, fields["champion"])
+    for trial, row in zip(history.trials, fields["trials"], strict=True):
+        row["recipe"] = whole(trial.recipe, row["recipe"])
+    return canonical(fields)
 
 
 def write_notebook(campaign: Campaign, how: str = "") -> str:

@@ -129,11 +129,10 @@ def test_the_noise_of_a_task_in_bits_is_in_bits_and_betting_is_no_rule_for_it(
 
 
 def test_power_tells_what_a_question_needs_and_a_larger_gain_needs_less():
+    verb = ["power", "task=addition", "--json"]
     few, many = (
         json.loads(
-            CliRunner()
-            .invoke(main.cli, ["power", "--gain", g, "--json"], catch_exceptions=False)
-            .output
+            CliRunner().invoke(main.cli, [*verb, "--gain", g], catch_exceptions=False).output
         )[0]
         for g in ("0.4", "0.2")
     )
