@@ -55,7 +55,7 @@ class Campaign:
         """Return the generation to go on with: the last with a proposal, or 1."""
         proposed = [
             generation
-            for (arm, repeat, generation, _), name in list(self.facts().at.items())
+            for (arm, repeat, generation, _), name in self.facts().at.copy().items()
             if (arm, repeat) == self.key and self._is_proposal(name)
         ]
         return max([1, *proposed])

@@ -141,7 +141,7 @@ def _make_plan(campaign: Campaign, number: int, kind: str, recipe: Recipe, count
 def read_scores(running: Running, plans: Mapping[str, Planned]) -> Iterator[dict[str, Any]]:
     """Yield {kind, number, exact_match, cpu_us} of every replicate that was trained and scored."""
     kinds = {planned.digest: kind for kind, planned in plans.items()}
-    rows = sorted(running.facts().scores.items(), key=lambda row: (row[0][0], row[0][2]))
+    rows = sorted(running.facts().scores.copy().items(), key=lambda row: (row[0][0], row[0][2]))
     for (name, role, index), scores in rows:
         if name in kinds and role == "predict" and scores:
             yield {

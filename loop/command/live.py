@@ -34,7 +34,7 @@ def _left(root: dict[str, dict[str, int]]) -> float:
 def _list_campaigns(config: Config, facts: Facts) -> Iterator[tuple[str, ...]]:
     """Yield the row of each campaign: name, generation, proposals, screened, best, champion."""
     # The loop goes on meanwhile, in other threads: copies do not change under this.
-    plans, scores = list(facts.plans.items()), dict(facts.scores)
+    plans, scores = list(facts.plans.copy().items()), facts.scores.copy()
     best = max if config.objective.direction == "up" else min
     for campaign, champions in sorted(facts.champions.copy().items()):
         measured = [

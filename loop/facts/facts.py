@@ -197,7 +197,7 @@ class Facts:
             campaign = plan.arm, plan.repeat
             last[campaign] = max(plan.generation, last.get(campaign, 0))
         champions = {digest for digests in self.champions.values() for digest in digests}
-        for place, proposal in list(self.at.items()):
+        for place, proposal in self.at.copy().items():
             campaign = place[:2]
             unfinished = place[2] == last.get(campaign) and campaign not in self.ended
             if unfinished and proposal not in champions:

@@ -36,7 +36,7 @@ from sandbox import keys, ledger
 from sandbox.canonical import digest
 
 
-def edited():
+def edited(config):
     """Return the checkout's source, its train.py edited since."""
     files = source()
     files["models/train.py"] += b"\n# edited\n"
@@ -69,7 +69,7 @@ def test_a_baseline_whose_files_the_root_does_not_pin_runs_nothing(tmp_path, go,
         go(cfg, box)
     mandate(cfg)
     monkeypatch.setattr(campaigns.Campaign, "recorded", lambda *_: None)
-    monkeypatch.setattr(campaigns, "source", edited)
+    monkeypatch.setattr(campaigns, "bundle_of", edited)
     with pytest.raises(Denied, match=r"brings other files than the study root pins: models/train"):
         go(cfg, box)
     assert box.ran == []
@@ -86,7 +86,7 @@ def test_a_baseline_that_was_recorded_goes_on_with_the_bytes_of_the_root(tmp_pat
     with pytest.raises(NeedsHuman):
         go(cfg, box)
     mandate(cfg)
-    monkeypatch.setattr(campaigns, "source", edited)
+    monkeypatch.setattr(campaigns, "bundle_of", edited)
     go(cfg, box)
     assert not any(b"# edited" in run.files["models/train.py"] for run in box.ran)
     assert len([p for p in gate_of(cfg).memory.plans.values() if p.purpose == "baseline"]) == 1
@@ -115,7 +115,7 @@ FLAWS = {
 def test_a_flawed_plan_gets_no_grant_and_does_not_verify(tmp_path, ended, name, monkeypatch):
     purpose, changes, words = FLAWS[name]
     gate, plan = gate_of(ended), plans_of(ended)[purpose]
-    bundle = gate.store.put_bundle(edited())
+    bundle = gate.store.put_bundle(edited(None))
     changes = {key: bundle if value == "EDITED" else value for key, value in changes.items()}
     if "recipe" in changes:
         changes["recipe"] = replace(plan.recipe, **changes["recipe"])

@@ -1,9 +1,12 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
+import pytest
 from fakes import FakeBox
 from studies import better, config, mandate
 
 from configs.entries import CampaignEndEntry
+from loop.campaign import Campaign
 from loop.facts.facts import Facts
 from loop.facts.reader import FactsReader
 from sandbox.ledger import Ledger
@@ -55,3 +58,23 @@ def test_a_lean_reader_keeps_of_finished_generations_what_a_loop_still_asks_for(
         slot: found for slot, found in lean.results.items() if slot[0] not in old
     }
     assert lean.trainings == whole.trainings
+
+
+class Moving(dict):
+    """A dict to which another thread adds while its items are listed one by one."""
+
+    def items(self):
+        for count, pair in enumerate(super().items()):
+            if not count:
+                self["other", 0, 9, 0] = "d"
+            yield pair
+
+
+def test_a_campaign_asks_how_far_it_is_while_another_records():
+    at = Moving({("a", 0, 1, 0): "d", ("a", 0, 2, 0): "d"})
+    with pytest.raises(RuntimeError, match="changed size"):
+        list(at.items())
+    campaign = SimpleNamespace(
+        facts=lambda: SimpleNamespace(at=at), key=("a", 0), _is_proposal=lambda name: True
+    )
+    assert Campaign.reached(campaign) == 2

@@ -43,8 +43,8 @@ LONG = [
 HEIRLOOP = [sys.executable, "-c", "from loop.command.main import main; main()"]
 SLEEPS = """
 import loop.campaign, loop.study.root
-real = loop.campaign.source
-loop.campaign.source = loop.study.root.source = lambda: real() | \
+real = loop.campaign.bundle_of
+loop.campaign.bundle_of = loop.study.root.bundle_of = lambda config: real(config) | \
 {"models/train.py": b"import time\\ndef main(source, target): time.sleep(600)"}
 from loop.command.main import main; main()
 """
