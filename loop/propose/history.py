@@ -26,6 +26,8 @@ from loop.propose.table import proposer
 from loop.propose.view import ProposerView, draw
 from sandbox.canonical import canonical
 
+CHANCE_ROWS = 16
+"""Rows of chance in a study without trials at its start."""
 _NOTEBOOKS = threading.Lock()
 
 
@@ -57,11 +59,11 @@ def write_notebook(campaign: Campaign, how: str = "") -> str:
     """
     if not campaign.running.config.task.notebook:
         return ""
-    if campaign.arm == START:
-        rows = _chance_rows(campaign)
-    else:
+    rows = []
+    if campaign.arm != START:
         trials = select_trials(campaign, list_trials(campaign), how)
         rows = notebook(tuple(trials.values()), campaign.running.config.task.format().book())
+    rows = rows or _chance_rows(campaign)
     blob = campaign.running.store.put(save({"trials": np.array(rows, np.uint8)}))
     with _NOTEBOOKS:
         if blob not in campaign.facts().shown:
@@ -71,14 +73,14 @@ def write_notebook(campaign: Campaign, how: str = "") -> str:
 
 
 def _chance_rows(campaign: Campaign) -> list[list[int]]:
-    """Return rows of chance for the trials of the start.
+    """Return rows of chance, for trainings before any trial has an outcome.
 
     So the notebook's share already costs and disturbs these trainings as much as later trainings.
     """
     config = campaign.running.config
     book, rng = config.task.format().book(), random.Random(f"{config.study.seed}:{START}")
     rows = []
-    for _ in range(config.study.start_trials):
+    for _ in range(config.study.start_trials or CHANCE_ROWS):
         bucket = rng.randrange(BUCKETS)
         recipe = draw(rng, config.task.baseline, config.task.choices())
         rows.append([bucket, *book.encode(recipe)])

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from exports import read_rows
 from fakes import FakeBox
 from reports import read_report, rows_of
+from safetensors.numpy import load
 from studies import config, entries, mandate, page_of, read_facts
 
 from configs.errors import BadInput
@@ -24,6 +25,7 @@ from loop.command.run import run_and_show
 from loop.export.verify import verify_export
 from loop.export.write import export
 from loop.instruments.gather import read_records
+from loop.propose.history import CHANCE_ROWS
 from loop.settings import compose_settings
 
 SCRIPT = "+proposer.script=[{depth: 2}, {width: 48}, {width: 64}, {batch_size: 32}]"
@@ -179,3 +181,16 @@ def test_a_shallow_task_is_called_so_in_the_report_and_on_its_first_screen(tmp_p
     page = page_of(tmp_path / "runs" / "t")
     text = "Task text is shallow: one change explains 90% of the distance"
     assert text in page.split("<nav>")[0] and "A gain on it says little about a loop." in page
+
+
+def test_without_trials_at_the_start_a_training_reads_rows_of_chance(tmp_path, go):
+    """A net with a share for the notebook cannot train on an empty one."""
+    cfg, box = config(tmp_path, *SETTINGS, "study.start_trials=0"), FakeBox(quality)
+    mandate(cfg)
+    assert cfg.task.baseline.notebook > 0
+    assert go(cfg, box)["finished"]
+    rows = [
+        load(job.files["notebook.safetensors"])["trials"] for job in box.ran if job.role == "train"
+    ]
+    assert len(rows) > 8 and min(len(one) for one in rows) > 0
+    assert len(rows[0]) == CHANCE_ROWS and len({tuple(row) for row in rows[0].tolist()}) > 8
