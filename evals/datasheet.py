@@ -35,11 +35,12 @@ def check_table(table: Table, code: str) -> None:
                 f"table {table.name} holds a score that is no finite number of bits, of seed"
                 f" {row.seed} at level {row.level:g}; take a fresh copy"
             )
+    again = f"`heirloop tab build {table.name.rpartition('-')[0]}` goes on with it"
     for level in table.levels:
         if not any(row.level == level and row.recipe == table.task.baseline for row in table.rows):
             raise BadInput(
                 f"table {table.name} lacks the baseline at {level:g} times the planned compute;"
-                " `heirloop tab build` goes on with it"
+                f" {again}"
             )
     counts = dict.fromkeys(list_grid(table.task), 0)
     for row in table.rows:
@@ -49,7 +50,7 @@ def check_table(table: Table, code: str) -> None:
     if short:
         raise BadInput(
             f"table {table.name} is incomplete: {short} of {len(counts)} recipes have fewer than"
-            f" {FEWEST_SEEDS} trainings; `heirloop tab build` goes on with it"
+            f" {FEWEST_SEEDS} trainings; {again}"
         )
 
 
