@@ -75,9 +75,9 @@ class DockerBox:
             return report_failure(f"the engine failed: {str(error)[:200]}", wall_us)
         if self._warm:
             self._spawner.submit(self._prepare, kind, execution)
-        with self._lock:
-            self._live[container.ident] = container.group
         try:
+            if not self._admit(container):
+                return report_failure("stopped before it began", container.startup_us)
             return self._run_in(container, execution)
         except Exception as error:
             # The use of the job is unknown, so its limit is charged.
@@ -91,8 +91,8 @@ class DockerBox:
 
     def stop(self) -> None:
         """Kill every live job and refuse new ones."""
-        self._stopped = True
         with self._lock:
+            self._stopped = True
             live = list(self._live.items())
         for ident, group in live:
             self._kill(ident, group)
@@ -176,6 +176,13 @@ class DockerBox:
             container = self._make(execution)
             with self._lock:
                 self._waiting.setdefault(kind, []).append(container)
+
+    def _admit(self, container: Container) -> bool:
+        """Enter a job among those that `stop` kills; False if the stop was first."""
+        with self._lock:
+            if not self._stopped:
+                self._live[container.ident] = container.group
+            return not self._stopped
 
     def _clear(self, container: Container) -> None:
         """Remove a used container; it is dead already, so the next job need not wait."""

@@ -147,8 +147,8 @@ class NamespaceBox:
 
     def stop(self) -> None:
         """Kill every live job and refuse new ones."""
-        self._stopped = True
         with self._lock:
+            self._stopped = True
             live = list(self._live)
         for pid, group in live:
             _kill(pid, group)
@@ -162,6 +162,16 @@ class NamespaceBox:
                     zygote.close()
             self._free.clear()
         self._spawner.shutdown()
+
+    def _admit(self, live: tuple[int, cgroup.Group | None]) -> bool:
+        """Enter a job among those that `stop` kills; False if the stop was first.
+
+        One lock holds both, so no job slips between the stop's list and its refusal.
+        """
+        with self._lock:
+            if not self._stopped:
+                self._live.add(live)
+            return not self._stopped
 
     def _take_idle(self, execution: Execution) -> Zygote | None:
         """Return an idle process for this role and core, unless it was killed from outside."""
@@ -194,8 +204,9 @@ class NamespaceBox:
             pid = _receive_pid(outer)
             if group:
                 group.add(pid)
-            with self._lock:
-                self._live.add(live := (pid, group))
+            live = (pid, group)
+            if not self._admit(live):
+                return report_failure("stopped before it began", startup)
             outcome = watch(
                 execution,
                 Pair(outer, log),

@@ -4,6 +4,7 @@ attack is a test.
 
 import re
 import threading
+from functools import partial
 
 import pytest
 from conftest import ROOT, need_box, on
@@ -245,6 +246,24 @@ def test_stop_kills_a_running_job():
     box.stop()
     thread.join(20)
     assert found and found[0].status == "program" and execute(box, "pass").status == "box"
+    box.close()
+
+
+@pytest.mark.parametrize("kind", [on("cold"), on("docker-cold")])
+def test_a_stop_while_a_job_begins_leaves_none_alive(kind, monkeypatch):
+    """The stop comes when the job's process lives and the box has not yet entered it."""
+    docker = kind.startswith("docker")
+    make = partial(DockerBox, "heirloop-box") if docker else partial(NamespaceBox, ROOT / ".box")
+    box = need_box(partial(make, warm=False), "docker" if docker else "namespace")
+    admit = box._admit
+
+    def stopped_first(job):
+        box.stop()
+        return admit(job)
+
+    monkeypatch.setattr(box, "_admit", stopped_first)
+    result = execute(box, "time.sleep(20)")
+    assert (result.status, result.detail) == ("box", "stopped before it began") and not box._live
     box.close()
 
 
