@@ -11,6 +11,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from configs.build import need, parse, plain, strict_json
 from configs.errors import BadInput
 from configs.recipe import Recipe, grid, knobs
@@ -75,6 +77,15 @@ class Bench:
         indices = range(self.seeds, 2 * self.seeds)
         self._train([base, other], indices)
         return told_gain(self._scores(base, indices), self._scores(other, indices))
+
+    def describe(self, recipe: Recipe) -> dict[str, float]:
+        """Return {mean, deviation, trainings} of a recipe's scores on every seed so far."""
+        scores = self._scores(recipe, range(2 * self.seeds))
+        return {
+            "mean": float(np.mean(scores)),
+            "deviation": float(np.std(scores, ddof=1)),
+            "trainings": len(scores),
+        }
 
     def _train(self, recipes: Sequence[Recipe], indices: range) -> None:
         for recipe in recipes:
@@ -154,7 +165,9 @@ def climb_task(
     say: Say = lambda _: None,
     progress: Say = lambda _: None,
 ) -> dict[str, Any]:
-    """Return {task, study, run, word, depth, climb, singles} of a task's climb.
+    """Return {task, study, run, word, depth, climb, singles, baseline, reference} of a climb.
+
+    The last two are {mean, deviation, trainings} of scores, larger is better.
 
     Raises NeedsHuman without a mandate, BadInput for a task without a grid or a reference.
     """
@@ -164,6 +177,8 @@ def climb_task(
     with open_trainings(config, {}, {}, unattended) as (running, _):
         bench = Bench(running, seeds, progress)
         climb, singles = measure_climb(bench, config.task, reference, say)
+        ends = {"baseline": config.task.baseline, "reference": reference}
+        scores = {name: bench.describe(recipe) for name, recipe in ends.items()}
     return {
         "task": config.task.name,
         "study": running.root,
@@ -172,6 +187,7 @@ def climb_task(
         "depth": plain(climb.depth()),
         "climb": plain(climb),
         "singles": singles,
+        **scores,
     }
 
 

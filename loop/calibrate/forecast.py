@@ -18,6 +18,8 @@ from loop.propose.table import proposer
 
 JOB_SECONDS = 0.3
 """Wall and CPU of a job beside its planned training: start, data and prediction."""
+TABLE_JOBS = 40_000
+"""Jobs a minute that are answered from a table, however many run at a time."""
 CAMPAIGNS = 400
 """Simulated confirmations for the expected pairs."""
 
@@ -52,7 +54,7 @@ class Forecast:
 
 def forecast(config: Config, worst: bool) -> Forecast:
     """Return what a study needs: expected where a champion changes once, or at worst."""
-    weighted, questions = config.study.repeats * config.study.start_trials, 0
+    weighted, questions, asked = config.study.repeats * config.study.start_trials, 0, 0
     jobs = 2 * weighted
     for arm in config.arms():
         course = follow(config, arm, worst)
@@ -60,15 +62,20 @@ def forecast(config: Config, worst: bool) -> Forecast:
         jobs += repeats * (2 * course.trainings + course.proposals * (where == "box"))
         weighted += repeats * course.weighted
         questions += repeats * course.proposals * (where == "outside")
+        asked += repeats * course.proposals * (where == "box")
     seconds = weighted * config.task.planned_cpu_us / 1e6 + jobs * JOB_SECONDS
     if config.box.kind == "planted":
         return Forecast(jobs=jobs, cpu_seconds=seconds, minutes=jobs / 3000, money_micros=0)
+    minutes = seconds / config.box.parallel / 60
+    if config.task.table:  # only weights that propose are trained
+        trained = asked * (config.task.planned_cpu_us / 1e6 + 2 * JOB_SECONDS)
+        minutes = jobs / TABLE_JOBS + trained / config.box.parallel / 60
     llm = config.proposer.llm
     price = llm.worst(llm.prompt_bytes) if llm and questions else Amount()
     return Forecast(
         jobs=jobs,
         cpu_seconds=seconds,
-        minutes=seconds / config.box.parallel / 60,
+        minutes=minutes,
         money_micros=questions * price.money_micros,
     )
 

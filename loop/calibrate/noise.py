@@ -15,6 +15,7 @@ from configs.build import parse, plain, strict_json
 from configs.errors import BadInput
 from configs.recipe import Recipe
 from configs.settings.config import Config
+from configs.settings.task import TaskSetup
 from loop.calibrate.trainings import budget_for, open_trainings, read_scores, train
 from loop.plan import ROOT, Planned
 from loop.settings import compose_settings
@@ -34,13 +35,11 @@ ENOUGH = 200
 """Scores with which no more is trained. A failed training leaves no score."""
 
 
-def noise_recipes(config: Config) -> dict[str, Recipe]:
+def noise_recipes(task: str, config: Config) -> dict[str, Recipe]:
     """Return the recipes with measured noise, by kind."""
-    path = ROOT / "evals" / "reference" / f"{config.task.name}.json"
+    path = ROOT / "evals" / "reference" / f"{task}.json"
     if not path.exists():
-        raise BadInput(
-            f"TASK is {config.task.name!r}, which has no reference recipe in {path.name}"
-        )
+        raise BadInput(f"TASK is {task!r}, which has no reference recipe in {path.name}")
     reference = parse(Recipe, strict_json(path.read_bytes()))
     baseline = config.task.baseline
     return {
@@ -79,7 +78,7 @@ def measure_noise(
     Raises NeedsHuman without a mandate, BudgetExhausted at the study's end.
     """
     config = noise_settings(task, runs)
-    recipes = noise_recipes(config)
+    recipes = noise_recipes(task, config)
     with open_trainings(config, recipes, runs, unattended) as (running, plans):
         wanted = {kind: range(count) for kind, count in runs.items()}
         train(running, plans, wanted, say, lambda: _write(running, plans, out))
@@ -114,6 +113,18 @@ def read_noise(task: str, folder: Path = FIGURES) -> dict[str, list[float]]:
     return scores
 
 
+def noise_of(task: TaskSetup, folder: Path = FIGURES) -> dict[str, list[float]]:
+    """Return the measured scores of the task with this baseline, by kind; empty if there are none.
+
+    Tasks of one format differ by baseline, so the format's name alone does not find them.
+    """
+    for path in sorted(folder.glob(f"noise-{task.name}*.jsonl")):
+        head = strict_json(path.read_bytes().partition(b"\n")[0])
+        if parse(Recipe, head["recipes"]["baseline"]) == task.baseline:
+            return read_noise(path.stem.removeprefix("noise-"), folder)
+    return {}
+
+
 def _write(running: Running, plans: Mapping[str, Planned], out: Path) -> list[dict[str, Any]]:
     """Write the rows so far, below a line with their command; return them."""
     rows = list(read_scores(running, plans))
@@ -121,7 +132,7 @@ def _write(running: Running, plans: Mapping[str, Planned], out: Path) -> list[di
     head = {
         "command": f"heirloop calibrate {task} --null real --unattended",
         "study": running.root,
-        "recipes": {kind: plain(r) for kind, r in noise_recipes(running.config).items()},
+        "recipes": {kind: plain(r) for kind, r in noise_recipes(task, running.config).items()},
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     replace_file(out, "".join(json.dumps(line) + "\n" for line in [head, *rows]))

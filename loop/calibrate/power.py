@@ -13,7 +13,7 @@ from configs.build import need
 from configs.settings.config import Config
 from evals.calibrate import Campaigns, campaigns_needed, pairs_needed
 from evals.rules import Gains
-from loop.calibrate.noise import FIGURES, read_noise
+from loop.calibrate.noise import FIGURES, noise_of
 from loop.settings import compose_settings
 
 
@@ -41,9 +41,7 @@ def power(
     study, objective, task = config.study, config.objective, config.task
     spread = deviation or config.deviation()
     samples = {"normal": np.random.default_rng(1).normal(0.5, spread, 2000)}
-    if (folder / f"noise-{task.name}.jsonl").exists():
-        measured = read_noise(task.name, folder)
-        samples |= {kind: np.array(scores) for kind, scores in measured.items()}
+    samples |= {kind: np.array(scores) for kind, scores in noise_of(task, folder).items()}
     plan = Campaigns(
         confirmations=config.confirmations(),
         alpha=objective.alpha,

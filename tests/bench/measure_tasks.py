@@ -1,12 +1,14 @@
-"""Measure a task: its cost constants, baseline, reference, and the scores of random recipes.
+"""Measure a task: its cost constants, and the scores of random recipes; draw the tasks' climbs.
 
 Commands (P is .venv/bin/python, B is .box/bin/python):
 
     P tests/bench/measure_tasks.py data              items for the trainings
     B tests/bench/measure_tasks.py constants TASK    CPU time per step over sizes, and the fit
-    B tests/bench/measure_tasks.py random TASK 200   random recipes; baseline and reference
+    B tests/bench/measure_tasks.py random TASK 200   random recipes
     B tests/bench/measure_tasks.py again TASK 6      trains recorded rows once more
-    P tests/bench/measure_tasks.py figure            docs/figures/tasks.svg and a table
+    P tests/bench/measure_tasks.py figure            docs/figures/climbs.svg and the tables
+
+The climbs are those of `heirloop task climb TASK --json`, kept in docs/figures/climb-TASK.json.
 
 Resumable: every training is a line of docs/figures/tasks-TASK.jsonl, every timing a line of
 cost-TASK.jsonl. CPU time is the training process's. `again` shows whether rows still repeat after
@@ -39,11 +41,10 @@ TASKS = {
     "fast": (Task(name="digits", side=4, levels=9, held_out=300), 400_000),
     "text": (Task(name="text", window=64, train_items=12_000, held_out=2000), 1_000_000),
 }
-BASELINE = {"fast": Recipe(learning_rate=0.001, width=32, depth=1, batch_size=32)}
+CLIMBED = ("text", "fast", "digits", "addition", "modular")
 SECRET = b"task measurement, not a study's!"
 FIGURES = ROOT / "docs" / "figures"
 SEEDS = 8
-KINDS = ("random", "baseline", "reference")
 
 
 def data_file(name: str) -> Path:
@@ -220,45 +221,29 @@ def stamp(name: str) -> str:
         repr(TASKS[name]),
         repr(pinned(name)),
         repr(grid(False)),
-        repr(BASELINE.get(name, Recipe())),
     ]
     return hashlib.sha256("\n".join(told).encode()).hexdigest()[:12]
 
 
 def rows_of(name: str) -> list[dict]:
-    """Rows measured with today's code and, for the reference, with today's recipe."""
+    """Rows measured with today's code."""
     path, current = FIGURES / f"tasks-{name}.jsonl", stamp(name)
-    reference = plain(parse(Recipe, json.loads(reference_file(name).read_text())))
     rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    rows = [r for r in rows if r.get("stamp") == current]
-    return [r for r in rows if r["kind"] != "reference" or r["recipe"] == reference]
-
-
-def reference_file(name: str) -> Path:
-    return ROOT / "evals" / "reference" / f"{name}.json"
+    return [r for r in rows if r["stamp"] == current]
 
 
 def measure(name: str, count: str = "200") -> None:
-    """Train baseline and reference over seeds, then random recipes; each training is a line of
-    tasks-TASK.jsonl.
-    """
+    """Train random recipes; each training is a line of tasks-TASK.jsonl."""
     path, current, cost = FIGURES / f"tasks-{name}.jsonl", stamp(name), pinned(name)
-    done = {(r["kind"], r["number"]) for r in rows_of(name)}
+    done = {r["number"] for r in rows_of(name)}
     task, planned = TASKS[name]
     rng = random.Random(11)
-    work = [("random", i, random_recipe(rng, name)) for i in range(int(count))]
-    reference = parse(Recipe, json.loads(reference_file(name).read_text()))
-    work = [
-        (kind, i, r)
-        for kind, r in (("baseline", BASELINE.get(name, Recipe())), ("reference", reference))
-        for i in range(SEEDS)
-    ] + work
-    for kind, number, recipe in work:
-        if (kind, number) in done:
+    for number, recipe in enumerate([random_recipe(rng, name) for _ in range(int(count))]):
+        if number in done:
             continue
         steps = costs.steps(recipe, layout(task, recipe), cost, planned)
         row = {
-            "kind": kind,
+            "kind": "random",
             "number": number,
             "steps": steps,
             **train_and_score(name, recipe, number, steps),
@@ -272,14 +257,7 @@ def again(name: str, count: str = "6") -> None:
     and scores repeat exactly, else say which differ.
     """
     path, cost = FIGURES / f"tasks-{name}.jsonl", pinned(name)
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    reference = plain(parse(Recipe, json.loads(reference_file(name).read_text())))
-    newest = {
-        r["stamp"]
-        for r in rows
-        if r["kind"] == "reference" and {**plain(Recipe()), **r["recipe"]} == reference
-    }
-    kept = [r for r in rows if r["stamp"] in newest]
+    kept = [json.loads(line) for line in path.read_text().splitlines()]
     for row in (kept[i] for i in np.linspace(0, len(kept) - 1, int(count)).astype(int)):
         recipe = parse(Recipe, row["recipe"])
         steps = costs.steps(recipe, layout(TASKS[name][0], recipe), cost, TASKS[name][1])
@@ -300,55 +278,89 @@ def again(name: str, count: str = "6") -> None:
 
 
 def summary(name: str) -> str:
-    """One line of the table in docs/tasks.md."""
+    """One line of the table of random recipes in docs/tasks.md."""
     rows, plan = rows_of(name), TASKS[name][1]
-    r, b, f = (np.array([x["exact_match"] for x in rows if x["kind"] == k]) for k in KINDS)
+    r = np.array([x["exact_match"] for x in rows])
     pace = np.array([x["cpu_us"] for x in rows]) / plan
-    near, over = int((r >= f.mean() - 0.02).sum()), int((pace > 1.25).sum())
-    low, middle, high = np.quantile(r, [0.25, 0.5, 0.9])
-    parts = [
-        name,
-        f"{plan / 1e6:g}",
-        len(r),
-        f"{low:.3f}",
-        f"{middle:.3f}",
-        f"{high:.3f}",
-        f"{r.max():.3f}",
-    ]
-    parts += [
-        f"{near} ({near / len(r):.1%})",
-        f"{b.mean():.3f} ({b.std(ddof=1):.4f})",
-        f"{f.mean():.3f} ({f.std(ddof=1):.4f})",
-    ]
+    over = int((pace > 1.25).sum())
+    quantiles = [*np.quantile(r, [0.25, 0.5, 0.9]), r.max()]
+    parts = [name, f"{plan / 1e6:g}", len(r), *(f"{q:.3f}" for q in quantiles)]
     parts += [f"{np.median(pace):.2f}", f"{np.quantile(pace, 0.9):.2f}", f"{over} of {len(pace)}"]
     return "| " + " | ".join(map(str, parts)) + " |"
 
 
+def climb_of(name: str) -> tuple[dict, list[dict], dict | None]:
+    """A task's climb, its best change of each knob, and its ends: from the table of `text`, whose
+    truth is known, else as `heirloop task climb` recorded it.
+    """
+    if name == "text":
+        from evals.table import read_table
+        from loop.calibrate.climb import climb_table
+
+        climb, _ = climb_table(read_table(str(ROOT / "tab" / "text-v1.parquet")))
+        return plain(climb), [], None
+    found = json.loads((FIGURES / f"climb-{name}.json").read_text())
+    return found["climb"], found["singles"], {k: found[k] for k in ("baseline", "reference")}
+
+
+def described(name: str) -> str:
+    """One line of the table of tasks in docs/tasks.md."""
+    from evals.climb import Climb
+
+    found, singles, ends = climb_of(name)
+    climb = parse(Climb, found)
+    depth, told = (
+        climb.depth(),
+        [f"`{x['knob']}={x['value']}` {x['gain']['value']:+.3f}" for x in singles],
+    )
+    parts = [name, ", ".join(told[:3])]
+    if ends:
+        parts += [f"{e['mean']:.3f} ({e['deviation']:.3f})" for e in ends.values()]
+    steps = f"{depth.climb} of {len(climb.steps)}" + ", stalls" * depth.stalled
+    parts += [f"{climb.distance.value:.3f}", f"{depth.single:.0%}", f"{depth.pair:.0%}", steps]
+    return "| " + " | ".join([*parts, climb.word()]) + " |"
+
+
 def figure() -> None:
+    """Draw the greedy climb of each task; print the lines of the tables."""
     import matplotlib
 
     matplotlib.use("svg")
     matplotlib.rcParams["svg.hashsalt"] = "heirloop"
     import matplotlib.pyplot as plt
 
-    names = [
-        n for n in TASKS if (FIGURES / f"cost-{n}.json").exists() and len(rows_of(n)) > 2 * SEEDS
-    ]
     drawing, axes = plt.subplots(
-        1, len(names), figsize=(4 * len(names), 3.2), squeeze=False, constrained_layout=True
+        len(CLIMBED), 1, figsize=(7.5, 2.3 * len(CLIMBED)), constrained_layout=True
     )
-    for axis, name in zip(axes[0], names, strict=True):
-        rows = rows_of(name)
-        scores = {k: np.array([x["exact_match"] for x in rows if x["kind"] == k]) for k in KINDS}
-        axis.hist(scores["random"], bins=np.linspace(0, 1, 21), color="#56b4e9", edgecolor="white")
-        for kind, colour, style in (("baseline", "#d55e00", "--"), ("reference", "#009e73", "-")):
-            label = f"{kind}, mean of {len(scores[kind])}"
-            axis.axvline(scores[kind].mean(), color=colour, linestyle=style, label=label)
-        title = f"{name}, {TASKS[name][1] / 1e6:g} CPU-s, n = {len(scores['random'])}"
-        axis.set(title=title, xlabel="exact match on held-out items", ylabel="random recipes")
-        axis.legend(fontsize=8)
-        print(summary(name))
-    drawing.savefig(FIGURES / "tasks.svg", metadata={"Date": None})
+    for axis, name in zip(axes, CLIMBED, strict=True):
+        climb, _, _ = climb_of(name)
+        draw_climb(axis, name, climb)
+        print(described(name))
+    for name in CLIMBED:
+        if rows_of(name):
+            print(summary(name))
+    drawing.savefig(FIGURES / "climbs.svg", metadata={"Date": None})
+
+
+def draw_climb(axis, name: str, climb: dict) -> None:
+    """Draw what each step of a climb came to, and the reference's line."""
+    whole, steps = climb["distance"]["value"], climb["steps"]
+    came = [0.0, *(step["reached"] * whole for step in steps)]
+    axis.plot(range(len(came)), came, color="#0072b2", zorder=1)
+    certain = [True, *(step["gain"]["low"] > 0 for step in steps)]
+    colours = ["#0072b2" if sure else "white" for sure in certain]
+    axis.scatter(range(len(came)), came, c=colours, edgecolors="#0072b2", zorder=2)
+    for i, step in enumerate(steps, 1):
+        text = f"{step['knob']}\n{step['value']}"
+        axis.annotate(
+            text, (i, came[i]), xytext=(0, -26), ha="center", fontsize=7, textcoords="offset points"
+        )
+    axis.axhline(whole, color="#009e73", linestyle="--", linewidth=1)
+    axis.text(0, whole, "reference", color="#009e73", fontsize=8, va="bottom")
+    unit = "bits" if name == "text" else "exact match"
+    axis.set(title=name, ylabel=f"gain, {unit}", xlim=(-0.4, max(7, len(came)) - 0.5))
+    axis.margins(y=0.35)
+    axis.xaxis.get_major_locator().set_params(integer=True)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ from configs.history import History, notebook  # noqa: E402
 from configs.recipe import Recipe  # noqa: E402
 
 RUNS, FIGURES = ROOT / "build" / "proposers", ROOT / "docs" / "figures"
+REFERENCE = ROOT / "evals" / "reference" / "fast-v1.json"
 ARMS = ("random", "local", "tpe", "evolve", "self")
 COLOURS = {
     "random": "#999999",
@@ -243,7 +244,7 @@ def ask() -> None:
 
 
 class World:
-    """Task `fast` outside the loop: trainings, weights that read, one score on gate."""
+    """Task `fast-v1` outside the loop: trainings, weights that read, one score on gate."""
 
     def __init__(self) -> None:
         import measure_tasks
@@ -298,23 +299,17 @@ def reading(seeds: str = "10") -> None:
     """Weights trained on the task and a notebook read it for some steps, then propose four recipes
     that are trained once each.
     """
-    from measure_tasks import BASELINE, reference_file
-
     from configs.history import Trial
     from configs.recipe import grid
     from models import propose
 
     world, path = World(), FIGURES / "reading.jsonl"
-    pool = [
-        r
-        for r in map(json.loads, (FIGURES / "tasks-fast.jsonl").read_text().splitlines())
-        if r["kind"] == "random"
-    ]
+    pool = [r for r in map(json.loads, (FIGURES / "tasks-fast.jsonl").read_text().splitlines())]
     rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     done = {(r["seed"], r["trials"], r["recipe"], r["steps"]) for r in rows}
     recipes = {
-        "baseline": BASELINE["fast"],
-        "reference": parse(Recipe, json.loads(reference_file("fast").read_text())),
+        "baseline": Recipe(learning_rate=0.001, width=32, depth=1, batch_size=32),
+        "reference": parse(Recipe, json.loads(REFERENCE.read_text())),
     }
     for seed, count, (name, plain_recipe), steps in product(
         range(1, int(seeds) + 1), (8, 16, 48), recipes.items(), (0, 100, 300)

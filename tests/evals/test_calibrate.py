@@ -90,10 +90,10 @@ def test_what_a_question_needs():
 
 def test_the_recorded_calibration_meets_the_targets_that_the_document_states():
     figures = Path(__file__).resolve().parents[2] / "docs" / "figures"
-    assert len((figures / "noise-addition.jsonl").read_text().splitlines()) > 200
+    assert len((figures / "noise-addition-v1.jsonl").read_text().splitlines()) > 200
     rows = [
         json.loads(line)
-        for line in (figures / "calibration-addition.jsonl").read_text().splitlines()
+        for line in (figures / "calibration-addition-v1.jsonl").read_text().splitlines()
     ]
     mine = [r for r in rows if r["rule"] == "group_sequential" and r["null"] in "ac"]
     assert len(mine) == 10 and all(

@@ -7,6 +7,7 @@ import time
 from contextlib import nullcontext
 from pathlib import Path
 
+import fabricated
 import pytest
 from click.testing import CliRunner
 from conftest import ROOT
@@ -15,7 +16,7 @@ from studies import HUMAN, better, config, entries, mandate, waiting
 
 from configs.errors import BadInput, NeedsHuman
 from loop import session
-from loop.calibrate.forecast import follow, forecast, list_payable
+from loop.calibrate.forecast import TABLE_JOBS, follow, forecast, list_payable
 from loop.command.dry import need_generations
 from loop.command.live import View
 from loop.command.main import cli
@@ -40,6 +41,19 @@ def test_the_worst_case_of_a_forecast_is_above_what_a_study_runs(tmp_path, go):
     jobs = sum(entry.kind == "start" for entry in entries(cfg))
     assert forecast(cfg, False).jobs <= forecast(cfg, True).jobs
     assert jobs <= forecast(cfg, True).jobs
+
+
+def test_a_study_on_a_table_waits_only_for_weights_that_propose(tmp_path):
+    path = fabricated.write(tmp_path, fabricated.fabricate(seeds=2, notebook=True))
+    table = ["study=tabulated", f"task.table={path}"]
+    programs = forecast(compose_settings([*table, "study.arms=[random]"]), False)
+    assert programs.minutes == programs.jobs / TABLE_JOBS
+    asking = compose_settings(
+        [*table, "study.arms=[self]", "proposer=notebook", "study.start_trials=16"]
+    )
+    asked = asking.study.repeats * asking.study.generations
+    trained = asked * asking.task.planned_cpu_us / 1e6 / asking.box.parallel / 60
+    assert forecast(asking, False).minutes > trained
 
 
 @pytest.mark.parametrize("worst", [False, True])
