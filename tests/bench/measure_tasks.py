@@ -226,16 +226,16 @@ def stamp(name: str) -> str:
 
 
 def rows_of(name: str) -> list[dict]:
-    """Rows measured with today's code."""
-    path, current = FIGURES / f"tasks-{name}.jsonl", stamp(name)
+    """Rows with the newest stamp, which `again` may have found to repeat."""
+    path = FIGURES / f"tasks-{name}.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    return [r for r in rows if r["stamp"] == current]
+    return [r for r in rows if r["stamp"] == rows[-1]["stamp"]]
 
 
 def measure(name: str, count: str = "200") -> None:
     """Train random recipes; each training is a line of tasks-TASK.jsonl."""
     path, current, cost = FIGURES / f"tasks-{name}.jsonl", stamp(name), pinned(name)
-    done = {r["number"] for r in rows_of(name)}
+    done = {r["number"] for r in rows_of(name) if r["stamp"] == current}
     task, planned = TASKS[name]
     rng = random.Random(11)
     for number, recipe in enumerate([random_recipe(rng, name) for _ in range(int(count))]):

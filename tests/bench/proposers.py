@@ -637,7 +637,7 @@ def draw_rivals(levels: dict, by: dict) -> None:
     )
     share.legend(fontsize=8)
     drawing.suptitle(
-        f"task fast, {len(by['random'])} seeds, means with 95 % bootstrap intervals", fontsize=10
+        f"task fast-v1, {len(by['random'])} seeds, means with 95 % bootstrap intervals", fontsize=10
     )
     drawing.savefig(FIGURES / "proposers.svg", metadata={"Date": None})
 
@@ -697,7 +697,7 @@ def draw_skill() -> None:
     for axis in axes:
         axis.axvline(0, color="#cccccc", lw=0.8, zorder=0)
     drawing.suptitle(
-        f"skill on two fixed parents, task fast, {len(seeds)} seeds, 95 % bootstrap intervals",
+        f"skill on two fixed parents, task fast-v1, {len(seeds)} seeds, 95 % bootstrap intervals",
         fontsize=10,
     )
     drawing.savefig(FIGURES / "skill.svg", metadata={"Date": None})

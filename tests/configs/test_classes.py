@@ -39,7 +39,7 @@ def test_the_names_and_the_table_of_classes_agree():
 
 @pytest.mark.parametrize("preset", DECIDED)
 def test_a_preset_has_the_digest_that_earlier_mandates_were_given_for(preset):
-    extra = {"planted": ["box=planted"], "single": ["task=addition"]}.get(preset, [])
+    extra = {"planted": ["box=planted"], "single": ["task=addition-v1"]}.get(preset, [])
     assert decided(compose_settings([f"study={preset}", *extra])) == DECIDED[preset]
 
 
