@@ -277,11 +277,12 @@ def pairs_needed(
 
 
 def campaigns_needed(gain: float, deviation: float, alpha: float, target: float) -> int:
-    """Return the campaigns per arm with which a paired one-sided t test sees `gain` between arms.
+    """Return the repeats with which a paired two-sided t test sees a difference `gain` of two arms.
 
-    The difference of two campaigns deviates by `deviation`.
+    The difference of two campaigns of a repeat deviates by `deviation`. At most 10,000.
     """
     for n in range(2, 10_000):
-        if nct.sf(student.ppf(1 - alpha, n - 1), n - 1, gain / deviation * np.sqrt(n)) >= target:
+        bound, shift = student.ppf(1 - alpha / 2, n - 1), gain / deviation * np.sqrt(n)
+        if nct.sf(bound, n - 1, shift) >= target:
             return n
     return 10_000

@@ -81,7 +81,7 @@ class Rule:
             )
         if p <= self.reach(bounds)[n - 1]:
             return Decision(answer="continue", evidence=min(p, 1.0), text=text)
-        above = float(x.mean()) > effect
+        above = float(x.mean()) - effect > _TIE
         return Decision(
             answer="inconclusive" if above else "reject",
             evidence=min(p, 1.0),
@@ -125,8 +125,8 @@ class Rule:
 
 
 def _greedy(x: Gains, effect: float, deviation: float) -> Gains:
-    """Keep if better at the first look, with no error control at all."""
-    return np.where(np.cumsum(x, axis=1) > 0, 0.0, 1.0)
+    """Keep if better at the first look, with no error control at all; a tie is not better."""
+    return np.where(np.cumsum(x, axis=1) > _TIE, 0.0, 1.0)
 
 
 def _student(x: Gains, effect: float, deviation: float) -> Gains:

@@ -1,20 +1,31 @@
-"""`heirloop power`: pairs, compute and campaigns needed to see a true gain.
+"""`heirloop power`: pairs, compute and repeats needed to see a true gain.
 
-The noise is normal, or measured noise of a recipe. The statistics are evals/calibrate.py.
+Pairs of a confirmation follow from the noise of a training: normal, or measured. Repeats of a study
+follow from the spread between campaigns, which other runs have measured. The statistics are
+evals/calibrate.py.
 """
 
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from configs.build import need
+from configs.errors import BadInput
 from configs.settings.config import Config
 from evals.calibrate import Campaigns, campaigns_needed, pairs_needed
 from evals.rules import Gains
 from loop.calibrate.noise import FIGURES, noise_of
+from loop.instruments.gains import read_gains
+from loop.instruments.gather import shared_settings
+from loop.instruments.run import Run
 from loop.settings import compose_settings
+from sandbox.heads import open_ledger
+
+LEAST_REPEATS = 3
+"""Repeats without which a spread between campaigns is not told."""
 
 
 def power(
@@ -52,6 +63,47 @@ def power(
     return [_row(kind, sample, config, plan, gain, target) for kind, sample in samples.items()]
 
 
+def list_repeats(
+    folders: Sequence[Path], *, gain: float, target: float | None = None
+) -> list[dict[str, Any]]:
+    """Return one row per two arms of ended runs: the repeats that see `gain` between them.
+
+    The spread is that of the difference between two campaigns of a repeat, as measured. Raises
+    BadInput for runs that have not ended, or of fewer than two arms or three repeats.
+    """
+    runs = [Run(number, open_ledger(folder)) for number, folder in enumerate(folders)]
+    if any(shared_settings(run.config) != shared_settings(runs[0].config) for run in runs):
+        raise BadInput("these runs differ in more than name and seed; name repeats of one study")
+    objective, arms = runs[0].config.objective, runs[0].config.arms()
+    target = objective.power if target is None else target
+    need(gain > 0 and 0 < target < 1, "--gain/--target", (gain, target), "above 0; a probability")
+    ends = {(row.arm, row.repeat): row.value for run in runs for row in read_gains(run)}
+    rows = []
+    for one, other in combinations(arms, 2):
+        both = [
+            ends[one, repeat] - ends[other, repeat]
+            for arm, repeat in ends
+            if arm == one and (other, repeat) in ends
+        ]
+        spread = float(np.std([gap for gap in both if np.isfinite(gap)], ddof=1))
+        rows.append(
+            {
+                "difference": f"{one} minus {other}",
+                "repeats seen": len(both),
+                "deviation": round(spread, 4),
+                "repeats needed": campaigns_needed(
+                    gain, max(spread, 1e-6), objective.alpha, target
+                ),
+            }
+        )
+    if not rows or min(row["repeats seen"] for row in rows) < LEAST_REPEATS:
+        raise BadInput(
+            f"--like names runs with too little: at least {LEAST_REPEATS} ended repeats of two"
+            " arms tell a spread"
+        )
+    return rows
+
+
 def _row(
     kind: str, sample: Gains, config: Config, plan: Campaigns, gain: float, target: float
 ) -> dict[str, Any]:
@@ -67,9 +119,6 @@ def _row(
         "pairs used without gain": round(idle, 1),
         "CPU-seconds of a campaign, most": None,
         "likely": None,
-        "campaigns per arm": campaigns_needed(
-            gain, max(spread, 1e-3) * 2**0.5, objective.alpha, target
-        ),
     }
     if most is None:
         return row

@@ -4,11 +4,12 @@ try its instruments on worlds with a known truth, and a task of your own.
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 
-from configs.build import plain
+from configs.build import need, plain
 from configs.errors import NoBox, VerificationFailed
 from loop.attack import doctor as promises
 from loop.attack import run as catalogue
@@ -162,19 +163,30 @@ def calibrate(task: str, null: str, unattended: bool, as_json: bool) -> None:
     "--target", type=float, default=None, help="Probability of seeing it; default: objective.power."
 )
 @click.option("--deviation", type=float, help="Seed deviation of one run; default: the task's.")
+@click.option(
+    "--like",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="An ended RUN whose spread between campaigns says how many repeats a study needs.",
+)
 @click.argument("overrides", nargs=-1)
 @AS_JSON
 def power(
     gain: float,
     target: float | None,
     deviation: float | None,
+    like: tuple[Path, ...],
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Compute how many replicates, CPU-seconds and campaigns a question needs, in the study of
-    these OVERRIDES.
+    """Compute how many pairs and CPU-seconds a confirmation needs in the study of these OVERRIDES,
+    or with --like how many repeats a difference between arms needs.
     """
-    rows = sizes.power(overrides, gain=gain, target=target, deviation=deviation)
+    if like:
+        need(not overrides and deviation is None, "--like", overrides, "given alone with --gain")
+        rows = sizes.list_repeats(like, gain=gain, target=target)
+    else:
+        rows = sizes.power(overrides, gain=gain, target=target, deviation=deviation)
     cells = [list(row.values()) for row in rows]
     if not as_json:
         cells = [[shorten(value) for value in row] for row in cells]

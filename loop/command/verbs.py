@@ -123,8 +123,8 @@ VERBS: dict[str, tuple[str, str]] = {
     ),
     "power": (
         "prove:power",
-        "Compute how many replicates, CPU-seconds and campaigns a question needs, in the"
-        " study of these OVERRIDES.",
+        "Compute how many pairs and CPU-seconds a confirmation needs, or how many repeats a"
+        " difference between arms.",
     ),
     "propose": (
         "study:propose",

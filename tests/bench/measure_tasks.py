@@ -294,8 +294,8 @@ def climb_of(name: str) -> tuple[dict, list[dict], dict | None]:
     truth is known, else as `heirloop task climb` recorded it.
     """
     if name == "text":
-        from loop.study.tab_file import read_table
         from loop.calibrate.climb import climb_table
+        from loop.study.tab_file import read_table
 
         climb, _ = climb_table(read_table(str(ROOT / "tab" / "text-v1.parquet")))
         return plain(climb), [], None

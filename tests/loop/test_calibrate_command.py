@@ -136,10 +136,6 @@ def test_power_tells_what_a_question_needs_and_a_larger_gain_needs_less():
         )[0]
         for g in ("0.4", "0.2")
     )
-    assert (
-        few["most pairs"] <= many["most pairs"]
-        and few["likely"] < many["likely"]
-        and few["campaigns per arm"] < many["campaigns per arm"]
-    )
+    assert few["most pairs"] <= many["most pairs"] and few["likely"] < many["likely"]
     with pytest.raises(BadInput, match="a gain above 0"):
         power.power([], gain=0.0, target=0.8)

@@ -15,10 +15,13 @@ from configs.job import Limits
 from evals.law import CLAIM, LAWS
 from evals.simulate import worth
 from loop import session
+from loop.calibrate import power
 from loop.campaign import Campaign
 from loop.course import run_campaign, run_start_trial
 from loop.facts.reader import FactsReader
+from loop.instruments.gains import read_gains
 from loop.instruments.measure import measure
+from loop.instruments.run import Run
 from loop.report import make
 from loop.settings import compose_settings
 from loop.study import open as study_open
@@ -336,3 +339,22 @@ def test_noise_that_arms_mirror_leaves_each_arm_its_gain(tmp_path):
     )  # no worth is below 0
     assert pushed.std(axis=1).min() > 0.05
     assert all(near(one["arms"][arm]["gain"], true[arm][0]) for arm in ("planted", "random"))
+
+
+def test_the_repeats_that_a_difference_needs_follow_from_the_measured_spread(tmp_path):
+    cfg = config("linear", "study.repeats=4", "study.arms=[planted,random]")
+    folder = loop_alone(cfg)
+    (row,) = power.list_repeats([folder], gain=0.3, target=0.8)
+    arms = measure([folder])["arms"]
+    ends = {(g.arm, g.repeat): g.value for g in read_gains(Run(0, Ledger.at(folder)))}
+    means = {arm: np.mean([ends[arm, repeat] for repeat in range(4)]) for arm in arms}
+    assert {arm: arms[arm]["gain"]["value"] for arm in arms} == pytest.approx(means)
+    gaps = [ends["planted", repeat] - ends["random", repeat] for repeat in range(4)]
+    assert row["difference"] == "planted minus random" and row["repeats seen"] == 4
+    assert row["deviation"] == round(float(np.std(gaps, ddof=1)), 4)
+    more = power.list_repeats([folder], gain=0.1, target=0.8)[0]["repeats needed"]
+    assert more > row["repeats needed"] >= 2
+    with pytest.raises(BadInput, match="too little"):
+        power.list_repeats(
+            [loop_alone(config("linear", "study.repeats=2", "study.name=u"))], gain=0.3
+        )
