@@ -37,6 +37,23 @@ def test_a_stage_that_people_release_or_nobody_exercised_is_never_self_closed(st
     )["self-closed"]
 
 
+@pytest.mark.parametrize("stage", [*CLOSING, "deploy"])
+def test_a_simulated_reviewer_closes_nothing_that_a_person_would_not(stage):
+    whole = study()
+    without = [e for e in whole.events if e.stage != stage]
+    stands_in = Event(stage=stage, actor="simulated reviewer", cpu_us=1, decisions=50)
+    assert not words(replace(whole, events=[*without, stands_in]))["self-closed"]
+
+
+def test_deployment_counts_where_something_was_deployed():
+    whole = study()
+    without = [e for e in whole.events if e.stage != "deploy"]
+    assert words(replace(whole, events=without))["self-closed"]
+    for actor, closed in (("unattended rule", True), ("person", False)):
+        event = Event(stage="deploy", actor=actor, cpu_us=1, decisions=50)
+        assert words(replace(whole, events=[*without, event]))["self-closed"] is closed
+
+
 def test_gain_that_a_program_proposed_is_never_self_closed():
     whole = study()
     assert not words(
