@@ -27,6 +27,15 @@ LARGER = 4
 """Planned compute of a training of the larger look, as a multiple."""
 
 
+Reading = Literal["growing", "first", "scrambled", "scrambled_own", "scrambled_start", "no_own"]
+"""How a campaign's trials are shown.
+
+growing: as they are. first: the start and the baseline for ever. scrambled: outcomes permuted among
+all trials; scrambled_own and scrambled_start: among the campaign's own candidates, or among those
+of the start. no_own: each own trial replaced by one of the start, so that the length is the same.
+"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arm:
     """A variant of the loop."""
@@ -35,10 +44,8 @@ class Arm:
     "key of PROPOSERS"
     weights: Literal["champion", "first"] = "champion"
     "box: whose weights propose and whose recipe reads the notebook. first: generation 0's"
-    history: Literal["growing", "first", "scrambled"] = "growing"
-    """the history shown and learned from. first: the start and the baseline for ever; scrambled:
-    outcomes permuted among the trials
-    """
+    history: Reading = "growing"
+    "the history shown and learned from"
     carry: bool = True
     "whether a generation starts from the last champion; else from the baseline"
     limited: bool = True
@@ -50,6 +57,9 @@ ARMS: dict[str, Arm] = {
     "frozen": Arm(proposer="notebook", weights="first", history="first"),
     "refit": Arm(proposer="notebook", weights="first"),
     "scrambled": Arm(proposer="notebook", history="scrambled"),
+    "scrambled_own": Arm(proposer="notebook", history="scrambled_own"),
+    "scrambled_start": Arm(proposer="notebook", history="scrambled_start"),
+    "no_own": Arm(proposer="notebook", history="no_own"),
     "no_carry": Arm(proposer="notebook", weights="first", history="first", carry=False),
     "one_shot": Arm(proposer="notebook"),
     "no_carry_free": Arm(

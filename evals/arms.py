@@ -5,7 +5,7 @@ log-likelihood or bits of compute). Accuracy has a ceiling, and a ceiling fakes 
 compared at equal spent plan, never at equal numbers of candidates. Ragged curves are refused.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,9 @@ ARMS: dict[str, str] = {
         "a proposer trained each generation with generation 0's recipe on the same growing history"
     ),
     "scrambled": "the champion's recipe and history, outcomes permuted before training",
+    "scrambled_own": "as scrambled, but only among the campaign's own trials",
+    "scrambled_start": "as scrambled, but only among the trials of the start",
+    "no_own": "each own trial replaced by one of the start, so that the history is as long",
     "no_carry": "each generation starts from the baseline",
     "one_shot": "one round with the whole compute",
     "no_carry_free": "as no_carry, without the change limit",
@@ -153,6 +156,24 @@ def gain(arms: Mapping[str, Curve], arm: str, cpu_us: float | None = None) -> Fi
         if arm in arms
         else missing("not measured", UNIT)
     )
+
+
+def average(curve: Curve, repeats: Sequence[int], generations: int) -> Floats:
+    """Return the gain (R,) averaged over generations; an ended campaign keeps its last gain."""
+    rows = [curve.value[curve.repeats.index(repeat)] for repeat in repeats]
+    means = []
+    for row in rows:
+        known = row[np.isfinite(row)]
+        last = known[-1] if len(known) else np.nan
+        means.append(float(np.mean([*known, *[last] * (generations - len(known))])))
+    return np.array(means)
+
+
+def average_apart(arms: Mapping[str, Curve], *names: str) -> list[Floats]:
+    """Return the gains (R,) of arms averaged over their generations, for the repeats in all."""
+    shared = sorted(set[int].intersection(*(set(arms[name].repeats) for name in names)))
+    longest = max(arms[name].value.shape[1] for name in names)
+    return [average(arms[name], shared, longest) for name in names]
 
 
 def difference(

@@ -5,7 +5,7 @@ Source: Lambert 2026, "Lossy self-improvement".
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -13,13 +13,17 @@ import numpy as np
 from configs.settings.study import Warn
 from evals.amplify import Skill, amplifying, effects
 from evals.arms import Curve, difference
-from evals.closure import Event, as_people, automation, provenance, self_closure
+from evals.closure import Event, as_people, automation, provenance, reading
 from evals.intervals import Figure, cap_at_ceiling
 from evals.loss import PlanFact, efficiency
 from evals.retention import Held, retention
 
 Said = Literal["yes", "cannot tell", "not measured", "not evaluable"]
 WORDS = ("amplifying", "lossy", "self-closed")
+MOST_START = 8
+"""Trials of the start up to which `self-closed` is claimed. With more the start tells a reader so
+much that own outcomes can add next to nothing.
+"""
 CLOSING = ("propose", "approve", "train", "evaluate", "accept", "promote")
 """Stages at which people must release less than half of the compute in a self-closed loop; at
 `deploy` too, where something was deployed.
@@ -46,6 +50,8 @@ class Evidence:
     "seed deviation of one score"
     scores: Sequence[float] = ()
     "the last champions' scores (R,)"
+    start_trials: int = 0
+    "trials at the start of each campaign's history"
 
 
 def skill_effects(evidence: Evidence) -> dict[str, Figure]:
@@ -62,8 +68,8 @@ def words(study: Evidence) -> dict[str, bool]:
     """Return word -> whether it may be said: amplifying, lossy, self-closed.
 
     amplifying: self effect and self minus refit clear of zero. lossy: loss in transfer clear of
-    zero. self-closed: kappa clear of zero, self ahead of refit (history alone closes nothing), most
-    accepted changes by lineage weights, and people release less than half of the compute at
+    zero. self-closed: own effect clear of zero, self ahead of refit (history alone closes nothing),
+    most accepted changes by lineage weights, and people release less than half of the compute at
     every stage of CLOSING. A simulated reviewer counts as the person it stands for.
     """
     skill = skill_effects(study)
@@ -83,7 +89,7 @@ def self_closed(study: Evidence) -> bool:
     vector = automation(as_people(study.events))
     authors = [p.author for p in study.plans if p.fate == "accepted"]
     deployed = ("deploy",) if vector["deploy"].value is not None else ()
-    closed = _kappa(study).over(0.0) and difference(study.arms, "self", "refit").over(0.0)
+    closed = _own_effect(study).over(0.0) and difference(study.arms, "self", "refit").over(0.0)
     return (
         closed
         and provenance(authors).over(0.5)
@@ -91,8 +97,12 @@ def self_closed(study: Evidence) -> bool:
     )
 
 
-def _kappa(study: Evidence) -> Figure:
-    return cap_at_ceiling(self_closure(study.arms), study.scores, study.ceiling, study.deviation)
+def _own_effect(study: Evidence) -> Figure:
+    """Return the own effect; with more than MOST_START trials at the start it is `cannot tell`."""
+    figure = reading(study.arms)["own effect"]
+    if study.start_trials > MOST_START and figure.value is not None:
+        figure = replace(figure, word="cannot tell")
+    return cap_at_ceiling(figure, study.scores, study.ceiling, study.deviation)
 
 
 def conditions(study: Evidence) -> list[dict[str, Figure | str]]:
@@ -106,7 +116,7 @@ def conditions(study: Evidence) -> list[dict[str, Figure | str]]:
     return [
         {
             "condition": "closed",
-            "figure": _kappa(study),
+            "figure": _own_effect(study),
             "reads": "self-closed" if allowed["self-closed"] else "not shown",
         },
         {

@@ -12,8 +12,10 @@ from typing import Literal
 
 import numpy as np
 
-from evals.arms import Curve, common, pair_gains
-from evals.intervals import Figure, bootstrap, is_positive, missing, ratio, share
+from evals.arms import UNIT, Curve, average_apart, common, pair_gains
+from evals.intervals import Figure, bootstrap, is_positive, mean, missing, ratio, share
+
+AVERAGED = f"{UNIT}, mean over generations"
 
 Stage = Literal[
     "propose",
@@ -173,14 +175,57 @@ self-improving.
 def self_closure(arms: Mapping[str, Curve], cpu_us: float | None = None) -> Figure:
     """Return kappa = (G_self - G_scrambled) / G_self: the share of the gain due to real outcomes.
 
-    Both are read at equal spent plan. It may be negative, and its interval is Fieller's.
-    `undefined` unless the lower bound of G_self is above 0; `not measured` without a scrambled
-    twin.
+    The start's outcomes count in it; `reading` tells the loop's own apart. Both arms are read at
+    equal spent plan. It may be negative, and its interval is Fieller's. `undefined` unless the
+    lower bound of G_self is above 0; `not measured` without a scrambled twin.
     """
     if "self" not in arms or "scrambled" not in arms:
         return missing("not measured", "share of the gain")
     at = common(arms, ("self", "scrambled")) if cpu_us is None else cpu_us
     own, scrambled = pair_gains(arms, "self", "scrambled", at)
+    if not is_positive(own):
+        return missing("undefined", "share of the gain", len(own))
+    return ratio(own - scrambled, own, "share of the gain", neutral=0.0)
+
+
+def reading(arms: Mapping[str, Curve]) -> dict[str, Figure]:
+    """Return what the proposer's reading of outcomes adds: differences to its twins.
+
+    Gains are averaged over generations, since every arm has caught up at the end of a long plan.
+    Gate and champion use true outcomes in every twin. own effect: self less the twin whose own
+    outcomes are deranged; own effect, left out: less the twin with rows of the start in their
+    place; start effect: less the twin whose outcomes of the start are permuted; interaction: the
+    own effect, less the same where the start is permuted too; kappa own: the own effect as a share
+    of the gain of self (Fieller), `undefined` unless that gain is proven.
+    """
+    return {
+        "own effect": _apart(arms, "self", "scrambled_own"),
+        "own effect, left out": _apart(arms, "self", "no_own"),
+        "start effect": _apart(arms, "self", "scrambled_start"),
+        "interaction": _interaction(arms),
+        "kappa own": _own_share(arms),
+    }
+
+
+def _apart(arms: Mapping[str, Curve], one: str, other: str) -> Figure:
+    if one not in arms or other not in arms:
+        return missing("not measured", AVERAGED)
+    first, second = average_apart(arms, one, other)
+    return mean(first - second, AVERAGED)
+
+
+def _interaction(arms: Mapping[str, Curve]) -> Figure:
+    names = ("self", "scrambled_own", "scrambled_start", "scrambled")
+    if any(name not in arms for name in names):
+        return missing("not measured", AVERAGED)
+    whole, own, start, both = average_apart(arms, *names)
+    return mean((whole - own) - (start - both), AVERAGED)
+
+
+def _own_share(arms: Mapping[str, Curve]) -> Figure:
+    if "self" not in arms or "scrambled_own" not in arms:
+        return missing("not measured", "share of the gain")
+    own, scrambled = average_apart(arms, "self", "scrambled_own")
     if not is_positive(own):
         return missing("undefined", "share of the gain", len(own))
     return ratio(own - scrambled, own, "share of the gain", neutral=0.0)

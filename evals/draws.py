@@ -26,6 +26,7 @@ from evals.law import (
     ROUND_US,
     SEEDS,
     SHOWN,
+    TWINS,
     WIDTHS,
     Law,
 )
@@ -43,30 +44,41 @@ def draw_noise(law: Law, rng: np.random.Generator, shape: tuple[int, ...]) -> Fl
     return rng.standard_normal(shape)
 
 
-def draw_arms(law: Law, rng: np.random.Generator) -> dict[str, Curve]:
-    """Return every arm's gain after each generation, at the same spent plan."""
+def draw_arms(law: Law, rng: np.random.Generator, apart: np.random.Generator) -> dict[str, Curve]:
+    """Return every arm's gain after each generation, at the same spent plan.
+
+    The noise of TWINS comes from the generator `apart`, so that they change no other draw.
+    """
     spent = np.tile(ROUND_US * np.arange(1.0, GENERATIONS + 1), (REPEATS, 1))
-    values = _searched_gains(law, rng) if law.search else _added_gains(law, rng)
+    values = (_searched_gains if law.search else _added_gains)(law, rng, apart)
     repeats = tuple(range(REPEATS))
     return {arm: Curve(repeats=repeats, spent=spent, value=v) for arm, v in values.items()}
 
 
-def _searched_gains(law: Law, rng: np.random.Generator) -> dict[str, Floats]:
+def _searched_gains(
+    law: Law, rng: np.random.Generator, apart: np.random.Generator
+) -> dict[str, Floats]:
     """Return arm -> gains (R, G) of random search: the best of all draws so far."""
     shape = (REPEATS, GENERATIONS * PARALLEL)
-    draws = {arm: law.step * rng.standard_normal(shape) for arm in law.skill}
+    draws = {
+        arm: law.step * (apart if arm in TWINS else rng).standard_normal(shape) for arm in law.skill
+    }
     return {
         arm: np.maximum.accumulate(draw, axis=1)[:, PARALLEL - 1 :: PARALLEL]
         for arm, draw in draws.items()
     }
 
 
-def _added_gains(law: Law, rng: np.random.Generator) -> dict[str, Floats]:
+def _added_gains(
+    law: Law, rng: np.random.Generator, apart: np.random.Generator
+) -> dict[str, Floats]:
     """Return arm -> gains (R, G) that add up over generations, on common random numbers."""
     shape = (REPEATS, GENERATIONS)
     spread = (1 + law.drift) ** np.arange(GENERATIONS)
     common = law.shared * rng.standard_normal(shape)
-    own = {arm: law.noise * draw_noise(law, rng, shape) for arm in law.skill}
+    own = {
+        arm: law.noise * draw_noise(law, apart if arm in TWINS else rng, shape) for arm in law.skill
+    }
     if law.mirrored:
         own |= {arm: -own["self"] for arm in ("refit", "scrambled")}
     return {

@@ -39,6 +39,8 @@ WIDTHS, REPEATED = (4, 8), (0.05, 0.15)
 """Parallel proposals of a generation, in turn, and the share that repeats an earlier plan."""
 SHOWN, CHOSEN = 0.4, 0.2
 """Excess of accepted plans on feedback and on confirm, since both chose them."""
+TWINS = ("scrambled_own", "no_own", "scrambled_start")
+"""Arms that differ from self in what they read; drawn apart, so that no other draw changes."""
 RATED = ("random", "local", "tpe")
 """Arms of the rate ratio."""
 LEVEL_AT_USED = PER_BIT * (USED_BITS - REFERENCE_BITS[0])
@@ -75,6 +77,9 @@ class Law:
             "local": 0.6,
             "tpe": 0.8,
             "one_shot": 0.7,
+            "scrambled_own": 0.8,
+            "no_own": 0.75,
+            "scrambled_start": 0.5,
         }
     )
     "arm -> skill in the first generation"
@@ -168,11 +173,17 @@ def truth(law: Law) -> dict[str, float]:
     """Return the instruments' true values, by the law's own arithmetic."""
     mean = {arm: law.means(arm) for arm in law.skill}
     total, last = {arm: float(m[-1]) for arm, m in mean.items()}, GENERATIONS - 1
+    over = {arm: float(m.mean()) for arm, m in mean.items()}
     half, waited = float(mean["self"][GENERATIONS // 2 - 1]), GENERATIONS * 4 * law.human * QUEUE
     truths = {
         "gain of self": total["self"],
         "self minus refit": total["self"] - total["refit"],
         "self minus random": total["self"] - total["random"],
+        "own effect": over["self"] - over["scrambled_own"],
+        "own effect, left out": over["self"] - over["no_own"],
+        "start effect": over["self"] - over["scrambled_start"],
+        "interaction": (over["self"] - over["scrambled_own"])
+        - (over["scrambled_start"] - over["scrambled"]),
         **(
             {"rounds against one": total["self"] - total["one_shot"]} if "one_shot" in total else {}
         ),
@@ -197,6 +208,7 @@ def truth(law: Law) -> dict[str, float]:
         }
         truths |= {
             "kappa": 1 - total["scrambled"] / total["self"],
+            "kappa own": 1 - over["scrambled_own"] / over["self"],
             "gain ratio": (total["self"] - half) / half,
             "loss in transfer": 1 - law.kept,
             "feedback to gate": gate / feedback,
@@ -298,7 +310,7 @@ LAWS: dict[str, Law] = {
             name="fixed-search",
             search=True,
             proposer="fixed program",
-            skill=dict.fromkeys(("self", "frozen", "refit", "scrambled", "random"), 1.0),
+            skill=dict.fromkeys(("self", "frozen", "refit", "scrambled", "random", *TWINS), 1.0),
         ),
         replace(_SEES_MORE, name="data-only"),
         Law(name="cron", skill=dict.fromkeys(Law(name="").skill, 1.0), proposer="fixed program"),

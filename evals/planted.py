@@ -77,7 +77,8 @@ def _draw(law: Law, rng: np.random.Generator) -> tuple[Evidence, Mapping[str, Fi
 
     The order of the draws is part of the world.
     """
-    arms, apart = draw_arms(law, rng), rng.spawn(1)[0]
+    apart, twins = rng.spawn(2)
+    arms = draw_arms(law, rng, twins)
     plans = draw_plans(law, rng, apart)
     acts = int(rng.poisson(law.human * 4 * GENERATIONS * REPEATS))
     study = Evidence(

@@ -10,7 +10,7 @@ from configs.build import need
 from evals.amplify import effects, gain_ratio, rounds_against_one
 from evals.arms import difference, gain
 from evals.claims import Evidence, words
-from evals.closure import automation, provenance, self_closure
+from evals.closure import automation, provenance, reading, self_closure
 from evals.intervals import LEVEL, Figure, missing, share
 from evals.loss import (
     PARTS,
@@ -40,6 +40,7 @@ def measure_study(study: Evidence, further: Mapping[str, Figure | bool]) -> dict
         "rounds against one": rounds_against_one(study.arms),
         **{f"{name} effect": skill[name] for name in ("self", "data", "placebo")},
         "kappa": self_closure(study.arms),
+        **reading(study.arms),
         "gain ratio": gain_ratio(study.arms, "self"),
         **{name: held[name] for name in HELD},
         "automation of accept": automation(study.events)["accept"],

@@ -34,6 +34,10 @@ LEARNED = 0.5
 """Correlation of outcome and worth in a history with which weights count as having learned from it.
 Permuted outcomes give about 0.
 """
+MOVED, FEW_OWN = 0.25, 3
+"""The same for own outcomes, whose worths differ less; with fewer different ones they count as
+telling.
+"""
 LEAST = 1e-9
 """A change without a gain still changes the recipe, by as many log-odds."""
 SURE = 0.9
@@ -145,33 +149,35 @@ def predict(
 
 
 def propose(world: World, order: Order, files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Return proposals of weights with this history: by the law of arm `self`, or of `scrambled`.
-
-    `scrambled` is taken if the history's outcomes say nothing.
-    """
+    """Return proposals of weights with this history: by the law of the arm that reads like it."""
     history = parse(History, strict_json(files["history.json"], limit=16_000_000))
     seen = (len(history.trials) - world.start - 1) / world.proposals
-    arm = "self" if _tells(history.trials) else "scrambled"
+    arm = _reads(history.trials[: world.start + 1], history.trials[world.start + 1 :])
     text = write_proposal(world.law, arm, history.champion, changes(order.recipe), seen)
     return {"proposals.jsonl": "\n".join([text] * history.count).encode()}
 
 
-def _tells(trials: Sequence[Trial]) -> bool:
-    """Tell whether a history's outcomes go with the worths of its recipes; permuted outcomes do
-    not.
-    """
-    pairs = [
-        (t.recipe.weight_decay, bucket)
-        for t, bucket in zip(trials, buckets(trials), strict=True)
-        if bucket >= 0
-    ]
-    worths, outcome = np.array(pairs, float).reshape(-1, 2).T
-    return bool(
-        len(pairs) > 2
-        and worths.std()
-        and outcome.std()
-        and np.corrcoef(worths, outcome)[0, 1] > LEARNED
-    )
+def _reads(start: Sequence[Trial], own: Sequence[Trial]) -> str:
+    """Return the arm whose law fits what the outcomes of the start and the own outcomes say."""
+    known = {trial.recipe for trial in start}
+    if own and all(trial.recipe in known for trial in own):
+        return "no_own"
+    first = [(t, b) for t, b in zip(start, buckets(start), strict=True) if b >= 0]
+    later = [(t, t.score if t.score is not None else -1.0) for t in own if t.outcome != "waiting"]
+    few = len({trial.recipe.weight_decay for trial, _ in later}) < FEW_OWN
+    return {
+        (True, True): "self",
+        (True, False): "scrambled_own",
+        (False, True): "scrambled_start",
+        (False, False): "scrambled",
+    }[_correlation(first) > LEARNED, few or _correlation(later) > MOVED]
+
+
+def _correlation(pairs: Sequence[tuple[Trial, float]]) -> float:
+    """Return the correlation of outcome and worth; 0 where nothing varies."""
+    worths, told = np.array([(t.recipe.weight_decay, o) for t, o in pairs]).reshape(-1, 2).T
+    varies = len(pairs) > 2 and worths.std() and told.std()
+    return float(np.corrcoef(worths, told)[0, 1]) if varies else 0.0
 
 
 def write_proposal(

@@ -26,7 +26,7 @@ from loop.study.simulated import law, planted
 
 MOST_PAIRS = 20
 """Most pairs tried for a rule that cannot accept within the study's."""
-FEWEST_START_TRIALS = 16
+FEWEST_START_TRIALS = 8
 """Fewest trials at the start of a notebook. From fewer, proposing weights collapse onto a single
 corner (docs/proposers.md).
 """

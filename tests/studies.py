@@ -23,7 +23,7 @@ from sandbox.ledger import Ledger
 from sandbox.unsigned import new_approval, new_mandate
 
 SMALL = [
-    "task=addition",
+    "task=addition-v1",
     "task.held_out=100",
     "task.train_items=500",
     "study.generations=2",

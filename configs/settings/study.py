@@ -49,7 +49,7 @@ class Study:
     "independent campaigns per arm, each with items, seeds and start trials of its own"
     start_trials: int = 0
     """random trials of each repeat at the start of its arms' notebooks, charged to the study; at
-    least 16 where weights propose
+    least 8 where weights propose
     """
     generations: int = 3
     "generations per campaign, the baseline not counted"

@@ -10,7 +10,7 @@ from configs.metrics import METRICS
 from evals.amplify import decline, rounds_against_one
 from evals.arms import ARMS, Curve, difference
 from evals.claims import Evidence, skill_effects
-from evals.closure import self_closure
+from evals.closure import reading, self_closure
 from evals.equivalents import (
     FEWEST_BUDGETS,
     FEWEST_SEEDS,
@@ -41,6 +41,7 @@ def claim_evidence(records: Records, arms: Mapping[str, Curve]) -> Evidence:
         ceiling=ceiling_of(records),
         deviation=records.config.task.seed_deviation,
         scores=records.tops.get("self", ()),
+        start_trials=records.config.study.start_trials,
     )
 
 
@@ -49,6 +50,7 @@ def compare_arms(records: Records, evidence: Evidence, cpu_us: float) -> dict[st
     arms = evidence.arms
     kappa = self_closure(arms, cpu_us)
     figures: dict[str, Any] = {"kappa": cap(records, kappa, "self", "scrambled")}
+    figures |= {name: cap(records, figure, "self") for name, figure in reading(arms).items()}
     for other in ARMS:
         if other != "self" and (other in arms or other not in FREE.values()):
             apart = difference(arms, "self", other, cpu_us)

@@ -5,7 +5,7 @@ Begin with `history_of`. The notebook is the same trials as training rows of the
 
 import random
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -114,7 +114,11 @@ def history_of(campaign: Campaign, count: int) -> History:
         champion_source=champion.plan.bundle,
         champion_score=trials[champion.digest].score if trials else None,
         trials=tuple(visible.values()),
-        barred=tuple(trial.recipe for name, trial in trials.items() if name not in visible),
+        barred=tuple(
+            trial.recipe
+            for name, trial in trials.items()
+            if name not in visible or visible[name].recipe != trial.recipe
+        ),
         count=count,
         grid=task.choices(),
         most_changes=campaign.limit(),
@@ -126,30 +130,64 @@ def select_trials(
 ) -> dict[str, Trial]:
     """Return the trials for an arm (or `how`) to show and learn from, by plan digest.
 
-    growing: all. first: only trials before generation 1. scrambled: all, with outcomes permuted.
+    `how` is one of configs.arms.Reading. An own trial is a candidate of this campaign.
     """
     how = how or variant(campaign.arm).history
+    plans = campaign.facts().plans
+    own = [name for name in trials if plans[name].purpose == "candidate"]
+    start = [name for name in trials if name not in own]
     if how == "first":
-        plans = campaign.facts().plans
-        return {name: t for name, t in trials.items() if plans[name].purpose != "candidate"}
-    return _permute_outcomes(campaign, trials) if how == "scrambled" else dict(trials)
-
-
-def _permute_outcomes(campaign: Campaign, trials: Mapping[str, Trial]) -> dict[str, Trial]:
-    finished = [name for name, trial in trials.items() if trial.outcome != "waiting"]
+        return {name: trials[name] for name in start}
+    if how == "no_own":
+        return _replace_own(trials, own, start)
+    moved = {"scrambled": list(trials), "scrambled_own": own, "scrambled_start": start}
+    if how not in moved:
+        return dict(trials)
+    study = campaign.running.config.study
+    finished = [name for name in moved[how] if trials[name].outcome != "waiting"]
+    rng = random.Random(f"{how}:{study.seed}:{campaign.repeat}:{len(finished)}")
     outcomes = [trials[name] for name in finished]
-    seed = f"scrambled:{campaign.running.config.study.seed}:{campaign.repeat}:{len(finished)}"
-    random.Random(seed).shuffle(outcomes)
-    permuted = dict(trials)
-    for name, other in zip(finished, outcomes, strict=True):
-        permuted[name] = replace(
+    if how == "scrambled":
+        rng.shuffle(outcomes)
+    else:
+        _derange(rng, outcomes)
+    return {**trials, **_give_outcomes(trials, finished, outcomes)}
+
+
+def _derange(rng: random.Random, outcomes: list[Trial]) -> None:
+    """Shuffle in place into a single cycle (Sattolo 1986): nothing stays where it was."""
+    for last in range(len(outcomes) - 1, 0, -1):
+        other = rng.randrange(last)
+        outcomes[last], outcomes[other] = outcomes[other], outcomes[last]
+
+
+def _give_outcomes(
+    trials: Mapping[str, Trial], names: Sequence[str], outcomes: Sequence[Trial]
+) -> dict[str, Trial]:
+    return {
+        name: replace(
             trials[name],
             outcome=other.outcome,
             score=other.score,
             verdict=other.verdict,
             failure=other.failure,
         )
-    return permuted
+        for name, other in zip(names, outcomes, strict=True)
+    }
+
+
+def _replace_own(
+    trials: Mapping[str, Trial], own: Sequence[str], start: Sequence[str]
+) -> dict[str, Trial]:
+    """Return the trials with a row of the start in the place of each finished own trial."""
+    known = [trials[name] for name in start if trials[name].outcome != "waiting"]
+    finished = [name for name in own if trials[name].outcome != "waiting"]
+    if not known:
+        return {name: trial for name, trial in trials.items() if name not in finished}
+    shown = {
+        name: replace(known[number % len(known)], plan="") for number, name in enumerate(finished)
+    }
+    return {**trials, **shown}
 
 
 def list_trials(campaign: Campaign) -> dict[str, Trial]:

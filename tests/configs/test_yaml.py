@@ -22,7 +22,7 @@ def test_every_yaml_composes(choice, tmp_path):
         "task=planted": "box=planted",
         "box=planted": "task=planted",
         "objective=bits": "task=text-small",
-        "objective=exact_match": "task=addition",
+        "objective=exact_match": "task=addition-v1",
     }
     alone = ["study.arms=[random]"] if choice.startswith("proposer=") else []
     if choice == "box=table":
@@ -33,7 +33,7 @@ def test_every_yaml_composes(choice, tmp_path):
 def test_an_objective_with_everything_composes():
     found = compose_settings(
         [
-            "task=addition",
+            "task=addition-v1",
             "objective.metric=nll",
             "objective.direction=down",
             "objective.deviation=0.2",
@@ -100,7 +100,7 @@ def test_an_objective_with_everything_composes():
 )
 def test_bad_configuration_is_one_sentence_that_names_the_field(override, words):
     with pytest.raises(BadInput) as error:
-        compose_settings(["task=addition", override])
+        compose_settings(["task=addition-v1", override])
     assert words in str(error.value) and "\n" not in str(error.value)
 
 
@@ -134,7 +134,7 @@ def test_bits_on_a_slice_can_be_bounded():
     ("overrides", "words"),
     [
         (
-            ["task=addition", "objective=bits"],
+            ["task=addition-v1", "objective=bits"],
             "objective.metric is 'bits'; it should be a metric of task addition",
         ),
         (["task=text-small", "objective=exact_match"], "objective.deviation is None"),

@@ -129,7 +129,7 @@ def test_the_noise_of_a_task_in_bits_is_in_bits_and_betting_is_no_rule_for_it(
 
 
 def test_power_tells_what_a_question_needs_and_a_larger_gain_needs_less():
-    verb = ["power", "task=addition", "--json"]
+    verb = ["power", "task=addition-v1", "--json"]
     few, many = (
         json.loads(
             CliRunner().invoke(main.cli, [*verb, "--gain", g], catch_exceptions=False).output

@@ -474,7 +474,7 @@ def test_the_study_brings_its_task_and_its_gate_and_a_persons_choice_still_wins(
         [
             "study=evolve",
             "gates=attended",
-            "task=addition",
+            "task=addition-v1",
             "objective.feedback=ladder",
             "proposer=tpe",
         ]

@@ -165,7 +165,7 @@ def test_a_budget_too_small_for_one_proposal_stops_before_it_is_spent(tmp_path, 
     assert script.asked == [] and spent["spent"] + spent["reserved"] <= spent["limit"]
 
 
-@pytest.mark.parametrize("given", ["study.start_trials=15", "task.notebook=false"])
+@pytest.mark.parametrize("given", ["study.start_trials=7", "task.notebook=false"])
 def test_weights_need_a_notebook_to_propose_from(tmp_path, given):
-    with pytest.raises(BadInput, match=r"notebook=true and study\.start_trials of at least 16"):
+    with pytest.raises(BadInput, match=r"notebook=true and study\.start_trials of at least 8"):
         config(tmp_path, *SELF, given)

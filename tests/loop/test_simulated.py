@@ -166,14 +166,14 @@ def test_the_door_refuses_a_real_box_for_a_simulated_task_and_a_simulated_box_fo
     with pytest.raises(VerificationFailed, match="a fake box and task planted"):
         go(cfg, box)
     assert box.ran == []
-    real = compose_settings(["task=addition", "study.name=u", "task.held_out=100"])
+    real = compose_settings(["task=addition-v1", "study.name=u", "task.held_out=100"])
     mandate(real)
     with pytest.raises(VerificationFailed, match="a planted box and task addition"):
         go(real, SimulatedBox(cfg))
 
 
 def test_the_simulated_box_itself_answers_no_job_of_another_task(tmp_path):
-    real = compose_settings(["task=addition", "study.name=u"])
+    real = compose_settings(["task=addition-v1", "study.name=u"])
     order = {
         "role": "train",
         "task": real.task.format(),

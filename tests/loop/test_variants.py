@@ -3,8 +3,10 @@ generation. On a box that computes nothing.
 """
 
 import json
+import random
 from collections import Counter
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,7 @@ from loop.instruments.measure import measure
 from loop.instruments.run import Run
 from loop.measure import jobs as measure_jobs
 from loop.measure import replicate as measure_replicate
+from loop.propose import history
 from loop.verify.run import verify
 from sandbox import control
 from sandbox.canonical import digest
@@ -113,6 +116,68 @@ def test_scrambled_outcomes_are_the_same_outcomes_under_other_recipes(tmp_path, 
     one, other = [h for h in map(seen, asked) if len(h.trials) == 17]  # generation 1 of either arm
     assert [t.recipe for t in one.trials] == [t.recipe for t in other.trials]
     assert Counter(told(one)) == Counter(told(other)) and told(one) != told(other)
+
+
+SAME_AT_FIRST = ("self", "refit", "frozen", "scrambled_own", "no_own")
+
+
+def test_before_a_loop_has_outcomes_its_twins_read_the_same_bytes(tmp_path, go):
+    """So a difference between them can only come from what the loop itself found."""
+    _, asked, facts = study(tmp_path, go, ",".join(SAME_AT_FIRST), "study.generations=1")
+    assert len(asked) == len(SAME_AT_FIRST) and len({e.files["history.json"] for e in asked}) == 1
+    assert all(e.files == asked[0].files for e in asked)
+    recipes = {
+        arm: [p.recipe for p in facts.plans.values() if (p.arm, p.purpose) == (arm, "candidate")]
+        for arm in SAME_AT_FIRST
+    }
+    assert recipes["self"] and all(recipes[arm] == recipes["self"] for arm in recipes)
+
+
+def third_generation(tmp_path, go, arm):
+    """What an arm and `self` read in generation 3: start trials and baseline, then four of its own.
+    The fake box scores every recipe differently.
+    """
+    _, asked, _ = study(
+        tmp_path,
+        go,
+        f"{arm},self",
+        "study.generations=3",
+        "objective.feedback=rounded",
+        quality=lambda order: 0.2 + 0.05 * order.recipe.depth + order.recipe.dropout / 2,
+    )
+    return [h for h in map(seen, asked) if len(h.trials) == 21]
+
+
+@pytest.mark.parametrize(
+    ("arm", "moved", "kept"),
+    [
+        ("scrambled_own", slice(17, None), slice(17)),
+        ("scrambled_start", slice(17), slice(17, None)),
+    ],
+)
+def test_only_own_outcomes_or_only_those_of_the_start_are_permuted(tmp_path, go, arm, moved, kept):
+    one, other = third_generation(tmp_path, go, arm)
+    assert [t.recipe for t in one.trials][kept] == [t.recipe for t in other.trials][kept]
+    assert told(one)[kept] == told(other)[kept]
+    assert Counter(told(one)[moved]) == Counter(told(other)[moved])
+    assert told(one)[moved] != told(other)[moved]
+
+
+def test_a_deranged_outcome_never_stays_with_its_recipe():
+    for seed, count in product(range(20), range(2, 12)):
+        outcomes = list(range(count))
+        history._derange(random.Random(seed), outcomes)
+        assert sorted(outcomes) == list(range(count))
+        assert all(place != outcome for place, outcome in enumerate(outcomes))
+
+
+def test_without_own_rows_a_history_is_as_long_and_repeats_the_start(tmp_path, go):
+    one, other = third_generation(tmp_path, go, "no_own")
+    start = [(t.recipe, t.outcome, t.score) for t in other.trials[:17]]
+    rows = [(t.recipe, t.outcome, t.score) for t in one.trials]
+    assert rows[:17] == start and set(rows[17:]) <= set(start) and len(rows) == len(other.trials)
+    own = {t.recipe for t in one.trials[17:]} - {recipe for recipe, *_ in start}
+    assert not own and len(one.barred) == 4  # what was tried is barred all the same
 
 
 def test_scrambled_weights_learn_from_scrambled_notebooks_too(tmp_path, go):

@@ -244,7 +244,7 @@ def test_containers_of_a_dead_process_are_killed_and_removed_at_the_next_start_a
 def test_a_run_killed_in_mid_job_is_charged_its_reservation_and_its_container_is_gone(tmp_path):
     box = engine()
     settings = [
-        "task=addition",
+        "task=addition-v1",
         "study.name=t",
         "study.arms=[random]",
         "box=docker",
