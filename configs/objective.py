@@ -11,6 +11,7 @@ from typing import Literal
 
 from configs.build import need
 from configs.metrics import COSTS, METRICS
+from configs.reader import later
 
 Primary = Literal[
     "exact_match",
@@ -110,6 +111,10 @@ class Objective:
     "pairs before the rule is asked for the first time"
     power: float = 0.8
     "power to plan for (`heirloop power`)"
+    floor: float | None = later(None)
+    """raw score that a proposal counts with in proposing skill and calibration if its training gave
+    none; null: the worst share, or for a metric that is no share such proposals are left out
+    """
     feedback: Literal["ladder", "rounded"] = "ladder"
     """information for a proposer: ladder releases only steps beyond noise (evals/ladder.py),
     rounded every score to two digits

@@ -42,6 +42,8 @@ class Evidence:
     "decisions and the compute released by them"
     plans: Sequence[PlanFact] = ()
     "fates of the self arm's proposals"
+    siblings: Sequence[PlanFact] = ()
+    "planted worlds: all screened plans of generations with several, for calibration"
     held: Sequence[Held] = ()
     "the self arm's gains on each rung"
     ceiling: float | None = None
@@ -92,7 +94,7 @@ def self_closed(study: Evidence) -> bool:
     closed = _own_effect(study).over(0.0) and difference(study.arms, "self", "refit").over(0.0)
     return (
         closed
-        and provenance(authors).over(0.5)
+        and provenance(authors, [p.author for p in study.plans]).over(0.5)
         and all(vector[stage].over(0.5) for stage in (*CLOSING, *deployed))
     )
 

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from evals.arms import UNIT, Curve, average_apart, common, pair_gains
-from evals.intervals import Figure, bootstrap, is_positive, mean, missing, ratio, share
+from evals.intervals import Figure, bootstrap, constant, is_positive, mean, missing, ratio, share
 
 AVERAGED = f"{UNIT}, mean over generations"
 
@@ -82,12 +82,17 @@ class Event:
     """
 
 
+BUILT_IN = frozenset[Actor]({"fixed program", "lineage", "outside model"})
+"""Actors that the settings put at a stage; nothing is sampled where one of them decides alone."""
+
+
 def automation(events: Iterable[Event]) -> dict[str, Figure]:
     """Return A_s = 1 - C_s(person) / C_s for every stage; C is the compute released by decisions.
 
     Withheld stages are included. The interval is a bootstrap over repeats. If all repeats agree
-    (nobody or everybody), it is the exact binomial interval over decisions. A single repeat with
-    decisions of people and of others is `cannot tell`.
+    (nobody or everybody), it is the exact binomial interval over decisions. A stage that one of
+    BUILT_IN decides alone is a constant. A single repeat with decisions of people and of others is
+    `cannot tell`.
     """
     listed = list(events)
     return {
@@ -111,6 +116,9 @@ def _automated(events: Sequence[Event]) -> Figure:
     )
     if not whole.sum():
         return missing("not exercised", "share of compute")
+    actors = {e.actor for e in events}
+    if len(actors) == 1 and actors <= BUILT_IN:
+        return constant(1.0, sum(e.decisions for e in events), "share of compute")
     if human.sum() in (0.0, whole.sum()):
         total, by_people = (
             sum(e.decisions for e in events),
@@ -231,11 +239,16 @@ def _own_share(arms: Mapping[str, Curve]) -> Figure:
     return ratio(own - scrambled, own, "share of the gain", neutral=0.0)
 
 
-def provenance(authors: Sequence[Actor]) -> Figure:
+def provenance(authors: Sequence[Actor], proposed: Sequence[Actor] = ()) -> Figure:
     """Return the share of accepted changes proposed by lineage weights: their author, not their
     cause.
+
+    `proposed` holds the authors of all proposals: where they are one, the share is a constant.
     """
-    return share(sum(a == "lineage" for a in authors), len(authors), "share of accepted changes")
+    unit, count = "share of accepted changes", sum(a == "lineage" for a in authors)
+    if authors and len(set(proposed)) == 1:
+        return constant(count / len(authors), len(authors), unit)
+    return share(count, len(authors), unit)
 
 
 def stage_table(events: Iterable[Event], limit: str) -> list[dict[str, str]]:

@@ -206,3 +206,27 @@ def draw_reference(rng: np.random.Generator) -> Reference:
     means = PER_BIT * (REFERENCE_BITS - REFERENCE_BITS[0])
     scores = means[:, None] + 0.05 * rng.standard_normal((len(means), SEEDS))
     return Reference(budgets=2.0**REFERENCE_BITS, scores=scores)
+
+
+def draw_siblings(law: Law, rng: np.random.Generator) -> list[PlanFact]:
+    """Return the screened plans of generations with several: foretold, and shown on feedback.
+
+    Plans of a generation share the parent's luck. Within it what is shown follows what is foretold
+    by `law.foretells`.
+    """
+    shape = (REPEATS, GENERATIONS, PARALLEL)
+    ahead, luck, noise = rng.standard_normal((3, *shape))
+    foretold = PLAN_SPREAD * ahead
+    shown = law.foretells * foretold + PLAN_SPREAD / 2 * luck + PLAN_NOISE * noise
+    shown += 3 * PLAN_NOISE * rng.standard_normal(shape[:2])[:, :, None] + law.hack
+    return [
+        PlanFact(
+            plan=f"sibling:{r}:{g}:{index}",
+            repeat=r,
+            generation=g + 1,
+            fate="superseded",
+            promised=float(foretold[r, g, index] + CLAIM),
+            screened=float(shown[r, g, index]),
+        )
+        for r, g, index in np.ndindex(shape)
+    ]

@@ -249,6 +249,11 @@ def cap_at_ceiling(
     return replace(figure, word="cannot tell") if near and not figure.word else figure
 
 
+def constant(value: float, n: int, unit: str) -> Figure:
+    """Return a figure that follows from the settings: nothing was sampled, so it has no spread."""
+    return Figure(value=value, low=value, high=value, n=n, unit=unit)
+
+
 def share(count: int, total: int, unit: str = "share") -> Figure:
     """Return count / total with the exact interval (Clopper and Pearson 1934).
 

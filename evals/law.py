@@ -89,6 +89,8 @@ class Law:
     "skill added to self and refit by each generation of history"
     decay: float = 1.0
     "factor on every arm's step per generation: headroom used up"
+    foretells: float = 1.0
+    "slope of a plan's gain on the foretold one, among the plans of a generation"
     kept: float = 1.0
     "share of a gain on confirm that holds on sealed"
     hack: float = 0.0
@@ -248,15 +250,6 @@ def _plan_truth(law: Law) -> dict[str, float]:
         "winner's curse": curse,
         "verified gain": verified,
     }
-    away = PLAN_SPREAD**2 / spread
-    accepted, within = (
-        means + away * push / chance,
-        away**2 * (1 - push / chance * (push / chance - far))
-        + (PLAN_SPREAD * PLAN_NOISE / spread) ** 2,
-    )
-    between = (accepted - accepted @ chance / chance.sum()) ** 2
-    # Variance of true gains among accepts.
-    true = float(within @ chance + between @ chance) / float(chance.sum())
     halves = [slice(0, GENERATIONS // 2), slice(GENERATIONS // 2, GENERATIONS)]
     early, late = ((float(verified[h].sum()), float(chance[h].sum())) for h in halves)
     per = GENERATIONS / 2
@@ -270,7 +263,8 @@ def _plan_truth(law: Law) -> dict[str, float]:
         **{name: float(v) for name, v in logs.items()},
         "costlier": 0.0,
         "noisier": 0.0,
-        "calibration": true / (true + PLAN_NOISE**2),
+        "calibration": law.foretells,
+        "calibration bias": law.hack - CLAIM,
         "yield": float(verified.sum()) / paid,
         "yield without oversight and proposing": float(verified.sum()) / paid * (1 + AROUND),
     }
@@ -293,12 +287,12 @@ _SEES_MORE = Law(name="", data=0.12, skill={**Law(name="").skill, "scrambled": 0
 LAWS: dict[str, Law] = {
     law.name: law
     for law in (
-        Law(name="null", step=0.0),
+        Law(name="null", step=0.0, foretells=0.0),
         Law(name="linear"),
         Law(name="compounding", mechanism=0.15, data=0.05, words=_CLOSED),
         Law(name="lossy", kept=0.5, decay=0.9, words=frozenset({"lossy"})),
         Law(name="saturating", decay=0.7, step=0.5, gap=0.5),
-        Law(name="hacking", hack=0.6),
+        Law(name="hacking", hack=0.6, foretells=0.5),
         Law(
             name="human-bottlenecked",
             mechanism=0.15,

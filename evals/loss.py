@@ -79,6 +79,8 @@ class PlanFact:
     "the proposer's predicted gain, in the objective's unit; None: no prediction"
     feedback: float | None = None
     "gain on feedback, for which it was chosen"
+    screened: float | None = None
+    "the same for every screened plan; a failed training counts with the objective's floor"
     gate: float | None = None
     "mean paired gain on confirm"
     corrected: float | None = None
@@ -176,39 +178,49 @@ def sum_promises(plans: Sequence[PlanFact]) -> dict[str, Figure]:
     return {name: mean(values, f"{UNIT} per campaign") for name, values in sums.items()}
 
 
-def calibration(plans: Sequence[PlanFact]) -> tuple[list[tuple[float, float]], Figure]:
-    """Return (promised, verified) of each accept with a prediction, and the slope of verified on
-    promised.
+def calibration(plans: Sequence[PlanFact]) -> dict[str, Figure]:
+    """Return the slope of shown on foretold gain over all screened plans, and the bias.
 
-    A slope of 1 is calibrated. Interval: least squares with the plans of a repeat left out together
-    (the jackknife, CR3: Bell and McCaffrey 2002; t with repeats - 1 degrees).
+    Plans with a prediction count, whatever became of them: those that were accepted were chosen by
+    their outcome. Gains of a generation share the parent's noise, so the slope is taken within a
+    generation of a repeat, where it is that of levels. 1 is calibrated, 0 tells good proposals from
+    bad ones no better than chance. The bias is shown less foretold, mean over repeats. Interval of
+    the slope: least squares with a repeat left out at a time (the jackknife, CR3: Bell and
+    McCaffrey 2002; t with repeats - 1 degrees).
     """
-    accepts = [
-        (p.repeat, p.promised, p.corrected)
+    rows = [
+        (p.repeat, p.generation, p.promised, p.screened)
         for p in plans
-        if p.fate == "accepted" and p.promised is not None and p.corrected is not None
+        if p.promised is not None and p.screened is not None
     ]
-    repeat, x, y = (np.array([row[i] for row in accepts], float) for i in range(3))
-    points, groups = list(zip(x.tolist(), y.tolist(), strict=True)), np.unique(repeat)
-    if len(groups) < 3 or np.ptp(x) == 0:
-        return points, missing("not measured", "ratio", len(points))
-    slope, without = (
-        _slope(x, y),
-        np.array([_slope(x[repeat != g], y[repeat != g]) for g in groups]),
-    )
+    if not rows:
+        missed = missing("not measured", "ratio")
+        return {"calibration": missed, "calibration bias": missing("not measured", UNIT)}
+    repeat, generation, x, y = np.array(rows, float).T
+    bias = mean([float((y - x)[repeat == r].mean()) for r in np.unique(repeat)], UNIT)
+    x, y = (_within(repeat, generation, values) for values in (x, y))
+    return {"calibration": _within_slope(repeat, x, y), "calibration bias": bias}
+
+
+def _within(repeat: Floats, generation: Floats, values: Floats) -> Floats:
+    """Return values less the mean of their generation and repeat."""
+    _, group = np.unique(np.stack([repeat, generation]), axis=1, return_inverse=True)
+    group = group.ravel()
+    return np.asarray(values - (np.bincount(group, values) / np.bincount(group))[group])
+
+
+def _within_slope(repeat: Floats, x: Floats, y: Floats) -> Figure:
+    groups = np.array([r for r in np.unique(repeat) if np.ptp(x[repeat == r]) > 0])
+    if len(groups) < 3:
+        return missing("not measured", "ratio", len(groups))
+    slope = float(x @ y / (x @ x))
+    left = [repeat != r for r in groups]
+    without = np.array([x[keep] @ y[keep] / (x[keep] @ x[keep]) for keep in left])
     half = reach(len(groups)) * math.sqrt(
         (1 - 1 / len(groups)) * float(((without - slope) ** 2).sum())
     )
-    low, high = (slope + side * half if math.isfinite(half) else None for side in (-1, 1))
-    return points, mark_unclear(
-        Figure(value=slope, low=low, high=high, n=len(groups), unit="ratio"), 1.0
-    )
-
-
-def _slope(x: Floats, y: Floats) -> float:
-    """Return the least-squares slope of y on x; infinite without variation in x."""
-    away = x - x.mean()
-    return float(away @ y / (away @ away)) if np.ptp(x) else math.inf
+    figure = Figure(value=slope, low=slope - half, high=slope + half, n=len(groups), unit="ratio")
+    return mark_unclear(figure, 1.0)
 
 
 def share_of_priors(plans: Sequence[PlanFact]) -> Figure:

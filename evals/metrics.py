@@ -49,6 +49,20 @@ def primary(objective: Objective, scores: Scores) -> float:
     return value if objective.direction == "up" else -value
 
 
+def floor(objective: Objective, items: int) -> float:
+    """Return what a training without a score is worth, on the scale of `primary`; NaN without it.
+
+    It is the objective's own floor, else the worst share.
+    """
+    raw = objective.floor
+    if raw is None and METRICS[objective.metric].share:
+        raw = 0.0 if objective.direction == "up" else 1.0
+    if raw is None:
+        return math.nan
+    value = log_odds(raw, items) if objective.scale == "log_odds" else raw
+    return value if objective.direction == "up" else -value
+
+
 def log_odds(share: float, items: int) -> float:
     """Return ln((sn + 1/2) / (n - sn + 1/2)) of a share of n items; NaN outside 0 to 1."""
     return (

@@ -23,6 +23,7 @@ from evals.draws import (
     draw_plans,
     draw_reference,
     draw_rungs,
+    draw_siblings,
     draw_skills,
 )
 from evals.equivalents import Reference, compute_equivalent, rate_ratio
@@ -77,7 +78,7 @@ def _draw(law: Law, rng: np.random.Generator) -> tuple[Evidence, Mapping[str, Fi
 
     The order of the draws is part of the world.
     """
-    apart, twins = rng.spawn(2)
+    apart, twins, kin = rng.spawn(3)
     arms = draw_arms(law, rng, twins)
     plans = draw_plans(law, rng, apart)
     acts = int(rng.poisson(law.human * 4 * GENERATIONS * REPEATS))
@@ -86,6 +87,7 @@ def _draw(law: Law, rng: np.random.Generator) -> tuple[Evidence, Mapping[str, Fi
         skills=draw_skills(law, rng),
         events=draw_events(law, rng),
         plans=plans,
+        siblings=draw_siblings(law, kin),
         held=draw_rungs(law, rng, arms["self"]),
         ceiling=1.0,
         deviation=0.1,

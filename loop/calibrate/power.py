@@ -78,7 +78,7 @@ def list_repeats(
     target = objective.power if target is None else target
     need(gain > 0 and 0 < target < 1, "--gain/--target", (gain, target), "above 0; a probability")
     ends = {(row.arm, row.repeat): row.value for run in runs for row in read_gains(run)}
-    rows = []
+    rows = list[dict[str, Any]]()
     for one, other in combinations(arms, 2):
         both = [
             ends[one, repeat] - ends[other, repeat]

@@ -22,7 +22,7 @@ from loop.instruments.losses import read_plans, read_rungs
 from loop.instruments.run import Run
 from loop.settings import compose_settings
 
-ARMS = ("self", "refit", "scrambled", "random", "local", "one_shot")
+ARMS = ("self", "refit", "scrambled", "scrambled_own", "random", "local", "one_shot")
 """Arms of every study; a program that reads the notebook stands in for weights."""
 REPEATS = (8, 12)
 """Fewest and most repeats of a study."""

@@ -65,7 +65,8 @@ KNOWN: dict[str, str] = {
 """Instrument or word, as a pattern -> why it does not hold on tables."""
 EXCHANGE = "table, arms exchanged"
 """Name of the same studies after their arms exchanged their names."""
-NULL = dict.fromkeys(("between, kappa", *(f"between, self minus {arm}" for arm in ARMS[1:-1])), 0.0)
+_SHARES = ("between, kappa", "between, kappa own", "between, own effect")
+NULL = dict.fromkeys((*_SHARES, *(f"between, self minus {arm}" for arm in ARMS[1:-1])), 0.0)
 """Figures between exchanged arms -> their true value."""
 SAME_LAW = {"between, self minus refit": 0.0, "between, self effect": 0.0}
 """Figures between readers of one law -> their true value, in a world that does not learn."""

@@ -125,6 +125,8 @@ def _name_row(name: str) -> str:
 def _write_interval(low: float | None, high: float | None) -> str:
     if low is None and high is None:
         return ""
+    if low == high:
+        return " (constant)"
     return f" ({shorten(low) or '-'} to {shorten(high) or '-'})"
 
 

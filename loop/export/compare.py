@@ -222,12 +222,17 @@ def _notes(files: Mapping[str, CsvTable], words: int) -> Iterator[tuple[str, str
 
 
 def compare_instruments(folder: Path, manifest: Manifest, edition: int, rows: Cells) -> str:
-    """Describe the proof of an earlier edition's instruments, and count the different rows."""
+    """Describe the proof of an earlier edition's instruments, and count the different rows.
+
+    Rows are of the same figure by group and name; a figure of a later edition is no difference.
+    """
     file = read_table(folder, "instruments")
     again = _parse(csv_bytes(file.shared, project("instruments", rows, file.shared)))[1:]
     written = file.select(file.shared)
-    same = sum(_alike(a, b) for a, b in zip(again, written, strict=False))
-    differ = max(len(again), len(written)) - same
+    places = [file.shared.index(key) for key in ("group", "instrument") if key in file.shared]
+    found = {tuple(row[place] for place in places): row for row in again}
+    same = sum(_alike(found.get(tuple(r[at] for at in places), ()), r) for r in written)
+    differ = len(written) - same
     state = "signed" if manifest.signed else "not checked, for not every study signed them,"
     return (
         f"{state} as edition {manifest.instruments} has them; in edition {edition}"

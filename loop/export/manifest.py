@@ -20,10 +20,12 @@ FORMAT = 1
 """Format that is written: how entries, heads, manifest and tables prove one another."""
 FORMATS = (1,)
 """Formats that are read. A change that older files do not fit is a new format beside these."""
-INSTRUMENTS = 2
-"""Edition of the instruments' definitions.
+INSTRUMENTS = 3
+"""Edition of the instruments' definitions. An export that names none is of edition 1.
 
-2: the interval of `calibration` is a jackknife. An export that names none is of edition 1.
+2: the interval of `calibration` is a jackknife. 3: calibration is the slope over all screened plans
+within a generation, with its bias; own effect, start effect and kappa own; `self-closed` rests on
+the own effect, and on approve; an unusable proposal counts with the objective's floor in Q.
 """
 DOMAIN = b"heirloop-export:"
 """What begins the bytes that are signed."""

@@ -83,7 +83,7 @@ def _closure(
         "stage": autonomy(vector),
         "stages": stage_table(events, limit),
         "limiting factor": limit,
-        "provenance": provenance(authors),
+        "provenance": provenance(authors, [p.author for p in records.plans[arm]]),
     }
     if len(ends) and arm == "self":
         figures["elasticities"] = elasticities(ends, raised, _rises(records))
@@ -104,7 +104,7 @@ def _losses(records: Records, arms: Mapping[str, Curve], arm: str) -> dict[str, 
         "funnel": funnel(plans),
         "promise": sum_promises(plans) if arm in arms else {},
         "promises that are priors": share_of_priors(plans),
-        "calibration": calibration(plans)[1],
+        **calibration(plans),
         "retention": retention(records.held[arm], ceiling=ceiling_of(records), deviation=deviation),
         "efficiency": efficiency(verified),
         f"efficiency{WITHOUT}": efficiency(verified, around=False),

@@ -12,7 +12,7 @@ from configs.objective import Objective
 from configs.records import CONFIRM, Scores
 from evals.amplify import Skill
 from evals.arms import Gain
-from evals.metrics import primary
+from evals.metrics import floor, primary
 from loop.facts.facts import Invalid
 from loop.instruments.run import Run
 
@@ -137,8 +137,9 @@ def read_tops(run: Run, arm: str) -> Iterator[float]:
 def read_skills(run: Run) -> Iterator[Skill]:
     """Yield Q of every measured cell: the mean paired gain of its proposals on confirm.
 
-    An unusable proposal gained 0, and so did a proposal with a failed job. A proposal that
-    reviewers refused says nothing about the weights and is left out.
+    An unusable proposal counts with the objective's floor less the parent's score, and so does one
+    with a failed job. A proposal that reviewers refused says nothing about the weights and is left
+    out.
     """
     last = run.config.study.generations
     for (arm, repeat, generation), propose_plan in run.facts.asks.items():
@@ -146,10 +147,11 @@ def read_skills(run: Run) -> Iterator[Skill]:
         if number < 0 or (propose_plan, "propose", 0) not in run.facts.results:
             continue
         recipe, history, scrambled = KINDS[list(CELLS)[number]]
-        worths = [
-            _worth(run, run.facts.at.get((arm, repeat, generation, index)))
+        proposals = [
+            run.facts.at.get((arm, repeat, generation, index))
             for index in range(run.config.study.skill_proposals)
         ]
+        worths = [_worth(run, one, _floor_gain(run, arm, repeat)) for one in proposals]
         known = [worth for worth in worths if math.isfinite(worth)]
         yield Skill(
             repeat=run.base + repeat,
@@ -160,11 +162,27 @@ def read_skills(run: Run) -> Iterator[Skill]:
         )
 
 
-def _worth(run: Run, proposal: str | Invalid | None) -> float:
+def _worth(run: Run, proposal: str | Invalid | None, floor_gain: float) -> float:
     if not isinstance(proposal, str):
-        return 0.0
+        return floor_gain
     for role in ("train", "predict"):
         result = run.facts.results.get((proposal, role, 0))
         if result and result[0].status != "ok":
-            return 0.0
+            return floor_gain
     return pair_gain(run, proposal, run.unbounded)
+
+
+def _floor_gain(run: Run, arm: str, repeat: int) -> float:
+    """Return the floor less the fixed parent's mean score on confirm; NaN without either."""
+    parents = [
+        score
+        for (one, other, generation, _), name in run.facts.at.items()
+        if (one, other) == (arm, repeat)
+        and generation >= run.config.study.skill_generation(0)
+        and isinstance(name, str)
+        for score in pair_scores(run, name)["champion-predict"].values()
+    ]
+    if not parents:
+        return math.nan
+    level = math.fsum(primary(run.unbounded, score) for score in parents) / len(parents)
+    return floor(run.unbounded, parents[0].items) - level

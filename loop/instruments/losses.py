@@ -10,7 +10,7 @@ from configs.objective import Objective
 from configs.recipe import Recipe
 from configs.records import Plan, Scores
 from evals.loss import Fate, PlanFact
-from evals.metrics import log_odds, primary
+from evals.metrics import floor, log_odds, primary
 from evals.retention import Held, Rung
 from loop.facts.facts import Invalid
 from loop.instruments.closure import writer
@@ -196,7 +196,9 @@ def _measured(run: Run, fact: PlanFact, plan: Plan) -> PlanFact:
     if not run.facts.closed:
         return fact
     feedback = feedback_gain(run, digest, run.config.objective)
-    fact = replace(fact, feedback=feedback if math.isfinite(feedback) else None)
+    lost = fact.fate == "crashed" and math.isnan(feedback)
+    screened = _floor_gain(run, digest) if lost else feedback
+    fact = replace(fact, feedback=_finite(feedback), screened=_finite(screened))
     verdict = run.facts.verdicts.get(digest)
     if verdict is None:
         return fact
@@ -207,6 +209,17 @@ def _measured(run: Run, fact: PlanFact, plan: Plan) -> PlanFact:
         gained=correct_gain(run, digest),
         replicates=verdict.replicates,
     )
+
+
+def _floor_gain(run: Run, digest: str) -> float:
+    """Return the objective's floor less the parent's score on feedback; NaN without either."""
+    objective = run.config.objective
+    parent = run.facts.scores.get((run.facts.plans[digest].parent, "predict", 0))
+    return floor(objective, parent.items) - primary(objective, parent) if parent else math.nan
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _fate(run: Run, digest: str, plan: Plan) -> Fate:

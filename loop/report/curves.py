@@ -148,7 +148,7 @@ def draw_burn(_unit: str, _arms: Sequence[str], rows: Rows) -> Any:
 
 
 def draw_calibration(unit: str, arms: Sequence[str], rows: Rows) -> Any:
-    """Draw the verified gain of accepted plans against the promised gain."""
+    """Draw the gain on feedback of screened plans against the foretold gain."""
     figure, axis = new_figure(3.4)
     values = [value for row in rows for value in row[2:4]]
     ends = [min(values), max(values)]
@@ -159,10 +159,10 @@ def draw_calibration(unit: str, arms: Sequence[str], rows: Rows) -> Any:
             [row[3] for row in own],
             marker(number),
             color=colour(number),
-            alpha=0.8,
-            markersize=5,
+            alpha=0.6,
+            markersize=4,
             label=arm,
         )
-    axis.plot(ends, ends, "--", color=GREY, linewidth=1, label="promised = verified")
-    axis.set(xlabel=f"promised gain, {unit}", ylabel="verified gain")
+    axis.plot(ends, ends, "--", color=GREY, linewidth=1, label="foretold = shown")
+    axis.set(xlabel=f"foretold gain, {unit}", ylabel="shown on feedback")
     return add_legend(figure, axis)

@@ -217,11 +217,12 @@ TABLES: dict[str, TableKind] = {
         ),
     ),
     "calibration": TableKind(
-        title="Promised against verified",
+        title="Foretold against shown",
         figure=True,
-        columns=("arm", "plan", "promised", "verified"),
+        columns=("arm", "plan", "foretold", "shown"),
         note=(
-            "Accepted plans whose proposer predicted a gain. On the dashed line a promise is kept."
+            "Gain on feedback of every screened plan whose proposer predicted a gain. On the"
+            " dashed line a promise is kept."
         ),
     ),
     "decisions": TableKind(

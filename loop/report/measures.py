@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from evals.intervals import mean
-from evals.loss import FATE_WORDS, UNIT, calibration
+from evals.loss import FATE_WORDS, UNIT
 from evals.retention import name_step, rungs
 from loop.instruments.arm import WITHOUT
 from loop.report.figures import BESIDE
@@ -95,15 +95,11 @@ def efficiency_rows(study: MeasuredStudy) -> Iterator[Row]:
 
 
 def calibration_rows(study: MeasuredStudy) -> Iterator[Row]:
-    """Yield promise and result of every accepted plan with a promised gain."""
+    """Yield foretold and shown gain of every screened plan with a prediction."""
     for arm, plans in study.records.plans.items() if study.closed else ():
-        promised = [
-            plan
-            for plan in plans
-            if plan.fate == "accepted" and plan.promised is not None and plan.corrected is not None
-        ]
-        for plan, pair in zip(promised, calibration(plans)[0], strict=True):
-            yield (arm, plan.plan[:12], *pair)
+        for plan in plans:
+            if plan.promised is not None and plan.screened is not None:
+                yield (arm, plan.plan[:12], plan.promised, plan.screened)
 
 
 def _listed(study: MeasuredStudy, name: str, keys: tuple[str, ...]) -> Iterator[Row]:

@@ -63,8 +63,19 @@ def test_a_stage_without_events_is_not_exercised_and_never_automated():
 
 
 def test_full_automation_of_few_decisions_has_a_wide_interval():
-    vector = automation([Event(stage="train", actor="lineage", cpu_us=5, decisions=5)])
-    assert vector["train"].value == 1.0 and vector["train"].low == pytest.approx(0.4782, abs=1e-3)
+    vector = automation([Event(stage="approve", actor="standing rule", cpu_us=5, decisions=5)])
+    assert vector["approve"].value == 1.0
+    assert vector["approve"].low == pytest.approx(0.4782, abs=1e-3)
+
+
+def test_what_the_settings_fix_is_a_constant_and_has_no_interval():
+    """A study cannot sample that its training is a program: a person could not have trained."""
+    vector = automation([Event(stage="train", actor="fixed program", cpu_us=5, decisions=5)])
+    assert (vector["train"].low, vector["train"].value, vector["train"].high) == (1.0, 1.0, 1.0)
+    alone = provenance(["lineage"] * 3, ["lineage"] * 9)
+    assert (alone.low, alone.high) == (1.0, 1.0)
+    mixed = provenance(["lineage"] * 3, ["lineage"] * 9 + ["person"])
+    assert mixed.low < 0.5 < mixed.high == 1.0
 
 
 def test_a_cron_job_and_an_optuna_study_stand_beside_with_full_automation():

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -121,19 +122,76 @@ def test_a_proposer_that_predicts_nothing_gets_the_mean_of_earlier_generations_m
     assert [row["prior"] for row in promise(plans)] == [1, 1, 1]
 
 
-def test_calibration_is_the_slope_of_verified_on_promised():
-    plans = [
-        accepted(r, g, 0.1 * g + 0.01 * RNG.standard_normal())
-        for r in range(12)
-        for g in range(1, 5)
-    ]
-    points, slope = calibration(plans)
-    assert len(points) == 48 and slope.value == pytest.approx(1.0) and slope.low <= 1 <= slope.high
-    shy = [replace(p, promised=2 * p.promised) for p in plans]
-    assert (
-        calibration(shy)[1].value == pytest.approx(0.5)
-        and calibration([])[1].word == "not measured"
-    )
+def screened(rng, slope=1.0, group=0.3, repeats=12, generations=8, parallel=4):
+    """Screened plans whose shown gain is `slope` times the foretold one, with noise of their own
+    and of their generation.
+    """
+    plans = []
+    for r, g in product(range(repeats), range(generations)):
+        shared = group * rng.standard_normal()
+        for index, promised in enumerate(0.2 * rng.standard_normal(parallel)):
+            shown = slope * promised + 0.15 * rng.standard_normal() + shared
+            name = f"{r}:{g}:{index}"
+            plans.append(
+                PlanFact(
+                    plan=name,
+                    repeat=r,
+                    generation=g,
+                    fate="superseded",
+                    promised=float(promised),
+                    screened=float(shown),
+                    corrected=float(shown),
+                )
+            )
+    return plans
+
+
+def chosen(plans):
+    """The best of each generation: what is accepted."""
+    best = {}
+    for plan in sorted(plans, key=lambda p: p.screened):
+        best[plan.repeat, plan.generation] = plan
+    return list(best.values())
+
+
+def test_a_calibrated_proposer_reads_1_and_its_accepted_plans_alone_would_not():
+    slopes, selected = [], []
+    for seed in range(60):
+        plans = screened(np.random.default_rng(seed))
+        figure = calibration(plans)["calibration"]
+        slopes.append((figure.value, figure.low <= 1 <= figure.high))
+        x, y = np.array([(p.promised, p.corrected) for p in chosen(plans)]).T
+        selected.append(np.polyfit(x, y, 1)[0])
+    values, covered = np.array(slopes, float).T
+    assert abs(values.mean() - 1) < 0.05 and covered.mean() >= 0.85
+    assert np.mean(selected) < 0.85
+
+
+def test_a_forecast_of_the_parent_plus_noise_is_no_skill():
+    """Foretold and shown share the parent of a generation, so a pooled slope would be near 1."""
+    rng, plans = np.random.default_rng(5), []
+    for plan in screened(rng, slope=0.0, group=0.0):
+        parent = 1.0 * np.random.default_rng([plan.repeat, plan.generation]).standard_normal()
+        plans.append(
+            replace(plan, promised=plan.promised + parent, screened=plan.screened + parent)
+        )
+    x, y = np.array([(p.promised, p.screened) for p in plans]).T
+    figure = calibration(plans)["calibration"]
+    assert np.polyfit(x, y, 1)[0] > 0.9 and abs(figure.value) < 0.15 and figure.high < 0.5
+
+
+def test_promises_that_are_too_high_are_a_bias_and_no_slope():
+    plans = [replace(p, promised=p.promised + 0.4) for p in screened(RNG, group=0.0)]
+    found = calibration(plans)
+    assert found["calibration bias"].value == pytest.approx(-0.4, abs=0.05)
+    assert found["calibration"].value == pytest.approx(1, abs=0.15)
+
+
+def test_without_predictions_or_with_one_plan_a_generation_there_is_no_slope():
+    assert calibration([])["calibration"].word == "not measured"
+    single = screened(RNG, parallel=1)
+    assert calibration(single)["calibration"].word == "not measured"
+    assert calibration(single)["calibration bias"].value is not None
 
 
 def test_the_funnel_counts_every_plan_once_with_its_compute():

@@ -5,7 +5,7 @@ import pytest
 
 from configs.objective import Constraint, Objective
 from configs.records import Scores
-from evals.metrics import holds, primary, read_metric, skill, spread
+from evals.metrics import floor, holds, log_odds, primary, read_metric, skill, spread
 
 ONE = Scores(
     split="confirm",
@@ -99,3 +99,12 @@ def test_a_proposer_has_skill_if_it_ranks_its_own_gains():
     assert skill([0.1, 0.2, 0.3, 0.4], [0.0, 0.1, 0.2, 0.9]) == pytest.approx(1)
     assert skill([0.4, 0.3, 0.2], [0.0, 0.1, 0.2]) == pytest.approx(-1)
     assert skill([0.1, 0.2], [0.1, 0.2]) is None and skill([0.1] * 5, [1, 2, 3, 4, 5]) is None
+
+
+def test_the_floor_of_a_share_is_its_worst_and_other_metrics_need_one_of_their_own():
+    assert floor(Objective(), 100) == 0.0
+    assert floor(Objective(scale="log_odds"), 100) == log_odds(0.0, 100)
+    worst = Objective(metric="calibration_error", direction="down")
+    assert floor(worst, 100) == -1.0
+    bits = Objective(metric="bits", direction="down")
+    assert math.isnan(floor(bits, 100)) and floor(replace(bits, floor=6.6), 100) == -6.6

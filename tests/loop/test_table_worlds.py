@@ -132,8 +132,8 @@ def test_arms_that_exchange_their_names_differ_by_nothing():
     mixed = exchange(gains, ARMS[:-1], random.Random(1))
     by_arm = {arm: [g.value for g in mixed if g.arm == arm] for arm in ARMS}
     assert all(len(values) == 4000 for values in by_arm.values())
-    assert [np.mean(by_arm[arm]) for arm in ARMS[:-1]] == pytest.approx([2.0] * 5, abs=0.15)
-    assert set(by_arm["one_shot"]) == {5.0}
+    assert [np.mean(by_arm[arm]) for arm in ARMS[:-1]] == pytest.approx([2.5] * 6, abs=0.15)
+    assert set(by_arm["one_shot"]) == {6.0}
     together = {(g.repeat, g.arm): g.value for g in mixed if g.generation == 1}
     assert all(g.value == together[g.repeat, g.arm] for g in mixed)
 

@@ -21,10 +21,11 @@ from configs.errors import BadInput, Denied, Stopped
 from configs.history import History
 from configs.records import Amount
 from evals.data import replicate_seed
+from evals.metrics import log_odds, primary
 from loop import session
 from loop.facts.facts import Invalid
 from loop.instruments import arm as instruments_arm
-from loop.instruments.gains import pair_gain, read_skills
+from loop.instruments.gains import pair_gain, pair_scores, read_skills
 from loop.instruments.gather import read_records
 from loop.instruments.measure import measure
 from loop.instruments.run import Run
@@ -512,7 +513,7 @@ def test_effects_and_rungs_are_read_from_the_ledger(tmp_path, go):
     )  # measures of skill are no proposals of the campaign
 
 
-def test_a_proposal_that_failed_gained_nothing_and_one_that_reviewers_refused_says_nothing(
+def test_a_proposal_that_failed_counts_with_the_floor_and_one_that_reviewers_refused_says_nothing(
     tmp_path, go
 ):
     quality = {1: 0.6, 2: 0.1, 3: 0.9, 4: 0.3}
@@ -530,7 +531,12 @@ def test_a_proposal_that_failed_gained_nothing_and_one_that_reviewers_refused_sa
     assert each[0] != pytest.approx(sum(each) / 3)
     failed = run.facts.results[plans[0], "train", 0]
     run.facts.results[plans[0], "train", 0] = (replace(failed[0], status="crashed"), failed[1])
-    assert next(read_skills(run)).value == pytest.approx(sum(each[1:]) / 3)
+    # Uniform draws lose less than a crash: the floor of a share is that no answer is right.
+    parent = [s for n in plans for s in pair_scores(run, n)["champion-predict"].values()]
+    level = np.mean([primary(run.unbounded, s) for s in parent])
+    lost = log_odds(0.0, parent[0].items) - level
+    assert next(read_skills(run)).value == pytest.approx((lost + sum(each[1:])) / 3)
+    assert lost < min(each)
     run.scores_of.pop(plans[0])
     for role in ("train", "predict", "champion-train", "champion-predict"):
         del run.facts.results[plans[0], role, 0]
