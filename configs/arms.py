@@ -19,6 +19,10 @@ MORE = {"more_compute": "compute", "more_proposals": "proposals", "more_replicat
 """Arms like `self` with a quarter more of something, for elasticities: name -> the thing."""
 
 
+LONGER = "more_compute"
+"""The arm whose baseline trains longer, too."""
+
+
 SKILLS = 4
 """Measures of skill at the end of a campaign of arm self (loop/cycle.py)."""
 

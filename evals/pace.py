@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from configs.build import need
 from evals.arms import UNIT
@@ -124,21 +124,28 @@ def elasticities(
     return figures
 
 
-def limiting(base: ArrayLike, raised: Mapping[str, ArrayLike]) -> str:
-    """Return the limiting factor: its raise gains more than every other raise, clear of zero.
+def limiting(base: ArrayLike, raised: Mapping[str, ArrayLike], by: Mapping[str, float] = {}) -> str:
+    """Return the limiting factor: a per cent of it gains more than one of any other, clear of 0.
 
-    Else `cannot tell`. `not measured` unless every factor has a twin run with a gain in some
-    repeat.
+    Gains are divided by the real raise (`by`, else RAISE) before they are compared, paired over
+    repeats. Else `cannot tell`. `not measured` unless every factor has a twin run with a gain in
+    some repeat.
     """
     if set(raised) != set(FACTORS) or not all(
         np.isfinite(np.asarray(values, float)).any() for values in raised.values()
     ):
         return "not measured"
-    first, *others = sorted(
-        FACTORS, key=lambda name: -float(np.nanmean(np.asarray(raised[name], float)))
-    )
-    best = np.asarray(raised[first], float)
-    clear = mean(best - np.asarray(base, float), UNIT).over() and all(
-        mean(best - np.asarray(raised[o], float), UNIT).over() for o in others
+    gained = {
+        name: (np.asarray(values, float) - np.asarray(base, float)) / (by.get(name, RAISE) - 1)
+        for name, values in raised.items()
+    }
+    first, *others = sorted(FACTORS, key=lambda name: -_mean(gained[name]))
+    clear = mean(gained[first], UNIT).over() and all(
+        mean(gained[first] - gained[other], UNIT).over() for other in others
     )
     return first if clear else "cannot tell"
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else -np.inf

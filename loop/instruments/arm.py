@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from configs.arms import MORE
+from configs.arms import LONGER, MORE
 from evals.amplify import gain_ratio
 from evals.arms import Curve, gain
 from evals.closure import (
@@ -75,7 +75,7 @@ def _closure(
     gains = arms[arm].at(cpu_us) if arm in arms else np.zeros(0)
     ends = arms[arm].ends() if arm in arms else gains
     raised = _raised(records, arms, ends) if arm == "self" else {}
-    limit = limiting(ends, raised) if len(ends) else "not measured"
+    limit = limiting(ends, raised, _rises(records)) if len(ends) else "not measured"
     vector = automation(events)
     authors = [p.author for p in records.plans[arm] if p.fate == "accepted"]
     figures: dict[str, Any] = {
@@ -86,7 +86,10 @@ def _closure(
         "provenance": provenance(authors, [p.author for p in records.plans[arm]]),
     }
     if len(ends) and arm == "self":
-        figures["elasticities"] = elasticities(ends, raised, _rises(records))
+        figures["elasticities"] = {
+            **elasticities(ends, raised, _rises(records)),
+            "compute, longer training alone": _longer(records, ends),
+        }
     replaced = as_people(events)
     if replaced != events:
         simulated = records.simulated[arm]
@@ -129,10 +132,27 @@ def _raised(records: Records, arms: Mapping[str, Curve], ends: ArrayLike) -> dic
     for factor, twin in RAISED.items():
         if twin in arms and len(arms[twin].repeats) == np.size(ends):
             raised[factor] = arms[twin].ends()
+            if twin == LONGER:
+                # Its baseline trains longer too, so its gain is read against the common baseline.
+                raised[factor] = raised[factor] + _moved(records)
     if raised and not any(clock[0] for clock in records.clock):
         # Nobody was waited for, so faster reviewers change no gain at equal plan.
         raised["reviewer speed"] = ends
     return raised
+
+
+def _moved(records: Records) -> NDArray[np.float64]:
+    """Return what the baseline itself gains by more compute (R,)."""
+    return np.subtract(records.levels[LONGER], records.levels["self"])
+
+
+def _longer(records: Records, ends: ArrayLike) -> Figure:
+    """Return the part of the elasticity of compute that the baseline has too; the rest is the
+    loop's.
+    """
+    if not records.levels or len(records.levels[LONGER]) != np.size(ends):
+        return missing("not measured", "% per %")
+    return elasticities(ends, {"compute": np.asarray(ends) + _moved(records)})["compute"]
 
 
 def _rises(records: Records) -> dict[str, float]:

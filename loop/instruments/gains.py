@@ -119,6 +119,26 @@ def closing_gain(
     return pair_gain(run, final, objective) if final else math.nan
 
 
+def baseline_level(run: Run, arm: str, repeat: int) -> float:
+    """Return the baseline's mean score beside plans of a campaign, on confirm and unbounded.
+
+    NaN where the campaign confirmed nothing against its baseline.
+    """
+    baseline = run.facts.champions[arm, repeat][0]
+    recipe = run.facts.plans[baseline].recipe
+    scores = [
+        score
+        for digest in run.scores_of
+        if (plan := run.facts.plans[digest]).arm == arm
+        and plan.repeat == repeat
+        and plan.reference_recipe == recipe
+        and plan.purpose in ("candidate", "final")
+        for score in pair_scores(run, digest)["champion-predict"].values()
+    ]
+    unbounded = [primary(run.unbounded, score) for score in scores]
+    return math.fsum(unbounded) / len(unbounded) if unbounded else math.nan
+
+
 def mean_score(run: Run, scores: Sequence[Scores]) -> float:
     """Return the mean raw score; NaN without any."""
     raw = replace(run.config.objective, scale="raw")

@@ -7,10 +7,11 @@ closed until a study has ended.
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from configs.arms import LONGER
 from configs.build import plain
 from configs.errors import BadInput
 from configs.settings.config import Config
@@ -34,7 +35,7 @@ from loop.instruments.closure import (
     sum_effort,
     wall_seconds,
 )
-from loop.instruments.gains import read_gains, read_skills, read_tops
+from loop.instruments.gains import baseline_level, read_gains, read_skills, read_tops
 from loop.instruments.losses import read_plans, read_rungs
 from loop.instruments.run import Run
 from sandbox.heads import open_ledger
@@ -78,6 +79,10 @@ class Records:
     """
     tops: dict[str, tuple[float, ...]]
     "arm -> the last champions' raw scores in the closing look; empty while a study runs"
+    levels: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    """arm self and its twin with more compute -> the baseline's level on the unbounded scale, one
+    value per repeat in ascending order; empty without the twin
+    """
     clock: tuple[tuple[float, float, float], ...]
     "per run: wall seconds of waiting for people, of jobs, of the whole study"
 
@@ -143,8 +148,21 @@ def gather(runs: Sequence[Run]) -> Records:
         lived=sum(run.last_generation(*campaign) for run in runs for campaign in run.campaigns),
         skills=tuple(skill for run in ended for skill in read_skills(run)),
         tops={arm: tuple(t for run in ended for t in read_tops(run, arm)) for arm in arms},
+        levels=_levels(ended) if LONGER in arms else {},
         clock=tuple(wall_seconds(run, each) for run, each in zip(runs, signed, strict=True)),
     )
+
+
+def _levels(ended: Sequence[Run]) -> dict[str, tuple[float, ...]]:
+    """Return the baseline's level in arm self and in its twin with more compute."""
+    return {
+        arm: tuple(
+            baseline_level(run, arm, repeat)
+            for run in ended
+            for repeat in sorted(other for name, other in run.campaigns if name == arm)
+        )
+        for arm in ("self", LONGER)
+    }
 
 
 def _sum_known(minutes: Sequence[float | None]) -> float | None:

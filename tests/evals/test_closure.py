@@ -164,6 +164,10 @@ def test_the_limiting_factor_is_the_largest_elasticity_and_only_when_it_is_clear
     assert limiting(base, {"compute": base}) == "not measured"
     assert limiting(base, raised | {"compute": base * np.nan}) == "not measured"
     assert limiting(base * np.nan, raised) == "cannot tell"
+    # Half as many proposals more gain 0.6, a quarter more compute 0.5: a per cent of compute more.
+    other = {"proposals": base + 0.6 + near(0.0), "compute": base + 0.5 + near(0.0)}
+    by = {"proposals": 1.5, "compute": 1.25}
+    assert limiting(base, raised | {"reviewer speed": base} | other, by) == "compute"
     assert (
         elasticities(base, {})["compute"].word == "not measured"
         and elasticities([-1.0, 1.0] * 6, raised)["compute"].word == "undefined"

@@ -21,6 +21,7 @@ from evals.loss import FATES, PARTS
 from evals.oversight import SignedDecision
 from evals.pace import Effort
 from loop.command import main
+from loop.instruments import arm as instruments_arm
 from loop.instruments.between import ceiling_of, equivalents
 from loop.instruments.closure import wall_seconds
 from loop.instruments.gains import correct_gain, pair_gain, pair_scores
@@ -309,6 +310,27 @@ def found(tmp_path):
         tops={},
         clock=(),
     )
+
+
+def twin(found, baseline, gained):
+    """Twelve repeats of self, which gains 1, and of its twin whose baseline is better."""
+    near = 0.01 * np.random.default_rng(4).standard_normal((2, 12))
+    levels = {"self": tuple(near[0] - 2.0), "more_compute": tuple(near[1] - 2.0 + baseline)}
+    curves = {"self": steady(1 / 8), "more_compute": steady(gained / 8)}
+    records = replace(found, levels=levels)
+    ends = curves["self"].ends()
+    raised = instruments_arm._raised(records, curves, ends)
+    told = instruments_arm.elasticities(ends, raised)["compute"]
+    return told, instruments_arm._longer(records, ends)
+
+
+def test_more_compute_is_read_against_the_baseline_that_did_not_get_it(found):
+    """A champion at +1.5 over the common baseline: a third of it the baseline gains as well."""
+    told, longer = twin(found, baseline=0.3, gained=1.2)
+    assert told.value == pytest.approx(0.5 / 0.25, abs=0.1)
+    assert longer.value == pytest.approx(0.3 / 0.25, abs=0.1)
+    told, longer = twin(found, baseline=0.3, gained=0.7)  # its own gain falls, its level stays
+    assert told.value == pytest.approx(0.0, abs=0.1) and longer.value > 1
 
 
 def test_an_arm_that_gains_half_as_fast_as_chance_is_worth_half_the_compute(found):
