@@ -36,6 +36,8 @@ measured range, the value is its end
 """
 FEWEST = 10
 """Repeats below which no interval decides anything."""
+POWER = 0.8
+"""Probability with which the smallest visible effect is seen."""
 LEVEL = 0.95
 """Two-sided level of every interval."""
 _DRAWS = 2000
@@ -57,6 +59,10 @@ class Figure:
     "unit of value, low and high"
     word: Word = ""
     "a caution about the value; empty: nothing to add"
+    sees: float | None = None
+    """beside `cannot tell`: the smallest distance from the neutral value that so wide an interval
+    would have shown with probability 0.8
+    """
 
     def over(self, bound: float = 0.0) -> bool:
         """Tell whether the whole interval lies above `bound`, and no word forbids to say so."""
@@ -234,7 +240,21 @@ def mark_unclear(figure: Figure, neutral: float | None) -> Figure:
     open_ = unbounded or (
         neutral is not None and (figure.low or 0.0) <= neutral <= (figure.high or 0.0)
     )
-    return replace(figure, word="cannot tell") if open_ or figure.n < FEWEST else figure
+    if not open_ and figure.n >= FEWEST:
+        return figure
+    seen = None if unbounded or neutral is None else smallest_seen(figure)
+    return replace(figure, word="cannot tell", sees=seen)
+
+
+def smallest_seen(figure: Figure) -> float | None:
+    """Return the effect that an interval of this width excludes with probability POWER.
+
+    Student's t: half the width, and as much more as POWER takes. None without two ends.
+    """
+    if figure.low is None or figure.high is None or figure.n < 2:
+        return None
+    more = float(student.ppf(POWER, figure.n - 1)) / reach(figure.n)
+    return (figure.high - figure.low) / 2 * (1 + more)
 
 
 def cap_at_ceiling(

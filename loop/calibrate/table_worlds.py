@@ -221,7 +221,7 @@ def _play_measured(
 
 def _list_figures(figures: Mapping[str, Any]) -> Iterator[tuple[str, Figure]]:
     """Yield the figures of `heirloop instruments` that are held to a truth, and their names."""
-    for name, (value, low, high, n, unit, word) in flatten(figures):
+    for name, (value, low, high, n, unit, word, _) in flatten(figures):
         numeric = isinstance(value, int | float) and n is not None
         if numeric and name.startswith(KEPT) and not any(fnmatch(name, no) for no in LEFT_OUT):
             yield name, Figure(value=value, low=low, high=high, n=n, unit=unit, word=word)

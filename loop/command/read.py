@@ -109,8 +109,13 @@ def instruments(folders: tuple[Path, ...], as_json: bool) -> None:
         click.echo(json.dumps(readings))
         return
     rows = [
-        [_name_row(name), f"{shorten(value)}{_write_interval(low, high)}", shorten(n), word or unit]
-        for name, (value, low, high, n, unit, word) in flatten(readings)
+        [
+            _name_row(name),
+            f"{shorten(value)}{_write_interval(low, high)}",
+            shorten(n),
+            f"{word}, sees {shorten(sees)}" if sees else word or unit,
+        ]
+        for name, (value, low, high, n, unit, word, sees) in flatten(readings)
     ]
     print_table(rows, ["instrument", "value (95 %)", "n", "unit, or what it reads"], False)
 

@@ -259,7 +259,7 @@ def instruments(runs: Mapping[str, Ledger]) -> Iterator[InstrumentRow]:
         groups.setdefault(_json(shared_settings(config)), []).append(root)
     for number, roots in enumerate(groups.values(), 1):
         figures = measure_ledgers([(root, runs[root]) for root in roots])
-        for name, (value, low, high, n, unit, word) in flatten(figures):
+        for name, (value, low, high, n, unit, word, sees) in flatten(figures):
             in_words = isinstance(value, str | bool)
             yield InstrumentRow(
                 group=number,
@@ -271,6 +271,7 @@ def instruments(runs: Mapping[str, Ledger]) -> Iterator[InstrumentRow]:
                 high=finite(high),
                 n_count=n,
                 reads=str(value) if in_words else word,
+                sees=finite(sees),
             )
 
 

@@ -39,6 +39,8 @@ class InstrumentRow:
     "observations that it rests on"
     reads: str | None
     "what it may be read as: cannot tell, not measured, ...; or a value that is a word"
+    sees: float | None
+    "beside `cannot tell`: the smallest effect, in `unit`, seen with probability 0.8"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

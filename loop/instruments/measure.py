@@ -115,15 +115,19 @@ def _warning(records: Records) -> dict[str, str]:
     return warning(sign, records.skills, records.events["self"])
 
 
+FIGURE = ("value", "low", "high", "n", "unit", "word", "sees")
+"""Parts of a figure, in the order of `flatten`."""
+
+
 def flatten(figures: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, list[Any]]]:
-    """Yield every figure of `measure` for a table: name, and [value, low, high, n, unit, word].
+    """Yield every figure of `measure` for a table: its name, and its parts as in FIGURE.
 
     Example: `{"arms": {"self": {"gain": ...}}}` yields the name `arms, self, gain`.
     """
     for name, value in figures.items():
         where = f"{at}, {name}" if at else str(name)
         if isinstance(value, Mapping) and "word" in value:
-            yield where, [value[k] for k in ("value", "low", "high", "n", "unit", "word")]
+            yield where, [value.get(k) for k in FIGURE]
         elif isinstance(value, Mapping):
             yield from flatten(value, where)
         elif isinstance(value, list):
@@ -145,4 +149,4 @@ def _flatten_rows(rows: Sequence[Any], where: str) -> Iterator[tuple[str, list[A
 
 
 def _bare(value: Any, unit: str = "") -> list[Any]:
-    return [value, None, None, None, unit, ""]
+    return [value, None, None, None, unit, "", None]

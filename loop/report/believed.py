@@ -285,4 +285,6 @@ def _short(figure: dict[str, Any]) -> str:
     ends = "no interval"
     if figure["low"] is not None and figure["high"] is not None:
         ends = f"{write_number(figure['low'], '.3g')} to {write_number(figure['high'], '.3g')}"
-    return f"{write_number(figure['value'], '.3g')}, {ends}, n {figure['n']}"
+    sees = figure.get("sees")
+    more = f", sees {write_number(sees, '.3g')} or more" if sees else ""
+    return f"{write_number(figure['value'], '.3g')}, {ends}, n {figure['n']}{more}"

@@ -149,3 +149,14 @@ def test_every_figure_and_what_is_decided_by_it_is_plain_json():
         assert {type(v) for v in (one.value, one.low, one.high)} == {float} and type(
             one.over(0.0)
         ) is bool
+
+
+def test_beside_cannot_tell_stands_what_would_have_been_seen():
+    """Studies with a true effect of that size say so in four of five."""
+    rng = np.random.default_rng(11)
+    blind = [mean(rng.normal(0, 1, 12), "") for _ in range(300)]
+    sees = np.nanmean([figure.sees or np.nan for figure in blind])
+    found = [mean(rng.normal(sees, 1, 12), "").over() for _ in range(400)]
+    assert 0.7 < np.mean(found) < 0.9
+    clear = mean(rng.normal(5, 1, 12), "")
+    assert clear.sees is None and clear.word == ""
