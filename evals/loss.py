@@ -114,21 +114,22 @@ def funnel(plans: Sequence[PlanFact]) -> list[dict[str, float | str]]:
 
 
 def priors(plans: Iterable[PlanFact]) -> dict[str, float]:
-    """Return the prior of each plan without a prediction: the mean gain on confirm of earlier
-    generations.
+    """Return the prior of each plan without a prediction: the mean gain on confirm of the earlier
+    generations of its repeat.
 
     It is 0 without any. A plan that was not measured on confirm counts as a gain of 0 there, as in
-    the promise's first bin.
+    the promise's first bin. Other repeats do not count: all would vary together.
     """
-    listed, prior, past = (
-        sorted(plans, key=lambda p: p.generation),
-        dict[str, float](),
-        list[float](),
-    )
-    for generation in sorted({p.generation for p in listed}):
-        now = [p for p in listed if p.generation == generation]
-        prior |= {p.plan: float(np.mean(past)) if past else 0.0 for p in now if p.promised is None}
-        past += [p.gate if p.gate is not None else 0.0 for p in now]
+    campaigns, prior = dict[int, list[PlanFact]](), dict[str, float]()
+    for plan in plans:
+        campaigns.setdefault(plan.repeat, []).append(plan)
+    for own in campaigns.values():
+        past = list[float]()
+        for generation in sorted({p.generation for p in own}):
+            now = [p for p in own if p.generation == generation]
+            mean_gain = float(np.mean(past)) if past else 0.0
+            prior |= {p.plan: mean_gain for p in now if p.promised is None}
+            past += [p.gate if p.gate is not None else 0.0 for p in now]
     return prior
 
 
@@ -167,7 +168,8 @@ def _parts(plan: PlanFact, promised: float) -> dict[str, float]:
 def sum_promises(plans: Sequence[PlanFact]) -> dict[str, Figure]:
     """Return per bin the mean over repeats of its sum, in the objective's unit.
 
-    The bins' values add up to the value of `promised`.
+    The bins' values add up to the value of `promised`. A fate that no plan had is 0 without an
+    interval, for a study without a crash does not show that none can happen.
     """
     rows, repeats = promise(plans), sorted({p.repeat for p in plans})
     at, names = {r: i for i, r in enumerate(repeats)}, ("promised", *FATES[:-1], *PARTS)
@@ -175,7 +177,13 @@ def sum_promises(plans: Sequence[PlanFact]) -> dict[str, Figure]:
     for row in rows:
         for name in names:
             sums[name][at[int(row["repeat"])]] += float(row[name])
-    return {name: mean(values, f"{UNIT} per campaign") for name, values in sums.items()}
+    unit, ended = f"{UNIT} per campaign", {p.fate for p in plans}
+    return {
+        name: Figure(value=0.0, n=len(repeats), unit=unit, word="not exercised")
+        if name in FATES and name not in ended and repeats
+        else mean(values, unit)
+        for name, values in sums.items()
+    }
 
 
 def calibration(plans: Sequence[PlanFact]) -> dict[str, Figure]:

@@ -50,15 +50,11 @@ KEPT = ("arms, ", "between, ")
 """Figures of `heirloop instruments` that are held to a truth begin so."""
 LEFT_OUT = ("*, automation, *", "*, human cost, *", "*, growth, *")
 """Figures on people, who are not played, and the law of growth, which a table does not state."""
-_PRIOR = "a plan without a prediction gets its prior from all repeats, which then vary together"
 _CURSE = (
     "its spread over repeats is that of the correction, not of the truth; and the correction knows"
     " the seeds of a decision, but neither the choice on feedback nor the luck of the folds"
 )
 KNOWN: dict[str, str] = {
-    "arms, *, promise, promised": _PRIOR,
-    "arms, *, promise, superseded": _PRIOR,
-    "arms, *, promise, crashed": "a study without a crash has no spread, and claims exactly 0",
     "arms, *, promise, winner's curse": _CURSE,
     "truth, *, winner's curse": _CURSE,
 }

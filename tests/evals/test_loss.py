@@ -194,6 +194,24 @@ def test_without_predictions_or_with_one_plan_a_generation_there_is_no_slope():
     assert calibration(single)["calibration bias"].value is not None
 
 
+def test_a_prior_hears_of_no_other_repeat():
+    plans = [
+        PlanFact(plan=f"{r}:{g}", repeat=r, generation=g, fate="no effect", gate=float(r))
+        for r in range(3)
+        for g in (1, 2)
+    ]
+    assert priors(plans) == {"0:1": 0, "0:2": 0, "1:1": 0, "1:2": 1, "2:1": 0, "2:2": 2}
+
+
+def test_a_study_without_a_crash_does_not_claim_that_none_can_happen():
+    plans = [accepted(r, 1, 0.1 * r) for r in range(12)]
+    found = sum_promises(plans)
+    assert (found["crashed"].value, found["crashed"].word) == (0.0, "not exercised")
+    assert found["crashed"].low is None and found["verified gain"].low is not None
+    parts = [figure.value for name, figure in found.items() if name != "promised"]
+    assert sum(parts) == pytest.approx(found["promised"].value)
+
+
 def test_the_funnel_counts_every_plan_once_with_its_compute():
     rows = funnel(
         [PlanFact(plan=f, repeat=0, generation=1, fate=f, cpu_us=2_000_000) for f in FATES]

@@ -119,6 +119,8 @@ def is_number(cell):
 CHANGED = {
     r"/exports/[^/]+/instruments": "the instruments have a third edition (loop/export/manifest.py)",
     r"/calibration/": "since 2026-11-29 over all screened plans, not over accepted ones alone",
+    r"/promise/[^/]+/(low|high|word): .* became (None|not exercised)": "no plan ended so",
+    r"/tables/happened/promise/.*became None": "the same",
     r"/conditions/0/figure/unit": "since 2026-11-29 the own effect stands for kappa",
     r"/(automation|beside/[^/]+)/[^/]+/low: .* became 1.0": "since 2026-11-29 a constant",
     r"/tables/happened/automation/.*/1: .* became 1.0": "the same",
