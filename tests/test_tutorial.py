@@ -80,7 +80,8 @@ def test_the_figures_of_the_hacked_world_are_those_of_the_page(tmp_path):
 def test_the_figures_of_the_compounding_world_are_those_of_the_page(tmp_path):
     measured = walk(tmp_path, "compounding")
     between = measured["between"]
-    need_interval(between["kappa"], "| kappa |")
+    need_interval(between["own effect"], "| own effect |")
+    need_interval(between["kappa own"], "| kappa own |")
     need_interval(between["self minus refit"], "| self minus `refit` |")
     need_interval(between["self effect"], "| self effect |")
     assert measured["words"]["amplifying"] and measured["words"]["self-closed"]
