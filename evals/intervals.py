@@ -60,9 +60,7 @@ class Figure:
     word: Word = ""
     "a caution about the value; empty: nothing to add"
     sees: float | None = None
-    """beside `cannot tell`: the smallest distance from the neutral value that so wide an interval
-    would have shown with probability 0.8
-    """
+    "beside `cannot tell`: the smallest distance from the neutral value seen with probability 0.8"
 
     def over(self, bound: float = 0.0) -> bool:
         """Tell whether the whole interval lies above `bound`, and no word forbids to say so."""
@@ -247,10 +245,7 @@ def mark_unclear(figure: Figure, neutral: float | None) -> Figure:
 
 
 def smallest_seen(figure: Figure) -> float | None:
-    """Return the effect that an interval of this width excludes with probability POWER.
-
-    Student's t: half the width, and as much more as POWER takes. None without two ends.
-    """
+    """Return the effect that so wide an interval excludes with probability POWER (Student's t)."""
     if figure.low is None or figure.high is None or figure.n < 2:
         return None
     more = float(student.ppf(POWER, figure.n - 1)) / reach(figure.n)

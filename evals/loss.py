@@ -1,4 +1,4 @@
-"""What is lost between a proposal and a verified gain: funnel, promise, calibration, efficiency.
+"""What is lost between a proposal and a verified gain: funnel, promise, efficiency.
 
 Example: a plan promised 0.5, showed 0.4 on feedback, 0.3 on confirm and 0.2 on fresh seeds. Its
 parts are over-claim 0.1, proxy gap 0.1, winner's curse 0.1 and verified gain 0.2, and they add up.
@@ -6,7 +6,6 @@ Promises are in the objective's unit; gains per compute are on the unbounded sca
 docs/instruments.md. Pure functions.
 """
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,11 +21,9 @@ from evals.intervals import (
     Floats,
     Word,
     bootstrap,
-    mark_unclear,
     mean,
     missing,
     ratio,
-    reach,
     share,
 )
 
@@ -184,51 +181,6 @@ def sum_promises(plans: Sequence[PlanFact]) -> dict[str, Figure]:
         else mean(values, unit)
         for name, values in sums.items()
     }
-
-
-def calibration(plans: Sequence[PlanFact]) -> dict[str, Figure]:
-    """Return the slope of shown on foretold gain over all screened plans, and the bias.
-
-    Plans with a prediction count, whatever became of them: those that were accepted were chosen by
-    their outcome. Gains of a generation share the parent's noise, so the slope is taken within a
-    generation of a repeat, where it is that of levels. 1 is calibrated, 0 tells good proposals from
-    bad ones no better than chance. The bias is shown less foretold, mean over repeats. Interval of
-    the slope: least squares with a repeat left out at a time (the jackknife, CR3: Bell and
-    McCaffrey 2002; t with repeats - 1 degrees).
-    """
-    rows = [
-        (p.repeat, p.generation, p.promised, p.screened)
-        for p in plans
-        if p.promised is not None and p.screened is not None
-    ]
-    if not rows:
-        missed = missing("not measured", "ratio")
-        return {"calibration": missed, "calibration bias": missing("not measured", UNIT)}
-    repeat, generation, x, y = np.array(rows, float).T
-    bias = mean([float((y - x)[repeat == r].mean()) for r in np.unique(repeat)], UNIT)
-    x, y = (_within(repeat, generation, values) for values in (x, y))
-    return {"calibration": _within_slope(repeat, x, y), "calibration bias": bias}
-
-
-def _within(repeat: Floats, generation: Floats, values: Floats) -> Floats:
-    """Return values less the mean of their generation and repeat."""
-    _, group = np.unique(np.stack([repeat, generation]), axis=1, return_inverse=True)
-    group = group.ravel()
-    return np.asarray(values - (np.bincount(group, values) / np.bincount(group))[group])
-
-
-def _within_slope(repeat: Floats, x: Floats, y: Floats) -> Figure:
-    groups = np.array([r for r in np.unique(repeat) if np.ptp(x[repeat == r]) > 0])
-    if len(groups) < 3:
-        return missing("not measured", "ratio", len(groups))
-    slope = float(x @ y / (x @ x))
-    left = [repeat != r for r in groups]
-    without = np.array([x[keep] @ y[keep] / (x[keep] @ x[keep]) for keep in left])
-    half = reach(len(groups)) * math.sqrt(
-        (1 - 1 / len(groups)) * float(((without - slope) ** 2).sum())
-    )
-    figure = Figure(value=slope, low=slope - half, high=slope + half, n=len(groups), unit="ratio")
-    return mark_unclear(figure, 1.0)
 
 
 def share_of_priors(plans: Sequence[PlanFact]) -> Figure:

@@ -11,10 +11,10 @@ from evals.amplify import effects, gain_ratio, rounds_against_one
 from evals.arms import difference, gain
 from evals.claims import Evidence, words
 from evals.closure import automation, provenance, reading, self_closure
+from evals.foretold import calibration
 from evals.intervals import LEVEL, Figure, missing, share
 from evals.loss import (
     PARTS,
-    calibration,
     duplicates,
     efficiency,
     sum_promises,

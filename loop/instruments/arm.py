@@ -17,10 +17,10 @@ from evals.closure import (
     provenance,
     stage_table,
 )
+from evals.foretold import calibration
 from evals.growth import growth
 from evals.intervals import Figure, mean, missing
 from evals.loss import (
-    calibration,
     duplicates,
     efficiency,
     funnel,

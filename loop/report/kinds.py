@@ -220,10 +220,7 @@ TABLES: dict[str, TableKind] = {
         title="Foretold against shown",
         figure=True,
         columns=("arm", "plan", "foretold", "shown"),
-        note=(
-            "Gain on feedback of every screened plan whose proposer predicted a gain. On the"
-            " dashed line a promise is kept."
-        ),
+        note="Gain on feedback of screened plans with a prediction; on the line it was kept.",
     ),
     "decisions": TableKind(
         title="Decisions by class",

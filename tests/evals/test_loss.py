@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evals.foretold import calibration
 from evals.loss import (
     FATES,
     PARTS,
     PlanFact,
-    calibration,
     duplicates,
     efficiency,
     funnel,
