@@ -78,7 +78,8 @@ def _draw(law: Law, rng: np.random.Generator) -> tuple[Evidence, Mapping[str, Fi
 
     The order of the draws is part of the world.
     """
-    apart, twins, kin = rng.spawn(3)
+    apart = rng.spawn(1)[0]
+    twins, kin = apart.spawn(2)
     arms = draw_arms(law, rng, twins)
     plans = draw_plans(law, rng, apart)
     acts = int(rng.poisson(law.human * 4 * GENERATIONS * REPEATS))

@@ -123,8 +123,8 @@ VERBS: dict[str, tuple[str, str]] = {
     ),
     "power": (
         "prove:power",
-        "Compute how many pairs and CPU-seconds a confirmation needs, or how many repeats a"
-        " difference between arms.",
+        "Compute how many pairs and CPU-seconds a confirmation needs in the study of these"
+        " OVERRIDES, or with --like how many repeats a difference between arms needs.",
     ),
     "propose": (
         "study:propose",

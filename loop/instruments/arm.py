@@ -19,7 +19,7 @@ from evals.closure import (
 )
 from evals.foretold import calibration
 from evals.growth import growth
-from evals.intervals import Figure, mean, missing
+from evals.intervals import Figure, is_positive, mean, missing, ratio
 from evals.loss import (
     duplicates,
     efficiency,
@@ -29,6 +29,7 @@ from evals.loss import (
     yield_now,
 )
 from evals.pace import (
+    RAISE,
     Effort,
     elasticities,
     human_cost,
@@ -86,10 +87,8 @@ def _closure(
         "provenance": provenance(authors, [p.author for p in records.plans[arm]]),
     }
     if len(ends) and arm == "self":
-        figures["elasticities"] = {
-            **elasticities(ends, raised, _rises(records)),
-            "compute, longer training alone": _longer(records, ends),
-        }
+        figures["elasticities"] = elasticities(ends, raised, _rises(records))
+        figures["longer training alone"] = _longer(records, ends)
     replaced = as_people(events)
     if replaced != events:
         simulated = records.simulated[arm]
@@ -152,7 +151,9 @@ def _longer(records: Records, ends: ArrayLike) -> Figure:
     """
     if not records.levels or len(records.levels[LONGER]) != np.size(ends):
         return missing("not measured", "% per %")
-    return elasticities(ends, {"compute": np.asarray(ends) + _moved(records)})["compute"]
+    if not is_positive(ends):
+        return missing("undefined", "% per %", np.size(ends))
+    return ratio(_moved(records) / (RAISE - 1), ends, "% per %", neutral=0.0)
 
 
 def _rises(records: Records) -> dict[str, float]:

@@ -132,7 +132,7 @@ def baseline_level(run: Run, arm: str, repeat: int) -> float:
         if (plan := run.facts.plans[digest]).arm == arm
         and plan.repeat == repeat
         and plan.reference_recipe == recipe
-        and plan.purpose in ("candidate", "final")
+        and plan.purpose in ("candidate", "final", "skill")
         for score in pair_scores(run, digest)["champion-predict"].values()
     ]
     unbounded = [primary(run.unbounded, score) for score in scores]
@@ -171,7 +171,10 @@ def read_skills(run: Run) -> Iterator[Skill]:
             run.facts.at.get((arm, repeat, generation, index))
             for index in range(run.config.study.skill_proposals)
         ]
-        worths = [_worth(run, one, _floor_gain(run, arm, repeat)) for one in proposals]
+        lost = math.nan
+        if any(_is_unusable(run, one) for one in proposals):
+            lost = _floor_gain(run, arm, repeat)
+        worths = [_worth(run, one, lost) for one in proposals]
         known = [worth for worth in worths if math.isfinite(worth)]
         yield Skill(
             repeat=run.base + repeat,
@@ -182,27 +185,29 @@ def read_skills(run: Run) -> Iterator[Skill]:
         )
 
 
-def _worth(run: Run, proposal: str | Invalid | None, floor_gain: float) -> float:
+def _is_unusable(run: Run, proposal: str | Invalid | None) -> bool:
+    """Tell whether a proposal that measures skill is invalid, missing, or has a failed job."""
     if not isinstance(proposal, str):
-        return floor_gain
-    for role in ("train", "predict"):
-        result = run.facts.results.get((proposal, role, 0))
-        if result and result[0].status != "ok":
-            return floor_gain
+        return True
+    results = [run.facts.results.get((proposal, role, 0)) for role in ("train", "predict")]
+    return any(result and result[0].status != "ok" for result in results)
+
+
+def _worth(run: Run, proposal: str | Invalid | None, lost: float) -> float:
+    if not isinstance(proposal, str) or _is_unusable(run, proposal):
+        return lost
     return pair_gain(run, proposal, run.unbounded)
 
 
 def _floor_gain(run: Run, arm: str, repeat: int) -> float:
-    """Return the floor less the fixed parent's mean score on confirm; NaN without either."""
-    parents = [
-        score
-        for (one, other, generation, _), name in run.facts.at.items()
-        if (one, other) == (arm, repeat)
-        and generation >= run.config.study.skill_generation(0)
-        and isinstance(name, str)
-        for score in pair_scores(run, name)["champion-predict"].values()
-    ]
-    if not parents:
+    """Return the floor less the fixed parent's mean score on confirm; NaN without either.
+
+    A campaign that confirmed nothing has the parent's score on feedback instead.
+    """
+    screened = run.facts.scores.get((run.facts.champions[arm, repeat][0], "predict", 0))
+    if screened is None:
         return math.nan
-    level = math.fsum(primary(run.unbounded, score) for score in parents) / len(parents)
-    return floor(run.unbounded, parents[0].items) - level
+    level = baseline_level(run, arm, repeat)
+    if math.isnan(level):
+        level = primary(run.unbounded, screened)
+    return floor(run.unbounded, screened.items) - level
