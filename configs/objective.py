@@ -173,6 +173,13 @@ class Objective:
             self.acceptance,
             "another rule: betting is for shares on the raw scale",
         )
+        least, largest = (0.0, 1.0) if kind.share else (-1e6, 1e6)
+        need(
+            self.floor is None or least <= self.floor <= largest,
+            "floor",
+            self.floor,
+            f"null, or between {least:g} and {largest:g}",
+        )
         self._weights()
         self._conditions()
 
@@ -268,5 +275,10 @@ def objective_text(one: Objective) -> list[str]:
         (
             f"Accepted by rule {one.acceptance}, first asked after {one.first_look} pairs. Planned"
             f" for power {one.power:g}; proposers are told {release}."
+        ),
+        *(
+            [f"Where skill is measured, a training without a score counts as {one.floor:g}."]
+            if one.floor is not None
+            else []
         ),
     ]

@@ -42,8 +42,6 @@ class Evidence:
     "decisions and the compute released by them"
     plans: Sequence[PlanFact] = ()
     "fates of the self arm's proposals"
-    siblings: Sequence[PlanFact] = ()
-    "planted worlds: all screened plans of generations with several, for calibration"
     held: Sequence[Held] = ()
     "the self arm's gains on each rung"
     ceiling: float | None = None

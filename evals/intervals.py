@@ -29,10 +29,11 @@ Word = Literal[
     "at least",
     "above",
     "below",
+    "constant",
 ]
 """cannot tell: the interval holds the neutral value, is unbounded, or rests on few repeats or near
 a ceiling; at least: nothing was counted, the lower end is a bound; above, below: beyond the
-measured range, the value is its end
+measured range, the value is its end; constant: it follows from the settings, nothing was sampled
 """
 FEWEST = 10
 """Repeats below which no interval decides anything."""
@@ -64,7 +65,7 @@ class Figure:
 
     def over(self, bound: float = 0.0) -> bool:
         """Tell whether the whole interval lies above `bound`, and no word forbids to say so."""
-        return self.word in ("", "above") and self.low is not None and self.low > bound
+        return self.word in ("", "above", "constant") and self.low is not None and self.low > bound
 
 
 def missing(word: Word, unit: str = "", n: int = 0) -> Figure:
@@ -266,7 +267,7 @@ def cap_at_ceiling(
 
 def constant(value: float, n: int, unit: str) -> Figure:
     """Return a figure that follows from the settings: nothing was sampled, so it has no spread."""
-    return Figure(value=value, low=value, high=value, n=n, unit=unit)
+    return Figure(value=value, low=value, high=value, n=n, unit=unit, word="constant")
 
 
 def share(count: int, total: int, unit: str = "share") -> Figure:

@@ -27,6 +27,7 @@ from evals.draws import (
     draw_skills,
 )
 from evals.equivalents import Reference, compute_equivalent, rate_ratio
+from evals.foretold import calibration
 from evals.growth import growth
 from evals.intervals import Figure, Floats, missing
 from evals.law import (
@@ -88,7 +89,6 @@ def _draw(law: Law, rng: np.random.Generator) -> tuple[Evidence, Mapping[str, Fi
         skills=draw_skills(law, rng),
         events=draw_events(law, rng),
         plans=plans,
-        siblings=draw_siblings(law, kin),
         held=draw_rungs(law, rng, arms["self"]),
         ceiling=1.0,
         deviation=0.1,
@@ -101,6 +101,7 @@ def _draw(law: Law, rng: np.random.Generator) -> tuple[Evidence, Mapping[str, Fi
     }
     figures = {f"elasticity of {name}": f for name, f in elasticities(closing, raised).items()}
     figures["generations per live human act"] = run_length(GENERATIONS * REPEATS, acts)
+    figures |= calibration(draw_siblings(law, kin))
     figures |= _equivalents(law, arms, draw_reference(rng))
     figures |= _human(study, closing, apart)
     return study, {**figures, **_further_words(law, study, raised, apart)}

@@ -11,7 +11,6 @@ from evals.amplify import effects, gain_ratio, rounds_against_one
 from evals.arms import difference, gain
 from evals.claims import Evidence, words
 from evals.closure import automation, provenance, reading, self_closure
-from evals.foretold import calibration
 from evals.intervals import LEVEL, Figure, missing, share
 from evals.loss import (
     PARTS,
@@ -49,7 +48,6 @@ def measure_study(study: Evidence, further: Mapping[str, Figure | bool]) -> dict
         **{name: change[name] for name in ("smaller", "harder", "costlier", "noisier")},
         "yield": yield_now(study.plans),
         "yield without oversight and proposing": yield_now(study.plans, around=False),
-        **calibration(study.siblings),
         **{f"duplicates of {width}": figure for width, figure in duplicates(study.plans).items()},
         **{name: figure for name, figure in further.items() if isinstance(figure, Figure)},
     }

@@ -18,8 +18,8 @@ from loop.propose.table import proposer
 
 JOB_SECONDS = 0.3
 """Wall and CPU of a job beside its planned training: start, data and prediction."""
-TABLE_JOBS = 40_000
-"""Jobs a minute that are answered from a table, however many run at a time."""
+TABLE_JOBS = 18_000
+"""Jobs a minute that a process answers from a table: 41 in 137 ms (docs/table.md)."""
 CAMPAIGNS = 400
 """Simulated confirmations for the expected pairs."""
 

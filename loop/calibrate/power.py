@@ -68,8 +68,9 @@ def list_repeats(
 ) -> list[dict[str, Any]]:
     """Return one row per two arms of ended runs: the repeats that see `gain` between them.
 
-    The spread is that of the difference between two campaigns of a repeat, as measured. Raises
-    BadInput for runs that have not ended, or of fewer than two arms or three repeats.
+    The spread is that of the difference between two campaigns of a repeat, as measured. No number
+    of repeats follows (None) where all differences are equal. Raises BadInput for runs that have
+    not ended, or of fewer than two arms or three repeats.
     """
     runs = [Run(number, open_ledger(folder)) for number, folder in enumerate(folders)]
     if any(shared_settings(run.config) != shared_settings(runs[0].config) for run in runs):
@@ -85,15 +86,15 @@ def list_repeats(
             for arm, repeat in ends
             if arm == one and (other, repeat) in ends
         ]
-        spread = float(np.std([gap for gap in both if np.isfinite(gap)], ddof=1))
+        known = [gap for gap in both if np.isfinite(gap)]
+        spread = float(np.std(known, ddof=1)) if len(known) > 1 else 0.0
+        needed = campaigns_needed(gain, spread, objective.alpha, target) if spread else None
         rows.append(
             {
                 "difference": f"{one} minus {other}",
-                "repeats seen": len(both),
+                "repeats seen": len(known),
                 "deviation": round(spread, 4),
-                "repeats needed": campaigns_needed(
-                    gain, max(spread, 1e-6), objective.alpha, target
-                ),
+                "repeats needed": needed,
             }
         )
     if not rows or min(row["repeats seen"] for row in rows) < LEAST_REPEATS:

@@ -183,7 +183,9 @@ def power(
     or with --like how many repeats a difference between arms needs.
     """
     if like:
-        need(not overrides and deviation is None, "--like", overrides, "given alone with --gain")
+        right = "left out with --like, whose runs have settings and spread of their own"
+        need(not overrides, "OVERRIDES", " ".join(overrides), right)
+        need(deviation is None, "--deviation", deviation, right)
         rows = sizes.list_repeats(like, gain=gain, target=target)
     else:
         rows = sizes.power(overrides, gain=gain, target=target, deviation=deviation)

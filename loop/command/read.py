@@ -111,7 +111,7 @@ def instruments(folders: tuple[Path, ...], as_json: bool) -> None:
     rows = [
         [
             _name_row(name),
-            f"{shorten(value)}{_write_interval(low, high)}",
+            f"{shorten(value)}{'' if word == 'constant' else _write_interval(low, high)}",
             shorten(n),
             f"{word}, sees {shorten(sees)}" if sees else word or unit,
         ]
@@ -130,8 +130,6 @@ def _name_row(name: str) -> str:
 def _write_interval(low: float | None, high: float | None) -> str:
     if low is None and high is None:
         return ""
-    if low == high:
-        return " (constant)"
     return f" ({shorten(low) or '-'} to {shorten(high) or '-'})"
 
 

@@ -26,7 +26,7 @@ MISSING: dict[str, str] = {
     "not evaluable": "a part was not exercised",
 }
 """Word -> its meaning, as docs/instruments.md has it."""
-DECIDES = ("", "at least", "above", "below")
+DECIDES = ("", "at least", "above", "below", "constant")
 """Words of a figure whose interval decides something."""
 WORDS = ("amplifying", "lossy", "self-closed")
 """Words that a study must earn."""

@@ -119,8 +119,8 @@ def _cells(table: Table, row: tuple[Any, ...], ledger: str, joined: int | None) 
 
 def _join_interval(row: Sequence[Any], place: int) -> tuple[Any, ...]:
     value, low, high = row[place : place + 3]
-    if low is not None and low == high == value:
-        ends = " (constant)"
+    if "constant" in row[place + 3 :]:
+        ends = ""
     elif low is not None and high is not None:
         ends = f" ({number(low)} to {number(high)})"
     else:

@@ -72,6 +72,7 @@ def test_what_the_settings_fix_is_a_constant_and_has_no_interval():
     """A study cannot sample that its training is a program: a person could not have trained."""
     vector = automation([Event(stage="train", actor="fixed program", cpu_us=5, decisions=5)])
     assert (vector["train"].low, vector["train"].value, vector["train"].high) == (1.0, 1.0, 1.0)
+    assert vector["train"].word == "constant" and vector["train"].over(0.5)
     alone = provenance(["lineage"] * 3, ["lineage"] * 9)
     assert (alone.low, alone.high) == (1.0, 1.0)
     mixed = provenance(["lineage"] * 3, ["lineage"] * 9 + ["person"])

@@ -122,9 +122,11 @@ CHANGED = {
     r"/promise/[^/]+/(low|high|word): .* became (None|not exercised)": "no plan ended so",
     r"/tables/happened/promise/.*became None": "the same",
     r"/conditions/0/figure/unit": "since 2026-11-29 the own effect stands for kappa",
-    r"/(automation|beside/[^/]+)/[^/]+/low: .* became 1.0": "since 2026-11-29 a constant",
+    r"/(automation|beside/[^/]+)/[^/]+/(low: .* became 1.0|word:  became constant)$": (
+        "since 2026-11-29 a constant"
+    ),
     r"/tables/happened/automation/.*/1: .* became 1.0": "the same",
-    r"/provenance/(low|high)": "since 2026-11-29 a constant where one author proposes",
+    r"/provenance/(low|high|word)": "since 2026-11-29 a constant where one author proposes",
     r"/tables/(un)?believed/figures/.* became [01].0$": "the same",
 }
 """Places whose figures were wrong and are others today, each with its reason."""

@@ -354,6 +354,11 @@ def test_the_repeats_that_a_difference_needs_follow_from_the_measured_spread(tmp
     assert row["deviation"] == round(float(np.std(gaps, ddof=1)), 4)
     more = power.list_repeats([folder], gain=0.1, target=0.8)[0]["repeats needed"]
     assert more > row["repeats needed"] >= 2
+    still = loop_alone(
+        config("null", "study.repeats=3", "study.arms=[planted,random]", "study.name=n")
+    )
+    alike = power.list_repeats([still], gain=0.3)[0]
+    assert alike["deviation"] == 0.0 and alike["repeats needed"] is None  # nothing was accepted
     with pytest.raises(BadInput, match="too little"):
         power.list_repeats(
             [loop_alone(config("linear", "study.repeats=2", "study.name=u"))], gain=0.3
