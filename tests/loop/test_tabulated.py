@@ -241,7 +241,12 @@ def test_a_pinned_baseline_is_filled_in_as_it_was(tmp_path):
         (["task.baseline={width: 64}"], r"task\.baseline\.width is 64; .* trainings with 32 alone"),
         (["task.baseline={charm: 1}"], "charm"),
         (
-            ["objective.metric=exact_match", "objective.direction=up", "objective.deviation=0.1"],
+            [
+                "objective.metric=exact_match",
+                "objective.direction=up",
+                "objective.deviation=0.1",
+                "objective.floor=null",
+            ],
             "metrics of a table",
         ),
         (["box=namespace"], r"box\.kind"),
