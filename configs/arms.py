@@ -15,12 +15,21 @@ FREE = {"one_shot": "one_shot_free", "no_carry": "no_carry_free"}
 """Arm -> its twin without the change limit. Their difference is `reach` (docs/instruments.md)."""
 
 
-MORE = {"more_compute": "compute", "more_proposals": "proposals", "more_replicates": "replicates"}
-"""Arms like `self` with a quarter more of something, for elasticities: name -> the thing."""
+MORE: dict[str, tuple[str, ...]] = {
+    "more_compute": ("compute",),
+    "more_proposals": ("proposals",),
+    "more_replicates": ("replicates",),
+    "more_both": ("compute", "proposals"),
+}
+"""Arms like `self` with more of something (study.raised), for elasticities: name -> the things."""
 
 
-LONGER = "more_compute"
-"""The arm whose baseline trains longer, too."""
+RAISE = 1.25
+"""Factor by which an arm of MORE has more, unless a study says another."""
+
+
+LONGER, BOTH = "more_compute", "more_both"
+"""The arm whose baseline trains longer, too; and the arm that has more proposals beside it."""
 
 
 SKILLS = 4

@@ -92,6 +92,8 @@ class PlanFact:
     "proposals of its generation"
     duplicate: bool = False
     "whether its recipe and source equal an earlier plan's of the campaign"
+    unlisted: bool = False
+    "whether a table has no training of its recipe at its arm's level of compute"
 
 
 def funnel(plans: Sequence[PlanFact]) -> list[dict[str, float | str]]:

@@ -4,19 +4,21 @@ Example: 120 generations with 4 live human acts are 30 generations per act. Defi
 sources: docs/instruments.md. Pure functions over records.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from configs.arms import RAISE
 from configs.build import need
 from evals.arms import UNIT
 from evals.intervals import Figure, is_positive, mean, missing, pairs, per_event, ratio
 
 FACTORS: tuple[str, ...] = ("compute", "proposals", "replicates", "reviewer speed")
-RAISE = 1.25
-"""Factor by which a twin run raises its limit."""
+PER_CENT, PER_DOUBLING = "% per %", "share of the gain per doubling"
+"""Units of an elasticity."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,38 +107,65 @@ def speed_up(waiting: ArrayLike, computing: ArrayLike, total: ArrayLike) -> dict
 
 
 def elasticities(
-    base: ArrayLike, raised: Mapping[str, ArrayLike], by: Mapping[str, float] = {}
+    base: ArrayLike,
+    raised: Mapping[str, ArrayLike],
+    by: Mapping[str, float] = {},
+    doubling: bool = False,
 ) -> dict[str, Figure]:
     """Return per factor (G(raised) - G) / ((raise - 1) G), paired over repeats (R,).
 
-    It is per cent of gain per per cent of the factor. `by` is the real factor if whole numbers
-    allowed no RAISE. A factor without a twin run is `not measured`; without gain it is `undefined`.
+    It is per cent of gain per per cent of the factor; with `doubling` it is
+    (G(raised) - G) / (log2(raise) G), a share of the gain per doubling, for raises far from 1. `by`
+    is the real factor where it is not RAISE. A factor without a twin run is `not measured`; without
+    gain it is `undefined`.
     """
+    unit = PER_DOUBLING if doubling else PER_CENT
     if not is_positive(base):
-        return {name: missing("undefined", "% per %") for name in FACTORS}
+        return {name: missing("undefined", unit) for name in FACTORS}
     figures = {}
     for name in FACTORS:
         if name not in raised:
-            figures[name] = missing("not measured", "% per %")
+            figures[name] = missing("not measured", unit)
             continue
         low, high = pairs(base, raised[name])
-        figures[name] = ratio((high - low) / (by.get(name, RAISE) - 1), low, "% per %", neutral=0.0)
+        size = size_of(by.get(name, RAISE), doubling)
+        figures[name] = ratio((high - low) / size, low, unit, neutral=0.0)
     return figures
 
 
-def limiting(base: ArrayLike, raised: Mapping[str, ArrayLike], by: Mapping[str, float] = {}) -> str:
+def size_of(raise_: float, doubling: bool) -> float:
+    """Return the size of a raise: its doublings, or its share beyond 1."""
+    return math.log2(raise_) if doubling else raise_ - 1
+
+
+def interaction(base: ArrayLike, one: ArrayLike, other: ArrayLike, both: ArrayLike) -> Figure:
+    """Return G(both) - G(one) - G(other) + G, paired over repeats (R,): a 2 x 2.
+
+    Above 0 two limits that are raised together gain more than the sum of what each gains alone.
+    """
+    low, first, second, high = pairs(base, one, other, both)
+    return mean(high - first - second + low, UNIT)
+
+
+def limiting(
+    base: ArrayLike,
+    raised: Mapping[str, ArrayLike],
+    by: Mapping[str, float] = {},
+    doubling: bool = False,
+) -> str:
     """Return the limiting factor: a per cent of it gains more than one of any other, clear of 0.
 
-    Gains are divided by the real raise (`by`, else RAISE) before they are compared, paired over
-    repeats. Else `cannot tell`. `not measured` unless every factor has a twin run with a gain in
-    some repeat.
+    Gains are divided by the size of the real raise (`by`, else RAISE) before they are compared,
+    paired over repeats; with `doubling` a doubling of it gains more. Else `cannot tell`. `not
+    measured` unless every factor has a twin run with a gain in some repeat.
     """
     if set(raised) != set(FACTORS) or not all(
         np.isfinite(np.asarray(values, float)).any() for values in raised.values()
     ):
         return "not measured"
     gained = {
-        name: (np.asarray(values, float) - np.asarray(base, float)) / (by.get(name, RAISE) - 1)
+        name: (np.asarray(values, float) - np.asarray(base, float))
+        / size_of(by.get(name, RAISE), doubling)
         for name, values in raised.items()
     }
     first, *others = sorted(FACTORS, key=lambda name: -_mean(gained[name]))

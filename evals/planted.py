@@ -46,7 +46,15 @@ from evals.law import (
     true_words,
     truth,
 )
-from evals.pace import Effort, elasticities, human_cost, limiting, run_length, speed_up
+from evals.pace import (
+    Effort,
+    elasticities,
+    human_cost,
+    interaction,
+    limiting,
+    run_length,
+    speed_up,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,10 +75,18 @@ class World:
     "its true words"
 
 
+TOGETHER: dict[str, float] = {"compounding": 0.2, "saturating": -0.15}
+"""World -> log-odds that more compute and more proposals gain beyond the sum of each alone."""
+
+
 def world(law: Law) -> World:
     """Return the world of a law."""
+    together = {"compute x proposals": TOGETHER.get(law.name, 0.0)}
     return World(
-        name=law.name, draw=lambda rng: _draw(law, rng), truth=truth(law), words=true_words(law)
+        name=law.name,
+        draw=lambda rng: _draw(law, rng),
+        truth=truth(law) | together,
+        words=true_words(law),
     )
 
 
@@ -80,7 +96,7 @@ def _draw(law: Law, rng: np.random.Generator) -> tuple[Evidence, Mapping[str, Fi
     The order of the draws is part of the world.
     """
     apart = rng.spawn(1)[0]
-    twins, kin = apart.spawn(2)
+    twins, kin, square = apart.spawn(3)
     arms = draw_arms(law, rng, twins)
     plans = draw_plans(law, rng, apart)
     acts = int(rng.poisson(law.human * 4 * GENERATIONS * REPEATS))
@@ -100,11 +116,22 @@ def _draw(law: Law, rng: np.random.Generator) -> tuple[Evidence, Mapping[str, Fi
         for name, by in law.elastic.items()
     }
     figures = {f"elasticity of {name}": f for name, f in elasticities(closing, raised).items()}
+    figures["compute x proposals"] = _square(law, closing, raised, square)
     figures["generations per live human act"] = run_length(GENERATIONS * REPEATS, acts)
     figures |= calibration(draw_siblings(law, kin))
     figures |= _equivalents(law, arms, draw_reference(rng))
     figures |= _human(study, closing, apart)
     return study, {**figures, **_further_words(law, study, raised, apart)}
+
+
+def _square(
+    law: Law, closing: Floats, raised: Mapping[str, Floats], rng: np.random.Generator
+) -> Figure:
+    """Return the interaction of compute and proposals; both together have noise of their own."""
+    more = sum(law.elastic[name] for name in ("compute", "proposals"))
+    both = closing * (1 + 0.25 * more) + TOGETHER.get(law.name, 0.0)
+    both = both + 0.05 * rng.standard_normal(REPEATS)
+    return interaction(closing, raised["compute"], raised["proposals"], both)
 
 
 def _equivalents(law: Law, arms: Mapping[str, Curve], reference: Reference) -> dict[str, Figure]:

@@ -31,6 +31,8 @@ PLANNED = 1.0
 """The compute level of a study: planned compute, once."""
 THIRDS = 3
 """Groups of recipes by the deviation of their seeds; residuals pass within a group."""
+UNLISTED = "unlisted"
+"""The word for a recipe or a compute level without rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +90,7 @@ class Table:
 
 
 class Unlisted(BadInput):
-    """A recipe or a compute level of which the table has no row."""
+    """A recipe or a compute level of which the table has no row; its text begins with UNLISTED."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,13 +170,17 @@ class World:
         if level is not None:
             return level
         if any((recipe, other) in self._cells for other in self.table.levels):
-            raise Unlisted(f"unlisted: the table has no training of this recipe at {count} steps")
-        raise Unlisted(f"unlisted: the table has no training of this recipe{self._off(recipe)}")
+            raise Unlisted(f"{UNLISTED}: the table has no training of this recipe at {count} steps")
+        raise self._lacks(recipe)
+
+    def _lacks(self, recipe: Recipe) -> Unlisted:
+        off = self._off(recipe)
+        return Unlisted(f"{UNLISTED}: the table has no training of this recipe{off}")
 
     def true(self, recipe: Recipe, level: float = PLANNED) -> Floats:
         """Return the mean bits per fold and slice of a recipe; empty if all trainings failed."""
         if (recipe, level) not in self._cells:
-            raise Unlisted(f"unlisted: the table has no training of this recipe{self._off(recipe)}")
+            raise self._lacks(recipe)
         return self._cells[recipe, level].mean
 
     def score(
@@ -212,9 +218,10 @@ class World:
         residual = donors[int.from_bytes(key[8:16], "big") % len(donors)]
         return Drawn(row=row, bits=np.maximum(cell.mean + residual, 0.0))
 
-    def best(self) -> tuple[Recipe, float]:
-        """Return the recipe of the grid with the best true score, and that score."""
-        scores = {recipe: self.score(recipe) for recipe in list_grid(self.table.task)}
+    def best(self, level: float = PLANNED) -> tuple[Recipe, float]:
+        """Return the recipe with the best true score of those listed at a level, and that score."""
+        listed = [r for r in list_grid(self.table.task) if (r, level) in self._cells]
+        scores = {recipe: self.score(recipe, level) for recipe in listed}
         finite = {recipe: bits for recipe, bits in scores.items() if math.isfinite(bits)}
         recipe = min(finite, key=lambda name: finite[name])
         return recipe, finite[recipe]

@@ -5,7 +5,7 @@ A killed campaign goes on where it stood. Begin with `run_campaign`.
 
 import random
 
-from configs.arms import CELLS, LARGER, START
+from configs.arms import CELLS, LARGER, MORE, START
 from configs.entries import CampaignEndEntry
 from configs.errors import Denied, NoBaseline
 from configs.recipe import Recipe
@@ -117,6 +117,8 @@ def close(campaign: Campaign) -> None:
     study = campaign.running.config.study
     counts = {"final": study.final_replicates, "larger": study.larger_replicates}
     for number, purpose in enumerate(CLOSING, 1):
+        if purpose == "larger" and "compute" in MORE.get(campaign.arm, ()):
+            continue  # it trained with more all along
         if counts[purpose] and campaign.champions()[-1] != campaign.champions()[0]:
             look_once_more(campaign, purpose, study.generations + number)
     if campaign.arm == "self" and study.skill_proposals:

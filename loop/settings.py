@@ -18,11 +18,13 @@ from configs.objective import Objective
 from configs.settings.config import Config
 from evals.judge import least, spend
 from evals.law import LAWS
+from evals.table import PLANNED
 from loop.plan import ROOT
 from loop.propose.table import proposer
 from loop.study import own_files
 from loop.study.overrides import help_with
 from loop.study.simulated import law, planted
+from loop.study.tab_file import read_about
 
 MOST_PAIRS = 20
 """Most pairs tried for a rule that cannot accept within the study's."""
@@ -132,11 +134,22 @@ def _check_tabulated(config: Config) -> None:
             arm,
             "an arm that needs no program of people's own in a box, in a study on a table",
         )
+        _check_level(config, arm)
     objective = config.objective
     conditions = (*objective.secondary, *objective.constraints)
     used = {objective.metric, *(condition.metric for condition in conditions)}
     other = sorted(used - ON_TABLE)
     need(not other, "objective.metric", other, f"metrics of a table: {', '.join(sorted(ON_TABLE))}")
+
+
+def _check_level(config: Config, arm: str) -> None:
+    """Refuse an arm with more compute than the table has a level for."""
+    if config.compute(arm) == config.task.planned_cpu_us:
+        return
+    levels = [level for level in read_about(config.task.table).levels if level > PLANNED]
+    factor, listed = config.study.factor("compute"), ", ".join(f"{x:g}" for x in levels)
+    right = f"a larger level of the table for arm {arm}: {listed or 'none'}"
+    need(factor in levels, "study.raised.compute", factor, right)
 
 
 def _check_proposing_weights(config: Config, arm: str) -> None:

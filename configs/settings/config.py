@@ -8,14 +8,14 @@ name.
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from configs.arms import LARGER, MORE, SKILLS, START
+from configs.arms import LARGER, SKILLS, START
 from configs.build import need
 from configs.job import Limits
 from configs.objective import Objective
 from configs.settings.budget import Budget
 from configs.settings.gates import Autonomy, Gates, Reviewer
 from configs.settings.proposer import Proposer
-from configs.settings.study import Study, _more
+from configs.settings.study import Study
 from configs.settings.task import TaskSetup
 
 
@@ -197,7 +197,7 @@ class Config:
 
     def compute(self, arm: str) -> int:
         """Return the planned CPU-microseconds of one training of an arm."""
-        return _more(self.task.planned_cpu_us, MORE.get(arm) == "compute")
+        return self.study.more(self.task.planned_cpu_us, arm, "compute")
 
     def trials(self, arm: str) -> int:
         """Return how many scores a campaign of an arm plans to tell its proposer.

@@ -1,9 +1,11 @@
 """Which arms run, for how long, and with which measures? The settings of Hydra group `study`."""
 
+import math
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 
-from configs.arms import MORE, ONE_SHOT, START, variant
+from configs.arms import MORE, ONE_SHOT, RAISE, START, variant
 from configs.build import need
 from configs.reader import later
 
@@ -78,6 +80,11 @@ class Study:
     """
     accept_short: bool = later(False)
     "begin though the plan or the jobs pay for less than half of the generations; absent: false"
+    raised: dict[str, float] | None = later(None, hash=False)
+    """compute, proposals, replicates -> factor by which the arms `more_...` have more of it, such
+    as 4 for a table's level of four times the compute; elasticities are then told per doubling. A
+    thing without a factor: a quarter more. Null: so for all, and elasticities in % per %
+    """
     warning: Warn | None = None
     "the warning sign (docs/instruments.md); null: not registered"
 
@@ -122,6 +129,7 @@ class Study:
             self.skill_proposals,
             "between 0 and 100",
         )
+        self._check_raised()
         least = 1 + self.worst("")
         need(
             self.plan_trainings == 0 or least <= self.plan_trainings <= 10**6,
@@ -129,6 +137,12 @@ class Study:
             self.plan_trainings,
             f"0, or at least {least}: the baseline and the worst case of one generation",
         )
+
+    def _check_raised(self) -> None:
+        things = [thing for more in MORE.values() for thing in more]
+        for name, factor in (self.raised or {}).items():
+            need(name in things, "raised", name, f"one of {', '.join(dict.fromkeys(things))}")
+            need(1 < factor <= 64, f"raised.{name}", factor, "above 1, at most 64")
 
     def rounds(self, arm: str = "") -> tuple[int, int]:
         """Return (generations, proposals of each) of an arm.
@@ -138,7 +152,7 @@ class Study:
         if arm in ONE_SHOT:
             fit = self.plan_trainings - 2 - 2 * self.confirm_replicates
             return 1, min(1000, fit if self.plan_trainings else self.generations * self.proposals)
-        return self.generations, _more(self.proposals, MORE.get(arm) == "proposals")
+        return self.generations, self.more(self.proposals, arm, "proposals")
 
     def change_limit(self, arm: str) -> int:
         """Return the most changes of a plan of an arm, 0 for any."""
@@ -153,7 +167,7 @@ class Study:
 
     def replicates(self, arm: str) -> int:
         """Return the most paired replicates of a confirmation of an arm."""
-        return _more(self.confirm_replicates, MORE.get(arm) == "replicates")
+        return self.more(self.confirm_replicates, arm, "replicates")
 
     def worst(self, arm: str) -> int:
         """Return the most trainings of a generation of an arm; reading the notebook counts as a
@@ -173,7 +187,12 @@ class Study:
             and self.plan_trainings + self.plan_trainings * extra // self.worst("")
         )
 
+    def factor(self, thing: str) -> float:
+        """Return the factor by which an arm of MORE has more of a thing."""
+        return (self.raised or {}).get(thing, RAISE)
 
-def _more(count: int, raised: bool) -> int:
-    """Return a count, or a quarter more of it, rounded up."""
-    return -(-5 * count // 4) if raised else count
+    def more(self, count: int, arm: str, thing: str) -> int:
+        """Return the count of a thing in an arm: more where the arm raises it, rounded up."""
+        if thing not in MORE.get(arm, ()):
+            return count
+        return math.ceil(count * Fraction(str(self.factor(thing))))

@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from configs.arms import LONGER, MORE
 from evals.amplify import gain_ratio
 from evals.arms import Curve, gain
 from evals.closure import (
@@ -19,8 +18,9 @@ from evals.closure import (
 )
 from evals.foretold import calibration
 from evals.growth import growth
-from evals.intervals import Figure, is_positive, mean, missing, ratio
+from evals.intervals import Figure, mean, missing, share
 from evals.loss import (
+    PlanFact,
     duplicates,
     efficiency,
     funnel,
@@ -28,19 +28,12 @@ from evals.loss import (
     sum_promises,
     yield_now,
 )
-from evals.pace import (
-    RAISE,
-    Effort,
-    elasticities,
-    human_cost,
-    limiting,
-)
+from evals.pace import Effort, human_cost
 from evals.retention import retention
 from loop.instruments.between import cap, ceiling_of
 from loop.instruments.gather import Records
+from loop.instruments.raised import measure_raised
 
-RAISED = {factor: arm for arm, factor in MORE.items()}
-"""Factor of the elasticities -> the arm in which it is raised."""
 WITHOUT = " without oversight and proposing"
 """Suffix of figures without the compute around a plan."""
 
@@ -75,8 +68,8 @@ def _closure(
     events, effort = records.events[arm], records.efforts[arm]
     gains = arms[arm].at(cpu_us) if arm in arms else np.zeros(0)
     ends = arms[arm].ends() if arm in arms else gains
-    raised = _raised(records, arms, ends) if arm == "self" else {}
-    limit = limiting(ends, raised, _rises(records)) if len(ends) else "not measured"
+    is_self = arm == "self" and len(ends) > 0
+    more, limit = measure_raised(records, arms, ends) if is_self else ({}, "not measured")
     vector = automation(events)
     authors = [p.author for p in records.plans[arm] if p.fate == "accepted"]
     figures: dict[str, Any] = {
@@ -86,9 +79,7 @@ def _closure(
         "limiting factor": limit,
         "provenance": provenance(authors, [p.author for p in records.plans[arm]]),
     }
-    if len(ends) and arm == "self":
-        figures["elasticities"] = elasticities(ends, raised, _rises(records))
-        figures["longer training alone"] = _longer(records, ends)
+    figures |= more
     replaced = as_people(events)
     if replaced != events:
         simulated = records.simulated[arm]
@@ -113,7 +104,17 @@ def _losses(records: Records, arms: Mapping[str, Curve], arm: str) -> dict[str, 
         "yield": yield_now(verified),
         f"yield{WITHOUT}": yield_now(verified, around=False),
         "duplicates": duplicates(plans),
+        **_unlisted(records, plans),
     }
+
+
+def _unlisted(records: Records, plans: Sequence[PlanFact]) -> dict[str, Figure]:
+    """Return the share of trained proposals of which the table has no training, on a table."""
+    if not records.config.task.table:
+        return {}
+    trained = [plan for plan in plans if plan.fate not in ("invalid", "refused")]
+    count = sum(plan.unlisted for plan in trained)
+    return {"unlisted": share(count, len(trained), "share of plans")}
 
 
 def _growth(arms: Mapping[str, Curve], arm: str) -> dict[str, Any]:
@@ -123,46 +124,6 @@ def _growth(arms: Mapping[str, Curve], arm: str) -> dict[str, Any]:
     reached = np.isfinite(arms[arm].spent).all(axis=0)
     models = growth(arms[arm].value[:, reached])
     return {"growth": models} if models.weights else {}
-
-
-def _raised(records: Records, arms: Mapping[str, Curve], ends: ArrayLike) -> dict[str, Any]:
-    """Return factor -> final gains (R,) of the twin of arm self in which it is raised."""
-    raised: dict[str, Any] = {}
-    for factor, twin in RAISED.items():
-        if twin in arms and len(arms[twin].repeats) == np.size(ends):
-            raised[factor] = arms[twin].ends()
-            if twin == LONGER:
-                # Its baseline trains longer too, so its gain is read against the common baseline.
-                raised[factor] = raised[factor] + _moved(records)
-    if raised and not any(clock[0] for clock in records.clock):
-        # Nobody was waited for, so faster reviewers change no gain at equal plan.
-        raised["reviewer speed"] = ends
-    return raised
-
-
-def _moved(records: Records) -> NDArray[np.float64]:
-    """Return what the baseline itself gains by more compute (R,)."""
-    return np.subtract(records.levels[LONGER], records.levels["self"])
-
-
-def _longer(records: Records, ends: ArrayLike) -> Figure:
-    """Return the part of the elasticity of compute that the baseline has too; the rest is the
-    loop's.
-    """
-    if not records.levels or len(records.levels[LONGER]) != np.size(ends):
-        return missing("not measured", "% per %")
-    if not is_positive(ends):
-        return missing("undefined", "% per %", np.size(ends))
-    return ratio(_moved(records) / (RAISE - 1), ends, "% per %", neutral=0.0)
-
-
-def _rises(records: Records) -> dict[str, float]:
-    """Return the factors by which limits in whole numbers were really raised."""
-    study = records.config.study
-    return {
-        "proposals": study.rounds("more_proposals")[1] / study.proposals,
-        "replicates": study.replicates("more_replicates") / study.confirm_replicates,
-    }
 
 
 def _spent(curve: Curve) -> Figure:

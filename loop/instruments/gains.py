@@ -135,8 +135,25 @@ def baseline_level(run: Run, arm: str, repeat: int) -> float:
         and plan.purpose in ("candidate", "final", "skill")
         for score in pair_scores(run, digest)["champion-predict"].values()
     ]
-    unbounded = [primary(run.unbounded, score) for score in scores]
-    return math.fsum(unbounded) / len(unbounded) if unbounded else math.nan
+    return _level(run, scores)
+
+
+def longer_gain(run: Run, arm: str, repeat: int) -> tuple[float, float]:
+    """Return what a campaign's last champion, and its baseline, gain by four times the compute.
+
+    It is the level in the larger closing look less that in the closing look, unbounded; NaN where
+    either is missing.
+    """
+    names = [run.finals.get((arm, repeat, purpose)) for purpose in ("larger", "final")]
+    more, once = (pair_scores(run, name) if name else {} for name in names)
+    sides = ("predict", "champion-predict")
+    levels = [[_level(run, [*look.get(s, {}).values()]) for s in sides] for look in (more, once)]
+    return levels[0][0] - levels[1][0], levels[0][1] - levels[1][1]
+
+
+def _level(run: Run, scores: Sequence[Scores]) -> float:
+    values = [primary(run.unbounded, score) for score in scores]
+    return math.fsum(values) / len(values) if values else math.nan
 
 
 def mean_score(run: Run, scores: Sequence[Scores]) -> float:

@@ -35,7 +35,13 @@ from loop.instruments.closure import (
     sum_effort,
     wall_seconds,
 )
-from loop.instruments.gains import baseline_level, read_gains, read_skills, read_tops
+from loop.instruments.gains import (
+    baseline_level,
+    longer_gain,
+    read_gains,
+    read_skills,
+    read_tops,
+)
 from loop.instruments.losses import read_plans, read_rungs
 from loop.instruments.run import Run
 from sandbox.heads import open_ledger
@@ -82,6 +88,10 @@ class Records:
     levels: dict[str, tuple[float, ...]] = field(default_factory=dict)
     """arm self and its twin with more compute -> the baseline's level on the unbounded scale, one
     value per repeat in ascending order; empty without the twin
+    """
+    longer: tuple[tuple[float, float], ...] = ()
+    """what champion and baseline of arm self gain by four times the compute, one pair per repeat in
+    ascending order; NaN where not measured; empty without such a look
     """
     clock: tuple[tuple[float, float, float], ...]
     "per run: wall seconds of waiting for people, of jobs, of the whole study"
@@ -149,6 +159,7 @@ def gather(runs: Sequence[Run]) -> Records:
         skills=tuple(skill for run in ended for skill in read_skills(run)),
         tops={arm: tuple(t for run in ended for t in read_tops(run, arm)) for arm in arms},
         levels=_levels(ended) if LONGER in arms else {},
+        longer=tuple(_longer(ended)) if runs[0].config.study.larger_replicates else (),
         clock=tuple(wall_seconds(run, each) for run, each in zip(runs, signed, strict=True)),
     )
 
@@ -163,6 +174,14 @@ def _levels(ended: Sequence[Run]) -> dict[str, tuple[float, ...]]:
         )
         for arm in ("self", LONGER)
     }
+
+
+def _longer(ended: Sequence[Run]) -> Iterator[tuple[float, float]]:
+    """Yield what champion and baseline of each campaign of arm self gain by more compute."""
+    for run in ended:
+        for arm, repeat in run.campaigns:
+            if arm == "self":
+                yield longer_gain(run, arm, repeat)
 
 
 def _sum_known(minutes: Sequence[float | None]) -> float | None:

@@ -12,6 +12,7 @@ from configs.records import Plan, Scores
 from evals.loss import Fate, PlanFact
 from evals.metrics import floor, log_odds, primary
 from evals.retention import Held, Rung
+from evals.table import UNLISTED
 from loop.facts.facts import Invalid
 from loop.instruments.closure import writer
 from loop.instruments.gains import (
@@ -190,6 +191,7 @@ def _measured(run: Run, fact: PlanFact, plan: Plan) -> PlanFact:
     fact = replace(
         fact,
         fate=_fate(run, digest, plan),
+        unlisted=_is_unlisted(run, digest),
         cpu_us=run.charged_us.get(digest, 0),
         promised=plan.predicted_gain,
     )
@@ -209,6 +211,11 @@ def _measured(run: Run, fact: PlanFact, plan: Plan) -> PlanFact:
         gained=correct_gain(run, digest),
         replicates=verdict.replicates,
     )
+
+
+def _is_unlisted(run: Run, digest: str) -> bool:
+    result = run.facts.results.get((digest, "train", 0))
+    return result is not None and result[0].detail.startswith(UNLISTED)
 
 
 def _floor_gain(run: Run, digest: str) -> float:

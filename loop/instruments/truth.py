@@ -73,7 +73,12 @@ def _hold_arm(runs: Sequence[Run], world: World, best: float, arm: str) -> dict[
 
 
 def read_campaigns(run: Run, world: World, best: float, arm: str) -> Iterator[TrueCampaign]:
-    """Yield an arm's campaigns, measured and true; `best` is the best true score of the grid."""
+    """Yield an arm's campaigns, measured and true; `best` is the best true score of the grid.
+
+    An arm with more compute is held to the table's level of that compute.
+    """
+    level = level_of(run, arm)
+    best = best if level == PLANNED else world.best(level)[1]
     plans = {repeat: list[TruePlan]() for name, repeat in run.campaigns if name == arm}
     for fact in read_plans(run, arm):
         if fact.fate == "invalid":
@@ -97,15 +102,22 @@ def read_campaigns(run: Run, world: World, best: float, arm: str) -> Iterator[Tr
             repeat=run.base + repeat,
             plans=tuple(own),
             closing=closing_gain(run, arm, repeat, run.unbounded),
-            true=true_score(world, first) - true_score(world, last),
-            on_folds=true_score(world, first, folds) - true_score(world, last, folds),
-            regret=true_score(world, last) - best,
+            true=true_score(world, first, level=level) - true_score(world, last, level=level),
+            on_folds=true_score(world, first, folds, level) - true_score(world, last, folds, level),
+            regret=true_score(world, last, level=level) - best,
         )
+
+
+def level_of(run: Run, arm: str) -> float:
+    """Return an arm's compute of a training, as a multiple of the planned compute."""
+    return run.config.compute(arm) / run.config.task.planned_cpu_us
 
 
 def true_gain(world: World, run: Run, plan: Plan) -> float:
     """Return the bits that a plan's recipe saves against its parent's, by the table's means."""
-    return true_score(world, run.facts.plans[plan.parent].recipe) - true_score(world, plan.recipe)
+    level, parent = level_of(run, plan.arm), run.facts.plans[plan.parent]
+    before = true_score(world, parent.recipe, level=level)
+    return before - true_score(world, plan.recipe, level=level)
 
 
 def split_folds(run: Run, repeat: int, split: Split) -> NDArray[np.int64]:
@@ -114,10 +126,15 @@ def split_folds(run: Run, repeat: int, split: Split) -> NDArray[np.int64]:
     return columns_of(items.splits[split])
 
 
-def true_score(world: World, recipe: Recipe, folds: NDArray[np.int64] | None = None) -> float:
+def true_score(
+    world: World,
+    recipe: Recipe,
+    folds: NDArray[np.int64] | None = None,
+    level: float = PLANNED,
+) -> float:
     """Return the true bits of a recipe, over all folds or `folds`; NaN where it is unlisted."""
     try:
-        return world.score(recipe, PLANNED, folds)
+        return world.score(recipe, level, folds)
     except Unlisted:
         return math.nan
 

@@ -20,7 +20,7 @@ from evals.data import draw_train
 from evals.datasheet import check_table
 from evals.folds import columns_of, probabilities_of
 from evals.score import inspect_weights
-from evals.table import Drawn, Unlisted, World
+from evals.table import UNLISTED, Drawn, Unlisted, World
 from loop.study.simulated import bundle_of
 from loop.study.tab_file import need_same, read_table, secret_of, stamp_code
 from sandbox.box.base import Box, Execution, report_failure
@@ -79,7 +79,7 @@ class TabulatedBox:
         if order.task.stand_in() != self.kind or (proposes and self._inner is None):
             return report_failure(f"a table answers no {order.role} job of task {order.task.name}")
         if any(execution.files.get(name) != data for name, data in self._source.items()):
-            return _fail("unlisted: the table has no training with changed code")
+            return _fail(f"{UNLISTED}: the table has no training with changed code")
         if proposes:
             return self._propose(order, execution)
         assert order.seed is not None

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,16 +18,16 @@ from configs.build import plain
 from configs.entries import HandedEntry, StartEntry, facts_of
 from configs.errors import BadInput
 from evals.arms import Curve
-from evals.loss import FATES, PARTS
+from evals.loss import FATES, PARTS, PlanFact
 from evals.oversight import SignedDecision
 from evals.pace import Effort
 from loop.command import main
-from loop.instruments import arm as instruments_arm
 from loop.instruments.between import ceiling_of, equivalents
 from loop.instruments.closure import wall_seconds
 from loop.instruments.gains import correct_gain, pair_gain, pair_scores
 from loop.instruments.gather import Records, read_records
 from loop.instruments.measure import FIGURE, flatten, measure, measure_records
+from loop.instruments.raised import measure_raised
 from loop.instruments.run import Run
 from loop.report import make
 from loop.unseal import unseal, unseal_arm
@@ -317,11 +318,8 @@ def twin(found, baseline, gained):
     near = 0.01 * np.random.default_rng(4).standard_normal((2, 12))
     levels = {"self": tuple(near[0] - 2.0), "more_compute": tuple(near[1] - 2.0 + baseline)}
     curves = {"self": steady(1 / 8), "more_compute": steady(gained / 8)}
-    records = replace(found, levels=levels)
-    ends = curves["self"].ends()
-    raised = instruments_arm._raised(records, curves, ends)
-    told = instruments_arm.elasticities(ends, raised)["compute"]
-    return told, instruments_arm._longer(records, ends)
+    figures, _ = measure_raised(replace(found, levels=levels), curves, curves["self"].ends())
+    return figures["elasticities"]["compute"], figures["longer training alone"]
 
 
 def test_more_compute_is_read_against_the_baseline_that_did_not_get_it(found):
@@ -331,6 +329,78 @@ def test_more_compute_is_read_against_the_baseline_that_did_not_get_it(found):
     assert longer.value == pytest.approx(0.3 / 0.25, abs=0.1)
     told, longer = twin(found, baseline=0.3, gained=0.7)  # its own gain falls, its level stays
     assert told.value == pytest.approx(0.0, abs=0.1) and longer.value > 1
+
+
+RAISED = {"compute": 4.0, "proposals": 2.0, "replicates": 2.0}
+
+
+def raised(found, on_table=False, **more):
+    """Self gains 1, twice the proposals 1.2, twice the pairs 1.1, four times the compute 1.1 and,
+    with a baseline that is 0.3 better, stands at 1.4; compute and proposals gain 1.6 together.
+    """
+    gained = {
+        "self": 1.0,
+        "more_compute": 1.1,
+        "more_proposals": 1.2,
+        "more_replicates": 1.1,
+        "more_both": 1.6,
+    }
+    study = replace(found.config.study, raised=RAISED)
+    cfg = SimpleNamespace(study=study, task=SimpleNamespace(table="t" if on_table else ""))
+    levels = {"self": (0.0,) * 12, "more_compute": (0.3,) * 12}
+    records = replace(found, config=cfg, levels=levels, **more)
+    arms = {
+        name: replace(steady(0), value=np.cumsum(np.full((12, 8), gain / 8), axis=1))
+        for name, gain in gained.items()
+    }
+    noise = 0.02 * np.random.default_rng(5).standard_normal((len(arms), 12, 1))
+    arms = {
+        name: replace(curve, value=curve.value + luck)
+        for (name, curve), luck in zip(arms.items(), noise, strict=True)
+    }
+    return measure_raised(records, arms, arms["self"].ends())
+
+
+def test_a_raise_far_from_one_is_told_per_doubling_and_ranked_so(found):
+    figures, limit = raised(found)
+    told = figures["elasticities"]
+    assert {f.unit for f in told.values()} == {"share of the gain per doubling"}
+    assert told["compute"].value == pytest.approx(0.4 / 2, abs=0.03)  # two doublings
+    assert told["proposals"].value == pytest.approx(0.2, abs=0.03)
+    assert told["replicates"].value == pytest.approx(0.1, abs=0.03)
+    assert figures["longer training alone"].value == pytest.approx(0.3 / 2, abs=0.03)
+    # By the shares beyond 1 compute (0.4 / 3) would lag behind proposals (0.2 / 1).
+    assert limit == "cannot tell" and told["reviewer speed"].value == 0
+
+
+def test_compute_and_proposals_together_are_a_two_by_two(found):
+    square = raised(found)[0]["compute x proposals"]
+    assert square.value == pytest.approx(1.6 - 1.1 - 1.2 + 1.0, abs=0.04) and square.word == ""
+    only = {"self": steady(1 / 8), "more_compute": steady(1 / 8)}
+    records = replace(found, levels=dict.fromkeys(only, (0.0,) * 12))
+    without = measure_raised(records, only, only["self"].ends())[0]["compute x proposals"]
+    assert without.word == "not measured"
+
+
+def test_where_a_table_lists_too_little_the_elasticity_of_compute_is_a_lower_bound(found):
+    lost = PlanFact(plan="p", repeat=0, generation=1, fate="crashed", unlisted=True)
+    figures, limit = raised(found, plans={"more_compute": (lost,)})
+    compute = figures["elasticities"]["compute"]
+    assert (compute.word, compute.high) == ("at least", None) and compute.low > 0
+    assert figures["compute x proposals"].word == "cannot tell"
+    assert limit == "cannot tell"
+    assert figures["elasticities"]["proposals"].word == ""
+
+
+def test_four_times_the_compute_is_told_of_champion_and_baseline(found):
+    rng = np.random.default_rng(6)
+    pairs = [(0.5 + a, 0.3 + b) for a, b in 0.01 * rng.standard_normal((10, 2))]
+    longer = (*pairs, (np.nan, 0.3), (np.nan, np.nan))  # not listed; and no new champion
+    told = raised(found, longer=longer)[0]["four times as long"]
+    assert told["champion"].value == pytest.approx(0.25, abs=0.02) and told["champion"].n == 10
+    assert told["baseline"].value == pytest.approx(0.15, abs=0.02) and "listed" not in told
+    listed = raised(found, on_table=True, longer=longer)[0]["four times as long"]["listed"]
+    assert (listed.value, listed.n) == (10 / 11, 11)
 
 
 def test_an_arm_that_gains_half_as_fast_as_chance_is_worth_half_the_compute(found):

@@ -1,5 +1,6 @@
 """Weights that propose on a table: really trained, once a question, and charged with it."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +17,14 @@ from configs.errors import BadInput, BudgetExhausted, HeirloopError, Verificatio
 from configs.history import History
 from configs.job import Order
 from evals.data import draw_train
+from evals.table import World
 from loop import session
 from loop.export.verify import verify_export
 from loop.export.write import export
 from loop.facts.reader import FactsReader
+from loop.instruments.measure import measure
+from loop.instruments.run import Run
+from loop.instruments.truth import measure_truth
 from loop.measure import replicate
 from loop.settings import compose_settings
 from loop.study.tab_file import secret_of
@@ -271,3 +276,55 @@ def test_real_weights_propose_on_a_table_and_the_study_repeats_after_a_kill_too(
 def _written():
     results = [result for result in questions(facts()) if result.status == "ok"]
     return [result.outputs["proposals.jsonl"] for result in results]
+
+
+MORE = "study.arms=[self,more_compute,more_proposals,more_both]"
+
+
+def half_listed(execution):
+    """Write a proposal with a level of four times the compute, and another without."""
+    if execution.role != "propose":
+        return None
+    knobs = [{"learning_rate": 0.005}, {"depth": 2, "notebook": 0.1}] * 2
+    lines = [json.dumps({"hypothesis": "h", "knobs": one}) for one in knobs]
+    return outcome(files={"proposals.jsonl": "\n".join(lines).encode()})
+
+
+def test_more_compute_is_a_larger_level_of_the_table_for_both_sides(go):
+    """Half of the recipes have that level: others fail as unlisted, and the figures say so."""
+    cfg = config(
+        MORE,
+        "study.raised={compute: 4, proposals: 2}",
+        "study.larger_replicates=4",
+    )
+    run(cfg, go, writing(half_listed))
+    found, told = facts(), measure([RUN])["arms"]
+    world, planned = World(fabricated.fabricate(seeds=2, notebook=True)), cfg.task.planned_cpu_us
+    wide, levels = ("more_compute", "more_both"), set()
+    for entry in Ledger.at(RUN).entries():
+        if entry.kind == "start" and entry.fact.job.role == "champion-train":
+            plan, order = found.plans[entry.fact.job.plan], entry.fact.job.order
+            levels.add((plan.arm, plan.purpose, world.level(order.recipe, order.steps)))
+    for purpose in ("candidate", "final"):
+        assert {(arm, purpose, 4.0 if arm in wide else 1.0) for arm in told} <= levels
+    larger = {level for level in levels if level[1] == "larger"}
+    assert larger == {(arm, "larger", 4.0) for arm in told if arm not in wide}
+    assert {p.planned_cpu_us // planned for p in found.plans.values() if p.arm in wide} == {4}
+    shares = {arm: told[arm]["unlisted"]["value"] for arm in told}
+    # The first line changes nothing any more in generation 2, so it is trained there no more.
+    assert shares == {arm: pytest.approx(2 / 3) if arm in wide else 0 for arm in told}
+    assert told["self"]["compute x proposals"]["word"] == "cannot tell"
+    assert told["self"]["four times as long"]["listed"]["n"] == 1
+    truth = measure_truth([Run(0, Ledger.at(RUN))])["arms"]["more_compute"]["gain"]
+    assert truth["measured"]["value"] == pytest.approx(truth["true"]["value"], abs=0.06)
+    once = [world.score(found.plans[n].recipe) for n in found.champions["more_compute", 0]]
+    assert truth["true"]["value"] != pytest.approx(once[0] - once[-1], abs=1e-6)
+    assert verify(RUN)["findings"] == []
+
+
+@pytest.mark.parametrize("more", [[], ["study.raised={compute: 2}"]])
+def test_a_level_that_the_table_lacks_is_refused_with_a_sentence(more):
+    with pytest.raises(
+        BadInput, match=r"study\.raised\.compute is (1\.25|2\.0); .*more_compute: 4"
+    ):
+        config(MORE, *more)

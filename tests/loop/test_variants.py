@@ -15,16 +15,17 @@ from fakes import FakeBox, outcome
 from safetensors.numpy import load
 from studies import better, config, entries, gate_of, mandate, read_facts
 
-from configs.arms import CELLS, LONGER, MORE, SKILLS
+from configs.arms import BOTH, CELLS, LONGER, MORE, SKILLS
 from configs.build import parse, strict_json
 from configs.errors import BadInput, Denied, Stopped
 from configs.history import History
 from configs.records import Amount
 from evals.data import replicate_seed
+from evals.intervals import missing
 from evals.metrics import log_odds, primary
 from loop import session
 from loop.facts.facts import Invalid
-from loop.instruments import arm as instruments_arm
+from loop.instruments import raised as instruments_raised
 from loop.instruments.gains import pair_gain, pair_scores, read_skills
 from loop.instruments.gather import read_records
 from loop.instruments.measure import measure
@@ -298,11 +299,16 @@ def test_twins_get_a_quarter_more_of_one_thing(tmp_path, go):
         "more_compute": 4,
         "more_proposals": 5,
         "more_replicates": 4,
+        "more_both": 5,
     }
     planned = cfg.task.planned_cpu_us
-    assert {of[arm][0].planned_cpu_us for arm in MORE} == {planned, planned * 5 // 4} and of[
-        "more_compute"
-    ][0].planned_cpu_us == planned * 5 // 4
+    assert {arm: plans[0].planned_cpu_us / planned for arm, plans in of.items()} == {
+        "self": 1,
+        "more_compute": 1.25,
+        "more_proposals": 1,
+        "more_replicates": 1,
+        "more_both": 1.25,
+    }
     assert of["more_compute"][0].steps > next(
         p.steps for p in of["self"] if p.recipe == of["more_compute"][0].recipe
     )
@@ -310,7 +316,20 @@ def test_twins_get_a_quarter_more_of_one_thing(tmp_path, go):
         arm: next(j.count for j in plans[0].jobs if j.role == "champion-train")
         for arm, plans in of.items()
     }
-    assert most == {"self": 8, "more_compute": 8, "more_proposals": 8, "more_replicates": 10}
+    assert most == {**dict.fromkeys(of, 8), "more_replicates": 10}
+
+
+def test_a_study_may_say_how_much_more_its_twins_get(tmp_path):
+    more = "+study.raised={compute: 4, proposals: 2, replicates: 1.5}"
+    study = config(tmp_path, *MANY, "study.arms=[self]", more).study
+    assert study.more(100, "more_both", "compute") == 400
+    assert study.rounds("more_both")[1] == 2 * study.rounds("self")[1] == 4
+    assert (study.replicates("more_replicates"), study.replicates("more_both")) == (12, 8)
+    assert study.more(100, "self", "compute") == 100
+    with pytest.raises(BadInput, match=r"study\.raised is 'time'; it should be one of compute"):
+        config(tmp_path, "+study.raised={time: 2}")
+    with pytest.raises(BadInput, match=r"study\.raised\.compute is 1\.0; it should be above 1"):
+        config(tmp_path, "+study.raised={compute: 1}")
 
 
 def test_a_person_s_list_is_proposed_in_order_and_ends_the_campaign(tmp_path, go):
@@ -578,10 +597,11 @@ def test_an_elasticity_compares_the_ends_of_campaigns_of_which_one_had_more(
     study(tmp_path, go, arms, "study.generations=8", "study.plan_trainings=60", "study.repeats=2")
     given: list[tuple[float, dict[str, float]]] = []
     monkeypatch.setattr(
-        instruments_arm,
+        instruments_raised,
         "elasticities",
-        lambda base, raised, by: given.append(
-            (base.mean(), {k: v.mean() for k, v in raised.items()}, by)
+        lambda base, raised, by, doubling: (
+            given.append((base.mean(), {k: v.mean() for k, v in raised.items()}, by))
+            or {"compute": missing("not measured")}
         ),
     )
     found = read_records([tmp_path / "runs" / "t"])
@@ -595,18 +615,22 @@ def test_an_elasticity_compares_the_ends_of_campaigns_of_which_one_had_more(
         for arm in ("self", *MORE)
     }
     (base, raised, by), *more = given
-    assert by == {"proposals": 1.5, "replicates": 1.25}  # two proposals become three
+    # Two proposals become three.
+    assert by == {"compute": 1.25, "proposals": 1.5, "replicates": 1.25}
     assert not more and base == pytest.approx(ends["self"]) == pytest.approx(
         raised.pop("reviewer speed")
     )  # nobody was waited for
     assert (
         raised
         == {
-            factor: pytest.approx(ends[arm] + moved * (arm == LONGER))
-            for arm, factor in MORE.items()
+            things[0]: pytest.approx(ends[arm] + moved * (arm == LONGER))
+            for arm, things in MORE.items()
+            if arm != BOTH
         }
         and len({base, *raised.values()}) == 4
     )
+    square = ends[BOTH] - ends[LONGER] - ends["more_proposals"] + ends["self"]
+    assert told["self"]["compute x proposals"]["value"] == pytest.approx(square)
     assert {arm: told[arm]["gain"]["value"] for arm in ends} == {
         arm: pytest.approx(v) for arm, v in ends.items()
     }
