@@ -49,7 +49,7 @@ test: setup
 	$(PYTEST) tests
 
 prove: setup
-	HEIRLOOP_STUDIES=1000 $(PYTEST) tests/evals/test_planted.py
+	HEIRLOOP_STUDIES=1000 $(PYTEST) tests/evals/test_planted.py tests/evals/test_registered.py
 
 # The real small model of proposer=smollm and what loads it: an environment of its own, which borrows the box's torch and gives nothing back.
 .model/ready: constraints.txt .box/ready

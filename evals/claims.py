@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from configs.settings.claims import MOST_START
 from configs.settings.study import Warn
 from evals.amplify import Skill, amplifying, effects
 from evals.arms import Curve, difference
@@ -20,10 +21,6 @@ from evals.retention import Held, retention
 
 Said = Literal["yes", "cannot tell", "not measured", "not evaluable"]
 WORDS = ("amplifying", "lossy", "self-closed")
-MOST_START = 8
-"""Trials of the start up to which `self-closed` is claimed. With more the start tells a reader so
-much that own outcomes can add next to nothing.
-"""
 CLOSING = ("propose", "approve", "train", "evaluate", "accept", "promote")
 """Stages at which people must release less than half of the compute in a self-closed loop; at
 `deploy` too, where something was deployed.

@@ -20,7 +20,6 @@ from evals.intervals import (
     bootstrap,
     mark_unclear,
     missing,
-    monotone,
     percentiles,
     resample,
 )
@@ -78,6 +77,23 @@ class Reference:
         Infinite beyond the fit.
         """
         return _inverse(np.log2(self.budgets), fit, reached)
+
+
+def monotone(means: Floats, weights: Sequence[float] | None = None) -> Floats:
+    """Return the non-decreasing least-squares fit of each row of (B, M) (Robertson 1988).
+
+    It is the largest, over starts, of the smallest mean over ends.
+    """
+    sizes = np.ones(means.shape[1]) if weights is None else np.asarray(weights, float)
+    sums = np.concatenate([np.zeros((1, len(means))), np.cumsum((means * sizes).T.copy(), axis=0)])
+    counts, m = np.concatenate([[0.0], np.cumsum(sizes)])[:, None], means.shape[1]
+    fit = np.empty_like(means)
+    for i in range(m):  # rows last: minima and maxima then run along B
+        between = (sums[None, i + 1 :] - sums[: i + 1, None]) / (
+            counts[None, i + 1 :] - counts[: i + 1, None]
+        )
+        fit[:, i] = between.min(axis=1).max(axis=0)
+    return fit
 
 
 def compute_equivalent(reference: Reference, used_us: float, reached: ArrayLike) -> Figure:

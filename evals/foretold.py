@@ -6,10 +6,11 @@ Definitions: docs/instruments.md. Pure functions.
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
-from evals.intervals import Figure, Floats, mark_unclear, mean, missing, reach
+from evals.intervals import Figure, Floats, figure_of, mark_unclear, mean, missing, reach
 from evals.loss import UNIT, PlanFact
 
 
@@ -51,8 +52,10 @@ def _within_slope(repeat: Floats, x: Floats, y: Floats) -> Figure:
     slope = float(x @ y / (x @ x))
     left = [repeat != r for r in groups]
     without = np.array([x[keep] @ y[keep] / (x[keep] @ x[keep]) for keep in left])
-    half = reach(len(groups)) * math.sqrt(
-        (1 - 1 / len(groups)) * float(((without - slope) ** 2).sum())
-    )
-    figure = Figure(value=slope, low=slope - half, high=slope + half, n=len(groups), unit="ratio")
-    return mark_unclear(figure, 1.0)
+    error = math.sqrt((1 - 1 / len(groups)) * float(((without - slope) ** 2).sum()))
+    ends = partial(_slope_ends, slope, error, len(groups))
+    return mark_unclear(figure_of(slope, ends, len(groups), "ratio"), 1.0)
+
+
+def _slope_ends(slope: float, error: float, n: int, level: float) -> tuple[float, float]:
+    return slope - reach(n, level) * error, slope + reach(n, level) * error

@@ -6,19 +6,21 @@ sides. Fewer than FEWEST repeats are `cannot tell` in any case.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
-from typing import Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import beta, chi2, norm
+from scipy.stats import beta, norm
 from scipy.stats import t as student
 
 from configs.build import need
 
 Floats = NDArray[np.float64]
+Ends = Callable[[float], tuple[float, float]]
+"""Two-sided level -> ends of the interval at it; infinite where it is unbounded."""
 Word = Literal[
     "",
     "cannot tell",
@@ -62,10 +64,21 @@ class Figure:
     "a caution about the value; empty: nothing to add"
     sees: float | None = None
     "beside `cannot tell`: the smallest distance from the neutral value seen with probability 0.8"
+    ends: Ends | None = field(default=None, compare=False, repr=False, metadata={"later": True})
+    "the interval at other levels; None: at 95 % alone, as in everything that is written"
 
     def over(self, bound: float = 0.0) -> bool:
         """Tell whether the whole interval lies above `bound`, and no word forbids to say so."""
         return self.word in ("", "above", "constant") and self.low is not None and self.low > bound
+
+
+def settle(tree: Any) -> Any:
+    """Return a tree of dicts, lists and figures whose figures hold numbers and words alone."""
+    if isinstance(tree, Figure):
+        return replace(tree, ends=None)
+    if isinstance(tree, Mapping):
+        return {name: settle(part) for name, part in tree.items()}
+    return [settle(part) for part in tree] if isinstance(tree, list | tuple) else tree
 
 
 def missing(word: Word, unit: str = "", n: int = 0) -> Figure:
@@ -105,18 +118,20 @@ def mean(values: ArrayLike, unit: str, *, neutral: float | None = 0.0) -> Figure
             unit=unit,
             word="cannot tell" if n else "not measured",
         )
-    centre, error = float(x.mean()), float(x.std(ddof=1)) / math.sqrt(n)
-    low, high = _studentized(x, centre, error) if error > 0 else (0.0, 0.0)
-    return mark_unclear(
-        Figure(
-            value=centre,
-            low=centre - error * max(reach(n), high),
-            high=centre + error * max(reach(n), -low),
-            n=n,
-            unit=unit,
-        ),
-        neutral,
-    )
+    return mark_unclear(figure_of(float(x.mean()), partial(_mean_ends, x), n, unit), neutral)
+
+
+def figure_of(value: float | None, ends: Ends, n: int, unit: str) -> Figure:
+    """Return a figure with its interval at LEVEL; an end that is not finite is unbounded."""
+    low, high = (end if math.isfinite(end) else None for end in ends(LEVEL))
+    return Figure(value=value, low=low, high=high, n=n, unit=unit, ends=ends)
+
+
+def _mean_ends(x: Floats, level: float) -> tuple[float, float]:
+    centre, error = float(x.mean()), float(x.std(ddof=1)) / math.sqrt(len(x))
+    low, high = _studentized(x, centre, error, level) if error > 0 else (0.0, 0.0)
+    far = reach(len(x), level)
+    return centre - error * max(far, high), centre + error * max(far, -low)
 
 
 def is_positive(values: ArrayLike) -> bool:
@@ -128,20 +143,21 @@ def is_positive(values: ArrayLike) -> bool:
 
 
 @cache
-def reach(n: int) -> float:
-    """Return the standard errors of Student's two-sided interval with n repeats."""
-    return float(student.ppf((1 + LEVEL) / 2, n - 1))
+def reach(n: int, level: float | None = None) -> float:
+    """Return the standard errors of Student's two-sided interval with n repeats, at LEVEL."""
+    return float(student.ppf((1 + (LEVEL if level is None else level)) / 2, n - 1))
 
 
-def _studentized(x: Floats, centre: float, error: float) -> tuple[float, float]:
-    """Return the 2.5 % and 97.5 % points of the resampled t."""
+def _studentized(x: Floats, centre: float, error: float, level: float) -> tuple[float, float]:
+    """Return the points of the resampled t that leave (1 - level) / 2 on either side."""
     n, weights = len(x), resample(len(x))
     means = weights @ x / n
     errors = np.sqrt(
         np.maximum(weights @ (x - centre) ** 2 / n - (means - centre) ** 2, 0.0) / (n - 1)
     )
     t = np.sort((means - centre) / np.maximum(errors, 0.25 * error))
-    return float(t[int(_DRAWS * (1 - LEVEL) / 2)]), float(t[int(_DRAWS * (1 + LEVEL) / 2)])
+    last = min(int(_DRAWS * (1 + level) / 2), _DRAWS - 1)
+    return float(t[int(_DRAWS * (1 - level) / 2)]), float(t[last])
 
 
 @cache
@@ -162,24 +178,24 @@ def bootstrap(
     """
     if n < 2:
         return missing("not measured", unit, n)
-    value, drawn = float(statistic(np.ones((1, n)))[0]), np.asarray(statistic(resample(n)))
-    ends = [
-        percentiles(np.where(np.isfinite(drawn), drawn, sign * math.inf), n)[side]
-        for side, sign in enumerate((-1, 1))
-    ]
-    low, high = (end if math.isfinite(end) else None for end in ends)
-    return mark_unclear(
-        Figure(value=value if math.isfinite(value) else None, low=low, high=high, n=n, unit=unit),
-        neutral,
-    )
+    value, ends = float(statistic(np.ones((1, n)))[0]), partial(_bootstrap_ends, statistic, n)
+    return mark_unclear(figure_of(value if math.isfinite(value) else None, ends, n, unit), neutral)
 
 
-def percentiles(drawn: Floats, n: int) -> tuple[float, float]:
-    """Return the percentile interval of resampled values (draws,) of n repeats.
+def _bootstrap_ends(
+    statistic: Callable[[Floats], Floats], n: int, level: float
+) -> tuple[float, float]:
+    drawn = np.asarray(statistic(resample(n)))
+    low, high = (np.where(np.isfinite(drawn), drawn, end) for end in (-math.inf, math.inf))
+    return percentiles(low, n, level)[0], percentiles(high, n, level)[1]
+
+
+def percentiles(drawn: Floats, n: int, level: float | None = None) -> tuple[float, float]:
+    """Return the percentile interval of resampled values (draws,) of n repeats, at LEVEL.
 
     It is widened for small n (Hesterberg 2015, section 4.5).
     """
-    tail = float(norm.cdf(-math.sqrt(n / (n - 1)) * reach(n)))
+    tail = float(norm.cdf(-math.sqrt(n / (n - 1)) * reach(n, level)))
     low, high = (float(np.quantile(drawn, q, method="nearest")) for q in (tail, 1 - tail))
     return low, high
 
@@ -200,14 +216,20 @@ def ratio(top: ArrayLike, bottom: ArrayLike, unit: str, *, neutral: float | None
             word="cannot tell" if n else "not measured",
         )
     a, b = (a, b) if b.mean() >= 0 else (-a, -b)
-    value, first = float(a.mean()) / float(b.mean()) if b.any() else None, _fieller(a, b, reach(n))
+    value = float(a.mean()) / float(b.mean()) if b.any() else None
+    return mark_unclear(figure_of(value, partial(_ratio_ends, a, b), n, unit), neutral)
+
+
+def _ratio_ends(a: Floats, b: Floats, level: float) -> tuple[float, float]:
+    far = reach(len(a), level)
+    first = _fieller(a, b, far)
     if first is None:
-        return Figure(value=value, n=n, unit=unit, word="cannot tell")
-    ends = [
-        _fieller(a, b, max(reach(n), _skewed(a - end * b, side))) for side, end in enumerate(first)
-    ]
-    low, high = (None if reach_of is None else reach_of[side] for side, reach_of in enumerate(ends))
-    return mark_unclear(Figure(value=value, low=low, high=high, n=n, unit=unit), neutral)
+        return -math.inf, math.inf
+    low, high = (
+        _fieller(a, b, max(far, _skewed(a - end * b, side, level)))
+        for side, end in enumerate(first)
+    )
+    return low[0] if low else -math.inf, high[1] if high else math.inf
 
 
 def _fieller(a: Floats, b: Floats, far: float) -> tuple[float, float] | None:
@@ -223,13 +245,13 @@ def _fieller(a: Floats, b: Floats, far: float) -> tuple[float, float] | None:
     return float((half - root) / square), float((half + root) / square)
 
 
-def _skewed(x: Floats, side: int) -> float:
+def _skewed(x: Floats, side: int, level: float) -> float:
     """Return the standard errors that the resampled t reaches against the end of a ratio.
 
     The lower end takes its upper point.
     """
     error = float(x.std(ddof=1)) / math.sqrt(len(x))
-    low, high = _studentized(x, float(x.mean()), error) if error > 0 else (0.0, 0.0)
+    low, high = _studentized(x, float(x.mean()), error, level) if error > 0 else (0.0, 0.0)
     return -low if side else high
 
 
@@ -278,43 +300,11 @@ def share(count: int, total: int, unit: str = "share") -> Figure:
     need(0 <= count <= total, "count", count, f"between 0 and {total}")
     if not total:
         return missing("not exercised", unit)
-    tail = (1 - LEVEL) / 2
+    return figure_of(count / total, partial(_share_ends, count, total), total, unit)
+
+
+def _share_ends(count: int, total: int, level: float) -> tuple[float, float]:
+    tail = (1 - level) / 2
     low = float(beta.ppf(tail, count, total - count + 1)) if count else 0.0
     high = float(beta.ppf(1 - tail, count + 1, total - count)) if count < total else 1.0
-    return Figure(value=count / total, low=low, high=high, n=total, unit=unit)
-
-
-def per_event(exposure: float, events: int, unit: str) -> Figure:
-    """Return exposure per event with the exact Poisson interval (Garwood 1936).
-
-    Without events it is `at least` -exposure / ln 0.05, about a third of the exposure.
-    """
-    need(exposure >= 0 and events >= 0, "exposure, events", (exposure, events), "no less than 0")
-    if not exposure:
-        return missing("not exercised", unit)
-    if not events:
-        return Figure(
-            value=None, low=exposure / -math.log(1 - LEVEL), n=0, unit=unit, word="at least"
-        )
-    tail = (1 - LEVEL) / 2
-    few, many = float(chi2.ppf(tail, 2 * events)) / 2, float(chi2.ppf(1 - tail, 2 * events + 2)) / 2
-    return Figure(
-        value=exposure / events, low=exposure / many, high=exposure / few, n=events, unit=unit
-    )
-
-
-def monotone(means: Floats, weights: Sequence[float] | None = None) -> Floats:
-    """Return the non-decreasing least-squares fit of each row of (B, M) (Robertson 1988).
-
-    It is the largest, over starts, of the smallest mean over ends.
-    """
-    sizes = np.ones(means.shape[1]) if weights is None else np.asarray(weights, float)
-    sums = np.concatenate([np.zeros((1, len(means))), np.cumsum((means * sizes).T.copy(), axis=0)])
-    counts, m = np.concatenate([[0.0], np.cumsum(sizes)])[:, None], means.shape[1]
-    fit = np.empty_like(means)
-    for i in range(m):  # rows last: minima and maxima then run along B
-        between = (sums[None, i + 1 :] - sums[: i + 1, None]) / (
-            counts[None, i + 1 :] - counts[: i + 1, None]
-        )
-        fit[:, i] = between.min(axis=1).max(axis=0)
-    return fit
+    return low, high

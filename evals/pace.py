@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import chi2
 
 from configs.arms import RAISE
 from configs.build import need
 from evals.arms import UNIT
-from evals.intervals import Figure, is_positive, mean, missing, pairs, per_event, ratio
+from evals.intervals import LEVEL, Figure, is_positive, mean, missing, pairs, ratio
 
 FACTORS: tuple[str, ...] = ("compute", "proposals", "replicates", "reviewer speed")
 PER_CENT, PER_DOUBLING = "% per %", "share of the gain per doubling"
@@ -45,6 +46,25 @@ def run_length(generations: int, live_acts: int) -> Figure:
     No act in n generations is at least n / 3.
     """
     return per_event(generations, live_acts, "generations per live human act")
+
+
+def per_event(exposure: float, events: int, unit: str) -> Figure:
+    """Return exposure per event with the exact Poisson interval (Garwood 1936).
+
+    Without events it is `at least` -exposure / ln 0.05, about a third of the exposure.
+    """
+    need(exposure >= 0 and events >= 0, "exposure, events", (exposure, events), "no less than 0")
+    if not exposure:
+        return missing("not exercised", unit)
+    if not events:
+        return Figure(
+            value=None, low=exposure / -math.log(1 - LEVEL), n=0, unit=unit, word="at least"
+        )
+    tail = (1 - LEVEL) / 2
+    few, many = float(chi2.ppf(tail, 2 * events)) / 2, float(chi2.ppf(1 - tail, 2 * events + 2)) / 2
+    return Figure(
+        value=exposure / events, low=exposure / many, high=exposure / few, n=events, unit=unit
+    )
 
 
 def amortise(generations: int, effort: Effort) -> dict[str, Figure]:

@@ -13,6 +13,7 @@ from configs.build import need
 from configs.job import Limits
 from configs.objective import Objective
 from configs.settings.budget import Budget
+from configs.settings.claims import need_measurable
 from configs.settings.gates import Autonomy, Gates, Reviewer
 from configs.settings.proposer import Proposer
 from configs.settings.study import Study
@@ -107,6 +108,7 @@ class Config:
             f"at least the plan's {least}",
         )
         self._measurable()
+        need_measurable(self.study.claims, self.arms(), self.study)
         self._affordable()
 
     def _measurable(self) -> None:

@@ -8,6 +8,7 @@ from fractions import Fraction
 from configs.arms import MORE, ONE_SHOT, RAISE, START, variant
 from configs.build import need
 from configs.reader import later
+from configs.settings.claims import Claim
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +88,8 @@ class Study:
     """
     warning: Warn | None = None
     "the warning sign (docs/instruments.md); null: not registered"
+    claims: tuple[Claim, ...] = later(())
+    "primary claims, said in advance and decided on as a family; absent: none"
 
     def __post_init__(self) -> None:
         need(

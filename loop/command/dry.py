@@ -6,6 +6,7 @@ from typing import Any
 from configs.errors import BadInput
 from configs.settings.config import Config
 from loop.calibrate.forecast import forecast, list_payable, visible_gain
+from loop.command.claims import print_registered
 from loop.terminal import print_line, print_table
 from sandbox.ledger import FILE
 
@@ -33,6 +34,7 @@ def print_forecast(config: Config) -> None:
         f"a confirmation sees {sees} in {objective.metric} ({objective.scale}) with probability"
         f" {objective.power:g}; smaller gains are mostly missed"
     )
+    print_registered(config.study.claims, config.study.repeats)
     need_generations(config)
     print_line("nothing ran; the same command without --dry begins it")
 

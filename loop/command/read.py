@@ -8,6 +8,7 @@ import click
 from configs.errors import BadInput
 from evals.loss import FATE_WORDS
 from evals.retention import name_step
+from loop.command.claims import print_decided
 from loop.export import cite as citation
 from loop.export.verify import verify_export
 from loop.export.write import export as write_export
@@ -116,7 +117,10 @@ def instruments(folders: tuple[Path, ...], as_json: bool) -> None:
             f"{word}, sees {shorten(sees)}" if sees else word or unit,
         ]
         for name, (value, low, high, n, unit, word, sees) in flatten(readings)
+        if not name.startswith("claims, ")
     ]
+    if readings.get("claims"):
+        print_decided(readings["claims"])
     print_table(rows, ["instrument", "value (95 %)", "n", "unit, or what it reads"], False)
 
 

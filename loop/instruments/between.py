@@ -51,7 +51,7 @@ def compare_arms(records: Records, evidence: Evidence, cpu_us: float) -> dict[st
     kappa = self_closure(arms, cpu_us)
     figures: dict[str, Any] = {"kappa": cap(records, kappa, "self", "scrambled")}
     figures |= {name: cap(records, figure, "self") for name, figure in reading(arms).items()}
-    for other in ARMS:
+    for other in dict.fromkeys((*ARMS, *(arms if "self" in arms else ()))):
         if other != "self" and (other in arms or other not in FREE.values()):
             apart = difference(arms, "self", other, cpu_us)
             figures[f"self minus {other}"] = cap(records, apart, "self", other)

@@ -16,10 +16,11 @@ from configs.metrics import METRICS
 from evals.arms import UNIT, Curve, common, curves
 from evals.claims import conditions, warning, words
 from evals.closure import COMPARISONS, automation
-from evals.intervals import Figure, missing
+from evals.intervals import Figure, missing, settle
 from evals.pace import amortise, run_length, speed_up
 from loop.instruments.arm import measure_arm
 from loop.instruments.between import claim_evidence, compare_arms
+from loop.instruments.claims import decide_claims, flatten_claims
 from loop.instruments.gather import Records, read_ledgers, read_records
 from sandbox.ledger import Ledger
 
@@ -61,6 +62,8 @@ def measure_records(records: Records, cpu_us: float | None = None) -> dict[str, 
         "speed-up if": _speed_up(records),
         "beside": {name: automation(events) for name, events in COMPARISONS.items()},
     }
+    if records.config.study.claims:
+        figures = {"claims": decide_claims(records, figures), **figures}
     if records.config.task.table:
         figures["tier"] = "T: tabulated"
     if "self" in records.plans:
@@ -70,7 +73,7 @@ def measure_records(records: Records, cpu_us: float | None = None) -> dict[str, 
             "warning sign": _warning(records),
         }
     metric = records.config.objective.metric
-    plain_figures = plain(figures)
+    plain_figures = plain(settle(figures))
     return dict(plain_figures if METRICS[metric].share else _rename_unit(plain_figures, metric))
 
 
@@ -130,6 +133,8 @@ def flatten(figures: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, lis
             yield where, [value.get(k) for k in FIGURE]
         elif isinstance(value, Mapping):
             yield from flatten(value, where)
+        elif where == "claims":
+            yield from flatten_claims(value)
         elif isinstance(value, list):
             yield from _flatten_rows(value, where)
         elif isinstance(value, str | int | float):

@@ -16,6 +16,7 @@ from configs.errors import BadInput
 from configs.recipe import Recipe
 from configs.records import CONFIRM, Plan, Split
 from evals.folds import columns_of
+from evals.intervals import settle
 from evals.table import PLANNED, Unlisted, World
 from evals.truth import TrueCampaign, TruePlan, hold
 from loop.instruments.gains import closing_gain
@@ -69,7 +70,7 @@ def _changed(base: Recipe, other: Recipe) -> dict[str, Any]:
 
 def _hold_arm(runs: Sequence[Run], world: World, best: float, arm: str) -> dict[str, Any]:
     campaigns = [campaign for run in runs for campaign in read_campaigns(run, world, best, arm)]
-    return dict(plain(hold(campaigns, runs[0].config.objective.minimum_effect)))
+    return dict(plain(settle(hold(campaigns, runs[0].config.objective.minimum_effect))))
 
 
 def read_campaigns(run: Run, world: World, best: float, arm: str) -> Iterator[TrueCampaign]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from loop.instruments.arm import WITHOUT
+from loop.report.claims import claim_lines, claim_tables
 from loop.report.evidence import Index
 from loop.report.measures import interval
 from loop.report.shape import Line, Part, Table, table
@@ -84,16 +85,18 @@ def describe_believed(study: MeasuredStudy, index: Index, name: str) -> tuple[Pa
     ]
     holds = [figure for figure in figures if figure.word in DECIDES]
     fails = [figure for figure in figures if figure.word not in DECIDES]
-    believed = list(_proven(study, index))
+    believed = [*claim_lines(study, index), *_proven(study, index)]
     doubts = [*_doubts(study, index), *_meanings(fails)]
     if not believed and not holds:
         text = "Nothing: no figure of this study has an interval that decides anything."
         believed.append(Line(text=text, ledger=index.of("study")))
     sign = study.figures.get("warning sign", {}) if study.config.study.warning else {}
     about_truth, truth = describe_truth(study, index, name)
-    return ([*about_truth, *believed], [*truth, _table(holds, name)]), (
+    shown, others = claim_tables(study, index, name)
+    return ([*about_truth, *believed], [shown, *truth, _table(holds, name)]), (
         doubts,
         [
+            others,
             _table(fails, name),
             table("missing", _bare(study, fails), "", name),
             table("sign", sign.items(), index.of("warning") or index.of("study"), name),

@@ -48,6 +48,29 @@ TABLES: dict[str, TableKind] = {
         note="Trusted code, pinned by the study root.",
     ),
     **HAPPENED,
+    "claims": TableKind(
+        title="Registered claims",
+        columns=(
+            "claim",
+            "says",
+            "value",
+            "low",
+            "high",
+            "n",
+            "unit",
+            "p",
+            "p, family",
+            "power",
+            "reads",
+        ),
+        note=(
+            "Said before the first generation. Interval: 95 %, and 90 % where it asks whether a"
+            " value lies within a bound. p: the smallest level at which that interval shows the"
+            " claim, then over the family of all registered claims (Holm). Power: the probability"
+            " that an interval as wide shows the smallest effect of interest. Not shown is no proof"
+            " of the contrary."
+        ),
+    ),
     "figures": TableKind(title="Figures", columns=("what", *INTERVAL)),
     "truth": TableKind(
         title="Measured beside true",

@@ -6,6 +6,7 @@ from scipy.optimize import isotonic_regression
 from scipy.stats import binom
 
 from configs.errors import BadInput
+from evals.equivalents import monotone
 from evals.intervals import (
     FEWEST,
     bootstrap,
@@ -13,12 +14,11 @@ from evals.intervals import (
     mark_unclear,
     mean,
     missing,
-    monotone,
     pairs,
-    per_event,
     ratio,
     share,
 )
+from evals.pace import per_event
 
 NOISE = {
     "normal": (lambda rng, n: rng.standard_normal(n), 0.0),

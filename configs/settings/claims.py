@@ -1,0 +1,173 @@
+"""What does a study claim in advance? Its primary claims, registered in the study root.
+
+Example: claim `carries on` says that `self minus refit` is above 0, and that 0.05 bits would be of
+interest. A claim names an instrument as `heirloop instruments --json` does; `between, ` may be left
+out. It is refused where the study cannot measure that instrument (docs/instruments.md).
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NoReturn
+
+from configs.arms import MORE
+from configs.build import need
+from configs.errors import BadInput
+
+MOST = 8
+"""Most claims of a study: each makes proof of the others harder."""
+MOST_START = 8
+"""Trials of the start up to which own effects are claimed. With more the start tells a reader so
+much that own outcomes can add next to nothing.
+"""
+PREFIX = "between, "
+"""Part of an instrument's name that a claim may leave out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A primary claim: what an instrument will show, said before the first generation."""
+
+    name: str
+    "its name, such as `carries on`"
+    instrument: str
+    "the instrument by its name in `heirloop instruments --json`, such as `self minus refit`"
+    asks: Literal["above", "below", "equivalent"]
+    """above, below: the value lies on that side of `bound`. equivalent: it lies less than `bound`
+    from the instrument's neutral value, on either side
+    """
+    bound: float
+    "the bound, in the instrument's unit"
+    smallest: float | None = None
+    """above, below: the smallest distance beyond `bound` that is of interest, in the instrument's
+    unit; left out with equivalent, whose bound is that
+    """
+
+    def __post_init__(self) -> None:
+        need(bool(self.name.strip()) and len(self.name) <= 80, "name", self.name, "1 to 80 letters")
+        if self.asks == "equivalent":
+            need(self.bound > 0, "bound", self.bound, "above 0: a distance from the neutral value")
+            given = self.smallest
+            need(given is None, "smallest", given, "left out where equivalent is asked")
+        else:
+            known = self.smallest is not None and self.smallest > 0
+            need(known, "smallest", self.smallest, "a distance above 0, in the instrument's unit")
+
+    @property
+    def path(self) -> str:
+        """The instrument's whole name."""
+        short = self.instrument.startswith(("arms, ", PREFIX))
+        return self.instrument if short else PREFIX + self.instrument
+
+    @property
+    def interest(self) -> float:
+        """The smallest distance that is of interest."""
+        return self.bound if self.smallest is None else self.smallest
+
+    def describe(self) -> str:
+        """Return the claim in words, without its name."""
+        if self.asks == "equivalent":
+            return f"{self.instrument} within {self.bound:g} of {neutral(self.path):g}"
+        return f"{self.instrument} {self.asks} {self.bound:g}, by {self.interest:g} or more"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What a study must have for an instrument."""
+
+    arms: tuple[str, ...] = ()
+    "its arms; {arm} is the arm in the instrument's name"
+    settings: tuple[str, ...] = ("final_replicates",)
+    "settings of group study that may not be 0"
+    neutral: float = 0.0
+    "its neutral value"
+    few_at_start: bool = False
+    "whether it says little with more than MOST_START trials at the start"
+
+
+_TWINS = {
+    "kappa": ("scrambled",),
+    "start effect": ("scrambled_start",),
+    "interaction": ("scrambled_own", "scrambled_start", "scrambled"),
+    "rounds against one": ("one_shot",),
+}
+_OWN = {
+    "own effect": "scrambled_own",
+    "own effect, left out": "no_own",
+    "kappa own": "scrambled_own",
+}
+INSTRUMENTS: dict[str, Needs] = {
+    "between, self minus {arm}": Needs(arms=("self", "{arm}")),
+    **{f"between, {name}": Needs(arms=("self", *arms)) for name, arms in _TWINS.items()},
+    **{
+        f"between, {name}": Needs(arms=("self", arm), few_at_start=True)
+        for name, arm in _OWN.items()
+    },
+    **{
+        f"between, {name} effect": Needs(arms=("self",), settings=("skill_proposals",))
+        for name in ("self", "data", "placebo")
+    },
+    **{
+        f"between, reach, {arm}": Needs(arms=(arm, f"{arm}_free"))
+        for arm in ("one_shot", "no_carry")
+    },
+    "arms, {arm}, gain": Needs(arms=("{arm}",)),
+    "arms, {arm}, gain ratio": Needs(arms=("{arm}",), neutral=1.0),
+    "arms, {arm}, calibration": Needs(arms=("{arm}",), settings=(), neutral=1.0),
+    "arms, {arm}, calibration bias": Needs(arms=("{arm}",), settings=()),
+    "arms, {arm}, provenance": Needs(arms=("{arm}",), settings=(), neutral=0.5),
+}
+"""Instrument -> its needs. Each has an interval at any level, so that a family of claims can be
+decided on.
+"""
+
+
+def neutral(path: str) -> float:
+    """Return the neutral value of an instrument by its whole name."""
+    return _match(path)[0].neutral
+
+
+def _match(path: str) -> tuple[Needs, str]:
+    """Return the needs of an instrument, and the arm in its name; raise BadInput for no such."""
+    if path in INSTRUMENTS:
+        return INSTRUMENTS[path], ""
+    for pattern, needs in INSTRUMENTS.items():
+        found = re.fullmatch(re.escape(pattern).replace(r"\{arm\}", r"(\w+)"), path)
+        if found and found.groups():
+            return needs, found[1]
+    known = ", ".join(f"“{name.removeprefix(PREFIX)}”" for name in INSTRUMENTS)
+    raise BadInput(f"instrument is {path.removeprefix(PREFIX)!r}; it should be one of {known}")
+
+
+def need_measurable(claims: Sequence[Claim], arms: Sequence[str], study: object) -> None:
+    """Refuse claims on instruments that a study with these arms and settings cannot measure.
+
+    `study` is the record of group study.
+    """
+    need(len(claims) <= MOST, "study.claims", f"{len(claims)} claims", f"at most {MOST}")
+    names = [claim.name for claim in claims]
+    need(len(set(names)) == len(names), "study.claims", names, "a list of different names")
+    for place, claim in enumerate(claims):
+        try:
+            _need_measurable(claim, arms, study)
+        except BadInput as error:
+            raise BadInput(f"study.claims[{place}].{error}") from None
+
+
+def _need_measurable(claim: Claim, arms: Sequence[str], study: object) -> None:
+    needs, arm = _match(claim.path)
+    if arm in MORE and claim.path.startswith(PREFIX):
+        _refuse(claim, f"arm {arm} has more to spend, so it is compared with none at equal plan")
+    lacking = [name for name in (one.format(arm=arm) for one in needs.arms) if name not in arms]
+    if lacking:
+        _refuse(claim, f"it needs arm {', '.join(lacking)}, and study.arms has {', '.join(arms)}")
+    for name in needs.settings:
+        if not getattr(study, name):
+            _refuse(claim, f"it needs study.{name} above 0")
+    start = getattr(study, "start_trials", 0)
+    if needs.few_at_start and start > MOST_START:
+        _refuse(claim, f"it needs study.start_trials of at most {MOST_START}, which is {start}")
+
+
+def _refuse(claim: Claim, why: str) -> NoReturn:
+    raise BadInput(f"instrument is {claim.instrument!r}; {why}")

@@ -1,0 +1,48 @@
+"""Registered claims in the terminal: before a study, and decided on after it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from configs.settings.claims import Claim
+from loop.terminal import print_line, print_table, shorten
+
+
+def print_registered(claims: Sequence[Claim], repeats: int) -> None:
+    """Print the claims that a study would register."""
+    if not claims:
+        print_line("no claims are registered (study.claims)")
+        return
+    print_table([[claim.name, claim.describe()] for claim in claims], ["claim", "says"], False)
+    print_line(
+        f"the study root freezes these {len(claims)} claims; they are decided on as one family"
+        " (Holm, level 0.05)"
+    )
+    if repeats < 10:
+        print_line(f"{repeats} repeats of one run decide on none; 10 or more can, over all runs")
+
+
+def print_decided(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print the claims of a study beside what was measured."""
+    cells = [
+        [
+            row["name"],
+            row["says"],
+            _write_interval(row),
+            shorten(row["p"]),
+            shorten(row["p_family"]),
+            shorten(row["power"]),
+            row["reads"],
+        ]
+        for row in rows
+    ]
+    heads = ["claim", "says", "value (95 %)", "p", "p, family", "power", "reads"]
+    print_table(cells, heads, False)
+
+
+def _write_interval(row: Mapping[str, Any]) -> str:
+    both = row["asks"] == "equivalent"
+    low, high = (row["low_90"], row["high_90"]) if both else (row["low"], row["high"])
+    if row["value"] is None:
+        return ""
+    level = ", 90 %" if both else ""
+    return f"{shorten(row['value'])} ({shorten(low) or '-'} to {shorten(high) or '-'}{level})"
