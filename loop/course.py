@@ -15,6 +15,7 @@ from loop.campaign import Campaign, passes_gate, request_decision
 from loop.cycle import generation, promote, screen
 from loop.measure.confirm import confirm
 from loop.plan import Draft, Planned
+from loop.propose.ablation import take_back_changes
 from loop.propose.history import write_notebook
 from loop.propose.skill import measure_skill
 from loop.propose.view import draw
@@ -110,7 +111,8 @@ def _record_baseline(campaign: Campaign) -> Planned:
 
 
 def close(campaign: Campaign) -> None:
-    """Take the study's own looks at a campaign's end, then measure its last weights' skill.
+    """Take the study's own looks at a campaign's end, measure its last weights' skill, and take
+    the champion's changes back.
 
     A closing look measures the last champion against the baseline on fresh seeds.
     """
@@ -124,6 +126,8 @@ def close(campaign: Campaign) -> None:
     if campaign.arm == "self" and study.skill_proposals:
         for number, cell in enumerate(CELLS):
             measure_skill(campaign, study.skill_generation(number), cell)
+    if study.ablate:
+        take_back_changes(campaign)
     entry = CampaignEndEntry(arm=campaign.arm, repeat=campaign.repeat)
     campaign.running.ledger.append(entry)
 

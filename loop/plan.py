@@ -37,6 +37,7 @@ LOOKS: dict[Purpose, int] = {
     "final": 1,
     "larger": 1,
     "skill": 1,
+    "ablation": 1,
     "unseal": 1,
 }
 """Held-out looks of a plan. A candidate has two: screening and confirmation."""
@@ -210,6 +211,7 @@ def _count_jobs(config: Config, purpose: Purpose, arm: str) -> tuple[JobCount, .
         "final": closing,
         "larger": config.study.larger_replicates,
         "skill": 1,
+        "ablation": closing,
         "unseal": closing or 4,
     }
     pairs = pairs_of.get(purpose, 0)

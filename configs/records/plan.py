@@ -14,7 +14,9 @@ from configs.records.classes import ClassName
 
 PlanRole = Literal["train", "predict", "champion-train", "champion-predict", "propose", "ask"]
 """propose: a job in a box that writes proposals; ask: a call of an outside model"""
-Purpose = Literal["start", "baseline", "candidate", "propose", "final", "larger", "skill", "unseal"]
+Purpose = Literal[
+    "start", "baseline", "candidate", "propose", "final", "larger", "skill", "ablation", "unseal"
+]
 ACCOUNTS = ("propose", "train", "predict", "evaluate")
 """Accounts of the stages that pay for jobs."""
 COMPUTED_TASKS = ("addition", "modular", "custom", "planted")
@@ -135,8 +137,9 @@ class Plan:
     """start: a trial of the notebook shared by all arms at the start; baseline: first champion;
     candidate: a proposal; propose: its jobs write the proposals of a generation; final, larger,
     unseal: champion against baseline on confirm, there at four times the compute, on sealed; skill:
-    a single proposal of a measure of skill against the baseline, on confirm; it can never become
-    champion
+    a single proposal of a measure of skill against the baseline, on confirm; ablation: the last
+    champion with a single change taken back, against that champion, on confirm; neither can ever
+    become champion
     """
     parent: str
     "plan digest of the champion at its start; empty for the baseline"

@@ -74,6 +74,10 @@ class Study:
     """proposals by the last weights of arm self on the baseline, each measured on confirm once, and
     as many by each of three twins; 0: no measure of skill
     """
+    ablate: int = later(0)
+    """most changes of an arm's last champion that are taken back, each alone, and measured as the
+    closing look is: the knobs in their order, then source regions; absent or 0: none
+    """
     plan_trainings: int = 0
     """planned compute of a campaign, in trainings. Screening and confirming count; reading the
     notebook counts as a training. A generation starts only if its worst case fits; 0: bounded by
@@ -133,6 +137,13 @@ class Study:
             "between 0 and 100",
         )
         self._check_raised()
+        need(0 <= self.ablate <= 100, "ablate", self.ablate, "between 0 and 100")
+        need(
+            not self.ablate or self.final_replicates > 0,
+            "ablate",
+            self.ablate,
+            "0 in a study without a closing look (final_replicates is 0)",
+        )
         least = 1 + self.worst("")
         need(
             self.plan_trainings == 0 or least <= self.plan_trainings <= 10**6,

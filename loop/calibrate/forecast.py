@@ -91,6 +91,9 @@ def follow(config: Config, arm: str, worst: bool) -> Course:
     looks = 2 * study.final_replicates
     skills = SKILLS * study.skill_proposals if arm == "self" else 0
     trainings = spent - number * reads + looks + 2 * study.larger_replicates + skills
+    # A champion of one accepted plan has as many changes as a plan may have.
+    changes = study.ablate if worst else min(study.ablate, study.change_limit(arm) or study.ablate)
+    trainings += changes * looks
     return Course(
         generations=number,
         trainings=round(trainings),

@@ -3,6 +3,7 @@
 import click
 
 EXAMPLES: dict[str, str] = {
+    "ablate": "heirloop ablate runs/tabulated",
     "acknowledge": "heirloop acknowledge 3f2a9c41 --run runs/mine --key ada",
     "amend": 'heirloop amend runs/mine budget.jobs=960 --why "the first half was not enough"',
     "approve": 'heirloop approve 3f2a9c41 --run runs/mine --key ada --reason "one knob, small"',

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,14 +13,18 @@ from loop.command.claims import print_decided
 from loop.export import cite as citation
 from loop.export.verify import verify_export
 from loop.export.write import export as write_export
+from loop.instruments.ablation import list_ablation, measure_ablation
 from loop.instruments.measure import flatten, measure
+from loop.instruments.run import Run
 from loop.people.send import call_people
 from loop.report import make
+from loop.report.study import finite
 from loop.terminal import AS_JSON, FOLDER, print_pairs, print_table, shorten
 from loop.verify import replay as training
 from loop.verify import run as verification
 from loop.verify import statement
 from sandbox.foreign import read_file
+from sandbox.heads import open_ledger
 from sandbox.ledger import FILE
 
 STATEMENT_BYTES = 4_000_000
@@ -122,6 +127,42 @@ def instruments(folders: tuple[Path, ...], as_json: bool) -> None:
     if readings.get("claims"):
         print_decided(readings["claims"])
     print_table(rows, ["instrument", "value (95 %)", "n", "unit, or what it reads"], False)
+
+
+@click.command()
+@FOLDERS
+@AS_JSON
+def ablate(folders: tuple[Path, ...], as_json: bool) -> None:
+    """Tell what each change of the last champions carries of the gain: taken back alone, with its
+    loss.
+    """
+    runs = [Run(number, open_ledger(folder)) for number, folder in enumerate(folders)]
+    read = finite(measure_ablation(runs))
+    if as_json:
+        click.echo(json.dumps(read))
+        return
+    rows = [
+        [
+            row.arm,
+            f"{row.change} = {row.values}" if row.values else row.change,
+            "" if row.having is None else f"{row.having} of {row.champions}",
+            _write_figure(row.loss),
+            _write_figure(row.share),
+            row.loss["word"] or row.share["word"] or row.loss["unit"],
+        ]
+        for row in list_ablation(read)
+    ]
+    click.echo(f"losses: {read['known']}")
+    heads = ["arm", "change", "champions", "loss (95 %)", "share of the gain", "unit, or reads"]
+    print_table(rows, heads, False)
+    if read["note"]:
+        click.echo(read["note"])
+
+
+def _write_figure(figure: dict[str, Any]) -> str:
+    if figure["value"] is None:
+        return ""
+    return f"{shorten(figure['value'])}{_write_interval(figure['low'], figure['high'])}"
 
 
 def _name_row(name: str) -> str:

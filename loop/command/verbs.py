@@ -1,6 +1,11 @@
 """Every verb of the command line: its module and command, and its line of help."""
 
 VERBS: dict[str, tuple[str, str]] = {
+    "ablate": (
+        "read:ablate",
+        "Tell what each change of the last champions carries of the gain: taken back alone, with"
+        " its loss.",
+    ),
     "acknowledge": (
         "decide:acknowledge",
         "Sign for the arrival of the notice DIGEST. It decides nothing.",

@@ -224,7 +224,7 @@ def _state(facts: Facts, digest: str, plan: Plan, granted: Set[str]) -> str:
     if verdict is None:
         if facts.failures.get(digest):
             return "failed"
-        return "measured" if plan.purpose == "skill" else "screened"
+        return "measured" if plan.purpose in ("skill", "ablation") else "screened"
     if any(c.name == "planned compute" and not c.passed for c in verdict.criteria):
         return "over budget"
     denied = verdict.answer == "accept" and (digest, "promote") in facts.denied

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from configs.metrics import METRICS
+from evals.ablation import ablate
 from evals.amplify import gain_ratio
 from evals.arms import Curve, gain
 from evals.closure import (
@@ -47,6 +49,7 @@ def measure_arm(
         **_closure(records, arms, arm, cpu_us),
         **_losses(records, arms, arm),
         **_growth(arms, arm),
+        **_ablation(records, arm),
     }
 
 
@@ -124,6 +127,15 @@ def _growth(arms: Mapping[str, Curve], arm: str) -> dict[str, Any]:
     reached = np.isfinite(arms[arm].spent).all(axis=0)
     models = growth(arms[arm].value[:, reached])
     return {"growth": models} if models.weights else {}
+
+
+def _ablation(records: Records, arm: str) -> dict[str, Any]:
+    """Return what each change of the arm's champions carries, if the study took changes back."""
+    if not records.champions.get(arm):
+        return {}
+    objective = records.config.objective
+    same_scale = objective.scale == "log_odds" or not METRICS[objective.metric].share
+    return {"ablation": ablate(records.champions[arm], same_scale=same_scale)}
 
 
 def _spent(curve: Curve) -> Figure:

@@ -15,6 +15,7 @@ from configs.arms import LONGER
 from configs.build import plain
 from configs.errors import BadInput
 from configs.settings.config import Config
+from evals.ablation import Champion
 from evals.amplify import Skill
 from evals.arms import Gain
 from evals.closure import Event
@@ -23,6 +24,7 @@ from evals.oversight import SignedDecision
 from evals.pace import Effort
 from evals.retention import Held
 from loop.facts.oversight import signed_decisions
+from loop.instruments.champions import read_champions
 from loop.instruments.closure import (
     PEOPLE,
     SIMULATED,
@@ -93,6 +95,8 @@ class Records:
     """what champion and baseline of arm self gain by four times the compute, one pair per repeat in
     ascending order; NaN where not measured; empty without such a look
     """
+    champions: dict[str, tuple[Champion, ...]] = field(default_factory=dict)
+    "arm -> its last champions with their changes; empty without study.ablate, and before the end"
     clock: tuple[tuple[float, float, float], ...]
     "per run: wall seconds of waiting for people, of jobs, of the whole study"
 
@@ -160,8 +164,13 @@ def gather(runs: Sequence[Run]) -> Records:
         tops={arm: tuple(t for run in ended for t in read_tops(run, arm)) for arm in arms},
         levels=_levels(ended) if LONGER in arms else {},
         longer=tuple(_longer(ended)) if runs[0].config.study.larger_replicates else (),
+        champions=_champions(ended, arms) if runs[0].config.study.ablate else {},
         clock=tuple(wall_seconds(run, each) for run, each in zip(runs, signed, strict=True)),
     )
+
+
+def _champions(ended: Sequence[Run], arms: Sequence[str]) -> dict[str, tuple[Champion, ...]]:
+    return {arm: tuple(c for run in ended for c in read_champions(run, arm)) for arm in arms}
 
 
 def _levels(ended: Sequence[Run]) -> dict[str, tuple[float, ...]]:

@@ -73,8 +73,7 @@ def measure_records(records: Records, cpu_us: float | None = None) -> dict[str, 
             "warning sign": _warning(records),
         }
     metric = records.config.objective.metric
-    plain_figures = plain(settle(figures))
-    return dict(plain_figures if METRICS[metric].share else _rename_unit(plain_figures, metric))
+    return dict(name_unit(plain(settle(figures)), metric))
 
 
 def _plan_of(arms: Mapping[str, Curve], arm: str, equal: float) -> float:
@@ -82,8 +81,12 @@ def _plan_of(arms: Mapping[str, Curve], arm: str, equal: float) -> float:
     return common(arms, (arm,)) if arm in MORE else equal
 
 
+def name_unit(figures: Any, metric: str) -> Any:
+    """Return plain figures in the metric's own unit, where it is not turned into log-odds."""
+    return figures if METRICS[metric].share else _rename_unit(figures, metric)
+
+
 def _rename_unit(figures: Any, metric: str) -> Any:
-    """Return figures in the metric's own unit, for a metric that is not turned into log-odds."""
     if isinstance(figures, Mapping):
         return {
             name: value.replace(UNIT, metric) if name == "unit" else _rename_unit(value, metric)

@@ -29,7 +29,7 @@ from sandbox.gate import Gate
 from sandbox.unsigned import new_approval
 
 _ONE_AT_A_TIME = threading.Lock()
-ORDERED = ("baseline", "start", "final", "larger")
+ORDERED = ("baseline", "start", "final", "larger", "ablation")
 """Purposes of plans stated by the study itself: a tiring reviewer never takes such a plan for a
 suspicious proposal.
 """

@@ -34,6 +34,7 @@ WORDS = ("amplifying", "lossy", "self-closed")
 SINGLE = 10
 """Champions that get a sentence each; of more, one sentence an arm."""
 TABLED = (
+    "ablation",
     "automation",
     "stages",
     "funnel",

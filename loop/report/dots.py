@@ -18,6 +18,8 @@ from loop.report.plot import (
     with_rows,
 )
 
+CHANGES = 12
+"""Most changes in a figure; the table has all."""
 SHARE = (-0.03, 1.03)
 """Ends of an axis for shares."""
 
@@ -39,6 +41,17 @@ def draw_automation(_unit: str, arms: Sequence[str], rows: Rows) -> Any:
     """Draw each arm's automation per stage."""
     points = [row[:5] for row in rows]
     return _draw_dots(arms, points, STAGES, "1 - share of compute that people released", SHARE)
+
+
+def draw_ablation(unit: str, arms: Sequence[str], rows: Rows) -> Any:
+    """Draw what each arm's champions lose without each change, the costliest first."""
+    points = [(row[0], row[1], *row[5:8]) for row in rows if row[3] is not None]
+    totals = dict[str, float]()
+    for row in rows:
+        if row[3] is not None and row[5] is not None:
+            totals[row[1]] = totals.get(row[1], 0.0) + row[3] * row[5]
+    names = sorted(totals, key=lambda name: -totals[name])[:CHANGES]
+    return _draw_dots(arms, points, names, f"loss without it, {unit}", None)
 
 
 def _draw_dots(

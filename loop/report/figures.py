@@ -8,7 +8,7 @@ from typing import Any
 
 from configs.arms import START
 from loop.report.curves import draw_burn, draw_calibration, draw_gains, draw_scores
-from loop.report.dots import draw_automation, draw_funnel, draw_rungs
+from loop.report.dots import draw_ablation, draw_automation, draw_funnel, draw_rungs
 from loop.report.plot import to_svg
 from loop.report.shape import Table
 from loop.report.tree import draw_lineage
@@ -20,6 +20,7 @@ FIGURES: dict[str, Callable[..., Any]] = {
     "burn": draw_burn,
     "funnel": draw_funnel,
     "rungs": draw_rungs,
+    "ablation": draw_ablation,
     "automation": draw_automation,
     "calibration": draw_calibration,
 }

@@ -9,6 +9,7 @@ from configs.arms import START
 from configs.entries import PauseEntry, lines_of
 from configs.metrics import METRICS
 from loop.report import listing, measures, progress
+from loop.report.ablation import describe_ablation
 from loop.report.asked import describe_state
 from loop.report.evidence import Index
 from loop.report.figures import BESIDE
@@ -26,6 +27,7 @@ def describe_happened(study: MeasuredStudy, index: Index, name: str) -> Part:
         progress.burn(study, index, name),
         listing.list_accounts(study, index, name),
         *_instruments(study, index, name),
+        describe_ablation(study, index, name, _scale(study)),
         *oversight(study, index, name),
         *listing.list_looks(study, index, name),
         list_incidents(study, index, name),

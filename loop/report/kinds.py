@@ -1,6 +1,7 @@
 """The tables of the report, with their columns. The page and docs/report.md follow this list."""
 
 from loop.report.kind import INTERVAL, TableKind
+from loop.report.kinds_champions import CHAMPIONS
 from loop.report.kinds_happened import HAPPENED
 
 TABLES: dict[str, TableKind] = {
@@ -48,6 +49,7 @@ TABLES: dict[str, TableKind] = {
         note="Trusted code, pinned by the study root.",
     ),
     **HAPPENED,
+    **CHAMPIONS,
     "claims": TableKind(
         title="Registered claims",
         columns=(

@@ -11,6 +11,9 @@ from loop.plan import Draft, make_plan
 from loop.verify.inputs import measures_noise
 from sandbox.gate.memory import Memory
 
+CHANGING = ("candidate", "skill", "ablation")
+"""Purposes of plans that change their parent."""
+
 
 def find_flaw(memory: Memory, plan: Plan) -> str:
     """Return what is wrong with the computed part of a plan, or an empty string."""
@@ -40,6 +43,8 @@ def find_flaw(memory: Memory, plan: Plan) -> str:
     wrong = [f.name for f in fields(Plan) if getattr(again, f.name) != getattr(plan, f.name)]
     if plan.purpose == "propose" and not _may_propose(memory, plan):
         wrong.append("jobs")
+    if plan.purpose == "ablation" and not _takes_back(memory, plan):
+        wrong.append("changed")
     return f"its {', '.join(wrong)} is not what the settings give" if wrong else ""
 
 
@@ -47,7 +52,15 @@ def _find_base(memory: Memory, plan: Plan) -> Recipe | None:
     """Return the recipe that a plan's changed knobs are told against; None: its own."""
     if plan.purpose == "start":
         return memory.rules.config.task.baseline
-    return memory.plans[plan.parent].recipe if plan.purpose in ("candidate", "skill") else None
+    return memory.plans[plan.parent].recipe if plan.purpose in CHANGING else None
+
+
+def _takes_back(memory: Memory, plan: Plan) -> bool:
+    """Tell whether a plan takes a single change of its champion back: a knob, or source alone."""
+    campaign = (memory.plans[name] for name in memory.campaigns[plan.arm, plan.repeat])
+    base = next(other for other in campaign if other.purpose == "baseline").recipe
+    knobs = [name for name, value in plan.changed.items() if value == getattr(base, name)]
+    return len(plan.changed) == len(knobs) <= 1 and bool(knobs) == (plan.bundle == plan.reference)
 
 
 def _may_propose(memory: Memory, plan: Plan) -> bool:

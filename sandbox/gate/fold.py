@@ -45,7 +45,7 @@ from sandbox.gate.refusals import incident_code
 
 HUMAN = ("person", "external")
 """Kinds of human reviewers."""
-ENDS = ("start", "propose", "skill", "unseal")
+ENDS = ("start", "propose", "skill", "ablation", "unseal")
 """Purposes of plans without promotion or deployment."""
 
 
