@@ -13,7 +13,7 @@ from configs.build import plain
 from configs.errors import BadInput
 from configs.recipe import Recipe
 from evals.ablation import Champion, ablate
-from evals.intervals import missing
+from evals.intervals import missing, settle
 from evals.table import World
 from loop.instruments.champions import name_change, read_champions
 from loop.instruments.gather import shared_settings
@@ -84,7 +84,7 @@ def measure_ablation(runs: Sequence[Run]) -> dict[str, Any]:
             for arm in config.arms()
         },
     }
-    return dict(name_unit(plain(read), config.objective.metric))
+    return dict(name_unit(plain(settle(read)), config.objective.metric))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
