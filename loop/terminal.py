@@ -4,9 +4,11 @@ import json
 import math
 import os
 import pwd
+import shutil
 import sys
+import textwrap
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,8 @@ EVERY_SECONDS = 10
 """Seconds between lines of progress without a viewer."""
 WIDE = 150
 """Columns of a table in a file or a pipe."""
+LEGIBLE = 100
+"""Columns of a paragraph."""
 
 
 def at_terminal() -> bool:
@@ -97,6 +101,14 @@ def print_error(text: str) -> None:
 def print_json(value: Any) -> None:
     """Print a value as indented JSON."""
     click.echo(json.dumps(value, indent=2))
+
+
+def print_answers(answers: Iterable[tuple[str, str]]) -> None:
+    """Print questions with their answers, a paragraph each, every character visible."""
+    width = min(LEGIBLE, shutil.get_terminal_size((LEGIBLE, 24)).columns)
+    for question, text in answers:
+        paragraph = visible(f"{question} {text}")
+        click.echo(textwrap.fill(paragraph, width, subsequent_indent="  ", break_on_hyphens=False))
 
 
 def print_table(rows: list[list[Any]], head: list[str], as_json: bool) -> None:

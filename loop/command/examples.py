@@ -55,7 +55,7 @@ EXAMPLES: dict[str, str] = {
     "resume": "heirloop resume runs/quickstart",
     "rollback": "heirloop rollback runs/quickstart",
     "run": "heirloop run study=quickstart study.name=mine study.seed=7",
-    "show": "heirloop show 3f2a9c41 --run runs/quickstart",
+    "show": "heirloop show runs/quickstart",
     "slow": "heirloop slow runs/quickstart 60",
     "status": "heirloop status runs/quickstart",
     "stop": 'heirloop stop runs/quickstart --why "it costs too much"',

@@ -18,6 +18,8 @@ EVERY_SECONDS = 10
 """Seconds without a line before a line of progress."""
 PACE_JOBS = 8
 """Fewest jobs that tell the pace of a session."""
+ROWS = 6
+"""Most rows of the closing table; with the answers below it, it fits a screen."""
 
 
 def describe_minutes(minutes: float) -> str:
@@ -168,9 +170,11 @@ class View:
         return dict(self._running.ledger.read(balances)["root"])
 
     def print_table(self, s: dict[str, Any]) -> None:
-        """Print the closing table and where the report lies."""
+        """Print a row for each campaign, where they are few; the report has them all."""
         from rich.table import Table
 
+        if len(s["arms"]) > ROWS:
+            return
         title = f"study {s['study']}{self._which_way(', ')}"
         table = Table("arm", "baseline", "champion", "held-out gain (interval)", title=title)
         repeats = len({a["repeat"] for a in s["arms"]})
@@ -189,16 +193,10 @@ class View:
                 str(a["feedback"]["champion"]),
                 gain,
             )
-        console, root = self.console, s["accounts"]["root"]
-        console.print(table)
-        for a in s["arms"]:
-            if a["ended_early"]:
-                text = f"{a['arm']} {a['repeat']} ended early: {a['ending']}"
-                console.print(text, markup=False, soft_wrap=True)
-        console.print(
-            f"spent {root['cpu_us']['spent'] / 1e6:.0f} of {root['cpu_us']['limit'] / 1e6:.0f}"
-            f" CPU-s, {root['jobs']['spent']} of {root['jobs']['limit']} jobs;"
-            f" {verify_and_record(self._running.folder)['entries']} entries verified; decided by:"
-            f" {', '.join(s['decided_by'])}"
-        )
+        self.console.print(table)
+
+    def print_end(self, s: dict[str, Any]) -> None:
+        """Print that the record holds, who decided, and where the report lies."""
+        entries = verify_and_record(self._running.folder)["entries"]
+        self.console.print(f"{entries} entries verified; decided by: {', '.join(s['decided_by'])}")
         print(f"report: {Path(self._running.folder) / 'report.html'}")

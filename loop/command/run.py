@@ -4,6 +4,8 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import click
 import hydra
@@ -16,10 +18,15 @@ from configs.settings.config import Config
 from loop.campaign import Say
 from loop.command.dry import need_generations, print_forecast
 from loop.command.live import View
-from loop.report.make import publish
+from loop.facts.facts import Facts
+from loop.report.make import publish_report
+from loop.report.shape import Report
+from loop.report.short import write_answers
 from loop.session import execute
 from loop.settings import check, compose_settings, one_line
 from loop.study.running import Running
+from loop.terminal import print_answers
+from sandbox.ledger import Ledger
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
@@ -59,9 +66,15 @@ def run_with_hydra(overrides: Sequence[str]) -> None:
 
 
 def run_and_show(config: Config) -> None:
-    """Run a study with a live view, draw its report, and print the closing table."""
+    """Run a study with a live view, draw its report, and print what came of it."""
     need_generations(config)
     views: list[View] = []
+    reports: list[Report] = []
+
+    def publish(ledger: Ledger, facts: Facts, folder: Path) -> dict[str, Any]:
+        state, report = publish_report(ledger, facts, folder)
+        reports.append(report)
+        return state
 
     @contextmanager
     def show(running: Running) -> Iterator[Say]:
@@ -71,3 +84,6 @@ def run_and_show(config: Config) -> None:
 
     summary = execute(config, publish, show)
     views[0].print_table(summary)
+    for report in reports:
+        print_answers(write_answers(report))
+    views[0].print_end(summary)

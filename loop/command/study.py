@@ -3,24 +3,19 @@
 The verb for running a study is in run.py.
 """
 
-import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from configs.arms import ARMS
-from configs.build import plain
 from configs.errors import BadInput
 from configs.metrics import METRICS
-from loop.facts.nearest import recorded_nearest
 from loop.facts.reader import FactsReader
 from loop.facts.summary import make_summary
-from loop.people.requests import open_gate
 from loop.propose.by_hand import hand_in_proposal
 from loop.propose.table import PROPOSERS
-from loop.terminal import AS_JSON, FOLDER, RUN, print_pairs, print_table, read_user
+from loop.terminal import AS_JSON, FOLDER, print_table, read_user
 from sandbox.foreign import read_file
 from sandbox.heads import open_ledger
 
@@ -61,42 +56,6 @@ def plans(folder: Path, as_json: bool) -> None:
                 ]
             )
     print_table(rows, head, as_json)
-
-
-@click.command()
-@click.argument("plan")
-@RUN
-@AS_JSON
-def show(plan: str, folder: Path, as_json: bool) -> None:
-    """Show a plan in full, with the nearest other weights of each scored replicate."""
-    ledger = open_ledger(folder)
-    facts = FactsReader(ledger).facts()
-    name = _find_plan(facts.plans, plan)
-    verdict = facts.verdicts.get(name)
-    criteria = verdict.criteria if verdict else ()
-    fields = {
-        "digest": name,
-        **plain(facts.plans[name]),
-        "verdict": verdict.answer if verdict else None,
-        "criteria": [[criterion.name, criterion.passed] for criterion in criteria],
-        "computable": open_gate(folder).computable(facts.plans[name]),
-        "nearest": list(recorded_nearest(ledger.entries(), name)),
-        "failures": list(facts.failures.get(name, [])),
-        "denied": {act: why for (plan, act), why in facts.denied.items() if plan == name},
-    }
-    texts = {field: json.dumps(value) for field, value in fields.items()}
-    print_pairs(texts, ["field", "value"], as_json)
-
-
-def _find_plan(plans: Iterable[str], prefix: str) -> str:
-    """Return the only digest with a prefix; raise BadInput for no match or several."""
-    matches = [name for name in plans if name.startswith(prefix)]
-    if len(matches) != 1:
-        raise BadInput(
-            f"PLAN is {prefix!r}; it should begin exactly one plan's digest, {len(matches)} match"
-            " (`heirloop plans RUN`)"
-        )
-    return matches[0]
 
 
 @click.command()

@@ -165,8 +165,9 @@ VERBS: dict[str, tuple[str, str]] = {
         "Run a study: heirloop run study=quickstart [group=choice] [field=value] [-m].",
     ),
     "show": (
-        "study:show",
-        "Show a plan in full, with the nearest other weights of each scored replicate.",
+        "show:show",
+        "Show what came of a run in five answers (heirloop show runs/quickstart), or a plan in"
+        " full, with the nearest other weights of each scored replicate.",
     ),
     "slow": (
         "orders:slow",

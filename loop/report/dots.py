@@ -1,4 +1,4 @@
-"""Figures with a value per arm and name: the funnel, the rungs, automation per stage."""
+"""Figures with a value per arm: outcomes, and by name the funnel, the rungs, automation."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,11 +17,15 @@ from loop.report.plot import (
     plot_segments,
     with_rows,
 )
+from loop.text import write_number
 
 CHANGES = 12
 """Most changes in a figure; the table has all."""
 SHARE = (-0.03, 1.03)
 """Ends of an axis for shares."""
+OUTCOMES = 24
+"""Arms in a figure of outcomes; table Gain of each arm at its end has all."""
+OUTCOME_WIDTH_INCHES = 4.0
 
 
 def draw_funnel(_unit: str, arms: Sequence[str], rows: Rows) -> Any:
@@ -52,6 +56,41 @@ def draw_ablation(unit: str, arms: Sequence[str], rows: Rows) -> Any:
             totals[row[1]] = totals.get(row[1], 0.0) + row[3] * row[5]
     names = sorted(totals, key=lambda name: -totals[name])[:CHANGES]
     return _draw_dots(arms, points, names, f"loss without it, {unit}", None)
+
+
+def draw_outcome(_unit: str, arms: Sequence[str], rows: Rows) -> Any:
+    """Draw each arm's gain at its end with its interval; a panel a study."""
+    shown = [row for row in rows if row[2] is not None][:OUTCOMES]
+    if not shown:
+        return None
+    studies = list(dict.fromkeys(row[0] for row in shown))
+    panels = [[row for row in shown if row[0] == study] for study in studies]
+    heights = [len(panel) for panel in panels]
+    inches = 0.45 + 0.42 * len(shown) + 0.4 * len(studies)
+    figure, _ = new_figure(inches, OUTCOME_WIDTH_INCHES)
+    figure.clear()
+    axes = figure.subplots(len(studies), 1, squeeze=False, height_ratios=heights).ravel()
+    for axis, study, panel in zip(axes, studies, panels, strict=True):
+        for y, (_, arm, gain, low, high, *_) in enumerate(panel):
+            number = arms.index(arm) if arm in arms else y
+            _plot_arm(axis, number, arm, [(y, gain, low, high)], intervals=True)
+        _frame_lines(axis, [_label(row) for row in panel], f"gain, {panel[0][7]}", None)
+        ends = [0.0, *(end for row in panel for end in row[2:5] if end is not None)]
+        room = 0.06 * (max(ends) - min(ends)) or 1.0
+        axis.set_xlim(min(ends) - room, max(ends) + room)
+        axis.tick_params(axis="y", labelsize=8.5)
+        if len(studies) > 1:
+            axis.set_title(study, fontsize=9, loc="left", pad=3)
+    return figure
+
+
+def _label(row: tuple[Any, ...]) -> str:
+    """Return an arm's name with its gain below."""
+    _, arm, gain, low, high, *_ = row
+    ends = ""
+    if low is not None and high is not None:
+        ends = f" ({write_number(low, '#.3g')} to {write_number(high, '#.3g')})"
+    return f"{arm}\n{write_number(gain, '+#.3g')}{ends}"
 
 
 def _draw_dots(

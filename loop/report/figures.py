@@ -8,12 +8,19 @@ from typing import Any
 
 from configs.arms import START
 from loop.report.curves import draw_burn, draw_calibration, draw_gains, draw_scores
-from loop.report.dots import draw_ablation, draw_automation, draw_funnel, draw_rungs
+from loop.report.dots import (
+    draw_ablation,
+    draw_automation,
+    draw_funnel,
+    draw_outcome,
+    draw_rungs,
+)
 from loop.report.plot import to_svg
 from loop.report.shape import Table
 from loop.report.tree import draw_lineage
 
 FIGURES: dict[str, Callable[..., Any]] = {
+    "outcome": draw_outcome,
     "scores": draw_scores,
     "gains": draw_gains,
     "lineage": draw_lineage,

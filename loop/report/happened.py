@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 from configs.arms import START
 from configs.entries import PauseEntry, lines_of
-from configs.metrics import METRICS
 from loop.report import listing, measures, progress
 from loop.report.ablation import describe_ablation
 from loop.report.asked import describe_state
@@ -27,7 +26,7 @@ def describe_happened(study: MeasuredStudy, index: Index, name: str) -> Part:
         progress.burn(study, index, name),
         listing.list_accounts(study, index, name),
         *_instruments(study, index, name),
-        describe_ablation(study, index, name, _scale(study)),
+        describe_ablation(study, index, name, measures.scale(study)),
         *oversight(study, index, name),
         *listing.list_looks(study, index, name),
         list_incidents(study, index, name),
@@ -112,13 +111,13 @@ def _over_time(study: MeasuredStudy, index: Index, name: str) -> list[Table]:
         _by_arm("arms", progress.campaign_rows(study), index, "verdicts", name, metric),
         _by_arm("scores", progress.score_rows(study), index, "scores", name, metric),
         _by_arm("trials", progress.trial_rows(study), index, "scores", name, metric),
-        _by_arm("gains", progress.gain_rows(study), index, "verdicts", name, _scale(study)),
-        _by_arm("ends", progress.end_rows(study), index, "verdicts", name, _scale(study)),
+        _by_arm("gains", progress.gain_rows(study), index, "verdicts", name, measures.scale(study)),
+        _by_arm("ends", progress.end_rows(study), index, "verdicts", name, measures.scale(study)),
     ]
 
 
 def _instruments(study: MeasuredStudy, index: Index, name: str) -> list[Table]:
-    unit, scale = measures.unit(study), _scale(study)
+    unit, scale = measures.unit(study), measures.scale(study)
     return [
         _by_arm("funnel", measures.funnel_rows(study), index, "plans", name),
         _by_arm("promise", measures.promise_rows(study), index, "plans", name, unit),
@@ -129,12 +128,6 @@ def _instruments(study: MeasuredStudy, index: Index, name: str) -> list[Table]:
         _by_arm("efficiency", measures.efficiency_rows(study), index, "plans", name),
         _by_arm("calibration", measures.calibration_rows(study), index, "verdicts", name, unit),
     ]
-
-
-def _scale(study: MeasuredStudy) -> str:
-    """Return the unit of gains in figures."""
-    shares = METRICS[study.config.objective.metric].share
-    return "log-odds" if shares else measures.unit(study)
 
 
 def _by_arm(

@@ -5,6 +5,26 @@ from loop.report.kind import INTERVAL, TableKind
 CLOSING = ("campaign", "metric", "what it is", "baseline", "champion")
 CLOSING_NOTE = "On confirm, with fresh seeds: a campaign's last champion beside its own baseline."
 HAPPENED: dict[str, TableKind] = {
+    "outcome": TableKind(
+        title="Gain of each arm at its end",
+        figure=True,
+        columns=(
+            "study",
+            "arm",
+            "gain",
+            "low",
+            "high",
+            "campaigns",
+            "accepted",
+            "unit",
+            "rests on",
+        ),
+        note=(
+            "Champion against baseline on confirm and fresh seeds. Bar: 95 % interval over"
+            " campaigns, or of a single campaign that of its closing look. Hollow: none. Arms may"
+            " have spent unlike compute."
+        ),
+    ),
     "arms": TableKind(
         title="Arms",
         columns=(

@@ -33,9 +33,20 @@ def summarize(ledger: Ledger, facts: Facts, folder: Path) -> dict[str, Any]:
 
 def publish(ledger: Ledger, facts: Facts, folder: Path) -> dict[str, Any]:
     """Write summary.json, report.html and report.json of a run anew; return the summary."""
+    return publish_report(ledger, facts, folder)[0]
+
+
+def publish_report(ledger: Ledger, facts: Facts, folder: Path) -> tuple[dict[str, Any], Report]:
+    """Write the same; return the summary and the report."""
     state = summarize(ledger, facts, folder)
-    _write(report(study.measure_open(folder, ledger, facts, state)), folder)
-    return state
+    whole = report(study.measure_open(folder, ledger, facts, state))
+    _write(whole, folder)
+    return state, whole
+
+
+def read_report(folder: Path) -> Report:
+    """Return the report of a run, from its ledger now; write nothing."""
+    return report(study.read_runs([folder]))
 
 
 def again(folder: Path) -> None:

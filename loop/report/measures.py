@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from configs.metrics import METRICS
 from evals.intervals import mean
 from evals.loss import FATE_WORDS, UNIT
 from evals.retention import name_step, rungs
@@ -20,6 +21,11 @@ def unit(study: StudyRuns) -> str:
     """Return the objective's unit in words."""
     goal = study.config.objective
     return f"log-odds of {goal.metric}" if goal.scale == "log_odds" else goal.metric
+
+
+def scale(study: StudyRuns) -> str:
+    """Return the unit of gains in figures: log-odds for shares, else the metric's."""
+    return "log-odds" if METRICS[study.config.objective.metric].share else unit(study)
 
 
 def interval(study: StudyRuns, figure: Mapping[str, Any]) -> Row:

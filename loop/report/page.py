@@ -5,7 +5,7 @@ The page runs and loads nothing. Its markup stands in `templates/report.html`.
 
 import urllib.parse
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from markupsafe import Markup
@@ -14,11 +14,13 @@ from loop.report.figures import FIGURES, draw
 from loop.report.kinds import TABLES
 from loop.report.markup import render
 from loop.report.rows import Grid, choose_rows, csv_text, lay_out
-from loop.report.shape import SECTIONS, Cited, Line, Report, Section, Table
+from loop.report.shape import QUESTIONS, SECTIONS, Answer, Cited, Line, Report, Section, Table
 from loop.report.short import sum_up
 
 BESIDE = {"trials": "scores", "ends": "gains"}
 """Table -> the figure that it is drawn in too."""
+ELSEWHERE = ("trials", "outcome")
+"""Tables that are drawn in another figure, or on the first screen."""
 CSV_ROWS = 3000
 """Rows of a figure's CSV on the page."""
 LONG = 30
@@ -94,6 +96,18 @@ class SectionView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerView:
+    """A question of the first screen, with its answer."""
+
+    title: str
+    "the question"
+    section: str
+    "name of the section with the whole answer"
+    lines: tuple[Line, ...]
+    "sentences"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EntryView:
     """An entry, or a span of entries."""
 
@@ -136,15 +150,33 @@ def page(report: Report) -> str:
         elif name in linked:
             plans.append(_view_cited(name, cited, many))
     sections = [section for section in report.sections if section.lines or section.tables]
+    first = sum_up(report)
     return render(
         "report.html",
         title=f"Heirloop: {report.title}",
         report=report,
-        short=sum_up(report),
+        goal=first.goal,
+        answers=[_view_answer(answer) for answer in first.answers],
+        figure=_view_first(report, first.figure),
         sections=[_view_section(section) for section in sections],
         evidence=evidence,
         plans=plans,
     )
+
+
+def _view_answer(answer: Answer) -> AnswerView:
+    question = QUESTIONS[answer.question]
+    return AnswerView(title=question.title, section=question.section, lines=answer.lines)
+
+
+def _view_first(report: Report, tables: Sequence[Table]) -> TableView | None:
+    """Return the figure of the first screen; None where there is nothing to draw."""
+    if not tables:
+        return None
+    every = [table for section in report.sections for table in section.tables]
+    arms = sorted({row[0] for table in every if table.name == "arms" for row in table.rows})
+    view = _view_table(tables[0], arms, tables[1] if len(tables) > 1 else None)
+    return replace(view, folded=False) if view.svg else None
 
 
 def _view_section(section: Section) -> SectionView:
@@ -152,8 +184,7 @@ def _view_section(section: Section) -> SectionView:
     arms = {t.study: sorted({r[0] for r in t.rows}) for t in section.tables if t.name == "arms"}
     views = []
     for table in section.tables:
-        # The trials are dots in the figure of the scores.
-        if table.name != "trials":
+        if table.name not in ELSEWHERE:
             other = beside.get((table.name, table.study))
             views.append(_view_table(table, arms.get(table.study, []), other))
     return SectionView(

@@ -22,7 +22,7 @@ Rows = Sequence[tuple[Any, ...]]
 Point = tuple[float, float]
 
 
-def new_figure(height_inches: float = 2.8) -> tuple[Any, Any]:
+def new_figure(height_inches: float = 2.8, width_inches: float = WIDTH_INCHES) -> tuple[Any, Any]:
     """Return a figure and its axes."""
     import matplotlib
     from matplotlib.figure import Figure
@@ -36,7 +36,7 @@ def new_figure(height_inches: float = 2.8) -> tuple[Any, Any]:
             "axes.spines.right": False,
         }
     )
-    figure = Figure(figsize=(WIDTH_INCHES, height_inches), layout="constrained")
+    figure = Figure(figsize=(width_inches, height_inches), layout="constrained")
     return figure, figure.subplots()
 
 

@@ -25,6 +25,26 @@ SECTIONS: dict[str, str] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A question of the first screen."""
+
+    title: str
+    "the question"
+    section: str
+    "section with the whole answer"
+
+
+QUESTIONS: dict[str, Question] = {
+    "improved": Question(title="Did it improve?", section="believed"),
+    "kept": Question(title="Was the gain kept?", section="happened"),
+    "decided": Question(title="Who decided?", section="allowed"),
+    "held": Question(title="Did budgets and gates hold?", section="happened"),
+    "not": Question(title="What may not be concluded?", section="unbelieved"),
+}
+"""Question -> its words; docs/report.md says what answers it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
     """A sentence or paragraph."""
 
@@ -67,6 +87,16 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The answer to a question of the first screen."""
+
+    question: str
+    "improved, kept, decided, held or not (what may not be concluded)"
+    lines: tuple[Line, ...]
+    "sentences, the most important first; of several studies the first of each"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cited:
     """Ledger entries below a number or a sentence."""
 
@@ -90,6 +120,8 @@ class Report:
     "heading"
     studies: tuple[str, ...]
     "names of the studies; runs that differ in seed and name alone are repeats of one study"
+    answers: tuple[Answer, ...]
+    "the first screen: five questions and their answers"
     sections: tuple[Section, ...]
     "in the page's order"
     evidence: dict[str, Cited]

@@ -1,56 +1,61 @@
-"""The first screen: what was asked, what happened, and what came of it, in a few sentences.
+"""The first screen: five questions, their answers in a sentence or two, and a figure.
 
-Every sentence stands in its section too, with the tables behind it.
+A terminal shows the same answers without the figure.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from loop.report.shape import Line, Report
+from loop.report.shape import QUESTIONS, Answer, Report, Table
 
-MOST = 4
-"""Sentences of a part; the section has the others."""
 GOAL = "Better means"
 """Begin of the sentence with the objective."""
+WITH_TRIALS = {"scores": "trials"}
+"""Figure -> the table whose rows it draws as dots."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ShortPart:
-    """A part of the first screen."""
+class FirstScreen:
+    """The first screen of a report."""
 
-    title: str
-    "the question that it answers"
-    section: str
-    "name of the section with the whole"
-    lines: tuple[Line, ...]
-    "its sentences"
-    more: int = 0
-    "sentences that the section has besides"
+    goal: tuple[str, ...]
+    "what counts as better, in the words of each study"
+    answers: tuple[Answer, ...]
+    "questions with their answers"
+    figure: tuple[Table, ...]
+    "tables that the figure is drawn from; empty: there is nothing to draw"
 
 
-def sum_up(report: Report) -> list[ShortPart]:
-    """Return the parts of the first screen; a part without sentences is left out."""
-    lines = {section.name: section.lines for section in report.sections}
-    asked = [line for line in lines.get("asked", ()) if GOAL in line.text]
-    answer = [*lines.get("believed", ()), *_list_doubts(lines.get("unbelieved", ()))]
-    happened = sorted(lines.get("happened", ()), key=lambda line: not line.warn)
-    warned = [line for line in lines.get("allowed", ()) if line.warn]
-    parts = [
-        _cut("Asked", "asked", asked),
-        _cut("Happened", "happened", happened),
-        _cut("Answer", "believed", answer),
-        _cut("Caution", "allowed", warned),
+def sum_up(report: Report) -> FirstScreen:
+    """Return the first screen of a report."""
+    asked = [
+        line for section in report.sections if section.name == "asked" for line in section.lines
     ]
-    return [part for part in parts if part.lines]
+    return FirstScreen(
+        goal=tuple(line.text for line in asked if GOAL in line.text),
+        answers=report.answers,
+        figure=tuple(_choose_figure(report)),
+    )
 
 
-def _list_doubts(lines: tuple[Line, ...]) -> Iterator[Line]:
-    """Yield the first doubt, and those that warn."""
-    for number, line in enumerate(lines):
-        if number == 0 or line.warn:
-            yield line
+def write_answers(report: Report) -> Iterator[tuple[str, str]]:
+    """Yield each question with its answer as a paragraph."""
+    for answer in report.answers:
+        yield QUESTIONS[answer.question].title, " ".join(line.text for line in answer.lines)
 
 
-def _cut(title: str, section: str, lines: list[Line]) -> ShortPart:
-    more = max(0, len(lines) - MOST)
-    return ShortPart(title=title, section=section, lines=tuple(lines[:MOST]), more=more)
+def _choose_figure(report: Report) -> Iterator[Table]:
+    """Yield the gain at the end of each arm; before there is a gain, scores on feedback."""
+    tables = [table for section in report.sections for table in section.tables]
+    gained = [table for table in tables if table.name == "outcome" and _has_accepts(table)]
+    scores = [table for table in tables if table.name == "scores"]
+    for first in (gained or scores)[:1]:
+        yield first
+        for table in tables:
+            if (table.name, table.study) == (WITH_TRIALS.get(first.name), first.study):
+                yield table
+
+
+def _has_accepts(table: Table) -> bool:
+    place = table.columns.index("accepted")
+    return any(row[place] for row in table.rows)

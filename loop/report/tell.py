@@ -8,13 +8,15 @@ from typing import Any
 from loop.instruments.arm import WITHOUT
 from loop.instruments.run import Run
 from loop.report.allowed import describe_allowed
+from loop.report.answers import answer
 from loop.report.asked import describe_asked
 from loop.report.believed import describe_believed
 from loop.report.evidence import Index
 from loop.report.happened import describe_happened
 from loop.report.measures import interval
 from loop.report.methods import describe_methods
-from loop.report.shape import Line, Part, Report, Section, Table, table
+from loop.report.outcome import tabulate_outcomes
+from loop.report.shape import QUESTIONS, Answer, Line, Part, Report, Section, Table, table
 from loop.report.study import MeasuredStudy, differs
 
 COUNTED = {
@@ -38,6 +40,7 @@ def report(studies: Sequence[MeasuredStudy]) -> Report:
         for section, (sentences, parts) in _describe(study, index, name).items():
             lines.setdefault(section, []).extend((name, line) for line in sentences)
             tables.setdefault(section, []).extend(parts)
+    tables["happened"].insert(0, tabulate_outcomes(studies, index))
     if many:
         tables["happened"].append(table("budgets", _budgets(studies), index.of("settle")))
     sections = [
@@ -51,6 +54,7 @@ def report(studies: Sequence[MeasuredStudy]) -> Report:
     return Report(
         title=_title(studies),
         studies=tuple(study.name for study in studies),
+        answers=tuple(_answers(studies, index, tables["believed"])),
         sections=tuple(sections),
         evidence=index.cited,
         instruments={study.name: study.figures for study in studies},
@@ -84,6 +88,26 @@ def _describe(study: MeasuredStudy, index: Index, name: str) -> dict[str, Part]:
         "unbelieved": unbelieved,
         "methods": describe_methods(study, index, name),
     }
+
+
+def _answers(
+    studies: Sequence[MeasuredStudy], index: Index, tables: Sequence[Table]
+) -> Iterator[Answer]:
+    """Yield the questions of the first screen with their answers; of several studies the first
+    sentence of each.
+    """
+    many = len(studies) > 1
+    truth = {table.study: table for table in tables if table.name == "truth"}
+    told = {
+        study.name: answer(study, index, truth.get(study.name if many else "")) for study in studies
+    }
+    for question in QUESTIONS:
+        lines = [
+            (name if many else "", line)
+            for name, answers in told.items()
+            for line in answers[question][: 1 if many else None]
+        ]
+        yield Answer(question=question, lines=tuple(_once(lines, len(studies))))
 
 
 def _once(lines: Sequence[tuple[str, Line]], studies: int) -> Iterator[Line]:

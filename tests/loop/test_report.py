@@ -44,6 +44,7 @@ def test_report_json_is_what_its_records_say_and_holds_what_the_page_shows(done)
             )
             assert all(at in found.evidence for at in one.ledger if at), one.name
         assert all(one.ledger in found.evidence for one in section.lines if one.ledger)
+    assert all(line.ledger in found.evidence for one in found.answers for line in one.lines)
     for one in found.evidence.values():
         assert one.entries >= 1 and all(
             1 <= a <= b <= len(book) and run == 0 for run, a, b in one.spans
