@@ -7,14 +7,10 @@ from typing import Any
 import click
 
 from configs.errors import BadInput
-from evals.loss import FATE_WORDS
-from evals.retention import name_step
-from loop.command.claims import print_decided
 from loop.export import cite as citation
 from loop.export.verify import verify_export
 from loop.export.write import export as write_export
 from loop.instruments.ablation import list_ablation, measure_ablation
-from loop.instruments.measure import flatten, measure
 from loop.instruments.run import Run
 from loop.people.send import call_people
 from loop.report import make
@@ -106,32 +102,6 @@ def compare(folders: tuple[Path, ...], to: Path) -> None:
 @click.command()
 @FOLDERS
 @AS_JSON
-def instruments(folders: tuple[Path, ...], as_json: bool) -> None:
-    """Measure runs of a study, seeds as repeats: closure, amplification, loss
-    (docs/instruments.md); gains only of ended studies.
-    """
-    readings = measure(folders)
-    if as_json:
-        click.echo(json.dumps(readings))
-        return
-    rows = [
-        [
-            _name_row(name),
-            f"{shorten(value)}{'' if word == 'constant' else _write_interval(low, high)}",
-            shorten(n),
-            f"{word}, sees {shorten(sees)}" if sees else word or unit,
-        ]
-        for name, (value, low, high, n, unit, word, sees) in flatten(readings)
-        if not name.startswith("claims, ")
-    ]
-    if readings.get("claims"):
-        print_decided(readings["claims"])
-    print_table(rows, ["instrument", "value (95 %)", "n", "unit, or what it reads"], False)
-
-
-@click.command()
-@FOLDERS
-@AS_JSON
 def ablate(folders: tuple[Path, ...], as_json: bool) -> None:
     """Tell what each change of the last champions carries of the gain: taken back alone, with its
     loss.
@@ -163,13 +133,6 @@ def _write_figure(figure: dict[str, Any]) -> str:
     if figure["value"] is None:
         return ""
     return f"{shorten(figure['value'])}{_write_interval(figure['low'], figure['high'])}"
-
-
-def _name_row(name: str) -> str:
-    """Return the name of a figure in people's words; `--json` keeps the names of exports."""
-    *where, last = name.split(", ")
-    last = name_step(last) if "retention" in where else FATE_WORDS.get(last, last)
-    return ", ".join([*where, last])
 
 
 def _write_interval(low: float | None, high: float | None) -> str:

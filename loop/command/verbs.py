@@ -94,9 +94,9 @@ VERBS: dict[str, tuple[str, str]] = {
         "Incidents: rules violated, nearly violated, or open to violation.",
     ),
     "instruments": (
-        "read:instruments",
+        "instruments:instruments",
         "Measure runs of a study, seeds as repeats: closure, amplification, loss"
-        " (docs/instruments.md); gains only of ended studies.",
+        " (docs/instruments.md); gains only of ended studies. What was not measured is counted.",
     ),
     "keys": (
         "keys:keys",

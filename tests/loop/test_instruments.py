@@ -22,6 +22,7 @@ from evals.loss import FATES, PARTS, PlanFact
 from evals.oversight import SignedDecision
 from evals.pace import Effort
 from loop.command import main
+from loop.command.instruments import is_missing
 from loop.instruments.between import ceiling_of, equivalents
 from loop.instruments.closure import wall_seconds
 from loop.instruments.gains import correct_gain, pair_gain, pair_scores
@@ -275,10 +276,19 @@ def test_the_verb_prints_every_figure_of_the_table_and_json(tmp_path, go):
         rows["arms, local, funnel, accepted"][0] >= 1
         and rows["between, kappa"][FIGURE.index("word")] == "not measured"
     )
-    output = (
-        CliRunner().invoke(main.cli, ["instruments", str(folder)], catch_exceptions=False).output
+    short, output = (
+        CliRunner()
+        .invoke(main.cli, ["instruments", str(folder), *more], catch_exceptions=False)
+        .output
+        for more in ((), ("--all",))
     )
-    assert "cannot tell" in output and "cron" in output
+    assert "cannot tell" in short and "cron" in short
+    hidden = [name for name, parts in rows.items() if is_missing(parts)]
+    assert f"{len(hidden)} figures were not measured; --all lists them" in short
+    between = sum(name.startswith("between, ") for name in hidden)
+    assert f"not measured: {between} figures" in short.partition("arms, local")[0]
+    assert "kappa" not in short and "kappa" in output and "--all" not in output
+    assert max(map(len, output.splitlines())) <= 100
     steps = [name for name in rows if ", retention, " in name]
     assert any(name.endswith("feedback to gate") for name in steps)  # exports keep the name
     assert "feedback to confirm" in output and "confirm to closing" in output
