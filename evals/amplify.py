@@ -46,7 +46,7 @@ def effects(
 
     self = Q(r_T, h_T) - Q(r_0, h_T); data = Q(r_0, h_T) - Q(r_0, h_0); placebo = Q(r_T, h_T) -
     Q(r_T, permuted h_T); each is paired over repeats. `scores` are the last champions', on the
-    scale of `ceiling`. Within a seed `deviation` of it an effect is `cannot tell`.
+    scale of `ceiling`. Within a seed `deviation` of it an effect is `saturated`.
     """
     last = max((s.recipe for s in skills), default=0)
     cells = {

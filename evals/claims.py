@@ -43,6 +43,8 @@ class Evidence:
     "the self arm's gains on each rung"
     ceiling: float | None = None
     "largest score on the scale"
+    best: float | None = None
+    "best known score, turned so that larger is better; None: `ceiling`"
     deviation: float = 0.0
     "seed deviation of one score"
     scores: Sequence[float] = ()
@@ -52,10 +54,10 @@ class Evidence:
 
 
 def skill_effects(evidence: Evidence) -> dict[str, Figure]:
-    """Return the self, data and placebo effect; near the ceiling they are `cannot tell`."""
+    """Return the self, data and placebo effect; near the best known score they are `saturated`."""
     return effects(
         evidence.skills,
-        ceiling=evidence.ceiling,
+        ceiling=_best(evidence),
         deviation=evidence.deviation,
         scores=evidence.scores,
     )
@@ -99,7 +101,11 @@ def _own_effect(study: Evidence) -> Figure:
     figure = reading(study.arms)["own effect"]
     if study.start_trials > MOST_START and figure.value is not None:
         figure = replace(figure, word="cannot tell")
-    return cap_at_ceiling(figure, study.scores, study.ceiling, study.deviation)
+    return cap_at_ceiling(figure, study.scores, _best(study), study.deviation)
+
+
+def _best(study: Evidence) -> float | None:
+    return study.ceiling if study.best is None else study.best
 
 
 def conditions(study: Evidence) -> list[dict[str, Figure | str]]:

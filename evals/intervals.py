@@ -32,15 +32,19 @@ Word = Literal[
     "above",
     "below",
     "constant",
+    "saturated",
 ]
-"""cannot tell: the interval holds the neutral value, is unbounded, or rests on few repeats or near
-a ceiling; at least: nothing was counted, the lower end is a bound; above, below: beyond the
-measured range, the value is its end; constant: it follows from the settings, nothing was sampled
+"""cannot tell: the interval holds the neutral value, is unbounded, or rests on few repeats;
+saturated: champions score as the best known, so that arms have nothing to differ by; at least:
+nothing was counted, the lower end is a bound; above, below: beyond the measured range, the value is
+its end; constant: it follows from the settings, nothing was sampled
 """
 FEWEST = 10
 """Repeats below which no interval decides anything."""
 POWER = 0.8
 """Probability with which the smallest visible effect is seen."""
+COMPARED = ("", "cannot tell")
+"""Words of a figure that has an interval to be read by."""
 LEVEL = 0.95
 """Two-sided level of every interval."""
 _DRAWS = 2000
@@ -278,13 +282,18 @@ def smallest_seen(figure: Figure) -> float | None:
 def cap_at_ceiling(
     figure: Figure, scores: ArrayLike, ceiling: float | None, deviation: float
 ) -> Figure:
-    """Return the figure, with `cannot tell` if the mean of `scores` is near the `ceiling`.
+    """Return the figure, `saturated` if the mean of `scores` is that of the `ceiling`.
 
-    Near is within a seed `deviation`.
+    It is if they are within a seed `deviation`. A best known score that is clearly beaten is no
+    ceiling.
     """
     (values,) = pairs(scores)
-    near = ceiling is not None and len(values) > 0 and float(values.mean()) >= ceiling - deviation
-    return replace(figure, word="cannot tell") if near and not figure.word else figure
+    near = (
+        ceiling is not None
+        and len(values) > 0
+        and abs(float(values.mean()) - ceiling) <= deviation * (1 + 1e-9)
+    )
+    return replace(figure, word="saturated") if near and figure.word in COMPARED else figure
 
 
 def constant(value: float, n: int, unit: str) -> Figure:

@@ -12,14 +12,10 @@ from dataclasses import dataclass
 from scipy.stats import t as student
 
 from configs.settings.claims import Claim, neutral
-from evals.intervals import FEWEST, Ends, Figure
+from evals.intervals import COMPARED, FEWEST, Ends, Figure
 
 ALPHA = 0.05
 """Probability of any wrong decision in the family, at most."""
-TESTABLE = ("", "cannot tell")
-"""Words of a figure that leave a claim open to its interval. `cannot tell` is about the neutral
-value, which need not be the claim's bound.
-"""
 _LEAST, _NEAR = 1e-9, 1e-6
 """Smallest p-value told, and the relative error of one, which is on the side of a larger p."""
 
@@ -126,7 +122,7 @@ def p_value(claim: Claim, figure: Figure) -> float | None:
     repeats, without an interval at other levels, or with a word that forbids to read it.
     """
     ends = figure.ends
-    if ends is None or figure.n < FEWEST or figure.word not in TESTABLE:
+    if ends is None or figure.n < FEWEST or figure.word not in COMPARED:
         return None
     tails = 2 if claim.asks == "equivalent" else 1
     return _smallest(lambda level: shows(claim, ends(1 - tails * level)), 1 / tails)

@@ -69,7 +69,7 @@ def retention(
     rho_i = sum of gains on rung i + 1 over the sum on rung i, paired over repeats, Fieller; signed,
     perhaps negative or above 1. Loss in transfer is over the unselected rungs alone. Steps of a
     rung that was not measured are `not measured`, and the loss skips it. `undefined` if the rung
-    before shows no gain. `cannot tell` if champions score within a seed `deviation` of the
+    before shows no gain. `saturated` if champions score within a seed `deviation` of the
     `ceiling` on a rung of the figure.
     """
     listed = list(held)

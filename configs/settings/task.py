@@ -108,6 +108,11 @@ class TaskSetup:
     "values per knob, in order of size, for proposers to draw from; null: the common grid"
     depth: Depth | None = later(None)
     "its measured depth; null: not measured"
+    best_known: float | None = later(None)
+    """the best known score, in its metric: the mean over seeds of its reference, or the true score
+    of the best recipe of a table (filled in at composition). Champions within a seed deviation of
+    it leave arms nothing to differ by; null: not known
+    """
     window: int = later(64)
     "text: characters of context before the next character"
     table: str = later("")

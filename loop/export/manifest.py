@@ -26,7 +26,8 @@ INSTRUMENTS = 3
 2: the interval of `calibration` is a jackknife. 3: calibration is the slope over all screened plans
 within a generation, with its bias; own effect, start effect and kappa own; `self-closed` rests on
 the own effect, and on approve; an unusable proposal counts with the objective's floor in Q;
-elasticities per doubling, compute x proposals, and four times as long.
+elasticities per doubling, compute x proposals, and four times as long; near the best known score
+figures that compare gains read `saturated`.
 """
 DOMAIN = b"heirloop-export:"
 """What begins the bytes that are signed."""

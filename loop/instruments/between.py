@@ -39,6 +39,7 @@ def claim_evidence(records: Records, arms: Mapping[str, Curve]) -> Evidence:
         plans=records.plans.get("self", ()),
         held=records.held.get("self", ()),
         ceiling=ceiling_of(records),
+        best=best_of(records),
         deviation=records.config.task.seed_deviation,
         scores=records.tops.get("self", ()),
         start_trials=records.config.study.start_trials,
@@ -114,14 +115,22 @@ def _reference(arms: Mapping[str, Curve], cpu_us: float) -> Reference | None:
 
 
 def cap(records: Records, figure: Figure, *arms: str) -> Figure:
-    """Return the figure, with `cannot tell` if one of its arms is near the ceiling.
-
-    An arm is near if its last champions score within a seed deviation of the ceiling.
-    """
-    ceiling, deviation = ceiling_of(records), records.config.task.seed_deviation
+    """Return the figure, `saturated` if the last champions of one of its arms score as the best."""
+    best, deviation = best_of(records), records.config.task.seed_deviation
     for arm in arms:
-        figure = cap_at_ceiling(figure, records.tops.get(arm, ()), ceiling, deviation)
+        figure = cap_at_ceiling(figure, records.tops.get(arm, ()), best, deviation)
     return figure
+
+
+def best_of(records: Records) -> float | None:
+    """Return the best known score, turned so that larger is better; else the ceiling of a share.
+
+    It was pinned with the task. Studies that began before tasks knew it have the ceiling alone.
+    """
+    objective, task = records.config.objective, records.config.task
+    if task.best_known is None or objective.metric != task.metric():
+        return ceiling_of(records)
+    return task.best_known if objective.direction == "up" else -task.best_known
 
 
 def ceiling_of(records: Records) -> float | None:

@@ -18,8 +18,11 @@ from loop.text import write_number
 
 MISSING: dict[str, str] = {
     "cannot tell": (
-        "the interval holds the neutral value or is unbounded, there are fewer than 10 repeats, or"
-        " a score is at its ceiling"
+        "the interval holds the neutral value or is unbounded, or there are fewer than 10 repeats"
+    ),
+    "saturated": (
+        "the champions score as the best known score, within a seed deviation, so that arms have"
+        " nothing to differ by"
     ),
     "not measured": "the twin, the rung or the reference is missing",
     "not exercised": "the stage had no events, or a half of the study no accept",

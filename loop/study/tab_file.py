@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from configs.build import parse, plain
 from configs.errors import BadInput
 from configs.recipe import Recipe, knob_values
 from configs.settings.task import TaskSetup
-from evals.table import Row, Table
+from evals.table import Row, Table, World
 from loop.plan import BOX_WORDS, ROOT
 
 KEY = b"heirloop table"
@@ -265,9 +266,23 @@ def fill_in(settings: dict[str, Any]) -> dict[str, Any]:
     fixed, given = settings.get("fixed") or {}, settings.get("baseline") or {}
     if fixed:
         filled["fixed"] = fixed
+    # Pinned settings are whole: a study that began without a best score goes on without it.
+    best = settings.get("best_known") if pinned else _best_score(path, digest, json.dumps(fixed))
+    if best is not None:
+        filled["best_known"] = best
     # A pinned baseline is whole: a knob that it leaves out has its default, not the table's value.
     first = {} if pinned and given else {**knob_values(about.task.baseline), **fixed}
     return {**filled, "baseline": _place_baseline(path, about.task, {**first, **given})}
+
+
+@lru_cache(maxsize=8)
+def _best_score(path: str, digest: str, fixed: str) -> float | None:
+    """Return the true bits of the best recipe of a table, or of the part with the fixed knobs."""
+    world = World(read_table(path))
+    try:
+        return world.within(json.loads(fixed)).best()[1]
+    except (TypeError, ValueError):
+        return None  # no such part, which is refused later, or none of its recipes has a score
 
 
 def _place_baseline(path: str, task: TaskSetup, given: dict[str, Any]) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def test_a_missing_twin_is_not_measured_and_nine_repeats_cannot_tell():
 
 def test_within_one_deviation_of_the_ceiling_nothing_amplifies():
     found = effects(skills(0.9, 0.6, 0.5, 0.2), ceiling=1.0, deviation=0.1, scores=[0.95] * 12)
-    assert found["self"].word == "cannot tell" and not amplifying(
+    assert found["self"].word == "saturated" and not amplifying(
         found, {"self": arm(2.0), "refit": arm(1.5)}
     )
 

@@ -61,12 +61,13 @@ def test_gain_that_a_program_proposed_is_never_self_closed():
     )["self-closed"]
 
 
-def test_within_one_deviation_of_the_ceiling_nothing_is_self_closed():
-    near = replace(study(), scores=(0.99,) * 12)
-    assert (
-        words(near) == dict.fromkeys(words(near), False)
-        and conditions(near)[0]["figure"].word == "cannot tell"
-    )
+def test_within_one_deviation_of_the_best_score_nothing_is_self_closed():
+    near, far = replace(study(), scores=(0.99,) * 12), replace(study(), scores=(0.7,) * 12)
+    best_known = replace(far, best=0.75)
+    for one in (near, best_known):
+        assert not words(one)["self-closed"] and not words(one)["amplifying"]
+        assert conditions(one)[0]["figure"].word == "saturated"
+    assert words(far)["self-closed"] and words(far)["amplifying"]
 
 
 def test_the_three_conditions_each_have_their_line_and_interval():

@@ -113,14 +113,17 @@ def test_a_share_is_clopper_and_pearson_s_and_zero_of_zero_is_not_exercised():
         share(2, 1)
 
 
-def test_near_the_ceiling_nothing_can_be_told():
-    clear = mean([1.0, 1.1] * 6, "x")
-    assert cap_at_ceiling(clear, [2.95] * 12, 3.0, 0.1).word == "cannot tell"
-    assert (
-        cap_at_ceiling(clear, [2.85] * 12, 3.0, 0.1)
-        == clear
-        == cap_at_ceiling(clear, [], None, 0.1)
-    )
+def test_where_champions_score_as_the_best_known_nothing_is_left_to_differ_by():
+    clear, wide = mean([1.0, 1.1] * 6, "x"), mean([-1.0, 1.1] * 6, "x")
+    for figure in (clear, wide):
+        near = cap_at_ceiling(figure, [2.9] * 12, 3.0, 0.1)
+        assert near.word == "saturated" and not near.over(-9.0) and near.value == figure.value
+        assert cap_at_ceiling(figure, [3.05] * 12, 3.0, 0.1).word == "saturated"
+        # A best known score that is clearly beaten is no ceiling.
+        for scores, ceiling in (([2.85] * 12, 3.0), ([3.2] * 12, 3.0), ([], 3.0), ([3.0], None)):
+            assert cap_at_ceiling(figure, scores, ceiling, 0.1) == figure
+    absent = missing("not measured")
+    assert cap_at_ceiling(absent, [3.0] * 12, 3.0, 0.1) == absent
 
 
 def test_a_missing_figure_is_never_over_anything():

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,12 +19,13 @@ from configs.build import plain
 from configs.entries import HandedEntry, StartEntry, facts_of
 from configs.errors import BadInput
 from evals.arms import Curve
+from evals.intervals import mean
 from evals.loss import FATES, PARTS, PlanFact
 from evals.oversight import SignedDecision
 from evals.pace import Effort
 from loop.command import main
 from loop.command.instruments import is_missing
-from loop.instruments.between import ceiling_of, equivalents
+from loop.instruments.between import best_of, cap, ceiling_of, equivalents
 from loop.instruments.closure import wall_seconds
 from loop.instruments.gains import correct_gain, pair_gain, pair_scores
 from loop.instruments.gather import Records, read_records
@@ -448,8 +450,25 @@ def test_near_the_ceiling_a_comparison_of_arms_tells_nothing(found):
     near = replace(found, tops={"self": (0.99,) * 12, "random": (0.4,) * 12})
     assert (
         equivalents(near, arms, 8e6)["compute-equivalent gain"]["the whole plan"].word
-        == "cannot tell"
+        == "saturated"
     )
+
+
+def test_a_comparison_is_saturated_where_the_champions_reach_the_best_known_score(found):
+    """In bits, too, where lower is better: a task tops out far from the end of the scale."""
+    cfg = config(Path(found.config.runs).parent, "task=text")
+    better, clear = (-cfg.task.best_known + off for off in (-0.02, -0.2)), mean([1.0, 1.1] * 6, "")
+    top, far = better
+    records = replace(found, config=cfg, tops={"self": (top,) * 12, "random": (far,) * 12})
+    assert best_of(records) == -cfg.task.best_known
+    assert cap(records, clear, "self", "random").word == "saturated"
+    assert cap(records, clear, "random") == clear
+    # A study that began before tasks knew their best has the end of the scale, of shares alone.
+    before = replace(records, config=replace(cfg, task=replace(cfg.task, best_known=None)))
+    assert best_of(before) is None and cap(before, clear, "self") == clear
+    assert best_of(found) == 1.0
+    other = replace(cfg.objective, metric="nll", deviation=0.1)
+    assert best_of(replace(records, config=replace(cfg, objective=other))) is None
 
 
 def test_the_ceiling_of_a_share_that_should_fall_is_nought(found):

@@ -128,6 +128,7 @@ CHANGED = {
     r"/tables/happened/automation/.*/1: .* became 1.0": "the same",
     r"/provenance/(low|high|word)": "since 2026-11-29 a constant where one author proposes",
     r"/tables/(un)?believed/figures/.* became [01].0$": "the same",
+    r"/word: cannot tell became saturated$": "since 2026-11-29 a word of its own near the ceiling",
     r"/page/(svg|h3)": "since 2026-11-29 the first screen has a figure",
 }
 """Places whose figures were wrong and are others today, each with its reason."""

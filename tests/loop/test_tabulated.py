@@ -224,6 +224,26 @@ def test_a_pinned_baseline_is_filled_in_as_it_was(tmp_path):
     assert parse(TaskSetup, fill_in(pinned)) == task
 
 
+def test_the_best_known_score_is_that_of_the_table_or_of_its_part(tmp_path):
+    """By the planted levels: `learning_rate` 0.005, `cosine` and `depth` 2 are best."""
+    cells = World(fabricated.fabricate())
+    rows = [row for row in cells.table.rows if row.level == 1]
+    means = {
+        recipe: np.mean([np.mean(r.bits[:64]) for r in rows if r.recipe == recipe])
+        for recipe in {row.recipe for row in rows}
+    }
+    best = min(means, key=means.get)
+    assert (best.learning_rate, best.schedule, best.depth) == (0.005, "cosine", 2)
+    assert config().task.best_known == pytest.approx(means[best])
+    part = [bits for recipe, bits in means.items() if recipe.schedule == "constant"]
+    held = config("task.fixed={schedule: constant}").task
+    assert held.best_known == pytest.approx(min(part)) and min(part) > means[best] + 0.1
+    # A study that began without it goes on without it.
+    older = plain(replace(held, best_known=None))
+    assert "best_known" not in older and parse(TaskSetup, fill_in(older)).best_known is None
+    assert parse(TaskSetup, fill_in(plain(held))) == held
+
+
 @pytest.mark.parametrize(
     ("overrides", "why"),
     [
