@@ -31,6 +31,7 @@ from evals.loss import (
     yield_now,
 )
 from evals.pace import Effort, human_cost
+from evals.proposing import proposed_gain, share_kept
 from evals.retention import retention
 from loop.instruments.between import cap, ceiling_of
 from loop.instruments.gather import Records
@@ -50,6 +51,7 @@ def measure_arm(
         **_losses(records, arms, arm),
         **_growth(arms, arm),
         **_ablation(records, arm),
+        **_proposing(records, arm),
     }
 
 
@@ -127,6 +129,17 @@ def _growth(arms: Mapping[str, Curve], arm: str) -> dict[str, Any]:
     reached = np.isfinite(arms[arm].spent).all(axis=0)
     models = growth(arms[arm].value[:, reached])
     return {"growth": models} if models.weights else {}
+
+
+def _proposing(records: Records, arm: str) -> dict[str, Figure]:
+    """Return how the arm's champions propose, in a study with a notebook."""
+    if not records.proposing.get(arm):
+        return {}
+    campaigns = records.proposing[arm]
+    return {
+        "notebook share kept": share_kept(campaigns),
+        "proposed gain": proposed_gain(campaigns),
+    }
 
 
 def _ablation(records: Records, arm: str) -> dict[str, Any]:

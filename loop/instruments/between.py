@@ -20,6 +20,7 @@ from evals.equivalents import (
     rate_ratio,
 )
 from evals.intervals import Figure, cap_at_ceiling, missing
+from evals.proposing import proposed_apart
 from loop.instruments.gather import Records
 
 REFERENCES = ("random", "local", "tpe", "evolve")
@@ -60,6 +61,9 @@ def compare_arms(records: Records, evidence: Evidence, cpu_us: float) -> dict[st
     figures["rounds against one"] = cap(records, rounds, "self", "one_shot")
     figures |= reach(records, arms, cpu_us)
     figures["gain ratio reads"] = decline(arms)
+    own, refit = (records.proposing.get(arm, ()) for arm in ("self", "refit"))
+    if own:
+        figures["proposed gain, self minus refit"] = proposed_apart(own, refit)
     for name, figure in skill_effects(evidence).items():
         figures[f"{name} effect"] = figure
     return {**figures, **equivalents(records, arms, cpu_us)}

@@ -22,6 +22,7 @@ from evals.closure import Event
 from evals.loss import PlanFact
 from evals.oversight import SignedDecision
 from evals.pace import Effort
+from evals.proposing import Proposing
 from evals.retention import Held
 from loop.facts.oversight import signed_decisions
 from loop.instruments.champions import read_champions
@@ -45,6 +46,7 @@ from loop.instruments.gains import (
     read_tops,
 )
 from loop.instruments.losses import read_plans, read_rungs
+from loop.instruments.proposing import read_proposing
 from loop.instruments.run import Run
 from sandbox.heads import open_ledger
 from sandbox.ledger import Ledger
@@ -97,6 +99,8 @@ class Records:
     """
     champions: dict[str, tuple[Champion, ...]] = field(default_factory=dict)
     "arm -> its last champions with their changes; empty without study.ablate, and before the end"
+    proposing: dict[str, tuple[Proposing, ...]] = field(default_factory=dict)
+    "arm -> how its campaigns proposed; empty in a study without a notebook"
     clock: tuple[tuple[float, float, float], ...]
     "per run: wall seconds of waiting for people, of jobs, of the whole study"
 
@@ -165,8 +169,13 @@ def gather(runs: Sequence[Run]) -> Records:
         levels=_levels(ended) if LONGER in arms else {},
         longer=tuple(_longer(ended)) if runs[0].config.study.larger_replicates else (),
         champions=_champions(ended, arms) if runs[0].config.study.ablate else {},
+        proposing=_proposing(runs, arms) if runs[0].config.task.notebook else {},
         clock=tuple(wall_seconds(run, each) for run, each in zip(runs, signed, strict=True)),
     )
+
+
+def _proposing(runs: Sequence[Run], arms: Sequence[str]) -> dict[str, tuple[Proposing, ...]]:
+    return {arm: tuple(p for run in runs for p in read_proposing(run, arm)) for arm in arms}
 
 
 def _champions(ended: Sequence[Run], arms: Sequence[str]) -> dict[str, tuple[Champion, ...]]:

@@ -11,6 +11,7 @@ from loop.instruments.arm import WITHOUT
 from loop.report.claims import claim_lines, claim_tables
 from loop.report.evidence import Index
 from loop.report.measures import interval
+from loop.report.proposers import tell_proposer
 from loop.report.shape import Line, Part, Table, table
 from loop.report.study import MeasuredStudy
 from loop.report.truth import describe_truth
@@ -95,6 +96,9 @@ def describe_believed(study: MeasuredStudy, index: Index, name: str) -> tuple[Pa
         text = "Nothing: no figure of this study has an interval that decides anything."
         believed.append(Line(text=text, ledger=index.of("study")))
     sign = study.figures.get("warning sign", {}) if study.config.study.warning else {}
+    line, decided = tell_proposer(study, index)
+    if line:
+        (believed if decided else doubts).append(line)
     about_truth, truth = describe_truth(study, index, name)
     shown, others = claim_tables(study, index, name)
     return ([*about_truth, *believed], [shown, *truth, _table(holds, name)]), (

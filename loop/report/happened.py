@@ -13,6 +13,7 @@ from loop.report.asked import describe_state
 from loop.report.evidence import Index
 from loop.report.figures import BESIDE
 from loop.report.oversight import list_incidents, oversight
+from loop.report.proposers import list_proposers
 from loop.report.shape import Line, Part, Table, table
 from loop.report.study import MeasuredStudy, StudyRuns
 
@@ -27,6 +28,7 @@ def describe_happened(study: MeasuredStudy, index: Index, name: str) -> Part:
         listing.list_accounts(study, index, name),
         *_instruments(study, index, name),
         describe_ablation(study, index, name, measures.scale(study)),
+        list_proposers(study, index, name, measures.unit(study)),
         *oversight(study, index, name),
         *listing.list_looks(study, index, name),
         list_incidents(study, index, name),

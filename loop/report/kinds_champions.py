@@ -1,4 +1,4 @@
-"""The tables about champions: what made their gain."""
+"""The tables about champions: what made their gain, and how they propose."""
 
 from loop.report.kind import TableKind
 
@@ -26,6 +26,31 @@ CHAMPIONS: dict[str, TableKind] = {
             " champions that have it. Shares need not add up to 1, since changes interact: beyond"
             " single changes stands the gain less the sum of the losses. Intervals are not"
             " corrected for the number of changes."
+        ),
+    ),
+    "proposers": TableKind(
+        title="The proposer, generation by generation",
+        figure=True,
+        columns=(
+            "arm",
+            "generation",
+            "notebook share",
+            "share, low",
+            "share, high",
+            "gain of a proposal",
+            "gain, low",
+            "gain, high",
+            "repeats",
+            "repeats with a gain",
+            "gains by",
+        ),
+        note=(
+            "Above: the share of its training that the champion's recipe gives to the notebook,"
+            " from the baseline (generation 0) on. Below: the mean gain of a proposal over its"
+            " parent. A better champion leaves less to gain, so a fall over generations is no"
+            " proof of worse proposing; arm refit, whose proposals the baseline's recipe writes,"
+            " falls as well. On feedback, parents were chosen for their score, which makes all"
+            " gains look smaller."
         ),
     ),
 }
