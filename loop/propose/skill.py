@@ -5,11 +5,17 @@ All cells of configs.arms.CELLS start from a fixed common parent, the baseline, 
 Their plans pass the gate and are paid for like any other. No such plan can become champion.
 """
 
+import hmac
+import random
+from typing import Literal
+
 from configs.arms import CELLS
-from configs.build import parse, strict_json
+from configs.build import parse, plain, strict_json
 from configs.errors import BadInput
 from configs.history import History
+from configs.recipe import Recipe
 from configs.records import CONFIRM, JobCount, Proposal
+from configs.settings.task import TaskSetup
 from loop.campaign import Campaign, passes_gate
 from loop.facts.facts import Invalid
 from loop.measure.jobs import Replicate
@@ -18,7 +24,13 @@ from loop.plan import Draft, Planned, apply_proposal
 from loop.propose.ask import pick_line
 from loop.propose.history import list_trials, select_trials, store_history, write_notebook
 from loop.propose.limit import need_few_changes
+from loop.propose.view import draw
+from sandbox.canonical import canonical
 
+Use = Literal["select", "measure"]
+"""What a look at proposing skill is for: it chooses a champion, or it is a result."""
+PARENT_DRAWS = 10_000
+"""Draws of parents until enough are distinct."""
 JOBS = (JobCount(role="champion-train", count=1), JobCount(role="propose", count=1))
 """Jobs of a measure's propose plan: the weights that propose are its reference's."""
 
@@ -117,3 +129,29 @@ def _record_proposal(
         text=campaign.store_text(text),
     )
     return campaign.record(draft)
+
+
+def draw_parents(task: TaskSetup, secret: bytes, use: Use, count: int) -> list[Recipe]:
+    """Return distinct recipes of the grid, drawn by a repeat's secret, for proposals to improve.
+
+    The secret also halves the grid, so parents that select and parents that measure have no recipe
+    in common. Raises BadInput for a grid with too few recipes.
+    """
+    seed = hmac.digest(secret, f"parents of skill:{use}".encode(), "sha256")
+    rng, parents = random.Random(seed), dict[Recipe, None]()
+    for _ in range(PARENT_DRAWS):
+        recipe = draw(rng, task.baseline, task.choices())
+        if _side(secret, recipe) == use:
+            parents[recipe] = None
+        if len(parents) == count:
+            return list(parents)
+    raise BadInput(
+        f"study.skill_parents is {count}; it should be fewer, for task {task.name} has too few"
+        f" recipes to draw {count} parents that {use}"
+    )
+
+
+def _side(secret: bytes, recipe: Recipe) -> Use:
+    """Return for which use a recipe may be a parent."""
+    name = b"parent of skill:" + canonical(plain(recipe))
+    return "measure" if hmac.digest(secret, name, "sha256")[0] & 1 else "select"
