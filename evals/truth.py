@@ -52,6 +52,40 @@ class TrueCampaign:
     "true score that the best recipe of the grid has beyond the last champion's"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrueSkill:
+    """Proposing skill Q of a cell of a repeat, measured and true."""
+
+    cell: str
+    "its cell: whose recipe, which history (docs/instruments.md)"
+    repeat: int
+    "its repeat"
+    measured: float
+    "mean measured gain of its proposals over their parents"
+    true: float
+    "the same by the table's means"
+
+
+def hold_skills(skills: Sequence[TrueSkill]) -> dict[str, dict[str, Figure]]:
+    """Return {`Q, cell`: {measured, true}}, and the self effect of both, paired over repeats."""
+    cells = dict.fromkeys(skill.cell for skill in skills)
+    held = {
+        f"Q, {cell}": {
+            "measured": _mean([s.measured for s in skills if s.cell == cell]),
+            "true": _mean([s.true for s in skills if s.cell == cell]),
+        }
+        for cell in cells
+    }
+    own, first = ({s.repeat: s for s in skills if s.cell == cell} for cell in ("self", "refit"))
+    pairs = [(own[repeat], first[repeat]) for repeat in own if repeat in first]
+    if pairs:
+        held["self effect"] = {
+            "measured": _mean([one.measured - other.measured for one, other in pairs]),
+            "true": _mean([one.true - other.true for one, other in pairs]),
+        }
+    return held
+
+
 def hold(campaigns: Sequence[TrueCampaign], least: float) -> dict[str, dict[str, Figure]]:
     """Return instrument -> {measured, true} of an arm, per campaign.
 

@@ -30,7 +30,7 @@ CLOSING: dict[Purpose, str] = {
 def run_campaign(campaign: Campaign) -> None:
     """Run an arm of a single repeat: baseline, generations, closing looks.
 
-    A campaign at its end stays as it is.
+    A campaign at its end stays as it is. `finish_campaign` ends an arm whose skill is measured.
     """
     if campaign.key in campaign.facts().ended:
         return
@@ -111,8 +111,7 @@ def _record_baseline(campaign: Campaign) -> Planned:
 
 
 def close(campaign: Campaign) -> None:
-    """Take the study's own looks at a campaign's end, measure its last weights' skill, and take
-    the champion's changes back.
+    """Take the study's own looks at a campaign's end, and take the champion's changes back.
 
     A closing look measures the last champion against the baseline on fresh seeds.
     """
@@ -123,11 +122,25 @@ def close(campaign: Campaign) -> None:
             continue  # it trained with more all along
         if counts[purpose] and campaign.champions()[-1] != campaign.champions()[0]:
             look_once_more(campaign, purpose, study.generations + number)
-    if campaign.arm == "self" and study.skill_proposals:
-        for number, cell in enumerate(CELLS):
-            measure_skill(campaign, study.skill_generation(number), cell)
     if study.ablate:
         take_back_changes(campaign)
+    if not study.measures_skill(campaign.arm):
+        _end(campaign)
+
+
+def finish_campaign(campaign: Campaign) -> None:
+    """Measure the skill of a campaign's last weights, once every campaign has had its looks.
+
+    So no proposal of the measure repeats a recipe that another arm tries later.
+    """
+    if campaign.key in campaign.facts().ended:
+        return
+    for cell in CELLS:
+        measure_skill(campaign, cell)
+    _end(campaign)
+
+
+def _end(campaign: Campaign) -> None:
     entry = CampaignEndEntry(arm=campaign.arm, repeat=campaign.repeat)
     campaign.running.ledger.append(entry)
 

@@ -21,7 +21,7 @@ from configs.errors import HeirloopError, Paused, Stopped, VerificationFailed
 from configs.settings.config import Config
 from evals.claims import warning
 from loop.campaign import Campaign, Say
-from loop.course import run_campaign, run_start_trial
+from loop.course import finish_campaign, run_campaign, run_start_trial
 from loop.export import track
 from loop.export.write import mirror_tables
 from loop.facts.facts import Facts, fold_entries
@@ -44,6 +44,8 @@ from sandbox.ledger import FILE, Ledger
 
 Publish = Callable[[Ledger, Facts, Path], dict[str, Any]]
 """Write the documents of a run for people and programs; return its summary."""
+Task = Callable[[int | None], None]
+"""Do a part of the study's work on a core."""
 View = Callable[[Running], AbstractContextManager[Say]]
 """Show a run while it goes on; the context gives the function for printing a line."""
 
@@ -127,32 +129,28 @@ def _calling(running: Running) -> AbstractContextManager[None]:
 
 
 def _run_campaigns(running: Running, say: Say) -> None:
-    """Run the trials of the start, then every campaign."""
+    """Run the trials of the start, then every campaign, then the measures of skill."""
     study = running.config.study
-    repeats = range(study.repeats)
+
+    def on(step: Callable[[Campaign], None], arm: str, repeat: int) -> Task:
+        return lambda core: step(Campaign(running, arm, repeat, core, say))
+
     trials = [
-        partial(_run_start, running, repeat, number, say)
-        for repeat in repeats
+        on(partial(run_start_trial, number=number), START, repeat)
+        for repeat in range(study.repeats)
         for number in range(study.start_trials)
     ]
     _run_side_by_side(running, trials)
-    campaigns = [
-        partial(_run_arm, running, arm, repeat, say)
-        for repeat in repeats
-        for arm in running.config.arms()
-    ]
-    _run_side_by_side(running, campaigns)
+    for step in (run_campaign, finish_campaign):
+        campaigns = [
+            on(step, arm, repeat)
+            for repeat in range(study.repeats)
+            for arm in running.config.arms()
+        ]
+        _run_side_by_side(running, campaigns)
 
 
-def _run_start(running: Running, repeat: int, number: int, say: Say, core: int | None) -> None:
-    run_start_trial(Campaign(running, START, repeat, core, say), number)
-
-
-def _run_arm(running: Running, arm: str, repeat: int, say: Say, core: int | None) -> None:
-    run_campaign(Campaign(running, arm, repeat, core, say))
-
-
-def _run_side_by_side(running: Running, tasks: Sequence[Callable[[int | None], None]]) -> None:
+def _run_side_by_side(running: Running, tasks: Sequence[Task]) -> None:
     """Run tasks in as many threads as jobs may run at a time, a core each.
 
     The first error stops the others; a paused arm does not.
@@ -161,7 +159,7 @@ def _run_side_by_side(running: Running, tasks: Sequence[Callable[[int | None], N
     free = [cores[i % len(cores)] for i in range(running.config.box.parallel)]
     lock = threading.Lock()
 
-    def run(task: Callable[[int | None], None]) -> None:
+    def run(task: Task) -> None:
         with lock:
             core = free.pop()
         try:

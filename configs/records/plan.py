@@ -137,7 +137,7 @@ class Plan:
     """start: a trial of the notebook shared by all arms at the start; baseline: first champion;
     candidate: a proposal; propose: its jobs write the proposals of a generation; final, larger,
     unseal: champion against baseline on confirm, there at four times the compute, on sealed; skill:
-    a single proposal of a measure of skill against the baseline, on confirm; ablation: the last
+    a single proposal of a measure of skill against its own parent, on confirm; ablation: the last
     champion with a single change taken back, against that champion, on confirm; neither can ever
     become champion
     """

@@ -151,10 +151,7 @@ class Config:
         closing = (study.final_replicates > 0) + (study.larger_replicates > 0)
         released = sum(self.trials(arm) - study.start_trials for arm in self.arms())
         confirmed = sum(
-            study.rounds(arm)[0]
-            + closing
-            + study.ablate
-            + (arm == "self") * SKILLS * study.skill_proposals
+            study.rounds(arm)[0] + closing + study.ablate + SKILLS * study.skill_looks(arm)
             for arm in self.arms()
         )
         for split, each, start in (

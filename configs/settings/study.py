@@ -71,8 +71,12 @@ class Study:
     it out
     """
     skill_proposals: int = 0
-    """proposals by the last weights of arm self on the baseline, each measured on confirm once, and
+    """proposals by the last weights of arm self on each parent, each measured on confirm once, and
     as many by each of three twins; 0: no measure of skill
+    """
+    skill_parents: int = later(0)
+    """parents of a measure of skill, drawn from the grid by the repeat's secret, each with weights
+    trained anew; without a table the first is the baseline. Absent or 0: the baseline alone
     """
     ablate: int = later(0)
     """most changes of an arm's last champion that are taken back, each alone, and measured as the
@@ -137,6 +141,9 @@ class Study:
             "between 0 and 100",
         )
         self._check_raised()
+        need(
+            0 <= self.skill_parents <= 100, "skill_parents", self.skill_parents, "between 0 and 100"
+        )
         need(0 <= self.ablate <= 100, "ablate", self.ablate, "between 0 and 100")
         need(
             not self.ablate or self.final_replicates > 0,
@@ -172,12 +179,24 @@ class Study:
         """Return the most changes of a plan of an arm, 0 for any."""
         return self.most_changes if variant(arm).limited else 0
 
-    def skill_generation(self, number: int) -> int:
-        """Return the generation number under which a measure of skill is recorded.
+    def measures_skill(self, arm: str) -> bool:
+        """Tell whether the skill of an arm's last weights is measured."""
+        return arm == "self" and self.skill_proposals > 0
+
+    def skill_looks(self, arm: str) -> int:
+        """Return how many proposals of a cell are looked at, 0 for an arm that is not measured."""
+        return self.measures_skill(arm) * self.asks() * self.skill_proposals
+
+    def asks(self) -> int:
+        """Return how many parents a measure of skill asks about, each by weights of its own."""
+        return self.skill_parents or 1
+
+    def skill_generation(self, number: int, ask: int = 0) -> int:
+        """Return the generation number under which an ask of a measure of skill is recorded.
 
         It lies after those of the closing looks.
         """
-        return self.generations + 3 + number
+        return self.generations + 3 + number * self.asks() + ask
 
     def replicates(self, arm: str) -> int:
         """Return the most paired replicates of a confirmation of an arm."""

@@ -20,11 +20,13 @@ from configs.build import parse, strict_json
 from configs.entries import OpeningEntry
 from configs.errors import BadInput, NoBaseline
 from configs.history import History, Trial
+from configs.recipe import Recipe
 from configs.records import CONFIRM, JobCount, Proposal, Purpose
 from configs.settings.config import Config
 from evals.metrics import primary
 from evals.table import World
 from loop.calibrate.played import (
+    PLAYED,
     Played,
     confirm,
     make_draft,
@@ -44,6 +46,7 @@ from loop.plan import Planned, apply_proposal
 from loop.propose.ask import pick_line
 from loop.propose.history import history_of, list_trials, select_trials
 from loop.propose.limit import need_near
+from loop.propose.skill import list_parents, list_tried
 from loop.propose.table import proposer
 from loop.propose.view import ProposerView
 from loop.study.simulated import PROPOSE_US
@@ -68,6 +71,9 @@ def play_study(
             _play_start(played, repeat, trial)
         for arm in config.arms():
             _play_campaign(played, arm, repeat)
+        for arm in config.arms():
+            for cell in CELLS if config.study.measures_skill(arm) else ():
+                _measure_skill(played, played.campaign(arm, repeat), cell)
     played.known.closed = True
     return Run.of_facts(number, config, played.known, played.proposing_us)
 
@@ -202,27 +208,32 @@ def _record_proposal(
     index: int,
     parent: Planned,
     text: str | BadInput,
-    purpose: Purpose = "candidate",
+    asked: Recipe | None = None,
 ) -> Planned | None:
-    """Record the plan of a proposal, or the reason for having none."""
+    """Record the plan of a proposal, or the reason for having none.
+
+    A proposal that measures skill starts from the recipe `asked` about instead of the parent's.
+    """
+    before = asked or parent.plan.recipe
     try:
         if isinstance(text, BadInput):
             raise text
         made = parse(Proposal, strict_json(text))
-        recipe = apply_proposal(parent.plan.recipe, {}, made).recipe
-        need_near(campaign.limit(), (parent.plan.recipe, ""), (recipe, ""))
+        recipe = apply_proposal(before, {}, made).recipe
+        need_near(campaign.limit(), (before, ""), (recipe, ""))
     except BadInput as error:
         played.known.at[*campaign.key, number, index] = Invalid(reason=str(error)[:300])
         return None
+    purpose: Purpose = "skill" if asked else "candidate"
     draft = make_draft(purpose, number, index, recipe, parent=parent, beside=parent, proposal=made)
-    return record(played, campaign, draft)
+    return record(played, campaign, replace(draft, reference=(PLAYED, before)))
 
 
 # The end of a campaign
 
 
 def _close(played: Played, campaign: Campaign) -> None:
-    """Take the closing look, open sealed, and measure the skill of the last weights."""
+    """Take the closing look, and open sealed."""
     study, champions = played.config.study, campaign.champions()
     base, best = champions[0], champions[-1]
     if best.digest != base.digest:
@@ -231,9 +242,6 @@ def _close(played: Played, campaign: Campaign) -> None:
             draft = make_draft("final", number, 0, best.plan.recipe, parent=best, beside=base)
             confirm(played, campaign, record(played, campaign, draft))
         _open_sealed(played, campaign, base, best)
-    if campaign.arm == "self" and study.skill_proposals:
-        for number, cell in enumerate(CELLS):
-            _measure_skill(played, campaign, study.skill_generation(number), cell)
 
 
 def _open_sealed(played: Played, campaign: Campaign, base: Planned, best: Planned) -> None:
@@ -268,27 +276,33 @@ def _open_sealed(played: Played, campaign: Campaign, base: Planned, best: Planne
     )
 
 
-def _measure_skill(played: Played, campaign: Campaign, number: int, cell: str) -> None:
-    """Measure a cell of loop/propose/skill.py: its proposals on the baseline, a pair for each."""
-    config, champions = played.config, campaign.champions()
-    base, arm = champions[0], CELLS[cell]
+def _measure_skill(played: Played, campaign: Campaign, cell: str) -> None:
+    """Measure a cell as loop/propose/skill.py does: proposals on each parent, a pair for each."""
+    study, champions, arm = played.config.study, campaign.champions(), CELLS[cell]
     reader = champions[0 if arm.weights == "first" else -1]
-    _record_reading(played, campaign, reader, number)
-    trials = select_trials(campaign, list_trials(campaign), arm.history)
-    count = config.study.skill_proposals
-    history = History(
-        champion=base.plan.recipe,
-        champion_source=base.plan.bundle,
-        champion_score=None,
-        trials=tuple(trials.values()),
-        count=count,
-        grid=config.task.choices(),
-        most_changes=campaign.limit(),
-    )
-    rng = random.Random(f"{config.study.seed}:{cell}:{campaign.repeat}:{number}")
-    lines = write_proposals(history, rng, _drafts(played, campaign, reader))
-    for index, text in enumerate(_pick_lines(lines, count)):
-        planned = _record_proposal(played, campaign, number, index, base, text, "skill")
-        for champion in (False, True) if planned else ():
-            assert planned
-            measure(played, Replicate(planned=planned, index=0, champion=champion), CONFIRM)
+    written = list[Recipe]()
+    for ask, parent in enumerate(list_parents(campaign, "measure")):
+        generation = study.skill_generation(list(CELLS).index(cell), ask)
+        _record_reading(played, campaign, reader, generation)
+        trials = select_trials(campaign, list_trials(campaign), arm.history)
+        tried = (plan.recipe for plan in list_tried(played.known, campaign.repeat))
+        history = History(
+            champion=parent,
+            champion_source=PLAYED,
+            champion_score=None,
+            trials=tuple(trials.values()),
+            barred=tuple(dict.fromkeys((*tried, *written))),
+            count=study.skill_proposals,
+            grid=played.config.task.choices(),
+            most_changes=campaign.limit(),
+        )
+        rng = random.Random(f"{study.seed}:{cell}:{campaign.repeat}:{generation}")
+        lines = write_proposals(history, rng, _drafts(played, campaign, reader))
+        for index, text in enumerate(_pick_lines(lines, study.skill_proposals)):
+            planned = _record_proposal(
+                played, campaign, generation, index, champions[0], text, parent
+            )
+            if planned:
+                written.append(planned.plan.recipe)
+                for champion in (False, True):
+                    measure(played, Replicate(planned=planned, index=0, champion=champion), CONFIRM)

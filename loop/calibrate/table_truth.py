@@ -4,7 +4,6 @@ A truth is an instrument on other campaigns of the world than those of its studi
 gain is replaced there by the gain that the table's means give.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,11 +19,16 @@ from evals.retention import Held
 from evals.table import World
 from evals.truth import hold
 from loop.calibrate.table_studies import TableWorld, comparable, play, read_records
-from loop.facts.facts import Invalid
-from loop.instruments.gains import KINDS, read_skills
+from loop.instruments.gains import list_cells, read_skills
 from loop.instruments.gather import Records
 from loop.instruments.run import Run
-from loop.instruments.truth import read_campaigns, split_folds, true_gain, true_score
+from loop.instruments.truth import (
+    read_campaigns,
+    split_folds,
+    true_gain,
+    true_score,
+    true_skill,
+)
 
 CHUNK = 10
 """Campaigns of each arm that are played at once: facts are large."""
@@ -135,15 +139,9 @@ def _true_rung(run: Run, world: World, arm: str, held: Held) -> Held:
 
 
 def _true_skills(run: Run, world: World) -> Iterator[Skill]:
-    """Yield the mean true gain of each cell's proposals; an unusable one gains nothing."""
-    study, kinds = run.config.study, list(KINDS.values())
-    for skill in read_skills(run):
-        cell = kinds.index((skill.recipe > 0, skill.history > 0, skill.scrambled))
-        place = "self", skill.repeat - run.base, study.skill_generation(cell)
-        names = [run.facts.at[*place, index] for index in range(study.skill_proposals)]
-        plans = [run.facts.plans[name] for name in names if not isinstance(name, Invalid)]
-        gains = [gain for plan in plans if math.isfinite(gain := true_gain(world, run, plan))]
-        yield replace(skill, value=math.fsum(gains) / len(names))
+    """Yield the mean true gain of each cell's proposals."""
+    for skill, (arm, repeat, cell) in zip(read_skills(run), list_cells(run), strict=True):
+        yield replace(skill, value=true_skill(world, run, arm, repeat, cell))
 
 
 def hold_truth(run: Run, world: World, best: float, side: str) -> Iterator[tuple[str, Figure]]:

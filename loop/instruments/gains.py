@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from configs.arms import CELLS, variant
 from configs.objective import Objective
+from configs.recipe import Recipe
 from configs.records import CONFIRM, Scores
 from evals.amplify import Skill
 from evals.arms import Gain
@@ -119,13 +120,13 @@ def closing_gain(
     return pair_gain(run, final, objective) if final else math.nan
 
 
-def baseline_level(run: Run, arm: str, repeat: int) -> float:
+def baseline_level(run: Run, arm: str, repeat: int, parent: Recipe | None = None) -> float:
     """Return the baseline's mean score beside plans of a campaign, on confirm and unbounded.
 
-    NaN where the campaign confirmed nothing against its baseline.
+    `parent` stands in for the baseline. NaN where the campaign confirmed nothing against it.
     """
     baseline = run.facts.champions[arm, repeat][0]
-    recipe = run.facts.plans[baseline].recipe
+    recipe = parent or run.facts.plans[baseline].recipe
     scores = [
         score
         for digest in run.scores_of
@@ -174,24 +175,18 @@ def read_tops(run: Run, arm: str) -> Iterator[float]:
 def read_skills(run: Run) -> Iterator[Skill]:
     """Yield Q of every measured cell: the mean paired gain of its proposals on confirm.
 
-    An unusable proposal counts with the objective's floor less the parent's score, and so does one
+    An unusable proposal counts with the objective's floor less its parent's score, and so does one
     with a failed job. A proposal that reviewers refused says nothing about the weights and is left
     out.
     """
     last = run.config.study.generations
-    for (arm, repeat, generation), propose_plan in run.facts.asks.items():
-        number = generation - run.config.study.skill_generation(0)
-        if number < 0 or (propose_plan, "propose", 0) not in run.facts.results:
-            continue
-        recipe, history, scrambled = KINDS[list(CELLS)[number]]
-        proposals = [
-            run.facts.at.get((arm, repeat, generation, index))
-            for index in range(run.config.study.skill_proposals)
+    for arm, repeat, cell in list_cells(run):
+        recipe, history, scrambled = KINDS[cell]
+        worths = [
+            worth
+            for proposals in read_asks(run, arm, repeat, cell)
+            for worth in _list_worths(run, arm, repeat, proposals)
         ]
-        lost = math.nan
-        if any(_is_unusable(run, one) for one in proposals):
-            lost = _floor_gain(run, arm, repeat)
-        worths = [_worth(run, one, lost) for one in proposals]
         known = [worth for worth in worths if math.isfinite(worth)]
         yield Skill(
             repeat=run.base + repeat,
@@ -202,7 +197,43 @@ def read_skills(run: Run) -> Iterator[Skill]:
         )
 
 
-def _is_unusable(run: Run, proposal: str | Invalid | None) -> bool:
+def list_cells(run: Run) -> Iterator[tuple[str, int, str]]:
+    """Yield (arm, repeat, cell) of every cell of skill that proposals were written for."""
+    cells = dict[tuple[str, int, str], None]()
+    for (arm, repeat, generation), propose_plan in run.facts.asks.items():
+        number = generation - run.config.study.skill_generation(0)
+        if number >= 0 and (propose_plan, "propose", 0) in run.facts.results:
+            cells[arm, repeat, list(CELLS)[number // run.config.study.asks()]] = None
+    yield from cells
+
+
+def read_asks(run: Run, arm: str, repeat: int, cell: str) -> Iterator[list[str | Invalid | None]]:
+    """Yield the proposals of each ask of a cell that was answered."""
+    study, number = run.config.study, list(CELLS).index(cell)
+    for ask in range(study.asks()):
+        generation = study.skill_generation(number, ask)
+        propose_plan = run.facts.asks.get((arm, repeat, generation), "")
+        if (propose_plan, "propose", 0) in run.facts.results:
+            places = range(study.skill_proposals)
+            yield [run.facts.at.get((arm, repeat, generation, index)) for index in places]
+
+
+def _list_worths(
+    run: Run, arm: str, repeat: int, proposals: Sequence[str | Invalid | None]
+) -> list[float]:
+    """Return what each proposal of an ask gained over the ask's parent."""
+    lost = math.nan
+    if any(is_unusable(run, one) for one in proposals):
+        lost = _floor_gain(run, arm, repeat, proposals)
+    return [
+        pair_gain(run, one, run.unbounded)
+        if isinstance(one, str) and not is_unusable(run, one)
+        else lost
+        for one in proposals
+    ]
+
+
+def is_unusable(run: Run, proposal: str | Invalid | None) -> bool:
     """Tell whether a proposal that measures skill is invalid, missing, or has a failed job."""
     if not isinstance(proposal, str):
         return True
@@ -210,21 +241,20 @@ def _is_unusable(run: Run, proposal: str | Invalid | None) -> bool:
     return any(result and result[0].status != "ok" for result in results)
 
 
-def _worth(run: Run, proposal: str | Invalid | None, lost: float) -> float:
-    if not isinstance(proposal, str) or _is_unusable(run, proposal):
-        return lost
-    return pair_gain(run, proposal, run.unbounded)
+def _floor_gain(
+    run: Run, arm: str, repeat: int, proposals: Sequence[str | Invalid | None]
+) -> float:
+    """Return the floor less the parent's mean score on confirm; NaN without either.
 
-
-def _floor_gain(run: Run, arm: str, repeat: int) -> float:
-    """Return the floor less the fixed parent's mean score on confirm; NaN without either.
-
-    A campaign that confirmed nothing has the parent's score on feedback instead.
+    Without a score of the parent, the baseline's stands for it: on confirm, else on feedback.
     """
     screened = run.facts.scores.get((run.facts.champions[arm, repeat][0], "predict", 0))
     if screened is None:
         return math.nan
-    level = baseline_level(run, arm, repeat)
+    parents = [run.facts.plans[one].reference_recipe for one in proposals if isinstance(one, str)]
+    level = baseline_level(run, arm, repeat, parents[0] if parents else None)
+    if math.isnan(level):
+        level = baseline_level(run, arm, repeat)
     if math.isnan(level):
         level = primary(run.unbounded, screened)
     return floor(run.unbounded, screened.items) - level

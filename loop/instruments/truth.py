@@ -18,8 +18,14 @@ from configs.records import CONFIRM, Plan, Split
 from evals.folds import columns_of
 from evals.intervals import settle
 from evals.table import PLANNED, Unlisted, World
-from evals.truth import TrueCampaign, TruePlan, hold
-from loop.instruments.gains import closing_gain
+from evals.truth import TrueCampaign, TruePlan, TrueSkill, hold, hold_skills
+from loop.instruments.gains import (
+    closing_gain,
+    is_unusable,
+    list_cells,
+    read_asks,
+    read_skills,
+)
 from loop.instruments.gather import shared_settings
 from loop.instruments.losses import read_plans
 from loop.instruments.run import Run
@@ -70,7 +76,17 @@ def _changed(base: Recipe, other: Recipe) -> dict[str, Any]:
 
 def _hold_arm(runs: Sequence[Run], world: World, best: float, arm: str) -> dict[str, Any]:
     campaigns = [campaign for run in runs for campaign in read_campaigns(run, world, best, arm)]
-    return dict(plain(settle(hold(campaigns, runs[0].config.objective.minimum_effect))))
+    held = hold(campaigns, runs[0].config.objective.minimum_effect)
+    cells = [read_true_skills(run, world, arm) for run in runs]
+    return dict(plain(settle(held | hold_skills([skill for own in cells for skill in own]))))
+
+
+def read_true_skills(run: Run, world: World, arm: str) -> Iterator[TrueSkill]:
+    """Yield Q of each cell of an arm, measured and true."""
+    for skill, (own, repeat, cell) in zip(read_skills(run), list_cells(run), strict=True):
+        if own == arm:
+            true = true_skill(world, run, own, repeat, cell)
+            yield TrueSkill(cell=cell, repeat=skill.repeat, measured=skill.value, true=true)
 
 
 def read_campaigns(run: Run, world: World, best: float, arm: str) -> Iterator[TrueCampaign]:
@@ -119,6 +135,26 @@ def true_gain(world: World, run: Run, plan: Plan) -> float:
     level, parent = level_of(run, plan.arm), run.facts.plans[plan.parent]
     before = true_score(world, parent.recipe, level=level)
     return before - true_score(world, plan.recipe, level=level)
+
+
+def true_skill(world: World, run: Run, arm: str, repeat: int, cell: str) -> float:
+    """Return the true Q of a cell: the mean bits that its proposals save against their parents.
+
+    Both over the table's means. An unusable proposal counts with the objective's floor.
+    """
+    gains = list[float]()
+    for proposals in read_asks(run, arm, repeat, cell):
+        plans = [run.facts.plans[one] for one in proposals if isinstance(one, str)]
+        parent = plans[0].reference_recipe if plans else None
+        before = true_score(world, parent or run.config.task.baseline)
+        floor = run.config.objective.floor
+        lost = math.nan if floor is None else before - floor
+        for one in proposals:
+            usable = isinstance(one, str) and not is_unusable(run, one)
+            after = true_score(world, run.facts.plans[one].recipe) if isinstance(one, str) else 0.0
+            gains.append(before - after if usable else lost)
+    known = [gain for gain in gains if math.isfinite(gain)]
+    return math.fsum(known) / len(known) if known else math.nan
 
 
 def split_folds(run: Run, repeat: int, split: Split) -> NDArray[np.int64]:

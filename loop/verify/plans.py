@@ -52,6 +52,8 @@ def _find_base(memory: Memory, plan: Plan) -> Recipe | None:
     """Return the recipe that a plan's changed knobs are told against; None: its own."""
     if plan.purpose == "start":
         return memory.rules.config.task.baseline
+    if plan.purpose == "skill":
+        return plan.reference_recipe
     return memory.plans[plan.parent].recipe if plan.purpose in CHANGING else None
 
 

@@ -70,7 +70,8 @@ def _find_excess(memory: Memory, store: Store, plan: Plan) -> str:
     if not limit or plan.purpose not in ("candidate", "skill"):
         return ""
     base = memory.plans[plan.basis or plan.parent]
-    count = len(list_changes(store, (base.bundle, base.recipe), (plan.bundle, plan.recipe)))
+    before = (plan.purpose == "skill" and plan.reference_recipe) or base.recipe
+    count = len(list_changes(store, (base.bundle, before), (plan.bundle, plan.recipe)))
     return f"changes {count} knobs and regions; at most {limit} may be" if count > limit else ""
 
 
@@ -126,13 +127,13 @@ def _find_baseline(memory: Memory, store: Store, plan: Plan) -> str:
 
 def _find_reference(memory: Memory, store: Store, plan: Plan) -> str:
     """Return what is wrong with the bundle and recipe measured beside a plan."""
-    reference = (plan.reference, plan.reference_recipe)
+    reference, right = (plan.reference, plan.reference_recipe), [memory.plans.get(plan.parent)]
     if plan.purpose in CLOSING:
         campaign = [memory.plans[name] for name in memory.campaigns[plan.arm, plan.repeat]]
         right = [other for other in campaign if other.purpose == "baseline"]
-    else:
-        right = [memory.plans[plan.parent]] if plan.parent else []
-    is_right = reference in [(other.bundle, other.recipe) for other in right]
+    # Proposals that measure skill start from any recipe, and none of them can become champion.
+    skill = plan.purpose == "skill" and plan.reference_recipe
+    is_right = any(reference == (other.bundle, skill or other.recipe) for other in right if other)
     if is_right or (reference == ("", None) and plan.purpose in (*FIRST, "propose")):
         return ""
     return f"is measured beside {plan.reference[:12] or 'nothing'}, which is not its champion"

@@ -68,8 +68,7 @@ def find_misuse(memory: Memory, grant: Grant) -> str:
     counts = {job.role: job.count for job in memory.plans[grant.plan].jobs}
     if not 0 <= grant.index < counts.get(grant.role, 0):
         return "the plan has no such job"
-    before = memory.job_state(grant.plan, grant.role, grant.index)
-    may_begin = before.stage in ("", "lost")
-    if may_begin and grant == next_grant(memory, grant.plan, grant.role, grant.index):
+    stage = memory.job_state(grant.plan, grant.role, grant.index).stage
+    if stage in ("", "lost") and grant == next_grant(memory, grant.plan, grant.role, grant.index):
         return ""
     return "it is not valid or was used"

@@ -231,8 +231,8 @@ def prepare(name: str, stage: str) -> Path:
     asks = [
         {"setting": name, "stage": stage, "number": number, "block": block, "permuted": permuted}
         | {"recipe": plain(recipes[number])}
-        for block in range(len(blocks))
         for permuted in ((False, True) if stage == "pilot" else (False,))
+        for block in range(len(blocks))
         for number in numbers
     ]
     whole = {knob: list(values) for knob, values in (task.grid or {}).items()}

@@ -54,7 +54,8 @@ DEPTHS = [1, 3, 4, 1, 3, 4]
 def lines(count, start=0):
     """So many proposals that all differ from each other and from the baseline."""
     knobs = [
-        {"depth": DEPTHS[i % 6], "dropout": 0.01 * (1 + i % 9)} for i in range(start, start + count)
+        {"depth": DEPTHS[i % 6], "dropout": 0.01 * (1 + i % 45)}
+        for i in range(start, start + count)
     ]
     return [json.dumps({"hypothesis": "h", "knobs": one}) for one in knobs]
 
