@@ -15,9 +15,10 @@ from configs.settings.study import Warn
 from evals.amplify import Skill, amplifying, effects
 from evals.arms import Curve, difference
 from evals.closure import Event, as_people, automation, provenance, reading
+from evals.excess import lossy_on
 from evals.intervals import Figure, cap_at_ceiling
 from evals.loss import PlanFact, efficiency
-from evals.retention import Held, retention
+from evals.retention import Guard, Held
 
 Said = Literal["yes", "cannot tell", "not measured", "not evaluable"]
 WORDS = ("amplifying", "lossy", "self-closed")
@@ -41,10 +42,14 @@ class Evidence:
     "fates of the self arm's proposals"
     held: Sequence[Held] = ()
     "the self arm's gains on each rung"
+    references: Sequence[Held] = ()
+    "the same of reference changes, fixed before the study"
     ceiling: float | None = None
     "largest score on the scale"
     best: float | None = None
     "best known score, turned so that larger is better; None: `ceiling`"
+    floor: float | None = None
+    "score on the scale of a net that has learned nothing"
     deviation: float = 0.0
     "seed deviation of one score"
     scores: Sequence[float] = ()
@@ -66,21 +71,23 @@ def skill_effects(evidence: Evidence) -> dict[str, Figure]:
 def words(study: Evidence) -> dict[str, bool]:
     """Return word -> whether it may be said: amplifying, lossy, self-closed.
 
-    amplifying: self effect and self minus refit clear of zero. lossy: loss in transfer clear of
-    zero. self-closed: own effect clear of zero, self ahead of refit (history alone closes nothing),
-    most accepted changes by lineage weights, and people release less than half of the compute at
-    every stage of CLOSING. A simulated reviewer counts as the person it stands for.
+    amplifying: self effect and self minus refit clear of zero. lossy: excess loss clear of zero on
+    a rung, with Holm's correction over the rungs. self-closed: own effect clear of zero, self ahead
+    of refit (history alone closes nothing), most accepted changes by lineage weights, and people
+    release less than half of the compute at every stage of CLOSING. A simulated reviewer counts as
+    the person it stands for.
     """
     skill = skill_effects(study)
     return {
         "amplifying": amplifying(skill, study.arms),
-        "lossy": (
-            retention(study.held, ceiling=study.ceiling, deviation=study.deviation)[
-                "loss in transfer"
-            ].over(0.0)
-        ),
+        "lossy": bool(lossy_on(study.held, study.references, limits=limits(study))),
         "self-closed": self_closed(study),
     }
+
+
+def limits(study: Evidence) -> Guard:
+    """Return the scores near which gains on a rung say nothing."""
+    return Guard(ceiling=study.ceiling, floor=study.floor, deviation=study.deviation)
 
 
 def self_closed(study: Evidence) -> bool:

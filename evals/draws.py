@@ -15,12 +15,14 @@ from evals.law import (
     CHOSEN,
     CLAIM,
     GENERATIONS,
+    MEASURED,
     PARALLEL,
     PER_BIT,
     PLAN_BAR,
     PLAN_NOISE,
     PLAN_SPREAD,
     REFERENCE_BITS,
+    REFERENCES,
     REPEATED,
     REPEATS,
     ROUND_US,
@@ -31,7 +33,7 @@ from evals.law import (
     Law,
 )
 from evals.loss import PlanFact
-from evals.retention import Held, Rung
+from evals.retention import Held
 
 
 def draw_noise(law: Law, rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
@@ -188,7 +190,7 @@ def draw_plans(law: Law, rng: np.random.Generator, apart: np.random.Generator) -
 def draw_rungs(law: Law, rng: np.random.Generator, curve: Curve) -> list[Held]:
     """Return the self arm's gains on each rung; `curve` is its own."""
     closing = curve.value[:, -1]
-    means: dict[Rung, Floats] = {
+    means = {
         "feedback": closing + SHOWN + 3 * law.hack,
         "gate": closing + CHOSEN,
         "closing": closing,
@@ -198,6 +200,38 @@ def draw_rungs(law: Law, rng: np.random.Generator, curve: Curve) -> list[Held]:
         Held(repeat=r, rung=rung, value=float(v))
         for rung, column in means.items()
         for r, v in enumerate(column + 0.1 * rng.standard_normal(REPEATS))
+    ]
+
+
+def draw_far(law: Law, rng: np.random.Generator, curve: Curve) -> list[Held]:
+    """Return the self arm's gains outside the training distribution and with more compute."""
+    closing = curve.value[:, -1]
+    return [
+        Held(repeat=r, rung=rung, value=float(v))
+        for rung, by in law.loses.items()
+        for r, v in enumerate(
+            (1 - by - law.beyond.get(rung, 0.0)) * closing + 0.1 * rng.standard_normal(REPEATS)
+        )
+    ]
+
+
+def draw_changes(law: Law, rng: np.random.Generator) -> list[Held]:
+    """Return the gains of reference changes on each rung, round the gain of the self arm.
+
+    Each loses its share by `law.loses`, and something of its own.
+    """
+    middle = max(float(law.means("self")[-1]), law.step, 0.1)
+    gains = middle * np.linspace(0.3, 1.7, REFERENCES)
+    own = {rung: 0.05 * rng.standard_normal(REFERENCES) for rung in law.loses}
+    return [
+        Held(repeat=r, rung=rung, change=f"change {k}", value=float(v))
+        for rung, by in {"closing": 0.0, **law.loses}.items()
+        for k, gain in enumerate(gains)
+        for r, v in enumerate(
+            (1 - by) * gain
+            - (own[rung][k] if rung in own else 0.0)
+            + 0.1 * rng.standard_normal(MEASURED)
+        )
     ]
 
 

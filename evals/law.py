@@ -4,7 +4,7 @@ Truths come from the laws' arithmetic alone. Nothing is drawn here.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal
 
@@ -39,6 +39,8 @@ WIDTHS, REPEATED = (4, 8), (0.05, 0.15)
 """Parallel proposals of a generation, in turn, and the share that repeats an earlier plan."""
 SHOWN, CHOSEN = 0.4, 0.2
 """Excess of accepted plans on feedback and on confirm, since both chose them."""
+REFERENCES, MEASURED = 12, 4
+"""Reference changes fixed before the study, and measurements of each."""
 TWINS = ("scrambled_own", "no_own", "scrambled_start")
 """Arms that differ from self in what they read; drawn apart, so that no other draw changes."""
 RATED = ("random", "local", "tpe")
@@ -93,6 +95,10 @@ class Law:
     "slope of a plan's gain on the foretold one, among the plans of a generation"
     kept: float = 1.0
     "share of a gain on confirm that holds on sealed"
+    loses: Mapping[str, float] = field(default_factory=lambda: {"away": 0.3, "large": 0.5})
+    "rung -> share of its gain that any change loses there"
+    beyond: Mapping[str, float] = field(default_factory=dict)
+    "rung -> share that the loop's gain loses on top"
     hack: float = 0.0
     "gain that plans show on feedback alone"
     tails: Literal["normal", "heavy", "jumps"] = "normal"
@@ -212,11 +218,15 @@ def truth(law: Law) -> dict[str, float]:
             "kappa": 1 - total["scrambled"] / total["self"],
             "kappa own": 1 - over["scrambled_own"] / over["self"],
             "gain ratio": (total["self"] - half) / half,
-            "loss in transfer": 1 - law.kept,
             "feedback to gate": gate / feedback,
             "gate to closing": total["self"] / gate,
             "closing to sealed": law.kept,
-            "loss": 1 - law.kept * total["self"] / feedback,
+            "loss by selection": 1 - total["self"] / feedback,
+            "excess loss on sealed": (1 - law.kept) * total["self"],
+            **{
+                f"excess loss on {rung}": law.beyond.get(rung, 0.0) * total["self"]
+                for rung in law.loses
+            },
             **{f"elasticity of {name}": by for name, by in law.elastic.items()},
         }
     if law.human:
@@ -280,38 +290,3 @@ def true_words(law: Law) -> frozenset[str]:
         "grows by its law": law.grows() == "saturating",
     }
     return law.words | {word for word, true in follows.items() if true}
-
-
-_CLOSED = frozenset({"amplifying", "self-closed"})
-_SEES_MORE = Law(name="", data=0.12, skill={**Law(name="").skill, "scrambled": 0.3})
-LAWS: dict[str, Law] = {
-    law.name: law
-    for law in (
-        Law(name="null", step=0.0, foretells=0.0),
-        Law(name="linear"),
-        Law(name="compounding", mechanism=0.15, data=0.05, words=_CLOSED),
-        Law(name="lossy", kept=0.5, decay=0.9, words=frozenset({"lossy"})),
-        Law(name="saturating", decay=0.7, step=0.5, gap=0.5),
-        Law(name="hacking", hack=0.6, foretells=0.5),
-        Law(
-            name="human-bottlenecked",
-            mechanism=0.15,
-            human=0.7,
-            words=frozenset({"amplifying"}),
-            elastic={"compute": 0.1, "proposals": 0.1, "replicates": 0.0, "reviewer speed": 0.8},
-        ),
-        Law(
-            name="fixed-search",
-            search=True,
-            proposer="fixed program",
-            skill=dict.fromkeys(("self", "frozen", "refit", "scrambled", "random", *TWINS), 1.0),
-        ),
-        replace(_SEES_MORE, name="data-only"),
-        Law(name="cron", skill=dict.fromkeys(Law(name="").skill, 1.0), proposer="fixed program"),
-        Law(name="heavy tails", tails="heavy"),
-        Law(name="drifting noise", drift=0.2),
-        Law(name="rare jumps", tails="jumps"),
-        Law(name="correlated arms", mirrored=True, shared=0.0),
-    )
-}
-"""Name -> law."""

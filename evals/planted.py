@@ -7,7 +7,7 @@ draw, truth, words.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,7 +18,9 @@ from evals.claims import Evidence, warning
 from evals.closure import automation, autonomy
 from evals.draws import (
     draw_arms,
+    draw_changes,
     draw_events,
+    draw_far,
     draw_noise,
     draw_plans,
     draw_reference,
@@ -34,13 +36,13 @@ from evals.law import (
     COMPUTED,
     ELSE,
     GENERATIONS,
-    LAWS,
     LEVEL_AT_USED,
     LONG,
     MINUTES,
     QUEUE,
     RATED,
     REPEATS,
+    TWINS,
     USED_BITS,
     Law,
     true_words,
@@ -96,7 +98,7 @@ def _draw(law: Law, rng: np.random.Generator) -> tuple[Evidence, Mapping[str, Fi
     The order of the draws is part of the world.
     """
     apart = rng.spawn(1)[0]
-    twins, kin, square = apart.spawn(3)
+    twins, kin, square, far = apart.spawn(4)
     arms = draw_arms(law, rng, twins)
     plans = draw_plans(law, rng, apart)
     acts = int(rng.poisson(law.human * 4 * GENERATIONS * REPEATS))
@@ -105,7 +107,8 @@ def _draw(law: Law, rng: np.random.Generator) -> tuple[Evidence, Mapping[str, Fi
         skills=draw_skills(law, rng),
         events=draw_events(law, rng),
         plans=plans,
-        held=draw_rungs(law, rng, arms["self"]),
+        held=(*draw_rungs(law, rng, arms["self"]), *draw_far(law, far, arms["self"])),
+        references=draw_changes(law, far),
         ceiling=1.0,
         deviation=0.1,
         scores=tuple(1.0 - 0.1 * law.gap + 0.02 * rng.standard_normal(REPEATS)),
@@ -202,6 +205,43 @@ def _long_curves(law: Law, rng: np.random.Generator) -> Floats:
     own = law.noise * draw_noise(law, rng, (REPEATS, LONG))
     added = own + law.shared * rng.standard_normal((REPEATS, LONG))
     return np.asarray(np.cumsum(law.long() + added * (1 + law.drift) ** np.arange(LONG), axis=1))
+
+
+_CLOSED = frozenset({"amplifying", "self-closed"})
+_SEES_MORE = Law(name="", data=0.12, skill={**Law(name="").skill, "scrambled": 0.3})
+LAWS: dict[str, Law] = {
+    law.name: law
+    for law in (
+        Law(name="null", step=0.0, foretells=0.0),
+        Law(name="linear"),
+        Law(name="compounding", mechanism=0.15, data=0.05, words=_CLOSED),
+        Law(name="lossy", kept=0.5, decay=0.9, words=frozenset({"lossy"})),
+        Law(name="brittle", beyond={"away": 0.4}, words=frozenset({"lossy"})),
+        Law(name="undertrained baseline", loses={"away": 0.6, "large": 0.8}),
+        Law(name="saturating", decay=0.7, step=0.5, gap=0.5),
+        Law(name="hacking", hack=0.6, foretells=0.5),
+        Law(
+            name="human-bottlenecked",
+            mechanism=0.15,
+            human=0.7,
+            words=frozenset({"amplifying"}),
+            elastic={"compute": 0.1, "proposals": 0.1, "replicates": 0.0, "reviewer speed": 0.8},
+        ),
+        Law(
+            name="fixed-search",
+            search=True,
+            proposer="fixed program",
+            skill=dict.fromkeys(("self", "frozen", "refit", "scrambled", "random", *TWINS), 1.0),
+        ),
+        replace(_SEES_MORE, name="data-only"),
+        Law(name="cron", skill=dict.fromkeys(Law(name="").skill, 1.0), proposer="fixed program"),
+        Law(name="heavy tails", tails="heavy"),
+        Law(name="drifting noise", drift=0.2),
+        Law(name="rare jumps", tails="jumps"),
+        Law(name="correlated arms", mirrored=True, shared=0.0),
+    )
+}
+"""Name -> law."""
 
 
 WORLDS: dict[str, World] = {name: world(law) for name, law in LAWS.items()}

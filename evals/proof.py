@@ -11,6 +11,7 @@ from evals.amplify import effects, gain_ratio, rounds_against_one
 from evals.arms import difference, gain
 from evals.claims import Evidence, words
 from evals.closure import automation, provenance, reading, self_closure
+from evals.excess import excess
 from evals.intervals import LEVEL, Figure, missing, share
 from evals.loss import (
     PARTS,
@@ -22,7 +23,7 @@ from evals.loss import (
 from evals.planted import World
 from evals.retention import retention
 
-HELD = ("feedback to gate", "gate to closing", "closing to sealed", "loss", "loss in transfer")
+HELD = ("feedback to gate", "gate to closing", "closing to sealed", "loss by selection")
 WRONG = 0.05
 """Largest share of a world's studies that may be called by a word that is false there."""
 
@@ -31,6 +32,7 @@ def measure_study(study: Evidence, further: Mapping[str, Figure | bool]) -> dict
     """Return every instrument with a known truth in some world, measured on a study."""
     skill, promise = effects(study.skills), sum_promises(study.plans)
     held, change = retention(study.held), efficiency(study.plans)
+    beyond = excess(study.held, study.references)
     authors = [p.author for p in study.plans if p.fate == "accepted"]
     return {
         "gain of self": gain(study.arms, "self"),
@@ -42,6 +44,7 @@ def measure_study(study: Evidence, further: Mapping[str, Figure | bool]) -> dict
         **reading(study.arms),
         "gain ratio": gain_ratio(study.arms, "self"),
         **{name: held[name] for name in HELD},
+        **{f"excess loss on {rung}": figure for rung, figure in beyond.items()},
         "automation of accept": automation(study.events)["accept"],
         "provenance": provenance(authors, [p.author for p in study.plans]),
         **{name: promise[name] for name in PARTS},

@@ -17,7 +17,7 @@ from configs.metrics import ON_TABLE
 from configs.objective import Objective
 from configs.settings.config import Config
 from evals.judge import least, spend
-from evals.law import LAWS
+from evals.planted import LAWS
 from evals.table import PLANNED
 from loop.plan import ROOT
 from loop.propose.table import proposer

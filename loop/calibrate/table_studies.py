@@ -14,6 +14,7 @@ from configs.recipe import Recipe
 from configs.settings.config import Config
 from evals.closure import STAGES, Event
 from evals.pace import Effort
+from evals.retention import Held
 from evals.table import PLANNED, World
 from loop.calibrate.in_memory import play_study
 from loop.instruments.gains import read_gains, read_skills
@@ -111,7 +112,7 @@ def play(
     return play_study(number, own, world, learns=place.learns, cautions=not truth)
 
 
-def read_records(run: Run) -> Records:
+def read_records(run: Run, references: tuple[Held, ...] = ()) -> Records:
     """Return the records of a run as the instruments need them; no person decided anything."""
     arms, nobody = comparable(run.config), Effort(decisions=(), minutes=(), queue_seconds=())
     return Records(
@@ -120,6 +121,7 @@ def read_records(run: Run) -> Records:
         events=dict.fromkeys(arms, _decide_by_rule()),
         plans={arm: tuple(read_plans(run, arm)) for arm in arms},
         held={arm: tuple(read_rungs(run, arm)) for arm in arms},
+        references=references,
         effort=nobody,
         efforts=dict.fromkeys(arms, nobody),
         simulated={},

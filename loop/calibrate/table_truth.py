@@ -132,9 +132,10 @@ def _true_rung(run: Run, world: World, arm: str, held: Held) -> Held:
         folds = split_folds(run, repeat, CONFIRM if held.rung == "closing" else "sealed")
         true = true_score(world, base, folds) - true_score(world, best, folds)
         return replace(held, value=true)
-    if held.rung == "shifted":
+    if held.rung in world.table.slices:
         away = world.true(base) - world.true(best)
-        return replace(held, value=float(away[world.table.folds :].mean()))
+        place = world.table.folds + world.table.slices.index(held.rung)
+        return replace(held, value=float(away[place]))
     return held
 
 

@@ -25,6 +25,7 @@ from evals.arms import Gain, common, curves
 from evals.claims import words
 from evals.intervals import Figure
 from evals.proof import Called, Row, cover
+from evals.retention import Held
 from evals.table import World
 from loop.calibrate.table_studies import (
     ARMS,
@@ -40,6 +41,7 @@ from loop.calibrate.table_truth import CHUNK, count_false, hold_truth, play_trut
 from loop.instruments.between import claim_evidence, compare_arms
 from loop.instruments.gather import Records
 from loop.instruments.measure import flatten, measure_records
+from loop.instruments.references import true_references
 from loop.study.tabulated import read_world
 
 NAME = "table"
@@ -166,13 +168,15 @@ def _prove_world(job: tuple[Config, Sizes, int]) -> Proof:
 def prove_world(config: Config, world: World, place: TableWorld, sizes: Sizes) -> Proof:
     """Play the studies of a world and the campaigns of its truth; return both, side by side."""
     best, proof = world.best()[1], Proof()
+    part = world.within(place.fixed) if place.fixed else world
+    changes = tuple(true_references(part, place.baseline))
     studies = [
-        _play_measured(config, world, place, number, best)
+        _play_measured(config, world, place, number, best, changes)
         for number in range(sizes.studies_of(place.number))
     ]
     at = 1e6 * float(np.mean([study.figures["equal plan, CPU-seconds"] for study in studies]))
     truth = play_truth(config, world, place, sizes.campaigns, best)
-    true = measure_records(truth.records, at)
+    true = measure_records(replace(truth.records, references=changes), at)
     values = {name: f.value for name, f in _list_figures(true) if f.word not in BOUNDS}
     values |= truth.held if place.learns else {**truth.held, **SAME_LAW}
     unproven = {} if place.learns else {"amplifying": False, "self-closed": False}
@@ -203,10 +207,15 @@ class Measured:
 
 
 def _play_measured(
-    config: Config, world: World, place: TableWorld, number: int, best: float
+    config: Config,
+    world: World,
+    place: TableWorld,
+    number: int,
+    best: float,
+    references: tuple[Held, ...],
 ) -> Measured:
     run = play(config, world, place, number, draw_repeats(place, number))
-    records = read_records(run)
+    records = read_records(run, references)
     return Measured(
         records=records,
         figures=measure_records(records),

@@ -18,6 +18,7 @@ from evals.closure import (
     provenance,
     stage_table,
 )
+from evals.excess import excess
 from evals.foretold import calibration
 from evals.growth import growth
 from evals.intervals import Figure, mean, missing, share
@@ -33,7 +34,7 @@ from evals.loss import (
 from evals.pace import Effort, human_cost
 from evals.proposing import proposed_gain, share_kept
 from evals.retention import retention
-from loop.instruments.between import cap, ceiling_of
+from loop.instruments.between import cap, limits_of
 from loop.instruments.gather import Records
 from loop.instruments.raised import measure_raised
 
@@ -97,13 +98,14 @@ def _losses(records: Records, arms: Mapping[str, Curve], arm: str) -> dict[str, 
     plans = records.plans[arm]
     # While a study runs, gains of accepted plans stay closed.
     verified = plans if arm in arms else ()
-    deviation = records.config.task.seed_deviation
+    held, limits = records.held[arm], limits_of(records)
     return {
         "funnel": funnel(plans),
         "promise": sum_promises(plans) if arm in arms else {},
         "promises that are priors": share_of_priors(plans),
         **calibration(plans),
-        "retention": retention(records.held[arm], ceiling=ceiling_of(records), deviation=deviation),
+        "retention": retention(held, limits),
+        "excess loss": excess(held, records.references, limits=limits),
         "efficiency": efficiency(verified),
         f"efficiency{WITHOUT}": efficiency(verified, around=False),
         "yield": yield_now(verified),

@@ -7,6 +7,7 @@ import numpy as np
 
 from configs.arms import FREE
 from configs.metrics import METRICS
+from configs.tokens import FIRST_VALUE, layout
 from evals.amplify import decline, rounds_against_one
 from evals.arms import ARMS, Curve, difference
 from evals.claims import Evidence, skill_effects
@@ -21,6 +22,7 @@ from evals.equivalents import (
 )
 from evals.intervals import Figure, cap_at_ceiling, missing
 from evals.proposing import proposed_apart
+from evals.retention import Guard
 from loop.instruments.gather import Records
 
 REFERENCES = ("random", "local", "tpe", "evolve")
@@ -39,8 +41,10 @@ def claim_evidence(records: Records, arms: Mapping[str, Curve]) -> Evidence:
         events=records.events.get("self", ()),
         plans=records.plans.get("self", ()),
         held=records.held.get("self", ()),
+        references=records.references,
         ceiling=ceiling_of(records),
         best=best_of(records),
+        floor=floor_of(records),
         deviation=records.config.task.seed_deviation,
         scores=records.tops.get("self", ()),
         start_trials=records.config.study.start_trials,
@@ -135,6 +139,25 @@ def best_of(records: Records) -> float | None:
     if task.best_known is None or objective.metric != task.metric():
         return ceiling_of(records)
     return task.best_known if objective.direction == "up" else -task.best_known
+
+
+def limits_of(records: Records) -> Guard:
+    """Return the raw scores near which a gain on a rung says nothing."""
+    deviation = records.config.task.seed_deviation
+    return Guard(ceiling=ceiling_of(records), floor=floor_of(records), deviation=deviation)
+
+
+def floor_of(records: Records) -> float | None:
+    """Return the score of a net that has learned nothing, turned so that larger is better.
+
+    It is the objective's floor; else, for exact match, the share that guessing answers hits.
+    """
+    objective, task = records.config.objective, records.config.task
+    raw = objective.floor
+    if raw is None and objective.metric == "exact_match":
+        lay = layout(task.format(), task.baseline)
+        raw = float(lay.vocabulary - FIRST_VALUE) ** -lay.answer
+    return raw if raw is None or objective.direction == "up" else -raw
 
 
 def ceiling_of(records: Records) -> float | None:

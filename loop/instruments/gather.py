@@ -47,6 +47,7 @@ from loop.instruments.gains import (
 )
 from loop.instruments.losses import read_plans, read_rungs
 from loop.instruments.proposing import read_proposing
+from loop.instruments.references import read_references
 from loop.instruments.run import Run
 from sandbox.heads import open_ledger
 from sandbox.ledger import Ledger
@@ -69,6 +70,8 @@ class Records:
     "arm -> fates of its proposals, in the objective's unit"
     held: dict[str, tuple[Held, ...]]
     "arm -> gains per rung, on the unbounded scale"
+    references: tuple[Held, ...] = ()
+    """gains of reference changes per rung, on the same scale (loop/instruments/references.py)"""
     effort: Effort
     "effort of people, one value per run"
     efforts: dict[str, Effort]
@@ -159,6 +162,7 @@ def gather(runs: Sequence[Run]) -> Records:
         events={arm: tuple(e for run in runs for e in read_events(run, arm)) for arm in arms},
         plans={arm: tuple(p for run in runs for p in read_plans(run, arm)) for arm in arms},
         held={arm: tuple(h for run in runs for h in read_rungs(run, arm)) for arm in arms},
+        references=read_references(runs),
         effort=effort,
         efforts=dict(_efforts(runs, arms, signed, PEOPLE)),
         simulated=dict(_efforts(runs, arms, signed, SIMULATED)),

@@ -11,7 +11,7 @@ from configs.recipe import Recipe
 from configs.records import Plan, Scores
 from evals.loss import Fate, PlanFact
 from evals.metrics import floor, log_odds, primary
-from evals.retention import Held, Rung
+from evals.retention import Held
 from evals.table import UNLISTED
 from loop.facts.facts import Invalid
 from loop.instruments.closure import writer
@@ -24,9 +24,11 @@ from loop.instruments.gains import (
 )
 from loop.instruments.run import Run
 
-UNKNOWN = (math.nan, math.nan)
-UNMOVED = (0.0, math.nan)
-"""Gain and score of a rung where the baseline is champion still."""
+Look = tuple[float, float, float]
+"""Gain on the unbounded scale, the champion's raw score, the baseline's raw score."""
+UNKNOWN = (math.nan, math.nan, math.nan)
+UNMOVED = (0.0, math.nan, math.nan)
+"""A rung where the baseline is champion still."""
 
 
 def read_rungs(run: Run, arm: str) -> Iterator[Held]:
@@ -38,17 +40,13 @@ def read_rungs(run: Run, arm: str) -> Iterator[Held]:
     openings = [(plan.repeat, opening) for plan, opening in _openings(run) if plan.arm == arm]
     for _, repeat in [key for key in run.campaigns if key[0] == arm and run.facts.closed]:
         accepted = _accepted(run, arm, repeat)
-        rungs: dict[Rung, tuple[float, float]] = {
-            "feedback": (
-                math.fsum(feedback_gain(run, p.plan, run.unbounded) for p in accepted),
-                math.nan,
-            ),
-            "gate": (
-                math.fsum(pair_gain(run, p.plan, run.unbounded) for p in accepted),
-                math.nan,
-            ),
+        gained = math.fsum(feedback_gain(run, p.plan, run.unbounded) for p in accepted)
+        proven = math.fsum(pair_gain(run, p.plan, run.unbounded) for p in accepted)
+        rungs: dict[str, Look] = {
+            "feedback": (gained, math.nan, math.nan),
+            "gate": (proven, math.nan, math.nan),
             "closing": _closing_look(run, arm, repeat, "final"),
-            **_shifted_rung(run, arm, repeat),
+            **_slice_rungs(run, arm, repeat),
         }
         if run.config.study.larger_replicates:
             rungs["large"] = _closing_look(run, arm, repeat, "larger")
@@ -58,8 +56,14 @@ def read_rungs(run: Run, arm: str) -> Iterator[Held]:
         elif openings and not run.has_new_champion(arm, repeat):
             # The arm was opened, and this campaign had no champion to open.
             rungs["sealed"] = UNMOVED
-        for rung, (value, score) in rungs.items():
-            yield Held(repeat=run.base + repeat, rung=rung, value=value, score=score)
+        for rung, look in rungs.items():
+            yield hold(run.base + repeat, rung, look)
+
+
+def hold(repeat: int, rung: str, look: Look, change: str = "") -> Held:
+    """Return a look as the gain on a rung."""
+    value, score, beside = look
+    return Held(repeat=repeat, rung=rung, value=value, score=score, beside=beside, change=change)
 
 
 SLICED = ("exact_match", "bits")
@@ -82,57 +86,46 @@ def _accepted(run: Run, arm: str, repeat: int) -> list[PlanFact]:
     return sorted(accepted, key=lambda p: p.generation)[-1:]
 
 
-def _closing_look(run: Run, arm: str, repeat: int, purpose: str) -> tuple[float, float]:
-    """Return (gain on the unbounded scale, champion's raw score) of a closing look."""
+def _closing_look(run: Run, arm: str, repeat: int, purpose: str) -> Look:
     final = run.finals.get((arm, repeat, purpose))
-    champion = list(pair_scores(run, final)["predict"].values()) if final else []
-    gain = closing_gain(run, arm, repeat, run.unbounded, purpose)
-    return gain, mean_score(run, champion)
+    sides = pair_scores(run, final).values() if final else ({}, {})
+    champion, baseline = (mean_score(run, list(side.values())) for side in sides)
+    return closing_gain(run, arm, repeat, run.unbounded, purpose), champion, baseline
 
 
-def _shifted_rung(run: Run, arm: str, repeat: int) -> dict[Rung, tuple[float, float]]:
-    """Return the rung of slices outside the task's distribution, if the campaign has it."""
-    if run.has_new_champion(arm, repeat):
-        final = run.finals.get((arm, repeat, "final"))
-        shifted = _shifted_look(run, final) if final else UNKNOWN
-        return {"shifted": shifted} if math.isfinite(shifted[0]) else {}
-    sliced = run.config.objective.metric in SLICED and run.config.task.format().slices()
-    return {"shifted": UNMOVED} if sliced else {}
+def _slice_rungs(run: Run, arm: str, repeat: int) -> dict[str, Look]:
+    """Return the rung of each slice outside the task's distribution, if the campaign has it."""
+    names = run.config.task.format().slices() if run.config.objective.metric in SLICED else ()
+    if not run.has_new_champion(arm, repeat):
+        return dict.fromkeys(names, UNMOVED)
+    final = run.finals.get((arm, repeat, "final"))
+    looks = {name: _slice_look(run, final, name) if final else UNKNOWN for name in names}
+    return {name: look for name, look in looks.items() if math.isfinite(look[0])}
 
 
-def _shifted_look(run: Run, digest: str) -> tuple[float, float]:
-    """Return (gain on the unbounded scale, champion's raw score) of a closing look on the slices.
-
-    A score there is the slices' mean exact match, or their mean bits. NaN without slices, or for
-    another metric.
-    """
-    if run.config.objective.metric not in SLICED:
-        return UNKNOWN
+def _slice_look(run: Run, digest: str, name: str) -> Look:
+    """Return a closing look on one slice: its exact match, or its bits."""
     sides = [
-        [_on_slices(scores) for scores in side.values() if scores.slices]
+        [_on_slice(scores, name) for scores in side.values() if name in scores.slices]
         for side in pair_scores(run, digest).values()
     ]
     if not all(sides):
         return UNKNOWN
     champion, baseline = (_mean_unbounded(run, side) for side in sides)
-    return champion - baseline, mean_score(run, sides[0])
+    return champion - baseline, mean_score(run, sides[0]), mean_score(run, sides[1])
 
 
-def _on_slices(scores: Scores) -> Scores:
-    bits = list((scores.slice_bits or {}).values())
-    return replace(
-        scores,
-        exact_match=math.fsum(scores.slices.values()) / len(scores.slices),
-        bits=math.fsum(bits) / len(bits) if bits else None,
-    )
+def _on_slice(scores: Scores, name: str) -> Scores:
+    bits = (scores.slice_bits or {}).get(name)
+    return replace(scores, exact_match=scores.slices[name], bits=bits)
 
 
 def _mean_unbounded(run: Run, scores: Sequence[Scores]) -> float:
     return math.fsum(primary(run.unbounded, s) for s in scores) / len(scores)
 
 
-def _opened_gain(run: Run, opening: OpeningEntry) -> tuple[float, float]:
-    """Return (gain on the unbounded scale, champion's raw score) of an opening of sealed.
+def _opened_gain(run: Run, opening: OpeningEntry) -> Look:
+    """Return an opening of sealed.
 
     It rests on the means in the opening, since single scores never leave the run. NaN where a pair
     is missing.
@@ -142,10 +135,11 @@ def _opened_gain(run: Run, opening: OpeningEntry) -> tuple[float, float]:
         return UNKNOWN
     sign = 1 if run.config.objective.direction == "up" else -1
     if run.unbounded == run.config.objective:
-        return opening.gain, sign * champion
+        return opening.gain, sign * champion, sign * baseline
     # All held-out splits hold as many items.
     items = next((s.items for s in run.facts.scores.values() if s), 0)
-    return sign * (log_odds(champion, items) - log_odds(baseline, items)), sign * champion
+    gain = sign * (log_odds(champion, items) - log_odds(baseline, items))
+    return gain, sign * champion, sign * baseline
 
 
 def feedback_gain(run: Run, digest: str, objective: Objective) -> float:

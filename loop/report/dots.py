@@ -5,7 +5,7 @@ from typing import Any
 
 from evals.closure import STAGES
 from evals.loss import FATE_WORDS, FATES
-from evals.retention import RUNGS, name_step
+from evals.retention import FIRST, name_step, order
 from loop.report.plot import (
     GREY,
     Point,
@@ -38,7 +38,9 @@ def draw_funnel(_unit: str, arms: Sequence[str], rows: Rows) -> Any:
 def draw_rungs(unit: str, arms: Sequence[str], rows: Rows) -> Any:
     """Draw each arm's gain on every rung."""
     points = [row[:5] for row in rows]
-    return _draw_dots(arms, points, [name_step(rung) for rung in RUNGS], f"gain, {unit}", None)
+    short = {name_step(rung): rung for rung in FIRST}
+    names = [name_step(rung) for rung in order(short.get(str(row[1]), str(row[1])) for row in rows)]
+    return _draw_dots(arms, points, names, f"gain, {unit}", None)
 
 
 def draw_automation(_unit: str, arms: Sequence[str], rows: Rows) -> Any:

@@ -122,16 +122,19 @@ HAPPENED: dict[str, TableKind] = {
         figure=True,
         columns=("arm", "rung", "gain", "low", "high", "repeats"),
         note=(
-            "Accepted gains on feedback and on confirm, both selected on; then champion"
-            " against baseline on fresh seeds (closing), on sealed, outside the training"
-            " distribution (shifted), and with four times the compute on both sides (large)."
-            " Hollow: without an interval."
+            "Accepted gains on feedback and on confirm, both selected on; then champion against"
+            " baseline on fresh seeds (closing), on sealed, on each slice outside the training"
+            " distribution, and with four times the compute on both sides (large). Hollow: without"
+            " an interval."
         ),
     ),
     "retention": TableKind(
         title="Retention",
         columns=("arm", "step", *INTERVAL),
-        note="Share of the gain that the next rung still shows; loss = 1 - product.",
+        note=(
+            "Share of the gain before it that a rung still shows, after the closing look of that"
+            " look. Excess loss: what is lost there beyond what reference changes of its size lose."
+        ),
     ),
     "automation": TableKind(
         title="Automation per stage",

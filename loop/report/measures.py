@@ -50,9 +50,11 @@ def promise_rows(study: MeasuredStudy) -> Iterator[Row]:
 
 
 def retention_rows(study: MeasuredStudy) -> Iterator[Row]:
-    """Yield each arm's retention from rung to rung."""
+    """Yield each arm's retention from rung to rung, and its excess loss per rung."""
     for arm, step, *cells in _parts(study, "retention"):
         yield arm, name_step(step), *cells
+    for arm, rung, *cells in _parts(study, "excess loss"):
+        yield arm, f"excess loss, {rung}", *cells
 
 
 def rung_rows(study: MeasuredStudy) -> Iterator[Row]:

@@ -13,7 +13,8 @@ from configs.job import Order, Outcome
 from configs.records import Split
 from configs.settings.config import Config
 from configs.settings.task import SIMULATED
-from evals.law import LAWS, Law
+from evals.law import Law
+from evals.planted import LAWS
 from evals.simulate import World, predict, propose, train
 from loop.plan import source
 from sandbox.box.base import Execution, report_failure

@@ -12,9 +12,9 @@ from evals.amplify import gain_ratio
 from evals.arms import difference
 from evals.claims import WORDS, words
 from evals.closure import automation, provenance, self_closure
-from evals.law import GENERATIONS, LAWS, Law, best_of
+from evals.law import GENERATIONS, Law, best_of
 from evals.loss import sum_promises
-from evals.planted import WORLDS, world
+from evals.planted import LAWS, WORLDS, world
 from evals.proof import prove_world
 from evals.retention import retention
 
@@ -58,6 +58,8 @@ def test_the_issue_s_worlds_are_all_here():
         "linear",
         "compounding",
         "lossy",
+        "brittle",
+        "undertrained baseline",
         "saturating",
         "hacking",
         "human-bottlenecked",
@@ -115,7 +117,15 @@ def test_careless_kappa_alone_calls_a_fixed_mechanism_closed():
 
 @pytest.mark.prove
 def test_careless_loss_from_feedback_on_calls_every_honest_loop_lossy():
-    assert np.mean([retention(s.held)["loss"].over(0.0) for s in some("linear")]) > 0.9
+    lost = [retention(s.held)["loss by selection"].over(0.0) for s in some("linear")]
+    assert np.mean(lost) > 0.9
+
+
+@pytest.mark.prove
+def test_careless_loss_far_from_home_calls_a_loop_lossy_for_what_any_change_loses():
+    kept = [retention(s.held)["closing to large"].high for s in some("undertrained baseline")]
+    assert np.mean(np.array(kept, float) < 1) > 0.99
+    assert np.mean([words(s)["lossy"] for s in some("undertrained baseline")]) <= 0.05
 
 
 @pytest.mark.prove

@@ -83,7 +83,8 @@ def test_fewer_bits_are_a_positive_gain_in_verdict_ladder_funnel_and_report(stud
         "feedback": True,
         "gate": True,
         "closing": True,
-        "shifted": True,
+        "code": True,
+        "licence": True,
     }
     arm = summary["arms"][0]
     assert arm["gate"]["gain"] > 0.5

@@ -153,7 +153,7 @@ def test_sealed_is_opened_on_its_own_folds_and_skill_is_measured_on_the_baseline
     world = World(fabricated.fabricate(noise=0.001))
     run = play_study(0, cfg, world)
     held = {(h.rung, h.repeat): h.value for arm in ("self",) for h in read_rungs(run, arm)}
-    assert {"sealed", "closing", "shifted"} <= {rung for rung, _ in held}
+    assert {"sealed", "closing", "code", "licence"} <= {rung for rung, _ in held}
     base, best = (run.facts.plans[run.facts.champions["self", 0][at]].recipe for at in (0, -1))
     folds = run_folds(cfg, 0, "sealed")
     true = world.score(base, own=folds) - world.score(best, own=folds)

@@ -12,7 +12,8 @@ from studies import mandate, page_of
 from configs.arms import START
 from configs.errors import BadInput, NoBox, VerificationFailed
 from configs.job import Limits
-from evals.law import CLAIM, LAWS
+from evals.law import CLAIM
+from evals.planted import LAWS
 from evals.simulate import worth
 from loop import session
 from loop.calibrate import power
@@ -285,8 +286,8 @@ def test_what_is_gone_on_sealed_is_found_by_openings_of_the_real_loop(tmp_path, 
         )
         folders.append(loop_alone(cfg))
         released(lambda: unseal(folders[-1]))
-    lost = measure(folders)["arms"]["planted"]["retention"]["loss in transfer"]
-    assert near(lost, 1 - LAWS["lossy"].kept) and lost["low"] > 0
+    kept = measure(folders)["arms"]["planted"]["retention"]["closing to sealed"]
+    assert near(kept, LAWS["lossy"].kept) and kept["high"] < 1
 
 
 def test_where_people_decide_closure_and_cost_are_told_as_if_the_stand_in_were_people(tmp_path):

@@ -527,7 +527,7 @@ def test_effects_and_rungs_are_read_from_the_ledger(tmp_path, go):
         and told["between"]["self minus refit"]["word"] == "cannot tell"
     )
     rungs = {h.rung for h in found.held["self"] if h.value == h.value}
-    assert {"feedback", "gate", "closing", "shifted", "large"} <= rungs and "sealed" not in rungs
+    assert {"feedback", "gate", "closing", "carries", "large"} <= rungs and "sealed" not in rungs
     assert told["warning sign"] == {"sign": "not registered"}
     after = {p.generation for p in facts.plans.values() if p.purpose == "skill"}
     assert max(after) > last and all(

@@ -1,0 +1,59 @@
+"""Reference changes: what any change of its size loses on a rung, for the excess loss of a loop.
+
+They are fixed before a study. On a table they are every recipe of the study's grid that is truly
+better than the baseline, with the gains that the table's means give.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+
+from configs.build import plain
+from configs.errors import BadInput
+from configs.recipe import Recipe
+from evals.retention import Held
+from evals.table import Unlisted, World, list_grid
+from loop.instruments.run import Run
+from loop.study.tabulated import read_world
+
+LARGE = 4.0
+"""Compute level of the rung `large`."""
+
+
+def read_references(runs: Sequence[Run]) -> tuple[Held, ...]:
+    """Return the reference changes of a study that has ended; none without its table's file."""
+    config = runs[0].config
+    if not config.task.table or not all(run.facts.closed for run in runs):
+        return ()
+    try:
+        return tuple(true_references(read_world(config), config.task.baseline))
+    except BadInput:
+        return ()  # The file is gone or another: figures that rest on it are not measured.
+
+
+def true_references(world: World, baseline: Recipe) -> Iterator[Held]:
+    """Yield the true gains in bits of all recipes of a world that beat its baseline."""
+    folds, names = world.table.folds, world.table.slices
+    for recipe in list_grid(world.table.task):
+        gains = world.true(baseline) - world.true(recipe)
+        closing = float(gains[:folds].mean()) if len(gains) else math.nan
+        if not closing > 0:
+            continue
+        rungs = {"closing": closing, **dict(zip(names, map(float, gains[folds:]), strict=True))}
+        if math.isfinite(large := _gain_at(world, baseline, recipe, LARGE)):
+            rungs["large"] = large
+        change = _name(baseline, recipe)
+        for rung, value in rungs.items():
+            yield Held(repeat=0, rung=rung, value=value, change=change)
+
+
+def _gain_at(world: World, baseline: Recipe, recipe: Recipe, level: float) -> float:
+    """Return a recipe's true gain at a compute level; NaN where either is unlisted there."""
+    try:
+        return world.score(baseline, level) - world.score(recipe, level)
+    except Unlisted:
+        return math.nan
+
+
+def _name(baseline: Recipe, recipe: Recipe) -> str:
+    before = plain(baseline)
+    return " ".join(f"{k}={v}" for k, v in sorted(plain(recipe).items()) if before[k] != v)
