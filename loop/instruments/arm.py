@@ -19,6 +19,7 @@ from evals.closure import (
     stage_table,
 )
 from evals.excess import excess
+from evals.drift import at_end
 from evals.foretold import calibration
 from evals.growth import growth
 from evals.intervals import Figure, mean, missing, share
@@ -53,6 +54,7 @@ def measure_arm(
         **_growth(arms, arm),
         **_ablation(records, arm),
         **_proposing(records, arm),
+        **_drift(records, arm),
     }
 
 
@@ -131,6 +133,11 @@ def _growth(arms: Mapping[str, Curve], arm: str) -> dict[str, Any]:
     reached = np.isfinite(arms[arm].spent).all(axis=0)
     models = growth(arms[arm].value[:, reached])
     return {"growth": models} if models.weights else {}
+
+
+def _drift(records: Records, arm: str) -> dict[str, Any]:
+    """Return how far the arm's last champions moved in constraints and slices."""
+    return {"drift": at_end(records.drifts[arm])} if records.drifts.get(arm) else {}
 
 
 def _proposing(records: Records, arm: str) -> dict[str, Figure]:

@@ -19,6 +19,7 @@ from evals.ablation import Champion
 from evals.amplify import Skill
 from evals.arms import Gain
 from evals.closure import Event
+from evals.drift import Drift
 from evals.loss import PlanFact
 from evals.oversight import SignedDecision
 from evals.pace import Effort
@@ -38,6 +39,7 @@ from loop.instruments.closure import (
     sum_effort,
     wall_seconds,
 )
+from loop.instruments.drift import read_drift
 from loop.instruments.gains import (
     baseline_level,
     longer_gain,
@@ -104,6 +106,8 @@ class Records:
     "arm -> its last champions with their changes; empty without study.ablate, and before the end"
     proposing: dict[str, tuple[Proposing, ...]] = field(default_factory=dict)
     "arm -> how its campaigns proposed; empty in a study without a notebook"
+    drifts: dict[str, tuple[Drift, ...]] = field(default_factory=dict)
+    "arm -> drift in behaviour of its campaigns; empty while a study runs"
     clock: tuple[tuple[float, float, float], ...]
     "per run: wall seconds of waiting for people, of jobs, of the whole study"
 
@@ -174,6 +178,7 @@ def gather(runs: Sequence[Run]) -> Records:
         longer=tuple(_longer(ended)) if runs[0].config.study.larger_replicates else (),
         champions=_champions(ended, arms) if runs[0].config.study.ablate else {},
         proposing=_proposing(runs, arms) if runs[0].config.task.notebook else {},
+        drifts={arm: tuple(d for run in ended for d in read_drift(run, arm)) for arm in arms},
         clock=tuple(wall_seconds(run, each) for run, each in zip(runs, signed, strict=True)),
     )
 

@@ -39,6 +39,7 @@ SINGLE = 10
 """Champions that get a sentence each; of more, one sentence an arm."""
 TABLED = (
     "ablation",
+    "drift",
     "automation",
     "stages",
     "funnel",

@@ -8,7 +8,7 @@ from typing import Any
 
 from configs.arms import START
 from loop.report.curves import draw_burn, draw_calibration, draw_gains, draw_scores
-from loop.report.curves_champions import draw_proposers
+from loop.report.curves_champions import draw_drift, draw_proposers
 from loop.report.dots import (
     draw_ablation,
     draw_automation,
@@ -30,6 +30,7 @@ FIGURES: dict[str, Callable[..., Any]] = {
     "rungs": draw_rungs,
     "ablation": draw_ablation,
     "proposers": draw_proposers,
+    "drift": draw_drift,
     "automation": draw_automation,
     "calibration": draw_calibration,
 }

@@ -10,6 +10,7 @@ from configs.entries import PauseEntry, lines_of
 from loop.report import listing, measures, progress
 from loop.report.ablation import describe_ablation
 from loop.report.asked import describe_state
+from loop.report.drift import list_drift
 from loop.report.evidence import Index
 from loop.report.figures import BESIDE
 from loop.report.oversight import list_incidents, oversight
@@ -29,6 +30,7 @@ def describe_happened(study: MeasuredStudy, index: Index, name: str) -> Part:
         *_instruments(study, index, name),
         describe_ablation(study, index, name, measures.scale(study)),
         list_proposers(study, index, name, measures.unit(study)),
+        list_drift(study, index, name),
         *oversight(study, index, name),
         *listing.list_looks(study, index, name),
         list_incidents(study, index, name),

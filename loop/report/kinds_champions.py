@@ -1,4 +1,4 @@
-"""The tables about champions: what made their gain, and how they propose."""
+"""The tables about champions: their gain, how they propose, and what else changes."""
 
 from loop.report.kind import TableKind
 
@@ -51,6 +51,28 @@ CHAMPIONS: dict[str, TableKind] = {
             " proof of worse proposing; arm refit, whose proposals the baseline's recipe writes,"
             " falls as well. On feedback, parents were chosen for their score, which makes all"
             " gains look smaller."
+        ),
+    ),
+    "drift": TableKind(
+        title="Drift in behaviour",
+        figure=True,
+        columns=(
+            "arm",
+            "quantity",
+            "generation",
+            "champion less baseline",
+            "low",
+            "high",
+            "repeats",
+            "rests on",
+            "better",
+            "reads",
+        ),
+        note=(
+            "What the objective constrains, and the task's slices: the champion less its baseline,"
+            " in the metric's own unit. Sums over accepted plans, which were selected; at the end"
+            " the closing look on fresh seeds. A constraint against the champion beside it holds a"
+            " step, and not the way from the baseline."
         ),
     ),
 }
