@@ -18,8 +18,8 @@ from evals.closure import (
     provenance,
     stage_table,
 )
-from evals.excess import excess
 from evals.drift import at_end
+from evals.excess import excess
 from evals.foretold import calibration
 from evals.growth import growth
 from evals.intervals import Figure, mean, missing, share
