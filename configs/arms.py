@@ -28,6 +28,15 @@ RAISE = 1.25
 """Factor by which an arm of MORE has more, unless a study says another."""
 
 
+PARALLEL: dict[str, tuple[str, str, str]] = {
+    "parallel": ("parallel_shared", "parallel_separate", "self"),
+    "parallel tpe": ("parallel_shared_tpe", "parallel_separate_tpe", "tpe"),
+}
+"""Several proposers at once: comparison -> arms with a shared and with separate histories, and the
+arm with a single proposer.
+"""
+
+
 LONGER, BOTH = "more_compute", "more_both"
 """The arm whose baseline trains longer, too; and the arm that has more proposals beside it."""
 
@@ -61,6 +70,10 @@ class Arm:
     "the history shown and learned from"
     carry: bool = True
     "whether a generation starts from the last champion; else from the baseline"
+    notes: Literal["", "shared", "separate"] = ""
+    """several proposers at once (study.proposers) on one champion, each with everybody's trials or
+    with those of the start and its own; empty: a single proposer
+    """
     limited: bool = True
     "whether the study's change limit (study.most_changes) holds for it"
 
@@ -80,6 +93,10 @@ ARMS: dict[str, Arm] = {
     ),
     "one_shot_free": Arm(proposer="notebook", limited=False),
     **{name: Arm(proposer="notebook") for name in MORE},
+    "parallel_shared": Arm(proposer="notebook", notes="shared"),
+    "parallel_separate": Arm(proposer="notebook", notes="separate"),
+    "parallel_shared_tpe": Arm(proposer="tpe", notes="shared"),
+    "parallel_separate_tpe": Arm(proposer="tpe", notes="separate"),
 }
 """Arms with a name other than their proposer's. `self` is the loop closed on itself.
 

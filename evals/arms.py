@@ -28,6 +28,8 @@ ARMS: dict[str, str] = {
     "one_shot": "one round with the whole compute",
     "no_carry_free": "as no_carry, without the change limit",
     "one_shot_free": "as one_shot, without the change limit",
+    "parallel_shared": "several proposers at once, each reads all trials",
+    "parallel_separate": "several proposers at once, each reads the start and its own trials",
     "random": "uniform draws",
     "local": "steps from the champion's recipe",
     "tpe": "tree-structured Parzen estimator",

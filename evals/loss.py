@@ -92,6 +92,8 @@ class PlanFact:
     "proposals of its generation"
     duplicate: bool = False
     "whether its recipe and source equal an earlier plan's of the campaign"
+    apart: float | None = None
+    "mean share of the grid's knobs in which it differs from the others of its generation"
     unlisted: bool = False
     "whether a table has no training of its recipe at its arm's level of compute"
 

@@ -58,6 +58,10 @@ class Study:
     "generations per campaign, the baseline not counted"
     proposals: int = 4
     "proposals per generation"
+    proposers: int = later(1)
+    """proposers at work at once in the arms `parallel_...`; each writes as many of a generation's
+    proposals, and reading the notebook counts as a training for each
+    """
     most_changes: int = later(0)
     """the change limit: most knobs and source regions that a plan may change against its basis,
     which is its parent or a screened plan of its campaign; absent or 0: any
@@ -151,6 +155,7 @@ class Study:
             self.ablate,
             "0 in a study without a closing look (final_replicates is 0)",
         )
+        self._check_proposers()
         least = 1 + self.worst("")
         need(
             self.plan_trainings == 0 or least <= self.plan_trainings <= 10**6,
@@ -164,6 +169,16 @@ class Study:
         for name, factor in (self.raised or {}).items():
             need(name in things, "raised", name, f"one of {', '.join(dict.fromkeys(things))}")
             need(1 < factor <= 64, f"raised.{name}", factor, "above 1, at most 64")
+
+    def _check_proposers(self) -> None:
+        together = [arm for arm in self.arms if variant(arm).notes]
+        least = 2 if together else 1
+        need(
+            least <= self.proposers and self.proposals % self.proposers == 0,
+            "proposers",
+            self.proposers,
+            f"at least {least} and a divisor of the {self.proposals} proposals of a generation",
+        )
 
     def rounds(self, arm: str = "") -> tuple[int, int]:
         """Return (generations, proposals of each) of an arm.
@@ -206,7 +221,20 @@ class Study:
         """Return the most trainings of a generation of an arm; reading the notebook counts as a
         training.
         """
-        return 1 + self.rounds(arm)[1] + 2 * self.replicates(arm)
+        return self.readings(arm) + self.rounds(arm)[1] + 2 * self.replicates(arm)
+
+    def readings(self, arm: str) -> int:
+        """Return how often a notebook is read for a generation of an arm: once a proposer."""
+        one = variant(arm)
+        return self.proposers if one.notes and one.proposer == "notebook" else 1
+
+    def author(self, arm: str, index: int) -> int:
+        """Return the number of the proposer who writes a generation's proposal number `index`."""
+        return index // self.written(arm)
+
+    def written(self, arm: str) -> int:
+        """Return how many of a generation's proposals each proposer of an arm writes."""
+        return self.rounds(arm)[1] // (self.proposers if variant(arm).notes else 1)
 
     def allowance(self, arm: str) -> int:
         """Return the planned compute of a campaign in trainings, 0 where generations alone bound

@@ -82,9 +82,10 @@ def forecast(config: Config, worst: bool) -> Forecast:
 
 def follow(config: Config, arm: str, worst: bool) -> Course:
     """Return the course of a campaign, expected or at worst."""
-    study, reads = config.study, proposer(arm).where == "box"
+    study, is_boxed = config.study, proposer(arm).where == "box"
     rounds, proposals = study.rounds(arm)
     pairs = study.replicates(arm) if worst else mean_pairs(config, arm)
+    reads = study.readings(arm) if is_boxed else 0
     each, spent, number = reads + proposals + 2 * pairs, 1.0, 0
     while number < rounds and _affords(config, arm, spent):
         spent, number = spent + each, number + 1
@@ -98,7 +99,7 @@ def follow(config: Config, arm: str, worst: bool) -> Course:
         generations=number,
         trainings=round(trainings),
         weighted=round(trainings + 2 * study.larger_replicates * (LARGER - 1)),
-        proposals=number * (1 if reads else proposals) + (SKILLS if skills else 0),
+        proposals=number * (reads or proposals) + (SKILLS if skills else 0),
     )
 
 

@@ -26,7 +26,11 @@ BOXES = {
     "table": ("no box: recorded trainings answer (docs/table.md)", "task=table task.table=FILE"),
 }
 """Box -> (where jobs run, its needs)."""
-WITHOUT_TABLE = {"tabulated": ("task=text",)}
+WITHOUT_TABLE = {
+    "tabulated": ("task=text",),
+    "parallel-v1": ("task=text", "task.notebook=true"),
+    "parallel-v1-short": ("task=text", "task.notebook=true"),
+}
 """Study on a table that people must name -> settings with which it composes without a table."""
 
 
@@ -53,7 +57,8 @@ def _list_arms() -> Rows:
     for name in dict.fromkeys(names):
         way, arm = proposer(name), variant(name)
         needs = " or ".join(f"proposer.{setting}" for setting in way.needs)
-        rows.append([name, arm.proposer, arm.weights, arm.history, way.where, way.sees, needs])
+        history = f"{arm.history}, {arm.notes}" if arm.notes else arm.history
+        rows.append([name, arm.proposer, arm.weights, history, way.where, way.sees, needs])
     return ["arm", "proposer", "weights", "history", "where", "sees", "needs"], rows
 
 

@@ -65,6 +65,8 @@ class Facts:
     "place of a proposal -> digest of its plan, or the reason against it"
     asks: dict[tuple[str, int, int], str] = field(default_factory=dict)
     "(arm, repeat, generation) -> digest of the propose plan; its jobs write the proposals"
+    further_asks: dict[Place, str] = field(default_factory=dict)
+    "(arm, repeat, generation, proposer) -> the propose plan of each further proposer at once"
     granted: set[str] = field(default_factory=set)
     "plans that the gate let pass"
     results: dict[Slot, tuple[JobResult, int]] = field(default_factory=dict)
@@ -135,7 +137,10 @@ class Facts:
                 self._forget_before(plan)
             self.whole[campaign].append(fact.digest)
         if plan.purpose == "propose":
-            self.asks[*campaign, plan.generation] = fact.digest
+            if plan.index:
+                self.further_asks[*campaign, plan.generation, plan.index] = fact.digest
+            else:
+                self.asks[*campaign, plan.generation] = fact.digest
             return
         self.at[*campaign, plan.generation, plan.index] = fact.digest
         if plan.proposal:
@@ -203,6 +208,10 @@ class Facts:
             if unfinished and proposal not in champions:
                 del self.at[place]
                 self.asks.pop(place[:3], None)
+
+        for place in list(self.further_asks):
+            if place[2] == last.get(place[:2]) and place[:2] not in self.ended:
+                del self.further_asks[place]
 
     def _fold_data(self, fact: DataEntry, sequence: int) -> None:
         self.data[fact.plan, fact.index] = fact.digest, sequence

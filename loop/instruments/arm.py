@@ -33,6 +33,7 @@ from evals.loss import (
     yield_now,
 )
 from evals.pace import Effort, human_cost
+from evals.parallel import spread
 from evals.proposing import proposed_gain, share_kept
 from evals.retention import retention
 from loop.instruments.between import cap, limits_of
@@ -113,6 +114,7 @@ def _losses(records: Records, arms: Mapping[str, Curve], arm: str) -> dict[str, 
         "yield": yield_now(verified),
         f"yield{WITHOUT}": yield_now(verified, around=False),
         "duplicates": duplicates(plans),
+        "distance between proposals": spread(plans),
         **_unlisted(records, plans),
     }
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from configs.arms import FREE
+from configs.arms import FREE, PARALLEL
 from configs.metrics import METRICS
 from configs.tokens import FIRST_VALUE, layout
 from evals.amplify import decline, rounds_against_one
@@ -21,11 +21,14 @@ from evals.equivalents import (
     rate_ratio,
 )
 from evals.intervals import Figure, cap_at_ceiling, missing
+from evals.parallel import compare_teams
 from evals.proposing import proposed_apart
 from evals.retention import Guard
 from loop.instruments.gather import Records
 
 REFERENCES = ("random", "local", "tpe", "evolve")
+OPTIONAL = (*FREE.values(), *(arm for names in PARALLEL.values() for arm in names[:2]))
+"""Arms that few studies have; without them nothing is said of them."""
 PARTS = {"a quarter of the plan": 0.25, "half of the plan": 0.5, "the whole plan": 1.0}
 """Parts of the plan at which compute-equivalent gains are read.
 
@@ -58,12 +61,13 @@ def compare_arms(records: Records, evidence: Evidence, cpu_us: float) -> dict[st
     figures: dict[str, Any] = {"kappa": cap(records, kappa, "self", "scrambled")}
     figures |= {name: cap(records, figure, "self") for name, figure in reading(arms).items()}
     for other in dict.fromkeys((*ARMS, *(arms if "self" in arms else ()))):
-        if other != "self" and (other in arms or other not in FREE.values()):
+        if other != "self" and (other in arms or other not in OPTIONAL):
             apart = difference(arms, "self", other, cpu_us)
             figures[f"self minus {other}"] = cap(records, apart, "self", other)
     rounds = rounds_against_one(arms)
     figures["rounds against one"] = cap(records, rounds, "self", "one_shot")
     figures |= reach(records, arms, cpu_us)
+    figures |= teams(records, arms, cpu_us)
     figures["gain ratio reads"] = decline(arms)
     own, refit = (records.proposing.get(arm, ()) for arm in ("self", "refit"))
     if own:
@@ -80,6 +84,18 @@ def reach(records: Records, arms: Mapping[str, Curve], cpu_us: float) -> dict[st
         for bound, free in FREE.items()
         if free in arms
     }
+
+
+def teams(records: Records, arms: Mapping[str, Curve], cpu_us: float) -> dict[str, Any]:
+    """Return the figures of several proposers at once, where a study has such arms."""
+    found = dict[str, Any]()
+    for name, names in PARALLEL.items():
+        if any(arm in records.plans for arm in names[:2]):
+            figures = compare_teams(names, records.plans, records.planned, arms, cpu_us)
+            gains = figures["gain"].items()
+            figures["gain"] = {pair: cap(records, figure, *names) for pair, figure in gains}
+            found[name] = figures
+    return found
 
 
 def equivalents(records: Records, arms: Mapping[str, Curve], cpu_us: float) -> dict[str, Any]:

@@ -98,6 +98,8 @@ class Records:
     """arm self and its twin with more compute -> the baseline's level on the unbounded scale, one
     value per repeat in ascending order; empty without the twin
     """
+    planned: dict[str, dict[int, float]] = field(default_factory=dict)
+    "arm -> repeat -> planned CPU-seconds of its trainings and readings"
     longer: tuple[tuple[float, float], ...] = ()
     """what champion and baseline of arm self gain by four times the compute, one pair per repeat in
     ascending order; NaN where not measured; empty without such a look
@@ -175,6 +177,7 @@ def gather(runs: Sequence[Run]) -> Records:
         skills=tuple(skill for run in ended for skill in read_skills(run)),
         tops={arm: tuple(t for run in ended for t in read_tops(run, arm)) for arm in arms},
         levels=_levels(ended) if LONGER in arms else {},
+        planned={arm: dict(_planned(runs, arm)) for arm in arms},
         longer=tuple(_longer(ended)) if runs[0].config.study.larger_replicates else (),
         champions=_champions(ended, arms) if runs[0].config.study.ablate else {},
         proposing=_proposing(runs, arms) if runs[0].config.task.notebook else {},
@@ -201,6 +204,16 @@ def _levels(ended: Sequence[Run]) -> dict[str, tuple[float, ...]]:
         )
         for arm in ("self", LONGER)
     }
+
+
+def _planned(runs: Sequence[Run], arm: str) -> Iterator[tuple[int, float]]:
+    """Yield each repeat of an arm with its planned CPU-seconds; a reading counts as a training."""
+    for run in runs:
+        seconds = run.config.compute(arm) / 1e6
+        for name, repeat in run.campaigns:
+            if name == arm:
+                count = sum(run.facts.trainings[arm, repeat].values())
+                yield run.base + repeat, count * seconds
 
 
 def _longer(ended: Sequence[Run]) -> Iterator[tuple[float, float]]:

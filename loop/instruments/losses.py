@@ -11,6 +11,7 @@ from configs.recipe import Recipe
 from configs.records import Plan, Scores
 from evals.loss import Fate, PlanFact
 from evals.metrics import floor, log_odds, primary
+from evals.parallel import distances
 from evals.retention import Held
 from evals.table import UNLISTED
 from loop.facts.facts import Invalid
@@ -158,6 +159,7 @@ def read_plans(run: Run, arm: str) -> list[PlanFact]:
 
 def _read_plans(run: Run, arm: str) -> Iterator[PlanFact]:
     parallel = run.config.study.rounds(arm)[1]
+    apart = _distances(run, arm)
     seen = set[tuple[int, str, Recipe]]()
     for (_, repeat, generation, index), proposal in run.proposals_of(arm):
         around_us = run.planned_us.get((arm, repeat, -generation), 0) // parallel
@@ -175,8 +177,21 @@ def _read_plans(run: Run, arm: str) -> Iterator[PlanFact]:
             continue
         plan = run.facts.plans[proposal]
         change = repeat, plan.bundle, plan.recipe
-        yield _measured(run, replace(fact, plan=proposal, duplicate=change in seen), plan)
+        known = replace(fact, plan=proposal, duplicate=change in seen, apart=apart.get(proposal))
+        yield _measured(run, known, plan)
         seen.add(change)
+
+
+def _distances(run: Run, arm: str) -> dict[str, float]:
+    """Return plan -> mean distance to the other plans of its generation, where it has others."""
+    knobs = [name for name, values in run.config.task.choices().items() if len(values) > 1]
+    apart = dict[str, float]()
+    for (other, _, generation), names in run.candidates.items():
+        if other == arm and generation <= run.config.study.generations:
+            recipes = [run.facts.plans[name].recipe for name in names]
+            values = distances([[getattr(recipe, knob) for knob in knobs] for recipe in recipes])
+            apart |= {n: v for n, v in zip(names, values, strict=True) if math.isfinite(v)}
+    return apart
 
 
 def _measured(run: Run, fact: PlanFact, plan: Plan) -> PlanFact:

@@ -98,9 +98,12 @@ def _charge(campaign: Campaign, generation: int, index: int, started: float) -> 
 
 def _from_box(campaign: Campaign, generation: int, index: int) -> Written:
     """Let the champion's weights or the study's own program write a whole generation in a box."""
-    planned = _pass_propose_plan(campaign, generation, _record_propose_plan)
+    study = campaign.running.config.study
+    author = study.author(campaign.arm, index)
+    planned = _pass_propose_plan(campaign, generation, _record_propose_plan, author)
     lines = write_proposals(campaign.running, planned, campaign.cpu)
-    return Written(text=pick_line(lines, index), asked=planned.digest)
+    line = index - author * study.written(campaign.arm)
+    return Written(text=pick_line(lines, line), asked=planned.digest)
 
 
 def pick_line(lines: list[str] | str, index: int) -> str:
@@ -224,11 +227,21 @@ WAYS: dict[str, Callable[[Campaign, int, int], Written]] = {
 
 
 def _pass_propose_plan(
-    campaign: Campaign, generation: int, record: Callable[[Campaign, int], Planned]
+    campaign: Campaign,
+    generation: int,
+    record: Callable[[Campaign, int, int], Planned],
+    author: int = 0,
 ) -> Planned:
-    """Return the generation's propose plan, recorded once, after it passed its gate."""
-    name = campaign.facts().asks.get((*campaign.key, generation))
-    planned = campaign.planned(name) if name else record(campaign, generation)
+    """Return the propose plan of a generation, recorded once, after it passed its gate.
+
+    Where several proposers work at once, each author has its own.
+    """
+    facts = campaign.facts()
+    if author:
+        name = facts.further_asks.get((*campaign.key, generation, author))
+    else:
+        name = facts.asks.get((*campaign.key, generation))
+    planned = campaign.planned(name) if name else record(campaign, generation, author)
     if not passes_gate(campaign, planned):
         refused = campaign.running.gate.refresh().memory.refused
         reason = refused.get((planned.digest, "propose"), "quarantined")
@@ -236,24 +249,30 @@ def _pass_propose_plan(
     return planned
 
 
-def _record_propose_plan(campaign: Campaign, generation: int) -> Planned:
-    """Record the propose plan of a generation and the history for its job.
+def _record_propose_plan(campaign: Campaign, generation: int, author: int) -> Planned:
+    """Record the propose plan of a generation's author and the history for its job.
 
     The champion's weights read the notebook as it stands, then write. A study's own program goes
     into the bundle in their place.
     """
-    own_program, count = proposer(campaign.arm).program, campaign.shape()[1]
+    study = campaign.running.config.study
+    own_program, count = proposer(campaign.arm).program, study.written(campaign.arm)
+    writer = "the program" if own_program else "the champion"
+    if variant(campaign.arm).notes:
+        writer += f", proposer {author + 1} of {study.proposers}"
     best = campaign.champions()[0 if variant(campaign.arm).weights == "first" else -1]
     draft = replace(
-        _draft(best, generation, "the program" if own_program else "the champion", count),
+        _draft(best, generation, writer, count),
+        index=author,
         bundle=_bundle_program(campaign, best) if own_program else best.plan.bundle,
         notebook="" if own_program else write_notebook(campaign),
         jobs=(JobCount(role="propose", count=1),),
     )
-    return campaign.record(draft, store_history(campaign, history_of(campaign, count)))
+    history = history_of(campaign, count, (generation, author))
+    return campaign.record(draft, store_history(campaign, history))
 
 
-def _record_question_plan(campaign: Campaign, generation: int) -> Planned:
+def _record_question_plan(campaign: Campaign, generation: int, author: int) -> Planned:
     """Record the plan of a generation's questions to an outside model, a question per proposal."""
     model = campaign.running.config.proposer.llm
     assert model is not None

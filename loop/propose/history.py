@@ -60,6 +60,8 @@ def write_notebook(campaign: Campaign, how: str = "") -> str:
     if not campaign.running.config.task.notebook:
         return ""
     rows = []
+    if variant(campaign.arm).notes == "separate":
+        how = "first"  # weights are common to all, and carry nobody's own trials to the others
     if campaign.arm != START:
         trials = select_trials(campaign, list_trials(campaign), how)
         rows = notebook(tuple(trials.values()), campaign.running.config.task.format().book())
@@ -89,7 +91,9 @@ def _chance_rows(campaign: Campaign) -> list[list[int]]:
 
 def view_of(campaign: Campaign, generation: int, index: int) -> ProposerView:
     """Return the full view of a program on the trusted side for a single proposal."""
-    history, config = history_of(campaign, 1), campaign.running.config
+    config = campaign.running.config
+    author = config.study.author(campaign.arm, index)
+    history = history_of(campaign, 1, (generation, author))
     bundles = {history.champion_source, *(trial.source for trial in history.trials)}
     store = campaign.running.store
     sources = {name: store.get_bundle(name)["models/train.py"].decode() for name in bundles}
@@ -104,15 +108,20 @@ def view_of(campaign: Campaign, generation: int, index: int) -> ProposerView:
     )
 
 
-def history_of(campaign: Campaign, count: int) -> History:
-    """Return a proposer's full view of its campaign, for a request of `count` proposals."""
+def history_of(campaign: Campaign, count: int, place: tuple[int, int] = (0, 0)) -> History:
+    """Return a proposer's full view of its campaign, for a request of `count` proposals.
+
+    `place` is the generation and the number of the proposer, where several work at once.
+    """
     champion, task = campaign.parent(), campaign.running.config.task
-    trials = {} if proposer(campaign.arm).blind else list_trials(campaign)
+    trials: Mapping[str, Trial] = {} if proposer(campaign.arm).blind else list_trials(campaign)
+    champion_score = trials[champion.digest].score if trials else None
+    trials = _list_known(campaign, trials, *place)
     visible = select_trials(campaign, trials)
     return History(
         champion=champion.plan.recipe,
         champion_source=champion.plan.bundle,
-        champion_score=trials[champion.digest].score if trials else None,
+        champion_score=champion_score,
         trials=tuple(visible.values()),
         barred=tuple(
             trial.recipe
@@ -123,6 +132,26 @@ def history_of(campaign: Campaign, count: int) -> History:
         grid=task.choices(),
         most_changes=campaign.limit(),
     )
+
+
+def _list_known(
+    campaign: Campaign, trials: Mapping[str, Trial], generation: int, author: int
+) -> Mapping[str, Trial]:
+    """Return the trials that a proposer knows who works with others at once.
+
+    Nobody sees what the others propose in the same generation. With separate histories nobody sees
+    any trial of the others.
+    """
+    notes = variant(campaign.arm).notes
+    plans, study = campaign.facts().plans, campaign.running.config.study
+
+    def is_known(name: str) -> bool:
+        plan = plans[name]
+        if plan.purpose != "candidate" or study.author(campaign.arm, plan.index) == author:
+            return True
+        return notes == "shared" and plan.generation < generation
+
+    return {name: trial for name, trial in trials.items() if is_known(name)} if notes else trials
 
 
 def select_trials(

@@ -131,7 +131,7 @@ def computable(task: str, plan: Plan, plans: Mapping[str, Plan]) -> bool:
         return False
     if plan.change_class in ("patch", "structural"):
         return True
-    for other in plans.values():
+    for other in list(plans.values()):  # another campaign may add one meanwhile
         same_campaign = (other.arm, other.repeat) == (plan.arm, plan.repeat)
         if same_campaign and other.purpose == "baseline":
             return plan.bundle != other.bundle

@@ -7,6 +7,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fakes import FakeBox
@@ -45,6 +46,7 @@ from sandbox.canonical import digest
 from sandbox.decision import unix
 from sandbox.gate import grant as grants
 from sandbox.gate import refusals
+from sandbox.gate.mandate import computable
 from sandbox.gate.memory import JobState
 
 
@@ -661,3 +663,18 @@ def test_a_run_whose_first_mandate_was_revoked_goes_on_under_the_second_and_veri
     monkeypatch.setattr(decisions, "_passed_over", lambda *_: set())
     with pytest.raises(VerificationFailed, match="another decision"):
         verify(folder)
+
+
+def test_another_campaign_may_record_a_plan_while_a_promotion_is_decided():
+    """Campaigns run side by side, and the gate looks for a plan's baseline among all plans."""
+    plans = {}
+
+    class Growing(SimpleNamespace):
+        @property
+        def arm(self):
+            plans[len(plans)] = self  # as another thread would, in the middle of the search
+            return "other"
+
+    plans[0] = Growing(repeat=0, purpose="baseline")
+    wanted = SimpleNamespace(arm="self", repeat=0, change_class="recipe", bundle="b")
+    assert not computable("addition", wanted, plans) and len(plans) == 2

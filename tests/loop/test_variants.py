@@ -80,10 +80,10 @@ def seen(execution):
     return parse(History, strict_json(execution.files["history.json"], limit=10**7))
 
 
-def study(tmp_path, go, arms, *more, quality=better):
+def study(tmp_path, go, arms, *more, quality=better, writes=writing):
     cfg = config(tmp_path, *MANY, f"study.arms=[{arms}]", *more)
     mandate(cfg)
-    box = FakeBox(quality, writing)
+    box = FakeBox(quality, writes)
     assert go(cfg, box)["finished"]
     verify(tmp_path / "runs" / "t")
     return cfg, [e for e in box.ran if e.role == "propose"], read_facts(tmp_path / "runs" / "t")
@@ -321,16 +321,175 @@ def test_twins_get_a_quarter_more_of_one_thing(tmp_path, go):
 
 
 def test_a_study_may_say_how_much_more_its_twins_get(tmp_path):
-    more = "+study.raised={compute: 4, proposals: 2, replicates: 1.5}"
+    more = "study.raised={compute: 4, proposals: 2, replicates: 1.5}"
     study = config(tmp_path, *MANY, "study.arms=[self]", more).study
     assert study.more(100, "more_both", "compute") == 400
     assert study.rounds("more_both")[1] == 2 * study.rounds("self")[1] == 4
     assert (study.replicates("more_replicates"), study.replicates("more_both")) == (12, 8)
     assert study.more(100, "self", "compute") == 100
     with pytest.raises(BadInput, match=r"study\.raised is 'time'; it should be one of compute"):
-        config(tmp_path, "+study.raised={time: 2}")
+        config(tmp_path, "study.raised={time: 2}")
     with pytest.raises(BadInput, match=r"study\.raised\.compute is 1\.0; it should be above 1"):
-        config(tmp_path, "+study.raised={compute: 1}")
+        config(tmp_path, "study.raised={compute: 1}")
+
+
+TEAM = ("study.proposers=2", "study.proposals=4", "study.generations=3")
+
+
+def always_new():
+    """Propose jobs that write what nobody proposed before."""
+    numbers = iter(range(1000))
+
+    def write(execution):
+        if execution.role != "propose":
+            return None
+        knobs = [{"depth": 3, "dropout": 0.001 * (1 + next(numbers))} for _ in range(2)]
+        texts = [json.dumps({"hypothesis": "h", "knobs": one}) for one in knobs]
+        return outcome(files={"proposals.jsonl": "\n".join(texts).encode()})
+
+    return write
+
+
+def authored(facts, arm, author):
+    """Digests of the candidates of a proposer: of four proposals two each."""
+    return [
+        n
+        for n, p in facts.plans.items()
+        if (p.arm, p.purpose) == (arm, "candidate") and p.index // 2 == author
+    ]
+
+
+def test_proposers_at_once_read_one_notebook_or_each_its_own(tmp_path, go):
+    """On one champion: two proposers write two each, and know nothing of a generation under way."""
+    arms = "parallel_shared,parallel_separate"
+    more = (*TEAM, "objective.feedback=rounded")
+    cfg, asked, facts = study(tmp_path, go, arms, *more, writes=always_new())
+    assert len(asked) == 2 * 3 * 2 and {seen(e).count for e in asked} == {2}
+    plans = {
+        (p.arm, p.generation, p.index): n for n, p in facts.plans.items() if p.purpose == "propose"
+    }
+    assert len(plans) == len(asked)
+    store = Path(cfg.runs) / "t" / "store"
+    for (arm, generation, author), name in plans.items():
+        blob = facts.shown[name][0]
+        told = parse(History, strict_json((store / blob[:2] / blob[2:]).read_bytes(), 10**7))
+        earlier = [
+            facts.plans[n].recipe
+            for n in facts.plans
+            if facts.plans[n].arm == arm
+            and facts.plans[n].purpose == "candidate"
+            and facts.plans[n].generation < generation
+            and (arm == "parallel_shared" or n in authored(facts, arm, author))
+        ]
+        assert [t.recipe for t in told.trials[17:]] == earlier and told.barred == ()
+        assert len(earlier) == (generation - 1) * (4 if arm == "parallel_shared" else 2)
+        written = [n for n in authored(facts, arm, author) if facts.plans[n].asked == name]
+        assert len(written) == 2 and {facts.plans[n].generation for n in written} == {generation}
+        champion = facts.plans[facts.plans[name].parent].recipe
+        assert told.champion == champion and told.champion_score is not None
+    parents = {arm: {facts.plans[plans[arm, 3, author]].parent for author in (0, 1)}
+               for arm in arms.split(",")}  # fmt: skip
+    assert all(len(names) == 1 for names in parents.values())  # one code base
+    assert all(len(facts.champions[arm, 0]) > 1 for arm in parents)
+
+
+def test_weights_of_separate_proposers_learn_nobody_s_own_trials(tmp_path, go):
+    arms = "parallel_shared,parallel_separate"
+    cfg, _, facts = study(tmp_path, go, arms, *TEAM, writes=always_new())
+    sizes = dict[str, set[int]]()
+    for plan in facts.plans.values():
+        if plan.purpose == "candidate":
+            blob = Path(cfg.runs) / "t" / "store" / plan.notebook[:2] / plan.notebook[2:]
+            sizes.setdefault(plan.arm, set()).add(len(load(blob.read_bytes())["trials"]))
+    assert sizes == {"parallel_shared": {17, 21, 25}, "parallel_separate": {17}}
+
+
+def test_proposers_at_once_pay_for_each_reading(tmp_path, go):
+    cfg, _, facts = study(
+        tmp_path,
+        go,
+        "self,parallel_shared",
+        "study.generations=8",
+        "study.proposers=4",
+        "study.proposals=4",
+        "study.plan_trainings=75",
+        quality=lambda order: 0.5,
+    )
+    worst = {arm: cfg.study.worst(arm) for arm in cfg.arms()}
+    assert worst == {"self": 1 + 4 + 16, "parallel_shared": 4 + 4 + 16}
+    assert all(75 - worst[arm] < trainings(facts, arm) <= 75 for arm in worst)
+    read = Counter(p.arm for p in facts.plans.values() if p.purpose == "propose")
+    last = {arm: max(p.generation for p in facts.plans.values() if p.arm == arm) for arm in worst}
+    assert read["parallel_shared"] % 4 == 0 and read["self"] < read["parallel_shared"]
+    assert set(last) == set(worst)
+    told = measure([tmp_path / "runs" / "t"])["between"]
+    assert "parallel tpe" not in told
+    shared = told["parallel"]["yield"]["shared minus single"]
+    assert shared["unit"] == "log-odds per planned CPU-second" and shared["value"] is not None
+    assert told["parallel"]["yield"]["shared minus separate"]["word"] == "not measured"
+
+
+def test_programs_work_at_once_too_and_their_difference_is_told(tmp_path, go):
+    arms = "parallel_shared_tpe,parallel_separate_tpe,tpe"
+    _, _, facts = study(tmp_path, go, arms, *TEAM, "study.repeats=2", "study.most_changes=2")
+    told = measure([tmp_path / "runs" / "t"])
+    figures = told["between"]["parallel tpe"]
+    assert set(figures) == {"gain", "yield", "duplicates", "distance"}
+    assert all(figure["n"] == 2 for pairs in figures.values() for figure in pairs.values())
+    space = {
+        name: values
+        for name, values in config(tmp_path, *MANY).task.choices().items()
+        if len(values) > 1
+    }
+    for arm in arms.split(","):
+        by_hand = []
+        for repeat, generation in product(range(2), (1, 2, 3)):
+            recipes = [
+                p.recipe
+                for p in facts.plans.values()
+                if (p.arm, p.repeat, p.generation, p.purpose)
+                == (arm, repeat, generation, "candidate")
+            ]
+            pairs = [
+                sum(getattr(a, k) != getattr(b, k) for k in space) / len(space)
+                for i, a in enumerate(recipes)
+                for b in recipes[:i]
+            ]
+            by_hand.append(np.mean(pairs))
+        told_apart = told["arms"][arm]["distance between proposals"]["value"]
+        assert told_apart == pytest.approx(np.mean(by_hand))
+
+
+@pytest.mark.parametrize("after", [1, 2, 3])
+def test_proposers_killed_at_work_go_on_and_nobody_is_asked_twice(tmp_path, go, after):
+    cfg = config(tmp_path, *MANY, "study.arms=[parallel_separate]", *TEAM)
+    mandate(cfg)
+    whole, calls = FakeBox(better, writing), []
+
+    def breaking(execution):
+        calls.append(execution.role)
+        if execution.role == "propose" and calls.count("propose") == after:
+            raise RuntimeError("the power went")
+        return writing(execution)
+
+    with pytest.raises(RuntimeError, match="power"):
+        go(cfg, FakeBox(better, breaking))
+    assert go(cfg, whole)["finished"]
+    verify(tmp_path / "runs" / "t")
+    facts = read_facts(tmp_path / "runs" / "t")
+    places = Counter(
+        (p.generation, p.index) for p in facts.plans.values() if p.purpose == "propose"
+    )
+    assert places == Counter({(g, author): 1 for g in (1, 2, 3) for author in (0, 1)})
+    # The question under way is asked again, and no other.
+    assert sum(e.role == "propose" for e in whole.ran) == 6 - (after - 1)
+
+
+def test_proposers_who_cannot_share_a_generation_are_refused(tmp_path):
+    with pytest.raises(BadInput, match=r"study\.proposers is 1; it should be at least 2"):
+        config(tmp_path, *MANY, "study.arms=[parallel_shared]")
+    with pytest.raises(BadInput, match=r"study\.proposers is 3; .* a divisor of the 4 proposals"):
+        config(tmp_path, *MANY, "study.arms=[self]", "study.proposers=3", "study.proposals=4")
 
 
 def test_a_person_s_list_is_proposed_in_order_and_ends_the_campaign(tmp_path, go):
