@@ -37,6 +37,14 @@ arm with a single proposer.
 """
 
 
+PAIRS = {
+    "shared minus separate": (0, 1),
+    "shared minus single": (0, 2),
+    "separate minus single": (1, 2),
+}
+"""Difference of several proposers -> places of its arms in a row of PARALLEL."""
+
+
 LONGER, BOTH = "more_compute", "more_both"
 """The arm whose baseline trains longer, too; and the arm that has more proposals beside it."""
 

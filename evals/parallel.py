@@ -13,6 +13,7 @@ from itertools import combinations
 
 import numpy as np
 
+from configs.arms import PAIRS
 from evals.arms import UNIT, Curve, pair_gains
 from evals.intervals import Figure, Floats, mean, missing
 from evals.loss import PlanFact
@@ -21,12 +22,6 @@ SHARE = "share of the knobs"
 YIELD = f"{UNIT} per planned CPU-second"
 UNITS = {"gain": UNIT, "yield": YIELD, "duplicates": "share of plans", "distance": SHARE}
 """Measure of a team -> its unit."""
-PAIRS = {
-    "shared minus separate": (0, 1),
-    "shared minus single": (0, 2),
-    "separate minus single": (1, 2),
-}
-"""Difference -> the places of its arms: shared histories, separate ones, a single proposer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NoReturn
 
-from configs.arms import MORE
+from configs.arms import BOTH, LONGER, MORE, PAIRS, PARALLEL
 from configs.build import need
 from configs.errors import BadInput
 
@@ -96,6 +96,15 @@ _OWN = {
     "own effect, left out": "no_own",
     "kappa own": "scrambled_own",
 }
+_TEAMS = {
+    f"between, {team}, {measure}, {pair}": Needs(
+        arms=(names[one], names[other]),
+        settings=("final_replicates",) if measure == "gain" else (),
+    )
+    for team, names in PARALLEL.items()
+    for measure in ("gain", "yield", "duplicates", "distance")
+    for pair, (one, other) in PAIRS.items()
+}
 INSTRUMENTS: dict[str, Needs] = {
     "between, self minus {arm}": Needs(arms=("self", "{arm}")),
     **{f"between, {name}": Needs(arms=("self", *arms)) for name, arms in _TWINS.items()},
@@ -111,6 +120,8 @@ INSTRUMENTS: dict[str, Needs] = {
         f"between, reach, {arm}": Needs(arms=(arm, f"{arm}_free"))
         for arm in ("one_shot", "no_carry")
     },
+    **_TEAMS,
+    "arms, self, compute x proposals": Needs(arms=("self", LONGER, "more_proposals", BOTH)),
     "arms, {arm}, gain": Needs(arms=("{arm}",)),
     "arms, {arm}, gain ratio": Needs(arms=("{arm}",), neutral=1.0),
     "arms, {arm}, calibration": Needs(arms=("{arm}",), settings=(), neutral=1.0),
@@ -135,7 +146,8 @@ def _match(path: str) -> tuple[Needs, str]:
         found = re.fullmatch(re.escape(pattern).replace(r"\{arm\}", r"(\w+)"), path)
         if found and found.groups():
             return needs, found[1]
-    known = ", ".join(f"“{name.removeprefix(PREFIX)}”" for name in INSTRUMENTS)
+    names = [name.removeprefix(PREFIX) for name in INSTRUMENTS if name not in _TEAMS]
+    known = ", ".join(f"“{name}”" for name in [*names, "parallel, gain, shared minus separate"])
     raise BadInput(f"instrument is {path.removeprefix(PREFIX)!r}; it should be one of {known}")
 
 

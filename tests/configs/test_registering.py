@@ -11,7 +11,17 @@ from configs.settings.claims import INSTRUMENTS, MOST, Claim, need_measurable
 from configs.settings.study import Study
 
 STUDY = Study(name="t", start_trials=8)
-ARMS = ("self", "refit", "scrambled_own", "one_shot", "one_shot_free", "more_compute")
+ARMS = (
+    "self",
+    "refit",
+    "scrambled_own",
+    "one_shot",
+    "one_shot_free",
+    "more_compute",
+    "more_proposals",
+    "more_both",
+    "parallel_shared",
+)
 
 
 def claim(instrument="self minus refit", **more):
@@ -29,6 +39,8 @@ def claim(instrument="self minus refit", **more):
         "rounds against one",
         "reach, one_shot",
         "arms, more_compute, gain",
+        "arms, self, compute x proposals",
+        "parallel, duplicates, shared minus single",
         "arms, refit, calibration",
     ],
 )
@@ -47,6 +59,8 @@ def test_a_study_claims_what_it_can_measure(instrument):
         ("self minus refit", {"final_replicates": 0}, "it needs study.final_replicates above 0"),
         ("own effect", {"start_trials": 9}, "study.start_trials of at most 8, which is 9"),
         ("self minus more_compute", {}, "arm more_compute has more to spend"),
+        ("parallel, gain, shared minus separate", {}, "it needs arm parallel_separate,"),
+        ("parallel, luck, shared minus single", {}, "it should be one of"),
         ("luck", {}, "it should be one of “self minus {arm}”"),
         ("arms, self, luck", {}, "it should be one of"),
     ],
@@ -101,4 +115,4 @@ def test_a_claim_in_words_names_bound_and_size():
     assert claim().describe() == "self minus refit above 0, by 0.1 or more"
     kept = claim("arms, self, gain ratio", asks="equivalent", bound=0.2, smallest=None)
     assert kept.describe() == "arms, self, gain ratio within 0.2 of 1" and kept.interest == 0.2
-    assert all(name.startswith(("between, ", "arms, {arm}, ")) for name in INSTRUMENTS)
+    assert all(name.startswith(("between, ", "arms, ")) for name in INSTRUMENTS)

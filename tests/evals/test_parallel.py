@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from configs.arms import PAIRS
 from evals.arms import Curve
 from evals.loss import PlanFact
-from evals.parallel import PAIRS, UNITS, compare_teams, distances, read_team, spread
+from evals.parallel import UNITS, compare_teams, distances, read_team, spread
 
 NAMES = ("shared", "separate", "single")
 WIDTH, GENERATIONS, KNOBS = 4, 6, 10
