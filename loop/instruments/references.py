@@ -7,9 +7,8 @@ better than the baseline, with the gains that the table's means give.
 import math
 from collections.abc import Iterator, Sequence
 
-from configs.build import plain
 from configs.errors import BadInput
-from configs.recipe import Recipe
+from configs.recipe import Recipe, knob_values
 from evals.retention import Held
 from evals.table import Unlisted, World, list_grid
 from loop.instruments.run import Run
@@ -55,5 +54,5 @@ def _gain_at(world: World, baseline: Recipe, recipe: Recipe, level: float) -> fl
 
 
 def _name(baseline: Recipe, recipe: Recipe) -> str:
-    before = plain(baseline)
-    return " ".join(f"{k}={v}" for k, v in sorted(plain(recipe).items()) if before[k] != v)
+    before = knob_values(baseline)  # unlike bytes, it has the knobs at their defaults too
+    return " ".join(f"{k}={v}" for k, v in sorted(knob_values(recipe).items()) if before[k] != v)
