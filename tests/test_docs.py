@@ -118,3 +118,12 @@ def test_every_claim_is_what_the_archive_of_its_study_holds(monkeypatch, tmp_pat
     with pytest.raises(SystemExit, match="claims do not hold"):
         studies.claims()
     assert "the archive has" in capsys.readouterr().out
+
+
+def test_the_three_words_are_defined_alike_in_two_sentences_each():
+    texts = [
+        (ROOT / name).read_text() for name in ("README.md", "docs/concepts.md", "docs/tutorial.md")
+    ]
+    for word in ("lossy self-improvement", "closure", "amplification"):
+        found = {re.search(rf"^\| {word} \| (.*) \|$", text, re.MULTILINE)[1] for text in texts}
+        assert len(found) == 1 and len(re.findall(r"\. (?=[A-Z`])", found.pop())) == 1

@@ -225,7 +225,16 @@ def _about_loops(study: MeasuredStudy, index: Index, root: str) -> Lines:
             text = "Anything about a closed or amplifying loop: the study has no arm self."
             yield Line(text=text, ledger=root)
         return
+    if any("saturated" in figure.values() for figure in _figures_between(study)):
+        text = "That arms do not differ: champions reach the best known score (saturated)."
+        yield Line(text=text, ledger=index.of("verdicts of self") or root)
     unproven = [word for word, proven in words.items() if not proven]
     if unproven:
         text = f"That the loop is {' or '.join(unproven)}: not shown, which proves no contrary."
         yield Line(text=text, ledger=index.of("verdicts of self") or root)
+
+
+def _figures_between(study: MeasuredStudy) -> Iterator[dict[str, Any]]:
+    for figure in study.figures["between"].values():
+        if isinstance(figure, dict):
+            yield figure

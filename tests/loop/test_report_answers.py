@@ -283,3 +283,11 @@ def test_the_terminal_tells_the_answers_of_the_report_on_a_screen(done):
         assert f"{QUESTIONS[one.question].title} {text}" in words
     as_json = json.loads(CliRunner().invoke(cli, ["show", str(done), "--json"]).output)
     assert list(as_json) == [question.title for question in QUESTIONS.values()]
+
+
+def test_a_saturated_comparison_forbids_to_conclude_that_arms_are_alike(done):
+    one = measured(done)
+    one.figures["words"] = {"amplifying": False}
+    assert "saturated" not in told(one)["not"]
+    one.figures["between"]["self effect"]["word"] = "saturated"
+    assert "That arms do not differ: champions reach the best known score" in told(one)["not"]
