@@ -22,9 +22,14 @@ from loop.text import write_number
 
 REFERENCES = ("random", "local", "tpe", "evolve", "refit")
 """Arms beside which arm self is told, the first of them that a study has."""
-BEYOND = ("sealed", "shifted", "large")
-"""Rungs beyond the split that judges."""
-RUNGS = {**RUNG_WORDS, "closing": "fresh seeds", "shifted": "shifted data", "large": "4 x compute"}
+JUDGED = ("feedback", "confirm", "closing")
+"""Rungs on the split that judges, and before it."""
+RUNGS = {
+    **RUNG_WORDS,
+    "closing": "fresh seeds",
+    "large": "4 x compute",
+    **{name: name for name in ("feedback", "confirm", "sealed")},
+}
 """Rung -> its name in a sentence."""
 Lines = Iterator[Line]
 
@@ -143,9 +148,10 @@ def _kept(study: MeasuredStudy, index: Index) -> Lines:
     else:
         yield from _by_rung(study, arm, ledger)
     if study.figures.get("words", {}).get("lossy"):
-        yield Line(text="The loop may be called lossy.", ledger=ledger)
-    if not {row[1] for row in rung_rows(study) if row[0] == arm} & set(BEYOND):
-        text = "Whether it holds on sealed, on shifted data or at more compute was not measured."
+        text = "The loop may be called lossy: it loses more than other changes of its size."
+        yield Line(text=text, ledger=ledger)
+    if not {row[1] for row in rung_rows(study) if row[0] == arm} - set(JUDGED):
+        text = "Whether it holds on sealed, on other slices or at more compute was not measured."
         yield Line(text=text, ledger=ledger)
 
 
@@ -160,7 +166,7 @@ def _steps_in_words(steps: dict[str, Any]) -> Iterator[str]:
 
 
 def _name_rung(rung: str) -> str:
-    return RUNGS.get(rung, rung)
+    return RUNGS.get(rung, f"slice {rung}")
 
 
 def _by_rung(study: MeasuredStudy, arm: str, ledger: str) -> Lines:
