@@ -142,7 +142,9 @@ def draw_burn(_unit: str, _arms: Sequence[str], rows: Rows) -> Any:
             linestyle=line_style(number),
             label=run,
         )
-    axis.set(xlabel="ledger entry", ylabel="CPU-seconds left", ylim=(0, None))
+    # A line of little slope would lie on the upper edge, half of it cut off.
+    top = 1.05 * max((row[2] for row in rows), default=0.0) or 1.0
+    axis.set(xlabel="ledger entry", ylabel="CPU-seconds left", ylim=(0, top))
     axis.ticklabel_format(axis="y", style="plain")
     return add_legend(figure, axis) if len(runs) > 1 else figure
 
