@@ -57,6 +57,17 @@ LARGER = 4
 """Planned compute of a training of the larger look, as a multiple."""
 
 
+AT_LARGER = ("larger", "reference_larger")
+"""Purposes of plans with as much compute."""
+
+
+REFERENCE = "reference"
+"""The arm that measures a person's list of changes, one a repeat, as closing looks do.
+
+It has no generation, and no other arm is compared with it.
+"""
+
+
 Reading = Literal["growing", "first", "scrambled", "scrambled_own", "scrambled_start", "no_own"]
 """How a campaign's trials are shown.
 
@@ -105,6 +116,7 @@ ARMS: dict[str, Arm] = {
     "parallel_separate": Arm(proposer="notebook", notes="separate"),
     "parallel_shared_tpe": Arm(proposer="tpe", notes="shared"),
     "parallel_separate_tpe": Arm(proposer="tpe", notes="separate"),
+    REFERENCE: Arm(proposer="random", limited=False),
 }
 """Arms with a name other than their proposer's. `self` is the loop closed on itself.
 

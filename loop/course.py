@@ -5,7 +5,7 @@ A killed campaign goes on where it stood. Begin with `run_campaign`.
 
 import random
 
-from configs.arms import CELLS, LARGER, MORE, START
+from configs.arms import CELLS, LARGER, MORE, REFERENCE, START
 from configs.entries import CampaignEndEntry
 from configs.errors import Denied, NoBaseline
 from configs.recipe import Recipe
@@ -120,8 +120,11 @@ def close(campaign: Campaign) -> None:
     for number, purpose in enumerate(CLOSING, 1):
         if purpose == "larger" and "compute" in MORE.get(campaign.arm, ()):
             continue  # it trained with more all along
-        if counts[purpose] and campaign.champions()[-1] != campaign.champions()[0]:
-            look_once_more(campaign, purpose, study.generations + number)
+        at = study.generations + number
+        if counts[purpose] and campaign.arm == REFERENCE:
+            look_once_more(campaign, _draft_reference(campaign, purpose, at))
+        elif counts[purpose] and campaign.champions()[-1] != campaign.champions()[0]:
+            look_once_more(campaign, _draft_closing(campaign, purpose, at))
     if study.ablate:
         take_back_changes(campaign)
     if not study.measures_skill(campaign.arm):
@@ -145,14 +148,21 @@ def _end(campaign: Campaign) -> None:
     campaign.running.ledger.append(entry)
 
 
-def look_once_more(campaign: Campaign, purpose: Purpose, number: int) -> None:
-    """Measure the last champion against the baseline under generation `number`, once."""
+def look_once_more(campaign: Campaign, draft: Draft) -> None:
+    """Measure the draft of a closing look against the baseline, once."""
     facts = campaign.facts()
-    looks = [n for n in facts.proposed[campaign.key] if facts.plans[n].purpose == purpose]
+    looks = [n for n in facts.proposed[campaign.key] if facts.plans[n].purpose == draft.purpose]
     if any(name in facts.verdicts for name in looks):
         return
+    planned = campaign.record(draft)
+    if passes_gate(campaign, planned):
+        confirm(campaign, planned)
+
+
+def _draft_closing(campaign: Campaign, purpose: Purpose, number: int) -> Draft:
+    """Return the draft of a closing look at the last champion, under generation `number`."""
     best, base = campaign.champions()[-1], campaign.champions()[0]
-    draft = Draft(
+    return Draft(
         generation=number,
         index=0,
         purpose=purpose,
@@ -163,6 +173,21 @@ def look_once_more(campaign: Campaign, purpose: Purpose, number: int) -> None:
         proposal=Proposal(hypothesis=CLOSING[purpose], knobs={}),
         notebook=best.plan.notebook,
     )
-    planned = campaign.record(draft)
-    if passes_gate(campaign, planned):
-        confirm(campaign, planned)
+
+
+def _draft_reference(campaign: Campaign, purpose: Purpose, number: int) -> Draft:
+    """Return the draft of the same look at the repeat's reference change; it promotes nothing."""
+    base, beyond = campaign.champions()[0], purpose == "larger"
+    hypothesis = f"reference change given by people, {CLOSING[purpose]}"
+    return Draft(
+        generation=number,
+        index=0,
+        purpose="reference_larger" if beyond else "reference",
+        parent=base.digest,
+        parent_recipe=base.plan.recipe,
+        recipe=campaign.running.config.reference(campaign.repeat),
+        bundle=base.plan.bundle,
+        reference=(base.plan.bundle, base.plan.recipe),
+        proposal=Proposal(hypothesis=hypothesis, knobs={}),
+        notebook=base.plan.notebook,
+    )

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from configs.arms import LARGER
+from configs.arms import AT_LARGER, LARGER
 from configs.build import parse, plain
 from configs.cost import steps
 from configs.errors import BadInput
@@ -39,6 +39,8 @@ LOOKS: dict[Purpose, int] = {
     "skill": 1,
     "ablation": 1,
     "unseal": 1,
+    "reference": 1,
+    "reference_larger": 1,
 }
 """Held-out looks of a plan. A candidate has two: screening and confirmation."""
 SPARE_JOBS = (JobCount(role="train", count=1), JobCount(role="predict", count=1))
@@ -158,7 +160,7 @@ def make_plan(
 ) -> Plan:
     """Return the exact plan of a draft in a campaign of a study."""
     task = config.task.format()
-    compute = config.compute(arm) * (LARGER if draft.purpose == "larger" else 1)
+    compute = config.compute(arm) * (LARGER if draft.purpose in AT_LARGER else 1)
     lay = layout(task, draft.recipe)
     if draft.purpose == "propose" and draft.notebook:
         # Proposing weights read the notebook for the compute of a single training.
@@ -210,6 +212,8 @@ def _count_jobs(config: Config, purpose: Purpose, arm: str) -> tuple[JobCount, .
         "candidate": config.study.replicates(arm),
         "final": closing,
         "larger": config.study.larger_replicates,
+        "reference": closing,
+        "reference_larger": config.study.larger_replicates,
         "skill": 1,
         "ablation": closing,
         "unseal": closing or 4,

@@ -15,7 +15,17 @@ from configs.records.classes import ClassName
 PlanRole = Literal["train", "predict", "champion-train", "champion-predict", "propose", "ask"]
 """propose: a job in a box that writes proposals; ask: a call of an outside model"""
 Purpose = Literal[
-    "start", "baseline", "candidate", "propose", "final", "larger", "skill", "ablation", "unseal"
+    "start",
+    "baseline",
+    "candidate",
+    "propose",
+    "final",
+    "larger",
+    "skill",
+    "ablation",
+    "unseal",
+    "reference",
+    "reference_larger",
 ]
 ACCOUNTS = ("propose", "train", "predict", "evaluate")
 """Accounts of the stages that pay for jobs."""

@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from configs.arms import LARGER, SKILLS, START
-from configs.build import need
+from configs.build import need, parse
+from configs.errors import BadInput
 from configs.job import Limits
 from configs.objective import Objective
+from configs.recipe import Recipe, knob_values
 from configs.settings.budget import Budget
 from configs.settings.claims import need_measurable
 from configs.settings.gates import Autonomy, Gates, Reviewer
@@ -107,9 +109,26 @@ class Config:
             self.budget.train.cpu_us,
             f"at least the plan's {least}",
         )
+        for number in range(len(self.study.references)):
+            self._check_reference(number)
         self._measurable()
         need_measurable(self.study.claims, self.arms(), self.study)
         self._affordable()
+
+    def _check_reference(self, number: int) -> None:
+        """Refuse a reference change that is none, or that no recipe can have."""
+        name = f"study.references.{number}"
+        need(
+            not self.task.table,
+            "study.references",
+            "given",
+            "empty with task.table, where every better recipe of the grid is a reference",
+        )
+        try:
+            changed = self.reference(number) != self.task.baseline
+        except BadInput as error:
+            raise BadInput(f"{name}: {error}") from None
+        need(changed, name, self.study.references[number], "a change of the baseline")
 
     def _measurable(self) -> None:
         """Refuse an objective whose noise nobody measured, or with a name unknown to the task."""
@@ -211,7 +230,12 @@ class Config:
 
     def confirmations(self, arm: str = "") -> int:
         """Return how many confirmations of a campaign share alpha."""
-        return self.objective.confirmations or self.study.rounds(arm)[0]
+        return self.objective.confirmations or max(1, self.study.rounds(arm)[0])
+
+    def reference(self, repeat: int) -> Recipe:
+        """Return the recipe that arm reference measures in a repeat."""
+        changes = self.study.references
+        return parse(Recipe, {**knob_values(self.task.baseline), **changes[repeat % len(changes)]})
 
     def deviation(self) -> float:
         """Return the standard deviation over seeds of the primary metric on its scale."""

@@ -4,8 +4,9 @@ import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
-from configs.arms import MORE, ONE_SHOT, RAISE, START, variant
+from configs.arms import MORE, ONE_SHOT, RAISE, REFERENCE, START, variant
 from configs.build import need
 from configs.reader import later
 from configs.settings.claims import Claim
@@ -98,6 +99,10 @@ class Study:
     as 4 for a table's level of four times the compute; elasticities are then told per doubling. A
     thing without a factor: a quarter more. Null: so for all, and elasticities in % per %
     """
+    references: tuple[dict[str, Any], ...] = later((), hash=False)
+    """reference changes for the excess loss (docs/instruments.md): knobs with other values than the
+    baseline's; arm reference measures number r modulo their count in repeat r
+    """
     warning: Warn | None = None
     "the warning sign (docs/instruments.md); null: not registered"
     claims: tuple[Claim, ...] = later(())
@@ -156,6 +161,12 @@ class Study:
             "0 in a study without a closing look (final_replicates is 0)",
         )
         self._check_proposers()
+        need(
+            len(self.references) <= 64 and bool(self.references) == (REFERENCE in self.arms),
+            "references",
+            list(self.references),
+            "at most 64 changes with arm reference, and none without it",
+        )
         least = 1 + self.worst("")
         need(
             self.plan_trainings == 0 or least <= self.plan_trainings <= 10**6,
@@ -185,6 +196,8 @@ class Study:
 
         `one_shot` spends its whole round on proposals, except for the confirmations.
         """
+        if arm == REFERENCE:
+            return 0, 1
         if arm in ONE_SHOT:
             fit = self.plan_trainings - 2 - 2 * self.confirm_replicates
             return 1, min(1000, fit if self.plan_trainings else self.generations * self.proposals)

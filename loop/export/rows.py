@@ -91,7 +91,9 @@ class PlanRow:
     index: int
     "number within its generation"
     purpose: str
-    "start, baseline, candidate, propose, final, larger, skill, unseal; or invalid"
+    """start, baseline, candidate, propose, final, larger, skill, unseal, reference,
+    reference_larger; or invalid
+    """
     details: Plan | None = field(
         metadata=spread(
             parent=("parent", "plan that it starts from"),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from configs.arms import LONGER
+from configs.arms import LONGER, REFERENCE
 from configs.build import plain
 from configs.errors import BadInput
 from configs.settings.config import Config
@@ -152,7 +152,7 @@ def shared_settings(config: Config) -> dict[str, Any]:
 
 def gather(runs: Sequence[Run]) -> Records:
     """Gather the records of runs with the same settings."""
-    arms = sorted({arm for run in runs for arm, _ in run.campaigns})
+    arms = sorted({arm for run in runs for arm, _ in run.campaigns} - {REFERENCE})
     ended = [run for run in runs if run.facts.closed]
     signed = [signed_decisions(run.entries) for run in runs]
     live = [of_kinds(decisions) for decisions in signed]

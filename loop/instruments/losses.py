@@ -17,7 +17,6 @@ from evals.table import UNLISTED
 from loop.facts.facts import Invalid
 from loop.instruments.closure import writer
 from loop.instruments.gains import (
-    closing_gain,
     correct_gain,
     mean_score,
     pair_gain,
@@ -89,9 +88,16 @@ def _accepted(run: Run, arm: str, repeat: int) -> list[PlanFact]:
 
 def _closing_look(run: Run, arm: str, repeat: int, purpose: str) -> Look:
     final = run.finals.get((arm, repeat, purpose))
-    sides = pair_scores(run, final).values() if final else ({}, {})
+    if final and run.has_new_champion(arm, repeat):
+        return paired_look(run, final)
+    return UNKNOWN if run.has_new_champion(arm, repeat) else UNMOVED
+
+
+def paired_look(run: Run, digest: str) -> Look:
+    """Return what the pairs of a closing look show on confirm."""
+    sides = pair_scores(run, digest).values()
     champion, baseline = (mean_score(run, list(side.values())) for side in sides)
-    return closing_gain(run, arm, repeat, run.unbounded, purpose), champion, baseline
+    return pair_gain(run, digest, run.unbounded), champion, baseline
 
 
 def _slice_rungs(run: Run, arm: str, repeat: int) -> dict[str, Look]:
@@ -100,8 +106,16 @@ def _slice_rungs(run: Run, arm: str, repeat: int) -> dict[str, Look]:
     if not run.has_new_champion(arm, repeat):
         return dict.fromkeys(names, UNMOVED)
     final = run.finals.get((arm, repeat, "final"))
-    looks = {name: _slice_look(run, final, name) if final else UNKNOWN for name in names}
-    return {name: look for name, look in looks.items() if math.isfinite(look[0])}
+    return dict(slice_looks(run, final)) if final else {}
+
+
+def slice_looks(run: Run, digest: str) -> Iterator[tuple[str, Look]]:
+    """Yield each slice and the closing look of a plan on it, where it was measured."""
+    names = run.config.task.format().slices() if run.config.objective.metric in SLICED else ()
+    for name in names:
+        look = _slice_look(run, digest, name)
+        if math.isfinite(look[0]):
+            yield name, look
 
 
 def _slice_look(run: Run, digest: str, name: str) -> Look:

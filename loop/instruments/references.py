@@ -1,16 +1,19 @@
 """Reference changes: what any change of its size loses on a rung, for the excess loss of a loop.
 
 They are fixed before a study. On a table they are every recipe of the study's grid that is truly
-better than the baseline, with the gains that the table's means give.
+better than the baseline, with the gains that the table's means give. In a study that trains they
+are people's list (`study.references`), measured by arm reference.
 """
 
 import math
 from collections.abc import Iterator, Sequence
 
+from configs.arms import REFERENCE
 from configs.errors import BadInput
 from configs.recipe import Recipe, knob_values
 from evals.retention import Held
 from evals.table import Unlisted, World, list_grid
+from loop.instruments.losses import hold, paired_look, slice_looks
 from loop.instruments.run import Run
 from loop.study.tabulated import read_world
 
@@ -21,12 +24,28 @@ LARGE = 4.0
 def read_references(runs: Sequence[Run]) -> tuple[Held, ...]:
     """Return the reference changes of a study that has ended; none without its table's file."""
     config = runs[0].config
-    if not config.task.table or not all(run.facts.closed for run in runs):
+    if not all(run.facts.closed for run in runs):
         return ()
+    if not config.task.table:
+        return tuple(held for run in runs for held in _measured_references(run))
     try:
         return tuple(true_references(read_world(config), config.task.baseline))
     except BadInput:
         return ()  # The file is gone or another: figures that rest on it are not measured.
+
+
+def _measured_references(run: Run) -> Iterator[Held]:
+    """Yield the gains of arm reference per rung: a change each repeat, against its baseline."""
+    for arm, repeat in run.campaigns:
+        look = run.finals.get((arm, repeat, "reference"))
+        if arm != REFERENCE or look is None:
+            continue
+        looks = {"closing": paired_look(run, look), **dict(slice_looks(run, look))}
+        if beyond := run.finals.get((arm, repeat, "reference_larger")):
+            looks["large"] = paired_look(run, beyond)
+        change = _name(run.config.task.baseline, run.config.reference(repeat))
+        for rung, measured in looks.items():
+            yield hold(run.base + repeat, rung, measured, change)
 
 
 def true_references(world: World, baseline: Recipe) -> Iterator[Held]:

@@ -79,7 +79,7 @@ class Run:
         if plan.purpose == "candidate":
             place = plan.arm, plan.repeat, plan.generation
             self.candidates.setdefault(place, []).append(digest)
-        elif plan.purpose in ("final", "larger"):
+        elif plan.purpose in ("final", "larger", "reference", "reference_larger"):
             self.finals[plan.arm, plan.repeat, plan.purpose] = digest
 
     def last_generation(self, arm: str, repeat: int) -> int:

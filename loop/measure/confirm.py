@@ -6,6 +6,7 @@ takes all its pairs.
 
 from collections.abc import Sequence
 
+from configs.arms import AT_LARGER
 from configs.entries import Fact, ScoreEntry, VerdictEntry
 from configs.records import CONFIRM, Scores, Verdict
 from evals.judge import judge
@@ -83,5 +84,7 @@ def _pair(planned: Planned, index: int) -> tuple[Replicate, Replicate]:
 def _most_pairs(campaign: Campaign, planned: Planned) -> int:
     """Return the highest number of pairs for a confirmation of this purpose."""
     study = campaign.running.config.study
-    closing = {"final": study.final_replicates, "larger": study.larger_replicates}
-    return closing.get(planned.plan.purpose) or study.replicates(campaign.arm)
+    if planned.plan.purpose in AT_LARGER:
+        return study.larger_replicates
+    closing = planned.plan.purpose in ("final", "reference") and study.final_replicates
+    return closing or study.replicates(campaign.arm)

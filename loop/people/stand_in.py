@@ -29,7 +29,15 @@ from sandbox.gate import Gate
 from sandbox.unsigned import new_approval
 
 _ONE_AT_A_TIME = threading.Lock()
-ORDERED = ("baseline", "start", "final", "larger", "ablation")
+ORDERED = (
+    "baseline",
+    "start",
+    "final",
+    "larger",
+    "ablation",
+    "reference",
+    "reference_larger",
+)
 """Purposes of plans stated by the study itself: a tiring reviewer never takes such a plan for a
 suspicious proposal.
 """

@@ -11,7 +11,7 @@ from loop.plan import Draft, make_plan
 from loop.verify.inputs import measures_noise
 from sandbox.gate.memory import Memory
 
-CHANGING = ("candidate", "skill", "ablation")
+CHANGING = ("candidate", "skill", "ablation", "reference", "reference_larger")
 """Purposes of plans that change their parent."""
 
 

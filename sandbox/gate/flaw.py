@@ -6,7 +6,7 @@ recipe, its steps and the bundle measured beside it follow from its purpose in t
 
 from collections.abc import Callable, Mapping, Sequence
 
-from configs.arms import LARGER
+from configs.arms import AT_LARGER, LARGER
 from configs.cost import steps
 from configs.recipe import Recipe
 from configs.records import CHANGE_CLASSES, ClassName, Plan, Purpose
@@ -147,7 +147,7 @@ def _find_recipe(memory: Memory, store: Store, plan: Plan) -> str:
     as_it_is = plan.purpose in (*CLOSING, "propose")
     if as_it_is and parent and plan.recipe != parent.recipe:
         return "changes the recipe of the champion that it measures"
-    compute = config.compute(plan.arm) * (LARGER if plan.purpose == "larger" else 1)
+    compute = config.compute(plan.arm) * (LARGER if plan.purpose in AT_LARGER else 1)
     reads = plan.purpose == "propose" and bool(plan.notebook)
     own = _count_steps(memory, plan.recipe, compute, reads)
     beside = plan.reference_recipe and _count_steps(memory, plan.reference_recipe, compute)

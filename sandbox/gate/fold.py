@@ -45,7 +45,7 @@ from sandbox.gate.refusals import incident_code
 
 HUMAN = ("person", "external")
 """Kinds of human reviewers."""
-ENDS = ("start", "propose", "skill", "ablation", "unseal")
+ENDS = ("start", "propose", "skill", "ablation", "unseal", "reference", "reference_larger")
 """Purposes of plans without promotion or deployment."""
 
 
