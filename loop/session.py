@@ -191,9 +191,9 @@ def _heed_warning(running: Running) -> None:
     Crossed, it pauses the study and raises Halted until people resume it.
     """
     sign = running.config.study.warning
-    read_before = any(entry.kind == WarningEntry.kind for entry in running.ledger.entries())
     if sign is None:
         return
+    read_before = any(entry.kind == WarningEntry.kind for entry in running.ledger.entries())
     why = "the warning sign is crossed"
     if not read_before:
         run = Run(0, running.ledger)
