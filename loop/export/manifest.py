@@ -28,7 +28,7 @@ within a generation, with its bias; own effect, start effect and kappa own; `sel
 the own effect, and on approve; an unusable proposal counts with the objective's floor in Q;
 elasticities per doubling, compute x proposals, and four times as long; near the best known score
 figures that compare gains read `saturated`; distance between proposals, and several proposers at
-once.
+once; each slice is a rung of its own, and `lossy` rests on the excess loss.
 """
 DOMAIN = b"heirloop-export:"
 """What begins the bytes that are signed."""

@@ -91,9 +91,7 @@ class PlanRow:
     index: int
     "number within its generation"
     purpose: str
-    """start, baseline, candidate, propose, final, larger, skill, unseal, reference,
-    reference_larger; or invalid
-    """
+    "start, baseline, candidate, propose, final, larger, skill, unseal; or invalid"
     details: Plan | None = field(
         metadata=spread(
             parent=("parent", "plan that it starts from"),

@@ -129,6 +129,11 @@ CHANGED = {
     r"/provenance/(low|high|word)": "since 2026-11-29 a constant where one author proposes",
     r"/tables/(un)?believed/figures/.* became [01].0$": "the same",
     r"/word: cannot tell became saturated$": "since 2026-11-29 a word of its own near the ceiling",
+    r"/retention/(loss|loss in transfer|sealed to shifted|shifted to large)\b": (
+        "since 2026-11-29 slices stand apart, each read against the closing look"
+    ),
+    r"/tables/happened/(retention|rungs)/": "the same",
+    r"/words/lossy": "since 2026-11-29 of the excess loss",
     r"/page/(svg|h3)": "since 2026-11-29 the first screen has a figure",
 }
 """Places whose figures were wrong and are others today, each with its reason."""
