@@ -95,6 +95,10 @@ class Arm:
     """
     limited: bool = True
     "whether the study's change limit (study.most_changes) holds for it"
+    reseeds: bool = False
+    """whether its proposals change nothing, and its candidates train under seeds of their own: a
+    comparison of like with like (an A/A test), in which every difference is noise
+    """
 
 
 ARMS: dict[str, Arm] = {
@@ -117,6 +121,7 @@ ARMS: dict[str, Arm] = {
     "parallel_shared_tpe": Arm(proposer="tpe", notes="shared"),
     "parallel_separate_tpe": Arm(proposer="tpe", notes="separate"),
     REFERENCE: Arm(proposer="random", limited=False),
+    "reseed": Arm(proposer="reseed", reseeds=True),
 }
 """Arms with a name other than their proposer's. `self` is the loop closed on itself.
 

@@ -192,6 +192,16 @@ def share_of_priors(plans: Sequence[PlanFact]) -> Figure:
     return share(sum(p.promised is None for p in plans), len(plans), "share of plans")
 
 
+def accept_rate(plans: Sequence[PlanFact]) -> Figure:
+    """Return the share of confirmed plans that the judge accepted (exact interval).
+
+    A plan that people refused after its verdict counts as accepted.
+    """
+    judged = [p for p in plans if p.replicates]
+    kept = sum(p.fate in ("accepted", "refused") for p in judged)
+    return share(kept, len(judged), "share of confirmed plans")
+
+
 def duplicates(plans: Sequence[PlanFact]) -> dict[int, Figure]:
     """Return number of parallel proposals -> share of plans equal to an earlier plan (exact
     interval).

@@ -119,10 +119,13 @@ def p_value(claim: Claim, figure: Figure) -> float | None:
 
     At level a: above and below take the 1 - a interval, of which one side decides; equivalent takes
     the 1 - 2 a interval (two one-sided tests: Schuirmann 1987). None for a figure of fewer than 10
-    repeats, without an interval at other levels, or with a word that forbids to read it.
+    repeats, without an interval at other levels, or with a word that forbids to read it; and where
+    all repeats agree, as where nothing was accepted: the next one may differ.
     """
     ends = figure.ends
-    if ends is None or figure.n < FEWEST or figure.word not in COMPARED:
+    if ends is None or figure.n < FEWEST or figure.low == figure.high:
+        return None
+    if figure.word not in COMPARED:
         return None
     tails = 2 if claim.asks == "equivalent" else 1
     return _smallest(lambda level: shows(claim, ends(1 - tails * level)), 1 / tails)

@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from configs.arms import variant
 from configs.build import need, parse, strict_json
 from configs.entries import ChampionEntry, UsedUpEntry
 from configs.errors import BadInput
@@ -65,7 +66,8 @@ def propose_one(campaign: Campaign, number: int, index: int) -> Planned | None:
         written = ask(campaign, number, index)
         proposal = parse(Proposal, strict_json(written.text))
         files = campaign.running.store.get_bundle(parent.plan.bundle)
-        change = apply_proposal(parent.plan.recipe, files, proposal)
+        same = variant(campaign.arm).reseeds
+        change = apply_proposal(parent.plan.recipe, files, proposal, same)
         share, task = change.recipe.notebook, campaign.running.config.task
         need(task.notebook or not share, "knobs.notebook", share, "0 in a study without a notebook")
         bundle = campaign.store_bundle(change.files)

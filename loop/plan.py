@@ -132,15 +132,21 @@ class Change:
     "the resulting bundle"
 
 
-def apply_proposal(parent: Recipe, files: Mapping[str, bytes], proposal: Proposal) -> Change:
-    """Return a proposal applied to its parent; raise BadInput where it does not fit."""
+def apply_proposal(
+    parent: Recipe, files: Mapping[str, bytes], proposal: Proposal, same: bool = False
+) -> Change:
+    """Return a proposal applied to its parent; raise BadInput where it does not fit.
+
+    With `same` it changes nothing: the arm compares like with like.
+    """
     recipe = parse(Recipe, {**plain(parent), **proposal.knobs}, "knobs")
     edited = dict(files)
     for number, edit in enumerate(proposal.edits):
         edited[edit.file] = _apply_edit(edited[edit.file], edit, number)
     touched = {name for name in edited if edited[name] != files[name]}
-    if recipe == parent and not touched:
-        raise BadInput("the proposal changes nothing; change a knob or a source line")
+    if (recipe == parent and not touched) != same:
+        right = "it should change none here" if same else "change a knob or a source line"
+        raise BadInput(f"the proposal changes {'a knob' if same else 'nothing'}; {right}")
     classes = (name for file, name in CLASS_OF_FILE.items() if file in touched)
     return Change(change_class=next(classes, "recipe"), recipe=recipe, files=edited)
 

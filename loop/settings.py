@@ -103,7 +103,7 @@ def check_simulated(config: Config) -> None:
 
 def _check_simulated_arm(config: Config, arm: str) -> None:
     way = proposer(arm)
-    from_program = way.where == "trusted" and arm not in ("evolve", "hostile")
+    from_program = way.where == "trusted" and arm not in ("evolve", "hostile", "reseed")
     from_weights = way.where == "box" and not way.program
     need(
         from_program or from_weights,

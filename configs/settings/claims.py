@@ -124,6 +124,7 @@ INSTRUMENTS: dict[str, Needs] = {
     "arms, self, compute x proposals": Needs(arms=("self", LONGER, "more_proposals", BOTH)),
     "arms, {arm}, gain": Needs(arms=("{arm}",)),
     "arms, {arm}, gain ratio": Needs(arms=("{arm}",), neutral=1.0),
+    "arms, {arm}, accepted of the confirmed": Needs(arms=("{arm}",), settings=()),
     "arms, {arm}, calibration": Needs(arms=("{arm}",), settings=(), neutral=1.0),
     "arms, {arm}, calibration bias": Needs(arms=("{arm}",), settings=()),
     "arms, {arm}, provenance": Needs(arms=("{arm}",), settings=(), neutral=0.5),

@@ -219,7 +219,7 @@ def _record_proposal(
         if isinstance(text, BadInput):
             raise text
         made = parse(Proposal, strict_json(text))
-        recipe = apply_proposal(before, {}, made).recipe
+        recipe = apply_proposal(before, {}, made, variant(campaign.arm).reseeds).recipe
         need_near(campaign.limit(), (before, ""), (recipe, ""))
     except BadInput as error:
         played.known.at[*campaign.key, number, index] = Invalid(reason=str(error)[:300])

@@ -25,6 +25,7 @@ from evals.growth import growth
 from evals.intervals import Figure, mean, missing, share
 from evals.loss import (
     PlanFact,
+    accept_rate,
     duplicates,
     efficiency,
     funnel,
@@ -104,6 +105,7 @@ def _losses(records: Records, arms: Mapping[str, Curve], arm: str) -> dict[str, 
     held, limits = records.held[arm], limits_of(records)
     return {
         "funnel": funnel(plans),
+        "accepted of the confirmed": accept_rate(verified),
         "promise": sum_promises(plans) if arm in arms else {},
         "promises that are priors": share_of_priors(plans),
         **calibration(plans),

@@ -5,15 +5,19 @@ The jobs go through `sandbox.run.run`, the only way to compute.
 
 from dataclasses import dataclass
 
+from configs.arms import variant
 from configs.errors import Interrupted, Lapsed
 from configs.job import Order
 from configs.recipe import Recipe
-from configs.records import Input, Job, JobResult, PlanRole, stage
+from configs.records import Input, Job, JobResult, Plan, PlanRole, stage
 from evals.data import replicate_seed
 from loop.plan import Planned
 from loop.study.running import Running
 from sandbox.gate import Halted
 from sandbox.run import run
+
+APART = 10_000
+"""Distance between the seed numbers of the two sides of a pair that shares no seed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +52,13 @@ class Replicate:
     @property
     def seed_number(self) -> int:
         """Number of the seed: a pair shares it, and a screening seed never confirms."""
-        shift = self.champion and self.planned.plan.purpose == "candidate"
-        return self.index + shift
+        return seed_number(self.planned.plan, self.index, self.champion)
+
+
+def seed_number(plan: Plan, index: int, champion: bool) -> int:
+    """Return the number of a training's seed in its plan; an arm that reseeds shares none."""
+    shift = champion and plan.purpose == "candidate"
+    return index + shift + (APART if champion and variant(plan.arm).reseeds else 0)
 
 
 def seed_of(running: Running, replicate: Replicate) -> int:

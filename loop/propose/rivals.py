@@ -27,6 +27,12 @@ def propose_random(view: ProposerView) -> str:
     return proposal(history.champion, recipe, "uniform draw from the grid")
 
 
+def propose_same(view: ProposerView) -> str:
+    """Change nothing: the candidate is the champion's recipe under seeds of its own."""
+    champion = view.history.champion
+    return proposal(champion, champion, "the same recipe, other seeds: nothing can be gained")
+
+
 def propose_local(view: ProposerView) -> str:
     """Move up to `mutations` knobs of the champion to other grid values, within the change limit.
 

@@ -12,7 +12,7 @@ from configs.arms import ARMS, variant
 from configs.errors import BadInput
 from loop.propose.evolve.database import propose_evolve
 from loop.propose.hostile import propose_hostile
-from loop.propose.rivals import propose_local, propose_random, propose_tpe
+from loop.propose.rivals import propose_local, propose_random, propose_same, propose_tpe
 from loop.propose.view import ProposerView
 
 
@@ -73,6 +73,13 @@ PROPOSERS: dict[str, Proposer] = {
         write=propose_random,
         blind=True,
         sees="the champion's recipe",
+        costs="its own CPU time",
+    ),
+    "reseed": Proposer(
+        where="trusted",
+        write=propose_same,
+        blind=True,
+        sees="nothing: it changes nothing, and its candidates train under seeds of their own",
         costs="its own CPU time",
     ),
     "scripted": Proposer(

@@ -16,6 +16,7 @@ from configs.entries import (
     StartEntry,
 )
 from configs.records import CONFIRM, Job, Plan, PlanRole, Split, name_split, stage
+from loop.measure.jobs import seed_number
 from sandbox.canonical import digest
 
 WEIGHTS, NOTEBOOK, ORDER = "weights.safetensors", "notebook.safetensors", "training.json"
@@ -106,7 +107,7 @@ def _list_inputs(
     trained: PlanRole = "champion-train" if is_champion else "train"
     match stage(job.role):
         case "train":
-            number = job.index + (is_champion and plan.purpose == "candidate")
+            number = seed_number(plan, job.index, is_champion)
             data = ("data.safetensors", recorded.data.get((job.plan, number)))
             notebook = [(NOTEBOOK, plan.notebook)] if plan.notebook else []
             return [data, *notebook]

@@ -143,6 +143,14 @@ def test_a_claim_that_cannot_be_tested_says_so_and_stays_in_the_family():
     assert alone.reads == "shown" and alone.p_family == p
 
 
+def test_repeats_that_all_agree_prove_nothing():
+    """Where nothing was accepted every gain is 0; the next repeat may accept something."""
+    (one,) = decide([(within(0.1), mean(np.zeros(12), ""))])
+    assert (one.reads, one.p, one.power) == ("cannot tell", None, None)
+    (other,) = decide([(above(0.5), mean(np.ones(12), ""))])
+    assert (other.reads, other.p) == ("cannot tell", None)
+
+
 def test_power_is_the_share_of_studies_that_show_the_smallest_effect():
     """Of studies with a true effect of 0.8, as many show it as their own intervals foretell."""
     rng, claim = np.random.default_rng(8), above(0.2, 0.6)
