@@ -33,7 +33,7 @@ class Course:
     trainings: int
     "trainings of this task's planned compute"
     weighted: int
-    "the same, a larger training as often as its compute"
+    "the same, a longer training as often as its compute"
     proposals: int
     "jobs or questions for proposals"
 
@@ -54,7 +54,7 @@ class Forecast:
 
 def forecast(config: Config, worst: bool) -> Forecast:
     """Return what a study needs: expected where a champion changes once, or at worst."""
-    weighted, questions, asked = config.study.repeats * config.study.start_trials, 0, 0
+    weighted, questions, asked = config.study.repeats * config.study.start_trials, 0, 0.0
     jobs = 2 * weighted
     for arm in config.arms():
         course = follow(config, arm, worst)
@@ -62,14 +62,15 @@ def forecast(config: Config, worst: bool) -> Forecast:
         jobs += repeats * (2 * course.trainings + course.proposals * (where == "box"))
         weighted += repeats * course.weighted
         questions += repeats * course.proposals * (where == "outside")
-        asked += repeats * course.proposals * (where == "box")
+        if where == "box":  # on a table a question trains the weights, and they read
+            each = 2 * (config.compute(arm) / 1e6 + JOB_SECONDS)
+            asked += repeats * course.proposals * each
     seconds = weighted * config.task.planned_cpu_us / 1e6 + jobs * JOB_SECONDS
     if config.box.kind == "planted":
         return Forecast(jobs=jobs, cpu_seconds=seconds, minutes=jobs / 3000, money_micros=0)
     minutes = seconds / config.box.parallel / 60
     if config.task.table:  # only weights that propose are trained
-        trained = asked * (config.task.planned_cpu_us / 1e6 + 2 * JOB_SECONDS)
-        minutes = jobs / TABLE_JOBS + trained / config.box.parallel / 60
+        minutes = jobs / TABLE_JOBS + asked / config.box.parallel / 60
     llm = config.proposer.llm
     price = llm.worst(llm.prompt_bytes) if llm and questions else Amount()
     return Forecast(
@@ -91,14 +92,17 @@ def follow(config: Config, arm: str, worst: bool) -> Course:
         spent, number = spent + each, number + 1
     looks = 2 * study.final_replicates
     skills = SKILLS * study.skill_proposals if arm == "self" else 0
-    trainings = spent - number * reads + looks + 2 * study.larger_replicates + skills
+    # An arm with more compute takes no larger look (loop/course.py).
+    size = config.compute(arm) / config.task.planned_cpu_us
+    larger = 2 * study.larger_replicates if size == 1 else 0
+    trainings = spent - number * reads + looks + larger + skills
     # A champion of one accepted plan has as many changes as a plan may have.
     changes = study.ablate if worst else min(study.ablate, study.change_limit(arm) or study.ablate)
     trainings += changes * looks
     return Course(
         generations=number,
         trainings=round(trainings),
-        weighted=round(trainings + 2 * study.larger_replicates * (LARGER - 1)),
+        weighted=round(size * trainings + larger * (LARGER - 1)),
         proposals=number * (reads or proposals) + (SKILLS if skills else 0),
     )
 

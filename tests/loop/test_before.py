@@ -52,8 +52,27 @@ def test_a_study_on_a_table_waits_only_for_weights_that_propose(tmp_path):
         [*table, "study.arms=[self]", "proposer=notebook", "study.start_trials=16"]
     )
     asked = asking.study.repeats * asking.study.generations
-    trained = asked * asking.task.planned_cpu_us / 1e6 / asking.box.parallel / 60
+    trained = 2 * asked * asking.task.planned_cpu_us / 1e6 / asking.box.parallel / 60
     assert forecast(asking, False).minutes > trained
+
+
+def test_a_forecast_counts_each_reading_and_the_compute_of_an_arm_with_more(tmp_path, go):
+    many = ("task.notebook=true", "study.start_trials=8", "study.proposals=4", "study.proposers=4")
+
+    def jobs_of(arm):
+        return forecast(config(tmp_path, *many, f"study.arms=[{arm}]"), True).jobs
+
+    assert jobs_of("parallel_shared") - jobs_of("self") == 3 * 2  # three more, two generations
+
+    def course(arm, *more):
+        return follow(config(tmp_path, *many, "study.arms=[self]", *more), arm, True)
+
+    four = "study.raised={compute: 4}"
+    plain, wide = course("self", four), course("more_compute", four)
+    assert (wide.trainings, wide.weighted) == (plain.trainings, 4 * plain.trainings)
+    larger = ("study.larger_replicates=4", "budget.train.cpu_us=20000000")
+    assert course("self", *larger).weighted == plain.weighted + 4 * 2 * 4
+    assert course("more_compute", four, *larger).weighted == wide.weighted  # takes no such look
 
 
 @pytest.mark.parametrize("worst", [False, True])

@@ -2,7 +2,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from fakes import FakeBox
+from fakes import FakeBox, outcome
 from studies import better, config, mandate
 
 from configs.entries import CampaignEndEntry
@@ -78,3 +78,23 @@ def test_a_campaign_asks_how_far_it_is_while_another_records():
         facts=lambda: SimpleNamespace(at=at), key=("a", 0), _is_proposal=lambda name: True
     )
     assert Campaign.reached(campaign) == 2
+
+
+def test_an_amendment_reopens_the_questions_of_every_proposer(tmp_path, go):
+    """Their plans were for another root; those of finished generations stay."""
+    many = ("task.notebook=true", "study.start_trials=8", "study.arms=[parallel_shared]")
+    cfg = config(tmp_path, *many, "study.proposals=2", "study.proposers=2")
+    mandate(cfg)
+    line = b'{"hypothesis": "h", "knobs": {"depth": 3}}'
+    written = outcome(files={"proposals.jsonl": line})
+    go(cfg, FakeBox(better, lambda e: written if e.role == "propose" else None))
+    facts = FactsReader(Ledger.at(tmp_path / "runs" / "t")).facts()
+    key = ("parallel_shared", 0)
+    asked = {(*key, 1, 1), (*key, 2, 1)}
+    assert set(facts.further_asks) == asked and set(facts.asks) == {(*key, 1), (*key, 2)}
+    later = [name for name, plan in facts.plans.items() if plan.generation > 2]
+    for name in later:  # as if stopped in generation 2, before its closing look
+        del facts.plans[name]
+    facts.ended.clear()
+    facts._fold_amended(SimpleNamespace(), 0)
+    assert set(facts.further_asks) == {(*key, 1, 1)} and set(facts.asks) == {(*key, 1)}
