@@ -5,6 +5,7 @@ into these records, once. It refuses unknown keys, wrong types and numbers outsi
 name.
 """
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -148,6 +149,13 @@ class Config:
             "objective.deviation",
             None,
             f"the standard deviation over seeds of {self.objective.metric}, {self.objective.scale}",
+        )
+        recipes = math.prod(len(values) for values in self.task.choices().values())
+        need(
+            8 * self.study.skill_parents <= recipes,
+            "study.skill_parents",
+            self.study.skill_parents,
+            f"at most an eighth of the {recipes} recipes of the grid of task {self.task.name}",
         )
         names = self.task.format().slices()
         for one in conditions:

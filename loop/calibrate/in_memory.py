@@ -285,13 +285,14 @@ def _measure_skill(played: Played, campaign: Campaign, cell: str) -> None:
         generation = study.skill_generation(list(CELLS).index(cell), ask)
         _record_reading(played, campaign, reader, generation)
         trials = select_trials(campaign, list_trials(campaign), arm.history)
-        tried = (plan.recipe for plan in list_tried(played.known, campaign.repeat))
+        tried = [plan.recipe for plan in list_tried(played.known, campaign.repeat)]
+        barred = dict.fromkeys((*tried, *written)) if study.skill_parents else ()
         history = History(
             champion=parent,
             champion_source=PLAYED,
             champion_score=None,
             trials=tuple(trials.values()),
-            barred=tuple(dict.fromkeys((*tried, *written))),
+            barred=tuple(barred),
             count=study.skill_proposals,
             grid=played.config.task.choices(),
             most_changes=campaign.limit(),

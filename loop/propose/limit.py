@@ -77,6 +77,16 @@ def draw_neighbour(
     raise BadInput(f"no recipe of the grid lies within {limit} changes of the champion")
 
 
+def count_neighbours(base: Recipe, grid: Mapping[str, tuple[Any, ...]], limit: int) -> int:
+    """Count the recipes of the grid with 1 to `limit` changed knobs, 0 for any number of them.
+
+    Knobs that do not fit together are counted too.
+    """
+    before = knob_values(base)
+    counts = [sum(v != before[name] for v in values) for name, values in grid.items()]
+    return sum(_count_neighbours(counts, limit or len(counts))[0][1:])
+
+
 def _count_neighbours(counts: list[int], limit: int) -> list[list[int]]:
     """Return, for the knobs from each place on, how many ways there are to change k of them.
 

@@ -1,21 +1,21 @@
 """Measure how well weights propose: their proposals, each trained and scored on held-out data.
 
 Q(theta(r, h)) of docs/instruments.md: weights are trained anew on a history, read it and propose,
-once for each parent. All cells of configs.arms.CELLS have the same parents, and no proposal repeats
-a recipe that any arm of the repeat tried. Their plans pass the gate and are paid for like any other
-plan. None can become champion, and no history shows them.
+once for each parent. All cells of configs.arms.CELLS have the same parents. No proposal on a drawn
+parent repeats a recipe that any arm of the repeat tried. Their plans pass the gate and are paid for
+like any other plan. None can become champion, and no history shows them.
 """
 
 import hmac
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 from configs.arms import CELLS, START
 from configs.build import need, parse, plain, strict_json
 from configs.errors import BadInput
 from configs.history import History
-from configs.recipe import Recipe
+from configs.recipe import Recipe, knobs
 from configs.records import CONFIRM, JobCount, Plan, Proposal, Split
 from configs.settings.task import TaskSetup
 from loop.campaign import Campaign, passes_gate
@@ -25,7 +25,7 @@ from loop.measure.replicate import measure, write_proposals
 from loop.plan import Draft, Planned, apply_proposal
 from loop.propose.ask import pick_line
 from loop.propose.history import list_trials, select_trials, store_history, write_notebook
-from loop.propose.limit import need_few_changes
+from loop.propose.limit import count_neighbours, list_different, need_few_changes
 from loop.propose.view import draw
 from sandbox.canonical import canonical
 
@@ -35,8 +35,12 @@ Use = Literal["select", "measure"]
 """What a look at proposing skill is for: it chooses a champion, or it is a result."""
 SPLITS_OF: dict[Use, Split] = {"select": "feedback", "measure": CONFIRM}
 """Use -> split of its looks. The splits of a repeat have no item in common."""
-PARENT_DRAWS = 10_000
-"""Draws of parents until enough of them are distinct."""
+PARENT_DRAWS = 2000
+"""Draws of parents until enough of them are distinct and have room."""
+ROOM = 4
+"""A parent has room if so many untried neighbours are left for each proposal that is wanted."""
+KNOBS = knobs()
+"""Names of all knobs."""
 
 
 def measure_skill(campaign: Campaign, cell: str) -> None:
@@ -72,28 +76,47 @@ def list_parents(campaign: Campaign, use: Use) -> list[Recipe]:
     if not config.study.skill_parents:
         return first
     secret = campaign.running.items.of(campaign.repeat).secret
-    drawn = draw_parents(config.task, secret, use, config.study.skill_parents)
+    tried = {plan.recipe for plan in list_tried(campaign.facts(), campaign.repeat)}
+    limit, least = campaign.limit(), ROOM * config.study.skill_proposals
+
+    def has_room(parent: Recipe) -> bool:
+        near = sum(1 <= len(list_different(parent, one)) <= (limit or len(KNOBS)) for one in tried)
+        return count_neighbours(parent, config.task.choices(), limit) - near >= least
+
+    drawn = draw_parents(config.task, secret, use, config.study.skill_parents, has_room)
     return drawn if config.task.folds else [*first, *drawn[1:]]
 
 
-def draw_parents(task: TaskSetup, secret: bytes, use: Use, count: int) -> list[Recipe]:
+def draw_parents(
+    task: TaskSetup,
+    secret: bytes,
+    use: Use,
+    count: int,
+    has_room: Callable[[Recipe], bool] = lambda parent: True,
+) -> list[Recipe]:
     """Return distinct recipes of the grid, drawn by a repeat's secret, for proposals to improve.
 
     The secret also halves the grid, so parents that select and parents that measure have no recipe
-    in common. The baseline is never drawn. Raises BadInput for a grid with too few recipes.
+    in common. The baseline is never drawn. Parents without room for new proposals are taken only
+    where no others are left. Raises BadInput for a grid with too few recipes.
     """
     seed = hmac.digest(secret, f"parents of skill:{use}".encode(), "sha256")
-    rng, parents = random.Random(seed), dict[Recipe, None]()
+    rng, parents, full = random.Random(seed), dict[Recipe, None](), dict[Recipe, None]()
     for _ in range(PARENT_DRAWS):
         recipe = draw(rng, task.baseline, task.choices())
-        if recipe != task.baseline and _side(secret, recipe) == use:
-            parents[recipe] = None
+        if recipe in parents or recipe in full or recipe == task.baseline:
+            continue
+        if _side(secret, recipe) == use:
+            (parents if has_room(recipe) else full)[recipe] = None
         if len(parents) == count:
-            return list(parents)
-    raise BadInput(
-        f"study.skill_parents is {count}; it should be fewer, for the grid of task {task.name} has"
-        f" too few recipes to draw {count} parents that {use}"
-    )
+            break
+    drawn = [*parents, *full][:count]
+    if len(drawn) < count:
+        raise BadInput(
+            f"study.skill_parents is {count}; it should be fewer, for the grid of task {task.name}"
+            f" has too few recipes to draw {count} parents that {use}"
+        )
+    return drawn
 
 
 def _side(secret: bytes, recipe: Recipe) -> Use:
@@ -111,15 +134,20 @@ def list_tried(facts: Facts, repeat: int) -> Iterator[Plan]:
                     yield plan
 
 
-def _list_written(
-    campaign: Campaign, cell: str, until: tuple[int, int] | None = None
-) -> Iterator[Plan]:
-    """Yield the proposals of a cell so far, up to a place (ask, index) of it."""
+def _list_barred(campaign: Campaign, cell: str, until: tuple[int, int]) -> Iterator[Plan]:
+    """Yield the plans that no proposal of a cell may repeat at a place (ask, index) of it.
+
+    They are those that were tried, and the cell's own proposals so far. A study without
+    `study.skill_parents` bars nothing, as before there was such a setting.
+    """
     study, facts = campaign.running.config.study, campaign.facts()
+    if not study.skill_parents:
+        return
+    yield from list_tried(facts, campaign.repeat)
     for ask in range(study.asks()):
         generation = study.skill_generation(list(CELLS).index(cell), ask)
         for index in range(study.skill_proposals):
-            if until and (ask, index) >= until:
+            if (ask, index) >= until:
                 return
             recorded = facts.at.get((*campaign.key, generation, index))
             if isinstance(recorded, str):
@@ -155,14 +183,13 @@ def _record_propose_plan(
         notebook=write_notebook(campaign, arm.history),
         jobs=JOBS,
     )
-    barred = list_tried(campaign.facts(), campaign.repeat)
-    written = _list_written(campaign, cell, (ask, 0))
+    barred = _list_barred(campaign, cell, (ask, 0))
     history = History(
         champion=parent,
         champion_source=base.plan.bundle,
         champion_score=None,
         trials=tuple(trials.values()),
-        barred=tuple(dict.fromkeys(plan.recipe for plan in (*barred, *written))),
+        barred=tuple(dict.fromkeys(plan.recipe for plan in barred)),
         count=study.skill_proposals,
         grid=campaign.running.config.task.choices(),
         most_changes=campaign.limit(),
@@ -196,9 +223,8 @@ def _record_proposal(
         bundle = campaign.store_bundle(change.files)
         before, after = (base.plan.bundle, parent), (bundle, change.recipe)
         need_few_changes(campaign.running.store, campaign.limit(), before, after)
-        tried = list_tried(campaign.facts(), campaign.repeat)
-        written = _list_written(campaign, cell, (ask, index))
-        is_new = after not in ((plan.bundle, plan.recipe) for plan in (*tried, *written))
+        barred = _list_barred(campaign, cell, (ask, index))
+        is_new = after not in ((plan.bundle, plan.recipe) for plan in barred)
         need(is_new, "the proposal", "a recipe that was tried", "new to every arm of its repeat")
     except BadInput as error:
         campaign.record_invalid(generation, index, error, text)

@@ -6,6 +6,7 @@ Commands (P is .venv/bin/python):
     P tests/bench/amplify.py fresh [SETTING]   the best neighbours again, on fresh seeds
     P tests/bench/amplify.py decide [SETTING]  the four criteria, from the recorded rows
     P tests/bench/amplify.py settings          all settings with their figures
+    P tests/bench/amplify.py bounds [SETTING]  Q of others who propose, on the same histories
 
 An ask trains weights anew on task text, lets them read a notebook, and takes four proposals on each
 of four parents: the functions of models/ that arm `self` runs in its box. Q is exact: the mean gain
@@ -577,6 +578,35 @@ def describe(name: str, number: int) -> str:
     return ", ".join(f"{k}={v}" for k, v in changed.items())
 
 
+def bounds(name: str = "default") -> None:
+    """Print Q on the same histories and parents of others who propose: by lot, a program, all
+    knowledge.
+    """
+    from loop.calibrate.reader import MOST_DRAFTS, write_proposals
+    from loop.propose.limit import draw_neighbour
+
+    given = json.loads((WORK / f"pilot-{name}.json").read_text())
+    scores, told = given["scores"], {"by lot": [], "program that reads": [], "all knowledge": []}
+    for number, block in enumerate(given["blocks"]):
+        history = parse(History, block["true"])
+        tried = {place(given["grid"], trial.recipe) for trial in history.trials}
+        for parent in (parse(Recipe, one) for one in block["parents"]):
+            rng, zero = random.Random(f"bounds:{number}"), place(given["grid"], parent)
+            gains = {
+                one: scores[zero] - value
+                for one, value in scores.items()
+                if 0 < sum(a != b for a, b in zip(one, zero, strict=True)) <= 2 and one not in tried
+            }
+            texts = write_proposals(replace(history, champion=parent), rng, MOST_DRAFTS)
+            read = [replace(parent, **json.loads(text)["knobs"]) for text in texts]
+            lot = [draw_neighbour(rng, parent, history.grid, 2) for _ in range(40)]
+            told["by lot"].append([scores[zero] - scores[place(given["grid"], one)] for one in lot])
+            told["program that reads"].append([gains[place(given["grid"], one)] for one in read])
+            told["all knowledge"].append(sorted(gains.values())[-PROPOSALS:])
+    for who, gains in told.items():
+        print(f"   Q of {who}: {np.mean([np.mean(own) for own in gains]):.4f}")
+
+
 def settings() -> None:
     """Print what was measured, setting by setting."""
     for name in SETTINGS:
@@ -585,7 +615,6 @@ def settings() -> None:
 
 
 if __name__ == "__main__":
-    commands = {
-        "pilot": pilot, "fresh": fresh, "decide": decide, "settings": settings, "train": train
-    }  # fmt: skip
+    named = (pilot, fresh, decide, settings, bounds, train)
+    commands = {one.__name__: one for one in named}
     commands[sys.argv[1]](*sys.argv[2:])

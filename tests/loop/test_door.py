@@ -96,6 +96,12 @@ FLAWS = {
     "second baseline": ("baseline", {"index": 1, "hypothesis": "again"}, "a second baseline"),
     "no parent": ("candidate", {"parent": ""}, "has no parent"),
     "other reference": ("candidate", {"reference": "EDITED"}, "measured beside"),
+    "other recipe beside": ("candidate", {"reference_recipe": {"depth": 3}}, "measured beside"),
+    "skill beside other files": (
+        "candidate",
+        {"purpose": "skill", "reference": "EDITED"},
+        "measured beside",
+    ),
     "no reference": ("candidate", {"reference": "", "reference_recipe": None}, "measured beside"),
     "other files": ("candidate", {"bundle": "EDITED"}, "changes models/train.py"),
     "other campaign": ("candidate", {"repeat": 1}, "champion of another campaign"),
@@ -117,8 +123,9 @@ def test_a_flawed_plan_gets_no_grant_and_does_not_verify(tmp_path, ended, name, 
     gate, plan = gate_of(ended), plans_of(ended)[purpose]
     bundle = gate.store.put_bundle(edited(None))
     changes = {key: bundle if value == "EDITED" else value for key, value in changes.items()}
-    if "recipe" in changes:
-        changes["recipe"] = replace(plan.recipe, **changes["recipe"])
+    for recipe in ("recipe", "reference_recipe"):
+        if changes.get(recipe):
+            changes[recipe] = replace(getattr(plan, recipe), **changes[recipe])
     wrong = record(ended, replace(plan, **changes))
     if "is not" not in words:
         with pytest.raises(Denied, match=words):

@@ -17,10 +17,11 @@ from configs.history import History
 from evals.truth import TrueSkill, hold_skills
 from loop import session
 from loop.campaign import Campaign
-from loop.facts.facts import Invalid
+from loop.facts.facts import Facts, Invalid
 from loop.instruments.gains import pair_gain, read_skills
 from loop.instruments.run import Run
 from loop.instruments.truth import measure_truth, true_skill
+from loop.propose.limit import count_neighbours
 from loop.propose.skill import SPLITS_OF, draw_parents, list_parents, list_tried
 from loop.settings import compose_settings
 from loop.study.tabulated import TabulatedBox, read_world
@@ -105,10 +106,21 @@ def test_parents_that_select_and_parents_that_measure_have_no_recipe_in_common()
     assert len(set(SPLITS_OF.values())) == 2
 
 
-def test_more_parents_than_the_grid_has_are_refused():
-    task = compose_settings(TABLE).task
+def test_more_parents_than_the_grid_can_give_are_refused():
+    with pytest.raises(
+        BadInput, match=r"skill_parents is 7; it should be at most an eighth of the"
+    ):
+        compose_settings([*TABLE, "study.skill_parents=7"])
     with pytest.raises(BadInput, match=r"study\.skill_parents is 60; it should be fewer"):
-        draw_parents(task, b"s", "measure", 60)
+        draw_parents(compose_settings(TABLE).task, b"s", "measure", 60)
+
+
+def test_parents_whose_neighbours_were_tried_are_passed_over():
+    task = compose_settings(TABLE).task
+    plain = draw_parents(task, b"s", "measure", 6)
+    roomy = draw_parents(task, b"s", "measure", 6, lambda one: one not in plain[:4])
+    assert roomy[:2] == plain[4:] and not set(roomy) & set(plain[:4])
+    assert draw_parents(task, b"s", "measure", 6, lambda one: False) == plain
 
 
 def test_all_cells_propose_on_the_same_drawn_parents_and_each_ask_trains_anew(go):
@@ -143,6 +155,7 @@ def test_without_a_table_the_first_parent_is_the_baseline():
         for one in (config, boxed)
     )
     assert own == [config.task.baseline, *on_table[1:]] and len(set(own)) == 3
+    assert count_neighbours(config.task.baseline, {"depth": (1, 2, 3), "width": (32, 64)}, 2) == 5
     old = replace(boxed, study=replace(boxed.study, skill_parents=0))
     alone = list_parents(Campaign(Stub(old), "self", 0, None, print), "measure")
     assert alone == [config.task.baseline]
@@ -155,6 +168,9 @@ class Stub:
 
     def __init__(self, config):
         self.config, self.items = config, self
+
+    def facts(self):
+        return Facts(format=2)
 
     def of(self, repeat):
         return self
