@@ -236,7 +236,8 @@ def _about_loops(study: MeasuredStudy, index: Index, root: str) -> Lines:
         yield Line(text=text, ledger=index.of("verdicts of self") or root)
     unproven = [word for word, proven in words.items() if not proven]
     if unproven:
-        text = f"That the loop is {' or '.join(unproven)}: not shown, which proves no contrary."
+        named = " or ".join(unproven)
+        text = f"That the loop is {named}: not shown, which is no proof of the contrary."
         yield Line(text=text, ledger=index.of("verdicts of self") or root)
 
 

@@ -76,14 +76,20 @@ def draw_outcome(_unit: str, arms: Sequence[str], rows: Rows) -> Any:
         for y, (_, arm, gain, low, high, *_) in enumerate(panel):
             number = arms.index(arm) if arm in arms else y
             _plot_arm(axis, number, arm, [(y, gain, low, high)], intervals=True)
-        _frame_lines(axis, [_label(row) for row in panel], f"gain, {panel[0][7]}", None)
-        ends = [0.0, *(end for row in panel for end in row[2:5] if end is not None)]
-        room = 0.06 * (max(ends) - min(ends)) or 1.0
-        axis.set_xlim(min(ends) - room, max(ends) + room)
+        unit = panel[0][7]
+        _frame_lines(axis, [_label(row) for row in panel], f"gain, {unit}", None)
+        axis.set_xlim(*_reach([row for row in shown if row[7] == unit]))
         axis.tick_params(axis="y", labelsize=8.5)
         if len(studies) > 1:
             axis.set_title(study, fontsize=9, loc="left", pad=3)
     return figure
+
+
+def _reach(rows: Rows) -> tuple[float, float]:
+    """Return the ends of the axis for outcomes of a unit: 0 and every interval are on it."""
+    ends = [0.0, *(end for row in rows for end in row[2:5] if end is not None)]
+    room = 0.06 * (max(ends) - min(ends)) or 1.0
+    return min(ends) - room, max(ends) + room
 
 
 def _label(row: tuple[Any, ...]) -> str:

@@ -21,8 +21,8 @@ HAPPENED: dict[str, TableKind] = {
         ),
         note=(
             "Champion against baseline on confirm and fresh seeds. Bar: 95 % interval over"
-            " campaigns, or of a single campaign that of its closing look. Hollow: none. Arms may"
-            " have spent unlike compute."
+            " campaigns, or of a single campaign that of its closing look. Hollow: no interval."
+            " Arms may have spent unlike compute."
         ),
     ),
     "arms": TableKind(

@@ -93,7 +93,7 @@ class Answer:
     question: str
     "improved, kept, decided, held or not (what may not be concluded)"
     lines: tuple[Line, ...]
-    "sentences, the most important first; of several studies the first of each"
+    "sentences, the most important first; of several studies the first of each and warnings"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

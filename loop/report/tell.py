@@ -94,7 +94,7 @@ def _answers(
     studies: Sequence[MeasuredStudy], index: Index, tables: Sequence[Table]
 ) -> Iterator[Answer]:
     """Yield the questions of the first screen with their answers; of several studies the first
-    sentence of each.
+    sentence of each, and those that warn.
     """
     many = len(studies) > 1
     truth = {table.study: table for table in tables if table.name == "truth"}
@@ -105,7 +105,8 @@ def _answers(
         lines = [
             (name if many else "", line)
             for name, answers in told.items()
-            for line in answers[question][: 1 if many else None]
+            for number, line in enumerate(answers[question])
+            if not many or number == 0 or line.warn
         ]
         yield Answer(question=question, lines=tuple(_once(lines, len(studies))))
 

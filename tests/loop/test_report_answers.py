@@ -15,6 +15,7 @@ from evals.retention import FIRST as RUNGS
 from loop.command.main import cli
 from loop.report import make, study
 from loop.report.answers import answer
+from loop.report.dots import draw_outcome
 from loop.report.evidence import Index
 from loop.report.outcome import Outcome, list_outcomes
 from loop.report.outcome import _read_outcome as read_outcome
@@ -292,3 +293,23 @@ def test_a_saturated_comparison_forbids_to_conclude_that_arms_are_alike(done):
     assert "saturated" not in told(one)["not"]
     one.figures["between"]["self effect"]["word"] = "saturated"
     assert "That arms do not differ: champions reach the best known score" in told(one)["not"]
+
+
+def test_a_warning_of_one_of_several_studies_is_not_left_out(done, tmp_path, go):
+    other = config(tmp_path, "study.name=other", FIRST, "study.proposals=3")
+    mandate(other)
+    go(other, FakeBox(better))
+    with Ledger.at(done).transaction() as txn:
+        incident.report(txn, "a fault")
+    found = report(study.read_runs([done, tmp_path / "runs" / "other"]))
+    held = next(one for one in found.answers if one.question == "held")
+    assert any(line.text.startswith("t: Gates and box: 1 incident") for line in held.lines)
+
+
+def test_studies_of_one_unit_are_drawn_on_one_scale_and_others_on_their_own():
+    rows = [
+        (name, "random", gain, gain - 0.1, gain + 0.1, 12, 1, unit, "")
+        for name, gain, unit in (("a", 2.0, "bits"), ("b", 0.1, "bits"), ("c", 0.2, "log-odds"))
+    ]
+    first, second, third = (axis.get_xlim() for axis in draw_outcome("", ["random"], rows).axes)
+    assert first == second and first[1] > 2 > third[1] and first[0] < 0 and third[0] < 0
