@@ -89,8 +89,9 @@ def _standstill(study: MeasuredStudy, index: Index) -> Lines:
         where = f"Run {study.folders[place].name}" if len(study.runs) > 1 else "The study"
         reasons = [pause.reason for _, pause in lines_of(run.entries, PauseEntry)]
         why = f" ({reasons[-1].partition(';')[0]})" if reasons else ""
-        stopped = describe_state(run) != "not ended"
-        text = f"{where} is {describe_state(run)}{why}."
+        state = describe_state(run)
+        stopped = state != "not ended"
+        text = f"{where} {'has' if state.startswith('not ended') else 'is'} {state}{why}."
         yield Line(text=text, ledger=index.of("control") or index.of("study"), warn=stopped)
 
 

@@ -13,6 +13,7 @@ from studies import better, config, mandate
 from configs.entries import PauseEntry
 from evals.retention import FIRST as RUNGS
 from loop.command.main import cli
+from loop.command.run import run_and_show
 from loop.report import make, study
 from loop.report.answers import answer
 from loop.report.dots import draw_outcome
@@ -22,7 +23,7 @@ from loop.report.outcome import _read_outcome as read_outcome
 from loop.report.shape import QUESTIONS, table
 from loop.report.short import sum_up
 from loop.report.tell import report
-from sandbox import incident
+from sandbox import control, incident
 from sandbox.ledger import Ledger
 
 FIRST = "study.arms=[random, local]"
@@ -313,3 +314,23 @@ def test_studies_of_one_unit_are_drawn_on_one_scale_and_others_on_their_own():
     ]
     first, second, third = (axis.get_xlim() for axis in draw_outcome("", ["random"], rows).axes)
     assert first == second and first[1] > 2 > third[1] and first[0] < 0 and third[0] < 0
+
+
+def test_an_order_that_stopped_a_study_is_told(done):
+    cut_from(done, "end")
+    control.order(Ledger.at(done), "stop", "ada", "enough")
+    line = answer(measured(done), Index(measured(done).runs), None)["held"][0]
+    assert line.warn and line.text == "The study has not ended: order stop."
+
+
+def test_a_run_ends_with_the_answers_on_a_screen(tmp_path, go, capsys):
+    cfg = config(tmp_path, "study.generations=1", FIRST)
+    mandate(cfg)
+    go(cfg, FakeBox(better), run_and_show)
+    shown = capsys.readouterr().out.splitlines()
+    begin = next(number for number, line in enumerate(shown) if line.strip() == "study t")
+    end = " ".join(" ".join(shown[begin:]).split())
+    assert len(shown) - begin <= LINES and "report: " in shown[-1]
+    for one in read_report(tmp_path / "runs" / "t").answers:
+        text = " ".join(line.text for line in one.lines)
+        assert f"{QUESTIONS[one.question].title} {text}" in end
