@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.build import need
-from evals.intervals import Figure, Floats, mean, missing
+from evals.intervals import Figure, Floats, bootstrap, mean, missing
 
 ARMS: dict[str, str] = {
     "self": "the champion proposes",
@@ -125,6 +125,28 @@ def _curve(rows: Mapping[int, list[Gain]]) -> Curve:
         value=value,
         allotted=allotted.pop() if len(allotted) == 1 else 0.0,
     )
+
+
+def shared_luck(sums: Sequence[tuple[int, float, float, float]]) -> Figure:
+    """Return the correlation of the two sides' scores within pairs; 0: a pair shares no luck.
+
+    `sums` holds per measured plan its repeat, and the sums of squares of the candidate's scores, of
+    the champion's, and of their products, each score less the mean of its side. Bootstrap over
+    repeats. The sides of a pair have one seed: the more luck they share, the fewer pairs decide.
+    """
+    repeats = sorted({repeat for repeat, *_ in sums})
+    if len(repeats) < 2:
+        return missing("not measured", "correlation", len(repeats))
+    table = np.zeros((3, len(repeats)))
+    for repeat, *squares in sums:
+        table[:, repeats.index(repeat)] += squares
+
+    def correlate(weights: Floats) -> Floats:
+        own, other, both = table @ weights.T
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(both / np.sqrt(own * other))
+
+    return bootstrap(correlate, len(repeats), "correlation")
 
 
 def common(arms: Mapping[str, Curve], names: Iterable[str] = ()) -> float:

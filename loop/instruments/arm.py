@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from configs.metrics import METRICS
 from evals.ablation import ablate
 from evals.amplify import gain_ratio
-from evals.arms import Curve, gain
+from evals.arms import Curve, gain, shared_luck
 from evals.closure import (
     Event,
     as_people,
@@ -116,6 +116,7 @@ def _losses(records: Records, arms: Mapping[str, Curve], arm: str) -> dict[str, 
         "yield": yield_now(verified),
         f"yield{WITHOUT}": yield_now(verified, around=False),
         "duplicates": duplicates(plans),
+        "luck shared in pairs": shared_luck(records.luck.get(arm, ())),
         "distance between proposals": spread(plans),
         **_unlisted(records, plans),
     }

@@ -7,6 +7,8 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from configs.arms import CELLS, variant
 from configs.objective import Objective
 from configs.recipe import Recipe
@@ -105,6 +107,23 @@ def pair_scores(run: Run, digest: str) -> dict[str, dict[int, Scores]]:
             # A candidate's first prediction is its screening, so its pairs begin at index 1.
             sides[role][index - (role == "predict" and screened)] = scores
     return sides
+
+
+def read_luck(run: Run, arm: str) -> Iterator[tuple[int, float, float, float]]:
+    """Yield the repeat of each plan with pairs, and the sums of squares for `shared_luck`."""
+    for digest in run.scores_of:
+        plan = run.facts.plans[digest]
+        if plan.arm != arm or plan.reference_recipe in (None, plan.recipe):
+            continue
+        sides = pair_scores(run, digest)
+        both = sorted(sides["predict"].keys() & sides["champion-predict"].keys())
+        if len(both) < 2:
+            continue
+        own, other = (
+            np.array([primary(run.unbounded, side[i]) for i in both]) for side in sides.values()
+        )
+        own, other = own - own.mean(), other - other.mean()
+        yield run.base + plan.repeat, float(own @ own), float(other @ other), float(own @ other)
 
 
 def closing_gain(

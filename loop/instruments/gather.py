@@ -44,6 +44,7 @@ from loop.instruments.gains import (
     baseline_level,
     longer_gain,
     read_gains,
+    read_luck,
     read_skills,
     read_tops,
 )
@@ -94,6 +95,8 @@ class Records:
     """
     tops: dict[str, tuple[float, ...]]
     "arm -> the last champions' raw scores in the closing look; empty while a study runs"
+    luck: dict[str, tuple[tuple[int, float, float, float], ...]] = field(default_factory=dict)
+    "arm -> sums of squares of the scores in each plan's pairs (evals.arms.shared_luck)"
     levels: dict[str, tuple[float, ...]] = field(default_factory=dict)
     """arm self and its twin with more compute -> the baseline's level on the unbounded scale, one
     value per repeat in ascending order; empty without the twin
@@ -176,6 +179,7 @@ def gather(runs: Sequence[Run]) -> Records:
         lived=sum(run.last_generation(*campaign) for run in runs for campaign in run.campaigns),
         skills=tuple(skill for run in ended for skill in read_skills(run)),
         tops={arm: tuple(t for run in ended for t in read_tops(run, arm)) for arm in arms},
+        luck={arm: tuple(p for run in ended for p in read_luck(run, arm)) for arm in arms},
         levels=_levels(ended) if LONGER in arms else {},
         planned={arm: dict(_planned(runs, arm)) for arm in arms},
         longer=tuple(_longer(ended)) if runs[0].config.study.larger_replicates else (),

@@ -1,10 +1,11 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from configs.errors import BadInput
-from evals.arms import Gain, common, curves, difference, gain, pair_gains
+from evals.arms import Gain, common, curves, difference, gain, pair_gains, shared_luck
 
 
 def rows(arm, values, cost=10, repeats=12):
@@ -79,3 +80,20 @@ def test_spent_plan_that_falls_is_refused():
                 for g in (1, 2)
             ]
         )
+
+
+def sums_of(own, other, repeat):
+    """Return the sums of squares of a plan's pairs."""
+    own, other = own - own.mean(), other - other.mean()
+    return repeat, float(own @ own), float(other @ other), float(own @ other)
+
+
+def test_the_luck_that_a_pair_shares_is_the_correlation_that_it_was_drawn_with():
+    rng = np.random.default_rng(1)
+    for shared in (0.0, 0.3, 0.8):
+        luck = rng.multivariate_normal([1.0, 2.0], [[1, shared], [shared, 1]], size=(40, 12))
+        found = shared_luck([sums_of(*plan.T, repeat) for repeat, plan in enumerate(luck)])
+        assert found.low <= shared <= found.high and found.n == 40
+        assert abs(found.value - shared) < 0.1
+        assert (found.word == "cannot tell") == (shared == 0.0)
+    assert shared_luck([]).word == "not measured"
