@@ -128,6 +128,7 @@ CHANGED = {
     r"/tables/happened/automation/.*/1: .* became 1.0": "the same",
     r"/provenance/(low|high|word)": "since 2026-11-29 a constant where one author proposes",
     r"/tables/(un)?believed/figures/.* became [01].0$": "the same",
+    r"/tables/(un)?believed/figures/: ": "the same, in a list that has new rows between",
     r"/word: cannot tell became saturated$": "since 2026-11-29 a word of its own near the ceiling",
     r"/retention/(loss|loss in transfer|sealed to shifted|shifted to large)\b": (
         "since 2026-11-29 slices stand apart, each read against the closing look"
