@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import beta
 
-from evals.intervals import Figure, Floats, mean, missing
+from evals.intervals import LEVEL, Figure, Floats, mark_unclear, mean, missing
 from evals.loss import UNIT
 
 SHARE = "of the baseline's share"
@@ -29,6 +30,8 @@ class Proposing:
     """mean gain of a proposal over its parent in generation 1, 2, ...; objective's unit; NaN where
     no proposal has a gain
     """
+    range: tuple[float, float]
+    "least and most notebook share that a proposal can have"
 
     @property
     def gain(self) -> float:
@@ -42,7 +45,12 @@ def share_kept(campaigns: Sequence[Proposing]) -> Figure:
         return missing("not measured", SHARE)
     if any(not one.shares[0] for one in campaigns):
         return missing("undefined", SHARE, len(campaigns))
-    return mean([one.shares[-1] / one.shares[0] for one in campaigns], SHARE, neutral=1.0)
+    base = campaigns[0].shares[0]
+    level = _level([one.shares[-1] for one in campaigns], campaigns)
+    ends = (None if end is None else end / base for end in (level.value, level.low, level.high))
+    value, low, high = ends
+    figure = Figure(value=value, low=low, high=high, n=len(campaigns), unit=SHARE)
+    return figure if low == high else mark_unclear(figure, 1.0)
 
 
 def proposed_gain(campaigns: Sequence[Proposing]) -> Figure:
@@ -75,15 +83,26 @@ def by_generation(campaigns: Sequence[Proposing]) -> Iterator[tuple[int, Figure,
         shares = [one.shares[min(generation, len(one.shares) - 1)] for one in campaigns]
         gains = [_at(one.gains, generation - 1) for one in campaigns]
         proposed = mean(gains, UNIT, neutral=None)
-        yield generation, _level(shares), proposed
+        yield generation, _level(shares, campaigns), proposed
 
 
-def _level(shares: Sequence[float]) -> Figure:
-    """Return the mean share; where all are the same, without their rounding errors."""
-    if len(set(shares)) == 1:
-        level, count = shares[0], len(shares)
-        return Figure(value=level, low=level, high=level, n=count, unit="share of the training")
-    return mean(shares, "share of the training", neutral=None)
+def _level(shares: Sequence[float], campaigns: Sequence[Proposing]) -> Figure:
+    """Return the mean of shares that lie in a known range, with an exact binomial interval.
+
+    A grid has few shares, so all repeats may have the same, and Student's interval would be a
+    point. Of all laws on a range the one on its two ends spreads most, and its interval is that of
+    Clopper and Pearson (1934).
+    """
+    low, high = (pick(one.range[end] for one in campaigns) for end, pick in ((0, min), (1, max)))
+    low, high = min(low, *shares), max(high, *shares)
+    n, unit, value = len(shares), "share of the training", math.fsum(shares) / len(shares)
+    if low == high:
+        return Figure(value=low, low=low, high=low, n=n, unit=unit)
+    count, tail = n * (value - low) / (high - low), (1 - LEVEL) / 2
+    least = float(beta.ppf(tail, count, n - count + 1)) if count > 0 else 0.0
+    most = float(beta.ppf(1 - tail, count + 1, n - count)) if count < n else 1.0
+    ends = (low + share * (high - low) for share in (least, most))
+    return Figure(value=value, low=next(ends), high=next(ends), n=n, unit=unit)
 
 
 def _at(values: Sequence[float], place: int) -> float:

@@ -17,9 +17,11 @@ from evals.pace import Effort
 from evals.retention import Held
 from evals.table import PLANNED, World
 from loop.calibrate.in_memory import play_study
+from loop.instruments.drift import read_drift
 from loop.instruments.gains import read_gains, read_skills
 from loop.instruments.gather import Records
 from loop.instruments.losses import read_plans, read_rungs
+from loop.instruments.proposing import read_proposing
 from loop.instruments.run import Run
 from loop.settings import compose_settings
 
@@ -129,6 +131,8 @@ def read_records(run: Run, references: tuple[Held, ...] = ()) -> Records:
         lived=0,
         skills=tuple(read_skills(run)),
         tops={},
+        proposing={arm: tuple(read_proposing(run, arm)) for arm in arms},
+        drifts={arm: tuple(read_drift(run, arm)) for arm in arms},
         clock=((0.0, 0.0, 0.0),),
     )
 

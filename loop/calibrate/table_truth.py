@@ -13,6 +13,7 @@ from configs.records import CONFIRM
 from configs.settings.config import Config
 from evals.amplify import Skill
 from evals.arms import Gain
+from evals.drift import Drift
 from evals.intervals import Figure
 from evals.loss import PlanFact
 from evals.retention import Held
@@ -21,6 +22,7 @@ from evals.truth import hold
 from loop.calibrate.table_studies import TableWorld, comparable, play, read_records
 from loop.instruments.gains import list_cells, read_skills
 from loop.instruments.gather import Records
+from loop.instruments.proposers import read_truth
 from loop.instruments.run import Run
 from loop.instruments.truth import (
     read_campaigns,
@@ -80,6 +82,8 @@ def _join(parts: Sequence[Records]) -> Records:
         gains=tuple(gain for part in parts for gain in part.gains),
         plans=by_arm("plans"),
         held=by_arm("held"),
+        proposing=by_arm("proposing"),
+        drifts=by_arm("drifts"),
         skills=tuple(skill for part in parts for skill in part.skills),
     )
 
@@ -103,6 +107,11 @@ def _make_true(run: Run, world: World) -> Records:
             for arm, rungs in records.held.items()
         },
         skills=tuple(_true_skills(run, world)),
+        proposing={arm: tuple(read_truth(run, arm, world)) for arm in records.proposing},
+        drifts={
+            arm: tuple(_true_drift(run, world, arm, drift) for drift in drifts)
+            for arm, drifts in records.drifts.items()
+        },
     )
 
 
@@ -137,6 +146,14 @@ def _true_rung(run: Run, world: World, arm: str, held: Held) -> Held:
         place = world.table.folds + world.table.slices.index(held.rung)
         return replace(held, value=float(away[place]))
     return held
+
+
+def _true_drift(run: Run, world: World, arm: str, drift: Drift) -> Drift:
+    """Return a drift whose last step is true; a table's quantities are bits on its slices."""
+    base, best = _champions(run, arm, drift.repeat - run.base)
+    away = world.true(best) - world.true(base)
+    place = world.table.folds + world.table.slices.index(drift.quantity.partition(" on ")[2])
+    return replace(drift, steps=(*drift.steps[:-1], float(away[place])))
 
 
 def _true_skills(run: Run, world: World) -> Iterator[Skill]:

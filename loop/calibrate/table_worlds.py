@@ -59,6 +59,10 @@ _CURSE = (
 KNOWN: dict[str, str] = {
     "arms, *, promise, winner's curse": _CURSE,
     "truth, *, winner's curse": _CURSE,
+    "arms, *, proposed gain": (
+        "parents were chosen on feedback by the very score from which the gain is counted, so gains"
+        " look smaller, in all arms alike"
+    ),
 }
 """Instrument or word, as a pattern -> why it does not hold on tables."""
 EXCHANGE = "table, arms exchanged"
@@ -66,7 +70,14 @@ EXCHANGE = "table, arms exchanged"
 _SHARES = ("between, kappa", "between, kappa own", "between, own effect")
 NULL = dict.fromkeys((*_SHARES, *(f"between, self minus {arm}" for arm in ARMS[1:-1])), 0.0)
 """Figures between exchanged arms -> their true value."""
-SAME_LAW = {"between, self minus refit": 0.0, "between, self effect": 0.0}
+SAME_LAW = dict.fromkeys(
+    (
+        "between, self minus refit",
+        "between, self effect",
+        "between, proposed gain, self minus refit",
+    ),
+    0.0,
+)
 """Figures between readers of one law -> their true value, in a world that does not learn."""
 FALSE_ACCEPT = "false accept in a campaign"
 """A word for the judge: some accepted plan truly gains at most the minimum effect."""

@@ -31,12 +31,15 @@ def join_campaigns(
     run: Run, arm: str, gains: Mapping[tuple[int, int], Sequence[float]]
 ) -> Iterator[Proposing]:
     """Yield an arm's campaigns; `gains` maps (repeat, generation) to those of its proposals."""
+    base = run.config.task.baseline.notebook
+    shares = (base, *run.config.task.choices().get("notebook", ()))
     for _, repeat in [key for key in run.campaigns if key[0] == arm]:
         last = run.last_generation(arm, repeat)
         yield Proposing(
             repeat=run.base + repeat,
             shares=tuple(_share(run, arm, repeat, at) for at in range(last + 1)),
             gains=tuple(_mean(gains.get((repeat, at), ())) for at in range(1, last + 1)),
+            range=(min(shares), max(shares)),
         )
 
 

@@ -13,7 +13,7 @@ from evals.proposing import (
     share_kept,
 )
 
-NAN = math.nan
+NAN, RANGE = math.nan, (0.05, 0.1)
 
 
 def campaigns(count=12, shares=(0.1, 0.1, 0.05), gains=(0.2, 0.1), spread=0.01, seed=1):
@@ -22,6 +22,7 @@ def campaigns(count=12, shares=(0.1, 0.1, 0.05), gains=(0.2, 0.1), spread=0.01, 
         Proposing(
             repeat=repeat,
             shares=shares,
+            range=RANGE,
             gains=tuple(gain + rng.normal(0, spread) for gain in gains),
         )
         for repeat in range(count)
@@ -31,7 +32,8 @@ def campaigns(count=12, shares=(0.1, 0.1, 0.05), gains=(0.2, 0.1), spread=0.01, 
 def test_a_loop_that_halves_the_notebook_keeps_half_of_the_share():
     half, whole = campaigns(), campaigns(shares=(0.1, 0.1))
     mixed = [*half[:6], *whole[6:]]
-    assert share_kept(half).value == pytest.approx(0.5)
+    whole_loss = share_kept(half)
+    assert whole_loss.value == pytest.approx(0.5) and whole_loss.high < 1
     figure = share_kept(mixed)
     assert figure.value == pytest.approx(0.75) and figure.low > 0.5 and figure.high < 1
     assert figure.word == ""
@@ -45,9 +47,13 @@ def test_without_a_notebook_in_the_baseline_no_share_is_kept():
 
 def test_arms_are_compared_in_the_same_repeat_and_from_the_second_generation_on():
     luck = np.random.default_rng(5).normal(0, 1.0, 12)
-    own = [Proposing(repeat=r, shares=(0.1,), gains=(9.0, x - 0.1, x)) for r, x in enumerate(luck)]
+    own = [
+        Proposing(repeat=r, shares=(0.1,), range=RANGE, gains=(9.0, x - 0.1, x))
+        for r, x in enumerate(luck)
+    ]
     other = [
-        Proposing(repeat=r, shares=(0.1,), gains=(0.0, x, x + 0.1)) for r, x in enumerate(luck)
+        Proposing(repeat=r, shares=(0.1,), range=RANGE, gains=(0.0, x, x + 0.1))
+        for r, x in enumerate(luck)
     ]
     figure = proposed_apart(own, other[::-1])
     # Each repeat differs by 0.1, whatever its luck; the first generation is no comparison.
@@ -58,25 +64,25 @@ def test_arms_are_compared_in_the_same_repeat_and_from_the_second_generation_on(
 
 
 def test_a_generation_without_a_gain_on_one_side_is_left_out_of_both():
-    own = [Proposing(repeat=0, shares=(0.1,), gains=(0.0, 5.0, 0.3))]
-    other = [Proposing(repeat=0, shares=(0.1,), gains=(0.0, NAN, 0.1))]
+    own = [Proposing(repeat=0, shares=(0.1,), range=RANGE, gains=(0.0, 5.0, 0.3))]
+    other = [Proposing(repeat=0, shares=(0.1,), range=RANGE, gains=(0.0, NAN, 0.1))]
     assert proposed_apart(own, other).value == pytest.approx(0.2)
 
 
 def test_the_gain_of_an_arm_weighs_its_campaigns_alike():
     ones = [
-        Proposing(repeat=0, shares=(0.1,), gains=(1.0,)),
-        Proposing(repeat=1, shares=(0.1,), gains=(0.0, 0.0, NAN)),
+        Proposing(repeat=0, shares=(0.1,), range=RANGE, gains=(1.0,)),
+        Proposing(repeat=1, shares=(0.1,), range=RANGE, gains=(0.0, 0.0, NAN)),
     ]
     assert proposed_gain(ones).value == pytest.approx(0.5)
-    nothing = [Proposing(repeat=0, shares=(0.1,), gains=(NAN,))]
+    nothing = [Proposing(repeat=0, shares=(0.1,), range=RANGE, gains=(NAN,))]
     assert proposed_gain(nothing).value is None and proposed_gain(nothing).word == "not measured"
 
 
 def test_an_ended_campaign_keeps_its_share_and_proposes_nothing():
     ones = [
-        Proposing(repeat=0, shares=(0.1, 0.05), gains=(0.4,)),
-        Proposing(repeat=1, shares=(0.1, 0.1, 0.2), gains=(0.2, 0.6)),
+        Proposing(repeat=0, shares=(0.1, 0.05), range=RANGE, gains=(0.4,)),
+        Proposing(repeat=1, shares=(0.1, 0.1, 0.2), range=RANGE, gains=(0.2, 0.6)),
     ]
     rows = {generation: (share, gain) for generation, share, gain in by_generation(ones)}
     assert [rows[at][0].value for at in range(3)] == pytest.approx([0.1, 0.075, 0.125])
@@ -85,3 +91,23 @@ def test_an_ended_campaign_keeps_its_share_and_proposes_nothing():
         (pytest.approx(0.3), 2),
         (pytest.approx(0.6), 1),
     ]
+
+
+def test_the_interval_of_a_share_of_two_values_covers_though_all_repeats_may_be_alike():
+    """The truth is the law's mean; Student's interval would be a point in every third study."""
+    rng, covered, studies = np.random.default_rng(6), 0, 400
+    for _ in range(studies):
+        halved = rng.random(10) < 0.9
+        ones = [
+            Proposing(repeat=r, shares=(0.1, 0.05 if half else 0.1), range=RANGE, gains=())
+            for r, half in enumerate(halved)
+        ]
+        figure = share_kept(ones)
+        covered += figure.low <= 0.55 <= figure.high
+    assert covered / studies >= 0.95
+
+
+def test_where_no_proposal_can_change_the_share_it_is_kept_exactly():
+    ones = [Proposing(repeat=r, shares=(0.1, 0.1), range=(0.1, 0.1), gains=()) for r in range(10)]
+    figure = share_kept(ones)
+    assert (figure.value, figure.low, figure.high) == (1, 1, 1)
