@@ -8,7 +8,7 @@ and the loop is not to blame. Definitions: docs/instruments.md. Pure functions.
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 from scipy.stats import norm
@@ -163,21 +163,30 @@ def _line(known: References, at: Floats, weights: Floats) -> tuple[Floats, Float
 def _subtract(gain: Floats, loss: Floats, known: References | None, level: float) -> Figure:
     """Return the mean loss (R,) less the references' loss at the mean gain, with its interval."""
     n, count = len(gain), len(known.gain) if known else 0
-    once, own = np.ones((1, n)), resample(n) if n > 1 else np.ones((1, n))
-    expected, slope = _at(known, gain, once, np.ones((1, count)))
+    expected, _ = _at(known, gain, np.ones((1, n)), np.ones((1, count)))
     value = float(loss.mean() - expected[0])
     if n < 2 or not math.isfinite(value):
         kept = value if math.isfinite(value) else None
         return Figure(value=kept, n=n, unit=UNIT, word="cannot tell")
+    ends = partial(_ends_at, gain, loss, known)
+    low, high = (end if math.isfinite(end) else None for end in ends(level))
+    return mark_unclear(Figure(value=value, low=low, high=high, n=n, unit=UNIT, ends=ends), 0.0)
+
+
+def _ends_at(
+    gain: Floats, loss: Floats, known: References | None, level: float
+) -> tuple[float, float]:
+    n, count, own = len(gain), len(known.gain) if known else 0, resample(len(gain))
+    expected, slope = _at(known, gain, np.ones((1, n)), np.ones((1, count)))
     errors = [(float((loss - slope[0] * gain).var(ddof=1)) / n, n - 1)]
     if known:
         left_out = 1.0 - np.eye(count)
         without, _ = _line(known, np.full(count, gain.mean()), left_out)
         errors.append(((count - 1) * float(without.var()), count - 2))
+    value = float(loss.mean() - expected[0])
     expected, _ = _at(known, gain, own, _resample_references(count))
     drawn = own @ loss / n - expected
-    low, high = _ends(value, errors, drawn, min(n, count or n), level)
-    return mark_unclear(Figure(value=value, low=low, high=high, n=n, unit=UNIT), 0.0)
+    return _ends(value, errors, drawn, min(n, count or n), level)
 
 
 def _at(
@@ -198,11 +207,11 @@ def _resample_references(count: int) -> Floats:
 
 def _ends(
     value: float, errors: Sequence[tuple[float, int]], drawn: Floats, n: int, level: float
-) -> tuple[float | None, float | None]:
+) -> tuple[float, float]:
     """Return the interval from variances with their degrees of freedom, and from resampling."""
     variance = math.fsum(v for v, _ in errors)
     if not math.isfinite(variance):
-        return None, None  # without one reference there is no line
+        return -math.inf, math.inf  # without one reference there is no line
     freedom = variance**2 / math.fsum(v**2 / f for v, f in errors) if variance else n - 1
     half = float(student.ppf((1 + level) / 2, freedom)) * math.sqrt(variance)
     far = float(student.ppf((1 + level) / 2, n - 1))
@@ -211,7 +220,7 @@ def _ends(
         sign * max(sign * _quantile(drawn, part, sign), sign * value + half)
         for sign, part in ((-1, tail), (1, 1 - tail))
     )
-    return low if math.isfinite(low) else None, high if math.isfinite(high) else None
+    return low, high
 
 
 def _quantile(drawn: Floats, part: float, sign: int) -> float:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NoReturn
 
-from configs.arms import BOTH, LONGER, MORE, PAIRS, PARALLEL
+from configs.arms import BOTH, LONGER, MORE, PAIRS, PARALLEL, REFERENCE
 from configs.build import need
 from configs.errors import BadInput
 
@@ -83,6 +83,8 @@ class Needs:
     "its neutral value"
     few_at_start: bool = False
     "whether it says little with more than MOST_START trials at the start"
+    referred: bool = False
+    "whether it is read beside reference changes: arm reference, or a table's truth"
 
 
 _TWINS = {
@@ -125,6 +127,11 @@ INSTRUMENTS: dict[str, Needs] = {
     "arms, {arm}, gain": Needs(arms=("{arm}",)),
     "arms, {arm}, gain ratio": Needs(arms=("{arm}",), neutral=1.0),
     "arms, {arm}, accepted of the confirmed": Needs(arms=("{arm}",), settings=()),
+    "arms, {arm}, excess loss, sealed": Needs(arms=("{arm}",)),
+    "arms, {arm}, excess loss, large": Needs(
+        arms=("{arm}",), settings=("final_replicates", "larger_replicates"), referred=True
+    ),
+    "arms, {arm}, excess loss, {slice}": Needs(arms=("{arm}",), referred=True),
     "arms, {arm}, calibration": Needs(arms=("{arm}",), settings=(), neutral=1.0),
     "arms, {arm}, calibration bias": Needs(arms=("{arm}",), settings=()),
     "arms, {arm}, provenance": Needs(arms=("{arm}",), settings=(), neutral=0.5),
@@ -139,39 +146,53 @@ def neutral(path: str) -> float:
     return _match(path)[0].neutral
 
 
-def _match(path: str) -> tuple[Needs, str]:
-    """Return the needs of an instrument, and the arm in its name; raise BadInput for no such."""
-    if path in INSTRUMENTS:
-        return INSTRUMENTS[path], ""
+def _match(path: str) -> tuple[Needs, str, str]:
+    """Return the needs of an instrument, and the arm and the slice in its name, if any.
+
+    Raises BadInput for no such instrument.
+    """
     for pattern, needs in INSTRUMENTS.items():
-        found = re.fullmatch(re.escape(pattern).replace(r"\{arm\}", r"(\w+)"), path)
-        if found and found.groups():
-            return needs, found[1]
+        named = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>\\w+)", re.escape(pattern))
+        if found := re.fullmatch(named, path):
+            parts = found.groupdict()
+            return needs, parts.get("arm", ""), parts.get("slice", "")
     names = [name.removeprefix(PREFIX) for name in INSTRUMENTS if name not in _TEAMS]
     known = ", ".join(f"“{name}”" for name in [*names, "parallel, gain, shared minus separate"])
     raise BadInput(f"instrument is {path.removeprefix(PREFIX)!r}; it should be one of {known}")
 
 
-def need_measurable(claims: Sequence[Claim], arms: Sequence[str], study: object) -> None:
+def need_measurable(
+    claims: Sequence[Claim],
+    arms: Sequence[str],
+    study: object,
+    slices: Sequence[str] = (),
+    on_table: bool = False,
+) -> None:
     """Refuse claims on instruments that a study with these arms and settings cannot measure.
 
-    `study` is the record of group study.
+    `study` is the record of group study, `slices` are those of its task.
     """
+    arms = (*arms, REFERENCE) if on_table else arms
     need(len(claims) <= MOST, "study.claims", f"{len(claims)} claims", f"at most {MOST}")
     names = [claim.name for claim in claims]
     need(len(set(names)) == len(names), "study.claims", names, "a list of different names")
     for place, claim in enumerate(claims):
         try:
-            _need_measurable(claim, arms, study)
+            _need_measurable(claim, arms, study, slices)
         except BadInput as error:
             raise BadInput(f"study.claims[{place}].{error}") from None
 
 
-def _need_measurable(claim: Claim, arms: Sequence[str], study: object) -> None:
-    needs, arm = _match(claim.path)
+def _need_measurable(
+    claim: Claim, arms: Sequence[str], study: object, slices: Sequence[str]
+) -> None:
+    needs, arm, part = _match(claim.path)
     if arm in MORE and claim.path.startswith(PREFIX):
         _refuse(claim, f"arm {arm} has more to spend, so it is compared with none at equal plan")
-    lacking = [name for name in (one.format(arm=arm) for one in needs.arms) if name not in arms]
+    if part and part not in slices:
+        _refuse(claim, f"the task's slices are {', '.join(slices) or 'none'}")
+    wanted = [*(one.format(arm=arm) for one in needs.arms), *[REFERENCE] * needs.referred]
+    lacking = [name for name in wanted if name not in arms]
     if lacking:
         _refuse(claim, f"it needs arm {', '.join(lacking)}, and study.arms has {', '.join(arms)}")
     for name in needs.settings:

@@ -113,7 +113,8 @@ class Config:
         for number in range(len(self.study.references)):
             self._check_reference(number)
         self._measurable()
-        need_measurable(self.study.claims, self.arms(), self.study)
+        slices, on_table = self.task.format().slices(), bool(self.task.table)
+        need_measurable(self.study.claims, self.arms(), self.study, slices, on_table)
         self._affordable()
 
     def _check_reference(self, number: int) -> None:

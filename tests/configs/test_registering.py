@@ -1,5 +1,6 @@
 """Registered claims: what a study may claim, and what it cannot measure."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from configs.settings.claims import INSTRUMENTS, MOST, Claim, need_measurable
 from configs.settings.study import Study
 
 STUDY = Study(name="t", start_trials=8)
+RUNGS = ("sealed", "large", "code")
 ARMS = (
     "self",
     "refit",
@@ -46,6 +48,24 @@ def claim(instrument="self minus refit", **more):
 )
 def test_a_study_claims_what_it_can_measure(instrument):
     need_measurable([claim(instrument)], ARMS, STUDY)
+
+
+def test_excess_losses_need_the_slice_and_reference_changes():
+    sealed, large, code = (claim(f"arms, self, excess loss, {rung}") for rung in RUNGS)
+    need_measurable([sealed], ARMS, STUDY)
+    further = replace(STUDY, larger_replicates=4)
+    need_measurable([large, replace(code, name="d")], ARMS, further, ("code",), on_table=True)
+    for one, study, slices, why in (
+        (large, STUDY, (), "it needs arm reference,"),
+        (large, STUDY, (), "and study.arms has self, refit"),
+        (code, STUDY, ("code",), "it needs arm reference,"),
+        (code, STUDY, (), "the task's slices are none"),
+        (code, STUDY, ("noised",), "the task's slices are noised"),
+    ):
+        with pytest.raises(BadInput, match=re.escape(why)):
+            need_measurable([one], ARMS, study, slices)
+    with pytest.raises(BadInput, match=r"it needs study\.larger_replicates above 0"):
+        need_measurable([large], ARMS, STUDY, (), on_table=True)
 
 
 @pytest.mark.parametrize(

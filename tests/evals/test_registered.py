@@ -16,6 +16,7 @@ from evals.amplify import effects
 from evals.arms import difference, gain
 from evals.closure import reading
 from evals.draws import draw_arms, draw_skills
+from evals.excess import excess
 from evals.intervals import (
     bootstrap,
     cap_at_ceiling,
@@ -26,8 +27,9 @@ from evals.intervals import (
     reach,
     share,
 )
-from evals.law import LAWS
+from evals.planted import LAWS
 from evals.registered import ALPHA, decide, holm, p_value, power, shows
+from evals.retention import Held
 
 STUDIES = int(os.environ.get("HEIRLOOP_STUDIES", 0)) or 300
 """Studies of the family-wise error; `make prove` draws 1,000."""
@@ -83,6 +85,25 @@ def test_the_interval_at_95_percent_is_the_one_that_the_figure_has():
         assert figure.ends(0.95) == (figure.low, figure.high)
         (low, high), (inner_low, inner_high) = figure.ends(0.99), figure.ends(0.8)
         assert low <= figure.low <= inner_low and inner_high <= figure.high <= high
+
+
+def test_an_excess_loss_is_decided_on_at_any_level():
+    rng = np.random.default_rng(3)
+    own = [
+        Held(repeat=repeat, rung=rung, value=gain + 0.05 * rng.standard_normal())
+        for repeat in range(12)
+        for rung, gain in (("closing", 1.0), ("code", 0.5))
+    ]
+    references = [
+        Held(repeat=0, rung=rung, value=gain * kept, change=f"{gain:.1f}")
+        for gain in np.linspace(0.2, 1.8, 9)
+        for rung, kept in (("closing", 1.0), ("code", 0.8 + 0.02 * rng.standard_normal()))
+    ]
+    figure, wide = (excess(own, references, level=level)["code"] for level in (0.95, 0.99))
+    assert figure.ends(0.95) == (figure.low, figure.high) and figure.low > 0.1
+    assert figure.ends(0.99) == (wide.low, wide.high) and wide.low < figure.low
+    said = above(0.1, 0.1, "arms, self, excess loss, code")
+    assert decide([(said, figure)])[0].reads == "shown"
 
 
 def test_p_is_that_of_the_test_whose_interval_it_is():

@@ -89,7 +89,9 @@ def claiming(records, *claims):
 
 
 def test_each_instrument_of_the_list_is_measured_and_can_be_decided_on(records):
-    paths = [path.format(arm="random") for path in INSTRUMENTS if path.startswith("between, ")]
+    between = [path for path in INSTRUMENTS if path.startswith("between, ")]
+    # Teams of proposers are told from plans, which these records have not.
+    paths = [path.format(arm="random") for path in between if "parallel" not in path]
     claims = [
         Claim(name=path, instrument=path, asks="above", bound=-9.0, smallest=1.0) for path in paths
     ]
@@ -134,9 +136,10 @@ def test_a_study_tells_its_claims_before_it_runs_and_after_it_ended(tmp_path, go
     assert [row["reads"] for row in found["claims"]] == ["cannot tell", "not measured"]
     assert [row["p_family"] for row in found["claims"]] == [1.0, 1.0]
     names = dict(flatten(found))
+    unmeasured = ("sealed", "large")  # rungs that this study has not
     for path in INSTRUMENTS:
-        if path.startswith("arms, "):
-            assert path.format(arm="local") in names, path
+        if path.startswith("arms, {arm}") and not path.endswith(unmeasured):
+            assert path.format(arm="local", slice="carries") in names, path
     output = cli("instruments", str(folder))
     assert output.index("it gains") < output.index("arms, local")
     assert "claims, it gains" not in output
