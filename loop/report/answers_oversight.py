@@ -24,10 +24,10 @@ def tell_decisions(study: MeasuredStudy, index: Index) -> Lines:
     people = sum(summary["oversight"]["human"] for summary in study.summaries)
     standing = counts["mandate"] - counts["unattended"]
     given = [
-        (counts["unattended"], "by an unattended mandate"),
-        (standing, "by a person's mandate"),
-        (counts["approval"], "by a decision on that very plan"),
-        (counts["refused"], "with a no"),
+        (counts["unattended"], "allowed under an unattended mandate"),
+        (standing, "allowed under a person's mandate"),
+        (counts["approval"], "allowed by a decision on that very plan"),
+        (counts["refused"], "denied"),
     ]
     ways = [(count, how) for count, how in given if count]
     total = sum(count for count, _ in ways)
@@ -36,10 +36,10 @@ def tell_decisions(study: MeasuredStudy, index: Index) -> Lines:
     by = "no person decided on a plan" if not people else f"people signed {people} decisions"
     if counts["simulated"]:
         by += "; a simulated reviewer stood in for people"
-    one = f"All {total} requests were decided {ways[0][1]}" if len(ways) == 1 else ""
-    text = (
-        f"{one or f'Requests were decided {told}'}; {by}." if ways else "Nothing was decided yet."
-    )
+    if len(ways) == 1:
+        text = f"All {total} requests were {ways[0][1]}; {by}."
+    else:
+        text = f"{total} requests: {told}; {by}." if ways else "Nothing was decided yet."
     yield Line(text=text, ledger=index.of("decision") or index.of("study"), warn=nobody)
     rule = study.config.objective.acceptance
     humans = study.config.autonomy.humans.rstrip(".")

@@ -191,7 +191,8 @@ def test_what_lies_beyond_confirm_is_told_as_not_measured(done):
 
 def test_who_decided_follows_from_the_decisions(done):
     assert (
-        "by an unattended mandate; no person decided on a plan" in told(measured(done))["decided"]
+        "allowed under an unattended mandate; no person decided on a plan"
+        in told(measured(done))["decided"]
     )
 
     def change(summary):
@@ -206,7 +207,7 @@ def test_who_decided_follows_from_the_decisions(done):
 
     text = told(with_summary(measured(done), change))["decided"]
     assert text.startswith(
-        "Requests were decided 3 by a decision on that very plan, 1 with a no; people signed 3"
+        "4 requests: 3 allowed by a decision on that very plan, 1 denied; people signed 3"
         " decisions; a simulated reviewer stood in for people."
     )
 
@@ -219,7 +220,7 @@ def test_a_person_s_mandate_is_told_apart_from_an_unattended_mandate(done):
     lines = answer(with_summary(measured(done), change), Index(measured(done).runs), None)[
         "decided"
     ]
-    assert "by a person's mandate" in lines[0].text and not lines[0].warn
+    assert "under a person's mandate" in lines[0].text and not lines[0].warn
     unattended = answer(measured(done), Index(measured(done).runs), None)["decided"]
     assert unattended[0].warn
 
