@@ -25,6 +25,7 @@ from loop.study.tabulated import read_world
 
 TABLE, LOOK, COUNT = "means of the table", "closing pairs", "not measured"
 """How the losses are known."""
+UNCHANGED = "no last champion differs from its baseline, so there is no gain to explain"
 NOT_MEASURED = (
     "no change was taken back in this study; in a new one study.ablate=N measures up to N changes"
     " of each last champion at its end, within the same budget"
@@ -72,7 +73,7 @@ def measure_ablation(runs: Sequence[Run]) -> dict[str, Any]:
     on_table = bool(config.task.table) and config.objective.metric == "bits"
     world = read_world(config) if on_table else None
     known = TABLE if world else LOOK if config.study.ablate else COUNT
-    read = {
+    read: dict[str, Any] = {
         "study": config.study.name,
         "known": known,
         "note": NOT_MEASURED if known == COUNT else "",
@@ -84,6 +85,8 @@ def measure_ablation(runs: Sequence[Run]) -> dict[str, Any]:
             for arm in config.arms()
         },
     }
+    if not any(parts["changes"] for parts in read["arms"].values()):
+        read["note"] = UNCHANGED
     return dict(name_unit(plain(settle(read)), config.objective.metric))
 
 

@@ -10,10 +10,15 @@ PROPOSING = (("notebook share\nof the champion", 2, 0), ("gain of a proposal,\n{
 
 ACROSS, MOST = 2, 6
 """Panels side by side, and most panels; the table has every quantity."""
+TOGETHER = 4
+"""Most arms in a figure; the table has every arm."""
+FIRST = ("self", "refit", "random", "local")
+"""Arms that are drawn before others."""
 
 
 def draw_proposers(unit: str, arms: Sequence[str], rows: Rows) -> Any:
     """Draw notebook share and proposed gain per generation, one above the other."""
+    rows = _choose_arms(rows)
     figure, _ = new_figure(4.2)
     figure.clear()
     panels = figure.subplots(2, 1, sharex=True)
@@ -32,6 +37,7 @@ def draw_proposers(unit: str, arms: Sequence[str], rows: Rows) -> Any:
 
 def draw_drift(_unit: str, arms: Sequence[str], rows: Rows) -> Any:
     """Draw the drift of each quantity in a panel of its own, the first ones alone."""
+    rows = _choose_arms(rows)
     names = list(dict.fromkeys(row[1] for row in rows))[:MOST]
     if not names:
         return None
@@ -56,3 +62,10 @@ def draw_drift(_unit: str, arms: Sequence[str], rows: Rows) -> Any:
         panel.tick_params(labelbottom=True)
     figure.supylabel("champion less baseline", fontsize=9)
     return add_legend(figure, panels[0])
+
+
+def _choose_arms(rows: Rows) -> Rows:
+    """Return the rows of the arms that are drawn."""
+    arms = dict.fromkeys(row[0] for row in rows)
+    order = [*(arm for arm in FIRST if arm in arms), *(arm for arm in arms if arm not in FIRST)]
+    return [row for row in rows if row[0] in order[:TOGETHER]]

@@ -50,7 +50,7 @@ CHAMPIONS: dict[str, TableKind] = {
             " parent. A better champion leaves less to gain, so a fall over generations is no"
             " proof of worse proposing; arm refit, whose proposals the baseline's recipe writes,"
             " falls as well. On feedback, parents were chosen for their score, which makes all"
-            " gains look smaller."
+            " gains look smaller. The figure has four arms at most, the table all."
         ),
     ),
     "drift": TableKind(
@@ -72,7 +72,8 @@ CHAMPIONS: dict[str, TableKind] = {
             "What the objective constrains, and the task's slices: the champion less its baseline,"
             " in the metric's own unit. Sums over accepted plans, which were selected; at the end"
             " the closing look on fresh seeds. A constraint against the champion beside it holds a"
-            " step, and not the way from the baseline."
+            " step, and not the way from the baseline. The figure has four arms at most, the"
+            " table all."
         ),
     ),
 }

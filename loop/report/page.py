@@ -216,7 +216,7 @@ def _view_table(table: Table, arms: Sequence[str], other: Table | None = None) -
 def _needs_table(table: Table) -> bool:
     """Tell whether a figure leaves out words or counts."""
     if table.columns[-1] != "reads":
-        return table.name == "funnel"
+        return table.name in ("funnel", "proposers")
     return any(isinstance(row[-1], str) and row[-1] for row in table.rows)
 
 

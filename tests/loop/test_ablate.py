@@ -240,6 +240,16 @@ def test_without_the_setting_changes_are_counted_and_a_sentence_says_how(tmp_pat
     assert "ablation" not in json.dumps([e.body for e in entries(cfg) if e.kind == "plan"])
 
 
+def test_where_no_change_was_accepted_a_sentence_says_so(tmp_path, go):
+    cfg = config(tmp_path, "study.ablate=3", "study.generations=1")
+    mandate(cfg)
+    go(cfg, FakeBox(lambda order: 0.5))
+    folder = str(tmp_path / "runs" / "t")
+    out = CliRunner().invoke(cli, ["ablate", folder], catch_exceptions=False).output
+    assert "no last champion differs" in out
+    assert not taken_back(read_facts(tmp_path / "runs" / "t"))
+
+
 def test_a_study_that_has_not_ended_is_refused(tmp_path, go):
     cfg = config(tmp_path)
     with pytest.raises(NeedsHuman):

@@ -19,6 +19,8 @@ from loop.instruments.drift import read_drift
 from loop.instruments.measure import measure
 from loop.instruments.run import Run
 from loop.propose.table import PROPOSERS
+from loop.report.figures import draw
+from loop.report.shape import table
 from loop.settings import compose_settings
 from loop.study import open as study_open
 from sandbox.ledger import Ledger
@@ -153,3 +155,18 @@ def test_on_a_table_slices_drift_as_their_means_do(tmp_path, monkeypatch):
         told = after["slice_bits"]["code"] - before["slice_bits"]["code"]
         assert found[repeat, "bits on code"] == pytest.approx(told)
     assert moved
+
+
+def test_of_many_arms_a_figure_has_those_of_the_loop_and_its_data_all():
+    arms = ["frozen", "no_carry", "one_shot", "local", "random", "refit", "self"]
+    rows = [
+        (arm, "bits on code", at, -0.1 * at, None, None, 1, "accepted plans", "lower", "")
+        for arm in arms
+        for at in range(3)
+    ]
+    svg = draw([table("drift", rows, "")], arms)
+    drawn = [arm for arm in arms if f">{arm}<" in svg]
+    assert drawn == ["local", "random", "refit", "self"]
+    few = [row for row in rows if row[0] in ("frozen", "one_shot")]
+    svg = draw([table("drift", few, "")], arms)
+    assert ">frozen<" in svg and ">one_shot<" in svg
