@@ -20,7 +20,12 @@ from evals.loss import PlanFact
 
 SHARE = "share of the knobs"
 YIELD = f"{UNIT} per planned CPU-second"
-UNITS = {"gain": UNIT, "yield": YIELD, "duplicates": "share of plans", "distance": SHARE}
+UNITS = {
+    "gain": UNIT,
+    "yield per compute": YIELD,
+    "duplicates": "share of plans",
+    "distance": SHARE,
+}
 """Measure of a team -> its unit."""
 
 
@@ -104,7 +109,7 @@ def compare_teams(
             continue
         values = [_measures(teams[name], spent[name]) for name in (one, other)]
         both = sorted(values[0].keys() & values[1].keys())
-        for place, measure in enumerate(("yield", "duplicates", "distance")):
+        for place, measure in enumerate(("yield per compute", "duplicates", "distance")):
             apart = [values[0][r][place] - values[1][r][place] for r in both]
             figures[measure][pair] = mean(apart, UNITS[measure])
         if one in arms and other in arms:

@@ -104,7 +104,7 @@ _TEAMS = {
         settings=("final_replicates",) if measure == "gain" else (),
     )
     for team, names in PARALLEL.items()
-    for measure in ("gain", "yield", "duplicates", "distance")
+    for measure in ("gain", "yield per compute", "duplicates", "distance")
     for pair, (one, other) in PAIRS.items()
 }
 INSTRUMENTS: dict[str, Needs] = {

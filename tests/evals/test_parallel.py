@@ -95,7 +95,7 @@ def test_differences_between_teams_cover_the_law_that_drew_them():
             truths = {
                 "duplicates": LAW[first]["again"] - LAW[second]["again"],
                 "distance": LAW[first]["apart"] - LAW[second]["apart"],
-                "yield": sum(
+                "yield per compute": sum(
                     sign * GENERATIONS * LAW[n]["chance"] * LAW[n]["gain"] / SECONDS[n]
                     for sign, n in ((1, first), (-1, second))
                 ),
@@ -124,7 +124,7 @@ def test_teams_are_paired_by_repeat_and_a_missing_arm_is_not_measured():
         for name, own in plans.items()
     }
     figures = compare_teams(NAMES, plans, spent, ends, 1.0)
-    told = figures["yield"]["shared minus separate"]
+    told = figures["yield per compute"]["shared minus separate"]
     assert (told.value, told.low, told.high) == pytest.approx((0.25, 0.25, 0.25))
     assert figures["gain"]["shared minus separate"].value == pytest.approx(0.5)
     for measure, unit in UNITS.items():
@@ -132,4 +132,9 @@ def test_teams_are_paired_by_repeat_and_a_missing_arm_is_not_measured():
         assert (missing.word, missing.unit) == ("not measured", unit)
     # A campaign in one of the arms alone is left out.
     plans["shared"] = [plan for plan in plans["shared"] if plan.repeat]
-    assert compare_teams(NAMES, plans, spent, ends, 1.0)["yield"]["shared minus separate"].n == 2
+    assert (
+        compare_teams(NAMES, plans, spent, ends, 1.0)["yield per compute"][
+            "shared minus separate"
+        ].n
+        == 2
+    )

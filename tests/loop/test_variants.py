@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from fakes import FakeBox, outcome
 from safetensors.numpy import load
-from studies import better, config, entries, gate_of, mandate, read_facts
+from studies import better, config, entries, gate_of, mandate, page_of, read_facts
 
 from configs.arms import BOTH, CELLS, LONGER, MORE, SKILLS
 from configs.build import parse, strict_json
@@ -424,9 +424,9 @@ def test_proposers_at_once_pay_for_each_reading(tmp_path, go):
     assert set(last) == set(worst)
     told = measure([tmp_path / "runs" / "t"])["between"]
     assert "parallel tpe" not in told
-    shared = told["parallel"]["yield"]["shared minus single"]
+    shared = told["parallel"]["yield per compute"]["shared minus single"]
     assert shared["unit"] == "log-odds per planned CPU-second" and shared["value"] is not None
-    assert told["parallel"]["yield"]["shared minus separate"]["word"] == "not measured"
+    assert told["parallel"]["yield per compute"]["shared minus separate"]["word"] == "not measured"
 
 
 def test_programs_work_at_once_too_and_their_difference_is_told(tmp_path, go):
@@ -434,8 +434,12 @@ def test_programs_work_at_once_too_and_their_difference_is_told(tmp_path, go):
     _, _, facts = study(tmp_path, go, arms, *TEAM, "study.repeats=2", "study.most_changes=2")
     told = measure([tmp_path / "runs" / "t"])
     figures = told["between"]["parallel tpe"]
-    assert set(figures) == {"gain", "yield", "duplicates", "distance"}
+    assert set(figures) == {"gain", "yield per compute", "duplicates", "distance"}
     assert all(figure["n"] == 2 for pairs in figures.values() for figure in pairs.values())
+    page = page_of(tmp_path / "runs" / "t")
+    shown = {"gain": "gain at the equal plan"}
+    for name, pairs in figures.items():
+        assert all(f"parallel tpe, {shown.get(name, name)}, {pair}" in page for pair in pairs)
     space = {
         name: values
         for name, values in config(tmp_path, *MANY).task.choices().items()
