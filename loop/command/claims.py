@@ -18,7 +18,9 @@ def print_registered(claims: Sequence[Claim], repeats: int) -> None:
         " (Holm, level 0.05)"
     )
     if repeats < 10:
-        print_line(f"{repeats} repeats of one run decide on none; 10 or more can, over all runs")
+        print_line(
+            f"a run has {repeats} of the 10 repeats, over all runs, below which none is decided"
+        )
 
 
 def print_decided(rows: Sequence[Mapping[str, Any]]) -> None:

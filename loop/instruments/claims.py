@@ -21,8 +21,8 @@ UNITLESS = ("p", "p_family", "power")
 
 
 def decide_claims(records: Records, figures: Mapping[str, Any]) -> list[Decided]:
-    """Return the study's claims beside its figures; before its end each is `not measured`."""
-    known = dict(_named(figures)) if records.gains else {}
+    """Return the study's claims beside its figures; until every run ends each is `not measured`."""
+    known = dict(_named(figures)) if records.gains and records.ended else {}
     claims = records.config.study.claims
     return decide([(claim, known.get(claim.path, missing("not measured"))) for claim in claims])
 

@@ -113,6 +113,8 @@ class Records:
     "arm -> how its campaigns proposed; empty in a study without a notebook"
     drifts: dict[str, tuple[Drift, ...]] = field(default_factory=dict)
     "arm -> drift in behaviour of its campaigns; empty while a study runs"
+    ended: bool = True
+    "whether every run has ended"
     clock: tuple[tuple[float, float, float], ...]
     "per run: wall seconds of waiting for people, of jobs, of the whole study"
 
@@ -186,6 +188,7 @@ def gather(runs: Sequence[Run]) -> Records:
         champions=_champions(ended, arms) if runs[0].config.study.ablate else {},
         proposing=_proposing(runs, arms) if runs[0].config.task.notebook else {},
         drifts={arm: tuple(d for run in ended for d in read_drift(run, arm)) for arm in arms},
+        ended=len(ended) == len(runs),
         clock=tuple(wall_seconds(run, each) for run, each in zip(runs, signed, strict=True)),
     )
 
