@@ -345,3 +345,29 @@ def test_duplicates_are_told_by_the_number_of_parallel_proposals():
     ]
     found = duplicates(plans)
     assert found[1].value == 0.05 and found[4].value == 0.2 and found[4].low < 0.2 < found[4].high
+
+
+def coverage_of_sealed(rng, whole_study, each_repeat, studies=300):
+    """Return how often the interval of `closing to sealed` holds 1, where nothing is lost.
+
+    Luck with the items of sealed is drawn once for a whole study, or for each repeat.
+    """
+    held_truth = 0
+    for _ in range(studies):
+        luck = whole_study * rng.standard_normal() + each_repeat * rng.standard_normal(12)
+        closing, sealed = 1 + 0.1 * rng.standard_normal((2, 12)) + np.stack([0 * luck, luck])
+        rows = [
+            Held(repeat=r, rung=rung, value=value)
+            for rung, values in (("closing", closing), ("sealed", sealed))
+            for r, value in enumerate(values)
+        ]
+        kept = retention(rows)["closing to sealed"]
+        held_truth += kept.low <= 1 <= kept.high
+    return held_truth / studies
+
+
+def test_careless_one_draw_of_items_for_all_repeats_is_luck_that_no_interval_holds():
+    """So the loop draws items for each repeat anew (docs/splits.md)."""
+    rng = np.random.default_rng(4)
+    assert coverage_of_sealed(rng, whole_study=0.1, each_repeat=0.0) < 0.6
+    assert coverage_of_sealed(rng, whole_study=0.0, each_repeat=0.1) > 0.92
