@@ -166,11 +166,13 @@ def limits_of(records: Records) -> Guard:
 def floor_of(records: Records) -> float | None:
     """Return the score of a net that has learned nothing, turned so that larger is better.
 
-    It is the objective's floor; else, for exact match, the share that guessing answers hits.
+    It is the objective's floor; else, for exact match, the share that guessing answers hits. A
+    simulated task has none: nobody guesses there.
     """
     objective, task = records.config.objective, records.config.task
     raw = objective.floor
-    if raw is None and objective.metric == "exact_match":
+    guesses = objective.metric == "exact_match" and task.format().stand_in() != "planted"
+    if raw is None and guesses:
         lay = layout(task.format(), task.baseline)
         raw = float(lay.vocabulary - FIRST_VALUE) ** -lay.answer
     return raw if raw is None or objective.direction == "up" else -raw
