@@ -52,7 +52,7 @@ def need_counts(funnel, words, *names):
 
 
 def test_every_block_of_the_tutorial_that_runs_a_study_names_it():
-    for name in ("greedy", "careful", "hacking", "compounding", "mine"):
+    for name in ("greedy", "careful", "hacking", "lossy", "compounding", "mine"):
         assert "go study=" in commands(name)
 
 
@@ -73,6 +73,31 @@ def test_the_figures_of_the_hacked_world_are_those_of_the_page(tmp_path):
     kept = walk(tmp_path, "hacking")["arms"]["planted"]["retention"]
     need_interval(kept["feedback to gate"], "`retention, feedback to confirm`")
     need_interval(kept["gate to closing"], "From confirm to the closing look")
+
+
+def open_sealed(tmp_path, world, name):
+    """Run the tutorial's commands on the lossy world in another; return its instruments."""
+    text = commands("lossy").replace("world=lossy", f"world={world}")
+    text = text.replace("study.name=lossy", f"study.name={name}").replace(
+        "runs/lossy", f"runs/{name}"
+    )
+    script = f"set -e\n{HEIRLOOP}\n{text.strip()} --json > {name}.json"
+    subprocess.run(["bash", "-c", script], cwd=tmp_path, check=True, capture_output=True)
+    return json.loads((tmp_path / f"{name}.json").read_text())
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(1800)
+def test_the_word_lossy_is_said_of_the_lossy_world_and_not_of_the_other(tmp_path):
+    lossy, kept = (
+        open_sealed(tmp_path, *names) for names in (("lossy", "lossy"), ("linear", "kept"))
+    )
+    own = lossy["arms"]["self"]
+    need_interval(own["retention"]["closing to sealed"], "`retention, closing to sealed` says")
+    need_interval(own["excess loss"]["sealed"], "`excess loss, sealed`")
+    need_interval(kept["arms"]["self"]["retention"]["closing to sealed"], "study.name=kept`:")
+    need_interval(kept["arms"]["self"]["excess loss"]["sealed"], "the excess is")
+    assert lossy["words"]["lossy"] and not kept["words"]["lossy"]
 
 
 @pytest.mark.prove
