@@ -90,12 +90,12 @@ def open_sealed(tmp_path, world, name):
 @pytest.mark.timeout(1800)
 def test_the_word_lossy_is_said_of_the_lossy_world_and_not_of_the_other(tmp_path):
     lossy, kept = (
-        open_sealed(tmp_path, *names) for names in (("lossy", "lossy"), ("linear", "kept"))
+        open_sealed(tmp_path, *names) for names in (("lossy", "lossy"), ("linear", "linear"))
     )
     own = lossy["arms"]["self"]
     need_interval(own["retention"]["closing to sealed"], "`retention, closing to sealed` says")
     need_interval(own["excess loss"]["sealed"], "`excess loss, sealed`")
-    need_interval(kept["arms"]["self"]["retention"]["closing to sealed"], "study.name=kept`:")
+    need_interval(kept["arms"]["self"]["retention"]["closing to sealed"], "study.name=linear`:")
     need_interval(kept["arms"]["self"]["excess loss"]["sealed"], "the excess is")
     assert lossy["words"]["lossy"] and not kept["words"]["lossy"]
 
