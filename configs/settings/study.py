@@ -107,6 +107,8 @@ class Study:
     "the warning sign (docs/instruments.md); null: not registered"
     claims: tuple[Claim, ...] = later(())
     "primary claims, said in advance and decided on as a family; absent: none"
+    claim_runs: int = later(1)
+    "runs of the study, each of another seed, on which the claims are decided: no fewer, no more"
 
     def __post_init__(self) -> None:
         need(
@@ -153,6 +155,7 @@ class Study:
         need(
             0 <= self.skill_parents <= 100, "skill_parents", self.skill_parents, "between 0 and 100"
         )
+        need(1 <= self.claim_runs <= 1000, "claim_runs", self.claim_runs, "between 1 and 1000")
         need(0 <= self.ablate <= 100, "ablate", self.ablate, "between 0 and 100")
         need(
             not self.ablate or self.final_replicates > 0,

@@ -34,7 +34,7 @@ def print_forecast(config: Config) -> None:
         f"a confirmation sees {sees} in {objective.metric} ({objective.scale}) with probability"
         f" {objective.power:g}; smaller gains are mostly missed"
     )
-    print_registered(config.study.claims, config.study.repeats)
+    print_registered(config.study.claims, config.study.repeats, config.study.claim_runs)
     need_generations(config)
     print_line("nothing ran; the same command without --dry begins it")
 

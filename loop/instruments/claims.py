@@ -21,8 +21,13 @@ UNITLESS = ("p", "p_family", "power")
 
 
 def decide_claims(records: Records, figures: Mapping[str, Any]) -> list[Decided]:
-    """Return the study's claims beside its figures; until every run ends each is `not measured`."""
-    known = dict(_named(figures)) if records.gains and records.ended else {}
+    """Return the study's claims beside its figures.
+
+    Each is `not measured` until every run has ended, and with fewer or more runs than registered:
+    who may add runs until a claim is shown will show it.
+    """
+    whole = figures["runs"] == records.config.study.claim_runs
+    known = dict(_named(figures)) if records.gains and records.ended and whole else {}
     claims = records.config.study.claims
     return decide([(claim, known.get(claim.path, missing("not measured"))) for claim in claims])
 

@@ -36,7 +36,8 @@ def cli(*words):
 @pytest.fixture
 def records(tmp_path):
     """Twelve repeats: self gains 1, random 0.5, every other arm as much as self."""
-    rng, nobody = np.random.default_rng(3), Effort(decisions=(), minutes=(), queue_seconds=())
+    rng = np.random.default_rng(3)
+    nobody = Effort(decisions=(0,), minutes=(0.0,), queue_seconds=(0.0,))
     gains = [
         Gain(
             arm=arm,
@@ -165,3 +166,20 @@ def test_before_the_end_no_claim_is_decided_on(records):
         open_study = replace(claiming(records, claim), **unfinished)
         (row,) = measure_records(open_study)["claims"]
         assert (row["reads"], row["value"], row["p"]) == ("not measured", None, None)
+
+
+def test_who_names_more_or_fewer_runs_than_registered_decides_nothing(records):
+    """Runs added until a claim is shown would show it: the number stands in the study root."""
+    claim = Claim(
+        name="random", instrument="self minus random", asks="above", bound=0.0, smallest=0.2
+    )
+    for named in (1, 3):
+        effort = replace(records.effort, decisions=(0,) * named, minutes=(0.0,) * named)
+        effort = replace(effort, queue_seconds=(0.0,) * named)
+        study = claiming(replace(records, effort=effort), claim)
+        object.__setattr__(study.config.study, "claim_runs", 2)
+        (row,) = measure_records(study)["claims"]
+        assert row["reads"] == "not measured"
+        object.__setattr__(study.config.study, "claim_runs", named)
+        (row,) = measure_records(study)["claims"]
+        assert row["reads"] == "shown"
