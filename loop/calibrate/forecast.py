@@ -91,7 +91,9 @@ def follow(config: Config, arm: str, worst: bool) -> Course:
     while number < rounds and _affords(config, arm, spent):
         spent, number = spent + each, number + 1
     looks = 2 * study.final_replicates
-    skills = SKILLS * study.skill_proposals if arm == "self" else 0
+    asks = SKILLS * study.asks() if study.measures_skill(arm) else 0
+    # Each ask trains weights, and each of its proposals is trained beside its parent.
+    skills = asks * (1 + 2 * study.skill_proposals)
     # An arm with more compute takes no larger look (loop/course.py).
     size = config.compute(arm) / config.task.planned_cpu_us
     larger = 2 * study.larger_replicates if size == 1 else 0
@@ -103,7 +105,7 @@ def follow(config: Config, arm: str, worst: bool) -> Course:
         generations=number,
         trainings=round(trainings),
         weighted=round(size * trainings + larger * (LARGER - 1)),
-        proposals=number * (reads or proposals) + (SKILLS if skills else 0),
+        proposals=number * (reads or proposals) + asks,
     )
 
 

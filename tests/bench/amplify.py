@@ -357,6 +357,11 @@ def table(name: str, stage: str) -> dict[bool, np.ndarray]:
     return q
 
 
+def find_whole(q: np.ndarray) -> np.ndarray:
+    """Return which seeds were asked in full."""
+    return ~np.isnan(q[..., 0]).any(axis=(0, 2))
+
+
 def best(name: str) -> list[int]:
     """Return the numbers of the best neighbours in the pilot, by Q on the true notebook."""
     means = table(name, "pilot")[False].mean(axis=(1, 2, 3))
@@ -509,7 +514,7 @@ def decide(name: str = "default") -> None:
     Seeds that were not asked in full are left out; fewer than the design has are told.
     """
     q = table(name, "pilot")
-    whole = ~np.isnan(q[False][..., 0]).any(axis=(0, 2))
+    whole = find_whole(q[False])
     true, permuted, met = q[False][:, whole], q[True][:, whole], [False] * 4
     print(
         f"setting {name}: {SETTINGS[name].why}; {whole.sum()} of {len(whole)} seeds asked in full"
@@ -521,9 +526,9 @@ def decide(name: str = "default") -> None:
     gap = (true - permuted).mean(axis=(0, 3))  # (seeds, histories)
     if both.any():
         told = np.array([gap[i][both[i]].mean() for i in range(len(gap)) if both[i].any()])
-        print(
-            f"   {told.mean():.4f} bits a proposal over {len(told)} seeds, {both.sum()} histories"
-        )
+        each = ", ".join(f"{value:.4f}" for value in gap[both])
+        print(f"   {told.mean():.4f} bits a proposal over {len(told)} seeds; each history: {each}")
+        print(f"   Q on the permuted notebook {permuted[:, both].mean():.4f}")
         if len(told) > 1:
             met[0] = lower(told)[1] > 0
             print(f"   lower bound {lower(told)[1]:.4f}")
@@ -579,15 +584,18 @@ def describe(name: str, number: int) -> str:
 
 
 def bounds(name: str = "default") -> None:
-    """Print Q on the same histories and parents of others who propose: by lot, a program, all
-    knowledge.
+    """Print Q of others who propose on the same histories and parents: by lot, a program, all
+    knowledge. Seeds that were not asked in full are left out.
     """
     from loop.calibrate.reader import MOST_DRAFTS, write_proposals
     from loop.propose.limit import draw_neighbour
 
     given = json.loads((WORK / f"pilot-{name}.json").read_text())
     scores, told = given["scores"], {"by lot": [], "program that reads": [], "all knowledge": []}
+    whole = find_whole(table(name, "pilot")[False])
     for number, block in enumerate(given["blocks"]):
+        if not whole[number // len(HISTORIES)]:
+            continue
         history = parse(History, block["true"])
         tried = {place(given["grid"], trial.recipe) for trial in history.trials}
         for parent in (parse(Recipe, one) for one in block["parents"]):

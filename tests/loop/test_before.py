@@ -242,3 +242,12 @@ def test_a_study_that_needs_more_than_is_expected_is_told_against_the_worst(tmp_
     go(cfg, FakeBox(better), run)
     (_, first, _), (done, second, worst) = lines
     assert " of about " in first and second.startswith(f"{done} of at most {worst} jobs, ")
+
+
+def test_a_forecast_counts_the_weights_and_both_sides_of_every_measure_of_skill():
+    more = ["study.skill_proposals=2", "study.skill_parents=3", "budget.looks.confirm=5000"]
+    without, measured = (
+        follow(compose_settings(["study=quickstart", *own]), "self", True) for own in ([], more)
+    )
+    assert measured.trainings - without.trainings == 4 * 3 * (1 + 2 * 2)
+    assert measured.proposals - without.proposals == 4 * 3
