@@ -18,6 +18,7 @@ from configs.objective import Objective
 from configs.settings.config import Config
 from evals.judge import least, spend
 from evals.planted import LAWS
+from evals.rules import MOST_PATTERNS
 from evals.table import PLANNED
 from loop.plan import ROOT
 from loop.propose.table import proposer
@@ -183,8 +184,13 @@ def _check_outside_model(config: Config) -> None:
 
 
 def _check_confirmations(config: Config) -> None:
-    """Refuse an acceptance rule unable to accept within the pairs of a single confirmation."""
+    """Refuse an acceptance rule unable to judge so many pairs, or to accept within them."""
     objective, pairs = config.objective, config.study.confirm_replicates
+    most = MOST_PATTERNS if objective.acceptance == "group_sequential" else 1000
+    for name in ("confirm_replicates", "final_replicates", "larger_replicates"):
+        count = getattr(config.study, name)
+        limit = f"at most {most} with group_sequential; sign_flip has no such limit"
+        need(count <= most, f"study.{name}", count, limit)
     level = spend(objective.alpha, config.confirmations(), ())
     if least(objective, level, pairs) is None:
         raise BadInput(

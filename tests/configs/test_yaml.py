@@ -77,6 +77,10 @@ def test_an_objective_with_everything_composes():
             "study.confirm_replicates=900",
             "it should be at least 3602, for one confirmation with 900 replicates",
         ),
+        (
+            "study.final_replicates=21",
+            "study.final_replicates is 21; it should be at most 20 with group_sequential",
+        ),
         ("budget.jobs=17", "budget.jobs is 17; it should be at least"),
         (
             "objective.confirmations=2",
