@@ -26,10 +26,14 @@ BOXES = {
     "table": ("no box: recorded trainings answer (docs/table.md)", "task=table task.table=FILE"),
 }
 """Box -> (where jobs run, its needs)."""
+ON_TABLES = ("lossy-v2", "nulls-v2", "parallel-v1")
+"""Named studies on a table, each with a short version."""
 WITHOUT_TABLE = {
     "tabulated": ("task=text",),
-    "parallel-v1": ("task=text", "task.notebook=true"),
-    "parallel-v1-short": ("task=text", "task.notebook=true"),
+    **dict.fromkeys(
+        (f"{name}{short}" for name in ON_TABLES for short in ("", "-short")),
+        ("task=text", "task.notebook=true", "study.claims=[]"),
+    ),
 }
 """Study on a table that people must name -> settings with which it composes without a table."""
 

@@ -93,7 +93,8 @@ NAMES = {
 
 
 @pytest.mark.parametrize("kind", NAMES)
-def test_a_verb_lists_every_name_that_settings_can_hold(kind):
+def test_a_verb_lists_every_name_that_settings_can_hold(kind, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where no table lies
     run = CliRunner().invoke(cli, ["list", kind, "--json"])
     rows = json.loads(run.output)
     assert {next(iter(row.values())) for row in rows} == set(NAMES[kind])
