@@ -279,6 +279,12 @@ def prepare(name: str, stage: str) -> Path:
     return path
 
 
+def load(name: str) -> dict[str, Any]:
+    """Return what a setting asks, prepared where it is not there yet."""
+    path = WORK / f"pilot-{name}.json"
+    return json.loads((path if path.exists() else prepare(name, "pilot")).read_text())
+
+
 def play(config: Any, world: Any) -> Any:
     """Return the study as it was played in memory, for its histories and secrets."""
     from loop.calibrate.in_memory import Played, _play_campaign, _play_start
@@ -436,7 +442,7 @@ def simulate(name: str, q: np.ndarray, parts: Parts, asks: int, studies: int = 2
     """
     from scipy.stats import t as student
 
-    given = json.loads((WORK / f"pilot-{name}.json").read_text())
+    given = load(name)
     recipes = {ask["number"]: parse(Recipe, ask["recipe"]) for ask in given["asks"]}
     base, sizes = recipes[0], {k: len(v) for k, v in given["grid"].items()}
     changes = [
@@ -576,7 +582,7 @@ def _decide_fresh(name: str) -> bool:
 
 def describe(name: str, number: int) -> str:
     """Return a recipe of the pilot by what it changes."""
-    given = json.loads((WORK / f"pilot-{name}.json").read_text())
+    given = load(name)
     recipes = {ask["number"]: ask["recipe"] for ask in given["asks"]}
     base = recipes[0]
     changed = {k: v for k, v in recipes[number].items() if base.get(k) != v}
@@ -590,7 +596,7 @@ def bounds(name: str = "default") -> None:
     from loop.calibrate.reader import MOST_DRAFTS, write_proposals
     from loop.propose.limit import draw_neighbour
 
-    given = json.loads((WORK / f"pilot-{name}.json").read_text())
+    given = load(name)
     scores, told = given["scores"], {"by lot": [], "program that reads": [], "all knowledge": []}
     whole = find_whole(table(name, "pilot")[False])
     for number, block in enumerate(given["blocks"]):
