@@ -137,6 +137,9 @@ def test_all_cells_propose_on_the_same_drawn_parents_and_each_ask_trains_anew(go
     assert len(skill) == 4 * 3 * 2 and {plan.reference_recipe for plan in skill} == set(drawn)
     for plan in skill:
         assert len(plan.changed) == 1, "changes are told against the drawn parent"
+    names = [name for name, plan in run.facts.plans.items() if plan.purpose == "skill"]
+    for role in ("predict", "champion-predict"):
+        assert all(run.facts.scores[name, role, 0] for name in names), "the gate lets each pass"
     asked = [e for e in inner.ran if e.role == "train"]
     assert len({e.files["job.json"] for e in asked}) == len(asked)
 
