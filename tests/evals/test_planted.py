@@ -20,7 +20,7 @@ from evals.retention import retention
 
 STUDIES = int(os.environ.get("HEIRLOOP_STUDIES", 0))
 """Studies of each world; `make prove` draws 1,000. 0: 200 of the worlds in LONG, 60 of others."""
-LONG = ("null", "linear", "heavy tails", "correlated arms")
+LONG = ("null", "linear", "compounding", "heavy tails", "correlated arms")
 SHORT = {
     ("compounding", "ahead of its references"),
     ("human-bottlenecked", "ahead of its references"),
