@@ -148,8 +148,9 @@ class Plan:
     candidate: a proposal; propose: its jobs write the proposals of a generation; final, larger,
     unseal: champion against baseline on confirm, there at four times the compute, on sealed; skill:
     a single proposal of a measure of skill against its own parent, on confirm; ablation: the last
-    champion with a single change taken back, against that champion, on confirm; neither can ever
-    become champion
+    champion with a single change taken back, against that champion, on confirm; reference,
+    reference_larger: a change that people fixed before the study, as final and larger measure; none
+    of these can ever become champion
     """
     parent: str
     "plan digest of the champion at its start; empty for the baseline"

@@ -10,7 +10,7 @@ from conftest import ROOT
 from fakes import FakeBox, outcome, written
 from studies import approve, better, config, entries, gate_of, mandate
 
-from configs.arms import ARMS, variant
+from configs.arms import ARMS, REFERENCE, variant
 from configs.build import strict_json
 from configs.errors import BadInput, NeedsHuman, VerificationFailed
 from loop.command import main
@@ -415,13 +415,15 @@ def test_the_list_names_every_proposer_with_what_it_sees_and_costs():
 
 TOGETHER = [
     arm
-    for arm in (*ARMS, *PROPOSERS)
+    for arm in dict.fromkeys((*ARMS, *PROPOSERS))
     if proposer(arm).where != "outside" and arm not in ("notebook", "planted")
 ]
 """Every arm that needs no outside model (test_llm.py has that one) and no planted world
 (test_simulated.py).
 """
-STUDIES = [*([arm] if arm == "random" else [arm, "random"] for arm in TOGETHER), TOGETHER]
+ALONE = [[arm] if arm == "random" else [arm, "random"] for arm in TOGETHER]
+STUDIES = [*ALONE, [arm for arm in TOGETHER if not arm.startswith("parallel_")]]
+"""Each beside one other, and all in one study; several proposers at once need two proposals."""
 
 
 @pytest.mark.parametrize("arms", STUDIES, ids="-".join)
@@ -446,6 +448,9 @@ def test_every_proposer_runs_beside_the_others(tmp_path, go, arms):
         else []
     )
     more += ["+proposer.script=[{depth: 3}]"] if "scripted" in arms else []
+    more += ["study.references=[{depth: 3}]"] if REFERENCE in arms else []
+    if {name for name in arms if name.startswith("parallel_")}:
+        more += ["study.proposals=2", "study.proposers=2"]
     cfg = config(tmp_path, *more)
     mandate(cfg)
     box = FakeBox(better, writes(text()))
@@ -454,11 +459,11 @@ def test_every_proposer_runs_beside_the_others(tmp_path, go, arms):
             go(cfg, box)
         assert hand(tmp_path, cfg, text()).exit_code == 0
     assert go(cfg, box)["finished"]
-    assert {p["arm"] for p in candidates(cfg)} | {b["arm"] for b in kinds(cfg, "invalid")} == set(
-        arms
-    )
+    proposed = {p["arm"] for p in candidates(cfg)} | {b["arm"] for b in kinds(cfg, "invalid")}
+    assert proposed == set(arms) - {REFERENCE}  # which measures a person's list
     assert {b["arm"] for b in kinds(cfg, "invalid")} <= {
         "hostile",
         "more_proposals",
-    }  # the latter asks for two and gets one
+        "more_both",
+    }  # the latter two ask for two and get one
     verify(tmp_path / "runs" / "t")

@@ -1,8 +1,10 @@
 """The first screen: five questions, answered from the facts, and one figure."""
 
 import json
+import tempfile
 from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -324,14 +326,23 @@ def test_an_order_that_stopped_a_study_is_told(done):
     assert line.warn and line.text == "The study has not ended: order stop."
 
 
-def test_a_run_ends_with_the_answers_on_a_screen(tmp_path, go, capsys):
-    cfg = config(tmp_path, "study.generations=1", FIRST)
+@pytest.fixture
+def short_path():
+    """A folder with a short name, as runs/ is: the screen names it, and long names wrap."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def test_a_run_ends_with_the_answers_on_a_screen(short_path, go, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    cfg = config(short_path, "study.generations=1", FIRST)
     mandate(cfg)
     go(cfg, FakeBox(better), run_and_show)
     shown = capsys.readouterr().out.splitlines()
     begin = next(number for number, line in enumerate(shown) if line.strip() == "study t")
     end = " ".join(" ".join(shown[begin:]).split())
-    assert len(shown) - begin <= LINES and "report: " in shown[-1]
-    for one in read_report(tmp_path / "runs" / "t").answers:
+    assert len(shown) - begin <= LINES, shown
+    assert "report: " in shown[-1]
+    for one in read_report(short_path / "runs" / "t").answers:
         text = " ".join(line.text for line in one.lines)
         assert f"{QUESTIONS[one.question].title} {text}" in end

@@ -657,7 +657,7 @@ def test_measures_cost_nothing_of_the_campaigns_plan_and_are_paid_by_the_study(t
 
 
 def test_effects_and_rungs_are_read_from_the_ledger(tmp_path, go):
-    quality = {1: 0.6, 2: 0.1, 3: 0.9, 4: 0.3}
+    quality = {1: 0.6, 2: 0.1, 3: 0.8, 4: 0.3}
     _, _, facts = study(
         tmp_path,
         go,
@@ -701,7 +701,7 @@ def test_effects_and_rungs_are_read_from_the_ledger(tmp_path, go):
 def test_a_proposal_that_failed_counts_with_the_floor_and_one_that_reviewers_refused_says_nothing(
     tmp_path, go
 ):
-    quality = {1: 0.6, 2: 0.1, 3: 0.9, 4: 0.3}
+    quality = {1: 0.6, 2: 0.1, 3: 0.8, 4: 0.3}
     study(
         tmp_path,
         go,
