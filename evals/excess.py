@@ -60,7 +60,8 @@ def excess(
     the same closing gain. References (`Held.change` names them) were fixed before the study. Their
     losses are a straight line over their gains, and it is read at the arm's *mean* gain: a single
     measured gain has luck that the rung has not. The loss on sealed is excess as it is, since a
-    change fixed beforehand loses nothing from one split to another.
+    change fixed beforehand loses nothing from one split to another. Campaigns whose baseline is
+    champion still changed nothing, and are left out: the line need not pass through 0.
 
     Each end is the wider of Student's t (the line's part by the jackknife over references;
     Satterthwaite 1946) and of the bootstrap over repeats and references at once. `not measured`
@@ -101,6 +102,8 @@ def _measure(
     gains: dict[str, Floats], references: Sequence[Held], rung: str, level: float
 ) -> Figure:
     gain, there = pairs(gains["closing"], gains[rung])
+    moved = (gain != 0) | (there != 0)
+    gain, there = gain[moved], there[moved]
     if not is_positive(gain):
         return missing("undefined", UNIT, len(gain))
     if rung == "sealed":

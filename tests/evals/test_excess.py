@@ -130,3 +130,17 @@ def test_luck_in_the_references_gains_flattens_no_line(monkeypatch):
     rng = np.random.default_rng(5)
     taken_as_exact = [noisy_study(rng) for _ in range(250)]
     assert abs(np.mean(taken_as_exact)) > 3 * error
+
+
+def test_a_campaign_that_changed_nothing_is_no_champion_without_a_loss():
+    """Here any change gains 0.2 on the slice that it did not gain at home: the line misses 0."""
+    own = champions("code", kept=1.2, luck=0.02)
+    idle = [
+        Held(repeat=r, rung=rung, value=0.0)
+        for r in range(REPEATS, 3 * REPEATS)
+        for rung in ("closing", "code")
+    ]
+    any_change = changes("code", lambda gain: -0.2)
+    found = excess([*own, *idle], any_change)["code"]
+    assert found.n == REPEATS and abs(found.value) < 0.03
+    assert not lossy_on([*own, *idle], any_change)
