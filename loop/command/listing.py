@@ -9,7 +9,9 @@ import click
 
 from configs.arms import ARMS, variant
 from configs.entries.manual import field_texts
+from configs.errors import BadInput
 from configs.recipe import GRID, Recipe, knobs
+from configs.settings.config import Config
 from loop.plan import ROOT
 from loop.propose.table import PROPOSERS, proposer
 from loop.settings import compose_settings
@@ -26,16 +28,8 @@ BOXES = {
     "table": ("no box: recorded trainings answer (docs/table.md)", "task=table task.table=FILE"),
 }
 """Box -> (where jobs run, its needs)."""
-ON_TABLES = ("lossy-v2", "nulls-v2", "parallel-v1")
-"""Named studies on a table, each with a short version."""
-WITHOUT_TABLE = {
-    "tabulated": ("task=text",),
-    **dict.fromkeys(
-        (f"{name}{short}" for name in ON_TABLES for short in ("", "-short")),
-        ("task=text", "task.notebook=true", "study.claims=[]"),
-    ),
-}
-"""Study on a table that people must name -> settings with which it composes without a table."""
+WITHOUT_TABLE = ("task=text", "task.notebook=true", "++study.claims=[]")
+"""Settings with which a study on a table composes where no table lies."""
 
 
 def _list_knobs() -> Rows:
@@ -81,10 +75,19 @@ def _list_tasks() -> Rows:
 def _list_studies() -> Rows:
     rows = []
     for name, text in _describe("study"):
-        config = compose_settings([f"study={name}", *WITHOUT_TABLE.get(name, ())])
+        config = _compose_study(name)
         study, arms = config.study, ", ".join(config.arms())
         rows.append([name, arms, study.repeats, study.generations, study.proposals, text])
     return ["study", "arms", "repeats", "generations", "proposals", "meaning"], rows
+
+
+def _compose_study(name: str) -> Config:
+    try:
+        return compose_settings([f"study={name}"])
+    except BadInput as error:
+        if "task.table" not in str(error):
+            raise
+        return compose_settings([f"study={name}", *WITHOUT_TABLE])
 
 
 def _list_boxes() -> Rows:
