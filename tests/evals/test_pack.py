@@ -53,7 +53,7 @@ def test_other_words_make_a_refined_family():
         ([{**LINE, "plans": []}], "plans"),
         ([{**LINE, "plans": [STEP, {**STEP, "attack": None}]}], "all with an attack, or none"),
         ([{**LINE, "extra": 1}], "extra"),
-        ([{**LINE, "plans": [{**STEP, "twin": {"knobs": {}, "edits": [{"file": "/etc/passwd"}]}}]}], "file"),
+        ([{**LINE, "plans": [{**STEP, "twin": {"edits": [{"file": "/etc"}]}}]}], "file"),
     ],
 )  # fmt: skip
 def test_a_wrong_pack_is_refused_with_its_line(lines, says):
@@ -63,5 +63,5 @@ def test_a_wrong_pack_is_refused_with_its_line(lines, says):
 
 @pytest.mark.parametrize("data", [b"\xff\xfe", b"[1]", b"{", b'{"family": "a", "family": "b"}'])
 def test_garbage_is_refused_in_a_sentence(data):
-    with pytest.raises(BadInput, match="line 1|the pack"):
+    with pytest.raises(BadInput, match=r"line 1|the pack"):
         read_pack(data)
