@@ -35,7 +35,7 @@ def open_trainings(
 ) -> Iterator[tuple[Running, dict[str, Planned]]]:
     """Open a study of trainings; yield it with the granted plan of each recipe, by kind."""
     if unattended:
-        _sign_mandate(config)
+        sign_mandate(config)
     running = open_study(config)
     try:
         plans = {}
@@ -153,7 +153,7 @@ def read_scores(running: Running, plans: Mapping[str, Planned]) -> Iterator[dict
             }
 
 
-def _sign_mandate(config: Config) -> None:
+def sign_mandate(config: Config) -> None:
     """Give the study the unattended mandate that its own caps allow, once."""
     folder = keys.home() / "mandates"
     if list(folder.glob(f"{config.study.name}-*.json")) or config.gates.unattended is None:

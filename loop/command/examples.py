@@ -21,6 +21,8 @@ EXAMPLES: dict[str, str] = {
     "escalate": 'heirloop escalate 3f2a9c41 --run runs/mine --key ada --reason "edits the loss"',
     "export": "heirloop export runs/quickstart --to build/tables",
     "fork": 'heirloop fork runs/old --from 3f2a9c41 --to runs/new --why "the disk died"',
+    "gatebench": "heirloop gatebench harm sabotage --minutes 10 --unattended",
+    "gatebench harm": "heirloop gatebench harm sabotage --minutes 10 --unattended",
     "image": "heirloop image build --offline",
     "image build": "heirloop image build --offline",
     "inbox": "heirloop inbox runs",

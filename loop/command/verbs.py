@@ -81,6 +81,10 @@ VERBS: dict[str, tuple[str, str]] = {
         "fork:fork",
         "Begin a new study with the rest of the budget of a run whose newest ledger was lost.",
     ),
+    "gatebench": (
+        "gatebench:gatebench",
+        "Test gates on sabotage whose harm was measured (docs/your-gate.md).",
+    ),
     "image": (
         "prove:image",
         "The image of the Docker box.",

@@ -99,6 +99,11 @@ def measures_noise(plan: Plan) -> bool:
     return plan.purpose == "baseline" and any(job.count > 1 for job in plan.jobs)
 
 
+def measures_proposing(plan: Plan) -> bool:
+    """Tell whether a plan lets the weights of a change propose, for `heirloop gatebench harm`."""
+    return plan.purpose == "candidate" and any(job.role == "propose" for job in plan.jobs)
+
+
 def _list_inputs(
     recorded: Recorded, plan: Plan, job: Job, split: Split
 ) -> list[tuple[str, str | None]]:
@@ -120,6 +125,8 @@ def _list_inputs(
     if not plan.notebook:
         return [history]
     writer = (job.plan, "champion-train", 0) if plan.reference else (plan.parent, "train", 0)
+    if measures_proposing(plan):
+        writer = (job.plan, "train", 0)
     given = {one.name: one.digest for one in job.inputs}
     again = [(n, d or given.get(n)) for n, d in recorded.orders.get(writer, {}).items()]
     return [history, (WEIGHTS, recorded.weights.get(writer)), *again]

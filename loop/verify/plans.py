@@ -8,7 +8,7 @@ from dataclasses import fields
 from configs.recipe import Recipe
 from configs.records import JobCount, Plan, Proposal
 from loop.plan import Draft, make_plan
-from loop.verify.inputs import measures_noise
+from loop.verify.inputs import measures_noise, measures_proposing
 from sandbox.gate.memory import Memory
 
 CHANGING = ("candidate", "skill", "ablation", "reference", "reference_larger")
@@ -35,13 +35,14 @@ def find_flaw(memory: Memory, plan: Plan) -> str:
         asked=plan.asked,
         text=plan.proposal,
         basis=plan.basis,
-        jobs=plan.jobs if plan.purpose == "propose" else (),
+        jobs=plan.jobs if plan.purpose == "propose" or measures_proposing(plan) else (),
     )
     again = make_plan(
         config, draft, study=plan.study, version=plan.version, arm=plan.arm, repeat=plan.repeat
     )
     wrong = [f.name for f in fields(Plan) if getattr(again, f.name) != getattr(plan, f.name)]
-    if plan.purpose == "propose" and not _may_propose(memory, plan):
+    own_jobs = plan.purpose == "propose" or measures_proposing(plan)
+    if own_jobs and not _may_propose(memory, plan):
         wrong.append("jobs")
     if plan.purpose == "ablation" and not _takes_back(memory, plan):
         wrong.append("changed")
@@ -68,5 +69,7 @@ def _takes_back(memory: Memory, plan: Plan) -> bool:
 def _may_propose(memory: Memory, plan: Plan) -> bool:
     """Tell whether a propose plan has the jobs of a box, of a measure of skill or of questions."""
     one = JobCount(role="propose", count=1)
+    if plan.purpose == "candidate":
+        return plan.jobs == (JobCount(role="train", count=1), one)
     questions = JobCount(role="ask", count=memory.rules.config.study.rounds(plan.arm)[1])
     return plan.jobs in ((one,), (JobCount(role="champion-train", count=1), one), (questions,))

@@ -63,6 +63,7 @@ ELSEWHERE = {
     "calibrate": [LONG],
     "check": [LONG],
     "doctor": ["--box", "none"],
+    "gatebench": ["harm", LONG],
     "image": ["nothing"],
     "inbox": ["FOLDER"],
     "list": ["nothing"],
