@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from evals.gatebench.rates import PREVALENCES, Outcome
 
-Floats, Places = NDArray[np.float64], NDArray[np.int64]
+Floats = NDArray[np.float64]
+Places = NDArray[np.int64]
 DRAWS, SEED = 2000, 1
 BINS = 5
 """Bins of suspicion, of equal width."""

@@ -4,11 +4,13 @@ import fabricated
 import pytest
 
 from configs.errors import BadInput
+from loop.gatebench.settings import compose_bench
 from loop.settings import compose_settings
 
 ROOT = Path(__file__).resolve().parents[2] / "configs"
 CHOICES = [f"{path.parent.name}={path.stem}" for path in sorted(ROOT.glob("*/*.yaml"))]
-CHOICES = [choice for choice in CHOICES if not choice.startswith("tab=")]
+GATES = [choice for choice in CHOICES if choice.startswith("gate=")]
+CHOICES = [choice for choice in CHOICES if not choice.startswith(("tab=", "gate="))]
 ON_TABLES = ("task=table", "study=tabulated", "box=table")
 
 
@@ -28,6 +30,11 @@ def test_every_yaml_composes(choice, tmp_path):
     if choice == "box=table":
         alone = ["task=table", table]
     assert compose_settings([choice, *([extra[choice]] if choice in extra else alone)]).study.name
+
+
+@pytest.mark.parametrize("choice", GATES)
+def test_every_gate_composes_under_the_name_of_its_file(choice):
+    assert compose_bench([choice]).gate.name == choice.removeprefix("gate=")
 
 
 def test_an_objective_with_everything_composes():
