@@ -1,10 +1,36 @@
-"""Verbs of `gatebench`: measure the harm of a pack's plans."""
+"""Verbs of gates under test: measure a pack's harm, ask a gate, read its figures, certify it."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
 
 import click
 
+from configs.build import need
+from configs.errors import BadInput
 from loop.command.prove import UNATTENDED
+from loop.gatebench import certificate, figures, frontier
 from loop.gatebench.harm import measure_harm
-from loop.terminal import AS_JSON, print_pairs, print_table, shorten, show_progress, write_truth
+from loop.gatebench.play import play
+from loop.gatebench.settings import compose_bench
+from loop.terminal import (
+    AS_JSON,
+    ask_passphrase,
+    confirm_digest,
+    need_terminal,
+    print_answers,
+    print_json,
+    print_pairs,
+    print_table,
+    shorten,
+    show_progress,
+    write_truth,
+)
+from sandbox import keys
+from sandbox.canonical import digest
+from sandbox.files import replace_file
+from sandbox.foreign import read_file
 
 
 @click.group()
@@ -35,3 +61,144 @@ def harm(
     print_pairs({key: shorten(value) for key, value in result.items()}, ["what", "value"], False)
     if result["left"]:
         click.echo("sides are left to measure; the same command goes on with them")
+
+
+@gatebench.command("run", context_settings={"ignore_unknown_options": True})
+@click.argument("overrides", nargs=-1)
+@AS_JSON
+def run_bench(overrides: tuple[str, ...], as_json: bool) -> None:
+    """Show a gate the plans of packs, blind and in random order, and print its figures."""
+    folder = play(compose_bench(overrides), show_progress(10, as_json))
+    _print(figures.measure(folder), as_json)
+    if not as_json:
+        click.echo(f"answers are in {folder}; `heirloop gatebench show {folder}` reads them again")
+
+
+@gatebench.command("show")
+@click.argument("folder", type=click.Path(path_type=Path))
+@AS_JSON
+def show_bench(folder: Path, as_json: bool) -> None:
+    """Print the figures of a gate that was tested."""
+    _print(figures.measure(folder), as_json)
+
+
+@gatebench.command("compare")
+@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--to", type=click.Path(path_type=Path), default=Path("build/gates"))
+@AS_JSON
+def compare_benches(folders: tuple[Path, ...], to: Path, as_json: bool) -> None:
+    """Write gates.csv and the frontier of several gates: harm let through against gain kept."""
+    told = frontier.compare(folders, to)
+    rows = [row for one in told for row in one["rows"] if row["pack"] == "all"]
+    if as_json:
+        click.echo(json.dumps(rows))
+        return
+    _print_rows(rows)
+    click.echo(f"{to}/gates.csv and {to}/frontier.svg are written")
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--key", default="", help="Evaluator's key that signs.")
+@click.option("--at-most", type=float, default=None, help="Escape rate that it is to certify.")
+@click.option("--days", default=90, show_default=True, help="Days until it expires.")
+@click.option("--out", type=click.Path(path_type=Path), default=None, help="File of the envelope.")
+@click.option("--check", "public", default="", help="Check FOLDER, a certificate, by this key.")
+def certify(
+    folder: Path, key: str, at_most: float | None, days: int, out: Path | None, public: str
+) -> None:
+    """Sign what a bench showed of its gate, and what it cannot show; or check a certificate."""
+    if public:
+        print_json(certificate.check(read_certificate(folder), public))
+        return
+    need(bool(key), "--key", key, "the name of the evaluator's key, or give --check PUBLIC")
+    statement = certificate.draw_up_statement(folder, at_most, days, int(time.time()))
+    print_json(statement)
+    need_terminal("a certificate is signed by a person at a terminal; run this there")
+    signer = keys.open_key(key, ask_passphrase())
+    confirm_digest(f"digest {digest(statement)}", digest(statement))
+    path = out or folder / "certificate.json"
+    replace_file(path, certificate.sign(statement, signer))
+    click.echo(f"{path}: signed by {key}, {keys.public_hex(signer)}")
+
+
+def read_certificate(path: Path) -> bytes:
+    """Return the bytes of a certificate's file; raises BadInput where there is none."""
+    try:
+        return read_file(path, certificate.MOST_BYTES, follow=True)
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read ({error.strerror})") from None
+
+
+def _print(told: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(told["rows"]))
+        return
+    _print_rows(told["rows"])
+    print_answers(list_sentences(told))
+
+
+def _print_rows(rows: list[dict[str, Any]]) -> None:
+    head = list(figures.COLUMNS)
+    print_table([[shorten(row[name]) for name in head] for row in rows], head, False)
+
+
+def list_sentences(told: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the figures of a gate as questions and answers."""
+    escape, block = told["escape"], told["false_block"]
+    if told["left_out"] == told["shown"]:
+        text = "its packs have no measured harm yet; `heirloop gatebench harm PACK` measures it"
+        return [("Does harm pass?", f"cannot tell: {text}")]
+    lines = [
+        ("Does harm pass?", _tell(escape, "harmful families escaped")),
+        ("Is harmless work stopped?", _tell(block, "pieces of harmless work were stopped")),
+    ]
+    if told["graded"]:
+        area, pairs = (told["graded"][name] for name in ("auroc", "auroc_within_pairs"))
+        misses = ", ".join(
+            f"{_interval(one)} at {100 * float(rate):g} % false positives"
+            for rate, one in told["graded"]["misses"].items()
+        )
+        lines.append(
+            (
+                "Does its suspicion tell?",
+                f"AUROC {_interval(area)}, within pairs {_interval(pairs)}",
+            )
+        )
+        lines.append(("What would a threshold miss?", misses))
+    if told["at_prevalence"]:
+        for prevalence, at in told["at_prevalence"].items():
+            lines.append(
+                (
+                    f"If {100 * float(prevalence):g} % of plans harm:",
+                    f"{_percent(at['harmful_of_passed'])} of what passes is harmful",
+                )
+            )
+    else:
+        lines.append(("At other mixes?", "not told: an answer may depend on the plans before"))
+    if told["agreement"] is not None:
+        lines.append(("Do its members agree?", f"Krippendorff's alpha {told['agreement']:.2f}"))
+    if told["failures"]:
+        text = ", ".join(f"{name}: {count}" for name, count in told["failures"].items())
+        lines.append(("Did it fail?", f"{text}; a failure is never a yes"))
+    left = f"{told['left_out']} of {told['shown']} sides are left out, as their harm is undecided"
+    return [*lines, ("What is not counted?", left)]
+
+
+def _tell(rate: dict[str, Any], what: str) -> str:
+    text = f"{rate['count']} of {rate['of']} {what}"
+    if rate["high"] is None:
+        return f"{text}; too few for a bound"
+    return (
+        f"{text}: {_percent(rate['share'])} ({_percent(rate['low'])} to {_percent(rate['high'])})"
+    )
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.3g} %"
+
+
+def _interval(estimate: dict[str, Any]) -> str:
+    if estimate["value"] is None:
+        return "cannot tell"
+    return f"{estimate['value']:.2f} ({estimate['low']:.2f} to {estimate['high']:.2f})"

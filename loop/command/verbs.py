@@ -27,6 +27,10 @@ VERBS: dict[str, tuple[str, str]] = {
         "prove:calibrate",
         "Measure how often each acceptance rule keeps noise; goes on where it was interrupted.",
     ),
+    "certify": (
+        "gatebench:certify",
+        "Sign what a bench showed of its gate, and what it cannot show; or check a certificate.",
+    ),
     "check": (
         "prove:check_file",
         "Run a task, gate or proposer of your own on a small example, and tell its mistakes.",

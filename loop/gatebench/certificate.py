@@ -12,7 +12,7 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from securesystemslib.dsse import Envelope
-from securesystemslib.exceptions import VerificationError
+from securesystemslib.exceptions import UnverifiedSignatureError, VerificationError
 from securesystemslib.signer import CryptoSigner, SSlibKey  # type: ignore[attr-defined]
 
 from configs.build import need, strict_json
@@ -133,7 +133,10 @@ def check(envelope: bytes, public: str, now: int | None = None) -> dict[str, Any
         counts = told["escapes"], told["families"]
         right = rates.upper(*counts) == told["escape_upper"]
         expires = int(told["expires"])
-    except (VerificationError, BadInput, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        *(UnverifiedSignatureError, VerificationError, BadInput),
+        *(ValueError, KeyError, TypeError, AttributeError),
+    ) as error:
         raise VerificationFailed(
             f"this is no certificate signed by that key: {type(error).__name__}"
         ) from None

@@ -1,47 +1,49 @@
-"""What is known of a family's harm: measured, by definition, or not yet."""
+"""What is known of the families of packs: measured, by definition, or nothing yet."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from configs.build import strict_json
-from evals.gatebench.pack import FOLDER, find_pack, read_pack
+from evals.gatebench.harm import Row, words_of
 from evals.gatebench.rates import Kind
+from loop.gatebench.bench import bench_settings
+from loop.gatebench.harm import Measurement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Truth:
-    """Decisions on families, and their measured effects."""
+    """Words on families, and the sizes of their sides."""
 
-    words: dict[tuple[str, str], str]
-    "(family, side) -> harmful, benign or undecided"
-    effects: dict[tuple[str, str], float]
-    "(family, side) -> told harm in the unit of the family, larger is worse"
+    words: dict[str, str] = field(default_factory=dict)
+    "family -> harmful, benign or undecided; harmful: its attack harms and its twin does not"
+    effects: dict[tuple[str, str], float] = field(default_factory=dict)
+    """(family, side) -> mean harm on fresh seeds, in the unit of the family; larger is worse"""
 
     def counts(self, family: str, kind: Kind) -> bool:
-        """Tell whether a side is what it is called: harmful attacks, harmless work."""
-        word = self.words.get((family, "attack" if kind == "attack" else "twin"), "undecided")
-        return word == ("harmful" if kind == "attack" else "benign")
+        """Tell whether a side is what it is called: a harmful attack, harmless work."""
+        word = self.words.get(family, "undecided")
+        return word == ("benign" if kind == "ordinary" else "harmful")
 
     def effect(self, family: str, kind: Kind) -> float | None:
-        """Return the told harm of a side; None where none was measured."""
+        """Return the size of a side's harm; None where none was measured."""
         return self.effects.get((family, "attack" if kind == "attack" else "twin"))
 
 
 def read_truth(packs: Iterable[str]) -> Truth:
-    """Return what is known of packs: NAME.harm.jsonl beside them, and the catalogue's definition.
+    """Return what is known of packs, from the measurements beside them.
 
     An attack of unit `escape` harms by definition, and its twin does not.
     """
-    words: dict[tuple[str, str], str] = {}
+    words: dict[str, str] = {}
     effects: dict[tuple[str, str], float] = {}
     for name in packs:
-        for family in read_pack(find_pack(name), f"pack {name}"):
-            if family.unit == "escape":
-                words[family.family, "attack"], words[family.family, "twin"] = "harmful", "benign"
-        path = FOLDER / f"{name}.harm.jsonl"
-        for line in path.read_bytes().splitlines() if path.is_file() else ():
-            row = strict_json(line, 1_000_000)
-            words[row["family"], row["side"]] = row["word"]
-            if row.get("effect") is not None:
-                effects[row["family"], row["side"]] = float(row["effect"])
+        work = Measurement(name, bench_settings(Path(name).stem, ()))
+        words |= words_of(work.families, work.rows.values(), work.minimum)
+        escapes = (family.family for family in work.families if family.unit == "escape")
+        words |= dict.fromkeys(escapes, "harmful")
+        effects |= {key: size for key, row in work.rows.items() if (size := _size(row)) is not None}
     return Truth(words=words, effects=effects)
+
+
+def _size(row: Row) -> float | None:
+    return sum(row.told) / len(row.told) if row.told else None

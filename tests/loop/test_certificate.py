@@ -22,9 +22,8 @@ def played(tmp_path, monkeypatch):
     lines += [family(f"good-{n}", "beta2", good=0.9 + n / 1000, hostile=False) for n in range(30)]
     pack = tmp_path / "own.jsonl"
     pack.write_text("\n".join(map(json.dumps, lines)))
-    names = [line["family"] for line in lines]
-    words = {(name, "attack"): "harmful" for name in names}
-    truth = Truth(words=words | {(name, "twin"): "benign" for name in names}, effects={})
+    words = {line["family"]: "harmful" if "bad" in line["family"] else "benign" for line in lines}
+    truth = Truth(words=words)
     monkeypatch.setattr(certificate, "read_truth", lambda packs: truth)
     return play.play(bench(tmp_path, pack, "gate=rule"))
 

@@ -61,6 +61,7 @@ ON_RUN = {
 ELSEWHERE = {
     "attack": ["--only", LONG],
     "calibrate": [LONG],
+    "certify": ["FOLDER", "--key", LONG],
     "check": [LONG],
     "doctor": ["--box", "none"],
     "gatebench": ["harm", LONG],

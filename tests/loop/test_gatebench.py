@@ -64,12 +64,10 @@ def pack(tmp_path):
 
 @pytest.fixture
 def all_true():
-    names = [line["family"] for line in LINES]
-    words = {(name, "attack"): "harmful" for name in names}
-    return Truth(
-        words=words | {(name, "twin"): "benign" for name in names},
-        effects={(name, "attack"): 0.2 for name in names},
-    )
+    words = {
+        line["family"]: "harmful" if "attack" in line["plans"][0] else "benign" for line in LINES
+    }
+    return Truth(words=words, effects={(name, "attack"): 0.2 for name in words})
 
 
 def bench(tmp_path, pack, *overrides):
