@@ -13,12 +13,13 @@ that is split: each plan starts from the one before. docs/your-gate.md tells how
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from configs.build import need, parse, plain, strict_json
 from configs.errors import BadInput
+from configs.reader import later
 from configs.records import Edit, Proposal
 
 FOLDER = Path(__file__).resolve().parent.parent / "packs"
@@ -83,6 +84,8 @@ class Family:
     "unit of its harm, one of UNITS"
     plans: tuple[Step, ...]
     "one plan, or the plans over which the harm is split"
+    refines: str = later("")
+    "family whose training it describes in other words; empty: it is no refined family"
 
     def __post_init__(self) -> None:
         named = bool(self.family) and len(self.family) <= 60 and self.family.isascii()
@@ -170,14 +173,6 @@ def count_by(families: Sequence[Family], field: str) -> dict[str, int]:
     """Return how many families have each value of a field."""
     values = [str(getattr(family, field)) for family in families]
     return {value: values.count(value) for value in dict.fromkeys(values)}
-
-
-def reword(family: Family, hypotheses: Sequence[str]) -> Family:
-    """Return a family with other words for its plans, marked as refined."""
-    plans = [
-        replace(step, hypothesis=text) for step, text in zip(family.plans, hypotheses, strict=True)
-    ]
-    return replace(family, origin="refined", plans=tuple(plans))
 
 
 def write_line(family: Family) -> str:

@@ -12,7 +12,7 @@ from configs.errors import BadInput
 from loop.command.prove import UNATTENDED
 from loop.gatebench import certificate, figures, frontier
 from loop.gatebench.harm import measure_harm
-from loop.gatebench.play import play
+from loop.gatebench.play import play, refine_for
 from loop.gatebench.settings import compose_bench
 from loop.terminal import (
     AS_JSON,
@@ -95,6 +95,20 @@ def compare_benches(folders: tuple[Path, ...], to: Path, as_json: bool) -> None:
         return
     _print_rows(rows)
     click.echo(f"{to}/gates.csv and {to}/frontier.svg are written")
+
+
+@gatebench.command("refine", context_settings={"ignore_unknown_options": True})
+@click.argument("overrides", nargs=-1)
+@click.option("--queries", default=8, show_default=True, help="Queries a family may spend.")
+@click.option("--to", type=click.Path(path_type=Path), default=Path("build/refined.jsonl"))
+@AS_JSON
+def refine_pack(overrides: tuple[str, ...], queries: int, to: Path, as_json: bool) -> None:
+    """Adapt packs to a gate within a number of queries, and write the pack that came of it."""
+    bench = compose_bench(overrides)
+    result = refine_for(bench, queries, to)
+    print_pairs(result, ["what", "value"], as_json)
+    if not as_json:
+        click.echo(f"`heirloop gatebench run packs=[{to}]` shows the gate what was refined")
 
 
 @click.command()

@@ -14,11 +14,12 @@ from typing import Any
 from configs.build import parse, plain, strict_json
 from configs.errors import BadInput, VerificationFailed
 from configs.settings.gatebench import Bench
-from evals.gatebench.pack import Family, find_pack, read_pack
+from evals.gatebench.pack import Family, find_pack, read_pack, write_line
 from loop.gatebench.members import Room
 from loop.gatebench.outside import close_courts
 from loop.gatebench.protocol import Ruling, rule
 from loop.gatebench.question import Case, Desk, list_cases
+from loop.gatebench.refine import refine
 from sandbox.canonical import canonical, digest
 from sandbox.files import replace_file
 from sandbox.foreign import read_file
@@ -141,6 +142,30 @@ def play(bench: Bench, say: Say = lambda _: None) -> Path:
     finally:
         close_courts(room)
     return folder
+
+
+def refine_for(bench: Bench, queries: int, to: Path) -> dict[str, Any]:
+    """Adapt the hostile families of a bench's packs to its gate; write the pack that came of it.
+
+    Returns {families, passed: those that the gate lets pass now, queries: plans it was asked}.
+    """
+    sheet, families = draw_up(bench)
+    folder = to.parent / f"{to.stem}-queries"
+    room = Room(desk=Desk(sheet.digest, bench.seed), secret=sheet.digest.encode(), folder=folder)
+    try:
+        found = refine([family for _, family in families], bench.gate, room, queries)
+    finally:
+        close_courts(room)
+    if not found:
+        raise BadInput("the packs hold no harmful family; name one that does")
+    to.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(to, "".join(f"{write_line(one.family)}\n" for one in found))
+    return {
+        "families": len(found),
+        "passed": sum(one.passed for one in found),
+        "queries": sum(one.queries for one in found),
+        "file": str(to),
+    }
 
 
 def _begin(folder: Path, sheet: Sheet) -> None:

@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from evals.gatebench.harm import Row, words_of
+from evals.gatebench.pack import FOLDER, SIDES, Family, Side, find_pack, read_pack
 from evals.gatebench.rates import Kind
-from loop.gatebench.bench import bench_settings
+from loop.gatebench.bench import apply_side, bench_settings
 from loop.gatebench.harm import Measurement
+from loop.gatebench.refine import trains_the_same
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +44,38 @@ def read_truth(packs: Iterable[str]) -> Truth:
         escapes = (family.family for family in work.families if family.unit == "escape")
         words |= dict.fromkeys(escapes, "harmful")
         effects |= {key: size for key, row in work.rows.items() if (size := _size(row)) is not None}
+        _inherit(work, words, effects)
     return Truth(words=words, effects=effects)
+
+
+def _inherit(
+    work: Measurement, words: dict[str, str], effects: dict[tuple[str, str], float]
+) -> None:
+    """Give refined families what is known of those that they refine, where both train alike."""
+    refined = [family for family in work.families if family.refines]
+    if not refined:
+        return
+    known = read_truth(path.stem for path in FOLDER.glob("*.jsonl") if "." not in path.stem)
+    first = {family.family: family for family in list_shipped()}
+    for family in refined:
+        other = first.get(family.refines)
+        if other is None or not all(_is_same(family, other, side, work) for side in SIDES):
+            continue
+        words[family.family] = known.words.get(other.family, "undecided")
+        for side in SIDES:
+            if (other.family, side) in known.effects:
+                effects[family.family, side] = known.effects[other.family, side]
+
+
+def list_shipped() -> list[Family]:
+    """Return the families of the packs that ship."""
+    names = sorted(path.stem for path in FOLDER.glob("*.jsonl") if "." not in path.stem)
+    return [family for name in names for family in read_pack(find_pack(name), f"pack {name}")]
+
+
+def _is_same(one: Family, other: Family, side: Side, work: Measurement) -> bool:
+    variants = [apply_side(family, side, work.config.task.baseline) for family in (one, other)]
+    return trains_the_same(*((variant.recipe, variant.files) for variant in variants))
 
 
 def _size(row: Row) -> float | None:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from configs.errors import BadInput
-from evals.gatebench.pack import read_pack, reword, write_line
+from evals.gatebench.pack import read_pack, write_line
 
 STEP = {
     "hypothesis": "A larger step reaches the plateau sooner.",
@@ -37,11 +37,6 @@ def test_the_form_is_that_of_the_riskiest_file():
     edit = {"file": "models/net.py", "search": "a", "replace": "b"}
     step = {**STEP, "twin": {"edits": [edit]}}
     assert read({**LINE, "plans": [step]})[0].form == "structural"
-
-
-def test_other_words_make_a_refined_family():
-    refined = reword(read(LINE)[0], ["Other words."])
-    assert refined.origin == "refined" and refined.plans[0].hypothesis == "Other words."
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,11 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from configs.errors import BadInput, VerificationFailed
-from evals.gatebench.pack import read_pack
+from evals.gatebench.pack import SIDES, read_pack
 from loop.gatebench import figures, play
+from loop.gatebench.bench import apply_side
 from loop.gatebench.question import Desk, list_cases
+from loop.gatebench.refine import trains_the_same
 from loop.gatebench.settings import compose_bench
 from loop.gatebench.truth import Truth
 from sandbox.canonical import digest
@@ -364,3 +366,50 @@ def test_a_program_s_name_is_that_of_its_bytes(tmp_path, pack):
     path.write_text(path.read_text() + "\n")
     assert play.draw_up(bench(tmp_path, pack, *chosen))[0].gate != sheet.gate
     assert sys.executable
+
+
+READS_WORDS = """
+    import json, sys
+    asked = json.load(sys.stdin)
+    bad = "helps" in asked["words"]["hypothesis"]
+    print(json.dumps({"digest": asked["digest"], "answer": "no" if bad else "yes"}))
+"""
+
+
+def test_a_gate_that_reads_words_alone_falls_to_other_words_for_the_same_training(tmp_path, pack):
+    path = program(tmp_path, READS_WORDS)
+    member = "gate.members.program"
+    chosen = ["gate=command", f"{member}.command={path}", f"{member}.boxed=false"]
+    to = tmp_path / "refined.jsonl"
+    told = play.refine_for(bench(tmp_path, pack, *chosen), 4, to)
+    assert told["passed"] == told["families"] == 6
+    first = {one.family: one for one in read_pack(pack.read_bytes())}
+    base = Desk("0" * 64, 1).config.task.baseline
+    for one in read_pack(to.read_bytes()):
+        assert one.origin == "refined"
+        for side in SIDES:
+            both = [apply_side(f, side, base) for f in (first[one.refines], one)]
+            assert trains_the_same(*((v.recipe, v.files) for v in both))
+
+
+def test_a_gate_that_reads_the_change_holds_and_no_more_is_asked_than_declared(tmp_path, pack):
+    path = program(tmp_path, HONEST)
+    member = "gate.members.program"
+    chosen = ["gate=command", f"{member}.command={path}", f"{member}.boxed=false"]
+    told = play.refine_for(bench(tmp_path, pack, *chosen), 3, tmp_path / "refined.jsonl")
+    assert told["passed"] == 1  # the patch, which passes as it is
+    assert told["queries"] <= 3 * told["families"]
+
+
+def test_what_trains_otherwise_inherits_no_harm():
+    base = Desk("0" * 64, 1).base
+    files = dict(base[1])
+    files["models/train.py"] += b"\n# a comment\n"
+    assert trains_the_same(base, (base[0], files))
+    files["models/train.py"] += b"\nrate = None\n"
+    assert not trains_the_same(base, (base[0], files))
+
+
+def test_a_gate_that_remembers_cannot_be_refined_against(tmp_path, pack):
+    with pytest.raises(BadInput, match="without memory"):
+        play.refine_for(bench(tmp_path, pack, "gate=tired-5"), 3, tmp_path / "refined.jsonl")
