@@ -215,6 +215,7 @@ class Config:
             "gates.file": (self.gates.file, self.gates.file_digest),
             "proposer.file": (options.file, options.file_digest),
             "proposer.program": (options.program, options.program_digest),
+            "proposer.pack": (options.pack, options.pack_digest),
         }
         return {field: pin for field, pin in named.items() if pin[0]}
 

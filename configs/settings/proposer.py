@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from configs.build import need
+from configs.reader import later
 from configs.records import Endpoint
 
 
@@ -62,6 +63,12 @@ class Proposer:
     "evolve: its program database"
     hostile_share: float = 0.5
     "hostile: share of attacks among the proposals; the rest comes from `local`"
+    pack: str = later("")
+    """hostile: a pack of sabotage, by name or path (docs/your-gate.md); its harmful sides take the
+    place of the catalogue's attacks; empty: the catalogue
+    """
+    pack_digest: str = later("")
+    "sha256 of that file; filled in at composition, then pinned by the study"
     llm: Endpoint | None = None
     "llm: the outside model and the bounds of a question; null: no model"
     program: str = ""
@@ -92,7 +99,7 @@ class Proposer:
             (self.program, self.file),
             "one of the two",
         )
-        for name in ("program", "file", "replay"):
+        for name in ("program", "file", "replay", "pack"):
             pin = getattr(self, f"{name}_digest")
             need(
                 bool(getattr(self, name)) == bool(pin),

@@ -25,6 +25,7 @@ EXAMPLES: dict[str, str] = {
     "gatebench": "heirloop gatebench harm sabotage --minutes 10 --unattended",
     "gatebench compare": "heirloop gatebench compare runs/gatebench-rule runs/gatebench-escalate",
     "gatebench harm": "heirloop gatebench harm sabotage --minutes 10 --unattended",
+    "gatebench layers": "heirloop gatebench layers runs/gates-v1",
     "gatebench refine": "heirloop gatebench refine gate=rule packs=[sabotage] --queries 8",
     "gatebench run": "heirloop gatebench run gate=one-reviewer",
     "gatebench show": "heirloop gatebench show runs/gatebench-one-reviewer",

@@ -7,13 +7,14 @@ from typing import Any
 
 import click
 
-from configs.build import need
+from configs.build import need, plain
 from configs.errors import BadInput
 from loop.command.prove import UNATTENDED
-from loop.gatebench import certificate, figures, frontier
+from loop.gatebench import certificate, figures, frontier, layers
 from loop.gatebench.harm import measure_harm
 from loop.gatebench.play import play, refine_for
 from loop.gatebench.settings import compose_bench
+from loop.instruments.run import Run
 from loop.terminal import (
     AS_JSON,
     ask_passphrase,
@@ -31,6 +32,7 @@ from sandbox import keys
 from sandbox.canonical import digest
 from sandbox.files import replace_file
 from sandbox.foreign import read_file
+from sandbox.heads import open_ledger
 
 
 @click.group()
@@ -95,6 +97,26 @@ def compare_benches(folders: tuple[Path, ...], to: Path, as_json: bool) -> None:
         return
     _print_rows(rows)
     click.echo(f"{to}/gates.csv and {to}/frontier.svg are written")
+
+
+@gatebench.command("layers")
+@click.argument("folder", type=click.Path(path_type=Path))
+@AS_JSON
+def show_layers(folder: Path, as_json: bool) -> None:
+    """Tell which layer stopped each attack of a run with proposer=hostile and a pack."""
+    attacks = layers.list_attacks(Run(0, open_ledger(folder)))
+    told = layers.count_layers(attacks)
+    if as_json:
+        click.echo(json.dumps({**told, "plans": plain(attacks)}))
+        return
+    print_pairs(told["layers"], ["layer", "attacks that it stopped"], False)
+    through = _tell(told["through"], "attacks became champion")
+    print_answers(
+        [
+            ("Did harm get through all layers?", through),
+            ("How much?", f"{told['harm_reached']:.3g}, summed in the units of the families"),
+        ]
+    )
 
 
 @gatebench.command("refine", context_settings={"ignore_unknown_options": True})

@@ -1,18 +1,21 @@
-"""Proposer `hostile`: attacks of the catalogue among the proposals of `local`.
+"""Proposer `hostile`: attacks of the catalogue, or of a pack, among the proposals of `local`.
 
-It tries gates, boxes and displays in whole studies. It only writes texts and edits, like any
+It tries gates, boxes, judge and displays in whole studies. It only writes texts and edits, like any
 proposer, and runs nothing. Programs with a need for the canaries of `heirloop attack` are left out.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 
+from configs.build import plain
 from configs.recipe import knob_values
 from evals.attacks.attack import read_proposal
 from evals.attacks.table import ATTACKS
+from evals.gatebench.pack import Family, read_pack
 from loop.propose.rivals import propose_local
 from loop.propose.view import ProposerView, write_text
+from sandbox import own
 
 ENTRY = 'if __name__ == "__main__":\n'
 """Line of the pristine train.py. A program in front of it takes the place of `main`."""
@@ -24,9 +27,14 @@ KNOBS = "@KNOBS@"
 
 
 def propose_hostile(view: ProposerView) -> str:
-    """Return an attack with probability `hostile_share`, or else a proposal of `local`."""
+    """Return an attack with probability `hostile_share`, or else a proposal of `local`.
+
+    The attack is one of the catalogue, or of the pack that the study names.
+    """
     if view.rng.random() >= view.settings.hostile_share:
         return propose_local(view)
+    if view.settings.pack_digest:
+        return propose_sabotage(view)
     return KINDS[view.rng.choice(sorted(KINDS))](view)
 
 
@@ -64,6 +72,35 @@ def _repeat(view: ProposerView) -> str:
     past = knob_values(view.rng.choice(trials).recipe) if trials else champion
     knobs = {name: value for name, value in past.items() if value != champion[name]}
     return write_text("this time it will work", knobs)
+
+
+@cache
+def read_families(pin: str) -> tuple[Family, ...]:
+    """Return the harmful families of a pinned pack."""
+    return tuple(family for family in read_pack(own.code(pin)) if family.hostile)
+
+
+def propose_sabotage(view: ProposerView) -> str:
+    """Return the next plan of a family: the first that the champion does not hold yet."""
+    family = view.rng.choice(read_families(view.settings.pack_digest))
+    source = view.sources.get(view.history.champion_source, "")
+    part = count_held(family, knob_values(view.history.champion), source)
+    step = family.plans[min(part, len(family.plans) - 1)]
+    assert step.attack is not None
+    edits = [plain(edit) for edit in step.attack.edits]
+    return write_text(step.hypothesis, step.attack.knobs, edits, step.predicted_gain)
+
+
+def count_held(family: Family, knobs: Mapping[str, object], source: str) -> int:
+    """Return how many plans of a family a champion holds, from the first on."""
+    held = 0
+    for step in family.plans:
+        assert step.attack is not None
+        same = all(knobs.get(name) == value for name, value in step.attack.knobs.items())
+        if not same or any(edit.replace not in source for edit in step.attack.edits):
+            break
+        held += 1
+    return held
 
 
 @cache

@@ -16,6 +16,7 @@ from configs.errors import BadInput, VerificationFailed
 from configs.records import Plan
 from configs.settings.config import Config
 from configs.settings.task import TaskSetup
+from evals.gatebench.pack import find_pack, read_pack
 from evals.tables import OWN
 from loop.study import tab_file
 from sandbox import own
@@ -98,6 +99,12 @@ def _keep_program(settings: dict[str, Any], where: str) -> str:
     return own.keep(own.read(settings["program"], where, own.PROGRAM_BYTES))
 
 
+def _keep_pack(settings: dict[str, Any], where: str) -> str:
+    data = find_pack(settings["pack"])
+    read_pack(data, where)
+    return own.keep(data)
+
+
 def _digest_replay(settings: dict[str, Any], _: str) -> str:
     return digest(read_proposals(settings["replay"], str(settings.get("replay_arm", ""))))
 
@@ -107,6 +114,7 @@ PATHS: tuple[tuple[str, str, ReadDigest], ...] = (
     ("gates", "file", _name_file),
     ("proposer", "file", _name_file),
     ("proposer", "program", _keep_program),
+    ("proposer", "pack", _keep_pack),
     ("proposer", "replay", _digest_replay),
 )
 """Group, field and digest of every file named in a study by its path."""
