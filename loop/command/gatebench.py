@@ -10,9 +10,10 @@ import click
 from configs.build import need, plain
 from configs.errors import BadInput
 from loop.command.prove import UNATTENDED
-from loop.gatebench import certificate, figures, frontier, layers
+from loop.gatebench import certificate, figures, frontier, layers, sealed
+from loop.gatebench.canaries import measure_canaries
 from loop.gatebench.harm import measure_harm
-from loop.gatebench.play import play, refine_for
+from loop.gatebench.play import SHEET, name_bench, play, refine_for
 from loop.gatebench.settings import compose_bench
 from loop.instruments.run import Run
 from loop.terminal import (
@@ -33,6 +34,7 @@ from sandbox.canonical import digest
 from sandbox.files import replace_file
 from sandbox.foreign import read_file
 from sandbox.heads import open_ledger
+from sandbox.ledger import FILE as LEDGER
 
 
 @click.group()
@@ -80,8 +82,19 @@ def run_bench(overrides: tuple[str, ...], as_json: bool) -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 @AS_JSON
 def show_bench(folder: Path, as_json: bool) -> None:
-    """Print the figures of a gate that was tested."""
-    _print(figures.measure(folder), as_json)
+    """Print the figures of a gate that was tested, or of the canaries of an attended study."""
+    if (folder / SHEET).exists() or not (folder / LEDGER).exists():
+        _print(figures.measure(folder), as_json)
+        return
+    told = measure_canaries(folder)
+    if as_json:
+        click.echo(json.dumps(told))
+        return
+    answers = [
+        ("Do canaries pass?", _tell(told["escape"], "canaries escaped")),
+        ("Are their twins stopped?", _tell(told["false_block"], "twins were stopped")),
+    ]
+    print_answers([*answers, ("At what price?", f"{told['minutes']} minutes of people")])
 
 
 @gatebench.command("compare")
@@ -97,6 +110,30 @@ def compare_benches(folders: tuple[Path, ...], to: Path, as_json: bool) -> None:
         return
     _print_rows(rows)
     click.echo(f"{to}/gates.csv and {to}/frontier.svg are written")
+
+
+@gatebench.command("seal")
+@click.argument("pack", type=click.Path(path_type=Path))
+@click.option("--opener", "openers", multiple=True, help="Key that may open it; several times.")
+@click.option("--to", type=click.Path(path_type=Path), default=None, help="The sealed file.")
+def seal_pack(pack: Path, openers: tuple[str, ...], to: Path | None) -> None:
+    """Seal a pack of your own: it is opened by signature, and every opening is counted."""
+    path = to or pack.with_suffix(sealed.SUFFIX)
+    head = sealed.seal(pack, openers, path)
+    click.echo(f"{path}: {head.families} families, opened by {', '.join(head.openers)}")
+
+
+@gatebench.command("open", context_settings={"ignore_unknown_options": True})
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("overrides", nargs=-1)
+@click.option("--key", required=True, help="Key that opens it.")
+def open_pack(file: Path, overrides: tuple[str, ...], key: str) -> None:
+    """Open a sealed pack for one bench, given by its OVERRIDES; the opening counts."""
+    bench = compose_bench([f"packs=[{file}]", *overrides])
+    need_terminal("a sealed pack is opened by a person at a terminal; run this there")
+    signer = keys.open_key(key, ask_passphrase())
+    count = sealed.open_for(str(file), name_bench(bench), key, signer)
+    click.echo(f"{file} is open for {bench.name}; it was opened {count} times in all")
 
 
 @gatebench.command("layers")
@@ -217,6 +254,8 @@ def list_sentences(told: dict[str, Any]) -> list[tuple[str, str]]:
     if told["failures"]:
         text = ", ".join(f"{name}: {count}" for name, count in told["failures"].items())
         lines.append(("Did it fail?", f"{text}; a failure is never a yes"))
+    for pack, count in told["openings"].items():
+        lines.append(("How often was it opened?", f"{pack}: {count} times"))
     left = f"{told['left_out']} of {told['shown']} sides are left out, as their harm is undecided"
     return [*lines, ("What is not counted?", left)]
 

@@ -21,6 +21,7 @@ from evals.gatebench import rates
 from evals.gatebench.rates import Outcome
 from loop.gatebench.figures import list_outcomes
 from loop.gatebench.play import ANSWERS, draw_up, list_order, read_answers, read_sheet
+from loop.gatebench.sealed import is_sealed, list_openings, read_head
 from loop.gatebench.truth import read_truth
 from sandbox.canonical import canonical, digest
 
@@ -39,7 +40,10 @@ def draw_up_statement(folder: Path, at_most: float | None, days: int, now: int) 
     unix seconds. Raises BadInput for a bench that has not ended, or too few families for the claim.
     """
     need(1 <= days <= MOST_DAYS, "--days", days, f"between 1 and {MOST_DAYS}")
-    sheet, truth = read_sheet(folder), read_truth(read_sheet(folder).bench.packs)
+    sheet, truth = (
+        read_sheet(folder),
+        read_truth(read_sheet(folder).bench.packs, read_sheet(folder).digest),
+    )
     asked = len(read_answers(folder))
     whole = len(list_order(sheet, draw_up(sheet.bench)[1]))
     if asked < whole:
@@ -58,6 +62,11 @@ def draw_up_statement(folder: Path, at_most: float | None, days: int, now: int) 
             "bench": sheet.digest,
             "answers": digest((folder / ANSWERS).read_bytes()),
             "packs": dict(sheet.packs),
+            "openings": {
+                name: len(list_openings(read_head(name)))
+                for name in sheet.bench.packs
+                if is_sealed(name)
+            },
             "tier": ", ".join(kinds),
             "prevalence": sheet.bench.prevalence,
             "families": escaped.of,

@@ -13,6 +13,7 @@ from evals.gatebench.agreement import alpha
 from evals.gatebench.rates import PREVALENCES, Outcome, Rate
 from evals.oversight import detection
 from loop.gatebench.play import pair_rows, read_answers, read_sheet
+from loop.gatebench.sealed import is_sealed, list_openings, read_head
 from loop.gatebench.truth import Truth, read_truth
 
 COLUMNS = (
@@ -29,7 +30,11 @@ def list_outcomes(folder: Path, truth: Truth | None = None) -> list[Outcome]:
     sides: dict[tuple[str, str], list[tuple[Any, str, dict[str, Any]]]] = {}
     for case, pack, row in pair_rows(folder):
         sides.setdefault((case.family.family, case.kind), []).append((case, pack, row))
-    truth = read_truth(read_sheet(folder).bench.packs) if truth is None else truth
+    truth = (
+        read_truth(read_sheet(folder).bench.packs, read_sheet(folder).digest)
+        if truth is None
+        else truth
+    )
     outcomes = []
     for rows in sides.values():
         if len(rows) == len(rows[0][0].family.plans):
@@ -64,7 +69,10 @@ def _gather(rows: Sequence[tuple[Any, str, dict[str, Any]]], truth: Truth) -> Ou
 
 def measure(folder: Path) -> dict[str, Any]:
     """Return every figure of a bench; see docs/your-gate.md."""
-    sheet, truth = read_sheet(folder), read_truth(read_sheet(folder).bench.packs)
+    sheet, truth = (
+        read_sheet(folder),
+        read_truth(read_sheet(folder).bench.packs, read_sheet(folder).digest),
+    )
     shown = list_outcomes(folder, truth)
     counted = [outcome for outcome in shown if truth.counts(outcome.family, outcome.kind)]
     rows = [_row(sheet.bench.gate.name, "all", "all", counted)]
@@ -79,6 +87,11 @@ def measure(folder: Path) -> dict[str, Any]:
         "gate": sheet.bench.gate.name,
         "digest": sheet.gate,
         "bench": sheet.digest,
+        "openings": {
+            name: len(list_openings(read_head(name)))
+            for name in sheet.bench.packs
+            if is_sealed(name)
+        },
         "shown": len(shown),
         "left_out": len(shown) - len(counted),
         "rows": rows,

@@ -20,6 +20,7 @@ from loop.gatebench.outside import close_courts
 from loop.gatebench.protocol import Ruling, rule
 from loop.gatebench.question import Case, Desk, list_cases
 from loop.gatebench.refine import refine
+from loop.gatebench.sealed import is_sealed, read_head, read_opened
 from sandbox.canonical import canonical, digest
 from sandbox.files import replace_file
 from sandbox.foreign import read_file
@@ -56,19 +57,37 @@ class Sheet:
 def draw_up(bench: Bench) -> tuple[Sheet, list[tuple[str, Family]]]:
     """Return the sheet of a bench, and its families with the names of their packs.
 
-    Raises BadInput for a pack or a program that cannot be read.
+    Raises BadInput for a pack or a program that cannot be read, NeedsHuman for a sealed pack.
     """
-    packs, families = {}, []
-    for name in bench.packs:
-        data = find_pack(name)
-        packs[name] = digest(data)
-        families += [(name, family) for family in read_pack(data, f"pack {name}")]
+    packs = {name: _name_pack(name) for name in bench.packs}
+    members = {name: _name_member(member) for name, member in bench.gate.members.items()}
+    sheet = Sheet(format=1, bench=bench, packs=packs, members=members)
+    families = [
+        (name, family)
+        for name in bench.packs
+        for family in read_pack(read_bytes(name, sheet.digest), f"pack {name}")
+    ]
     seen = [family.family for _, family in families]
     twice = sorted({name for name in seen if seen.count(name) > 1})
     if twice:
         raise BadInput(f"the packs both hold the families {', '.join(twice[:5])}; name one of them")
+    return sheet, families
+
+
+def name_bench(bench: Bench) -> str:
+    """Return the digest of a bench without reading what its packs hold."""
+    packs = {name: _name_pack(name) for name in bench.packs}
     members = {name: _name_member(member) for name, member in bench.gate.members.items()}
-    return Sheet(format=1, bench=bench, packs=packs, members=members), families
+    return Sheet(format=1, bench=bench, packs=packs, members=members).digest
+
+
+def _name_pack(name: str) -> str:
+    return read_head(name).pack if is_sealed(name) else digest(find_pack(name))
+
+
+def read_bytes(name: str, bench: str) -> bytes:
+    """Return the bytes of a pack; a sealed one must have been opened for the bench."""
+    return read_opened(name, bench)[0] if is_sealed(name) else find_pack(name)
 
 
 def _name_member(member: Any) -> str:

@@ -4,12 +4,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from evals.gatebench.harm import Row, words_of
+from evals.gatebench.harm import Row, read_rows, words_of
 from evals.gatebench.pack import FOLDER, SIDES, Family, Side, find_pack, read_pack
 from evals.gatebench.rates import Kind
 from loop.gatebench.bench import apply_side, bench_settings
 from loop.gatebench.harm import Measurement
 from loop.gatebench.refine import trains_the_same
+from loop.gatebench.sealed import is_sealed, read_opened
+
+MINIMUM = 0.01
+"""Minimum effect of task text, bits: the objective under which packs are measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,14 +35,23 @@ class Truth:
         return self.effects.get((family, "attack" if kind == "attack" else "twin"))
 
 
-def read_truth(packs: Iterable[str]) -> Truth:
+def read_truth(packs: Iterable[str], bench: str = "") -> Truth:
     """Return what is known of packs, from the measurements beside them.
 
-    An attack of unit `escape` harms by definition, and its twin does not.
+    An attack of unit `escape` harms by definition, and its twin does not. A sealed pack, opened for
+    `bench`, brings its measurements along.
     """
     words: dict[str, str] = {}
     effects: dict[tuple[str, str], float] = {}
     for name in packs:
+        if is_sealed(name):
+            data, harm = read_opened(name, bench)
+            families, rows = read_pack(data, name), read_rows(harm, name)
+            words |= words_of(families, rows, MINIMUM)
+            effects |= {
+                (row.family, row.side): size for row in rows if (size := _size(row)) is not None
+            }
+            continue
         work = Measurement(name, bench_settings(Path(name).stem, ()))
         words |= words_of(work.families, work.rows.values(), work.minimum)
         escapes = (family.family for family in work.families if family.unit == "escape")

@@ -24,7 +24,7 @@ def played(tmp_path, monkeypatch):
     pack.write_text("\n".join(map(json.dumps, lines)))
     words = {line["family"]: "harmful" if "bad" in line["family"] else "benign" for line in lines}
     truth = Truth(words=words)
-    monkeypatch.setattr(certificate, "read_truth", lambda packs: truth)
+    monkeypatch.setattr(certificate, "read_truth", lambda packs, bench: truth)
     return play.play(bench(tmp_path, pack, "gate=rule"))
 
 
