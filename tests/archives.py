@@ -1,7 +1,8 @@
-"""The archives of the named studies, kept in this repository's history and checked by digest.
+"""The archives of the named studies, checked by digest (docs/studies/archives.sha256).
 
-They weigh 64 MB, so that the working tree holds only their digests (docs/studies/archives.sha256).
-`path_of` copies an archive out of the commit that last held it, once, into build/archives.
+Those of the first edition weigh 64 MB and lie in this repository's history: `path_of` copies one
+out of the commit that last held it, once, into build/archives. The smaller ones of the second
+edition lie beside their pages.
 """
 
 import hashlib
@@ -11,6 +12,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 STUDIES = ROOT / "docs" / "studies"
 FOLDER = ROOT / "build" / "archives"
+BESIDE = STUDIES
+"""Where the small archives lie."""
 COMMIT = "7bec4c55eeac6a45dc2fe126c5ed6c1bd48dc0bc"
 """Commit that holds the archives as docs/studies/NAME.tar.xz."""
 
@@ -24,7 +27,8 @@ def digests() -> dict[str, str]:
 
 def path_of(name: str) -> Path:
     """Return the path of a study's archive; raise ValueError for other bytes than published."""
-    path = FOLDER / f"{name}.tar.xz"
+    beside_page = BESIDE / f"{name}.tar.xz"
+    path = beside_page if beside_page.is_file() else FOLDER / f"{name}.tar.xz"
     if not path.is_file():
         FOLDER.mkdir(parents=True, exist_ok=True)
         beside = path.with_suffix(".part")
