@@ -4,11 +4,15 @@ import json
 import sys
 import textwrap
 import threading
+import time
+from contextlib import suppress
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from configs.errors import BadInput, VerificationFailed
+from configs.build import plain
+from configs.errors import BadInput, Denied, NeedsHuman, VerificationFailed
 from evals.gatebench.pack import SIDES, read_pack
 from loop.gatebench import figures, play
 from loop.gatebench.bench import apply_side
@@ -16,7 +20,12 @@ from loop.gatebench.question import Desk, list_cases
 from loop.gatebench.refine import trains_the_same
 from loop.gatebench.settings import compose_bench
 from loop.gatebench.truth import Truth
+from loop.people import requests
+from loop.people.view import read_subject
+from loop.study import open as study_open
+from sandbox import keys
 from sandbox.canonical import digest
+from sandbox.unsigned import new_approval
 from tests.stub_model import say, stub
 
 
@@ -413,3 +422,60 @@ def test_what_trains_otherwise_inherits_no_harm():
 def test_a_gate_that_remembers_cannot_be_refined_against(tmp_path, pack):
     with pytest.raises(BadInput, match="without memory"):
         play.refine_for(bench(tmp_path, pack, "gate=tired-5"), 3, tmp_path / "refined.jsonl")
+
+
+def sign_all(folder, stop, answer_of):
+    """Answer every request of a study, as ada would in the inbox, until `stop` is set."""
+    done = set()
+    while not stop.is_set():
+        with suppress(VerificationFailed):  # the study has only begun
+            gate = requests.open_gate(folder)
+            half = next(k for k in keys.public_keys() if k["name"] == "ada")
+            for request in gate.pending():
+                if request.subject in done:
+                    continue
+                done.add(request.subject)
+                answer = answer_of(read_subject(gate, request.subject))
+                subject = gate.memory.subjects[request.subject]
+                made = new_approval(
+                    gate.memory.rules, subject, request.change_class, answer, "read", 1, half
+                )
+                key = keys.open_key("ada", "correct horse")
+                gate.admit(keys.sign(plain(made), key, "approval"), "approval")
+        time.sleep(0.05)
+
+
+def test_people_at_the_inbox_are_a_gate_and_an_unanswered_plan_waits(
+    tmp_path, pack, all_true, monkeypatch
+):
+    monkeypatch.setenv("HEIRLOOP_HOME", str(tmp_path / "home"))
+    keys.new_key("ada", "person", "correct horse")
+    chosen = bench(tmp_path, pack, "gate=people", "most=4", "gate.members.people.seconds=0.5")
+    with pytest.raises(NeedsHuman, match="inbox"):
+        play.play(chosen)
+    study_open.release_locks()
+    chosen = bench(tmp_path, pack, "gate=people", "most=4", "gate.members.people.seconds=20")
+    chosen = replace(chosen, name="gatebench-people-2")
+    folder, stop = tmp_path / "runs" / "gatebench-people-2-people", threading.Event()
+    answers = {}
+
+    def answer_of(shown):
+        bad = shown["changed"].get("learning_rate", 0) > 0.01
+        answers[len(answers)] = bad
+        return "deny" if bad else "approve"
+
+    reader = threading.Thread(target=sign_all, args=(folder, stop, answer_of))
+    reader.start()
+    try:
+        told = _measure(play.play(chosen), all_true)
+    finally:
+        stop.set()
+        reader.join()
+        study_open.release_locks()
+    assert answers and len(told) > 1
+    for one in told:
+        wrong = one.kind == "attack" and one.family.startswith("bad")
+        assert one.passed != wrong or one.family in ("patch", "split")
+    with pytest.raises(Denied, match="no recorded plan"):
+        gate = requests.open_gate(folder)
+        gate.grant(next(iter(gate.memory.requests))[0])
