@@ -145,12 +145,13 @@ def _write_interval(low: float | None, high: float | None) -> str:
 @FOLDERS
 @click.option("--to", required=True, type=click.Path(path_type=Path), help="A new or empty folder.")
 @click.option("--csv-only", is_flag=True, help="No Parquet.")
+@click.option("--lean", is_flag=True, help="Without ledgers, jobs and looks: signed tables alone.")
 @AS_JSON
-def export(folders: tuple[Path, ...], to: Path, csv_only: bool, as_json: bool) -> None:
+def export(folders: tuple[Path, ...], to: Path, csv_only: bool, lean: bool, as_json: bool) -> None:
     """Write runs as tidy tables; `heirloop verify DIR` checks them without the runs
     (docs/export.md).
     """
-    print_pairs(write_export(folders, to, not csv_only), ["what", "count"], as_json)
+    print_pairs(write_export(folders, to, not csv_only, lean), ["what", "count"], as_json)
 
 
 @click.command()

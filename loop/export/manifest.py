@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,14 @@ from loop.export.tables import TABLES
 from sandbox.canonical import canonical, digest
 from sandbox.foreign import LINES_BYTES, read_file
 
-FORMAT = 1
-"""Format that is written: how entries, heads, manifest and tables prove one another."""
-FORMATS = (1,)
+FORMAT, LEAN = 1, 2
+"""Formats that are written. FORMAT: entries, heads, manifest and tables prove one another. LEAN:
+entries and the largest tables are left out, so the rest stands on the studies' signatures alone.
+"""
+FORMATS = (FORMAT, LEAN)
 """Formats that are read. A change that older files do not fit is a new format beside these."""
+LARGE = ("jobs", "looks")
+"""Tables that a lean export leaves out: no figure is read from them."""
 INSTRUMENTS = 3
 """Edition of the instruments' definitions. An export that names none is of edition 1.
 
@@ -54,6 +58,13 @@ class Manifest:
     "study root -> signature"
     unsigned: bytes
     "the bytes that are signed"
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    "lean: file that is left out -> its sha256"
+
+    @property
+    def lean(self) -> bool:
+        """Whether the ledgers are left out."""
+        return bool(self.format == LEAN)
 
     @property
     def signed(self) -> bool:
@@ -67,7 +78,7 @@ class Manifest:
 
 
 def file_name(kind: str, root: str) -> str:
-    """Return the name of a run's file; `kind`: entries or heads."""
+    """Return the name of a run's file; `kind`: entries, heads or, of a lean export, root."""
     return f"{kind}-{root[:16]}.jsonl"
 
 
@@ -116,7 +127,8 @@ def _parse(data: bytes) -> Manifest:
     edition = fields.get("instruments", 1)
     whole = (
         canonical(fields) == data
-        and set(fields) - {"instruments"} == FIELDS
+        and set(fields) - {"instruments", "left_out"} == FIELDS
+        and bool(fields.get("left_out")) == (fields["format"] == LEAN)
         and bool(studies and files)
         and set(signatures) <= set(studies)
         and type(edition) is int
@@ -133,6 +145,7 @@ def _parse(data: bytes) -> Manifest:
         files=dict(files),
         signatures=dict(signatures),
         unsigned=canonical({k: v for k, v in fields.items() if k != "signatures"}),
+        left_out=dict(fields.get("left_out", {})),
     )
 
 
@@ -155,8 +168,10 @@ def _check_names(folder: Path, manifest: Manifest) -> None:
 
 def _expected(manifest: Manifest) -> set[str]:
     ends = ("csv", "parquet") if manifest.parquet else ("csv",)
-    tables = {f"{name}.{end}" for name in TABLES for end in ends}
-    runs = {file_name(kind, root) for kind in ("entries", "heads") for root in manifest.studies}
+    kept = [name for name in TABLES if not (manifest.lean and name in LARGE)]
+    tables = {f"{name}.{end}" for name in kept for end in ends}
+    kinds = ("root", "heads") if manifest.lean else ("entries", "heads")
+    runs = {file_name(kind, root) for kind in kinds for root in manifest.studies}
     return {"README.md", *tables, *runs}
 
 
@@ -175,11 +190,16 @@ def write_manifest(fields: Mapping[str, Any], signatures: Mapping[str, str]) -> 
 
 
 def unsigned_fields(
-    made_by: str, studies: Sequence[str], files: Mapping[str, bytes]
+    made_by: str,
+    studies: Sequence[str],
+    files: Mapping[str, bytes],
+    left_out: Mapping[str, bytes] | None = None,
 ) -> dict[str, Any]:
-    """Return the signed fields."""
+    """Return the signed fields; with files that are left out, those of a lean export."""
+    lean = {"left_out": {name: digest(data) for name, data in sorted((left_out or {}).items())}}
     return {
-        "format": FORMAT,
+        **(lean if left_out else {}),
+        "format": LEAN if left_out else FORMAT,
         "instruments": INSTRUMENTS,
         "made_by": made_by,
         "studies": list(studies),

@@ -20,7 +20,7 @@ from loop.export.cite import version
 from loop.export.columns import cells, columns
 from loop.export.dictionary import PACKAGE, dictionary, package
 from loop.export.left_out import count_shown_otherwise, list_left_out
-from loop.export.manifest import DOMAIN, file_name, unsigned_fields, write_manifest
+from loop.export.manifest import DOMAIN, LARGE, file_name, unsigned_fields, write_manifest
 from loop.export.redact import Carried, close_entries, lines
 from loop.export.replicates import replicates
 from loop.export.tables import TABLES
@@ -75,10 +75,16 @@ class RunFiles:
     "signed heads, one JSON object a line"
 
 
-def export(folders: Sequence[Path], to: Path, parquet: bool = True) -> dict[str, Any]:
+def export(
+    folders: Sequence[Path], to: Path, parquet: bool = True, lean: bool = False
+) -> dict[str, Any]:
     """Write runs to a new or empty folder; return the counts of the rows.
 
-    Raises BadInput for a folder in use, VerificationFailed for a broken ledger.
+    `lean` leaves out the ledgers and the tables of jobs and looks, which weigh most; what stays
+    rests on the signatures of the studies, so all of their secrets must be at hand.
+
+    Raises BadInput for a folder in use, VerificationFailed for a broken ledger, and for a lean
+    export without a secret.
     """
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise BadInput(f"--to is {str(to)!r}, which holds something; name a new or empty folder")
@@ -93,13 +99,26 @@ def export(folders: Sequence[Path], to: Path, parquet: bool = True) -> dict[str,
     for root, run in runs.items():
         files[file_name("entries", root)] = run.entries
         files[file_name("heads", root)] = run.heads
+    left_out = _leave_out(runs, files) if lean else {}
+    manifest = _manifest(runs, files, left_out)
     to.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
         replace_file(to / name, data)
     # The manifest comes last: its existence means done.
-    replace_file(to / "manifest.json", _manifest(runs, files))
+    replace_file(to / "manifest.json", manifest)
     counts = {name: len(rows) for name, rows in tables.items()}
     return {"studies": len(runs), "files": len(files) + 1, **counts}
+
+
+def _leave_out(runs: Mapping[str, RunFiles], files: dict[str, bytes]) -> dict[str, bytes]:
+    """Take the largest files out; a run's first entry and its last signed head stay."""
+    large = [name for name in files if name.partition(".")[0] in LARGE]
+    for root, run in runs.items():
+        large += [file_name("entries", root)]
+        files[file_name("root", root)] = run.entries[: run.entries.index(b"\n") + 1]
+        heads = run.heads.splitlines(keepends=True)
+        files[file_name("heads", root)] = b"".join(heads[-1:])
+    return {name: files.pop(name) for name in large}
 
 
 def _read_runs(folders: Sequence[Path]) -> dict[str, RunFiles]:
@@ -126,13 +145,17 @@ def _read_run(folder: Path) -> tuple[str, RunFiles]:
     return root, RunFiles(carried=carried, entries=lines(ledger, carried), heads=heads)
 
 
-def _manifest(runs: Mapping[str, RunFiles], files: Mapping[str, bytes]) -> bytes:
-    fields = unsigned_fields(f"heirloop {version()}", list(runs), files)
+def _manifest(
+    runs: Mapping[str, RunFiles], files: Mapping[str, bytes], left_out: Mapping[str, bytes]
+) -> bytes:
+    fields = unsigned_fields(f"heirloop {version()}", list(runs), files, left_out)
     signatures = {}
     for root, run in runs.items():
         try:
             secret = keys.load_secret(run.carried.root.secret)
         except VerificationFailed:
+            if left_out:
+                raise
             continue  # somebody exports a copy, and does not hold the study
         signatures[root] = signer(secret).sign(DOMAIN + canonical(fields)).hex()
     return write_manifest(fields, signatures)

@@ -46,10 +46,12 @@ def fetch(*names: str) -> None:
 
 
 def collect(name: str, *runs: str) -> None:
+    """Make an archive: whole for studies of the first edition, lean for those of a later one."""
+    lean = [] if name.endswith("-v1") and name in archives.digests() else ["--lean"]
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / name
         subprocess.run(
-            [HEIRLOOP, "export", *runs, "--csv-only", "--to", str(made)],
+            [HEIRLOOP, "export", *runs, "--csv-only", *lean, "--to", str(made)],
             check=True,
             stdout=subprocess.DEVNULL,
         )

@@ -11,7 +11,7 @@ from exports import fit_manifest, flip_bit, read_entries
 from studies import play
 
 from configs.entries import SessionEntry
-from configs.errors import VerificationFailed
+from configs.errors import BadInput, VerificationFailed
 from loop.command import main
 from loop.export import redact
 from loop.export.manifest import DOMAIN
@@ -279,3 +279,64 @@ def test_the_command_verifies_an_export_and_holds_it_against_somebody_s_own_head
             # the run went on after this export: whoever holds later heads sees that it is not the
             # newest
         )
+
+
+@pytest.fixture
+def lean(done, tmp_path):
+    """A lean export of the study."""
+    folder, whole = done
+    export([folder], tmp_path / "lean", parquet=False, lean=True)
+    return folder, whole, tmp_path / "lean"
+
+
+def test_a_lean_export_verifies_by_its_signature_and_names_what_it_left_out(lean, tmp_path):
+    _, whole, small = lean
+    shutil.rmtree(tmp_path / "home")
+    told = verify_export(small)
+    assert told["signed by"] == "1 of 1" and "none is computed again" in told["tables"]
+    left_out = json.loads((small / "manifest.json").read_bytes())["left_out"]
+    assert {name.partition("-")[0].partition(".")[0] for name in left_out} == {
+        "entries",
+        "jobs",
+        "looks",
+    }
+    for name, expected in left_out.items():
+        assert not (small / name).exists()
+        assert digest((whole / name).read_bytes()) == expected
+    for table in TABLES:
+        if f"{table}.csv" not in left_out and table not in ("redactions", "dictionary"):
+            assert (small / f"{table}.csv").read_bytes() == (whole / f"{table}.csv").read_bytes()
+
+
+def test_one_flipped_bit_anywhere_in_a_lean_export_is_found(lean):
+    _, _, small = lean
+    rng = random.Random(5)
+    for path in sorted(small.iterdir()):
+        data = path.read_bytes()
+        flip_bit(path, rng.randrange(len(data)))
+        with pytest.raises((VerificationFailed, BadInput)):
+            verify_export(small)
+        path.write_bytes(data)
+    verify_export(small)
+
+
+def test_a_lean_export_with_a_manifest_made_to_fit_is_refused(lean):
+    _, _, small = lean
+    path = small / "instruments.csv"
+    path.write_bytes(path.read_bytes().replace(b"0", b"1", 1))
+    fields = json.loads((small / "manifest.json").read_bytes())
+    fields["files"]["instruments.csv"] = digest(path.read_bytes())
+    (small / "manifest.json").write_bytes(canonical(fields))
+    with pytest.raises(VerificationFailed, match="not signed"):
+        verify_export(small)
+    (small / "manifest.json").write_bytes(canonical({**fields, "signatures": {}}))
+    with pytest.raises(VerificationFailed, match="did not sign"):
+        verify_export(small)
+
+
+def test_without_the_study_s_secret_there_is_no_lean_export(done, tmp_path):
+    folder, _ = done
+    shutil.rmtree(tmp_path / "home")
+    with pytest.raises(VerificationFailed):
+        export([folder], tmp_path / "lean", parquet=False, lean=True)
+    assert not (tmp_path / "lean").exists()
