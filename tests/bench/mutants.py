@@ -8,6 +8,7 @@ are tried in random order in copies of the tree, so a part of a run is an honest
 `mutants.py again RESULTS.jsonl AGAIN.jsonl` tries its survivors on today's sources and tests, but
 for the mutants that docs/figures/mutants-explained.jsonl explains.
 `mutants.py table RESULTS.jsonl` prints killed shares with exact 95 % intervals, and survivors.
+Subjects `inert ...` lack one whole check each: an `if` that refuses never does, a `need` is gone.
 It needs `pip install mutmut==3.8.1`. Docstrings, exceptions' messages and other sentences for
 people stay. Unlike mutmut, this mutates decorated functions and constants of modules as well.
 """
@@ -77,6 +78,19 @@ SUBJECTS: dict[str, tuple[list[str], list[str], str]] = {
     ),
 }
 """Subject: globs of its sources, files of tests that are tried in turn, and which of them (-k)."""
+VERIFY = "tests/loop/test_tamper.py tests/loop/test_export_verify.py"
+BENCH = " ".join(f"tests/loop/test_{name}.py" for name in ("gatebench", "sealed", "certificate"))
+INERT: dict[str, tuple[list[str], list[str], str]] = {
+    "inert gate": (["sandbox/gate/*.py"], [f"{GATES} {PEOPLE} {CYCLE}", OWN], ""),
+    "inert verify": (["loop/verify/*.py", "sandbox/heads.py"], [f"{VERIFY} {CYCLE}"], ""),
+    "inert bench": (
+        ["loop/gatebench/*.py", "configs/settings/gatebench.py", "evals/gatebench/*.py"],
+        [f"{BENCH} tests/evals/test_pack.py tests/evals/test_gatebench_rates.py"],
+        "",
+    ),
+}
+"""Subjects whose mutants lack one whole check, likewise."""
+SUBJECTS |= INERT
 LIBRARIES = "scipy.stats sqlalchemy hydra hypothesis securesystemslib.signer safetensors.numpy rich"
 """What a run inherits from this process instead of importing it anew."""
 SETTINGS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "PYTEST_DISABLE_PLUGIN_AUTOLOAD")
@@ -103,6 +117,34 @@ def mutations(source: str) -> tuple[cst.Module, list[Mutation]]:
     inside = {id(part) for node in texts for part in _below(node)}
     code = [m for m in visitor.mutations if id(m.original_node) not in inside]
     return wrapper.module, [m for m in code if not _lost(m) or not _lost(m) <= roots]
+
+
+def checks(source: str) -> tuple[cst.Module, list[Mutation]]:
+    """Return a parsed source, and a mutation for each check in it: without the check."""
+    wrapper = MetadataWrapper(cst.parse_module(source))
+    found = []
+    for node in _below(wrapper.module):
+        if isinstance(node, cst.If) and _refuses(node.body):
+            without: cst.CSTNode = node.with_changes(test=cst.Name("False"))
+        elif isinstance(node, cst.SimpleStatementLine) and _is_need(node):
+            without = node.with_changes(body=[cst.Pass()])
+        else:
+            continue
+        found.append(Mutation(node, without, None))
+    return wrapper.module, found
+
+
+def _refuses(block: cst.BaseSuite) -> bool:
+    """Tell whether a block ends by raising, or by returning something."""
+    lines = [part for part in block.body if isinstance(part, cst.SimpleStatementLine)]
+    last = lines[-1].body[-1] if lines else None
+    return isinstance(last, cst.Raise) or (isinstance(last, cst.Return) and bool(last.value))
+
+
+def _is_need(line: cst.SimpleStatementLine) -> bool:
+    called = line.body[0].value if isinstance(line.body[0], cst.Expr) else None
+    name = called.func if isinstance(called, cst.Call) else None
+    return isinstance(name, cst.Name) and name.value == "need"
 
 
 class Visitor(MutationVisitor):
@@ -140,7 +182,7 @@ def _lost(mutation: Mutation) -> set[int]:
 def sample(subject: str) -> dict[Mutant, str]:
     """Return the mutants that are drawn from a subject, each with its source."""
     paths = sorted({path for glob in SUBJECTS[subject][0] for path in ROOT.glob(glob)})
-    parsed = [(path, *mutations(path.read_text())) for path in paths]
+    parsed = [(path, *_list(subject, path.read_text())) for path in paths]
     population = [(path, module, m) for path, module, every in parsed for m in every]
     random.Random(f"{SEED} {subject}").shuffle(population)
     drawn: dict[Mutant, str] = {}
@@ -150,6 +192,10 @@ def sample(subject: str) -> dict[Mutant, str]:
         if len(drawn) == EACH:
             break
     return drawn
+
+
+def _list(subject: str, source: str) -> tuple[cst.Module, list[Mutation]]:
+    return checks(source) if subject in INERT else mutations(source)
 
 
 def mutated(subject: str, path: Path, module: cst.Module, mutation: Mutation) -> tuple[Mutant, str]:
@@ -173,7 +219,7 @@ def survivors(place: Path) -> dict[Mutant, str]:
     left = [row for row in rows(place) if not row["killed"] and key(row) not in explained]
     sources: dict[Mutant, str] = {}
     for subject, file in sorted({(row["subject"], row["file"]) for row in left}):
-        module, every = mutations((ROOT / file).read_text())
+        module, every = _list(subject, (ROOT / file).read_text())
         wanted = {key(row): row for row in left if row["file"] == file}
         for mutation in every:
             if not any(_may_be(module, mutation, row) for row in wanted.values()):
