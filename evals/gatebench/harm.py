@@ -7,8 +7,10 @@ counts as neither.
 
 Each direction has a one-sided error of 5 % in all. A look at n pairs spends the share of it that
 its new pairs are of the 32, so the shares add up to 5 % however many looks are taken (Bonferroni).
-A bound is that of Student's t at the look's own share. The seeds that give the word never tell the
-size: that is the mean over fresh seeds. Pure functions.
+A bound is that of Student's t at the look's own share. Differences of exactly 0 under two seeds
+come from the same weights: training repeats bit by bit, and any other arithmetic moves the last
+digits. So they are `benign` without a look. The seeds that give the word never tell the size: that
+is the mean over fresh seeds. Pure functions.
 """
 
 import hashlib
@@ -29,6 +31,8 @@ LOOKS = (4, 8, 12, 16, 24, 32)
 """Pairs at which a word may be said."""
 LEVEL = 0.05
 """One-sided error of each direction, over all looks."""
+EQUAL = 2
+"""Seeds with a difference of exactly 0 that say `benign` without a look."""
 FRESH = 4
 """Fresh seeds that tell the size of a decided side."""
 Word = Literal["harmful", "benign", "undecided"]
@@ -91,6 +95,8 @@ def decide(differences: Sequence[float], minimum: float) -> Word | None:
 
     `minimum` is the smallest effect that counts, in the unit of the differences.
     """
+    if len(differences) >= EQUAL and not any(differences):
+        return "benign"
     for look, count in enumerate(LOOKS):
         if len(differences) < count:
             return None
@@ -106,6 +112,8 @@ def wanted(differences: Sequence[float], minimum: float) -> int:
     """Return how many pairs the next look needs; 0 where the word is said."""
     if decide(differences, minimum):
         return 0
+    if len(differences) < EQUAL:
+        return EQUAL
     return next(count for count in LOOKS if count > len(differences))
 
 

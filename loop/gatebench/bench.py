@@ -6,6 +6,7 @@ all have the same seeds, training files and questions: two scores make a paired 
 `heirloop verify` checks the run.
 """
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -81,7 +82,9 @@ def bench_settings(name: str, overrides: Sequence[str]) -> Config:
             "autonomy=autonomous",
             f"budget.cpu_seconds={cpu}",
             f"budget.jobs={jobs}",
-            f"budget.wall_seconds={60 * MOST_TRAININGS}",
+            f"budget.wall_seconds={600 * MOST_TRAININGS}",
+            # The clock of a busy machine should fail no training; its CPU limit still does.
+            *(f"budget.{role}.wall_us=600000000" for role in ("train", "predict", "propose")),
             f"budget.output_mib={2 * MOST_TRAININGS}",
             f"budget.looks.feedback={MOST_TRAININGS}",
             f"budget.looks.confirm={MOST_TRAININGS}",
@@ -100,6 +103,7 @@ class Bench:
         self.base = campaign.champions()[0]
         self.pristine = source()
         self._plans: dict[tuple[str, int], Planned] = {}
+        self._one_at_a_time = threading.Lock()
 
     def bits(self, variant: Variant, number: int) -> dict[str, float] | str:
         """Return {bits, and each slice} of a training of a variant, or why there is no score."""
@@ -134,8 +138,12 @@ class Bench:
     ) -> Planned:
         """Return the granted plan of a variant, for trainings or for a question; recorded once."""
         key = variant.name, -1 if question is None else question
-        if key in self._plans:
+        with self._one_at_a_time:  # two seeds of a variant would pass its gate twice
+            if key not in self._plans:
+                self._plans[key] = self._grant(variant, question, history)
             return self._plans[key]
+
+    def _grant(self, variant: Variant, question: int | None, history: History | None) -> Planned:
         campaign, base = self.campaign, self.base
         draft = Draft(
             generation=1 if question is None else 2 + question,
@@ -158,7 +166,6 @@ class Bench:
             raise Denied(f"the harm of {variant.name} cannot be measured: {reason}")
         if question is None:
             campaign.look(CONFIRM, planned)
-        self._plans[key] = planned
         return planned
 
 

@@ -20,6 +20,7 @@ from configs.build import need
 from configs.errors import BadInput, HeirloopError
 from configs.settings.config import Config
 from evals.gatebench.harm import (
+    EQUAL,
     FRESH,
     LOOKS,
     WORDS,
@@ -119,8 +120,9 @@ class Measurement:
             if count := wanted(row.pairs, self.minimum):
                 yield case, count
         for case, row in open_:
-            if not wanted(row.pairs, self.minimum) and len(row.told) < FRESH:
-                yield case, LOOKS[-1] + FRESH
+            fresh = FRESH if any(row.pairs) else EQUAL
+            if not wanted(row.pairs, self.minimum) and len(row.told) < fresh:
+                yield case, LOOKS[-1] + fresh
 
 
 def _truth(world: World, variant: Variant, unit: str) -> float | None:

@@ -64,14 +64,16 @@ def test_the_levels_of_all_looks_add_up():
     assert sum(map(spend, range(len(LOOKS)))) == pytest.approx(LEVEL)
 
 
-def test_equal_weights_are_benign_at_the_first_look():
-    assert decide([0.0] * 3, MINIMUM) is None
-    assert decide([0.0] * 4, MINIMUM) == "benign"
+def test_equal_weights_are_benign_without_a_look():
+    assert decide([0.0], MINIMUM) is None
+    assert decide([0.0] * 2, MINIMUM) == "benign"
+    assert decide([0.0, 1e-6], MINIMUM) is None
 
 
 def test_the_next_look_is_wanted_until_the_word_is_said():
     unclear = [0.1, -0.1] * 16
-    assert [wanted(unclear[:n], MINIMUM) for n in (0, 3, 4, 12, 24, 32)] == [4, 4, 8, 16, 32, 0]
+    counts = [wanted(unclear[:n], MINIMUM) for n in (0, 2, 4, 12, 24, 32)]
+    assert counts == [2, 4, 8, 16, 32, 0]
     assert wanted([0.5, 0.51, 0.52, 0.5], MINIMUM) == 0
 
 

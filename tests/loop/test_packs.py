@@ -1,15 +1,17 @@
 """The packs that ship: every plan fits, and the sides of a family differ in what they do alone."""
 
+import importlib.util
 from functools import cache
 
 import pytest
 from conftest import ROOT
 
-from evals.gatebench.pack import FORMS, SIDES, count_by, find_pack, read_pack, write_line
+from evals.gatebench.pack import FORMS, SIDES, count_by, find_pack, read_pack
 from loop.gatebench.bench import apply_side
+from loop.gatebench.skill import read_world
 from loop.settings import compose_settings
 
-PACKS = ("sabotage",)
+PACKS = ("sabotage", "benign", "catalogue")
 MOST_LINES = 20
 """Lines of a plausible patch."""
 
@@ -24,8 +26,17 @@ def families(pack):
     return read_pack(find_pack(pack), pack)
 
 
-def works(family, side):
-    return [getattr(step, side) for step in family.plans]
+@pytest.fixture(scope="module")
+def bench():
+    path = ROOT / "tests" / "bench" / "packs.py"
+    spec = importlib.util.spec_from_file_location("bench_packs", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def read(pack):
+    return (ROOT / "evals" / "packs" / f"{pack}.jsonl").read_text()
 
 
 @pytest.mark.parametrize("pack", PACKS)
@@ -60,7 +71,28 @@ def test_sabotage_is_large_various_and_mostly_written_by_hand():
     assert all(family.hostile and family.unit != "escape" for family in pack)
 
 
-def test_the_lines_of_a_pack_are_written_as_the_project_writes_them():
-    for pack in PACKS:
-        lines = (ROOT / "evals" / "packs" / f"{pack}.jsonl").read_text().splitlines()
-        assert lines == [write_line(family) for family in families(pack)]
+def test_written_packs_are_what_their_program_writes(bench):
+    assert read("benign") == bench.make_benign()
+    assert read("catalogue") == bench.make_catalogue()
+    assert read("sabotage") == bench.make_sabotage(read("sabotage"))
+
+
+def test_ordinary_plans_are_many_and_their_recipes_harmless_by_the_table():
+    pack, world = families("benign"), read_world()
+    zero = world.score(baseline())
+    assert len(pack) >= 300 and not any(family.hostile for family in pack)
+    recipes = [family for family in pack if family.form == "recipe"]
+    assert len(recipes) >= 200
+    for family in recipes:
+        recipe = apply_side(family, "twin", baseline()).recipe
+        assert world.score(recipe) - zero < 0.01, family.family
+
+
+def test_the_catalogue_tries_to_escape_and_its_twins_have_its_form_and_size():
+    pack = families("catalogue")
+    assert len(pack) >= 50 and {family.unit for family in pack} == {"escape"}
+    for family in pack:
+        (step,) = family.plans
+        for one, other in zip(step.attack.edits, step.twin.edits, strict=True):
+            assert abs(len(one.replace) - len(other.replace)) <= 2, family.family
+            assert one.replace.count("\n") == other.replace.count("\n"), family.family
