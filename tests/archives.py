@@ -25,6 +25,11 @@ def digests() -> dict[str, str]:
     return {name.removesuffix(".tar.xz"): digest for digest, name in rows}
 
 
+def is_lean(name: str) -> bool:
+    """Tell whether an archive lies beside its page: it has no ledgers."""
+    return (BESIDE / f"{name}.tar.xz").is_file()
+
+
 def path_of(name: str) -> Path:
     """Return the path of a study's archive; raise ValueError for other bytes than published."""
     beside_page = BESIDE / f"{name}.tar.xz"

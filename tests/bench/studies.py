@@ -8,6 +8,7 @@ Commands (H is .venv/bin/heirloop, P is .venv/bin/python):
     P tests/bench/studies.py collect NAME RUN...   makes an archive anew, and its figures
     P tests/bench/studies.py table NAME [PART...]  rows of its instruments, as Markdown
     P tests/bench/studies.py levels NAME ARM...    scores of champion and baseline at the close
+    P tests/bench/studies.py closing NAME          mean gain of the closing looks
     P tests/bench/studies.py confirmed NAME        confirmations and accepts per run and arm
     P tests/bench/studies.py claims [write]        holds docs/studies/claims.md against archives
 
@@ -144,6 +145,17 @@ def levels(name: str, *arms: str) -> None:
         )
 
 
+def closing(name: str) -> None:
+    """Mean gain of the closing looks of each run and arm, on fresh seeds, with its interval."""
+    from evals.intervals import mean
+
+    looks = [p for p in rows(name, "plans") if p["purpose"] == "final" and p["gain_metric"]]
+    for study, arm in dict.fromkeys((p["study"], p["arm"]) for p in looks):
+        mine = [p["gain_metric"] for p in looks if (p["study"], p["arm"]) == (study, arm)]
+        one = mean([float(gain) for gain in mine], "")
+        print(f"{study[:12]} {arm}: {one.value:.4f} ({one.low:.4f} to {one.high:.4f}), n {one.n}")
+
+
 def confirmed(name: str) -> None:
     """How many confirmations accepted (exact interval), measured exactly nothing, and at most; the
     spread of single scores; generations lived.
@@ -254,7 +266,7 @@ def claims(how: str = "") -> None:
 
 
 if __name__ == "__main__":
-    verbs = {f.__name__: f for f in (fetch, collect, table, levels, confirmed, claims)}
+    verbs = {f.__name__: f for f in (fetch, collect, table, levels, closing, confirmed, claims)}
     if sys.argv[1:2] == [] or sys.argv[1] not in verbs:
         sys.exit(__doc__)
     verbs[sys.argv[1]](*sys.argv[2:])

@@ -63,7 +63,10 @@ def gives_back(row, fields):
     return entry.kind
 
 
-@pytest.mark.parametrize("archive", sorted(archives.digests()))
+WHOLE_ARCHIVES = sorted(name for name in archives.digests() if not archives.is_lean(name))
+
+
+@pytest.mark.parametrize("archive", WHOLE_ARCHIVES)
 def test_a_record_gives_back_the_bytes_of_an_archived_entry(archive):
     kinds = {gives_back(row, fields) for row, fields in sampled(archive)}
     assert {"study", "account", "plan", "grant", "reserve", "settle", "start", "job"} <= kinds

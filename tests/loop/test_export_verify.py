@@ -4,7 +4,9 @@ import json
 import random
 import re
 import shutil
+import tarfile
 
+import archives
 import pytest
 from click.testing import CliRunner
 from exports import fit_manifest, flip_bit, read_entries
@@ -340,3 +342,14 @@ def test_without_the_study_s_secret_there_is_no_lean_export(done, tmp_path):
     with pytest.raises(VerificationFailed):
         export([folder], tmp_path / "lean", parquet=False, lean=True)
     assert not (tmp_path / "lean").exists()
+
+
+LEAN_ARCHIVES = sorted(name for name in archives.digests() if archives.is_lean(name))
+
+
+@pytest.mark.parametrize("name", LEAN_ARCHIVES)
+def test_a_published_lean_archive_verifies_by_the_signatures_of_its_studies(name, tmp_path):
+    with tarfile.open(archives.path_of(name)) as tar:
+        tar.extractall(tmp_path, filter="data")
+    told = verify_export(tmp_path / name)
+    assert told["signed by"] == f"{told['studies']} of {told['studies']}"
