@@ -49,8 +49,10 @@ LONGER, BOTH = "more_compute", "more_both"
 """The arm whose baseline trains longer, too; and the arm that has more proposals beside it."""
 
 
-SKILLS = 4
-"""Measures of skill at the end of a campaign of arm self (loop/cycle.py)."""
+CONTENDERS = 3
+"""Most contenders of a selection on proposing skill: the champion, and the best two candidates by
+feedback that are not inferior on the task.
+"""
 
 
 LARGER = 4
@@ -95,6 +97,10 @@ class Arm:
     """
     limited: bool = True
     "whether the study's change limit (study.most_changes) holds for it"
+    selects: Literal["", "skill", "placebo"] = ""
+    """whether some generations choose their champion on proposing skill (`objective.skill`).
+    placebo: the measured skills are permuted among the contenders, at the same cost
+    """
     reseeds: bool = False
     """whether its proposals change nothing, and its candidates train under seeds of their own: a
     comparison of like with like (an A/A test), in which every difference is noise
@@ -103,6 +109,8 @@ class Arm:
 
 ARMS: dict[str, Arm] = {
     "self": Arm(proposer="notebook"),
+    "self_skill": Arm(proposer="notebook", selects="skill"),
+    "skill_placebo": Arm(proposer="notebook", selects="placebo"),
     "frozen": Arm(proposer="notebook", weights="first", history="first"),
     "refit": Arm(proposer="notebook", weights="first"),
     "scrambled": Arm(proposer="notebook", history="scrambled"),
@@ -128,6 +136,10 @@ ARMS: dict[str, Arm] = {
 The others differ from it in a single thing (docs/instruments.md). `one_shot` and the arms of MORE
 differ in the compute of a round (configs.settings.study.Study.rounds).
 """
+
+
+SELECTING = tuple(name for name, arm in ARMS.items() if arm.selects)
+"""Arms that select on proposing skill, and their placebo."""
 
 
 CELLS: dict[str, Arm] = {name: ARMS[name] for name in ("self", "refit", "frozen", "scrambled")}

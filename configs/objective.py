@@ -86,6 +86,27 @@ class Constraint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Selection on proposing skill, in arms `self_skill` and `skill_placebo` (docs/judging.md)."""
+
+    every: int = 3
+    "a generation selects so if this divides its number"
+    asks: int = 1
+    "questions to each contender, each to weights trained anew and on a parent of its own"
+
+    def __post_init__(self) -> None:
+        need(1 <= self.every <= 1000, "every", self.every, "between 1 and 1000")
+        need(1 <= self.asks <= 100, "asks", self.asks, "between 1 and 100")
+
+    def text(self, loss: float) -> str:
+        """Return the selection as a sentence; `loss` is the largest loss on the task."""
+        return (
+            f"Arms that select on proposing skill do so every {self.every} generations, by"
+            f" {self.asks} questions a contender, none of which may lose more than {loss:g}."
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
     """The meaning of better. Set by a human, pinned in the study root."""
 
@@ -125,6 +146,10 @@ class Objective:
     "costs, robustness, spread, and slices that may not lose"
     weights: dict[str, float] = field(default_factory=dict)
     "metric `weighted`: share of each metric, adding up to 1; else empty"
+    skill: Selection | None = later(None)
+    """selection on proposing skill, in the arms that have it; null: every champion is chosen on the
+    task alone
+    """
 
     def __post_init__(self) -> None:
         kind = METRICS[self.metric]
@@ -179,6 +204,12 @@ class Objective:
             "floor",
             self.floor,
             f"null, or between {least:g} and {largest:g}",
+        )
+        need(
+            self.skill is None or self.minimum_effect > 0,
+            "minimum_effect",
+            self.minimum_effect,
+            "above 0 with skill: a contender may lose less than this on the task",
         )
         self._weights()
         self._conditions()
@@ -281,4 +312,5 @@ def objective_text(one: Objective) -> list[str]:
             if one.floor is not None
             else []
         ),
+        *([one.skill.text(one.minimum_effect)] if one.skill else []),
     ]

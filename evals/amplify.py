@@ -7,13 +7,24 @@ sources: docs/instruments.md. Pure functions over records and repeats.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from evals.arms import UNIT, Curve, common, difference, pair_gains
-from evals.intervals import Figure, Floats, bootstrap, cap_at_ceiling, mean, missing, ratio
+from evals.intervals import (
+    COMPARED,
+    Figure,
+    Floats,
+    bootstrap,
+    cap_at_ceiling,
+    figure_of,
+    mark_unclear,
+    mean,
+    missing,
+    ratio,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +86,47 @@ def effects(
     return {
         name: cap_at_ceiling(figure, scores, ceiling, deviation) for name, figure in figures.items()
     }
+
+
+def self_effects(skills: Sequence[Skill]) -> dict[int, float]:
+    """Return repeat -> Q(r_T, h_T) - Q(r_0, h_T), where both were measured."""
+    last = max((s.recipe for s in skills), default=0)
+    plain = {(s.recipe, s.repeat): s.value for s in skills if s.history == last and not s.scrambled}
+    repeats = sorted({repeat for _, repeat in plain})
+    return {
+        repeat: plain[last, repeat] - plain[0, repeat]
+        for repeat in repeats
+        if {(last, repeat), (0, repeat)} <= set(plain)
+    }
+
+
+def effect_apart(one: Sequence[Skill], other: Sequence[Skill]) -> Figure:
+    """Return the self effect of an arm minus another's, paired over repeats."""
+    own, others = self_effects(one), self_effects(other)
+    return mean([own[r] - others[r] for r in own if r in others], f"{UNIT} per proposal")
+
+
+def both(one: Figure, other: Figure) -> Figure:
+    """Return the smaller of two figures: it lies above a bound where both do.
+
+    Its interval has the smaller of both ends on either side, so that it lies above a bound exactly
+    where each of theirs does: an intersection-union test (Berger 1982). Without either it is a
+    word.
+    """
+    parts = [one, other]
+    if lacking := [part for part in parts if part.value is None or part.ends is None]:
+        return missing(lacking[0].word or "not measured", UNIT)
+    first, second = one.ends, other.ends
+    assert first and second and one.value is not None and other.value is not None
+
+    def ends(level: float) -> tuple[float, float]:
+        low, high = zip(first(level), second(level), strict=True)
+        return min(low), min(high)
+
+    n, value = min(one.n, other.n), min(one.value, other.value)
+    figure = mark_unclear(figure_of(value, ends, n, f"{UNIT}, the smaller of two"), 0.0)
+    words = [part.word for part in parts if part.word not in COMPARED]
+    return replace(figure, word=words[0]) if words else figure
 
 
 def amplifying(skill: Mapping[str, Figure], arms: Mapping[str, Curve]) -> bool:

@@ -44,6 +44,7 @@ def judge(
     seed_deviation: float,
     compute: float,
     most: int = 0,
+    effect: float | None = None,
     cautions: bool = True,
 ) -> Verdict:
     """Return the verdict on paired replicates: candidate[i] and champion[i] share a seed.
@@ -51,17 +52,19 @@ def judge(
     A failed replicate is None. `level` is this confirmation's (`spend`), `most` the planned most
     pairs (0: these are all). The answer is `continue` below `most` while a later pair could still
     decide. `compute` is the charge of the candidate's trainings over their plan, at the machine's
-    pace. A candidate without a finite score is rejected. A champion without one is inconclusive.
+    pace. The gain must exceed `effect`, by default the objective's minimum effect; below 0 it is
+    the largest loss that is allowed (non-inferiority). A candidate without a finite score is
+    rejected. A champion without one is inconclusive.
     Without `cautions` an accept lacks its corrected gain, which takes most of the time.
     """
     candidates, champions = ([_value(s, objective) for s in side] for side in (candidate, champion))
     gains = [c - b for c, b in zip(candidates, champions, strict=True) if math.isfinite(c - b)]
+    effect = objective.minimum_effect if effect is None else effect
     most, complete = max(most, len(candidates)), len(gains) == len(candidates)
     if complete:
-        decision = _decide(gains, objective, level, seed_deviation, most)
+        decision = _decide(gains, objective, level, seed_deviation, most, effect)
     else:
         decision = _missing(candidates)
-    effect = objective.minimum_effect
     accepts = decision.answer == "accept"
     criteria = [
         _criterion("replicates", complete, len(gains), len(candidates), "pairs that counted"),
@@ -87,7 +90,7 @@ def judge(
     )
     if answer != "accept" or not cautions:
         return verdict
-    return _with_cautions(verdict, gains, objective, seed_deviation, most)
+    return _with_cautions(verdict, gains, objective, seed_deviation, most, effect)
 
 
 def least(objective: Objective, level: float, most: int) -> int | None:
@@ -126,25 +129,35 @@ def interval(
 
 
 def _decide(
-    gains: Sequence[float], objective: Objective, level: float, deviation: float, most: int
+    gains: Sequence[float],
+    objective: Objective,
+    level: float,
+    deviation: float,
+    most: int,
+    effect: float,
 ) -> Decision:
     if len(gains) < min(objective.first_look, most):
         return Decision(
             answer="continue", evidence=1.0, text=f"first look after {objective.first_look} pairs"
         )
     return RULES[objective.acceptance](
-        gains, level=level, effect=objective.minimum_effect, deviation=deviation, most=most
+        gains, level=level, effect=effect, deviation=deviation, most=most
     )
 
 
 def _with_cautions(
-    verdict: Verdict, gains: Sequence[float], objective: Objective, deviation: float, most: int
+    verdict: Verdict,
+    gains: Sequence[float],
+    objective: Objective,
+    deviation: float,
+    most: int,
+    effect: float,
 ) -> Verdict:
     estimate = estimate_gain(
         gains,
         rule=objective.acceptance,
         level=verdict.level,
-        effect=objective.minimum_effect,
+        effect=effect,
         deviation=deviation,
         most=most,
         first_look=objective.first_look,

@@ -50,8 +50,8 @@ FATES: tuple[Fate, ...] = (
     "inconclusive",
     "accepted",
 )
-"""In the order in which a plan can end. superseded: another plan of its generation was confirmed;
-no effect: rejected on confirm.
+"""In the order in which a plan can end. superseded: another plan of its generation was confirmed,
+or in a selection on proposing skill another contender was chosen; no effect: rejected on confirm.
 """
 PARTS = ("over-claim", "proxy gap", "winner's curse", "verified gain")
 

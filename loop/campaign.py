@@ -11,12 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from configs.arms import variant
+from configs.arms import CONTENDERS, variant
 from configs.entries import Fact, HistoryEntry, InvalidEntry, PlanEntry
 from configs.errors import BadInput, BudgetExhausted, Denied, NeedsHuman
 from configs.records import Plan, Purpose, Split
 from evals.judge import spend
-from loop.facts.facts import Facts, Invalid
+from loop.facts.facts import Facts
+from loop.facts.places import Invalid
 from loop.people import advice, stand_in
 from loop.plan import Draft, Planned, make_plan
 from loop.study.running import Charge, Running, charge_proposer
@@ -83,7 +84,22 @@ class Campaign:
             return True
         trainings = self.facts().trainings[self.key]
         spent = sum(count for at, count in trainings.items() if at < generation)
-        return spent + study.worst(self.arm) <= study.allowance(self.arm)
+        worst = self.running.config.worst(self.arm, generation)
+        return spent + worst <= study.allowance(self.arm)
+
+    def selects(self, generation: int) -> bool:
+        """Tell whether a generation chooses its champion on proposing skill."""
+        return self.running.config.selects(self.arm, generation)
+
+    def effect(self, plan: Plan) -> float:
+        """Return the gain that a plan must exceed on confirm, in the objective's unit.
+
+        In a generation that selects on proposing skill a candidate may lose as much: it must be
+        not inferior.
+        """
+        effect = self.running.config.objective.minimum_effect
+        selects = plan.purpose == "candidate" and self.selects(plan.generation)
+        return -effect if selects else effect
 
     # Plans
 
@@ -204,8 +220,16 @@ class Campaign:
             return spend(config.objective.alpha, confirmations, ())
         used = self.facts().levels[self.key]
         # A generation repeated after an amendment shares the rest.
-        left = self.shape()[0] - plan.generation + 1
+        numbers = range(plan.generation, self.shape()[0] + 1)
+        left = sum(CONTENDERS - 1 if self.selects(number) else 1 for number in numbers)
+        left -= self._count_judged(plan) if self.selects(plan.generation) else 0
         return spend(config.objective.alpha, max(confirmations, len(used) + left), used)
+
+    def _count_judged(self, plan: Plan) -> int:
+        """Return how many candidates of a plan's generation and version have their verdict."""
+        facts, place = self.facts(), (plan.generation, plan.version, "candidate")
+        judged = [facts.plans[name] for name in facts.proposed[self.key] if name in facts.verdicts]
+        return sum((one.generation, one.version, one.purpose) == place for one in judged)
 
 
 def request_decision(campaign: Campaign, planned: Planned, act: Act = "") -> None:

@@ -5,7 +5,7 @@ A killed campaign goes on where it stood. Begin with `run_campaign`.
 
 import random
 
-from configs.arms import CELLS, LARGER, MORE, REFERENCE, START
+from configs.arms import LARGER, MORE, REFERENCE, START
 from configs.entries import CampaignEndEntry
 from configs.errors import Denied, NoBaseline
 from configs.recipe import Recipe
@@ -138,7 +138,7 @@ def finish_campaign(campaign: Campaign) -> None:
     """
     if campaign.key in campaign.facts().ended:
         return
-    for cell in CELLS:
+    for cell in campaign.running.config.study.cells():
         measure_skill(campaign, cell)
     _end(campaign)
 

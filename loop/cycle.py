@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from configs.arms import variant
+from configs.arms import CONTENDERS, variant
 from configs.build import need, parse, strict_json
 from configs.entries import ChampionEntry, UsedUpEntry
 from configs.errors import BadInput
@@ -16,7 +16,7 @@ from configs.objective import Objective
 from configs.records import Proposal, Scores
 from evals.metrics import primary, round_primary
 from loop.campaign import Campaign, passes_gate, request_decisions
-from loop.facts.facts import Invalid
+from loop.facts.places import Invalid
 from loop.measure.confirm import confirm
 from loop.measure.jobs import Replicate
 from loop.measure.replicate import draw_data, measure
@@ -24,6 +24,7 @@ from loop.plan import Draft, Planned, apply_proposal
 from loop.propose.ask import UsedUp, Written, ask
 from loop.propose.history import write_notebook
 from loop.propose.limit import need_few_changes
+from loop.propose.selection import select
 from sandbox.gate.flaw import find_basis_flaw
 
 
@@ -40,10 +41,11 @@ def generation(campaign: Campaign, number: int) -> None:
     plans = propose(campaign, number)
     request_decisions(campaign, plans)
     screened = [screen(campaign, plan) for plan in plans if passes_gate(campaign, plan)]
-    best = choose(screened, campaign.running.config.objective)
-    accepted = best and confirm(campaign, best).answer == "accept"
-    if best and accepted and passes_gate(campaign, best, "promote"):
-        promote(campaign, best)
+    ranked = rank(screened, campaign.running.config.objective)
+    successor = find_successor(campaign, number, ranked)
+    if successor and passes_gate(campaign, successor, "promote"):
+        promote(campaign, successor)
+    best = next(iter(ranked), None)
     campaign.say(f"{campaign.arm}, generation {number}: {describe(campaign, best)}")
     campaign.running.checkpoint()
 
@@ -118,10 +120,22 @@ def screen(campaign: Campaign, planned: Planned) -> Screened:
     return Screened(planned=planned, scores=scores)
 
 
-def choose(screened: Sequence[Screened], objective: Objective) -> Planned | None:
-    """Return the plan to confirm, or None without any screening score.
+def find_successor(campaign: Campaign, number: int, ranked: Sequence[Planned]) -> Planned | None:
+    """Return the plan that the judge accepts, of the best on feedback; None: the champion stays.
 
-    The best primary metric on feedback wins; then fewer weights; then the earlier proposal.
+    In a generation that selects on proposing skill the judge takes the best few, each of which must
+    be not inferior; of these and the champion the best proposer is chosen.
+    """
+    selects = campaign.selects(number)
+    judged = ranked[: CONTENDERS - 1 if selects else 1]
+    able = [planned for planned in judged if confirm(campaign, planned).answer == "accept"]
+    return select(campaign, number, able) if selects else next(iter(able), None)
+
+
+def rank(screened: Sequence[Screened], objective: Objective) -> list[Planned]:
+    """Return the plans with a screening score, in the order in which to confirm them.
+
+    The best primary metric on feedback comes first; then fewer weights; then the earlier proposal.
     """
     rows = [
         (primary(objective, row.scores), -row.scores.parameters, -row.planned.plan.index, row)
@@ -129,7 +143,8 @@ def choose(screened: Sequence[Screened], objective: Objective) -> Planned | None
         if row.scores is not None
     ]
     finite = [row for row in rows if math.isfinite(row[0])]
-    return max(finite, key=lambda row: row[:3])[3].planned if finite else None
+    ordered = sorted(finite, key=lambda row: row[:3], reverse=True)
+    return [row[3].planned for row in ordered]
 
 
 def promote(campaign: Campaign, planned: Planned) -> None:

@@ -37,6 +37,7 @@ LOOKS: dict[Purpose, int] = {
     "final": 1,
     "larger": 1,
     "skill": 1,
+    "select": 1,
     "ablation": 1,
     "unseal": 1,
     "reference": 1,
@@ -221,6 +222,7 @@ def _count_jobs(config: Config, purpose: Purpose, arm: str) -> tuple[JobCount, .
         "reference": closing,
         "reference_larger": config.study.larger_replicates,
         "skill": 1,
+        "select": 1,
         "ablation": closing,
         "unseal": closing or 4,
     }

@@ -191,11 +191,12 @@ def _check_confirmations(config: Config) -> None:
         count = getattr(config.study, name)
         limit = f"at most {most} with group_sequential; sign_flip has no such limit"
         need(count <= most, f"study.{name}", count, limit)
-    level = spend(objective.alpha, config.confirmations(), ())
+    confirmations = max(map(config.confirmations, ("", *config.arms())))
+    level = spend(objective.alpha, confirmations, ())
     if least(objective, level, pairs) is None:
         raise BadInput(
             f"study.confirm_replicates is {pairs}; {objective.acceptance} at level {level:.2g}"
-            f" ({objective.alpha:g} over {config.confirmations()} confirmations) cannot"
+            f" ({objective.alpha:g} over {confirmations} confirmations) cannot"
             f" accept within so few pairs; {_more_pairs(objective, level, pairs)}"
         )
 

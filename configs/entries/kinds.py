@@ -48,6 +48,7 @@ from configs.entries.work import (
     OpeningEntry,
     PlanEntry,
     ScoreEntry,
+    SelectionEntry,
     UsedUpEntry,
     VerdictEntry,
 )
@@ -80,6 +81,7 @@ Fact = (
     | LookEntry
     | ScoreEntry
     | VerdictEntry
+    | SelectionEntry
     | ChampionEntry
     | CampaignEndEntry
     | OpeningEntry
@@ -128,6 +130,7 @@ KINDS: dict[str, type[Fact]] = {
     "look": LookEntry,
     "score": ScoreEntry,
     "verdict": VerdictEntry,
+    "selection": SelectionEntry,
     "champion": ChampionEntry,
     "campaign-end": CampaignEndEntry,
     "opening": OpeningEntry,

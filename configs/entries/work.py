@@ -123,6 +123,37 @@ class ChampionEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Contender:
+    """A plan that contends for the place of champion by its proposing skill."""
+
+    plan: str
+    "digest of the plan"
+    skill: float | None
+    """mean gain of its weights' fresh proposals over their parents, on feedback, larger is better;
+    null: none has a score. An export of a running study closes it
+    """
+    counted: float | None
+    "the skill that it was chosen by; in arm skill_placebo another contender's or its own"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectionEntry:
+    """A generation chose its champion on proposing skill; the figures are no result."""
+
+    kind: ClassVar[str] = "selection"
+    arm: str
+    "arm of the campaign"
+    repeat: int
+    "campaign of the arm, from 0"
+    generation: int
+    "the generation"
+    contenders: tuple[Contender, ...]
+    "the champion first, then each candidate that is not inferior on the task, best feedback first"
+    chosen: str
+    "digest of the contender with the highest counted skill, the earliest of equals"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignEndEntry:
     """A campaign reached its end."""
 

@@ -7,10 +7,10 @@ out. It is refused where the study cannot measure that instrument (docs/instrume
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NoReturn
 
-from configs.arms import BOTH, LONGER, MORE, PAIRS, PARALLEL, REFERENCE
+from configs.arms import BOTH, LONGER, MORE, PAIRS, PARALLEL, REFERENCE, SELECTING
 from configs.build import need
 from configs.errors import BadInput
 
@@ -107,6 +107,21 @@ _TEAMS = {
     for measure in ("gain", "yield per compute", "duplicates", "distance")
     for pair, (one, other) in PAIRS.items()
 }
+_SKILL = {
+    "{arm}, self effect": Needs(arms=("{arm}",), settings=("skill_proposals",)),
+    "{arm}, gain minus refit": Needs(arms=("{arm}", "refit")),
+    "{arm}, amplifying": Needs(
+        arms=("{arm}", "refit"), settings=("final_replicates", "skill_proposals")
+    ),
+    "{arm} minus self, self effect": Needs(arms=("{arm}", "self"), settings=("skill_proposals",)),
+}
+_AMPLIFY = {
+    f"between, amplify, {name.format(arm=arm)}": replace(
+        needs, arms=tuple(one.format(arm=arm) for one in needs.arms)
+    )
+    for arm in SELECTING
+    for name, needs in _SKILL.items()
+}
 INSTRUMENTS: dict[str, Needs] = {
     "between, self minus {arm}": Needs(arms=("self", "{arm}")),
     **{f"between, {name}": Needs(arms=("self", *arms)) for name, arms in _TWINS.items()},
@@ -122,6 +137,10 @@ INSTRUMENTS: dict[str, Needs] = {
         f"between, reach, {arm}": Needs(arms=(arm, f"{arm}_free"))
         for arm in ("one_shot", "no_carry")
     },
+    **_AMPLIFY,
+    "between, amplify, self_skill minus skill_placebo, self effect": Needs(
+        arms=SELECTING, settings=("skill_proposals",)
+    ),
     **_TEAMS,
     "arms, self, compute x proposals": Needs(arms=("self", LONGER, "more_proposals", BOTH)),
     "arms, {arm}, gain": Needs(arms=("{arm}",)),

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from configs.arms import LARGER, SKILLS, START
+from configs.arms import CONTENDERS, LARGER, START, variant
 from configs.build import need, parse
 from configs.errors import BadInput
 from configs.job import Limits
@@ -113,6 +113,7 @@ class Config:
         for number in range(len(self.study.references)):
             self._check_reference(number)
         self._measurable()
+        self._selecting()
         slices, on_table = self.task.format().slices(), bool(self.task.table)
         need_measurable(self.study.claims, self.arms(), self.study, slices, on_table)
         self._affordable()
@@ -151,13 +152,7 @@ class Config:
             None,
             f"the standard deviation over seeds of {self.objective.metric}, {self.objective.scale}",
         )
-        recipes = math.prod(len(values) for values in self.task.choices().values())
-        need(
-            8 * self.study.skill_parents <= recipes,
-            "study.skill_parents",
-            self.study.skill_parents,
-            f"at most an eighth of the {recipes} recipes of the grid of task {self.task.name}",
-        )
+        self._need_parents("study.skill_parents", self.study.skill_parents)
         names = self.task.format().slices()
         for one in conditions:
             need(
@@ -166,6 +161,33 @@ class Config:
                 one.slice,
                 f"one of task {self.task.name}: {', '.join(names)}",
             )
+
+    def _selecting(self) -> None:
+        """Refuse a selection on proposing skill without an arm for it, or without its measures."""
+        rule, study = self.objective.skill, self.study
+        arms = [arm for arm in self.arms() if variant(arm).selects]
+        need(
+            rule is not None or not arms,
+            "objective.skill",
+            None,
+            f"given in a study with arm {', '.join(arms)}, such as {{every: 3, asks: 1}}",
+        )
+        if rule is None:
+            return
+        right = "null in a study without arm self_skill or skill_placebo"
+        need(bool(arms), "objective.skill", "given", right)
+        right = f"at most study.generations {study.generations}"
+        need(rule.every <= study.generations, "objective.skill.every", rule.every, right)
+        for name in ("skill_proposals", "skill_parents"):
+            right = "at least 1 in a study that selects on proposing skill"
+            need(getattr(study, name) > 0, f"study.{name}", getattr(study, name), right)
+        self._need_parents("objective.skill.asks", rule.asks)
+
+    def _need_parents(self, name: str, count: int) -> None:
+        """Refuse more parents, to be drawn from a half of the grid, than it surely has."""
+        recipes = math.prod(len(values) for values in self.task.choices().values())
+        right = f"at most an eighth of the {recipes} recipes of the grid of task {self.task.name}"
+        need(8 * count <= recipes, name, count, right)
 
     def _affordable(self) -> None:
         """Refuse more looks, confirmations or replicates than budget or objective hold."""
@@ -177,9 +199,16 @@ class Config:
             f"at least study.generations {study.generations}",
         )
         closing = (study.final_replicates > 0) + (study.larger_replicates > 0)
-        released = sum(self.trials(arm) - study.start_trials for arm in self.arms())
+        released = sum(
+            self.trials(arm) - study.start_trials + self.selections(arm) * self.selecting_looks()
+            for arm in self.arms()
+        )
         confirmed = sum(
-            study.rounds(arm)[0] + closing + study.ablate + SKILLS * study.skill_looks(arm)
+            study.rounds(arm)[0]
+            + self.selections(arm) * (CONTENDERS - 2)
+            + closing
+            + study.ablate
+            + study.skill_looks(arm)
             for arm in self.arms()
         )
         for split, each, start in (
@@ -240,7 +269,36 @@ class Config:
 
     def confirmations(self, arm: str = "") -> int:
         """Return how many confirmations of a campaign share alpha."""
-        return self.objective.confirmations or max(1, self.study.rounds(arm)[0])
+        once = self.objective.confirmations or max(1, self.study.rounds(arm)[0])
+        return once + self.selections(arm) * (CONTENDERS - 2)
+
+    def selects(self, arm: str, generation: int) -> bool:
+        """Tell whether a generation of an arm chooses its champion on proposing skill."""
+        rule = self.objective.skill
+        if rule is None or not variant(arm).selects or generation < 1:
+            return False
+        return generation % rule.every == 0
+
+    def selections(self, arm: str) -> int:
+        """Return how many generations of an arm select on proposing skill."""
+        numbers = range(1, self.study.rounds(arm)[0] + 1 if variant(arm).selects else 1)
+        return sum(self.selects(arm, number) for number in numbers)
+
+    def selecting_looks(self) -> int:
+        """Return the most proposals that a selection looks at, on feedback."""
+        rule = self.objective.skill
+        return CONTENDERS * rule.asks * self.study.skill_proposals if rule else 0
+
+    def worst(self, arm: str, generation: int) -> int:
+        """Return the most trainings of a generation of an arm, a selection's included.
+
+        A question trains its weights and reads; each proposal is trained beside its parent.
+        """
+        ordinary, rule = self.study.worst(arm), self.objective.skill
+        if rule is None or not self.selects(arm, generation):
+            return ordinary
+        asked = CONTENDERS * rule.asks * (2 + 2 * self.study.skill_proposals)
+        return ordinary + asked + (CONTENDERS - 2) * 2 * self.study.replicates(arm)
 
     def reference(self, repeat: int) -> Recipe:
         """Return the recipe that arm reference measures in a repeat."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from configs.arms import MORE, ONE_SHOT, RAISE, REFERENCE, START, variant
+from configs.arms import CELLS, MORE, ONE_SHOT, RAISE, REFERENCE, START, variant
 from configs.build import need
 from configs.reader import later
 from configs.settings.claims import Claim
@@ -76,13 +76,15 @@ class Study:
     it out
     """
     skill_proposals: int = 0
-    """proposals by the last weights of arm self on each parent, each measured on confirm once, and
-    as many by each of three twins; 0: no measure of skill
+    """proposals by the last weights on each parent, each measured on confirm once, and as many by
+    each of their twins, in arm self and in arms that select on proposing skill; 0: no measure
     """
     skill_parents: int = later(0)
     """parents of a measure of skill, drawn from the grid by the repeat's secret, each with weights
     trained anew; without a table the first is the baseline. Absent or 0: the baseline alone
     """
+    skill_cells: tuple[str, ...] = later(())
+    "cells of skill that are measured (docs/instruments.md); absent or empty: all"
     ablate: int = later(0)
     """most changes of an arm's last champion that are taken back, each alone, and measured as the
     closing look is: the knobs in their order, then source regions; absent or 0: none
@@ -155,6 +157,14 @@ class Study:
         need(
             0 <= self.skill_parents <= 100, "skill_parents", self.skill_parents, "between 0 and 100"
         )
+        cells = set(self.skill_cells)
+        known = cells <= set(CELLS) and len(cells) == len(self.skill_cells)
+        need(
+            not cells or (known and {"self", "refit"} <= cells),
+            "skill_cells",
+            self.skill_cells,
+            f"empty, or self, refit and others of {', '.join(CELLS)}",
+        )
         need(1 <= self.claim_runs <= 1000, "claim_runs", self.claim_runs, "between 1 and 1000")
         need(0 <= self.ablate <= 100, "ablate", self.ablate, "between 0 and 100")
         need(
@@ -212,11 +222,17 @@ class Study:
 
     def measures_skill(self, arm: str) -> bool:
         """Tell whether the skill of an arm's last weights is measured."""
-        return arm == "self" and self.skill_proposals > 0
+        return (arm == "self" or bool(variant(arm).selects)) and self.skill_proposals > 0
+
+    def cells(self) -> tuple[str, ...]:
+        """Return the cells of skill that are measured."""
+        return tuple(cell for cell in CELLS if cell in self.skill_cells or not self.skill_cells)
 
     def skill_looks(self, arm: str) -> int:
-        """Return how many proposals of a cell are looked at, 0 for an arm that is not measured."""
-        return self.measures_skill(arm) * self.asks() * self.skill_proposals
+        """Return how many proposals of its cells are looked at, 0 for an arm that is not
+        measured.
+        """
+        return self.measures_skill(arm) * len(self.cells()) * self.asks() * self.skill_proposals
 
     def asks(self) -> int:
         """Return how many parents a measure of skill asks about, each by weights of its own."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from configs.arms import LARGER, SKILLS
+from configs.arms import CONTENDERS, LARGER
 from configs.records import Amount
 from configs.settings.config import Config
 from evals.judge import spend
@@ -88,10 +88,14 @@ def follow(config: Config, arm: str, worst: bool) -> Course:
     pairs = study.replicates(arm) if worst else mean_pairs(config, arm)
     reads = study.readings(arm) if is_boxed else 0
     each, spent, number = reads + proposals + 2 * pairs, 1.0, 0
-    while number < rounds and _affords(config, arm, spent):
+    while number < rounds and _affords(config, arm, spent, number + 1):
         spent, number = spent + each, number + 1
+        if worst and config.selects(arm, number):
+            spent += (CONTENDERS - 2) * 2 * pairs
     looks = 2 * study.final_replicates
-    asks = SKILLS * study.asks() if study.measures_skill(arm) else 0
+    cells = len(study.cells()) * study.asks() if study.measures_skill(arm) else 0
+    chosen = _count_choosing(config, arm, number, worst)
+    asks = cells + chosen
     # Each ask trains weights, and each of its proposals is trained beside its parent.
     skills = asks * (1 + 2 * study.skill_proposals)
     # An arm with more compute takes no larger look (loop/course.py).
@@ -109,9 +113,19 @@ def follow(config: Config, arm: str, worst: bool) -> Course:
     )
 
 
-def _affords(config: Config, arm: str, spent: float) -> bool:
-    study = config.study
-    return not study.plan_trainings or spent + study.worst(arm) <= study.allowance(arm)
+def _count_choosing(config: Config, arm: str, generations: int, worst: bool) -> int:
+    """Return the questions of the selections on proposing skill: one other contender, or the
+    most.
+    """
+    if config.objective.skill is None:
+        return 0
+    times = sum(config.selects(arm, number) for number in range(1, generations + 1))
+    return times * (CONTENDERS if worst else 2) * config.objective.skill.asks
+
+
+def _affords(config: Config, arm: str, spent: float, generation: int) -> bool:
+    study, worst = config.study, config.worst(arm, generation)
+    return not study.plan_trainings or spent + worst <= study.allowance(arm)
 
 
 def mean_pairs(config: Config, arm: str = "") -> float:

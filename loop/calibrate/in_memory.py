@@ -10,43 +10,44 @@ Arms whose weights propose are played by a program that reads the notebook as we
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
 
-from configs.arms import CELLS, START, variant
-from configs.build import parse, strict_json
+from configs.arms import CONTENDERS, START, variant
 from configs.entries import OpeningEntry
 from configs.errors import BadInput, NoBaseline
 from configs.history import History, Trial
 from configs.recipe import Recipe
-from configs.records import CONFIRM, JobCount, Proposal, Purpose
 from configs.settings.config import Config
 from evals.metrics import primary
 from evals.table import World
 from loop.calibrate.played import (
-    PLAYED,
     Played,
     confirm,
     make_draft,
-    make_result,
     measure,
     record,
     screen,
 )
-from loop.calibrate.reader import MOST_DRAFTS, write_proposals
+from loop.calibrate.played_skill import (
+    count_drafts,
+    measure_skill,
+    pick_lines_of,
+    record_proposal,
+    record_reading,
+    select,
+)
+from loop.calibrate.reader import write_proposals
 from loop.campaign import Campaign
 from loop.course import draw_start
-from loop.cycle import choose
-from loop.facts.facts import Invalid
+from loop.cycle import rank
+from loop.facts.places import Invalid
 from loop.instruments.run import Run
 from loop.measure.jobs import Replicate
-from loop.plan import Planned, apply_proposal
-from loop.propose.ask import pick_line
-from loop.propose.history import history_of, list_trials, select_trials
-from loop.propose.limit import need_near
-from loop.propose.skill import list_parents, list_tried
+from loop.plan import Planned
+from loop.propose.history import history_of
 from loop.propose.table import proposer
 from loop.propose.view import ProposerView
 from loop.study.simulated import PROPOSE_US
@@ -56,15 +57,22 @@ OPENING_PAIRS = 4
 
 
 def play_study(
-    number: int, config: Config, world: World, *, learns: bool = False, cautions: bool = True
+    number: int,
+    config: Config,
+    world: World,
+    *,
+    learns: bool = False,
+    reads: Callable[[Recipe], int] | None = None,
+    cautions: bool = True,
 ) -> Run:
     """Return a whole study as the instruments read it, sealed opened for every champion.
 
     `number` tells it from other studies that are measured together. `learns` lets the newer recipe
-    of arms `self` and `scrambled` read better. Raises BadInput for an arm that is neither a program
+    of arms `self` and `scrambled` read better; with `reads` its recipe alone decides how well a
+    reader reads. Raises BadInput for an arm that is neither a program
     nor of weights, NoBaseline for a baseline that fails.
     """
-    played = Played(config=config, world=world, learns=learns, cautions=cautions)
+    played = Played(config=config, world=world, learns=learns, reads=reads, cautions=cautions)
     played.recipes.update({row.recipe: row.recipe for row in world.table.rows})
     for repeat in range(config.study.repeats):
         for trial in range(config.study.start_trials):
@@ -72,8 +80,8 @@ def play_study(
         for arm in config.arms():
             _play_campaign(played, arm, repeat)
         for arm in config.arms():
-            for cell in CELLS if config.study.measures_skill(arm) else ():
-                _measure_skill(played, played.campaign(arm, repeat), cell)
+            for cell in config.study.cells() if config.study.measures_skill(arm) else ():
+                measure_skill(played, played.campaign(arm, repeat), cell)
     played.known.closed = True
     return Run.of_facts(number, config, played.known, played.proposing_us)
 
@@ -102,9 +110,14 @@ def _play_campaign(played: Played, arm: str, repeat: int) -> None:
 
 def _play_generation(played: Played, campaign: Campaign, number: int) -> None:
     plans = _propose(played, campaign, number)
-    best = choose([screen(played, planned) for planned in plans], played.config.objective)
-    if best and confirm(played, campaign, best).answer == "accept":
-        played.known.champions[campaign.key].append(best.digest)
+    ranked = rank([screen(played, planned) for planned in plans], played.config.objective)
+    selects = campaign.selects(number)
+    judged = ranked[: CONTENDERS - 1 if selects else 1]
+    able = [one for one in judged if confirm(played, campaign, one).answer == "accept"]
+    successor = select(played, campaign, number, able) if selects else next(iter(able), None)
+    if successor:
+        played.known.champions[campaign.key].append(successor.digest)
+        played.known.crowned.add(successor.digest)
 
 
 # Proposals
@@ -114,7 +127,7 @@ def _propose(played: Played, campaign: Campaign, number: int) -> list[Planned]:
     """Return the plans of a generation; an invalid proposal leaves its reason."""
     plans, parent = list[Planned](), campaign.parent()
     for index, text in enumerate(_texts(played, campaign, number)):
-        planned = _record_proposal(played, campaign, number, index, parent, text)
+        planned = record_proposal(played, campaign, number, index, parent, text)
         if planned:
             plans.append(planned)
     return plans
@@ -169,64 +182,10 @@ def _read_notebook(
 ) -> Iterator[str | BadInput]:
     """Yield the proposals of the weights' stand-in, and charge its reading."""
     best = campaign.champions()[0 if variant(campaign.arm).weights == "first" else -1]
-    _record_reading(played, campaign, best, number)
+    record_reading(played, campaign, best, number)
     rng = random.Random(f"{played.config.study.seed}:{campaign.arm}:{campaign.repeat}:{number}")
-    lines = write_proposals(history_of(campaign, count), rng, _drafts(played, campaign, best))
-    yield from _pick_lines(lines, count)
-
-
-def _pick_lines(lines: list[str], count: int) -> Iterator[str | BadInput]:
-    for index in range(count):
-        try:
-            yield pick_line(lines, index)
-        except BadInput as error:
-            yield error
-
-
-def _drafts(played: Played, campaign: Campaign, reader: Planned) -> int:
-    """Return the drafts of a reading: doubled by every accepted change, where recipes learn."""
-    newer = played.known.champions[campaign.key].index(reader.digest)
-    return min(MOST_DRAFTS, 2 ** (newer + 1)) if played.learns else MOST_DRAFTS
-
-
-def _record_reading(played: Played, campaign: Campaign, reader: Planned, number: int) -> Planned:
-    jobs = (JobCount(role="propose", count=1),)
-    draft = make_draft("propose", number, 0, reader.plan.recipe, parent=reader, jobs=jobs)
-    asking, config = record(played, campaign, draft), played.config
-    played.known.asks[*campaign.key, number] = asking.digest
-    result = make_result(config.compute(campaign.arm), 0, "ok", "read the notebook")
-    played.known.results[asking.digest, "propose", 0] = result, 0
-    if number <= config.study.generations:
-        played.known.trainings[campaign.key][number] += 1
-    return asking
-
-
-def _record_proposal(
-    played: Played,
-    campaign: Campaign,
-    number: int,
-    index: int,
-    parent: Planned,
-    text: str | BadInput,
-    asked: Recipe | None = None,
-) -> Planned | None:
-    """Record the plan of a proposal, or the reason for having none.
-
-    A proposal that measures skill starts from the recipe `asked` about instead of the parent's.
-    """
-    before = asked or parent.plan.recipe
-    try:
-        if isinstance(text, BadInput):
-            raise text
-        made = parse(Proposal, strict_json(text))
-        recipe = apply_proposal(before, {}, made, variant(campaign.arm).reseeds).recipe
-        need_near(campaign.limit(), (before, ""), (recipe, ""))
-    except BadInput as error:
-        played.known.at[*campaign.key, number, index] = Invalid(reason=str(error)[:300])
-        return None
-    purpose: Purpose = "skill" if asked else "candidate"
-    draft = make_draft(purpose, number, index, recipe, parent=parent, beside=parent, proposal=made)
-    return record(played, campaign, replace(draft, reference=(PLAYED, before)))
+    lines = write_proposals(history_of(campaign, count), rng, count_drafts(played, campaign, best))
+    yield from pick_lines_of(lines, count)
 
 
 # The end of a campaign
@@ -274,36 +233,3 @@ def _open_sealed(played: Played, campaign: Campaign, base: Planned, best: Planne
         spread=None,
         computable=False,
     )
-
-
-def _measure_skill(played: Played, campaign: Campaign, cell: str) -> None:
-    """Measure a cell as loop/propose/skill.py does: proposals on each parent, a pair for each."""
-    study, champions, arm = played.config.study, campaign.champions(), CELLS[cell]
-    reader = champions[0 if arm.weights == "first" else -1]
-    written = list[Recipe]()
-    for ask, parent in enumerate(list_parents(campaign, "measure")):
-        generation = study.skill_generation(list(CELLS).index(cell), ask)
-        _record_reading(played, campaign, reader, generation)
-        trials = select_trials(campaign, list_trials(campaign), arm.history)
-        tried = [plan.recipe for plan in list_tried(played.known, campaign.repeat)]
-        barred = dict.fromkeys((*tried, *written)) if study.skill_parents else ()
-        history = History(
-            champion=parent,
-            champion_source=PLAYED,
-            champion_score=None,
-            trials=tuple(trials.values()),
-            barred=tuple(barred),
-            count=study.skill_proposals,
-            grid=played.config.task.choices(),
-            most_changes=campaign.limit(),
-        )
-        rng = random.Random(f"{study.seed}:{cell}:{campaign.repeat}:{generation}")
-        lines = write_proposals(history, rng, _drafts(played, campaign, reader))
-        for index, text in enumerate(_pick_lines(lines, study.skill_proposals)):
-            planned = _record_proposal(
-                played, campaign, generation, index, champions[0], text, parent
-            )
-            if planned:
-                written.append(planned.plan.recipe)
-                for champion in (False, True):
-                    measure(played, Replicate(planned=planned, index=0, champion=champion), CONFIRM)

@@ -5,6 +5,7 @@ levels, histories, compute ratios. Plans have readable names instead of digests,
 granted or written. in_memory.py plays whole studies with it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import cast
 
@@ -27,7 +28,8 @@ from evals.judge import judge
 from evals.table import PLANNED, Drawn, Row, Unlisted, World
 from loop.campaign import Campaign
 from loop.cycle import Screened
-from loop.facts.facts import Facts, Place
+from loop.facts.facts import Facts
+from loop.facts.places import Place
 from loop.measure.jobs import Replicate, seed_of
 from loop.measure.replicate import compute_ratio
 from loop.plan import Draft, Planned, make_plan
@@ -64,6 +66,8 @@ class Played:
     "the table that answers"
     learns: bool = False
     "whether a newer recipe reads better: it draws more drafts of a proposal"
+    reads: Callable[[Recipe], int] | None = None
+    "drafts of a proposal by the recipe that reads, in a world where recipes decide; None: `learns`"
     cautions: bool = True
     "whether an accept gets its corrected gain"
     known: Facts = field(default_factory=lambda: Facts(format=FORMAT))
@@ -147,7 +151,9 @@ def record(played: Played, campaign: Campaign, draft: Draft) -> Planned:
     known = played.known
     known.plans[name] = plan
     known.proposed[campaign.key].append(name)
-    if plan.purpose != "propose":
+    if plan.purpose == "select":
+        known.selecting.add(plan, name)
+    elif plan.purpose != "propose":
         known.at[*campaign.key, plan.generation, plan.index] = name
     return Planned(digest=name, plan=plan)
 
@@ -192,6 +198,7 @@ def confirm(played: Played, campaign: Campaign, planned: Planned) -> Verdict:
             seed_deviation=config.deviation(),
             compute=compute_ratio(cast(Running, played), planned),
             most=most,
+            effect=campaign.effect(planned.plan),
             cautions=played.cautions and candidate,
         )
         if verdict.answer != "continue":
@@ -205,7 +212,7 @@ def measure(played: Played, replicate: Replicate, split: Split) -> Scores | None
     """Return the scores of a replicate, drawn from the table; None after a failure."""
     known, planned, index = played.known, replicate.planned, replicate.index
     plan, name = planned.plan, planned.digest
-    if plan.purpose in ("baseline", "candidate"):
+    if plan.purpose in ("baseline", "candidate", "select"):
         known.trainings[plan.arm, plan.repeat][plan.generation] += 1
     seed, scores = seed_of(cast(Running, played), replicate), None
     try:

@@ -23,6 +23,7 @@ from configs.entries import (
     Entry,
     ProbeEntry,
     ScoreEntry,
+    SelectionEntry,
     StartEntry,
     StudyEntry,
     VerdictEntry,
@@ -51,6 +52,7 @@ WHY: dict[str, tuple[tuple[str, ...], bool, str]] = {
     ),
     "score": (("score",), True, "until the study ends only rounded feedback scores are shown"),
     "verdict": (("verdict",), True, "until the study ends only the answer leaves the gate split"),
+    "selection": (("selection",), True, "until the study ends no skill that selects is shown"),
     "probe": (
         ("probe", "request", "approval", "decision"),
         True,
@@ -62,19 +64,10 @@ Place = tuple[int, int]
 """Number of an entry, and place of a fact in it, from 0."""
 DAMAGE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 """What reading a line raises that is no entry."""
-MEASURABLE = ("seed", "verdict")
+MEASURABLE = ("seed", "verdict", "selection")
 """Reasons that leave an entry fit for the instruments."""
-FIGURES = (
-    "gain",
-    "low",
-    "high",
-    "evidence",
-    "corrected",
-    "corrected_low",
-    "corrected_high",
-    "hidden",
-    "bounded",
-)
+ENDS = ("corrected", "corrected_low", "corrected_high")
+FIGURES = ("gain", "low", "high", "evidence", *ENDS, "hidden", "bounded")
 """Fields of a verdict that stay closed."""
 
 
@@ -184,8 +177,8 @@ def _reason(entry: Entry, ended: bool, probes: set[str]) -> str:
         if entry.body["scores"]["split"] == "sealed":
             return "sealed"
         return "" if ended else "score"
-    if entry.kind == VerdictEntry.kind:
-        return "" if ended else "verdict"
+    if entry.kind in (VerdictEntry.kind, SelectionEntry.kind):
+        return "" if ended else entry.kind
     names_probe = entry.kind in WHY["probe"][0] and _subject(entry) in probes
     return "probe" if names_probe else ""
 
@@ -204,6 +197,9 @@ def _without(body: Mapping[str, Any], why: str, objective: Objective) -> dict[st
         return {**body, "job": {**job, "order": {**job["order"], "seed": None}}}
     if why == "verdict":
         return {**body, "verdict": _answer_alone(body["verdict"])}
+    if why == "selection":
+        hidden = dict.fromkeys(("skill", "counted"))
+        return {**body, "contenders": [one | hidden for one in body["contenders"]]}
     if why == "probe":
         return {}
     scores = body["scores"]

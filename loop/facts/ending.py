@@ -1,7 +1,8 @@
 """How far did a campaign come, and why did it end? Read from the ledger's facts alone."""
 
 from configs.settings.config import Config
-from loop.facts.facts import Campaign, Facts
+from loop.facts.facts import Facts
+from loop.facts.places import Campaign
 
 
 def count_generations(facts: Facts, campaign: Campaign, limit: int) -> int:

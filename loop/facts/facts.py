@@ -29,26 +29,13 @@ from configs.entries import (
     ProbeEntry,
     RecallEntry,
     ScoreEntry,
+    SelectionEntry,
     StudyEntry,
     UsedUpEntry,
     VerdictEntry,
 )
 from configs.records import CONFIRM, JobResult, ModelReply, Plan, Scores, Verdict, name_split
-
-Slot = tuple[str, str, int]
-"""(plan digest, role, index) of a job."""
-Campaign = tuple[str, int]
-"""(arm, repeat)."""
-Place = tuple[str, int, int, int]
-"""(arm, repeat, generation, index) of a proposal."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Invalid:
-    """A proposal without a plan."""
-
-    reason: str
-    "why it is invalid"
+from loop.facts.places import SELECTING, Campaign, Invalid, Place, Selecting, Slot
 
 
 @dataclass(slots=True)
@@ -67,6 +54,8 @@ class Facts:
     "(arm, repeat, generation) -> digest of the propose plan; its jobs write the proposals"
     further_asks: dict[Place, str] = field(default_factory=dict)
     "(arm, repeat, generation, proposer) -> the propose plan of each further proposer at once"
+    selecting: Selecting = field(default_factory=Selecting)
+    "looks at proposing skill by which champions are chosen; no history holds any of them"
     granted: set[str] = field(default_factory=set)
     "plans that the gate let pass"
     results: dict[Slot, tuple[JobResult, int]] = field(default_factory=dict)
@@ -131,11 +120,14 @@ class Facts:
         plan, campaign = fact.plan, (fact.plan.arm, fact.plan.repeat)
         self.plans[fact.digest] = plan
         self.proposed[campaign].append(fact.digest)
-        if self.lean and plan.purpose in ("candidate", "propose"):
+        if self.lean and plan.purpose in ("candidate", "propose", "select"):
             # Measures after the last generation look back, and propose plans begin none.
             if plan.purpose == "candidate":
                 self._forget_before(plan)
             self.whole[campaign].append(fact.digest)
+        if plan.purpose == "select" or (plan.purpose == "propose" and plan.index >= SELECTING):
+            self.selecting.add(plan, fact.digest)
+            return
         if plan.purpose == "propose":
             if plan.index:
                 self.further_asks[*campaign, plan.generation, plan.index] = fact.digest
@@ -148,7 +140,8 @@ class Facts:
 
     def _fold_invalid(self, fact: InvalidEntry, sequence: int) -> None:
         campaign = fact.arm, fact.repeat
-        self.at[*campaign, fact.generation, fact.index] = Invalid(reason=fact.reason)
+        at = self.selecting.at if fact.index >= SELECTING else self.at
+        at[*campaign, fact.generation, fact.index] = Invalid(reason=fact.reason)
         if fact.proposal:
             self.taken[campaign].append(fact.proposal)
 
@@ -181,6 +174,9 @@ class Facts:
         if plan.purpose == "candidate":
             self.levels[plan.arm, plan.repeat].append(fact.verdict.level)
 
+    def _fold_selection(self, fact: SelectionEntry, sequence: int) -> None:
+        self.selecting.chosen[fact.arm, fact.repeat, fact.generation] = fact
+
     def _fold_decision(self, fact: DecisionEntry, sequence: int) -> None:
         if not fact.allow:
             self.denied[fact.plan, fact.change_class] = fact.reason
@@ -208,7 +204,7 @@ class Facts:
             if unfinished and proposal not in champions:
                 del self.at[place]
                 self.asks.pop(place[:3], None)
-
+        self.selecting.reopen(last, self.ended)
         for place in list(self.further_asks):
             if place[2] == last.get(place[:2]) and place[:2] not in self.ended:
                 del self.further_asks[place]
@@ -282,7 +278,7 @@ class Facts:
 
 def _counts_as_training(role: str, plan: Plan) -> bool:
     trains = role in ("train", "champion-train", "propose")
-    return trains and plan.purpose in ("baseline", "candidate", "propose")
+    return trains and plan.purpose in ("baseline", "candidate", "propose", "select")
 
 
 _FOLDS: dict[str, Callable[[Facts, Any, int], None]] = {
@@ -295,6 +291,7 @@ _FOLDS: dict[str, Callable[[Facts, Any, int], None]] = {
     JobEntry.kind: Facts._fold_job,
     ScoreEntry.kind: Facts._fold_score,
     VerdictEntry.kind: Facts._fold_verdict,
+    SelectionEntry.kind: Facts._fold_selection,
     DecisionEntry.kind: Facts._fold_decision,
     ChampionEntry.kind: Facts._fold_champion,
     RecallEntry.kind: Facts._fold_recall,

@@ -12,9 +12,12 @@ from loop.facts.facts import Facts
 
 
 def feedback_score(facts: Facts, digest: str, objective: Objective) -> float | None:
-    """Return a plan's rounded score on feedback, as people see it; None without any."""
+    """Return a plan's rounded score on feedback, as people see it; None without any.
+
+    A look by which a champion is chosen for its proposing is no score of a trial.
+    """
     scores = facts.scores.get((digest, "predict", 0))
-    if scores is None or scores.split != "feedback":
+    if scores is None or scores.split != "feedback" or facts.plans[digest].purpose == "select":
         return None
     value = round_primary(objective, scores)
     return value if math.isfinite(value) else None

@@ -14,8 +14,9 @@ from configs.settings.config import Config
 from configs.settings.task import SIMULATED
 from evals.metrics import primary, skill
 from loop.facts.ending import count_generations, describe_end, ended_early
-from loop.facts.facts import Campaign, Facts
+from loop.facts.facts import Facts
 from loop.facts.oversight import oversight
+from loop.facts.places import Campaign
 from loop.facts.scores import best_champion, feedback_score, open_scores
 from sandbox.budget import balances, look_account
 from sandbox.decision import policy
@@ -224,7 +225,7 @@ def _state(facts: Facts, digest: str, plan: Plan, granted: Set[str]) -> str:
     if verdict is None:
         if facts.failures.get(digest):
             return "failed"
-        return "measured" if plan.purpose in ("skill", "ablation") else "screened"
+        return "measured" if plan.purpose in ("skill", "select", "ablation") else "screened"
     if any(c.name == "planned compute" and not c.passed for c in verdict.criteria):
         return "over budget"
     denied = verdict.answer == "accept" and (digest, "promote") in facts.denied

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from configs.arms import FREE, PARALLEL
+from configs.arms import FREE, PARALLEL, SELECTING
 from configs.metrics import METRICS
 from configs.tokens import FIRST_VALUE, layout
-from evals.amplify import decline, rounds_against_one
+from evals.amplify import both, decline, effect_apart, effects, rounds_against_one
 from evals.arms import ARMS, Curve, difference
 from evals.claims import Evidence, skill_effects
 from evals.closure import reading, self_closure
@@ -74,7 +74,36 @@ def compare_arms(records: Records, evidence: Evidence, cpu_us: float) -> dict[st
         figures["proposed gain, self minus refit"] = proposed_apart(own, refit)
     for name, figure in skill_effects(evidence).items():
         figures[f"{name} effect"] = figure
+    figures |= amplify(records, arms, cpu_us)
     return {**figures, **equivalents(records, arms, cpu_us)}
+
+
+def amplify(records: Records, arms: Mapping[str, Curve], cpu_us: float) -> dict[str, Any]:
+    """Return what arms that select on proposing skill became, where a study has them.
+
+    Of each: its effects, its gain beside `refit` at equal plan, and `amplifying`, the smaller of
+    self effect and that gain. Then the differences of self effects.
+    """
+    found = dict[str, Any]()
+    for arm, skills in records.selected.items():
+        own = effects(
+            skills,
+            ceiling=best_of(records),
+            deviation=records.config.task.seed_deviation,
+            scores=records.tops.get(arm, ()),
+        )
+        ahead = cap(records, difference(arms, arm, "refit", cpu_us), arm, "refit")
+        found[arm] = {
+            **{f"{name} effect": figure for name, figure in own.items()},
+            "gain minus refit": ahead,
+            "amplifying": both(own["self"], ahead),
+        }
+    known = {**records.selected, "self": records.skills}
+    for one, other in (SELECTING, *((arm, "self") for arm in SELECTING)):
+        if known.get(one) and known.get(other):
+            apart = cap(records, effect_apart(known[one], known[other]), one, other)
+            found[f"{one} minus {other}"] = {"self effect": apart}
+    return {"amplify": found} if records.selected else {}
 
 
 def reach(records: Records, arms: Mapping[str, Curve], cpu_us: float) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from configs.records import CONFIRM, Scores
 from evals.amplify import Skill
 from evals.arms import Gain
 from evals.metrics import floor, primary
-from loop.facts.facts import Invalid
+from loop.facts.places import Invalid
 from loop.instruments.run import Run
 
 KINDS = {
@@ -191,15 +191,15 @@ def read_tops(run: Run, arm: str) -> Iterator[float]:
                 yield top
 
 
-def read_skills(run: Run) -> Iterator[Skill]:
-    """Yield Q of every measured cell: the mean paired gain of its proposals on confirm.
+def read_skills(run: Run, arm: str = "self") -> Iterator[Skill]:
+    """Yield Q of every measured cell of an arm: the mean paired gain of its proposals on confirm.
 
     An unusable proposal counts with the objective's floor less its parent's score, and so does one
     with a failed job. A proposal that reviewers refused says nothing about the weights and is left
     out.
     """
     last = run.config.study.generations
-    for arm, repeat, cell in list_cells(run):
+    for _, repeat, cell in list_cells(run, arm):
         recipe, history, scrambled = KINDS[cell]
         worths = [
             worth
@@ -216,12 +216,12 @@ def read_skills(run: Run) -> Iterator[Skill]:
         )
 
 
-def list_cells(run: Run) -> Iterator[tuple[str, int, str]]:
-    """Yield (arm, repeat, cell) of every cell of skill that proposals were written for."""
+def list_cells(run: Run, arm: str = "self") -> Iterator[tuple[str, int, str]]:
+    """Yield (arm, repeat, cell) of every cell of an arm's skill that proposals were written for."""
     cells = dict[tuple[str, int, str], None]()
-    for (arm, repeat, generation), propose_plan in run.facts.asks.items():
+    for (own, repeat, generation), propose_plan in run.facts.asks.items():
         number = generation - run.config.study.skill_generation(0)
-        if number >= 0 and (propose_plan, "propose", 0) in run.facts.results:
+        if own == arm and number >= 0 and (propose_plan, "propose", 0) in run.facts.results:
             cells[arm, repeat, list(CELLS)[number // run.config.study.asks()]] = None
     yield from cells
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from configs.arms import LONGER, REFERENCE
+from configs.arms import LONGER, REFERENCE, variant
 from configs.build import plain
 from configs.errors import BadInput
 from configs.settings.config import Config
@@ -93,6 +93,8 @@ class Records:
     """skill of the last weights of arm self and of their twins (loop/propose/skill.py); log-odds
     per proposal where the metric is a share
     """
+    selected: dict[str, tuple[Skill, ...]] = field(default_factory=dict)
+    "arm that selects on proposing skill -> the same of its last weights"
     tops: dict[str, tuple[float, ...]]
     "arm -> the last champions' raw scores in the closing look; empty while a study runs"
     luck: dict[str, tuple[tuple[int, float, float, float], ...]] = field(default_factory=dict)
@@ -180,6 +182,11 @@ def gather(runs: Sequence[Run]) -> Records:
         acts=sum(count_acts(run) for run in runs) + decided,
         lived=sum(run.last_generation(*campaign) for run in runs for campaign in run.campaigns),
         skills=tuple(skill for run in ended for skill in read_skills(run)),
+        selected={
+            arm: tuple(skill for run in ended for skill in read_skills(run, arm))
+            for arm in arms
+            if variant(arm).selects
+        },
         tops={arm: tuple(t for run in ended for t in read_tops(run, arm)) for arm in arms},
         luck={arm: tuple(p for run in ended for p in read_luck(run, arm)) for arm in arms},
         levels=_levels(ended) if LONGER in arms else {},

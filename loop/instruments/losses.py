@@ -14,7 +14,7 @@ from evals.metrics import floor, log_odds, primary
 from evals.parallel import distances
 from evals.retention import Held
 from evals.table import UNLISTED
-from loop.facts.facts import Invalid
+from loop.facts.places import Invalid
 from loop.instruments.closure import writer
 from loop.instruments.gains import (
     correct_gain,
@@ -262,7 +262,8 @@ def _fate(run: Run, digest: str, plan: Plan) -> Fate:
     if verdict is None:
         return "crashed" if failed else "superseded"
     if accepted:
-        return "accepted"
+        chosen = digest in run.facts.crowned or not variant(plan.arm).selects
+        return "accepted" if chosen else "superseded"
     if any(c.name == "planned compute" and not c.passed for c in verdict.criteria):
         return "over budget"
     if verdict.answer == "inconclusive":

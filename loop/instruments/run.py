@@ -15,7 +15,8 @@ from configs.records import Plan, Scores
 from configs.settings.config import Config
 from evals.loss import PlanFact
 from loop.facts.ending import count_generations
-from loop.facts.facts import Facts, Invalid, Place, fold_entries
+from loop.facts.facts import Facts, fold_entries
+from loop.facts.places import Invalid, Place
 from sandbox import charges
 from sandbox.decision import policy
 from sandbox.ledger import Ledger
@@ -140,7 +141,7 @@ def _planned_by_generation(
         if plan.purpose == "propose":
             for generation in (plan.generation, -plan.generation):
                 add(plan.arm, plan.repeat, generation, result.charged.cpu_us)
-        elif plan.purpose in ("baseline", "candidate"):
+        elif plan.purpose in ("baseline", "candidate", "select"):
             trained = role.endswith("train")
             cpu_us = plan.planned_cpu_us if trained else result.charged.cpu_us
             add(plan.arm, plan.repeat, plan.generation, cpu_us)

@@ -83,10 +83,9 @@ def _hold_arm(runs: Sequence[Run], world: World, best: float, arm: str) -> dict[
 
 def read_true_skills(run: Run, world: World, arm: str) -> Iterator[TrueSkill]:
     """Yield Q of each cell of an arm, measured and true."""
-    for skill, (own, repeat, cell) in zip(read_skills(run), list_cells(run), strict=True):
-        if own == arm:
-            true = true_skill(world, run, own, repeat, cell)
-            yield TrueSkill(cell=cell, repeat=skill.repeat, measured=skill.value, true=true)
+    for skill, (_, repeat, cell) in zip(read_skills(run, arm), list_cells(run, arm), strict=True):
+        true = true_skill(world, run, arm, repeat, cell)
+        yield TrueSkill(cell=cell, repeat=skill.repeat, measured=skill.value, true=true)
 
 
 def read_campaigns(run: Run, world: World, best: float, arm: str) -> Iterator[TrueCampaign]:

@@ -46,6 +46,7 @@ def _judge_pairs(campaign: Campaign, planned: Planned) -> Verdict:
             seed_deviation=running.config.deviation(),
             compute=compute_ratio(running, planned),
             most=limit,
+            effect=campaign.effect(planned.plan),
         )
         if verdict.answer != "continue":
             _record(running, [*scores, VerdictEntry(plan=planned.digest, verdict=verdict)])

@@ -14,7 +14,7 @@ from configs.errors import BadInput
 from configs.recipe import Recipe
 from configs.records import CONFIRM, ClassName, Plan, Proposal
 from loop.campaign import Campaign, passes_gate
-from loop.facts.facts import Invalid
+from loop.facts.places import Invalid
 from loop.measure.jobs import Replicate
 from loop.measure.replicate import measure
 from loop.plan import CLASS_OF_FILE, Draft, Planned

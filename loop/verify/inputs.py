@@ -87,6 +87,8 @@ def _split_of(plan: Plan, job: Job) -> Split:
     """Return the split of a predict job: its purpose and its number fix it."""
     if plan.purpose == "unseal":
         return "sealed"
+    if plan.purpose == "select":
+        return "feedback"
     screens = plan.purpose in ("start", "baseline", "candidate") and not measures_noise(plan)
     return "feedback" if screens and (job.role, job.index) == ("predict", 0) else CONFIRM
 

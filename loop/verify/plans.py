@@ -11,7 +11,7 @@ from loop.plan import Draft, make_plan
 from loop.verify.inputs import measures_noise, measures_proposing
 from sandbox.gate.memory import Memory
 
-CHANGING = ("candidate", "skill", "ablation", "reference", "reference_larger")
+CHANGING = ("candidate", "skill", "select", "ablation", "reference", "reference_larger")
 """Purposes of plans that change their parent."""
 
 
@@ -53,7 +53,7 @@ def _find_base(memory: Memory, plan: Plan) -> Recipe | None:
     """Return the recipe that a plan's changed knobs are told against; None: its own."""
     if plan.purpose == "start":
         return memory.rules.config.task.baseline
-    if plan.purpose == "skill":
+    if plan.purpose in ("skill", "select"):
         return plan.reference_recipe
     return memory.plans[plan.parent].recipe if plan.purpose in CHANGING else None
 

@@ -1,12 +1,12 @@
 """Proposals and scores of a run, computed again from stored bytes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cache, partial
 from typing import cast
 
 from configs.build import plain, strict_json
-from configs.entries import StudyEntry
+from configs.entries import Entry, StudyEntry
 from configs.errors import BadInput, VerificationFailed
 from configs.records import Plan, Scores
 from evals.score import score
@@ -70,16 +70,22 @@ def _read_evolved(store: Store, facts: Facts, plan: Plan, text: str) -> Iterator
                 yield moved(best.recipe, before, plan.recipe, program, proposal, basis).encode()
 
 
+def find_secret(entries: Sequence[Entry]) -> bytes | None:
+    """Return the study secret where this user holds it."""
+    try:
+        return keys.load_secret(cast(StudyEntry, entries[0].fact).secret)
+    except VerificationFailed:
+        return None
+
+
 def check_scores(store: Store, facts: Facts, ledger: Ledger) -> int:
     """Compute every score again and return their number; raises VerificationFailed.
 
     Without the study secret, or an own task's file, no score can be computed: 0.
     """
     config = read_config(ledger)
-    root = cast(StudyEntry, ledger.entries()[0].fact)
-    try:
-        secret = keys.load_secret(root.secret)
-    except VerificationFailed:
+    root, secret = cast(StudyEntry, ledger.entries()[0].fact), find_secret(ledger.entries())
+    if secret is None:
         return 0
     if config.task.file and not own.known(config.task.file_digest):
         return 0

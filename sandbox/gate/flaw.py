@@ -6,7 +6,7 @@ recipe, its steps and the bundle measured beside it follow from its purpose in t
 
 from collections.abc import Callable, Mapping, Sequence
 
-from configs.arms import AT_LARGER, LARGER
+from configs.arms import AT_LARGER, LARGER, variant
 from configs.cost import steps
 from configs.recipe import Recipe
 from configs.records import CHANGE_CLASSES, ClassName, Plan, Purpose
@@ -42,11 +42,11 @@ def find_first(memory: Memory, store: Store, name: str, finds: Sequence[Find]) -
 
 
 def _find_champion(memory: Memory, store: Store, plan: Plan) -> str:
-    """Return what is wrong with a plan's parent: it is no champion."""
+    """Return what is wrong with a plan's parent: it is no champion, and no contender to ask."""
+    asks = plan.purpose == "propose" and variant(plan.arm).selects and plan.parent in memory.scored
     is_champion = plan.parent in memory.champions and plan.parent in memory.plans
-    if not plan.parent or is_champion:
-        return ""
-    return f"starts from {plan.parent[:12]}, which is no champion of this study"
+    wrong = f"starts from {plan.parent[:12]}, which is no champion of this study"
+    return "" if not plan.parent or is_champion or asks else wrong
 
 
 def _find_change(memory: Memory, store: Store, plan: Plan) -> str:
@@ -67,10 +67,10 @@ def _find_excess(memory: Memory, store: Store, plan: Plan) -> str:
     if flaw := find_basis_flaw(memory, plan.arm, plan.repeat, plan.basis):
         return flaw
     limit = memory.rules.config.study.change_limit(plan.arm)
-    if not limit or plan.purpose not in ("candidate", "skill"):
+    if not limit or plan.purpose not in ("candidate", "skill", "select"):
         return ""
     base = memory.plans[plan.basis or plan.parent]
-    before = (plan.purpose == "skill" and plan.reference_recipe) or base.recipe
+    before = (plan.purpose in ("skill", "select") and plan.reference_recipe) or base.recipe
     count = len(list_changes(store, (base.bundle, before), (plan.bundle, plan.recipe)))
     return f"changes {count} knobs and regions; at most {limit} may be" if count > limit else ""
 
@@ -132,7 +132,7 @@ def _find_reference(memory: Memory, store: Store, plan: Plan) -> str:
         campaign = [memory.plans[name] for name in memory.campaigns[plan.arm, plan.repeat]]
         right = [other for other in campaign if other.purpose == "baseline"]
     # Proposals that measure skill start from any recipe, and none of them can become champion.
-    skill = plan.purpose == "skill" and plan.reference_recipe
+    skill = plan.purpose in ("skill", "select") and plan.reference_recipe
     is_right = any(reference == (other.bundle, skill or other.recipe) for other in right if other)
     if is_right or (reference == ("", None) and plan.purpose in (*FIRST, "propose")):
         return ""

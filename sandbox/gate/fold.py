@@ -45,8 +45,8 @@ from sandbox.gate.refusals import incident_code
 
 HUMAN = ("person", "external")
 """Kinds of human reviewers."""
-ENDS = ("start", "propose", "skill", "ablation", "unseal", "reference", "reference_larger")
-"""Purposes of plans without promotion or deployment."""
+LEADS_ON = ("baseline", "candidate", "final", "larger")
+"""Purposes of plans that may be promoted or deployed."""
 
 
 def fold(memory: Memory, entry: Entry) -> None:
@@ -98,7 +98,7 @@ def _fold_probe(memory: Memory, entry: Entry, fact: ProbeEntry) -> None:
 
 
 def _plan_subject(memory: Memory, name: str, plan: Plan) -> Subject:
-    more = () if plan.purpose in ENDS else ("promote", "deploy")
+    more = ("promote", "deploy") if plan.purpose in LEADS_ON else ()
     return Subject(
         digest=name,
         classes=(plan.change_class, *more),

@@ -20,6 +20,8 @@ PER_KIND = 12
 """Entries of a kind that are tried in each archive."""
 READ_BYTES = 3_000_000
 """How far into an archive's ledgers the sample reaches; unpacking more takes seconds."""
+LATER = {"selection"}
+"""Kinds younger than the recorded runs (tests/loop/test_selection.py writes and reads them)."""
 CLOSED = {"sealed", "score", "probe"}
 """Reasons for which an export closes so much of an entry that it is no record any more."""
 RECORDED = sorted((Path(__file__).resolve().parents[1] / "ledgers").glob("*.tar.xz"))
@@ -80,7 +82,7 @@ def test_a_record_of_every_kind_gives_back_the_bytes_of_the_recorded_runs():
                 if "/entries-" in member.name:
                     rows = tar.extractfile(member).read().splitlines()
                     kinds |= {gives_back(row, json.loads(row)) for row in rows}
-    assert kinds - {""} == set(KINDS)
+    assert kinds - {""} == set(KINDS) - LATER
 
 
 def test_every_kind_is_a_frozen_record_named_after_it():
@@ -90,7 +92,7 @@ def test_every_kind_is_a_frozen_record_named_after_it():
         assert record.__dataclass_params__.frozen and "__slots__" in vars(record)
         keys = [key for _, key in wire_keys(record)]
         assert WHOLE not in keys or len(keys) == 1
-    assert len(KINDS) == 45
+    assert len(KINDS) == 46
 
 
 def test_a_key_that_python_cannot_write_has_another_name_in_the_record():

@@ -10,10 +10,11 @@ from conftest import ROOT
 from fakes import FakeBox, outcome, written
 from studies import approve, better, config, entries, gate_of, mandate
 
-from configs.arms import ARMS, REFERENCE, variant
+from configs.arms import ARMS, REFERENCE, SELECTING, variant
 from configs.build import strict_json
 from configs.errors import BadInput, NeedsHuman, VerificationFailed
 from loop.command import main
+from loop.facts.places import SELECTING as SELECTED
 from loop.people.lines import list_lines
 from loop.people.view import view_subject
 from loop.plan import source
@@ -449,6 +450,9 @@ def test_every_proposer_runs_beside_the_others(tmp_path, go, arms):
     )
     more += ["+proposer.script=[{depth: 3}]"] if "scripted" in arms else []
     more += ["study.references=[{depth: 3}]"] if REFERENCE in arms else []
+    if set(SELECTING) & set(arms):
+        more += ["study.skill_proposals=1", "study.skill_parents=1", "objective.minimum_effect=0.1"]
+        more += ["objective.skill={every: 1, asks: 1}", "budget.looks.confirm=500"]
     if {name for name in arms if name.startswith("parallel_")}:
         more += ["study.proposals=2", "study.proposers=2"]
     cfg = config(tmp_path, *more)
@@ -461,7 +465,9 @@ def test_every_proposer_runs_beside_the_others(tmp_path, go, arms):
     assert go(cfg, box)["finished"]
     proposed = {p["arm"] for p in candidates(cfg)} | {b["arm"] for b in kinds(cfg, "invalid")}
     assert proposed == set(arms) - {REFERENCE}  # which measures a person's list
-    assert {b["arm"] for b in kinds(cfg, "invalid")} <= {
+    # Looks at skill repeat the only recipe of this box, and stand after the trials.
+    trials = [b for b in kinds(cfg, "invalid") if b["generation"] == 1 and b["index"] < SELECTED]
+    assert {b["arm"] for b in trials} <= {
         "hostile",
         "more_proposals",
         "more_both",

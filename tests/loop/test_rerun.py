@@ -38,6 +38,16 @@ STUDIES = {
         "study.start_trials=16",
         "study.skill_proposals=2",
     ],
+    "selection": [
+        "study.arms=[self_skill,skill_placebo]",
+        "study.repeats=1",
+        "task.notebook=true",
+        "study.start_trials=16",
+        "study.skill_proposals=1",
+        "study.skill_parents=1",
+        "objective.skill={every: 1, asks: 2}",
+        "objective.minimum_effect=0.5",
+    ],
     "reviewer": [
         "study.arms=[planted]",
         "study.repeats=1",
@@ -47,7 +57,9 @@ STUDIES = {
         "gates.canaries=1.0",
     ],
 }
-"""Studies whose proposers are a program, weights, and a program under a scripted reviewer."""
+"""Studies whose proposers are a program, weights, weights that are selected on their proposing, and
+a program under a scripted reviewer.
+"""
 SESSIONS = ("session", "pause", "grant")
 """Kinds of entries that tell of a session, or of an attempt at a job, and not of the study."""
 LOST = ("start", "job", "reserve", "settle")
@@ -155,7 +167,7 @@ def test_a_study_killed_after_every_few_transactions_ends_as_if_nothing_had_happ
     play(cfg)
     whole, kills, rng = told(cfg), 0, random.Random(kind)
     (tmp_path / "runs" / "t").rename(tmp_path / "before")
-    for _ in range(200):
+    for _ in range(400):
         with monkeypatch.context() as patch:
             # An approval pays for each job of its plan once, so no job of it is lost here.
             killing(patch, rng.randint(5, 9), whole_jobs=kind == "reviewer")
@@ -168,6 +180,7 @@ def test_a_study_killed_after_every_few_transactions_ends_as_if_nothing_had_happ
     order = sorted if kind == "reviewer" else list
     assert kills > 10 and order(told(cfg)) == order(whole)
     verify(tmp_path / "runs" / "t")
+    assert any(name == "selection" for name, _ in whole) == (kind == "selection")
 
 
 @pytest.mark.parametrize("kind", STUDIES)

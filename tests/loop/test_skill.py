@@ -17,7 +17,8 @@ from configs.history import History
 from evals.truth import TrueSkill, hold_skills
 from loop import session
 from loop.campaign import Campaign
-from loop.facts.facts import Facts, Invalid
+from loop.facts.facts import Facts
+from loop.facts.places import Invalid
 from loop.instruments.gains import pair_gain, read_skills
 from loop.instruments.run import Run
 from loop.instruments.truth import measure_truth, true_skill

@@ -15,7 +15,7 @@ from fakes import FakeBox, outcome
 from safetensors.numpy import load
 from studies import better, config, entries, gate_of, mandate, page_of, read_facts
 
-from configs.arms import BOTH, CELLS, LONGER, MORE, SKILLS
+from configs.arms import BOTH, CELLS, LONGER, MORE
 from configs.build import parse, strict_json
 from configs.errors import BadInput, Denied, Stopped
 from configs.history import History
@@ -24,7 +24,7 @@ from evals.data import replicate_seed
 from evals.intervals import missing
 from evals.metrics import log_odds, primary
 from loop import session
-from loop.facts.facts import Invalid
+from loop.facts.places import Invalid
 from loop.instruments import raised as instruments_raised
 from loop.instruments.gains import pair_gain, pair_scores, read_skills
 from loop.instruments.gather import read_records
@@ -49,6 +49,7 @@ MANY = [
     "budget.looks.confirm=500",
 ]
 DEPTHS = [1, 3, 4, 1, 3, 4]
+SKILLS = len(CELLS)
 
 
 def lines(count, start=0):
