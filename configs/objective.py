@@ -93,10 +93,13 @@ class Selection:
     "a generation selects so if this divides its number"
     asks: int = 1
     "questions to each contender, each to weights trained anew and on a parent of its own"
+    loss: float | None = None
+    "most that a contender may lose on the task, on the objective's scale; null: the minimum effect"
 
     def __post_init__(self) -> None:
         need(1 <= self.every <= 1000, "every", self.every, "between 1 and 1000")
         need(1 <= self.asks <= 100, "asks", self.asks, "between 1 and 100")
+        need(self.loss is None or 0 < self.loss < 1e6, "loss", self.loss, "null, or above 0")
 
     def text(self, loss: float) -> str:
         """Return the selection as a sentence; `loss` is the largest loss on the task."""
@@ -206,10 +209,10 @@ class Objective:
             f"null, or between {least:g} and {largest:g}",
         )
         need(
-            self.skill is None or self.minimum_effect > 0,
+            self.skill is None or self.skill.loss is not None or self.minimum_effect > 0,
             "minimum_effect",
             self.minimum_effect,
-            "above 0 with skill: a contender may lose less than this on the task",
+            "above 0 with skill, whose contenders may lose less than this; or give skill.loss",
         )
         self._weights()
         self._conditions()
@@ -312,5 +315,5 @@ def objective_text(one: Objective) -> list[str]:
             if one.floor is not None
             else []
         ),
-        *([one.skill.text(one.minimum_effect)] if one.skill else []),
+        *([one.skill.text(one.skill.loss or one.minimum_effect)] if one.skill else []),
     ]

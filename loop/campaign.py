@@ -94,12 +94,13 @@ class Campaign:
     def effect(self, plan: Plan) -> float:
         """Return the gain that a plan must exceed on confirm, in the objective's unit.
 
-        In a generation that selects on proposing skill a candidate may lose as much: it must be
+        In a generation that selects on proposing skill a candidate may lose something: it must be
         not inferior.
         """
-        effect = self.running.config.objective.minimum_effect
-        selects = plan.purpose == "candidate" and self.selects(plan.generation)
-        return -effect if selects else effect
+        objective, rule = self.running.config.objective, self.running.config.objective.skill
+        if rule is None or plan.purpose != "candidate" or not self.selects(plan.generation):
+            return objective.minimum_effect
+        return -(rule.loss or objective.minimum_effect)
 
     # Plans
 

@@ -11,7 +11,7 @@ from fakes import FakeBox
 from reports import read_report, rows_of, text_of
 from studies import better, config, mandate
 
-from configs.arms import ARMS
+from configs.arms import ARMS, SELECTING
 from configs.settings.claims import INSTRUMENTS, Claim
 from evals.amplify import Skill
 from evals.arms import Gain
@@ -77,6 +77,10 @@ def records(tmp_path):
         acts=0,
         lived=0,
         skills=tuple(skills),
+        selected={
+            arm: tuple(replace(one, value=one.value + rng.standard_normal()) for one in skills)
+            for arm in SELECTING
+        },
         tops={},
         clock=(),
     )

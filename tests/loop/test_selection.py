@@ -9,7 +9,7 @@ from pathlib import Path
 import fabricated
 import pytest
 from fakes import FakeBox, outcome
-from studies import mandate
+from studies import mandate, page_of
 
 from configs.arms import CONTENDERS
 from configs.build import parse, strict_json
@@ -443,6 +443,8 @@ def test_the_figures_of_arms_that_select_stand_under_amplify_and_no_selecting_sk
     apart = figures["self_skill minus skill_placebo"]["self effect"]["value"]
     each = [figures[arm]["self effect"]["value"] for arm in ("self_skill", "skill_placebo")]
     assert apart == pytest.approx(each[0] - each[1])
-    shown = json.dumps(measure([RUN]))
+    page = page_of(RUN)
+    assert "amplify, self_skill, self effect" in page
+    shown = json.dumps(measure([RUN])) + page
     assert not any(str(c.skill) in shown for one in told(run) for c in one.contenders)
     assert [*read_skills(run)] == []
