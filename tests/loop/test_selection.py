@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
@@ -38,6 +39,8 @@ from sandbox.ledger import Ledger
 from sandbox.store import Store
 
 RUN = Path("runs/t")
+KEPT: list[Path] = []
+"""The folder of the study that was run once."""
 ROLES = ("predict", "champion-predict")
 TABLE = [
     "study=tabulated",
@@ -111,6 +114,18 @@ def play(go, write=skilled, *more):
     return config, inner, Run(0, Ledger.at(RUN))
 
 
+@pytest.fixture
+def run(go, tmp_path_factory):
+    """Return the study, run once for all tests that only read it."""
+    if not KEPT:
+        play(go)
+        KEPT.append(tmp_path_factory.mktemp("kept") / "runs")
+        shutil.copytree("runs", KEPT[0])
+    else:
+        shutil.copytree(KEPT[0], "runs")
+    return Run(0, Ledger.at(RUN))
+
+
 def told(run):
     return list(facts_of(run.entries, SelectionEntry))
 
@@ -124,8 +139,8 @@ def history_of(name):
     return parse(History, strict_json(Store(RUN / "store").get(blob), limit=10**7))
 
 
-def test_every_few_generations_the_best_proposer_of_those_not_inferior_becomes_champion(go):
-    config, _, run = play(go)
+def test_every_few_generations_the_best_proposer_of_those_not_inferior_becomes_champion(run):
+    config = run.config
     chosen = told(run)
     assert {(one.arm, one.generation) for one in chosen} == {
         (arm, generation) for arm in config.arms() for generation in (2, 4)
@@ -154,8 +169,7 @@ def test_every_few_generations_the_best_proposer_of_those_not_inferior_becomes_c
     assert set(ordinary) == {config.objective.minimum_effect}
 
 
-def test_the_figures_are_the_mean_gains_of_fresh_proposals_on_feedback(go):
-    _, _, run = play(go)
+def test_the_figures_are_the_mean_gains_of_fresh_proposals_on_feedback(run):
     (one, *_) = told(run)
     for number, contender in enumerate(one.contenders):
         gains = []
@@ -176,8 +190,8 @@ def test_the_figures_are_the_mean_gains_of_fresh_proposals_on_feedback(go):
     assert splits == {"feedback"}
 
 
-def test_parents_that_select_are_fresh_in_each_generation_and_never_measure(go):
-    config, _, run = play(go)
+def test_parents_that_select_are_fresh_in_each_generation_and_never_measure(run):
+    config = run.config
     by_generation, measuring = {}, set()
     for plan in run.facts.plans.values():
         if plan.purpose == "select":
@@ -202,9 +216,12 @@ def test_parents_that_select_are_fresh_in_each_generation_and_never_measure(go):
         assert not sides[0] & sides[1]
 
 
-def test_no_look_that_selects_is_shown_to_any_proposer_or_counted_as_a_trial(go):
+def test_no_look_that_selects_is_shown_to_any_proposer_or_counted_as_a_trial(run):
     """The enforcement is Facts.selecting: with these plans among the others it fails."""
-    _, _, run = play(go)
+    check_no_leak(run)
+
+
+def check_no_leak(run):
     looks = plans_of(run, "select")
     allowed = {
         plan.recipe
@@ -247,8 +264,9 @@ def test_a_history_that_held_looks_would_be_found(go, monkeypatch):
         return {**real(facts, campaign), **{name: facts.plans[name] for name in looks}}
 
     monkeypatch.setattr(Facts, "trials", leaking)
+    _, _, run = play(go)
     with pytest.raises(AssertionError):
-        test_no_look_that_selects_is_shown_to_any_proposer_or_counted_as_a_trial(go)
+        check_no_leak(run)
 
 
 def test_unusable_proposals_of_a_look_count_with_the_floor(go):
@@ -349,8 +367,7 @@ def test_without_the_secret_the_figures_are_checked_all_the_same(go, monkeypatch
     assert check_selections(entries, None) == 4
 
 
-def test_only_arms_that_select_may_ask_weights_that_are_no_champion_s(go):
-    _, _, run = play(go)
+def test_only_arms_that_select_may_ask_weights_that_are_no_champion_s(run):
     (name, plan) = next(
         (name, plan)
         for name, plan in plans_of(run, "propose").items()
@@ -372,8 +389,8 @@ def test_only_arms_that_select_may_ask_weights_that_are_no_champion_s(go):
     assert memory.subjects[look].classes == ("recipe",), "no look can be promoted or deployed"
 
 
-def test_looks_cost_and_the_compute_counts_in_their_generation(go):
-    config, _, run = play(go)
+def test_looks_cost_and_the_compute_counts_in_their_generation(run):
+    config = run.config
     asked = [p for p in plans_of(run, "propose").values() if p.index >= SELECTING]
     for arm in config.arms():
         count = sum(plan.arm == arm and plan.generation == 2 for plan in asked)
@@ -385,8 +402,8 @@ def test_looks_cost_and_the_compute_counts_in_their_generation(go):
     assert run.facts.looks[0, "feedback"] == 8 + 2 * (1 + 4 * 3) + len(plans_of(run, "select"))
 
 
-def test_levels_are_shared_by_all_judgements(go):
-    config, _, run = play(go)
+def test_levels_are_shared_by_all_judgements(run):
+    config = run.config
     assert config.confirmations("self_skill") == 4 + 2 and config.confirmations("self") == 4
     for arm in config.arms():
         levels = run.facts.levels[arm, 0]
@@ -414,8 +431,7 @@ def test_a_selection_that_cannot_be_held_is_refused(override, words):
     assert words in str(error.value), str(error.value)
 
 
-def test_an_export_of_a_running_study_shows_no_skill_that_selects(go):
-    play(go)
+def test_an_export_of_a_running_study_shows_no_skill_that_selects(run):
     entries = [e for e in Ledger.at(RUN).entries() if e.kind != "end"]
     carried = redact.close_entries(entries)
     hidden = [e.fact for e in carried.entries if e.kind == "selection"]
@@ -424,8 +440,7 @@ def test_an_export_of_a_running_study_shows_no_skill_that_selects(go):
     assert all(e.place not in open_.closed for e in open_.entries if e.kind == "selection")
 
 
-def test_the_figures_of_arms_that_select_stand_under_amplify_and_no_selecting_skill_does(go):
-    _, _, run = play(go)
+def test_the_figures_of_arms_that_select_stand_under_amplify_and_no_selecting_skill_does(run):
     figures = measure([RUN])["between"]["amplify"]
     assert set(figures) == {"self_skill", "skill_placebo", "self_skill minus skill_placebo"}
     for arm in ("self_skill", "skill_placebo"):

@@ -566,7 +566,7 @@ def test_skill_trains_each_cell_anew_and_measures_its_proposals_on_the_baseline(
 @pytest.mark.parametrize("checked", [True, False])
 def test_proposals_that_measure_skill_keep_to_the_change_limit(tmp_path, go, monkeypatch, checked):
     if not checked:  # the loop counts nothing, and the gate does all the same
-        monkeypatch.setattr("loop.propose.skill.need_few_changes", lambda *_: None)
+        monkeypatch.setattr("loop.propose.question.need_few_changes", lambda *_: None)
     _, _, facts = study(
         tmp_path, go, "self", "study.skill_proposals=2", "study.most_changes=1",
         "study.generations=1",
