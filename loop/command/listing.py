@@ -28,7 +28,7 @@ BOXES = {
     "table": ("no box: recorded trainings answer (docs/table.md)", "task=table task.table=FILE"),
 }
 """Box -> (where jobs run, its needs)."""
-WITHOUT_TABLE = ("task=text", "task.notebook=true", "++study.claims=[]")
+WITHOUT_TABLE = ("task=text", "task.notebook=true", "++task.fixed=null", "++study.claims=[]")
 """Settings with which a study on a table composes where no table lies."""
 
 
