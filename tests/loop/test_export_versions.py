@@ -146,8 +146,8 @@ def test_a_meaning_that_is_worded_otherwise_today_rests_on_the_signature(publish
 def test_an_export_of_another_format_names_the_version_that_made_it(done):
     _, out = done
     told = json.loads((out / "manifest.json").read_bytes())
-    (out / "manifest.json").write_bytes(canonical({**told, "format": 2, "made_by": "heirloop 9"}))
-    with pytest.raises(BadInput, match="made by 'heirloop 9'; this version reads format 1"):
+    (out / "manifest.json").write_bytes(canonical({**told, "format": 3, "made_by": "heirloop 9"}))
+    with pytest.raises(BadInput, match="made by 'heirloop 9'; this version reads format 1 and 2"):
         verify_export(out)
 
 
