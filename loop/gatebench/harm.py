@@ -116,7 +116,9 @@ class Measurement:
         """
         rows = [(case, self.row(case)) for case in self.cases]
         open_ = [(case, row) for case, row in rows if row.by != "table" and not row.failure]
-        for case, row in sorted(open_, key=lambda pair: len(pair[1].pairs)):
+        # A question of skill costs as much as ten trainings, so it waits.
+        open_.sort(key=lambda pair: (pair[0].family.unit == "skill", len(pair[1].pairs)))
+        for case, row in open_:
             if count := wanted(row.pairs, self.minimum):
                 yield case, count
         for case, row in open_:
