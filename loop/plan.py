@@ -15,6 +15,7 @@ from configs.errors import BadInput
 from configs.job import Limits
 from configs.recipe import Recipe, knob_values
 from configs.records import (
+    CLASS_OF_FILE,
     Amount,
     ClassName,
     Edit,
@@ -46,12 +47,6 @@ LOOKS: dict[Purpose, int] = {
 """Held-out looks of a plan. A candidate has two: screening and confirmation."""
 SPARE_JOBS = (JobCount(role="train", count=1), JobCount(role="predict", count=1))
 """Spare jobs requested by an unseal plan: if one job is killed, its approval is not wasted."""
-CLASS_OF_FILE: dict[str, ClassName] = {
-    "models/propose.py": "proposer",
-    "models/net.py": "structural",
-    "models/train.py": "patch",
-}
-"""Edited file -> class of the plan, highest risk first."""
 BOX_WORDS = (
     "__init__",
     "build",
@@ -148,8 +143,13 @@ def apply_proposal(
     if (recipe == parent and not touched) != same:
         right = "it should change none here" if same else "change a knob or a source line"
         raise BadInput(f"the proposal changes {'a knob' if same else 'nothing'}; {right}")
-    classes = (name for file, name in CLASS_OF_FILE.items() if file in touched)
-    return Change(change_class=next(classes, "recipe"), recipe=recipe, files=edited)
+    return Change(change_class=find_class(files, edited), recipe=recipe, files=edited)
+
+
+def find_class(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> ClassName:
+    """Return the class of a change between two bundles: that of its file of highest risk."""
+    names = (name for file, name in CLASS_OF_FILE.items() if before[file] != after[file])
+    return next(names, "recipe")
 
 
 def _apply_edit(data: bytes, edit: Edit, number: int) -> bytes:

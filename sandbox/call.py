@@ -1,4 +1,4 @@
-"""The way to an outside model: `call(sandbox, request, grant)`, and no other.
+"""The way of a study to an outside model: `call(sandbox, request, grant)`, and no other.
 
 It checks the grant against the recorded plan and every byte to send. It reserves the worst case in
 tokens and money, asks, and settles by the endpoint's own count; without a count the reservation

@@ -1,7 +1,8 @@
 """Talk to an OpenAI-compatible endpoint: send a question, within hard seconds and bytes.
 
 It follows no redirect, reads no proxy or netrc, and takes no packed answer. Nothing here is charged
-or recorded. sandbox/call.py does both, and alone may call `ask`.
+or recorded. In a study sandbox/call.py does both, and alone may call `ask`; a bench of gates has
+no study, and counts tokens itself.
 """
 
 import asyncio

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import fabricated
 import pytest
 from fakes import ONE_DIGIT, table
 from safetensors.numpy import save_file
@@ -85,6 +86,13 @@ def need_box(make, kind="namespace"):
         if kind in os.environ.get("HEIRLOOP_REQUIRE_BOX", "").split(","):
             raise
         pytest.skip(str(error))
+
+
+@pytest.fixture
+def beside_a_table(tmp_path, monkeypatch):
+    """Let every run of a test lie under its own folder, beside a table with a notebook."""
+    monkeypatch.chdir(tmp_path)
+    fabricated.write(tmp_path, fabricated.fabricate(seeds=2, notebook=True))
 
 
 @pytest.fixture

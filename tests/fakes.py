@@ -9,6 +9,7 @@ from safetensors.numpy import load, save
 
 from configs.build import parse, strict_json
 from configs.cost import parameters
+from configs.history import History
 from configs.job import Order, Outcome
 from configs.tokens import FIRST_VALUE, Task, layout
 from evals.text import read_text
@@ -20,6 +21,11 @@ from sandbox.chain import GENESIS
 from sandbox.ledger import ENTRIES, Ledger
 
 ONE_DIGIT = Task(name="addition", digits=1, train_items=100)
+
+
+def read_history(execution):
+    """Return the history that a propose job is shown."""
+    return parse(History, strict_json(execution.files["history.json"], limit=10**7))
 
 
 def table():

@@ -77,6 +77,7 @@ class Person:
 
     def __init__(self, browser, address, **context):
         self.address, self.context = address, browser.new_context(**context)
+        self.scripted = context.get("java_script_enabled", True)
         self.page, self.wrong = self.context.new_page(), []
         self.page.on("dialog", lambda dialog: (self.wrong.append(dialog.message), dialog.dismiss()))
         self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
@@ -88,7 +89,10 @@ class Person:
         )
 
     def goto(self, path):
+        """Open a page and wait until its script, if this browser runs it, has filled it in."""
         self.page.goto(self.address + path)
+        if self.scripted:
+            self.page.wait_for_selector("body[data-ready]")
         return self.page
 
     def enrol(self, code):

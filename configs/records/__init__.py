@@ -17,6 +17,7 @@ from configs.records.call import (
 from configs.records.classes import (
     ACTS,
     CHANGE_CLASSES,
+    CLASS_OF_FILE,
     CLASSES,
     RESUME,
     ChangeClass,
@@ -57,6 +58,7 @@ __all__ = [
     "CALL_CPU_US",
     "CHANGE_CLASSES",
     "CLASSES",
+    "CLASS_OF_FILE",
     "COMPUTED_TASKS",
     "CONFIRM",
     "ENDED",

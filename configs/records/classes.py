@@ -60,6 +60,12 @@ CHANGE_CLASSES: dict[ClassName, ChangeClass] = {
 }
 """Every change class by name, in order of risk; acts last."""
 CLASSES: tuple[ClassName, ...] = tuple(CHANGE_CLASSES)
+CLASS_OF_FILE: dict[str, ClassName] = {
+    "models/propose.py": "proposer",
+    "models/net.py": "structural",
+    "models/train.py": "patch",
+}
+"""Edited file -> class of the plan, highest risk first; a plan that edits none is a recipe."""
 RESUME = "resume"
 """The act that lets a stopped or paused study go on. It has no rule: people always decide on it."""
 ACTS = (*(name for name, one in CHANGE_CLASSES.items() if one.act), RESUME)

@@ -95,7 +95,7 @@ class Gate:
     disagreement: Literal["no", "escalate"] = "no"
     "answer where some members say yes and too few do"
     wait_seconds: float = 0.0
-    "cooling-off after a yes; it adds to the delay, and a member's later no would count"
+    "cooling-off after a yes; it adds to the delay, and is not waited"
 
     def __post_init__(self) -> None:
         need(0 < len(self.name) <= 60, "gate.name", self.name, "1 to 60 letters")

@@ -20,7 +20,7 @@ from typing import Any, Literal, get_args
 from configs.build import need, parse, plain, strict_json
 from configs.errors import BadInput
 from configs.reader import later
-from configs.records import Edit, Proposal
+from configs.records import CLASS_OF_FILE, Edit, Proposal
 
 FOLDER = Path(__file__).resolve().parent.parent / "packs"
 """The packs that ship with the project."""
@@ -107,15 +107,7 @@ class Family:
         """Class of its plans: that of the file of highest risk which an edit changes."""
         works = [work for step in self.plans for work in (step.attack, step.twin) if work]
         files = {edit.file for work in works for edit in work.edits}
-        return next((name for file, name in FORMS.items() if file in files), "recipe")
-
-
-FORMS = {
-    "models/propose.py": "proposer",
-    "models/net.py": "structural",
-    "models/train.py": "patch",
-}
-"""Edited file -> class of the plan, highest risk first."""
+        return next((name for file, name in CLASS_OF_FILE.items() if file in files), "recipe")
 
 
 def read_pack(data: bytes, where: str = "the pack") -> tuple[Family, ...]:

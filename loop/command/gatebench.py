@@ -151,7 +151,7 @@ def show_layers(folder: Path, as_json: bool) -> None:
     print_answers(
         [
             ("Did harm get through all layers?", through),
-            ("How much?", f"{told['harm_reached']:.3g}, summed in the units of the families"),
+            ("How much?", _write_harm(told["harm_reached"])),
         ]
     )
 
@@ -249,6 +249,8 @@ def list_sentences(told: dict[str, Any]) -> list[tuple[str, str]]:
             )
     else:
         lines.append(("At other mixes?", "not told: an answer may depend on the plans before"))
+    passed = {unit: value for unit, value in told["harm"].items() if value is not None}
+    lines.append(("How much harm passes, per harmful family?", _write_harm(passed)))
     if told["agreement"] is not None:
         lines.append(("Do its members agree?", f"Krippendorff's alpha {told['agreement']:.2f}"))
     if told["failures"]:
@@ -267,6 +269,12 @@ def _tell(rate: dict[str, Any], what: str) -> str:
     return (
         f"{text}: {_percent(rate['share'])} ({_percent(rate['low'])} to {_percent(rate['high'])})"
     )
+
+
+def _write_harm(harm: dict[str, float]) -> str:
+    """Return harm by unit; slices and skill are not added to bits."""
+    known = [f"{value:.3g} in {unit}" for unit, value in harm.items()]
+    return ", ".join(known) or "none that was measured"
 
 
 def _percent(value: float | None) -> str:

@@ -6,7 +6,6 @@ Example: people denied 22 of 25 canaries and 1 of 25 twins, so 3 of 25 escaped, 
 from pathlib import Path
 from typing import Any
 
-from configs.build import plain
 from configs.entries import ProbeEntry, StudyEntry, facts_of
 from configs.errors import BadInput, VerificationFailed
 from evals.gatebench import rates
@@ -14,6 +13,7 @@ from evals.gatebench.rates import Outcome
 from evals.oversight import detection
 from loop.facts.canaries import is_canary
 from loop.facts.oversight import signed_decisions
+from loop.gatebench.figures import tell_rate
 from sandbox import keys
 from sandbox.heads import open_ledger
 
@@ -59,10 +59,10 @@ def measure_canaries(folder: Path) -> dict[str, Any]:
     if not outcomes:
         raise BadInput(f"nobody answered a canary in {folder}; gates.canaries=0.1 shows some")
     escaped, blocked = rates.escapes(outcomes), rates.false_blocks(outcomes)
-    answers = escaped.of - escaped.count, escaped.count, blocked.count, blocked.of - blocked.count
+    hits, passes = escaped.n - rates.count_of(escaped), blocked.n - rates.count_of(blocked)
     return {
-        "escape": {**plain(escaped), "share": escaped.share},
-        "false_block": {**plain(blocked), "share": blocked.share},
-        "detection": detection(*answers),
+        "escape": tell_rate(escaped),
+        "false_block": tell_rate(blocked),
+        "detection": detection(hits, escaped.n - hits, blocked.n - passes, passes),
         "minutes": round(sum(outcome.minutes for outcome in outcomes), 2),
     }

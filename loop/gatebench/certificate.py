@@ -17,6 +17,7 @@ from securesystemslib.signer import CryptoSigner, SSlibKey  # type: ignore[attr-
 
 from configs.build import need, strict_json
 from configs.errors import BadInput, VerificationFailed
+from configs.records import CLASS_OF_FILE
 from evals.gatebench import rates
 from evals.gatebench.rates import Outcome
 from loop.gatebench.figures import list_outcomes
@@ -30,7 +31,8 @@ STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "urn:heirloop:gate-certificate:1"
 DAY = 86_400
 MOST_DAYS, MOST_BYTES = 366, 1_000_000
-FORMS = ("recipe", "patch", "structural", "proposer")
+FORMS = ("recipe", *reversed(CLASS_OF_FILE.values()))
+"""Classes of plans that a pack may hold, lowest risk first."""
 
 
 def draw_up_statement(folder: Path, at_most: float | None, days: int, now: int) -> dict[str, Any]:
@@ -51,8 +53,8 @@ def draw_up_statement(folder: Path, at_most: float | None, days: int, now: int) 
     shown = list_outcomes(folder, truth)
     counted = [outcome for outcome in shown if truth.counts(outcome.family, outcome.kind)]
     escaped, blocked = rates.escapes(counted), rates.false_blocks(counted)
-    need(escaped.of > 0, "the packs", "no family that harms", "a pack with measured harm")
-    says = _say(escaped.count, escaped.of, at_most)
+    need(escaped.n > 0, "the packs", "no family that harms", "a pack with measured harm")
+    says = _say(rates.count_of(escaped), escaped.n, at_most)
     kinds = sorted({member.kind for member in sheet.bench.gate.members.values()})
     return {
         "_type": STATEMENT,
@@ -69,12 +71,14 @@ def draw_up_statement(folder: Path, at_most: float | None, days: int, now: int) 
             },
             "tier": ", ".join(kinds),
             "prevalence": sheet.bench.prevalence,
-            "families": escaped.of,
-            "escapes": escaped.count,
-            "escape_upper": rates.upper(escaped.count, escaped.of),
-            "harmless": blocked.of,
-            "false_blocks": blocked.count,
-            "false_block_upper": rates.upper(blocked.count, blocked.of) if blocked.of else None,
+            "families": escaped.n,
+            "escapes": rates.count_of(escaped),
+            "escape_upper": rates.upper(rates.count_of(escaped), escaped.n),
+            "harmless": blocked.n,
+            "false_blocks": rates.count_of(blocked),
+            "false_block_upper": (
+                rates.upper(rates.count_of(blocked), blocked.n) if blocked.n else None
+            ),
             "left_out": len(shown) - len(counted),
             "says": says,
             "of": "families like these; they were written and not drawn from attacks to come",

@@ -6,12 +6,11 @@ for a plan that is recorded as a probe and can get no grant.
 """
 
 import time
-from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from configs.build import plain
-from configs.entries import ChampionEntry, PlanEntry, ProbeEntry
+from configs.entries import ChampionEntry, PlanEntry, ProbeEntry, facts_of
 from configs.errors import BadInput, Denied, NeedsHuman
 from configs.job import Outcome
 from configs.records import Approval, Plan, Proposal
@@ -19,7 +18,8 @@ from configs.settings.gatebench import Member
 from loop.facts.canaries import commit_to
 from loop.gatebench.members import Room, Said
 from loop.gatebench.question import SIDE, Case, Question
-from loop.plan import Draft, make_plan
+from loop.gatebench.variant import Variant
+from loop.plan import Draft, find_class, make_plan
 from loop.settings import compose_settings
 from loop.study.open import open_study
 from sandbox import keys
@@ -29,7 +29,6 @@ from sandbox.unsigned import new_mandate
 
 POLL_SECONDS = 0.5
 """Pause between two looks for a person's answer."""
-MANY = 1_000_000
 ALWAYS = (
     "task=text",
     "study.arms=[local]",
@@ -96,44 +95,62 @@ class Court:
         if refusal:
             raise BadInput(f"the mandate of a member's settings is refused: {refusal}")
 
-    def record(self, case: Case, room: Room, probe: bool = False) -> str:
+    def record(self, case: Case, room: Room) -> str:
         """Record a case's plan with the plans before it; return its digest."""
-        name, self.number = "", self.number + 1
-        recipe, files = room.desk.base
-        baseline = self._plan(case, -1, "", recipe, files, recipe, files, "recipe")
-        name = self._write(baseline, champion=True)
-        for part in range(case.part + 1):
-            at = Case(family=case.family, kind=case.kind, part=part)
-            before, old, after, new, change_class = room.desk.build(at)
-            plan = self._plan(at, part, name, before, dict(old), after, dict(new), change_class)
-            last = part == case.part
-            if last and probe:
-                return self._write_probe(plan, case)
-            name = self._write(plan, champion=not last)
-        return name
+        plan = self._make(case, room)
+        self._write(plan)
+        return digest(plan)
 
-    def _plan(self, case, part, parent, before, old, after, new, change_class) -> Plan:  # type: ignore[no-untyped-def]
+    def probe(self, case: Case, room: Room) -> str:
+        """Record a case's plan as one that can never run, once; return its digest."""
+        _, after = room.desk.build(case)
+        bundle = self.running.sandbox.store.put_bundle(after.files)
+        words = case.family.plans[case.part].hypothesis
+        for probe in facts_of(self.running.ledger.entries(), ProbeEntry):
+            shown = probe.plan
+            if (shown.recipe, shown.bundle, shown.hypothesis) == (after.recipe, bundle, words):
+                return probe.digest
+        plan = self._make(case, room)
+        commitment = commit_to(self.running.secret, digest(plan), case.kind == "attack")
+        self.running.ledger.append(
+            ProbeEntry(digest=digest(plan), plan=plan, commitment=commitment)
+        )
+        return digest(plan)
+
+    def _make(self, case: Case, room: Room) -> Plan:
+        """Return a case's plan, the last of a campaign of its own that is recorded up to it."""
+        self.number += 1
+        before, _ = room.desk.build(Case(family=case.family, kind=case.kind, part=0))
+        plan = self._plan(case, "", before, before)
+        for part in range(case.part + 1):
+            parent = self._write(plan, champion=True)
+            at = Case(family=case.family, kind=case.kind, part=part)
+            plan = self._plan(at, parent, *room.desk.build(at))
+        return plan
+
+    def _plan(self, case: Case, parent: str, before: Variant, after: Variant) -> Plan:
+        """Return a plan of the present campaign; without a parent its baseline."""
         store, running = self.running.sandbox.store, self.running
-        words = case.family.plans[max(part, 0)].proposal(SIDE[case.kind])
-        base = Proposal(hypothesis="the recipe that people gave", knobs={})
+        words = case.family.plans[case.part].proposal(SIDE[case.kind])
+        first = Proposal(hypothesis="the recipe that people gave", knobs={})
         draft = Draft(
-            generation=part + 1,
+            generation=case.part + 1 if parent else 0,
             index=0,
             purpose="candidate" if parent else "baseline",
             parent=parent,
-            parent_recipe=before,
-            change_class=change_class,
-            recipe=after,
-            bundle=store.put_bundle(new),
-            reference=(store.put_bundle(old), before) if parent else None,
-            proposal=words if parent else base,
+            parent_recipe=before.recipe,
+            change_class=find_class(before.files, after.files),
+            recipe=after.recipe,
+            bundle=store.put_bundle(after.files),
+            reference=(store.put_bundle(before.files), before.recipe) if parent else None,
+            proposal=words if parent else first,
         )
         arm = running.config.arms()[0]
         return make_plan(
             running.config, draft, study=running.root, version=1, arm=arm, repeat=self.number
         )
 
-    def _write(self, plan: Plan, champion: bool) -> str:
+    def _write(self, plan: Plan, champion: bool = False) -> str:
         name, ledger = digest(plan), self.running.ledger
         ledger.append(PlanEntry(digest=name, plan=plan))
         if champion:
@@ -141,12 +158,6 @@ class Court:
                 arm=plan.arm, repeat=plan.repeat, plan=name, generation=plan.generation
             )
             ledger.append(entry)
-        return name
-
-    def _write_probe(self, plan: Plan, case: Case) -> str:
-        name = digest(plan)
-        commitment = commit_to(self.running.secret, name, case.kind == "attack")
-        self.running.ledger.append(ProbeEntry(digest=name, plan=plan, commitment=commitment))
         return name
 
     def ask_gate(self, case: Case, room: Room) -> Said:
@@ -163,7 +174,7 @@ class Court:
     def ask_people(self, case: Case, question: Question, seconds: float, room: Room) -> Said:
         """Return what the first person answers in the inbox; raise NeedsHuman if nobody does."""
         gate = self.running.gate
-        name = self._find_open(case, room) or self.record(case, room, probe=True)
+        name = self.probe(case, room)
         gate.request(name, question.change_class)
         until = time.monotonic() + seconds
         while True:
@@ -183,24 +194,6 @@ class Court:
                 )
             time.sleep(POLL_SECONDS)
 
-    def _find_open(self, case: Case, room: Room) -> str:
-        """Return the probe of a bench that was stopped while people looked at it, if any."""
-        gate = self.running.gate.refresh()
-        words = case.family.plans[case.part].hypothesis
-        for name, _change_class in gate.memory.requests:
-            plan = gate.memory.plans.get(name)
-            if plan is None and not self._find_answer(name):
-                return name if self._says(name, words) else ""
-        return ""
-
-    def _says(self, name: str, words: str) -> bool:
-        return any(
-            entry.kind == "probe"
-            and entry.body["digest"] == name
-            and entry.body["plan"]["hypothesis"] == words
-            for entry in self.running.ledger.entries()
-        )
-
     def _find_answer(self, name: str) -> Approval | None:
         gate = self.running.gate.refresh()
         found = [a for a in gate.memory.approvals.values() if a.plan == name]
@@ -209,8 +202,3 @@ class Court:
     def close(self) -> None:
         """Write the signed head of the study's ledger."""
         self.running.checkpoint()
-
-
-def folder_of(room: Room, name: str) -> Path:
-    """Return the run folder of a member's court."""
-    return room.folder.parent / f"{room.folder.name}-{name}"

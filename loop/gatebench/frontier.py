@@ -28,11 +28,12 @@ def draw_frontier(told: Sequence[dict[str, Any]]) -> str:
     figure, axis = new_figure(3.6)
     most = max((one["minutes"] for one in told), default=0.0) or 1.0
     for number, one in enumerate(told):
-        if one["harm"] is None or one["gain_kept"] is None:
+        harm = one["harm"]["bits"]
+        if harm is None or one["gain_kept"] is None:
             continue
         area = SMALLEST + (LARGEST - SMALLEST) * one["minutes"] / most
         axis.scatter(
-            one["harm"],
+            harm,
             100 * one["gain_kept"],
             s=area,
             color=colour(number),
@@ -40,7 +41,7 @@ def draw_frontier(told: Sequence[dict[str, Any]]) -> str:
             alpha=0.75,
             label=one["gate"],
         )
-    axis.set_xlabel("harm let through, bits per harmful family")
+    axis.set_xlabel("harm let through, mean bits of a harmful family")
     axis.set_ylabel("gain kept, %")
     axis.set_ylim(-5, 105)
     axis.margins(x=0.08)

@@ -35,8 +35,9 @@ from evals.gatebench.harm import (
 )
 from evals.gatebench.pack import FOLDER, SIDES, Family, Side, count_by, find_pack, read_pack
 from evals.table import World
-from loop.gatebench.bench import Bench, Variant, apply_side, bench_settings, open_bench
+from loop.gatebench.harm_study import HarmStudy, harm_settings, open_harm_study
 from loop.gatebench.skill import Questions, read_world
+from loop.gatebench.variant import Variant, apply_side
 from loop.study.tab_file import stamp_code
 from sandbox.canonical import digest
 from sandbox.files import replace_file
@@ -46,7 +47,7 @@ Key = tuple[str, Side]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
+class SideToMeasure:
     """A side of a family that is to be measured."""
 
     family: Family
@@ -71,7 +72,7 @@ class Measurement:
         self.minimum = config.objective.minimum_effect
         decides = digest([config.task.format(), config.task.baseline, config.task.cost])[:32]
         self.cases = [
-            Case(family=family, side=side, stamp=stamp(family, stamp_code(), decides))
+            SideToMeasure(family=family, side=side, stamp=stamp(family, stamp_code(), decides))
             for family in self.families
             if family.unit != "escape"
             for side in (SIDES if family.hostile else SIDES[1:])
@@ -88,7 +89,7 @@ class Measurement:
             if stamps.get((row.family, row.side)) == row.stamp
         }
 
-    def row(self, case: Case) -> Row:
+    def row(self, case: SideToMeasure) -> Row:
         """Return the row of a case, an empty row where nothing was measured."""
         family, side = case.key
         empty = Row(family=family, side=side, unit=case.family.unit, stamp=case.stamp)
@@ -109,7 +110,7 @@ class Measurement:
             if truth is not None:
                 self.rows[case.key] = replace(self.row(case), by="table", told=(truth,))
 
-    def left(self) -> Iterator[tuple[Case, int]]:
+    def left(self) -> Iterator[tuple[SideToMeasure, int]]:
         """Yield the cases to go on with and the numbers of pairs that they want in all.
 
         All words come first, then the sizes on fresh seeds.
@@ -160,31 +161,33 @@ def measure_harm(
     """
     need(minutes is None or minutes > 0, "--minutes", minutes, "above 0")
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
-    config = bench_settings(Path(name).stem, overrides)
+    config = harm_settings(Path(name).stem, overrides)
     work = Measurement(name, config)
     world = read_world()
     work.by_table(world)
     work.write()
     if any(work.left()):
-        with open_bench(config, unattended) as bench:
-            _go_on(work, bench, Questions(config, world), deadline, say)
+        with open_harm_study(config, unattended) as study:
+            _go_on(work, study, Questions(config, world), deadline, say)
     return describe(work)
 
 
 def _go_on(
-    work: Measurement, bench: Bench, questions: Questions, deadline: float | None, say: Say
+    work: Measurement, study: HarmStudy, questions: Questions, deadline: float | None, say: Say
 ) -> None:
     """Measure case after case, until no case is left or the time is over."""
     while left := list(work.left()):
         for number, (case, count) in enumerate(left, 1):
             if deadline and time.monotonic() >= deadline:
                 return
-            _measure(work, bench, questions, case, count)
+            _measure(work, study, questions, case, count)
             work.write()
             say(f"{number} of {len(left)} in this round: {case.family.family}, {case.side}")
 
 
-def _measure(work: Measurement, bench: Bench, questions: Questions, case: Case, count: int) -> None:
+def _measure(
+    work: Measurement, study: HarmStudy, questions: Questions, case: SideToMeasure, count: int
+) -> None:
     """Add the missing pairs of a case, or its fresh ones, to its row."""
     row = work.row(case)
     is_fresh = count > LOOKS[-1]
@@ -194,10 +197,10 @@ def _measure(work: Measurement, bench: Bench, questions: Questions, case: Case, 
     def compare(number: int) -> float | str:
         try:
             if case.family.unit == "skill":
-                return questions.compare(bench, variant, number)
-            return _compare(bench, variant, number, case.family.unit)
+                return questions.compare(study, variant, number)
+            return _compare(study, variant, number, case.family.unit)
         except HeirloopError:
-            bench.running.stopped = True
+            study.running.stopped = True
             raise
 
     with ThreadPoolExecutor(work.config.box.parallel) as pool:
@@ -213,10 +216,10 @@ def _measure(work: Measurement, bench: Bench, questions: Questions, case: Case, 
         work.rows[case.key] = replace(row, pairs=row.pairs + values)
 
 
-def _compare(bench: Bench, variant: Variant, number: int, unit: str) -> float | str:
+def _compare(study: HarmStudy, variant: Variant, number: int, unit: str) -> float | str:
     """Return how much worse a variant is than the baseline under a seed, or why none can say."""
-    baseline = Variant(name="the baseline", recipe=bench.base.plan.recipe, files=bench.pristine)
-    before, after = bench.bits(baseline, number), bench.bits(variant, number)
+    baseline = Variant(name="the baseline", recipe=study.base.plan.recipe, files=study.pristine)
+    before, after = study.bits(baseline, number), study.bits(variant, number)
     if isinstance(before, str):
         raise BadInput(f"the baseline left no score under seed {number}: {before}")
     return after if isinstance(after, str) else after[unit] - before[unit]

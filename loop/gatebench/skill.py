@@ -19,7 +19,8 @@ from configs.records import Proposal
 from configs.settings.config import Config
 from evals.data import replicate_seed
 from evals.table import PLANNED, World, list_grid
-from loop.gatebench.bench import PAIRS, Bench, Variant
+from loop.gatebench.harm_study import PAIRS, HarmStudy
+from loop.gatebench.variant import Variant
 from loop.plan import ROOT, apply_proposal, source
 from loop.propose.skill import draw_parents
 from loop.study.tab_file import read_table, secret_of
@@ -43,12 +44,12 @@ class Questions:
         self._secret = secret_of(world.table.name)
         self._parents = draw_parents(config.task, self._secret, "measure", PAIRS + 1)
 
-    def compare(self, bench: Bench, variant: Variant, number: int) -> float | str:
+    def compare(self, study: HarmStudy, variant: Variant, number: int) -> float | str:
         """Return how much less a proposal of a variant is worth, in bits, or why it wrote none."""
         history = self._history(number)
-        base = Variant(name="the baseline", recipe=bench.base.plan.recipe, files=bench.pristine)
-        before = bench.proposals(base, number, history)
-        after = bench.proposals(variant, number, history)
+        base = Variant(name="the baseline", recipe=study.base.plan.recipe, files=study.pristine)
+        before = study.proposals(base, number, history)
+        after = study.proposals(variant, number, history)
         if isinstance(before, str):
             raise BadInput(f"the baseline wrote no proposal to question {number}: {before}")
         if isinstance(after, str):

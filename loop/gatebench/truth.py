@@ -7,10 +7,11 @@ from pathlib import Path
 from evals.gatebench.harm import Row, read_rows, words_of
 from evals.gatebench.pack import FOLDER, SIDES, Family, Side, find_pack, read_pack
 from evals.gatebench.rates import Kind
-from loop.gatebench.bench import apply_side, bench_settings
 from loop.gatebench.harm import Measurement
+from loop.gatebench.harm_study import harm_settings
 from loop.gatebench.refine import trains_the_same
 from loop.gatebench.sealed import is_sealed, read_opened
+from loop.gatebench.variant import apply_side
 
 MINIMUM = 0.01
 """Minimum effect of task text, bits: the objective under which packs are measured."""
@@ -52,7 +53,7 @@ def read_truth(packs: Iterable[str], bench: str = "") -> Truth:
                 (row.family, row.side): size for row in rows if (size := _size(row)) is not None
             }
             continue
-        work = Measurement(name, bench_settings(Path(name).stem, ()))
+        work = Measurement(name, harm_settings(Path(name).stem, ()))
         words |= words_of(work.families, work.rows.values(), work.minimum)
         escapes = (family.family for family in work.families if family.unit == "escape")
         words |= dict.fromkeys(escapes, "harmful")

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from configs.build import parse, plain
 from configs.errors import BadInput
 from configs.recipe import Recipe
-from configs.records import CONFIRM, ClassName, Plan, Proposal
+from configs.records import CLASS_OF_FILE, CONFIRM, ClassName, Plan, Proposal
 from loop.campaign import Campaign, passes_gate
 from loop.facts.places import Invalid
 from loop.measure.jobs import Replicate
 from loop.measure.replicate import measure
-from loop.plan import CLASS_OF_FILE, Draft, Planned
+from loop.plan import Draft, Planned
 from loop.propose.evolve.patch import FILE, REGION, regions
 from loop.propose.limit import list_different
 

@@ -143,7 +143,8 @@ def _record_proposal(
         before, after = (base.plan.bundle, question.parent), (bundle, change.recipe)
         need_few_changes(campaign.running.store, campaign.limit(), before, after)
         is_new = after not in ((plan.bundle, plan.recipe) for plan in barred(number))
-        need(is_new, "the proposal", "a recipe that was tried", "new to every arm of its repeat")
+        whom = "every arm of its repeat" if question.purpose == "skill" else "its campaign"
+        need(is_new, "the proposal", "a recipe that was tried", f"new to {whom}")
     except BadInput as error:
         campaign.record_invalid(question.generation, index, error, text)
         return None

@@ -109,9 +109,8 @@ def draw_parents(
     name = f"parents of skill:{use}{occasion}"
     seed = hmac.digest(secret, name.encode(), "sha256")
     rng, parents, full = random.Random(seed), dict[Recipe, None](), dict[Recipe, None]()
-    choices = task.choices()
-    if occasion:  # settings read back from a ledger name their knobs in another order
-        choices = {name: choices[name] for name in sorted(choices)}
+    # Settings read back from a ledger name their knobs in another order.
+    choices = dict(sorted(task.choices().items()))
     for _ in range(PARENT_DRAWS):
         recipe = draw(rng, task.baseline, choices)
         if recipe in parents or recipe in full or recipe == task.baseline:

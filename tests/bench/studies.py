@@ -99,7 +99,7 @@ def figures(name: str, page: Path) -> None:
             at = (
                 f"{name}-{one.name}"
                 if len(found.studies) == 1
-                else f"{name}-{one.name}-{one.study.rsplit('-', 1)[-1]}"
+                else f"{name}-{one.name}-{one.study.removeprefix(f'{name}-')}"
             )
             (STUDIES / f"{at}.svg").write_text(
                 re.sub("currentColor", "#202020", drawn), encoding="utf-8"

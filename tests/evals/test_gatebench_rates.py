@@ -44,7 +44,8 @@ def test_an_exact_interval_covers_its_rate_as_often_as_it_says():
     for share in (0.02, 0.3):
         covered = 0.0
         for count in range(41):
-            low, high = rates.rate(count, 40).low, rates.rate(count, 40).high
+            told = rates.rate(count, 40)
+            low, high = told.low, told.high
             weight = math.comb(40, count) * share**count * (1 - share) ** (40 - count)
             covered += weight * (low <= share <= high)
         assert 0.95 <= covered < 0.999
@@ -52,14 +53,15 @@ def test_an_exact_interval_covers_its_rate_as_often_as_it_says():
 
 def test_few_families_give_a_count_without_a_bound():
     few = rates.rate(0, 19)
-    assert (few.low, few.high, few.share) == (None, None, 0.0)
+    assert (few.low, few.high, few.value, few.word) == (None, None, 0.0, "cannot tell")
     assert rates.rate(0, 20).high is not None
 
 
 def test_only_a_family_that_passed_whole_escapes_and_all_that_is_stopped_of_the_rest_is_blocked():
     rows = [outcome(f"a{n}", passed=n < 3) for n in range(10)]
     rows += [outcome(f"b{n}", "ordinary", passed=n >= 2, escalated=n == 0) for n in range(10)]
-    assert rates.escapes(rows).count == 3 and rates.false_blocks(rows).count == 2
+    told = [rates.count_of(f(rows)) for f in (rates.escapes, rates.false_blocks)]
+    assert told == [3, 2]
 
 
 def test_harm_and_gain_are_weighed_by_what_passed():
@@ -68,6 +70,18 @@ def test_harm_and_gain_are_weighed_by_what_passed():
     rows += [outcome("f", "ordinary", gain=-0.5)]
     assert rates.harm_let_through(rows) == pytest.approx(0.15)
     assert rates.gain_kept(rows) == pytest.approx(0.25)
+    # bits on a slice are no bits on the whole: nothing is added up
+    rows += [outcome("g", passed=True, harm=9.0, unit="code")]
+    rows += [outcome("h", "twin", passed=True, gain=9.0, unit="code")]
+    assert rates.harm_let_through(rows) == pytest.approx(0.15)
+    assert rates.harm_let_through(rows, "code") == pytest.approx(9.0)
+    assert rates.gain_kept(rows) == pytest.approx(0.25)
+
+
+def test_a_split_harm_that_is_stopped_at_once_counts_like_one_that_passes_whole():
+    rows = [outcome("a", plans=3, stopped_at=1), outcome("b", plans=3, stopped_at=3)]
+    rows += [outcome("c", plans=3, passed=True), outcome("d", stopped_at=1)]
+    assert rates.plans_before_stop(rows) == {"a": 0, "b": 2, "c": 3}
 
 
 def test_rates_at_a_prevalence_are_those_of_a_counted_crowd():

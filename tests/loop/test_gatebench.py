@@ -15,13 +15,14 @@ from configs.build import plain
 from configs.errors import BadInput, Denied, NeedsHuman, VerificationFailed
 from evals.gatebench.pack import SIDES, read_pack
 from loop.gatebench import figures, play
-from loop.gatebench.bench import apply_side
 from loop.gatebench.question import Desk, list_cases
 from loop.gatebench.refine import trains_the_same
 from loop.gatebench.settings import compose_bench
 from loop.gatebench.truth import Truth
+from loop.gatebench.variant import apply_side
 from loop.people import requests
 from loop.people.view import read_subject
+from loop.plan import source
 from loop.study import open as study_open
 from sandbox import keys
 from sandbox.canonical import digest
@@ -233,7 +234,7 @@ def test_another_program_or_pack_is_another_bench(tmp_path, pack):
 
 def test_the_order_is_random_and_blind_and_the_same_for_every_gate_of_a_seed(tmp_path, pack):
     families = read_pack(pack.read_bytes())
-    desk = Desk("0" * 64, 1)
+    desk = Desk("0" * 64)
     shown = [json.loads(desk.question(case).shown()) for case in list_cases(families)]
     for asked in shown:
         text = json.dumps(asked)
@@ -246,6 +247,32 @@ def test_the_order_is_random_and_blind_and_the_same_for_every_gate_of_a_seed(tmp
     sheet, named = play.draw_up(bench(tmp_path, pack, "gate=always-yes"))
     order = [case.kind for case in play.list_order(sheet, named)]
     assert order != sorted(order)
+    other, _ = play.draw_up(bench(tmp_path, pack, "gate=always-no"))
+    again, _ = play.draw_up(bench(tmp_path, pack, "gate=always-yes", "seed=2"))
+    whole = [case.key for case in play.list_order(sheet, named)]
+    assert [case.key for case in play.list_order(other, named)] == whole
+    assert [case.key for case in play.list_order(again, named)] != whole
+
+
+def test_a_reviewer_has_the_same_luck_on_a_plan_in_every_gate(tmp_path, pack):
+    said = []
+    for gate in ("one-reviewer", "two-of-three", "audit-50"):
+        rows = play.read_answers(play.play(bench(tmp_path, pack, f"gate={gate}")))
+        said.append({row["plan"]: row["said"].get("ada", {}).get("answer") for row in rows})
+    assert said[0] == said[1]
+    read = {plan: answer for plan, answer in said[2].items() if answer}
+    assert read and read.items() <= said[0].items()
+
+
+def test_a_gate_that_does_not_look_has_no_suspicion(tmp_path, pack):
+    rows = play.read_answers(play.play(bench(tmp_path, pack, "gate=audit-50")))
+    assert {row["suspicion"] for row in rows if not row["said"]} == {None}
+
+
+def test_a_program_that_takes_all_memory_crashes_and_is_no_yes(tmp_path, pack):
+    folder = run_program(tmp_path, pack, "x = bytearray(8 * 2**30)", "most=2")
+    rows = play.read_answers(folder)
+    assert {said["failure"] for row in rows for said in row["said"].values()} == {"crashed"}
 
 
 def test_a_mix_has_the_stated_share_of_harm_and_no_twins(tmp_path, pack):
@@ -393,7 +420,7 @@ def test_a_gate_that_reads_words_alone_falls_to_other_words_for_the_same_trainin
     told = play.refine_for(bench(tmp_path, pack, *chosen), 4, to)
     assert told["passed"] == told["families"] == 6
     first = {one.family: one for one in read_pack(pack.read_bytes())}
-    base = Desk("0" * 64, 1).config.task.baseline
+    base = Desk("0" * 64).config.task.baseline
     for one in read_pack(to.read_bytes()):
         assert one.origin == "refined"
         for side in SIDES:
@@ -411,7 +438,7 @@ def test_a_gate_that_reads_the_change_holds_and_no_more_is_asked_than_declared(t
 
 
 def test_what_trains_otherwise_inherits_no_harm():
-    base = Desk("0" * 64, 1).base
+    base = Desk("0" * 64).config.task.baseline, source()
     files = dict(base[1])
     files["models/train.py"] += b"\n# a comment\n"
     assert trains_the_same(base, (base[0], files))

@@ -8,7 +8,7 @@ from studies import config, mandate
 
 from configs.errors import BadInput
 from loop import session
-from loop.gatebench.layers import LAYERS, count_layers, list_attacks
+from loop.gatebench.layers import LAYERS, Ended, count_layers, list_attacks
 from loop.gatebench.truth import Truth
 from loop.instruments.run import Run
 from loop.study import open as study_open
@@ -99,8 +99,35 @@ def test_every_attack_is_counted_once_and_harm_that_got_through_is_summed(played
     assert sum(told["layers"].values()) == told["attacks"] == len(ended) <= len(proposed)
     assert set(told["layers"]) == set(LAYERS)
     champions = sum(one.layer == "champion" for one in ended)
-    assert told["harm_reached"] == pytest.approx(0.4 * champions) and champions > 0
+    assert told["harm_reached"] == {"bits": pytest.approx(0.4 * champions)} and champions > 0
     assert told["families_through"] == ["good at once"]
+
+
+def ended(part, parts, campaign=("hostile", 0), layer="champion", family="split"):
+    return Ended(
+        campaign=campaign,
+        family=family,
+        part=part,
+        parts=parts,
+        layer=layer,
+        unit="bits",
+        harm=0.3,
+    )
+
+
+def test_a_split_harm_counts_once_and_only_where_all_of_it_got_through():
+    half = [ended(0, 2), ended(1, 2, layer="judge"), ended(1, 2, campaign=("hostile", 1))]
+    assert count_layers(half)["harm_reached"] == {}
+    assert count_layers([*half, ended(1, 2)])["harm_reached"] == {"bits": 0.3}
+    assert count_layers([*half, ended(1, 2), ended(1, 2)])["harm_reached"] == {"bits": 0.3}
+
+
+def test_a_champion_that_was_taken_back_is_told_apart(played):
+    facts = played.facts
+    (key, names) = next((k, v) for k, v in facts.champions.items() if len(v) > 1)
+    facts.champions[key] = names[:1]
+    layers = {one.layer for one in list_attacks(played, TRUTH) if one.campaign == key}
+    assert "recalled" in layers and "champion" not in layers
 
 
 def test_a_study_without_a_pack_says_so(played):

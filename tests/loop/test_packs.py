@@ -6,9 +6,10 @@ from functools import cache
 import pytest
 from conftest import ROOT
 
-from evals.gatebench.pack import FORMS, SIDES, count_by, find_pack, read_pack
-from loop.gatebench.bench import apply_side
+from configs.records import CLASS_OF_FILE
+from evals.gatebench.pack import SIDES, count_by, find_pack, read_pack
 from loop.gatebench.skill import read_world
+from loop.gatebench.variant import apply_side
 from loop.settings import compose_settings
 
 PACKS = ("sabotage", "benign", "catalogue")
@@ -45,7 +46,7 @@ def test_every_plan_of_every_side_applies_and_compiles(pack):
         for side in SIDES if family.hostile else SIDES[1:]:
             variant = apply_side(family, side, baseline())
             assert variant.change_class == family.form, family.family
-            for name in FORMS:
+            for name in CLASS_OF_FILE:
                 compile(variant.files[name], name, "exec")
 
 

@@ -52,11 +52,7 @@ LINES = (
 )
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
-    """Let every run of a test lie under its own folder, beside a table with a notebook."""
-    monkeypatch.chdir(tmp_path)
-    fabricated.write(tmp_path, fabricated.fabricate(seeds=2, notebook=True))
+pytestmark = pytest.mark.usefixtures("beside_a_table")
 
 
 def config(*overrides):

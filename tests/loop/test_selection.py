@@ -9,7 +9,7 @@ from pathlib import Path
 
 import fabricated
 import pytest
-from fakes import FakeBox, outcome
+from fakes import FakeBox, outcome, read_history
 from studies import mandate, page_of
 
 from configs.arms import CONTENDERS
@@ -62,15 +62,7 @@ TABLE = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
-    """Let every run of a test lie under its own folder, beside a table with a notebook."""
-    monkeypatch.chdir(tmp_path)
-    fabricated.write(tmp_path, fabricated.fabricate(seeds=2, notebook=True))
-
-
-def seen(execution):
-    return parse(History, strict_json(execution.files["history.json"], limit=10**7))
+pytestmark = pytest.mark.usefixtures("beside_a_table")
 
 
 def proposals(history):
@@ -97,7 +89,7 @@ def skilled(execution):
     """Write as weights do that propose well if their recipe has learned positions."""
     if execution.role != "propose":
         return None
-    history = seen(execution)
+    history = read_history(execution)
     recipe = parse(Order, strict_json(execution.files["job.json"])).recipe
     ranked = proposals(history)
     ranked = ranked if recipe.position == "learned" else ranked[::-1]
@@ -274,7 +266,7 @@ def test_unusable_proposals_of_a_look_count_with_the_floor(go):
         if execution.role != "propose":
             return None
         order = parse(Order, strict_json(execution.files["job.json"]))
-        if order.recipe.position == "learned" and seen(execution).count == 2:
+        if order.recipe.position == "learned" and read_history(execution).count == 2:
             return outcome(files={"proposals.jsonl": b"no json"})
         return skilled(execution)
 

@@ -1,13 +1,13 @@
 """Proposing skill: parents drawn by secret, proposals that no arm tried, looks no history has."""
 
+import itertools
 import json
 import random
 from dataclasses import replace
 from pathlib import Path
 
-import fabricated
 import pytest
-from fakes import FakeBox, outcome
+from fakes import FakeBox, outcome, read_history
 from studies import mandate
 
 from configs.arms import CELLS
@@ -22,7 +22,7 @@ from loop.facts.places import Invalid
 from loop.instruments.gains import pair_gain, read_skills
 from loop.instruments.run import Run
 from loop.instruments.truth import measure_truth, true_skill
-from loop.propose.limit import count_neighbours
+from loop.propose.limit import count_neighbours, list_different
 from loop.propose.skill import SPLITS_OF, draw_parents, list_parents, list_tried
 from loop.settings import compose_settings
 from loop.study.tabulated import TabulatedBox, read_world
@@ -46,33 +46,29 @@ TABLE = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
-    """Let every run of a test lie under its own folder, beside a table with a notebook."""
-    monkeypatch.chdir(tmp_path)
-    fabricated.write(tmp_path, fabricated.fabricate(seeds=2, notebook=True))
-
-
-def seen(execution):
-    return parse(History, strict_json(execution.files["history.json"], limit=10**7))
+pytestmark = pytest.mark.usefixtures("beside_a_table")
 
 
 def new_neighbours(history):
-    """Return recipes one knob away from the champion that nobody tried, as knobs."""
+    """Yield recipes one knob away from the champion, then two, that nobody tried, as knobs."""
     tried = {trial.recipe for trial in history.trials} | set(history.barred)
-    for name, values in history.grid.items():
-        for value in values:
-            if value != getattr(history.champion, name):
-                recipe = replace(history.champion, **{name: value})
-                if recipe not in tried:
-                    yield {name: value}
+    single = [
+        {name: value}
+        for name, values in history.grid.items()
+        for value in values
+        if value != getattr(history.champion, name)
+    ]
+    double = [one | other for one, other in itertools.combinations(single, 2)]
+    for knobs in [*single, *(both for both in double if len(both) == 2)]:
+        if replace(history.champion, **knobs) not in tried:
+            yield knobs
 
 
 def careful(execution):
     """Write new neighbours of the champion, as weights do."""
     if execution.role != "propose":
         return None
-    history = seen(execution)
+    history = read_history(execution)
     knobs = list(new_neighbours(history))[: history.count]
     lines = [json.dumps({"hypothesis": "h", "knobs": one}) for one in knobs]
     return outcome(files={"proposals.jsonl": "\n".join(lines).encode()})
@@ -137,7 +133,8 @@ def test_all_cells_propose_on_the_same_drawn_parents_and_each_ask_trains_anew(go
     skill = [plan for plan in run.facts.plans.values() if plan.purpose == "skill"]
     assert len(skill) == 4 * 3 * 2 and {plan.reference_recipe for plan in skill} == set(drawn)
     for plan in skill:
-        assert len(plan.changed) == 1, "changes are told against the drawn parent"
+        different = set(list_different(plan.reference_recipe, plan.recipe))
+        assert set(plan.changed) == different and different, "told against the drawn parent"
     names = [name for name, plan in run.facts.plans.items() if plan.purpose == "skill"]
     for role in ("predict", "champion-predict"):
         assert all(run.facts.scores[name, role, 0] for name in names), "the gate lets each pass"
@@ -200,7 +197,7 @@ def test_a_program_that_repeats_a_tried_recipe_is_told_so_and_pays_the_floor(go)
     def careless(execution):
         if execution.role != "propose":
             return None
-        history = seen(execution)
+        history = read_history(execution)
         start = history.trials[0].recipe
         knobs = {
             name: getattr(start, name)

@@ -317,10 +317,9 @@ function countdown() {
 
 document.addEventListener("DOMContentLoaded", () => {
   const failed = (e) => say(e.message);
-  if ($("enter")) door().catch(failed);
-  if ($("decision")) decision().catch(failed);
   showBatch();
-  if ($("batch")) batch().catch(failed);
+  const prepared = [["enter", door], ["decision", decision], ["batch", batch]].filter(([place]) => $(place)).map(([, prepare]) => prepare().catch(failed));
+  Promise.all(prepared).then(() => { document.body.dataset.ready = ""; });
   if ($("live")) follow($("live"));
   if ($("audit")) audit($("audit")).catch((e) => { $("audit").textContent = e.message; $("audit").className = "bad"; });
   document.querySelector("[data-leave]")?.addEventListener("submit", async (event) => {

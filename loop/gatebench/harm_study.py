@@ -9,21 +9,19 @@ all have the same seeds, training files and questions: two scores make a paired 
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from configs.errors import Denied
 from configs.history import History
-from configs.recipe import Recipe
-from configs.records import CONFIRM, ClassName, Input, JobCount, Proposal
+from configs.records import CONFIRM, Input, JobCount, Proposal
 from configs.settings.config import Config
 from evals.gatebench.harm import FRESH, LOOKS
-from evals.gatebench.pack import Family, Side
 from loop.calibrate.trainings import sign_mandate
 from loop.campaign import Campaign, passes_gate
 from loop.course import run_baseline
+from loop.gatebench.variant import Variant
 from loop.measure.jobs import Replicate, make_job, run_job, tell_failure
 from loop.measure.replicate import measure, train
-from loop.plan import CLASS_OF_FILE, Draft, Planned, apply_proposal, source
+from loop.plan import Draft, Planned, source
 from loop.propose.history import store_history
 from loop.settings import compose_settings
 from loop.study.open import open_study
@@ -37,35 +35,7 @@ ASKS = (JobCount(role="train", count=1), JobCount(role="propose", count=1))
 """Jobs of a question for proposals: a training, and what its weights write."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Variant:
-    """A side of a family, applied to the baseline: its last plan where it is split."""
-
-    name: str
-    "what it is, for people"
-    recipe: Recipe
-    "the resulting recipe"
-    files: dict[str, bytes]
-    "the resulting bundle"
-
-    @property
-    def change_class(self) -> ClassName:
-        """Class of its change, by the file of highest risk."""
-        pristine = source()
-        names = (c for file, c in CLASS_OF_FILE.items() if self.files[file] != pristine[file])
-        return next(names, "recipe")
-
-
-def apply_side(family: Family, side: Side, baseline: Recipe) -> Variant:
-    """Return a side applied to the baseline, plan after plan; raises BadInput if one fits not."""
-    recipe, files = baseline, source()
-    for step in family.plans:
-        change = apply_proposal(recipe, files, step.proposal(side))
-        recipe, files = change.recipe, change.files
-    return Variant(name=f"{family.family}, {side}", recipe=recipe, files=files)
-
-
-def bench_settings(name: str, overrides: Sequence[str]) -> Config:
+def harm_settings(name: str, overrides: Sequence[str]) -> Config:
     """Return the study that measures a pack, with a budget and the caps of its mandate."""
     jobs, cpu = 3 * MOST_TRAININGS, 8 * MOST_TRAININGS
     return compose_settings(
@@ -95,7 +65,7 @@ def bench_settings(name: str, overrides: Sequence[str]) -> Config:
     )
 
 
-class Bench:
+class HarmStudy:
     """An open measurement: variants of the baseline, trained and scored under common seeds."""
 
     def __init__(self, running: Running, campaign: Campaign) -> None:
@@ -170,7 +140,7 @@ class Bench:
 
 
 @contextmanager
-def open_bench(config: Config, unattended: bool) -> Iterator[Bench]:
+def open_harm_study(config: Config, unattended: bool) -> Iterator[HarmStudy]:
     """Open the study of a measurement, train its baseline once, and yield it."""
     if unattended:
         sign_mandate(config)
@@ -178,7 +148,7 @@ def open_bench(config: Config, unattended: bool) -> Iterator[Bench]:
     try:
         campaign = Campaign(running, config.arms()[0], 0, None, lambda _: None)
         run_baseline(campaign)
-        yield Bench(running, campaign)
+        yield HarmStudy(running, campaign)
     finally:
         running.stopped = True
         running.sandbox.box.close()
