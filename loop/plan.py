@@ -147,8 +147,11 @@ def apply_proposal(
 
 
 def find_class(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> ClassName:
-    """Return the class of a change between two bundles: that of its file of highest risk."""
-    names = (name for file, name in CLASS_OF_FILE.items() if before[file] != after[file])
+    """Return the class of a change between two bundles: that of its file of highest risk.
+
+    A plan of knobs alone may be read without any files.
+    """
+    names = (name for file, name in CLASS_OF_FILE.items() if before.get(file) != after.get(file))
     return next(names, "recipe")
 
 
