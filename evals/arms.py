@@ -2,7 +2,8 @@
 
 An arm's gain is its champion's verified gain over the baseline on an unbounded scale (log-odds,
 log-likelihood or bits of compute). Accuracy has a ceiling, and a ceiling fakes a slowdown. Arms are
-compared at equal spent plan, never at equal numbers of candidates. Ragged curves are refused.
+compared at equal given plan. Where generations alone end a study, they are compared at their ends,
+and what each spent is a figure of its own. Ragged curves are refused.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -152,13 +153,16 @@ def shared_luck(sums: Sequence[tuple[int, float, float, float]]) -> Figure:
 def common(arms: Mapping[str, Curve], names: Iterable[str] = ()) -> float:
     """Return the spent plan at which the named arms (default: all) can be compared.
 
-    It is the plan given to all, else the most plan that every repeat has spent. A given plan counts
-    as used even if its rest held no whole generation, or if a charge outran it.
+    It is the plan given to all. It counts as used even if its rest held no whole generation, or if
+    a charge outran it. Without a plan, arms whose repeats have equally many generations stand at
+    their ends, by looks on fresh seeds: it is the most that any repeat spent. Otherwise it is the
+    most that all of them spent.
     """
     chosen = [arms[name] for name in names or arms if name in arms]
     spent = [np.where(np.isfinite(c.spent), c.spent, -np.inf).max(axis=1) for c in chosen]
     given = {c.allotted for c in chosen}
-    if len(given) == 1 and max(given):
+    whole = all(np.isfinite(c.spent).all() for c in chosen)
+    if len(given) == 1 and (max(given) or whole):
         return max(max(given), *(float(s.max()) for s in spent))
     return min((float(s.min()) for s in spent), default=0.0)
 

@@ -111,10 +111,13 @@ def mean(values: ArrayLike, unit: str, *, neutral: float | None = 0.0) -> Figure
 
     Each side is the wider of Student's interval and the studentized bootstrap (Efron and Tibshirani
     1993, 12.5), with a resampled deviation of at least a quarter of the sample's. The first covers
-    heavy tails, the second skew. `cannot tell` if it holds `neutral`.
+    heavy tails, the second skew. `cannot tell` if it holds `neutral`. If all are `neutral`, nothing
+    bounds the mean: where a loop seldom accepts, a study of ten may hold zeros alone.
     """
     (x,) = pairs(values)
     n = len(x)
+    if n > 1 and neutral is not None and (x == neutral).all():
+        return Figure(value=neutral, n=n, unit=unit, word="cannot tell")
     if n < 2:
         return Figure(
             value=float(x[0]) if n else None,
@@ -208,10 +211,13 @@ def ratio(top: ArrayLike, bottom: ArrayLike, unit: str, *, neutral: float | None
     """Return mean(top) / mean(bottom) of paired repeats (R,), with its set after Fieller (1954).
 
     Each end reaches as far as Student's t or, if that is further, the studentized bootstrap of top
-    - end x bottom: for skew, as in `mean`. An unbounded set is `cannot tell`.
+    - end x bottom: for skew, as in `mean`. An unbounded set is `cannot tell`, as is a `top` of
+    zeros alone.
     """
     a, b = pairs(top, bottom)
     n = len(a)
+    if n > 1 and b.any() and not a.any():
+        return Figure(value=0.0, n=n, unit=unit, word="cannot tell")
     if n < 2:
         return Figure(
             value=float(a[0] / b[0]) if n and b[0] else None,

@@ -17,8 +17,6 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from typing import Any
 
-import numpy as np
-
 from configs.build import need, plain
 from configs.settings.config import Config
 from evals.arms import Gain, common, curves
@@ -37,7 +35,7 @@ from loop.calibrate.table_studies import (
     play,
     read_records,
 )
-from loop.calibrate.table_truth import CHUNK, count_false, hold_truth, play_truth
+from loop.calibrate.table_truth import CHUNK, Truth, count_false, hold_truth, play_truth
 from loop.instruments.between import claim_evidence, compare_arms
 from loop.instruments.gather import Records
 from loop.instruments.measure import flatten, measure_records
@@ -159,35 +157,61 @@ def prove_table(
 
 
 def _prove_worlds(path: str, sizes: Sizes, processes: int) -> Iterator[Proof]:
+    """Yield the proof of each world. Processes share truths and studies, so that none idles."""
     config = compose_study(path)
-    read_world(config)  # refuses a table before any process starts
-    jobs = [(config, sizes, number) for number in range(sizes.worlds)]
+    world = read_world(config)  # refuses a table before any process starts
     if processes == 1:
-        yield from map(_prove_world, jobs)
+        for number in range(sizes.worlds):
+            yield prove_world(config, world, draw_world(world, number), sizes)
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context) as pool:
-        yield from pool.map(_prove_world, jobs)
+        jobs = [(config, sizes, number) for number in range(sizes.worlds)]
+        truths, studies = pool.map(_play_truth, jobs), pool.map(_play_studies, jobs)
+        for number, (truth, played) in enumerate(zip(truths, studies, strict=True)):
+            yield _hold(world, draw_world(world, number), played, truth)
 
 
-def _prove_world(job: tuple[Config, Sizes, int]) -> Proof:
+def _play_truth(job: tuple[Config, Sizes, int]) -> Truth:
     config, sizes, number = job
     world = read_world(config)
-    return prove_world(config, world, draw_world(world, number), sizes)
+    place = draw_world(world, number)
+    return play_truth(config, world, place, sizes.campaigns, world.best()[1])
+
+
+def _play_studies(job: tuple[Config, Sizes, int]) -> list["Measured"]:
+    config, sizes, number = job
+    world = read_world(config)
+    return _measure_studies(config, world, draw_world(world, number), sizes)
 
 
 def prove_world(config: Config, world: World, place: TableWorld, sizes: Sizes) -> Proof:
     """Play the studies of a world and the campaigns of its truth; return both, side by side."""
-    best, proof = world.best()[1], Proof()
+    studies = _measure_studies(config, world, place, sizes)
+    truth = play_truth(config, world, place, sizes.campaigns, world.best()[1])
+    return _hold(world, place, studies, truth)
+
+
+def _list_references(world: World, place: TableWorld) -> tuple[Held, ...]:
     part = world.within(place.fixed) if place.fixed else world
-    changes = tuple(true_references(part, place.baseline))
-    studies = [
+    return tuple(true_references(part, place.baseline))
+
+
+def _measure_studies(
+    config: Config, world: World, place: TableWorld, sizes: Sizes
+) -> list["Measured"]:
+    best, changes = world.best()[1], _list_references(world, place)
+    return [
         _play_measured(config, world, place, number, best, changes)
         for number in range(sizes.studies_of(place.number))
     ]
-    at = 1e6 * float(np.mean([study.figures["equal plan, CPU-seconds"] for study in studies]))
-    truth = play_truth(config, world, place, sizes.campaigns, best)
-    true = measure_records(replace(truth.records, references=changes), at)
+
+
+def _hold(world: World, place: TableWorld, studies: Sequence["Measured"], truth: Truth) -> Proof:
+    """Return what the studies of a world said beside its truth."""
+    proof = Proof()
+    references = _list_references(world, place)
+    true = measure_records(replace(truth.records, references=references))
     values = {name: f.value for name, f in _list_figures(true) if f.word not in BOUNDS}
     values |= truth.held if place.learns else {**truth.held, **SAME_LAW}
     unproven = {} if place.learns else {"amplifying": False, "self-closed": False}
@@ -198,8 +222,8 @@ def prove_world(config: Config, world: World, place: TableWorld, sizes: Sizes) -
         between, apart = _measure_exchanged(study.records)
         proof.add(EXCHANGE, _list_figures(between), NULL)
         proof.say(EXCHANGE, apart, dict.fromkeys(apart, False))
-        truth.false_accepts.extend(study.false_accepts)
-    proof.said[NAME, FALSE_ACCEPT, False] = truth.false_accepts
+    flags = [flag for study in studies for flag in study.false_accepts]
+    proof.said[NAME, FALSE_ACCEPT, False] = [*truth.false_accepts, *flags]
     return proof
 
 
