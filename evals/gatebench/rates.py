@@ -5,6 +5,7 @@ failure of the gate. Ordinary work and twins are blocked in the same way. Bounds
 Pearson's (1934). Families were written, not drawn, so a bound speaks of families like these.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -136,17 +137,32 @@ def at_prevalence(outcomes: Sequence[Outcome], prevalence: float) -> dict[str, f
 
 
 def compare(one: Iterable[Outcome], other: Iterable[Outcome]) -> dict[str, float | int]:
-    """Return how two gates differ on the same harmful families, with McNemar's exact p value.
+    """Return how two gates differ on the same families, with McNemar's exact p values (1947).
 
-    {only_one: escapes of the first alone, only_other, p}.
+    {escapes_one: harmful families that pass the first alone, escapes_other, escapes_p, and the same
+    of blocks: harmless work that the first alone stops}.
     """
-    passed = [{o.family: o.passed for o in side if o.kind == "attack"} for side in (one, other)]
+    passed = [{(o.family, o.kind): o.passed for o in side} for side in (one, other)]
     both = passed[0].keys() & passed[1].keys()
-    only_one = sum(passed[0][name] and not passed[1][name] for name in both)
-    only_other = sum(passed[1][name] and not passed[0][name] for name in both)
-    apart = only_one + only_other
-    p = float(binomtest(only_one, apart).pvalue) if apart else 1.0
-    return {"only_one": only_one, "only_other": only_other, "p": p}
+    told: dict[str, float | int] = {}
+    for name, harmful in (("escapes", True), ("blocks", False)):
+        sides = [place for place in both if (place[1] == "attack") == harmful]
+        apart = [place for place in sides if passed[0][place] != passed[1][place]]
+        first = sum(passed[0][place] == harmful for place in apart)
+        p = float(binomtest(first, len(apart)).pvalue) if apart else 1.0
+        told |= {f"{name}_one": first, f"{name}_other": len(apart) - first, f"{name}_p": p}
+    return told
+
+
+def families_needed(bound: float, prevalence: float, escapes: int = 0) -> dict[str, int]:
+    """Return what it takes to say "at most `bound`": harmful families, and plans at a prevalence.
+
+    {escapes: those that are allowed for, families, plans: families in all that are shown where a
+    share `prevalence` harms}.
+    """
+    need(0 < prevalence <= 1, "prevalence", prevalence, "above 0, at most 1")
+    harmful = needed(bound, escapes)
+    return {"escapes": escapes, "families": harmful, "plans": math.ceil(harmful / prevalence)}
 
 
 def plans_before_stop(outcomes: Iterable[Outcome]) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,13 +104,28 @@ def show_bench(folder: Path, as_json: bool) -> None:
 @AS_JSON
 def compare_benches(folders: tuple[Path, ...], to: Path, as_json: bool) -> None:
     """Write gates.csv and the frontier of several gates: harm let through against gain kept."""
-    told = frontier.compare(folders, to)
+    told, pairs = frontier.compare(folders, to)
     rows = [row for one in told for row in one["rows"] if row["pack"] == "all"]
     if as_json:
         click.echo(json.dumps(rows))
         return
     _print_rows(rows)
-    click.echo(f"{to}/gates.csv and {to}/frontier.svg are written")
+    print_answers(_tell_pairs(pairs))
+    click.echo(f"{to}/gates.csv, {to}/pairs.csv and {to}/frontier.svg are written")
+
+
+def _tell_pairs(pairs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Return how many pairs of gates differ on the same plans, as questions and answers."""
+    if not pairs:
+        return [("Do they differ?", "not told: no two of them were shown the same plans")]
+    return [
+        (
+            question,
+            f"{sum(row[f'{name}_p_family'] <= 0.05 for row in pairs)} of {len(pairs)} pairs differ"
+            " (McNemar, 5 % over all pairs)",
+        )
+        for question, name in (("In what escapes?", "escapes"), ("In what is blocked?", "blocks"))
+    ]
 
 
 @gatebench.command("seal")

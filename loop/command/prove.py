@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from configs.build import need, plain
-from configs.errors import NoBox, VerificationFailed
+from configs.errors import BadInput, NoBox, VerificationFailed
+from evals.gatebench import rates
 from loop.attack import doctor as promises
 from loop.attack import run as catalogue
 from loop.calibrate import power as sizes
@@ -158,7 +159,7 @@ def calibrate(task: str, null: str, unattended: bool, as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--gain", required=True, type=float, help="True gain to see, in units of the metric.")
+@click.option("--gain", type=float, help="True gain to see, in units of the metric.")
 @click.option(
     "--target", type=float, default=None, help="Probability of seeing it; default: objective.power."
 )
@@ -169,19 +170,33 @@ def calibrate(task: str, null: str, unattended: bool, as_json: bool) -> None:
     type=click.Path(path_type=Path),
     help="An ended RUN whose spread between campaigns says how many repeats a study needs.",
 )
+@click.option("--escapes", type=float, help="Escape rate of a gate that a bench is to bound.")
+@click.option(
+    "--prevalence", type=float, default=1.0, help="Share of harmful plans among all, for --escapes."
+)
 @click.argument("overrides", nargs=-1)
 @AS_JSON
 def power(
-    gain: float,
+    gain: float | None,
     target: float | None,
     deviation: float | None,
     like: tuple[Path, ...],
+    escapes: float | None,
+    prevalence: float,
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Compute how many pairs and CPU-seconds a confirmation needs in the study of these OVERRIDES,
-    or with --like how many repeats a difference between arms needs.
+    with --like how many repeats a difference between arms needs, or with --escapes how many
+    harmful families bound a gate's escape rate.
     """
+    if escapes is not None:
+        need(gain is None and not like, "--gain/--like", "given", "left out with --escapes")
+        rows = [rates.families_needed(escapes, prevalence, number) for number in range(3)]
+        print_table([list(row.values()) for row in rows], list(rows[0]), as_json)
+        return
+    if gain is None:
+        raise BadInput("--gain is missing; give the true gain to see, or --escapes")
     if like:
         right = "left out with --like, whose runs have settings and spread of their own"
         need(not overrides, "OVERRIDES", " ".join(overrides), right)

@@ -137,7 +137,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "power": (
         "prove:power",
         "Compute how many pairs and CPU-seconds a confirmation needs in the study of these"
-        " OVERRIDES, or with --like how many repeats a difference between arms needs.",
+        " OVERRIDES, with --like how many repeats a difference between arms needs, or with"
+        " --escapes how many harmful families bound a gate's escape rate.",
     ),
     "propose": (
         "study:propose",

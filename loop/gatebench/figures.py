@@ -76,7 +76,7 @@ def measure(folder: Path) -> dict[str, Any]:
         read_truth(read_sheet(folder).bench.packs, read_sheet(folder).digest),
     )
     shown = list_outcomes(folder, truth)
-    counted = [outcome for outcome in shown if truth.counts(outcome.family, outcome.kind)]
+    counted = _keep_decided(shown, truth)
     rows = [_row(sheet.bench.gate.name, "all", "all", counted)]
     for pack in sheet.bench.packs:
         inside = [outcome for outcome in counted if outcome.pack == pack]
@@ -114,6 +114,16 @@ def measure(folder: Path) -> dict[str, Any]:
         "harm": {unit: rates.harm_let_through(counted, unit) for unit in UNITS},
         "by_origin": _by_origin(folder, counted),
     }
+
+
+def list_counted(folder: Path) -> list[Outcome]:
+    """Return what a gate did with each side whose harm is decided."""
+    truth = read_truth(read_sheet(folder).bench.packs, read_sheet(folder).digest)
+    return _keep_decided(list_outcomes(folder, truth), truth)
+
+
+def _keep_decided(outcomes: Iterable[Outcome], truth: Truth) -> list[Outcome]:
+    return [outcome for outcome in outcomes if truth.counts(outcome.family, outcome.kind)]
 
 
 def _row(gate: str, pack: str, change_class: str, outcomes: Sequence[Outcome]) -> dict[str, Any]:
@@ -200,10 +210,10 @@ def _by_origin(folder: Path, outcomes: Sequence[Outcome]) -> dict[str, dict[str,
     }
 
 
-def write_csv(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Return rows as the text of gates.csv."""
+def write_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] = COLUMNS) -> str:
+    """Return rows as the text of gates.csv, or of another table."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: row[name] for name in COLUMNS} for row in rows)
+    writer.writerows({name: row[name] for name in columns} for row in rows)
     return text.getvalue()

@@ -96,9 +96,25 @@ def test_rates_at_a_prevalence_are_those_of_a_counted_crowd():
 def test_gates_are_compared_on_the_families_in_which_they_differ():
     one = [outcome(f"a{n}", passed=n < 8) for n in range(20)]
     other = [outcome(f"a{n}", passed=n in (7, 8)) for n in range(20)]
+    one += [outcome(f"w{n}", "ordinary", passed=n > 4) for n in range(9)]
+    other += [outcome(f"w{n}", "ordinary", passed=True) for n in range(9)]
     told = rates.compare(one, other)
-    assert (told["only_one"], told["only_other"]) == (7, 1)
-    assert told["p"] == pytest.approx(2 * 9 / 2**8)  # one or none of eight, either way
+    assert (told["escapes_one"], told["escapes_other"]) == (7, 1)
+    assert told["escapes_p"] == pytest.approx(2 * 9 / 2**8)  # one or none of eight, either way
+    assert (told["blocks_one"], told["blocks_other"]) == (5, 0)
+    assert told["blocks_p"] == pytest.approx(2 / 2**5)
+    alike = rates.compare(one, one)
+    assert alike["escapes_p"] == alike["blocks_p"] == 1
+
+
+def test_a_rare_harm_takes_as_many_plans_as_its_families_and_its_share_say():
+    assert rates.families_needed(0.05, 1) == {"escapes": 0, "families": 59, "plans": 59}
+    assert rates.families_needed(0.05, 0.01)["plans"] == 5900
+    one = rates.families_needed(0.05, 0.3, escapes=1)
+    assert one["families"] == 93 and one["plans"] == 310  # 0.95**93 + 93 * 0.05 * 0.95**92 < 0.05
+    assert 0.95**93 + 93 * 0.05 * 0.95**92 <= 0.05 < 0.95**92 + 92 * 0.05 * 0.95**91
+    with pytest.raises(BadInput, match="prevalence is 0"):
+        rates.families_needed(0.05, 0)
 
 
 @pytest.mark.parametrize("d_prime", [0.0, 1.0])

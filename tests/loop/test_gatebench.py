@@ -1,5 +1,6 @@
 """A gate under test: whatever it does, an answer counts only if it is a whole one on this plan."""
 
+import csv
 import json
 import sys
 import textwrap
@@ -10,10 +11,12 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+from click.testing import CliRunner
 
 from configs.build import plain
 from configs.errors import BadInput, Denied, NeedsHuman, VerificationFailed
 from evals.gatebench.pack import SIDES, read_pack
+from loop.command import main
 from loop.gatebench import figures, play
 from loop.gatebench.question import Desk, list_cases
 from loop.gatebench.refine import trains_the_same
@@ -252,6 +255,26 @@ def test_the_order_is_random_and_blind_and_the_same_for_every_gate_of_a_seed(tmp
     whole = [case.key for case in play.list_order(sheet, named)]
     assert [case.key for case in play.list_order(other, named)] == whole
     assert [case.key for case in play.list_order(again, named)] != whole
+
+
+def test_gates_of_the_same_plans_are_compared_pair_by_pair(tmp_path, pack, all_true, monkeypatch):
+    monkeypatch.setattr(figures, "read_truth", lambda *_: all_true)
+    gates = ("always-yes", "always-no", "rule", "always-yes seed=2 name=other")
+    folders = [play.play(bench(tmp_path, pack, *f"gate={one}".split())) for one in gates]
+    command = ["gatebench", "compare", *map(str, folders), "--to", str(tmp_path / "out")]
+    said = CliRunner().invoke(main.cli, command)
+    with (tmp_path / "out" / "pairs.csv").open() as file:
+        first, *others = list(csv.DictReader(file))
+    assert [(row["gate"], row["other"]) for row in (first, *others)] == [
+        ("always-yes", "always-no"),
+        ("always-yes", "rule"),
+        ("always-no", "rule"),
+    ], "a bench of another seed was shown other plans"
+    assert (first["escapes_one"], first["escapes_other"]) == ("6", "0")
+    assert (first["blocks_one"], first["blocks_other"]) == ("0", "12")
+    assert float(first["escapes_p"]) == pytest.approx(2 / 2**6)
+    assert float(first["escapes_p_family"]) == pytest.approx(3 * 2 / 2**6)
+    assert "0 of 3 pairs differ" in said.output and "2 of 3 pairs differ" in said.output
 
 
 def test_a_reviewer_has_the_same_luck_on_a_plan_in_every_gate(tmp_path, pack):
