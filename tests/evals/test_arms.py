@@ -26,6 +26,13 @@ def test_arms_are_compared_at_equal_spent_plan_and_not_at_equal_generations():
     assert difference(arms, "self", "random").value == -1.0
 
 
+def test_where_generations_alone_end_a_study_each_arm_stands_at_its_end():
+    arms = curves([*rows("self", [1.0, 2.0], cost=10), *rows("random", [5.0], cost=30)])
+    assert common(arms) == 30 and common(arms, ("self",)) == 20
+    mine, theirs = pair_gains(arms, "self", "random")
+    assert set(mine) == {2.0} and set(theirs) == {5.0}
+
+
 def test_before_the_first_generation_ends_nothing_is_gained():
     assert set(curves(rows("self", [1.0]))["self"].at(9)) == {0.0}
 
