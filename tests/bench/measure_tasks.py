@@ -367,9 +367,15 @@ def draw_climb(axis, name: str, climb: dict) -> None:
     for i, step in enumerate(steps, 1):
         text = f"{step['knob']}\n{step['value']}"
         axis.annotate(
-            text, (i, came[i]), xytext=(0, -26), ha="center", fontsize=7, textcoords="offset points"
+            text,
+            (i, came[i]),
+            xytext=(0, -26),
+            ha="center",
+            fontsize=7,
+            textcoords="offset points",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
         )
-    axis.axhline(whole, color="#009e73", linestyle="--", linewidth=1)
+    axis.axhline(whole, color="#009e73", linestyle="--", linewidth=1, zorder=0)
     axis.text(0, whole, "reference", color="#009e73", fontsize=8, va="bottom")
     unit = "bits" if name == "text" else "exact match"
     axis.set(title=name, ylabel=f"gain, {unit}", xlim=(-0.4, max(7, len(came)) - 0.5))
