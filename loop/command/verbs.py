@@ -23,6 +23,11 @@ VERBS: dict[str, tuple[str, str]] = {
         "prove:attack",
         "Try the attack catalogue against a box on this machine; exit 6 if anything got through.",
     ),
+    "audit": (
+        "audit:audit",
+        "Read the log of a loop that ran elsewhere, and say what it can carry: keeps, false keeps,"
+        " noise, plateau.",
+    ),
     "calibrate": (
         "prove:calibrate",
         "Measure how often each acceptance rule keeps noise; goes on where it was interrupted.",

@@ -60,6 +60,7 @@ ON_RUN = {
 """Verbs on a run, with arguments."""
 ELSEWHERE = {
     "attack": ["--only", LONG],
+    "audit": [LONG],
     "calibrate": [LONG],
     "certify": ["FOLDER", "--key", LONG],
     "check": [LONG],

@@ -1,0 +1,136 @@
+"""A private copy of a foreign log: regular files alone, and their sizes first.
+
+No link is followed, below the named path or at it. Of a git history only objects and refs are
+copied: no config, hook, attribute, alternate store or replacement.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from configs.errors import BadInput
+
+TEXT_BYTES, DATABASE_BYTES, TOTAL_BYTES = 64_000_000, 256_000_000, 256_000_000
+"""Longest table of text, longest database, and most bytes of a log with all its files."""
+MOST_FILES = 40_000
+"""Most files of a checkpoint or a history."""
+CHUNK = 1 << 20
+RIGHT = (
+    "a results.tsv, a CSV of trials, an export of W&B, a checkpoint folder of OpenEvolve or a"
+    " database of ShinkaEvolve"
+)
+DATABASE = b"SQLite format 3\0"
+FOREIGN = {b"PK\x03\x04": "an archive", b"\x1f\x8b": "an archive", b"\x80": "a pickle"}
+FOREIGN |= {b"\xfd7zXZ": "an archive", b"BZh": "an archive", b"PAR1": "Parquet", b"\x7fELF": "code"}
+
+
+@dataclass(slots=True, kw_only=True)
+class Copied:
+    """A private copy, and what its names say about it."""
+
+    folder: Path
+    kind: str
+    "table, database or checkpoint"
+    left: int = TOTAL_BYTES
+    files: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+class _OddFileError(Exception):
+    """A file that is not copied, with the reason."""
+
+
+def copy_log(path: Path, folder: Path, where: str = "PATH") -> Copied:
+    """Copy the files of a log into `folder`. Raises BadInput for a path that is no log."""
+    try:
+        return _copy(path, folder)
+    except _OddFileError as error:
+        reason = str(error)
+    except (OSError, ValueError) as error:  # a zero byte in the name
+        reason = getattr(error, "strerror", None) or str(error)
+    raise BadInput(f"{where} is {str(path)[:200]!r}; {reason}; it should be {RIGHT}")
+
+
+def _copy(path: Path, folder: Path) -> Copied:
+    if not str(path) or not stat.S_ISDIR(path.lstat().st_mode):
+        with _opened(path.parent) as parent:
+            return _copy_file_log(parent, path.name, folder)
+    with _opened(path) as place:
+        names = set(os.listdir(place))
+        if "results.tsv" in names:
+            copied = Copied(folder=folder, kind="table")
+            _copy_file(copied, place, "results.tsv", "log", TEXT_BYTES)
+            return copied
+    raise _OddFileError("the folder holds no log")
+
+
+def _copy_file_log(parent: int, name: str, folder: Path) -> Copied:
+    copied = Copied(folder=folder, kind="table")
+    start = _copy_file(copied, parent, name, "log", DATABASE_BYTES)
+    kind = next((kind for mark, kind in FOREIGN.items() if start.startswith(mark)), "")
+    if kind:
+        raise _OddFileError(f"it is {kind}, which is never opened")
+    if not start.startswith(DATABASE) and (folder / "log").stat().st_size > TEXT_BYTES:
+        raise _OddFileError(f"at most {TEXT_BYTES} bytes of text are read")
+    return copied
+
+
+@contextmanager
+def _opened(path: Path | str, parent: int | None = None) -> Iterator[int]:
+    """Open a folder, and no link to one."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    flags |= os.O_NOFOLLOW if parent is not None else 0
+    number = os.open(path, flags, dir_fd=parent)
+    try:
+        yield number
+    finally:
+        os.close(number)
+
+
+def _copy_file(copied: Copied, parent: int, name: str, to: str, most: int) -> bytes:
+    """Copy one regular file; return its first bytes."""
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
+    mode = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
+    if not stat.S_ISREG(mode):
+        raise _OddFileError(f"{name[:80]!r} is {_name_kind(mode)} and no regular file")
+    number = os.open(name, flags, dir_fd=parent)
+    with open(number, "rb", buffering=0) as source:
+        before = os.fstat(number)
+        if not stat.S_ISREG(before.st_mode):
+            raise _OddFileError(f"{name[:80]!r} is no regular file")
+        most = min(most, copied.left)
+        if before.st_size > most:
+            raise _OddFileError(
+                f"{name[:80]!r} has {before.st_size} bytes, and at most {most} are read"
+            )
+        start = _copy_bytes(source, copied.folder / to, before.st_size)
+        after = os.fstat(number)
+    if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+        raise _OddFileError(f"{name[:80]!r} changes while it is read; stop the loop, or copy it")
+    copied.left -= before.st_size
+    copied.files += 1
+    if copied.files > MOST_FILES:
+        raise _OddFileError(f"it has more than {MOST_FILES} files")
+    return start
+
+
+def _copy_bytes(source: object, target: Path, size: int) -> bytes:
+    """Copy at most `size` bytes to a new file; return the first of them."""
+    start, left = b"", size
+    with closing(open(target, "xb")) as file:
+        while left > 0:
+            data = source.read(min(CHUNK, left))  # type: ignore[attr-defined]
+            if not data:
+                break
+            start, left = start or data[:16], left - len(data)
+            file.write(data)
+    with suppress(OSError):
+        os.chmod(target, 0o600)
+    return start
+
+
+def _name_kind(mode: int) -> str:
+    return "a link" if stat.S_ISLNK(mode) else "a folder" if stat.S_ISDIR(mode) else "special"

@@ -1,0 +1,253 @@
+"""The log of a loop that ran elsewhere: its page, its figures, and bad input of every kind."""
+
+import json
+import os
+import socket
+import sys
+import tempfile
+
+import numpy as np
+import pytest
+from foreign import plant, write_autoresearch, write_csv
+
+from configs.errors import BadInput
+from loop.audit import copy
+from loop.audit.read import read_log
+from loop.command import main
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Run the verb in this process; return its exit code, its page and its error."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["heirloop", "audit", *map(str, words)])
+        try:
+            main.main()
+            code = 0
+        except SystemExit as end:
+            code = end.code
+        out = capsys.readouterr()
+        return code, out.out, out.err
+
+    return run
+
+
+def figures(call, *words):
+    code, page, error = call(*words, "--json")
+    assert code == 0, error
+    return json.loads(page)
+
+
+WRITERS = {"csv": write_csv, "autoresearch": write_autoresearch}
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_planted_log_gives_figures_that_hold_its_truth(call, tmp_path, kind):
+    held = []
+    for seed in range(6):
+        loop = plant("zeros and gains", [11, seed], trials=60, noise=0.01, start=1.0)
+        log = WRITERS[kind](loop.trials, tmp_path / f"log{seed}")
+        told = figures(call, log, "--noise", 0.01)
+        lines = told["figures"]
+        assert told["format"] == kind and told["rule"] == "greedy"
+        assert lines["trials"]["value"] == 60 and lines["keeps"]["value"] == loop.keeps
+        for name, truth in (
+            ("false keeps", loop.false),
+            ("winner's curse", loop.excess),
+            ("gain that is left", loop.left),
+        ):
+            held.append(lines[name]["low"] <= truth <= lines[name]["high"])
+    assert np.mean(held) >= 0.85
+
+
+def test_noise_is_measured_from_the_baseline_or_from_repeats_in_the_log(call, tmp_path):
+    loop = plant("no effect", 3, trials=30, noise=0.02, start=1.0)
+    rng = np.random.default_rng(5)
+    scores = rng.normal(1.0, 0.02, 40)
+    (tmp_path / "base").write_text("score\n" + "\n".join(f"{s:.6f}" for s in scores))
+    log = write_csv(loop.trials, tmp_path / "log.csv")
+    noise = figures(call, log, "--baseline", tmp_path / "base")["figures"]["noise"]
+    assert noise["low"] <= 0.02 <= noise["high"] and noise["n"] == 39
+    assert noise["value"] == pytest.approx(scores.std(ddof=1), abs=1e-6)
+    told = figures(call, log)["figures"]
+    assert told["noise"]["word"] == "cannot tell" and told["false keeps"]["word"] == "cannot tell"
+    with open(log, "a") as file:
+        file.writelines(f"r{i},{s:.6f},false,c0,dev,again\n" for i, s in enumerate(scores))
+    told = figures(call, log)
+    assert told["noise_source"] == "repeats in the log"
+    assert told["figures"]["duplicates"]["value"] == 40
+    noise = told["figures"]["noise"]
+    assert noise["low"] <= 0.02 <= noise["high"] and noise["n"] == 40
+
+
+def test_a_wider_noise_gives_wider_figures(call, tmp_path):
+    loop = plant("zeros and gains", [11, 0], trials=60, noise=0.01, start=1.0)
+    log = write_csv(loop.trials, tmp_path / "log.csv")
+    (tmp_path / "base").write_text("1.0\n1.0141\n")  # one degree of freedom
+    known = figures(call, log, "--noise", 0.00997)["figures"]
+    rough = figures(call, log, "--baseline", tmp_path / "base")["figures"]
+    for name in ("false keeps", "winner's curse", "gain that is left"):
+        assert rough[name]["low"] <= known[name]["low"] <= known[name]["high"]
+        assert rough[name]["high"] - rough[name]["low"] > known[name]["high"] - known[name]["low"]
+
+
+def test_the_page_has_a_line_for_everything_and_says_what_it_cannot_tell(call, tmp_path):
+    log = tmp_path / "results.tsv"
+    log.write_text(
+        "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
+        "a1b2c3d\t0.997900\t44.0\tkeep\tbaseline\n"
+        "b2c3d4e\t0.993200\t44.2\tkeep\tincrease LR to 0.04\n"
+        "b2c3d4e\t1.005000\t44.0\tdiscard\tswitch to GeLU's \u202eactivation\n"
+        "d4e5f6g\t0.000000\t0.0\tcrash\tdouble model width (OOM)\n"
+        "d4e5f7a\t0.993200\t44.0\tdiscard\tnothing\n"
+    )
+    for path in (log, tmp_path):
+        code, page, _ = call(path)
+        assert code == 0
+        page = " ".join(page.split())
+        assert "results.tsv of autoresearch; score val_bpb, smaller is better" in page
+        assert "trials: 5 trials in the log, 4 with a score; without: 1 crash" in page
+        assert "keeps: 1 trials after the first were kept" in page
+        assert "equal scores: 1 trials" in page
+        for name in ("noise", "false keeps", "winner's curse", "repeats", "promised less kept"):
+            assert f"{name}: cannot tell: " in page
+        assert "note: 2 trials name a commit that trials of another description name too" in page
+        assert page.count("plateau: 0 (0 to 0.8") == 1
+
+
+def test_the_promised_gain_is_held_against_the_logged_one(call, tmp_path):
+    rows = ["trial,loss,kept,promised"]
+    score, rng = 5.0, np.random.default_rng(2)
+    for i in range(30):
+        gain = 0.0 if i == 0 else 0.1 + 0.01 * rng.random()
+        score -= gain
+        rows.append(f"{i},{score},keep,{gain + 0.05 if i else ''}")
+    (tmp_path / "log.csv").write_text("\n".join(rows))
+    line = figures(call, tmp_path / "log.csv")["figures"]["promised less kept"]
+    assert line["value"] == pytest.approx(0.05) and line["n"] == 29 and line["word"] == ""
+
+
+def test_several_scores_or_no_direction_are_asked_for(call, tmp_path):
+    log = tmp_path / "log.csv"
+    log.write_text("trial,alpha,beta\n1,0.5,3\n2,0.6,4\n")
+    code, _, error = call(log)
+    assert code == 2 and "2 columns that may be the score (alpha, beta)" in error
+    code, _, error = call(log, "--score", "gamma")
+    assert code == 2 and "has no score gamma" in error and "alpha, beta" in error
+    code, _, error = call(log, "--score", "alpha")
+    assert code == 2 and "--direction" in error
+    assert figures(call, log, "--score", "alpha", "--direction", "up")["figures"]["keeps"]["value"]
+    told = figures(call, log, "--score", "alpha", "--direction", "down")
+    assert told["figures"]["keeps"]["value"] == 0
+
+
+def write(data):
+    return lambda place: place.write_bytes(data)
+
+
+def sparse(place):
+    place.touch()
+    os.truncate(place, 1_000_000_000)
+
+
+def link(place):
+    real = place.with_name("real.csv")
+    real.write_text("trial,score\n1,0.5\n2,0.6\n")
+    place.symlink_to(real)
+
+
+def bound_socket(place):
+    with socket.socket(socket.AF_UNIX) as door:
+        here = os.getcwd()
+        os.chdir(place.parent)
+        door.bind(place.name)
+        os.chdir(here)
+
+
+ODD = {
+    "missing": lambda place: None,
+    "nothing": write(b""),
+    "a head alone": write(b"trial,score\n"),
+    "a line": write(b"hello\n"),
+    "garbage": write(bytes(range(256)) * 50),
+    "zeros": write(b"a,score\n" + b"\0" * 1000),
+    "Latin-1": write("trial,score,idea\n1,0.5,gr\u00f6\u00dfer\n".encode("latin-1")),
+    "half of UTF-16": write("trial,score\n1,0.5\n".encode("utf-16")[:-1]),
+    "a pickle": write(b"\x80\x04\x95abc"),
+    "a zip": write(b"PK\x03\x04" + b"\0" * 100),
+    "gzip": write(b"\x1f\x8b" + b"\0" * 100),
+    "one gigabyte": sparse,
+    "a link": link,
+    "a pipe": lambda place: os.mkfifo(place),
+    "a socket": bound_socket,
+    "an empty folder": lambda place: place.mkdir(),
+    "a long field": write(b"trial,score\n1," + b"5" * 500_000 + b"\n"),
+    "too many trials": write(b"trial,score\n" + b"1,0.5\n" * 6000),
+    "no number": write(b"trial,score\n1,nan\n2,inf\n3,x\n"),
+    "YAML": write(b"!!python/object/apply:os.system [true]\n"),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_bad_input_is_one_sentence_and_nothing_is_lost(call, tmp_path, kind, monkeypatch):
+    kept = tmp_path / "temporary"
+    kept.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(kept))
+    place = tmp_path / "log"
+    ODD[kind](place)
+    before = _state(place)
+    code, page, error = call(place)
+    lines = [line for line in error.splitlines() if not line.endswith(": begins")]
+    assert code == 2 and page == "" and len(lines) == 1, (code, page, error)
+    assert lines[0].startswith("heirloop: ") and "Traceback" not in error
+    assert _state(place) == before and not list(kept.iterdir())
+
+
+def _state(place):
+    if not place.is_file() or place.stat().st_size > 10**8:
+        return place.exists() and place.lstat().st_mode
+    return place.read_bytes(), place.stat().st_mtime_ns
+
+
+def test_other_encodings_that_can_be_known_are_read(tmp_path):
+    text = "trial,score,idea\r\n1,0.5,gr\u00f6\u00dfer\r\n2,0.6,kleiner\r\n"
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        (tmp_path / encoding).write_bytes(text.encode(encoding))
+        trials = read_log(tmp_path / encoding).trials
+        assert [(t.score, t.text) for t in trials] == [(0.5, "gr\u00f6\u00dfer"), (0.6, "kleiner")]
+
+
+def test_numbers_of_a_table_are_numbers_alone(tmp_path):
+    (tmp_path / "log").write_text("trial;score\n1;0.5\n2;1_0\n3;true\n4;1e400\n5;0x1\n6; 7 \n")
+    trials = read_log(tmp_path / "log").trials
+    assert [t.score for t in trials] == [0.5, None, None, None, None, 7.0]
+
+
+def test_a_log_that_changes_while_it_is_copied_is_refused(tmp_path, monkeypatch):
+    log = tmp_path / "log.csv"
+    log.write_text("trial,score\n1,0.5\n2,0.6\n")
+    real = copy._copy_bytes
+
+    def slow(source, target, size):
+        start = real(source, target, size)
+        with open(log, "a") as file:
+            file.write("3,0.7\n")
+        return start
+
+    monkeypatch.setattr(copy, "_copy_bytes", slow)
+    with pytest.raises(BadInput, match="changes while it is read"):
+        read_log(log)
+
+
+def test_the_baseline_is_bad_input_too(call, tmp_path):
+    log = write_csv(plant("no effect", 1, trials=5).trials, tmp_path / "log.csv")
+    for text in ("0.5\n", "0.5\n0.5\n", "", "hello\nyou\n"):
+        (tmp_path / "base").write_text(text)
+        code, _, error = call(log, "--baseline", tmp_path / "base")
+        assert code == 2 and "--baseline is" in error, text
+    code, _, error = call(log, "--noise", "0")
+    assert code == 2 and "--noise is 0.0" in error
+    (tmp_path / "base").write_text("0.5\n0.6\n")
+    code, _, error = call(log, "--noise", "1", "--baseline", tmp_path / "base")
+    assert code == 2 and "both given" in error
