@@ -2,6 +2,11 @@
 
 import csv
 import io
+import json
+import os
+import sqlite3
+import subprocess
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,4 +82,118 @@ def write_csv(trials, place):
     for t in trials:
         rows.writerow([t.name, repr(t.score), str(t.kept).lower(), t.content, "dev", t.text])
     place.write_text(file.getvalue())
+    return place
+
+
+def write_openevolve(trials, place, last=None):
+    """Write a checkpoint of OpenEvolve: it records no decision."""
+    (place / "programs").mkdir(parents=True)
+    for i, trial in enumerate(trials):
+        program = {
+            "id": trial.name,
+            "code": f"value = {i}\n" if not trial.content else trial.content,
+            "changes_description": "",
+            "language": "python",
+            "parent_id": None if i == 0 else "t0",
+            "generation": min(i, 1),
+            "timestamp": 1.7e9 + i,
+            "iteration_found": i,
+            "metrics": {"combined_score": trial.score, "speed": 3.0},
+            "metadata": {"island": 0, "changes": trial.text},
+        }
+        (place / "programs" / f"{trial.name}.json").write_text(json.dumps(program))
+    head = {"islands": [[]], "archive": [], "best_program_id": "t0"}
+    head["last_iteration"] = len(trials) - 1 if last is None else last
+    (place / "metadata.json").write_text(json.dumps(head))
+    return place
+
+
+SHINKA = """
+CREATE TABLE programs (id TEXT PRIMARY KEY, code TEXT NOT NULL, language TEXT NOT NULL,
+parent_id TEXT, generation INTEGER NOT NULL, timestamp REAL NOT NULL, combined_score REAL,
+public_metrics TEXT, correct BOOLEAN DEFAULT 0, metadata TEXT, island_idx INTEGER)
+"""
+
+
+def write_shinka(trials, place):
+    """Write a database of ShinkaEvolve: it records no decision."""
+    with closing(sqlite3.connect(place)) as book, book:
+        book.execute(SHINKA)
+        for i, t in enumerate(trials):
+            metadata = json.dumps({"patch_name": t.text})
+            row = (t.name, t.content, "python", None, i, 1.7e9 + i, t.score, "{}", 1, metadata, 0)
+            book.execute(f"INSERT INTO programs VALUES ({', '.join('?' * len(row))})", row)
+    return place
+
+
+def write_runs(trials, place):
+    """Write the table of runs that W&B's page exports, newest first."""
+    file = io.StringIO()
+    rows = csv.writer(file, quoting=csv.QUOTE_ALL)
+    rows.writerow(["Name", "State", "Notes", "User", "Tags", "Created", "Runtime", "eval/acc"])
+    for i, t in reversed(list(enumerate(trials))):
+        time = f"2026-01-01T{i // 60:02d}:{i % 60:02d}:00.000Z"
+        rows.writerow([t.name, "finished", t.text, "ada", "", time, "60", repr(t.score)])
+    place.write_text(file.getvalue())
+    return place
+
+
+def write_api(trials, place):
+    """Write runs as W&B's documented program for exports does: a summary and a config each."""
+    file = io.StringIO()
+    rows = csv.writer(file)
+    rows.writerow(["", "summary", "config", "name"])
+    for i, t in enumerate(trials):
+        summary = {"_timestamp": 1.7e9 + i, "_step": 9, "acc": t.score}
+        rows.writerow([i, str(summary), str({"change": t.content, "seed": i}), t.name])
+    place.write_text(file.getvalue())
+    return place
+
+
+WRITERS = {
+    "autoresearch": write_autoresearch,
+    "csv": write_csv,
+    "openevolve": write_openevolve,
+    "shinka": write_shinka,
+    "wandb": write_runs,
+    "wandb, by program": write_api,
+}
+"""Format of a log -> function that writes it."""
+
+
+def run_git(place, *words):
+    """Run git in a folder, with no settings of this user."""
+    quiet = {
+        "GIT_CONFIG_GLOBAL": "/dev/null",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "PATH": os.environ["PATH"],
+    }
+    who = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "init.defaultBranch=main"]
+    done = subprocess.run(
+        ["git", *who, *words], cwd=place, env=quiet, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def write_history(trials, place, pack=()):
+    """Write a results.tsv of autoresearch beside its history: a dropped trial is reset away.
+
+    After the trials numbered in `pack` all objects are packed.
+    """
+    place.mkdir()
+    run_git(place, "init", "-q")
+    lines = ["commit\tval_bpb\tmemory_gb\tstatus\tdescription"]
+    text = "".join(f"line {i} of a program that is long enough for deltas\n" for i in range(80))
+    for i, trial in enumerate(trials):
+        (place / "train.py").write_text(text + f"# {trial.content}\n")
+        run_git(place, "add", "train.py")
+        run_git(place, "commit", "-q", "--allow-empty", "-m", trial.text)
+        name = run_git(place, "rev-parse", "--short=7", "HEAD")
+        status = "keep" if trial.kept else "discard"
+        lines.append(f"{name}\t{2 - trial.score:.6f}\t44.0\t{status}\t{trial.text}")
+        if not trial.kept:
+            run_git(place, "reset", "-q", "--hard", "HEAD~1")
+        if i in pack:
+            run_git(place, "repack", "-q", "-a", "-d", "--keep-unreachable", "-f", "--depth=20")
+    (place / "results.tsv").write_text("\n".join(lines) + "\n")
     return place

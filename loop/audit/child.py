@@ -14,6 +14,9 @@ from typing import Any
 
 from loop.audit.confine import confine
 from loop.audit.formats.base import Found, RefusedError
+from loop.audit.formats.history import History, add_history
+from loop.audit.formats.openevolve import read_checkpoint
+from loop.audit.formats.shinka import read_database
 from loop.audit.formats.table import read_numbers, read_table
 
 CODECS = (encodings.utf_16, encodings.utf_8_sig, encodings.idna)
@@ -39,8 +42,17 @@ def main() -> None:
 def read(call: dict[str, Any]) -> Found:
     """Read the log of the kind that its files showed."""
     folder, score = Path(call["folder"]), call["score"]
+    if call["kind"] == "database":
+        return read_database(folder / "log", score)
+    if call["kind"] == "checkpoint":
+        return read_checkpoint(folder, score)
     data = (folder / "log").read_bytes()
-    return read_numbers(data, score) if call["kind"] == "numbers" else read_table(data, score)
+    if call["kind"] == "numbers":
+        return read_numbers(data, score)
+    found = read_table(data, score)
+    if found.format == "autoresearch" and (folder / "history").is_dir():
+        add_history(found, History(folder / "history"))
+    return found
 
 
 def _answer(found: Found) -> dict[str, Any]:
@@ -50,5 +62,7 @@ def _answer(found: Found) -> dict[str, Any]:
         "direction": found.direction,
         "trials": found.trials,
         "made": found.made,
+        "on_branch": found.on_branch,
+        "in_history": found.in_history,
         "notes": found.notes,
     }

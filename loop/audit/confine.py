@@ -21,7 +21,7 @@ class Program(ctypes.Structure):  # struct sock_fprog
 
 
 def confine(folder: str, database: str, limits: Mapping[str, int], calls: bytes) -> None:
-    """Raise every wall; `database` is the one file that may be opened for writing, or empty.
+    """Raise every wall; `database` and its log of writes may be opened for writing, if it is named.
 
     SQLite opens a database for writing, even to read it; the limit on files lets no byte be
     written. Raises OSError where a wall does not stand.
@@ -54,12 +54,14 @@ def _landlock(folder: str, database: str) -> None:
     size = 8 if version < 4 else 16 if version < 6 else 24
     rules = libc.syscall(444, words, size, 0)
     _need(rules, "Landlock")
-    for path, rights in ((folder, READ | LIST), (database, READ | WRITE)):
-        if path:
-            beneath = os.open(path, os.O_PATH)
-            rule = struct.pack("=Qi", rights, beneath)
-            _need(libc.syscall(445, rules, 1, rule, 0), "Landlock")
-            os.close(beneath)
+    allowed = {folder: READ | LIST}
+    if database:
+        allowed |= {database: READ | WRITE, f"{database}-wal": READ | WRITE}
+    for path, rights in allowed.items():
+        beneath = os.open(path, os.O_PATH)
+        rule = struct.pack("=Qi", rights, beneath)
+        _need(libc.syscall(445, rules, 1, rule, 0), "Landlock")
+        os.close(beneath)
     _need(libc.syscall(446, rules, 0), "Landlock")
     os.close(rules)
 

@@ -26,6 +26,8 @@ class Found:
     direction: str
     trials: list[dict[str, Any]]
     made: int | None = None
+    on_branch: int | None = None
+    in_history: int | None = None
     notes: list[str] = field(default_factory=list)
 
 
