@@ -197,3 +197,19 @@ def write_history(trials, place, pack=()):
             run_git(place, "repack", "-q", "-a", "-d", "--keep-unreachable", "-f", "--depth=20")
     (place / "results.tsv").write_text("\n".join(lines) + "\n")
     return place
+
+
+def plant_example():
+    """Return the loop behind docs/examples/results.tsv."""
+    return plant("zeros and gains", [21, 9], trials=84, noise=0.0006, start=1.0021)
+
+
+def write_example(folder):
+    """Write docs/examples/results.tsv, with two crashes, and baseline.txt, with eight repeats."""
+    log = write_autoresearch(plant_example().trials, folder / "results.tsv")
+    lines = log.read_text().splitlines()
+    for place in (31, 58):
+        lines.insert(place, f"{commit(900 + place)}\t0.000000\t0.0\tcrash\tchange that ran out")
+    log.write_text("\n".join(lines) + "\n")
+    scores = np.random.default_rng(21).normal(2 - 1.0021, 0.0006, 8)
+    (folder / "baseline.txt").write_text("".join(f"{score:.6f}\n" for score in scores))

@@ -17,6 +17,13 @@ class Line:
     name: str
     figure: Figure
     text: str
+    whole: bool = False
+    "whether the text alone is printed, since it has the figure's numbers"
+
+    @property
+    def key(self) -> str:
+        """Its name for programs."""
+        return self.name.replace("'", "").replace(" ", "_")
 
 
 def exactly(value: float, unit: str) -> Figure:

@@ -194,13 +194,11 @@ def _tell_plateau(log: TrialLog, steps: Sequence[Step], noise: Noise) -> list[Li
     keeps = [i for i, step in enumerate(steps) if step.keep]
     since = len(steps) - 1 - (keeps[-1] if keeps else 0)
     figure = share(0, since) if since else missing("not exercised", "share")
-    text = "nothing was tried since the last keep"
+    text = "cannot tell: nothing was tried since the last keep"
     if since:
-        text = (
-            f"of {since} trials with a score were kept since the last keep; the range is the share"
-            " of such trials that would be"
-        )
-    lines = [Line(name="plateau", figure=figure, text=text)]
+        text = f"{since} trials with a score since the last keep, so at most"
+        text += f" {write_number(figure.high or 1.0)} of such trials would be kept (95 %)"
+    lines = [Line(name="plateau", figure=figure, text=text, whole=True)]
     gain = steps[keeps[-1]].gain if keeps else math.nan
     if not noise.known or noise.figure.value is None:
         text = "cannot tell: the noise is not known"
@@ -228,7 +226,7 @@ def _no_gain(keeps: Sequence[int], gain: float) -> str:
 def write_audit(audit: Audit) -> dict[str, Any]:
     """Return the audit for programs: the log's facts, then every line."""
     lines = {
-        line.name: {
+        line.key: {
             "value": line.figure.value,
             "low": line.figure.low,
             "high": line.figure.high,

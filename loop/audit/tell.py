@@ -20,7 +20,7 @@ def list_answers(audit: Audit) -> Iterable[tuple[str, str]]:
     """Yield each line of the page: its name, and its figure with a sentence."""
     yield "log:", describe_log(audit.log, audit.direction)
     for line in audit.lines:
-        figure = write_figure(line.figure)
+        figure = "" if line.whole else write_figure(line.figure)
         yield f"{line.name}:", f"{figure} {line.text}" if figure else line.text
     for note in audit.log.notes:
         yield "note:", note
