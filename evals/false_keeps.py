@@ -31,6 +31,8 @@ same: every effect is exactly zero.
 SHAPES, SHAPE_OF = np.unique(PRIORS[:, 1:], axis=0, return_inverse=True)
 """The different (mean, spread), and the number of each prior's."""
 MOST_KEEPS = 300
+TINY = 1e-280
+"""Chance below which a prior explains nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,9 +61,10 @@ def weigh(steps: Sequence[Step], noise: float) -> Weighed:
     if not keeps:
         none = missing("not exercised", "keeps")
         return Weighed(false_keeps=none, chances=(), excess=none, left=none)
-    walk = _Walk(steps[0].score / noise)
+    first = steps[0].score
+    walk = _Walk(0.0)
     for step in steps[1:]:
-        walk.take(step.score / noise, step.keep)
+        walk.take((step.score - first) / noise, step.keep)
     return _describe(walk, steps, noise)
 
 
@@ -86,7 +89,9 @@ class _Walk:
         if keep:
             self._replace(score, same, moved)
         else:
-            self.chances = self.chances * (same + moved)
+            # A trial that no prior can explain says nothing.
+            learned = self.chances * (same + moved)
+            self.chances = np.where(learned.sum(axis=1, keepdims=True) > 0, learned, self.chances)
         self._settle()
 
     def _replace(self, score: float, same: Floats, moved: Floats) -> None:
@@ -97,18 +102,21 @@ class _Walk:
         worse = ndtr((self.grid - centre) / np.sqrt(share))[SHAPE_OF]
         same, moved = self.chances * same, self.chances * moved
         total = (same + moved).sum(axis=1)
-        self.false.append((same + moved * worse).sum(axis=1) / np.maximum(total, 1e-300))
+        beyond = total < TINY  # no prior can explain it: its own score is all that is known
+        false = (same + moved * worse).sum(axis=1) / np.maximum(total, TINY)
+        self.false.append(np.where(beyond, float(score <= self.grid.mean()), false))
         new = _grid(score)
         kernel = _normal(new[None, None, :] - centre[:, :, None], np.sqrt(share)[:, :, None])
         after = np.matmul(moved[:, None, :], kernel[SHAPE_OF])[:, 0] * STEP
         shift = round((new[0] - self.grid[0]) / STEP)
         for i in range(max(0, shift), min(len(self.grid), len(new) + shift)):
             after[:, i - shift] += same[:, i]
+        after[beyond] = _normal(score - new, 1.0)
         self.grid, self.chances = new, after
 
     def _settle(self) -> None:
         """Keep each prior's chances at a sum of 1; its likelihood goes to the weights."""
-        total = np.maximum(self.chances.sum(axis=1), 1e-300)
+        total = np.maximum(self.chances.sum(axis=1), TINY)
         self.weights = self.weights + np.log(total)
         self.chances = self.chances / total[:, None]
 
@@ -132,14 +140,14 @@ def _describe(walk: _Walk, steps: Sequence[Step], noise: float) -> Weighed:
     low, high = range_of_count(counts)
     keeps, n = len(false), len(steps) - 1
     mean = false @ weights
-    last = [step for step in steps if step.keep][-1].score
+    last = [step for step in steps if step.keep][-1].score - steps[0].score
     chances = weights @ walk.chances
     true = walk.grid
     excess = _spread(last / noise - true[::-1], chances[::-1], noise, n)
-    left = _blur(true - steps[0].score / noise, chances, noise, n)
+    left = _blur(true, chances, noise, n)
     return Weighed(
         false_keeps=Figure(value=float(mean.sum()), low=low, high=high, n=keeps, unit="keeps"),
-        chances=tuple(float(chance) for chance in mean),
+        chances=tuple(min(1.0, float(chance)) for chance in mean),
         excess=excess,
         left=left,
     )
@@ -149,8 +157,7 @@ def _spread(values: Floats, chances: Floats, noise: float, n: int) -> Figure:
     """Return mean and 95 % range of ascending values with these chances."""
     total = np.cumsum(chances) / chances.sum()
     tails = (1 - LEVEL) / 2, (1 + LEVEL) / 2
-    ends = [min(int(np.searchsorted(total, tail)), len(values) - 1) for tail in tails]
-    low, high = (float(values[end]) for end in ends)
+    low, high = (float(np.interp(tail, total, values + STEP / 2)) for tail in tails)
     mean = float(values @ chances / chances.sum())
     return Figure(value=noise * mean, low=noise * low, high=noise * high, n=n, unit="score")
 

@@ -4,6 +4,7 @@ No link is followed, below the named path or at it. Of a git history only object
 copied: no config, hook, attribute, alternate store or replacement.
 """
 
+import errno
 import os
 import re
 import stat
@@ -59,8 +60,10 @@ def copy_log(path: Path, folder: Path, where: str = "PATH") -> Copied:
         return _copy(path, folder)
     except _OddFileError as error:
         reason = str(error)
-    except (OSError, ValueError) as error:  # a zero byte in the name
-        reason = getattr(error, "strerror", None) or str(error)
+    except OSError as error:
+        reason = "it is a link" if error.errno == errno.ELOOP else error.strerror or str(error)
+    except ValueError as error:  # a zero byte in the name
+        reason = str(error)
     raise BadInput(f"{where} is {str(path)[:200]!r}; {reason}; it should be {RIGHT}")
 
 
@@ -187,9 +190,6 @@ def _opened(path: Path | str, parent: int | None = None) -> Iterator[int]:
 def _copy_file(copied: Copied, parent: int, name: str, to: str, most: int) -> bytes:
     """Copy one regular file; return its first bytes."""
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
-    mode = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
-    if not stat.S_ISREG(mode):
-        raise _OddFileError(f"{name[:80]!r} is {_name_kind(mode)} and no regular file")
     number = os.open(name, flags, dir_fd=parent)
     with open(number, "rb", buffering=0) as source:
         before = os.fstat(number)
@@ -224,7 +224,3 @@ def _copy_bytes(source: object, target: Path, size: int) -> bytes:
     with suppress(OSError):
         os.chmod(target, 0o600)
     return start
-
-
-def _name_kind(mode: int) -> str:
-    return "a link" if stat.S_ISLNK(mode) else "a folder" if stat.S_ISDIR(mode) else "special"

@@ -46,7 +46,7 @@ def count_trials(log: TrialLog, steps: Sequence[Step], rule: KeepRule) -> list[L
     return [
         Line(name="trials", figure=exactly(len(log.trials), "trials"), text=text),
         Line(name="keeps", figure=kept, text=_describe_keeps(log, keeps)),
-        _describe_rule(rule, len(steps) - 1),
+        _describe_rule(rule, max(0, len(steps) - 1)),
     ]
 
 
@@ -147,5 +147,11 @@ def tell_promises(trials: Sequence[Trial], steps: Sequence[Step]) -> Line:
         text = "cannot tell: no kept trial has a promised gain"
         return Line(name=name, figure=missing("cannot tell", "score"), text=text)
     figure = mean([promised - gain for promised, gain in pairs], "score")
+    if figure.word:
+        less = write_number(figure.value or 0.0)
+        text = (
+            f"cannot tell: over {len(pairs)} keeps the mean of promised less logged gain is {less}"
+        )
+        return Line(name=name, figure=figure, text=text)
     text = f"is the mean of promised less logged gain over {len(pairs)} keeps"
     return Line(name=name, figure=figure, text=text)

@@ -35,6 +35,8 @@ from loop.text import write_number
 
 REPEATS = (3, 5, 10, 20)
 """Repeats a side for which the smallest visible gain is told."""
+MOST_SPAN = 1e9
+"""Largest distance of two scores, in noise deviations, that is reckoned with."""
 ASSUMED = "if each evaluation has independent normal noise of that size"
 
 
@@ -132,6 +134,9 @@ def _weigh(log: TrialLog, steps: Sequence[Step], noise: Noise) -> Weighed | str:
         return f"{lost_trials(log)} trials are lost, keeps among them perhaps"
     if not noise.known or noise.figure.value is None:
         return "the noise is not known"
+    span = max((abs(step.score - steps[0].score) for step in steps), default=0.0)
+    if span > MOST_SPAN * (noise.figure.low or noise.figure.value):
+        return "the noise is too small beside the scores"
     sizes = [noise.figure.value, noise.figure.low, noise.figure.high]
     all_weighed = [weigh(steps, size) for size in sizes if size]
     first = all_weighed[0]
@@ -192,7 +197,7 @@ def _curse_by_noise(log: TrialLog, steps: Sequence[Step], noise: Noise) -> list[
 
 def _tell_plateau(log: TrialLog, steps: Sequence[Step], noise: Noise) -> list[Line]:
     keeps = [i for i, step in enumerate(steps) if step.keep]
-    since = len(steps) - 1 - (keeps[-1] if keeps else 0)
+    since = max(0, len(steps) - 1 - (keeps[-1] if keeps else 0))
     figure = share(0, since) if since else missing("not exercised", "share")
     text = "cannot tell: nothing was tried since the last keep"
     if since:

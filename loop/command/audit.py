@@ -9,6 +9,7 @@ from configs.errors import BadInput
 from configs.records.trials import Direction
 from evals.foreign import measure_noise
 from evals.intervals import Figure
+from loop.audit.formats.base import LARGEST
 from loop.audit.measure import Noise, measure, write_audit
 from loop.audit.read import read_log, read_numbers
 from loop.audit.tell import list_answers
@@ -38,7 +39,7 @@ def audit(
     """Read the log of a loop that ran elsewhere, and say what it can carry: keeps, false keeps,
     noise, plateau.
     """
-    need(noise is None or noise > 0, "--noise", noise, "above 0")
+    need(noise is None or 0 < noise <= LARGEST, "--noise", noise, "above 0")
     if noise is not None and baseline is not None:
         raise BadInput("--noise and --baseline are both given; it should be one of them")
     known = _given(noise) if noise is not None else None

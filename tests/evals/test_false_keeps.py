@@ -9,7 +9,7 @@ from foreign import plant
 from evals.false_keeps import MOST_KEEPS, weigh
 from evals.foreign import Step, list_steps
 
-LOGS = 40
+LOGS = 30
 
 
 @cache
@@ -68,3 +68,16 @@ def test_a_log_without_a_keep_or_with_too_many_is_not_weighed():
     assert weigh([step, step], 1.0).false_keeps.word == "not exercised"
     many = weigh([step, *[kept] * (MOST_KEEPS + 1)], 1.0)
     assert many.false_keeps.word == many.left.word == "not evaluable"
+
+
+def test_what_no_effect_can_explain_leaves_plain_numbers():
+    """A keep far below its champion is false; a drop far above it changes nothing."""
+    far = [(0.0, False), (-1e8, True), (1e8, False), (-1e8 + 5, True)]
+    steps = [
+        Step(index=i, score=score, gain=0.0, keep=keep, champion=0)
+        for i, (score, keep) in enumerate(far)
+    ]
+    weighed = weigh(steps, 1.0)
+    first, second = weighed.chances
+    assert first == 1 and second < 0.1
+    assert weighed.left.low < -1e8 + 5 < weighed.left.high

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 import socket
 import subprocess
@@ -16,12 +17,15 @@ from conftest import ROOT
 from foreign import WRITERS, plant, plant_example, write_csv, write_example, write_history
 
 from configs.errors import BadInput
-from configs.records.trials import Trial
+from configs.records.trials import Trial, TrialLog
 from evals.false_keeps import PRIORS
 from evals.foreign import list_steps
+from evals.intervals import Figure
 from loop.audit import copy, read
 from loop.audit.formats.base import MOST_TRIALS
+from loop.audit.measure import Noise, measure, write_audit
 from loop.audit.read import read_log
+from loop.audit.tell import list_answers
 from loop.command import main
 
 
@@ -219,6 +223,17 @@ ODD = {
 }
 
 
+SAYS = {
+    "one gigabyte": "has 1000000000 bytes, and at most 256000000 are read",
+    "a link": "it is a link",
+    "a pipe": "is no regular file",
+    "a pickle": "it is a pickle, which is never opened",
+    "a zip": "it is an archive, which is never opened",
+    "Latin-1": "is no text in UTF-8 or UTF-16",
+    "too many trials": "holds more than 5000 trials",
+}
+
+
 @pytest.mark.parametrize("kind", ODD)
 def test_bad_input_is_one_sentence_and_nothing_is_lost(call, tmp_path, kind, monkeypatch):
     kept = tmp_path / "temporary"
@@ -231,6 +246,7 @@ def test_bad_input_is_one_sentence_and_nothing_is_lost(call, tmp_path, kind, mon
     lines = [line for line in error.splitlines() if not line.endswith(": begins")]
     assert code == 2 and page == "" and len(lines) == 1, (code, page, error)
     assert lines[0].startswith("heirloop: ") and "Traceback" not in error
+    assert SAYS.get(kind, "") in error
     assert _state(place) == before and not list(kept.iterdir())
 
 
@@ -238,6 +254,64 @@ def _state(place):
     if not place.is_file() or place.stat().st_size > 10**8:
         return place.exists() and place.lstat().st_mode
     return place.read_bytes(), place.stat().st_mtime_ns
+
+
+@pytest.mark.parametrize("size", [64_000_001, 256_000_001])
+def test_the_size_comes_before_the_first_byte(tmp_path, monkeypatch, size):
+    (tmp_path / "log").write_text("trial,score\n1,0.5\n")
+    os.truncate(tmp_path / "log", size)
+    copied = []
+    real = copy._copy_bytes
+    monkeypatch.setattr(copy, "_copy_bytes", lambda *words: copied.append(words) or real(*words))
+    with pytest.raises(BadInput, match="at most"):
+        read_log(tmp_path / "log")
+    assert len(copied) == (size < copy.DATABASE_BYTES)
+
+
+def random_trials(rng):
+    """Return trials of any kind that a reader could give."""
+    scores = [0.0, 1.0, -1.0, 1e30, -1e30, 1e-30, 0.5, 0.5000001, None]
+    return tuple(
+        Trial(
+            name=rng.choice("abc"),
+            score=rng.choice(scores) if rng.random() < 0.5 else rng.gauss(0, 1),
+            kept=rng.choice([True, False, None]),
+            content=rng.choice(["", "x", "y"]),
+            group=rng.choice(["", "dev"]),
+            promised=rng.choice([None, 0.1, 1e30]),
+            failure=rng.choice(["", "crash"]),
+        )
+        for _ in range(rng.randrange(1, 25))
+    )
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_any_log_gets_a_page_and_plain_numbers(seed):
+    rng = random.Random(seed)
+    log = TrialLog(
+        format="csv",
+        metric="score",
+        direction=rng.choice(["up", "down"]),
+        trials=random_trials(rng),
+        made=rng.choice([None, 3, 40]),
+    )
+    size = rng.choice([None, 1e-300, 1e-3, 0.1, 1e30])
+    noise = size and Noise(figure=Figure(value=size, unit="score"), source="--noise")
+    with np.errstate(all="raise", under="ignore"):
+        audit = measure(log, "", noise)
+    json.dumps(write_audit(audit), allow_nan=False)
+    page = dict(list_answers(audit))
+    assert len(page) >= 14 and not [text for text in page.values() if "nan" in text.split()]
+
+
+def test_a_log_of_failures_or_of_one_trial_has_a_page(call, tmp_path):
+    log = tmp_path / "log.csv"
+    log.write_text("trial,score,status\n1,0,crash\n2,0,crash\n")
+    lines = figures(call, log, "--score", "score")["figures"]
+    assert lines["trials"]["value"] == 2 and lines["keeps"]["value"] == 0
+    log.write_text("trial,score,status\n1,0.5,keep\n")
+    lines = figures(call, log, "--noise", 1)["figures"]
+    assert lines["false_keeps"]["word"] == lines["repeats"]["word"] == "cannot tell"
 
 
 def test_other_encodings_that_can_be_known_are_read(tmp_path):
@@ -351,9 +425,10 @@ def test_a_summary_is_read_and_never_run(tmp_path):
     evil = f"__import__('os').system('touch {mark}')"
     (tmp_path / "runs.csv").write_text(
         f'summary,config,name\n"{{\'acc\': 0.5}}",{{}},a\n"{evil}","{evil}",b\n'
+        "dict(acc=0.9),{},c\n"
     )
     log = read_log(tmp_path / "runs.csv")
-    assert [(t.name, t.score) for t in log.trials] == [("a", 0.5), ("b", None)]
+    assert [(t.name, t.score) for t in log.trials] == [("a", 0.5), ("b", None), ("c", None)]
     assert not mark.exists()
 
 

@@ -168,6 +168,9 @@ def test_a_damaged_database_is_one_sentence(tmp_path, loop, damage):
     with pytest.raises(BadInput) as error:
         read_log(place)
     assert str(error.value).startswith("PATH is ") and "\n" not in str(error.value)
+    assert ("a write to it is not finished" in str(error.value)) == (
+        damage == "an unfinished write"
+    )
 
 
 def test_a_program_of_shinka_that_is_not_correct_failed_and_a_copy_is_no_trial(tmp_path, loop):
@@ -349,12 +352,15 @@ def write_object(folder, name, data):
 
 
 def test_an_object_that_swells_or_lies_is_no_commit(tmp_path):
-    write_object(tmp_path, "a" * 40, zlib.compress(b"commit 9\0" + b"x" * 200_000_000, 1))
+    sound = b"commit 9\0tree " + b"1" * 40 + b"\n\n"
+    write_object(tmp_path, "a" * 40, zlib.compress(sound + b"x" * 3_000_000, 1))
+    write_object(tmp_path, "f" * 40, zlib.compress(sound))
     write_object(tmp_path, "b" * 40, zlib.compress(b"commit 9\0tree zz\nparent ..\n\n"))
     write_object(tmp_path, "c" * 40, b"")
     write_object(tmp_path, "d" * 40, zlib.compress(b"tree 0\0"))
     history = History(tmp_path)
     assert [history.commit(letter * 40) for letter in "abcd"] == [None] * 4
+    assert history.commit("f" * 40) == ("1" * 40, [])
 
 
 def test_a_delta_that_is_its_own_base_has_an_end(tmp_path):

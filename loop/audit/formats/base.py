@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 MOST_TRIALS = 5_000
+LARGEST = 1e30
+"""Largest number; its square and its sums are finite."""
 CUT = 160
 """Most characters of a name or a description."""
 LOWER = ("loss", "bpb", "rmse", "mse", "mae", "err", "error", "perplexity", "ppl", "bits", "nll")
@@ -46,7 +48,7 @@ def cut(text: str) -> str:
 
 
 def number(value: Any) -> float | None:
-    """Return a value as a finite number; None for anything else. A truth value is no number."""
+    """Return a value as a number up to LARGEST; None for anything else, as for a truth value."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     if isinstance(value, str) and "_" in value:  # Python reads 1_0 as ten
@@ -55,7 +57,7 @@ def number(value: Any) -> float | None:
         result = float(value)
     except (ValueError, OverflowError):
         return None
-    return result if math.isfinite(result) else None
+    return result if abs(result) <= LARGEST else None
 
 
 def digest(*parts: str) -> str:
