@@ -17,6 +17,7 @@ from pathlib import Path
 import fabricated
 import pytest
 from fakes import ONE_DIGIT, table
+from hypothesis import HealthCheck, settings
 from safetensors.numpy import save_file
 from studies import execute
 
@@ -26,6 +27,9 @@ from loop.study import open as study_open
 from sandbox import database
 
 ROOT = Path(__file__).resolve().parent.parent
+# A busy machine is no fault of the code: no example has a deadline, and none is too slow.
+settings.register_profile("kind", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("kind")
 
 
 @pytest.fixture(autouse=True)

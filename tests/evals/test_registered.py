@@ -127,7 +127,7 @@ def test_holm_s_p_values_are_those_of_the_textbook():
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_holm_closes_the_tests_of_bonferroni(p_values):
     """A claim is shown where every part of the family that holds it is refuted (Marcus 1976)."""
     places = range(len(p_values))
