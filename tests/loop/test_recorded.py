@@ -135,6 +135,10 @@ CHANGED = {
     ),
     r"/tables/happened/(retention|rungs)/": "the same",
     r"/words/lossy": "since 2026-11-29 of the excess loss",
+    r"/instruments/(arms/[^/]+/gain( ratio)?/value|equal plan, CPU-seconds): ": (
+        "since 2026-11-29 a study that generations alone end is read at its ends, by fresh looks"
+    ),
+    r"/tables/happened/gains/": "the same",
     r"/page/(svg|h3)": "since 2026-11-29 the first screen has a figure",
 }
 """Places whose figures were wrong and are others today, each with its reason."""
