@@ -117,15 +117,14 @@ def mean(values: ArrayLike, unit: str, *, neutral: float | None = 0.0) -> Figure
     (x,) = pairs(values)
     n = len(x)
     if n > 1 and neutral is not None and (x == neutral).all():
-        return Figure(value=neutral, n=n, unit=unit, word="cannot tell")
+        return _without_spread(neutral, n, unit)
     if n < 2:
-        return Figure(
-            value=float(x[0]) if n else None,
-            n=n,
-            unit=unit,
-            word="cannot tell" if n else "not measured",
-        )
+        return _without_spread(float(x[0]) if n else None, n, unit)
     return mark_unclear(figure_of(float(x.mean()), partial(_mean_ends, x), n, unit), neutral)
+
+
+def _without_spread(value: float | None, n: int, unit: str) -> Figure:
+    return Figure(value=value, n=n, unit=unit, word="cannot tell" if n else "not measured")
 
 
 def figure_of(value: float | None, ends: Ends, n: int, unit: str) -> Figure:
@@ -217,14 +216,9 @@ def ratio(top: ArrayLike, bottom: ArrayLike, unit: str, *, neutral: float | None
     a, b = pairs(top, bottom)
     n = len(a)
     if n > 1 and b.any() and not a.any():
-        return Figure(value=0.0, n=n, unit=unit, word="cannot tell")
+        return _without_spread(0.0, n, unit)
     if n < 2:
-        return Figure(
-            value=float(a[0] / b[0]) if n and b[0] else None,
-            n=n,
-            unit=unit,
-            word="cannot tell" if n else "not measured",
-        )
+        return _without_spread(float(a[0] / b[0]) if n and b[0] else None, n, unit)
     a, b = (a, b) if b.mean() >= 0 else (-a, -b)
     value = float(a.mean()) / float(b.mean()) if b.any() else None
     return mark_unclear(figure_of(value, partial(_ratio_ends, a, b), n, unit), neutral)
