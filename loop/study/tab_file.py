@@ -167,10 +167,7 @@ def _no_table(path: str, why: object) -> BadInput:
 
 
 def read_table(path: str) -> Table:
-    """Return the table of a file; raise BadInput for a file that is cut short or was changed.
-
-    A process reads the same bytes of a path once.
-    """
+    """Return the table of a file; raise BadInput for a file that is cut short or was changed."""
     read_about(path)  # its sentence, for a file that is no table
     return _read_table(path, digest_file(path))
 
@@ -246,13 +243,10 @@ def _digest(columns: dict[str, np.ndarray[Any, Any]]) -> str:
     """Return the sha256 of all rows; it does not depend on the file's compression."""
     whole = hashlib.sha256()
     for name, values in sorted(columns.items()):
-        whole.update(f"{name}\n".encode())
-        if values.dtype == object:
-            for value in values:
-                whole.update(json.dumps(value).encode() + b"\n")
-        elif len(values):  # a line a value, written at once
-            lines = json.dumps(values.tolist(), separators=("\n", ":"))[1:-1]
-            whole.update(lines.encode() + b"\n")
+        rows = values.tolist()  # a line each; numbers and texts are written at once
+        at_once = json.dumps(rows, separators=("\n", ":"))[1:-1]
+        each = map(json.dumps, rows) if values.dtype == object else (at_once,)
+        whole.update("\n".join([name, *each, ""]).encode())
     return whole.hexdigest()
 
 
