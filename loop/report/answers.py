@@ -125,7 +125,10 @@ def _compared(study: MeasuredStudy, index: Index, outcomes: dict[str, Outcome]) 
             ends = write_interval(apart["low"], apart["high"])
             word = f", {apart['word']}" if apart["word"] else ""
             value = f"{write_number(apart['value'], '+#.3g')} {scale(study)}"
-            text += f" At equal planned compute the difference is {value} {ends}{word}."
+            # Without a plan arms stand at their ends, which may have cost different amounts.
+            planned = study.config.study.plan_trainings
+            where = "At equal planned compute" if planned else "At the ends of their campaigns"
+            text += f" {where} the difference is {value} {ends}{word}."
         yield Line(text=text, ledger=index.arm(other.arm, "verdicts"))
     if study.figures.get("words", {}).get("amplifying"):
         yield Line(text="The loop may be called amplifying.", ledger=index.of("verdicts of self"))

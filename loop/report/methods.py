@@ -138,7 +138,10 @@ def _comparison(settings: Study) -> str:
             f"Every campaign was given {settings.plan_trainings} trainings of planned compute and"
             " arms are compared when it is used"
         )
-    return "Arms are compared where the slower one has spent the same planned compute"
+    return (
+        "Generations alone ended campaigns, so arms are compared at their ends; if one ended early,"
+        " at the most planned compute that all of them spent"
+    )
 
 
 def _looks(study: MeasuredStudy) -> str:

@@ -82,7 +82,8 @@ def stamp_code() -> str:
         for node in ast.walk(tree):
             body = getattr(node, "body", None)
             if isinstance(body, list):
-                node.body = [part for part in body if not _is_text(part)]  # type: ignore[attr-defined]
+                kept = [part for part in body if not _is_text(part)]
+                node.body = kept  # type: ignore[attr-defined]
         whole.update(f"{name}\n{ast.dump(tree)}\n".encode())
     return whole.hexdigest()
 

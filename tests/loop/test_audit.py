@@ -164,6 +164,9 @@ def test_the_promised_gain_is_held_against_the_logged_one(call, tmp_path):
 
 def test_several_scores_or_no_direction_are_asked_for(call, tmp_path):
     log = tmp_path / "log.csv"
+    log.write_text("trial,alpha,beta\n1,0,3\n2,0.0,4\n")
+    code, _, error = call(log)
+    assert code == 2 and "(alpha, beta)" in error, "a score of zeros may be the score too"
     log.write_text("trial,alpha,beta\n1,0.5,3\n2,0.6,4\n")
     code, _, error = call(log)
     assert code == 2 and "2 columns that may be the score (alpha, beta)" in error

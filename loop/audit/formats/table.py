@@ -154,7 +154,11 @@ def _find_score(names: list[str], table: list[dict[str, str]], asked: str, taken
     columns = dict.fromkeys(names)
     if asked:
         return choose_metric(asked, columns, "")
-    numeric = [n for n in names if n not in taken and any(number(row.get(n)) for row in table)]
+    numeric = [
+        name
+        for name in names
+        if name not in taken and any(number(row.get(name)) is not None for row in table)
+    ]
     named = [name for name in numeric if name.lower() == "score"] or [
         name for name in numeric if guess_direction(name)
     ]
