@@ -14,8 +14,8 @@ from itertools import product
 import numpy as np
 from scipy.special import ndtr
 
-from evals.foreign import Step, count_hits, range_of_count
 from evals.intervals import LEVEL, Figure, Floats, missing
+from evals.trial_logs import Step, count_hits, range_of_count
 
 STEP, BELOW, ABOVE = 0.2, 30, 20
 """Width of the grid in noise deviations, and its points below and above the champion's score."""

@@ -47,6 +47,12 @@ def test_configs_need_only_the_standard_library():
     assert out.stdout.strip() == "ok", out.stderr
 
 
+def test_no_two_test_files_share_a_name():
+    """Pytest imports a test file by its bare name: of two alike, it collects one and fails."""
+    names = [path.name for path in (ROOT / "tests").rglob("*.py")]
+    assert [name for name in set(names) if names.count(name) > 1 and "test" in name] == []
+
+
 def test_no_yaml_instantiates_anything():
     for path in (ROOT / "configs").rglob("*.yaml"):
         assert "_target_" not in path.read_text() and "oc.env" not in path.read_text(), path

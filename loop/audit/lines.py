@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from configs.records.trials import Trial, TrialLog
-from evals.foreign import KeepRule, Step, is_recorded
 from evals.intervals import Figure, mean, missing
+from evals.trial_logs import KeepRule, Step, is_recorded
 from loop.text import write_number
 
 

@@ -8,7 +8,8 @@ from typing import Any
 from configs.errors import BadInput
 from configs.records.trials import Direction, Trial, TrialLog
 from evals.false_keeps import Weighed, weigh
-from evals.foreign import (
+from evals.intervals import Figure, missing, share
+from evals.trial_logs import (
     KeepRule,
     Step,
     count_by_noise,
@@ -21,7 +22,6 @@ from evals.foreign import (
     repeats_to_tell,
     smallest_gain,
 )
-from evals.intervals import Figure, missing, share
 from loop.audit.lines import (
     Line,
     count_looks,

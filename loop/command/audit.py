@@ -7,8 +7,8 @@ import click
 from configs.build import need
 from configs.errors import BadInput
 from configs.records.trials import Direction
-from evals.foreign import measure_noise
 from evals.intervals import Figure
+from evals.trial_logs import measure_noise
 from loop.audit.formats.base import LARGEST
 from loop.audit.measure import Noise, measure, write_audit
 from loop.audit.read import read_log, read_numbers

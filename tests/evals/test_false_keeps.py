@@ -7,7 +7,7 @@ import pytest
 from foreign import plant
 
 from evals.false_keeps import MOST_KEEPS, weigh
-from evals.foreign import Step, list_steps
+from evals.trial_logs import Step, list_steps
 
 LOGS = 30
 

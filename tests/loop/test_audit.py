@@ -19,8 +19,8 @@ from foreign import WRITERS, plant, plant_example, write_csv, write_example, wri
 from configs.errors import BadInput
 from configs.records.trials import Trial, TrialLog
 from evals.false_keeps import PRIORS
-from evals.foreign import list_steps
 from evals.intervals import Figure
+from evals.trial_logs import list_steps
 from loop.audit import copy, read
 from loop.audit.formats.base import MOST_TRIALS
 from loop.audit.measure import Noise, measure, write_audit

@@ -7,7 +7,7 @@ from scipy.stats import ttest_ind
 
 from configs.errors import BadInput
 from configs.records.trials import Trial
-from evals.foreign import (
+from evals.trial_logs import (
     count_by_noise,
     excess_of_best,
     group_repeats,
