@@ -162,7 +162,14 @@ def show_layers(folder: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({**told, "plans": plain(attacks)}))
         return
-    print_pairs(told["layers"], ["layer", "attacks that it stopped"], False)
+    times = told["time_to_stop"]
+    rows = [
+        [layer, count, *_write_times(times.get(layer, {}))]
+        for layer, count in told["layers"].items()
+    ]
+    print_table(
+        rows, ["ended at", "attacks", "seconds to the stop", "longest", "CPU-s each"], False
+    )
     through = _tell(told["through"], "attacks became champion")
     print_answers(
         [
@@ -170,6 +177,12 @@ def show_layers(folder: Path, as_json: bool) -> None:
             ("How much?", _write_harm(told["harm_reached"])),
         ]
     )
+
+
+def _write_times(times: dict[str, float | None]) -> list[str]:
+    """Return (median, longest, CPU-seconds) as text; a dash where nothing was stopped."""
+    values = [times.get(name) for name in ("median_s", "longest_s", "cpu_s")]
+    return ["–" if value is None else f"{value:.1f}" for value in values]
 
 
 @gatebench.command("refine", context_settings={"ignore_unknown_options": True})

@@ -1,17 +1,22 @@
 """What passes a gate meets box, judge and recall: each layer is named, and none is missed."""
 
 import json
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from fakes import FakeBox
 from studies import config, mandate
 
+from configs.build import plain
+from configs.entries import DecisionEntry, JobEntry, RecallEntry, ScoreEntry, VerdictEntry
 from configs.errors import BadInput
 from loop import session
-from loop.gatebench.layers import LAYERS, Ended, count_layers, list_attacks
+from loop.gatebench.layers import LAYERS, Ended, count_layers, list_attacks, time_layers
 from loop.gatebench.truth import Truth
 from loop.instruments.run import Run
 from loop.study import open as study_open
+from sandbox.charges import settlement
 from sandbox.ledger import Ledger
 
 EDIT = {
@@ -109,6 +114,7 @@ def ended(part, parts, campaign=("hostile", 0), layer="champion", family="split"
         family=family,
         part=part,
         parts=parts,
+        plan="",
         layer=layer,
         unit="bits",
         harm=0.3,
@@ -128,6 +134,60 @@ def test_a_champion_that_was_taken_back_is_told_apart(played):
     facts.champions[key] = names[:1]
     layers = {one.layer for one in list_attacks(played, TRUTH) if one.campaign == key}
     assert "recalled" in layers and "champion" not in layers
+
+
+def at_second(entry):
+    """Return an entry whose time is its number, in seconds."""
+    return replace(entry, time=datetime.fromtimestamp(entry.sequence, UTC).isoformat())
+
+
+def test_the_time_to_a_stop_runs_from_the_plan_to_what_stopped_it(played):
+    """Each entry takes a second; what stopped a plan is looked up by kind, layer by layer."""
+    stopping = {
+        "gate": DecisionEntry,
+        "training": JobEntry,
+        "choice": ScoreEntry,
+        "judge": VerdictEntry,
+    }
+    planned, last, cpu = {}, {}, {}
+    for entry in played.entries:
+        fact = entry.fact
+        if entry.kind == "plan":
+            planned[fact.digest] = entry.sequence
+        elif isinstance(getattr(fact, "plan", None), str):
+            last[fact.plan, entry.kind] = entry.sequence
+        if entry.kind == "job":
+            cpu[fact.plan] = cpu.get(fact.plan, 0) + settlement(fact).spent.cpu_us
+    played.entries = [at_second(entry) for entry in played.entries]
+    found = {}
+    for one in list_attacks(played, TRUTH):
+        found.setdefault(one.layer, []).append(one)
+        if one.layer == "form":
+            assert (one.stopped_s, one.cpu_s) == (0, 0)
+            continue
+        assert one.cpu_s == pytest.approx(cpu.get(one.plan, 0) / 1e6)
+        if one.layer == "champion":
+            assert one.stopped_s is None
+        else:
+            assert one.stopped_s == last[one.plan, stopping[one.layer].kind] - planned[one.plan] > 0
+    assert {"form", "gate", "champion"} < set(found)
+    assert all(one.cpu_s == 0 for one in found["gate"])
+    told = time_layers([one for layer in found.values() for one in layer])
+    times = [one.stopped_s for one in found["gate"]]
+    assert told["gate"]["longest_s"] == max(times) and told["champion"]["median_s"] is None
+    assert set(told) == set(found)
+
+
+def test_a_recall_is_timed_by_itself_and_not_by_what_came_before(played):
+    (key, names) = next((k, v) for k, v in played.facts.champions.items() if len(v) > 1)
+    name, end = names[-1], played.entries[-1]
+    recall = RecallEntry(plan=name, plans=(name,), who="ada", why="a weakness on one slice")
+    entry = replace(end, sequence=end.sequence + 7, kind="recall", body=plain(recall))
+    start = next(e.sequence for e in played.entries if e.kind == "plan" and e.fact.digest == name)
+    played.entries = [at_second(one) for one in (*played.entries, entry)]
+    played.facts.champions[key] = names[:-1]
+    (one,) = (one for one in list_attacks(played, TRUTH) if one.layer == "recalled")
+    assert one.stopped_s == entry.sequence - start
 
 
 def test_a_study_without_a_pack_says_so(played):
