@@ -51,7 +51,7 @@ TABLED = (
     f"yield{WITHOUT}",
 )
 """Parts of the instruments that have a table of their own."""
-NAMES = {"gain": "gain at the equal plan", "spent": "planned compute spent"}
+NAMES = {"gain": "gain where arms are compared", "spent": "planned compute spent"}
 """Figure of an arm -> its name on the page, where the short name could be read as another."""
 GROUPS = ("arms", "between")
 """Parts of the instruments that are left out of a figure's name."""

@@ -67,7 +67,7 @@ def _plot_trials(axis: Any, number: int, arms: Sequence[str], trials: Rows) -> N
 
 
 def draw_gains(unit: str, arms: Sequence[str], rows: Rows, ends: Rows = ()) -> Any:
-    """Draw each arm's mean verified gain at equal planned compute, and on to its end."""
+    """Draw each arm's mean verified gain by planned compute, and on to its end."""
     equal = max((row[1] for row in rows), default=0.0)
     rows = [*rows, *(row for row in ends if row[1] > _reached(rows, row[0]))]
     shown = with_rows(arms, rows)

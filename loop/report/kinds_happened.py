@@ -57,7 +57,7 @@ HAPPENED: dict[str, TableKind] = {
     ),
     "trials": TableKind(title="Trials", columns=("arm", "repeat", "generation", "feedback")),
     "gains": TableKind(
-        title="Verified gain at equal planned compute",
+        title="Verified gain by planned compute",
         figure=True,
         columns=("arm", "planned CPU-seconds", "gain", "low", "high", "repeats", "rests on"),
         note=(

@@ -104,7 +104,7 @@ def test_gains_are_drawn_at_the_same_budgets_over_all_repeats(done):
         3.0,
     ]  # who ended early stands where it ended
     assert {r[3] for r in drawn.values()} == {2} and drawn[min(drawn)][0] == 0
-    assert "Verified gain at equal planned compute" in page(found)
+    assert "Verified gain by planned compute" in page(found)
 
 
 def test_efficiency_stands_by_budget_where_gains_have_one_unit(done, tmp_path, go):

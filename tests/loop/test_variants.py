@@ -438,7 +438,7 @@ def test_programs_work_at_once_too_and_their_difference_is_told(tmp_path, go):
     assert set(figures) == {"gain", "yield per compute", "duplicates", "distance"}
     assert all(figure["n"] == 2 for pairs in figures.values() for figure in pairs.values())
     page = page_of(tmp_path / "runs" / "t")
-    shown = {"gain": "gain at the equal plan"}
+    shown = {"gain": "gain where arms are compared"}
     for name, pairs in figures.items():
         assert all(f"parallel tpe, {shown.get(name, name)}, {pair}" in page for pair in pairs)
     space = {
