@@ -72,6 +72,10 @@ def propose_one(campaign: Campaign, number: int, index: int) -> Planned | None:
         change = apply_proposal(parent.plan.recipe, files, proposal, same)
         share, task = change.recipe.notebook, campaign.running.config.task
         need(task.notebook or not share, "knobs.notebook", share, "0 in a study without a notebook")
+        knobs = proposal.knobs if task.folder else {}
+        need(
+            not knobs, "knobs", sorted(knobs), "none: a training program of one's own has no recipe"
+        )
         bundle = campaign.store_bundle(change.files)
         base = find_basis(campaign, parent, proposal.basis).plan
         limit, other = campaign.limit(), (bundle, change.recipe)

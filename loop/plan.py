@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from configs.arms import AT_LARGER, LARGER
-from configs.build import parse, plain
+from configs.build import need, parse, plain
 from configs.cost import steps
 from configs.errors import BadInput
 from configs.job import Limits
@@ -138,6 +138,7 @@ def apply_proposal(
     recipe = parse(Recipe, {**plain(parent), **proposal.knobs}, "knobs")
     edited = dict(files)
     for number, edit in enumerate(proposal.edits):
+        need(edit.file in files, f"edits[{number}].file", edit.file, "a file that may change")
         edited[edit.file] = _apply_edit(edited[edit.file], edit, number)
     touched = {name for name in edited if edited[name] != files[name]}
     if (recipe == parent and not touched) != same:

@@ -21,7 +21,7 @@ from evals.planted import LAWS
 from evals.rules import MOST_PATTERNS
 from evals.table import PLANNED
 from loop.plan import ROOT
-from loop.propose.table import proposer
+from loop.propose.table import PROPOSERS, proposer
 from loop.study import own_files
 from loop.study.overrides import help_with
 from loop.study.simulated import law, planted
@@ -62,6 +62,7 @@ def check(values: DictConfig) -> Config:
     except OmegaConfBaseException as error:
         raise BadInput(str(error).splitlines()[0]) from None
     _check_tabulated(config)
+    _check_program(config)
     for arm in config.arms():
         _check_arm(config, arm)
     check_simulated(config)
@@ -141,6 +142,19 @@ def _check_tabulated(config: Config) -> None:
     used = {objective.metric, *(condition.metric for condition in conditions)}
     other = sorted(used - ON_TABLE)
     need(not other, "objective.metric", other, f"metrics of a table: {', '.join(sorted(ON_TABLE))}")
+
+
+def _check_program(config: Config) -> None:
+    """Refuse what needs a recipe, in a study of a training program of people's own."""
+    if not config.task.folder:
+        return
+    right = ", ".join(name for name, way in PROPOSERS.items() if way.edits)
+    for arm in config.arms():
+        need(proposer(arm).edits, "study.arms", arm, f"one of {right} with task program")
+    study = config.study
+    need(not study.start_trials, "study.start_trials", study.start_trials, "0 with task program")
+    given = len(study.references)
+    need(not given, "study.references", given, "empty with task program, which has no recipe")
 
 
 def _check_level(config: Config, arm: str) -> None:

@@ -179,10 +179,10 @@ def _call(pin: str, function: str, given: list[Any], seconds: int, most: int) ->
     return ended.output
 
 
-def code(pin: str) -> bytes:
+def code(pin: str, most: int = PROGRAM_BYTES) -> bytes:
     """Return the copy of a named file; raises VerificationFailed without a copy."""
     try:
-        data = read_file(_kept(pin), PROGRAM_BYTES)
+        data = read_file(_kept(pin), most)
     except OSError:
         raise VerificationFailed(
             f"the file {pin[:12]} was never named here, and code that a run brings along is not run"

@@ -241,6 +241,7 @@ class Config:
         options = self.proposer
         named = {
             "task.file": (self.task.file, self.task.file_digest),
+            "task.folder": (self.task.folder, self.task.folder_digest),
             "gates.file": (self.gates.file, self.gates.file_digest),
             "proposer.file": (options.file, options.file_digest),
             "proposer.program": (options.program, options.program_digest),

@@ -9,6 +9,7 @@ from configs.cost import Cost
 from configs.errors import BadInput
 from configs.reader import later
 from configs.recipe import Recipe, grid, knob_values
+from configs.records.plan import COMPUTED_TASKS
 from configs.tokens import Task
 
 SINGLE, PAIR, STEPS = 1 / 3, 1 / 2, 6
@@ -52,9 +53,10 @@ class Depth:
 class TaskSetup:
     """One task with its compute and its measured constants (docs/tasks.md)."""
 
-    name: Literal["addition", "modular", "digits", "text", "custom", "planted"]
-    """token format. text: the next character, in bits; custom: from `file`; planted: no
-    tokens, the law of `world` simulates trainings and weights (docs/instruments.md)
+    name: Literal["addition", "modular", "digits", "text", "custom", "program", "planted"]
+    """token format. text: the next character, in bits; custom: from `file`; program: from the
+    data script of `folder`, with its own training program; planted: no tokens, the law of `world`
+    simulates trainings and weights (docs/instruments.md)
     """
     world: str = ""
     "planted: the world with its law, from evals/law.py"
@@ -128,6 +130,19 @@ class TaskSetup:
     grid is its world; null: none
     """
 
+    folder: str = later("")
+    """program: a folder with a person's own training program and its task.yaml
+    (docs/your-program.md)
+    """
+    folder_digest: str = later("")
+    "sha256 of the list of its files; filled in at composition, then pinned by the study"
+    judged_by: Literal["", "exact_match", "nll"] = later("")
+    "program: its metric; filled in from task.yaml, like the next two"
+    weights: Literal["", "files", "safetensors"] = later("")
+    "program: what a training hands out"
+    computable: bool = later(False)
+    "program: whether changed code could hand its predictions more than numbers"
+
     def __post_init__(self) -> None:
         need(
             1_000 <= self.planned_cpu_us <= 10**12,
@@ -144,6 +159,10 @@ class TaskSetup:
         need(0 < self.seed_deviation < 1, "seed_deviation", self.seed_deviation, "between 0 and 1")
         own = bool(self.file) == bool(self.file_digest) == (self.name == "custom")
         need(own, "file", self.file, "a path with task custom, and empty with any other")
+        program = bool(self.folder) == bool(self.folder_digest) == (self.name == "program")
+        need(program, "folder", self.folder, "a folder with task program, and empty with any other")
+        notes = self.notebook and self.name == "program"
+        need(not notes, "notebook", self.notebook, "false with task program")
         need(
             bool(self.world) == (self.name == "planted"),
             "world",
@@ -184,9 +203,13 @@ class TaskSetup:
         whole = grid(self.notebook, self.grid)
         return {name: values for name, values in whole.items() if name not in (self.fixed or {})}
 
-    def metric(self) -> Literal["bits", "exact_match"]:
+    def metric(self) -> Literal["bits", "exact_match", "nll"]:
         """Return the metric of which its seed deviation is."""
-        return "bits" if self.name == "text" else "exact_match"
+        return "bits" if self.name == "text" else self.judged_by or "exact_match"
+
+    def computed(self) -> bool:
+        """Tell whether changed code could compute its answers (docs/your-program.md)."""
+        return self.computable or self.name in COMPUTED_TASKS
 
     def format(self) -> Task:
         """Return the token format alone, as it goes into a box."""
@@ -217,7 +240,9 @@ FORMAT = (
 
 @lru_cache(maxsize=16)
 def _format(setup: TaskSetup) -> Task:
-    return Task(**{name: getattr(setup, name) for name in FORMAT})
+    made = {name: getattr(setup, name) for name in FORMAT}
+    # Inside a box a program's items are those of a task of one's own.
+    return Task(**{**made, "name": "custom" if setup.folder else setup.name})
 
 
 SIMULATED = "planted"

@@ -20,7 +20,7 @@ from configs.settings.config import Config
 from loop.campaign import Campaign, passes_gate
 from loop.measure.jobs import Replicate
 from loop.measure.replicate import measure
-from loop.plan import Draft, Planned, make_plan, source, worst_case
+from loop.plan import Draft, Planned, make_plan, worst_case
 from loop.study.open import open_study
 from loop.study.running import Running
 from sandbox import keys
@@ -123,7 +123,7 @@ def _make_plan(campaign: Campaign, number: int, kind: str, recipe: Recipe, count
         index=number,
         purpose="baseline",
         recipe=recipe,
-        bundle=campaign.store_bundle(source()),
+        bundle=campaign.pristine_bundle(),
         proposal=Proposal(hypothesis=f"seed noise of the {kind} recipe", knobs={}),
         jobs=jobs,
     )
@@ -148,6 +148,7 @@ def read_scores(running: Running, plans: Mapping[str, Planned]) -> Iterator[dict
                 "kind": kinds[name],
                 "number": index,
                 "exact_match": scores.exact_match,
+                **({"nll": scores.nll} if running.config.task.metric() == "nll" else {}),
                 **({} if scores.bits is None else {"bits": scores.bits}),
                 "cpu_us": scores.measured_cpu_us,
             }

@@ -76,7 +76,7 @@ def study(carried: Carried, facts: Facts) -> StudyRow:
 
 def plans(carried: Carried, facts: Facts) -> Iterator[PlanRow]:
     """Yield plans and invalid proposals in the order of the ledger."""
-    task = policy(carried.entries).config.task.name
+    computed = policy(carried.entries).config.task.computed()
     champions = {name for names in facts.champions.values() for name in names}
     baselines = {name: plan for name, plan in facts.plans.items() if plan.purpose == "baseline"}
     for entry in carried.entries:
@@ -94,7 +94,7 @@ def plans(carried: Carried, facts: Facts) -> Iterator[PlanRow]:
                     index=plan.index,
                     purpose=plan.purpose,
                     details=plan,
-                    computable=computable(task, plan, baselines),
+                    computable=computable(computed, plan, baselines),
                     refused=(digest, plan.change_class) in facts.denied,
                     champion=digest in champions,
                     judged=facts.verdicts.get(digest),

@@ -103,7 +103,7 @@ def _describe_champion(facts: Facts, config: Config) -> dict[str, Any]:
         "arm": plan.arm,
         "generation": plan.generation,
         "recipe": plain(plan.recipe),
-        "computable": computable(config.task.name, plan, facts.plans),
+        "computable": computable(config.task.computed(), plan, facts.plans),
         "scores": scores,
     }
 
@@ -124,7 +124,7 @@ def _describe_campaign(facts: Facts, campaign: Campaign, config: Config) -> dict
         "arm": campaign[0],
         "repeat": campaign[1],
         "champion": champions[-1],
-        "computable": computable(config.task.name, facts.plans[champions[-1]], facts.plans),
+        "computable": computable(config.task.computed(), facts.plans[champions[-1]], facts.plans),
         "accepted": len(champions) - 1,
         "generations": count_generations(facts, campaign, config.study.generations),
         "ending": describe_end(facts, campaign, config),
@@ -195,7 +195,7 @@ def _describe_plan(
         "id": digest,
         "purpose": plan.purpose,
         "change": {"class": plan.change_class, "knobs": plan.changed},
-        "computable": computable(config.task.name, plan, baselines),
+        "computable": computable(config.task.computed(), plan, baselines),
         "verdict": _state(facts, digest, plan, granted),
         "shown": feedback_score(facts, digest, config.objective),
         "hidden": verdict.hidden if verdict else None,

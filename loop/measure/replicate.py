@@ -4,7 +4,7 @@ Every step is recorded: measuring again after a kill does nothing twice. Begin w
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from safetensors.numpy import load, save
 
@@ -12,6 +12,7 @@ from configs.entries import DataEntry, ScoreEntry
 from configs.errors import VerificationFailed
 from configs.records import Input, JobResult, Nearest, PlanRole, Scores, Split
 from evals.data import draw_train
+from evals.program import count_weights, inspect_outputs
 from evals.score import inspect_weights, score
 from loop.measure.jobs import (
     Replicate,
@@ -103,8 +104,11 @@ def train(running: Running, replicate: Replicate, cpu: int | None) -> Trained:
     result, sequence = run_job(running, job, cpu)
     failure = tell_failure(result, WEIGHTS)
     if not failure:
-        weights = running.store.get(result.outputs[WEIGHTS])
-        failure = inspect_weights(weights, running.config.task.format(), replicate.recipe)
+        weights, task = running.store.get(result.outputs[WEIGHTS]), running.config.task
+        if task.weights:
+            failure = inspect_outputs(weights, task.weights)
+        else:
+            failure = inspect_weights(weights, task.format(), replicate.recipe)
     return Trained(result=result, sequence=sequence, failure=failure)
 
 
@@ -138,7 +142,12 @@ def score_predictions(
         charge_without_startup(predicted.result),
         items.slices[split],
     )
-    return (None, scores) if isinstance(scores, str) else (scores, "")
+    if isinstance(scores, str):
+        return None, scores
+    if running.config.task.weights:
+        weights = running.store.get(trained.result.outputs[WEIGHTS])
+        scores = replace(scores, parameters=count_weights(weights))
+    return scores, ""
 
 
 def write_proposals(running: Running, planned: Planned, cpu: int | None) -> list[str] | str:

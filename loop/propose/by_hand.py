@@ -9,9 +9,10 @@ from configs.records import Proposal
 from configs.settings.config import Config
 from loop.facts.reader import FactsReader
 from loop.people.requests import open_gate
-from loop.plan import apply_proposal, source
+from loop.plan import apply_proposal
 from loop.propose.limit import need_few_changes
 from loop.propose.table import proposer
+from loop.study.simulated import bundle_of
 from sandbox.gate.flaw import find_basis_flaw
 from sandbox.heads import open_ledger
 
@@ -34,7 +35,7 @@ def hand_in_proposal(folder: Path, text: str, arm: str, repeat: int, who: str, b
     champions = facts.champions.get((arm, repeat), [])
     best = facts.plans[champions[-1]] if champions else None
     recipe = best.recipe if best else config.task.baseline
-    files = gate.store.get_bundle(best.bundle) if best else source()
+    files = gate.store.get_bundle(best.bundle) if best else bundle_of(config)
     made = parse(Proposal, strict_json(text))
     change = apply_proposal(recipe, files, made)
     if flaw := find_basis_flaw(gate.memory, arm, repeat, made.basis):

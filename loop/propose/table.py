@@ -40,6 +40,8 @@ class Proposer:
     "trusted: it sees the champion's recipe alone, and no trial is looked up for it"
     program: bool = False
     "box: the study's own program writes, not the champion's weights"
+    edits: bool = False
+    "whether it proposes without knobs, so that it serves a training program of people's own"
 
 
 HISTORY = "own campaign's recipes, rounded feedback scores and verdicts"
@@ -48,7 +50,7 @@ PROGRAMS = "own campaign's programs, recipes, rounded feedback scores and verdic
 
 PROPOSERS: dict[str, Proposer] = {
     "evolve": Proposer(
-        where="trusted", write=propose_evolve, sees=PROGRAMS, costs="its own CPU time"
+        where="trusted", write=propose_evolve, edits=True, sees=PROGRAMS, costs="its own CPU time"
     ),
     "hostile": Proposer(
         where="trusted",
@@ -79,11 +81,13 @@ PROPOSERS: dict[str, Proposer] = {
         where="trusted",
         write=propose_same,
         blind=True,
+        edits=True,
         sees="nothing: it changes nothing, and its candidates train under seeds of their own",
         costs="its own CPU time",
     ),
     "scripted": Proposer(
         where="script",
+        edits=True,
         needs=("script",),
         sees="nothing: it is a person's list",
         costs="nothing of the budget; people's time",
@@ -117,17 +121,20 @@ PROPOSERS: dict[str, Proposer] = {
     "command": Proposer(
         where="box",
         program=True,
+        edits=True,
         needs=("program", "file"),
         sees=HISTORY,
         costs="one propose job a generation",
     ),
     "human": Proposer(
         where="people",
+        edits=True,
         sees="all that people see of the run",
         costs="nothing of the budget; people's time",
     ),
     "replay": Proposer(
         where="record",
+        edits=True,
         needs=("replay",),
         sees="nothing: it makes the proposals of a recorded run again",
         costs="nothing",

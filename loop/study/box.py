@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from configs.build import strict_json
+from configs.build import need, strict_json
 from configs.errors import BadInput, NoBox
+from configs.settings.config import Box as Settings
 from configs.settings.config import Config
 from loop.plan import ROOT
 from loop.study.simulated import SimulatedBox, trains_proposers
@@ -36,36 +37,46 @@ def make_box(config: Config) -> Box:
 
     `auto` is the namespace box, else Docker. A box below the demanded tier is refused.
     """
-    box = BOXES[config.box.kind](config)
-    if config.box.tier and box.tier > config.box.tier:
+    simulated = SIMULATED.get(config.box.kind)
+    return _demand_tier(simulated(config), config.box) if simulated else make_real_box(config.box)
+
+
+def make_real_box(settings: Settings) -> Box:
+    """Return a box that executes jobs. Raises NoBox with the remedy, BadInput for another kind."""
+    need(settings.kind in BOXES, "box.kind", settings.kind, f"one of {', '.join(BOXES)}")
+    return _demand_tier(BOXES[settings.kind](settings), settings)
+
+
+def _demand_tier(box: Box, settings: Settings) -> Box:
+    if settings.tier and box.tier > settings.tier:
         box.close()
         raise NoBox(
-            f"the study demands tier {config.box.tier} and the {box.kind} box here is tier"
-            f" {box.tier}; {REMEDIES[config.box.tier]}"
+            f"the study demands tier {settings.tier} and the {box.kind} box here is tier"
+            f" {box.tier}; {REMEDIES[settings.tier]}"
         )
     return box
 
 
-def _make_docker(config: Config) -> "DockerBox":
+def _make_docker(settings: Settings) -> "DockerBox":
     from sandbox.box.docker import DockerBox  # loads the Docker SDK
 
-    return DockerBox(config.box.image, runtime=config.box.runtime, warm=config.box.warm)
+    return DockerBox(settings.image, runtime=settings.runtime, warm=settings.warm)
 
 
-def _make_namespace(config: Config) -> Box:
+def _make_namespace(settings: Settings) -> Box:
     from sandbox.box.namespace import NamespaceBox  # needs Linux and bubblewrap
 
-    box = NamespaceBox(ROOT / ".box", warm=config.box.warm)
+    box = NamespaceBox(ROOT / ".box", warm=settings.warm)
     box.prove()
     return box
 
 
-def _make_first_that_works(config: Config) -> Box:
+def _make_first_that_works(settings: Settings) -> Box:
     try:
-        return _make_namespace(config)
+        return _make_namespace(settings)
     except NoBox as error:
         try:
-            box = _make_docker(config)
+            box = _make_docker(settings)
         except NoBox as other:
             raise NoBox(f"{error}; and {other}") from None
         box.fell_back = str(error)
@@ -75,20 +86,21 @@ def _make_first_that_works(config: Config) -> Box:
 def _make_tabulated(config: Config) -> Box:
     """Return the box of a table, with a real box inside where weights propose."""
     return TabulatedBox(
-        config, _make_first_that_works(config) if trains_proposers(config) else None
+        config, _make_first_that_works(config.box) if trains_proposers(config) else None
     )
 
 
-BOXES: dict[str, Callable[[Config], Box]] = {
+BOXES: dict[str, Callable[[Settings], Box]] = {
     "auto": _make_first_that_works,
     "docker": _make_docker,
     "namespace": _make_namespace,
+}
+"""Value of box.kind -> how its box is made."""
+SIMULATED: dict[str, Callable[[Config], Box]] = {
     "planted": SimulatedBox,
     "table": _make_tabulated,
 }
-"""Value of box.kind -> how its box is made. `planted` computes nothing, and `table` nothing but
-weights that propose.
-"""
+"""Value of box.kind -> how a box is made that computes nothing, but for weights that propose."""
 
 
 def describe_fall_back(reason: str) -> str:

@@ -18,7 +18,8 @@ from configs.settings.config import Config
 from configs.settings.task import TaskSetup
 from evals.gatebench.pack import find_pack, read_pack
 from evals.tables import OWN
-from loop.study import tab_file
+from loop.study import program_data, tab_file
+from loop.study.program import keep_folder
 from sandbox import own
 from sandbox.canonical import canonical, digest
 from sandbox.heads import open_ledger
@@ -37,7 +38,9 @@ def pin_files(composed: Any) -> Any:
         settings = composed.get(group) if isinstance(composed, dict) else None
         if isinstance(settings, dict) and isinstance(settings.get(field), str) and settings[field]:
             _pin(settings, group, field, read)
-            if group == "task":
+            if field == "folder":
+                program_data.fill_in(composed)
+            elif group == "task":
                 settings |= _read_items(settings["file_digest"], settings)
     return composed
 
@@ -63,7 +66,9 @@ def load(config: Config, store: Store) -> None:
 
 def load_items(task: TaskSetup) -> None:
     """Read the items of an own task once; raise VerificationFailed if its file now gives others."""
-    if task.name == "custom" and task.items not in OWN:
+    if task.folder:
+        program_data.load_program_items(task.items)
+    elif task.name == "custom" and task.items not in OWN:
         _read_items(task.file_digest, {"items": task.items})
 
 
@@ -95,6 +100,10 @@ def _name_file(settings: dict[str, Any], where: str) -> str:
     return own.name(settings["file"], where)
 
 
+def _keep_folder(settings: dict[str, Any], where: str) -> str:
+    return keep_folder(settings["folder"])
+
+
 def _keep_program(settings: dict[str, Any], where: str) -> str:
     return own.keep(own.read(settings["program"], where, own.PROGRAM_BYTES))
 
@@ -111,6 +120,7 @@ def _digest_replay(settings: dict[str, Any], _: str) -> str:
 
 PATHS: tuple[tuple[str, str, ReadDigest], ...] = (
     ("task", "file", _name_file),
+    ("task", "folder", _keep_folder),
     ("gates", "file", _name_file),
     ("proposer", "file", _name_file),
     ("proposer", "program", _keep_program),

@@ -17,6 +17,7 @@ from evals.law import Law
 from evals.planted import LAWS
 from evals.simulate import World, predict, propose, train
 from loop.plan import source
+from loop.study.program import bundle_of_program
 from sandbox.box.base import Execution, report_failure
 from sandbox.canonical import digest
 
@@ -38,7 +39,11 @@ def trains_proposers(config: Config) -> bool:
 
 
 def bundle_of(config: Config) -> dict[str, bytes]:
-    """Return the bundle given by people: the source of this checkout, or a stub if nothing runs."""
+    """Return the bundle given by people: the source of this checkout, their own training program,
+    or a stub if nothing runs.
+    """
+    if config.task.folder:
+        return bundle_of_program(config.task)
     stub = simulated(config) and not trains_proposers(config)
     return SOURCE if stub else source()
 

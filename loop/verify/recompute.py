@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache, partial
-from typing import cast
+from typing import Any, cast
 
 from configs.build import plain, strict_json
 from configs.entries import Entry, StudyEntry
 from configs.errors import BadInput, VerificationFailed
 from configs.records import Plan, Scores
+from evals.program import count_weights
 from evals.score import score
 from loop.facts.facts import Facts
 from loop.propose.evolve.database import applied, moved
@@ -87,7 +89,8 @@ def check_scores(store: Store, facts: Facts, ledger: Ledger) -> int:
     root, secret = cast(StudyEntry, ledger.entries()[0].fact), find_secret(ledger.entries())
     if secret is None:
         return 0
-    if config.task.file and not own.known(config.task.file_digest):
+    needed = config.task.items if config.task.folder else config.task.file_digest
+    if needed and not own.known(needed):
         return 0
     load_items(config.task)
     task, count = config.task.format(), 0
@@ -110,6 +113,10 @@ def check_scores(store: Store, facts: Facts, ledger: Ledger) -> int:
             recorded.inference_cpu_us,
             items.slices[recorded.split],
         )
+        if config.task.weights and not isinstance(again, str):
+            slot = (name, role.replace("predict", "train"), index)
+            trained = facts.results[cast(Any, slot)][0].outputs["weights.safetensors"]
+            again = replace(again, parameters=count_weights(store.get(trained)))
         if isinstance(again, str) or plain(again) != plain(recorded):
             raise VerificationFailed(
                 f"the score of plan {name[:12]}, {role} {index}, is not what its predictions give"

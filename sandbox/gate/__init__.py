@@ -55,7 +55,7 @@ class Gate(Decider):
 
     def computable(self, plan: Plan) -> bool:
         """Tell whether a gain of a plan is flagged `computable`."""
-        return mandate.computable(self.memory.rules.config.task.name, plan, self.memory.plans)
+        return mandate.computable(self.memory.rules.config.task.computed(), plan, self.memory.plans)
 
     def drift(self, name: str) -> int:
         """Count the changes of a plan against the last plan approved by a person."""

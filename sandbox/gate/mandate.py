@@ -8,7 +8,7 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Collection, Mapping
 
-from configs.records import COMPUTED_TASKS, Mandate, Plan
+from configs.records import Mandate, Plan
 from sandbox.budget import UNATTENDED, Balances, rest
 from sandbox.decision import HOUR, list_changes
 from sandbox.gate.grant import account
@@ -20,8 +20,8 @@ def ask_mandates(
     memory: Memory, moment: Moment, subject: str, change_class: str
 ) -> tuple[str, str]:
     """Return the mandate covering a subject, or an empty string and the reason."""
-    task = memory.rules.config.task.name
-    if change_class == "promote" and computable(task, memory.plans[subject], memory.plans):
+    computed = memory.rules.config.task.computed()
+    if change_class == "promote" and computable(computed, memory.plans[subject], memory.plans):
         return "", (
             "is computable (code could compute the answers of this task), which no mandate promotes"
         )
@@ -122,12 +122,12 @@ def _plan_in_place(memory: Memory, campaign: list[str], probe: Plan) -> str:
     raise AssertionError("a probe stands in the place of a plan")
 
 
-def computable(task: str, plan: Plan, plans: Mapping[str, Plan]) -> bool:
-    """Tell whether a plan's code could compute the task's answers instead of learning them.
+def computable(computed: bool, plan: Plan, plans: Mapping[str, Plan]) -> bool:
+    """Tell whether a plan's code could compute the answers of a `computed` task.
 
     This is so after any code by a model, in this plan or in an ancestor.
     """
-    if task not in COMPUTED_TASKS:
+    if not computed:
         return False
     if plan.change_class in ("patch", "structural"):
         return True

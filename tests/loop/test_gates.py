@@ -31,6 +31,7 @@ from configs.build import plain
 from configs.errors import BadInput, Denied, NeedsHuman, VerificationFailed
 from configs.recipe import Recipe
 from configs.records import Approval, Edit, Proposal
+from configs.settings import task
 from evals.oversight import PAIRS, SignedDecision, cost, detection
 from loop import terminal
 from loop.facts.canaries import is_canary
@@ -162,7 +163,7 @@ def test_many_small_changes_reach_the_drift_limit_and_then_a_person_is_asked(
     further from what people approved.
     """
     monkeypatch.setattr(
-        gates.mandate, "COMPUTED_TASKS", ()
+        task, "COMPUTED_TASKS", ()
     )  # as on a task whose answers code cannot compute: mandates may promote code
     keys.new_key("ada", "person", "correct horse")
     classes = "[recipe,patch,promote]"
@@ -677,4 +678,4 @@ def test_another_campaign_may_record_a_plan_while_a_promotion_is_decided():
 
     plans[0] = Growing(repeat=0, purpose="baseline")
     wanted = SimpleNamespace(arm="self", repeat=0, change_class="recipe", bundle="b")
-    assert not computable("addition", wanted, plans) and len(plans) == 2
+    assert not computable(True, wanted, plans) and len(plans) == 2

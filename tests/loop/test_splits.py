@@ -15,6 +15,7 @@ from studies import approve, better, config, entries, gate_of, mandate, page_of,
 
 from configs.entries import PlanEntry
 from configs.errors import BadInput, BudgetExhausted, Denied, NeedsHuman, VerificationFailed
+from configs.settings import task
 from configs.settings.budget import Looks
 from evals.judge import judge as real_judge
 from loop import session
@@ -290,7 +291,7 @@ def test_computable_gains_are_flagged_in_every_table_and_no_mandate_promotes_the
         confirm, "judge", lambda *a, **k: replace(real_judge(*a, **k), answer="accept")
     )
     if not task_flag:  # the ablation, and what holds for a task that code cannot compute
-        monkeypatch.setattr(gate.mandate, "COMPUTED_TASKS", ())
+        monkeypatch.setattr(task, "COMPUTED_TASKS", ())
     cfg = config(
         tmp_path,
         "gates.unattended.classes=[recipe,patch,promote]",

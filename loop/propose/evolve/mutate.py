@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import libcst as cst
 
 
-WHERE = {"loss", "order", "schedule", "update"}
-"""Regions for operators to change; learning from a notebook is not among them."""
+LEFT = {"notebook"}
+"""Regions that no operator changes: learning from a notebook serves the proposer, not the task."""
 
 
 def mutate(
@@ -58,7 +58,7 @@ def _apply(text: str, name: str, rng: Random) -> tuple[str, str] | None:
     """Apply an operator to a region; return the text and a description, None without a change."""
     import libcst as cst
 
-    bodies = {where: body for where, body in regions(text).items() if where in WHERE}
+    bodies = {where: body for where, body in regions(text).items() if where not in LEFT}
     if not bodies:
         return None
     where = rng.choice(sorted(bodies))
@@ -81,7 +81,7 @@ def _tree(body: str) -> "cst.Module":
 def _graft(text: str, other: str, rng: Random) -> tuple[str, str] | None:
     own, foreign = regions(text), regions(other)
     names = sorted(
-        name for name in own.keys() & foreign.keys() & WHERE if own[name] != foreign[name]
+        name for name in (own.keys() & foreign.keys()) - LEFT if own[name] != foreign[name]
     )
     if not names:
         return None
