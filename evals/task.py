@@ -181,10 +181,16 @@ def noise(scores: Sequence[float], failed: int, configured: float) -> Row:
     )
 
 
-def headroom(baseline: Sequence[float], best: Sequence[float], better: str = "up") -> Row:
+def headroom(
+    baseline: Sequence[float],
+    best: Sequence[float],
+    better: str = "up",
+    what: str = "random recipe",
+) -> Row:
     """Check the gain of the best random recipe over the baseline, on fresh seeds.
 
-    It should be at least 2 standard errors of the difference. `better` is the better direction.
+    It should be at least 2 standard errors of the difference. `better` is the better direction, and
+    `what` was drawn at random.
     """
     n, k = len(baseline), len(best)
     gain = float(np.mean(best) - np.mean(baseline)) if n and k else math.nan
@@ -196,7 +202,7 @@ def headroom(baseline: Sequence[float], best: Sequence[float], better: str = "up
     )
     bound = 2 * error if error > 0 else 0.0
     words = (
-        f"best random recipe against the baseline's {np.mean(baseline):.3f}, {k} fresh seeds"
+        f"best {what} against the baseline's {np.mean(baseline):.3f}, {k} fresh seeds"
         f" against {n}; bound: two standard errors"
     )
     return Row(

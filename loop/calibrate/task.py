@@ -59,9 +59,10 @@ def check_task(
     counts = {kind: trainings if kind == "baseline" else 1 + FRESH for kind in chosen}
     with open_trainings(config, chosen, counts, unattended) as (running, plans):
         train(running, plans, first, say)
-        best = _best(running, plans)
+        best = find_best(running, plans)
         train(running, plans, {best: range(1 + FRESH)}, say)
-        checked = _check(running, plans, best)
+        tried = read_metric(running, plans, best)[1:]
+        checked = check_rows(running, plans["baseline"], tried)
     return {
         "task": config.task.name,
         "study": running.root,
@@ -102,17 +103,18 @@ def _draw_recipes(task: TaskSetup, count: int) -> list[Recipe]:
     return recipes
 
 
-def _scores(running: Running, plans: Mapping[str, Planned], kind: str) -> list[float]:
+def read_metric(running: Running, plans: Mapping[str, Planned], kind: str) -> list[float]:
+    """Return the scores of a kind's trainings, in the task's metric."""
     metric = running.config.task.metric()
     return [row[metric] for row in read_scores(running, plans) if row["kind"] == kind]
 
 
-def _best(running: Running, plans: Mapping[str, Planned]) -> str:
-    """Return the random recipe with the best first score."""
+def find_best(running: Running, plans: Mapping[str, Planned]) -> str:
+    """Return the kind with the best first score, of those that are not the baseline."""
     better = METRICS[running.config.task.metric()].better
 
     def rank(kind: str) -> float:
-        scores = _scores(running, plans, kind)[:1]
+        scores = read_metric(running, plans, kind)[:1]
         if kind == "baseline" or not scores:
             return -math.inf
         return scores[0] if better == "up" else -scores[0]
@@ -120,17 +122,20 @@ def _best(running: Running, plans: Mapping[str, Planned]) -> str:
     return max(plans, key=rank)
 
 
-def _check(running: Running, plans: Mapping[str, Planned], best: str) -> list[rows.Row]:
-    """Return every row; the items come from the inputs of this study's own jobs."""
+def check_rows(
+    running: Running, planned: Planned, tried: Sequence[float], what: str = "random recipe"
+) -> list[rows.Row]:
+    """Return every row; the items come from the inputs of this study's own jobs.
+
+    `planned` is the baseline; `tried` are fresh scores of the best of what was drawn at random.
+    """
     task, store, facts = running.config.task.format(), running.sandbox.store, running.facts()
     files: list[Items] = [load(store.get(blob))["items"] for blob, _ in facts.data.values()]
     items_asked, held_out = running.items.questions(0), running.items.of(0).splits
     questions = [load(store.get(blob))["questions"] for blob, _ in items_asked.values()]
-    baseline = _scores(running, plans, "baseline")
+    baseline = read_metric(running, {"baseline": planned}, "baseline")
     failed = sum(
-        scores is None
-        for (plan, _, _), scores in facts.scores.items()
-        if plan == plans["baseline"].digest
+        scores is None for (plan, _, _), scores in facts.scores.items() if plan == planned.digest
     )
     gate, metric = held_out[CONFIRM], running.config.task.metric()
     return [
@@ -140,5 +145,5 @@ def _check(running: Running, plans: Mapping[str, Planned], best: str) -> list[ro
         rows.chance(task, files[0], gate),
         rows.leakage(task, files[0], gate),
         rows.noise(baseline, failed, running.config.task.seed_deviation),
-        rows.headroom(baseline, _scores(running, plans, best)[1:], METRICS[metric].better),
+        rows.headroom(baseline, tried, METRICS[metric].better, what),
     ]

@@ -48,8 +48,11 @@ def open_trainings(
         running.checkpoint()
 
 
-def budget_for(trainings: int, cpu_seconds: int) -> list[str]:
-    """Return the overrides of budget and mandate caps for a number of trainings."""
+def budget_for(trainings: int, cpu_seconds: int, classes: str = "recipe") -> list[str]:
+    """Return the overrides of budget and mandate caps for a number of trainings.
+
+    The mandate covers plans of `classes`.
+    """
     jobs = 3 * trainings
     return [
         f"budget.cpu_seconds={cpu_seconds}",
@@ -57,7 +60,7 @@ def budget_for(trainings: int, cpu_seconds: int) -> list[str]:
         f"budget.wall_seconds={60 * trainings}",
         f"budget.output_mib={2 * trainings + 64}",
         (
-            f"gates.unattended={{classes: [recipe], jobs: {jobs}, cpu_seconds: {cpu_seconds},"
+            f"gates.unattended={{classes: [{classes}], jobs: {jobs}, cpu_seconds: {cpu_seconds},"
             " hours: 24, drift: 40, per_hour: 1000}"
         ),
     ]

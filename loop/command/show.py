@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,6 +14,7 @@ from loop.facts.reader import FactsReader
 from loop.people.requests import open_gate
 from loop.report.make import read_report
 from loop.report.short import write_answers
+from loop.study.root import read_config
 from loop.terminal import AS_JSON, RUN, print_answers, print_pairs
 from sandbox.heads import open_ledger
 from sandbox.ledger import FILE
@@ -41,11 +43,16 @@ def _show_answers(folder: Path, as_json: bool) -> None:
         print_answers(write_answers(report))
 
 
+def _tell_apart(nearest: dict[str, Any], files: bool) -> dict[str, Any]:
+    """Return the nearest weights; files of a program of people's own cannot be compared."""
+    return {**nearest, "distance": "not possible"} if files else nearest
+
+
 def _show_plan(plan: str, folder: Path, as_json: bool) -> None:
     ledger = open_ledger(folder)
     facts = FactsReader(ledger).facts()
     name = _find_plan(facts.plans, plan)
-    verdict = facts.verdicts.get(name)
+    verdict, files = facts.verdicts.get(name), read_config(ledger).task.weights == "files"
     criteria = verdict.criteria if verdict else ()
     fields = {
         "digest": name,
@@ -53,7 +60,7 @@ def _show_plan(plan: str, folder: Path, as_json: bool) -> None:
         "verdict": verdict.answer if verdict else None,
         "criteria": [[criterion.name, criterion.passed] for criterion in criteria],
         "computable": open_gate(folder).computable(facts.plans[name]),
-        "nearest": list(recorded_nearest(ledger.entries(), name)),
+        "nearest": [_tell_apart(row, files) for row in recorded_nearest(ledger.entries(), name)],
         "failures": list(facts.failures.get(name, [])),
         "denied": {act: why for (plan, act), why in facts.denied.items() if plan == name},
     }

@@ -1,6 +1,7 @@
 """Verbs for a task's worth: its check, and the climb from its baseline to its reference."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import click
@@ -9,6 +10,7 @@ from configs.build import parse
 from configs.errors import VerificationFailed
 from configs.settings.task import Depth
 from loop.calibrate.climb import climb_task
+from loop.calibrate.program import check_program
 from loop.calibrate.task import check_task
 from loop.command.prove import UNATTENDED
 from loop.terminal import AS_JSON, print_table, shorten, show_progress, write_truth
@@ -23,7 +25,7 @@ def task() -> None:
 @click.argument("task")
 @click.argument("overrides", nargs=-1)
 @click.option("--trainings", default=8, show_default=True, help="Of the baseline, for the noise.")
-@click.option("--recipes", default=12, show_default=True, help="Random recipes, for the headroom.")
+@click.option("--recipes", default=12, show_default=True, help="Random recipes, or single changes.")
 @UNATTENDED
 @AS_JSON
 def check(
@@ -34,10 +36,10 @@ def check(
     unattended: bool,
     as_json: bool,
 ) -> None:
-    """Test a task, by name or an own file, for exclusion, noise, headroom and leakage; exit 6 if
-    a row fails.
+    """Test a task, by name, an own file or a folder, for exclusion, noise, headroom and leakage;
+    exit 6 if a row fails.
     """
-    result = check_task(
+    result = (check_program if Path(task).is_dir() else check_task)(
         task,
         trainings=trainings,
         recipes=recipes,

@@ -1,8 +1,8 @@
 """The data of a person's own training program: its script runs once in a box, before the study.
 
-Its questions go to the jobs; its answers stay with the trusted side, in the user's own folder. Which
-questions are held out is drawn from each repeat's secret, as for every other task. Begin with
-`fill_in`.
+Its questions go to the jobs; its answers stay with the trusted side, in the user's own folder.
+Which questions are held out is drawn from each repeat's secret, as for every other task. Begin
+with `fill_in`.
 """
 
 from typing import Any

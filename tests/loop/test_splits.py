@@ -29,7 +29,7 @@ from loop.propose.table import PROPOSERS, propose_random
 from loop.study import open as study_open
 from loop.unseal import unseal, unseal_arm
 from loop.verify.run import verify
-from sandbox import budget, gate, keys
+from sandbox import budget, keys
 from sandbox.canonical import digest
 
 PATCH = {

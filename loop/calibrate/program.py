@@ -1,0 +1,147 @@
+"""`heirloop task check DIR`: measure a folder with a training program of people's own.
+
+Its trainings are a study of their own, like those of task.py. The baseline is trained many times.
+Single changes of its marked regions are drawn by the operators of arm `evolve`; the best of them is
+trained again on fresh seeds.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from configs.build import need, plain
+from configs.errors import BadInput
+from configs.records import JobCount, Proposal
+from configs.settings.config import Config
+from evals import task as rows
+from loop.calibrate.task import FRESH, check_rows, find_best, read_metric
+from loop.calibrate.trainings import budget_for, open_trainings, train
+from loop.campaign import Campaign, passes_gate
+from loop.cycle import promote
+from loop.plan import Draft, Planned
+from loop.propose.evolve.mutate import mutate
+from loop.settings import compose_settings
+from loop.study.program import read_about
+from loop.study.running import Running
+from sandbox.canonical import digest
+
+CLASSES = "recipe, patch"
+FILE = "models/train.py"
+"""Place of the file of class patch in every bundle."""
+
+
+def check_program(
+    folder: str,
+    *,
+    trainings: int = 8,
+    recipes: int = 12,
+    overrides: Sequence[str] = (),
+    unattended: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Return {task, study, run, rows} for a folder; `recipes` is the number of single changes.
+
+    Raises BadInput for a program whose first training or prediction fails, with its last words, and
+    NeedsHuman without a mandate.
+    """
+    need(4 <= trainings <= 1000, "--trainings", trainings, "between 4 and 1000")
+    need(2 <= recipes <= 1000, "--recipes", recipes, "between 2 and 1000")
+    config = check_settings(folder, trainings, recipes, overrides)
+    first = {"baseline": config.task.baseline}
+    with open_trainings(config, first, {"baseline": trainings}, unattended) as (running, plans):
+        baseline = plans["baseline"]
+        train(running, plans, {"baseline": range(1)}, say)
+        _need_scores(running, baseline)
+        train(running, plans, {"baseline": range(trainings)}, say)
+        changed = dict(_grant_changes(running, baseline, recipes))
+        train(running, changed, {kind: range(1) for kind in changed}, say)
+        tried: list[float] = []
+        if changed:
+            best = find_best(running, changed)
+            train(running, changed, {best: range(1 + FRESH)}, say)
+            tried = read_metric(running, changed, best)[1:]
+        checked = check_rows(running, baseline, tried, "single change")
+        if not changed:
+            checked[-1] = _unmeasured()
+    return {
+        "task": config.task.name,
+        "study": running.root,
+        "run": str(running.folder),
+        "rows": [plain(row) for row in checked],
+    }
+
+
+def check_settings(folder: str, trainings: int, changes: int, overrides: Sequence[str]) -> Config:
+    """Return the study of a folder's check, with a budget for its trainings."""
+    metric = read_about(folder).metric
+    chosen = ["task=program", f"task.folder={folder}", f"objective={metric}", "proposer=evolve"]
+    settings = compose_settings([*chosen, *overrides]).task
+    total = max(20, trainings + changes + FRESH)
+    # A training, its start and its predictions, with room for a busy machine.
+    cpu = total * (settings.planned_cpu_us // 400_000 + 6) + 60
+    tag = digest([plain(settings), trainings, changes])[:8]
+    return compose_settings(
+        [
+            *chosen,
+            *overrides,
+            "study=single",
+            f"study.name=check-{Path(folder).resolve().name}-{tag}",
+            "autonomy=autonomous",
+            *budget_for(total, cpu_seconds=cpu, classes=CLASSES),
+            f"budget.looks.confirm={total}",
+        ]
+    )
+
+
+def _need_scores(running: Running, planned: Planned) -> None:
+    """Raise BadInput unless the first training was scored; tell the program's last words."""
+    facts = running.facts()
+    if facts.scores.get((planned.digest, "predict", 0)):
+        return
+    result = facts.results.get((planned.digest, "predict", 0))
+    role, hint = "predict.py", "; it finds what train.py left in out/, and nothing else of it"
+    if result is None:
+        result, role, hint = facts.results[planned.digest, "train", 0], "train.py", ""
+    log = running.sandbox.store.get(result[0].log).decode(errors="replace").strip().splitlines()
+    reasons = "; ".join(facts.failures.get(planned.digest, ()))
+    raise BadInput(f"{role} gives no score: {reasons} ({(log or ['no word'])[-1][:200]}){hint}")
+
+
+def _grant_changes(
+    running: Running, baseline: Planned, count: int
+) -> Iterator[tuple[str, Planned]]:
+    """Yield granted plans of single changes of the baseline's marked regions, once each."""
+    campaign = Campaign(running, running.config.arms()[0], 0, None, lambda _: None)
+    promote(campaign, baseline)
+    files, rng = running.sandbox.store.get_bundle(baseline.plan.bundle), Random(1)
+    for number in range(count):
+        try:
+            text, words = mutate(files[FILE].decode(), rng, most=1)
+        except BadInput:
+            return
+        draft = Draft(
+            generation=1,
+            index=number,
+            purpose="candidate",
+            parent=baseline.digest,
+            change_class="patch",
+            recipe=baseline.plan.recipe,
+            bundle=campaign.store_bundle({**files, FILE: text.encode()}),
+            reference=(baseline.plan.bundle, baseline.plan.recipe),
+            proposal=Proposal(hypothesis="; ".join(words)[:2000], knobs={}),
+            jobs=tuple(JobCount(role=role, count=1 + FRESH) for role in ("train", "predict")),
+        )
+        planned = campaign.record(draft)
+        if passes_gate(campaign, planned):
+            yield f"change {number}", planned
+
+
+def _unmeasured() -> rows.Row:
+    return rows.Row(
+        check="headroom",
+        passed=True,
+        value=0.0,
+        bound=0.0,
+        text="not measured: no region of the file of class patch is marked (# region: NAME)",
+    )
