@@ -37,7 +37,7 @@ def read_rows(data: bytes, name: str, most_columns: int, most_values: int) -> It
             raise ValueError(f"it holds {kind}; whole numbers in rows are taken")
         if math.prod(shape) * kind.itemsize != len(data) - start or len(shape) not in (1, 2):
             raise ValueError(f"its shape {shape} does not fit; it should have rows and columns")
-        rows = np.frombuffer(data, kind, offset=start).reshape(shape[0], -1)
+        rows = np.frombuffer(data, kind, offset=start).reshape((*shape, 1)[:2])
     except (ValueError, SyntaxError, TypeError, KeyError, MemoryError, RecursionError) as error:
         raise BadInput(f"{name} cannot be read: {str(error)[:200]}") from None
     if not rows.size or rows.shape[1] > most_columns:

@@ -15,35 +15,13 @@ from configs.errors import BadInput
 from configs.job import Limits
 from configs.objective import Objective
 from configs.recipe import Recipe, knob_values
+from configs.settings.box import Box
 from configs.settings.budget import Budget
 from configs.settings.claims import need_measurable
 from configs.settings.gates import Autonomy, Gates, Reviewer
 from configs.settings.proposer import Proposer
 from configs.settings.study import Study
 from configs.settings.task import TaskSetup
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Box:
-    """Where jobs run."""
-
-    kind: Literal["auto", "namespace", "docker", "planted", "table"] = "auto"
-    """auto: namespace where it works, else docker; never none. planted: no box, for task planted
-    alone, where nothing runs. table: no box, for a task with a table of recorded trainings
-    """
-    warm: bool = True
-    "keep a process with torch imported inside the box, and fork each job from it"
-    parallel: int = 2
-    "jobs at a time, each on a core of its own"
-    image: str = "heirloop-box"
-    "docker: name or digest of the image; its digest is pinned in the study root"
-    runtime: str = ""
-    "docker: a runtime of the engine, runsc for gVisor; empty: the engine's default"
-    tier: Literal["", "A", "B", "C"] = ""
-    "the lowest tier for this study (docs/threat-model.md); empty: any"
-
-    def __post_init__(self) -> None:
-        need(1 <= self.parallel <= 256, "parallel", self.parallel, "between 1 and 256")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +88,8 @@ class Config:
             self.budget.train.cpu_us,
             f"at least the plan's {least}",
         )
+        own = not self.box.environment or bool(self.task.folder)
+        need(own, "box.environment", self.box.environment, "empty without task program")
         for number in range(len(self.study.references)):
             self._check_reference(number)
         self._measurable()

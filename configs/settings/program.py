@@ -39,6 +39,8 @@ class Program:
     """files: whatever train.py leaves in out/. safetensors: one out/weights.safetensors of float32,
     which is numbers and no code
     """
+    answers_in: tuple[str, ...] = ()
+    "packages that hold the answers, which no environment of one's own may have (box.environment)"
     limits: dict[str, dict[str, int]] | None = None
     "train and predict: limits that take the place of the budget's, by name"
 

@@ -95,8 +95,12 @@ def _list_boxes() -> Rows:
     return ["box", "where jobs run", "needs"], rows
 
 
+UNNAMED = ("custom", "planted", "program", "table")
+"""Tasks that need more than their name."""
+
+
 def _built_in_tasks() -> list[str]:
-    return [name for name, _ in _describe("task") if name not in ("custom", "planted", "table")]
+    return [name for name, _ in _describe("task") if name not in UNNAMED]
 
 
 def _describe(group: str) -> Iterator[tuple[str, str]]:

@@ -87,7 +87,6 @@ PROPOSERS: dict[str, Proposer] = {
     ),
     "scripted": Proposer(
         where="script",
-        edits=True,
         needs=("script",),
         sees="nothing: it is a person's list",
         costs="nothing of the budget; people's time",

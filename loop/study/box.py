@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from configs.build import need, strict_json
 from configs.errors import BadInput, NoBox
-from configs.settings.config import Box as Settings
+from configs.settings.box import Box as Settings
 from configs.settings.config import Config
 from loop.plan import ROOT
 from loop.study.simulated import SimulatedBox, trains_proposers
@@ -60,13 +60,15 @@ def _demand_tier(box: Box, settings: Settings) -> Box:
 def _make_docker(settings: Settings) -> "DockerBox":
     from sandbox.box.docker import DockerBox  # loads the Docker SDK
 
+    if settings.environment:
+        raise NoBox("box.environment needs the namespace box; choose box=namespace")
     return DockerBox(settings.image, runtime=settings.runtime, warm=settings.warm)
 
 
 def _make_namespace(settings: Settings) -> Box:
     from sandbox.box.namespace import NamespaceBox  # needs Linux and bubblewrap
 
-    box = NamespaceBox(ROOT / ".box", warm=settings.warm)
+    box = NamespaceBox(ROOT / ".box", warm=settings.warm, environment=settings.environment_digest)
     box.prove()
     return box
 
@@ -75,6 +77,8 @@ def _make_first_that_works(settings: Settings) -> Box:
     try:
         return _make_namespace(settings)
     except NoBox as error:
+        if settings.environment:
+            raise
         try:
             box = _make_docker(settings)
         except NoBox as other:

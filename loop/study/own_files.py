@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from configs.build import need
 from configs.entries import InvalidEntry, PlanEntry
 from configs.entries.entry import facts_of
 from configs.errors import BadInput, VerificationFailed
@@ -19,6 +20,7 @@ from configs.settings.task import TaskSetup
 from evals.gatebench.pack import find_pack, read_pack
 from evals.tables import OWN
 from loop.study import program_data, tab_file
+from loop.study.environment import pin_environment
 from loop.study.program import keep_folder
 from sandbox import own
 from sandbox.canonical import canonical, digest
@@ -34,6 +36,12 @@ def pin_files(composed: Any) -> Any:
     task = composed.get("task") if isinstance(composed, dict) else None
     if isinstance(task, dict) and task.get("table"):
         composed["task"] = tab_file.fill_in(task)
+    if isinstance(task, dict) and task.get("name") == "program":
+        right = "a folder with a training program and its task.yaml"
+        need(bool(task.get("folder")), "task.folder", task.get("folder"), right)
+    box = composed.get("box") if isinstance(composed, dict) else None
+    if isinstance(box, dict) and box.get("environment"):
+        pin_environment(box, str(composed.get("runs", "runs")))
     for group, field, read in PATHS:
         settings = composed.get(group) if isinstance(composed, dict) else None
         if isinstance(settings, dict) and isinstance(settings.get(field), str) and settings[field]:
@@ -47,7 +55,12 @@ def pin_files(composed: Any) -> Any:
 
 def need_unchanged(pinned: Config, now: Config) -> None:
     """Raise VerificationFailed for a file changed since the study began."""
-    before = pinned.files()
+    before, environment = pinned.files(), pinned.box.environment_digest
+    if environment and environment != now.box.environment_digest:
+        raise VerificationFailed(
+            f"box.environment changed since the study began: {environment[:12]} is pinned; restore"
+            " it, or choose another study.name"
+        )
     for field, (path, pin) in now.files().items():
         if field in before and before[field][0] == path and before[field][1] != pin:
             raise VerificationFailed(

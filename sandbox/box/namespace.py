@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from configs.errors import NoBox
@@ -24,6 +25,7 @@ from configs.job import Limits, Outcome
 from sandbox.box import cgroup
 from sandbox.box.base import Execution, report_failure
 from sandbox.box.bubblewrap import command, list_system_folders
+from sandbox.box.environment import open_copy
 from sandbox.box.interpreter import Interpreter, ask, loader_settings
 from sandbox.box.remedy import explain_start
 from sandbox.box.watch import watch
@@ -36,12 +38,12 @@ START = Limits(cpu_us=60_000_000, wall_us=120_000_000, memory_bytes=2_000_000_00
 class Zygote:
     """A started process inside a box."""
 
-    def __init__(self, python: Interpreter, cpu: int | None, key: str) -> None:
+    def __init__(self, python: Interpreter, cpu: int | None, key: str, bare: bool) -> None:
         self.group = cgroup.create(f"{os.getpid()}-z-{key}", START)
         self.charged = False
         self.control, inner = socket.socketpair()
         started = time.monotonic()
-        self.process = self._start(python, cpu, inner)
+        self.process = self._start(python, cpu, inner, bare)
         self.control.settimeout(START.wall_us / 1e6)
         try:
             ready = self.control.recv(1) == b"Z"
@@ -72,11 +74,11 @@ class Zygote:
             self.group.remove()
 
     def _start(
-        self, python: Interpreter, cpu: int | None, inner: socket.socket
+        self, python: Interpreter, cpu: int | None, inner: socket.socket, bare: bool
     ) -> subprocess.Popen[bytes]:
         os.set_inheritable(inner.fileno(), True)
         procs = self.group.procs if self.group else []
-        order = command(python, inner.fileno(), cpu, procs, HERE / "zygote.py")
+        order = command(python, inner.fileno(), cpu, procs, HERE / "zygote.py", bare)
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", str(HERE / "launch.py"), json.dumps(order)],
             pass_fds=[inner.fileno()],
@@ -99,18 +101,24 @@ class Zygote:
 
 
 class NamespaceBox:
-    """Runs jobs in namespaces; see the module docstring. Raises NoBox if this machine cannot."""
+    """Runs jobs in namespaces; see the module docstring. Raises NoBox if this machine cannot.
+
+    With an `environment` of people's own (environment.py) every start is cold.
+    """
 
     kind = "namespace"
 
-    def __init__(self, box_env: Path, *, warm: bool = True) -> None:
+    def __init__(self, box_env: Path, *, warm: bool = True, environment: str = "") -> None:
         if sys.platform != "linux":
             raise NoBox("the namespace box needs Linux; choose box=docker")
         if not (box_env / "bin" / "python").exists():
             raise NoBox(f"there is no box environment at {box_env}; `make setup` makes it")
         self.tier = "B" if cgroup.available() else "C"
         cgroup.sweep()
-        self._python, self._warm = ask(box_env, list_system_folders()), warm
+        self._python, self._warm = ask(box_env, list_system_folders()), warm and not environment
+        self._bare = bool(environment)
+        if environment:
+            self._python = replace(self._python, site=str(open_copy(environment)))
         self._free: dict[tuple[str, int | None], list[Zygote]] = {}
         self._live: set[tuple[int, cgroup.Group | None]] = set()
         self._lock, self._stopped = threading.Lock(), False
@@ -184,7 +192,9 @@ class NamespaceBox:
         return zygote
 
     def _spawn(self, cpu: int | None) -> Zygote:
-        return self._spawner.submit(Zygote, self._python, cpu, os.urandom(4).hex()).result()
+        return self._spawner.submit(
+            Zygote, self._python, cpu, os.urandom(4).hex(), self._bare
+        ).result()
 
     def _run_in(self, zygote: Zygote, execution: Execution) -> Outcome:
         """Let a process fork one job, and watch the job to its end."""

@@ -7,7 +7,7 @@ secret and loads no byte of a bundle: its child does, after namespaces, limits a
 A namespace box has three processes. This process forks C1, the collector: inside the job's mount,
 net and ipc namespaces, but outside its pid namespace. C1 forks C2, pid 1 of the job, which runs
 models.<role>.main(IN, OUT). When C2 ends, the kernel kills its children; then C1 reads the outputs.
-
+Of an environment of people's own (`zygote.py CONTROL_FD "" SITE`) only the confined job imports.
 It needs the standard library alone, and is a single file. Tests remove lines by `# defence: NAME`.
 """
 
@@ -178,7 +178,7 @@ def run_job(order: dict[str, Any], log: int) -> int:
     os.environ.clear()  # defence: environment
     os.environ.update(HOME="/tmp", PATH="", LC_ALL="C.UTF-8")
     os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
-    sys.path.insert(0, "/in")
+    sys.path[:] = ["/in", *sys.path, *sys.argv[3:]]
     sys.argv = ["heirloop"]  # defence: no answers
     try:
         importlib.import_module(f"models.{order['role']}").main(Path("/in"), Path("/out"))
@@ -293,10 +293,11 @@ def once(site: str) -> None:
 
 def preload(site: str) -> None:
     """Import the libraries of every job, and nothing of any bundle."""
-    sys.path.append(site)
-    for name in PRELOAD:
-        importlib.import_module(name)
-    sys.modules["torch"].set_num_threads(1)
+    if site:
+        sys.path.append(site)
+        for name in PRELOAD:
+            importlib.import_module(name)
+        sys.modules["torch"].set_num_threads(1)
 
 
 def main() -> None:

@@ -1,0 +1,36 @@
+"""Where do jobs run? The settings of Hydra group `box`."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from configs.build import need
+from configs.reader import later
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Box:
+    """Where jobs run."""
+
+    kind: Literal["auto", "namespace", "docker", "planted", "table"] = "auto"
+    """auto: namespace where it works, else docker; never none. planted: no box, for task planted
+    alone, where nothing runs. table: no box, for a task with a table of recorded trainings
+    """
+    warm: bool = True
+    "keep a process with torch imported inside the box, and fork each job from it"
+    parallel: int = 2
+    "jobs at a time, each on a core of its own"
+    image: str = "heirloop-box"
+    "docker: name or digest of the image; its digest is pinned in the study root"
+    runtime: str = ""
+    "docker: a runtime of the engine, runsc for gVisor; empty: the engine's default"
+    tier: Literal["", "A", "B", "C"] = ""
+    "the lowest tier for this study (docs/threat-model.md); empty: any"
+    environment: str = later("")
+    """with task program: a virtual environment of people's own, whose packages the jobs get instead
+    of the box's (docs/your-program.md); empty: the box's
+    """
+    environment_digest: str = later("")
+    "digest of its kept copy; filled in at composition, then pinned by the study"
+
+    def __post_init__(self) -> None:
+        need(1 <= self.parallel <= 256, "parallel", self.parallel, "between 1 and 256")
