@@ -100,7 +100,7 @@ def lay_out(path: Path, name: str, task: dict[str, Any]) -> None:
         write_npy(WORK / "data/answers.npy", answers, task["answer"])
         stream = b"".join(map(bytes.__add__, (row[:asked] for row in rows), answers))
         with (WORK / "data/train.bin").open("wb") as file:
-            array("H", stream).tofile(file)
+            array("H", list(stream)).tofile(file)
 
 
 def read_tensors(data: bytes) -> tuple[dict[str, Any], bytes]:
