@@ -42,6 +42,7 @@ def scores_of(facts, metric):
     return [getattr(scores, metric) for scores in facts.scores.values() if scores]
 
 
+@pytest.mark.prove
 @pytest.mark.timeout(900)
 def test_a_convolutional_net_learns_digits_and_the_loop_changes_its_program(tmp_path):
     facts, printed = walk(tmp_path, "digits-conv")
@@ -51,6 +52,7 @@ def test_a_convolutional_net_learns_digits_and_the_loop_changes_its_program(tmp_
     assert re.search(r"noise .* 0\.\d+", printed) and "headroom" in printed
 
 
+@pytest.mark.prove
 @pytest.mark.timeout(900)
 def test_an_unmodified_trainer_of_one_file_is_studied(tmp_path):
     facts, _ = walk(tmp_path, "language-model")

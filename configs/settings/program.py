@@ -71,6 +71,10 @@ class Program:
             for name in self.code()
         }
 
+    def not_in_predict(self) -> list[str]:
+        """Return the files that no predict job gets: changed code could compute answers there."""
+        return [] if self.computable() else list(self.may_change)
+
     def computable(self) -> bool:
         """Tell whether changed code could reach the predictions otherwise than by numbers."""
         return self.weights == "files" or "structural" in self.may_change.values()

@@ -78,7 +78,9 @@ def bundle_of_program(task: TaskSetup) -> dict[str, bytes]:
     places = folder.about.places()
     return {
         "models/__init__.py": HARNESS.read_bytes(),
-        "models/program.json": canonical({"files": places}),
+        "models/program.json": canonical(
+            {"files": places, "not_in_predict": folder.about.not_in_predict()}
+        ),
         **{places[name]: own.code(pin, FILE_BYTES) for name, pin in folder.code.items()},
     }
 

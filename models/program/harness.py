@@ -30,7 +30,7 @@ from array import array
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 WORK = Path("/tmp/task")
 FIRST = 2
@@ -47,7 +47,10 @@ def main(role: str, source: Path, target: Path) -> None:
         return propose(source, target)
     about = json.loads((source / "models/program.json").read_text())
     WORK.mkdir()
+    apart = about.get("not_in_predict", []) if role == "predict" else []
     for name, place in about["files"].items():
+        if name in apart:
+            continue
         (WORK / name).write_bytes((source / place).read_bytes())
     if "data" in about:
         run(about["data"])
@@ -83,8 +86,16 @@ def run(script: str) -> None:
     try:
         runpy.run_path(script, run_name="__main__")
     except SystemExit as end:
+        if isinstance(end.code, str):
+            stop(end.code)
         if end.code not in (None, 0):
             raise
+
+
+def stop(reason: str) -> NoReturn:
+    """End the job as failed, with its reason as the last words."""
+    print(reason, file=sys.stderr)
+    raise SystemExit(1)
 
 
 def lay_out(path: Path, name: str, task: dict[str, Any]) -> None:
@@ -148,7 +159,7 @@ def pack(folder: Path) -> bytes:
                 }
             )
     if not files:
-        raise SystemExit("train.py left nothing in out/; it should write the weights there")
+        stop("train.py left nothing in out/; it should write the weights there")
     return write_tensors({FILE + name: ("U8", [len(data)], data) for name, data in files.items()})
 
 
@@ -165,7 +176,7 @@ def unpack(data: bytes, folder: Path) -> None:
 def read_predictions(path: Path, task: dict[str, Any]) -> bytes:
     """Return predictions.npy as the trusted side reads it: tokens and their probabilities."""
     if not path.exists():
-        raise SystemExit("predict.py wrote no predictions.npy")
+        stop("predict.py wrote no predictions.npy")
     data = path.read_bytes()
     start = 10 + struct.unpack("<H", data[8:10])[0]
     head = ast.literal_eval(data[10:start].decode())
@@ -176,7 +187,7 @@ def read_predictions(path: Path, task: dict[str, Any]) -> bytes:
     kinds = {"<f4": "f", "<f8": "d"}
     fits = head["descr"] in kinds and not head["fortran_order"] and shape in wanted
     if not fits or not 0 < given_values <= values:
-        raise SystemExit(
+        stop(
             f"predictions.npy is {head['descr']} {shape}; it should be float32 (N, {answer},"
             f" {values}): a probability of each value. Fewer values are the first ones"
         )
