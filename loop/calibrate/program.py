@@ -12,13 +12,13 @@ from typing import Any
 
 from configs.build import need, plain
 from configs.errors import BadInput
-from configs.records import JobCount, Proposal
+from configs.records import CONFIRM, Proposal
 from configs.settings.config import Config
 from evals import task as rows
-from loop.calibrate.task import FRESH, check_rows, find_best, read_metric
+from loop.calibrate.task import FRESH, check_rows, read_metric
 from loop.calibrate.trainings import budget_for, open_trainings, train
 from loop.campaign import Campaign, passes_gate
-from loop.cycle import promote
+from loop.cycle import promote, rank, screen
 from loop.plan import Draft, Planned
 from loop.propose.evolve.mutate import mutate
 from loop.settings import compose_settings
@@ -27,6 +27,8 @@ from loop.study.running import Running
 from sandbox.canonical import digest
 
 CLASSES = "recipe, patch"
+PAIRS = 8
+"""Pairs that a plan of a single change asks for, as in a study; the check trains fewer."""
 FILE = "models/train.py"
 """Place of the file of class patch in every bundle."""
 
@@ -54,13 +56,14 @@ def check_program(
         train(running, plans, {"baseline": range(1)}, say)
         _need_scores(running, baseline)
         train(running, plans, {"baseline": range(trainings)}, say)
-        changed = dict(_grant_changes(running, baseline, recipes))
-        train(running, changed, {kind: range(1) for kind in changed}, say)
+        campaign = Campaign(running, config.arms()[0], 0, None, lambda _: None)
+        changed = list(_grant_changes(campaign, baseline, recipes))
+        best = next(iter(_rank(campaign, changed)), None)
         tried: list[float] = []
-        if changed:
-            best = find_best(running, changed)
-            train(running, changed, {best: range(1 + FRESH)}, say)
-            tried = read_metric(running, changed, best)[1:]
+        if best:
+            campaign.look(CONFIRM, best)
+            train(running, {"best": best}, {"best": range(1, 1 + FRESH)}, say)
+            tried = read_metric(running, {"best": best}, "best")[1:]
         checked = check_rows(running, baseline, tried, "single change")
         if not changed:
             checked[-1] = _unmeasured()
@@ -86,6 +89,7 @@ def check_settings(folder: str, trainings: int, changes: int, overrides: Sequenc
             *chosen,
             *overrides,
             "study=single",
+            f"study.confirm_replicates={PAIRS}",
             f"study.name=check-{Path(folder).resolve().name}-{tag}",
             "autonomy=autonomous",
             *budget_for(total, cpu_seconds=cpu, classes=CLASSES),
@@ -108,11 +112,16 @@ def _need_scores(running: Running, planned: Planned) -> None:
     raise BadInput(f"{role} gives no score: {reasons} ({(log or ['no word'])[-1][:200]}){hint}")
 
 
-def _grant_changes(
-    running: Running, baseline: Planned, count: int
-) -> Iterator[tuple[str, Planned]]:
+def _rank(campaign: Campaign, changed: Sequence[Planned]) -> list[Planned]:
+    """Screen changes on feedback, as a study does; return those with a score, best first."""
+    return rank(
+        [screen(campaign, planned) for planned in changed], campaign.running.config.objective
+    )
+
+
+def _grant_changes(campaign: Campaign, baseline: Planned, count: int) -> Iterator[Planned]:
     """Yield granted plans of single changes of the baseline's marked regions, once each."""
-    campaign = Campaign(running, running.config.arms()[0], 0, None, lambda _: None)
+    running = campaign.running
     promote(campaign, baseline)
     files, rng = running.sandbox.store.get_bundle(baseline.plan.bundle), Random(1)
     for number in range(count):
@@ -130,11 +139,10 @@ def _grant_changes(
             bundle=campaign.store_bundle({**files, FILE: text.encode()}),
             reference=(baseline.plan.bundle, baseline.plan.recipe),
             proposal=Proposal(hypothesis="; ".join(words)[:2000], knobs={}),
-            jobs=tuple(JobCount(role=role, count=1 + FRESH) for role in ("train", "predict")),
         )
         planned = campaign.record(draft)
         if passes_gate(campaign, planned):
-            yield f"change {number}", planned
+            yield planned
 
 
 def _unmeasured() -> rows.Row:

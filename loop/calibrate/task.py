@@ -59,7 +59,7 @@ def check_task(
     counts = {kind: trainings if kind == "baseline" else 1 + FRESH for kind in chosen}
     with open_trainings(config, chosen, counts, unattended) as (running, plans):
         train(running, plans, first, say)
-        best = find_best(running, plans)
+        best = _best(running, plans)
         train(running, plans, {best: range(1 + FRESH)}, say)
         tried = read_metric(running, plans, best)[1:]
         checked = check_rows(running, plans["baseline"], tried)
@@ -109,7 +109,7 @@ def read_metric(running: Running, plans: Mapping[str, Planned], kind: str) -> li
     return [row[metric] for row in read_scores(running, plans) if row["kind"] == kind]
 
 
-def find_best(running: Running, plans: Mapping[str, Planned]) -> str:
+def _best(running: Running, plans: Mapping[str, Planned]) -> str:
     """Return the kind with the best first score, of those that are not the baseline."""
     better = METRICS[running.config.task.metric()].better
 

@@ -31,7 +31,7 @@ def keep(path: str, version: str, ours: Sequence[Path]) -> str:
     it. Raises BadInput.
     """
     place = Path(path).resolve()
-    for own in (one.resolve() for one in ours):
+    for own in (form for one in ours for form in (one.absolute(), one.resolve())):
         if place == own or place in own.parents or own in place.parents:
             raise BadInput(
                 f"box.environment is {path!r}; it should be apart from {own}, which no job may see"

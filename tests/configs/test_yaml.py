@@ -2,10 +2,13 @@ from pathlib import Path
 
 import fabricated
 import pytest
+from fakes import FakeBox
+from programs import data_job, write_folder
 
 from configs.errors import BadInput
 from loop.gatebench.settings import compose_bench
 from loop.settings import compose_settings
+from loop.study import program_data
 
 ROOT = Path(__file__).resolve().parents[2] / "configs"
 CHOICES = [f"{path.parent.name}={path.stem}" for path in sorted(ROOT.glob("*/*.yaml"))]
@@ -15,7 +18,7 @@ ON_TABLES = ("task=table", "study=tabulated", "box=table")
 
 
 @pytest.mark.parametrize("choice", CHOICES)
-def test_every_yaml_composes(choice, tmp_path):
+def test_every_yaml_composes(choice, tmp_path, monkeypatch):
     table = f"task.table={fabricated.write(tmp_path)}" if choice in ON_TABLES else ""
     extra = {
         "task=table": table,
@@ -24,11 +27,16 @@ def test_every_yaml_composes(choice, tmp_path):
         "task=planted": "box=planted",
         "box=planted": "task=planted",
         "objective=bits": "task=text-small",
+        "objective=nll": "objective.deviation=0.1",
         "objective=exact_match": "task=addition-v1",
     }
     alone = ["study.arms=[random]"] if choice.startswith("proposer=") else []
     if choice == "box=table":
         alone = ["task=table", table]
+    if choice == "task=program":
+        box = FakeBox(lambda order: 0.0, data_job)
+        monkeypatch.setattr(program_data, "make_real_box", lambda settings: box)
+        alone = [f"task.folder={write_folder(tmp_path / 'folder')}", "proposer=evolve"]
     assert compose_settings([choice, *([extra[choice]] if choice in extra else alone)]).study.name
 
 

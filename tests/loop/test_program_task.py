@@ -2,21 +2,27 @@
 
 import json
 import os
+import sys
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from conftest import ROOT
 from fakes import FakeBox, outcome, written
-from programs import FOLDER, TASK, answer_jobs, npy, rows, write_folder
+from programs import FOLDER, TASK, TRAIN, answer_jobs, npy, rows, write_folder
 from safetensors.numpy import load
 from studies import accept, bodies, champions, gate_of, mandate, read_facts, real_judge
 
-from configs.errors import BadInput, NeedsHuman, VerificationFailed
+from configs.errors import BadInput, NeedsHuman, NoBox, VerificationFailed
+from loop.calibrate.program import check_program
 from loop.command import main
 from loop.measure import confirm
 from loop.propose.table import PROPOSERS
 from loop.settings import compose_settings
-from loop.study import program_data
+from loop.study import own_files, program_data
+from loop.study.box import make_box
 from loop.verify.run import verify
 from sandbox.gate import flaw
 
@@ -272,3 +278,77 @@ def test_an_accepted_gain_of_a_task_in_nats_is_verified(compose, go, tmp_path, m
     assert cfg.task.metric() == "nll"
     result = go(cfg, FakeBox(better, answer_jobs(better, numbers=True)))
     assert result["arms"][0]["accepted"] >= 1 and verify(tmp_path / "runs" / "t")["scores"] > 0
+
+
+def check(go, folder, script):
+    """Check a folder as `heirloop task check` does, on a box that computes nothing."""
+    box = FakeBox(lambda order: 0.0, script)
+    act = partial(check_program, str(folder), trainings=4, recipes=3, unattended=True)
+    return go(None, box, lambda _: act(overrides=[f"runs={folder.parent / 'runs'}"]))
+
+
+def test_the_check_of_a_folder_measures_noise_and_single_changes(compose, go, tmp_path):
+    compose(**{"task.yaml": NUMBERS})
+    changed = answer_jobs(lambda text: 0.4 if text == TRAIN else 0.95, numbers=True)
+    result = check(go, tmp_path / "folder", changed)
+    found = {row["check"]: row for row in result["rows"]}
+    assert {"exclusion", "inputs", "repeats", "chance", "leakage"} <= found.keys()
+    assert not found["leakage"]["passed"]  # the answer is told by one column, and the check says so
+    assert 0 < found["noise"]["value"] < 0.2 and "4 trainings" in found["noise"]["text"]
+    assert found["headroom"]["passed"] and "single change" in found["headroom"]["text"]
+    assert verify(Path(result["run"]))["scores"] == 4 + 3 + 4
+    plain = TRAIN.replace("# region: update\n", "").replace("# endregion\n", "")
+    compose(**{"task.yaml": NUMBERS, "train.py": plain})
+    rows_of = check(go, tmp_path / "folder", answer_jobs(better, numbers=True))["rows"]
+    assert "not measured" in rows_of[-1]["text"]
+
+
+@pytest.mark.parametrize("role, hint", [("train", ""), ("predict", "out/, and nothing else of it")])
+def test_the_check_says_why_a_first_training_or_prediction_fails(compose, go, tmp_path, role, hint):
+    compose(**{"task.yaml": NUMBERS})
+    works = answer_jobs(better, numbers=True)
+
+    def script(execution):
+        if execution.role != role or "job.json" not in execution.files:
+            return works(execution)
+        words = b"Traceback\nFileNotFoundError: /tmp/cache.npy\n"
+        return replace(outcome("program", "exit 1"), log=words)
+
+    with pytest.raises(BadInput, match=f"{role}.py gives no score.*cache.npy.*{hint}"):
+        check(go, tmp_path / "folder", script)
+
+
+def environment(place):
+    """Make a virtual environment with a package that holds answers."""
+    site = place / "lib" / sorted((ROOT / ".box" / "lib").glob("python3*"))[0].name
+    (site / "site-packages" / "sklearn").mkdir(parents=True)
+    (place / "pyvenv.cfg").write_text("home = /usr/bin\n")
+    return site / "site-packages"
+
+
+def test_an_environment_is_pinned_and_may_hold_no_answers(compose, tmp_path):
+    site = environment(tmp_path / "env")
+    named = f"box.environment={tmp_path / 'env'}"
+    with pytest.raises(BadInput, match="holds sklearn, which holds answers"):
+        compose("box=namespace", named, **{"task.yaml": TASK + "answers_in: [sklearn]\n"})
+    cfg = compose("box=namespace", named)
+    (site / "more.py").write_text("")
+    other = compose("box=namespace", named)
+    assert cfg.box.environment_digest != other.box.environment_digest
+    with pytest.raises(VerificationFailed, match=r"box\.environment changed since"):
+        own_files.need_unchanged(cfg, other)
+    own_files.need_unchanged(cfg, cfg)
+    with pytest.raises(NoBox, match="needs the namespace box"):
+        make_box(compose("box=docker", named))
+    with pytest.raises(BadInput, match="empty without task program"):
+        compose_settings(["task=text", "box=namespace", named])
+
+
+def test_our_own_environments_keys_and_runs_are_refused(compose, tmp_path):
+    for folder in (ROOT / ".venv", ROOT / ".box", sys.prefix, ROOT, "/"):
+        with pytest.raises(BadInput, match="apart from"):
+            compose("box=namespace", f"box.environment={folder}")
+    for folder in (tmp_path / "home" / "env", tmp_path / "runs" / "env", tmp_path):
+        environment(folder)
+        with pytest.raises(BadInput, match="apart from"):
+            compose("box=namespace", f"box.environment={folder}")
