@@ -23,7 +23,7 @@ from loop.measure.replicate import draw_data, measure
 from loop.plan import Draft, Planned, apply_proposal
 from loop.propose.ask import UsedUp, Written, ask
 from loop.propose.history import write_notebook
-from loop.propose.limit import need_few_changes
+from loop.propose.limit import need_few_changes, need_no_knobs
 from loop.propose.selection import select
 from sandbox.gate.flaw import find_basis_flaw
 
@@ -72,10 +72,7 @@ def propose_one(campaign: Campaign, number: int, index: int) -> Planned | None:
         change = apply_proposal(parent.plan.recipe, files, proposal, same)
         share, task = change.recipe.notebook, campaign.running.config.task
         need(task.notebook or not share, "knobs.notebook", share, "0 in a study without a notebook")
-        knobs = proposal.knobs if task.folder else {}
-        need(
-            not knobs, "knobs", sorted(knobs), "none: a training program of one's own has no recipe"
-        )
+        need_no_knobs(task, proposal)
         bundle = campaign.store_bundle(change.files)
         base = find_basis(campaign, parent, proposal.basis).plan
         limit, other = campaign.limit(), (bundle, change.recipe)

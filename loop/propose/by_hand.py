@@ -10,7 +10,7 @@ from configs.settings.config import Config
 from loop.facts.reader import FactsReader
 from loop.people.requests import open_gate
 from loop.plan import apply_proposal
-from loop.propose.limit import need_few_changes
+from loop.propose.limit import need_few_changes, need_no_knobs
 from loop.propose.table import proposer
 from loop.study.simulated import bundle_of
 from sandbox.gate.flaw import find_basis_flaw
@@ -37,6 +37,7 @@ def hand_in_proposal(folder: Path, text: str, arm: str, repeat: int, who: str, b
     recipe = best.recipe if best else config.task.baseline
     files = gate.store.get_bundle(best.bundle) if best else bundle_of(config)
     made = parse(Proposal, strict_json(text))
+    need_no_knobs(config.task, made)
     change = apply_proposal(recipe, files, made)
     if flaw := find_basis_flaw(gate.memory, arm, repeat, made.basis):
         raise BadInput(f"the proposal {flaw}")

@@ -11,6 +11,8 @@ from typing import Any
 from configs.build import need
 from configs.errors import BadInput
 from configs.recipe import Recipe, knob_values
+from configs.records import Proposal
+from configs.settings.task import TaskSetup
 from sandbox.decision import list_changes, list_regions
 from sandbox.store import Store
 
@@ -23,6 +25,12 @@ def need_few_changes(
 ) -> None:
     """Raise BadInput if two (bundle, recipe) differ in more than the limit allows; 0 allows any."""
     _need_few(limit, len(list_changes(store, base, other)) if limit else 0)
+
+
+def need_no_knobs(task: TaskSetup, proposal: Proposal) -> None:
+    """Raise BadInput for knobs in a study of a training program of people's own."""
+    knobs = sorted(proposal.knobs) if task.folder else []
+    need(not knobs, "knobs", knobs, "none: a training program of one's own has no recipe")
 
 
 def need_near(limit: int, base: tuple[Recipe, str], other: tuple[Recipe, str]) -> None:

@@ -19,6 +19,7 @@ from configs.errors import BadInput, NeedsHuman, NoBox, VerificationFailed
 from loop.calibrate.program import check_program
 from loop.command import main
 from loop.measure import confirm
+from loop.propose import by_hand
 from loop.propose.table import PROPOSERS
 from loop.settings import compose_settings
 from loop.study import own_files, program_data
@@ -352,3 +353,23 @@ def test_our_own_environments_keys_and_runs_are_refused(compose, tmp_path):
         environment(folder)
         with pytest.raises(BadInput, match="apart from"):
             compose("box=namespace", f"box.environment={folder}")
+
+
+def test_people_hand_in_edits_of_the_program_and_no_knobs(compose, go, tmp_path):
+    cfg = compose("proposer=human", "study.generations=1", **{"task.yaml": NUMBERS})
+    mandate(cfg)
+    with pytest.raises(NeedsHuman):
+        go(cfg, FakeBox(better, answer_jobs(better, numbers=True)))
+
+    def hand_in(change):
+        text = json.dumps({"hypothesis": "h", "knobs": {}, **change})
+        return by_hand.hand_in_proposal(tmp_path / "runs" / "t", text, "human", 0, "ada", "ada")
+
+    with pytest.raises(BadInput, match="has no recipe"):
+        hand_in({"knobs": {"width": 32}})
+    with pytest.raises(BadInput, match="a file that may change"):
+        hand_in(edit("net"))
+    hand_in(edit("train"))
+    hand_in(edit("train", "0.5)", "2.5)"))
+    result = go(cfg, FakeBox(better, answer_jobs(better, numbers=True)))
+    assert result["finished"] and result["arms"][0]["accepted"] == 1
