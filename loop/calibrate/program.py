@@ -22,7 +22,7 @@ from loop.cycle import promote, rank, screen
 from loop.plan import Draft, Planned
 from loop.propose.evolve.mutate import mutate
 from loop.settings import compose_settings
-from loop.study.program import read_about
+from loop.study.folder import read_about
 from loop.study.running import Running
 from sandbox.canonical import digest
 

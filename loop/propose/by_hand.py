@@ -9,10 +9,10 @@ from configs.records import Proposal
 from configs.settings.config import Config
 from loop.facts.reader import FactsReader
 from loop.people.requests import open_gate
-from loop.plan import apply_proposal
+from loop.plan import apply_proposal, source
 from loop.propose.limit import need_few_changes, need_no_knobs
 from loop.propose.table import proposer
-from loop.study.simulated import bundle_of
+from loop.study.program import bundle_of_program
 from sandbox.gate.flaw import find_basis_flaw
 from sandbox.heads import open_ledger
 
@@ -35,7 +35,7 @@ def hand_in_proposal(folder: Path, text: str, arm: str, repeat: int, who: str, b
     champions = facts.champions.get((arm, repeat), [])
     best = facts.plans[champions[-1]] if champions else None
     recipe = best.recipe if best else config.task.baseline
-    files = gate.store.get_bundle(best.bundle) if best else bundle_of(config)
+    files = gate.store.get_bundle(best.bundle) if best else _pristine(config)
     made = parse(Proposal, strict_json(text))
     need_no_knobs(config.task, made)
     change = apply_proposal(recipe, files, made)
@@ -49,6 +49,11 @@ def hand_in_proposal(folder: Path, text: str, arm: str, repeat: int, who: str, b
     name = gate.store.put(text.encode())
     gate.ledger.append(HandedEntry(arm=arm, repeat=repeat, digest=name, who=who, by=by))
     return name
+
+
+def _pristine(config: Config) -> dict[str, bytes]:
+    """Return the bundle of a baseline."""
+    return bundle_of_program(config.task) if config.task.folder else source()
 
 
 def _check_place(config: Config, arm: str, repeat: int) -> None:

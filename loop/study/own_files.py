@@ -21,7 +21,7 @@ from evals.gatebench.pack import find_pack, read_pack
 from evals.tables import OWN
 from loop.study import program_data, tab_file
 from loop.study.environment import pin_environment
-from loop.study.program import keep_folder
+from loop.study.folder import keep_folder
 from sandbox import own
 from sandbox.canonical import canonical, digest
 from sandbox.heads import open_ledger

@@ -148,7 +148,8 @@ def pack(folder: Path) -> bytes:
     A lone weights.safetensors of float32 stays as it is, and can be compared with others. Any other
     files become tensors of bytes: nobody but a predict job opens them.
     """
-    files = {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = {str(path.relative_to(folder)): path.read_bytes() for path in paths}
     if list(files) == [WEIGHTS]:
         tensors, data = read_tensors(files[WEIGHTS])
         if tensors and all(one["dtype"] == "F32" for one in tensors.values()):
@@ -170,7 +171,11 @@ def unpack(data: bytes, folder: Path) -> None:
         (folder / WEIGHTS).write_bytes(data)
         return
     for name, one in tensors.items():
-        (folder / Path(name.removeprefix(FILE)).name).write_bytes(rest[slice(*one["data_offsets"])])
+        place = folder / name.removeprefix(FILE)
+        if ".." in place.parts or not place.is_relative_to(folder):
+            stop(f"the weights hold a file outside out/: {name[:80]!r}")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(rest[slice(*one["data_offsets"])])
 
 
 def read_predictions(path: Path, task: dict[str, Any]) -> bytes:

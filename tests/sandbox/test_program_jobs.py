@@ -123,6 +123,25 @@ def test_predict_finds_out_and_nothing_else_that_train_left(box):
     assert "found [] ['w'] ['questions.npy']" in log and "wrote no predictions.npy" in log
 
 
+NESTED = """
+import os
+os.mkdir("out/deep")
+open("out/deep/w", "w").write("deep")
+os.symlink("/etc", "out/link")
+"""
+SHOW = "print('deep:', open('out/deep/w').read())"
+
+
+def test_folders_of_out_come_along_and_nothing_is_written_beside_it(box):
+    trained = train(box, **{"train.py": NESTED})
+    weights = trained.files["weights.safetensors"]
+    assert list(load(weights)) == [f"{FILE}deep/w"]
+    assert "deep: deep" in failure(predict(box, weights, **{"predict.py": SHOW}))
+    for name in ("../predict.py", "/tmp/task/predict.py", "deep/../../predict.py"):
+        hostile = save({f"{FILE}{name}": np.frombuffer(b"print('mine')", "u1")})
+        assert "a file outside out/" in failure(predict(box, hostile))
+
+
 OPEN = "import pickle\npickle.load(open('out/model.pkl', 'rb'))\n" + PREDICT.replace(
     'open("out/table.json")', "open('out/table.json')"
 )
