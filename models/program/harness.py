@@ -216,7 +216,9 @@ def propose(source: Path, target: Path) -> None:
     own, data = Path("/tmp/proposer"), (source / "program").read_bytes()
     own.write_bytes(data)
     own.chmod(0o700)
-    python = [] if data[:4] == b"\x7fELF" else [sys.executable, "-B"]
+    first = data.partition(b"\n")[0]
+    direct = data[:4] == b"\x7fELF" or (first[:2] == b"#!" and b"python" not in first)
+    python = [] if direct else [sys.executable, "-B"]
     history = (source / "history.json").read_bytes() + b"\n"
     with (target / "proposals.jsonl").open("wb") as out:
         code = subprocess.run(
