@@ -16,7 +16,7 @@ from configs.errors import VerificationFailed
 from sandbox.canonical import canonical, digest
 from sandbox.foreign import read_file
 
-NAME = re.compile(r"(models/|configs/)?[a-z_]{1,40}\.(py|json|safetensors)|program")
+NAME = re.compile(r"(models/|configs/)?[a-z_]{1,40}\.(py|json|safetensors)|program|notes")
 HELD_BYTES = 1 << 20
 """Bytes of checked files that a store holds in memory, with ROW_BYTES more for each file."""
 ROW_BYTES = 512

@@ -6,6 +6,7 @@ An `Amount` is integers in named units.
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from configs.arms import variant
 from configs.build import need
 from configs.job import Role
 from configs.reader import later, shared
@@ -30,6 +31,8 @@ Purpose = Literal[
 ]
 ACCOUNTS = ("propose", "train", "predict", "evaluate")
 """Accounts of the stages that pay for jobs."""
+AGENT, NOTES = "agent", "notes"
+"""The proposer that runs for a generation, and the file that its next generation finds."""
 COMPUTED_TASKS = ("addition", "modular", "custom", "planted")
 """Tasks with answers that code could compute (an own task's too, as far as we know).
 
@@ -126,6 +129,12 @@ def stage(role: PlanRole) -> Role:
     return (
         "train" if role.endswith("train") else "predict" if role.endswith("predict") else "propose"
     )
+
+
+def module_of(plan: "Plan", role: PlanRole) -> str:
+    """Return the module of `models` that a job of a plan runs: an agent has one of its own."""
+    agent = role == "propose" and variant(plan.arm).proposer == AGENT
+    return AGENT if agent else stage(role)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -72,14 +72,15 @@ class Proposer:
     llm: Endpoint | None = None
     "llm: the outside model and the bounds of a question; null: no model"
     program: str = ""
-    """command: a binary or a Python script, run in a box. It reads history as a line of JSON and
-    writes a line per proposal (docs/proposers.md)
+    """command, agent: a binary or a Python script, run in a box. As a command it reads history as
+    a line of JSON and prints a line per proposal (docs/proposers.md); as an agent it has a folder
+    to work in (docs/agents.md)
     """
     program_digest: str = ""
     "sha256 of that file; filled in at composition, then pinned by the study"
     file: str = ""
-    """command: instead of a program, your own Python file of at most 50 lines, run in the same way
-    (docs/own-files.md)
+    """command, agent: instead of a program, your own Python file of at most 50 lines, run in the
+    same way (docs/own-files.md)
     """
     file_digest: str = ""
     "sha256 of that file; filled in likewise"

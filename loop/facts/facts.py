@@ -34,7 +34,7 @@ from configs.entries import (
     UsedUpEntry,
     VerdictEntry,
 )
-from configs.records import CONFIRM, JobResult, ModelReply, Plan, Scores, Verdict, name_split
+from configs.records import CONFIRM, NOTES, JobResult, ModelReply, Plan, Scores, Verdict, name_split
 from loop.facts.places import SELECTING, Campaign, Invalid, Place, Selecting, Slot
 
 
@@ -254,6 +254,8 @@ class Facts:
         digest, role, index = slot
         result = self.results.get(slot)
         failed = result is not None and result[0].status != "ok"
+        if result is not None and NOTES in result[0].outputs:
+            return  # an agent's next generation reads them
         if (role, index) != ("train", 0) or not (digest in self.crowned or failed):
             self.results.pop(slot, None)
         if (role, index) != ("predict", 0):

@@ -16,7 +16,7 @@ from pathlib import Path
 from configs.arms import variant
 from configs.errors import BadInput, HeirloopError, NeedsHuman, VerificationFailed
 from configs.objective import objective_text
-from configs.records import JobCount, Proposal
+from configs.records import NOTES, JobCount, Proposal
 from loop.campaign import POLL_SECONDS, Campaign, passes_gate
 from loop.measure.replicate import write_proposals
 from loop.people.advice import quote
@@ -296,7 +296,25 @@ def _draft(best: Planned, generation: int, writer: str, count: int) -> Draft:
 
 
 def _bundle_program(campaign: Campaign, best: Planned) -> str:
-    """Store the champion's bundle with the study's own program beside it."""
+    """Store the champion's bundle with the study's own program beside it, and its notes."""
     settings, store = campaign.running.config.proposer, campaign.running.store
-    program = store.get(settings.program_digest or settings.file_digest)
-    return campaign.store_bundle({**store.get_bundle(best.plan.bundle), "program": program})
+    beside = {"program": store.get(settings.program_digest or settings.file_digest)}
+    if proposer(campaign.arm).notes and (notes := _find_notes(campaign)):
+        beside["notes"] = store.get(notes)
+    return campaign.store_bundle({**store.get_bundle(best.plan.bundle), **beside})
+
+
+def _find_notes(campaign: Campaign) -> str:
+    """Return the digest of the notes that the campaign's last generation left.
+
+    A generation that failed or left none keeps those that it was given; empty: none yet.
+    """
+    facts, store = campaign.facts(), campaign.running.store
+    asked = [
+        name for name in facts.proposed[campaign.key] if facts.plans[name].purpose == "propose"
+    ]
+    if not asked:
+        return ""
+    result, given = facts.results.get((asked[-1], "propose", 0)), facts.plans[asked[-1]].bundle
+    left = result[0].outputs.get(NOTES, "") if result else ""
+    return left or store.manifest(given).get(NOTES, "")

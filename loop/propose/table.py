@@ -40,6 +40,8 @@ class Proposer:
     "trusted: it sees the champion's recipe alone, and no trial is looked up for it"
     program: bool = False
     "box: the study's own program writes, not the champion's weights"
+    notes: bool = False
+    "box: the program finds the notes that it left in the generation before"
 
 
 HISTORY = "own campaign's recipes, rounded feedback scores and verdicts"
@@ -119,6 +121,14 @@ PROPOSERS: dict[str, Proposer] = {
         program=True,
         needs=("program", "file"),
         sees=HISTORY,
+        costs="one propose job a generation",
+    ),
+    "agent": Proposer(
+        where="box",
+        program=True,
+        notes=True,
+        needs=("program", "file"),
+        sees=HISTORY + ", the champion's program, its own notes",
         costs="one propose job a generation",
     ),
     "human": Proposer(

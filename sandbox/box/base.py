@@ -13,7 +13,7 @@ from typing import Protocol
 
 from configs.build import strict_json
 from configs.errors import BadInput
-from configs.job import Limits, Outcome, Role
+from configs.job import Limits, Outcome
 
 HEADER_BYTES = 65_536
 """Largest JSON header of a stream."""
@@ -23,7 +23,7 @@ HEADER_BYTES = 65_536
 class Execution:
     """A job in the form for its box."""
 
-    role: Role
+    role: str
     "module of the bundle to run: models.<role>.main(IN, OUT)"
     files: Mapping[str, bytes]
     "the bundle and its inputs, by path under IN"
