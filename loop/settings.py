@@ -21,7 +21,7 @@ from evals.planted import LAWS
 from evals.rules import MOST_PATTERNS
 from evals.table import PLANNED
 from loop.plan import ROOT
-from loop.propose.table import proposer
+from loop.propose.table import asks_outside, proposer
 from loop.study import own_files
 from loop.study.overrides import help_with
 from loop.study.simulated import law, planted
@@ -171,7 +171,7 @@ def _check_proposing_weights(config: Config, arm: str) -> None:
 
 def _check_outside_model(config: Config) -> None:
     """Refuse an outside-model arm without a model, or without budget for a question."""
-    if not any(proposer(arm).where == "outside" for arm in config.arms()):
+    if not any(asks_outside(config, arm) for arm in config.arms()):
         return
     model = config.proposer.llm
     need(model is not None, "proposer.llm", None, "an endpoint; proposer=llm gives one")

@@ -19,6 +19,7 @@ Purpose = Literal[
     "start",
     "baseline",
     "candidate",
+    "trial",
     "propose",
     "final",
     "larger",
@@ -155,13 +156,14 @@ class Plan:
     "number of the proposal within its generation"
     purpose: Purpose
     """start: a trial of the notebook shared by all arms at the start; baseline: first champion;
-    candidate: a proposal; propose: its jobs write the proposals of a generation; final, larger,
-    unseal: champion against baseline on confirm, there at four times the compute, on sealed; skill:
-    a single proposal of a measure of skill against its own parent, on confirm; select: the same of
-    a look at skill by which a champion is chosen, on feedback; ablation: the last
-    champion with a single change taken back, against that champion, on confirm; reference,
-    reference_larger: a change that people fixed before the study, as final and larger measure; none
-    of these can ever become champion
+    candidate: a proposal; trial: a change that an agent asks to train at its door, scored on
+    feedback; propose: its jobs write the proposals of a generation; final, larger, unseal:
+    champion against baseline on confirm, there at four times the compute, on sealed; skill: a
+    single proposal of a measure of skill against its own parent, on confirm; select: the same of
+    a look at skill by which a champion is chosen, on feedback; ablation: the last champion with
+    a single change taken back, against that champion, on confirm; reference, reference_larger: a
+    change that people fixed before the study, as final and larger measure; none of these can
+    ever become champion
     """
     parent: str
     "plan digest of the champion at its start; empty for the baseline"

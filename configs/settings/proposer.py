@@ -3,9 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from configs.arms import variant
 from configs.build import need
 from configs.reader import later
-from configs.records import Endpoint
+from configs.records import AGENT, Endpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +85,14 @@ class Proposer:
     """
     file_digest: str = ""
     "sha256 of that file; filled in likewise"
+    trials: int = later(0)
+    """agent: most candidates that it may train at its door `trial` in a generation; 0: it has no
+    such door
+    """
+    calls: int = later(0)
+    """agent: most questions to the model `llm` that it may ask at its door `model` in a generation;
+    0: it has no such door
+    """
     replay: str = ""
     "replay: folder of the earlier run; its proposals are made again"
     replay_arm: str = ""
@@ -94,6 +103,8 @@ class Proposer:
     def __post_init__(self) -> None:
         need(1 <= self.mutations <= 16, "mutations", self.mutations, "between 1 and 16")
         need(0 <= self.hostile_share <= 1, "hostile_share", self.hostile_share, "between 0 and 1")
+        for name in ("trials", "calls"):
+            need(0 <= getattr(self, name) <= 1000, name, getattr(self, name), "between 0 and 1000")
         need(
             not (self.program and self.file),
             "program/file",
@@ -108,3 +119,11 @@ class Proposer:
                 pin,
                 f"the digest of `{name}`, and empty without one",
             )
+
+    def door_calls(self, arm: str) -> int:
+        """Return the most questions of an arm's agent in a generation."""
+        return self.calls if variant(arm).proposer == AGENT else 0
+
+    def door_trials(self, arm: str) -> int:
+        """Return the most trials of an arm's agent in a generation."""
+        return self.trials if variant(arm).proposer == AGENT else 0

@@ -20,7 +20,8 @@ from configs.records import NOTES, JobCount, Proposal
 from loop.campaign import POLL_SECONDS, Campaign, passes_gate
 from loop.measure.replicate import write_proposals
 from loop.people.advice import quote
-from loop.plan import Draft, Planned
+from loop.plan import Draft, Planned, propose_jobs
+from loop.propose.agent.doors import doors_of
 from loop.propose.evolve.database import rebased, shown
 from loop.propose.history import history_of, store_history, view_of, write_notebook
 from loop.propose.limit import describe_limit
@@ -101,7 +102,7 @@ def _from_box(campaign: Campaign, generation: int, index: int) -> Written:
     study = campaign.running.config.study
     author = study.author(campaign.arm, index)
     planned = _pass_propose_plan(campaign, generation, _record_propose_plan, author)
-    lines = write_proposals(campaign.running, planned, campaign.cpu)
+    lines = write_proposals(campaign.running, planned, campaign.cpu, doors_of(campaign, planned))
     line = index - author * study.written(campaign.arm)
     return Written(text=pick_line(lines, line), asked=planned.digest)
 
@@ -266,7 +267,7 @@ def _record_propose_plan(campaign: Campaign, generation: int, author: int) -> Pl
         index=author,
         bundle=_bundle_program(campaign, best) if own_program else best.plan.bundle,
         notebook="" if own_program else write_notebook(campaign),
-        jobs=(JobCount(role="propose", count=1),),
+        jobs=propose_jobs(campaign.running.config, campaign.arm),
     )
     history = history_of(campaign, count, (generation, author))
     return campaign.record(draft, store_history(campaign, history))
@@ -310,9 +311,8 @@ def _find_notes(campaign: Campaign) -> str:
     A generation that failed or left none keeps those that it was given; empty: none yet.
     """
     facts, store = campaign.facts(), campaign.running.store
-    asked = [
-        name for name in facts.proposed[campaign.key] if facts.plans[name].purpose == "propose"
-    ]
+    names = facts.proposed[campaign.key]
+    asked = [name for name in names if facts.plans[name].purpose == "propose"]
     if not asked:
         return ""
     result, given = facts.results.get((asked[-1], "propose", 0)), facts.plans[asked[-1]].bundle

@@ -10,6 +10,7 @@ from typing import Literal
 
 from configs.arms import ARMS, variant
 from configs.errors import BadInput
+from configs.settings.config import Config
 from loop.propose.evolve.database import propose_evolve
 from loop.propose.hostile import propose_hostile
 from loop.propose.rivals import propose_local, propose_random, propose_same, propose_tpe
@@ -152,3 +153,8 @@ def proposer(arm: str) -> Proposer:
         choices = ", ".join((*ARMS, *PROPOSERS))
         raise BadInput(f"study.arms names {arm!r}; it should be one of {choices}")
     return PROPOSERS[name]
+
+
+def asks_outside(config: Config, arm: str) -> bool:
+    """Tell whether an arm asks an outside model: as its proposer, or at its agent's door."""
+    return proposer(arm).where == "outside" or config.proposer.door_calls(arm) > 0

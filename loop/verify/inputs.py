@@ -93,7 +93,9 @@ def _split_of(plan: Plan, job: Job) -> Split:
         return "sealed"
     if plan.purpose == "select":
         return "feedback"
-    screens = plan.purpose in ("start", "baseline", "candidate") and not measures_noise(plan)
+    screens = plan.purpose in ("start", "baseline", "candidate", "trial") and not measures_noise(
+        plan
+    )
     return "feedback" if screens and (job.role, job.index) == ("predict", 0) else CONFIRM
 
 

