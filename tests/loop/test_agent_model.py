@@ -8,7 +8,7 @@ from conftest import ROOT, need_box
 from defences import instead
 from fakes import FakeBox, outcome
 from stub_model import propose, say, send, stub
-from studies import better, config, entries, mandate
+from studies import better, config, entries, mandate, publishing
 
 from configs.errors import BadInput
 from loop.propose.agent import doors, model
@@ -233,3 +233,18 @@ def test_a_door_without_a_model_or_a_budget_or_a_key_is_refused_before_the_study
     mandate(cfg)
     with pytest.raises(BadInput, match="holds no key"):
         go(cfg, FakeBox(better, Agent([])))
+
+
+def test_the_report_tells_what_a_generation_used_and_left(tmp_path, go):
+    with stub(say("hi")) as server:
+        cfg = asking(tmp_path, server.url, "proposer.trials=2")
+        mandate(cfg)
+        agent = Agent([chat("one"), chat("two")])
+        go(cfg, FakeBox(better, agent), publishing)
+    report = json.loads((tmp_path / "runs" / "t" / "report.json").read_text())
+    (happened,) = [one for one in report["sections"] if one["name"] == "happened"]
+    (table,) = [one for one in happened["tables"] if one["name"] == "agents"]
+    (row,) = [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
+    assert (row["questions"], row["questions left"], row["tokens"]) == (2, 1, 240)
+    assert (row["trials"], row["trials left"], row["turned away"]) == (0, 2, 0)
+    assert row["CPU-seconds"] == 0.1 and row["CPU-seconds left"] == 14.9

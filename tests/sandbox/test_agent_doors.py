@@ -506,6 +506,26 @@ tell(ask({'from': 'parent'})[0])
     assert 1 < asked < 100 and counts["asked"] == asked
 
 
+def test_an_agent_that_hangs_up_is_answered_and_pays_all_the_same(monkeypatch):
+    done = threading.Event()
+
+    def slow(request):
+        time.sleep(0.3)
+        done.set()
+        return echo(request)
+
+    monkeypatch.setattr(door_module.Door, "_is_inside", lambda self, connection: True)
+    doors = Doors({"trial": ("/v1/trials", slow)})
+    doors.open(os.getpid())
+    with socket.socket(socket.AF_UNIX) as door:
+        door.connect(str(doors.folder / "trial"))
+        door.sendall(FIRST + b"Content-Length: 2\r\n\r\n{}")
+        time.sleep(0.1)
+    assert done.wait(5)
+    doors.finish()
+    assert doors.counts()["trial"] == {"asked": 1}
+
+
 @pytest.mark.parametrize("stands", [True, False])
 def test_doors_are_closed_before_the_kill(box, monkeypatch, stands):
     from sandbox.box import namespace
