@@ -255,7 +255,8 @@ def blind_counter(suite: Suite) -> str:
 def ask_for_egress(_: Suite) -> str:
     """Ask for tools, searches, addresses and another model at an agent's door to its model."""
     messages = [{"role": "user", "content": "hello"}]
-    image = {"type": "image_url", "image_url": {"url": "https://example.org/?what=stolen"}}
+    address = {"url": "https://example.org/?what=stolen"}
+    image = {"type": "image_url", "text": "look", "image_url": address}
     chat = {"model": "default", "messages": messages}
     requests: tuple[dict[str, Any], ...] = (
         {**chat, "tools": [{"type": "web_search"}]},

@@ -25,6 +25,8 @@ from configs.errors import BadInput
 OPEN_MOST, A_SECOND = 4, 50
 """Connections open at once, and connections taken in a second."""
 HEAD_BYTES, BODY_BYTES = 8_192, 262_144
+UNSAID_BYTES = 1_000_000
+"""Requests that wait for the trusted side; with more of them nothing further is read."""
 SECONDS = 5.0
 """For the whole request, and again for the whole answer."""
 REASONS = {200: "OK", 400: "Bad Request", 403: "Forbidden", 404: "Not Found", 408: "Timeout"}
@@ -116,7 +118,8 @@ class Porter:
         self._path, self._requests, self._answers = path, requests, answers
         self._link = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, link)
         self._visits, self._number, self._came = dict[int, Visit](), 0, list[float]()
-        self._from = bytearray()
+        self._from, self._unsaid = bytearray(), bytearray()
+        os.set_blocking(requests, False)
 
     def serve(self) -> None:
         """Serve until the trusted side closes its end."""
@@ -124,13 +127,19 @@ class Porter:
             poll = select.poll()
             poll.register(self._link, select.POLLIN)
             poll.register(self._answers, select.POLLIN)
+            if self._unsaid:
+                poll.register(self._requests, select.POLLOUT)
             for visit in self._visits.values():
+                if visit.stage == "reads" and len(self._unsaid) > UNSAID_BYTES:
+                    continue  # the trusted side is at work; nothing piles up here
                 wanted = {"reads": select.POLLIN, "waits": 0, "writes": select.POLLOUT}
                 poll.register(visit.fd, wanted[visit.stage])
             ready = {fd for fd, _ in poll.poll(100)}
             for number, visit in list(self._visits.items()):
                 if visit.fd in ready:
                     self._move(number, visit)
+            if self._requests in ready:
+                self._say_on()
             if self._answers in ready and not self._take_answers():
                 return
             if self._link.fileno() in ready and not self._admit():
@@ -215,9 +224,14 @@ class Porter:
 
     def _tell(self, message: dict[str, object]) -> None:
         data = json.dumps(message).encode()
-        data = struct.pack(">I", len(data)) + data
-        while data:
-            data = data[os.write(self._requests, data) :]
+        self._unsaid += struct.pack(">I", len(data)) + data
+        self._say_on()
+
+    def _say_on(self) -> None:
+        """Write to the trusted side without waiting for it: it may be writing an answer."""
+        with suppress(BlockingIOError):
+            while self._unsaid:
+                del self._unsaid[: os.write(self._requests, self._unsaid)]
 
     def _take_answers(self) -> bool:
         """Take what the trusted side wrote; tell whether it still speaks."""

@@ -21,7 +21,7 @@ PER_KIND = 12
 READ_BYTES = 3_000_000
 """How far into an archive's ledgers the sample reaches; unpacking more takes seconds."""
 LATER = {"door", "selection"}
-"""Kinds younger than the recorded runs (test_trials.py and test_selection.py write and read them)."""
+"""Kinds younger than the recorded runs; test_trials.py and test_selection.py write them."""
 CLOSED = {"sealed", "score", "probe"}
 """Reasons for which an export closes so much of an entry that it is no record any more."""
 RECORDED = sorted((Path(__file__).resolve().parents[1] / "ledgers").glob("*.tar.xz"))

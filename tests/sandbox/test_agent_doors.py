@@ -380,6 +380,54 @@ def test_each_wall_of_the_porter_is_needed(monkeypatch, tmp_path, defence, stand
         doors.finish()
 
 
+def knock_at(doors, data):
+    """Open a connection to a door from this process, and send bytes."""
+    door = socket.socket(socket.AF_UNIX)
+    door.settimeout(10)
+    door.connect(str(doors.folder / "trial"))
+    door.sendall(data)
+    return door
+
+
+@pytest.mark.parametrize("stands", [True, False])
+def test_a_job_has_so_many_visits_and_then_the_door_is_shut(monkeypatch, stands):
+    monkeypatch.setattr(door_module.Door, "_is_inside", lambda self, connection: True)
+    monkeypatch.setattr(door_module, "MOST_VISITS", 3 if stands else 10_000)
+    doors = Doors({"trial": ("/v1/trials", echo)})
+    doors.open(os.getpid())
+    whole = FIRST + b"Content-Length: 2\r\n\r\n{}"
+    heard = []
+    for _ in range(4):
+        try:
+            with knock_at(doors, whole) as door:
+                heard.append(door.recv(12)[-3:])
+        except OSError:
+            heard.append(b"shut")
+    doors.finish()
+    assert heard == [b"200"] * 3 + [b"shut" if stands else b"200"]
+
+
+def test_large_requests_and_large_answers_do_not_wait_for_each_other(monkeypatch):
+    monkeypatch.setattr(door_module.Door, "_is_inside", lambda self, connection: True)
+
+    def large(request):
+        time.sleep(0.2)
+        return Reply(status=200, body=b"x" * 1_000_000)
+
+    doors = Doors({"trial": ("/v1/trials", large)})
+    doors.open(os.getpid())
+    body = json.dumps("y" * 250_000).encode()
+    head = FIRST + f"Content-Length: {len(body)}\r\n\r\n".encode()
+    open_ = [knock_at(doors, head + body) for _ in range(4)]
+    for door in open_:
+        with door:
+            size = 0
+            while part := door.recv(65_536):
+                size += len(part)
+        assert size > 1_000_000
+    doors.finish()
+
+
 # The porter itself
 
 
