@@ -380,6 +380,42 @@ def test_each_wall_of_the_porter_is_needed(monkeypatch, tmp_path, defence, stand
         doors.finish()
 
 
+def test_a_flood_at_one_door_leaves_the_other_open(box):
+    program = """
+idle = []
+for _ in range(200):
+    one = socket.socket(socket.AF_UNIX)
+    one.setblocking(False)
+    try:
+        one.connect('/doors/trial')
+        one.send(b'POST')
+        idle.append(one)
+    except OSError:
+        one.close()
+    idle = idle[-100:]
+with socket.socket(socket.AF_UNIX) as door:
+    door.connect('/doors/model')
+    door.sendall(framed(b'{"to": "the model"}', path=b'/v1/chat/completions'))
+    tell(door.recv(12).decode())
+"""
+    files = {**source(), "program": (CLIENT + program).encode(), "history.json": b"{}"}
+    handlers = {"trial": ("/v1/trials", echo), "model": ("/v1/chat/completions", echo)}
+    doors = Doors(handlers)
+    agent = Execution(
+        role="agent",
+        files={**files, "job.json": b"{}"},
+        limits=Limits(),
+        outputs=OUTPUTS["agent"],
+    )
+    outcome = DooredBox(box, doors).run(agent)
+    doors.finish()
+    assert outcome.status == "ok", outcome.log
+    assert outcome.files["proposals.jsonl"] == b'"HTTP/1.1 200"\n'
+    counts = doors.counts()
+    assert counts["model"] == {"asked": 1} and counts["trial"]["asked"] == 0
+    assert counts["trial"]["full"] > 10
+
+
 def knock_at(doors, data):
     """Open a connection to a door from this process, and send bytes."""
     door = socket.socket(socket.AF_UNIX)
