@@ -175,6 +175,8 @@ class DoorEntry:
     "requests that are none of this door's"
     late: int
     "requests that still waited when the job's time was over"
+    transcript: str
+    "digest in the store of the handler's answers, in order (sandbox/door/replayed.py)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -141,11 +141,19 @@ def _run_with_doors(
         try:
             doors.finish()
         finally:
+            transcripts = doors.transcripts()
             for name, counts in doors.counts().items():
                 seen = {kind: counts[kind] for kind in COUNTED}
                 if any(seen.values()):
-                    entry = DoorEntry(plan=job.plan, attempt=grant.attempt, door=name, **seen)
-                    running.ledger.append(entry)
+                    running.ledger.append(
+                        DoorEntry(
+                            plan=job.plan,
+                            attempt=grant.attempt,
+                            door=name,
+                            transcript=running.store.put(transcripts[name]),
+                            **seen,
+                        )
+                    )
 
 
 def charge_without_startup(result: JobResult) -> int:

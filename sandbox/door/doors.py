@@ -14,8 +14,6 @@ import select
 import shutil
 import socket
 import struct
-import subprocess
-import sys
 import tempfile
 import threading
 from collections import Counter
@@ -27,19 +25,10 @@ from typing import Any
 from configs.build import strict_json
 from configs.errors import BadInput, BudgetExhausted, Denied, NeedsHuman
 from configs.job import Outcome
-from sandbox.box import seccomp
 from sandbox.box.base import Box, Execution
+from sandbox.canonical import canonical, digest
+from sandbox.door.spawn import start_porter
 
-HOME = Path(__file__).resolve().parents[2]
-START = (
-    "import sys; sys.path.insert(0, sys.argv.pop(1)); from sandbox.door.porter import main; main()"
-)
-"""Program of the porter, which takes nothing from its environment."""
-PORTER = """
-read write close poll ppoll fcntl ioctl recvmsg mmap munmap mremap mprotect madvise brk futex
-rt_sigaction rt_sigprocmask rt_sigreturn clock_gettime clock_nanosleep getrandom exit exit_group
-"""
-"""System calls of a porter: it reads, writes and waits on what it was given."""
 MOST_VISITS = 10_000
 """Connections of a job at a door; then the door is shut."""
 COUNTED = ("asked", "outside", "full", "cut", "malformed", "late")
@@ -76,13 +65,15 @@ class Door:
 
     def __init__(self, place: Path, path: str, handler: Handler) -> None:
         self.counts = Counter[str]()
+        self.transcript: list[tuple[str, Reply]] = []
+        "digest of each request that the handler answered, and its reply"
         self.error: BaseException | None = None
         self._place, self._path, self._handler = place, path, handler
         self._closed, self._collector = False, -1
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(place))
         os.chmod(place, 0o666)
-        self._link, self._porter, self._requests, self._answers = _start_porter(path)
+        self._link, self._porter, self._requests, self._answers = start_porter(path)
         self._threads = [
             threading.Thread(target=act, daemon=True) for act in (self._accept, self._answer)
         ]
@@ -176,6 +167,11 @@ class Door:
         if self.error:
             return refuse(503, "the study is stopping")
         self.counts["asked"] += 1
+        reply = self._decide(request)
+        self.transcript.append((digest(canonical(request)), reply))
+        return reply
+
+    def _decide(self, request: Any) -> Reply:
         try:
             return self._handler(request)
         except BadInput as error:
@@ -211,29 +207,6 @@ class Door:
     def _write(self, data: bytes) -> None:
         while data:
             data = data[os.write(self._answers, data) :]
-
-
-def _start_porter(path: str) -> tuple[socket.socket, subprocess.Popen[bytes], int, int]:
-    """Start a porter; return the link for connections, it, and our ends of its two pipes."""
-    link, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    requests, theirs = os.pipe()
-    mine, answers = os.pipe()
-    given = [inner.fileno(), theirs, mine]
-    calls = seccomp.program_of(PORTER.split()).hex()
-    process = subprocess.Popen(
-        [sys.executable, "-I", "-B", "-c", START, str(HOME), path, *map(str, given), calls],
-        pass_fds=given,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={},  # defence: porter's environment
-        cwd="/",
-        start_new_session=True,
-    )
-    inner.close()
-    os.close(theirs)
-    os.close(mine)
-    return link, process, requests, answers
 
 
 def _hold_peer(connection: socket.socket, pid: int) -> int:
@@ -282,6 +255,23 @@ class Doors:
                 door.finish()
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+    def transcripts(self) -> dict[str, bytes]:
+        """Return what each door answered, in order, as canonical JSON (see replayed.py)."""
+        return {
+            name: canonical(
+                [
+                    {
+                        "request": asked,
+                        "status": one.status,
+                        "kind": one.kind,
+                        "body": one.body.decode(),
+                    }
+                    for asked, one in door.transcript
+                ]
+            )
+            for name, door in self._doors.items()
+        }
 
     def counts(self) -> dict[str, Counter[str]]:
         """Return what happened at each door, by name and by kind."""

@@ -29,7 +29,7 @@ UNSAID_BYTES = 1_000_000
 """Requests that wait for the trusted side; with more of them nothing further is read."""
 SECONDS = 5.0
 """For the whole request, and again for the whole answer."""
-REASONS = {200: "OK", 400: "Bad Request", 403: "Forbidden", 404: "Not Found", 408: "Timeout"}
+REASONS = {200: "OK", 400: "Bad Request", 403: "Forbidden", 404: "Not Found", 409: "Conflict"}
 REASONS |= {413: "Too Large", 429: "Too Many Requests", 502: "Bad Gateway", 503: "Unavailable"}
 libc = ctypes.CDLL(None, use_errno=True)
 

@@ -21,6 +21,7 @@ from sandbox.box import seccomp
 from sandbox.box.base import Execution
 from sandbox.box.namespace import NamespaceBox
 from sandbox.door import doors as door_module
+from sandbox.door import spawn
 from sandbox.door.doors import DooredBox, Doors, Reply, refuse
 from sandbox.run import OUTPUTS
 
@@ -88,7 +89,7 @@ def porter_of(monkeypatch, tmp_path, source="", more=""):
     place = tmp_path / "other_porter.py"
     place.write_text(source or PORTER)
     monkeypatch.setattr(
-        door_module,
+        spawn,
         "START",
         "import sys, types; sys.path.insert(0, sys.argv.pop(1)); import configs.build;"
         f"p = types.ModuleType('p'); sys.modules['p'] = p; exec(open({str(place)!r}).read(),"
@@ -495,7 +496,7 @@ def test_each_wall_around_the_porter_is_needed(tmp_path, defence, act, stands):
         changed = instead(changed, "porter's calls")
     place = tmp_path / "porter.py"
     place.write_text(changed)
-    calls = seccomp.program_of(door_module.PORTER.split()).hex()
+    calls = seccomp.program_of(spawn.PORTER.split()).hex()
     code = (
         f"import sys, os; sys.path.insert(0, {str(ROOT)!r}); sys.path.insert(0, {str(tmp_path)!r});"
         f"import porter, socket; porter.confine(bytes.fromhex({calls!r})); {act}; os._exit(7)"
@@ -506,7 +507,7 @@ def test_each_wall_around_the_porter_is_needed(tmp_path, defence, act, stands):
 
 def test_a_porter_that_speaks_nonsense_ends_its_door_and_nothing_else(box, monkeypatch):
     monkeypatch.setattr(
-        door_module,
+        spawn,
         "START",
         "import os, sys, time; os.write(int(sys.argv[4]), b'\\xff' * 100); time.sleep(60)",
     )
