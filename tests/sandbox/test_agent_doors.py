@@ -122,6 +122,8 @@ except PermissionError:
     files = {**source(), "program": program, "history.json": b"{}", "job.json": b"{}"}
     other = Execution(role="propose", files=files, limits=Limits(), outputs=OUTPUTS["propose"])
     assert box.run(other).files["proposals.jsonl"] == b"False\nclosed\n"
+    after = Execution(role="agent", files=files, limits=Limits(), outputs=OUTPUTS["agent"])
+    assert box.run(after).log == b"False\nclosed\n"  # an agent without doors, after one with them
     with pytest.raises(AssertionError, match="for agents alone"):
         DooredBox(box, Doors({})).run(other)
 
