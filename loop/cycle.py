@@ -8,8 +8,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from configs.arms import CONTENDERS, variant
-from configs.build import need, parse, strict_json
+from configs.arms import CONTENDERS
+from configs.build import parse, strict_json
 from configs.entries import ChampionEntry, UsedUpEntry
 from configs.errors import BadInput
 from configs.objective import Objective
@@ -20,12 +20,10 @@ from loop.facts.places import Invalid
 from loop.measure.confirm import confirm
 from loop.measure.jobs import Replicate
 from loop.measure.replicate import draw_data, measure
-from loop.plan import Draft, Planned, apply_proposal
+from loop.plan import Planned
 from loop.propose.ask import UsedUp, Written, ask
-from loop.propose.history import write_notebook
-from loop.propose.limit import need_few_changes, need_no_knobs
+from loop.propose.draft import draft_of
 from loop.propose.selection import select
-from sandbox.gate.flaw import find_basis_flaw
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,20 +61,12 @@ def propose_one(campaign: Campaign, number: int, index: int) -> Planned | None:
         return None if isinstance(recorded, Invalid) else campaign.planned(recorded)
     if campaign.key in campaign.facts().spent:
         return None
-    parent, written = campaign.parent(), Written(text="")
+    written = Written(text="")
     try:
         written = ask(campaign, number, index)
         proposal = parse(Proposal, strict_json(written.text))
-        files = campaign.running.store.get_bundle(parent.plan.bundle)
-        same = variant(campaign.arm).reseeds
-        change = apply_proposal(parent.plan.recipe, files, proposal, same)
-        share, task = change.recipe.notebook, campaign.running.config.task
-        need(task.notebook or not share, "knobs.notebook", share, "0 in a study without a notebook")
-        need_no_knobs(task, proposal)
-        bundle = campaign.store_bundle(change.files)
-        base = find_basis(campaign, parent, proposal.basis).plan
-        limit, other = campaign.limit(), (bundle, change.recipe)
-        need_few_changes(campaign.running.store, limit, (base.bundle, base.recipe), other)
+        text, asked = written.text, written.asked
+        draft = draft_of(campaign, (number, index), "candidate", proposal, text=text, asked=asked)
     except UsedUp as error:
         entry = UsedUpEntry(arm=campaign.arm, repeat=campaign.repeat, reason=str(error)[:300])
         campaign.running.ledger.append(entry)
@@ -85,32 +75,7 @@ def propose_one(campaign: Campaign, number: int, index: int) -> Planned | None:
         text = written.text or getattr(error, "text", "")
         campaign.record_invalid(number, index, error, text, written.charge)
         return None
-    draft = Draft(
-        generation=number,
-        index=index,
-        purpose="candidate",
-        parent=parent.digest,
-        parent_recipe=parent.plan.recipe,
-        change_class=change.change_class,
-        recipe=change.recipe,
-        bundle=bundle,
-        reference=(parent.plan.bundle, parent.plan.recipe),
-        proposal=proposal,
-        notebook=write_notebook(campaign),
-        asked=written.asked,
-        text=campaign.store_text(written.text),
-        basis=proposal.basis,
-    )
     return campaign.record(draft, charge=written.charge)
-
-
-def find_basis(campaign: Campaign, parent: Planned, basis: str) -> Planned:
-    """Return the plan against which the change limit counts; raise BadInput as the gate denies."""
-    memory = campaign.running.gate.refresh().memory if basis else None
-    flaw = memory and find_basis_flaw(memory, campaign.arm, campaign.repeat, basis)
-    if flaw:
-        raise BadInput(f"the proposal {flaw}")
-    return campaign.planned(basis) if basis else parent
 
 
 def screen(campaign: Campaign, planned: Planned) -> Screened:

@@ -34,6 +34,7 @@ LOOKS: dict[Purpose, int] = {
     "start": 1,
     "baseline": 1,
     "candidate": 2,
+    "trial": 1,
     "propose": 0,
     "final": 1,
     "larger": 1,
@@ -231,7 +232,7 @@ def _count_jobs(config: Config, purpose: Purpose, arm: str) -> tuple[JobCount, .
         "unseal": closing or 4,
     }
     pairs = pairs_of.get(purpose, 0)
-    own = pairs + (purpose in ("start", "baseline", "candidate"))
+    own = pairs + (purpose in ("start", "baseline", "candidate", "trial"))
     counts: dict[PlanRole, int] = {
         "train": own,
         "predict": own,
@@ -239,6 +240,13 @@ def _count_jobs(config: Config, purpose: Purpose, arm: str) -> tuple[JobCount, .
         "champion-predict": pairs,
     }
     return tuple(JobCount(role=role, count=count) for role, count in counts.items() if count)
+
+
+def propose_jobs(config: Config, arm: str) -> tuple[JobCount, ...]:
+    """Return the jobs of a propose plan in a box: one, and the questions that its agent may ask."""
+    calls = config.proposer.door_calls(arm)
+    one = JobCount(role="propose", count=1)
+    return (one, JobCount(role="ask", count=calls)) if calls else (one,)
 
 
 def worst_case(config: Config, jobs: tuple[JobCount, ...]) -> Amount:

@@ -30,7 +30,7 @@ from loop.instruments.gains import read_skills
 from loop.instruments.run import Run
 from loop.people import advice
 from loop.people.send import Caller
-from loop.propose.table import proposer
+from loop.propose.table import asks_outside
 from loop.report import make
 from loop.study.box import describe_fall_back
 from loop.study.open import open_study
@@ -105,7 +105,7 @@ def _lost_ledger(running: Running) -> bool:
 
 def _need_key(config: Config) -> None:
     """Raise, before anything is written, where an outside model's key is missing or misplaced."""
-    if config.proposer.llm and any(proposer(arm).where == "outside" for arm in config.arms()):
+    if config.proposer.llm and any(asks_outside(config, arm) for arm in config.arms()):
         key(config.proposer.llm)
 
 

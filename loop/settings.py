@@ -21,7 +21,7 @@ from evals.planted import LAWS
 from evals.rules import MOST_PATTERNS
 from evals.table import PLANNED
 from loop.plan import ROOT
-from loop.propose.table import PROPOSERS, proposer
+from loop.propose.table import PROPOSERS, asks_outside, proposer
 from loop.study import own_files
 from loop.study.overrides import help_with
 from loop.study.simulated import law, planted
@@ -72,7 +72,10 @@ def check(values: DictConfig) -> Config:
 
 
 def _check_arm(config: Config, arm: str) -> None:
-    """Refuse an arm without the settings for its proposer."""
+    """Refuse an arm without the settings for its proposer, or without a box for its doors."""
+    doors = config.proposer.door_trials(arm) or config.proposer.door_calls(arm)
+    right = "namespace, or proposer.trials=0 and proposer.calls=0: a Docker box has no doors"
+    need(config.box.kind != "docker" or not doors, "box.kind", config.box.kind, right)
     wanted = proposer(arm).needs
     enough = config.task.notebook and config.study.start_trials >= FEWEST_START_TRIALS
     if variant(arm).proposer == "notebook" and not enough:
@@ -183,7 +186,7 @@ def _check_proposing_weights(config: Config, arm: str) -> None:
 
 def _check_outside_model(config: Config) -> None:
     """Refuse an outside-model arm without a model, or without budget for a question."""
-    if not any(proposer(arm).where == "outside" for arm in config.arms()):
+    if not any(asks_outside(config, arm) for arm in config.arms()):
         return
     model = config.proposer.llm
     need(model is not None, "proposer.llm", None, "an endpoint; proposer=llm gives one")

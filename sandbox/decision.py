@@ -13,7 +13,7 @@ from configs.build import plain
 from configs.entries import AmendedEntry, Entry, StudyEntry, facts_of
 from configs.errors import VerificationFailed
 from configs.recipe import Recipe, knob_values
-from configs.records import Amount, PublicHalf
+from configs.records import NOTES, Amount, PublicHalf
 from configs.settings.config import Config
 from sandbox.canonical import digest
 from sandbox.store import Store
@@ -141,14 +141,14 @@ def list_changes(
     (bundle, recipe).
 
     A program with its digest in `pinned`, the study root's, was decided by people and counts
-    nothing.
+    nothing, and neither do an agent's notes, which no training reads.
     """
     before, after = knob_values(base[1]), knob_values(other[1])
     changes = [1 for name in before if before[name] != after[name]]
     if base[0] != other[0]:
         old, new = store.get_bundle(base[0]), store.get_bundle(other[0])
-        program = {"program"} if digest(new.get("program", b"")) in pinned else set()
-        for name in (old.keys() | new.keys()) - program:
+        beside = {NOTES, *(["program"] if digest(new.get("program", b"")) in pinned else [])}
+        for name in (old.keys() | new.keys()) - beside:
             changes += list_regions(old.get(name, b""), new.get(name, b""))
     return changes
 

@@ -4,18 +4,19 @@ from typing import cast
 
 from configs.entries import Entry, ReplayEntry, StartEntry
 from configs.errors import VerificationFailed
-from configs.records import JobResult
+from configs.records import JobResult, module_of
 from sandbox import budget
 from sandbox.box.base import Execution
 from sandbox.canonical import canonical, digest
+from sandbox.door.doors import DooredBox, Doors
 from sandbox.run import OUTPUTS, Sandbox, make_result, worst_case
 
 
-def replay(sandbox: Sandbox, start: Entry) -> JobResult:
+def replay(sandbox: Sandbox, start: Entry, doors: Doors | None = None) -> JobResult:
     """Execute a recorded job again for a person, from its recorded bytes; it decides nothing.
 
-    It is reserved from root and evaluate, so replays cannot pass the budget. Raises
-    BudgetExhausted, VerificationFailed.
+    `doors` answer an agent from the record. It is reserved from root and evaluate, so replays
+    cannot pass the budget. Raises BudgetExhausted, VerificationFailed.
     """
     fact = cast(StartEntry, start.fact)
     job, payers = fact.job, ("root", "evaluate")
@@ -29,15 +30,17 @@ def replay(sandbox: Sandbox, start: Entry) -> JobResult:
         **{i.name: sandbox.store.get(i.digest) for i in job.inputs},
     }
     reserved = worst_case(job)
+    module = module_of(sandbox.gate.refresh().memory.plans[job.plan], job.role)
+    box = DooredBox(sandbox.box, doors) if doors else sandbox.box
     with sandbox.ledger.transaction() as txn:
         key = f"replay:{start.sequence}:{txn.sequence}"
         budget.reserve_as(txn, key, payers, reserved)
-    outcome = sandbox.box.run(
+    outcome = box.run(
         Execution(
-            role=job.order.role,
+            role=module,
             files=files,
             limits=job.limits,
-            outputs=OUTPUTS[job.order.role],
+            outputs=OUTPUTS[module],
             key="replay",
         )
     )

@@ -10,6 +10,7 @@ from configs.entries import AnswerEntry, CallEntry, Entry, JobEntry, StartEntry
 from configs.errors import VerificationFailed
 from configs.job import Outcome
 from configs.records import KILLED, Amount, Grant, Job, JobResult, ModelReply, Plan, stage
+from configs.records.plan import module_of
 from configs.settings.config import Config
 from sandbox import budget, incident
 from sandbox.box.base import Box, Execution
@@ -22,6 +23,7 @@ OUTPUTS = {
     "train": {"weights.safetensors": 16_000_000, "claims.json": 10_000},
     "predict": {"predictions.safetensors": 16_000_000},
     "propose": {"proposals.jsonl": 1_000_000},
+    "agent": {"proposals.jsonl": 1_000_000, "notes": 200_000},
 }
 
 
@@ -58,6 +60,7 @@ def run(sandbox: Sandbox, job: Job, grant: Grant, cpu: int | None = None) -> Job
     with incident.refusals(sandbox.ledger, "launch", "compute that nobody granted", job.plan):
         plan = _check(sandbox, job, grant)
         reserved, payers = worst_case(job), sandbox.gate.payers(grant)
+        module = module_of(plan, job.role)
         files = sandbox.store.get_bundle(job.bundle)
         files |= {
             "job.json": canonical(job.order),
@@ -70,10 +73,10 @@ def run(sandbox: Sandbox, job: Job, grant: Grant, cpu: int | None = None) -> Job
             txn.append(start)
     outcome = sandbox.box.run(
         Execution(
-            role=job.order.role,
+            role=module,
             files=files,
             limits=job.limits,
-            outputs=OUTPUTS[job.order.role],
+            outputs=OUTPUTS[module],
             cpu=cpu,
             key=grant.nonce[:12],
             study=plan.study,
@@ -89,7 +92,7 @@ def run(sandbox: Sandbox, job: Job, grant: Grant, cpu: int | None = None) -> Job
     with sandbox.ledger.transaction() as txn:
         entry = end_job(txn, start, result)
         if result.status == "limit" or (
-            result.status == "program" and result.detail.split()[0] in OUTPUTS[job.order.role]
+            result.status == "program" and result.detail.split()[0] in OUTPUTS[module]
         ):
             incident.report(
                 txn,
@@ -175,12 +178,9 @@ def granted_plan(rules: Gate, grant: Grant) -> Plan:
 
 def allowed(plan: Plan, job: Job, grant: Grant, config: Config) -> bool:
     """Tell whether a grant of this plan allows a job, with the study's task and hard limits."""
-    own = not job.role.startswith("champion")
-    exact = (
-        (plan.bundle, plan.recipe, plan.steps)
-        if own
-        else (plan.reference, plan.reference_recipe, plan.reference_steps)
-    )
+    exact: tuple[object, ...] = (plan.bundle, plan.recipe, plan.steps)
+    if job.role.startswith("champion"):
+        exact = (plan.reference, plan.reference_recipe, plan.reference_steps)
     same = (job.plan, job.role, job.index) == (grant.plan, grant.role, grant.index)
     role, seeded = stage(job.role), job.order.seed is not None
     fixed = (job.order.role, job.limits, job.order.task) == (

@@ -153,6 +153,33 @@ class AnswerEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DoorEntry:
+    """An agent's job ended, and with it a door: how many requests came, and what became of them."""
+
+    kind: ClassVar[str] = "door"
+    plan: str
+    "digest of the propose plan"
+    attempt: int
+    "attempt of the job, from 0"
+    door: str
+    "name of the door"
+    asked: int
+    "requests that reached its handler"
+    outside: int
+    "connections of processes outside the job"
+    full: int
+    "connections told 429: too many at once, or too fast"
+    cut: int
+    "connections that were too slow or broke off"
+    malformed: int
+    "requests that are none of this door's"
+    late: int
+    "requests that still waited when the job's time was over"
+    transcript: str
+    "digest in the store of the handler's answers, in order (sandbox/door/replayed.py)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LookEntry:
     """A plan was looked at on a held-out split, once; it is charged before the score."""
 

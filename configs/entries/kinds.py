@@ -5,6 +5,7 @@ from configs.entries.jobs import (
     AnswerEntry,
     CallEntry,
     DataEntry,
+    DoorEntry,
     GrantEntry,
     JobEntry,
     LookEntry,
@@ -78,6 +79,7 @@ Fact = (
     | ReplayEntry
     | CallEntry
     | AnswerEntry
+    | DoorEntry
     | LookEntry
     | ScoreEntry
     | VerdictEntry
@@ -127,6 +129,7 @@ KINDS: dict[str, type[Fact]] = {
     "replay": ReplayEntry,
     "call": CallEntry,
     "answer": AnswerEntry,
+    "door": DoorEntry,
     "look": LookEntry,
     "score": ScoreEntry,
     "verdict": VerdictEntry,

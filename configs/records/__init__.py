@@ -29,7 +29,9 @@ from configs.records.incident import Harm, Incident
 from configs.records.people import Acknowledgement, NoticeName, OrderName, PublicHalf
 from configs.records.plan import (
     ACCOUNTS,
+    AGENT,
     COMPUTED_TASKS,
+    NOTES,
     RESOURCES,
     Amount,
     Edit,
@@ -38,6 +40,7 @@ from configs.records.plan import (
     PlanRole,
     Proposal,
     Purpose,
+    module_of,
     stage,
 )
 from configs.records.scores import (
@@ -55,6 +58,7 @@ from configs.records.scores import (
 __all__ = [
     "ACCOUNTS",
     "ACTS",
+    "AGENT",
     "CALL_CPU_US",
     "CHANGE_CLASSES",
     "CLASSES",
@@ -63,6 +67,7 @@ __all__ = [
     "CONFIRM",
     "ENDED",
     "KILLED",
+    "NOTES",
     "RESOURCES",
     "RESUME",
     "RETRIED",
@@ -102,6 +107,7 @@ __all__ = [
     "Split",
     "Verdict",
     "VerdictAnswer",
+    "module_of",
     "name_split",
     "stage",
 ]

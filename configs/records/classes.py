@@ -45,7 +45,7 @@ CHANGE_CLASSES: dict[ClassName, ChangeClass] = {
     ),
     "propose": ChangeClass(
         text="Weights, a program in a box or an outside model are asked for proposals.",
-        covers=frozenset({"program"}),
+        covers=frozenset({"program", "notes"}),
         mandate=True,
     ),
     "promote": ChangeClass(

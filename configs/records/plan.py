@@ -6,6 +6,7 @@ An `Amount` is integers in named units.
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from configs.arms import variant
 from configs.build import need
 from configs.job import Role
 from configs.reader import later, shared
@@ -18,6 +19,7 @@ Purpose = Literal[
     "start",
     "baseline",
     "candidate",
+    "trial",
     "propose",
     "final",
     "larger",
@@ -30,6 +32,8 @@ Purpose = Literal[
 ]
 ACCOUNTS = ("propose", "train", "predict", "evaluate")
 """Accounts of the stages that pay for jobs."""
+AGENT, NOTES = "agent", "notes"
+"""The proposer that runs for a generation, and the file that its next generation finds."""
 COMPUTED_TASKS = ("addition", "modular", "custom", "planted")
 """Tasks with answers that code could compute (an own task's too, as far as we know).
 
@@ -128,6 +132,12 @@ def stage(role: PlanRole) -> Role:
     )
 
 
+def module_of(plan: "Plan", role: PlanRole) -> str:
+    """Return the module of `models` that a job of a plan runs: an agent has one of its own."""
+    agent = role == "propose" and variant(plan.arm).proposer == AGENT
+    return AGENT if agent else stage(role)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """A proposal made exact. Gates decide on its digest; a changed byte is another plan."""
@@ -146,13 +156,14 @@ class Plan:
     "number of the proposal within its generation"
     purpose: Purpose
     """start: a trial of the notebook shared by all arms at the start; baseline: first champion;
-    candidate: a proposal; propose: its jobs write the proposals of a generation; final, larger,
-    unseal: champion against baseline on confirm, there at four times the compute, on sealed; skill:
-    a single proposal of a measure of skill against its own parent, on confirm; select: the same of
-    a look at skill by which a champion is chosen, on feedback; ablation: the last
-    champion with a single change taken back, against that champion, on confirm; reference,
-    reference_larger: a change that people fixed before the study, as final and larger measure; none
-    of these can ever become champion
+    candidate: a proposal; trial: a change that an agent asks to train at its door, scored on
+    feedback; propose: its jobs write the proposals of a generation; final, larger, unseal:
+    champion against baseline on confirm, there at four times the compute, on sealed; skill: a
+    single proposal of a measure of skill against its own parent, on confirm; select: the same of
+    a look at skill by which a champion is chosen, on feedback; ablation: the last champion with
+    a single change taken back, against that champion, on confirm; reference, reference_larger: a
+    change that people fixed before the study, as final and larger measure; none of these can
+    ever become champion
     """
     parent: str
     "plan digest of the champion at its start; empty for the baseline"

@@ -246,7 +246,9 @@ class Config:
         The scores of the start and of the baseline count.
         """
         generations, proposals = self.study.rounds(arm)
-        return self.study.start_trials + 1 + generations * proposals
+        return (
+            self.study.start_trials + 1 + generations * (proposals + self.proposer.door_trials(arm))
+        )
 
     def confirmations(self, arm: str = "") -> int:
         """Return how many confirmations of a campaign share alpha."""
@@ -275,8 +277,8 @@ class Config:
 
         A question trains its weights and reads; each proposal is trained beside its parent.
         """
-        ordinary, rule = self.study.worst(arm), self.objective.skill
-        if rule is None or not self.selects(arm, generation):
+        ordinary = self.study.worst(arm) + self.proposer.door_trials(arm)
+        if (rule := self.objective.skill) is None or not self.selects(arm, generation):
             return ordinary
         asked = CONTENDERS * rule.asks * (2 + 2 * self.study.skill_proposals)
         return ordinary + asked + (CONTENDERS - 2) * 2 * self.study.replicates(arm)

@@ -3,9 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from configs.arms import variant
 from configs.build import need
 from configs.reader import later
-from configs.records import Endpoint
+from configs.records import AGENT, Endpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,17 +73,26 @@ class Proposer:
     llm: Endpoint | None = None
     "llm: the outside model and the bounds of a question; null: no model"
     program: str = ""
-    """command: a binary or a Python script, run in a box. It reads history as a line of JSON and
-    writes a line per proposal (docs/proposers.md)
+    """command, agent: a binary or a Python script, run in a box. As a command it reads history as
+    a line of JSON and prints a line per proposal (docs/proposers.md); as an agent it has a folder
+    to work in (docs/agents.md)
     """
     program_digest: str = ""
     "sha256 of that file; filled in at composition, then pinned by the study"
     file: str = ""
-    """command: instead of a program, your own Python file of at most 50 lines, run in the same way
-    (docs/own-files.md)
+    """command, agent: instead of a program, your own Python file of at most 50 lines, run in the
+    same way (docs/own-files.md)
     """
     file_digest: str = ""
     "sha256 of that file; filled in likewise"
+    trials: int = later(0)
+    """agent: most candidates that it may train at its door `trial` in a generation; 0: it has no
+    such door
+    """
+    calls: int = later(0)
+    """agent: most questions to the model `llm` that it may ask at its door `model` in a generation;
+    0: it has no such door
+    """
     replay: str = ""
     "replay: folder of the earlier run; its proposals are made again"
     replay_arm: str = ""
@@ -93,6 +103,8 @@ class Proposer:
     def __post_init__(self) -> None:
         need(1 <= self.mutations <= 16, "mutations", self.mutations, "between 1 and 16")
         need(0 <= self.hostile_share <= 1, "hostile_share", self.hostile_share, "between 0 and 1")
+        for name in ("trials", "calls"):
+            need(0 <= getattr(self, name) <= 1000, name, getattr(self, name), "between 0 and 1000")
         need(
             not (self.program and self.file),
             "program/file",
@@ -107,3 +119,11 @@ class Proposer:
                 pin,
                 f"the digest of `{name}`, and empty without one",
             )
+
+    def door_calls(self, arm: str) -> int:
+        """Return the most questions of an arm's agent in a generation."""
+        return self.calls if variant(arm).proposer == AGENT else 0
+
+    def door_trials(self, arm: str) -> int:
+        """Return the most trials of an arm's agent in a generation."""
+        return self.trials if variant(arm).proposer == AGENT else 0

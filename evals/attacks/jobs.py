@@ -119,6 +119,13 @@ JOBS = (
         "no unsandboxed retry",
         expect="there is no box environment",
     ),
+    Attack(
+        "S25",
+        "egress through the model's endpoint",
+        "gate",
+        "plain chats alone",
+        expect="left out: this door has plain chats",
+    ),
     Attack("W01", "poison the zygote and the next job", "box", "fresh tmpfs", followed_by="W02"),
     Attack("W03", "attack a job that runs beside", "box", "fresh tmpfs", alongside="W03b"),
     Attack("W04", "attack the zygote", "box", "own process namespace", followed_by="W02"),

@@ -108,6 +108,7 @@ TRUSTED: dict[str, Callable[[Suite], str]] = {
     "E17": judging.recognise_split,
     "S20": monitor.ask_for_privileges,
     "S24": monitor.run_without_box,
+    "S25": monitor.ask_for_egress,
     "U01": ledger.edit_entries,
     "U01b": ledger.delete_ledger,
     "U01c": ledger.cut_end,

@@ -69,7 +69,7 @@ def _is_export(folder: Path) -> bool:
 @click.argument("plan")
 @AS_JSON
 def replay(folder: Path, plan: str, as_json: bool) -> None:
-    """Retrain a plan's first replicate from its bundle and compare bytes."""
+    """Retrain a plan's first replicate, or run its agent again, and compare bytes."""
     print_pairs(training.replay(folder, plan), ["what", "value"], as_json)
 
 

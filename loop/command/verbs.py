@@ -160,7 +160,7 @@ VERBS: dict[str, tuple[str, str]] = {
     ),
     "replay": (
         "read:replay",
-        "Retrain a plan's first replicate from its bundle and compare bytes.",
+        "Retrain a plan's first replicate, or run its agent again, and compare bytes.",
     ),
     "report": (
         "read:report",

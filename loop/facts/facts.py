@@ -34,7 +34,7 @@ from configs.entries import (
     UsedUpEntry,
     VerdictEntry,
 )
-from configs.records import CONFIRM, JobResult, ModelReply, Plan, Scores, Verdict, name_split
+from configs.records import CONFIRM, NOTES, JobResult, ModelReply, Plan, Scores, Verdict, name_split
 from loop.facts.places import SELECTING, Campaign, Invalid, Place, Selecting, Slot
 
 
@@ -120,7 +120,7 @@ class Facts:
         plan, campaign = fact.plan, (fact.plan.arm, fact.plan.repeat)
         self.plans[fact.digest] = plan
         self.proposed[campaign].append(fact.digest)
-        if self.lean and plan.purpose in ("candidate", "propose", "select"):
+        if self.lean and plan.purpose in ("candidate", "trial", "propose", "select"):
             # Measures after the last generation look back, and propose plans begin none.
             if plan.purpose == "candidate":
                 self._forget_before(plan)
@@ -134,7 +134,8 @@ class Facts:
             else:
                 self.asks[*campaign, plan.generation] = fact.digest
             return
-        self.at[*campaign, plan.generation, plan.index] = fact.digest
+        if plan.purpose != "trial":
+            self.at[*campaign, plan.generation, plan.index] = fact.digest
         if plan.proposal:
             self.taken[campaign].append(plan.proposal)
 
@@ -254,6 +255,8 @@ class Facts:
         digest, role, index = slot
         result = self.results.get(slot)
         failed = result is not None and result[0].status != "ok"
+        if result is not None and NOTES in result[0].outputs:
+            return  # an agent's next generation reads them
         if (role, index) != ("train", 0) or not (digest in self.crowned or failed):
             self.results.pop(slot, None)
         if (role, index) != ("predict", 0):
@@ -263,7 +266,7 @@ class Facts:
     def trials(self, campaign: Campaign) -> dict[str, Plan]:
         """Return digest -> plan of the start's trials and of a campaign's own, in order.
 
-        Its own are the baseline and the candidates.
+        Its own are the baseline, the candidates and an agent's trials.
         """
         digests = list[str]()
         for key in sorted(key for key in list(self.proposed) if key[0] == START):
@@ -271,14 +274,14 @@ class Facts:
             if self.format == 1 or key == (START, campaign[1]):
                 digests += list(self.proposed[key])
         for digest in list(self.proposed.get(campaign, ())):
-            if self.plans[digest].purpose in ("baseline", "candidate"):
+            if self.plans[digest].purpose in ("baseline", "candidate", "trial"):
                 digests.append(digest)
         return {digest: self.plans[digest] for digest in dict.fromkeys(digests)}
 
 
 def _counts_as_training(role: str, plan: Plan) -> bool:
     trains = role in ("train", "champion-train", "propose")
-    return trains and plan.purpose in ("baseline", "candidate", "propose", "select")
+    return trains and plan.purpose in ("baseline", "candidate", "trial", "propose", "select")
 
 
 _FOLDS: dict[str, Callable[[Facts, Any, int], None]] = {

@@ -141,7 +141,7 @@ def _planned_by_generation(
         if plan.purpose == "propose":
             for generation in (plan.generation, -plan.generation):
                 add(plan.arm, plan.repeat, generation, result.charged.cpu_us)
-        elif plan.purpose in ("baseline", "candidate", "select"):
+        elif plan.purpose in ("baseline", "candidate", "trial", "select"):
             trained = role.endswith("train")
             cpu_us = plan.planned_cpu_us if trained else result.charged.cpu_us
             add(plan.arm, plan.repeat, plan.generation, cpu_us)

@@ -3,16 +3,19 @@
 The jobs go through `sandbox.run.run`, the only way to compute.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from configs.arms import variant
+from configs.entries import DoorEntry
 from configs.errors import Interrupted, Lapsed
 from configs.job import Order
 from configs.recipe import Recipe
-from configs.records import Input, Job, JobResult, Plan, PlanRole, stage
+from configs.records import Grant, Input, Job, JobResult, Plan, PlanRole, stage
 from evals.data import replicate_seed
 from loop.plan import Planned
 from loop.study.running import Running
+from sandbox.door.doors import COUNTED, DooredBox, Doors
 from sandbox.gate import Halted
 from sandbox.run import run
 
@@ -98,10 +101,13 @@ def make_job(
     )
 
 
-def run_job(running: Running, job: Job, cpu: int | None) -> tuple[JobResult, int]:
+def run_job(
+    running: Running, job: Job, cpu: int | None, make_doors: Callable[[], Doors] | None = None
+) -> tuple[JobResult, int]:
     """Run a job once, however often this is called; return its result and ledger sequence.
 
-    A job lost by the box is granted anew, at most three times.
+    A job lost by the box is granted anew, at most three times. Each attempt of an agent has doors
+    of its own.
     """
     slot = (job.plan, job.role, job.index)
     while True:
@@ -113,11 +119,41 @@ def run_job(running: Running, job: Job, cpu: int | None) -> tuple[JobResult, int
         running.watch()
         running.hand_over(job.plan)
         try:
-            run(running.sandbox, job, running.gate.next_grant(*slot), cpu)
+            grant = running.gate.next_grant(*slot)
+            if make_doors:
+                _run_with_doors(running, job, grant, cpu, make_doors())
+            else:
+                run(running.sandbox, job, grant, cpu)
         except Halted as halted:
             running.wait(halted)
         except Lapsed as lapsed:
             running.renew(job.plan, lapsed)
+
+
+def _run_with_doors(
+    running: Running, job: Job, grant: Grant, cpu: int | None, doors: Doors
+) -> None:
+    """Run an agent's job beside its doors, and record what happened at each."""
+    sandbox = replace(running.sandbox, box=DooredBox(running.sandbox.box, doors))
+    try:
+        run(sandbox, job, grant, cpu)
+    finally:
+        try:
+            doors.finish()
+        finally:
+            transcripts = doors.transcripts()
+            for name, counts in doors.counts().items():
+                seen = {kind: counts[kind] for kind in COUNTED}
+                if any(seen.values()):
+                    running.ledger.append(
+                        DoorEntry(
+                            plan=job.plan,
+                            attempt=grant.attempt,
+                            door=name,
+                            transcript=running.store.put(transcripts[name]),
+                            **seen,
+                        )
+                    )
 
 
 def charge_without_startup(result: JobResult) -> int:

@@ -4,6 +4,7 @@ Every step is recorded: measuring again after a kill does nothing twice. Begin w
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from safetensors.numpy import load, save
@@ -26,6 +27,7 @@ from loop.measure.jobs import (
 from loop.plan import Planned
 from loop.study.running import Running
 from sandbox.canonical import canonical
+from sandbox.door.doors import Doors
 
 WEIGHTS, PREDICTIONS = "weights.safetensors", "predictions.safetensors"
 COPY = 0.01
@@ -150,7 +152,12 @@ def score_predictions(
     return scores, ""
 
 
-def write_proposals(running: Running, planned: Planned, cpu: int | None) -> list[str] | str:
+def write_proposals(
+    running: Running,
+    planned: Planned,
+    cpu: int | None,
+    make_doors: Callable[[], Doors] | None = None,
+) -> list[str] | str:
     """Let the job of a propose plan write its proposals; return their texts, or a reason.
 
     The writing weights are the screened weights, as they lie in the store. A measure of skill
@@ -167,7 +174,7 @@ def write_proposals(running: Running, planned: Planned, cpu: int | None) -> list
     blob, sequence = running.facts().shown[planned.digest]
     inputs.append(Input(name="history.json", digest=blob, sequence=sequence))
     job = make_job(running, Replicate(planned=planned, index=0), "propose", tuple(inputs))
-    result, _ = run_job(running, job, cpu)
+    result, _ = run_job(running, job, cpu, make_doors)
     failure = tell_failure(result, "proposals.jsonl")
     if failure:
         return failure

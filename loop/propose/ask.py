@@ -16,11 +16,12 @@ from pathlib import Path
 from configs.arms import variant
 from configs.errors import BadInput, HeirloopError, NeedsHuman, VerificationFailed
 from configs.objective import objective_text
-from configs.records import JobCount, Proposal
+from configs.records import NOTES, JobCount, Proposal
 from loop.campaign import POLL_SECONDS, Campaign, passes_gate
 from loop.measure.replicate import write_proposals
 from loop.people.advice import quote
-from loop.plan import Draft, Planned
+from loop.plan import Draft, Planned, propose_jobs
+from loop.propose.agent.doors import doors_of
 from loop.propose.evolve.database import rebased, shown
 from loop.propose.history import history_of, store_history, view_of, write_notebook
 from loop.propose.limit import describe_limit
@@ -101,7 +102,7 @@ def _from_box(campaign: Campaign, generation: int, index: int) -> Written:
     study = campaign.running.config.study
     author = study.author(campaign.arm, index)
     planned = _pass_propose_plan(campaign, generation, _record_propose_plan, author)
-    lines = write_proposals(campaign.running, planned, campaign.cpu)
+    lines = write_proposals(campaign.running, planned, campaign.cpu, doors_of(campaign, planned))
     line = index - author * study.written(campaign.arm)
     return Written(text=pick_line(lines, line), asked=planned.digest)
 
@@ -266,7 +267,7 @@ def _record_propose_plan(campaign: Campaign, generation: int, author: int) -> Pl
         index=author,
         bundle=_bundle_program(campaign, best) if own_program else best.plan.bundle,
         notebook="" if own_program else write_notebook(campaign),
-        jobs=(JobCount(role="propose", count=1),),
+        jobs=propose_jobs(campaign.running.config, campaign.arm),
     )
     history = history_of(campaign, count, (generation, author))
     return campaign.record(draft, store_history(campaign, history))
@@ -296,7 +297,24 @@ def _draft(best: Planned, generation: int, writer: str, count: int) -> Draft:
 
 
 def _bundle_program(campaign: Campaign, best: Planned) -> str:
-    """Store the champion's bundle with the study's own program beside it."""
+    """Store the champion's bundle with the study's own program beside it, and its notes."""
     settings, store = campaign.running.config.proposer, campaign.running.store
-    program = store.get(settings.program_digest or settings.file_digest)
-    return campaign.store_bundle({**store.get_bundle(best.plan.bundle), "program": program})
+    beside = {"program": store.get(settings.program_digest or settings.file_digest)}
+    if proposer(campaign.arm).notes and (notes := _find_notes(campaign)):
+        beside["notes"] = store.get(notes)
+    return campaign.store_bundle({**store.get_bundle(best.plan.bundle), **beside})
+
+
+def _find_notes(campaign: Campaign) -> str:
+    """Return the digest of the notes that the campaign's last generation left.
+
+    A generation that failed or left none keeps those that it was given; empty: none yet.
+    """
+    facts, store = campaign.facts(), campaign.running.store
+    names = facts.proposed[campaign.key]
+    asked = [name for name in names if facts.plans[name].purpose == "propose"]
+    if not asked:
+        return ""
+    result, given = facts.results.get((asked[-1], "propose", 0)), facts.plans[asked[-1]].bundle
+    left = result[0].outputs.get(NOTES, "") if result else ""
+    return left or store.manifest(given).get(NOTES, "")

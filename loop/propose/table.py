@@ -10,6 +10,7 @@ from typing import Literal
 
 from configs.arms import ARMS, variant
 from configs.errors import BadInput
+from configs.settings.config import Config
 from loop.propose.evolve.database import propose_evolve
 from loop.propose.hostile import propose_hostile
 from loop.propose.rivals import propose_local, propose_random, propose_same, propose_tpe
@@ -42,6 +43,8 @@ class Proposer:
     "box: the study's own program writes, not the champion's weights"
     edits: bool = False
     "whether it proposes without knobs, so that it serves a training program of people's own"
+    notes: bool = False
+    "box: the program finds the notes that it left in the generation before"
 
 
 HISTORY = "own campaign's recipes, rounded feedback scores and verdicts"
@@ -125,6 +128,14 @@ PROPOSERS: dict[str, Proposer] = {
         sees=HISTORY,
         costs="one propose job a generation",
     ),
+    "agent": Proposer(
+        where="box",
+        program=True,
+        notes=True,
+        needs=("program", "file"),
+        sees=HISTORY + ", the champion's program, its own notes",
+        costs="one propose job a generation",
+    ),
     "human": Proposer(
         where="people",
         edits=True,
@@ -148,3 +159,8 @@ def proposer(arm: str) -> Proposer:
         choices = ", ".join((*ARMS, *PROPOSERS))
         raise BadInput(f"study.arms names {arm!r}; it should be one of {choices}")
     return PROPOSERS[name]
+
+
+def asks_outside(config: Config, arm: str) -> bool:
+    """Tell whether an arm asks an outside model: as its proposer, or at its agent's door."""
+    return proposer(arm).where == "outside" or config.proposer.door_calls(arm) > 0

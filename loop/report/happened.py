@@ -9,6 +9,7 @@ from configs.arms import START
 from configs.entries import PauseEntry, lines_of
 from loop.report import listing, measures, progress
 from loop.report.ablation import describe_ablation
+from loop.report.agents import list_agents
 from loop.report.asked import describe_state
 from loop.report.drift import list_drift
 from loop.report.evidence import Index
@@ -31,6 +32,7 @@ def describe_happened(study: MeasuredStudy, index: Index, name: str) -> Part:
         describe_ablation(study, index, name, measures.scale(study)),
         list_proposers(study, index, name, measures.unit(study)),
         list_drift(study, index, name),
+        list_agents(study, index, name),
         *oversight(study, index, name),
         *listing.list_looks(study, index, name),
         list_incidents(study, index, name),

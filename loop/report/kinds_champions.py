@@ -53,6 +53,31 @@ CHAMPIONS: dict[str, TableKind] = {
             " gains look smaller. The figure has four arms at most, the table all."
         ),
     ),
+    "agents": TableKind(
+        title="Agents at work",
+        columns=(
+            "arm",
+            "repeat",
+            "generation",
+            "seconds",
+            "seconds left",
+            "CPU-seconds",
+            "CPU-seconds left",
+            "trials",
+            "trials left",
+            "questions",
+            "questions left",
+            "tokens",
+            "money",
+            "turned away",
+        ),
+        note=(
+            "What each generation of an agent used of its job's limits and of its doors, and what"
+            " it left unused. Waiting at a door counts as seconds. Trainings of its trials are"
+            " charged to the arm beside. Turned away: requests that a door refused before reading"
+            " them, since they were too many, too slow, malformed, late, or not the agent's."
+        ),
+    ),
     "drift": TableKind(
         title="Drift in behaviour",
         figure=True,

@@ -95,7 +95,7 @@ def trial_rows(study: StudyRuns) -> Iterator[Row]:
         for generation in summary["generations"]:
             repeat = name_repeat(study, place, generation["repeat"])
             for plan in generation["plans"]:
-                tried = plan["purpose"] in ("start", "baseline", "candidate")
+                tried = plan["purpose"] in ("start", "baseline", "candidate", "trial")
                 if tried and plan["shown"] is not None:
                     yield generation["arm"], repeat, generation["index"], plan["shown"]
 

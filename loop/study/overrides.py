@@ -86,5 +86,8 @@ def _find_near(key: str, value: str, known: list[str], added: bool) -> str:
     return f"{'+' if near[0] in _ADDED else ''}{near[0]}={value}"
 
 
-_ADDED = ("proposer.file", "proposer.program", "proposer.replay", "proposer.script")
+_ADDED = (
+    *("proposer.file", "proposer.program", "proposer.replay", "proposer.script"),
+    *("proposer.trials", "proposer.calls"),
+)
 """Settings that a group may leave out, so they are given with a plus."""

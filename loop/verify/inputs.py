@@ -15,7 +15,7 @@ from configs.entries import (
     QuestionsEntry,
     StartEntry,
 )
-from configs.records import CONFIRM, Job, Plan, PlanRole, Split, name_split, stage
+from configs.records import CONFIRM, NOTES, Job, Plan, PlanRole, Split, name_split, stage
 from loop.measure.jobs import seed_number
 from sandbox.canonical import digest
 
@@ -40,6 +40,8 @@ class Recorded:
     """(plan, role, index) of a training on a table -> the inputs by which its weights can be
     trained: digests of its order, empty where an export closed its seed, and of its notebook
     """
+    notes: dict[str, str] = field(default_factory=dict)
+    "propose plan -> digest of the notes that its agent left"
     looks: set[tuple[str, str]] = field(default_factory=set)
     "(plan, split) of every look"
 
@@ -61,6 +63,8 @@ class Recorded:
                 order = "" if is_closed else digest(job.order)
                 book = {one.name: one.digest for one in job.inputs if one.name == NOTEBOOK}
                 self.orders[job.plan, job.role, job.index] = {ORDER: order, **book}
+            case JobEntry() if NOTES in fact.result.outputs:
+                self.notes[fact.plan] = fact.result.outputs[NOTES]
             case JobEntry() if WEIGHTS in fact.result.outputs:
                 self.weights[fact.plan, fact.role, fact.index] = fact.result.outputs[WEIGHTS]
 
@@ -89,7 +93,9 @@ def _split_of(plan: Plan, job: Job) -> Split:
         return "sealed"
     if plan.purpose == "select":
         return "feedback"
-    screens = plan.purpose in ("start", "baseline", "candidate") and not measures_noise(plan)
+    screens = plan.purpose in ("start", "baseline", "candidate", "trial") and not measures_noise(
+        plan
+    )
     return "feedback" if screens and (job.role, job.index) == ("predict", 0) else CONFIRM
 
 

@@ -6,12 +6,12 @@ Jobs, requested compute and changed knobs follow from the settings, as `loop.pla
 from dataclasses import fields
 
 from configs.recipe import Recipe
-from configs.records import JobCount, Plan, Proposal
-from loop.plan import Draft, make_plan
+from configs.records import AGENT, JobCount, Plan, Proposal, module_of
+from loop.plan import Draft, make_plan, propose_jobs
 from loop.verify.inputs import measures_noise, measures_proposing
 from sandbox.gate.memory import Memory
 
-CHANGING = ("candidate", "skill", "select", "ablation", "reference", "reference_larger")
+CHANGING = ("candidate", "trial", "skill", "select", "ablation", "reference", "reference_larger")
 """Purposes of plans that change their parent."""
 
 
@@ -69,6 +69,8 @@ def _takes_back(memory: Memory, plan: Plan) -> bool:
 def _may_propose(memory: Memory, plan: Plan) -> bool:
     """Tell whether a propose plan has the jobs of a box, of a measure of skill or of questions."""
     one = JobCount(role="propose", count=1)
+    if module_of(plan, "propose") == AGENT and plan.purpose == "propose":
+        return plan.jobs == propose_jobs(memory.rules.config, plan.arm)
     if plan.purpose == "candidate":
         return plan.jobs == (JobCount(role="train", count=1), one)
     questions = JobCount(role="ask", count=memory.rules.config.study.rounds(plan.arm)[1])

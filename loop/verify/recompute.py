@@ -9,7 +9,7 @@ from typing import Any, cast
 from configs.build import plain, strict_json
 from configs.entries import Entry, StudyEntry
 from configs.errors import BadInput, VerificationFailed
-from configs.records import Plan, Scores
+from configs.records import AGENT, Plan, Scores, module_of
 from evals.program import count_weights
 from evals.score import score
 from loop.facts.facts import Facts
@@ -33,7 +33,7 @@ def check_proposals(store: Store, facts: Facts) -> None:
         if plan.purpose != "candidate":
             continue
         reply = facts.answers.get((plan.asked, plan.index))
-        if reply is None:
+        if reply is None or module_of(plan, "propose") == AGENT:  # an agent writes for itself
             continue
         text = store.get(reply.text).decode() if reply.text else ""
         read_again = _read_evolved if proposer(plan.arm).evolves else _read_plain

@@ -19,6 +19,7 @@ from configs.entries import (
     AnswerEntry,
     CallEntry,
     DataEntry,
+    DoorEntry,
     Entry,
     HandedEntry,
     HistoryEntry,
@@ -179,6 +180,7 @@ BLOBS = (
     "notebook",
     "history",
     "handed",
+    "door",
 )
 """Kinds of entries with names of stored bytes; the others are not decoded for them."""
 
@@ -203,6 +205,8 @@ def _name_blobs(entry: Entry) -> list[str]:
             return [reply.text]
         case CallEntry(call=call):
             return [call.body]
+        case DoorEntry(transcript=transcript):
+            return [transcript]
         case (
             DataEntry() | QuestionsEntry() | NotebookEntry() | HistoryEntry() | HandedEntry()
         ) as fact:

@@ -17,7 +17,7 @@ from configs.entries import (
     StudyEntry,
     VerdictEntry,
 )
-from configs.records import Amount, Grant
+from configs.records import AGENT, NOTES, Amount, Grant, Job, Plan, module_of
 from loop.verify import inputs
 from loop.verify.state import Replay, need
 from sandbox import budget, call
@@ -86,7 +86,23 @@ def check_start(replay: Replay, fact: StartEntry) -> None:
     _check_reserved(replay, grant, worst_case(job))
     flaw = inputs.find_flaw(replay.recorded, memory.plans[grant.plan], job)
     replay.expect(not flaw, flaw)
+    if plan.purpose == "propose":
+        _check_notes(replay, plan, job)
     _launch(replay, grant)
+
+
+def _check_notes(replay: Replay, plan: Plan, job: Job) -> None:
+    """Check that a bundle's notes are those that the campaign's last agent left, or was given."""
+    memory, store = replay.memory, replay.store
+    campaign = memory.campaigns[plan.arm, plan.repeat]
+    earlier = campaign[: campaign.index(job.plan)]
+    asked = [name for name in earlier if memory.plans[name].purpose == "propose"]
+    right = ""
+    if asked and module_of(plan, job.role) == AGENT:
+        given = store.manifest(memory.plans[asked[-1]].bundle).get(NOTES, "")
+        right = replay.recorded.notes.get(asked[-1], given)
+    notes = store.manifest(plan.bundle).get(NOTES, "")
+    need(notes == right, "its notes are not those that its agent left")
 
 
 def _is_unused(replay: Replay, grant: Grant) -> bool:

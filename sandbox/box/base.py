@@ -9,11 +9,12 @@ import json
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from configs.build import strict_json
 from configs.errors import BadInput
-from configs.job import Limits, Outcome, Role
+from configs.job import Limits, Outcome
 
 HEADER_BYTES = 65_536
 """Largest JSON header of a stream."""
@@ -23,7 +24,7 @@ HEADER_BYTES = 65_536
 class Execution:
     """A job in the form for its box."""
 
-    role: Role
+    role: str
     "module of the bundle to run: models.<role>.main(IN, OUT)"
     files: Mapping[str, bytes]
     "the bundle and its inputs, by path under IN"
@@ -37,6 +38,23 @@ class Execution:
     "short identifier, for control groups and labels"
     study: str = ""
     "digest of the study root, for labels"
+    doors: "DoorsOfJob | None" = None
+    "an agent's way to ask the trusted side; None for every other job"
+
+
+class DoorsOfJob(Protocol):
+    """Listening sockets of one job (sandbox/door/doors.py)."""
+
+    folder: Path
+    "folder of the sockets, mounted into the job as /doors"
+
+    def open(self, pid: int) -> None:
+        """Begin to let in processes of the job whose collector has this pid."""
+        ...
+
+    def close(self) -> None:
+        """Let nobody in any more; called before the kill."""
+        ...
 
 
 class Box(Protocol):

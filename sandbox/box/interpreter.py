@@ -55,6 +55,8 @@ class Interpreter:
     "folder of the box environment's packages"
     libraries: dict[str, str]
     "name that the loader looks for -> file; without those of the system's folders"
+    bare: bool = False
+    "whether the packages are people's own, which only a confined job imports"
 
 
 def ask(box_env: Path, system: list[str]) -> Interpreter:

@@ -38,12 +38,14 @@ START = Limits(cpu_us=60_000_000, wall_us=120_000_000, memory_bytes=2_000_000_00
 class Zygote:
     """A started process inside a box."""
 
-    def __init__(self, python: Interpreter, cpu: int | None, key: str, bare: bool) -> None:
+    def __init__(
+        self, python: Interpreter, cpu: int | None, key: str, doors: Path | None = None
+    ) -> None:
         self.group = cgroup.create(f"{os.getpid()}-z-{key}", START)
         self.charged = False
         self.control, inner = socket.socketpair()
         started = time.monotonic()
-        self.process = self._start(python, cpu, inner, bare)
+        self.process = self._start(python, cpu, inner, doors)
         self.control.settimeout(START.wall_us / 1e6)
         try:
             ready = self.control.recv(1) == b"Z"
@@ -74,11 +76,11 @@ class Zygote:
             self.group.remove()
 
     def _start(
-        self, python: Interpreter, cpu: int | None, inner: socket.socket, bare: bool
+        self, python: Interpreter, cpu: int | None, inner: socket.socket, doors: Path | None
     ) -> subprocess.Popen[bytes]:
         os.set_inheritable(inner.fileno(), True)
         procs = self.group.procs if self.group else []
-        order = command(python, inner.fileno(), cpu, procs, HERE / "zygote.py", bare)
+        order = command(python, inner.fileno(), cpu, procs, HERE / "zygote.py", doors)
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", str(HERE / "launch.py"), json.dumps(order)],
             pass_fds=[inner.fileno()],
@@ -116,9 +118,8 @@ class NamespaceBox:
         self.tier = "B" if cgroup.available() else "C"
         cgroup.sweep()
         self._python, self._warm = ask(box_env, list_system_folders()), warm and not environment
-        self._bare = bool(environment)
         if environment:
-            self._python = replace(self._python, site=str(open_copy(environment)))
+            self._python = replace(self._python, site=str(open_copy(environment)), bare=True)
         self._free: dict[tuple[str, int | None], list[Zygote]] = {}
         self._live: set[tuple[int, cgroup.Group | None]] = set()
         self._lock, self._stopped = threading.Lock(), False
@@ -141,12 +142,16 @@ class NamespaceBox:
         if self._stopped:
             return report_failure("stopped before it began")
         try:
-            zygote = self._take_idle(execution) or self._spawn(execution.cpu)
+            if execution.doors:  # a start of its own, which alone sees the folder of its doors
+                zygote = self._spawn(execution.cpu, execution.doors.folder)
+            else:
+                zygote = self._take_idle(execution) or self._spawn(execution.cpu)
         except NoBox as error:
             return report_failure(str(error))
         outcome = self._run_in(zygote, execution)
         alive = zygote.process.poll() is None
-        if self._warm and outcome.status != "box" and not self._stopped and alive:
+        keeps = self._warm and execution.doors is None
+        if keeps and outcome.status != "box" and not self._stopped and alive:
             with self._lock:
                 self._free.setdefault((execution.role, execution.cpu), []).append(zygote)
         else:
@@ -191,10 +196,9 @@ class NamespaceBox:
             return None
         return zygote
 
-    def _spawn(self, cpu: int | None) -> Zygote:
-        return self._spawner.submit(
-            Zygote, self._python, cpu, os.urandom(4).hex(), self._bare
-        ).result()
+    def _spawn(self, cpu: int | None, doors: Path | None = None) -> Zygote:
+        key = os.urandom(4).hex()
+        return self._spawner.submit(Zygote, self._python, cpu, key, doors).result()
 
     def _run_in(self, zygote: Zygote, execution: Execution) -> Outcome:
         """Let a process fork one job, and watch the job to its end."""
@@ -217,11 +221,13 @@ class NamespaceBox:
             live = (pid, group)
             if not self._admit(live):
                 return report_failure("stopped before it began", startup)
+            if execution.doors:
+                execution.doors.open(pid)
             outcome = watch(
                 execution,
                 Pair(outer, log),
                 group,
-                lambda: _kill(pid, group),
+                lambda: _end(execution, pid, group),
                 started=started,
                 startup_us=startup,
             )
@@ -232,6 +238,8 @@ class NamespaceBox:
             # The use of the job is unknown, so its limit is charged.
             return report_failure(f"the box failed: {error}", startup, execution.limits.cpu_us)
         finally:
+            if execution.doors:
+                execution.doors.close()
             with self._lock:
                 self._live.discard(live)
             if pid:
@@ -291,6 +299,13 @@ def _kill(pid: int, group: cgroup.Group | None) -> None:
     deadline = time.monotonic() + 2
     while any(map(_lives, pids)) and time.monotonic() < deadline:
         time.sleep(0.001)
+
+
+def _end(execution: Execution, pid: int, group: cgroup.Group | None) -> None:
+    """Close a job's doors, then kill it."""
+    if execution.doors:
+        execution.doors.close()  # so that nobody comes in during the kill
+    _kill(pid, group)
 
 
 def _lives(pid: int) -> bool:

@@ -45,6 +45,15 @@ mknod 133 -, mknodat 259 33, membarrier 324 283, getcpu 309 168, open 2 -, opena
 close_range 436 436, fadvise64 221 223, restart_syscall 219 128
 """
 """name, number on x86_64, number on arm64; `-` for a missing call"""
+DOOR_CALLS = """
+connect 42 203, shutdown 48 210, getsockname 51 204, getpeername 52 205, getsockopt 55 209
+"""
+"""further calls of an agent: a client of its doors, with no way to hand on a descriptor"""
+SOCKET, SENDTO, RECVFROM = (41, 198), (44, 206), (45, 207)
+UNIX, STREAM, OUT_OF_BAND, HOW_OPENED = 1, 1, 1, 0x80800
+"""AF_UNIX, SOCK_STREAM, MSG_OOB, and SOCK_CLOEXEC | SOCK_NONBLOCK"""
+PORTER_CALLS = "recvmsg 47 212"
+"""further call of the parser of a door's requests (sandbox/door/porter.py)"""
 CLONE, CLONE3, PRLIMIT = (56, 220), (435, 435), (302, 261)
 SETUP = (
     "prlimit64",
@@ -61,11 +70,12 @@ NAMESPACES = 0x7E020080
 """CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET and NEWTIME"""
 ALLOW, KILL, EPERM, ENOSYS = 0x7FFF0000, 0x80000000, 0x00050001, 0x00050026
 LOAD, EQUAL, GREATER, AT_LEAST, ANY, RETURN = 0x20, 0x15, 0x25, 0x35, 0x45, 0x06
+AND = 0x54
 
 
-def numbers(column: int) -> list[int]:
+def numbers(column: int, table: str = CALLS) -> list[int]:
     """Return the allowed numbers of an architecture, ascending."""
-    texts = [row[1 + column] for row in _rows()]
+    texts = [row[1 + column] for row in _rows(table)]
     return sorted(int(text) for text in texts if text != "-")
 
 
@@ -74,19 +84,20 @@ def names() -> list[str]:
     return sorted(row[0] for row in _rows())
 
 
-def _rows() -> list[list[str]]:
+def _rows(table: str = CALLS) -> list[list[str]]:
     """Return (name, number, number) of every allowed call."""
-    return [part.split() for part in CALLS.replace("\n", " ").split(",") if part.strip()]
+    return [part.split() for part in table.replace("\n", " ").split(",") if part.strip()]
 
 
-def program(machine: str = "") -> bytes:
+def program(machine: str = "", doors: bool = False) -> bytes:
     """Return the filter: sock_filter records for this machine.
 
+    With `doors` the job may also open streams of AF_UNIX and connect them, as an agent does.
     Raises NoBox for an architecture without a table.
     """
     column, audit = _machine(machine)
     spans: list[list[int]] = []
-    for number in numbers(column):
+    for number in sorted(numbers(column) + (numbers(column, DOOR_CALLS) if doors else [])):
         if spans and spans[-1][1] == number - 1:
             spans[-1][1] = number
         else:
@@ -112,11 +123,34 @@ def program(machine: str = "") -> bytes:
         (RETURN, 0, 0, ALLOW),
         (RETURN, 0, 0, EPERM),  # prlimit64 may read a limit, not set one
     ]
+    code += _guard_sockets(column) if doors else []
     for i, (low, high) in enumerate(spans):
         left = tail - 2 * i
         code += [(AT_LEAST, 0, left - 1, low), (GREATER, 0, left - 1, high)]
     code += [(RETURN, 0, 0, EPERM), (RETURN, 0, 0, ALLOW)]
     return b"".join(struct.pack("HBBI", *line) for line in code)
+
+
+def _guard_sockets(column: int) -> list[tuple[int, int, int, int]]:
+    """Return the part of an agent's filter that reads arguments: AF_UNIX streams alone, and no
+    out-of-band byte.
+    """
+    return [
+        (EQUAL, 0, 7, SOCKET[column]),
+        (LOAD, 0, 0, 16),
+        (EQUAL, 0, 4, UNIX),
+        (LOAD, 0, 0, 24),
+        (AND, 0, 0, 0xFFFFFFFF ^ HOW_OPENED),
+        (EQUAL, 0, 1, STREAM),
+        (RETURN, 0, 0, ALLOW),
+        (RETURN, 0, 0, EPERM),
+        (EQUAL, 1, 0, SENDTO[column]),
+        (EQUAL, 0, 4, RECVFROM[column]),
+        (LOAD, 0, 0, 40),
+        (ANY, 0, 1, OUT_OF_BAND),
+        (RETURN, 0, 0, EPERM),
+        (RETURN, 0, 0, ALLOW),
+    ]
 
 
 def program_of(names: Sequence[str], machine: str = "") -> bytes:
@@ -125,7 +159,7 @@ def program_of(names: Sequence[str], machine: str = "") -> bytes:
     It is for a process that only reads. Raises NoBox for an architecture without a table.
     """
     column, audit = _machine(machine)
-    table = {row[0]: row[1 + column] for row in _rows()}
+    table = {row[0]: row[1 + column] for row in _rows(f"{CALLS}, {PORTER_CALLS}")}
     chosen = [int(table[name]) for name in names if table[name] != "-"]
     code = [(LOAD, 0, 0, 4), (EQUAL, 1, 0, audit), (RETURN, 0, 0, KILL), (LOAD, 0, 0, 0)]
     code += [(EQUAL, len(chosen) - i, 0, number) for i, number in enumerate(chosen)]

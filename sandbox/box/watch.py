@@ -121,7 +121,7 @@ def _make_request(execution: Execution, group: Group | None) -> dict[str, object
         **plain(limits),
         "role": execution.role,
         "outputs": dict(execution.outputs),
-        "seccomp": seccomp.program().hex(),
+        "seccomp": seccomp.program(doors=execution.doors is not None).hex(),
         "data_bytes": data_bytes,
         "files_most": limits.files,
     }

@@ -34,7 +34,7 @@ NEWUSER, NEWPID, NEWNET = 0x10000000, 0x20000000, 0x40000000
 RDONLY, NOSUID, NODEV, REMOUNT, BIND, REC, PRIVATE = 1, 2, 4, 32, 4096, 16384, 1 << 18
 FIXED = REMOUNT | RDONLY | NOSUID | NODEV | BIND
 PRELOAD = ("numpy", "safetensors.numpy", "safetensors.torch", "torch.nn.functional", "torch.optim")
-SHARED = ("opt", "usr", "lib", "lib64", "etc", "dev")  # defence: host folders
+SHARED = ("opt", "usr", "lib", "lib64", "etc", "dev", "doors")  # defence: host folders
 ROOT = "/tmp/root"
 libc = ctypes.CDLL(None, use_errno=True)
 

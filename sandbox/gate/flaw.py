@@ -67,7 +67,7 @@ def _find_excess(memory: Memory, store: Store, plan: Plan) -> str:
     if flaw := find_basis_flaw(memory, plan.arm, plan.repeat, plan.basis):
         return flaw
     limit = memory.rules.config.study.change_limit(plan.arm)
-    if not limit or plan.purpose not in ("candidate", "skill", "select"):
+    if not limit or plan.purpose not in ("candidate", "trial", "skill", "select"):
         return ""
     base = memory.plans[plan.basis or plan.parent]
     before = (plan.purpose in ("skill", "select") and plan.reference_recipe) or base.recipe

@@ -35,7 +35,7 @@ def writes(*lines, status="ok"):
     """A script of the fake box: a propose job that gives out these lines."""
 
     def script(execution):
-        if execution.role != "propose":
+        if execution.role not in ("propose", "agent"):
             return None
         return outcome(
             status=status,
@@ -442,7 +442,7 @@ def test_every_proposer_runs_beside_the_others(tmp_path, go, arms):
     if "replay" in arms:
         recorded(tmp_path, go, "study.generations=1", "study.proposals=1")
         more += [f"+proposer.replay={tmp_path}/runs/first", "+proposer.replay_arm=random"]
-    more += [f"+proposer.file={NEIGHBOUR}"] if "command" in arms else []
+    more += [f"+proposer.file={NEIGHBOUR}"] if {"command", "agent"} & set(arms) else []
     more += (
         ["task.notebook=true", "study.start_trials=16"]
         if any(variant(arm).proposer == "notebook" for arm in arms)

@@ -550,7 +550,7 @@ def test_a_plan_beyond_the_limit_against_its_basis_is_denied_whoever_records_it(
         "study.final_replicates=0",
     )  # fmt: skip
     mandate(cfg)
-    monkeypatch.setattr("loop.cycle.need_few_changes", lambda *_: None)
+    monkeypatch.setattr("loop.propose.draft.need_few_changes", lambda *_: None)
     wide = '{"hypothesis": "two knobs", "knobs": {"batch_size": 128, "dropout": 0.1}}'
     monkeypatch.setitem(PROPOSERS, "local", written(lambda view: wide))
     go(cfg, FakeBox(better))

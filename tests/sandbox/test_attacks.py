@@ -44,6 +44,7 @@ from loop.attack import ledger as attack_ledger
 from loop.command import main
 from loop.measure import replicate
 from loop.people import difference, flags, lines, view
+from loop.propose.agent import model
 from loop.report import markup
 from loop.study import items as study_items
 from loop.study import open as study_open
@@ -891,6 +892,11 @@ def one_training_file(h):
 @hole("E13e")
 def headers_unread(h):
     h.patch.setattr(evals.score, "tensors", lambda data, _: dict(evals.score.load(data)))
+
+
+@hole("S25")
+def any_request_is_a_chat(h):
+    h.patch.setattr(model, "need", lambda *_: None)
 
 
 @hole("E16b")

@@ -1,0 +1,29 @@
+"""Which doors does an agent find in its box? Each attempt of its job gets doors of its own."""
+
+from collections.abc import Callable
+
+from configs.records import AGENT, module_of
+from loop.campaign import Campaign
+from loop.plan import Planned
+from loop.propose.agent import model, trials
+from loop.propose.agent.model import ModelDoor
+from loop.propose.agent.trials import TrialDoor
+from sandbox.door.doors import Doors, Handler
+
+
+def doors_of(campaign: Campaign, asked: Planned) -> Callable[[], Doors] | None:
+    """Return what opens the doors of a propose plan's job; None for a job without any."""
+    settings = campaign.running.config.proposer
+    if module_of(asked.plan, "propose") != AGENT or not (settings.trials or settings.calls):
+        return None
+
+    def make() -> Doors:
+        handlers: dict[str, tuple[str, Handler]] = {}
+        if settings.trials:
+            handlers["trial"] = (trials.PATH, TrialDoor(campaign=campaign, asked=asked).answer)
+        if settings.calls and settings.llm:
+            door = ModelDoor(campaign=campaign, asked=asked, endpoint=settings.llm)
+            handlers["model"] = (model.PATH, door.answer)
+        return Doors(handlers)
+
+    return make

@@ -1,0 +1,62 @@
+"""A proposal becomes the draft of a plan: applied to the champion, within the change limit."""
+
+from configs.arms import variant
+from configs.build import need
+from configs.errors import BadInput
+from configs.records import Proposal, Purpose
+from loop.campaign import Campaign
+from loop.plan import Draft, Planned, apply_proposal
+from loop.propose.history import write_notebook
+from loop.propose.limit import need_few_changes, need_no_knobs
+from sandbox.gate.flaw import find_basis_flaw
+
+
+def draft_of(
+    campaign: Campaign,
+    place: tuple[int, int],
+    purpose: Purpose,
+    proposal: Proposal,
+    *,
+    text: str,
+    asked: str,
+) -> Draft:
+    """Return the draft of a proposal at a place (generation, number); raise BadInput for none.
+
+    `text` is the proposer's own, and `asked` the propose plan behind it.
+    """
+    parent, store = campaign.parent(), campaign.running.store
+    files = store.get_bundle(parent.plan.bundle)
+    same = variant(campaign.arm).reseeds
+    change = apply_proposal(parent.plan.recipe, files, proposal, same)
+    share, task = change.recipe.notebook, campaign.running.config.task
+    need(task.notebook or not share, "knobs.notebook", share, "0 in a study without a notebook")
+    need_no_knobs(task, proposal)
+    bundle = campaign.store_bundle(change.files)
+    base = find_basis(campaign, parent, proposal.basis).plan
+    other = (bundle, change.recipe)
+    need_few_changes(store, campaign.limit(), (base.bundle, base.recipe), other)
+    return Draft(
+        generation=place[0],
+        index=place[1],
+        purpose=purpose,
+        parent=parent.digest,
+        parent_recipe=parent.plan.recipe,
+        change_class=change.change_class,
+        recipe=change.recipe,
+        bundle=bundle,
+        reference=(parent.plan.bundle, parent.plan.recipe),
+        proposal=proposal,
+        notebook=write_notebook(campaign),
+        asked=asked,
+        text=campaign.store_text(text),
+        basis=proposal.basis,
+    )
+
+
+def find_basis(campaign: Campaign, parent: Planned, basis: str) -> Planned:
+    """Return the plan against which the change limit counts; raise BadInput as the gate denies."""
+    memory = campaign.running.gate.refresh().memory if basis else None
+    flaw = memory and find_basis_flaw(memory, campaign.arm, campaign.repeat, basis)
+    if flaw:
+        raise BadInput(f"the proposal {flaw}")
+    return campaign.planned(basis) if basis else parent
