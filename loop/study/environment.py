@@ -7,7 +7,7 @@ from typing import Any
 from configs.errors import BadInput, NoBox, VerificationFailed
 from loop.plan import ROOT
 from sandbox import keys
-from sandbox.box.environment import keep, list_packages
+from sandbox.box.environment import find, keep, list_packages
 
 OURS = (".venv", ".box", ".model")
 """Folders of this checkout with environments and models that no job of people's own may see."""
@@ -18,14 +18,14 @@ def pin_environment(settings: dict[str, Any], runs: str) -> None:
 
     Raises BadInput for one that is refused, VerificationFailed for another than the pinned one.
     """
+    pinned = str(settings.get("environment_digest") or "")
+    if pinned and find(pinned).is_dir() and not Path(str(settings["environment"])).exists():
+        return  # the kept copy is used
     versions = sorted((ROOT / ".box" / "lib").glob("python3*"))
     if not versions:
         raise NoBox(f"there is no box environment at {ROOT / '.box'}; `make setup` makes it")
     ours = [*(ROOT / name for name in OURS), Path(sys.prefix), keys.home(), Path(runs)]
-    now, pinned = (
-        keep(str(settings["environment"]), versions[0].name, ours),
-        settings.get("environment_digest"),
-    )
+    now = keep(str(settings["environment"]), versions[0].name, ours)
     if pinned and pinned != now:
         raise VerificationFailed(
             f"box.environment {settings['environment']} is {now[:12]} and {pinned[:12]} is pinned;"

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from configs.build import need, parse, plain
+from configs.build import need, parse
 from configs.errors import BadInput, VerificationFailed
 from configs.job import Limits
 from configs.settings.box import Box
@@ -54,12 +54,11 @@ def fill_in(composed: dict[str, Any]) -> None:
         "planned_cpu_us": round(about.planned_cpu_seconds * 1_000_000),
         "seed_deviation": about.seed_deviation,
     }
+    if environment := composed.get("box", {}).get("environment_digest"):
+        need_no_answers(environment, about.answers_in)
     task |= {name: value for name, value in own_settings.items() if task.get(name) is None}
     task |= {"judged_by": about.metric, "weights": about.weights, "computable": about.computable()}
     task |= _read_items(folder, parse(Box, composed.get("box", {}), "box"), task.get("items", ""))
-    environment = composed.get("box", {}).get("environment_digest")
-    if environment:
-        need_no_answers(environment, about.answers_in)
     for role, limits in (about.limits or {}).items():
         composed["budget"][role] = {**composed["budget"][role], **limits}
 
@@ -72,7 +71,7 @@ def load_program_items(items: str) -> None:
 
 def _read_items(folder: Folder, box: Box, pinned: str) -> dict[str, Any]:
     """Return the sizes and the digest of the rows; run the data script where nobody knows them."""
-    wanted = digest(canonical(plain(folder.data)))
+    wanted = digest(canonical({"script": folder.about.data[0], "files": folder.data}))
     place = keys.home() / "own" / f"rows-of-{wanted}"
     name = place.read_text() if place.is_file() else ""
     if not own.known(name):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 from dataclasses import replace
 from functools import partial
@@ -339,6 +340,12 @@ def test_an_environment_is_pinned_and_may_hold_no_answers(compose, tmp_path):
     with pytest.raises(VerificationFailed, match=r"box\.environment changed since"):
         own_files.need_unchanged(cfg, other)
     own_files.need_unchanged(cfg, cfg)
+    pinned = f"+box.environment_digest={cfg.box.environment_digest}"
+    with pytest.raises(VerificationFailed, match="is pinned"):
+        compose("box=namespace", named, pinned)
+    shutil.move(tmp_path / "env", tmp_path / "gone")
+    assert compose("box=namespace", named, pinned).box == cfg.box  # the kept copy is used
+    shutil.move(tmp_path / "gone", tmp_path / "env")
     with pytest.raises(NoBox, match="needs the namespace box"):
         make_box(compose("box=docker", named))
     with pytest.raises(BadInput, match="empty without task program"):
