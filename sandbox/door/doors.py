@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from configs.build import strict_json
+from configs.build import need, strict_json
 from configs.errors import BadInput, BudgetExhausted, Denied, NeedsHuman
 from configs.job import Outcome
 from sandbox.box.base import Box, Execution
@@ -33,6 +33,8 @@ MOST_VISITS = 10_000
 """Connections of a job at a door; then the door is shut."""
 COUNTED = ("asked", "outside", "full", "cut", "malformed", "late")
 """What can become of a connection (configs.entries.DoorEntry)."""
+DEEPEST = 40
+"""Levels of objects and lists in a request."""
 FRAME_BYTES = 1_000_000
 PEER_PIDFD = 77
 """SO_PEERPIDFD of Linux 6.5."""
@@ -54,6 +56,14 @@ def refuse(status: int, text: str) -> Reply:
     """Return a refusal in the form of the endpoints that libraries know."""
     error = {"message": text, "type": "door", "code": status}
     return Reply(status=status, body=json.dumps({"error": error}).encode())
+
+
+def need_flat(value: Any, levels: int = DEEPEST) -> None:
+    """Raise BadInput for JSON of more levels, which could exhaust the stack of its readers."""
+    if isinstance(value, dict | list):
+        need(levels > 0, "the request's depth", "more", f"at most {DEEPEST} levels")
+        for part in value.values() if isinstance(value, dict) else value:
+            need_flat(part, levels - 1)
 
 
 Handler = Callable[[Any], Reply]
@@ -149,16 +159,14 @@ class Door:
     def _answer(self) -> None:
         """Answer one request after the other, until the porter ends."""
         while (message := self._read()) is not None:
-            if "refused" in message:
-                self.counts[
-                    str(message["refused"]) if message["refused"] in COUNTED else "cut"
-                ] += 1
-            elif "visit" in message:
+            refused, visit = message.get("refused"), message.get("visit")
+            if refused in COUNTED:
+                self.counts[str(refused)] += 1
+            elif type(visit) is int and 0 < visit <= MOST_VISITS:
                 reply = self._handle(message.get("request"))
                 kind = reply.kind.encode() + b"\n" + reply.body
-                head = struct.pack(">III", int(message["visit"]), reply.status, len(kind))
                 with contextlib.suppress(OSError):
-                    self._write(head + kind)
+                    self._write(struct.pack(">III", visit, reply.status, len(kind)) + kind)
 
     def _handle(self, request: Any) -> Reply:
         if self._closed:  # defence: deadline
@@ -167,8 +175,13 @@ class Door:
         if self.error:
             return refuse(503, "the study is stopping")
         self.counts["asked"] += 1
+        try:
+            need_flat(request)  # defence: depth
+            asked = digest(canonical(request))
+        except (BadInput, ValueError, TypeError, RecursionError) as error:
+            return refuse(400, f"no JSON that can be recorded: {str(error)[:200]}")
         reply = self._decide(request)
-        self.transcript.append((digest(canonical(request)), reply))
+        self.transcript.append((asked, reply))
         return reply
 
     def _decide(self, request: Any) -> Reply:

@@ -174,6 +174,36 @@ def test_a_request_that_is_no_proposal_is_refused_and_costs_no_look(tmp_path, go
     assert not trial_plans(cfg)
 
 
+def nested(levels):
+    """A list in a list, so many times."""
+    value = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {**WIDE, "predicted_gain": 2**60},
+        {"hypothesis": 2**60, "knobs": {"width": 2**70}},
+        {"hypothesis": "x", "knobs": {"width": nested(100)}},
+        nested(45),
+        {**WIDE, "predicted_gain": 1e308},
+        {"hypothesis": "x", "knobs": {"width": [96]}},
+        {"hypothesis": "\ud800", "knobs": {"width": 96}},
+        None,
+    ],
+)
+def test_no_request_of_an_agent_ends_the_study(tmp_path, go, request_):
+    cfg = config(tmp_path, *AGENT)
+    mandate(cfg)
+    agent = Agent([request_, WIDE])
+    assert go(cfg, FakeBox(better, agent))["finished"]
+    assert [status for status, _ in agent.answers[0]][1] == 200
+    verify(tmp_path / "runs" / "t")
+
+
 CAPS = {"trials of a generation": [WIDE, DEEP, WIDE, DEEP], "requests of a job": [SAME] * 13}
 
 

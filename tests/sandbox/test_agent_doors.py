@@ -638,6 +638,16 @@ def test_an_error_of_the_trusted_side_is_raised_after_the_job(box):
         run(box, "tell([ask({})[0], ask({})[0]])", fails)
 
 
+@pytest.mark.parametrize("stands", [True, False])
+def test_a_deep_request_is_refused_before_anything_reads_it(monkeypatch, stands):
+    if not stands:
+        monkeypatch.setattr(door_module, "need_flat", lambda value: None)
+    doors = Doors({"trial": ("/v1/trials", echo)})
+    deep = json.loads("[" * 60 + "]" * 60)
+    assert doors._doors["trial"]._handle(deep).status == (400 if stands else 200)
+    doors.finish()
+
+
 def test_a_refusal_has_the_form_that_libraries_know():
     reply = refuse(403, "needs a person")
     assert reply.status == 403
