@@ -124,8 +124,10 @@ except PermissionError:
     assert box.run(other).files["proposals.jsonl"] == b"False\nclosed\n"
     after = Execution(role="agent", files=files, limits=Limits(), outputs=OUTPUTS["agent"])
     assert box.run(after).log == b"False\nclosed\n"  # an agent without doors, after one with them
+    doors = Doors({})
     with pytest.raises(AssertionError, match="for agents alone"):
-        DooredBox(box, Doors({})).run(other)
+        DooredBox(box, doors).run(other)
+    doors.finish()
 
 
 # Who gets in
