@@ -54,9 +54,14 @@ _CURSE = (
     "its spread over repeats is that of the correction, not of the truth; and the correction knows"
     " the seeds of a decision, but neither the choice on feedback nor the luck of the folds"
 )
+_RARE = "a failed training counts as bits, and ten repeats often hold none of the few that fail"
+_SKEWED = ("promised", "superseded", "no effect")
 KNOWN: dict[str, str] = {
     "arms, *, promise, winner's curse": _CURSE,
     "truth, *, winner's curse": _CURSE,
+    "truth, *, proxy gap": "it ends at the gain on confirm, too large by the winner's curse",
+    "between, data effect": _RARE,
+    **{f"arms, {arm}, promise, {a}": _RARE for arm in ("random", "local") for a in _SKEWED},
     "arms, *, proposed gain": (
         "parents were chosen on feedback by the very score from which the gain is counted, so gains"
         " look smaller, in all arms alike"
