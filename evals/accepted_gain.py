@@ -27,6 +27,10 @@ _CERTAIN = 5.0
 _GRID = np.linspace(-1.0, 8.0, 181)
 """Grid of true gains above the effect, in standard deviations of a paired gain."""
 
+_PARTS = 12
+"""Parts in which the grid is gone through, from its smallest gain up."""
+_QUANTILES = (0.05, 0.5, 0.95)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcceptedGain:
@@ -139,10 +143,13 @@ def _corrected(
     pool = _pool(rule, level, effect / unit, deviation / unit, most, first_look, unit)
     degrees = len(x) - 1
     ratios = np.sqrt(degrees / chi2.ppf((np.arange(7) + 0.5) / 7, degrees))
-    chance = np.mean(
-        [_chance(pool, _GRID / r, (float(x.mean()) - effect) / spread / r) for r in ratios], axis=0
-    )
-    ends = np.searchsorted(np.maximum.accumulate(chance), (0.05, 0.5, 0.95))
+    above, chance = (float(x.mean()) - effect) / spread, np.empty(0)
+    for part in np.array_split(_GRID, _PARTS):
+        found = np.mean([_chance(pool, part / r, above / r) for r in ratios], axis=0)
+        chance = np.concatenate([chance, found])
+        if found.max() >= _QUANTILES[-1]:  # what lies beyond changes no end
+            break
+    ends = np.searchsorted(np.maximum.accumulate(chance), _QUANTILES)
     low, median, high = (effect + spread * float(_GRID[min(end, len(_GRID) - 1)]) for end in ends)
     return low, median, high
 
