@@ -424,7 +424,7 @@ with socket.socket(socket.AF_UNIX) as door:
     assert outcome.files["proposals.jsonl"] == b'"HTTP/1.1 200"\n'
     counts = doors.counts()
     assert counts["model"] == {"asked": 1} and counts["trial"]["asked"] == 0
-    assert counts["trial"]["full"] > 10
+    assert counts["trial"]["full"] > 0
 
 
 def knock_at(doors, data):

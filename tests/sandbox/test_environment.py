@@ -4,6 +4,7 @@ import os
 import shutil
 import stat
 import sys
+from dataclasses import replace
 
 import pytest
 from conftest import ROOT, need_box
@@ -97,7 +98,7 @@ def test_a_process_that_imports_packages_would_import_it(tmp_path, monkeypatch):
 
     def careless(self, *args, **kwargs):
         made(self, *args, **kwargs)
-        self._bare = False
+        self._python = replace(self._python, bare=False)
 
     monkeypatch.setattr(NamespaceBox, "__init__", careless)
     with pytest.raises(NoBox, match="No module named 'safetensors'"):  # numpy is there: it ran
