@@ -124,7 +124,7 @@ def test_a_difference_is_complete_and_lines_end_at_line_feeds_alone(tmp_path):
     )
     after = store.put_bundle(
         {
-            "models/a.py": b"one\r\u2028\x0ctwo\n" + long,
+            "models/a.py": b"one\r\\u2028\x0ctwo\n" + long,
             "models/b.py": b"same",
             "models/d.py": b"\xff\n",
         }
