@@ -17,7 +17,8 @@ from sandbox.canonical import canonical, digest
 from sandbox.foreign import read_file
 
 NAME = re.compile(
-    r"(models/|configs/)?[a-z_]{1,40}\.(py|json|safetensors)|program|notes|task/[A-Za-z0-9_-]{1,40}(\.\w{1,8})?",
+    r"(models/|configs/)?[a-z_]{1,40}\.(py|json|safetensors)|program|notes"
+    r"|task/[A-Za-z0-9_-]{1,40}(\.\w{1,8})?",
     re.ASCII,
 )
 HELD_BYTES = 1 << 20

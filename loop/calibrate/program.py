@@ -15,16 +15,14 @@ from configs.errors import BadInput
 from configs.records import CONFIRM, Proposal
 from configs.settings.config import Config
 from evals import task as rows
-from loop.calibrate.task import FRESH, check_rows, read_metric
-from loop.calibrate.trainings import budget_for, open_trainings, train
+from loop.calibrate.task import FRESH, check_rows, compose_check, read_metric
+from loop.calibrate.trainings import open_trainings, train
 from loop.campaign import Campaign, passes_gate
 from loop.cycle import promote, rank, screen
 from loop.plan import Draft, Planned
 from loop.propose.evolve.mutate import mutate
-from loop.settings import compose_settings
 from loop.study.folder import read_about
 from loop.study.running import Running
-from sandbox.canonical import digest
 
 CLASSES = "recipe, patch"
 PAIRS = 8
@@ -79,22 +77,12 @@ def check_settings(folder: str, trainings: int, changes: int, overrides: Sequenc
     """Return the study of a folder's check, with a budget for its trainings."""
     metric = read_about(folder).metric
     chosen = ["task=program", f"task.folder={folder}", f"objective={metric}", "proposer=evolve"]
-    settings = compose_settings([*chosen, *overrides]).task
-    total = max(20, trainings + changes + FRESH)
-    # A training, its start and its predictions, with room for a busy machine.
-    cpu = total * (settings.planned_cpu_us // 400_000 + 6) + 60
-    tag = digest([plain(settings), trainings, changes])[:8]
-    return compose_settings(
-        [
-            *chosen,
-            *overrides,
-            "study=single",
-            f"study.confirm_replicates={PAIRS}",
-            f"study.name=check-{Path(folder).resolve().name}-{tag}",
-            "autonomy=autonomous",
-            *budget_for(total, cpu_seconds=cpu, classes=CLASSES),
-            f"budget.looks.confirm={total}",
-        ]
+    return compose_check(
+        [*chosen, *overrides],
+        Path(folder).resolve().name,
+        (trainings, changes),
+        CLASSES,
+        [f"study.confirm_replicates={PAIRS}"],
     )
 
 

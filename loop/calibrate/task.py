@@ -75,20 +75,34 @@ def check_settings(task: str, trainings: int, recipes: int, overrides: Sequence[
     """Return the study of a task check, with a budget for its trainings."""
     own_file = task.endswith(".py")
     chosen = ["task=custom", f"task.file={task}"] if own_file else [f"task={task}"]
-    settings = compose_settings([*chosen, *overrides]).task
+    return compose_check([*chosen, *overrides], Path(task).stem, (trainings, recipes))
+
+
+def compose_check(
+    chosen: Sequence[str],
+    name: str,
+    counts: tuple[int, int],
+    classes: str = "recipe",
+    further: Sequence[str] = (),
+) -> Config:
+    """Return the study of a check, with a budget for its trainings.
+
+    `counts` are the trainings of the baseline and those of the changes; `classes` may be trained.
+    """
+    settings = compose_settings(chosen).task
     # A study of fewer jobs could not confirm anything, and is refused.
-    total = max(20, trainings + recipes + FRESH)
+    total = max(20, sum(counts) + FRESH)
     # A training, its start and its predictions, with room for a busy machine.
     cpu = total * (settings.planned_cpu_us // 400_000 + 6) + 60
-    tag = digest([plain(settings), trainings, recipes])[:8]
+    tag = digest([plain(settings), *counts])[:8]
     return compose_settings(
         [
             *chosen,
-            *overrides,
             "study=single",
-            f"study.name=check-{Path(task).stem}-{tag}",
+            *further,
+            f"study.name=check-{name}-{tag}",
             "autonomy=autonomous",
-            *budget_for(total, cpu_seconds=cpu),
+            *budget_for(total, cpu_seconds=cpu, classes=classes),
             f"budget.looks.confirm={total}",
         ]
     )
