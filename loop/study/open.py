@@ -63,6 +63,16 @@ def open_study(config: Config, box: Box | None = None, lean: bool = False) -> Ru
         raise
 
 
+def reopen(running: Running) -> Running:
+    """Open a study once more in a forked process of its loop, with a box and connections of its
+    own.
+    """
+    config, folder, lasting = running.config, running.folder, not simulated(running.config)
+    ledger = open_ledger(folder, durable=lasting, loop=True)
+    store = Store(folder / "store", durable=lasting)
+    return _tie(config, folder, ledger, store, make_box(config), running.secret, lean=True)
+
+
 def _open(config: Config, folder: Path, fresh: bool, box: Box, lean: bool) -> Running:
     folder.mkdir(parents=True, exist_ok=True)
     lock = _lock(folder)
