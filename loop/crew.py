@@ -51,18 +51,19 @@ class Task:
 
 
 class Crew:
-    """The workers of a study."""
+    """The workers of a study: threads, or this process and forked ones."""
 
     def __init__(self, running: Running, forked: Sequence["Forked"]) -> None:
         self._running, self._forked = running, forked
         self._cores = _list_cores(running)
+        self._threads = not simulated(running.config)
 
     def run(self, tasks: Sequence[Task]) -> None:
         """Do tasks side by side; raise the first error when all have ended.
 
         An error stops the others; a paused arm does not.
         """
-        errors = self._by_repeat(tasks) if self._forked else self._one_by_one(tasks)
+        errors = self._one_by_one(tasks) if self._threads else self._by_repeat(tasks)
         # the cause of a stop comes before a mere stop
         for error in sorted(errors, key=lambda error: isinstance(error, Stopped)):
             raise error
@@ -167,7 +168,7 @@ class Forked:
             return [
                 Interrupted(
                     "a process of the loop ended before its work"
-                    f" (exit code {self._process.exitcode}); the same command goes on"
+                    f" (exit code {self._process.exitcode})"
                 )
             ]
 
@@ -201,7 +202,7 @@ def _serve(
 
     signal.signal(signal.SIGTERM, stop)
     try:
-        while tasks := pipe.recv():
+        while (tasks := pipe.recv()) is not None:
             pipe.send([_portable(error) for error in do(own, core, tasks)])
     finally:
         own.sandbox.box.close()

@@ -1,7 +1,7 @@
 """Open a study or go on with it: ledger, secret, store, box and gate, tied together by its root.
 
-A study is opened by a single process at a time. `open_study` refuses settings, an image or own
-files unlike the root's pins.
+A study is opened by a single loop at a time, which may fork. `open_study` refuses settings, an
+image or own files unlike the root's pins.
 """
 
 from dataclasses import replace

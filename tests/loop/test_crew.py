@@ -89,6 +89,16 @@ def test_a_study_in_one_two_or_three_processes_finds_the_same_and_verifies(small
     assert found[0] == found[1] == found[2] and len(found[0][0]) == 8
 
 
+def test_a_single_repeat_is_not_split_among_workers(small):
+    """What a proposer reads is in the order of the ledger, so its campaigns take turns."""
+    orders = []
+    for processes in (1, 4):
+        config = small(processes, "study.repeats=1", "study.start_trials=8")
+        _run(config)
+        orders.append([(p.arm, p.index) for p in fold_entries(entries(config)).plans.values()])
+    assert orders[0] == orders[1]
+
+
 def test_processes_work_at_the_same_time(small, monkeypatch):
     """Each of two processes waits inside its first job for the other one."""
     both = get_context("fork").Barrier(2)
@@ -152,7 +162,7 @@ def test_a_paused_campaign_stops_no_other(small, monkeypatch):
         crew.run_campaign(campaign)
 
     monkeypatch.setitem(crew._STAGES, "campaign", stage)
-    config = small(2)
+    config = small(2, "study.start_trials=0")  # a stage without any task ends no process
     with pytest.raises(NoBaseline):
         _run(config)
     assert len(fold_entries(entries(config)).ended) == 7
