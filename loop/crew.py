@@ -10,6 +10,7 @@ import ctypes
 import os
 import pickle
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -193,7 +194,12 @@ def _serve(
     theirs.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which tells
     _end_with(parent)
-    own = reopen(running)
+    try:
+        own = reopen(running)
+    except BaseException as error:
+        pipe.recv()
+        pipe.send([_portable(error)])
+        return
     own.say = pipe.send
 
     def stop(*_: object) -> None:
@@ -211,7 +217,7 @@ def _serve(
 
 def _end_with(parent: int) -> None:
     """Let the kernel kill this process when its parent ends, however it ends."""
-    if hasattr(ctypes, "CDLL") and os.uname().sysname == "Linux":
+    if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)

@@ -16,7 +16,7 @@ import pytest
 from studies import entries, mandate
 
 from configs.entries import EndEntry, PauseEntry, QuestionsEntry, facts_of
-from configs.errors import HeirloopError, Interrupted, NeedsHuman, NoBaseline, Stopped
+from configs.errors import HeirloopError, Interrupted, NeedsHuman, NoBaseline, NoBox, Stopped
 from loop import crew, session
 from loop.facts.facts import fold_entries
 from loop.settings import compose_settings
@@ -153,6 +153,12 @@ class Odd(Exception):
 
     def __init__(self, first):
         super().__init__(lambda: first)
+
+
+def test_a_process_that_cannot_open_the_study_says_why(small, monkeypatch):
+    monkeypatch.setattr(crew, "reopen", lambda running: _raise(NoBox("no box for a second one")))
+    with pytest.raises(NoBox, match="no box for a second one"):
+        _run(small(2))
 
 
 def test_a_paused_campaign_stops_no_other(small, monkeypatch):
