@@ -7,19 +7,21 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from configs.arms import START
 from configs.entries import EndEntry, PauseEntry, SessionEntry, WarningEntry
-from configs.errors import HeirloopError, Stopped, VerificationFailed
+from configs.errors import HeirloopError, Paused, Stopped, VerificationFailed
 from configs.settings.config import Config
 from evals.claims import warning
-from loop.campaign import Say
-from loop.crew import Crew, Stage, Task, hire
+from loop.campaign import Campaign, Say
+from loop.course import finish_campaign, run_campaign, run_start_trial
 from loop.export import track
 from loop.export.write import mirror_tables
 from loop.facts.facts import Facts, fold_entries
@@ -42,6 +44,8 @@ from sandbox.ledger import FILE, Ledger
 
 Publish = Callable[[Ledger, Facts, Path], dict[str, Any]]
 """Write the documents of a run for people and programs; return its summary."""
+Task = Callable[[int | None], None]
+"""Do a part of the study's work on a core."""
 View = Callable[[Running], AbstractContextManager[Say]]
 """Show a run while it goes on; the context gives the function for printing a line."""
 
@@ -64,16 +68,10 @@ def execute(
     mirror = track.make(config.tracker, config.study.name, running.folder, running.root)
     started = time.monotonic()
     try:
-        with (
-            hire(running) as crew,
-            view(running) as say,
-            _signals(running, crew),
-            _watched(running, crew),
-            _calling(running),
-        ):
+        with view(running) as say, _signals(running), _watched(running), _calling(running):
             running.say = say
             _tell_fall_back(running, say)
-            _run_campaigns(running.config, crew)
+            _run_campaigns(running, say)
         _heed_warning(running)
         if not running.facts().closed:
             running.ledger.append(EndEntry(reason="every campaign ended"))
@@ -130,16 +128,61 @@ def _calling(running: Running) -> AbstractContextManager[None]:
     return Caller(Gate(running.ledger, running.store), running.folder).calling()
 
 
-def _run_campaigns(config: Config, crew: Crew) -> None:
+def _run_campaigns(running: Running, say: Say) -> None:
     """Run the trials of the start, then every campaign, then the measures of skill."""
-    repeats = range(config.study.repeats)
-    starts = range(config.study.start_trials)
-    crew.run(
-        [Task("start trial", START, repeat, number) for repeat in repeats for number in starts]
-    )
-    stages: tuple[Stage, ...] = ("campaign", "skill")
-    for stage in stages:
-        crew.run([Task(stage, arm, r) for r in repeats for arm in config.arms()])
+    study = running.config.study
+
+    def on(step: Callable[[Campaign], None], arm: str, repeat: int) -> Task:
+        return lambda core: step(Campaign(running, arm, repeat, core, say))
+
+    trials = [
+        on(partial(run_start_trial, number=number), START, repeat)
+        for repeat in range(study.repeats)
+        for number in range(study.start_trials)
+    ]
+    _run_side_by_side(running, trials)
+    for step in (run_campaign, finish_campaign):
+        campaigns = [
+            on(step, arm, repeat)
+            for repeat in range(study.repeats)
+            for arm in running.config.arms()
+        ]
+        _run_side_by_side(running, campaigns)
+
+
+def _run_side_by_side(running: Running, tasks: Sequence[Task]) -> None:
+    """Run tasks in as many threads as jobs may run at a time, a core each.
+
+    The first error stops the others; a paused arm does not.
+    """
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [None]
+    free = [cores[i % len(cores)] for i in range(running.config.box.parallel)]
+    lock = threading.Lock()
+
+    def run(task: Task) -> None:
+        with lock:
+            core = free.pop()
+        try:
+            task(core)
+        except Paused:
+            raise
+        except BaseException:
+            running.stopped = True
+            raise
+        finally:
+            with lock:
+                free.append(core)
+
+    with ThreadPoolExecutor(running.config.box.parallel) as pool:
+        futures = [pool.submit(run, task) for task in tasks]
+    _raise_first(futures)
+
+
+def _raise_first(futures: Sequence[Future[None]]) -> None:
+    """Raise the first error; the cause of a stop comes before a mere stop."""
+    errors = [error for future in futures if (error := future.exception())]
+    for error in sorted(errors, key=lambda error: isinstance(error, Stopped)):
+        raise error
 
 
 def _heed_warning(running: Running) -> None:
@@ -185,7 +228,7 @@ def _list_feedback(running: Running, summary: dict[str, Any]) -> Iterator[dict[s
 
 
 @contextmanager
-def _signals(running: Running, crew: Crew) -> Iterator[None]:
+def _signals(running: Running) -> Iterator[None]:
     """Obey signals while the study runs, and give them back to the process afterwards.
 
     Ctrl-C ends the process, and the same command goes on. SIGTERM is an order to stop, to be lifted
@@ -195,7 +238,7 @@ def _signals(running: Running, crew: Crew) -> Iterator[None]:
     def end(number: int, _: FrameType | None) -> None:
         if number == signal.SIGTERM:
             running.ordered = "SIGTERM"
-        _stop(running, crew)
+        _stop(running)
 
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -209,7 +252,7 @@ def _signals(running: Running, crew: Crew) -> Iterator[None]:
 
 
 @contextmanager
-def _watched(running: Running, crew: Crew) -> Iterator[None]:
+def _watched(running: Running) -> Iterator[None]:
     """Obey orders from outside while the loop is busy: a file STOP, `heirloop stop`, SIGTERM.
 
     A study that cannot be watched is stopped, and the reason is raised.
@@ -221,10 +264,10 @@ def _watched(running: Running, crew: Crew) -> Iterator[None]:
         try:
             while not done.wait(0.1):
                 _need_same(first, file)
-                _obey(running, crew)
+                _obey(running)
         except Exception as error:
             running.unwatched = error
-            _stop(running, crew)
+            _stop(running)
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
@@ -262,14 +305,14 @@ def _tell_unwatched(running: Running, error: Exception) -> HeirloopError:
     return error if isinstance(error, Stopped) else Stopped(reason)
 
 
-def _stop(running: Running, crew: Crew) -> None:
-    crew.stop()
+def _stop(running: Running) -> None:
+    running.stopped = True
     running.sandbox.box.stop()
 
 
-def _obey(running: Running, crew: Crew) -> None:
+def _obey(running: Running) -> None:
     gate = running.gate
     if stop_file.is_there(running.folder) and gate.refresh().memory.halt != "stop":
         control.order(running.ledger, "stop", "file STOP", stop_file.read_reason(running.folder))
     if gate.refresh().memory.halt == "stop" and not running.stopped:
-        _stop(running, crew)
+        _stop(running)

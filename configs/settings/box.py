@@ -18,9 +18,7 @@ class Box:
     warm: bool = True
     "keep a process with torch imported inside the box, and fork each job from it"
     parallel: int = 2
-    """jobs at a time, each on a core of its own; a study that trains nothing runs in as many
-    processes instead, and each repeat in one of them
-    """
+    "jobs at a time, each on a core of its own"
     image: str = "heirloop-box"
     "docker: name or digest of the image; its digest is pinned in the study root"
     runtime: str = ""

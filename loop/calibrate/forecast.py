@@ -67,15 +67,10 @@ def forecast(config: Config, worst: bool) -> Forecast:
             asked += repeats * course.proposals * each
     seconds = weighted * config.task.planned_cpu_us / 1e6 + jobs * JOB_SECONDS
     if config.box.kind == "planted":
-        return Forecast(
-            jobs=jobs,
-            cpu_seconds=seconds,
-            minutes=jobs / 3000 / config.box.parallel,
-            money_micros=0,
-        )
+        return Forecast(jobs=jobs, cpu_seconds=seconds, minutes=jobs / 3000, money_micros=0)
     minutes = seconds / config.box.parallel / 60
     if config.task.table:  # only weights that propose are trained
-        minutes = (jobs / TABLE_JOBS + asked / 60) / config.box.parallel
+        minutes = jobs / TABLE_JOBS + asked / config.box.parallel / 60
     llm = config.proposer.llm
     price = llm.worst(llm.prompt_bytes) if llm and questions else Amount()
     return Forecast(

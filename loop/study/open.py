@@ -1,7 +1,7 @@
 """Open a study or go on with it: ledger, secret, store, box and gate, tied together by its root.
 
-A study is opened by a single loop at a time, which may fork. `open_study` refuses settings, an
-image or own files unlike the root's pins.
+A study is opened by a single process at a time. `open_study` refuses settings, an image or own
+files unlike the root's pins.
 """
 
 from dataclasses import replace
@@ -61,16 +61,6 @@ def open_study(config: Config, box: Box | None = None, lean: bool = False) -> Ru
     except BaseException:
         box.close()
         raise
-
-
-def reopen(running: Running) -> Running:
-    """Open a study once more in a forked process of its loop, with a box and connections of its
-    own.
-    """
-    config, folder, lasting = running.config, running.folder, not simulated(running.config)
-    ledger = open_ledger(folder, durable=lasting, loop=True)
-    store = Store(folder / "store", durable=lasting)
-    return _tie(config, folder, ledger, store, make_box(config), running.secret, lean=True)
 
 
 def _open(config: Config, folder: Path, fresh: bool, box: Box, lean: bool) -> Running:

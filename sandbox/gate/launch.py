@@ -21,7 +21,7 @@ from sandbox.gate.memory import Memory
 class Halted(Stopped):
     """A person, a tripwire or a drill holds the study; `how` is stop, pause, drill or slow."""
 
-    def __init__(self, text: str, how: str = "") -> None:
+    def __init__(self, text: str, how: str) -> None:
         super().__init__(text)
         self.how = how
 

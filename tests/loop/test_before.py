@@ -47,7 +47,7 @@ def test_a_study_on_a_table_waits_only_for_weights_that_propose(tmp_path):
     path = fabricated.write(tmp_path, fabricated.fabricate(seeds=2, notebook=True))
     table = ["study=tabulated", f"task.table={path}"]
     programs = forecast(compose_settings([*table, "study.arms=[random]"]), False)
-    assert programs.minutes == programs.jobs / TABLE_JOBS / 2  # processes
+    assert programs.minutes == programs.jobs / TABLE_JOBS
     asking = compose_settings(
         [*table, "study.arms=[self]", "proposer=notebook", "study.start_trials=16"]
     )

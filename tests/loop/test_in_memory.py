@@ -25,10 +25,7 @@ from loop.settings import compose_settings
 from loop.study import open as study_open
 from sandbox.ledger import Ledger
 
-SMALL = [
-    *("study=tabulated", "study.name=t", "study.repeats=2", "study.generations=4"),
-    "box.parallel=1",  # in the order of the played study
-]
+SMALL = ["study=tabulated", "study.name=t", "study.repeats=2", "study.generations=4"]
 TABLE = "task.table=fabricated-v1.parquet"
 
 

@@ -26,7 +26,7 @@ FIELDS = ("hypothesis", "knobs", "predicted_gain", "edits")
 class Unusable(BadInput):
     """An answer that is no proposal; `text` is the model's own."""
 
-    def __init__(self, why: str, text: str = "") -> None:
+    def __init__(self, why: str, text: str) -> None:
         super().__init__(why)
         self.text = text
 
