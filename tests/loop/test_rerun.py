@@ -170,7 +170,7 @@ def test_a_study_killed_after_every_few_transactions_ends_as_if_nothing_had_happ
     for _ in range(400):
         with monkeypatch.context() as patch:
             # An approval pays for each job of its plan once, so no job of it is lost here.
-            killing(patch, rng.randint(9, 16), whole_jobs=kind == "reviewer")
+            killing(patch, rng.randint(5, 9), whole_jobs=kind == "reviewer")
             try:
                 play(cfg)
                 break
