@@ -71,8 +71,9 @@ class Measurement:
         self.config, self.file = config, _rows_file(name)
         self.minimum = config.objective.minimum_effect
         decides = digest([config.task.format(), config.task.baseline, config.task.cost])[:32]
+        code = stamp_code()
         self.cases = [
-            SideToMeasure(family=family, side=side, stamp=stamp(family, stamp_code(), decides))
+            SideToMeasure(family=family, side=side, stamp=stamp(family, code, decides))
             for family in self.families
             if family.unit != "escape"
             for side in (SIDES if family.hostile else SIDES[1:])
