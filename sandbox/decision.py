@@ -55,11 +55,11 @@ class Subject:
     "classes of decision that it can get"
     objective: str
     "digest of the objective"
-    requested: Amount
+    requested: Amount = field(default_factory=Amount)
     "worst case"
-    parent: str
+    parent: str = ""
     "champion that a plan starts from"
-    generation: int
+    generation: int = 0
     "depth of a plan; number of an amendment"
     arm: str = ""
     "who asks; empty: a person"

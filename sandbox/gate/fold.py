@@ -36,7 +36,7 @@ from configs.entries import (
     StartEntry,
 )
 from configs.errors import VerificationFailed
-from configs.records import Amount, Approval, Mandate, Plan
+from configs.records import Approval, Mandate, Plan
 from sandbox import keys
 from sandbox.canonical import digest
 from sandbox.decision import HOUR, Request, Subject, unix
@@ -121,7 +121,6 @@ def _fold_amendment(memory: Memory, entry: Entry, fact: AmendmentEntry) -> None:
         digest=fact.digest,
         classes=("amend",),
         objective=fact.objective,
-        requested=Amount(),
         parent=memory.rules.decided,
         generation=fact.version,
         version=memory.rules.version,
@@ -216,6 +215,9 @@ def _fold_control(memory: Memory, entry: Entry, fact: ControlEntry) -> None:
     elif order == "resume":
         if memory.may_resume():
             memory.halt, memory.halted, memory.per_hour = "", "", 0
+            for plan, states in memory.jobs.items():  # what the box lost may be tried again
+                anew = ((slot, replace(state, lost=0)) for slot, state in states.items())
+                memory.jobs[plan] = _shared(tuple(anew))
     elif order == "drill":
         if memory.drillable():
             memory.halt, memory.halted = "drill", entry.hash
@@ -230,9 +232,6 @@ def _fold_control(memory: Memory, entry: Entry, fact: ControlEntry) -> None:
             digest=entry.hash,
             classes=("resume",),
             objective=digest(memory.rules.config.objective),
-            requested=Amount(),
-            parent="",
-            generation=0,
             version=memory.rules.version,
         )
 

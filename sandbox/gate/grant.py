@@ -45,7 +45,8 @@ def next_grant(memory: Memory, name: str, role: PlanRole, index: int) -> Grant:
     before = memory.job_state(name, role, index)
     if before.lost >= ATTEMPTS:
         raise NeedsHuman(
-            f"job {role} {index} of plan {name[:12]} was lost {ATTEMPTS} times by the box"
+            f"job {role} {index} of plan {name[:12]} was lost {ATTEMPTS} times by the box;"
+            " `heirloop pause RUN`, then `heirloop resume RUN` lets it be tried again"
         )
     yes = memory.allowed.get((name, plan.change_class))
     unnamed = Grant(

@@ -25,7 +25,7 @@ class JobState:
     begun: int = 0
     "attempts"
     lost: int = 0
-    "attempts lost by the box, without those that people killed"
+    "attempts lost by the box since people resumed, without those that they killed"
     stage: Literal["", "running", "lost", "done"] = ""
     "the last attempt: none, under way, to be repeated, or used up"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from fakes import FakeBox
+from fakes import FakeBox, outcome
 from studies import (
     HUMAN,
     SCRIPT,
@@ -36,12 +36,12 @@ from evals.oversight import PAIRS, SignedDecision, cost, detection
 from loop import terminal
 from loop.facts.canaries import is_canary
 from loop.measure import confirm
-from loop.people import stand_in
+from loop.people import acts, stand_in
 from loop.plan import apply_proposal
 from loop.study import root
 from loop.verify import decisions
 from loop.verify.run import verify
-from sandbox import budget, incident, keys, ledger
+from sandbox import budget, control, incident, keys, ledger
 from sandbox import gate as gates
 from sandbox.canonical import digest
 from sandbox.decision import unix
@@ -153,6 +153,20 @@ def test_a_job_that_the_box_loses_runs_three_times_and_an_order_to_stop_does_not
             for stage in ("running", "done"):
                 memory.jobs[name] = {"train 0": JobState(begun=lost + 2, lost=lost, stage=stage)}
                 assert "was used" in grants.find_misuse(memory, again)
+
+
+def test_a_job_that_the_box_lost_three_times_is_tried_again_once_people_resume(tmp_path, go):
+    cfg, lost = config(tmp_path), outcome("box", "starved")
+    mandate(cfg)
+    box = FakeBox(better, lambda execution: lost if len(box.ran) > 12 else None)
+    for _ in range(2):  # the same command again changes nothing
+        with pytest.raises(NeedsHuman, match=r"lost 3 times by the box; `heirloop pause RUN`"):
+            go(cfg, box)
+    assert len(box.ran) == 12 + grants.ATTEMPTS
+    folder = Path(cfg.runs) / "t"
+    control.hold(folder, "pause", "ada", "the machine was busy")
+    acts.resume(folder, "ada")
+    assert go(cfg, FakeBox(better))["finished"]
 
 
 @pytest.mark.parametrize("enforced", [True, False])

@@ -1,0 +1,198 @@
+"""Studies that are really killed: SIGKILL at a random instant, again and again.
+
+`crash` forks a process that runs a study, kills it or its box after a random time and starts it
+again, until it ends. `kept` tells what a study found, which no kill may change, and `flaws` what a
+kill may never leave behind. A job alone is never killed: from outside that looks as if its program
+had died, which is a result.
+"""
+
+import collections
+import os
+import random
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+from configs.settings.config import Config
+from loop import session
+from loop.settings import compose_settings
+from loop.verify.run import verify
+from sandbox.box.kill import find_processes
+from sandbox.budget import balances
+from sandbox.heads import open_ledger
+
+Play = Callable[[], object]
+KINDS = {
+    "program": ["study.arms=[planted,random]"],
+    "weights": ["study.arms=[self]", "task.notebook=true", "study.skill_proposals=2"],
+    "reviewer": [
+        "study.arms=[planted]",
+        "autonomy=assisted",
+        "reviewer=scripted",
+        "gates=attended",
+        "gates.canaries=1.0",
+        "gates.requests_per_hour=100000",
+    ],
+}
+"""Planted studies whose proposers are a program, weights, and a program under a reviewer."""
+REAL = [
+    "study=single",
+    "task=fast-v1",
+    "box=namespace",
+    "box.parallel=2",
+    "study.name=t",
+    "study.arms=[random]",
+    "study.repeats=2",
+    "study.generations=1",
+    "study.proposals=2",
+    "study.confirm_replicates=4",
+    "study.final_replicates=4",
+    "objective.acceptance=greedy",
+    "objective.first_look=2",
+    *(f"budget.{role}.wall_us=600000000" for role in ("train", "predict", "propose")),
+]
+"""A small study whose trainings are real, in a box."""
+
+
+def compose(kind: str, seed: int) -> Config:
+    """Return a small study, planted or real, in the folder `runs` of the working directory."""
+    if kind == "real":
+        return compose_settings([*REAL, f"study.seed={seed}"])
+    return compose_settings(
+        [
+            "study=planted",
+            "study.name=t",
+            f"study.seed={seed}",
+            "study.repeats=2",
+            "study.generations=2",
+            "study.proposals=2",
+            "study.start_trials=8",
+            "study.confirm_replicates=6",
+            "study.final_replicates=4",
+            "objective.acceptance=paired_t",
+            "objective.alpha=0.3",
+            "task.world=linear",
+            *KINDS[kind],
+        ]
+    )
+
+
+def play(cfg: Config) -> None:
+    """Run a study as the command does, to its end, with its report at the end."""
+    assert session.execute(cfg)["finished"]
+
+
+def crash(play: Play, rng: random.Random, span: float, most: int) -> int:
+    """Run a study in processes that are killed at random within `span` seconds; return the kills.
+
+    A kill hits the loop or one of its boxes. After `most` kills the study is left alone. Raises
+    RuntimeError where a process fails by itself.
+    """
+    kills = pid = 0
+    while True:
+        pid = pid or _begin(play)
+        if _ends(pid, span * rng.random() if kills < most else None):
+            return kills
+        victim = rng.choice([pid, *find_processes(pid)])
+        with suppress(ProcessLookupError):  # a box may have ended by itself
+            os.kill(victim, signal.SIGKILL)
+            kills += 1
+        if victim == pid:
+            os.waitpid(pid, 0)
+            pid = 0
+
+
+def _begin(play: Play) -> int:
+    """Play in a forked process, which ends without its parent's clean-up; return its number."""
+    sys.stdout.flush()
+    if pid := os.fork():
+        return pid
+    try:
+        play()
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+
+def _ends(pid: int, seconds: float | None) -> bool:
+    """Wait for so many seconds at most; tell whether a process ended by then, and well."""
+    end = time.monotonic() + (seconds or 0)
+    while seconds is None or time.monotonic() < end:
+        done, status = os.waitpid(pid, 0 if seconds is None else os.WNOHANG)
+        if done:
+            if status:
+                raise RuntimeError(f"the study ended with {os.waitstatus_to_exitcode(status)}")
+            return True
+        time.sleep(0.001)
+    return False
+
+
+def kept(cfg: Config) -> dict[str, Any]:
+    """Return what a study found: champions, verdicts, scores and looks of each campaign, in order.
+
+    Plans are named by what they are, since a digest holds times and signatures of chance.
+    """
+    found: dict[str, list[Any]] = collections.defaultdict(list)
+    names: dict[str, tuple[Any, ...]] = {}
+    for entry in entries(cfg):
+        body = entry.body
+        if entry.kind == "plan":
+            plan = body["plan"]
+            place = (plan["arm"], plan["repeat"], plan["generation"], plan["index"])
+            names[body["digest"]] = (*place, plan["purpose"], str(plan["recipe"]))
+            found[f"{plan['arm']} {plan['repeat']} plans"].append(names[body["digest"]])
+        elif entry.kind in ("verdict", "champion", "score", "look"):
+            name = names[body["plan"]]
+            told = {key: body.get(key) for key in ("split", "index", "scores", "verdict")}
+            found[f"{name[0]} {name[1]} {entry.kind}"].append((name, str(told)))
+    return dict(found)
+
+
+def entries(cfg: Config) -> list[Any]:
+    """Return the entries of a study, and close its ledger: a process is forked again after it."""
+    with closing(open_ledger(folder_of(cfg))) as ledger:
+        return list(ledger.entries())
+
+
+def lost_jobs(cfg: Config) -> int:
+    """Return how many jobs a kill ended, which were then granted anew."""
+    ends = [entry.body["result"] for entry in entries(cfg) if entry.kind == "job"]
+    return sum(result["status"] == "box" for result in ends)
+
+
+def folder_of(cfg: Config) -> Path:
+    """Return the folder of a study."""
+    return Path(cfg.runs) / cfg.study.name
+
+
+def flaws(cfg: Config) -> Iterable[str]:
+    """Yield what a kill left behind and never may: nothing, where the promises hold."""
+    verify(folder_of(cfg))
+    lines, ended = entries(cfg), collections.Counter[tuple[Any, ...]]()
+    started, settled = collections.Counter[str](), collections.Counter[str]()
+    for line in lines:
+        body = line.body
+        if line.kind == "start":
+            started[body["grant"]["nonce"]] += 1
+        elif line.kind == "job":
+            settled[body["nonce"]] += 1
+            ended[body["plan"], body["role"], body["index"]] += body["result"]["status"] != "box"
+    yield from (f"job {slot} took effect {n} times" for slot, n in ended.items() if n > 1)
+    yield from (f"grant {nonce} was used {n} times" for nonce, n in started.items() if n > 1)
+    yield from (f"grant {nonce} was settled {n} times" for nonce, n in settled.items() if n > 1)
+    yield from (f"the job of grant {nonce} has no end" for nonce in started.keys() - settled.keys())
+    with closing(open_ledger(folder_of(cfg))) as ledger:
+        for account, cells in ledger.read(balances).items():
+            for resource, cell in cells.items():
+                if cell["reserved"]:
+                    yield f"{cell['reserved']} {resource} stay reserved in account {account}"
+                if cell["spent"] > cell["limit"]:
+                    yield f"account {account} spent more {resource} than its limit"
+    parts = [path for path in folder_of(cfg).rglob(".*") if path.is_file()]
+    yield from (f"{path.name} is a rest of a write" for path in parts if len(parts) > len(lines))
