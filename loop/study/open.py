@@ -19,6 +19,7 @@ from loop.facts.nearest import WeightIndex
 from loop.facts.reader import FactsReader
 from loop.study import own_files
 from loop.study.box import make_box
+from loop.study.disk import need_local
 from loop.study.items import HeldOut
 from loop.study.root import begin
 from loop.study.running import Running
@@ -64,6 +65,7 @@ def open_study(config: Config, box: Box | None = None, lean: bool = False) -> Ru
 
 
 def _open(config: Config, folder: Path, fresh: bool, box: Box, lean: bool) -> Running:
+    need_local(folder)
     folder.mkdir(parents=True, exist_ok=True)
     lock = _lock(folder)
     lasting = not simulated(config)

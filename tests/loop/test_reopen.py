@@ -25,6 +25,7 @@ from configs.records import Amount
 from loop import session
 from loop.command.main import cli
 from loop.people import acts, requests
+from loop.study import disk
 from loop.study import fork as forks
 from loop.verify.run import verify, verify_and_record
 from sandbox import budget, charges, control, heads, incident, keys, lock
@@ -439,3 +440,28 @@ def test_a_stop_of_a_damaged_ledger_is_one_sentence(cfg, tmp_path, sql):
         assert isinstance(result.exception, HeirloopError) or (ended and verb == "stop")
         assert "is stopped" in str(result.exception) or ended
     assert (folder / "STOP").exists() or ended
+
+
+@pytest.mark.parametrize("kind", ["nfs4", "cifs", "fuse.sshfs"])
+def test_a_run_on_a_network_file_system_is_refused_before_anything_is_written(
+    tmp_path, go, monkeypatch, kind
+):
+    """The kernel's list names the disk of another machine, with a space in its path, below a local
+    one.
+    """
+    far = tmp_path / "far away"
+    far.mkdir()
+    octal = str(far).replace(" ", r"\040")
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(
+        "21 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
+        f"44 21 0:50 / {octal} rw shared:9 - {kind} host:/x rw\n"
+    )
+    monkeypatch.setattr(disk, "MOUNTS", mounts)
+    cfg = replace(config(tmp_path), runs=str(far / "runs"))
+    mandate(cfg)
+    with pytest.raises(BadInput, match=rf"network file system \({kind}\).*runs=FOLDER"):
+        go(cfg, FakeBox(better))
+    assert not (far / "runs").exists()
+    cfg = config(tmp_path)
+    assert go(cfg, FakeBox(better))["finished"]
