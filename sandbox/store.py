@@ -93,6 +93,18 @@ class Store:
             while self._size > HELD_BYTES:
                 self._size -= len(self._held.popitem(last=False)[1][0]) + ROW_BYTES
 
+    def drop(self, name: str) -> None:
+        """Delete the file of a digest, if there is one; the caller recorded that it goes."""
+        Path(self._place(name)).unlink(missing_ok=True)
+        with self._lock:
+            held = self._held.pop(name, None)
+            self._size -= len(held[0]) + ROW_BYTES if held else 0
+
+    def size(self, name: str) -> int:
+        """Return the bytes of a stored file; 0 where there is none."""
+        place = Path(self._place(name))
+        return place.stat().st_size if place.is_file() else 0
+
     def put_bundle(self, files: Mapping[str, bytes]) -> str:
         """Store files and their manifest; return the manifest's digest."""
         return self.put(canonical({name: self.put(data) for name, data in files.items()}))

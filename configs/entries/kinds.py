@@ -36,6 +36,7 @@ from configs.entries.study import (
     EndEntry,
     LimitEntry,
     PauseEntry,
+    PruneEntry,
     QuestionsEntry,
     SessionEntry,
     StudyEntry,
@@ -64,6 +65,7 @@ Fact = (
     | SessionEntry
     | PauseEntry
     | EndEntry
+    | PruneEntry
     | ComputeEntry
     | NotebookEntry
     | HistoryEntry
@@ -114,6 +116,7 @@ KINDS: dict[str, type[Fact]] = {
     "session": SessionEntry,
     "pause": PauseEntry,
     "end": EndEntry,
+    "prune": PruneEntry,
     "compute": ComputeEntry,
     "notebook": NotebookEntry,
     "history": HistoryEntry,

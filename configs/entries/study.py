@@ -198,6 +198,21 @@ class EndEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PruneEntry:
+    """A person dropped stored bytes that no verification reads; their digests stay known."""
+
+    kind: ClassVar[str] = "prune"
+    blobs: str
+    "digest of the list of the dropped digests, a JSON array in order"
+    count: int
+    "dropped files"
+    size: int
+    "their bytes together"
+    who: str
+    "person"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ComputeEntry:
     """A statement of the charged compute was signed and given out."""
 

@@ -60,6 +60,7 @@ EXAMPLES: dict[str, str] = {
     "power": "heirloop power --gain 0.1 study=quickstart",
     "propose": "heirloop propose runs/mine proposal.json --arm human",
     "proposers": "heirloop proposers",
+    "prune": "heirloop prune runs/quickstart --dry",
     "recall": 'heirloop recall runs/quickstart 3f2a9c41 --why "it learned the wrong thing"',
     "replay": "heirloop replay runs/quickstart 3f2a9c41",
     "report": "heirloop report runs/quickstart",

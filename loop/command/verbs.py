@@ -154,6 +154,10 @@ VERBS: dict[str, tuple[str, str]] = {
         "study:proposers",
         "List every proposer with its view and its cost.",
     ),
+    "prune": (
+        "orders:prune",
+        "Drop the weights of a finished run that no verification reads; the ledger says which.",
+    ),
     "recall": (
         "orders:recall",
         "Quarantine a successor and its descendants: neither parent nor champion any more.",

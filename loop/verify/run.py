@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy.exc import DatabaseError
 
-from configs.build import plain
+from configs.build import plain, strict_json
 from configs.entries import (
     AccountEntry,
     AcknowledgementEntry,
@@ -29,6 +29,7 @@ from configs.entries import (
     LimitEntry,
     NotebookEntry,
     PlanEntry,
+    PruneEntry,
     QuestionsEntry,
     StudyEntry,
     facts_of,
@@ -44,6 +45,7 @@ from loop.verify.selections import check_selections
 from sandbox import control, incident, keys
 from sandbox.budget import Balances, balances
 from sandbox.charges import RESERVING, SETTLING, replay, reservation, settlement
+from sandbox.foreign import LINES_BYTES
 from sandbox.ledger import Ledger
 from sandbox.store import Store
 
@@ -100,9 +102,11 @@ def verify(folder: Path, copy: Path | None = None) -> dict[str, Any]:
     replayed = rederive(ledger, store)
     _check_balances(ledger, entries, replayed.limits)
     _check_acknowledgements(entries)
+    dropped = read_dropped(entries, store)
     for entry in entries:
         for blob in list_blobs(entry):
-            store.get(blob)
+            if blob not in dropped or store.size(blob):
+                store.get(blob)
     facts = FactsReader(ledger).facts()
     for plan in facts.plans.values():
         store.get_bundle(plan.bundle)
@@ -116,7 +120,14 @@ def verify(folder: Path, copy: Path | None = None) -> dict[str, Any]:
         "scores": recompute.check_scores(store, facts, ledger),
         "incidents outside the run": len(incident.outside(entries[0].hash, folder)),
         "findings": replayed.findings,
+        "dropped files": len(dropped),
     }
+
+
+def read_dropped(entries: Sequence[Entry], store: Store) -> set[str]:
+    """Return the digests of the files that people dropped from the store (loop/verify/prune.py)."""
+    lists = [store.get(fact.blobs) for fact in facts_of(entries, PruneEntry)]
+    return {name for data in lists for name in strict_json(data, limit=LINES_BYTES)}
 
 
 def _check_balances(ledger: Ledger, entries: Sequence[Entry], limits: dict[str, Amount]) -> None:

@@ -44,6 +44,7 @@ ON_RUN = {
     "pending": ["RUN"],
     "plans": ["RUN"],
     "propose": ["RUN", "FILE"],
+    "prune": ["RUN"],
     "recall": ["RUN", "abc", "--why", "x"],
     "replay": ["RUN", "abc"],
     "report": ["RUN"],
