@@ -13,7 +13,7 @@ from conftest import ROOT
 from fakes import FakeBox, outcome, predictions
 from safetensors.numpy import load, save
 from stub_model import say, stub
-from studies import config, entries, mandate
+from studies import config, entries, mandate, read_facts
 
 from configs.build import parse, strict_json
 from configs.cost import parameters
@@ -34,7 +34,9 @@ from loop.propose.outside.prompt import prompt
 from loop.propose.outside.read import read
 from loop.propose.view import ProposerView
 from loop.settings import compose_settings
+from loop.verify.origins import check_origins
 from loop.verify.run import verify
+from sandbox.store import Store
 
 TRAIN = (ROOT / "models" / "train.py").read_text()
 
@@ -447,6 +449,12 @@ def test_the_ablation_runs_as_arms_of_one_study_and_each_arm_lacks_its_part(tmp_
     assert set(each["evolve_unscreened"].values()) == {1} and set(each["evolve"].values()) == {3}
     confirmed = {e.body["plan"] for e in entries(cfg) if e.kind == "verdict"}
     assert all(fact.digest in confirmed for fact in rows["evolve_unscreened"])
+    store, facts = Store(tmp_path / "runs" / "t" / "store"), read_facts(tmp_path / "runs" / "t")
+    fact = next(fact for fact in rows["evolve"] if fact.plan.generation == 2)
+    for field, wrong in (("island", (fact.origin.island + 1) % 3), ("cell", (99, 99))):
+        moved = {fact.digest: replace(fact.origin, **{field: wrong})}
+        with pytest.raises(VerificationFailed, match="is recorded on island"):
+            check_origins(store, facts, cfg, moved)
     between = measure([tmp_path / "runs" / "t"])["between"]["evolve"]
     assert set(between["gain"]) == {f"minus {arm}" for arm in ABLATION[1:]}
     assert set(between["cells"]) == {f"minus {arm}" for arm in ABLATION[1:-1]}
