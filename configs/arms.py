@@ -1,10 +1,14 @@
 """Arms of a study: the variants of the loop that settings, loop and instruments share."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 START = "start"
 """The arm of the shared first trials; each trial is a repeat of it."""
+
+
+EVOLVE = "evolve"
+"""The proposer that evolves programs, and the arm with all of its parts."""
 
 
 ONE_SHOT = ("one_shot", "one_shot_free")
@@ -105,6 +109,12 @@ class Arm:
     """whether its proposals change nothing, and its candidates train under seeds of their own: a
     comparison of like with like (an A/A test), in which every difference is noise
     """
+    evolve: tuple[tuple[str, Any], ...] = ()
+    "settings of the program database that the arm fixes (proposer.evolve)"
+    screens: bool = True
+    """whether a generation screens all proposals of the study and confirms the best; else it has a
+    single proposal, which is confirmed whatever its score on feedback
+    """
 
 
 ARMS: dict[str, Arm] = {
@@ -130,11 +140,16 @@ ARMS: dict[str, Arm] = {
     "parallel_separate_tpe": Arm(proposer="tpe", notes="separate"),
     REFERENCE: Arm(proposer="random", limited=False),
     "reseed": Arm(proposer="reseed", reseeds=True),
+    "evolve_one_island": Arm(proposer=EVOLVE, evolve=(("islands", 1),)),
+    "evolve_no_grid": Arm(proposer=EVOLVE, evolve=(("grid", False),)),
+    "evolve_unscreened": Arm(proposer=EVOLVE, screens=False),
+    "edits": Arm(proposer=EVOLVE, evolve=(("archive", False), ("islands", 1))),
 }
 """Arms with a name other than their proposer's. `self` is the loop closed on itself.
 
 The others differ from it in a single thing (docs/instruments.md). `one_shot` and the arms of MORE
-differ in the compute of a round (configs.settings.study.Study.rounds).
+differ in the compute of a round (configs.settings.study.Study.rounds). Arms `evolve_...` and
+`edits` are `evolve` without one of its parts.
 """
 
 

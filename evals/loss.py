@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 
+from configs.records import Origin
 from evals import arms
 from evals.closure import Actor
 from evals.intervals import (
@@ -94,6 +95,12 @@ class PlanFact:
     "whether its recipe and source equal an earlier plan's of the campaign"
     apart: float | None = None
     "mean share of the grid's knobs in which it differs from the others of its generation"
+    parent: str = ""
+    "digest of the plan that it changes: its basis, else the champion; empty: not known"
+    of_champion: bool = False
+    "whether that plan was the champion"
+    origin: Origin | None = None
+    "where its program stands in a database of programs; None: its arm evolves none"
     unlisted: bool = False
     "whether a table has no training of its recipe at its arm's level of compute"
 

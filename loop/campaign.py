@@ -14,7 +14,7 @@ from typing import Literal
 from configs.arms import CONTENDERS, variant
 from configs.entries import Fact, HistoryEntry, InvalidEntry, PlanEntry
 from configs.errors import BadInput, BudgetExhausted, Denied, NeedsHuman
-from configs.records import Plan, Purpose, Split
+from configs.records import Origin, Plan, Purpose, Split
 from evals.judge import spend
 from loop.facts.facts import Facts
 from loop.facts.places import Invalid
@@ -143,9 +143,15 @@ class Campaign:
             arm=self.arm,
             repeat=self.repeat,
         )
-        return self.record_plan(plan, history, charge)
+        return self.record_plan(plan, history, charge, draft.origin)
 
-    def record_plan(self, plan: Plan, history: str = "", charge: Charge | None = None) -> Planned:
+    def record_plan(
+        self,
+        plan: Plan,
+        history: str = "",
+        charge: Charge | None = None,
+        origin: Origin | None = None,
+    ) -> Planned:
         """Record an exact plan once, with what belongs to it: the digest of the history for its
         job, and the charge for its proposal.
 
@@ -153,7 +159,7 @@ class Campaign:
         """
         name, facts = digest(plan), list[Fact]()
         if name not in self.facts().plans:
-            facts.append(PlanEntry(digest=name, plan=plan))
+            facts.append(PlanEntry(digest=name, plan=plan, origin=origin))
             if history:
                 facts.append(HistoryEntry(plan=name, digest=history))
         charge_proposer(self.running, charge, facts)

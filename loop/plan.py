@@ -20,6 +20,7 @@ from configs.records import (
     ClassName,
     Edit,
     JobCount,
+    Origin,
     Plan,
     PlanRole,
     Proposal,
@@ -106,6 +107,8 @@ class Draft:
     "digest of the proposer's stored text"
     basis: str = ""
     "digest of the plan against which its changes count; empty: the parent"
+    origin: Origin | None = None
+    "where its program stands in a database of programs; recorded beside the plan"
     jobs: tuple[JobCount, ...] = ()
     "jobs of a propose plan; other purposes have theirs from the settings"
 

@@ -10,7 +10,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from configs.arms import variant
+from configs.arms import EVOLVE, variant
 from configs.build import need, parse
 from configs.errors import BadInput
 from configs.metrics import ON_TABLE
@@ -108,7 +108,11 @@ def check_simulated(config: Config) -> None:
 
 def _check_simulated_arm(config: Config, arm: str) -> None:
     way = proposer(arm)
-    from_program = way.where == "trusted" and arm not in ("evolve", "hostile", "reseed")
+    from_program = way.where == "trusted" and variant(arm).proposer not in (
+        EVOLVE,
+        "hostile",
+        "reseed",
+    )
     from_weights = way.where == "box" and not way.program
     need(
         from_program or from_weights,

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from configs.reader import later
 from configs.records import (
     Nearest,
+    Origin,
     Plan,
     PlanRole,
     Scores,
@@ -75,6 +77,8 @@ class PlanEntry:
     "digest of the plan"
     plan: Plan
     "the plan"
+    origin: Origin | None = later(None)
+    "where its program stands in a database of programs; absent: its arm evolves none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

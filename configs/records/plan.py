@@ -138,6 +138,22 @@ def module_of(plan: "Plan", role: PlanRole) -> str:
     return AGENT if agent else stage(role)
 
 
+Cell = tuple[int, int]
+"""Place in a grid of programs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a proposed program stands in the database of the arm that evolves it."""
+
+    island: int
+    "the island whose turn it was, from 0; its parent was drawn there"
+    cell: Cell
+    """its cell of the grid: log2 of the token threes in which the program differs from the
+    baseline's, log2 of width^2 x depth; both rounded
+    """
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """A proposal made exact. Gates decide on its digest; a changed byte is another plan."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NoReturn
 
-from configs.arms import BOTH, LONGER, MORE, PAIRS, PARALLEL, REFERENCE, SELECTING
+from configs.arms import BOTH, EVOLVE, LONGER, MORE, PAIRS, PARALLEL, REFERENCE, SELECTING
 from configs.build import need
 from configs.errors import BadInput
 
@@ -122,6 +122,16 @@ _AMPLIFY = {
     for arm in SELECTING
     for name, needs in _SKILL.items()
 }
+_DATABASE = {
+    f"between, {EVOLVE}, {measure}, minus {{arm}}": Needs(arms=(EVOLVE, "{arm}"), settings=settings)
+    for measure, settings in {
+        "gain": ("final_replicates",),
+        "parents": ("most_changes",),
+        "champion as parent": ("most_changes",),
+        "cells": (),
+        "duplicates": (),
+    }.items()
+}
 INSTRUMENTS: dict[str, Needs] = {
     "between, self minus {arm}": Needs(arms=("self", "{arm}")),
     **{f"between, {name}": Needs(arms=("self", *arms)) for name, arms in _TWINS.items()},
@@ -142,6 +152,7 @@ INSTRUMENTS: dict[str, Needs] = {
         arms=SELECTING, settings=("skill_proposals",)
     ),
     **_TEAMS,
+    **_DATABASE,
     "arms, self, compute x proposals": Needs(arms=("self", LONGER, "more_proposals", BOTH)),
     "arms, {arm}, gain": Needs(arms=("{arm}",)),
     "arms, {arm}, gain ratio": Needs(arms=("{arm}",), neutral=1.0),

@@ -1,6 +1,6 @@
 """How are proposals made? The settings of Hydra group `proposer`."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from configs.arms import variant
@@ -29,6 +29,10 @@ class Evolve:
     """
     edits: int = 3
     "most operators in a proposal"
+    grid: bool = later(True)
+    "whether an island keeps the best program of each cell; else it keeps every program"
+    archive: bool = later(True)
+    "whether parents are drawn from the database; else the champion is the only one"
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -119,6 +123,10 @@ class Proposer:
                 pin,
                 f"the digest of `{name}`, and empty without one",
             )
+
+    def of(self, arm: str) -> "Proposer":
+        """Return the settings of an arm, which may fix some of its program database."""
+        return replace(self, evolve=replace(self.evolve, **dict(variant(arm).evolve)))
 
     def door_calls(self, arm: str) -> int:
         """Return the most questions of an arm's agent in a generation."""

@@ -207,14 +207,16 @@ class Study:
     def rounds(self, arm: str = "") -> tuple[int, int]:
         """Return (generations, proposals of each) of an arm.
 
-        `one_shot` spends its whole round on proposals, except for the confirmations.
+        `one_shot` spends its whole round on proposals, except for the confirmations. An arm that
+        does not screen has one.
         """
         if arm == REFERENCE:
             return 0, 1
         if arm in ONE_SHOT:
             fit = self.plan_trainings - 2 - 2 * self.confirm_replicates
             return 1, min(1000, fit if self.plan_trainings else self.generations * self.proposals)
-        return self.generations, self.more(self.proposals, arm, "proposals")
+        wanted = self.proposals if variant(arm).screens else 1
+        return self.generations, self.more(wanted, arm, "proposals")
 
     def change_limit(self, arm: str) -> int:
         """Return the most changes of a plan of an arm, 0 for any."""

@@ -19,6 +19,7 @@ from evals.closure import (
     stage_table,
 )
 from evals.drift import at_end
+from evals.evolving import describe_programs
 from evals.excess import excess
 from evals.foretold import calibration
 from evals.growth import growth
@@ -119,7 +120,14 @@ def _losses(records: Records, arms: Mapping[str, Curve], arm: str) -> dict[str, 
         "luck shared in pairs": shared_luck(records.luck.get(arm, ())),
         "distance between proposals": spread(plans),
         **_unlisted(records, plans),
+        **_programs(plans),
     }
+
+
+def _programs(plans: Sequence[PlanFact]) -> dict[str, Any]:
+    """Return what the database of programs did, in an arm that evolves them."""
+    figures = describe_programs(plans)
+    return {"programs": figures} if figures else {}
 
 
 def _unlisted(records: Records, plans: Sequence[PlanFact]) -> dict[str, Figure]:

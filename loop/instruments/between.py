@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from configs.arms import FREE, PARALLEL, SELECTING
+from configs.arms import EVOLVE, FREE, PARALLEL, SELECTING
 from configs.metrics import METRICS
 from configs.tokens import FIRST_VALUE, layout
 from evals.amplify import both, decline, effect_apart, effects, rounds_against_one
@@ -20,6 +20,7 @@ from evals.equivalents import (
     compute_equivalent,
     rate_ratio,
 )
+from evals.evolving import compare_programs
 from evals.intervals import Figure, cap_at_ceiling, missing
 from evals.parallel import compare_teams
 from evals.proposing import proposed_apart
@@ -68,6 +69,7 @@ def compare_arms(records: Records, evidence: Evidence, cpu_us: float) -> dict[st
     figures["rounds against one"] = cap(records, rounds, "self", "one_shot")
     figures |= reach(records, arms, cpu_us)
     figures |= teams(records, arms, cpu_us)
+    figures |= evolving(records, arms, cpu_us)
     figures["gain ratio reads"] = decline(arms)
     own, refit = (records.proposing.get(arm, ()) for arm in ("self", "refit"))
     if own:
@@ -125,6 +127,17 @@ def teams(records: Records, arms: Mapping[str, Curve], cpu_us: float) -> dict[st
             figures["gain"] = {pair: cap(records, figure, *names) for pair, figure in gains}
             found[name] = figures
     return found
+
+
+def evolving(records: Records, arms: Mapping[str, Curve], cpu_us: float) -> dict[str, Any]:
+    """Return arm evolve beside each other arm, where a study has it."""
+    figures = compare_programs(records.plans, arms, cpu_us)
+    if "gain" in figures:
+        figures["gain"] = {
+            name: cap(records, figure, EVOLVE, name.removeprefix("minus "))
+            for name, figure in figures["gain"].items()
+        }
+    return {EVOLVE: figures} if figures else {}
 
 
 def equivalents(records: Records, arms: Mapping[str, Curve], cpu_us: float) -> dict[str, Any]:

@@ -173,7 +173,7 @@ def read_plans(run: Run, arm: str) -> list[PlanFact]:
 
 def _read_plans(run: Run, arm: str) -> Iterator[PlanFact]:
     parallel = run.config.study.rounds(arm)[1]
-    apart = _distances(run, arm)
+    apart, limited = _distances(run, arm), run.config.study.change_limit(arm) > 0
     seen = set[tuple[int, str, Recipe]]()
     for (_, repeat, generation, index), proposal in run.proposals_of(arm):
         around_us = run.planned_us.get((arm, repeat, -generation), 0) // parallel
@@ -191,7 +191,15 @@ def _read_plans(run: Run, arm: str) -> Iterator[PlanFact]:
             continue
         plan = run.facts.plans[proposal]
         change = repeat, plan.bundle, plan.recipe
-        known = replace(fact, plan=proposal, duplicate=change in seen, apart=apart.get(proposal))
+        known = replace(
+            fact,
+            plan=proposal,
+            duplicate=change in seen,
+            apart=apart.get(proposal),
+            parent=(plan.basis or plan.parent) if limited else "",
+            of_champion=plan.basis in ("", plan.parent),
+            origin=run.origins.get(proposal),
+        )
         yield _measured(run, known, plan)
         seen.add(change)
 

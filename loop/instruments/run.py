@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from configs.arms import START
-from configs.entries import Entry
+from configs.entries import Entry, PlanEntry, facts_of
 from configs.metrics import METRICS
 from configs.objective import Objective
 from configs.records import Plan, Scores
@@ -71,6 +71,10 @@ class Run:
         "(arm, repeat, generation) -> digests of its candidates"
         self.finals: dict[tuple[str, int, str], str] = {}
         "(arm, repeat, purpose) -> digest of a closing look"
+        self.origins = {
+            fact.digest: fact.origin for fact in facts_of(self.entries, PlanEntry) if fact.origin
+        }
+        "plan digest -> where its program stands in a database of programs"
         self.plan_facts: dict[str, list[PlanFact]] = {}
         "arm -> fates of its proposals, once they were read"
         for digest, plan in self.facts.plans.items():

@@ -22,7 +22,7 @@ from loop.measure.replicate import write_proposals
 from loop.people.advice import quote
 from loop.plan import Draft, Planned, propose_jobs
 from loop.propose.agent.doors import doors_of
-from loop.propose.evolve.database import rebased, shown
+from loop.propose.evolve.model import rebased, shown
 from loop.propose.history import history_of, store_history, view_of, write_notebook
 from loop.propose.limit import describe_limit
 from loop.propose.outside.ask import answered

@@ -3,11 +3,14 @@
 from configs.arms import variant
 from configs.build import need
 from configs.errors import BadInput
-from configs.records import Proposal, Purpose
+from configs.records import Origin, Proposal, Purpose
 from loop.campaign import Campaign
-from loop.plan import Draft, Planned, apply_proposal
+from loop.plan import Change, Draft, Planned, apply_proposal
+from loop.propose.evolve.database import find_origin
+from loop.propose.evolve.patch import FILE
 from loop.propose.history import write_notebook
 from loop.propose.limit import need_few_changes, need_no_knobs
+from loop.propose.table import proposer
 from sandbox.gate.flaw import find_basis_flaw
 
 
@@ -50,6 +53,19 @@ def draft_of(
         asked=asked,
         text=campaign.store_text(text),
         basis=proposal.basis,
+        origin=_find_origin(campaign, change) if proposer(campaign.arm).evolves else None,
+    )
+
+
+def _find_origin(campaign: Campaign, change: Change) -> Origin:
+    """Return where a proposed program stands in the database of its arm."""
+    settings = campaign.running.config.proposer.of(campaign.arm).evolve
+    first = campaign.running.store.get_bundle(campaign.champions()[0].plan.bundle)
+    return find_origin(
+        len(campaign.facts().trials(campaign.key)),
+        settings.islands,
+        (change.files[FILE].decode(), change.recipe),
+        first[FILE].decode(),
     )
 
 

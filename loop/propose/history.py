@@ -101,7 +101,7 @@ def view_of(campaign: Campaign, generation: int, index: int) -> ProposerView:
     return ProposerView(
         history=history,
         sources=sources,
-        settings=config.proposer,
+        settings=config.proposer.of(campaign.arm),
         rng=random.Random(f"{config.study.seed}:{place}"),
         generation=generation,
         index=index,

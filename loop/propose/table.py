@@ -11,7 +11,7 @@ from typing import Literal
 from configs.arms import ARMS, variant
 from configs.errors import BadInput
 from configs.settings.config import Config
-from loop.propose.evolve.database import propose_evolve
+from loop.propose.evolve.children import propose_evolve
 from loop.propose.hostile import propose_hostile
 from loop.propose.rivals import propose_local, propose_random, propose_same, propose_tpe
 from loop.propose.view import ProposerView
@@ -32,8 +32,8 @@ class Proposer:
     write: Callable[[ProposerView], str] | None = None
     "trusted: returns the text of a proposal (configs.records.Proposal)"
     evolves: bool = False
-    """outside: the model improves a program of evolve's database instead of the champion, and sees
-    other programs beside it
+    """whether it draws a parent from evolve's database. outside: the model improves that program
+    instead of the champion, and sees other programs beside it
     """
     needs: tuple[str, ...] = ()
     "settings of group `proposer`; it needs at least one of them"
@@ -53,7 +53,12 @@ PROGRAMS = "own campaign's programs, recipes, rounded feedback scores and verdic
 
 PROPOSERS: dict[str, Proposer] = {
     "evolve": Proposer(
-        where="trusted", write=propose_evolve, edits=True, sees=PROGRAMS, costs="its own CPU time"
+        where="trusted",
+        write=propose_evolve,
+        evolves=True,
+        edits=True,
+        sees=PROGRAMS,
+        costs="its own CPU time",
     ),
     "hostile": Proposer(
         where="trusted",

@@ -13,7 +13,7 @@ from configs.records import AGENT, Plan, Scores, module_of
 from evals.program import count_weights
 from evals.score import score
 from loop.facts.facts import Facts
-from loop.propose.evolve.database import applied, moved
+from loop.propose.evolve.model import applied, moved
 from loop.propose.outside.read import read
 from loop.propose.table import proposer
 from loop.study.items import draw_items

@@ -41,10 +41,12 @@ from loop.facts.reader import FactsReader
 from loop.verify import heads, recompute
 from loop.verify.decisions import rederive
 from loop.verify.fork import check_fork
+from loop.verify.origins import check_origins
 from loop.verify.selections import check_selections
 from sandbox import control, incident, keys
 from sandbox.budget import Balances, balances
 from sandbox.charges import RESERVING, SETTLING, replay, reservation, settlement
+from sandbox.decision import policy
 from sandbox.foreign import LINES_BYTES
 from sandbox.ledger import Ledger
 from sandbox.store import Store
@@ -111,6 +113,8 @@ def verify(folder: Path, copy: Path | None = None) -> dict[str, Any]:
     for plan in facts.plans.values():
         store.get_bundle(plan.bundle)
     recompute.check_proposals(store, facts)
+    placed = {fact.digest: fact.origin for fact in facts_of(entries, PlanEntry) if fact.origin}
+    check_origins(store, facts, policy(entries).config, placed)
     check_selections(entries, recompute.find_secret(entries))
     return {
         "entries": entries[-1].sequence,

@@ -23,6 +23,9 @@ ARMS = (
     "more_proposals",
     "more_both",
     "parallel_shared",
+    "evolve",
+    "edits",
+    "evolve_no_grid",
 )
 
 
@@ -44,6 +47,8 @@ def claim(instrument="self minus refit", **more):
         "arms, self, compute x proposals",
         "parallel, duplicates, shared minus single",
         "arms, refit, calibration",
+        "evolve, gain, minus edits",
+        "evolve, cells, minus evolve_no_grid",
     ],
 )
 def test_a_study_claims_what_it_can_measure(instrument):
@@ -81,6 +86,8 @@ def test_excess_losses_need_the_slice_and_reference_changes():
         ("self minus more_compute", {}, "arm more_compute has more to spend"),
         ("parallel, gain, shared minus separate", {}, "it needs arm parallel_separate,"),
         ("parallel, luck, shared minus single", {}, "it should be one of"),
+        ("evolve, gain, minus local", {}, "it needs arm local,"),
+        ("evolve, parents, minus edits", {}, "it needs study.most_changes above 0"),
         ("luck", {}, "it should be one of “self minus {arm}”"),
         ("arms, self, luck", {}, "it should be one of"),
     ],

@@ -13,7 +13,7 @@ from conftest import ROOT
 from fakes import FakeBox, outcome, predictions
 from safetensors.numpy import load, save
 from stub_model import say, stub
-from studies import config, entries, mandate
+from studies import config, entries, mandate, read_facts
 
 from configs.build import parse, strict_json
 from configs.cost import parameters
@@ -25,15 +25,18 @@ from configs.records import Endpoint, Proposal
 from configs.settings.proposer import Evolve, Proposer
 from configs.tokens import layout
 from evals.tables import _images
+from loop.instruments.measure import measure
 from loop.plan import apply_proposal
-from loop.propose.evolve import database, patch
+from loop.propose.evolve import children, database, model, patch
 from loop.propose.evolve.mutate import mutate
 from loop.propose.limit import count_changes
 from loop.propose.outside.prompt import prompt
 from loop.propose.outside.read import read
 from loop.propose.view import ProposerView
 from loop.settings import compose_settings
+from loop.verify.origins import check_origins
 from loop.verify.run import verify
+from sandbox.store import Store
 
 TRAIN = (ROOT / "models" / "train.py").read_text()
 
@@ -82,7 +85,7 @@ def view(
 
 def proposed(given: ProposerView):
     """Return (class, recipe, text) of what is proposed, taken in as the loop does."""
-    made = parse(Proposal, strict_json(database.propose_evolve(given)))
+    made = parse(Proposal, strict_json(children.propose_evolve(given)))
     before = given.sources.get(given.history.champion_source, TRAIN)
     bundle = {"models/train.py": before.encode()}
     change = apply_proposal(given.history.champion, bundle, made)
@@ -166,22 +169,89 @@ def test_a_score_that_is_not_told_ranks_below_every_told_one_and_a_failure_is_no
     assert [one.score for one in found[0].values()] == [0.01]
 
 
-def test_trials_go_round_the_islands_and_migration_brings_each_best_to_the_next():
-    trials = [trial(score=i / 10, width=w, heads=1) for i, w in enumerate((16, 32, 96))]
+def scores_of(islands):
+    return [sorted(one.score for one in island.values()) for island in islands]
+
+
+def test_trials_go_round_the_islands_and_migration_alone_brings_each_best_to_the_next():
+    trials = [trial(score=0.15, depth=1)]
+    trials += [trial(score=i / 10, width=w, heads=1) for i, w in enumerate((16, 32, 96))]
     apart = database.database(view(trials, source="none", islands=3, migration=100))
-    assert [[one.score for one in island.values()] for island in apart] == [[0.0], [0.1], [0.2]]
-    trials.append(trial(score=0.05, width=16, heads=2))
-    met = database.database(view(trials, source="none", islands=3, migration=3))
-    assert [sorted(one.score for one in island.values()) for island in met] == [
-        [0.05, 0.2],
-        [0.0, 0.1],
-        [0.1, 0.2],
+    assert scores_of(apart) == [[0.15, 0.2], [0.0, 0.15], [0.1, 0.15]]  # the first is everywhere
+    trials.append(trial(score=0.05, width=16, heads=2, depth=2))
+    met = database.database(view(trials, source="none", islands=3, migration=4))
+    assert scores_of(met) == [[0.15, 0.2], [0.05, 0.15, 0.2], [0.1, 0.15]]
+
+
+def test_the_champion_stands_on_the_island_where_it_was_found():
+    best = trial(score=0.4, width=128, heads=1, verdict="accept")
+    trials = [trial(), trial(score=0.1, width=16, heads=1), best]
+    islands = database.database(view(trials, champion=best.recipe, score=0.4, islands=3))
+    assert [[one.champion for one in island.values()] for island in islands] == [
+        [False],
+        [False, False],
+        [False, True],
     ]
-    accepted = [*trials[:3], trial(score=0.4, depth=4, verdict="accept")]
-    assert all(
-        0.4 in {one.score for one in island.values()}
-        for island in database.database(view(accepted, source="none", islands=3))
-    )
+
+
+CHILDREN = {"s0": TRAIN, **{f"s{seed}": child(seed) for seed in range(1, 7)}}
+
+
+def campaign(count, accepted):
+    """Return trials of a campaign: programs and nets of several sizes, each with a plan."""
+    rng = random.Random(3)
+    made = [replace(trial(score=0.5), plan=f"{0:064x}")]
+    for number in range(1, count):
+        knobs = {"width": rng.choice((32, 64, 96)), "heads": 1, "dropout": 0.01 * number}
+        one = trial(f"s{rng.randrange(7)}", round(rng.gauss(0.5, 0.2), 3), **knobs)
+        made.append(replace(one, plan=f"{number:064x}"))
+    if accepted:
+        best = max(range(1, 8), key=lambda number: made[number].score)
+        made[best] = replace(made[best], verdict="accept")
+    return made
+
+
+@pytest.mark.parametrize("accepted", [False, True], ids=["no accept", "an accept"])
+def test_parents_come_from_several_islands_and_cells_and_are_seldom_the_champion(accepted):
+    """A champion that leads every island is most of the parents, and the islands are one."""
+    trials, parents, drawn = campaign(36, accepted), {0: set(), 1: set(), 2: set()}, Counter()
+    best = next((one for one in trials if one.verdict == "accept"), trials[0])
+    for seed, count in enumerate([*range(8, 36)] * 2):
+        given = view(trials[:count], CHILDREN, best.recipe, best.source, seed, best.score)
+        given = replace(given, history=replace(given.history, most_changes=2))
+        islands = database.database(given)
+        parent, others = database.select(given, islands)
+        assert all(one in islands[count % 3].values() for one in (parent, *others))
+        parents[count % 3].add(parent.plan)
+        drawn["champion"] += parent.champion
+        drawn["cell", database.cell(parent.source, parent.recipe, TRAIN)] += 1
+    assert drawn["champion"] / 56 < 1 / 3
+    assert len([key for key in drawn if key != "champion"]) >= 5
+    assert min(map(len, parents.values())) >= 4
+    shared = parents[0] & parents[1] & parents[2]
+    assert len(shared) < min(map(len, parents.values())) / 2
+
+
+def test_without_a_grid_every_program_stays_and_without_an_archive_the_champion_alone():
+    trials = [trial(score=score, width=96, heads=1) for score in (0.3, 0.6, 0.5)]
+    (kept,) = scores_of(database.database(view(trials, source="none", islands=1)))
+    assert kept == [0.6]
+    (kept,) = scores_of(database.database(view(trials, source="none", islands=1, grid=False)))
+    assert kept == [0.3, 0.5, 0.6]
+    (island,) = database.database(view(trials, islands=1, archive=False))
+    assert [one.champion for one in island.values()] == [True]
+
+
+def test_arms_fix_parts_of_the_database_and_the_study_the_others():
+    settings = Proposer(name="evolve", evolve=Evolve(islands=5, explore=0.1))
+    of = {arm: settings.of(arm).evolve for arm in ("evolve", "edits", "evolve_no_grid")}
+    assert of["evolve"] == settings.evolve == settings.of("evolve_unscreened").evolve
+    assert of["evolve_no_grid"] == replace(settings.evolve, grid=False)
+    assert (of["edits"].archive, of["edits"].explore) == (False, 0.1)
+    assert settings.of("evolve_one_island").evolve == replace(settings.evolve, islands=1)
+    study = compose_settings(["study=evolve-v1"]).study
+    assert study.rounds("evolve_unscreened") == (study.generations, 1)
+    assert study.rounds("edits") == study.rounds("evolve") == (study.generations, study.proposals)
 
 
 def test_the_better_a_program_the_likelier_it_is_parent_unless_exploring():
@@ -337,7 +407,7 @@ def test_a_study_evolves_programs_promotes_edited_ones_and_verifies(tmp_path, go
         and {p["change_class"] for p in offered} <= {"patch", "recipe"}
         and (limit or all(p["change_class"] == "patch" for p in offered))
     )
-    assert promoted and (limit or len({p["bundle"] for p in offered}) == 12)
+    assert promoted and len({(p["bundle"], json.dumps(p["recipe"])) for p in offered}) == 12
     assert limit or not any("basis" in p for p in offered)
     assert all(plans[p["basis"]]["arm"] == "evolve" for p in offered if "basis" in p)
     later = [p for p in offered if p["generation"] > promoted[0]["generation"]]
@@ -348,6 +418,47 @@ def test_a_study_evolves_programs_promotes_edited_ones_and_verifies(tmp_path, go
         if e.kind == "settle" and "propose" in e.body["accounts"]
     ]
     assert verify(tmp_path / "runs" / "t")["scores"] > 0
+    figures = measure([tmp_path / "runs" / "t"])["arms"]["evolve"]["programs"]
+    seen = {e.fact.origin for e in facts if e.kind == "plan" and e.fact.plan.purpose == "candidate"}
+    assert figures["cells"]["value"] == len({origin.cell for origin in seen}) > 3
+    assert (figures["parents"]["value"] is None) == (not limit)  # a limit makes a plan name it
+    assert not limit or figures["parents of island 2"]["value"] >= 1
+
+
+ABLATION = ("evolve", "evolve_one_island", "evolve_no_grid", "evolve_unscreened", "edits", "tpe")
+
+
+def test_the_ablation_runs_as_arms_of_one_study_and_each_arm_lacks_its_part(tmp_path, go):
+    small = ["study.repeats=1", "study.generations=2", "study.proposals=3"]
+    small += ["task=digits", "task.held_out=100", "task.train_items=500", "box.parallel=1"]
+    named = ["study=evolve-v1-short", "study.name=t", f"runs={tmp_path}/runs"]
+    cfg = compose_settings([*named, *small])
+    assert cfg.arms() == ABLATION
+    mandate(cfg)
+    assert go(cfg, ProgramBox())["finished"]
+    rows = {arm: [] for arm in ABLATION}
+    for entry in entries(cfg):
+        if entry.kind == "plan" and entry.fact.plan.purpose == "candidate":
+            rows[entry.fact.plan.arm].append(entry.fact)
+    islands = {arm: {fact.origin.island for fact in rows[arm] if fact.origin} for arm in ABLATION}
+    assert islands["evolve"] == islands["evolve_no_grid"] == {0, 1, 2}
+    assert islands["evolve_one_island"] == islands["edits"] == {0} and islands["tpe"] == set()
+    based = {arm: sum(fact.plan.basis != "" for fact in rows[arm]) for arm in ABLATION}
+    assert based["edits"] == based["tpe"] == 0 < min(based["evolve"], based["evolve_no_grid"])
+    each = {arm: Counter(fact.plan.generation for fact in rows[arm]) for arm in ABLATION}
+    assert set(each["evolve_unscreened"].values()) == {1} and set(each["evolve"].values()) == {3}
+    confirmed = {e.body["plan"] for e in entries(cfg) if e.kind == "verdict"}
+    assert all(fact.digest in confirmed for fact in rows["evolve_unscreened"])
+    store, facts = Store(tmp_path / "runs" / "t" / "store"), read_facts(tmp_path / "runs" / "t")
+    fact = next(fact for fact in rows["evolve"] if fact.plan.generation == 2)
+    for field, wrong in (("island", (fact.origin.island + 1) % 3), ("cell", (99, 99))):
+        moved = {fact.digest: replace(fact.origin, **{field: wrong})}
+        with pytest.raises(VerificationFailed, match="is recorded on island"):
+            check_origins(store, facts, cfg, moved)
+    between = measure([tmp_path / "runs" / "t"])["between"]["evolve"]
+    assert set(between["gain"]) == {f"minus {arm}" for arm in ABLATION[1:]}
+    assert set(between["cells"]) == {f"minus {arm}" for arm in ABLATION[1:-1]}
+    assert verify(tmp_path / "runs" / "t")["scores"] > 0
 
 
 def test_a_model_improves_a_program_of_the_database_and_its_answer_becomes_edits_of_the_champion():
@@ -355,7 +466,7 @@ def test_a_model_improves_a_program_of_the_database_and_its_answer_becomes_edits
     trials = [trial(), trial("s1", 0.9, depth=1)]
     for seed in range(40):
         given = view(trials, {"s0": TRAIN, "s1": other}, seed=seed, islands=1, explore=1.0)
-        history, source, others = database.shown(given)
+        history, source, others = model.shown(given)
         if source == other:
             break
     assert (history.champion, history.champion_source, history.champion_score) == (
@@ -382,7 +493,7 @@ def test_a_model_improves_a_program_of_the_database_and_its_answer_becomes_edits
         "knobs": {"width": 32},
         "edits": [{"file": patch.FILE, "search": "eps=1e-8", "replace": "eps=1e-6"}],
     }
-    found = parse(Proposal, strict_json(database.rebased(given, history, source, json.dumps(made))))
+    found = parse(Proposal, strict_json(model.rebased(given, history, source, json.dumps(made))))
     change = apply_proposal(Recipe(), {patch.FILE: TRAIN.encode()}, found)
     assert change.files[patch.FILE].decode() == other.replace("eps=1e-8", "eps=1e-6")
     assert change.recipe == Recipe(depth=1, width=32)
@@ -401,9 +512,9 @@ def test_a_model_improves_a_program_of_the_database_and_its_answer_becomes_edits
     ):
         if why:
             with pytest.raises(BadInput, match=why):
-                database.rebased(given, history, source, json.dumps(made | wrong))
+                model.rebased(given, history, source, json.dumps(made | wrong))
     with pytest.raises(BadInput, match="no program"):
-        database.shown(view(sources={}))
+        model.shown(view(sources={}))
 
 
 @pytest.mark.parametrize("limit", [0, 2])
@@ -451,6 +562,8 @@ IDLE = %d
     )
     plans = [e.fact.plan for e in facts if e.kind == "plan"]
     assert any(plan.basis for plan in plans) == bool(limit)
+    figures = measure([tmp_path / "runs" / "t"])["arms"]["evolve-llm"]["programs"]
+    assert figures["cells"]["value"] >= 1
     assert verify(tmp_path / "runs" / "t")["scores"] > 0
     monkeypatch.setattr(
         "loop.verify.recompute.read",

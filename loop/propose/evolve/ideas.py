@@ -115,6 +115,31 @@ for p, m in zip(weights, first, strict=True):
     m.mul_(self.betas[0]).add_(p.grad)
     p.mul_(1 - rate * decay).sub_(m, alpha=10.0 * rate)""",
     ),
+    "small start": Idea(
+        function="start_bias",
+        at="start",
+        code="""
+for p in net.blocks.parameters():
+    if p.ndim > 1:
+        p.mul_(0.5)""",
+    ),
+    "silent blocks at the start": Idea(
+        function="start_bias",
+        at="start",
+        code="""
+for block in net.blocks:
+    block.out.weight.zero_()
+    block.down.weight.zero_()""",
+    ),
+    "orthogonal start": Idea(
+        function="start_bias",
+        at="start",
+        code="""
+for p in net.blocks.parameters():
+    if p.ndim > 1:
+        size = p.std() * max(p.shape) ** 0.5
+        torch.nn.init.orthogonal_(p).mul_(size)""",
+    ),
     "hard rows first": Idea(function="draw", at="return", code="return ranked.flip(0)[rows]"),
     "more of the hard rows": Idea(
         function="draw",
@@ -136,7 +161,8 @@ rows = torch.randperm(open_rows, generator=turn).roll(-(at % open_rows))[: recip
 
 Label smoothing (Szegedy et al. 2016), focal loss (Lin et al. 2017), z-loss (PaLM 2022), confidence
 penalty (Pereyra et al. 2017), restarts (Loshchilov and Hutter 2017), gradient noise (Neelakantan et
-al. 2015), gradient centralisation (Yong et al. 2020), Lion (Chen et al. 2023). An average of
+al. 2015), gradient centralisation (Yong et al. 2020), Lion (Chen et al. 2023), orthogonal start
+(Saxe et al. 2014), silent blocks (Zhang et al. 2019). An average of
 weights is left out: the code outside the regions hands out the net.
 """
 
