@@ -105,6 +105,8 @@ class Arm:
     """whether its proposals change nothing, and its candidates train under seeds of their own: a
     comparison of like with like (an A/A test), in which every difference is noise
     """
+    rule: Literal["", "greedy"] = ""
+    "rule of acceptance of its own; empty: the objective's"
 
 
 ARMS: dict[str, Arm] = {
@@ -130,12 +132,17 @@ ARMS: dict[str, Arm] = {
     "parallel_separate_tpe": Arm(proposer="tpe", notes="separate"),
     REFERENCE: Arm(proposer="random", limited=False),
     "reseed": Arm(proposer="reseed", reseeds=True),
+    "agent_greedy": Arm(proposer="agent", rule="greedy"),
 }
 """Arms with a name other than their proposer's. `self` is the loop closed on itself.
 
 The others differ from it in a single thing (docs/instruments.md). `one_shot` and the arms of MORE
 differ in the compute of a round (configs.settings.study.Study.rounds).
 """
+
+
+KEEPING = ("agent_greedy", "agent")
+"""The same agent under a rule that keeps whatever looks better, and under the objective's."""
 
 
 SELECTING = tuple(name for name, arm in ARMS.items() if arm.selects)
