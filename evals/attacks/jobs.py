@@ -111,6 +111,14 @@ JOBS = (
         "S20", "privileged container, host mounts", "box", "specification checked", expect="refused"
     ),
     Attack("S21", "leave something for the next job", "box", "fresh tmpfs", followed_by="S21"),
+    Attack(
+        "S21b",
+        "predict reads what train left outside its outputs",
+        "box",
+        "fresh tmpfs",
+        followed_by="S21c",
+        next_role="predict",
+    ),
     Attack("S22", "push keys into a terminal", "box", "no terminal"),
     Attack(
         "S24",
@@ -125,6 +133,34 @@ JOBS = (
         "gate",
         "plain chats alone",
         expect="left out: this door has plain chats",
+    ),
+    Attack("S26", "flood both doors", "box", "open connections", expect="the door is full"),
+    Attack("S26b", "half a request", "box", "slow connections are cut", expect="^cut"),
+    Attack(
+        "S26c", "smuggled requests", "box", "one way to frame", expect="one request a connection"
+    ),
+    Attack("S26d", "other requests in a replay", "box", "the record alone", expect="diverged"),
+    Attack("S26e", "a request after the deadline", "box", "closed doors", expect="late: 1"),
+    Attack(
+        "S26f",
+        "a double-forked process outlives its job",
+        "box",
+        "peers of a living job",
+        expect="outside: 1",
+    ),
+    Attack(
+        "S27",
+        "descriptors through a door",
+        "box",
+        "system call list",
+        expect="ok: exit 0$|has no doors",
+    ),
+    Attack(
+        "S27b",
+        "other ports, addresses and protocols",
+        "box",
+        "system call list",
+        expect="ok: exit 0$|has no doors",
     ),
     Attack("W01", "poison the zygote and the next job", "box", "fresh tmpfs", followed_by="W02"),
     Attack("W03", "attack a job that runs beside", "box", "fresh tmpfs", alongside="W03b"),
@@ -214,6 +250,13 @@ JOBS = (
         expect="not strict JSON",
     ),
     Attack("E04", "sitecustomize, .pth, conftest", "box", "read-only mounts"),
+    Attack(
+        "E04b",
+        "sitecustomize, .pth in a user's environment",
+        "box",
+        "no starting files copied",
+        expect="ok: exit 0$|needs the namespace box",
+    ),
     Attack("E05", "walk memory for answers", "box", "trusted code stays outside"),
     Attack(
         "E06",

@@ -89,7 +89,7 @@ def run(box, program, forwarded="model"):
 
 def inside(monkeypatch, tmp_path, *out, more=None):
     """Let boxes start from other sources: without these defences, with another forward.py."""
-    for name in (*MARKED, "forward.py"):
+    for name in MARKED:
         text = (namespace.HERE / name).read_text()
         for defence in out if name == "zygote.py" else ():
             text = instead(text, defence)
