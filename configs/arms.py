@@ -115,6 +115,8 @@ class Arm:
     """whether a generation screens all proposals of the study and confirms the best; else it has a
     single proposal, which is confirmed whatever its score on feedback
     """
+    rule: Literal["", "greedy"] = ""
+    "rule of acceptance of its own; empty: the objective's"
 
 
 ARMS: dict[str, Arm] = {
@@ -144,6 +146,7 @@ ARMS: dict[str, Arm] = {
     "evolve_no_grid": Arm(proposer=EVOLVE, evolve=(("grid", False),)),
     "evolve_unscreened": Arm(proposer=EVOLVE, screens=False),
     "edits": Arm(proposer=EVOLVE, evolve=(("archive", False), ("islands", 1))),
+    "agent_greedy": Arm(proposer="agent", rule="greedy"),
 }
 """Arms with a name other than their proposer's. `self` is the loop closed on itself.
 
@@ -151,6 +154,10 @@ The others differ from it in a single thing (docs/instruments.md). `one_shot` an
 differ in the compute of a round (configs.settings.study.Study.rounds). Arms `evolve_...` and
 `edits` are `evolve` without one of its parts.
 """
+
+
+KEEPING = ("agent_greedy", "agent")
+"""The same agent under a rule that keeps whatever looks better, and under the objective's."""
 
 
 SELECTING = tuple(name for name, arm in ARMS.items() if arm.selects)

@@ -32,7 +32,7 @@ from loop.people import advice
 from loop.people.send import Caller
 from loop.propose.table import asks_outside
 from loop.report import make
-from loop.study.box import describe_fall_back
+from loop.study.box import describe_fall_back, explain_missing_tcp
 from loop.study.open import open_study
 from loop.study.running import Running
 from loop.terminal import print_error
@@ -118,9 +118,11 @@ def _refuse_stopped(running: Running) -> None:
 
 
 def _tell_fall_back(running: Running, say: Say) -> None:
-    """Say why box=auto took another box than people expect."""
+    """Say why box=auto took another box than people expect, and why agents have no TCP port."""
     if reason := getattr(running.sandbox.box, "fell_back", ""):
         say(describe_fall_back(reason))
+    if reason := explain_missing_tcp(running.config):
+        say(reason)
 
 
 def _calling(running: Running) -> AbstractContextManager[None]:

@@ -2,8 +2,8 @@
 
 import re
 
-MARKED = ("zygote.py", "launch.py")
-"""Sources whose lines name the defence that they are."""
+MARKED = ("zygote.py", "launch.py", "forward.py")
+"""Sources of the processes in a box, whose lines name the defence that they are."""
 
 
 def instead(source, name, text=""):

@@ -67,6 +67,10 @@ class StudyEntry:
     "the lost study that it goes on from; absent: it began anew"
     fell_back: str = later("")
     "reason why box=auto took the Docker box; absent: it did not"
+    no_tcp: str = later("")
+    """reason why agents reach the door `model` by its Unix socket alone; absent: by TCP too, or no
+    agent asks a model
+    """
     proposers_in: str = later("")
     """on a table: the box in which weights that propose are really trained, kind and tier; absent:
     nothing is trained

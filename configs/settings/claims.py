@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NoReturn
 
-from configs.arms import BOTH, EVOLVE, LONGER, MORE, PAIRS, PARALLEL, REFERENCE, SELECTING
+from configs.arms import BOTH, EVOLVE, KEEPING, LONGER, MORE, PAIRS, PARALLEL, REFERENCE, SELECTING
 from configs.build import need
 from configs.errors import BadInput
 
@@ -151,6 +151,8 @@ INSTRUMENTS: dict[str, Needs] = {
     "between, amplify, self_skill minus skill_placebo, self effect": Needs(
         arms=SELECTING, settings=("skill_proposals",)
     ),
+    "between, keeping, false keeps, greedy minus rule": Needs(arms=KEEPING, settings=()),
+    "between, keeping, gain, rule minus greedy": Needs(arms=KEEPING),
     **_TEAMS,
     **_DATABASE,
     "arms, self, compute x proposals": Needs(arms=("self", LONGER, "more_proposals", BOTH)),

@@ -98,6 +98,16 @@ class Config:
         need_measurable(self.study.claims, self.arms(), self.study, slices, on_table)
         self._affordable()
 
+    def objective_of(self, arm: str) -> Objective:
+        """Return the objective by whose rule an arm's candidates are accepted."""
+        rule = variant(arm).rule or self.objective.acceptance
+        return replace(self.objective, acceptance=rule)
+
+    def rules(self) -> str:
+        """Return the study's rule of acceptance in words, with the rules that arms have instead."""
+        own = [f"{arm}: {variant(arm).rule}" for arm in self.arms() if variant(arm).rule]
+        return self.objective.acceptance + (f" ({', '.join(own)})" if own else "")
+
     def _check_reference(self, number: int) -> None:
         """Refuse a reference change that is none, or that no recipe can have."""
         name = f"study.references.{number}"

@@ -35,6 +35,8 @@ class Attack:
     "job of the program"
     followed_by: str = ""
     "next payload in the same box; it must notice nothing"
+    next_role: Literal["train", "predict"] = "train"
+    "job of that next payload"
     alongside: str = ""
     "payload at the same time in the same box; it must end well"
     least_cpu_us: int = 0

@@ -111,6 +111,14 @@ JOBS = (
         "S20", "privileged container, host mounts", "box", "specification checked", expect="refused"
     ),
     Attack("S21", "leave something for the next job", "box", "fresh tmpfs", followed_by="S21"),
+    Attack(
+        "S21b",
+        "predict reads what train left outside its outputs",
+        "box",
+        "fresh tmpfs",
+        followed_by="S21c",
+        next_role="predict",
+    ),
     Attack("S22", "push keys into a terminal", "box", "no terminal"),
     Attack(
         "S24",
@@ -118,13 +126,6 @@ JOBS = (
         "box",
         "no unsandboxed retry",
         expect="there is no box environment",
-    ),
-    Attack(
-        "S25",
-        "egress through the model's endpoint",
-        "gate",
-        "plain chats alone",
-        expect="left out: this door has plain chats",
     ),
     Attack("W01", "poison the zygote and the next job", "box", "fresh tmpfs", followed_by="W02"),
     Attack("W03", "attack a job that runs beside", "box", "fresh tmpfs", alongside="W03b"),
@@ -214,6 +215,13 @@ JOBS = (
         expect="not strict JSON",
     ),
     Attack("E04", "sitecustomize, .pth, conftest", "box", "read-only mounts"),
+    Attack(
+        "E04b",
+        "sitecustomize, .pth in a user's environment",
+        "box",
+        "no starting files copied",
+        expect="ok: exit 0$|needs the namespace box",
+    ),
     Attack("E05", "walk memory for answers", "box", "trusted code stays outside"),
     Attack(
         "E06",

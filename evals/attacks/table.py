@@ -7,8 +7,9 @@ the same attack must then succeed.
 
 from evals.attacks.attack import Attack
 from evals.attacks.decisions import DECISIONS
+from evals.attacks.doors import DOORS
 from evals.attacks.jobs import JOBS
 from evals.attacks.judging import JUDGING
 from evals.attacks.record import RECORD
 
-ATTACKS: tuple[Attack, ...] = (*JOBS, *DECISIONS, *RECORD, *JUDGING)
+ATTACKS: tuple[Attack, ...] = (*JOBS, *DOORS, *DECISIONS, *RECORD, *JUDGING)

@@ -14,7 +14,7 @@ from configs.records import JobResult
 from evals.attacks.attack import Attack, read_payload
 from evals.attacks.table import ATTACKS
 from evals.score import inspect_weights, score
-from loop.attack import display, gate, insider, judging, ledger, monitor, policy
+from loop.attack import display, doors, gate, insider, judging, ledger, monitor, policy
 from loop.attack.suite import Suite, open_suite
 from sandbox.box.base import Box
 from sandbox.box.starvation import STARVED
@@ -90,6 +90,7 @@ TRUSTED: dict[str, Callable[[Suite], str]] = {
     "E03": monitor.write_proposals(
         "!!python/object/apply:os.system ['id']", "defaults: [/etc/passwd]", "a: &x 1"
     ),
+    "E04b": doors.customise_start,
     "E08": judging.climb_noise,
     "E09": judging.write_bad_probabilities,
     "E09b": judging.answer_other_task,
@@ -109,6 +110,14 @@ TRUSTED: dict[str, Callable[[Suite], str]] = {
     "S20": monitor.ask_for_privileges,
     "S24": monitor.run_without_box,
     "S25": monitor.ask_for_egress,
+    "S26": doors.flood_doors,
+    "S26b": doors.leave_half_open,
+    "S26c": doors.smuggle_requests,
+    "S26d": doors.replay_other_requests,
+    "S26e": doors.ask_after_deadline,
+    "S26f": doors.outlive_job,
+    "S27": doors.pass_descriptors,
+    "S27b": doors.reach_other_ports,
     "U01": ledger.edit_entries,
     "U01b": ledger.delete_ledger,
     "U01c": ledger.cut_end,
@@ -222,7 +231,7 @@ def run_program(suite: Suite, attack: Attack) -> Ending:
     if neighbour:
         return _add_second(ending, judge(suite, attack, neighbour.result()))
     if attack.followed_by:
-        second = suite.send(read_payload(attack.followed_by), "train")
+        second = suite.send(read_payload(attack.followed_by), attack.next_role)
         return _add_second(ending, judge(suite, attack, second))
     return ending
 

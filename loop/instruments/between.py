@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from configs.arms import EVOLVE, FREE, PARALLEL, SELECTING
+from configs.arms import EVOLVE, FREE, KEEPING, PARALLEL, SELECTING
 from configs.metrics import METRICS
 from configs.tokens import FIRST_VALUE, layout
 from evals.amplify import both, decline, effect_apart, effects, rounds_against_one
@@ -22,6 +22,7 @@ from evals.equivalents import (
 )
 from evals.evolving import compare_programs
 from evals.intervals import Figure, cap_at_ceiling, missing
+from evals.keeping import compare_keeping
 from evals.parallel import compare_teams
 from evals.proposing import proposed_apart
 from evals.retention import Guard
@@ -70,6 +71,7 @@ def compare_arms(records: Records, evidence: Evidence, cpu_us: float) -> dict[st
     figures |= reach(records, arms, cpu_us)
     figures |= teams(records, arms, cpu_us)
     figures |= evolving(records, arms, cpu_us)
+    figures |= keeping(records, arms, cpu_us)
     figures["gain ratio reads"] = decline(arms)
     own, refit = (records.proposing.get(arm, ()) for arm in ("self", "refit"))
     if own:
@@ -138,6 +140,16 @@ def evolving(records: Records, arms: Mapping[str, Curve], cpu_us: float) -> dict
             for name, figure in figures["gain"].items()
         }
     return {EVOLVE: figures} if figures else {}
+
+
+def keeping(records: Records, arms: Mapping[str, Curve], cpu_us: float) -> dict[str, Any]:
+    """Return what a greedy rule keeps beside the study's, where a study has both arms."""
+    if KEEPING[0] not in records.plans:
+        return {}
+    figures = compare_keeping(KEEPING, records.plans, arms, cpu_us)
+    gains = figures["gain"].items()
+    figures["gain"] = {pair: cap(records, figure, *KEEPING) for pair, figure in gains}
+    return {"keeping": figures}
 
 
 def equivalents(records: Records, arms: Mapping[str, Curve], cpu_us: float) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def _judge_pairs(campaign: Campaign, planned: Planned) -> Verdict:
             continue
         verdict = judge(
             *pairs,
-            running.config.objective,
+            running.config.objective_of(campaign.arm),
             level=level,
             seed_deviation=running.config.deviation(),
             compute=compute_ratio(running, planned),

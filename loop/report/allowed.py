@@ -41,8 +41,8 @@ def _rules_in_words(study: MeasuredStudy, root: str) -> Iterator[Line]:
         ledger=root,
         warn=not summary["proved"] and summary["box"] not in STAND_INS,
     )
-    for reason in _fall_backs(study):
-        yield Line(text=f"{describe_fall_back(reason)}.", ledger=root, warn=True)
+    for reason in _list_lacks(study):
+        yield Line(text=f"{reason}.", ledger=root, warn=True)
     limits = plain(config.gates.tripwires).items()
     wires = ", ".join(f"{name} {limit}" for name, limit in limits if limit is not None)
     yield Line(
@@ -65,10 +65,12 @@ def _tell_trained(study: MeasuredStudy) -> str:
     )
 
 
-def _fall_backs(study: MeasuredStudy) -> list[str]:
-    """Return why runs of the study had to take the Docker box, each reason once."""
+def _list_lacks(study: MeasuredStudy) -> list[str]:
+    """Return why runs had to take the Docker box or give agents no TCP port, each reason once."""
     roots = [next(facts_of(run.entries, StudyEntry)) for run in study.runs]
-    return list(dict.fromkeys(root.fell_back for root in roots if root.fell_back))
+    reasons = [describe_fall_back(root.fell_back) for root in roots if root.fell_back]
+    reasons += [root.no_tcp for root in roots if root.no_tcp]
+    return list(dict.fromkeys(reasons))
 
 
 def _warnings(study: MeasuredStudy, index: Index, root: str) -> Iterator[Line]:

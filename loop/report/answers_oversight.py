@@ -41,9 +41,9 @@ def tell_decisions(study: MeasuredStudy, index: Index) -> Lines:
     else:
         text = f"{total} requests: {told}; {by}." if ways else "Nothing was decided yet."
     yield Line(text=text, ledger=index.of("decision") or index.of("study"), warn=nobody)
-    rule = study.config.objective.acceptance
     humans = study.config.autonomy.humans.rstrip(".")
-    text = f"Rule {rule} judged candidates. Humans control: {humans[:1].lower()}{humans[1:]}."
+    text = f"Rule {study.config.rules()} judged candidates."
+    text += f" Humans control: {humans[:1].lower()}{humans[1:]}."
     yield Line(text=text, ledger=index.of("study"))
 
 

@@ -119,7 +119,7 @@ def _confirmation(study: MeasuredStudy) -> str:
     return (
         "Every proposal is trained once and scored on feedback; the best of a generation is"
         " confirmed on split confirm in pairs with the champion under shared seeds, at most"
-        f" {config.study.confirm_replicates} pairs, by rule {goal.acceptance}, minimum effect"
+        f" {config.study.confirm_replicates} pairs, by rule {config.rules()}, minimum effect"
         f" {goal.minimum_effect:g} on {goal.metric} ({goal.scale}), alpha {goal.alpha:g} per"
         f" campaign shared by {config.confirmations()} confirmations."
     )

@@ -18,6 +18,7 @@ from loop.study.simulated import SimulatedBox, trains_proposers
 from loop.study.tabulated import TabulatedBox
 from sandbox import keys
 from sandbox.box.base import Box
+from sandbox.box.tcp import explain_absence
 from sandbox.files import replace_file
 
 if TYPE_CHECKING:
@@ -110,6 +111,12 @@ SIMULATED: dict[str, Callable[[Config], Box]] = {
 def describe_fall_back(reason: str) -> str:
     """Return a line on a box that box=auto had to take."""
     return f"box=auto took the Docker box, which costs more: {reason}"
+
+
+def explain_missing_tcp(config: Config) -> str:
+    """Return why this machine's kernel gives agents no TCP port to the door `model`, or nothing."""
+    asks = any(config.proposer.door_calls(arm) for arm in config.arms())
+    return explain_absence() if asks else ""
 
 
 def remember_tiers(tiers: Mapping[str, str]) -> str:

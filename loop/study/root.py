@@ -16,7 +16,7 @@ from configs.entries import Fork, StudyEntry
 from configs.records import PublicHalf
 from configs.settings.config import Config
 from configs.settings.gates import Quorum
-from loop.study.box import day_proved
+from loop.study.box import day_proved, explain_missing_tcp
 from loop.study.simulated import bundle_of, simulated
 from sandbox import budget, keys, rest
 from sandbox.box.base import Box
@@ -64,6 +64,7 @@ def begin(
         rules=RULES,
         forked=forked,
         proposers_in=getattr(box, "proposers_in", ""),
+        no_tcp=explain_missing_tcp(config),
     )
     with ledger.transaction() as txn:
         txn.append(entry, timeless=simulated(config))

@@ -11,10 +11,10 @@ from configs.entries import DoorEntry, Entry, StartEntry, facts_of, lines_of
 from configs.errors import BadInput, VerificationFailed
 from configs.records import AGENT, JobResult, module_of
 from loop.propose.agent import model, trials
+from loop.propose.agent.doors import open_doors
 from loop.study.open import open_study
 from loop.study.root import config_at, read_config
 from loop.study.running import Running
-from sandbox.door.doors import Doors
 from sandbox.door.replayed import ReplayedDoor
 from sandbox.heads import open_ledger
 from sandbox.replay import replay as replay_job
@@ -63,11 +63,13 @@ def _replay_agent(
 ) -> dict[str, Any]:
     """Run an agent again beside doors that answer from the record."""
     entries, attempt = running.ledger.entries(), start.grant.attempt
-    doors = {name: ReplayedDoor(b"[]") for name in PATHS}
+    settings = running.config.proposer
+    given = [name for name, most in (("model", settings.calls), ("trial", settings.trials)) if most]
+    doors = {name: ReplayedDoor(b"[]") for name in given}
     for fact in facts_of(entries, DoorEntry):
         if (fact.plan, fact.attempt) == (start.job.plan, attempt):
             doors[fact.door] = ReplayedDoor(running.store.get(fact.transcript))
-    beside = Doors({name: (PATHS[name], door.answer) for name, door in doors.items()})
+    beside = open_doors({name: (PATHS[name], door.answer) for name, door in doors.items()})
     try:
         again = replay_job(running.sandbox, entry, beside)
     finally:

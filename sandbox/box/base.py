@@ -47,6 +47,8 @@ class DoorsOfJob(Protocol):
 
     folder: Path
     "folder of the sockets, mounted into the job as /doors"
+    forwarded: str
+    "name of the door that a TCP port of the job leads to; empty: none (tcp.py)"
 
     def open(self, pid: int) -> None:
         """Begin to let in processes of the job whose collector has this pid."""

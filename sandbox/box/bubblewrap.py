@@ -59,7 +59,7 @@ def command(
         "stdlib": python.stdlib,
         "site": python.site,
         "zygote": str(inside),
-        **({"doors": str(doors)} if doors else {}),
+        **({"doors": str(doors), "forward": str(inside.parent / "forward.py")} if doors else {}),
     }
     libraries = {f"library-{i}": path for i, path in enumerate(python.libraries.values())}
     sources |= libraries
@@ -72,6 +72,7 @@ def command(
         *_bind_libraries(),
         *_bind_own_libraries([paths[name] for name in libraries], python),
         *(("--ro-bind", paths["doors"], "/doors") if doors else ()),
+        *(("--ro-bind", paths["forward"], "/opt/forward.py") if doors else ()),
         *ROOT_FOLDERS,
         *("/opt/python/bin/python3", "-I", "-S", "/opt/zygote.py", str(control)),
         *(["", "/opt/box"] if python.bare else ["/opt/box"]),

@@ -127,7 +127,7 @@ class Group:
         if self._version == 1:
             quota, none = "cpu.cfs_quota_us", "-1"
         # The dying give their memory back under the quota too, so it is lifted.
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, KeyError):  # a half-removed group may have no such tree
             (self._folder("cpu") / quota).write_text(none)
         deadline = time.monotonic() + 2
         while time.monotonic() < deadline:

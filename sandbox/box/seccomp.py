@@ -49,9 +49,13 @@ DOOR_CALLS = """
 connect 42 203, shutdown 48 210, getsockname 51 204, getpeername 52 205, getsockopt 55 209
 """
 """further calls of an agent: a client of its doors, with no way to hand on a descriptor"""
-SOCKET, SENDTO, RECVFROM = (41, 198), (44, 206), (45, 207)
+FORWARDER_CALLS = "accept4 288 242"
+"""further call of the process that forwards to an agent's door (forward.py)"""
+SOCKET, SENDTO, RECVFROM, SETSOCKOPT = (41, 198), (44, 206), (45, 207), (54, 208)
 UNIX, STREAM, OUT_OF_BAND, HOW_OPENED = 1, 1, 1, 0x80800
 """AF_UNIX, SOCK_STREAM, MSG_OOB, and SOCK_CLOEXEC | SOCK_NONBLOCK"""
+INET, TCP, NO_DELAY, FAST_OPEN = 2, 6, 1, 0x20000000
+"""AF_INET, IPPROTO_TCP, TCP_NODELAY, and MSG_FASTOPEN, which would connect past Landlock"""
 PORTER_CALLS = "recvmsg 47 212"
 """further call of the parser of a door's requests (sandbox/door/porter.py)"""
 CLONE, CLONE3, PRLIMIT = (56, 220), (435, 435), (302, 261)
@@ -89,15 +93,17 @@ def _rows(table: str = CALLS) -> list[list[str]]:
     return [part.split() for part in table.replace("\n", " ").split(",") if part.strip()]
 
 
-def program(machine: str = "", doors: bool = False) -> bytes:
+def program(machine: str = "", doors: bool = False, tcp: bool = False, more: str = "") -> bytes:
     """Return the filter: sock_filter records for this machine.
 
-    With `doors` the job may also open streams of AF_UNIX and connect them, as an agent does.
-    Raises NoBox for an architecture without a table.
+    With `doors` the job may also open streams of AF_UNIX and connect them, as an agent does; with
+    `tcp` those of TCP over AF_INET too, to the ports that Landlock allows. `more` is a table of
+    further calls. Raises NoBox for an architecture without a table.
     """
     column, audit = _machine(machine)
     spans: list[list[int]] = []
-    for number in sorted(numbers(column) + (numbers(column, DOOR_CALLS) if doors else [])):
+    tables = [CALLS, *([DOOR_CALLS] if doors else []), more]
+    for number in sorted(number for table in tables for number in numbers(column, table)):
         if spans and spans[-1][1] == number - 1:
             spans[-1][1] = number
         else:
@@ -123,7 +129,7 @@ def program(machine: str = "", doors: bool = False) -> bytes:
         (RETURN, 0, 0, ALLOW),
         (RETURN, 0, 0, EPERM),  # prlimit64 may read a limit, not set one
     ]
-    code += _guard_sockets(column) if doors else []
+    code += _guard_sockets(column, tcp) if doors else []
     for i, (low, high) in enumerate(spans):
         left = tail - 2 * i
         code += [(AT_LEAST, 0, left - 1, low), (GREATER, 0, left - 1, high)]
@@ -131,23 +137,41 @@ def program(machine: str = "", doors: bool = False) -> bytes:
     return b"".join(struct.pack("HBBI", *line) for line in code)
 
 
-def _guard_sockets(column: int) -> list[tuple[int, int, int, int]]:
-    """Return the part of an agent's filter that reads arguments: AF_UNIX streams alone, and no
-    out-of-band byte.
+def _guard_sockets(column: int, tcp: bool) -> list[tuple[int, int, int, int]]:
+    """Return the part of an agent's filter that reads arguments: streams of AF_UNIX alone, with
+    `tcp` of TCP over AF_INET as well; no out-of-band byte, and no connection without `connect`.
     """
+    family = [(EQUAL, 0, 4, UNIX)]
+    if tcp:  # no other protocol of AF_INET: Landlock's rules are for TCP alone
+        family = [(EQUAL, 4, 0, UNIX), (EQUAL, 0, 7, INET), (LOAD, 0, 0, 32)]
+        family += [(EQUAL, 1, 0, 0), (EQUAL, 0, 4, TCP)]
     return [
-        (EQUAL, 0, 7, SOCKET[column]),
+        (EQUAL, 0, 6 + len(family), SOCKET[column]),
         (LOAD, 0, 0, 16),
-        (EQUAL, 0, 4, UNIX),
+        *family,
         (LOAD, 0, 0, 24),
         (AND, 0, 0, 0xFFFFFFFF ^ HOW_OPENED),
         (EQUAL, 0, 1, STREAM),
         (RETURN, 0, 0, ALLOW),
         (RETURN, 0, 0, EPERM),
+        *(_guard_options(column) if tcp else []),
         (EQUAL, 1, 0, SENDTO[column]),
         (EQUAL, 0, 4, RECVFROM[column]),
         (LOAD, 0, 0, 40),
-        (ANY, 0, 1, OUT_OF_BAND),
+        (ANY, 0, 1, OUT_OF_BAND | FAST_OPEN),
+        (RETURN, 0, 0, EPERM),
+        (RETURN, 0, 0, ALLOW),
+    ]
+
+
+def _guard_options(column: int) -> list[tuple[int, int, int, int]]:
+    """Return the part for setsockopt: TCP_NODELAY, which libraries set, and nothing else."""
+    return [
+        (EQUAL, 0, 6, SETSOCKOPT[column]),
+        (LOAD, 0, 0, 24),
+        (EQUAL, 0, 2, TCP),
+        (LOAD, 0, 0, 32),
+        (EQUAL, 1, 0, NO_DELAY),
         (RETURN, 0, 0, EPERM),
         (RETURN, 0, 0, ALLOW),
     ]

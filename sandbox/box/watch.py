@@ -13,10 +13,10 @@ from typing import Protocol
 from configs.build import plain
 from configs.errors import BadInput
 from configs.job import Limits, Outcome, Status
-from sandbox.box import seccomp
 from sandbox.box.base import Execution, is_whole, pack, unpack
 from sandbox.box.cgroup import Group
 from sandbox.box.starvation import Meter
+from sandbox.box.tcp import rules_of
 
 POLL_SECONDS = 0.005
 HEADER_BYTES = 70_000
@@ -121,7 +121,7 @@ def _make_request(execution: Execution, group: Group | None) -> dict[str, object
         **plain(limits),
         "role": execution.role,
         "outputs": dict(execution.outputs),
-        "seccomp": seccomp.program(doors=execution.doors is not None).hex(),
+        **rules_of(execution),
         "data_bytes": data_bytes,
         "files_most": limits.files,
     }

@@ -18,6 +18,7 @@ import json
 import os
 import re
 import resource
+import runpy
 import signal
 import socket
 import stat
@@ -133,14 +134,14 @@ def confine(order: dict[str, Any]) -> None:
     call(libc.prctl(38, 1, 0, 0, 0), "no_new_privs")
     header = struct.pack("=Ii", 0x20080522, 0)
     call(libc.capset(header, bytes(24)), "capset")  # defence: capabilities
-    landlock()  # defence: landlock
+    landlock(order["ports"])  # defence: landlock
     filter_calls(bytes.fromhex(order["seccomp"]))  # defence: system call list
 
 
-def landlock() -> None:
-    """Restrict writes to tmpfs and /dev/null, and signals and sockets to the job, by Landlock."""
+def landlock(ports: list[int]) -> None:
+    """Restrict writes to tmpfs and /dev/null, TCP to `ports`, signals and sockets to the job."""
     abi = libc.syscall(444, None, 0, 1)
-    if abi < 1:
+    if abi < 1 and not ports:
         return  # a kernel without Landlock
     files = (1 << (13 if abi < 2 else 14 if abi < 3 else 15 if abi < 5 else 16)) - 1
     attributes = struct.pack("QQQ", files, 3 if abi >= 4 else 0, 3 if abi >= 6 else 0)
@@ -154,17 +155,17 @@ def landlock() -> None:
         rule = struct.pack("=Qi", rights, beneath)
         call(libc.syscall(445, rules, 1, rule, 0), f"landlock {path}")
         os.close(beneath)
+    for port in ports:  # to connect to; an older kernel refuses the rule, and so the job
+        call(libc.syscall(445, rules, 2, struct.pack("QQ", 2, port), 0), "landlock port")
     call(libc.syscall(446, rules, 0), "landlock")
     os.close(rules)
 
 
-class Program(ctypes.Structure):  # struct sock_fprog
-    _fields_ = (("count", ctypes.c_ushort), ("code", ctypes.c_char_p))
-
-
 def filter_calls(code: bytes) -> None:
     """Install the system call filter (seccomp.py), the last step before the bundle's code."""
-    call(libc.prctl(22, 2, ctypes.byref(Program(len(code) // 8, code)), 0, 0), "seccomp")
+    held = ctypes.create_string_buffer(code, len(code))
+    program = struct.pack("HP", len(code) // 8, ctypes.addressof(held))  # struct sock_fprog
+    call(libc.prctl(22, 2, program, 0, 0), "seccomp")
 
 
 def run_job(order: dict[str, Any], log: int) -> int:
@@ -176,8 +177,7 @@ def run_job(order: dict[str, Any], log: int) -> int:
     sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
     os.environ.clear()  # defence: environment
-    os.environ.update(HOME="/tmp", PATH="", LC_ALL="C.UTF-8")
-    os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
+    os.environ.update(order["environment"])
     sys.path[:] = ["/in", *sys.path, *sys.argv[3:]]
     sys.argv = ["heirloop"]  # defence: no answers
     try:
@@ -247,14 +247,15 @@ def serve(control: socket.socket, fd: int, log: int) -> int:
     def start() -> int:
         libc.prctl(1, signal.SIGKILL, 0, 0, 0)
         enter_root()
-        limit = order["processes"] + 8
-        resource.setrlimit(resource.RLIMIT_NPROC, (limit, limit))  # defence: process limit
+        most = (order["processes"] + 8,) * 2
+        resource.setrlimit(resource.RLIMIT_NPROC, most)  # defence: process limit
+        if order["ports"]:
+            runpy.run_path("/opt/forward.py")["start"](order, confine)
         confine(order)
         os.write(done, b"!")
         return run_job(order, log)
 
-    child = os.fork()
-    if child == 0:
+    if (child := os.fork()) == 0:
         leave(start, log, 1)
     os.close(done)
     os.close(log)
@@ -279,8 +280,7 @@ def once(site: str) -> None:
         confine(order)
         return run_job(order, 2)
 
-    child = os.fork()
-    if child == 0:
+    if (child := os.fork()) == 0:
         leave(start, 2, 1)
     _, status = os.waitpid(child, 0)
     with contextlib.suppress(ProcessLookupError, ChildProcessError):

@@ -5,13 +5,15 @@ import json
 import pytest
 from conftest import ROOT, need_box
 from fakes import FakeBox, outcome
-from studies import better, config, entries, gate_of, mandate
+from studies import SMALL, better, config, entries, gate_of, mandate
 
 from configs.errors import VerificationFailed
+from loop.command.run import run_with_hydra
 from loop.people.lines import list_lines
 from loop.people.view import view_subject
 from loop.propose import ask
 from loop.verify.run import verify
+from sandbox.box import tcp
 from sandbox.box.namespace import NamespaceBox
 from sandbox.store import Store
 
@@ -128,3 +130,22 @@ def test_another_program_than_the_pinned_agent_is_not_run(tmp_path, go, monkeypa
     go(cfg, box)
     assert not shown(box)
     assert any("does not name" in body["reason"] for body in facts_of_kind(cfg, "decision"))
+
+
+@pytest.mark.parametrize(("version", "told"), [(3, 1), (4, 0)])
+def test_a_kernel_without_rules_for_ports_is_told_in_a_line_and_in_the_report(
+    tmp_path, go, capsys, monkeypatch, version, told
+):
+    monkeypatch.setattr(tcp, "landlock_version", lambda: version)
+    asks = ["study.arms=[agent]", "proposer=agent-llm", "budget.tokens=500000"]
+    settings = [*SMALL, f"runs={tmp_path}/runs", *asks, f"proposer.file={KEEPER}"]
+    mandate(config(tmp_path, *asks, f"proposer.file={KEEPER}"))
+    leaves = runs(*[{"files": {"proposals.jsonl": WIDE}}] * 9)
+    go(settings, FakeBox(better, leaves), run_with_hydra)
+    line = (
+        "no TCP port leads to the door model, only its Unix socket: rules for ports need Landlock"
+    )
+    printed = "".join(capsys.readouterr()).splitlines()
+    assert sum(line in text for text in printed) == told
+    report = (tmp_path / "runs" / "t" / "report.html").read_text()
+    assert (line in report) == bool(told)

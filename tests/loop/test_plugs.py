@@ -10,7 +10,7 @@ from conftest import ROOT
 from fakes import FakeBox, outcome, written
 from studies import approve, better, config, entries, gate_of, mandate
 
-from configs.arms import ARMS, REFERENCE, SELECTING, variant
+from configs.arms import ARMS, KEEPING, REFERENCE, SELECTING, variant
 from configs.build import strict_json
 from configs.errors import BadInput, NeedsHuman, VerificationFailed
 from loop.command import main
@@ -442,7 +442,7 @@ def test_every_proposer_runs_beside_the_others(tmp_path, go, arms):
     if "replay" in arms:
         recorded(tmp_path, go, "study.generations=1", "study.proposals=1")
         more += [f"+proposer.replay={tmp_path}/runs/first", "+proposer.replay_arm=random"]
-    more += [f"+proposer.file={NEIGHBOUR}"] if {"command", "agent"} & set(arms) else []
+    more += [f"+proposer.file={NEIGHBOUR}"] if {"command", *KEEPING} & set(arms) else []
     more += (
         ["task.notebook=true", "study.start_trials=16"]
         if any(variant(arm).proposer == "notebook" for arm in arms)

@@ -52,9 +52,13 @@ from loop.study import root as study_root
 from loop.verify import heads as verify_heads
 from loop.verify import run as verify_run
 from sandbox import chain, charges, gate, heads, keys, ledger
-from sandbox.box import cgroup, container, docker, namespace, watch
+from sandbox.box import cgroup, container, docker, environment, namespace, seccomp, watch
 from sandbox.box.docker import DockerBox
 from sandbox.box.namespace import NamespaceBox
+from sandbox.door import doors as door
+from sandbox.door import spawn
+from sandbox.door.doors import Reply
+from sandbox.door.replayed import ReplayedDoor
 from sandbox.store import Store
 
 ROWS = {one.id: one for one in ATTACKS}
@@ -128,6 +132,8 @@ def test_every_program_belongs_to_a_row_and_every_row_has_an_ablation():
         "near",
         "D01",
         "D02",
+        "agent_descriptors",
+        "agent_ports",
     }
     assert {path.stem for path in PAYLOADS.glob("*.txt")} <= known
     assert all(one.read_program() or one.id in run.TRUSTED for one in ATTACKS)
@@ -497,7 +503,7 @@ def specification_unchecked(h):
     h.patch.setattr(monitor, "find_unsafe_setting", lambda *_: "")
 
 
-@hole("S21", "W01", "W03", docker=("S21",), tries=3)
+@hole("S21", "S21b", "W01", "W03", docker=("S21",), tries=3)
 def shared_tmp(h):
     place = tempfile.mkdtemp(prefix="hl-", dir="/var/tmp")
     h.after.append(lambda: shutil.rmtree(place))
@@ -897,6 +903,64 @@ def headers_unread(h):
 @hole("S25")
 def any_request_is_a_chat(h):
     h.patch.setattr(model, "need", lambda *_: None)
+
+
+def other_porter(h, defence, text=""):
+    """Let doors start a porter without a defence."""
+    place = h.folder / "porter.py"
+    place.write_text(instead((ROOT / "sandbox/door/porter.py").read_text(), defence, text))
+    h.patch.setattr(
+        spawn,
+        "START",
+        "import sys, types; sys.path.insert(0, sys.argv.pop(1)); import configs.build;"
+        f"p = types.ModuleType('p'); sys.modules['p'] = p; exec(open({str(place)!r}).read(),"
+        " p.__dict__); p.main()",
+    )
+
+
+@hole("S26")
+def any_number_open(h):
+    other_porter(h, "open connections")
+
+
+@hole("S26b")
+def slow_connections_stay(h):
+    other_porter(h, "slow connections", "if False:")
+
+
+@hole("S26c")
+def requests_behind_a_request(h):
+    other_porter(h, "one request")
+
+
+@hole("S26d")
+def any_replay_is_answered(h):
+    h.patch.setattr(ReplayedDoor, "answer", lambda *_: Reply(status=200, body=b"{}"))
+
+
+@hole("S26e")
+def doors_without_a_deadline(h):
+    h.patch.setattr(door.Door, "_handle", lambda door, request: door._decide(request))
+
+
+@hole("S26f")
+def any_peer(h):
+    h.patch.setattr(door.Door, "_is_inside", lambda *_: True)
+
+
+@hole("S27")
+def any_call_of_an_agent(h):
+    h.remove("system call list")
+
+
+@hole("S27b")
+def any_protocol_of_an_agent(h):
+    h.patch.setattr(seccomp, "TCP", 262)
+
+
+@hole("E04b")
+def starting_files_copied(h):
+    h.patch.setattr(environment, "STARTS", re.compile("nothing"))
 
 
 @hole("E16b")

@@ -95,3 +95,10 @@ def test_v1_reads_use_and_breaches(tmp_path):
 def test_without_a_writable_tree_there_is_no_group(tmp_path):
     (tmp_path / "blocked").write_text("a file where a folder should be")
     assert cgroup.create("j", Limits(), Path(tmp_path / "blocked")) is None
+
+
+def test_a_dead_run_s_half_removed_group_is_swept(tmp_path):
+    """It lies in one tree of v1 alone, where a sweep was killed in the middle."""
+    left = tmp_path / "pids" / "heirloop" / f"{2**22 + 1}-z-left"
+    left.mkdir(parents=True)
+    assert cgroup.sweep(tmp_path) == 1 and not left.exists()

@@ -1,6 +1,6 @@
 """Which doors does an agent find in its box? Each attempt of its job gets doors of its own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from configs.records import AGENT, module_of
 from loop.campaign import Campaign
@@ -8,6 +8,7 @@ from loop.plan import Planned
 from loop.propose.agent import model, trials
 from loop.propose.agent.model import ModelDoor
 from loop.propose.agent.trials import TrialDoor
+from sandbox.box.tcp import explain_absence
 from sandbox.door.doors import Doors, Handler
 
 
@@ -24,6 +25,14 @@ def doors_of(campaign: Campaign, asked: Planned) -> Callable[[], Doors] | None:
         if settings.calls and settings.llm:
             door = ModelDoor(campaign=campaign, asked=asked, endpoint=settings.llm)
             handlers["model"] = (model.PATH, door.answer)
-        return Doors(handlers)
+        return open_doors(handlers)
 
     return make
+
+
+def open_doors(handlers: Mapping[str, tuple[str, Handler]]) -> Doors:
+    """Open the doors of an attempt; a TCP port leads to the door `model` where the kernel has rules
+    for ports.
+    """
+    forwards = "model" in handlers and not explain_absence()
+    return Doors(handlers, forwarded="model" if forwards else "")
