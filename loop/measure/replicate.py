@@ -200,8 +200,7 @@ def _writer(running: Running, planned: Planned) -> Replicate:
 
 def _find_copy(running: Running, replicate: Replicate, weights: str) -> tuple[Nearest, str]:
     """Return the nearest other weights, and the reason against a copy of weights from before."""
-    seed = seed_of(running, replicate)
-    nearest = running.nearest.find(weights, seed)
+    nearest = running.nearest.find(weights, seed := seed_of(running, replicate))
     if not refuse_copy(nearest):
         return nearest, ""
     before = running.nearest.find(weights, seed, _came_before(running, replicate.planned))
@@ -210,11 +209,10 @@ def _find_copy(running: Running, replicate: Replicate, weights: str) -> tuple[Ne
 
 
 def _came_before(running: Running, planned: Planned) -> Callable[[str], bool]:
-    """Return a function that tells of a plan whether its trainings surely came before a plan's.
+    """Return a function that tells of another plan whether its trainings surely came before.
 
-    They are its own, the start's, and those of its campaign's earlier generations. What others did
-    by now hangs on the order in which jobs end, which may refuse nothing. A program that always
-    gives out the same weights is refused at its first confirming replicate: its screening had them.
+    What others did by now hangs on the order in which jobs end, which may refuse nothing. A program
+    that always gives out the same weights is refused once it is confirmed: its screening had them.
     """
     plans, plan = running.facts().plans, planned.plan
 
@@ -294,8 +292,7 @@ def training_file(running: Running, replicate: Replicate) -> Input:
     Raises VerificationFailed if an item of it has the question of a held-out item.
     """
     name, number = replicate.planned.digest, replicate.seed_number
-    for entry in draw_data(running, replicate):
-        running.ledger.append(entry)
+    record_data(running, replicate)
     blob, sequence = running.facts().data[name, number]
     items = load(running.store.get(blob))["items"]
     if shared := running.items.count_shared(replicate.planned.plan.repeat, blob, items):
@@ -304,6 +301,12 @@ def training_file(running: Running, replicate: Replicate) -> Input:
             " items; nothing ran"
         )
     return Input(name="data.safetensors", digest=blob, sequence=sequence)
+
+
+def record_data(running: Running, replicate: Replicate) -> None:
+    """Draw, store and record a replicate's training file, once."""
+    for entry in draw_data(running, replicate):
+        running.ledger.append(entry)
 
 
 def draw_data(running: Running, replicate: Replicate) -> tuple[DataEntry, ...]:
