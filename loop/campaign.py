@@ -7,9 +7,9 @@ the only way from a plan to its grants.
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar
 
 from configs.arms import CONTENDERS, variant
 from configs.entries import Fact, HistoryEntry, InvalidEntry, PlanEntry
@@ -25,6 +25,7 @@ from loop.study.simulated import bundle_of
 from sandbox.budget import look, look_account
 from sandbox.canonical import digest
 
+T = TypeVar("T")
 Say = Callable[[str], None]
 """Print one line for people."""
 Act = Literal["", "promote"]
@@ -193,6 +194,17 @@ class Campaign:
     def pristine_bundle(self) -> str:
         """Store the bundle given by people; return its digest."""
         return self.store_bundle(bundle_of(self.running.config))
+
+    def share(self, steps: Iterable[Callable[["Campaign"], T]]) -> list[T]:
+        """Take independent steps, on as many cores as are free; return their results in order.
+
+        Each gets this campaign on a core of its own. See `Workers.share`.
+        """
+
+        def on_core(step: Callable[["Campaign"], T]) -> Callable[[int | None], T]:
+            return lambda core: step(replace(self, cpu=core))
+
+        return self.running.workers.share(map(on_core, steps), self.cpu)
 
     # Held-out looks
 

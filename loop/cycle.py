@@ -7,6 +7,7 @@ round it from the baseline to the closing looks.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from configs.arms import CONTENDERS
 from configs.build import parse, strict_json
@@ -38,7 +39,8 @@ def generation(campaign: Campaign, number: int) -> None:
     """Run a generation: propose, pass the gate, screen, confirm the best, promote."""
     plans = propose(campaign, number)
     request_decisions(campaign, plans)
-    screened = [screen(campaign, plan) for plan in plans if passes_gate(campaign, plan)]
+    allowed = (plan for plan in plans if passes_gate(campaign, plan))
+    screened = campaign.share(partial(screen, planned=plan) for plan in allowed)
     ranked = rank(screened, campaign.running.config.objective)
     successor = find_successor(campaign, number, ranked)
     if successor and passes_gate(campaign, successor, "promote"):

@@ -8,7 +8,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
@@ -44,7 +43,7 @@ from sandbox.ledger import FILE, Ledger
 
 Publish = Callable[[Ledger, Facts, Path], dict[str, Any]]
 """Write the documents of a run for people and programs; return its summary."""
-Task = Callable[[int | None], None]
+Act = Callable[[int | None], None]
 """Do a part of the study's work on a core."""
 View = Callable[[Running], AbstractContextManager[Say]]
 """Show a run while it goes on; the context gives the function for printing a line."""
@@ -134,7 +133,7 @@ def _run_campaigns(running: Running, say: Say) -> None:
     """Run the trials of the start, then every campaign, then the measures of skill."""
     study = running.config.study
 
-    def on(step: Callable[[Campaign], None], arm: str, repeat: int) -> Task:
+    def on(step: Callable[[Campaign], None], arm: str, repeat: int) -> Act:
         return lambda core: step(Campaign(running, arm, repeat, core, say))
 
     trials = [
@@ -152,39 +151,22 @@ def _run_campaigns(running: Running, say: Say) -> None:
         _run_side_by_side(running, campaigns)
 
 
-def _run_side_by_side(running: Running, tasks: Sequence[Task]) -> None:
-    """Run tasks in as many threads as jobs may run at a time, a core each.
+def _run_side_by_side(running: Running, acts: Sequence[Act]) -> None:
+    """Do the study's work, as many jobs at a time as may run, each on a core of its own.
 
     The first error stops the others; a paused arm does not.
     """
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [None]
-    free = [cores[i % len(cores)] for i in range(running.config.box.parallel)]
-    lock = threading.Lock()
 
-    def run(task: Task) -> None:
-        with lock:
-            core = free.pop()
+    def heed(act: Act, core: int | None) -> None:
         try:
-            task(core)
+            act(core)
         except Paused:
             raise
         except BaseException:
             running.stopped = True
             raise
-        finally:
-            with lock:
-                free.append(core)
 
-    with ThreadPoolExecutor(running.config.box.parallel) as pool:
-        futures = [pool.submit(run, task) for task in tasks]
-    _raise_first(futures)
-
-
-def _raise_first(futures: Sequence[Future[None]]) -> None:
-    """Raise the first error; the cause of a stop comes before a mere stop."""
-    errors = [error for future in futures if (error := future.exception())]
-    for error in sorted(errors, key=lambda error: isinstance(error, Stopped)):
-        raise error
+    running.workers.run([partial(heed, act) for act in acts])
 
 
 def _heed_warning(running: Running) -> None:

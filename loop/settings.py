@@ -4,6 +4,7 @@ After `check` the settings are typed and frozen; nothing later handles composed 
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
@@ -26,6 +27,7 @@ from loop.study import own_files
 from loop.study.overrides import help_with
 from loop.study.simulated import law, planted
 from loop.study.tab_file import read_about
+from loop.study.workers import list_cores
 
 MOST_PAIRS = 20
 """Most pairs tried for a rule that cannot accept within the study's."""
@@ -54,7 +56,7 @@ def explain(error: Exception, overrides: Sequence[str]) -> BadInput:
 def check(values: DictConfig) -> Config:
     """Return composed values as typed settings; raise BadInput with the name of the wrong field."""
     try:
-        raw = own_files.pin_files(OmegaConf.to_object(values))
+        raw = own_files.pin_files(_fill_in_cores(OmegaConf.to_object(values)))
         if raw["task"].get("world", "") is None:
             # YAML reads the name of world `null` as nothing.
             raw["task"]["world"] = "null"
@@ -69,6 +71,13 @@ def check(values: DictConfig) -> Config:
     _check_outside_model(config)
     _check_confirmations(config)
     return config
+
+
+def _fill_in_cores(raw: Any) -> Any:
+    """Write the cores that this process may use in the place of 0 workers."""
+    if repr(raw["box"].get("parallel")) == "0":
+        raw["box"]["parallel"] = min(256, len(list_cores()))
+    return raw
 
 
 def _check_arm(config: Config, arm: str) -> None:

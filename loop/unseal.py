@@ -173,7 +173,7 @@ def _champion_to_open(running: Running, facts: Facts, key: CampaignKey | None) -
             f"{running.folder} has no campaign of arm {key[0]!r}, repeat {key[1]};"
             f" `heirloop plans {quote(running.folder)}` lists them"
         )
-    name = facts.champions[key][-1] if key else best_champion(facts, running.config.objective)
+    name = facts.champions[key][-1] if key else best_champion(facts, running.config)
     if facts.plans[name].generation == 0:
         raise BadInput(
             f"{running.folder} has no champion beside its baseline; there is nothing to open"

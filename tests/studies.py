@@ -32,6 +32,7 @@ SMALL = [
     "study.confirm_replicates=8",
     "study.name=t",
     "study.most_changes=0",
+    "box.parallel=1",  # tests count jobs, and script the next
 ]
 HUMAN = ["autonomy=assisted", "gates=attended"]
 SCRIPT = [*HUMAN, "reviewer=scripted"]

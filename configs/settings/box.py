@@ -18,7 +18,9 @@ class Box:
     warm: bool = True
     "keep a process with torch imported inside the box, and fork each job from it"
     parallel: int = 2
-    "jobs at a time, each on a core of its own"
+    """workers: jobs at a time, each on a core of its own; a composition fills in the machine's
+    cores for 0
+    """
     image: str = "heirloop-box"
     "docker: name or digest of the image; its digest is pinned in the study root"
     runtime: str = ""
@@ -33,4 +35,4 @@ class Box:
     "digest of its kept copy; filled in at composition, then pinned by the study"
 
     def __post_init__(self) -> None:
-        need(1 <= self.parallel <= 256, "parallel", self.parallel, "between 1 and 256")
+        need(1 <= self.parallel <= 256, "parallel", self.parallel, "0 (the cores), or up to 256")

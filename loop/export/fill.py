@@ -38,6 +38,7 @@ from loop.export.rows import (
 )
 from loop.export.tables import InstrumentRow
 from loop.facts.facts import Facts
+from loop.facts.stages import read_candidates
 from loop.instruments.gather import shared_settings
 from loop.instruments.measure import flatten, measure_ledgers
 from sandbox.canonical import canonical
@@ -79,6 +80,7 @@ def plans(carried: Carried, facts: Facts) -> Iterator[PlanRow]:
     computed = policy(carried.entries).config.task.computed()
     champions = {name for names in facts.champions.values() for name in names}
     baselines = {name: plan for name, plan in facts.plans.items() if plan.purpose == "baseline"}
+    seconds = read_candidates(carried.entries)
     for entry in carried.entries:
         if entry.kind not in (PlanEntry.kind, InvalidEntry.kind):
             continue
@@ -99,9 +101,15 @@ def plans(carried: Carried, facts: Facts) -> Iterator[PlanRow]:
                     champion=digest in champions,
                     judged=facts.verdicts.get(digest),
                     invalid_text=None,
+                    **_name_seconds(seconds.get(digest, {})),
                 )
             case InvalidEntry() as invalid:
                 yield _invalid(carried.study, entry.sequence, invalid)
+
+
+def _name_seconds(seconds: Mapping[str, float]) -> dict[str, float]:
+    """Return column -> seconds, to the millisecond of the entries' times."""
+    return {f"{stage}_seconds": round(value, 3) + 0.0 for stage, value in seconds.items()}
 
 
 def _invalid(study: str, sequence: int, invalid: InvalidEntry) -> PlanRow:

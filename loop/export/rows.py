@@ -131,6 +131,26 @@ class PlanRow:
     )
     invalid_text: str | None
     "why the proposal was invalid"
+    propose_seconds: float | None = None
+    "screened candidate: from the entry before it in its campaign to its plan"
+    turn_seconds: float | None = None
+    "the same: waiting for its turn, before its gate and before a worker took it"
+    gate_seconds: float | None = None
+    "the same: from the request to people to the decision"
+    reserve_seconds: float | None = None
+    "the same: bytes checked, budget reserved and entries written before its jobs"
+    start_seconds: float | None = None
+    "the same: the box's start, before any byte of the bundle ran"
+    train_seconds: float | None = None
+    "the same: the training in the box"
+    collect_seconds: float | None = None
+    "the same: outputs read, stored and settled"
+    predict_seconds: float | None = None
+    "the same: its predict job, whole"
+    score_seconds: float | None = None
+    "the same: predictions scored"
+    unaccounted_seconds: float | None = None
+    "the same: the rest up to its score, such as a lost attempt at a job or a pause"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -264,15 +264,16 @@ class Facts:
         self.data.pop((digest, index), None)
 
     def trials(self, campaign: Campaign) -> dict[str, Plan]:
-        """Return digest -> plan of the start's trials and of a campaign's own, in order.
+        """Return digest -> plan of the start's trials by number, then of a campaign's own in order.
 
-        Its own are the baseline, the candidates and an agent's trials.
+        Its own are the baseline, the candidates and an agent's trials. The start's trials are
+        recorded in the order in which they happen to begin.
         """
         digests = list[str]()
         for key in sorted(key for key in list(self.proposed) if key[0] == START):
             # In format 1 every trial of the start is a repeat, and all arms share them all.
             if self.format == 1 or key == (START, campaign[1]):
-                digests += list(self.proposed[key])
+                digests += sorted(self.proposed[key], key=lambda name: self.plans[name].index)
         for digest in list(self.proposed.get(campaign, ())):
             if self.plans[digest].purpose in ("baseline", "candidate", "trial"):
                 digests.append(digest)

@@ -9,7 +9,7 @@ strangers is nearer, and never a copy.
 
 import threading
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from sys import intern
 from typing import Any
 
@@ -31,6 +31,12 @@ BLOCK = 512
 """Sketches that lie together."""
 SHORTLIST = 3
 """Weights that are compared in full."""
+Counts = Callable[[str], bool]
+"""Tell of a plan, by its digest, whether its trainings count."""
+
+
+def _any_plan(plan: str) -> bool:
+    return True
 
 
 class Table:
@@ -62,12 +68,17 @@ class Table:
         self._plans.append(intern(plan))
         self.count += 1
 
-    def nearest(self, sketch: Array, seed: int) -> list[tuple[str, str]]:
-        """Return (plan, weights) of the nearest few under another seed, in the ledger's order."""
+    def nearest(self, sketch: Array, seed: int, counts: Counts) -> list[tuple[str, str]]:
+        """Return (plan, weights) of the nearest few under another seed, in the ledger's order.
+
+        Only the trainings of plans that count.
+        """
         # Squared distances, less the squared length of this sketch: the order is the same.
         lengths = np.append(-2 * sketch, 1).astype(np.float32)
         apart = np.concatenate([block @ lengths for block in self._sketches])[: self.count]
         apart[self._seeds[: self.count] == seed] = np.inf
+        if counts is not _any_plan:
+            apart[[not counts(plan) for plan in self._plans]] = np.inf
         limit = (
             np.partition(apart, SHORTLIST - 1)[SHORTLIST - 1] if self.count > SHORTLIST else np.inf
         )
@@ -96,8 +107,8 @@ class WeightIndex:
         self._hashes = dict[int, tuple[NDArray[np.int64], Array]]()
         "number of weights -> group and sign of each weight"
 
-    def find(self, weights: str, seed: int) -> Nearest:
-        """Return the nearest weights of a training under another seed.
+    def find(self, weights: str, seed: int, counts: Counts = _any_plan) -> Nearest:
+        """Return the nearest weights of a training under another seed, of a plan that counts.
 
         Its distance is None where no such weights have the same size.
         """
@@ -106,7 +117,7 @@ class WeightIndex:
             vector = flat(self._store.get(weights))
             compared = int(np.count_nonzero(np.frombuffer(self._trainings, "i8") != seed))
             best_plan, best_distance = "", None
-            for plan, other in self._shortlist(vector, seed):
+            for plan, other in self._shortlist(vector, seed, counts):
                 same = other == weights
                 apart = 0.0 if same else distance(vector, flat(self._store.get(other)))
                 if apart is not None and (best_distance is None or apart < best_distance):
@@ -114,11 +125,11 @@ class WeightIndex:
         rounded = None if best_distance is None else round(best_distance, 4)
         return Nearest(compared=compared, plan=best_plan, distance=rounded)
 
-    def _shortlist(self, vector: Array | None, seed: int) -> list[tuple[str, str]]:
+    def _shortlist(self, vector: Array | None, seed: int, counts: Counts) -> list[tuple[str, str]]:
         """Return the nearest few trainings by sketch, in the order of the ledger."""
         if vector is None or len(vector) not in self._tables:
             return []
-        return self._tables[len(vector)].nearest(self._sketch(vector), seed)
+        return self._tables[len(vector)].nearest(self._sketch(vector), seed, counts)
 
     def _follow(self) -> None:
         for entry in self._ledger.since(self._sequence):

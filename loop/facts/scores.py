@@ -9,6 +9,7 @@ from configs.records import Scores
 from configs.settings.config import Config
 from evals.metrics import primary, read_metric, round_primary, spread
 from loop.facts.facts import Facts
+from loop.facts.places import Campaign
 
 
 def feedback_score(facts: Facts, digest: str, objective: Objective) -> float | None:
@@ -23,8 +24,12 @@ def feedback_score(facts: Facts, digest: str, objective: Objective) -> float | N
     return value if math.isfinite(value) else None
 
 
-def best_champion(facts: Facts, objective: Objective) -> str:
-    """Return the study's champion: the last champion with the best feedback score."""
+def best_champion(facts: Facts, config: Config) -> str:
+    """Return the study's champion: the last champion with the best feedback score.
+
+    Of equals it is that of the first repeat, and of the first arm as the study lists them.
+    """
+    objective, arms = config.objective, config.arms()
     sign = 1 if objective.direction == "up" else -1
 
     def rank(digest: str) -> tuple[float, int]:
@@ -32,7 +37,12 @@ def best_champion(facts: Facts, objective: Objective) -> str:
         generation = facts.plans[digest].generation
         return (-math.inf if score is None else sign * score), generation
 
-    last = [digests[-1] for digests in facts.champions.values() if digests]
+    def place(campaign: Campaign) -> tuple[int, int]:
+        arm, repeat = campaign
+        return repeat, arms.index(arm) if arm in arms else len(arms)
+
+    campaigns = sorted(list(facts.champions), key=place)
+    last = [facts.champions[key][-1] for key in campaigns if facts.champions[key]]
     return max(last, key=rank, default="")
 
 

@@ -81,7 +81,7 @@ def _describe_study(entries: list[Entry], config: Config, facts: Facts) -> dict[
 
 
 def _describe_baseline(facts: Facts, config: Config) -> dict[str, Any]:
-    best = facts.plans.get(best_champion(facts, config.objective))
+    best = facts.plans.get(best_champion(facts, config))
     own = facts.champions[best.arm, best.repeat] if best else _baselines(facts)
     digest = next(iter(own), "")
     return {
@@ -92,7 +92,7 @@ def _describe_baseline(facts: Facts, config: Config) -> dict[str, Any]:
 
 
 def _describe_champion(facts: Facts, config: Config) -> dict[str, Any]:
-    digest = best_champion(facts, config.objective)
+    digest = best_champion(facts, config)
     scores = open_scores(facts, digest, config, final=True)
     if not digest:
         nobody = {"plan": "", "arm": "", "generation": 0, "recipe": {}, "computable": False}

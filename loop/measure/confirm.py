@@ -12,7 +12,8 @@ from configs.records import CONFIRM, Scores, Verdict
 from evals.judge import judge
 from loop.campaign import Campaign
 from loop.measure.jobs import Replicate
-from loop.measure.replicate import compute_ratio, draw_data, score_once
+from loop.measure.replicate import compute_ratio, draw_data, measure, score_once
+from loop.measure.side_by_side import Act, side_by_side
 from loop.plan import Planned
 from loop.study.running import Running
 
@@ -35,10 +36,9 @@ def _judge_pairs(campaign: Campaign, planned: Planned) -> Verdict:
     estimates, limit = planned.plan.purpose != "candidate", _most_pairs(campaign, planned)
     pairs: Pairs = ([], [])
     while True:
-        scores = _measure_pair(campaign, planned, pairs)
-        if estimates and len(pairs[0]) < limit:
-            _record(running, scores)
-            continue
+        # An estimate takes all its pairs, so they run side by side and each records its own score.
+        act, more = (measure, limit) if estimates else (score_once, 1)
+        scores = _measure_pairs(campaign, planned, pairs, act, more)
         verdict = judge(
             *pairs,
             running.config.objective_of(campaign.arm),
@@ -54,15 +54,22 @@ def _judge_pairs(campaign: Campaign, planned: Planned) -> Verdict:
         _record(running, scores)
 
 
-def _measure_pair(campaign: Campaign, planned: Planned, pairs: Pairs) -> list[ScoreEntry]:
-    """Add the scores of the next pair; return those to be recorded."""
-    entries: list[ScoreEntry] = []
-    for scores, replicate in zip(pairs, _pair(planned, len(pairs[0])), strict=True):
-        score = score_once(campaign.running, replicate, CONFIRM, campaign.cpu)
+def _measure_pairs(
+    campaign: Campaign,
+    planned: Planned,
+    pairs: Pairs,
+    act: Act[ScoreEntry | Scores | None],
+    more: int,
+) -> list[ScoreEntry]:
+    """Add the scores of so many more pairs; return those to be recorded."""
+    numbers = range(len(pairs[0]), len(pairs[0]) + more)
+    replicates = [replicate for number in numbers for replicate in _pair(planned, number)]
+    entries = list[ScoreEntry]()
+    for place, score in enumerate(side_by_side(campaign, act, replicates, CONFIRM)):
         if isinstance(score, ScoreEntry):
             entries.append(score)
             score = score.scores
-        scores.append(score)
+        pairs[place % 2].append(score)
     return entries
 
 

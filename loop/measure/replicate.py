@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from safetensors.numpy import load, save
 
+from configs.arms import START
 from configs.entries import DataEntry, ScoreEntry
 from configs.errors import VerificationFailed
 from configs.records import Input, JobResult, Nearest, PlanRole, Scores, Split
@@ -86,9 +87,7 @@ def score_once(
     trained = train(running, replicate, cpu)
     nearest, failure = None, trained.failure
     if not failure:
-        weights = trained.result.outputs[WEIGHTS]
-        nearest = running.nearest.find(weights, seed_of(running, replicate))
-        failure = refuse_copy(nearest)
+        nearest, failure = _find_copy(running, replicate, trained.result.outputs[WEIGHTS])
     scores, reason = None, failure
     if not failure:
         predicted = predict(running, replicate, trained, split, cpu)
@@ -199,6 +198,35 @@ def _writer(running: Running, planned: Planned) -> Replicate:
     return Replicate(planned=Planned(digest=planned.plan.parent, plan=parent), index=0)
 
 
+def _find_copy(running: Running, replicate: Replicate, weights: str) -> tuple[Nearest, str]:
+    """Return the nearest other weights, and the reason against a copy of weights from before."""
+    nearest = running.nearest.find(weights, seed := seed_of(running, replicate))
+    if not refuse_copy(nearest):
+        return nearest, ""
+    before = running.nearest.find(weights, seed, _came_before(running, replicate.planned))
+    failure = refuse_copy(before)
+    return (before if failure else nearest), failure
+
+
+def _came_before(running: Running, planned: Planned) -> Callable[[str], bool]:
+    """Return a function that tells of another plan whether its trainings surely came before.
+
+    What others did by now hangs on the order in which jobs end, which may refuse nothing. A program
+    that always gives out the same weights is refused once it is confirmed: its screening had them.
+    """
+    plans, plan = running.facts().plans, planned.plan
+
+    def tell(digest: str) -> bool:
+        other = plans[digest]
+        if other.repeat != plan.repeat:
+            return False
+        if other.arm != plan.arm:
+            return other.arm == START
+        return digest == planned.digest or other.generation < plan.generation
+
+    return tell
+
+
 def refuse_copy(nearest: Nearest) -> str:
     """Return the reason against weights equal to others but for noise: a copy learnt nothing."""
     if nearest.distance is None or nearest.distance >= COPY:
@@ -264,8 +292,7 @@ def training_file(running: Running, replicate: Replicate) -> Input:
     Raises VerificationFailed if an item of it has the question of a held-out item.
     """
     name, number = replicate.planned.digest, replicate.seed_number
-    for entry in draw_data(running, replicate):
-        running.ledger.append(entry)
+    record_data(running, replicate)
     blob, sequence = running.facts().data[name, number]
     items = load(running.store.get(blob))["items"]
     if shared := running.items.count_shared(replicate.planned.plan.repeat, blob, items):
@@ -274,6 +301,12 @@ def training_file(running: Running, replicate: Replicate) -> Input:
             " items; nothing ran"
         )
     return Input(name="data.safetensors", digest=blob, sequence=sequence)
+
+
+def record_data(running: Running, replicate: Replicate) -> None:
+    """Draw, store and record a replicate's training file, once."""
+    for entry in draw_data(running, replicate):
+        running.ledger.append(entry)
 
 
 def draw_data(running: Running, replicate: Replicate) -> tuple[DataEntry, ...]:

@@ -69,7 +69,7 @@ def deploy(folder: Path, plan: str = "") -> Deployment:
     gate = open_gate(folder)
     facts = FactsReader(open_ledger(folder)).facts()
     config = gate.memory.rules.config
-    name = plan or best_champion(facts, config.objective)
+    name = plan or best_champion(facts, config)
     if not any(name in names for names in facts.champions.values()):
         raise BadInput(
             f"{name[:12] or 'nothing'} is no champion of this study; only champions are deployed"

@@ -17,6 +17,7 @@ from loop.campaign import Campaign, passes_gate
 from loop.facts.places import Invalid
 from loop.measure.jobs import Replicate
 from loop.measure.replicate import measure
+from loop.measure.side_by_side import side_by_side
 from loop.plan import Draft, Planned
 from loop.propose.evolve.patch import FILE, REGION, regions
 from loop.propose.limit import list_different
@@ -39,6 +40,11 @@ class Change:
 
 def take_back_changes(campaign: Campaign) -> None:
     """Measure the last champion without each of its changes, up to `study.ablate`, once."""
+    side_by_side(campaign, measure, _list_replicates(campaign), CONFIRM)
+
+
+def _list_replicates(campaign: Campaign) -> Iterator[Replicate]:
+    """Yield the replicates of each change, once its plan has passed its gate and has its look."""
     study, champions = campaign.running.config.study, campaign.champions()
     best, base = champions[-1], champions[0]
     changes = list(list_changes(campaign, base.plan, best.plan))
@@ -48,8 +54,7 @@ def take_back_changes(campaign: Campaign) -> None:
             campaign.look(CONFIRM, planned)
             for number in range(study.final_replicates):
                 for champion in (False, True):
-                    pair = Replicate(planned=planned, index=number, champion=champion)
-                    measure(campaign.running, pair, CONFIRM, campaign.cpu)
+                    yield Replicate(planned=planned, index=number, champion=champion)
 
 
 def list_changes(campaign: Campaign, base: Plan, best: Plan) -> Iterator[Change]:

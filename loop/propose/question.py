@@ -5,7 +5,7 @@ and are paid for like any other. None can become champion, and no history shows 
 so at the end of a campaign, selection.py to choose a champion.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,6 +19,7 @@ from loop.campaign import Campaign, passes_gate
 from loop.facts.places import Invalid
 from loop.measure.jobs import Replicate
 from loop.measure.replicate import measure, write_proposals
+from loop.measure.side_by_side import side_by_side
 from loop.plan import Draft, Planned, apply_proposal
 from loop.propose.ask import pick_line
 from loop.propose.history import list_trials, select_trials, store_history, write_notebook
@@ -58,13 +59,25 @@ def measure_answers(campaign: Campaign, question: Question, split: Split, barred
     if not passes_gate(campaign, asking):
         return
     lines = write_proposals(campaign.running, asking, campaign.cpu)
+    replicates = _list_replicates(campaign, question, asking, lines, split, barred)
+    side_by_side(campaign, measure, replicates, split)
+
+
+def _list_replicates(
+    campaign: Campaign,
+    question: Question,
+    asking: Planned,
+    lines: list[str] | str,
+    split: Split,
+    barred: Barred,
+) -> Iterator[Replicate]:
+    """Yield each proposal and its parent, once its plan has passed its gate and has its look."""
     for index in range(campaign.running.config.study.skill_proposals):
         planned = _record_proposal(campaign, question, index, asking, lines, barred)
         if planned and passes_gate(campaign, planned):
             campaign.look(split, planned)
             for champion in (False, True):
-                pair = Replicate(planned=planned, index=0, champion=champion)
-                measure(campaign.running, pair, split, campaign.cpu)
+                yield Replicate(planned=planned, index=0, champion=champion)
 
 
 def _find_asking(campaign: Campaign, question: Question) -> str | None:

@@ -16,6 +16,7 @@ from loop.report.dots import (
     draw_outcome,
     draw_rungs,
 )
+from loop.report.lanes import draw_lanes
 from loop.report.plot import to_svg
 from loop.report.shape import Table
 from loop.report.tree import draw_lineage
@@ -26,6 +27,7 @@ FIGURES: dict[str, Callable[..., Any]] = {
     "gains": draw_gains,
     "lineage": draw_lineage,
     "burn": draw_burn,
+    "lanes": draw_lanes,
     "funnel": draw_funnel,
     "rungs": draw_rungs,
     "ablation": draw_ablation,

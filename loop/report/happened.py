@@ -14,6 +14,7 @@ from loop.report.asked import describe_state
 from loop.report.drift import list_drift
 from loop.report.evidence import Index
 from loop.report.figures import BESIDE
+from loop.report.lanes import describe_stages, list_lanes
 from loop.report.oversight import list_incidents, oversight
 from loop.report.proposers import list_proposers
 from loop.report.shape import Line, Part, Table, table
@@ -27,6 +28,7 @@ def describe_happened(study: MeasuredStudy, index: Index, name: str) -> Part:
         *listing.list_closing(study, index, name),
         listing.list_lineage(study, index, name),
         progress.burn(study, index, name),
+        list_lanes(study, index, name),
         listing.list_accounts(study, index, name),
         *_instruments(study, index, name),
         describe_ablation(study, index, name, measures.scale(study)),
@@ -60,6 +62,7 @@ def _lines(study: MeasuredStudy, index: Index) -> list[Line]:
             ledger=index.of("opening") or index.of("account"),
         ),
     ]
+    lines += describe_stages(study, index)
     lines += [*_ends(study, index), *_interruptions(study, index)]
     if not study.closed:
         text = (

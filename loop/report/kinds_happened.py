@@ -96,6 +96,15 @@ HAPPENED: dict[str, TableKind] = {
         columns=("run", "ledger entry", "CPU-seconds left"),
         note="What the study's root account had left.",
     ),
+    "lanes": TableKind(
+        title="Workers over time",
+        figure=True,
+        columns=("run", "worker", "stage", "from, s", "to, s", "plan"),
+        note=(
+            "Each replicate in the first lane that is free, with its stages; the longest 900 spans."
+            " An empty stretch is a worker that waits, proposes or judges."
+        ),
+    ),
     "accounts": TableKind(
         title="Accounts", columns=("account", "CPU-seconds spent", "limit", "jobs", "limit of jobs")
     ),

@@ -24,6 +24,7 @@ from loop.study.items import HeldOut
 from loop.study.root import begin
 from loop.study.running import Running
 from loop.study.simulated import SimulatedBox, simulated
+from loop.study.workers import Workers
 from sandbox import keys, tripwires
 from sandbox.box.base import Box
 from sandbox.decision import decided, policy
@@ -151,6 +152,7 @@ def _tie(
         items=HeldOut(task, secret, ledger, store, learn),
         nearest=WeightIndex(ledger, store, secret),
         tripwires=tripwires.TripwireCounts(gate),
+        workers=Workers(config.box.parallel),
         paid=_list_paid(ledger),
     )
 

@@ -16,6 +16,7 @@ from loop.facts.facts import Facts
 from loop.facts.nearest import WeightIndex
 from loop.facts.reader import FactsReader
 from loop.study.items import HeldOut
+from loop.study.workers import Workers
 from sandbox import budget, incident
 from sandbox.decision import HOUR
 from sandbox.gate import Gate, Halted
@@ -52,6 +53,8 @@ class Running:
     "sketches of all weights, to find copies"
     tripwires: TripwireCounts
     "counts with limits: beyond a limit the study pauses"
+    workers: Workers
+    "as many threads as jobs may run at a time"
     say: Callable[[str], None] = lambda text: None
     "print a line for people"
     paid: frozenset[str] = frozenset()
