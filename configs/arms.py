@@ -101,6 +101,10 @@ class Arm:
     """whether some generations choose their champion on proposing skill (`objective.skill`).
     placebo: the measured skills are permuted among the contenders, at the same cost
     """
+    programs: Literal["", "clade", "score", "random"] = ""
+    """how an archive of proposer programs chooses the parent of the next (docs/proposers.md): by
+    the productivity of its clade, by its own score, at random; empty: no such archive
+    """
     reseeds: bool = False
     """whether its proposals change nothing, and its candidates train under seeds of their own: a
     comparison of like with like (an A/A test), in which every difference is noise
@@ -130,6 +134,9 @@ ARMS: dict[str, Arm] = {
     "parallel_separate_tpe": Arm(proposer="tpe", notes="separate"),
     REFERENCE: Arm(proposer="random", limited=False),
     "reseed": Arm(proposer="reseed", reseeds=True),
+    "programs_clade": Arm(proposer="command", programs="clade"),
+    "programs_score": Arm(proposer="command", programs="score"),
+    "programs_random": Arm(proposer="command", programs="random"),
 }
 """Arms with a name other than their proposer's. `self` is the loop closed on itself.
 
@@ -140,6 +147,14 @@ differ in the compute of a round (configs.settings.study.Study.rounds).
 
 SELECTING = tuple(name for name, arm in ARMS.items() if arm.selects)
 """Arms that select on proposing skill, and their placebo."""
+
+
+EVOLVING = tuple(name for name, arm in ARMS.items() if arm.programs)
+"""Arms whose proposer program modifies itself."""
+
+
+PROGRAM_CELLS = ("winner", "first")
+"""The programs that are compared at the end of such an arm: the best of its archive, the first."""
 
 
 CELLS: dict[str, Arm] = {name: ARMS[name] for name in ("self", "refit", "frozen", "scrambled")}

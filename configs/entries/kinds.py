@@ -48,6 +48,7 @@ from configs.entries.work import (
     NotebookEntry,
     OpeningEntry,
     PlanEntry,
+    ProgramEntry,
     ScoreEntry,
     SelectionEntry,
     UsedUpEntry,
@@ -84,6 +85,7 @@ Fact = (
     | ScoreEntry
     | VerdictEntry
     | SelectionEntry
+    | ProgramEntry
     | ChampionEntry
     | CampaignEndEntry
     | OpeningEntry
@@ -134,6 +136,7 @@ KINDS: dict[str, type[Fact]] = {
     "score": ScoreEntry,
     "verdict": VerdictEntry,
     "selection": SelectionEntry,
+    "program": ProgramEntry,
     "champion": ChampionEntry,
     "campaign-end": CampaignEndEntry,
     "opening": OpeningEntry,
