@@ -11,8 +11,10 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Literal
 
+from configs.arms import EVOLVING
 from evals.arms import UNIT
 from evals.intervals import Figure, mean
 
@@ -113,11 +115,9 @@ def compare_programs(
             "shortfall": mean([row.promised - row.gain for row in rows], unit),
             "usable": mean([row.usable for row in rows], "share", neutral=None),
         }
-    arms = list(compared)
-    for place, one in enumerate(arms):
-        for other in arms[place + 1 :]:
-            own = {row.repeat: row.gain for row in compared[one]}
-            others = {row.repeat: row.gain for row in compared[other]}
-            apart = [own[repeat] - others[repeat] for repeat in own if repeat in others]
-            figures[f"{one} minus {other}"] = {"gain": mean(apart, unit)}
+    for one, other in combinations([arm for arm in EVOLVING if arm in compared], 2):
+        own = {row.repeat: row.gain for row in compared[one]}
+        others = {row.repeat: row.gain for row in compared[other]}
+        apart = [own[repeat] - others[repeat] for repeat in own if repeat in others]
+        figures[f"{one} minus {other}"] = {"gain": mean(apart, unit)}
     return figures

@@ -8,9 +8,10 @@ out. It is refused where the study cannot measure that instrument (docs/instrume
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Literal, NoReturn
 
-from configs.arms import BOTH, LONGER, MORE, PAIRS, PARALLEL, REFERENCE, SELECTING
+from configs.arms import BOTH, EVOLVING, LONGER, MORE, PAIRS, PARALLEL, REFERENCE, SELECTING
 from configs.build import need
 from configs.errors import BadInput
 
@@ -122,6 +123,19 @@ _AMPLIFY = {
     for arm in SELECTING
     for name, needs in _SKILL.items()
 }
+_PROGRAMS = {
+    **{
+        f"between, programs, {arm}, {name}": Needs(arms=(arm,), settings=("skill_proposals",))
+        for arm in EVOLVING
+        for name in ("gain", "promised", "shortfall")
+    },
+    **{
+        f"between, programs, {one} minus {other}, gain": Needs(
+            arms=(one, other), settings=("skill_proposals",)
+        )
+        for one, other in combinations(EVOLVING, 2)
+    },
+}
 INSTRUMENTS: dict[str, Needs] = {
     "between, self minus {arm}": Needs(arms=("self", "{arm}")),
     **{f"between, {name}": Needs(arms=("self", *arms)) for name, arms in _TWINS.items()},
@@ -142,6 +156,7 @@ INSTRUMENTS: dict[str, Needs] = {
         arms=SELECTING, settings=("skill_proposals",)
     ),
     **_TEAMS,
+    **_PROGRAMS,
     "arms, self, compute x proposals": Needs(arms=("self", LONGER, "more_proposals", BOTH)),
     "arms, {arm}, gain": Needs(arms=("{arm}",)),
     "arms, {arm}, gain ratio": Needs(arms=("{arm}",), neutral=1.0),

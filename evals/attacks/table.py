@@ -10,5 +10,6 @@ from evals.attacks.decisions import DECISIONS
 from evals.attacks.jobs import JOBS
 from evals.attacks.judging import JUDGING
 from evals.attacks.record import RECORD
+from evals.attacks.selfmod import SELFMOD
 
-ATTACKS: tuple[Attack, ...] = (*JOBS, *DECISIONS, *RECORD, *JUDGING)
+ATTACKS: tuple[Attack, ...] = (*JOBS, *DECISIONS, *RECORD, *JUDGING, *SELFMOD)

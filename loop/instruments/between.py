@@ -22,6 +22,7 @@ from evals.equivalents import (
 )
 from evals.intervals import Figure, cap_at_ceiling, missing
 from evals.parallel import compare_teams
+from evals.programs import compare_programs
 from evals.proposing import proposed_apart
 from evals.retention import Guard
 from loop.instruments.gather import Records
@@ -75,6 +76,8 @@ def compare_arms(records: Records, evidence: Evidence, cpu_us: float) -> dict[st
     for name, figure in skill_effects(evidence).items():
         figures[f"{name} effect"] = figure
     figures |= amplify(records, arms, cpu_us)
+    if records.programs:
+        figures["programs"] = compare_programs(records.programs)
     return {**figures, **equivalents(records, arms, cpu_us)}
 
 

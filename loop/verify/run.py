@@ -40,6 +40,7 @@ from loop.facts.reader import FactsReader
 from loop.verify import heads, recompute
 from loop.verify.decisions import rederive
 from loop.verify.fork import check_fork
+from loop.verify.programs import check_programs
 from loop.verify.selections import check_selections
 from sandbox import control, incident, keys
 from sandbox.budget import Balances, balances
@@ -107,7 +108,9 @@ def verify(folder: Path, copy: Path | None = None) -> dict[str, Any]:
     for plan in facts.plans.values():
         store.get_bundle(plan.bundle)
     recompute.check_proposals(store, facts)
-    check_selections(entries, recompute.find_secret(entries))
+    secret = recompute.find_secret(entries)
+    check_selections(entries, secret)
+    check_programs(entries, store, secret)
     return {
         "entries": entries[-1].sequence,
         "checkpoints": [len(place) for place in signed],

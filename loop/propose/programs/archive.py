@@ -30,7 +30,8 @@ from loop.plan import Draft, Planned
 from loop.propose.programs.edits import mutate_program
 from loop.propose.question import Question, measure_answers
 from loop.propose.selection import list_gains
-from loop.propose.skill import SPLITS_OF, draw_parents, has_room, list_tried
+from loop.propose.skill import SPLITS_OF, Use, draw_parents, has_room, list_tried
+from sandbox.store import Store
 
 FILE = "program"
 """The file of the genome in a program's bundle."""
@@ -42,8 +43,9 @@ def grow_archive(campaign: Campaign) -> None:
         known = list_programs(campaign.facts(), campaign.key)
         if number < len(known):
             continue
-        parent = known[choose(campaign, known)] if known else None
-        entry = _measure(campaign, number, -1 if parent is None else parent.number)
+        secret = campaign.running.items.of(campaign.repeat).secret
+        parent = choose_for(campaign.arm, secret, known) if known else -1
+        entry = _measure(campaign, number, parent)
         campaign.running.ledger.append(entry)
         skill = "none" if entry.skill is None else f"{entry.skill:.3g}"
         campaign.say(f"{campaign.arm}, program {number}: from {entry.parent}, skill {skill}")
@@ -63,12 +65,6 @@ def list_programs(facts: Facts, key: Key) -> list[Program]:
         )
         for one in facts.selecting.programs.get(key, ())
     ]
-
-
-def choose(campaign: Campaign, known: list[Program]) -> int:
-    """Return the number of the program that has the next child."""
-    secret = campaign.running.items.of(campaign.repeat).secret
-    return choose_for(campaign.arm, secret, known)
 
 
 def choose_for(arm: str, secret: bytes, known: list[Program]) -> int:
@@ -120,7 +116,9 @@ def _record_program(
     try:
         if number:
             base = campaign.planned(_plan_of(campaign, parent))
-            text, edits = edit(campaign, number, parent)
+            secret = running.items.of(campaign.repeat).secret
+            facts, store, config = campaign.facts(), running.store, running.config
+            text, edits = edit_for(config, facts, store, campaign.key, secret, number, parent)
         else:
             base, edits = campaign.champions()[0], ()
             settings = running.config.proposer
@@ -154,18 +152,22 @@ def _plan_of(campaign: Campaign, number: int) -> str:
     return campaign.facts().selecting.programs[campaign.key][number].plan
 
 
-def edit(campaign: Campaign, number: int, parent: int) -> tuple[str, tuple[str, ...]]:
-    """Return the text of a new program, and what operators changed of its parent."""
-    store, facts, settings = campaign.running.store, campaign.facts(), programs_of(campaign)
-    plans = [one.plan for one in facts.selecting.programs[campaign.key] if one.plan]
-    texts = {name: store.get_bundle(facts.plans[name].bundle)[FILE].decode() for name in plans}
-    secret = campaign.running.items.of(campaign.repeat).secret
-    return mutate_program(
-        texts[_plan_of(campaign, parent)],
-        _draws(secret, "edits", number),
-        most=settings.edits,
-        known=set(texts.values()),
-    )
+def edit_for(
+    config: Config, facts: Facts, store: Store, key: Key, secret: bytes, number: int, parent: int
+) -> tuple[str, tuple[str, ...]]:
+    """Return the text of a new program, and what operators changed of its parent.
+
+    Raises BadInput where they find nothing to change.
+    """
+    settings, own = config.study.programs, facts.selecting.programs[key][:number]
+    assert settings is not None
+    texts = {
+        one.plan: store.get_bundle(facts.plans[one.plan].bundle)[FILE].decode()
+        for one in own
+        if one.plan
+    }
+    rng, known = _draws(secret, "edits", number), set(texts.values())
+    return mutate_program(texts[own[parent].plan], rng, most=settings.edits, known=known)
 
 
 def programs_of(campaign: Campaign) -> Programs:
@@ -180,7 +182,7 @@ def _ask(campaign: Campaign, number: int, planned: Planned) -> None:
     config = campaign.running.config
     each, settings = config.study.skill_proposals, programs_of(campaign)
     task = settings.seen(config.task)
-    for ask, parent in enumerate(select_parents(config, campaign.facts(), campaign)):
+    for ask, parent in enumerate(_parents(campaign, "select")):
         question = Question(
             purpose="select",
             generation=number,
@@ -204,7 +206,7 @@ def compare_with_first(campaign: Campaign) -> None:
     config, settings = campaign.running.config, programs_of(campaign)
     best = find_best(list_programs(campaign.facts(), campaign.key))
     task = settings.unseen(config.task)
-    parents = measure_parents(config, campaign.facts(), campaign)
+    parents = _parents(campaign, "measure")
     for cell, program in enumerate((best, 0) if best else ()):
         for ask, parent in enumerate(parents):
             question = Question(
@@ -225,23 +227,23 @@ def compare_with_first(campaign: Campaign) -> None:
             measure_answers(campaign, question, SPLITS_OF["measure"], _barred(campaign, question))
 
 
-def select_parents(config: Config, facts: Facts, campaign: Campaign) -> list[Recipe]:
-    """Return the parents that every program of a repeat is asked to improve as archives grow."""
-    settings = programs_of(campaign)
-    task, count = settings.seen(config.task), settings.asks
-    secret = campaign.running.items.of(campaign.repeat).secret
-    tried = [plan.recipe for plan in list_tried(facts, campaign.repeat)]
-    room = has_room(config, campaign.arm, tried, task.choices())
-    return draw_parents(task, secret, "select", count, room, ":programs")
+def _parents(campaign: Campaign, use: Use) -> list[Recipe]:
+    config, secret = campaign.running.config, campaign.running.items.of(campaign.repeat).secret
+    return list_parents(config, campaign.facts(), campaign.key, secret, use)
 
 
-def measure_parents(config: Config, facts: Facts, campaign: Campaign) -> list[Recipe]:
-    """Return the parents of the last comparison: no selection's, and at the held-out values."""
-    task = programs_of(campaign).unseen(config.task)
-    secret = campaign.running.items.of(campaign.repeat).secret
-    tried = [plan.recipe for plan in list_tried(facts, campaign.repeat)]
-    room = has_room(config, campaign.arm, tried, task.choices())
-    return draw_parents(task, secret, "measure", config.study.skill_parents, room, ":programs")
+def list_parents(config: Config, facts: Facts, key: Key, secret: bytes, use: Use) -> list[Recipe]:
+    """Return the parents that programs are asked to improve: the same for all arms of a repeat.
+
+    Those that measure are no selection's, and stand at the held-out values.
+    """
+    settings = config.study.programs
+    assert settings is not None
+    task = (settings.seen if use == "select" else settings.unseen)(config.task)
+    count = settings.asks if use == "select" else config.study.skill_parents
+    tried = [plan.recipe for plan in list_tried(facts, key[1])]
+    room = has_room(config, key[0], tried, task.choices())
+    return draw_parents(task, secret, use, count, room, ":programs")
 
 
 def _is_seen(settings: Programs) -> Callable[[Recipe], bool]:
