@@ -68,7 +68,7 @@ def _apply(text: str, name: str, rng: Random) -> tuple[str, str] | None:
         return None
     if result is None:
         return None
-    return _put(text, where, result[0].code), f"{result[1]} in {where}"
+    return put_region(text, where, result[0].code), f"{result[1]} in {where}"
 
 
 @lru_cache(maxsize=256)
@@ -86,10 +86,11 @@ def _graft(text: str, other: str, rng: Random) -> tuple[str, str] | None:
     if not names:
         return None
     where = rng.choice(names)
-    return _put(text, where, foreign[where]), f"{where} of another program"
+    return put_region(text, where, foreign[where]), f"{where} of another program"
 
 
-def _put(text: str, where: str, body: str) -> str:
+def put_region(text: str, where: str, body: str) -> str:
+    """Return a text with another body of a marked region."""
     old = f"# region: {where}\n{regions(text)[where]}# endregion"
     return text.replace(old, f"# region: {where}\n{body}# endregion", 1)
 

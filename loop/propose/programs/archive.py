@@ -13,6 +13,7 @@ import math
 import random
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 from configs.arms import PROGRAM_CELLS, variant
 from configs.entries import ProgramEntry
@@ -21,6 +22,7 @@ from configs.recipe import Recipe
 from configs.records import Plan, Proposal
 from configs.settings.config import Config
 from configs.settings.programs import Programs
+from configs.settings.task import TaskSetup
 from evals.programs import Program, choose_parent, find_best
 from loop.campaign import Campaign, passes_gate, request_decision
 from loop.facts.facts import Facts
@@ -192,7 +194,7 @@ def _ask(campaign: Campaign, number: int, planned: Planned) -> None:
             history=variant(campaign.arm).history,
             parent=parent,
             hypothesis=f"asks program {number}, question {ask + 1} of {settings.asks}",
-            grid=task.choices(),
+            grid=_open_knobs(task),
             knows=_is_seen(settings),
         )
         measure_answers(campaign, question, SPLITS_OF["select"], _barred(campaign, question))
@@ -221,7 +223,7 @@ def compare_with_first(campaign: Campaign) -> None:
                     f"compares the programs, {PROGRAM_CELLS[cell]}: question {ask + 1} of"
                     f" {len(parents)}"
                 ),
-                grid=task.choices(),
+                grid=_open_knobs(task),
                 knows=_is_seen(settings),
             )
             measure_answers(campaign, question, SPLITS_OF["measure"], _barred(campaign, question))
@@ -244,6 +246,11 @@ def list_parents(config: Config, facts: Facts, key: Key, secret: bytes, use: Use
     tried = [plan.recipe for plan in list_tried(facts, key[1])]
     room = has_room(config, key[0], tried, task.choices())
     return draw_parents(task, secret, use, count, room, ":programs")
+
+
+def _open_knobs(task: TaskSetup) -> dict[str, tuple[Any, ...]]:
+    """Return the knobs that have more than one value, with their values."""
+    return {name: values for name, values in task.choices().items() if len(values) > 1}
 
 
 def _is_seen(settings: Programs) -> Callable[[Recipe], bool]:

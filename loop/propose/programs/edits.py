@@ -1,4 +1,5 @@
-"""A proposer program changes by syntax: operators on any place of the file.
+"""A proposer program changes by syntax: operators on its marked regions, or on all of a file
+without any.
 
 They work on a concrete syntax tree (libcst). Nothing is run here: only a box shows whether a child
 writes proposals. The operators know nothing of the task.
@@ -9,8 +10,8 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from configs.errors import BadInput
-from loop.propose.evolve.mutate import arithmetic, drop, pick, put, reorder, scale
-from loop.propose.evolve.patch import refuse
+from loop.propose.evolve.mutate import arithmetic, drop, pick, put, put_region, reorder, scale
+from loop.propose.evolve.patch import refuse, regions
 
 if TYPE_CHECKING:
     import libcst as cst
@@ -30,25 +31,34 @@ def mutate_program(
     deep, and where no operator finds anything new.
     """
     refuse(text, "program")
-    import libcst as cst
-
     wanted = 1
     while wanted < most and rng.random() < 0.4:
         wanted += 1
     child, edits = text, list[str]()
     for _ in range(TRIES):
-        name = rng.choice(sorted(OPERATORS))
-        try:
-            result = OPERATORS[name](cst.parse_module(child), rng)
-        except (cst.ParserSyntaxError, cst.CSTValidationError, RecursionError):
+        result = _apply(child, rng)
+        if result is None or result[0] == child or not _reads(result[0]):
             continue
-        if result is None or result[0].code == child or not _reads(result[0].code):
-            continue
-        child = result[0].code
+        child = result[0]
         edits.append(result[1])
         if len(edits) >= wanted and child != text and child not in known:
             return child, tuple(edits)
     raise BadInput("program has nothing new that an operator could change; give it a constant")
+
+
+def _apply(text: str, rng: Random) -> tuple[str, str] | None:
+    """Apply an operator to a region, or to a text without any; None where it finds no place."""
+    import libcst as cst
+
+    name, bodies = rng.choice(sorted(OPERATORS)), regions(text)
+    where = rng.choice(sorted(bodies)) if bodies else ""
+    try:
+        result = OPERATORS[name](cst.parse_module(bodies[where] if bodies else text), rng)
+    except (cst.ParserSyntaxError, cst.CSTValidationError, RecursionError):
+        return None
+    if result is None:
+        return None
+    return (put_region(text, where, result[0].code) if bodies else result[0].code), result[1]
 
 
 def _reads(text: str) -> bool:
