@@ -1,6 +1,7 @@
 """Proposer programs that modify themselves: planted families, refusals, and what verifies."""
 
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -114,7 +115,7 @@ def run_program(execution):
 def note(text, rng, *, most, known=()):
     """The operator of a family that changes a constant, and nothing that it does."""
     number = len(known) + 1
-    return text.replace("NOTE = 1", f"NOTE = {number}"), (f"NOTE becomes {number}",)
+    return re.sub(r"NOTE = \d+", f"NOTE = {number}", text), (f"NOTE becomes {number}",)
 
 
 def better(text, rng, *, most, known=()):
@@ -172,7 +173,7 @@ def test_where_all_programs_are_equal_none_is_said_to_be_better(go, monkeypatch)
     assert figures["gain"].word == "cannot tell" and figures["gain"].low < 0 < figures["gain"].high
     # The best of equals was chosen for its luck, and the selections saw just that.
     assert figures["promised"].value > 0 and all(row.promised >= 0 for row in rows)
-    assert sum(row.gain != 0 for row in rows) >= 5
+    assert sum(row.gain != 0 for row in rows) >= 3
 
 
 def test_the_questions_keep_to_what_each_may_see(planted):
@@ -323,15 +324,15 @@ def classes():
 
 def test_a_question_is_put_to_a_program_that_passed_its_gate_alone(campaign, monkeypatch):
     planned = program_plan(campaign)
-    before = campaign.running.gate.refresh().find_flaw(ask_plan(campaign, planned).digest)
-    assert "which is no champion of this study" in before
+    assert "which is no champion of this study" in flaw_of(campaign, ask_plan(campaign, planned))
     assert passes_gate(campaign, planned)
-    assert (
-        campaign.running.gate.refresh().find_flaw(ask_plan(campaign, planned, index=2).digest) == ""
-    )
+    assert flaw_of(campaign, ask_plan(campaign, planned, index=2)) == ""
     changed = ask_plan(campaign, planned, index=3, program=b"print(2)")
-    reason = campaign.running.gate.refresh().find_flaw(changed.digest)
-    assert "a program that the study does not name" in reason
+    assert "a program that the study does not name" in flaw_of(campaign, changed)
+
+
+def flaw_of(campaign, planned):
+    return campaign.running.gate.refresh().find_flaw(planned.digest)
 
 
 def ask_plan(campaign, planned, index=1, program=b""):
