@@ -40,11 +40,16 @@ FILE = "program"
 
 
 def grow_archive(campaign: Campaign) -> None:
-    """Make, ask and record each program of a campaign. Recorded programs stay as they are."""
+    """Make, ask and record each program of a campaign. Recorded programs stay as they are.
+
+    Where the first is no text, nothing can be made from it.
+    """
     for number in range(campaign.running.config.study.generations + 1):
         known = list_programs(campaign.facts(), campaign.key)
         if number < len(known):
             continue
+        if known and not _plan_of(campaign, 0):
+            return
         secret = campaign.running.items.of(campaign.repeat).secret
         parent = choose_for(campaign.arm, secret, known) if known else -1
         entry = _measure(campaign, number, parent)
@@ -115,6 +120,9 @@ def _record_program(
     """
     running = campaign.running
     index = 0 if number else 1  # the baseline has the first place of generation 0
+    recorded = campaign.facts().at.get((*campaign.key, number, index))
+    if isinstance(recorded, Invalid):
+        return None, ()
     try:
         if number:
             base = campaign.planned(_plan_of(campaign, parent))
@@ -129,8 +137,7 @@ def _record_program(
         reason = error if isinstance(error, BadInput) else BadInput("the program is no text")
         campaign.record_invalid(number, index, reason, "")
         return None, ()
-    recorded = campaign.facts().at.get((*campaign.key, number, index))
-    if isinstance(recorded, str):
+    if recorded is not None:
         return campaign.planned(recorded), edits
     what = (
         f"from program {parent}: {'; '.join(edits)}" if number else "the program that people gave"
