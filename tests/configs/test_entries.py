@@ -21,8 +21,8 @@ PER_KIND = 12
 READ_BYTES = 3_000_000
 """How far into an archive's ledgers the sample reaches; unpacking more takes seconds."""
 LATER = {"door", "selection", "program"}
-"""Kinds younger than the recorded runs; test_trials.py, test_selection.py and test_programs.py write
-them.
+"""Kinds younger than the recorded runs. Written by test_trials.py, test_selection.py and
+test_programs.py.
 """
 CLOSED = {"sealed", "score", "probe"}
 """Reasons for which an export closes so much of an entry that it is no record any more."""
