@@ -41,21 +41,23 @@ def check_programs(entries: Sequence[Entry], store: Store, secret: bytes | None)
     Return their number. Raises VerificationFailed with the entry. Without the study secret the
     chosen parents, the edits and the questions' recipes are not checked.
     """
-    if not any(variant(arm).programs for arm in policy(list(entries)).config.arms()):
+    config = policy(list(entries)).config
+    if not any(variant(arm).programs for arm in config.arms()):
         return 0
     facts, seen, drawn, checked = Facts(), list[Entry](), Drawn(), 0
     for entry in entries:
         try:
-            if entry.kind == ProgramEntry.kind:
-                _check(policy(seen).config, facts, entry.fact, store, secret)  # type: ignore[arg-type]
+            if isinstance(fact := entry.fact, ProgramEntry):
+                _check(config, facts, fact, store, secret)
                 checked += 1
-            elif isinstance(entry.fact, PlanEntry):
-                _check_plan(policy(seen).config, facts, entry.fact.plan, secret, drawn)
+            elif isinstance(fact, PlanEntry):
+                _check_plan(config, facts, fact.plan, secret, drawn)
         except (VerificationFailed, BadInput) as error:
             raise VerificationFailed(f"entry {entry.sequence} ({entry.kind}): {error}") from None
         facts.fold(entry)
         if entry.kind in ("study", "amended"):
             seen.append(entry)
+            config = policy(seen).config
     return checked
 
 

@@ -41,6 +41,8 @@ ROOT = Path(__file__).parents[2]
 RUN = Path("runs/t")
 KEPT: list[Path] = []
 """The folder of the planted study, which was run once."""
+SECRETS: list[bytes] = []
+"""The secret of that study, which lies in the home of the test that ran it."""
 STUDY = [
     "study=selfmod-v1-short",
     "study.name=t",
@@ -147,6 +149,7 @@ def planted(go, tmp_path_factory, monkeypatch):
         play(go, PLANTED, "study.repeats=10")
         KEPT.append(tmp_path_factory.mktemp("kept") / "runs")
         shutil.copytree("runs", KEPT[0])
+        SECRETS.append(find_secret(Ledger.at(RUN).entries()))
     else:
         shutil.copytree(KEPT[0], "runs")
     return Run(0, Ledger.at(RUN))
@@ -209,7 +212,7 @@ def check_changed(run, monkeypatch, kind, wanted, change):
     told = run.entries[number]
     body = {**told.body, **change(told.body)}
     entries = [*run.entries[:number], replace(told, body=body), *run.entries[number + 1 :]]
-    return checks.check_programs(entries, Store(RUN / "store"), find_secret(run.entries))
+    return checks.check_programs(entries, Store(RUN / "store"), SECRETS[0])
 
 
 @pytest.mark.parametrize(
