@@ -105,6 +105,10 @@ class Arm:
     """whether some generations choose their champion on proposing skill (`objective.skill`).
     placebo: the measured skills are permuted among the contenders, at the same cost
     """
+    programs: Literal["", "clade", "score", "random"] = ""
+    """how an archive of proposer programs chooses the parent of the next (docs/proposers.md): by
+    the productivity of its clade, by its own score, at random; empty: no such archive
+    """
     reseeds: bool = False
     """whether its proposals change nothing, and its candidates train under seeds of their own: a
     comparison of like with like (an A/A test), in which every difference is noise
@@ -147,6 +151,9 @@ ARMS: dict[str, Arm] = {
     "evolve_unscreened": Arm(proposer=EVOLVE, screens=False),
     "edits": Arm(proposer=EVOLVE, evolve=(("archive", False), ("islands", 1))),
     "agent_greedy": Arm(proposer="agent", rule="greedy"),
+    "programs_clade": Arm(proposer="command", programs="clade"),
+    "programs_score": Arm(proposer="command", programs="score"),
+    "programs_random": Arm(proposer="command", programs="random"),
 }
 """Arms with a name other than their proposer's. `self` is the loop closed on itself.
 
@@ -162,6 +169,14 @@ KEEPING = ("agent_greedy", "agent")
 
 SELECTING = tuple(name for name, arm in ARMS.items() if arm.selects)
 """Arms that select on proposing skill, and their placebo."""
+
+
+EVOLVING = tuple(name for name, arm in ARMS.items() if arm.programs)
+"""Arms whose proposer program modifies itself."""
+
+
+PROGRAM_CELLS = ("winner", "first")
+"""The programs that are compared at the end of such an arm: the best of its archive, the first."""
 
 
 CELLS: dict[str, Arm] = {name: ARMS[name] for name in ("self", "refit", "frozen", "scrambled")}

@@ -90,7 +90,7 @@ def _mean(values: Mapping[int, float], unit: str) -> Figure:
     return mean(list(values.values()), unit, neutral=None)
 
 
-def compare_programs(
+def compare_databases(
     plans: Mapping[str, Sequence[PlanFact]], arms: Mapping[str, Curve], cpu_us: float
 ) -> dict[str, dict[str, Figure]]:
     """Return measure -> `minus ARM` -> figure: arm evolve less each other arm, paired over repeats.

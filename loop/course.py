@@ -5,7 +5,7 @@ A killed campaign goes on where it stood. Begin with `run_campaign`.
 
 import random
 
-from configs.arms import LARGER, MORE, REFERENCE, START
+from configs.arms import LARGER, MORE, REFERENCE, START, variant
 from configs.entries import CampaignEndEntry
 from configs.errors import Denied, NoBaseline
 from configs.recipe import Recipe
@@ -17,6 +17,7 @@ from loop.measure.confirm import confirm
 from loop.plan import Draft, Planned
 from loop.propose.ablation import take_back_changes
 from loop.propose.history import write_notebook
+from loop.propose.programs.archive import compare_with_first, grow_archive
 from loop.propose.skill import measure_skill
 from loop.propose.view import draw
 
@@ -35,6 +36,9 @@ def run_campaign(campaign: Campaign) -> None:
     if campaign.key in campaign.facts().ended:
         return
     run_baseline(campaign)
+    if variant(campaign.arm).programs:
+        grow_archive(campaign)
+        return
     for number in range(campaign.reached(), campaign.shape()[0] + 1):
         if campaign.key in campaign.facts().spent or not campaign.affords(number):
             break
@@ -138,8 +142,11 @@ def finish_campaign(campaign: Campaign) -> None:
     """
     if campaign.key in campaign.facts().ended:
         return
-    for cell in campaign.running.config.study.cells():
-        measure_skill(campaign, cell)
+    if variant(campaign.arm).programs:
+        compare_with_first(campaign)
+    else:
+        for cell in campaign.running.config.study.cells():
+            measure_skill(campaign, cell)
     _end(campaign)
 
 

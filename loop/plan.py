@@ -42,6 +42,7 @@ LOOKS: dict[Purpose, int] = {
     "skill": 1,
     "select": 1,
     "ablation": 1,
+    "program": 0,
     "unseal": 1,
     "reference": 1,
     "reference_larger": 1,

@@ -52,7 +52,7 @@ class Entry(_Decoded):
         """Return the body as the record of its kind, decoded strictly and once.
 
         Raises BadEntry, which names entry and kind, for an unknown kind and a malformed body. So
-        does a closed entry of an export, but for a start, a verdict and a selection.
+        does a closed entry of an export, but for a start, a verdict, a selection and a program.
         """
         try:
             return self._fact

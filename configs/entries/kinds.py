@@ -49,6 +49,7 @@ from configs.entries.work import (
     NotebookEntry,
     OpeningEntry,
     PlanEntry,
+    ProgramEntry,
     ScoreEntry,
     SelectionEntry,
     UsedUpEntry,
@@ -86,6 +87,7 @@ Fact = (
     | ScoreEntry
     | VerdictEntry
     | SelectionEntry
+    | ProgramEntry
     | ChampionEntry
     | CampaignEndEntry
     | OpeningEntry
@@ -137,6 +139,7 @@ KINDS: dict[str, type[Fact]] = {
     "score": ScoreEntry,
     "verdict": VerdictEntry,
     "selection": SelectionEntry,
+    "program": ProgramEntry,
     "champion": ChampionEntry,
     "campaign-end": CampaignEndEntry,
     "opening": OpeningEntry,

@@ -158,6 +158,35 @@ class SelectionEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProgramEntry:
+    """A proposer program joined the archive of its campaign; the figures are no result."""
+
+    kind: ClassVar[str] = "program"
+    arm: str
+    "arm of the campaign"
+    repeat: int
+    "campaign of the arm, from 0"
+    generation: int
+    "number of the program; 0 is the first, which people gave"
+    plan: str
+    "digest of its plan; empty: it could not become one"
+    parent: int
+    "number of the program that it was made from; -1 for the first"
+    edits: tuple[str, ...]
+    "what was changed, in words"
+    skill: float | None
+    """mean gain of its proposals over their parents, on feedback, larger is better; null: it was
+    not asked, or none has a score. An export of a running study closes it
+    """
+    asked: int
+    "proposals wanted of it"
+    usable: int
+    "those that became a plan"
+    gained: int | None
+    "those that scored above their parent on feedback; null: an export of a running study closed it"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignEndEntry:
     """A campaign reached its end."""
 

@@ -39,8 +39,8 @@ CHANGE_CLASSES: dict[ClassName, ChangeClass] = {
         mandate=True,
     ),
     "proposer": ChangeClass(
-        text="A plan edits models/propose.py.",
-        covers=frozenset(f"models/{name}.py" for name in ("train", "net", "propose", "predict")),
+        text="A plan edits the proposer's own program: models/propose.py, or `program`.",
+        covers=frozenset({"models/propose.py", "program"}),
         mandate=True,
     ),
     "propose": ChangeClass(

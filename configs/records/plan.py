@@ -26,6 +26,7 @@ Purpose = Literal[
     "skill",
     "select",
     "ablation",
+    "program",
     "unseal",
     "reference",
     "reference_larger",
@@ -177,9 +178,10 @@ class Plan:
     champion against baseline on confirm, there at four times the compute, on sealed; skill: a
     single proposal of a measure of skill against its own parent, on confirm; select: the same of
     a look at skill by which a champion is chosen, on feedback; ablation: the last champion with
-    a single change taken back, against that champion, on confirm; reference, reference_larger: a
-    change that people fixed before the study, as final and larger measure; none of these can
-    ever become champion
+    a single change taken back, against that champion, on confirm; program: a proposer program of
+    an archive, which has no jobs and is asked by propose plans of its own; reference,
+    reference_larger: a change that people fixed before the study, as final and larger measure;
+    none of these can ever become champion
     """
     parent: str
     "plan digest of the champion at its start; empty for the baseline"

@@ -8,9 +8,21 @@ out. It is refused where the study cannot measure that instrument (docs/instrume
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Literal, NoReturn
 
-from configs.arms import BOTH, EVOLVE, KEEPING, LONGER, MORE, PAIRS, PARALLEL, REFERENCE, SELECTING
+from configs.arms import (
+    BOTH,
+    EVOLVE,
+    EVOLVING,
+    KEEPING,
+    LONGER,
+    MORE,
+    PAIRS,
+    PARALLEL,
+    REFERENCE,
+    SELECTING,
+)
 from configs.build import need
 from configs.errors import BadInput
 
@@ -132,6 +144,19 @@ _DATABASE = {
         "duplicates": (),
     }.items()
 }
+_PROGRAMS = {
+    **{
+        f"between, programs, {arm}, {name}": Needs(arms=(arm,), settings=("skill_proposals",))
+        for arm in EVOLVING
+        for name in ("gain", "promised", "shortfall")
+    },
+    **{
+        f"between, programs, {one} minus {other}, gain": Needs(
+            arms=(one, other), settings=("skill_proposals",)
+        )
+        for one, other in combinations(EVOLVING, 2)
+    },
+}
 INSTRUMENTS: dict[str, Needs] = {
     "between, self minus {arm}": Needs(arms=("self", "{arm}")),
     **{f"between, {name}": Needs(arms=("self", *arms)) for name, arms in _TWINS.items()},
@@ -155,6 +180,7 @@ INSTRUMENTS: dict[str, Needs] = {
     "between, keeping, gain, rule minus greedy": Needs(arms=KEEPING),
     **_TEAMS,
     **_DATABASE,
+    **_PROGRAMS,
     "arms, self, compute x proposals": Needs(arms=("self", LONGER, "more_proposals", BOTH)),
     "arms, {arm}, gain": Needs(arms=("{arm}",)),
     "arms, {arm}, gain ratio": Needs(arms=("{arm}",), neutral=1.0),

@@ -19,6 +19,7 @@ from configs.settings.box import Box
 from configs.settings.budget import Budget
 from configs.settings.claims import need_measurable
 from configs.settings.gates import Autonomy, Gates, Reviewer
+from configs.settings.programs import check_programs
 from configs.settings.proposer import Proposer
 from configs.settings.study import Study
 from configs.settings.task import TaskSetup
@@ -94,6 +95,7 @@ class Config:
             self._check_reference(number)
         self._measurable()
         self._selecting()
+        check_programs(self.study.programs, self.task, self.arms(), self.study)
         slices, on_table = self.task.format().slices(), bool(self.task.table)
         need_measurable(self.study.claims, self.arms(), self.study, slices, on_table)
         self._affordable()
@@ -190,8 +192,7 @@ class Config:
         )
         closing = (study.final_replicates > 0) + (study.larger_replicates > 0)
         released = sum(
-            self.trials(arm) - study.start_trials + self.selections(arm) * self.selecting_looks()
-            for arm in self.arms()
+            self.trials(arm) - study.start_trials + self.selecting_looks(arm) for arm in self.arms()
         )
         confirmed = sum(
             study.rounds(arm)[0]
@@ -277,10 +278,11 @@ class Config:
         numbers = range(1, self.study.rounds(arm)[0] + 1 if variant(arm).selects else 1)
         return sum(self.selects(arm, number) for number in numbers)
 
-    def selecting_looks(self) -> int:
-        """Return the most proposals that a selection looks at, on feedback."""
+    def selecting_looks(self, arm: str) -> int:
+        """Return the most proposals of an arm that are looked at to choose, on feedback."""
         rule = self.objective.skill
-        return CONTENDERS * rule.asks * self.study.skill_proposals if rule else 0
+        each = CONTENDERS * rule.asks * self.study.skill_proposals if rule else 0
+        return self.selections(arm) * each + self.study.program_looks(arm)
 
     def worst(self, arm: str, generation: int) -> int:
         """Return the most trainings of a generation of an arm, a selection's included.

@@ -6,10 +6,20 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from configs.arms import CELLS, MORE, ONE_SHOT, RAISE, REFERENCE, START, variant
+from configs.arms import (
+    CELLS,
+    MORE,
+    ONE_SHOT,
+    PROGRAM_CELLS,
+    RAISE,
+    REFERENCE,
+    START,
+    variant,
+)
 from configs.build import need
 from configs.reader import later
 from configs.settings.claims import Claim
+from configs.settings.programs import Programs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +95,8 @@ class Study:
     """
     skill_cells: tuple[str, ...] = later(())
     "cells of skill that are measured (docs/instruments.md); absent or empty: all"
+    programs: Programs | None = later(None)
+    "how an archive of proposer programs grows, in the arms `programs_...`; null: none of them"
     ablate: int = later(0)
     """most changes of an arm's last champion that are taken back, each alone, and measured as the
     closing look is: the knobs in their order, then source regions; absent or 0: none
@@ -212,6 +224,8 @@ class Study:
         """
         if arm == REFERENCE:
             return 0, 1
+        if variant(arm).programs:
+            return self.generations, 1
         if arm in ONE_SHOT:
             fit = self.plan_trainings - 2 - 2 * self.confirm_replicates
             return 1, min(1000, fit if self.plan_trainings else self.generations * self.proposals)
@@ -224,17 +238,26 @@ class Study:
 
     def measures_skill(self, arm: str) -> bool:
         """Tell whether the skill of an arm's last weights is measured."""
-        return (arm == "self" or bool(variant(arm).selects)) and self.skill_proposals > 0
+        one = variant(arm)
+        return (arm == "self" or bool(one.selects or one.programs)) and self.skill_proposals > 0
 
-    def cells(self) -> tuple[str, ...]:
+    def cells(self, arm: str = "self") -> tuple[str, ...]:
         """Return the cells of skill that are measured."""
+        if variant(arm).programs:
+            return PROGRAM_CELLS
         return tuple(cell for cell in CELLS if cell in self.skill_cells or not self.skill_cells)
 
     def skill_looks(self, arm: str) -> int:
         """Return how many proposals of its cells are looked at, 0 for an arm that is not
         measured.
         """
-        return self.measures_skill(arm) * len(self.cells()) * self.asks() * self.skill_proposals
+        return self.measures_skill(arm) * len(self.cells(arm)) * self.asks() * self.skill_proposals
+
+    def program_looks(self, arm: str) -> int:
+        """Return the most proposals of an arm's programs that selections look at."""
+        if self.programs is None or not variant(arm).programs:
+            return 0
+        return (1 + self.generations) * self.programs.asks * self.skill_proposals
 
     def asks(self) -> int:
         """Return how many parents a measure of skill asks about, each by weights of its own."""

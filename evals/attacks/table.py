@@ -11,5 +11,6 @@ from evals.attacks.doors import DOORS
 from evals.attacks.jobs import JOBS
 from evals.attacks.judging import JUDGING
 from evals.attacks.record import RECORD
+from evals.attacks.selfmod import SELFMOD
 
-ATTACKS: tuple[Attack, ...] = (*JOBS, *DOORS, *DECISIONS, *RECORD, *JUDGING)
+ATTACKS: tuple[Attack, ...] = (*JOBS, *DOORS, *DECISIONS, *RECORD, *JUDGING, *SELFMOD)

@@ -21,7 +21,7 @@ from configs.records import Grant, Input, Job, JobResult, PlanRole, Proposal
 from evals.data import draw_train
 from loop.attack.attended import AttendedStudy, replace_settings
 from loop.attack.host import Host, open_host
-from loop.plan import Draft, Planned, make_plan, source
+from loop.plan import Draft, Planned, find_class, make_plan, source
 from loop.settings import compose_settings
 from loop.study.open import open_study, release_locks
 from sandbox import keys
@@ -48,7 +48,7 @@ SETTINGS = (
     "study.most_changes=0",
     "autonomy=autonomous",
     "gates=unattended",
-    "gates.unattended.classes=[recipe,patch,proposer,promote]",
+    "gates.unattended.classes=[recipe,patch,structural,proposer,promote]",
     "gates.unattended.jobs=1000",
     "gates.unattended.drift=1000000",
     "gates.unattended.per_hour=1000000",
@@ -67,6 +67,9 @@ SETTINGS = (
 
 OWN_GROUPS = ("gates", "autonomy", "study.name")
 """Settings chosen by a study with people itself."""
+
+AT_IMPORT = "main(Path('/in'), Path('/out'))\nraise SystemExit(0)"
+"""The end of a hostile net: it runs while a predict job imports it."""
 
 IDLE = b"def main(i, o): pass"
 """An idle train.py."""
@@ -127,13 +130,12 @@ class Suite:
         """Record and grant a candidate whose bundle holds these files besides the sources."""
         self.count += 1
         recipe, store = self.running.config.task.baseline, self.running.sandbox.store
-        code = set(files) - {"models/train.py"}
         draft = Draft(
             generation=1,
             index=self.count,
             purpose="candidate",
             parent=self.baseline,
-            change_class="proposer" if code else "patch" if files else "recipe",
+            change_class=find_class(source(), source() | files),
             recipe=recipe,
             bundle=store.put_bundle(source() | files),
             reference=(store.put_bundle(source()), recipe),
@@ -176,7 +178,11 @@ class Suite:
     def send(self, program: str, role: PlanRole) -> JobResult:
         """Run a hostile program as a job of this role."""
         text = self.host.fill_in(program, Path(self.running.config.runs))
-        return self.run(self.prepare({f"models/{role}.py": text.encode()}, role))
+        if role == "predict":
+            # No class covers predict.py; a net that it imports is the way to run there.
+            text = f"{source()['models/net.py'].decode()}\n{text}\n{AT_IMPORT}"
+        file = "models/net.py" if role == "predict" else f"models/{role}.py"
+        return self.run(self.prepare({file: text.encode()}, role))
 
     def _make_job(self, planned: Planned, role: str) -> Job:
         running = self.running

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from configs.arms import CONTENDERS, LARGER
+from configs.arms import CONTENDERS, LARGER, variant
 from configs.records import Amount
 from configs.settings.config import Config
 from evals.judge import spend
@@ -63,7 +63,8 @@ def forecast(config: Config, worst: bool) -> Forecast:
         weighted += repeats * course.weighted
         questions += repeats * course.proposals * (where == "outside")
         if where == "box":  # on a table a question trains the weights, and they read
-            each = 2 * (config.compute(arm) / 1e6 + JOB_SECONDS)
+            weights = 0 if variant(arm).programs else config.compute(arm) / 1e6
+            each = 2 * (weights + JOB_SECONDS)
             asked += repeats * course.proposals * each
     seconds = weighted * config.task.planned_cpu_us / 1e6 + jobs * JOB_SECONDS
     if config.box.kind == "planted":
@@ -83,6 +84,8 @@ def forecast(config: Config, worst: bool) -> Forecast:
 
 def follow(config: Config, arm: str, worst: bool) -> Course:
     """Return the course of a campaign, expected or at worst."""
+    if variant(arm).programs:
+        return _follow_archive(config, arm)
     study, is_boxed = config.study, proposer(arm).where == "box"
     rounds, proposals = study.rounds(arm)
     pairs = study.replicates(arm) if worst else mean_pairs(config, arm)
@@ -110,6 +113,21 @@ def follow(config: Config, arm: str, worst: bool) -> Course:
         trainings=round(trainings),
         weighted=round(size * trainings + larger * (LARGER - 1)),
         proposals=number * (reads or proposals) + asks,
+    )
+
+
+def _follow_archive(config: Config, arm: str) -> Course:
+    """Return the course of an arm whose programs modify themselves: each is asked, the best and the
+    first once more.
+    """
+    study = config.study
+    looks = study.program_looks(arm) + study.skill_looks(arm)
+    trainings = 1 + 2 * looks
+    return Course(
+        generations=study.generations,
+        trainings=trainings,
+        weighted=trainings,
+        proposals=looks // study.skill_proposals,
     )
 
 

@@ -23,7 +23,6 @@ from configs.entries import (
     Entry,
     ProbeEntry,
     ScoreEntry,
-    SelectionEntry,
     StartEntry,
     StudyEntry,
     VerdictEntry,
@@ -52,7 +51,7 @@ WHY: dict[str, tuple[tuple[str, ...], bool, str]] = {
     ),
     "score": (("score",), True, "until the study ends only rounded feedback scores are shown"),
     "verdict": (("verdict",), True, "until the study ends only the answer leaves the gate split"),
-    "selection": (("selection",), True, "until the study ends no skill that selects is shown"),
+    "selection": (("selection", "program"), True, "no skill that selects is shown until the end"),
     "probe": (
         ("probe", "request", "approval", "decision"),
         True,
@@ -177,8 +176,10 @@ def _reason(entry: Entry, ended: bool, probes: set[str]) -> str:
         if entry.body["scores"]["split"] == "sealed":
             return "sealed"
         return "" if ended else "score"
-    if entry.kind in (VerdictEntry.kind, SelectionEntry.kind):
-        return "" if ended else entry.kind
+    if entry.kind == VerdictEntry.kind:
+        return "" if ended else "verdict"
+    if entry.kind in WHY["selection"][0]:
+        return "" if ended else "selection"
     names_probe = entry.kind in WHY["probe"][0] and _subject(entry) in probes
     return "probe" if names_probe else ""
 
@@ -197,6 +198,8 @@ def _without(body: Mapping[str, Any], why: str, objective: Objective) -> dict[st
         return {**body, "job": {**job, "order": {**job["order"], "seed": None}}}
     if why == "verdict":
         return {**body, "verdict": _answer_alone(body["verdict"])}
+    if why == "selection" and "contenders" not in body:
+        return {**body, "skill": None, "gained": None}
     if why == "selection":
         hidden = dict.fromkeys(("skill", "counted"))
         return {**body, "contenders": [one | hidden for one in body["contenders"]]}

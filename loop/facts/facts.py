@@ -27,6 +27,7 @@ from configs.entries import (
     OpeningEntry,
     PlanEntry,
     ProbeEntry,
+    ProgramEntry,
     RecallEntry,
     ScoreEntry,
     SelectionEntry,
@@ -109,8 +110,7 @@ class Facts:
 
     def fold(self, entry: Entry) -> None:
         """Add one entry; most kinds change no fact."""
-        fold = _FOLDS.get(entry.kind)
-        if fold:
+        if fold := _FOLDS.get(entry.kind):
             fold(self, entry.fact, entry.sequence)
 
     def _fold_study(self, fact: StudyEntry, sequence: int) -> None:
@@ -175,8 +175,8 @@ class Facts:
         if plan.purpose == "candidate":
             self.levels[plan.arm, plan.repeat].append(fact.verdict.level)
 
-    def _fold_selection(self, fact: SelectionEntry, sequence: int) -> None:
-        self.selecting.chosen[fact.arm, fact.repeat, fact.generation] = fact
+    def _fold_selection(self, fact: SelectionEntry | ProgramEntry, sequence: int) -> None:
+        self.selecting.note(fact)
 
     def _fold_decision(self, fact: DecisionEntry, sequence: int) -> None:
         if not fact.allow:
@@ -296,6 +296,7 @@ _FOLDS: dict[str, Callable[[Facts, Any, int], None]] = {
     ScoreEntry.kind: Facts._fold_score,
     VerdictEntry.kind: Facts._fold_verdict,
     SelectionEntry.kind: Facts._fold_selection,
+    ProgramEntry.kind: Facts._fold_selection,
     DecisionEntry.kind: Facts._fold_decision,
     ChampionEntry.kind: Facts._fold_champion,
     RecallEntry.kind: Facts._fold_recall,

@@ -1,4 +1,4 @@
-"""Places of proposals in a study's facts, and the looks at skill by which champions are chosen.
+"""Places of proposals in a study's facts, and the looks at skill by which something is chosen.
 
 Looks that select are kept apart from everything else: no history, funnel or gain reads them.
 """
@@ -6,7 +6,7 @@ Looks that select are kept apart from everything else: no history, funnel or gai
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from configs.entries import SelectionEntry
+from configs.entries import ProgramEntry, SelectionEntry
 from configs.records import Plan
 
 Slot = tuple[str, str, int]
@@ -37,6 +37,16 @@ class Selecting:
     "place of a proposal in answer -> digest of its plan, or the reason against it"
     chosen: dict[tuple[str, int, int], SelectionEntry] = field(default_factory=dict)
     "(arm, repeat, generation) -> the selection"
+
+    programs: dict[Campaign, list[ProgramEntry]] = field(default_factory=dict)
+    "(arm, repeat) -> the proposer programs of its archive, in order"
+
+    def note(self, fact: SelectionEntry | ProgramEntry) -> None:
+        """Add a selection, or a program of an archive."""
+        if isinstance(fact, SelectionEntry):
+            self.chosen[fact.arm, fact.repeat, fact.generation] = fact
+        else:
+            self.programs.setdefault((fact.arm, fact.repeat), []).append(fact)
 
     def add(self, plan: Plan, digest: str) -> None:
         """Add a question, or a proposal in answer."""

@@ -20,10 +20,11 @@ from evals.equivalents import (
     compute_equivalent,
     rate_ratio,
 )
-from evals.evolving import compare_programs
+from evals.evolving import compare_databases
 from evals.intervals import Figure, cap_at_ceiling, missing
 from evals.keeping import compare_keeping
 from evals.parallel import compare_teams
+from evals.programs import compare_programs
 from evals.proposing import proposed_apart
 from evals.retention import Guard
 from loop.instruments.gather import Records
@@ -79,6 +80,8 @@ def compare_arms(records: Records, evidence: Evidence, cpu_us: float) -> dict[st
     for name, figure in skill_effects(evidence).items():
         figures[f"{name} effect"] = figure
     figures |= amplify(records, arms, cpu_us)
+    if records.programs:
+        figures["programs"] = compare_programs(records.programs)
     return {**figures, **equivalents(records, arms, cpu_us)}
 
 
@@ -133,7 +136,7 @@ def teams(records: Records, arms: Mapping[str, Curve], cpu_us: float) -> dict[st
 
 def evolving(records: Records, arms: Mapping[str, Curve], cpu_us: float) -> dict[str, Any]:
     """Return arm evolve beside each other arm, where a study has it."""
-    figures = compare_programs(records.plans, arms, cpu_us)
+    figures = compare_databases(records.plans, arms, cpu_us)
     if "gain" in figures:
         figures["gain"] = {
             name: cap(records, figure, EVOLVE, name.removeprefix("minus "))

@@ -204,7 +204,7 @@ def read_skills(run: Run, arm: str = "self") -> Iterator[Skill]:
         worths = [
             worth
             for proposals in read_asks(run, arm, repeat, cell)
-            for worth in _list_worths(run, arm, repeat, proposals)
+            for worth in list_worths(run, arm, repeat, proposals)
         ]
         known = [worth for worth in worths if math.isfinite(worth)]
         yield Skill(
@@ -228,7 +228,14 @@ def list_cells(run: Run, arm: str = "self") -> Iterator[tuple[str, int, str]]:
 
 def read_asks(run: Run, arm: str, repeat: int, cell: str) -> Iterator[list[str | Invalid | None]]:
     """Yield the proposals of each ask of a cell that was answered."""
-    study, number = run.config.study, list(CELLS).index(cell)
+    yield from read_asks_at(run, arm, repeat, list(CELLS).index(cell))
+
+
+def read_asks_at(
+    run: Run, arm: str, repeat: int, number: int
+) -> Iterator[list[str | Invalid | None]]:
+    """Yield the proposals of each ask of a cell, by its number, that was answered."""
+    study = run.config.study
     for ask in range(study.asks()):
         generation = study.skill_generation(number, ask)
         propose_plan = run.facts.asks.get((arm, repeat, generation), "")
@@ -237,7 +244,7 @@ def read_asks(run: Run, arm: str, repeat: int, cell: str) -> Iterator[list[str |
             yield [run.facts.at.get((arm, repeat, generation, index)) for index in places]
 
 
-def _list_worths(
+def list_worths(
     run: Run, arm: str, repeat: int, proposals: Sequence[str | Invalid | None]
 ) -> list[float]:
     """Return what each proposal of an ask gained over the ask's parent."""

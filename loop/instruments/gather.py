@@ -23,6 +23,7 @@ from evals.drift import Drift
 from evals.loss import PlanFact
 from evals.oversight import SignedDecision
 from evals.pace import Effort
+from evals.programs import Compared
 from evals.proposing import Proposing
 from evals.retention import Held
 from loop.facts.oversight import signed_decisions
@@ -49,6 +50,7 @@ from loop.instruments.gains import (
     read_tops,
 )
 from loop.instruments.losses import read_plans, read_rungs
+from loop.instruments.programs import read_compared
 from loop.instruments.proposing import read_proposing
 from loop.instruments.references import read_references
 from loop.instruments.run import Run
@@ -73,6 +75,8 @@ class Records:
     "arm -> fates of its proposals, in the objective's unit"
     held: dict[str, tuple[Held, ...]]
     "arm -> gains per rung, on the unbounded scale"
+    programs: dict[str, tuple[Compared, ...]] = field(default_factory=dict)
+    "arm -> the best proposer program of each archive beside the first"
     references: tuple[Held, ...] = ()
     """gains of reference changes per rung, on the same scale (loop/instruments/references.py)"""
     effort: Effort
@@ -186,6 +190,11 @@ def gather(runs: Sequence[Run]) -> Records:
             arm: tuple(skill for run in ended for skill in read_skills(run, arm))
             for arm in arms
             if variant(arm).selects
+        },
+        programs={
+            arm: tuple(one for run in ended for one in read_compared(run, arm))
+            for arm in arms
+            if variant(arm).programs
         },
         tops={arm: tuple(t for run in ended for t in read_tops(run, arm)) for arm in arms},
         luck={arm: tuple(p for run in ended for p in read_luck(run, arm)) for arm in arms},

@@ -49,6 +49,9 @@ def write_history(history: History) -> bytes:
     fields["champion"] = whole(history.champion, fields["champion"])
     for trial, row in zip(history.trials, fields["trials"], strict=True):
         row["recipe"] = whole(trial.recipe, row["recipe"])
+    fields["barred"] = [
+        whole(one, row) for one, row in zip(history.barred, fields["barred"], strict=True)
+    ]
     return canonical(fields)
 
 

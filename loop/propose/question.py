@@ -1,13 +1,15 @@
-"""A question to weights: they are trained anew on a history and propose improvements of a parent.
+"""A question to weights or a program: they read a history and propose improvements of a parent.
+
+Weights are trained anew for it; a proposer program (programs/) is asked as it is.
 
 Each proposal is trained beside the parent and scored on a held-out split. The plans pass the gate
 and are paid for like any other. None can become champion, and no history shows them. skill.py asks
 so at the end of a campaign, selection.py to choose a champion.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from configs.arms import Reading
 from configs.build import need, parse, strict_json
@@ -23,7 +25,7 @@ from loop.measure.side_by_side import side_by_side
 from loop.plan import Draft, Planned, apply_proposal
 from loop.propose.ask import pick_line
 from loop.propose.history import list_trials, select_trials, store_history, write_notebook
-from loop.propose.limit import need_few_changes
+from loop.propose.limit import list_different, need_few_changes
 
 JOBS = (JobCount(role="champion-train", count=1), JobCount(role="propose", count=1))
 """Jobs of the propose plan: the weights that propose are its reference's."""
@@ -51,6 +53,10 @@ class Question:
     "the recipe to improve"
     hypothesis: str
     "what its propose plan says"
+    grid: Mapping[str, tuple[Any, ...]] | None = None
+    "the values that its proposals may take; None: those of the task"
+    knows: Callable[[Recipe], bool] = lambda recipe: True
+    "which trials it shows, by their recipe"
 
 
 def measure_answers(campaign: Campaign, question: Question, split: Split, barred: Barred) -> None:
@@ -98,12 +104,14 @@ def _find_proposal(campaign: Campaign, question: Question, index: int) -> str | 
 def _record_propose_plan(campaign: Campaign, question: Question, barred: Barred) -> Planned:
     """Record the propose plan of a question, once.
 
-    It trains the asked plan's recipe; these weights read the history and write.
+    It trains the asked plan's recipe; these weights read the history and write. A program that is
+    asked needs no weights.
     """
     if name := _find_asking(campaign, question):
         return campaign.planned(name)
     study, best = campaign.running.config.study, question.asked
     trials = select_trials(campaign, list_trials(campaign), question.history)
+    weights = best.plan.purpose != "program"
     draft = Draft(
         generation=question.generation,
         index=question.number,
@@ -112,22 +120,37 @@ def _record_propose_plan(campaign: Campaign, question: Question, barred: Barred)
         change_class="propose",
         recipe=best.plan.recipe,
         bundle=best.plan.bundle,
-        reference=(best.plan.bundle, best.plan.recipe),
+        reference=(best.plan.bundle, best.plan.recipe) if weights else None,
         proposal=Proposal(hypothesis=question.hypothesis, knobs={}),
-        notebook=write_notebook(campaign, question.history),
-        jobs=JOBS,
+        notebook=write_notebook(campaign, question.history) if weights else "",
+        jobs=JOBS if weights else JOBS[1:],
     )
     history = History(
         champion=question.parent,
         champion_source=campaign.champions()[0].plan.bundle,
         champion_score=None,
-        trials=tuple(trials.values()),
+        trials=tuple(trial for trial in trials.values() if question.knows(trial.recipe)),
         barred=tuple(dict.fromkeys(plan.recipe for plan in barred(0))),
         count=study.skill_proposals,
-        grid=campaign.running.config.task.choices(),
+        grid=_grid(campaign, question),
         most_changes=campaign.limit(),
     )
     return campaign.record(draft, store_history(campaign, history))
+
+
+def _grid(campaign: Campaign, question: Question) -> dict[str, tuple[Any, ...]]:
+    """Return the values that the proposals of a question may take."""
+    return dict(question.grid or campaign.running.config.task.choices())
+
+
+def _need_in_grid(campaign: Campaign, question: Question, recipe: Recipe) -> None:
+    """Refuse a proposal outside the part of the grid that its question is about."""
+    for name, values in (question.grid or {}).items():
+        value = getattr(recipe, name)
+        need(value in values, f"knobs.{name}", value, f"one of {list(values)}")
+    grid = _grid(campaign, question)
+    for name in list_different(question.parent, recipe) if question.grid else ():
+        need(name in grid, f"knobs.{name}", getattr(recipe, name), "left as it is here")
 
 
 def _record_proposal(
@@ -154,6 +177,7 @@ def _record_proposal(
         change = apply_proposal(question.parent, files, proposal)
         bundle = campaign.store_bundle(change.files)
         before, after = (base.plan.bundle, question.parent), (bundle, change.recipe)
+        _need_in_grid(campaign, question, change.recipe)
         need_few_changes(campaign.running.store, campaign.limit(), before, after)
         is_new = after not in ((plan.bundle, plan.recipe) for plan in barred(number))
         whom = "every arm of its repeat" if question.purpose == "skill" else "its campaign"

@@ -162,14 +162,19 @@ def read_skill(
         first = place(config, contender, ask)
         indices = range(first, first + config.study.skill_proposals)
         answers = [facts.selecting.at.get((*key, generation, index)) for index in indices]
-        gains += _list_gains(config, facts, key, answers)
+        gains += list_gains(config, facts, key, answers)
     known = [gain for gain in gains if math.isfinite(gain)]
     return math.fsum(known) / len(known) if known else None
 
 
-def _list_gains(
+def list_gains(
     config: Config, facts: Facts, key: Key, answers: Sequence[str | Invalid | None]
 ) -> Iterator[float]:
+    """Yield what each answer to a question gained over its parent, on feedback.
+
+    An unusable answer yields the objective's floor less the parent's score, and so does one that
+    failed; what reviewers refused yields nothing.
+    """
     level = _parent_level(config, facts, key, answers)
     for answer in answers:
         scores = [

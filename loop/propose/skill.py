@@ -8,9 +8,9 @@ like any other plan. None can become champion, and no history shows them.
 
 import hmac
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from configs.arms import CELLS, START
 from configs.build import plain
@@ -79,13 +79,22 @@ def list_parents(campaign: Campaign, use: Use) -> list[Recipe]:
     return drawn if config.task.folds else [*first, *drawn[1:]]
 
 
-def has_room(config: Config, arm: str, tried: Iterable[Recipe]) -> Callable[[Recipe], bool]:
-    """Return a function that tells whether a parent has untried neighbours enough."""
+def has_room(
+    config: Config,
+    arm: str,
+    tried: Iterable[Recipe],
+    choices: Mapping[str, tuple[Any, ...]] | None = None,
+) -> Callable[[Recipe], bool]:
+    """Return a function that tells whether a parent has untried neighbours enough.
+
+    `choices` are the values that proposals may take, of the task where none are given.
+    """
     limit, known = config.study.change_limit(arm), set(tried)
+    values = config.task.choices() if choices is None else choices
 
     def tell(parent: Recipe) -> bool:
         near = sum(1 <= len(list_different(parent, one)) <= (limit or len(KNOBS)) for one in known)
-        left = count_neighbours(parent, config.task.choices(), limit) - near
+        left = count_neighbours(parent, values, limit) - near
         return left >= ROOM * config.study.skill_proposals
 
     return tell

@@ -14,7 +14,7 @@ from configs.errors import BadInput, NoBox
 from configs.settings.box import Box as Settings
 from configs.settings.config import Config
 from loop.plan import ROOT
-from loop.study.simulated import SimulatedBox, trains_proposers
+from loop.study.simulated import SimulatedBox, boxes_proposers
 from loop.study.tabulated import TabulatedBox
 from sandbox import keys
 from sandbox.box.base import Box
@@ -89,9 +89,9 @@ def _make_first_that_works(settings: Settings) -> Box:
 
 
 def _make_tabulated(config: Config) -> Box:
-    """Return the box of a table, with a real box inside where weights propose."""
+    """Return the box of a table, with a real box inside where weights or programs propose."""
     return TabulatedBox(
-        config, _make_first_that_works(config.box) if trains_proposers(config) else None
+        config, _make_first_that_works(config.box) if boxes_proposers(config) else None
     )
 
 
@@ -105,7 +105,7 @@ SIMULATED: dict[str, Callable[[Config], Box]] = {
     "planted": SimulatedBox,
     "table": _make_tabulated,
 }
-"""Value of box.kind -> how a box is made that computes nothing, but for weights that propose."""
+"""Value of box.kind -> how a box is made that computes nothing, but for proposals."""
 
 
 def describe_fall_back(reason: str) -> str:

@@ -32,10 +32,12 @@ def simulated(config: Config) -> bool:
     return planted(config) or bool(config.task.folds)
 
 
-def trains_proposers(config: Config) -> bool:
-    """Tell whether a study on a table has arms whose weights propose: these alone are trained."""
-    tabulated = bool(config.task.folds)
-    return tabulated and any(variant(arm).proposer == "notebook" for arm in config.arms())
+def boxes_proposers(config: Config) -> bool:
+    """Tell whether a study on a table has arms whose weights or programs propose: of all jobs these
+    alone are executed.
+    """
+    arms = [variant(arm) for arm in config.arms()]
+    return bool(config.task.folds) and any(a.proposer == "notebook" or a.programs for a in arms)
 
 
 def bundle_of(config: Config) -> dict[str, bytes]:
@@ -44,7 +46,7 @@ def bundle_of(config: Config) -> dict[str, bytes]:
     """
     if config.task.folder:
         return bundle_of_program(config.task)
-    stub = simulated(config) and not trains_proposers(config)
+    stub = simulated(config) and not boxes_proposers(config)
     return SOURCE if stub else source()
 
 

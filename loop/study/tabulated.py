@@ -30,6 +30,8 @@ from sandbox.run import OUTPUTS
 TIER = "T: tabulated"
 NO_WEIGHTS = save({})
 """A file of weights without any. The search for copied weights leaves it out."""
+PROGRAM = "program"
+"""File of a bundle with the program that proposes in the place of weights."""
 _WORLDS: dict[str, World] = {}
 """Digest of a table -> its world, read once a process."""
 
@@ -110,6 +112,8 @@ class TabulatedBox:
         its recipe, seed, steps and notebook, on a training file of the table's blocks.
         """
         given = execution.files
+        if PROGRAM in given:
+            return self._ask_program(order, execution)
         try:
             training = parse(Order, strict_json(given["training.json"]))
             book = {"notebook.safetensors": given["notebook.safetensors"]}
@@ -134,6 +138,11 @@ class TabulatedBox:
         inputs = {"weights.safetensors": weights, "history.json": given["history.json"]}
         asked = self._run(replace(order, task=task), replace(execution, limits=limits), inputs)
         return _join(trained, asked, execution.limits.log_bytes)
+
+    def _ask_program(self, order: Order, execution: Execution) -> Outcome:
+        """Let a proposer program write, without any training."""
+        inputs = {name: execution.files[name] for name in (PROGRAM, "history.json")}
+        return self._run(replace(order, task=replace(order.task, folds=0)), execution, inputs)
 
     def _run(self, order: Order, execution: Execution, inputs: Mapping[str, bytes]) -> Outcome:
         """Run a part of a propose job in the real box.

@@ -42,6 +42,7 @@ from loop.verify import heads, recompute
 from loop.verify.decisions import rederive
 from loop.verify.fork import check_fork
 from loop.verify.origins import check_origins
+from loop.verify.programs import check_programs
 from loop.verify.selections import check_selections
 from sandbox import control, incident, keys
 from sandbox.budget import Balances, balances
@@ -115,7 +116,9 @@ def verify(folder: Path, copy: Path | None = None) -> dict[str, Any]:
     recompute.check_proposals(store, facts)
     placed = {fact.digest: fact.origin for fact in facts_of(entries, PlanEntry) if fact.origin}
     check_origins(store, facts, policy(entries).config, placed)
-    check_selections(entries, recompute.find_secret(entries))
+    secret = recompute.find_secret(entries)
+    check_selections(entries, secret)
+    check_programs(entries, store, secret)
     return {
         "entries": entries[-1].sequence,
         "checkpoints": [len(place) for place in signed],

@@ -26,14 +26,11 @@ def decide(memory: Memory, moment: Moment, subject: str, change_class: str) -> D
     if subject in memory.recalled:
         return Decision("refused", f"plan {short} is quarantined: it or an ancestor was recalled")
     if rule == "deny":
-        return Decision(
-            "waiting",
-            f"class {change_class} is denied by the rules of autonomy stage {stage.stage}",
-        )
+        denied = f"class {change_class} is denied by the rules of autonomy stage {stage.stage}"
+        return Decision("waiting", denied)
     if not _is_current(memory, subject, change_class):
-        return Decision(
-            "refused", f"{short} ({change_class}) is not of this study as it stands now"
-        )
+        stale = f"{short} ({change_class}) is not of this study as it stands now"
+        return Decision("refused", stale)
     objection = moment.own_refusal(subject, change_class)
     if objection:
         return Decision(
@@ -57,10 +54,8 @@ def find_rule(memory: Memory, change_class: str) -> str:
 
 def _is_current(memory: Memory, subject: str, change_class: str) -> bool:
     """Tell whether a subject is recorded under the policy in force, for this class."""
-    recorded = memory.subjects.get(subject)
-    if recorded is None or change_class not in recorded.classes:
-        return False
-    return recorded.version == memory.rules.version
+    known = memory.subjects.get(subject)
+    return bool(known and change_class in known.classes and known.version == memory.rules.version)
 
 
 def ask_own_gate(memory: Memory, subject: str, change_class: str) -> str:

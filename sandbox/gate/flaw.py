@@ -17,11 +17,14 @@ from sandbox.store import Store
 
 FIRST: tuple[Purpose, ...] = ("start", "baseline")
 """Purposes of plans without a parent."""
+PROGRAMS: tuple[Purpose, ...] = ("program", "propose")
+"""Purposes of plans that add a proposer program, or ask one; neither trains anything of its own."""
 CLOSING: tuple[Purpose, ...] = ("final", "larger", "unseal")
 """Purposes of plans that measure a champion, as it is, against its campaign's baseline."""
 CLASS_OF: dict[Purpose, ClassName] = {
     **dict.fromkeys(FIRST + CLOSING, "recipe"),
     "propose": "propose",
+    "program": "proposer",
     "unseal": "unseal",
 }
 """Class of the plans of a purpose; a plan of another purpose has the class of its change."""
@@ -42,23 +45,24 @@ def find_first(memory: Memory, store: Store, name: str, finds: Sequence[Find]) -
 
 
 def _find_champion(memory: Memory, store: Store, plan: Plan) -> str:
-    """Return what is wrong with a plan's parent: it is no champion, and no contender to ask."""
+    """Return what is wrong with a plan's parent: it is no champion, contender or program to ask."""
     asks = plan.purpose == "propose" and variant(plan.arm).selects and plan.parent in memory.scored
     is_champion = plan.parent in memory.champions and plan.parent in memory.plans
     wrong = f"starts from {plan.parent[:12]}, which is no champion of this study"
+    if plan.purpose in PROGRAMS and (plan.parent, "proposer") in memory.allowed:
+        asks = asks or memory.plans[plan.parent].purpose == "program"
     return "" if not plan.parent or is_champion or asks else wrong
 
 
 def _find_change(memory: Memory, store: Store, plan: Plan) -> str:
     """Return what is wrong with a plan's change of its parent's files, or with its program."""
     after, proposer = store.manifest(plan.bundle), memory.rules.config.proposer
-    if after.get("program", "") not in ("", proposer.program_digest, proposer.file_digest):
+    before = store.manifest(memory.plans[plan.parent].bundle) if plan.parent else {}
+    known = ("", proposer.program_digest, proposer.file_digest, before.get("program", ""))
+    if plan.purpose != "program" and after.get("program", "") not in known:
         return "brings along a program that the study does not name"
-    if not plan.parent:
-        return ""
-    before = store.manifest(memory.plans[plan.parent].bundle)
     covers = CHANGE_CLASSES[plan.change_class].covers or frozenset()
-    beyond = ", ".join(sorted(_differing(before, after) - covers))
+    beyond = ", ".join(sorted(_differing(before, after) - covers)) if plan.parent else ""
     return beyond and f"changes {beyond}, which its class {plan.change_class} does not cover"
 
 
@@ -100,9 +104,8 @@ def _find_place(memory: Memory, store: Store, plan: Plan) -> str:
         files = ", ".join(sorted(_differing(memory.rules.source, store.manifest(plan.bundle))))
         return files and f"brings other files than the study root pins: {files}"
     parent = memory.plans[plan.parent]
-    if (parent.arm, parent.repeat) != (plan.arm, plan.repeat):
-        return f"starts from {plan.parent[:12]}, the champion of another campaign"
-    return ""
+    same = (parent.arm, parent.repeat) == (plan.arm, plan.repeat)
+    return "" if same else f"starts from {plan.parent[:12]}, the champion of another campaign"
 
 
 def _differing(before: Mapping[str, str], after: Mapping[str, str]) -> set[str]:
@@ -134,7 +137,7 @@ def _find_reference(memory: Memory, store: Store, plan: Plan) -> str:
     # Proposals that measure skill start from any recipe, and none of them can become champion.
     skill = plan.purpose in ("skill", "select") and plan.reference_recipe
     is_right = any(reference == (other.bundle, skill or other.recipe) for other in right if other)
-    if is_right or (reference == ("", None) and plan.purpose in (*FIRST, "propose")):
+    if is_right or (reference == ("", None) and plan.purpose in (*FIRST, *PROGRAMS)):
         return ""
     return f"is measured beside {plan.reference[:12] or 'nothing'}, which is not its champion"
 
@@ -144,7 +147,7 @@ def _find_recipe(memory: Memory, store: Store, plan: Plan) -> str:
     config, parent = memory.rules.config, memory.plans.get(plan.parent)
     if plan.recipe.notebook and not config.task.notebook:
         return "has a share of the notebook, and the study has none"
-    as_it_is = plan.purpose in (*CLOSING, "propose")
+    as_it_is = plan.purpose in (*CLOSING, *PROGRAMS)
     if as_it_is and parent and plan.recipe != parent.recipe:
         return "changes the recipe of the champion that it measures"
     compute = config.compute(plan.arm) * (LARGER if plan.purpose in AT_LARGER else 1)

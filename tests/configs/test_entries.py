@@ -20,8 +20,10 @@ PER_KIND = 12
 """Entries of a kind that are tried in each archive."""
 READ_BYTES = 3_000_000
 """How far into an archive's ledgers the sample reaches; unpacking more takes seconds."""
-LATER = {"door", "selection"}
-"""Kinds younger than the recorded runs; test_trials.py and test_selection.py write them."""
+LATER = {"door", "selection", "program"}
+"""Kinds younger than the recorded runs. Written by test_trials.py, test_selection.py and
+test_programs.py.
+"""
 CLOSED = {"sealed", "score", "probe"}
 """Reasons for which an export closes so much of an entry that it is no record any more."""
 RECORDED = sorted((Path(__file__).resolve().parents[1] / "ledgers").glob("*.tar.xz"))
@@ -92,7 +94,7 @@ def test_every_kind_is_a_frozen_record_named_after_it():
         assert record.__dataclass_params__.frozen and "__slots__" in vars(record)
         keys = [key for _, key in wire_keys(record)]
         assert WHOLE not in keys or len(keys) == 1
-    assert len(KINDS) == 47
+    assert len(KINDS) == 48
 
 
 def test_a_key_that_python_cannot_write_has_another_name_in_the_record():

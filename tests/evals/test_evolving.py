@@ -5,7 +5,7 @@ import pytest
 
 from configs.records import Origin
 from evals.arms import Curve
-from evals.evolving import compare_programs, describe_programs, measure_programs
+from evals.evolving import compare_databases, describe_programs, measure_programs
 from evals.loss import PlanFact
 
 REPEATS = range(10)
@@ -86,7 +86,7 @@ def test_arms_are_compared_in_pairs_and_recipes_by_their_gain_alone():
         "edits": curve(0.1 + luck + rng.normal(0, 0.01, 10)),
         "tpe": curve(0.2 + luck + rng.normal(0, 0.01, 10)),
     }
-    found = compare_programs(PLANS, arms, 1e6)
+    found = compare_databases(PLANS, arms, 1e6)
     assert found["gain"]["minus edits"].value == pytest.approx(0.2, abs=0.02)
     assert found["gain"]["minus edits"].low > 0.15  # the luck of a repeat is common to its arms
     assert found["parents"] == {"minus edits": found["parents"]["minus edits"]}
@@ -96,4 +96,4 @@ def test_arms_are_compared_in_pairs_and_recipes_by_their_gain_alone():
 
 def test_a_study_without_programs_that_evolve_has_none_of_these_figures():
     assert describe_programs(PLANS["tpe"]) == {}
-    assert compare_programs({"evolve": PLANS["tpe"], "tpe": PLANS["tpe"]}, {}, 1e6) == {}
+    assert compare_databases({"evolve": PLANS["tpe"], "tpe": PLANS["tpe"]}, {}, 1e6) == {}

@@ -56,7 +56,7 @@ def test_every_operator_changes_the_pristine_program(name):
 
 
 def test_a_region_of_another_program_is_taken_whole():
-    other = mutate._put(TRAIN, "loss", "def loss_of(*a):\n    return 0\n")
+    other = mutate.put_region(TRAIN, "loss", "def loss_of(*a):\n    return 0\n")
     child, said = mutate._graft(TRAIN, other, Random(1))
     assert child == other and said == "loss of another program"
 
@@ -77,7 +77,7 @@ def with_idea(name):
                 ).code
                 for s in range(9)
             }
-            yield from (mutate._put(TRAIN, where, one) for one in sorted(found))
+            yield from (mutate.put_region(TRAIN, where, one) for one in sorted(found))
 
 
 RUN = """

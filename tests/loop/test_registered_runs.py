@@ -11,11 +11,12 @@ from fakes import FakeBox
 from reports import read_report, rows_of, text_of
 from studies import better, config, mandate
 
-from configs.arms import ARMS, SELECTING
+from configs.arms import ARMS, EVOLVING, SELECTING
 from configs.settings.claims import INSTRUMENTS, Claim
 from evals.amplify import Skill
 from evals.arms import Gain
 from evals.pace import Effort
+from evals.programs import Compared
 from loop.command import main
 from loop.export.write import export
 from loop.instruments.gather import Records
@@ -80,6 +81,13 @@ def records(tmp_path):
         selected={
             arm: tuple(replace(one, value=one.value + rng.standard_normal()) for one in skills)
             for arm in SELECTING
+        },
+        programs={
+            arm: tuple(
+                Compared(repeat=one, gain=gain, promised=2 * gain, programs=5, usable=0.5)
+                for one, gain in enumerate(0.3 + 0.01 * rng.standard_normal(12))
+            )
+            for arm in EVOLVING
         },
         tops={},
         clock=(),

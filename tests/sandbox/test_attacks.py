@@ -33,7 +33,7 @@ import evals.score
 from configs.build import parse
 from configs.entries import flatten
 from configs.errors import NoBox
-from configs.records import Amount, Caps, Mandate
+from configs.records import CHANGE_CLASSES, Amount, Caps, Mandate
 from evals import ladder
 from evals.attacks.attack import PAYLOADS
 from evals.attacks.table import ATTACKS
@@ -44,6 +44,7 @@ from loop.attack import ledger as attack_ledger
 from loop.command import main
 from loop.measure import replicate
 from loop.people import difference, flags, lines, view
+from loop.plan import source as pristine
 from loop.propose.agent import model
 from loop.report import markup
 from loop.study import items as study_items
@@ -52,6 +53,7 @@ from loop.study import root as study_root
 from loop.verify import heads as verify_heads
 from loop.verify import run as verify_run
 from sandbox import chain, charges, gate, heads, keys, ledger
+from sandbox import run as sandbox_run
 from sandbox.box import cgroup, container, docker, environment, namespace, seccomp, watch
 from sandbox.box.docker import DockerBox
 from sandbox.box.namespace import NamespaceBox
@@ -68,6 +70,11 @@ MAKE = {
 }
 
 
+WIDE = {
+    name: replace(one, covers=frozenset({"program", "notes", *pristine(), *(one.covers or ())}))
+    for name, one in CHANGE_CLASSES.items()
+}
+"""The change classes, each of which covers every file."""
 PARTS = 4
 BOUNDS = ("S01", "S01b", "S02", "S02b")
 """Bounds over several processes; tier C has no control group for them."""
@@ -575,7 +582,7 @@ def cpu_of_children_uncharged(h):
     h.patch.setattr(cgroup.Group, "cpu_us", lambda _: 0)
 
 
-@hole("B08", docker=("B08",), seen="intact=False")
+@hole("B08", "M03", docker=("B08", "M03"), seen="intact=False")
 def nothing_killed(h):
     kept = []
     h.after.append(lambda: [real(box, box._api) for box in kept])
@@ -788,6 +795,8 @@ patched(
     (gate.admit, "check_same_facts", lambda *_: None),
 )
 patched(("A16c", "U10b"), "got through", (gate.flaw, "find_flaw", lambda *_: ""))
+patched(("M01", "M01b", "M02"), "got through", (gate.flaw, "CHANGE_CLASSES", WIDE))
+patched(("M02b",), "got through", (sandbox_run, "allowed", lambda *_: True))
 
 
 @hole("A17")

@@ -68,7 +68,7 @@ def _apply(text: str, name: str, rng: Random) -> tuple[str, str] | None:
         return None
     if result is None:
         return None
-    return _put(text, where, result[0].code), f"{result[1]} in {where}"
+    return put_region(text, where, result[0].code), f"{result[1]} in {where}"
 
 
 @lru_cache(maxsize=256)
@@ -86,10 +86,11 @@ def _graft(text: str, other: str, rng: Random) -> tuple[str, str] | None:
     if not names:
         return None
     where = rng.choice(names)
-    return _put(text, where, foreign[where]), f"{where} of another program"
+    return put_region(text, where, foreign[where]), f"{where} of another program"
 
 
-def _put(text: str, where: str, body: str) -> str:
+def put_region(text: str, where: str, body: str) -> str:
+    """Return a text with another body of a marked region."""
     old = f"# region: {where}\n{regions(text)[where]}# endregion"
     return text.replace(old, f"# region: {where}\n{body}# endregion", 1)
 
@@ -100,13 +101,14 @@ def _walk(tree: "cst.CSTNode") -> Iterator["cst.CSTNode"]:
         yield from _walk(child)
 
 
-def _pick(tree: "cst.Module", rng: Random, wanted: Callable[["cst.CSTNode"], bool]) -> Any:
+def pick(tree: "cst.Module", rng: Random, wanted: Callable[["cst.CSTNode"], bool]) -> Any:
+    """Draw a node of a kind, None without any."""
     nodes = [node for node in _walk(tree) if wanted(node)]
     return rng.choice(nodes) if nodes else None
 
 
-def _replace(tree: "cst.Module", old: "cst.CSTNode", new: Any) -> "cst.Module":
-    """Replace a node, recognised by identity."""
+def put(tree: "cst.Module", old: "cst.CSTNode", new: Any) -> "cst.Module":
+    """Put a node in the place of another, which is recognised by identity."""
     import libcst as cst
 
     changed = tree.deep_replace(old, new)
@@ -118,14 +120,14 @@ def scale(tree: "cst.Module", rng: Random) -> "tuple[cst.Module, str] | None":
     """Multiply a float constant; zero becomes a tenth."""
     import libcst as cst
 
-    node = _pick(tree, rng, lambda n: isinstance(n, cst.Float))
+    node = pick(tree, rng, lambda n: isinstance(n, cst.Float))
     if node is None:
         return None
     value = node.evaluated_value * rng.choice(FACTORS) if node.evaluated_value else 0.1
     if not 1e-300 < value < 1e300:
         return None
     new = repr(float(f"{value:.4g}"))
-    return _replace(tree, node, cst.Float(new)), f"{node.value} becomes {new}"
+    return put(tree, node, cst.Float(new)), f"{node.value} becomes {new}"
 
 
 def arithmetic(tree: "cst.Module", rng: Random) -> "tuple[cst.Module, str] | None":
@@ -138,14 +140,14 @@ def arithmetic(tree: "cst.Module", rng: Random) -> "tuple[cst.Module, str] | Non
         cst.Multiply: cst.Divide,
         cst.Divide: cst.Multiply,
     }
-    node = _pick(
+    node = pick(
         tree, rng, lambda n: isinstance(n, cst.BinaryOperation) and type(n.operator) in swaps
     )
     if node is None:
         return None
     new = swaps[type(node.operator)]()
     return (
-        _replace(tree, node, node.with_changes(operator=new)),
+        put(tree, node, node.with_changes(operator=new)),
         f"{type(node.operator).__name__} becomes {type(new).__name__}",
     )
 
@@ -154,12 +156,12 @@ def swap_call(tree: "cst.Module", rng: Random) -> "tuple[cst.Module, str] | None
     """Call another function of CALLS with the same arguments."""
     import libcst as cst
 
-    node = _pick(tree, rng, lambda n: isinstance(n, cst.Call) and _dotted(n.func) in CALLS)
+    node = pick(tree, rng, lambda n: isinstance(n, cst.Call) and _dotted(n.func) in CALLS)
     if node is None:
         return None
     new = rng.choice(CALLS[_dotted(node.func)])
     return (
-        _replace(tree, node, node.with_changes(func=cst.parse_expression(new))),
+        put(tree, node, node.with_changes(func=cst.parse_expression(new))),
         f"{_dotted(node.func)} becomes {new}",
     )
 
@@ -170,7 +172,7 @@ def drop(tree: "cst.Module", rng: Random) -> "tuple[cst.Module, str] | None":
     if block is None:
         return None
     return (
-        _replace(tree, block, block.with_changes(body=[*block.body[:at], *block.body[at + 1 :]])),
+        put(tree, block, block.with_changes(body=[*block.body[:at], *block.body[at + 1 :]])),
         "a statement is dropped",
     )
 
@@ -181,7 +183,7 @@ def reorder(tree: "cst.Module", rng: Random) -> "tuple[cst.Module, str] | None":
     if block is None:
         return None
     body = [*block.body[:at], block.body[at + 1], block.body[at], *block.body[at + 2 :]]
-    return _replace(tree, block, block.with_changes(body=body)), "two statements change places"
+    return put(tree, block, block.with_changes(body=body)), "two statements change places"
 
 
 def idea(tree: "cst.Module", rng: Random) -> "tuple[cst.Module, str] | None":
@@ -202,7 +204,7 @@ def idea(tree: "cst.Module", rng: Random) -> "tuple[cst.Module, str] | None":
     return (
         None
         if changed is None
-        else (_replace(tree, functions[one.function].body, changed), f"idea: {name}")
+        else (put(tree, functions[one.function].body, changed), f"idea: {name}")
     )
 
 

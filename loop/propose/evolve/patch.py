@@ -48,28 +48,28 @@ REGION = re.compile(r"^# region: ([a-z]+)\n(.*?)^# endregion$", re.MULTILINE | r
 _LAYOUT = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.ENCODING, tokenize.ENDMARKER)
 
 
-def refuse(text: str) -> None:
+def refuse(text: str, file: str = FILE) -> None:
     """Raise BadInput unless a program is short, compiles and is not nested deeply; it is not
-    run.
+    run. `file` names it.
     """
     if len(text) > MOST_CHARACTERS:
         raise BadInput(
-            f"{FILE} would have {len(text)} characters; at most {MOST_CHARACTERS} are read"
+            f"{file} would have {len(text)} characters; at most {MOST_CHARACTERS} are read"
         )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            compile(text, FILE, "exec", dont_inherit=True)
+            compile(text, file, "exec", dont_inherit=True)
             level: list[ast.AST] = [ast.parse(text)]
     except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
         raise BadInput(
-            f"{FILE} does not compile: {str(error)[:200]!r}; it should be Python"
+            f"{file} does not compile: {str(error)[:200]!r}; it should be Python"
         ) from None
     depth = 0
     while level:
         level, depth = [child for node in level for child in ast.iter_child_nodes(node)], depth + 1
     if depth > MOST_DEPTH:
-        raise BadInput(f"{FILE} is nested {depth} deep; at most {MOST_DEPTH} levels are read")
+        raise BadInput(f"{file} is nested {depth} deep; at most {MOST_DEPTH} levels are read")
 
 
 def regions(text: str) -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""The process that modifies itself: an archive of proposer programs. Begin with `archive.py`."""
