@@ -24,6 +24,8 @@ from configs.records import (
     PlanRole,
     Proposal,
     Purpose,
+    find_class,
+    list_changed,
     stage,
 )
 from configs.settings.config import Config
@@ -130,11 +132,16 @@ class Change:
 
 
 def apply_proposal(
-    parent: Recipe, files: Mapping[str, bytes], proposal: Proposal, same: bool = False
+    parent: Recipe,
+    files: Mapping[str, bytes],
+    proposal: Proposal,
+    same: bool = False,
+    classes: Mapping[str, ClassName] | None = None,
 ) -> Change:
     """Return a proposal applied to its parent; raise BadInput where it does not fit.
 
-    With `same` it changes nothing: the arm compares like with like.
+    With `same` it changes nothing: the arm compares like with like. `classes` are those of places
+    that may change (regions.py), where a task sets its own.
     """
     recipe = parse(Recipe, {**plain(parent), **proposal.knobs}, "knobs")
     edited = dict(files)
@@ -145,16 +152,11 @@ def apply_proposal(
     if (recipe == parent and not touched) != same:
         right = "it should change none here" if same else "change a knob or a source line"
         raise BadInput(f"the proposal changes {'a knob' if same else 'nothing'}; {right}")
-    return Change(change_class=find_class(files, edited), recipe=recipe, files=edited)
-
-
-def find_class(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> ClassName:
-    """Return the class of a change between two bundles: that of its file of highest risk.
-
-    A plan of knobs alone may be read without any files.
-    """
-    names = (name for file, name in CLASS_OF_FILE.items() if before.get(file) != after.get(file))
-    return next(names, "recipe")
+    known = classes or CLASS_OF_FILE
+    for place in sorted(list_changed(files, edited, bytes, known)):
+        right = f"to change {', '.join(known)} alone"
+        need(place in known, "what the edits change", place, right)
+    return Change(change_class=find_class(files, edited, known), recipe=recipe, files=edited)
 
 
 def _apply_edit(data: bytes, edit: Edit, number: int) -> bytes:

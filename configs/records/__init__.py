@@ -43,6 +43,7 @@ from configs.records.plan import (
     module_of,
     stage,
 )
+from configs.records.regions import find_class, list_beyond, list_changed
 from configs.records.scores import (
     CONFIRM,
     SPLITS,
@@ -107,6 +108,9 @@ __all__ = [
     "Split",
     "Verdict",
     "VerdictAnswer",
+    "find_class",
+    "list_beyond",
+    "list_changed",
     "module_of",
     "name_split",
     "stage",

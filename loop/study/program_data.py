@@ -58,6 +58,7 @@ def fill_in(composed: dict[str, Any]) -> None:
         need_no_answers(environment, about.answers_in)
     task |= {name: value for name, value in own_settings.items() if task.get(name) is None}
     task |= {"judged_by": about.metric, "weights": about.weights, "computable": about.computable()}
+    task["may_change"] = about.classes()
     task |= _read_items(folder, parse(Box, composed.get("box", {}), "box"), task.get("items", ""))
     for role, limits in (about.limits or {}).items():
         composed["budget"][role] = {**composed["budget"][role], **limits}

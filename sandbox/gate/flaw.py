@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from configs.arms import AT_LARGER, LARGER, variant
 from configs.cost import steps
 from configs.recipe import Recipe
-from configs.records import CHANGE_CLASSES, ClassName, Plan, Purpose
+from configs.records import ClassName, Plan, Purpose, list_beyond
 from configs.tokens import document, layout
 from sandbox.decision import list_changes
 from sandbox.gate.memory import Memory
@@ -57,8 +57,8 @@ def _find_change(memory: Memory, store: Store, plan: Plan) -> str:
     if not plan.parent:
         return ""
     before = store.manifest(memory.plans[plan.parent].bundle)
-    covers = CHANGE_CLASSES[plan.change_class].covers or frozenset()
-    beyond = ", ".join(sorted(_differing(before, after) - covers))
+    classes = memory.rules.config.task.may_change
+    beyond = ", ".join(list_beyond(plan.change_class, before, after, store.get, classes))
     return beyond and f"changes {beyond}, which its class {plan.change_class} does not cover"
 
 
