@@ -12,7 +12,6 @@ from configs.arms import AT_LARGER, LARGER
 from configs.build import need, parse, plain
 from configs.cost import steps
 from configs.errors import BadInput
-from configs.job import Limits
 from configs.recipe import Recipe, knob_values
 from configs.records import (
     CLASS_OF_FILE,
@@ -28,6 +27,7 @@ from configs.records import (
     list_changed,
     stage,
 )
+from configs.records.plan import worst_of
 from configs.settings.config import Config
 from configs.tokens import document, layout
 from sandbox.canonical import digest
@@ -261,10 +261,5 @@ def _worst_of(config: Config, job: JobCount) -> Amount:
         assert config.proposer.llm is not None
         one_try = config.proposer.llm.worst(config.proposer.llm.prompt_bytes)
         return sum([one_try] * job.count * config.proposer.llm.tries, Amount())
-    limits: Limits = getattr(config.budget, stage(job.role))
-    return Amount(
-        cpu_us=limits.cpu_us * job.count,
-        wall_us=limits.wall_us * job.count,
-        jobs=job.count,
-        output_bytes=limits.output_bytes * job.count,
-    )
+    work = stage(job.role)
+    return worst_of(getattr(config.budget, work), config.budget.gpu_us(work), job.count)

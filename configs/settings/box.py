@@ -31,6 +31,10 @@ class Box:
     """
     environment_digest: str = later("")
     "digest of its kept copy; filled in at composition, then pinned by the study"
+    device: Literal["cpu", "cuda"] = later("cpu")
+    """cuda: train and predict jobs of task program get the machine's first CUDA device, within
+    budget.gpu (docs/your-program.md)
+    """
 
     def __post_init__(self) -> None:
         need(1 <= self.parallel <= 256, "parallel", self.parallel, "between 1 and 256")

@@ -18,6 +18,7 @@ from loop.study.simulated import SimulatedBox, trains_proposers
 from loop.study.tabulated import TabulatedBox
 from sandbox import keys
 from sandbox.box.base import Box
+from sandbox.box.gpu import find_device
 from sandbox.files import replace_file
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ def make_box(config: Config) -> Box:
 def make_real_box(settings: Settings) -> Box:
     """Return a box that executes jobs. Raises NoBox with the remedy, BadInput for another kind."""
     need(settings.kind in BOXES, "box.kind", settings.kind, f"one of {', '.join(BOXES)}")
+    if settings.device == "cuda":
+        find_device()  # nothing runs on the CPU instead
     return _demand_tier(BOXES[settings.kind](settings), settings)
 
 

@@ -12,6 +12,7 @@ import socket
 import struct
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,7 @@ class Container:
             tmpfs={"/tmp": f"{options},exec", "/out": options, "/dev/shm": options},
             log_config={"Type": "none"},
             cgroup_parent=f"/heirloop/{name}" if self.group else None,
+            device_requests=DEVICE if execution.gpu else None,
         )
         created = api.create_container(
             image,
@@ -135,7 +137,9 @@ class Container:
             environment={"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
         )
         wrong = find_unsafe_setting(
-            api.inspect_container(created["Id"])["HostConfig"], str(self.folder)
+            api.inspect_container(created["Id"])["HostConfig"],
+            str(self.folder),
+            DEVICE if execution.gpu else [],
         )
         if wrong:
             api.remove_container(created["Id"], force=True)
@@ -143,10 +147,19 @@ class Container:
         return str(created["Id"])
 
 
+DEVICE = [
+    {
+        "Driver": "",
+        "Count": 0,
+        "DeviceIDs": ["0"],
+        "Capabilities": [["gpu", "compute"]],
+        "Options": {},
+    }
+]
+"""The engine's words for `--gpus device=0`: the first CUDA device, and nothing else of the host."""
 MUST_BE_EMPTY = (
     "CapAdd",
     "Devices",
-    "DeviceRequests",
     "Mounts",
     "VolumesFrom",
     "PortBindings",
@@ -156,11 +169,16 @@ MUST_BE_EMPTY = (
 )
 
 
-def find_unsafe_setting(host: dict[str, Any], folder: str) -> str:
+def find_unsafe_setting(
+    host: dict[str, Any], folder: str, devices: Sequence[Mapping[str, Any]] = ()
+) -> str:
     """Return the first unsafe setting of a container, or an empty string.
 
-    Unsafe are privileges, namespaces of the host, and every mount but `folder`.
+    Unsafe are privileges, namespaces of the host, every mount but `folder`, and every request of a
+    device but `devices`.
     """
+    if list(host.get("DeviceRequests") or ()) != list(devices):
+        return f"DeviceRequests is {host['DeviceRequests']!r}"
     right = {
         "Privileged": False,
         "ReadonlyRootfs": True,

@@ -66,7 +66,7 @@ class DockerBox:
         if execution.doors:
             return report_failure("the Docker box has no doors for an agent; set box=namespace")
         began = time.monotonic()
-        kind = (execution.study, execution.cpu, execution.limits)
+        kind = (execution.study, execution.cpu, execution.limits, execution.gpu is not None)
         with self._lock:
             waiting = self._waiting.get(kind, [])
             container = waiting.pop() if waiting else None
@@ -218,6 +218,8 @@ class DockerBox:
             self._api().rename(container.ident, f"heirloop-{execution.key}-{container.ident[:12]}")
         if group:
             group.allow_memory(execution.limits.memory_bytes)
+        if execution.gpu:
+            execution.gpu.open()
         outcome = watch(
             execution,
             container.frames,
