@@ -63,9 +63,8 @@ def _demand_tier(box: Box, settings: Settings) -> Box:
 def _make_docker(settings: Settings) -> "DockerBox":
     from sandbox.box.docker import DockerBox  # loads the Docker SDK
 
-    if settings.environment:
-        raise NoBox("box.environment needs the namespace box; choose box=namespace")
-    return DockerBox(settings.image, runtime=settings.runtime, warm=settings.warm)
+    own, image = bool(settings.environment), settings.environment or settings.image
+    return DockerBox(image, runtime=settings.runtime, warm=settings.warm, own=own)
 
 
 def _make_namespace(settings: Settings) -> Box:

@@ -12,7 +12,7 @@ import socket
 import struct
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,12 @@ from configs.errors import NoBox
 from configs.job import Limits
 from sandbox.box import cgroup, seccomp
 from sandbox.box.base import Execution
+from sandbox.box.unsafe import DEVICE, find_unsafe_setting
 
 INSIDE = (Path(__file__).parent / "zygote.py").read_text()
 """Program inside the container."""
+OURS = ("/opt/box",)
+"""Arguments of the program: the folder of packages that it imports before any job."""
 START_SECONDS = 60
 START_BYTES = 1_000_000_000
 """Memory of a container besides its job's limit, for the interpreter and torch."""
@@ -38,7 +41,14 @@ class Container:
     """One started container that has imported torch and waits for its job."""
 
     def __init__(
-        self, api: Any, name: str, image: str, runtime: str, execution: Execution, groups: bool
+        self,
+        api: Any,
+        name: str,
+        image: str,
+        runtime: str,
+        execution: Execution,
+        groups: bool,
+        sites: Sequence[str] = OURS,
     ) -> None:
         most = Limits(
             memory_bytes=execution.limits.memory_bytes + START_BYTES,
@@ -52,7 +62,7 @@ class Container:
         self.attached: Any = None
         try:
             self.folder.chmod(0o755)
-            self.ident = self._create(name, image, runtime, execution, most)
+            self.ident = self._create(name, image, runtime, execution, most, sites)
             self.frames = self._start()
             self.startup_us = self._measure_startup()
         except BaseException:
@@ -92,7 +102,13 @@ class Container:
         return int((time.monotonic() - self.started) * 1e6)
 
     def _create(
-        self, name: str, image: str, runtime: str, execution: Execution, most: Limits
+        self,
+        name: str,
+        image: str,
+        runtime: str,
+        execution: Execution,
+        most: Limits,
+        sites: Sequence[str],
     ) -> str:
         """Create the container, check the engine's answer, and return its id."""
         api = self._api
@@ -124,7 +140,8 @@ class Container:
         )
         created = api.create_container(
             image,
-            ["python3", "-I", "-S", "-c", INSIDE, "once", "/opt/box"],
+            ["-I", "-S", "-c", INSIDE, "once", *sites],
+            entrypoint=["python3"],
             name=self.name,
             user="1000:1000",
             hostname="box",
@@ -145,59 +162,6 @@ class Container:
             api.remove_container(created["Id"], force=True)
             raise NoBox(f"the engine made another container than asked for, refused: {wrong}")
         return str(created["Id"])
-
-
-DEVICE = [
-    {
-        "Driver": "",
-        "Count": 0,
-        "DeviceIDs": ["0"],
-        "Capabilities": [["gpu", "compute"]],
-        "Options": {},
-    }
-]
-"""The engine's words for `--gpus device=0`: the first CUDA device, and nothing else of the host."""
-MUST_BE_EMPTY = (
-    "CapAdd",
-    "Devices",
-    "Mounts",
-    "VolumesFrom",
-    "PortBindings",
-    "Links",
-    "GroupAdd",
-    "DeviceCgroupRules",
-)
-
-
-def find_unsafe_setting(
-    host: dict[str, Any], folder: str, devices: Sequence[Mapping[str, Any]] = ()
-) -> str:
-    """Return the first unsafe setting of a container, or an empty string.
-
-    Unsafe are privileges, namespaces of the host, every mount but `folder`, and every request of a
-    device but `devices`.
-    """
-    if list(host.get("DeviceRequests") or ()) != list(devices):
-        return f"DeviceRequests is {host['DeviceRequests']!r}"
-    right = {
-        "Privileged": False,
-        "ReadonlyRootfs": True,
-        "NetworkMode": "none",
-        "PidMode": "",
-        "UTSMode": "",
-        "UsernsMode": "",
-        "CapDrop": ["ALL"],
-        "Binds": [f"{folder}:/in:ro"],
-    }
-    for name, value in right.items():
-        if host.get(name) != value:
-            return f"{name} is {host.get(name)!r}"
-    for name in MUST_BE_EMPTY:
-        if host.get(name):
-            return f"{name} is {host[name]!r}"
-    if host.get("IpcMode") not in ("private", "none"):
-        return f"IpcMode is {host.get('IpcMode')!r}"
-    return ""
 
 
 def owner(pid: int) -> str:

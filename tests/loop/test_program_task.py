@@ -16,7 +16,7 @@ from programs import FOLDER, NUMBERS, TASK, TRAIN, answer_jobs, composer, npy, r
 from safetensors.numpy import load
 from studies import accept, bodies, champions, gate_of, mandate, read_facts, real_judge
 
-from configs.errors import BadInput, NeedsHuman, NoBox, VerificationFailed
+from configs.errors import BadInput, NeedsHuman, VerificationFailed
 from loop.calibrate.program import check_program
 from loop.command import main
 from loop.measure import confirm
@@ -24,7 +24,6 @@ from loop.propose import by_hand
 from loop.propose.table import PROPOSERS
 from loop.settings import compose_settings
 from loop.study import own_files
-from loop.study.box import make_box
 from loop.verify.run import verify
 from sandbox.gate import flaw
 
@@ -325,8 +324,8 @@ def test_an_environment_is_pinned_and_may_hold_no_answers(compose, tmp_path):
     shutil.move(tmp_path / "env", tmp_path / "gone")
     assert compose("box=namespace", named, pinned).box == cfg.box  # the kept copy is used
     shutil.move(tmp_path / "gone", tmp_path / "env")
-    with pytest.raises(NoBox, match="needs the namespace box"):
-        make_box(compose("box=docker", named))
+    with pytest.raises(BadInput, match="the digest of an image with box=docker"):
+        compose("box=docker", named)
     with pytest.raises(BadInput, match="empty without task program"):
         compose_settings(["task=text", "box=namespace", named])
 

@@ -18,9 +18,10 @@ from configs.records import Amount, JobResult
 from loop.command import main
 from sandbox.box import gpu
 from sandbox.box.base import Execution
-from sandbox.box.container import DEVICE, Container, find_unsafe_setting
+from sandbox.box.container import Container
 from sandbox.box.gpu import NODES, Meter, describe_device, find_device, make_meter, read_accounts
 from sandbox.box.namespace import NamespaceBox
+from sandbox.box.unsafe import DEVICE, find_unsafe_setting
 
 SMI = """\
 #!/bin/sh
