@@ -126,8 +126,9 @@ class Group:
         quota, none = "cpu.max", "max 100000"
         if self._version == 1:
             quota, none = "cpu.cfs_quota_us", "-1"
-        # The dying give their memory back under the quota too, so it is lifted.
-        with contextlib.suppress(OSError):
+        # The dying give their memory back under the quota too, so it is lifted. A group that
+        # another process is removing lacks folders already.
+        with contextlib.suppress(OSError, KeyError):
             (self._folder("cpu") / quota).write_text(none)
         deadline = time.monotonic() + 2
         while time.monotonic() < deadline:

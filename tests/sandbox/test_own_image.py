@@ -88,7 +88,7 @@ def test_a_digest_is_pinned_and_answers_are_looked_for(tmp_path, monkeypatch):
         compose(*named, **{"task.yaml": TASK + "answers_in: [sklearn]\n"})
     with pytest.raises(VerificationFailed, match="is pinned"):
         compose(*named, f"+box.environment_digest={'cd' * 32}", **{"task.yaml": TASK})
-    with pytest.raises(BadInput, match="docker where box.environment"):
+    with pytest.raises(BadInput, match=r"docker where box\.environment"):
         compose("box=namespace", f"box.environment={ID}")
     with pytest.raises(BadInput, match="a tag may move"):
         compose("box=docker", "box.environment=heirloop-box")
@@ -115,9 +115,10 @@ def image():
         return made[-1]
 
     site = "usr/local/lib/" + version + "/site-packages/"
+    ours, debian = "opt/box/", "usr/lib/python3/dist-packages/"
     starts = {site + name: LOUD for name in ("sitecustomize.py", "usercustomize.py")}
-    starts |= {"usr/lib/python3/dist-packages/" + name: LOUD for name in ("sitecustomize.py",)}
-    starts |= {f"{place}start.pth": b"import sitecustomize\n" for place in (site, "opt/box/")}
+    starts |= {f"{place}start.pth": b"import loud\n" for place in (site, ours, debian)}
+    starts |= {f"usr/lib/{version}/sitecustomize.py": LOUD, f"{debian}loud.py": LOUD}
     plain = {site + "figures.py": b"VALUE = 7\n", "entry": LOUD}
     make.plain = make({**starts, **plain}, Entrypoint=["python3", "/entry"], User="root")
     yield make
@@ -158,7 +159,7 @@ def test_jobs_import_from_it_and_nothing_of_it_runs_before_or_by_itself(image):
 
 def test_what_the_engine_does_not_have_or_would_do_by_itself_is_refused(image):
     with pytest.raises(
-        NoBox, match="the Docker engine has no image 'sha256:abab.*`docker load` it"
+        NoBox, match=r"the Docker engine has no image 'sha256:abab.*`docker load` it"
     ):
         run(ID)
     for config, reason in (
@@ -179,12 +180,12 @@ def test_packages_with_answers_are_found_wherever_they_lie(image, monkeypatch):
 
 
 def test_with_site_its_files_would_run(image, monkeypatch):
-    """The ablation: without -S the image's sitecustomize runs before anything of ours."""
+    """The ablation: without -S files of the image run before anything of ours, and it is told."""
     made = APIClient.create_container
 
-    def careless(self, name, command, **given):
-        return made(self, name, [part for part in command if part != "-S"], **given)
+    def careless(self, base, command, **given):
+        return made(self, base, [part for part in command if part != "-S"], **given)
 
     monkeypatch.setattr(APIClient, "create_container", careless)
     result = run(image.plain)
-    assert (result.status, "does not start" in result.detail) == ("box", True)
+    assert result.status == "box" and "does not start" in result.detail, result.detail
