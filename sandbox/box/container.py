@@ -54,7 +54,7 @@ class Container:
             memory_bytes=execution.limits.memory_bytes + START_BYTES,
             processes=execution.limits.processes + 1,
         )
-        self._api = api
+        self._api, self._sites = api, sites
         self.group = cgroup.create(name, most) if groups else None
         self.folder = Path(tempfile.mkdtemp(prefix="heirloop-"))
         self.ident, self.name = "", f"heirloop-{name}"
@@ -62,7 +62,7 @@ class Container:
         self.attached: Any = None
         try:
             self.folder.chmod(0o755)
-            self.ident = self._create(name, image, runtime, execution, most, sites)
+            self.ident = self._create(name, image, runtime, execution, most)
             self.frames = self._start()
             self.startup_us = self._measure_startup()
         except BaseException:
@@ -102,13 +102,7 @@ class Container:
         return int((time.monotonic() - self.started) * 1e6)
 
     def _create(
-        self,
-        name: str,
-        image: str,
-        runtime: str,
-        execution: Execution,
-        most: Limits,
-        sites: Sequence[str],
+        self, name: str, image: str, runtime: str, execution: Execution, most: Limits
     ) -> str:
         """Create the container, check the engine's answer, and return its id."""
         api = self._api
@@ -140,7 +134,7 @@ class Container:
         )
         created = api.create_container(
             image,
-            ["-I", "-S", "-c", INSIDE, "once", *sites],
+            ["-I", "-S", "-c", INSIDE, "once", *self._sites],
             entrypoint=["python3"],
             name=self.name,
             user="1000:1000",
