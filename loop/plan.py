@@ -12,7 +12,6 @@ from configs.arms import AT_LARGER, LARGER
 from configs.build import need, parse, plain
 from configs.cost import steps
 from configs.errors import BadInput
-from configs.job import Limits
 from configs.recipe import Recipe, knob_values
 from configs.records import (
     CLASS_OF_FILE,
@@ -25,8 +24,11 @@ from configs.records import (
     PlanRole,
     Proposal,
     Purpose,
+    find_class,
+    list_changed,
     stage,
 )
+from configs.records.plan import worst_of
 from configs.settings.config import Config
 from configs.tokens import document, layout
 from sandbox.canonical import digest
@@ -134,11 +136,16 @@ class Change:
 
 
 def apply_proposal(
-    parent: Recipe, files: Mapping[str, bytes], proposal: Proposal, same: bool = False
+    parent: Recipe,
+    files: Mapping[str, bytes],
+    proposal: Proposal,
+    same: bool = False,
+    classes: Mapping[str, ClassName] | None = None,
 ) -> Change:
     """Return a proposal applied to its parent; raise BadInput where it does not fit.
 
-    With `same` it changes nothing: the arm compares like with like.
+    With `same` it changes nothing: the arm compares like with like. `classes` are those of places
+    that may change (regions.py), where a task sets its own.
     """
     recipe = parse(Recipe, {**plain(parent), **proposal.knobs}, "knobs")
     edited = dict(files)
@@ -149,16 +156,11 @@ def apply_proposal(
     if (recipe == parent and not touched) != same:
         right = "it should change none here" if same else "change a knob or a source line"
         raise BadInput(f"the proposal changes {'a knob' if same else 'nothing'}; {right}")
-    return Change(change_class=find_class(files, edited), recipe=recipe, files=edited)
-
-
-def find_class(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> ClassName:
-    """Return the class of a change between two bundles: that of its file of highest risk.
-
-    A plan of knobs alone may be read without any files.
-    """
-    names = (name for file, name in CLASS_OF_FILE.items() if before.get(file) != after.get(file))
-    return next(names, "recipe")
+    known = classes or CLASS_OF_FILE
+    for place in sorted(list_changed(files, edited, bytes, known)):
+        right = f"to change {', '.join(known)} alone"
+        need(place in known, "what the edits change", place, right)
+    return Change(change_class=find_class(files, edited, known), recipe=recipe, files=edited)
 
 
 def _apply_edit(data: bytes, edit: Edit, number: int) -> bytes:
@@ -263,10 +265,5 @@ def _worst_of(config: Config, job: JobCount) -> Amount:
         assert config.proposer.llm is not None
         one_try = config.proposer.llm.worst(config.proposer.llm.prompt_bytes)
         return sum([one_try] * job.count * config.proposer.llm.tries, Amount())
-    limits: Limits = getattr(config.budget, stage(job.role))
-    return Amount(
-        cpu_us=limits.cpu_us * job.count,
-        wall_us=limits.wall_us * job.count,
-        jobs=job.count,
-        output_bytes=limits.output_bytes * job.count,
-    )
+    work = stage(job.role)
+    return worst_of(getattr(config.budget, work), config.budget.gpu_us(work), job.count)

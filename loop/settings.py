@@ -65,6 +65,7 @@ def check(values: DictConfig) -> Config:
         raise BadInput(str(error).splitlines()[0]) from None
     _check_tabulated(config)
     _check_program(config)
+    _check_device(config)
     for arm in config.arms():
         _check_arm(config, arm)
     check_simulated(config)
@@ -169,6 +170,21 @@ def _check_program(config: Config) -> None:
         need(proposer(arm).edits, "study.arms", arm, f"one of {right} with task program")
     trials = config.study.start_trials
     need(not trials, "study.start_trials", trials, "0 with task program")
+
+
+def _check_device(config: Config) -> None:
+    """Refuse a device for our own programs, which use none, and one without GPU-seconds."""
+    gpu, device = config.budget.gpu, config.box.device
+    need(
+        device == "cpu" or bool(config.task.folder),
+        "box.device",
+        device,
+        "cpu without task program",
+    )
+    if device == "cuda":
+        right = "{seconds: 3600, train: 60, predict: 20}, or box.device=cpu"
+        need(gpu is not None, "budget.gpu", gpu, right)
+    need(device == "cuda" or gpu is None, "budget.gpu", gpu, "null with box.device=cpu")
 
 
 def _check_level(config: Config, arm: str) -> None:

@@ -121,8 +121,8 @@ def open_account(txn: Transaction, name: str, limit: Amount) -> None:
     """Open an account and record it."""
     txn.append(AccountEntry(name=name, limit=limit))
     rows = [
-        {"name": name, "resource": r, "limit": getattr(limit, r), "reserved": 0, "spent": 0}
-        for r in RESOURCES
+        {"name": name, "resource": r, "limit": most, "reserved": 0, "spent": 0}
+        for r, most in plain(limit).items()
     ]
     txn.connection.execute(BALANCES.insert(), rows)
 
@@ -144,7 +144,8 @@ def reserve(txn: Transaction, accounts: Iterable[str], amount: Amount) -> None:
     The caller records it in the same transaction: see `reservation`.
     """
     names = tuple(dict.fromkeys(accounts))
-    rows, resources = len(names) * len(RESOURCES), _some(amount)
+    resources = _some(amount)
+    rows = len(names) * len(resources)
     statement = _statement(RESERVE, len(names), resources)
     values = {**_bound(names, resources, a=amount), "rows": rows}
     if txn.execute(statement, values) != rows:
@@ -161,21 +162,21 @@ def settle(txn: Transaction, accounts: Iterable[str], reserved: Amount, spent: A
     moved = _some(reserved + spent)
     statement = _statement(SETTLE, len(names), moved)
     changed = txn.execute(statement, _bound(names, moved, a=reserved, b=spent))
-    if changed != len(names) * len(RESOURCES):
+    if changed != len(names) * len(moved):
         raise VerificationFailed(
             f"more is settled than {', '.join(names)} have reserved; it was settled before, or the"
             " rows were changed"
         )
 
 
-FREE = 'name IN ({names}) AND "limit" - spent - reserved >= {a}'
+FREE = 'name IN ({names}) AND resource IN ({moved}) AND "limit" - spent - reserved >= {a}'
 RESERVE = (
     f"UPDATE accounts SET reserved = reserved + {{a}} WHERE {FREE} AND (SELECT count(*) FROM"
     f" accounts WHERE {FREE}) = :rows"
 )
 SETTLE = (
     "UPDATE accounts SET reserved = reserved - {a}, spent = spent + {b} WHERE name IN ({names})"
-    " AND reserved >= {a}"
+    " AND resource IN ({moved}) AND reserved >= {a}"
 )
 
 
@@ -189,15 +190,11 @@ def _statement(text: str, names: int, resources: tuple[str, ...]) -> str:
 
     In it `a` and `b` stand for the two amounts of a row's resource.
     """
-    of_row = {
-        x: (
-            "(CASE resource "
-            + " ".join(f"WHEN '{r}' THEN CAST(:{x}_{r} AS BIGINT)" for r in resources)
-            + " ELSE 0 END)"
-        )
-        for x in "ab"
-    }
-    return text.format(names=", ".join(f":n{i}" for i in range(names)), **of_row)
+    cell = "WHEN '{r}' THEN CAST(:{x}_{r} AS BIGINT)"
+    cells = {x: " ".join(cell.format(x=x, r=r) for r in resources) for x in "ab"}
+    of_row = {x: f"(CASE resource {cases} END)" for x, cases in cells.items()}
+    moved = ", ".join(f"'{r}'" for r in resources)
+    return text.format(names=", ".join(f":n{i}" for i in range(names)), moved=moved, **of_row)
 
 
 def _bound(names: Sequence[str], resources: Sequence[str], **amounts: Amount) -> dict[str, Any]:

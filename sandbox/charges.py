@@ -6,6 +6,7 @@ format 1 says them in entries of their own, kinds reserve and settle.
 
 from collections.abc import Iterable, Iterator
 
+from configs.build import plain
 from configs.entries import (
     AccountEntry,
     AnswerEntry,
@@ -100,7 +101,7 @@ def _set_limit(balances: Balances, fact: Fact) -> None:
     match fact:
         case AccountEntry(name=name, limit=limit):
             balances[name] = {
-                r: {"limit": getattr(limit, r), "reserved": 0, "spent": 0} for r in RESOURCES
+                r: {"limit": most, "reserved": 0, "spent": 0} for r, most in plain(limit).items()
             }
         case LimitEntry(name=name, limit=limit):
             for r, cell in balances[name].items():

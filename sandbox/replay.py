@@ -7,6 +7,7 @@ from configs.errors import VerificationFailed
 from configs.records import JobResult, module_of
 from sandbox import budget
 from sandbox.box.base import Execution
+from sandbox.box.gpu import make_meter
 from sandbox.canonical import canonical, digest
 from sandbox.door.doors import DooredBox, Doors
 from sandbox.run import OUTPUTS, Sandbox, make_result, worst_case
@@ -29,7 +30,7 @@ def replay(sandbox: Sandbox, start: Entry, doors: Doors | None = None) -> JobRes
         "job.json": canonical(job.order),
         **{i.name: sandbox.store.get(i.digest) for i in job.inputs},
     }
-    reserved = worst_case(job)
+    reserved, meter = worst_case(job), make_meter(job.gpu_us)
     module = module_of(sandbox.gate.refresh().memory.plans[job.plan], job.role)
     box = DooredBox(sandbox.box, doors) if doors else sandbox.box
     with sandbox.ledger.transaction() as txn:
@@ -42,10 +43,12 @@ def replay(sandbox: Sandbox, start: Entry, doors: Doors | None = None) -> JobRes
             limits=job.limits,
             outputs=OUTPUTS[module],
             key="replay",
+            gpu=meter,
         )
     )
     outputs = {name: digest(data) for name, data in sorted(outcome.files.items())}
     result = make_result(outcome, outputs, digest(outcome.log), sandbox.box.kind)
+    result = meter.charge(result) if meter else result
     with sandbox.ledger.transaction() as txn:
         budget.settle_as(txn, key, payers, reserved, result.charged)
         txn.append(ReplayEntry(of=start.sequence, digest=fact.digest, result=result))

@@ -10,10 +10,11 @@ from configs.entries import AnswerEntry, CallEntry, Entry, JobEntry, StartEntry
 from configs.errors import VerificationFailed
 from configs.job import Outcome
 from configs.records import KILLED, Amount, Grant, Job, JobResult, ModelReply, Plan, stage
-from configs.records.plan import module_of
+from configs.records.plan import module_of, worst_of
 from configs.settings.config import Config
 from sandbox import budget, incident
 from sandbox.box.base import Box, Execution
+from sandbox.box.gpu import make_meter
 from sandbox.canonical import canonical, digest
 from sandbox.gate import Gate
 from sandbox.ledger import Ledger, Transaction
@@ -43,10 +44,7 @@ class Sandbox:
 
 def worst_case(job: Job) -> Amount:
     """Return a job's reservation: its hard limits."""
-    limits = job.limits
-    return Amount(
-        cpu_us=limits.cpu_us, wall_us=limits.wall_us, jobs=1, output_bytes=limits.output_bytes
-    )
+    return worst_of(job.limits, job.gpu_us)
 
 
 def run(sandbox: Sandbox, job: Job, grant: Grant, cpu: int | None = None) -> JobResult:
@@ -56,7 +54,7 @@ def run(sandbox: Sandbox, job: Job, grant: Grant, cpu: int | None = None) -> Job
     reserved), NeedsHuman (the grant's basis ended), Halted (a person or a tripwire holds the
     study).
     """
-    key = digest(job)
+    key, meter = digest(job), make_meter(job.gpu_us)
     with incident.refusals(sandbox.ledger, "launch", "compute that nobody granted", job.plan):
         plan = _check(sandbox, job, grant)
         reserved, payers = worst_case(job), sandbox.gate.payers(grant)
@@ -80,6 +78,7 @@ def run(sandbox: Sandbox, job: Job, grant: Grant, cpu: int | None = None) -> Job
             cpu=cpu,
             key=grant.nonce[:12],
             study=plan.study,
+            gpu=meter,
         )
     )
     if outcome.status == "program" and (halt := sandbox.gate.refresh().memory.halt) in (
@@ -89,6 +88,7 @@ def run(sandbox: Sandbox, job: Job, grant: Grant, cpu: int | None = None) -> Job
         outcome = replace(outcome, status="box", detail=f"{KILLED} by a {halt}", files={})
     outputs = {name: sandbox.store.put(data) for name, data in sorted(outcome.files.items())}
     result = make_result(outcome, outputs, sandbox.store.put(outcome.log), sandbox.box.kind)
+    result = meter.charge(result) if meter else result
     with sandbox.ledger.transaction() as txn:
         entry = end_job(txn, start, result)
         if result.status == "limit" or (
@@ -183,9 +183,10 @@ def allowed(plan: Plan, job: Job, grant: Grant, config: Config) -> bool:
         exact = (plan.reference, plan.reference_recipe, plan.reference_steps)
     same = (job.plan, job.role, job.index) == (grant.plan, grant.role, grant.index)
     role, seeded = stage(job.role), job.order.seed is not None
-    fixed = (job.order.role, job.limits, job.order.task) == (
+    fixed = (job.order.role, job.limits, job.gpu_us, job.order.task) == (
         role,
         getattr(config.budget, role),
+        config.budget.gpu_us(role),
         config.task.format(),
     )
     return seeded and same and fixed and (job.bundle, job.order.recipe, job.order.steps) == exact

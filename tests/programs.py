@@ -4,12 +4,14 @@ import io
 import json
 
 import numpy as np
-from fakes import outcome, predictions
+from fakes import FakeBox, outcome, predictions
 from safetensors.numpy import load, save
 
 from configs.build import parse, strict_json
 from configs.job import Order
 from evals.program import FILE
+from loop.settings import compose_settings
+from loop.study import program_data
 
 TASK = """\
 metric: exact_match
@@ -67,6 +69,17 @@ FOLDER = {
     "notes.txt": "never listed, so no job gets it",
 }
 ROWS = 600
+SMALL = [
+    "task=program",
+    "study=single",
+    "proposer=evolve",
+    "gates=programs",
+    "study.generations=2",
+    "study.proposals=2",
+    "study.confirm_replicates=8",
+    "study.name=t",
+]
+NUMBERS = TASK + "weights: safetensors\n"
 
 
 def write_folder(place, **changed):
@@ -120,3 +133,20 @@ def answer_jobs(better, numbers=False):
         return outcome(files={"predictions.safetensors": predictions(tokens, 10)})
 
     return script
+
+
+def composer(tmp_path, monkeypatch):
+    """Return a function that composes a study of the folder, with some of its files changed.
+
+    Its data script is answered by a box that computes nothing, `box` of the function.
+    """
+    box = FakeBox(lambda order: 0.0, answer_jobs(lambda text: 0.0))
+    monkeypatch.setattr(program_data, "make_real_box", lambda settings: box)
+
+    def start(*overrides, **files):
+        folder = write_folder(tmp_path / "folder", **files)
+        runs = f"runs={tmp_path / 'runs'}"
+        return compose_settings([*SMALL, f"task.folder={folder}", runs, *overrides])
+
+    start.box = box
+    return start

@@ -45,6 +45,7 @@ from configs.records.plan import (
     module_of,
     stage,
 )
+from configs.records.regions import find_class, list_beyond, list_changed
 from configs.records.scores import (
     CONFIRM,
     SPLITS,
@@ -111,6 +112,9 @@ __all__ = [
     "Split",
     "Verdict",
     "VerdictAnswer",
+    "find_class",
+    "list_beyond",
+    "list_changed",
     "module_of",
     "name_split",
     "stage",

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from configs.job import Limits, Order
+from configs.reader import later
 from configs.records.plan import Amount, PlanRole
 
 KILLED = "killed"
@@ -58,6 +59,8 @@ class Job:
     "data, weights or questions"
     limits: Limits
     "hard limits; their worst case is reserved"
+    gpu_us: int = later(0)
+    "hard limit of its time on a CUDA device; 0: it gets no device"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +87,9 @@ class JobResult:
     "digest of the kept log"
     box: str
     "kind of box"
+    gpu_charged_by: Literal["", "accounts", "bound", "reservation"] = later("")
+    """the driver's accounts by process, the job's wall time, or the whole limit; empty: no device
+    """
 
     @property
     def killed(self) -> bool:

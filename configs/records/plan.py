@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from configs.arms import variant
 from configs.build import need
-from configs.job import Role
+from configs.job import Limits, Role
 from configs.reader import later, shared
 from configs.recipe import Recipe
 from configs.records.classes import ClassName
@@ -61,6 +61,8 @@ class Amount:
     "millionths of the study's currency"
     looks: int = 0
     "scores computed on a held-out split and released: a look per plan and split"
+    gpu_us: int = later(0)
+    "microseconds with a context on a CUDA device; accounts without a limit on them have no row"
 
     def __post_init__(self) -> None:
         for name in RESOURCES:
@@ -73,6 +75,17 @@ class Amount:
 
 
 RESOURCES: tuple[str, ...] = tuple(f.name for f in fields(Amount))
+
+
+def worst_of(limits: Limits, gpu_us: int = 0, jobs: int = 1) -> Amount:
+    """Return the highest cost of equal jobs: their hard limits."""
+    return Amount(
+        cpu_us=limits.cpu_us * jobs,
+        wall_us=limits.wall_us * jobs,
+        jobs=jobs,
+        output_bytes=limits.output_bytes * jobs,
+        gpu_us=gpu_us * jobs,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,10 +29,14 @@ class Box:
     "the lowest tier for this study (docs/threat-model.md); empty: any"
     environment: str = later("")
     """with task program: a virtual environment of people's own, whose packages the jobs get instead
-    of the box's (docs/your-program.md); empty: the box's
+    of the box's, or with box=docker the digest of an image (docs/your-program.md); empty: the box's
     """
     environment_digest: str = later("")
-    "digest of its kept copy; filled in at composition, then pinned by the study"
+    "digest of its kept copy, or of the image; filled in at composition, then pinned by the study"
+    device: Literal["cpu", "cuda"] = later("cpu")
+    """cuda: train and predict jobs of task program get the machine's first CUDA device, within
+    budget.gpu (docs/your-program.md)
+    """
 
     def __post_init__(self) -> None:
         need(1 <= self.parallel <= 256, "parallel", self.parallel, "0 (the cores), or up to 256")

@@ -42,6 +42,23 @@ class Looks:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Gpu:
+    """GPU-seconds: time with a context on the device, by one job."""
+
+    seconds: int
+    "GPU-seconds of the whole study"
+    train: int
+    "most GPU-seconds of a single train job"
+    predict: int
+    "most GPU-seconds of a single predict job"
+
+    def __post_init__(self) -> None:
+        for name in ("seconds", "train", "predict"):
+            value = getattr(self, name)
+            need(0 < value <= 10**9, name, value, "a whole number from 1 to 10^9")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
     """The spending limits: hard, cumulative, in integers."""
 
@@ -69,6 +86,8 @@ class Budget:
     "hard limits of a single predict job"
     propose: Limits = field(default_factory=Limits)
     "hard limits of a single propose job"
+    gpu: Gpu | None = later(None)
+    "with box.device=cuda: GPU-seconds; null: none"
 
     def __post_init__(self) -> None:
         for name in ("cpu_seconds", "wall_seconds", "jobs", "output_mib"):
@@ -97,4 +116,10 @@ class Budget:
             tokens=self.tokens,
             money_micros=self.money_micros,
             looks=sum(self.looks.limits().values()),
+            gpu_us=self.gpu.seconds * 1_000_000 if self.gpu else 0,
         )
+
+    def gpu_us(self, role: str) -> int:
+        """Return the most GPU-microseconds of a job: jobs that propose get no device."""
+        limits = {"train": self.gpu.train, "predict": self.gpu.predict} if self.gpu else {}
+        return limits.get(role, 0) * 1_000_000

@@ -6,9 +6,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 from configs.build import need
+from configs.errors import BadInput
+from configs.records import CLASSES, ClassName
+from configs.records.regions import REGION
 
 TRAIN, PREDICT, ABOUT = "train.py", "predict.py", "task.yaml"
 NAME = re.compile(r"[A-Za-z0-9_-]{1,40}(\.\w{1,8})?", re.ASCII)
+LABEL = re.compile(r"[a-z]+")
+BEGIN = re.compile(rb"^# region: ", re.MULTILINE)
+PLACES = ("models/train.py", "models/net.py")
+"""Places in a bundle of the files that may change; an edit names no other."""
+USUAL: dict[str, ClassName] = dict(zip(PLACES, ("patch", "structural"), strict=True))
+"""Their classes where a task.yaml classes no region, as in every task of ours."""
 LIMITED = ("train", "predict")
 """Jobs whose limits a folder may set."""
 
@@ -21,9 +30,10 @@ class Program:
     "what counts on held-out questions: exact_match, or nll in nats"
     data: tuple[str, ...]
     "the data script, then the files that it reads; no job of the study gets any of them"
-    may_change: dict[str, Literal["patch", "structural"]]
-    """files that proposals may edit, each with its class: one `patch`, and at most one
-    `structural`. No other file can be named by an edit
+    may_change: dict[str, Literal["recipe", "patch", "structural"]]
+    """what proposals may edit, each with its class: files, or marked regions as FILE#REGION, of one
+    or two files. Lines outside the regions have the file's class where it is given too; without it
+    they may not change
     """
     planned_cpu_seconds: float
     "planned CPU-seconds of a training"
@@ -46,34 +56,72 @@ class Program:
 
     def __post_init__(self) -> None:
         need(bool(self.data), "data", self.data, "a script, then the files that it reads")
-        classes = sorted(self.may_change.values())
-        right = "one file of class patch, and at most one of class structural"
-        need(classes in (["patch"], ["patch", "structural"]), "may_change", self.may_change, right)
+        right = "of one or two files"
+        need(1 <= len(self.changing()) <= len(PLACES), "may_change", self.may_change, right)
+        for label in (at.partition("#")[2] for at in self.may_change if "#" in at):
+            need(bool(LABEL.fullmatch(label)), "a region of may_change", label, "small letters")
         for name in (*self.code(), *self.data):
             need(bool(NAME.fullmatch(name)), "a file", name, "the plain name of a file beside it")
         both = sorted({*self.code(), ABOUT} & set(self.data))
         need(not both, "data", both, "files that no job gets")
-        need(PREDICT not in self.may_change, "may_change", PREDICT, "without predict.py")
+        need(PREDICT not in self.changing(), "may_change", PREDICT, "without predict.py")
         limited = set(self.limits or {}) <= set(LIMITED)
         need(limited, "limits", list(self.limits or {}), f"those of {' and '.join(LIMITED)}")
         seconds = self.planned_cpu_seconds
         need(0.001 <= seconds <= 10**6, "planned_cpu_seconds", seconds, "between 0.001 and 10^6")
 
+    def changing(self) -> tuple[str, ...]:
+        """Return the files of which something may change, lowest risk first."""
+        names = dict.fromkeys(place.partition("#")[0] for place in self.may_change)
+
+        def risk(name: str) -> int:
+            places = {at: one for at, one in self.may_change.items() if at.split("#")[0] == name}
+            return max(map(CLASSES.index, places.values()))
+
+        return tuple(sorted(names, key=risk))
+
     def code(self) -> tuple[str, ...]:
         """Return the files that the jobs of a study get."""
-        return tuple(dict.fromkeys((TRAIN, PREDICT, *self.may_change, *self.files)))
+        return tuple(dict.fromkeys((TRAIN, PREDICT, *self.changing(), *self.files)))
 
     def places(self) -> Mapping[str, str]:
         """Return where each of these files lies in a bundle: an edit names models/ alone."""
-        place = {"patch": "models/train.py", "structural": "models/net.py"}
-        return {
-            name: place[self.may_change[name]] if name in self.may_change else f"task/{name}"
-            for name in self.code()
-        }
+        edited = dict(zip(self.changing(), PLACES, strict=False))
+        return {name: edited.get(name, f"task/{name}") for name in self.code()}
+
+    def classes(self) -> dict[str, ClassName] | None:
+        """Return place in a bundle -> its class; None where each file has its usual class."""
+        places, found = self.places(), dict[str, ClassName]()
+        for at, one in self.may_change.items():
+            file, mark, label = at.partition("#")
+            found[f"{places[file]}{mark}{label}"] = one
+        return None if found.items() <= USUAL.items() else found
+
+    def need_regions(self, name: str, source: bytes) -> None:
+        """Raise BadInput unless the regions of a file that may change are those that are classed.
+
+        They may not overlap, and none may be marked twice.
+        """
+        named = [at.partition("#")[2] for at in self.may_change if at.startswith(f"{name}#")]
+        if not named:
+            return
+        marked = [found[1].decode() for found in REGION.finditer(source)]
+        inside = [found[1].decode() for found in REGION.finditer(source) if BEGIN.search(found[2])]
+        twice = [label for label in marked if marked.count(label) > 1]
+        absent = [label for label in named if label not in marked]
+        other = [label for label in marked if label not in named and name not in self.may_change]
+        for labels, wrong in (
+            (inside, "overlaps another region; end it by `# endregion` before the next begins"),
+            (twice, "is marked twice; give each region a name of its own"),
+            (absent, f"is not in it; mark it by `# region: {(absent or [''])[0]}` at the margin"),
+            (other, f"has no class; add {name}#{(other or [''])[0]} to may_change"),
+        ):
+            if labels:
+                raise BadInput(f"region {labels[0]} of {name} of task.folder {wrong}")
 
     def not_in_predict(self) -> list[str]:
         """Return the files that no predict job gets: changed code could compute answers there."""
-        return [] if self.computable() else list(self.may_change)
+        return [] if self.computable() else list(self.changing())
 
     def computable(self) -> bool:
         """Tell whether changed code could reach the predictions otherwise than by numbers."""

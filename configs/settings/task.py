@@ -9,7 +9,7 @@ from configs.cost import Cost
 from configs.errors import BadInput
 from configs.reader import later
 from configs.recipe import Recipe, grid, knob_values
-from configs.records.plan import COMPUTED_TASKS
+from configs.records import COMPUTED_TASKS, ClassName
 from configs.tokens import Task
 
 SINGLE, PAIR, STEPS = 1 / 3, 1 / 2, 6
@@ -142,6 +142,10 @@ class TaskSetup:
     "program: what a training hands out"
     computable: bool = later(False)
     "program: whether changed code could hand its predictions more than numbers"
+    may_change: dict[str, ClassName] | None = later(None, hash=False)
+    """program: place that may change -> its class, by its name in the bundle; filled in from
+    task.yaml where it classes regions, or files otherwise than as usual
+    """
 
     def __post_init__(self) -> None:
         need(

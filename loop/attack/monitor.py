@@ -25,8 +25,8 @@ from loop.propose.agent.model import read_chat
 from sandbox import budget, keys
 from sandbox.box import cgroup
 from sandbox.box.base import Execution
-from sandbox.box.container import find_unsafe_setting
 from sandbox.box.namespace import NamespaceBox
+from sandbox.box.unsafe import find_unsafe_setting
 from sandbox.gate import Gate
 from sandbox.heads import check_checkpoints, checkpoint
 from sandbox.ledger import Ledger
@@ -218,6 +218,7 @@ UNSAFE_SETTINGS: tuple[dict[str, Any], ...] = (
     {"Binds": ["/b:/in:rw"]},
     {"Devices": [{"PathOnHost": "/dev/mem"}]},
     {"Mounts": [{"Source": "/"}]},
+    {"DeviceRequests": [{"Count": -1, "Capabilities": [["gpu"]]}]},
     {"ReadonlyRootfs": False},
 )
 

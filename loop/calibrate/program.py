@@ -12,7 +12,7 @@ from typing import Any
 
 from configs.build import need, plain
 from configs.errors import BadInput
-from configs.records import CONFIRM, Proposal
+from configs.records import CLASS_OF_FILE, CONFIRM, ClassName, Proposal, find_class
 from configs.settings.config import Config
 from evals import task as rows
 from loop.calibrate.task import FRESH, check_rows, compose_check, read_metric
@@ -24,11 +24,12 @@ from loop.propose.evolve.mutate import mutate
 from loop.study.folder import read_about
 from loop.study.running import Running
 
-CLASSES = "recipe, patch"
+CLASSES: tuple[ClassName, ...] = ("recipe", "patch")
+"""Classes that its plans may have besides those of task.yaml."""
 PAIRS = 8
 """Pairs that a plan of a single change asks for, as in a study; the check trains fewer."""
 FILE = "models/train.py"
-"""Place of the file of class patch in every bundle."""
+"""Place in every bundle of the file that changes, of two that of lower risk."""
 
 
 def check_program(
@@ -75,13 +76,14 @@ def check_program(
 
 def check_settings(folder: str, trainings: int, changes: int, overrides: Sequence[str]) -> Config:
     """Return the study of a folder's check, with a budget for its trainings."""
-    metric = read_about(folder).metric
-    chosen = ["task=program", f"task.folder={folder}", f"objective={metric}", "proposer=evolve"]
+    about = read_about(folder)
+    places = [f"task.folder={folder}", f"objective={about.metric}"]
+    chosen = ["task=program", *places, "proposer=evolve"]
     return compose_check(
         [*chosen, *overrides],
         Path(folder).resolve().name,
         (trainings, changes),
-        CLASSES,
+        ", ".join(dict.fromkeys((*CLASSES, *about.may_change.values()))),
         [f"study.confirm_replicates={PAIRS}"],
     )
 
@@ -112,19 +114,21 @@ def _grant_changes(campaign: Campaign, baseline: Planned, count: int) -> Iterato
     running = campaign.running
     promote(campaign, baseline)
     files, rng = running.sandbox.store.get_bundle(baseline.plan.bundle), Random(1)
+    classes = running.config.task.may_change or CLASS_OF_FILE
     for number in range(count):
         try:
             text, words = mutate(files[FILE].decode(), rng, most=1)
         except BadInput:
             return
+        after = {**files, FILE: text.encode()}
         draft = Draft(
             generation=1,
             index=number,
             purpose="candidate",
             parent=baseline.digest,
-            change_class="patch",
+            change_class=find_class(files, after, classes),
             recipe=baseline.plan.recipe,
-            bundle=campaign.store_bundle({**files, FILE: text.encode()}),
+            bundle=campaign.store_bundle(after),
             reference=(baseline.plan.bundle, baseline.plan.recipe),
             proposal=Proposal(hypothesis="; ".join(words)[:2000], knobs={}),
         )

@@ -23,6 +23,7 @@ from loop.study.box import remember_tiers
 from loop.terminal import AS_JSON, print_pairs, print_table, shorten, show_progress, write_truth
 from sandbox.box.base import Box
 from sandbox.box.docker import DockerBox
+from sandbox.box.gpu import describe_device
 from sandbox.box.image import build
 from sandbox.box.namespace import NamespaceBox
 
@@ -110,11 +111,13 @@ def doctor(kind: str | None, runtime: str, as_json: bool) -> None:
         click.echo(unwritten, err=True)
     best = min(tiers.values(), default="")
     if as_json:
-        click.echo(json.dumps({"rows": rows, "tiers": tiers, "tier": best}))
+        told = {"rows": rows, "tiers": tiers, "tier": best, "device": describe_device()}
+        click.echo(json.dumps(told))
     else:
         _print_rows(rows, ["box", "probe", "promised", "proved", "figure"])
         each = "".join(f"; {name} {tier}" for name, tier in tiers.items())
         click.echo(f"tier: {best or 'none'}{each}")
+        click.echo(f"device: {describe_device()}")
     _need_promises(rows, tiers)
 
 

@@ -13,13 +13,13 @@ from configs.build import plain
 from configs.entries import ChampionEntry, PlanEntry, ProbeEntry, facts_of
 from configs.errors import BadInput, Denied, NeedsHuman
 from configs.job import Outcome
-from configs.records import Approval, Plan, Proposal
+from configs.records import Approval, Plan, Proposal, find_class
 from configs.settings.gatebench import Member
 from loop.facts.canaries import commit_to
 from loop.gatebench.members import Room, Said
 from loop.gatebench.question import SIDE, Case, Question
 from loop.gatebench.variant import Variant
-from loop.plan import Draft, find_class, make_plan
+from loop.plan import Draft, make_plan
 from loop.settings import compose_settings
 from loop.study.open import open_study
 from sandbox import keys

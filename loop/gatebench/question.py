@@ -11,13 +11,13 @@ from functools import cache
 from typing import Any
 
 from configs.recipe import knob_values
-from configs.records import ClassName
+from configs.records import ClassName, find_class
 from configs.settings.gatebench import PARTS, Part
 from evals.gatebench.pack import Family, Side
 from evals.gatebench.rates import Kind
 from loop.gatebench.variant import Variant, apply_side
 from loop.people.difference import compare_files, list_changes
-from loop.plan import Draft, find_class, make_plan
+from loop.plan import Draft, make_plan
 from loop.settings import compose_settings
 from sandbox.canonical import canonical, digest
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from configs.recipe import Recipe
-from configs.records import ClassName
+from configs.records import ClassName, find_class
 from evals.gatebench.pack import Family, Side
-from loop.plan import apply_proposal, find_class, source
+from loop.plan import apply_proposal, source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

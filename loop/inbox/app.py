@@ -49,6 +49,7 @@ RESOURCES = {
     "tokens": "tokens",
     "money_micros": "money",
     "looks": "looks at held-out data",
+    "gpu_us": "GPU-seconds",
 }
 STATUS: dict[type[HeirloopError], int] = {
     BadInput: 400,
@@ -230,7 +231,13 @@ def _refused(request: Request) -> str:
 
 def _amount(value: int, name: str) -> str:
     """Return an amount in the unit for people."""
-    scale = {"cpu_us": 1e6, "wall_us": 1e6, "output_bytes": 2**20, "money_micros": 1e6}.get(name)
+    scale = {
+        "cpu_us": 1e6,
+        "wall_us": 1e6,
+        "gpu_us": 1e6,
+        "output_bytes": 2**20,
+        "money_micros": 1e6,
+    }.get(name)
     return f"{value / scale:,.1f}" if scale else f"{value:,}"
 
 

@@ -98,6 +98,7 @@ def make_job(
         order=order,
         inputs=inputs,
         limits=getattr(running.config.budget, order.role),
+        gpu_us=running.config.budget.gpu_us(order.role),
     )
 
 

@@ -6,7 +6,7 @@ No flag tells a canary from a plan.
 
 from collections.abc import Iterator
 
-from configs.records import CHANGE_CLASSES, Plan
+from configs.records import CHANGE_CLASSES, Plan, list_beyond, list_changed
 from loop.people.shown import SubjectView
 from loop.text import confusables, hidden
 from sandbox import own
@@ -25,7 +25,7 @@ def list_flags(gate: Gate, view: SubjectView, plan: Plan | None) -> tuple[str, .
     else:
         flags += [
             _flag_own_refusal(gate, view),
-            *_flag_code(view, plan),
+            *_flag_code(gate, view, plan),
             _flag_computable(gate, plan),
             _flag_drift(gate, view, plan),
             _flag_denied(gate, view, plan),
@@ -60,16 +60,22 @@ def _flag_own_refusal(gate: Gate, view: SubjectView) -> str:
     return f"the study's own gate says no: {refusal}" if refusal else ""
 
 
-def _flag_code(view: SubjectView, plan: Plan) -> Iterator[str]:
-    """Yield flags for changed files, for a net of its own, and for files beyond the class."""
+def _flag_code(gate: Gate, view: SubjectView, plan: Plan) -> Iterator[str]:
+    """Yield flags for changed files and classed regions, a net of its own, and what is beyond."""
     files = sorted({difference.file_raw for difference in view.parent_diff})
     if files:
         yield f"changes code: {', '.join(files)}"
     if plan.change_class == "structural":
         yield "structural: predictions come from its own net.py, not from the trusted copy"
-    covers = CHANGE_CLASSES[plan.change_class].covers
-    beyond = [] if covers is None else sorted(set(files) - covers)
-    if beyond:
+    if not plan.parent or CHANGE_CLASSES[plan.change_class].covers is None:
+        return
+    manifest, classes = gate.store.manifest, gate.memory.rules.config.task.may_change
+    bundles = manifest(gate.memory.plans[plan.parent].bundle), manifest(plan.bundle)
+    if classes and files:
+        changed = sorted(list_changed(*bundles, gate.store.get, classes))
+        named = [f"{at} ({classes.get(at, 'no class')})" for at in changed]
+        yield f"by class: {', '.join(named)}"
+    if beyond := list_beyond(plan.change_class, *bundles, gate.store.get, classes):
         names = ", ".join(beyond)
         yield f"changes files that its class {plan.change_class} does not cover: {names}"
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from configs.build import parse, plain
 from configs.errors import BadInput
 from configs.recipe import Recipe
-from configs.records import CLASS_OF_FILE, CONFIRM, ClassName, Plan, Proposal
+from configs.records import CLASS_OF_FILE, CONFIRM, ClassName, Plan, Proposal, find_class
 from loop.campaign import Campaign, passes_gate
 from loop.facts.places import Invalid
 from loop.measure.jobs import Replicate
@@ -22,6 +22,7 @@ from loop.plan import Draft, Planned
 from loop.propose.evolve.patch import FILE, REGION, regions
 from loop.propose.limit import list_different
 
+Bundle = Mapping[str, bytes]
 TAKES_BACK = "takes back "
 """What begins the hypothesis of a plan that takes a change back; the change's name follows."""
 
@@ -64,20 +65,25 @@ def list_changes(campaign: Campaign, base: Plan, best: Plan) -> Iterator[Change]
     if base.bundle == best.bundle:
         return
     old, new = (campaign.running.store.get_bundle(plan.bundle) for plan in (base, best))
-    for file, change_class in CLASS_OF_FILE.items():
-        if old[file] == new[file]:
+    classes = campaign.running.config.task.may_change or CLASS_OF_FILE
+    for name, files in _list_sources(old, new):
+        yield Change(name=name, change_class=find_class(new, files, classes), files=files)
+
+
+def _list_sources(old: Bundle, new: Bundle) -> Iterator[tuple[str, Bundle]]:
+    """Yield each changed region, or other changed file, and the new bundle without its change."""
+    for file in CLASS_OF_FILE:
+        if old.get(file) == new.get(file):
             continue
         before, after = old[file].decode(), new[file].decode()
         if file != FILE or REGION.sub(r"\1", before) != REGION.sub(r"\1", after):
-            yield Change(name=file, change_class=change_class, files={**new, file: old[file]})
+            yield file, {**new, file: old[file]}
             continue
         bodies, others = regions(before), regions(after)
         for name in bodies:
             if bodies[name] != others[name]:
                 text = _put_back(after, name, bodies[name]).encode()
-                yield Change(
-                    name=f"region {name}", change_class=change_class, files={**new, file: text}
-                )
+                yield f"region {name}", {**new, file: text}
 
 
 def _put_back(text: str, name: str, body: str) -> str:

@@ -38,7 +38,7 @@ def hand_in_proposal(folder: Path, text: str, arm: str, repeat: int, who: str, b
     files = gate.store.get_bundle(best.bundle) if best else _pristine(config)
     made = parse(Proposal, strict_json(text))
     need_no_knobs(config.task, made)
-    change = apply_proposal(recipe, files, made)
+    change = apply_proposal(recipe, files, made, classes=config.task.may_change)
     if flaw := find_basis_flaw(gate.memory, arm, repeat, made.basis):
         raise BadInput(f"the proposal {flaw}")
     if limit := config.study.change_limit(arm):

@@ -29,9 +29,9 @@ def draft_of(
     """
     parent, store = campaign.parent(), campaign.running.store
     files = store.get_bundle(parent.plan.bundle)
-    same = variant(campaign.arm).reseeds
-    change = apply_proposal(parent.plan.recipe, files, proposal, same)
-    share, task = change.recipe.notebook, campaign.running.config.task
+    same, task = variant(campaign.arm).reseeds, campaign.running.config.task
+    change = apply_proposal(parent.plan.recipe, files, proposal, same, task.may_change)
+    share = change.recipe.notebook
     need(task.notebook or not share, "knobs.notebook", share, "0 in a study without a notebook")
     need_no_knobs(task, proposal)
     bundle = campaign.store_bundle(change.files)

@@ -21,6 +21,7 @@ RESOURCES: dict[str, tuple[str, float]] = {
     "tokens": ("tokens", 1),
     "money_micros": ("units of money", 1e6),
     "looks": ("looks", 1),
+    "gpu_us": ("GPU-seconds", 1e6),
 }
 """Resource -> its unit on the page, and the size of that unit."""
 ENDINGS: dict[int, str] = {
@@ -111,7 +112,8 @@ def _short(value: Any) -> Any:
 
 def _budget(study: MeasuredStudy) -> Iterator[tuple[Any, ...]]:
     for resource, (unit, size) in RESOURCES.items():
-        cells = [summary["accounts"]["root"][resource] for summary in study.summaries]
+        roots = [summary["accounts"]["root"] for summary in study.summaries]
+        cells = [root[resource] for root in roots if resource in root]
         limit, spent = (sum(cell[side] for cell in cells) / size for side in ("limit", "spent"))
         if limit or spent:
             yield resource.rsplit("_", 1)[0], limit, spent, unit

@@ -18,6 +18,7 @@ from loop.study.simulated import SimulatedBox, boxes_proposers
 from loop.study.tabulated import TabulatedBox
 from sandbox import keys
 from sandbox.box.base import Box
+from sandbox.box.gpu import find_device
 from sandbox.box.tcp import explain_absence
 from sandbox.files import replace_file
 
@@ -45,6 +46,8 @@ def make_box(config: Config) -> Box:
 def make_real_box(settings: Settings) -> Box:
     """Return a box that executes jobs. Raises NoBox with the remedy, BadInput for another kind."""
     need(settings.kind in BOXES, "box.kind", settings.kind, f"one of {', '.join(BOXES)}")
+    if settings.device == "cuda":
+        find_device()  # nothing runs on the CPU instead
     return _demand_tier(BOXES[settings.kind](settings), settings)
 
 
@@ -61,9 +64,8 @@ def _demand_tier(box: Box, settings: Settings) -> Box:
 def _make_docker(settings: Settings) -> "DockerBox":
     from sandbox.box.docker import DockerBox  # loads the Docker SDK
 
-    if settings.environment:
-        raise NoBox("box.environment needs the namespace box; choose box=namespace")
-    return DockerBox(settings.image, runtime=settings.runtime, warm=settings.warm)
+    own, image = bool(settings.environment), settings.environment or settings.image
+    return DockerBox(image, runtime=settings.runtime, warm=settings.warm, own=own)
 
 
 def _make_namespace(settings: Settings) -> Box:

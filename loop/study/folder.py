@@ -28,10 +28,14 @@ ANCHOR = re.compile(r"(^|[\s\[{,:])&\S")
 def keep_folder(path: str) -> str:
     """Copy a folder's named files to the user's own folder; return the digest of their list.
 
-    Raises BadInput for a file that is missing, a link, no regular file, or too large.
+    Raises BadInput for a file that is missing, a link, no regular file, or too large, and for a
+    region that is not marked as task.yaml says.
     """
     about = read_about(path)
-    code = {name: own.keep(_read(path, name, FILE_BYTES)) for name in about.code()}
+    sources = {name: _read(path, name, FILE_BYTES) for name in about.code()}
+    for name in about.changing():
+        about.need_regions(name, sources[name])
+    code = {name: own.keep(source) for name, source in sources.items()}
     data = {name: own.keep(_read(path, name, FILE_BYTES)) for name in about.data}
     return own.keep(canonical({"about": plain(about), "code": code, "data": data}))
 

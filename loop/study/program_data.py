@@ -54,10 +54,10 @@ def fill_in(composed: dict[str, Any]) -> None:
         "planned_cpu_us": round(about.planned_cpu_seconds * 1_000_000),
         "seed_deviation": about.seed_deviation,
     }
-    if environment := composed.get("box", {}).get("environment_digest"):
-        need_no_answers(environment, about.answers_in)
+    need_no_answers(parse(Box, composed.get("box", {}), "box"), about.answers_in)
     task |= {name: value for name, value in own_settings.items() if task.get(name) is None}
     task |= {"judged_by": about.metric, "weights": about.weights, "computable": about.computable()}
+    task["may_change"] = about.classes()
     task |= _read_items(folder, parse(Box, composed.get("box", {}), "box"), task.get("items", ""))
     for role, limits in (about.limits or {}).items():
         composed["budget"][role] = {**composed["budget"][role], **limits}

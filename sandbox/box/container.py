@@ -12,6 +12,7 @@ import socket
 import struct
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,12 @@ from configs.errors import NoBox
 from configs.job import Limits
 from sandbox.box import cgroup, seccomp
 from sandbox.box.base import Execution
+from sandbox.box.unsafe import DEVICE, find_unsafe_setting
 
 INSIDE = (Path(__file__).parent / "zygote.py").read_text()
 """Program inside the container."""
+OURS = ("/opt/box",)
+"""Arguments of the program: the folder of packages that it imports before any job."""
 START_SECONDS = 60
 START_BYTES = 1_000_000_000
 """Memory of a container besides its job's limit, for the interpreter and torch."""
@@ -37,13 +41,20 @@ class Container:
     """One started container that has imported torch and waits for its job."""
 
     def __init__(
-        self, api: Any, name: str, image: str, runtime: str, execution: Execution, groups: bool
+        self,
+        api: Any,
+        name: str,
+        image: str,
+        runtime: str,
+        execution: Execution,
+        groups: bool,
+        sites: Sequence[str] = OURS,
     ) -> None:
         most = Limits(
             memory_bytes=execution.limits.memory_bytes + START_BYTES,
             processes=execution.limits.processes + 1,
         )
-        self._api = api
+        self._api, self._sites = api, sites
         self.group = cgroup.create(name, most) if groups else None
         self.folder = Path(tempfile.mkdtemp(prefix="heirloop-"))
         self.ident, self.name = "", f"heirloop-{name}"
@@ -119,10 +130,12 @@ class Container:
             tmpfs={"/tmp": f"{options},exec", "/out": options, "/dev/shm": options},
             log_config={"Type": "none"},
             cgroup_parent=f"/heirloop/{name}" if self.group else None,
+            device_requests=DEVICE if execution.gpu else None,
         )
         created = api.create_container(
             image,
-            ["python3", "-I", "-S", "-c", INSIDE, "once", "/opt/box"],
+            ["-I", "-S", "-c", INSIDE, "once", *self._sites],
+            entrypoint=["python3"],
             name=self.name,
             user="1000:1000",
             hostname="box",
@@ -135,51 +148,14 @@ class Container:
             environment={"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
         )
         wrong = find_unsafe_setting(
-            api.inspect_container(created["Id"])["HostConfig"], str(self.folder)
+            api.inspect_container(created["Id"])["HostConfig"],
+            str(self.folder),
+            DEVICE if execution.gpu else [],
         )
         if wrong:
             api.remove_container(created["Id"], force=True)
             raise NoBox(f"the engine made another container than asked for, refused: {wrong}")
         return str(created["Id"])
-
-
-MUST_BE_EMPTY = (
-    "CapAdd",
-    "Devices",
-    "DeviceRequests",
-    "Mounts",
-    "VolumesFrom",
-    "PortBindings",
-    "Links",
-    "GroupAdd",
-    "DeviceCgroupRules",
-)
-
-
-def find_unsafe_setting(host: dict[str, Any], folder: str) -> str:
-    """Return the first unsafe setting of a container, or an empty string.
-
-    Unsafe are privileges, namespaces of the host, and every mount but `folder`.
-    """
-    right = {
-        "Privileged": False,
-        "ReadonlyRootfs": True,
-        "NetworkMode": "none",
-        "PidMode": "",
-        "UTSMode": "",
-        "UsernsMode": "",
-        "CapDrop": ["ALL"],
-        "Binds": [f"{folder}:/in:ro"],
-    }
-    for name, value in right.items():
-        if host.get(name) != value:
-            return f"{name} is {host.get(name)!r}"
-    for name in MUST_BE_EMPTY:
-        if host.get(name):
-            return f"{name} is {host[name]!r}"
-    if host.get("IpcMode") not in ("private", "none"):
-        return f"IpcMode is {host.get('IpcMode')!r}"
-    return ""
 
 
 def owner(pid: int) -> str:

@@ -22,8 +22,9 @@ from configs.errors import NoBox
 from configs.job import Outcome
 from sandbox.box import cgroup
 from sandbox.box.base import Execution, report_failure
-from sandbox.box.container import OWNER, Container, is_orphan
+from sandbox.box.container import OURS, OWNER, Container, is_orphan
 from sandbox.box.engine import connect, explain_silence
+from sandbox.box.own_image import SITES, need_plain
 from sandbox.box.watch import watch
 
 LATE_SECONDS = 10
@@ -40,9 +41,13 @@ class DockerBox:
     fell_back = ""
     "reason why box=auto did not take the namespace box"
 
-    def __init__(self, image: str, *, runtime: str = "", warm: bool = False) -> None:
+    def __init__(
+        self, image: str, *, runtime: str = "", warm: bool = False, own: bool = False
+    ) -> None:
         self._local, self._lock = threading.local(), threading.Lock()
-        self._stopped, self._warm, self._runtime = False, warm, runtime
+        self._stopped, self._warm, self._runtime = False, warm and not own, runtime
+        # Of an image of people's own (own_image.py) nothing is imported before the job.
+        self._own, self._sites = own, ("", *SITES) if own else OURS
         self._live: dict[str, cgroup.Group | None] = {}
         self._unanswered = set[str]()
         self._waiting: dict[tuple[object, ...], list[Container]] = {}
@@ -66,7 +71,7 @@ class DockerBox:
         if execution.doors:
             return report_failure("the Docker box has no doors for an agent; set box=namespace")
         began = time.monotonic()
-        kind = (execution.study, execution.cpu, execution.limits)
+        kind = (execution.study, execution.cpu, execution.limits, execution.gpu is not None)
         with self._lock:
             waiting = self._waiting.get(kind, [])
             container = waiting.pop() if waiting else None
@@ -134,7 +139,10 @@ class DockerBox:
         """Pin the image by its digest; return the engine's description of itself."""
         try:
             info = dict(self._api().info())
-            self.image = str(self._api().inspect_image(image)["Id"])
+            found = self._api().inspect_image(image)
+            if self._own:
+                need_plain(image, found)
+            self.image = str(found["Id"])
             return info
         except NoBox:
             raise
@@ -144,15 +152,15 @@ class DockerBox:
             ) from None
         except Exception as error:
             if getattr(getattr(error, "response", None), "status_code", 0) == 404:
-                raise NoBox(
-                    f"the Docker engine has no image {image!r}; `heirloop image build` makes it"
-                ) from None
+                remedy = "`docker load` it" if self._own else "`heirloop image build` makes it"
+                raise NoBox(f"the Docker engine has no image {image!r}; {remedy}") from None
             raise NoBox(explain_silence(error)) from None
 
     def _make(self, execution: Execution) -> Container:
         name = f"{os.getpid()}-d-{os.urandom(6).hex()}"
         try:
-            return Container(self._api(), name, self.image, self._runtime, execution, self._groups)
+            given = (name, self.image, self._runtime, execution, self._groups, self._sites)
+            return Container(self._api(), *given)
         except Exception as error:
             # Without an answer the engine may make the container later.
             if not isinstance(error, NoBox) and getattr(error, "response", None) is None:
@@ -218,6 +226,8 @@ class DockerBox:
             self._api().rename(container.ident, f"heirloop-{execution.key}-{container.ident[:12]}")
         if group:
             group.allow_memory(execution.limits.memory_bytes)
+        if execution.gpu:
+            execution.gpu.open()
         outcome = watch(
             execution,
             container.frames,

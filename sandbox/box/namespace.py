@@ -39,13 +39,13 @@ class Zygote:
     """A started process inside a box."""
 
     def __init__(
-        self, python: Interpreter, cpu: int | None, key: str, doors: Path | None = None
+        self, python: Interpreter, cpu: int | None, key: str, own: Execution | None = None
     ) -> None:
         self.group = cgroup.create(f"{os.getpid()}-z-{key}", START)
         self.charged = False
         self.control, inner = socket.socketpair()
         started = time.monotonic()
-        self.process = self._start(python, cpu, inner, doors)
+        self.process = self._start(python, cpu, inner, own)
         self.control.settimeout(START.wall_us / 1e6)
         try:
             ready = self.control.recv(1) == b"Z"
@@ -76,11 +76,13 @@ class Zygote:
             self.group.remove()
 
     def _start(
-        self, python: Interpreter, cpu: int | None, inner: socket.socket, doors: Path | None
+        self, python: Interpreter, cpu: int | None, inner: socket.socket, own: Execution | None
     ) -> subprocess.Popen[bytes]:
         os.set_inheritable(inner.fileno(), True)
         procs = self.group.procs if self.group else []
-        order = command(python, inner.fileno(), cpu, procs, HERE / "zygote.py", doors)
+        doors = own.doors.folder if own and own.doors else None
+        devices = own.gpu.devices if own and own.gpu else {}
+        order = command(python, inner.fileno(), cpu, procs, HERE / "zygote.py", doors, devices)
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", str(HERE / "launch.py"), json.dumps(order)],
             pass_fds=[inner.fileno()],
@@ -141,16 +143,17 @@ class NamespaceBox:
         """Execute once; see `Box.run`."""
         if self._stopped:
             return report_failure("stopped before it began")
+        alone = execution.doors is not None or execution.gpu is not None
         try:
-            if execution.doors:  # a start of its own, which alone sees the folder of its doors
-                zygote = self._spawn(execution.cpu, execution.doors.folder)
+            if alone:  # a start of its own, which alone sees the folder of its doors, and a device
+                zygote = self._spawn(execution.cpu, execution)
             else:
                 zygote = self._take_idle(execution) or self._spawn(execution.cpu)
         except NoBox as error:
             return report_failure(str(error))
         outcome = self._run_in(zygote, execution)
         alive = zygote.process.poll() is None
-        keeps = self._warm and execution.doors is None
+        keeps = self._warm and not alone
         if keeps and outcome.status != "box" and not self._stopped and alive:
             with self._lock:
                 self._free.setdefault((execution.role, execution.cpu), []).append(zygote)
@@ -196,9 +199,9 @@ class NamespaceBox:
             return None
         return zygote
 
-    def _spawn(self, cpu: int | None, doors: Path | None = None) -> Zygote:
+    def _spawn(self, cpu: int | None, own: Execution | None = None) -> Zygote:
         key = os.urandom(4).hex()
-        return self._spawner.submit(Zygote, self._python, cpu, key, doors).result()
+        return self._spawner.submit(Zygote, self._python, cpu, key, own).result()
 
     def _run_in(self, zygote: Zygote, execution: Execution) -> Outcome:
         """Let a process fork one job, and watch the job to its end."""
@@ -223,6 +226,8 @@ class NamespaceBox:
                 return report_failure("stopped before it began", startup)
             if execution.doors:
                 execution.doors.open(pid)
+            if execution.gpu:
+                execution.gpu.open()
             outcome = watch(
                 execution,
                 Pair(outer, log),

@@ -66,6 +66,9 @@ def watch(
     def read_cpu() -> int:
         if group:
             return group.cpu_us() - in_group_us
+        return read_wall()
+
+    def read_wall() -> int:
         return int((time.monotonic() - started) * 1e6)
 
     def take() -> bool:
@@ -85,11 +88,15 @@ def watch(
         if readable:
             alive = take() and not is_whole(stream)
         breach = _breach(limits, started, printed, read_cpu(), group)
+        if execution.gpu and not breach:
+            breach = execution.gpu.follow(group, read_wall())
         if not breach and len(stream) > most:
             breach = "output"
     use = meter.measure(read_cpu()) if meter and breach == "wall" else None
     kill()
-    wall = int((time.monotonic() - started) * 1e6)
+    wall = read_wall()
+    if execution.gpu:
+        execution.gpu.close(wall)
     breach = breach or (group.breach() if group else "")
     take()
     if not breach and printed + len(stream) > limits.output_bytes + HEADER_BYTES:
@@ -124,6 +131,7 @@ def _make_request(execution: Execution, group: Group | None) -> dict[str, object
         **rules_of(execution),
         "data_bytes": data_bytes,
         "files_most": limits.files,
+        "devices": list(execution.gpu.devices) if execution.gpu else [],
     }
 
 

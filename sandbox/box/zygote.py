@@ -134,20 +134,20 @@ def confine(order: dict[str, Any]) -> None:
     call(libc.prctl(38, 1, 0, 0, 0), "no_new_privs")
     header = struct.pack("=Ii", 0x20080522, 0)
     call(libc.capset(header, bytes(24)), "capset")  # defence: capabilities
-    landlock(order["ports"])  # defence: landlock
+    landlock(order["ports"], order["devices"])  # defence: landlock
     filter_calls(bytes.fromhex(order["seccomp"]))  # defence: system call list
 
 
-def landlock(ports: list[int]) -> None:
-    """Restrict writes to tmpfs and /dev/null, TCP to `ports`, signals and sockets to the job."""
-    abi = libc.syscall(444, None, 0, 1)
-    if abi < 1 and not ports:
+def landlock(ports: list[int], devices: list[str]) -> None:
+    """Restrict writes to tmpfs, /dev/null and `devices`, TCP to `ports`, signals and sockets."""
+    if (abi := libc.syscall(444, None, 0, 1)) < 1 and not ports:
         return  # a kernel without Landlock
     files = (1 << (13 if abi < 2 else 14 if abi < 3 else 15 if abi < 5 else 16)) - 1
     attributes = struct.pack("QQQ", files, 3 if abi >= 4 else 0, 3 if abi >= 6 else 0)
     rules = libc.syscall(444, attributes, len(attributes), 0)
     call(min(rules, 0), "landlock")
-    allowed = {"/": 1 | 4 | 8, "/dev/null": 2 | 4}
+    own = dict.fromkeys(devices, 2 | 4 | files & 1 << 15)  # read, write, ioctl
+    allowed = {"/": 1 | 4 | 8, "/dev/null": 2 | 4, **own}
     for folder in ("/tmp", "/out", "/dev/shm"):
         allowed[folder] = files & ~(1 << 6 | 1 << 11)  # no devices
     for path, rights in allowed.items():

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from configs.arms import AT_LARGER, LARGER, variant
 from configs.cost import steps
 from configs.recipe import Recipe
-from configs.records import CHANGE_CLASSES, ClassName, Plan, Purpose
+from configs.records import ClassName, Plan, Purpose, list_beyond
 from configs.tokens import document, layout
 from sandbox.decision import list_changes
 from sandbox.gate.memory import Memory
@@ -61,9 +61,10 @@ def _find_change(memory: Memory, store: Store, plan: Plan) -> str:
     known = ("", proposer.program_digest, proposer.file_digest, before.get("program", ""))
     if plan.purpose != "program" and after.get("program", "") not in known:
         return "brings along a program that the study does not name"
-    covers = CHANGE_CLASSES[plan.change_class].covers or frozenset()
-    beyond = ", ".join(sorted(_differing(before, after) - covers)) if plan.parent else ""
-    return beyond and f"changes {beyond}, which its class {plan.change_class} does not cover"
+    classes = memory.rules.config.task.may_change
+    beyond = list_beyond(plan.change_class, before, after, store.get, classes)
+    told = f"changes {', '.join(beyond)}, which its class {plan.change_class} does not cover"
+    return told if plan.parent and beyond else ""
 
 
 def _find_excess(memory: Memory, store: Store, plan: Plan) -> str:

@@ -292,7 +292,8 @@ def test_a_region_is_taken_back_alone_and_any_other_file_whole(tmp_path):
     }
     base = SimpleNamespace(recipe=Recipe(), bundle=store.put_bundle(files))
     best = SimpleNamespace(recipe=Recipe(depth=3), bundle=store.put_bundle(changed))
-    campaign = SimpleNamespace(running=SimpleNamespace(store=store))
+    config = SimpleNamespace(task=SimpleNamespace(may_change=None))
+    campaign = SimpleNamespace(running=SimpleNamespace(store=store, config=config))
     found = {one.name: one for one in list_changes(campaign, base, best)}
     assert next(iter(found)) == "depth" and found["depth"].files is None
     assert set(found) == {"depth", "models/net.py", *(f"region {name}" for name in names)}

@@ -12,48 +12,26 @@ import pytest
 from click.testing import CliRunner
 from conftest import ROOT
 from fakes import FakeBox, outcome, written
-from programs import FOLDER, TASK, TRAIN, answer_jobs, npy, rows, write_folder
+from programs import FOLDER, NUMBERS, TASK, TRAIN, answer_jobs, composer, npy, rows, write_folder
 from safetensors.numpy import load
 from studies import accept, bodies, champions, gate_of, mandate, read_facts, real_judge
 
-from configs.errors import BadInput, NeedsHuman, NoBox, VerificationFailed
+from configs.errors import BadInput, NeedsHuman, VerificationFailed
 from loop.calibrate.program import check_program
 from loop.command import main
 from loop.measure import confirm
 from loop.propose import by_hand
 from loop.propose.table import PROPOSERS
 from loop.settings import compose_settings
-from loop.study import own_files, program_data
-from loop.study.box import make_box
+from loop.study import own_files
 from loop.verify.run import verify
 from sandbox.gate import flaw
-
-SMALL = [
-    "task=program",
-    "study=single",
-    "proposer=evolve",
-    "gates=programs",
-    "study.generations=2",
-    "study.proposals=2",
-    "study.confirm_replicates=8",
-    "study.name=t",
-]
-NUMBERS = TASK + "weights: safetensors\n"
 
 
 @pytest.fixture
 def compose(tmp_path, monkeypatch):
     """Compose a study of a folder; its data script is answered by a box that computes nothing."""
-    box = FakeBox(lambda order: 0.0, answer_jobs(lambda text: 0.0))
-    monkeypatch.setattr(program_data, "make_real_box", lambda settings: box)
-
-    def start(*overrides, **files):
-        folder = write_folder(tmp_path / "folder", **files)
-        runs = f"runs={tmp_path / 'runs'}"
-        return compose_settings([*SMALL, f"task.folder={folder}", runs, *overrides])
-
-    start.box = box
-    return start
+    return composer(tmp_path, monkeypatch)
 
 
 def show(plan, folder):
@@ -346,8 +324,8 @@ def test_an_environment_is_pinned_and_may_hold_no_answers(compose, tmp_path):
     shutil.move(tmp_path / "env", tmp_path / "gone")
     assert compose("box=namespace", named, pinned).box == cfg.box  # the kept copy is used
     shutil.move(tmp_path / "gone", tmp_path / "env")
-    with pytest.raises(NoBox, match="needs the namespace box"):
-        make_box(compose("box=docker", named))
+    with pytest.raises(BadInput, match="the digest of an image with box=docker"):
+        compose("box=docker", named)
     with pytest.raises(BadInput, match="empty without task program"):
         compose_settings(["task=text", "box=namespace", named])
 

@@ -39,8 +39,9 @@ def loss_of(scores, labels):
 
 torch.set_num_threads(1)
 torch.manual_seed(int(os.environ["HEIRLOOP_SEED"]))
-pixels, labels = images(), torch.from_numpy(np.load("data/answers.npy")[:, 0]).long()
-model = net()
+device = "cuda" if torch.cuda.is_available() else "cpu"
+pixels, labels = images().to(device), torch.from_numpy(np.load("data/answers.npy")[:, 0]).long()
+labels, model = labels.to(device), net().to(device)
 adam = torch.optim.Adam(model.parameters())
 for step in range(STEPS):
     for group in adam.param_groups:

@@ -17,6 +17,7 @@ from io import StringIO
 from itertools import takewhile
 
 from configs.errors import BadInput
+from configs.records.regions import MARKED
 
 FILE = "models/train.py"
 
@@ -42,7 +43,7 @@ libcst's parser takes quadratic time and all of the stack in them.
 """
 
 
-REGION = re.compile(r"^# region: ([a-z]+)\n(.*?)^# endregion$", re.MULTILINE | re.DOTALL)
+REGION = re.compile(MARKED, re.MULTILINE | re.DOTALL)
 
 
 _LAYOUT = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.ENCODING, tokenize.ENDMARKER)
