@@ -160,9 +160,8 @@ class Campaign:
         """
         name, facts = digest(plan), list[Fact]()
         if name not in self.facts().plans:
-            facts.append(PlanEntry(digest=name, plan=plan, origin=origin))
-            if history:
-                facts.append(HistoryEntry(plan=name, digest=history))
+            shown = [HistoryEntry(plan=name, digest=history)] if history else []
+            facts += [PlanEntry(digest=name, plan=plan, origin=origin), *shown]
         charge_proposer(self.running, charge, facts)
         return Planned(digest=name, plan=plan)
 
@@ -182,9 +181,7 @@ class Campaign:
 
     def store_text(self, text: str) -> str:
         """Store a proposer's own text; return its digest, or nothing for no text."""
-        if not text:
-            return ""
-        return self.running.store.put(text.encode(errors="surrogatepass"))
+        return self.running.store.put(text.encode(errors="surrogatepass")) if text else ""
 
     def store_bundle(self, files: dict[str, bytes]) -> str:
         """Store a bundle; return its digest."""
@@ -196,10 +193,7 @@ class Campaign:
         return self.store_bundle(bundle_of(self.running.config))
 
     def share(self, steps: Iterable[Callable[["Campaign"], T]]) -> list[T]:
-        """Take independent steps, on as many cores as are free; return their results in order.
-
-        Each gets this campaign on a core of its own. See `Workers.share`.
-        """
+        """Take independent steps, each on a free core of its own; return their results in order."""
 
         def on_core(step: Callable[["Campaign"], T]) -> Callable[[int | None], T]:
             return lambda core: step(replace(self, cpu=core))

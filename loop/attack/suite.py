@@ -21,7 +21,7 @@ from configs.records import Grant, Input, Job, JobResult, PlanRole, Proposal
 from evals.data import draw_train
 from loop.attack.attended import AttendedStudy, replace_settings
 from loop.attack.host import Host, open_host
-from loop.plan import Draft, Planned, find_class, make_plan, source
+from loop.plan import Draft, Planned, make_plan, source
 from loop.settings import compose_settings
 from loop.study.open import open_study, release_locks
 from sandbox import keys

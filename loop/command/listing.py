@@ -1,5 +1,6 @@
 """`heirloop list`: the names that settings can hold, each with its meaning."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import takewhile
 from pathlib import Path
@@ -82,12 +83,15 @@ def _list_studies() -> Rows:
 
 
 def _compose_study(name: str) -> Config:
+    """Return a study's settings from any folder: files that it names lie in the checkout."""
     try:
         return compose_settings([f"study={name}"])
     except BadInput as error:
-        if "task.table" not in str(error):
+        if "task.table" in str(error):
+            return compose_settings([f"study={name}", *WITHOUT_TABLE])
+        if not (named := re.match(r"([\w.]+) is '([^']+)'; it cannot be read", str(error))):
             raise
-        return compose_settings([f"study={name}", *WITHOUT_TABLE])
+        return compose_settings([f"study={name}", f"{named[1]}={ROOT / named[2]}"])
 
 
 def _list_boxes() -> Rows:

@@ -8,7 +8,6 @@ from loop.people import acts
 from loop.people.advice import to_resume
 from loop.people.send import call_people
 from loop.terminal import AS_JSON, FOLDER, WHY, print_pairs, read_user
-from loop.verify import prune as pruning
 from sandbox import control
 
 
@@ -93,15 +92,3 @@ def recall(folder: Path, plan: str, why: str) -> None:
     """Quarantine a successor and its descendants: neither parent nor champion any more."""
     names = acts.recall(folder, plan, read_user(), why)
     click.echo(f"quarantined: {', '.join(name[:12] for name in names)}")
-
-
-@click.command()
-@FOLDER
-@click.option("--dry", is_flag=True, help="Only count; drop nothing.")
-@AS_JSON
-def prune(folder: Path, dry: bool, as_json: bool) -> None:
-    """Drop the weights of a finished run that no verification reads; the ledger says which.
-
-    Champions keep theirs. It cannot be undone.
-    """
-    print_pairs(pruning.prune(folder, read_user(), dry), ["what", "value"], as_json)

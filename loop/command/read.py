@@ -15,7 +15,8 @@ from loop.instruments.run import Run
 from loop.people.send import call_people
 from loop.report import make
 from loop.report.study import finite
-from loop.terminal import AS_JSON, FOLDER, print_pairs, print_table, shorten
+from loop.terminal import AS_JSON, FOLDER, print_pairs, print_table, read_user, shorten
+from loop.verify import prune as pruning
 from loop.verify import replay as training
 from loop.verify import run as verification
 from loop.verify import statement
@@ -62,6 +63,18 @@ def _is_export(folder: Path) -> bool:
     if (folder / FILE).exists():
         return False
     return (folder / "manifest.json").exists() or any(folder.glob("entries-*.jsonl"))
+
+
+@click.command()
+@FOLDER
+@click.option("--dry", is_flag=True, help="Only count; drop nothing.")
+@AS_JSON
+def prune(folder: Path, dry: bool, as_json: bool) -> None:
+    """Drop the weights of a finished run that no verification reads; the ledger says which.
+
+    Champions keep theirs. It cannot be undone.
+    """
+    print_pairs(pruning.prune(folder, read_user(), dry), ["what", "value"], as_json)
 
 
 @click.command()

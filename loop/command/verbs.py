@@ -155,7 +155,7 @@ VERBS: dict[str, tuple[str, str]] = {
         "List every proposer with its view and its cost.",
     ),
     "prune": (
-        "orders:prune",
+        "read:prune",
         "Drop the weights of a finished run that no verification reads; the ledger says which.",
     ),
     "recall": (

@@ -252,10 +252,9 @@ class Facts:
                     self._forget_job((digest, job.role, index))
 
     def _forget_job(self, slot: Slot) -> None:
-        digest, role, index = slot
-        result = self.results.get(slot)
+        (digest, role, index), result = slot, self.results.get(slot)
         failed = result is not None and result[0].status != "ok"
-        if result is not None and NOTES in result[0].outputs:
+        if result and NOTES in result[0].outputs:
             return  # an agent's next generation reads them
         if (role, index) != ("train", 0) or not (digest in self.crowned or failed):
             self.results.pop(slot, None)

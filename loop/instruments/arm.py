@@ -120,14 +120,14 @@ def _losses(records: Records, arms: Mapping[str, Curve], arm: str) -> dict[str, 
         "luck shared in pairs": shared_luck(records.luck.get(arm, ())),
         "distance between proposals": spread(plans),
         **_unlisted(records, plans),
-        **_programs(plans),
+        **_database(plans),
     }
 
 
-def _programs(plans: Sequence[PlanFact]) -> dict[str, Any]:
+def _database(plans: Sequence[PlanFact]) -> dict[str, Any]:
     """Return what the database of programs did, in an arm that evolves them."""
     figures = describe_programs(plans)
-    return {"programs": figures} if figures else {}
+    return {"database": figures} if figures else {}
 
 
 def _unlisted(records: Records, plans: Sequence[PlanFact]) -> dict[str, Figure]:
