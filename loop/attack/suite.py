@@ -17,7 +17,7 @@ from safetensors.numpy import save
 from configs.build import plain
 from configs.entries import ChampionEntry, DataEntry, PlanEntry
 from configs.job import Order
-from configs.records import Grant, Input, Job, JobResult, PlanRole, Proposal
+from configs.records import Grant, Input, Job, JobResult, PlanRole, Proposal, find_class
 from evals.data import draw_train
 from loop.attack.attended import AttendedStudy, replace_settings
 from loop.attack.host import Host, open_host

@@ -82,16 +82,17 @@ def _list_studies() -> Rows:
     return ["study", "arms", "repeats", "generations", "proposals", "meaning"], rows
 
 
-def _compose_study(name: str) -> Config:
-    """Return a study's settings from any folder: files that it names lie in the checkout."""
+def _compose_study(name: str, *more: str) -> Config:
+    """Return a study's settings from any folder: without its table, with files of the checkout."""
     try:
-        return compose_settings([f"study={name}"])
+        return compose_settings([f"study={name}", *more])
     except BadInput as error:
-        if "task.table" in str(error):
-            return compose_settings([f"study={name}", *WITHOUT_TABLE])
-        if not (named := re.match(r"([\w.]+) is '([^']+)'; it cannot be read", str(error))):
+        named = re.match(r"([\w.]+) is '([^/'][^']*)'; it cannot be read", str(error))
+        if "task.table" in str(error) and not more:
+            return _compose_study(name, *WITHOUT_TABLE)
+        if named is None:
             raise
-        return compose_settings([f"study={name}", f"{named[1]}={ROOT / named[2]}"])
+        return _compose_study(name, *more, f"{named[1]}={ROOT / named[2]}")
 
 
 def _list_boxes() -> Rows:
