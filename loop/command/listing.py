@@ -31,6 +31,8 @@ BOXES = {
 """Box -> (where jobs run, its needs)."""
 WITHOUT_TABLE = ("task=text", "task.notebook=true", "++task.fixed=null", "++study.claims=[]")
 """Settings with which a study on a table composes where no table lies."""
+HELD_OUT = "~study.programs.held_out"
+"""Takes back the values that a study keeps for its end; they name columns of its table."""
 
 
 def _list_knobs() -> Rows:
@@ -87,12 +89,14 @@ def _compose_study(name: str, *more: str) -> Config:
     try:
         return compose_settings([f"study={name}", *more])
     except BadInput as error:
-        named = re.match(r"([\w.]+) is '([^/'][^']*)'; it cannot be read", str(error))
-        if "task.table" in str(error) and not more:
+        text = str(error)
+        if named := re.match(r"([\w.]+) is '([^/'][^']*)'; it cannot be read", text):
+            return _compose_study(name, *more, f"{named[1]}={ROOT / named[2]}")
+        if text.startswith("task.table") and not more:
             return _compose_study(name, *WITHOUT_TABLE)
-        if named is None:
-            raise
-        return _compose_study(name, *more, f"{named[1]}={ROOT / named[2]}")
+        if text.startswith("fixed is") and HELD_OUT not in more:
+            return _compose_study(name, *more, HELD_OUT)
+        raise
 
 
 def _list_boxes() -> Rows:
