@@ -114,19 +114,21 @@ class Measurement:
     def left(self) -> Iterator[tuple[SideToMeasure, int]]:
         """Yield the cases to go on with and the numbers of pairs that they want in all.
 
-        All words come first, then the sizes on fresh seeds.
+        Words come first, then the sizes on fresh seeds. A question of skill costs as much as ten
+        trainings, so both of its kind wait.
         """
         rows = [(case, self.row(case)) for case in self.cases]
         open_ = [(case, row) for case, row in rows if row.by != "table" and not row.failure]
-        # A question of skill costs as much as ten trainings, so it waits.
-        open_.sort(key=lambda pair: (pair[0].family.unit == "skill", len(pair[1].pairs)))
-        for case, row in open_:
-            if count := wanted(row.pairs, self.minimum):
-                yield case, count
-        for case, row in open_:
-            fresh = FRESH if any(row.pairs) else EQUAL
-            if not wanted(row.pairs, self.minimum) and len(row.told) < fresh:
-                yield case, LOOKS[-1] + fresh
+        open_.sort(key=lambda pair: len(pair[1].pairs))
+        for asks in (False, True):
+            own = [pair for pair in open_ if (pair[0].family.unit == "skill") == asks]
+            for case, row in own:
+                if count := wanted(row.pairs, self.minimum):
+                    yield case, count
+            for case, row in own:
+                fresh = FRESH if any(row.pairs) else EQUAL
+                if not wanted(row.pairs, self.minimum) and len(row.told) < fresh:
+                    yield case, LOOKS[-1] + fresh
 
 
 def _truth(world: World, variant: Variant, unit: str) -> float | None:
