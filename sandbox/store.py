@@ -100,10 +100,13 @@ class Store:
             held = self._held.pop(name, None)
             self._size -= len(held[0]) + ROW_BYTES if held else 0
 
+    def has(self, name: str) -> bool:
+        """Tell whether there is a file of a digest; nothing is said of its bytes."""
+        return os.path.lexists(self._place(name))
+
     def size(self, name: str) -> int:
         """Return the bytes of a stored file; 0 where there is none."""
-        place = Path(self._place(name))
-        return place.stat().st_size if place.is_file() else 0
+        return os.lstat(self._place(name)).st_size if self.has(name) else 0
 
     def put_bundle(self, files: Mapping[str, bytes]) -> str:
         """Store files and their manifest; return the manifest's digest."""

@@ -62,6 +62,7 @@ EXAMPLES: dict[str, str] = {
     "proposers": "heirloop proposers",
     "prune": "heirloop prune runs/quickstart --dry",
     "recall": 'heirloop recall runs/quickstart 3f2a9c41 --why "it learned the wrong thing"',
+    "repair": "heirloop repair runs/quickstart --from /backup/quickstart",
     "replay": "heirloop replay runs/quickstart 3f2a9c41",
     "report": "heirloop report runs/quickstart",
     "resume": "heirloop resume runs/quickstart",

@@ -17,6 +17,7 @@ from loop.report import make
 from loop.report.study import finite
 from loop.terminal import AS_JSON, FOLDER, print_pairs, print_table, read_user, shorten
 from loop.verify import prune as pruning
+from loop.verify import repair as repairs
 from loop.verify import replay as training
 from loop.verify import run as verification
 from loop.verify import statement
@@ -63,6 +64,19 @@ def _is_export(folder: Path) -> bool:
     if (folder / FILE).exists():
         return False
     return (folder / "manifest.json").exists() or any(folder.glob("entries-*.jsonl"))
+
+
+@click.command()
+@FOLDER
+@click.option("--from", "copy", type=Path, help="A copy of the run, for stored files.")
+@AS_JSON
+def repair(folder: Path, copy: Path | None, as_json: bool) -> None:
+    """Put back signed heads and stored files that a run lost; the ledger is never touched.
+
+    Heads come from the other of their two places, files from a copy by their digests. Afterwards
+    the run verifies, or a sentence says what is still wrong.
+    """
+    print_pairs(repairs.repair(folder, copy), ["put back", "count"], as_json)
 
 
 @click.command()

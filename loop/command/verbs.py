@@ -162,6 +162,10 @@ VERBS: dict[str, tuple[str, str]] = {
         "orders:recall",
         "Quarantine a successor and its descendants: neither parent nor champion any more.",
     ),
+    "repair": (
+        "read:repair",
+        "Put back signed heads and stored files that a run lost; the ledger is never touched.",
+    ),
     "replay": (
         "read:replay",
         "Retrain a plan's first replicate, or run its agent again, and compare bytes.",

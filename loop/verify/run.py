@@ -108,7 +108,7 @@ def verify(folder: Path, copy: Path | None = None) -> dict[str, Any]:
     dropped = read_dropped(entries, store)
     for entry in entries:
         for blob in list_blobs(entry):
-            if blob not in dropped or store.size(blob):
+            if blob not in dropped or store.has(blob):
                 store.get(blob)
     facts = FactsReader(ledger).facts()
     for plan in facts.plans.values():

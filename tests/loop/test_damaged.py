@@ -46,6 +46,7 @@ ON_RUN = {
     "propose": ["RUN", "FILE"],
     "prune": ["RUN"],
     "recall": ["RUN", "abc", "--why", "x"],
+    "repair": ["RUN"],
     "replay": ["RUN", "abc"],
     "report": ["RUN"],
     "resume": ["RUN"],
