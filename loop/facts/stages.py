@@ -89,6 +89,8 @@ def _read(entries: Iterable[Entry]) -> _Clock:
 def _fold(clock: _Clock, entry: Entry, now: float) -> None:
     # An export closes some entries: of these only what stays in their bodies is read.
     body = entry.body
+    if not body:  # of a canary, which an export of a running study does not give away
+        return
     match entry.kind:
         case PlanEntry.kind:
             plan = cast(PlanEntry, entry.fact).plan

@@ -15,7 +15,7 @@ from studies import mandate
 from configs.build import strict_json
 from configs.entries import ProgramEntry
 from configs.errors import BadInput, VerificationFailed
-from configs.records import CHANGE_CLASSES, Proposal
+from configs.records import CHANGE_CLASSES, Proposal, regions
 from evals.programs import compare_programs, find_best
 from loop import session
 from loop.campaign import Campaign, passes_gate
@@ -33,7 +33,6 @@ from loop.study.tabulated import TabulatedBox
 from loop.verify import programs as checks
 from loop.verify.recompute import find_secret
 from loop.verify.run import verify
-from sandbox.gate import flaw
 from sandbox.ledger import Ledger
 from sandbox.store import Store
 
@@ -316,7 +315,7 @@ def test_a_program_that_touches_more_than_itself_is_refused(campaign, monkeypatc
     assert f"changes {file}, which its class proposer does not cover" in reason
     # Without the defence the same change gets through.
     wide = {name: replace(one, covers=frozenset({"program", file})) for name, one in classes()}
-    monkeypatch.setattr(flaw, "CHANGE_CLASSES", wide)
+    monkeypatch.setattr(regions, "CHANGE_CLASSES", wide)
     again = program_plan(campaign, text="print(1)", **OTHERS[what])
     assert passes_gate(campaign, again)
 
