@@ -418,7 +418,7 @@ def test_a_study_evolves_programs_promotes_edited_ones_and_verifies(tmp_path, go
         if e.kind == "settle" and "propose" in e.body["accounts"]
     ]
     assert verify(tmp_path / "runs" / "t")["scores"] > 0
-    figures = measure([tmp_path / "runs" / "t"])["arms"]["evolve"]["programs"]
+    figures = measure([tmp_path / "runs" / "t"])["arms"]["evolve"]["database"]
     seen = {e.fact.origin for e in facts if e.kind == "plan" and e.fact.plan.purpose == "candidate"}
     assert figures["cells"]["value"] == len({origin.cell for origin in seen}) > 3
     assert (figures["parents"]["value"] is None) == (not limit)  # a limit makes a plan name it
@@ -562,7 +562,7 @@ IDLE = %d
     )
     plans = [e.fact.plan for e in facts if e.kind == "plan"]
     assert any(plan.basis for plan in plans) == bool(limit)
-    figures = measure([tmp_path / "runs" / "t"])["arms"]["evolve-llm"]["programs"]
+    figures = measure([tmp_path / "runs" / "t"])["arms"]["evolve-llm"]["database"]
     assert figures["cells"]["value"] >= 1
     assert verify(tmp_path / "runs" / "t")["scores"] > 0
     monkeypatch.setattr(
