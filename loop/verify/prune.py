@@ -28,27 +28,26 @@ def prune(folder: Path, who: str, dry: bool = False) -> dict[str, Any]:
     counted from weights; VerificationFailed for a run that does not verify, Stopped for one that
     another process runs.
     """
-    with closing(Lock(folder)) as lock:
+    with closing(Lock(folder)) as lock, closing(open_ledger(folder)) as ledger:
         if not dry:
             lock.hold_folder(folder)
         verify(folder)
-        with closing(open_ledger(folder)) as ledger:
-            entries, store = ledger.entries(), Store(folder / "store")
-            if not any(facts_of(entries, EndEntry)):
-                raise BadInput(f"{folder} is not finished; its weights may still be needed")
-            if read_config(ledger).task.weights:
-                raise BadInput(
-                    f"{folder} counts weights for its scores, so verification needs them all"
-                )
-            dropped = read_dropped(entries, store)
-            names = [name for name in list_droppable(entries) if name not in dropped]
-            size = sum(map(store.size, names))
-            if names and not dry:
-                blobs = store.put(canonical(names))
-                ledger.append(PruneEntry(blobs=blobs, count=len(names), size=size, who=who))
-            if not dry:
-                for name in read_dropped(ledger.entries(), store):
-                    store.drop(name)
+        entries, store = ledger.entries(), Store(folder / "store")
+        if not any(facts_of(entries, EndEntry)):
+            raise BadInput(f"{folder} is not finished; its weights may still be needed")
+        if read_config(ledger).task.weights:
+            raise BadInput(
+                f"{folder} counts weights for its scores, so verification needs them all"
+            )
+        dropped = read_dropped(entries, store)
+        names = [name for name in list_droppable(entries) if name not in dropped]
+        size = sum(map(store.size, names))
+        if names and not dry:
+            blobs = store.put(canonical(names))
+            ledger.append(PruneEntry(blobs=blobs, count=len(names), size=size, who=who))
+        if not dry:
+            for name in read_dropped(ledger.entries(), store):
+                store.drop(name)
     return {"files": len(names), "bytes": size, "dropped": not dry}
 
 
