@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 
 from configs.errors import VerificationFailed
-from configs.records import Origin, Plan
+from configs.records import Origin
 from configs.settings.config import Config
 from loop.facts.facts import Facts
 from loop.propose.evolve.database import find_origin
-from loop.propose.evolve.patch import FILE
+from loop.verify.recompute import read_training
 from sandbox.store import Store
 
 
@@ -25,15 +25,11 @@ def check_origins(
         again = find_origin(
             list(campaign).index(name),
             config.proposer.of(plan.arm).evolve.islands,
-            (_read_program(store, plan), plan.recipe),
-            _read_program(store, first),
+            (read_training(store, plan), plan.recipe),
+            read_training(store, first),
         )
         if again != origin:
             raise VerificationFailed(
                 f"plan {name[:12]} is recorded on island {origin.island} in cell {origin.cell}; it"
                 f" stands on island {again.island} in cell {again.cell}"
             )
-
-
-def _read_program(store: Store, plan: Plan) -> str:
-    return store.get_bundle(plan.bundle)[FILE].decode()

@@ -45,11 +45,12 @@ def check_proposals(store: Store, facts: Facts) -> None:
 
 def _read_plain(store: Store, facts: Facts, plan: Plan, text: str) -> list[bytes]:
     """Return the proposal in an answer, on its parent's program."""
-    source = _read_program(store, facts.plans[plan.parent])
+    source = read_training(store, facts.plans[plan.parent])
     return [read(text, source).encode() if text else b""]
 
 
-def _read_program(store: Store, plan: Plan) -> str:
+def read_training(store: Store, plan: Plan) -> str:
+    """Return the text of a plan's models/train.py."""
     return store.get(strict_json(store.get(plan.bundle))["models/train.py"]).decode()
 
 
@@ -58,14 +59,14 @@ def _read_evolved(store: Store, facts: Facts, plan: Plan, text: str) -> Iterator
 
     A program counts only if the answer turns it into the plan's program and recipe.
     """
-    program, best = _read_program(store, plan), facts.plans[plan.parent]
-    before = _read_program(store, best)
+    program, best = read_training(store, plan), facts.plans[plan.parent]
+    before = read_training(store, best)
     place = (plan.generation, plan.index)
     for name, parent in facts.trials((plan.arm, plan.repeat)).items():
         if parent.purpose == "candidate" and (parent.generation, parent.index) >= place:
             continue
         with suppress(BadInput):
-            source = _read_program(store, parent)
+            source = read_training(store, parent)
             proposal = read(text, source)
             if applied(parent.recipe, source, proposal) == (plan.recipe, program):
                 basis = name if plan.basis else ""

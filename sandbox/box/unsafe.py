@@ -34,7 +34,7 @@ def find_unsafe_setting(
     device but `devices`.
     """
     if list(host.get("DeviceRequests") or ()) != list(devices):
-        return f"DeviceRequests is {host['DeviceRequests']!r}"
+        return f"DeviceRequests is {host.get('DeviceRequests')!r}"
     right = {
         "Privileged": False,
         "ReadonlyRootfs": True,

@@ -9,6 +9,7 @@ Commands (P is .venv/bin/python, B is .box/bin/python):
     P tests/bench/proposers.py figure     tables, docs/figures/proposers.svg and skill.svg
     B tests/bench/proposers.py reading    proposals of weights by how long they read
     P tests/bench/proposers.py latency    thread time of one proposal of each trusted program
+    P tests/bench/proposers.py acts       do islands and grid act? draws, and a played evolve-v1
 
 Runs are resumable. Gains come from the closing look: the champion against the baseline on fresh
 paired seeds. A campaign that accepted nothing gained 0. `skill` asks on fixed parents and scores
@@ -16,9 +17,11 @@ one training per proposal; nothing here touches `sealed`.
 """
 
 import json
+import os
 import random
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import replace
 from itertools import product
@@ -703,6 +706,49 @@ def draw_skill() -> None:
     drawing.savefig(FIGURES / "skill.svg", metadata={"Date": None})
 
 
+def acts() -> None:
+    """Print how often the champion is parent, and the figures of a played study: the real loop, on
+    a box that computes nothing and scores a program by how much of it was changed.
+    """
+    sys.path[:0] = [str(ROOT / name) for name in ("tests", "tests/loop")]
+    from studies import mandate
+    from test_evolve import ProgramBox, draw_parents
+
+    from loop import session
+    from loop.instruments.measure import measure
+    from loop.settings import compose_settings
+    from loop.study import open as study_open
+    from sandbox import keys
+
+    for accepted in (False, True):
+        print(f"accepted {accepted}: champion {draw_parents(accepted)[1]['champion'] / 56:.2f}")
+    keys.new_secret = lambda: keys.plain_secret(b"evolve acts")  # the same draws each time
+    study_open.make_box = lambda _: ProgramBox()
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["HEIRLOOP_HOME"] = f"{folder}/home"
+        cfg = compose_settings(
+            [
+                "study=evolve-v1-short",
+                "study.name=played",
+                f"runs={folder}/runs",
+                "study.arms=[evolve,evolve_one_island,evolve_no_grid,edits]",
+                "study.generations=4",
+                "study.proposals=8",
+                "study.plan_trainings=0",
+                "study.final_replicates=0",
+                "task=digits",
+                "task.held_out=100",
+                "task.train_items=500",
+                "box.parallel=1",
+                "budget.looks.feedback=100000",
+            ]
+        )
+        mandate(cfg)
+        session.execute(cfg)
+        for arm, told in measure([Path(folder) / "runs" / "played"])["arms"].items():
+            print(arm, {name: round(one["value"], 2) for name, one in told["database"].items()})
+
+
 if __name__ == "__main__":
     verb, *rest = sys.argv[1:]
     {
@@ -713,4 +759,5 @@ if __name__ == "__main__":
         "figure": figure,
         "reading": reading,
         "latency": latency,
+        "acts": acts,
     }[verb](*rest)

@@ -211,9 +211,10 @@ def campaign(count, accepted):
     return made
 
 
-@pytest.mark.parametrize("accepted", [False, True], ids=["no accept", "an accept"])
-def test_parents_come_from_several_islands_and_cells_and_are_seldom_the_champion(accepted):
-    """A champion that leads every island is most of the parents, and the islands are one."""
+def draw_parents(accepted):
+    """Return the parents of each island, and how often the champion and each cell were drawn: 56
+    draws on one history of 36 trials. tests/bench/proposers.py tells the champion's share.
+    """
     trials, parents, drawn = campaign(36, accepted), {0: set(), 1: set(), 2: set()}, Counter()
     best = next((one for one in trials if one.verdict == "accept"), trials[0])
     for seed, count in enumerate([*range(8, 36)] * 2):
@@ -225,6 +226,13 @@ def test_parents_come_from_several_islands_and_cells_and_are_seldom_the_champion
         parents[count % 3].add(parent.plan)
         drawn["champion"] += parent.champion
         drawn["cell", database.cell(parent.source, parent.recipe, TRAIN)] += 1
+    return parents, drawn
+
+
+@pytest.mark.parametrize("accepted", [False, True], ids=["no accept", "an accept"])
+def test_parents_come_from_several_islands_and_cells_and_are_seldom_the_champion(accepted):
+    """A champion that leads every island is most of the parents, and the islands are one."""
+    parents, drawn = draw_parents(accepted)
     assert drawn["champion"] / 56 < 1 / 3
     assert len([key for key in drawn if key != "champion"]) >= 5
     assert min(map(len, parents.values())) >= 4

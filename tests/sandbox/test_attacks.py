@@ -33,7 +33,7 @@ import evals.score
 from configs.build import parse
 from configs.entries import flatten
 from configs.errors import NoBox
-from configs.records import CHANGE_CLASSES, Amount, Caps, Mandate
+from configs.records import CHANGE_CLASSES, Amount, Caps, Mandate, regions
 from evals import ladder
 from evals.attacks.attack import PAYLOADS
 from evals.attacks.table import ATTACKS
@@ -795,7 +795,7 @@ patched(
     (gate.admit, "check_same_facts", lambda *_: None),
 )
 patched(("A16c", "U10b"), "got through", (gate.flaw, "find_flaw", lambda *_: ""))
-patched(("M01", "M01b", "M02"), "got through", (gate.flaw, "CHANGE_CLASSES", WIDE))
+patched(("M01", "M01b", "M02"), "got through", (regions, "CHANGE_CLASSES", WIDE))
 patched(("M02b",), "got through", (sandbox_run, "allowed", lambda *_: True))
 
 

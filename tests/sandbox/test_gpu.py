@@ -15,6 +15,7 @@ from conftest import ROOT, need_box
 from configs.errors import HeirloopError, NoBox
 from configs.job import Limits
 from configs.records import Amount, JobResult
+from loop.attack.monitor import SAFE_CONTAINER
 from loop.command import main
 from sandbox.box import gpu
 from sandbox.box.base import Execution
@@ -270,20 +271,8 @@ class Engine:
         wanted = self.host
         (folder,) = wanted["binds"]
         asked = self.changed.get("DeviceRequests", wanted["device_requests"])
-        return {
-            "HostConfig": {
-                "Privileged": False,
-                "ReadonlyRootfs": True,
-                "NetworkMode": "none",
-                "PidMode": "",
-                "UTSMode": "",
-                "UsernsMode": "",
-                "CapDrop": ["ALL"],
-                "Binds": [f"{folder}:/in:ro"],
-                "IpcMode": "private",
-                "DeviceRequests": asked,
-            }
-        }
+        own = {"Binds": [f"{folder}:/in:ro"], "DeviceRequests": asked}
+        return {"HostConfig": {**SAFE_CONTAINER, **own}}
 
     def remove_container(self, ident, **_):
         self.removed.append(ident)
