@@ -38,7 +38,7 @@ class AcceptedGain:
 
     corrected: float | None
     """median-unbiased gain given the accept; null with fewer than three pairs or with equal gains,
-    since they tell no spread
+    since they tell no spread, and where the rule would have stopped before a third pair
     """
     low: float | None
     "lower end of its 90 % interval"
@@ -129,18 +129,22 @@ def _corrected(
     deviation: float,
     most: int,
     first_look: int,
-) -> tuple[float, float, float]:
+) -> tuple[float, float, float] | tuple[None, None, None]:
     """Return (5 %, median, 95 %): true gains with these chances of an accept with so large a mean.
 
     Conditional inference after selection (Zhong and Prentice 2008) with normal noise. The unknown
     deviation is averaged over spread x sqrt(v / chi2_v). Importance weights reuse one pool of
-    accepts for every true gain. An interval beyond the grid ends at its edge.
+    accepts for every true gain. An interval beyond the grid ends at its edge. None where the rule
+    would have stopped before a third pair, as greedy does at a second: these gains were not chosen
+    by it.
     """
     if (float(x.mean()) - effect) / spread > _CERTAIN:
         reach = float(student.ppf(0.95, len(x) - 1)) * spread / np.sqrt(len(x))
         return float(x.mean()) - reach, float(x.mean()), float(x.mean()) + reach
     unit = 1.0 if RULES[rule].scale_free else float(f"{spread:.2g}")
     pool = _pool(rule, level, effect / unit, deviation / unit, most, first_look, unit)
+    if not len(pool.mean):
+        return None, None, None
     degrees = len(x) - 1
     ratios = np.sqrt(degrees / chi2.ppf((np.arange(7) + 0.5) / 7, degrees))
     above, chance = (float(x.mean()) - effect) / spread, np.empty(0)

@@ -81,10 +81,8 @@ def run(sandbox: Sandbox, job: Job, grant: Grant, cpu: int | None = None) -> Job
             gpu=meter,
         )
     )
-    if outcome.status == "program" and (halt := sandbox.gate.refresh().memory.halt) in (
-        "stop",
-        "drill",
-    ):
+    failed = outcome.status in ("program", "box")
+    if failed and (halt := sandbox.gate.refresh().memory.halt) in ("stop", "drill"):
         outcome = replace(outcome, status="box", detail=f"{KILLED} by a {halt}", files={})
     outputs = {name: sandbox.store.put(data) for name, data in sorted(outcome.files.items())}
     result = make_result(outcome, outputs, sandbox.store.put(outcome.log), sandbox.box.kind)

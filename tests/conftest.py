@@ -10,6 +10,7 @@ os.environ |= {
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 }
 
+import itertools
 import shutil
 import subprocess
 from pathlib import Path
@@ -24,7 +25,7 @@ from studies import execute
 from configs.errors import NoBox
 from evals.data import questions
 from loop.study import open as study_open
-from sandbox import database
+from sandbox import database, keys
 
 ROOT = Path(__file__).resolve().parent.parent
 # A busy machine is no fault of the code: no example has a deadline, and none is too slow.
@@ -36,6 +37,15 @@ settings.load_profile("kind")
 def home(tmp_path, monkeypatch):
     monkeypatch.setenv("HEIRLOOP_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
+
+
+@pytest.fixture(autouse=True)
+def luck(monkeypatch):
+    """Give the studies of a test secrets of their own, the same each time: what a study finds hangs
+    on its draws, and no test may pass or fail by luck.
+    """
+    count = itertools.count()
+    monkeypatch.setattr(keys, "new_secret", lambda: keys.plain_secret(b"test %d" % next(count)))
 
 
 def on(kind):

@@ -22,8 +22,9 @@ from configs.settings.config import Config
 from loop import session
 from loop.settings import compose_settings
 from loop.verify.run import verify
+from sandbox import keys
 from sandbox.box.kill import find_processes
-from sandbox.budget import balances
+from sandbox.budget import Balances, balances
 from sandbox.heads import open_ledger
 
 Play = Callable[[], object]
@@ -47,7 +48,7 @@ REAL = [
     "box.parallel=2",
     "study.name=t",
     "study.arms=[random]",
-    "study.repeats=2",
+    "study.repeats=1",
     "study.generations=1",
     "study.proposals=2",
     "study.confirm_replicates=4",
@@ -57,6 +58,10 @@ REAL = [
     *(f"budget.{role}.wall_us=600000000" for role in ("train", "predict", "propose")),
 ]
 """A small study whose trainings are real, in a box."""
+
+
+SPANS = {**dict.fromkeys(KINDS, 1.0), "real": 15.0}
+"""Kind of study -> seconds within which each of its processes is killed."""
 
 
 def compose(kind: str, seed: int) -> Config:
@@ -83,7 +88,10 @@ def compose(kind: str, seed: int) -> Config:
 
 
 def play(cfg: Config) -> None:
-    """Run a study as the command does, to its end, with its report at the end."""
+    """Run a study as the command does, to its end. Its secret, and with it its luck, is the same
+    however often it begins anew; for a process of its own, see `crash`.
+    """
+    keys.new_secret = lambda: keys.plain_secret(b"crashes")
     assert session.execute(cfg)["finished"]
 
 
@@ -134,9 +142,10 @@ def _ends(pid: int, seconds: float | None) -> bool:
 
 
 def kept(cfg: Config) -> dict[str, Any]:
-    """Return what a study found: champions, verdicts, scores and looks of each campaign, in order.
+    """Return what a study found: champions, verdicts, scores and looks of each campaign, sorted.
 
-    Plans are named by what they are, since a digest holds times and signatures of chance.
+    Plans are named by what they are, since a digest holds times and signatures of chance. Measured
+    CPU-time is left out: of a real training no two are alike.
     """
     found: dict[str, list[Any]] = collections.defaultdict(list)
     names: dict[str, tuple[Any, ...]] = {}
@@ -149,9 +158,18 @@ def kept(cfg: Config) -> dict[str, Any]:
             found[f"{plan['arm']} {plan['repeat']} plans"].append(names[body["digest"]])
         elif entry.kind in ("verdict", "champion", "score", "look"):
             name = names[body["plan"]]
-            told = {key: body.get(key) for key in ("split", "index", "scores", "verdict")}
-            found[f"{name[0]} {name[1]} {entry.kind}"].append((name, str(told)))
-    return dict(found)
+            told = {key: body.get(key) for key in ("split", "role", "index", "scores", "verdict")}
+            found[f"{name[0]} {name[1]} {entry.kind}"].append((name, str(_settled(told))))
+    return {name: sorted(rows) for name, rows in found.items()}
+
+
+def _settled(value: Any) -> Any:
+    """Return a value without what was measured by a clock."""
+    if isinstance(value, dict):
+        if value.get("name") == "planned compute":
+            return {**value, "value": None}
+        return {key: _settled(one) for key, one in value.items() if not key.endswith("cpu_us")}
+    return [_settled(one) for one in value] if isinstance(value, list) else value
 
 
 def entries(cfg: Config) -> list[Any]:
@@ -171,10 +189,16 @@ def folder_of(cfg: Config) -> Path:
     return Path(cfg.runs) / cfg.study.name
 
 
-def flaws(cfg: Config) -> Iterable[str]:
-    """Yield what a kill left behind and never may: nothing, where the promises hold."""
+def flaws(cfg: Config) -> list[str]:
+    """Return what a kill left behind and never may: nothing, where the promises hold."""
     verify(folder_of(cfg))
-    lines, ended = entries(cfg), collections.Counter[tuple[Any, ...]]()
+    with closing(open_ledger(folder_of(cfg))) as ledger:
+        return list(list_flaws(ledger.entries(), ledger.read(balances)))
+
+
+def list_flaws(lines: Iterable[Any], accounts: Balances) -> Iterable[str]:
+    """Yield the flaws of entries and accounts: work that counts twice, or that has no end."""
+    ended = collections.Counter[tuple[Any, ...]]()
     started, settled = collections.Counter[str](), collections.Counter[str]()
     for line in lines:
         body = line.body
@@ -187,12 +211,9 @@ def flaws(cfg: Config) -> Iterable[str]:
     yield from (f"grant {nonce} was used {n} times" for nonce, n in started.items() if n > 1)
     yield from (f"grant {nonce} was settled {n} times" for nonce, n in settled.items() if n > 1)
     yield from (f"the job of grant {nonce} has no end" for nonce in started.keys() - settled.keys())
-    with closing(open_ledger(folder_of(cfg))) as ledger:
-        for account, cells in ledger.read(balances).items():
-            for resource, cell in cells.items():
-                if cell["reserved"]:
-                    yield f"{cell['reserved']} {resource} stay reserved in account {account}"
-                if cell["spent"] > cell["limit"]:
-                    yield f"account {account} spent more {resource} than its limit"
-    parts = [path for path in folder_of(cfg).rglob(".*") if path.is_file()]
-    yield from (f"{path.name} is a rest of a write" for path in parts if len(parts) > len(lines))
+    for account, cells in accounts.items():
+        for resource, cell in cells.items():
+            if cell["reserved"]:
+                yield f"{cell['reserved']} {resource} stay reserved in account {account}"
+            if cell["spent"] > cell["limit"]:
+                yield f"account {account} spent more {resource} than its limit"

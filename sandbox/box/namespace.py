@@ -28,7 +28,7 @@ from sandbox.box.bubblewrap import command, list_system_folders
 from sandbox.box.environment import open_copy
 from sandbox.box.interpreter import Interpreter, ask, loader_settings
 from sandbox.box.remedy import explain_start
-from sandbox.box.watch import watch
+from sandbox.box.watch import Pair, watch
 
 HERE = Path(__file__).parent
 START = Limits(cpu_us=60_000_000, wall_us=120_000_000, memory_bytes=2_000_000_000, processes=128)
@@ -238,6 +238,9 @@ class NamespaceBox:
             )
             # The job is gone; its number may belong to another process by now.
             pid = 0
+            # No job can send a signal to bubblewrap: somebody outside ended the box.
+            if outcome.status == "program" and (zygote.process.poll() or 0) < 0:
+                return replace(outcome, status="box", detail="the box was killed", files={})
             return outcome
         except (OSError, IndexError) as error:
             # The use of the job is unknown, so its limit is charged.
@@ -259,31 +262,6 @@ def _receive_pid(link: socket.socket) -> int:
     """Return the pid of the job's collector, as the kernel states it."""
     _, ancillary, _, _ = link.recvmsg(1, socket.CMSG_SPACE(12))
     return int(struct.unpack("3i", ancillary[0][2][:12])[0])
-
-
-class Pair:
-    """The two streams of a job: its socket, and the pipe of its printed text."""
-
-    def __init__(self, link: socket.socket, log: int) -> None:
-        self.sender, self._log = link, log
-        link.setblocking(False)
-        os.set_blocking(log, False)
-        self.fds = [link.fileno(), log]
-
-    def read(self) -> tuple[bytes, bytes, bool]:
-        """Return the waiting bytes; see `Channel.read`."""
-        stream, alive = b"", True
-        with contextlib.suppress(BlockingIOError):
-            with contextlib.suppress(ConnectionResetError):
-                stream = self.sender.recv(1 << 20)
-            alive = bool(stream)
-        printed = []
-        with contextlib.suppress(BlockingIOError):
-            for _ in range(64):
-                printed.append(os.read(self._log, 1 << 16))
-                if not printed[-1]:
-                    break
-        return stream, b"".join(printed), alive
 
 
 def _kill(pid: int, group: cgroup.Group | None) -> None:

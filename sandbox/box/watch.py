@@ -4,6 +4,7 @@ Both boxes use it, so that a limit means the same in each.
 """
 
 import contextlib
+import os
 import select
 import socket
 import time
@@ -36,6 +37,31 @@ class Channel(Protocol):
         still open.
         """
         ...
+
+
+class Pair:
+    """The channel of a job that has a socket, and a pipe for its printed text."""
+
+    def __init__(self, link: socket.socket, log: int) -> None:
+        self.sender, self._log = link, log
+        link.setblocking(False)
+        os.set_blocking(log, False)
+        self.fds = [link.fileno(), log]
+
+    def read(self) -> tuple[bytes, bytes, bool]:
+        """Return the waiting bytes; see `Channel.read`."""
+        stream, alive = b"", True
+        with contextlib.suppress(BlockingIOError):
+            with contextlib.suppress(ConnectionResetError):
+                stream = self.sender.recv(1 << 20)
+            alive = bool(stream)
+        printed = []
+        with contextlib.suppress(BlockingIOError):
+            for _ in range(64):
+                printed.append(os.read(self._log, 1 << 16))
+                if not printed[-1]:
+                    break
+        return stream, b"".join(printed), alive
 
 
 def watch(

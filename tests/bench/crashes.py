@@ -21,13 +21,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from crashes import KINDS, compose, crash, flaws, kept, lost_jobs, play  # noqa: E402
+from crashes import KINDS, SPANS, compose, crash, flaws, kept, lost_jobs, play  # noqa: E402
 from studies import mandate  # noqa: E402
 
 EACH = 12
 """Most kills of a study."""
-SPANS = {"real": 20.0}
-"""Seconds within which a session is killed; 1.0 for planted studies."""
 
 
 def run(results: Path, kills: int, *kinds: str) -> None:
@@ -55,13 +53,13 @@ def _kill(kind: str, seed: int) -> dict[str, Any]:
             crash(lambda: play(cfg), rng, 0.0, 0)
             whole = kept(cfg)
             os.rename("runs", "whole")
-            kills = crash(lambda: play(cfg), rng, SPANS.get(kind, 1.0), EACH)
+            kills = crash(lambda: play(cfg), rng, SPANS[kind], EACH)
             return {
                 "kind": kind,
                 "seed": seed,
                 "kills": kills,
                 "lost_jobs": lost_jobs(cfg),
-                "flaws": list(flaws(cfg)),
+                "flaws": flaws(cfg),
                 "same": kept(cfg) == whole,
                 "seconds": round(time.monotonic() - began, 1),
             }

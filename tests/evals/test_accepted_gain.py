@@ -45,6 +45,15 @@ def test_a_large_gain_needs_no_correction_and_equal_gains_have_no_interval():
     assert estimate_gain([0.5] * 9, **KNOWN).corrected is None
 
 
+def test_gains_that_the_rule_would_not_have_waited_for_have_no_correction():
+    """Greedy stops at its second pair; a closing look of four pairs was not chosen by it."""
+    early = {**KNOWN, "rule": "greedy", "first_look": 2}
+    given = estimate_gain([0.1, 0.02, -0.03, 0.05], **early)
+    assert (given.low, given.corrected, given.high) == (None, None, None)
+    waited = estimate_gain([0.1, 0.02, -0.03, 0.05], **{**early, "first_look": 4})
+    assert waited.low < waited.corrected < waited.high
+
+
 def test_null_b_has_equal_means_and_fools_the_default_but_not_betting():
     mine, theirs = draw_failing(np.random.default_rng(2), (20_000, 12))
     assert abs(float((mine - theirs).mean())) < 0.002

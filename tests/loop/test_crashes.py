@@ -1,4 +1,6 @@
-"""Studies that are really killed, 60 times at random instants, end as if nothing had happened."""
+"""Studies that are really killed, 60 times at random instants and 3 times over real training, end
+as if nothing had happened.
+"""
 
 import itertools
 import os
@@ -6,19 +8,24 @@ import random
 import signal
 
 import pytest
-from crashes import KINDS, compose, crash, flaws, kept, lost_jobs, play
+from conftest import ROOT, need_box
+from crashes import KINDS, SPANS, compose, crash, entries, flaws, kept, list_flaws, lost_jobs, play
 from studies import mandate
 
 from loop.study import open as study_open
 from loop.study.simulated import SimulatedBox
+from sandbox.box.namespace import NamespaceBox
 
-KILLS = 60 // len(KINDS)
+KILLS = {**dict.fromkeys(KINDS, 60 // len(KINDS)), "real": 3}
+"""Kinds of studies -> kills; `real` trains in a box."""
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KILLS)
 def test_a_study_that_is_killed_at_random_instants_finds_what_it_finds_whole(
     tmp_path, monkeypatch, kind
 ):
+    if kind == "real":
+        need_box(lambda: NamespaceBox(ROOT / ".box", warm=False), "namespace").close()
     monkeypatch.chdir(tmp_path)  # the luck of a simulated study hangs on its folder's name
     cfg = compose(kind, seed=1)
     mandate(cfg)
@@ -27,9 +34,9 @@ def test_a_study_that_is_killed_at_random_instants_finds_what_it_finds_whole(
     assert any("verdict" in name for name in whole)
     os.rename("runs", "whole")
     rng, kills = random.Random(kind), 0
-    while kills < KILLS:
-        kills += crash(lambda: play(cfg), rng, 1.0, KILLS - kills)
-        assert list(flaws(cfg)) == [] and kept(cfg) == whole
+    while kills < KILLS[kind]:
+        kills += crash(lambda: play(cfg), rng, SPANS[kind], KILLS[kind] - kills)
+        assert flaws(cfg) == [] and kept(cfg) == whole
         os.rename("runs", f"killed-{kills}")
 
 
@@ -57,9 +64,30 @@ def test_a_job_that_died_with_its_loop_is_charged_before_it_is_granted_anew(
             crash(lambda: play(cfg), random.Random(0), 0.0, 0)
         return
     crash(lambda: play(cfg), random.Random(0), 0.0, 0)
-    assert lost_jobs(cfg) == 1 and list(flaws(cfg)) == []
+    assert lost_jobs(cfg) == 1 and flaws(cfg) == []
 
 
 def test_a_study_that_fails_by_itself_is_no_kill(tmp_path):
     with pytest.raises(RuntimeError, match="ended with 1"):
         crash(lambda: 1 / 0, random.Random(0), 0.0, 0)
+
+
+def test_what_a_kill_may_never_leave_behind_is_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cfg = compose("program", seed=1)
+    mandate(cfg)
+    crash(lambda: play(cfg), random.Random(0), 0.0, 0)
+    lines = entries(cfg)
+    start, job = (next(line for line in lines if line.kind == kind) for kind in ("start", "job"))
+    without = [line for line in lines if line is not job]
+    cell = {"limit": 5, "reserved": 1, "spent": 6}
+    for changed, accounts, words in (
+        ([*lines, start], {}, ["was used 2 times"]),
+        ([*lines, job], {}, ["took effect 2 times", "was settled 2 times"]),
+        (without, {}, ["has no end"]),
+        (lines, {"root": {"jobs": cell}}, ["1 jobs stay reserved", "spent more jobs"]),
+        (lines, {}, []),
+    ):
+        found = list(list_flaws(changed, accounts))
+        assert len(found) == len(words)
+        assert all(word in flaw for word, flaw in zip(words, found, strict=True))

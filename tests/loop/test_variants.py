@@ -16,9 +16,10 @@ from safetensors.numpy import load
 from studies import better, config, entries, gate_of, mandate, page_of, read_facts
 
 from configs.arms import BOTH, CELLS, LONGER, MORE
-from configs.build import parse, strict_json
+from configs.build import parse, plain, strict_json
 from configs.errors import BadInput, Denied, Stopped
-from configs.history import History
+from configs.history import History, Trial
+from configs.recipe import Recipe
 from configs.records import Amount
 from evals.data import replicate_seed
 from evals.intervals import missing
@@ -113,6 +114,26 @@ def test_generation_zero_proposes_for_ever_from_its_own_history_or_the_growing_o
     }  # generation 0's recipe reads
     assert [len(seen(e).trials) for e in asked] == shown
     assert [len(seen(e).barred) for e in asked] == ([0, 2, 4] if arm == "frozen" else [0, 0, 0])
+
+
+def test_every_recipe_of_a_history_has_every_knob_of_the_grid():
+    """Recorded bytes leave out knobs at their default, which a program would miss."""
+    one, trial = Recipe(), Trial(recipe=Recipe(depth=3), outcome="scored", score=0.5)
+    shown = History(
+        champion=one,
+        champion_source="",
+        champion_score=0.5,
+        trials=(trial,),
+        barred=(one, trial.recipe),
+        grid={"depth": (2, 3), "context": (32, 64)},
+        count=1,
+        most_changes=0,
+    )
+    assert "context" not in plain(one) and "depth" in plain(one)
+    told = strict_json(history.write_history(shown))
+    recipes = [told["champion"], told["trials"][0]["recipe"], *told["barred"]]
+    assert len(recipes) == 4 and {one.get("depth") for one in recipes} == {Recipe().depth, 3}
+    assert {one.get("context") for one in recipes} == {64}
 
 
 def test_scrambled_outcomes_are_the_same_outcomes_under_other_recipes(tmp_path, go):
