@@ -40,12 +40,17 @@ def home(tmp_path, monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def luck(monkeypatch):
+def luck(request, monkeypatch):
     """Give the studies of a test secrets of their own, the same each time: what a study finds hangs
     on its draws, and no test may pass or fail by luck.
     """
+    draw_secrets(monkeypatch, request.node.name)
+
+
+def draw_secrets(patch, name):
+    """Let new studies have secrets that hang on a name and on their number."""
     count = itertools.count()
-    monkeypatch.setattr(keys, "new_secret", lambda: keys.plain_secret(b"test %d" % next(count)))
+    patch.setattr(keys, "new_secret", lambda: keys.plain_secret(f"{name} {next(count)}".encode()))
 
 
 def on(kind):
@@ -146,6 +151,7 @@ def copied(request, tmp_path, tmp_path_factory, monkeypatch, _templates):
             template = tmp_path_factory.mktemp("made")
             with monkeypatch.context() as patch:
                 patch.setenv("HEIRLOOP_HOME", str(template / "home"))
+                draw_secrets(patch, make.__qualname__)  # whichever test comes first
                 make(template)
             _templates[name] = template
         shutil.copytree(_templates[name], tmp_path, dirs_exist_ok=True)
