@@ -309,8 +309,9 @@ def explain(error: Exception, url: str) -> HeirloopError:
         case (("22" | "23" | "42" | "XX"), _):
             return unreadable(reason)
     return Stopped(
-        f"the ledger's server {where} cannot be reached, or broke off ({reason}); nothing was half"
-        " written, and when it answers, the same command goes on where it was"
+        f"the ledger's server {where} does not answer as it should ({reason}); nothing was half"
+        " written: put the server, its address or PGPASSWORD right, and the same command goes on"
+        " where it was"
     )
 
 
