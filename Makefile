@@ -42,14 +42,19 @@ lint: .venv/ready
 quick: lint
 	$(PYTEST) -m "not ($(OUTSIDE))" $(QUICK)
 
-check: lint setup
+check: lint setup .venv/servers
 	$(PYTEST) -m "not ($(OUTSIDE))" tests
 
-test: setup
+test: setup .venv/servers
 	$(PYTEST) tests
 
 prove: setup
 	HEIRLOOP_STUDIES=1000 $(PYTEST) tests/evals/test_planted.py tests/evals/test_registered.py
+
+# What a ledger on a server needs; `make demo` does without, and tests skip it with a reason where it is missing.
+.venv/servers: constraints.txt .venv/ready
+	.venv/bin/python -m pip install -q $(PIP_ARGS) -c constraints.txt -e '.[postgres]'
+	@touch $@
 
 # The real small model of proposer=smollm and what loads it: an environment of its own, which borrows the box's torch and gives nothing back.
 .model/ready: constraints.txt .box/ready

@@ -27,7 +27,7 @@ from loop.settings import compose_settings
 from loop.study.open import release_locks
 from loop.study.root import config_at, read_config
 from loop.verify.heads import open_verified
-from sandbox.ledger import FILE
+from sandbox.address import has_ledger
 
 Settings = Sequence[str] | Mapping[str, object]
 """Overrides as `heirloop run` takes them, or field -> value."""
@@ -59,7 +59,7 @@ def run_study(settings: Settings, *, unattended: bool = False) -> RunView:
     config = compose_settings(write_overrides(settings))
     folder = Path(config.runs) / config.study.name
     if unattended:
-        exists = (folder / FILE).exists()
+        exists = has_ledger(folder)
         sign_unattended(config, open_gate(folder).memory.rules.version if exists else 1)
     try:
         execute(config, make.publish)

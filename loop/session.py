@@ -3,7 +3,6 @@
 A study killed at any instant goes on with the same command. Begin with `execute`.
 """
 
-import os
 import signal
 import threading
 import time
@@ -39,7 +38,7 @@ from loop.verify.run import record
 from sandbox import control, incident, stop_file, tripwires
 from sandbox.call import key
 from sandbox.gate import Gate, Halted
-from sandbox.ledger import FILE, Ledger
+from sandbox.ledger import Ledger
 
 Publish = Callable[[Ledger, Facts, Path], dict[str, Any]]
 """Write the documents of a run for people and programs; return its summary."""
@@ -241,13 +240,13 @@ def _watched(running: Running) -> Iterator[None]:
 
     A study that cannot be watched is stopped, and the reason is raised.
     """
-    done, file = threading.Event(), running.folder / FILE
-    first = file.stat()
+    done, ledger = threading.Event(), running.ledger
+    first = ledger.database.identity()
 
     def watch() -> None:
         try:
             while not done.wait(0.1):
-                _need_same(first, file)
+                _need_same(first, ledger, running.folder)
                 _obey(running)
         except Exception as error:
             running.unwatched = error
@@ -266,15 +265,16 @@ def _watched(running: Running) -> Iterator[None]:
             control.order(running.ledger, "stop", f"signal {running.ordered}", "")
 
 
-def _need_same(first: os.stat_result, file: Path) -> None:
-    """Raise VerificationFailed where another file took the place of the ledger."""
+def _need_same(first: object, ledger: Ledger, folder: Path) -> None:
+    """Raise VerificationFailed where another file or table took the place of the ledger."""
     try:
-        same = os.path.samestat(first, file.stat())
-    except OSError:
+        same = first == ledger.database.identity()
+    except (OSError, VerificationFailed):
         same = False
     if not same:
         raise VerificationFailed(
-            f"{file} was replaced or taken away while the study ran; nothing is written to it"
+            f"the ledger of {folder} was replaced or taken away while the study ran; nothing is"
+            " written to it"
         )
 
 

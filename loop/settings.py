@@ -28,6 +28,7 @@ from loop.study.overrides import help_with
 from loop.study.simulated import law, planted
 from loop.study.tab_file import read_about
 from loop.study.workers import list_cores
+from sandbox.address import need_url
 
 MOST_PAIRS = 20
 """Most pairs tried for a rule that cannot accept within the study's."""
@@ -63,6 +64,8 @@ def check(values: DictConfig) -> Config:
         config = parse(Config, raw)
     except OmegaConfBaseException as error:
         raise BadInput(str(error).splitlines()[0]) from None
+    if config.ledger:
+        need_url(config.ledger)
     _check_tabulated(config)
     _check_program(config)
     _check_device(config)

@@ -1,17 +1,13 @@
 """The hash chain: stored bytes become facts, each entry checked against its hash and place."""
 
 import json
-import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from datetime import datetime
 from sys import intern
 from typing import Any
 
-from sqlalchemy.exc import DatabaseError
-
 from configs.entries import Entry, flatten
-from configs.errors import FULL, Stopped, VerificationFailed
+from configs.errors import VerificationFailed
 from sandbox.canonical import digest
 
 FIELDS = {
@@ -67,22 +63,3 @@ def _read_fields(sequence: int, data: bytes) -> dict[str, Any]:
 def _share_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return an object with shared strings as names: a third of a long ledger's memory."""
     return {intern(name): value for name, value in pairs}
-
-
-@contextmanager
-def plain_errors() -> Iterator[None]:
-    """Turn an error of the database into a sentence: Stopped, or VerificationFailed."""
-    try:
-        yield
-    except (DatabaseError, sqlite3.DatabaseError) as error:
-        reason = str(getattr(error, "orig", error))
-        if "full" in reason or "disk I/O" in reason:
-            raise Stopped(FULL) from None
-        if "locked" in reason:
-            raise Stopped(
-                "another process holds the run's ledger and does not let go; `heirloop stop"
-                " RUN` ends it"
-            ) from None
-        raise VerificationFailed(
-            f"the ledger cannot be read ({reason}); restore it from a copy of the run"
-        ) from None

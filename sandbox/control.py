@@ -27,7 +27,8 @@ from configs.entries import (
 )
 from configs.errors import HeirloopError, Stopped, VerificationFailed
 from configs.records import RESUME, OrderName
-from sandbox import incident, stop_file
+from sandbox import incident, postgres, stop_file
+from sandbox.address import read_address
 from sandbox.box import cgroup
 from sandbox.box.container import owner
 from sandbox.box.kill import KILLERS
@@ -181,6 +182,8 @@ def _put_outside(
 def read_root(folder: Path) -> str:
     """Return the root of a run without a check, for the names of its jobs; empty: unknown."""
     with suppress(Exception):
+        if server := read_address(folder):
+            return postgres.read_root(server)
         need_regular_files(folder / FILE)
         address = f"{(folder / FILE).resolve().as_uri()}?mode=ro"
         with closing(sqlite3.connect(address, uri=True, timeout=0.2)) as connection:

@@ -8,12 +8,14 @@ import errno
 import os
 import sqlite3
 import stat
-from collections.abc import Iterable, Mapping
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from configs.errors import VerificationFailed
+from sqlalchemy.exc import DatabaseError
+
+from configs.errors import FULL, Stopped, VerificationFailed
 
 MOST_BYTES = 1 << 30
 """Longest file that is read into memory."""
@@ -25,6 +27,8 @@ STEPS, MOST_STEPS = 1_000_000, 4_000
 """Steps of SQLite between two looks at its work, and most looks a transaction: about a minute. A
 page that names itself again and again has no end.
 """
+HELD = "another process holds the run's ledger and does not let go; `heirloop stop RUN` ends it"
+"""Sentence for a writer whose turn does not come."""
 
 
 def read_file(path: Path | str, most: int = MOST_BYTES, *, follow: bool = False) -> bytes:
@@ -74,9 +78,7 @@ def need_database(path: Path, tables: Mapping[str, Iterable[str]]) -> None:
             guard(book)
             _need_tables(book, {name: list(columns) for name, columns in tables.items()})
     except sqlite3.Error as error:
-        raise VerificationFailed(
-            f"the ledger cannot be read ({error}); restore it from a copy of the run"
-        ) from None
+        raise unreadable(error) from None
 
 
 def need_regular_files(path: Path) -> None:
@@ -138,3 +140,24 @@ def _need_columns(book: sqlite3.Connection, name: str, columns: list[str]) -> No
             f"the table {name} of the ledger has other columns than {', '.join(columns)}; restore"
             " it from a copy of the run"
         )
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Turn an error of the database into a sentence: Stopped, or VerificationFailed."""
+    try:
+        yield
+    except (DatabaseError, sqlite3.DatabaseError) as error:
+        reason = str(getattr(error, "orig", error))
+        if "full" in reason or "disk I/O" in reason:
+            raise Stopped(FULL) from None
+        if "locked" in reason:
+            raise Stopped(HELD) from None
+        raise unreadable(reason) from None
+
+
+def unreadable(reason: object) -> VerificationFailed:
+    """Return the error for a ledger that cannot be read."""
+    return VerificationFailed(
+        f"the ledger cannot be read ({reason}); restore it from a copy of the run"
+    )

@@ -20,13 +20,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from configs.entries import Entry, StudyEntry
 from configs.errors import VerificationFailed
 from sandbox import budget, incident, keys, rest, rows
+from sandbox.address import NAME, read_address
 from sandbox.canonical import canonical
 from sandbox.files import append_line, read_last_lines, read_lines
 from sandbox.ledger import FILE, Ledger
+from sandbox.postgres import open_server
 
 LABEL = b"heirloop-checkpoint:"
 """Prefix of the signed bytes, so that a signature given for a head counts for nothing else."""
-HASH = "SELECT hash FROM entries WHERE sequence = :sequence"
+HASH = sa.text("SELECT hash FROM entries WHERE sequence = :sequence")
 FIELDS = ["count", "head", "sequence", "study"]
 
 
@@ -57,14 +59,17 @@ def open_ledger(
     durable: bool = True,
     loop: bool = False,
 ) -> Ledger:
-    """Open the ledger of a run, for reading or for writing.
+    """Open the ledger of a run, for reading or for writing; it may lie on a server.
 
     Before its first write it must extend every known head, and its accounts must be those of its
     entries. After each write a head is signed where this user holds the study secret. The `loop`
     does so at its own checkpoints.
     """
-    path = folder / FILE
-    ledger = Ledger.file(path, create=create, timeout=timeout, durable=durable)
+    if address := read_address(folder):
+        ledger, path = Ledger(open_server(address, timeout, durable, loop)), folder / NAME
+    else:
+        path = folder / FILE
+        ledger = Ledger.file(path, create=create, timeout=timeout, durable=durable)
     if not (create or loop or ledger.root()):
         raise VerificationFailed(f"{path} has no entry; restore it from a copy of the run")
     door = Door(ledger, folder, loop)
@@ -146,7 +151,7 @@ def _need_heads(
         head = last_head(key, name)
         if head is None:
             continue
-        stored = connection.exec_driver_sql(HASH, {"sequence": head["sequence"]}).scalar()
+        stored = connection.execute(HASH, {"sequence": head["sequence"]}).scalar()
         if head["study"] != root or stored != head["head"]:
             raise VerificationFailed(
                 f"the ledger is not the one that was signed: {name} holds a signed head of entry"

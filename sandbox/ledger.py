@@ -21,9 +21,9 @@ import sqlalchemy as sa
 from configs.entries import Entry, Fact, flatten, unflatten
 from configs.errors import VerificationFailed
 from sandbox.canonical import canonical, digest, read_back
-from sandbox.chain import GENESIS, chained, plain_errors
+from sandbox.chain import GENESIS, chained
 from sandbox.database import Database
-from sandbox.foreign import need_database
+from sandbox.foreign import need_database, plain_errors
 
 EARLIEST = datetime.min.replace(tzinfo=UTC)
 EPOCH = "1970-01-01T00:00:00.000+00:00"
@@ -80,12 +80,8 @@ class Transaction:
         return self._ledger.since(sequence, self.connection, self.sequence - 1)
 
     def execute(self, statement: str, values: Mapping[str, Any]) -> int:
-        """Run a statement that changes rows, in the driver's own words; return how many it changed.
-
-        The few statements of every job go past SQLAlchemy, at a third of the cost.
-        """
-        driver: Any = self.connection.connection.dbapi_connection
-        return int(driver.execute(statement, values).rowcount)
+        """Run a statement that changes rows; return how many it changed."""
+        return self._ledger.database.execute(self.connection, statement, values)
 
     def now(self) -> datetime:
         """Return the time of this transaction and of its entry."""
@@ -140,10 +136,8 @@ class Transaction:
 class Ledger:
     """A study's record. Opening checks the whole chain."""
 
-    def __init__(
-        self, url: str, *, create: bool, timeout: float = 60, durable: bool = True
-    ) -> None:
-        self._database = Database(url, timeout, durable)
+    def __init__(self, database: Database, *, create: bool = False) -> None:
+        self.database = database
         self._recent: list[Entry] = []
         self._last: Entry | None = None
         self._root = ""
@@ -153,7 +147,7 @@ class Ledger:
         self.after: Callable[[], object] = lambda: None
         with plain_errors():
             if create:
-                META.create_all(self._database.engine)
+                META.create_all(self.database.engine)
         self.entries()
 
     @classmethod
@@ -167,7 +161,7 @@ class Ledger:
         """
         if not create:
             need_database(path, {name: table.c.keys() for name, table in META.tables.items()})
-        return cls(f"sqlite:///{path}", create=create, timeout=timeout, durable=durable)
+        return cls(Database(f"sqlite:///{path}", timeout, durable), create=create)
 
     @classmethod
     def at(cls, folder: Path) -> "Ledger":
@@ -182,7 +176,7 @@ class Ledger:
         follows what was written.
         """
         self.before()
-        with plain_errors(), self._database.write() as connection:
+        with plain_errors(), self.database.write() as connection:
             with connection.begin():
                 yield (txn := Transaction(connection, self))
                 txn.flush()
@@ -201,7 +195,7 @@ class Ledger:
 
     def entries(self) -> list[Entry]:
         """Return all entries; read and check only the entries since the last call."""
-        with plain_errors(), self._database.engine.connect() as connection:
+        with plain_errors(), self.database.engine.connect() as connection:
             return self.entries_by(connection)
 
     def entries_by(self, connection: sa.Connection, upto: int = 2**53) -> list[Entry]:
@@ -221,11 +215,11 @@ class Ledger:
             # Within a transaction nobody else adds an entry, so that nobody is asked again.
             last = self._last.sequence if self._last else 0
             in_memory = self._recent and sequence + 1 >= self._recent[0].sequence
-            if in_memory and (last == upto or not self._database.has_news(last)):
+            if in_memory and (last == upto or not self.database.has_news(last)):
                 return self._after(sequence)
             if connection is not None:
                 return self._read_after(sequence, connection, upto)
-            with plain_errors(), self._database.engine.connect() as own:
+            with plain_errors(), self.database.engine.connect() as own:
                 return self._read_after(sequence, own, upto)
 
     def _read_after(self, sequence: int, connection: sa.Connection, upto: int) -> list[Entry]:
@@ -270,9 +264,9 @@ class Ledger:
 
     def read(self, query: Callable[[sa.Connection], Any]) -> Any:
         """Run a read on a connection."""
-        with plain_errors(), self._database.engine.connect() as connection:
+        with plain_errors(), self.database.engine.connect() as connection:
             return query(connection)
 
     def close(self) -> None:
         """Release the file."""
-        self._database.close()
+        self.database.close()

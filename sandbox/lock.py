@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from configs.errors import Stopped
@@ -24,6 +25,8 @@ class Lock:
 
     def __init__(self, folder: Path) -> None:
         self.name, self._files = f"{folder}/lock", list[int]()
+        self.let_go: Callable[[], None] = lambda: None
+        "lets go of a lock that lies elsewhere"
 
     def hold_folder(self, folder: Path) -> None:
         """Hold the run's folder, and write this process into its file `lock`.
@@ -60,6 +63,7 @@ class Lock:
 
     def close(self) -> None:
         """Let go of every lock."""
+        self.let_go()
         while self._files:
             os.close(self._files.pop())
 

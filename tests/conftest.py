@@ -20,6 +20,7 @@ import pytest
 from fakes import ONE_DIGIT, table
 from hypothesis import HealthCheck, settings
 from safetensors.numpy import save_file
+from servers import PASSWORD, Cluster, FilePlace, ServerPlace, find_programs
 from studies import execute
 
 from configs.errors import NoBox
@@ -105,6 +106,36 @@ def need_box(make, kind="namespace"):
         if kind in os.environ.get("HEIRLOOP_REQUIRE_BOX", "").split(","):
             raise
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def _cluster():
+    """Start a PostgreSQL cluster, or skip with the reason; HEIRLOOP_REQUIRE_BOX may require it."""
+
+    def find():
+        if programs := find_programs():
+            return programs
+        raise NoBox("no PostgreSQL or no psycopg; apt install postgresql, make .venv/servers")
+
+    made = Cluster(need_box(find, "postgres"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def cluster(_cluster, monkeypatch):
+    """Give a test the cluster, with the password where libpq looks for it."""
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    return _cluster
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def place(request, tmp_path):
+    """Give a test a place for a ledger: a file, and a database on a server."""
+    if request.param == "sqlite":
+        return FilePlace(tmp_path / "l.sqlite")
+    server = request.getfixturevalue("cluster")
+    return ServerPlace(server, server.new_database())
 
 
 @pytest.fixture

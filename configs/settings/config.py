@@ -14,6 +14,7 @@ from configs.build import need, parse
 from configs.errors import BadInput
 from configs.job import Limits
 from configs.objective import Objective
+from configs.reader import later
 from configs.recipe import Recipe, knob_values
 from configs.settings.box import Box
 from configs.settings.budget import Budget
@@ -61,6 +62,8 @@ class Config:
     "where it is mirrored"
     runs: str = "runs"
     "folder that holds the runs"
+    ledger: str = later("")
+    "URL of the PostgreSQL database that holds the ledger; empty: a file of the run's folder"
 
     def __post_init__(self) -> None:
         for name in ("train", "predict", "propose"):

@@ -8,7 +8,7 @@ from configs.settings.config import Config
 from loop.calibrate.forecast import forecast, list_payable, visible_gain
 from loop.command.claims import print_registered
 from loop.terminal import print_line, print_table
-from sandbox.ledger import FILE
+from sandbox.address import has_ledger
 
 
 def print_forecast(config: Config) -> None:
@@ -41,7 +41,7 @@ def print_forecast(config: Config) -> None:
 
 def need_generations(config: Config) -> None:
     """Refuse a new study whose plan pays for less than half of its generations, unless told so."""
-    begun = (Path(config.runs) / config.study.name / FILE).exists()
+    begun = has_ledger(Path(config.runs) / config.study.name)
     if config.study.accept_short or begun:
         return
     for arm, paid, rounds in list_payable(config):

@@ -31,11 +31,11 @@ from loop.terminal import (
     write_truth,
 )
 from sandbox import keys
+from sandbox.address import has_ledger
 from sandbox.canonical import digest
 from sandbox.files import replace_file
 from sandbox.foreign import read_file
 from sandbox.heads import open_ledger
-from sandbox.ledger import FILE as LEDGER
 
 
 @click.group()
@@ -84,7 +84,7 @@ def run_bench(overrides: tuple[str, ...], as_json: bool) -> None:
 @AS_JSON
 def show_bench(folder: Path, as_json: bool) -> None:
     """Print the figures of a gate that was tested, or of the canaries of an attended study."""
-    if (folder / SHEET).exists() or not (folder / LEDGER).exists():
+    if (folder / SHEET).exists() or not has_ledger(folder):
         _print(figures.measure(folder), as_json)
         return
     told = measure_canaries(folder)

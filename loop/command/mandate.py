@@ -12,7 +12,7 @@ from loop.people.advice import standing_classes
 from loop.people.requests import open_gate
 from loop.people.sign import sign_mandate, sign_unattended
 from loop.settings import compose_settings
-from sandbox.ledger import FILE
+from sandbox.address import has_ledger
 
 
 @click.group()
@@ -85,4 +85,4 @@ def _read_study(folder: Path | None, overrides: tuple[str, ...]) -> tuple[Config
         return rules.config, rules.version
     config = compose_settings(overrides)
     run = Path(config.runs) / config.study.name
-    return config, open_gate(run).memory.rules.version if (run / FILE).exists() else 1
+    return config, open_gate(run).memory.rules.version if has_ledger(run) else 1

@@ -21,9 +21,9 @@ from loop.verify import repair as repairs
 from loop.verify import replay as training
 from loop.verify import run as verification
 from loop.verify import statement
+from sandbox.address import has_ledger
 from sandbox.foreign import read_file
 from sandbox.heads import open_ledger
-from sandbox.ledger import FILE
 
 STATEMENT_BYTES = 4_000_000
 """Longest file for `heirloop compute --check`."""
@@ -61,7 +61,7 @@ def verify(folder: Path, heads: Path | None, read_only: bool, as_json: bool) -> 
 
 def _is_export(folder: Path) -> bool:
     """Tell whether a folder is an export and no run."""
-    if (folder / FILE).exists():
+    if has_ledger(folder):
         return False
     return (folder / "manifest.json").exists() or any(folder.glob("entries-*.jsonl"))
 

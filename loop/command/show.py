@@ -16,8 +16,8 @@ from loop.report.make import read_report
 from loop.report.short import write_answers
 from loop.study.root import read_config
 from loop.terminal import AS_JSON, RUN, print_answers, print_pairs
+from sandbox.address import has_ledger
 from sandbox.heads import open_ledger
-from sandbox.ledger import FILE
 
 
 @click.command()
@@ -28,7 +28,7 @@ def show(subject: str, folder: Path, as_json: bool) -> None:
     """Show what came of a run in five answers (heirloop show runs/quickstart), or a plan in full,
     with the nearest other weights of each scored replicate.
     """
-    if (Path(subject) / FILE).exists():
+    if has_ledger(Path(subject)):
         _show_answers(Path(subject), as_json)
     else:
         _show_plan(subject, folder, as_json)

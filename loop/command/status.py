@@ -16,10 +16,10 @@ from loop.people.advice import list_voters
 from loop.people.requests import open_gate
 from loop.terminal import AS_JSON, FOLDER, print_pairs, print_table
 from sandbox import control, incident
+from sandbox.address import has_ledger, list_runs
 from sandbox.budget import balances
 from sandbox.decision import unix
 from sandbox.gate import Gate
-from sandbox.ledger import FILE
 
 HALTS = {"stop": "stopped", "pause": "paused", "drill": "in a drill"}
 RECENT = 40
@@ -31,10 +31,10 @@ RECENT = 40
 @AS_JSON
 def status(folder: Path, as_json: bool) -> None:
     """Show where a run stands, or each run of a folder of runs."""
-    runs = [] if (folder / FILE).exists() else sorted(folder.glob(f"*/{FILE}"))
+    runs = [] if has_ledger(folder) else list_runs(folder)
     if runs:
         head = ["run", "state", "generation", "jobs left", "time left"]
-        print_table([_list_run(path.parent) for path in runs], head, as_json)
+        print_table([_list_run(run) for run in runs], head, as_json)
         return
     gate = open_gate(folder)
     facts = FactsReader(gate.ledger).facts()

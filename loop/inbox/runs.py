@@ -26,10 +26,10 @@ from loop.people.view import view_subject
 from loop.propose.table import proposer
 from loop.report.make import figure
 from sandbox import control, incident
+from sandbox.address import has_ledger, list_runs
 from sandbox.budget import balances
 from sandbox.decision import Request, Subject, unix
 from sandbox.gate import Gate
-from sandbox.ledger import FILE
 from sandbox.unsigned import new_approval
 
 PAGE = 50
@@ -223,7 +223,7 @@ class ServedRuns:
     """The runs of a folder, or the folder itself as a run; each is opened once and followed."""
 
     def __init__(self, folder: Path) -> None:
-        self._single = (folder / FILE).is_file()
+        self._single = has_ledger(folder)
         self.folder = folder.resolve()
         self._open: dict[str, ServedRun] = {}
         self._lock = threading.Lock()
@@ -236,7 +236,7 @@ class ServedRuns:
         """Return the names of all runs."""
         if self._single:
             return [self.folder.name]
-        return sorted(path.parent.name for path in self.folder.glob(f"*/{FILE}"))
+        return [run.name for run in list_runs(self.folder)]
 
     def open(self, name: str) -> ServedRun:
         """Return a run; raise BadInput for an unknown name.

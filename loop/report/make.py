@@ -18,10 +18,11 @@ from loop.report.happened import live_tables
 from loop.report.page import page
 from loop.report.shape import Report
 from loop.report.tell import report
+from sandbox.address import has_ledger
 from sandbox.canonical import canonical
 from sandbox.files import replace_file
 from sandbox.heads import open_ledger
-from sandbox.ledger import FILE, Ledger
+from sandbox.ledger import Ledger
 
 
 def summarize(ledger: Ledger, facts: Facts, folder: Path) -> dict[str, Any]:
@@ -63,7 +64,7 @@ def compare(folders: Sequence[Path], to: Path) -> Report:
 
     Raises BadInput where the folder is a run.
     """
-    if (to / FILE).exists():
+    if has_ledger(to):
         raise BadInput(
             f"--to is {str(to)!r}, a run, whose own report would be lost; name another folder"
         )

@@ -21,16 +21,18 @@ from loop.study import own_files
 from loop.study.box import make_box
 from loop.study.disk import need_local
 from loop.study.items import HeldOut
+from loop.study.ledger_place import settle
 from loop.study.root import begin
 from loop.study.running import Running
 from loop.study.simulated import SimulatedBox, simulated
 from loop.study.workers import Workers
 from sandbox import keys, tripwires
+from sandbox.address import has_ledger
 from sandbox.box.base import Box
 from sandbox.decision import decided, policy
 from sandbox.gate import Gate
 from sandbox.heads import open_ledger
-from sandbox.ledger import FILE, Ledger
+from sandbox.ledger import Ledger
 from sandbox.lock import Lock
 from sandbox.reconcile import reconcile
 from sandbox.run import Sandbox
@@ -70,7 +72,9 @@ def _open(config: Config, folder: Path, fresh: bool, box: Box, lean: bool) -> Ru
     folder.mkdir(parents=True, exist_ok=True)
     lock = _lock(folder)
     lasting = not simulated(config)
+    settle(folder, config.ledger, fresh)
     ledger = open_ledger(folder, create=fresh, durable=lasting, loop=True)
+    lock.let_go = ledger.database.drop_writer
     if fresh or not ledger.entries():
         begin(ledger, config, box)
     if lasting:  # simulated studies have the same root wherever they run
@@ -97,7 +101,7 @@ def _open(config: Config, folder: Path, fresh: bool, box: Box, lean: bool) -> Ru
 
 def _is_fresh(folder: Path) -> bool:
     """Tell whether the study begins now; refuse a run without its ledger."""
-    if (folder / FILE).exists():
+    if has_ledger(folder):
         return False
     if folder.exists() and any(path.name != "lock" for path in folder.iterdir()):
         raise VerificationFailed(

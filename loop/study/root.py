@@ -1,6 +1,7 @@
 """The study root: the first entry of a ledger, with pins of settings, keys, source and machine.
 
-Its hash names the study for good. `begin` writes it; `read_config` reads the settings in force.
+Its hash names the study for good, wherever its ledger lies. `begin` writes it; `read_config` reads
+the settings in force.
 """
 
 import os
@@ -47,7 +48,7 @@ def begin(
     halves = _inherited(config, secret, reviewers) if forked else pinned_reviewers(config, secret)
     machine = {"cpus": os.cpu_count(), "arch": platform.machine()}
     entry = StudyEntry(
-        config=config,
+        config=replace(config, ledger=""),
         decided=decided(config),
         secret=digest(secret),
         checkpoint_key=keys.public_hex(keys.signer(secret)),

@@ -15,9 +15,9 @@ from configs.entries import Entry, PlanEntry, PruneEntry, StudyEntry, facts_of
 from configs.errors import BadInput, VerificationFailed
 from loop.study.root import read_config
 from loop.verify.run import list_blobs, read_dropped, verify
+from sandbox.address import has_ledger
 from sandbox.files import append_line, read_lines
 from sandbox.heads import check_checkpoints, open_ledger, places
-from sandbox.ledger import FILE
 from sandbox.lock import Lock
 from sandbox.store import Store
 
@@ -28,7 +28,7 @@ def repair(folder: Path, copy: Path | None = None) -> dict[str, int]:
     `copy` is the folder of a copy of the run. Raises VerificationFailed with what is still wrong,
     Stopped where another process runs the study, and BadInput for a copy that is no run.
     """
-    if copy and not (copy / FILE).is_file():
+    if copy and not has_ledger(copy):
         raise BadInput(f"--from is {str(copy)!r}; it should be the folder of a copy of the run")
     with closing(Lock(folder)) as lock, closing(open_ledger(folder)) as ledger:
         lock.hold_folder(folder)

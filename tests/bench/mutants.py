@@ -46,7 +46,7 @@ GATES, PEOPLE = "tests/loop/test_gates.py", "tests/loop/test_people.py"
 OWN = "tests/loop/test_own_files.py"
 JUDGE = "tests/evals/test_judge.py tests/evals/test_judge_reference.py"
 RULES = "tests/evals/test_rules.py"
-HAMMERS = "test_ledger and not sixteen_processes and not looking_before"
+HAMMERS = "test_ledger and not many_processes and not looking_before"
 """Tests of the ledger but for many processes on one account, which are slow and left to chance."""
 SUBJECTS: dict[str, tuple[list[str], list[str], str]] = {
     "ledger": (
