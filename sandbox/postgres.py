@@ -10,18 +10,19 @@ import re
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import closing, suppress
 from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 
-from configs.errors import FULL, BadInput, HeirloopError, Stopped, VerificationFailed
+from configs.errors import BadInput, HeirloopError, Stopped, VerificationFailed
 from sandbox.address import Address
 from sandbox.database import Database
-from sandbox.foreign import HELD, ROW_BYTES, unreadable
+from sandbox.foreign import ROW_BYTES
 from sandbox.ledger import META
+from sandbox.postgres_errors import tell_of, told, where
 
 CONNECT = {
     "application_name": "heirloop",
@@ -106,12 +107,12 @@ class Server(Database):
 
         def begin(connection: sa.Connection) -> None:
             writes = connection.get_execution_options().get("writes")
-            with _told(url, connection):
+            with told(url, connection):
                 _driver(connection).execute(write if writes else SNAPSHOT)
 
         sa.event.listen(engine, "connect", open_driver)
         sa.event.listen(engine, "begin", begin)
-        sa.event.listen(engine, "handle_error", _tell_of(url))
+        sa.event.listen(engine, "handle_error", tell_of(url))
         return engine
 
     def execute(self, connection: sa.Connection, statement: str, values: Mapping[str, Any]) -> int:
@@ -133,7 +134,7 @@ class Server(Database):
 
     def _ask(self, query: str) -> Any:
         """Return the answer to a query of one value, outside every transaction."""
-        with self._asking, _told(self.address.url, None):
+        with self._asking, told(self.address.url, None):
             try:
                 if self._watch is None:
                     fairy = self.engine.raw_connection()
@@ -160,11 +161,11 @@ class Server(Database):
     def _claim(self, connection: sa.Connection) -> None:
         """Take the lock of the study's loop; raise Stopped if another loop has it."""
         end = time.monotonic() + CLAIM_SECONDS
-        with _told(self.address.url, connection):
+        with told(self.address.url, connection):
             while not _driver(connection).execute(CLAIM).fetchone()[0]:
                 if time.monotonic() > end:
                     raise Stopped(
-                        f"the study of {self.address.schema} on {_where(self.address.url)} is being"
+                        f"the study of {self.address.schema} on {where(self.address.url)} is being"
                         " run by another process, here or on another machine; wait for it or stop"
                         " it"
                     )
@@ -196,7 +197,7 @@ class Server(Database):
             raise VerificationFailed(f"entry {long} of the ledger is longer than any entry")
 
     def _need_columns(self, name: str, right: dict[str, str], found: dict[str, str]) -> None:
-        place = f"schema {self.address.schema} on {_where(self.address.url)}"
+        place = f"schema {self.address.schema} on {where(self.address.url)}"
         if not found:
             raise VerificationFailed(
                 f"there is no ledger in {place}: it has no table {name}; restore it from a backup"
@@ -215,7 +216,7 @@ def open_server(address: Address, timeout: float, durable: bool, loop: bool) -> 
     server.need_tables()
     if durable and server._ask("SHOW fsync") != "on":
         raise BadInput(
-            f"the server {_where(address.url)} runs with fsync off, and a loss of power would lose"
+            f"the server {where(address.url)} runs with fsync off, and a loss of power would lose"
             " entries; set fsync=on there"
         )
     if loop:
@@ -229,7 +230,7 @@ def create(address: Address) -> None:
     Raises BadInput where the schema holds a study already.
     """
     engine = make_engine(address.url)
-    sa.event.listen(engine, "handle_error", _tell_of(address.url))
+    sa.event.listen(engine, "handle_error", tell_of(address.url))
     schema = _quote(address.schema)
     try:
         with engine.begin() as connection:
@@ -238,7 +239,7 @@ def create(address: Address) -> None:
             META.create_all(connection)
             if connection.exec_driver_sql(LAST).scalar():
                 raise BadInput(
-                    f"the database {_where(address.url)} holds a study in schema"
+                    f"the database {where(address.url)} holds a study in schema"
                     f" {address.schema} already, and its run's folder is not here; put the folder"
                     " back, or choose another study.name"
                 )
@@ -266,60 +267,6 @@ def make_engine(url: str) -> sa.Engine:
         raise BadInput(
             "a ledger on PostgreSQL needs psycopg; install it with `pip install 'psycopg[binary]'`"
         ) from None
-
-
-@contextmanager
-def _told(url: str, connection: sa.Connection | None) -> Iterator[None]:
-    """Turn an error of the driver into a sentence; the connection is not used again."""
-    try:
-        yield
-    except HeirloopError:
-        raise
-    except Exception as error:
-        if connection is not None:
-            connection.invalidate()
-        raise explain(error, url) from None
-
-
-def _tell_of(url: str) -> Any:
-    """Return the listener that turns errors below SQLAlchemy into sentences."""
-
-    def tell(context: Any) -> None:
-        error = context.original_exception
-        if isinstance(error, context.dialect.dbapi.Error):
-            raise explain(error, url) from None
-
-    return tell
-
-
-def explain(error: Exception, url: str) -> HeirloopError:
-    """Return the sentence for an error of the server, the driver or the network."""
-    error = getattr(error, "orig", None) or error
-    state, where = str(getattr(error, "sqlstate", None) or ""), _where(url)
-    reason = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
-    match state[:2], state:
-        case ("53", "53100") | ("58", _):
-            return Stopped(FULL)
-        case _, "55P03":
-            return Stopped(HELD)
-        case ("42", "42P01" | "42703") | ("3F", _):
-            return unreadable(reason)
-        case _, "42501":
-            return Stopped(f"the server {where} does not allow it ({reason}); ask its owner")
-        case (("22" | "23" | "42" | "XX"), _):
-            return unreadable(reason)
-    return Stopped(
-        f"the ledger's server {where} does not answer as it should ({reason}); nothing was half"
-        " written: put the server, its address or PGPASSWORD right, and the same command goes on"
-        " where it was"
-    )
-
-
-def _where(url: str) -> str:
-    """Return a server and database as people name them."""
-    made = sa.make_url(url)
-    host = made.host or made.query.get("host")
-    return f"{host}{f':{made.port}' if made.port else ''}/{made.database}"
 
 
 def _driver(connection: sa.Connection) -> Any:

@@ -22,6 +22,7 @@ from sandbox.address import (
     write_address,
 )
 from sandbox.heads import open_ledger, open_server
+from sandbox.postgres_errors import explain
 
 
 @pytest.fixture
@@ -239,7 +240,7 @@ def test_a_server_that_is_not_as_named_is_one_sentence(made, monkeypatch):
 def test_an_error_of_a_server_is_one_sentence(state, kind, said):
     error = RuntimeError("first line\nsecond line.")
     error.sqlstate = state
-    made = postgres.explain(error, "postgresql://u@h:1/db")
+    made = explain(error, "postgresql://u@h:1/db")
     assert type(made) is kind and said in str(made) and "\n" not in str(made)
 
 
