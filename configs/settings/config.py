@@ -14,10 +14,12 @@ from configs.build import need, parse
 from configs.errors import BadInput
 from configs.job import Limits
 from configs.objective import Objective
+from configs.reader import later
 from configs.recipe import Recipe, knob_values
 from configs.settings.box import Box
 from configs.settings.budget import Budget
 from configs.settings.claims import need_measurable
+from configs.settings.faults import Faults
 from configs.settings.gates import Autonomy, Gates, Reviewer
 from configs.settings.programs import check_programs
 from configs.settings.proposer import Proposer
@@ -61,6 +63,8 @@ class Config:
     "where it is mirrored"
     runs: str = "runs"
     "folder that holds the runs"
+    faults: Faults = later(Faults())
+    "mishaps of production that befall it; absent: none"
 
     def __post_init__(self) -> None:
         for name in ("train", "predict", "propose"):
@@ -79,6 +83,7 @@ class Config:
             kind,
             "planted with task planted, table with task.table, and a real box with any other",
         )
+        self.faults.need_simulated(bool(stand_in))
         least = self.task.planned_cpu_us
         least = max(
             least * (LARGER if self.study.larger_replicates else 1), *map(self.compute, self.arms())
