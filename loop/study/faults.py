@@ -9,6 +9,7 @@ by the clock: a wait is charged as wall time.
 import hmac
 import math
 import random
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -29,6 +30,7 @@ LOST_BY = {"preempted": "preempted: a fault of the study", "lost": "lost: a faul
 TRIES = 3
 """Tries of a job; see sandbox.gate.grant.ATTEMPTS."""
 HOUR, MILLION = 3600, 1_000_000
+_ONE_AT_A_TIME = threading.Lock()
 
 
 def befalls(config: Config, arm: str) -> bool:
@@ -185,14 +187,17 @@ def find_absence(running: Running, digest: str, change_class: str) -> FaultEntry
 
 def record(running: Running, faults: Sequence[FaultEntry]) -> None:
     """Record faults that are not recorded yet; a quota cut lowers the arm's account with it."""
-    new = [fault for fault in faults if fault not in running.facts().faults]
-    if not new:
+    if not faults:
         return
-    with running.ledger.transaction() as txn:
-        for fault in new:
-            txn.append(fault)
-            if fault.fault == "quota":
-                quota.cut(txn, arm_account(fault.arm), fault.size)
+    with _ONE_AT_A_TIME:  # two campaigns may meet the same absence
+        new = [fault for fault in faults if fault not in running.facts().faults]
+        if not new:
+            return
+        with running.ledger.transaction() as txn:
+            for fault in new:
+                txn.append(fault)
+                if fault.fault == "quota":
+                    quota.cut(txn, arm_account(fault.arm), fault.size)
 
 
 def _place(plan: Plan) -> str:

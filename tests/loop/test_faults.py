@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import fabricated
 import pytest
 from crashes import flaws, kept
 from fakes import FakeBox, outcome
@@ -311,6 +312,19 @@ def test_a_spared_twin_has_the_same_luck_and_no_fault(tmp_path):
     counts = Counter(fault.fault for fault in told(cfg, FaultEntry))
     assert own["preempted"]["value"] == counts["preempted"]
     assert 0 < own["CPU lost"]["value"] < own["wall time lost"]["value"] < 1
+
+
+def test_a_table_s_jobs_are_lost_and_slow_too(tmp_path):
+    table = f"task.table={fabricated.write(tmp_path)}"
+    losses = ("faults.preempted.rate=0.3", "faults.slow.rate=0.5", "faults.queued.rate=0.3")
+    shape = ("study=tabulated", "study.name=t", "study.repeats=1", "study.generations=1")
+    cfg = compose_settings([*shape, table, "study.arms=[random]", *losses])
+    cfg = replace(cfg, runs=f"{tmp_path}/runs")
+    verify(play(cfg))
+    results = [result for tries in ends(cfg).values() for result in tries]
+    assert {result.charged_by for result in results} == {"table"}
+    assert sum(result.status == "box" for result in results) > 5
+    assert charged(cfg)["wall"] > charged(cfg)["cpu"]
 
 
 def test_a_study_without_faults_is_what_it_was_before_there_were_any():
