@@ -31,12 +31,14 @@ from loop.study.faults import (
     draw_absence,
     draw_cut,
     draw_for_job,
+    expect_cpu,
     expect_wall,
     is_too_late,
     tell_silence,
 )
 from loop.study.items import repeat_secret
 from loop.study.root import SCRIPTED, plain_secret
+from loop.study.simulated import PREDICT_US, PROPOSE_US
 from loop.verify.state import need
 from sandbox.decision import policy
 
@@ -73,6 +75,8 @@ class _Walk:
         self._starts = dict[str, tuple[StartEntry, list[FaultEntry]]]()
         self._asked, self._ended = list[Question](), list[tuple[str, int]]()
         self._closed = False
+        train_us = config.task.planned_cpu_us
+        self._charges = {"train": train_us, "predict": PREDICT_US, "propose": PROPOSE_US}
 
     def take_amended(self, fact: AmendedEntry) -> None:
         """Go on with the settings that people decided on."""
@@ -90,17 +94,26 @@ class _Walk:
         """Check what only the end can tell: that no drawn cut or absence is without its record."""
         for arm, repeat in self._ended:
             if arm not in (START, REFERENCE) and not variant(arm).programs:
-                most = self._config.study.rounds(arm)[0]
-                reached = count_generations(facts, (arm, repeat), most)
-                for generation in range(1, min(most, reached + 1) + 1):
+                for generation in range(1, self._reach(facts, arm, repeat) + 1):
                     self._need(self._draw_cut(arm, repeat, generation))
+        for fault in self._recorded:
+            reached = self._reach(facts, fault.arm, fault.repeat) if fault.fault == "quota" else 0
+            begun = fault.fault != "quota" or fault.generation <= reached
+            need(begun, f"a quota was cut before generation {fault.generation}, which never came")
         for question in self._asked if self._closed else ():
             self._need(self._draw_absence(*question))
+
+    def _reach(self, facts: Facts, arm: str, repeat: int) -> int:
+        """Return the last generation before which a campaign's quota may have been cut."""
+        most = self._config.study.rounds(arm)[0]
+        return min(most, count_generations(facts, (arm, repeat), most) + 1)
 
     def take_fault(self, fact: FaultEntry) -> None:
         """Check that a fault is drawn, and recorded once."""
         drawn = list[FaultEntry | None]()
         if fact.fault == "quota":
+            known = fact.arm in self._config.arms() and fact.repeat < self._config.study.repeats
+            need(known, "it names no campaign of the study")
             drawn = [self._draw_cut(fact.arm, fact.repeat, fact.generation)]
         elif fact.plan not in self._plans:
             raise VerificationFailed("it names no recorded plan")
@@ -139,6 +152,13 @@ class _Walk:
         charged = result.charged
         if result.charged_by not in ("plan", "table") or (result.status == "box" and not injected):
             return  # a real job has its own wall time
+        if result.charged_by == "plan":
+            own_us = self._charges[start.job.order.role]
+            need(
+                charged.cpu_us == expect_cpu(drawn, own_us),
+                f"it is charged {charged.cpu_us} microseconds of CPU; its faults leave"
+                f" {expect_cpu(drawn, own_us)}",
+            )
         wall_us = expect_wall(drawn, charged.cpu_us, start.job.limits)
         need(
             charged.wall_us == wall_us,

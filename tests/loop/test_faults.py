@@ -8,7 +8,7 @@ import fabricated
 import pytest
 from crashes import flaws, kept
 from fakes import FakeBox, outcome
-from studies import entries, mandate
+from studies import entries, mandate, read_facts
 from tampering import rewritten
 
 from configs.build import plain
@@ -31,6 +31,7 @@ from loop.measure import jobs
 from loop.settings import compose_settings
 from loop.study import faults
 from loop.study import open as study_open
+from loop.verify.faults import check_faults
 from loop.verify.run import verify
 from sandbox.box.base import Execution
 from sandbox.budget import balances
@@ -223,7 +224,7 @@ def test_a_quota_cut_lowers_the_account_and_ends_the_campaign_earlier(tmp_path):
         pytest.raises(VerificationFailed, match="limit that nobody decided on"),
     ):
         patch.setattr(faults.quota, "cut", lambda *_: None)
-        kept_whole = compose(tmp_path / "2", *more, "faults.quota.rate=1")
+        kept_whole = compose(tmp_path / "2", "faults.quota.rate=1")
         verify(play(kept_whole))
 
 
@@ -362,20 +363,69 @@ def test_verify_refuses_a_record_that_is_not_what_the_secret_draws(hit):
             verify(copy)
         return str(error.value)
 
+    larger = cut_of(lines)["size"] + 1
+    assert "limit that nobody decided on" in change("fault", is_cut, size=larger)
+    result = next(e.body for e in reversed(lines) if e.kind == "job" and is_ok(e.body))["result"]
+    lost = result | {"status": "box", "detail": faults.LOST_BY["lost"], "outputs": {}}
+    assert "fault that was not drawn" in change("job", is_ok, result=lost)
+
+
+def is_cut(body):
+    return body["fault"] == "quota"
+
+
+def cut_of(lines):
+    return next(e.body for e in reversed(lines) if e.kind == "fault" and is_cut(e.body))
+
+
+def is_ok(body):
+    return body["result"]["detail"] == "exit 0"
+
+
+def test_each_fault_is_held_against_the_secret_entry_by_entry(hit):
+    folder, cfg = hit
+    lines, facts = entries(cfg), read_facts(folder)
+    check_faults(lines, facts, None)
+
+    def refused(kind, key, value, edited):
+        """Take the first fact of a kind out, or change it; return why the ledger is refused."""
+        first = next(e.place for e in lines if e.kind == kind and key(e.body) == value)
+        changed = [
+            replace(line, body=edited(line.body)) if line.place == first else line
+            for line in lines
+            if edited or line.place != first
+        ]
+        with pytest.raises(VerificationFailed) as error:
+            check_faults(changed, facts, None)
+        return str(error.value)
+
     for name in FAULTS:
-        of_kind = lambda body, name=name: body["fault"] == name  # noqa: E731
-        size = next(e.body for e in lines if e.kind == "fault" and of_kind(e.body))["size"]
-        wrong = change("fault", of_kind, size=size + 1)
-        assert f"the secret draws no such fault ({name})" in wrong or "nobody decided" in wrong
-    result = lambda body: body["result"]["detail"] == "exit 0"  # noqa: E731
-    job = next(e.body for e in reversed(lines) if e.kind == "job" and result(e.body))["result"]
-    told_lost = job | {"status": "box", "detail": faults.LOST_BY["lost"], "outputs": {}}
-    assert "fault that was not drawn" in change("job", result, result=told_lost)
+        assert f"draws a fault ({name})" in refused("fault", name_of, name, None)
+        larger = refused("fault", name_of, name, lambda body: body | {"size": body["size"] + 1})
+        assert f"the secret draws no such fault ({name})" in larger
+    nobody = refused("fault", name_of, "quota", lambda body: body | {"arm": "nobody"})
+    assert "no campaign of the study" in nobody
+    detail = faults.LOST_BY["preempted"]
+    assert "its faults leave" in refused("job", detail_of, detail, charged_nothing)
+
+
+def charged_nothing(body):
+    charged = body["result"]["charged"] | {"cpu_us": 1, "wall_us": 1}
+    return body | {"result": body["result"] | {"charged": charged}}
+
+
+def name_of(body):
+    return body["fault"]
+
+
+def detail_of(body):
+    return body["result"]["detail"]
 
 
 def test_verify_refuses_a_study_whose_faults_were_not_recorded(tmp_path, monkeypatch):
     for name in ("preempted", "quota", "away"):
-        cfg = compose(tmp_path / name, *REVIEWED, f"faults.{name}.rate=1")
+        more = REVIEWED if name == "away" else ["study.final_replicates=0"]
+        cfg = compose(tmp_path / name, *more, f"faults.{name}.rate=1")
         with monkeypatch.context() as patch:
             patch.setattr(faults, "record", lambda running, drawn: None)
             folder = play(cfg)
