@@ -239,9 +239,12 @@ class FaultyBox:
 def let_happen(faults: Sequence[FaultEntry], outcome: Outcome, limits: Limits) -> Outcome:
     """Return the outcome of a job with its faults: what is lost is the box's failure."""
     sizes = {fault.fault: fault.size for fault in faults}
-    parts = ("cpu_us", "startup_cpu_us", "wall_us")
-    charged = {part: expect_cpu(faults, getattr(outcome, part)) for part in parts}
-    outcome = replace(outcome, **charged)
+    outcome = replace(
+        outcome,
+        cpu_us=expect_part(faults, outcome.cpu_us),
+        startup_cpu_us=expect_part(faults, outcome.startup_cpu_us),
+        wall_us=expect_part(faults, outcome.wall_us),
+    )
     for fault in LOSING:
         if fault in sizes:
             outcome = replace(outcome, status="box", detail=LOST_BY[fault], files={})
@@ -256,10 +259,10 @@ def _wall_parts(sizes: dict[FaultName, int], wall_us: int) -> Iterator[int]:
     yield sizes.get("queued", 0)
 
 
-def expect_cpu(faults: Sequence[FaultEntry], cpu_us: int) -> int:
-    """Return what a job is charged of the CPU time that it takes as a whole."""
+def expect_part(faults: Sequence[FaultEntry], whole_us: int) -> int:
+    """Return what a job is charged of the time that it takes as a whole."""
     done = next((fault.size for fault in faults if fault.fault == "preempted"), MILLION)
-    return cpu_us * done // MILLION
+    return whole_us * done // MILLION
 
 
 def expect_wall(faults: Sequence[FaultEntry], cpu_us: int, limits: Limits) -> int:

@@ -31,7 +31,7 @@ from loop.study.faults import (
     draw_absence,
     draw_cut,
     draw_for_job,
-    expect_cpu,
+    expect_part,
     expect_wall,
     is_too_late,
     tell_silence,
@@ -155,9 +155,9 @@ class _Walk:
         if result.charged_by == "plan":
             own_us = self._charges[start.job.order.role]
             need(
-                charged.cpu_us == expect_cpu(drawn, own_us),
+                charged.cpu_us == expect_part(drawn, own_us),
                 f"it is charged {charged.cpu_us} microseconds of CPU; its faults leave"
-                f" {expect_cpu(drawn, own_us)}",
+                f" {expect_part(drawn, own_us)}",
             )
         wall_us = expect_wall(drawn, charged.cpu_us, start.job.limits)
         need(
