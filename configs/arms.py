@@ -1,6 +1,6 @@
 """Arms of a study: the variants of the loop that settings, loop and instruments share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 START = "start"
@@ -121,6 +121,8 @@ class Arm:
     """
     rule: Literal["", "greedy"] = ""
     "rule of acceptance of its own; empty: the objective's"
+    spared: bool = False
+    "whether the study's faults spare it (group `faults`): the twin of an arm that has them"
 
 
 ARMS: dict[str, Arm] = {
@@ -163,6 +165,14 @@ differ in the compute of a round (configs.settings.study.Study.rounds). Arms `ev
 """
 
 
+SPARED = {name: f"{name}_spared" for name in ("self", "scrambled", "random")}
+"""Arm -> its twin that has none of the study's faults."""
+ARMS |= {
+    twin: replace(ARMS.get(name) or Arm(proposer=name), spared=True)
+    for name, twin in SPARED.items()
+}
+
+
 KEEPING = ("agent_greedy", "agent")
 """The same agent under a rule that keeps whatever looks better, and under the objective's."""
 
@@ -185,6 +195,11 @@ CELLS: dict[str, Arm] = {name: ARMS[name] for name in ("self", "refit", "frozen"
 They are: the weights themselves; generation 0's recipe on the same history, on its own, and on
 permuted outcomes.
 """
+
+
+def without_twin(arm: str) -> str:
+    """Return the arm whose luck an arm has: a spared twin draws what the arm with faults draws."""
+    return next((name for name, twin in SPARED.items() if twin == arm), arm)
 
 
 def variant(arm: str) -> Arm:

@@ -20,6 +20,7 @@ from loop.facts.facts import Facts
 from loop.facts.places import Invalid
 from loop.people import advice, stand_in
 from loop.plan import Draft, Planned, make_plan
+from loop.study.faults import find_allowance
 from loop.study.running import Charge, Running, charge_proposer
 from loop.study.simulated import bundle_of
 from sandbox.budget import look, look_account
@@ -80,13 +81,12 @@ class Campaign:
 
         Planned compute decides; the charges of a machine do not.
         """
-        study = self.running.config.study
-        if not study.plan_trainings:
-            return True
+        allowance = find_allowance(self.running, *self.key, generation)
+        if not allowance:
+            return allowance is None
         trainings = self.facts().trainings[self.key]
         spent = sum(count for at, count in trainings.items() if at < generation)
-        worst = self.running.config.worst(self.arm, generation)
-        return spent + worst <= study.allowance(self.arm)
+        return spent + self.running.config.worst(self.arm, generation) <= allowance
 
     def selects(self, generation: int) -> bool:
         """Tell whether a generation chooses its champion on proposing skill."""
@@ -307,6 +307,7 @@ def _wait_for_decision(campaign: Campaign, planned: Planned, act: Act) -> None:
             return
         except NeedsHuman as error:
             request_decision(campaign, planned, act)
+            stand_in.need_present(running, planned.digest, change_class)
             # The request may have met a cap, or another campaign got the answer: look again.
             if stand_in.answer(running) or not requested:
                 requested = True

@@ -20,6 +20,7 @@ from loop.propose.history import write_notebook
 from loop.propose.programs.archive import compare_with_first, grow_archive
 from loop.propose.skill import measure_skill
 from loop.propose.view import draw
+from loop.study.faults import cut_quota
 
 CLOSING: dict[Purpose, str] = {
     "final": "closing look",
@@ -40,6 +41,7 @@ def run_campaign(campaign: Campaign) -> None:
         grow_archive(campaign)
         return
     for number in range(campaign.reached(), campaign.shape()[0] + 1):
+        cut_quota(campaign.running, *campaign.key, number)
         if campaign.key in campaign.facts().spent or not campaign.affords(number):
             break
         generation(campaign, number)

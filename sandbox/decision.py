@@ -94,10 +94,9 @@ class Request:
 
 
 def decided(config: Config) -> str:
-    """Return the digest of the settings of people. Box and tracker are no part of it."""
-    whole = plain(config)
-    names = ("study", "task", "objective", "budget", "gates", "autonomy", "reviewer", "proposer")
-    return digest({name: whole[name] for name in names})
+    """Return the digest of the settings of people. Box, tracker and folder are no part of it."""
+    places = ("box", "tracker", "runs")
+    return digest({name: part for name, part in plain(config).items() if name not in places})
 
 
 def policy(entries: list[Entry]) -> Policy:

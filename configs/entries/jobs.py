@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from configs.reader import later
 from configs.records import Amount, Call, Grant, Job, JobResult, ModelReply, PlanRole, Split
+from configs.settings.faults import FaultName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +77,36 @@ class StartEntry:
     "paying accounts, each with the whole reservation; absent in format 1"
     reserved: Amount | None = later(None)
     "the worst case, reserved with this entry; absent in format 1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultEntry:
+    """A fault of production was drawn (group `faults`), and takes effect after this entry.
+
+    One of a job stands before the job's start, a quota cut before its generation.
+    """
+
+    kind: ClassVar[str] = "fault"
+    fault: FaultName
+    "the fault"
+    arm: str
+    "arm that it befalls"
+    repeat: int
+    "campaign of the arm, from 0"
+    generation: int
+    "generation of the plan, or the generation before which a quota is cut"
+    size: int
+    """queued: microseconds of waiting; preempted: millionths of the job that are done; slow:
+    millionths of wall time more; lost: 1; quota: CPU-microseconds cut; away: seconds to the answer
+    """
+    plan: str = later("")
+    "digest of the plan; absent for a quota cut"
+    what: str = later("")
+    "role of the job, or class of the decision; absent for a quota cut"
+    index: int = later(0)
+    "number of the job within its role; absent: 0"
+    attempt: int = later(0)
+    "try of the job; absent: 0, the first"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ from configs.entries.jobs import (
     CallEntry,
     DataEntry,
     DoorEntry,
+    FaultEntry,
     GrantEntry,
     JobEntry,
     LookEntry,
@@ -83,6 +84,7 @@ Fact = (
     | CallEntry
     | AnswerEntry
     | DoorEntry
+    | FaultEntry
     | LookEntry
     | ScoreEntry
     | VerdictEntry
@@ -135,6 +137,7 @@ KINDS: dict[str, type[Fact]] = {
     "call": CallEntry,
     "answer": AnswerEntry,
     "door": DoorEntry,
+    "fault": FaultEntry,
     "look": LookEntry,
     "score": ScoreEntry,
     "verdict": VerdictEntry,

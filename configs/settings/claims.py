@@ -22,6 +22,7 @@ from configs.arms import (
     PARALLEL,
     REFERENCE,
     SELECTING,
+    SPARED,
 )
 from configs.build import need
 from configs.errors import BadInput
@@ -157,6 +158,13 @@ _PROGRAMS = {
         for one, other in combinations(EVOLVING, 2)
     },
 }
+_FAULTS = {
+    **{f"between, faults, cost of {arm}": Needs(arms=(arm, twin)) for arm, twin in SPARED.items()},
+    "between, faults, closure, with minus without": Needs(
+        arms=("self", "scrambled", SPARED["self"], SPARED["scrambled"])
+    ),
+    "arms, {arm}, faults, CPU lost": Needs(arms=("{arm}",), settings=()),
+}
 INSTRUMENTS: dict[str, Needs] = {
     "between, self minus {arm}": Needs(arms=("self", "{arm}")),
     **{f"between, {name}": Needs(arms=("self", *arms)) for name, arms in _TWINS.items()},
@@ -181,6 +189,7 @@ INSTRUMENTS: dict[str, Needs] = {
     **_TEAMS,
     **_DATABASE,
     **_PROGRAMS,
+    **_FAULTS,
     "arms, self, compute x proposals": Needs(arms=("self", LONGER, "more_proposals", BOTH)),
     "arms, {arm}, gain": Needs(arms=("{arm}",)),
     "arms, {arm}, gain ratio": Needs(arms=("{arm}",), neutral=1.0),

@@ -19,6 +19,7 @@ from configs.recipe import Recipe, knob_values
 from configs.settings.box import Box
 from configs.settings.budget import Budget
 from configs.settings.claims import need_measurable
+from configs.settings.faults import Faults
 from configs.settings.gates import Autonomy, Gates, Reviewer
 from configs.settings.programs import check_programs
 from configs.settings.proposer import Proposer
@@ -64,6 +65,8 @@ class Config:
     "folder that holds the runs"
     ledger: str = later("")
     "URL of the PostgreSQL database that holds the ledger; empty: a file of the run's folder"
+    faults: Faults = later(Faults())
+    "mishaps of production that befall it; absent: none"
 
     def __post_init__(self) -> None:
         for name in ("train", "predict", "propose"):
@@ -82,6 +85,7 @@ class Config:
             kind,
             "planted with task planted, table with task.table, and a real box with any other",
         )
+        self.faults.need_simulated(bool(stand_in))
         least = self.task.planned_cpu_us
         least = max(
             least * (LARGER if self.study.larger_replicates else 1), *map(self.compute, self.arms())

@@ -1,5 +1,6 @@
 """How far did a campaign come, and why did it end? Read from the ledger's facts alone."""
 
+from configs.entries import FaultEntry
 from configs.settings.config import Config
 from loop.facts.facts import Facts
 from loop.facts.places import Campaign
@@ -26,7 +27,14 @@ def describe_end(facts: Facts, campaign: Campaign, config: Config) -> str:
     after = f"after {lived} of {planned} generations"
     if campaign in facts.spent:
         return f"its proposals are used up {after}: {facts.spent[campaign]}"
-    return f"its plan of {study.allowance(arm)} trainings is used up {after}"
+    cut_us = sum(one.size for one in facts.faults if _cuts(one, campaign))
+    less = f", less {cut_us // config.compute(arm)} by quota cuts," if cut_us else ""
+    whole = f"{study.allowance(arm)} trainings" if study.allowance(arm) else "compute"
+    return f"its plan of {whole}{less} is used up {after}"
+
+
+def _cuts(fault: FaultEntry, campaign: Campaign) -> bool:
+    return fault.fault == "quota" and (fault.arm, fault.repeat) == campaign
 
 
 def ended_early(facts: Facts, campaign: Campaign, config: Config) -> bool:

@@ -18,6 +18,7 @@ from configs.entries import (
     DecisionEntry,
     EndEntry,
     Entry,
+    FaultEntry,
     HandedEntry,
     HistoryEntry,
     InvalidEntry,
@@ -36,7 +37,7 @@ from configs.entries import (
     VerdictEntry,
 )
 from configs.records import CONFIRM, NOTES, JobResult, ModelReply, Plan, Scores, Verdict, name_split
-from loop.facts.places import SELECTING, Campaign, Invalid, Place, Selecting, Slot
+from loop.facts.places import SELECTING, Campaign, Invalid, Place, Selecting, Slot, is_training
 
 
 @dataclass(slots=True)
@@ -93,6 +94,8 @@ class Facts:
     "(split, plan) of every look"
     openings: dict[str, OpeningEntry] = field(default_factory=dict)
     "unseal plan -> the opening of sealed"
+    faults: set[FaultEntry] = field(default_factory=set)
+    "faults of production that were drawn"
     probes: dict[str, str] = field(default_factory=dict)
     "digest of a canary or its twin -> commitment to its part"
     ended: set[Campaign] = field(default_factory=set)
@@ -157,7 +160,7 @@ class Facts:
 
     def _fold_job(self, fact: JobEntry, sequence: int) -> None:
         slot, plan = (fact.plan, fact.role, fact.index), self.plans[fact.plan]
-        if slot not in self.results and _counts_as_training(fact.role, plan):
+        if slot not in self.results and is_training(fact.role, plan):
             self.trainings[plan.arm, plan.repeat][plan.generation] += 1
         self.results[slot] = fact.result, sequence
 
@@ -279,11 +282,6 @@ class Facts:
         return {digest: self.plans[digest] for digest in dict.fromkeys(digests)}
 
 
-def _counts_as_training(role: str, plan: Plan) -> bool:
-    trains = role in ("train", "champion-train", "propose")
-    return trains and plan.purpose in ("baseline", "candidate", "trial", "propose", "select")
-
-
 _FOLDS: dict[str, Callable[[Facts, Any, int], None]] = {
     StudyEntry.kind: Facts._fold_study,
     PlanEntry.kind: Facts._fold_plan,
@@ -306,6 +304,7 @@ _FOLDS: dict[str, Callable[[Facts, Any, int], None]] = {
     LookEntry.kind: Facts._fold_look,
     OpeningEntry.kind: Facts._fold_opening,
     ProbeEntry.kind: Facts._fold_probe,
+    FaultEntry.kind: lambda facts, fact, _: facts.faults.add(fact),
     CampaignEndEntry.kind: Facts._fold_campaign_end,
     EndEntry.kind: Facts._fold_end,
 }

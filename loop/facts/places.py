@@ -63,3 +63,9 @@ class Selecting:
         for arm, repeat, generation in list(self.chosen):
             if generation == last.get((arm, repeat)) and (arm, repeat) not in ended:
                 del self.chosen[arm, repeat, generation]
+
+
+def is_training(role: str, plan: Plan) -> bool:
+    """Tell whether a job counts as a training of its generation; to propose is one too."""
+    trains = role in ("train", "champion-train", "propose")
+    return trains and plan.purpose in ("baseline", "candidate", "trial", "propose", "select")

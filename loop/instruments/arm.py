@@ -21,6 +21,7 @@ from evals.closure import (
 from evals.drift import at_end
 from evals.evolving import describe_programs
 from evals.excess import excess
+from evals.faults import describe_faults
 from evals.foretold import calibration
 from evals.growth import growth
 from evals.intervals import Figure, mean, missing, share
@@ -58,6 +59,7 @@ def measure_arm(
         **_ablation(records, arm),
         **_proposing(records, arm),
         **_drift(records, arm),
+        **_faults(records, arm),
     }
 
 
@@ -151,6 +153,12 @@ def _growth(arms: Mapping[str, Curve], arm: str) -> dict[str, Any]:
 def _drift(records: Records, arm: str) -> dict[str, Any]:
     """Return how far the arm's last champions moved in constraints and slices."""
     return {"drift": at_end(records.drifts[arm])} if records.drifts.get(arm) else {}
+
+
+def _faults(records: Records, arm: str) -> dict[str, Any]:
+    """Return the faults of production that befell the arm, and what they took."""
+    befallen = records.faults.get(arm)
+    return {"faults": describe_faults(befallen)} if befallen else {}
 
 
 def _proposing(records: Records, arm: str) -> dict[str, Figure]:

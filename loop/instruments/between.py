@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from configs.arms import EVOLVE, FREE, KEEPING, PARALLEL, SELECTING
+from configs.arms import EVOLVE, FREE, KEEPING, PARALLEL, SELECTING, SPARED
 from configs.metrics import METRICS
 from configs.tokens import FIRST_VALUE, layout
 from evals.amplify import both, decline, effect_apart, effects, rounds_against_one
@@ -21,6 +21,7 @@ from evals.equivalents import (
     rate_ratio,
 )
 from evals.evolving import compare_databases
+from evals.faults import compare_spared
 from evals.intervals import Figure, cap_at_ceiling, missing
 from evals.keeping import compare_keeping
 from evals.parallel import compare_teams
@@ -30,7 +31,11 @@ from evals.retention import Guard
 from loop.instruments.gather import Records
 
 REFERENCES = ("random", "local", "tpe", "evolve")
-OPTIONAL = (*FREE.values(), *(arm for names in PARALLEL.values() for arm in names[:2]))
+OPTIONAL = (
+    *FREE.values(),
+    *SPARED.values(),
+    *(arm for names in PARALLEL.values() for arm in names[:2]),
+)
 """Arms that few studies have; without them nothing is said of them."""
 PARTS = {"a quarter of the plan": 0.25, "half of the plan": 0.5, "the whole plan": 1.0}
 """Parts of the plan at which compute-equivalent gains are read.
@@ -80,6 +85,8 @@ def compare_arms(records: Records, evidence: Evidence, cpu_us: float) -> dict[st
     for name, figure in skill_effects(evidence).items():
         figures[f"{name} effect"] = figure
     figures |= amplify(records, arms, cpu_us)
+    if spared := compare_spared(arms, cpu_us):
+        figures["faults"] = spared
     if records.programs:
         figures["programs"] = compare_programs(records.programs)
     return {**figures, **equivalents(records, arms, cpu_us)}

@@ -20,6 +20,7 @@ from evals.amplify import Skill
 from evals.arms import Gain
 from evals.closure import Event
 from evals.drift import Drift
+from evals.faults import Befallen
 from evals.loss import PlanFact
 from evals.oversight import SignedDecision
 from evals.pace import Effort
@@ -41,6 +42,7 @@ from loop.instruments.closure import (
     wall_seconds,
 )
 from loop.instruments.drift import read_drift
+from loop.instruments.faults import read_faults
 from loop.instruments.gains import (
     baseline_level,
     longer_gain,
@@ -75,6 +77,8 @@ class Records:
     "arm -> fates of its proposals, in the objective's unit"
     held: dict[str, tuple[Held, ...]]
     "arm -> gains per rung, on the unbounded scale"
+    faults: dict[str, tuple[Befallen, ...]] = field(default_factory=dict)
+    "arm -> the faults of production of each campaign; empty where they spare it, or there are none"
     programs: dict[str, tuple[Compared, ...]] = field(default_factory=dict)
     "arm -> the best proposer program of each archive beside the first"
     references: tuple[Held, ...] = ()
@@ -191,6 +195,7 @@ def gather(runs: Sequence[Run]) -> Records:
             for arm in arms
             if variant(arm).selects
         },
+        faults={arm: tuple(f for run in runs for f in read_faults(run, arm)) for arm in arms},
         programs={
             arm: tuple(one for run in ended for one in read_compared(run, arm))
             for arm in arms

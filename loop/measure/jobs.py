@@ -14,6 +14,7 @@ from configs.recipe import Recipe
 from configs.records import Grant, Input, Job, JobResult, Plan, PlanRole, stage
 from evals.data import replicate_seed
 from loop.plan import Planned
+from loop.study.faults import prepare_job
 from loop.study.running import Running
 from sandbox.door.doors import COUNTED, DooredBox, Doors
 from sandbox.gate import Halted
@@ -124,7 +125,7 @@ def run_job(
             if make_doors:
                 _run_with_doors(running, job, grant, cpu, make_doors())
             else:
-                run(running.sandbox, job, grant, cpu)
+                run(prepare_job(running, grant), job, grant, cpu)
         except Halted as halted:
             running.wait(halted)
         except Lapsed as lapsed:

@@ -15,10 +15,11 @@ from typing import get_args
 
 from configs.build import plain, strict_json
 from configs.entries import ProbeEntry
-from configs.errors import BadInput
+from configs.errors import BadInput, Denied
 from configs.records import Plan, ReviewerAnswer
 from evals.oversight import PAIRS, Pair
 from loop.facts.canaries import commit_to, is_canary
+from loop.study.faults import find_absence, is_too_late, tell_silence
 from loop.study.root import SCRIPTED, scripted_key
 from loop.study.running import Running
 from sandbox import keys
@@ -96,10 +97,23 @@ def answer(running: Running) -> int:
     with _ONE_AT_A_TIME:
         gate = running.gate.refresh()
         before = sum(approval.reviewer == SCRIPTED for approval in gate.memory.approvals.values())
-        waiting = [request for request in gate.pending() if not _is_answered(gate, request)]
+        waiting = [r for r in gate.pending() if not _is_answered(gate, r) and _is_there(running, r)]
         for number, request in enumerate(waiting, before):
             _decide(running, request, number)
         return len(waiting)
+
+
+def need_present(running: Running, subject: str, change_class: str) -> None:
+    """Raise Denied where the scripted reviewer is away until the gate's timer ends."""
+    absence = find_absence(running, subject, change_class)
+    if absence and is_too_late(running.config, absence):
+        raise Denied(tell_silence(running.config))
+
+
+def _is_there(running: Running, request: Request) -> bool:
+    """Tell whether the scripted reviewer answers a request in time, late or not."""
+    absence = find_absence(running, request.subject, request.change_class)
+    return absence is None or not is_too_late(running.config, absence)
 
 
 def _is_answered(gate: Gate, request: Request) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
-from configs.arms import START, variant
+from configs.arms import START, variant, without_twin
 from configs.build import plain
 from configs.entries import NotebookEntry
 from configs.history import History, Trial, notebook
@@ -100,7 +100,7 @@ def view_of(campaign: Campaign, generation: int, index: int) -> ProposerView:
     bundles = {history.champion_source, *(trial.source for trial in history.trials)}
     store = campaign.running.store
     sources = {name: store.get_bundle(name)["models/train.py"].decode() for name in bundles}
-    place = f"{campaign.arm}:{campaign.repeat}:{generation}:{index}"
+    place = f"{without_twin(campaign.arm)}:{campaign.repeat}:{generation}:{index}"
     return ProposerView(
         history=history,
         sources=sources,

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from configs.arms import without_twin
 from configs.settings.config import Config
 from evals.simulate import write_proposal
 from loop.propose.view import ProposerView
@@ -19,4 +20,4 @@ def write(config: Config, arm: str, repeat: int, view: ProposerView) -> str:
         noise = world.noise * float(np.random.default_rng(seed).standard_normal())
         push = noise if arm == "planted" else -noise
     step = round(1000 * champion.warmup)
-    return write_proposal(world, arm, champion, step, view.generation - 1, push)
+    return write_proposal(world, without_twin(arm), champion, step, view.generation - 1, push)

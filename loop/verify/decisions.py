@@ -210,6 +210,7 @@ def _check_amended(replay: Replay, fact: AmendedEntry) -> None:
         "it is not what people decided on",
     )
     _check_reviewers(replay, fact.reviewers)
+    replay.cuts.clear()  # people set every limit anew
     version = replay.memory.rules.version + 1
     need(fact.version == version, f"its version is {fact.version}; it should be {version}")
 
@@ -244,6 +245,7 @@ CHECKS: dict[str, Callable[[Replay, Any], None]] = {
     "grant": work.check_grant,
     "start": work.check_start,
     "job": work.check_job,
+    "fault": work.check_fault,
     "call": work.check_call,
     "answer": work.check_answer,
     "verdict": work.check_verdict,

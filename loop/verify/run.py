@@ -40,6 +40,7 @@ from configs.records import Amount
 from loop.facts.reader import FactsReader
 from loop.verify import heads, recompute
 from loop.verify.decisions import rederive
+from loop.verify.faults import check_faults
 from loop.verify.fork import check_fork
 from loop.verify.origins import check_origins
 from loop.verify.programs import check_programs
@@ -119,6 +120,7 @@ def verify(folder: Path, copy: Path | None = None) -> dict[str, Any]:
     secret = recompute.find_secret(entries)
     check_selections(entries, secret)
     check_programs(entries, store, secret)
+    check_faults(entries, facts, secret)
     return {
         "entries": entries[-1].sequence,
         "checkpoints": [len(place) for place in signed],

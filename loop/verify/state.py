@@ -36,6 +36,8 @@ class Replay:
     "nonces of begun jobs and calls"
     limits: dict[str, Amount] = field(default_factory=dict)
     "limit required of each account"
+    cuts: dict[str, int] = field(default_factory=dict)
+    "CPU-microseconds that quota cuts took from each account since the last amendment"
     before_retries: dict[str, Amount] = field(default_factory=dict)
     "limit of an approval's account before edition 3, which pays a killed job again"
     balances: Balances = field(default_factory=dict)

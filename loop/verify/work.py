@@ -8,6 +8,7 @@ from configs.entries import (
     AnswerEntry,
     CallEntry,
     EndEntry,
+    FaultEntry,
     GrantEntry,
     JobEntry,
     LimitEntry,
@@ -20,7 +21,7 @@ from configs.entries import (
 from configs.records import AGENT, NOTES, Amount, Grant, Job, Plan, module_of
 from loop.verify import inputs
 from loop.verify.state import Replay, need
-from sandbox import budget, call
+from sandbox import budget, call, quota
 from sandbox.canonical import digest
 from sandbox.gate import grant as grants
 from sandbox.gate import launch
@@ -32,7 +33,17 @@ def check_limits(replay: Replay, fact: StudyEntry | LimitEntry) -> None:
     limits = budget.study_limits(config.budget, config.payers(), config.gates.unattended)
     if replay.memory.rules.format == 1:
         del limits[budget.UNATTENDED]
+    for name, cpu_us in replay.cuts.items():
+        limits[name] = quota.lower(limits[name], cpu_us)
     replay.limits |= limits
+
+
+def check_fault(replay: Replay, fact: FaultEntry) -> None:
+    """Take a quota cut off its account; loop/verify/faults.py holds it against the secret."""
+    if fact.fault == "quota":
+        account = budget.arm_account(fact.arm)
+        replay.cuts[account] = replay.cuts.get(account, 0) + fact.size
+        replay.limits[account] = quota.lower(replay.limits[account], fact.size)
 
 
 def check_account(replay: Replay, fact: AccountEntry) -> None:

@@ -26,6 +26,7 @@ def test_every_yaml_composes(choice, tmp_path, monkeypatch):
         "task=custom": f"task.file={ROOT.parent}/docs/examples/sort_task.py",
         "task=planted": "box=planted",
         "box=planted": "task=planted",
+        "faults=production": "study=planted",
         "objective=bits": "task=text-small",
         "objective=nll": "objective.deviation=0.1",
         "objective=exact_match": "task=addition-v1",
