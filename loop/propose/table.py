@@ -136,6 +136,7 @@ PROPOSERS: dict[str, Proposer] = {
     "agent": Proposer(
         where="box",
         program=True,
+        edits=True,
         notes=True,
         needs=("program", "file"),
         sees=HISTORY + ", the champion's program, its own notes",

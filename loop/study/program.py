@@ -1,5 +1,5 @@
 """A person's own training program as the bundle of a study: the files of a kept folder (folder.py),
-and the harness that runs them in a box.
+and the harness that runs them in a box, or an agent that changes them.
 """
 
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from sandbox import own
 from sandbox.canonical import canonical
 
 HARNESS = ROOT / "models" / "program" / "harness.py"
+AGENT = ROOT / "models" / "agent.py"
 FILE_BYTES = 32_000_000
 """Most bytes of a file of a folder."""
 
@@ -40,6 +41,7 @@ def bundle_of_program(task: TaskSetup) -> dict[str, bytes]:
     places = folder.about.places()
     return {
         "models/__init__.py": HARNESS.read_bytes(),
+        "models/agent.py": AGENT.read_bytes(),
         "models/program.json": canonical(
             {"files": places, "not_in_predict": folder.about.not_in_predict()}
         ),

@@ -52,6 +52,7 @@ connect 42 203, shutdown 48 210, getsockname 51 204, getpeername 52 205, getsock
 FORWARDER_CALLS = "accept4 288 242"
 """further call of the process that forwards to an agent's door (forward.py)"""
 SOCKET, SENDTO, RECVFROM, SETSOCKOPT = (41, 198), (44, 206), (45, 207), (54, 208)
+SOCKETPAIR = (53, 199)
 UNIX, STREAM, OUT_OF_BAND, HOW_OPENED = 1, 1, 1, 0x80800
 """AF_UNIX, SOCK_STREAM, MSG_OOB, and SOCK_CLOEXEC | SOCK_NONBLOCK"""
 INET, TCP, NO_DELAY, FAST_OPEN = 2, 6, 1, 0x20000000
@@ -96,9 +97,9 @@ def _rows(table: str = CALLS) -> list[list[str]]:
 def program(machine: str = "", doors: bool = False, tcp: bool = False, more: str = "") -> bytes:
     """Return the filter: sock_filter records for this machine.
 
-    With `doors` the job may also open streams of AF_UNIX and connect them, as an agent does; with
-    `tcp` those of TCP over AF_INET too, to the ports that Landlock allows. `more` is a table of
-    further calls. Raises NoBox for an architecture without a table.
+    With `doors` the job may also open streams of AF_UNIX, alone or in pairs, and connect them, as
+    an agent does; with `tcp` those of TCP over AF_INET too, to the ports that Landlock allows.
+    `more` is a table of further calls. Raises NoBox for an architecture without a table.
     """
     column, audit = _machine(machine)
     spans: list[list[int]] = []
@@ -140,20 +141,18 @@ def program(machine: str = "", doors: bool = False, tcp: bool = False, more: str
 def _guard_sockets(column: int, tcp: bool) -> list[tuple[int, int, int, int]]:
     """Return the part of an agent's filter that reads arguments: streams of AF_UNIX alone, with
     `tcp` of TCP over AF_INET as well; no out-of-band byte, and no connection without `connect`.
+
+    A pair has no address and both ends in the job, so it is a pipe in two directions: event loops
+    such as asyncio wake themselves by one.
     """
-    family = [(EQUAL, 0, 4, UNIX)]
+    unix = [(EQUAL, 0, 4, UNIX)]
+    family = unix
     if tcp:  # no other protocol of AF_INET: Landlock's rules are for TCP alone
         family = [(EQUAL, 4, 0, UNIX), (EQUAL, 0, 7, INET), (LOAD, 0, 0, 32)]
         family += [(EQUAL, 1, 0, 0), (EQUAL, 0, 4, TCP)]
     return [
-        (EQUAL, 0, 6 + len(family), SOCKET[column]),
-        (LOAD, 0, 0, 16),
-        *family,
-        (LOAD, 0, 0, 24),
-        (AND, 0, 0, 0xFFFFFFFF ^ HOW_OPENED),
-        (EQUAL, 0, 1, STREAM),
-        (RETURN, 0, 0, ALLOW),
-        (RETURN, 0, 0, EPERM),
+        *_guard_streams(SOCKET[column], family),
+        *_guard_streams(SOCKETPAIR[column], unix),
         *(_guard_options(column) if tcp else []),
         (EQUAL, 1, 0, SENDTO[column]),
         (EQUAL, 0, 4, RECVFROM[column]),
@@ -161,6 +160,22 @@ def _guard_sockets(column: int, tcp: bool) -> list[tuple[int, int, int, int]]:
         (ANY, 0, 1, OUT_OF_BAND | FAST_OPEN),
         (RETURN, 0, 0, EPERM),
         (RETURN, 0, 0, ALLOW),
+    ]
+
+
+def _guard_streams(
+    number: int, family: list[tuple[int, int, int, int]]
+) -> list[tuple[int, int, int, int]]:
+    """Return the part for a call that opens sockets: streams of this family and nothing else."""
+    return [
+        (EQUAL, 0, 6 + len(family), number),
+        (LOAD, 0, 0, 16),
+        *family,
+        (LOAD, 0, 0, 24),
+        (AND, 0, 0, 0xFFFFFFFF ^ HOW_OPENED),
+        (EQUAL, 0, 1, STREAM),
+        (RETURN, 0, 0, ALLOW),
+        (RETURN, 0, 0, EPERM),
     ]
 
 

@@ -9,6 +9,7 @@ import ctypes
 
 from sandbox.box import seccomp
 from sandbox.box.base import Execution
+from sandbox.box.bubblewrap import OWN_LIBRARIES
 
 PORT = 8000
 """Of the forwarder, on 127.0.0.1 in the job's own network namespace."""
@@ -18,10 +19,13 @@ ENVIRONMENT = {
     "HOME": "/tmp",
     "PATH": "",
     "LC_ALL": "C.UTF-8",
+    "LD_LIBRARY_PATH": OWN_LIBRARIES,
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
 }
-"""Whole environment of a job."""
+"""Whole environment of a job. A program that it starts with the box's Python finds that Python's
+libraries by it, and not others of the same name that the system may have.
+"""
 FOR_LIBRARIES = {"OPENAI_BASE_URL": f"http://127.0.0.1:{PORT}/v1", "OPENAI_API_KEY": "none"}
 """Further environment where the port leads to a model; the study's key never enters a box."""
 

@@ -120,6 +120,9 @@ BAD = {
     "two answers": chat(n=2),
     "a stream of another type": chat(stream="yes"),
     "a seed of another type": chat(seed=True),
+    "a stop of another type": chat(stop=[1]),
+    "a stop without a text": chat(stop=[""]),
+    "many stops": chat(stop=["x"] * 17),
     "no messages": {"model": "default", "messages": []},
     "a tool's message": {"model": "default", "messages": [{"role": "tool", "content": "x"}]},
     "a call of a tool": {
@@ -180,6 +183,25 @@ def test_a_stream_is_cut_from_the_whole_answer(tmp_path, go):
     assert chunks[-1]["choices"][0]["finish_reason"] == "stop"
     (answer,) = of_kind(cfg, "answer")
     assert Store(tmp_path / "runs" / "t" / "store").get(answer["answer"]["text"]).decode() == text
+
+
+def test_an_answer_is_cut_before_the_first_stop_and_stored_and_paid_whole(tmp_path, go):
+    whole = "one END two STOP three"
+    with stub(say(whole, finish="length")) as server:
+        cfg = asking(tmp_path, server.url)
+        mandate(cfg)
+        stops = (["STOP", "END"], "STOP", ["absent"])
+        agent = Agent([chat(number, stop=stop) for number, stop in zip("abc", stops, strict=True)])
+        go(cfg, FakeBox(better, agent))
+        assert not any(b"STOP" in body for _, _, body in server.asked)
+    choices = [json.loads(reply.body)["choices"][0] for reply in agent.replies[0]]
+    told = [(one["message"]["content"], one["finish_reason"]) for one in choices]
+    assert told == [("one ", "stop"), ("one END two ", "stop"), (whole, "length")]
+    store = Store(tmp_path / "runs" / "t" / "store")
+    for body in of_kind(cfg, "answer"):
+        assert store.get(body["answer"]["text"]).decode() == whole
+        assert body["answer"]["charged"]["tokens"] == 120
+    assert verify(tmp_path / "runs" / "t")
 
 
 def test_a_lost_attempt_is_answered_from_the_record_by_bytes_and_occurrence(tmp_path, go):

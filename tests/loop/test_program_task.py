@@ -340,6 +340,36 @@ def test_our_own_environments_keys_and_runs_are_refused(compose, tmp_path):
             compose("box=namespace", f"box.environment={folder}")
 
 
+def test_an_agent_proposes_edits_of_the_program_and_tries_them_at_its_door(compose, go, tmp_path):
+    """A change of another file, or of a knob, is refused at the door and as a proposal."""
+    changes = [{"hypothesis": "h", "knobs": {}, **edit("train")}]
+    changes += [{**changes[0], **edit("net")}, {**changes[0], "knobs": {"width": 32}}]
+    told = []
+
+    def agent(execution):
+        if execution.role != "agent":
+            return None
+        assert {"models/agent.py", "models/train.py", "program"} <= set(execution.files)
+        door = execution.doors._doors["trial"]._handle
+        told.extend(door(change) for change in changes)
+        lines = "\n".join(map(json.dumps, changes))
+        return outcome(files={"proposals.jsonl": lines.encode(), "notes": b"tried"})
+
+    jobs = answer_jobs(better, numbers=True)
+    file = ROOT / "docs" / "examples" / "keeper_agent.py"
+    own = ["study.generations=1", "study.proposals=3", "proposer.trials=2"]
+    cfg = compose("proposer=agent", f"proposer.file={file}", *own, **{"task.yaml": NUMBERS})
+    mandate(cfg)
+    result = go(cfg, FakeBox(better, lambda execution: agent(execution) or jobs(execution)))
+    assert result["finished"] and result["arms"][0]["accepted"] == 1
+    assert [reply.status for reply in told] == [200, 400, 400]
+    assert json.loads(told[0].body)["outcome"] == "better"
+    plans = [body["plan"] for body in bodies(cfg, "plan")]
+    classes = {plan["change_class"] for plan in plans if plan["purpose"] in ("trial", "candidate")}
+    assert classes == {"patch"} and len(bodies(cfg, "invalid")) == 2
+    assert verify(tmp_path / "runs" / "t")["scores"] > 0
+
+
 def test_people_hand_in_edits_of_the_program_and_no_knobs(compose, go, tmp_path):
     cfg = compose("proposer=human", "study.generations=1", **{"task.yaml": NUMBERS})
     mandate(cfg)

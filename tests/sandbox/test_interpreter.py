@@ -14,7 +14,9 @@ from conftest import ROOT, need_box
 from configs.errors import NoBox
 from configs.job import Limits
 from loop.attack.host import open_host
+from loop.plan import source
 from loop.study.box import remember_tiers
+from sandbox.box import tcp
 from sandbox.box.base import Execution
 from sandbox.box.bubblewrap import command, list_system_folders
 from sandbox.box.interpreter import ask
@@ -62,6 +64,27 @@ def test_a_library_outside_the_system_is_in_the_box(tmp_path, monkeypatch, folde
         box.close()
     assert done.status == "ok", done.detail
     assert f"/opt/python/own/{soname}" in done.log.decode()
+
+
+@pytest.mark.parametrize("stands", [True, False])
+def test_a_program_that_a_job_starts_has_the_same_libraries(tmp_path, monkeypatch, stands):
+    """Python may be a small binary beside a libpython that the system has in another version."""
+    real = library_of_ctypes()
+    soname = ".".join(real.name.split(".")[:3])
+    shutil.copy(real, tmp_path / soname)
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    if not stands:
+        monkeypatch.delitem(tcp.ENVIRONMENT, "LD_LIBRARY_PATH")
+    box = need_box(lambda: NamespaceBox(ROOT / ".box", warm=False))
+    program = b"import ctypes; print(open('/proc/self/maps').read())"
+    files = {**source(), "program": program, "history.json": b"{}", "job.json": b"{}"}
+    outputs = {"proposals.jsonl": 1_000_000}
+    try:
+        done = box.run(Execution(role="propose", files=files, limits=Limits(), outputs=outputs))
+    finally:
+        box.close()
+    own = f"/opt/python/own/{soname}".encode()
+    assert (own in done.files.get("proposals.jsonl", b"")) == stands, done.log
 
 
 def test_every_library_of_the_interpreter_is_bound(box_env):

@@ -104,6 +104,23 @@ def test_a_script_finds_its_seed_its_compute_and_no_code_of_ours(box):
     assert result.status == "ok", result.log.decode()
 
 
+def test_an_agent_finds_the_training_program_in_its_folder_and_runs_beside_the_harness(box):
+    program = (
+        "import os\nfrom pathlib import Path\n"
+        "names = sorted(str(path) for path in Path('.').rglob('*') if path.is_file())\n"
+        "Path('notes').write_text(' '.join(names) + Path('models/train.py').read_text())\n"
+    )
+    beside = {
+        "program": program.encode(),
+        "models/agent.py": (ROOT / "models" / "agent.py").read_bytes(),
+        "history.json": b"{}",
+    }
+    result = run(box, "agent", beside)
+    assert result.status == "ok", result.log.decode()
+    names = "history.json models/__init__.py models/agent.py models/program.json models/train.py"
+    assert result.files["notes"].decode() == f"{names} task/predict.py{TRAIN}"
+
+
 LEAVE = """
 for place in ("/tmp/left", "/tmp/task/left", "/dev/shm/left", "/out/left", "data/left"):
     open(place, "w").write("left")

@@ -12,7 +12,7 @@ first, and the endpoint is not asked.
 
 import json
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from configs.build import need
@@ -31,7 +31,7 @@ PATH = "/v1/chat/completions"
 ROLES = ("system", "user", "assistant")
 IGNORED = ("temperature", "max_tokens", "max_completion_tokens", "top_p", "user", "stream_options")
 """Keys that libraries send. The study sets temperature and length, so these change nothing."""
-MOST_MESSAGES, MOST_SEED = 1000, 2**31
+MOST_MESSAGES, MOST_SEED, MOST_STOPS = 1000, 2**31, 16
 PIECE = 400
 """Characters of a piece of a stream."""
 
@@ -46,12 +46,14 @@ class Chat:
     "the agent's own; None: the number of times that it asked the same"
     stream: bool
     "whether the answer goes back as a stream"
+    stop: tuple[str, ...]
+    "texts before the first of which the answer is cut, once it is paid; the model never sees them"
 
 
 def read_chat(request: Any, model: str) -> Chat:
     """Return what a request asks; raise BadInput, with the key, for anything but a plain chat."""
     need(isinstance(request, dict), "the request", type(request).__name__, "a JSON object")
-    known = {"model", "messages", "seed", "stream", "n", *IGNORED}
+    known = {"model", "messages", "seed", "stream", "stop", "n", *IGNORED}
     for key in request:
         need(key in known, f"the request's {key!r}", "given", "left out: this door has plain chats")
     need(request.get("model") == model, "model", request.get("model"), f"{model}, and no other")
@@ -63,7 +65,16 @@ def read_chat(request: Any, model: str) -> Chat:
     messages = request.get("messages")
     right = isinstance(messages, list) and 0 < len(messages) <= MOST_MESSAGES
     need(right, "messages", "given", f"a list of 1 to {MOST_MESSAGES} messages")
-    return Chat(messages=tuple(map(_read_message, messages)), seed=seed, stream=stream)
+    chat = tuple(map(_read_message, messages))
+    return Chat(messages=chat, seed=seed, stream=stream, stop=_read_stop(request.get("stop")))
+
+
+def _read_stop(stop: Any) -> tuple[str, ...]:
+    texts = [] if stop is None else [stop] if isinstance(stop, str) else stop
+    right = isinstance(texts, list) and len(texts) <= MOST_STOPS
+    right = right and all(isinstance(text, str) and text for text in texts)
+    need(right, "stop", "given", f"a text, or a list of at most {MOST_STOPS}")
+    return tuple(texts)
 
 
 def _read_message(message: Any) -> dict[str, str]:
@@ -132,7 +143,10 @@ class ModelDoor:
         if reply.status != "ok":
             return refuse(502, f"the model gave no answer ({reply.status}: {reply.detail})")
         text = running.store.get(reply.text).decode()
-        return write_completion(self.endpoint.model, text, reply, chat.stream)
+        cut = min((at for stop in chat.stop if (at := text.find(stop)) >= 0), default=len(text))
+        finish = "stop" if cut < len(text) else reply.finish
+        told = replace(reply, finish=finish)
+        return write_completion(self.endpoint.model, text[:cut], told, chat.stream)
 
 
 def _read_recorded(running: Running, plan: str) -> list[tuple[str, ModelReply]]:
