@@ -99,7 +99,7 @@ def read_address(folder: Path) -> Address | None:
         raise VerificationFailed(
             f"{folder / NAME} is no address of a ledger; restore it from a copy of the run"
         )
-    if address.url not in _list_named():
+    if canonical(address.url) not in _list_named():
         raise VerificationFailed(
             f"{folder} names a ledger on {address.url}, which this user never named; if it is the"
             f" study's own, say so with {VARIABLE}={address.url} in the environment"
@@ -114,15 +114,14 @@ def write_address(folder: Path, address: Address) -> None:
 
 def remember(url: str) -> None:
     """Note that this user named a server."""
-    if url not in _list_named():
+    if canonical(url) not in _list_named():
         append_line(keys.home() / "ledgers", canonical(url))
 
 
-def _list_named() -> set[str]:
-    """Return the servers that this user named: in earlier commands, and in the environment."""
-    lines = {strict_json(line, limit=ADDRESS_BYTES) for line in read_lines(keys.home() / "ledgers")}
-    text = os.environ.get(VARIABLE, "")
-    return lines | {need_url(text)} if text else lines
+def _list_named() -> set[bytes]:
+    """Return, as JSON, the servers that this user named: in earlier commands or the environment."""
+    lines, text = set(read_lines(keys.home() / "ledgers")), os.environ.get(VARIABLE, "")
+    return lines | {canonical(need_url(text))} if text else lines
 
 
 def has_ledger(folder: Path) -> bool:

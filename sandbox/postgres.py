@@ -86,19 +86,19 @@ class Server(Database):
         weakref.finalize(self, _close_all, self._drivers)
 
     def _make_engine(self, url: str, timeout: float, durable: bool) -> sa.Engine:
-        self._begin_write = (
+        write = (
             f"BEGIN; SET LOCAL lock_timeout = {max(1, int(timeout * 1000))};"
             f" SET LOCAL idle_in_transaction_session_timeout = '{IDLE_SECONDS}s';"
             " LOCK TABLE entries, accounts IN EXCLUSIVE MODE"
         )
-        self._first = (
+        first = (
             f"SET search_path TO {_quote(self.address.schema)}, pg_temp;"
             f" SET statement_timeout = '{int(timeout) + 60}s';"
             " SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10;"
             f" SET synchronous_commit = {'on' if durable else 'off'}"
         )
         engine = make_engine(url)
-        drivers, first, write = self._drivers, self._first, self._begin_write
+        drivers = self._drivers
 
         def open_driver(driver: Any, _record: object) -> None:
             drivers.append(driver)
