@@ -94,8 +94,8 @@ class Request:
 
 
 def decided(config: Config) -> str:
-    """Return the digest of the settings of people. Box, tracker and folder are no part of it."""
-    places = ("box", "tracker", "runs")
+    """Return the digest of the settings of people: of all but where jobs, copies and bytes lie."""
+    places = ("box", "tracker", "runs", "ledger")
     return digest({name: part for name, part in plain(config).items() if name not in places})
 
 

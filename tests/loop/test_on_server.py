@@ -31,9 +31,9 @@ def url(cluster):
 
 
 class Clock(datetime):
-    """A clock that stands still."""
+    """A clock that stands still, from when a test says so."""
 
-    moment = datetime.now(UTC)
+    moment: datetime
 
     @classmethod
     def now(cls, tz=None):
@@ -92,6 +92,7 @@ def test_the_same_study_is_the_same_on_both_databases_even_if_the_server_dies_in
     monkeypatch.setattr(ledger, "datetime", Clock)
     monkeypatch.setattr(ledger, "time", SimpleNamespace(monotonic_ns=lambda: 0))
     mandate(compose_settings(TINY))
+    Clock.moment = datetime.now(UTC)
     here = play()
     shutil.rmtree("runs")
     there = play(f"ledger={url}")
