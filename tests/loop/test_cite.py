@@ -51,7 +51,7 @@ def test_a_finished_study_is_cited_by_its_root_its_signed_head_its_date_and_its_
 def test_an_unfinished_study_says_so_and_a_broken_ledger_is_not_cited(tmp_path, go):
     folder = play(tmp_path, go, jobs=20)
     assert "unfinished" in cite(folder)
-    with Ledger.at(folder)._database.engine.begin() as connection:
+    with Ledger.at(folder).database.engine.begin() as connection:
         connection.execute(ENTRIES.update().where(ENTRIES.c.sequence == 3).values(bytes=b"{}"))
     with pytest.raises(VerificationFailed, match="entry 3 has wrong bytes"):
         cite(folder)

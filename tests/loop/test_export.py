@@ -205,7 +205,7 @@ def test_what_cannot_be_exported_is_refused_in_a_sentence_and_nothing_is_written
     with pytest.raises(VerificationFailed, match="there is no ledger at"):
         export([tmp_path / "nowhere"], tmp_path / "new")
     ledger = Ledger.at(folder)
-    with ledger._database.engine.begin() as connection:
+    with ledger.database.engine.begin() as connection:
         connection.execute(ENTRIES.update().where(ENTRIES.c.sequence == 9).values(bytes=b"{}"))
     with pytest.raises(VerificationFailed, match="entry 9 has wrong bytes"):
         export([folder], tmp_path / "new")
