@@ -31,6 +31,7 @@ from loop.unseal import unseal, unseal_arm
 from loop.verify.run import verify
 from sandbox import budget, keys
 from sandbox.canonical import digest
+from sandbox.keys import new_secret  # the real one: tests of studies draw by name
 
 PATCH = {
     "file": "models/train.py",
@@ -557,3 +558,12 @@ def test_a_plan_beyond_the_limit_against_its_basis_is_denied_whoever_records_it(
     denied = [e.fact.reason for e in entries(cfg) if e.kind == "decision" and not e.fact.allow]
     texts = ["changes 2 knobs and regions; at most 1 may be"] * limit
     assert [reason.split(" ", 2)[2] for reason in denied] == texts
+
+
+def test_every_study_draws_a_secret_of_its_own_which_its_owner_alone_may_read(home):
+    """Fails where secrets can be foretold: whoever knows one knows every held-out item."""
+    made = {new_secret() for _ in range(8)}
+    assert len(made) == 8 and {len(secret) for secret in made} == {32}
+    for secret in made:
+        file = home / "secrets" / digest(secret)
+        assert file.read_bytes() == secret and file.stat().st_mode & 0o777 == 0o600
