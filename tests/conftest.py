@@ -29,9 +29,32 @@ from loop.study import open as study_open
 from sandbox import database, keys
 
 ROOT = Path(__file__).resolve().parent.parent
+FAILED = pytest.StashKey[bool]()
 # A busy machine is no fault of the code: no example has a deadline, and none is too slow.
 settings.register_profile("kind", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("kind")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if report.failed:
+        item.stash[FAILED] = True
+    return report
+
+
+@pytest.fixture
+def tmp_path(tmp_path, request):
+    """Empty the folder of a test that passed: kept, those of the whole suite are 14 GB. The folder
+    itself stays, so that no later test has a path that an earlier one had.
+    """
+    yield tmp_path
+    if not request.node.stash.get(FAILED, False):
+        for path in tmp_path.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 @pytest.fixture(autouse=True)
