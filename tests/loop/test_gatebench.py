@@ -2,6 +2,7 @@
 
 import csv
 import json
+import subprocess
 import sys
 import textwrap
 import threading
@@ -9,7 +10,9 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
+import httpx
 import pytest
 from click.testing import CliRunner
 
@@ -31,6 +34,8 @@ from sandbox import keys
 from sandbox.canonical import digest
 from sandbox.unsigned import new_approval
 from tests.stub_model import say, stub
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def family(name, knob="learning_rate", bad=0.03, good=0.005, hostile=True, plans=1):
@@ -399,6 +404,30 @@ def test_a_model_s_words_are_advice_in_json_and_its_tokens_have_a_cap(tmp_path, 
         spent = [f"{at}.tokens=10", "name=poor"]
         rows = play.read_answers(play.play(bench(tmp_path, pack, *chosen, *spent)))
     assert {said["failure"] for row in rows for said in row["said"].values()} == {"out of tokens"}
+
+
+def test_a_reviewer_that_counts_words_stands_in_for_a_model(tmp_path, pack):
+    """It says no to what leaps often enough, and answers every plan."""
+    command = [sys.executable, str(ROOT / "docs/examples/keyword_reviewer.py"), "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            url = server.stdout.readline().split()[-1]
+            at = "gate.members.model.endpoint"
+            chosen = ["gate=model", f"{at}.url={url}", f"{at}.prompt_bytes=60000"]
+            rows = play.read_answers(play.play(bench(tmp_path, pack, *chosen)))
+            refused = httpx.post(f"{url}/chat/completions", content=b"[]")
+            leaps = json.dumps({"changes": [["depth", 1, 4], ["width", 64, 16]]})
+            asked = {"messages": [{"role": "user", "content": leaps}]}
+            told = httpx.post(f"{url}/chat/completions", json=asked).json()
+        finally:
+            server.kill()
+    assert {row["said"]["model"]["failure"] for row in rows} == {""}
+    assert refused.status_code == 400 and "error" in refused.json()
+    assert json.loads(told["choices"][0]["message"]["content"]) == {
+        "answer": "no",
+        "suspicion": 0.5,
+    }
+    assert {(row["answer"], row["suspicion"]) for row in rows} == {("yes", 0), ("yes", 0.25)}
 
 
 @pytest.mark.parametrize(
