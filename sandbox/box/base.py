@@ -17,6 +17,15 @@ from configs.errors import BadInput
 from configs.job import Limits, Outcome
 from sandbox.box.cgroup import Group
 
+SETTINGS = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=33554432"
+    ":glibc.malloc.trim_threshold=1073741824",
+}
+"""Environment of the process that becomes a job: one thread, and memory by huge pages that stays
+with the job until it ends. A forked job would else fault in each page of 4 kB, over and over.
+"""
 HEADER_BYTES = 65_536
 """Largest JSON header of a stream."""
 

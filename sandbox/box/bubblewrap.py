@@ -6,6 +6,7 @@ import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 
+from sandbox.box.base import SETTINGS
 from sandbox.box.interpreter import Interpreter
 
 UNPRIVILEGED = 65534
@@ -24,12 +25,14 @@ ISOLATION = [
     *("--hostname", "box"),
     *("--cap-drop", "ALL"),
     *("--setenv", "HOME", "/tmp"),
-    *("--setenv", "OMP_NUM_THREADS", "1"),
-    *("--setenv", "MKL_NUM_THREADS", "1"),
+    *(part for name, value in SETTINGS.items() for part in ("--setenv", name, value)),
     *("--setenv", "LC_ALL", "C.UTF-8"),
 ]
 
+PAGES = "/sys/kernel/mm/transparent_hugepage"
+"""Here malloc reads, when a process starts, whether huge pages may be asked for."""
 ROOT_FOLDERS = [
+    *("--ro-bind-try", PAGES, PAGES),
     *("--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"),
     *("--proc", "/proc"),
     *("--remount-ro", "/dev"),

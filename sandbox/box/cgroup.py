@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from configs.job import Limits
@@ -18,11 +18,22 @@ from configs.job import Limits
 V1 = ("cpuacct", "cpu", "memory", "pids")
 
 
+Mark = tuple[int, int]
+"""What changes when a folder gets or loses a folder."""
+
+
 class Group:
-    """The control group of one job."""
+    """The control group of one job.
+
+    The files of its counters stay open until `remove`, since they are read every few milliseconds.
+    """
 
     def __init__(self, folders: dict[str, Path], version: int) -> None:
         self._folders, self._version = folders, version
+        self._open = dict[str, int]()
+        "path of a counter's file -> its descriptor"
+        self._below = dict[str, dict[str, Mark]]()
+        "folder of the group in a tree -> the folders from there on, as last seen"
 
     @property
     def procs(self) -> list[str]:
@@ -37,8 +48,8 @@ class Group:
     def cpu_us(self) -> int:
         """Return the CPU-microseconds of all processes, the dead included."""
         if self._version == 1:
-            return int((self._folders["cpuacct"] / "cpuacct.usage").read_text()) // 1000
-        return _counter(self._folders["all"] / "cpu.stat", "usage_usec")
+            return int(self._read(f"{self._folders['cpuacct']}/cpuacct.usage")) // 1000
+        return _counter(self._read(f"{self._folders['all']}/cpu.stat"), b"usage_usec")
 
     def peak_bytes(self) -> int:
         """Return the largest memory use so far, in bytes."""
@@ -50,9 +61,10 @@ class Group:
     def throttled_us(self) -> int:
         """Return how long the group's own quota held it back, in microseconds."""
         with contextlib.suppress(OSError):
+            stat = self._read(f"{self._folder('cpu')}/cpu.stat")
             if self._version == 1:
-                return _counter(self._folder("cpu") / "cpu.stat", "throttled_time") // 1000
-            return _counter(self._folder("cpu") / "cpu.stat", "throttled_usec")
+                return _counter(stat, b"throttled_time") // 1000
+            return _counter(stat, b"throttled_usec")
         return 0
 
     def breach(self) -> str:
@@ -60,28 +72,46 @@ class Group:
         string.
         """
         events = "memory.oom_control" if self._version == 1 else "memory.events"
-        if self._total("memory", events, "oom_kill"):
+        if self._total("memory", events, b"oom_kill"):
             return "memory"
-        return "processes" if self._total("pids", "pids.events", "max") else ""
+        return "processes" if self._total("pids", "pids.events", b"max") else ""
 
     def _folder(self, tree: str) -> Path:
         """Return the group's folder in a tree of v1; v2 has a single tree."""
         return self._folders.get(tree) or self._folders["all"]
 
-    def _total(self, tree: str, file: str, key: str) -> int:
+    def _total(self, tree: str, file: str, key: bytes) -> int:
         """Add a counter up over the group and the groups below it.
 
         v1 counts an event only in the group where it happens.
         """
-        top = self._folder(tree)
-        total = _counter(top / file, key)
-        for folder, _, _ in os.walk(top):
-            if folder == str(top):
-                continue
+        top, *below = self._walk(str(self._folder(tree)))
+        total = _counter(self._read(f"{top}/{file}"), key)
+        for folder in below:
             # A container's own group goes with the container.
             with contextlib.suppress(OSError):
-                total += _counter(Path(folder, file), key)
+                total += _counter(self._read(f"{folder}/{file}"), key)
         return total
+
+    def _walk(self, top: str) -> Iterable[str]:
+        """Return a folder of the group and all below it; only a new or lost folder costs a walk."""
+        seen = self._below.get(top)
+        with contextlib.suppress(OSError):
+            if seen and all(_mark(folder) == mark for folder, mark in seen.items()):
+                return seen
+        seen = {top: _mark(top)}
+        for folder, _, _ in os.walk(top):
+            with contextlib.suppress(OSError):
+                seen[folder] = _mark(folder)
+        self._below[top] = seen
+        return seen
+
+    def _read(self, path: str) -> bytes:
+        """Return a counter's text now."""
+        file = self._open.get(path)
+        if file is None:
+            file = self._open[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return os.pread(file, 4096, 0)
 
     def allow_memory(self, more: int) -> None:
         """Set the memory limit to the present use and `more` bytes."""
@@ -115,9 +145,11 @@ class Group:
 
     def _pids(self) -> list[str]:
         """Return the pids in the group and below."""
-        folders = [folder for folder, _, _ in os.walk(Path(self.procs[0]).parent)]
-        texts = [Path(folder, "cgroup.procs").read_text() for folder in folders]
-        return [pid for text in texts for pid in text.split()]
+        pids = list[str]()
+        for folder in self._walk(os.path.dirname(self.procs[0])):
+            with open(f"{folder}/cgroup.procs") as file:
+                pids += file.read().split()
+        return pids
 
     def kill(self) -> bool:
         """Kill every process in the group and below; return whether it is empty within two
@@ -152,6 +184,8 @@ class Group:
 
     def remove(self) -> None:
         """Remove the group's folders, trying again while the kernel still holds a dying process."""
+        while self._open:
+            os.close(self._open.popitem()[1])
         for folder in set(self._folders.values()):
             for _ in range(200):
                 for below, _, _ in os.walk(folder, topdown=False):
@@ -255,9 +289,12 @@ def _base_v2(root: Path, membership: Path = Path("/proc/self/cgroup")) -> Path:
     return (root / own).parent / "heirloop" if own else root / "heirloop"
 
 
-def _counter(path: Path, name: str) -> int:
-    for line in path.read_text().splitlines():
-        key, _, value = line.partition(" ")
-        if key == name:
-            return int(value)
-    return 0
+def _counter(text: bytes, key: bytes) -> int:
+    """Return a value of a text of keys and values; 0 without the key."""
+    words = text.split()
+    return int(words[words.index(key) + 1]) if key in words else 0
+
+
+def _mark(folder: str) -> Mark:
+    status = os.stat(folder)
+    return status.st_nlink, status.st_mtime_ns

@@ -19,7 +19,7 @@ from typing import Any
 from configs.errors import NoBox
 from configs.job import Limits
 from sandbox.box import cgroup, seccomp
-from sandbox.box.base import Execution
+from sandbox.box.base import SETTINGS, Execution
 from sandbox.box.unsafe import DEVICE, find_unsafe_setting
 
 INSIDE = (Path(__file__).parent / "zygote.py").read_text()
@@ -145,7 +145,7 @@ class Container:
             host_config=host,
             working_dir="/",
             labels={STUDY: execution.study, OWNER: describe_owner()},
-            environment={"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+            environment=SETTINGS,
         )
         wrong = find_unsafe_setting(
             api.inspect_container(created["Id"])["HostConfig"],

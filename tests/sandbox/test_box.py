@@ -5,6 +5,7 @@ attack is a test.
 import re
 import threading
 from functools import partial
+from pathlib import Path
 
 import pytest
 from conftest import ROOT, need_box, on
@@ -194,6 +195,17 @@ class TestContract:
             "False",
             "4 0000000000000000",
         ]  # 0, 1, 2 and the listing itself
+
+    def test_a_job_computes_in_huge_pages_where_the_kernel_gives_them(self, box):
+        """A forked job faults in 10 MB at once, where pages of 4 kB take it thousands of times."""
+        asked = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+        if not asked.exists() or "[never]" in asked.read_text():
+            pytest.skip("this kernel gives no huge pages")
+        body = (
+            "held = bytearray(b'x') * 10_000_000\n"
+            "print(Path('/proc/self/smaps_rollup').read_text().split('AnonHugePages:')[1].split()[0])"
+        )
+        assert int(execute(box, body).log) >= 6_000
 
     def test_no_network_no_writes_to_inputs_no_trusted_packages(self, box):
         body = (

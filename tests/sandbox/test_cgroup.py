@@ -2,6 +2,8 @@
 with the boxes.
 """
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -90,6 +92,41 @@ def test_v1_reads_use_and_breaches(tmp_path):
         "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n"
     )
     assert group.breach() == "memory"
+
+
+@pytest.fixture
+def live():
+    """A group of this machine; skips where none can be made."""
+    group = cgroup.create(f"{os.getpid()}-test", Limits())
+    if group is None:
+        pytest.skip("no control group is writable")
+    yield group
+    group.remove()
+
+
+def test_a_group_below_is_seen_once_it_is_there_and_forgotten_once_it_is_gone(live):
+    """As a container's own group, deep below, between two looks a few milliseconds apart."""
+    top = Path(live.procs[0]).parent
+    assert live.list_pids() == [] and live.breach() == ""
+    for folder in (top / "a", top / "a" / "b"):
+        folder.mkdir()
+        assert str(folder) in live._walk(str(top))
+    with subprocess.Popen(["sleep", "60"]) as sleeper:
+        (top / "a" / "b" / "cgroup.procs").write_text(str(sleeper.pid))
+        assert live.list_pids() == [str(sleeper.pid)]
+        assert live.kill() and sleeper.wait() == -9
+    for folder in (top / "a" / "b", top / "a"):
+        folder.rmdir()
+    assert live.list_pids() == [] and list(live._walk(str(top))) == [str(top)]
+
+
+def test_a_removed_group_leaves_no_descriptor(live):
+    before = len(os.listdir("/proc/self/fd"))
+    live.breach()
+    used = live.cpu_us()
+    assert used >= 0 and len(os.listdir("/proc/self/fd")) == before + 3
+    live.remove()
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_without_a_writable_tree_there_is_no_group(tmp_path):
