@@ -6,8 +6,8 @@ PIP_ARGS ?=
 JOBS ?= 2
 RUN = runs/quickstart
 PYTEST = .venv/bin/python -m pytest -n $(JOBS) --dist worksteal
-# Docker's own tests, the browser, the real model, a public agent library and other people's definitions: .ci/run has them all.
-OUTSIDE = docker or browser or model or agent or prove
+# Docker's own tests, the browser, the real model, a public agent library, Ray and other people's definitions: .ci/run has them all.
+OUTSIDE = docker or browser or model or agent or ray or prove
 # What needs no box and takes seconds: words, figures, the record, and whole studies on a box that computes nothing.
 QUICK = tests/configs $(filter-out %/test_planted.py,$(wildcard tests/evals/test_*.py)) tests/test_*.py \
 	$(foreach name,call canonical cgroup ledger own,tests/sandbox/test_$(name).py) \
@@ -54,6 +54,11 @@ prove: setup
 # What a ledger on a server needs; `make demo` does without, and tests skip it with a reason where it is missing.
 .venv/servers: constraints.txt .venv/ready
 	.venv/bin/python -m pip install -q $(PIP_ARGS) -c constraints.txt -e '.[postgres]'
+	@touch $@
+
+# What studies over several machines need (docs/scale.md): Ray, 214 MB.
+.venv/cluster: constraints.txt .venv/ready
+	.venv/bin/python -m pip install -q $(PIP_ARGS) -c constraints.txt -e '.[ray]'
 	@touch $@
 
 # The real small model of proposer=smollm and what loads it: an environment of its own, which borrows the box's torch and gives nothing back.

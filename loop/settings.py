@@ -69,6 +69,7 @@ def check(values: DictConfig) -> Config:
     _check_tabulated(config)
     _check_program(config)
     _check_device(config)
+    _check_launcher(config)
     for arm in config.arms():
         _check_arm(config, arm)
     check_simulated(config)
@@ -188,6 +189,19 @@ def _check_device(config: Config) -> None:
         right = "{seconds: 3600, train: 60, predict: 20}, or box.device=cpu"
         need(gpu is not None, "budget.gpu", gpu, right)
     need(device == "cuda" or gpu is None, "budget.gpu", gpu, "null with box.device=cpu")
+
+
+def _check_launcher(config: Config) -> None:
+    """Refuse what the nodes of a cluster do not have: an agent's doors, a device, own packages."""
+    if config.launcher.kind == "local":
+        return
+    box, right = config.box, "without launcher=ray"
+    need(not config.task.format().stand_in(), "launcher", "ray", "local: no job is executed")
+    need(box.device == "cpu", "box.device", box.device, f"cuda {right}")
+    need(not box.environment, "box.environment", box.environment, f"given {right}")
+    for arm in config.arms():
+        doors = config.proposer.door_trials(arm) or config.proposer.door_calls(arm)
+        need(not doors, f"arm {arm}", "an agent with doors", f"asked {right}")
 
 
 def _check_level(config: Config, arm: str) -> None:

@@ -10,7 +10,8 @@ from sandbox.box.base import Execution
 from sandbox.box.gpu import make_meter
 from sandbox.canonical import canonical, digest
 from sandbox.door.doors import DooredBox, Doors
-from sandbox.run import OUTPUTS, Sandbox, make_result, worst_case
+from sandbox.result import make_result
+from sandbox.run import OUTPUTS, Sandbox, worst_case
 
 
 def replay(sandbox: Sandbox, start: Entry, doors: Doors | None = None) -> JobResult:

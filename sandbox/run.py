@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 
 from configs.entries import AnswerEntry, CallEntry, Entry, JobEntry, StartEntry
 from configs.errors import VerificationFailed
-from configs.job import Outcome
 from configs.records import KILLED, Amount, Grant, Job, JobResult, ModelReply, Plan, stage
 from configs.records.plan import module_of, worst_of
 from configs.settings.config import Config
 from sandbox import budget, incident
-from sandbox.box.base import Box, Execution
+from sandbox.box.base import Box, Execution, Permission
 from sandbox.box.gpu import make_meter
 from sandbox.canonical import canonical, digest
 from sandbox.gate import Gate
 from sandbox.ledger import Ledger, Transaction
+from sandbox.result import add_receipt, make_result
 from sandbox.store import Store
 
 OUTPUTS = {
@@ -79,6 +79,7 @@ def run(sandbox: Sandbox, job: Job, grant: Grant, cpu: int | None = None) -> Job
             key=grant.nonce[:12],
             study=plan.study,
             gpu=meter,
+            permission=Permission(plan=plan, job=job, grant=grant),
         )
     )
     failed = outcome.status in ("program", "box")
@@ -86,7 +87,9 @@ def run(sandbox: Sandbox, job: Job, grant: Grant, cpu: int | None = None) -> Job
         outcome = replace(outcome, status="box", detail=f"{KILLED} by a {halt}", files={})
     outputs = {name: sandbox.store.put(data) for name, data in sorted(outcome.files.items())}
     result = make_result(outcome, outputs, sandbox.store.put(outcome.log), sandbox.box.kind)
-    result = meter.charge(result) if meter else result
+    result = (
+        meter.charge(result) if meter else add_receipt(sandbox.store, result, outcome, reserved)
+    )
     with sandbox.ledger.transaction() as txn:
         entry = end_job(txn, start, result)
         if result.status == "limit" or (
@@ -176,32 +179,20 @@ def granted_plan(rules: Gate, grant: Grant) -> Plan:
 
 def allowed(plan: Plan, job: Job, grant: Grant, config: Config) -> bool:
     """Tell whether a grant of this plan allows a job, with the study's task and hard limits."""
-    exact: tuple[object, ...] = (plan.bundle, plan.recipe, plan.steps)
-    if job.role.startswith("champion"):
-        exact = (plan.reference, plan.reference_recipe, plan.reference_steps)
-    same = (job.plan, job.role, job.index) == (grant.plan, grant.role, grant.index)
-    role, seeded = stage(job.role), job.order.seed is not None
-    fixed = (job.order.role, job.limits, job.gpu_us, job.order.task) == (
-        role,
+    role = stage(job.role)
+    fixed = (job.limits, job.gpu_us, job.order.task) == (
         getattr(config.budget, role),
         config.budget.gpu_us(role),
         config.task.format(),
     )
-    return seeded and same and fixed and (job.bundle, job.order.recipe, job.order.steps) == exact
+    return fixed and fits(plan, job, grant)
 
 
-def make_result(outcome: Outcome, outputs: dict[str, str], log: str, box: str) -> JobResult:
-    """Return an outcome with the digests of its bytes, and its charge."""
-    size = sum(map(len, outcome.files.values())) + outcome.log_total
-    charged = Amount(cpu_us=outcome.cpu_us, wall_us=outcome.wall_us, jobs=1, output_bytes=size)
-    return JobResult(
-        status=outcome.status,
-        detail=outcome.detail,
-        charged=charged,
-        startup_cpu_us=outcome.startup_cpu_us,
-        charged_by=outcome.charged_by,
-        peak_bytes=outcome.peak_bytes,
-        outputs=outputs,
-        log=log,
-        box=box,
-    )
+def fits(plan: Plan, job: Job, grant: Grant) -> bool:
+    """Tell whether a job is the one that a grant of this plan names, whatever its study says."""
+    exact: tuple[object, ...] = (plan.bundle, plan.recipe, plan.steps)
+    if job.role.startswith("champion"):
+        exact = (plan.reference, plan.reference_recipe, plan.reference_steps)
+    same = (job.plan, job.role, job.index) == (grant.plan, grant.role, grant.index)
+    whole = job.order.seed is not None and job.order.role == stage(job.role)
+    return whole and same and (job.bundle, job.order.recipe, job.order.steps) == exact

@@ -4,7 +4,17 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from configs.reader import later
-from configs.records import Amount, Call, Grant, Job, JobResult, ModelReply, PlanRole, Split
+from configs.records import (
+    Amount,
+    Call,
+    Grant,
+    Job,
+    JobResult,
+    ModelReply,
+    NodeStatement,
+    PlanRole,
+    Split,
+)
 from configs.settings.faults import FaultName
 
 
@@ -15,6 +25,15 @@ class GrantEntry:
     kind: ClassVar[str] = "grant"
     grant: Grant
     "the grant"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeEntry:
+    """A node joined the study with a box of its own. It signs a receipt of each of its jobs."""
+
+    kind: ClassVar[str] = "node"
+    node: NodeStatement
+    "what it states about itself"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

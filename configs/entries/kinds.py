@@ -10,6 +10,7 @@ from configs.entries.jobs import (
     GrantEntry,
     JobEntry,
     LookEntry,
+    NodeEntry,
     ReplayEntry,
     ReserveEntry,
     SettleEntry,
@@ -75,6 +76,7 @@ Fact = (
     | UsedUpEntry
     | PlanEntry
     | GrantEntry
+    | NodeEntry
     | DataEntry
     | ReserveEntry
     | SettleEntry
@@ -128,6 +130,7 @@ KINDS: dict[str, type[Fact]] = {
     "used-up": UsedUpEntry,
     "plan": PlanEntry,
     "grant": GrantEntry,
+    "node": NodeEntry,
     "data": DataEntry,
     "reserve": ReserveEntry,
     "settle": SettleEntry,

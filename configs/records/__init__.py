@@ -45,6 +45,7 @@ from configs.records.plan import (
     module_of,
     stage,
 )
+from configs.records.receipt import NodeStatement, Receipt
 from configs.records.regions import find_class, list_beyond, list_changed
 from configs.records.scores import (
     CONFIRM,
@@ -99,6 +100,7 @@ __all__ = [
     "Mandate",
     "ModelReply",
     "Nearest",
+    "NodeStatement",
     "NoticeName",
     "OrderName",
     "Origin",
@@ -107,6 +109,7 @@ __all__ = [
     "Proposal",
     "PublicHalf",
     "Purpose",
+    "Receipt",
     "ReviewerAnswer",
     "Scores",
     "Split",

@@ -90,6 +90,10 @@ class JobResult:
     gpu_charged_by: Literal["", "accounts", "bound", "reservation"] = later("")
     """the driver's accounts by process, the job's wall time, or the whole limit; empty: no device
     """
+    receipt: str = later("")
+    """digest in the store of the statement on this job that its node signed; empty: it ran on the
+    loop's machine, or its node was lost
+    """
 
     @property
     def killed(self) -> bool:

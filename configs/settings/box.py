@@ -1,5 +1,6 @@
-"""Where do jobs run? The settings of Hydra group `box`."""
+"""Where do jobs run? The settings of Hydra groups `box` and `launcher`."""
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,3 +41,20 @@ class Box:
 
     def __post_init__(self) -> None:
         need(1 <= self.parallel <= 256, "parallel", self.parallel, "0 (the cores), or up to 256")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launcher:
+    """On which machines the boxes are."""
+
+    kind: Literal["local", "ray"] = "local"
+    "local: this machine; ray: the nodes of a Ray cluster, each with a box of its own"
+    address: str = ""
+    "ray: HOST:PORT of the cluster's head"
+
+    def __post_init__(self) -> None:
+        if self.kind == "local":
+            need(not self.address, "address", self.address, "empty with launcher=local")
+            return
+        known = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}:\d{1,5}", self.address, re.ASCII)
+        need(bool(known), "address", self.address[:80], "HOST:PORT of the cluster's head")

@@ -12,11 +12,10 @@ from typing import Literal
 from configs.arms import CONTENDERS, LARGER, START, variant
 from configs.build import need, parse
 from configs.errors import BadInput
-from configs.job import Limits
 from configs.objective import Objective
 from configs.reader import later
 from configs.recipe import Recipe, knob_values
-from configs.settings.box import Box
+from configs.settings.box import Box, Launcher
 from configs.settings.budget import Budget
 from configs.settings.claims import need_measurable
 from configs.settings.faults import Faults
@@ -65,19 +64,16 @@ class Config:
     "folder that holds the runs"
     ledger: str = later("")
     "URL of the PostgreSQL database that holds the ledger; empty: a file of the run's folder"
+    launcher: Launcher = later(Launcher())
+    "machines of its boxes; absent: this machine"
     faults: Faults = later(Faults())
     "mishaps of production that befall it; absent: none"
 
     def __post_init__(self) -> None:
+        total = self.budget.cpu_seconds * 1_000_000
         for name in ("train", "predict", "propose"):
-            limits: Limits = getattr(self.budget, name)
-            total = self.budget.cpu_seconds * 1_000_000
-            need(
-                limits.cpu_us <= total,
-                f"budget.{name}.cpu_us",
-                limits.cpu_us,
-                f"at most the study's {total}",
-            )
+            cpu_us, right = getattr(self.budget, name).cpu_us, f"at most the study's {total}"
+            need(cpu_us <= total, f"budget.{name}.cpu_us", cpu_us, right)
         stand_in, kind = self.task.format().stand_in(), self.box.kind
         need(
             stand_in == (kind if kind in ("planted", "table") else ""),

@@ -18,7 +18,7 @@ from loop.plan import Change, apply_proposal, source
 from loop.propose.history import write_history
 from loop.propose.limit import list_different
 from loop.settings import compose_settings
-from loop.study.box import make_box
+from loop.study.launch import make_box
 from sandbox import own
 from sandbox.box.base import Execution
 from sandbox.decision import list_regions

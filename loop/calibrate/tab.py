@@ -38,7 +38,7 @@ from evals.table import PLANNED, Row, Table
 from evals.tables import Items
 from loop.calibrate.design import Design, Slot, compose_design, list_slots, read_design
 from loop.plan import source
-from loop.study.box import make_box
+from loop.study.launch import make_box
 from loop.study.tab_file import (
     bits_as_written,
     read_table,

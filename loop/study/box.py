@@ -1,6 +1,6 @@
 """Choose the box of a study: BOXES names every kind, and the tier proved by the doctor.
 
-Begin with `make_box`. There is no run without a box.
+Begin with `make_real_box`; launch.py chooses for a study. There is no run without a box.
 """
 
 import json
@@ -34,24 +34,16 @@ REMEDIES = {
 """Demanded tier -> remedy for a weaker box here."""
 
 
-def make_box(config: Config) -> Box:
-    """Return the box named in the settings. Raises NoBox with the remedy.
-
-    `auto` is the namespace box, else Docker. A box below the demanded tier is refused.
-    """
-    simulated = SIMULATED.get(config.box.kind)
-    return _demand_tier(simulated(config), config.box) if simulated else make_real_box(config.box)
-
-
 def make_real_box(settings: Settings) -> Box:
     """Return a box that executes jobs. Raises NoBox with the remedy, BadInput for another kind."""
     need(settings.kind in BOXES, "box.kind", settings.kind, f"one of {', '.join(BOXES)}")
     if settings.device == "cuda":
         find_device()  # nothing runs on the CPU instead
-    return _demand_tier(BOXES[settings.kind](settings), settings)
+    return demand_tier(BOXES[settings.kind](settings), settings)
 
 
-def _demand_tier(box: Box, settings: Settings) -> Box:
+def demand_tier(box: Box, settings: Settings) -> Box:
+    """Return a box, or raise NoBox where it is below the demanded tier."""
     if settings.tier and box.tier > settings.tier:
         box.close()
         raise NoBox(

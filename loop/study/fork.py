@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from configs.build import need
 from configs.entries import Fork, StudyEntry
 from configs.errors import BadInput, Stopped, VerificationFailed
-from loop.study.box import make_box
+from loop.study.launch import make_box
 from loop.study.root import begin
 from loop.study.running import sign_head
 from sandbox.decision import policy

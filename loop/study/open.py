@@ -18,9 +18,9 @@ from configs.settings.config import Config
 from loop.facts.nearest import WeightIndex
 from loop.facts.reader import FactsReader
 from loop.study import own_files
-from loop.study.box import make_box
 from loop.study.disk import need_local
 from loop.study.items import HeldOut
+from loop.study.launch import make_box, serve
 from loop.study.ledger_place import settle
 from loop.study.root import begin
 from loop.study.running import Running
@@ -94,6 +94,7 @@ def _open(config: Config, folder: Path, fresh: bool, box: Box, lean: bool) -> Ru
     own_files.load(config, store)
     running = _tie(config, folder, ledger, store, box, secret, lean)
     reconcile(ledger)
+    serve(box, ledger, keys.signer(secret))
     for envelope in sorted((keys.home() / "mandates").glob(f"{config.study.name}-*.json")):
         running.gate.admit(envelope.read_bytes(), "mandate")
     return running
@@ -115,7 +116,13 @@ def _check_settings(ledger: Ledger, root: StudyEntry, config: Config, folder: Pa
     rules = policy(ledger.entries())
     if rules.version > 1 and root.decided == decided(config):
         # People amended it since: the study root in force counts.
-        config = replace(rules.config, runs=config.runs, box=config.box, tracker=config.tracker)
+        config = replace(
+            rules.config,
+            runs=config.runs,
+            box=config.box,
+            launcher=config.launcher,
+            tracker=config.tracker,
+        )
     own_files.need_unchanged(rules.config, config)
     if rules.decided != decided(config):
         raise BadInput(

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from configs.build import need
 from configs.entries import Fork, StudyEntry
 from configs.records import PublicHalf
+from configs.settings.box import Launcher
 from configs.settings.config import Config
 from configs.settings.gates import Quorum
 from loop.study.box import day_proved, explain_missing_tcp
@@ -48,7 +49,7 @@ def begin(
     halves = _inherited(config, secret, reviewers) if forked else pinned_reviewers(config, secret)
     machine = {"cpus": os.cpu_count(), "arch": platform.machine()}
     entry = StudyEntry(
-        config=replace(config, ledger=""),
+        config=replace(config, ledger="", launcher=Launcher()),
         decided=decided(config),
         secret=digest(secret),
         checkpoint_key=keys.public_hex(keys.signer(secret)),

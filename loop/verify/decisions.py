@@ -244,6 +244,7 @@ CHECKS: dict[str, Callable[[Replay, Any], None]] = {
     "decision": _check_decision,
     "grant": work.check_grant,
     "start": work.check_start,
+    "node": work.check_node,
     "job": work.check_job,
     "fault": work.check_fault,
     "call": work.check_call,

@@ -214,7 +214,7 @@ def _name_blobs(entry: Entry) -> list[str]:
     """Return the digests of stored bytes, empty without bytes: an empty answer has no bytes."""
     match entry.fact:
         case JobEntry(result=result):
-            return [*result.outputs.values(), result.log]
+            return [*result.outputs.values(), result.log, result.receipt]
         case StudyEntry(config=config) | AmendedEntry(config=config):
             return [pin for _, pin in config.files().values()]
         case PlanEntry(plan=plan):

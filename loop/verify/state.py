@@ -30,6 +30,8 @@ class Replay:
     "grants of jobs without a result, by nonce"
     slots: set[str] = field(default_factory=set)
     "granted places"
+    nodes: set[str] = field(default_factory=set)
+    "public halves of the nodes that joined the study"
     running: set[str] = field(default_factory=set)
     "nonces of running jobs and calls"
     started: set[str] = field(default_factory=set)

@@ -12,6 +12,7 @@ from configs.entries import (
     GrantEntry,
     JobEntry,
     LimitEntry,
+    NodeEntry,
     ReserveEntry,
     SettleEntry,
     StartEntry,
@@ -21,10 +22,11 @@ from configs.entries import (
 from configs.records import AGENT, NOTES, Amount, Grant, Job, Plan, module_of
 from loop.verify import inputs
 from loop.verify.state import Replay, need
-from sandbox import budget, call, quota
+from sandbox import budget, call, keys, quota
 from sandbox.canonical import digest
 from sandbox.gate import grant as grants
 from sandbox.gate import launch
+from sandbox.node import read_receipt
 from sandbox.run import allowed, worst_case
 
 
@@ -135,10 +137,32 @@ def _launch(replay: Replay, grant: Grant) -> None:
     replay.started.add(grant.nonce)
 
 
+def check_node(replay: Replay, fact: NodeEntry) -> None:
+    replay.nodes.add(fact.node.node)
+
+
 def check_job(replay: Replay, fact: JobEntry | AnswerEntry) -> None:
     need(fact.nonce in replay.running, "a result of a job that never began, or a second one")
     replay.granted.pop(fact.nonce, None)
     replay.running.discard(fact.nonce)
+    if isinstance(fact, JobEntry) and fact.result.receipt:
+        _check_receipt(replay, fact)
+
+
+def _check_receipt(replay: Replay, fact: JobEntry) -> None:
+    """Check that a job's record is what its node signed; of a killed job only the CPU-time is."""
+    result = fact.result
+    signed = replay.store.get(result.receipt)
+    node = str(keys.payload_unchecked(signed).get("node"))
+    need(node in replay.nodes, "its receipt is of a node that did not join the study")
+    receipt = read_receipt(signed, node)
+    need((receipt.nonce, receipt.job) == (fact.nonce, fact.digest), "its receipt is another job's")
+    same = (
+        receipt.cpu_us == result.charged.cpu_us
+        if result.killed
+        else (receipt.result(result.receipt) == result)
+    )
+    need(same, "it is not what its node signed")
 
 
 def check_call(replay: Replay, fact: CallEntry) -> None:

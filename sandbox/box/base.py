@@ -15,6 +15,7 @@ from typing import Protocol
 from configs.build import strict_json
 from configs.errors import BadInput
 from configs.job import Limits, Outcome
+from configs.records import Grant, Job, Plan
 from sandbox.box.cgroup import Group
 
 SETTINGS = {
@@ -52,6 +53,27 @@ class Execution:
     "an agent's way to ask the trusted side; None for every other job"
     gpu: "GpuOfJob | None" = None
     "a device and the meter of its time; None: no device is passed"
+    permission: "Permission | None" = None
+    "why it may run, for a node that checks it again; None for what no study grants"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Permission:
+    """What lets a job run: its grant, and the plan and job that the grant is for."""
+
+    plan: Plan
+    job: Job
+    grant: Grant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeOutcome(Outcome):
+    """The outcome of an execution on another machine."""
+
+    receipt: bytes = b""
+    "statement on it, signed by the node's key; empty where the node is lost"
+    lost: bool = False
+    "the node is lost, and with it every measure of the job"
 
 
 class DoorsOfJob(Protocol):

@@ -32,12 +32,12 @@ def inbox(folder: Path) -> None:
     from loop import session
     from loop.people.requests import open_gate
     from loop.settings import compose_settings
-    from loop.study import box
+    from loop.study import launch
     from sandbox import keys
     from sandbox.canonical import digest
 
     keys.new_key("ada", "person", "correct horse")
-    box.make_box = lambda _: FakeBox(lambda order: 0.1)
+    launch.make_box = lambda _: FakeBox(lambda order: 0.1)
     try:
         session.execute(
             compose_settings([*SMALL, f"runs={folder}", "autonomy=assisted", "gates=attended"])
@@ -180,7 +180,7 @@ def long(folder: Path, least: int) -> None:
     from studies import SMALL, better, config, mandate
 
     from loop import session
-    from loop.study import box
+    from loop.study import launch
     from sandbox import keys
     from sandbox.heads import checkpoint, places
     from sandbox.ledger import Ledger
@@ -189,7 +189,7 @@ def long(folder: Path, least: int) -> None:
         folder, *SMALL[:2], "study.generations=6", "study.proposals=4", "study.arms=[local, random]"
     )
     mandate(cfg)
-    box.make_box = lambda _: FakeBox(better)
+    launch.make_box = lambda _: FakeBox(better)
     session.execute(cfg)
     book = Ledger.file(longer(folder / "runs" / "t", folder / "long", least) / "ledger.sqlite")
     first = next(iter(book.entries()))

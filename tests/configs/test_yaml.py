@@ -9,11 +9,13 @@ from configs.errors import BadInput
 from loop.gatebench.settings import compose_bench
 from loop.settings import compose_settings
 from loop.study import program_data
+from sandbox.decision import decided
 
 ROOT = Path(__file__).resolve().parents[2] / "configs"
 CHOICES = [f"{path.parent.name}={path.stem}" for path in sorted(ROOT.glob("*/*.yaml"))]
 GATES = [choice for choice in CHOICES if choice.startswith("gate=")]
 CHOICES = [choice for choice in CHOICES if not choice.startswith(("tab=", "gate="))]
+PLANTED = ("study=planted", "task=planted", "box=planted")
 ON_TABLES = ("task=table", "study=tabulated", "box=table")
 
 
@@ -27,6 +29,7 @@ def test_every_yaml_composes(choice, tmp_path, monkeypatch):
         "task=planted": "box=planted",
         "box=planted": "task=planted",
         "faults=production": "study=planted",
+        "launcher=ray": "launcher.address=head:6379",
         "objective=bits": "task=text-small",
         "objective=nll": "objective.deviation=0.1",
         "objective=exact_match": "task=addition-v1",
@@ -166,3 +169,42 @@ def test_bits_on_a_slice_can_be_bounded():
 def test_settings_that_do_not_fit_task_text_are_refused(overrides, words):
     with pytest.raises(BadInput, match=words):
         compose_settings(overrides)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["launcher=ray"], "launcher.address is ''; it should be HOST:PORT"),
+        (["launcher=ray", "launcher.address=ray://h:1"], "should be HOST:PORT"),
+        (["launcher=ray", "launcher.address='h:1;x'"], "should be HOST:PORT"),
+        (["launcher=ray", f"launcher.address={'x' * 5000}:1"], "should be HOST:PORT"),
+        (["launcher.address=h:1"], "it should be empty with launcher=local"),
+        (["launcher=nothing"], "launcher/nothing"),
+        (
+            [
+                "launcher=ray",
+                "launcher.address=h:1",
+                "study=planted",
+                "task=planted",
+                "box=planted",
+            ],
+            "no job is executed",
+        ),
+        (
+            ["launcher=ray", "launcher.address=h:1", "proposer=agent", "proposer.trials=2"],
+            "an agent with doors",
+        ),
+    ],
+)
+def test_a_launcher_takes_what_its_nodes_have(overrides, words):
+    with pytest.raises(BadInput) as error:
+        compose_settings(overrides)
+    assert words in str(error.value) and "\n" not in str(error.value)
+
+
+def test_where_jobs_run_is_no_decision_of_people():
+    here, there = (
+        compose_settings(["task=addition-v1", *more])
+        for more in ([], ["launcher=ray", "launcher.address=h:1"])
+    )
+    assert here != there and decided(here) == decided(there)

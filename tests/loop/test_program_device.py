@@ -11,7 +11,8 @@ from configs.errors import BadInput, BudgetExhausted, NoBox, VerificationFailed
 from loop.measure import replicate
 from loop.measure.jobs import make_job
 from loop.settings import compose_settings
-from loop.study.box import make_box, make_real_box
+from loop.study.box import make_real_box
+from loop.study.launch import make_box
 from loop.verify.run import verify
 from sandbox.box import gpu
 from sandbox.budget import balances

@@ -19,7 +19,7 @@ from configs.errors import NoBox, VerificationFailed
 from configs.job import Limits
 from loop.settings import compose_settings
 from loop.study import open as study_open
-from loop.study.box import make_box
+from loop.study.launch import make_box
 from sandbox.box import namespace
 from sandbox.box.base import Execution
 from sandbox.box.container import OWNER, STUDY, Frames
