@@ -56,8 +56,10 @@ REAL = [
     "objective.acceptance=greedy",
     "objective.first_look=2",
     *(f"budget.{role}.wall_us=600000000" for role in ("train", "predict", "propose")),
+    *(f"budget.{account}_seconds=1000000" for account in ("cpu", "wall")),
 ]
-"""A small study whose trainings are real, in a box."""
+"""A small study whose trainings are real, in a box. What a killed job reserved stands as spent, so
+the budget must bear any number of kills."""
 
 
 SPANS = {**dict.fromkeys(KINDS, 1.0), "real": 15.0}
