@@ -18,6 +18,7 @@ from configs.entries import EndEntry, PauseEntry, SessionEntry, WarningEntry
 from configs.errors import HeirloopError, Paused, Stopped, VerificationFailed
 from configs.settings.config import Config
 from evals.claims import warning
+from loop.accord.keep import Keeper
 from loop.campaign import Campaign, Say
 from loop.course import finish_campaign, run_campaign, run_start_trial
 from loop.export import track
@@ -241,12 +242,14 @@ def _watched(running: Running) -> Iterator[None]:
     A study that cannot be watched is stopped, and the reason is raised.
     """
     done, ledger = threading.Event(), running.ledger
-    first = ledger.database.identity()
+    first, keeper = ledger.database.identity(), Keeper(running.gate)
+    keeper.keep()
 
     def watch() -> None:
         try:
             while not done.wait(0.1):
                 _need_same(first, ledger, running.folder)
+                keeper.keep()
                 _obey(running)
         except Exception as error:
             running.unwatched = error

@@ -155,7 +155,11 @@ def _write_stop(folder: Path, pid: int, who: str, why: str) -> str:
     """Record a stop, unless the study ended or is stopped by an order that nobody answered."""
     gate = Gate(open_ledger(folder), Store(folder / "store")).refresh()
     entries = gate.ledger.entries()
-    if not pid and not _open(entries) and any(entry.kind == EndEntry.kind for entry in entries):
+    if (
+        not pid
+        and not count_open(entries)
+        and any(entry.kind == EndEntry.kind for entry in entries)
+    ):
         return ENDED
     # a newer stop needs a newer yes, so an answered stop is written anew
     if gate.memory.halt == "stop" and not gate.memory.answers.get((gate.memory.halted, RESUME)):
@@ -206,15 +210,15 @@ def drill(folder: Path, who: str) -> dict[str, Any]:
             f"{folder} is held or slowed by people; a drill stops a study that runs freely"
         )
     study = ledger.entries()[0].hash
-    jobs, started = _open(ledger.entries()), time.monotonic()
+    jobs, started = count_open(ledger.entries()), time.monotonic()
     order(ledger, "drill", who, "a drill")
     killed, deadline = 0, started + 30
     while True:
         killed += kill_jobs(pid, study)
-        if not _open(ledger.entries()) or time.monotonic() > deadline:
+        if not count_open(ledger.entries()) or time.monotonic() > deadline:
             break
         time.sleep(0.005)
-    left, seconds = _open(ledger.entries()), time.monotonic() - started
+    left, seconds = count_open(ledger.entries()), time.monotonic() - started
     ledger.append(DrillEntry(who=who, jobs=jobs, left=left, milliseconds=int(seconds * 1000)))
     order(ledger, "drill-end", who, "the drill is over")
     return {"jobs": jobs, "left": left, "seconds": round(seconds, 3), "killed": killed}
@@ -230,7 +234,8 @@ def kill_jobs(pid: int, study: str) -> int:
     return count + sum(kill(pid, study) for kill in KILLERS.values())
 
 
-def _open(entries: list[Entry]) -> int:
+def count_open(entries: list[Entry]) -> int:
+    """Return how many jobs started and have not ended."""
     done = {job.nonce for job in facts_of(entries, JobEntry)}
     return sum(start.grant.nonce not in done for start in facts_of(entries, StartEntry))
 

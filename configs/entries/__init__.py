@@ -4,6 +4,7 @@ Begin with kinds.py, the table of all kinds. `Entry` is a line of the ledger; it
 record. docs/ledger.md is printed from here: `python -m configs.entries`.
 """
 
+from configs.entries.accord import AccordEntry, BeatEntry, Heard
 from configs.entries.entry import (
     TRANSACTION,
     Entry,
@@ -79,6 +80,7 @@ from configs.entries.work import (
 __all__ = [
     "KINDS",
     "TRANSACTION",
+    "AccordEntry",
     "AccountEntry",
     "AcknowledgementEntry",
     "AmendedEntry",
@@ -86,6 +88,7 @@ __all__ = [
     "AmendmentEntry",
     "AnswerEntry",
     "ApprovalEntry",
+    "BeatEntry",
     "CallEntry",
     "CampaignEndEntry",
     "ChampionEntry",
@@ -104,6 +107,7 @@ __all__ = [
     "Fork",
     "GrantEntry",
     "HandedEntry",
+    "Heard",
     "HistoryEntry",
     "IncidentAmendedEntry",
     "IncidentEntry",

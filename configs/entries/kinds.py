@@ -1,5 +1,6 @@
 """The kinds of ledger entries: name on the wire -> record."""
 
+from configs.entries.accord import AccordEntry, BeatEntry
 from configs.entries.incident import IncidentAmendedEntry, IncidentEntry, WarningEntry
 from configs.entries.jobs import (
     AnswerEntry,
@@ -110,6 +111,8 @@ Fact = (
     | IncidentEntry
     | IncidentAmendedEntry
     | WarningEntry
+    | AccordEntry
+    | BeatEntry
 )
 """A record of any kind."""
 KINDS: dict[str, type[Fact]] = {
@@ -164,5 +167,7 @@ KINDS: dict[str, type[Fact]] = {
     "incident": IncidentEntry,
     "incident-amended": IncidentAmendedEntry,
     "warning": WarningEntry,
+    "accord": AccordEntry,
+    "beat": BeatEntry,
 }
 """Name on the wire -> record of the entry."""

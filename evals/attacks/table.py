@@ -10,7 +10,8 @@ from evals.attacks.decisions import DECISIONS
 from evals.attacks.doors import DOORS
 from evals.attacks.jobs import JOBS
 from evals.attacks.judging import JUDGING
+from evals.attacks.parties import PARTIES
 from evals.attacks.record import RECORD
 from evals.attacks.selfmod import SELFMOD
 
-ATTACKS: tuple[Attack, ...] = (*JOBS, *DOORS, *DECISIONS, *RECORD, *JUDGING, *SELFMOD)
+ATTACKS: tuple[Attack, ...] = (*JOBS, *DOORS, *DECISIONS, *RECORD, *JUDGING, *SELFMOD, *PARTIES)

@@ -14,7 +14,18 @@ from configs.records import JobResult
 from evals.attacks.attack import Attack, read_payload
 from evals.attacks.table import ATTACKS
 from evals.score import inspect_weights, score
-from loop.attack import display, doors, gate, insider, judging, ledger, monitor, policy, selfmod
+from loop.attack import (
+    accord,
+    display,
+    doors,
+    gate,
+    insider,
+    judging,
+    ledger,
+    monitor,
+    policy,
+    selfmod,
+)
 from loop.attack.suite import Suite, open_suite
 from sandbox.box.base import Box
 from sandbox.box.starvation import STARVED
@@ -111,6 +122,19 @@ TRUSTED: dict[str, Callable[[Suite], str]] = {
     "M01b": selfmod.modify("notes"),
     "M02": selfmod.modify("configs/job.py"),
     "M02b": selfmod.lengthen_timeout,
+    "P01": accord.start_within,
+    "P01b": accord.hide_start,
+    "P02": accord.show_other_accord,
+    "P02b": accord.show_old_heads,
+    "P03": accord.wrong_clock(behind=True),
+    "P03b": accord.wrong_clock(behind=False),
+    "P03c": accord.sign_late,
+    "P04": accord.keep_second_ledger,
+    "P04b": accord.cut_end,
+    "P05": accord.go_dark,
+    "P06": accord.state_other_window,
+    "P07": accord.misquote,
+    "P08": accord.change_terms,
     "S20": monitor.ask_for_privileges,
     "S24": monitor.run_without_box,
     "S25": monitor.ask_for_egress,

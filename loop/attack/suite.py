@@ -112,6 +112,10 @@ class Suite:
             self._patient = Suite(self.box, self._folder, self.host, "study.name=patient", *limits)
         return self._patient
 
+    def open_other(self) -> "Suite":
+        """Return another attacked study beside this one."""
+        return Suite(self.box, self._folder, self.host, f"study.name=other{os.urandom(6).hex()}")
+
     def open_attended(self, *changes: str, **options: Any) -> AttendedStudy:
         """Open a study of its own where people hold the gates; `changes` replace its settings."""
         own = (

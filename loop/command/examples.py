@@ -4,6 +4,13 @@ import click
 
 EXAMPLES: dict[str, str] = {
     "ablate": "heirloop ablate runs/tabulated",
+    "accord": "heirloop accord status runs/mine --to ours.json",
+    "accord check": "heirloop accord check accord.json ours.json theirs.json --run runs/mine",
+    "accord drill": "heirloop accord drill runs/mine runs/yours --seconds 3",
+    "accord propose": "heirloop accord propose runs/mine --with theirs.json --since +60"
+    " --until +3660",
+    "accord sign": "heirloop accord sign runs/mine accord.json",
+    "accord status": "heirloop accord status runs/mine --hear theirs.json --to ours.json",
     "acknowledge": "heirloop acknowledge 3f2a9c41 --run runs/mine --key ada",
     "amend": 'heirloop amend runs/mine budget.jobs=960 --why "the first half was not enough"',
     "approve": 'heirloop approve 3f2a9c41 --run runs/mine --key ada --reason "one knob, small"',

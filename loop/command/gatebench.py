@@ -30,7 +30,7 @@ from loop.terminal import (
     show_progress,
     write_truth,
 )
-from sandbox import keys
+from sandbox import intoto, keys
 from sandbox.address import has_ledger
 from sandbox.canonical import digest
 from sandbox.files import replace_file
@@ -220,14 +220,14 @@ def certify(
     signer = keys.open_key(key, ask_passphrase())
     confirm_digest(f"digest {digest(statement)}", digest(statement))
     path = out or folder / "certificate.json"
-    replace_file(path, certificate.sign(statement, signer))
+    replace_file(path, intoto.sign(statement, signer))
     click.echo(f"{path}: signed by {key}, {keys.public_hex(signer)}")
 
 
 def read_certificate(path: Path) -> bytes:
     """Return the bytes of a certificate's file; raises BadInput where there is none."""
     try:
-        return read_file(path, certificate.MOST_BYTES, follow=True)
+        return read_file(path, intoto.MOST_BYTES, follow=True)
     except OSError as error:
         raise BadInput(f"{path} cannot be read ({error.strerror})") from None
 

@@ -6,6 +6,10 @@ VERBS: dict[str, tuple[str, str]] = {
         "Tell what each change of the last champions carries of the gain: taken back alone, with"
         " its loss.",
     ),
+    "accord": (
+        "accord:accord",
+        "Accords: two studies slow or stop together, with evidence from files (docs/accord.md).",
+    ),
     "acknowledge": (
         "decide:acknowledge",
         "Sign for the arrival of the notice DIGEST. It decides nothing.",

@@ -9,13 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from securesystemslib.dsse import Envelope
-from securesystemslib.exceptions import UnverifiedSignatureError, VerificationError
-from securesystemslib.signer import CryptoSigner, SSlibKey  # type: ignore[attr-defined]
-
-from configs.build import need, strict_json
+from configs.build import need
 from configs.errors import BadInput, VerificationFailed
 from configs.records import CLASS_OF_FILE
 from evals.gatebench import rates
@@ -24,13 +18,12 @@ from loop.gatebench.figures import list_outcomes
 from loop.gatebench.play import ANSWERS, draw_up, list_order, read_answers, read_sheet
 from loop.gatebench.sealed import is_sealed, list_openings, read_head
 from loop.gatebench.truth import read_truth
-from sandbox.canonical import canonical, digest
+from sandbox import intoto
+from sandbox.canonical import digest
 
-PAYLOAD = "application/vnd.in-toto+json"
-STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "urn:heirloop:gate-certificate:1"
 DAY = 86_400
-MOST_DAYS, MOST_BYTES = 366, 1_000_000
+MOST_DAYS = 366
 FORMS = ("recipe", *reversed(CLASS_OF_FILE.values()))
 """Classes of plans that a pack may hold, lowest risk first."""
 
@@ -56,11 +49,10 @@ def draw_up_statement(folder: Path, at_most: float | None, days: int, now: int) 
     need(escaped.n > 0, "the packs", "no family that harms", "a pack with measured harm")
     says = _say(rates.count_of(escaped), escaped.n, at_most)
     kinds = sorted({member.kind for member in sheet.bench.gate.members.values()})
-    return {
-        "_type": STATEMENT,
-        "subject": [{"name": sheet.bench.gate.name, "digest": {"sha256": sheet.gate}}],
-        "predicateType": PREDICATE,
-        "predicate": {
+    return intoto.draw_up(
+        PREDICATE,
+        {sheet.bench.gate.name: sheet.gate},
+        {
             "bench": sheet.digest,
             "answers": digest((folder / ANSWERS).read_bytes()),
             "packs": dict(sheet.packs),
@@ -86,7 +78,7 @@ def draw_up_statement(folder: Path, at_most: float | None, days: int, now: int) 
             "issued": now,
             "expires": now + days * DAY,
         },
-    }
+    )
 
 
 def _say(count: int, of: int, at_most: float | None) -> str:
@@ -120,44 +112,24 @@ def list_untested(outcomes: Sequence[Outcome], remembers: bool) -> list[str]:
     return untested
 
 
-def sign(statement: dict[str, Any], key: Ed25519PrivateKey) -> bytes:
-    """Return the DSSE envelope of a statement."""
-    envelope = Envelope(canonical(statement), PAYLOAD, {})
-    envelope.sign(CryptoSigner(key))
-    return canonical(envelope.to_dict())
-
-
 def check(envelope: bytes, public: str, now: int | None = None) -> dict[str, Any]:
     """Return the statement of a certificate signed by `public` (hex).
 
     Raises VerificationFailed for another signature or statement, for bounds that do not follow from
     its counts, and for one that has expired.
     """
+    intoto.need_signers(envelope, [public], "certificate")
+    statement = intoto.read(envelope, PREDICATE)
     try:
-        signed = Envelope.from_dict(strict_json(envelope, MOST_BYTES))
-        pem = serialization.load_der_public_key(
-            bytes.fromhex("302a300506032b6570032100") + bytes.fromhex(public)
-        )
-        (signature,) = signed.signatures.values()
-        SSlibKey.from_crypto(pem).verify_signature(signature, signed.pae())
-        statement = strict_json(signed.payload, MOST_BYTES)
-        kinds = (signed.payload_type, statement["_type"], statement["predicateType"])
         told = statement["predicate"]
         counts = told["escapes"], told["families"]
         right = rates.upper(*counts) == told["escape_upper"]
         expires = int(told["expires"])
-    except (
-        *(UnverifiedSignatureError, VerificationError, BadInput),
-        *(ValueError, KeyError, TypeError, AttributeError),
-    ) as error:
-        raise VerificationFailed(
-            f"this is no certificate signed by that key: {type(error).__name__}"
-        ) from None
-    if kinds != (PAYLOAD, STATEMENT, PREDICATE):
-        raise VerificationFailed("the envelope holds another kind of statement")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise VerificationFailed(f"this is no certificate: {type(error).__name__}") from None
     if not right:
         raise VerificationFailed("the bound of the certificate does not follow from its counts")
     if expires <= (int(time.time()) if now is None else now):
         day = time.strftime("%Y-%m-%d", time.gmtime(expires))
         raise VerificationFailed(f"the certificate expired on {day}; test the gate again")
-    return dict(statement)
+    return statement

@@ -23,6 +23,7 @@ from sandbox.chain import GENESIS
 CODES = {0, 2, 3, 4, 5, 6, 7}
 LONG = "x" * 5000
 ON_RUN = {
+    "accord": ["status", "RUN", "--to", "OUT"],
     "ablate": ["RUN"],
     "acknowledge": ["abc", "--run", "RUN", "--key", "a"],
     "amend": ["RUN", "budget.jobs=9"],

@@ -38,6 +38,8 @@ from evals import ladder
 from evals.attacks.attack import PAYLOADS
 from evals.attacks.table import ATTACKS
 from loop import terminal
+from loop.accord import case, evidence, terms
+from loop.accord import check as accord_check
 from loop.attack import gate as attack_gate
 from loop.attack import insider, judging, monitor, run, suite
 from loop.attack import ledger as attack_ledger
@@ -842,6 +844,33 @@ patched(
     (ledger.Transaction, "__init__", unbound_to_the_last_entry),
     (gate.Gate, "now", lambda _: gate.decider.time.time()),
 )
+
+
+def without(*rules):
+    """Return what takes rules of an accord away."""
+    return (accord_check, "RULES", tuple(one for one in accord_check.RULES if one not in rules))
+
+
+patched(("P01",), "got through", without(accord_check.find_starts))
+patched(
+    ("P01b",),
+    "got through",
+    (evidence, "need_covered", lambda *_: None),
+    without(accord_check.find_gaps),
+)
+patched(("P02",), "got through", (case, "need_own", lambda *_: None), (accord_check, "RULES", ()))
+patched(("P02b", "P05"), "got through", without(accord_check.find_missing_heads))
+patched(
+    ("P03", "P03b"),
+    "got through",
+    without(accord_check.find_clocks, accord_check.find_missing_heads),
+)
+patched(("P03c",), "got through", without(accord_check.find_late_signature, accord_check.find_gaps))
+patched(("P04",), "got through", without(accord_check.find_second_ledgers))
+patched(("P04b",), "got through", without(accord_check.find_cut_ends))
+patched(("P06",), "got through", without(accord_check.find_statements))
+patched(("P07",), "got through", without(accord_check.find_misquotes))
+patched(("P08",), "got through", (terms.intoto, "list_signers", lambda _, publics: [*publics]))
 patched(("U07",), "got through", (verify_heads, "check_end", lambda *_: None))
 patched(("U08b",), "got through", (Memory, "may_resume", lambda _: True))
 patched(("U09",), "charged in full: 0", (monitor, "reconcile", lambda _: 0))
