@@ -28,6 +28,7 @@ from loop.accord.terms import Party, Signed, Term
 from loop.verify import statement
 from sandbox import incident, intoto, keys
 from sandbox.canonical import canonical
+from sandbox.files import replace_file
 from sandbox.heads import checkpoint, open_ledger, places
 from sandbox.ledger import Ledger
 
@@ -202,7 +203,7 @@ def _state(folder: Path, book: Ledger, term: Term) -> str:
     path = folder / "accord" / f"compute-{term.since}-{term.until}.json".replace(":", "")
     if not path.is_file():
         path.parent.mkdir(exist_ok=True)
-        path.write_bytes(statement.publish([folder], term.since, term.until))
+        replace_file(path, statement.publish([folder], term.since, term.until))
     return path.read_text()
 
 
